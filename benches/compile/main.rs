@@ -1,0 +1,3 @@
+//! Time, memory and output of each stage on synthetic clusters.
+
+fn main() {}

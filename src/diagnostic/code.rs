@@ -1,0 +1,96 @@
+//! The table of codes.
+
+use std::fmt;
+
+use crate::diagnostic::Severity;
+
+macro_rules! codes {
+    ($($variant:ident $name:literal $severity:ident $description:literal)*) => {
+        /// The stable name of a kind of problem. Names never change their meaning; new kinds get new names.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $description] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the table.
+            pub const ALL: &'static [Code] = &[$(Code::$variant),*];
+
+            /// The name users see.
+            pub fn name(self) -> &'static str {
+                match self { $(Code::$variant => $name,)* }
+            }
+
+            /// How much it matters.
+            pub fn severity(self) -> Severity {
+                match self { $(Code::$variant => Severity::$severity,)* }
+            }
+
+            /// One line about it.
+            pub fn description(self) -> &'static str {
+                match self { $(Code::$variant => $description,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    // reading
+    Unreadable          "unreadable"            Error   "a file or directory cannot be read"
+    NotUtf8             "not-utf-8"             Error   "a file is not UTF-8 text"
+    TooLarge            "too-large"             Error   "a file or YAML document is larger than Palisade reads"
+    NoObjects           "no-objects"            Error   "an input holds no object at all"
+    YamlSyntax          "yaml-syntax"           Error   "the text is not YAML"
+    JsonSyntax          "json-syntax"           Error   "the text is not JSON"
+    NestingTooDeep      "nesting-too-deep"      Error   "mappings and lists are nested deeper than any manifest needs"
+    AliasExpansion      "alias-expansion"       Error   "aliases repeat content beyond any manifest's size"
+    DuplicateField      "duplicate-field"       Error   "a mapping has the same key twice"
+    // shape
+    NotAnObject         "not-an-object"         Error   "a document is not a Kubernetes object"
+    UnsupportedKind     "unsupported-kind"      Error   "a policy kind or API version that Palisade does not compile"
+    UnsupportedField    "unsupported-field"     Error   "a policy field that Palisade does not compile yet"
+    UnknownField        "unknown-field"         Error   "a field that the kind does not have"
+    MissingField        "missing-field"         Error   "a required field is absent"
+    WrongType           "wrong-type"            Error   "a value of another type than the field takes"
+    InvalidValue        "invalid-value"         Error   "a value outside what the field takes"
+    // values
+    InvalidName         "invalid-name"          Error   "a name that Kubernetes does not allow"
+    InvalidLabel        "invalid-label"         Error   "a label key or value that Kubernetes does not allow"
+    InvalidAddress      "invalid-address"       Error   "not an IP address"
+    InvalidCidr         "invalid-cidr"          Error   "not a CIDR, or one with host bits"
+    InvalidPort         "invalid-port"          Error   "not a port, port range or port name"
+    InvalidProtocol     "invalid-protocol"      Error   "not a protocol name or number"
+    SelectorSyntax      "selector-syntax"       Error   "a selector that does not parse"
+    SelectorGlobal      "selector-global"       Error   "`global()` where it has no meaning"
+    // objects and rules
+    DuplicateObject     "duplicate-object"      Error   "two different objects with one name"
+    DuplicateAddress    "duplicate-address"     Error   "two live pods with one address"
+    UnknownTier         "unknown-tier"          Error   "a policy names a tier that does not exist"
+    FixedTier           "fixed-tier"            Error   "a built-in tier with other values than Calico fixes"
+    PortsNeedProtocol   "ports-need-protocol"   Error   "ports without a protocol that has ports"
+    IcmpNeedsProtocol   "icmp-needs-protocol"   Error   "an ICMP match without an ICMP protocol"
+    MixedFamilies       "mixed-families"        Error   "addresses or a protocol of another family than the rest of the rule"
+    ExceptsEverything   "excepts-everything"    Error   "an exception that leaves nothing"
+    ConflictingFields   "conflicting-fields"    Error   "fields that exclude each other"
+    // output
+    NameCollision       "name-collision"        Error   "two different objects would get one kernel name"
+    SetTooLarge         "set-too-large"         Error   "a set would hold more members than the limit"
+    UnknownNode         "unknown-node"          Error   "a node that is not in the inventory"
+    NoNodes             "no-nodes"              Error   "the inventory has no node to render for"
+    InvalidTemplate     "invalid-template"      Error   "a template that does not render, or leaves a part of the script out"
+    InvalidConfig       "invalid-config"        Error   "the configuration file cannot be used"
+    Unwritable          "unwritable"            Error   "the output cannot be written"
+    NotABundle          "not-a-bundle"          Error   "the output directory holds something else than a bundle"
+    // remarks
+    InternalApi         "internal-api"          Warning "an object of Calico's internal API group"
+    UnknownNamespace    "unknown-namespace"     Note    "a namespace that is not in the input has no labels"
+    UnknownServiceAccount "unknown-service-account" Note "a service account that is not in the input has no labels"
+    SkippedKinds        "skipped-kinds"         Note    "objects of kinds that say nothing about policy"
+    SkippedPods         "skipped-pods"          Note    "pods that are no addressable endpoints"
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}

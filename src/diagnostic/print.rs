@@ -1,0 +1,107 @@
+//! Diagnostics as text for people and as JSON for machines.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde::Serialize;
+
+use crate::{
+    diagnostic::{Diagnostic, Label, Severity},
+    text::{Files, Position, Span},
+};
+
+/// Bytes shown at most on either side of a label's start.
+const LONGEST_EXCERPT: usize = 500;
+
+/// One diagnostic in the layout of rustc: message, file, line, caret, help. `colour` switches ANSI styles on.
+pub fn human(diagnostic: &Diagnostic, files: &Files, colour: bool) -> String {
+    let level = match diagnostic.severity() {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
+    };
+    let title = level.primary_title(&diagnostic.message).id(diagnostic.code.name());
+    let excerpts: Vec<(Excerpt<'_>, AnnotationKind, &str)> = (diagnostic.labels.iter().enumerate())
+        .map(|(index, label)| {
+            let kind = if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+            (excerpt(files, label), kind, label.message.as_str())
+        })
+        .collect();
+    let mut group = Group::with_title(title);
+    for (excerpt, kind, message) in &excerpts {
+        let label = (!message.is_empty()).then_some(*message);
+        let annotation = kind.span(excerpt.start..excerpt.end).label(label);
+        let snippet = Snippet::source(excerpt.text).line_start(excerpt.line).path(excerpt.path).annotation(annotation);
+        group = group.element(snippet);
+    }
+    if let Some(help) = &diagnostic.help {
+        group = group.element(Level::HELP.message(help));
+    }
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    renderer.render(&[group])
+}
+
+/// The line a label starts on; offsets count from its start.
+struct Excerpt<'file> {
+    path: &'file str,
+    text: &'file str,
+    line: usize,
+    start: usize,
+    end: usize,
+}
+
+/// Cuts a label's line out (of a very long one, the neighbourhood), so that printing costs the line and not the file.
+fn excerpt<'file>(files: &'file Files, label: &Label) -> Excerpt<'file> {
+    let file = files.get(label.span.file);
+    let text = file.text.as_str();
+    let boundary = |at: usize| text.floor_char_boundary(at.min(text.len()));
+    let start = boundary(label.span.range().start);
+    let floor = boundary(start.saturating_sub(LONGEST_EXCERPT));
+    let ceiling = boundary(start + LONGEST_EXCERPT);
+    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+    let line_start = part(floor, start).rfind('\n').map_or(floor, |newline| floor + newline + 1);
+    let line_end = part(start, ceiling).find('\n').map_or(ceiling, |newline| start + newline);
+    let end = boundary(label.span.range().end).clamp(start, line_end);
+    let line = part(0, line_start).bytes().filter(|byte| *byte == b'\n').count() + 1;
+    Excerpt { path: &file.name, text: part(line_start, line_end), line, start: start - line_start, end: end - line_start }
+}
+
+/// One diagnostic as a JSON object on one line:
+/// `{"code", "severity", "message", "help", "labels": [{"file", "line", "column", "end_line", "end_column", "message"}]}`.
+pub fn json(diagnostic: &Diagnostic, files: &Files) -> String {
+    let view = View {
+        code: diagnostic.code.name(),
+        severity: match diagnostic.severity() {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        },
+        message: &diagnostic.message,
+        help: diagnostic.help.as_deref(),
+        labels: diagnostic.labels.iter().map(|label| label_view(files, label)).collect(),
+    };
+    serde_json::to_string(&view).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct View<'diagnostic> {
+    code: &'static str,
+    severity: &'static str,
+    message: &'diagnostic str,
+    help: Option<&'diagnostic str>,
+    labels: Vec<LabelView<'diagnostic>>,
+}
+
+#[derive(Serialize)]
+struct LabelView<'diagnostic> {
+    file: &'diagnostic str,
+    line: usize,
+    column: usize,
+    end_line: usize,
+    end_column: usize,
+    message: &'diagnostic str,
+}
+
+fn label_view<'diagnostic>(files: &'diagnostic Files, label: &'diagnostic Label) -> LabelView<'diagnostic> {
+    let Position { line, column } = files.position(label.span);
+    let end = files.position(Span { start: label.span.end, ..label.span });
+    LabelView { file: &files.get(label.span.file).name, line, column, end_line: end.line, end_column: end.column, message: &label.message }
+}

@@ -1,0 +1,6 @@
+//! Palisade compiles network policy to `ipset` and `iptables` scripts.
+
+// ground: no stage, anyone may use
+pub mod diagnostic;
+pub mod net;
+pub mod text;

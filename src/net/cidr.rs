@@ -1,0 +1,118 @@
+//! Address prefixes.
+
+use std::{fmt, net::IpAddr};
+
+use ipnetwork::IpNetwork;
+
+use crate::net::Family;
+
+/// A prefix without host bits. Ordered as scripts list members: IPv4 before IPv6, then by address, then shorter first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cidr {
+    address: IpAddr,
+    prefix: u8,
+}
+
+/// Why a text is no prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CidrError {
+    /// Not an address, or not a prefix length.
+    Malformed,
+    /// An address without `/length` where a prefix is demanded.
+    NoPrefixLength,
+    /// Bits are set behind the prefix; the prefix that was probably meant.
+    HostBits(Cidr),
+}
+
+impl Cidr {
+    /// Reads `address/length`, strictly: the length must be there, and no host bit may be set.
+    ///
+    /// # Errors
+    /// See [`CidrError`].
+    pub fn parse_strict(text: &str) -> Result<Self, CidrError> {
+        let network: IpNetwork = text.parse().map_err(|_| CidrError::Malformed)?;
+        if !text.contains('/') {
+            return Err(CidrError::NoPrefixLength);
+        }
+        let masked = Self::masked(network);
+        match network.ip() == masked.address {
+            true => Ok(masked),
+            false => Err(CidrError::HostBits(masked)),
+        }
+    }
+
+    /// Reads an address or a prefix and drops host bits, as Calico does for the `nets` of network sets.
+    pub fn parse_lenient(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self::masked)
+    }
+
+    /// The prefix that holds one address.
+    pub fn host(address: IpAddr) -> Self {
+        Self { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
+    fn masked(network: IpNetwork) -> Self {
+        Self { address: network.network(), prefix: network.prefix() }
+    }
+
+    /// The first address.
+    pub fn address(self) -> IpAddr {
+        self.address
+    }
+
+    /// Prefix length in bits.
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+
+    /// The family.
+    pub fn family(self) -> Family {
+        if self.address.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+
+    /// Whether this is the whole family, `0.0.0.0/0` or `::/0`.
+    pub fn is_everything(self) -> bool {
+        self.prefix == 0
+    }
+
+    /// Whether every address of `other` is in `self`.
+    pub fn contains(self, other: Cidr) -> bool {
+        self.family() == other.family() && self.prefix <= other.prefix && self.holds(other.address)
+    }
+
+    /// Whether the address is in the prefix.
+    pub fn holds(self, address: IpAddr) -> bool {
+        let keep = |bits: u8, width: u8| u32::from(width.saturating_sub(bits));
+        match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let shift = keep(self.prefix, 32);
+                own.to_bits().checked_shr(shift) == other.to_bits().checked_shr(shift)
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let shift = keep(self.prefix, 128);
+                own.to_bits().checked_shr(shift) == other.to_bits().checked_shr(shift)
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+
+    /// The two halves; none for a single address.
+    pub fn halves(self) -> Option<[Cidr; 2]> {
+        let prefix = self.prefix + 1;
+        let upper = match self.address {
+            IpAddr::V4(low) => IpAddr::V4((low.to_bits() | 1u32.checked_shl(32u32.checked_sub(prefix.into())?)?).into()),
+            IpAddr::V6(low) => IpAddr::V6((low.to_bits() | 1u128.checked_shl(128u32.checked_sub(prefix.into())?)?).into()),
+        };
+        Some([Self { address: self.address, prefix }, Self { address: upper, prefix }])
+    }
+}
+
+impl fmt::Display for Cidr {
+    /// `10.0.0.0/8`; a single address without its length, as ipset lists it.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self == Self::host(self.address) {
+            true => write!(out, "{}", self.address),
+            false => write!(out, "{}/{}", self.address, self.prefix),
+        }
+    }
+}

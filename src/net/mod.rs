@@ -1,0 +1,129 @@
+//! Small checked values of the network: families, protocols, ports, prefixes, directions.
+//!
+//! In: text or numbers from manifests. Out: values that cannot be wrong. Absent: names, labels, policy.
+
+mod cidr;
+mod port;
+
+pub use cidr::{Cidr, CidrError};
+pub use port::{PortRange, merge_ranges};
+
+use std::fmt;
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// Which side of a conversation an endpoint is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// Traffic to the endpoint.
+    Ingress,
+    /// Traffic from the endpoint.
+    Egress,
+}
+
+/// An IP protocol number, 1 to 255 (IANA "Assigned Internet Protocol Numbers").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Protocol(u8);
+
+/// Names that Calico's `protocol` field knows, exact case, and the name iptables prints.
+const PROTOCOLS: [(&str, &str, Protocol); 6] = [
+    ("TCP", "tcp", Protocol::TCP),
+    ("UDP", "udp", Protocol::UDP),
+    ("ICMP", "icmp", Protocol::ICMP),
+    ("ICMPv6", "icmpv6", Protocol::ICMPV6),
+    ("SCTP", "sctp", Protocol::SCTP),
+    ("UDPLite", "udplite", Protocol::UDPLITE),
+];
+
+impl Family {
+    /// Both families, IPv4 first.
+    pub const BOTH: [Family; 2] = [Family::V4, Family::V6];
+}
+
+impl Direction {
+    /// Both directions, ingress first.
+    pub const BOTH: [Direction; 2] = [Direction::Ingress, Direction::Egress];
+}
+
+impl Protocol {
+    /// Internet control messages of IPv4.
+    pub const ICMP: Protocol = Protocol(1);
+    /// TCP.
+    pub const TCP: Protocol = Protocol(6);
+    /// UDP.
+    pub const UDP: Protocol = Protocol(17);
+    /// Internet control messages of IPv6.
+    pub const ICMPV6: Protocol = Protocol(58);
+    /// SCTP.
+    pub const SCTP: Protocol = Protocol(132);
+    /// UDP-Lite.
+    pub const UDPLITE: Protocol = Protocol(136);
+
+    /// The protocol of a number; none for 0, which iptables takes for "any".
+    pub fn from_number(number: u8) -> Option<Self> {
+        (number != 0).then_some(Self(number))
+    }
+
+    /// The protocol of a Calico name, exact case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        PROTOCOLS.iter().find(|row| row.0 == name).map(|row| row.2)
+    }
+
+    /// Calico's names, for messages.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        PROTOCOLS.iter().map(|row| row.0)
+    }
+
+    /// The number.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
+    /// Whether rules may match ports of this protocol (Calico: TCP, UDP, SCTP; not UDP-Lite).
+    pub fn has_ports(self) -> bool {
+        [Self::TCP, Self::UDP, Self::SCTP].contains(&self)
+    }
+
+    /// The word iptables and ipset use: a lower-case name, or the number.
+    pub fn keyword(self) -> String {
+        PROTOCOLS.iter().find(|row| row.2 == self).map_or_else(|| self.0.to_string(), |row| row.1.to_owned())
+    }
+}
+
+impl fmt::Display for Protocol {
+    /// Calico's name, or the number.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match PROTOCOLS.iter().find(|row| row.2 == *self) {
+            Some(row) => out.write_str(row.0),
+            None => write!(out, "{}", self.0),
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        })
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Direction::Ingress => "ingress",
+            Direction::Egress => "egress",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! Port ranges.
+
+use std::fmt;
+
+/// A closed range of port numbers, 1 to 65535.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+impl PortRange {
+    /// The range from `first` to `last`; none when it is empty or holds port 0.
+    pub fn new(first: u16, last: u16) -> Option<Self> {
+        (first != 0 && first <= last).then_some(Self { first, last })
+    }
+
+    /// Lowest port.
+    pub fn first(self) -> u16 {
+        self.first
+    }
+
+    /// Highest port.
+    pub fn last(self) -> u16 {
+        self.last
+    }
+
+    /// Slots this range takes in one `multiport` match: a range counts as two ports (iptables-extensions(8)).
+    pub fn slots(self) -> usize {
+        if self.first == self.last { 1 } else { 2 }
+    }
+}
+
+impl fmt::Display for PortRange {
+    /// `80` or `80:90`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first == self.last {
+            true => write!(out, "{}", self.first),
+            false => write!(out, "{}:{}", self.first, self.last),
+        }
+    }
+}
+
+/// The fewest ranges that hold the same ports, in numeric order; overlapping and adjacent ranges become one.
+pub fn merge_ranges(mut ranges: Vec<PortRange>) -> Vec<PortRange> {
+    ranges.sort_unstable();
+    let mut merged: Vec<PortRange> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if u32::from(range.first) <= u32::from(last.last) + 1 => last.last = last.last.max(range.last),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
