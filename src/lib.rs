@@ -4,3 +4,5 @@
 pub mod diagnostic;
 pub mod net;
 pub mod text;
+// compile
+pub mod document;

@@ -1,0 +1,177 @@
+//! A strict look at a mapping: what is not asked for is an error, and what is of the wrong type too.
+
+use crate::{
+    diagnostic::{Code, Diagnostic, Diagnostics, nearest},
+    document::{Entry, Node, Scalar, Value},
+    text::{Span, Spanned, Text},
+};
+
+/// The fields of one mapping, asked for one by one. [`Fields::finish`] reports those that nobody asked for.
+#[must_use = "call `finish`, or unknown fields go unseen"]
+#[derive(Debug)]
+pub struct Fields<'node> {
+    /// The place of the whole mapping.
+    pub span: Span,
+    entries: &'node [Entry],
+    asked: Vec<&'static str>,
+}
+
+impl<'node> Fields<'node> {
+    /// The fields of a mapping; anything else is reported as a wrong type.
+    pub fn of(node: &'node Node, found: &mut Diagnostics) -> Option<Self> {
+        match &node.value {
+            Value::Map(entries) => Some(Self { span: node.span, entries, asked: Vec::new() }),
+            Value::List(_) | Value::Scalar(_) => {
+                found.push(wrong_type(node, "a mapping"));
+                None
+            }
+        }
+    }
+
+    /// A field's value; an absent or null field gives none.
+    pub fn get(&mut self, name: &'static str) -> Option<&'node Node> {
+        self.asked.push(name);
+        let entry = self.entries.iter().find(|entry| entry.key.value == name)?;
+        (!entry.value.is_null()).then_some(&entry.value)
+    }
+
+    /// A field that must be there.
+    pub fn require(&mut self, name: &'static str, found: &mut Diagnostics) -> Option<&'node Node> {
+        let value = self.get(name);
+        if value.is_none() {
+            found.push(Diagnostic::at(Code::MissingField, self.span, format!("`{name}` is missing")));
+        }
+        value
+    }
+
+    /// A field that holds a string.
+    pub fn text(&mut self, name: &'static str, found: &mut Diagnostics) -> Option<Text> {
+        self.get(name).and_then(|node| node.text(found))
+    }
+
+    /// A field that holds a list, taken apart by `item`; absent gives an empty list.
+    pub fn list<Item>(
+        &mut self,
+        name: &'static str,
+        found: &mut Diagnostics,
+        item: impl FnMut(&'node Node, &mut Diagnostics) -> Option<Item>,
+    ) -> Vec<Item> {
+        self.get(name).map(|node| node.list(found, item)).unwrap_or_default()
+    }
+
+    /// Knows fields without reading them.
+    pub fn ignore(&mut self, names: &[&'static str]) {
+        self.asked.extend_from_slice(names);
+    }
+
+    /// Refuses fields that exist in the language but are not compiled.
+    pub fn refuse(&mut self, names: &[&'static str], found: &mut Diagnostics) {
+        for name in names {
+            self.asked.push(name);
+            let Some(entry) = self.entries.iter().find(|entry| entry.key.value == *name && !entry.value.is_null()) else { continue };
+            let message = format!("`{name}` is not supported yet");
+            found.push(Diagnostic::at(Code::UnsupportedField, entry.key.span, message).help("Palisade refuses what it does not enforce"));
+        }
+    }
+
+    /// Reports every field that was not asked for, with the nearest name that was.
+    pub fn finish(self, found: &mut Diagnostics) {
+        for Entry { key, .. } in self.entries {
+            if self.asked.contains(&key.value.as_str()) {
+                continue;
+            }
+            let help = match nearest(&key.value, self.asked.iter().copied()) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("known fields: {}", listed(&self.asked)),
+            };
+            let message = format!("unknown field `{}`", key.value);
+            found.push(Diagnostic::at(Code::UnknownField, key.span, message).help(help));
+        }
+    }
+}
+
+/// Names in back-ticks, in alphabetic order.
+fn listed(names: &[&str]) -> String {
+    let mut names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.sort_unstable();
+    names.join(", ")
+}
+
+/// A value of another type than the place takes.
+fn wrong_type(node: &Node, expected: &str) -> Diagnostic {
+    let diagnostic = Diagnostic::at(Code::WrongType, node.span, format!("expected {expected}, found {}", node.type_name()));
+    let unquoted = expected == "a string" && matches!(node.value, Value::Scalar(_));
+    diagnostic.maybe_help(unquoted.then(|| "put it in quotes".to_owned()))
+}
+
+impl Node {
+    /// The string that stands here; anything else is reported.
+    pub fn text(&self, found: &mut Diagnostics) -> Option<Text> {
+        match &self.value {
+            Value::Scalar(Scalar::Text(text)) => Some(text.clone()),
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
+                found.push(wrong_type(self, "a string"));
+                None
+            }
+        }
+    }
+
+    /// The items of the list that stands here, each read by `item`.
+    pub fn list<'node, Item>(
+        &'node self,
+        found: &mut Diagnostics,
+        mut item: impl FnMut(&'node Node, &mut Diagnostics) -> Option<Item>,
+    ) -> Vec<Item> {
+        match &self.value {
+            Value::List(items) => items.iter().filter_map(|node| item(node, found)).collect(),
+            Value::Scalar(_) | Value::Map(_) => {
+                found.push(wrong_type(self, "a list"));
+                Vec::new()
+            }
+        }
+    }
+
+    /// The whole number from `least` to `most` that stands here.
+    pub fn integer(&self, least: i64, most: i64, found: &mut Diagnostics) -> Option<Spanned<i64>> {
+        let number = self.number("a whole number", found)?;
+        let value = number.parse().ok().filter(|value| (least..=most).contains(value));
+        if value.is_none() {
+            let message = format!("`{number}` is not a whole number from {least} to {most}");
+            found.push(Diagnostic::at(Code::InvalidValue, self.span, message));
+        }
+        Some(Spanned::new(value?, self.span))
+    }
+
+    /// The finite number that stands here.
+    pub fn float(&self, found: &mut Diagnostics) -> Option<Spanned<f64>> {
+        let number = self.number("a number", found)?;
+        let value = number.parse().ok().filter(|value: &f64| value.is_finite());
+        if value.is_none() {
+            found.push(Diagnostic::at(Code::InvalidValue, self.span, format!("`{number}` is not a finite number")));
+        }
+        Some(Spanned::new(value?, self.span))
+    }
+
+    fn number(&self, expected: &str, found: &mut Diagnostics) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(Scalar::Number(number)) => Some(number),
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
+                found.push(wrong_type(self, expected));
+                None
+            }
+        }
+    }
+
+    /// The string that stands here, when `table` has a row of that name; anything else is reported with the names it has.
+    pub fn choice<Choice: Copy>(&self, table: &[(&'static str, Choice)], found: &mut Diagnostics) -> Option<Spanned<Choice>> {
+        let text = self.text(found)?;
+        if let Some((_, choice)) = table.iter().find(|(name, _)| *name == text.value) {
+            return Some(Spanned::new(*choice, self.span));
+        }
+        let names: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
+        let meant = nearest(&text.value, names.iter().copied()).map(|name| format!("did you mean `{name}`?"));
+        let message = format!("`{}` is none of {}", text.value, listed(&names));
+        found.push(Diagnostic::at(Code::InvalidValue, self.span, message).maybe_help(meant));
+        None
+    }
+}
