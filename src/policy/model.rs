@@ -1,0 +1,351 @@
+//! The checked form of all policy: every default filled in, every order fixed, every selector scoped and parsed.
+
+use std::fmt;
+
+use indexmap::IndexSet;
+
+use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
+use crate::selector::Expr;
+use crate::text::Span;
+
+/// All policy of one compile, in the order of evaluation.
+#[derive(Debug, Default)]
+pub struct PolicySet {
+    /// Tiers that hold at least one policy, first evaluated first.
+    pub tiers: Vec<Tier>,
+    /// Every selector in use, once; rules name them by [`SelectorId`].
+    pub selectors: Selectors,
+    /// Named address lists, which rule peers may select by label.
+    pub network_sets: Vec<NetworkSet>,
+}
+
+/// A tier and its policies, first evaluated first.
+#[derive(Debug, Clone)]
+pub struct Tier {
+    /// The name.
+    pub name: String,
+    /// Position among tiers; ties go by name.
+    pub order: f64,
+    /// What becomes of traffic that reaches a policy of the tier and matches no rule in it.
+    pub default_action: DefaultAction,
+    /// The policies in order.
+    pub policies: Vec<Policy>,
+}
+
+/// The end of a tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DefaultAction {
+    /// Drop.
+    Deny,
+    /// Go on to the next tier.
+    Pass,
+}
+
+/// One policy.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// What identifies it.
+    pub key: PolicyKey,
+    /// Position in its tier, lowest first; none is last.
+    pub order: Option<f64>,
+    /// The endpoints it applies to.
+    pub applies_to: SelectorId,
+    /// Ingress rules in order; none when the policy says nothing about ingress (an empty list denies).
+    pub ingress: Option<Vec<Rule>>,
+    /// Egress rules in order; none when the policy says nothing about egress.
+    pub egress: Option<Vec<Rule>>,
+    /// Where its name stands.
+    pub span: Span,
+}
+
+/// Kind, namespace and name of a policy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyKey {
+    /// The kind.
+    pub kind: PolicyKind,
+    /// The namespace of a namespaced policy.
+    pub namespace: Option<String>,
+    /// The name, without the `default.` that older Calico put before it.
+    pub name: String,
+}
+
+/// The kinds of policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PolicyKind {
+    /// `projectcalico.org/v3` `NetworkPolicy`.
+    NetworkPolicy,
+    /// `projectcalico.org/v3` `GlobalNetworkPolicy`.
+    GlobalNetworkPolicy,
+    /// `networking.k8s.io/v1` `NetworkPolicy`.
+    KubernetesNetworkPolicy,
+}
+
+/// One rule. It matches a packet when every part of it does.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Number in the policy's list for its direction, from 1. The rules that one Kubernetes rule becomes share its number.
+    pub number: usize,
+    /// Where it stands.
+    pub span: Span,
+    /// What becomes of a packet that matches.
+    pub action: Action,
+    /// Families the rule applies to.
+    pub families: Families,
+    /// The protocol.
+    pub protocol: ProtocolMatch,
+    /// ICMP type and code.
+    pub icmp: IcmpMatch,
+    /// The sender.
+    pub source: Peer,
+    /// The receiver.
+    pub destination: Peer,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// Let the packet through on this side.
+    Allow,
+    /// Drop it.
+    Deny,
+    /// Write a line to the kernel's log and go on with the next rule.
+    Log,
+    /// Skip the rest of the tier.
+    Pass,
+}
+
+/// Families a rule applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Families {
+    /// IPv4 and IPv6.
+    Both,
+    /// One of them.
+    Only(Family),
+}
+
+/// A condition on the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProtocolMatch {
+    /// Any protocol.
+    Any,
+    /// This one.
+    Is(Protocol),
+    /// Any but this one.
+    IsNot(Protocol),
+}
+
+/// A condition on the ICMP type and code. The rule's protocol is ICMP or ICMPv6 where this is not `Any`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IcmpMatch {
+    /// Any type.
+    Any,
+    /// This type and code.
+    Is(Icmp),
+    /// Any but this type and code.
+    IsNot(Icmp),
+}
+
+/// An ICMP type, and a code where one is demanded (RFC 792, RFC 4443).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Icmp {
+    /// The type.
+    pub kind: u8,
+    /// The code; none matches every code of the type.
+    pub code: Option<u8>,
+}
+
+/// One side of a rule. It matches an address and port when every part does.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Peer {
+    /// Known endpoints and network sets that the address must belong to.
+    pub selected: Selected,
+    /// Known endpoints and network sets that the address must not belong to.
+    pub not_selected: Option<SelectorId>,
+    /// Prefixes that the address must be in.
+    pub nets: Nets,
+    /// Prefixes that the address must not be in.
+    pub not_nets: Vec<Cidr>,
+    /// Ports.
+    pub ports: Ports,
+    /// Ports that are excluded.
+    pub not_ports: PortList,
+}
+
+/// A condition on who has an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Selected {
+    /// Anyone, known or not.
+    Anyone,
+    /// Members of a selection.
+    By(SelectorId),
+}
+
+/// A condition on an address.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Nets {
+    /// Any address.
+    Any,
+    /// An address in one of these prefixes.
+    In(Vec<Cidr>),
+}
+
+/// A condition on a port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ports {
+    /// Any port, and packets without ports.
+    Any,
+    /// One of these.
+    In(PortList),
+}
+
+/// Ports by number and by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortList {
+    /// Numbers, in order, merged.
+    pub numbers: Vec<PortRange>,
+    /// Names that endpoints give to ports of theirs, in order, once.
+    pub names: Vec<String>,
+}
+
+/// A named list of prefixes with labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkSet {
+    /// The namespace; none for a `GlobalNetworkSet`.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+    /// Its own labels.
+    pub labels: Vec<(String, String)>,
+    /// Its prefixes, in order, once.
+    pub nets: Vec<Cidr>,
+    /// Where its name stands.
+    pub span: Span,
+}
+
+/// A selector of [`Selectors`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SelectorId(u32);
+
+/// Selectors over the labels of endpoints and network sets, every distinct one once.
+#[derive(Debug, Default)]
+pub struct Selectors {
+    exprs: IndexSet<Expr, rustc_hash::FxBuildHasher>,
+}
+
+/// What an id of another collection selects.
+static NOBODY: Expr = Expr::Or(Vec::new());
+
+impl PolicySet {
+    /// Every policy with its tier, in the order of evaluation.
+    pub fn policies(&self) -> impl Iterator<Item = (&Tier, &Policy)> {
+        self.tiers.iter().flat_map(|tier| tier.policies.iter().map(move |policy| (tier, policy)))
+    }
+}
+
+impl Policy {
+    /// The rules of a direction; none when the policy says nothing about it.
+    pub fn rules(&self, direction: Direction) -> Option<&[Rule]> {
+        match direction {
+            Direction::Ingress => self.ingress.as_deref(),
+            Direction::Egress => self.egress.as_deref(),
+        }
+    }
+}
+
+impl Rule {
+    /// Whether the rule applies to a family.
+    pub fn applies_to(&self, family: Family) -> bool {
+        match self.families {
+            Families::Both => true,
+            Families::Only(only) => only == family,
+        }
+    }
+}
+
+impl Peer {
+    /// The side that matches everything.
+    pub fn anyone() -> Self {
+        Self {
+            selected: Selected::Anyone,
+            not_selected: None,
+            nets: Nets::Any,
+            not_nets: Vec::new(),
+            ports: Ports::Any,
+            not_ports: PortList::default(),
+        }
+    }
+}
+
+impl PortList {
+    /// Whether the list names no port at all.
+    pub fn is_empty(&self) -> bool {
+        self.numbers.is_empty() && self.names.is_empty()
+    }
+}
+
+impl Selectors {
+    /// The id of a selector, new or known.
+    pub fn intern(&mut self, expr: Expr) -> SelectorId {
+        let (index, _) = self.exprs.insert_full(expr);
+        SelectorId(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// The selector behind an id of this collection.
+    pub fn get(&self, id: SelectorId) -> &Expr {
+        self.exprs.get_index(id.index()).unwrap_or(&NOBODY)
+    }
+
+    /// All selectors with their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (SelectorId, &Expr)> {
+        (0u32..).map(SelectorId).zip(&self.exprs)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.exprs.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.exprs.is_empty()
+    }
+}
+
+impl SelectorId {
+    /// Position in tables that run parallel to [`Selectors`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl PolicyKind {
+    /// The name that messages and tie-breaks use.
+    pub fn name(self) -> &'static str {
+        match self {
+            PolicyKind::NetworkPolicy => "NetworkPolicy",
+            PolicyKind::GlobalNetworkPolicy => "GlobalNetworkPolicy",
+            PolicyKind::KubernetesNetworkPolicy => "KubernetesNetworkPolicy",
+        }
+    }
+}
+
+impl fmt::Display for PolicyKey {
+    /// `NetworkPolicy prod/web` or `GlobalNetworkPolicy web`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(out, "{} {namespace}/{}", self.kind.name(), self.name),
+            None => write!(out, "{} {}", self.kind.name(), self.name),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Action::Allow => "allow",
+            Action::Deny => "deny",
+            Action::Log => "log",
+            Action::Pass => "pass",
+        })
+    }
+}
