@@ -1,3 +1,44 @@
-//! Manifest to policy: defaults filled in, orders fixed, selectors parsed and scoped, everything checked.
+//! Manifest to policy: defaults filled in, orders fixed, selectors parsed and scoped, fields that must agree checked.
+//!
+//! In: a [`Manifest`]. Out: a [`PolicySet`], which cannot be wrong: this is the last room that may refuse a policy. Absent:
+//! addresses of endpoints; a selector stays a selector.
+//!
+//! Meaning: `calico-reference` §2 to §5 as our decisions take them, `all()` and `global()` replaced in the syntax tree.
+
+mod addresses;
+mod calico;
+mod kubernetes;
 mod model;
-pub use model::*;
+mod order;
+mod ports;
+mod scope;
+
+pub use crate::manifest::{Action, DefaultAction, Icmp};
+pub use model::{
+    Families, IcmpMatch, Nets, NetworkSet, Peer, Policy, PolicyKey, PolicyKind, PolicySet, PortList, Ports, ProtocolMatch, Rule, Selected,
+    SelectorId, Selectors, Tier,
+};
+
+use crate::diagnostic::Diagnostics;
+use crate::manifest::Manifest;
+
+/// Checks all policy and puts it into the order of evaluation. Whatever is wrong goes to `found`; use the result only when
+/// that has no errors.
+///
+/// Cost: linear in the number of rules, and n log n in tiers and policies for their order.
+pub fn check(manifest: Manifest, found: &mut Diagnostics) -> PolicySet {
+    let mut selectors = Selectors::default();
+    let mut placed = Vec::new();
+    for policy in &manifest.policies {
+        placed.extend(calico::policy(policy, &mut selectors, found));
+    }
+    for policy in &manifest.kubernetes_policies {
+        placed.push(kubernetes::policy(policy, &mut selectors, found));
+    }
+    let tiers = order::tiers(&manifest.tiers, placed, found);
+    let network_sets = manifest.network_sets.into_iter().map(|set| addresses::network_set(set, found)).collect();
+    PolicySet { tiers, selectors, network_sets }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use indexmap::IndexSet;
 
+use crate::manifest::{Action, DefaultAction, Icmp};
 use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
 use crate::selector::Expr;
 use crate::text::Span;
@@ -30,15 +31,6 @@ pub struct Tier {
     pub default_action: DefaultAction,
     /// The policies in order.
     pub policies: Vec<Policy>,
-}
-
-/// The end of a tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DefaultAction {
-    /// Drop.
-    Deny,
-    /// Go on to the next tier.
-    Pass,
 }
 
 /// One policy.
@@ -101,19 +93,6 @@ pub struct Rule {
     pub destination: Peer,
 }
 
-/// What a rule does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Action {
-    /// Let the packet through on this side.
-    Allow,
-    /// Drop it.
-    Deny,
-    /// Write a line to the kernel's log and go on with the next rule.
-    Log,
-    /// Skip the rest of the tier.
-    Pass,
-}
-
 /// Families a rule applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Families {
@@ -143,15 +122,6 @@ pub enum IcmpMatch {
     Is(Icmp),
     /// Any but this type and code.
     IsNot(Icmp),
-}
-
-/// An ICMP type, and a code where one is demanded (RFC 792, RFC 4443).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Icmp {
-    /// The type.
-    pub kind: u8,
-    /// The code; none matches every code of the type.
-    pub code: Option<u8>,
 }
 
 /// One side of a rule. It matches an address and port when every part does.
@@ -336,16 +306,5 @@ impl fmt::Display for PolicyKey {
             Some(namespace) => write!(out, "{} {namespace}/{}", self.kind.name(), self.name),
             None => write!(out, "{} {}", self.kind.name(), self.name),
         }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Action::Allow => "allow",
-            Action::Deny => "deny",
-            Action::Log => "log",
-            Action::Pass => "pass",
-        })
     }
 }

@@ -1,0 +1,182 @@
+//! Calico's kinds, field by field (API of `projectcalico.org/v3`).
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::document::{Fields, Kind, Node, Scalar, Value};
+use crate::manifest::{
+    Action, DefaultAction, Entity, Icmp, Metadata, NetworkSet, Policy, Port, Rule, ServiceAccounts, Tier, WrittenProtocol, metadata,
+};
+use crate::net::{Direction, Family, Protocol};
+use crate::text::{Spanned, Text};
+
+const ACTIONS: [(&str, Action); 4] =
+    [("Allow", Action::Allow), ("Deny", Action::Deny), ("Log", Action::Log), ("Pass", Action::Pass)];
+
+const DEFAULT_ACTIONS: [(&str, DefaultAction); 2] = [("Deny", DefaultAction::Deny), ("Pass", DefaultAction::Pass)];
+
+pub(super) const DIRECTIONS: [(&str, Direction); 2] = [("Ingress", Direction::Ingress), ("Egress", Direction::Egress)];
+
+/// A `NetworkPolicy` or `GlobalNetworkPolicy`.
+pub(super) fn policy(tree: &Node, metadata: Metadata, kind: Kind, found: &mut Diagnostics) -> Option<Policy> {
+    let mut spec = metadata::spec(tree, found)?;
+    let global = kind == Kind::GlobalNetworkPolicy;
+    let policy = Policy {
+        metadata,
+        tier: absent_if_empty(spec.text("tier", found)),
+        order: spec.get("order").and_then(|node| node.float(found)),
+        selector: selector(&mut spec, "selector", found),
+        namespace_selector: if global { selector(&mut spec, "namespaceSelector", found) } else { None },
+        service_account_selector: selector(&mut spec, "serviceAccountSelector", found),
+        types: spec.list("types", found, |node, found| node.choice(&DIRECTIONS, found)),
+        ingress: spec.list("ingress", found, rule),
+        egress: spec.list("egress", found, rule),
+    };
+    if global {
+        spec.refuse(&["doNotTrack", "preDNAT", "applyOnForward"], found);
+    }
+    spec.refuse(&["performanceHints"], found);
+    spec.finish(found);
+    Some(policy)
+}
+
+/// A `Tier`.
+pub(super) fn tier(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<Tier> {
+    let mut object = Fields::of(tree, found)?;
+    object.ignore(&["apiVersion", "kind", "metadata", "status"]);
+    let spec = object.get("spec");
+    object.finish(found);
+    let Some(spec) = spec else { return Some(Tier { metadata, order: None, default_action: None }) };
+    let mut spec = Fields::of(spec, found)?;
+    let order = spec.get("order").and_then(|node| node.float(found));
+    let default_action = spec.get("defaultAction").and_then(|node| node.choice(&DEFAULT_ACTIONS, found));
+    spec.finish(found);
+    Some(Tier { metadata, order, default_action })
+}
+
+/// A `NetworkSet` or `GlobalNetworkSet`.
+pub(super) fn network_set(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<NetworkSet> {
+    let mut spec = metadata::spec(tree, found)?;
+    let nets = spec.list("nets", found, Node::text);
+    spec.refuse(&["allowedEgressDomains"], found);
+    spec.finish(found);
+    Some(NetworkSet { metadata, nets })
+}
+
+fn rule(node: &Node, found: &mut Diagnostics) -> Option<Rule> {
+    let mut fields = Fields::of(node, found)?;
+    let action = fields.require("action", found).and_then(|node| node.choice(&ACTIONS, found));
+    let ip_version = fields.get("ipVersion").and_then(|node| family(node, found));
+    let protocol = fields.get("protocol").and_then(|node| protocol(node, found));
+    let not_protocol = fields.get("notProtocol").and_then(|node| protocol(node, found));
+    let icmp_match = fields.get("icmp").and_then(|node| icmp(node, found));
+    let not_icmp = fields.get("notICMP").and_then(|node| icmp(node, found));
+    let source = fields.get("source").and_then(|node| entity(node, found)).unwrap_or_default();
+    let destination = fields.get("destination").and_then(|node| entity(node, found)).unwrap_or_default();
+    fields.refuse(&["http"], found);
+    rule_metadata(&mut fields, found);
+    fields.finish(found);
+    Some(Rule { span: node.span, action: action?.value, ip_version, protocol, not_protocol, icmp: icmp_match, not_icmp, source, destination })
+}
+
+/// `metadata.annotations` of a rule are remarks for people.
+fn rule_metadata(fields: &mut Fields<'_>, found: &mut Diagnostics) {
+    let Some(mut metadata) = fields.get("metadata").and_then(|node| Fields::of(node, found)) else { return };
+    metadata.ignore(&["annotations"]);
+    metadata.finish(found);
+}
+
+fn entity(node: &Node, found: &mut Diagnostics) -> Option<Entity> {
+    let mut fields = Fields::of(node, found)?;
+    let entity = Entity {
+        nets: fields.list("nets", found, Node::text),
+        not_nets: fields.list("notNets", found, Node::text),
+        selector: selector(&mut fields, "selector", found),
+        not_selector: selector(&mut fields, "notSelector", found),
+        namespace_selector: selector(&mut fields, "namespaceSelector", found),
+        service_accounts: fields.get("serviceAccounts").and_then(|node| service_accounts(node, found)),
+        ports: fields.list("ports", found, port),
+        not_ports: fields.list("notPorts", found, port),
+    };
+    fields.refuse(&["services", "domains"], found);
+    fields.finish(found);
+    Some(entity)
+}
+
+fn service_accounts(node: &Node, found: &mut Diagnostics) -> Option<ServiceAccounts> {
+    let mut fields = Fields::of(node, found)?;
+    let names = fields.list("names", found, Node::text);
+    let selector = selector(&mut fields, "selector", found);
+    fields.finish(found);
+    Some(ServiceAccounts { names, selector })
+}
+
+/// A selector's text. An empty one is an absent one (Calico's web interface writes `''`).
+fn selector(fields: &mut Fields<'_>, name: &'static str, found: &mut Diagnostics) -> Option<Text> {
+    absent_if_empty(fields.text(name, found))
+}
+
+fn absent_if_empty(text: Option<Text>) -> Option<Text> {
+    text.filter(|text| !text.value.trim_matches([' ', '\t']).is_empty())
+}
+
+fn family(node: &Node, found: &mut Diagnostics) -> Option<Spanned<Family>> {
+    let version = node.integer(4, 6, found)?;
+    let family = match version.value {
+        4 => Family::V4,
+        6 => Family::V6,
+        other => {
+            found.push(Diagnostic::at(Code::InvalidValue, node.span, format!("`{other}` is no IP version")).help("write `4` or `6`"));
+            return None;
+        }
+    };
+    Some(Spanned::new(family, node.span))
+}
+
+fn icmp(node: &Node, found: &mut Diagnostics) -> Option<Spanned<Icmp>> {
+    let mut fields = Fields::of(node, found)?;
+    let kind = fields.get("type").and_then(|node| node.integer(0, 254, found));
+    let code = fields.get("code").and_then(|node| node.integer(0, 255, found));
+    let known = (fields.get("type").is_some(), fields.get("code").is_some());
+    fields.finish(found);
+    if known == (false, true) {
+        found.push(Diagnostic::at(Code::ConflictingFields, node.span, "an ICMP `code` needs a `type`"));
+    }
+    if known == (false, false) {
+        found.push(Diagnostic::at(Code::MissingField, node.span, "`type` is missing"));
+    }
+    let byte = |number: Spanned<i64>| u8::try_from(number.value).ok();
+    Some(Spanned::new(Icmp { kind: byte(kind?)?, code: code.and_then(byte) }, node.span))
+}
+
+/// A protocol by Calico's name, exact case, or by number from 1 to 255, also as a string of digits.
+fn protocol(node: &Node, found: &mut Diagnostics) -> Option<Spanned<WrittenProtocol>> {
+    let written = match &node.value {
+        Value::Scalar(Scalar::Number(number)) => number.clone(),
+        Value::Scalar(_) | Value::List(_) | Value::Map(_) => node.text(found)?.value,
+    };
+    let by_name = Protocol::from_name(&written).map(WrittenProtocol::Name);
+    let by_number = || written.parse().ok().and_then(Protocol::from_number).map(WrittenProtocol::Number);
+    let protocol = by_name.or_else(by_number);
+    if protocol.is_none() {
+        found.push(bad_protocol(node, &written));
+    }
+    Some(Spanned::new(protocol?, node.span))
+}
+
+fn bad_protocol(node: &Node, written: &str) -> Diagnostic {
+    let same_letters = Protocol::names().find(|name| name.eq_ignore_ascii_case(written));
+    let names: Vec<&str> = Protocol::names().collect();
+    let help = match same_letters {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("write one of {} or a number from 1 to 255", names.join(", ")),
+    };
+    Diagnostic::at(Code::InvalidProtocol, node.span, format!("`{written}` is no protocol")).help(help)
+}
+
+/// A port as a number or a string; what it says is for `policy` to check.
+pub(super) fn port(node: &Node, found: &mut Diagnostics) -> Option<Port> {
+    let text = match &node.value {
+        Value::Scalar(Scalar::Number(number)) => number.clone(),
+        Value::Scalar(_) | Value::List(_) | Value::Map(_) => node.text(found)?.value,
+    };
+    Some(Port { text, span: node.span })
+}

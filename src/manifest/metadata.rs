@@ -1,0 +1,92 @@
+//! `metadata` of policy objects, and the fields every object has.
+
+use crate::diagnostic::Diagnostics;
+use crate::document::{Fields, Kind, Node};
+use crate::manifest::Metadata;
+use crate::name::Form;
+use crate::text::{Spanned, Text};
+
+/// Fields that an API server adds; they say nothing about policy.
+const SERVER_FIELDS: [&str; 10] = [
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generation",
+    "managedFields",
+    "ownerReferences",
+    "resourceVersion",
+    "uid",
+];
+
+/// The namespace of a namespaced object that names none, as `kubectl` has it.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// Reads and checks `metadata`; none when the object cannot be identified.
+pub(super) fn read(tree: &Node, kind: Kind, found: &mut Diagnostics) -> Option<Metadata> {
+    let mut object = Fields::of(tree, found)?;
+    let mut fields = Fields::of(object.require("metadata", found)?, found)?;
+    let name = fields.require("name", found).and_then(|node| node.text(found));
+    let namespace = namespace(&mut fields, kind, found);
+    let labels = labels(&mut fields, found);
+    fields.ignore(&SERVER_FIELDS);
+    fields.ignore(&["selfLink", "generateName"]);
+    fields.finish(found);
+    let name = name.filter(|name| form(kind).check_text(name, "name", found))?;
+    Some(Metadata { name, namespace: namespace?, labels })
+}
+
+/// The fields of an object beside `metadata`: its `spec`, and none but the ones every object has.
+pub(super) fn spec<'node>(tree: &'node Node, found: &mut Diagnostics) -> Option<Fields<'node>> {
+    let mut object = Fields::of(tree, found)?;
+    object.ignore(&["apiVersion", "kind", "metadata", "status"]);
+    let spec = object.require("spec", found);
+    object.finish(found);
+    Fields::of(spec?, found)
+}
+
+/// The form of a kind's names, as Calico v3 and Kubernetes validate them.
+fn form(kind: Kind) -> Form {
+    match kind {
+        Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => Form::PolicyName,
+        Kind::Tier | Kind::Namespace => Form::DnsLabel,
+        Kind::NetworkSet | Kind::GlobalNetworkSet | Kind::KubernetesNetworkPolicy => Form::DnsSubdomain,
+        Kind::ServiceAccount | Kind::Pod | Kind::Node => Form::DnsSubdomain,
+    }
+}
+
+/// The namespace of a namespaced kind; a cluster-wide kind has none, and the field is unknown there. None when it is invalid.
+#[expect(clippy::option_option, reason = "outer: whether it is valid; inner: whether the kind has one")]
+fn namespace(fields: &mut Fields<'_>, kind: Kind, found: &mut Diagnostics) -> Option<Option<Spanned<String>>> {
+    if matches!(kind, Kind::GlobalNetworkPolicy | Kind::GlobalNetworkSet | Kind::Tier) {
+        return Some(None);
+    }
+    let Some(node) = fields.get("namespace") else {
+        return Some(Some(Spanned::new(DEFAULT_NAMESPACE.to_owned(), fields.span)));
+    };
+    let namespace = node.text(found)?;
+    let valid = Form::DnsLabel.check_text(&namespace, "namespace", found);
+    valid.then(|| Some(Spanned::new(namespace.value, namespace.span)))
+}
+
+/// Checked labels.
+fn labels(fields: &mut Fields<'_>, found: &mut Diagnostics) -> Vec<(Text, Text)> {
+    let Some(node) = fields.get("labels") else { return Vec::new() };
+    string_map(node, found)
+        .into_iter()
+        .filter(|(key, value)| {
+            let key_fits = Form::LabelKey.check_text(key, "label key", found);
+            Form::LabelValue.check_text(value, "label value", found) && key_fits
+        })
+        .collect()
+}
+
+/// A mapping from strings to strings.
+pub(super) fn string_map(node: &Node, found: &mut Diagnostics) -> Vec<(Text, Text)> {
+    if Fields::of(node, found).is_none() {
+        return Vec::new();
+    }
+    let entries = node.entries().unwrap_or_default();
+    entries.iter().filter_map(|entry| Some((entry.key.clone(), entry.value.text(found)?))).collect()
+}

@@ -1,0 +1,86 @@
+//! Policy objects as they were written: every field that we compile, with its place, and nothing decided.
+//!
+//! In: [`Object`]s of policy kinds. Out: a [`Manifest`]. Unknown fields, wrong types and words outside their list are errors
+//! here; fields that the language has and we do not compile yet are refused by name. Absent: defaults, selectors' meaning,
+//! which fields go together (that is `policy`).
+//!
+//! Cost: linear in the text.
+
+mod calico;
+mod kubernetes;
+mod metadata;
+mod model;
+
+pub use model::{
+    Action, DefaultAction, Entity, Icmp, KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest, Metadata, NetworkSet, Operator,
+    Policy, Port, Requirement, Rule, ServiceAccounts, Tier, WrittenProtocol,
+};
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::document::{Kind, Object};
+use crate::text::Span;
+
+/// Takes policy objects in, one after another. An object given twice counts once when both say the same.
+#[derive(Debug, Default)]
+pub struct Reader {
+    manifest: Manifest,
+    seen: BTreeMap<Identity, (Span, [u8; 32])>,
+}
+
+/// What makes two objects one.
+type Identity = (Kind, Option<String>, String);
+
+impl Reader {
+    /// Reads one object of a policy kind; others are left alone.
+    pub fn take(&mut self, object: &Object<'_>, found: &mut Diagnostics) {
+        let Some(tree) = object.tree(found) else { return };
+        let Some(metadata) = metadata::read(&tree, object.kind, found) else { return };
+        if object.internal {
+            found.push(internal_api(&metadata));
+        }
+        if self.is_repeated(object.kind, &metadata, tree.digest(), found) {
+            return;
+        }
+        let manifest = &mut self.manifest;
+        match object.kind {
+            Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => manifest.policies.extend(calico::policy(&tree, metadata, object.kind, found)),
+            Kind::Tier => manifest.tiers.extend(calico::tier(&tree, metadata, found)),
+            Kind::NetworkSet | Kind::GlobalNetworkSet => manifest.network_sets.extend(calico::network_set(&tree, metadata, found)),
+            Kind::KubernetesNetworkPolicy => manifest.kubernetes_policies.extend(kubernetes::policy(&tree, metadata, found)),
+            Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::Node => {}
+        }
+    }
+
+    /// Everything that was read.
+    pub fn finish(self) -> Manifest {
+        self.manifest
+    }
+
+    /// Whether an object of this name came before; reports it when the two differ.
+    fn is_repeated(&mut self, kind: Kind, metadata: &Metadata, digest: [u8; 32], found: &mut Diagnostics) -> bool {
+        let identity = (kind, metadata.namespace.as_ref().map(|namespace| namespace.value.clone()), metadata.short_name().to_owned());
+        let here = metadata.name.span;
+        let Some((first, known)) = self.seen.get(&identity) else {
+            self.seen.insert(identity, (here, digest));
+            return false;
+        };
+        if *known != digest {
+            let message = format!("`{}` is defined twice, differently", metadata.name.value);
+            found.push(
+                Diagnostic::new(Code::DuplicateObject, message)
+                    .label(here, "again here")
+                    .label(*first, "first here")
+                    .help("remove one of the two, or give it another name"),
+            );
+        }
+        true
+    }
+}
+
+/// Remarks on an object of the API group that Calico keeps for itself.
+fn internal_api(metadata: &Metadata) -> Diagnostic {
+    Diagnostic::at(Code::InternalApi, metadata.name.span, "`crd.projectcalico.org/v1` is internal to Calico and bypasses its validation")
+        .help("write `apiVersion: projectcalico.org/v3`")
+}

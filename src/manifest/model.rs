@@ -1,0 +1,291 @@
+//! The written form of policy objects.
+
+use std::fmt;
+
+use crate::net::{Direction, Family, Protocol};
+use crate::text::{Span, Spanned, Text};
+
+/// All policy of one compile, as written.
+#[derive(Debug, Default)]
+pub struct Manifest {
+    /// Calico policies, namespaced and global.
+    pub policies: Vec<Policy>,
+    /// Kubernetes policies.
+    pub kubernetes_policies: Vec<KubernetesPolicy>,
+    /// Tiers.
+    pub tiers: Vec<Tier>,
+    /// Network sets, namespaced and global.
+    pub network_sets: Vec<NetworkSet>,
+}
+
+/// What identifies an object.
+#[derive(Debug)]
+pub struct Metadata {
+    /// The name as written.
+    pub name: Text,
+    /// The namespace of an object of a namespaced kind (`default` where none is written); none for a cluster-wide kind.
+    pub namespace: Option<Spanned<String>>,
+    /// Labels.
+    pub labels: Vec<(Text, Text)>,
+}
+
+/// A Calico `NetworkPolicy` or `GlobalNetworkPolicy`.
+#[derive(Debug)]
+pub struct Policy {
+    /// Name and, for a namespaced policy, namespace.
+    pub metadata: Metadata,
+    /// The tier's name.
+    pub tier: Option<Text>,
+    /// Position in the tier.
+    pub order: Option<Spanned<f64>>,
+    /// Labels of the endpoints it applies to.
+    pub selector: Option<Text>,
+    /// Labels of their namespaces; only in a global policy.
+    pub namespace_selector: Option<Text>,
+    /// Labels of their service accounts.
+    pub service_account_selector: Option<Text>,
+    /// Directions.
+    pub types: Vec<Spanned<Direction>>,
+    /// Ingress rules.
+    pub ingress: Vec<Rule>,
+    /// Egress rules.
+    pub egress: Vec<Rule>,
+}
+
+/// A Calico rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// The whole rule.
+    pub span: Span,
+    /// What it does.
+    pub action: Action,
+    /// Family.
+    pub ip_version: Option<Spanned<Family>>,
+    /// Protocol.
+    pub protocol: Option<Spanned<WrittenProtocol>>,
+    /// Excluded protocol.
+    pub not_protocol: Option<Spanned<WrittenProtocol>>,
+    /// ICMP type and code.
+    pub icmp: Option<Spanned<Icmp>>,
+    /// Excluded ICMP type and code.
+    pub not_icmp: Option<Spanned<Icmp>>,
+    /// The sender.
+    pub source: Entity,
+    /// The receiver.
+    pub destination: Entity,
+}
+
+/// A protocol and how it was written: Calico ties the names `ICMP` and `ICMPv6` to their families, and numbers to none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WrittenProtocol {
+    /// By name.
+    Name(Protocol),
+    /// By number.
+    Number(Protocol),
+}
+
+/// What a rule does, by Calico's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// Let the packet through on this side.
+    Allow,
+    /// Drop it.
+    Deny,
+    /// Write a line to the kernel's log and go on with the next rule.
+    Log,
+    /// Skip the rest of the tier.
+    Pass,
+}
+
+/// The end of a tier, by Calico's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DefaultAction {
+    /// Drop.
+    Deny,
+    /// Go on to the next tier.
+    Pass,
+}
+
+/// An ICMP type, and a code where one is demanded (RFC 792, RFC 4443).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Icmp {
+    /// The type.
+    pub kind: u8,
+    /// The code; none matches every code of the type.
+    pub code: Option<u8>,
+}
+
+/// One side of a Calico rule.
+#[derive(Debug, Default)]
+pub struct Entity {
+    /// Prefixes.
+    pub nets: Vec<Text>,
+    /// Excluded prefixes.
+    pub not_nets: Vec<Text>,
+    /// Labels of endpoints and network sets.
+    pub selector: Option<Text>,
+    /// Labels of those that are excluded.
+    pub not_selector: Option<Text>,
+    /// Labels of their namespaces.
+    pub namespace_selector: Option<Text>,
+    /// Their service accounts.
+    pub service_accounts: Option<ServiceAccounts>,
+    /// Ports; none where the field is absent or empty.
+    pub ports: Vec<Port>,
+    /// Excluded ports.
+    pub not_ports: Vec<Port>,
+}
+
+/// Service accounts by name and by label; both must hold where both are there.
+#[derive(Debug)]
+pub struct ServiceAccounts {
+    /// Names; any when empty.
+    pub names: Vec<Text>,
+    /// Labels of the service account.
+    pub selector: Option<Text>,
+}
+
+/// A port as written.
+#[derive(Debug)]
+pub struct Port {
+    /// `80`, `80:90` or `http`.
+    pub text: String,
+    /// Where.
+    pub span: Span,
+}
+
+/// A Calico `Tier`.
+#[derive(Debug)]
+pub struct Tier {
+    /// Its name.
+    pub metadata: Metadata,
+    /// Position among tiers.
+    pub order: Option<Spanned<f64>>,
+    /// What becomes of traffic that no rule in it decides.
+    pub default_action: Option<Spanned<DefaultAction>>,
+}
+
+/// A `NetworkSet` or `GlobalNetworkSet`.
+#[derive(Debug)]
+pub struct NetworkSet {
+    /// Name, namespace, labels.
+    pub metadata: Metadata,
+    /// Addresses and prefixes.
+    pub nets: Vec<Text>,
+}
+
+/// A Kubernetes `NetworkPolicy`.
+#[derive(Debug)]
+pub struct KubernetesPolicy {
+    /// Name and namespace.
+    pub metadata: Metadata,
+    /// The pods it applies to.
+    pub pod_selector: KubernetesSelector,
+    /// Directions.
+    pub types: Vec<Spanned<Direction>>,
+    /// Ingress rules.
+    pub ingress: Vec<KubernetesRule>,
+    /// Egress rules.
+    pub egress: Vec<KubernetesRule>,
+}
+
+/// A rule of a Kubernetes policy.
+#[derive(Debug)]
+pub struct KubernetesRule {
+    /// The whole rule.
+    pub span: Span,
+    /// The other side; anyone when empty.
+    pub peers: Vec<KubernetesPeer>,
+    /// Ports of the receiver; any when empty.
+    pub ports: Vec<KubernetesPort>,
+}
+
+/// A peer of a Kubernetes rule.
+#[derive(Debug)]
+pub enum KubernetesPeer {
+    /// Pods by their labels and their namespaces' labels. One of the two is there.
+    Pods {
+        /// Labels of the pods.
+        pods: Option<KubernetesSelector>,
+        /// Labels of their namespaces; the policy's own namespace when absent.
+        namespaces: Option<KubernetesSelector>,
+    },
+    /// A prefix and the prefixes in it that are left out.
+    Block {
+        /// The prefix.
+        cidr: Text,
+        /// What is left out.
+        except: Vec<Text>,
+    },
+}
+
+/// A port of a Kubernetes rule.
+#[derive(Debug)]
+pub struct KubernetesPort {
+    /// The whole entry.
+    pub span: Span,
+    /// Protocol; TCP when absent.
+    pub protocol: Protocol,
+    /// Number or name; every port when absent.
+    pub port: Option<Port>,
+    /// Last port of a range that begins with `port`.
+    pub end_port: Option<Spanned<i64>>,
+}
+
+/// A Kubernetes label selector: all requirements must hold.
+#[derive(Debug, Default)]
+pub struct KubernetesSelector {
+    /// `matchLabels` first, by key, then `matchExpressions` as written.
+    pub requirements: Vec<Requirement>,
+}
+
+/// One requirement of a label selector.
+#[derive(Debug)]
+pub struct Requirement {
+    /// The label.
+    pub key: Text,
+    /// The comparison.
+    pub operator: Operator,
+    /// What it compares with; empty for `Exists` and `DoesNotExist`.
+    pub values: Vec<Text>,
+}
+
+/// Comparisons of label selectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    /// The value is one of the list.
+    In,
+    /// The label is absent, or its value is none of the list.
+    NotIn,
+    /// The label is there.
+    Exists,
+    /// The label is absent.
+    DoesNotExist,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Action::Allow => "allow",
+            Action::Deny => "deny",
+            Action::Log => "log",
+            Action::Pass => "pass",
+        })
+    }
+}
+
+impl WrittenProtocol {
+    /// The protocol, however written.
+    pub fn protocol(self) -> Protocol {
+        match self {
+            WrittenProtocol::Name(protocol) | WrittenProtocol::Number(protocol) => protocol,
+        }
+    }
+}
+
+impl Metadata {
+    /// The name without the `default.` that older Calico put before names of policies in tier `default`.
+    pub fn short_name(&self) -> &str {
+        self.name.value.strip_prefix("default.").unwrap_or(&self.name.value)
+    }
+}

@@ -1,0 +1,109 @@
+//! The forms that names may have.
+//!
+//! In: text from manifests. Out: whether it has the form, and the form in words. What passes holds no white space, quote
+//! or control character, so that it can stand in a script. Absent: who has which name.
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::text::{Span, Text};
+
+/// A form of name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// RFC 1123 label: namespaces, tiers.
+    DnsLabel,
+    /// RFC 1123 subdomain: most objects.
+    DnsSubdomain,
+    /// Calico's namespaced and global policies: one label, or two with a dot, or a subdomain behind `knp.default.`.
+    PolicyName,
+    /// Key of a Kubernetes label: a name of up to 63 characters, behind an optional subdomain and `/`.
+    LabelKey,
+    /// Value of a Kubernetes label.
+    LabelValue,
+    /// RFC 6335 service name: a port's name.
+    PortName,
+}
+
+impl Form {
+    /// The form in words.
+    pub fn description(self) -> &'static str {
+        match self {
+            Form::DnsLabel => "up to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit",
+            Form::DnsSubdomain => "up to 253 of a-z, 0-9, `-` and `.`, every part beginning and ending with a letter or digit",
+            Form::PolicyName => "up to 63 of a-z, 0-9 and `-`, or two such words with a `.` between them",
+            Form::LabelKey => "up to 63 of A-Z, a-z, 0-9, `-`, `_` and `.`, after an optional subdomain and `/`",
+            Form::LabelValue => "up to 63 of A-Z, a-z, 0-9, `-`, `_` and `.`, beginning and ending with a letter or digit, or nothing",
+            Form::PortName => "up to 15 of a-z, 0-9 and `-`, with a letter, no `--`, no `-` at the ends",
+        }
+    }
+
+    /// Whether a text has the form.
+    pub fn fits(self, text: &str) -> bool {
+        match self {
+            Form::DnsLabel => is_dns_label(text),
+            Form::DnsSubdomain => is_subdomain(text),
+            Form::PolicyName => is_policy_name(text),
+            Form::LabelKey => is_label_key(text),
+            Form::LabelValue => text.is_empty() || is_label_word(text),
+            Form::PortName => is_port_name(text),
+        }
+    }
+
+    /// Reports a text that does not have the form; gives whether it has. `what` names the thing, as in `namespace`.
+    pub fn check(self, text: &str, span: Span, what: &str, found: &mut Diagnostics) -> bool {
+        let fits = self.fits(text);
+        if !fits {
+            let code = if matches!(self, Form::LabelKey | Form::LabelValue) { Code::InvalidLabel } else { Code::InvalidName };
+            let message = format!("`{}` is no valid {what}", text.escape_debug());
+            found.push(Diagnostic::at(code, span, message).help(format!("a {what} is {}", self.description())));
+        }
+        fits
+    }
+
+    /// [`Form::check`] for a text that knows its place.
+    pub fn check_text(self, text: &Text, what: &str, found: &mut Diagnostics) -> bool {
+        self.check(&text.value, text.span, what, found)
+    }
+}
+
+fn is_dns_label(text: &str) -> bool {
+    text.len() <= 63 && is_bounded(text, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit(), b"-")
+}
+
+fn is_subdomain(text: &str) -> bool {
+    let part = |part: &str| is_bounded(part, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit(), b"-");
+    text.len() <= 253 && text.split('.').all(part)
+}
+
+/// Calico v3 validator: `label`, `label.label`, or `knp.default.` / `ossg.default.` and a subdomain.
+fn is_policy_name(text: &str) -> bool {
+    let generated = ["knp.default.", "ossg.default."].iter().find_map(|prefix| text.strip_prefix(prefix));
+    match (generated, text.split_once('.')) {
+        (Some(rest), _) => is_subdomain(rest),
+        (None, Some((tier, name))) => is_dns_label(tier) && is_dns_label(name),
+        (None, None) => is_dns_label(text),
+    }
+}
+
+fn is_label_key(text: &str) -> bool {
+    match text.split_once('/') {
+        Some((prefix, name)) => is_subdomain(prefix) && is_label_word(name),
+        None => is_label_word(text),
+    }
+}
+
+fn is_label_word(text: &str) -> bool {
+    text.len() <= 63 && is_bounded(text, |byte| byte.is_ascii_alphanumeric(), b"-_.")
+}
+
+fn is_port_name(text: &str) -> bool {
+    text.len() <= 15 && text.bytes().any(|byte| byte.is_ascii_lowercase()) && !text.contains("--") && is_dns_label(text)
+}
+
+/// Not empty, made of `outer` and `inner` characters, with an `outer` one at each end.
+fn is_bounded(text: &str, outer: impl Fn(&u8) -> bool, inner: &[u8]) -> bool {
+    let bytes = text.as_bytes();
+    bytes.first().is_some_and(&outer) && bytes.last().is_some_and(&outer) && bytes.iter().all(|byte| outer(byte) || inner.contains(byte))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! Addresses as written to checked prefixes (reference §2.2, §2.6).
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::manifest;
+use crate::net::{Cidr, CidrError};
+use crate::policy::NetworkSet;
+use crate::text::{Spanned, Text};
+
+/// Prefixes of a rule: with a length, without host bits.
+pub(super) fn prefixes(written: &[Text], found: &mut Diagnostics) -> Vec<Spanned<Cidr>> {
+    written.iter().filter_map(|text| prefix(text, found)).collect()
+}
+
+/// One prefix of a rule.
+pub(super) fn prefix(text: &Text, found: &mut Diagnostics) -> Option<Spanned<Cidr>> {
+    match Cidr::parse_strict(&text.value) {
+        Ok(cidr) => Some(Spanned::new(cidr, text.span)),
+        Err(error) => {
+            found.push(bad_prefix(text, error));
+            None
+        }
+    }
+}
+
+fn bad_prefix(text: &Text, error: CidrError) -> Diagnostic {
+    let written = text.value.escape_debug();
+    let (message, help) = match error {
+        CidrError::Malformed => (format!("`{written}` is no CIDR"), "write `10.0.0.0/8` or `2001:db8::/32`".to_owned()),
+        CidrError::NoPrefixLength => {
+            let length = if text.value.contains(':') { 128 } else { 32 };
+            (format!("`{written}` has no prefix length"), format!("write `{written}/{length}` for one address"))
+        }
+        CidrError::HostBits(meant) => {
+            let meant = format!("{}/{}", meant.address(), meant.prefix());
+            (format!("`{written}` has bits set behind its prefix length"), format!("did you mean `{meant}`?"))
+        }
+    };
+    Diagnostic::at(Code::InvalidCidr, text.span, message).help(help)
+}
+
+/// A network set; its members may be bare addresses and may have host bits, which are dropped.
+pub(super) fn network_set(set: manifest::NetworkSet, found: &mut Diagnostics) -> NetworkSet {
+    let mut nets = Vec::with_capacity(set.nets.len());
+    for text in &set.nets {
+        match Cidr::parse_lenient(&text.value) {
+            Some(cidr) => nets.push(cidr),
+            None => found.push(bad_prefix(text, CidrError::Malformed)),
+        }
+    }
+    nets.sort_unstable();
+    nets.dedup();
+    let metadata = set.metadata;
+    NetworkSet {
+        namespace: metadata.namespace.map(|namespace| namespace.value),
+        span: metadata.name.span,
+        name: metadata.name.value,
+        labels: metadata.labels.into_iter().map(|(key, value)| (key.value, value.value)).collect(),
+        nets,
+    }
+}

@@ -1,0 +1,206 @@
+//! Calico policies, checked.
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::manifest::{self, Entity, WrittenProtocol};
+use crate::net::{Cidr, Direction, Family, Protocol};
+use crate::policy::order::{DEFAULT_TIER, Placed};
+use crate::policy::scope::{self, PeerClause};
+use crate::policy::{
+    Families, IcmpMatch, Nets, Peer, Policy, PolicyKey, PolicyKind, Ports, ProtocolMatch, Rule, Selected, Selectors, addresses, ports,
+};
+use crate::text::{Span, Spanned};
+
+/// A checked policy and its tier; none when it cannot be used at all.
+pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, found: &mut Diagnostics) -> Option<Placed> {
+    let metadata = &written.metadata;
+    let applies_to = applies_to(written, found)?;
+    let kind = if metadata.namespace.is_some() { PolicyKind::NetworkPolicy } else { PolicyKind::GlobalNetworkPolicy };
+    let namespace = metadata.namespace.as_ref().map(|namespace| namespace.value.clone());
+    let directions = directions(written, found);
+    let mut rules = |direction: Direction, written: &[manifest::Rule]| {
+        let context = namespace.as_deref();
+        let checked = (1..).zip(written).map(|(number, written)| rule(number, written, context, selectors, found)).collect();
+        directions.contains(&direction).then_some(checked)
+    };
+    let ingress = rules(Direction::Ingress, &written.ingress);
+    let egress = rules(Direction::Egress, &written.egress);
+    let key = PolicyKey { kind, namespace, name: metadata.short_name().to_owned() };
+    let order = written.order.map(|order| order.value);
+    let applies_to = selectors.intern(applies_to);
+    let policy = Policy { key, order, applies_to, ingress, egress, span: metadata.name.span };
+    let tier = match &written.tier {
+        Some(tier) => Spanned::new(tier.value.clone(), tier.span),
+        None => Spanned::new(DEFAULT_TIER.to_owned(), metadata.name.span),
+    };
+    Some(Placed { tier, policy })
+}
+
+/// The clause of the endpoints a policy applies to.
+fn applies_to(written: &manifest::Policy, found: &mut Diagnostics) -> Option<crate::selector::Expr> {
+    let errors = found.error_count();
+    let mut parse = |text: &Option<_>| text.as_ref().and_then(|text| scope::parse(text, found));
+    let selector = parse(&written.selector);
+    let namespaces = parse(&written.namespace_selector);
+    let service_accounts = parse(&written.service_account_selector);
+    let expr = match &written.metadata.namespace {
+        Some(namespace) => scope::namespaced_policy(selector, service_accounts, &namespace.value),
+        None => scope::global_policy(selector, namespaces, service_accounts),
+    };
+    (found.error_count() == errors).then_some(expr)
+}
+
+/// The directions a policy speaks about: `types`, or what its rules tell (reference §2.3).
+fn directions(written: &manifest::Policy, found: &mut Diagnostics) -> Vec<Direction> {
+    let mut directions: Vec<Direction> = Vec::new();
+    for stated in &written.types {
+        if directions.contains(&stated.value) {
+            found.push(Diagnostic::at(Code::InvalidValue, stated.span, "this direction is listed twice"));
+        }
+        directions.push(stated.value);
+    }
+    match (directions.is_empty(), written.ingress.is_empty(), written.egress.is_empty()) {
+        (false, _, _) => directions,
+        (true, _, true) => vec![Direction::Ingress],
+        (true, true, false) => vec![Direction::Egress],
+        (true, false, false) => Direction::BOTH.to_vec(),
+    }
+}
+
+/// One checked rule. `namespace` is the policy's, none for a global policy.
+fn rule(
+    number: usize,
+    written: &manifest::Rule,
+    namespace: Option<&str>,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> Rule {
+    let protocol = protocol(written, found);
+    check_ports(written, protocol, found);
+    let source = peer(&written.source, namespace, selectors, found);
+    let destination = peer(&written.destination, namespace, selectors, found);
+    Rule {
+        number,
+        span: written.span,
+        action: written.action,
+        families: families(written, found),
+        protocol,
+        icmp: icmp(written, protocol, found),
+        source,
+        destination,
+    }
+}
+
+/// One checked side of a rule.
+fn peer(entity: &Entity, namespace: Option<&str>, selectors: &mut Selectors, found: &mut Diagnostics) -> Peer {
+    let PeerClause { selected, not_selected } = scope::peer(entity, namespace, found);
+    let nets = plain(addresses::prefixes(&entity.nets, found));
+    let not_nets = addresses::prefixes(&entity.not_nets, found);
+    for net in not_nets.iter().filter(|net| net.value.is_everything()) {
+        let message = "this exception leaves nothing, so that the rule could never match";
+        found.push(Diagnostic::at(Code::ExceptsEverything, net.span, message));
+    }
+    let port_list = ports::list(&entity.ports, found);
+    Peer {
+        selected: selected.map_or(Selected::Anyone, |expr| Selected::By(selectors.intern(expr))),
+        not_selected: not_selected.map(|expr| selectors.intern(expr)),
+        nets: if entity.nets.is_empty() { Nets::Any } else { Nets::In(nets) },
+        not_nets: plain(not_nets),
+        ports: if entity.ports.is_empty() { Ports::Any } else { Ports::In(port_list) },
+        not_ports: ports::list(&entity.not_ports, found),
+    }
+}
+
+/// Prefixes in order, once.
+pub(super) fn plain(prefixes: Vec<Spanned<Cidr>>) -> Vec<Cidr> {
+    let mut plain: Vec<Cidr> = prefixes.into_iter().map(|prefix| prefix.value).collect();
+    plain.sort_unstable();
+    plain.dedup();
+    plain
+}
+
+/// The condition on the protocol.
+fn protocol(written: &manifest::Rule, found: &mut Diagnostics) -> ProtocolMatch {
+    let number = |written: Spanned<WrittenProtocol>| written.value.protocol();
+    match (written.protocol.map(number), written.not_protocol.map(number)) {
+        (None, None) => ProtocolMatch::Any,
+        (None, Some(excluded)) => ProtocolMatch::IsNot(excluded),
+        (Some(protocol), Some(excluded)) if protocol == excluded => {
+            let place = written.not_protocol.map_or(written.span, |written| written.span);
+            found.push(Diagnostic::at(Code::ConflictingFields, place, "`protocol` and `notProtocol` are the same, so that the rule could never match"));
+            ProtocolMatch::Is(protocol)
+        }
+        (Some(protocol), _) => ProtocolMatch::Is(protocol),
+    }
+}
+
+/// Ports need a protocol that has them; without one, only names say enough (reference §2.2).
+fn check_ports(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Diagnostics) {
+    if matches!(protocol, ProtocolMatch::Is(protocol) if protocol.has_ports()) {
+        return;
+    }
+    let may_name = matches!(protocol, ProtocolMatch::Any | ProtocolMatch::IsNot(_));
+    let lists = [&written.source.ports, &written.source.not_ports, &written.destination.ports, &written.destination.not_ports];
+    for port in lists.into_iter().flatten() {
+        let numeric = port.text.starts_with(|first: char| first.is_ascii_digit());
+        if numeric || !may_name {
+            let message = "ports need a protocol that has them";
+            found.push(Diagnostic::at(Code::PortsNeedProtocol, port.span, message).help("add `protocol: TCP`, `UDP` or `SCTP` to the rule"));
+        }
+    }
+}
+
+/// The condition on the ICMP type. iptables can only look for it behind an ICMP protocol.
+fn icmp(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Diagnostics) -> IcmpMatch {
+    let Some(stated) = written.icmp.or(written.not_icmp) else { return IcmpMatch::Any };
+    if !matches!(protocol, ProtocolMatch::Is(Protocol::ICMP | Protocol::ICMPV6)) {
+        let message = "an ICMP type needs an ICMP protocol";
+        found.push(Diagnostic::at(Code::IcmpNeedsProtocol, stated.span, message).help("add `protocol: ICMP` or `protocol: ICMPv6`"));
+    }
+    match (written.icmp, written.not_icmp) {
+        (Some(_), Some(excluded)) => {
+            found.push(Diagnostic::at(Code::ConflictingFields, excluded.span, "`icmp` and `notICMP` exclude each other"));
+            IcmpMatch::Any
+        }
+        (Some(stated), None) => IcmpMatch::Is(stated.value),
+        (None, Some(excluded)) => IcmpMatch::IsNot(excluded.value),
+        (None, None) => IcmpMatch::Any,
+    }
+}
+
+/// The families a rule applies to: those of its addresses, its protocol and its `ipVersion`, which must agree. A list of
+/// addresses, also of excluded ones, without any of a family takes the rule out of that family (decision 18).
+fn families(written: &manifest::Rule, found: &mut Diagnostics) -> Families {
+    let mut families = Families::Both;
+    let mut narrow = |family: Family, span: Span| match families {
+        Families::Only(other) if other != family => {
+            let message = format!("this is {family}, and the rest of the rule is {other}");
+            found.push(Diagnostic::at(Code::MixedFamilies, span, message).help("write one rule per family"));
+        }
+        Families::Only(_) | Families::Both => families = Families::Only(family),
+    };
+    if let Some(version) = written.ip_version {
+        narrow(version.value, version.span);
+    }
+    if let Some((family, span)) = written.protocol.and_then(|protocol| protocol_family(written, protocol)) {
+        narrow(family, span);
+    }
+    for entity in [&written.source, &written.destination] {
+        for net in entity.nets.iter().chain(&entity.not_nets) {
+            let family = if net.value.contains(':') { Family::V6 } else { Family::V4 };
+            narrow(family, net.span);
+        }
+    }
+    families
+}
+
+/// The family a protocol belongs to: the names `ICMP` and `ICMPv6`, and their numbers where an ICMP type is asked for.
+fn protocol_family(written: &manifest::Rule, protocol: Spanned<WrittenProtocol>) -> Option<(Family, Span)> {
+    let asks_type = written.icmp.is_some() || written.not_icmp.is_some();
+    let tied = matches!(protocol.value, WrittenProtocol::Name(_)) || asks_type;
+    let family = match protocol.value.protocol() {
+        Protocol::ICMP => Family::V4,
+        Protocol::ICMPV6 => Family::V6,
+        _ => return None,
+    };
+    tied.then_some((family, protocol.span))
+}

@@ -1,0 +1,204 @@
+//! Kubernetes policies, checked and turned into rules like Calico's (reference §5.1).
+//!
+//! One Kubernetes rule becomes one rule for every protocol and every kind of peer: all its label peers together, all its
+//! plain blocks of one family together, and each block with exceptions alone.
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::manifest::{Action, KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Operator, Port};
+use crate::net::{Cidr, Direction, Family, Protocol};
+use crate::policy::calico::plain;
+use crate::policy::order::{DEFAULT_TIER, Placed};
+use crate::policy::{
+    Families, IcmpMatch, Nets, Peer, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors, addresses,
+    ports, scope,
+};
+use crate::selector::{Expr, Test};
+use crate::text::{Spanned, Text};
+
+/// Order of every Kubernetes policy in tier `default`.
+const ORDER: f64 = 1_000.0;
+
+/// A checked policy.
+pub(super) fn policy(written: &KubernetesPolicy, selectors: &mut Selectors, found: &mut Diagnostics) -> Placed {
+    let metadata = &written.metadata;
+    let namespace = metadata.namespace.as_ref().map(|namespace| namespace.value.clone()).unwrap_or_default();
+    let pods = scope::namespaced_policy(Some(pods(&written.pod_selector)), None, &namespace);
+    let directions = directions(written);
+    let mut rules = |direction: Direction, written: &[KubernetesRule]| {
+        let converted: Vec<Rule> =
+            (1..).zip(written).flat_map(|(number, rule)| convert(number, rule, direction, &namespace, (selectors, found))).collect();
+        directions.contains(&direction).then_some(converted)
+    };
+    let ingress = rules(Direction::Ingress, &written.ingress);
+    let egress = rules(Direction::Egress, &written.egress);
+    let key = PolicyKey { kind: PolicyKind::KubernetesNetworkPolicy, namespace: Some(namespace), name: metadata.name.value.clone() };
+    let applies_to = selectors.intern(pods);
+    let policy = Policy { key, order: Some(ORDER), applies_to, ingress, egress, span: metadata.name.span };
+    Placed { tier: Spanned::new(DEFAULT_TIER.to_owned(), metadata.name.span), policy }
+}
+
+/// The directions a policy speaks about. Without `policyTypes` that is ingress, and egress when the policy has egress rules:
+/// the API server writes exactly that into the object (Kubernetes API, `NetworkPolicySpec.policyTypes`).
+fn directions(written: &KubernetesPolicy) -> Vec<Direction> {
+    match (written.types.is_empty(), written.egress.is_empty()) {
+        (false, _) => written.types.iter().map(|stated| stated.value).collect(),
+        (true, true) => vec![Direction::Ingress],
+        (true, false) => Direction::BOTH.to_vec(),
+    }
+}
+
+/// The rules that one Kubernetes rule becomes.
+fn convert(
+    number: usize,
+    written: &KubernetesRule,
+    direction: Direction,
+    namespace: &str,
+    (selectors, found): (&mut Selectors, &mut Diagnostics),
+) -> Vec<Rule> {
+    let sides = others(&written.peers, namespace, selectors, found);
+    let protocols = protocols(&written.ports, found);
+    let mut rules = Vec::with_capacity(sides.len() * protocols.len());
+    for (protocol, ports) in &protocols {
+        for (families, other) in &sides {
+            let mut rule = Rule {
+                number,
+                span: written.span,
+                action: Action::Allow,
+                families: *families,
+                protocol: *protocol,
+                icmp: IcmpMatch::Any,
+                source: Peer::anyone(),
+                destination: Peer::anyone(),
+            };
+            match direction {
+                Direction::Ingress => rule.source = other.clone(),
+                Direction::Egress => rule.destination = other.clone(),
+            }
+            rule.destination.ports = ports.clone();
+            rules.push(rule);
+        }
+    }
+    rules
+}
+
+/// The other side of a rule, by kinds of peers. No peers at all is anyone.
+fn others(peers: &[KubernetesPeer], namespace: &str, selectors: &mut Selectors, found: &mut Diagnostics) -> Vec<(Families, Peer)> {
+    if peers.is_empty() {
+        return vec![(Families::Both, Peer::anyone())];
+    }
+    let mut clauses: Vec<Expr> = Vec::new();
+    let mut blocks: BTreeMap<Family, Vec<Cidr>> = BTreeMap::new();
+    let mut others = Vec::new();
+    for peer in peers {
+        match peer {
+            KubernetesPeer::Pods { pods, namespaces } => clauses.push(peer_clause(pods.as_ref(), namespaces.as_ref(), namespace)),
+            KubernetesPeer::Block { cidr, except } => match block(cidr, except, found) {
+                Some((cidr, except)) if except.is_empty() => blocks.entry(cidr.family()).or_default().push(cidr),
+                Some((cidr, except)) => others.push(block_peer(cidr.family(), vec![cidr], except)),
+                None => {}
+            },
+        }
+    }
+    if !clauses.is_empty() {
+        let selected = Selected::By(selectors.intern(Expr::or(clauses)));
+        others.insert(0, (Families::Both, Peer { selected, ..Peer::anyone() }));
+    }
+    others.extend(blocks.into_iter().map(|(family, cidrs)| block_peer(family, cidrs, Vec::new())));
+    others
+}
+
+fn block_peer(family: Family, mut nets: Vec<Cidr>, not_nets: Vec<Cidr>) -> (Families, Peer) {
+    nets.sort_unstable();
+    nets.dedup();
+    (Families::Only(family), Peer { nets: Nets::In(nets), not_nets, ..Peer::anyone() })
+}
+
+/// A checked block; exceptions must lie in it (Kubernetes API, `IPBlock.except`).
+fn block(cidr: &Text, except: &[Text], found: &mut Diagnostics) -> Option<(Cidr, Vec<Cidr>)> {
+    let cidr = addresses::prefix(cidr, found)?;
+    let except = addresses::prefixes(except, found);
+    for exception in except.iter().filter(|exception| exception.value == cidr.value || !cidr.value.contains(exception.value)) {
+        let message = format!("`{}` is no smaller part of `{}`", exception.value, cidr.value);
+        let help = "every `except` must lie in the block and be smaller than it";
+        found.push(Diagnostic::new(Code::InvalidCidr, message).label(exception.span, "").label(cidr.span, "the block").help(help));
+    }
+    Some((cidr.value, plain(except)))
+}
+
+/// The clause of a label selector over pods: only pods, never network sets or host endpoints.
+fn pods(selector: &KubernetesSelector) -> Expr {
+    let orchestrated = Expr::label(scope::ORCHESTRATOR, Test::Equals("k8s".to_owned()));
+    Expr::and(std::iter::once(orchestrated).chain(requirements(selector)).collect())
+}
+
+/// The clause of one label peer.
+fn peer_clause(selected: Option<&KubernetesSelector>, namespaces: Option<&KubernetesSelector>, namespace: &str) -> Expr {
+    let scope = match namespaces {
+        Some(namespaces) => scope::of_namespace(Expr::and(requirements(namespaces).collect())),
+        None => scope::in_namespace(namespace),
+    };
+    Expr::and(vec![scope, pods(selected.unwrap_or(&KubernetesSelector::default()))])
+}
+
+fn requirements(selector: &KubernetesSelector) -> impl Iterator<Item = Expr> {
+    selector.requirements.iter().map(|requirement| {
+        let values = || requirement.values.iter().map(|value| value.value.clone()).collect();
+        let key = requirement.key.value.clone();
+        match (requirement.operator, requirement.values.as_slice()) {
+            (Operator::In, [only]) => Expr::label(key, Test::Equals(only.value.clone())),
+            (Operator::In, _) => Expr::label(key, Test::In(values())),
+            (Operator::NotIn, _) => Expr::label(key, Test::NotIn(values())),
+            (Operator::Exists, _) => Expr::label(key, Test::Present),
+            (Operator::DoesNotExist, _) => Expr::label(key, Test::Present).not(),
+        }
+    })
+}
+
+/// The protocols of a rule with their ports. An entry without a port means every port of its protocol, whatever else the
+/// list says of that protocol; an empty list means any protocol.
+fn protocols(written: &[KubernetesPort], found: &mut Diagnostics) -> Vec<(ProtocolMatch, Ports)> {
+    if written.is_empty() {
+        return vec![(ProtocolMatch::Any, Ports::Any)];
+    }
+    let mut by_protocol: BTreeMap<Protocol, Vec<PortList>> = BTreeMap::new();
+    let mut unlimited: Vec<Protocol> = Vec::new();
+    for entry in written {
+        let lists = by_protocol.entry(entry.protocol).or_default();
+        match &entry.port {
+            Some(port) => lists.push(port_list(entry, port, found)),
+            None => {
+                check_no_end(entry, found);
+                unlimited.push(entry.protocol);
+            }
+        }
+    }
+    let ports = |protocol, lists| if unlimited.contains(&protocol) { Ports::Any } else { Ports::In(join(lists)) };
+    by_protocol.into_iter().map(|(protocol, lists)| (ProtocolMatch::Is(protocol), ports(protocol, lists))).collect()
+}
+
+fn check_no_end(entry: &KubernetesPort, found: &mut Diagnostics) {
+    if let Some(end) = entry.end_port {
+        found.push(Diagnostic::at(Code::ConflictingFields, end.span, "`endPort` needs `port`"));
+    }
+}
+
+/// The port, range or port name of one entry.
+fn port_list(entry: &KubernetesPort, port: &Port, found: &mut Diagnostics) -> PortList {
+    let Some(end) = entry.end_port else { return ports::list(std::slice::from_ref(port), found) };
+    if !port.text.bytes().all(|byte| byte.is_ascii_digit()) {
+        found.push(Diagnostic::at(Code::ConflictingFields, end.span, "`endPort` needs a `port` by number"));
+        return PortList::default();
+    }
+    let range = Port { text: format!("{}:{}", port.text, end.value), span: entry.span };
+    ports::list(&[range], found)
+}
+
+fn join(lists: Vec<PortList>) -> PortList {
+    let (numbers, names): (Vec<_>, Vec<_>) = lists.into_iter().map(|list| (list.numbers, list.names)).unzip();
+    let mut names = names.concat();
+    names.sort_unstable();
+    names.dedup();
+    PortList { numbers: crate::net::merge_ranges(numbers.concat()), names }
+}

@@ -1,0 +1,112 @@
+//! Tiers, and the order of tiers and of policies in them (reference §2.4, §4.1).
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
+use crate::manifest;
+use crate::policy::{DefaultAction, Policy, Tier};
+use crate::text::Spanned;
+
+/// The tier of a policy that names none.
+pub(super) const DEFAULT_TIER: &str = "default";
+
+/// Order of a tier that states none: the same as that of tier `default`, so that the name decides between the two.
+const UNSTATED_ORDER: f64 = 1_000_000.0;
+
+/// Calico's own tiers, whose values are fixed.
+const BUILT_IN: [(&str, f64, DefaultAction); 3] = [
+    (DEFAULT_TIER, 1_000_000.0, DefaultAction::Deny),
+    ("kube-admin", 1_000.0, DefaultAction::Pass),
+    ("kube-baseline", 10_000_000.0, DefaultAction::Pass),
+];
+
+/// A policy and the tier it names.
+pub(super) struct Placed {
+    pub(super) tier: Spanned<String>,
+    pub(super) policy: Policy,
+}
+
+/// Tiers with their policies, everything in the order of evaluation; tiers without policies left out.
+pub(super) fn tiers(written: &[manifest::Tier], placed: Vec<Placed>, found: &mut Diagnostics) -> Vec<Tier> {
+    let mut tiers = known_tiers(written, found);
+    for Placed { tier: name, policy } in placed {
+        match tiers.get_mut(&name.value) {
+            Some(tier) => tier.policies.push(policy),
+            None => found.push(unknown_tier(&name, tiers.keys())),
+        }
+    }
+    let mut tiers: Vec<Tier> = tiers.into_values().filter(|tier| !tier.policies.is_empty()).collect();
+    tiers.sort_by(|left, right| left.order.total_cmp(&right.order).then_with(|| left.name.cmp(&right.name)));
+    tiers.iter_mut().for_each(|tier| sort_policies(&mut tier.policies));
+    tiers
+}
+
+/// The built-in tiers and those of the input, by name.
+fn known_tiers(written: &[manifest::Tier], found: &mut Diagnostics) -> BTreeMap<String, Tier> {
+    let built_in = BUILT_IN.iter().map(|(name, order, default_action)| tier(name, *order, *default_action));
+    let mut tiers: BTreeMap<String, Tier> = built_in.map(|tier| (tier.name.clone(), tier)).collect();
+    for written in written {
+        let name = &written.metadata.name.value;
+        if let Some(fixed) = BUILT_IN.iter().find(|row| row.0 == name) {
+            check_fixed(written, *fixed, found);
+            continue;
+        }
+        let order = written.order.map_or(UNSTATED_ORDER, |order| order.value);
+        let default_action = written.default_action.map_or(DefaultAction::Deny, |action| action.value);
+        tiers.insert(name.clone(), tier(name, order, default_action));
+    }
+    tiers
+}
+
+fn tier(name: &str, order: f64, default_action: DefaultAction) -> Tier {
+    // -0.0 would sort before 0.0
+    Tier { name: name.to_owned(), order: order + 0.0, default_action, policies: Vec::new() }
+}
+
+/// A built-in tier may be written down, but only with the values it has.
+fn check_fixed(written: &manifest::Tier, (name, order, default_action): (&str, f64, DefaultAction), found: &mut Diagnostics) {
+    if let Some(stated) = written.order.filter(|stated| stated.value.total_cmp(&order).is_ne()) {
+        let message = format!("tier `{name}` has the fixed order {order}");
+        found.push(Diagnostic::at(Code::FixedTier, stated.span, message).help("remove `order`, or use a tier of your own"));
+    }
+    if let Some(stated) = written.default_action.filter(|stated| stated.value != default_action) {
+        let message = format!("tier `{name}` has the fixed default action `{default_action:?}`");
+        found.push(Diagnostic::at(Code::FixedTier, stated.span, message).help("remove `defaultAction`, or use a tier of your own"));
+    }
+}
+
+fn unknown_tier<'name>(name: &Spanned<String>, known: impl Iterator<Item = &'name String>) -> Diagnostic {
+    let help = match nearest(&name.value, known.map(String::as_str)) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("add a Tier object named `{}` to the input", name.value),
+    };
+    Diagnostic::at(Code::UnknownTier, name.span, format!("there is no tier `{}`", name.value)).help(help)
+}
+
+/// Lowest order first, none last; ties by the text `name/namespace/kind`, byte by byte.
+fn sort_policies(policies: &mut [Policy]) {
+    policies.sort_by_cached_key(|policy| {
+        let key = &policy.key;
+        let tie = format!("{}/{}/{}", key.name, key.namespace.as_deref().unwrap_or_default(), key.kind.name());
+        (Order(policy.order), tie)
+    });
+}
+
+/// A policy's order, made comparable.
+#[derive(PartialEq)]
+struct Order(Option<f64>);
+
+impl Eq for Order {}
+
+impl PartialOrd for Order {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Order {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let rank = |order: &Self| order.0.map_or(f64::INFINITY, |order| order + 0.0);
+        rank(self).total_cmp(&rank(other))
+    }
+}

@@ -1,0 +1,52 @@
+//! Ports as written to checked ports (reference §2.2, §6.1).
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::manifest::Port;
+use crate::name::Form;
+use crate::net::{PortRange, merge_ranges};
+use crate::policy::PortList;
+
+/// What one written port stands for.
+enum Parsed {
+    Numbers(PortRange),
+    Name(String),
+}
+
+/// The checked ports of a list.
+pub(super) fn list(ports: &[Port], found: &mut Diagnostics) -> PortList {
+    let mut numbers = Vec::new();
+    let mut names = Vec::new();
+    for port in ports {
+        match parse(port, found) {
+            Some(Parsed::Numbers(range)) => numbers.push(range),
+            Some(Parsed::Name(name)) => names.push(name),
+            None => {}
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    PortList { numbers: merge_ranges(numbers), names }
+}
+
+/// `80`, `80:90`, or an RFC 6335 service name.
+fn parse(port: &Port, found: &mut Diagnostics) -> Option<Parsed> {
+    let numeric = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (first, last) = port.text.split_once(':').unwrap_or((&port.text, &port.text));
+    let parsed = match numeric(first) && numeric(last) {
+        true => first.parse().ok().zip(last.parse().ok()).and_then(|(first, last)| PortRange::new(first, last)).map(Parsed::Numbers),
+        false => Form::PortName.fits(&port.text).then(|| Parsed::Name(port.text.clone())),
+    };
+    if parsed.is_none() {
+        found.push(bad_port(port));
+    }
+    parsed
+}
+
+fn bad_port(port: &Port) -> Diagnostic {
+    let dashed = port.text.split_once('-').filter(|(first, last)| first.parse::<u16>().is_ok() && last.parse::<u16>().is_ok());
+    let help = match dashed {
+        Some((first, last)) => format!("a range is written `{first}:{last}`"),
+        None => format!("write a number from 1 to 65535, a range `80:90`, or a port name: {}", Form::PortName.description()),
+    };
+    Diagnostic::at(Code::InvalidPort, port.span, format!("`{}` is no port", port.text.escape_debug())).help(help)
+}

@@ -1,0 +1,127 @@
+//! What a selector really matches: the one clause that a policy's or a rule's selectors together become (reference §3).
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::manifest::{Entity, ServiceAccounts};
+use crate::name::Form;
+use crate::selector::{self, Expr, Test};
+use crate::text::Text;
+
+/// The namespace of an endpoint or namespaced network set.
+pub(super) const NAMESPACE: &str = "projectcalico.org/namespace";
+/// The name of an endpoint's service account.
+pub(super) const SERVICE_ACCOUNT: &str = "projectcalico.org/serviceaccount";
+/// Who runs an endpoint; `k8s` for every pod.
+pub(super) const ORCHESTRATOR: &str = "projectcalico.org/orchestrator";
+/// Stands before the labels of an endpoint's namespace.
+pub(super) const NAMESPACE_PREFIX: &str = "pcns.";
+/// Stands before the labels of an endpoint's service account.
+pub(super) const SERVICE_ACCOUNT_PREFIX: &str = "pcsa.";
+
+/// The clause "in this namespace".
+pub(super) fn in_namespace(namespace: &str) -> Expr {
+    Expr::label(NAMESPACE, Test::Equals(namespace.to_owned()))
+}
+
+/// The clause "in some namespace".
+fn namespaced() -> Expr {
+    Expr::label(NAMESPACE, Test::Present)
+}
+
+/// Labels of a namespace, `all()` and `global()` as a rule's `namespaceSelector` means them.
+pub(super) fn of_namespace(selector: Expr) -> Expr {
+    selector.prefixed(NAMESPACE_PREFIX).replacing_all(&namespaced()).replacing_global(&namespaced().not())
+}
+
+/// Parses a selector in which `global()` has no meaning. None when it is wrong, which refuses the compile.
+pub(super) fn parse(text: &Text, found: &mut Diagnostics) -> Option<Expr> {
+    let expr = parse_any(text, found)?;
+    if expr.mentions_global() {
+        let message = "`global()` has no meaning here";
+        found.push(Diagnostic::at(Code::SelectorGlobal, text.span, message).help("it may stand alone in a rule's `namespaceSelector`"));
+        return None;
+    }
+    Some(expr)
+}
+
+/// Parses a rule's `namespaceSelector`, which may be `global()` and nothing else.
+fn parse_namespace_selector(text: &Text, found: &mut Diagnostics) -> Option<Expr> {
+    let expr = parse_any(text, found)?;
+    if expr.mentions_global() && expr != Expr::Global {
+        let message = "`global()` must stand alone";
+        found.push(Diagnostic::at(Code::SelectorGlobal, text.span, message).help("write two rules, one of them with `global()`"));
+        return None;
+    }
+    Some(expr)
+}
+
+fn parse_any(text: &Text, found: &mut Diagnostics) -> Option<Expr> {
+    match selector::parse(&text.value) {
+        Ok(expr) => Some(expr),
+        Err(error) => {
+            let place = text.inner(error.range.clone());
+            let at_end = error.range.start >= text.value.len();
+            let label = if at_end { "at the end" } else { "" };
+            found.push(Diagnostic::new(Code::SelectorSyntax, error.message).label(place, label).maybe_help(error.help));
+            None
+        }
+    }
+}
+
+/// The endpoints a namespaced policy applies to.
+pub(super) fn namespaced_policy(selector: Option<Expr>, service_accounts: Option<Expr>, namespace: &str) -> Expr {
+    let mut parts: Vec<Expr> = selector.into_iter().collect();
+    parts.push(in_namespace(namespace));
+    parts.extend(service_accounts.map(|expr| expr.prefixed(SERVICE_ACCOUNT_PREFIX)));
+    Expr::and(parts)
+}
+
+/// The endpoints a global policy applies to. With a namespace selector every `all()` means "in some namespace", and after
+/// that, with a service account selector, every one that is left means "has a service account" (reference §3.4).
+pub(super) fn global_policy(selector: Option<Expr>, namespaces: Option<Expr>, service_accounts: Option<Expr>) -> Expr {
+    let mut parts: Vec<Expr> = selector.into_iter().collect();
+    if let Some(namespaces) = namespaces {
+        parts.push(namespaces.prefixed(NAMESPACE_PREFIX));
+        parts = parts.into_iter().map(|part| part.replacing_all(&namespaced())).collect();
+    }
+    if let Some(service_accounts) = service_accounts {
+        let has_account = Expr::label(SERVICE_ACCOUNT, Test::Present);
+        parts.push(service_accounts.prefixed(SERVICE_ACCOUNT_PREFIX));
+        parts = parts.into_iter().map(|part| part.replacing_all(&has_account)).collect();
+    }
+    Expr::and(parts)
+}
+
+/// Whom one side of a Calico rule selects and excludes; none where it does not ask.
+pub(super) struct PeerClause {
+    pub(super) selected: Option<Expr>,
+    pub(super) not_selected: Option<Expr>,
+}
+
+/// The clause of one side of a rule (reference §3.2). `namespace` is the policy's, none for a global policy.
+pub(super) fn peer(entity: &Entity, namespace: Option<&str>, found: &mut Diagnostics) -> PeerClause {
+    let namespaces = entity.namespace_selector.as_ref().and_then(|text| parse_namespace_selector(text, found));
+    let not_selected = entity.not_selector.as_ref().and_then(|text| parse(text, found));
+    let accounts = entity.service_accounts.as_ref().and_then(|accounts| service_accounts(accounts, found));
+    let labels = entity.selector.as_ref().and_then(|text| parse(text, found));
+    let mut asked: Vec<Expr> = accounts.into_iter().chain(labels).collect();
+    let asks_who = !asked.is_empty() || not_selected.is_some() || namespaces.is_some();
+    let scope = match (namespaces, namespace) {
+        (Some(namespaces), _) => Some(of_namespace(namespaces)),
+        (None, Some(namespace)) => Some(in_namespace(namespace)),
+        (None, None) => None,
+    };
+    if let (true, Some(scope)) = (asks_who, scope) {
+        asked.insert(0, scope);
+    }
+    PeerClause { selected: (!asked.is_empty()).then(|| Expr::and(asked)), not_selected }
+}
+
+/// The clause of `serviceAccounts`; none when it restricts nothing (reference §3.3).
+fn service_accounts(accounts: &ServiceAccounts, found: &mut Diagnostics) -> Option<Expr> {
+    let valid = accounts.names.iter().filter(|name| Form::DnsSubdomain.check_text(name, "service account name", found));
+    let names: std::collections::BTreeSet<String> = valid.map(|name| name.value.clone()).collect();
+    let labels = accounts.selector.as_ref().and_then(|text| parse(text, found)).map(|expr| expr.prefixed(SERVICE_ACCOUNT_PREFIX));
+    let named = (!names.is_empty()).then(|| Expr::label(SERVICE_ACCOUNT, Test::In(names)));
+    let parts: Vec<Expr> = labels.into_iter().chain(named).collect();
+    (!parts.is_empty()).then(|| Expr::and(parts))
+}
