@@ -4,3 +4,6 @@
 pub mod diagnostic;
 pub mod net;
 pub mod text;
+
+// compile
+pub mod selector;
