@@ -37,8 +37,10 @@ const CHILD: &str = "kernel::sandbox::child";
 const CHILD_MARK: &str = "PALISADE_KERNEL_CHILD";
 const REPORT_MARK: &str = "palisade-report ";
 
-/// `/run` becomes our own: for `ip netns`, and for the lock of iptables. Every question takes a descriptor or two.
-const PREPARE: &str = r#"mount -t tmpfs tmpfs /run && mkdir /run/netns && ulimit -n "$(ulimit -H -n)" && exec "$@""#;
+/// `/run` becomes our own: for `ip netns`, and for the lock of iptables. Every question takes a descriptor or two. On Debian
+/// the path of a user who is not root leaves out `/usr/sbin`, where the tools are.
+const PREPARE: &str =
+    r#"PATH="$PATH:/usr/sbin:/sbin" && mount -t tmpfs tmpfs /run && mkdir /run/netns && ulimit -n "$(ulimit -H -n)" && exec "$@""#;
 
 /// Two at a time: more would only slow each other down on a small machine.
 static FREE: Mutex<u8> = Mutex::new(2);

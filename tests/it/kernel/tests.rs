@@ -18,6 +18,29 @@ fn everything_reaches_everything_through_empty_scripts() {
 }
 
 #[test]
+fn a_host_may_have_one_family_or_many_addresses() {
+    let mut cluster = cluster(2, 2);
+    cluster.nodes[0].addresses = vec![address("192.168.0.0")];
+    cluster.nodes[0].pods[0].addresses = vec![address("10.1.0.0"), address("10.7.7.7"), address("192.0.2.1")];
+    cluster.nodes[1].addresses = vec![address("fd00:2::1")];
+    cluster.nodes[1].pods[0].addresses = vec![address("fd00:1::1:0"), address("fd00:7::7")];
+    cluster.outside[0].addresses = vec![address("2001:db8::9")];
+    let asks = |question: &Question| question.from == "n0/p1" || (question.from == "n0" && question.to.is_ipv4());
+    let asked = everything(&cluster).into_iter().filter(asks).map(|question| (question, true));
+    check(&cluster, Build::Nft, &asked.collect::<Vec<_>>());
+}
+
+#[test]
+fn answers_count_even_if_none_is_expected() {
+    for build in BUILDS {
+        let cluster = cluster(2, 3);
+        let questions = everything(&cluster);
+        let answers = ask_expecting(&cluster, build, &questions, &vec![skipped(); questions.len()]);
+        assert_eq!(answers.iter().filter(|through| **through).count(), questions.len());
+    }
+}
+
+#[test]
 fn only_what_a_rule_drops_is_stopped() {
     for build in BUILDS {
         let mut cluster = cluster(2, 2);
