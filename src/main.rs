@@ -1,3 +1,7 @@
 //! The `palisade` program: parse the arguments, run the command, return its status.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    palisade::cli::run().into()
+}

@@ -1,0 +1,97 @@
+//! `palisade.json`: what a bundle holds.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::lower::{Program, Table};
+
+/// Version of the layout of bundles; readers refuse others.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Name of the index in a bundle.
+pub const INDEX_FILE: &str = "palisade.json";
+
+/// The index of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Index {
+    /// [`FORMAT_VERSION`] of the writer.
+    pub format_version: u32,
+    /// SHA-256 over the objects of the input, in hexadecimal; their order and files do not count.
+    pub inputs: String,
+    /// Names of the nodes, in order.
+    pub nodes: Vec<String>,
+    /// Every other file of the bundle by its path in it.
+    pub files: BTreeMap<String, FileEntry>,
+}
+
+/// A file of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileEntry {
+    /// SHA-256 of the bytes, in hexadecimal.
+    pub sha256: String,
+    /// How many bytes.
+    pub bytes: usize,
+    /// What is in it.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// What a script holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Counts {
+    /// An ipset script.
+    Sets {
+        /// Sets.
+        sets: usize,
+        /// Members of all of them.
+        members: usize,
+    },
+    /// A table.
+    Table {
+        /// Chains of ours.
+        chains: usize,
+        /// Rules in them, hooks not counted.
+        rules: usize,
+    },
+}
+
+impl Index {
+    /// The index of nothing yet.
+    pub fn new(inputs: String) -> Self {
+        Self { format_version: FORMAT_VERSION, inputs, nodes: Vec::new(), files: BTreeMap::new() }
+    }
+
+    /// The index as it is written: indented JSON with an end of line.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+}
+
+impl FileEntry {
+    /// The entry of a text.
+    pub fn of(text: &str, counts: Counts) -> Self {
+        Self { sha256: hex(&Sha256::digest(text.as_bytes())), bytes: text.len(), counts }
+    }
+}
+
+impl Counts {
+    /// Counts of a program's scripts, in the order they are loaded.
+    pub(super) fn of(program: &Program) -> [Counts; 3] {
+        let members = program.sets.iter().map(|set| set.members.len()).sum();
+        let table = |table: &Table| Counts::Table {
+            chains: table.chains.len(),
+            rules: table.chains.iter().map(|chain| chain.rules.len()).sum(),
+        };
+        [Counts::Sets { sets: program.sets.len(), members }, table(&program.v4), table(&program.v6)]
+    }
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

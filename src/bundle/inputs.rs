@@ -1,0 +1,25 @@
+//! The digest of the input, which a change of file names or of the order of objects does not change.
+
+use sha2::{Digest, Sha256};
+
+use crate::bundle::index::hex;
+
+/// Collects the texts of objects.
+#[derive(Debug, Default)]
+pub struct InputDigest {
+    objects: Vec<[u8; 32]>,
+}
+
+impl InputDigest {
+    /// Takes one object's text in.
+    pub fn add(&mut self, source: &str) {
+        self.objects.push(Sha256::digest(source.as_bytes()).into());
+    }
+
+    /// SHA-256 over the objects' digests, sorted, each once; in hexadecimal.
+    pub fn finish(mut self) -> String {
+        self.objects.sort_unstable();
+        self.objects.dedup();
+        hex(&Sha256::digest(self.objects.concat()))
+    }
+}

@@ -1,0 +1,56 @@
+//! Scripts to a directory, whole or not at all, and back.
+//!
+//! In: [`Scripts`] of one node after another. Out: the bundle directory: `palisade.json` with digests and counts, and
+//! `nodes/<node>/` with the scripts. Absent: rendering, and the kernel.
+//!
+//! Cost: linear in the bytes.
+#![expect(clippy::disallowed_methods, reason = "this room writes bundles to disk and reads them back")]
+
+mod compare;
+mod index;
+mod inputs;
+mod write;
+
+pub use compare::Comparison;
+pub use index::{Counts, FORMAT_VERSION, FileEntry, INDEX_FILE, Index};
+pub use inputs::InputDigest;
+pub use write::Staging;
+
+use std::io;
+use std::path::Path;
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::lower::Program;
+use crate::render::Scripts;
+
+/// One node's part of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodePart {
+    /// The node; its name is a valid directory name.
+    pub node: String,
+    /// Its scripts.
+    pub scripts: Scripts,
+    /// What they hold, in the order of [`Scripts::files`].
+    pub counts: [Counts; 3],
+}
+
+impl NodePart {
+    /// Joins a node's scripts with what its program holds.
+    pub fn new(node: &str, program: &Program, scripts: Scripts) -> Self {
+        Self { node: node.to_owned(), scripts, counts: Counts::of(program) }
+    }
+
+    /// Paths in the bundle, texts and counts, in the order the scripts are loaded.
+    fn files(&self) -> impl Iterator<Item = (String, &str, Counts)> {
+        let files = self.scripts.files().into_iter().zip(self.counts);
+        files.map(|((name, text), counts)| (format!("nodes/{}/{name}", self.node), text, counts))
+    }
+}
+
+/// A failure to read or write `path`.
+fn io_error(code: Code, doing: &str, path: &Path, error: &io::Error) -> Diagnostic {
+    Diagnostic::new(code, format!("cannot {doing} `{}`: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! The configuration file, and how flags and variables win over it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::Deserialize;
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::lower::{Encapsulated, EndpointToHost, HookPosition, Options, UnknownEndpoint, Words};
+use crate::render::{TEMPLATES, Templates};
+
+/// Flags about what is rendered.
+#[derive(Debug, Args)]
+pub(super) struct Choices {
+    /// What becomes of traffic from endpoints to their node that egress policy allows [default: accept]
+    #[arg(long, value_name = "VERDICT", env = "PALISADE_ENDPOINT_TO_HOST", value_parser = words::<EndpointToHost>())]
+    endpoint_to_host: Option<EndpointToHost>,
+    /// What becomes of traffic of addresses in a node's pod ranges that no endpoint has [default: drop]
+    #[arg(long, value_name = "VERDICT", env = "PALISADE_UNKNOWN_ENDPOINT", value_parser = words::<UnknownEndpoint>())]
+    unknown_endpoint: Option<UnknownEndpoint>,
+    /// Where our jumps stand in FORWARD, INPUT and OUTPUT [default: head]
+    #[arg(long, value_name = "PLACE", env = "PALISADE_HOOK_POSITION", value_parser = words::<HookPosition>())]
+    hook_position: Option<HookPosition>,
+    /// What becomes of VXLAN and IPIP packets of endpoints [default: policed]
+    #[arg(long, value_name = "VERDICT", env = "PALISADE_ENCAPSULATED", value_parser = words::<Encapsulated>())]
+    encapsulated: Option<Encapsulated>,
+    /// Directory of templates that replace the built-in ones
+    #[arg(long, value_name = "DIR", env = "PALISADE_TEMPLATES")]
+    templates: Option<PathBuf>,
+}
+
+/// The configuration file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct File {
+    endpoint_to_host: Option<String>,
+    unknown_endpoint: Option<String>,
+    hook_position: Option<String>,
+    encapsulated: Option<String>,
+    templates: Option<PathBuf>,
+}
+
+/// A parser of the words of a choice.
+fn words<Choice: Words + Send + Sync>() -> impl TypedValueParser<Value = Choice> {
+    let names = Choice::WORDS.iter().map(|row| row.0);
+    PossibleValuesParser::new(names).try_map(|word| Choice::from_word(&word).ok_or("unknown word"))
+}
+
+/// Options and templates from flags and variables (clap reads both) and, where those are silent, the file.
+pub(super) fn load(choices: &Choices, path: Option<&Path>) -> Result<(Options, Templates), Diagnostic> {
+    let file = path.map(read).transpose()?.unwrap_or_default();
+    let name = path.map(|path| path.display().to_string()).unwrap_or_default();
+    let options = Options {
+        endpoint_to_host: choose(choices.endpoint_to_host, "endpointToHost", file.endpoint_to_host.as_deref(), &name)?,
+        unknown_endpoint: choose(choices.unknown_endpoint, "unknownEndpoint", file.unknown_endpoint.as_deref(), &name)?,
+        hook_position: choose(choices.hook_position, "hookPosition", file.hook_position.as_deref(), &name)?,
+        encapsulated: choose(choices.encapsulated, "encapsulated", file.encapsulated.as_deref(), &name)?,
+    };
+    let directory = choices.templates.as_ref().or(file.templates.as_ref());
+    let replaced = directory.map(|directory| read_templates(directory)).transpose()?.unwrap_or_default();
+    Ok((options, Templates::new(&replaced)?))
+}
+
+fn choose<Choice: Words + Default>(flag: Option<Choice>, key: &str, word: Option<&str>, file: &str) -> Result<Choice, Diagnostic> {
+    match (flag, word) {
+        (Some(choice), _) => Ok(choice),
+        (None, None) => Ok(Choice::default()),
+        (None, Some(word)) => Choice::from_word(word).ok_or_else(|| {
+            let words = Choice::WORDS.iter().map(|row| format!("`{}`", row.0)).collect::<Vec<_>>().join(" or ");
+            Diagnostic::new(Code::InvalidConfig, format!("`{file}`: `{word}` is no value of `{key}`")).help(format!("write {words}"))
+        }),
+    }
+}
+
+fn read(path: &Path) -> Result<File, Diagnostic> {
+    let invalid = |what: &dyn std::fmt::Display| Diagnostic::new(Code::InvalidConfig, format!("`{}`: {what}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| invalid(&error))?;
+    serde_yaml::from_str(&text).map_err(|error| invalid(&error))
+}
+
+/// The templates that a directory has; it must have one at least.
+fn read_templates(directory: &Path) -> Result<Vec<(String, String)>, Diagnostic> {
+    let mut replaced = Vec::new();
+    for template in TEMPLATES {
+        let path = directory.join(template.file);
+        match fs::read_to_string(&path) {
+            Ok(text) => replaced.push((template.file.to_owned(), text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Diagnostic::new(Code::Unreadable, format!("cannot read `{}`: {error}", path.display()))),
+        }
+    }
+    if replaced.is_empty() {
+        let names = TEMPLATES.map(|template| format!("`{}`", template.file)).join(" nor ");
+        return Err(Diagnostic::new(Code::InvalidTemplate, format!("`{}` holds neither {names}", directory.display())));
+    }
+    Ok(replaced)
+}

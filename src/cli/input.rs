@@ -1,0 +1,88 @@
+//! Paths to texts: files, directories, standard input.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::text::Files;
+
+/// Endings of files that are read from directories.
+const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// The path that stands for standard input.
+const STDIN: &str = "-";
+
+/// Reads everything the paths name: files as they are, directories with all manifests below them but in hidden entries,
+/// `-` for standard input. What cannot be read is reported.
+pub(super) fn read(paths: &[PathBuf], found: &mut Diagnostics) -> Files {
+    let mut files = Files::default();
+    let mut seen = BTreeSet::new();
+    for path in paths {
+        match path.as_os_str() == STDIN {
+            true => add(&mut files, "<stdin>", read_stdin(), found),
+            false => visit(path, &mut files, &mut seen, found),
+        }
+    }
+    files
+}
+
+fn read_stdin() -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+}
+
+fn visit(path: &Path, files: &mut Files, seen: &mut BTreeSet<PathBuf>, found: &mut Diagnostics) {
+    match path.is_dir() {
+        true => visit_directory(path, files, seen, found),
+        false => add(files, &path.display().to_string(), fs::read(path), found),
+    }
+}
+
+/// A directory's manifests, in the order of their names; one that a link leads back to is read once.
+fn visit_directory(path: &Path, files: &mut Files, seen: &mut BTreeSet<PathBuf>, found: &mut Diagnostics) {
+    let listed = fs::canonicalize(path).and_then(|real| if seen.insert(real) { list(path) } else { Ok(Vec::new()) });
+    match listed {
+        Ok(entries) => entries.iter().filter(|entry| is_manifest(entry)).for_each(|entry| visit(entry, files, seen, found)),
+        Err(error) => found.push(unreadable(&path.display().to_string(), &error)),
+    }
+}
+
+fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<PathBuf>>>()?;
+    entries.sort_unstable();
+    Ok(entries)
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let fits = path.is_dir() || path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)));
+    fits && !hidden
+}
+
+/// Takes a text in.
+fn add(files: &mut Files, name: &str, bytes: io::Result<Vec<u8>>, found: &mut Diagnostics) {
+    let text = match bytes.map(String::from_utf8) {
+        Ok(Ok(text)) => text,
+        Ok(Err(error)) => {
+            let offset = error.utf8_error().valid_up_to();
+            let line = error.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1;
+            let message = format!("`{name}` is not UTF-8: line {line}, byte {offset} of the file");
+            found.push(Diagnostic::new(Code::NotUtf8, message).help("save it as UTF-8, or leave it out"));
+            return;
+        }
+        Err(error) => {
+            found.push(unreadable(name, &error));
+            return;
+        }
+    };
+    if let Err(length) = files.add(name, text) {
+        let message = format!("`{name}` has {length} bytes, and a file may have 4 GiB");
+        found.push(Diagnostic::new(Code::TooLarge, message).help("split it"));
+    }
+}
+
+fn unreadable(name: &str, error: &io::Error) -> Diagnostic {
+    Diagnostic::new(Code::Unreadable, format!("cannot read `{name}`: {error}"))
+}

@@ -1,0 +1,132 @@
+//! `palisade render`: policies and inventory to a bundle of scripts.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::bundle::{Comparison, NodePart, Staging};
+use crate::cli::config::{self, Choices};
+use crate::cli::report::Report;
+use crate::cli::{Status, input};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
+use crate::inventory::{Inventory, NodeId};
+use crate::lower::Options;
+use crate::render::Templates;
+use crate::resolve::{self, Resolved};
+
+/// Compile policies to a bundle of scripts for every node
+///
+/// Writes DIR/palisade.json and DIR/nodes/NODE/{sets.ipset,filter.v4.rules,filter.v6.rules}, whole or not at all.
+/// Exit status: 0 written (or, with --check, in sync), 1 differs (--check), 2 invalid input, nothing written.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Files, directories (*.yaml, *.yml, *.json below them), or - for standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Directory of the bundle; a bundle that is there is replaced
+    #[arg(short, long, value_name = "DIR")]
+    out: PathBuf,
+    /// Render this node only (may be repeated)
+    #[arg(long = "node", value_name = "NODE")]
+    nodes: Vec<String>,
+    /// Write nothing; print how the bundle in DIR differs from what would be written
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    choices: Choices,
+}
+
+/// Where rendered nodes go.
+enum Sink {
+    Write(Staging),
+    Compare(Comparison),
+}
+
+impl Sink {
+    fn new(arguments: &Arguments, digest: String) -> Result<Self, Diagnostic> {
+        match arguments.check {
+            true => Ok(Self::Compare(Comparison::new(&arguments.out, digest))),
+            false => Staging::new(&arguments.out, digest).map(Self::Write),
+        }
+    }
+
+    fn add(&mut self, part: &NodePart) -> Result<(), Diagnostic> {
+        match self {
+            Self::Write(staging) => staging.add(part),
+            Self::Compare(comparison) => comparison.add(part),
+        }
+    }
+
+    /// Completes the work; gives the differences found, none when the bundle was written.
+    fn finish(self) -> Result<String, Diagnostic> {
+        match self {
+            Self::Write(staging) => staging.finish().map(|()| String::new()),
+            Self::Compare(comparison) => comparison.finish(),
+        }
+    }
+}
+
+pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
+    let (options, templates) = match config::load(&arguments.choices, config) {
+        Ok(loaded) => loaded,
+        Err(diagnostic) => return report.diagnostic(diagnostic),
+    };
+    let mut found = Diagnostics::default();
+    let files = input::read(&arguments.paths, &mut found);
+    let input = crate::read(&files, &mut found);
+    let nodes = nodes(arguments, &input.inventory, &mut found);
+    if found.has_errors() {
+        return report.diagnostics(&found, &files);
+    }
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    let rendered = Sink::new(arguments, input.digest).and_then(|sink| render(&resolved, &nodes, (&options, &templates), sink, &mut found));
+    let difference = rendered.map_err(|diagnostic| found.push(diagnostic)).unwrap_or_default();
+    let status = report.diagnostics(&found, &files);
+    if status != Status::Clean || difference.is_empty() {
+        return status;
+    }
+    match report.data(&difference) {
+        Ok(()) => Status::Differs,
+        Err(error) => report.diagnostic(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}"))),
+    }
+}
+
+/// Renders the nodes one after another, so that one is in memory at a time.
+fn render(
+    resolved: &Resolved<'_>,
+    nodes: &[NodeId],
+    (options, templates): (&Options, &Templates),
+    mut sink: Sink,
+    found: &mut Diagnostics,
+) -> Result<String, Diagnostic> {
+    for node in nodes {
+        let Some(part) = crate::compile(resolved, *node, options, templates, found)? else { return Ok(String::new()) };
+        sink.add(&part)?;
+    }
+    sink.finish()
+}
+
+/// The nodes to render: those asked for, else all.
+fn nodes(arguments: &Arguments, inventory: &Inventory, found: &mut Diagnostics) -> Vec<NodeId> {
+    if arguments.nodes.is_empty() {
+        let all: Vec<NodeId> = inventory.nodes_with_ids().map(|(id, _)| id).collect();
+        if all.is_empty() && !found.has_errors() {
+            let message = "there is no node to render for";
+            found.push(Diagnostic::new(Code::NoNodes, message).help("add the cluster's nodes and pods: `kubectl get nodes,pods -A -o json`"));
+        }
+        return all;
+    }
+    let mut nodes: Vec<NodeId> = arguments.nodes.iter().filter_map(|name| node(name, inventory, found)).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    nodes
+}
+
+fn node(name: &str, inventory: &Inventory, found: &mut Diagnostics) -> Option<NodeId> {
+    let id = inventory.find_node(name);
+    if id.is_none() {
+        let meant = nearest(name, inventory.nodes.iter().map(|node| &*node.name)).map(|meant| format!("did you mean `{meant}`?"));
+        found.push(Diagnostic::new(Code::UnknownNode, format!("there is no node `{name}` in the inventory")).maybe_help(meant));
+    }
+    id
+}

@@ -1,0 +1,80 @@
+//! Printing: data to standard output, diagnostics to standard error.
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::cli::{Color, Format, Global, Status};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity, print};
+use crate::text::Files;
+
+/// Where and how this run prints.
+pub(super) struct Report {
+    format: Format,
+    colour: bool,
+    quiet: bool,
+}
+
+impl Report {
+    pub(super) fn new(global: &Global) -> Self {
+        let colour = match global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        };
+        Self { format: global.format, colour, quiet: global.quiet }
+    }
+
+    /// Prints diagnostics, in order, and, for people, how many errors there were. Gives [`Status::Invalid`] on any error.
+    pub(super) fn diagnostics(&mut self, found: &Diagnostics, files: &Files) -> Status {
+        let mut err = io::BufWriter::new(io::stderr().lock());
+        for diagnostic in found.sorted() {
+            if self.quiet && diagnostic.severity() != Severity::Error {
+                continue;
+            }
+            let text = match self.format {
+                Format::Json => print::json(diagnostic, files) + "\n",
+                Format::Text => print::human(diagnostic, files, self.colour) + "\n\n",
+            };
+            // nobody is left to tell when standard error is closed
+            let _ = err.write_all(text.as_bytes());
+        }
+        let errors = found.error_count();
+        if errors > 0 && self.format == Format::Text {
+            let plural = if errors == 1 { "" } else { "s" };
+            let _ = writeln!(err, "{errors} error{plural}; nothing was written");
+        }
+        let _ = err.flush();
+        if errors > 0 { Status::Invalid } else { Status::Clean }
+    }
+
+    /// Prints one diagnostic that belongs to no input.
+    pub(super) fn diagnostic(&mut self, diagnostic: Diagnostic) -> Status {
+        let mut found = Diagnostics::default();
+        found.push(diagnostic);
+        self.diagnostics(&found, &Files::default())
+    }
+
+    /// Prints data. A reader that has gone away (`| head`) is no failure; any other trouble is.
+    pub(super) fn data(&mut self, text: &str) -> Result<(), io::Error> {
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Says something about what was done.
+    pub(super) fn remark(&mut self, text: &str) {
+        if !self.quiet && self.format == Format::Text {
+            let _ = writeln!(io::stderr(), "{text}");
+        }
+    }
+}
+
+/// Prints what clap has to say: help and version are data, anything else is a refusal.
+pub(super) fn usage(error: &clap::Error) -> Status {
+    let _ = error.print();
+    match error.use_stderr() {
+        true => Status::Invalid,
+        false => Status::Clean,
+    }
+}

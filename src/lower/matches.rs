@@ -1,0 +1,149 @@
+//! One policy rule to the conditions of iptables rules: one rule, or two where a positive port list has numbers and names.
+
+use crate::diagnostic::Diagnostics;
+use crate::lower::limits;
+use crate::lower::names::Names;
+use crate::lower::program::{Match, Sense, Side};
+use crate::lower::sets::{NamedPorts, Reach, Sets};
+use crate::net::{Direction, Family, PortRange, Protocol};
+use crate::policy::{IcmpMatch, Nets, Peer, PortList, Ports, ProtocolMatch, Rule, Selected};
+
+/// What lowering a rule needs beside the rule.
+pub(super) struct Context<'run, 'input> {
+    pub(super) sets: &'run mut Sets<'input>,
+    pub(super) names: &'run mut Names,
+    pub(super) found: &'run mut Diagnostics,
+    pub(super) family: Family,
+    pub(super) direction: Direction,
+}
+
+/// The conditions of a rule, one list for every iptables rule it becomes; none when it cannot match in this family.
+pub(super) fn of_rule(rule: &Rule, context: &mut Context<'_, '_>) -> Vec<Vec<Match>> {
+    if !rule.applies_to(context.family) {
+        return Vec::new();
+    }
+    let mut common = protocol(rule.protocol);
+    common.extend(icmp(rule.icmp));
+    let protocol = match rule.protocol {
+        ProtocolMatch::Is(protocol) => Some(protocol),
+        ProtocolMatch::Any | ProtocolMatch::IsNot(_) => None,
+    };
+    let sides = [(Side::Source, &rule.source), (Side::Destination, &rule.destination)];
+    let mut alternatives = vec![common];
+    for (side, peer) in sides {
+        let conditions = of_peer(side, peer, protocol, context);
+        alternatives = product(&alternatives, &conditions);
+    }
+    alternatives
+}
+
+/// Every pair joined: (a or b) and (c or d).
+fn product(left: &[Vec<Match>], right: &[Vec<Match>]) -> Vec<Vec<Match>> {
+    left.iter().flat_map(|left| right.iter().map(move |right| [left.as_slice(), right.as_slice()].concat())).collect()
+}
+
+fn protocol(condition: ProtocolMatch) -> Vec<Match> {
+    match condition {
+        ProtocolMatch::Any => Vec::new(),
+        ProtocolMatch::Is(protocol) => vec![Match::Protocol(Sense::Is, protocol)],
+        ProtocolMatch::IsNot(protocol) => vec![Match::Protocol(Sense::IsNot, protocol)],
+    }
+}
+
+fn icmp(condition: IcmpMatch) -> Option<Match> {
+    match condition {
+        IcmpMatch::Any => None,
+        IcmpMatch::Is(icmp) => Some(Match::Icmp(Sense::Is, icmp)),
+        IcmpMatch::IsNot(icmp) => Some(Match::Icmp(Sense::IsNot, icmp)),
+    }
+}
+
+/// The conditions of one side: whom, which addresses, which ports; two lists where ports are by number or by name.
+fn of_peer(side: Side, peer: &Peer, protocol: Option<Protocol>, context: &mut Context<'_, '_>) -> Vec<Vec<Match>> {
+    let mut common = Vec::new();
+    let only_names = matches!(&peer.ports, Ports::In(list) if list.numbers.is_empty() && !list.names.is_empty());
+    if let (Selected::By(selector), false) = (peer.selected, only_names) {
+        common.push(Match::Member(Sense::Is, side, selection(selector, side, context)));
+    }
+    if let Some(selector) = peer.not_selected {
+        common.push(Match::Member(Sense::IsNot, side, selection(selector, side, context)));
+    }
+    common.extend(addresses(side, peer, context));
+    common.extend(excluded_ports(side, peer, protocol, context));
+    let ports = ports(side, peer, protocol, context);
+    ports.into_iter().map(|port| common.iter().cloned().chain(port).collect()).collect()
+}
+
+fn selection(selector: crate::policy::SelectorId, side: Side, context: &mut Context<'_, '_>) -> crate::lower::program::SetName {
+    let reach = reach(side, context.direction);
+    context.sets.selection(selector, reach, context.family, (context.names, context.found))
+}
+
+/// The side that the policy applies to is on this node.
+fn reach(side: Side, direction: Direction) -> Reach {
+    match (side, direction) {
+        (Side::Destination, Direction::Ingress) | (Side::Source, Direction::Egress) => Reach::Node,
+        (Side::Source, Direction::Ingress) | (Side::Destination, Direction::Egress) => Reach::Cluster,
+    }
+}
+
+/// Prefixes: one stands in the rule itself, more and exceptions stand in a set.
+fn addresses(side: Side, peer: &Peer, context: &mut Context<'_, '_>) -> Option<Match> {
+    let family = context.family;
+    let of_family = |nets: &[crate::net::Cidr]| nets.iter().copied().filter(|net| net.family() == family).collect::<Vec<_>>();
+    let except = of_family(&peer.not_nets);
+    let nets = match &peer.nets {
+        Nets::Any => Vec::new(),
+        Nets::In(nets) => of_family(nets),
+    };
+    match (&peer.nets, nets.as_slice(), except.as_slice()) {
+        (Nets::Any, _, []) => None,
+        (Nets::Any, _, [only]) => Some(Match::Address(Sense::IsNot, side, *only)),
+        (Nets::Any, _, except) => {
+            let set = context.sets.prefixes(family, except, &[], (context.names, context.found));
+            Some(Match::Member(Sense::IsNot, side, set))
+        }
+        (Nets::In(_), [only], []) => Some(Match::Address(Sense::Is, side, *only)),
+        (Nets::In(_), nets, except) => {
+            let set = context.sets.prefixes(family, nets, except, (context.names, context.found));
+            Some(Match::Member(Sense::Is, side, set))
+        }
+    }
+}
+
+/// The alternatives of a positive port list.
+fn ports(side: Side, peer: &Peer, protocol: Option<Protocol>, context: &mut Context<'_, '_>) -> Vec<Option<Match>> {
+    let Ports::In(list) = &peer.ports else { return vec![None] };
+    let by_number = (!list.numbers.is_empty()).then(|| numbers(Sense::Is, side, &list.numbers, context));
+    let by_name = (!list.names.is_empty()).then(|| named(Sense::Is, side, peer, (&list.names, protocol), context));
+    by_number.into_iter().chain(by_name).map(Some).collect()
+}
+
+/// The conditions of an exclusion: neither by number nor by name.
+fn excluded_ports(side: Side, peer: &Peer, protocol: Option<Protocol>, context: &mut Context<'_, '_>) -> Vec<Match> {
+    let PortList { numbers: excluded, names } = &peer.not_ports;
+    let by_number = (!excluded.is_empty()).then(|| numbers(Sense::IsNot, side, excluded, context));
+    let by_name = (!names.is_empty()).then(|| named(Sense::IsNot, side, peer, (names, protocol), context));
+    by_number.into_iter().chain(by_name).collect()
+}
+
+/// Ports by number: in the rule as far as a `multiport` match goes, else in a set.
+fn numbers(sense: Sense, side: Side, ranges: &[PortRange], context: &mut Context<'_, '_>) -> Match {
+    let slots: usize = ranges.iter().map(|range| range.slots()).sum();
+    match slots <= limits::MULTIPORT_SLOTS {
+        true => Match::Ports(sense, side, ranges.to_vec()),
+        false => Match::PortMember(sense, side, context.sets.ports(ranges, (context.names, context.found))),
+    }
+}
+
+/// Ports by name: of the endpoints that the side's positive selector selects, also for an exclusion (reference §6.1).
+fn named(
+    sense: Sense,
+    side: Side,
+    peer: &Peer,
+    (names, protocol): (&[String], Option<Protocol>),
+    context: &mut Context<'_, '_>,
+) -> Match {
+    let wanted = NamedPorts { names, protocol, selected: peer.selected, reach: reach(side, context.direction) };
+    Match::Service(sense, side, context.sets.named_ports(&wanted, context.family, (context.names, context.found)))
+}

@@ -1,0 +1,81 @@
+//! What the user may choose about the chains around the policy.
+
+/// Choices about traffic that policy does not speak about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Options {
+    /// What becomes of traffic from endpoints to their node that egress policy allows.
+    pub endpoint_to_host: EndpointToHost,
+    /// What becomes of traffic of addresses in the node's pod ranges that no endpoint has.
+    pub unknown_endpoint: UnknownEndpoint,
+    /// Where our jumps stand in the kernel's chains.
+    pub hook_position: HookPosition,
+    /// Whether endpoints may send encapsulated traffic (VXLAN, IPIP).
+    pub encapsulated: Encapsulated,
+}
+
+/// What becomes of traffic from endpoints to their node that egress policy allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EndpointToHost {
+    /// Accepted.
+    #[default]
+    Accept,
+    /// Dropped, but for replies.
+    Drop,
+}
+
+/// What becomes of traffic of addresses in the node's pod ranges that no endpoint has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnknownEndpoint {
+    /// Left to the rest of the kernel's rules.
+    Accept,
+    /// Logged, at most ten a second, and dropped.
+    #[default]
+    Drop,
+}
+
+/// Where our jumps stand in the kernel's chains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HookPosition {
+    /// Before all other rules.
+    #[default]
+    Head,
+    /// Behind all other rules.
+    Tail,
+}
+
+/// What becomes of traffic of endpoints in VXLAN (UDP port 4789, RFC 7348) or IPIP (protocol 4, RFC 2003).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encapsulated {
+    /// Policy decides, as for all else.
+    #[default]
+    Policed,
+    /// Dropped before policy.
+    Drop,
+}
+
+/// The words of a choice, as users write them in flags, variables and the configuration file.
+pub trait Words: Copy + Sized + 'static {
+    /// Every choice with its word.
+    const WORDS: &'static [(&'static str, Self)];
+
+    /// The choice of a word.
+    fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|row| row.0 == word).map(|row| row.1)
+    }
+}
+
+impl Words for EndpointToHost {
+    const WORDS: &'static [(&'static str, Self)] = &[("accept", Self::Accept), ("drop", Self::Drop)];
+}
+
+impl Words for UnknownEndpoint {
+    const WORDS: &'static [(&'static str, Self)] = &[("accept", Self::Accept), ("drop", Self::Drop)];
+}
+
+impl Words for HookPosition {
+    const WORDS: &'static [(&'static str, Self)] = &[("head", Self::Head), ("tail", Self::Tail)];
+}
+
+impl Words for Encapsulated {
+    const WORDS: &'static [(&'static str, Self)] = &[("policed", Self::Policed), ("drop", Self::Drop)];
+}

@@ -1,0 +1,224 @@
+//! The program of one node: sets, chains and rules as values.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::lower::options::HookPosition;
+use crate::net::{Cidr, Family, PortRange, Protocol};
+use crate::policy::Icmp;
+
+/// What one node's kernel is to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Sets of both families, by name. Rules name no other.
+    pub sets: Vec<Set>,
+    /// The filter table of IPv4.
+    pub v4: Table,
+    /// The filter table of IPv6.
+    pub v6: Table,
+}
+
+/// Our part of the filter table of one family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// The family.
+    pub family: Family,
+    /// Our chains, in the order a packet meets them. Rules jump to no other.
+    pub chains: Vec<Chain>,
+    /// The jumps from the kernel's chains into ours.
+    pub hooks: Vec<Hook>,
+}
+
+/// A jump from one of the kernel's chains to the head of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// `FORWARD`, `INPUT` or `OUTPUT`.
+    pub kernel_chain: &'static str,
+    /// Ours.
+    pub chain: ChainName,
+    /// Before or behind the rules of others.
+    pub position: HookPosition,
+}
+
+/// A chain of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    /// The name.
+    pub name: ChainName,
+    /// What it is, for the comment line above it.
+    pub about: String,
+    /// The rules in order.
+    pub rules: Vec<Rule>,
+}
+
+/// One rule of a chain: a packet that all matches fit goes to the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The conditions; every packet fits when there are none.
+    pub matches: Vec<Match>,
+    /// What becomes of the packet.
+    pub target: Target,
+    /// Where the rule comes from, for its comment.
+    pub about: String,
+}
+
+/// A condition on a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Match {
+    /// The protocol.
+    Protocol(Sense, Protocol),
+    /// An address in one prefix.
+    Address(Sense, Side, Cidr),
+    /// An address in a set.
+    Member(Sense, Side, SetName),
+    /// Address, protocol and port of one side in a set.
+    Service(Sense, Side, SetName),
+    /// A port in a set of ports.
+    PortMember(Sense, Side, SetName),
+    /// A port in one of a few ranges, 15 slots at most.
+    Ports(Sense, Side, Vec<PortRange>),
+    /// ICMP type and code.
+    Icmp(Sense, Icmp),
+    /// The packet belongs to a known connection, or is related to one.
+    Reply,
+    /// Connection tracking cannot place the packet.
+    Invalid,
+    /// The packet did not arrive on the loopback interface.
+    NotLoopback,
+    /// At most ten packets a second, after a first twenty.
+    Rarely,
+}
+
+/// Whether a condition must hold or must not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sense {
+    /// It must hold.
+    Is,
+    /// It must not hold.
+    IsNot,
+}
+
+/// A side of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// The sender's.
+    Source,
+    /// The receiver's.
+    Destination,
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Accepted, finally.
+    Accept,
+    /// Dropped, finally.
+    Drop,
+    /// Back to the chain that jumped here.
+    Return,
+    /// Into a chain, and back when that has no verdict.
+    Jump(ChainName),
+    /// Into a chain; that one's return is this one's.
+    Goto(ChainName),
+    /// A line in the kernel's log with this prefix, and on.
+    Log(LogPrefix),
+}
+
+/// A set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// The name.
+    pub name: SetName,
+    /// What it is, for the comment line above it.
+    pub about: String,
+    /// Type and members.
+    pub members: Members,
+}
+
+/// Type and members of a set, in numeric order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Members {
+    /// `hash:net` of one family.
+    Addresses(Family, Vec<Member>),
+    /// `hash:ip,port` of one family.
+    Services(Family, Vec<Service>),
+    /// `bitmap:port`.
+    Ports(Vec<PortRange>),
+}
+
+/// A member of a `hash:net` set. The longest prefix that holds an address decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Member {
+    /// The prefix; never a whole family, which such a set cannot hold.
+    pub net: Cidr,
+    /// Whether its addresses are in the set or, as an exception, not.
+    pub sense: Sense,
+}
+
+/// A member of a `hash:ip,port` set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Service {
+    /// The address.
+    pub address: IpAddr,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: u16,
+}
+
+/// A chain's name: `pal-` first, 28 bytes at most, no white space, no quote.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChainName(pub(super) String);
+
+/// A set's name: `pal-` first, 31 bytes at most, no white space, no quote.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SetName(pub(super) String);
+
+/// The prefix of a log line: 29 bytes at most, no quote.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogPrefix(pub(super) String);
+
+impl Program {
+    /// The table of a family.
+    pub fn table(&self, family: Family) -> &Table {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+}
+
+impl Members {
+    /// How many elements the kernel will hold.
+    pub fn len(&self) -> usize {
+        match self {
+            Members::Addresses(_, members) => members.len(),
+            Members::Services(_, services) => services.len(),
+            Members::Ports(ranges) => ranges.iter().map(|range| usize::from(range.last() - range.first()) + 1).sum(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Member {
+    /// A prefix whose addresses are in the set.
+    pub fn of(net: Cidr) -> Self {
+        Self { net, sense: Sense::Is }
+    }
+}
+
+macro_rules! show_inner {
+    ($($name:ident)*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+show_inner! { ChainName SetName LogPrefix }

@@ -1,0 +1,203 @@
+//! Sets of one node: every distinct one once, filled from what policy resolves to.
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::inventory::NodeId;
+use crate::lower::limits;
+use crate::lower::names::{Identity, Names};
+use crate::lower::program::{Member, Members, Sense, Service, Set, SetName};
+use crate::net::{Cidr, Family, PortRange, Protocol};
+use crate::policy::{Selected, SelectorId};
+use crate::resolve::Resolved;
+
+/// The sets that a node's rules name so far.
+pub(super) struct Sets<'input> {
+    resolved: &'input Resolved<'input>,
+    node: NodeId,
+    sets: BTreeMap<SetName, Set>,
+}
+
+/// Whose addresses a selection is to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Everyone's: for the other side of a rule.
+    Cluster,
+    /// Those of this node's endpoints, and of network sets: for the side of a rule that the policy applies to. No other
+    /// address can stand there, so that the set stays small.
+    Node,
+}
+
+impl Reach {
+    fn letter(self) -> char {
+        match self {
+            Reach::Cluster => 's',
+            Reach::Node => 'o',
+        }
+    }
+
+    fn remark(self) -> &'static str {
+        match self {
+            Reach::Cluster => "",
+            Reach::Node => ", of this node",
+        }
+    }
+}
+
+impl<'input> Sets<'input> {
+    pub(super) fn new(resolved: &'input Resolved<'input>, node: NodeId) -> Self {
+        Self { resolved, node, sets: BTreeMap::new() }
+    }
+
+    /// All sets, by name. Sets over the limit are reported.
+    pub(super) fn finish(self, found: &mut Diagnostics) -> Vec<Set> {
+        let too_large = |set: &&Set| set.members.len() > limits::SET_ELEMENTS;
+        for set in self.sets.values().filter(too_large) {
+            let message = format!("set `{}` ({}) would have {} members, more than {}", set.name, set.about, set.members.len(), limits::SET_ELEMENTS);
+            found.push(Diagnostic::new(Code::SetTooLarge, message).help("select fewer endpoints, or name larger prefixes"));
+        }
+        self.sets.into_values().collect()
+    }
+
+    /// Takes a set in unless it is there.
+    pub(super) fn add(&mut self, name: SetName, about: impl FnOnce() -> String, members: impl FnOnce() -> Members) -> SetName {
+        self.sets.entry(name.clone()).or_insert_with(|| Set { name: name.clone(), about: about(), members: members() });
+        name
+    }
+
+    /// The set of a selector's addresses.
+    pub(super) fn selection(
+        &mut self,
+        selector: SelectorId,
+        reach: Reach,
+        family: Family,
+        (names, found): (&mut Names, &mut Diagnostics),
+    ) -> SetName {
+        let text = self.resolved.policies.selectors.get(selector).to_string();
+        let sort = format!("{}{}", reach.letter(), digit(family));
+        let name = names.set(Identity { sort: &sort, word: &informative(&text), content: &text }, found);
+        let (resolved, node) = (self.resolved, self.node);
+        let members = || match reach {
+            Reach::Cluster => addresses(family, resolved.addresses(selector, family)),
+            Reach::Node => addresses(family, &resolved.local_addresses(selector, family, node)),
+        };
+        self.add(name, || format!("{text}{}", reach.remark()), members)
+    }
+
+    /// The set of prefixes, some with exceptions in them.
+    pub(super) fn prefixes(
+        &mut self,
+        family: Family,
+        nets: &[Cidr],
+        except: &[Cidr],
+        (names, found): (&mut Names, &mut Diagnostics),
+    ) -> SetName {
+        let list = |nets: &[Cidr]| nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let about = match except {
+            [] => list(nets),
+            _ => format!("{} except {}", list(nets), list(except)),
+        };
+        let sort = format!("c{}", digit(family));
+        let name = names.set(Identity { sort: &sort, word: &about, content: &about }, found);
+        self.add(name, || format!("prefixes {about}"), || Members::Addresses(family, with_exceptions(nets, except)))
+    }
+
+    /// The set of port numbers.
+    pub(super) fn ports(&mut self, ranges: &[PortRange], (names, found): (&mut Names, &mut Diagnostics)) -> SetName {
+        let list = ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let name = names.set(Identity { sort: "p", word: &list, content: &list }, found);
+        self.add(name, || format!("ports {list}"), || Members::Ports(ranges.to_vec()))
+    }
+
+    /// The set of the addresses and ports that endpoints give these names to. The protocol is the rule's, where it has one.
+    pub(super) fn named_ports(&mut self, wanted: &NamedPorts<'_>, family: Family, (names, found): (&mut Names, &mut Diagnostics)) -> SetName {
+        let whom = match wanted.selected {
+            Selected::Anyone => "all()".to_owned(),
+            Selected::By(selector) => self.resolved.policies.selectors.get(selector).to_string(),
+        };
+        let protocol = wanted.protocol.map_or_else(|| "any protocol".to_owned(), |protocol| protocol.to_string());
+        let ports = wanted.names.join(",");
+        let content = format!("port {ports} ({protocol}) of {whom}");
+        let sort = format!("{}p{}", wanted.reach.letter(), digit(family));
+        let name = names.set(Identity { sort: &sort, word: &ports, content: &content }, found);
+        let (resolved, node) = (self.resolved, self.node);
+        self.add(name, || format!("{content}{}", wanted.reach.remark()), || services(resolved, node, wanted, family))
+    }
+}
+
+/// Whose ports by which names.
+pub(super) struct NamedPorts<'rule> {
+    pub(super) names: &'rule [String],
+    pub(super) protocol: Option<Protocol>,
+    pub(super) selected: Selected,
+    pub(super) reach: Reach,
+}
+
+/// The members that [`Sets::named_ports`] holds.
+fn services(resolved: &Resolved<'_>, node: NodeId, wanted: &NamedPorts<'_>, family: Family) -> Members {
+    let inventory = resolved.inventory;
+    let fits_node = |id| wanted.reach == Reach::Cluster || inventory.endpoint(id).node == node;
+    let endpoints: Vec<_> = match (wanted.selected, wanted.reach) {
+        (Selected::By(selector), _) => resolved.members(selector).endpoints.iter().copied().filter(|id| fits_node(*id)).collect(),
+        (Selected::Anyone, Reach::Node) => resolved.endpoints_on(node).to_vec(),
+        (Selected::Anyone, Reach::Cluster) => inventory.endpoints_with_ids().map(|(id, _)| id).collect(),
+    };
+    let mut services = Vec::new();
+    for endpoint in endpoints.into_iter().map(|id| inventory.endpoint(id)) {
+        let fits = |name: &str, protocol| {
+            wanted.names.iter().any(|wanted| wanted == name) && wanted.protocol.is_none_or(|wanted| wanted == protocol)
+        };
+        for port in endpoint.ports.iter().filter(|port| fits(&port.name, port.protocol)) {
+            let addresses = endpoint.addresses.iter().filter(|address| Cidr::host(**address).family() == family);
+            services.extend(addresses.map(|address| Service { address: *address, protocol: port.protocol, port: port.number }));
+        }
+    }
+    services.sort_unstable();
+    services.dedup();
+    Members::Services(family, services)
+}
+
+/// Plain members.
+fn addresses(family: Family, nets: &[Cidr]) -> Members {
+    Members::Addresses(family, nets.iter().copied().map(Member::of).collect())
+}
+
+/// Members for "in one of `nets` and in none of `except`". The longest prefix decides in the kernel, so that a prefix inside
+/// an exception must go, and an exception outside all prefixes may. `/0` is two halves, which is all such a set can hold.
+fn with_exceptions(nets: &[Cidr], except: &[Cidr]) -> Vec<Member> {
+    let excepted = |net: &Cidr| except.iter().any(|exception| exception.contains(*net));
+    let kept: Vec<Cidr> = nets.iter().copied().filter(|net| !excepted(net)).collect();
+    let needed = except.iter().copied().filter(|exception| kept.iter().any(|net| net.contains(*exception)));
+    let exceptions = needed.map(|net| Member { net, sense: Sense::IsNot });
+    let mut members: Vec<Member> = kept.iter().copied().flat_map(without_whole_family).map(Member::of).chain(exceptions).collect();
+    members.sort_unstable();
+    members.dedup();
+    members
+}
+
+/// A prefix, or the halves of a whole family.
+fn without_whole_family(net: Cidr) -> Vec<Cidr> {
+    match net.is_everything() {
+        true => net.halves().into_iter().flatten().collect(),
+        false => vec![net],
+    }
+}
+
+/// `4` or `6`.
+pub(super) fn digit(family: Family) -> char {
+    match family {
+        Family::V4 => '4',
+        Family::V6 => '6',
+    }
+}
+
+/// The part of a selector that tells it from others: without the clauses that nearly every selector has.
+fn informative(selector: &str) -> String {
+    let parts = selector.split(" && ").filter(|part| !part.contains("projectcalico.org/orchestrator") || !selector.contains(" && "));
+    let mut parts: Vec<&str> = parts.collect();
+    if parts.len() > 1 {
+        parts.retain(|part| !part.contains("projectcalico.org/namespace"));
+    }
+    let text = parts.join(" ");
+    text.replace("projectcalico.org/", "").replace("serviceaccount in", "sa").replace("pcsa.", "sa-").replace("pcns.", "ns-")
+}

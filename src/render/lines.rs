@@ -1,0 +1,178 @@
+//! Lines of `ipset restore` and `iptables-restore`, in the spelling of their manuals.
+
+use std::fmt::Write;
+
+use crate::lower::{
+    Chain, HookPosition, Match, Member, Members, Rule, Sense, Service, Set, Side, Table, Target,
+};
+use crate::net::{Family, PortRange};
+use crate::policy::Icmp;
+use crate::render::comment::{comment_line, rule_comment};
+
+/// Fewest hash buckets of a set, and fewest elements it has room for (the defaults of ipset(8)).
+const LEAST_HASHSIZE: usize = 1024;
+const LEAST_MAXELEM: usize = 65_536;
+
+// Writing to a `String` cannot fail, so that the results of `write!` below say nothing.
+
+/// All sets: a comment, `create`, and an `add` for every member.
+pub(super) fn sets(sets: &[Set]) -> String {
+    let mut out = String::new();
+    for (index, set) in sets.iter().enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        let _ = writeln!(out, "# {}", comment_line(&set.about));
+        let _ = writeln!(out, "create {} {}", set.name, header(&set.members));
+        add_members(&mut out, set);
+    }
+    out
+}
+
+/// Type, family and size of a set. It has room for twice its members, so that it need not be made anew when some come.
+fn header(members: &Members) -> String {
+    let elements = members.len().next_power_of_two();
+    let size = format!("hashsize {} maxelem {}", elements.max(LEAST_HASHSIZE), (elements * 2).max(LEAST_MAXELEM));
+    match members {
+        Members::Addresses(family, _) => format!("hash:net family {} {size}", family_word(*family)),
+        Members::Services(family, _) => format!("hash:ip,port family {} {size}", family_word(*family)),
+        Members::Ports(_) => "bitmap:port range 0-65535".to_owned(),
+    }
+}
+
+fn family_word(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "inet",
+        Family::V6 => "inet6",
+    }
+}
+
+fn add_members(out: &mut String, set: &Set) {
+    let name = &set.name;
+    match &set.members {
+        Members::Addresses(_, members) => members.iter().for_each(|Member { net, sense }| {
+            let exception = if *sense == Sense::IsNot { " nomatch" } else { "" };
+            let _ = writeln!(out, "add {name} {net}{exception}");
+        }),
+        Members::Services(_, services) => services.iter().for_each(|Service { address, protocol, port }| {
+            let _ = writeln!(out, "add {name} {address},{}:{port}", protocol.keyword());
+        }),
+        Members::Ports(ranges) => ranges.iter().for_each(|range| {
+            let _ = writeln!(out, "add {name} {}", range.to_string().replace(':', "-"));
+        }),
+    }
+}
+
+/// A line for every chain, which makes it anew, empty, when the table is committed.
+pub(super) fn declarations(table: &Table) -> String {
+    let mut out = String::new();
+    for chain in &table.chains {
+        let _ = writeln!(out, ":{} - [0:0]", chain.name);
+    }
+    out
+}
+
+/// All chains: a comment and their rules.
+pub(super) fn rules(table: &Table) -> String {
+    let mut out = String::new();
+    for (index, Chain { name, about, rules }) in table.chains.iter().enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        let _ = writeln!(out, "# {}", comment_line(about));
+        for rule in rules {
+            let _ = write!(out, "-A {name}");
+            write_rule(&mut out, rule, table.family);
+        }
+    }
+    out
+}
+
+/// The jumps from the kernel's chains into ours.
+pub(super) fn hooks(table: &Table) -> String {
+    let mut out = String::new();
+    for hook in &table.hooks {
+        let how = match hook.position {
+            HookPosition::Head => format!("-I {} 1", hook.kernel_chain),
+            HookPosition::Tail => format!("-A {}", hook.kernel_chain),
+        };
+        let _ = writeln!(out, "{how} -m comment --comment \"palisade\" -j {}", hook.chain);
+    }
+    out
+}
+
+fn write_rule(out: &mut String, Rule { matches, target, about }: &Rule, family: Family) {
+    matches.iter().for_each(|condition| write_match(out, condition, family));
+    let _ = write!(out, " -m comment --comment \"{}\"", rule_comment(about));
+    let _ = match target {
+        Target::Accept => writeln!(out, " -j ACCEPT"),
+        Target::Drop => writeln!(out, " -j DROP"),
+        Target::Return => writeln!(out, " -j RETURN"),
+        Target::Jump(chain) => writeln!(out, " -j {chain}"),
+        Target::Goto(chain) => writeln!(out, " -g {chain}"),
+        Target::Log(prefix) => writeln!(out, " -j LOG --log-prefix \"{prefix}\" --log-level 5"),
+    };
+}
+
+fn write_match(out: &mut String, condition: &Match, family: Family) {
+    let _ = match condition {
+        Match::Protocol(sense, protocol) => write!(out, "{} -p {}", not(*sense), protocol.keyword()),
+        Match::Address(sense, side, net) => write!(out, "{} {} {}/{}", not(*sense), address_option(*side), net.address(), net.prefix()),
+        Match::Member(sense, side, set) | Match::PortMember(sense, side, set) => {
+            write!(out, " -m set{} --match-set {set} {}", not(*sense), set_word(*side))
+        }
+        Match::Service(sense, side, set) => {
+            let word = set_word(*side);
+            write!(out, " -m set{} --match-set {set} {word},{word}", not(*sense))
+        }
+        Match::Ports(sense, side, ranges) => {
+            write!(out, " -m multiport{} {} {}", not(*sense), ports_option(*side), list(ranges))
+        }
+        Match::Icmp(sense, icmp) => write_icmp(out, *sense, *icmp, family),
+        Match::Reply => write!(out, " -m conntrack --ctstate RELATED,ESTABLISHED"),
+        Match::Invalid => write!(out, " -m conntrack --ctstate INVALID"),
+        Match::NotLoopback => write!(out, " ! -i lo"),
+        Match::Rarely => write!(out, " -m limit --limit 10/second --limit-burst 20"),
+    };
+}
+
+fn write_icmp(out: &mut String, sense: Sense, icmp: Icmp, family: Family) -> std::fmt::Result {
+    let option = match family {
+        Family::V4 => ("icmp", "--icmp-type"),
+        Family::V6 => ("icmp6", "--icmpv6-type"),
+    };
+    write!(out, " -m {}{} {} {}", option.0, not(sense), option.1, icmp.kind)?;
+    icmp.code.map_or(Ok(()), |code| write!(out, "/{code}"))
+}
+
+fn not(sense: Sense) -> &'static str {
+    match sense {
+        Sense::Is => "",
+        Sense::IsNot => " !",
+    }
+}
+
+fn address_option(side: Side) -> &'static str {
+    match side {
+        Side::Source => "-s",
+        Side::Destination => "-d",
+    }
+}
+
+fn set_word(side: Side) -> &'static str {
+    match side {
+        Side::Source => "src",
+        Side::Destination => "dst",
+    }
+}
+
+fn ports_option(side: Side) -> &'static str {
+    match side {
+        Side::Source => "--sports",
+        Side::Destination => "--dports",
+    }
+}
+
+fn list(ranges: &[PortRange]) -> String {
+    ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}

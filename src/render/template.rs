@@ -1,0 +1,120 @@
+//! Handlebars templates: the layout of the scripts.
+
+use handlebars::{Handlebars, no_escape};
+use serde::Serialize;
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::lower::PREFIX;
+use crate::net::Family;
+
+/// A template's file name and its text in this binary.
+#[derive(Debug, Clone, Copy)]
+pub struct TemplateSource {
+    /// Name of the file that replaces it, in the directory that the user gives.
+    pub file: &'static str,
+    /// The text.
+    pub text: &'static str,
+}
+
+/// The templates in this binary.
+pub const TEMPLATES: [TemplateSource; 2] = [
+    TemplateSource { file: SETS, text: include_str!("../../templates/sets.ipset.hbs") },
+    TemplateSource { file: FILTER, text: include_str!("../../templates/filter.rules.hbs") },
+];
+
+const SETS: &str = "sets.ipset.hbs";
+const FILTER: &str = "filter.rules.hbs";
+
+/// Parsed templates.
+#[derive(Debug)]
+pub struct Templates {
+    registry: Handlebars<'static>,
+}
+
+/// What the sets' template may use.
+#[derive(Serialize)]
+struct SetsView {
+    prefix: &'static str,
+    sets: &'static str,
+}
+
+/// What the filter tables' template may use.
+#[derive(Serialize)]
+struct FilterView {
+    prefix: &'static str,
+    family: String,
+    command: &'static str,
+    file: &'static str,
+    declarations: &'static str,
+    rules: &'static str,
+    hooks: &'static str,
+}
+
+/// Marks of the places where typed code's lines go; no template text can hold them by chance, and no manifest text gets here.
+const MARKS: [&str; 3] = ["\u{1}1\u{1}\n", "\u{1}2\u{1}\n", "\u{1}3\u{1}\n"];
+
+impl Templates {
+    /// Parses templates; `replaced` holds file names and texts that stand in for those of this binary.
+    ///
+    /// # Errors
+    /// When a template does not parse, or its name is not one of [`TEMPLATES`].
+    pub fn new(replaced: &[(String, String)]) -> Result<Self, Diagnostic> {
+        let mut registry = Handlebars::new();
+        registry.set_strict_mode(true);
+        registry.register_escape_fn(no_escape);
+        if let Some((name, _)) = replaced.iter().find(|(name, _)| TEMPLATES.iter().all(|template| template.file != name)) {
+            let known = TEMPLATES.map(|template| format!("`{}`", template.file)).join(" and ");
+            return Err(Diagnostic::new(Code::InvalidTemplate, format!("there is no template `{name}`")).help(format!("templates are {known}")));
+        }
+        for template in TEMPLATES {
+            let own = replaced.iter().find(|(name, _)| name == template.file).map(|(_, text)| text.as_str());
+            let registered = registry.register_template_string(template.file, own.unwrap_or(template.text));
+            registered.map_err(|error| invalid(template.file, &error.to_string()))?;
+        }
+        let templates = Self { registry };
+        templates.check()?;
+        Ok(templates)
+    }
+
+    /// Renders every template once with nothing in it, so that a wrong one is found before any output.
+    fn check(&self) -> Result<(), Diagnostic> {
+        self.sets("")?;
+        self.filter(Family::V4, &[String::new(), String::new(), String::new()]).map(drop)
+    }
+
+    /// The script of the sets.
+    pub(super) fn sets(&self, sets: &str) -> Result<String, Diagnostic> {
+        let [first, ..] = MARKS;
+        self.render(SETS, &SetsView { prefix: PREFIX, sets: first }, &[sets])
+    }
+
+    /// The script of a filter table from its declarations, rules and hooks.
+    pub(super) fn filter(&self, family: Family, [declarations, rules, hooks]: &[String; 3]) -> Result<String, Diagnostic> {
+        let [first, second, third] = MARKS;
+        let (command, file) = match family {
+            Family::V4 => ("iptables-restore", "filter.v4.rules"),
+            Family::V6 => ("ip6tables-restore", "filter.v6.rules"),
+        };
+        let family = family.to_string();
+        let view = FilterView { prefix: PREFIX, family, command, file, declarations: first, rules: second, hooks: third };
+        self.render(FILTER, &view, &[declarations, rules, hooks])
+    }
+
+    /// Renders a template and puts the parts in the places of their marks, each of which must be there once.
+    fn render(&self, file: &str, view: &impl Serialize, parts: &[&str]) -> Result<String, Diagnostic> {
+        let mut text = self.registry.render(file, view).map_err(|error| invalid(file, &error.to_string()))?;
+        text = text.replace("\u{1}\n\n", "\u{1}\n");
+        for (mark, part) in MARKS.iter().zip(parts) {
+            if text.matches(mark).count() != 1 {
+                return Err(invalid(file, "every part of the script must stand in it once, on a line of its own"));
+            }
+            text = text.replacen(mark, part, 1);
+        }
+        Ok(text)
+    }
+}
+
+fn invalid(file: &str, what: &str) -> Diagnostic {
+    Diagnostic::new(Code::InvalidTemplate, format!("template `{file}` cannot be used: {what}"))
+        .help("see templates/README.md for what a template must hold")
+}
