@@ -7,6 +7,7 @@
 //! Cost: linear in the text. One YAML document's tree is in memory at a time; JSON lists stay text until an item is asked for.
 
 mod decode;
+mod digest;
 mod envelope;
 mod fields;
 mod input;

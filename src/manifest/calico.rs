@@ -65,8 +65,8 @@ fn rule(node: &Node, found: &mut Diagnostics) -> Option<Rule> {
     let mut fields = Fields::of(node, found)?;
     let action = fields.require("action", found).and_then(|node| node.choice(&ACTIONS, found));
     let ip_version = fields.get("ipVersion").and_then(|node| family(node, found));
-    let protocol = fields.get("protocol").and_then(|node| protocol(node, found));
-    let not_protocol = fields.get("notProtocol").and_then(|node| protocol(node, found));
+    let protocol = fields.get("protocol").and_then(|node| written_protocol(node, found));
+    let not_protocol = fields.get("notProtocol").and_then(|node| written_protocol(node, found));
     let icmp_match = fields.get("icmp").and_then(|node| icmp(node, found));
     let not_icmp = fields.get("notICMP").and_then(|node| icmp(node, found));
     let source = fields.get("source").and_then(|node| entity(node, found)).unwrap_or_default();
@@ -148,7 +148,7 @@ fn icmp(node: &Node, found: &mut Diagnostics) -> Option<Spanned<Icmp>> {
 }
 
 /// A protocol by Calico's name, exact case, or by number from 1 to 255, also as a string of digits.
-fn protocol(node: &Node, found: &mut Diagnostics) -> Option<Spanned<WrittenProtocol>> {
+fn written_protocol(node: &Node, found: &mut Diagnostics) -> Option<Spanned<WrittenProtocol>> {
     let written = match &node.value {
         Value::Scalar(Scalar::Number(number)) => number.clone(),
         Value::Scalar(_) | Value::List(_) | Value::Map(_) => node.text(found)?.value,

@@ -35,6 +35,9 @@ type Identity = (Kind, Option<String>, String);
 impl Reader {
     /// Reads one object of a policy kind; others are left alone.
     pub fn take(&mut self, object: &Object<'_>, found: &mut Diagnostics) {
+        if matches!(object.kind, Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::Node) {
+            return;
+        }
         let Some(tree) = object.tree(found) else { return };
         let Some(metadata) = metadata::read(&tree, object.kind, found) else { return };
         if object.internal {

@@ -11,6 +11,7 @@ mod kubernetes;
 mod model;
 mod order;
 mod ports;
+mod print;
 mod scope;
 
 pub use crate::manifest::{Action, DefaultAction, Icmp};

@@ -1,0 +1,94 @@
+//! Policy as text, for tests and for people who want to see what a compile understood.
+
+use std::fmt::{Display, Formatter, Result};
+
+use crate::net::{Cidr, Direction};
+use crate::policy::{
+    DefaultAction, Families, IcmpMatch, Nets, Peer, Policy, PolicySet, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors, Tier,
+};
+
+impl Display for PolicySet {
+    /// Tiers, policies and rules in the order of evaluation, one a line; then the network sets.
+    fn fmt(&self, out: &mut Formatter<'_>) -> Result {
+        for Tier { name, order, default_action, policies } in &self.tiers {
+            let end = match default_action {
+                DefaultAction::Deny => "deny",
+                DefaultAction::Pass => "pass",
+            };
+            writeln!(out, "tier {name}, order {order}, ends in {end}")?;
+            policies.iter().try_for_each(|policy| write_policy(out, policy, &self.selectors))?;
+        }
+        for set in &self.network_sets {
+            let namespace = set.namespace.as_deref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+            writeln!(out, "network set {namespace}{}: {}", set.name, prefixes(&set.nets))?;
+        }
+        Ok(())
+    }
+}
+
+fn write_policy(out: &mut Formatter<'_>, policy: &Policy, selectors: &Selectors) -> Result {
+    let order = policy.order.map_or_else(|| "last".to_owned(), |order| format!("order {order}"));
+    writeln!(out, "  {}, {order}, applies to {}", policy.key, selectors.get(policy.applies_to))?;
+    for direction in Direction::BOTH {
+        let Some(rules) = policy.rules(direction) else { continue };
+        if rules.is_empty() {
+            writeln!(out, "    {direction}: no rule")?;
+        }
+        for rule in rules {
+            writeln!(out, "    {direction} {}: {}", rule.number, rule_text(rule, selectors))?;
+        }
+    }
+    Ok(())
+}
+
+fn rule_text(rule: &Rule, selectors: &Selectors) -> String {
+    let mut words = vec![rule.action.to_string()];
+    if let Families::Only(family) = rule.families {
+        words.push(family.to_string());
+    }
+    words.extend(match rule.protocol {
+        ProtocolMatch::Any => None,
+        ProtocolMatch::Is(protocol) => Some(protocol.to_string()),
+        ProtocolMatch::IsNot(protocol) => Some(format!("not {protocol}")),
+    });
+    words.extend(match rule.icmp {
+        IcmpMatch::Any => None,
+        IcmpMatch::Is(icmp) => Some(format!("{icmp:?}")),
+        IcmpMatch::IsNot(icmp) => Some(format!("not {icmp:?}")),
+    });
+    words.push(format!("from {}", peer_text(&rule.source, selectors)));
+    words.push(format!("to {}", peer_text(&rule.destination, selectors)));
+    words.join(" ")
+}
+
+fn peer_text(peer: &Peer, selectors: &Selectors) -> String {
+    let mut parts = Vec::new();
+    if let Selected::By(selector) = peer.selected {
+        parts.push(selectors.get(selector).to_string());
+    }
+    if let Some(selector) = peer.not_selected {
+        parts.push(format!("not {}", selectors.get(selector)));
+    }
+    if let Nets::In(nets) = &peer.nets {
+        parts.push(format!("in {}", prefixes(nets)));
+    }
+    if !peer.not_nets.is_empty() {
+        parts.push(format!("not in {}", prefixes(&peer.not_nets)));
+    }
+    if let Ports::In(ports) = &peer.ports {
+        parts.push(format!("ports {}", port_text(ports)));
+    }
+    if !peer.not_ports.is_empty() {
+        parts.push(format!("not ports {}", port_text(&peer.not_ports)));
+    }
+    if parts.is_empty() { "anyone".to_owned() } else { format!("{{{}}}", parts.join("; ")) }
+}
+
+fn prefixes(nets: &[Cidr]) -> String {
+    nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn port_text(ports: &PortList) -> String {
+    let numbers = ports.numbers.iter().map(ToString::to_string);
+    numbers.chain(ports.names.iter().cloned()).collect::<Vec<_>>().join(",")
+}
