@@ -98,7 +98,7 @@ impl<'node> Reader<'node> {
         } else if let Ok(value) = number.parse() {
             visitor.visit_i64(value)
         } else {
-            visitor.visit_f64(number.parse().map_err(de::Error::custom)?)
+            visitor.visit_f64(finite(number)?)
         }
     }
 
@@ -113,6 +113,11 @@ impl<'node> Reader<'node> {
             Value::Map(entries) => visitor.visit_map(Pairs { entries: entries.iter(), value: None }),
         }
     }
+}
+
+fn finite(number: &str) -> Result<f64, Error> {
+    let value = number.parse().ok().filter(|value: &f64| value.is_finite());
+    value.ok_or_else(|| Error::new(Code::InvalidValue, format!("`{number}` is not a finite number")))
 }
 
 macro_rules! whole_numbers {
@@ -151,11 +156,12 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_f32(self.number("a number", "")?)
+        self.deserialize_f64(visitor)
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_f64(self.number("a number", "")?)
+        let number: String = self.number("a number", "")?;
+        visitor.visit_f64(finite(&number).map_err(|error| error.within(self.0.span))?)
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {

@@ -184,7 +184,7 @@ pub(super) fn judge(group: &str, version: &str, name: &str) -> Result<Option<&'s
             help: Some(format!("supported: {}", row.api_versions())),
         }),
         None if POLICY_GROUPS.contains(&group) => Err(refuse_name(group, name)),
-        None => foreign_policy(group, name).map_or(Ok(None), Err),
+        None => misspelt(group, name).or_else(|| foreign_policy(group, name)).map_or(Ok(None), Err),
     }
 }
 
@@ -201,10 +201,19 @@ fn refuse_kind(group: &str, name: &str) -> Refusal {
 }
 
 fn refuse_name(group: &str, name: &str) -> Refusal {
-    let known = KINDS.iter().filter(|row| row.group == group).map(|row| row.name);
-    let meant = nearest(name, known).map(|name| format!("did you mean `{name}`?"));
-    let message = format!("the API group `{group}` has no kind `{name}` that Palisade knows");
+    let meant = nearest_in(group, name).map(|name| format!("did you mean `{name}`?"));
+    let group = if group.is_empty() { "core API group".to_owned() } else { format!("API group `{group}`") };
+    let message = format!("the {group} has no kind `{name}` that Palisade knows");
     Refusal { culprit: Culprit::Kind, message, help: meant.or_else(|| Some(NOT_ENFORCED.to_owned())) }
+}
+
+fn nearest_in(group: &str, name: &str) -> Option<&'static str> {
+    nearest(name, KINDS.iter().filter(|row| row.group == group).map(|row| row.name))
+}
+
+/// A kind all but like one that is read, such as `Pods`: skipping it would leave a hole in the inventory.
+fn misspelt(group: &str, name: &str) -> Option<Refusal> {
+    nearest_in(group, name).map(|_| refuse_name(group, name))
 }
 
 /// A kind that has the name of a network policy or network set, in a group that has none: the group is misspelt, or

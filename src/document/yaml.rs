@@ -159,7 +159,7 @@ impl<'text, 'found> Builder<'text, 'found> {
     fn scalar(&self, value: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Step<Node> {
         let span = self.trimmed(span);
         let source = self.input.slice(span);
-        let value = if source.is_empty() { "" } else { value };
+        let value = if source.is_empty() && style == ScalarStyle::Plain { "" } else { value };
         let text = || Scalar::Text(Text::new(value.to_owned(), span, source));
         let scalar = match (style, tag) {
             (ScalarStyle::Plain, None) => plain(value, text),
@@ -171,10 +171,10 @@ impl<'text, 'found> Builder<'text, 'found> {
         Ok(Node { span, value: Value::Scalar(scalar) })
     }
 
-    /// A block scalar ends before its next line in the parser's eyes, and behind its last letter in a person's.
+    /// A block scalar ends where the next line starts in the parser's eyes, and behind its last letter in a person's.
     fn trimmed(&self, span: Span) -> Span {
         let start = span.range().start;
-        let source = self.input.slice(span).trim_end_matches(['\n', '\r']);
+        let source = self.input.slice(span).trim_end_matches([' ', '\t', '\n', '\r']);
         self.input.file.span(start..start + source.len())
     }
 
