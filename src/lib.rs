@@ -4,5 +4,9 @@
 pub mod diagnostic;
 pub mod net;
 pub mod text;
+
 // compile
 pub mod document;
+
+pub mod selector;
+

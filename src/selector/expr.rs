@@ -1,0 +1,198 @@
+//! The tree of a selector: building, evaluating, rewriting.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A selector. Made by [`parse`](crate::selector::parse) or by the constructors below, which keep two promises: a negation
+/// never stands directly in a negation, and a group has at least two parts. Trees put together by hand should keep them too.
+///
+/// The first promise is the one difference from Calico's canonical form: `!(!has(a))` is `has(a)` here, while Calico prints
+/// `!!has(a)` and reads that back as `has(a)`. The verdicts are the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Expr {
+    /// `all()`: matches everything.
+    All,
+    /// `global()`: matches everything too. Only the field it stands in can give it another meaning, by replacing it.
+    Global,
+    /// A test of one label.
+    Label {
+        /// The label's name.
+        name: String,
+        /// What is asked of it.
+        test: Test,
+    },
+    /// `!operand`
+    Not(Box<Expr>),
+    /// `a && b && …`
+    And(Vec<Expr>),
+    /// `a || b || …`
+    Or(Vec<Expr>),
+}
+
+/// A question about a label. Values compare byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Test {
+    /// `has(name)`: the label exists, whatever its value.
+    Present,
+    /// `name == "value"`
+    Equals(String),
+    /// `name != "value"`: also when the label is missing.
+    NotEquals(String),
+    /// `name in {"one", "two"}`
+    In(BTreeSet<String>),
+    /// `name not in {"one", "two"}`: also when the label is missing.
+    NotIn(BTreeSet<String>),
+    /// `name contains "part"`
+    Contains(String),
+    /// `name starts with "start"`
+    StartsWith(String),
+    /// `name ends with "end"`
+    EndsWith(String),
+}
+
+/// What a selector is asked about: something with labels.
+pub trait Labels {
+    /// The value of a label; none when there is no such label.
+    fn get(&self, name: &str) -> Option<&str>;
+}
+
+impl Labels for BTreeMap<String, String> {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.get(name).map(String::as_str)
+    }
+}
+
+impl Test {
+    /// The answer for a label's value, or for a missing label.
+    pub fn holds(&self, value: Option<&str>) -> bool {
+        match self {
+            Test::Present => value.is_some(),
+            Test::Equals(wanted) => value == Some(wanted),
+            Test::NotEquals(unwanted) => value != Some(unwanted),
+            Test::In(wanted) => value.is_some_and(|value| wanted.contains(value)),
+            Test::NotIn(unwanted) => !value.is_some_and(|value| unwanted.contains(value)),
+            Test::Contains(part) => value.is_some_and(|value| value.contains(part)),
+            Test::StartsWith(start) => value.is_some_and(|value| value.starts_with(start)),
+            Test::EndsWith(end) => value.is_some_and(|value| value.ends_with(end)),
+        }
+    }
+}
+
+impl Expr {
+    /// A test of one label. The name is taken as it is.
+    pub fn label(name: impl Into<String>, test: Test) -> Expr {
+        Expr::Label { name: name.into(), test }
+    }
+
+    /// All of the parts: one part is itself, none is [`Expr::All`]. Groups among the parts stay groups.
+    pub fn and(parts: Vec<Expr>) -> Expr {
+        group(parts, Expr::And, || Expr::All)
+    }
+
+    /// Any of the parts: one part is itself, none matches nothing (`!all()`). Groups among the parts stay groups.
+    pub fn or(parts: Vec<Expr>) -> Expr {
+        group(parts, Expr::Or, || Expr::All.not())
+    }
+
+    /// The opposite. Takes a negation away where there is one.
+    #[expect(clippy::should_implement_trait, reason = "a builder beside `and` and `or`, to be called without importing a trait")]
+    pub fn not(self) -> Expr {
+        match self {
+            Expr::Not(operand) => *operand,
+            Expr::All | Expr::Global | Expr::Label { .. } | Expr::And(_) | Expr::Or(_) => Expr::Not(Box::new(self)),
+        }
+    }
+
+    /// Whether something with these labels is selected.
+    pub fn matches(&self, labels: &impl Labels) -> bool {
+        match self {
+            Expr::All | Expr::Global => true,
+            Expr::Label { name, test } => test.holds(labels.get(name)),
+            Expr::Not(operand) => !operand.matches(labels),
+            Expr::And(parts) => parts.iter().all(|part| part.matches(labels)),
+            Expr::Or(parts) => parts.iter().any(|part| part.matches(labels)),
+        }
+    }
+
+    /// The same selector with a prefix before every label name.
+    pub fn prefixed(mut self, prefix: &str) -> Expr {
+        self.change_leaves(&|leaf| {
+            if let Expr::Label { name, .. } = leaf {
+                name.insert_str(0, prefix);
+            }
+        });
+        self
+    }
+
+    /// The same selector with something else for every `all()`.
+    pub fn replacing_all(self, with: &Expr) -> Expr {
+        self.replacing(&Expr::All, with)
+    }
+
+    /// The same selector with something else for every `global()`.
+    pub fn replacing_global(self, with: &Expr) -> Expr {
+        self.replacing(&Expr::Global, with)
+    }
+
+    fn replacing(mut self, old: &Expr, new: &Expr) -> Expr {
+        self.change_leaves(&|leaf| {
+            if leaf == old {
+                leaf.clone_from(new);
+            }
+        });
+        self
+    }
+
+    /// Whether `global()` stands anywhere in it.
+    pub fn mentions_global(&self) -> bool {
+        let mut found = false;
+        self.for_each_leaf(&mut |leaf| found |= *leaf == Expr::Global);
+        found
+    }
+
+    /// The names of all labels it tests.
+    pub fn label_names(&self) -> BTreeSet<&str> {
+        let mut names = BTreeSet::new();
+        self.for_each_leaf(&mut |leaf| {
+            if let Expr::Label { name, .. } = leaf {
+                names.insert(name.as_str());
+            }
+        });
+        names
+    }
+
+    /// How many groups stand in each other: the depth of parentheses in the canonical form.
+    pub(super) fn group_depth(&self) -> usize {
+        match self {
+            Expr::All | Expr::Global | Expr::Label { .. } => 0,
+            Expr::Not(operand) => operand.group_depth(),
+            Expr::And(parts) | Expr::Or(parts) => 1 + parts.iter().map(Expr::group_depth).max().unwrap_or_default(),
+        }
+    }
+
+    /// Changes the leaves, and keeps negations from meeting where a leaf became one.
+    fn change_leaves(&mut self, change: &impl Fn(&mut Expr)) {
+        match self {
+            Expr::All | Expr::Global | Expr::Label { .. } => change(self),
+            Expr::And(parts) | Expr::Or(parts) => parts.iter_mut().for_each(|part| part.change_leaves(change)),
+            Expr::Not(operand) => {
+                operand.change_leaves(change);
+                let operand = std::mem::replace(operand.as_mut(), Expr::All);
+                *self = operand.not();
+            }
+        }
+    }
+
+    /// Visits the leaves from left to right.
+    fn for_each_leaf<'expr>(&'expr self, visit: &mut impl FnMut(&'expr Expr)) {
+        match self {
+            Expr::All | Expr::Global | Expr::Label { .. } => visit(self),
+            Expr::Not(operand) => operand.for_each_leaf(visit),
+            Expr::And(parts) | Expr::Or(parts) => parts.iter().for_each(|part| part.for_each_leaf(visit)),
+        }
+    }
+}
+
+/// Joins parts, where there is something to join.
+fn group(mut parts: Vec<Expr>, join: impl Fn(Vec<Expr>) -> Expr, none: impl Fn() -> Expr) -> Expr {
+    if parts.len() > 1 { join(parts) } else { parts.pop().unwrap_or_else(none) }
+}

@@ -1,0 +1,216 @@
+//! Text to tokens. Operators in words are recognised only directly behind a label, so labels may have any name.
+
+use std::ops::Range;
+
+use crate::selector::{MAX_DEPTH, SyntaxError};
+
+/// The only blanks between tokens.
+pub(super) const BLANKS: [char; 2] = [' ', '\t'];
+
+/// Bytes a label name may have.
+const LONGEST_LABEL: usize = 512;
+
+/// The smallest piece of a selector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Token<'text> {
+    Open,
+    Close,
+    OpenSet,
+    CloseSet,
+    Comma,
+    Or,
+    And,
+    Not,
+    Equals,
+    NotEquals,
+    Contains,
+    StartsWith,
+    EndsWith,
+    In,
+    NotIn,
+    Has,
+    All,
+    Global,
+    /// A label name, or a word that is nothing else where it stands.
+    Label(&'text str),
+    /// A value without its quotes.
+    String(&'text str),
+    /// What no selector holds at this place: a strange character, or a word behind a label that is no operator.
+    Other,
+}
+
+/// An operator in words.
+pub(super) struct Operator {
+    /// Its words, with any number of blanks between them.
+    pub(super) words: &'static [&'static str],
+    /// How it is used, for help.
+    pub(super) usage: &'static str,
+    token: Token<'static>,
+}
+
+/// The operators in words. None is the beginning of another.
+pub(super) const OPERATORS: [Operator; 5] = [
+    Operator { words: &["contains"], usage: r#"contains "value""#, token: Token::Contains },
+    Operator { words: &["starts", "with"], usage: r#"starts with "value""#, token: Token::StartsWith },
+    Operator { words: &["ends", "with"], usage: r#"ends with "value""#, token: Token::EndsWith },
+    Operator { words: &["not", "in"], usage: r#"not in {"value"}"#, token: Token::NotIn },
+    Operator { words: &["in"], usage: r#"in {"value"}"#, token: Token::In },
+];
+
+/// Tokens of fixed spelling; the first that fits is meant.
+const SIGNS: [(&str, Token<'static>); 10] = [
+    ("(", Token::Open),
+    (")", Token::Close),
+    ("{", Token::OpenSet),
+    ("}", Token::CloseSet),
+    (",", Token::Comma),
+    ("||", Token::Or),
+    ("&&", Token::And),
+    ("==", Token::Equals),
+    ("!=", Token::NotEquals),
+    ("!", Token::Not),
+];
+
+/// Functions; the parenthesis is part of the word.
+const FUNCTIONS: [(&str, Token<'static>); 3] = [("has(", Token::Has), ("all(", Token::All), ("global(", Token::Global)];
+
+/// Tokens that a `)` closes.
+const OPENING: [Token<'static>; 4] = [Token::Open, Token::Has, Token::All, Token::Global];
+
+/// Characters with an error of their own: message and help.
+const MISTAKES: [(char, &str, &str); 5] = [
+    ('=', "expected `==`", "one `=` compares nothing, write `==`"),
+    ('&', "expected `&&`", "one `&` joins nothing, write `&&`"),
+    ('|', "expected `||`", "one `|` joins nothing, write `||`"),
+    ('\n', LINE_BREAK, USE_FOLDING),
+    ('\r', LINE_BREAK, USE_FOLDING),
+];
+const LINE_BREAK: &str = "line break in a selector";
+const USE_FOLDING: &str = "a selector is one line; in YAML, the block scalars `|`, `|-` and `>` keep line breaks, write `>-`";
+
+/// The tokens of a text with their byte ranges. It does not get past an error.
+pub(super) struct Lexer<'text> {
+    text: &'text str,
+    at: usize,
+    behind_label: bool,
+    open: usize,
+    negations: usize,
+}
+
+impl<'text> Lexer<'text> {
+    /// A lexer at the start of a text.
+    pub(super) fn new(text: &'text str) -> Self {
+        Self { text, at: 0, behind_label: false, open: 0, negations: 0 }
+    }
+
+    fn rest(&self) -> &'text str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// The token at the front and its length.
+    fn front(&self) -> Result<(Token<'text>, usize), SyntaxError> {
+        let rest = self.rest();
+        if let Some(found) = fixed(&SIGNS, rest) {
+            return Ok(found);
+        }
+        if rest.starts_with(['"', '\'']) {
+            return self.string();
+        }
+        self.refuse_mistakes()?;
+        if self.behind_label {
+            return Ok(operator(rest));
+        }
+        fixed(&FUNCTIONS, rest).map_or_else(|| self.label(), Ok)
+    }
+
+    fn string(&self) -> Result<(Token<'text>, usize), SyntaxError> {
+        let (quote, body) = self.rest().split_at_checked(1).unwrap_or_default();
+        let value = body.split_once(quote).map(|(value, _)| value);
+        value.map(|value| (Token::String(value), value.len() + 2)).ok_or_else(|| {
+            let help = "a string ends with the quote it began with, and nothing in it escapes that quote";
+            SyntaxError::new(self.at..self.text.len(), "unterminated string", help)
+        })
+    }
+
+    fn refuse_mistakes(&self) -> Result<(), SyntaxError> {
+        let mistake = MISTAKES.iter().find(|(character, ..)| self.rest().starts_with(*character));
+        mistake.map_or(Ok(()), |(_, message, help)| Err(SyntaxError::new(self.ahead(1), *message, *help)))
+    }
+
+    fn label(&self) -> Result<(Token<'text>, usize), SyntaxError> {
+        let name = word(self.rest());
+        match name.len() {
+            0 => Ok(other(self.rest())),
+            1..=LONGEST_LABEL => Ok((Token::Label(name), name.len())),
+            length => {
+                Err(SyntaxError::new(self.ahead(length), "label too long", format!("a label name has at most {LONGEST_LABEL} bytes")))
+            }
+        }
+    }
+
+    /// Moves behind a token and remembers what later tokens depend on.
+    fn advance(&mut self, token: Token<'text>, length: usize) -> Result<(), SyntaxError> {
+        let range = self.ahead(length);
+        self.at = range.end;
+        self.behind_label = matches!(token, Token::Label(_));
+        self.negations = if token == Token::Not { self.negations + 1 } else { 0 };
+        self.open += usize::from(OPENING.contains(&token));
+        self.open = self.open.saturating_sub(usize::from(token == Token::Close));
+        let too_deep = token == Token::Open && self.open > MAX_DEPTH || self.negations > MAX_DEPTH;
+        if too_deep { Err(SyntaxError::too_deep(range)) } else { Ok(()) }
+    }
+
+    fn ahead(&self, length: usize) -> Range<usize> {
+        self.at..self.at + length
+    }
+}
+
+impl<'text> Iterator for Lexer<'text> {
+    type Item = Result<(usize, Token<'text>, usize), SyntaxError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.at = self.text.len() - self.rest().trim_start_matches(BLANKS).len();
+        let start = self.at;
+        (!self.rest().is_empty()).then(|| {
+            let (token, length) = self.front()?;
+            self.advance(token, length)?;
+            Ok((start, token, self.at))
+        })
+    }
+}
+
+/// The row of a table whose spelling the text begins with.
+fn fixed(table: &[(&str, Token<'static>)], text: &str) -> Option<(Token<'static>, usize)> {
+    table.iter().find(|(spelling, _)| text.starts_with(spelling)).map(|(spelling, token)| (*token, spelling.len()))
+}
+
+/// The operator in words that the text begins with.
+fn operator(text: &str) -> (Token<'static>, usize) {
+    let found = OPERATORS.iter().find_map(|operator| Some((operator.token, length_of(operator.words, text)?)));
+    found.unwrap_or_else(|| other(text))
+}
+
+/// How long an operator at the front of the text is; none when it is not there or runs into another word.
+fn length_of(words: &[&str], text: &str) -> Option<usize> {
+    let rest = words.iter().try_fold(text, |rest, word| rest.trim_start_matches(BLANKS).strip_prefix(word))?;
+    // As in Calico, `in foo` is an operator and a word, but `not in foo` and `starts with foo` are nothing.
+    let neighbour = if words.len() > 1 { rest.trim_start_matches(BLANKS) } else { rest };
+    word(neighbour).is_empty().then_some(text.len() - rest.len())
+}
+
+/// A word, or else one character, that has no meaning.
+fn other(text: &str) -> (Token<'static>, usize) {
+    let character = text.chars().next().map_or(0, char::len_utf8);
+    (Token::Other, word(text).len().max(character))
+}
+
+/// The label at the front of the text.
+fn word(text: &str) -> &str {
+    let end = text.find(|character| !is_label_character(character));
+    end.and_then(|end| text.get(..end)).unwrap_or(text)
+}
+
+/// Whether a label name may hold the character.
+pub(super) fn is_label_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "_./-".contains(character)
+}
