@@ -3,10 +3,8 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
-use crate::{
-    diagnostic::{Diagnostic, Label, Severity},
-    text::{Files, Position, Span},
-};
+use crate::diagnostic::{Diagnostic, Label, Severity};
+use crate::text::{Files, Position, Span};
 
 /// Bytes shown at most on either side of a label's start.
 const LONGEST_EXCERPT: usize = 500;
@@ -58,7 +56,7 @@ fn excerpt<'file>(files: &'file Files, label: &Label) -> Excerpt<'file> {
     let ceiling = boundary(start + LONGEST_EXCERPT);
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
     let line_start = part(floor, start).rfind('\n').map_or(floor, |newline| floor + newline + 1);
-    let line_end = part(start, ceiling).find('\n').map_or(ceiling, |newline| start + newline);
+    let line_end = part(start, ceiling).find(['\r', '\n']).map_or(ceiling, |newline| start + newline);
     let end = boundary(label.span.range().end).clamp(start, line_end);
     let line = part(0, line_start).bytes().filter(|byte| *byte == b'\n').count() + 1;
     Excerpt { path: &file.name, text: part(line_start, line_end), line, start: start - line_start, end: end - line_start }

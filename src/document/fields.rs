@@ -1,10 +1,8 @@
 //! A strict look at a mapping: what is not asked for is an error, and what is of the wrong type too.
 
-use crate::{
-    diagnostic::{Code, Diagnostic, Diagnostics, nearest},
-    document::{Entry, Node, Scalar, Value},
-    text::{Span, Spanned, Text},
-};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
+use crate::document::{Entry, Node, Scalar, Value};
+use crate::text::{Span, Spanned, Text};
 
 /// The fields of one mapping, asked for one by one. [`Fields::finish`] reports those that nobody asked for.
 #[must_use = "call `finish`, or unknown fields go unseen"]
@@ -91,17 +89,22 @@ impl<'node> Fields<'node> {
 }
 
 /// Names in back-ticks, in alphabetic order.
-fn listed(names: &[&str]) -> String {
+pub(super) fn listed(names: &[&str]) -> String {
     let mut names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     names.sort_unstable();
     names.join(", ")
 }
 
 /// A value of another type than the place takes.
-fn wrong_type(node: &Node, expected: &str) -> Diagnostic {
+pub(super) fn wrong_type(node: &Node, expected: &str) -> Diagnostic {
     let diagnostic = Diagnostic::at(Code::WrongType, node.span, format!("expected {expected}, found {}", node.type_name()));
-    let unquoted = expected == "a string" && matches!(node.value, Value::Scalar(_));
-    diagnostic.maybe_help(unquoted.then(|| "put it in quotes".to_owned()))
+    let help = match (expected, &node.value) {
+        ("a string", Value::Scalar(_)) => Some("put it in quotes"),
+        ("a boolean", Value::Scalar(Scalar::Ambiguous(_))) => Some("write `true` or `false`"),
+        (_, Value::Scalar(Scalar::Ambiguous(_))) => Some("write it as a decimal number, or in quotes if it is text"),
+        (_, Value::Scalar(_) | Value::List(_) | Value::Map(_)) => None,
+    };
+    diagnostic.maybe_help(help.map(str::to_owned))
 }
 
 impl Node {

@@ -1,5 +1,7 @@
 //! The table of kinds.
 
+use crate::diagnostic::nearest;
+
 /// What an object says and who reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -38,12 +40,27 @@ pub enum Kind {
     Node,
 }
 
+/// Why an object is refused for its kind.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) culprit: Culprit,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+}
+
+/// Which of the two is to be mended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Culprit {
+    ApiVersion,
+    Kind,
+}
+
 /// One row: an API group, its versions, a kind's name there, and what becomes of it.
 #[derive(Debug, Clone, Copy)]
 pub struct KindRow {
     /// API group; empty for the core group.
     pub group: &'static str,
-    /// Versions whose schema we read.
+    /// Versions whose schema we read; none where the version does not matter.
     pub versions: &'static [&'static str],
     /// Name of the kind.
     pub name: &'static str,
@@ -66,7 +83,12 @@ const fn refused(group: &'static str, versions: &'static [&'static str], name: &
     KindRow { group, versions, name, role: Role::Refused, kind: None }
 }
 
-/// Every kind that is read or refused by name. A kind that is not here is skipped, unless its group is one of policy.
+const fn skipped(group: &'static str, name: &'static str) -> KindRow {
+    KindRow { group, versions: &[], name, role: Role::Skipped, kind: None }
+}
+
+/// Every kind that is known by name. One that is not here is skipped, unless its group is one of policy or its name is
+/// that of a network policy.
 pub const KINDS: &[KindRow] = &[
     read(CALICO, &["v3"], "NetworkPolicy", Role::Policy, Kind::NetworkPolicy),
     read(CALICO, &["v3"], "GlobalNetworkPolicy", Role::Policy, Kind::GlobalNetworkPolicy),
@@ -92,4 +114,111 @@ pub const KINDS: &[KindRow] = &[
     refused(CLUSTER_POLICY, &["v1alpha2"], "ClusterNetworkPolicy"),
     refused(CLUSTER_POLICY, &["v1alpha1"], "AdminNetworkPolicy"),
     refused(CLUSTER_POLICY, &["v1alpha1"], "BaselineAdminNetworkPolicy"),
+    refused("extensions", &["v1beta1"], "NetworkPolicy"),
+    skipped(CALICO, "BGPConfiguration"),
+    skipped(CALICO, "BGPFilter"),
+    skipped(CALICO, "BGPPeer"),
+    skipped(CALICO, "BlockAffinity"),
+    skipped(CALICO, "CalicoNodeStatus"),
+    skipped(CALICO, "ClusterInformation"),
+    skipped(CALICO, "FelixConfiguration"),
+    skipped(CALICO, "IPAMConfiguration"),
+    skipped(CALICO, "IPPool"),
+    skipped(CALICO, "IPReservation"),
+    skipped(CALICO, "KubeControllersConfiguration"),
+    skipped(CALICO_INTERNAL, "BGPConfiguration"),
+    skipped(CALICO_INTERNAL, "BGPFilter"),
+    skipped(CALICO_INTERNAL, "BGPPeer"),
+    skipped(CALICO_INTERNAL, "BlockAffinity"),
+    skipped(CALICO_INTERNAL, "CalicoNodeStatus"),
+    skipped(CALICO_INTERNAL, "ClusterInformation"),
+    skipped(CALICO_INTERNAL, "FelixConfiguration"),
+    skipped(CALICO_INTERNAL, "IPAMBlock"),
+    skipped(CALICO_INTERNAL, "IPAMConfig"),
+    skipped(CALICO_INTERNAL, "IPAMHandle"),
+    skipped(CALICO_INTERNAL, "IPPool"),
+    skipped(CALICO_INTERNAL, "IPReservation"),
+    skipped(CALICO_INTERNAL, "KubeControllersConfiguration"),
+    skipped(KUBERNETES, "Ingress"),
+    skipped(KUBERNETES, "IngressClass"),
+    skipped(KUBERNETES, "IPAddress"),
+    skipped(KUBERNETES, "ServiceCIDR"),
 ];
+
+/// Groups whose kinds are all known by name, so that a misspelt kind is not taken for one that says nothing about policy.
+const POLICY_GROUPS: &[&str] = &[CALICO, CALICO_INTERNAL, KUBERNETES, CLUSTER_POLICY];
+
+const NOT_ENFORCED: &str = "Palisade refuses policy that it does not enforce";
+
+impl KindRow {
+    /// Whether the group is Calico's internal one.
+    pub(super) fn is_internal(&self) -> bool {
+        self.group == CALICO_INTERNAL
+    }
+
+    fn reads(&self, version: &str) -> bool {
+        self.versions.is_empty() || self.versions.contains(&version)
+    }
+
+    /// The API versions as written in manifests, in back-ticks.
+    fn api_versions(&self) -> String {
+        let slash = if self.group.is_empty() { "" } else { "/" };
+        let names: Vec<String> = self.versions.iter().map(|version| format!("`{}{slash}{version}`", self.group)).collect();
+        names.join(", ")
+    }
+}
+
+/// The row of a kind, none where no row has that name.
+pub(super) fn row(group: &str, name: &str) -> Option<&'static KindRow> {
+    KINDS.iter().find(|row| row.group == group && row.name == name)
+}
+
+/// What becomes of an object: its row, none where it is skipped for not being in the table, or why it is refused.
+pub(super) fn judge(group: &str, version: &str, name: &str) -> Result<Option<&'static KindRow>, Refusal> {
+    match row(group, name) {
+        Some(row) if row.role == Role::Refused => Err(refuse_kind(group, name)),
+        Some(row) if row.reads(version) => Ok(Some(row)),
+        Some(row) => Err(Refusal {
+            culprit: Culprit::ApiVersion,
+            message: format!("version `{version}` of `{name}` is not supported"),
+            help: Some(format!("supported: {}", row.api_versions())),
+        }),
+        None if POLICY_GROUPS.contains(&group) => Err(refuse_name(group, name)),
+        None => misspelt(group, name).or_else(|| foreign_policy(group, name)).map_or(Ok(None), Err),
+    }
+}
+
+/// Refuses a kind of a group, naming the groups in which it is read.
+fn refuse_kind(group: &str, name: &str) -> Refusal {
+    let rows = KINDS.iter().filter(|row| row.name == name && row.role == Role::Policy && !row.is_internal());
+    let elsewhere: Vec<String> = rows.map(KindRow::api_versions).collect();
+    let message = format!("`{name}` of the API group `{group}` is not supported");
+    let (culprit, help) = match elsewhere.as_slice() {
+        [] => (Culprit::Kind, NOT_ENFORCED.to_owned()),
+        _ => (Culprit::ApiVersion, format!("supported: {}", elsewhere.join(", "))),
+    };
+    Refusal { culprit, message, help: Some(help) }
+}
+
+fn refuse_name(group: &str, name: &str) -> Refusal {
+    let meant = nearest_in(group, name).map(|name| format!("did you mean `{name}`?"));
+    let group = if group.is_empty() { "core API group".to_owned() } else { format!("API group `{group}`") };
+    let message = format!("the {group} has no kind `{name}` that Palisade knows");
+    Refusal { culprit: Culprit::Kind, message, help: meant.or_else(|| Some(NOT_ENFORCED.to_owned())) }
+}
+
+fn nearest_in(group: &str, name: &str) -> Option<&'static str> {
+    nearest(name, KINDS.iter().filter(|row| row.group == group).map(|row| row.name))
+}
+
+/// A kind all but like one that is read, such as `Pods`: skipping it would leave a hole in the inventory.
+fn misspelt(group: &str, name: &str) -> Option<Refusal> {
+    nearest_in(group, name).map(|_| refuse_name(group, name))
+}
+
+/// A kind that has the name of a network policy or network set, in a group that has none: the group is misspelt, or
+/// another engine's. Names like `Tier` or `Profile` are too common to go by.
+fn foreign_policy(group: &str, name: &str) -> Option<Refusal> {
+    let known = KINDS.iter().any(|row| row.name == name && matches!(row.role, Role::Policy | Role::Refused));
+    (known && name.contains("Network")).then(|| refuse_kind(group, name))
+}

@@ -6,10 +6,36 @@
 //!
 //! Cost: linear in the text. One YAML document's tree is in memory at a time; JSON lists stay text until an item is asked for.
 
+mod decode;
+mod envelope;
 mod fields;
+mod input;
+mod json;
 mod kind;
 mod node;
+mod object;
+mod pairs;
+mod read;
+mod scalar;
+mod with;
+mod yaml;
 
 pub use fields::Fields;
 pub use kind::{KINDS, Kind, KindRow, Role};
 pub use node::{Entry, Node, Scalar, Value};
+pub use object::Object;
+pub use read::for_each;
+pub use with::{null_as_default, unique_keys};
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::text::Span;
+
+/// How many mappings and lists may lie in one another.
+const DEEPEST: usize = 64;
+
+fn too_deep(span: Span) -> Diagnostic {
+    Diagnostic::at(Code::NestingTooDeep, span, format!("nested deeper than {DEEPEST} levels, which no manifest needs"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -42,8 +42,8 @@ pub enum Scalar {
     Number(String),
     /// A string: quoted, a block, or unquoted text that is nothing else.
     Text(Text),
-    /// An unquoted word that YAML 1.1, the YAML of Kubernetes, reads as a boolean and YAML 1.2 as text (`yes`, `off`, `y` …).
-    /// Refused wherever it stands, since the two disagree.
+    /// An unquoted word that YAML readers take for different things: a boolean or text (`yes`, `off`, `y` …), one number,
+    /// another or text (`0123`, `0x1f`, `1_000`, `80:50`, `.inf` …). Fits no type, so that it is refused wherever it is read.
     Ambiguous(String),
 }
 
@@ -60,7 +60,7 @@ impl Node {
             Value::Scalar(Scalar::Bool(_)) => "a boolean",
             Value::Scalar(Scalar::Number(_)) => "a number",
             Value::Scalar(Scalar::Text(_)) => "a string",
-            Value::Scalar(Scalar::Ambiguous(_)) => "a word that is a boolean to some YAML readers",
+            Value::Scalar(Scalar::Ambiguous(_)) => "a word that YAML readers disagree about",
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
         }

@@ -1,0 +1,137 @@
+//! JSON to slices of its own text, and from there to the tree where one is wanted.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::document::input::Input;
+use crate::document::pairs::Pairs;
+use crate::document::{DEEPEST, Node, Scalar, Value, too_deep};
+use crate::text::Text;
+
+/// The values that stand one after another in a file's text; ends at the first error.
+pub(super) fn values<'text>(input: Input<'text>, text: &'text str) -> impl Iterator<Item = Result<&'text str, Diagnostic>> {
+    let values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    values.map(move |value| value.map(RawValue::get).map_err(|error| syntax(input, text, &error)))
+}
+
+/// One pair of an object, both sides as written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Member<'text> {
+    pub(super) key: &'text str,
+    pub(super) value: &'text str,
+}
+
+/// The pairs of an object.
+pub(super) fn members<'text>(input: Input<'text>, text: &'text str) -> Result<Vec<Member<'text>>, Diagnostic> {
+    serde_json::from_str(text).map(|Members(members)| members).map_err(|error| syntax(input, text, &error))
+}
+
+/// The items of a list.
+pub(super) fn elements<'text>(input: Input<'text>, text: &'text str) -> Result<Vec<&'text str>, Diagnostic> {
+    let elements: Result<Vec<&RawValue>, _> = serde_json::from_str(text);
+    let elements = elements.map_err(|error| syntax(input, text, &error))?;
+    Ok(elements.into_iter().map(RawValue::get).collect())
+}
+
+/// The tree of a value.
+pub(super) fn tree(input: Input<'_>, text: &str, found: &mut Diagnostics) -> Option<Node> {
+    node(input, text, 0, found).map_err(|problem| found.push(problem)).ok()
+}
+
+fn node(input: Input<'_>, text: &str, depth: usize, found: &mut Diagnostics) -> Result<Node, Diagnostic> {
+    let span = input.span(text);
+    let value = match text.as_bytes().first() {
+        Some(b'{' | b'[') if depth == DEEPEST => return Err(too_deep(input.letter(span.range().start))),
+        Some(b'{') => Value::Map(pairs(input, text, depth, found)?.finish(found)),
+        Some(b'[') => Value::List(items(input, text, depth, found)?),
+        _ => Value::Scalar(scalar(input, text)?),
+    };
+    Ok(Node { span, value })
+}
+
+fn pairs(input: Input<'_>, text: &str, depth: usize, found: &mut Diagnostics) -> Result<Pairs, Diagnostic> {
+    let mut pairs = Pairs::default();
+    for Member { key, value } in members(input, text)? {
+        pairs.push(string(input, key)?, node(input, value, depth + 1, found)?);
+    }
+    Ok(pairs)
+}
+
+fn items(input: Input<'_>, text: &str, depth: usize, found: &mut Diagnostics) -> Result<Vec<Node>, Diagnostic> {
+    elements(input, text)?.into_iter().map(|element| node(input, element, depth + 1, found)).collect()
+}
+
+fn scalar(input: Input<'_>, text: &str) -> Result<Scalar, Diagnostic> {
+    Ok(match text {
+        "null" => Scalar::Null,
+        "true" => Scalar::Bool(true),
+        "false" => Scalar::Bool(false),
+        quoted if quoted.starts_with('"') => Scalar::Text(string(input, quoted)?),
+        number => Scalar::Number(number.to_owned()),
+    })
+}
+
+/// The string that a quoted text means.
+pub(super) fn string(input: Input<'_>, quoted: &str) -> Result<Text, Diagnostic> {
+    let value: String = serde_json::from_str(quoted).map_err(|error| syntax(input, quoted, &error))?;
+    Ok(Text::new(value, input.span(quoted), quoted))
+}
+
+/// A reader's error about `text` as a diagnostic at its place in the file.
+pub(super) fn syntax(input: Input<'_>, text: &str, error: &serde_json::Error) -> Diagnostic {
+    let offset = input.place(text).start + offset_of(text, error.line(), error.column());
+    let told = error.to_string();
+    let message = told.rsplit_once(" at line ").map_or(told.as_str(), |(message, _)| message);
+    let (message, help) =
+        ADVICE.iter().find(|(told, _, _)| *told == message).map_or((message, None), |row| (row.1, Some(row.2.to_owned())));
+    let span = input.letter(offset.min(input.text.trim_end().len()));
+    Diagnostic::at(Code::JsonSyntax, span, message).maybe_help(help).maybe_help(input.template_help(offset))
+}
+
+const COMMAS: &str = "the last item has no comma behind it; text that starts with `{` or `[` is read as JSON";
+
+/// What to say of the commonest errors in place of the reader's own words.
+const ADVICE: &[(&str, &str, &str)] = &[
+    ("key must be a string", "expected a key in double quotes", COMMAS),
+    ("trailing comma", "a comma behind the last item", COMMAS),
+    ("expected value", "expected a value", COMMAS),
+    ("EOF while parsing an object", "the text ends inside of an object", "the file may have been cut short"),
+    ("EOF while parsing a list", "the text ends inside of a list", "the file may have been cut short"),
+    ("EOF while parsing a string", "the text ends inside of a string", "the file may have been cut short"),
+    ("EOF while parsing a value", "the text ends where a value belongs", "the file may have been cut short"),
+];
+
+/// The offset of a line and column, both from 1 and in bytes, as the reader counts them.
+fn offset_of(text: &str, line: usize, column: usize) -> usize {
+    let line_start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    (line_start + column.saturating_sub(1)).min(text.len())
+}
+
+struct Members<'text>(Vec<Member<'text>>);
+
+impl<'text> Deserialize<'text> for Members<'text> {
+    fn deserialize<Source: Deserializer<'text>>(source: Source) -> Result<Self, Source::Error> {
+        source.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'text> Visitor<'text> for MembersVisitor {
+    type Value = Members<'text>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object")
+    }
+
+    fn visit_map<Map: MapAccess<'text>>(self, mut map: Map) -> Result<Self::Value, Map::Error> {
+        let mut members = Vec::new();
+        while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            members.push(Member { key: key.get(), value: value.get() });
+        }
+        Ok(Members(members))
+    }
+}

@@ -1,0 +1,83 @@
+//! One object, as its readers get it.
+
+use std::borrow::Cow;
+
+use serde::de::DeserializeOwned;
+
+use crate::diagnostic::Diagnostics;
+use crate::document::input::Input;
+use crate::document::{Kind, Node, decode, json};
+use crate::text::Span;
+
+/// One object of the input, lists taken apart.
+#[derive(Debug)]
+pub struct Object<'text> {
+    /// What it is.
+    pub kind: Kind,
+    /// Whether it is of Calico's internal API group, `crd.projectcalico.org`.
+    pub internal: bool,
+    /// The whole object.
+    pub span: Span,
+    /// All text that it is made of, trimmed: its own, or that of its whole document where aliases may reach out of it. An
+    /// item of a typed list need not name its kind.
+    pub source: &'text str,
+    pub(super) place: Span,
+    pub(super) body: Body<'text>,
+    pub(super) input: Input<'text>,
+}
+
+/// What an object is read from.
+#[derive(Debug)]
+pub(super) enum Body<'text> {
+    /// The tree of YAML.
+    Tree(Node),
+    /// The text of a JSON value.
+    Json(&'text str),
+}
+
+impl Body<'_> {
+    pub(super) fn span(&self, input: Input<'_>) -> Span {
+        match self {
+            Self::Tree(node) => node.span,
+            Self::Json(text) => input.span(text),
+        }
+    }
+}
+
+impl Object<'_> {
+    /// The place to point at when the object as a whole is meant: the value of `kind`, or the object where its list names it.
+    pub fn place(&self) -> Span {
+        self.place
+    }
+
+    /// The tree, for readers that must see every field.
+    pub fn tree(&self, found: &mut Diagnostics) -> Option<Cow<'_, Node>> {
+        match &self.body {
+            Body::Tree(node) => Some(Cow::Borrowed(node)),
+            Body::Json(text) => json::tree(self.input, text, found).map(Cow::Owned),
+        }
+    }
+
+    /// The few fields that `T` has; all others are passed over.
+    pub fn decode<T: DeserializeOwned>(&self, found: &mut Diagnostics) -> Option<T> {
+        match &self.body {
+            Body::Tree(node) => decode::decode(node).map_err(|problem| found.push(problem)).ok(),
+            Body::Json(text) => self.decode_json(text, found),
+        }
+    }
+
+    /// JSON is read without a tree. Only where that fails a tree is made, to tell the place and the reason.
+    fn decode_json<T: DeserializeOwned>(&self, text: &str, found: &mut Diagnostics) -> Option<T> {
+        let error = match serde_json::from_str(text) {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        let before = found.error_count();
+        let node = json::tree(self.input, text, found)?;
+        let problem = decode::decode::<T>(&node).err();
+        if problem.is_some() || found.error_count() == before {
+            found.push(problem.unwrap_or_else(|| json::syntax(self.input, text, &error)));
+        }
+        None
+    }
+}

@@ -1,0 +1,139 @@
+//! From pairs as they are read to a mapping: duplicate keys are refused, merge keys resolved.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::document::fields::wrong_type;
+use crate::document::{Entry, Node, Value};
+use crate::text::{Span, Text};
+
+/// The pairs of one mapping in the order written, not checked yet.
+#[derive(Debug, Default)]
+pub(super) struct Pairs {
+    entries: Vec<Entry>,
+    merges: Vec<Merge>,
+}
+
+/// A `<<` key.
+#[derive(Debug)]
+struct Merge {
+    key: Span,
+    value: Node,
+    /// How many entries stood before it.
+    before: usize,
+}
+
+impl Pairs {
+    pub(super) fn push(&mut self, key: Text, value: Node) {
+        self.entries.push(Entry { key, value });
+    }
+
+    pub(super) fn merge(&mut self, key: Span, value: Node) {
+        self.merges.push(Merge { key, value, before: self.entries.len() });
+    }
+
+    /// The end of the last value.
+    pub(super) fn end(&self) -> Option<u32> {
+        let entry = self.entries.last().map(|entry| entry.key.span.end.max(entry.value.span.end));
+        let merge = self.merges.last().map(|merge| merge.key.end.max(merge.value.span.end));
+        entry.max(merge)
+    }
+
+    /// The mapping, every key once.
+    pub(super) fn finish(self, found: &mut Diagnostics) -> Vec<Entry> {
+        let Self { entries, merges } = self;
+        if let [first, second, ..] = merges.as_slice() {
+            found.push(duplicate("<<", first.key, second.key).help("one `<<` takes a list of mappings"));
+        }
+        let explicit = first_places(&entries, &merges);
+        let mut entries = unique(entries, found);
+        merge_into(&mut entries, &explicit, merges, found);
+        entries
+    }
+}
+
+/// The entries without repeated keys, which are reported.
+fn unique(entries: Vec<Entry>, found: &mut Diagnostics) -> Vec<Entry> {
+    let repeated = repeated(entries.iter().map(|entry| &entry.key), found);
+    if repeated.is_empty() {
+        return entries;
+    }
+    entries.into_iter().enumerate().filter(|(index, _)| !repeated.contains(index)).map(|(_, entry)| entry).collect()
+}
+
+/// Reports keys that stand more than once, and gives the indices of all but the first of each.
+pub(super) fn repeated<'key>(keys: impl Iterator<Item = &'key Text>, found: &mut Diagnostics) -> BTreeSet<usize> {
+    let mut order: Vec<(&str, usize, Span)> = keys.enumerate().map(|(index, key)| (key.value.as_str(), index, key.span)).collect();
+    order.sort_unstable_by_key(|(key, index, _)| (*key, *index));
+    let mut repeated = BTreeSet::new();
+    for pair in order.windows(2) {
+        let [(key, _, first), (same, index, second)] = pair else { continue };
+        if key == same {
+            found.push(duplicate(key, *first, *second));
+            repeated.insert(*index);
+        }
+    }
+    repeated
+}
+
+fn duplicate(key: &str, first: Span, second: Span) -> Diagnostic {
+    Diagnostic::new(Code::DuplicateField, format!("`{key}` is here twice")).label(second, "again").label(first, "first here")
+}
+
+/// Where the mapping itself first has each key; nothing where there is nothing to merge.
+fn first_places(entries: &[Entry], merges: &[Merge]) -> BTreeMap<String, (usize, Span)> {
+    let mut places = BTreeMap::new();
+    if merges.is_empty() {
+        return places;
+    }
+    for (index, entry) in entries.iter().enumerate() {
+        places.entry(entry.key.value.clone()).or_insert((index, entry.key.span));
+    }
+    places
+}
+
+/// Adds what `<<` brings in: the mapping's own keys win, then those of earlier mappings.
+///
+/// go-yaml v2, and so `kubectl`, lets the merged value win where the own key stands before `<<`. Other readers don't, so
+/// that is refused.
+fn merge_into(entries: &mut Vec<Entry>, explicit: &BTreeMap<String, (usize, Span)>, merges: Vec<Merge>, found: &mut Diagnostics) {
+    let mut merged = BTreeSet::new();
+    for Merge { key: merge_key, value, before } in merges {
+        for Entry { key, value } in sources(value, found).into_iter().flatten() {
+            if let Some((_, own)) = explicit.get(&key.value).filter(|(index, _)| *index < before) {
+                found.push(before_merge(&key.value, *own, merge_key));
+            } else if !explicit.contains_key(&key.value) && merged.insert(key.value.clone()) {
+                entries.push(Entry { key, value });
+            }
+        }
+    }
+}
+
+fn before_merge(key: &str, own: Span, merge: Span) -> Diagnostic {
+    Diagnostic::new(Code::DuplicateField, format!("`{key}` is here and in the mapping that `<<` merges"))
+        .label(own, "")
+        .label(merge, "merged here")
+        .help("YAML readers disagree about which one counts: put `<<` first, so that the mapping's own keys win")
+}
+
+/// The mappings that a `<<` brings in.
+fn sources(value: Node, found: &mut Diagnostics) -> Vec<Vec<Entry>> {
+    match value.value {
+        Value::Map(entries) => vec![entries],
+        Value::List(items) => items.into_iter().filter_map(|item| source(item, found)).collect(),
+        Value::Scalar(_) => {
+            found.push(wrong_type(&value, "a mapping or a list of mappings"));
+            Vec::new()
+        }
+    }
+}
+
+fn source(item: Node, found: &mut Diagnostics) -> Option<Vec<Entry>> {
+    match item.value {
+        Value::Map(entries) => Some(entries),
+        Value::List(_) | Value::Scalar(_) => {
+            found.push(wrong_type(&item, "a mapping"));
+            None
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! From files to objects: YAML or JSON, documents, lists, kinds.
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::document::envelope::Envelope;
+use crate::document::input::Input;
+use crate::document::kind::{self, Culprit, Refusal};
+use crate::document::object::Body;
+use crate::document::yaml::{self, Document};
+use crate::document::{KindRow, Node, Object, Scalar, Value, json, too_deep};
+use crate::text::{File, FileId, Files, Spanned};
+
+/// How many lists an object may lie in.
+const DEEPEST_LIST: usize = 8;
+
+/// Calls `visit` for every object whose kind is read, in the order of the files.
+///
+/// Policy that is not compiled is refused; objects that say nothing about policy are counted in one note.
+pub fn for_each<'text>(files: &'text Files, found: &mut Diagnostics, visit: &mut dyn FnMut(Object<'text>, &mut Diagnostics)) {
+    let mut reader = Reader { found, visit, skipped: BTreeMap::new(), objects: 0 };
+    for (id, file) in files.iter() {
+        reader.file(id, file);
+    }
+    reader.tell_skipped();
+}
+
+struct Reader<'text, 'run> {
+    found: &'run mut Diagnostics,
+    visit: &'run mut dyn FnMut(Object<'text>, &mut Diagnostics),
+    /// How many objects of each kind were skipped.
+    skipped: BTreeMap<String, usize>,
+    /// How many objects and lists were seen so far.
+    objects: usize,
+}
+
+/// A value of which is to be found out what it is.
+struct Candidate<'text> {
+    input: Input<'text>,
+    body: Body<'text>,
+    /// The text that it shares with others, where aliases may reach out of its own.
+    shared: Option<&'text str>,
+    /// How many lists it lies in.
+    depth: usize,
+}
+
+/// What an object says it is, and where.
+#[derive(Clone)]
+struct Header {
+    api_version: Spanned<String>,
+    kind: Spanned<String>,
+}
+
+impl<'text> Reader<'text, '_> {
+    fn file(&mut self, id: FileId, file: &'text File) {
+        let input = Input { file: id, text: &file.text };
+        let text = file.text.strip_prefix('\u{feff}').unwrap_or(&file.text);
+        let (objects, errors) = (self.objects, self.found.error_count());
+        if is_json(&file.name, text) {
+            self.json(input, text);
+        } else {
+            self.yaml(input, text);
+        }
+        if self.objects == objects && self.found.error_count() == errors {
+            let help = "an empty file can be a failed command's output; leave it out if nothing is missing";
+            self.found.push(Diagnostic::at(Code::NoObjects, id.span(0..0), "there is no object in this file").help(help));
+        }
+    }
+
+    fn json(&mut self, input: Input<'text>, text: &'text str) {
+        for value in json::values(input, text) {
+            match value {
+                Ok(value) => self.candidate(Candidate { input, body: Body::Json(value), shared: None, depth: 0 }, None),
+                Err(problem) => self.found.push(problem),
+            }
+        }
+    }
+
+    fn yaml(&mut self, input: Input<'text>, text: &'text str) {
+        for part in yaml::parts(text) {
+            for Document { root, has_aliases } in yaml::read(input, part, self.found) {
+                let shared = has_aliases.then_some(part.trim());
+                self.candidate(Candidate { input, body: Body::Tree(root), shared, depth: 0 }, None);
+            }
+        }
+    }
+
+    fn candidate(&mut self, candidate: Candidate<'text>, list: Option<&Header>) {
+        let Candidate { input, body, shared, depth } = candidate;
+        let Some(envelope) = Envelope::open(input, body, self.found) else { return };
+        let Some(header) = header(&envelope, list, self.found) else { return };
+        self.objects += 1;
+        match list_item_kind(&header, &envelope) {
+            Some(_) if depth == DEEPEST_LIST => self.found.push(too_deep(header.kind.span)),
+            Some(item_kind) => {
+                let kind = Spanned::new(item_kind, header.kind.span);
+                self.list(envelope, &Header { kind, ..header }, shared, depth);
+            }
+            None => self.object(envelope, &header, shared),
+        }
+    }
+
+    /// Takes a list apart; `header` has the kind of items that name none.
+    fn list(&mut self, envelope: Envelope<'text>, header: &Header, shared: Option<&'text str>, depth: usize) {
+        self.check_list(&envelope, header);
+        let input = envelope.input;
+        for body in envelope.items(self.found) {
+            self.candidate(Candidate { input, body, shared, depth: depth + 1 }, Some(header));
+        }
+    }
+
+    fn check_list(&mut self, envelope: &Envelope<'text>, header: &Header) {
+        envelope.check_list_fields(self.found);
+        if !envelope.has_items() {
+            self.found.push(Diagnostic::at(Code::MissingField, header.kind.span, "this list has no `items` that are a list"));
+        }
+        let metadata = envelope.field("metadata", self.found);
+        let rest = metadata.as_ref().and_then(|metadata| metadata.get("continue"));
+        if let Some(rest) = rest.filter(|rest| !is_blank(rest)) {
+            let message = "this list is only the first part of a longer one";
+            self.found.push(Diagnostic::at(Code::IncompleteList, rest.span, message).help("fetch it without a limit"));
+        }
+    }
+
+    fn object(&mut self, envelope: Envelope<'text>, header: &Header, shared: Option<&'text str>) {
+        let Header { api_version, kind: name } = header;
+        let Some((group, version)) = group_and_version(&api_version.value) else {
+            let message = format!("`{}` is not an API version", api_version.value);
+            return self.found.push(Diagnostic::at(Code::NotAnObject, api_version.span, message));
+        };
+        match kind::judge(group, version, &name.value) {
+            Ok(Some(row @ KindRow { kind: Some(kind), .. })) => {
+                let object = envelope.into_object(*kind, row.is_internal(), name.span, shared);
+                (self.visit)(object, self.found);
+            }
+            Ok(_) => *self.skipped.entry(name.value.clone()).or_default() += 1,
+            Err(refusal) => self.refuse(refusal, header),
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal, header: &Header) {
+        let Refusal { culprit, message, help } = refusal;
+        let place = match culprit {
+            Culprit::ApiVersion => header.api_version.span,
+            Culprit::Kind => header.kind.span,
+        };
+        self.found.push(Diagnostic::at(Code::UnsupportedKind, place, message).maybe_help(help));
+    }
+
+    fn tell_skipped(self) {
+        if self.skipped.is_empty() {
+            return;
+        }
+        let counts: Vec<String> = self.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let message = format!("skipped {}: they say nothing about policy", counts.join(", "));
+        self.found.push(Diagnostic::new(Code::SkippedKinds, message));
+    }
+}
+
+/// Whether a file is read as JSON.
+fn is_json(name: &str, text: &str) -> bool {
+    name.ends_with(".json") || text.trim_start().starts_with(['{', '['])
+}
+
+/// What an object says it is, or what its list says where it says nothing.
+fn header(envelope: &Envelope<'_>, list: Option<&Header>, found: &mut Diagnostics) -> Option<Header> {
+    let start = envelope.start();
+    let mut said = |name, inherited: Option<&Spanned<String>>| match envelope.field(name, found) {
+        Some(node) => node.text(found).map(|text| Spanned::new(text.value, text.span)),
+        None => Some(Spanned::new(inherited.map(|list| list.value.clone()).unwrap_or_default(), start)),
+    };
+    let api_version = said("apiVersion", list.map(|list| &list.api_version));
+    let kind = said("kind", list.map(|list| &list.kind));
+    let missing = |said: &Option<Spanned<String>>| said.as_ref().is_some_and(|said| said.value.is_empty());
+    let missing = match (missing(&api_version), missing(&kind)) {
+        (false, false) => return Some(Header { api_version: api_version?, kind: kind? }),
+        (true, false) => "`apiVersion` is",
+        (false, true) => "`kind` is",
+        (true, true) => "`apiVersion` and `kind` are",
+    };
+    found.push(Diagnostic::at(Code::NotAnObject, start, format!("expected a Kubernetes object, but {missing} missing")));
+    None
+}
+
+/// Parts of an API version.
+fn group_and_version(api_version: &str) -> Option<(&str, &str)> {
+    match api_version.split_once('/') {
+        None => Some(("", api_version)),
+        Some((group, version)) => (!group.is_empty() && !version.is_empty() && !version.contains('/')).then_some((group, version)),
+    }
+}
+
+/// For a list, the kind of items that do not name theirs (empty in a `List` of anything).
+fn list_item_kind(header: &Header, envelope: &Envelope<'_>) -> Option<String> {
+    let item_kind = header.kind.value.strip_suffix("List")?;
+    let group = group_and_version(&header.api_version.value).map(|(group, _)| group);
+    let must_be_list = item_kind.is_empty() || group.is_some_and(|group| kind::row(group, item_kind).is_some());
+    (must_be_list || envelope.has_items()).then(|| item_kind.to_owned())
+}
+
+fn is_blank(node: &Node) -> bool {
+    match &node.value {
+        Value::Scalar(Scalar::Null) => true,
+        Value::Scalar(Scalar::Text(text)) => text.value.is_empty(),
+        Value::Scalar(_) | Value::List(_) | Value::Map(_) => false,
+    }
+}

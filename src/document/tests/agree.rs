@@ -1,0 +1,209 @@
+//! YAML and JSON mean the same, and no input makes the reader panic.
+
+use proptest::prelude::*;
+use serde_json::{Map, Value as Json};
+
+use super::{Sample, one, read};
+use crate::diagnostic::{Code, Diagnostics, print};
+use crate::document::{Node, Scalar, Value, for_each};
+
+/// A tree without places.
+fn bare(node: &Node) -> Json {
+    match &node.value {
+        Value::Scalar(Scalar::Null) => Json::Null,
+        Value::Scalar(Scalar::Bool(value)) => Json::Bool(*value),
+        Value::Scalar(Scalar::Number(number)) => exact(number),
+        Value::Scalar(Scalar::Text(text)) => Json::String(text.value.clone()),
+        Value::Scalar(Scalar::Ambiguous(word)) => panic!("{word} was quoted"),
+        Value::List(items) => Json::Array(items.iter().map(bare).collect()),
+        Value::Map(entries) => Json::Object(entries.iter().map(|entry| (entry.key.value.clone(), bare(&entry.value))).collect()),
+    }
+}
+
+/// A number to its last digit, which serde_json's own reader gives up for speed.
+fn exact(number: &str) -> Json {
+    let whole = number.parse::<i64>().map(Json::from).or_else(|_| number.parse::<u64>().map(Json::from));
+    whole.unwrap_or_else(|_| Json::from(number.parse::<f64>().unwrap()))
+}
+
+fn tree(file: &str, text: &str) -> Json {
+    let mut found = Diagnostics::default();
+    let mut tree = None;
+    for_each(&one(file, text), &mut found, &mut |object, found| tree = object.tree(found).as_deref().map(bare));
+    assert!(!found.has_errors(), "{text}\n{:?}", found.sorted());
+    tree.unwrap()
+}
+
+/// What a typed read gives: the value, or the problem without its place.
+fn decoded(file: &str, text: &str) -> Result<Sample, Vec<(Code, String)>> {
+    let mut found = Diagnostics::default();
+    let mut sample = None;
+    for_each(&one(file, text), &mut found, &mut |object, found| sample = object.decode(found));
+    sample.ok_or_else(|| found.sorted().into_iter().map(|problem| (problem.code, problem.message.clone())).collect())
+}
+
+fn json(string: impl Strategy<Value = String> + Clone + 'static) -> impl Strategy<Value = Json> {
+    let number = prop_oneof![any::<i64>().prop_map(Json::from), any::<u64>().prop_map(Json::from), (-1e9..1e9).prop_map(Json::from)];
+    let leaf = prop_oneof![Just(Json::Null), any::<bool>().prop_map(Json::Bool), number, string.clone().prop_map(Json::String)];
+    leaf.prop_recursive(4, 40, 6, move |inner| {
+        let map = prop::collection::btree_map(string.clone(), inner.clone(), 0..6);
+        prop_oneof![
+            prop::collection::vec(inner, 0..6).prop_map(Json::Array),
+            map.prop_map(|map| Json::Object(map.into_iter().collect::<Map<String, Json>>())),
+        ]
+    })
+}
+
+fn pod(spec: &Json) -> Json {
+    serde_json::json!({"apiVersion": "v1", "kind": "Pod", "spec": spec})
+}
+
+const WORDS: &[&str] =
+    &["yes", "on", "null", "~", "0123", "1_000", "80:50", "<<", "- a", "a: b", "#", "\n", "\t", "*a", "&a", "!!str", "%", "---", "..."];
+
+/// Values of a field, right and wrong.
+const VALUES: &[&str] = &[
+    "null",
+    "true",
+    "\"x\"",
+    "\"Running\"",
+    "0",
+    "-1",
+    "80",
+    "70000",
+    "-2147483649",
+    "18446744073709551615",
+    "1.5",
+    "1e3",
+    "1e999",
+    "1.0",
+    "[]",
+    "[80]",
+    "[80, null]",
+    "[\"80\"]",
+    "{}",
+    "{\"a\": \"b\"}",
+    "{\"a\": 1}",
+    "{\"a\": null}",
+    "{\"a\": \"b\", \"a\": \"c\"}",
+];
+
+const MANIFEST: &str = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: projectcalico.org/v3\n  kind: NetworkPolicy\n  metadata: &m {name: 'wéb', namespace: \"prod\"}\n  spec:\n    selector: app == 'x'\n    types: [Ingress]\n    ingress:\n    - action: Allow\n      source:\n        notes: |\n          a\n          b\n---\napiVersion: v1\nkind: Pod\nmetadata:\n  <<: *m\n";
+const JSON_MANIFEST: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "wéb", "labels": {"a": "\u00fc"}}, "spec": {"ports": [80, 1.5e3]}}, {"apiVersion": "projectcalico.org/v3", "kind": "Tier", "spec": {"order": null}}]}"#;
+const SNIPPETS: &[&str] = &[
+    "\0",
+    "\t",
+    "\r",
+    "\n",
+    "\r\n",
+    "\u{feff}",
+    "\u{85}",
+    "\u{2028}",
+    "é",
+    "日",
+    "&a ",
+    "*a",
+    "*m",
+    "<<: ",
+    "!!str ",
+    "!x ",
+    "---\n",
+    "\n---\n",
+    "...\n",
+    "[",
+    "]",
+    "{",
+    "}",
+    "\"",
+    "'",
+    "|",
+    ">-\n",
+    "? ",
+    ": ",
+    "- ",
+    ", ",
+    "# ",
+    "%YAML 1.2\n",
+    "\\u",
+    "\\ud800",
+    "{{ x }}",
+    "items",
+    "null",
+    "kind: PodList\n",
+    "1e999",
+];
+
+fn check_nothing_panics(text: &str) {
+    for name in ["a.yaml", "a.json"] {
+        let files = one(name, text);
+        let mut found = Diagnostics::default();
+        read(&files, &mut found);
+        for problem in found.sorted() {
+            let outside = problem.labels.iter().find(|label| text.get(label.span.range()).is_none());
+            assert!(outside.is_none(), "{problem:?} in {text:?}");
+            print::human(problem, &files, false);
+        }
+    }
+}
+
+/// A text with snippets put in, or parts left out, here and there.
+fn mutated(text: &str, edits: &[(prop::sample::Index, usize, prop::sample::Index)]) -> String {
+    let mut text = text.to_owned();
+    for (place, cut, snippet) in edits {
+        let start = text.floor_char_boundary(place.index(text.len() + 1));
+        let end = text.floor_char_boundary(start + cut).max(start);
+        text.replace_range(start..end, snippet.get::<&str>(SNIPPETS));
+    }
+    text
+}
+
+proptest! {
+    #[test]
+    fn trees_of_json_and_flow_yaml_agree(spec in json(prop_oneof!["\\PC{0,12}", prop::sample::select(WORDS).prop_map(str::to_owned)])) {
+        let value = pod(&spec);
+        let text = value.to_string();
+        prop_assert_eq!(tree("a.json", &text), value.clone());
+        prop_assert_eq!(tree("a.yaml", &format!("--- {text}")), value.clone());
+        prop_assert_eq!(tree("a.yaml", &format!("---\n{}", serde_json::to_string_pretty(&value).unwrap())), value);
+    }
+
+    #[test]
+    fn trees_of_block_yaml_agree(spec in json("x[a-z0-9 :#.-]{0,9}z|x\n[a-z]\n")) {
+        let value = pod(&spec);
+        let text = serde_yaml::to_string(&value).unwrap();
+        prop_assert_eq!(&serde_yaml::from_str::<Json>(&text).unwrap(), &value);
+        prop_assert_eq!(tree("a.yaml", &text), value);
+    }
+
+    #[test]
+    fn typed_reads_agree(fields in prop::collection::vec(prop::sample::select(VALUES), 7)) {
+        let [name, namespace, labels, network, ports, weight, phase] = fields[..] else { unreachable!() };
+        let name = if name == "null" { "\"web\"" } else { name };
+        let text = format!(r#"{{"apiVersion": "v1", "kind": "Pod",
+            "metadata": {{"name": {name}, "namespace": {namespace}, "labels": {labels}}},
+            "spec": {{"hostNetwork": {network}, "ports": {ports}, "weight": {weight}, "priority": {weight}, "phase": {phase}, "other": {labels}}}}}"#);
+        if fields.iter().all(|value| !value.contains("\"c\"")) {
+            prop_assert_eq!(decoded("a.json", &text), decoded("a.yaml", &format!("--- {text}")));
+        }
+    }
+
+    #[test]
+    fn single_fields_agree(field in 0usize..7, value in prop::sample::select(VALUES)) {
+        let names = ["hostNetwork", "ports", "weight", "priority", "phase", "other", "metadata"];
+        let text = format!(r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "web"}}, "spec": {{"{}": {value}}}}}"#, names[field]);
+        if !value.contains("\"c\"") {
+            prop_assert_eq!(decoded("a.json", &text), decoded("a.yaml", &format!("--- {text}")));
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in any::<String>()) {
+        check_nothing_panics(&text);
+    }
+
+    #[test]
+    fn no_mutated_manifest_makes_the_reader_panic(edits in prop::collection::vec((any::<prop::sample::Index>(), 0usize..9, any::<prop::sample::Index>()), 1..5)) {
+        check_nothing_panics(&mutated(MANIFEST, &edits));
+        check_nothing_panics(&mutated(JSON_MANIFEST, &edits));
+    }
+}

@@ -1,0 +1,80 @@
+mod agree;
+mod bad;
+mod good;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::diagnostic::{Diagnostics, print};
+use crate::document::{Kind, Node, Role, for_each, null_as_default, unique_keys};
+use crate::text::Files;
+
+/// What the `inventory` room would read of an object.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sample {
+    metadata: Metadata,
+    #[serde(default, deserialize_with = "null_as_default")]
+    spec: Spec,
+}
+
+#[derive(Debug, Default, PartialEq, Deserialize)]
+struct Metadata {
+    name: String,
+    namespace: Option<String>,
+    #[serde(default, deserialize_with = "unique_keys")]
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    #[serde(default, deserialize_with = "null_as_default")]
+    host_network: bool,
+    #[serde(default, deserialize_with = "null_as_default")]
+    ports: Vec<u16>,
+    weight: Option<f64>,
+    priority: Option<i32>,
+    phase: Option<Phase>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+enum Phase {
+    Running,
+    Failed,
+}
+
+/// One file with this text.
+fn one(name: &str, text: &str) -> Files {
+    let mut files = Files::default();
+    files.add(name, text.to_owned()).unwrap();
+    files
+}
+
+/// Reads every object the way its kind is read; gives kinds, names and sources.
+fn read(files: &Files, found: &mut Diagnostics) -> Vec<(Kind, String, String)> {
+    let mut objects = Vec::new();
+    for_each(files, found, &mut |object, found| {
+        let row = super::KINDS.iter().find(|row| row.kind == Some(object.kind)).unwrap();
+        let name = match row.role {
+            Role::Policy => object.tree(found).and_then(|node| name_of(&node)),
+            Role::Cluster | Role::Refused | Role::Skipped => object.decode(found).map(|sample: Sample| sample.metadata.name),
+        };
+        objects.push((object.kind, name.unwrap_or_default(), object.source.to_owned()));
+    });
+    objects
+}
+
+fn name_of(node: &Node) -> Option<String> {
+    node.get("metadata")?.get("name")?.text(&mut Diagnostics::default()).map(|text| text.value)
+}
+
+/// Every diagnostic of reading a file, as people see them.
+fn told(name: &str, text: &str) -> String {
+    let files = one(name, text);
+    let mut found = Diagnostics::default();
+    read(&files, &mut found);
+    let told: Vec<String> = found.sorted().into_iter().map(|diagnostic| print::human(diagnostic, &files, false)).collect();
+    told.join("\n")
+}

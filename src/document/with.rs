@@ -1,0 +1,60 @@
+//! Readers of single fields, for `#[serde(default, deserialize_with = "…")]` in the types that [`Object::decode`](crate::document::Object::decode) reads.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+
+/// Null, which Kubernetes takes for an absent field, as the default.
+///
+/// # Errors
+/// Those of the value, where there is one.
+pub fn null_as_default<'de, T, Source>(source: Source) -> Result<T, Source::Error>
+where
+    T: Deserialize<'de> + Default,
+    Source: Deserializer<'de>,
+{
+    Option::<T>::deserialize(source).map(Option::unwrap_or_default)
+}
+
+/// As [`null_as_default`], for a map, which must not have a key twice; YAML never does, JSON text may.
+///
+/// # Errors
+/// Those of the values, and of a repeated key.
+pub fn unique_keys<'de, T, Source>(source: Source) -> Result<BTreeMap<String, T>, Source::Error>
+where
+    T: Deserialize<'de>,
+    Source: Deserializer<'de>,
+{
+    Option::<UniqueKeys<T>>::deserialize(source).map(|map| map.map(|UniqueKeys(map)| map).unwrap_or_default())
+}
+
+struct UniqueKeys<T>(BTreeMap<String, T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for UniqueKeys<T> {
+    fn deserialize<Source: Deserializer<'de>>(source: Source) -> Result<Self, Source::Error> {
+        source.deserialize_map(UniqueKeysVisitor(PhantomData))
+    }
+}
+
+struct UniqueKeysVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for UniqueKeysVisitor<T> {
+    type Value = UniqueKeys<T>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a mapping")
+    }
+
+    fn visit_map<Map: MapAccess<'de>>(self, mut source: Map) -> Result<Self::Value, Map::Error> {
+        let mut map = BTreeMap::new();
+        while let Some((key, value)) = source.next_entry::<String, T>()? {
+            if map.contains_key(&key) {
+                return Err(Error::custom(format!("`{key}` is here twice")));
+            }
+            map.insert(key, value);
+        }
+        Ok(UniqueKeys(map))
+    }
+}

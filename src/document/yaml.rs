@@ -1,0 +1,381 @@
+//! YAML text to trees, one document at a time.
+//!
+//! Aliases become copies, within a budget; tags other than those of JSON's types are refused.
+
+use std::ops::Range;
+
+use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, StrInput, Tag};
+use rustc_hash::FxHashMap;
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::document::input::Input;
+use crate::document::pairs::Pairs;
+use crate::document::scalar::{self, Plain};
+use crate::document::{DEEPEST, Node, Scalar, Value, too_deep};
+use crate::text::{Span, Text};
+
+/// Bytes of the longest YAML document that is read; its tree takes several times that.
+pub(super) const LONGEST_DOCUMENT: usize = 64 << 20;
+
+/// Nodes that aliases may add to one document.
+const ALIAS_BUDGET: usize = 100_000;
+
+/// Letters of a scalar that weigh as much as one more node.
+const LETTERS_PER_NODE: usize = 64;
+
+/// One document's tree.
+pub(super) struct Document {
+    pub(super) root: Node,
+    /// Whether a part of the tree is the copy of another part.
+    pub(super) has_aliases: bool,
+}
+
+/// The parts of a stream between lines that start with the marker `---`, which YAML forbids inside of any document.
+pub(super) fn parts(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (part, behind) = text.split_at(next_marker(text));
+        rest = (!behind.is_empty()).then_some(behind);
+        Some(part)
+    })
+}
+
+/// The offset of the first marker line but for one at the very start.
+fn next_marker(text: &str) -> usize {
+    let is_marker = |at: &usize| text.get(at + 4..).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\n', '\r']));
+    let mut markers = text.match_indices("\n---").map(|(at, _)| at);
+    markers.find(is_marker).map_or(text.len(), |newline| newline + 1)
+}
+
+/// The documents of one part of a stream that are not null; the first syntax error ends it.
+pub(super) fn read(input: Input<'_>, part: &str, found: &mut Diagnostics) -> Vec<Document> {
+    if part.len() > LONGEST_DOCUMENT {
+        found.push(too_large(input, part));
+        return Vec::new();
+    }
+    let mut documents = Vec::new();
+    let mut builder = Builder::new(input, part, found);
+    loop {
+        match builder.document() {
+            Ok(Some(root)) if root.is_null() => {}
+            Ok(Some(root)) => documents.push(Document { root, has_aliases: builder.has_aliases }),
+            Ok(None) => return documents,
+            Err(problem) => {
+                builder.found.push(problem);
+                return documents;
+            }
+        }
+    }
+}
+
+fn too_large(input: Input<'_>, part: &str) -> Diagnostic {
+    let megabytes = LONGEST_DOCUMENT >> 20;
+    let start = input.letter(input.place(part).start);
+    Diagnostic::at(Code::TooLarge, start, format!("this YAML document is larger than {megabytes} MiB"))
+        .help("split it at `---`, or give the inventory as JSON (`kubectl get -o json`), which is read at any size")
+}
+
+/// Builds trees from the parser's events.
+struct Builder<'text, 'found> {
+    parser: Parser<'text, StrInput<'text>>,
+    input: Input<'text>,
+    /// Where in the file the parser's offset 0 is.
+    base: usize,
+    anchors: FxHashMap<usize, Anchor>,
+    budget: usize,
+    has_aliases: bool,
+    found: &'found mut Diagnostics,
+}
+
+/// What an alias stands for.
+struct Anchor {
+    node: Node,
+    weight: usize,
+    height: usize,
+}
+
+type Step<T> = Result<T, Diagnostic>;
+
+impl<'text, 'found> Builder<'text, 'found> {
+    fn new(input: Input<'text>, part: &'text str, found: &'found mut Diagnostics) -> Self {
+        let parser = Parser::new_from_str_with_options(part, options());
+        let base = input.place(part).start;
+        Self { parser, input, base, anchors: FxHashMap::default(), budget: ALIAS_BUDGET, has_aliases: false, found }
+    }
+
+    /// The next document's root; none at the end.
+    fn document(&mut self) -> Step<Option<Node>> {
+        self.anchors.clear();
+        self.budget = ALIAS_BUDGET;
+        self.has_aliases = false;
+        loop {
+            match self.next()? {
+                (Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd, _) => {}
+                (Event::StreamEnd, _) => return Ok(None),
+                (event, span) => return self.node(event, span, 0).map(Some),
+            }
+        }
+    }
+
+    fn next(&mut self) -> Step<(Event<'text>, Span)> {
+        match self.parser.next_event() {
+            Some(Ok((event, span))) => {
+                let range = span.byte_range().unwrap_or_default();
+                Ok((event, self.span(range)))
+            }
+            Some(Err(error)) => Err(syntax(self.input, self.base, &error)),
+            None => Ok((Event::StreamEnd, self.span(0..0))),
+        }
+    }
+
+    fn span(&self, range: Range<usize>) -> Span {
+        self.input.file.span(self.base + range.start..self.base + range.end)
+    }
+
+    fn node(&mut self, event: Event<'text>, span: Span, depth: usize) -> Step<Node> {
+        let (node, anchor) = match event {
+            Event::Scalar(value, style, anchor, tag) => (self.scalar(&value, style, tag.as_deref(), span)?, anchor),
+            Event::SequenceStart(_, anchor, tag) => (self.list(tag.as_deref(), span, depth)?, anchor),
+            Event::MappingStart(_, anchor, tag) => (self.mapping(tag.as_deref(), span, depth)?, anchor),
+            Event::Alias(anchor) => return self.alias(anchor, span, depth),
+            Event::UnresolvedAlias(name) => return Err(unknown_alias(&name, span)),
+            Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(..)
+            | Event::DocumentEnd
+            | Event::Anchor(..)
+            | Event::Comment(..)
+            | Event::SequenceEnd
+            | Event::MappingEnd
+            | _ => return Err(Diagnostic::at(Code::YamlSyntax, span, "a value is missing here")),
+        };
+        if anchor != 0 {
+            self.remember(anchor, &node)?;
+        }
+        Ok(node)
+    }
+
+    fn scalar(&self, value: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Step<Node> {
+        let span = self.trimmed(span);
+        let source = self.input.slice(span);
+        let value = if source.is_empty() && style == ScalarStyle::Plain { "" } else { value };
+        let text = || Scalar::Text(Text::new(value.to_owned(), span, source));
+        let scalar = match (style, tag) {
+            (ScalarStyle::Plain, None) => plain(value, text),
+            (_, None) => text(),
+            (_, Some(tag)) if tag.is_yaml_core_schema_tag("str") => text(),
+            (ScalarStyle::Plain, Some(tag)) => fitting(plain(value, text), tag).ok_or_else(|| refused_tag(tag, span))?,
+            (_, Some(tag)) => return Err(refused_tag(tag, span)),
+        };
+        Ok(Node { span, value: Value::Scalar(scalar) })
+    }
+
+    /// A block scalar ends where the next line starts in the parser's eyes, and behind its last letter in a person's.
+    fn trimmed(&self, span: Span) -> Span {
+        let start = span.range().start;
+        let source = self.input.slice(span).trim_end_matches([' ', '\t', '\n', '\r']);
+        self.input.file.span(start..start + source.len())
+    }
+
+    fn list(&mut self, tag: Option<&Tag>, start: Span, depth: usize) -> Step<Node> {
+        self.enter(tag, "seq", start, depth)?;
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, end) => {
+                    let span = collection(start, items.last().map(|item: &Node| item.span.end), end);
+                    return Ok(Node { span, value: Value::List(items) });
+                }
+                (event, span) => items.push(self.node(event, span, depth + 1)?),
+            }
+        }
+    }
+
+    fn mapping(&mut self, tag: Option<&Tag>, start: Span, depth: usize) -> Step<Node> {
+        self.enter(tag, "map", start, depth)?;
+        let mut pairs = Pairs::default();
+        loop {
+            match self.next()? {
+                (Event::MappingEnd, end) => {
+                    let span = collection(start, pairs.end(), end);
+                    return Ok(Node { span, value: Value::Map(pairs.finish(self.found)) });
+                }
+                (Event::Scalar(key, ScalarStyle::Plain, _, None), span) if key == "<<" => pairs.merge(span, self.value(depth)?),
+                (event, span) => {
+                    let key = self.key(event, span, depth)?;
+                    pairs.push(key, self.value(depth)?);
+                }
+            }
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Step<Node> {
+        let (event, span) = self.next()?;
+        self.node(event, span, depth + 1)
+    }
+
+    fn key(&mut self, event: Event<'text>, span: Span, depth: usize) -> Step<Text> {
+        let node = self.node(event, span, depth + 1)?;
+        match node.value {
+            Value::Scalar(Scalar::Text(text)) => Ok(text),
+            Value::Scalar(Scalar::Number(number)) if is_whole(&number) => Ok(Text::new(number.clone(), node.span, &number)),
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) => Err(self.refused_key(&node)),
+        }
+    }
+
+    fn refused_key(&self, key: &Node) -> Diagnostic {
+        let template = self.input.template_help(key.span.range().start);
+        let quotes = matches!(&key.value, Value::Scalar(scalar) if *scalar != Scalar::Null).then(|| "put it in quotes".to_owned());
+        let message = format!("expected a string as the key, found {}", key.type_name());
+        Diagnostic::at(Code::WrongType, key.span, message).maybe_help(template.or(quotes))
+    }
+
+    /// Checks what can be checked at the start of a list or mapping.
+    fn enter(&self, tag: Option<&Tag>, type_tag: &str, start: Span, depth: usize) -> Step<()> {
+        match tag {
+            _ if depth >= DEEPEST => Err(too_deep(self.input.letter(start.range().start))),
+            Some(tag) if !tag.is_yaml_core_schema_tag(type_tag) => Err(refused_tag(tag, self.input.letter(start.range().start))),
+            _ => Ok(()),
+        }
+    }
+
+    fn remember(&mut self, anchor: usize, node: &Node) -> Step<()> {
+        let Measure { weight, height } = measure(node);
+        self.spend(weight, node.span)?;
+        self.anchors.insert(anchor, Anchor { node: node.clone(), weight, height });
+        Ok(())
+    }
+
+    fn alias(&mut self, anchor: usize, span: Span, depth: usize) -> Step<Node> {
+        self.has_aliases = true;
+        let Some(Anchor { weight, height, .. }) = self.anchors.get(&anchor) else {
+            return Err(Diagnostic::at(Code::AliasExpansion, span, "this alias stands inside what it stands for"));
+        };
+        if depth + height > DEEPEST {
+            return Err(too_deep(span));
+        }
+        self.spend(*weight, span)?;
+        self.anchors.get(&anchor).map(|anchor| anchor.node.clone()).ok_or_else(|| unknown_alias("", span))
+    }
+
+    fn spend(&mut self, weight: usize, span: Span) -> Step<()> {
+        let message = format!("anchors and aliases repeat more than {ALIAS_BUDGET} values in this document");
+        let spent = Diagnostic::at(Code::AliasExpansion, span, message).help("write the content out, or less of it");
+        self.budget = self.budget.checked_sub(weight).ok_or(spent)?;
+        Ok(())
+    }
+}
+
+fn options() -> Options {
+    granit_parser::options! {
+        disallow_directives: true,
+        emit_unresolved_aliases: true,
+        emit_comments: false,
+        flow_nesting_limit: DEEPEST,
+        block_nesting_limit: DEEPEST,
+    }
+}
+
+/// The span of a list or mapping: brackets and all, or to the end of the last thing in it.
+fn collection(start: Span, last: Option<u32>, end: Span) -> Span {
+    let is_bracketed = end.end > end.start;
+    let behind = if is_bracketed { end.end } else { last.unwrap_or(start.end) };
+    Span { end: behind.max(start.start), ..start }
+}
+
+fn plain(value: &str, text: impl FnOnce() -> Scalar) -> Scalar {
+    match scalar::resolve(value) {
+        Plain::Null => Scalar::Null,
+        Plain::Bool(value) => Scalar::Bool(value),
+        Plain::Number => Scalar::Number(value.to_owned()),
+        Plain::Ambiguous => Scalar::Ambiguous(value.to_owned()),
+        Plain::Text => text(),
+    }
+}
+
+/// The scalar, when it is what the tag says that it is.
+fn fitting(scalar: Scalar, tag: &Tag) -> Option<Scalar> {
+    let fits = match &scalar {
+        Scalar::Null => tag.is_yaml_core_schema_tag("null"),
+        Scalar::Bool(_) => tag.is_yaml_core_schema_tag("bool"),
+        Scalar::Number(number) => tag.is_yaml_core_schema_tag("float") || (tag.is_yaml_core_schema_tag("int") && are_digits(number)),
+        Scalar::Text(_) | Scalar::Ambiguous(_) => false,
+    };
+    fits.then_some(scalar)
+}
+
+fn are_digits(number: &str) -> bool {
+    number.strip_prefix(['+', '-']).unwrap_or(number).bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether all readers make the same text of a number that is a key.
+fn is_whole(number: &str) -> bool {
+    number.parse::<i64>().is_ok_and(|value| value.to_string() == number)
+}
+
+struct Measure {
+    weight: usize,
+    height: usize,
+}
+
+fn measure(node: &Node) -> Measure {
+    match &node.value {
+        Value::Scalar(Scalar::Text(text)) => Measure { weight: letters(text), height: 0 },
+        Value::Scalar(Scalar::Number(text) | Scalar::Ambiguous(text)) => Measure { weight: 1 + text.len() / LETTERS_PER_NODE, height: 0 },
+        Value::Scalar(Scalar::Null | Scalar::Bool(_)) => Measure { weight: 1, height: 0 },
+        Value::List(items) => sum(items.iter().map(measure)),
+        Value::Map(entries) => sum(entries.iter().map(|entry| {
+            let Measure { weight, height } = measure(&entry.value);
+            Measure { weight: weight + letters(&entry.key), height }
+        })),
+    }
+}
+
+fn letters(text: &Text) -> usize {
+    1 + text.value.len() / LETTERS_PER_NODE
+}
+
+fn sum(parts: impl Iterator<Item = Measure>) -> Measure {
+    parts.fold(Measure { weight: 1, height: 1 }, |whole, part| Measure {
+        weight: whole.weight + part.weight,
+        height: whole.height.max(part.height + 1),
+    })
+}
+
+fn unknown_alias(name: &str, span: Span) -> Diagnostic {
+    let message = format!("the alias `*{name}` has no anchor before it");
+    Diagnostic::at(Code::YamlSyntax, span, message).help(format!("mark the value it stands for with `&{name}`, or put it in quotes"))
+}
+
+fn refused_tag(tag: &Tag, span: Span) -> Diagnostic {
+    let message = format!("the tag `{}` does not fit here", tag.original());
+    Diagnostic::at(Code::YamlSyntax, span, message)
+        .help("write the value without a tag; Kubernetes knows strings, numbers, booleans and null")
+}
+
+/// What to say of the commonest errors in place of the parser's own words.
+const ADVICE: &[(ErrorKind, &str, &str)] = &[
+    (ErrorKind::TabInIndentation, "a tab cannot indent YAML", "use spaces"),
+    (ErrorKind::TabInBlockIndentation, "a tab cannot indent YAML", "use spaces"),
+    (ErrorKind::TabNotAllowed, "a tab cannot stand here", "use spaces"),
+    (ErrorKind::DirectiveDisallowed, "directives are not read", "remove the line, and the rest reads the same"),
+    (ErrorKind::MappingValueNotAllowed, "a second `: ` on one line", "put the text in quotes, or the pair on a line of its own"),
+    (ErrorKind::SimpleKeyExpected, "expected `:` behind this", "check the indentation, or put the text in quotes"),
+    (ErrorKind::ExpectedBlockMappingKey, "this is no key of the mapping above it", "indent it like its neighbours"),
+    (ErrorKind::InvalidQuotedScalarIndent, "this quote is not closed on its line", "close it, or indent the lines that continue it"),
+    (ErrorKind::UnclosedQuotedScalar, "this quote is never closed", "close it, and indent lines that continue it"),
+];
+
+/// The parser's error, with its place in the file.
+fn syntax(input: Input<'_>, base: usize, error: &ScanError) -> Diagnostic {
+    let offset = base + error.marker().byte_offset().unwrap_or_default();
+    let span = input.letter(offset.min(input.text.trim_end().len()));
+    if *error.kind() == ErrorKind::RecursionLimitExceeded {
+        return too_deep(span);
+    }
+    let advice = ADVICE.iter().find(|(kind, _, _)| kind == error.kind());
+    let message = advice.map_or_else(|| error.info().replace('\'', "`"), |(_, message, _)| (*message).to_owned());
+    let help = advice.map(|(_, _, help)| (*help).to_owned());
+    Diagnostic::at(Code::YamlSyntax, span, message).maybe_help(help).maybe_help(input.template_help(offset))
+}
