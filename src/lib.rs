@@ -10,3 +10,4 @@ pub mod document;
 
 pub mod selector;
 
+pub mod inventory;
