@@ -11,3 +11,7 @@ pub mod document;
 pub mod selector;
 
 pub mod inventory;
+
+pub mod policy;
+
+pub mod resolve;
