@@ -12,64 +12,64 @@ pub mod name;
 pub mod document;
 pub mod manifest;
 pub mod selector;
-// pub mod inventory;
+pub mod inventory;
 pub mod policy;
-// pub mod resolve;
-// pub mod lower;
-// pub mod render;
-// pub mod bundle;
+pub mod resolve;
+pub mod lower;
+pub mod render;
+pub mod bundle;
 // edge
-// pub mod cli;
+pub mod cli;
 
-//~use bundle::{InputDigest, NodePart};
-//~use diagnostic::{Diagnostic, Diagnostics};
-//~use inventory::{Inventory, NodeId};
-//~use lower::Options;
-//~use policy::PolicySet;
-//~use render::Templates;
-//~use resolve::Resolved;
-//~use text::Files;
-//~
-//~/// The input of a compile, read and checked.
-//~#[derive(Debug)]
-//~pub struct Input {
-//~    /// All policy, in the order of evaluation.
-//~    pub policies: PolicySet,
-//~    /// The cluster.
-//~    pub inventory: Inventory,
-//~    /// Digest of the objects that were read.
-//~    pub digest: String,
-//~}
-//~
-//~/// Texts to checked policy and inventory. The result may be used when `found` has no errors.
-//~pub fn read(files: &Files, found: &mut Diagnostics) -> Input {
-//~    let mut manifest = manifest::Reader::default();
-//~    let mut inventory = inventory::Builder::default();
-//~    let mut digest = InputDigest::default();
-//~    document::for_each(files, found, &mut |object, found| {
-//~        digest.add(object.source);
-//~        manifest.take(&object, found);
-//~        inventory.take(&object, found);
-//~    });
-//~    let policies = policy::check(manifest.finish(), found);
-//~    Input { policies, inventory: inventory.finish(found), digest: digest.finish() }
-//~}
-//~
-//~/// Resolved policy to one node's scripts; none when a limit of the kernel refuses them, which `found` then says.
-//~///
-//~/// # Errors
-//~/// When a template of the user's does not render.
-//~pub fn compile(
-//~    resolved: &Resolved<'_>,
-//~    node: NodeId,
-//~    options: &Options,
-//~    templates: &Templates,
-//~    found: &mut Diagnostics,
-//~) -> Result<Option<NodePart>, Diagnostic> {
-//~    let program = lower::to_chains(resolved, node, options, found);
-//~    if found.has_errors() {
-//~        return Ok(None);
-//~    }
-//~    let scripts = render::to_text(&program, templates)?;
-//~    Ok(Some(NodePart::new(&resolved.inventory.node(node).name, &program, scripts)))
-//~}
+use bundle::{InputDigest, NodePart};
+use diagnostic::{Diagnostic, Diagnostics};
+use inventory::{Inventory, NodeId};
+use lower::Options;
+use policy::PolicySet;
+use render::Templates;
+use resolve::Resolved;
+use text::Files;
+
+/// The input of a compile, read and checked.
+#[derive(Debug)]
+pub struct Input {
+    /// All policy, in the order of evaluation.
+    pub policies: PolicySet,
+    /// The cluster.
+    pub inventory: Inventory,
+    /// Digest of the objects that were read.
+    pub digest: String,
+}
+
+/// Texts to checked policy and inventory. The result may be used when `found` has no errors.
+pub fn read(files: &Files, found: &mut Diagnostics) -> Input {
+    let mut manifest = manifest::Reader::default();
+    let mut inventory = inventory::Builder::default();
+    let mut digest = InputDigest::default();
+    document::for_each(files, found, &mut |object, found| {
+        digest.add(object.source);
+        manifest.take(&object, found);
+        inventory.take(&object, found);
+    });
+    let policies = policy::check(manifest.finish(), found);
+    Input { policies, inventory: inventory.finish(found), digest: digest.finish() }
+}
+
+/// Resolved policy to one node's scripts; none when a limit of the kernel refuses them, which `found` then says.
+///
+/// # Errors
+/// When a template of the user's does not render.
+pub fn compile(
+    resolved: &Resolved<'_>,
+    node: NodeId,
+    options: &Options,
+    templates: &Templates,
+    found: &mut Diagnostics,
+) -> Result<Option<NodePart>, Diagnostic> {
+    let program = lower::to_chains(resolved, node, options, found);
+    if found.has_errors() {
+        return Ok(None);
+    }
+    let scripts = render::to_text(&program, templates)?;
+    Ok(Some(NodePart::new(&resolved.inventory.node(node).name, &program, scripts)))
+}

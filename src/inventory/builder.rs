@@ -1,0 +1,198 @@
+//! Objects in: read, checked, and each kept once.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+    sync::Arc,
+};
+
+use serde::de::DeserializeOwned;
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::document::{Kind, Object};
+use crate::inventory::{
+    Strings,
+    check::Check,
+    labels::{self, LabelList},
+    manifests, names,
+    pods::{self, Pod},
+};
+use crate::net::{Cidr, CidrError};
+use crate::text::{Span, Spanned};
+
+/// An inventory in the making.
+#[derive(Debug)]
+pub struct Builder {
+    pub(super) strings: Strings,
+    pub(super) namespaces: Objects<LabelList>,
+    pub(super) service_accounts: Objects<LabelList>,
+    pub(super) nodes: Objects<Vec<Cidr>>,
+    pub(super) pods: Objects<Pod>,
+}
+
+/// The objects of one kind.
+#[derive(Debug)]
+pub(super) struct Objects<T> {
+    kind: &'static str,
+    pub(super) known: BTreeMap<Key, Spanned<T>>,
+}
+
+/// Namespace and name; the namespace is empty for what has none.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) namespace: Arc<str>,
+    pub(super) name: Arc<str>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            strings: Strings::default(),
+            namespaces: Objects::of("namespace"),
+            service_accounts: Objects::of("service account"),
+            nodes: Objects::of("node"),
+            pods: Objects::of("pod"),
+        }
+    }
+}
+
+impl Builder {
+    /// Takes an object in. Objects of other kinds are none of the inventory's business and pass by.
+    pub fn take(&mut self, object: &Object<'_>, found: &mut Diagnostics) {
+        match object.kind {
+            Kind::Namespace => self.take_as(Self::namespace, object, found),
+            Kind::ServiceAccount => self.take_as(Self::service_account, object, found),
+            Kind::Node => self.take_as(Self::node, object, found),
+            Kind::Pod => self.take_as(Self::pod, object, found),
+            Kind::NetworkPolicy
+            | Kind::GlobalNetworkPolicy
+            | Kind::Tier
+            | Kind::NetworkSet
+            | Kind::GlobalNetworkSet
+            | Kind::KubernetesNetworkPolicy => {}
+        }
+    }
+
+    fn take_as<T: DeserializeOwned>(
+        &mut self,
+        take: fn(&mut Self, T, Span, &mut Diagnostics),
+        object: &Object<'_>,
+        found: &mut Diagnostics,
+    ) {
+        if let Some(decoded) = object.decode(found) {
+            take(self, decoded, object.place(), found);
+        }
+    }
+
+    pub(super) fn namespace(&mut self, namespace: manifests::Labelled, span: Span, found: &mut Diagnostics) {
+        let metadata = namespace.metadata.unwrap_or_default();
+        let mut check = Check::of(self.namespaces.kind, &metadata, span, found);
+        let key = self.cluster_key(&metadata, names::is_dns_label, &mut check);
+        let read = self.key_and_labels(key, metadata, labels::from_namespace, &mut check);
+        self.namespaces.add(read, span, found);
+    }
+
+    pub(super) fn service_account(&mut self, account: manifests::Labelled, span: Span, found: &mut Diagnostics) {
+        let metadata = account.metadata.unwrap_or_default();
+        let mut check = Check::of(self.service_accounts.kind, &metadata, span, found);
+        let key = self.namespaced_key(&metadata, &mut check);
+        let read = self.key_and_labels(key, metadata, labels::from_service_account, &mut check);
+        self.service_accounts.add(read, span, found);
+    }
+
+    pub(super) fn node(&mut self, node: manifests::Node, span: Span, found: &mut Diagnostics) {
+        let metadata = node.metadata.unwrap_or_default();
+        let mut check = Check::of(self.nodes.kind, &metadata, span, found);
+        let key = self.cluster_key(&metadata, names::is_dns_subdomain, &mut check);
+        let ranges = pod_ranges(node.spec.unwrap_or_default(), &mut check);
+        self.nodes.add(key.zip(ranges), span, found);
+    }
+
+    pub(super) fn pod(&mut self, mut pod: manifests::Pod, span: Span, found: &mut Diagnostics) {
+        let metadata = pod.metadata.take().unwrap_or_default();
+        let mut check = Check::of(self.pods.kind, &metadata, span, found);
+        let key = self.namespaced_key(&metadata, &mut check);
+        let read = key.zip(check.labels(metadata.labels)).and_then(|(key, own)| {
+            let pod = pods::read(&key, own, pod, &mut self.strings, &mut check)?;
+            Some((key, pod))
+        });
+        self.pods.add(read, span, found);
+    }
+
+    /// An object that gives labels to others.
+    fn key_and_labels(
+        &mut self,
+        key: Option<Key>,
+        metadata: manifests::Metadata,
+        given: fn(&str, BTreeMap<String, String>) -> BTreeMap<String, String>,
+        check: &mut Check<'_>,
+    ) -> Option<(Key, LabelList)> {
+        let (key, own) = key.zip(check.labels(metadata.labels))?;
+        let labels = self.strings.intern_labels(&given(&key.name, own));
+        Some((key, labels))
+    }
+
+    fn cluster_key(&mut self, metadata: &manifests::Metadata, is_allowed: fn(&str) -> bool, check: &mut Check<'_>) -> Option<Key> {
+        let name = check.own_name(metadata, is_allowed)?;
+        Some(Key { namespace: self.strings.share(""), name: self.strings.share(name) })
+    }
+
+    fn namespaced_key(&mut self, metadata: &manifests::Metadata, check: &mut Check<'_>) -> Option<Key> {
+        let name = check.own_name(metadata, names::is_dns_subdomain)?;
+        let namespace = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or("default");
+        check.name("namespace", namespace, names::is_dns_label)?;
+        Some(Key { namespace: self.strings.share(namespace), name: Arc::from(name) })
+    }
+}
+
+impl<T: PartialEq> Objects<T> {
+    fn of(kind: &'static str) -> Self {
+        Self { kind, known: BTreeMap::new() }
+    }
+
+    /// Adds an object that was read without complaint. The same again is welcome; another of the same name is not.
+    fn add(&mut self, read: Option<(Key, T)>, span: Span, found: &mut Diagnostics) {
+        let Some((key, value)) = read else { return };
+        match self.known.entry(key) {
+            Entry::Vacant(free) => {
+                free.insert(Spanned::new(value, span));
+            }
+            Entry::Occupied(first) if first.get().value == value => {}
+            Entry::Occupied(first) => {
+                let message = format!("the {} `{}` is given twice, with different contents", self.kind, first.key());
+                found.push(Diagnostic::at(Code::DuplicateObject, span, message).label(first.get().span, "first given here"));
+            }
+        }
+    }
+}
+
+/// `podCIDRs`, else `podCIDR`.
+fn pod_ranges(spec: manifests::NodeSpec, check: &mut Check<'_>) -> Option<Vec<Cidr>> {
+    let listed = spec.pod_cidrs.unwrap_or_default();
+    let texts = if listed.is_empty() { Vec::from_iter(spec.pod_cidr) } else { listed };
+    let texts = texts.iter().filter(|text| !text.is_empty());
+    let mut ranges = texts.map(|text| pod_range(text, check)).collect::<Option<Vec<_>>>()?;
+    ranges.sort_unstable();
+    ranges.dedup();
+    Some(ranges)
+}
+
+/// A pod range; host bits are dropped, since the API server allows them.
+fn pod_range(text: &str, check: &mut Check<'_>) -> Option<Cidr> {
+    match Cidr::parse_strict(text) {
+        Ok(range) | Err(CidrError::HostBits(range)) if !range.is_everything() => Some(range),
+        Ok(_) | Err(_) => {
+            check.refuse(Code::InvalidCidr, &format!("`{text}` is not a range that a node's pods can have"));
+            None
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.namespace.is_empty() {
+            true => out.write_str(&self.name),
+            false => write!(out, "{}/{}", self.namespace, self.name),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The fields we read of the kinds we read. Everything else in them is left alone.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::document::unique_keys;
+
+/// A namespace or a service account.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Labelled {
+    pub(super) metadata: Option<Metadata>,
+}
+
+/// What every object has.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Metadata {
+    pub(super) name: Option<String>,
+    pub(super) namespace: Option<String>,
+    #[serde(default, deserialize_with = "unique_keys")]
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Node {
+    pub(super) metadata: Option<Metadata>,
+    pub(super) spec: Option<NodeSpec>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct NodeSpec {
+    #[serde(rename = "podCIDR")]
+    pub(super) pod_cidr: Option<String>,
+    #[serde(rename = "podCIDRs")]
+    pub(super) pod_cidrs: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Pod {
+    pub(super) metadata: Option<Metadata>,
+    pub(super) spec: Option<PodSpec>,
+    pub(super) status: Option<PodStatus>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PodSpec {
+    pub(super) node_name: Option<String>,
+    pub(super) host_network: Option<bool>,
+    pub(super) service_account_name: Option<String>,
+    /// The name of `serviceAccountName` before Kubernetes 1.0; still read by the API server.
+    pub(super) service_account: Option<String>,
+    pub(super) containers: Option<Vec<Container>>,
+    pub(super) init_containers: Option<Vec<Container>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Container {
+    pub(super) ports: Option<Vec<ContainerPort>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ContainerPort {
+    pub(super) name: Option<String>,
+    pub(super) container_port: Option<i64>,
+    pub(super) protocol: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct PodStatus {
+    pub(super) phase: Option<String>,
+    #[serde(rename = "podIP")]
+    pub(super) pod_ip: Option<String>,
+    #[serde(rename = "podIPs")]
+    pub(super) pod_ips: Option<Vec<PodIp>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct PodIp {
+    pub(super) ip: Option<String>,
+}

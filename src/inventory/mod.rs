@@ -1,0 +1,25 @@
+//! The cluster as it is: nodes, namespaces, service accounts, and the pods that have an address.
+//!
+//! In: decoded objects, one after another, through [`Builder::take`]. Out: [`Inventory`], sorted, with the labels that
+//! selectors see. Names, labels, addresses and ports are checked here, once. Absent: policy, selectors, and pods that nobody
+//! can send a packet to (finished, host-networked, unscheduled, without an address).
+//!
+//! Cost: linear in the objects, plus sorting. Every distinct string is in memory once; one pod takes some 300 bytes.
+
+mod builder;
+mod check;
+mod finish;
+mod labels;
+mod manifests;
+mod model;
+mod names;
+mod pods;
+mod strings;
+
+pub use builder::Builder;
+pub use labels::EndpointLabels;
+pub use model::{Endpoint, EndpointId, Inventory, NamedPort, Node, NodeId, Parent};
+pub use strings::{Strings, Symbol};
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,244 @@
+//! The inventory's types.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
+
+use crate::inventory::{
+    EndpointLabels, Strings,
+    labels::{self, LabelList},
+};
+use crate::net::{Cidr, Protocol};
+use crate::text::{FileId, Span};
+
+/// The cluster as it is. Everything in it is sorted, checked and there once.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    /// Namespaces by name: those of the input, and those that endpoints are in.
+    pub namespaces: BTreeMap<Arc<str>, Parent>,
+    /// Service accounts by namespace and name: those of the input, and those that endpoints run as.
+    pub service_accounts: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Parent>>,
+    /// Nodes by name: those of the input, and those that endpoints run on.
+    pub nodes: Vec<Node>,
+    /// Pods that have an address of their own, by namespace and name. No two share an address.
+    pub endpoints: Vec<Endpoint>,
+    pub(super) strings: Strings,
+}
+
+/// A namespace or service account: something that endpoints inherit labels from.
+#[derive(Debug)]
+pub struct Parent {
+    /// Where it stands; none when it is only referenced.
+    pub span: Option<Span>,
+    /// As its members see them, prefix included.
+    pub(super) labels: LabelList,
+}
+
+/// A machine that endpoints run on.
+#[derive(Debug)]
+pub struct Node {
+    /// The name.
+    pub name: Arc<str>,
+    /// Where its pods have their addresses, in order; empty when the input does not say.
+    pub pod_ranges: Vec<Cidr>,
+    /// Where it stands; none when it is only referenced.
+    pub span: Option<Span>,
+}
+
+/// A pod that has an address of its own.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it runs.
+    pub node: NodeId,
+    /// What it runs as.
+    pub service_account: Arc<str>,
+    /// Its addresses, in order, once; at least one.
+    pub addresses: Box<[IpAddr]>,
+    /// Its named ports, in order, once.
+    pub ports: Box<[NamedPort]>,
+    /// Where it stands.
+    pub span: Span,
+    /// Its own; see [`Inventory::labels`] for those that count.
+    pub(super) labels: LabelList,
+}
+
+/// A port that a pod gives a name. One name may stand for several numbers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamedPort {
+    /// The name.
+    pub name: Arc<str>,
+    /// TCP, UDP or SCTP.
+    pub protocol: Protocol,
+    /// The number, from 1.
+    pub number: u16,
+}
+
+/// Position of a node in [`Inventory::nodes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(u32);
+
+/// Position of an endpoint in [`Inventory::endpoints`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointId(u32);
+
+/// What an id of another inventory stands for: nobody, anywhere.
+static NO_ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| Endpoint {
+    namespace: Arc::default(),
+    name: Arc::default(),
+    node: NodeId(u32::MAX),
+    service_account: Arc::default(),
+    addresses: Box::default(),
+    ports: Box::default(),
+    span: FileId::default().span(0..0),
+    labels: Box::default(),
+});
+
+/// What an id of another inventory stands for.
+static NO_NODE: LazyLock<Node> = LazyLock::new(|| Node { name: Arc::default(), pod_ranges: Vec::new(), span: None });
+
+impl Inventory {
+    /// The endpoint of an id of this inventory.
+    pub fn endpoint(&self, id: EndpointId) -> &Endpoint {
+        self.endpoints.get(id.index()).unwrap_or(&NO_ENDPOINT)
+    }
+
+    /// The node of an id of this inventory.
+    pub fn node(&self, id: NodeId) -> &Node {
+        self.nodes.get(id.index()).unwrap_or(&NO_NODE)
+    }
+
+    /// The id of a node.
+    pub fn find_node(&self, name: &str) -> Option<NodeId> {
+        self.nodes.binary_search_by(|node| (*node.name).cmp(name)).ok().map(NodeId::at)
+    }
+
+    /// All endpoints with their ids, by namespace and name.
+    pub fn endpoints_with_ids(&self) -> impl Iterator<Item = (EndpointId, &Endpoint)> {
+        (0u32..).map(EndpointId).zip(&self.endpoints)
+    }
+
+    /// All nodes with their ids, by name.
+    pub fn nodes_with_ids(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        (0u32..).map(NodeId).zip(&self.nodes)
+    }
+
+    /// The strings behind the symbols of labels.
+    pub fn strings(&self) -> &Strings {
+        &self.strings
+    }
+
+    /// The labels of an endpoint as selectors see them.
+    pub fn labels<'inventory>(&'inventory self, endpoint: &'inventory Endpoint) -> EndpointLabels<'inventory> {
+        let namespace = self.namespaces.get(&endpoint.namespace);
+        let accounts = self.service_accounts.get(&endpoint.namespace);
+        let account = accounts.and_then(|accounts| accounts.get(&endpoint.service_account));
+        let inherited = |parent: Option<&'inventory Parent>| parent.map_or(&[][..], |parent| &parent.labels);
+        EndpointLabels { strings: &self.strings, layers: [&endpoint.labels, inherited(namespace), inherited(account)] }
+    }
+
+    /// The labels of a network set as selectors see them: its own, then those of its namespace. A set without a namespace has
+    /// its own only.
+    pub fn network_set_labels(&self, namespace: Option<&str>, own: &[(String, String)]) -> BTreeMap<String, String> {
+        let own = own.iter().cloned().collect();
+        let Some(namespace) = namespace else { return own };
+        let mut effective = self.inherited_from(namespace);
+        effective.extend(labels::of_network_set(own, namespace));
+        effective
+    }
+
+    fn inherited_from(&self, namespace: &str) -> BTreeMap<String, String> {
+        let text = |symbol| self.strings.get(symbol).to_owned();
+        match self.namespaces.get(namespace) {
+            Some(parent) => parent.labels.iter().map(|(key, value)| (text(*key), text(*value))).collect(),
+            None => labels::from_namespace(namespace, BTreeMap::new()),
+        }
+    }
+}
+
+impl NodeId {
+    pub(super) fn at(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// Position in tables that run parallel to [`Inventory::nodes`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl EndpointId {
+    /// The endpoint at a position of [`Inventory::endpoints`].
+    pub fn at(index: u32) -> Self {
+        Self(index)
+    }
+
+    /// Position in tables that run parallel to [`Inventory::endpoints`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for Endpoint {
+    /// `namespace/name`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl fmt::Display for NamedPort {
+    /// `http=TCP:8080`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}={}:{}", self.name, self.protocol, self.number)
+    }
+}
+
+impl fmt::Display for Inventory {
+    /// A line for each thing, and one for each list that it has.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for node in &self.nodes {
+            writeln!(out, "node {}", node.name)?;
+            write_list(out, "pod ranges", node.pod_ranges.iter())?;
+        }
+        for (name, namespace) in &self.namespaces {
+            writeln!(out, "namespace {name}")?;
+            self.write_labels(out, namespace)?;
+        }
+        for (namespace, accounts) in &self.service_accounts {
+            for (name, account) in accounts {
+                writeln!(out, "service account {namespace}/{name}")?;
+                self.write_labels(out, account)?;
+            }
+        }
+        self.endpoints.iter().try_for_each(|endpoint| self.write_endpoint(out, endpoint))
+    }
+}
+
+impl Inventory {
+    fn write_labels(&self, out: &mut fmt::Formatter<'_>, parent: &Parent) -> fmt::Result {
+        let labels = parent.labels.iter().map(|(key, value)| (self.strings.get(*key), self.strings.get(*value)));
+        write_list(out, "gives labels", labels.map(|(key, value)| format!("{key}={value}")))
+    }
+
+    fn write_endpoint(&self, out: &mut fmt::Formatter<'_>, endpoint: &Endpoint) -> fmt::Result {
+        writeln!(out, "pod {endpoint} on {} as {}", self.node(endpoint.node).name, endpoint.service_account)?;
+        write_list(out, "addresses", endpoint.addresses.iter())?;
+        write_list(out, "ports", endpoint.ports.iter())?;
+        let own = EndpointLabels { strings: &self.strings, layers: [&endpoint.labels, &[], &[]] };
+        write_list(out, "labels", own.iter().map(|(key, value)| format!("{key}={value}")))
+    }
+}
+
+fn write_list(out: &mut fmt::Formatter<'_>, what: &str, items: impl Iterator<Item = impl fmt::Display>) -> fmt::Result {
+    let items: Vec<String> = items.map(|item| item.to_string()).collect();
+    match items.is_empty() {
+        true => Ok(()),
+        false => writeln!(out, "  {what}: {}", items.join(", ")),
+    }
+}

@@ -1,0 +1,161 @@
+//! One pod: what it says, checked.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use crate::diagnostic::Code;
+use crate::inventory::{
+    NamedPort, Strings,
+    builder::Key,
+    check::Check,
+    labels::{self, LabelList},
+    manifests, names,
+};
+use crate::net::Protocol;
+
+/// What counts of a pod. Two pods that are equal here are one, however else they differ.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Pod {
+    pub(super) place: Place,
+    pub(super) service_account: Arc<str>,
+    pub(super) ports: Box<[NamedPort]>,
+    pub(super) labels: LabelList,
+}
+
+/// Where packets for a pod go.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Addressed { node: Arc<str>, addresses: Box<[IpAddr]> },
+    Nowhere(Skipped),
+}
+
+/// Why a pod is no addressable endpoint; the first reason that holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Skipped {
+    Finished,
+    HostNetwork,
+    Unscheduled,
+    NoAddress,
+}
+
+impl Place {
+    /// The node of an addressable pod.
+    pub(super) fn node(&self) -> Option<&Arc<str>> {
+        match self {
+            Place::Addressed { node, .. } => Some(node),
+            Place::Nowhere(_) => None,
+        }
+    }
+}
+
+impl Skipped {
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Skipped::Finished => "finished",
+            Skipped::HostNetwork => "on the host's network",
+            Skipped::Unscheduled => "not scheduled",
+            Skipped::NoAddress => "without an address",
+        }
+    }
+}
+
+/// Phases of pods that have given their address back (Calico also counts `Completed`).
+const FINISHED: [&str; 3] = ["Succeeded", "Failed", "Completed"];
+
+/// Checks a pod; one that is wrong anywhere is reported and gives none.
+pub(super) fn read(
+    key: &Key,
+    own: BTreeMap<String, String>,
+    mut pod: manifests::Pod,
+    strings: &mut Strings,
+    check: &mut Check<'_>,
+) -> Option<Pod> {
+    let mut spec = pod.spec.take().unwrap_or_default();
+    let account = given(spec.service_account_name.take()).or_else(|| given(spec.service_account.take()));
+    let account = account.unwrap_or_else(|| "default".to_owned());
+    let ports = named_ports(&spec, strings, check);
+    let place = place(spec, pod.status.unwrap_or_default(), strings, check);
+    check.name("service account", &account, names::is_dns_subdomain)?;
+    let labels = labels::of_pod(own, &key.namespace, &account);
+    Some(Pod { place: place?, service_account: strings.share(&account), ports: ports?, labels: strings.intern_labels(&labels) })
+}
+
+/// The text of a field; the API server does not tell an empty one from an absent one.
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+fn place(spec: manifests::PodSpec, status: manifests::PodStatus, strings: &mut Strings, check: &mut Check<'_>) -> Option<Place> {
+    if status.phase.as_deref().is_some_and(|phase| FINISHED.contains(&phase)) {
+        return Some(Place::Nowhere(Skipped::Finished));
+    }
+    if spec.host_network == Some(true) {
+        return Some(Place::Nowhere(Skipped::HostNetwork));
+    }
+    let Some(node) = given(spec.node_name) else { return Some(Place::Nowhere(Skipped::Unscheduled)) };
+    check.name("node", &node, names::is_dns_subdomain)?;
+    let addresses = addresses(status, check)?;
+    match addresses.is_empty() {
+        true => Some(Place::Nowhere(Skipped::NoAddress)),
+        false => Some(Place::Addressed { node: strings.share(&node), addresses }),
+    }
+}
+
+/// `podIPs`, else `podIP`.
+fn addresses(status: manifests::PodStatus, check: &mut Check<'_>) -> Option<Box<[IpAddr]>> {
+    let mut texts: Vec<String> = status.pod_ips.into_iter().flatten().filter_map(|entry| given(entry.ip)).collect();
+    if texts.is_empty() {
+        texts.extend(given(status.pod_ip));
+    }
+    let mut addresses = texts.iter().map(|text| address(text, check)).collect::<Option<Vec<_>>>()?;
+    addresses.sort_unstable();
+    addresses.dedup();
+    Some(addresses.into_boxed_slice())
+}
+
+/// An address that a pod can have. An IPv4 address in IPv6 notation is refused: it would stand in the sets of the wrong family.
+fn address(text: &str, check: &mut Check<'_>) -> Option<IpAddr> {
+    let address = text.parse().ok().filter(|address: &IpAddr| !is_nobodys(*address));
+    if address.is_none() {
+        check.refuse(Code::InvalidAddress, &format!("`{text}` is not an address that a pod can have"));
+    }
+    address
+}
+
+fn is_nobodys(address: IpAddr) -> bool {
+    let in_other_notation = matches!(address, IpAddr::V6(inner) if inner.to_ipv4_mapped().is_some());
+    let broadcast = matches!(address, IpAddr::V4(inner) if inner.is_broadcast());
+    in_other_notation || broadcast || address.is_unspecified() || address.is_loopback() || address.is_multicast()
+}
+
+/// The ports that have a name, of containers and init containers.
+fn named_ports(spec: &manifests::PodSpec, strings: &mut Strings, check: &mut Check<'_>) -> Option<Box<[NamedPort]>> {
+    let containers = spec.containers.iter().chain(&spec.init_containers).flatten();
+    let ports = containers.flat_map(|container| container.ports.iter().flatten());
+    let named = ports.filter(|port| port.name.as_deref().is_some_and(|name| !name.is_empty()));
+    let mut read = named.map(|port| named_port(port, strings, check)).collect::<Option<Vec<_>>>()?;
+    read.sort_unstable();
+    read.dedup();
+    Some(read.into_boxed_slice())
+}
+
+fn named_port(port: &manifests::ContainerPort, strings: &mut Strings, check: &mut Check<'_>) -> Option<NamedPort> {
+    let name = port.name.as_deref().unwrap_or_default();
+    if !names::is_port_name(name) {
+        check.refuse(Code::InvalidPort, &format!("`{name}` is not a port name"));
+        return None;
+    }
+    let number = port.container_port.and_then(|number| u16::try_from(number).ok()).filter(|number| *number != 0);
+    if number.is_none() {
+        check.refuse(Code::InvalidPort, &format!("the port `{name}` has no number from 1 to 65535"));
+    }
+    Some(NamedPort { name: strings.share(name), protocol: protocol(port.protocol.as_deref(), check)?, number: number? })
+}
+
+fn protocol(text: Option<&str>, check: &mut Check<'_>) -> Option<Protocol> {
+    let name = text.filter(|name| !name.is_empty()).unwrap_or("TCP");
+    let protocol = Protocol::from_name(name).filter(|protocol| protocol.has_ports());
+    if protocol.is_none() {
+        check.refuse(Code::InvalidProtocol, &format!("`{name}` is none of `TCP`, `UDP`, `SCTP`"));
+    }
+    protocol
+}

@@ -1,0 +1,44 @@
+//! Every distinct string once.
+
+use std::sync::Arc;
+
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
+
+/// A string of [`Strings`]: equal symbols are equal strings. Numbers follow the order of input, so sort by text, not by symbol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Symbol(u32);
+
+/// The strings of one inventory.
+#[derive(Debug, Default)]
+pub struct Strings {
+    known: IndexSet<Arc<str>, FxBuildHasher>,
+}
+
+impl Strings {
+    /// The text of a symbol of this collection.
+    pub fn get(&self, symbol: Symbol) -> &str {
+        self.known.get_index(symbol.0 as usize).map_or("", |text| text)
+    }
+
+    /// The symbol of a text, where some object used it.
+    pub fn find(&self, text: &str) -> Option<Symbol> {
+        self.known.get_index_of(text).map(symbol)
+    }
+
+    /// The symbol of a text, new or known.
+    pub(super) fn intern(&mut self, text: &str) -> Symbol {
+        let index = self.known.get_index_of(text);
+        symbol(index.unwrap_or_else(|| self.known.insert_full(Arc::from(text)).0))
+    }
+
+    /// A text that shares its memory with its equals.
+    pub(super) fn share(&mut self, text: &str) -> Arc<str> {
+        let symbol = self.intern(text);
+        self.known.get_index(symbol.0 as usize).map_or_else(|| Arc::from(text), Arc::clone)
+    }
+}
+
+fn symbol(index: usize) -> Symbol {
+    Symbol(u32::try_from(index).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,159 @@
+//! Who has which label, and selectors answered from that by set algebra.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
+
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+
+use crate::inventory::Symbol;
+use crate::resolve::{
+    lists::{difference, intersection, union},
+    universe::Universe,
+};
+use crate::selector::{Expr, Test};
+
+/// Label, value, who has it.
+pub(super) struct Index<'universe> {
+    universe: &'universe Universe<'universe>,
+    keys: BTreeMap<&'universe str, Key<'universe>>,
+}
+
+/// One label name.
+#[derive(Default)]
+struct Key<'universe> {
+    values: BTreeMap<&'universe str, Vec<u32>>,
+    /// How many have it.
+    count: usize,
+    present: OnceLock<Vec<u32>>,
+}
+
+impl<'universe> Index<'universe> {
+    pub(super) fn of(universe: &'universe Universe<'universe>) -> Self {
+        let mut index = Self { universe, keys: BTreeMap::new() };
+        index.add_endpoints();
+        index.add_network_sets();
+        index
+    }
+
+    /// Endpoints come first, by symbol, which spares comparing strings for each of them.
+    fn add_endpoints(&mut self) {
+        let inventory = self.universe.inventory;
+        let mut holders: IndexMap<(Symbol, Symbol), Vec<u32>, FxBuildHasher> = IndexMap::default();
+        for (id, endpoint) in self.universe.ids.iter().zip(&inventory.endpoints) {
+            for label in inventory.labels(endpoint).symbols() {
+                holders.entry(label).or_default().push(*id);
+            }
+        }
+        for ((key, value), mut ids) in holders {
+            ids.shrink_to_fit();
+            let key = self.keys.entry(inventory.strings().get(key)).or_default();
+            key.count += ids.len();
+            key.values.insert(inventory.strings().get(value), ids);
+        }
+    }
+
+    fn add_network_sets(&mut self) {
+        let ids = self.universe.ids.iter().skip(self.universe.first_set());
+        for (id, labels) in ids.zip(&self.universe.sets) {
+            for (key, value) in labels {
+                let key = self.keys.entry(key).or_default();
+                key.count += 1;
+                key.values.entry(value).or_default().push(*id);
+            }
+        }
+    }
+
+    /// Everything that the selector selects, in order.
+    pub(super) fn evaluate(&self, expr: &Expr) -> Cow<'_, [u32]> {
+        self.select(expr, &self.universe.ids)
+    }
+
+    /// The part of `within` that the selector selects.
+    fn select<'list>(&'list self, expr: &Expr, within: &'list [u32]) -> Cow<'list, [u32]> {
+        match expr {
+            Expr::All | Expr::Global => Cow::Borrowed(within),
+            Expr::Label { name, test } => self.select_label(name, test, within),
+            Expr::Not(operand) => Cow::Owned(difference(within, &self.select(operand, within))),
+            Expr::And(parts) => self.select_all(parts, within),
+            Expr::Or(parts) => Cow::Owned(union(parts.iter().map(|part| self.select(part, within)))),
+        }
+    }
+
+    /// The rarest part first; each further part looks only at what is left.
+    fn select_all<'list>(&'list self, parts: &[Expr], within: &'list [u32]) -> Cow<'list, [u32]> {
+        let mut parts: Vec<&Expr> = parts.iter().collect();
+        parts.sort_by_cached_key(|part| self.estimate(part));
+        let mut left = Cow::Borrowed(within);
+        for part in parts {
+            left = match left {
+                Cow::Borrowed(list) => self.select(part, list),
+                Cow::Owned(list) => Cow::Owned(self.select(part, &list).into_owned()),
+            };
+        }
+        left
+    }
+
+    fn select_label<'list>(&'list self, name: &str, test: &Test, within: &'list [u32]) -> Cow<'list, [u32]> {
+        let without = |ids: Cow<'list, [u32]>| Cow::Owned(difference(within, &ids));
+        match test {
+            Test::Present => self.both(self.having(name), within),
+            Test::Equals(value) => self.both(self.holders(name, value), within),
+            Test::In(values) => self.in_any(name, values, within),
+            Test::NotEquals(value) => without(Cow::Borrowed(self.holders(name, value))),
+            Test::NotIn(values) => without(self.in_any(name, values, within)),
+            Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => Cow::Owned(self.with_value_like(name, test, within)),
+        }
+    }
+
+    fn both<'list>(&'list self, ids: &'list [u32], within: &'list [u32]) -> Cow<'list, [u32]> {
+        match within.len() == self.universe.ids.len() {
+            true => Cow::Borrowed(ids),
+            false => Cow::Owned(intersection(ids, within)),
+        }
+    }
+
+    fn in_any<'list>(&'list self, name: &str, values: &BTreeSet<String>, within: &'list [u32]) -> Cow<'list, [u32]> {
+        Cow::Owned(union(values.iter().map(|value| self.both(self.holders(name, value), within))))
+    }
+
+    /// Tests every value of the label, or every member of `within`, whichever are fewer.
+    fn with_value_like(&self, name: &str, test: &Test, within: &[u32]) -> Vec<u32> {
+        let Some(key) = self.keys.get(name) else { return Vec::new() };
+        if within.len() < key.values.len() {
+            return within.iter().copied().filter(|id| self.universe.passes(*id, name, test)).collect();
+        }
+        let alike = key.values.iter().filter(|(value, _)| test.holds(Some(value)));
+        union(alike.map(|(_, ids)| self.both(ids, within)))
+    }
+
+    fn holders(&self, name: &str, value: &str) -> &[u32] {
+        self.keys.get(name).and_then(|key| key.values.get(value)).map_or(&[], Vec::as_slice)
+    }
+
+    fn having(&self, name: &str) -> &[u32] {
+        self.keys.get(name).map_or(&[], |key| key.present.get_or_init(|| union(key.values.values())))
+    }
+
+    /// How many a selector selects at most.
+    fn estimate(&self, expr: &Expr) -> usize {
+        match expr {
+            Expr::All | Expr::Global | Expr::Not(_) => self.universe.ids.len(),
+            Expr::Label { name, test } => self.estimate_label(name, test),
+            Expr::And(parts) => parts.iter().map(|part| self.estimate(part)).min().unwrap_or(self.universe.ids.len()),
+            Expr::Or(parts) => parts.iter().map(|part| self.estimate(part)).sum(),
+        }
+    }
+
+    fn estimate_label(&self, name: &str, test: &Test) -> usize {
+        match test {
+            Test::Equals(value) => self.holders(name, value).len(),
+            Test::In(values) => values.iter().map(|value| self.holders(name, value).len()).sum(),
+            Test::Present | Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => self.keys.get(name).map_or(0, |key| key.count),
+            Test::NotEquals(_) | Test::NotIn(_) => self.universe.ids.len(),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What resolving yields.
+
+use std::{collections::BTreeSet, fmt, sync::OnceLock};
+
+use crate::inventory::{EndpointId, Inventory, NodeId};
+use crate::net::{Cidr, Family};
+use crate::policy::{NetworkSet, PolicySet, SelectorId};
+use crate::resolve::applied::Applied;
+
+/// Policies, the cluster, and who is meant by whom.
+#[derive(Debug)]
+pub struct Resolved<'input> {
+    /// The policies.
+    pub policies: &'input PolicySet,
+    /// The cluster.
+    pub inventory: &'input Inventory,
+    selections: Vec<Selection>,
+    /// IPv4 and IPv6, made when asked for.
+    addresses: Vec<[OnceLock<Vec<Cidr>>; 2]>,
+    applied: Applied,
+    on_node: Vec<Vec<EndpointId>>,
+}
+
+/// Who a selector selects.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Endpoints, in order.
+    pub endpoints: Vec<EndpointId>,
+    /// Network sets, in order.
+    pub network_sets: Vec<NetworkSetId>,
+}
+
+/// Position of a network set in [`PolicySet::network_sets`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetworkSetId(u32);
+
+/// Who an id of another policy set selects.
+static NOBODY: Selection = Selection { endpoints: Vec::new(), network_sets: Vec::new() };
+
+impl<'input> Resolved<'input> {
+    pub(super) fn new(policies: &'input PolicySet, inventory: &'input Inventory, selections: Vec<Selection>) -> Self {
+        let addresses = selections.iter().map(|_| Default::default()).collect();
+        let applies: BTreeSet<SelectorId> = policies.policies().map(|(_, policy)| policy.applies_to).collect();
+        let members = applies.into_iter().map(|id| (id, selections.get(id.index()).map_or(&[][..], |selection| &selection.endpoints)));
+        let applied = Applied::of(members, inventory.endpoints.len());
+        Self { policies, inventory, applied, on_node: by_node(inventory), selections, addresses }
+    }
+
+    /// Who a selector of the policies selects.
+    pub fn members(&self, id: SelectorId) -> &Selection {
+        self.selections.get(id.index()).unwrap_or(&NOBODY)
+    }
+
+    /// The selectors that say of some policy whom it applies to, and that select this endpoint; in order. Endpoints with the
+    /// same policies get the same list.
+    pub fn applied_to(&self, endpoint: EndpointId) -> &[SelectorId] {
+        self.applied.to(endpoint)
+    }
+
+    /// The endpoints of a node, in order.
+    pub fn endpoints_on(&self, node: NodeId) -> &[EndpointId] {
+        self.on_node.get(node.index()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The network set of an id of these policies.
+    pub fn network_set(&self, id: NetworkSetId) -> Option<&'input NetworkSet> {
+        self.policies.network_sets.get(id.index())
+    }
+
+    /// The addresses of a family that a selector stands for, as members of a set: endpoints' own and network sets' prefixes,
+    /// in numeric order, each once, and a prefix of length 0 as its two halves, since ipset has no `/0`. Made once.
+    pub fn addresses(&self, id: SelectorId, family: Family) -> &[Cidr] {
+        let made = self.addresses.get(id.index()).map(|[v4, v6]| match family {
+            Family::V4 => v4,
+            Family::V6 => v6,
+        });
+        made.map_or(&[], |made| made.get_or_init(|| self.collect(family, &self.members(id).network_sets, &self.members(id).endpoints)))
+    }
+
+    /// As [`Resolved::addresses`], with the endpoints of one node only. Network sets count everywhere.
+    pub fn local_addresses(&self, id: SelectorId, family: Family, node: NodeId) -> Vec<Cidr> {
+        let Selection { endpoints, network_sets } = self.members(id);
+        self.collect(family, network_sets, &common(endpoints, self.endpoints_on(node)))
+    }
+
+    fn collect(&self, family: Family, network_sets: &[NetworkSetId], endpoints: &[EndpointId]) -> Vec<Cidr> {
+        let sets = network_sets.iter().filter_map(|id| self.network_set(*id));
+        let nets = sets.flat_map(|set| set.nets.iter().copied()).flat_map(without_everything);
+        let own = endpoints.iter().flat_map(|id| self.inventory.endpoint(*id).addresses.iter().copied().map(Cidr::host));
+        let mut members: Vec<Cidr> = nets.chain(own).filter(|member| member.family() == family).collect();
+        members.sort_unstable();
+        members.dedup();
+        members.shrink_to_fit();
+        members
+    }
+}
+
+/// A prefix, or the halves of the one that ipset cannot hold.
+fn without_everything(net: Cidr) -> impl Iterator<Item = Cidr> {
+    let halves = if net.is_everything() { net.halves() } else { None };
+    let whole = if halves.is_none() { Some(net) } else { None };
+    halves.into_iter().flatten().chain(whole)
+}
+
+/// What stands in both of two ordered lists, looking up the fewer in the more.
+fn common(left: &[EndpointId], right: &[EndpointId]) -> Vec<EndpointId> {
+    let (few, many) = if left.len() <= right.len() { (left, right) } else { (right, left) };
+    few.iter().copied().filter(|id| many.binary_search(id).is_ok()).collect()
+}
+
+fn by_node(inventory: &Inventory) -> Vec<Vec<EndpointId>> {
+    let mut on_node: Vec<Vec<EndpointId>> = inventory.nodes.iter().map(|_| Vec::new()).collect();
+    for (id, endpoint) in inventory.endpoints_with_ids() {
+        if let Some(endpoints) = on_node.get_mut(endpoint.node.index()) {
+            endpoints.push(id);
+        }
+    }
+    on_node
+}
+
+impl Selection {
+    /// The members behind numbers that count endpoints first and network sets after them.
+    pub(super) fn of(ids: &[u32], inventory: &Inventory) -> Self {
+        let first_set = inventory.endpoints.len();
+        let (endpoints, sets) = ids.split_at(ids.partition_point(|id| (*id as usize) < first_set));
+        let first_set = u32::try_from(first_set).unwrap_or(u32::MAX);
+        Self {
+            endpoints: endpoints.iter().copied().map(EndpointId::at).collect(),
+            network_sets: sets.iter().map(|id| NetworkSetId(id - first_set)).collect(),
+        }
+    }
+
+    /// Whether nobody is selected.
+    pub fn is_empty(&self) -> bool {
+        self.endpoints.is_empty() && self.network_sets.is_empty()
+    }
+}
+
+impl NetworkSetId {
+    /// Position in [`PolicySet::network_sets`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for Resolved<'_> {
+    /// Every selector with its members, in the order of the selectors' text; then every endpoint with its policies, in the
+    /// order of evaluation.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut selectors: Vec<(String, SelectorId)> = self.policies.selectors.iter().map(|(id, expr)| (expr.to_string(), id)).collect();
+        selectors.sort_unstable();
+        for (text, id) in selectors {
+            writeln!(out, "selector {text}")?;
+            self.write_members(out, self.members(id))?;
+        }
+        self.inventory.endpoints_with_ids().try_for_each(|(id, _)| self.write_policies(out, id))
+    }
+}
+
+impl Resolved<'_> {
+    fn write_members(&self, out: &mut fmt::Formatter<'_>, selection: &Selection) -> fmt::Result {
+        for id in &selection.endpoints {
+            let endpoint = self.inventory.endpoint(*id);
+            writeln!(out, "  pod {endpoint}: {}", listed(endpoint.addresses.iter()))?;
+        }
+        for set in selection.network_sets.iter().filter_map(|id| self.network_set(*id)) {
+            match &set.namespace {
+                Some(namespace) => writeln!(out, "  network set {namespace}/{}: {}", set.name, listed(set.nets.iter()))?,
+                None => writeln!(out, "  global network set {}: {}", set.name, listed(set.nets.iter()))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn write_policies(&self, out: &mut fmt::Formatter<'_>, id: EndpointId) -> fmt::Result {
+        let endpoint = self.inventory.endpoint(id);
+        writeln!(out, "pod {endpoint} on {}", self.inventory.node(endpoint.node).name)?;
+        let applied = self.applied_to(id);
+        let policies = self.policies.policies().filter(|(_, policy)| applied.binary_search(&policy.applies_to).is_ok());
+        for (tier, policy) in policies {
+            writeln!(out, "  {}: {}", tier.name, policy.key)?;
+        }
+        Ok(())
+    }
+}
+
+fn listed(items: impl Iterator<Item = impl fmt::Display>) -> String {
+    let items: Vec<String> = items.map(|item| item.to_string()).collect();
+    if items.is_empty() { "no address".to_owned() } else { items.join(", ") }
+}

@@ -1,0 +1,38 @@
+//! Everything that a selector can select, numbered: endpoints first, then network sets.
+
+use std::collections::BTreeMap;
+
+use crate::inventory::{EndpointId, Inventory};
+use crate::policy::PolicySet;
+use crate::selector::{Labels, Test};
+
+/// Endpoints and network sets with the labels that count.
+pub(super) struct Universe<'input> {
+    pub(super) inventory: &'input Inventory,
+    /// Effective labels of the network sets, in the order of the policy set.
+    pub(super) sets: Vec<BTreeMap<String, String>>,
+    /// Every number.
+    pub(super) ids: Vec<u32>,
+}
+
+impl<'input> Universe<'input> {
+    pub(super) fn of(policies: &PolicySet, inventory: &'input Inventory) -> Self {
+        let labels = policies.network_sets.iter().map(|set| inventory.network_set_labels(set.namespace.as_deref(), &set.labels));
+        let sets: Vec<_> = labels.collect();
+        let size = inventory.endpoints.len() + sets.len();
+        Self { inventory, sets, ids: (0u32..).take(size).collect() }
+    }
+
+    /// Number of the first network set.
+    pub(super) fn first_set(&self) -> usize {
+        self.inventory.endpoints.len()
+    }
+
+    /// Whether a label of one of them passes a test.
+    pub(super) fn passes(&self, id: u32, name: &str, test: &Test) -> bool {
+        match (id as usize).checked_sub(self.first_set()) {
+            Some(set) => test.holds(self.sets.get(set).and_then(|labels| Labels::get(labels, name))),
+            None => test.holds(self.inventory.labels(self.inventory.endpoint(EndpointId::at(id))).get(name)),
+        }
+    }
+}
