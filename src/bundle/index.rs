@@ -83,15 +83,13 @@ impl Counts {
     /// Counts of a program's scripts, in the order they are loaded.
     pub(super) fn of(program: &Program) -> [Counts; 3] {
         let members = program.sets.iter().map(|set| set.members.len()).sum();
-        let table = |table: &Table| Counts::Table {
-            chains: table.chains.len(),
-            rules: table.chains.iter().map(|chain| chain.rules.len()).sum(),
-        };
+        let table =
+            |table: &Table| Counts::Table { chains: table.chains.len(), rules: table.chains.iter().map(|chain| chain.rules.len()).sum() };
         [Counts::Sets { sets: program.sets.len(), members }, table(&program.v4), table(&program.v6)]
     }
 }
 
 /// Bytes in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -27,7 +27,10 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
         let policies = input.policies.policies().count();
         let tiers = input.policies.tiers.len();
         let endpoints = input.inventory.endpoints.len();
-        report.remark(&format!("valid: {policies} policies in {tiers} tiers, {endpoints} endpoints on {} nodes", input.inventory.nodes.len()));
+        report.remark(&format!(
+            "valid: {policies} policies in {tiers} tiers, {endpoints} endpoints on {} nodes",
+            input.inventory.nodes.len()
+        ));
     }
     status
 }

@@ -112,7 +112,9 @@ fn nodes(arguments: &Arguments, inventory: &Inventory, found: &mut Diagnostics) 
         let all: Vec<NodeId> = inventory.nodes_with_ids().map(|(id, _)| id).collect();
         if all.is_empty() && !found.has_errors() {
             let message = "there is no node to render for";
-            found.push(Diagnostic::new(Code::NoNodes, message).help("add the cluster's nodes and pods: `kubectl get nodes,pods -A -o json`"));
+            found.push(
+                Diagnostic::new(Code::NoNodes, message).help("add the cluster's nodes and pods: `kubectl get nodes,pods -A -o json`"),
+            );
         }
         return all;
     }

@@ -18,12 +18,7 @@ pub(super) struct Class<'input> {
 /// The classes of a tier, in the order of their policies. Endpoints without any policy there are in none.
 ///
 /// Cost: a tier's policies, plus for every endpoint of the node the policies that apply to it.
-pub(super) fn of_tier<'input>(
-    tier: &'input Tier,
-    direction: Direction,
-    resolved: &Resolved<'input>,
-    node: NodeId,
-) -> Vec<Class<'input>> {
+pub(super) fn of_tier<'input>(tier: &'input Tier, direction: Direction, resolved: &Resolved<'input>, node: NodeId) -> Vec<Class<'input>> {
     let by_selector = by_selector(tier, direction);
     let mut classes: BTreeMap<Vec<usize>, Vec<EndpointId>> = BTreeMap::new();
     for endpoint in resolved.endpoints_on(node) {

@@ -1,12 +1,12 @@
 //! The chains around the policy: where packets come in, which of them policy decides, and what happens to the others.
 
 use crate::diagnostic::Diagnostics;
+use crate::lower::Lowering;
 use crate::lower::names::{fixed_chain, fixed_set, log_prefix};
 use crate::lower::options::{Encapsulated, EndpointToHost, HookPosition, UnknownEndpoint};
 use crate::lower::program::{Chain, ChainName, Hook, Match, Rule, Sense, SetName, Side, Table, Target};
 use crate::lower::sets::digit;
 use crate::lower::tiers::{self, Tiers, Way};
-use crate::lower::Lowering;
 use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
 use crate::policy::Icmp;
 
@@ -90,7 +90,7 @@ fn rule(matches: Vec<Match>, target: Target, about: &str) -> Rule {
 fn forward(fixed: &Fixed, ranges: &[Cidr]) -> Chain {
     let mut rules = Vec::new();
     for (side, word) in [(Side::Source, "from"), (Side::Destination, "to")] {
-        let about = format!("{word} an address of this node's pod range that no endpoint has");
+        let about = format!("{word} an address in a pod range of this node that no endpoint has");
         let unknown = |range: &Cidr| rule(unknown_matches(fixed, side, *range), Target::Goto(fixed.unknown.clone()), &about);
         rules.extend(ranges.iter().map(unknown));
     }
@@ -124,7 +124,7 @@ fn input(fixed: &Fixed, ranges: &[Cidr], to_host: EndpointToHost, family: Family
             rules.push(rule(vec![from_local()], Target::Drop, "from an endpoint of this node to the node"));
         }
     }
-    let about = "from an address of this node's pod range that no endpoint has";
+    let about = "from an address in a pod range of this node that no endpoint has";
     for range in ranges {
         let matches = std::iter::once(Match::NotLoopback).chain(unknown_matches(fixed, Side::Source, *range)).collect();
         rules.push(rule(matches, Target::Goto(fixed.unknown.clone()), about));
@@ -167,10 +167,7 @@ fn drop_encapsulated() -> [Rule; 2] {
     let port = PortRange::new(VXLAN_PORT, VXLAN_PORT).into_iter().collect();
     let vxlan = vec![Match::Protocol(Sense::Is, Protocol::UDP), Match::Ports(Sense::Is, Side::Destination, port)];
     let ipip = Protocol::from_number(IPIP).map(|protocol| Match::Protocol(Sense::Is, protocol));
-    [
-        rule(vxlan, Target::Drop, "VXLAN of an endpoint"),
-        rule(ipip.into_iter().collect(), Target::Drop, "IPIP of an endpoint"),
-    ]
+    [rule(vxlan, Target::Drop, "VXLAN of an endpoint"), rule(ipip.into_iter().collect(), Target::Drop, "IPIP of an endpoint")]
 }
 
 fn jumps(tiers: &Tiers) -> impl Iterator<Item = Rule> {
@@ -197,11 +194,8 @@ fn to_endpoint(fixed: &Fixed, ingress: &Tiers) -> Chain {
 /// Addresses that an endpoint may get tomorrow: closed until it is known.
 fn unknown(fixed: &Fixed) -> Chain {
     let log = Target::Log(log_prefix("unknown", None));
-    let rules = vec![
-        rule(vec![Match::Rarely], log, "unknown endpoint"),
-        rule(Vec::new(), Target::Drop, "unknown endpoint"),
-    ];
-    Chain { name: fixed.unknown.clone(), about: "of an address in this node's pod range that no endpoint has".to_owned(), rules }
+    let rules = vec![rule(vec![Match::Rarely], log, "unknown endpoint"), rule(Vec::new(), Target::Drop, "unknown endpoint")];
+    Chain { name: fixed.unknown.clone(), about: "of an address in a pod range of this node that no endpoint has".to_owned(), rules }
 }
 
 fn hooks(fixed: Fixed, position: HookPosition) -> Vec<Hook> {

@@ -137,13 +137,7 @@ fn numbers(sense: Sense, side: Side, ranges: &[PortRange], context: &mut Context
 }
 
 /// Ports by name: of the endpoints that the side's positive selector selects, also for an exclusion (reference §6.1).
-fn named(
-    sense: Sense,
-    side: Side,
-    peer: &Peer,
-    (names, protocol): (&[String], Option<Protocol>),
-    context: &mut Context<'_, '_>,
-) -> Match {
+fn named(sense: Sense, side: Side, peer: &Peer, (names, protocol): (&[String], Option<Protocol>), context: &mut Context<'_, '_>) -> Match {
     let wanted = NamedPorts { names, protocol, selected: peer.selected, reach: reach(side, context.direction) };
     Match::Service(sense, side, context.sets.named_ports(&wanted, context.family, (context.names, context.found)))
 }

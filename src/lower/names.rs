@@ -47,11 +47,10 @@ impl Names {
 
     fn name(&mut self, identity: Identity<'_>, longest: usize, found: &mut Diagnostics) -> String {
         let Identity { sort, word, content } = identity;
-        let content = format!("{sort}\n{content}");
         let room = longest.saturating_sub(PREFIX.len() + sort.len() + HASH_LETTERS + 2);
-        let name = format!("{PREFIX}{sort}-{}-{}", slug(word, room), hash(&content));
-        let known = self.given.entry(name.clone()).or_insert_with(|| content.clone());
-        if *known != content {
+        let name = format!("{PREFIX}{sort}-{}-{}", slug(word, room), hash(content));
+        let known = self.given.entry(name.clone()).or_insert_with(|| content.to_owned());
+        if known != content {
             let message = format!("two different things would both be called `{name}` in the kernel: `{known}` and `{content}`");
             found.push(Diagnostic::new(Code::NameCollision, message).help("rename one of the policies or change one of the selectors"));
         }

@@ -53,7 +53,8 @@ impl<'input> Sets<'input> {
     pub(super) fn finish(self, found: &mut Diagnostics) -> Vec<Set> {
         let too_large = |set: &&Set| set.members.len() > limits::SET_ELEMENTS;
         for set in self.sets.values().filter(too_large) {
-            let message = format!("set `{}` ({}) would have {} members, more than {}", set.name, set.about, set.members.len(), limits::SET_ELEMENTS);
+            let message =
+                format!("set `{}` ({}) would have {} members, more than {}", set.name, set.about, set.members.len(), limits::SET_ELEMENTS);
             found.push(Diagnostic::new(Code::SetTooLarge, message).help("select fewer endpoints, or name larger prefixes"));
         }
         self.sets.into_values().collect()
@@ -110,7 +111,12 @@ impl<'input> Sets<'input> {
     }
 
     /// The set of the addresses and ports that endpoints give these names to. The protocol is the rule's, where it has one.
-    pub(super) fn named_ports(&mut self, wanted: &NamedPorts<'_>, family: Family, (names, found): (&mut Names, &mut Diagnostics)) -> SetName {
+    pub(super) fn named_ports(
+        &mut self,
+        wanted: &NamedPorts<'_>,
+        family: Family,
+        (names, found): (&mut Names, &mut Diagnostics),
+    ) -> SetName {
         let whom = match wanted.selected {
             Selected::Anyone => "all()".to_owned(),
             Selected::By(selector) => self.resolved.policies.selectors.get(selector).to_string(),
@@ -164,12 +170,14 @@ fn addresses(family: Family, nets: &[Cidr]) -> Members {
 
 /// Members for "in one of `nets` and in none of `except`". The longest prefix decides in the kernel, so that a prefix inside
 /// an exception must go, and an exception outside all prefixes may. `/0` is two halves, which is all such a set can hold.
-fn with_exceptions(nets: &[Cidr], except: &[Cidr]) -> Vec<Member> {
+pub(super) fn with_exceptions(nets: &[Cidr], except: &[Cidr]) -> Vec<Member> {
+    let halved = |nets: &[Cidr]| nets.iter().copied().flat_map(without_whole_family).collect::<Vec<Cidr>>();
+    let (nets, except) = (halved(nets), halved(except));
     let excepted = |net: &Cidr| except.iter().any(|exception| exception.contains(*net));
-    let kept: Vec<Cidr> = nets.iter().copied().filter(|net| !excepted(net)).collect();
+    let kept: Vec<Cidr> = nets.into_iter().filter(|net| !excepted(net)).collect();
     let needed = except.iter().copied().filter(|exception| kept.iter().any(|net| net.contains(*exception)));
     let exceptions = needed.map(|net| Member { net, sense: Sense::IsNot });
-    let mut members: Vec<Member> = kept.iter().copied().flat_map(without_whole_family).map(Member::of).chain(exceptions).collect();
+    let mut members: Vec<Member> = kept.iter().copied().map(Member::of).chain(exceptions).collect();
     members.sort_unstable();
     members.dedup();
     members

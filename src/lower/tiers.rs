@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 
 use crate::diagnostic::Diagnostics;
 use crate::inventory::EndpointId;
+use crate::lower::Lowering;
 use crate::lower::classes::{self, Class};
 use crate::lower::matches::{self, Context};
 use crate::lower::names::{self, Identity};
 use crate::lower::program::{Chain, ChainName, Match, Member, Members, Rule, Sense, SetName, Side, Target};
 use crate::lower::sets::digit;
-use crate::lower::Lowering;
 use crate::net::{Cidr, Direction, Family};
 use crate::policy::{self, Action, DefaultAction, Policy, Tier};
 
@@ -83,13 +83,7 @@ fn tier_name(lowering: &mut Lowering<'_, '_>, tier: &Tier, way: &Way<'_>, found:
 }
 
 /// The chain of a class, and the rule that sends its endpoints there.
-fn class_chain(
-    lowering: &mut Lowering<'_, '_>,
-    tier: &Tier,
-    class: &Class<'_>,
-    way: &Way<'_>,
-    found: &mut Diagnostics,
-) -> (Rule, Chain) {
+fn class_chain(lowering: &mut Lowering<'_, '_>, tier: &Tier, class: &Class<'_>, way: &Way<'_>, found: &mut Diagnostics) -> (Rule, Chain) {
     let keys: Vec<String> = class.policies.iter().map(|policy| policy.key.to_string()).collect();
     let list = keys.join(", ");
     let word = class.policies.first().map_or("", |policy| policy.key.name.as_str());
@@ -167,13 +161,8 @@ fn policy_chain(lowering: &mut Lowering<'_, '_>, policy: &Policy, way: &Way<'_>,
 fn policy_rules(lowering: &mut Lowering<'_, '_>, policy: &Policy, way: &Way<'_>, found: &mut Diagnostics) -> Vec<Rule> {
     let mut rules = Vec::new();
     for rule in policy.rules(way.direction).unwrap_or_default() {
-        let mut context = Context {
-            sets: &mut lowering.sets,
-            names: &mut lowering.names,
-            found,
-            family: way.family,
-            direction: way.direction,
-        };
+        let mut context =
+            Context { sets: &mut lowering.sets, names: &mut lowering.names, found, family: way.family, direction: way.direction };
         let about = format!("{} {} rule {}", policy.key, way.direction, rule.number);
         for mut matches in matches::of_rule(rule, &mut context) {
             if rule.action == Action::Log {

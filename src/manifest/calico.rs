@@ -8,8 +8,7 @@ use crate::manifest::{
 use crate::net::{Direction, Family, Protocol};
 use crate::text::{Spanned, Text};
 
-const ACTIONS: [(&str, Action); 4] =
-    [("Allow", Action::Allow), ("Deny", Action::Deny), ("Log", Action::Log), ("Pass", Action::Pass)];
+const ACTIONS: [(&str, Action); 4] = [("Allow", Action::Allow), ("Deny", Action::Deny), ("Log", Action::Log), ("Pass", Action::Pass)];
 
 const DEFAULT_ACTIONS: [(&str, DefaultAction); 2] = [("Deny", DefaultAction::Deny), ("Pass", DefaultAction::Pass)];
 
@@ -74,7 +73,17 @@ fn rule(node: &Node, found: &mut Diagnostics) -> Option<Rule> {
     fields.refuse(&["http"], found);
     rule_metadata(&mut fields, found);
     fields.finish(found);
-    Some(Rule { span: node.span, action: action?.value, ip_version, protocol, not_protocol, icmp: icmp_match, not_icmp, source, destination })
+    Some(Rule {
+        span: node.span,
+        action: action?.value,
+        ip_version,
+        protocol,
+        not_protocol,
+        icmp: icmp_match,
+        not_icmp,
+        source,
+        destination,
+    })
 }
 
 /// `metadata.annotations` of a rule are remarks for people.

@@ -53,10 +53,9 @@ fn peer(node: &Node, found: &mut Diagnostics) -> Option<KubernetesPeer> {
     fields.finish(found);
     match (block, pods.or(namespaces)) {
         (Some(block), None) => ip_block(block, found),
-        (None, Some(_)) => Some(KubernetesPeer::Pods {
-            pods: optional_selector(pods, found)?,
-            namespaces: optional_selector(namespaces, found)?,
-        }),
+        (None, Some(_)) => {
+            Some(KubernetesPeer::Pods { pods: optional_selector(pods, found)?, namespaces: optional_selector(namespaces, found)? })
+        }
         (Some(_), Some(_)) => {
             found.push(Diagnostic::at(Code::ConflictingFields, node.span, "`ipBlock` excludes `podSelector` and `namespaceSelector`"));
             None

@@ -12,8 +12,8 @@ mod metadata;
 mod model;
 
 pub use model::{
-    Action, DefaultAction, Entity, Icmp, KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest, Metadata, NetworkSet, Operator,
-    Policy, Port, Requirement, Rule, ServiceAccounts, Tier, WrittenProtocol,
+    Action, DefaultAction, Entity, Icmp, KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest,
+    Metadata, NetworkSet, Operator, Policy, Port, Requirement, Rule, ServiceAccounts, Tier, WrittenProtocol,
 };
 
 use std::collections::BTreeMap;
@@ -48,7 +48,9 @@ impl Reader {
         }
         let manifest = &mut self.manifest;
         match object.kind {
-            Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => manifest.policies.extend(calico::policy(&tree, metadata, object.kind, found)),
+            Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => {
+                manifest.policies.extend(calico::policy(&tree, metadata, object.kind, found))
+            }
             Kind::Tier => manifest.tiers.extend(calico::tier(&tree, metadata, found)),
             Kind::NetworkSet | Kind::GlobalNetworkSet => manifest.network_sets.extend(calico::network_set(&tree, metadata, found)),
             Kind::KubernetesNetworkPolicy => manifest.kubernetes_policies.extend(kubernetes::policy(&tree, metadata, found)),

@@ -67,13 +67,7 @@ fn directions(written: &manifest::Policy, found: &mut Diagnostics) -> Vec<Direct
 }
 
 /// One checked rule. `namespace` is the policy's, none for a global policy.
-fn rule(
-    number: usize,
-    written: &manifest::Rule,
-    namespace: Option<&str>,
-    selectors: &mut Selectors,
-    found: &mut Diagnostics,
-) -> Rule {
+fn rule(number: usize, written: &manifest::Rule, namespace: Option<&str>, selectors: &mut Selectors, found: &mut Diagnostics) -> Rule {
     let protocol = protocol(written, found);
     check_ports(written, protocol, found);
     let source = peer(&written.source, namespace, selectors, found);
@@ -126,7 +120,11 @@ fn protocol(written: &manifest::Rule, found: &mut Diagnostics) -> ProtocolMatch 
         (None, Some(excluded)) => ProtocolMatch::IsNot(excluded),
         (Some(protocol), Some(excluded)) if protocol == excluded => {
             let place = written.not_protocol.map_or(written.span, |written| written.span);
-            found.push(Diagnostic::at(Code::ConflictingFields, place, "`protocol` and `notProtocol` are the same, so that the rule could never match"));
+            found.push(Diagnostic::at(
+                Code::ConflictingFields,
+                place,
+                "`protocol` and `notProtocol` are the same, so that the rule could never match",
+            ));
             ProtocolMatch::Is(protocol)
         }
         (Some(protocol), _) => ProtocolMatch::Is(protocol),
@@ -144,7 +142,8 @@ fn check_ports(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Di
         let numeric = port.text.starts_with(|first: char| first.is_ascii_digit());
         if numeric || !may_name {
             let message = "ports need a protocol that has them";
-            found.push(Diagnostic::at(Code::PortsNeedProtocol, port.span, message).help("add `protocol: TCP`, `UDP` or `SCTP` to the rule"));
+            found
+                .push(Diagnostic::at(Code::PortsNeedProtocol, port.span, message).help("add `protocol: TCP`, `UDP` or `SCTP` to the rule"));
         }
     }
 }

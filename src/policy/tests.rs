@@ -81,7 +81,11 @@ fn rule_peers_are_scoped_as_calico_scopes_them() {
         ("ns", "serviceAccounts: {selector: r == 'x'}, selector: has(a)", format!(r#"({ns} && pcsa.r == "x" && has(a))"#)),
     ];
     for (namespace, source, expected) in cases {
-        assert_eq!(rule(namespace, &format!("action: Allow, source: {{{source}}}")), format!("allow from {{{expected}}} to anyone"), "{source}");
+        assert_eq!(
+            rule(namespace, &format!("action: Allow, source: {{{source}}}")),
+            format!("allow from {{{expected}}} to anyone"),
+            "{source}"
+        );
     }
     assert_eq!(rule("ns", "action: Allow, source: {nets: [10.0.0.0/8]}"), "allow IPv4 from {in 10.0.0.0/8} to anyone");
     assert_eq!(rule("ns", "action: Allow, source: {serviceAccounts: {}}"), "allow from anyone to anyone");

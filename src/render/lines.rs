@@ -2,9 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::lower::{
-    Chain, HookPosition, Match, Member, Members, Rule, Sense, Service, Set, Side, Table, Target,
-};
+use crate::lower::{Chain, HookPosition, Match, Member, Members, Rule, Sense, Service, Set, Side, Table, Target};
 use crate::net::{Family, PortRange};
 use crate::policy::Icmp;
 use crate::render::comment::{comment_line, rule_comment};

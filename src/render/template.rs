@@ -64,7 +64,9 @@ impl Templates {
         registry.register_escape_fn(no_escape);
         if let Some((name, _)) = replaced.iter().find(|(name, _)| TEMPLATES.iter().all(|template| template.file != name)) {
             let known = TEMPLATES.map(|template| format!("`{}`", template.file)).join(" and ");
-            return Err(Diagnostic::new(Code::InvalidTemplate, format!("there is no template `{name}`")).help(format!("templates are {known}")));
+            return Err(
+                Diagnostic::new(Code::InvalidTemplate, format!("there is no template `{name}`")).help(format!("templates are {known}"))
+            );
         }
         for template in TEMPLATES {
             let own = replaced.iter().find(|(name, _)| name == template.file).map(|(_, text)| text.as_str());
