@@ -38,30 +38,48 @@ pub(super) fn elements<'text>(input: Input<'text>, text: &'text str) -> Result<V
 
 /// The tree of a value.
 pub(super) fn tree(input: Input<'_>, text: &str, found: &mut Diagnostics) -> Option<Node> {
-    node(input, text, 0, found).map_err(|problem| found.push(problem)).ok()
+    if let Some(offset) = first_too_deep(text) {
+        found.push(too_deep(input.letter(input.place(text).start + offset)));
+        return None;
+    }
+    node(input, text, found).map_err(|problem| found.push(problem)).ok()
 }
 
-fn node(input: Input<'_>, text: &str, depth: usize, found: &mut Diagnostics) -> Result<Node, Diagnostic> {
-    let span = input.span(text);
+/// The first bracket that opens more levels than are read. Looked for first, since every level reads its text once more.
+fn first_too_deep(text: &str) -> Option<usize> {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    text.bytes().position(|byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => depth += 1,
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > DEEPEST
+    })
+}
+
+fn node(input: Input<'_>, text: &str, found: &mut Diagnostics) -> Result<Node, Diagnostic> {
     let value = match text.as_bytes().first() {
-        Some(b'{' | b'[') if depth == DEEPEST => return Err(too_deep(input.letter(span.range().start))),
-        Some(b'{') => Value::Map(pairs(input, text, depth, found)?.finish(found)),
-        Some(b'[') => Value::List(items(input, text, depth, found)?),
+        Some(b'{') => Value::Map(pairs(input, text, found)?.finish(found)),
+        Some(b'[') => Value::List(items(input, text, found)?),
         _ => Value::Scalar(scalar(input, text)?),
     };
-    Ok(Node { span, value })
+    Ok(Node { span: input.span(text), value })
 }
 
-fn pairs(input: Input<'_>, text: &str, depth: usize, found: &mut Diagnostics) -> Result<Pairs, Diagnostic> {
+fn pairs(input: Input<'_>, text: &str, found: &mut Diagnostics) -> Result<Pairs, Diagnostic> {
     let mut pairs = Pairs::default();
     for Member { key, value } in members(input, text)? {
-        pairs.push(string(input, key)?, node(input, value, depth + 1, found)?);
+        pairs.push(string(input, key)?, node(input, value, found)?);
     }
     Ok(pairs)
 }
 
-fn items(input: Input<'_>, text: &str, depth: usize, found: &mut Diagnostics) -> Result<Vec<Node>, Diagnostic> {
-    elements(input, text)?.into_iter().map(|element| node(input, element, depth + 1, found)).collect()
+fn items(input: Input<'_>, text: &str, found: &mut Diagnostics) -> Result<Vec<Node>, Diagnostic> {
+    elements(input, text)?.into_iter().map(|element| node(input, element, found)).collect()
 }
 
 fn scalar(input: Input<'_>, text: &str) -> Result<Scalar, Diagnostic> {

@@ -5,7 +5,8 @@ use serde_json::{Map, Value as Json};
 
 use super::{Sample, one, read};
 use crate::diagnostic::{Code, Diagnostics, print};
-use crate::document::{Node, Scalar, Value, for_each};
+use crate::document::input::Input;
+use crate::document::{Node, Scalar, Value, for_each, yaml};
 
 /// A tree without places.
 fn bare(node: &Node) -> Json {
@@ -133,6 +134,81 @@ const SNIPPETS: &[&str] = &[
     "1e999",
 ];
 
+/// Parts of YAML that mean something together.
+const TOKENS: &[&str] = &[
+    "a",
+    "b:",
+    "c: ",
+    ": ",
+    "- ",
+    "-",
+    "\n",
+    "\n  ",
+    "\n    ",
+    "\n ",
+    "\n\n",
+    "\r\n",
+    "\t",
+    " ",
+    "'",
+    "\"",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ", ",
+    "#",
+    " #",
+    "|",
+    ">",
+    "|-",
+    ">+",
+    "80",
+    "true",
+    "? ",
+    "x y",
+    "\\n",
+    "\\",
+    "!!str ",
+    "é",
+    "&x ",
+    "*x",
+    "http://a:1",
+    "a:b",
+    "::",
+    "-1",
+    "'q'",
+    "\"d\"",
+    "%",
+    "@",
+    "`",
+    "k: v",
+    "...",
+];
+
+/// Whether a tree is what libyaml, of which go-yaml is a translation, makes of the same text.
+fn agrees(node: &Node, other: &serde_yaml::Value) -> bool {
+    use serde_yaml::Value as Other;
+    match (&node.value, other) {
+        (Value::Scalar(Scalar::Ambiguous(_)), _) | (Value::Scalar(Scalar::Null), Other::Null) => true,
+        (Value::Scalar(Scalar::Bool(value)), Other::Bool(other)) => value == other,
+        (Value::Scalar(Scalar::Number(number)), Other::Number(other)) => number.parse::<f64>().ok() == other.as_f64(),
+        (Value::Scalar(Scalar::Text(text)), Other::String(other)) => text.value == *other,
+        (Value::List(items), Other::Sequence(others)) => {
+            items.len() == others.len() && items.iter().zip(others).all(|(item, other)| agrees(item, other))
+        }
+        (Value::Map(entries), Other::Mapping(others)) => {
+            let named = |name: &str| {
+                others.iter().find(|(key, _)| key.as_str() == Some(name) || serde_yaml::to_string(key).unwrap().trim() == name)
+            };
+            entries.len() == others.len()
+                && entries.iter().all(|entry| named(&entry.key.value).is_some_and(|(_, other)| agrees(&entry.value, other)))
+        }
+        _ => false,
+    }
+}
+
 fn check_nothing_panics(text: &str) {
     for name in ["a.yaml", "a.json"] {
         let files = one(name, text);
@@ -193,6 +269,18 @@ proptest! {
         let text = format!(r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "web"}}, "spec": {{"{}": {value}}}}}"#, names[field]);
         if !value.contains("\"c\"") {
             prop_assert_eq!(decoded("a.json", &text), decoded("a.yaml", &format!("--- {text}")));
+        }
+    }
+
+    #[test]
+    fn what_libyaml_reads_too_it_reads_the_same(tokens in prop::collection::vec(prop::sample::select(TOKENS), 1..14)) {
+        let text = format!("k: {}\n", tokens.concat());
+        let files = one("a.yaml", &text);
+        let input = Input { file: files.iter().next().unwrap().0, text: &text };
+        let mut found = Diagnostics::default();
+        let documents = yaml::read(input, &text, &mut found);
+        if let (false, [document], Ok(other)) = (found.has_errors(), documents.as_slice(), serde_yaml::from_str(&text)) {
+            prop_assert!(agrees(&document.root, &other), "{:?}\n{:?}\n{:?}", text, document.root, other);
         }
     }
 
