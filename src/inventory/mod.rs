@@ -4,7 +4,8 @@
 //! selectors see. Names, labels, addresses and ports are checked here, once. Absent: policy, selectors, and pods that nobody
 //! can send a packet to (finished, host-networked, unscheduled, without an address).
 //!
-//! Cost: linear in the objects, plus sorting. Every distinct string is in memory once; one pod takes some 300 bytes.
+//! Cost: linear in the objects, plus sorting. Every distinct string is in memory once; a pod with two addresses and eight
+//! labels takes some 850 bytes, names and label values of its own included.
 
 mod builder;
 mod check;
