@@ -1,3 +1,7 @@
 //! All integration tests, in one binary.
 
+mod enforced;
+mod golden;
 mod kernel;
+mod layers;
+mod palisade;

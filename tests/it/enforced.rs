@@ -1,0 +1,193 @@
+//! The kernel does what the policies say: the examples and the golden bundles, in real kernels, on both builds of iptables.
+#![expect(clippy::disallowed_methods, reason = "tests read files")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+
+use palisade::diagnostic::Diagnostics;
+use palisade::inventory::Inventory;
+use palisade::text::Files;
+
+use crate::golden;
+use crate::kernel::{self, Build, Cluster, Host, Node, Probe, Question, Scripts};
+use crate::palisade::{files_below, root, run};
+
+const BUILDS: [Build; 2] = [Build::Legacy, Build::Nft];
+
+#[test]
+fn the_three_policies_of_the_request_hold() {
+    Example::load("examples/service-accounts").check();
+}
+
+#[test]
+fn the_online_boutique_holds() {
+    Example::load("examples/online-boutique").check();
+}
+
+#[test]
+fn stock_tools_take_every_golden_bundle() {
+    if kernel::skipped() {
+        return;
+    }
+    for case in golden::cases() {
+        for scripts in node_names(&case.join("bundle")).iter().map(|node| scripts(&case.join("bundle"), node)) {
+            for build in BUILDS {
+                let taken = kernel::restores(&scripts, build);
+                assert!(taken.is_ok(), "{} {build:?}: {}", case.display(), taken.unwrap_err());
+            }
+        }
+    }
+}
+
+/// Names of the nodes of a bundle.
+fn node_names(bundle: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(bundle.join("nodes")) else { return Vec::new() };
+    entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name")).collect()
+}
+
+fn scripts(bundle: &Path, node: &str) -> Scripts {
+    let read = |name: &str| fs::read_to_string(bundle.join("nodes").join(node).join(name)).expect("a script");
+    Scripts { sets: read("sets.ipset"), v4: read("filter.v4.rules"), v6: read("filter.v6.rules") }
+}
+
+/// An example: its cluster with the scripts that palisade renders, and everything that can be asked with its answer.
+struct Example {
+    cluster: Cluster,
+    questions: Vec<(Question, bool)>,
+}
+
+impl Example {
+    fn load(folder: &str) -> Self {
+        let expected = Expected::read(&fs::read_to_string(root().join(folder).join("expected.txt")).expect("expected.txt"));
+        let bundle = tempfile::tempdir().expect("a directory");
+        let place = bundle.path().join("bundle");
+        let words = ["render".to_owned(), folder.to_owned(), "--out".to_owned(), place.display().to_string()];
+        let outcome = run(&root(), &words);
+        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+        let cluster = cluster(&inventory(&root().join(folder)), &node_addresses(&root().join(folder)), &expected, &place);
+        let questions = expected.questions(&cluster);
+        Self { cluster, questions }
+    }
+
+    fn check(&self) {
+        let allowed = self.questions.iter().filter(|(_, allowed)| *allowed).count();
+        assert!(allowed > 100 && allowed < self.questions.len(), "{allowed} of {} allowed", self.questions.len());
+        BUILDS.iter().for_each(|build| kernel::check(&self.cluster, *build, &self.questions));
+    }
+}
+
+/// What `expected.txt` says.
+struct Expected {
+    allowed: Vec<(String, String, String)>,
+    outside: Vec<Host>,
+    probes: Vec<(String, Probe)>,
+}
+
+impl Expected {
+    fn read(text: &str) -> Self {
+        let mut expected = Self { allowed: Vec::new(), outside: Vec::new(), probes: vec![("ICMP/echo".to_owned(), Probe::Icmp)] };
+        for line in text.lines() {
+            match line.strip_prefix('#') {
+                Some(remark) => expected.heading(remark.trim()),
+                None => expected.allowed.extend(connection(line)),
+            }
+        }
+        expected
+    }
+
+    /// Lines of the heading that say which ports are asked and who is outside.
+    fn heading(&mut self, remark: &str) {
+        if let Some((name, addresses)) = remark.split_once(" is ").filter(|(name, _)| name.starts_with("outside/")) {
+            let addresses = addresses.split(" and ").map(|address| address.parse().expect("an address")).collect();
+            self.outside.push(Host { name: name.to_owned(), addresses });
+        }
+        for part in remark.split("; ").filter(|part| remark.ends_with("ICMP echo") && !part.starts_with("ICMP")) {
+            let (protocol, ports) = part.split_once(' ').expect("a protocol and its ports");
+            self.probes.extend(ports.split(", ").map(|port| probe(protocol, port)));
+        }
+    }
+
+    /// Every pair with a pod at one end, by every probe, in both families.
+    fn questions(&self, cluster: &Cluster) -> Vec<(Question, bool)> {
+        let ends = ends(cluster);
+        let pods: Vec<&str> = cluster.nodes.iter().flat_map(|node| node.pods.iter().map(|pod| pod.name.as_str())).collect();
+        let mut questions = Vec::new();
+        for (from, _) in &ends {
+            for (to, addresses) in ends.iter().filter(|(to, _)| to != from) {
+                if !pods.contains(&from.as_str()) && !pods.contains(&to.as_str()) {
+                    continue;
+                }
+                for (word, probe) in &self.probes {
+                    let allowed = self.allowed.iter().any(|known| (&known.0, &known.1, &known.2) == (from, to, word));
+                    let question = |to: &IpAddr| Question { from: from.clone(), to: *to, probe: *probe, source_port: None };
+                    questions.extend(addresses.iter().map(|to| (question(to), allowed)));
+                }
+            }
+        }
+        questions
+    }
+}
+
+fn connection(line: &str) -> Option<(String, String, String)> {
+    let (from, rest) = line.split_once(" -> ")?;
+    let (to, what) = rest.split_once(" : ")?;
+    Some((from.to_owned(), to.to_owned(), what.to_owned()))
+}
+
+fn probe(protocol: &str, port: &str) -> (String, Probe) {
+    let number = port.parse().expect("a port");
+    let probe = match protocol {
+        "TCP" => Probe::Tcp(number),
+        "UDP" => Probe::Udp(number),
+        other => unreachable!("{other}"),
+    };
+    (format!("{protocol}/{port}"), probe)
+}
+
+/// Everyone who can ask or be asked, with addresses.
+fn ends(cluster: &Cluster) -> Vec<(String, Vec<IpAddr>)> {
+    let pods = cluster.nodes.iter().flat_map(|node| &node.pods).chain(&cluster.outside);
+    let hosts = pods.map(|host| (host.name.clone(), host.addresses.clone()));
+    hosts.chain(cluster.nodes.iter().map(|node| (node.name.clone(), node.addresses.clone()))).collect()
+}
+
+/// The inventory as palisade reads it.
+fn inventory(folder: &Path) -> Inventory {
+    let mut files = Files::default();
+    for (name, text) in files_below(folder).into_iter().filter(|(name, _)| name.ends_with(".yaml")) {
+        files.add(name, text).expect("a small file");
+    }
+    palisade::read(&files, &mut Diagnostics::default()).inventory
+}
+
+/// The nodes' own addresses, which palisade does not read.
+fn node_addresses(folder: &Path) -> BTreeMap<String, Vec<IpAddr>> {
+    let text = fs::read_to_string(folder.join("cluster.yaml")).expect("cluster.yaml");
+    let nodes = text.split("\n---").filter(|document| document.lines().any(|line| line == "kind: Node"));
+    nodes
+        .map(|node| (after(node, "name:").remove(0), after(node, "address:").iter().filter_map(|word| word.parse().ok()).collect()))
+        .collect()
+}
+
+/// The words after each `key`, braces, quotes and commas left out.
+fn after(text: &str, key: &str) -> Vec<String> {
+    let word =
+        |rest: &str| rest.trim_start().chars().take_while(|letter| !" ,}\n".contains(*letter)).filter(|letter| *letter != '"').collect();
+    text.split(key).skip(1).map(word).collect()
+}
+
+fn cluster(inventory: &Inventory, addresses: &BTreeMap<String, Vec<IpAddr>>, expected: &Expected, bundle: &Path) -> Cluster {
+    let pods = |id| {
+        let here = inventory.endpoints.iter().filter(move |endpoint| endpoint.node == id);
+        here.map(|endpoint| Host { name: format!("{}/{}", endpoint.namespace, endpoint.name), addresses: endpoint.addresses.to_vec() })
+    };
+    let nodes = inventory.nodes_with_ids().map(|(id, node)| Node {
+        name: format!("node/{}", node.name),
+        addresses: addresses.get(&*node.name).cloned().unwrap_or_default(),
+        pods: pods(id).collect(),
+        scripts: scripts(bundle, &node.name),
+    });
+    Cluster { nodes: nodes.collect(), outside: expected.outside.clone() }
+}

@@ -1,0 +1,184 @@
+//! Golden cases: every folder of `golden/` is an input and what it gives. See `golden/README.md`.
+//!
+//! `UPDATE_GOLDEN=1` writes what is given now.
+#![expect(clippy::disallowed_methods, reason = "tests read and write files")]
+#![expect(clippy::panic, reason = "this is how a test fails")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use palisade::diagnostic::Code;
+
+use crate::palisade::{files_below, root, run, run_with_input};
+
+/// Files of a case that are no input.
+const ABOUT: &str = "about.md";
+const ARGUMENTS: &str = "arguments";
+const ERRORS: &str = "errors.txt";
+const NOTES: &str = "notes.txt";
+const BUNDLE: &str = "bundle";
+
+/// Codes that no input file can bring about, and where they are tested.
+const ELSEWHERE: [(Code, &str); 11] = [
+    (Code::Unreadable, "tests/it/bad_input.rs"),
+    (Code::NotUtf8, "tests/it/bad_input.rs"),
+    (Code::TooLarge, "tests/it/bad_input.rs"),
+    (Code::Unwritable, "tests/it/bad_input.rs"),
+    (Code::NotABundle, "tests/it/bad_input.rs"),
+    (Code::InvalidConfig, "tests/it/bad_input.rs"),
+    (Code::InvalidTemplate, "tests/it/bad_input.rs"),
+    (Code::NameCollision, "src/lower/tests.rs: takes 2^25 names to happen"),
+    (Code::SetTooLarge, "tests/it/bad_input.rs"),
+    (Code::AliasExpansion, "tests/it/bad_input.rs"),
+    (Code::NestingTooDeep, "tests/it/bad_input.rs"),
+];
+
+/// All cases, in the order of their names.
+pub(crate) fn cases() -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join("golden")).expect("golden/");
+    let mut cases: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir()).collect();
+    cases.sort_unstable();
+    assert!(cases.len() > 30, "golden cases are missing");
+    cases
+}
+
+/// The input files of a case, in the order of their names.
+fn inputs(case: &Path) -> Vec<String> {
+    let entries = fs::read_dir(case).expect("a case").map(|entry| entry.expect("an entry"));
+    let names = entries.filter(|entry| entry.path().is_file()).map(|entry| entry.file_name().into_string().expect("a name"));
+    let mut inputs: Vec<String> = names.filter(|name| ![ABOUT, ARGUMENTS, ERRORS, NOTES].contains(&name.as_str())).collect();
+    inputs.sort_unstable();
+    inputs
+}
+
+/// What a case is to give, or gives: files by path in the case.
+type Outputs = BTreeMap<String, String>;
+
+fn expected(case: &Path) -> Outputs {
+    files_below(case).into_iter().filter(|(path, _)| path == ERRORS || path == NOTES || path.starts_with(BUNDLE)).collect()
+}
+
+/// Renders `paths` in a case and gives what comes out.
+fn render(case: &Path, paths: &[String], input: &str) -> Outputs {
+    let place = tempfile::tempdir().expect("a directory");
+    let bundle = place.path().join("bundle");
+    let mut words = vec!["render".to_owned(), "--out".to_owned(), bundle.display().to_string()];
+    let own = fs::read_to_string(case.join(ARGUMENTS)).unwrap_or_default();
+    words.extend(own.split_whitespace().map(str::to_owned));
+    words.extend(paths.iter().cloned());
+    let outcome = run_with_input(case, &words, input.as_bytes());
+    let mut outputs: Outputs = files_below(&bundle).into_iter().map(|(path, text)| (format!("{BUNDLE}/{path}"), text)).collect();
+    let name = match outcome.status {
+        0 => NOTES,
+        2 => ERRORS,
+        other => panic!("{}: exit status {other}\n{}", case.display(), outcome.stderr),
+    };
+    assert_eq!(outcome.status == 2, outputs.is_empty(), "{}: a refused input must write nothing, any other a bundle", case.display());
+    if !outcome.stderr.is_empty() {
+        outputs.insert(name.to_owned(), outcome.stderr);
+    }
+    outputs
+}
+
+/// Writes what came out in place of what was expected.
+fn update(case: &Path, outputs: &Outputs) {
+    for path in expected(case).into_keys() {
+        fs::remove_file(case.join(path)).expect("removed");
+    }
+    let _ = fs::remove_dir_all(case.join(BUNDLE));
+    for (path, text) in outputs {
+        let target = case.join(path);
+        fs::create_dir_all(target.parent().expect("a parent")).expect("a directory");
+        fs::write(target, text).expect("written");
+    }
+}
+
+#[test]
+fn every_case_gives_what_it_should() {
+    let wants_update = env::var_os("UPDATE_GOLDEN").is_some_and(|value| !value.is_empty());
+    let mut wrong = Vec::new();
+    for case in cases() {
+        assert!(case.join(ABOUT).is_file(), "{}: what is the idea? write {ABOUT}", case.display());
+        let outputs = render(&case, &inputs(&case), "");
+        match wants_update {
+            true => update(&case, &outputs),
+            false => wrong.extend(differences(&case, &expected(&case), &outputs)),
+        }
+    }
+    assert!(wrong.is_empty(), "{}\nUPDATE_GOLDEN=1 accepts this", wrong.join("\n"));
+}
+
+/// Files that are missing, too many, or different.
+fn differences(case: &Path, expected: &Outputs, found: &Outputs) -> Vec<String> {
+    let paths: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
+    let differ = paths.into_iter().filter(|path| expected.get(*path) != found.get(*path));
+    differ.map(|path| difference(&case.join(path), expected.get(path), found.get(path))).collect()
+}
+
+fn difference(path: &Path, expected: Option<&String>, found: Option<&String>) -> String {
+    match (expected, found) {
+        (Some(expected), Some(found)) => {
+            let diff = similar::TextDiff::from_lines(expected.as_str(), found.as_str());
+            format!("{}:\n{}", path.display(), diff.unified_diff().context_radius(2))
+        }
+        (Some(_), None) => format!("{}: expected, and not given", path.display()),
+        (None, _) => format!("{}: given, and not expected:\n{}", path.display(), found.map_or("", |found| found)),
+    }
+}
+
+#[test]
+fn the_order_of_files_and_objects_changes_no_byte() {
+    for case in cases().into_iter().filter(|case| case.join(BUNDLE).is_dir()) {
+        let expected: Outputs = expected(&case).into_iter().filter(|(path, _)| path.starts_with(BUNDLE)).collect();
+        let backwards: Vec<String> = inputs(&case).into_iter().rev().collect();
+        for outputs in [render(&case, &backwards, ""), render(&case, &["-".to_owned()], &shuffled(&case))] {
+            let bundle: Outputs = outputs.into_iter().filter(|(path, _)| path.starts_with(BUNDLE)).collect();
+            assert_eq!(differences(&case, &expected, &bundle).join("\n"), "");
+        }
+    }
+}
+
+/// All objects of a case's input as one stream, last first. Cases with JSON or lists have one file, which stays whole.
+fn shuffled(case: &Path) -> String {
+    let texts: Vec<String> = inputs(case).iter().map(|name| fs::read_to_string(case.join(name)).expect("a text")).collect();
+    let json = texts.iter().any(|text| text.starts_with(['{', '[']));
+    let documents: Vec<String> = texts.iter().flat_map(|text| documents(text)).collect();
+    match json {
+        true => texts.concat(),
+        false => documents.iter().rev().map(|document| format!("---\n{document}")).collect(),
+    }
+}
+
+fn documents(text: &str) -> Vec<String> {
+    let mut documents = vec![String::new()];
+    for line in text.lines() {
+        match line.starts_with("---") {
+            true => documents.push(String::new()),
+            false => documents.iter_mut().last().expect("one").extend([line, "\n"]),
+        }
+    }
+    documents
+}
+
+#[test]
+fn a_bundle_on_disk_is_in_sync_with_its_input() {
+    for case in cases().into_iter().filter(|case| case.join(BUNDLE).is_dir()) {
+        let mut words = vec!["render".to_owned(), "--check".to_owned(), "--out".to_owned(), BUNDLE.to_owned()];
+        let own = fs::read_to_string(case.join(ARGUMENTS)).unwrap_or_default();
+        words.extend(own.split_whitespace().map(str::to_owned));
+        words.extend(inputs(&case));
+        let outcome = run(&case, &words);
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (0, ""), "{}", case.display());
+    }
+}
+
+#[test]
+fn every_code_has_a_case() {
+    let texts: Vec<String> = cases().iter().flat_map(|case| expected(case)).map(|(_, text)| text).collect();
+    let shown = |code: Code| texts.iter().any(|text| text.contains(&format!("[{}]: ", code.name())));
+    let elsewhere = |code: Code| ELSEWHERE.iter().any(|row| row.0 == code);
+    let missing: Vec<&str> = Code::ALL.iter().filter(|code| !shown(**code) && !elsewhere(**code)).map(|code| code.name()).collect();
+    assert!(missing.is_empty(), "no golden case shows {missing:?}");
+}

@@ -1,0 +1,46 @@
+//! Data flows one way: a room names only rooms declared above it in `src/lib.rs`.
+#![expect(clippy::disallowed_methods, reason = "tests read files")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn data_flows_one_way() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let map = fs::read_to_string(source.join("lib.rs")).expect("src/lib.rs");
+    let rooms: Vec<&str> = map.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';')).collect();
+    assert!(rooms.len() > 10, "no rooms found in lib.rs");
+    let mut upward = Vec::new();
+    for (rank, room) in rooms.iter().enumerate() {
+        for file in rust_files(&source.join(room)) {
+            for named in rooms_named(&fs::read_to_string(&file).expect("a source file")) {
+                if named == "{" || rooms.iter().skip(rank + 1).any(|later| *later == named) {
+                    upward.push(format!("{}: `{room}` names `{named}`", file.display()));
+                }
+            }
+        }
+    }
+    assert!(upward.is_empty(), "{}", upward.join("\n"));
+}
+
+/// The word after each `crate::`; a `{` means a grouped import, which would hide the room. `super::super::` out of a room
+/// would hide it too, and counts as one.
+fn rooms_named(text: &str) -> Vec<String> {
+    let word = |rest: &str| rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect::<String>();
+    let named =
+        text.split("crate::").skip(1).map(|rest| Some(word(rest)).filter(|word| !word.is_empty()).unwrap_or_else(|| "{".to_owned()));
+    let hidden = text.matches("super::super::super::").map(|_| "{".to_owned());
+    named.chain(hidden).collect()
+}
+
+fn rust_files(room: &Path) -> Vec<PathBuf> {
+    let mut open = vec![room.to_owned()];
+    let mut files = Vec::new();
+    while let Some(path) = open.pop() {
+        match path.is_dir() {
+            true => open.extend(fs::read_dir(&path).expect("a room").map(|entry| entry.expect("an entry").path())),
+            false => files.extend(path.extension().is_some_and(|ending| ending == "rs").then(|| path.clone())),
+        }
+    }
+    files
+}
