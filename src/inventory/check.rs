@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::inventory::{manifests, names};
+use crate::inventory::manifests;
+use crate::name::Form;
 use crate::text::Span;
 
 /// The object that is being checked, for messages.
@@ -25,25 +26,23 @@ impl<'found> Check<'found> {
     }
 
     /// The object's own name.
-    pub(super) fn own_name<'metadata>(
-        &mut self,
-        metadata: &'metadata manifests::Metadata,
-        is_allowed: fn(&str) -> bool,
-    ) -> Option<&'metadata str> {
+    pub(super) fn own_name<'metadata>(&mut self, metadata: &'metadata manifests::Metadata, form: Form) -> Option<&'metadata str> {
         let name = metadata.name.as_deref().filter(|name| !name.is_empty());
         if name.is_none() {
             self.refuse(Code::MissingField, "`metadata.name` is missing");
         }
-        self.name(self.kind, name?, is_allowed)?;
+        self.name(self.kind, name?, form)?;
         name
     }
 
     /// Whether a name has the shape that it must have.
-    pub(super) fn name(&mut self, kind: &str, name: &str, is_allowed: fn(&str) -> bool) -> Option<()> {
-        if !is_allowed(name) {
-            self.refuse(Code::InvalidName, &format!("`{name}` is not a name that a {kind} can have"));
+    pub(super) fn name(&mut self, kind: &str, name: &str, form: Form) -> Option<()> {
+        let fits = form.fits(name);
+        if !fits {
+            let message = format!("`{}` is no name of a {kind}, which is {}", name.escape_debug(), form.description());
+            self.refuse(Code::InvalidName, &message);
         }
-        is_allowed(name).then_some(())
+        fits.then_some(())
     }
 
     /// Labels, every one of them checked.
@@ -56,12 +55,18 @@ impl<'found> Check<'found> {
     }
 
     fn label(&mut self, key: &str, value: &str) -> bool {
-        let (key_allowed, value_allowed) = (names::is_label_key(key), names::is_label_value(value));
+        let (key_allowed, value_allowed) = (Form::LabelKey.fits(key), Form::LabelValue.fits(value));
         if !key_allowed {
-            self.refuse(Code::InvalidLabel, &format!("`{key}` is not a label key"));
+            self.refuse(
+                Code::InvalidLabel,
+                &format!("`{}` is no label key, which is {}", key.escape_debug(), Form::LabelKey.description()),
+            );
         }
         if !value_allowed {
-            self.refuse(Code::InvalidLabel, &format!("`{value}` is not a label value"));
+            self.refuse(
+                Code::InvalidLabel,
+                &format!("`{}` is no label value, which is {}", value.escape_debug(), Form::LabelValue.description()),
+            );
         }
         key_allowed && value_allowed
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest::{Action, KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Operator, Port};
+use crate::name::reserved;
 use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::policy::calico::plain;
 use crate::policy::order::{DEFAULT_TIER, Placed};
@@ -129,7 +130,7 @@ fn block(cidr: &Text, except: &[Text], found: &mut Diagnostics) -> Option<(Cidr,
 
 /// The clause of a label selector over pods: only pods, never network sets or host endpoints.
 fn pods(selector: &KubernetesSelector) -> Expr {
-    let orchestrated = Expr::label(scope::ORCHESTRATOR, Test::Equals("k8s".to_owned()));
+    let orchestrated = Expr::label(reserved::ORCHESTRATOR, Test::Equals("k8s".to_owned()));
     Expr::and(std::iter::once(orchestrated).chain(requirements(selector)).collect())
 }
 
