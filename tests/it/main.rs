@@ -5,3 +5,4 @@ mod golden;
 mod kernel;
 mod layers;
 mod palisade;
+mod readme;
