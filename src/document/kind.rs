@@ -30,6 +30,12 @@ pub enum Kind {
     GlobalNetworkSet,
     /// Kubernetes' own policy.
     KubernetesNetworkPolicy,
+    /// Kubernetes' cluster-wide policy.
+    ClusterNetworkPolicy,
+    /// Kubernetes' cluster-wide policy before all others, as it was before `ClusterNetworkPolicy`.
+    AdminNetworkPolicy,
+    /// Kubernetes' cluster-wide policy behind all others, as it was before `ClusterNetworkPolicy`.
+    BaselineAdminNetworkPolicy,
     /// A namespace.
     Namespace,
     /// A service account.
@@ -101,6 +107,9 @@ pub const KINDS: &[KindRow] = &[
     read(CALICO_INTERNAL, &["v1"], "NetworkSet", Role::Policy, Kind::NetworkSet),
     read(CALICO_INTERNAL, &["v1"], "GlobalNetworkSet", Role::Policy, Kind::GlobalNetworkSet),
     read(KUBERNETES, &["v1"], "NetworkPolicy", Role::Policy, Kind::KubernetesNetworkPolicy),
+    read(CLUSTER_POLICY, &["v1alpha2"], "ClusterNetworkPolicy", Role::Policy, Kind::ClusterNetworkPolicy),
+    read(CLUSTER_POLICY, &["v1alpha1"], "AdminNetworkPolicy", Role::Policy, Kind::AdminNetworkPolicy),
+    read(CLUSTER_POLICY, &["v1alpha1"], "BaselineAdminNetworkPolicy", Role::Policy, Kind::BaselineAdminNetworkPolicy),
     read("", &["v1"], "Namespace", Role::Cluster, Kind::Namespace),
     read("", &["v1"], "ServiceAccount", Role::Cluster, Kind::ServiceAccount),
     read("", &["v1"], "Pod", Role::Cluster, Kind::Pod),
@@ -111,9 +120,6 @@ pub const KINDS: &[KindRow] = &[
     refused(CALICO, &["v3"], "HostEndpoint"),
     refused(CALICO, &["v3"], "Profile"),
     refused(CALICO, &["v3"], "WorkloadEndpoint"),
-    refused(CLUSTER_POLICY, &["v1alpha2"], "ClusterNetworkPolicy"),
-    refused(CLUSTER_POLICY, &["v1alpha1"], "AdminNetworkPolicy"),
-    refused(CLUSTER_POLICY, &["v1alpha1"], "BaselineAdminNetworkPolicy"),
     refused("extensions", &["v1beta1"], "NetworkPolicy"),
     skipped(CALICO, "BGPConfiguration"),
     skipped(CALICO, "BGPFilter"),

@@ -74,6 +74,14 @@ impl Node {
         }
     }
 
+    /// The items of a list.
+    pub fn items(&self) -> Option<&[Node]> {
+        match &self.value {
+            Value::List(items) => Some(items),
+            Value::Map(_) | Value::Scalar(_) => None,
+        }
+    }
+
     /// The value of a key of a mapping.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entries()?.iter().find(|entry| entry.key.value == key).map(|entry| &entry.value)

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     fmt,
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -27,7 +28,7 @@ pub struct Builder {
     pub(super) strings: Strings,
     pub(super) namespaces: Objects<LabelList>,
     pub(super) service_accounts: Objects<LabelList>,
-    pub(super) nodes: Objects<Vec<Cidr>>,
+    pub(super) nodes: Objects<GivenNode>,
     pub(super) pods: Objects<Pod>,
 }
 
@@ -70,7 +71,10 @@ impl Builder {
             | Kind::Tier
             | Kind::NetworkSet
             | Kind::GlobalNetworkSet
-            | Kind::KubernetesNetworkPolicy => {}
+            | Kind::KubernetesNetworkPolicy
+            | Kind::ClusterNetworkPolicy
+            | Kind::AdminNetworkPolicy
+            | Kind::BaselineAdminNetworkPolicy => {}
         }
     }
 
@@ -105,8 +109,12 @@ impl Builder {
         let metadata = node.metadata.unwrap_or_default();
         let mut check = Check::of(self.nodes.kind, &metadata, span, found);
         let key = self.cluster_key(&metadata, Form::DnsSubdomain, &mut check);
-        let ranges = pod_ranges(node.spec.unwrap_or_default(), &mut check);
-        self.nodes.add(key.zip(ranges), span, found);
+        let pod_ranges = pod_ranges(node.spec.unwrap_or_default(), &mut check);
+        let addresses = node_addresses(node.status.unwrap_or_default(), &mut check);
+        let labels = check.labels(metadata.labels);
+        let given = pod_ranges.zip(addresses).zip(labels);
+        let given = given.map(|((pod_ranges, addresses), labels)| GivenNode { pod_ranges, addresses, labels });
+        self.nodes.add(key.zip(given), span, found);
     }
 
     pub(super) fn pod(&mut self, mut pod: manifests::Pod, span: Span, found: &mut Diagnostics) {
@@ -165,6 +173,28 @@ impl<T: PartialEq> Objects<T> {
             }
         }
     }
+}
+
+/// What counts of a Node object.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct GivenNode {
+    pub(super) pod_ranges: Vec<Cidr>,
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+/// The kinds of entries in a node's `status.addresses` that are addresses; the others are names.
+const ADDRESS_KINDS: [&str; 2] = ["InternalIP", "ExternalIP"];
+
+/// A node's own addresses.
+fn node_addresses(status: manifests::NodeStatus, check: &mut Check<'_>) -> Option<Vec<IpAddr>> {
+    let listed = status.addresses.unwrap_or_default();
+    let known = listed.iter().filter(|entry| entry.kind.as_deref().is_some_and(|kind| ADDRESS_KINDS.contains(&kind)));
+    let texts = known.filter_map(|entry| entry.address.as_deref());
+    let mut addresses = texts.map(|text| pods::address("node", text, check)).collect::<Option<Vec<_>>>()?;
+    addresses.sort_unstable();
+    addresses.dedup();
+    Some(addresses)
 }
 
 /// `podCIDRs`, else `podCIDR`.

@@ -11,11 +11,10 @@ use rustc_hash::FxHashMap;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::{
     Builder, Endpoint, Inventory, Node, NodeId, Parent, Strings,
-    builder::{Key, Objects},
+    builder::{GivenNode, Key, Objects},
     labels::{self, LabelList},
     pods::{Place, Pod, Skipped},
 };
-use crate::net::Cidr;
 use crate::text::Spanned;
 
 type Namespaces = BTreeMap<Arc<str>, Parent>;
@@ -38,16 +37,17 @@ impl Builder {
 }
 
 /// Nodes of the input and nodes that pods are on, by name.
-fn nodes(given: Objects<Vec<Cidr>>, pods: &Objects<Pod>) -> Vec<Node> {
+fn nodes(given: Objects<GivenNode>, pods: &Objects<Pod>) -> Vec<Node> {
     let mut names: BTreeSet<Arc<str>> = given.known.keys().map(|key| Arc::clone(&key.name)).collect();
     for pod in pods.known.values() {
         let node = pod.value.place.node();
         names.extend(node.filter(|node| !names.contains(*node)).map(Arc::clone));
     }
-    let mut ranges: BTreeMap<Arc<str>, Spanned<Vec<Cidr>>> = given.known.into_iter().map(|(key, node)| (key.name, node)).collect();
-    let node = |name: Arc<str>| match ranges.remove(&name) {
-        Some(node) => Node { name, pod_ranges: node.value, span: Some(node.span) },
-        None => Node { name, pod_ranges: Vec::new(), span: None },
+    let mut given: BTreeMap<Arc<str>, Spanned<GivenNode>> = given.known.into_iter().map(|(key, node)| (key.name, node)).collect();
+    let node = |name: Arc<str>| {
+        let (node, span) = given.remove(&name).map(|node| (node.value, node.span)).unzip();
+        let GivenNode { pod_ranges, addresses, labels } = node.unwrap_or_default();
+        Node { name, pod_ranges, addresses, labels, span }
     };
     names.into_iter().map(node).collect()
 }

@@ -25,6 +25,19 @@ pub(super) struct Metadata {
 pub(super) struct Node {
     pub(super) metadata: Option<Metadata>,
     pub(super) spec: Option<NodeSpec>,
+    pub(super) status: Option<NodeStatus>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct NodeStatus {
+    pub(super) addresses: Option<Vec<NodeAddress>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct NodeAddress {
+    #[serde(rename = "type")]
+    pub(super) kind: Option<String>,
+    pub(super) address: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -44,6 +44,10 @@ pub struct Node {
     pub name: Arc<str>,
     /// Where its pods have their addresses, in order; empty when the input does not say.
     pub pod_ranges: Vec<Cidr>,
+    /// Its own addresses, in order, once.
+    pub addresses: Vec<IpAddr>,
+    /// The labels of its Node object.
+    pub labels: BTreeMap<String, String>,
     /// Where it stands; none when it is only referenced.
     pub span: Option<Span>,
 }
@@ -101,7 +105,8 @@ static NO_ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| Endpoint {
 });
 
 /// What an id of another inventory stands for.
-static NO_NODE: LazyLock<Node> = LazyLock::new(|| Node { name: Arc::default(), pod_ranges: Vec::new(), span: None });
+static NO_NODE: LazyLock<Node> =
+    LazyLock::new(|| Node { name: Arc::default(), pod_ranges: Vec::new(), addresses: Vec::new(), labels: BTreeMap::new(), span: None });
 
 impl Inventory {
     /// The endpoint of an id of this inventory.

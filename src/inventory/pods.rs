@@ -107,17 +107,17 @@ fn addresses(status: manifests::PodStatus, check: &mut Check<'_>) -> Option<Box<
     if texts.is_empty() {
         texts.extend(given(status.pod_ip));
     }
-    let mut addresses = texts.iter().map(|text| address(text, check)).collect::<Option<Vec<_>>>()?;
+    let mut addresses = texts.iter().map(|text| address("pod", text, check)).collect::<Option<Vec<_>>>()?;
     addresses.sort_unstable();
     addresses.dedup();
     Some(addresses.into_boxed_slice())
 }
 
-/// An address that a pod can have. An IPv4 address in IPv6 notation is refused: it would stand in the sets of the wrong family.
-fn address(text: &str, check: &mut Check<'_>) -> Option<IpAddr> {
+/// An address that a pod or node can have. An IPv4 address in IPv6 notation is refused: it would stand in the sets of the wrong family.
+pub(super) fn address(owner: &str, text: &str, check: &mut Check<'_>) -> Option<IpAddr> {
     let address = text.parse().ok().filter(|address: &IpAddr| !is_nobodys(*address));
     if address.is_none() {
-        check.refuse(Code::InvalidAddress, &format!("`{text}` is not an address that a pod can have"));
+        check.refuse(Code::InvalidAddress, &format!("`{}` is not an address that a {owner} can have", text.escape_debug()));
     }
     address
 }

@@ -74,7 +74,7 @@ impl<'input> Sets<'input> {
         family: Family,
         (names, found): (&mut Names, &mut Diagnostics),
     ) -> SetName {
-        let text = self.resolved.policies.selectors.get(selector).to_string();
+        let text = self.resolved.policies.selectors.describe(selector);
         let sort = format!("{}{}", reach.letter(), digit(family));
         let name = names.set(Identity { sort: &sort, word: &informative(&text), content: &text }, found);
         let (resolved, node) = (self.resolved, self.node);
@@ -119,7 +119,7 @@ impl<'input> Sets<'input> {
     ) -> SetName {
         let whom = match wanted.selected {
             Selected::Anyone => "all()".to_owned(),
-            Selected::By(selector) => self.resolved.policies.selectors.get(selector).to_string(),
+            Selected::By(selector) => self.resolved.policies.selectors.describe(selector),
         };
         let protocol = wanted.protocol.map_or_else(|| "any protocol".to_owned(), |protocol| protocol.to_string());
         let ports = wanted.names.join(",");

@@ -9,7 +9,7 @@ use crate::name::Form;
 use crate::net::Protocol;
 use crate::text::Text;
 
-const PROTOCOLS: [(&str, Protocol); 3] = [("TCP", Protocol::TCP), ("UDP", Protocol::UDP), ("SCTP", Protocol::SCTP)];
+pub(super) const PROTOCOLS: [(&str, Protocol); 3] = [("TCP", Protocol::TCP), ("UDP", Protocol::UDP), ("SCTP", Protocol::SCTP)];
 
 const OPERATORS: [(&str, Operator); 4] =
     [("In", Operator::In), ("NotIn", Operator::NotIn), ("Exists", Operator::Exists), ("DoesNotExist", Operator::DoesNotExist)];
@@ -107,7 +107,7 @@ fn valid<Read>(read: Option<Option<Read>>) -> Option<Option<Read>> {
 }
 
 /// A label selector; none when a requirement is invalid, since the rest would select more.
-fn selector(node: &Node, found: &mut Diagnostics) -> Option<KubernetesSelector> {
+pub(super) fn selector(node: &Node, found: &mut Diagnostics) -> Option<KubernetesSelector> {
     let mut fields = Fields::of(node, found)?;
     let errors = found.error_count();
     let mut labels = fields.get("matchLabels").map(|node| metadata::string_map(node, found)).unwrap_or_default();

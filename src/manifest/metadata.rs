@@ -52,14 +52,23 @@ fn form(kind: Kind) -> Form {
         Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => Form::PolicyName,
         Kind::Tier | Kind::Namespace => Form::DnsLabel,
         Kind::NetworkSet | Kind::GlobalNetworkSet | Kind::KubernetesNetworkPolicy => Form::DnsSubdomain,
+        Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => Form::DnsSubdomain,
         Kind::ServiceAccount | Kind::Pod | Kind::Node => Form::DnsSubdomain,
+    }
+}
+
+fn is_namespaced(kind: Kind) -> bool {
+    match kind {
+        Kind::NetworkPolicy | Kind::NetworkSet | Kind::KubernetesNetworkPolicy | Kind::ServiceAccount | Kind::Pod => true,
+        Kind::GlobalNetworkPolicy | Kind::GlobalNetworkSet | Kind::Tier | Kind::Namespace | Kind::Node => false,
+        Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => false,
     }
 }
 
 /// The namespace of a namespaced kind; a cluster-wide kind has none, and the field is unknown there. None when it is invalid.
 #[expect(clippy::option_option, reason = "outer: whether it is valid; inner: whether the kind has one")]
 fn namespace(fields: &mut Fields<'_>, kind: Kind, found: &mut Diagnostics) -> Option<Option<Spanned<String>>> {
-    if matches!(kind, Kind::GlobalNetworkPolicy | Kind::GlobalNetworkSet | Kind::Tier) {
+    if !is_namespaced(kind) {
         return Some(None);
     }
     let Some(node) = fields.get("namespace") else {

@@ -7,13 +7,15 @@
 //! Cost: linear in the text.
 
 mod calico;
+mod cluster;
 mod kubernetes;
 mod metadata;
 mod model;
 
 pub use model::{
-    Action, DefaultAction, Entity, Icmp, KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest,
-    Metadata, NetworkSet, Operator, Policy, Port, Requirement, Rule, ServiceAccounts, Tier, WrittenProtocol,
+    Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule, DefaultAction, Entity, Icmp, KubernetesPeer,
+    KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest, Metadata, NetworkSet, Operator, Policy, Port,
+    Requirement, Rule, ServiceAccounts, Tier, WrittenProtocol,
 };
 
 use std::collections::BTreeMap;
@@ -54,6 +56,9 @@ impl Reader {
             Kind::Tier => manifest.tiers.extend(calico::tier(&tree, metadata, found)),
             Kind::NetworkSet | Kind::GlobalNetworkSet => manifest.network_sets.extend(calico::network_set(&tree, metadata, found)),
             Kind::KubernetesNetworkPolicy => manifest.kubernetes_policies.extend(kubernetes::policy(&tree, metadata, found)),
+            Kind::ClusterNetworkPolicy => manifest.cluster_policies.extend(cluster::policy(&tree, metadata, found)),
+            Kind::AdminNetworkPolicy => manifest.cluster_policies.extend(cluster::admin(&tree, metadata, found)),
+            Kind::BaselineAdminNetworkPolicy => manifest.cluster_policies.extend(cluster::baseline(&tree, metadata, found)),
             Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::Node => {}
         }
     }

@@ -12,6 +12,8 @@ pub struct Manifest {
     pub policies: Vec<Policy>,
     /// Kubernetes policies.
     pub kubernetes_policies: Vec<KubernetesPolicy>,
+    /// Cluster-wide Kubernetes policies.
+    pub cluster_policies: Vec<ClusterPolicy>,
     /// Tiers.
     pub tiers: Vec<Tier>,
     /// Network sets, namespaced and global.
@@ -230,6 +232,78 @@ pub struct KubernetesPort {
     pub port: Option<Port>,
     /// Last port of a range that begins with `port`.
     pub end_port: Option<Spanned<i64>>,
+}
+
+/// A `ClusterNetworkPolicy`, `AdminNetworkPolicy` or `BaselineAdminNetworkPolicy`.
+#[derive(Debug)]
+pub struct ClusterPolicy {
+    /// The name.
+    pub metadata: Metadata,
+    /// Its kind and, for a `ClusterNetworkPolicy`, its tier.
+    pub rank: ClusterRank,
+    /// Position in its tier, lowest first; a baseline policy of `v1alpha1` has none.
+    pub priority: Option<i64>,
+    /// The pods it applies to.
+    pub subject: ClusterPods,
+    /// Ingress rules.
+    pub ingress: Vec<ClusterRule>,
+    /// Egress rules.
+    pub egress: Vec<ClusterRule>,
+}
+
+/// Where a cluster-wide policy stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusterRank {
+    /// `ClusterNetworkPolicy` of tier `Admin`.
+    Admin,
+    /// `ClusterNetworkPolicy` of tier `Baseline`.
+    Baseline,
+    /// `AdminNetworkPolicy`.
+    AdminNetworkPolicy,
+    /// `BaselineAdminNetworkPolicy`.
+    BaselineAdminNetworkPolicy,
+}
+
+/// Pods of namespaces.
+#[derive(Debug)]
+pub struct ClusterPods {
+    /// Labels of the namespaces.
+    pub namespaces: KubernetesSelector,
+    /// Labels of the pods; everything in the namespaces when absent.
+    pub pods: Option<KubernetesSelector>,
+}
+
+/// A rule of a cluster-wide policy.
+#[derive(Debug)]
+pub struct ClusterRule {
+    /// The whole rule.
+    pub span: Span,
+    /// What it does.
+    pub action: Action,
+    /// The other side; one at least.
+    pub peers: Vec<ClusterPeer>,
+    /// Ports of the receiver; any when empty.
+    pub ports: Vec<ClusterPort>,
+}
+
+/// A peer of a cluster-wide policy.
+#[derive(Debug)]
+pub enum ClusterPeer {
+    /// Pods.
+    Pods(ClusterPods),
+    /// Prefixes.
+    Networks(Vec<Text>),
+    /// Nodes by their labels.
+    Nodes(KubernetesSelector),
+}
+
+/// A port of a cluster-wide policy.
+#[derive(Debug)]
+pub struct ClusterPort {
+    /// The protocol; any for a port by name.
+    pub protocol: Option<Protocol>,
+    /// Number, range or name; every port of the protocol when absent.
+    pub port: Option<Port>,
 }
 
 /// A Kubernetes label selector: all requirements must hold.

@@ -16,7 +16,7 @@ use crate::policy::{
     ports, scope,
 };
 use crate::selector::{Expr, Test};
-use crate::text::{Spanned, Text};
+use crate::text::{Span, Spanned, Text};
 
 /// Order of every Kubernetes policy in tier `default`.
 const ORDER: f64 = 1_000.0;
@@ -50,6 +50,9 @@ fn directions(written: &KubernetesPolicy) -> Vec<Direction> {
     }
 }
 
+/// The other side of a rule, and the families it has addresses of.
+pub(super) type Side = (Families, Peer);
+
 /// The rules that one Kubernetes rule becomes.
 fn convert(
     number: usize,
@@ -59,33 +62,40 @@ fn convert(
     (selectors, found): (&mut Selectors, &mut Diagnostics),
 ) -> Vec<Rule> {
     let sides = others(&written.peers, namespace, selectors, found);
-    let protocols = protocols(&written.ports, found);
-    let mut rules = Vec::with_capacity(sides.len() * protocols.len());
-    for (protocol, ports) in &protocols {
-        for (families, other) in &sides {
-            let mut rule = Rule {
-                number,
-                span: written.span,
-                action: Action::Allow,
-                families: *families,
-                protocol: *protocol,
-                icmp: IcmpMatch::Any,
-                source: Peer::anyone(),
-                destination: Peer::anyone(),
-            };
-            match direction {
-                Direction::Ingress => rule.source = other.clone(),
-                Direction::Egress => rule.destination = other.clone(),
-            }
-            rule.destination.ports = ports.clone();
-            rules.push(rule);
-        }
+    product(&stem(number, written.span, Action::Allow), direction, &sides, &protocols(&written.ports, found))
+}
+
+/// A rule that matches everything.
+pub(super) fn stem(number: usize, span: Span, action: Action) -> Rule {
+    Rule {
+        number,
+        span,
+        action,
+        families: Families::Both,
+        protocol: ProtocolMatch::Any,
+        icmp: IcmpMatch::Any,
+        source: Peer::anyone(),
+        destination: Peer::anyone(),
     }
-    rules
+}
+
+/// One rule for every protocol and every side.
+pub(super) fn product(stem: &Rule, direction: Direction, sides: &[Side], protocols: &[(ProtocolMatch, Ports)]) -> Vec<Rule> {
+    let pairs = protocols.iter().flat_map(|protocol| sides.iter().map(move |side| (protocol, side)));
+    let rule = |((protocol, ports), (families, other)): (&(ProtocolMatch, Ports), &Side)| {
+        let mut rule = Rule { families: *families, protocol: *protocol, ..stem.clone() };
+        match direction {
+            Direction::Ingress => rule.source = other.clone(),
+            Direction::Egress => rule.destination = other.clone(),
+        }
+        rule.destination.ports = ports.clone();
+        rule
+    };
+    pairs.map(rule).collect()
 }
 
 /// The other side of a rule, by kinds of peers. No peers at all is anyone.
-fn others(peers: &[KubernetesPeer], namespace: &str, selectors: &mut Selectors, found: &mut Diagnostics) -> Vec<(Families, Peer)> {
+fn others(peers: &[KubernetesPeer], namespace: &str, selectors: &mut Selectors, found: &mut Diagnostics) -> Vec<Side> {
     if peers.is_empty() {
         return vec![(Families::Both, Peer::anyone())];
     }
@@ -110,7 +120,7 @@ fn others(peers: &[KubernetesPeer], namespace: &str, selectors: &mut Selectors, 
     others
 }
 
-fn block_peer(family: Family, mut nets: Vec<Cidr>, not_nets: Vec<Cidr>) -> (Families, Peer) {
+pub(super) fn block_peer(family: Family, mut nets: Vec<Cidr>, not_nets: Vec<Cidr>) -> Side {
     nets.sort_unstable();
     nets.dedup();
     (Families::Only(family), Peer { nets: Nets::In(nets), not_nets, ..Peer::anyone() })
@@ -128,16 +138,25 @@ fn block(cidr: &Text, except: &[Text], found: &mut Diagnostics) -> Option<(Cidr,
     Some((cidr.value, plain(except)))
 }
 
+/// The clause of every pod, and of nothing but pods.
+pub(super) fn any_pod() -> Expr {
+    Expr::label(reserved::ORCHESTRATOR, Test::Equals("k8s".to_owned()))
+}
+
 /// The clause of a label selector over pods: only pods, never network sets or host endpoints.
-fn pods(selector: &KubernetesSelector) -> Expr {
-    let orchestrated = Expr::label(reserved::ORCHESTRATOR, Test::Equals("k8s".to_owned()));
-    Expr::and(std::iter::once(orchestrated).chain(requirements(selector)).collect())
+pub(super) fn pods(selector: &KubernetesSelector) -> Expr {
+    Expr::and(std::iter::once(any_pod()).chain(requirements(selector)).collect())
+}
+
+/// The clause of a label selector over anything.
+pub(super) fn clause(selector: &KubernetesSelector) -> Expr {
+    Expr::and(requirements(selector).collect())
 }
 
 /// The clause of one label peer.
 fn peer_clause(selected: Option<&KubernetesSelector>, namespaces: Option<&KubernetesSelector>, namespace: &str) -> Expr {
     let scope = match namespaces {
-        Some(namespaces) => scope::of_namespace(Expr::and(requirements(namespaces).collect())),
+        Some(namespaces) => scope::of_namespace(clause(namespaces)),
         None => scope::in_namespace(namespace),
     };
     Expr::and(vec![scope, pods(selected.unwrap_or(&KubernetesSelector::default()))])
@@ -157,26 +176,42 @@ fn requirements(selector: &KubernetesSelector) -> impl Iterator<Item = Expr> {
     })
 }
 
-/// The protocols of a rule with their ports. An entry without a port means every port of its protocol, whatever else the
-/// list says of that protocol; an empty list means any protocol.
+/// Ports by protocol. An entry without ports means every port of its protocol, whatever else the list says of it.
+#[derive(Default)]
+pub(super) struct ProtocolLists {
+    limited: BTreeMap<Protocol, Vec<PortList>>,
+    unlimited: Vec<Protocol>,
+}
+
+impl ProtocolLists {
+    pub(super) fn add(&mut self, protocol: Protocol, ports: Option<PortList>) {
+        let lists = self.limited.entry(protocol).or_default();
+        match ports {
+            Some(ports) => lists.push(ports),
+            None => self.unlimited.push(protocol),
+        }
+    }
+
+    /// Protocols in the order of their numbers, each with its ports.
+    pub(super) fn finish(self) -> Vec<(ProtocolMatch, Ports)> {
+        let ports = |protocol, lists| if self.unlimited.contains(&protocol) { Ports::Any } else { Ports::In(join(lists)) };
+        self.limited.into_iter().map(|(protocol, lists)| (ProtocolMatch::Is(protocol), ports(protocol, lists))).collect()
+    }
+}
+
+/// The protocols of a rule with their ports; an empty list means any protocol.
 fn protocols(written: &[KubernetesPort], found: &mut Diagnostics) -> Vec<(ProtocolMatch, Ports)> {
     if written.is_empty() {
         return vec![(ProtocolMatch::Any, Ports::Any)];
     }
-    let mut by_protocol: BTreeMap<Protocol, Vec<PortList>> = BTreeMap::new();
-    let mut unlimited: Vec<Protocol> = Vec::new();
+    let mut lists = ProtocolLists::default();
     for entry in written {
-        let lists = by_protocol.entry(entry.protocol).or_default();
-        match &entry.port {
-            Some(port) => lists.push(port_list(entry, port, found)),
-            None => {
-                check_no_end(entry, found);
-                unlimited.push(entry.protocol);
-            }
+        if entry.port.is_none() {
+            check_no_end(entry, found);
         }
+        lists.add(entry.protocol, entry.port.as_ref().map(|port| port_list(entry, port, found)));
     }
-    let ports = |protocol, lists| if unlimited.contains(&protocol) { Ports::Any } else { Ports::In(join(lists)) };
-    by_protocol.into_iter().map(|(protocol, lists)| (ProtocolMatch::Is(protocol), ports(protocol, lists))).collect()
+    lists.finish()
 }
 
 fn check_no_end(entry: &KubernetesPort, found: &mut Diagnostics) {
@@ -196,7 +231,7 @@ fn port_list(entry: &KubernetesPort, port: &Port, found: &mut Diagnostics) -> Po
     ports::list(&[range], found)
 }
 
-fn join(lists: Vec<PortList>) -> PortList {
+pub(super) fn join(lists: Vec<PortList>) -> PortList {
     let (numbers, names): (Vec<_>, Vec<_>) = lists.into_iter().map(|list| (list.numbers, list.names)).unzip();
     let mut names = names.concat();
     names.sort_unstable();

@@ -7,6 +7,7 @@
 
 mod addresses;
 mod calico;
+mod cluster;
 mod kubernetes;
 mod model;
 mod order;
@@ -16,8 +17,8 @@ mod scope;
 
 pub use crate::manifest::{Action, DefaultAction, Icmp};
 pub use model::{
-    Families, IcmpMatch, Nets, NetworkSet, Peer, Policy, PolicyKey, PolicyKind, PolicySet, PortList, Ports, ProtocolMatch, Rule, Selected,
-    SelectorId, Selectors, Tier,
+    Domain, Families, IcmpMatch, Nets, NetworkSet, Peer, Policy, PolicyKey, PolicyKind, PolicySet, PortList, Ports, ProtocolMatch, Rule,
+    Selected, SelectorId, Selectors, Tier,
 };
 
 use crate::diagnostic::Diagnostics;
@@ -35,6 +36,9 @@ pub fn check(manifest: Manifest, found: &mut Diagnostics) -> PolicySet {
     }
     for policy in &manifest.kubernetes_policies {
         placed.push(kubernetes::policy(policy, &mut selectors, found));
+    }
+    for policy in &manifest.cluster_policies {
+        placed.push(cluster::policy(policy, &mut selectors, found));
     }
     let tiers = order::tiers(&manifest.tiers, placed, found);
     let network_sets = manifest.network_sets.into_iter().map(|set| addresses::network_set(set, found)).collect();

@@ -70,6 +70,12 @@ pub enum PolicyKind {
     GlobalNetworkPolicy,
     /// `networking.k8s.io/v1` `NetworkPolicy`.
     KubernetesNetworkPolicy,
+    /// `policy.networking.k8s.io/v1alpha2` `ClusterNetworkPolicy`.
+    ClusterNetworkPolicy,
+    /// `policy.networking.k8s.io/v1alpha1` `AdminNetworkPolicy`.
+    AdminNetworkPolicy,
+    /// `policy.networking.k8s.io/v1alpha1` `BaselineAdminNetworkPolicy`.
+    BaselineAdminNetworkPolicy,
 }
 
 /// One rule. It matches a packet when every part of it does.
@@ -196,10 +202,19 @@ pub struct NetworkSet {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SelectorId(u32);
 
-/// Selectors over the labels of endpoints and network sets, every distinct one once.
+/// Selectors, every distinct one once.
 #[derive(Debug, Default)]
 pub struct Selectors {
-    exprs: IndexSet<Expr, rustc_hash::FxBuildHasher>,
+    exprs: IndexSet<(Domain, Expr), rustc_hash::FxBuildHasher>,
+}
+
+/// What a selector chooses from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Domain {
+    /// Endpoints and network sets, by the labels Calico sees on them.
+    Endpoints,
+    /// Nodes, by the labels of their Node objects.
+    Nodes,
 }
 
 /// What an id of another collection selects.
@@ -254,20 +269,42 @@ impl PortList {
 }
 
 impl Selectors {
-    /// The id of a selector, new or known.
+    /// The id of a selector over endpoints and network sets, new or known.
     pub fn intern(&mut self, expr: Expr) -> SelectorId {
-        let (index, _) = self.exprs.insert_full(expr);
+        self.intern_in(Domain::Endpoints, expr)
+    }
+
+    /// The id of a selector over nodes, new or known.
+    pub fn intern_nodes(&mut self, expr: Expr) -> SelectorId {
+        self.intern_in(Domain::Nodes, expr)
+    }
+
+    fn intern_in(&mut self, domain: Domain, expr: Expr) -> SelectorId {
+        let (index, _) = self.exprs.insert_full((domain, expr));
         SelectorId(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
     /// The selector behind an id of this collection.
     pub fn get(&self, id: SelectorId) -> &Expr {
-        self.exprs.get_index(id.index()).unwrap_or(&NOBODY)
+        self.exprs.get_index(id.index()).map_or(&NOBODY, |(_, expr)| expr)
+    }
+
+    /// What a selector chooses from.
+    pub fn domain(&self, id: SelectorId) -> Domain {
+        self.exprs.get_index(id.index()).map_or(Domain::Endpoints, |(domain, _)| *domain)
+    }
+
+    /// A selector in words: its canonical text, and what it chooses from where that is not endpoints.
+    pub fn describe(&self, id: SelectorId) -> String {
+        match self.domain(id) {
+            Domain::Endpoints => self.get(id).to_string(),
+            Domain::Nodes => format!("nodes: {}", self.get(id)),
+        }
     }
 
     /// All selectors with their ids.
-    pub fn iter(&self) -> impl Iterator<Item = (SelectorId, &Expr)> {
-        (0u32..).map(SelectorId).zip(&self.exprs)
+    pub fn iter(&self) -> impl Iterator<Item = (SelectorId, Domain, &Expr)> {
+        (0u32..).map(SelectorId).zip(&self.exprs).map(|(id, (domain, expr))| (id, *domain, expr))
     }
 
     /// How many there are.
@@ -295,6 +332,9 @@ impl PolicyKind {
             PolicyKind::NetworkPolicy => "NetworkPolicy",
             PolicyKind::GlobalNetworkPolicy => "GlobalNetworkPolicy",
             PolicyKind::KubernetesNetworkPolicy => "KubernetesNetworkPolicy",
+            PolicyKind::ClusterNetworkPolicy => "ClusterNetworkPolicy",
+            PolicyKind::AdminNetworkPolicy => "AdminNetworkPolicy",
+            PolicyKind::BaselineAdminNetworkPolicy => "BaselineAdminNetworkPolicy",
         }
     }
 }

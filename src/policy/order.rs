@@ -13,11 +13,21 @@ pub(super) const DEFAULT_TIER: &str = "default";
 /// Order of a tier that states none: the same as that of tier `default`, so that the name decides between the two.
 const UNSTATED_ORDER: f64 = 1_000_000.0;
 
-/// Calico's own tiers, whose values are fixed.
-const BUILT_IN: [(&str, f64, DefaultAction); 3] = [
+/// The tiers of `ClusterNetworkPolicy`.
+pub(super) const KUBE_ADMIN_TIER: &str = "kube-admin";
+pub(super) const KUBE_BASELINE_TIER: &str = "kube-baseline";
+
+/// The tiers of `AdminNetworkPolicy` and `BaselineAdminNetworkPolicy`, by the names they had in Calico until 2025.
+pub(super) const ADMIN_TIER: &str = "adminnetworkpolicy";
+pub(super) const BASELINE_TIER: &str = "baselineadminnetworkpolicy";
+
+/// Tiers whose values are fixed.
+const BUILT_IN: [(&str, f64, DefaultAction); 5] = [
     (DEFAULT_TIER, 1_000_000.0, DefaultAction::Deny),
-    ("kube-admin", 1_000.0, DefaultAction::Pass),
-    ("kube-baseline", 10_000_000.0, DefaultAction::Pass),
+    (KUBE_ADMIN_TIER, 1_000.0, DefaultAction::Pass),
+    (KUBE_BASELINE_TIER, 10_000_000.0, DefaultAction::Pass),
+    (ADMIN_TIER, 1_000.0, DefaultAction::Pass),
+    (BASELINE_TIER, 10_000_000.0, DefaultAction::Pass),
 ];
 
 /// A policy and the tier it names.

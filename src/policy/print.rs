@@ -28,7 +28,7 @@ impl Display for PolicySet {
 
 fn write_policy(out: &mut Formatter<'_>, policy: &Policy, selectors: &Selectors) -> Result {
     let order = policy.order.map_or_else(|| "last".to_owned(), |order| format!("order {order}"));
-    writeln!(out, "  {}, {order}, applies to {}", policy.key, selectors.get(policy.applies_to))?;
+    writeln!(out, "  {}, {order}, applies to {}", policy.key, selectors.describe(policy.applies_to))?;
     for direction in Direction::BOTH {
         let Some(rules) = policy.rules(direction) else { continue };
         if rules.is_empty() {
@@ -64,10 +64,10 @@ fn rule_text(rule: &Rule, selectors: &Selectors) -> String {
 fn peer_text(peer: &Peer, selectors: &Selectors) -> String {
     let mut parts = Vec::new();
     if let Selected::By(selector) = peer.selected {
-        parts.push(selectors.get(selector).to_string());
+        parts.push(selectors.describe(selector));
     }
     if let Some(selector) = peer.not_selected {
-        parts.push(format!("not {}", selectors.get(selector)));
+        parts.push(format!("not {}", selectors.describe(selector)));
     }
     if let Nets::In(nets) = &peer.nets {
         parts.push(format!("in {}", prefixes(nets)));

@@ -162,3 +162,43 @@ spec:
 "#;
     assert_eq!(meaning(yaml), expected);
 }
+
+#[test]
+fn cluster_wide_policies_have_tiers_of_their_own() {
+    let yaml = "apiVersion: policy.networking.k8s.io/v1alpha1
+kind: AdminNetworkPolicy
+metadata: {name: a}
+spec:
+  priority: 5
+  subject: {namespaces: {}}
+  egress:
+  - {action: Pass, to: [{namespaces: {matchLabels: {e: p}}}, {pods: {namespaceSelector: {}, podSelector: {matchLabels: {a: b}}}}]}
+  - {action: Deny, to: [{networks: [10.0.0.0/8, '2001:db8::/32']}, {nodes: {}}], ports: [{portNumber: {port: 80}}, {portRange: {protocol: UDP, start: 1, end: 9}}]}
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: c}
+spec:
+  tier: Baseline
+  priority: 7
+  subject: {pods: {namespaceSelector: {}, podSelector: {matchLabels: {a: b}}}}
+  ingress:
+  - {name: dns, action: Accept, from: [{namespaces: {}}], protocols: [{tcp: {destinationPort: {number: 53}}}, {udp: {}}, {destinationNamedPort: web}]}
+";
+    let expected = r#"tier adminnetworkpolicy, order 1000, ends in pass
+  AdminNetworkPolicy a, order 5, applies to (projectcalico.org/orchestrator == "k8s" && has(projectcalico.org/namespace))
+    egress 1: pass from anyone to {(pcns.e == "p" || (has(projectcalico.org/namespace) && (projectcalico.org/orchestrator == "k8s" && a == "b")))}
+    egress 2: deny TCP from anyone to {nodes: all(); ports 80}
+    egress 2: deny IPv4 TCP from anyone to {in 10.0.0.0/8; ports 80}
+    egress 2: deny IPv6 TCP from anyone to {in 2001:db8::/32; ports 80}
+    egress 2: deny UDP from anyone to {nodes: all(); ports 1:9}
+    egress 2: deny IPv4 UDP from anyone to {in 10.0.0.0/8; ports 1:9}
+    egress 2: deny IPv6 UDP from anyone to {in 2001:db8::/32; ports 1:9}
+tier kube-baseline, order 10000000, ends in pass
+  ClusterNetworkPolicy c, order 7, applies to ((projectcalico.org/orchestrator == "k8s" && a == "b") && has(projectcalico.org/namespace))
+    ingress 1: allow TCP from {has(projectcalico.org/namespace)} to {ports 53}
+    ingress 1: allow UDP from {has(projectcalico.org/namespace)} to anyone
+    ingress 1: allow from {has(projectcalico.org/namespace)} to {ports web}
+"#;
+    assert_eq!(meaning(yaml), expected);
+}

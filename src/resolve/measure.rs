@@ -105,14 +105,14 @@ fn measure() {
     let index = Index::of(&universe);
     report("index alone", started);
     let started = Instant::now();
-    let selected: usize = policies.selectors.iter().map(|(_, expr)| index.evaluate(expr).len()).sum();
+    let selected: usize = policies.selectors.iter().map(|(_, _, expr)| index.evaluate(expr).len()).sum();
     report(&format!("evaluation alone, {selected} members"), started);
     drop(index);
     let started = Instant::now();
     let resolved = selectors(&policies, &inventory, &mut found);
     report("resolve", started);
     let started = Instant::now();
-    let members: usize = policies.selectors.iter().map(|(id, _)| resolved.addresses(id, Family::V4).len()).sum();
+    let members: usize = policies.selectors.iter().map(|(id, _, _)| resolved.addresses(id, Family::V4).len()).sum();
     report(&format!("{members} addresses of {} selectors", policies.selectors.len()), started);
     let applied: usize = inventory.endpoints_with_ids().map(|(id, _)| resolved.applied_to(id).len()).sum();
     report(&format!("{applied} applied selectors of {} endpoints", inventory.endpoints.len()), Instant::now());

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::Inventory;
-use crate::policy::PolicySet;
+use crate::policy::{Domain, PolicySet};
 
 use index::Index;
 use universe::Universe;
@@ -29,7 +29,11 @@ pub fn selectors<'input>(policies: &'input PolicySet, inventory: &'input Invento
     note_unknown_namespaces(policies, inventory, found);
     let universe = Universe::of(policies, inventory);
     let index = Index::of(&universe);
-    let selections = policies.selectors.iter().map(|(_, expr)| Selection::of(&index.evaluate(expr), inventory)).collect();
+    let selections = policies.selectors.iter().map(|(_, domain, expr)| match domain {
+        Domain::Endpoints => Selection::of(&index.evaluate(expr), inventory),
+        Domain::Nodes => Selection::of_nodes(expr, inventory),
+    });
+    let selections = selections.collect();
     Resolved::new(policies, inventory, selections)
 }
 

@@ -6,6 +6,7 @@ use crate::inventory::{EndpointId, Inventory, NodeId};
 use crate::net::{Cidr, Family};
 use crate::policy::{NetworkSet, PolicySet, SelectorId};
 use crate::resolve::applied::Applied;
+use crate::selector::Expr;
 
 /// Policies, the cluster, and who is meant by whom.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Selection {
     pub endpoints: Vec<EndpointId>,
     /// Network sets, in order.
     pub network_sets: Vec<NetworkSetId>,
+    /// Nodes, in order; only of a selector over nodes, which selects nothing else.
+    pub nodes: Vec<NodeId>,
 }
 
 /// Position of a network set in [`PolicySet::network_sets`].
@@ -35,7 +38,7 @@ pub struct Selection {
 pub struct NetworkSetId(u32);
 
 /// Who an id of another policy set selects.
-static NOBODY: Selection = Selection { endpoints: Vec::new(), network_sets: Vec::new() };
+static NOBODY: Selection = Selection { endpoints: Vec::new(), network_sets: Vec::new(), nodes: Vec::new() };
 
 impl<'input> Resolved<'input> {
     pub(super) fn new(policies: &'input PolicySet, inventory: &'input Inventory, selections: Vec<Selection>) -> Self {
@@ -74,20 +77,22 @@ impl<'input> Resolved<'input> {
             Family::V4 => v4,
             Family::V6 => v6,
         });
-        made.map_or(&[], |made| made.get_or_init(|| self.collect(family, &self.members(id).network_sets, &self.members(id).endpoints)))
+        made.map_or(&[], |made| made.get_or_init(|| self.collect(family, self.members(id), &self.members(id).endpoints)))
     }
 
     /// As [`Resolved::addresses`], with the endpoints of one node only. Network sets count everywhere.
     pub fn local_addresses(&self, id: SelectorId, family: Family, node: NodeId) -> Vec<Cidr> {
-        let Selection { endpoints, network_sets } = self.members(id);
-        self.collect(family, network_sets, &common(endpoints, self.endpoints_on(node)))
+        let selection = self.members(id);
+        self.collect(family, selection, &common(&selection.endpoints, self.endpoints_on(node)))
     }
 
-    fn collect(&self, family: Family, network_sets: &[NetworkSetId], endpoints: &[EndpointId]) -> Vec<Cidr> {
-        let sets = network_sets.iter().filter_map(|id| self.network_set(*id));
+    /// Addresses of these endpoints, and of the network sets and nodes of a selection.
+    fn collect(&self, family: Family, selection: &Selection, endpoints: &[EndpointId]) -> Vec<Cidr> {
+        let sets = selection.network_sets.iter().filter_map(|id| self.network_set(*id));
         let nets = sets.flat_map(|set| set.nets.iter().copied()).flat_map(without_everything);
         let own = endpoints.iter().flat_map(|id| self.inventory.endpoint(*id).addresses.iter().copied().map(Cidr::host));
-        let mut members: Vec<Cidr> = nets.chain(own).filter(|member| member.family() == family).collect();
+        let nodes = selection.nodes.iter().flat_map(|id| self.inventory.node(*id).addresses.iter().copied().map(Cidr::host));
+        let mut members: Vec<Cidr> = nets.chain(own).chain(nodes).filter(|member| member.family() == family).collect();
         members.sort_unstable();
         members.dedup();
         members.shrink_to_fit();
@@ -119,6 +124,12 @@ fn by_node(inventory: &Inventory) -> Vec<Vec<EndpointId>> {
 }
 
 impl Selection {
+    /// The nodes whose labels fit. Costs all nodes.
+    pub(super) fn of_nodes(expr: &Expr, inventory: &Inventory) -> Self {
+        let nodes = inventory.nodes_with_ids().filter(|(_, node)| expr.matches(&node.labels));
+        Self { nodes: nodes.map(|(id, _)| id).collect(), ..Self::default() }
+    }
+
     /// The members behind numbers that count endpoints first and network sets after them.
     pub(super) fn of(ids: &[u32], inventory: &Inventory) -> Self {
         let first_set = inventory.endpoints.len();
@@ -127,6 +138,7 @@ impl Selection {
         Self {
             endpoints: endpoints.iter().copied().map(EndpointId::at).collect(),
             network_sets: sets.iter().map(|id| NetworkSetId(id - first_set)).collect(),
+            nodes: Vec::new(),
         }
     }
 
@@ -147,7 +159,8 @@ impl fmt::Display for Resolved<'_> {
     /// Every selector with its members, in the order of the selectors' text; then every endpoint with its policies, in the
     /// order of evaluation.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut selectors: Vec<(String, SelectorId)> = self.policies.selectors.iter().map(|(id, expr)| (expr.to_string(), id)).collect();
+        let mut selectors: Vec<(String, SelectorId)> =
+            self.policies.selectors.iter().map(|(id, _, _)| (self.policies.selectors.describe(id), id)).collect();
         selectors.sort_unstable();
         for (text, id) in selectors {
             writeln!(out, "selector {text}")?;
