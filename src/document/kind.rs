@@ -44,6 +44,10 @@ pub enum Kind {
     Pod,
     /// A node.
     Node,
+    /// Some of a service's backends.
+    EndpointSlice,
+    /// All of a service's backends, as it was before `EndpointSlice`.
+    Endpoints,
 }
 
 /// Why an object is refused for its kind.
@@ -59,6 +63,13 @@ pub(super) struct Refusal {
 pub(super) enum Culprit {
     ApiVersion,
     Kind,
+}
+
+impl Kind {
+    /// Who reads objects of the kind.
+    pub fn role(self) -> Role {
+        KINDS.iter().find(|row| row.kind == Some(self)).map_or(Role::Refused, |row| row.role)
+    }
 }
 
 /// One row: an API group, its versions, a kind's name there, and what becomes of it.
@@ -114,6 +125,8 @@ pub const KINDS: &[KindRow] = &[
     read("", &["v1"], "ServiceAccount", Role::Cluster, Kind::ServiceAccount),
     read("", &["v1"], "Pod", Role::Cluster, Kind::Pod),
     read("", &["v1"], "Node", Role::Cluster, Kind::Node),
+    read("discovery.k8s.io", &["v1"], "EndpointSlice", Role::Cluster, Kind::EndpointSlice),
+    read("", &["v1"], "Endpoints", Role::Cluster, Kind::Endpoints),
     refused(CALICO, &["v3"], "StagedNetworkPolicy"),
     refused(CALICO, &["v3"], "StagedGlobalNetworkPolicy"),
     refused(CALICO, &["v3"], "StagedKubernetesNetworkPolicy"),

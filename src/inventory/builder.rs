@@ -12,11 +12,12 @@ use serde::de::DeserializeOwned;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Kind, Object};
 use crate::inventory::{
-    Strings,
+    Service, Strings,
     check::Check,
     labels::{self, LabelList},
     manifests,
     pods::{self, Pod},
+    services::{self, Slice},
 };
 use crate::name::Form;
 use crate::net::{Cidr, CidrError};
@@ -30,6 +31,8 @@ pub struct Builder {
     pub(super) service_accounts: Objects<LabelList>,
     pub(super) nodes: Objects<GivenNode>,
     pub(super) pods: Objects<Pod>,
+    pub(super) slices: Objects<Slice>,
+    pub(super) backends: Objects<Service>,
 }
 
 /// The objects of one kind.
@@ -54,6 +57,8 @@ impl Default for Builder {
             service_accounts: Objects::of("service account"),
             nodes: Objects::of("node"),
             pods: Objects::of("pod"),
+            slices: Objects::of("endpoint slice"),
+            backends: Objects::of("Endpoints object"),
         }
     }
 }
@@ -66,6 +71,8 @@ impl Builder {
             Kind::ServiceAccount => self.take_as(Self::service_account, object, found),
             Kind::Node => self.take_as(Self::node, object, found),
             Kind::Pod => self.take_as(Self::pod, object, found),
+            Kind::EndpointSlice => self.take_as(Self::endpoint_slice, object, found),
+            Kind::Endpoints => self.take_as(Self::endpoints, object, found),
             Kind::NetworkPolicy
             | Kind::GlobalNetworkPolicy
             | Kind::Tier
@@ -126,6 +133,22 @@ impl Builder {
             Some((key, pod))
         });
         self.pods.add(read, span, found);
+    }
+
+    fn endpoint_slice(&mut self, mut slice: manifests::EndpointSlice, span: Span, found: &mut Diagnostics) {
+        let metadata = slice.metadata.take().unwrap_or_default();
+        let mut check = Check::of(self.slices.kind, &metadata, span, found);
+        let key = self.namespaced_key(&metadata, &mut check);
+        let read = services::read_slice(slice, &metadata.labels, &mut check);
+        self.slices.add(key.zip(read), span, found);
+    }
+
+    fn endpoints(&mut self, mut endpoints: manifests::Endpoints, span: Span, found: &mut Diagnostics) {
+        let metadata = endpoints.metadata.take().unwrap_or_default();
+        let mut check = Check::of(self.backends.kind, &metadata, span, found);
+        let key = self.namespaced_key(&metadata, &mut check);
+        let read = services::read_endpoints(endpoints, &mut check);
+        self.backends.add(key.zip(read), span, found);
     }
 
     /// An object that gives labels to others.

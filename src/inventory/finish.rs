@@ -14,6 +14,7 @@ use crate::inventory::{
     builder::{GivenNode, Key, Objects},
     labels::{self, LabelList},
     pods::{Place, Pod, Skipped},
+    services,
 };
 use crate::text::Spanned;
 
@@ -32,7 +33,8 @@ impl Builder {
         let mut service_accounts = service_accounts(self.service_accounts);
         add_namespaces(&mut namespaces, &endpoints, &mut strings, found);
         add_service_accounts(&mut service_accounts, &endpoints, &mut strings, found);
-        Inventory { namespaces, service_accounts, nodes, endpoints, strings }
+        let services = services::services(self.slices, self.backends);
+        Inventory { namespaces, service_accounts, nodes, endpoints, services, strings }
     }
 }
 

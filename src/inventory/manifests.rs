@@ -93,3 +93,37 @@ pub(super) struct PodStatus {
 pub(super) struct PodIp {
     pub(super) ip: Option<String>,
 }
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EndpointSlice {
+    pub(super) metadata: Option<Metadata>,
+    pub(super) address_type: Option<String>,
+    pub(super) endpoints: Option<Vec<SliceEndpoint>>,
+    pub(super) ports: Option<Vec<EndpointPort>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct SliceEndpoint {
+    pub(super) addresses: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Endpoints {
+    pub(super) metadata: Option<Metadata>,
+    pub(super) subsets: Option<Vec<EndpointSubset>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EndpointSubset {
+    pub(super) addresses: Option<Vec<PodIp>>,
+    pub(super) not_ready_addresses: Option<Vec<PodIp>>,
+    pub(super) ports: Option<Vec<EndpointPort>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct EndpointPort {
+    pub(super) port: Option<i64>,
+    pub(super) protocol: Option<String>,
+}

@@ -14,11 +14,13 @@ mod labels;
 mod manifests;
 mod model;
 mod pods;
+mod services;
 mod strings;
 
 pub use builder::Builder;
 pub use labels::EndpointLabels;
 pub use model::{Endpoint, EndpointId, Inventory, NamedPort, Node, NodeId, Parent};
+pub use services::{Service, ServiceKey};
 pub use strings::{Strings, Symbol};
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::inventory::{
-    EndpointLabels, Strings,
+    EndpointLabels, Service, ServiceKey, Strings,
     labels::{self, LabelList},
 };
 use crate::net::{Cidr, Protocol};
@@ -25,6 +25,8 @@ pub struct Inventory {
     pub nodes: Vec<Node>,
     /// Pods that have an address of their own, by namespace and name. No two share an address.
     pub endpoints: Vec<Endpoint>,
+    /// Services of which the input names backends, by namespace and name.
+    pub services: BTreeMap<ServiceKey, Service>,
     pub(super) strings: Strings,
 }
 

@@ -1,6 +1,7 @@
 //! One policy rule to the conditions of iptables rules: one rule, or two where a positive port list has numbers and names.
 
 use crate::diagnostic::Diagnostics;
+use crate::inventory::ServiceKey;
 use crate::lower::limits;
 use crate::lower::names::Names;
 use crate::lower::program::{Match, Sense, Side};
@@ -69,6 +70,7 @@ fn of_peer(side: Side, peer: &Peer, protocol: Option<Protocol>, context: &mut Co
         common.push(Match::Member(Sense::IsNot, side, selection(selector, side, context)));
     }
     common.extend(addresses(side, peer, context));
+    common.extend(peer.service.as_ref().map(|service| backend(side, service, context)));
     common.extend(excluded_ports(side, peer, protocol, context));
     let ports = ports(side, peer, protocol, context);
     ports.into_iter().map(|port| common.iter().cloned().chain(port).collect()).collect()
@@ -77,6 +79,20 @@ fn of_peer(side: Side, peer: &Peer, protocol: Option<Protocol>, context: &mut Co
 fn selection(selector: crate::policy::SelectorId, side: Side, context: &mut Context<'_, '_>) -> crate::lower::program::SetName {
     let reach = reach(side, context.direction);
     context.sets.selection(selector, reach, context.family, (context.names, context.found))
+}
+
+/// A backend of a service: a sender by its address, a receiver by address, protocol and port (reference §6.2).
+fn backend(side: Side, service: &ServiceKey, context: &mut Context<'_, '_>) -> Match {
+    match side {
+        Side::Source => {
+            let set = context.sets.service_addresses(service, context.family, (context.names, context.found));
+            Match::Member(Sense::Is, side, set)
+        }
+        Side::Destination => {
+            let set = context.sets.service_ports(service, context.family, (context.names, context.found));
+            Match::Service(Sense::Is, side, set)
+        }
+    }
 }
 
 /// The side that the policy applies to is on this node.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::inventory::NodeId;
+use crate::inventory::{NodeId, ServiceKey};
 use crate::lower::limits;
 use crate::lower::names::{Identity, Names};
 use crate::lower::program::{Member, Members, Sense, Service, Set, SetName};
@@ -101,6 +101,33 @@ impl<'input> Sets<'input> {
         let sort = format!("c{}", digit(family));
         let name = names.set(Identity { sort: &sort, word: &about, content: &about }, found);
         self.add(name, || format!("prefixes {about}"), || Members::Addresses(family, with_exceptions(nets, except)))
+    }
+
+    /// The set of the addresses of a service's backends.
+    pub(super) fn service_addresses(
+        &mut self,
+        key: &ServiceKey,
+        family: Family,
+        (names, found): (&mut Names, &mut Diagnostics),
+    ) -> SetName {
+        let content = format!("backends of service {key}");
+        let sort = format!("b{}", digit(family));
+        let name = names.set(Identity { sort: &sort, word: &key.name, content: &content }, found);
+        let backends = self.resolved.inventory.services.get(key).map_or(&[][..], |service| &service.addresses);
+        let members = || backends.iter().copied().map(Cidr::host).filter(|host| host.family() == family).map(Member::of).collect();
+        self.add(name, || content.clone(), || Members::Addresses(family, members()))
+    }
+
+    /// The set of the addresses and ports of a service's backends.
+    pub(super) fn service_ports(&mut self, key: &ServiceKey, family: Family, (names, found): (&mut Names, &mut Diagnostics)) -> SetName {
+        let content = format!("backends of service {key}, with ports");
+        let sort = format!("bp{}", digit(family));
+        let name = names.set(Identity { sort: &sort, word: &key.name, content: &content }, found);
+        let backends = self.resolved.inventory.services.get(key).map_or(&[][..], |service| &service.ports);
+        let of_family = backends.iter().filter(|(address, ..)| Cidr::host(*address).family() == family);
+        let members =
+            || of_family.map(|(address, protocol, port)| Service { address: *address, protocol: *protocol, port: *port }).collect();
+        self.add(name, || content.clone(), || Members::Services(family, members()))
     }
 
     /// The set of port numbers.

@@ -3,7 +3,8 @@
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Fields, Kind, Node, Scalar, Value};
 use crate::manifest::{
-    Action, DefaultAction, Entity, Icmp, Metadata, NetworkSet, Policy, Port, Rule, ServiceAccounts, Tier, WrittenProtocol, metadata,
+    Action, DefaultAction, Entity, Icmp, Metadata, NetworkSet, Policy, Port, Rule, ServiceAccounts, ServiceRef, Tier, WrittenProtocol,
+    metadata,
 };
 use crate::net::{Direction, Family, Protocol};
 use crate::text::{Spanned, Text};
@@ -102,10 +103,11 @@ fn entity(node: &Node, found: &mut Diagnostics) -> Option<Entity> {
         not_selector: selector(&mut fields, "notSelector", found),
         namespace_selector: selector(&mut fields, "namespaceSelector", found),
         service_accounts: fields.get("serviceAccounts").and_then(|node| service_accounts(node, found)),
+        services: fields.get("services").and_then(|node| services(node, found)),
         ports: fields.list("ports", found, port),
         not_ports: fields.list("notPorts", found, port),
     };
-    fields.refuse(&["services", "domains"], found);
+    fields.refuse(&["domains"], found);
     fields.finish(found);
     Some(entity)
 }
@@ -116,6 +118,14 @@ fn service_accounts(node: &Node, found: &mut Diagnostics) -> Option<ServiceAccou
     let selector = selector(&mut fields, "selector", found);
     fields.finish(found);
     Some(ServiceAccounts { names, selector })
+}
+
+fn services(node: &Node, found: &mut Diagnostics) -> Option<ServiceRef> {
+    let mut fields = Fields::of(node, found)?;
+    let name = fields.require("name", found).and_then(|node| node.text(found));
+    let namespace = fields.text("namespace", found);
+    fields.finish(found);
+    Some(ServiceRef { span: node.span, name: name?, namespace: absent_if_empty(namespace) })
 }
 
 /// A selector's text. An empty one is an absent one (Calico's web interface writes `''`).

@@ -53,13 +53,14 @@ fn form(kind: Kind) -> Form {
         Kind::Tier | Kind::Namespace => Form::DnsLabel,
         Kind::NetworkSet | Kind::GlobalNetworkSet | Kind::KubernetesNetworkPolicy => Form::DnsSubdomain,
         Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => Form::DnsSubdomain,
-        Kind::ServiceAccount | Kind::Pod | Kind::Node => Form::DnsSubdomain,
+        Kind::ServiceAccount | Kind::Pod | Kind::Node | Kind::EndpointSlice | Kind::Endpoints => Form::DnsSubdomain,
     }
 }
 
 fn is_namespaced(kind: Kind) -> bool {
     match kind {
         Kind::NetworkPolicy | Kind::NetworkSet | Kind::KubernetesNetworkPolicy | Kind::ServiceAccount | Kind::Pod => true,
+        Kind::EndpointSlice | Kind::Endpoints => true,
         Kind::GlobalNetworkPolicy | Kind::GlobalNetworkSet | Kind::Tier | Kind::Namespace | Kind::Node => false,
         Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => false,
     }

@@ -15,13 +15,13 @@ mod model;
 pub use model::{
     Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule, DefaultAction, Entity, Icmp, KubernetesPeer,
     KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest, Metadata, NetworkSet, Operator, Policy, Port,
-    Requirement, Rule, ServiceAccounts, Tier, WrittenProtocol,
+    Requirement, Rule, ServiceAccounts, ServiceRef, Tier, WrittenProtocol,
 };
 
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Kind, Object};
+use crate::document::{Kind, Object, Role};
 use crate::text::Span;
 
 /// Takes policy objects in, one after another. An object given twice counts once when both say the same.
@@ -37,7 +37,7 @@ type Identity = (Kind, Option<String>, String);
 impl Reader {
     /// Reads one object of a policy kind; others are left alone.
     pub fn take(&mut self, object: &Object<'_>, found: &mut Diagnostics) {
-        if matches!(object.kind, Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::Node) {
+        if object.kind.role() != Role::Policy {
             return;
         }
         let Some(tree) = object.tree(found) else { return };
@@ -59,7 +59,7 @@ impl Reader {
             Kind::ClusterNetworkPolicy => manifest.cluster_policies.extend(cluster::policy(&tree, metadata, found)),
             Kind::AdminNetworkPolicy => manifest.cluster_policies.extend(cluster::admin(&tree, metadata, found)),
             Kind::BaselineAdminNetworkPolicy => manifest.cluster_policies.extend(cluster::baseline(&tree, metadata, found)),
-            Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::Node => {}
+            Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::Node | Kind::EndpointSlice | Kind::Endpoints => {}
         }
     }
 

@@ -132,6 +132,8 @@ pub struct Entity {
     pub namespace_selector: Option<Text>,
     /// Their service accounts.
     pub service_accounts: Option<ServiceAccounts>,
+    /// A service whose backends are meant.
+    pub services: Option<ServiceRef>,
     /// Ports; none where the field is absent or empty.
     pub ports: Vec<Port>,
     /// Excluded ports.
@@ -145,6 +147,17 @@ pub struct ServiceAccounts {
     pub names: Vec<Text>,
     /// Labels of the service account.
     pub selector: Option<Text>,
+}
+
+/// A service by name.
+#[derive(Debug)]
+pub struct ServiceRef {
+    /// The whole field.
+    pub span: Span,
+    /// The name.
+    pub name: Text,
+    /// The namespace; the policy's own when absent.
+    pub namespace: Option<Text>,
 }
 
 /// A port as written.

@@ -7,6 +7,7 @@ use crate::policy::order::{DEFAULT_TIER, Placed};
 use crate::policy::scope::{self, PeerClause};
 use crate::policy::{
     Families, IcmpMatch, Nets, Peer, Policy, PolicyKey, PolicyKind, Ports, ProtocolMatch, Rule, Selected, Selectors, addresses, ports,
+    services,
 };
 use crate::text::{Span, Spanned};
 
@@ -19,6 +20,7 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
     let directions = directions(written, found);
     let mut rules = |direction: Direction, written: &[manifest::Rule]| {
         let context = namespace.as_deref();
+        written.iter().for_each(|rule| services::check_side(rule, direction, found));
         let checked = (1..).zip(written).map(|(number, written)| rule(number, written, context, selectors, found)).collect();
         directions.contains(&direction).then_some(checked)
     };
@@ -99,6 +101,7 @@ fn peer(entity: &Entity, namespace: Option<&str>, selectors: &mut Selectors, fou
         not_selected: not_selected.map(|expr| selectors.intern(expr)),
         nets: if entity.nets.is_empty() { Nets::Any } else { Nets::In(nets) },
         not_nets: plain(not_nets),
+        service: entity.services.as_ref().and_then(|service| services::key(service, entity, namespace, found)),
         ports: if entity.ports.is_empty() { Ports::Any } else { Ports::In(port_list) },
         not_ports: ports::list(&entity.not_ports, found),
     }

@@ -14,6 +14,7 @@ mod order;
 mod ports;
 mod print;
 mod scope;
+mod services;
 
 pub use crate::manifest::{Action, DefaultAction, Icmp};
 pub use model::{

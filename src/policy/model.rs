@@ -4,6 +4,7 @@ use std::fmt;
 
 use indexmap::IndexSet;
 
+use crate::inventory::ServiceKey;
 use crate::manifest::{Action, DefaultAction, Icmp};
 use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
 use crate::selector::Expr;
@@ -141,6 +142,8 @@ pub struct Peer {
     pub nets: Nets,
     /// Prefixes that the address must not be in.
     pub not_nets: Vec<Cidr>,
+    /// A service that the address, and for a receiver the port too, must be a backend of.
+    pub service: Option<ServiceKey>,
     /// Ports.
     pub ports: Ports,
     /// Ports that are excluded.
@@ -255,6 +258,7 @@ impl Peer {
             not_selected: None,
             nets: Nets::Any,
             not_nets: Vec::new(),
+            service: None,
             ports: Ports::Any,
             not_ports: PortList::default(),
         }

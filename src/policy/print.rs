@@ -75,6 +75,9 @@ fn peer_text(peer: &Peer, selectors: &Selectors) -> String {
     if !peer.not_nets.is_empty() {
         parts.push(format!("not in {}", prefixes(&peer.not_nets)));
     }
+    if let Some(service) = &peer.service {
+        parts.push(format!("service {service}"));
+    }
     if let Ports::In(ports) = &peer.ports {
         parts.push(format!("ports {}", port_text(ports)));
     }

@@ -202,3 +202,26 @@ tier kube-baseline, order 10000000, ends in pass
 "#;
     assert_eq!(meaning(yaml), expected);
 }
+
+#[test]
+fn services_say_who_is_meant() {
+    let cases = [
+        ("ns", "egress", "destination: {services: {name: db}}", "egress 1: allow from anyone to {service ns/db}"),
+        ("ns", "ingress", "source: {services: {name: db, namespace: other}}", "ingress 1: allow from {service other/db} to anyone"),
+        ("", "egress", "destination: {services: {name: db}}", "missing-field: a global policy must name the namespace of a service"),
+        (
+            "ns",
+            "ingress",
+            "destination: {services: {name: db}}",
+            "conflicting-fields: `destination.services` may only stand in egress rules",
+        ),
+        ("ns", "egress", "destination: {services: {name: db}, selector: all()}", "conflicting-fields: `services` excludes `selector`"),
+        ("ns", "egress", "destination: {services: {name: DB}}", "invalid-name: `DB` is no valid service name"),
+    ];
+    for (namespace, direction, side, expected) in cases {
+        let printed = meaning(&policy(namespace, &format!("{direction}: [{{action: Allow, {side}}}]")));
+        assert_eq!(printed.lines().last().map(str::trim), Some(expected), "{side}");
+    }
+    let with_ports = "egress: [{action: Allow, protocol: TCP, destination: {services: {name: db}, ports: [1]}}]";
+    assert!(meaning(&policy("ns", with_ports)).contains("`services` excludes `ports` and `notPorts`"));
+}

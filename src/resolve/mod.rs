@@ -27,6 +27,7 @@ use universe::Universe;
 /// Evaluates every selector of the policies, once.
 pub fn selectors<'input>(policies: &'input PolicySet, inventory: &'input Inventory, found: &mut Diagnostics) -> Resolved<'input> {
     note_unknown_namespaces(policies, inventory, found);
+    note_unknown_services(policies, inventory, found);
     let universe = Universe::of(policies, inventory);
     let index = Index::of(&universe);
     let selections = policies.selectors.iter().map(|(_, domain, expr)| match domain {
@@ -45,6 +46,20 @@ fn note_unknown_namespaces(policies: &PolicySet, inventory: &Inventory, found: &
         if !inventory.namespaces.contains_key(namespace) && noted.insert(namespace) {
             let message = format!("the namespace `{namespace}` is not in the input, so it has no labels");
             found.push(Diagnostic::at(Code::UnknownNamespace, set.span, message));
+        }
+    }
+}
+
+/// A service without backends in the input matches nobody.
+fn note_unknown_services(policies: &PolicySet, inventory: &Inventory, found: &mut Diagnostics) {
+    let rules = policies.policies().flat_map(|(_, policy)| policy.ingress.iter().chain(&policy.egress).flatten());
+    let mut noted = BTreeSet::new();
+    for rule in rules {
+        for service in [&rule.source, &rule.destination].into_iter().filter_map(|peer| peer.service.as_ref()) {
+            if !inventory.services.contains_key(service) && noted.insert(service) {
+                let message = format!("the service `{service}` has no EndpointSlice or Endpoints in the input, so the rule matches nobody");
+                found.push(Diagnostic::at(Code::UnknownService, rule.span, message));
+            }
         }
     }
 }
