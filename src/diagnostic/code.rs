@@ -87,6 +87,7 @@ codes! {
     UnknownNamespace    "unknown-namespace"     Note    "a namespace that is not in the input has no labels"
     UnknownServiceAccount "unknown-service-account" Note "a service account that is not in the input has no labels"
     UnknownService      "unknown-service"       Note    "a service without backends in the input matches nobody"
+    HttpNotEnforced     "http-not-enforced"     Note    "HTTP conditions are for a mesh; iptables enforces the rest of the rule"
     SkippedKinds        "skipped-kinds"         Note    "objects of kinds that say nothing about policy"
     SkippedPods         "skipped-pods"          Note    "pods that are no addressable endpoints"
 }

@@ -4,7 +4,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Fields, Kind, Node, Scalar, Value};
 use crate::manifest::{
     Action, DefaultAction, Entity, Icmp, Metadata, NetworkSet, Policy, Port, Rule, ServiceAccounts, ServiceRef, Tier, WrittenProtocol,
-    metadata,
+    http, metadata,
 };
 use crate::net::{Direction, Family, Protocol};
 use crate::text::{Spanned, Text};
@@ -12,6 +12,8 @@ use crate::text::{Spanned, Text};
 const ACTIONS: [(&str, Action); 4] = [("Allow", Action::Allow), ("Deny", Action::Deny), ("Log", Action::Log), ("Pass", Action::Pass)];
 
 const DEFAULT_ACTIONS: [(&str, DefaultAction); 2] = [("Deny", DefaultAction::Deny), ("Pass", DefaultAction::Pass)];
+
+const HINTS: [(&str, ()); 1] = [("AssumeNeededOnEveryNode", ())];
 
 pub(super) const DIRECTIONS: [(&str, Direction); 2] = [("Ingress", Direction::Ingress), ("Egress", Direction::Egress)];
 
@@ -33,7 +35,8 @@ pub(super) fn policy(tree: &Node, metadata: Metadata, kind: Kind, found: &mut Di
     if global {
         spec.refuse(&["doNotTrack", "preDNAT", "applyOnForward"], found);
     }
-    spec.refuse(&["performanceHints"], found);
+    // hints change where Calico programs a policy, never what it means
+    spec.list("performanceHints", found, |node, found| node.choice(&HINTS, found));
     spec.finish(found);
     Some(policy)
 }
@@ -71,7 +74,10 @@ fn rule(node: &Node, found: &mut Diagnostics) -> Option<Rule> {
     let not_icmp = fields.get("notICMP").and_then(|node| icmp(node, found));
     let source = fields.get("source").and_then(|node| entity(node, found)).unwrap_or_default();
     let destination = fields.get("destination").and_then(|node| entity(node, found)).unwrap_or_default();
-    fields.refuse(&["http"], found);
+    let http = fields.get("http");
+    if let Some(node) = http {
+        http::check(node, found);
+    }
     rule_metadata(&mut fields, found);
     fields.finish(found);
     Some(Rule {
@@ -82,6 +88,7 @@ fn rule(node: &Node, found: &mut Diagnostics) -> Option<Rule> {
         not_protocol,
         icmp: icmp_match,
         not_icmp,
+        http: http.map(|node| node.span),
         source,
         destination,
     })

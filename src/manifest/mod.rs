@@ -8,6 +8,7 @@
 
 mod calico;
 mod cluster;
+mod http;
 mod kubernetes;
 mod metadata;
 mod model;

@@ -71,6 +71,8 @@ pub struct Rule {
     pub icmp: Option<Spanned<Icmp>>,
     /// Excluded ICMP type and code.
     pub not_icmp: Option<Spanned<Icmp>>,
+    /// Where its HTTP conditions stand.
+    pub http: Option<Span>,
     /// The sender.
     pub source: Entity,
     /// The receiver.

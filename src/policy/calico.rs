@@ -1,7 +1,7 @@
 //! Calico policies, checked.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::manifest::{self, Entity, WrittenProtocol};
+use crate::manifest::{self, Action, Entity, WrittenProtocol};
 use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::policy::order::{DEFAULT_TIER, Placed};
 use crate::policy::scope::{self, PeerClause};
@@ -20,7 +20,10 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
     let directions = directions(written, found);
     let mut rules = |direction: Direction, written: &[manifest::Rule]| {
         let context = namespace.as_deref();
-        written.iter().for_each(|rule| services::check_side(rule, direction, found));
+        for rule in written {
+            services::check_side(rule, direction, found);
+            check_http(rule, direction, found);
+        }
         let checked = (1..).zip(written).map(|(number, written)| rule(number, written, context, selectors, found)).collect();
         directions.contains(&direction).then_some(checked)
     };
@@ -149,6 +152,18 @@ fn check_ports(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Di
                 .push(Diagnostic::at(Code::PortsNeedProtocol, port.span, message).help("add `protocol: TCP`, `UDP` or `SCTP` to the rule"));
         }
     }
+}
+
+/// HTTP conditions may only narrow what ingress allows of TCP (reference §2.2).
+fn check_http(written: &manifest::Rule, direction: Direction, found: &mut Diagnostics) {
+    let Some(span) = written.http else { return };
+    let is_tcp = written.protocol.is_none_or(|protocol| protocol.value.protocol() == Protocol::TCP);
+    if direction != Direction::Ingress || written.action != Action::Allow || !is_tcp {
+        let message = "`http` may only stand in an ingress rule that allows TCP";
+        found.push(Diagnostic::at(Code::ConflictingFields, span, message));
+    }
+    let message = "`http` is not enforced: iptables lets through whatever the rest of the rule allows";
+    found.push(Diagnostic::at(Code::HttpNotEnforced, span, message).help("a service mesh must check methods and paths"));
 }
 
 /// The condition on the ICMP type. iptables can only look for it behind an ICMP protocol.
