@@ -13,7 +13,7 @@ use crate::text::{Span, Spanned};
 /// A checked policy and its tier; none when it cannot be used at all.
 pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, found: &mut Diagnostics) -> Option<Placed> {
     let metadata = &written.metadata;
-    let applies_to = applies_to(written, found)?;
+    let applies_to = applies_to(written, found);
     let kind = if metadata.namespace.is_some() { PolicyKind::NetworkPolicy } else { PolicyKind::GlobalNetworkPolicy };
     let namespace = metadata.namespace.as_ref().map(|namespace| namespace.value.clone());
     let directions = directions(written, found);
@@ -26,7 +26,7 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
     let egress = rules(Direction::Egress, &written.egress);
     let key = PolicyKey { kind, namespace, name: metadata.short_name().to_owned() };
     let order = written.order.map(|order| order.value);
-    let applies_to = selectors.intern(applies_to);
+    let applies_to = selectors.intern(applies_to?);
     let policy = Policy { key, order, applies_to, ingress, egress, span: metadata.name.span };
     let tier = match &written.tier {
         Some(tier) => Spanned::new(tier.value.clone(), tier.span),
@@ -142,8 +142,7 @@ fn check_ports(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Di
         let numeric = port.text.starts_with(|first: char| first.is_ascii_digit());
         if numeric || !may_name {
             let message = "ports need a protocol that has them";
-            found
-                .push(Diagnostic::at(Code::PortsNeedProtocol, port.span, message).help("add `protocol: TCP`, `UDP` or `SCTP` to the rule"));
+            found.push(Diagnostic::at(Code::PortsNeedProtocol, port.span, message).help("write `protocol: TCP`, `UDP` or `SCTP`"));
         }
     }
 }
