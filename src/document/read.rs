@@ -152,7 +152,7 @@ impl<'text> Reader<'text, '_> {
             return;
         }
         let counts: Vec<String> = self.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        let message = format!("skipped {}: they say nothing about policy", counts.join(", "));
+        let message = format!("skipped {}: Palisade does not read these kinds", counts.join(", "));
         self.found.push(Diagnostic::new(Code::SkippedKinds, message));
     }
 }
