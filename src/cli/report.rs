@@ -41,7 +41,7 @@ impl Report {
         }
         if shown > 0 && self.format == Format::Text {
             let _ = match found.error_count() {
-                all if all > MOST => writeln!(err, "{all} errors, of which the first {shown} are shown; nothing was written"),
+                all if all > MOST => writeln!(err, "more than {MOST} errors; the rest of the input was not read, and nothing was written"),
                 _ if shown == 1 => writeln!(err, "1 error; nothing was written"),
                 _ => writeln!(err, "{shown} errors; nothing was written"),
             };

@@ -44,7 +44,7 @@ pub struct Label {
 }
 
 /// The diagnostics of one run, in the order they were found. A file of another sort can hold millions of mistakes, and nobody
-/// reads that many: beyond [`MOST`], they are only counted.
+/// reads that many: beyond [`MOST`] they are only counted, and reading ends.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     found: Vec<Diagnostic>,
