@@ -1,6 +1,6 @@
 //! Handlebars templates: the layout of the scripts.
 
-use handlebars::{Handlebars, no_escape};
+use handlebars::{Handlebars, RenderError, RenderErrorReason, no_escape};
 use serde::Serialize;
 
 use crate::diagnostic::{Code, Diagnostic};
@@ -110,7 +110,7 @@ impl Templates {
     /// stand in it in this order: a table whose chains are declared behind their rules would be loaded empty, and so would
     /// one without its end.
     fn render(&self, file: &str, view: &impl Serialize, lines: &[&str], parts: &[&str]) -> Result<String, Diagnostic> {
-        let mut text = self.registry.render(file, view).map_err(|error| invalid(file, &error.to_string()))?;
+        let mut text = self.registry.render(file, view).map_err(|error| not_rendered(file, &error))?;
         text = text.replace("\u{1}\n\n", "\u{1}\n");
         let found: Vec<&str> = text.split_inclusive('\n').filter(|line| lines.contains(line)).collect();
         if found != lines || text.matches('\u{1}').count() != 2 * parts.len() {
@@ -128,6 +128,15 @@ impl Templates {
 fn includes(text: &str) -> bool {
     let tags = text.split("{{").skip(1).map(|tag| tag.trim_start_matches(['{', '~', '#', ' ', '\t', '\r', '\n']));
     tags.into_iter().any(|tag| tag.starts_with(['>', '*']))
+}
+
+/// Why a template does not render.
+fn not_rendered(file: &str, error: &RenderError) -> Diagnostic {
+    let line = error.line_no.map(|line| format!(" (line {line})")).unwrap_or_default();
+    match error.reason() {
+        RenderErrorReason::MissingVariable(Some(name)) => invalid(file, &format!("there is no variable `{name}`{line}")),
+        reason => invalid(file, &format!("{reason}{line}")),
+    }
 }
 
 fn invalid(file: &str, what: &str) -> Diagnostic {
