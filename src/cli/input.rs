@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::bundle::INDEX_FILE;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::text::Files;
 
@@ -59,7 +60,7 @@ fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
 fn visit_entry(path: &Path, files: &mut Files, seen: &mut BTreeSet<PathBuf>, found: &mut Diagnostics) {
     match fs::metadata(path) {
         Ok(about) if about.is_dir() => visit_directory(path, files, seen, found),
-        Ok(_) if !has_manifest_ending(path) => {}
+        Ok(_) if !has_manifest_ending(path) || is_bundle_index(path) => {}
         Ok(about) if about.is_file() => visit(path, files, seen, found),
         Ok(_) => {
             let message = format!("`{}` is neither a file nor a directory", path.display());
@@ -71,6 +72,11 @@ fn visit_entry(path: &Path, files: &mut Files, seen: &mut BTreeSet<PathBuf>, fou
 
 fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// A bundle may lie among the manifests it is made from.
+fn is_bundle_index(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == INDEX_FILE)
 }
 
 fn has_manifest_ending(path: &Path) -> bool {
