@@ -69,7 +69,7 @@ fn excerpt<'file>(files: &'file Files, label: &Label) -> Excerpt<'file> {
     let line_start = part(floor, start).rfind('\n').map_or(floor, |newline| floor + newline + 1);
     let line_end = part(start, ceiling).find(['\r', '\n']).map_or(ceiling, |newline| start + newline);
     let end = boundary(label.span.range().end).clamp(start, line_end);
-    let line = part(0, line_start).bytes().filter(|byte| *byte == b'\n').count() + 1;
+    let line = file.line(line_start);
     Excerpt { path: &file.name, text: part(line_start, line_end), line, start: start - line_start, end: end - line_start }
 }
 
