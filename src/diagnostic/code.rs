@@ -88,7 +88,7 @@ codes! {
     UnknownServiceAccount "unknown-service-account" Note "a service account that is not in the input has no labels"
     UnknownService      "unknown-service"       Note    "a service without backends in the input matches nobody"
     HttpNotEnforced     "http-not-enforced"     Note    "HTTP conditions are for a mesh; iptables enforces the rest of the rule"
-    SkippedKinds        "skipped-kinds"         Note    "objects of kinds that say nothing about policy"
+    SkippedKinds        "skipped-kinds"         Note    "objects of kinds that Palisade does not read"
     SkippedPods         "skipped-pods"          Note    "pods that are no addressable endpoints"
 }
 

@@ -17,12 +17,30 @@ pub(super) struct Check<'found> {
 
 impl<'found> Check<'found> {
     pub(super) fn of(kind: &'static str, metadata: &manifests::Metadata, span: Span, found: &'found mut Diagnostics) -> Self {
-        Self { kind, name: metadata.name.clone().unwrap_or_default(), span, found }
+        let name = metadata.name.clone().unwrap_or_default();
+        let namespace = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty() && !name.is_empty());
+        let name = namespace.map(|namespace| format!("{namespace}/{name}")).unwrap_or(name);
+        Self { kind, name, span, found }
     }
 
     pub(super) fn refuse(&mut self, code: Code, message: &str) {
+        let problem = self.problem(code, message);
+        self.found.push(problem);
+    }
+
+    fn problem(&self, code: Code, message: &str) -> Diagnostic {
         let subject = if self.name.is_empty() { self.kind.to_owned() } else { format!("{} `{}`", self.kind, self.name) };
-        self.found.push(Diagnostic::at(code, self.span, format!("{message} (in the {subject})")));
+        Diagnostic::at(code, self.span, format!("{message} (in the {subject})"))
+    }
+
+    /// Whether a text has a form; `what` names the thing, as in `label key`.
+    pub(super) fn form(&mut self, form: Form, text: &str, code: Code, what: &str) -> bool {
+        let fits = form.fits(text);
+        if !fits {
+            let problem = self.problem(code, &format!("`{}` is no valid {what}", text.escape_debug()));
+            self.found.push(problem.help(format!("a {what} is {}", form.description())));
+        }
+        fits
     }
 
     /// The object's own name.
@@ -37,12 +55,7 @@ impl<'found> Check<'found> {
 
     /// Whether a name has the shape that it must have.
     pub(super) fn name(&mut self, kind: &str, name: &str, form: Form) -> Option<()> {
-        let fits = form.fits(name);
-        if !fits {
-            let message = format!("`{}` is no name of a {kind}, which is {}", name.escape_debug(), form.description());
-            self.refuse(Code::InvalidName, &message);
-        }
-        fits.then_some(())
+        self.form(form, name, Code::InvalidName, &format!("{kind} name")).then_some(())
     }
 
     /// Labels, every one of them checked.
@@ -55,19 +68,7 @@ impl<'found> Check<'found> {
     }
 
     fn label(&mut self, key: &str, value: &str) -> bool {
-        let (key_allowed, value_allowed) = (Form::LabelKey.fits(key), Form::LabelValue.fits(value));
-        if !key_allowed {
-            self.refuse(
-                Code::InvalidLabel,
-                &format!("`{}` is no label key, which is {}", key.escape_debug(), Form::LabelKey.description()),
-            );
-        }
-        if !value_allowed {
-            self.refuse(
-                Code::InvalidLabel,
-                &format!("`{}` is no label value, which is {}", value.escape_debug(), Form::LabelValue.description()),
-            );
-        }
-        key_allowed && value_allowed
+        let key_allowed = self.form(Form::LabelKey, key, Code::InvalidLabel, "label key");
+        self.form(Form::LabelValue, value, Code::InvalidLabel, "label value") && key_allowed
     }
 }

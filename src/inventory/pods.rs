@@ -107,7 +107,8 @@ fn addresses(status: manifests::PodStatus, check: &mut Check<'_>) -> Option<Box<
     if texts.is_empty() {
         texts.extend(given(status.pod_ip));
     }
-    let mut addresses = texts.iter().map(|text| address("pod", text, check)).collect::<Option<Vec<_>>>()?;
+    let addresses: Vec<Option<IpAddr>> = texts.iter().map(|text| address("pod", text, check)).collect();
+    let mut addresses = addresses.into_iter().collect::<Option<Vec<_>>>()?;
     addresses.sort_unstable();
     addresses.dedup();
     Some(addresses.into_boxed_slice())
@@ -133,7 +134,8 @@ fn named_ports(spec: &manifests::PodSpec, strings: &mut Strings, check: &mut Che
     let containers = spec.containers.iter().chain(&spec.init_containers).flatten();
     let ports = containers.flat_map(|container| container.ports.iter().flatten());
     let named = ports.filter(|port| port.name.as_deref().is_some_and(|name| !name.is_empty()));
-    let mut read = named.map(|port| named_port(port, strings, check)).collect::<Option<Vec<_>>>()?;
+    let read: Vec<Option<NamedPort>> = named.map(|port| named_port(port, strings, check)).collect();
+    let mut read = read.into_iter().collect::<Option<Vec<_>>>()?;
     read.sort_unstable();
     read.dedup();
     Some(read.into_boxed_slice())
@@ -141,8 +143,7 @@ fn named_ports(spec: &manifests::PodSpec, strings: &mut Strings, check: &mut Che
 
 fn named_port(port: &manifests::ContainerPort, strings: &mut Strings, check: &mut Check<'_>) -> Option<NamedPort> {
     let name = port.name.as_deref().unwrap_or_default();
-    if !Form::PortName.fits(name) {
-        check.refuse(Code::InvalidPort, &format!("`{name}` is not a port name"));
+    if !check.form(Form::PortName, name, Code::InvalidPort, "port name") {
         return None;
     }
     let number = port.container_port.and_then(|number| u16::try_from(number).ok()).filter(|number| *number != 0);

@@ -22,7 +22,7 @@ pub use model::{
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Kind, Object, Role};
+use crate::document::{Kind, Node, Object, Role, Scalar, Value};
 use crate::text::Span;
 
 /// Takes policy objects in, one after another. An object given twice counts once when both say the same.
@@ -46,7 +46,7 @@ impl Reader {
         if object.internal {
             found.push(internal_api(&metadata));
         }
-        if self.is_repeated(object.kind, &metadata, tree.digest(), found) {
+        if self.is_repeated(object.kind, &metadata, &tree, found) {
             return;
         }
         let manifest = &mut self.manifest;
@@ -70,8 +70,11 @@ impl Reader {
     }
 
     /// Whether an object of this name came before; reports it when the two differ.
-    fn is_repeated(&mut self, kind: Kind, metadata: &Metadata, digest: [u8; 32], found: &mut Diagnostics) -> bool {
-        let identity = (kind, metadata.namespace.as_ref().map(|namespace| namespace.value.clone()), metadata.short_name().to_owned());
+    fn is_repeated(&mut self, kind: Kind, metadata: &Metadata, tree: &Node, found: &mut Diagnostics) -> bool {
+        let (digest, tier) = (tree.digest(), tier_of(tree));
+        let is_calico_policy = matches!(kind, Kind::NetworkPolicy | Kind::GlobalNetworkPolicy);
+        let name = if is_calico_policy { metadata.short_name(tier) } else { metadata.name.value.as_str() };
+        let identity = (kind, metadata.namespace.as_ref().map(|namespace| namespace.value.clone()), name.to_owned());
         let here = metadata.name.span;
         let Some((first, known)) = self.seen.get(&identity) else {
             self.seen.insert(identity, (here, digest));
@@ -87,6 +90,14 @@ impl Reader {
             );
         }
         true
+    }
+}
+
+/// The tier that an object names.
+fn tier_of(tree: &Node) -> Option<&str> {
+    match &tree.get("spec")?.get("tier")?.value {
+        Value::Scalar(Scalar::Text(text)) => Some(text.value.as_str()),
+        Value::Scalar(_) | Value::List(_) | Value::Map(_) => None,
     }
 }
 

@@ -373,8 +373,12 @@ impl WrittenProtocol {
 }
 
 impl Metadata {
-    /// The name without the `default.` that older Calico put before names of policies in tier `default`.
-    pub fn short_name(&self) -> &str {
-        self.name.value.strip_prefix("default.").unwrap_or(&self.name.value)
+    /// The name of a policy in this tier, without the `default.` that older Calico put before names in tier `default`.
+    pub fn short_name(&self, tier: Option<&str>) -> &str {
+        let name = self.name.value.as_str();
+        match tier {
+            None | Some("" | "default") => name.strip_prefix("default.").unwrap_or(name),
+            Some(_) => name,
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! All integration tests, in one binary.
 
+mod bad_input;
+mod cli;
 mod enforced;
 mod golden;
 mod kernel;
