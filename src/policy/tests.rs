@@ -65,7 +65,8 @@ fn rule_peers_are_scoped_as_calico_scopes_them() {
     let ns = r#"projectcalico.org/namespace == "ns""#;
     let cases = [
         ("ns", "selector: a == 'b'", format!(r#"({ns} && a == "b")"#)),
-        ("ns", "notSelector: has(a)", format!("{ns}; not has(a)")),
+        ("ns", "notSelector: has(a)", format!("({ns} && !has(a))")),
+        ("", "selector: has(b), notSelector: has(a)", "(has(b) && !has(a))".to_owned()),
         ("", "notSelector: has(a)", "not has(a)".to_owned()),
         ("ns", "namespaceSelector: all()", "has(projectcalico.org/namespace)".to_owned()),
         ("ns", "namespaceSelector: global()", "!has(projectcalico.org/namespace)".to_owned()),
