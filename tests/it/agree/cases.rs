@@ -1,0 +1,1 @@
+//! Disagreements that were found once, written down so that they are looked at first.
