@@ -65,7 +65,12 @@ impl Reader {
 
     /// Whether an object of this name came before; reports it when the two differ.
     fn is_repeated(&mut self, kind: Kind, metadata: &Metadata, digest: [u8; 32], found: &mut Diagnostics) -> bool {
-        let identity = (kind, metadata.namespace.as_ref().map(|namespace| namespace.value.clone()), metadata.short_name().to_owned());
+        let name = match kind {
+            Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => metadata.short_name(),
+            Kind::KubernetesNetworkPolicy | Kind::NetworkSet | Kind::GlobalNetworkSet | Kind::Tier => &metadata.name.value,
+            Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::Node => &metadata.name.value,
+        };
+        let identity = (kind, metadata.namespace.as_ref().map(|namespace| namespace.value.clone()), name.to_owned());
         let here = metadata.name.span;
         let Some((first, known)) = self.seen.get(&identity) else {
             self.seen.insert(identity, (here, digest));
