@@ -3,7 +3,7 @@
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest;
 use crate::net::{Cidr, CidrError};
-use crate::policy::NetworkSet;
+use crate::policy::{NetworkSet, scope};
 use crate::text::{Spanned, Text};
 
 /// Prefixes of a rule: with a length, without host bits.
@@ -49,6 +49,10 @@ pub(super) fn network_set(set: manifest::NetworkSet, found: &mut Diagnostics) ->
     }
     nets.sort_unstable();
     nets.dedup();
+    for (key, _) in set.metadata.labels.iter().filter(|(key, _)| key.value == scope::NAMESPACE) {
+        let message = format!("the label `{}` is not for a network set to claim", key.value);
+        found.push(Diagnostic::at(Code::InvalidLabel, key.span, message).help("a NetworkSet has the label of its own namespace"));
+    }
     let metadata = set.metadata;
     NetworkSet {
         namespace: metadata.namespace.map(|namespace| namespace.value),
