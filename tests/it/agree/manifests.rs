@@ -11,15 +11,15 @@ use super::world::{
 pub(crate) fn yaml(world: &World) -> String {
     let mut out = Out::default();
     for node in &world.nodes {
-        out.object("v1", "Node", None, &node.name, &Labels::new());
+        out.object(("v1", "Node"), None, &node.name, &Labels::new());
         out.line(0, "spec:");
         out.texts(1, "podCIDRs", node.ranges.iter().map(net));
     }
     for (name, labels) in &world.namespaces {
-        out.object("v1", "Namespace", None, name, labels);
+        out.object(("v1", "Namespace"), None, name, labels);
     }
     for ((namespace, name), labels) in &world.accounts {
-        out.object("v1", "ServiceAccount", Some(namespace), name, labels);
+        out.object(("v1", "ServiceAccount"), Some(namespace), name, labels);
     }
     world.pods.iter().for_each(|pod| out.pod(pod));
     world.net_sets.iter().for_each(|set| out.net_set(set));
@@ -43,7 +43,7 @@ impl Out {
         let _ = writeln!(self.text, "{:1$}{2}", "", depth * 2, text.as_ref());
     }
 
-    fn object(&mut self, version: &str, kind: &str, namespace: Option<&str>, name: &str, labels: &Labels) {
+    fn object(&mut self, (version, kind): (&str, &str), namespace: Option<&str>, name: &str, labels: &Labels) {
         self.line(0, "---");
         self.line(0, format!("apiVersion: {version}"));
         self.line(0, format!("kind: {kind}"));
@@ -72,7 +72,7 @@ impl Out {
     }
 
     fn pod(&mut self, pod: &Pod) {
-        self.object("v1", "Pod", Some(&pod.namespace), &pod.name, &pod.labels);
+        self.object(("v1", "Pod"), Some(&pod.namespace), &pod.name, &pod.labels);
         self.line(0, "spec:");
         if let Some(node) = pod.node {
             self.line(1, format!("nodeName: node-{node}"));
@@ -97,13 +97,13 @@ impl Out {
 
     fn net_set(&mut self, set: &NetSet) {
         let kind = if set.namespace.is_some() { "NetworkSet" } else { "GlobalNetworkSet" };
-        self.object("projectcalico.org/v3", kind, set.namespace.as_deref(), &set.name, &set.labels);
+        self.object(("projectcalico.org/v3", kind), set.namespace.as_deref(), &set.name, &set.labels);
         self.line(0, "spec:");
         self.line(1, format!("nets: [{}]", set.nets.iter().map(net).collect::<Vec<_>>().join(", ")));
     }
 
     fn tier(&mut self, tier: &Tier) {
-        self.object("projectcalico.org/v3", "Tier", None, &tier.name, &Labels::new());
+        self.object(("projectcalico.org/v3", "Tier"), None, &tier.name, &Labels::new());
         self.line(0, "spec:");
         self.line(1, format!("defaultAction: {}", if tier.pass { "Pass" } else { "Deny" }));
         if let Some(order) = tier.order {
@@ -113,8 +113,9 @@ impl Out {
 
     fn calico(&mut self, policy: &CalicoPolicy) {
         let kind = if policy.namespace.is_some() { "NetworkPolicy" } else { "GlobalNetworkPolicy" };
-        self.object("projectcalico.org/v3", kind, policy.namespace.as_deref(), &policy.name, &Labels::new());
+        self.object(("projectcalico.org/v3", kind), policy.namespace.as_deref(), &policy.name, &Labels::new());
         self.line(0, "spec:");
+        let begun = self.text.len();
         if let Some(tier) = &policy.tier {
             self.line(1, format!("tier: {tier}"));
         }
@@ -130,6 +131,9 @@ impl Out {
                 self.line(1, format!("{field}:"));
             }
             rules.iter().for_each(|rule| self.rule(rule));
+        }
+        if self.text.len() == begun {
+            self.line(1, "{}");
         }
     }
 
@@ -187,7 +191,7 @@ impl Out {
     }
 
     fn kubernetes(&mut self, policy: &KubernetesPolicy) {
-        self.object("networking.k8s.io/v1", "NetworkPolicy", Some(&policy.namespace), &policy.name, &Labels::new());
+        self.object(("networking.k8s.io/v1", "NetworkPolicy"), Some(&policy.namespace), &policy.name, &Labels::new());
         self.line(0, "spec:");
         self.line(1, format!("podSelector: {}", label_selector(&policy.pods)));
         self.texts(1, "policyTypes", policy.types.iter().map(|way| way_word(*way).to_owned()));

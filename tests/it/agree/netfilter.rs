@@ -106,18 +106,16 @@ impl Kernel {
                 continue;
             }
             path.push(format!("{chain}: {} -> {:?}", rule.comment, rule.target));
-            match &rule.target {
-                Target::Accept => return Some(Verdict::Accept),
-                Target::Drop => return Some(Verdict::Drop),
+            let verdict = match &rule.target {
+                Target::Accept => Some(Verdict::Accept),
+                Target::Drop => Some(Verdict::Drop),
                 Target::Return => return None,
-                Target::Log => {}
+                Target::Log => None,
                 Target::Goto(other) => return self.walk(table, other, packet, path),
-                Target::Jump(other) => {
-                    let verdict = self.walk(table, other, packet, path);
-                    if verdict.is_some() {
-                        return verdict;
-                    }
-                }
+                Target::Jump(other) => self.walk(table, other, packet, path),
+            };
+            if verdict.is_some() {
+                return verdict;
             }
         }
         None
