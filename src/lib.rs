@@ -47,7 +47,7 @@ pub fn read(files: &Files, found: &mut Diagnostics) -> Input {
     let mut inventory = inventory::Builder::default();
     let mut digest = InputDigest::default();
     document::for_each(files, found, &mut |object, found| {
-        digest.add(object.source);
+        digest.add(object.kind, object.source);
         manifest.take(&object, found);
         inventory.take(&object, found);
     });

@@ -76,7 +76,7 @@ impl Comparison {
         }
     }
 
-    /// Every file under the place, by its path there.
+    /// Every file under the place, by its path there. Links are not followed: they may lead back.
     fn files_on_disk(&self) -> Result<BTreeSet<String>, Diagnostic> {
         let mut files = BTreeSet::new();
         let mut open = vec![self.place.clone()];
@@ -87,8 +87,9 @@ impl Comparison {
                 Err(error) => return Err(io_error(Code::Unreadable, "read", &directory, &error)),
             };
             for entry in entries {
-                let path = entry.map_err(|error| io_error(Code::Unreadable, "read", &directory, &error))?.path();
-                match path.is_dir() {
+                let entry = entry.and_then(|entry| entry.file_type().map(|kind| (entry.path(), kind.is_dir())));
+                let (path, is_directory) = entry.map_err(|error| io_error(Code::Unreadable, "read", &directory, &error))?;
+                match is_directory {
                     true => open.push(path),
                     false => files.extend(path.strip_prefix(&self.place).ok().map(|path| path.to_string_lossy().into_owned())),
                 }

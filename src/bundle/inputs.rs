@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::bundle::index::hex;
+use crate::document::Kind;
 
 /// Collects the texts of objects.
 #[derive(Debug, Default)]
@@ -11,9 +12,9 @@ pub struct InputDigest {
 }
 
 impl InputDigest {
-    /// Takes one object's text in.
-    pub fn add(&mut self, source: &str) {
-        self.objects.push(Sha256::digest(source.as_bytes()).into());
+    /// Takes one object in: its kind, which an item of a typed list does not say itself, and its text.
+    pub fn add(&mut self, kind: Kind, source: &str) {
+        self.objects.push(Sha256::digest(format!("{kind:?}\n{source}").as_bytes()).into());
     }
 
     /// SHA-256 over the objects' digests, sorted, each once; in hexadecimal.

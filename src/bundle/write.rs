@@ -16,7 +16,30 @@ use crate::diagnostic::{Code, Diagnostic};
 pub struct Staging {
     place: PathBuf,
     directory: TempDir,
+    // dropped behind `directory`, which stands in one of them
+    _parents: Parents,
     index: Index,
+}
+
+/// Directories that were made on the way to the place, innermost first. When dropped, those that are empty go again.
+#[derive(Debug)]
+struct Parents(Vec<PathBuf>);
+
+impl Parents {
+    fn make(directory: &Path) -> io::Result<Self> {
+        let missing = directory.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+        let parents = Self(missing.map(Path::to_owned).collect());
+        fs::create_dir_all(directory).map(|()| parents)
+    }
+}
+
+impl Drop for Parents {
+    fn drop(&mut self) {
+        for directory in &self.0 {
+            // one that holds the bundle is not empty and stays
+            let _ = fs::remove_dir(directory);
+        }
+    }
 }
 
 impl Staging {
@@ -32,10 +55,10 @@ impl Staging {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        fs::create_dir_all(parent).map_err(|error| unwritable(parent, &error))?;
+        let parents = Parents::make(parent).map_err(|error| unwritable(parent, &error))?;
         let directory = tempfile::Builder::new().prefix(".palisade-").tempdir_in(parent).map_err(|error| unwritable(parent, &error))?;
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).map_err(|error| unwritable(directory.path(), &error))?;
-        Ok(Self { place, directory, index: Index::new(inputs) })
+        Ok(Self { place, directory, _parents: parents, index: Index::new(inputs) })
     }
 
     /// Writes one node's scripts.

@@ -13,21 +13,22 @@ use crate::render::{TEMPLATES, Templates};
 
 /// Flags about what is rendered.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "What is rendered")]
 pub(super) struct Choices {
     /// What becomes of traffic from endpoints to their node that egress policy allows [default: accept]
-    #[arg(long, value_name = "VERDICT", env = "PALISADE_ENDPOINT_TO_HOST", value_parser = words::<EndpointToHost>())]
+    #[arg(long, value_name = "VERDICT", env = "PALISADE_ENDPOINT_TO_HOST", hide_env_values = true, value_parser = words::<EndpointToHost>())]
     endpoint_to_host: Option<EndpointToHost>,
     /// What becomes of traffic of addresses in a node's pod ranges that no endpoint has [default: drop]
-    #[arg(long, value_name = "VERDICT", env = "PALISADE_UNKNOWN_ENDPOINT", value_parser = words::<UnknownEndpoint>())]
+    #[arg(long, value_name = "VERDICT", env = "PALISADE_UNKNOWN_ENDPOINT", hide_env_values = true, value_parser = words::<UnknownEndpoint>())]
     unknown_endpoint: Option<UnknownEndpoint>,
     /// Where our jumps stand in FORWARD, INPUT and OUTPUT [default: head]
-    #[arg(long, value_name = "PLACE", env = "PALISADE_HOOK_POSITION", value_parser = words::<HookPosition>())]
+    #[arg(long, value_name = "PLACE", env = "PALISADE_HOOK_POSITION", hide_env_values = true, value_parser = words::<HookPosition>())]
     hook_position: Option<HookPosition>,
     /// What becomes of VXLAN and IPIP packets of endpoints [default: policed]
-    #[arg(long, value_name = "VERDICT", env = "PALISADE_ENCAPSULATED", value_parser = words::<Encapsulated>())]
+    #[arg(long, value_name = "VERDICT", env = "PALISADE_ENCAPSULATED", hide_env_values = true, value_parser = words::<Encapsulated>())]
     encapsulated: Option<Encapsulated>,
     /// Directory of templates that replace the built-in ones
-    #[arg(long, value_name = "DIR", env = "PALISADE_TEMPLATES")]
+    #[arg(long, value_name = "DIR", env = "PALISADE_TEMPLATES", hide_env_values = true)]
     templates: Option<PathBuf>,
 }
 
@@ -75,13 +76,20 @@ fn choose<Choice: Words + Default>(flag: Option<Choice>, key: &str, word: Option
 }
 
 fn read(path: &Path) -> Result<File, Diagnostic> {
-    let invalid = |what: &dyn std::fmt::Display| Diagnostic::new(Code::InvalidConfig, format!("`{}`: {what}", path.display()));
-    let text = fs::read_to_string(path).map_err(|error| invalid(&error))?;
-    serde_yaml::from_str(&text).map_err(|error| invalid(&error))
+    let invalid = |what: &dyn std::fmt::Display| {
+        let message = format!("cannot use the configuration file `{}`: {what}", path.display());
+        Diagnostic::new(Code::InvalidConfig, message)
+    };
+    let text = fs::read_to_string(path).map_err(|error| invalid(&error).help("check `--config` and PALISADE_CONFIG"))?;
+    serde_yaml::from_str(&text).map_err(|error| invalid(&error).help("see `palisade render --help` for what can be chosen"))
 }
 
 /// The templates that a directory has; it must have one at least.
 fn read_templates(directory: &Path) -> Result<Vec<(String, String)>, Diagnostic> {
+    if let Err(error) = fs::read_dir(directory) {
+        let message = format!("cannot read the templates in `{}`: {error}", directory.display());
+        return Err(Diagnostic::new(Code::Unreadable, message).help("`--templates` takes a directory, as templates/README.md describes it"));
+    }
     let mut replaced = Vec::new();
     for template in TEMPLATES {
         let path = directory.join(template.file);
@@ -93,7 +101,8 @@ fn read_templates(directory: &Path) -> Result<Vec<(String, String)>, Diagnostic>
     }
     if replaced.is_empty() {
         let names = TEMPLATES.map(|template| format!("`{}`", template.file)).join(" nor ");
-        return Err(Diagnostic::new(Code::InvalidTemplate, format!("`{}` holds neither {names}", directory.display())));
+        let message = format!("`{}` holds neither {names}", directory.display());
+        return Err(Diagnostic::new(Code::InvalidTemplate, message).help("put one there, or leave `--templates` out"));
     }
     Ok(replaced)
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::bundle::INDEX_FILE;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::text::Files;
 
@@ -15,7 +16,8 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 const STDIN: &str = "-";
 
 /// Reads everything the paths name: files as they are, directories with all manifests below them but in hidden entries,
-/// `-` for standard input. What cannot be read is reported.
+/// `-` for standard input. What cannot be read is reported, and so is what in a directory is neither file nor directory:
+/// a pipe would be waited on, and a link to nowhere may stand for policy that is missing.
 pub(super) fn read(paths: &[PathBuf], found: &mut Diagnostics) -> Files {
     let mut files = Files::default();
     let mut seen = BTreeSet::new();
@@ -44,7 +46,7 @@ fn visit(path: &Path, files: &mut Files, seen: &mut BTreeSet<PathBuf>, found: &m
 fn visit_directory(path: &Path, files: &mut Files, seen: &mut BTreeSet<PathBuf>, found: &mut Diagnostics) {
     let listed = fs::canonicalize(path).and_then(|real| if seen.insert(real) { list(path) } else { Ok(Vec::new()) });
     match listed {
-        Ok(entries) => entries.iter().filter(|entry| is_manifest(entry)).for_each(|entry| visit(entry, files, seen, found)),
+        Ok(entries) => entries.iter().filter(|entry| !is_hidden(entry)).for_each(|entry| visit_entry(entry, files, seen, found)),
         Err(error) => found.push(unreadable(&path.display().to_string(), &error)),
     }
 }
@@ -55,10 +57,30 @@ fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(entries)
 }
 
-fn is_manifest(path: &Path) -> bool {
-    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    let fits = path.is_dir() || path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)));
-    fits && !hidden
+fn visit_entry(path: &Path, files: &mut Files, seen: &mut BTreeSet<PathBuf>, found: &mut Diagnostics) {
+    match fs::metadata(path) {
+        Ok(about) if about.is_dir() => visit_directory(path, files, seen, found),
+        Ok(_) if !has_manifest_ending(path) || is_bundle_index(path) => {}
+        Ok(about) if about.is_file() => visit(path, files, seen, found),
+        Ok(_) => {
+            let message = format!("`{}` is neither a file nor a directory", path.display());
+            found.push(Diagnostic::new(Code::Unreadable, message).help("remove it, or name it itself if it is to be read"));
+        }
+        Err(error) => found.push(unreadable(&path.display().to_string(), &error)),
+    }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// A bundle may lie among the manifests it is made from.
+fn is_bundle_index(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == INDEX_FILE)
+}
+
+fn has_manifest_ending(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
 /// Takes a text in.
@@ -84,5 +106,9 @@ fn add(files: &mut Files, name: &str, bytes: io::Result<Vec<u8>>, found: &mut Di
 }
 
 fn unreadable(name: &str, error: &io::Error) -> Diagnostic {
-    Diagnostic::new(Code::Unreadable, format!("cannot read `{name}`: {error}"))
+    let help = match error.kind() == io::ErrorKind::NotFound {
+        true => "check the path, and where links on it lead",
+        false => "leave it out, or put right what keeps it from being read",
+    };
+    Diagnostic::new(Code::Unreadable, format!("cannot read `{name}`: {error}")).help(help)
 }

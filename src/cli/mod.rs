@@ -48,15 +48,16 @@ struct Arguments {
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// Configuration file (YAML); flags and PALISADE_* variables win over it
-    #[arg(long, global = true, value_name = "FILE", env = "PALISADE_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "PALISADE_CONFIG", hide_env_values = true)]
     config: Option<std::path::PathBuf>,
     /// How problems are printed to standard error
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "PALISADE_FORMAT")]
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "PALISADE_FORMAT", hide_env_values = true)]
     format: Format,
     /// When to use colour; NO_COLOR is heeded
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "PALISADE_COLOR")]
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "PALISADE_COLOR", hide_env_values = true)]
     color: Color,
     /// Print errors only
     #[arg(short, long, global = true)]

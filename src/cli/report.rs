@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use crate::cli::{Color, Format, Global, Status};
-use crate::diagnostic::{Diagnostic, Diagnostics, Severity, print};
+use crate::diagnostic::{Diagnostic, Diagnostics, MOST, Severity, print};
 use crate::text::Files;
 
 /// Where and how this run prints.
@@ -26,7 +26,9 @@ impl Report {
     /// Prints diagnostics, in order, and, for people, how many errors there were. Gives [`Status::Invalid`] on any error.
     pub(super) fn diagnostics(&mut self, found: &Diagnostics, files: &Files) -> Status {
         let mut err = io::BufWriter::new(io::stderr().lock());
+        let mut shown = 0;
         for diagnostic in found.sorted() {
+            shown += usize::from(diagnostic.severity() == Severity::Error);
             if self.quiet && diagnostic.severity() != Severity::Error {
                 continue;
             }
@@ -37,13 +39,15 @@ impl Report {
             // nobody is left to tell when standard error is closed
             let _ = err.write_all(text.as_bytes());
         }
-        let errors = found.error_count();
-        if errors > 0 && self.format == Format::Text {
-            let plural = if errors == 1 { "" } else { "s" };
-            let _ = writeln!(err, "{errors} error{plural}; nothing was written");
+        if shown > 0 && self.format == Format::Text {
+            let _ = match found.error_count() {
+                all if all > MOST => writeln!(err, "more than {MOST} errors; the rest of the input was not read, and nothing was written"),
+                _ if shown == 1 => writeln!(err, "1 error; nothing was written"),
+                _ => writeln!(err, "{shown} errors; nothing was written"),
+            };
         }
         let _ = err.flush();
-        if errors > 0 { Status::Invalid } else { Status::Clean }
+        if shown > 0 { Status::Invalid } else { Status::Clean }
     }
 
     /// Prints one diagnostic that belongs to no input.

@@ -86,7 +86,7 @@ codes! {
     InternalApi         "internal-api"          Warning "an object of Calico's internal API group"
     UnknownNamespace    "unknown-namespace"     Note    "a namespace that is not in the input has no labels"
     UnknownServiceAccount "unknown-service-account" Note "a service account that is not in the input has no labels"
-    SkippedKinds        "skipped-kinds"         Note    "objects of kinds that say nothing about policy"
+    SkippedKinds        "skipped-kinds"         Note    "objects of kinds that Palisade does not read"
     SkippedPods         "skipped-pods"          Note    "pods that are no addressable endpoints"
 }
 

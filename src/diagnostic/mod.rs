@@ -43,11 +43,16 @@ pub struct Label {
     pub message: String,
 }
 
-/// The diagnostics of one run, in the order they were found.
+/// The diagnostics of one run, in the order they were found. A file of another sort can hold millions of mistakes, and nobody
+/// reads that many: beyond [`MOST`] they are only counted, and reading ends.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     found: Vec<Diagnostic>,
+    errors: usize,
 }
+
+/// Errors, and as many of the rest, that are kept to be shown.
+pub const MOST: usize = 1_000;
 
 impl Diagnostic {
     /// A diagnostic without a place.
@@ -90,20 +95,30 @@ impl Diagnostic {
 impl Diagnostics {
     /// Takes a diagnostic in.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        self.found.push(diagnostic);
+        let others = self.found.len() - self.errors.min(MOST);
+        let room = match diagnostic.severity() {
+            Severity::Error => {
+                self.errors += 1;
+                self.errors <= MOST
+            }
+            Severity::Warning | Severity::Note => others < MOST,
+        };
+        if room {
+            self.found.push(diagnostic);
+        }
     }
 
     /// Whether anything found refuses the input.
     pub fn has_errors(&self) -> bool {
-        self.found.iter().any(|diagnostic| diagnostic.severity() == Severity::Error)
+        self.errors > 0
     }
 
-    /// How many errors were found so far.
+    /// How many errors were found so far, shown or not.
     pub fn error_count(&self) -> usize {
-        self.found.iter().filter(|diagnostic| diagnostic.severity() == Severity::Error).count()
+        self.errors
     }
 
-    /// All diagnostics: those without a place first, then by file and place; equal ones once.
+    /// All diagnostics that are kept: those without a place first, then by file and place; equal ones once.
     pub fn sorted(&self) -> Vec<&Diagnostic> {
         let mut sorted: Vec<&Diagnostic> = self.found.iter().collect();
         sorted.sort_by_key(|diagnostic| {

@@ -1,5 +1,7 @@
 //! Diagnostics as text for people and as JSON for machines.
 
+use std::borrow::Cow;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
@@ -16,25 +18,34 @@ pub fn human(diagnostic: &Diagnostic, files: &Files, colour: bool) -> String {
         Severity::Warning => Level::WARNING,
         Severity::Note => Level::NOTE,
     };
-    let title = level.primary_title(&diagnostic.message).id(diagnostic.code.name());
-    let excerpts: Vec<(Excerpt<'_>, AnnotationKind, &str)> = (diagnostic.labels.iter().enumerate())
+    let title = level.primary_title(visible(&diagnostic.message)).id(diagnostic.code.name());
+    let excerpts: Vec<(Excerpt<'_>, AnnotationKind, Cow<'_, str>)> = (diagnostic.labels.iter().enumerate())
         .map(|(index, label)| {
             let kind = if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
-            (excerpt(files, label), kind, label.message.as_str())
+            (excerpt(files, label), kind, visible(&label.message))
         })
         .collect();
     let mut group = Group::with_title(title);
     for (excerpt, kind, message) in &excerpts {
-        let label = (!message.is_empty()).then_some(*message);
+        let label = (!message.is_empty()).then_some(&**message);
         let annotation = kind.span(excerpt.start..excerpt.end).label(label);
         let snippet = Snippet::source(excerpt.text).line_start(excerpt.line).path(excerpt.path).annotation(annotation);
         group = group.element(snippet);
     }
     if let Some(help) = &diagnostic.help {
-        group = group.element(Level::HELP.message(help));
+        group = group.element(Level::HELP.message(visible(help)));
     }
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     renderer.render(&[group])
+}
+
+/// Text without control characters and marks that turn the direction of writing: a manifest's must not move a terminal's cursor.
+fn visible(text: &str) -> Cow<'_, str> {
+    let moves = |letter: char| letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    match text.contains(moves) {
+        true => text.chars().map(|letter| if moves(letter) { letter.escape_default().to_string() } else { letter.to_string() }).collect(),
+        false => Cow::Borrowed(text),
+    }
 }
 
 /// The line a label starts on; offsets count from its start.
@@ -58,7 +69,7 @@ fn excerpt<'file>(files: &'file Files, label: &Label) -> Excerpt<'file> {
     let line_start = part(floor, start).rfind('\n').map_or(floor, |newline| floor + newline + 1);
     let line_end = part(start, ceiling).find(['\r', '\n']).map_or(ceiling, |newline| start + newline);
     let end = boundary(label.span.range().end).clamp(start, line_end);
-    let line = part(0, line_start).bytes().filter(|byte| *byte == b'\n').count() + 1;
+    let line = file.line(line_start);
     Excerpt { path: &file.name, text: part(line_start, line_end), line, start: start - line_start, end: end - line_start }
 }
 

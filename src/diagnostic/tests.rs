@@ -41,6 +41,18 @@ fn people_see_the_line_and_a_caret() {
 }
 
 #[test]
+fn text_of_the_user_cannot_steer_the_terminal() {
+    let diagnostic = Diagnostic::new(Code::UnknownTier, "there is no tier `\u{1b}[31m\n\u{202e}x`").help("add `\u{1b}[2J`");
+    let printed = print::human(&diagnostic, &Files::default(), false);
+    assert_eq!(
+        printed,
+        r"error[unknown-tier]: there is no tier `\u{1b}[31m\n\u{202e}x`
+ |
+ = help: add `\u{1b}[2J`"
+    );
+}
+
+#[test]
 fn machines_see_line_and_column() {
     let mut files = Files::default();
     let file = files.add("a.yaml", "one: 1\ntwo: 2".to_owned()).unwrap();

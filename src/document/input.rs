@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use crate::text::{FileId, Span};
 
+/// Bytes that are looked at on either side of an offset for the line it is in: a file may be one line.
+const LONGEST_LINE: usize = 1_000;
+
 /// A file's whole text, against which all places are told.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Input<'text> {
@@ -35,11 +38,14 @@ impl<'text> Input<'text> {
         self.file.span(start..start + length)
     }
 
-    /// The line in which an offset lies.
+    /// The line in which an offset lies; of a very long one, the neighbourhood.
     pub(super) fn line(self, offset: usize) -> &'text str {
-        let (before, after) = self.text.split_at(self.text.floor_char_boundary(offset));
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let end = after.find('\n').map_or(self.text.len(), |newline| before.len() + newline);
+        let boundary = |at: usize| self.text.floor_char_boundary(at);
+        let at = boundary(offset);
+        let before = self.text.get(boundary(at.saturating_sub(LONGEST_LINE))..at).unwrap_or_default();
+        let after = self.text.get(at..boundary(at.saturating_add(LONGEST_LINE))).unwrap_or_default();
+        let start = before.rfind('\n').map_or(at - before.len(), |newline| at - before.len() + newline + 1);
+        let end = at + after.find('\n').unwrap_or(after.len());
         self.text.get(start..end).unwrap_or_default()
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, MOST};
 use crate::document::envelope::Envelope;
 use crate::document::input::Input;
 use crate::document::kind::{self, Culprit, Refusal};
@@ -67,8 +67,16 @@ impl<'text> Reader<'text, '_> {
         }
     }
 
+    /// Whether there are so many errors that no more are shown: the input is of another sort, and may be huge.
+    fn gave_up(&self) -> bool {
+        self.found.error_count() > MOST
+    }
+
     fn json(&mut self, input: Input<'text>, text: &'text str) {
         for value in json::values(input, text) {
+            if self.gave_up() {
+                return;
+            }
             match value {
                 Ok(value) => self.candidate(Candidate { input, body: Body::Json(value), shared: None, depth: 0 }, None),
                 Err(problem) => self.found.push(problem),
@@ -78,6 +86,9 @@ impl<'text> Reader<'text, '_> {
 
     fn yaml(&mut self, input: Input<'text>, text: &'text str) {
         for part in yaml::parts(text) {
+            if self.gave_up() {
+                return;
+            }
             for Document { root, has_aliases } in yaml::read(input, part, self.found) {
                 let shared = has_aliases.then_some(part.trim());
                 self.candidate(Candidate { input, body: Body::Tree(root), shared, depth: 0 }, None);
@@ -105,6 +116,9 @@ impl<'text> Reader<'text, '_> {
         self.check_list(&envelope, header);
         let input = envelope.input;
         for body in envelope.items(self.found) {
+            if self.gave_up() {
+                return;
+            }
             self.candidate(Candidate { input, body, shared, depth: depth + 1 }, Some(header));
         }
     }
@@ -152,7 +166,7 @@ impl<'text> Reader<'text, '_> {
             return;
         }
         let counts: Vec<String> = self.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        let message = format!("skipped {}: they say nothing about policy", counts.join(", "));
+        let message = format!("skipped {}: Palisade does not read these kinds", counts.join(", "));
         self.found.push(Diagnostic::new(Code::SkippedKinds, message));
     }
 }

@@ -14,9 +14,10 @@ use crate::inventory::{
     Strings,
     check::Check,
     labels::{self, LabelList},
-    manifests, names,
+    manifests,
     pods::{self, Pod},
 };
+use crate::name::Form;
 use crate::net::{Cidr, CidrError};
 use crate::text::{Span, Spanned};
 
@@ -87,7 +88,7 @@ impl Builder {
     pub(super) fn namespace(&mut self, namespace: manifests::Labelled, span: Span, found: &mut Diagnostics) {
         let metadata = namespace.metadata.unwrap_or_default();
         let mut check = Check::of(self.namespaces.kind, &metadata, span, found);
-        let key = self.cluster_key(&metadata, names::is_dns_label, &mut check);
+        let key = self.cluster_key(&metadata, Form::DnsLabel, &mut check);
         let read = self.key_and_labels(key, metadata, labels::from_namespace, &mut check);
         self.namespaces.add(read, span, found);
     }
@@ -103,7 +104,7 @@ impl Builder {
     pub(super) fn node(&mut self, node: manifests::Node, span: Span, found: &mut Diagnostics) {
         let metadata = node.metadata.unwrap_or_default();
         let mut check = Check::of(self.nodes.kind, &metadata, span, found);
-        let key = self.cluster_key(&metadata, names::is_dns_subdomain, &mut check);
+        let key = self.cluster_key(&metadata, Form::DnsSubdomain, &mut check);
         let ranges = pod_ranges(node.spec.unwrap_or_default(), &mut check);
         self.nodes.add(key.zip(ranges), span, found);
     }
@@ -132,15 +133,15 @@ impl Builder {
         Some((key, labels))
     }
 
-    fn cluster_key(&mut self, metadata: &manifests::Metadata, is_allowed: fn(&str) -> bool, check: &mut Check<'_>) -> Option<Key> {
-        let name = check.own_name(metadata, is_allowed)?;
+    fn cluster_key(&mut self, metadata: &manifests::Metadata, form: Form, check: &mut Check<'_>) -> Option<Key> {
+        let name = check.own_name(metadata, form)?;
         Some(Key { namespace: self.strings.share(""), name: self.strings.share(name) })
     }
 
     fn namespaced_key(&mut self, metadata: &manifests::Metadata, check: &mut Check<'_>) -> Option<Key> {
-        let name = check.own_name(metadata, names::is_dns_subdomain)?;
+        let name = check.own_name(metadata, Form::DnsSubdomain)?;
         let namespace = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or("default");
-        check.name("namespace", namespace, names::is_dns_label)?;
+        check.name("namespace", namespace, Form::DnsLabel)?;
         Some(Key { namespace: self.strings.share(namespace), name: Arc::from(name) })
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::inventory::{manifests, names};
+use crate::inventory::manifests;
+use crate::name::Form;
 use crate::text::Span;
 
 /// The object that is being checked, for messages.
@@ -16,34 +17,45 @@ pub(super) struct Check<'found> {
 
 impl<'found> Check<'found> {
     pub(super) fn of(kind: &'static str, metadata: &manifests::Metadata, span: Span, found: &'found mut Diagnostics) -> Self {
-        Self { kind, name: metadata.name.clone().unwrap_or_default(), span, found }
+        let name = metadata.name.clone().unwrap_or_default();
+        let namespace = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty() && !name.is_empty());
+        let name = namespace.map(|namespace| format!("{namespace}/{name}")).unwrap_or(name);
+        Self { kind, name, span, found }
     }
 
     pub(super) fn refuse(&mut self, code: Code, message: &str) {
+        let problem = self.problem(code, message);
+        self.found.push(problem);
+    }
+
+    fn problem(&self, code: Code, message: &str) -> Diagnostic {
         let subject = if self.name.is_empty() { self.kind.to_owned() } else { format!("{} `{}`", self.kind, self.name) };
-        self.found.push(Diagnostic::at(code, self.span, format!("{message} (in the {subject})")));
+        Diagnostic::at(code, self.span, format!("{message} (in the {subject})"))
+    }
+
+    /// Whether a text has a form; `what` names the thing, as in `label key`.
+    pub(super) fn form(&mut self, form: Form, text: &str, code: Code, what: &str) -> bool {
+        let fits = form.fits(text);
+        if !fits {
+            let problem = self.problem(code, &format!("`{}` is no valid {what}", text.escape_debug()));
+            self.found.push(problem.help(format!("a {what} is {}", form.description())));
+        }
+        fits
     }
 
     /// The object's own name.
-    pub(super) fn own_name<'metadata>(
-        &mut self,
-        metadata: &'metadata manifests::Metadata,
-        is_allowed: fn(&str) -> bool,
-    ) -> Option<&'metadata str> {
+    pub(super) fn own_name<'metadata>(&mut self, metadata: &'metadata manifests::Metadata, form: Form) -> Option<&'metadata str> {
         let name = metadata.name.as_deref().filter(|name| !name.is_empty());
         if name.is_none() {
             self.refuse(Code::MissingField, "`metadata.name` is missing");
         }
-        self.name(self.kind, name?, is_allowed)?;
+        self.name(self.kind, name?, form)?;
         name
     }
 
     /// Whether a name has the shape that it must have.
-    pub(super) fn name(&mut self, kind: &str, name: &str, is_allowed: fn(&str) -> bool) -> Option<()> {
-        if !is_allowed(name) {
-            self.refuse(Code::InvalidName, &format!("`{name}` is not a name that a {kind} can have"));
-        }
-        is_allowed(name).then_some(())
+    pub(super) fn name(&mut self, kind: &str, name: &str, form: Form) -> Option<()> {
+        self.form(form, name, Code::InvalidName, &format!("{kind} name")).then_some(())
     }
 
     /// Labels, every one of them checked.
@@ -56,13 +68,7 @@ impl<'found> Check<'found> {
     }
 
     fn label(&mut self, key: &str, value: &str) -> bool {
-        let (key_allowed, value_allowed) = (names::is_label_key(key), names::is_label_value(value));
-        if !key_allowed {
-            self.refuse(Code::InvalidLabel, &format!("`{key}` is not a label key"));
-        }
-        if !value_allowed {
-            self.refuse(Code::InvalidLabel, &format!("`{value}` is not a label value"));
-        }
-        key_allowed && value_allowed
+        let key_allowed = self.form(Form::LabelKey, key, Code::InvalidLabel, "label key");
+        self.form(Form::LabelValue, value, Code::InvalidLabel, "label value") && key_allowed
     }
 }

@@ -122,7 +122,7 @@ fn add_namespaces(namespaces: &mut Namespaces, endpoints: &[Endpoint], strings: 
         let labels = strings.intern_labels(&labels::from_namespace(name, BTreeMap::new()));
         namespaces.insert(Arc::clone(name), Parent { span: None, labels });
         let message = format!("the namespace `{name}` is not in the input, so it has no labels");
-        found.push(Diagnostic::at(Code::UnknownNamespace, endpoint.span, message));
+        found.push(Diagnostic::new(Code::UnknownNamespace, message).label(endpoint.span, format!("`{}` is in it", endpoint.name)));
     }
 }
 
@@ -135,7 +135,7 @@ fn add_service_accounts(accounts: &mut ServiceAccounts, endpoints: &[Endpoint], 
         let labels = strings.intern_labels(&labels::from_service_account(name, BTreeMap::new()));
         accounts.entry(Arc::clone(namespace)).or_default().insert(Arc::clone(name), Parent { span: None, labels });
         let message = format!("the service account `{namespace}/{name}` is not in the input, so it has no labels");
-        found.push(Diagnostic::at(Code::UnknownServiceAccount, endpoint.span, message));
+        found.push(Diagnostic::new(Code::UnknownServiceAccount, message).label(endpoint.span, format!("`{}` uses it", endpoint.name)));
     }
 }
 

@@ -7,18 +7,11 @@
 use std::collections::BTreeMap;
 
 use crate::inventory::{Strings, Symbol};
+use crate::name::reserved::{METADATA_NAME, NAME, NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR, SERVICE_ACCOUNT, SERVICE_ACCOUNT_PREFIX};
 use crate::selector::Labels;
 
 /// Key and value, in the order of the keys' text, every key once.
 pub(super) type LabelList = Box<[(Symbol, Symbol)]>;
-
-const NAMESPACE: &str = "projectcalico.org/namespace";
-const ORCHESTRATOR: &str = "projectcalico.org/orchestrator";
-const SERVICE_ACCOUNT: &str = "projectcalico.org/serviceaccount";
-const NAME: &str = "projectcalico.org/name";
-const METADATA_NAME: &str = "kubernetes.io/metadata.name";
-const FROM_NAMESPACE: &str = "pcns.";
-const FROM_SERVICE_ACCOUNT: &str = "pcsa.";
 
 /// The effective labels of an endpoint: the first layer that has a key decides, even with an empty value.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +50,7 @@ fn value_of(layer: &[(Symbol, Symbol)], key: Symbol) -> Option<Symbol> {
 
 /// A pod's own labels. Keys that look inherited are dropped, and those that Calico sets win over the pod's.
 pub(super) fn of_pod(mut own: BTreeMap<String, String>, namespace: &str, service_account: &str) -> BTreeMap<String, String> {
-    own.retain(|key, _| !key.starts_with(FROM_NAMESPACE) && !key.starts_with(FROM_SERVICE_ACCOUNT));
+    own.retain(|key, _| !key.starts_with(NAMESPACE_PREFIX) && !key.starts_with(SERVICE_ACCOUNT_PREFIX));
     let set = [(NAMESPACE, namespace), (ORCHESTRATOR, "k8s"), (SERVICE_ACCOUNT, service_account)];
     own.extend(set.map(|(key, value)| (key.to_owned(), value.to_owned())));
     own
@@ -72,12 +65,12 @@ pub(super) fn of_network_set(mut own: BTreeMap<String, String>, namespace: &str)
 /// What the members of a namespace inherit.
 pub(super) fn from_namespace(name: &str, mut own: BTreeMap<String, String>) -> BTreeMap<String, String> {
     own.insert(METADATA_NAME.to_owned(), name.to_owned());
-    inherited(FROM_NAMESPACE, name, own)
+    inherited(NAMESPACE_PREFIX, name, own)
 }
 
 /// What the pods of a service account inherit.
 pub(super) fn from_service_account(name: &str, own: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    inherited(FROM_SERVICE_ACCOUNT, name, own)
+    inherited(SERVICE_ACCOUNT_PREFIX, name, own)
 }
 
 fn inherited(prefix: &str, name: &str, mut own: BTreeMap<String, String>) -> BTreeMap<String, String> {

@@ -13,7 +13,6 @@ mod finish;
 mod labels;
 mod manifests;
 mod model;
-mod names;
 mod pods;
 mod strings;
 

@@ -8,8 +8,9 @@ use crate::inventory::{
     builder::Key,
     check::Check,
     labels::{self, LabelList},
-    manifests, names,
+    manifests,
 };
+use crate::name::Form;
 use crate::net::Protocol;
 
 /// What counts of a pod. Two pods that are equal here are one, however else they differ.
@@ -74,7 +75,7 @@ pub(super) fn read(
     let account = account.unwrap_or_else(|| "default".to_owned());
     let ports = named_ports(&spec, strings, check);
     let place = place(spec, pod.status.unwrap_or_default(), strings, check);
-    check.name("service account", &account, names::is_dns_subdomain)?;
+    check.name("service account", &account, Form::DnsSubdomain)?;
     let labels = labels::of_pod(own, &key.namespace, &account);
     Some(Pod { place: place?, service_account: strings.share(&account), ports: ports?, labels: strings.intern_labels(&labels) })
 }
@@ -92,7 +93,7 @@ fn place(spec: manifests::PodSpec, status: manifests::PodStatus, strings: &mut S
         return Some(Place::Nowhere(Skipped::HostNetwork));
     }
     let Some(node) = given(spec.node_name) else { return Some(Place::Nowhere(Skipped::Unscheduled)) };
-    check.name("node", &node, names::is_dns_subdomain)?;
+    check.name("node", &node, Form::DnsSubdomain)?;
     let addresses = addresses(status, check)?;
     match addresses.is_empty() {
         true => Some(Place::Nowhere(Skipped::NoAddress)),
@@ -106,7 +107,8 @@ fn addresses(status: manifests::PodStatus, check: &mut Check<'_>) -> Option<Box<
     if texts.is_empty() {
         texts.extend(given(status.pod_ip));
     }
-    let mut addresses = texts.iter().map(|text| address(text, check)).collect::<Option<Vec<_>>>()?;
+    let addresses: Vec<Option<IpAddr>> = texts.iter().map(|text| address(text, check)).collect();
+    let mut addresses = addresses.into_iter().collect::<Option<Vec<_>>>()?;
     addresses.sort_unstable();
     addresses.dedup();
     Some(addresses.into_boxed_slice())
@@ -132,7 +134,8 @@ fn named_ports(spec: &manifests::PodSpec, strings: &mut Strings, check: &mut Che
     let containers = spec.containers.iter().chain(&spec.init_containers).flatten();
     let ports = containers.flat_map(|container| container.ports.iter().flatten());
     let named = ports.filter(|port| port.name.as_deref().is_some_and(|name| !name.is_empty()));
-    let mut read = named.map(|port| named_port(port, strings, check)).collect::<Option<Vec<_>>>()?;
+    let read: Vec<Option<NamedPort>> = named.map(|port| named_port(port, strings, check)).collect();
+    let mut read = read.into_iter().collect::<Option<Vec<_>>>()?;
     read.sort_unstable();
     read.dedup();
     Some(read.into_boxed_slice())
@@ -140,8 +143,7 @@ fn named_ports(spec: &manifests::PodSpec, strings: &mut Strings, check: &mut Che
 
 fn named_port(port: &manifests::ContainerPort, strings: &mut Strings, check: &mut Check<'_>) -> Option<NamedPort> {
     let name = port.name.as_deref().unwrap_or_default();
-    if !names::is_port_name(name) {
-        check.refuse(Code::InvalidPort, &format!("`{name}` is not a port name"));
+    if !check.form(Form::PortName, name, Code::InvalidPort, "port name") {
         return None;
     }
     let number = port.container_port.and_then(|number| u16::try_from(number).ok()).filter(|number| *number != 0);

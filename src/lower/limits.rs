@@ -20,4 +20,4 @@ pub const SET_ELEMENTS: usize = 1 << 20;
 
 /// Bytes of a comment line that we write. `ipset restore` reads lines of 1,024 bytes and takes the rest of a longer one for
 /// the next command (ipset 7.17, `src/ipset.c`), `iptables-restore` does so at 10,240.
-pub const COMMENT_LINE: usize = 240;
+pub const COMMENT_LINE: usize = 960;

@@ -18,18 +18,14 @@ const OPERATORS: [(&str, Operator); 4] =
 pub(super) fn policy(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<KubernetesPolicy> {
     let mut spec = metadata::spec(tree, found)?;
     let pod_selector = match spec.get("podSelector") {
-        Some(node) => selector(node, found)?,
-        None => KubernetesSelector::default(),
+        Some(node) => selector(node, found),
+        None => Some(KubernetesSelector::default()),
     };
-    let policy = KubernetesPolicy {
-        metadata,
-        pod_selector,
-        types: spec.list("policyTypes", found, |node, found| node.choice(&calico::DIRECTIONS, found)),
-        ingress: spec.list("ingress", found, |node, found| rule(node, "from", found)),
-        egress: spec.list("egress", found, |node, found| rule(node, "to", found)),
-    };
+    let types = spec.list("policyTypes", found, |node, found| node.choice(&calico::DIRECTIONS, found));
+    let ingress = spec.list("ingress", found, |node, found| rule(node, "from", found));
+    let egress = spec.list("egress", found, |node, found| rule(node, "to", found));
     spec.finish(found);
-    Some(policy)
+    Some(KubernetesPolicy { metadata, pod_selector: pod_selector?, types, ingress, egress })
 }
 
 /// A rule; `peers` is the name of the field that lists the other side. An empty rule (`{}` or nothing) allows everything.
@@ -54,7 +50,8 @@ fn peer(node: &Node, found: &mut Diagnostics) -> Option<KubernetesPeer> {
     match (block, pods.or(namespaces)) {
         (Some(block), None) => ip_block(block, found),
         (None, Some(_)) => {
-            Some(KubernetesPeer::Pods { pods: optional_selector(pods, found)?, namespaces: optional_selector(namespaces, found)? })
+            let (pods, namespaces) = (optional_selector(pods, found), optional_selector(namespaces, found));
+            Some(KubernetesPeer::Pods { pods: pods?, namespaces: namespaces? })
         }
         (Some(_), Some(_)) => {
             found.push(Diagnostic::at(Code::ConflictingFields, node.span, "`ipBlock` excludes `podSelector` and `namespaceSelector`"));

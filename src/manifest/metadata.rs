@@ -1,6 +1,6 @@
 //! `metadata` of policy objects, and the fields every object has.
 
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Fields, Kind, Node};
 use crate::manifest::Metadata;
 use crate::name::Form;
@@ -60,6 +60,10 @@ fn form(kind: Kind) -> Form {
 #[expect(clippy::option_option, reason = "outer: whether it is valid; inner: whether the kind has one")]
 fn namespace(fields: &mut Fields<'_>, kind: Kind, found: &mut Diagnostics) -> Option<Option<Spanned<String>>> {
     if matches!(kind, Kind::GlobalNetworkPolicy | Kind::GlobalNetworkSet | Kind::Tier) {
+        if let Some(node) = fields.get("namespace") {
+            let message = "an object of this kind is in no namespace";
+            found.push(Diagnostic::at(Code::UnknownField, node.span, message).help("remove `namespace`"));
+        }
         return Some(None);
     }
     let Some(node) = fields.get("namespace") else {

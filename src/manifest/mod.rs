@@ -67,8 +67,14 @@ impl Reader {
     fn is_repeated(&mut self, kind: Kind, metadata: &Metadata, digest: [u8; 32], found: &mut Diagnostics) -> bool {
         let name = match kind {
             Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => metadata.short_name(),
-            Kind::KubernetesNetworkPolicy | Kind::NetworkSet | Kind::GlobalNetworkSet | Kind::Tier => &metadata.name.value,
-            Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::Node => &metadata.name.value,
+            Kind::Tier
+            | Kind::NetworkSet
+            | Kind::GlobalNetworkSet
+            | Kind::KubernetesNetworkPolicy
+            | Kind::Namespace
+            | Kind::ServiceAccount
+            | Kind::Pod
+            | Kind::Node => &metadata.name.value,
         };
         let identity = (kind, metadata.namespace.as_ref().map(|namespace| namespace.value.clone()), name.to_owned());
         let here = metadata.name.span;

@@ -3,6 +3,8 @@
 //! In: text from manifests. Out: whether it has the form, and the form in words. What passes holds no white space, quote
 //! or control character, so that it can stand in a script. Absent: who has which name.
 
+pub mod reserved;
+
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::text::{Span, Text};
 

@@ -10,10 +10,11 @@ use crate::policy::{
 };
 use crate::text::{Span, Spanned};
 
-/// A checked policy and its tier; none when it cannot be used at all.
-pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, found: &mut Diagnostics) -> Option<Placed> {
+/// A checked policy and its tier. One with a wrong selector is checked to its end, so that all of its mistakes are told at
+/// once; the compile is refused.
+pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, found: &mut Diagnostics) -> Placed {
     let metadata = &written.metadata;
-    let applies_to = applies_to(written, found)?;
+    let applies_to = applies_to(written, found);
     let kind = if metadata.namespace.is_some() { PolicyKind::NetworkPolicy } else { PolicyKind::GlobalNetworkPolicy };
     let namespace = metadata.namespace.as_ref().map(|namespace| namespace.value.clone());
     let directions = directions(written, found);
@@ -26,27 +27,25 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
     let egress = rules(Direction::Egress, &written.egress);
     let key = PolicyKey { kind, namespace, name: metadata.short_name().to_owned() };
     let order = written.order.map(|order| order.value);
-    let applies_to = selectors.intern(applies_to);
+    let applies_to = selectors.intern(applies_to?);
     let policy = Policy { key, order, applies_to, ingress, egress, span: metadata.name.span };
     let tier = match &written.tier {
         Some(tier) => Spanned::new(tier.value.clone(), tier.span),
         None => Spanned::new(DEFAULT_TIER.to_owned(), metadata.name.span),
     };
-    Some(Placed { tier, policy })
+    Placed { tier, policy }
 }
 
 /// The clause of the endpoints a policy applies to.
-fn applies_to(written: &manifest::Policy, found: &mut Diagnostics) -> Option<crate::selector::Expr> {
-    let errors = found.error_count();
+fn applies_to(written: &manifest::Policy, found: &mut Diagnostics) -> crate::selector::Expr {
     let mut parse = |text: &Option<_>| text.as_ref().and_then(|text| scope::parse(text, found));
     let selector = parse(&written.selector);
     let namespaces = parse(&written.namespace_selector);
     let service_accounts = parse(&written.service_account_selector);
-    let expr = match &written.metadata.namespace {
+    match &written.metadata.namespace {
         Some(namespace) => scope::namespaced_policy(selector, service_accounts, &namespace.value),
         None => scope::global_policy(selector, namespaces, service_accounts),
-    };
-    (found.error_count() == errors).then_some(expr)
+    }
 }
 
 /// The directions a policy speaks about: `types`, or what its rules tell (reference §2.3).
@@ -142,8 +141,7 @@ fn check_ports(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Di
         let numeric = port.text.starts_with(|first: char| first.is_ascii_digit());
         if numeric || !may_name {
             let message = "ports need a protocol that has them";
-            found
-                .push(Diagnostic::at(Code::PortsNeedProtocol, port.span, message).help("add `protocol: TCP`, `UDP` or `SCTP` to the rule"));
+            found.push(Diagnostic::at(Code::PortsNeedProtocol, port.span, message).help("write `protocol: TCP`, `UDP` or `SCTP`"));
         }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest::{Action, KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Operator, Port};
+use crate::name::reserved;
 use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::policy::calico::plain;
 use crate::policy::order::{DEFAULT_TIER, Placed};
@@ -120,8 +121,11 @@ fn block(cidr: &Text, except: &[Text], found: &mut Diagnostics) -> Option<(Cidr,
     let cidr = addresses::prefix(cidr, found)?;
     let except = addresses::prefixes(except, found);
     for exception in except.iter().filter(|exception| exception.value == cidr.value || !cidr.value.contains(exception.value)) {
-        let message = format!("`{}` is no smaller part of `{}`", exception.value, cidr.value);
-        let help = "every `except` must lie in the block and be smaller than it";
+        let message = match exception.value.contains(cidr.value) {
+            true => format!("excepting `{}` leaves nothing of the block", exception.value),
+            false => format!("`{}` does not lie in the block, so that there is nothing to except", exception.value),
+        };
+        let help = "every `except` must lie in its block and be smaller than it";
         found.push(Diagnostic::new(Code::InvalidCidr, message).label(exception.span, "").label(cidr.span, "the block").help(help));
     }
     Some((cidr.value, plain(except)))
@@ -129,7 +133,7 @@ fn block(cidr: &Text, except: &[Text], found: &mut Diagnostics) -> Option<(Cidr,
 
 /// The clause of a label selector over pods: only pods, never network sets or host endpoints.
 fn pods(selector: &KubernetesSelector) -> Expr {
-    let orchestrated = Expr::label(scope::ORCHESTRATOR, Test::Equals("k8s".to_owned()));
+    let orchestrated = Expr::label(reserved::ORCHESTRATOR, Test::Equals("k8s".to_owned()));
     Expr::and(std::iter::once(orchestrated).chain(requirements(selector)).collect())
 }
 
@@ -189,6 +193,10 @@ fn port_list(entry: &KubernetesPort, port: &Port, found: &mut Diagnostics) -> Po
     let Some(end) = entry.end_port else { return ports::list(std::slice::from_ref(port), found) };
     if !port.text.bytes().all(|byte| byte.is_ascii_digit()) {
         found.push(Diagnostic::at(Code::ConflictingFields, end.span, "`endPort` needs a `port` by number"));
+        return PortList::default();
+    }
+    if port.text.parse().is_ok_and(|first: i64| first > end.value) {
+        found.push(Diagnostic::at(Code::InvalidPort, end.span, format!("`endPort` is smaller than `port`, which is {}", port.text)));
         return PortList::default();
     }
     let range = Port { text: format!("{}:{}", port.text, end.value), span: entry.span };

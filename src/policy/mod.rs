@@ -31,7 +31,7 @@ pub fn check(manifest: Manifest, found: &mut Diagnostics) -> PolicySet {
     let mut selectors = Selectors::default();
     let mut placed = Vec::new();
     for policy in &manifest.policies {
-        placed.extend(calico::policy(policy, &mut selectors, found));
+        placed.push(calico::policy(policy, &mut selectors, found));
     }
     for policy in &manifest.kubernetes_policies {
         placed.push(kubernetes::policy(policy, &mut selectors, found));

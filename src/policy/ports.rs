@@ -43,10 +43,14 @@ fn parse(port: &Port, found: &mut Diagnostics) -> Option<Parsed> {
 }
 
 fn bad_port(port: &Port) -> Diagnostic {
-    let dashed = port.text.split_once('-').filter(|(first, last)| first.parse::<u16>().is_ok() && last.parse::<u16>().is_ok());
-    let help = match dashed {
-        Some((first, last)) => format!("a range is written `{first}:{last}`"),
-        None => format!("write a number from 1 to 65535, a range `80:90`, or a port name: {}", Form::PortName.description()),
+    let range =
+        |separator| port.text.split_once(separator).and_then(|(first, last)| first.parse::<u16>().ok().zip(last.parse::<u16>().ok()));
+    let meant = Some(port.text.to_ascii_lowercase()).filter(|lower| Form::PortName.fits(lower));
+    let help = match (range(':').or_else(|| range('-')), meant) {
+        (Some((first, last)), _) if first.min(last) > 0 => format!("a range is written `{}:{}`", first.min(last), first.max(last)),
+        _ if port.text.parse::<i64>().is_ok() => "ports go from 1 to 65535".to_owned(),
+        (None, Some(meant)) => format!("did you mean `{meant}`?"),
+        _ => format!("write a number from 1 to 65535, a range `80:90`, or a port name: {}", Form::PortName.description()),
     };
     Diagnostic::at(Code::InvalidPort, port.span, format!("`{}` is no port", port.text.escape_debug())).help(help)
 }

@@ -3,19 +3,9 @@
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest::{Entity, ServiceAccounts};
 use crate::name::Form;
+use crate::name::reserved::{NAMESPACE, NAMESPACE_PREFIX, SERVICE_ACCOUNT, SERVICE_ACCOUNT_PREFIX};
 use crate::selector::{self, Expr, Test};
 use crate::text::Text;
-
-/// The namespace of an endpoint or namespaced network set.
-pub(super) const NAMESPACE: &str = "projectcalico.org/namespace";
-/// The name of an endpoint's service account.
-pub(super) const SERVICE_ACCOUNT: &str = "projectcalico.org/serviceaccount";
-/// Who runs an endpoint; `k8s` for every pod.
-pub(super) const ORCHESTRATOR: &str = "projectcalico.org/orchestrator";
-/// Stands before the labels of an endpoint's namespace.
-pub(super) const NAMESPACE_PREFIX: &str = "pcns.";
-/// Stands before the labels of an endpoint's service account.
-pub(super) const SERVICE_ACCOUNT_PREFIX: &str = "pcsa.";
 
 /// The clause "in this namespace".
 pub(super) fn in_namespace(namespace: &str) -> Expr {

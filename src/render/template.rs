@@ -1,6 +1,6 @@
 //! Handlebars templates: the layout of the scripts.
 
-use handlebars::{Handlebars, no_escape};
+use handlebars::{Handlebars, RenderError, RenderErrorReason, no_escape};
 use serde::Serialize;
 
 use crate::diagnostic::{Code, Diagnostic};
@@ -70,7 +70,11 @@ impl Templates {
         }
         for template in TEMPLATES {
             let own = replaced.iter().find(|(name, _)| name == template.file).map(|(_, text)| text.as_str());
-            let registered = registry.register_template_string(template.file, own.unwrap_or(template.text));
+            let text = own.unwrap_or(template.text);
+            if includes(text) {
+                return Err(invalid(template.file, "partials and decorators are not read: one that includes itself has no end"));
+            }
+            let registered = registry.register_template_string(template.file, text);
             registered.map_err(|error| invalid(template.file, &error.to_string()))?;
         }
         let templates = Self { registry };
@@ -87,7 +91,7 @@ impl Templates {
     /// The script of the sets.
     pub(super) fn sets(&self, sets: &str) -> Result<String, Diagnostic> {
         let [first, ..] = MARKS;
-        self.render(SETS, &SetsView { prefix: PREFIX, sets: first }, &[sets])
+        self.render(SETS, &SetsView { prefix: PREFIX, sets: first }, &[first], &[sets])
     }
 
     /// The script of a filter table from its declarations, rules and hooks.
@@ -99,20 +103,39 @@ impl Templates {
         };
         let family = family.to_string();
         let view = FilterView { prefix: PREFIX, family, command, file, declarations: first, rules: second, hooks: third };
-        self.render(FILTER, &view, &[declarations, rules, hooks])
+        self.render(FILTER, &view, &["*filter\n", first, second, third, "COMMIT\n"], &[declarations, rules, hooks])
     }
 
-    /// Renders a template and puts the parts in the places of their marks, each of which must be there once.
-    fn render(&self, file: &str, view: &impl Serialize, parts: &[&str]) -> Result<String, Diagnostic> {
-        let mut text = self.registry.render(file, view).map_err(|error| invalid(file, &error.to_string()))?;
+    /// Renders a template and puts the parts in the places of their marks, each of which must be there once. `lines` are to
+    /// stand in it in this order: a table whose chains are declared behind their rules would be loaded empty, and so would
+    /// one without its end.
+    fn render(&self, file: &str, view: &impl Serialize, lines: &[&str], parts: &[&str]) -> Result<String, Diagnostic> {
+        let mut text = self.registry.render(file, view).map_err(|error| not_rendered(file, &error))?;
         text = text.replace("\u{1}\n\n", "\u{1}\n");
+        let found: Vec<&str> = text.split_inclusive('\n').filter(|line| lines.contains(line)).collect();
+        if found != lines || text.matches('\u{1}').count() != 2 * parts.len() {
+            let message = "every part of the script must stand in it once, on a line of its own, in the order of the built-in template";
+            return Err(invalid(file, message));
+        }
         for (mark, part) in MARKS.iter().zip(parts) {
-            if text.matches(mark).count() != 1 {
-                return Err(invalid(file, "every part of the script must stand in it once, on a line of its own"));
-            }
             text = text.replacen(mark, part, 1);
         }
         Ok(text)
+    }
+}
+
+/// Whether a template has partials (`{{>`, `{{#>`) or decorators (`{{*`, `{{#*`).
+fn includes(text: &str) -> bool {
+    let tags = text.split("{{").skip(1).map(|tag| tag.trim_start_matches(['{', '~', '#', ' ', '\t', '\r', '\n']));
+    tags.into_iter().any(|tag| tag.starts_with(['>', '*']))
+}
+
+/// Why a template does not render.
+fn not_rendered(file: &str, error: &RenderError) -> Diagnostic {
+    let line = error.line_no.map(|line| format!(" (line {line})")).unwrap_or_default();
+    match error.reason() {
+        RenderErrorReason::MissingVariable(Some(name)) => invalid(file, &format!("there is no variable `{name}`{line}")),
+        reason => invalid(file, &format!("{reason}{line}")),
     }
 }
 

@@ -33,14 +33,16 @@ pub fn selectors<'input>(policies: &'input PolicySet, inventory: &'input Invento
     Resolved::new(policies, inventory, selections)
 }
 
-/// The inventory has noted those of endpoints; these are only named by network sets.
+/// The inventory has noted those of endpoints; these are only named by policies, which then apply to nobody, and network sets.
 fn note_unknown_namespaces(policies: &PolicySet, inventory: &Inventory, found: &mut Diagnostics) {
     let mut noted = BTreeSet::new();
-    for set in &policies.network_sets {
-        let Some(namespace) = set.namespace.as_deref() else { continue };
+    let of_policies = policies.tiers.iter().flat_map(|tier| &tier.policies).map(|policy| (policy.key.namespace.as_deref(), policy.span));
+    let of_sets = policies.network_sets.iter().map(|set| (set.namespace.as_deref(), set.span));
+    for (namespace, span) in of_policies.chain(of_sets) {
+        let Some(namespace) = namespace else { continue };
         if !inventory.namespaces.contains_key(namespace) && noted.insert(namespace) {
             let message = format!("the namespace `{namespace}` is not in the input, so it has no labels");
-            found.push(Diagnostic::at(Code::UnknownNamespace, set.span, message));
+            found.push(Diagnostic::new(Code::UnknownNamespace, message).label(span, "this is in it"));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Absent: reading from disk (the `cli` room does that) and any idea of YAML.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// All input of one run, by [`FileId`]. Texts stay in memory until the run ends, so that any diagnostic can show its line.
 #[derive(Debug, Default)]
@@ -18,7 +19,12 @@ pub struct File {
     pub name: String,
     /// The whole text, UTF-8.
     pub text: String,
+    /// How many lines end before every block of [`BLOCK`] bytes, counted when first asked for.
+    line_ends: OnceLock<Vec<usize>>,
 }
+
+/// Bytes between two counts of lines: what finding a line costs at most, once they are counted.
+const BLOCK: usize = 1 << 16;
 
 /// Index of a file in [`Files`].
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,7 +78,7 @@ impl Files {
     pub fn add(&mut self, name: impl Into<String>, text: String) -> Result<FileId, usize> {
         u32::try_from(text.len()).map_err(|_| text.len())?;
         let id = FileId(u32::try_from(self.files.len()).map_err(|_| self.files.len())?);
-        self.files.push(File { name: name.into(), text });
+        self.files.push(File { name: name.into(), text, line_ends: OnceLock::new() });
         Ok(id)
     }
 
@@ -91,19 +97,43 @@ impl Files {
         self.get(span.file).text.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
-    /// Line and column of a span's start. Costs a scan of the file up to there.
+    /// Line and column of a span's start. Costs the line up to there, and the first time a scan of the file.
     pub fn position(&self, span: Span) -> Position {
-        let text = &self.get(span.file).text;
-        let before = text.get(..span.start as usize).unwrap_or(text);
+        let file = self.get(span.file);
+        let before = file.text.get(..span.start as usize).unwrap_or(&file.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let line = file.line(before.len());
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
         Position { line, column }
     }
 }
 
 /// What an id of another collection shows.
-static NO_FILE: File = File { name: String::new(), text: String::new() };
+static NO_FILE: File = File { name: String::new(), text: String::new(), line_ends: OnceLock::new() };
+
+impl File {
+    /// The line, from 1, that the byte at an offset is in.
+    pub fn line(&self, offset: usize) -> usize {
+        let bytes = self.text.as_bytes();
+        let offset = offset.min(bytes.len());
+        let block = offset / BLOCK;
+        let before = self.line_ends.get_or_init(|| line_ends(bytes)).get(block).copied().unwrap_or_default();
+        before + count_line_ends(bytes.get(block * BLOCK..offset).unwrap_or_default()) + 1
+    }
+}
+
+/// The line ends before each block.
+fn line_ends(bytes: &[u8]) -> Vec<usize> {
+    let ends = bytes.chunks(BLOCK).scan(0, |sum, block| {
+        *sum += count_line_ends(block);
+        Some(*sum)
+    });
+    std::iter::once(0).chain(ends).collect()
+}
+
+fn count_line_ends(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b'\n').count()
+}
 
 impl FileId {
     /// The span of this file's bytes in `range`. Offsets beyond 4 GiB are cut, which [`Files::add`] rules out.

@@ -112,21 +112,19 @@ impl Expected {
     /// Every pair with a pod at one end, by every probe, in both families.
     fn questions(&self, cluster: &Cluster) -> Vec<(Question, bool)> {
         let ends = ends(cluster);
-        let pods: Vec<&str> = cluster.nodes.iter().flat_map(|node| node.pods.iter().map(|pod| pod.name.as_str())).collect();
-        let mut questions = Vec::new();
-        for (from, _) in &ends {
-            for (to, addresses) in ends.iter().filter(|(to, _)| to != from) {
-                if !pods.contains(&from.as_str()) && !pods.contains(&to.as_str()) {
-                    continue;
-                }
-                for (word, probe) in &self.probes {
-                    let allowed = self.allowed.iter().any(|known| (&known.0, &known.1, &known.2) == (from, to, word));
-                    let question = |to: &IpAddr| Question { from: from.clone(), to: *to, probe: *probe, source_port: None };
-                    questions.extend(addresses.iter().map(|to| (question(to), allowed)));
-                }
-            }
-        }
-        questions
+        let pods: Vec<&String> = cluster.nodes.iter().flat_map(|node| node.pods.iter().map(|pod| &pod.name)).collect();
+        let pairs = ends.iter().flat_map(|from| ends.iter().map(move |to| (&from.0, to)));
+        let asked = pairs.filter(|(from, to)| **from != to.0 && (pods.contains(from) || pods.contains(&&to.0)));
+        asked.flat_map(|(from, (to, addresses))| self.between(from, to, addresses)).collect()
+    }
+
+    /// Every probe of a pair.
+    fn between(&self, from: &str, to: &str, addresses: &[IpAddr]) -> Vec<(Question, bool)> {
+        let allowed =
+            |word: &str| self.allowed.iter().any(|known| (known.0.as_str(), known.1.as_str(), known.2.as_str()) == (from, to, word));
+        let question = |to: &IpAddr, probe| Question { from: from.to_owned(), to: *to, probe, source_port: None };
+        let probes = self.probes.iter().map(|(word, probe)| (*probe, allowed(word)));
+        probes.flat_map(|(probe, allowed)| addresses.iter().map(move |to| (question(to, probe), allowed))).collect()
     }
 }
 

@@ -20,9 +20,8 @@ const ERRORS: &str = "errors.txt";
 const NOTES: &str = "notes.txt";
 const BUNDLE: &str = "bundle";
 
-/// Codes that no input file can bring about, and where they are tested.
-const ELSEWHERE: [(Code, &str); 11] = [
-    (Code::Unreadable, "tests/it/bad_input.rs"),
+/// Codes that no small text file can bring about, and where they are tested.
+const ELSEWHERE: [(Code, &str); 8] = [
     (Code::NotUtf8, "tests/it/bad_input.rs"),
     (Code::TooLarge, "tests/it/bad_input.rs"),
     (Code::Unwritable, "tests/it/bad_input.rs"),
@@ -31,8 +30,6 @@ const ELSEWHERE: [(Code, &str); 11] = [
     (Code::InvalidTemplate, "tests/it/bad_input.rs"),
     (Code::NameCollision, "src/lower/tests.rs: takes 2^25 names to happen"),
     (Code::SetTooLarge, "tests/it/bad_input.rs"),
-    (Code::AliasExpansion, "tests/it/bad_input.rs"),
-    (Code::NestingTooDeep, "tests/it/bad_input.rs"),
 ];
 
 /// All cases, in the order of their names.

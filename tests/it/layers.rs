@@ -10,17 +10,19 @@ fn data_flows_one_way() {
     let map = fs::read_to_string(source.join("lib.rs")).expect("src/lib.rs");
     let rooms: Vec<&str> = map.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';')).collect();
     assert!(rooms.len() > 10, "no rooms found in lib.rs");
-    let mut upward = Vec::new();
-    for (rank, room) in rooms.iter().enumerate() {
-        for file in rust_files(&source.join(room)) {
-            for named in rooms_named(&fs::read_to_string(&file).expect("a source file")) {
-                if named == "{" || rooms.iter().skip(rank + 1).any(|later| *later == named) {
-                    upward.push(format!("{}: `{room}` names `{named}`", file.display()));
-                }
-            }
-        }
-    }
+    let upward: Vec<String> =
+        rooms.iter().enumerate().flat_map(|(rank, room)| upward(&source, room, rooms.get(rank + 1..).unwrap_or_default())).collect();
     assert!(upward.is_empty(), "{}", upward.join("\n"));
+}
+
+/// Where a room names a later one.
+fn upward(source: &Path, room: &str, later: &[&str]) -> Vec<String> {
+    let forbidden = |named: &String| named == "{" || later.contains(&named.as_str());
+    let in_file = |file: PathBuf| {
+        let named = rooms_named(&fs::read_to_string(&file).expect("a source file")).into_iter().filter(forbidden);
+        named.map(|named| format!("{}: `{room}` names `{named}`", file.display())).collect::<Vec<_>>()
+    };
+    rust_files(&source.join(room)).into_iter().flat_map(in_file).collect()
 }
 
 /// The word after each `crate::`; a `{` means a grouped import, which would hide the room. `super::super::` out of a room

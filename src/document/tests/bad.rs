@@ -1050,6 +1050,6 @@ items:
 - {apiVersion: networking.k8s.io/v1beta1, kind: Ingress}
 - {apiVersion: apps/v1, kind: Deployment}
 "#,
-        told: "note[skipped-kinds]: skipped 2 Deployment, 1 IPPool, 1 Ingress, 1 Service: they say nothing about policy",
+        told: "note[skipped-kinds]: skipped 2 Deployment, 1 IPPool, 1 Ingress, 1 Service: Palisade does not read these kinds",
     },
 ];
