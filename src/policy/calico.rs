@@ -27,7 +27,7 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
     let egress = rules(Direction::Egress, &written.egress);
     let key = PolicyKey { kind, namespace, name: metadata.short_name().to_owned() };
     let order = written.order.map(|order| order.value);
-    let applies_to = selectors.intern(applies_to?);
+    let applies_to = selectors.intern(applies_to);
     let policy = Policy { key, order, applies_to, ingress, egress, span: metadata.name.span };
     let tier = match &written.tier {
         Some(tier) => Spanned::new(tier.value.clone(), tier.span),
