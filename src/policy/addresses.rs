@@ -2,8 +2,9 @@
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest;
+use crate::name::reserved;
 use crate::net::{Cidr, CidrError};
-use crate::policy::{NetworkSet, scope};
+use crate::policy::NetworkSet;
 use crate::text::{Spanned, Text};
 
 /// Prefixes of a rule: with a length, without host bits.
@@ -49,7 +50,7 @@ pub(super) fn network_set(set: manifest::NetworkSet, found: &mut Diagnostics) ->
     }
     nets.sort_unstable();
     nets.dedup();
-    for (key, _) in set.metadata.labels.iter().filter(|(key, _)| key.value == scope::NAMESPACE) {
+    for (key, _) in set.metadata.labels.iter().filter(|(key, _)| key.value == reserved::NAMESPACE) {
         let message = format!("the label `{}` is not for a network set to claim", key.value);
         found.push(Diagnostic::at(Code::InvalidLabel, key.span, message).help("a NetworkSet has the label of its own namespace"));
     }
