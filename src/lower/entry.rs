@@ -4,7 +4,7 @@ use crate::diagnostic::Diagnostics;
 use crate::lower::Lowering;
 use crate::lower::names::{fixed_chain, fixed_set, log_prefix};
 use crate::lower::options::{Encapsulated, EndpointToHost, HookPosition, UnknownEndpoint};
-use crate::lower::program::{Chain, ChainName, Hook, Match, Rule, Sense, SetName, Side, Table, Target};
+use crate::lower::program::{Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, Target};
 use crate::lower::sets::digit;
 use crate::lower::tiers::{self, Tiers, Way};
 use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
@@ -38,6 +38,7 @@ struct Fixed {
     to: ChainName,
     unknown: ChainName,
     local: SetName,
+    known: SetName,
 }
 
 /// Our filter table of one family.
@@ -51,12 +52,16 @@ pub(super) fn table(lowering: &mut Lowering<'_, '_>, family: Family, found: &mut
         to: fixed_chain("to-endpoint"),
         unknown: fixed_chain("unknown"),
         local: local_set(lowering, family),
+        known: fixed_set(&format!("known{}", digit(family))),
     };
     let onward = Target::Goto(fixed.allowed.clone());
     let egress = tiers::chains(lowering, &Way { direction: Direction::Egress, family, allowed: &onward }, found);
     let ingress = tiers::chains(lowering, &Way { direction: Direction::Ingress, family, allowed: &Target::Accept }, found);
     let ranges = pod_ranges(lowering, family);
     let guarded = !ranges.is_empty();
+    if guarded {
+        add_known_set(lowering, &fixed, &ranges, family);
+    }
     let mut chains = vec![forward(&fixed, &ranges), input(&fixed, &ranges, lowering.options.endpoint_to_host, family), output(&fixed)];
     chains.push(from_endpoint(&fixed, &egress, lowering.options.encapsulated));
     chains.extend(egress.chains);
@@ -71,6 +76,20 @@ fn local_set(lowering: &mut Lowering<'_, '_>, family: Family) -> SetName {
     let members = tiers::addresses(lowering, lowering.resolved.endpoints_on(lowering.node), family);
     let name = fixed_set(&format!("local{}", digit(family)));
     lowering.sets.add(name, || "all endpoints of this node".to_owned(), || members)
+}
+
+/// The set of the addresses in the node's pod ranges that some endpoint has. It may run on another node: address management
+/// that does not go by the nodes' ranges (Calico's own) lends addresses out.
+fn add_known_set(lowering: &mut Lowering<'_, '_>, fixed: &Fixed, ranges: &[Cidr], family: Family) {
+    let resolved = lowering.resolved;
+    let members = || {
+        let known = ranges.iter().flat_map(|range| resolved.endpoint_addresses_in(*range));
+        let mut members: Vec<Member> = known.map(|address| Member::of(Cidr::host(*address))).collect();
+        members.sort_unstable();
+        members.dedup();
+        Members::Addresses(family, members)
+    };
+    lowering.sets.add(fixed.known.clone(), || "endpoints of any node in the pod ranges of this node".to_owned(), members);
 }
 
 /// The node's pod ranges of a family, where traffic of unknown endpoints is to be dropped.
@@ -104,7 +123,7 @@ fn local(fixed: &Fixed, side: Side) -> Match {
 }
 
 fn unknown_matches(fixed: &Fixed, side: Side, range: Cidr) -> Vec<Match> {
-    vec![Match::Address(Sense::Is, side, range), Match::Member(Sense::IsNot, side, fixed.local.clone())]
+    vec![Match::Address(Sense::Is, side, range), Match::Member(Sense::IsNot, side, fixed.known.clone())]
 }
 
 /// Packets to the node itself: egress policy of the endpoint that sends them. The node's own packets to itself may bear an

@@ -1,4 +1,5 @@
 //! One policy rule to the conditions of iptables rules: one rule, or two where a positive port list has numbers and names.
+//! Long lists of SCTP ports take more.
 
 use crate::diagnostic::Diagnostics;
 use crate::inventory::ServiceKey;
@@ -59,7 +60,7 @@ fn icmp(condition: IcmpMatch) -> Option<Match> {
     }
 }
 
-/// The conditions of one side: whom, which addresses, which ports; two lists where ports are by number or by name.
+/// The conditions of one side: whom, which addresses, which ports; several lists where ports are by number or by name.
 fn of_peer(side: Side, peer: &Peer, protocol: Option<Protocol>, context: &mut Context<'_, '_>) -> Vec<Vec<Match>> {
     let mut common = Vec::new();
     let only_names = matches!(&peer.ports, Ports::In(list) if list.numbers.is_empty() && !list.names.is_empty());
@@ -130,7 +131,7 @@ fn addresses(side: Side, peer: &Peer, context: &mut Context<'_, '_>) -> Option<M
 /// The alternatives of a positive port list.
 fn ports(side: Side, peer: &Peer, protocol: Option<Protocol>, context: &mut Context<'_, '_>) -> Vec<Option<Match>> {
     let Ports::In(list) = &peer.ports else { return vec![None] };
-    let by_number = (!list.numbers.is_empty()).then(|| numbers(Sense::Is, side, &list.numbers, context));
+    let by_number = numbers(Sense::Is, side, (&list.numbers, protocol), context);
     let by_name = (!list.names.is_empty()).then(|| named(Sense::Is, side, peer, (&list.names, protocol), context));
     by_number.into_iter().chain(by_name).map(Some).collect()
 }
@@ -138,18 +139,37 @@ fn ports(side: Side, peer: &Peer, protocol: Option<Protocol>, context: &mut Cont
 /// The conditions of an exclusion: neither by number nor by name.
 fn excluded_ports(side: Side, peer: &Peer, protocol: Option<Protocol>, context: &mut Context<'_, '_>) -> Vec<Match> {
     let PortList { numbers: excluded, names } = &peer.not_ports;
-    let by_number = (!excluded.is_empty()).then(|| numbers(Sense::IsNot, side, excluded, context));
+    let by_number = numbers(Sense::IsNot, side, (excluded, protocol), context);
     let by_name = (!names.is_empty()).then(|| named(Sense::IsNot, side, peer, (names, protocol), context));
     by_number.into_iter().chain(by_name).collect()
 }
 
-/// Ports by number: in the rule as far as a `multiport` match goes, else in a set.
-fn numbers(sense: Sense, side: Side, ranges: &[PortRange], context: &mut Context<'_, '_>) -> Match {
+/// Ports by number: in the rule as far as a `multiport` match goes, else in a set; none where there are no numbers. A set of
+/// ports knows TCP and UDP only (`ip_set_get_ip_port`, net/netfilter/ipset/ip_set_bitmap_port.c) and would never match SCTP,
+/// whose lists take several matches.
+fn numbers(sense: Sense, side: Side, (ranges, protocol): (&[PortRange], Option<Protocol>), context: &mut Context<'_, '_>) -> Vec<Match> {
     let slots: usize = ranges.iter().map(|range| range.slots()).sum();
-    match slots <= limits::MULTIPORT_SLOTS {
-        true => Match::Ports(sense, side, ranges.to_vec()),
-        false => Match::PortMember(sense, side, context.sets.ports(ranges, (context.names, context.found))),
+    match (slots <= limits::MULTIPORT_SLOTS, protocol) {
+        (true, _) | (false, Some(Protocol::SCTP)) => lists(ranges).into_iter().map(|list| Match::Ports(sense, side, list)).collect(),
+        (false, _) => vec![Match::PortMember(sense, side, context.sets.ports(ranges, (context.names, context.found)))],
     }
+}
+
+/// Ranges in as many lists as their slots take; no list where there are no ranges.
+fn lists(ranges: &[PortRange]) -> Vec<Vec<PortRange>> {
+    let mut lists: Vec<Vec<PortRange>> = Vec::new();
+    let mut free = 0;
+    for range in ranges {
+        match lists.last_mut() {
+            Some(list) if range.slots() <= free => list.push(*range),
+            _ => {
+                lists.push(vec![*range]);
+                free = limits::MULTIPORT_SLOTS;
+            }
+        }
+        free -= range.slots();
+    }
+    lists
 }
 
 /// Ports by name: of the endpoints that the side's positive selector selects, also for an exclusion (reference §6.1).

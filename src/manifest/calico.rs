@@ -135,13 +135,14 @@ fn services(node: &Node, found: &mut Diagnostics) -> Option<ServiceRef> {
     Some(ServiceRef { span: node.span, name: name?, namespace: absent_if_empty(namespace) })
 }
 
-/// A selector's text. An empty one is an absent one (Calico's web interface writes `''`).
+/// A selector's text. An empty one is an absent one (Calico's web interface writes `''`). One of blanks is not: it means
+/// `all()`, which on a rule's side are known addresses only.
 fn selector(fields: &mut Fields<'_>, name: &'static str, found: &mut Diagnostics) -> Option<Text> {
     absent_if_empty(fields.text(name, found))
 }
 
 fn absent_if_empty(text: Option<Text>) -> Option<Text> {
-    text.filter(|text| !text.value.trim_matches([' ', '\t']).is_empty())
+    text.filter(|text| !text.value.is_empty())
 }
 
 fn family(node: &Node, found: &mut Diagnostics) -> Option<Spanned<Family>> {
@@ -198,9 +199,13 @@ fn bad_protocol(node: &Node, written: &str) -> Diagnostic {
     Diagnostic::at(Code::InvalidProtocol, node.span, format!("`{written}` is no protocol")).help(help)
 }
 
-/// A port as a number or a string; what it says is for `policy` to check.
+/// A port as a number or a string; what it says is for `policy` to check. `8e1` is a number, and must not pass for a name.
 pub(super) fn port(node: &Node, found: &mut Diagnostics) -> Option<Port> {
     let text = match &node.value {
+        Value::Scalar(Scalar::Number(number)) if !number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            found.push(Diagnostic::at(Code::InvalidPort, node.span, format!("`{number}` is no port")).help("write it as a whole number"));
+            return None;
+        }
         Value::Scalar(Scalar::Number(number)) => number.clone(),
         Value::Scalar(_) | Value::List(_) | Value::Map(_) => node.text(found)?.value,
     };

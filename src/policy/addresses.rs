@@ -2,6 +2,7 @@
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest;
+use crate::name::reserved;
 use crate::net::{Cidr, CidrError};
 use crate::policy::NetworkSet;
 use crate::text::{Spanned, Text};
@@ -49,6 +50,10 @@ pub(super) fn network_set(set: manifest::NetworkSet, found: &mut Diagnostics) ->
     }
     nets.sort_unstable();
     nets.dedup();
+    for (key, _) in set.metadata.labels.iter().filter(|(key, _)| key.value == reserved::NAMESPACE) {
+        let message = format!("the label `{}` is not for a network set to claim", key.value);
+        found.push(Diagnostic::at(Code::InvalidLabel, key.span, message).help("a NetworkSet has the label of its own namespace"));
+    }
     let metadata = set.metadata;
     NetworkSet {
         namespace: metadata.namespace.map(|namespace| namespace.value),

@@ -81,7 +81,7 @@ pub(super) fn global_policy(selector: Option<Expr>, namespaces: Option<Expr>, se
     Expr::and(parts)
 }
 
-/// Whom one side of a Calico rule selects and excludes; none where it does not ask.
+/// Whom one side of a Calico rule selects, or else whom it excludes; none where it does not ask.
 pub(super) struct PeerClause {
     pub(super) selected: Option<Expr>,
     pub(super) not_selected: Option<Expr>,
@@ -103,7 +103,12 @@ pub(super) fn peer(entity: &Entity, namespace: Option<&str>, found: &mut Diagnos
     if let (true, Some(scope)) = (asks_who, scope) {
         asked.insert(0, scope);
     }
-    PeerClause { selected: (!asked.is_empty()).then(|| Expr::and(asked)), not_selected }
+    if asked.is_empty() {
+        return PeerClause { selected: None, not_selected };
+    }
+    // one selection, as in Calico: it excludes by label, not by address, which differs where network sets overlap endpoints
+    asked.extend(not_selected.map(Expr::not));
+    PeerClause { selected: Some(Expr::and(asked)), not_selected: None }
 }
 
 /// The clause of `serviceAccounts`; none when it restricts nothing (reference §3.3).

@@ -65,7 +65,8 @@ fn rule_peers_are_scoped_as_calico_scopes_them() {
     let ns = r#"projectcalico.org/namespace == "ns""#;
     let cases = [
         ("ns", "selector: a == 'b'", format!(r#"({ns} && a == "b")"#)),
-        ("ns", "notSelector: has(a)", format!("{ns}; not has(a)")),
+        ("ns", "notSelector: has(a)", format!("({ns} && !has(a))")),
+        ("", "selector: has(b), notSelector: has(a)", "(has(b) && !has(a))".to_owned()),
         ("", "notSelector: has(a)", "not has(a)".to_owned()),
         ("ns", "namespaceSelector: all()", "has(projectcalico.org/namespace)".to_owned()),
         ("ns", "namespaceSelector: global()", "!has(projectcalico.org/namespace)".to_owned()),
@@ -78,6 +79,8 @@ fn rule_peers_are_scoped_as_calico_scopes_them() {
             format!(r#"({ns} && (pcsa.r == "x" && projectcalico.org/serviceaccount in {{"a"}}))"#),
         ),
         ("", "serviceAccounts: {selector: all()}", "all()".to_owned()),
+        // not the same as no selector: known addresses only
+        ("", "selector: ' '", "all()".to_owned()),
         ("ns", "serviceAccounts: {selector: r == 'x'}, selector: has(a)", format!(r#"({ns} && pcsa.r == "x" && has(a))"#)),
     ];
     for (namespace, source, expected) in cases {
@@ -224,4 +227,26 @@ fn services_say_who_is_meant() {
     }
     let with_ports = "egress: [{action: Allow, protocol: TCP, destination: {services: {name: db}, ports: [1]}}]";
     assert!(meaning(&policy("ns", with_ports)).contains("`services` excludes `ports` and `notPorts`"));
+}
+
+#[test]
+fn nothing_passes_for_what_it_is_not() {
+    let set = |name: &str, labels: &str| {
+        format!(
+            "---\napiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {{name: {name}, labels: {{{labels}}}}}\nspec: {{}}\n"
+        )
+    };
+    let claim = "invalid-label: the label `projectcalico.org/namespace` is not for a network set to claim\n";
+    assert_eq!(meaning(&set("a", "projectcalico.org/namespace: prod")), claim);
+    assert_eq!(
+        rule("", "action: Deny, protocol: TCP, destination: {ports: [8e1]}"),
+        "invalid-port: `8e1` is no port\n",
+        "a number is no port name"
+    );
+    let kubernetes = |name: &str| {
+        format!("---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: {name}}}\nspec: {{podSelector: {{}}}}\n")
+    };
+    let both = meaning(&[kubernetes("web"), kubernetes("default.web")].concat());
+    assert_eq!(both.matches("KubernetesNetworkPolicy").count(), 2, "{both}");
+    assert!(!meaning(&[set("a", ""), set("default.a", "a: b")].concat()).contains("duplicate"), "two sets, not one");
 }

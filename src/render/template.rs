@@ -133,10 +133,10 @@ fn includes(text: &str) -> bool {
 /// Why a template does not render.
 fn not_rendered(file: &str, error: &RenderError) -> Diagnostic {
     let line = error.line_no.map(|line| format!(" (line {line})")).unwrap_or_default();
-    match error.reason() {
-        RenderErrorReason::MissingVariable(Some(name)) => invalid(file, &format!("there is no variable `{name}`{line}")),
-        reason => invalid(file, &format!("{reason}{line}")),
+    if let RenderErrorReason::MissingVariable(Some(name)) = error.reason() {
+        return invalid(file, &format!("there is no variable `{name}`{line}"));
     }
+    invalid(file, &format!("{}{line}", error.reason()))
 }
 
 fn invalid(file: &str, what: &str) -> Diagnostic {

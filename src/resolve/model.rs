@@ -1,6 +1,6 @@
 //! What resolving yields.
 
-use std::{collections::BTreeSet, fmt, sync::OnceLock};
+use std::{collections::BTreeSet, fmt, net::IpAddr, sync::OnceLock};
 
 use crate::inventory::{EndpointId, Inventory, NodeId};
 use crate::net::{Cidr, Family};
@@ -20,6 +20,8 @@ pub struct Resolved<'input> {
     addresses: Vec<[OnceLock<Vec<Cidr>>; 2]>,
     applied: Applied,
     on_node: Vec<Vec<EndpointId>>,
+    /// Every endpoint's, in order; made when asked for.
+    endpoint_addresses: OnceLock<Vec<IpAddr>>,
 }
 
 /// Who a selector selects.
@@ -46,7 +48,7 @@ impl<'input> Resolved<'input> {
         let applies: BTreeSet<SelectorId> = policies.policies().map(|(_, policy)| policy.applies_to).collect();
         let members = applies.into_iter().map(|id| (id, selections.get(id.index()).map_or(&[][..], |selection| &selection.endpoints)));
         let applied = Applied::of(members, inventory.endpoints.len());
-        Self { policies, inventory, applied, on_node: by_node(inventory), selections, addresses }
+        Self { policies, inventory, applied, on_node: by_node(inventory), selections, addresses, endpoint_addresses: OnceLock::new() }
     }
 
     /// Who a selector of the policies selects.
@@ -84,6 +86,17 @@ impl<'input> Resolved<'input> {
     pub fn local_addresses(&self, id: SelectorId, family: Family, node: NodeId) -> Vec<Cidr> {
         let selection = self.members(id);
         self.collect(family, selection, &common(&selection.endpoints, self.endpoints_on(node)))
+    }
+
+    /// The addresses of endpoints of any node that lie in a prefix, in order.
+    pub fn endpoint_addresses_in(&self, range: Cidr) -> &[IpAddr] {
+        let all = self.endpoint_addresses.get_or_init(|| {
+            let mut all: Vec<IpAddr> = self.inventory.endpoints.iter().flat_map(|endpoint| endpoint.addresses.iter().copied()).collect();
+            all.sort_unstable();
+            all
+        });
+        let from = all.get(all.partition_point(|address| *address < range.address())..).unwrap_or_default();
+        from.get(..from.partition_point(|address| range.holds(*address))).unwrap_or_default()
     }
 
     /// Addresses of these endpoints, and of the network sets and nodes of a selection.

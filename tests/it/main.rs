@@ -1,5 +1,6 @@
 //! All integration tests, in one binary.
 
+mod agree;
 mod bad_input;
 mod cli;
 mod enforced;

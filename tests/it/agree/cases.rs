@@ -1,0 +1,81 @@
+//! Disagreements that were found once, as small as they get.
+
+use palisade::lower::Options;
+
+use super::compile_yaml;
+use super::packet::{Hook, Packet, State, Verdict};
+
+/// Two nodes. `client` is on the first; `server` is on the second with an address lent from the first one's range.
+const CLUSTER: &str = "
+apiVersion: v1
+kind: Node
+metadata: {name: a}
+spec: {podCIDRs: [10.1.1.0/24]}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: b}
+spec: {podCIDRs: [10.1.2.0/24]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client, namespace: one, labels: {app: client}}
+spec: {nodeName: a}
+status: {podIP: 10.1.1.2}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: server, namespace: one, labels: {app: server}}
+spec: {nodeName: b}
+status: {podIP: 10.1.1.3}
+";
+
+/// What becomes on node `a` of a new packet of `client`.
+fn on_first_node(policies: &str, destination: &str, (protocol, port): (u8, u16)) -> Verdict {
+    let kernels = compile_yaml(format!("{CLUSTER}---\n{policies}"), &["a"], &Options::default());
+    let packet = Packet {
+        node: 0,
+        hook: Hook::Forward,
+        source: "10.1.1.2".parse().expect("an address"),
+        destination: destination.parse().expect("an address"),
+        protocol,
+        ports: Some((40_000, port)),
+        icmp: None,
+        state: State::New,
+        loopback: false,
+    };
+    kernels.expect("palisade takes this").first().expect("one node").run(&packet).0
+}
+
+fn global_policy(rules: &str) -> String {
+    format!(
+        "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {{name: p}}\nspec: {{types: [Egress], egress: [{rules}]}}\n"
+    )
+}
+
+#[test]
+fn an_endpoint_of_another_node_is_known_in_this_nodes_pod_range() {
+    assert_eq!(on_first_node("", "10.1.1.3", (6, 80)), Verdict::Accept);
+    assert_eq!(on_first_node("", "10.1.1.4", (6, 80)), Verdict::Drop);
+}
+
+/// A network set that holds the server's address, denied but for what has the server's label: the set has no such label.
+#[test]
+fn not_selector_excludes_by_label_and_not_by_address() {
+    let rule = "{action: Deny, destination: {selector: zone == 'x', notSelector: app == 'server'}}, {action: Allow}";
+    let set = "---\napiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {name: x, labels: {zone: x}}\nspec: {nets: [10.1.1.0/24]}\n";
+    assert_eq!(on_first_node(&(global_policy(rule) + set), "10.1.1.3", (6, 80)), Verdict::Drop);
+}
+
+/// Sixteen ports, one more than a `multiport` match holds.
+#[test]
+fn long_lists_of_sctp_ports_match() {
+    let ports: Vec<String> = (0..16).map(|step| (100 + 2 * step).to_string()).collect();
+    for (field, listed, other) in [("ports", Verdict::Drop, Verdict::Accept), ("notPorts", Verdict::Accept, Verdict::Drop)] {
+        let rule = format!("{{action: Deny, protocol: SCTP, destination: {{{field}: [{}]}}}}, {{action: Allow}}", ports.join(", "));
+        let policy = global_policy(&rule);
+        for (port, expected) in [(100, listed), (130, listed), (101, other), (132, other)] {
+            assert_eq!(on_first_node(&policy, "10.1.1.3", (132, port)), expected, "{field} {port}");
+        }
+    }
+}

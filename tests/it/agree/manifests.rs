@@ -1,0 +1,314 @@
+//! A world as the YAML a user would write.
+
+use std::fmt::Write;
+
+use super::world::{
+    Action, CalicoPolicy, Entity, KubernetesPolicy, KubernetesRule, LabelSelector, Labels, Net, NetSet, Peer, Pod, Policy, Port, Protocol,
+    Rule, Selector, Tier, Way, World,
+};
+
+/// All objects of a world, one document each.
+pub(crate) fn yaml(world: &World) -> String {
+    let mut out = Out::default();
+    for node in &world.nodes {
+        out.object(("v1", "Node"), None, &node.name, &Labels::new());
+        out.line(0, "spec:");
+        out.texts(1, "podCIDRs", node.ranges.iter().map(net));
+    }
+    for (name, labels) in &world.namespaces {
+        out.object(("v1", "Namespace"), None, name, labels);
+    }
+    for ((namespace, name), labels) in &world.accounts {
+        out.object(("v1", "ServiceAccount"), Some(namespace), name, labels);
+    }
+    world.pods.iter().for_each(|pod| out.pod(pod));
+    world.net_sets.iter().for_each(|set| out.net_set(set));
+    world.tiers.iter().for_each(|tier| out.tier(tier));
+    for policy in &world.policies {
+        match policy {
+            Policy::Calico(policy) => out.calico(policy),
+            Policy::Kubernetes(policy) => out.kubernetes(policy),
+        }
+    }
+    out.text
+}
+
+#[derive(Default)]
+struct Out {
+    text: String,
+}
+
+impl Out {
+    fn line(&mut self, depth: usize, text: impl AsRef<str>) {
+        let _ = writeln!(self.text, "{:1$}{2}", "", depth * 2, text.as_ref());
+    }
+
+    fn object(&mut self, (version, kind): (&str, &str), namespace: Option<&str>, name: &str, labels: &Labels) {
+        self.line(0, "---");
+        self.line(0, format!("apiVersion: {version}"));
+        self.line(0, format!("kind: {kind}"));
+        self.line(0, "metadata:");
+        self.line(1, format!("name: {name}"));
+        if let Some(namespace) = namespace {
+            self.line(1, format!("namespace: {namespace}"));
+        }
+        self.labels(1, "labels", labels);
+    }
+
+    fn labels(&mut self, depth: usize, field: &str, labels: &Labels) {
+        if !labels.is_empty() {
+            self.line(depth, format!("{field}:"));
+        }
+        for (key, value) in labels {
+            self.line(depth + 1, format!("{key}: {}", quoted(value)));
+        }
+    }
+
+    fn texts(&mut self, depth: usize, field: &str, items: impl Iterator<Item = String>) {
+        let items: Vec<String> = items.collect();
+        if !items.is_empty() {
+            self.line(depth, format!("{field}: [{}]", items.join(", ")));
+        }
+    }
+
+    fn pod(&mut self, pod: &Pod) {
+        self.object(("v1", "Pod"), Some(&pod.namespace), &pod.name, &pod.labels);
+        self.line(0, "spec:");
+        if let Some(node) = pod.node {
+            self.line(1, format!("nodeName: node-{node}"));
+        }
+        if let Some(account) = &pod.account {
+            self.line(1, format!("serviceAccountName: {account}"));
+        }
+        if pod.host_network {
+            self.line(1, "hostNetwork: true");
+        }
+        self.line(1, "containers:");
+        self.line(1, "- name: main");
+        let ports = pod.ports.iter().map(|port| {
+            let protocol = if port.protocol == 6 { String::new() } else { format!(", protocol: {}", word(port.protocol)) };
+            format!("{{name: {}, containerPort: {}{protocol}}}", port.name, port.number)
+        });
+        self.texts(2, "ports", ports);
+        self.line(0, "status:");
+        self.line(1, format!("phase: {}", if pod.finished { "Succeeded" } else { "Running" }));
+        self.texts(1, "podIPs", pod.addresses.iter().map(|address| format!("{{ip: '{address}'}}")));
+    }
+
+    fn net_set(&mut self, set: &NetSet) {
+        let kind = if set.namespace.is_some() { "NetworkSet" } else { "GlobalNetworkSet" };
+        self.object(("projectcalico.org/v3", kind), set.namespace.as_deref(), &set.name, &set.labels);
+        self.line(0, "spec:");
+        self.line(1, format!("nets: [{}]", set.nets.iter().map(net).collect::<Vec<_>>().join(", ")));
+    }
+
+    fn tier(&mut self, tier: &Tier) {
+        self.object(("projectcalico.org/v3", "Tier"), None, &tier.name, &Labels::new());
+        self.line(0, "spec:");
+        self.line(1, format!("defaultAction: {}", if tier.pass { "Pass" } else { "Deny" }));
+        if let Some(order) = tier.order {
+            self.line(1, format!("order: {order}"));
+        }
+    }
+
+    fn calico(&mut self, policy: &CalicoPolicy) {
+        let kind = if policy.namespace.is_some() { "NetworkPolicy" } else { "GlobalNetworkPolicy" };
+        self.object(("projectcalico.org/v3", kind), policy.namespace.as_deref(), &policy.name, &Labels::new());
+        self.line(0, "spec:");
+        let begun = self.text.len();
+        if let Some(tier) = &policy.tier {
+            self.line(1, format!("tier: {tier}"));
+        }
+        if let Some(order) = policy.order {
+            self.line(1, format!("order: {order}"));
+        }
+        self.selector(1, "selector", policy.selector.as_ref());
+        self.selector(1, "namespaceSelector", policy.namespaces.as_ref());
+        self.selector(1, "serviceAccountSelector", policy.accounts.as_ref());
+        self.texts(1, "types", policy.types.iter().map(|way| way_word(*way).to_owned()));
+        for (field, rules) in [("ingress", &policy.ingress), ("egress", &policy.egress)] {
+            if !rules.is_empty() {
+                self.line(1, format!("{field}:"));
+            }
+            rules.iter().for_each(|rule| self.rule(rule));
+        }
+        if self.text.len() == begun {
+            self.line(1, "{}");
+        }
+    }
+
+    fn selector(&mut self, depth: usize, field: &str, selector: Option<&Selector>) {
+        if let Some(selector) = selector {
+            self.line(depth, format!("{field}: {}", quoted(&expression(selector))));
+        }
+    }
+
+    fn rule(&mut self, rule: &Rule) {
+        let action = match rule.action {
+            Action::Allow => "Allow",
+            Action::Deny => "Deny",
+            Action::Pass => "Pass",
+            Action::Log => "Log",
+        };
+        self.line(1, format!("- action: {action}"));
+        if let Some(version) = rule.version {
+            self.line(2, format!("ipVersion: {version}"));
+        }
+        for (field, protocol) in [("protocol", rule.protocol), ("notProtocol", rule.not_protocol)] {
+            if let Some(Protocol { number, named }) = protocol {
+                self.line(2, format!("{field}: {}", if named { word(number).to_owned() } else { number.to_string() }));
+            }
+        }
+        for (field, icmp) in [("icmp", rule.icmp), ("notICMP", rule.not_icmp)] {
+            if let Some((kind, code)) = icmp {
+                let code = code.map_or_else(String::new, |code| format!(", code: {code}"));
+                self.line(2, format!("{field}: {{type: {kind}{code}}}"));
+            }
+        }
+        self.entity("source", &rule.source);
+        self.entity("destination", &rule.destination);
+    }
+
+    fn entity(&mut self, field: &str, entity: &Entity) {
+        let before = self.text.len();
+        self.line(2, format!("{field}:"));
+        let begun = self.text.len();
+        self.texts(3, "nets", entity.nets.iter().map(net));
+        self.texts(3, "notNets", entity.not_nets.iter().map(net));
+        self.selector(3, "selector", entity.selector.as_ref());
+        self.selector(3, "notSelector", entity.not_selector.as_ref());
+        self.selector(3, "namespaceSelector", entity.namespaces.as_ref());
+        if entity.accounts.is_some() || !entity.account_names.is_empty() {
+            self.line(3, "serviceAccounts:");
+            self.texts(4, "names", entity.account_names.iter().cloned());
+            self.selector(4, "selector", entity.accounts.as_ref());
+        }
+        self.texts(3, "ports", entity.ports.iter().map(port));
+        self.texts(3, "notPorts", entity.not_ports.iter().map(port));
+        if self.text.len() == begun {
+            self.text.truncate(before);
+        }
+    }
+
+    fn kubernetes(&mut self, policy: &KubernetesPolicy) {
+        self.object(("networking.k8s.io/v1", "NetworkPolicy"), Some(&policy.namespace), &policy.name, &Labels::new());
+        self.line(0, "spec:");
+        self.line(1, format!("podSelector: {}", label_selector(&policy.pods)));
+        self.texts(1, "policyTypes", policy.types.iter().map(|way| way_word(*way).to_owned()));
+        for (field, other, rules) in [("ingress", "from", &policy.ingress), ("egress", "to", &policy.egress)] {
+            let rules: Vec<String> = rules.iter().map(|rule| kubernetes_rule(rule, other)).collect();
+            if !rules.is_empty() {
+                self.line(1, format!("{field}:"));
+            }
+            rules.iter().for_each(|rule| self.line(1, format!("- {rule}")));
+        }
+    }
+}
+
+fn kubernetes_rule(rule: &KubernetesRule, other: &str) -> String {
+    let peers: Vec<String> = rule.peers.iter().map(peer).collect();
+    let ports: Vec<String> = rule
+        .ports
+        .iter()
+        .map(|wanted| {
+            let protocol = wanted.protocol.map(|protocol| format!("protocol: {}", word(protocol)));
+            let (number, end) = match &wanted.port {
+                Some(Port::Numbers(first, last)) => (Some(first.to_string()), (first != last).then(|| format!("endPort: {last}"))),
+                Some(Port::Name(name)) => (Some(name.clone()), None),
+                None => (None, None),
+            };
+            let fields: Vec<String> = protocol.into_iter().chain(number.map(|number| format!("port: {number}"))).chain(end).collect();
+            format!("{{{}}}", fields.join(", "))
+        })
+        .collect();
+    let list = |field: &str, items: &[String]| (!items.is_empty()).then(|| format!("{field}: [{}]", items.join(", ")));
+    let fields: Vec<String> = list(other, &peers).into_iter().chain(list("ports", &ports)).collect();
+    format!("{{{}}}", fields.join(", "))
+}
+
+fn peer(peer: &Peer) -> String {
+    match peer {
+        Peer::Pods { pods, namespaces } => {
+            let field = |name: &str, selector: &Option<LabelSelector>| {
+                selector.as_ref().map(|selector| format!("{name}: {}", label_selector(selector)))
+            };
+            let fields: Vec<String> = field("podSelector", pods).into_iter().chain(field("namespaceSelector", namespaces)).collect();
+            format!("{{{}}}", fields.join(", "))
+        }
+        Peer::Block { net: block, except } => {
+            let except: Vec<String> = except.iter().map(net).collect();
+            format!("{{ipBlock: {{cidr: {}, except: [{}]}}}}", net(block), except.join(", "))
+        }
+    }
+}
+
+fn label_selector(selector: &LabelSelector) -> String {
+    let labels: Vec<String> = selector.labels.iter().map(|(key, value)| format!("{key}: {}", quoted(value))).collect();
+    let expressions: Vec<String> = selector
+        .expressions
+        .iter()
+        .map(|requirement| {
+            let values: Vec<String> = requirement.values.iter().map(|value| quoted(value)).collect();
+            let values = if values.is_empty() { String::new() } else { format!(", values: [{}]", values.join(", ")) };
+            format!("{{key: {}, operator: {}{values}}}", requirement.key, requirement.operator)
+        })
+        .collect();
+    let labels = (!labels.is_empty()).then(|| format!("matchLabels: {{{}}}", labels.join(", ")));
+    let expressions = (!expressions.is_empty()).then(|| format!("matchExpressions: [{}]", expressions.join(", ")));
+    format!("{{{}}}", labels.into_iter().chain(expressions).collect::<Vec<_>>().join(", "))
+}
+
+/// A selector in Calico's language.
+fn expression(selector: &Selector) -> String {
+    let list = |values: &[String]| values.iter().map(|value| format!("'{value}'")).collect::<Vec<_>>().join(", ");
+    let group = |parts: &[Selector], sign: &str| format!("({})", parts.iter().map(expression).collect::<Vec<_>>().join(sign));
+    match selector {
+        Selector::All => "all()".to_owned(),
+        Selector::Global => "global()".to_owned(),
+        Selector::Has(key) => format!("has({key})"),
+        Selector::Equals(key, value) => format!("{key} == '{value}'"),
+        Selector::Differs(key, value) => format!("{key} != \"{value}\""),
+        Selector::In(key, values) => format!("{key} in {{{}}}", list(values)),
+        Selector::NotIn(key, values) => format!("{key} not in {{{}}}", list(values)),
+        Selector::Contains(key, value) => format!("{key} contains '{value}'"),
+        Selector::Starts(key, value) => format!("{key} starts with '{value}'"),
+        Selector::Ends(key, value) => format!("{key} ends with '{value}'"),
+        Selector::Not(operand) => format!("!{}", expression(operand)),
+        Selector::And(parts) => group(parts, " && "),
+        Selector::Or(parts) => group(parts, " || "),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn net(net: &Net) -> String {
+    format!("'{}/{}'", net.address, net.length)
+}
+
+fn port(port: &Port) -> String {
+    match port {
+        Port::Numbers(first, last) if first == last => first.to_string(),
+        Port::Numbers(first, last) => format!("'{first}:{last}'"),
+        Port::Name(name) => name.clone(),
+    }
+}
+
+fn word(protocol: u8) -> &'static str {
+    match protocol {
+        1 => "ICMP",
+        6 => "TCP",
+        17 => "UDP",
+        58 => "ICMPv6",
+        132 => "SCTP",
+        _ => "UDPLite",
+    }
+}
+
+fn way_word(way: Way) -> &'static str {
+    match way {
+        Way::Ingress => "Ingress",
+        Way::Egress => "Egress",
+    }
+}

@@ -1,0 +1,423 @@
+//! What policies mean, straight from `calico-reference.md` and `decisions.md`: one packet, one verdict, by looking at
+//! everything there is. Slow, short, and without a line of palisade's.
+
+use std::net::IpAddr;
+
+use super::packet::{Hook, Packet, State, Verdict};
+use super::world::{
+    Action, CalicoPolicy, Entity, KubernetesPolicy, KubernetesPort, KubernetesRule, LabelSelector, Labels, Net, Peer, Pod, Policy, Port,
+    Rule, Selector, Way, World,
+};
+
+const NAMESPACE: &str = "projectcalico.org/namespace";
+const ACCOUNT: &str = "projectcalico.org/serviceaccount";
+const ORCHESTRATOR: &str = "projectcalico.org/orchestrator";
+const NAME: &str = "projectcalico.org/name";
+const TCP: u8 = 6;
+
+/// What a packet's fate on a node is.
+pub(crate) fn verdict(world: &World, packet: &Packet) -> Verdict {
+    let cluster = Cluster::of(world);
+    match packet.hook {
+        Hook::Forward => cluster.forward(packet),
+        Hook::Input => cluster.input(packet),
+        Hook::Output => Verdict::NotOurs,
+    }
+}
+
+/// Something that selectors select.
+struct Member<'world> {
+    labels: Labels,
+    /// None is a network set.
+    pod: Option<&'world Pod>,
+    nets: Vec<Net>,
+}
+
+/// Everyone who has an address.
+struct Cluster<'world> {
+    world: &'world World,
+    members: Vec<Member<'world>>,
+}
+
+/// What `all()` and `global()` stand for, and what stands before label names (reference §3.2 to §3.4).
+#[derive(Clone, Copy)]
+struct Reading {
+    prefix: &'static str,
+    all: Option<&'static str>,
+}
+
+const PLAIN: Reading = Reading { prefix: "", all: None };
+
+/// A step of policy.
+enum Step {
+    Decided(bool),
+    Pass,
+    Silent,
+}
+
+impl<'world> Cluster<'world> {
+    fn of(world: &'world World) -> Self {
+        let live = world.pods.iter().filter(|pod| is_endpoint(pod));
+        let pods =
+            live.map(|pod| Member { labels: pod_labels(world, pod), pod: Some(pod), nets: pod.addresses.iter().map(host).collect() });
+        let sets = world.net_sets.iter().map(|set| {
+            let mut labels = set.labels.clone();
+            if let Some(namespace) = &set.namespace {
+                labels.insert(NAMESPACE.to_owned(), namespace.clone());
+                inherit(&mut labels, namespace_labels(world, namespace));
+            }
+            Member { labels, pod: None, nets: set.nets.clone() }
+        });
+        Self { world, members: pods.chain(sets).collect() }
+    }
+
+    fn forward(&self, packet: &Packet) -> Verdict {
+        if self.is_unknown(packet.node, packet.source) || self.is_unknown(packet.node, packet.destination) {
+            return Verdict::Drop;
+        }
+        match (self.local(packet.node, packet.source), self.local(packet.node, packet.destination)) {
+            (None, None) => Verdict::NotOurs,
+            _ if matches!(packet.state, State::Established | State::Related) => Verdict::Accept,
+            _ if packet.state == State::Invalid => Verdict::Drop,
+            (source, _) if source.is_some() && self.drops_encapsulated(packet) => Verdict::Drop,
+            (source, destination) => {
+                let leaves = source.is_none_or(|member| self.allows(member, Way::Egress, packet));
+                let enters = destination.is_none_or(|member| self.allows(member, Way::Ingress, packet));
+                if leaves && enters { Verdict::Accept } else { Verdict::Drop }
+            }
+        }
+    }
+
+    /// Pod to host.
+    fn input(&self, packet: &Packet) -> Verdict {
+        let Some(source) = self.local(packet.node, packet.source) else {
+            let unknown = !packet.loopback && self.is_unknown(packet.node, packet.source);
+            return if unknown { Verdict::Drop } else { Verdict::NotOurs };
+        };
+        let neighbour = packet.protocol == 58 && packet.icmp.is_some_and(|(kind, _)| [130, 131, 132, 133, 135, 136, 143].contains(&kind));
+        let reply = matches!(packet.state, State::Established | State::Related);
+        let open = !self.world.choices.host_closed && packet.state != State::Invalid && !self.drops_encapsulated(packet);
+        let accepted = !packet.is_v4() && neighbour || reply || open && self.allows(source, Way::Egress, packet);
+        if accepted { Verdict::Accept } else { Verdict::Drop }
+    }
+
+    fn drops_encapsulated(&self, packet: &Packet) -> bool {
+        let vxlan = packet.protocol == 17 && packet.ports.is_some_and(|ports| ports.1 == 4789);
+        self.world.choices.encapsulated_dropped && (vxlan || packet.protocol == 4)
+    }
+
+    /// Decision 17: in the node's pod ranges, and no known endpoint has it.
+    fn is_unknown(&self, node: usize, address: IpAddr) -> bool {
+        let in_range = self.world.nodes.get(node).is_some_and(|node| node.ranges.iter().any(|range| range.holds(address)));
+        !self.world.choices.unknown_accepted && in_range && self.endpoint(address).is_none()
+    }
+
+    fn endpoint(&self, address: IpAddr) -> Option<&Member<'world>> {
+        self.members.iter().find(|member| member.pod.is_some_and(|pod| pod.addresses.contains(&address)))
+    }
+
+    fn local(&self, node: usize, address: IpAddr) -> Option<&Member<'world>> {
+        self.endpoint(address).filter(|member| member.pod.is_some_and(|pod| pod.node == Some(node)))
+    }
+
+    /// Reference §4: tiers, policies, rules in order; without a verdict the namespace's profile allows.
+    fn allows(&self, endpoint: &Member<'_>, way: Way, packet: &Packet) -> bool {
+        for (_, pass, policies) in self.tiers() {
+            let applying: Vec<&Policy> =
+                policies.into_iter().filter(|policy| speaks(policy, way) && self.applies(policy, endpoint)).collect();
+            if applying.is_empty() {
+                continue;
+            }
+            match applying.iter().map(|policy| self.step(policy, way, packet)).find(|step| !matches!(step, Step::Silent)) {
+                Some(Step::Decided(allowed)) => return allowed,
+                Some(Step::Pass) => {}
+                Some(Step::Silent) | None if pass => {}
+                Some(Step::Silent) | None => return false,
+            }
+        }
+        true
+    }
+
+    /// Name, whether its default is to pass, policies; all in order (reference §4.1).
+    fn tiers(&self) -> Vec<(String, bool, Vec<&'world Policy>)> {
+        let mut tiers =
+            vec![("default".to_owned(), 1e6, false), ("kube-admin".to_owned(), 1e3, true), ("kube-baseline".to_owned(), 1e7, true)];
+        tiers.extend(self.world.tiers.iter().map(|tier| (tier.name.clone(), tier.order.unwrap_or(1e6), tier.pass)));
+        tiers.sort_by(|left, right| left.1.total_cmp(&right.1).then_with(|| left.0.cmp(&right.0)));
+        let of_tier = |name: &str| {
+            let mut policies: Vec<&Policy> = self.world.policies.iter().filter(|policy| tier_of(policy) == name).collect();
+            policies.sort_by(|left, right| {
+                let ((left, left_tie), (right, right_tie)) = (rank(left), rank(right));
+                left.total_cmp(&right).then_with(|| left_tie.as_bytes().cmp(right_tie.as_bytes()))
+            });
+            policies
+        };
+        tiers.into_iter().map(|(name, _, pass)| (name.clone(), pass, of_tier(&name))).collect()
+    }
+
+    fn applies(&self, policy: &Policy, endpoint: &Member<'_>) -> bool {
+        let labels = &endpoint.labels;
+        match policy {
+            Policy::Calico(policy) => applies_to(policy, labels),
+            Policy::Kubernetes(policy) => labels.get(NAMESPACE) == Some(&policy.namespace) && fits(&policy.pods, labels, ""),
+        }
+    }
+
+    fn step(&self, policy: &Policy, way: Way, packet: &Packet) -> Step {
+        match policy {
+            Policy::Calico(policy) => {
+                let rules = if way == Way::Ingress { &policy.ingress } else { &policy.egress };
+                let terminal = rules.iter().filter(|rule| rule.action != Action::Log);
+                let first = terminal.into_iter().find(|rule| self.rule_matches(rule, policy.namespace.as_deref(), packet));
+                match first.map(|rule| rule.action) {
+                    Some(Action::Allow) => Step::Decided(true),
+                    Some(Action::Deny) => Step::Decided(false),
+                    Some(Action::Pass) => Step::Pass,
+                    Some(Action::Log) | None => Step::Silent,
+                }
+            }
+            Policy::Kubernetes(policy) => {
+                let rules = if way == Way::Ingress { &policy.ingress } else { &policy.egress };
+                let allowed = rules.iter().any(|rule| self.kubernetes_matches(rule, policy, way, packet));
+                if allowed { Step::Decided(true) } else { Step::Silent }
+            }
+        }
+    }
+
+    fn rule_matches(&self, rule: &Rule, namespace: Option<&str>, packet: &Packet) -> bool {
+        let sides = [
+            (&rule.source, packet.source, packet.ports.map(|ports| ports.0)),
+            (&rule.destination, packet.destination, packet.ports.map(|ports| ports.1)),
+        ];
+        in_family(rule, packet.is_v4())
+            && rule.protocol.is_none_or(|protocol| protocol.number == packet.protocol)
+            && rule.not_protocol.is_none_or(|protocol| protocol.number != packet.protocol)
+            && rule.icmp.is_none_or(|icmp| packet.icmp.is_some_and(|found| is_icmp(icmp, found)))
+            && rule.not_icmp.is_none_or(|icmp| !packet.icmp.is_some_and(|found| is_icmp(icmp, found)))
+            && sides.into_iter().all(|(entity, address, port)| self.entity_matches(entity, namespace, (address, port), (rule, packet)))
+    }
+
+    fn entity_matches(
+        &self,
+        entity: &Entity,
+        namespace: Option<&str>,
+        (address, port): (IpAddr, Option<u16>),
+        (rule, packet): (&Rule, &Packet),
+    ) -> bool {
+        let positive = |member: &Member<'_>| is_selected(entity, namespace, &member.labels);
+        let excluded = |member: &Member<'_>| entity.not_selector.as_ref().is_some_and(|selector| holds(selector, &member.labels, PLAIN));
+        let has = |member: &&Member<'_>| member.nets.iter().any(|net| net.holds(address));
+        let asks = has_positive(entity, namespace);
+        // §3.2: with a positive part the two are one selection; without one the exclusion stands alone
+        let who = match (asks, &entity.not_selector) {
+            (true, _) => self.members.iter().filter(has).any(|member| positive(member) && !excluded(member)),
+            (false, Some(_)) => !self.members.iter().filter(has).any(excluded),
+            (false, None) => true,
+        };
+        let in_list = |ports: &[Port]| {
+            ports.iter().any(|wanted| match wanted {
+                Port::Numbers(first, last) => port.is_some_and(|port| (*first..=*last).contains(&port)),
+                Port::Name(name) => {
+                    let candidates = self.members.iter().filter(has).filter(|member| !asks || positive(member) && !excluded(member));
+                    let mut pods = candidates.filter_map(|member| member.pod);
+                    pods.any(|pod| has_port(pod, name, rule.protocol.map(|protocol| protocol.number), (packet.protocol, port)))
+                }
+            })
+        };
+        who && (entity.nets.is_empty() || entity.nets.iter().any(|net| net.holds(address)))
+            && !entity.not_nets.iter().any(|net| net.holds(address))
+            && (entity.ports.is_empty() || in_list(&entity.ports))
+            && !in_list(&entity.not_ports)
+    }
+
+    fn kubernetes_matches(&self, rule: &KubernetesRule, policy: &KubernetesPolicy, way: Way, packet: &Packet) -> bool {
+        let other = if way == Way::Ingress { packet.source } else { packet.destination };
+        let peer = |peer: &Peer| match peer {
+            Peer::Block { net, except } => net.holds(other) && !except.iter().any(|except| except.holds(other)),
+            Peer::Pods { pods, namespaces } => self.endpoint(other).is_some_and(|member| {
+                let there = match namespaces {
+                    Some(namespaces) => fits(namespaces, &member.labels, "pcns."),
+                    None => member.labels.get(NAMESPACE) == Some(&policy.namespace),
+                };
+                there && pods.as_ref().is_none_or(|pods| fits(pods, &member.labels, ""))
+            }),
+        };
+        (rule.peers.is_empty() || rule.peers.iter().any(peer))
+            && (rule.ports.is_empty() || rule.ports.iter().any(|port| self.kubernetes_port(port, packet)))
+    }
+
+    fn kubernetes_port(&self, wanted: &KubernetesPort, packet: &Packet) -> bool {
+        let protocol = wanted.protocol.unwrap_or(TCP);
+        let port = packet.ports.map(|ports| ports.1);
+        protocol == packet.protocol
+            && match &wanted.port {
+                None => true,
+                Some(Port::Numbers(first, last)) => port.is_some_and(|port| (*first..=*last).contains(&port)),
+                Some(Port::Name(name)) => {
+                    let pod = self.endpoint(packet.destination).and_then(|member| member.pod);
+                    pod.is_some_and(|pod| has_port(pod, name, Some(protocol), (packet.protocol, port)))
+                }
+            }
+    }
+}
+
+fn is_endpoint(pod: &Pod) -> bool {
+    !pod.finished && !pod.host_network && pod.node.is_some() && !pod.addresses.is_empty()
+}
+
+fn host(address: &IpAddr) -> Net {
+    Net { address: *address, length: if address.is_ipv4() { 32 } else { 128 } }
+}
+
+/// Own labels, then the namespace's, then the service account's; the first that has a key wins (§3.1).
+fn pod_labels(world: &World, pod: &Pod) -> Labels {
+    let account = pod.account.as_deref().unwrap_or("default");
+    let mut labels = pod.labels.clone();
+    labels.retain(|key, _| !key.starts_with("pcns.") && !key.starts_with("pcsa."));
+    for (key, value) in [(NAMESPACE, pod.namespace.as_str()), (ORCHESTRATOR, "k8s"), (ACCOUNT, account)] {
+        labels.insert(key.to_owned(), value.to_owned());
+    }
+    inherit(&mut labels, namespace_labels(world, &pod.namespace));
+    let mut given = world.accounts.get(&(pod.namespace.clone(), account.to_owned())).cloned().unwrap_or_default();
+    given.insert(NAME.to_owned(), account.to_owned());
+    inherit(&mut labels, given.into_iter().map(|(key, value)| (format!("pcsa.{key}"), value)).collect());
+    labels
+}
+
+/// What members of a namespace inherit. The API server labels every namespace with its name.
+fn namespace_labels(world: &World, namespace: &str) -> Labels {
+    let mut given = world.namespaces.get(namespace).cloned().unwrap_or_default();
+    given.insert(NAME.to_owned(), namespace.to_owned());
+    given.insert("kubernetes.io/metadata.name".to_owned(), namespace.to_owned());
+    given.into_iter().map(|(key, value)| (format!("pcns.{key}"), value)).collect()
+}
+
+fn inherit(labels: &mut Labels, parents: Labels) {
+    for (key, value) in parents {
+        labels.entry(key).or_insert(value);
+    }
+}
+
+fn holds(selector: &Selector, labels: &Labels, reading: Reading) -> bool {
+    let value = |key: &str| labels.get(&format!("{}{key}", reading.prefix)).map(String::as_str);
+    match selector {
+        Selector::All => reading.all.is_none_or(|key| labels.contains_key(key)),
+        Selector::Global => !labels.contains_key(NAMESPACE),
+        Selector::Has(key) => value(key).is_some(),
+        Selector::Equals(key, wanted) => value(key) == Some(wanted),
+        Selector::Differs(key, unwanted) => value(key) != Some(unwanted),
+        Selector::In(key, values) => value(key).is_some_and(|value| values.iter().any(|wanted| wanted == value)),
+        Selector::NotIn(key, values) => !value(key).is_some_and(|value| values.iter().any(|wanted| wanted == value)),
+        Selector::Contains(key, part) => value(key).is_some_and(|value| value.contains(part.as_str())),
+        Selector::Starts(key, part) => value(key).is_some_and(|value| value.starts_with(part.as_str())),
+        Selector::Ends(key, part) => value(key).is_some_and(|value| value.ends_with(part.as_str())),
+        Selector::Not(operand) => !holds(operand, labels, reading),
+        Selector::And(parts) => parts.iter().all(|part| holds(part, labels, reading)),
+        Selector::Or(parts) => parts.iter().any(|part| holds(part, labels, reading)),
+    }
+}
+
+/// A Kubernetes label selector; `prefix` stands before every key.
+fn fits(selector: &LabelSelector, labels: &Labels, prefix: &str) -> bool {
+    let value = |key: &str| labels.get(&format!("{prefix}{key}"));
+    let listed = |key: &str, values: &[String]| value(key).is_some_and(|value| values.contains(value));
+    selector.labels.iter().all(|(key, wanted)| value(key) == Some(wanted))
+        && selector.expressions.iter().all(|expression| match expression.operator {
+            "In" => listed(&expression.key, &expression.values),
+            "NotIn" => !listed(&expression.key, &expression.values),
+            "Exists" => value(&expression.key).is_some(),
+            _ => value(&expression.key).is_none(),
+        })
+}
+
+/// §3.4.
+fn applies_to(policy: &CalicoPolicy, labels: &Labels) -> bool {
+    let asks = |selector: &Option<Selector>, reading| selector.as_ref().is_none_or(|selector| holds(selector, labels, reading));
+    if let Some(namespace) = &policy.namespace {
+        return labels.get(NAMESPACE) == Some(namespace)
+            && asks(&policy.selector, PLAIN)
+            && asks(&policy.accounts, Reading { prefix: "pcsa.", all: None });
+    }
+    let own = match (&policy.namespaces, &policy.accounts) {
+        (Some(_), _) => Some(NAMESPACE),
+        (None, Some(_)) => Some(ACCOUNT),
+        (None, None) => None,
+    };
+    asks(&policy.selector, Reading { prefix: "", all: own })
+        && asks(&policy.namespaces, Reading { prefix: "pcns.", all: Some(NAMESPACE) })
+        && asks(&policy.accounts, Reading { prefix: "pcsa.", all: Some(ACCOUNT) })
+}
+
+/// Whether a side of a rule asks for anyone in particular (§3.2, point 3).
+fn has_positive(entity: &Entity, namespace: Option<&str>) -> bool {
+    let named = entity.selector.is_some() || entity.accounts.is_some() || !entity.account_names.is_empty() || entity.namespaces.is_some();
+    named || namespace.is_some() && entity.not_selector.is_some()
+}
+
+/// The positive part of a side (§3.2, §3.3).
+fn is_selected(entity: &Entity, namespace: Option<&str>, labels: &Labels) -> bool {
+    let there = match (&entity.namespaces, namespace) {
+        (Some(selector), _) => holds(selector, labels, Reading { prefix: "pcns.", all: Some(NAMESPACE) }),
+        (None, Some(namespace)) => labels.get(NAMESPACE).is_some_and(|own| own == namespace),
+        (None, None) => true,
+    };
+    there
+        && (entity.account_names.is_empty() || labels.get(ACCOUNT).is_some_and(|account| entity.account_names.contains(account)))
+        && entity.accounts.as_ref().is_none_or(|selector| holds(selector, labels, Reading { prefix: "pcsa.", all: None }))
+        && entity.selector.as_ref().is_none_or(|selector| holds(selector, labels, PLAIN))
+}
+
+/// §6.3, §6.4.
+fn in_family(rule: &Rule, v4: bool) -> bool {
+    let lists = [&rule.source.nets, &rule.source.not_nets, &rule.destination.nets, &rule.destination.not_nets];
+    let asks_type = rule.icmp.is_some() || rule.not_icmp.is_some();
+    let tied = rule.protocol.filter(|protocol| protocol.named || asks_type).map(|protocol| protocol.number);
+    rule.version.is_none_or(|version| (version == 4) == v4)
+        && !(tied == Some(1) && !v4 || tied == Some(58) && v4)
+        && lists.into_iter().all(|list| list.is_empty() || list.iter().any(|net| net.address.is_ipv4() == v4))
+}
+
+fn is_icmp((kind, code): (u8, Option<u8>), found: (u8, u8)) -> bool {
+    kind == found.0 && code.is_none_or(|code| code == found.1)
+}
+
+/// §6.1: a port of that name, of the rule's protocol where it has one with ports, and of the packet's protocol and number.
+fn has_port(pod: &Pod, name: &str, wanted: Option<u8>, (protocol, number): (u8, Option<u16>)) -> bool {
+    pod.ports.iter().any(|port| {
+        port.name == name && wanted.is_none_or(|wanted| wanted == port.protocol) && port.protocol == protocol && Some(port.number) == number
+    })
+}
+
+/// §2.3 and §5.1, the latter with the API server's default.
+fn speaks(policy: &Policy, way: Way) -> bool {
+    let (types, ingress, egress, kubernetes) = match policy {
+        Policy::Calico(policy) => (&policy.types, policy.ingress.is_empty(), policy.egress.is_empty(), false),
+        Policy::Kubernetes(policy) => (&policy.types, policy.ingress.is_empty(), policy.egress.is_empty(), true),
+    };
+    match (types.is_empty(), way) {
+        (false, _) => types.contains(&way),
+        (true, Way::Ingress) => kubernetes || !ingress || egress,
+        (true, Way::Egress) => !egress,
+    }
+}
+
+fn tier_of(policy: &Policy) -> &str {
+    match policy {
+        Policy::Calico(policy) => policy.tier.as_deref().unwrap_or("default"),
+        Policy::Kubernetes(_) => "default",
+    }
+}
+
+/// Order, and the text that breaks ties.
+fn rank(policy: &Policy) -> (f64, String) {
+    match policy {
+        Policy::Calico(policy) => {
+            let order = policy.order.unwrap_or(f64::INFINITY);
+            match &policy.namespace {
+                Some(namespace) => (order, format!("{}/{namespace}/NetworkPolicy", policy.name)),
+                None => (order, format!("{}//GlobalNetworkPolicy", policy.name)),
+            }
+        }
+        Policy::Kubernetes(policy) => (1000.0, format!("{}/{}/KubernetesNetworkPolicy", policy.name, policy.namespace)),
+    }
+}

@@ -1,0 +1,166 @@
+//! Policies mean the same twice: an evaluator written from the reference and an interpreter of the rendered scripts, which
+//! share no code with palisade's compile, agree on every packet. Worlds and packets are random from fixed seeds, and from one
+//! more in `PALISADE_SEED`; nothing depends on the clock.
+#![expect(clippy::disallowed_methods, reason = "the seed comes from the environment")]
+
+mod cases;
+mod manifests;
+mod meaning;
+mod netfilter;
+mod packet;
+mod random;
+mod world;
+
+use std::collections::BTreeMap;
+
+use palisade::diagnostic::Diagnostics;
+use palisade::lower::{self, Encapsulated, EndpointToHost, Options, UnknownEndpoint};
+use palisade::render::{self, Templates};
+use palisade::resolve;
+use palisade::text::Files;
+
+use netfilter::Kernel;
+use packet::{Packet, Verdict};
+use random::{Aim, Dice};
+use world::{Policy, World};
+
+/// Where the random numbers begin. A failure prints the seed of its world, for `PALISADE_SEED`.
+const SEEDS: [u64; 3] = [1, 2_026, 0xca11_c0de];
+
+/// Worlds of a seed, and packets of a world.
+const WORLDS: u64 = 50;
+const PACKETS: usize = 200;
+
+/// Where the seed of every world of a run comes from: far enough apart for all to differ.
+const STRIDE: u64 = 1_000_003;
+
+#[test]
+fn scripts_do_what_policies_say() {
+    let own = std::env::var("PALISADE_SEED").ok().map(|seed| seed.parse().expect("PALISADE_SEED is a number"));
+    let fixed = SEEDS.iter().flat_map(|seed| (0..WORLDS).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE))));
+    let mut seen: BTreeMap<(packet::Hook, Verdict), usize> = BTreeMap::new();
+    for seed in own.into_iter().chain(fixed) {
+        let mut dice = Dice(seed);
+        let world = random::world(&mut dice);
+        let aim = Aim::at(&world);
+        let packets: Vec<Packet> = (0..PACKETS).map(|_| aim.packet(&mut dice, &world)).collect();
+        match compare(&world, &packets) {
+            Ok(verdicts) => verdicts.into_iter().for_each(|verdict| *seen.entry(verdict).or_default() += 1),
+            Err(_) => {
+                let (world, packets) = smaller(world, packets);
+                let problem = compare(&world, &packets).err().unwrap_or_default();
+                panic!("PALISADE_SEED={seed}\n{problem}\n{}", manifests::yaml(&world));
+            }
+        }
+    }
+    assert!(seen.values().sum::<usize>() >= 10_000, "too few packets: {seen:?}");
+    for verdict in [Verdict::Accept, Verdict::Drop] {
+        for hook in [packet::Hook::Forward, packet::Hook::Input] {
+            assert!(seen.get(&(hook, verdict)).is_some_and(|count| *count > 100), "hardly any {verdict:?} in {hook:?}: {seen:?}");
+        }
+    }
+}
+
+/// Compiles a world and asks about every packet; gives the verdicts, or the first disagreement.
+fn compare(world: &World, packets: &[Packet]) -> Result<Vec<(packet::Hook, Verdict)>, String> {
+    let kernels = compile(world)?;
+    let mut verdicts = Vec::with_capacity(packets.len());
+    for packet in packets {
+        let expected = meaning::verdict(world, packet);
+        let (found, path) = kernels.get(packet.node).ok_or("no such node")?.run(packet);
+        if expected != found {
+            return Err(format!("{packet:?}\nshould be {expected:?}, and the scripts say {found:?}:\n  {}", path.join("\n  ")));
+        }
+        verdicts.push((packet.hook, found));
+    }
+    Ok(verdicts)
+}
+
+/// The kernels of a world's nodes, with what palisade makes of its manifests.
+fn compile(world: &World) -> Result<Vec<Kernel>, String> {
+    let nodes: Vec<&str> = world.nodes.iter().map(|node| node.name.as_str()).collect();
+    compile_yaml(manifests::yaml(world), &nodes, &options(world))
+}
+
+fn compile_yaml(yaml: String, nodes: &[&str], options: &Options) -> Result<Vec<Kernel>, String> {
+    let mut files = Files::default();
+    files.add("world.yaml", yaml).map_err(|_| "too long")?;
+    let mut found = Diagnostics::default();
+    let input = palisade::read(&files, &mut found);
+    refuse_errors(&found)?;
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    let templates = Templates::new(&[]).map_err(|problem| problem.message)?;
+    let kernel = |node: &&str| {
+        let id = input.inventory.find_node(node).ok_or("the node is gone")?;
+        let program = lower::to_chains(&resolved, id, options, &mut found);
+        refuse_errors(&found)?;
+        let scripts = render::to_text(&program, &templates).map_err(|problem| problem.message)?;
+        Kernel::load(&scripts.sets, &scripts.filter_v4, &scripts.filter_v6)
+    };
+    nodes.iter().map(kernel).collect()
+}
+
+fn options(world: &World) -> Options {
+    let mut options = Options::default();
+    if world.choices.host_closed {
+        options.endpoint_to_host = EndpointToHost::Drop;
+    }
+    if world.choices.unknown_accepted {
+        options.unknown_endpoint = UnknownEndpoint::Accept;
+    }
+    if world.choices.encapsulated_dropped {
+        options.encapsulated = Encapsulated::Drop;
+    }
+    options
+}
+
+fn refuse_errors(found: &Diagnostics) -> Result<(), String> {
+    let messages: Vec<&str> = found.sorted().iter().map(|diagnostic| diagnostic.message.as_str()).collect();
+    if found.has_errors() { Err(format!("palisade refuses this: {}", messages.join("; "))) } else { Ok(()) }
+}
+
+/// Takes away whatever a disagreement does not need.
+fn smaller(mut world: World, mut packets: Vec<Packet>) -> (World, Vec<Packet>) {
+    let fails = |world: &World, packets: &[Packet]| compare(world, packets).is_err();
+    if let Some(packet) = packets.iter().find(|packet| fails(&world, std::slice::from_ref(packet))) {
+        packets = vec![packet.clone()];
+    }
+    while let Some(less) = parts_less(&world).into_iter().find(|less| fails(less, &packets)) {
+        world = less;
+    }
+    (world, packets)
+}
+
+/// The same world without one of its policies, rules, network sets or pods, in every way.
+fn parts_less(world: &World) -> Vec<World> {
+    let mut all = Vec::new();
+    let mut without = |cut: &dyn Fn(&mut World)| {
+        let mut less = world.clone();
+        cut(&mut less);
+        all.push(less);
+    };
+    (0..world.policies.len()).for_each(|index| without(&|less| drop(less.policies.remove(index))));
+    (0..world.net_sets.len()).for_each(|index| without(&|less| drop(less.net_sets.remove(index))));
+    (0..world.pods.len()).for_each(|index| without(&|less| drop(less.pods.remove(index))));
+    for (index, policy) in world.policies.iter().enumerate() {
+        let counts = match policy {
+            Policy::Calico(policy) => [policy.ingress.len(), policy.egress.len()],
+            Policy::Kubernetes(policy) => [policy.ingress.len(), policy.egress.len()],
+        };
+        for (ingress, count) in [true, false].into_iter().zip(counts) {
+            // the last one stays: a list that becomes empty changes the directions
+            (0..count).filter(|_| count > 1).for_each(|rule| without(&|less| cut_rule(less, index, (ingress, rule))));
+        }
+    }
+    all
+}
+
+fn cut_rule(world: &mut World, policy: usize, (ingress, rule): (bool, usize)) {
+    match world.policies.get_mut(policy) {
+        Some(Policy::Calico(policy)) if ingress => drop(policy.ingress.remove(rule)),
+        Some(Policy::Calico(policy)) => drop(policy.egress.remove(rule)),
+        Some(Policy::Kubernetes(policy)) if ingress => drop(policy.ingress.remove(rule)),
+        Some(Policy::Kubernetes(policy)) => drop(policy.egress.remove(rule)),
+        None => {}
+    }
+}
