@@ -86,7 +86,7 @@ fn holds<Input: Strategy>(cases: u32, input: &Input, property: impl Fn(Input::Va
     let cases = std::env::var("PALISADE_FUZZ_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
     println!("PALISADE_FUZZ_SEED={seed}");
     let config = ProptestConfig { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(seed), ..ProptestConfig::default() };
-    TestRunner::new(config).run(input, property).unwrap();
+    TestRunner::new(config).run(input, property).expect("the property holds");
 }
 
 /// The texts of an example: its cluster and its policies.
@@ -157,7 +157,10 @@ impl Change {
             Self::DropLine(place) => {
                 lines.remove(line(place));
             }
-            Self::RepeatLine(place) => lines.insert(line(place), lines[line(place)]),
+            Self::RepeatLine(place) => {
+                let repeated = lines.get(line(place)).copied().unwrap_or_default();
+                lines.insert(line(place), repeated);
+            }
             Self::SwapLines(one, other) => {
                 let (one, other) = (line(one), line(other));
                 lines.swap(one, other);
@@ -171,10 +174,7 @@ impl Change {
 /// Words are what stands between white space and YAML's own marks.
 fn replace_word(text: &str, place: &Index, word: &str) -> String {
     let words: Vec<&str> = text.split([' ', '\n', ',', '[', ']', '{', '}']).filter(|word| !word.is_empty()).collect();
-    if words.is_empty() {
-        return word.to_owned();
-    }
-    let old = words[place.index(words.len())];
+    let Some(old) = words.get(place.index(words.len().max(1))) else { return word.to_owned() };
     let start = old.as_ptr().addr() - text.as_ptr().addr();
     format!("{}{word}{}", &text[..start], &text[start + old.len()..])
 }
