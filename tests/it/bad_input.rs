@@ -237,6 +237,16 @@ fn huge_files_are_refused_in_bounded_memory_and_time() {
 }
 
 #[test]
+#[ignore = "takes half a minute in a debug build"]
+fn a_document_of_too_many_values_is_refused_in_bounded_memory() {
+    let place = Place::new();
+    place.write("dashes.yaml", "- a\n".repeat(15 << 20));
+    let outcome = bounded(place.path(), "render dashes.yaml --out old");
+    is_refusal(&outcome, "dashes");
+    says(&outcome.stderr, &["[too-large]", "dashes.yaml:4194304:", "split it"], "dashes");
+}
+
+#[test]
 fn a_set_beyond_the_limit_is_refused() {
     let place = Place::new();
     let nets = (0..=1u32 << 20).map(|index| std::net::Ipv4Addr::from((10 << 24) + 2 * index));
