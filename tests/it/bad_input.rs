@@ -148,6 +148,13 @@ const TEXTS: &[(&str, &[u8], &[&str])] = &[
 ];
 
 #[test]
+fn a_misspelt_protocol_is_told_once() {
+    let place = Place::new();
+    place.write("bad.yaml", format!("{POLICY}  ingress: [{{action: Allow, protocol: XTP, destination: {{ports: [80]}}}}]\n"));
+    says(&place.refused(&["bad.yaml"]), &["[invalid-protocol]", "1 error;"], "XTP");
+}
+
+#[test]
 fn a_bad_text_is_refused() {
     let place = Place::new();
     for (name, text, parts) in TEXTS {
