@@ -63,7 +63,7 @@ fn read(files: &Files, stages: &mut Stages, found: &mut Diagnostics) -> (PolicyS
     let clock = Clock::start();
     document::for_each(files, found, &mut |object, found| {
         let mut lap = Clock::start();
-        digest.add(object.source);
+        digest.add(object.kind, object.source);
         in_digest = in_digest + lap.lap();
         written.take(&object, found);
         in_manifest = in_manifest + lap.lap();
