@@ -24,10 +24,10 @@ pub(super) struct Choices {
     /// Where our jumps stand in FORWARD, INPUT and OUTPUT [default: head]
     #[arg(long, value_name = "PLACE", env = "PALISADE_HOOK_POSITION", hide_env_values = true, value_parser = words::<HookPosition>())]
     hook_position: Option<HookPosition>,
-    /// What becomes of VXLAN and IPIP packets of endpoints [default: policed]
+    /// What becomes of VXLAN and IPIP packets of endpoints: `policed` treats them as any other [default: policed]
     #[arg(long, value_name = "VERDICT", env = "PALISADE_ENCAPSULATED", hide_env_values = true, value_parser = words::<Encapsulated>())]
     encapsulated: Option<Encapsulated>,
-    /// Directory of templates that replace the built-in ones
+    /// Directory of templates that replace the built-in ones; a file it lacks is the built-in one
     #[arg(long, value_name = "DIR", env = "PALISADE_TEMPLATES", hide_env_values = true)]
     templates: Option<PathBuf>,
 }

@@ -17,6 +17,7 @@ use crate::resolve::{self, Resolved};
 /// Compile policies to a bundle of scripts for every node
 ///
 /// Writes DIR/palisade.json and DIR/nodes/NODE/{sets.ipset,filter.v4.rules,filter.v6.rules}, whole or not at all.
+///
 /// Exit status: 0 written (or, with --check, in sync), 1 differs (--check), 2 invalid input, nothing written.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

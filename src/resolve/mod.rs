@@ -13,7 +13,7 @@ mod lists;
 mod model;
 mod universe;
 
-pub use model::{NetworkSetId, Resolved, Selection};
+pub use model::{NetworkSetId, Place, Resolved, Selection};
 
 use std::collections::BTreeSet;
 
