@@ -6,6 +6,9 @@ use crate::net::{Cidr, PortRange};
 use crate::policy::{Families, IcmpMatch, Nets, Peer, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId, Selectors};
 use crate::selector;
 
+/// Pairs of prefixes that are compared; beyond that nothing is proven of two rules.
+const MOST_PAIRS: usize = 10_000;
+
 /// Compares rules, and remembers what it proved about selectors.
 pub(super) struct Cover<'input> {
     selectors: &'input Selectors,
@@ -79,6 +82,7 @@ fn covers_nets(wide: &Peer, narrow: &Peer) -> bool {
     let disjoint = |left: Cidr, right: Cidr| !left.contains(right) && !right.contains(left);
     let included = match (&wide.nets, &narrow.nets) {
         (Nets::Any, _) => true,
+        (Nets::In(wide), Nets::In(narrow)) if wide.len().saturating_mul(narrow.len()) > MOST_PAIRS => wide == narrow,
         (Nets::In(wide), Nets::In(narrow)) => narrow.iter().all(|net| within(wide, *net)),
         (Nets::In(_), Nets::Any) => false,
     };
@@ -86,7 +90,8 @@ fn covers_nets(wide: &Peer, narrow: &Peer) -> bool {
         Nets::In(nets) => nets.iter().all(|net| disjoint(*net, excluded)),
         Nets::Any => false,
     };
-    included && wide.not_nets.iter().all(|excluded| within(&narrow.not_nets, *excluded) || spared(*excluded))
+    let few = wide.not_nets.len().saturating_mul(narrow.not_nets.len()) <= MOST_PAIRS;
+    included && few && wide.not_nets.iter().all(|excluded| within(&narrow.not_nets, *excluded) || spared(*excluded))
 }
 
 fn covers_ports(wide: &Peer, narrow: &Peer) -> bool {

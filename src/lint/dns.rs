@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::inventory::{Endpoint, EndpointId};
+use crate::inventory::Endpoint;
 use crate::lint::Findings;
 use crate::net::Protocol;
 use crate::policy::{Action, DefaultAction, Policy, Ports, ProtocolMatch, Rule, SelectorId, Tier};
@@ -12,19 +12,22 @@ use crate::resolve::Resolved;
 /// Where DNS servers listen.
 const DNS: u16 = 53;
 
-/// A policy that speaks about egress, and the position of its tier.
-type Egress<'input> = (usize, &'input Tier, &'input Policy);
+/// A policy that speaks about egress, and its place in the order of evaluation.
+#[derive(Clone, Copy)]
+struct Egress<'input> {
+    order: usize,
+    tier: &'input Tier,
+    policy: &'input Policy,
+}
 
 pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) {
     let mut policies: BTreeMap<SelectorId, Vec<Egress<'_>>> = BTreeMap::new();
-    for (position, tier) in resolved.policies.tiers.iter().enumerate() {
-        for policy in tier.policies.iter().filter(|policy| policy.egress.is_some()) {
-            policies.entry(policy.applies_to).or_default().push((position, tier, policy));
-        }
+    for (order, (tier, policy)) in resolved.policies.policies().enumerate().filter(|(_, (_, policy))| policy.egress.is_some()) {
+        policies.entry(policy.applies_to).or_default().push(Egress { order, tier, policy });
     }
     for (selectors, (first, count)) in classes(resolved) {
         let mut applied: Vec<Egress<'_>> = selectors.iter().filter_map(|id| policies.get(id)).flatten().copied().collect();
-        applied.sort_by_key(|(position, _, policy)| (*position, policy.span));
+        applied.sort_by_key(|egress| egress.order);
         if let Some(policy) = deaf(&applied) {
             findings.push(finding(policy, first, count));
         }
@@ -35,7 +38,6 @@ pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) {
 fn classes<'run>(resolved: &'run Resolved<'_>) -> BTreeMap<&'run [SelectorId], (&'run Endpoint, usize)> {
     let mut classes = BTreeMap::new();
     for (id, endpoint) in resolved.inventory.endpoints_with_ids() {
-        let id: EndpointId = id;
         classes.entry(resolved.applied_to(id)).or_insert((endpoint, 0)).1 += 1;
     }
     classes
@@ -43,15 +45,15 @@ fn classes<'run>(resolved: &'run Resolved<'_>) -> BTreeMap<&'run [SelectorId], (
 
 /// The first policy of the tier in which all questions to DNS servers end; none when some may get through.
 fn deaf<'input>(applied: &[Egress<'input>]) -> Option<&'input Policy> {
-    for tier in applied.chunk_by(|left, right| left.0 == right.0) {
-        let mut rules = tier.iter().flat_map(|(_, _, policy)| policy.egress.iter().flatten());
+    for tier in applied.chunk_by(|left, right| left.tier.name == right.tier.name) {
+        let mut rules = tier.iter().flat_map(|egress| egress.policy.egress.iter().flatten());
         if rules.clone().any(|rule| rule.action == Action::Allow && may_ask(rule)) {
             return None;
         }
         let goes_on = rules.any(|rule| rule.action == Action::Pass && may_ask(rule));
-        let (_, first, policy) = tier.first()?;
-        if first.default_action == DefaultAction::Deny && !goes_on {
-            return Some(policy);
+        let first = tier.first()?;
+        if first.tier.default_action == DefaultAction::Deny && !goes_on {
+            return Some(first.policy);
         }
     }
     None

@@ -82,7 +82,7 @@ pub fn all(resolved: &Resolved<'_>, levels: &LintLevels, found: &mut Diagnostics
     let mut findings = Findings { levels, found, told: FxHashSet::default() };
     let explained = selectors::lint(resolved, &mut findings);
     empty::lint(resolved, &explained, &mut findings);
-    shadowed::lint(resolved, &mut findings);
+    shadowed::lint(resolved, &explained, &mut findings);
     policies::lint(resolved, &mut findings);
     dns::lint(resolved, &mut findings);
     accounts::lint(resolved, &mut findings);

@@ -49,12 +49,11 @@ fn misplaced(written: &WrittenSelector) -> Option<Diagnostic> {
     let mut advice = written.expr.label_names().into_iter().filter_map(|name| Some((name, right_place(written.field, name)?)));
     advice.next().map(|(name, help)| {
         let (field, nobody) = match written.field {
-            Field::Selector => ("selector", "no endpoint has it"),
-            Field::NotSelector | Field::NotSelectorAlone => ("notSelector", "no endpoint has it"),
-            Field::NamespaceSelector => ("namespaceSelector", "no namespace has it"),
+            Field::Selector => ("`selector`", "no endpoint has it"),
+            Field::NotSelector | Field::NotSelectorAlone => ("`notSelector`", "no endpoint has it"),
+            Field::NamespaceSelector => ("`namespaceSelector`", "no namespace has it"),
             Field::ServiceAccountSelector => ("a selector of service accounts", "no service account has it"),
         };
-        let field = if field.contains(' ') { field.to_owned() } else { format!("`{field}`") };
         let message = format!("the label `{name}` means nothing in {field}: {nobody}");
         Diagnostic::at(Code::ReservedLabel, written.span, message).help(help)
     })
@@ -73,7 +72,7 @@ fn right_place(field: Field, name: &str) -> Option<String> {
         }
         (Field::Selector | Field::NotSelector | Field::NotSelectorAlone, _) => None,
         (Field::NamespaceSelector | Field::ServiceAccountSelector, _) if inherited.is_some() => {
-            let own = if name.starts_with(NAMESPACE_PREFIX) { "namespaceSelector" } else { "the selector of service accounts" };
+            let own = if name.starts_with(NAMESPACE_PREFIX) { "`namespaceSelector`" } else { "the selector of service accounts" };
             Some(format!("write `{}` in {own}, without the prefix", inherited.unwrap_or_default()))
         }
         (Field::NamespaceSelector, NAMESPACE) => Some(format!("the name of a namespace is `{NAME}` here")),

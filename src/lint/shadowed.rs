@@ -1,32 +1,42 @@
 //! `shadowed-rule`: rules that decide nothing, whoever is in the cluster.
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::lint::Findings;
 use crate::lint::cover::Cover;
+use crate::lint::{Explained, Findings};
 use crate::net::Direction;
-use crate::policy::{Action, Rule};
+use crate::policy::{Action, Peer, Rule, Selected};
 use crate::resolve::Resolved;
 
 /// Rules of one policy and direction that later ones are compared with. It keeps the cost linear in long policies.
 const COMPARED: usize = 200;
 
-pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) {
-    let mut cover = Cover::of(&resolved.policies.selectors);
+pub(super) fn lint(resolved: &Resolved<'_>, explained: &Explained, findings: &mut Findings<'_>) {
     for (_, policy) in resolved.policies.policies() {
+        let mut cover = Cover::of(&resolved.policies.selectors);
         for direction in Direction::BOTH {
             let rules = policy.rules(direction).unwrap_or_default();
             // one Kubernetes rule is several of ours, with one number
             for written in rules.chunk_by(|left, right| left.number == right.number) {
-                let earlier = |rule: &Rule| written.first().is_some_and(|first| rule.number < first.number);
-                let earlier = || rules.iter().take_while(|rule| earlier(rule)).filter(|rule| rule.action != Action::Log).take(COMPARED);
-                let mut covering = written.iter().map(|narrow| earlier().find(|wide| cover.covers(wide, narrow)));
-                let first = covering.next().flatten();
-                if let (Some(wide), Some(narrow), true) = (first, written.first(), covering.all(|wide| wide.is_some())) {
-                    findings.push(shadowed(wide, narrow, direction));
-                }
+                let is_explained = written.iter().any(|rule| [&rule.source, &rule.destination].iter().any(|peer| asks(peer, explained)));
+                let finding = if is_explained { None } else { shadow(written, rules, &mut cover) };
+                finding.into_iter().for_each(|(wide, narrow)| findings.push(shadowed(wide, narrow, direction)));
             }
         }
     }
+}
+
+/// Whether a side asks for what another lint has spoken about.
+fn asks(peer: &Peer, explained: &Explained) -> bool {
+    matches!(peer.selected, Selected::By(id) if explained.contains(&id))
+}
+
+/// The first of the rules before a written rule that together leave nothing to it, and the rule itself.
+fn shadow<'input>(written: &'input [Rule], rules: &'input [Rule], cover: &mut Cover<'input>) -> Option<(&'input Rule, &'input Rule)> {
+    let narrow = written.first()?;
+    let earlier = || rules.iter().take_while(|rule| rule.number < narrow.number).filter(|rule| rule.action != Action::Log).take(COMPARED);
+    let mut covering = written.iter().map(|part| earlier().find(|wide| cover.covers(wide, part)));
+    let wide = covering.next()??;
+    covering.all(|wide| wide.is_some()).then_some((wide, narrow))
 }
 
 fn shadowed(wide: &Rule, narrow: &Rule, direction: Direction) -> Diagnostic {
