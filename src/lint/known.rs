@@ -57,10 +57,9 @@ impl<'input> Known<'input> {
             let mut seen = FxHashSet::default();
             let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
             let strings = self.inventory.strings();
-            for endpoint in &self.inventory.endpoints {
-                for label in self.inventory.labels(endpoint).symbols().filter(|label| seen.insert(*label)) {
-                    values.entry(strings.get(label.0)).or_default().insert(strings.get(label.1));
-                }
+            let labels = self.inventory.endpoints.iter().flat_map(|endpoint| self.inventory.labels(endpoint).symbols());
+            for (name, value) in labels.filter(|label| seen.insert(*label)) {
+                values.entry(strings.get(name)).or_default().insert(strings.get(value));
             }
             values
         })

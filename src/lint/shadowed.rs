@@ -4,7 +4,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::lint::cover::Cover;
 use crate::lint::{Explained, Findings};
 use crate::net::Direction;
-use crate::policy::{Action, Peer, Rule, Selected};
+use crate::policy::{Action, Rule, Selected};
 use crate::resolve::Resolved;
 
 /// Rules of one policy and direction that later ones are compared with. It keeps the cost linear in long policies.
@@ -16,18 +16,19 @@ pub(super) fn lint(resolved: &Resolved<'_>, explained: &Explained, findings: &mu
         for direction in Direction::BOTH {
             let rules = policy.rules(direction).unwrap_or_default();
             // one Kubernetes rule is several of ours, with one number
-            for written in rules.chunk_by(|left, right| left.number == right.number) {
-                let is_explained = written.iter().any(|rule| [&rule.source, &rule.destination].iter().any(|peer| asks(peer, explained)));
-                let finding = if is_explained { None } else { shadow(written, rules, &mut cover) };
-                finding.into_iter().for_each(|(wide, narrow)| findings.push(shadowed(wide, narrow, direction)));
+            let written = rules.chunk_by(|left, right| left.number == right.number);
+            for written in written.filter(|parts| !parts.iter().any(|rule| is_explained(rule, explained))) {
+                let shadow = shadow(written, rules, &mut cover);
+                shadow.into_iter().for_each(|(wide, narrow)| findings.push(shadowed(wide, narrow, direction)));
             }
         }
     }
 }
 
-/// Whether a side asks for what another lint has spoken about.
-fn asks(peer: &Peer, explained: &Explained) -> bool {
-    matches!(peer.selected, Selected::By(id) if explained.contains(&id))
+/// Whether another lint has spoken about whom a rule selects.
+fn is_explained(rule: &Rule, explained: &Explained) -> bool {
+    let sides = [&rule.source, &rule.destination];
+    sides.into_iter().any(|peer| matches!(peer.selected, Selected::By(id) if explained.contains(&id)))
 }
 
 /// The first of the rules before a written rule that together leave nothing to it, and the rule itself.
