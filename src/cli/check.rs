@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::report::Report;
 use crate::cli::{Status, config, input};
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Diagnostics, MOST};
 use crate::lint;
 use crate::resolve;
 
@@ -47,7 +47,8 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
         0 => Status::Clean,
         findings => {
             let word = if findings == 1 { "finding" } else { "findings" };
-            report.remark(&format!("{findings} {word} of lints; `--allow LINT` leaves a lint out"));
+            let shown = if findings > MOST { format!(", of which at most {MOST} are shown") } else { String::new() };
+            report.remark(&format!("{findings} {word} of lints{shown}; `--allow LINT` leaves a lint out"));
             Status::Differs
         }
     }

@@ -100,7 +100,9 @@ fn covers_ports(wide: &Peer, narrow: &Peer) -> bool {
         (Ports::In(wide), Ports::In(narrow)) => holds(wide, narrow),
         (Ports::In(_), Ports::Any) => false,
     };
-    included && holds(&narrow.not_ports, &wide.not_ports)
+    // whose ports of a name are excluded may depend on who is selected, and one address may belong to several
+    let comparable = wide.not_ports.names.is_empty() || wide.selected == narrow.selected;
+    included && comparable && holds(&narrow.not_ports, &wide.not_ports)
 }
 
 /// Whether one list has every port of another. Both have their ranges merged.
