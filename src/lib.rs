@@ -15,6 +15,7 @@ pub mod selector;
 pub mod inventory;
 pub mod policy;
 pub mod resolve;
+pub mod lint;
 pub mod lower;
 pub mod render;
 pub mod bundle;

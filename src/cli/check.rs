@@ -1,36 +1,55 @@
-//! `palisade check`: is the input valid?
+//! `palisade check`: is the input valid, and does it look right?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::cli::report::Report;
-use crate::cli::{Status, input};
-use crate::diagnostic::Diagnostics;
+use crate::cli::{Status, config, input};
+use crate::diagnostic::{Diagnostics, MOST};
+use crate::lint;
+use crate::resolve;
 
-/// Parse and validate policies and inventory
+/// Parse, validate and lint policies and inventory
 ///
-/// Exit status: 0 valid, 2 invalid. All problems are listed at once.
+/// Exit status: 0 clean, 1 lint findings, 2 invalid. All problems are listed at once; an invalid input is not linted.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Files, directories (*.yaml, *.yml, *.json below them), or - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Leave a lint out (may be repeated); the configuration file does it by `lints: {LINT: allow}`
+    #[arg(long, value_name = "LINT")]
+    allow: Vec<String>,
 }
 
-pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
+pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
+    let levels = match config::lints(&arguments.allow, config) {
+        Ok(levels) => levels,
+        Err(diagnostic) => return report.diagnostic(diagnostic),
+    };
     let mut found = Diagnostics::default();
     let files = input::read(&arguments.paths, &mut found);
     let input = crate::read(&files, &mut found);
-    let status = report.diagnostics(&found, &files);
-    if status == Status::Clean {
-        let policies = input.policies.policies().count();
-        let tiers = input.policies.tiers.len();
-        let endpoints = input.inventory.endpoints.len();
-        report.remark(&format!(
-            "valid: {policies} policies in {tiers} tiers, {endpoints} endpoints on {} nodes",
-            input.inventory.nodes.len()
-        ));
+    if !found.has_errors() {
+        let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+        lint::all(&resolved, &levels, &mut found);
     }
-    status
+    if report.diagnostics(&found, &files) != Status::Clean {
+        return Status::Invalid;
+    }
+    let policies = input.policies.policies().count();
+    let tiers = input.policies.tiers.len();
+    let endpoints = input.inventory.endpoints.len();
+    let nodes = input.inventory.nodes.len();
+    report.remark(&format!("valid: {policies} policies in {tiers} tiers, {endpoints} endpoints on {nodes} nodes"));
+    match found.lint_count() {
+        0 => Status::Clean,
+        findings => {
+            let word = if findings == 1 { "finding" } else { "findings" };
+            let shown = if findings > MOST { format!(", of which at most {MOST} are shown") } else { String::new() };
+            report.remark(&format!("{findings} {word} of lints{shown}; `--allow LINT` leaves a lint out"));
+            Status::Differs
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The configuration file, and how flags and variables win over it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,8 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Deserialize;
 
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, nearest};
+use crate::lint::{self, LINTS, Level, LintLevels};
 use crate::lower::{Encapsulated, EndpointToHost, HookPosition, Options, UnknownEndpoint, Words};
 use crate::render::{TEMPLATES, Templates};
 
@@ -41,6 +43,7 @@ struct File {
     hook_position: Option<String>,
     encapsulated: Option<String>,
     templates: Option<PathBuf>,
+    lints: BTreeMap<String, String>,
 }
 
 /// A parser of the words of a choice.
@@ -53,6 +56,7 @@ fn words<Choice: Words + Send + Sync>() -> impl TypedValueParser<Value = Choice>
 pub(super) fn load(choices: &Choices, path: Option<&Path>) -> Result<(Options, Templates), Diagnostic> {
     let file = path.map(read).transpose()?.unwrap_or_default();
     let name = path.map(|path| path.display().to_string()).unwrap_or_default();
+    stated_levels(&file, &name)?;
     let options = Options {
         endpoint_to_host: choose(choices.endpoint_to_host, "endpointToHost", file.endpoint_to_host.as_deref(), &name)?,
         unknown_endpoint: choose(choices.unknown_endpoint, "unknownEndpoint", file.unknown_endpoint.as_deref(), &name)?,
@@ -62,6 +66,44 @@ pub(super) fn load(choices: &Choices, path: Option<&Path>) -> Result<(Options, T
     let directory = choices.templates.as_ref().or(file.templates.as_ref());
     let replaced = directory.map(|directory| read_templates(directory)).transpose()?.unwrap_or_default();
     Ok((options, Templates::new(&replaced)?))
+}
+
+/// The levels of lints from flags and, where those are silent, the file.
+pub(super) fn lints(allowed: &[String], path: Option<&Path>) -> Result<LintLevels, Diagnostic> {
+    let file = path.map(read).transpose()?.unwrap_or_default();
+    let name = path.map(|path| path.display().to_string()).unwrap_or_default();
+    let mut levels = stated_levels(&file, &name)?;
+    for name in allowed {
+        levels.set(lint_of(name, "--allow")?, Level::Allow);
+    }
+    Ok(levels)
+}
+
+fn stated_levels(file: &File, path: &str) -> Result<LintLevels, Diagnostic> {
+    let mut levels = LintLevels::default();
+    for (name, word) in &file.lints {
+        let code = lint_of(name, path)?;
+        let level = match word.as_str() {
+            "allow" => Level::Allow,
+            "deny" => Level::Deny,
+            _ => {
+                let message = format!("`{path}`: `{word}` is no level of the lint `{name}`");
+                return Err(Diagnostic::new(Code::InvalidConfig, message).help("write `allow` or `deny`"));
+            }
+        };
+        levels.set(code, level);
+    }
+    Ok(levels)
+}
+
+fn lint_of(name: &str, place: &str) -> Result<Code, Diagnostic> {
+    lint::by_name(name).ok_or_else(|| {
+        let help = match nearest(name, LINTS.iter().map(|row| row.0.name())) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("the lints are {}", LINTS.iter().map(|row| format!("`{}`", row.0)).collect::<Vec<_>>().join(", ")),
+        };
+        Diagnostic::new(Code::InvalidConfig, format!("`{place}`: there is no lint `{name}`")).help(help)
+    })
 }
 
 fn choose<Choice: Words + Default>(flag: Option<Choice>, key: &str, word: Option<&str>, file: &str) -> Result<Choice, Diagnostic> {

@@ -101,7 +101,7 @@ pub fn run() -> Status {
     };
     let mut report = Report::new(&arguments.global);
     match arguments.command {
-        Command::Check(own) => check::run(&own, &mut report),
+        Command::Check(own) => check::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Render(own) => render::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Selector(own) => selector::run(&own, &mut report),
     }

@@ -17,6 +17,8 @@ pub enum Severity {
     Error,
     /// Probably not what was meant; the compile goes on.
     Warning,
+    /// Valid, and questionable: exit status 1 of `palisade check`.
+    Lint,
     /// Something to know.
     Note,
 }
@@ -49,6 +51,7 @@ pub struct Label {
 pub struct Diagnostics {
     found: Vec<Diagnostic>,
     errors: usize,
+    lints: usize,
 }
 
 /// Errors, and as many of the rest, that are kept to be shown.
@@ -101,6 +104,10 @@ impl Diagnostics {
                 self.errors += 1;
                 self.errors <= MOST
             }
+            Severity::Lint => {
+                self.lints += 1;
+                others < MOST
+            }
             Severity::Warning | Severity::Note => others < MOST,
         };
         if room {
@@ -116,6 +123,19 @@ impl Diagnostics {
     /// How many errors were found so far, shown or not.
     pub fn error_count(&self) -> usize {
         self.errors
+    }
+
+    /// How many findings of lints there are, shown or not.
+    pub fn lint_count(&self) -> usize {
+        self.lints
+    }
+
+    /// Tells what is kept under one code under another.
+    pub fn recode(&mut self, from: Code, to: Code) {
+        let (changed, kept) = std::mem::take(&mut self.found).into_iter().partition(|diagnostic| diagnostic.code == from);
+        self.found = kept;
+        let changed: Vec<Diagnostic> = changed;
+        changed.into_iter().for_each(|diagnostic| self.push(Diagnostic { code: to, ..diagnostic }));
     }
 
     /// All diagnostics that are kept: those without a place first, then by file and place; equal ones once.

@@ -16,6 +16,7 @@ pub fn human(diagnostic: &Diagnostic, files: &Files, colour: bool) -> String {
     let level = match diagnostic.severity() {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
+        Severity::Lint => Level::WARNING.with_name("lint"),
         Severity::Note => Level::NOTE,
     };
     let title = level.primary_title(visible(&diagnostic.message)).id(diagnostic.code.name());
@@ -81,6 +82,7 @@ pub fn json(diagnostic: &Diagnostic, files: &Files) -> String {
         severity: match diagnostic.severity() {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Lint => "lint",
             Severity::Note => "note",
         },
         message: &diagnostic.message,

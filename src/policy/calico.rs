@@ -6,8 +6,8 @@ use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::policy::order::{DEFAULT_TIER, Placed};
 use crate::policy::scope::{self, PeerClause};
 use crate::policy::{
-    Families, IcmpMatch, Nets, Peer, Policy, PolicyKey, PolicyKind, Ports, ProtocolMatch, Rule, Selected, Selectors, addresses, ports,
-    services,
+    Families, Field, IcmpMatch, Nets, Peer, Places, Policy, PolicyKey, PolicyKind, Ports, ProtocolMatch, Rule, Selected, Selectors,
+    addresses, ports, services,
 };
 use crate::text::{Span, Spanned};
 
@@ -15,7 +15,9 @@ use crate::text::{Span, Spanned};
 /// once; the compile is refused.
 pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, found: &mut Diagnostics) -> Placed {
     let metadata = &written.metadata;
-    let applies_to = applies_to(written, found);
+    let first = selectors.written().len();
+    let applies_to = applies_to(written, selectors, found);
+    let own = first..selectors.written().len();
     let kind = if metadata.namespace.is_some() { PolicyKind::NetworkPolicy } else { PolicyKind::GlobalNetworkPolicy };
     let namespace = metadata.namespace.as_ref().map(|namespace| namespace.value.clone());
     let directions = directions(written, found);
@@ -33,7 +35,16 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
     let key = PolicyKey { kind, namespace, name: metadata.short_name(written.tier.as_ref().map(|tier| tier.value.as_str())).to_owned() };
     let order = written.order.map(|order| order.value);
     let applies_to = selectors.intern(applies_to);
-    let policy = Policy { key, order, applies_to, ingress, egress, span: metadata.name.span };
+    selectors.join(own, applies_to);
+    let unused = match (&ingress, &egress) {
+        (None, _) => written.ingress.first(),
+        (_, None) => written.egress.first(),
+        (Some(_), Some(_)) => None,
+    };
+    let unused = unused.map(|rule| rule.span);
+    let stated = written.selector.as_ref().or(written.service_account_selector.as_ref()).or(written.namespace_selector.as_ref());
+    let selector = stated.map_or(metadata.name.span, |text| text.span);
+    let policy = Policy { key, order, applies_to, ingress, egress, span: metadata.name.span, selector, unused };
     let tier = match &written.tier {
         Some(tier) => Spanned::new(tier.value.clone(), tier.span),
         None => Spanned::new(DEFAULT_TIER.to_owned(), metadata.name.span),
@@ -42,11 +53,11 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
 }
 
 /// The clause of the endpoints a policy applies to.
-fn applies_to(written: &manifest::Policy, found: &mut Diagnostics) -> crate::selector::Expr {
-    let mut parse = |text: &Option<_>| text.as_ref().and_then(|text| scope::parse(text, found));
-    let selector = parse(&written.selector);
-    let namespaces = parse(&written.namespace_selector);
-    let service_accounts = parse(&written.service_account_selector);
+fn applies_to(written: &manifest::Policy, selectors: &mut Selectors, found: &mut Diagnostics) -> crate::selector::Expr {
+    let mut parse = |text: &Option<_>, field| text.as_ref().and_then(|text| scope::parse(text, field, selectors, found));
+    let selector = parse(&written.selector, Field::Selector);
+    let namespaces = parse(&written.namespace_selector, Field::NamespaceSelector);
+    let service_accounts = parse(&written.service_account_selector, Field::ServiceAccountSelector);
     match &written.metadata.namespace {
         Some(namespace) => scope::namespaced_policy(selector, service_accounts, &namespace.value),
         None => scope::global_policy(selector, namespaces, service_accounts),
@@ -85,12 +96,29 @@ fn rule(number: usize, written: &manifest::Rule, namespace: Option<&str>, select
         icmp: icmp(written, protocol, found),
         source,
         destination,
+        http: written.http.is_some(),
+        places: Places {
+            source: place(&written.source).unwrap_or(written.span),
+            destination: place(&written.destination).unwrap_or(written.span),
+        },
     }
+}
+
+/// Where one side of a rule says who is meant.
+fn place(entity: &Entity) -> Option<Span> {
+    let accounts = entity.service_accounts.as_ref();
+    let names = accounts.and_then(|accounts| accounts.names.first());
+    let labels = accounts.and_then(|accounts| accounts.selector.as_ref());
+    let texts = [entity.selector.as_ref(), names, labels, entity.namespace_selector.as_ref(), entity.not_selector.as_ref()];
+    let service = entity.services.as_ref().map(|service| service.span);
+    texts.into_iter().flatten().map(|text| text.span).next().or(service)
 }
 
 /// One checked side of a rule.
 fn peer(entity: &Entity, namespace: Option<&str>, selectors: &mut Selectors, found: &mut Diagnostics) -> Peer {
-    let PeerClause { selected, not_selected } = scope::peer(entity, namespace, found);
+    let first = selectors.written().len();
+    let PeerClause { selected, not_selected } = scope::peer(entity, namespace, selectors, found);
+    let own = first..selectors.written().len();
     let nets = plain(addresses::prefixes(&entity.nets, found));
     let not_nets = addresses::prefixes(&entity.not_nets, found);
     for net in not_nets.iter().filter(|net| net.value.is_everything()) {
@@ -98,9 +126,14 @@ fn peer(entity: &Entity, namespace: Option<&str>, selectors: &mut Selectors, fou
         found.push(Diagnostic::at(Code::ExceptsEverything, net.span, message));
     }
     let port_list = ports::list(&entity.ports, found);
+    let selected = selected.map(|expr| selectors.intern(expr));
+    let not_selected = not_selected.map(|expr| selectors.intern(expr));
+    if let Some(clause) = selected.or(not_selected) {
+        selectors.join(own, clause);
+    }
     Peer {
-        selected: selected.map_or(Selected::Anyone, |expr| Selected::By(selectors.intern(expr))),
-        not_selected: not_selected.map(|expr| selectors.intern(expr)),
+        selected: selected.map_or(Selected::Anyone, Selected::By),
+        not_selected,
         nets: if entity.nets.is_empty() { Nets::Any } else { Nets::In(nets) },
         not_nets: plain(not_nets),
         service: entity.services.as_ref().and_then(|service| services::key(service, entity, namespace, found)),

@@ -30,7 +30,10 @@ pub(super) fn policy(written: &ClusterPolicy, selectors: &mut Selectors, found: 
     let applies_to = selectors.intern(subject(&written.subject));
     let key = PolicyKey { kind, namespace: None, name: name.value.clone() };
     let order = written.priority.and_then(|priority| u16::try_from(priority).ok()).map(f64::from);
-    let policy = Policy { key, order, applies_to, ingress, egress, span: name.span };
+    let subject = &written.subject;
+    let stated = subject.pods.as_ref().and_then(kubernetes::place).or_else(|| kubernetes::place(&subject.namespaces));
+    let selector = stated.unwrap_or(name.span);
+    let policy = Policy { key, order, applies_to, ingress, egress, span: name.span, selector, unused: None };
     Placed { tier: Spanned::new(tier.to_owned(), name.span), policy }
 }
 

@@ -12,8 +12,8 @@ use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::policy::calico::plain;
 use crate::policy::order::{DEFAULT_TIER, Placed};
 use crate::policy::{
-    Families, IcmpMatch, Nets, Peer, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors, addresses,
-    ports, scope,
+    Families, IcmpMatch, Nets, Peer, Places, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors,
+    addresses, ports, scope,
 };
 use crate::selector::{Expr, Test};
 use crate::text::{Span, Spanned, Text};
@@ -36,7 +36,14 @@ pub(super) fn policy(written: &KubernetesPolicy, selectors: &mut Selectors, foun
     let egress = rules(Direction::Egress, &written.egress);
     let key = PolicyKey { kind: PolicyKind::KubernetesNetworkPolicy, namespace: Some(namespace), name: metadata.name.value.clone() };
     let applies_to = selectors.intern(pods);
-    let policy = Policy { key, order: Some(ORDER), applies_to, ingress, egress, span: metadata.name.span };
+    let unused = match (&ingress, &egress) {
+        (None, _) => written.ingress.first(),
+        (_, None) => written.egress.first(),
+        (Some(_), Some(_)) => None,
+    };
+    let unused = unused.map(|rule| rule.span);
+    let selector = place(&written.pod_selector).unwrap_or(metadata.name.span);
+    let policy = Policy { key, order: Some(ORDER), applies_to, ingress, egress, span: metadata.name.span, selector, unused };
     Placed { tier: Spanned::new(DEFAULT_TIER.to_owned(), metadata.name.span), policy }
 }
 
@@ -48,6 +55,11 @@ fn directions(written: &KubernetesPolicy) -> Vec<Direction> {
         (true, true) => vec![Direction::Ingress],
         (true, false) => Direction::BOTH.to_vec(),
     }
+}
+
+/// Where a label selector begins to ask.
+pub(super) fn place(selector: &KubernetesSelector) -> Option<Span> {
+    selector.requirements.first().map(|requirement| requirement.key.span)
 }
 
 /// The other side of a rule, and the families it has addresses of.
@@ -76,6 +88,8 @@ pub(super) fn stem(number: usize, span: Span, action: Action) -> Rule {
         icmp: IcmpMatch::Any,
         source: Peer::anyone(),
         destination: Peer::anyone(),
+        http: false,
+        places: Places { source: span, destination: span },
     }
 }
 

@@ -18,8 +18,8 @@ mod services;
 
 pub use crate::manifest::{Action, DefaultAction, Icmp};
 pub use model::{
-    Domain, Families, IcmpMatch, Nets, NetworkSet, Peer, Policy, PolicyKey, PolicyKind, PolicySet, PortList, Ports, ProtocolMatch, Rule,
-    Selected, SelectorId, Selectors, Tier,
+    Domain, Families, Field, IcmpMatch, Nets, NetworkSet, Peer, Places, Policy, PolicyKey, PolicyKind, PolicySet, PortList, Ports,
+    ProtocolMatch, Rule, Selected, SelectorId, Selectors, Tier, WrittenSelector,
 };
 
 use crate::diagnostic::Diagnostics;

@@ -1,6 +1,7 @@
 //! The checked form of all policy: every default filled in, every order fixed, every selector scoped and parsed.
 
 use std::fmt;
+use std::ops::Range;
 
 use indexmap::IndexSet;
 
@@ -49,6 +50,10 @@ pub struct Policy {
     pub egress: Option<Vec<Rule>>,
     /// Where its name stands.
     pub span: Span,
+    /// Where the selector stands that says whom it applies to; the name where none is written.
+    pub selector: Span,
+    /// The first rule of a direction that `types` leaves out.
+    pub unused: Option<Span>,
 }
 
 /// Kind, namespace and name of a policy.
@@ -98,6 +103,19 @@ pub struct Rule {
     pub source: Peer,
     /// The receiver.
     pub destination: Peer,
+    /// Whether a mesh is to narrow it further, which iptables cannot.
+    pub http: bool,
+    /// Where its sides say who is meant.
+    pub places: Places,
+}
+
+/// Where the sides of a rule say who is meant; the whole rule where they do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    /// The sender.
+    pub source: Span,
+    /// The receiver.
+    pub destination: Span,
 }
 
 /// Families a rule applies to.
@@ -209,6 +227,35 @@ pub struct SelectorId(u32);
 #[derive(Debug, Default)]
 pub struct Selectors {
     exprs: IndexSet<(Domain, Expr), rustc_hash::FxBuildHasher>,
+    written: Vec<WrittenSelector>,
+}
+
+/// A selector of a Calico policy as it stands in a field, before it is scoped.
+#[derive(Debug)]
+pub struct WrittenSelector {
+    /// The field.
+    pub field: Field,
+    /// Where.
+    pub span: Span,
+    /// What is written.
+    pub expr: Expr,
+    /// The selector it became a part of; none while that is not known.
+    pub part_of: Option<SelectorId>,
+}
+
+/// Fields that hold selectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// `selector`
+    Selector,
+    /// `notSelector`
+    NotSelector,
+    /// `notSelector` in a rule of a namespaced policy, with nothing beside it that says who is meant.
+    NotSelectorAlone,
+    /// `namespaceSelector`
+    NamespaceSelector,
+    /// `serviceAccountSelector`, or `selector` of `serviceAccounts`.
+    ServiceAccountSelector,
 }
 
 /// What a selector chooses from.
@@ -286,6 +333,21 @@ impl Selectors {
     fn intern_in(&mut self, domain: Domain, expr: Expr) -> SelectorId {
         let (index, _) = self.exprs.insert_full((domain, expr));
         SelectorId(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// Selectors as written, in the order they were read.
+    pub fn written(&self) -> &[WrittenSelector] {
+        &self.written
+    }
+
+    /// Keeps a selector as written.
+    pub(super) fn write(&mut self, field: Field, span: Span, expr: Expr) {
+        self.written.push(WrittenSelector { field, span, expr, part_of: None });
+    }
+
+    /// Says what the written selectors of a range of [`Selectors::written`] became.
+    pub(super) fn join(&mut self, range: Range<usize>, id: SelectorId) {
+        self.written.get_mut(range).into_iter().flatten().for_each(|written| written.part_of = Some(id));
     }
 
     /// The selector behind an id of this collection.

@@ -4,6 +4,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest::{Entity, ServiceAccounts};
 use crate::name::Form;
 use crate::name::reserved::{NAMESPACE, NAMESPACE_PREFIX, SERVICE_ACCOUNT, SERVICE_ACCOUNT_PREFIX};
+use crate::policy::{Field, Selectors};
 use crate::selector::{self, Expr, Test};
 use crate::text::Text;
 
@@ -23,8 +24,8 @@ pub(super) fn of_namespace(selector: Expr) -> Expr {
 }
 
 /// Parses a selector in which `global()` has no meaning. None when it is wrong, which refuses the compile.
-pub(super) fn parse(text: &Text, found: &mut Diagnostics) -> Option<Expr> {
-    let expr = parse_any(text, found)?;
+pub(super) fn parse(text: &Text, field: Field, selectors: &mut Selectors, found: &mut Diagnostics) -> Option<Expr> {
+    let expr = parse_any(text, field, selectors, found)?;
     if expr.mentions_global() {
         let message = "`global()` has no meaning here";
         found.push(Diagnostic::at(Code::SelectorGlobal, text.span, message).help("it may stand alone in a rule's `namespaceSelector`"));
@@ -34,8 +35,8 @@ pub(super) fn parse(text: &Text, found: &mut Diagnostics) -> Option<Expr> {
 }
 
 /// Parses a rule's `namespaceSelector`, which may be `global()` and nothing else.
-fn parse_namespace_selector(text: &Text, found: &mut Diagnostics) -> Option<Expr> {
-    let expr = parse_any(text, found)?;
+fn parse_namespace_selector(text: &Text, selectors: &mut Selectors, found: &mut Diagnostics) -> Option<Expr> {
+    let expr = parse_any(text, Field::NamespaceSelector, selectors, found)?;
     if expr.mentions_global() && expr != Expr::Global {
         let message = "`global()` must stand alone";
         found.push(Diagnostic::at(Code::SelectorGlobal, text.span, message).help("write two rules, one of them with `global()`"));
@@ -44,9 +45,12 @@ fn parse_namespace_selector(text: &Text, found: &mut Diagnostics) -> Option<Expr
     Some(expr)
 }
 
-fn parse_any(text: &Text, found: &mut Diagnostics) -> Option<Expr> {
+fn parse_any(text: &Text, field: Field, selectors: &mut Selectors, found: &mut Diagnostics) -> Option<Expr> {
     match selector::parse(&text.value) {
-        Ok(expr) => Some(expr),
+        Ok(expr) => {
+            selectors.write(field, text.span, expr.clone());
+            Some(expr)
+        }
         Err(error) => {
             let place = text.inner(error.range.clone());
             let at_end = error.range.start >= text.value.len();
@@ -88,11 +92,13 @@ pub(super) struct PeerClause {
 }
 
 /// The clause of one side of a rule (reference §3.2). `namespace` is the policy's, none for a global policy.
-pub(super) fn peer(entity: &Entity, namespace: Option<&str>, found: &mut Diagnostics) -> PeerClause {
-    let namespaces = entity.namespace_selector.as_ref().and_then(|text| parse_namespace_selector(text, found));
-    let not_selected = entity.not_selector.as_ref().and_then(|text| parse(text, found));
-    let accounts = entity.service_accounts.as_ref().and_then(|accounts| service_accounts(accounts, found));
-    let labels = entity.selector.as_ref().and_then(|text| parse(text, found));
+pub(super) fn peer(entity: &Entity, namespace: Option<&str>, selectors: &mut Selectors, found: &mut Diagnostics) -> PeerClause {
+    let namespaces = entity.namespace_selector.as_ref().and_then(|text| parse_namespace_selector(text, selectors, found));
+    let accounts = entity.service_accounts.as_ref().and_then(|accounts| service_accounts(accounts, selectors, found));
+    let labels = entity.selector.as_ref().and_then(|text| parse(text, Field::Selector, selectors, found));
+    let is_alone = namespace.is_some() && namespaces.is_none() && accounts.is_none() && labels.is_none();
+    let not_field = if is_alone { Field::NotSelectorAlone } else { Field::NotSelector };
+    let not_selected = entity.not_selector.as_ref().and_then(|text| parse(text, not_field, selectors, found));
     let mut asked: Vec<Expr> = accounts.into_iter().chain(labels).collect();
     let asks_who = !asked.is_empty() || not_selected.is_some() || namespaces.is_some();
     let scope = match (namespaces, namespace) {
@@ -112,10 +118,11 @@ pub(super) fn peer(entity: &Entity, namespace: Option<&str>, found: &mut Diagnos
 }
 
 /// The clause of `serviceAccounts`; none when it restricts nothing (reference §3.3).
-fn service_accounts(accounts: &ServiceAccounts, found: &mut Diagnostics) -> Option<Expr> {
+fn service_accounts(accounts: &ServiceAccounts, selectors: &mut Selectors, found: &mut Diagnostics) -> Option<Expr> {
     let valid = accounts.names.iter().filter(|name| Form::DnsSubdomain.check_text(name, "service account name", found));
     let names: std::collections::BTreeSet<String> = valid.map(|name| name.value.clone()).collect();
-    let labels = accounts.selector.as_ref().and_then(|text| parse(text, found)).map(|expr| expr.prefixed(SERVICE_ACCOUNT_PREFIX));
+    let labels = accounts.selector.as_ref().and_then(|text| parse(text, Field::ServiceAccountSelector, selectors, found));
+    let labels = labels.map(|expr| expr.prefixed(SERVICE_ACCOUNT_PREFIX));
     let named = (!names.is_empty()).then(|| Expr::label(SERVICE_ACCOUNT, Test::In(names)));
     let parts: Vec<Expr> = labels.into_iter().chain(named).collect();
     (!parts.is_empty()).then(|| Expr::and(parts))

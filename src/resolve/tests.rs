@@ -39,7 +39,8 @@ fn policies(applies_to: &[&str], network_sets: Vec<NetworkSet>) -> (PolicySet, V
 
 fn policy(name: &str, applies_to: SelectorId) -> Policy {
     let key = PolicyKey { kind: PolicyKind::GlobalNetworkPolicy, namespace: None, name: name.to_owned() };
-    Policy { key, order: None, applies_to, ingress: None, egress: None, span: FileId::default().span(0..0) }
+    let span = FileId::default().span(0..0);
+    Policy { key, order: None, applies_to, ingress: None, egress: None, span, selector: span, unused: None }
 }
 
 /// The names of everybody that a selector selects.

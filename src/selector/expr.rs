@@ -183,7 +183,7 @@ impl Expr {
     }
 
     /// Visits the leaves from left to right.
-    fn for_each_leaf<'expr>(&'expr self, visit: &mut impl FnMut(&'expr Expr)) {
+    pub fn for_each_leaf<'expr>(&'expr self, visit: &mut impl FnMut(&'expr Expr)) {
         match self {
             Expr::All | Expr::Global | Expr::Label { .. } => visit(self),
             Expr::Not(operand) => operand.for_each_leaf(visit),

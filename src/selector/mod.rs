@@ -12,9 +12,11 @@ mod expected;
 mod expr;
 mod lexer;
 mod print;
+mod satisfy;
 
 pub use error::SyntaxError;
 pub use expr::{Expr, Labels, Test};
+pub use satisfy::{contradicts, implies};
 
 use lexer::Lexer;
 

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::{Expr, Labels, MAX_DEPTH, Test, oracle, parse};
+use super::{Expr, Labels, MAX_DEPTH, Test, contradicts, implies, oracle, parse};
 
 fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -54,6 +54,58 @@ fn every_operator_with_a_missing_an_equal_another_and_an_empty_value() {
     for (text, expected) in cases {
         check_verdicts(text, expected);
     }
+}
+
+#[test]
+fn contradictions_are_proven_and_nothing_else_is() {
+    let cases = [
+        (r#"a == "x" && a == "y""#, true),
+        (r#"a == "x" && a != "y""#, false),
+        (r#"a == "x" && b == "y""#, false),
+        (r#"a == "x" && a in {"y", "z"}"#, true),
+        (r#"a in {"x", "y"} && a in {"y", "z"}"#, false),
+        (r#"a in {"x", "y"} && a != "x" && !(a == "y")"#, true),
+        ("a in {}", true),
+        ("a not in {}", false),
+        ("has(a) && !has(a)", true),
+        (r#"!has(a) && a != "x""#, false),
+        (r#"!has(a) && a contains """#, true),
+        (r#"has(a) && !(a contains "")"#, true),
+        (r#"a starts with "ab" && a starts with "a""#, false),
+        (r#"a starts with "ab" && a starts with "b""#, true),
+        (r#"a ends with "ab" && a ends with "b""#, false),
+        (r#"a ends with "ab" && a ends with "a""#, true),
+        (r#"a starts with "ab" && a ends with "ba""#, false),
+        (r#"a starts with "ab" && !(a contains "b")"#, true),
+        (r#"a contains "ab" && !(a contains "b")"#, true),
+        (r#"a contains "ab" && !(a starts with "ab")"#, false),
+        (r#"a starts with "a" && a != "a""#, false),
+        (r#"a starts with "x" && (a == "y" || a == "z")"#, true),
+        (r#"a starts with "x" && (a == "y" || a == "xz")"#, false),
+        (r#"(a == "x" || b == "y") && a != "x" && b != "y""#, true),
+        (r#"(a == "x" || b == "y") && (a == "z" || b == "z")"#, false),
+        (r#"(a == "x" || b == "y") && (a == "z" || b == "y")"#, false),
+        ("!all()", true),
+        ("!global() || !all()", true),
+        ("all()", false),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(contradicts(&tree(text)), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_proof_that_takes_too_long_is_given_up() {
+    // pigeons and holes: a contradiction that takes more steps than anybody waits for
+    let one_of = |pigeon: usize| (0..9).map(|hole| format!("p{pigeon}h{hole} == 'y'")).collect::<Vec<_>>().join(" || ");
+    let alone = |hole: usize| {
+        let pairs = (0..10).flat_map(|left| (left + 1..10).map(move |right| (left, right)));
+        pairs.map(|(left, right)| format!("(p{left}h{hole} != 'y' || p{right}h{hole} != 'y')")).collect::<Vec<_>>().join(" && ")
+    };
+    let pigeons: Vec<String> = (0..10).map(|pigeon| format!("({})", one_of(pigeon))).chain((0..9).map(alone)).collect();
+    assert!(!contradicts(&tree(&pigeons.join(" && "))));
+    let wide: Vec<String> = (0..20_000).map(|number| format!("a != '{number}'")).collect();
+    assert!(!contradicts(&tree(&wide.join(" && "))));
 }
 
 fn check_print(text: &str, expected: &str) {
@@ -453,6 +505,14 @@ fn any_expr() -> impl Strategy<Value = Expr> {
     })
 }
 
+/// Selectors about one label, so that proofs are many.
+fn one_label() -> impl Strategy<Value = Expr> {
+    let leaf = any_test().prop_map(|test| Expr::label("a", test));
+    leaf.prop_recursive(3, 8, 3, |inner| {
+        prop_oneof![inner.clone().prop_map(Expr::not), vec(inner.clone(), 2..4).prop_map(Expr::and), vec(inner, 2..4).prop_map(Expr::or)]
+    })
+}
+
 fn any_labels() -> impl Strategy<Value = BTreeMap<String, String>> {
     let own = |text: &'static str| text.to_owned();
     proptest::collection::btree_map(select(&NAMES[..]).prop_map(own), select(&VALUES[..]).prop_map(own), 0..6)
@@ -516,6 +576,21 @@ proptest! {
         prop_assert_eq!(left.clone().not().not(), left.clone());
         prop_assert_eq!(Expr::and(vec![left.clone(), right.clone()]).matches(&labels), first && second);
         prop_assert_eq!(Expr::or(vec![left, right]).matches(&labels), first || second);
+    }
+
+    #[test]
+    fn what_is_refuted_matches_nothing(expr in any_expr(), labels in any_labels()) {
+        prop_assert!(!contradicts(&expr) || !oracle::matches(&expr, &labels));
+        prop_assert!(!implies(&expr, &expr.clone().not()) || !oracle::matches(&expr, &labels));
+    }
+
+    #[test]
+    fn what_is_implied_holds(left in one_label(), right in one_label(), value in proptest::option::of(select(&VALUES[..]))) {
+        let labels: BTreeMap<String, String> = value.map(|value| ("a".to_owned(), value.to_owned())).into_iter().collect();
+        let (first, second) = (oracle::matches(&left, &labels), oracle::matches(&right, &labels));
+        prop_assert!(!implies(&left, &right) || !first || second, "{} {}", left, right);
+        prop_assert!(!contradicts(&Expr::and(vec![left.clone(), right.clone()])) || !first || !second, "{} {}", left, right);
+        prop_assert!(contradicts(&Expr::and(vec![left.clone(), left.not()])));
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn lines_give(directory: &Path, cases: &[(&str, i32, &str)]) {
 }
 
 #[test]
-fn check_gives_0_or_2_and_writes_nothing_to_standard_output() {
+fn check_gives_0_1_or_2_and_writes_nothing_to_standard_output() {
     let place = Place::new();
     place.write("bad.yaml", "apiVersion: v1\n");
     place.write("old.yaml", "apiVersion: crd.projectcalico.org/v1\nkind: Tier\nmetadata: {name: a}\nspec: {}\n");
@@ -35,10 +35,14 @@ fn check_gives_0_or_2_and_writes_nothing_to_standard_output() {
     lines_give(
         place.path(),
         &[
-            ("$P check $E", 0, ""),
+            ("$P check $E", 1, ""),
+            ("$P check -q $E", 1, ""),
+            ("$P check $E --allow default-service-account", 0, ""),
+            ("$P check $E/../online-boutique", 0, ""),
+            ("$P check $E --allow default-serviceaccount", 2, ""),
             ("$P check bad.yaml", 2, ""),
             ("$P check old.yaml", 0, ""),
-            ("(cat $E/policies.yaml; echo ---; cat $E/cluster.yaml) | $P check -", 0, ""),
+            ("(cat $E/policies.yaml; echo ---; cat $E/cluster.yaml) | $P check -", 1, ""),
             ("$P check - < /dev/null", 2, ""),
             ("$P check - <&-", 2, ""),
             ("$P check", 2, ""),
@@ -49,6 +53,30 @@ fn check_gives_0_or_2_and_writes_nothing_to_standard_output() {
     );
     place.is_untouched(&before, "check");
     assert!(shell(place.path(), "$P check $E").stderr.contains("valid: "));
+}
+
+#[test]
+fn lints_are_chosen_by_flag_and_file() {
+    let place = Place::new();
+    place.write("allow.yaml", "lints: {default-service-account: allow}\n");
+    place.write("deny.yaml", "lints: {default-service-account: deny}\n");
+    place.write("level.yaml", "lints: {default-service-account: warn}\n");
+    place.write("name.yaml", "lints: {no-dsn: allow}\n");
+    lines_give(
+        place.path(),
+        &[
+            ("$P check $E --config allow.yaml", 0, ""),
+            ("$P check $E --config deny.yaml", 1, ""),
+            ("$P check $E --config deny.yaml --allow default-service-account", 0, ""),
+            ("$P check $E --config level.yaml", 2, ""),
+            ("$P check $E --config name.yaml", 2, ""),
+            ("$P render $E --out new --config name.yaml", 2, ""),
+        ],
+    );
+    let told = |line: &str| shell(place.path(), line).stderr;
+    assert!(told("$P check $E --config name.yaml").contains("did you mean `no-dns`?"));
+    assert!(told("$P check $E --allow defaultserviceaccount").contains("did you mean `default-service-account`?"));
+    assert!(told("$P check $E --format json").contains(r#""code":"default-service-account","severity":"lint""#));
 }
 
 #[test]

@@ -19,6 +19,8 @@ const ARGUMENTS: &str = "arguments";
 const ERRORS: &str = "errors.txt";
 const NOTES: &str = "notes.txt";
 const BUNDLE: &str = "bundle";
+/// In place of all others: what `palisade check` says, and its exit status on the last line.
+const CHECK: &str = "check.txt";
 
 /// Codes that no small text file can bring about, and where they are tested.
 const ELSEWHERE: [(Code, &str); 8] = [
@@ -45,7 +47,7 @@ pub(crate) fn cases() -> Vec<PathBuf> {
 fn inputs(case: &Path) -> Vec<String> {
     let entries = fs::read_dir(case).expect("a case").map(|entry| entry.expect("an entry"));
     let names = entries.filter(|entry| entry.path().is_file()).map(|entry| entry.file_name().into_string().expect("a name"));
-    let mut inputs: Vec<String> = names.filter(|name| ![ABOUT, ARGUMENTS, ERRORS, NOTES].contains(&name.as_str())).collect();
+    let mut inputs: Vec<String> = names.filter(|name| ![ABOUT, ARGUMENTS, ERRORS, NOTES, CHECK].contains(&name.as_str())).collect();
     inputs.sort_unstable();
     inputs
 }
@@ -54,7 +56,7 @@ fn inputs(case: &Path) -> Vec<String> {
 type Outputs = BTreeMap<String, String>;
 
 fn expected(case: &Path) -> Outputs {
-    files_below(case).into_iter().filter(|(path, _)| path == ERRORS || path == NOTES || path.starts_with(BUNDLE)).collect()
+    files_below(case).into_iter().filter(|(path, _)| [ERRORS, NOTES, CHECK].contains(&path.as_str()) || path.starts_with(BUNDLE)).collect()
 }
 
 /// Renders `paths` in a case and gives what comes out.
@@ -79,6 +81,17 @@ fn render(case: &Path, paths: &[String], input: &str) -> Outputs {
     outputs
 }
 
+/// Checks a case and gives what is said.
+fn check(case: &Path, paths: &[String], input: &str) -> Outputs {
+    let own = fs::read_to_string(case.join(ARGUMENTS)).unwrap_or_default();
+    let mut words = vec!["check".to_owned()];
+    words.extend(own.split_whitespace().map(str::to_owned));
+    words.extend(paths.iter().cloned());
+    let outcome = run_with_input(case, &words, input.as_bytes());
+    assert_eq!(outcome.stdout, "", "{}", case.display());
+    Outputs::from([(CHECK.to_owned(), format!("{}exit status {}\n", outcome.stderr, outcome.status))])
+}
+
 /// Writes what came out in place of what was expected.
 fn update(case: &Path, outputs: &Outputs) {
     for path in expected(case).into_keys() {
@@ -98,7 +111,10 @@ fn every_case_gives_what_it_should() {
     let mut wrong = Vec::new();
     for case in cases() {
         assert!(case.join(ABOUT).is_file(), "{}: what is the idea? write {ABOUT}", case.display());
-        let outputs = render(&case, &inputs(&case), "");
+        let outputs = match case.join(CHECK).is_file() {
+            true => check(&case, &inputs(&case), ""),
+            false => render(&case, &inputs(&case), ""),
+        };
         match wants_update {
             true => update(&case, &outputs),
             false => wrong.extend(differences(&case, &expected(&case), &outputs)),

@@ -4,6 +4,7 @@
 use std::fs;
 
 use palisade::document::{KINDS, Role};
+use palisade::lint::{LINTS, Level};
 
 use crate::palisade::{root, run};
 
@@ -33,6 +34,16 @@ fn the_table_of_kinds_is_that_of_the_code() {
 }
 
 #[test]
+fn the_table_of_lints_is_that_of_the_code() {
+    let readme = readme();
+    let table = readme.split("## Lints").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the table");
+    let written: Vec<&str> = table.lines().filter(|line| line.starts_with("| `")).collect();
+    let level = |level| if level == Level::Deny { "deny" } else { "allow" };
+    let rows = LINTS.iter().map(|(code, own)| format!("| `{code}` | {} | {} |", code.description(), level(*own)));
+    assert_eq!(written, rows.collect::<Vec<String>>());
+}
+
+#[test]
 fn the_main_job_of_the_readme_works() {
     assert!(readme().contains("render examples/service-accounts --out /tmp/bundle"));
     let place = tempfile::tempdir().expect("a directory");
@@ -44,9 +55,17 @@ fn the_main_job_of_the_readme_works() {
 #[test]
 fn every_command_and_option_of_the_readme_is_there() {
     let help = ["check", "render", "selector"].map(|command| run(&root(), &[command, "--help"]).stdout).concat();
-    for option in
-        ["--out", "--node", "--check", "--templates", "--endpoint-to-host", "--unknown-endpoint", "--hook-position", "--encapsulated"]
-    {
+    for option in [
+        "--out",
+        "--node",
+        "--check",
+        "--allow",
+        "--templates",
+        "--endpoint-to-host",
+        "--unknown-endpoint",
+        "--hook-position",
+        "--encapsulated",
+    ] {
         assert!(readme().contains(option) && help.contains(option), "{option}");
     }
 }

@@ -1,0 +1,112 @@
+//! Whether one rule matches every packet that another matches, whoever is in the cluster.
+
+use std::collections::BTreeMap;
+
+use crate::net::{Cidr, PortRange};
+use crate::policy::{Families, IcmpMatch, Nets, Peer, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId, Selectors};
+use crate::selector;
+
+/// Pairs of prefixes that are compared; beyond that nothing is proven of two rules.
+const MOST_PAIRS: usize = 10_000;
+
+/// Compares rules, and remembers what it proved about selectors.
+pub(super) struct Cover<'input> {
+    selectors: &'input Selectors,
+    /// Of a narrow and a wide selector, whether the one implies the other.
+    implied: BTreeMap<(SelectorId, SelectorId), bool>,
+}
+
+impl<'input> Cover<'input> {
+    pub(super) fn of(selectors: &'input Selectors) -> Self {
+        Self { selectors, implied: BTreeMap::new() }
+    }
+
+    /// Whether it is proven that `wide` matches all that `narrow` matches.
+    pub(super) fn covers(&mut self, wide: &Rule, narrow: &Rule) -> bool {
+        !wide.http
+            && (wide.families == Families::Both || wide.families == narrow.families)
+            && covers_protocol(wide.protocol, narrow.protocol)
+            && covers_icmp(wide.icmp, narrow.icmp)
+            && covers_address(&wide.source, &narrow.source)
+            && covers_address(&wide.destination, &narrow.destination)
+            && self.covers_members(&wide.source, &narrow.source)
+            && self.covers_members(&wide.destination, &narrow.destination)
+    }
+
+    /// The part about who has the address.
+    fn covers_members(&mut self, wide: &Peer, narrow: &Peer) -> bool {
+        let selected = match (wide.selected, narrow.selected) {
+            (Selected::Anyone, _) => true,
+            (Selected::By(wide), Selected::By(narrow)) => self.implies(narrow, wide),
+            (Selected::By(_), Selected::Anyone) => false,
+        };
+        selected
+            && match (wide.not_selected, narrow.not_selected) {
+                (None, _) => true,
+                (Some(wide), Some(narrow)) => self.implies(wide, narrow),
+                (Some(_), None) => false,
+            }
+    }
+
+    fn implies(&mut self, narrow: SelectorId, wide: SelectorId) -> bool {
+        let selectors = self.selectors;
+        let prove = || selectors.domain(narrow) == selectors.domain(wide) && selector::implies(selectors.get(narrow), selectors.get(wide));
+        narrow == wide || *self.implied.entry((narrow, wide)).or_insert_with(prove)
+    }
+}
+
+fn covers_protocol(wide: ProtocolMatch, narrow: ProtocolMatch) -> bool {
+    match (wide, narrow) {
+        (ProtocolMatch::Any, _) => true,
+        (ProtocolMatch::IsNot(excluded), ProtocolMatch::Is(protocol)) => excluded != protocol,
+        (ProtocolMatch::Is(_) | ProtocolMatch::IsNot(_), _) => wide == narrow,
+    }
+}
+
+fn covers_icmp(wide: IcmpMatch, narrow: IcmpMatch) -> bool {
+    match (wide, narrow) {
+        (IcmpMatch::Any, _) => true,
+        (IcmpMatch::Is(wide), IcmpMatch::Is(narrow)) => wide.kind == narrow.kind && (wide.code.is_none() || wide.code == narrow.code),
+        (IcmpMatch::Is(_) | IcmpMatch::IsNot(_), _) => wide == narrow,
+    }
+}
+
+/// The parts about prefixes, service and ports.
+fn covers_address(wide: &Peer, narrow: &Peer) -> bool {
+    let service = wide.service.is_none() || wide.service == narrow.service;
+    service && covers_nets(wide, narrow) && covers_ports(wide, narrow)
+}
+
+fn covers_nets(wide: &Peer, narrow: &Peer) -> bool {
+    let within = |nets: &[Cidr], net: Cidr| nets.iter().any(|outer| outer.contains(net));
+    let disjoint = |left: Cidr, right: Cidr| !left.contains(right) && !right.contains(left);
+    let included = match (&wide.nets, &narrow.nets) {
+        (Nets::Any, _) => true,
+        (Nets::In(wide), Nets::In(narrow)) if wide.len().saturating_mul(narrow.len()) > MOST_PAIRS => wide == narrow,
+        (Nets::In(wide), Nets::In(narrow)) => narrow.iter().all(|net| within(wide, *net)),
+        (Nets::In(_), Nets::Any) => false,
+    };
+    let spared = |excluded: Cidr| match &narrow.nets {
+        Nets::In(nets) => nets.iter().all(|net| disjoint(*net, excluded)),
+        Nets::Any => false,
+    };
+    let few = wide.not_nets.len().saturating_mul(narrow.not_nets.len()) <= MOST_PAIRS;
+    included && few && wide.not_nets.iter().all(|excluded| within(&narrow.not_nets, *excluded) || spared(*excluded))
+}
+
+fn covers_ports(wide: &Peer, narrow: &Peer) -> bool {
+    let included = match (&wide.ports, &narrow.ports) {
+        (Ports::Any, _) => true,
+        (Ports::In(wide), Ports::In(narrow)) => holds(wide, narrow),
+        (Ports::In(_), Ports::Any) => false,
+    };
+    // whose ports of a name are excluded may depend on who is selected, and one address may belong to several
+    let comparable = wide.not_ports.names.is_empty() || wide.selected == narrow.selected;
+    included && comparable && holds(&narrow.not_ports, &wide.not_ports)
+}
+
+/// Whether one list has every port of another. Both have their ranges merged.
+fn holds(list: &PortList, other: &PortList) -> bool {
+    let range = |inner: &PortRange| list.numbers.iter().any(|outer| outer.first() <= inner.first() && inner.last() <= outer.last());
+    other.numbers.iter().all(range) && other.names.iter().all(|name| list.names.contains(name))
+}

@@ -1,0 +1,80 @@
+//! What the endpoints of today have, for advice about selectors that none of them fits.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustc_hash::FxHashSet;
+
+use crate::diagnostic::nearest;
+use crate::inventory::Inventory;
+use crate::name::reserved::{NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX};
+use crate::selector::{Expr, Test};
+
+/// The labels of endpoints with all of their values, counted when first asked for.
+pub(super) struct Known<'input> {
+    inventory: &'input Inventory,
+    values: OnceCell<BTreeMap<&'input str, BTreeSet<&'input str>>>,
+}
+
+impl<'input> Known<'input> {
+    pub(super) fn of(inventory: &'input Inventory) -> Self {
+        Self { inventory, values: OnceCell::new() }
+    }
+
+    /// Why a selector fits nobody: the first thing it asks for that nobody has, and what is near to that.
+    pub(super) fn advice(&self, expr: &Expr) -> Option<String> {
+        match expr {
+            Expr::And(parts) => parts.iter().find_map(|part| self.advice(part)),
+            Expr::Label { name, test } => self.missing(name, test),
+            Expr::All | Expr::Global | Expr::Not(_) | Expr::Or(_) => None,
+        }
+    }
+
+    fn missing(&self, name: &str, test: &Test) -> Option<String> {
+        let wanted: Vec<&str> = match test {
+            Test::Equals(value) => vec![value],
+            Test::In(values) => values.iter().map(String::as_str).collect(),
+            Test::Present | Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => Vec::new(),
+            Test::NotEquals(_) | Test::NotIn(_) => return None,
+        };
+        let all = self.values();
+        let (owner, own) = owner(name);
+        let Some(values) = all.get(name) else {
+            let prefix = name.strip_suffix(own).unwrap_or_default();
+            let near = nearest(own, all.keys().filter_map(|key| key.strip_prefix(prefix)));
+            return Some(format!("no {owner} has the label `{own}`{}", meant(near)));
+        };
+        if wanted.is_empty() || wanted.iter().any(|value| values.contains(value)) {
+            return None;
+        }
+        let near = wanted.iter().find_map(|value| nearest(value, values.iter().copied()));
+        let wanted: Vec<String> = wanted.into_iter().map(|value| format!("`{value}`")).collect();
+        Some(format!("no {owner} has {} as its `{own}`{}", wanted.join(" or "), meant(near)))
+    }
+
+    fn values(&self) -> &BTreeMap<&'input str, BTreeSet<&'input str>> {
+        self.values.get_or_init(|| {
+            let mut seen = FxHashSet::default();
+            let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+            let strings = self.inventory.strings();
+            let labels = self.inventory.endpoints.iter().flat_map(|endpoint| self.inventory.labels(endpoint).symbols());
+            for (name, value) in labels.filter(|label| seen.insert(*label)) {
+                values.entry(strings.get(name)).or_default().insert(strings.get(value));
+            }
+            values
+        })
+    }
+}
+
+/// Who has a label, and its name there.
+fn owner(name: &str) -> (&'static str, &str) {
+    match (name.strip_prefix(NAMESPACE_PREFIX), name.strip_prefix(SERVICE_ACCOUNT_PREFIX)) {
+        (Some(own), _) => ("namespace of a pod", own),
+        (_, Some(own)) => ("service account of a pod", own),
+        (None, None) => ("pod", name),
+    }
+}
+
+fn meant(near: Option<&str>) -> String {
+    near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
+}

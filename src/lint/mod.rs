@@ -1,0 +1,143 @@
+//! What is valid and questionable: policy that does something else than its author may think, or nothing.
+//!
+//! In: [`Resolved`] policy, and which lints are on. Out: findings, each with a code, a place in the user's file and advice.
+//! Absent: refusing anything, and changing anything; a render does not come here.
+//!
+//! Cost: every selector is looked at once, and every policy and rule a bounded number of times; endpoints are counted by class.
+
+mod accounts;
+mod cover;
+mod dns;
+mod empty;
+mod known;
+mod policies;
+mod selectors;
+mod shadowed;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustc_hash::FxHashSet;
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::net::Direction;
+use crate::policy::{Policy, Rule, Selected, SelectorId};
+use crate::resolve::Resolved;
+use crate::text::Span;
+
+/// Whether a lint's findings are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// No.
+    Allow,
+    /// Yes.
+    Deny,
+}
+
+/// Every lint, and its level where nobody says otherwise.
+pub const LINTS: &[(Code, Level)] = &[
+    (Code::SelectorContradiction, Level::Deny),
+    (Code::SelectorMatchesNothing, Level::Deny),
+    (Code::ReservedLabel, Level::Deny),
+    (Code::EmptyPeer, Level::Deny),
+    (Code::ShadowedRule, Level::Deny),
+    (Code::UnusedRules, Level::Deny),
+    (Code::LogOnly, Level::Deny),
+    (Code::PassOnly, Level::Deny),
+    (Code::NoDns, Level::Deny),
+    (Code::NotSelectorAlone, Level::Deny),
+    (Code::HttpWithoutMesh, Level::Deny),
+    (Code::DefaultServiceAccount, Level::Deny),
+];
+
+/// The level of every lint.
+#[derive(Debug, Clone, Default)]
+pub struct LintLevels {
+    stated: BTreeMap<Code, Level>,
+}
+
+impl LintLevels {
+    /// States the level of a lint.
+    pub fn set(&mut self, code: Code, level: Level) {
+        self.stated.insert(code, level);
+    }
+
+    /// The level of a lint: as stated, else its own.
+    pub fn of(&self, code: Code) -> Level {
+        let own = || LINTS.iter().find(|row| row.0 == code).map_or(Level::Allow, |row| row.1);
+        self.stated.get(&code).copied().unwrap_or_else(own)
+    }
+}
+
+/// The lint of a name.
+pub fn by_name(name: &str) -> Option<Code> {
+    LINTS.iter().map(|row| row.0).find(|code| code.name() == name)
+}
+
+/// Looks for everything that the lints which are on have something against.
+pub fn all(resolved: &Resolved<'_>, levels: &LintLevels, found: &mut Diagnostics) {
+    if levels.of(Code::HttpWithoutMesh) == Level::Deny {
+        // the note says it already; here it counts
+        found.recode(Code::HttpNotEnforced, Code::HttpWithoutMesh);
+    }
+    let mut findings = Findings { levels, found, told: FxHashSet::default() };
+    let explained = selectors::lint(resolved, &mut findings);
+    empty::lint(resolved, &explained, &mut findings);
+    shadowed::lint(resolved, &explained, &mut findings);
+    policies::lint(resolved, &mut findings);
+    dns::lint(resolved, &mut findings);
+    accounts::lint(resolved, &mut findings);
+}
+
+/// Where findings go: once for each place, and only of lints that are on.
+struct Findings<'run> {
+    levels: &'run LintLevels,
+    found: &'run mut Diagnostics,
+    told: FxHashSet<(Code, Span)>,
+}
+
+impl Findings<'_> {
+    fn push(&mut self, finding: Diagnostic) {
+        let is_new = finding.labels.first().is_none_or(|label| self.told.insert((finding.code, label.span)));
+        if is_new && self.levels.of(finding.code) == Level::Deny {
+            self.found.push(finding);
+        }
+    }
+}
+
+/// Selectors about which something was said that explains why they select nobody.
+type Explained = BTreeSet<SelectorId>;
+
+/// A selector at work: whom a policy applies to, or whom one side of a rule selects.
+struct Use<'input> {
+    id: SelectorId,
+    place: Span,
+    /// None where the selector is the policy's own.
+    rule: Option<(Direction, &'input Rule)>,
+}
+
+/// Every selector at work, in the order of evaluation.
+fn uses<'input>(resolved: &Resolved<'input>) -> impl Iterator<Item = Use<'input>> {
+    resolved.policies.policies().flat_map(|(_, policy)| uses_of(policy))
+}
+
+/// The selectors of one policy.
+fn uses_of(policy: &Policy) -> impl Iterator<Item = Use<'_>> {
+    let own = Use { id: policy.applies_to, place: policy.selector, rule: None };
+    let of_rules = rules(policy).flat_map(|(direction, rule)| {
+        let sides = [(&rule.source, rule.places.source), (&rule.destination, rule.places.destination)];
+        sides.into_iter().filter_map(move |(peer, place)| match peer.selected {
+            Selected::By(id) => Some(Use { id, place, rule: Some((direction, rule)) }),
+            Selected::Anyone => None,
+        })
+    });
+    std::iter::once(own).chain(of_rules)
+}
+
+/// The rules of both directions.
+fn rules(policy: &Policy) -> impl Iterator<Item = (Direction, &Rule)> {
+    let of = |direction| policy.rules(direction).unwrap_or_default().iter().map(move |rule| (direction, rule));
+    Direction::BOTH.into_iter().flat_map(of)
+}
+
+#[cfg(test)]
+mod tests;
