@@ -18,6 +18,8 @@ pub mod resolve;
 pub mod lower;
 pub mod render;
 pub mod bundle;
+// ask
+pub mod analysis;
 // edge
 pub mod cli;
 
