@@ -3,6 +3,7 @@
 mod agree;
 mod bad_input;
 mod cli;
+mod connectivity;
 mod enforced;
 mod golden;
 mod kernel;
