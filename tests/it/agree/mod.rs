@@ -9,6 +9,7 @@ mod manifests;
 mod meaning;
 mod packet;
 mod random;
+mod sample;
 mod world;
 
 use std::collections::BTreeMap;

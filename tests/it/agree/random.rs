@@ -19,7 +19,7 @@ const NAMESPACES: [&str; 3] = ["one", "two", "three"];
 const ACCOUNTS: [&str; 3] = ["default", "api", "web"];
 const SERVICES: [&str; 2] = ["db", "web"];
 const PORT_NAMES: [&str; 3] = ["http", "dns", "sig"];
-const PORTS: [u16; 10] = [1, 53, 79, 80, 81, 90, 443, 4789, 8080, 65535];
+pub(crate) const PORTS: [u16; 10] = [1, 53, 79, 80, 81, 90, 443, 4789, 8080, 65535];
 const V4: [&str; 12] = [
     "0.0.0.0/0",
     "0.0.0.0/1",
@@ -57,7 +57,7 @@ impl Dice {
         self.below(100) < percent
     }
 
-    fn pick<Item: Clone>(&mut self, items: &[Item]) -> Item {
+    pub(crate) fn pick<Item: Clone>(&mut self, items: &[Item]) -> Item {
         let index = self.below(items.len());
         items.get(index).expect("an item").clone()
     }
