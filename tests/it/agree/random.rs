@@ -99,7 +99,8 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     let pods = 6 + dice.below(7);
     world.pods = (0..pods).map(|index| pod(dice, index, nodes)).collect();
     world.net_sets = (0..dice.below(4)).map(|index| net_set(dice, index)).collect();
-    for backends in dice.some(0, 4, |dice| backends(dice, &world)) {
+    for _ in 0..dice.below(6) {
+        let backends = backends(dice, &world);
         // the same `Endpoints` twice is an error
         let known = world.backends.iter().any(|other| !other.slice && other.service == backends.service);
         world.backends.extend(Some(backends).filter(|backends| backends.slice || !known));
@@ -146,9 +147,11 @@ fn backends(dice: &mut Dice, world: &World) -> Backends {
         true => if v4 { "203.0.113.128" } else { "2001:db8:8000::" }.parse().expect("an address"),
         false => dice.pick(&pods),
     };
+    let new = ServiceName { namespace: dice.word(&NAMESPACES), name: dice.word(&SERVICES) };
+    let known = world.backends.last().filter(|_| dice.chance(60)).map(|backends| backends.service.clone());
     let mut backends = Backends {
         slice,
-        service: ServiceName { namespace: dice.word(&NAMESPACES), name: dice.word(&SERVICES) },
+        service: known.unwrap_or(new),
         addresses: dice.some(0, 4, address),
         ports: dice.some(0, 3, |dice| (dice.pick(&[TCP, TCP, UDP, SCTP]), dice.pick(&PORTS))),
     };
@@ -311,7 +314,7 @@ fn rule(dice: &mut Dice, (passing, namespaced): (bool, bool), way: Way) -> Rule 
         source: entity(dice, number, v4),
         destination: entity(dice, number, v4),
     };
-    if dice.chance(15) {
+    if dice.chance(20) {
         let service = Some((dice.maybe(if namespaced { 50 } else { 100 }, |dice| dice.word(&NAMESPACES)), dice.word(&SERVICES)));
         match way {
             Way::Ingress => {
@@ -503,7 +506,9 @@ impl Aim {
         let ports = [TCP, UDP, SCTP, 136].contains(&protocol).then(|| (port(dice), port(dice)));
         let icmp = (protocol == icmp_here).then(|| (dice.pick(&[0, 1, 3, 8, 128, 135, 136]), dice.pick(&[0, 1, 2, 255])));
         let state = if dice.chance(92) { State::New } else { dice.pick(&[State::Established, State::Related, State::Invalid]) };
-        Packet { node, hook, source, destination, protocol, ports, icmp, state, loopback: hook == Hook::Input && dice.chance(10) }
+        let packet =
+            Packet { node, hook, source, destination, protocol, ports, icmp, state, loopback: hook == Hook::Input && dice.chance(10) };
+        if hook == Hook::Forward && dice.chance(12) { to_backend(packet, dice, world) } else { packet }
     }
 
     /// An address, and its node where it is a pod's.
@@ -519,6 +524,18 @@ impl Aim {
             false => (dice.pick(edges), None),
         }
     }
+}
+
+/// The packet, sent to a service where there is one.
+fn to_backend(packet: Packet, dice: &mut Dice, world: &World) -> Packet {
+    let of_family = |backends: &&Backends| backends.addresses.first().is_some_and(|address| address.is_ipv4() == packet.is_v4());
+    let all: Vec<&Backends> = world.backends.iter().filter(of_family).filter(|backends| !backends.ports.is_empty()).collect();
+    if all.is_empty() {
+        return packet;
+    }
+    let backends = dice.pick(&all);
+    let (protocol, port) = dice.pick(&backends.ports);
+    Packet { destination: dice.pick(&backends.addresses), protocol, ports: Some((dice.pick(&PORTS), port)), icmp: None, ..packet }
 }
 
 /// The first and last addresses of prefixes, and their neighbours outside.
