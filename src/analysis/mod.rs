@@ -10,3 +10,6 @@ mod matching;
 pub mod netfilter;
 
 pub use flow::{Flow, Message, PortPair, Side};
+
+#[cfg(test)]
+mod tests;

@@ -57,16 +57,16 @@ impl Table {
         if lines.next().is_none_or(|(_, line)| line != "*filter") {
             return Err(refusal(None, "it does not begin with `*filter`".to_owned()));
         }
-        let mut is_committed = false;
-        for (number, line) in lines {
-            let read = match (is_committed, line) {
-                (true, _) => Err("text behind `COMMIT`".to_owned()),
-                (false, "COMMIT") => Ok(is_committed = true),
-                (false, line) => table.line((number, line), family, sets),
-            };
-            read.map_err(|problem| refusal(Some(number), problem))?;
+        loop {
+            match lines.next() {
+                None => return Err(refusal(None, "there is no `COMMIT`".to_owned())),
+                Some((_, "COMMIT")) => break,
+                Some((number, line)) => table.line((number, line), family, sets).map_err(|problem| refusal(Some(number), problem))?,
+            }
         }
-        ensure(is_committed, || "there is no `COMMIT`".to_owned()).map_err(|problem| refusal(None, problem))?;
+        if let Some((number, _)) = lines.next() {
+            return Err(refusal(Some(number), "text behind `COMMIT`".to_owned()));
+        }
         table.check().map_err(|problem| refusal(None, problem))?;
         Ok(table)
     }

@@ -9,11 +9,11 @@ use palisade::analysis::{Flow, PortPair};
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::Inventory;
 use palisade::net::{Cidr, PortRange, Protocol, merge_ranges};
-use palisade::policy::{Nets, Peer, PolicySet, Ports};
+use palisade::policy::{self, Nets, PolicySet, Ports};
 use palisade::resolve;
 use palisade::text::Files;
 
-use super::peers::Cluster;
+use super::peers::{Cluster, Peer};
 use super::{Connections, Range};
 
 /// In the order in which they are printed.
@@ -47,14 +47,17 @@ impl Asker<'_, '_> {
                 let what = self.between(peer.v6.into(), other.v6.into());
                 connections.pods.extend(what.map(|what| (peer.name.clone(), other.name.clone(), what)));
             }
-            for range in outside {
-                let there = IpAddr::from(Ipv4Addr::from_bits(range.0));
-                for (receives, what) in [(true, self.between(there, peer.v4.into())), (false, self.between(peer.v4.into(), there))] {
-                    what.into_iter().for_each(|what| connections.add_outside((peer.name.clone(), receives, what), *range));
-                }
-            }
+            outside.iter().for_each(|range| self.outside(peer, *range, &mut connections));
         }
         connections
+    }
+
+    /// Between a pod and a range outside, both ways.
+    fn outside(&self, peer: &Peer, range: Range, connections: &mut Connections) {
+        let there = IpAddr::from(Ipv4Addr::from_bits(range.0));
+        for (receives, what) in [(true, self.between(there, peer.v4.into())), (false, self.between(peer.v4.into(), there))] {
+            what.into_iter().for_each(|what| connections.add_outside((peer.name.clone(), receives, what), range));
+        }
     }
 
     /// What may go from one address to another; none where nothing may.
@@ -87,7 +90,7 @@ fn words(protocol: Protocol, ports: &[PortRange]) -> String {
 }
 
 /// Both sides of every rule.
-fn sides(policies: &PolicySet) -> impl Iterator<Item = &Peer> {
+fn sides(policies: &PolicySet) -> impl Iterator<Item = &policy::Peer> {
     let rules = policies.policies().flat_map(|(_, policy)| policy.ingress.iter().chain(&policy.egress).flatten());
     rules.flat_map(|rule| [&rule.source, &rule.destination])
 }
@@ -113,7 +116,7 @@ fn port_classes(policies: &PolicySet, inventory: &Inventory) -> Vec<PortRange> {
 fn address_classes(policies: &PolicySet) -> Vec<Range> {
     let mut firsts = BTreeSet::from([0]);
     for net in sides(policies).flat_map(|peer| nets(peer).chain(&peer.not_nets)) {
-        let IpAddr::V4(first) = net.address() else { panic!("{net}: blocks must be IPv4, as IPv6 is for the pods") };
+        let IpAddr::V4(first) = net.address() else { unreachable!("{net}: blocks must be IPv4, as IPv6 is for the pods") };
         let first = u64::from(first.to_bits());
         firsts.extend([first, first + (1 << (32 - net.prefix()))]);
     }
@@ -122,7 +125,7 @@ fn address_classes(policies: &PolicySet) -> Vec<Range> {
     firsts.iter().zip(ends).filter_map(|(first, last)| Some((number(*first)?, number(last)?))).collect()
 }
 
-fn nets(peer: &Peer) -> std::slice::Iter<'_, Cidr> {
+fn nets(peer: &policy::Peer) -> std::slice::Iter<'_, Cidr> {
     match &peer.nets {
         Nets::Any => [].iter(),
         Nets::In(nets) => nets.iter(),

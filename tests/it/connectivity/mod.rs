@@ -65,7 +65,7 @@ fn data() -> Option<PathBuf> {
 
 /// What a folder holds, in order.
 fn below(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let entries = fs::read_dir(folder).expect("the data of PALISADE_TEST_DATA");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();
     paths
@@ -74,6 +74,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
 /// Whether a case comes out as expected; else the lines that differ, ours with `+`.
 fn differences(case: &Path, cluster: &peers::Cluster) -> Result<(), String> {
     let expected = Connections::read(&fs::read_to_string(case.join("expected.txt")).expect("expected.txt"));
+    assert_ne!(expected, Connections::default(), "{} expects nothing", case.display());
     let found = allowed::connections(cluster)?;
     let (expected, found) = (expected.lines(), found.lines());
     let missing = expected.difference(&found).map(|line| format!("- {line}"));
@@ -91,7 +92,7 @@ impl Connections {
         let mut connections = Self::default();
         for line in text.lines().filter(|line| !line.contains("{ingress-controller}") && !line.is_empty()) {
             let parts = line.split_once(" => ").and_then(|(from, rest)| Some((from, rest.split_once(" : ")?)));
-            let (from, (to, what)) = parts.unwrap_or_else(|| panic!("no connection: {line}"));
+            let (from, (to, what)) = parts.expect("a connection");
             match (range(from), range(to)) {
                 (Some(range), None) => connections.add_outside((to.to_owned(), true, what.to_owned()), range),
                 (None, Some(range)) => connections.add_outside((from.to_owned(), false, what.to_owned()), range),
@@ -107,11 +108,11 @@ impl Connections {
 
     fn lines(&self) -> BTreeSet<String> {
         let pods = self.pods.iter().map(|(from, to, what)| format!("{from} => {to} : {what}"));
-        let outside = self.outside.iter().flat_map(|((pod, receives, what), ranges)| {
-            merged(ranges).into_iter().map(move |(first, last)| {
-                let range = format!("{}-{}[External]", Ipv4Addr::from_bits(first), Ipv4Addr::from_bits(last));
-                if *receives { format!("{range} => {pod} : {what}") } else { format!("{pod} => {range} : {what}") }
-            })
+        let ranges = self.outside.iter().flat_map(|(key, ranges)| merged(ranges).into_iter().map(move |range| (key, range)));
+        let outside = ranges.map(|((pod, receives, what), (first, last))| {
+            let range = format!("{}-{}[External]", Ipv4Addr::from_bits(first), Ipv4Addr::from_bits(last));
+            let (from, to) = if *receives { (&range, pod) } else { (pod, &range) };
+            format!("{from} => {to} : {what}")
         });
         pods.chain(outside).collect()
     }

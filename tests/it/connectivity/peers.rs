@@ -13,6 +13,8 @@ use crate::palisade::files_below;
 pub(super) struct Cluster {
     objects: Vec<Value>,
     pub(super) peers: Vec<Peer>,
+    /// Names of peers with their labels.
+    known: BTreeSet<(String, String)>,
 }
 
 /// A pod that stands for all pods of its owner with its labels. IPv4 is for talking to the outside, IPv6 for other pods: the
@@ -36,24 +38,23 @@ impl Cluster {
                 documents(&text).into_iter().for_each(|document| flatten(document, None, &mut objects));
             }
         }
-        let mut cluster = Self { objects: Vec::new(), peers: Vec::new() };
-        let mut seen = BTreeSet::new();
-        for object in objects {
-            let kind = text(&object, "/kind");
-            match kind.as_str() {
-                "Pod" => cluster.pod(&owner(&object), &object, &mut seen),
-                kind if WORKLOADS.contains(&kind) => {
-                    let name = format!("{}[{kind}]", text(&object, "/metadata/name"));
-                    let mut template = ["/spec/template", "/spec/jobTemplate/spec/template"].iter().filter_map(|path| object.pointer(path));
-                    let mut pod = template.next().cloned().expect("a template");
-                    pod["metadata"]["namespace"] = object.pointer("/metadata/namespace").cloned().unwrap_or_default();
-                    cluster.pod(&name, &pod, &mut seen);
-                }
-                kind if KEPT.contains(&kind) => cluster.objects.push(object),
-                _ => {}
-            }
-        }
+        let mut cluster = Self { objects: Vec::new(), peers: Vec::new(), known: BTreeSet::new() };
+        objects.into_iter().for_each(|object| cluster.take(object));
         cluster
+    }
+
+    fn take(&mut self, object: Value) {
+        let kind = text(&object, "/kind");
+        let namespace = Some(text(&object, "/metadata/namespace")).filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned());
+        if kind == "Pod" {
+            self.pod(format!("{namespace}/{}", owner(&object)), &namespace, &object);
+        } else if WORKLOADS.contains(&kind.as_str()) {
+            let mut template = ["/spec/template", "/spec/jobTemplate/spec/template"].iter().filter_map(|path| object.pointer(path));
+            let name = format!("{namespace}/{}[{kind}]", text(&object, "/metadata/name"));
+            self.pod(name, &namespace, template.next().expect("a template"));
+        } else if KEPT.contains(&kind.as_str()) {
+            self.objects.push(object);
+        }
     }
 
     /// All objects, as a JSON `List`.
@@ -64,8 +65,9 @@ impl Cluster {
     /// Writes down what the other tool takes for granted and an API server does not.
     pub(super) fn mend(&mut self) {
         for object in &mut self.objects {
-            let name = text(object, "/metadata/name").replace('_', "-");
-            object["metadata"]["name"] = json!(name);
+            if let Some(Value::String(name)) = object.pointer_mut("/metadata/name") {
+                *name = name.replace('_', "-");
+            }
             if let Some(spec) = object.get_mut("spec") {
                 complete(spec);
             }
@@ -73,11 +75,9 @@ impl Cluster {
     }
 
     /// The pod of a new peer.
-    fn pod(&mut self, owner: &str, pod: &Value, seen: &mut BTreeSet<(String, String)>) {
-        let namespace = Some(text(pod, "/metadata/namespace")).filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned());
-        let name = format!("{namespace}/{owner}");
+    fn pod(&mut self, name: String, namespace: &str, pod: &Value) {
         let labels = pod.pointer("/metadata/labels").filter(|labels| !labels.is_null()).cloned().unwrap_or_else(|| json!({}));
-        if !seen.insert((name.clone(), labels.to_string())) {
+        if !self.known.insert((name.clone(), labels.to_string())) {
             return;
         }
         let index = u32::try_from(self.peers.len()).expect("few peers");
@@ -108,7 +108,7 @@ fn complete(value: &mut Value) {
     match value {
         Value::Object(fields) => fields.values_mut().for_each(complete),
         Value::Array(items) => items.iter_mut().for_each(complete),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
