@@ -19,6 +19,8 @@ pub mod lint;
 pub mod lower;
 pub mod render;
 pub mod bundle;
+// ask
+pub mod analysis;
 // edge
 pub mod cli;
 

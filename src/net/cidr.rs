@@ -52,6 +52,11 @@ impl Cidr {
         Self { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
     }
 
+    /// The prefix of a length that holds the address; none when its family has no prefix as long.
+    pub fn around(address: IpAddr, prefix: u8) -> Option<Self> {
+        IpNetwork::new(address, prefix).ok().map(Self::masked)
+    }
+
     fn masked(network: IpNetwork) -> Self {
         Self { address: network.network(), prefix: network.prefix() }
     }

@@ -76,6 +76,12 @@ impl Protocol {
         PROTOCOLS.iter().find(|row| row.0 == name).map(|row| row.2)
     }
 
+    /// The protocol of a word of iptables or ipset.
+    pub fn from_keyword(word: &str) -> Option<Self> {
+        let known = PROTOCOLS.iter().find(|row| row.1 == word).map(|row| row.2);
+        known.or_else(|| word.parse().ok().and_then(Self::from_number))
+    }
+
     /// Calico's names, for messages.
     pub fn names() -> impl Iterator<Item = &'static str> {
         PROTOCOLS.iter().map(|row| row.0)

@@ -25,6 +25,11 @@ impl PortRange {
         self.last
     }
 
+    /// Whether the port is in the range.
+    pub fn holds(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+
     /// Slots this range takes in one `multiport` match: a range counts as two ports (iptables-extensions(8)).
     pub fn slots(self) -> usize {
         if self.first == self.last { 1 } else { 2 }

@@ -250,3 +250,13 @@ fn nothing_passes_for_what_it_is_not() {
     assert_eq!(both.matches("KubernetesNetworkPolicy").count(), 2, "{both}");
     assert!(!meaning(&[set("a", ""), set("default.a", "a: b")].concat()).contains("duplicate"), "two sets, not one");
 }
+
+#[test]
+fn a_wrong_peer_does_not_make_its_list_empty() {
+    let policy = |peers: &str| {
+        let head = "apiVersion: policy.networking.k8s.io/v1alpha1\nkind: AdminNetworkPolicy\nmetadata: {name: a}\n";
+        meaning(&format!("{head}spec: {{priority: 1, subject: {{namespaces: {{}}}}, ingress: [{{action: Deny, from: [{peers}]}}]}}\n"))
+    };
+    assert_eq!(policy("{pods: {namespaceSelector: {}}}"), "missing-field: `podSelector` is missing\n");
+    assert_eq!(policy(""), "invalid-value: a list of peers or ports must not be empty\n");
+}

@@ -4,6 +4,7 @@ mod agree;
 mod bad_input;
 mod bad_input_fuzz;
 mod cli;
+mod connectivity;
 mod enforced;
 mod golden;
 mod kernel;

@@ -44,7 +44,7 @@ fn on_first_node(policies: &str, destination: &str, (protocol, port): (u8, u16))
         state: State::New,
         loopback: false,
     };
-    kernels.expect("palisade takes this").first().expect("one node").run(&packet).0
+    kernels.expect("palisade takes this").first().expect("one node").run(&packet.seen()).verdict.into()
 }
 
 fn global_policy(rules: &str) -> String {

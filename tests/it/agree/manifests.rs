@@ -1,19 +1,22 @@
 //! A world as the YAML a user would write.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use super::world::{
-    Action, CalicoPolicy, Entity, KubernetesPolicy, KubernetesRule, LabelSelector, Labels, Net, NetSet, Peer, Pod, Policy, Port, Protocol,
-    Rule, Selector, Tier, Way, World,
+    Action, Backends, CalicoPolicy, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule, Entity, KubernetesPolicy,
+    KubernetesRule, LabelSelector, Labels, Net, NetSet, Peer, Pod, Policy, Port, Protocol, Rank, Rule, Selector, Tier, Way, World,
 };
 
 /// All objects of a world, one document each.
 pub(crate) fn yaml(world: &World) -> String {
     let mut out = Out::default();
     for node in &world.nodes {
-        out.object(("v1", "Node"), None, &node.name, &Labels::new());
+        out.object(("v1", "Node"), None, &node.name, &node.labels);
         out.line(0, "spec:");
         out.texts(1, "podCIDRs", node.ranges.iter().map(net));
+        out.line(0, "status:");
+        out.texts(1, "addresses", node.addresses.iter().map(|address| format!("{{type: InternalIP, address: '{address}'}}")));
     }
     for (name, labels) in &world.namespaces {
         out.object(("v1", "Namespace"), None, name, labels);
@@ -23,11 +26,13 @@ pub(crate) fn yaml(world: &World) -> String {
     }
     world.pods.iter().for_each(|pod| out.pod(pod));
     world.net_sets.iter().for_each(|set| out.net_set(set));
+    world.backends.iter().enumerate().for_each(|(index, backends)| out.backends(index, backends));
     world.tiers.iter().for_each(|tier| out.tier(tier));
     for policy in &world.policies {
         match policy {
             Policy::Calico(policy) => out.calico(policy),
             Policy::Kubernetes(policy) => out.kubernetes(policy),
+            Policy::Cluster(policy) => out.cluster(policy),
         }
     }
     out.text
@@ -102,6 +107,28 @@ impl Out {
         self.line(1, format!("nets: [{}]", set.nets.iter().map(net).collect::<Vec<_>>().join(", ")));
     }
 
+    fn backends(&mut self, index: usize, backends: &Backends) {
+        let service = &backends.service;
+        let named = Labels::from([("kubernetes.io/service-name".to_owned(), service.name.clone())]);
+        let ports = || backends.ports.iter().map(|(protocol, port)| format!("{{protocol: {}, port: {port}}}", word(*protocol)));
+        match backends.slice {
+            true => {
+                self.object(("discovery.k8s.io/v1", "EndpointSlice"), Some(&service.namespace), &format!("slice-{index}"), &named);
+                let v4 = backends.addresses.iter().all(IpAddr::is_ipv4);
+                self.line(0, format!("addressType: {}", if v4 { "IPv4" } else { "IPv6" }));
+                self.texts(0, "endpoints", backends.addresses.iter().map(|address| format!("{{addresses: ['{address}']}}")));
+                self.texts(0, "ports", ports());
+            }
+            false => {
+                self.object(("v1", "Endpoints"), Some(&service.namespace), &service.name, &Labels::new());
+                self.line(0, "subsets:");
+                let addresses: Vec<String> = backends.addresses.iter().map(|address| format!("{{ip: '{address}'}}")).collect();
+                let ports: Vec<String> = ports().collect();
+                self.line(0, format!("- {{addresses: [{}], ports: [{}]}}", addresses.join(", "), ports.join(", ")));
+            }
+        }
+    }
+
     fn tier(&mut self, tier: &Tier) {
         self.object(("projectcalico.org/v3", "Tier"), None, &tier.name, &Labels::new());
         self.line(0, "spec:");
@@ -165,6 +192,9 @@ impl Out {
                 self.line(2, format!("{field}: {{type: {kind}{code}}}"));
             }
         }
+        if rule.http {
+            self.line(2, "http: {methods: [GET]}");
+        }
         self.entity("source", &rule.source);
         self.entity("destination", &rule.destination);
     }
@@ -182,6 +212,10 @@ impl Out {
             self.line(3, "serviceAccounts:");
             self.texts(4, "names", entity.account_names.iter().cloned());
             self.selector(4, "selector", entity.accounts.as_ref());
+        }
+        if let Some((namespace, name)) = &entity.service {
+            let namespace = namespace.as_ref().map_or_else(String::new, |namespace| format!(", namespace: {namespace}"));
+            self.line(3, format!("services: {{name: {name}{namespace}}}"));
         }
         self.texts(3, "ports", entity.ports.iter().map(port));
         self.texts(3, "notPorts", entity.not_ports.iter().map(port));
@@ -201,6 +235,87 @@ impl Out {
                 self.line(1, format!("{field}:"));
             }
             rules.iter().for_each(|rule| self.line(1, format!("- {rule}")));
+        }
+    }
+}
+
+impl Out {
+    fn cluster(&mut self, policy: &ClusterPolicy) {
+        let (version, kind, tier) = match policy.rank {
+            Rank::Admin => ("v1alpha2", "ClusterNetworkPolicy", Some("Admin")),
+            Rank::Baseline => ("v1alpha2", "ClusterNetworkPolicy", Some("Baseline")),
+            Rank::OldAdmin => ("v1alpha1", "AdminNetworkPolicy", None),
+            Rank::OldBaseline => ("v1alpha1", "BaselineAdminNetworkPolicy", None),
+        };
+        self.object((&format!("policy.networking.k8s.io/{version}"), kind), None, &policy.name, &Labels::new());
+        self.line(0, "spec:");
+        if let Some(tier) = tier {
+            self.line(1, format!("tier: {tier}"));
+        }
+        if policy.rank != Rank::OldBaseline {
+            self.line(1, format!("priority: {}", policy.priority));
+        }
+        self.line(1, format!("subject: {{{}}}", cluster_pods(&policy.subject)));
+        for (field, other, rules) in [("ingress", "from", &policy.ingress), ("egress", "to", &policy.egress)] {
+            if !rules.is_empty() {
+                self.line(1, format!("{field}:"));
+            }
+            rules.iter().for_each(|rule| self.line(1, format!("- {}", cluster_rule(rule, other, tier.is_some()))));
+        }
+    }
+}
+
+fn cluster_pods(pods: &ClusterPods) -> String {
+    let namespaces = label_selector(&pods.namespaces);
+    match &pods.pods {
+        None => format!("namespaces: {namespaces}"),
+        Some(pods) => format!("pods: {{namespaceSelector: {namespaces}, podSelector: {}}}", label_selector(pods)),
+    }
+}
+
+/// A rule of `v1alpha2`, or of the older `v1alpha1`.
+fn cluster_rule(rule: &ClusterRule, other: &str, new: bool) -> String {
+    let action = match (rule.action, new) {
+        (Action::Allow, true) => "Accept",
+        (Action::Allow, false) => "Allow",
+        (Action::Pass, _) => "Pass",
+        (Action::Deny | Action::Log, _) => "Deny",
+    };
+    let peers = rule.peers.iter().map(|peer| match peer {
+        ClusterPeer::Pods(pods) => format!("{{{}}}", cluster_pods(pods)),
+        ClusterPeer::Networks(nets) => format!("{{networks: [{}]}}", nets.iter().map(net).collect::<Vec<_>>().join(", ")),
+        ClusterPeer::Nodes(nodes) => format!("{{nodes: {}}}", label_selector(nodes)),
+    });
+    let ports: Vec<String> = rule.ports.iter().map(|port| if new { cluster_port(port) } else { old_port(port) }).collect();
+    let field = if new { "protocols" } else { "ports" };
+    let ports = if ports.is_empty() { String::new() } else { format!(", {field}: [{}]", ports.join(", ")) };
+    format!("{{action: {action}, {other}: [{}]{ports}}}", peers.collect::<Vec<_>>().join(", "))
+}
+
+fn cluster_port(port: &ClusterPort) -> String {
+    match port {
+        ClusterPort::Name(name) => format!("{{destinationNamedPort: {name}}}"),
+        ClusterPort::Numbers(protocol, ports) => {
+            let ports = match ports {
+                None => String::new(),
+                Some((first, last)) if first == last => format!("destinationPort: {{number: {first}}}"),
+                Some((first, last)) => format!("destinationPort: {{range: {{start: {first}, end: {last}}}}}"),
+            };
+            format!("{{{}: {{{ports}}}}}", word(*protocol).to_lowercase())
+        }
+    }
+}
+
+/// All ports of a protocol are a range there.
+fn old_port(port: &ClusterPort) -> String {
+    match port {
+        ClusterPort::Name(name) => format!("{{namedPort: {name}}}"),
+        ClusterPort::Numbers(protocol, Some((first, last))) if first == last => {
+            format!("{{portNumber: {{protocol: {}, port: {first}}}}}", word(*protocol))
+        }
+        ClusterPort::Numbers(protocol, ports) => {
+            let (first, last) = ports.unwrap_or((1, u16::MAX));
+            format!("{{portRange: {{protocol: {}, start: {first}, end: {last}}}}}", word(*protocol))
         }
     }
 }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::packet::{Hook, Packet, State, Verdict};
 use super::world::{
-    Action, CalicoPolicy, Entity, KubernetesPolicy, KubernetesPort, KubernetesRule, LabelSelector, Labels, Net, Peer, Pod, Policy, Port,
-    Rule, Selector, Way, World,
+    Action, Backends, CalicoPolicy, ClusterPeer, ClusterPods, ClusterPort, ClusterRule, Entity, KubernetesPolicy, KubernetesPort,
+    KubernetesRule, LabelSelector, Labels, Net, Peer, Pod, Policy, Port, Rank, Rule, Selector, ServiceName, Way, World,
 };
 
 const NAMESPACE: &str = "projectcalico.org/namespace";
@@ -14,16 +14,6 @@ const ACCOUNT: &str = "projectcalico.org/serviceaccount";
 const ORCHESTRATOR: &str = "projectcalico.org/orchestrator";
 const NAME: &str = "projectcalico.org/name";
 const TCP: u8 = 6;
-
-/// What a packet's fate on a node is.
-pub(crate) fn verdict(world: &World, packet: &Packet) -> Verdict {
-    let cluster = Cluster::of(world);
-    match packet.hook {
-        Hook::Forward => cluster.forward(packet),
-        Hook::Input => cluster.input(packet),
-        Hook::Output => Verdict::NotOurs,
-    }
-}
 
 /// Something that selectors select.
 struct Member<'world> {
@@ -34,7 +24,7 @@ struct Member<'world> {
 }
 
 /// Everyone who has an address.
-struct Cluster<'world> {
+pub(crate) struct Cluster<'world> {
     world: &'world World,
     members: Vec<Member<'world>>,
 }
@@ -55,8 +45,20 @@ enum Step {
     Silent,
 }
 
+impl Step {
+    /// The step that the first matching rule makes.
+    fn of(action: Option<Action>) -> Self {
+        match action {
+            Some(Action::Allow) => Step::Decided(true),
+            Some(Action::Deny) => Step::Decided(false),
+            Some(Action::Pass) => Step::Pass,
+            Some(Action::Log) | None => Step::Silent,
+        }
+    }
+}
+
 impl<'world> Cluster<'world> {
-    fn of(world: &'world World) -> Self {
+    pub(crate) fn of(world: &'world World) -> Self {
         let live = world.pods.iter().filter(|pod| is_endpoint(pod));
         let pods =
             live.map(|pod| Member { labels: pod_labels(world, pod), pod: Some(pod), nets: pod.addresses.iter().map(host).collect() });
@@ -69,6 +71,21 @@ impl<'world> Cluster<'world> {
             Member { labels, pod: None, nets: set.nets.clone() }
         });
         Self { world, members: pods.chain(sets).collect() }
+    }
+
+    /// What a packet's fate on a node is.
+    pub(crate) fn verdict(&self, packet: &Packet) -> Verdict {
+        match packet.hook {
+            Hook::Forward => self.forward(packet),
+            Hook::Input => self.input(packet),
+            Hook::Output => Verdict::NotOurs,
+        }
+    }
+
+    /// What policy alone says: of the sender's egress and of the receiver's ingress, where they are endpoints of any node.
+    pub(crate) fn policy(&self, packet: &Packet) -> (Option<bool>, Option<bool>) {
+        let said = |address, way| self.endpoint(address).map(|member| self.allows(member, way, packet));
+        (said(packet.source, Way::Egress), said(packet.destination, Way::Ingress))
     }
 
     fn forward(&self, packet: &Packet) -> Verdict {
@@ -140,8 +157,14 @@ impl<'world> Cluster<'world> {
 
     /// Name, whether its default is to pass, policies; all in order (reference §4.1).
     fn tiers(&self) -> Vec<(String, bool, Vec<&'world Policy>)> {
-        let mut tiers =
-            vec![("default".to_owned(), 1e6, false), ("kube-admin".to_owned(), 1e3, true), ("kube-baseline".to_owned(), 1e7, true)];
+        let fixed = [
+            ("default", 1e6, false),
+            ("kube-admin", 1e3, true),
+            ("kube-baseline", 1e7, true),
+            ("adminnetworkpolicy", 1e3, true),
+            ("baselineadminnetworkpolicy", 1e7, true),
+        ];
+        let mut tiers: Vec<(String, f64, bool)> = fixed.into_iter().map(|(name, order, pass)| (name.to_owned(), order, pass)).collect();
         tiers.extend(self.world.tiers.iter().map(|tier| (tier.name.clone(), tier.order.unwrap_or(1e6), tier.pass)));
         tiers.sort_by(|left, right| left.1.total_cmp(&right.1).then_with(|| left.0.cmp(&right.0)));
         let of_tier = |name: &str| {
@@ -160,6 +183,10 @@ impl<'world> Cluster<'world> {
         match policy {
             Policy::Calico(policy) => applies_to(policy, labels),
             Policy::Kubernetes(policy) => labels.get(NAMESPACE) == Some(&policy.namespace) && fits(&policy.pods, labels, ""),
+            Policy::Cluster(policy) => {
+                let pods = policy.subject.pods.as_ref().is_none_or(|pods| fits(pods, labels, ""));
+                pods && fits(&policy.subject.namespaces, labels, "pcns.")
+            }
         }
     }
 
@@ -169,27 +196,31 @@ impl<'world> Cluster<'world> {
                 let rules = if way == Way::Ingress { &policy.ingress } else { &policy.egress };
                 let terminal = rules.iter().filter(|rule| rule.action != Action::Log);
                 let first = terminal.into_iter().find(|rule| self.rule_matches(rule, policy.namespace.as_deref(), packet));
-                match first.map(|rule| rule.action) {
-                    Some(Action::Allow) => Step::Decided(true),
-                    Some(Action::Deny) => Step::Decided(false),
-                    Some(Action::Pass) => Step::Pass,
-                    Some(Action::Log) | None => Step::Silent,
-                }
+                Step::of(first.map(|rule| rule.action))
             }
             Policy::Kubernetes(policy) => {
                 let rules = if way == Way::Ingress { &policy.ingress } else { &policy.egress };
                 let allowed = rules.iter().any(|rule| self.kubernetes_matches(rule, policy, way, packet));
                 if allowed { Step::Decided(true) } else { Step::Silent }
             }
+            Policy::Cluster(policy) => {
+                let rules = if way == Way::Ingress { &policy.ingress } else { &policy.egress };
+                Step::of(rules.iter().find(|rule| self.cluster_matches(rule, way, packet)).map(|rule| rule.action))
+            }
         }
     }
 
     fn rule_matches(&self, rule: &Rule, namespace: Option<&str>, packet: &Packet) -> bool {
+        let served = |entity: &Entity| entity.service.as_ref().map(|service| self.backends(service, namespace));
+        let from = served(&rule.source).is_none_or(|backends| backends.iter().any(|backend| backend.addresses.contains(&packet.source)));
+        let to = served(&rule.destination).is_none_or(|backends| backends.iter().any(|backend| is_backend(backend, packet)));
         let sides = [
             (&rule.source, packet.source, packet.ports.map(|ports| ports.0)),
             (&rule.destination, packet.destination, packet.ports.map(|ports| ports.1)),
         ];
         in_family(rule, packet.is_v4())
+            && from
+            && to
             && rule.protocol.is_none_or(|protocol| protocol.number == packet.protocol)
             && rule.not_protocol.is_none_or(|protocol| protocol.number != packet.protocol)
             && rule.icmp.is_none_or(|icmp| packet.icmp.is_some_and(|found| is_icmp(icmp, found)))
@@ -230,6 +261,42 @@ impl<'world> Cluster<'world> {
             && !in_list(&entity.not_ports)
     }
 
+    /// Decision 11, §6.2: the slices of a service, or else its `Endpoints`.
+    fn backends(&self, (stated, name): &(Option<String>, String), own: Option<&str>) -> Vec<&'world Backends> {
+        let namespace = stated.as_deref().or(own).unwrap_or_default().to_owned();
+        let service = ServiceName { namespace, name: name.clone() };
+        let all = self.world.backends.iter().filter(|backends| backends.service == service);
+        let (slices, endpoints): (Vec<_>, Vec<_>) = all.partition(|backends| backends.slice);
+        if slices.is_empty() { endpoints } else { slices }
+    }
+
+    /// §5.4.
+    fn cluster_matches(&self, rule: &ClusterRule, way: Way, packet: &Packet) -> bool {
+        let other = if way == Way::Ingress { packet.source } else { packet.destination };
+        let peer = |peer: &ClusterPeer| match peer {
+            ClusterPeer::Networks(nets) => nets.iter().any(|net| net.holds(other)),
+            ClusterPeer::Nodes(nodes) => {
+                self.world.nodes.iter().any(|node| node.addresses.contains(&other) && fits(nodes, &node.labels, ""))
+            }
+            ClusterPeer::Pods(peer) => {
+                let here = self.members.iter().filter(|member| member.nets.iter().any(|net| net.holds(other)));
+                here.into_iter().any(|member| is_cluster_peer(peer, member))
+            }
+        };
+        let port = packet.ports.map(|ports| ports.1);
+        let wanted = |wanted: &ClusterPort| match wanted {
+            ClusterPort::Numbers(protocol, None) => packet.protocol == *protocol,
+            ClusterPort::Numbers(protocol, Some((first, last))) => {
+                packet.protocol == *protocol && port.is_some_and(|port| (*first..=*last).contains(&port))
+            }
+            ClusterPort::Name(name) => {
+                let pod = self.endpoint(packet.destination).and_then(|member| member.pod);
+                pod.is_some_and(|pod| has_port(pod, name, None, (packet.protocol, port)))
+            }
+        };
+        rule.peers.iter().any(peer) && (rule.ports.is_empty() || rule.ports.iter().any(wanted))
+    }
+
     fn kubernetes_matches(&self, rule: &KubernetesRule, policy: &KubernetesPolicy, way: Way, packet: &Packet) -> bool {
         let other = if way == Way::Ingress { packet.source } else { packet.destination };
         let peer = |peer: &Peer| match peer {
@@ -259,6 +326,18 @@ impl<'world> Cluster<'world> {
                 }
             }
     }
+}
+
+fn is_backend(backends: &Backends, packet: &Packet) -> bool {
+    let port = packet.ports.map(|ports| (packet.protocol, ports.1));
+    backends.addresses.contains(&packet.destination) && port.is_some_and(|port| backends.ports.contains(&port))
+}
+
+/// Whole namespaces include their network sets, pods are pods (§5.4). No selector at all asks for some namespace (§3.2).
+fn is_cluster_peer(peer: &ClusterPods, member: &Member<'_>) -> bool {
+    let anywhere = peer.namespaces.labels.is_empty() && peer.namespaces.expressions.is_empty();
+    let there = if anywhere { member.labels.contains_key(NAMESPACE) } else { fits(&peer.namespaces, &member.labels, "pcns.") };
+    there && peer.pods.as_ref().is_none_or(|pods| member.pod.is_some() && fits(pods, &member.labels, ""))
 }
 
 fn is_endpoint(pod: &Pod) -> bool {
@@ -391,6 +470,8 @@ fn has_port(pod: &Pod, name: &str, wanted: Option<u8>, (protocol, number): (u8, 
 /// §2.3 and §5.1, the latter with the API server's default.
 fn speaks(policy: &Policy, way: Way) -> bool {
     let (types, ingress, egress, kubernetes) = match policy {
+        Policy::Cluster(policy) if way == Way::Ingress => return !policy.ingress.is_empty(),
+        Policy::Cluster(policy) => return !policy.egress.is_empty(),
         Policy::Calico(policy) => (&policy.types, policy.ingress.is_empty(), policy.egress.is_empty(), false),
         Policy::Kubernetes(policy) => (&policy.types, policy.ingress.is_empty(), policy.egress.is_empty(), true),
     };
@@ -405,6 +486,12 @@ fn tier_of(policy: &Policy) -> &str {
     match policy {
         Policy::Calico(policy) => policy.tier.as_deref().unwrap_or("default"),
         Policy::Kubernetes(_) => "default",
+        Policy::Cluster(policy) => match policy.rank {
+            Rank::Admin => "kube-admin",
+            Rank::Baseline => "kube-baseline",
+            Rank::OldAdmin => "adminnetworkpolicy",
+            Rank::OldBaseline => "baselineadminnetworkpolicy",
+        },
     }
 }
 
@@ -418,6 +505,11 @@ fn rank(policy: &Policy) -> (f64, String) {
                 None => (order, format!("{}//GlobalNetworkPolicy", policy.name)),
             }
         }
+        // the one baseline policy of the old kind has no priority
+        Policy::Cluster(policy) if policy.rank == Rank::OldBaseline => {
+            (f64::INFINITY, format!("{}//BaselineAdminNetworkPolicy", policy.name))
+        }
+        Policy::Cluster(policy) => (policy.priority.into(), format!("{}//KubernetesClusterNetworkPolicy", policy.name)),
         Policy::Kubernetes(policy) => (1000.0, format!("{}/{}/KubernetesNetworkPolicy", policy.name, policy.namespace)),
     }
 }

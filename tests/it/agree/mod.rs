@@ -1,25 +1,29 @@
-//! Policies mean the same twice: an evaluator written from the reference and an interpreter of the rendered scripts, which
-//! share no code with palisade's compile, agree on every packet. Worlds and packets are random from fixed seeds, and from one
+//! Policies mean the same three times: an evaluator written from the reference, which shares no code with palisade
+//! ([`meaning`]), palisade's evaluator of checked policy, and its interpreter of the rendered scripts, which shares none with
+//! the compile (`palisade::analysis`), agree on every packet. Worlds and packets are random from fixed seeds, and from one
 //! more in `PALISADE_SEED`; nothing depends on the clock.
 #![expect(clippy::disallowed_methods, reason = "the seed comes from the environment")]
 
 mod cases;
 mod manifests;
 mod meaning;
-mod netfilter;
 mod packet;
 mod random;
+mod sample;
 mod world;
 
 use std::collections::BTreeMap;
 
+use palisade::Input;
+use palisade::analysis::evaluate::{Evaluator, Passage};
+use palisade::analysis::netfilter::{Kernel, Texts};
 use palisade::diagnostic::Diagnostics;
 use palisade::lower::{self, Encapsulated, EndpointToHost, Options, UnknownEndpoint};
-use palisade::render::{self, Templates};
-use palisade::resolve;
+use palisade::render::{self, Scripts, Templates};
+use palisade::resolve::{self, Resolved};
 use palisade::text::Files;
 
-use netfilter::Kernel;
+use meaning::Cluster;
 use packet::{Packet, Verdict};
 use random::{Aim, Dice};
 use world::{Policy, World};
@@ -63,41 +67,74 @@ fn scripts_do_what_policies_say() {
 
 /// Compiles a world and asks about every packet; gives the verdicts, or the first disagreement.
 fn compare(world: &World, packets: &[Packet]) -> Result<Vec<(packet::Hook, Verdict)>, String> {
-    let kernels = compile(world)?;
+    let input = read(manifests::yaml(world))?;
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
+    let kernels = kernels(&scripts(&resolved, &node_names(world), &options(world))?)?;
+    let (cluster, evaluator) = (Cluster::of(world), Evaluator::of(&resolved));
     let mut verdicts = Vec::with_capacity(packets.len());
     for packet in packets {
-        let expected = meaning::verdict(world, packet);
-        let (found, path) = kernels.get(packet.node).ok_or("no such node")?.run(packet);
+        compare_policy(&cluster, &evaluator, packet)?;
+        let expected = cluster.verdict(packet);
+        let run = kernels.get(packet.node).ok_or("no such node")?.run(&packet.seen());
+        let found = Verdict::from(run.verdict);
         if expected != found {
-            return Err(format!("{packet:?}\nshould be {expected:?}, and the scripts say {found:?}:\n  {}", path.join("\n  ")));
+            let passed: String = run.passed.iter().map(|passed| format!("\n  {passed}")).collect();
+            return Err(format!("{packet:?}\nshould be {expected:?}, and the scripts say {found:?}:{passed}"));
         }
         verdicts.push((packet.hook, found));
     }
     Ok(verdicts)
 }
 
-/// The kernels of a world's nodes, with what palisade makes of its manifests.
-fn compile(world: &World) -> Result<Vec<Kernel>, String> {
-    let nodes: Vec<&str> = world.nodes.iter().map(|node| node.name.as_str()).collect();
-    compile_yaml(manifests::yaml(world), &nodes, &options(world))
+/// The two evaluators of policy, on both ends of a packet.
+fn compare_policy(cluster: &Cluster<'_>, evaluator: &Evaluator<'_, '_>, packet: &Packet) -> Result<(), String> {
+    let expected = cluster.policy(packet);
+    let decision = evaluator.decide(&packet.flow());
+    let found = [&decision.egress, &decision.ingress].map(|passage| passage.as_ref().map(Passage::is_allowed));
+    match found == [expected.0, expected.1] {
+        true => Ok(()),
+        false => {
+            Err(format!("{packet:?}\npolicy should allow {expected:?} (egress, ingress), and the evaluator says {found:?}:\n{decision:#?}"))
+        }
+    }
 }
 
-fn compile_yaml(yaml: String, nodes: &[&str], options: &Options) -> Result<Vec<Kernel>, String> {
+fn node_names(world: &World) -> Vec<&str> {
+    world.nodes.iter().map(|node| node.name.as_str()).collect()
+}
+
+/// Manifests as palisade reads them.
+fn read(yaml: String) -> Result<Input, String> {
     let mut files = Files::default();
     files.add("world.yaml", yaml).map_err(|_| "too long")?;
     let mut found = Diagnostics::default();
     let input = palisade::read(&files, &mut found);
     refuse_errors(&found)?;
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    Ok(input)
+}
+
+/// What palisade renders for nodes.
+fn scripts(resolved: &Resolved<'_>, nodes: &[&str], options: &Options) -> Result<Vec<Scripts>, String> {
+    let mut found = Diagnostics::default();
     let templates = Templates::new(&[]).map_err(|problem| problem.message)?;
-    let kernel = |node: &&str| {
-        let id = input.inventory.find_node(node).ok_or("the node is gone")?;
-        let program = lower::to_chains(&resolved, id, options, &mut found);
+    let script = |node: &&str| {
+        let id = resolved.inventory.find_node(node).ok_or("the node is gone")?;
+        let program = lower::to_chains(resolved, id, options, &mut found);
         refuse_errors(&found)?;
-        let scripts = render::to_text(&program, &templates).map_err(|problem| problem.message)?;
-        Kernel::load(&scripts.sets, &scripts.filter_v4, &scripts.filter_v6)
+        render::to_text(&program, &templates).map_err(|problem| problem.message)
     };
-    nodes.iter().map(kernel).collect()
+    nodes.iter().map(script).collect()
+}
+
+fn kernels(scripts: &[Scripts]) -> Result<Vec<Kernel>, String> {
+    let texts = |scripts: &Scripts| Kernel::load(&Texts { sets: &scripts.sets, v4: &scripts.filter_v4, v6: &scripts.filter_v6 });
+    scripts.iter().map(|scripts| texts(scripts).map_err(|refused| refused.to_string())).collect()
+}
+
+fn compile_yaml(yaml: String, nodes: &[&str], options: &Options) -> Result<Vec<Kernel>, String> {
+    let input = read(yaml)?;
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
+    kernels(&scripts(&resolved, nodes, options)?)
 }
 
 fn options(world: &World) -> Options {
@@ -131,7 +168,7 @@ fn smaller(mut world: World, mut packets: Vec<Packet>) -> (World, Vec<Packet>) {
     (world, packets)
 }
 
-/// The same world without one of its policies, rules, network sets or pods, in every way.
+/// The same world without one of its policies, rules, network sets, services or pods, in every way.
 fn parts_less(world: &World) -> Vec<World> {
     let mut all = Vec::new();
     let mut without = |cut: &dyn Fn(&mut World)| {
@@ -141,11 +178,13 @@ fn parts_less(world: &World) -> Vec<World> {
     };
     (0..world.policies.len()).for_each(|index| without(&|less| drop(less.policies.remove(index))));
     (0..world.net_sets.len()).for_each(|index| without(&|less| drop(less.net_sets.remove(index))));
+    (0..world.backends.len()).for_each(|index| without(&|less| drop(less.backends.remove(index))));
     (0..world.pods.len()).for_each(|index| without(&|less| drop(less.pods.remove(index))));
     for (index, policy) in world.policies.iter().enumerate() {
         let counts = match policy {
             Policy::Calico(policy) => [policy.ingress.len(), policy.egress.len()],
             Policy::Kubernetes(policy) => [policy.ingress.len(), policy.egress.len()],
+            Policy::Cluster(policy) => [policy.ingress.len(), policy.egress.len()],
         };
         for (ingress, count) in [true, false].into_iter().zip(counts) {
             // the last one stays: a list that becomes empty changes the directions
@@ -161,6 +200,8 @@ fn cut_rule(world: &mut World, policy: usize, (ingress, rule): (bool, usize)) {
         Some(Policy::Calico(policy)) => drop(policy.egress.remove(rule)),
         Some(Policy::Kubernetes(policy)) if ingress => drop(policy.ingress.remove(rule)),
         Some(Policy::Kubernetes(policy)) => drop(policy.egress.remove(rule)),
+        Some(Policy::Cluster(policy)) if ingress => drop(policy.ingress.remove(rule)),
+        Some(Policy::Cluster(policy)) => drop(policy.egress.remove(rule)),
         None => {}
     }
 }

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 
 use super::packet::{Hook, Packet, State};
 use super::world::{
-    Action, CalicoPolicy, Choices, Entity, KubernetesPolicy, KubernetesPort, KubernetesRule, LabelSelector, Labels, NamedPort, Net, NetSet,
-    Node, Peer, Pod, Policy, Port, Protocol, Requirement, Rule, Selector, Tier, Way, World, address, number,
+    Action, Backends, CalicoPolicy, Choices, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule, Entity, KubernetesPolicy,
+    KubernetesPort, KubernetesRule, LabelSelector, Labels, NamedPort, Net, NetSet, Node, Peer, Pod, Policy, Port, Protocol, Rank,
+    Requirement, Rule, Selector, ServiceName, Tier, Way, World, address, number,
 };
 
 /// Random numbers by splitmix64 (Steele, Lea, Flood 2014).
@@ -17,8 +18,9 @@ const KEYS: [&str; 3] = ["app", "env", "team"];
 const VALUES: [&str; 3] = ["ab", "abc", "xb"];
 const NAMESPACES: [&str; 3] = ["one", "two", "three"];
 const ACCOUNTS: [&str; 3] = ["default", "api", "web"];
+const SERVICES: [&str; 2] = ["db", "web"];
 const PORT_NAMES: [&str; 3] = ["http", "dns", "sig"];
-const PORTS: [u16; 10] = [1, 53, 79, 80, 81, 90, 443, 4789, 8080, 65535];
+pub(crate) const PORTS: [u16; 10] = [1, 53, 79, 80, 81, 90, 443, 4789, 8080, 65535];
 const V4: [&str; 12] = [
     "0.0.0.0/0",
     "0.0.0.0/1",
@@ -56,7 +58,7 @@ impl Dice {
         self.below(100) < percent
     }
 
-    fn pick<Item: Clone>(&mut self, items: &[Item]) -> Item {
+    pub(crate) fn pick<Item: Clone>(&mut self, items: &[Item]) -> Item {
         let index = self.below(items.len());
         items.get(index).expect("an item").clone()
     }
@@ -98,6 +100,12 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     let pods = 6 + dice.below(7);
     world.pods = (0..pods).map(|index| pod(dice, index, nodes)).collect();
     world.net_sets = (0..dice.below(4)).map(|index| net_set(dice, index)).collect();
+    for _ in 0..dice.below(6) {
+        let backends = backends(dice, &world);
+        // the same `Endpoints` twice is an error
+        let known = world.backends.iter().any(|other| !other.slice && other.service == backends.service);
+        world.backends.extend(Some(backends).filter(|backends| backends.slice || !known));
+    }
     let tiers: Vec<String> = ["admin", "last", "late"].iter().take(dice.below(4)).map(|name| (*name).to_owned()).collect();
     world.tiers = tiers.iter().map(|name| Tier { name: name.clone(), order: dice.maybe(60, order), pass: dice.chance(40) }).collect();
     world.policies = (0..2 + dice.below(7)).map(|_| policy(dice, &tiers)).collect();
@@ -106,6 +114,10 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     }
     let mut taken = BTreeSet::new();
     world.policies.retain(|policy| taken.insert(identity(policy)));
+    let cluster = dice.below(4);
+    let old_baseline = dice.chance(25);
+    world.policies.extend((0..cluster).map(|index| Policy::Cluster(cluster_policy(dice, index))));
+    world.policies.extend(old_baseline.then(|| Policy::Cluster(old_baseline_policy(dice))));
     world.choices = Choices { host_closed: dice.chance(15), unknown_accepted: dice.chance(15), encapsulated_dropped: dice.chance(15) };
     world
 }
@@ -114,7 +126,45 @@ fn node(dice: &mut Dice, index: usize) -> Node {
     let number = index + 1;
     let v4 = dice.maybe(75, |_| net(&format!("10.1.{number}.0/24")));
     let v6 = dice.maybe(50, |_| net(&format!("fd00:{number}::/64")));
-    Node { name: format!("node-{index}"), ranges: v4.into_iter().chain(v6).collect() }
+    Node {
+        name: format!("node-{index}"),
+        ranges: v4.into_iter().chain(v6).collect(),
+        addresses: node_addresses(dice, index),
+        labels: labels(dice),
+    }
+}
+
+/// What a node gets for itself bears an address of its own, whether the manifests tell it or not.
+pub(crate) fn own_address(node: usize, v4: bool) -> IpAddr {
+    let own = if v4 { format!("203.0.113.{}", 125 + node) } else { format!("2001:db8:8000::{node}") };
+    own.parse().expect("an address")
+}
+
+fn node_addresses(dice: &mut Dice, index: usize) -> Vec<IpAddr> {
+    [true, false].into_iter().filter_map(|v4| dice.maybe(80, |_| own_address(index, v4))).collect()
+}
+
+/// A slice has addresses of one family. Some services have both slices and `Endpoints`.
+fn backends(dice: &mut Dice, world: &World) -> Backends {
+    let (v4, slice) = (dice.chance(60), dice.chance(70));
+    let pods: Vec<IpAddr> =
+        world.pods.iter().flat_map(|pod| pod.addresses.iter().copied()).filter(|address| address.is_ipv4() == v4).collect();
+    let address = |dice: &mut Dice| match pods.is_empty() || dice.chance(15) {
+        true => if v4 { "203.0.113.128" } else { "2001:db8:8000::" }.parse().expect("an address"),
+        false => dice.pick(&pods),
+    };
+    let new = ServiceName { namespace: dice.word(&NAMESPACES), name: dice.word(&SERVICES) };
+    let known = world.backends.last().filter(|_| dice.chance(60)).map(|backends| backends.service.clone());
+    let mut backends = Backends {
+        slice,
+        service: known.unwrap_or(new),
+        addresses: dice.some(0, 4, address),
+        ports: dice.some(0, 3, |dice| (dice.pick(&[TCP, TCP, UDP, SCTP]), dice.pick(&PORTS))),
+    };
+    if backends.addresses.is_empty() {
+        backends.ports.clear();
+    }
+    backends
 }
 
 /// The address is mostly in the node's own range, and sometimes in the next one's.
@@ -199,11 +249,13 @@ fn identity(policy: &Policy) -> (bool, Option<String>, String) {
     match policy {
         Policy::Calico(policy) => (true, policy.namespace.clone(), policy.name.clone()),
         Policy::Kubernetes(policy) => (false, Some(policy.namespace.clone()), policy.name.clone()),
+        // made after the others, each with a name of its own
+        Policy::Cluster(policy) => (false, None, policy.name.clone()),
     }
 }
 
 fn calico(dice: &mut Dice, name: String, namespaced: bool, tiers: &[String]) -> CalicoPolicy {
-    let built_in = ["default", "kube-admin", "kube-baseline"].map(str::to_owned);
+    let built_in = ["default", "kube-admin", "kube-baseline", "adminnetworkpolicy", "baselineadminnetworkpolicy"].map(str::to_owned);
     let passing = dice.chance(60);
     CalicoPolicy {
         namespace: namespaced.then(|| dice.word(&NAMESPACES)),
@@ -214,8 +266,8 @@ fn calico(dice: &mut Dice, name: String, namespaced: bool, tiers: &[String]) -> 
         namespaces: if namespaced { None } else { dice.maybe(40, |dice| selector(dice, 1)) },
         accounts: dice.maybe(30, |dice| selector(dice, 1)),
         types: types(dice),
-        ingress: dice.some(0, 4, |dice| rule(dice, passing)),
-        egress: dice.some(0, 4, |dice| rule(dice, passing)),
+        ingress: dice.some(0, 4, |dice| rule(dice, (passing, namespaced), Way::Ingress)),
+        egress: dice.some(0, 4, |dice| rule(dice, (passing, namespaced), Way::Egress)),
     }
 }
 
@@ -255,7 +307,7 @@ fn peer_selector(dice: &mut Dice) -> Selector {
 }
 
 /// A rule that palisade takes: ports behind protocols that have them, ICMP types behind ICMP, one family.
-fn rule(dice: &mut Dice, passing: bool) -> Rule {
+fn rule(dice: &mut Dice, (passing, namespaced): (bool, bool), way: Way) -> Rule {
     let action = match dice.below(10) {
         0..=4 => Action::Allow,
         5 | 6 => Action::Deny,
@@ -274,16 +326,92 @@ fn rule(dice: &mut Dice, passing: bool) -> Rule {
         _ => dice.chance(70),
     };
     let other = dice.pick(&[TCP, UDP, SCTP, 1, 58, 47].map(|number| Protocol { number, named: false }));
-    Rule {
+    let http = way == Way::Ingress && action == Action::Allow && matches!(number, None | Some(TCP)) && dice.chance(15);
+    let mut rule = Rule {
         action,
         version: dice.maybe(15, |_| if v4 { 4 } else { 6 }),
         protocol,
         not_protocol: dice.maybe(15, |_| other).filter(|other| Some(other.number) != number),
         icmp: (asks_type && !negated).then_some(icmp),
         not_icmp: (asks_type && negated).then_some(icmp),
+        http,
         source: entity(dice, number, v4),
         destination: entity(dice, number, v4),
+    };
+    if dice.chance(20) {
+        let service = Some((dice.maybe(if namespaced { 50 } else { 100 }, |dice| dice.word(&NAMESPACES)), dice.word(&SERVICES)));
+        match way {
+            Way::Ingress => {
+                let ports = (rule.source.ports, rule.source.not_ports);
+                rule.source = Entity { service, ports: ports.0, not_ports: ports.1, ..Entity::default() };
+            }
+            Way::Egress => rule.destination = Entity { service, ..Entity::default() },
+        }
     }
+    rule
+}
+
+fn cluster_policy(dice: &mut Dice, index: usize) -> ClusterPolicy {
+    let rank = dice.pick(&[Rank::Admin, Rank::Baseline, Rank::OldAdmin]);
+    ClusterPolicy {
+        rank,
+        name: format!("{}{index}", dice.pick(&["c", "c-d", "d"])),
+        priority: dice.pick(&[0, 1, 2, 500, 999, 1000]),
+        subject: cluster_pods(dice),
+        ingress: dice.some(0, 3, |dice| cluster_rule(dice, rank, Way::Ingress)),
+        egress: dice.some(0, 3, |dice| cluster_rule(dice, rank, Way::Egress)),
+    }
+}
+
+/// There is one at most, and it is called `default`.
+fn old_baseline_policy(dice: &mut Dice) -> ClusterPolicy {
+    ClusterPolicy {
+        rank: Rank::OldBaseline,
+        name: "default".to_owned(),
+        priority: 0,
+        subject: cluster_pods(dice),
+        ingress: dice.some(0, 3, |dice| cluster_rule(dice, Rank::OldBaseline, Way::Ingress)),
+        egress: dice.some(0, 3, |dice| cluster_rule(dice, Rank::OldBaseline, Way::Egress)),
+    }
+}
+
+fn cluster_pods(dice: &mut Dice) -> ClusterPods {
+    let mut namespaces = label_selector(dice);
+    if dice.chance(15) {
+        namespaces.labels.insert("kubernetes.io/metadata.name".to_owned(), dice.word(&NAMESPACES));
+    }
+    ClusterPods { namespaces, pods: dice.maybe(50, label_selector) }
+}
+
+fn cluster_rule(dice: &mut Dice, rank: Rank, way: Way) -> ClusterRule {
+    let peers = dice.some(1, 3, |dice| cluster_peer(dice, way));
+    let named = peers.iter().all(|peer| matches!(peer, ClusterPeer::Pods(_)));
+    let action = match dice.below(10) {
+        0..=3 => Action::Allow,
+        4..=7 => Action::Deny,
+        _ if rank == Rank::OldBaseline => Action::Allow,
+        _ => Action::Pass,
+    };
+    ClusterRule { action, ports: dice.some(0, 3, |dice| cluster_port(dice, named)), peers }
+}
+
+fn cluster_peer(dice: &mut Dice, way: Way) -> ClusterPeer {
+    match (way, dice.below(10)) {
+        (Way::Egress, 0..=2) => {
+            ClusterPeer::Networks(dice.some(1, 4, |dice| if dice.chance(60) { net(&dice.word(&V4)) } else { net(&dice.word(&V6)) }))
+        }
+        (Way::Egress, 3 | 4) => ClusterPeer::Nodes(label_selector(dice)),
+        (Way::Egress | Way::Ingress, _) => ClusterPeer::Pods(cluster_pods(dice)),
+    }
+}
+
+fn cluster_port(dice: &mut Dice, named: bool) -> ClusterPort {
+    if named && dice.chance(30) {
+        return ClusterPort::Name(dice.word(&PORT_NAMES));
+    }
+    let (left, right) = (dice.pick(&PORTS), dice.pick(&PORTS));
+    let range = if dice.chance(50) { (left, left) } else { (left.min(right), left.max(right)) };
+    ClusterPort::Numbers(dice.pick(&[TCP, TCP, UDP, SCTP]), dice.maybe(80, |_| range))
 }
 
 fn entity(dice: &mut Dice, protocol: Option<u8>, v4: bool) -> Entity {
@@ -306,6 +434,7 @@ fn entity(dice: &mut Dice, protocol: Option<u8>, v4: bool) -> Entity {
         namespaces,
         account_names: if dice.chance(15) { dice.some(1, 2, |dice| dice.word(&ACCOUNTS)) } else { Vec::new() },
         accounts: dice.maybe(12, |dice| selector(dice, 1)),
+        service: None,
         ports: if dice.chance(35) { ports(dice, protocol) } else { Vec::new() },
         not_ports: if dice.chance(20) { ports(dice, protocol) } else { Vec::new() },
     }
@@ -393,9 +522,12 @@ impl Aim {
         let anywhere = dice.below(world.nodes.len());
         let likely = if hook == Hook::Input || dice.chance(50) { from.or(to) } else { to.or(from) };
         let node = if dice.chance(90) { likely.unwrap_or(anywhere) } else { anywhere };
-        // what a node gets for itself bears an address of its own
-        let own = |node: usize| if v4 { format!("203.0.113.{}", 125 + node) } else { format!("2001:db8:8000::{node}") };
-        let destination = if hook == Hook::Input { own(node).parse().expect("an address") } else { destination };
+        let other_node = hook == Hook::Forward && dice.chance(8);
+        let destination = match hook {
+            Hook::Input => own_address(node, v4),
+            Hook::Forward | Hook::Output if other_node => own_address((node + 1) % world.nodes.len(), v4),
+            Hook::Forward | Hook::Output => destination,
+        };
         let icmp_here = if v4 { 1 } else { 58 };
         let protocol = dice.pick(&[TCP, TCP, TCP, TCP, UDP, UDP, UDP, SCTP, SCTP, icmp_here, icmp_here, 1, 58, 136, 47, 4]);
         let port =
@@ -403,7 +535,9 @@ impl Aim {
         let ports = [TCP, UDP, SCTP, 136].contains(&protocol).then(|| (port(dice), port(dice)));
         let icmp = (protocol == icmp_here).then(|| (dice.pick(&[0, 1, 3, 8, 128, 135, 136]), dice.pick(&[0, 1, 2, 255])));
         let state = if dice.chance(92) { State::New } else { dice.pick(&[State::Established, State::Related, State::Invalid]) };
-        Packet { node, hook, source, destination, protocol, ports, icmp, state, loopback: hook == Hook::Input && dice.chance(10) }
+        let packet =
+            Packet { node, hook, source, destination, protocol, ports, icmp, state, loopback: hook == Hook::Input && dice.chance(10) };
+        if hook == Hook::Forward && dice.chance(12) { to_backend(packet, dice, world) } else { packet }
     }
 
     /// An address, and its node where it is a pod's.
@@ -419,6 +553,18 @@ impl Aim {
             false => (dice.pick(edges), None),
         }
     }
+}
+
+/// The packet, sent to a service where there is one.
+fn to_backend(packet: Packet, dice: &mut Dice, world: &World) -> Packet {
+    let of_family = |backends: &&Backends| backends.addresses.first().is_some_and(|address| address.is_ipv4() == packet.is_v4());
+    let all: Vec<&Backends> = world.backends.iter().filter(of_family).filter(|backends| !backends.ports.is_empty()).collect();
+    if all.is_empty() {
+        return packet;
+    }
+    let backends = dice.pick(&all);
+    let (protocol, port) = dice.pick(&backends.ports);
+    Packet { destination: dice.pick(&backends.addresses), protocol, ports: Some((dice.pick(&PORTS), port)), icmp: None, ..packet }
 }
 
 /// The first and last addresses of prefixes, and their neighbours outside.

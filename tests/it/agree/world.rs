@@ -15,6 +15,7 @@ pub(crate) struct World {
     pub(crate) accounts: BTreeMap<(String, String), Labels>,
     pub(crate) pods: Vec<Pod>,
     pub(crate) net_sets: Vec<NetSet>,
+    pub(crate) backends: Vec<Backends>,
     pub(crate) tiers: Vec<Tier>,
     pub(crate) policies: Vec<Policy>,
     pub(crate) choices: Choices,
@@ -32,6 +33,8 @@ pub(crate) struct Choices {
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) ranges: Vec<Net>,
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) labels: Labels,
 }
 
 #[derive(Debug, Clone)]
@@ -64,6 +67,22 @@ pub(crate) struct NetSet {
     pub(crate) nets: Vec<Net>,
 }
 
+/// An `EndpointSlice`, or `Endpoints`, which count where their service has no slice.
+#[derive(Debug, Clone)]
+pub(crate) struct Backends {
+    pub(crate) slice: bool,
+    pub(crate) service: ServiceName,
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Protocol and port.
+    pub(crate) ports: Vec<(u8, u16)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServiceName {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Net {
     pub(crate) address: IpAddr,
@@ -81,6 +100,7 @@ pub(crate) struct Tier {
 pub(crate) enum Policy {
     Calico(CalicoPolicy),
     Kubernetes(KubernetesPolicy),
+    Cluster(ClusterPolicy),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,6 +140,7 @@ pub(crate) struct Rule {
     pub(crate) not_protocol: Option<Protocol>,
     pub(crate) icmp: Option<(u8, Option<u8>)>,
     pub(crate) not_icmp: Option<(u8, Option<u8>)>,
+    pub(crate) http: bool,
     pub(crate) source: Entity,
     pub(crate) destination: Entity,
 }
@@ -140,6 +161,8 @@ pub(crate) struct Entity {
     pub(crate) namespaces: Option<Selector>,
     pub(crate) account_names: Vec<String>,
     pub(crate) accounts: Option<Selector>,
+    /// Namespace, which a namespaced policy may leave out, and name.
+    pub(crate) service: Option<(Option<String>, String)>,
     pub(crate) ports: Vec<Port>,
     pub(crate) not_ports: Vec<Port>,
 }
@@ -195,6 +218,58 @@ pub(crate) struct KubernetesPort {
     pub(crate) port: Option<Port>,
 }
 
+/// The kinds of cluster-wide Kubernetes policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rank {
+    /// `ClusterNetworkPolicy` of tier `Admin`.
+    Admin,
+    /// `ClusterNetworkPolicy` of tier `Baseline`.
+    Baseline,
+    /// `AdminNetworkPolicy`.
+    OldAdmin,
+    /// `BaselineAdminNetworkPolicy`.
+    OldBaseline,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct ClusterPolicy {
+    pub(crate) rank: Rank,
+    pub(crate) name: String,
+    pub(crate) priority: u16,
+    pub(crate) subject: ClusterPods,
+    pub(crate) ingress: Vec<ClusterRule>,
+    pub(crate) egress: Vec<ClusterRule>,
+}
+
+/// Whole namespaces, or pods in them.
+#[derive(Debug, Clone)]
+pub(crate) struct ClusterPods {
+    pub(crate) namespaces: LabelSelector,
+    pub(crate) pods: Option<LabelSelector>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct ClusterRule {
+    /// Never `Log`.
+    pub(crate) action: Action,
+    pub(crate) peers: Vec<ClusterPeer>,
+    pub(crate) ports: Vec<ClusterPort>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum ClusterPeer {
+    Pods(ClusterPods),
+    Networks(Vec<Net>),
+    Nodes(LabelSelector),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum ClusterPort {
+    /// Protocol, and ports where not all are meant.
+    Numbers(u8, Option<(u16, u16)>),
+    Name(String),
+}
+
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LabelSelector {
     pub(crate) labels: Labels,
@@ -222,11 +297,6 @@ impl Net {
     pub(crate) fn holds(self, address: IpAddr) -> bool {
         let (first, last) = self.bounds();
         self.address.is_ipv4() == address.is_ipv4() && (first..=last).contains(&number(address).0)
-    }
-
-    /// The prefix without host bits.
-    pub(crate) fn masked(self) -> Self {
-        Self { address: address(self.bounds().0, self.address.is_ipv4()), length: self.length }
     }
 }
 

@@ -1,0 +1,178 @@
+//! The conditions and the target of one rule. Known are the options that palisade writes.
+
+use std::slice::Iter;
+
+use crate::analysis::Side;
+use crate::analysis::netfilter::{
+    Read, State, Target, ensure,
+    sets::{self, Sets},
+    table::{Condition, Rule},
+};
+use crate::net::{Cidr, Family, PortRange, Protocol};
+use crate::policy::Icmp;
+
+/// `XT_MULTI_PORTS` (linux/netfilter/xt_multiport.h).
+const MOST_PORTS: usize = 15;
+/// `XT_MAX_COMMENT_LEN` 256 less the end of the string.
+const LONGEST_COMMENT: usize = 255;
+/// The prefix of a LOG line: 30 bytes less the end of the string (linux/netfilter/xt_LOG.h).
+const LONGEST_LOG_PREFIX: usize = 29;
+
+/// The words of a rule that are not read yet, and what was read.
+struct Reader<'line> {
+    words: Iter<'line, &'line str>,
+    family: Family,
+    sets: &'line Sets,
+    conditions: Vec<(bool, Condition)>,
+    comment: String,
+}
+
+/// Reads what stands behind `-A chain`.
+pub(super) fn rule(words: &[&str], family: Family, sets: &Sets) -> Read<Rule> {
+    Reader { words: words.iter(), family, sets, conditions: Vec::new(), comment: String::new() }.read()
+}
+
+impl<'line> Reader<'line> {
+    fn read(mut self) -> Read<Rule> {
+        let mut is_negated = false;
+        let mut extension = "";
+        while let Some(word) = self.words.next() {
+            let was_negated = std::mem::take(&mut is_negated);
+            match *word {
+                "!" => is_negated = true,
+                "-m" | "-j" | "-g" if was_negated => return Err(format!("a `!` before `{word}`")),
+                "-m" => extension = self.next()?,
+                "-j" => return self.jump(),
+                "-g" => return self.goto(),
+                "--comment" if extension == "comment" => self.comment = self.short(LONGEST_COMMENT)?.to_owned(),
+                option => {
+                    let condition = self.condition(option, extension)?;
+                    self.conditions.push((was_negated, condition));
+                }
+            }
+        }
+        Err("there is no target".to_owned())
+    }
+
+    fn next(&mut self) -> Read<&'line str> {
+        self.words.next().copied().ok_or_else(|| "a word is missing".to_owned())
+    }
+
+    fn short(&mut self, most: usize) -> Read<&'line str> {
+        let word = self.next()?;
+        ensure(word.len() <= most, || format!("`{word}` is too long"))?;
+        Ok(word)
+    }
+
+    fn condition(&mut self, option: &str, extension: &str) -> Read<Condition> {
+        match (option, extension) {
+            ("-p", _) => self.protocol(),
+            ("-s", _) => self.address(Side::Source),
+            ("-d", _) => self.address(Side::Destination),
+            ("-i", _) => match self.next()? {
+                "lo" => Ok(Condition::Loopback),
+                other => Err(format!("unknown interface `{other}`")),
+            },
+            ("--match-set", "set") => self.set(),
+            ("--sports", "multiport") => self.ports(Side::Source),
+            ("--dports", "multiport") => self.ports(Side::Destination),
+            ("--icmp-type", "icmp") if self.family == Family::V4 && self.has_protocol(&[Protocol::ICMP]) => self.icmp(),
+            ("--icmpv6-type", "icmp6") if self.family == Family::V6 && self.has_protocol(&[Protocol::ICMPV6]) => self.icmp(),
+            ("--ctstate", "conntrack") => self.states(),
+            ("--limit" | "--limit-burst", "limit") => self.next().map(|_| Condition::Limit),
+            _ => Err(format!("unknown option `{option}` of `{extension}`")),
+        }
+    }
+
+    fn protocol(&mut self) -> Read<Condition> {
+        let word = self.next()?;
+        Protocol::from_keyword(word).map(Condition::Protocol).ok_or_else(|| format!("unknown protocol `{word}`"))
+    }
+
+    fn address(&mut self, side: Side) -> Read<Condition> {
+        let word = self.next()?;
+        let net = sets::prefix(word).filter(|net: &Cidr| net.family() == self.family);
+        net.map(|net| Condition::Address(side, net)).ok_or_else(|| format!("bad address `{word}`"))
+    }
+
+    fn has_protocol(&self, wanted: &[Protocol]) -> bool {
+        let is_wanted = |condition: &Condition| matches!(condition, Condition::Protocol(protocol) if wanted.contains(protocol));
+        self.conditions.iter().any(|(is_negated, condition)| !is_negated && is_wanted(condition))
+    }
+
+    fn set(&mut self) -> Read<Condition> {
+        let name = self.next()?;
+        let sides = self.next()?.split(',').map(side).collect::<Read<Vec<Side>>>()?;
+        let set = self.sets.get(name).ok_or_else(|| format!("there is no set `{name}`"))?;
+        ensure(set.fits(self.family, sides.len()), || format!("`{name}` does not fit here"))?;
+        Ok(Condition::Set(name.to_owned(), sides))
+    }
+
+    fn ports(&mut self, side: Side) -> Read<Condition> {
+        let with_ports = [Protocol::TCP, Protocol::UDP, Protocol::SCTP, Protocol::UDPLITE];
+        ensure(self.has_protocol(&with_ports), || "multiport without a protocol that has ports".to_owned())?;
+        let words = self.next()?;
+        let ranges = words.split(',').map(range).collect::<Option<Vec<PortRange>>>().ok_or_else(|| format!("bad ports `{words}`"))?;
+        let slots: usize = words.split(',').map(|word| if word.contains(':') { 2 } else { 1 }).sum();
+        ensure(slots <= MOST_PORTS, || format!("too many ports: `{words}`"))?;
+        Ok(Condition::Ports(side, ranges))
+    }
+
+    fn icmp(&mut self) -> Read<Condition> {
+        let word = self.next()?;
+        let (kind, code) = word.split_once('/').map_or((word, None), |(kind, code)| (kind, Some(code)));
+        let number = |text: &str| text.parse::<u8>().map_err(|_| format!("bad ICMP type `{word}`"));
+        Ok(Condition::Icmp(Icmp { kind: number(kind)?, code: code.map(number).transpose()? }))
+    }
+
+    fn states(&mut self) -> Read<Condition> {
+        let words = self.next()?;
+        let states = words.split(',').map(State::from_word).collect::<Option<Vec<State>>>();
+        states.map(Condition::States).ok_or_else(|| format!("unknown state in `{words}`"))
+    }
+
+    fn jump(mut self) -> Read<Rule> {
+        let target = match self.next()? {
+            "ACCEPT" => Target::Accept,
+            "DROP" => Target::Drop,
+            "RETURN" => Target::Return,
+            "LOG" => {
+                self.log()?;
+                Target::Log
+            }
+            chain => Target::Jump(chain.to_owned()),
+        };
+        self.end(target)
+    }
+
+    fn goto(mut self) -> Read<Rule> {
+        let chain = self.next()?.to_owned();
+        self.end(Target::Goto(chain))
+    }
+
+    /// The options of LOG as palisade writes them.
+    fn log(&mut self) -> Read<()> {
+        ensure(self.next()? == "--log-prefix", || "LOG without a prefix".to_owned())?;
+        self.short(LONGEST_LOG_PREFIX)?;
+        ensure(self.next()? == "--log-level" && self.next()? == "5", || "LOG without its level".to_owned())
+    }
+
+    fn end(mut self, target: Target) -> Read<Rule> {
+        ensure(self.words.next().is_none(), || "words behind the target".to_owned())?;
+        Ok(Rule { line: 0, conditions: self.conditions, target, comment: self.comment })
+    }
+}
+
+fn side(word: &str) -> Read<Side> {
+    match word {
+        "src" => Ok(Side::Source),
+        "dst" => Ok(Side::Destination),
+        other => Err(format!("unknown side `{other}`")),
+    }
+}
+
+/// `80` or `80:90`.
+fn range(word: &str) -> Option<PortRange> {
+    let (first, last) = word.split_once(':').unwrap_or((word, word));
+    PortRange::new(first.parse().ok()?, last.parse().ok()?)
+}

@@ -1,0 +1,143 @@
+//! A filter table: the text for `iptables-restore --noflush`.
+
+use std::collections::BTreeMap;
+
+use crate::analysis::Side;
+use crate::analysis::netfilter::{LoadError, Read, Script, State, Target, ensure, lines, reader, sets::Sets};
+use crate::net::{Cidr, Family, PortRange, Protocol};
+use crate::policy::Icmp;
+
+/// The chains of a family.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    chains: BTreeMap<String, Vec<Rule>>,
+}
+
+/// A rule.
+#[derive(Debug)]
+pub(super) struct Rule {
+    /// Its line in the script, from 1.
+    pub(super) line: usize,
+    /// Conditions that must all hold, and whether each is negated.
+    pub(super) conditions: Vec<(bool, Condition)>,
+    pub(super) target: Target,
+    pub(super) comment: String,
+}
+
+/// A condition of a rule.
+#[derive(Debug)]
+pub(super) enum Condition {
+    Protocol(Protocol),
+    Address(Side, Cidr),
+    Loopback,
+    Set(String, Vec<Side>),
+    Ports(Side, Vec<PortRange>),
+    Icmp(Icmp),
+    States(Vec<State>),
+    /// A limit on how often; taken as never reached.
+    Limit,
+}
+
+/// Chains that the kernel has.
+const BUILT_IN: [&str; 3] = ["FORWARD", "INPUT", "OUTPUT"];
+/// `NFT_JUMP_STACK_SIZE` 16 less the built-in chain: the deepest nesting of jumps and gotos that nftables loads.
+const DEEPEST: usize = 15;
+/// `XT_EXTENSION_MAXNAMELEN` 29 less the end of the string (linux/netfilter/x_tables.h).
+const LONGEST_NAME: usize = 28;
+/// Lines are read into a buffer of this size (iptables/iptables-restore.c).
+const LONGEST_LINE: usize = 10_240;
+/// What names of our chains begin with.
+const PREFIX: &str = "pal-";
+
+impl Table {
+    pub(super) fn load(text: &str, family: Family, sets: &Sets) -> Result<Self, LoadError> {
+        let refusal = |line, problem| LoadError { script: Script::Filter(family), line, problem };
+        let mut table = Self { chains: BUILT_IN.iter().map(|name| ((*name).to_owned(), Vec::new())).collect() };
+        let mut lines = lines(text);
+        if lines.next().is_none_or(|(_, line)| line != "*filter") {
+            return Err(refusal(None, "it does not begin with `*filter`".to_owned()));
+        }
+        loop {
+            match lines.next() {
+                None => return Err(refusal(None, "there is no `COMMIT`".to_owned())),
+                Some((_, "COMMIT")) => break,
+                Some((number, line)) => table.line((number, line), family, sets).map_err(|problem| refusal(Some(number), problem))?,
+            }
+        }
+        if let Some((number, _)) = lines.next() {
+            return Err(refusal(Some(number), "text behind `COMMIT`".to_owned()));
+        }
+        table.check().map_err(|problem| refusal(None, problem))?;
+        Ok(table)
+    }
+
+    /// A chain's name and rules.
+    pub(super) fn chain(&self, name: &str) -> Option<(&str, &[Rule])> {
+        self.chains.get_key_value(name).map(|(name, rules)| (name.as_str(), rules.as_slice()))
+    }
+
+    fn line(&mut self, (number, line): (usize, &str), family: Family, sets: &Sets) -> Read<()> {
+        ensure(line.len() < LONGEST_LINE, || "too long for iptables".to_owned())?;
+        if let Some(name) = line.strip_prefix(':').and_then(|rest| rest.strip_suffix(" - [0:0]")) {
+            ensure(name.len() <= LONGEST_NAME && name.starts_with(PREFIX), || format!("bad chain name `{name}`"))?;
+            return ensure(self.chains.insert(name.to_owned(), Vec::new()).is_none(), || format!("`{name}` is declared twice"));
+        }
+        let words = words(line)?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let (chain, is_at_head, rest) = match words.as_slice() {
+            ["-A", chain, rest @ ..] => (*chain, false, rest),
+            ["-I", chain, "1", rest @ ..] => (*chain, true, rest),
+            _ => return Err(format!("unknown line `{line}`")),
+        };
+        let rule = Rule { line: number, ..reader::rule(rest, family, sets)? };
+        let rules = self.chains.get_mut(chain).ok_or_else(|| format!("there is no chain `{chain}`"))?;
+        rules.insert(if is_at_head { 0 } else { rules.len() }, rule);
+        Ok(())
+    }
+
+    /// What the tools check when they commit: targets exist, nothing loops, nesting is not too deep. And what we ask: every
+    /// chain is used.
+    fn check(&self) -> Read<()> {
+        let mut used = BTreeMap::new();
+        for chain in BUILT_IN {
+            self.descend(chain, 0, &mut used)?;
+        }
+        let unused: Vec<&str> = self.chains.keys().map(String::as_str).filter(|name| !used.contains_key(name)).collect();
+        ensure(unused.is_empty(), || format!("no packet gets to {}", unused.join(", ")))
+    }
+
+    /// Goes where a packet can go; `used` holds the greatest depth at which a chain was met.
+    fn descend<'table>(&'table self, chain: &'table str, depth: usize, used: &mut BTreeMap<&'table str, usize>) -> Read<()> {
+        ensure(depth <= DEEPEST, || format!("`{chain}` is nested too deep"))?;
+        if used.get(chain).is_some_and(|known| *known >= depth) {
+            return Ok(());
+        }
+        used.insert(chain, depth);
+        for rule in self.chains.get(chain).ok_or_else(|| format!("there is no chain `{chain}`"))? {
+            match &rule.target {
+                Target::Jump(other) | Target::Goto(other) => self.descend(other, depth + 1, used)?,
+                Target::Accept | Target::Drop | Target::Return | Target::Log => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Words of a line; double quotes hold one together.
+fn words(line: &str) -> Read<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut is_quoted = false;
+    for letter in line.chars() {
+        match letter {
+            '"' => is_quoted = !is_quoted,
+            '\\' | '\'' => return Err("a backslash or a single quote".to_owned()),
+            ' ' if !is_quoted => words.push(std::mem::take(&mut word)),
+            letter => word.push(letter),
+        }
+    }
+    ensure(!is_quoted, || "a quote is left open".to_owned())?;
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    Ok(words)
+}

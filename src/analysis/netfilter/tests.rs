@@ -1,0 +1,62 @@
+use super::{Hook, Kernel, Packet, State, Texts, Verdict};
+use crate::analysis::{Flow, PortPair};
+use crate::net::Protocol;
+
+const NOTHING: &str = "*filter\nCOMMIT\n";
+
+fn load(sets: &str, rules: &str) -> Result<Kernel, String> {
+    let v4 = format!("*filter\n{rules}COMMIT\n");
+    Kernel::load(&Texts { sets, v4: &v4, v6: NOTHING }).map_err(|refused| refused.to_string())
+}
+
+fn forwarded(kernel: &Kernel, destination: &str, port: u16) -> (Verdict, Vec<usize>) {
+    let flow = Flow {
+        source: "10.0.0.1".parse().unwrap(),
+        destination: destination.parse().unwrap(),
+        protocol: Protocol::TCP,
+        ports: Some(PortPair { source: 4000, destination: port }),
+        icmp: None,
+    };
+    let run = kernel.run(&Packet { flow, hook: Hook::Forward, state: State::New, is_loopback: false });
+    (run.verdict, run.passed.iter().map(|passed| passed.line).collect())
+}
+
+#[test]
+fn return_goes_back_and_goto_gives_up_the_chain() {
+    let rules = ":pal-a - [0:0]\n:pal-b - [0:0]\n-A FORWARD -j pal-a\n-A FORWARD -j DROP\n-A pal-a -p tcp -m multiport --dports 80 -g pal-b\n\
+                 -A pal-a -j ACCEPT\n-A pal-b -j RETURN\n";
+    let kernel = load("", rules).unwrap();
+    assert_eq!(forwarded(&kernel, "10.0.0.2", 80), (Verdict::Drop, vec![4, 6, 8, 5]));
+    assert_eq!(forwarded(&kernel, "10.0.0.2", 81), (Verdict::Accept, vec![4, 7]));
+    assert_eq!(forwarded(&load("", "").unwrap(), "10.0.0.2", 80), (Verdict::Undecided, vec![]));
+}
+
+#[test]
+fn the_longest_prefix_of_a_set_decides() {
+    let sets = "create pal-s hash:net family inet hashsize 64 maxelem 64\nadd pal-s 10.0.0.0/8\nadd pal-s 10.1.0.0/16 nomatch\nadd pal-s 10.1.1.1\n";
+    let kernel = load(sets, "-A FORWARD -m set --match-set pal-s dst -j DROP\n").unwrap();
+    for (destination, verdict) in [("10.2.0.1", Verdict::Drop), ("10.1.2.3", Verdict::Undecided), ("10.1.1.1", Verdict::Drop)] {
+        assert_eq!(forwarded(&kernel, destination, 80).0, verdict, "{destination}");
+    }
+}
+
+#[test]
+fn what_the_tools_refuse_is_refused() {
+    let set = "create pal-s hash:net family inet hashsize 64 maxelem 64\n";
+    for (sets, rules, problem) in [
+        ("create pal-s hash:net family inet hashsize 63 maxelem 64\n", "", "sets, line 1: bad size: 63 of 64"),
+        (&format!("{set}add pal-s 10.0.0.1/8\n"), "", "sets, line 2: bad member `10.0.0.1/8` of `pal-s`"),
+        (&format!("{set}add pal-s 0.0.0.0/0\n"), "", "sets, line 2: bad member `0.0.0.0/0` of `pal-s`"),
+        ("", "-A FORWARD -j pal-a\n", "filter table of IPv4: there is no chain `pal-a`"),
+        ("", ":pal-a - [0:0]\n", "filter table of IPv4: no packet gets to pal-a"),
+        ("", ":pal-a - [0:0]\n-A FORWARD -j pal-a\n-A pal-a -j pal-a\n", "filter table of IPv4: `pal-a` is nested too deep"),
+        ("", "-A FORWARD -m set --match-set pal-s src -j DROP\n", "filter table of IPv4, line 2: there is no set `pal-s`"),
+        (set, "-A FORWARD -m set --match-set pal-s src,dst -j DROP\n", "filter table of IPv4, line 2: `pal-s` does not fit here"),
+        ("", "-A FORWARD -m multiport --dports 80 -j DROP\n", "filter table of IPv4, line 2: multiport without a protocol that has ports"),
+        ("", "-A FORWARD -d fd00::1 -j DROP\n", "filter table of IPv4, line 2: bad address `fd00::1`"),
+        ("", "-A FORWARD -m comment --comment \"x -j DROP\n", "filter table of IPv4, line 2: a quote is left open"),
+        ("", "COMMIT\n", "filter table of IPv4, line 3: text behind `COMMIT`"),
+    ] {
+        assert_eq!(load(sets, rules).unwrap_err(), problem);
+    }
+}

@@ -1,0 +1,91 @@
+use super::evaluate::{Evaluator, Passage};
+use super::{Flow, PortPair};
+use crate::diagnostic::Diagnostics;
+use crate::net::Protocol;
+use crate::resolve;
+use crate::text::Files;
+
+/// Two pods, `client` on 10.0.0.1 and `server` on 10.0.0.2 with a port named `web`, and policies.
+const CLUSTER: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: client, namespace: one, labels: {app: client}}
+spec: {nodeName: a}
+status: {podIP: 10.0.0.1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: server, namespace: one, labels: {app: server}}
+spec: {nodeName: b, containers: [{ports: [{name: web, containerPort: 80}]}]}
+status: {podIP: 10.0.0.2}
+---
+apiVersion: projectcalico.org/v3
+kind: Tier
+metadata: {name: first}
+spec: {order: 1}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: first.guard}
+spec:
+  tier: first
+  selector: app == 'server'
+  ingress: [{action: Log}, {action: Pass, protocol: TCP, destination: {ports: [web]}}, {action: Deny, source: {nets: [192.0.2.0/24]}}]
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: a, namespace: one}
+spec: {selector: app == 'server', types: [Egress]}
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: b, namespace: one}
+spec: {selector: app == 'server', ingress: [{action: Allow, source: {selector: app == 'client'}}]}
+";
+
+/// Every end of a flow's way in words.
+fn ways(source: &str, destination: &str, port: u16) -> String {
+    let mut files = Files::default();
+    files.add("a.yaml", CLUSTER.to_owned()).unwrap();
+    let mut found = Diagnostics::default();
+    let input = crate::read(&files, &mut found);
+    assert!(!found.has_errors(), "{:?}", found.sorted());
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    let flow = Flow {
+        source: source.parse().unwrap(),
+        destination: destination.parse().unwrap(),
+        protocol: Protocol::TCP,
+        ports: Some(PortPair { source: 4000, destination: port }),
+        icmp: None,
+    };
+    let decision = Evaluator::of(&resolved).decide(&flow);
+    let ends = [("egress", &decision.egress), ("ingress", &decision.ingress)];
+    let words = ends.into_iter().filter_map(|(end, passage)| passage.as_ref().map(|passage| format!("{end}:{}", way(passage))));
+    format!("{} {}", if decision.is_allowed() { "allowed" } else { "denied" }, words.collect::<Vec<_>>().join("; "))
+}
+
+fn way(passage: &Passage<'_>) -> String {
+    let mut words = String::new();
+    for passed in &passage.tiers {
+        for policy in &passed.policies {
+            let numbers: Vec<usize> = policy.rules.iter().map(|rule| rule.number).collect();
+            words += &format!(" {} {numbers:?}", policy.policy.key.name);
+        }
+        words += &format!(" {:?} by {}", passed.end, passed.tier.name);
+    }
+    words
+}
+
+#[test]
+fn every_tier_policy_and_rule_on_the_way_is_told() {
+    for (source, destination, port, expected) in [
+        ("10.0.0.1", "10.0.0.2", 80, "allowed egress:; ingress: guard [1, 2] Passed by first b [1] Allowed by default"),
+        ("10.0.0.1", "10.0.0.2", 81, "denied egress:; ingress: guard [1] DeniedByDefault by first"),
+        ("192.0.2.1", "10.0.0.2", 81, "denied ingress: guard [1, 3] Denied by first"),
+        ("192.0.2.1", "10.0.0.2", 80, "denied ingress: guard [1, 2] Passed by first b [] DeniedByDefault by default"),
+        ("10.0.0.2", "192.0.2.1", 80, "denied egress: a [] DeniedByDefault by default"),
+        ("192.0.2.1", "192.0.2.2", 80, "allowed "),
+    ] {
+        assert_eq!(ways(source, destination, port), expected, "{source} to {destination}:{port}");
+    }
+}
