@@ -258,5 +258,5 @@ fn a_wrong_peer_does_not_make_its_list_empty() {
         meaning(&format!("{head}spec: {{priority: 1, subject: {{namespaces: {{}}}}, ingress: [{{action: Deny, from: [{peers}]}}]}}\n"))
     };
     assert_eq!(policy("{pods: {namespaceSelector: {}}}"), "missing-field: `podSelector` is missing\n");
-    assert_eq!(policy(""), "invalid-value: a list of peers or ports must not be empty\n");
+    assert_eq!(policy(""), "invalid-value: this list must not be empty\n");
 }
