@@ -26,7 +26,7 @@ spec: {order: 1}
 ---
 apiVersion: projectcalico.org/v3
 kind: GlobalNetworkPolicy
-metadata: {name: first.guard}
+metadata: {name: guard}
 spec:
   tier: first
   selector: app == 'server'

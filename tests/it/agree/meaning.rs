@@ -509,6 +509,9 @@ fn rank(policy: &Policy) -> (f64, String) {
         Policy::Cluster(policy) if policy.rank == Rank::OldBaseline => {
             (f64::INFINITY, format!("{}//BaselineAdminNetworkPolicy", policy.name))
         }
+        Policy::Cluster(policy) if policy.rank == Rank::OldAdmin => {
+            (policy.priority.into(), format!("{}//KubernetesAdminNetworkPolicy", policy.name))
+        }
         Policy::Cluster(policy) => (policy.priority.into(), format!("{}//KubernetesClusterNetworkPolicy", policy.name)),
         Policy::Kubernetes(policy) => (1000.0, format!("{}/{}/KubernetesNetworkPolicy", policy.name, policy.namespace)),
     }
