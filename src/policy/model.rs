@@ -392,7 +392,7 @@ impl SelectorId {
 }
 
 impl PolicyKind {
-    /// The name that messages and tie-breaks use.
+    /// The name that messages use.
     pub fn name(self) -> &'static str {
         match self {
             PolicyKind::NetworkPolicy => "NetworkPolicy",
@@ -401,6 +401,18 @@ impl PolicyKind {
             PolicyKind::ClusterNetworkPolicy => "ClusterNetworkPolicy",
             PolicyKind::AdminNetworkPolicy => "AdminNetworkPolicy",
             PolicyKind::BaselineAdminNetworkPolicy => "BaselineAdminNetworkPolicy",
+        }
+    }
+}
+
+impl PolicyKind {
+    /// The name that Calico breaks ties by: what it has from Kubernetes says so (reference §5).
+    pub(super) fn calico_name(self) -> &'static str {
+        match self {
+            PolicyKind::NetworkPolicy | PolicyKind::GlobalNetworkPolicy | PolicyKind::KubernetesNetworkPolicy => self.name(),
+            PolicyKind::ClusterNetworkPolicy => "KubernetesClusterNetworkPolicy",
+            PolicyKind::AdminNetworkPolicy => "KubernetesAdminNetworkPolicy",
+            PolicyKind::BaselineAdminNetworkPolicy => "KubernetesBaselineAdminNetworkPolicy",
         }
     }
 }

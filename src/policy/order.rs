@@ -93,11 +93,11 @@ fn unknown_tier<'name>(name: &Spanned<String>, known: impl Iterator<Item = &'nam
     Diagnostic::at(Code::UnknownTier, name.span, format!("there is no tier `{}`", name.value)).help(help)
 }
 
-/// Lowest order first, none last; ties by the text `name/namespace/kind`, byte by byte.
+/// Lowest order first, none last; ties by the text `name/namespace/kind`, byte by byte, with the kinds' names in Calico.
 fn sort_policies(policies: &mut [Policy]) {
     policies.sort_by_cached_key(|policy| {
         let key = &policy.key;
-        let tie = format!("{}/{}/{}", key.name, key.namespace.as_deref().unwrap_or_default(), key.kind.name());
+        let tie = format!("{}/{}/{}", key.name, key.namespace.as_deref().unwrap_or_default(), key.kind.calico_name());
         (Order(policy.order), tie)
     });
 }

@@ -13,6 +13,8 @@ fn data_flows_one_way() {
     let upward: Vec<String> =
         rooms.iter().enumerate().flat_map(|(rank, room)| upward(&source, room, rooms.get(rank + 1..).unwrap_or_default())).collect();
     assert!(upward.is_empty(), "{}", upward.join("\n"));
+    let writers = self::upward(&source, "analysis", &["lower", "render", "bundle"]);
+    assert!(writers.is_empty(), "what judges scripts may not know who writes them: {}", writers.join("\n"));
 }
 
 /// Where a room names a later one.

@@ -79,3 +79,13 @@ fn long_lists_of_sctp_ports_match() {
         }
     }
 }
+
+/// Of one order and one name in one tier, Calico's own policy comes first: kinds of Kubernetes sort as `Kubernetes…`.
+#[test]
+fn ties_of_kinds_go_by_calicos_names() {
+    let calico = global_policy("{action: Allow}").replace("spec: {", "spec: {tier: kube-admin, order: 5, ");
+    let cluster = "---\napiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {name: p}\n\
+                   spec: {tier: Admin, priority: 5, subject: {namespaces: {}}, egress: [{action: Deny, to: [{networks: [0.0.0.0/0]}]}]}\n";
+    assert_eq!(on_first_node(&(calico + cluster), "10.1.1.3", (6, 80)), Verdict::Accept);
+    assert_eq!(on_first_node(cluster, "10.1.1.3", (6, 80)), Verdict::Drop);
+}

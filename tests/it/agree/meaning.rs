@@ -507,7 +507,10 @@ fn rank(policy: &Policy) -> (f64, String) {
         }
         // the one baseline policy of the old kind has no priority
         Policy::Cluster(policy) if policy.rank == Rank::OldBaseline => {
-            (f64::INFINITY, format!("{}//BaselineAdminNetworkPolicy", policy.name))
+            (f64::INFINITY, format!("{}//KubernetesBaselineAdminNetworkPolicy", policy.name))
+        }
+        Policy::Cluster(policy) if policy.rank == Rank::OldAdmin => {
+            (policy.priority.into(), format!("{}//KubernetesAdminNetworkPolicy", policy.name))
         }
         Policy::Cluster(policy) => (policy.priority.into(), format!("{}//KubernetesClusterNetworkPolicy", policy.name)),
         Policy::Kubernetes(policy) => (1000.0, format!("{}/{}/KubernetesNetworkPolicy", policy.name, policy.namespace)),

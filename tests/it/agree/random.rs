@@ -355,8 +355,9 @@ fn cluster_policy(dice: &mut Dice, index: usize) -> ClusterPolicy {
     let rank = dice.pick(&[Rank::Admin, Rank::Baseline, Rank::OldAdmin]);
     ClusterPolicy {
         rank,
-        name: format!("{}{index}", dice.pick(&["c", "c-d", "d"])),
-        priority: dice.pick(&[0, 1, 2, 500, 999, 1000]),
+        // names and orders that Calico's policies may have too
+        name: format!("{}{index}", dice.pick(&["a", "a-b", "b"])),
+        priority: dice.pick(&[0, 10, 10, 500, 999, 1000]),
         subject: cluster_pods(dice),
         ingress: dice.some(0, 3, |dice| cluster_rule(dice, rank, Way::Ingress)),
         egress: dice.some(0, 3, |dice| cluster_rule(dice, rank, Way::Egress)),
