@@ -6,7 +6,7 @@ use crate::net::{Cidr, Direction, Family};
 use crate::policy::kubernetes::{self, Side};
 use crate::policy::order::{ADMIN_TIER, BASELINE_TIER, KUBE_ADMIN_TIER, KUBE_BASELINE_TIER, Placed};
 use crate::policy::{
-    Families, Peer, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors, addresses, ports, scope,
+    Families, Peer, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors, Stage, addresses, ports, scope,
 };
 use crate::selector::Expr;
 use crate::text::Spanned;
@@ -30,7 +30,7 @@ pub(super) fn policy(written: &ClusterPolicy, selectors: &mut Selectors, found: 
     let applies_to = selectors.intern(subject(&written.subject));
     let key = PolicyKey { kind, namespace: None, name: name.value.clone() };
     let order = written.priority.and_then(|priority| u16::try_from(priority).ok()).map(f64::from);
-    let policy = Policy { key, order, applies_to, ingress, egress, span: name.span };
+    let policy = Policy { key, order, applies_to, ingress, egress, stage: Stage::Normal, span: name.span };
     Placed { tier: Spanned::new(tier.to_owned(), name.span), policy }
 }
 

@@ -12,8 +12,8 @@ use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::policy::calico::plain;
 use crate::policy::order::{DEFAULT_TIER, Placed};
 use crate::policy::{
-    Families, IcmpMatch, Nets, Peer, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors, addresses,
-    ports, scope,
+    Families, IcmpMatch, Nets, Peer, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors, Stage,
+    addresses, ports, scope,
 };
 use crate::selector::{Expr, Test};
 use crate::text::{Span, Spanned, Text};
@@ -36,7 +36,7 @@ pub(super) fn policy(written: &KubernetesPolicy, selectors: &mut Selectors, foun
     let egress = rules(Direction::Egress, &written.egress);
     let key = PolicyKey { kind: PolicyKind::KubernetesNetworkPolicy, namespace: Some(namespace), name: metadata.name.value.clone() };
     let applies_to = selectors.intern(pods);
-    let policy = Policy { key, order: Some(ORDER), applies_to, ingress, egress, span: metadata.name.span };
+    let policy = Policy { key, order: Some(ORDER), applies_to, ingress, egress, stage: Stage::Normal, span: metadata.name.span };
     Placed { tier: Spanned::new(DEFAULT_TIER.to_owned(), metadata.name.span), policy }
 }
 
