@@ -36,7 +36,9 @@ pub(super) fn of_tier<'input>(tier: &'input Tier, direction: Direction, resolved
 /// Positions of the tier's policies that speak about the direction, by the selector of the endpoints they apply to.
 fn by_selector(tier: &Tier, direction: Direction) -> BTreeMap<SelectorId, Vec<usize>> {
     let mut by_selector: BTreeMap<SelectorId, Vec<usize>> = BTreeMap::new();
-    for (position, policy) in tier.policies.iter().enumerate().filter(|(_, policy)| policy.is_on(List::Normal) && policy.rules(direction).is_some()) {
+    for (position, policy) in
+        tier.policies.iter().enumerate().filter(|(_, policy)| policy.is_on(List::Normal) && policy.rules(direction).is_some())
+    {
         by_selector.entry(policy.applies_to).or_default().push(position);
     }
     by_selector

@@ -15,9 +15,9 @@ mod metadata;
 mod model;
 
 pub use model::{
-    Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule, DefaultAction, Entity, HostEndpoint, HostPort, Icmp, KubernetesPeer,
-    KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest, Metadata, NetworkSet, Operator, Policy, Port,
-    Requirement, Rule, ServiceAccounts, ServiceRef, Tier, WrittenProtocol,
+    Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule, DefaultAction, Entity, HostEndpoint, HostPort,
+    Icmp, KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest, Metadata, NetworkSet, Operator,
+    Policy, Port, Requirement, Rule, ServiceAccounts, ServiceRef, Tier, WrittenProtocol,
 };
 
 use std::collections::BTreeMap;

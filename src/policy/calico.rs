@@ -6,8 +6,8 @@ use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::policy::order::{DEFAULT_TIER, Placed};
 use crate::policy::scope::{self, PeerClause};
 use crate::policy::{
-    Families, IcmpMatch, Nets, Peer, Policy, PolicyKey, PolicyKind, Ports, ProtocolMatch, Rule, Selected, Selectors, Stage, addresses, ports,
-    services,
+    Families, IcmpMatch, Nets, Peer, Policy, PolicyKey, PolicyKind, Ports, ProtocolMatch, Rule, Selected, Selectors, Stage, addresses,
+    ports, services,
 };
 use crate::text::{Span, Spanned};
 

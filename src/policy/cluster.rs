@@ -6,7 +6,8 @@ use crate::net::{Cidr, Direction, Family};
 use crate::policy::kubernetes::{self, Side};
 use crate::policy::order::{ADMIN_TIER, BASELINE_TIER, KUBE_ADMIN_TIER, KUBE_BASELINE_TIER, Placed};
 use crate::policy::{
-    Families, Peer, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors, Stage, addresses, ports, scope,
+    Families, Peer, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors, Stage, addresses, ports,
+    scope,
 };
 use crate::selector::Expr;
 use crate::text::Spanned;

@@ -48,7 +48,8 @@ fn place(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option<Ho
         let name = &written.metadata.name;
         if written.expected_ips.is_empty() {
             let message = "a host endpoint needs `interfaceName` or `expectedIPs`";
-            found.push(Diagnostic::at(Code::MissingField, name.span, message).help("`interfaceName: \"*\"` is every interface of the node"));
+            found
+                .push(Diagnostic::at(Code::MissingField, name.span, message).help("`interfaceName: \"*\"` is every interface of the node"));
             return None;
         }
         let message = format!("`{}` names no interface, so its packets are told by its addresses", name.value);

@@ -4,8 +4,8 @@ use std::fmt::{Display, Formatter, Result};
 
 use crate::net::{Cidr, Direction};
 use crate::policy::{
-    DefaultAction, Families, HostPlace, IcmpMatch, Nets, Peer, Policy, PolicySet, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors,
-    Stage, Tier,
+    DefaultAction, Families, HostPlace, IcmpMatch, Nets, Peer, Policy, PolicySet, PortList, Ports, ProtocolMatch, Rule, Selected,
+    Selectors, Stage, Tier,
 };
 
 impl Display for PolicySet {

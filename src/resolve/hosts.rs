@@ -120,7 +120,8 @@ fn refuse_everywhere(resolved: &Resolved<'_>, hosts: &HostsOnNode, id: HostEndpo
 /// set none, so that the rest must allow everything.
 fn refuse_pre_dnat(resolved: &Resolved<'_>, id: HostEndpointId, found: &mut Diagnostics) {
     let Some(host) = resolved.host_endpoint(id) else { return };
-    let allows = |policy: &&Policy| policy.rules(Direction::Ingress).is_some_and(|rules| rules.iter().any(|rule| rule.action == Action::Allow));
+    let allows =
+        |policy: &&Policy| policy.rules(Direction::Ingress).is_some_and(|rules| rules.iter().any(|rule| rule.action == Action::Allow));
     let listed = resolved.listed(id, List::PreDnat, Direction::Ingress);
     let Some(policy) = listed.iter().flat_map(|listed| &listed.policies).copied().find(allows) else { return };
     let further = [List::Normal, List::Forward].into_iter().flat_map(|list| resolved.listed(id, list, Direction::Ingress));

@@ -73,7 +73,8 @@ fn policies() -> PolicySet {
     let span = FileId::default().span(0..0);
     let key = |name| PolicyKey { kind: PolicyKind::GlobalNetworkPolicy, namespace: None, name };
     let ids: Vec<SelectorId> = texts().iter().map(|text| set.selectors.intern(selector::parse(text).unwrap())).collect();
-    let policy = |applies_to| Policy { key: key(String::new()), order: None, applies_to, ingress: None, egress: None, stage: Stage::Normal, span };
+    let policy =
+        |applies_to| Policy { key: key(String::new()), order: None, applies_to, ingress: None, egress: None, stage: Stage::Normal, span };
     let policies = ids.into_iter().map(policy).collect();
     set.tiers.push(Tier { name: "t".to_owned(), order: 1.0, default_action: DefaultAction::Deny, policies });
     set

@@ -95,7 +95,9 @@ impl<'input> Resolved<'input> {
             Family::V4 => v4,
             Family::V6 => v6,
         });
-        made.map_or(&[], |made| made.get_or_init(|| self.collect(family, self.members(id), &self.members(id).endpoints, &self.members(id).host_endpoints)))
+        made.map_or(&[], |made| {
+            made.get_or_init(|| self.collect(family, self.members(id), &self.members(id).endpoints, &self.members(id).host_endpoints))
+        })
     }
 
     /// As [`Resolved::addresses`], with the endpoints of one node only, and no host endpoints. Network sets count everywhere.
@@ -233,7 +235,8 @@ impl Resolved<'_> {
         let endpoint = self.inventory.endpoint(id);
         writeln!(out, "pod {endpoint} on {}", self.inventory.node(endpoint.node).name)?;
         let applied = self.applied_to(id);
-        let policies = self.policies.policies().filter(|(_, policy)| policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok());
+        let policies =
+            self.policies.policies().filter(|(_, policy)| policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok());
         for (tier, policy) in policies {
             writeln!(out, "  {}: {}", tier.name, policy.key)?;
         }

@@ -5,6 +5,7 @@ mod bad_input;
 mod cli;
 mod enforced;
 mod golden;
+mod hosts;
 mod kernel;
 mod layers;
 mod palisade;
