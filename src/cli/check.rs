@@ -7,6 +7,7 @@ use clap::Args;
 use crate::cli::report::Report;
 use crate::cli::{Status, input};
 use crate::diagnostic::Diagnostics;
+use crate::resolve;
 
 /// Parse and validate policies and inventory
 ///
@@ -22,6 +23,9 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     let mut found = Diagnostics::default();
     let files = input::read(&arguments.paths, &mut found);
     let input = crate::read(&files, &mut found);
+    if !found.has_errors() {
+        resolve::selectors(&input.policies, &input.inventory, &mut found);
+    }
     let status = report.diagnostics(&found, &files);
     if status == Status::Clean {
         let policies = input.policies.policies().count();

@@ -24,7 +24,7 @@ pub(super) struct Choices {
     /// Where our jumps stand in FORWARD, INPUT and OUTPUT [default: head]
     #[arg(long, value_name = "PLACE", env = "PALISADE_HOOK_POSITION", hide_env_values = true, value_parser = words::<HookPosition>())]
     hook_position: Option<HookPosition>,
-    /// What becomes of VXLAN and IPIP packets of endpoints [default: policed]
+    /// What becomes of VXLAN and IPIP packets of endpoints: `policed` treats them as any other [default: policed]
     #[arg(long, value_name = "VERDICT", env = "PALISADE_ENCAPSULATED", hide_env_values = true, value_parser = words::<Encapsulated>())]
     encapsulated: Option<Encapsulated>,
     /// Ports of a node that stay open at its host endpoints, as `22,udp:68,tcp:10.0.0.0/8:9100`, or `none` [default: Calico's]
@@ -33,7 +33,7 @@ pub(super) struct Choices {
     /// Ports that a node may reach through its host endpoints, whatever policy says [default: Calico's]
     #[arg(long, value_name = "PORTS", env = "PALISADE_FAILSAFE_OUTBOUND", hide_env_values = true)]
     failsafe_outbound: Option<FailsafeList>,
-    /// Directory of templates that replace the built-in ones
+    /// Directory of templates that replace the built-in ones; a file it lacks is the built-in one
     #[arg(long, value_name = "DIR", env = "PALISADE_TEMPLATES", hide_env_values = true)]
     templates: Option<PathBuf>,
 }

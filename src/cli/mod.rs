@@ -50,7 +50,8 @@ struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 struct Global {
-    /// Configuration file (YAML); flags and PALISADE_* variables win over it
+    /// Configuration file (YAML: endpointToHost, unknownEndpoint, hookPosition, encapsulated, templates, with the values
+    /// of the flags of these names); flags and PALISADE_* variables win over it
     #[arg(long, global = true, value_name = "FILE", env = "PALISADE_CONFIG", hide_env_values = true)]
     config: Option<std::path::PathBuf>,
     /// How problems are printed to standard error
@@ -69,7 +70,7 @@ struct Global {
 enum Format {
     /// For people
     Text,
-    /// One JSON object a line
+    /// One JSON object a line, for the first 1,000 errors
     Json,
 }
 

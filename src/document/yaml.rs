@@ -17,6 +17,10 @@ use crate::text::{Span, Text};
 /// Bytes of the longest YAML document that is read; its tree takes several times that.
 pub(super) const LONGEST_DOCUMENT: usize = 64 << 20;
 
+/// Values of the largest YAML document that is read. A list of `- a` holds one in four bytes, and each takes a hundred; real
+/// objects have one in twenty or more, so that they meet [`LONGEST_DOCUMENT`] first.
+const MOST_VALUES: usize = 4 << 20;
+
 /// Nodes that aliases may add to one document.
 const ALIAS_BUDGET: usize = 100_000;
 
@@ -69,11 +73,16 @@ pub(super) fn read(input: Input<'_>, part: &str, found: &mut Diagnostics) -> Vec
     }
 }
 
+fn too_many(span: Span) -> Diagnostic {
+    Diagnostic::at(Code::TooLarge, span, format!("this YAML document has more than {MOST_VALUES} values")).help(SPLIT)
+}
+
+const SPLIT: &str = "split it at `---`, or give the inventory as JSON (`kubectl get -o json`), which is read at any size";
+
 fn too_large(input: Input<'_>, part: &str) -> Diagnostic {
     let megabytes = LONGEST_DOCUMENT >> 20;
     let start = input.letter(input.place(part).start);
-    Diagnostic::at(Code::TooLarge, start, format!("this YAML document is larger than {megabytes} MiB"))
-        .help("split it at `---`, or give the inventory as JSON (`kubectl get -o json`), which is read at any size")
+    Diagnostic::at(Code::TooLarge, start, format!("this YAML document is larger than {megabytes} MiB")).help(SPLIT)
 }
 
 /// Builds trees from the parser's events.
@@ -83,6 +92,8 @@ struct Builder<'text, 'found> {
     /// Where in the file the parser's offset 0 is.
     base: usize,
     anchors: FxHashMap<usize, Anchor>,
+    /// Values that the document may still have.
+    room: usize,
     budget: usize,
     has_aliases: bool,
     found: &'found mut Diagnostics,
@@ -101,12 +112,13 @@ impl<'text, 'found> Builder<'text, 'found> {
     fn new(input: Input<'text>, part: &'text str, found: &'found mut Diagnostics) -> Self {
         let parser = Parser::new_from_str_with_options(part, options());
         let base = input.place(part).start;
-        Self { parser, input, base, anchors: FxHashMap::default(), budget: ALIAS_BUDGET, has_aliases: false, found }
+        Self { parser, input, base, anchors: FxHashMap::default(), room: MOST_VALUES, budget: ALIAS_BUDGET, has_aliases: false, found }
     }
 
     /// The next document's root; none at the end.
     fn document(&mut self) -> Step<Option<Node>> {
         self.anchors.clear();
+        self.room = MOST_VALUES;
         self.budget = ALIAS_BUDGET;
         self.has_aliases = false;
         loop {
@@ -134,6 +146,7 @@ impl<'text, 'found> Builder<'text, 'found> {
     }
 
     fn node(&mut self, event: Event<'text>, span: Span, depth: usize) -> Step<Node> {
+        self.room = self.room.checked_sub(1).ok_or_else(|| too_many(span))?;
         let (node, anchor) = match event {
             Event::Scalar(value, style, anchor, tag) => (self.scalar(&value, style, tag.as_deref(), span)?, anchor),
             Event::SequenceStart(_, anchor, tag) => (self.list(tag.as_deref(), span, depth)?, anchor),

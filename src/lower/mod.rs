@@ -27,7 +27,7 @@ pub use program::{
     Chain, ChainName, Hook, LogPrefix, Match, Member, Members, Program, Rule, Sense, Service, Set, SetName, Side, Table, TableKind, Target,
 };
 
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::NodeId;
 use crate::lower::names::Names;
 use crate::lower::sets::Sets;
@@ -41,10 +41,21 @@ use crate::resolve::Resolved;
 pub fn to_chains(resolved: &Resolved<'_>, node: NodeId, options: &Options, found: &mut Diagnostics) -> Program {
     let mut lowering = Lowering { resolved, node, options, sets: Sets::new(resolved, node), names: Names::default() };
     let [v4, v6] = Family::BOTH.map(|family| entry::table(&mut lowering, family, found));
-    let host = hosts::early_tables(&mut lowering, found);
-    let program = Program { sets: lowering.sets.finish(found), v4, v6, early: host };
+    let early = hosts::early_tables(&mut lowering, found);
+    let program = Program { sets: lowering.sets.finish(), v4, v6, early };
+    report_large_sets(&program, found);
     depth::check(&program, &resolved.inventory.node(node).name, found);
     program
+}
+
+/// Sets over the limit, each with the first rule that names it.
+fn report_large_sets(program: &Program, found: &mut Diagnostics) {
+    for set in program.sets.iter().filter(|set| set.members.len() > limits::SET_ELEMENTS) {
+        let user = program.rules_naming(&set.name).next().map_or("", |rule| rule.about.as_str());
+        let size = set.members.len();
+        let message = format!("`{user}` needs a set of {size} members, more than {}: {}", limits::SET_ELEMENTS, set.about);
+        found.push(Diagnostic::new(Code::SetTooLarge, message).help("select fewer endpoints, or name larger prefixes"));
+    }
 }
 
 /// What every step of lowering one node knows and adds to.

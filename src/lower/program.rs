@@ -222,6 +222,32 @@ impl Program {
     }
 }
 
+impl Program {
+    /// The rules that name a set, IPv4 first.
+    pub fn rules_naming<'program>(&'program self, set: &'program SetName) -> impl Iterator<Item = &'program Rule> {
+        let early = self.early.iter().flat_map(|table| &table.chains);
+        let chains = self.v4.chains.iter().chain(&self.v6.chains).chain(early);
+        chains.flat_map(|chain| &chain.rules).filter(move |rule| rule.matches.iter().any(|condition| condition.set() == Some(set)))
+    }
+}
+
+impl Match {
+    /// The set that the condition looks into.
+    pub fn set(&self) -> Option<&SetName> {
+        match self {
+            Match::Member(_, _, set) | Match::Service(_, _, set) | Match::PortMember(_, _, set) => Some(set),
+            Match::Protocol(..) | Match::Address(..) | Match::Ports(..) | Match::Icmp(..) => None,
+            Match::Reply
+            | Match::Invalid
+            | Match::Untracked
+            | Match::Arrives(_)
+            | Match::Leaves(_)
+            | Match::NotLoopback
+            | Match::Rarely => None,
+        }
+    }
+}
+
 impl Members {
     /// How many elements the kernel will hold.
     pub fn len(&self) -> usize {

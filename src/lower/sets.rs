@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::diagnostic::Diagnostics;
 use crate::inventory::{NodeId, ServiceKey};
-use crate::lower::limits;
 use crate::lower::names::{Identity, Names};
 use crate::lower::program::{Member, Members, Sense, Service, Set, SetName};
 use crate::net::{Cidr, Family, PortRange, Protocol};
@@ -49,14 +48,8 @@ impl<'input> Sets<'input> {
         Self { resolved, node, sets: BTreeMap::new() }
     }
 
-    /// All sets, by name. Sets over the limit are reported.
-    pub(super) fn finish(self, found: &mut Diagnostics) -> Vec<Set> {
-        let too_large = |set: &&Set| set.members.len() > limits::SET_ELEMENTS;
-        for set in self.sets.values().filter(too_large) {
-            let message =
-                format!("set `{}` ({}) would have {} members, more than {}", set.name, set.about, set.members.len(), limits::SET_ELEMENTS);
-            found.push(Diagnostic::new(Code::SetTooLarge, message).help("select fewer endpoints, or name larger prefixes"));
-        }
+    /// All sets, by name.
+    pub(super) fn finish(self) -> Vec<Set> {
         self.sets.into_values().collect()
     }
 
@@ -240,6 +233,6 @@ fn informative(selector: &str) -> String {
     if parts.len() > 1 {
         parts.retain(|part| !part.contains("projectcalico.org/namespace"));
     }
-    let text = parts.join(" ");
+    let text = parts.join(" ").replace('!', "not ");
     text.replace("projectcalico.org/", "").replace("serviceaccount in", "sa").replace("pcsa.", "sa-").replace("pcns.", "ns-")
 }

@@ -43,8 +43,8 @@ pub(super) fn chains(lowering: &mut Lowering<'_, '_>, way: &Way<'_>, found: &mut
     let resolved = lowering.resolved;
     let mut tiers = Tiers { entries: Vec::new(), chains: Vec::new() };
     let mut shared = BTreeSet::new();
-    for tier in &resolved.policies.tiers {
-        let classes = classes::of_tier(tier, way.direction, resolved, lowering.node);
+    for (position, tier) in resolved.policies.tiers.iter().enumerate() {
+        let classes = classes::of_tier(position, way.direction, resolved, lowering.node);
         if classes.is_empty() {
             continue;
         }

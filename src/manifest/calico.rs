@@ -72,8 +72,10 @@ fn rule(node: &Node, found: &mut Diagnostics) -> Option<Rule> {
     let mut fields = Fields::of(node, found)?;
     let action = fields.require("action", found).and_then(|node| node.choice(&ACTIONS, found));
     let ip_version = fields.get("ipVersion").and_then(|node| family(node, found));
+    let errors = found.error_count();
     let protocol = fields.get("protocol").and_then(|node| written_protocol(node, found));
     let not_protocol = fields.get("notProtocol").and_then(|node| written_protocol(node, found));
+    let protocols_are_read = found.error_count() == errors;
     let icmp_match = fields.get("icmp").and_then(|node| icmp(node, found));
     let not_icmp = fields.get("notICMP").and_then(|node| icmp(node, found));
     let source = fields.get("source").and_then(|node| entity(node, found)).unwrap_or_default();
@@ -84,6 +86,10 @@ fn rule(node: &Node, found: &mut Diagnostics) -> Option<Rule> {
     }
     rule_metadata(&mut fields, found);
     fields.finish(found);
+    if !protocols_are_read {
+        // `policy` would ask for the protocol that is there, misspelt; the compile is refused either way
+        return None;
+    }
     Some(Rule {
         span: node.span,
         action: action?.value,

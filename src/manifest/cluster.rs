@@ -91,22 +91,28 @@ fn check_length(node: &Node, most: usize, found: &mut Diagnostics) {
     }
 }
 
+/// A list that says something: an empty one would name nobody, where an absent one may name everybody.
+fn check_filled(list: &Node, found: &mut Diagnostics) {
+    check_length(list, LONGEST_LIST, found);
+    if list.items().is_some_and(<[Node]>::is_empty) {
+        found.push(Diagnostic::at(Code::InvalidValue, list.span, "this list must not be empty"));
+    }
+}
+
 fn rule(node: &Node, peers: &'static str, dialect: Dialect, found: &mut Diagnostics) -> Option<ClusterRule> {
     let mut fields = Fields::of(node, found)?;
     fields.text("name", found);
     let action = fields.require("action", found).and_then(|node| node.choice(dialect.actions, found));
     let sides = fields.require(peers, found).map(|list| {
-        check_length(list, LONGEST_LIST, found);
+        check_filled(list, found);
         list.list(found, |node, found| peer(node, peers == "to", found))
     });
-    let ports = fields.get(dialect.ports);
-    let ports = ports.map(|list| list.list(found, if dialect.ports == "ports" { admin_port } else { cluster_port }));
+    let ports = fields.get(dialect.ports).map(|list| {
+        check_filled(list, found);
+        list.list(found, if dialect.ports == "ports" { admin_port } else { cluster_port })
+    });
     fields.finish(found);
-    let sides = sides?;
-    if sides.is_empty() || ports.as_ref().is_some_and(Vec::is_empty) {
-        found.push(Diagnostic::at(Code::InvalidValue, node.span, "a list of peers or ports must not be empty"));
-    }
-    Some(ClusterRule { span: node.span, action: action?.value, peers: sides, ports: ports.unwrap_or_default() })
+    Some(ClusterRule { span: node.span, action: action?.value, peers: sides?, ports: ports.unwrap_or_default() })
 }
 
 /// The pods a policy applies to.

@@ -31,8 +31,9 @@ impl Cidr {
     /// See [`CidrError`].
     pub fn parse_strict(text: &str) -> Result<Self, CidrError> {
         let network: IpNetwork = text.parse().map_err(|_| CidrError::Malformed)?;
-        if !text.contains('/') {
-            return Err(CidrError::NoPrefixLength);
+        let Some((_, length)) = text.split_once('/') else { return Err(CidrError::NoPrefixLength) };
+        if !length.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(CidrError::Malformed); // `ipnetwork` takes netmasks, Calico does not
         }
         let masked = Self::masked(network);
         match network.ip() == masked.address {

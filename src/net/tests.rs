@@ -10,6 +10,7 @@ fn strict_prefixes_name_what_is_wrong() {
         ("10.0.0.1", CidrError::NoPrefixLength),
         ("010.0.0.0/8", CidrError::Malformed),
         ("10.0.0.0/33", CidrError::Malformed),
+        ("10.0.0.0/255.0.0.0", CidrError::Malformed),
         ("2001:db8::1", CidrError::NoPrefixLength),
         ("", CidrError::Malformed),
         ("10.0.0.1/24", CidrError::HostBits(cidr("10.0.0.0/24"))),

@@ -1,5 +1,6 @@
 //! Lines of `ipset restore` and `iptables-restore`, in the spelling of their manuals.
 
+use std::cmp::Reverse;
 use std::fmt::Write;
 
 use crate::lower::{Chain, HookPosition, Match, Member, Members, Rule, Sense, Service, Set, Side, Table, Target};
@@ -13,10 +14,18 @@ const LEAST_MAXELEM: usize = 65_536;
 
 // Writing to a `String` cannot fail, so that the results of `write!` below say nothing.
 
+/// Sets of at most so many members stand behind the larger ones.
+const SMALL: usize = 99;
+
 /// All sets: a comment, `create`, and an `add` for every member.
+///
+/// Large sets come first, by their order of magnitude, since ipset(8) looks the set of every line up in a list of those
+/// that came before: with the largest last, thousands of sets of a million members take it minutes.
 pub(super) fn sets(sets: &[Set]) -> String {
+    let mut sorted: Vec<&Set> = sets.iter().collect();
+    sorted.sort_by_key(|set| Reverse(set.members.len().max(SMALL).ilog10()));
     let mut out = String::new();
-    for (index, set) in sets.iter().enumerate() {
+    for (index, set) in sorted.into_iter().enumerate() {
         if index > 0 {
             out.push('\n');
         }

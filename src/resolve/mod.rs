@@ -15,7 +15,7 @@ mod model;
 mod universe;
 
 pub use hosts::{HostsOnNode, Listed};
-pub use model::{HostEndpointId, NetworkSetId, Resolved, Selection};
+pub use model::{HostEndpointId, NetworkSetId, Place, Resolved, Selection};
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
 //! What resolving yields.
 
-use std::{collections::BTreeSet, fmt, net::IpAddr, sync::OnceLock};
+use std::{fmt, net::IpAddr, sync::OnceLock};
 
 use crate::inventory::{EndpointId, Inventory, NodeId};
 use crate::net::{Cidr, Family};
@@ -18,10 +18,21 @@ pub struct Resolved<'input> {
     selections: Vec<Selection>,
     /// IPv4 and IPv6, made when asked for.
     addresses: Vec<[OnceLock<Vec<Cidr>>; 2]>,
+    /// For every selector, the policies that apply to those it selects.
+    places: Vec<Vec<Place>>,
     applied: Applied,
     on_node: Vec<Vec<EndpointId>>,
     /// Every endpoint's, in order; made when asked for.
     endpoint_addresses: OnceLock<Vec<IpAddr>>,
+}
+
+/// Where a policy stands in a [`PolicySet`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Position of the tier among the tiers.
+    pub tier: usize,
+    /// Position of the policy in the tier.
+    pub policy: usize,
 }
 
 /// Who a selector selects.
@@ -51,10 +62,12 @@ static NOBODY: Selection = Selection { endpoints: Vec::new(), network_sets: Vec:
 impl<'input> Resolved<'input> {
     pub(super) fn new(policies: &'input PolicySet, inventory: &'input Inventory, selections: Vec<Selection>) -> Self {
         let addresses = selections.iter().map(|_| Default::default()).collect();
-        let applies: BTreeSet<SelectorId> = policies.policies().map(|(_, policy)| policy.applies_to).collect();
-        let members = applies.into_iter().map(|id| (id, selections.get(id.index()).map_or(&[][..], |selection| &selection.endpoints)));
+        let places = by_selector(policies);
+        let all = policies.selectors.iter().zip(&selections).zip(&places);
+        let members = all.filter(|(_, places)| !places.is_empty()).map(|(((id, ..), selection), _)| (id, selection.endpoints.as_slice()));
         let applied = Applied::of(members, inventory.endpoints.len());
-        Self { policies, inventory, applied, on_node: by_node(inventory), selections, addresses, endpoint_addresses: OnceLock::new() }
+        let on_node = by_node(inventory);
+        Self { policies, inventory, places, applied, on_node, selections, addresses, endpoint_addresses: OnceLock::new() }
     }
 
     /// Who a selector of the policies selects.
@@ -66,6 +79,11 @@ impl<'input> Resolved<'input> {
     /// same policies get the same list.
     pub fn applied_to(&self, endpoint: EndpointId) -> &[SelectorId] {
         self.applied.to(endpoint)
+    }
+
+    /// The policies that apply to the endpoints of this very selector, in the order of evaluation.
+    pub fn policies_of(&self, selector: SelectorId) -> &[Place] {
+        self.places.get(selector.index()).map_or(&[], Vec::as_slice)
     }
 
     /// The endpoints of a node, in order.
@@ -144,6 +162,18 @@ fn without_everything(net: Cidr) -> impl Iterator<Item = Cidr> {
 fn common(left: &[EndpointId], right: &[EndpointId]) -> Vec<EndpointId> {
     let (few, many) = if left.len() <= right.len() { (left, right) } else { (right, left) };
     few.iter().copied().filter(|id| many.binary_search(id).is_ok()).collect()
+}
+
+fn by_selector(policies: &PolicySet) -> Vec<Vec<Place>> {
+    let mut places: Vec<Vec<Place>> = policies.selectors.iter().map(|_| Vec::new()).collect();
+    for (tier, row) in policies.tiers.iter().enumerate() {
+        for (policy, row) in row.policies.iter().enumerate() {
+            if let Some(places) = places.get_mut(row.applies_to.index()) {
+                places.push(Place { tier, policy });
+            }
+        }
+    }
+    places
 }
 
 fn by_node(inventory: &Inventory) -> Vec<Vec<EndpointId>> {

@@ -148,6 +148,13 @@ const TEXTS: &[(&str, &[u8], &[&str])] = &[
 ];
 
 #[test]
+fn a_misspelt_protocol_is_told_once() {
+    let place = Place::new();
+    place.write("bad.yaml", format!("{POLICY}  ingress: [{{action: Allow, protocol: XTP, destination: {{ports: [80]}}}}]\n"));
+    says(&place.refused(&["bad.yaml"]), &["[invalid-protocol]", "1 error;"], "XTP");
+}
+
+#[test]
 fn a_bad_text_is_refused() {
     let place = Place::new();
     for (name, text, parts) in TEXTS {
@@ -234,6 +241,16 @@ fn huge_files_are_refused_in_bounded_memory_and_time() {
         assert!(outcome.stderr.len() < 10_000, "{name}: a long excerpt");
     }
     place.is_untouched(&before, "huge files");
+}
+
+#[test]
+#[ignore = "takes half a minute in a debug build"]
+fn a_document_of_too_many_values_is_refused_in_bounded_memory() {
+    let place = Place::new();
+    place.write("dashes.yaml", "- a\n".repeat(15 << 20));
+    let outcome = bounded(place.path(), "render dashes.yaml --out old");
+    is_refusal(&outcome, "dashes");
+    says(&outcome.stderr, &["[too-large]", "dashes.yaml:4194304:", "split it"], "dashes");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod agree;
 mod bad_input;
+mod bad_input_fuzz;
 mod cli;
 mod enforced;
 mod golden;

@@ -1,6 +1,7 @@
 //! Random worlds and packets. Everything comes from a few words, so that selectors select some, ranges overlap, and packets
 //! fall on the edges of what policies name.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::packet::{Hook, Packet, State};
@@ -99,7 +100,12 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     world.net_sets = (0..dice.below(4)).map(|index| net_set(dice, index)).collect();
     let tiers: Vec<String> = ["admin", "last", "late"].iter().take(dice.below(4)).map(|name| (*name).to_owned()).collect();
     world.tiers = tiers.iter().map(|name| Tier { name: name.clone(), order: dice.maybe(60, order), pass: dice.chance(40) }).collect();
-    world.policies = (0..2 + dice.below(7)).map(|index| policy(dice, index, &tiers)).collect();
+    world.policies = (0..2 + dice.below(7)).map(|_| policy(dice, &tiers)).collect();
+    if dice.chance(30) {
+        world.policies.iter_mut().for_each(tie);
+    }
+    let mut taken = BTreeSet::new();
+    world.policies.retain(|policy| taken.insert(identity(policy)));
     world.choices = Choices { host_closed: dice.chance(15), unknown_accepted: dice.chance(15), encapsulated_dropped: dice.chance(15) };
     world
 }
@@ -125,6 +131,7 @@ fn pod(dice: &mut Dice, index: usize, nodes: usize) -> Pod {
     let mut labels = labels(dice);
     if dice.chance(10) {
         labels.insert("projectcalico.org/serviceaccount".to_owned(), "api".to_owned());
+        labels.insert(dice.word(&["pcns.env", "pcsa.team", "pcns.app"]), dice.word(&VALUES));
     }
     Pod {
         namespace: dice.word(&NAMESPACES),
@@ -162,11 +169,11 @@ fn labels(dice: &mut Dice) -> Labels {
 }
 
 fn order(dice: &mut Dice) -> f64 {
-    dice.pick(&[-1.0, 0.0, 0.5, 10.0, 999.0, 1000.0, 1001.0, 1e6, 1e7])
+    dice.pick(&[-1.0, 0.0, 0.5, 999.0, 1000.0, 1000.0, 1000.0, 1001.0, 1e6, 1e7])
 }
 
-fn policy(dice: &mut Dice, index: usize, tiers: &[String]) -> Policy {
-    let name = format!("{}{index}", dice.pick(&["a", "a-b", "b"]));
+fn policy(dice: &mut Dice, tiers: &[String]) -> Policy {
+    let name = dice.word(&["a", "a-b", "b", "c"]);
     match dice.below(10) {
         0..=2 => Policy::Kubernetes(KubernetesPolicy {
             namespace: dice.word(&NAMESPACES),
@@ -180,6 +187,21 @@ fn policy(dice: &mut Dice, index: usize, tiers: &[String]) -> Policy {
     }
 }
 
+/// Puts a policy where many are: in tier `default`, at the order of Kubernetes policies, for whole namespaces.
+fn tie(policy: &mut Policy) {
+    if let Policy::Calico(policy) = policy {
+        (policy.tier, policy.order, policy.selector, policy.accounts) = (None, Some(1000.0), None, None);
+    }
+}
+
+/// Kind, namespace and name; the generator makes none twice.
+fn identity(policy: &Policy) -> (bool, Option<String>, String) {
+    match policy {
+        Policy::Calico(policy) => (true, policy.namespace.clone(), policy.name.clone()),
+        Policy::Kubernetes(policy) => (false, Some(policy.namespace.clone()), policy.name.clone()),
+    }
+}
+
 fn calico(dice: &mut Dice, name: String, namespaced: bool, tiers: &[String]) -> CalicoPolicy {
     let built_in = ["default", "kube-admin", "kube-baseline"].map(str::to_owned);
     let passing = dice.chance(60);
@@ -187,7 +209,7 @@ fn calico(dice: &mut Dice, name: String, namespaced: bool, tiers: &[String]) -> 
         namespace: namespaced.then(|| dice.word(&NAMESPACES)),
         name,
         tier: dice.maybe(60, |dice| if tiers.is_empty() || dice.chance(30) { dice.pick(&built_in) } else { dice.pick(tiers) }),
-        order: dice.maybe(60, order),
+        order: dice.maybe(50, order),
         selector: dice.maybe(60, |dice| selector(dice, 2)),
         namespaces: if namespaced { None } else { dice.maybe(40, |dice| selector(dice, 1)) },
         accounts: dice.maybe(30, |dice| selector(dice, 1)),
@@ -270,9 +292,14 @@ fn entity(dice: &mut Dice, protocol: Option<u8>, v4: bool) -> Entity {
     }
     let nets = |dice: &mut Dice| dice.some(1, 4, |dice| if v4 { net(&dice.word(&V4)) } else { net(&dice.word(&V6)) });
     let namespaces = dice.maybe(20, |dice| if dice.chance(20) { Selector::Global } else { selector(dice, 1) });
-    let not_nets = dice.maybe(15, nets).unwrap_or_default();
+    let wanted = dice.maybe(22, nets).unwrap_or_default();
+    if dice.chance(12) {
+        let not_nets = nets(dice).into_iter().filter(|net| net.length > 0).collect();
+        return Entity { nets: nets(dice), not_nets, ..Entity::default() };
+    }
+    let not_nets = dice.maybe(if wanted.is_empty() { 12 } else { 50 }, nets).unwrap_or_default();
     Entity {
-        nets: dice.maybe(20, nets).unwrap_or_default(),
+        nets: wanted,
         not_nets: not_nets.into_iter().filter(|net| net.length > 0).collect(),
         selector: dice.maybe(35, peer_selector),
         not_selector: dice.maybe(20, peer_selector),
@@ -370,7 +397,7 @@ impl Aim {
         let own = |node: usize| if v4 { format!("203.0.113.{}", 125 + node) } else { format!("2001:db8:8000::{node}") };
         let destination = if hook == Hook::Input { own(node).parse().expect("an address") } else { destination };
         let icmp_here = if v4 { 1 } else { 58 };
-        let protocol = dice.pick(&[TCP, TCP, TCP, TCP, UDP, UDP, UDP, SCTP, SCTP, icmp_here, icmp_here, 136, 47, 4]);
+        let protocol = dice.pick(&[TCP, TCP, TCP, TCP, UDP, UDP, UDP, SCTP, SCTP, icmp_here, icmp_here, 1, 58, 136, 47, 4]);
         let port =
             |dice: &mut Dice| if dice.chance(70) { dice.pick(&PORTS) } else { 68 + u16::try_from(dice.below(42)).unwrap_or_default() };
         let ports = [TCP, UDP, SCTP, 136].contains(&protocol).then(|| (port(dice), port(dice)));
