@@ -55,6 +55,7 @@ pub fn read(files: &Files, found: &mut Diagnostics) -> Input {
         inventory.take(&object, found);
     });
     let policies = policy::check(manifest.finish(), found);
+    policies.host_endpoints.iter().for_each(|host| inventory.name_node(&host.node));
     Input { policies, inventory: inventory.finish(found), digest: digest.finish() }
 }
 

@@ -115,7 +115,7 @@ impl Output {
         self.nodes += 1;
         self.bytes += part.scripts.files().iter().map(|(_, text)| text.len()).sum::<usize>();
         let mut tables = self.tables.iter_mut();
-        for counts in part.counts {
+        for counts in &part.counts {
             match counts {
                 Counts::Sets { sets, members } => {
                     self.sets += sets;

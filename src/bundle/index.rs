@@ -81,11 +81,12 @@ impl FileEntry {
 
 impl Counts {
     /// Counts of a program's scripts, in the order they are loaded.
-    pub(super) fn of(program: &Program) -> [Counts; 3] {
+    pub(super) fn of(program: &Program) -> Vec<Counts> {
         let members = program.sets.iter().map(|set| set.members.len()).sum();
         let table =
             |table: &Table| Counts::Table { chains: table.chains.len(), rules: table.chains.iter().map(|chain| chain.rules.len()).sum() };
-        [Counts::Sets { sets: program.sets.len(), members }, table(&program.v4), table(&program.v6)]
+        let tables = [&program.v4, &program.v6].into_iter().chain(&program.early).map(table);
+        std::iter::once(Counts::Sets { sets: program.sets.len(), members }).chain(tables).collect()
     }
 }
 

@@ -31,7 +31,7 @@ pub struct NodePart {
     /// Its scripts.
     pub scripts: Scripts,
     /// What they hold, in the order of [`Scripts::files`].
-    pub counts: [Counts; 3],
+    pub counts: Vec<Counts>,
 }
 
 impl NodePart {
@@ -42,7 +42,7 @@ impl NodePart {
 
     /// Paths in the bundle, texts and counts, in the order the scripts are loaded.
     fn files(&self) -> impl Iterator<Item = (String, &str, Counts)> {
-        let files = self.scripts.files().into_iter().zip(self.counts);
+        let files = self.scripts.files().into_iter().zip(self.counts.iter().copied());
         files.map(|((name, text), counts)| (format!("nodes/{}/{name}", self.node), text, counts))
     }
 }

@@ -5,9 +5,9 @@ use super::{Comparison, Counts, INDEX_FILE, NodePart, Staging};
 use crate::render::Scripts;
 
 fn part(node: &str, sets: &str) -> NodePart {
-    let scripts = Scripts { sets: sets.to_owned(), filter_v4: "four\n".to_owned(), filter_v6: "six\n".to_owned() };
+    let scripts = Scripts { sets: sets.to_owned(), filter_v4: "four\n".to_owned(), filter_v6: "six\n".to_owned(), early: Vec::new() };
     let table = Counts::Table { chains: 0, rules: 0 };
-    NodePart { node: node.to_owned(), scripts, counts: [Counts::Sets { sets: 0, members: 0 }, table, table] }
+    NodePart { node: node.to_owned(), scripts, counts: vec![Counts::Sets { sets: 0, members: 0 }, table, table] }
 }
 
 fn write(place: &Path, parts: &[NodePart]) -> Result<(), String> {

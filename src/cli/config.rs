@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::lint::{self, LINTS, Level, LintLevels};
-use crate::lower::{Encapsulated, EndpointToHost, HookPosition, Options, UnknownEndpoint, Words};
+use crate::lower::{Encapsulated, EndpointToHost, FailsafeList, Failsafes, HookPosition, Options, UnknownEndpoint, Words};
 use crate::render::{TEMPLATES, Templates};
 
 /// Flags about what is rendered.
@@ -29,6 +29,12 @@ pub(super) struct Choices {
     /// What becomes of VXLAN and IPIP packets of endpoints: `policed` treats them as any other [default: policed]
     #[arg(long, value_name = "VERDICT", env = "PALISADE_ENCAPSULATED", hide_env_values = true, value_parser = words::<Encapsulated>())]
     encapsulated: Option<Encapsulated>,
+    /// Ports of a node that stay open at its host endpoints, as `22,udp:68,tcp:10.0.0.0/8:9100`, or `none` [default: Calico's]
+    #[arg(long, value_name = "PORTS", env = "PALISADE_FAILSAFE_INBOUND", hide_env_values = true)]
+    failsafe_inbound: Option<FailsafeList>,
+    /// Ports that a node may reach through its host endpoints, whatever policy says [default: Calico's]
+    #[arg(long, value_name = "PORTS", env = "PALISADE_FAILSAFE_OUTBOUND", hide_env_values = true)]
+    failsafe_outbound: Option<FailsafeList>,
     /// Directory of templates that replace the built-in ones; a file it lacks is the built-in one
     #[arg(long, value_name = "DIR", env = "PALISADE_TEMPLATES", hide_env_values = true)]
     templates: Option<PathBuf>,
@@ -42,6 +48,8 @@ struct File {
     unknown_endpoint: Option<String>,
     hook_position: Option<String>,
     encapsulated: Option<String>,
+    failsafe_inbound: Option<String>,
+    failsafe_outbound: Option<String>,
     templates: Option<PathBuf>,
     lints: BTreeMap<String, String>,
 }
@@ -57,7 +65,13 @@ pub(super) fn load(choices: &Choices, path: Option<&Path>) -> Result<(Options, T
     let file = path.map(read).transpose()?.unwrap_or_default();
     let name = path.map(|path| path.display().to_string()).unwrap_or_default();
     stated_levels(&file, &name)?;
+    let calico = Failsafes::default();
+    let failsafes = Failsafes {
+        inbound: ports(choices.failsafe_inbound.as_ref(), file.failsafe_inbound.as_deref(), &name)?.unwrap_or(calico.inbound),
+        outbound: ports(choices.failsafe_outbound.as_ref(), file.failsafe_outbound.as_deref(), &name)?.unwrap_or(calico.outbound),
+    };
     let options = Options {
+        failsafes,
         endpoint_to_host: choose(choices.endpoint_to_host, "endpointToHost", file.endpoint_to_host.as_deref(), &name)?,
         unknown_endpoint: choose(choices.unknown_endpoint, "unknownEndpoint", file.unknown_endpoint.as_deref(), &name)?,
         hook_position: choose(choices.hook_position, "hookPosition", file.hook_position.as_deref(), &name)?,
@@ -114,6 +128,15 @@ fn choose<Choice: Words + Default>(flag: Option<Choice>, key: &str, word: Option
             let words = Choice::WORDS.iter().map(|row| format!("`{}`", row.0)).collect::<Vec<_>>().join(" or ");
             Diagnostic::new(Code::InvalidConfig, format!("`{file}`: `{word}` is no value of `{key}`")).help(format!("write {words}"))
         }),
+    }
+}
+
+/// The failsafe ports that a flag or the file gives.
+fn ports(flag: Option<&FailsafeList>, text: Option<&str>, file: &str) -> Result<Option<FailsafeList>, Diagnostic> {
+    let invalid = |error: String| Diagnostic::new(Code::InvalidConfig, format!("`{file}`: {error}"));
+    match flag {
+        Some(list) => Ok(Some(list.clone())),
+        None => text.map(str::parse).transpose().map_err(invalid),
     }
 }
 

@@ -82,6 +82,8 @@ codes! {
     InvalidConfig       "invalid-config"        Error   "the configuration file cannot be used"
     Unwritable          "unwritable"            Error   "the output cannot be written"
     NotABundle          "not-a-bundle"          Error   "the output directory holds something else than a bundle"
+    ChainsTooDeep       "chains-too-deep"       Error   "chains nest deeper than nf_tables takes"
+    UnenforceableList   "unenforceable-list"    Error   "policy of a host endpoint that its node's kernel cannot be told as it is meant"
     // lints
     SelectorContradiction "selector-contradiction" Lint "a selector that can never match anything"
     SelectorMatchesNothing "selector-matches-nothing" Lint "a selector that matches nothing in today's inventory"
@@ -96,6 +98,8 @@ codes! {
     HttpWithoutMesh     "http-without-mesh"     Lint    "HTTP conditions, which only a mesh enforces; iptables allows more"
     DefaultServiceAccount "default-service-account" Lint "the service account `default`, which every pod has that names none, among rules by service account"
     // remarks
+    HostEndpointByAddress "host-endpoint-by-address" Warning "a host endpoint without an interface, whose packets are told by their addresses"
+    HostEndpointShadowed  "host-endpoint-shadowed"   Warning "a host endpoint of a place where another one comes first"
     InternalApi         "internal-api"          Warning "an object of Calico's internal API group"
     UnknownNamespace    "unknown-namespace"     Note    "a namespace that is not in the input has no labels"
     UnknownServiceAccount "unknown-service-account" Note "a service account that is not in the input has no labels"

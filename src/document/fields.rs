@@ -134,6 +134,17 @@ impl Node {
         }
     }
 
+    /// The boolean that stands here.
+    pub fn boolean(&self, found: &mut Diagnostics) -> Option<Spanned<bool>> {
+        match &self.value {
+            Value::Scalar(Scalar::Bool(value)) => Some(Spanned::new(*value, self.span)),
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
+                found.push(wrong_type(self, "a boolean"));
+                None
+            }
+        }
+    }
+
     /// The whole number from `least` to `most` that stands here.
     pub fn integer(&self, least: i64, most: i64, found: &mut Diagnostics) -> Option<Spanned<i64>> {
         let number = self.number("a whole number", found)?;

@@ -28,6 +28,8 @@ pub enum Kind {
     NetworkSet,
     /// Calico's cluster-wide named address list.
     GlobalNetworkSet,
+    /// Calico's interface of a node.
+    HostEndpoint,
     /// Kubernetes' own policy.
     KubernetesNetworkPolicy,
     /// Kubernetes' cluster-wide policy.
@@ -112,11 +114,13 @@ pub const KINDS: &[KindRow] = &[
     read(CALICO, &["v3"], "Tier", Role::Policy, Kind::Tier),
     read(CALICO, &["v3"], "NetworkSet", Role::Policy, Kind::NetworkSet),
     read(CALICO, &["v3"], "GlobalNetworkSet", Role::Policy, Kind::GlobalNetworkSet),
+    read(CALICO, &["v3"], "HostEndpoint", Role::Policy, Kind::HostEndpoint),
     read(CALICO_INTERNAL, &["v1"], "NetworkPolicy", Role::Policy, Kind::NetworkPolicy),
     read(CALICO_INTERNAL, &["v1"], "GlobalNetworkPolicy", Role::Policy, Kind::GlobalNetworkPolicy),
     read(CALICO_INTERNAL, &["v1"], "Tier", Role::Policy, Kind::Tier),
     read(CALICO_INTERNAL, &["v1"], "NetworkSet", Role::Policy, Kind::NetworkSet),
     read(CALICO_INTERNAL, &["v1"], "GlobalNetworkSet", Role::Policy, Kind::GlobalNetworkSet),
+    read(CALICO_INTERNAL, &["v1"], "HostEndpoint", Role::Policy, Kind::HostEndpoint),
     read(KUBERNETES, &["v1"], "NetworkPolicy", Role::Policy, Kind::KubernetesNetworkPolicy),
     read(CLUSTER_POLICY, &["v1alpha2"], "ClusterNetworkPolicy", Role::Policy, Kind::ClusterNetworkPolicy),
     read(CLUSTER_POLICY, &["v1alpha1"], "AdminNetworkPolicy", Role::Policy, Kind::AdminNetworkPolicy),
@@ -130,7 +134,6 @@ pub const KINDS: &[KindRow] = &[
     refused(CALICO, &["v3"], "StagedNetworkPolicy"),
     refused(CALICO, &["v3"], "StagedGlobalNetworkPolicy"),
     refused(CALICO, &["v3"], "StagedKubernetesNetworkPolicy"),
-    refused(CALICO, &["v3"], "HostEndpoint"),
     refused(CALICO, &["v3"], "Profile"),
     refused(CALICO, &["v3"], "WorkloadEndpoint"),
     refused("extensions", &["v1beta1"], "NetworkPolicy"),

@@ -30,6 +30,7 @@ pub struct Builder {
     pub(super) namespaces: Objects<LabelList>,
     pub(super) service_accounts: Objects<LabelList>,
     pub(super) nodes: Objects<GivenNode>,
+    pub(super) named_nodes: Vec<Arc<str>>,
     pub(super) pods: Objects<Pod>,
     pub(super) slices: Objects<Slice>,
     pub(super) backends: Objects<Service>,
@@ -56,6 +57,7 @@ impl Default for Builder {
             namespaces: Objects::of("namespace"),
             service_accounts: Objects::of("service account"),
             nodes: Objects::of("node"),
+            named_nodes: Vec::new(),
             pods: Objects::of("pod"),
             slices: Objects::of("endpoint slice"),
             backends: Objects::of("Endpoints object"),
@@ -78,11 +80,17 @@ impl Builder {
             | Kind::Tier
             | Kind::NetworkSet
             | Kind::GlobalNetworkSet
+            | Kind::HostEndpoint
             | Kind::KubernetesNetworkPolicy
             | Kind::ClusterNetworkPolicy
             | Kind::AdminNetworkPolicy
             | Kind::BaselineAdminNetworkPolicy => {}
         }
+    }
+
+    /// Takes in that there is a node of this name, which something else than the inventory says.
+    pub fn name_node(&mut self, name: &str) {
+        self.named_nodes.push(Arc::from(name));
     }
 
     fn take_as<T: DeserializeOwned>(

@@ -26,7 +26,7 @@ impl Builder {
     /// the input lacks them.
     pub fn finish(self, found: &mut Diagnostics) -> Inventory {
         let mut strings = self.strings;
-        let nodes = nodes(self.nodes, &self.pods);
+        let nodes = nodes(self.nodes, self.named_nodes, &self.pods);
         let endpoints = endpoints(self.pods, &nodes, found);
         refuse_shared_addresses(&endpoints, found);
         let mut namespaces = namespaces(self.namespaces);
@@ -38,9 +38,10 @@ impl Builder {
     }
 }
 
-/// Nodes of the input and nodes that pods are on, by name.
-fn nodes(given: Objects<GivenNode>, pods: &Objects<Pod>) -> Vec<Node> {
+/// Nodes of the input, nodes that pods are on, and others that are named, by name.
+fn nodes(given: Objects<GivenNode>, named: Vec<Arc<str>>, pods: &Objects<Pod>) -> Vec<Node> {
     let mut names: BTreeSet<Arc<str>> = given.known.keys().map(|key| Arc::clone(&key.name)).collect();
+    names.extend(named);
     for pod in pods.known.values() {
         let node = pod.value.place.node();
         names.extend(node.filter(|node| !names.contains(*node)).map(Arc::clone));

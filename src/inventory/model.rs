@@ -21,7 +21,7 @@ pub struct Inventory {
     pub namespaces: BTreeMap<Arc<str>, Parent>,
     /// Service accounts by namespace and name: those of the input, and those that endpoints run as.
     pub service_accounts: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Parent>>,
-    /// Nodes by name: those of the input, and those that endpoints run on.
+    /// Nodes by name: those of the input, and those that endpoints run on or host endpoints are of.
     pub nodes: Vec<Node>,
     /// Pods that have an address of their own, by namespace and name. No two share an address.
     pub endpoints: Vec<Endpoint>,

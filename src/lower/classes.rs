@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::inventory::{EndpointId, NodeId};
 use crate::net::Direction;
-use crate::policy::Policy;
+use crate::policy::{List, Policy};
 use crate::resolve::Resolved;
 
 /// Endpoints of one node to which the same policies of one tier apply in one direction.
@@ -21,11 +21,15 @@ pub(super) struct Class<'input> {
 /// Cost: for every endpoint of the node the policies that apply to it, in any tier.
 pub(super) fn of_tier<'input>(tier: usize, direction: Direction, resolved: &Resolved<'input>, node: NodeId) -> Vec<Class<'input>> {
     let policies = resolved.policies.tiers.get(tier).map_or(&[][..], |tier| &tier.policies);
-    let speaks = |position: &usize| policies.get(*position).is_some_and(|policy| policy.rules(direction).is_some());
+    let speaks = |policy: &Policy| policy.is_on(List::Normal) && policy.rules(direction).is_some();
     let mut classes: BTreeMap<Vec<usize>, Vec<EndpointId>> = BTreeMap::new();
     for endpoint in resolved.endpoints_on(node) {
         let places = resolved.applied_to(*endpoint).iter().flat_map(|selector| resolved.policies_of(*selector));
-        let mut positions: Vec<usize> = places.filter(|place| place.tier == tier).map(|place| place.policy).filter(speaks).collect();
+        let mut positions: Vec<usize> = places
+            .filter(|place| place.tier == tier)
+            .map(|place| place.policy)
+            .filter(|position| policies.get(*position).is_some_and(speaks))
+            .collect();
         positions.sort_unstable();
         if !positions.is_empty() {
             classes.entry(positions).or_default().push(*endpoint);

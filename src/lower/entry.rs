@@ -1,18 +1,18 @@
 //! The chains around the policy: where packets come in, which of them policy decides, and what happens to the others.
 
 use crate::diagnostic::Diagnostics;
-use crate::lower::Lowering;
 use crate::lower::names::{fixed_chain, fixed_set, log_prefix};
 use crate::lower::options::{Encapsulated, EndpointToHost, HookPosition, UnknownEndpoint};
-use crate::lower::program::{Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, Target};
-use crate::lower::sets::digit;
+use crate::lower::program::{Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, TableKind, Target};
+use crate::lower::sets::{Reach, digit};
 use crate::lower::tiers::{self, Tiers, Way};
+use crate::lower::{Lowering, hosts};
 use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
 use crate::policy::Icmp;
 
 /// ICMPv6 messages that IPv6 does not work without between a host and its neighbours: multicast listener query, report and
 /// done (RFC 2710), router solicitation, neighbour solicitation and advertisement (RFC 4861), listener report v2 (RFC 3810).
-const NEIGHBOUR_MESSAGES: [(u8, &str); 7] = [
+pub(super) const NEIGHBOUR_MESSAGES: [(u8, &str); 7] = [
     (130, "multicast listener query"),
     (131, "multicast listener report"),
     (132, "multicast listener done"),
@@ -55,20 +55,28 @@ pub(super) fn table(lowering: &mut Lowering<'_, '_>, family: Family, found: &mut
         known: fixed_set(&format!("known{}", digit(family))),
     };
     let onward = Target::Goto(fixed.allowed.clone());
-    let egress = tiers::chains(lowering, &Way { direction: Direction::Egress, family, allowed: &onward }, found);
-    let ingress = tiers::chains(lowering, &Way { direction: Direction::Ingress, family, allowed: &Target::Accept }, found);
+    let way = |direction, allowed| Way { direction, family, allowed, passed: &Target::Return, near: Reach::Node };
+    let egress = tiers::chains(lowering, &way(Direction::Egress, &onward), found);
+    let ingress = tiers::chains(lowering, &way(Direction::Ingress, &Target::Accept), found);
     let ranges = pod_ranges(lowering, family);
     let guarded = !ranges.is_empty();
     if guarded {
         add_known_set(lowering, &fixed, &ranges, family);
     }
-    let mut chains = vec![forward(&fixed, &ranges), input(&fixed, &ranges, lowering.options.endpoint_to_host, family), output(&fixed)];
+    let host = hosts::filter(lowering, family, found);
+    let forward = forward(&fixed, &ranges, host.forward);
+    let mut input = input(&fixed, &ranges, lowering.options.endpoint_to_host, family);
+    let mut output = output(&fixed);
+    input.rules.extend(host.input);
+    output.rules.extend(host.output);
+    let mut chains = vec![forward, input, output];
+    chains.extend(host.chains);
     chains.push(from_endpoint(&fixed, &egress, lowering.options.encapsulated));
     chains.extend(egress.chains);
     chains.extend([allowed(&fixed), to_endpoint(&fixed, &ingress)]);
     chains.extend(ingress.chains);
     chains.extend(guarded.then(|| unknown(&fixed)));
-    Table { family, chains, hooks: hooks(fixed, lowering.options.hook_position) }
+    Table { kind: TableKind::Filter, family, chains, hooks: hooks(fixed, lowering.options.hook_position) }
 }
 
 /// The set of every address of the node's endpoints.
@@ -101,18 +109,20 @@ fn pod_ranges(lowering: &Lowering<'_, '_>, family: Family) -> Vec<Cidr> {
     }
 }
 
-fn rule(matches: Vec<Match>, target: Target, about: &str) -> Rule {
+pub(super) fn rule(matches: Vec<Match>, target: Target, about: &str) -> Rule {
     Rule { matches, target, about: about.to_owned() }
 }
 
-/// Forwarded packets: those from an endpoint, then those to one; others are not ours and go back to the kernel's chain.
-fn forward(fixed: &Fixed, ranges: &[Cidr]) -> Chain {
+/// Forwarded packets: past the host's endpoints, then those from an endpoint, then those to one; others are not ours and go
+/// back to the kernel's chain.
+fn forward(fixed: &Fixed, ranges: &[Cidr], host: Vec<Rule>) -> Chain {
     let mut rules = Vec::new();
     for (side, word) in [(Side::Source, "from"), (Side::Destination, "to")] {
         let about = format!("{word} an address in a pod range of this node that no endpoint has");
         let unknown = |range: &Cidr| rule(unknown_matches(fixed, side, *range), Target::Goto(fixed.unknown.clone()), &about);
         rules.extend(ranges.iter().map(unknown));
     }
+    rules.extend(host);
     rules.push(rule(vec![local(fixed, Side::Source)], Target::Goto(fixed.from.clone()), "from an endpoint of this node"));
     rules.push(rule(vec![local(fixed, Side::Destination)], Target::Goto(fixed.to.clone()), "to an endpoint of this node"));
     Chain { name: fixed.forward.clone(), about: "forwarded packets".to_owned(), rules }
@@ -164,7 +174,7 @@ fn output(fixed: &Fixed) -> Chain {
 }
 
 /// What every connection-tracked side begins with.
-fn tracked() -> [Rule; 2] {
+pub(super) fn tracked() -> [Rule; 2] {
     [
         rule(vec![Match::Reply], Target::Accept, "known connections"),
         rule(vec![Match::Invalid], Target::Drop, "packets that no connection explains"),

@@ -6,6 +6,9 @@ pub const CHAIN_NAME: usize = 28;
 /// Bytes of a set's name: `IPSET_MAXNAMELEN` 32 less the end mark (linux/netfilter/ipset/ip_set.h).
 pub const SET_NAME: usize = 31;
 
+/// Jumps and gotos that may nest below a base chain: `NFT_JUMP_STACK_SIZE` 16 less the base chain (net/netfilter/nf_tables.h).
+pub const DEPTH: usize = 15;
+
 /// Slots of a `multiport` match; a range takes two (iptables-extensions(8)).
 pub const MULTIPORT_SLOTS: usize = 15;
 

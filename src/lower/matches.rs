@@ -17,6 +17,8 @@ pub(super) struct Context<'run, 'input> {
     pub(super) found: &'run mut Diagnostics,
     pub(super) family: Family,
     pub(super) direction: Direction,
+    /// Whose addresses can stand on the side that the policy applies to.
+    pub(super) near: Reach,
 }
 
 /// The conditions of a rule, one list for every iptables rule it becomes; none when it cannot match in this family.
@@ -78,7 +80,7 @@ fn of_peer(side: Side, peer: &Peer, protocol: Option<Protocol>, context: &mut Co
 }
 
 fn selection(selector: crate::policy::SelectorId, side: Side, context: &mut Context<'_, '_>) -> crate::lower::program::SetName {
-    let reach = reach(side, context.direction);
+    let reach = reach(side, context);
     context.sets.selection(selector, reach, context.family, (context.names, context.found))
 }
 
@@ -96,10 +98,10 @@ fn backend(side: Side, service: &ServiceKey, context: &mut Context<'_, '_>) -> M
     }
 }
 
-/// The side that the policy applies to is on this node.
-fn reach(side: Side, direction: Direction) -> Reach {
-    match (side, direction) {
-        (Side::Destination, Direction::Ingress) | (Side::Source, Direction::Egress) => Reach::Node,
+/// Whose addresses a set for a side is to hold.
+fn reach(side: Side, context: &Context<'_, '_>) -> Reach {
+    match (side, context.direction) {
+        (Side::Destination, Direction::Ingress) | (Side::Source, Direction::Egress) => context.near,
         (Side::Source, Direction::Ingress) | (Side::Destination, Direction::Egress) => Reach::Cluster,
     }
 }
@@ -174,6 +176,6 @@ fn lists(ranges: &[PortRange]) -> Vec<Vec<PortRange>> {
 
 /// Ports by name: of the endpoints that the side's positive selector selects, also for an exclusion (reference §6.1).
 fn named(sense: Sense, side: Side, peer: &Peer, (names, protocol): (&[String], Option<Protocol>), context: &mut Context<'_, '_>) -> Match {
-    let wanted = NamedPorts { names, protocol, selected: peer.selected, reach: reach(side, context.direction) };
+    let wanted = NamedPorts { names, protocol, selected: peer.selected, reach: reach(side, context) };
     Match::Service(sense, side, context.sets.named_ports(&wanted, context.family, (context.names, context.found)))
 }

@@ -5,10 +5,13 @@
 //! into a kernel.
 //!
 //! Total: whatever policy got this far can be lowered. Only the limits of the kernel can refuse it: a name that two things
-//! would share, and a set too large.
+//! would share, a set too large, and chains that nest too deep.
 
 mod classes;
+mod depth;
 mod entry;
+mod failsafe;
+mod hosts;
 pub mod limits;
 mod matches;
 mod names;
@@ -17,10 +20,11 @@ mod program;
 mod sets;
 mod tiers;
 
+pub use failsafe::{Failsafe, FailsafeList, Failsafes};
 pub use names::PREFIX;
 pub use options::{Encapsulated, EndpointToHost, HookPosition, Options, UnknownEndpoint, Words};
 pub use program::{
-    Chain, ChainName, Hook, LogPrefix, Match, Member, Members, Program, Rule, Sense, Service, Set, SetName, Side, Table, Target,
+    Chain, ChainName, Hook, LogPrefix, Match, Member, Members, Program, Rule, Sense, Service, Set, SetName, Side, Table, TableKind, Target,
 };
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -37,8 +41,10 @@ use crate::resolve::Resolved;
 pub fn to_chains(resolved: &Resolved<'_>, node: NodeId, options: &Options, found: &mut Diagnostics) -> Program {
     let mut lowering = Lowering { resolved, node, options, sets: Sets::new(resolved, node), names: Names::default() };
     let [v4, v6] = Family::BOTH.map(|family| entry::table(&mut lowering, family, found));
-    let program = Program { sets: lowering.sets.finish(), v4, v6 };
+    let early = hosts::early_tables(&mut lowering, found);
+    let program = Program { sets: lowering.sets.finish(), v4, v6, early };
     report_large_sets(&program, found);
+    depth::check(&program, &resolved.inventory.node(node).name, found);
     program
 }
 

@@ -1,5 +1,7 @@
 //! What the user may choose about the chains around the policy.
 
+use crate::lower::failsafe::Failsafes;
+
 /// Choices about traffic that policy does not speak about.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
@@ -11,6 +13,8 @@ pub struct Options {
     pub hook_position: HookPosition,
     /// Whether endpoints may send encapsulated traffic (VXLAN, IPIP).
     pub encapsulated: Encapsulated,
+    /// Ports that host endpoints keep open.
+    pub failsafes: Failsafes,
 }
 
 /// What becomes of traffic from endpoints to their node that egress policy allows.

@@ -16,11 +16,15 @@ pub struct Program {
     pub v4: Table,
     /// The filter table of IPv6.
     pub v6: Table,
+    /// Tables that packets meet before the filter table, IPv4 first; only those that policy of host endpoints asks for.
+    pub early: Vec<Table>,
 }
 
-/// Our part of the filter table of one family.
+/// Our part of a table of one family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
+    /// Which table.
+    pub kind: TableKind,
     /// The family.
     pub family: Family,
     /// Our chains, in the order a packet meets them. Rules jump to no other.
@@ -29,10 +33,21 @@ pub struct Table {
     pub hooks: Vec<Hook>,
 }
 
+/// The kernel's tables that we have chains in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TableKind {
+    /// Before connections are tracked.
+    Raw,
+    /// Before destinations are translated.
+    Mangle,
+    /// Where verdicts are due.
+    Filter,
+}
+
 /// A jump from one of the kernel's chains to the head of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
-    /// `FORWARD`, `INPUT` or `OUTPUT`.
+    /// `FORWARD`, `INPUT`, `OUTPUT` or `PREROUTING`.
     pub kernel_chain: &'static str,
     /// Ours.
     pub chain: ChainName,
@@ -83,6 +98,12 @@ pub enum Match {
     Reply,
     /// Connection tracking cannot place the packet.
     Invalid,
+    /// Connection tracking was told to leave the packet alone.
+    Untracked,
+    /// The packet arrived on this interface: up to 15 letters, digits, `_`, `.` and `-`.
+    Arrives(String),
+    /// The packet leaves by this interface.
+    Leaves(String),
     /// The packet did not arrive on the loopback interface.
     NotLoopback,
     /// At most ten packets a second, after a first twenty.
@@ -120,6 +141,8 @@ pub enum Target {
     Jump(ChainName),
     /// Into a chain; that one's return is this one's.
     Goto(ChainName),
+    /// Left alone by connection tracking, and on; in the raw table only.
+    NoTrack,
     /// A line in the kernel's log with this prefix, and on.
     Log(LogPrefix),
 }
@@ -178,6 +201,17 @@ pub struct SetName(pub(super) String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogPrefix(pub(super) String);
 
+impl TableKind {
+    /// The kernel's name for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            TableKind::Raw => "raw",
+            TableKind::Mangle => "mangle",
+            TableKind::Filter => "filter",
+        }
+    }
+}
+
 impl Program {
     /// The table of a family.
     pub fn table(&self, family: Family) -> &Table {
@@ -191,7 +225,8 @@ impl Program {
 impl Program {
     /// The rules that name a set, IPv4 first.
     pub fn rules_naming<'program>(&'program self, set: &'program SetName) -> impl Iterator<Item = &'program Rule> {
-        let chains = self.v4.chains.iter().chain(&self.v6.chains);
+        let early = self.early.iter().flat_map(|table| &table.chains);
+        let chains = self.v4.chains.iter().chain(&self.v6.chains).chain(early);
         chains.flat_map(|chain| &chain.rules).filter(move |rule| rule.matches.iter().any(|condition| condition.set() == Some(set)))
     }
 }
@@ -202,7 +237,13 @@ impl Match {
         match self {
             Match::Member(_, _, set) | Match::Service(_, _, set) | Match::PortMember(_, _, set) => Some(set),
             Match::Protocol(..) | Match::Address(..) | Match::Ports(..) | Match::Icmp(..) => None,
-            Match::Reply | Match::Invalid | Match::NotLoopback | Match::Rarely => None,
+            Match::Reply
+            | Match::Invalid
+            | Match::Untracked
+            | Match::Arrives(_)
+            | Match::Leaves(_)
+            | Match::NotLoopback
+            | Match::Rarely => None,
         }
     }
 }

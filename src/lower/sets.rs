@@ -168,13 +168,20 @@ fn services(resolved: &Resolved<'_>, node: NodeId, wanted: &NamedPorts<'_>, fami
         (Selected::Anyone, Reach::Node) => resolved.endpoints_on(node).to_vec(),
         (Selected::Anyone, Reach::Cluster) => inventory.endpoints_with_ids().map(|(id, _)| id).collect(),
     };
+    let hosts: Vec<_> = match (wanted.selected, wanted.reach) {
+        (_, Reach::Node) => Vec::new(),
+        (Selected::By(selector), Reach::Cluster) => resolved.members(selector).host_endpoints.clone(),
+        (Selected::Anyone, Reach::Cluster) => resolved.host_endpoints_with_ids().map(|(id, _)| id).collect(),
+    };
+    let of_pods = endpoints.into_iter().map(|id| inventory.endpoint(id)).map(|pod| (&pod.addresses[..], &pod.ports[..]));
+    let of_hosts = hosts.into_iter().filter_map(|id| resolved.host_endpoint(id)).map(|host| (&host.addresses[..], &host.ports[..]));
     let mut services = Vec::new();
-    for endpoint in endpoints.into_iter().map(|id| inventory.endpoint(id)) {
+    for (addresses, ports) in of_pods.chain(of_hosts) {
         let fits = |name: &str, protocol| {
             wanted.names.iter().any(|wanted| wanted == name) && wanted.protocol.is_none_or(|wanted| wanted == protocol)
         };
-        for port in endpoint.ports.iter().filter(|port| fits(&port.name, port.protocol)) {
-            let addresses = endpoint.addresses.iter().filter(|address| Cidr::host(**address).family() == family);
+        for port in ports.iter().filter(|port| fits(&port.name, port.protocol)) {
+            let addresses = addresses.iter().filter(|address| Cidr::host(**address).family() == family);
             services.extend(addresses.map(|address| Service { address: *address, protocol: port.protocol, port: port.number }));
         }
     }

@@ -14,7 +14,7 @@ use crate::lower::classes::{self, Class};
 use crate::lower::matches::{self, Context};
 use crate::lower::names::{self, Identity};
 use crate::lower::program::{Chain, ChainName, Match, Member, Members, Rule, Sense, SetName, Side, Target};
-use crate::lower::sets::digit;
+use crate::lower::sets::{Reach, digit};
 use crate::net::{Cidr, Direction, Family};
 use crate::policy::{self, Action, DefaultAction, Policy, Tier};
 
@@ -32,6 +32,10 @@ pub(super) struct Way<'allow> {
     pub(super) family: Family,
     /// Where a packet goes that policy of this direction allows.
     pub(super) allowed: &'allow Target,
+    /// Where a packet goes that is passed to the next tier.
+    pub(super) passed: &'allow Target,
+    /// Whose addresses can stand on the side that the policies apply to.
+    pub(super) near: Reach,
 }
 
 /// The chains of all tiers for one direction and family.
@@ -158,11 +162,17 @@ fn policy_chain(lowering: &mut Lowering<'_, '_>, policy: &Policy, way: &Way<'_>,
 }
 
 /// The rules of a policy, in order.
-fn policy_rules(lowering: &mut Lowering<'_, '_>, policy: &Policy, way: &Way<'_>, found: &mut Diagnostics) -> Vec<Rule> {
+pub(super) fn policy_rules(lowering: &mut Lowering<'_, '_>, policy: &Policy, way: &Way<'_>, found: &mut Diagnostics) -> Vec<Rule> {
     let mut rules = Vec::new();
     for rule in policy.rules(way.direction).unwrap_or_default() {
-        let mut context =
-            Context { sets: &mut lowering.sets, names: &mut lowering.names, found, family: way.family, direction: way.direction };
+        let mut context = Context {
+            sets: &mut lowering.sets,
+            names: &mut lowering.names,
+            found,
+            family: way.family,
+            direction: way.direction,
+            near: way.near,
+        };
         let about = format!("{} {} rule {}", policy.key, way.direction, rule.number);
         for mut matches in matches::of_rule(rule, &mut context) {
             if rule.action == Action::Log {
@@ -178,7 +188,7 @@ fn target(policy: &Policy, rule: &policy::Rule, way: &Way<'_>) -> Target {
     match rule.action {
         Action::Allow => way.allowed.clone(),
         Action::Deny => Target::Drop,
-        Action::Pass => Target::Return,
+        Action::Pass => way.passed.clone(),
         Action::Log => Target::Log(names::log_prefix(&policy.key.name, Some(rule.number))),
     }
 }

@@ -31,10 +31,10 @@ pub(super) fn policy(tree: &Node, metadata: Metadata, kind: Kind, found: &mut Di
         types: spec.list("types", found, |node, found| node.choice(&DIRECTIONS, found)),
         ingress: spec.list("ingress", found, rule),
         egress: spec.list("egress", found, rule),
+        do_not_track: if global { boolean(&mut spec, "doNotTrack", found) } else { None },
+        pre_dnat: if global { boolean(&mut spec, "preDNAT", found) } else { None },
+        apply_on_forward: if global { boolean(&mut spec, "applyOnForward", found) } else { None },
     };
-    if global {
-        spec.refuse(&["doNotTrack", "preDNAT", "applyOnForward"], found);
-    }
     // hints change where Calico programs a policy, never what it means
     spec.list("performanceHints", found, |node, found| node.choice(&HINTS, found));
     spec.finish(found);
@@ -62,6 +62,10 @@ pub(super) fn network_set(tree: &Node, metadata: Metadata, found: &mut Diagnosti
     spec.refuse(&["allowedEgressDomains"], found);
     spec.finish(found);
     Some(NetworkSet { metadata, nets })
+}
+
+fn boolean(fields: &mut Fields<'_>, name: &'static str, found: &mut Diagnostics) -> Option<Spanned<bool>> {
+    fields.get(name).and_then(|node| node.boolean(found))
 }
 
 fn rule(node: &Node, found: &mut Diagnostics) -> Option<Rule> {
@@ -147,7 +151,7 @@ fn selector(fields: &mut Fields<'_>, name: &'static str, found: &mut Diagnostics
     absent_if_empty(fields.text(name, found))
 }
 
-fn absent_if_empty(text: Option<Text>) -> Option<Text> {
+pub(super) fn absent_if_empty(text: Option<Text>) -> Option<Text> {
     text.filter(|text| !text.value.is_empty())
 }
 
@@ -181,7 +185,7 @@ fn icmp(node: &Node, found: &mut Diagnostics) -> Option<Spanned<Icmp>> {
 }
 
 /// A protocol by Calico's name, exact case, or by number from 1 to 255, also as a string of digits.
-fn written_protocol(node: &Node, found: &mut Diagnostics) -> Option<Spanned<WrittenProtocol>> {
+pub(super) fn written_protocol(node: &Node, found: &mut Diagnostics) -> Option<Spanned<WrittenProtocol>> {
     let written = match &node.value {
         Value::Scalar(Scalar::Number(number)) => number.clone(),
         Value::Scalar(_) | Value::List(_) | Value::Map(_) => node.text(found)?.value,

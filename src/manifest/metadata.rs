@@ -51,7 +51,7 @@ fn form(kind: Kind) -> Form {
     match kind {
         Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => Form::PolicyName,
         Kind::Tier | Kind::Namespace => Form::DnsLabel,
-        Kind::NetworkSet | Kind::GlobalNetworkSet | Kind::KubernetesNetworkPolicy => Form::DnsSubdomain,
+        Kind::NetworkSet | Kind::GlobalNetworkSet | Kind::HostEndpoint | Kind::KubernetesNetworkPolicy => Form::DnsSubdomain,
         Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => Form::DnsSubdomain,
         Kind::ServiceAccount | Kind::Pod | Kind::Node | Kind::EndpointSlice | Kind::Endpoints => Form::DnsSubdomain,
     }
@@ -61,7 +61,7 @@ fn is_namespaced(kind: Kind) -> bool {
     match kind {
         Kind::NetworkPolicy | Kind::NetworkSet | Kind::KubernetesNetworkPolicy | Kind::ServiceAccount | Kind::Pod => true,
         Kind::EndpointSlice | Kind::Endpoints => true,
-        Kind::GlobalNetworkPolicy | Kind::GlobalNetworkSet | Kind::Tier | Kind::Namespace | Kind::Node => false,
+        Kind::GlobalNetworkPolicy | Kind::GlobalNetworkSet | Kind::HostEndpoint | Kind::Tier | Kind::Namespace | Kind::Node => false,
         Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => false,
     }
 }

@@ -8,15 +8,16 @@
 
 mod calico;
 mod cluster;
+mod host;
 mod http;
 mod kubernetes;
 mod metadata;
 mod model;
 
 pub use model::{
-    Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule, DefaultAction, Entity, Icmp, KubernetesPeer,
-    KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest, Metadata, NetworkSet, Operator, Policy, Port,
-    Requirement, Rule, ServiceAccounts, ServiceRef, Tier, WrittenProtocol,
+    Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule, DefaultAction, Entity, HostEndpoint, HostPort,
+    Icmp, KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest, Metadata, NetworkSet, Operator,
+    Policy, Port, Requirement, Rule, ServiceAccounts, ServiceRef, Tier, WrittenProtocol,
 };
 
 use std::collections::BTreeMap;
@@ -56,6 +57,7 @@ impl Reader {
             }
             Kind::Tier => manifest.tiers.extend(calico::tier(&tree, metadata, found)),
             Kind::NetworkSet | Kind::GlobalNetworkSet => manifest.network_sets.extend(calico::network_set(&tree, metadata, found)),
+            Kind::HostEndpoint => manifest.host_endpoints.extend(host::endpoint(&tree, metadata, found)),
             Kind::KubernetesNetworkPolicy => manifest.kubernetes_policies.extend(kubernetes::policy(&tree, metadata, found)),
             Kind::ClusterNetworkPolicy => manifest.cluster_policies.extend(cluster::policy(&tree, metadata, found)),
             Kind::AdminNetworkPolicy => manifest.cluster_policies.extend(cluster::admin(&tree, metadata, found)),

@@ -18,6 +18,8 @@ pub struct Manifest {
     pub tiers: Vec<Tier>,
     /// Network sets, namespaced and global.
     pub network_sets: Vec<NetworkSet>,
+    /// Host endpoints.
+    pub host_endpoints: Vec<HostEndpoint>,
 }
 
 /// What identifies an object.
@@ -52,6 +54,12 @@ pub struct Policy {
     pub ingress: Vec<Rule>,
     /// Egress rules.
     pub egress: Vec<Rule>,
+    /// Whether it decides before connections are tracked; only in a global policy, as the next two.
+    pub do_not_track: Option<Spanned<bool>>,
+    /// Whether it decides before destinations are translated.
+    pub pre_dnat: Option<Spanned<bool>>,
+    /// Whether it is for traffic that a host forwards too.
+    pub apply_on_forward: Option<Spanned<bool>>,
 }
 
 /// A Calico rule.
@@ -189,6 +197,34 @@ pub struct NetworkSet {
     pub metadata: Metadata,
     /// Addresses and prefixes.
     pub nets: Vec<Text>,
+}
+
+/// A `HostEndpoint`.
+#[derive(Debug)]
+pub struct HostEndpoint {
+    /// Name and labels.
+    pub metadata: Metadata,
+    /// The node's name.
+    pub node: Text,
+    /// The interface's name, or `*`.
+    pub interface: Option<Text>,
+    /// Addresses of the interface.
+    pub expected_ips: Vec<Text>,
+    /// Profiles.
+    pub profiles: Vec<Text>,
+    /// Named ports.
+    pub ports: Vec<HostPort>,
+}
+
+/// A port that a host endpoint gives a name.
+#[derive(Debug)]
+pub struct HostPort {
+    /// The name.
+    pub name: Text,
+    /// The protocol.
+    pub protocol: Spanned<WrittenProtocol>,
+    /// The number.
+    pub number: u16,
 }
 
 /// A Kubernetes `NetworkPolicy`.

@@ -6,7 +6,7 @@ use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::policy::order::{DEFAULT_TIER, Placed};
 use crate::policy::scope::{self, PeerClause};
 use crate::policy::{
-    Families, Field, IcmpMatch, Nets, Peer, Places, Policy, PolicyKey, PolicyKind, Ports, ProtocolMatch, Rule, Selected, Selectors,
+    Families, Field, IcmpMatch, Nets, Peer, Places, Policy, PolicyKey, PolicyKind, Ports, ProtocolMatch, Rule, Selected, Selectors, Stage,
     addresses, ports, services,
 };
 use crate::text::{Span, Spanned};
@@ -35,6 +35,7 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
     let key = PolicyKey { kind, namespace, name: metadata.short_name(written.tier.as_ref().map(|tier| tier.value.as_str())).to_owned() };
     let order = written.order.map(|order| order.value);
     let applies_to = selectors.intern(applies_to);
+    let stage = stage(written, found);
     selectors.join(own, applies_to);
     let unused = match (&ingress, &egress) {
         (None, _) => written.ingress.first(),
@@ -44,12 +45,40 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
     let unused = unused.map(|rule| rule.span);
     let stated = written.selector.as_ref().or(written.service_account_selector.as_ref()).or(written.namespace_selector.as_ref());
     let selector = stated.map_or(metadata.name.span, |text| text.span);
-    let policy = Policy { key, order, applies_to, ingress, egress, span: metadata.name.span, selector, unused };
+    let policy = Policy { key, order, applies_to, ingress, egress, stage, span: metadata.name.span, selector, unused };
     let tier = match &written.tier {
         Some(tier) => Spanned::new(tier.value.clone(), tier.span),
         None => Spanned::new(DEFAULT_TIER.to_owned(), metadata.name.span),
     };
     Placed { tier, policy }
+}
+
+/// What of a host endpoint's traffic the policy is for (reference §2.3).
+fn stage(written: &manifest::Policy, found: &mut Diagnostics) -> Stage {
+    let stated = |field: &Option<Spanned<bool>>| field.filter(|field| field.value).map(|field| field.span);
+    let (untracked, pre_dnat) = (stated(&written.do_not_track), stated(&written.pre_dnat));
+    let mut refuse = |span: Span, message: &str| found.push(Diagnostic::at(Code::ConflictingFields, span, message));
+    if let (Some(_), Some(span)) = (untracked, pre_dnat) {
+        refuse(span, "`preDNAT` and `doNotTrack` exclude each other");
+    }
+    if let Some(rule) = pre_dnat.and(written.egress.first()) {
+        refuse(rule.span, "a policy with `preDNAT` has no egress rules");
+    }
+    for egress in written.types.iter().filter(|stated| pre_dnat.is_some() && stated.value == Direction::Egress) {
+        refuse(egress.span, "a policy with `preDNAT` is for ingress only");
+    }
+    let forwards = stated(&written.apply_on_forward).is_some();
+    match (untracked, pre_dnat) {
+        (None, None) if forwards => Stage::Forwarded,
+        (None, None) => Stage::Normal,
+        (Some(span), _) | (None, Some(span)) => {
+            if !forwards {
+                let message = "`doNotTrack` and `preDNAT` need `applyOnForward: true`";
+                found.push(Diagnostic::at(Code::MissingField, span, message).help("they decide before it is known what is forwarded"));
+            }
+            if untracked.is_some() { Stage::Untracked } else { Stage::PreDnat }
+        }
+    }
 }
 
 /// The clause of the endpoints a policy applies to.

@@ -6,7 +6,8 @@ use crate::net::{Cidr, Direction, Family};
 use crate::policy::kubernetes::{self, Side};
 use crate::policy::order::{ADMIN_TIER, BASELINE_TIER, KUBE_ADMIN_TIER, KUBE_BASELINE_TIER, Placed};
 use crate::policy::{
-    Families, Peer, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors, addresses, ports, scope,
+    Families, Peer, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors, Stage, addresses, ports,
+    scope,
 };
 use crate::selector::Expr;
 use crate::text::Spanned;
@@ -33,7 +34,7 @@ pub(super) fn policy(written: &ClusterPolicy, selectors: &mut Selectors, found: 
     let subject = &written.subject;
     let stated = subject.pods.as_ref().and_then(kubernetes::place).or_else(|| kubernetes::place(&subject.namespaces));
     let selector = stated.unwrap_or(name.span);
-    let policy = Policy { key, order, applies_to, ingress, egress, span: name.span, selector, unused: None };
+    let policy = Policy { key, order, applies_to, ingress, egress, stage: Stage::Normal, span: name.span, selector, unused: None };
     Placed { tier: Spanned::new(tier.to_owned(), name.span), policy }
 }
 

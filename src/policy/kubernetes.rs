@@ -13,7 +13,7 @@ use crate::policy::calico::plain;
 use crate::policy::order::{DEFAULT_TIER, Placed};
 use crate::policy::{
     Families, IcmpMatch, Nets, Peer, Places, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors,
-    addresses, ports, scope,
+    Stage, addresses, ports, scope,
 };
 use crate::selector::{Expr, Test};
 use crate::text::{Span, Spanned, Text};
@@ -43,7 +43,8 @@ pub(super) fn policy(written: &KubernetesPolicy, selectors: &mut Selectors, foun
     };
     let unused = unused.map(|rule| rule.span);
     let selector = place(&written.pod_selector).unwrap_or(metadata.name.span);
-    let policy = Policy { key, order: Some(ORDER), applies_to, ingress, egress, span: metadata.name.span, selector, unused };
+    let policy =
+        Policy { key, order: Some(ORDER), applies_to, ingress, egress, stage: Stage::Normal, span: metadata.name.span, selector, unused };
     Placed { tier: Spanned::new(DEFAULT_TIER.to_owned(), metadata.name.span), policy }
 }
 

@@ -8,6 +8,7 @@
 mod addresses;
 mod calico;
 mod cluster;
+mod hosts;
 mod kubernetes;
 mod model;
 mod order;
@@ -18,8 +19,8 @@ mod services;
 
 pub use crate::manifest::{Action, DefaultAction, Icmp};
 pub use model::{
-    Domain, Families, Field, IcmpMatch, Nets, NetworkSet, Peer, Places, Policy, PolicyKey, PolicyKind, PolicySet, PortList, Ports,
-    ProtocolMatch, Rule, Selected, SelectorId, Selectors, Tier, WrittenSelector,
+    Domain, Families, Field, HostEndpoint, HostPlace, IcmpMatch, List, Nets, NetworkSet, Peer, Places, Policy, PolicyKey, PolicyKind,
+    PolicySet, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId, Selectors, Stage, Tier, WrittenSelector,
 };
 
 use crate::diagnostic::Diagnostics;
@@ -43,7 +44,8 @@ pub fn check(manifest: Manifest, found: &mut Diagnostics) -> PolicySet {
     }
     let tiers = order::tiers(&manifest.tiers, placed, found);
     let network_sets = manifest.network_sets.into_iter().map(|set| addresses::network_set(set, found)).collect();
-    PolicySet { tiers, selectors, network_sets }
+    let host_endpoints = hosts::endpoints(&manifest.host_endpoints, found);
+    PolicySet { tiers, selectors, network_sets, host_endpoints }
 }
 
 #[cfg(test)]

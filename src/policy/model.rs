@@ -1,11 +1,12 @@
 //! The checked form of all policy: every default filled in, every order fixed, every selector scoped and parsed.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::Range;
 
 use indexmap::IndexSet;
 
-use crate::inventory::ServiceKey;
+use crate::inventory::{NamedPort, ServiceKey};
 use crate::manifest::{Action, DefaultAction, Icmp};
 use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
 use crate::selector::Expr;
@@ -20,6 +21,8 @@ pub struct PolicySet {
     pub selectors: Selectors,
     /// Named address lists, which rule peers may select by label.
     pub network_sets: Vec<NetworkSet>,
+    /// Interfaces of nodes that policies apply to, by name.
+    pub host_endpoints: Vec<HostEndpoint>,
 }
 
 /// A tier and its policies, first evaluated first.
@@ -48,12 +51,73 @@ pub struct Policy {
     pub ingress: Option<Vec<Rule>>,
     /// Egress rules in order; none when the policy says nothing about egress.
     pub egress: Option<Vec<Rule>>,
+    /// What of a host endpoint's traffic it is for. Only its normal list is for pods.
+    pub stage: Stage,
     /// Where its name stands.
     pub span: Span,
     /// Where the selector stands that says whom it applies to; the name where none is written.
     pub selector: Span,
     /// The first rule of a direction that `types` leaves out.
     pub unused: Option<Span>,
+}
+
+/// What of a host endpoint's traffic a policy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Stage {
+    /// Traffic from and to the host itself.
+    #[default]
+    Normal,
+    /// That, and traffic that the host forwards (`applyOnForward`).
+    Forwarded,
+    /// All traffic, before connections are tracked (`doNotTrack`).
+    Untracked,
+    /// All incoming traffic, before destinations are translated (`preDNAT`).
+    PreDnat,
+}
+
+/// A list of policies of an endpoint, for one sort of traffic (reference §4.2). Pods have the normal one only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum List {
+    /// Traffic from and to the endpoint.
+    Normal,
+    /// Traffic that the host forwards.
+    Forward,
+    /// Before connections are tracked.
+    Untracked,
+    /// Before destinations are translated.
+    PreDnat,
+}
+
+/// An interface of a node, or several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostEndpoint {
+    /// The name.
+    pub name: String,
+    /// The node's name.
+    pub node: String,
+    /// Which packets are its.
+    pub place: HostPlace,
+    /// Its addresses, in order, once: what rules that select it stand for, none where the object names none.
+    pub addresses: Vec<IpAddr>,
+    /// Its named ports, in order, once.
+    pub ports: Vec<NamedPort>,
+    /// Its labels.
+    pub labels: Vec<(String, String)>,
+    /// Whether a profile lets through what no policy of the normal list speaks about.
+    pub allows_by_default: bool,
+    /// Where its name stands.
+    pub span: Span,
+}
+
+/// Which packets are a host endpoint's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPlace {
+    /// Those of one interface: up to 15 letters, digits, `_`, `.` and `-`.
+    Interface(String),
+    /// Those with one of its addresses.
+    Addresses,
+    /// Those of every interface of the node but its pods'.
+    Everywhere,
 }
 
 /// Kind, namespace and name of a policy.
@@ -277,7 +341,29 @@ impl PolicySet {
     }
 }
 
+impl List {
+    /// The list in words, as in "normal policy".
+    pub fn word(self) -> &'static str {
+        match self {
+            List::Normal => "normal",
+            List::Forward => "forward",
+            List::Untracked => "untracked",
+            List::PreDnat => "pre-DNAT",
+        }
+    }
+}
+
 impl Policy {
+    /// Whether the policy is on a list.
+    pub fn is_on(&self, list: List) -> bool {
+        match list {
+            List::Normal => matches!(self.stage, Stage::Normal | Stage::Forwarded),
+            List::Forward => self.stage == Stage::Forwarded,
+            List::Untracked => self.stage == Stage::Untracked,
+            List::PreDnat => self.stage == Stage::PreDnat,
+        }
+    }
+
     /// The rules of a direction; none when the policy says nothing about it.
     pub fn rules(&self, direction: Direction) -> Option<&[Rule]> {
         match direction {
@@ -414,6 +500,13 @@ impl PolicyKind {
             PolicyKind::AdminNetworkPolicy => "KubernetesAdminNetworkPolicy",
             PolicyKind::BaselineAdminNetworkPolicy => "KubernetesBaselineAdminNetworkPolicy",
         }
+    }
+}
+
+impl fmt::Display for HostEndpoint {
+    /// `HostEndpoint n1-eth0`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "HostEndpoint {}", self.name)
     }
 }
 

@@ -4,7 +4,8 @@ use std::fmt::{Display, Formatter, Result};
 
 use crate::net::{Cidr, Direction};
 use crate::policy::{
-    DefaultAction, Families, IcmpMatch, Nets, Peer, Policy, PolicySet, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors, Tier,
+    DefaultAction, Families, HostPlace, IcmpMatch, Nets, Peer, Policy, PolicySet, PortList, Ports, ProtocolMatch, Rule, Selected,
+    Selectors, Stage, Tier,
 };
 
 impl Display for PolicySet {
@@ -22,13 +23,27 @@ impl Display for PolicySet {
             let namespace = set.namespace.as_deref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
             writeln!(out, "network set {namespace}{}: {}", set.name, prefixes(&set.nets))?;
         }
+        for host in &self.host_endpoints {
+            let place = match &host.place {
+                HostPlace::Interface(name) => format!("interface {name}"),
+                HostPlace::Addresses => "its addresses".to_owned(),
+                HostPlace::Everywhere => "every interface".to_owned(),
+            };
+            writeln!(out, "host endpoint {} on {}, {place}", host.name, host.node)?;
+        }
         Ok(())
     }
 }
 
 fn write_policy(out: &mut Formatter<'_>, policy: &Policy, selectors: &Selectors) -> Result {
     let order = policy.order.map_or_else(|| "last".to_owned(), |order| format!("order {order}"));
-    writeln!(out, "  {}, {order}, applies to {}", policy.key, selectors.describe(policy.applies_to))?;
+    let stage = match policy.stage {
+        Stage::Normal => "",
+        Stage::Forwarded => "forwarded traffic too, ",
+        Stage::Untracked => "untracked, ",
+        Stage::PreDnat => "before DNAT, ",
+    };
+    writeln!(out, "  {}, {order}, {stage}applies to {}", policy.key, selectors.describe(policy.applies_to))?;
     for direction in Direction::BOTH {
         let Some(rules) = policy.rules(direction) else { continue };
         if rules.is_empty() {

@@ -117,6 +117,7 @@ fn write_rule(out: &mut String, Rule { matches, target, about }: &Rule, family: 
         Target::Return => writeln!(out, " -j RETURN"),
         Target::Jump(chain) => writeln!(out, " -j {chain}"),
         Target::Goto(chain) => writeln!(out, " -g {chain}"),
+        Target::NoTrack => writeln!(out, " -j CT --notrack"),
         Target::Log(prefix) => writeln!(out, " -j LOG --log-prefix \"{prefix}\" --log-level 5"),
     };
 }
@@ -138,6 +139,9 @@ fn write_match(out: &mut String, condition: &Match, family: Family) {
         Match::Icmp(sense, icmp) => write_icmp(out, *sense, *icmp, family),
         Match::Reply => write!(out, " -m conntrack --ctstate RELATED,ESTABLISHED"),
         Match::Invalid => write!(out, " -m conntrack --ctstate INVALID"),
+        Match::Untracked => write!(out, " -m conntrack --ctstate UNTRACKED"),
+        Match::Arrives(interface) => write!(out, " -i {interface}"),
+        Match::Leaves(interface) => write!(out, " -o {interface}"),
         Match::NotLoopback => write!(out, " ! -i lo"),
         Match::Rarely => write!(out, " -m limit --limit 10/second --limit-burst 20"),
     };

@@ -1,6 +1,6 @@
 //! A node's program to the text of its scripts.
 //!
-//! In: a [`Program`] and [`Templates`]. Out: [`Scripts`], three texts that the stock tools load. Templates own the layout;
+//! In: a [`Program`] and [`Templates`]. Out: [`Scripts`], texts that the stock tools load. Templates own the layout;
 //! rules and members are written by typed code ([`lines`](self)) and put where a template has their slot, so that a million
 //! lines cost what writing them costs. Absent: files.
 //!
@@ -16,7 +16,7 @@ mod template;
 pub use template::{TEMPLATES, TemplateSource, Templates};
 
 use crate::diagnostic::Diagnostic;
-use crate::lower::{Program, Table};
+use crate::lower::{Program, Table, TableKind};
 use crate::net::Family;
 
 /// The scripts of one node, in the order they are loaded.
@@ -28,12 +28,16 @@ pub struct Scripts {
     pub filter_v4: String,
     /// For `ip6tables-restore --noflush`.
     pub filter_v6: String,
+    /// As these, with their file names: tables before the filter table, where a node has them.
+    pub early: Vec<(&'static str, String)>,
 }
 
 impl Scripts {
     /// File names and texts, in the order they are loaded.
-    pub fn files(&self) -> [(&'static str, &str); 3] {
-        [("sets.ipset", &self.sets), ("filter.v4.rules", &self.filter_v4), ("filter.v6.rules", &self.filter_v6)]
+    pub fn files(&self) -> Vec<(&'static str, &str)> {
+        let always = [("sets.ipset", &self.sets), ("filter.v4.rules", &self.filter_v4), ("filter.v6.rules", &self.filter_v6)];
+        let early = self.early.iter().map(|(name, text)| (*name, text));
+        always.into_iter().chain(early).map(|(name, text)| (name, text.as_str())).collect()
     }
 }
 
@@ -44,14 +48,27 @@ impl Scripts {
 pub fn to_text(program: &Program, templates: &Templates) -> Result<Scripts, Diagnostic> {
     Ok(Scripts {
         sets: templates.sets(&lines::sets(&program.sets))?,
-        filter_v4: filter(program.table(Family::V4), templates)?,
-        filter_v6: filter(program.table(Family::V6), templates)?,
+        filter_v4: text(program.table(Family::V4), templates)?,
+        filter_v6: text(program.table(Family::V6), templates)?,
+        early: program.early.iter().map(|table| Ok((file(table), text(table, templates)?))).collect::<Result<_, Diagnostic>>()?,
     })
 }
 
-fn filter(table: &Table, templates: &Templates) -> Result<String, Diagnostic> {
+fn text(table: &Table, templates: &Templates) -> Result<String, Diagnostic> {
     let parts = [lines::declarations(table), lines::rules(table), lines::hooks(table)];
-    templates.filter(table.family, &parts)
+    templates.table(table.kind, table.family, &parts)
+}
+
+/// The name of a table's script.
+fn file(table: &Table) -> &'static str {
+    match (table.kind, table.family) {
+        (TableKind::Raw, Family::V4) => "raw.v4.rules",
+        (TableKind::Raw, Family::V6) => "raw.v6.rules",
+        (TableKind::Mangle, Family::V4) => "mangle.v4.rules",
+        (TableKind::Mangle, Family::V6) => "mangle.v6.rules",
+        (TableKind::Filter, Family::V4) => "filter.v4.rules",
+        (TableKind::Filter, Family::V6) => "filter.v6.rules",
+    }
 }
 
 #[cfg(test)]

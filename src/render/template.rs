@@ -4,7 +4,7 @@ use handlebars::{Handlebars, RenderError, RenderErrorReason, no_escape};
 use serde::Serialize;
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::lower::PREFIX;
+use crate::lower::{PREFIX, TableKind};
 use crate::net::Family;
 
 /// A template's file name and its text in this binary.
@@ -17,13 +17,15 @@ pub struct TemplateSource {
 }
 
 /// The templates in this binary.
-pub const TEMPLATES: [TemplateSource; 2] = [
+pub const TEMPLATES: [TemplateSource; 3] = [
     TemplateSource { file: SETS, text: include_str!("../../templates/sets.ipset.hbs") },
     TemplateSource { file: FILTER, text: include_str!("../../templates/filter.rules.hbs") },
+    TemplateSource { file: EARLY, text: include_str!("../../templates/early.rules.hbs") },
 ];
 
 const SETS: &str = "sets.ipset.hbs";
 const FILTER: &str = "filter.rules.hbs";
+const EARLY: &str = "early.rules.hbs";
 
 /// Parsed templates.
 #[derive(Debug)]
@@ -38,13 +40,14 @@ struct SetsView {
     sets: &'static str,
 }
 
-/// What the filter tables' template may use.
+/// What the tables' templates may use.
 #[derive(Serialize)]
-struct FilterView {
+struct TableView {
     prefix: &'static str,
     family: String,
+    table: &'static str,
     command: &'static str,
-    file: &'static str,
+    file: String,
     declarations: &'static str,
     rules: &'static str,
     hooks: &'static str,
@@ -85,7 +88,9 @@ impl Templates {
     /// Renders every template once with nothing in it, so that a wrong one is found before any output.
     fn check(&self) -> Result<(), Diagnostic> {
         self.sets("")?;
-        self.filter(Family::V4, &[String::new(), String::new(), String::new()]).map(drop)
+        let nothing = || [String::new(), String::new(), String::new()];
+        self.table(TableKind::Raw, Family::V4, &nothing())?;
+        self.table(TableKind::Filter, Family::V4, &nothing()).map(drop)
     }
 
     /// The script of the sets.
@@ -94,16 +99,22 @@ impl Templates {
         self.render(SETS, &SetsView { prefix: PREFIX, sets: first }, &[first], &[sets])
     }
 
-    /// The script of a filter table from its declarations, rules and hooks.
-    pub(super) fn filter(&self, family: Family, [declarations, rules, hooks]: &[String; 3]) -> Result<String, Diagnostic> {
+    /// The script of a table from its declarations, rules and hooks.
+    pub(super) fn table(&self, kind: TableKind, family: Family, [declarations, rules, hooks]: &[String; 3]) -> Result<String, Diagnostic> {
         let [first, second, third] = MARKS;
-        let (command, file) = match family {
-            Family::V4 => ("iptables-restore", "filter.v4.rules"),
-            Family::V6 => ("ip6tables-restore", "filter.v6.rules"),
+        let (command, ending) = match family {
+            Family::V4 => ("iptables-restore", "v4.rules"),
+            Family::V6 => ("ip6tables-restore", "v6.rules"),
         };
-        let family = family.to_string();
-        let view = FilterView { prefix: PREFIX, family, command, file, declarations: first, rules: second, hooks: third };
-        self.render(FILTER, &view, &["*filter\n", first, second, third, "COMMIT\n"], &[declarations, rules, hooks])
+        let (family, table) = (family.to_string(), kind.word());
+        let file = format!("{table}.{ending}");
+        let view = TableView { prefix: PREFIX, family, table, command, file, declarations: first, rules: second, hooks: third };
+        let (template, head) = match kind {
+            TableKind::Filter => (FILTER, "*filter\n"),
+            TableKind::Raw => (EARLY, "*raw\n"),
+            TableKind::Mangle => (EARLY, "*mangle\n"),
+        };
+        self.render(template, &view, &[head, first, second, third, "COMMIT\n"], &[declarations, rules, hooks])
     }
 
     /// Renders a template and puts the parts in the places of their marks, each of which must be there once. `lines` are to

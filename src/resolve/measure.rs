@@ -7,7 +7,7 @@ use crate::diagnostic::Diagnostics;
 use crate::document;
 use crate::inventory::{Builder, Inventory};
 use crate::net::Family;
-use crate::policy::{DefaultAction, Policy, PolicyKey, PolicyKind, PolicySet, SelectorId, Tier};
+use crate::policy::{DefaultAction, Policy, PolicyKey, PolicyKind, PolicySet, SelectorId, Stage, Tier};
 use crate::selector;
 use crate::text::{FileId, Files};
 
@@ -79,6 +79,7 @@ fn policies() -> PolicySet {
         applies_to,
         ingress: None,
         egress: None,
+        stage: Stage::Normal,
         span,
         selector: span,
         unused: None,

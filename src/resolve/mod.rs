@@ -8,12 +8,14 @@
 //! have a rare part, and never policy × endpoint. Only a negation by itself, or an `||` of several, costs the whole cluster.
 
 mod applied;
+mod hosts;
 mod index;
 mod lists;
 mod model;
 mod universe;
 
-pub use model::{NetworkSetId, Place, Resolved, Selection};
+pub use hosts::{HostsOnNode, Listed};
+pub use model::{HostEndpointId, NetworkSetId, Place, Resolved, Selection};
 
 use std::collections::BTreeSet;
 
@@ -31,11 +33,13 @@ pub fn selectors<'input>(policies: &'input PolicySet, inventory: &'input Invento
     let universe = Universe::of(policies, inventory);
     let index = Index::of(&universe);
     let selections = policies.selectors.iter().map(|(_, domain, expr)| match domain {
-        Domain::Endpoints => Selection::of(&index.evaluate(expr), inventory),
+        Domain::Endpoints => Selection::of(&index.evaluate(expr), policies, inventory),
         Domain::Nodes => Selection::of_nodes(expr, inventory),
     });
     let selections = selections.collect();
-    Resolved::new(policies, inventory, selections)
+    let resolved = Resolved::new(policies, inventory, selections);
+    hosts::check(&resolved, found);
+    resolved
 }
 
 /// The inventory has noted those of endpoints; these are only named by policies, which then apply to nobody, and network sets.

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, sync::OnceLock};
 
 use crate::inventory::{EndpointId, Inventory, NodeId};
 use crate::net::{Cidr, Family};
-use crate::policy::{NetworkSet, PolicySet, SelectorId};
+use crate::policy::{HostEndpoint, List, NetworkSet, PolicySet, SelectorId};
 use crate::resolve::applied::Applied;
 use crate::selector::Expr;
 
@@ -42,6 +42,8 @@ pub struct Selection {
     pub endpoints: Vec<EndpointId>,
     /// Network sets, in order.
     pub network_sets: Vec<NetworkSetId>,
+    /// Host endpoints, in order.
+    pub host_endpoints: Vec<HostEndpointId>,
     /// Nodes, in order; only of a selector over nodes, which selects nothing else.
     pub nodes: Vec<NodeId>,
 }
@@ -50,8 +52,12 @@ pub struct Selection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetworkSetId(u32);
 
+/// Position of a host endpoint in [`PolicySet::host_endpoints`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostEndpointId(u32);
+
 /// Who an id of another policy set selects.
-static NOBODY: Selection = Selection { endpoints: Vec::new(), network_sets: Vec::new(), nodes: Vec::new() };
+static NOBODY: Selection = Selection { endpoints: Vec::new(), network_sets: Vec::new(), host_endpoints: Vec::new(), nodes: Vec::new() };
 
 impl<'input> Resolved<'input> {
     pub(super) fn new(policies: &'input PolicySet, inventory: &'input Inventory, selections: Vec<Selection>) -> Self {
@@ -90,6 +96,16 @@ impl<'input> Resolved<'input> {
         self.policies.network_sets.get(id.index())
     }
 
+    /// The host endpoint of an id of these policies.
+    pub fn host_endpoint(&self, id: HostEndpointId) -> Option<&'input HostEndpoint> {
+        self.policies.host_endpoints.get(id.index())
+    }
+
+    /// All host endpoints with their ids, by name.
+    pub fn host_endpoints_with_ids(&self) -> impl Iterator<Item = (HostEndpointId, &'input HostEndpoint)> {
+        (0u32..).map(HostEndpointId).zip(&self.policies.host_endpoints)
+    }
+
     /// The addresses of a family that a selector stands for, as members of a set: endpoints' own and network sets' prefixes,
     /// in numeric order, each once, and a prefix of length 0 as its two halves, since ipset has no `/0`. Made once.
     pub fn addresses(&self, id: SelectorId, family: Family) -> &[Cidr] {
@@ -97,13 +113,15 @@ impl<'input> Resolved<'input> {
             Family::V4 => v4,
             Family::V6 => v6,
         });
-        made.map_or(&[], |made| made.get_or_init(|| self.collect(family, self.members(id), &self.members(id).endpoints)))
+        made.map_or(&[], |made| {
+            made.get_or_init(|| self.collect(family, self.members(id), &self.members(id).endpoints, &self.members(id).host_endpoints))
+        })
     }
 
-    /// As [`Resolved::addresses`], with the endpoints of one node only. Network sets count everywhere.
+    /// As [`Resolved::addresses`], with the endpoints of one node only, and no host endpoints. Network sets count everywhere.
     pub fn local_addresses(&self, id: SelectorId, family: Family, node: NodeId) -> Vec<Cidr> {
         let selection = self.members(id);
-        self.collect(family, selection, &common(&selection.endpoints, self.endpoints_on(node)))
+        self.collect(family, selection, &common(&selection.endpoints, self.endpoints_on(node)), &[])
     }
 
     /// The addresses of endpoints of any node that lie in a prefix, in order.
@@ -117,13 +135,15 @@ impl<'input> Resolved<'input> {
         from.get(..from.partition_point(|address| range.holds(*address))).unwrap_or_default()
     }
 
-    /// Addresses of these endpoints, and of the network sets and nodes of a selection.
-    fn collect(&self, family: Family, selection: &Selection, endpoints: &[EndpointId]) -> Vec<Cidr> {
+    /// Addresses of these endpoints and host endpoints, and of the network sets and nodes of a selection.
+    fn collect(&self, family: Family, selection: &Selection, endpoints: &[EndpointId], hosts: &[HostEndpointId]) -> Vec<Cidr> {
         let sets = selection.network_sets.iter().filter_map(|id| self.network_set(*id));
         let nets = sets.flat_map(|set| set.nets.iter().copied()).flat_map(without_everything);
         let own = endpoints.iter().flat_map(|id| self.inventory.endpoint(*id).addresses.iter().copied().map(Cidr::host));
         let nodes = selection.nodes.iter().flat_map(|id| self.inventory.node(*id).addresses.iter().copied().map(Cidr::host));
-        let mut members: Vec<Cidr> = nets.chain(own).chain(nodes).filter(|member| member.family() == family).collect();
+        let hosts = hosts.iter().filter_map(|id| self.host_endpoint(*id));
+        let hosts = hosts.flat_map(|host| host.addresses.iter().copied().map(Cidr::host));
+        let mut members: Vec<Cidr> = nets.chain(own).chain(hosts).chain(nodes).filter(|member| member.family() == family).collect();
         members.sort_unstable();
         members.dedup();
         members.shrink_to_fit();
@@ -173,26 +193,36 @@ impl Selection {
         Self { nodes: nodes.map(|(id, _)| id).collect(), ..Self::default() }
     }
 
-    /// The members behind numbers that count endpoints first and network sets after them.
-    pub(super) fn of(ids: &[u32], inventory: &Inventory) -> Self {
+    /// The members behind numbers that count endpoints first, network sets after them, and then host endpoints.
+    pub(super) fn of(ids: &[u32], policies: &PolicySet, inventory: &Inventory) -> Self {
         let first_set = inventory.endpoints.len();
-        let (endpoints, sets) = ids.split_at(ids.partition_point(|id| (*id as usize) < first_set));
-        let first_set = u32::try_from(first_set).unwrap_or(u32::MAX);
+        let first_host = first_set + policies.network_sets.len();
+        let (endpoints, others) = ids.split_at(ids.partition_point(|id| (*id as usize) < first_set));
+        let (sets, hosts) = others.split_at(others.partition_point(|id| (*id as usize) < first_host));
+        let [first_set, first_host] = [first_set, first_host].map(|first| u32::try_from(first).unwrap_or(u32::MAX));
         Self {
             endpoints: endpoints.iter().copied().map(EndpointId::at).collect(),
             network_sets: sets.iter().map(|id| NetworkSetId(id - first_set)).collect(),
+            host_endpoints: hosts.iter().map(|id| HostEndpointId(id - first_host)).collect(),
             nodes: Vec::new(),
         }
     }
 
     /// Whether nobody is selected.
     pub fn is_empty(&self) -> bool {
-        self.endpoints.is_empty() && self.network_sets.is_empty()
+        self.endpoints.is_empty() && self.network_sets.is_empty() && self.host_endpoints.is_empty()
     }
 }
 
 impl NetworkSetId {
     /// Position in [`PolicySet::network_sets`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl HostEndpointId {
+    /// Position in [`PolicySet::host_endpoints`].
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -225,6 +255,9 @@ impl Resolved<'_> {
                 None => writeln!(out, "  global network set {}: {}", set.name, listed(set.nets.iter()))?,
             }
         }
+        for host in selection.host_endpoints.iter().filter_map(|id| self.host_endpoint(*id)) {
+            writeln!(out, "  host endpoint {}: {}", host.name, listed(host.addresses.iter()))?;
+        }
         Ok(())
     }
 
@@ -232,7 +265,8 @@ impl Resolved<'_> {
         let endpoint = self.inventory.endpoint(id);
         writeln!(out, "pod {endpoint} on {}", self.inventory.node(endpoint.node).name)?;
         let applied = self.applied_to(id);
-        let policies = self.policies.policies().filter(|(_, policy)| applied.binary_search(&policy.applies_to).is_ok());
+        let policies =
+            self.policies.policies().filter(|(_, policy)| policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok());
         for (tier, policy) in policies {
             writeln!(out, "  {}: {}", tier.name, policy.key)?;
         }

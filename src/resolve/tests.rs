@@ -14,7 +14,7 @@ use crate::inventory::{
     tests::{namespace, pod, read, service_account},
 };
 use crate::net::{Cidr, Family};
-use crate::policy::{DefaultAction, NetworkSet, Policy, PolicyKey, PolicyKind, PolicySet, SelectorId, Tier};
+use crate::policy::{DefaultAction, NetworkSet, Policy, PolicyKey, PolicyKind, PolicySet, SelectorId, Stage, Tier};
 use crate::selector::{self, Expr, Test};
 use crate::text::FileId;
 
@@ -40,7 +40,7 @@ fn policies(applies_to: &[&str], network_sets: Vec<NetworkSet>) -> (PolicySet, V
 fn policy(name: &str, applies_to: SelectorId) -> Policy {
     let key = PolicyKey { kind: PolicyKind::GlobalNetworkPolicy, namespace: None, name: name.to_owned() };
     let span = FileId::default().span(0..0);
-    Policy { key, order: None, applies_to, ingress: None, egress: None, span, selector: span, unused: None }
+    Policy { key, order: None, applies_to, ingress: None, egress: None, stage: Stage::Normal, span, selector: span, unused: None }
 }
 
 /// The names of everybody that a selector selects.

@@ -1,4 +1,4 @@
-//! Everything that a selector can select, numbered: endpoints first, then network sets.
+//! Everything that a selector can select, numbered: endpoints first, then network sets, then host endpoints.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use crate::inventory::{EndpointId, Inventory};
 use crate::policy::PolicySet;
 use crate::selector::{Labels, Test};
 
-/// Endpoints and network sets with the labels that count.
+/// Endpoints, network sets and host endpoints with the labels that count.
 pub(super) struct Universe<'input> {
     pub(super) inventory: &'input Inventory,
-    /// Effective labels of the network sets, in the order of the policy set.
+    /// Effective labels of the network sets, then those of the host endpoints, in the order of the policy set.
     pub(super) sets: Vec<BTreeMap<String, String>>,
     /// Every number.
     pub(super) ids: Vec<u32>,
@@ -18,7 +18,8 @@ pub(super) struct Universe<'input> {
 impl<'input> Universe<'input> {
     pub(super) fn of(policies: &PolicySet, inventory: &'input Inventory) -> Self {
         let labels = policies.network_sets.iter().map(|set| inventory.network_set_labels(set.namespace.as_deref(), &set.labels));
-        let sets: Vec<_> = labels.collect();
+        let of_hosts = policies.host_endpoints.iter().map(|host| host.labels.iter().cloned().collect());
+        let sets: Vec<_> = labels.chain(of_hosts).collect();
         let size = inventory.endpoints.len() + sets.len();
         Self { inventory, sets, ids: (0u32..).take(size).collect() }
     }

@@ -14,7 +14,7 @@ use crate::golden;
 use crate::kernel::{self, Build, Cluster, Host, Node, Probe, Question, Scripts};
 use crate::palisade::{files_below, root, run};
 
-const BUILDS: [Build; 2] = [Build::Legacy, Build::Nft];
+pub(crate) const BUILDS: [Build; 2] = [Build::Legacy, Build::Nft];
 
 #[test]
 fn the_three_policies_of_the_request_hold() {
@@ -47,9 +47,15 @@ fn node_names(bundle: &Path) -> Vec<String> {
     entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name")).collect()
 }
 
-fn scripts(bundle: &Path, node: &str) -> Scripts {
+/// A node's scripts; what stands in the raw and mangle tables follows the filter table of the same family.
+pub(crate) fn scripts(bundle: &Path, node: &str) -> Scripts {
     let read = |name: &str| fs::read_to_string(bundle.join("nodes").join(node).join(name)).expect("a script");
-    Scripts { sets: read("sets.ipset"), v4: read("filter.v4.rules"), v6: read("filter.v6.rules") }
+    let early = |name: &str| fs::read_to_string(bundle.join("nodes").join(node).join(name)).unwrap_or_default();
+    let tables = |family: &str| {
+        let early = ["raw", "mangle"].map(|table| early(&format!("{table}.{family}.rules")));
+        format!("{}{}", read(&format!("filter.{family}.rules")), early.concat())
+    };
+    Scripts { sets: read("sets.ipset"), v4: tables("v4"), v6: tables("v6") }
 }
 
 /// An example: its cluster with the scripts that palisade renders, and everything that can be asked with its answer.

@@ -7,6 +7,7 @@ mod cli;
 mod connectivity;
 mod enforced;
 mod golden;
+mod hosts;
 mod kernel;
 mod layers;
 mod palisade;

@@ -65,6 +65,8 @@ fn every_command_and_option_of_the_readme_is_there() {
         "--unknown-endpoint",
         "--hook-position",
         "--encapsulated",
+        "--failsafe-inbound",
+        "--failsafe-outbound",
     ] {
         assert!(readme().contains(option) && help.contains(option), "{option}");
     }
