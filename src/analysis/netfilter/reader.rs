@@ -20,6 +20,7 @@ const LONGEST_LOG_PREFIX: usize = 29;
 
 /// The words of a rule that are not read yet, and what was read.
 struct Reader<'line> {
+    line: usize,
     words: Iter<'line, &'line str>,
     family: Family,
     sets: &'line Sets,
@@ -27,9 +28,9 @@ struct Reader<'line> {
     comment: String,
 }
 
-/// Reads what stands behind `-A chain`.
-pub(super) fn rule(words: &[&str], family: Family, sets: &Sets) -> Read<Rule> {
-    Reader { words: words.iter(), family, sets, conditions: Vec::new(), comment: String::new() }.read()
+/// Reads what stands behind `-A chain` in a line.
+pub(super) fn rule((line, words): (usize, &[&str]), family: Family, sets: &Sets) -> Read<Rule> {
+    Reader { line, words: words.iter(), family, sets, conditions: Vec::new(), comment: String::new() }.read()
 }
 
 impl<'line> Reader<'line> {
@@ -159,7 +160,7 @@ impl<'line> Reader<'line> {
 
     fn end(mut self, target: Target) -> Read<Rule> {
         ensure(self.words.next().is_none(), || "words behind the target".to_owned())?;
-        Ok(Rule { line: 0, conditions: self.conditions, target, comment: self.comment })
+        Ok(Rule { line: self.line, conditions: self.conditions, target, comment: self.comment })
     }
 }
 

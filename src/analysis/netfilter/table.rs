@@ -89,7 +89,7 @@ impl Table {
             ["-I", chain, "1", rest @ ..] => (*chain, true, rest),
             _ => return Err(format!("unknown line `{line}`")),
         };
-        let rule = Rule { line: number, ..reader::rule(rest, family, sets)? };
+        let rule = reader::rule((number, rest), family, sets)?;
         let rules = self.chains.get_mut(chain).ok_or_else(|| format!("there is no chain `{chain}`"))?;
         rules.insert(if is_at_head { 0 } else { rules.len() }, rule);
         Ok(())

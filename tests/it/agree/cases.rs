@@ -89,3 +89,21 @@ fn ties_of_kinds_go_by_calicos_names() {
     assert_eq!(on_first_node(&(calico + cluster), "10.1.1.3", (6, 80)), Verdict::Accept);
     assert_eq!(on_first_node(cluster, "10.1.1.3", (6, 80)), Verdict::Drop);
 }
+
+/// A network set in the peer's namespace lists the address of a pod in another one, whose port has the name: the peer does not
+/// select that pod, and so the name says nothing of its port.
+#[test]
+fn a_port_by_name_is_one_of_a_pod_that_the_peer_selects() {
+    let policy = |namespace: &str| {
+        format!(
+            "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {{name: p}}\n\
+             spec: {{tier: Admin, priority: 5, subject: {{namespaces: {{}}}}, egress: [{{action: Deny, protocols: [{{destinationNamedPort: web}}],\n  \
+             to: [{{namespaces: {{matchLabels: {{kubernetes.io/metadata.name: {namespace}}}}}}}]}}]}}\n"
+        )
+    };
+    let others = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: named, namespace: one}\n\
+                  spec: {nodeName: b, containers: [{ports: [{name: web, containerPort: 80}]}]}\nstatus: {podIP: 10.1.2.9}\n---\n\
+                  apiVersion: projectcalico.org/v3\nkind: NetworkSet\nmetadata: {name: set, namespace: two}\nspec: {nets: [10.1.2.0/24]}\n";
+    assert_eq!(on_first_node(&(policy("one") + others), "10.1.2.9", (6, 80)), Verdict::Drop);
+    assert_eq!(on_first_node(&(policy("two") + others), "10.1.2.9", (6, 80)), Verdict::Accept);
+}

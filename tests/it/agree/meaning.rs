@@ -290,7 +290,13 @@ impl<'world> Cluster<'world> {
                 packet.protocol == *protocol && port.is_some_and(|port| (*first..=*last).contains(&port))
             }
             ClusterPort::Name(name) => {
-                let pod = self.endpoint(packet.destination).and_then(|member| member.pod);
+                // §6.1: of pods that the rule selects itself, not of those whose addresses a network set lists
+                let selects = |member: &&Member<'_>| {
+                    let peers = rule.peers.iter();
+                    way == Way::Ingress
+                        || peers.into_iter().any(|peer| matches!(peer, ClusterPeer::Pods(pods) if is_cluster_peer(pods, member)))
+                };
+                let pod = self.endpoint(packet.destination).filter(selects).and_then(|member| member.pod);
                 pod.is_some_and(|pod| has_port(pod, name, None, (packet.protocol, port)))
             }
         };

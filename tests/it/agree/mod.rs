@@ -91,12 +91,25 @@ fn compare_policy(cluster: &Cluster<'_>, evaluator: &Evaluator<'_, '_>, packet: 
     let expected = cluster.policy(packet);
     let decision = evaluator.decide(&packet.flow());
     let found = [&decision.egress, &decision.ingress].map(|passage| passage.as_ref().map(Passage::is_allowed));
+    let words: Vec<String> = [&decision.egress, &decision.ingress].into_iter().flatten().flat_map(way).collect();
     match found == [expected.0, expected.1] {
         true => Ok(()),
-        false => {
-            Err(format!("{packet:?}\npolicy should allow {expected:?} (egress, ingress), and the evaluator says {found:?}:\n{decision:#?}"))
-        }
+        false => Err(format!(
+            "{packet:?}\npolicy should allow {expected:?} (egress, ingress), and the evaluator says {found:?}:\n{}",
+            words.join("\n")
+        )),
     }
+}
+
+/// The tiers of a way with their policies and the numbers of the rules that match.
+fn way<'passage>(passage: &'passage Passage<'_>) -> impl Iterator<Item = String> + 'passage {
+    passage.tiers.iter().map(|passed| {
+        let policies = passed.policies.iter().map(|policy| {
+            let numbers: Vec<usize> = policy.rules.iter().map(|rule| rule.number).collect();
+            format!(" {} {numbers:?}", policy.policy.key)
+        });
+        format!("  tier {}:{} -> {:?}", passed.tier.name, policies.collect::<String>(), passed.end)
+    })
 }
 
 fn node_names(world: &World) -> Vec<&str> {
