@@ -25,7 +25,7 @@ use bundle::{InputDigest, NodePart};
 use diagnostic::{Diagnostic, Diagnostics};
 use inventory::{Inventory, NodeId};
 use lower::Options;
-use policy::PolicySet;
+use policy::{PolicySet, Staging};
 use render::Templates;
 use resolve::Resolved;
 use text::Files;
@@ -42,7 +42,7 @@ pub struct Input {
 }
 
 /// Texts to checked policy and inventory. The result may be used when `found` has no errors.
-pub fn read(files: &Files, found: &mut Diagnostics) -> Input {
+pub fn read(files: &Files, staging: Staging, found: &mut Diagnostics) -> Input {
     let mut manifest = manifest::Reader::default();
     let mut inventory = inventory::Builder::default();
     let mut digest = InputDigest::default();
@@ -51,7 +51,7 @@ pub fn read(files: &Files, found: &mut Diagnostics) -> Input {
         manifest.take(&object, found);
         inventory.take(&object, found);
     });
-    let policies = policy::check(manifest.finish(), found);
+    let policies = policy::check(manifest.finish(), staging, found);
     Input { policies, inventory: inventory.finish(found), digest: digest.finish() }
 }
 

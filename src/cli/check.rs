@@ -16,12 +16,15 @@ pub(super) struct Arguments {
     /// Files, directories (*.yaml, *.yml, *.json below them), or - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Check the policies as they would be with the staged ones in force
+    #[arg(long)]
+    staged: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     let mut found = Diagnostics::default();
     let files = input::read(&arguments.paths, &mut found);
-    let input = crate::read(&files, &mut found);
+    let input = crate::read(&files, input::staging(arguments.staged), &mut found);
     let status = report.diagnostics(&found, &files);
     if status == Status::Clean {
         let policies = input.policies.policies().count();

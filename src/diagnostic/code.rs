@@ -88,6 +88,8 @@ codes! {
     UnknownServiceAccount "unknown-service-account" Note "a service account that is not in the input has no labels"
     UnknownService      "unknown-service"       Note    "a service without backends in the input matches nobody"
     HttpNotEnforced     "http-not-enforced"     Note    "HTTP conditions are for a mesh; iptables enforces the rest of the rule"
+    StagedPolicies      "staged-policies"       Note    "staged policies are not in force"
+    NothingToDelete     "nothing-to-delete"     Note    "a staged policy proposes to delete one that is not in the input"
     SkippedKinds        "skipped-kinds"         Note    "objects of kinds that Palisade does not read"
     SkippedPods         "skipped-pods"          Note    "pods that are no addressable endpoints"
 }

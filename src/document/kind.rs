@@ -28,6 +28,12 @@ pub enum Kind {
     NetworkSet,
     /// Calico's cluster-wide named address list.
     GlobalNetworkSet,
+    /// Calico's namespaced policy, proposed.
+    StagedNetworkPolicy,
+    /// Calico's cluster-wide policy, proposed.
+    StagedGlobalNetworkPolicy,
+    /// Kubernetes' own policy, proposed.
+    StagedKubernetesNetworkPolicy,
     /// Kubernetes' own policy.
     KubernetesNetworkPolicy,
     /// Kubernetes' cluster-wide policy.
@@ -112,11 +118,17 @@ pub const KINDS: &[KindRow] = &[
     read(CALICO, &["v3"], "Tier", Role::Policy, Kind::Tier),
     read(CALICO, &["v3"], "NetworkSet", Role::Policy, Kind::NetworkSet),
     read(CALICO, &["v3"], "GlobalNetworkSet", Role::Policy, Kind::GlobalNetworkSet),
+    read(CALICO, &["v3"], "StagedNetworkPolicy", Role::Policy, Kind::StagedNetworkPolicy),
+    read(CALICO, &["v3"], "StagedGlobalNetworkPolicy", Role::Policy, Kind::StagedGlobalNetworkPolicy),
+    read(CALICO, &["v3"], "StagedKubernetesNetworkPolicy", Role::Policy, Kind::StagedKubernetesNetworkPolicy),
     read(CALICO_INTERNAL, &["v1"], "NetworkPolicy", Role::Policy, Kind::NetworkPolicy),
     read(CALICO_INTERNAL, &["v1"], "GlobalNetworkPolicy", Role::Policy, Kind::GlobalNetworkPolicy),
     read(CALICO_INTERNAL, &["v1"], "Tier", Role::Policy, Kind::Tier),
     read(CALICO_INTERNAL, &["v1"], "NetworkSet", Role::Policy, Kind::NetworkSet),
     read(CALICO_INTERNAL, &["v1"], "GlobalNetworkSet", Role::Policy, Kind::GlobalNetworkSet),
+    read(CALICO_INTERNAL, &["v1"], "StagedNetworkPolicy", Role::Policy, Kind::StagedNetworkPolicy),
+    read(CALICO_INTERNAL, &["v1"], "StagedGlobalNetworkPolicy", Role::Policy, Kind::StagedGlobalNetworkPolicy),
+    read(CALICO_INTERNAL, &["v1"], "StagedKubernetesNetworkPolicy", Role::Policy, Kind::StagedKubernetesNetworkPolicy),
     read(KUBERNETES, &["v1"], "NetworkPolicy", Role::Policy, Kind::KubernetesNetworkPolicy),
     read(CLUSTER_POLICY, &["v1alpha2"], "ClusterNetworkPolicy", Role::Policy, Kind::ClusterNetworkPolicy),
     read(CLUSTER_POLICY, &["v1alpha1"], "AdminNetworkPolicy", Role::Policy, Kind::AdminNetworkPolicy),
@@ -127,9 +139,6 @@ pub const KINDS: &[KindRow] = &[
     read("", &["v1"], "Node", Role::Cluster, Kind::Node),
     read("discovery.k8s.io", &["v1"], "EndpointSlice", Role::Cluster, Kind::EndpointSlice),
     read("", &["v1"], "Endpoints", Role::Cluster, Kind::Endpoints),
-    refused(CALICO, &["v3"], "StagedNetworkPolicy"),
-    refused(CALICO, &["v3"], "StagedGlobalNetworkPolicy"),
-    refused(CALICO, &["v3"], "StagedKubernetesNetworkPolicy"),
     refused(CALICO, &["v3"], "HostEndpoint"),
     refused(CALICO, &["v3"], "Profile"),
     refused(CALICO, &["v3"], "WorkloadEndpoint"),

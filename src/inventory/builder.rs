@@ -78,6 +78,9 @@ impl Builder {
             | Kind::Tier
             | Kind::NetworkSet
             | Kind::GlobalNetworkSet
+            | Kind::StagedNetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::StagedKubernetesNetworkPolicy
             | Kind::KubernetesNetworkPolicy
             | Kind::ClusterNetworkPolicy
             | Kind::AdminNetworkPolicy

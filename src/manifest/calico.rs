@@ -17,10 +17,9 @@ const HINTS: [(&str, ()); 1] = [("AssumeNeededOnEveryNode", ())];
 
 pub(super) const DIRECTIONS: [(&str, Direction); 2] = [("Ingress", Direction::Ingress), ("Egress", Direction::Egress)];
 
-/// A `NetworkPolicy` or `GlobalNetworkPolicy`.
-pub(super) fn policy(tree: &Node, metadata: Metadata, kind: Kind, found: &mut Diagnostics) -> Option<Policy> {
-    let mut spec = metadata::spec(tree, found)?;
-    let global = kind == Kind::GlobalNetworkPolicy;
+/// A `NetworkPolicy` or `GlobalNetworkPolicy` from its spec, or the staged twin of one.
+pub(super) fn policy(mut spec: Fields<'_>, metadata: Metadata, kind: Kind, found: &mut Diagnostics) -> Policy {
+    let global = matches!(kind, Kind::GlobalNetworkPolicy | Kind::StagedGlobalNetworkPolicy);
     let policy = Policy {
         metadata,
         tier: absent_if_empty(spec.text("tier", found)),
@@ -38,7 +37,7 @@ pub(super) fn policy(tree: &Node, metadata: Metadata, kind: Kind, found: &mut Di
     // hints change where Calico programs a policy, never what it means
     spec.list("performanceHints", found, |node, found| node.choice(&HINTS, found));
     spec.finish(found);
-    Some(policy)
+    policy
 }
 
 /// A `Tier`.

@@ -50,8 +50,10 @@ pub(super) fn spec<'node>(tree: &'node Node, found: &mut Diagnostics) -> Option<
 fn form(kind: Kind) -> Form {
     match kind {
         Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => Form::PolicyName,
+        Kind::StagedNetworkPolicy | Kind::StagedGlobalNetworkPolicy => Form::PolicyName,
         Kind::Tier | Kind::Namespace => Form::DnsLabel,
-        Kind::NetworkSet | Kind::GlobalNetworkSet | Kind::KubernetesNetworkPolicy => Form::DnsSubdomain,
+        Kind::NetworkSet | Kind::GlobalNetworkSet => Form::DnsSubdomain,
+        Kind::KubernetesNetworkPolicy | Kind::StagedKubernetesNetworkPolicy => Form::DnsSubdomain,
         Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => Form::DnsSubdomain,
         Kind::ServiceAccount | Kind::Pod | Kind::Node | Kind::EndpointSlice | Kind::Endpoints => Form::DnsSubdomain,
     }
@@ -60,8 +62,9 @@ fn form(kind: Kind) -> Form {
 fn is_namespaced(kind: Kind) -> bool {
     match kind {
         Kind::NetworkPolicy | Kind::NetworkSet | Kind::KubernetesNetworkPolicy | Kind::ServiceAccount | Kind::Pod => true,
-        Kind::EndpointSlice | Kind::Endpoints => true,
+        Kind::StagedNetworkPolicy | Kind::StagedKubernetesNetworkPolicy | Kind::EndpointSlice | Kind::Endpoints => true,
         Kind::GlobalNetworkPolicy | Kind::GlobalNetworkSet | Kind::Tier | Kind::Namespace | Kind::Node => false,
+        Kind::StagedGlobalNetworkPolicy => false,
         Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => false,
     }
 }

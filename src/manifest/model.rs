@@ -14,6 +14,8 @@ pub struct Manifest {
     pub kubernetes_policies: Vec<KubernetesPolicy>,
     /// Cluster-wide Kubernetes policies.
     pub cluster_policies: Vec<ClusterPolicy>,
+    /// Proposed policies.
+    pub staged: Vec<Staged>,
     /// Tiers.
     pub tiers: Vec<Tier>,
     /// Network sets, namespaced and global.
@@ -52,6 +54,37 @@ pub struct Policy {
     pub ingress: Vec<Rule>,
     /// Egress rules.
     pub egress: Vec<Rule>,
+}
+
+/// A policy that is proposed, and not in force.
+#[derive(Debug)]
+pub struct Staged {
+    /// What is proposed.
+    pub action: StagedAction,
+    /// The policy; one that proposes to delete another has that one's name and no contents.
+    pub policy: StagedPolicy,
+}
+
+/// What a staged policy proposes to do with the enforced policy of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StagedAction {
+    /// To put this in its place.
+    Set,
+    /// To remove it.
+    Delete,
+    /// As `Set`: an engine that learns from traffic wrote it.
+    Learn,
+    /// Nothing.
+    Ignore,
+}
+
+/// A policy of a staged kind.
+#[derive(Debug)]
+pub enum StagedPolicy {
+    /// A `StagedNetworkPolicy` or `StagedGlobalNetworkPolicy`.
+    Calico(Policy),
+    /// A `StagedKubernetesNetworkPolicy`.
+    Kubernetes(KubernetesPolicy),
 }
 
 /// A Calico rule.

@@ -16,8 +16,8 @@ use crate::text::{Span, Spanned};
 pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, found: &mut Diagnostics) -> Placed {
     let metadata = &written.metadata;
     let applies_to = applies_to(written, found);
-    let kind = if metadata.namespace.is_some() { PolicyKind::NetworkPolicy } else { PolicyKind::GlobalNetworkPolicy };
-    let namespace = metadata.namespace.as_ref().map(|namespace| namespace.value.clone());
+    let key = key(written);
+    let namespace = key.namespace.clone();
     let directions = directions(written, found);
     let mut rules = |direction: Direction, written: &[manifest::Rule]| {
         let context = namespace.as_deref();
@@ -30,7 +30,6 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
     };
     let ingress = rules(Direction::Ingress, &written.ingress);
     let egress = rules(Direction::Egress, &written.egress);
-    let key = PolicyKey { kind, namespace, name: metadata.short_name(written.tier.as_ref().map(|tier| tier.value.as_str())).to_owned() };
     let order = written.order.map(|order| order.value);
     let applies_to = selectors.intern(applies_to);
     let policy = Policy { key, order, applies_to, ingress, egress, span: metadata.name.span };
@@ -39,6 +38,15 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
         None => Spanned::new(DEFAULT_TIER.to_owned(), metadata.name.span),
     };
     Placed { tier, policy }
+}
+
+/// What identifies a policy.
+pub(super) fn key(written: &manifest::Policy) -> PolicyKey {
+    let metadata = &written.metadata;
+    let namespace = metadata.namespace.as_ref().map(|namespace| namespace.value.clone());
+    let kind = if namespace.is_some() { PolicyKind::NetworkPolicy } else { PolicyKind::GlobalNetworkPolicy };
+    let name = metadata.short_name(written.tier.as_ref().map(|tier| tier.value.as_str())).to_owned();
+    PolicyKey { kind, namespace, name }
 }
 
 /// The clause of the endpoints a policy applies to.

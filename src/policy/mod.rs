@@ -15,12 +15,14 @@ mod ports;
 mod print;
 mod scope;
 mod services;
+mod staged;
 
 pub use crate::manifest::{Action, DefaultAction, Icmp};
 pub use model::{
     Domain, Families, IcmpMatch, Nets, NetworkSet, Peer, Policy, PolicyKey, PolicyKind, PolicySet, PortList, Ports, ProtocolMatch, Rule,
     Selected, SelectorId, Selectors, Tier,
 };
+pub use staged::Staging;
 
 use crate::diagnostic::Diagnostics;
 use crate::manifest::Manifest;
@@ -29,7 +31,7 @@ use crate::manifest::Manifest;
 /// that has no errors.
 ///
 /// Cost: linear in the number of rules, and n log n in tiers and policies for their order.
-pub fn check(manifest: Manifest, found: &mut Diagnostics) -> PolicySet {
+pub fn check(manifest: Manifest, staging: Staging, found: &mut Diagnostics) -> PolicySet {
     let mut selectors = Selectors::default();
     let mut placed = Vec::new();
     for policy in &manifest.policies {
@@ -41,7 +43,8 @@ pub fn check(manifest: Manifest, found: &mut Diagnostics) -> PolicySet {
     for policy in &manifest.cluster_policies {
         placed.push(cluster::policy(policy, &mut selectors, found));
     }
-    let tiers = order::tiers(&manifest.tiers, placed, found);
+    let sorted = staged::add(&manifest.staged, staging, placed, &mut selectors, found);
+    let tiers = order::tiers(&manifest.tiers, sorted, found);
     let network_sets = manifest.network_sets.into_iter().map(|set| addresses::network_set(set, found)).collect();
     PolicySet { tiers, selectors, network_sets }
 }

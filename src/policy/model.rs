@@ -15,7 +15,7 @@ use crate::text::Span;
 pub struct PolicySet {
     /// Tiers that hold at least one policy, first evaluated first.
     pub tiers: Vec<Tier>,
-    /// Every selector in use, once; rules name them by [`SelectorId`].
+    /// Every selector of a policy, once; rules name them by [`SelectorId`].
     pub selectors: Selectors,
     /// Named address lists, which rule peers may select by label.
     pub network_sets: Vec<NetworkSet>,

@@ -44,9 +44,17 @@ fn the_main_job_of_the_readme_works() {
 #[test]
 fn every_command_and_option_of_the_readme_is_there() {
     let help = ["check", "render", "selector"].map(|command| run(&root(), &[command, "--help"]).stdout).concat();
-    for option in
-        ["--out", "--node", "--check", "--templates", "--endpoint-to-host", "--unknown-endpoint", "--hook-position", "--encapsulated"]
-    {
+    for option in [
+        "--out",
+        "--node",
+        "--check",
+        "--staged",
+        "--templates",
+        "--endpoint-to-host",
+        "--unknown-endpoint",
+        "--hook-position",
+        "--encapsulated",
+    ] {
         assert!(readme().contains(option) && help.contains(option), "{option}");
     }
 }

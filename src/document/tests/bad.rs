@@ -749,20 +749,6 @@ kind: SecurityEventWebhook
   = help: Palisade refuses policy that it does not enforce"#,
     },
     Case {
-        about: "a policy kind that is not compiled",
-        file: "a.yaml",
-        source: r#"apiVersion: projectcalico.org/v3
-kind: StagedNetworkPolicy
-"#,
-        told: r#"error[unsupported-kind]: `StagedNetworkPolicy` of the API group `projectcalico.org` is not supported
- --> a.yaml:2:7
-  |
-2 | kind: StagedNetworkPolicy
-  |       ^^^^^^^^^^^^^^^^^^^
-  |
-  = help: Palisade refuses policy that it does not enforce"#,
-    },
-    Case {
         about: "an old policy group",
         file: "a.yaml",
         source: r#"apiVersion: extensions/v1beta1

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use palisade::diagnostic::Diagnostics;
 use palisade::lower::{self, Encapsulated, EndpointToHost, Options, UnknownEndpoint};
+use palisade::policy::Staging;
 use palisade::render::{self, Templates};
 use palisade::resolve;
 use palisade::text::Files;
@@ -86,7 +87,7 @@ fn compile_yaml(yaml: String, nodes: &[&str], options: &Options) -> Result<Vec<K
     let mut files = Files::default();
     files.add("world.yaml", yaml).map_err(|_| "too long")?;
     let mut found = Diagnostics::default();
-    let input = palisade::read(&files, &mut found);
+    let input = palisade::read(&files, Staging::Proposed, &mut found);
     refuse_errors(&found)?;
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
     let templates = Templates::new(&[]).map_err(|problem| problem.message)?;
