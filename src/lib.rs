@@ -51,8 +51,10 @@ pub fn read(files: &Files, staging: Staging, found: &mut Diagnostics) -> Input {
         manifest.take(&object, found);
         inventory.take(&object, found);
     });
-    let policies = policy::check(manifest.finish(), staging, found);
-    Input { policies, inventory: inventory.finish(found), digest: digest.finish() }
+    let manifest = manifest.finish();
+    let inventory = inventory.finish(&manifest, found);
+    let policies = policy::check(manifest, staging, found);
+    Input { policies, inventory, digest: digest.finish() }
 }
 
 /// Resolved policy to one node's scripts; none when a limit of the kernel refuses them, which `found` then says.

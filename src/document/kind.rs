@@ -28,6 +28,10 @@ pub enum Kind {
     NetworkSet,
     /// Calico's cluster-wide named address list.
     GlobalNetworkSet,
+    /// Calico's policy of the endpoints that name it, behind all tiers.
+    Profile,
+    /// Calico's endpoint, by its own words instead of a pod's.
+    WorkloadEndpoint,
     /// Calico's namespaced policy, proposed.
     StagedNetworkPolicy,
     /// Calico's cluster-wide policy, proposed.
@@ -118,6 +122,8 @@ pub const KINDS: &[KindRow] = &[
     read(CALICO, &["v3"], "Tier", Role::Policy, Kind::Tier),
     read(CALICO, &["v3"], "NetworkSet", Role::Policy, Kind::NetworkSet),
     read(CALICO, &["v3"], "GlobalNetworkSet", Role::Policy, Kind::GlobalNetworkSet),
+    read(CALICO, &["v3"], "Profile", Role::Policy, Kind::Profile),
+    read(CALICO, &["v3"], "WorkloadEndpoint", Role::Policy, Kind::WorkloadEndpoint),
     read(CALICO, &["v3"], "StagedNetworkPolicy", Role::Policy, Kind::StagedNetworkPolicy),
     read(CALICO, &["v3"], "StagedGlobalNetworkPolicy", Role::Policy, Kind::StagedGlobalNetworkPolicy),
     read(CALICO, &["v3"], "StagedKubernetesNetworkPolicy", Role::Policy, Kind::StagedKubernetesNetworkPolicy),
@@ -140,8 +146,6 @@ pub const KINDS: &[KindRow] = &[
     read("discovery.k8s.io", &["v1"], "EndpointSlice", Role::Cluster, Kind::EndpointSlice),
     read("", &["v1"], "Endpoints", Role::Cluster, Kind::Endpoints),
     refused(CALICO, &["v3"], "HostEndpoint"),
-    refused(CALICO, &["v3"], "Profile"),
-    refused(CALICO, &["v3"], "WorkloadEndpoint"),
     refused("extensions", &["v1beta1"], "NetworkPolicy"),
     skipped(CALICO, "BGPConfiguration"),
     skipped(CALICO, "BGPFilter"),

@@ -78,6 +78,8 @@ impl Builder {
             | Kind::Tier
             | Kind::NetworkSet
             | Kind::GlobalNetworkSet
+            | Kind::Profile
+            | Kind::WorkloadEndpoint
             | Kind::StagedNetworkPolicy
             | Kind::StagedGlobalNetworkPolicy
             | Kind::StagedKubernetesNetworkPolicy

@@ -14,12 +14,15 @@ mod labels;
 mod manifests;
 mod model;
 mod pods;
+mod profiles;
 mod services;
 mod strings;
+mod workload_endpoints;
 
 pub use builder::Builder;
 pub use labels::EndpointLabels;
 pub use model::{Endpoint, EndpointId, Inventory, NamedPort, Node, NodeId, Parent};
+pub use profiles::{ProfileName, Profiles, profile_name};
 pub use services::{Service, ServiceKey};
 pub use strings::{Strings, Symbol};
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use crate::diagnostic::Code;
 use crate::inventory::{
-    NamedPort, Strings,
+    NamedPort, Profiles, Strings,
     builder::Key,
     check::Check,
     labels::{self, LabelList},
@@ -13,12 +13,13 @@ use crate::inventory::{
 use crate::name::Form;
 use crate::net::Protocol;
 
-/// What counts of a pod. Two pods that are equal here are one, however else they differ.
+/// What counts of a pod, or of another endpoint. Two pods that are equal here are one, however else they differ.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pod {
     pub(super) place: Place,
-    pub(super) service_account: Arc<str>,
+    pub(super) service_account: Option<Arc<str>>,
     pub(super) ports: Box<[NamedPort]>,
+    pub(super) profiles: Profiles,
     pub(super) labels: LabelList,
 }
 
@@ -77,7 +78,8 @@ pub(super) fn read(
     let place = place(spec, pod.status.unwrap_or_default(), strings, check);
     check.name("service account", &account, Form::DnsSubdomain)?;
     let labels = labels::of_pod(own, &key.namespace, &account);
-    Some(Pod { place: place?, service_account: strings.share(&account), ports: ports?, labels: strings.intern_labels(&labels) })
+    let (service_account, labels) = (Some(strings.share(&account)), strings.intern_labels(&labels));
+    Some(Pod { place: place?, service_account, ports: ports?, profiles: Profiles::OfPod, labels })
 }
 
 /// The text of a field; the API server does not tell an empty one from an absent one.
@@ -123,7 +125,8 @@ pub(super) fn address(owner: &str, text: &str, check: &mut Check<'_>) -> Option<
     address
 }
 
-fn is_nobodys(address: IpAddr) -> bool {
+/// Whether no endpoint can have an address.
+pub(super) fn is_nobodys(address: IpAddr) -> bool {
     let in_other_notation = matches!(address, IpAddr::V6(inner) if inner.to_ipv4_mapped().is_some());
     let broadcast = matches!(address, IpAddr::V4(inner) if inner.is_broadcast());
     in_other_notation || broadcast || address.is_unspecified() || address.is_loopback() || address.is_multicast()

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Builder, Inventory};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document;
+use crate::manifest::Manifest;
 use crate::selector::Labels;
 use crate::text::Files;
 
@@ -14,7 +15,7 @@ pub(crate) fn read(objects: &[Value]) -> (Inventory, Vec<Diagnostic>) {
     files.add("cluster.json", json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()).unwrap();
     let (mut builder, mut found) = (Builder::default(), Diagnostics::default());
     document::for_each(&files, &mut found, &mut |object, found| builder.take(&object, found));
-    let inventory = builder.finish(&mut found);
+    let inventory = builder.finish(&Manifest::default(), &mut found);
     (inventory, found.sorted().into_iter().cloned().collect())
 }
 
@@ -124,7 +125,7 @@ fn the_service_account_is_the_new_field_then_the_old_then_default() {
     ];
     for (new, old, expected) in cases {
         let pod = with(with(plain(), "/spec/serviceAccountName", new), "/spec/serviceAccount", old);
-        assert_eq!(&*read(&[pod]).0.endpoints[0].service_account, expected);
+        assert_eq!(read(&[pod]).0.endpoints[0].service_account.as_deref().unwrap(), expected);
     }
 }
 

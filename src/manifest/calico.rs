@@ -3,8 +3,8 @@
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Fields, Kind, Node, Scalar, Value};
 use crate::manifest::{
-    Action, DefaultAction, Entity, Icmp, Metadata, NetworkSet, Policy, Port, Rule, ServiceAccounts, ServiceRef, Tier, WrittenProtocol,
-    http, metadata,
+    Action, DefaultAction, Entity, Icmp, Metadata, NetworkSet, Policy, Port, Profile, Rule, ServiceAccounts, ServiceRef, Tier,
+    WrittenProtocol, http, metadata,
 };
 use crate::net::{Direction, Family, Protocol};
 use crate::text::{Spanned, Text};
@@ -38,6 +38,16 @@ pub(super) fn policy(mut spec: Fields<'_>, metadata: Metadata, kind: Kind, found
     spec.list("performanceHints", found, |node, found| node.choice(&HINTS, found));
     spec.finish(found);
     policy
+}
+
+/// A `Profile`.
+pub(super) fn profile(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<Profile> {
+    let mut spec = metadata::spec(tree, found)?;
+    let ingress = spec.list("ingress", found, rule);
+    let egress = spec.list("egress", found, rule);
+    let labels = spec.get("labelsToApply").map(|node| metadata::labels(node, found)).unwrap_or_default();
+    spec.finish(found);
+    Some(Profile { metadata, ingress, egress, labels })
 }
 
 /// A `Tier`.

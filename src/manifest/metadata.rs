@@ -29,7 +29,7 @@ pub(super) fn read(tree: &Node, kind: Kind, found: &mut Diagnostics) -> Option<M
     let mut fields = Fields::of(object.require("metadata", found)?, found)?;
     let name = fields.require("name", found).and_then(|node| node.text(found));
     let namespace = namespace(&mut fields, kind, found);
-    let labels = labels(&mut fields, found);
+    let labels = fields.get("labels").map(|node| labels(node, found)).unwrap_or_default();
     fields.ignore(&SERVER_FIELDS);
     fields.ignore(&["selfLink", "generateName"]);
     fields.finish(found);
@@ -52,7 +52,7 @@ fn form(kind: Kind) -> Form {
         Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => Form::PolicyName,
         Kind::StagedNetworkPolicy | Kind::StagedGlobalNetworkPolicy => Form::PolicyName,
         Kind::Tier | Kind::Namespace => Form::DnsLabel,
-        Kind::NetworkSet | Kind::GlobalNetworkSet => Form::DnsSubdomain,
+        Kind::NetworkSet | Kind::GlobalNetworkSet | Kind::Profile | Kind::WorkloadEndpoint => Form::DnsSubdomain,
         Kind::KubernetesNetworkPolicy | Kind::StagedKubernetesNetworkPolicy => Form::DnsSubdomain,
         Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => Form::DnsSubdomain,
         Kind::ServiceAccount | Kind::Pod | Kind::Node | Kind::EndpointSlice | Kind::Endpoints => Form::DnsSubdomain,
@@ -62,9 +62,10 @@ fn form(kind: Kind) -> Form {
 fn is_namespaced(kind: Kind) -> bool {
     match kind {
         Kind::NetworkPolicy | Kind::NetworkSet | Kind::KubernetesNetworkPolicy | Kind::ServiceAccount | Kind::Pod => true,
-        Kind::StagedNetworkPolicy | Kind::StagedKubernetesNetworkPolicy | Kind::EndpointSlice | Kind::Endpoints => true,
+        Kind::StagedNetworkPolicy | Kind::StagedKubernetesNetworkPolicy | Kind::WorkloadEndpoint => true,
+        Kind::EndpointSlice | Kind::Endpoints => true,
         Kind::GlobalNetworkPolicy | Kind::GlobalNetworkSet | Kind::Tier | Kind::Namespace | Kind::Node => false,
-        Kind::StagedGlobalNetworkPolicy => false,
+        Kind::StagedGlobalNetworkPolicy | Kind::Profile => false,
         Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => false,
     }
 }
@@ -88,8 +89,7 @@ fn namespace(fields: &mut Fields<'_>, kind: Kind, found: &mut Diagnostics) -> Op
 }
 
 /// Checked labels.
-fn labels(fields: &mut Fields<'_>, found: &mut Diagnostics) -> Vec<(Text, Text)> {
-    let Some(node) = fields.get("labels") else { return Vec::new() };
+pub(super) fn labels(node: &Node, found: &mut Diagnostics) -> Vec<(Text, Text)> {
     string_map(node, found)
         .into_iter()
         .filter(|(key, value)| {

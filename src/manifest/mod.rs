@@ -8,6 +8,7 @@
 
 mod calico;
 mod cluster;
+mod endpoint;
 mod http;
 mod kubernetes;
 mod metadata;
@@ -15,9 +16,10 @@ mod model;
 mod staged;
 
 pub use model::{
-    Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule, DefaultAction, Entity, Icmp, KubernetesPeer,
-    KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest, Metadata, NetworkSet, Operator, Policy, Port,
-    Requirement, Rule, ServiceAccounts, ServiceRef, Staged, StagedAction, StagedPolicy, Tier, WrittenProtocol,
+    Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule, DefaultAction, EndpointPort, Entity, Icmp,
+    KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest, Metadata, NetworkSet, Operator, Policy,
+    Port, Profile, Requirement, Rule, ServiceAccounts, ServiceRef, Staged, StagedAction, StagedPolicy, Tier, WorkloadEndpoint,
+    WrittenProtocol,
 };
 
 use std::collections::BTreeMap;
@@ -59,6 +61,8 @@ impl Reader {
             Kind::StagedNetworkPolicy | Kind::StagedGlobalNetworkPolicy | Kind::StagedKubernetesNetworkPolicy => {
                 manifest.staged.extend(staged::policy(&tree, metadata, object.kind, found))
             }
+            Kind::Profile => manifest.profiles.extend(calico::profile(&tree, metadata, found)),
+            Kind::WorkloadEndpoint => manifest.workload_endpoints.extend(endpoint::workload(&tree, metadata, found)),
             Kind::Tier => manifest.tiers.extend(calico::tier(&tree, metadata, found)),
             Kind::NetworkSet | Kind::GlobalNetworkSet => manifest.network_sets.extend(calico::network_set(&tree, metadata, found)),
             Kind::KubernetesNetworkPolicy => {

@@ -14,6 +14,10 @@ pub struct Manifest {
     pub kubernetes_policies: Vec<KubernetesPolicy>,
     /// Cluster-wide Kubernetes policies.
     pub cluster_policies: Vec<ClusterPolicy>,
+    /// Profiles.
+    pub profiles: Vec<Profile>,
+    /// Endpoints that say themselves what they are.
+    pub workload_endpoints: Vec<WorkloadEndpoint>,
     /// Proposed policies.
     pub staged: Vec<Staged>,
     /// Tiers.
@@ -202,6 +206,49 @@ pub struct Port {
     pub text: String,
     /// Where.
     pub span: Span,
+}
+
+/// A Calico `Profile`.
+#[derive(Debug)]
+pub struct Profile {
+    /// Its name.
+    pub metadata: Metadata,
+    /// Ingress rules.
+    pub ingress: Vec<Rule>,
+    /// Egress rules.
+    pub egress: Vec<Rule>,
+    /// Labels that its endpoints inherit.
+    pub labels: Vec<(Text, Text)>,
+}
+
+/// A Calico `WorkloadEndpoint`.
+#[derive(Debug)]
+pub struct WorkloadEndpoint {
+    /// Name, namespace, labels.
+    pub metadata: Metadata,
+    /// Who runs it.
+    pub orchestrator: Text,
+    /// Where it runs.
+    pub node: Text,
+    /// What it runs as, where it says so.
+    pub service_account: Option<Text>,
+    /// Its addresses, each as a prefix of full length.
+    pub networks: Vec<Text>,
+    /// The names of its profiles, first asked first.
+    pub profiles: Vec<Text>,
+    /// Its named ports.
+    pub ports: Vec<EndpointPort>,
+}
+
+/// A port that an endpoint gives a name.
+#[derive(Debug)]
+pub struct EndpointPort {
+    /// The name.
+    pub name: Text,
+    /// A protocol that has ports.
+    pub protocol: Protocol,
+    /// The number, from 1.
+    pub number: u16,
 }
 
 /// A Calico `Tier`.

@@ -20,12 +20,7 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
     let namespace = key.namespace.clone();
     let directions = directions(written, found);
     let mut rules = |direction: Direction, written: &[manifest::Rule]| {
-        let context = namespace.as_deref();
-        for rule in written {
-            services::check_side(rule, direction, found);
-            check_http(rule, direction, found);
-        }
-        let checked = (1..).zip(written).map(|(number, written)| rule(number, written, context, selectors, found)).collect();
+        let checked = rules(written, direction, namespace.as_deref(), selectors, found);
         directions.contains(&direction).then_some(checked)
     };
     let ingress = rules(Direction::Ingress, &written.ingress);
@@ -76,6 +71,21 @@ fn directions(written: &manifest::Policy, found: &mut Diagnostics) -> Vec<Direct
         (true, true, false) => vec![Direction::Egress],
         (true, false, false) => Direction::BOTH.to_vec(),
     }
+}
+
+/// The checked rules of a direction. `namespace` is the policy's, none for a global policy and for a profile.
+pub(super) fn rules(
+    written: &[manifest::Rule],
+    direction: Direction,
+    namespace: Option<&str>,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> Vec<Rule> {
+    for rule in written {
+        services::check_side(rule, direction, found);
+        check_http(rule, direction, found);
+    }
+    (1..).zip(written).map(|(number, written)| rule(number, written, namespace, selectors, found)).collect()
 }
 
 /// One checked rule. `namespace` is the policy's, none for a global policy.

@@ -13,14 +13,15 @@ mod model;
 mod order;
 mod ports;
 mod print;
+mod profiles;
 mod scope;
 mod services;
 mod staged;
 
 pub use crate::manifest::{Action, DefaultAction, Icmp};
 pub use model::{
-    Domain, Families, IcmpMatch, Nets, NetworkSet, Peer, Policy, PolicyKey, PolicyKind, PolicySet, PortList, Ports, ProtocolMatch, Rule,
-    Selected, SelectorId, Selectors, Tier,
+    Domain, Families, IcmpMatch, Nets, NetworkSet, Peer, Policy, PolicyKey, PolicyKind, PolicySet, PortList, Ports, Profile, ProtocolMatch,
+    Rule, Selected, SelectorId, Selectors, Tier,
 };
 pub use staged::Staging;
 
@@ -43,10 +44,11 @@ pub fn check(manifest: Manifest, staging: Staging, found: &mut Diagnostics) -> P
     for policy in &manifest.cluster_policies {
         placed.push(cluster::policy(policy, &mut selectors, found));
     }
+    let profiles = profiles::profiles(&manifest.profiles, &mut selectors, found);
     let sorted = staged::add(&manifest.staged, staging, placed, &mut selectors, found);
     let tiers = order::tiers(&manifest.tiers, sorted, found);
     let network_sets = manifest.network_sets.into_iter().map(|set| addresses::network_set(set, found)).collect();
-    PolicySet { tiers, selectors, network_sets }
+    PolicySet { tiers, profiles, selectors, network_sets }
 }
 
 #[cfg(test)]
