@@ -94,6 +94,7 @@ codes! {
     NothingToDelete     "nothing-to-delete"     Note    "a staged policy proposes to delete one that is not in the input"
     SkippedKinds        "skipped-kinds"         Note    "objects of kinds that Palisade does not read"
     SkippedPods         "skipped-pods"          Note    "pods that are no addressable endpoints"
+    WorkloadsWithoutAddresses "workloads-without-addresses" Note "workloads whose pods are not in the input have no addresses"
 }
 
 impl fmt::Display for Code {

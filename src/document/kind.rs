@@ -58,6 +58,20 @@ pub enum Kind {
     EndpointSlice,
     /// All of a service's backends, as it was before `EndpointSlice`.
     Endpoints,
+    /// Pods, replaced by and by.
+    Deployment,
+    /// Pods with names and disks of their own.
+    StatefulSet,
+    /// A pod on every node.
+    DaemonSet,
+    /// So many pods.
+    ReplicaSet,
+    /// So many pods, as it was before `ReplicaSet`.
+    ReplicationController,
+    /// Pods that come to an end.
+    Job,
+    /// Jobs by the clock.
+    CronJob,
 }
 
 /// Why an object is refused for its kind.
@@ -76,6 +90,11 @@ pub(super) enum Culprit {
 }
 
 impl Kind {
+    /// Its name in manifests.
+    pub fn name(self) -> &'static str {
+        KINDS.iter().find(|row| row.kind == Some(self)).map_or("", |row| row.name)
+    }
+
     /// Who reads objects of the kind.
     pub fn role(self) -> Role {
         KINDS.iter().find(|row| row.kind == Some(self)).map_or(Role::Refused, |row| row.role)
@@ -145,6 +164,13 @@ pub const KINDS: &[KindRow] = &[
     read("", &["v1"], "Node", Role::Cluster, Kind::Node),
     read("discovery.k8s.io", &["v1"], "EndpointSlice", Role::Cluster, Kind::EndpointSlice),
     read("", &["v1"], "Endpoints", Role::Cluster, Kind::Endpoints),
+    read("apps", &["v1"], "Deployment", Role::Cluster, Kind::Deployment),
+    read("apps", &["v1"], "StatefulSet", Role::Cluster, Kind::StatefulSet),
+    read("apps", &["v1"], "DaemonSet", Role::Cluster, Kind::DaemonSet),
+    read("apps", &["v1"], "ReplicaSet", Role::Cluster, Kind::ReplicaSet),
+    read("", &["v1"], "ReplicationController", Role::Cluster, Kind::ReplicationController),
+    read("batch", &["v1"], "Job", Role::Cluster, Kind::Job),
+    read("batch", &["v1"], "CronJob", Role::Cluster, Kind::CronJob),
     refused(CALICO, &["v3"], "HostEndpoint"),
     refused("extensions", &["v1beta1"], "NetworkPolicy"),
     skipped(CALICO, "BGPConfiguration"),

@@ -10,11 +10,11 @@ use rustc_hash::FxHashMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::{
-    Builder, Endpoint, Inventory, Node, NodeId, Parent, ProfileName, Profiles, Strings,
+    Builder, Endpoint, Inventory, Node, NodeId, Parent, ProfileName, Profiles, Strings, Workload,
     builder::{GivenNode, Key, Objects},
     labels::{self, LabelList},
     pods::{Place, Pod, Skipped},
-    profile_name, services, workload_endpoints,
+    profile_name, services, workload_endpoints, workloads,
 };
 use crate::manifest::Manifest;
 use crate::text::{Span, Spanned, Text};
@@ -34,10 +34,11 @@ impl Builder {
         refuse_shared_addresses(&endpoints, found);
         let mut namespaces = namespaces(self.namespaces);
         let mut service_accounts = service_accounts(self.service_accounts);
-        add_namespaces(&mut namespaces, &endpoints, &mut strings, found);
-        add_service_accounts(&mut service_accounts, &endpoints, &mut strings, found);
+        let workloads = workloads::workloads(self.workloads, found);
+        add_namespaces(&mut namespaces, (&endpoints, &workloads), &mut strings, found);
+        add_service_accounts(&mut service_accounts, (&endpoints, &workloads), &mut strings, found);
         let services = services::services(self.slices, self.backends);
-        let mut inventory = Inventory { namespaces, service_accounts, nodes, endpoints, services, strings };
+        let mut inventory = Inventory { namespaces, service_accounts, nodes, endpoints, services, workloads, strings };
         inherit(&mut inventory, manifest);
         inventory
     }
@@ -93,7 +94,7 @@ fn endpoints(given: Vec<Given>, nodes: &[Node], found: &mut Diagnostics) -> Vec<
 }
 
 fn endpoint(key: Key, pod: Spanned<Pod>, nodes: &[Node]) -> Result<Endpoint, Skipped> {
-    let Spanned { value: Pod { place, service_account, ports, profiles, labels }, span } = pod;
+    let Spanned { value: Pod { place, service_account, ports, profiles, owner, labels }, span } = pod;
     let (node, addresses) = match place {
         Place::Addressed { node, addresses } => (node, addresses),
         Place::Nowhere(reason) => return Err(reason),
@@ -101,7 +102,7 @@ fn endpoint(key: Key, pod: Spanned<Pod>, nodes: &[Node]) -> Result<Endpoint, Ski
     let (Ok(index) | Err(index)) = nodes.binary_search_by(|known| known.name.cmp(&node));
     let Key { namespace, name } = key;
     let node = NodeId::at(index);
-    Ok(Endpoint { namespace, name, node, service_account, addresses, ports, profiles, span, labels, inherited: Box::default() })
+    Ok(Endpoint { namespace, name, node, service_account, addresses, ports, profiles, owner, span, labels, inherited: Box::default() })
 }
 
 fn note_skipped(kind: &str, skipped: &BTreeMap<Skipped, usize>, found: &mut Diagnostics) {
@@ -144,7 +145,10 @@ fn service_accounts(given: Objects<LabelList>) -> ServiceAccounts {
     accounts
 }
 
-fn add_namespaces(namespaces: &mut Namespaces, endpoints: &[Endpoint], strings: &mut Strings, found: &mut Diagnostics) {
+/// Endpoints and workloads.
+type Members<'all> = (&'all [Endpoint], &'all [Workload]);
+
+fn add_namespaces(namespaces: &mut Namespaces, (endpoints, workloads): Members<'_>, strings: &mut Strings, found: &mut Diagnostics) {
     let mut add = |name: &str, span: Span, why: String| {
         if namespaces.contains_key(name) {
             return;
@@ -162,9 +166,17 @@ fn add_namespaces(namespaces: &mut Namespaces, endpoints: &[Endpoint], strings: 
             }
         }
     }
+    for workload in workloads {
+        add(&workload.namespace, workload.span, format!("`{}` is in it", workload.name));
+    }
 }
 
-fn add_service_accounts(accounts: &mut ServiceAccounts, endpoints: &[Endpoint], strings: &mut Strings, found: &mut Diagnostics) {
+fn add_service_accounts(
+    accounts: &mut ServiceAccounts,
+    (endpoints, workloads): Members<'_>,
+    strings: &mut Strings,
+    found: &mut Diagnostics,
+) {
     let mut add = |namespace: &str, name: &str, span: Span, why: String| {
         if accounts.get(namespace).is_some_and(|accounts| accounts.contains_key(name)) {
             return;
@@ -183,6 +195,9 @@ fn add_service_accounts(accounts: &mut ServiceAccounts, endpoints: &[Endpoint], 
                 add(namespace, name, endpoint.span, format!("`{}` has its profile", endpoint.name));
             }
         }
+    }
+    for workload in workloads {
+        add(&workload.namespace, &workload.service_account, workload.span, format!("`{}` uses it", workload.name));
     }
 }
 

@@ -18,13 +18,15 @@ mod profiles;
 mod services;
 mod strings;
 mod workload_endpoints;
+mod workloads;
 
 pub use builder::Builder;
 pub use labels::EndpointLabels;
-pub use model::{Endpoint, EndpointId, Inventory, NamedPort, Node, NodeId, Parent};
+pub use model::{Endpoint, EndpointId, Inventory, NamedPort, Node, NodeId, Owner, Parent};
 pub use profiles::{ProfileName, Profiles, profile_name};
 pub use services::{Service, ServiceKey};
 pub use strings::{Strings, Symbol};
+pub use workloads::Workload;
 
 #[cfg(test)]
 pub(crate) mod tests;

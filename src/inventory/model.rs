@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::inventory::{
-    EndpointLabels, Profiles, Service, ServiceKey, Strings,
+    EndpointLabels, Profiles, Service, ServiceKey, Strings, Workload,
     labels::{self, LabelList},
 };
 use crate::net::{Cidr, Protocol};
@@ -27,6 +27,8 @@ pub struct Inventory {
     pub endpoints: Vec<Endpoint>,
     /// Services of which the input names backends, by namespace and name.
     pub services: BTreeMap<ServiceKey, Service>,
+    /// What makes pods, by namespace, kind and name. They have no addresses, and so no part in scripts.
+    pub workloads: Vec<Workload>,
     pub(super) strings: Strings,
 }
 
@@ -71,12 +73,23 @@ pub struct Endpoint {
     pub ports: Box<[NamedPort]>,
     /// Its profiles.
     pub profiles: Profiles,
+    /// What made it and keeps it; none for a workload endpoint.
+    pub owner: Option<Owner>,
     /// Where it stands.
     pub span: Span,
     /// Its own; see [`Inventory::labels`] for those that count.
     pub(super) labels: LabelList,
     /// What it has from the profiles that it lists.
     pub(super) inherited: LabelList,
+}
+
+/// The controller of a pod: a ReplicaSet, a Job, a Node for a static pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Its kind, as in manifests.
+    pub kind: Arc<str>,
+    /// Its name; it is in the pod's namespace.
+    pub name: Arc<str>,
 }
 
 /// A port that a pod gives a name. One name may stand for several numbers.
@@ -107,6 +120,7 @@ static NO_ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| Endpoint {
     addresses: Box::default(),
     ports: Box::default(),
     profiles: Profiles::OfPod,
+    owner: None,
     span: FileId::default().span(0..0),
     labels: Box::default(),
     inherited: Box::default(),
@@ -152,11 +166,24 @@ impl Inventory {
         if endpoint.profiles != Profiles::OfPod {
             return EndpointLabels { strings: &self.strings, layers: [&endpoint.labels, &endpoint.inherited, &[]] };
         }
-        let namespace = self.namespaces.get(&endpoint.namespace);
-        let accounts = self.service_accounts.get(&endpoint.namespace);
-        let account = accounts.zip(endpoint.service_account.as_ref()).and_then(|(accounts, name)| accounts.get(name));
+        self.labels_of_pod(&endpoint.labels, &endpoint.namespace, endpoint.service_account.as_deref().unwrap_or_default())
+    }
+
+    /// The labels of a workload's pods as selectors will see them.
+    pub fn workload_labels<'inventory>(&'inventory self, workload: &'inventory Workload) -> EndpointLabels<'inventory> {
+        self.labels_of_pod(&workload.labels, &workload.namespace, &workload.service_account)
+    }
+
+    fn labels_of_pod<'inventory>(
+        &'inventory self,
+        own: &'inventory LabelList,
+        namespace: &str,
+        account: &str,
+    ) -> EndpointLabels<'inventory> {
+        let account = self.service_accounts.get(namespace).and_then(|accounts| accounts.get(account));
+        let namespace = self.namespaces.get(namespace);
         let inherited = |parent: Option<&'inventory Parent>| parent.map_or(&[][..], |parent| &parent.labels);
-        EndpointLabels { strings: &self.strings, layers: [&endpoint.labels, inherited(namespace), inherited(account)] }
+        EndpointLabels { strings: &self.strings, layers: [own, inherited(namespace), inherited(account)] }
     }
 
     /// The labels of a network set as selectors see them: its own, then those of its namespace. A set without a namespace has

@@ -328,3 +328,27 @@ pod prod/web on a as app
     assert_eq!(inventory.find_node("b").map(|id| &*inventory.node(id).name), Some("b"));
     assert_eq!(inventory.find_node("c"), None);
 }
+
+#[test]
+fn a_workload_has_the_labels_that_its_pods_will_have_and_pods_know_their_controller() {
+    let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"serviceAccountName": "app"}});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": "prod", "name": "web"}, "spec": {"template": template},
+    });
+    let owners = json!([{"kind": "Node", "name": "a"}, {"kind": "ReplicaSet", "name": "web-5d", "controller": true}]);
+    let objects = [
+        namespace("prod", &json!({"env": "prod"})),
+        service_account("prod", "app", &json!({"role": "api"})),
+        with(plain(), "/metadata/ownerReferences", owners),
+        deployment,
+    ];
+    let (inventory, found) = read(&objects);
+    assert_eq!(codes(&found), ["workloads-without-addresses"]);
+    let [workload] = &inventory.workloads[..] else { panic!("one workload") };
+    assert_eq!((workload.kind, &*workload.name), ("Deployment", "web"));
+    let labels = inventory.workload_labels(workload);
+    let seen = ["app", "pcns.env", "pcsa.role", "projectcalico.org/serviceaccount"].map(|key| labels.get(key));
+    assert_eq!(seen, [Some("web"), Some("prod"), Some("api"), Some("app")]);
+    let owner = inventory.endpoints[0].owner.as_ref().unwrap();
+    assert_eq!((&*owner.kind, &*owner.name), ("ReplicaSet", "web-5d"));
+}

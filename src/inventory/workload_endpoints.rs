@@ -45,6 +45,7 @@ fn endpoint(written: &WorkloadEndpoint, strings: &mut Strings, found: &mut Diagn
         service_account: account.map(|account| strings.share(account)),
         ports: ports.into_boxed_slice(),
         profiles: Profiles::Listed(profiles),
+        owner: None,
         labels: strings.intern_labels(&labels),
     };
     let key = Key { namespace: strings.share(namespace), name: Arc::from(metadata.name.value.as_str()) };

@@ -56,6 +56,13 @@ fn form(kind: Kind) -> Form {
         Kind::KubernetesNetworkPolicy | Kind::StagedKubernetesNetworkPolicy => Form::DnsSubdomain,
         Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => Form::DnsSubdomain,
         Kind::ServiceAccount | Kind::Pod | Kind::Node | Kind::EndpointSlice | Kind::Endpoints => Form::DnsSubdomain,
+        Kind::Deployment
+        | Kind::StatefulSet
+        | Kind::DaemonSet
+        | Kind::ReplicaSet
+        | Kind::ReplicationController
+        | Kind::Job
+        | Kind::CronJob => Form::DnsSubdomain,
     }
 }
 
@@ -64,6 +71,13 @@ fn is_namespaced(kind: Kind) -> bool {
         Kind::NetworkPolicy | Kind::NetworkSet | Kind::KubernetesNetworkPolicy | Kind::ServiceAccount | Kind::Pod => true,
         Kind::StagedNetworkPolicy | Kind::StagedKubernetesNetworkPolicy | Kind::WorkloadEndpoint => true,
         Kind::EndpointSlice | Kind::Endpoints => true,
+        Kind::Deployment
+        | Kind::StatefulSet
+        | Kind::DaemonSet
+        | Kind::ReplicaSet
+        | Kind::ReplicationController
+        | Kind::Job
+        | Kind::CronJob => true,
         Kind::GlobalNetworkPolicy | Kind::GlobalNetworkSet | Kind::Tier | Kind::Namespace | Kind::Node => false,
         Kind::StagedGlobalNetworkPolicy | Kind::Profile => false,
         Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => false,

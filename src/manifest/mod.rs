@@ -73,6 +73,13 @@ impl Reader {
             Kind::AdminNetworkPolicy => manifest.cluster_policies.extend(cluster::admin(&tree, metadata, found)),
             Kind::BaselineAdminNetworkPolicy => manifest.cluster_policies.extend(cluster::baseline(&tree, metadata, found)),
             Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::Node | Kind::EndpointSlice | Kind::Endpoints => {}
+            Kind::Deployment
+            | Kind::StatefulSet
+            | Kind::DaemonSet
+            | Kind::ReplicaSet
+            | Kind::ReplicationController
+            | Kind::Job
+            | Kind::CronJob => {}
         }
     }
 

@@ -1030,12 +1030,12 @@ error[unknown-field]: unknown field `item` of a list
         source: r#"apiVersion: v1
 kind: List
 items:
-- {apiVersion: apps/v1, kind: Deployment}
+- {apiVersion: apps/v1, kind: ControllerRevision}
 - {apiVersion: v1, kind: Service}
 - {apiVersion: projectcalico.org/v3, kind: IPPool}
 - {apiVersion: networking.k8s.io/v1beta1, kind: Ingress}
-- {apiVersion: apps/v1, kind: Deployment}
+- {apiVersion: apps/v1, kind: ControllerRevision}
 "#,
-        told: "note[skipped-kinds]: skipped 2 Deployment, 1 IPPool, 1 Ingress, 1 Service: Palisade does not read these kinds",
+        told: "note[skipped-kinds]: skipped 2 ControllerRevision, 1 IPPool, 1 Ingress, 1 Service: Palisade does not read these kinds",
     },
 ];
