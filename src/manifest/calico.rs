@@ -17,6 +17,15 @@ const HINTS: [(&str, ()); 1] = [("AssumeNeededOnEveryNode", ())];
 
 pub(super) const DIRECTIONS: [(&str, Direction); 2] = [("Ingress", Direction::Ingress), ("Egress", Direction::Egress)];
 
+/// Rules of one direction (reference §2.3).
+const MOST_RULES: usize = 1_024;
+/// Entries of `nets`, and of `notNets` (reference §2.2).
+const MOST_NETS: usize = 256;
+/// Entries of `ports`, and of `notPorts`.
+const MOST_PORTS: usize = 50;
+/// Characters of a selector.
+const LONGEST_SELECTOR: usize = 1_024;
+
 /// A `NetworkPolicy` or `GlobalNetworkPolicy` from its spec, or the staged twin of one.
 pub(super) fn policy(mut spec: Fields<'_>, metadata: Metadata, kind: Kind, found: &mut Diagnostics) -> Policy {
     let global = matches!(kind, Kind::GlobalNetworkPolicy | Kind::StagedGlobalNetworkPolicy);
@@ -28,8 +37,8 @@ pub(super) fn policy(mut spec: Fields<'_>, metadata: Metadata, kind: Kind, found
         namespace_selector: if global { selector(&mut spec, "namespaceSelector", found) } else { None },
         service_account_selector: selector(&mut spec, "serviceAccountSelector", found),
         types: spec.list("types", found, |node, found| node.choice(&DIRECTIONS, found)),
-        ingress: spec.list("ingress", found, rule),
-        egress: spec.list("egress", found, rule),
+        ingress: spec.list_up_to("ingress", MOST_RULES, found, rule),
+        egress: spec.list_up_to("egress", MOST_RULES, found, rule),
     };
     if global {
         spec.refuse(&["doNotTrack", "preDNAT", "applyOnForward"], found);
@@ -43,8 +52,8 @@ pub(super) fn policy(mut spec: Fields<'_>, metadata: Metadata, kind: Kind, found
 /// A `Profile`.
 pub(super) fn profile(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<Profile> {
     let mut spec = metadata::spec(tree, found)?;
-    let ingress = spec.list("ingress", found, rule);
-    let egress = spec.list("egress", found, rule);
+    let ingress = spec.list_up_to("ingress", MOST_RULES, found, rule);
+    let egress = spec.list_up_to("egress", MOST_RULES, found, rule);
     let labels = spec.get("labelsToApply").map(|node| metadata::labels(node, found)).unwrap_or_default();
     spec.finish(found);
     Some(Profile { metadata, ingress, egress, labels })
@@ -113,15 +122,15 @@ fn rule_metadata(fields: &mut Fields<'_>, found: &mut Diagnostics) {
 fn entity(node: &Node, found: &mut Diagnostics) -> Option<Entity> {
     let mut fields = Fields::of(node, found)?;
     let entity = Entity {
-        nets: fields.list("nets", found, Node::text),
-        not_nets: fields.list("notNets", found, Node::text),
+        nets: fields.list_up_to("nets", MOST_NETS, found, Node::text),
+        not_nets: fields.list_up_to("notNets", MOST_NETS, found, Node::text),
         selector: selector(&mut fields, "selector", found),
         not_selector: selector(&mut fields, "notSelector", found),
         namespace_selector: selector(&mut fields, "namespaceSelector", found),
         service_accounts: fields.get("serviceAccounts").and_then(|node| service_accounts(node, found)),
         services: fields.get("services").and_then(|node| services(node, found)),
-        ports: fields.list("ports", found, port),
-        not_ports: fields.list("notPorts", found, port),
+        ports: fields.list_up_to("ports", MOST_PORTS, found, port),
+        not_ports: fields.list_up_to("notPorts", MOST_PORTS, found, port),
     };
     fields.refuse(&["domains"], found);
     fields.finish(found);
@@ -131,7 +140,8 @@ fn entity(node: &Node, found: &mut Diagnostics) -> Option<Entity> {
 fn service_accounts(node: &Node, found: &mut Diagnostics) -> Option<ServiceAccounts> {
     let mut fields = Fields::of(node, found)?;
     let names = fields.list("names", found, Node::text);
-    let selector = selector(&mut fields, "selector", found);
+    // the one selector of which Calico limits no length
+    let selector = absent_if_empty(fields.text("selector", found));
     fields.finish(found);
     Some(ServiceAccounts { names, selector })
 }
@@ -147,7 +157,12 @@ fn services(node: &Node, found: &mut Diagnostics) -> Option<ServiceRef> {
 /// A selector's text. An empty one is an absent one (Calico's web interface writes `''`). One of blanks is not: it means
 /// `all()`, which on a rule's side are known addresses only.
 fn selector(fields: &mut Fields<'_>, name: &'static str, found: &mut Diagnostics) -> Option<Text> {
-    absent_if_empty(fields.text(name, found))
+    let text = absent_if_empty(fields.text(name, found));
+    if let Some(text) = text.as_ref().filter(|text| text.value.chars().count() > LONGEST_SELECTOR) {
+        let message = format!("this selector has {} characters, where {LONGEST_SELECTOR} are allowed", text.value.chars().count());
+        found.push(Diagnostic::at(Code::TooLong, text.span, message));
+    }
+    text
 }
 
 fn absent_if_empty(text: Option<Text>) -> Option<Text> {
