@@ -1,6 +1,7 @@
-//! The cluster as it is: nodes, namespaces, service accounts, and the pods that have an address.
+//! The cluster as it is: nodes, namespaces, service accounts, the pods and workload endpoints that have an address, and
+//! workloads, which have none.
 //!
-//! In: decoded objects, one after another, through [`Builder::take`]. Out: [`Inventory`], sorted, with the labels that
+//! In: decoded objects, one after another, through [`Builder::take`], and the endpoints of the manifest. Out: [`Inventory`], sorted, with the labels that
 //! selectors see. Names, labels, addresses and ports are checked here, once. Absent: policy, selectors, and pods that nobody
 //! can send a packet to (finished, host-networked, unscheduled, without an address).
 //!

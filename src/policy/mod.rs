@@ -32,6 +32,8 @@ use crate::manifest::Manifest;
 /// that has no errors.
 ///
 /// Cost: linear in the number of rules, and n log n in tiers and policies for their order.
+///
+/// `staging` decides whether staged policies count; behind this room nobody knows of them.
 pub fn check(manifest: Manifest, staging: Staging, found: &mut Diagnostics) -> PolicySet {
     let mut selectors = Selectors::default();
     let mut placed = Vec::new();
