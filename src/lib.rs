@@ -28,7 +28,7 @@ use bundle::{InputDigest, NodePart};
 use diagnostic::{Diagnostic, Diagnostics};
 use inventory::{Inventory, NodeId};
 use lower::Options;
-use policy::PolicySet;
+use policy::{PolicySet, Staging};
 use render::Templates;
 use resolve::Resolved;
 use text::Files;
@@ -45,7 +45,7 @@ pub struct Input {
 }
 
 /// Texts to checked policy and inventory. The result may be used when `found` has no errors.
-pub fn read(files: &Files, found: &mut Diagnostics) -> Input {
+pub fn read(files: &Files, staging: Staging, found: &mut Diagnostics) -> Input {
     let mut manifest = manifest::Reader::default();
     let mut inventory = inventory::Builder::default();
     let mut digest = InputDigest::default();
@@ -54,9 +54,11 @@ pub fn read(files: &Files, found: &mut Diagnostics) -> Input {
         manifest.take(&object, found);
         inventory.take(&object, found);
     });
-    let policies = policy::check(manifest.finish(), found);
-    policies.host_endpoints.iter().for_each(|host| inventory.name_node(&host.node));
-    Input { policies, inventory: inventory.finish(found), digest: digest.finish() }
+    let manifest = manifest.finish();
+    manifest.host_endpoints.iter().for_each(|host| inventory.name_node(&host.node.value));
+    let inventory = inventory.finish(&manifest, found);
+    let policies = policy::check(manifest, staging, found);
+    Input { policies, inventory, digest: digest.finish() }
 }
 
 /// Resolved policy to one node's scripts; none when a limit of the kernel refuses them, which `found` then says.

@@ -74,8 +74,9 @@ fn read(files: &Files, stages: &mut Stages, found: &mut Diagnostics) -> (PolicyS
     stages.add("bundle::InputDigest", in_digest);
     stages.add("manifest::Reader", in_manifest);
     stages.add("inventory::Builder", in_inventory);
-    let policies = stages.time("policy::check", || policy::check(written.finish(), found));
-    let inventory = stages.time("inventory finish", || cluster.finish(found));
+    let manifest = written.finish();
+    let inventory = stages.time("inventory finish", || cluster.finish(&manifest, found));
+    let policies = stages.time("policy::check", || policy::check(manifest, policy::Staging::Proposed, found));
     (policies, inventory, digest.finish())
 }
 

@@ -7,9 +7,9 @@
 
 use crate::analysis::matching::Matcher;
 use crate::analysis::{Flow, Side};
-use crate::inventory::EndpointId;
+use crate::inventory::{EndpointId, ProfileName, Profiles, profile_name};
 use crate::net::Direction;
-use crate::policy::{Action, DefaultAction, Policy, Rule, Tier};
+use crate::policy::{Action, DefaultAction, List, Policy, Rule, Tier};
 use crate::resolve::Resolved;
 
 /// Decides about the flows of one cluster.
@@ -34,6 +34,8 @@ pub struct Passage<'input> {
     pub endpoint: EndpointId,
     /// The tiers that have a policy for it in this direction, in order, up to the one that decides.
     pub tiers: Vec<TierPassed<'input>>,
+    /// What the endpoint's profiles say where no tier decides; for a pod, whose first profile allows everything, always yes.
+    pub profiles_allow: bool,
 }
 
 /// A tier on the way.
@@ -79,12 +81,13 @@ impl Decision<'_> {
 }
 
 impl Passage<'_> {
-    /// Whether the flow may pass. What no tier decides is allowed (reference §4: the profile of the namespace).
+    /// Whether the flow may pass: what a tier decides, and else what the profiles say.
     pub fn is_allowed(&self) -> bool {
-        self.tiers.last().is_none_or(|last| match last.end {
-            TierEnd::Allowed | TierEnd::Passed | TierEnd::PassedByDefault => true,
-            TierEnd::Denied | TierEnd::DeniedByDefault => false,
-        })
+        match self.tiers.last().map(|last| last.end) {
+            Some(TierEnd::Allowed) => true,
+            Some(TierEnd::Denied | TierEnd::DeniedByDefault) => false,
+            None | Some(TierEnd::Passed | TierEnd::PassedByDefault) => self.profiles_allow,
+        }
     }
 }
 
@@ -138,14 +141,41 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
                 break;
             }
         }
-        Some(Passage { endpoint, tiers })
+        Some(Passage { endpoint, tiers, profiles_allow: self.profiles_allow(endpoint, direction, flow) })
+    }
+
+    /// What an endpoint's profiles say, asked in order: the first verdict counts, Pass is none, and what no profile decides
+    /// is denied (reference §4.3.6). A profile that is not in the input denies.
+    fn profiles_allow(&self, endpoint: EndpointId, direction: Direction, flow: &Flow) -> bool {
+        let resolved = self.matcher.resolved;
+        let profiles = &resolved.inventory.endpoint(endpoint).profiles;
+        if *profiles == Profiles::OfPod {
+            return true;
+        }
+        for name in profiles.names() {
+            let verdict = match profile_name(name) {
+                ProfileName::Namespace(_) | ProfileName::AllowAll => Some(TierEnd::Allowed),
+                ProfileName::ServiceAccount(..) => None,
+                ProfileName::Named(name) => match resolved.policies.profiles.get(name) {
+                    Some(profile) => self.rules(profile.rules(direction), flow).1,
+                    None => Some(TierEnd::Denied),
+                },
+            };
+            match verdict {
+                Some(TierEnd::Allowed) => return true,
+                Some(TierEnd::Denied | TierEnd::DeniedByDefault) => return false,
+                None | Some(TierEnd::Passed | TierEnd::PassedByDefault) => {}
+            }
+        }
+        false
     }
 
     /// A tier's part of the way; none where it has nothing to say of the endpoint.
     fn tier(&self, tier: &'input Tier, endpoint: EndpointId, direction: Direction, flow: &Flow) -> Option<TierPassed<'input>> {
         let applied = self.matcher.resolved.applied_to(endpoint);
         let mut passed = TierPassed { tier, policies: Vec::new(), end: TierEnd::by_default(tier) };
-        for policy in tier.policies.iter().filter(|policy| applied.binary_search(&policy.applies_to).is_ok()) {
+        for policy in tier.policies.iter().filter(|policy| policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok())
+        {
             let Some(rules) = policy.rules(direction) else { continue };
             let (rules, end) = self.rules(rules, flow);
             passed.policies.push(PolicyPassed { policy, rules });

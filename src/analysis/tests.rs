@@ -48,7 +48,7 @@ fn ways(source: &str, destination: &str, port: u16) -> String {
     let mut files = Files::default();
     files.add("a.yaml", CLUSTER.to_owned()).unwrap();
     let mut found = Diagnostics::default();
-    let input = crate::read(&files, &mut found);
+    let input = crate::read(&files, crate::policy::Staging::Proposed, &mut found);
     assert!(!found.has_errors(), "{:?}", found.sorted());
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
     let flow = Flow {

@@ -21,6 +21,9 @@ pub(super) struct Arguments {
     /// Leave a lint out (may be repeated); the configuration file does it by `lints: {LINT: allow}`
     #[arg(long, value_name = "LINT")]
     allow: Vec<String>,
+    /// Check the policies as they would be with the staged ones in force
+    #[arg(long)]
+    staged: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
@@ -30,7 +33,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     };
     let mut found = Diagnostics::default();
     let files = input::read(&arguments.paths, &mut found);
-    let input = crate::read(&files, &mut found);
+    let input = crate::read(&files, input::staging(arguments.staged), &mut found);
     if !found.has_errors() {
         let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
         lint::all(&resolved, &levels, &mut found);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bundle::INDEX_FILE;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::policy::Staging;
 use crate::text::Files;
 
 /// Endings of files that are read from directories.
@@ -28,6 +29,14 @@ pub(super) fn read(paths: &[PathBuf], found: &mut Diagnostics) -> Files {
         }
     }
     files
+}
+
+/// What `--staged` asks for.
+pub(super) fn staging(in_force: bool) -> Staging {
+    match in_force {
+        true => Staging::InForce,
+        false => Staging::Proposed,
+    }
 }
 
 fn read_stdin() -> io::Result<Vec<u8>> {

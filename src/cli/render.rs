@@ -34,6 +34,9 @@ pub(super) struct Arguments {
     /// Write nothing; print how the bundle in DIR differs from what would be written
     #[arg(long)]
     check: bool,
+    /// Compile as if staged policies were in force
+    #[arg(long)]
+    staged: bool,
     #[command(flatten)]
     choices: Choices,
 }
@@ -75,7 +78,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     };
     let mut found = Diagnostics::default();
     let files = input::read(&arguments.paths, &mut found);
-    let input = crate::read(&files, &mut found);
+    let input = crate::read(&files, input::staging(arguments.staged), &mut found);
     let nodes = nodes(arguments, &input.inventory, &mut found);
     if found.has_errors() {
         return report.diagnostics(&found, &files);

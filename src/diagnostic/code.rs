@@ -54,6 +54,7 @@ codes! {
     MissingField        "missing-field"         Error   "a required field is absent"
     WrongType           "wrong-type"            Error   "a value of another type than the field takes"
     InvalidValue        "invalid-value"         Error   "a value outside what the field takes"
+    TooLong             "too-long"              Error   "a list or text that is longer than Calico takes"
     // values
     InvalidName         "invalid-name"          Error   "a name that Kubernetes does not allow"
     InvalidLabel        "invalid-label"         Error   "a label key or value that Kubernetes does not allow"
@@ -65,9 +66,10 @@ codes! {
     SelectorGlobal      "selector-global"       Error   "`global()` where it has no meaning"
     // objects and rules
     DuplicateObject     "duplicate-object"      Error   "two different objects with one name"
-    DuplicateAddress    "duplicate-address"     Error   "two live pods with one address"
+    DuplicateAddress    "duplicate-address"     Error   "two live endpoints with one address"
     UnknownTier         "unknown-tier"          Error   "a policy names a tier that does not exist"
     FixedTier           "fixed-tier"            Error   "a built-in tier with other values than Calico fixes"
+    ReservedProfile     "reserved-profile"      Error   "a profile with the name of one that Calico makes"
     PortsNeedProtocol   "ports-need-protocol"   Error   "ports without a protocol that has ports"
     IcmpNeedsProtocol   "icmp-needs-protocol"   Error   "an ICMP match without an ICMP protocol"
     MixedFamilies       "mixed-families"        Error   "addresses or a protocol of another family than the rest of the rule"
@@ -103,10 +105,14 @@ codes! {
     InternalApi         "internal-api"          Warning "an object of Calico's internal API group"
     UnknownNamespace    "unknown-namespace"     Note    "a namespace that is not in the input has no labels"
     UnknownServiceAccount "unknown-service-account" Note "a service account that is not in the input has no labels"
+    UnknownProfile      "unknown-profile"       Note    "a profile that is not in the input denies"
     UnknownService      "unknown-service"       Note    "a service without backends in the input matches nobody"
     HttpNotEnforced     "http-not-enforced"     Note    "HTTP conditions are for a mesh; iptables enforces the rest of the rule"
+    StagedPolicies      "staged-policies"       Note    "staged policies are not in force"
+    NothingToDelete     "nothing-to-delete"     Note    "a staged policy proposes to delete one that is not in the input"
     SkippedKinds        "skipped-kinds"         Note    "objects of kinds that Palisade does not read"
     SkippedPods         "skipped-pods"          Note    "pods that are no addressable endpoints"
+    WorkloadsWithoutAddresses "workloads-without-addresses" Note "workloads whose pods are not in the input have no addresses"
 }
 
 impl fmt::Display for Code {

@@ -57,6 +57,23 @@ impl<'node> Fields<'node> {
         self.get(name).map(|node| node.list(found, item)).unwrap_or_default()
     }
 
+    /// As [`Fields::list`]; one of more than `most` items is reported.
+    pub fn list_up_to<Item>(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        found: &mut Diagnostics,
+        item: impl FnMut(&'node Node, &mut Diagnostics) -> Option<Item>,
+    ) -> Vec<Item> {
+        let Some(node) = self.get(name) else { return Vec::new() };
+        let items = node.items().unwrap_or_default();
+        if let Some(first) = items.get(most) {
+            let message = format!("`{name}` lists {}, where {most} are allowed", items.len());
+            found.push(Diagnostic::at(Code::TooLong, first.span, message));
+        }
+        node.list(found, item)
+    }
+
     /// Knows fields without reading them.
     pub fn ignore(&mut self, names: &[&'static str]) {
         self.asked.extend_from_slice(names);

@@ -30,6 +30,16 @@ pub enum Kind {
     GlobalNetworkSet,
     /// Calico's interface of a node.
     HostEndpoint,
+    /// Calico's policy of the endpoints that name it, behind all tiers.
+    Profile,
+    /// Calico's endpoint, by its own words instead of a pod's.
+    WorkloadEndpoint,
+    /// Calico's namespaced policy, proposed.
+    StagedNetworkPolicy,
+    /// Calico's cluster-wide policy, proposed.
+    StagedGlobalNetworkPolicy,
+    /// Kubernetes' own policy, proposed.
+    StagedKubernetesNetworkPolicy,
     /// Kubernetes' own policy.
     KubernetesNetworkPolicy,
     /// Kubernetes' cluster-wide policy.
@@ -50,6 +60,20 @@ pub enum Kind {
     EndpointSlice,
     /// All of a service's backends, as it was before `EndpointSlice`.
     Endpoints,
+    /// Pods, replaced by and by.
+    Deployment,
+    /// Pods with names and disks of their own.
+    StatefulSet,
+    /// A pod on every node.
+    DaemonSet,
+    /// So many pods.
+    ReplicaSet,
+    /// So many pods, as it was before `ReplicaSet`.
+    ReplicationController,
+    /// Pods that come to an end.
+    Job,
+    /// Jobs by the clock.
+    CronJob,
 }
 
 /// Why an object is refused for its kind.
@@ -68,6 +92,11 @@ pub(super) enum Culprit {
 }
 
 impl Kind {
+    /// Its name in manifests.
+    pub fn name(self) -> &'static str {
+        KINDS.iter().find(|row| row.kind == Some(self)).map_or("", |row| row.name)
+    }
+
     /// Who reads objects of the kind.
     pub fn role(self) -> Role {
         KINDS.iter().find(|row| row.kind == Some(self)).map_or(Role::Refused, |row| row.role)
@@ -115,12 +144,20 @@ pub const KINDS: &[KindRow] = &[
     read(CALICO, &["v3"], "NetworkSet", Role::Policy, Kind::NetworkSet),
     read(CALICO, &["v3"], "GlobalNetworkSet", Role::Policy, Kind::GlobalNetworkSet),
     read(CALICO, &["v3"], "HostEndpoint", Role::Policy, Kind::HostEndpoint),
+    read(CALICO, &["v3"], "Profile", Role::Policy, Kind::Profile),
+    read(CALICO, &["v3"], "WorkloadEndpoint", Role::Policy, Kind::WorkloadEndpoint),
+    read(CALICO, &["v3"], "StagedNetworkPolicy", Role::Policy, Kind::StagedNetworkPolicy),
+    read(CALICO, &["v3"], "StagedGlobalNetworkPolicy", Role::Policy, Kind::StagedGlobalNetworkPolicy),
+    read(CALICO, &["v3"], "StagedKubernetesNetworkPolicy", Role::Policy, Kind::StagedKubernetesNetworkPolicy),
     read(CALICO_INTERNAL, &["v1"], "NetworkPolicy", Role::Policy, Kind::NetworkPolicy),
     read(CALICO_INTERNAL, &["v1"], "GlobalNetworkPolicy", Role::Policy, Kind::GlobalNetworkPolicy),
     read(CALICO_INTERNAL, &["v1"], "Tier", Role::Policy, Kind::Tier),
     read(CALICO_INTERNAL, &["v1"], "NetworkSet", Role::Policy, Kind::NetworkSet),
     read(CALICO_INTERNAL, &["v1"], "GlobalNetworkSet", Role::Policy, Kind::GlobalNetworkSet),
     read(CALICO_INTERNAL, &["v1"], "HostEndpoint", Role::Policy, Kind::HostEndpoint),
+    read(CALICO_INTERNAL, &["v1"], "StagedNetworkPolicy", Role::Policy, Kind::StagedNetworkPolicy),
+    read(CALICO_INTERNAL, &["v1"], "StagedGlobalNetworkPolicy", Role::Policy, Kind::StagedGlobalNetworkPolicy),
+    read(CALICO_INTERNAL, &["v1"], "StagedKubernetesNetworkPolicy", Role::Policy, Kind::StagedKubernetesNetworkPolicy),
     read(KUBERNETES, &["v1"], "NetworkPolicy", Role::Policy, Kind::KubernetesNetworkPolicy),
     read(CLUSTER_POLICY, &["v1alpha2"], "ClusterNetworkPolicy", Role::Policy, Kind::ClusterNetworkPolicy),
     read(CLUSTER_POLICY, &["v1alpha1"], "AdminNetworkPolicy", Role::Policy, Kind::AdminNetworkPolicy),
@@ -131,11 +168,13 @@ pub const KINDS: &[KindRow] = &[
     read("", &["v1"], "Node", Role::Cluster, Kind::Node),
     read("discovery.k8s.io", &["v1"], "EndpointSlice", Role::Cluster, Kind::EndpointSlice),
     read("", &["v1"], "Endpoints", Role::Cluster, Kind::Endpoints),
-    refused(CALICO, &["v3"], "StagedNetworkPolicy"),
-    refused(CALICO, &["v3"], "StagedGlobalNetworkPolicy"),
-    refused(CALICO, &["v3"], "StagedKubernetesNetworkPolicy"),
-    refused(CALICO, &["v3"], "Profile"),
-    refused(CALICO, &["v3"], "WorkloadEndpoint"),
+    read("apps", &["v1"], "Deployment", Role::Cluster, Kind::Deployment),
+    read("apps", &["v1"], "StatefulSet", Role::Cluster, Kind::StatefulSet),
+    read("apps", &["v1"], "DaemonSet", Role::Cluster, Kind::DaemonSet),
+    read("apps", &["v1"], "ReplicaSet", Role::Cluster, Kind::ReplicaSet),
+    read("", &["v1"], "ReplicationController", Role::Cluster, Kind::ReplicationController),
+    read("batch", &["v1"], "Job", Role::Cluster, Kind::Job),
+    read("batch", &["v1"], "CronJob", Role::Cluster, Kind::CronJob),
     refused("extensions", &["v1beta1"], "NetworkPolicy"),
     skipped(CALICO, "BGPConfiguration"),
     skipped(CALICO, "BGPFilter"),

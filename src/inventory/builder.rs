@@ -18,6 +18,7 @@ use crate::inventory::{
     manifests,
     pods::{self, Pod},
     services::{self, Slice},
+    workloads,
 };
 use crate::name::Form;
 use crate::net::{Cidr, CidrError};
@@ -34,6 +35,7 @@ pub struct Builder {
     pub(super) pods: Objects<Pod>,
     pub(super) slices: Objects<Slice>,
     pub(super) backends: Objects<Service>,
+    pub(super) workloads: workloads::Given,
 }
 
 /// The objects of one kind.
@@ -61,6 +63,7 @@ impl Default for Builder {
             pods: Objects::of("pod"),
             slices: Objects::of("endpoint slice"),
             backends: Objects::of("Endpoints object"),
+            workloads: BTreeMap::new(),
         }
     }
 }
@@ -75,12 +78,26 @@ impl Builder {
             Kind::Pod => self.take_as(Self::pod, object, found),
             Kind::EndpointSlice => self.take_as(Self::endpoint_slice, object, found),
             Kind::Endpoints => self.take_as(Self::endpoints, object, found),
+            Kind::Deployment
+            | Kind::StatefulSet
+            | Kind::DaemonSet
+            | Kind::ReplicaSet
+            | Kind::ReplicationController
+            | Kind::Job
+            | Kind::CronJob => {
+                self.workload(object, found);
+            }
             Kind::NetworkPolicy
             | Kind::GlobalNetworkPolicy
             | Kind::Tier
             | Kind::NetworkSet
             | Kind::GlobalNetworkSet
             | Kind::HostEndpoint
+            | Kind::Profile
+            | Kind::WorkloadEndpoint
+            | Kind::StagedNetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::StagedKubernetesNetworkPolicy
             | Kind::KubernetesNetworkPolicy
             | Kind::ClusterNetworkPolicy
             | Kind::AdminNetworkPolicy
@@ -138,9 +155,23 @@ impl Builder {
         let key = self.namespaced_key(&metadata, &mut check);
         let read = key.zip(check.labels(metadata.labels)).and_then(|(key, own)| {
             let pod = pods::read(&key, own, pod, &mut self.strings, &mut check)?;
-            Some((key, pod))
+            let owner = pods::owner(metadata.owners, &mut self.strings);
+            Some((key, Pod { owner, ..pod }))
         });
         self.pods.add(read, span, found);
+    }
+
+    fn workload(&mut self, object: &Object<'_>, found: &mut Diagnostics) {
+        let Some(decoded) = object.decode::<manifests::Workload>(found) else { return };
+        let metadata = decoded.metadata.unwrap_or_default();
+        let kind = object.kind.name();
+        let mut check = Check::of(kind, &metadata, object.place(), found);
+        let key = self.namespaced_key(&metadata, &mut check);
+        let read = key.and_then(|key| {
+            let read = workloads::read(&key, decoded.spec, &mut self.strings, &mut check)?;
+            Some((key, read))
+        });
+        self.workloads.entry(object.kind).or_insert_with(|| Objects::of(kind)).add(read, object.place(), found);
     }
 
     fn endpoint_slice(&mut self, mut slice: manifests::EndpointSlice, span: Span, found: &mut Diagnostics) {

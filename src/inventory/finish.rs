@@ -10,40 +10,62 @@ use rustc_hash::FxHashMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::{
-    Builder, Endpoint, Inventory, Node, NodeId, Parent, Strings,
+    Builder, Endpoint, Inventory, Node, NodeId, Parent, ProfileName, Profiles, Strings, Workload,
     builder::{GivenNode, Key, Objects},
     labels::{self, LabelList},
     pods::{Place, Pod, Skipped},
-    services,
+    profile_name, services, workload_endpoints, workloads,
 };
-use crate::text::Spanned;
+use crate::manifest::Manifest;
+use crate::text::{Span, Spanned, Text};
 
 type Namespaces = BTreeMap<Arc<str>, Parent>;
 type ServiceAccounts = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Parent>>;
 
 impl Builder {
-    /// The inventory of what was taken in. Nodes, namespaces and service accounts that endpoints name are in it even where
-    /// the input lacks them.
-    pub fn finish(self, found: &mut Diagnostics) -> Inventory {
+    /// The inventory of what was taken in, and of the endpoints of the manifest. Nodes, namespaces and service accounts that
+    /// endpoints name are in it even where the input lacks them.
+    pub fn finish(self, manifest: &Manifest, found: &mut Diagnostics) -> Inventory {
         let mut strings = self.strings;
-        let nodes = nodes(self.nodes, self.named_nodes, &self.pods);
-        let endpoints = endpoints(self.pods, &nodes, found);
+        let mut given: Vec<Given> = self.pods.known.into_iter().collect();
+        given.extend(workload_endpoints::read(&manifest.workload_endpoints, &mut strings, found));
+        let nodes = nodes(self.nodes, self.named_nodes, &given);
+        let endpoints = endpoints(given, &nodes, found);
         refuse_shared_addresses(&endpoints, found);
         let mut namespaces = namespaces(self.namespaces);
         let mut service_accounts = service_accounts(self.service_accounts);
-        add_namespaces(&mut namespaces, &endpoints, &mut strings, found);
-        add_service_accounts(&mut service_accounts, &endpoints, &mut strings, found);
+        let workloads = workloads::workloads(self.workloads, found);
+        add_namespaces(&mut namespaces, (&endpoints, &workloads), &mut strings, found);
+        add_service_accounts(&mut service_accounts, (&endpoints, &workloads), &mut strings, found);
         let services = services::services(self.slices, self.backends);
-        Inventory { namespaces, service_accounts, nodes, endpoints, services, strings }
+        let mut inventory = Inventory { namespaces, service_accounts, nodes, endpoints, services, workloads, strings };
+        inherit(&mut inventory, manifest);
+        inventory
     }
 }
 
-/// Nodes of the input, nodes that pods are on, and others that are named, by name.
-fn nodes(given: Objects<GivenNode>, named: Vec<Arc<str>>, pods: &Objects<Pod>) -> Vec<Node> {
+/// A pod or another endpoint, by namespace and name.
+type Given = (Key, Spanned<Pod>);
+
+/// Gives the endpoints that list profiles the labels of those.
+fn inherit(inventory: &mut Inventory, manifest: &Manifest) {
+    let text = |(key, value): &(Text, Text)| (key.value.clone(), value.value.clone());
+    let profiles =
+        manifest.profiles.iter().map(|profile| (profile.metadata.name.value.as_str(), profile.labels.iter().map(text).collect()));
+    let profiles: BTreeMap<&str, BTreeMap<String, String>> = profiles.collect();
+    let mut endpoints = std::mem::take(&mut inventory.endpoints);
+    for endpoint in endpoints.iter_mut().filter(|endpoint| endpoint.profiles != Profiles::OfPod) {
+        endpoint.inherited = inventory.inherited(&endpoint.profiles, &profiles);
+    }
+    inventory.endpoints = endpoints;
+}
+
+/// Nodes of the input, nodes that endpoints are on, and others that are named, by name.
+fn nodes(given: Objects<GivenNode>, named: Vec<Arc<str>>, endpoints: &[Given]) -> Vec<Node> {
     let mut names: BTreeSet<Arc<str>> = given.known.keys().map(|key| Arc::clone(&key.name)).collect();
     names.extend(named);
-    for pod in pods.known.values() {
-        let node = pod.value.place.node();
+    for (_, endpoint) in endpoints {
+        let node = endpoint.value.place.node();
         names.extend(node.filter(|node| !names.contains(*node)).map(Arc::clone));
     }
     let mut given: BTreeMap<Arc<str>, Spanned<GivenNode>> = given.known.into_iter().map(|(key, node)| (key.name, node)).collect();
@@ -55,51 +77,59 @@ fn nodes(given: Objects<GivenNode>, named: Vec<Arc<str>>, pods: &Objects<Pod>) -
     names.into_iter().map(node).collect()
 }
 
-/// The pods that have an address; of the others, how many and why.
-fn endpoints(pods: Objects<Pod>, nodes: &[Node], found: &mut Diagnostics) -> Vec<Endpoint> {
-    let mut skipped: BTreeMap<Skipped, usize> = BTreeMap::new();
-    let mut endpoints = Vec::with_capacity(pods.known.len());
-    for (key, pod) in pods.known {
-        match endpoint(key, pod, nodes) {
+/// The endpoints that have an address; of the others, how many and why.
+fn endpoints(given: Vec<Given>, nodes: &[Node], found: &mut Diagnostics) -> Vec<Endpoint> {
+    let mut skipped: BTreeMap<&str, BTreeMap<Skipped, usize>> = BTreeMap::new();
+    let mut endpoints = Vec::with_capacity(given.len());
+    for (key, given) in given {
+        let kind = given.value.profiles.owner();
+        match endpoint(key, given, nodes) {
             Ok(endpoint) => endpoints.push(endpoint),
-            Err(reason) => *skipped.entry(reason).or_default() += 1,
+            Err(reason) => *skipped.entry(kind).or_default().entry(reason).or_default() += 1,
         }
     }
-    note_skipped(&skipped, found);
+    skipped.iter().for_each(|(kind, skipped)| note_skipped(kind, skipped, found));
+    endpoints.sort_by(|left, right| (&left.namespace, &left.name, left.kind()).cmp(&(&right.namespace, &right.name, right.kind())));
     endpoints.shrink_to_fit();
     endpoints
 }
 
 fn endpoint(key: Key, pod: Spanned<Pod>, nodes: &[Node]) -> Result<Endpoint, Skipped> {
-    let Spanned { value: Pod { place, service_account, ports, labels }, span } = pod;
+    let Spanned { value: Pod { place, service_account, ports, profiles, owner, labels }, span } = pod;
     let (node, addresses) = match place {
         Place::Addressed { node, addresses } => (node, addresses),
         Place::Nowhere(reason) => return Err(reason),
     };
     let (Ok(index) | Err(index)) = nodes.binary_search_by(|known| known.name.cmp(&node));
     let Key { namespace, name } = key;
-    Ok(Endpoint { namespace, name, node: NodeId::at(index), service_account, addresses, ports, span, labels })
+    let node = NodeId::at(index);
+    Ok(Endpoint { namespace, name, node, service_account, addresses, ports, profiles, owner, span, labels, inherited: Box::default() })
 }
 
-fn note_skipped(skipped: &BTreeMap<Skipped, usize>, found: &mut Diagnostics) {
+fn note_skipped(kind: &str, skipped: &BTreeMap<Skipped, usize>, found: &mut Diagnostics) {
     let reasons: Vec<String> = skipped.iter().map(|(reason, count)| format!("{count} {}", reason.words())).collect();
     let message = match skipped.values().sum() {
         0 => return,
-        1usize => format!("1 pod is no addressable endpoint: {}", reasons.join(", ")),
-        many => format!("{many} pods are no addressable endpoints: {}", reasons.join(", ")),
+        1usize => format!("1 {kind} is no addressable endpoint: {}", reasons.join(", ")),
+        many => format!("{many} {kind}s are no addressable endpoints: {}", reasons.join(", ")),
     };
     found.push(Diagnostic::new(Code::SkippedPods, message));
 }
 
-/// An address leads to one pod; where it stands at two, no verdict about it can be right.
+/// An address leads to one endpoint; where it stands at two, no verdict about it can be right.
 fn refuse_shared_addresses(endpoints: &[Endpoint], found: &mut Diagnostics) {
     let mut holders: FxHashMap<IpAddr, &Endpoint> = FxHashMap::default();
     for endpoint in endpoints {
         for address in &endpoint.addresses {
             let Some(first) = holders.insert(*address, endpoint) else { continue };
-            let message = format!("the pods `{first}` and `{endpoint}` both have the address `{address}`");
+            let (kind, other) = (first.kind(), endpoint.kind());
+            let holders = match kind == other {
+                true => format!("{kind}s `{first}` and `{endpoint}`"),
+                false => format!("{kind} `{first}` and the {other} `{endpoint}`"),
+            };
+            let message = format!("the {holders} both have the address `{address}`");
             let diagnostic = Diagnostic::at(Code::DuplicateAddress, endpoint.span, message);
-            found.push(diagnostic.label(first.span, "the other pod").help("take stale pods out of the input"));
+            found.push(diagnostic.label(first.span, format!("the other {kind}")).help(format!("take stale {kind}s out of the input")));
         }
     }
 }
@@ -116,29 +146,59 @@ fn service_accounts(given: Objects<LabelList>) -> ServiceAccounts {
     accounts
 }
 
-fn add_namespaces(namespaces: &mut Namespaces, endpoints: &[Endpoint], strings: &mut Strings, found: &mut Diagnostics) {
-    for endpoint in endpoints {
-        let name = &endpoint.namespace;
+/// Endpoints and workloads.
+type Members<'all> = (&'all [Endpoint], &'all [Workload]);
+
+fn add_namespaces(namespaces: &mut Namespaces, (endpoints, workloads): Members<'_>, strings: &mut Strings, found: &mut Diagnostics) {
+    let mut add = |name: &str, span: Span, why: String| {
         if namespaces.contains_key(name) {
-            continue;
+            return;
         }
         let labels = strings.intern_labels(&labels::from_namespace(name, BTreeMap::new()));
-        namespaces.insert(Arc::clone(name), Parent { span: None, labels });
+        namespaces.insert(strings.share(name), Parent { span: None, labels });
         let message = format!("the namespace `{name}` is not in the input, so it has no labels");
-        found.push(Diagnostic::new(Code::UnknownNamespace, message).label(endpoint.span, format!("`{}` is in it", endpoint.name)));
+        found.push(Diagnostic::new(Code::UnknownNamespace, message).label(span, why));
+    };
+    for endpoint in endpoints {
+        add(&endpoint.namespace, endpoint.span, format!("`{}` is in it", endpoint.name));
+        for profile in endpoint.profiles.names() {
+            if let ProfileName::Namespace(name) = profile_name(profile) {
+                add(name, endpoint.span, format!("`{}` has its profile", endpoint.name));
+            }
+        }
+    }
+    for workload in workloads {
+        add(&workload.namespace, workload.span, format!("`{}` is in it", workload.name));
     }
 }
 
-fn add_service_accounts(accounts: &mut ServiceAccounts, endpoints: &[Endpoint], strings: &mut Strings, found: &mut Diagnostics) {
-    for endpoint in endpoints {
-        let (namespace, name) = (&endpoint.namespace, &endpoint.service_account);
+fn add_service_accounts(
+    accounts: &mut ServiceAccounts,
+    (endpoints, workloads): Members<'_>,
+    strings: &mut Strings,
+    found: &mut Diagnostics,
+) {
+    let mut add = |namespace: &str, name: &str, span: Span, why: String| {
         if accounts.get(namespace).is_some_and(|accounts| accounts.contains_key(name)) {
-            continue;
+            return;
         }
         let labels = strings.intern_labels(&labels::from_service_account(name, BTreeMap::new()));
-        accounts.entry(Arc::clone(namespace)).or_default().insert(Arc::clone(name), Parent { span: None, labels });
+        accounts.entry(strings.share(namespace)).or_default().insert(strings.share(name), Parent { span: None, labels });
         let message = format!("the service account `{namespace}/{name}` is not in the input, so it has no labels");
-        found.push(Diagnostic::new(Code::UnknownServiceAccount, message).label(endpoint.span, format!("`{}` uses it", endpoint.name)));
+        found.push(Diagnostic::new(Code::UnknownServiceAccount, message).label(span, why));
+    };
+    for endpoint in endpoints {
+        if let Some(name) = &endpoint.service_account {
+            add(&endpoint.namespace, name, endpoint.span, format!("`{}` uses it", endpoint.name));
+        }
+        for profile in endpoint.profiles.names() {
+            if let ProfileName::ServiceAccount(namespace, name) = profile_name(profile) {
+                add(namespace, name, endpoint.span, format!("`{}` has its profile", endpoint.name));
+            }
+        }
+    }
+    for workload in workloads {
+        add(&workload.namespace, &workload.service_account, workload.span, format!("`{}` uses it", workload.name));
     }
 }
 

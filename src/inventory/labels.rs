@@ -49,10 +49,21 @@ fn value_of(layer: &[(Symbol, Symbol)], key: Symbol) -> Option<Symbol> {
 }
 
 /// A pod's own labels. Keys that look inherited are dropped, and those that Calico sets win over the pod's.
-pub(super) fn of_pod(mut own: BTreeMap<String, String>, namespace: &str, service_account: &str) -> BTreeMap<String, String> {
+pub(super) fn of_pod(own: BTreeMap<String, String>, namespace: &str, service_account: &str) -> BTreeMap<String, String> {
+    of_endpoint(own, namespace, "k8s", Some(service_account))
+}
+
+/// An endpoint's own labels, as [`of_pod`]. One that names no service account may still have the label, as in Calico.
+pub(super) fn of_endpoint(
+    mut own: BTreeMap<String, String>,
+    namespace: &str,
+    orchestrator: &str,
+    service_account: Option<&str>,
+) -> BTreeMap<String, String> {
     own.retain(|key, _| !key.starts_with(NAMESPACE_PREFIX) && !key.starts_with(SERVICE_ACCOUNT_PREFIX));
-    let set = [(NAMESPACE, namespace), (ORCHESTRATOR, "k8s"), (SERVICE_ACCOUNT, service_account)];
-    own.extend(set.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    let set = [(NAMESPACE, namespace), (ORCHESTRATOR, orchestrator)];
+    let account = service_account.map(|account| (SERVICE_ACCOUNT, account));
+    own.extend(set.into_iter().chain(account).map(|(key, value)| (key.to_owned(), value.to_owned())));
     own
 }
 

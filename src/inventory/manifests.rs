@@ -19,6 +19,15 @@ pub(super) struct Metadata {
     pub(super) namespace: Option<String>,
     #[serde(default, deserialize_with = "unique_keys")]
     pub(super) labels: BTreeMap<String, String>,
+    #[serde(rename = "ownerReferences")]
+    pub(super) owners: Option<Vec<OwnerReference>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct OwnerReference {
+    pub(super) kind: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) controller: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -53,6 +62,38 @@ pub(super) struct Pod {
     pub(super) metadata: Option<Metadata>,
     pub(super) spec: Option<PodSpec>,
     pub(super) status: Option<PodStatus>,
+}
+
+/// Anything that makes pods.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Workload {
+    pub(super) metadata: Option<Metadata>,
+    pub(super) spec: Option<WorkloadSpec>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WorkloadSpec {
+    /// What its pods are made from.
+    pub(super) template: Option<PodTemplate>,
+    /// What the jobs of a CronJob are made from.
+    pub(super) job_template: Option<JobTemplate>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct JobTemplate {
+    pub(super) spec: Option<JobSpec>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct JobSpec {
+    pub(super) template: Option<PodTemplate>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct PodTemplate {
+    pub(super) metadata: Option<Metadata>,
+    pub(super) spec: Option<PodSpec>,
 }
 
 #[derive(Debug, Default, Deserialize)]

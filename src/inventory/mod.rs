@@ -1,6 +1,7 @@
-//! The cluster as it is: nodes, namespaces, service accounts, and the pods that have an address.
+//! The cluster as it is: nodes, namespaces, service accounts, the pods and workload endpoints that have an address, and
+//! workloads, which have none.
 //!
-//! In: decoded objects, one after another, through [`Builder::take`]. Out: [`Inventory`], sorted, with the labels that
+//! In: decoded objects, one after another, through [`Builder::take`], and the endpoints of the manifest. Out: [`Inventory`], sorted, with the labels that
 //! selectors see. Names, labels, addresses and ports are checked here, once. Absent: policy, selectors, and pods that nobody
 //! can send a packet to (finished, host-networked, unscheduled, without an address).
 //!
@@ -14,14 +15,19 @@ mod labels;
 mod manifests;
 mod model;
 mod pods;
+mod profiles;
 mod services;
 mod strings;
+mod workload_endpoints;
+mod workloads;
 
 pub use builder::Builder;
 pub use labels::EndpointLabels;
-pub use model::{Endpoint, EndpointId, Inventory, NamedPort, Node, NodeId, Parent};
+pub use model::{Endpoint, EndpointId, Inventory, NamedPort, Node, NodeId, Owner, Parent};
+pub use profiles::{ProfileName, Profiles, profile_name};
 pub use services::{Service, ServiceKey};
 pub use strings::{Strings, Symbol};
+pub use workloads::Workload;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::inventory::{
-    EndpointLabels, Service, ServiceKey, Strings,
+    EndpointLabels, Profiles, Service, ServiceKey, Strings, Workload,
     labels::{self, LabelList},
 };
 use crate::net::{Cidr, Protocol};
@@ -23,10 +23,12 @@ pub struct Inventory {
     pub service_accounts: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Parent>>,
     /// Nodes by name: those of the input, and those that endpoints run on or host endpoints are of.
     pub nodes: Vec<Node>,
-    /// Pods that have an address of their own, by namespace and name. No two share an address.
+    /// Pods and workload endpoints that have an address of their own, by namespace and name. No two share an address.
     pub endpoints: Vec<Endpoint>,
     /// Services of which the input names backends, by namespace and name.
     pub services: BTreeMap<ServiceKey, Service>,
+    /// What makes pods, by namespace, kind and name. They have no addresses, and so no part in scripts.
+    pub workloads: Vec<Workload>,
     pub(super) strings: Strings,
 }
 
@@ -54,7 +56,7 @@ pub struct Node {
     pub span: Option<Span>,
 }
 
-/// A pod that has an address of its own.
+/// A pod or workload endpoint that has an address of its own.
 #[derive(Debug)]
 pub struct Endpoint {
     /// Its namespace.
@@ -63,16 +65,31 @@ pub struct Endpoint {
     pub name: Arc<str>,
     /// Where it runs.
     pub node: NodeId,
-    /// What it runs as.
-    pub service_account: Arc<str>,
+    /// What it runs as; a workload endpoint may not say.
+    pub service_account: Option<Arc<str>>,
     /// Its addresses, in order, once; at least one.
     pub addresses: Box<[IpAddr]>,
     /// Its named ports, in order, once.
     pub ports: Box<[NamedPort]>,
+    /// Its profiles.
+    pub profiles: Profiles,
+    /// What made it and keeps it; none for a workload endpoint.
+    pub owner: Option<Owner>,
     /// Where it stands.
     pub span: Span,
     /// Its own; see [`Inventory::labels`] for those that count.
     pub(super) labels: LabelList,
+    /// What it has from the profiles that it lists.
+    pub(super) inherited: LabelList,
+}
+
+/// The controller of a pod: a ReplicaSet, a Job, a Node for a static pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Its kind, as in manifests.
+    pub kind: Arc<str>,
+    /// Its name; it is in the pod's namespace.
+    pub name: Arc<str>,
 }
 
 /// A port that a pod gives a name. One name may stand for several numbers.
@@ -99,11 +116,14 @@ static NO_ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| Endpoint {
     namespace: Arc::default(),
     name: Arc::default(),
     node: NodeId(u32::MAX),
-    service_account: Arc::default(),
+    service_account: None,
     addresses: Box::default(),
     ports: Box::default(),
+    profiles: Profiles::OfPod,
+    owner: None,
     span: FileId::default().span(0..0),
     labels: Box::default(),
+    inherited: Box::default(),
 });
 
 /// What an id of another inventory stands for.
@@ -143,11 +163,27 @@ impl Inventory {
 
     /// The labels of an endpoint as selectors see them.
     pub fn labels<'inventory>(&'inventory self, endpoint: &'inventory Endpoint) -> EndpointLabels<'inventory> {
-        let namespace = self.namespaces.get(&endpoint.namespace);
-        let accounts = self.service_accounts.get(&endpoint.namespace);
-        let account = accounts.and_then(|accounts| accounts.get(&endpoint.service_account));
+        if endpoint.profiles != Profiles::OfPod {
+            return EndpointLabels { strings: &self.strings, layers: [&endpoint.labels, &endpoint.inherited, &[]] };
+        }
+        self.labels_of_pod(&endpoint.labels, &endpoint.namespace, endpoint.service_account.as_deref().unwrap_or_default())
+    }
+
+    /// The labels of a workload's pods as selectors will see them.
+    pub fn workload_labels<'inventory>(&'inventory self, workload: &'inventory Workload) -> EndpointLabels<'inventory> {
+        self.labels_of_pod(&workload.labels, &workload.namespace, &workload.service_account)
+    }
+
+    fn labels_of_pod<'inventory>(
+        &'inventory self,
+        own: &'inventory LabelList,
+        namespace: &str,
+        account: &str,
+    ) -> EndpointLabels<'inventory> {
+        let account = self.service_accounts.get(namespace).and_then(|accounts| accounts.get(account));
+        let namespace = self.namespaces.get(namespace);
         let inherited = |parent: Option<&'inventory Parent>| parent.map_or(&[][..], |parent| &parent.labels);
-        EndpointLabels { strings: &self.strings, layers: [&endpoint.labels, inherited(namespace), inherited(account)] }
+        EndpointLabels { strings: &self.strings, layers: [own, inherited(namespace), inherited(account)] }
     }
 
     /// The labels of a network set as selectors see them: its own, then those of its namespace. A set without a namespace has
@@ -161,11 +197,15 @@ impl Inventory {
     }
 
     fn inherited_from(&self, namespace: &str) -> BTreeMap<String, String> {
-        let text = |symbol| self.strings.get(symbol).to_owned();
         match self.namespaces.get(namespace) {
-            Some(parent) => parent.labels.iter().map(|(key, value)| (text(*key), text(*value))).collect(),
+            Some(parent) => self.texts(&parent.labels),
             None => labels::from_namespace(namespace, BTreeMap::new()),
         }
+    }
+
+    pub(super) fn texts(&self, labels: &LabelList) -> BTreeMap<String, String> {
+        let text = |symbol| self.strings.get(symbol).to_owned();
+        labels.iter().map(|(key, value)| (text(*key), text(*value))).collect()
     }
 }
 
@@ -189,6 +229,13 @@ impl EndpointId {
     /// Position in tables that run parallel to [`Inventory::endpoints`].
     pub fn index(self) -> usize {
         self.0 as usize
+    }
+}
+
+impl Endpoint {
+    /// What it is, for messages.
+    pub fn kind(&self) -> &'static str {
+        self.profiles.owner()
     }
 }
 
@@ -234,7 +281,8 @@ impl Inventory {
     }
 
     fn write_endpoint(&self, out: &mut fmt::Formatter<'_>, endpoint: &Endpoint) -> fmt::Result {
-        writeln!(out, "pod {endpoint} on {} as {}", self.node(endpoint.node).name, endpoint.service_account)?;
+        let account = endpoint.service_account.as_deref().unwrap_or("nobody");
+        writeln!(out, "{} {endpoint} on {} as {account}", endpoint.kind(), self.node(endpoint.node).name)?;
         write_list(out, "addresses", endpoint.addresses.iter())?;
         write_list(out, "ports", endpoint.ports.iter())?;
         let own = EndpointLabels { strings: &self.strings, layers: [&endpoint.labels, &[], &[]] };

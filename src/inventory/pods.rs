@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use crate::diagnostic::Code;
 use crate::inventory::{
-    NamedPort, Strings,
+    NamedPort, Owner, Profiles, Strings,
     builder::Key,
     check::Check,
     labels::{self, LabelList},
@@ -13,12 +13,14 @@ use crate::inventory::{
 use crate::name::Form;
 use crate::net::Protocol;
 
-/// What counts of a pod. Two pods that are equal here are one, however else they differ.
+/// What counts of a pod, or of another endpoint. Two pods that are equal here are one, however else they differ.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pod {
     pub(super) place: Place,
-    pub(super) service_account: Arc<str>,
+    pub(super) service_account: Option<Arc<str>>,
     pub(super) ports: Box<[NamedPort]>,
+    pub(super) profiles: Profiles,
+    pub(super) owner: Option<Owner>,
     pub(super) labels: LabelList,
 }
 
@@ -71,13 +73,40 @@ pub(super) fn read(
     check: &mut Check<'_>,
 ) -> Option<Pod> {
     let mut spec = pod.spec.take().unwrap_or_default();
+    let template = template(key, own, &mut spec, strings, check);
+    let place = place(spec, pod.status.unwrap_or_default(), strings, check);
+    let Template { service_account, ports, labels } = template?;
+    Some(Pod { place: place?, service_account: Some(service_account), ports, profiles: Profiles::OfPod, owner: None, labels })
+}
+
+/// The controller among the owners of a pod.
+pub(super) fn owner(owners: Option<Vec<manifests::OwnerReference>>, strings: &mut Strings) -> Option<Owner> {
+    let controller = owners.into_iter().flatten().find(|owner| owner.controller == Some(true))?;
+    Some(Owner { kind: strings.share(&controller.kind?), name: strings.share(&controller.name?) })
+}
+
+/// What pods of one template have in common.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Template {
+    pub(super) service_account: Arc<str>,
+    pub(super) ports: Box<[NamedPort]>,
+    pub(super) labels: LabelList,
+}
+
+/// Checks the part of a pod that does not depend on where it runs.
+pub(super) fn template(
+    key: &Key,
+    own: BTreeMap<String, String>,
+    spec: &mut manifests::PodSpec,
+    strings: &mut Strings,
+    check: &mut Check<'_>,
+) -> Option<Template> {
     let account = given(spec.service_account_name.take()).or_else(|| given(spec.service_account.take()));
     let account = account.unwrap_or_else(|| "default".to_owned());
-    let ports = named_ports(&spec, strings, check);
-    let place = place(spec, pod.status.unwrap_or_default(), strings, check);
+    let ports = named_ports(spec, strings, check);
     check.name("service account", &account, Form::DnsSubdomain)?;
     let labels = labels::of_pod(own, &key.namespace, &account);
-    Some(Pod { place: place?, service_account: strings.share(&account), ports: ports?, labels: strings.intern_labels(&labels) })
+    Some(Template { service_account: strings.share(&account), ports: ports?, labels: strings.intern_labels(&labels) })
 }
 
 /// The text of a field; the API server does not tell an empty one from an absent one.
@@ -123,7 +152,8 @@ pub(super) fn address(owner: &str, text: &str, check: &mut Check<'_>) -> Option<
     address
 }
 
-fn is_nobodys(address: IpAddr) -> bool {
+/// Whether no endpoint can have an address.
+pub(super) fn is_nobodys(address: IpAddr) -> bool {
     let in_other_notation = matches!(address, IpAddr::V6(inner) if inner.to_ipv4_mapped().is_some());
     let broadcast = matches!(address, IpAddr::V4(inner) if inner.is_broadcast());
     in_other_notation || broadcast || address.is_unspecified() || address.is_loopback() || address.is_multicast()

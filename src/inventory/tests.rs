@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Builder, Inventory};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document;
+use crate::manifest::Manifest;
 use crate::selector::Labels;
 use crate::text::Files;
 
@@ -14,7 +15,7 @@ pub(crate) fn read(objects: &[Value]) -> (Inventory, Vec<Diagnostic>) {
     files.add("cluster.json", json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()).unwrap();
     let (mut builder, mut found) = (Builder::default(), Diagnostics::default());
     document::for_each(&files, &mut found, &mut |object, found| builder.take(&object, found));
-    let inventory = builder.finish(&mut found);
+    let inventory = builder.finish(&Manifest::default(), &mut found);
     (inventory, found.sorted().into_iter().cloned().collect())
 }
 
@@ -124,7 +125,7 @@ fn the_service_account_is_the_new_field_then_the_old_then_default() {
     ];
     for (new, old, expected) in cases {
         let pod = with(with(plain(), "/spec/serviceAccountName", new), "/spec/serviceAccount", old);
-        assert_eq!(&*read(&[pod]).0.endpoints[0].service_account, expected);
+        assert_eq!(read(&[pod]).0.endpoints[0].service_account.as_deref().unwrap(), expected);
     }
 }
 
@@ -326,4 +327,28 @@ pod prod/web on a as app
     assert_eq!(inventory.to_string(), expected);
     assert_eq!(inventory.find_node("b").map(|id| &*inventory.node(id).name), Some("b"));
     assert_eq!(inventory.find_node("c"), None);
+}
+
+#[test]
+fn a_workload_has_the_labels_that_its_pods_will_have_and_pods_know_their_controller() {
+    let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"serviceAccountName": "app"}});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": "prod", "name": "web"}, "spec": {"template": template},
+    });
+    let owners = json!([{"kind": "Node", "name": "a"}, {"kind": "ReplicaSet", "name": "web-5d", "controller": true}]);
+    let objects = [
+        namespace("prod", &json!({"env": "prod"})),
+        service_account("prod", "app", &json!({"role": "api"})),
+        with(plain(), "/metadata/ownerReferences", owners),
+        deployment,
+    ];
+    let (inventory, found) = read(&objects);
+    assert_eq!(codes(&found), ["workloads-without-addresses"]);
+    let [workload] = &inventory.workloads[..] else { panic!("one workload") };
+    assert_eq!((workload.kind, &*workload.name), ("Deployment", "web"));
+    let labels = inventory.workload_labels(workload);
+    let seen = ["app", "pcns.env", "pcsa.role", "projectcalico.org/serviceaccount"].map(|key| labels.get(key));
+    assert_eq!(seen, [Some("web"), Some("prod"), Some("api"), Some("app")]);
+    let owner = inventory.endpoints[0].owner.as_ref().unwrap();
+    assert_eq!((&*owner.kind, &*owner.name), ("ReplicaSet", "web-5d"));
 }

@@ -37,7 +37,7 @@ type Nameless<'input> = BTreeMap<&'input Arc<str>, (&'input Endpoint, usize)>;
 
 fn nameless<'input>(resolved: &Resolved<'input>) -> Nameless<'input> {
     let mut nameless = Nameless::new();
-    for endpoint in resolved.inventory.endpoints.iter().filter(|endpoint| &*endpoint.service_account == DEFAULT) {
+    for endpoint in resolved.inventory.endpoints.iter().filter(|endpoint| endpoint.service_account.as_deref() == Some(DEFAULT)) {
         nameless.entry(&endpoint.namespace).or_insert((endpoint, 0)).1 += 1;
     }
     nameless

@@ -200,7 +200,7 @@ fn drop_encapsulated() -> [Rule; 2] {
 }
 
 fn jumps(tiers: &Tiers) -> impl Iterator<Item = Rule> {
-    tiers.entries.iter().map(|(chain, tier)| rule(Vec::new(), Target::Jump(chain.clone()), &format!("tier {tier}")))
+    tiers.entries.iter().map(|(chain, about)| rule(Vec::new(), Target::Jump(chain.clone()), about))
 }
 
 /// Behind egress policy that allows: to an endpoint of this node its ingress policy decides. Never returns.

@@ -16,6 +16,7 @@ pub mod limits;
 mod matches;
 mod names;
 mod options;
+mod profiles;
 mod program;
 mod sets;
 mod tiers;

@@ -13,14 +13,15 @@ use crate::lower::Lowering;
 use crate::lower::classes::{self, Class};
 use crate::lower::matches::{self, Context};
 use crate::lower::names::{self, Identity};
+use crate::lower::profiles;
 use crate::lower::program::{Chain, ChainName, Match, Member, Members, Rule, Sense, SetName, Side, Target};
 use crate::lower::sets::{Reach, digit};
 use crate::net::{Cidr, Direction, Family};
-use crate::policy::{self, Action, DefaultAction, Policy, Tier};
+use crate::policy::{self, Action, DefaultAction, Policy, PolicyKey, Tier};
 
 /// Chains of one direction: those to jump to, tier after tier, and all of them.
 pub(super) struct Tiers {
-    /// The chain of every tier that has something to say here, in order, with the tier's name.
+    /// The chain of every tier that has something to say here, in order, then that of profiles; with what it is.
     pub(super) entries: Vec<(ChainName, String)>,
     /// All chains, tiers first, then their classes, then policies.
     pub(super) chains: Vec<Chain>,
@@ -49,7 +50,7 @@ pub(super) fn chains(lowering: &mut Lowering<'_, '_>, way: &Way<'_>, found: &mut
             continue;
         }
         let entry = tier_name(lowering, tier, way, found);
-        tiers.entries.push((entry.clone(), tier.name.clone()));
+        tiers.entries.push((entry.clone(), format!("tier {}", tier.name)));
         let mut dispatch = Vec::new();
         let mut below = Vec::new();
         for class in &classes {
@@ -58,12 +59,13 @@ pub(super) fn chains(lowering: &mut Lowering<'_, '_>, way: &Way<'_>, found: &mut
             below.push(chain);
             let own = class.policies.iter().filter(|policy| has_own_chain(policy, way.direction));
             let new: Vec<&Policy> = own.copied().filter(|policy| shared.insert(&policy.key)).collect();
-            below.extend(new.into_iter().map(|policy| policy_chain(lowering, policy, way, found)));
+            below.extend(new.into_iter().map(|policy| rules_chain(lowering, Rules::of(policy, way), way, found)));
         }
         let about = format!("{} of tier {}: each endpoint to the chain of its class", way.direction, tier.name);
         tiers.chains.push(Chain { name: entry, about, rules: dispatch });
         tiers.chains.extend(below);
     }
+    profiles::add(lowering, &mut tiers, way, found);
     tiers
 }
 
@@ -74,7 +76,7 @@ fn has_own_chain(policy: &Policy, direction: Direction) -> bool {
 }
 
 /// `e` or `i`, the first letter of sorts of chains and sets of a direction.
-fn letter(direction: Direction) -> char {
+pub(super) fn letter(direction: Direction) -> char {
     match direction {
         Direction::Ingress => 'i',
         Direction::Egress => 'e',
@@ -94,21 +96,17 @@ fn class_chain(lowering: &mut Lowering<'_, '_>, tier: &Tier, class: &Class<'_>, 
     let content = format!("tier {}: {list}", tier.name);
     let sort = letter(way.direction).to_string();
     let name = lowering.names.chain(Identity { sort: &sort, word, content: &content }, found);
-    let set = class_set(lowering, class, way, (&content, word), found);
+    let set = class_set(lowering, &class.endpoints, way, (&content, word), found);
     let mut rules = Vec::new();
     for policy in &class.policies {
         match has_own_chain(policy, way.direction) {
-            true => rules.push(jump_to_policy(lowering, policy, way, found)),
-            false => rules.extend(policy_rules(lowering, policy, way, found)),
+            true => rules.push(jump(lowering, &policy.key, way, found)),
+            false => rules.extend(rules_of(lowering, Rules::of(policy, way), way, found)),
         }
     }
     rules.extend(end_of_tier(tier));
-    let side = match way.direction {
-        Direction::Ingress => Side::Destination,
-        Direction::Egress => Side::Source,
-    };
     let about = format!("{} of tier {} for endpoints with: {list}", way.direction, tier.name);
-    let dispatch = Rule { matches: vec![Match::Member(Sense::Is, side, set)], target: Target::Goto(name.clone()), about: list };
+    let dispatch = Rule { matches: vec![Match::Member(Sense::Is, way.side(), set)], target: Target::Goto(name.clone()), about: list };
     (dispatch, Chain { name, about, rules })
 }
 
@@ -123,16 +121,16 @@ fn end_of_tier(tier: &Tier) -> Option<Rule> {
 }
 
 /// The set of a class's addresses.
-fn class_set(
+pub(super) fn class_set(
     lowering: &mut Lowering<'_, '_>,
-    class: &Class<'_>,
+    endpoints: &[EndpointId],
     way: &Way<'_>,
     (content, word): (&str, &str),
     found: &mut Diagnostics,
 ) -> SetName {
     let sort = format!("{}{}", letter(way.direction), digit(way.family));
     let name = lowering.names.set(Identity { sort: &sort, word, content }, found);
-    let members = addresses(lowering, &class.endpoints, way.family);
+    let members = addresses(lowering, endpoints, way.family);
     lowering.sets.add(name, || format!("endpoints of this node with {} in {content}", way.direction), || members)
 }
 
@@ -145,26 +143,56 @@ pub(super) fn addresses(lowering: &Lowering<'_, '_>, endpoints: &[EndpointId], f
     Members::Addresses(family, members)
 }
 
-fn policy_name(lowering: &mut Lowering<'_, '_>, policy: &Policy, way: &Way<'_>, found: &mut Diagnostics) -> ChainName {
+/// The rules of a direction, and whose they are.
+#[derive(Clone, Copy)]
+pub(super) struct Rules<'input> {
+    pub(super) key: &'input PolicyKey,
+    pub(super) rules: &'input [policy::Rule],
+}
+
+impl<'input> Rules<'input> {
+    fn of(policy: &'input Policy, way: &Way<'_>) -> Self {
+        Self { key: &policy.key, rules: policy.rules(way.direction).unwrap_or_default() }
+    }
+}
+
+impl Way<'_> {
+    /// The side of a packet on which the endpoint stands.
+    pub(super) fn side(&self) -> Side {
+        match self.direction {
+            Direction::Ingress => Side::Destination,
+            Direction::Egress => Side::Source,
+        }
+    }
+}
+
+fn rules_name(lowering: &mut Lowering<'_, '_>, key: &PolicyKey, way: &Way<'_>, found: &mut Diagnostics) -> ChainName {
     let sort = format!("{}p", letter(way.direction));
-    lowering.names.chain(Identity { sort: &sort, word: &policy.key.name, content: &policy.key.to_string() }, found)
+    lowering.names.chain(Identity { sort: &sort, word: &key.name, content: &key.to_string() }, found)
 }
 
-fn jump_to_policy(lowering: &mut Lowering<'_, '_>, policy: &Policy, way: &Way<'_>, found: &mut Diagnostics) -> Rule {
-    let target = Target::Jump(policy_name(lowering, policy, way, found));
-    Rule { matches: Vec::new(), target, about: policy.key.to_string() }
+/// The rule that jumps to the chain of a policy or profile.
+pub(super) fn jump(lowering: &mut Lowering<'_, '_>, key: &PolicyKey, way: &Way<'_>, found: &mut Diagnostics) -> Rule {
+    let target = Target::Jump(rules_name(lowering, key, way, found));
+    Rule { matches: Vec::new(), target, about: key.to_string() }
 }
 
-fn policy_chain(lowering: &mut Lowering<'_, '_>, policy: &Policy, way: &Way<'_>, found: &mut Diagnostics) -> Chain {
-    let name = policy_name(lowering, policy, way, found);
-    let rules = policy_rules(lowering, policy, way, found);
-    Chain { name, about: format!("{} of {}", way.direction, policy.key), rules }
+/// The chain of a policy or profile.
+pub(super) fn rules_chain(lowering: &mut Lowering<'_, '_>, rules: Rules<'_>, way: &Way<'_>, found: &mut Diagnostics) -> Chain {
+    let name = rules_name(lowering, rules.key, way, found);
+    let about = format!("{} of {}", way.direction, rules.key);
+    Chain { name, about, rules: rules_of(lowering, rules, way, found) }
 }
 
 /// The rules of a policy, in order.
 pub(super) fn policy_rules(lowering: &mut Lowering<'_, '_>, policy: &Policy, way: &Way<'_>, found: &mut Diagnostics) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    for rule in policy.rules(way.direction).unwrap_or_default() {
+    rules_of(lowering, Rules::of(policy, way), way, found)
+}
+
+/// The rules of a policy or profile, in order.
+fn rules_of(lowering: &mut Lowering<'_, '_>, Rules { key, rules }: Rules<'_>, way: &Way<'_>, found: &mut Diagnostics) -> Vec<Rule> {
+    let mut lowered = Vec::new();
+    for rule in rules {
         let mut context = Context {
             sets: &mut lowering.sets,
             names: &mut lowering.names,
@@ -173,22 +201,22 @@ pub(super) fn policy_rules(lowering: &mut Lowering<'_, '_>, policy: &Policy, way
             direction: way.direction,
             near: way.near,
         };
-        let about = format!("{} {} rule {}", policy.key, way.direction, rule.number);
+        let about = format!("{key} {} rule {}", way.direction, rule.number);
         for mut matches in matches::of_rule(rule, &mut context) {
             if rule.action == Action::Log {
                 matches.push(Match::Rarely);
             }
-            rules.push(Rule { matches, target: target(policy, rule, way), about: about.clone() });
+            lowered.push(Rule { matches, target: target(key, rule, way), about: about.clone() });
         }
     }
-    rules
+    lowered
 }
 
-fn target(policy: &Policy, rule: &policy::Rule, way: &Way<'_>) -> Target {
+fn target(key: &PolicyKey, rule: &policy::Rule, way: &Way<'_>) -> Target {
     match rule.action {
         Action::Allow => way.allowed.clone(),
         Action::Deny => Target::Drop,
         Action::Pass => way.passed.clone(),
-        Action::Log => Target::Log(names::log_prefix(&policy.key.name, Some(rule.number))),
+        Action::Log => Target::Log(names::log_prefix(&key.name, Some(rule.number))),
     }
 }

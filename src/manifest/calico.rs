@@ -3,8 +3,8 @@
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Fields, Kind, Node, Scalar, Value};
 use crate::manifest::{
-    Action, DefaultAction, Entity, Icmp, Metadata, NetworkSet, Policy, Port, Rule, ServiceAccounts, ServiceRef, Tier, WrittenProtocol,
-    http, metadata,
+    Action, DefaultAction, Entity, Icmp, Metadata, NetworkSet, Policy, Port, Profile, Rule, ServiceAccounts, ServiceRef, Tier,
+    WrittenProtocol, http, metadata,
 };
 use crate::net::{Direction, Family, Protocol};
 use crate::text::{Spanned, Text};
@@ -17,10 +17,18 @@ const HINTS: [(&str, ()); 1] = [("AssumeNeededOnEveryNode", ())];
 
 pub(super) const DIRECTIONS: [(&str, Direction); 2] = [("Ingress", Direction::Ingress), ("Egress", Direction::Egress)];
 
-/// A `NetworkPolicy` or `GlobalNetworkPolicy`.
-pub(super) fn policy(tree: &Node, metadata: Metadata, kind: Kind, found: &mut Diagnostics) -> Option<Policy> {
-    let mut spec = metadata::spec(tree, found)?;
-    let global = kind == Kind::GlobalNetworkPolicy;
+/// Rules of one direction (reference §2.3).
+const MOST_RULES: usize = 1_024;
+/// Entries of `nets`, and of `notNets` (reference §2.2).
+const MOST_NETS: usize = 256;
+/// Entries of `ports`, and of `notPorts`.
+const MOST_PORTS: usize = 50;
+/// Characters of a selector.
+const LONGEST_SELECTOR: usize = 1_024;
+
+/// A `NetworkPolicy` or `GlobalNetworkPolicy` from its spec, or the staged twin of one.
+pub(super) fn policy(mut spec: Fields<'_>, metadata: Metadata, kind: Kind, found: &mut Diagnostics) -> Policy {
+    let global = matches!(kind, Kind::GlobalNetworkPolicy | Kind::StagedGlobalNetworkPolicy);
     let policy = Policy {
         metadata,
         tier: absent_if_empty(spec.text("tier", found)),
@@ -29,8 +37,8 @@ pub(super) fn policy(tree: &Node, metadata: Metadata, kind: Kind, found: &mut Di
         namespace_selector: if global { selector(&mut spec, "namespaceSelector", found) } else { None },
         service_account_selector: selector(&mut spec, "serviceAccountSelector", found),
         types: spec.list("types", found, |node, found| node.choice(&DIRECTIONS, found)),
-        ingress: spec.list("ingress", found, rule),
-        egress: spec.list("egress", found, rule),
+        ingress: spec.list_up_to("ingress", MOST_RULES, found, rule),
+        egress: spec.list_up_to("egress", MOST_RULES, found, rule),
         do_not_track: if global { boolean(&mut spec, "doNotTrack", found) } else { None },
         pre_dnat: if global { boolean(&mut spec, "preDNAT", found) } else { None },
         apply_on_forward: if global { boolean(&mut spec, "applyOnForward", found) } else { None },
@@ -38,7 +46,17 @@ pub(super) fn policy(tree: &Node, metadata: Metadata, kind: Kind, found: &mut Di
     // hints change where Calico programs a policy, never what it means
     spec.list("performanceHints", found, |node, found| node.choice(&HINTS, found));
     spec.finish(found);
-    Some(policy)
+    policy
+}
+
+/// A `Profile`.
+pub(super) fn profile(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<Profile> {
+    let mut spec = metadata::spec(tree, found)?;
+    let ingress = spec.list_up_to("ingress", MOST_RULES, found, rule);
+    let egress = spec.list_up_to("egress", MOST_RULES, found, rule);
+    let labels = spec.get("labelsToApply").map(|node| metadata::labels(node, found)).unwrap_or_default();
+    spec.finish(found);
+    Some(Profile { metadata, ingress, egress, labels })
 }
 
 /// A `Tier`.
@@ -114,15 +132,15 @@ fn rule_metadata(fields: &mut Fields<'_>, found: &mut Diagnostics) {
 fn entity(node: &Node, found: &mut Diagnostics) -> Option<Entity> {
     let mut fields = Fields::of(node, found)?;
     let entity = Entity {
-        nets: fields.list("nets", found, Node::text),
-        not_nets: fields.list("notNets", found, Node::text),
+        nets: fields.list_up_to("nets", MOST_NETS, found, Node::text),
+        not_nets: fields.list_up_to("notNets", MOST_NETS, found, Node::text),
         selector: selector(&mut fields, "selector", found),
         not_selector: selector(&mut fields, "notSelector", found),
         namespace_selector: selector(&mut fields, "namespaceSelector", found),
         service_accounts: fields.get("serviceAccounts").and_then(|node| service_accounts(node, found)),
         services: fields.get("services").and_then(|node| services(node, found)),
-        ports: fields.list("ports", found, port),
-        not_ports: fields.list("notPorts", found, port),
+        ports: fields.list_up_to("ports", MOST_PORTS, found, port),
+        not_ports: fields.list_up_to("notPorts", MOST_PORTS, found, port),
     };
     fields.refuse(&["domains"], found);
     fields.finish(found);
@@ -132,7 +150,8 @@ fn entity(node: &Node, found: &mut Diagnostics) -> Option<Entity> {
 fn service_accounts(node: &Node, found: &mut Diagnostics) -> Option<ServiceAccounts> {
     let mut fields = Fields::of(node, found)?;
     let names = fields.list("names", found, Node::text);
-    let selector = selector(&mut fields, "selector", found);
+    // the one selector of which Calico limits no length
+    let selector = absent_if_empty(fields.text("selector", found));
     fields.finish(found);
     Some(ServiceAccounts { names, selector })
 }
@@ -148,7 +167,12 @@ fn services(node: &Node, found: &mut Diagnostics) -> Option<ServiceRef> {
 /// A selector's text. An empty one is an absent one (Calico's web interface writes `''`). One of blanks is not: it means
 /// `all()`, which on a rule's side are known addresses only.
 fn selector(fields: &mut Fields<'_>, name: &'static str, found: &mut Diagnostics) -> Option<Text> {
-    absent_if_empty(fields.text(name, found))
+    let text = absent_if_empty(fields.text(name, found));
+    if let Some(text) = text.as_ref().filter(|text| text.value.chars().count() > LONGEST_SELECTOR) {
+        let message = format!("this selector has {} characters, where {LONGEST_SELECTOR} are allowed", text.value.chars().count());
+        found.push(Diagnostic::at(Code::TooLong, text.span, message));
+    }
+    text
 }
 
 pub(super) fn absent_if_empty(text: Option<Text>) -> Option<Text> {

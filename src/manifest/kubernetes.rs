@@ -14,9 +14,8 @@ pub(super) const PROTOCOLS: [(&str, Protocol); 3] = [("TCP", Protocol::TCP), ("U
 const OPERATORS: [(&str, Operator); 4] =
     [("In", Operator::In), ("NotIn", Operator::NotIn), ("Exists", Operator::Exists), ("DoesNotExist", Operator::DoesNotExist)];
 
-/// A `NetworkPolicy`. An absent `podSelector` is the empty one, which selects every pod (API server default).
-pub(super) fn policy(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<KubernetesPolicy> {
-    let mut spec = metadata::spec(tree, found)?;
+/// A `NetworkPolicy` from its spec. An absent `podSelector` is the empty one, which selects every pod (API server default).
+pub(super) fn policy(mut spec: Fields<'_>, metadata: Metadata, found: &mut Diagnostics) -> Option<KubernetesPolicy> {
     let pod_selector = match spec.get("podSelector") {
         Some(node) => selector(node, found),
         None => Some(KubernetesSelector::default()),

@@ -7,8 +7,7 @@ use crate::name::Form;
 use crate::text::{Spanned, Text};
 
 /// Fields that an API server adds; they say nothing about policy.
-const SERVER_FIELDS: [&str; 10] = [
-    "annotations",
+const SERVER_FIELDS: [&str; 9] = [
     "creationTimestamp",
     "deletionGracePeriodSeconds",
     "deletionTimestamp",
@@ -20,6 +19,9 @@ const SERVER_FIELDS: [&str; 10] = [
     "uid",
 ];
 
+/// Bytes of all annotations of an object together.
+const LARGEST_ANNOTATIONS: usize = 256 * 1_024;
+
 /// The namespace of a namespaced object that names none, as `kubectl` has it.
 const DEFAULT_NAMESPACE: &str = "default";
 
@@ -29,7 +31,10 @@ pub(super) fn read(tree: &Node, kind: Kind, found: &mut Diagnostics) -> Option<M
     let mut fields = Fields::of(object.require("metadata", found)?, found)?;
     let name = fields.require("name", found).and_then(|node| node.text(found));
     let namespace = namespace(&mut fields, kind, found);
-    let labels = labels(&mut fields, found);
+    let labels = fields.get("labels").map(|node| labels(node, found)).unwrap_or_default();
+    if let Some(node) = fields.get("annotations") {
+        check_annotations(node, found);
+    }
     fields.ignore(&SERVER_FIELDS);
     fields.ignore(&["selfLink", "generateName"]);
     fields.finish(found);
@@ -50,18 +55,36 @@ pub(super) fn spec<'node>(tree: &'node Node, found: &mut Diagnostics) -> Option<
 fn form(kind: Kind) -> Form {
     match kind {
         Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => Form::PolicyName,
+        Kind::StagedNetworkPolicy | Kind::StagedGlobalNetworkPolicy => Form::PolicyName,
         Kind::Tier | Kind::Namespace => Form::DnsLabel,
-        Kind::NetworkSet | Kind::GlobalNetworkSet | Kind::HostEndpoint | Kind::KubernetesNetworkPolicy => Form::DnsSubdomain,
+        Kind::NetworkSet | Kind::GlobalNetworkSet | Kind::HostEndpoint | Kind::Profile | Kind::WorkloadEndpoint => Form::DnsSubdomain,
+        Kind::KubernetesNetworkPolicy | Kind::StagedKubernetesNetworkPolicy => Form::DnsSubdomain,
         Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => Form::DnsSubdomain,
         Kind::ServiceAccount | Kind::Pod | Kind::Node | Kind::EndpointSlice | Kind::Endpoints => Form::DnsSubdomain,
+        Kind::Deployment
+        | Kind::StatefulSet
+        | Kind::DaemonSet
+        | Kind::ReplicaSet
+        | Kind::ReplicationController
+        | Kind::Job
+        | Kind::CronJob => Form::DnsSubdomain,
     }
 }
 
 fn is_namespaced(kind: Kind) -> bool {
     match kind {
         Kind::NetworkPolicy | Kind::NetworkSet | Kind::KubernetesNetworkPolicy | Kind::ServiceAccount | Kind::Pod => true,
+        Kind::StagedNetworkPolicy | Kind::StagedKubernetesNetworkPolicy | Kind::WorkloadEndpoint => true,
         Kind::EndpointSlice | Kind::Endpoints => true,
+        Kind::Deployment
+        | Kind::StatefulSet
+        | Kind::DaemonSet
+        | Kind::ReplicaSet
+        | Kind::ReplicationController
+        | Kind::Job
+        | Kind::CronJob => true,
         Kind::GlobalNetworkPolicy | Kind::GlobalNetworkSet | Kind::HostEndpoint | Kind::Tier | Kind::Namespace | Kind::Node => false,
+        Kind::StagedGlobalNetworkPolicy | Kind::Profile => false,
         Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => false,
     }
 }
@@ -85,8 +108,7 @@ fn namespace(fields: &mut Fields<'_>, kind: Kind, found: &mut Diagnostics) -> Op
 }
 
 /// Checked labels.
-fn labels(fields: &mut Fields<'_>, found: &mut Diagnostics) -> Vec<(Text, Text)> {
-    let Some(node) = fields.get("labels") else { return Vec::new() };
+pub(super) fn labels(node: &Node, found: &mut Diagnostics) -> Vec<(Text, Text)> {
     string_map(node, found)
         .into_iter()
         .filter(|(key, value)| {
@@ -94,6 +116,19 @@ fn labels(fields: &mut Fields<'_>, found: &mut Diagnostics) -> Vec<(Text, Text)>
             Form::LabelValue.check_text(value, "label value", found) && key_fits
         })
         .collect()
+}
+
+/// Annotations say nothing about policy, but an object with wrong ones never gets into a cluster (reference §2.6).
+fn check_annotations(node: &Node, found: &mut Diagnostics) {
+    let annotations = string_map(node, found);
+    let size: usize = annotations.iter().map(|(key, value)| key.value.len() + value.value.len()).sum();
+    if size > LARGEST_ANNOTATIONS {
+        let message = format!("the annotations have {size} bytes, where {LARGEST_ANNOTATIONS} are allowed");
+        found.push(Diagnostic::at(Code::TooLong, node.span, message));
+    }
+    for (key, _) in &annotations {
+        Form::LabelKey.check(&key.value.to_lowercase(), key.span, "key of an annotation", found);
+    }
 }
 
 /// A mapping from strings to strings.

@@ -8,16 +8,19 @@
 
 mod calico;
 mod cluster;
+mod endpoint;
 mod host;
 mod http;
 mod kubernetes;
 mod metadata;
 mod model;
+mod staged;
 
 pub use model::{
-    Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule, DefaultAction, Entity, HostEndpoint, HostPort,
-    Icmp, KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest, Metadata, NetworkSet, Operator,
-    Policy, Port, Requirement, Rule, ServiceAccounts, ServiceRef, Tier, WrittenProtocol,
+    Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule, DefaultAction, EndpointPort, Entity,
+    HostEndpoint, HostPort, Icmp, KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest, Metadata,
+    NetworkSet, Operator, Policy, Port, Profile, Requirement, Rule, ServiceAccounts, ServiceRef, Staged, StagedAction, StagedPolicy, Tier,
+    WorkloadEndpoint, WrittenProtocol,
 };
 
 use std::collections::BTreeMap;
@@ -53,16 +56,32 @@ impl Reader {
         let manifest = &mut self.manifest;
         match object.kind {
             Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => {
-                manifest.policies.extend(calico::policy(&tree, metadata, object.kind, found))
+                let spec = metadata::spec(&tree, found);
+                manifest.policies.extend(spec.map(|spec| calico::policy(spec, metadata, object.kind, found)))
             }
+            Kind::StagedNetworkPolicy | Kind::StagedGlobalNetworkPolicy | Kind::StagedKubernetesNetworkPolicy => {
+                manifest.staged.extend(staged::policy(&tree, metadata, object.kind, found))
+            }
+            Kind::Profile => manifest.profiles.extend(calico::profile(&tree, metadata, found)),
+            Kind::WorkloadEndpoint => manifest.workload_endpoints.extend(endpoint::workload(&tree, metadata, found)),
             Kind::Tier => manifest.tiers.extend(calico::tier(&tree, metadata, found)),
             Kind::NetworkSet | Kind::GlobalNetworkSet => manifest.network_sets.extend(calico::network_set(&tree, metadata, found)),
             Kind::HostEndpoint => manifest.host_endpoints.extend(host::endpoint(&tree, metadata, found)),
-            Kind::KubernetesNetworkPolicy => manifest.kubernetes_policies.extend(kubernetes::policy(&tree, metadata, found)),
+            Kind::KubernetesNetworkPolicy => {
+                let spec = metadata::spec(&tree, found);
+                manifest.kubernetes_policies.extend(spec.and_then(|spec| kubernetes::policy(spec, metadata, found)))
+            }
             Kind::ClusterNetworkPolicy => manifest.cluster_policies.extend(cluster::policy(&tree, metadata, found)),
             Kind::AdminNetworkPolicy => manifest.cluster_policies.extend(cluster::admin(&tree, metadata, found)),
             Kind::BaselineAdminNetworkPolicy => manifest.cluster_policies.extend(cluster::baseline(&tree, metadata, found)),
             Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::Node | Kind::EndpointSlice | Kind::Endpoints => {}
+            Kind::Deployment
+            | Kind::StatefulSet
+            | Kind::DaemonSet
+            | Kind::ReplicaSet
+            | Kind::ReplicationController
+            | Kind::Job
+            | Kind::CronJob => {}
         }
     }
 
@@ -74,7 +93,8 @@ impl Reader {
     /// Whether an object of this name came before; reports it when the two differ.
     fn is_repeated(&mut self, kind: Kind, metadata: &Metadata, tree: &Node, found: &mut Diagnostics) -> bool {
         let (digest, tier) = (tree.digest(), tier_of(tree));
-        let is_calico_policy = matches!(kind, Kind::NetworkPolicy | Kind::GlobalNetworkPolicy);
+        let is_calico_policy =
+            matches!(kind, Kind::NetworkPolicy | Kind::GlobalNetworkPolicy | Kind::StagedNetworkPolicy | Kind::StagedGlobalNetworkPolicy);
         let name = if is_calico_policy { metadata.short_name(tier) } else { metadata.name.value.as_str() };
         let identity = (kind, metadata.namespace.as_ref().map(|namespace| namespace.value.clone()), name.to_owned());
         let here = metadata.name.span;

@@ -14,6 +14,12 @@ pub struct Manifest {
     pub kubernetes_policies: Vec<KubernetesPolicy>,
     /// Cluster-wide Kubernetes policies.
     pub cluster_policies: Vec<ClusterPolicy>,
+    /// Profiles.
+    pub profiles: Vec<Profile>,
+    /// Endpoints that say themselves what they are.
+    pub workload_endpoints: Vec<WorkloadEndpoint>,
+    /// Proposed policies.
+    pub staged: Vec<Staged>,
     /// Tiers.
     pub tiers: Vec<Tier>,
     /// Network sets, namespaced and global.
@@ -60,6 +66,37 @@ pub struct Policy {
     pub pre_dnat: Option<Spanned<bool>>,
     /// Whether it is for traffic that a host forwards too.
     pub apply_on_forward: Option<Spanned<bool>>,
+}
+
+/// A policy that is proposed, and not in force.
+#[derive(Debug)]
+pub struct Staged {
+    /// What is proposed.
+    pub action: StagedAction,
+    /// The policy; one that proposes to delete another has that one's name and no contents.
+    pub policy: StagedPolicy,
+}
+
+/// What a staged policy proposes to do with the enforced policy of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StagedAction {
+    /// To put this in its place.
+    Set,
+    /// To remove it.
+    Delete,
+    /// As `Set`: an engine that learns from traffic wrote it.
+    Learn,
+    /// Nothing.
+    Ignore,
+}
+
+/// A policy of a staged kind.
+#[derive(Debug)]
+pub enum StagedPolicy {
+    /// A `StagedNetworkPolicy` or `StagedGlobalNetworkPolicy`.
+    Calico(Box<Policy>),
+    /// A `StagedKubernetesNetworkPolicy`.
+    Kubernetes(KubernetesPolicy),
 }
 
 /// A Calico rule.
@@ -177,6 +214,49 @@ pub struct Port {
     pub text: String,
     /// Where.
     pub span: Span,
+}
+
+/// A Calico `Profile`.
+#[derive(Debug)]
+pub struct Profile {
+    /// Its name.
+    pub metadata: Metadata,
+    /// Ingress rules.
+    pub ingress: Vec<Rule>,
+    /// Egress rules.
+    pub egress: Vec<Rule>,
+    /// Labels that its endpoints inherit.
+    pub labels: Vec<(Text, Text)>,
+}
+
+/// A Calico `WorkloadEndpoint`.
+#[derive(Debug)]
+pub struct WorkloadEndpoint {
+    /// Name, namespace, labels.
+    pub metadata: Metadata,
+    /// Who runs it.
+    pub orchestrator: Text,
+    /// Where it runs.
+    pub node: Text,
+    /// What it runs as, where it says so.
+    pub service_account: Option<Text>,
+    /// Its addresses, each as a prefix of full length.
+    pub networks: Vec<Text>,
+    /// The names of its profiles, first asked first.
+    pub profiles: Vec<Text>,
+    /// Its named ports.
+    pub ports: Vec<EndpointPort>,
+}
+
+/// A port that an endpoint gives a name.
+#[derive(Debug)]
+pub struct EndpointPort {
+    /// The name.
+    pub name: Text,
+    /// A protocol that has ports.
+    pub protocol: Protocol,
+    /// The number, from 1.
+    pub number: u16,
 }
 
 /// A Calico `Tier`.

@@ -18,21 +18,15 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
     let first = selectors.written().len();
     let applies_to = applies_to(written, selectors, found);
     let own = first..selectors.written().len();
-    let kind = if metadata.namespace.is_some() { PolicyKind::NetworkPolicy } else { PolicyKind::GlobalNetworkPolicy };
-    let namespace = metadata.namespace.as_ref().map(|namespace| namespace.value.clone());
+    let key = key(written);
+    let namespace = key.namespace.clone();
     let directions = directions(written, found);
     let mut rules = |direction: Direction, written: &[manifest::Rule]| {
-        let context = namespace.as_deref();
-        for rule in written {
-            services::check_side(rule, direction, found);
-            check_http(rule, direction, found);
-        }
-        let checked = (1..).zip(written).map(|(number, written)| rule(number, written, context, selectors, found)).collect();
+        let checked = rules(written, direction, namespace.as_deref(), selectors, found);
         directions.contains(&direction).then_some(checked)
     };
     let ingress = rules(Direction::Ingress, &written.ingress);
     let egress = rules(Direction::Egress, &written.egress);
-    let key = PolicyKey { kind, namespace, name: metadata.short_name(written.tier.as_ref().map(|tier| tier.value.as_str())).to_owned() };
     let order = written.order.map(|order| order.value);
     let applies_to = selectors.intern(applies_to);
     let stage = stage(written, found);
@@ -81,6 +75,15 @@ fn stage(written: &manifest::Policy, found: &mut Diagnostics) -> Stage {
     }
 }
 
+/// What identifies a policy.
+pub(super) fn key(written: &manifest::Policy) -> PolicyKey {
+    let metadata = &written.metadata;
+    let namespace = metadata.namespace.as_ref().map(|namespace| namespace.value.clone());
+    let kind = if namespace.is_some() { PolicyKind::NetworkPolicy } else { PolicyKind::GlobalNetworkPolicy };
+    let name = metadata.short_name(written.tier.as_ref().map(|tier| tier.value.as_str())).to_owned();
+    PolicyKey { kind, namespace, name }
+}
+
 /// The clause of the endpoints a policy applies to.
 fn applies_to(written: &manifest::Policy, selectors: &mut Selectors, found: &mut Diagnostics) -> crate::selector::Expr {
     let mut parse = |text: &Option<_>, field| text.as_ref().and_then(|text| scope::parse(text, field, selectors, found));
@@ -108,6 +111,21 @@ fn directions(written: &manifest::Policy, found: &mut Diagnostics) -> Vec<Direct
         (true, true, false) => vec![Direction::Egress],
         (true, false, false) => Direction::BOTH.to_vec(),
     }
+}
+
+/// The checked rules of a direction. `namespace` is the policy's, none for a global policy and for a profile.
+pub(super) fn rules(
+    written: &[manifest::Rule],
+    direction: Direction,
+    namespace: Option<&str>,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> Vec<Rule> {
+    for rule in written {
+        services::check_side(rule, direction, found);
+        check_http(rule, direction, found);
+    }
+    (1..).zip(written).map(|(number, written)| rule(number, written, namespace, selectors, found)).collect()
 }
 
 /// One checked rule. `namespace` is the policy's, none for a global policy.

@@ -23,8 +23,8 @@ const ORDER: f64 = 1_000.0;
 
 /// A checked policy.
 pub(super) fn policy(written: &KubernetesPolicy, selectors: &mut Selectors, found: &mut Diagnostics) -> Placed {
-    let metadata = &written.metadata;
-    let namespace = metadata.namespace.as_ref().map(|namespace| namespace.value.clone()).unwrap_or_default();
+    let key = key(written);
+    let namespace = key.namespace.clone().unwrap_or_default();
     let pods = scope::namespaced_policy(Some(pods(&written.pod_selector)), None, &namespace);
     let directions = directions(written);
     let mut rules = |direction: Direction, written: &[KubernetesRule]| {
@@ -34,7 +34,6 @@ pub(super) fn policy(written: &KubernetesPolicy, selectors: &mut Selectors, foun
     };
     let ingress = rules(Direction::Ingress, &written.ingress);
     let egress = rules(Direction::Egress, &written.egress);
-    let key = PolicyKey { kind: PolicyKind::KubernetesNetworkPolicy, namespace: Some(namespace), name: metadata.name.value.clone() };
     let applies_to = selectors.intern(pods);
     let unused = match (&ingress, &egress) {
         (None, _) => written.ingress.first(),
@@ -42,10 +41,26 @@ pub(super) fn policy(written: &KubernetesPolicy, selectors: &mut Selectors, foun
         (Some(_), Some(_)) => None,
     };
     let unused = unused.map(|rule| rule.span);
-    let selector = place(&written.pod_selector).unwrap_or(metadata.name.span);
-    let policy =
-        Policy { key, order: Some(ORDER), applies_to, ingress, egress, stage: Stage::Normal, span: metadata.name.span, selector, unused };
-    Placed { tier: Spanned::new(DEFAULT_TIER.to_owned(), metadata.name.span), policy }
+    let selector = place(&written.pod_selector).unwrap_or(written.metadata.name.span);
+    let policy = Policy {
+        key,
+        order: Some(ORDER),
+        applies_to,
+        ingress,
+        egress,
+        stage: Stage::Normal,
+        span: written.metadata.name.span,
+        selector,
+        unused,
+    };
+    Placed { tier: Spanned::new(DEFAULT_TIER.to_owned(), written.metadata.name.span), policy }
+}
+
+/// What identifies a policy.
+pub(super) fn key(written: &KubernetesPolicy) -> PolicyKey {
+    let metadata = &written.metadata;
+    let namespace = metadata.namespace.as_ref().map(|namespace| namespace.value.clone()).unwrap_or_default();
+    PolicyKey { kind: PolicyKind::KubernetesNetworkPolicy, namespace: Some(namespace), name: metadata.name.value.clone() }
 }
 
 /// The directions a policy speaks about. Without `policyTypes` that is ingress, and egress when the policy has egress rules:

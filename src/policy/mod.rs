@@ -14,14 +14,17 @@ mod model;
 mod order;
 mod ports;
 mod print;
+mod profiles;
 mod scope;
 mod services;
+mod staged;
 
 pub use crate::manifest::{Action, DefaultAction, Icmp};
 pub use model::{
     Domain, Families, Field, HostEndpoint, HostPlace, IcmpMatch, List, Nets, NetworkSet, Peer, Places, Policy, PolicyKey, PolicyKind,
-    PolicySet, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId, Selectors, Stage, Tier, WrittenSelector,
+    PolicySet, PortList, Ports, Profile, ProtocolMatch, Rule, Selected, SelectorId, Selectors, Stage, Tier, WrittenSelector,
 };
+pub use staged::Staging;
 
 use crate::diagnostic::Diagnostics;
 use crate::manifest::Manifest;
@@ -30,7 +33,9 @@ use crate::manifest::Manifest;
 /// that has no errors.
 ///
 /// Cost: linear in the number of rules, and n log n in tiers and policies for their order.
-pub fn check(manifest: Manifest, found: &mut Diagnostics) -> PolicySet {
+///
+/// `staging` decides whether staged policies count; behind this room nobody knows of them.
+pub fn check(manifest: Manifest, staging: Staging, found: &mut Diagnostics) -> PolicySet {
     let mut selectors = Selectors::default();
     let mut placed = Vec::new();
     for policy in &manifest.policies {
@@ -42,10 +47,12 @@ pub fn check(manifest: Manifest, found: &mut Diagnostics) -> PolicySet {
     for policy in &manifest.cluster_policies {
         placed.push(cluster::policy(policy, &mut selectors, found));
     }
-    let tiers = order::tiers(&manifest.tiers, placed, found);
+    let profiles = profiles::profiles(&manifest.profiles, &mut selectors, found);
+    let sorted = staged::add(&manifest.staged, staging, placed, &mut selectors, found);
+    let tiers = order::tiers(&manifest.tiers, sorted, found);
     let network_sets = manifest.network_sets.into_iter().map(|set| addresses::network_set(set, found)).collect();
     let host_endpoints = hosts::endpoints(&manifest.host_endpoints, found);
-    PolicySet { tiers, selectors, network_sets, host_endpoints }
+    PolicySet { tiers, profiles, selectors, network_sets, host_endpoints }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The checked form of all policy: every default filled in, every order fixed, every selector scoped and parsed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -17,7 +18,9 @@ use crate::text::Span;
 pub struct PolicySet {
     /// Tiers that hold at least one policy, first evaluated first.
     pub tiers: Vec<Tier>,
-    /// Every selector in use, once; rules name them by [`SelectorId`].
+    /// What is asked behind the tiers, of the endpoints that name it; by name.
+    pub profiles: BTreeMap<String, Profile>,
+    /// Every selector of a policy, once; rules name them by [`SelectorId`].
     pub selectors: Selectors,
     /// Named address lists, which rule peers may select by label.
     pub network_sets: Vec<NetworkSet>,
@@ -120,6 +123,17 @@ pub enum HostPlace {
     Everywhere,
 }
 
+/// A profile: rules of the endpoints that name it. What matches none of them is for the endpoint's next profile.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// What identifies it.
+    pub key: PolicyKey,
+    /// Ingress rules in order.
+    pub ingress: Vec<Rule>,
+    /// Egress rules in order.
+    pub egress: Vec<Rule>,
+}
+
 /// Kind, namespace and name of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyKey {
@@ -146,6 +160,8 @@ pub enum PolicyKind {
     AdminNetworkPolicy,
     /// `policy.networking.k8s.io/v1alpha1` `BaselineAdminNetworkPolicy`.
     BaselineAdminNetworkPolicy,
+    /// `projectcalico.org/v3` `Profile`.
+    Profile,
 }
 
 /// One rule. It matches a packet when every part of it does.
@@ -373,6 +389,16 @@ impl Policy {
     }
 }
 
+impl Profile {
+    /// The rules of a direction.
+    pub fn rules(&self, direction: Direction) -> &[Rule] {
+        match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
+}
+
 impl Rule {
     /// Whether the rule applies to a family.
     pub fn applies_to(&self, family: Family) -> bool {
@@ -487,6 +513,7 @@ impl PolicyKind {
             PolicyKind::ClusterNetworkPolicy => "ClusterNetworkPolicy",
             PolicyKind::AdminNetworkPolicy => "AdminNetworkPolicy",
             PolicyKind::BaselineAdminNetworkPolicy => "BaselineAdminNetworkPolicy",
+            PolicyKind::Profile => "Profile",
         }
     }
 }
@@ -496,6 +523,7 @@ impl PolicyKind {
     pub(super) fn calico_name(self) -> &'static str {
         match self {
             PolicyKind::NetworkPolicy | PolicyKind::GlobalNetworkPolicy | PolicyKind::KubernetesNetworkPolicy => self.name(),
+            PolicyKind::Profile => self.name(),
             PolicyKind::ClusterNetworkPolicy => "KubernetesClusterNetworkPolicy",
             PolicyKind::AdminNetworkPolicy => "KubernetesAdminNetworkPolicy",
             PolicyKind::BaselineAdminNetworkPolicy => "KubernetesBaselineAdminNetworkPolicy",

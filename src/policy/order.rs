@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::manifest;
+use crate::policy::staged::Sorted;
 use crate::policy::{DefaultAction, Policy, Tier};
 use crate::text::Spanned;
 
@@ -36,10 +37,14 @@ pub(super) struct Placed {
     pub(super) policy: Policy,
 }
 
-/// Tiers with their policies, everything in the order of evaluation; tiers without policies left out.
-pub(super) fn tiers(written: &[manifest::Tier], placed: Vec<Placed>, found: &mut Diagnostics) -> Vec<Tier> {
+/// Tiers with their policies, everything in the order of evaluation; tiers without policies left out. Policies that do not
+/// count must be in a tier too.
+pub(super) fn tiers(written: &[manifest::Tier], policies: Sorted, found: &mut Diagnostics) -> Vec<Tier> {
     let mut tiers = known_tiers(written, found);
-    for Placed { tier: name, policy } in placed {
+    for Placed { tier: name, .. } in policies.left_out.iter().filter(|placed| !tiers.contains_key(&placed.tier.value)) {
+        found.push(unknown_tier(name, tiers.keys()));
+    }
+    for Placed { tier: name, policy } in policies.in_force {
         match tiers.get_mut(&name.value) {
             Some(tier) => tier.policies.push(policy),
             None => found.push(unknown_tier(&name, tiers.keys())),

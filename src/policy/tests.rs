@@ -1,4 +1,4 @@
-use super::check;
+use super::{Staging, check};
 use crate::diagnostic::Diagnostics;
 use crate::document;
 use crate::manifest::Reader;
@@ -11,7 +11,7 @@ fn meaning(yaml: &str) -> String {
     let mut found = Diagnostics::default();
     let mut reader = Reader::default();
     document::for_each(&files, &mut found, &mut |object, found| reader.take(&object, found));
-    let policies = check(reader.finish(), &mut found);
+    let policies = check(reader.finish(), Staging::Proposed, &mut found);
     match found.has_errors() {
         true => found.sorted().iter().map(|diagnostic| format!("{}: {}\n", diagnostic.code, diagnostic.message)).collect(),
         false => policies.to_string(),

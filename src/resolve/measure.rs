@@ -97,7 +97,7 @@ fn inventory(found: &mut Diagnostics) -> Inventory {
     document::for_each(&files, found, &mut |object, found| builder.take(&object, found));
     report("read and take", started);
     let started = Instant::now();
-    let inventory = builder.finish(found);
+    let inventory = builder.finish(&crate::manifest::Manifest::default(), found);
     report("finish", started);
     inventory
 }

@@ -20,7 +20,7 @@ pub use model::{HostEndpointId, NetworkSetId, Place, Resolved, Selection};
 use std::collections::BTreeSet;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, ProfileName, profile_name};
 use crate::policy::{Domain, PolicySet};
 
 use index::Index;
@@ -30,6 +30,7 @@ use universe::Universe;
 pub fn selectors<'input>(policies: &'input PolicySet, inventory: &'input Inventory, found: &mut Diagnostics) -> Resolved<'input> {
     note_unknown_namespaces(policies, inventory, found);
     note_unknown_services(policies, inventory, found);
+    note_unknown_profiles(policies, inventory, found);
     let universe = Universe::of(policies, inventory);
     let index = Index::of(&universe);
     let selections = policies.selectors.iter().map(|(_, domain, expr)| match domain {
@@ -58,13 +59,28 @@ fn note_unknown_namespaces(policies: &PolicySet, inventory: &Inventory, found: &
 
 /// A service without backends in the input matches nobody.
 fn note_unknown_services(policies: &PolicySet, inventory: &Inventory, found: &mut Diagnostics) {
-    let rules = policies.policies().flat_map(|(_, policy)| policy.ingress.iter().chain(&policy.egress).flatten());
+    let of_policies = policies.policies().flat_map(|(_, policy)| policy.ingress.iter().chain(&policy.egress).flatten());
+    let of_profiles = policies.profiles.values().flat_map(|profile| profile.ingress.iter().chain(&profile.egress));
     let mut noted = BTreeSet::new();
-    for rule in rules {
+    for rule in of_policies.chain(of_profiles) {
         for service in [&rule.source, &rule.destination].into_iter().filter_map(|peer| peer.service.as_ref()) {
             if !inventory.services.contains_key(service) && noted.insert(service) {
                 let message = format!("the service `{service}` has no EndpointSlice or Endpoints in the input, so the rule matches nobody");
                 found.push(Diagnostic::at(Code::UnknownService, rule.span, message));
+            }
+        }
+    }
+}
+
+/// A profile that is not in the input allows nothing, and neither do those behind it.
+fn note_unknown_profiles(policies: &PolicySet, inventory: &Inventory, found: &mut Diagnostics) {
+    let mut noted = BTreeSet::new();
+    for endpoint in &inventory.endpoints {
+        for name in endpoint.profiles.names() {
+            let ProfileName::Named(name) = profile_name(name) else { continue };
+            if !policies.profiles.contains_key(name) && noted.insert(name) {
+                let message = format!("the profile `{name}` is not in the input, so it denies");
+                found.push(Diagnostic::new(Code::UnknownProfile, message).label(endpoint.span, "this has it"));
             }
         }
     }

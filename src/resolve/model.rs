@@ -247,7 +247,7 @@ impl Resolved<'_> {
     fn write_members(&self, out: &mut fmt::Formatter<'_>, selection: &Selection) -> fmt::Result {
         for id in &selection.endpoints {
             let endpoint = self.inventory.endpoint(*id);
-            writeln!(out, "  pod {endpoint}: {}", listed(endpoint.addresses.iter()))?;
+            writeln!(out, "  {} {endpoint}: {}", endpoint.kind(), listed(endpoint.addresses.iter()))?;
         }
         for set in selection.network_sets.iter().filter_map(|id| self.network_set(*id)) {
             match &set.namespace {
@@ -263,7 +263,7 @@ impl Resolved<'_> {
 
     fn write_policies(&self, out: &mut fmt::Formatter<'_>, id: EndpointId) -> fmt::Result {
         let endpoint = self.inventory.endpoint(id);
-        writeln!(out, "pod {endpoint} on {}", self.inventory.node(endpoint.node).name)?;
+        writeln!(out, "{} {endpoint} on {}", endpoint.kind(), self.inventory.node(endpoint.node).name)?;
         let applied = self.applied_to(id);
         let policies =
             self.policies.policies().filter(|(_, policy)| policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok());

@@ -28,7 +28,7 @@ fn compile(texts: &[(&str, &str)]) -> Result<Vec<NodePart>, String> {
         files.add(*name, (*text).to_owned()).expect("a small file");
     }
     let mut found = Diagnostics::default();
-    let input = palisade::read(&files, &mut found);
+    let input = palisade::read(&files, palisade::policy::Staging::Proposed, &mut found);
     let told = |found: &Diagnostics| {
         found.sorted().into_iter().map(|problem| print::human(problem, &files, false) + &print::json(problem, &files)).collect::<String>()
     };

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::Inventory;
+use palisade::policy::Staging;
 use palisade::text::Files;
 
 use crate::golden;
@@ -163,7 +164,7 @@ fn inventory(folder: &Path) -> Inventory {
     for (name, text) in files_below(folder).into_iter().filter(|(name, _)| name.ends_with(".yaml")) {
         files.add(name, text).expect("a small file");
     }
-    palisade::read(&files, &mut Diagnostics::default()).inventory
+    palisade::read(&files, Staging::Proposed, &mut Diagnostics::default()).inventory
 }
 
 /// The nodes' own addresses, which palisade does not read.

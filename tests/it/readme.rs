@@ -60,6 +60,7 @@ fn every_command_and_option_of_the_readme_is_there() {
         "--node",
         "--check",
         "--allow",
+        "--staged",
         "--templates",
         "--endpoint-to-host",
         "--unknown-endpoint",

@@ -749,20 +749,6 @@ kind: SecurityEventWebhook
   = help: Palisade refuses policy that it does not enforce"#,
     },
     Case {
-        about: "a policy kind that is not compiled",
-        file: "a.yaml",
-        source: r#"apiVersion: projectcalico.org/v3
-kind: StagedNetworkPolicy
-"#,
-        told: r#"error[unsupported-kind]: `StagedNetworkPolicy` of the API group `projectcalico.org` is not supported
- --> a.yaml:2:7
-  |
-2 | kind: StagedNetworkPolicy
-  |       ^^^^^^^^^^^^^^^^^^^
-  |
-  = help: Palisade refuses policy that it does not enforce"#,
-    },
-    Case {
         about: "an old policy group",
         file: "a.yaml",
         source: r#"apiVersion: extensions/v1beta1
@@ -1044,12 +1030,12 @@ error[unknown-field]: unknown field `item` of a list
         source: r#"apiVersion: v1
 kind: List
 items:
-- {apiVersion: apps/v1, kind: Deployment}
+- {apiVersion: apps/v1, kind: ControllerRevision}
 - {apiVersion: v1, kind: Service}
 - {apiVersion: projectcalico.org/v3, kind: IPPool}
 - {apiVersion: networking.k8s.io/v1beta1, kind: Ingress}
-- {apiVersion: apps/v1, kind: Deployment}
+- {apiVersion: apps/v1, kind: ControllerRevision}
 "#,
-        told: "note[skipped-kinds]: skipped 2 Deployment, 1 IPPool, 1 Ingress, 1 Service: Palisade does not read these kinds",
+        told: "note[skipped-kinds]: skipped 2 ControllerRevision, 1 IPPool, 1 Ingress, 1 Service: Palisade does not read these kinds",
     },
 ];

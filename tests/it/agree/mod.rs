@@ -19,6 +19,7 @@ use palisade::analysis::evaluate::{Evaluator, Passage};
 use palisade::analysis::netfilter::{Kernel, Texts};
 use palisade::diagnostic::Diagnostics;
 use palisade::lower::{self, Encapsulated, EndpointToHost, Options, UnknownEndpoint};
+use palisade::policy::Staging;
 use palisade::render::{self, Scripts, Templates};
 use palisade::resolve::{self, Resolved};
 use palisade::text::Files;
@@ -121,7 +122,7 @@ fn read(yaml: String) -> Result<Input, String> {
     let mut files = Files::default();
     files.add("world.yaml", yaml).map_err(|_| "too long")?;
     let mut found = Diagnostics::default();
-    let input = palisade::read(&files, &mut found);
+    let input = palisade::read(&files, Staging::Proposed, &mut found);
     refuse_errors(&found)?;
     Ok(input)
 }

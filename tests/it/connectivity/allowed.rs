@@ -9,7 +9,7 @@ use palisade::analysis::{Flow, PortPair};
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::Inventory;
 use palisade::net::{Cidr, PortRange, Protocol, merge_ranges};
-use palisade::policy::{self, Nets, PolicySet, Ports};
+use palisade::policy::{self, Nets, PolicySet, Ports, Staging};
 use palisade::resolve;
 use palisade::text::Files;
 
@@ -24,7 +24,7 @@ pub(super) fn connections(cluster: &Cluster) -> Result<Connections, String> {
     let mut files = Files::default();
     files.add("case.json", cluster.manifest()).map_err(|_| "too long")?;
     let mut found = Diagnostics::default();
-    let input = palisade::read(&files, &mut found);
+    let input = palisade::read(&files, Staging::Proposed, &mut found);
     let messages: Vec<&str> = found.sorted().iter().map(|diagnostic| diagnostic.message.as_str()).collect();
     if found.has_errors() {
         return Err(format!("refused: {}", messages.join("; ")));

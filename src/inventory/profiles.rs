@@ -1,0 +1,83 @@
+//! The profiles of endpoints: by what an endpoint inherits labels, and what decides behind the tiers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::inventory::Inventory;
+use crate::inventory::labels::LabelList;
+
+/// The profiles of an endpoint, first asked first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Profiles {
+    /// Its namespace's and its service account's, as every pod has them. The first allows everything.
+    OfPod,
+    /// Those that it names.
+    Listed(Box<[Arc<str>]>),
+}
+
+/// What the name of a profile stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProfileName<'name> {
+    /// `kns.<namespace>`: has the namespace's labels, and allows everything.
+    Namespace(&'name str),
+    /// `ksa.<namespace>.<service account>`: has the service account's labels, and no rule.
+    ServiceAccount(&'name str, &'name str),
+    /// The one that is built in, and allows everything.
+    AllowAll,
+    /// A Profile object's.
+    Named(&'name str),
+}
+
+const DEFAULT_ALLOW: &str = "projectcalico-default-allow";
+
+/// Takes the name of a profile apart. The name of a namespace has no dot.
+pub fn profile_name(name: &str) -> ProfileName<'_> {
+    let account = name.strip_prefix("ksa.").and_then(|rest| rest.split_once('.'));
+    match (name.strip_prefix("kns."), account) {
+        (Some(namespace), _) => ProfileName::Namespace(namespace),
+        (None, Some((namespace, account))) => ProfileName::ServiceAccount(namespace, account),
+        (None, None) if name == DEFAULT_ALLOW => ProfileName::AllowAll,
+        (None, None) => ProfileName::Named(name),
+    }
+}
+
+impl Profiles {
+    /// What an endpoint with such profiles is, for messages.
+    pub(super) fn owner(&self) -> &'static str {
+        match self {
+            Profiles::OfPod => "pod",
+            Profiles::Listed(_) => "workload endpoint",
+        }
+    }
+
+    /// The names that are listed.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let listed = match self {
+            Profiles::OfPod => &[][..],
+            Profiles::Listed(names) => names,
+        };
+        listed.iter().map(|name| &**name)
+    }
+}
+
+impl Inventory {
+    /// What an endpoint with these profiles inherits: of every label the value of the first profile that has it.
+    pub(super) fn inherited(&mut self, profiles: &Profiles, given: &BTreeMap<&str, BTreeMap<String, String>>) -> LabelList {
+        let mut labels: BTreeMap<String, String> = BTreeMap::new();
+        for name in profiles.names() {
+            let of_profile = match profile_name(name) {
+                ProfileName::Namespace(namespace) => self.namespaces.get(namespace).map(|parent| self.texts(&parent.labels)),
+                ProfileName::ServiceAccount(namespace, account) => {
+                    let accounts = self.service_accounts.get(namespace);
+                    accounts.and_then(|accounts| accounts.get(account)).map(|parent| self.texts(&parent.labels))
+                }
+                ProfileName::AllowAll => None,
+                ProfileName::Named(name) => given.get(name).cloned(),
+            };
+            for (key, value) in of_profile.unwrap_or_default() {
+                labels.entry(key).or_insert(value);
+            }
+        }
+        self.strings.intern_labels(&labels)
+    }
+}

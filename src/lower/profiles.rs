@@ -1,0 +1,130 @@
+//! Profiles to chains: what decides behind all tiers, for endpoints that not everything is allowed to.
+//!
+//! As a tier: a chain that sends each such endpoint to the chain of its class, which asks the profiles in order. Every profile
+//! has a chain of its own, from which Pass returns to the next one. What none allows is dropped. Pods are in no class: their
+//! first profile allows everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diagnostic::Diagnostics;
+use crate::inventory::{Endpoint, EndpointId, ProfileName, Profiles, profile_name};
+use crate::lower::Lowering;
+use crate::lower::names::Identity;
+use crate::lower::program::{Chain, Match, Rule, Sense, Target};
+use crate::lower::tiers::{self, Rules, Tiers, Way};
+use crate::policy::{PolicySet, Profile};
+
+/// What an endpoint's profiles come to in a direction.
+struct Outcome<'input> {
+    /// Those that have rules, in order.
+    asked: Vec<&'input Profile>,
+    /// What becomes of a packet that none of them decides.
+    rest: Rest,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rest {
+    Allowed,
+    Dropped,
+}
+
+/// Endpoints with the same profiles.
+struct Class<'input> {
+    outcome: Outcome<'input>,
+    endpoints: Vec<EndpointId>,
+}
+
+/// Adds the chains of profiles behind those of the tiers.
+pub(super) fn add(lowering: &mut Lowering<'_, '_>, tiers: &mut Tiers, way: &Way<'_>, found: &mut Diagnostics) {
+    let classes = classes(lowering, way);
+    if classes.is_empty() {
+        return;
+    }
+    let sort = format!("{}t", tiers::letter(way.direction));
+    let entry = lowering.names.chain(Identity { sort: &sort, word: "profiles", content: "profiles, behind all tiers" }, found);
+    tiers.entries.push((entry.clone(), "profiles".to_owned()));
+    let mut dispatch = Vec::new();
+    let mut below = Vec::new();
+    let mut shared = BTreeSet::new();
+    for (content, class) in &classes {
+        let (rule, chain) = class_chain(lowering, content, class, way, found);
+        dispatch.push(rule);
+        below.push(chain);
+        for profile in class.outcome.asked.iter().filter(|profile| shared.insert(&profile.key)) {
+            let rules = Rules { key: &profile.key, rules: profile.rules(way.direction) };
+            below.push(tiers::rules_chain(lowering, rules, way, found));
+        }
+    }
+    let about = format!("{} of profiles: each endpoint to the chain of its class", way.direction);
+    tiers.chains.push(Chain { name: entry, about, rules: dispatch });
+    tiers.chains.extend(below);
+}
+
+/// The classes of the node's endpoints, by what they are.
+fn classes<'input>(lowering: &Lowering<'_, 'input>, way: &Way<'_>) -> BTreeMap<String, Class<'input>> {
+    let resolved = lowering.resolved;
+    let mut classes: BTreeMap<String, Class<'input>> = BTreeMap::new();
+    for id in resolved.endpoints_on(lowering.node) {
+        let Some(outcome) = outcome(resolved.inventory.endpoint(*id), resolved.policies, way) else { continue };
+        let class = classes.entry(content(&outcome)).or_insert_with(|| Class { outcome, endpoints: Vec::new() });
+        class.endpoints.push(*id);
+    }
+    classes
+}
+
+/// What the profiles of an endpoint come to; none where everything is allowed.
+fn outcome<'input>(endpoint: &Endpoint, policies: &'input PolicySet, way: &Way<'_>) -> Option<Outcome<'input>> {
+    if endpoint.profiles == Profiles::OfPod {
+        return None;
+    }
+    let mut asked = Vec::new();
+    let mut rest = Rest::Dropped;
+    for name in endpoint.profiles.names() {
+        match profile_name(name) {
+            ProfileName::Namespace(_) | ProfileName::AllowAll => {
+                rest = Rest::Allowed;
+                break;
+            }
+            ProfileName::ServiceAccount(..) => {}
+            ProfileName::Named(name) => match policies.profiles.get(name) {
+                Some(profile) if profile.rules(way.direction).is_empty() => {}
+                Some(profile) => asked.push(profile),
+                // a profile that is not there denies, and so none behind it is asked
+                None => break,
+            },
+        }
+    }
+    (rest == Rest::Dropped || !asked.is_empty()).then_some(Outcome { asked, rest })
+}
+
+/// All that makes a class what it is.
+fn content(outcome: &Outcome<'_>) -> String {
+    let names = outcome.asked.iter().map(|profile| profile.key.name.as_str());
+    let rest = match outcome.rest {
+        Rest::Allowed => "one that allows everything",
+        Rest::Dropped if outcome.asked.is_empty() => "none that allows",
+        Rest::Dropped => "none else that allows",
+    };
+    format!("profiles: {}", names.chain([rest]).collect::<Vec<_>>().join(", "))
+}
+
+/// The chain of a class, and the rule that sends its endpoints there.
+fn class_chain(lowering: &mut Lowering<'_, '_>, content: &str, class: &Class<'_>, way: &Way<'_>, found: &mut Diagnostics) -> (Rule, Chain) {
+    let word = class.outcome.asked.first().map_or("no-profile", |profile| profile.key.name.as_str());
+    let sort = tiers::letter(way.direction).to_string();
+    let name = lowering.names.chain(Identity { sort: &sort, word, content }, found);
+    let set = tiers::class_set(lowering, &class.endpoints, way, (content, word), found);
+    let mut rules: Vec<Rule> = Vec::new();
+    for profile in &class.outcome.asked {
+        rules.push(tiers::jump(lowering, &profile.key, way, found));
+    }
+    let (target, about) = match class.outcome.rest {
+        Rest::Allowed => (way.allowed.clone(), "a profile that allows everything"),
+        Rest::Dropped => (Target::Drop, "end of profiles: none allows"),
+    };
+    rules.push(Rule { matches: Vec::new(), target, about: about.to_owned() });
+    let about = format!("{} of endpoints with {content}", way.direction);
+    let dispatch =
+        Rule { matches: vec![Match::Member(Sense::Is, way.side(), set)], target: Target::Goto(name.clone()), about: content.to_owned() };
+    (dispatch, Chain { name, about, rules })
+}

@@ -1,0 +1,37 @@
+//! Profiles, checked: the policy of the endpoints that name them, behind all tiers (reference §4.3).
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::inventory::{ProfileName, profile_name};
+use crate::manifest;
+use crate::net::Direction;
+use crate::policy::{PolicyKey, PolicyKind, Profile, Selectors, calico};
+
+/// Profiles by name.
+pub(super) fn profiles(written: &[manifest::Profile], selectors: &mut Selectors, found: &mut Diagnostics) -> BTreeMap<String, Profile> {
+    written.iter().map(|written| (written.metadata.name.value.clone(), profile(written, selectors, found))).collect()
+}
+
+fn profile(written: &manifest::Profile, selectors: &mut Selectors, found: &mut Diagnostics) -> Profile {
+    let name = &written.metadata.name;
+    if let Some(owner) = owner(&name.value) {
+        let message = format!("the profile `{}` is {owner}", name.value);
+        let help = "give the profile another name, or leave it out";
+        found.push(Diagnostic::at(Code::ReservedProfile, name.span, message).help(help));
+    }
+    let ingress = calico::rules(&written.ingress, Direction::Ingress, None, selectors, found);
+    let egress = calico::rules(&written.egress, Direction::Egress, None, selectors, found);
+    let key = PolicyKey { kind: PolicyKind::Profile, namespace: None, name: name.value.clone() };
+    Profile { key, ingress, egress }
+}
+
+/// Whose profile it is, when it is not the user's.
+fn owner(name: &str) -> Option<&'static str> {
+    match profile_name(name) {
+        ProfileName::Namespace(_) => Some("made from a Namespace object"),
+        ProfileName::ServiceAccount(..) => Some("made from a ServiceAccount object"),
+        ProfileName::AllowAll => Some("built in, and allows everything"),
+        ProfileName::Named(_) => None,
+    }
+}
