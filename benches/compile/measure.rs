@@ -7,7 +7,7 @@ use std::ops::{Add, Sub};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use palisade::bundle::{Counts, InputDigest, NodePart, Staging};
+use palisade::bundle::{Counts, InputDigest, NodePart, Provenance, Writer};
 use palisade::diagnostic::{Diagnostic, Diagnostics, print};
 use palisade::inventory::{self, Inventory, NodeId};
 use palisade::lower::{self, Options};
@@ -38,8 +38,8 @@ pub(super) fn compile(case: &Case, directory: &Path) -> io::Result<()> {
         Nodes::All => inventory.nodes_with_ids().map(|(id, _)| id).collect(),
         Nodes::First => inventory.nodes_with_ids().map(|(id, _)| id).take(1).collect(),
     };
-    let staging = Staging::new(&bundle(directory), digest).map_err(failure)?;
-    let output = render_nodes(&resolved, &nodes, staging, (&mut stages, &mut found))?;
+    let writer = Writer::new(&bundle(directory), Provenance { inputs: digest, staged: false }).map_err(failure)?;
+    let output = render_nodes(&resolved, &nodes, writer, (&mut stages, &mut found))?;
     refuse(&found, &files)?;
     let input = (files.iter().map(|(_, file)| file.text.len()).sum(), resolved.policies.selectors.len());
     io::stdout().write_all(table(case, input, &stages, &output).as_bytes())
@@ -94,7 +94,7 @@ struct Output {
 fn render_nodes(
     resolved: &Resolved<'_>,
     nodes: &[NodeId],
-    mut staging: Staging,
+    mut writer: Writer,
     (stages, found): (&mut Stages, &mut Diagnostics),
 ) -> io::Result<Output> {
     let (options, templates) = (Options::default(), Templates::new(&[]).map_err(failure)?);
@@ -103,11 +103,11 @@ fn render_nodes(
         let program = stages.time("lower::to_chains", || lower::to_chains(resolved, *node, &options, found));
         let scripts = stages.time("render::to_text", || render::to_text(&program, &templates)).map_err(failure)?;
         let part = NodePart::new(&resolved.inventory.node(*node).name, &program, scripts);
-        stages.time("bundle add", || staging.add(&part)).map_err(failure)?;
+        stages.time("bundle add", || writer.add(&part)).map_err(failure)?;
         output.add(&part);
         stages.time("drop of the node", || drop((program, part)));
     }
-    stages.time("bundle finish (sync)", || staging.finish()).map_err(failure)?;
+    stages.time("bundle finish (sync)", || writer.finish()).map_err(failure)?;
     Ok(output)
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use similar::TextDiff;
 
-use crate::bundle::{FileEntry, INDEX_FILE, Index, NodePart, io_error};
+use crate::bundle::{FileEntry, INDEX_FILE, Index, NodePart, Provenance, io_error};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// Lines shown round a difference.
@@ -23,8 +23,8 @@ pub struct Comparison {
 
 impl Comparison {
     /// Starts a comparison with the bundle at `place`, which need not exist.
-    pub fn new(place: &Path, inputs: String) -> Self {
-        Self { place: place.to_owned(), index: Index::new(inputs), diff: String::new() }
+    pub fn new(place: &Path, provenance: Provenance) -> Self {
+        Self { place: place.to_owned(), index: Index::new(provenance), diff: String::new() }
     }
 
     /// Compares one node's scripts.

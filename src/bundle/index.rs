@@ -19,12 +19,23 @@ pub const INDEX_FILE: &str = "palisade.json";
 pub struct Index {
     /// [`FORMAT_VERSION`] of the writer.
     pub format_version: u32,
-    /// SHA-256 over the objects of the input, in hexadecimal; their order and files do not count.
-    pub inputs: String,
+    /// What the bundle is made of.
+    #[serde(flatten)]
+    pub provenance: Provenance,
     /// Names of the nodes, in order.
     pub nodes: Vec<String>,
     /// Every other file of the bundle by its path in it.
     pub files: BTreeMap<String, FileEntry>,
+}
+
+/// What a bundle is made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Provenance {
+    /// SHA-256 over the objects of the input, in hexadecimal; their order and files do not count.
+    pub inputs: String,
+    /// Whether staged policies are in force in it: a proposal, not to be applied.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub staged: bool,
 }
 
 /// A file of a bundle.
@@ -62,8 +73,8 @@ pub enum Counts {
 
 impl Index {
     /// The index of nothing yet.
-    pub fn new(inputs: String) -> Self {
-        Self { format_version: FORMAT_VERSION, inputs, nodes: Vec::new(), files: BTreeMap::new() }
+    pub fn new(provenance: Provenance) -> Self {
+        Self { format_version: FORMAT_VERSION, provenance, nodes: Vec::new(), files: BTreeMap::new() }
     }
 
     /// The index as it is written: indented JSON with an end of line.

@@ -12,9 +12,9 @@ mod inputs;
 mod write;
 
 pub use compare::Comparison;
-pub use index::{Counts, FORMAT_VERSION, FileEntry, INDEX_FILE, Index};
+pub use index::{Counts, FORMAT_VERSION, FileEntry, INDEX_FILE, Index, Provenance};
 pub use inputs::InputDigest;
-pub use write::Staging;
+pub use write::Writer;
 
 use std::io;
 use std::path::Path;

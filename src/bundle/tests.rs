@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Comparison, Counts, INDEX_FILE, NodePart, Staging};
+use super::{Comparison, Counts, INDEX_FILE, NodePart, Provenance, Writer};
 use crate::render::Scripts;
 
 fn part(node: &str, sets: &str) -> NodePart {
@@ -10,14 +10,18 @@ fn part(node: &str, sets: &str) -> NodePart {
     NodePart { node: node.to_owned(), scripts, counts: vec![Counts::Sets { sets: 0, members: 0 }, table, table] }
 }
 
+fn provenance() -> Provenance {
+    Provenance { inputs: "digest".to_owned(), staged: false }
+}
+
 fn write(place: &Path, parts: &[NodePart]) -> Result<(), String> {
-    let mut staging = Staging::new(place, "digest".to_owned()).map_err(|diagnostic| diagnostic.message)?;
-    parts.iter().try_for_each(|part| staging.add(part)).map_err(|diagnostic| diagnostic.message)?;
-    staging.finish().map_err(|diagnostic| diagnostic.message)
+    let mut writer = Writer::new(place, provenance()).map_err(|diagnostic| diagnostic.message)?;
+    parts.iter().try_for_each(|part| writer.add(part)).map_err(|diagnostic| diagnostic.message)?;
+    writer.finish().map_err(|diagnostic| diagnostic.message)
 }
 
 fn compare(place: &Path, parts: &[NodePart]) -> String {
-    let mut comparison = Comparison::new(place, "digest".to_owned());
+    let mut comparison = Comparison::new(place, provenance());
     parts.iter().for_each(|part| comparison.add(part).unwrap());
     comparison.finish().unwrap()
 }
@@ -46,9 +50,9 @@ fn nothing_but_a_bundle_is_replaced() {
 #[test]
 fn a_bundle_that_is_not_finished_leaves_nothing() {
     let home = tempfile::tempdir().unwrap();
-    let mut staging = Staging::new(&home.path().join("bundle"), String::new()).unwrap();
-    staging.add(&part("a", "x\n")).unwrap();
-    drop(staging);
+    let mut writer = Writer::new(&home.path().join("bundle"), provenance()).unwrap();
+    writer.add(&part("a", "x\n")).unwrap();
+    drop(writer);
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }
 

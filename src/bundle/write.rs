@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 use tempfile::TempDir;
 
-use crate::bundle::{FileEntry, INDEX_FILE, Index, NodePart, io_error};
+use crate::bundle::{FileEntry, INDEX_FILE, Index, NodePart, Provenance, io_error};
 use crate::diagnostic::{Code, Diagnostic};
 
-/// A bundle that is being written. Dropped before [`Staging::finish`], it leaves nothing behind.
+/// A bundle that is being written. Dropped before [`Writer::finish`], it leaves nothing behind.
 #[derive(Debug)]
-pub struct Staging {
+pub struct Writer {
     place: PathBuf,
     directory: TempDir,
     // dropped behind `directory`, which stands in one of them
@@ -42,13 +42,13 @@ impl Drop for Parents {
     }
 }
 
-impl Staging {
-    /// Starts a bundle that is to stand at `place`, where nothing, an empty directory or a bundle may be now. `inputs` is
-    /// the digest of the input.
+impl Writer {
+    /// Starts a bundle that is to stand at `place`, where nothing, an empty directory or a bundle may be now. `provenance` says
+    /// what it is made of.
     ///
     /// # Errors
     /// When something else stands there, or nothing can be written beside it.
-    pub fn new(place: &Path, inputs: String) -> Result<Self, Diagnostic> {
+    pub fn new(place: &Path, provenance: Provenance) -> Result<Self, Diagnostic> {
         let place = fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
         check_place(&place)?;
         let parent = match place.parent() {
@@ -58,7 +58,7 @@ impl Staging {
         let parents = Parents::make(parent).map_err(|error| unwritable(parent, &error))?;
         let directory = tempfile::Builder::new().prefix(".palisade-").tempdir_in(parent).map_err(|error| unwritable(parent, &error))?;
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).map_err(|error| unwritable(directory.path(), &error))?;
-        Ok(Self { place, directory, _parents: parents, index: Index::new(inputs) })
+        Ok(Self { place, directory, _parents: parents, index: Index::new(provenance) })
     }
 
     /// Writes one node's scripts.
@@ -81,14 +81,14 @@ impl Staging {
     pub fn finish(mut self) -> Result<(), Diagnostic> {
         self.index.nodes.sort_unstable();
         self.write(INDEX_FILE, &self.index.to_json())?;
-        let staged = self.directory.path();
-        sync(staged).map_err(|error| unwritable(&self.place, &error))?;
+        let draft = self.directory.path();
+        sync(draft).map_err(|error| unwritable(&self.place, &error))?;
         let moved = match self.place.exists() {
-            true => renameat_with(CWD, staged, CWD, &self.place, RenameFlags::EXCHANGE),
-            false => renameat_with(CWD, staged, CWD, &self.place, RenameFlags::NOREPLACE),
+            true => renameat_with(CWD, draft, CWD, &self.place, RenameFlags::EXCHANGE),
+            false => renameat_with(CWD, draft, CWD, &self.place, RenameFlags::NOREPLACE),
         };
         moved.map_err(|error| unwritable(&self.place, &error.into()))
-        // what stands at the staged path now, the old bundle or nothing, goes when `directory` is dropped
+        // what stands at the draft's path now, the old bundle or nothing, goes when `directory` is dropped
     }
 
     fn write(&self, path: &str, text: &str) -> Result<(), Diagnostic> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::bundle::{Comparison, NodePart, Staging};
+use crate::bundle::{Comparison, NodePart, Provenance, Writer};
 use crate::cli::config::{self, Choices};
 use crate::cli::report::Report;
 use crate::cli::{Status, input};
@@ -43,21 +43,22 @@ pub(super) struct Arguments {
 
 /// Where rendered nodes go.
 enum Sink {
-    Write(Staging),
+    Write(Writer),
     Compare(Comparison),
 }
 
 impl Sink {
     fn new(arguments: &Arguments, digest: String) -> Result<Self, Diagnostic> {
+        let provenance = Provenance { inputs: digest, staged: arguments.staged };
         match arguments.check {
-            true => Ok(Self::Compare(Comparison::new(&arguments.out, digest))),
-            false => Staging::new(&arguments.out, digest).map(Self::Write),
+            true => Ok(Self::Compare(Comparison::new(&arguments.out, provenance))),
+            false => Writer::new(&arguments.out, provenance).map(Self::Write),
         }
     }
 
     fn add(&mut self, part: &NodePart) -> Result<(), Diagnostic> {
         match self {
-            Self::Write(staging) => staging.add(part),
+            Self::Write(writer) => writer.add(part),
             Self::Compare(comparison) => comparison.add(part),
         }
     }
@@ -65,7 +66,7 @@ impl Sink {
     /// Completes the work; gives the differences found, none when the bundle was written.
     fn finish(self) -> Result<String, Diagnostic> {
         match self {
-            Self::Write(staging) => staging.finish().map(|()| String::new()),
+            Self::Write(writer) => writer.finish().map(|()| String::new()),
             Self::Compare(comparison) => comparison.finish(),
         }
     }
