@@ -12,3 +12,4 @@ mod kernel;
 mod layers;
 mod palisade;
 mod readme;
+mod surprises;
