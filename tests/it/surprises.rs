@@ -3,7 +3,8 @@
 
 use std::fs;
 
-use crate::palisade::root;
+use crate::golden;
+use crate::palisade::{files_below, root};
 
 /// Number, what we do, and a golden case or the path and name of a test; `-` where there is nothing to show, with the reason.
 /// “Decision” means the list of what our policies mean, which wins over Calico.
@@ -38,7 +39,11 @@ const SURPRISES: [(u8, &str, &str); 76] = [
     (17, "as Calico", "service-account-selector-all"),
     (18, "the policy's own namespace, as the API documentation promises (decision 11)", "services"),
     (19, "as Calico", "src/inventory/tests.rs::a_network_set_keeps_its_own_labels_even_empty_ones_before_those_of_its_namespace"),
-    (20, "as Calico, but no network set may claim a namespace", "network-sets-may-claim-a-service-account"),
+    (
+        20,
+        "as Calico, which refuses no label of these but the one of the namespace on network sets",
+        "network-sets-may-claim-a-service-account",
+    ),
     (21, "such a pod has `default`, and the label is gone (decision 6)", "pod-labels-cannot-claim-identity"),
     (22, "as Calico", "host-endpoints-as-peers"),
     (23, "two live pods with one address are an error (decision 7)", "two-pods-with-one-address"),
@@ -54,7 +59,11 @@ const SURPRISES: [(u8, &str, &str); 76] = [
     (32, "as Calico", "staged-policies-alone-in-a-tier"),
     (33, "as Calico", "log-only"),
     (34, "as Calico's iptables: the next profile is asked", "profiles"),
-    (35, "as Calico, and a note names the profile", "profiles-missing"),
+    (
+        35,
+        "a profile that is not in the input denies, and a note names it; a namespace that is not in the input has no labels, and its profile allows (decision 6)",
+        "profiles-missing",
+    ),
     (36, "one invalid policy refuses all, nothing is written (decision 4)", "tests/it/bad_input.rs::a_bad_policy_is_refused"),
     (37, "as Calico", "host-lists-of-pods"),
     (38, "as Calico", "host-forward"),
@@ -96,12 +105,12 @@ const SURPRISES: [(u8, &str, &str); 76] = [
         "src/lower/tests.rs::names_fit_the_kernel_and_depend_on_content_alone",
     ),
     (61, "names of chains are our own (decision 22)", "src/lower/tests.rs::names_fit_the_kernel_and_depend_on_content_alone"),
-    (62, "there are no marks: the last allow is ACCEPT (decision 19)", "-"),
-    (63, "there are no marks (decision 19)", "-"),
+    (62, "there are no marks: the last allow is ACCEPT (decision 19)", "tests/it/surprises.rs::no_rule_knows_marks"),
+    (63, "there are no marks (decision 19)", "tests/it/surprises.rs::no_rule_knows_marks"),
     (64, "long lists are sets, so that one rule stays one (decision 20)", "ports-more-than-multiport-takes"),
     (65, "the same input gives the same bytes (decision 23)", "tests/it/golden.rs::the_order_of_files_and_objects_changes_no_byte"),
     (66, "about hashes of rules, which we do not keep", "-"),
-    (67, "about marks, which we do not use (decision 19)", "-"),
+    (67, "there are no marks (decision 19)", "tests/it/surprises.rs::no_rule_knows_marks"),
     (68, "cut to what the kernel takes", "src/lower/tests.rs::log_prefixes_fit_and_hold_no_quote"),
     (69, "about an agent that changes sets in the kernel: ours, `palisade apply`, is not there yet", "-"),
     (70, "about an agent that removes sets from the kernel: ours, `palisade apply`, is not there yet", "-"),
@@ -120,6 +129,15 @@ fn every_surprise_is_dealt_with() {
     let wrong: Vec<String> =
         SURPRISES.iter().filter_map(|(number, what, place)| problem(what, place).map(|told| format!("{number}: {told}"))).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_rule_knows_marks() {
+    let bundles = golden::cases().into_iter().flat_map(|case| files_below(&case.join("bundle")));
+    let rules: Vec<String> = bundles.filter(|(path, _)| path.ends_with(".rules")).map(|(_, text)| text).collect();
+    let words = rules.iter().flat_map(|text| text.lines()).filter(|line| line.starts_with('-')).flat_map(str::split_whitespace);
+    assert!(rules.len() > 100, "bundles are missing");
+    assert_eq!(words.filter(|word| ["mark", "connmark", "MARK", "CONNMARK"].contains(word)).count(), 0);
 }
 
 /// What is wrong with a row.
