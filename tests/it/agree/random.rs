@@ -21,11 +21,12 @@ const ACCOUNTS: [&str; 3] = ["default", "api", "web"];
 const SERVICES: [&str; 2] = ["db", "web"];
 /// Names of Profile objects; no world has the last.
 const OBJECTS: [&str; 4] = ["first", "second", "third", "missing"];
-const PROFILES: [&str; 8] = [
+const PROFILES: [&str; 9] = [
     "kns.one",
     "kns.two",
     "kns.nowhere",
     "ksa.one.api",
+    "ksa.one.web",
     "ksa.two.default",
     "ksa.nowhere.web",
     "ksa.three.with.dots",
@@ -128,6 +129,10 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     world.policies = (0..2 + dice.below(7)).map(|_| policy(dice, &tiers)).collect();
     if dice.chance(30) {
         world.policies.iter_mut().for_each(tie);
+    }
+    if !world.profiles.is_empty() && dice.chance(40) {
+        // few enough for profiles to decide
+        world.policies.truncate(1);
     }
     let mut taken = BTreeSet::new();
     world.policies.retain(|policy| taken.insert(identity(policy)));
@@ -245,9 +250,23 @@ fn profile(dice: &mut Dice, name: &str) -> Profile {
     Profile {
         name: name.to_owned(),
         labels,
-        ingress: dice.some(0, 4, |dice| rule(dice, (true, false), Way::Ingress)),
-        egress: dice.some(0, 4, |dice| rule(dice, (true, false), Way::Egress)),
+        ingress: dice.some(0, 4, |dice| profile_rule(dice, Way::Ingress)),
+        egress: dice.some(0, 4, |dice| profile_rule(dice, Way::Egress)),
     }
+}
+
+/// A rule that is broad often enough to be the one that decides.
+fn profile_rule(dice: &mut Dice, way: Way) -> Rule {
+    let rule = rule(dice, (true, false), way);
+    if dice.chance(60) {
+        return rule;
+    }
+    let action =
+        dice.pick(&[Action::Allow, Action::Allow, Action::Allow, Action::Deny, Action::Deny, Action::Pass, Action::Pass, Action::Log]);
+    let peer = Entity { selector: dice.maybe(60, peer_selector), ..Entity::default() };
+    let (source, destination) = if way == Way::Ingress { (peer, Entity::default()) } else { (Entity::default(), peer) };
+    let plain = Rule { action, version: None, not_protocol: None, icmp: None, not_icmp: None, http: false, source, destination, ..rule };
+    Rule { protocol: plain.protocol.filter(|_| dice.chance(30)), ..plain }
 }
 
 /// Proposals, mostly of policies that are there.
@@ -380,12 +399,14 @@ fn selector(dice: &mut Dice, depth: usize) -> Selector {
 
 /// A selector that may also speak of what Calico itself puts on endpoints.
 fn peer_selector(dice: &mut Dice) -> Selector {
-    match dice.below(12) {
+    match dice.below(14) {
         0 => Selector::Equals("projectcalico.org/namespace".to_owned(), dice.word(&NAMESPACES)),
         1 => Selector::Has("projectcalico.org/orchestrator".to_owned()),
         2 => Selector::Differs("pcsa.team".to_owned(), dice.word(&VALUES)),
         3 => Selector::Equals("pcns.kubernetes.io/metadata.name".to_owned(), dice.word(&NAMESPACES)),
         4 => Selector::In("pcsa.projectcalico.org/name".to_owned(), vec![dice.word(&ACCOUNTS)]),
+        5 => Selector::Has("projectcalico.org/serviceaccount".to_owned()),
+        6 => Selector::Equals("pcsa.team".to_owned(), dice.word(&VALUES)),
         _ => selector(dice, 2),
     }
 }
