@@ -311,7 +311,9 @@ fn net_set(dice: &mut Dice, index: usize) -> NetSet {
 }
 
 fn labels(dice: &mut Dice) -> Labels {
-    KEYS.iter().filter_map(|key| dice.maybe(60, |dice| ((*key).to_owned(), dice.word(&VALUES)))).collect()
+    // an empty value is one, and hides an inherited one
+    let value = |dice: &mut Dice| if dice.chance(8) { String::new() } else { dice.word(&VALUES) };
+    KEYS.iter().filter_map(|key| dice.maybe(60, |dice| ((*key).to_owned(), value(dice)))).collect()
 }
 
 fn order(dice: &mut Dice) -> f64 {
