@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use super::world::{
     Action, Backends, CalicoPolicy, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule, Entity, KubernetesPolicy,
-    KubernetesRule, LabelSelector, Labels, Net, NetSet, Peer, Pod, Policy, Port, Protocol, Rank, Rule, Selector, Tier, Way, World,
+    KubernetesRule, LabelSelector, Labels, Net, NetSet, Peer, Pod, Policy, Port, Profile, Protocol, Rank, Rule, Selector, Staged,
+    StagedAction, Tier, Way, Workload, World,
 };
 
 /// All objects of a world, one document each.
@@ -24,7 +25,13 @@ pub(crate) fn yaml(world: &World) -> String {
     for ((namespace, name), labels) in &world.accounts {
         out.object(("v1", "ServiceAccount"), Some(namespace), name, labels);
     }
-    world.pods.iter().for_each(|pod| out.pod(pod));
+    for pod in &world.pods {
+        match &pod.workload {
+            None => out.pod(pod),
+            Some(workload) => out.workload(pod, workload),
+        }
+    }
+    world.profiles.iter().for_each(|profile| out.profile(profile));
     world.net_sets.iter().for_each(|set| out.net_set(set));
     world.backends.iter().enumerate().for_each(|(index, backends)| out.backends(index, backends));
     world.tiers.iter().for_each(|tier| out.tier(tier));
@@ -35,6 +42,7 @@ pub(crate) fn yaml(world: &World) -> String {
             Policy::Cluster(policy) => out.cluster(policy),
         }
     }
+    world.staged.iter().for_each(|staged| out.staged(staged));
     out.text
 }
 
@@ -142,9 +150,16 @@ impl Out {
         let kind = if policy.namespace.is_some() { "NetworkPolicy" } else { "GlobalNetworkPolicy" };
         self.object(("projectcalico.org/v3", kind), policy.namespace.as_deref(), &policy.name, &Labels::new());
         self.line(0, "spec:");
-        let begun = self.text.len();
+        self.calico_spec(policy, (self.text.len(), false));
+    }
+
+    /// The fields behind `begun`; of a policy to delete only the tier.
+    fn calico_spec(&mut self, policy: &CalicoPolicy, (begun, delete): (usize, bool)) {
         if let Some(tier) = &policy.tier {
             self.line(1, format!("tier: {tier}"));
+        }
+        if delete {
+            return;
         }
         if let Some(order) = policy.order {
             self.line(1, format!("order: {order}"));
@@ -153,14 +168,18 @@ impl Out {
         self.selector(1, "namespaceSelector", policy.namespaces.as_ref());
         self.selector(1, "serviceAccountSelector", policy.accounts.as_ref());
         self.texts(1, "types", policy.types.iter().map(|way| way_word(*way).to_owned()));
-        for (field, rules) in [("ingress", &policy.ingress), ("egress", &policy.egress)] {
+        self.rules(&policy.ingress, &policy.egress);
+        if self.text.len() == begun {
+            self.line(1, "{}");
+        }
+    }
+
+    fn rules(&mut self, ingress: &[Rule], egress: &[Rule]) {
+        for (field, rules) in [("ingress", ingress), ("egress", egress)] {
             if !rules.is_empty() {
                 self.line(1, format!("{field}:"));
             }
             rules.iter().for_each(|rule| self.rule(rule));
-        }
-        if self.text.len() == begun {
-            self.line(1, "{}");
         }
     }
 
@@ -227,6 +246,10 @@ impl Out {
     fn kubernetes(&mut self, policy: &KubernetesPolicy) {
         self.object(("networking.k8s.io/v1", "NetworkPolicy"), Some(&policy.namespace), &policy.name, &Labels::new());
         self.line(0, "spec:");
+        self.kubernetes_spec(policy);
+    }
+
+    fn kubernetes_spec(&mut self, policy: &KubernetesPolicy) {
         self.line(1, format!("podSelector: {}", label_selector(&policy.pods)));
         self.texts(1, "policyTypes", policy.types.iter().map(|way| way_word(*way).to_owned()));
         for (field, other, rules) in [("ingress", "from", &policy.ingress), ("egress", "to", &policy.egress)] {
@@ -240,6 +263,68 @@ impl Out {
 }
 
 impl Out {
+    fn workload(&mut self, pod: &Pod, workload: &Workload) {
+        self.object(("projectcalico.org/v3", "WorkloadEndpoint"), Some(&pod.namespace), &pod.name, &pod.labels);
+        self.line(0, "spec:");
+        self.line(1, format!("orchestrator: {}", workload.orchestrator));
+        self.line(1, format!("node: node-{}", pod.node.expect("it names its node")));
+        match workload.orchestrator.as_str() {
+            "k8s" => self.line(1, format!("pod: {}", pod.name)),
+            _ => self.line(1, format!("workload: {}", pod.name)),
+        }
+        self.line(1, "endpoint: eth0");
+        self.texts(
+            1,
+            "ipNetworks",
+            pod.addresses.iter().map(|address| net(&Net { address: *address, length: if address.is_ipv4() { 32 } else { 128 } })),
+        );
+        self.texts(1, "profiles", workload.profiles.iter().cloned());
+        if let Some(account) = &pod.account {
+            self.line(1, format!("serviceAccountName: {account}"));
+        }
+        let ports =
+            pod.ports.iter().map(|port| format!("{{name: {}, protocol: {}, port: {}}}", port.name, word(port.protocol), port.number));
+        self.texts(1, "ports", ports);
+    }
+
+    fn profile(&mut self, profile: &Profile) {
+        self.object(("projectcalico.org/v3", "Profile"), None, &profile.name, &Labels::new());
+        self.line(0, "spec:");
+        let begun = self.text.len();
+        self.labels(1, "labelsToApply", &profile.labels);
+        self.rules(&profile.ingress, &profile.egress);
+        if self.text.len() == begun {
+            self.line(1, "{}");
+        }
+    }
+
+    fn staged(&mut self, staged: &Staged) {
+        let (kind, namespace, name) = match &staged.policy {
+            Policy::Calico(policy) if policy.namespace.is_none() => ("StagedGlobalNetworkPolicy", None, &policy.name),
+            Policy::Calico(policy) => ("StagedNetworkPolicy", policy.namespace.as_deref(), &policy.name),
+            Policy::Kubernetes(policy) => ("StagedKubernetesNetworkPolicy", Some(policy.namespace.as_str()), &policy.name),
+            Policy::Cluster(_) => unreachable!("there is no such kind"),
+        };
+        self.object(("projectcalico.org/v3", kind), namespace, name, &Labels::new());
+        self.line(0, "spec:");
+        let action = match staged.action {
+            StagedAction::Unsaid | StagedAction::Set => "Set",
+            StagedAction::Learn => "Learn",
+            StagedAction::Ignore => "Ignore",
+            StagedAction::Delete => "Delete",
+        };
+        let begun = self.text.len();
+        if staged.action != StagedAction::Unsaid {
+            self.line(1, format!("stagedAction: {action}"));
+        }
+        let delete = staged.action == StagedAction::Delete;
+        match &staged.policy {
+            Policy::Calico(policy) => self.calico_spec(policy, (begun, delete)),
+            Policy::Kubernetes(policy) if !delete => self.kubernetes_spec(policy),
+            Policy::Kubernetes(_) | Policy::Cluster(_) => {}
+        }
+    }
+
     fn cluster(&mut self, policy: &ClusterPolicy) {
         let (version, kind, tier) = match policy.rank {
             Rank::Admin => ("v1alpha2", "ClusterNetworkPolicy", Some("Admin")),

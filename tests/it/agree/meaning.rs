@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use super::packet::{Hook, Packet, State, Verdict};
 use super::world::{
     Action, Backends, CalicoPolicy, ClusterPeer, ClusterPods, ClusterPort, ClusterRule, Entity, KubernetesPolicy, KubernetesPort,
-    KubernetesRule, LabelSelector, Labels, Net, Peer, Pod, Policy, Port, Rank, Rule, Selector, ServiceName, Way, World,
+    KubernetesRule, LabelSelector, Labels, Net, Peer, Pod, Policy, Port, Rank, Rule, Selector, ServiceName, StagedAction, Way, Workload,
+    World,
 };
 
 const NAMESPACE: &str = "projectcalico.org/namespace";
@@ -61,7 +62,7 @@ impl<'world> Cluster<'world> {
     pub(crate) fn of(world: &'world World) -> Self {
         let live = world.pods.iter().filter(|pod| is_endpoint(pod));
         let pods =
-            live.map(|pod| Member { labels: pod_labels(world, pod), pod: Some(pod), nets: pod.addresses.iter().map(host).collect() });
+            live.map(|pod| Member { labels: endpoint_labels(world, pod), pod: Some(pod), nets: pod.addresses.iter().map(host).collect() });
         let sets = world.net_sets.iter().map(|set| {
             let mut labels = set.labels.clone();
             if let Some(namespace) = &set.namespace {
@@ -152,7 +153,32 @@ impl<'world> Cluster<'world> {
                 Some(Step::Silent) | None => return false,
             }
         }
-        true
+        let workload = endpoint.pod.and_then(|pod| pod.workload.as_ref());
+        workload.is_none_or(|workload| self.profiles_allow(workload, way, packet))
+    }
+
+    /// Reference §4.3, point 6: profiles in order; one that is not there denies, and so does their end.
+    fn profiles_allow(&self, workload: &Workload, way: Way, packet: &Packet) -> bool {
+        for name in &workload.profiles {
+            let step = match origin(name) {
+                Origin::Namespace(_) | Origin::BuiltIn => Step::Decided(true),
+                Origin::Account(..) => Step::Silent,
+                Origin::Object => match self.world.profiles.iter().find(|profile| profile.name == *name) {
+                    Some(profile) => self.rules_step(if way == Way::Ingress { &profile.ingress } else { &profile.egress }, None, packet),
+                    None => Step::Decided(false),
+                },
+            };
+            if let Step::Decided(allowed) = step {
+                return allowed;
+            }
+        }
+        false
+    }
+
+    /// The first rule that matches; Log goes on.
+    fn rules_step(&self, rules: &[Rule], namespace: Option<&str>, packet: &Packet) -> Step {
+        let mut terminal = rules.iter().filter(|rule| rule.action != Action::Log);
+        Step::of(terminal.find(|rule| self.rule_matches(rule, namespace, packet)).map(|rule| rule.action))
     }
 
     /// Name, whether its default is to pass, policies; all in order (reference §4.1).
@@ -182,10 +208,12 @@ impl<'world> Cluster<'world> {
         let labels = &endpoint.labels;
         match policy {
             Policy::Calico(policy) => applies_to(policy, labels),
-            Policy::Kubernetes(policy) => labels.get(NAMESPACE) == Some(&policy.namespace) && fits(&policy.pods, labels, ""),
+            Policy::Kubernetes(policy) => {
+                is_of_kubernetes(endpoint) && labels.get(NAMESPACE) == Some(&policy.namespace) && fits(&policy.pods, labels, "")
+            }
             Policy::Cluster(policy) => {
                 let pods = policy.subject.pods.as_ref().is_none_or(|pods| fits(pods, labels, ""));
-                pods && fits(&policy.subject.namespaces, labels, "pcns.")
+                is_of_kubernetes(endpoint) && pods && fits(&policy.subject.namespaces, labels, "pcns.")
             }
         }
     }
@@ -194,9 +222,7 @@ impl<'world> Cluster<'world> {
         match policy {
             Policy::Calico(policy) => {
                 let rules = if way == Way::Ingress { &policy.ingress } else { &policy.egress };
-                let terminal = rules.iter().filter(|rule| rule.action != Action::Log);
-                let first = terminal.into_iter().find(|rule| self.rule_matches(rule, policy.namespace.as_deref(), packet));
-                Step::of(first.map(|rule| rule.action))
+                self.rules_step(rules, policy.namespace.as_deref(), packet)
             }
             Policy::Kubernetes(policy) => {
                 let rules = if way == Way::Ingress { &policy.ingress } else { &policy.egress };
@@ -312,7 +338,7 @@ impl<'world> Cluster<'world> {
                     Some(namespaces) => fits(namespaces, &member.labels, "pcns."),
                     None => member.labels.get(NAMESPACE) == Some(&policy.namespace),
                 };
-                there && pods.as_ref().is_none_or(|pods| fits(pods, &member.labels, ""))
+                is_of_kubernetes(member) && there && pods.as_ref().is_none_or(|pods| fits(pods, &member.labels, ""))
             }),
         };
         (rule.peers.is_empty() || rule.peers.iter().any(peer))
@@ -343,7 +369,12 @@ fn is_backend(backends: &Backends, packet: &Packet) -> bool {
 fn is_cluster_peer(peer: &ClusterPods, member: &Member<'_>) -> bool {
     let anywhere = peer.namespaces.labels.is_empty() && peer.namespaces.expressions.is_empty();
     let there = if anywhere { member.labels.contains_key(NAMESPACE) } else { fits(&peer.namespaces, &member.labels, "pcns.") };
-    there && peer.pods.as_ref().is_none_or(|pods| member.pod.is_some() && fits(pods, &member.labels, ""))
+    there && peer.pods.as_ref().is_none_or(|pods| is_of_kubernetes(member) && fits(pods, &member.labels, ""))
+}
+
+/// What Kubernetes policy knows as a pod (§5.1, §5.4): by its label.
+fn is_of_kubernetes(member: &Member<'_>) -> bool {
+    member.labels.get(ORCHESTRATOR).is_some_and(|orchestrator| orchestrator == "k8s")
 }
 
 fn is_endpoint(pod: &Pod) -> bool {
@@ -354,19 +385,86 @@ fn host(address: &IpAddr) -> Net {
     Net { address: *address, length: if address.is_ipv4() { 32 } else { 128 } }
 }
 
-/// Own labels, then the namespace's, then the service account's; the first that has a key wins (§3.1).
-fn pod_labels(world: &World, pod: &Pod) -> Labels {
-    let account = pod.account.as_deref().unwrap_or("default");
+/// Own labels, then those of the profiles in order; the first that has a key wins (§3.1). A pod's profiles are its
+/// namespace's and its service account's.
+fn endpoint_labels(world: &World, pod: &Pod) -> Labels {
     let mut labels = pod.labels.clone();
     labels.retain(|key, _| !key.starts_with("pcns.") && !key.starts_with("pcsa."));
-    for (key, value) in [(NAMESPACE, pod.namespace.as_str()), (ORCHESTRATOR, "k8s"), (ACCOUNT, account)] {
-        labels.insert(key.to_owned(), value.to_owned());
+    let orchestrator = pod.workload.as_ref().map_or("k8s", |workload| &workload.orchestrator);
+    // decision 6, which is of pods
+    let account = pod.account.as_deref().or(pod.workload.is_none().then_some("default"));
+    for (key, value) in [(NAMESPACE, Some(pod.namespace.as_str())), (ORCHESTRATOR, Some(orchestrator)), (ACCOUNT, account)] {
+        labels.extend(value.map(|value| (key.to_owned(), value.to_owned())));
     }
-    inherit(&mut labels, namespace_labels(world, &pod.namespace));
-    let mut given = world.accounts.get(&(pod.namespace.clone(), account.to_owned())).cloned().unwrap_or_default();
-    given.insert(NAME.to_owned(), account.to_owned());
-    inherit(&mut labels, given.into_iter().map(|(key, value)| (format!("pcsa.{key}"), value)).collect());
+    match &pod.workload {
+        None => {
+            inherit(&mut labels, namespace_labels(world, &pod.namespace));
+            inherit(&mut labels, account_labels(world, &pod.namespace, account.unwrap_or_default()));
+        }
+        Some(workload) => workload.profiles.iter().for_each(|name| inherit(&mut labels, profile_labels(world, name))),
+    }
     labels
+}
+
+/// Where a profile comes from, by its name.
+enum Origin<'name> {
+    Namespace(&'name str),
+    Account(&'name str, &'name str),
+    BuiltIn,
+    Object,
+}
+
+fn origin(name: &str) -> Origin<'_> {
+    if name == "projectcalico-default-allow" {
+        return Origin::BuiltIn;
+    }
+    if let Some(namespace) = name.strip_prefix("kns.") {
+        return Origin::Namespace(namespace);
+    }
+    match name.strip_prefix("ksa.").and_then(|rest| rest.split_once('.')) {
+        Some((namespace, account)) => Origin::Account(namespace, account),
+        None => Origin::Object,
+    }
+}
+
+fn profile_labels(world: &World, name: &str) -> Labels {
+    match origin(name) {
+        Origin::Namespace(namespace) => namespace_labels(world, namespace),
+        Origin::Account(namespace, account) => account_labels(world, namespace, account),
+        Origin::BuiltIn => Labels::new(),
+        Origin::Object => {
+            world.profiles.iter().find(|profile| profile.name == name).map(|profile| profile.labels.clone()).unwrap_or_default()
+        }
+    }
+}
+
+fn account_labels(world: &World, namespace: &str, account: &str) -> Labels {
+    let mut given = world.accounts.get(&(namespace.to_owned(), account.to_owned())).cloned().unwrap_or_default();
+    given.insert(NAME.to_owned(), account.to_owned());
+    given.into_iter().map(|(key, value)| (format!("pcsa.{key}"), value)).collect()
+}
+
+/// The world in which what is proposed has become so (reference §2.5).
+pub(crate) fn with_staged(world: &World) -> World {
+    let mut after = world.clone();
+    for staged in after.staged.drain(..).filter(|staged| staged.action != StagedAction::Ignore) {
+        let replaced = name_of(&staged.policy);
+        after.policies.retain(|policy| name_of(policy) != replaced);
+        after.policies.extend(Some(staged.policy).filter(|_| staged.action != StagedAction::Delete));
+    }
+    after
+}
+
+/// Kind, namespace and name.
+fn name_of(policy: &Policy) -> (&'static str, &str, &str) {
+    match policy {
+        Policy::Calico(policy) => match &policy.namespace {
+            Some(namespace) => ("NetworkPolicy", namespace, &policy.name),
+            None => ("GlobalNetworkPolicy", "", &policy.name),
+        },
+        Policy::Kubernetes(policy) => ("KubernetesNetworkPolicy", &policy.namespace, &policy.name),
+        Policy::Cluster(policy) => ("one that is never staged", "", &policy.name),
+    }
 }
 
 /// What members of a namespace inherit. The API server labels every namespace with its name.

@@ -27,7 +27,7 @@ use palisade::text::Files;
 use meaning::Cluster;
 use packet::{Packet, Verdict};
 use random::{Aim, Dice};
-use world::{Policy, World};
+use world::{Policy, Profile, Rule, World};
 
 /// Where the random numbers begin. A failure prints the seed of its world, for `PALISADE_SEED`.
 const SEEDS: [u64; 3] = [1, 2_026, 0xca11_c0de];
@@ -68,7 +68,21 @@ fn scripts_do_what_policies_say() {
 
 /// Compiles a world and asks about every packet; gives the verdicts, or the first disagreement.
 fn compare(world: &World, packets: &[Packet]) -> Result<Vec<(packet::Hook, Verdict)>, String> {
-    let input = read(manifests::yaml(world))?;
+    let mut verdicts = compare_staging(world, (world, Staging::Proposed), packets)?;
+    if !world.staged.is_empty() {
+        let found = compare_staging(world, (&meaning::with_staged(world), Staging::InForce), packets);
+        verdicts.extend(found.map_err(|problem| format!("with staged policies in force: {problem}"))?);
+    }
+    Ok(verdicts)
+}
+
+/// The same with staged policies in force or not, against a world whose policies count as they stand.
+fn compare_staging(
+    written: &World,
+    (world, staging): (&World, Staging),
+    packets: &[Packet],
+) -> Result<Vec<(packet::Hook, Verdict)>, String> {
+    let input = read(manifests::yaml(written), staging)?;
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
     let kernels = kernels(&scripts(&resolved, &node_names(world), &options(world))?)?;
     let (cluster, evaluator) = (Cluster::of(world), Evaluator::of(&resolved));
@@ -118,11 +132,11 @@ fn node_names(world: &World) -> Vec<&str> {
 }
 
 /// Manifests as palisade reads them.
-fn read(yaml: String) -> Result<Input, String> {
+fn read(yaml: String, staging: Staging) -> Result<Input, String> {
     let mut files = Files::default();
     files.add("world.yaml", yaml).map_err(|_| "too long")?;
     let mut found = Diagnostics::default();
-    let input = palisade::read(&files, Staging::Proposed, &mut found);
+    let input = palisade::read(&files, staging, &mut found);
     refuse_errors(&found)?;
     Ok(input)
 }
@@ -146,7 +160,7 @@ fn kernels(scripts: &[Scripts]) -> Result<Vec<Kernel>, String> {
 }
 
 fn compile_yaml(yaml: String, nodes: &[&str], options: &Options) -> Result<Vec<Kernel>, String> {
-    let input = read(yaml)?;
+    let input = read(yaml, Staging::Proposed)?;
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
     kernels(&scripts(&resolved, nodes, options)?)
 }
@@ -182,7 +196,7 @@ fn smaller(mut world: World, mut packets: Vec<Packet>) -> (World, Vec<Packet>) {
     (world, packets)
 }
 
-/// The same world without one of its policies, rules, network sets, services or pods, in every way.
+/// The same world without one of its policies, rules, network sets, services, endpoints, proposals or profiles, in every way.
 fn parts_less(world: &World) -> Vec<World> {
     let mut all = Vec::new();
     let mut without = |cut: &dyn Fn(&mut World)| {
@@ -194,6 +208,15 @@ fn parts_less(world: &World) -> Vec<World> {
     (0..world.net_sets.len()).for_each(|index| without(&|less| drop(less.net_sets.remove(index))));
     (0..world.backends.len()).for_each(|index| without(&|less| drop(less.backends.remove(index))));
     (0..world.pods.len()).for_each(|index| without(&|less| drop(less.pods.remove(index))));
+    (0..world.staged.len()).for_each(|index| without(&|less| drop(less.staged.remove(index))));
+    (0..world.profiles.len()).for_each(|index| without(&|less| drop(less.profiles.remove(index))));
+    for (index, profile) in world.profiles.iter().enumerate() {
+        let cut = |less: &mut World, from: fn(&mut Profile) -> &mut Vec<Rule>, rule: usize| {
+            less.profiles.get_mut(index).into_iter().for_each(|profile| drop(from(profile).remove(rule)));
+        };
+        (0..profile.ingress.len()).for_each(|rule| without(&|less| cut(less, |profile| &mut profile.ingress, rule)));
+        (0..profile.egress.len()).for_each(|rule| without(&|less| cut(less, |profile| &mut profile.egress, rule)));
+    }
     for (index, policy) in world.policies.iter().enumerate() {
         let counts = match policy {
             Policy::Calico(policy) => [policy.ingress.len(), policy.egress.len()],

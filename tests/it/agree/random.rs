@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use super::packet::{Hook, Packet, State};
 use super::world::{
     Action, Backends, CalicoPolicy, Choices, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule, Entity, KubernetesPolicy,
-    KubernetesPort, KubernetesRule, LabelSelector, Labels, NamedPort, Net, NetSet, Node, Peer, Pod, Policy, Port, Protocol, Rank,
-    Requirement, Rule, Selector, ServiceName, Tier, Way, World, address, number,
+    KubernetesPort, KubernetesRule, LabelSelector, Labels, NamedPort, Net, NetSet, Node, Peer, Pod, Policy, Port, Profile, Protocol, Rank,
+    Requirement, Rule, Selector, ServiceName, Staged, StagedAction, Tier, Way, Workload, World, address, number,
 };
 
 /// Random numbers by splitmix64 (Steele, Lea, Flood 2014).
@@ -19,6 +19,19 @@ const VALUES: [&str; 3] = ["ab", "abc", "xb"];
 const NAMESPACES: [&str; 3] = ["one", "two", "three"];
 const ACCOUNTS: [&str; 3] = ["default", "api", "web"];
 const SERVICES: [&str; 2] = ["db", "web"];
+/// Names of Profile objects; no world has the last.
+const OBJECTS: [&str; 4] = ["first", "second", "third", "missing"];
+const PROFILES: [&str; 9] = [
+    "kns.one",
+    "kns.two",
+    "kns.nowhere",
+    "ksa.one.api",
+    "ksa.one.web",
+    "ksa.two.default",
+    "ksa.nowhere.web",
+    "ksa.three.with.dots",
+    "projectcalico-default-allow",
+];
 const PORT_NAMES: [&str; 3] = ["http", "dns", "sig"];
 pub(crate) const PORTS: [u16; 10] = [1, 53, 79, 80, 81, 90, 443, 4789, 8080, 65535];
 const V4: [&str; 12] = [
@@ -99,6 +112,11 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     }
     let pods = 6 + dice.below(7);
     world.pods = (0..pods).map(|index| pod(dice, index, nodes)).collect();
+    if dice.chance(60) {
+        let endpoints = 1 + dice.below(5);
+        world.pods.extend((pods..pods + endpoints).map(|index| workload(dice, index, nodes)));
+        world.profiles = OBJECTS.iter().take(1 + dice.below(3)).map(|name| profile(dice, name)).collect();
+    }
     world.net_sets = (0..dice.below(4)).map(|index| net_set(dice, index)).collect();
     for _ in 0..dice.below(6) {
         let backends = backends(dice, &world);
@@ -112,8 +130,15 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     if dice.chance(30) {
         world.policies.iter_mut().for_each(tie);
     }
+    if !world.profiles.is_empty() && dice.chance(40) {
+        // few enough for profiles to decide
+        world.policies.truncate(1);
+    }
     let mut taken = BTreeSet::new();
     world.policies.retain(|policy| taken.insert(identity(policy)));
+    if dice.chance(35) {
+        world.staged = staged(dice, &world.policies, &tiers);
+    }
     let cluster = dice.below(4);
     let old_baseline = dice.chance(25);
     world.policies.extend((0..cluster).map(|index| Policy::Cluster(cluster_policy(dice, index))));
@@ -184,6 +209,7 @@ fn pod(dice: &mut Dice, index: usize, nodes: usize) -> Pod {
         labels.insert(dice.word(&["pcns.env", "pcsa.team", "pcns.app"]), dice.word(&VALUES));
     }
     Pod {
+        workload: None,
         namespace: dice.word(&NAMESPACES),
         name: format!("pod-{index}"),
         node: dice.chance(97).then_some(node),
@@ -198,6 +224,76 @@ fn pod(dice: &mut Dice, index: usize, nodes: usize) -> Pod {
         finished: dice.chance(3),
         host_network: dice.chance(3),
     }
+}
+
+/// An endpoint that is no pod, or one as Calico writes it for a pod.
+fn workload(dice: &mut Dice, index: usize, nodes: usize) -> Pod {
+    let mut pod = Pod { name: format!("endpoint-{index}"), finished: false, host_network: false, ..pod(dice, index, nodes) };
+    if pod.node.is_none() {
+        pod.node = Some(0);
+    }
+    if dice.chance(20) {
+        pod.labels.insert("projectcalico.org/orchestrator".to_owned(), "k8s".to_owned());
+    }
+    let profiles = dice.some(0, 4, |dice| if dice.chance(65) { dice.pick(&OBJECTS[..]) } else { dice.pick(&PROFILES[..]) }.to_owned());
+    pod.workload = Some(Workload { orchestrator: dice.word(&["k8s", "openstack", "cni"]), profiles });
+    pod
+}
+
+fn profile(dice: &mut Dice, name: &str) -> Profile {
+    let mut labels = labels(dice);
+    if dice.chance(40) {
+        let key = dice.word(&["pcsa.team", "pcns.env", "projectcalico.org/serviceaccount", "pcsa.projectcalico.org/name"]);
+        let value = if key.contains("projectcalico.org") { dice.word(&ACCOUNTS) } else { dice.word(&VALUES) };
+        labels.insert(key, value);
+    }
+    Profile {
+        name: name.to_owned(),
+        labels,
+        ingress: dice.some(0, 4, |dice| profile_rule(dice, Way::Ingress)),
+        egress: dice.some(0, 4, |dice| profile_rule(dice, Way::Egress)),
+    }
+}
+
+/// A rule that is broad often enough to be the one that decides.
+fn profile_rule(dice: &mut Dice, way: Way) -> Rule {
+    let rule = rule(dice, (true, false), way);
+    if dice.chance(60) {
+        return rule;
+    }
+    let action =
+        dice.pick(&[Action::Allow, Action::Allow, Action::Allow, Action::Deny, Action::Deny, Action::Pass, Action::Pass, Action::Log]);
+    let peer = Entity { selector: dice.maybe(60, peer_selector), ..Entity::default() };
+    let (source, destination) = if way == Way::Ingress { (peer, Entity::default()) } else { (Entity::default(), peer) };
+    let plain = Rule { action, version: None, not_protocol: None, icmp: None, not_icmp: None, http: false, source, destination, ..rule };
+    Rule { protocol: plain.protocol.filter(|_| dice.chance(30)), ..plain }
+}
+
+/// Proposals, mostly of policies that are there.
+fn staged(dice: &mut Dice, policies: &[Policy], tiers: &[String]) -> Vec<Staged> {
+    let mut taken = BTreeSet::new();
+    let all = dice.some(1, 4, |dice| {
+        let action = dice.pick(&[
+            StagedAction::Unsaid,
+            StagedAction::Set,
+            StagedAction::Set,
+            StagedAction::Learn,
+            StagedAction::Ignore,
+            StagedAction::Delete,
+        ]);
+        let mut policy = policy(dice, tiers);
+        if !policies.is_empty() && dice.chance(70) {
+            let (of_calico, namespace, name) = identity(&dice.pick(policies));
+            policy = match (of_calico, namespace) {
+                (true, namespace) => {
+                    Policy::Calico(CalicoPolicy { namespace: namespace.clone(), ..calico(dice, name, namespace.is_some(), tiers) })
+                }
+                (false, namespace) => kubernetes(dice, namespace.unwrap_or_default(), name),
+            };
+        }
+        Staged { action, policy }
+    });
+    all.into_iter().filter(|staged| taken.insert(identity(&staged.policy))).collect()
 }
 
 fn net_set(dice: &mut Dice, index: usize) -> NetSet {
@@ -215,7 +311,9 @@ fn net_set(dice: &mut Dice, index: usize) -> NetSet {
 }
 
 fn labels(dice: &mut Dice) -> Labels {
-    KEYS.iter().filter_map(|key| dice.maybe(60, |dice| ((*key).to_owned(), dice.word(&VALUES)))).collect()
+    // an empty value is one, and hides an inherited one
+    let value = |dice: &mut Dice| if dice.chance(8) { String::new() } else { dice.word(&VALUES) };
+    KEYS.iter().filter_map(|key| dice.maybe(60, |dice| ((*key).to_owned(), value(dice)))).collect()
 }
 
 fn order(dice: &mut Dice) -> f64 {
@@ -225,16 +323,23 @@ fn order(dice: &mut Dice) -> f64 {
 fn policy(dice: &mut Dice, tiers: &[String]) -> Policy {
     let name = dice.word(&["a", "a-b", "b", "c"]);
     match dice.below(10) {
-        0..=2 => Policy::Kubernetes(KubernetesPolicy {
-            namespace: dice.word(&NAMESPACES),
-            name,
-            pods: label_selector(dice),
-            types: types(dice),
-            ingress: dice.some(0, 2, kubernetes_rule),
-            egress: dice.some(0, 2, kubernetes_rule),
-        }),
+        0..=2 => {
+            let namespace = dice.word(&NAMESPACES);
+            kubernetes(dice, namespace, name)
+        }
         kind => Policy::Calico(calico(dice, name, kind < 7, tiers)),
     }
+}
+
+fn kubernetes(dice: &mut Dice, namespace: String, name: String) -> Policy {
+    Policy::Kubernetes(KubernetesPolicy {
+        namespace,
+        name,
+        pods: label_selector(dice),
+        types: types(dice),
+        ingress: dice.some(0, 2, kubernetes_rule),
+        egress: dice.some(0, 2, kubernetes_rule),
+    })
 }
 
 /// Puts a policy where many are: in tier `default`, at the order of Kubernetes policies, for whole namespaces.
@@ -296,12 +401,14 @@ fn selector(dice: &mut Dice, depth: usize) -> Selector {
 
 /// A selector that may also speak of what Calico itself puts on endpoints.
 fn peer_selector(dice: &mut Dice) -> Selector {
-    match dice.below(12) {
+    match dice.below(14) {
         0 => Selector::Equals("projectcalico.org/namespace".to_owned(), dice.word(&NAMESPACES)),
         1 => Selector::Has("projectcalico.org/orchestrator".to_owned()),
         2 => Selector::Differs("pcsa.team".to_owned(), dice.word(&VALUES)),
         3 => Selector::Equals("pcns.kubernetes.io/metadata.name".to_owned(), dice.word(&NAMESPACES)),
         4 => Selector::In("pcsa.projectcalico.org/name".to_owned(), vec![dice.word(&ACCOUNTS)]),
+        5 => Selector::Has("projectcalico.org/serviceaccount".to_owned()),
+        6 => Selector::Equals("pcsa.team".to_owned(), dice.word(&VALUES)),
         _ => selector(dice, 2),
     }
 }

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use palisade::diagnostic::Diagnostics;
+use palisade::policy::Staging;
 use palisade::resolve;
 
 use super::meaning::Cluster as Meaning;
@@ -110,7 +111,7 @@ fn address(text: &str) -> IpAddr {
 }
 
 fn cluster(world: &World, places: &[(Host, Place)]) -> Cluster {
-    let input = read(manifests::yaml(world)).expect("palisade takes this");
+    let input = read(manifests::yaml(world), Staging::Proposed).expect("palisade takes this");
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
     let scripts = scripts(&resolved, &node_names(world), &options(world)).expect("palisade compiles this");
     let at = |place: Place| places.iter().filter(move |(_, there)| *there == place).map(|(host, _)| host.clone());

@@ -18,6 +18,8 @@ pub(crate) struct World {
     pub(crate) backends: Vec<Backends>,
     pub(crate) tiers: Vec<Tier>,
     pub(crate) policies: Vec<Policy>,
+    pub(crate) staged: Vec<Staged>,
+    pub(crate) profiles: Vec<Profile>,
     pub(crate) choices: Choices,
 }
 
@@ -37,8 +39,11 @@ pub(crate) struct Node {
     pub(crate) labels: Labels,
 }
 
+/// A pod, or another endpoint that has a `WorkloadEndpoint` object.
 #[derive(Debug, Clone)]
 pub(crate) struct Pod {
+    /// None is a pod.
+    pub(crate) workload: Option<Workload>,
     pub(crate) namespace: String,
     pub(crate) name: String,
     /// Position of the node; none is not scheduled.
@@ -49,6 +54,14 @@ pub(crate) struct Pod {
     pub(crate) ports: Vec<NamedPort>,
     pub(crate) finished: bool,
     pub(crate) host_network: bool,
+}
+
+/// What only a `WorkloadEndpoint` says.
+#[derive(Debug, Clone)]
+pub(crate) struct Workload {
+    pub(crate) orchestrator: String,
+    /// Names, first asked first.
+    pub(crate) profiles: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -101,6 +114,33 @@ pub(crate) enum Policy {
     Calico(CalicoPolicy),
     Kubernetes(KubernetesPolicy),
     Cluster(ClusterPolicy),
+}
+
+/// A policy that is proposed.
+#[derive(Debug, Clone)]
+pub(crate) struct Staged {
+    pub(crate) action: StagedAction,
+    /// Never a cluster-wide one of Kubernetes. Of one to delete only kind, namespace, name and tier count.
+    pub(crate) policy: Policy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StagedAction {
+    /// The default; not written.
+    Unsaid,
+    Set,
+    Learn,
+    Ignore,
+    Delete,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Profile {
+    pub(crate) name: String,
+    /// Labels to apply.
+    pub(crate) labels: Labels,
+    pub(crate) ingress: Vec<Rule>,
+    pub(crate) egress: Vec<Rule>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
