@@ -14,7 +14,8 @@ pub struct InputDigest {
 impl InputDigest {
     /// Takes one object in: its kind, which an item of a typed list does not say itself, and its text.
     pub fn add(&mut self, kind: Kind, source: &str) {
-        self.objects.push(Sha256::digest(format!("{kind:?}\n{source}").as_bytes()).into());
+        let object = Sha256::new().chain_update(format!("{kind:?}\n")).chain_update(source);
+        self.objects.push(object.finalize().into());
     }
 
     /// SHA-256 over the objects' digests, sorted, each once; in hexadecimal.

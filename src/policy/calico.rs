@@ -31,12 +31,8 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
     let applies_to = selectors.intern(applies_to);
     let stage = stage(written, found);
     selectors.join(own, applies_to);
-    let unused = match (&ingress, &egress) {
-        (None, _) => written.ingress.first(),
-        (_, None) => written.egress.first(),
-        (Some(_), Some(_)) => None,
-    };
-    let unused = unused.map(|rule| rule.span);
+    let first_of = |rules: &[manifest::Rule]| rules.first().map(|rule| rule.span);
+    let unused = Policy::unused(&ingress, first_of(&written.ingress)).or_else(|| Policy::unused(&egress, first_of(&written.egress)));
     let stated = written.selector.as_ref().or(written.service_account_selector.as_ref()).or(written.namespace_selector.as_ref());
     let selector = stated.map_or(metadata.name.span, |text| text.span);
     let policy = Policy { key, order, applies_to, ingress, egress, stage, span: metadata.name.span, selector, unused };

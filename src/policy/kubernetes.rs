@@ -35,12 +35,8 @@ pub(super) fn policy(written: &KubernetesPolicy, selectors: &mut Selectors, foun
     let ingress = rules(Direction::Ingress, &written.ingress);
     let egress = rules(Direction::Egress, &written.egress);
     let applies_to = selectors.intern(pods);
-    let unused = match (&ingress, &egress) {
-        (None, _) => written.ingress.first(),
-        (_, None) => written.egress.first(),
-        (Some(_), Some(_)) => None,
-    };
-    let unused = unused.map(|rule| rule.span);
+    let first_of = |rules: &[KubernetesRule]| rules.first().map(|rule| rule.span);
+    let unused = Policy::unused(&ingress, first_of(&written.ingress)).or_else(|| Policy::unused(&egress, first_of(&written.egress)));
     let selector = place(&written.pod_selector).unwrap_or(written.metadata.name.span);
     let policy = Policy {
         key,

@@ -370,6 +370,11 @@ impl List {
 }
 
 impl Policy {
+    /// Where the first rule stands that is written for a direction which the policy does not speak about.
+    pub(super) fn unused(checked: &Option<Vec<Rule>>, first_written: Option<Span>) -> Option<Span> {
+        first_written.filter(|_| checked.is_none())
+    }
+
     /// Whether the policy is on a list.
     pub fn is_on(&self, list: List) -> bool {
         match list {
