@@ -10,10 +10,10 @@ use rustc_hash::FxHashMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::{
-    Builder, Endpoint, Inventory, Node, NodeId, Parent, ProfileName, Profiles, Strings, Workload,
+    Builder, Endpoint, Inventory, Node, NodeId, Parent, ProfileName, Profiles, Strings,
     builder::{GivenNode, Key, Objects},
     labels::{self, LabelList},
-    pods::{Place, Pod, Skipped},
+    pods::{Place, Pod, Unaddressed},
     profile_name, services, workload_endpoints, workloads,
 };
 use crate::manifest::Manifest;
@@ -29,16 +29,16 @@ impl Builder {
         let mut strings = self.strings;
         let mut given: Vec<Given> = self.pods.known.into_iter().collect();
         given.extend(workload_endpoints::read(&manifest.workload_endpoints, &mut strings, found));
+        given.extend(workloads::endpoints(self.workloads, found));
         let nodes = nodes(self.nodes, self.named_nodes, &given);
         let endpoints = endpoints(given, &nodes, found);
         refuse_shared_addresses(&endpoints, found);
         let mut namespaces = namespaces(self.namespaces);
         let mut service_accounts = service_accounts(self.service_accounts);
-        let workloads = workloads::workloads(self.workloads, found);
-        add_namespaces(&mut namespaces, (&endpoints, &workloads), &mut strings, found);
-        add_service_accounts(&mut service_accounts, (&endpoints, &workloads), &mut strings, found);
+        add_namespaces(&mut namespaces, &endpoints, &mut strings, found);
+        add_service_accounts(&mut service_accounts, &endpoints, &mut strings, found);
         let services = services::services(self.slices, self.backends);
-        let mut inventory = Inventory { namespaces, service_accounts, nodes, endpoints, services, workloads, strings };
+        let mut inventory = Inventory { namespaces, service_accounts, nodes, endpoints, services, strings };
         inherit(&mut inventory, manifest);
         inventory
     }
@@ -77,36 +77,35 @@ fn nodes(given: Objects<GivenNode>, named: Vec<Arc<str>>, endpoints: &[Given]) -
     names.into_iter().map(node).collect()
 }
 
-/// The endpoints that have an address; of the others, how many and why.
+/// The endpoints; of those without an address, how many and why.
 fn endpoints(given: Vec<Given>, nodes: &[Node], found: &mut Diagnostics) -> Vec<Endpoint> {
-    let mut skipped: BTreeMap<&str, BTreeMap<Skipped, usize>> = BTreeMap::new();
+    let mut skipped: BTreeMap<&str, BTreeMap<Unaddressed, usize>> = BTreeMap::new();
     let mut endpoints = Vec::with_capacity(given.len());
     for (key, given) in given {
-        let kind = given.value.profiles.owner();
-        match endpoint(key, given, nodes) {
-            Ok(endpoint) => endpoints.push(endpoint),
-            Err(reason) => *skipped.entry(kind).or_default().entry(reason).or_default() += 1,
+        if let Place::Open(reason) | Place::Nowhere(reason) = given.value.place {
+            *skipped.entry(given.value.kind.word()).or_default().entry(reason).or_default() += 1;
         }
+        endpoints.extend(endpoint(key, given, nodes));
     }
     skipped.iter().for_each(|(kind, skipped)| note_skipped(kind, skipped, found));
-    endpoints.sort_by(|left, right| (&left.namespace, &left.name, left.kind()).cmp(&(&right.namespace, &right.name, right.kind())));
+    endpoints.sort_by(|left, right| (&left.namespace, &left.name, left.kind).cmp(&(&right.namespace, &right.name, right.kind)));
     endpoints.shrink_to_fit();
     endpoints
 }
 
-fn endpoint(key: Key, pod: Spanned<Pod>, nodes: &[Node]) -> Result<Endpoint, Skipped> {
-    let Spanned { value: Pod { place, service_account, ports, profiles, owner, labels }, span } = pod;
+fn endpoint(key: Key, pod: Spanned<Pod>, nodes: &[Node]) -> Option<Endpoint> {
+    let Spanned { value: Pod { kind, place, service_account, ports, profiles, owner, labels }, span } = pod;
     let (node, addresses) = match place {
-        Place::Addressed { node, addresses } => (node, addresses),
-        Place::Nowhere(reason) => return Err(reason),
+        Place::Addressed { node, addresses } => (nodes.binary_search_by(|known| known.name.cmp(&node)).ok().map(NodeId::at), addresses),
+        Place::Open(_) | Place::Template => (None, Box::default()),
+        Place::Nowhere(_) => return None,
     };
-    let (Ok(index) | Err(index)) = nodes.binary_search_by(|known| known.name.cmp(&node));
     let Key { namespace, name } = key;
-    let node = NodeId::at(index);
-    Ok(Endpoint { namespace, name, node, service_account, addresses, ports, profiles, owner, span, labels, inherited: Box::default() })
+    let inherited = Box::default();
+    Some(Endpoint { kind, namespace, name, node, service_account, addresses, ports, profiles, owner, span, labels, inherited })
 }
 
-fn note_skipped(kind: &str, skipped: &BTreeMap<Skipped, usize>, found: &mut Diagnostics) {
+fn note_skipped(kind: &str, skipped: &BTreeMap<Unaddressed, usize>, found: &mut Diagnostics) {
     let reasons: Vec<String> = skipped.iter().map(|(reason, count)| format!("{count} {}", reason.words())).collect();
     let message = match skipped.values().sum() {
         0 => return,
@@ -122,7 +121,7 @@ fn refuse_shared_addresses(endpoints: &[Endpoint], found: &mut Diagnostics) {
     for endpoint in endpoints {
         for address in &endpoint.addresses {
             let Some(first) = holders.insert(*address, endpoint) else { continue };
-            let (kind, other) = (first.kind(), endpoint.kind());
+            let (kind, other) = (first.kind.word(), endpoint.kind.word());
             let holders = match kind == other {
                 true => format!("{kind}s `{first}` and `{endpoint}`"),
                 false => format!("{kind} `{first}` and the {other} `{endpoint}`"),
@@ -146,10 +145,7 @@ fn service_accounts(given: Objects<LabelList>) -> ServiceAccounts {
     accounts
 }
 
-/// Endpoints and workloads.
-type Members<'all> = (&'all [Endpoint], &'all [Workload]);
-
-fn add_namespaces(namespaces: &mut Namespaces, (endpoints, workloads): Members<'_>, strings: &mut Strings, found: &mut Diagnostics) {
+fn add_namespaces(namespaces: &mut Namespaces, endpoints: &[Endpoint], strings: &mut Strings, found: &mut Diagnostics) {
     let mut add = |name: &str, span: Span, why: String| {
         if namespaces.contains_key(name) {
             return;
@@ -167,17 +163,9 @@ fn add_namespaces(namespaces: &mut Namespaces, (endpoints, workloads): Members<'
             }
         }
     }
-    for workload in workloads {
-        add(&workload.namespace, workload.span, format!("`{}` is in it", workload.name));
-    }
 }
 
-fn add_service_accounts(
-    accounts: &mut ServiceAccounts,
-    (endpoints, workloads): Members<'_>,
-    strings: &mut Strings,
-    found: &mut Diagnostics,
-) {
+fn add_service_accounts(accounts: &mut ServiceAccounts, endpoints: &[Endpoint], strings: &mut Strings, found: &mut Diagnostics) {
     let mut add = |namespace: &str, name: &str, span: Span, why: String| {
         if accounts.get(namespace).is_some_and(|accounts| accounts.contains_key(name)) {
             return;
@@ -196,9 +184,6 @@ fn add_service_accounts(
                 add(namespace, name, endpoint.span, format!("`{}` has its profile", endpoint.name));
             }
         }
-    }
-    for workload in workloads {
-        add(&workload.namespace, &workload.service_account, workload.span, format!("`{}` uses it", workload.name));
     }
 }
 

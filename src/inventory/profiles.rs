@@ -42,14 +42,6 @@ pub fn profile_name(name: &str) -> ProfileName<'_> {
 }
 
 impl Profiles {
-    /// What an endpoint with such profiles is, for messages.
-    pub(super) fn owner(&self) -> &'static str {
-        match self {
-            Profiles::OfPod => "pod",
-            Profiles::Listed(_) => "workload endpoint",
-        }
-    }
-
     /// The names that are listed.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let listed = match self {

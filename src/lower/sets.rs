@@ -162,7 +162,7 @@ pub(super) struct NamedPorts<'rule> {
 /// The members that [`Sets::named_ports`] holds.
 fn services(resolved: &Resolved<'_>, node: NodeId, wanted: &NamedPorts<'_>, family: Family) -> Members {
     let inventory = resolved.inventory;
-    let fits_node = |id| wanted.reach == Reach::Cluster || inventory.endpoint(id).node == node;
+    let fits_node = |id| wanted.reach == Reach::Cluster || inventory.endpoint(id).node == Some(node);
     let endpoints: Vec<_> = match (wanted.selected, wanted.reach) {
         (Selected::By(selector), _) => resolved.members(selector).endpoints.iter().copied().filter(|id| fits_node(*id)).collect(),
         (Selected::Anyone, Reach::Node) => resolved.endpoints_on(node).to_vec(),
