@@ -6,7 +6,7 @@
 //! Cost: once all endpoints, then for a flow all policies, and the rules of those that apply.
 
 use crate::analysis::matching::Matcher;
-use crate::analysis::{Flow, Side};
+use crate::analysis::{Conversation, Flow, Side};
 use crate::inventory::{EndpointId, ProfileName, Profiles, profile_name};
 use crate::net::Direction;
 use crate::policy::{Action, DefaultAction, List, Policy, Rule, Tier};
@@ -15,7 +15,7 @@ use crate::resolve::Resolved;
 /// Decides about the flows of one cluster.
 #[derive(Debug)]
 pub struct Evaluator<'resolved, 'input> {
-    matcher: Matcher<'resolved, 'input>,
+    pub(super) matcher: Matcher<'resolved, 'input>,
 }
 
 /// What policy says of a flow, at both ends of it.
@@ -125,15 +125,20 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
 
     /// What policy says of a flow.
     pub fn decide(&self, flow: &Flow) -> Decision<'input> {
+        self.judge(&self.matcher.conversation(flow))
+    }
+
+    /// What policy says of a flow of which an end may have no address.
+    pub fn judge(&self, flow: &Conversation) -> Decision<'input> {
         Decision { egress: self.passage(Direction::Egress, flow), ingress: self.passage(Direction::Ingress, flow) }
     }
 
-    fn passage(&self, direction: Direction, flow: &Flow) -> Option<Passage<'input>> {
+    fn passage(&self, direction: Direction, flow: &Conversation) -> Option<Passage<'input>> {
         let own_side = match direction {
             Direction::Ingress => Side::Destination,
             Direction::Egress => Side::Source,
         };
-        let endpoint = self.matcher.owner(flow.address(own_side))?;
+        let endpoint = flow.party(own_side).owner?;
         let mut tiers = Vec::new();
         for tier in &self.matcher.resolved.policies.tiers {
             tiers.extend(self.tier(tier, endpoint, direction, flow));
@@ -146,7 +151,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
 
     /// What an endpoint's profiles say, asked in order: the first verdict counts, Pass is none, and what no profile decides
     /// is denied (reference §4.3.6). A profile that is not in the input denies.
-    fn profiles_allow(&self, endpoint: EndpointId, direction: Direction, flow: &Flow) -> bool {
+    fn profiles_allow(&self, endpoint: EndpointId, direction: Direction, flow: &Conversation) -> bool {
         let resolved = self.matcher.resolved;
         let profiles = &resolved.inventory.endpoint(endpoint).profiles;
         if *profiles == Profiles::OfPod {
@@ -171,7 +176,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
     }
 
     /// A tier's part of the way; none where it has nothing to say of the endpoint.
-    fn tier(&self, tier: &'input Tier, endpoint: EndpointId, direction: Direction, flow: &Flow) -> Option<TierPassed<'input>> {
+    fn tier(&self, tier: &'input Tier, endpoint: EndpointId, direction: Direction, flow: &Conversation) -> Option<TierPassed<'input>> {
         let applied = self.matcher.resolved.applied_to(endpoint);
         let mut passed = TierPassed { tier, policies: Vec::new(), end: TierEnd::by_default(tier) };
         for policy in tier.policies.iter().filter(|policy| policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok())
@@ -187,7 +192,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
     }
 
     /// The rules that match up to the first that ends the tier, and what that one says.
-    fn rules(&self, rules: &'input [Rule], flow: &Flow) -> (Vec<&'input Rule>, Option<TierEnd>) {
+    pub(super) fn rules(&self, rules: &'input [Rule], flow: &Conversation) -> (Vec<&'input Rule>, Option<TierEnd>) {
         let mut matching = Vec::new();
         for rule in rules.iter().filter(|rule| self.matcher.matches(rule, flow)) {
             matching.push(rule);

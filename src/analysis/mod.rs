@@ -9,7 +9,8 @@ mod flow;
 mod matching;
 pub mod netfilter;
 
-pub use flow::{Flow, Message, PortPair, Side};
+pub use flow::{Conversation, Flow, Message, Party, PortPair, Side};
+pub use matching::{Part, SidePart};
 
 #[cfg(test)]
 mod tests;

@@ -118,6 +118,8 @@ pub struct Run<'kernel> {
 pub struct Passed<'kernel> {
     /// The chain it stands in.
     pub chain: &'kernel str,
+    /// Its number in the chain, from 1.
+    pub number: usize,
     /// Its line in the script, from 1.
     pub line: usize,
     /// Its comment; may be empty.
@@ -179,8 +181,8 @@ impl Kernel {
         passed: &mut Vec<Passed<'kernel>>,
     ) -> Option<Verdict> {
         let (chain, rules) = table.chain(chain)?;
-        for rule in rules.iter().filter(|rule| self.matches(rule, packet)) {
-            passed.push(Passed { chain, line: rule.line, comment: &rule.comment, target: &rule.target });
+        for (number, rule) in (1..).zip(rules).filter(|(_, rule)| self.matches(rule, packet)) {
+            passed.push(Passed { chain, number, line: rule.line, comment: &rule.comment, target: &rule.target });
             let verdict = match &rule.target {
                 Target::Accept => Some(Verdict::Accept),
                 Target::Drop => Some(Verdict::Drop),
