@@ -5,9 +5,12 @@
 //! and [`netfilter`] reads scripts as the kernel's tools do, so that the one can judge the other.
 
 pub mod evaluate;
+pub mod explain;
 mod flow;
 mod matching;
 pub mod netfilter;
+pub mod question;
+pub mod subject;
 
 pub use flow::{Conversation, Flow, Message, Party, PortPair, Side};
 pub use matching::{Part, SidePart};

@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::{
-    Builder, Endpoint, Inventory, Node, NodeId, Parent, ProfileName, Profiles, Strings,
+    Builder, Endpoint, Inventory, Node, NodeId, Parent, ProfileName, Strings,
     builder::{GivenNode, Key, Objects},
     labels::{self, LabelList},
     pods::{Place, Pod, Unaddressed},
@@ -38,8 +38,9 @@ impl Builder {
         add_namespaces(&mut namespaces, &endpoints, &mut strings, found);
         add_service_accounts(&mut service_accounts, &endpoints, &mut strings, found);
         let services = services::services(self.slices, self.backends);
-        let mut inventory = Inventory { namespaces, service_accounts, nodes, endpoints, services, strings };
-        inherit(&mut inventory, manifest);
+        let mut inventory =
+            Inventory { namespaces, service_accounts, nodes, endpoints, services, strings, profile_labels: profile_labels(manifest) };
+        inventory.inherit();
         inventory
     }
 }
@@ -47,17 +48,10 @@ impl Builder {
 /// A pod or another endpoint, by namespace and name.
 type Given = (Key, Spanned<Pod>);
 
-/// Gives the endpoints that list profiles the labels of those.
-fn inherit(inventory: &mut Inventory, manifest: &Manifest) {
+/// The labels of Profile objects, by name.
+fn profile_labels(manifest: &Manifest) -> BTreeMap<String, BTreeMap<String, String>> {
     let text = |(key, value): &(Text, Text)| (key.value.clone(), value.value.clone());
-    let profiles =
-        manifest.profiles.iter().map(|profile| (profile.metadata.name.value.as_str(), profile.labels.iter().map(text).collect()));
-    let profiles: BTreeMap<&str, BTreeMap<String, String>> = profiles.collect();
-    let mut endpoints = std::mem::take(&mut inventory.endpoints);
-    for endpoint in endpoints.iter_mut().filter(|endpoint| endpoint.profiles != Profiles::OfPod) {
-        endpoint.inherited = inventory.inherited(&endpoint.profiles, &profiles);
-    }
-    inventory.endpoints = endpoints;
+    manifest.profiles.iter().map(|profile| (profile.metadata.name.value.clone(), profile.labels.iter().map(text).collect())).collect()
 }
 
 /// Nodes of the input, nodes that endpoints are on, and others that are named, by name.

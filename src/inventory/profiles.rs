@@ -53,8 +53,19 @@ impl Profiles {
 }
 
 impl Inventory {
+    /// Gives the endpoints that list profiles the labels of those.
+    pub(super) fn inherit(&mut self) {
+        let mut endpoints = std::mem::take(&mut self.endpoints);
+        let given = std::mem::take(&mut self.profile_labels);
+        for endpoint in endpoints.iter_mut().filter(|endpoint| endpoint.profiles != Profiles::OfPod) {
+            endpoint.inherited = self.inherited(&endpoint.profiles, &given);
+        }
+        self.endpoints = endpoints;
+        self.profile_labels = given;
+    }
+
     /// What an endpoint with these profiles inherits: of every label the value of the first profile that has it.
-    pub(super) fn inherited(&mut self, profiles: &Profiles, given: &BTreeMap<&str, BTreeMap<String, String>>) -> LabelList {
+    fn inherited(&mut self, profiles: &Profiles, given: &BTreeMap<String, BTreeMap<String, String>>) -> LabelList {
         let mut labels: BTreeMap<String, String> = BTreeMap::new();
         for name in profiles.names() {
             let of_profile = match profile_name(name) {
