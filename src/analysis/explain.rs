@@ -143,15 +143,20 @@ type PolicyMark<'input> = (&'input PolicyKey, Vec<(usize, usize)>);
 /// Decides about every case, and explains each way that is gone once; what is denied first,
 /// then in the order of the cases.
 pub fn answer<'input>(evaluator: &Evaluator<'_, 'input>, cases: &[Case]) -> Vec<Group<'input>> {
-    let mut found: BTreeMap<[Option<WayKey<'input>>; 2], (Decision<'input>, Vec<Case>)> = BTreeMap::new();
+    let mut places: BTreeMap<[Option<WayKey<'input>>; 2], usize> = BTreeMap::new();
+    let mut found: Vec<(Decision<'input>, Vec<Case>)> = Vec::new();
     for case in cases {
         let decision = evaluator.judge(&case.flow);
         let key = [&decision.egress, &decision.ingress].map(|passage| passage.as_ref().map(way_key));
-        found.entry(key).or_insert_with(|| (decision, Vec::new())).1.push(*case);
+        let place = *places.entry(key).or_insert(found.len());
+        match found.get_mut(place) {
+            Some((_, cases)) => cases.push(*case),
+            None => found.push((decision, vec![*case])),
+        }
     }
-    let mut groups: Vec<Group<'input>> = found.into_values().filter_map(|(decision, cases)| group(evaluator, &decision, cases)).collect();
-    let position = |group: &Group<'_>| group.cases.first().and_then(|first| cases.iter().position(|case| case == first));
-    groups.sort_by_key(|group| (group.is_allowed, position(group)));
+    let groups = found.into_iter().filter_map(|(decision, cases)| group(evaluator, &decision, cases));
+    let (allowed, mut groups): (Vec<Group<'input>>, Vec<Group<'input>>) = groups.partition(|group| group.is_allowed);
+    groups.extend(allowed);
     groups
 }
 

@@ -1,5 +1,7 @@
 //! Answers for people: the verdict first, then why.
 
+use std::collections::BTreeSet;
+
 use crate::analysis::evaluate::TierEnd;
 use crate::analysis::explain::{Group, PolicyWay, ProfileWay, RuleWay, TierWay, Way};
 use crate::analysis::question::{Case, SOURCE_PORT};
@@ -30,10 +32,11 @@ pub fn text(answer: &Answer<'_, '_>, detail: Detail) -> String {
     match answer.groups {
         [only] if is_brief => {
             reasons(answer, only, 1, &mut lines);
-            add_notes(answer.traced.first(), 1, &mut lines);
+            add_notes(answer.traced, 1, &mut lines);
         }
         several if is_brief && answer.verdict() != Verdict::Mixed => {
             lines.add(1, &format!("in {} ways, which `palisade explain` tells", several.len()));
+            add_notes(answer.traced, 1, &mut lines);
         }
         groups => groups.iter().take(MOST_GROUPS).enumerate().for_each(|(index, group)| {
             let traced = answer.traced.get(index);
@@ -94,7 +97,7 @@ fn add_group(answer: &Answer<'_, '_>, (group, traced): (&Group<'_>, Option<&Trac
     add_pairs(answer, group, depth, lines);
     if detail == Detail::Verdict {
         reasons(answer, group, depth + 1, lines);
-        return add_notes(traced, depth + 1, lines);
+        return add_notes(traced.map(std::slice::from_ref).unwrap_or_default(), depth + 1, lines);
     }
     for (direction, way) in [(Direction::Egress, &group.egress), (Direction::Ingress, &group.ingress)] {
         match way {
@@ -234,9 +237,11 @@ fn add_traced((traced, of_first): (&Traced, &str), depth: usize, lines: &mut Lin
             lines.add(depth + 1, &format!("line {}: {} rule {}: {}{comment}", step.line, step.chain, step.number, step.action));
         }
     }
-    add_notes(Some(traced), depth, lines);
+    add_notes(std::slice::from_ref(traced), depth, lines);
 }
 
-fn add_notes(traced: Option<&Traced>, depth: usize, lines: &mut Lines) {
-    traced.into_iter().flat_map(|traced| &traced.notes).for_each(|note| lines.add(depth, &format!("note: {note}")));
+/// The notes of groups, each once.
+fn add_notes(traced: &[Traced], depth: usize, lines: &mut Lines) {
+    let notes: BTreeSet<&String> = traced.iter().flat_map(|traced| &traced.notes).collect();
+    notes.into_iter().for_each(|note| lines.add(depth, &format!("note: {note}")));
 }

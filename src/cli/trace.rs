@@ -1,10 +1,12 @@
 //! What the scripts of nodes do with a packet, checked against what policy says of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use crate::analysis::Flow;
 use crate::analysis::explain::{Group, Way};
 use crate::analysis::netfilter::{Hook, Kernel, Packet, Run, State, Texts, Verdict};
+use crate::analysis::question::Case;
 use crate::answers::{Detail, Step, Trace, Traced};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::NodeId;
@@ -26,20 +28,20 @@ impl Tracer {
     /// What becomes of the first case of every group; of [`Detail::Verdict`] only what nodes do by themselves.
     pub(super) fn trace(&self, resolved: &Resolved<'_>, groups: &[Group<'_>], detail: Detail) -> Result<Vec<Traced>, Diagnostic> {
         if detail == Detail::Verdict {
-            return Ok(groups.iter().map(|group| self.notes(resolved, group)).collect());
+            return Ok(groups.iter().map(|group| Traced { traces: Vec::new(), notes: self.notes(resolved, group) }).collect());
         }
         let mut kernels = Kernels::new();
         groups.iter().map(|group| self.group(resolved, group, &mut kernels)).collect()
     }
 
     fn group(&self, resolved: &Resolved<'_>, group: &Group<'_>, kernels: &mut Kernels) -> Result<Traced, Diagnostic> {
-        let mut traced = Traced::default();
+        let mut traced = Traced { traces: Vec::new(), notes: self.notes(resolved, group) };
         let Some(case) = group.cases.first() else { return Ok(traced) };
         let Some(flow) = case.flow.flow() else {
             traced.notes.push("an endpoint without an address stands in no script yet".to_owned());
             return Ok(traced);
         };
-        let [source, destination] = nodes(resolved, group);
+        let [source, destination] = nodes(resolved, case);
         if source.is_none() && destination.is_none() {
             traced.notes.push("neither end is an endpoint, so no script is about it".to_owned());
         }
@@ -49,40 +51,52 @@ impl Tracer {
             let expected = allows(&group.egress, source) && allows(&group.ingress, destination);
             let kernel = kernels.entry(node).or_insert_with(|| self.kernel(resolved, node));
             match kernel {
+                Err(note) if traced.notes.contains(note) => {}
                 Err(note) => traced.notes.push(note.clone()),
-                Ok(kernel) => self.on_node((resolved, node), kernel, (&flow, expected), &mut traced)?,
+                Ok(kernel) => traced.traces.push(self.on_node((resolved, node), kernel, (case, &flow), expected)?),
             }
         }
         Ok(traced)
     }
 
-    /// What nodes do by themselves to the first case of a group.
-    fn notes(&self, resolved: &Resolved<'_>, group: &Group<'_>) -> Traced {
-        let Some(flow) = group.cases.first().and_then(|case| case.flow.flow()) else { return Traced::default() };
-        let nodes: BTreeSet<NodeId> = nodes(resolved, group).into_iter().flatten().collect();
-        let with_hosts = nodes.iter().filter(|node| resolved.hosts_on(**node).all().next().is_some());
-        let beside = with_hosts.map(|node| beside_hosts(&resolved.inventory.node(*node).name));
-        let notes = nodes.iter().filter_map(|node| self.beyond_policy((resolved, *node), &flow)).chain(beside).collect();
-        Traced { traces: Vec::new(), notes }
+    /// What nodes do by themselves to the cases of a group.
+    fn notes(&self, resolved: &Resolved<'_>, group: &Group<'_>) -> Vec<String> {
+        let mut notes = BTreeSet::new();
+        let mut all_nodes = BTreeSet::new();
+        for case in &group.cases {
+            let nodes = nodes(resolved, case).into_iter().flatten();
+            let Some(flow) = case.flow.flow() else { continue };
+            notes.extend(host_endpoints(resolved, &flow));
+            for node in nodes {
+                all_nodes.insert(node);
+                notes.extend(self.beyond_policy((resolved, node), (case, &flow)));
+            }
+        }
+        let with_hosts = all_nodes.into_iter().filter(|node| resolved.hosts_on(*node).all().next().is_some());
+        notes.extend(with_hosts.map(|node| beside_hosts(&resolved.inventory.node(node).name)));
+        notes.into_iter().collect()
     }
 
+    /// The way through one node's scripts, which must end as policy says.
     fn on_node(
         &self,
         (resolved, node): (&Resolved<'_>, NodeId),
         kernel: &Kernel,
-        (flow, expected): (&Flow, bool),
-        traced: &mut Traced,
-    ) -> Result<(), Diagnostic> {
+        (case, flow): (&Case, &Flow),
+        expected: bool,
+    ) -> Result<Trace, Diagnostic> {
         let hook = hook((resolved, node), flow);
         let run = kernel.run(&Packet { flow: *flow, hook, state: State::New, is_loopback: false });
         let name = resolved.inventory.node(node).name.to_string();
-        match self.beyond_policy((resolved, node), flow) {
-            Some(why) => traced.notes.push(why),
-            None if (run.verdict == Verdict::Accept) == expected && run.verdict != Verdict::Undecided => {}
-            None => return Err(disagreement(&name, &run, expected)),
+        let found = match run.verdict {
+            Verdict::Accept => Some(true),
+            Verdict::Drop => Some(false),
+            Verdict::Undecided => None,
+        };
+        match found == Some(expected) || self.beyond_policy((resolved, node), (case, flow)).is_some() {
+            true => Ok(trace(name, flow.family(), &run)),
+            false => Err(disagreement(&name, &run, expected)),
         }
-        traced.traces.push(trace(name, flow.family(), &run));
-        Ok(())
     }
 
     /// The kernel of a node with our scripts loaded.
@@ -104,16 +118,15 @@ impl Tracer {
     }
 
     /// What a node does by itself, before or instead of policy.
-    fn beyond_policy(&self, (resolved, node): (&Resolved<'_>, NodeId), flow: &Flow) -> Option<String> {
-        let why = self.own_will((resolved, node), flow)?;
+    fn beyond_policy(&self, (resolved, node): (&Resolved<'_>, NodeId), (case, flow): (&Case, &Flow)) -> Option<String> {
+        let why = self.own_will((resolved, node), (case, flow))?;
         Some(format!("whatever policy says, node {} {why}", resolved.inventory.node(node).name))
     }
 
-    fn own_will(&self, (resolved, node): (&Resolved<'_>, NodeId), flow: &Flow) -> Option<String> {
-        let unknown = [flow.source, flow.destination].into_iter().find(|address| {
-            let is_in_range = resolved.inventory.node(node).pod_ranges.iter().any(|range| range.holds(*address));
-            is_in_range && !resolved.inventory.endpoints.iter().any(|endpoint| endpoint.addresses.contains(address))
-        });
+    fn own_will(&self, (resolved, node): (&Resolved<'_>, NodeId), (case, flow): (&Case, &Flow)) -> Option<String> {
+        let ranges = &resolved.inventory.node(node).pod_ranges;
+        let strangers = [case.flow.source, case.flow.destination].into_iter().filter(|party| party.owner.is_none());
+        let unknown = strangers.filter_map(|party| party.address).find_map(|address| ranges.iter().find(|range| range.holds(address)));
         let is_encapsulated =
             flow.protocol.number() == 4 || flow.protocol == Protocol::UDP && flow.ports.is_some_and(|ports| ports.destination == 4789);
         match hook((resolved, node), flow) {
@@ -125,8 +138,8 @@ impl Tracer {
             Hook::Input | Hook::Forward => {}
         }
         match unknown {
-            Some(address) if self.options.unknown_endpoint == UnknownEndpoint::Drop => {
-                Some(format!("drops packets with the address {address}, which is in its pod range and no endpoint has"))
+            Some(range) if self.options.unknown_endpoint == UnknownEndpoint::Drop => {
+                Some(format!("drops packets of addresses in its pod range {range} that no endpoint has"))
             }
             Some(_) | None if is_encapsulated && self.options.encapsulated == Encapsulated::Drop => {
                 Some("drops encapsulated packets of endpoints (`--encapsulated drop`)".to_owned())
@@ -137,8 +150,7 @@ impl Tracer {
 }
 
 /// The nodes of the sender and of the receiver.
-fn nodes(resolved: &Resolved<'_>, group: &Group<'_>) -> [Option<NodeId>; 2] {
-    let Some(case) = group.cases.first() else { return [None, None] };
+fn nodes(resolved: &Resolved<'_>, case: &Case) -> [Option<NodeId>; 2] {
     [case.flow.source, case.flow.destination].map(|party| party.owner.and_then(|id| resolved.inventory.endpoint(id).node))
 }
 
@@ -150,6 +162,19 @@ fn hook((resolved, node): (&Resolved<'_>, NodeId), flow: &Flow) -> Hook {
         (false, true) => Hook::Input,
         (false, false) => Hook::Forward,
     }
+}
+
+/// Which ends are host endpoints', as far as addresses tell.
+fn host_endpoints<'told>(resolved: &'told Resolved<'_>, flow: &Flow) -> impl Iterator<Item = String> + 'told {
+    let of_node = |name: &str, address: IpAddr| {
+        let node = resolved.inventory.find_node(name);
+        node.is_some_and(|node| resolved.inventory.node(node).addresses.contains(&address))
+    };
+    [flow.source, flow.destination].into_iter().filter_map(move |address| {
+        let mut hosts = resolved.policies.host_endpoints.iter();
+        let host = hosts.find(|host| host.addresses.contains(&address) || of_node(&host.node, address))?;
+        Some(format!("{address} is an address of node {}, which has {host}; its policy is not told", host.node))
+    })
 }
 
 fn beside_hosts(node: &str) -> String {

@@ -1,5 +1,8 @@
 //! Answers are what the evaluator says, in random worlds: verdicts of addresses and of whole families, matching rules, and that
 //! `explain` begins as `eval` does.
+#![expect(clippy::disallowed_methods, reason = "tests write files")]
+
+use std::fs;
 
 use palisade::analysis::evaluate::{Evaluator, PolicyPassed};
 use palisade::analysis::explain::{self, Group, Way};
@@ -15,6 +18,7 @@ use palisade::text::Files;
 
 use super::random::{self, Aim, Dice};
 use super::{SEEDS, STRIDE, manifests, read};
+use crate::palisade::run;
 
 const WORLDS: u64 = 20;
 const PACKETS: usize = 30;
@@ -48,6 +52,40 @@ fn answers_are_the_evaluators() {
         }
         whole_prefixes(&evaluator, &aim.packet(&mut dice, &world).flow());
     }
+}
+
+/// The commands themselves: `explain` begins as `eval` does, and finds scripts and policy agreed.
+#[test]
+fn explain_begins_as_eval_does() {
+    for seed in (0..25).map(|index: u64| index.wrapping_mul(STRIDE)) {
+        let mut dice = Dice(seed);
+        let world = random::world(&mut dice);
+        let aim = Aim::at(&world);
+        let place = tempfile::tempdir().expect("a directory");
+        fs::write(place.path().join("world.yaml"), manifests::yaml(&world)).expect("written");
+        for _ in 0..4 {
+            let flow = aim.packet(&mut dice, &world).flow();
+            let told = ["eval", "explain"].map(|command| run(place.path(), &words(command, &flow)));
+            let [eval, explain] = &told;
+            let is_asked = eval.status != 2 || eval.stderr.contains("[no-answer]");
+            assert!(is_asked && eval.status == explain.status, "seed {seed}, {flow:?}: {told:?}");
+            assert_eq!(eval.stdout.lines().next(), explain.stdout.lines().next(), "seed {seed}, {flow:?}");
+        }
+    }
+}
+
+fn words(command: &str, flow: &Flow) -> Vec<String> {
+    let number = flow.protocol.number();
+    let what = match (flow.ports, flow.icmp) {
+        (Some(ports), _) if flow.protocol.has_ports() => format!("{number}/{}", ports.destination),
+        (_, Some(message)) => format!("{number}/{}/{}", message.kind, message.code),
+        (_, None) => number.to_string(),
+    };
+    let mut words = vec![command.to_owned(), "world.yaml".to_owned(), "-q".to_owned()];
+    words.extend(["--from", &flow.source.to_string(), "--to", &flow.destination.to_string(), "--port", &what].map(str::to_owned));
+    let ports = flow.ports.filter(|_| flow.protocol.has_ports());
+    words.extend(ports.into_iter().flat_map(|ports| ["--source-port".to_owned(), ports.source.to_string()]));
+    words
 }
 
 /// Every address of a prefix fares as the piece does that it is in.
