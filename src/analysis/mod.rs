@@ -8,6 +8,7 @@ pub mod evaluate;
 mod flow;
 mod matching;
 pub mod netfilter;
+pub mod space;
 
 pub use flow::{Flow, Message, PortPair, Side};
 

@@ -105,7 +105,7 @@ pub struct Owner {
 }
 
 /// A port that a pod gives a name. One name may stand for several numbers.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamedPort {
     /// The name.
     pub name: Arc<str>,

@@ -7,7 +7,7 @@ use crate::inventory::Inventory;
 use crate::inventory::labels::LabelList;
 
 /// The profiles of an endpoint, first asked first.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Profiles {
     /// Its namespace's and its service account's, as every pod has them. The first allows everything.
     OfPod,

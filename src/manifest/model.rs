@@ -147,7 +147,7 @@ pub enum Action {
 }
 
 /// The end of a tier, by Calico's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DefaultAction {
     /// Drop.
     Deny,

@@ -10,6 +10,7 @@ mod meaning;
 mod packet;
 mod random;
 mod sample;
+mod space;
 mod world;
 
 use std::collections::BTreeMap;
