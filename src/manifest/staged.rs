@@ -12,22 +12,21 @@ const ACTIONS: [(&str, StagedAction); 4] =
 /// A policy of a staged kind. Its spec is read whatever is proposed, so that it has no mistakes on the day it is enforced.
 pub(super) fn policy(tree: &Node, metadata: Metadata, kind: Kind, found: &mut Diagnostics) -> Option<Staged> {
     let mut spec = metadata::spec(tree, found)?;
-    let action = match spec.get(STAGED_ACTION) {
-        Some(node) => node.choice(&ACTIONS, found)?.value,
-        None => StagedAction::Set,
-    };
+    let stated = spec.get(STAGED_ACTION).and_then(|node| node.choice(&ACTIONS, found));
+    let action = stated.map_or(StagedAction::Set, |stated| stated.value);
     if action == StagedAction::Delete {
         refuse_contents(tree, kind, found);
     }
-    let policy = read(spec, metadata, kind, found)?;
+    let policy = read(spec, metadata, kind, found);
     Some(Staged { action, policy })
 }
 
-fn read(spec: Fields<'_>, metadata: Metadata, kind: Kind, found: &mut Diagnostics) -> Option<StagedPolicy> {
+fn read(mut spec: Fields<'_>, metadata: Metadata, kind: Kind, found: &mut Diagnostics) -> StagedPolicy {
     if kind == Kind::StagedKubernetesNetworkPolicy {
-        return kubernetes::policy(spec, metadata, found).map(StagedPolicy::Kubernetes);
+        spec.distinct("policyTypes", found);
+        return StagedPolicy::Kubernetes(kubernetes::policy(spec, metadata, found));
     }
-    Some(StagedPolicy::Calico(Box::new(calico::policy(spec, metadata, kind, found))))
+    StagedPolicy::Calico(Box::new(calico::policy(spec, metadata, kind, found)))
 }
 
 /// What is to be deleted has no contents but the tier it is in (reference §2.5).
@@ -45,6 +44,7 @@ fn is_empty(node: &Node) -> bool {
     match &node.value {
         Value::Scalar(Scalar::Text(text)) => text.value.is_empty(),
         Value::Map(entries) => entries.is_empty(),
+        Value::Scalar(Scalar::Bool(value)) => !value,
         Value::Scalar(_) | Value::List(_) => node.is_null(),
     }
 }

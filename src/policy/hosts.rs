@@ -30,14 +30,16 @@ fn endpoint(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option
     let node_fits = Form::DnsSubdomain.check_text(&written.node, "node name", found);
     let place = place(written, found);
     let labels = written.metadata.labels.iter().map(|(key, value)| (key.value.clone(), value.value.clone()));
+    let (addresses, ports) = (addresses(&written.expected_ips, found), ports(&written.ports, found));
+    let allows_by_default = allows_by_default(&written.profiles, found);
     let endpoint = HostEndpoint {
         name: name.value.clone(),
         node: written.node.value.clone(),
         place: place?,
-        addresses: addresses(&written.expected_ips, found),
-        ports: ports(&written.ports, found),
+        addresses,
+        ports,
         labels: labels.collect(),
-        allows_by_default: allows_by_default(&written.profiles, found),
+        allows_by_default,
         span: name.span,
     };
     node_fits.then_some(endpoint)

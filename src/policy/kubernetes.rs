@@ -131,7 +131,7 @@ fn others(peers: &[KubernetesPeer], namespace: &str, selectors: &mut Selectors, 
     for peer in peers {
         match peer {
             KubernetesPeer::Pods { pods, namespaces } => clauses.push(peer_clause(pods.as_ref(), namespaces.as_ref(), namespace)),
-            KubernetesPeer::Block { cidr, except } => match block(cidr, except, found) {
+            KubernetesPeer::Block { cidr, except } => match block(cidr.as_ref(), except, found) {
                 Some((cidr, except)) if except.is_empty() => blocks.entry(cidr.family()).or_default().push(cidr),
                 Some((cidr, except)) => others.push(block_peer(cidr.family(), vec![cidr], except)),
                 None => {}
@@ -153,9 +153,10 @@ pub(super) fn block_peer(family: Family, mut nets: Vec<Cidr>, not_nets: Vec<Cidr
 }
 
 /// A checked block; exceptions must lie in it (Kubernetes API, `IPBlock.except`).
-fn block(cidr: &Text, except: &[Text], found: &mut Diagnostics) -> Option<(Cidr, Vec<Cidr>)> {
-    let cidr = addresses::prefix(cidr, found)?;
+fn block(cidr: Option<&Text>, except: &[Text], found: &mut Diagnostics) -> Option<(Cidr, Vec<Cidr>)> {
+    let cidr = cidr.and_then(|cidr| addresses::prefix(cidr, found));
     let except = addresses::prefixes(except, found);
+    let cidr = cidr?;
     for exception in except.iter().filter(|exception| exception.value == cidr.value || !cidr.value.contains(exception.value)) {
         let message = match exception.value.contains(cidr.value) {
             true => format!("excepting `{}` leaves nothing of the block", exception.value),

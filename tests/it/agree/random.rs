@@ -434,6 +434,8 @@ fn rule(dice: &mut Dice, (passing, namespaced): (bool, bool), way: Way) -> Rule 
     };
     let other = dice.pick(&[TCP, UDP, SCTP, 1, 58, 47].map(|number| Protocol { number, named: false }));
     let http = way == Way::Ingress && action == Action::Allow && matches!(number, None | Some(TCP)) && dice.chance(15);
+    // with a version stated, ICMP may only be its own, also by number and also where it is excluded
+    let goes_with = |protocol: &Protocol| !matches!((protocol.number, v4), (1, false) | (58, true));
     let mut rule = Rule {
         action,
         version: dice.maybe(15, |_| if v4 { 4 } else { 6 }),
@@ -445,6 +447,8 @@ fn rule(dice: &mut Dice, (passing, namespaced): (bool, bool), way: Way) -> Rule 
         source: entity(dice, number, v4),
         destination: entity(dice, number, v4),
     };
+    let stated = [rule.protocol, rule.not_protocol];
+    rule.version = rule.version.filter(|_| stated.iter().flatten().all(goes_with));
     if dice.chance(20) {
         let service = Some((dice.maybe(if namespaced { 50 } else { 100 }, |dice| dice.word(&NAMESPACES)), dice.word(&SERVICES)));
         match way {
