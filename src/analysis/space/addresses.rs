@@ -11,11 +11,11 @@ use crate::net::{Cidr, Family};
 
 /// A list of prefixes of one [`Addresses`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListId(u32);
+pub(super) struct ListId(u32);
 
 /// The lists that hold an address. Equal sets have equal ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListsId(u32);
+pub(super) struct ListsId(u32);
 
 /// Addresses from the first to the last, of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +30,7 @@ pub struct Range {
 
 /// Both families in ranges, and the lists that hold each.
 #[derive(Debug)]
-pub struct Addresses {
+pub(super) struct Addresses {
     sets: IndexSet<Vec<ListId>, FxBuildHasher>,
     /// In order, without gaps.
     ranges: Vec<(Range, ListsId)>,
@@ -38,14 +38,14 @@ pub struct Addresses {
 
 /// Lists of prefixes, from which [`Addresses`] are made.
 #[derive(Debug, Default)]
-pub struct Lists {
+pub(super) struct Lists {
     prefixes: Vec<(Cidr, ListId)>,
     count: u32,
 }
 
 impl Lists {
     /// Takes a list in.
-    pub fn add(&mut self, prefixes: impl IntoIterator<Item = Cidr>) -> ListId {
+    pub(super) fn add(&mut self, prefixes: impl IntoIterator<Item = Cidr>) -> ListId {
         let id = ListId(self.count);
         self.count += 1;
         self.prefixes.extend(prefixes.into_iter().map(|prefix| (prefix, id)));
@@ -55,12 +55,12 @@ impl Lists {
 
 impl ListsId {
     /// In no list.
-    pub const NONE: ListsId = ListsId(0);
+    pub(super) const NONE: ListsId = ListsId(0);
 }
 
 impl Addresses {
     /// Cuts both families at the edges of all prefixes.
-    pub fn of(mut lists: Lists) -> Self {
+    pub(super) fn of(mut lists: Lists) -> Self {
         lists.prefixes.sort_unstable();
         lists.prefixes.dedup();
         let mut addresses = Self { sets: IndexSet::default(), ranges: Vec::new() };
@@ -75,24 +75,24 @@ impl Addresses {
     }
 
     /// The ranges with the lists that hold them, in order; together they are all addresses of both families.
-    pub fn ranges(&self) -> &[(Range, ListsId)] {
+    pub(super) fn ranges(&self) -> &[(Range, ListsId)] {
         &self.ranges
     }
 
     /// The lists that hold an address.
-    pub fn around(&self, address: IpAddr) -> ListsId {
+    pub(super) fn around(&self, address: IpAddr) -> ListsId {
         let at = Range::at(address);
         let after = self.ranges.partition_point(|(range, _)| (range.family, range.first) <= (at.family, at.first));
         self.ranges.get(after.wrapping_sub(1)).map_or(ListsId::NONE, |(_, lists)| *lists)
     }
 
     /// Whether a list is among these.
-    pub fn holds(&self, lists: ListsId, list: ListId) -> bool {
+    pub(super) fn holds(&self, lists: ListsId, list: ListId) -> bool {
         self.lists(lists).binary_search(&list).is_ok()
     }
 
     /// The lists of an id, in order.
-    pub fn lists(&self, lists: ListsId) -> &[ListId] {
+    pub(super) fn lists(&self, lists: ListsId) -> &[ListId] {
         self.sets.get_index(lists.0 as usize).map_or(&[], Vec::as_slice)
     }
 

@@ -208,10 +208,8 @@ impl<'input> Places<'input> {
                 let lists = address.map_or(ListsId::NONE, |address| self.addresses.around(address));
                 let ports = endpoint.ports.iter().filter(|port| names.contains(&*port.name)).collect();
                 let key = Key { family, selection, profiles: &endpoint.profiles, ports, lists };
-                let class = *ids.entry(key).or_insert_with(|| {
-                    self.classes.push(PlaceClass { family, owner: Some(id), address, outside: Vec::new(), lists });
-                    ClassId(number(self.classes.len() - 1))
-                });
+                let new = || PlaceClass { family, owner: Some(id), address, outside: Vec::new(), lists };
+                let class = *ids.entry(key).or_insert_with(|| add(&mut self.classes, new()));
                 Place { family, address, class }
             });
             self.of_endpoint.push(places.collect());
@@ -228,14 +226,10 @@ impl<'input> Places<'input> {
             let inside = taken.get(from..).unwrap_or_default();
             let inside = inside.get(..inside.partition_point(|address| *address <= range.last_address())).unwrap_or_default();
             for free in range.without(inside) {
-                let class = *ids.entry((range.family, *lists)).or_insert_with(|| {
-                    let address = Some(free.first_address());
-                    self.classes.push(PlaceClass { family: range.family, owner: None, address, outside: Vec::new(), lists: *lists });
-                    ClassId(number(self.classes.len() - 1))
-                });
-                if let Some(class) = self.classes.get_mut(class.0 as usize) {
-                    class.outside.push(free);
-                }
+                let address = Some(free.first_address());
+                let new = || PlaceClass { family: range.family, owner: None, address, outside: Vec::new(), lists: *lists };
+                let class = *ids.entry((range.family, *lists)).or_insert_with(|| add(&mut self.classes, new()));
+                self.classes.get_mut(class.0 as usize).into_iter().for_each(|class| class.outside.push(free));
             }
         }
     }
@@ -322,6 +316,12 @@ fn selections(resolved: &Resolved<'_>) -> Vec<u32> {
         }
     }
     numbers
+}
+
+/// Adds a class; gives its id.
+fn add(classes: &mut Vec<PlaceClass>, class: PlaceClass) -> ClassId {
+    classes.push(class);
+    ClassId(number(classes.len() - 1))
 }
 
 fn number(index: usize) -> u32 {

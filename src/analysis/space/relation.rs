@@ -313,22 +313,24 @@ impl<'input> Maker<'_, 'input> {
     fn add_profiles(&mut self, owner: EndpointId, near: Near, steps: &mut Vec<Step>) {
         let resolved = self.work.resolved;
         let profiles = &resolved.inventory.endpoint(owner).profiles;
-        let mut is_allowed = *profiles == Profiles::OfPod;
-        for name in profiles.names() {
-            match profile_name(name) {
-                ProfileName::ServiceAccount(..) => continue,
-                ProfileName::Namespace(_) | ProfileName::AllowAll => is_allowed = true,
-                ProfileName::Named(name) => {
-                    if let Some(profile) = resolved.policies.profiles.get(name) {
-                        self.add_rules(&profile.key, profile.rules(near.direction), near, steps);
-                        steps.push(Step::Profile);
-                        continue;
-                    }
-                }
-            }
-            break;
+        if *profiles == Profiles::OfPod {
+            steps.push(Step::End { is_allowed: true });
+            return;
         }
-        steps.push(Step::End { is_allowed });
+        for name in profiles.names().map(profile_name) {
+            let profile = match name {
+                ProfileName::ServiceAccount(..) => continue,
+                ProfileName::Namespace(_) | ProfileName::AllowAll => {
+                    steps.push(Step::End { is_allowed: true });
+                    return;
+                }
+                ProfileName::Named(name) => resolved.policies.profiles.get(name),
+            };
+            let Some(profile) = profile else { break };
+            self.add_rules(&profile.key, profile.rules(near.direction), near, steps);
+            steps.push(Step::Profile);
+        }
+        steps.push(Step::End { is_allowed: false });
     }
 
     /// The rules that can match where the near side is this class.

@@ -197,15 +197,11 @@ impl Traffic {
 
     /// Whether a rule names a control message's type; and the code, with it.
     fn names(&self, protocol: Protocol, message: Message) -> (bool, bool) {
-        let mut named = (false, false);
-        for class in &self.classes {
-            if let Class::Message { protocol: known, kind: Some(kind), code, .. } = class {
-                if (*known, *kind) == (protocol, message.kind) {
-                    named = (true, named.1 || *code == Some(message.code));
-                }
-            }
-        }
-        named
+        let of_kind = self.classes.iter().filter_map(|class| match class {
+            Class::Message { protocol: own, kind, code, .. } if (*own, *kind) == (protocol, Some(message.kind)) => Some(*code),
+            Class::Message { .. } | Class::Ports { .. } | Class::Protocols(_) => None,
+        });
+        of_kind.fold((false, false), |(_, code_named), code| (true, code_named || code == Some(message.code)))
     }
 
     /// How many classes there are.
