@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::Kind;
+use crate::document::InventoryKind;
 use crate::inventory::{
     NamedPort, Strings,
     builder::{Key, Objects},
@@ -35,7 +35,7 @@ pub struct Workload {
 }
 
 /// Workloads of every kind.
-pub(super) type Given = BTreeMap<Kind, Objects<Read>>;
+pub(super) type Given = BTreeMap<InventoryKind, Objects<Read>>;
 
 /// What counts of a workload.
 #[derive(Debug, PartialEq, Eq)]
