@@ -53,6 +53,8 @@ fn misplaced(written: &WrittenSelector) -> Option<Diagnostic> {
             Field::NotSelector | Field::NotSelectorAlone => ("`notSelector`", "no endpoint has it"),
             Field::NamespaceSelector => ("`namespaceSelector`", "no namespace has it"),
             Field::ServiceAccountSelector => ("a selector of service accounts", "no service account has it"),
+            Field::PodSelector => ("`podSelector`", "in Kubernetes no pod has it"),
+            Field::KubernetesNamespaceSelector => ("`namespaceSelector`", "in Kubernetes no namespace has it"),
         };
         let message = format!("the label `{name}` means nothing in {field}: {nobody}");
         Diagnostic::at(Code::ReservedLabel, written.span, message).help(help)
@@ -85,6 +87,21 @@ fn right_place(field: Field, name: &str) -> Option<String> {
             Some(format!("only endpoints have `{ORCHESTRATOR}`: write it in `selector`"))
         }
         (Field::NamespaceSelector | Field::ServiceAccountSelector, _) => None,
+        (Field::PodSelector | Field::KubernetesNamespaceSelector, _) => right_place_in_kubernetes(field, name),
+    }
+}
+
+/// The same in a selector of Kubernetes, to which Calico's labels are none of its own, though Calico would go by some.
+fn right_place_in_kubernetes(field: Field, name: &str) -> Option<String> {
+    match name {
+        METADATA_NAME if field == Field::KubernetesNamespaceSelector => None,
+        NAME | NAMESPACE | METADATA_NAME => Some(format!("the name of a namespace is `{METADATA_NAME}` in `namespaceSelector`")),
+        ORCHESTRATOR => Some("leave it out: it is pods that are selected".to_owned()),
+        _ if name == SERVICE_ACCOUNT || name.starts_with(SERVICE_ACCOUNT_PREFIX) => {
+            let help = "Kubernetes does not select by service account: write a `NetworkPolicy` of `projectcalico.org/v3`";
+            Some(help.to_owned())
+        }
+        _ => name.strip_prefix(NAMESPACE_PREFIX).map(|own| format!("write `{own}` in `namespaceSelector`, without the prefix")),
     }
 }
 
