@@ -5,7 +5,7 @@ use crate::lint::{Explained, Findings, uses};
 use crate::name::reserved::{METADATA_NAME, NAME, NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR, SERVICE_ACCOUNT, SERVICE_ACCOUNT_PREFIX};
 use crate::policy::{Field, WrittenSelector};
 use crate::resolve::Resolved;
-use crate::selector;
+use crate::selector::{self, Expr, Test};
 
 /// Gives the selectors of which is said why they select nobody.
 pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) -> Explained {
@@ -25,10 +25,24 @@ pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) -> Expl
 
 /// `selector-contradiction`, within one field.
 fn contradiction(written: &WrittenSelector) -> Option<Diagnostic> {
-    selector::contradicts(&written.expr).then(|| {
+    is_contradictory(written).then(|| {
         Diagnostic::at(Code::SelectorContradiction, written.span, "this selector can never match anything")
             .help("its parts exclude each other: `&&` wants all of them, `||` one of them")
     })
+}
+
+/// Whether a field can match nothing by itself. There are selectors in which `all()` comes to ask for a namespace or a service
+/// account (reference §3.2, §3.4): `!all()` matches who has none.
+fn is_contradictory(written: &WrittenSelector) -> bool {
+    match written.field {
+        Field::Selector | Field::NamespaceSelector | Field::ServiceAccountSelector => {
+            let unknown = Expr::label("", Test::Present);
+            selector::contradicts(&written.expr.clone().replacing_all(&unknown))
+        }
+        Field::NotSelector | Field::NotSelectorAlone | Field::PodSelector | Field::KubernetesNamespaceSelector => {
+            selector::contradicts(&written.expr)
+        }
+    }
 }
 
 /// `selector-contradiction`, between fields, or a field and the namespace that the policy is in.
