@@ -1,7 +1,7 @@
 //! Calico's kinds, field by field (API of `projectcalico.org/v3`).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Fields, Kind, Node, Scalar, Value};
+use crate::document::{Fields, ManifestKind, Node, Scalar, Value};
 use crate::manifest::{
     Action, DefaultAction, Entity, Icmp, Metadata, NetworkSet, Policy, Port, Profile, Rule, ServiceAccounts, ServiceRef, Tier,
     WrittenProtocol, http, metadata, stand_in,
@@ -27,8 +27,8 @@ const MOST_PORTS: usize = 50;
 const LONGEST_SELECTOR: usize = 1_024;
 
 /// A `NetworkPolicy` or `GlobalNetworkPolicy` from its spec, or the staged twin of one.
-pub(super) fn policy(mut spec: Fields<'_>, metadata: Metadata, kind: Kind, found: &mut Diagnostics) -> Policy {
-    let global = matches!(kind, Kind::GlobalNetworkPolicy | Kind::StagedGlobalNetworkPolicy);
+pub(super) fn policy(mut spec: Fields<'_>, metadata: Metadata, kind: ManifestKind, found: &mut Diagnostics) -> Policy {
+    let global = matches!(kind, ManifestKind::GlobalNetworkPolicy | ManifestKind::StagedGlobalNetworkPolicy);
     let policy = Policy {
         metadata,
         tier: absent_if_empty(spec.text("tier", found)),

@@ -1,7 +1,7 @@
 //! `metadata` of policy objects, and the fields every object has.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Fields, Kind, Node};
+use crate::document::{Fields, ManifestKind, Node};
 use crate::manifest::cluster::BASELINE_NAME;
 use crate::manifest::{Metadata, stand_in};
 use crate::name::Form;
@@ -27,7 +27,7 @@ const LARGEST_ANNOTATIONS: usize = 256 * 1_024;
 const DEFAULT_NAMESPACE: &str = "default";
 
 /// Reads and checks `metadata`. One that does not say who the object is gives a stand-in, so that the rest gets looked at.
-pub(super) fn read(tree: &Node, kind: Kind, found: &mut Diagnostics) -> Option<Metadata> {
+pub(super) fn read(tree: &Node, kind: ManifestKind, found: &mut Diagnostics) -> Option<Metadata> {
     let mut object = Fields::of(tree, found)?;
     let metadata = object.require("metadata", found).and_then(|node| Fields::of(node, found));
     Some(match metadata {
@@ -36,7 +36,7 @@ pub(super) fn read(tree: &Node, kind: Kind, found: &mut Diagnostics) -> Option<M
     })
 }
 
-fn of_fields(mut fields: Fields<'_>, kind: Kind, found: &mut Diagnostics) -> Metadata {
+fn of_fields(mut fields: Fields<'_>, kind: ManifestKind, found: &mut Diagnostics) -> Metadata {
     let place = fields.span;
     let name = fields.require("name", found).and_then(|node| node.text(found));
     if let Some(name) = &name {
@@ -54,15 +54,15 @@ fn of_fields(mut fields: Fields<'_>, kind: Kind, found: &mut Diagnostics) -> Met
 }
 
 /// The name of an object that has none, which has been reported.
-fn nameless(kind: Kind, place: Span) -> Text {
+fn nameless(kind: ManifestKind, place: Span) -> Text {
     let mut name = stand_in(place);
-    if kind == Kind::BaselineAdminNetworkPolicy {
+    if kind == ManifestKind::BaselineAdminNetworkPolicy {
         BASELINE_NAME.clone_into(&mut name.value);
     }
     name
 }
 
-fn default_namespace(kind: Kind, place: Span) -> Option<Spanned<String>> {
+fn default_namespace(kind: ManifestKind, place: Span) -> Option<Spanned<String>> {
     is_namespaced(kind).then(|| Spanned::new(DEFAULT_NAMESPACE.to_owned(), place))
 }
 
@@ -76,45 +76,35 @@ pub(super) fn spec<'node>(tree: &'node Node, found: &mut Diagnostics) -> Option<
 }
 
 /// The form of a kind's names, as Calico v3 and Kubernetes validate them.
-fn form(kind: Kind) -> Form {
+fn form(kind: ManifestKind) -> Form {
     match kind {
-        Kind::NetworkPolicy | Kind::StagedNetworkPolicy => Form::PolicyName,
-        Kind::GlobalNetworkPolicy | Kind::StagedGlobalNetworkPolicy => Form::GlobalPolicyName,
-        Kind::Tier | Kind::Namespace => Form::DnsLabel,
-        Kind::NetworkSet | Kind::GlobalNetworkSet | Kind::HostEndpoint | Kind::Profile | Kind::WorkloadEndpoint => Form::DnsSubdomain,
-        Kind::KubernetesNetworkPolicy | Kind::StagedKubernetesNetworkPolicy => Form::DnsSubdomain,
-        Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => Form::DnsSubdomain,
-        Kind::ServiceAccount | Kind::Pod | Kind::Node | Kind::EndpointSlice | Kind::Endpoints => Form::DnsSubdomain,
-        Kind::Deployment
-        | Kind::StatefulSet
-        | Kind::DaemonSet
-        | Kind::ReplicaSet
-        | Kind::ReplicationController
-        | Kind::Job
-        | Kind::CronJob => Form::DnsSubdomain,
+        ManifestKind::NetworkPolicy | ManifestKind::StagedNetworkPolicy => Form::PolicyName,
+        ManifestKind::GlobalNetworkPolicy | ManifestKind::StagedGlobalNetworkPolicy => Form::GlobalPolicyName,
+        ManifestKind::Tier => Form::DnsLabel,
+        ManifestKind::NetworkSet
+        | ManifestKind::GlobalNetworkSet
+        | ManifestKind::HostEndpoint
+        | ManifestKind::Profile
+        | ManifestKind::WorkloadEndpoint => Form::DnsSubdomain,
+        ManifestKind::KubernetesNetworkPolicy | ManifestKind::StagedKubernetesNetworkPolicy => Form::DnsSubdomain,
+        ManifestKind::ClusterNetworkPolicy | ManifestKind::AdminNetworkPolicy | ManifestKind::BaselineAdminNetworkPolicy => {
+            Form::DnsSubdomain
+        }
     }
 }
 
-fn is_namespaced(kind: Kind) -> bool {
+fn is_namespaced(kind: ManifestKind) -> bool {
     match kind {
-        Kind::NetworkPolicy | Kind::NetworkSet | Kind::KubernetesNetworkPolicy | Kind::ServiceAccount | Kind::Pod => true,
-        Kind::StagedNetworkPolicy | Kind::StagedKubernetesNetworkPolicy | Kind::WorkloadEndpoint => true,
-        Kind::EndpointSlice | Kind::Endpoints => true,
-        Kind::Deployment
-        | Kind::StatefulSet
-        | Kind::DaemonSet
-        | Kind::ReplicaSet
-        | Kind::ReplicationController
-        | Kind::Job
-        | Kind::CronJob => true,
-        Kind::GlobalNetworkPolicy | Kind::GlobalNetworkSet | Kind::HostEndpoint | Kind::Tier | Kind::Namespace | Kind::Node => false,
-        Kind::StagedGlobalNetworkPolicy | Kind::Profile => false,
-        Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => false,
+        ManifestKind::NetworkPolicy | ManifestKind::NetworkSet | ManifestKind::KubernetesNetworkPolicy => true,
+        ManifestKind::StagedNetworkPolicy | ManifestKind::StagedKubernetesNetworkPolicy | ManifestKind::WorkloadEndpoint => true,
+        ManifestKind::GlobalNetworkPolicy | ManifestKind::GlobalNetworkSet | ManifestKind::HostEndpoint | ManifestKind::Tier => false,
+        ManifestKind::StagedGlobalNetworkPolicy | ManifestKind::Profile => false,
+        ManifestKind::ClusterNetworkPolicy | ManifestKind::AdminNetworkPolicy | ManifestKind::BaselineAdminNetworkPolicy => false,
     }
 }
 
 /// The namespace of a namespaced kind; a cluster-wide kind has none, and the field is unknown there.
-fn namespace(fields: &mut Fields<'_>, kind: Kind, found: &mut Diagnostics) -> Option<Spanned<String>> {
+fn namespace(fields: &mut Fields<'_>, kind: ManifestKind, found: &mut Diagnostics) -> Option<Spanned<String>> {
     if !is_namespaced(kind) {
         if let Some(node) = fields.get("namespace") {
             let message = "an object of this kind is in no namespace";

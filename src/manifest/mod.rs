@@ -26,7 +26,7 @@ pub use model::{
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Kind, Node, Object, Role, Scalar, Value};
+use crate::document::{Kind, ManifestKind, Node, Object, Scalar, Value};
 use crate::text::{Span, Text};
 
 /// Takes policy objects in, one after another. An object given twice counts once when both say the same.
@@ -37,56 +37,48 @@ pub struct Reader {
 }
 
 /// What makes two objects one.
-type Identity = (Kind, Option<String>, String);
+type Identity = (ManifestKind, Option<String>, String);
 
 impl Reader {
     /// Reads one object of a policy kind; others are left alone.
     pub fn take(&mut self, object: &Object<'_>, found: &mut Diagnostics) {
-        if object.kind.role() != Role::Policy {
-            return;
-        }
+        let Kind::Manifest(kind) = object.kind else { return };
         let Some(tree) = object.tree(found) else { return };
-        let Some(metadata) = metadata::read(&tree, object.kind, found) else { return };
+        let Some(metadata) = metadata::read(&tree, kind, found) else { return };
         if object.internal {
             found.push(internal_api(&metadata));
         }
-        let sight = self.sight(object.kind, &metadata, &tree, found);
+        let sight = self.sight(kind, &metadata, &tree, found);
         if sight == Sight::Same {
             return;
         }
         let manifest = &mut self.manifest;
-        match object.kind {
-            Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => {
+        match kind {
+            ManifestKind::NetworkPolicy | ManifestKind::GlobalNetworkPolicy => {
                 let spec = metadata::spec(&tree, found);
-                manifest.policies.extend(spec.map(|spec| calico::policy(spec, metadata, object.kind, found)))
+                manifest.policies.extend(spec.map(|spec| calico::policy(spec, metadata, kind, found)))
             }
-            Kind::StagedNetworkPolicy | Kind::StagedGlobalNetworkPolicy | Kind::StagedKubernetesNetworkPolicy => {
-                manifest.staged.extend(staged::policy(&tree, metadata, object.kind, found))
+            ManifestKind::StagedNetworkPolicy | ManifestKind::StagedGlobalNetworkPolicy | ManifestKind::StagedKubernetesNetworkPolicy => {
+                manifest.staged.extend(staged::policy(&tree, metadata, kind, found))
             }
-            Kind::Profile => manifest.profiles.extend(calico::profile(&tree, metadata, found)),
-            Kind::WorkloadEndpoint => {
+            ManifestKind::Profile => manifest.profiles.extend(calico::profile(&tree, metadata, found)),
+            ManifestKind::WorkloadEndpoint => {
                 let endpoint = endpoint::workload(&tree, metadata, found);
                 // beside the other one, it would have its addresses
                 manifest.workload_endpoints.extend(endpoint.filter(|_| sight == Sight::First));
             }
-            Kind::Tier => manifest.tiers.extend(calico::tier(&tree, metadata, found)),
-            Kind::NetworkSet | Kind::GlobalNetworkSet => manifest.network_sets.extend(calico::network_set(&tree, metadata, found)),
-            Kind::HostEndpoint => manifest.host_endpoints.extend(host::endpoint(&tree, metadata, found)),
-            Kind::KubernetesNetworkPolicy => {
+            ManifestKind::Tier => manifest.tiers.extend(calico::tier(&tree, metadata, found)),
+            ManifestKind::NetworkSet | ManifestKind::GlobalNetworkSet => {
+                manifest.network_sets.extend(calico::network_set(&tree, metadata, found))
+            }
+            ManifestKind::HostEndpoint => manifest.host_endpoints.extend(host::endpoint(&tree, metadata, found)),
+            ManifestKind::KubernetesNetworkPolicy => {
                 let spec = metadata::spec(&tree, found);
                 manifest.kubernetes_policies.extend(spec.map(|spec| kubernetes::policy(spec, metadata, found)))
             }
-            Kind::ClusterNetworkPolicy => manifest.cluster_policies.extend(cluster::policy(&tree, metadata, found)),
-            Kind::AdminNetworkPolicy => manifest.cluster_policies.extend(cluster::admin(&tree, metadata, found)),
-            Kind::BaselineAdminNetworkPolicy => manifest.cluster_policies.extend(cluster::baseline(&tree, metadata, found)),
-            Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::Node | Kind::EndpointSlice | Kind::Endpoints => {}
-            Kind::Deployment
-            | Kind::StatefulSet
-            | Kind::DaemonSet
-            | Kind::ReplicaSet
-            | Kind::ReplicationController
-            | Kind::Job
-            | Kind::CronJob => {}
+            ManifestKind::ClusterNetworkPolicy => manifest.cluster_policies.extend(cluster::policy(&tree, metadata, found)),
+            ManifestKind::AdminNetworkPolicy => manifest.cluster_policies.extend(cluster::admin(&tree, metadata, found)),
+            ManifestKind::BaselineAdminNetworkPolicy => manifest.cluster_policies.extend(cluster::baseline(&tree, metadata, found)),
         }
     }
 
@@ -96,13 +88,18 @@ impl Reader {
     }
 
     /// Whether an object of this name came before; reports it when the two differ.
-    fn sight(&mut self, kind: Kind, metadata: &Metadata, tree: &Node, found: &mut Diagnostics) -> Sight {
+    fn sight(&mut self, kind: ManifestKind, metadata: &Metadata, tree: &Node, found: &mut Diagnostics) -> Sight {
         if !is_named(tree) {
             return Sight::First;
         }
         let (digest, tier) = (tree.digest(), tier_of(tree));
-        let is_calico_policy =
-            matches!(kind, Kind::NetworkPolicy | Kind::GlobalNetworkPolicy | Kind::StagedNetworkPolicy | Kind::StagedGlobalNetworkPolicy);
+        let is_calico_policy = matches!(
+            kind,
+            ManifestKind::NetworkPolicy
+                | ManifestKind::GlobalNetworkPolicy
+                | ManifestKind::StagedNetworkPolicy
+                | ManifestKind::StagedGlobalNetworkPolicy
+        );
         let name = if is_calico_policy { metadata.short_name(tier) } else { metadata.name.value.as_str() };
         let identity = (kind, metadata.namespace.as_ref().map(|namespace| namespace.value.clone()), name.to_owned());
         let here = metadata.name.span;

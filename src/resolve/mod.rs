@@ -30,6 +30,7 @@ use universe::Universe;
 pub fn selectors<'input>(policies: &'input PolicySet, inventory: &'input Inventory, found: &mut Diagnostics) -> Resolved<'input> {
     note_unknown_namespaces(policies, inventory, found);
     note_unknown_services(policies, inventory, found);
+    note_unknown_accounts(policies, inventory, found);
     note_unknown_profiles(policies, inventory, found);
     let universe = Universe::of(policies, inventory);
     let index = Index::of(&universe);
@@ -68,6 +69,25 @@ fn note_unknown_services(policies: &PolicySet, inventory: &Inventory, found: &mu
                 let message = format!("the service `{service}` has no EndpointSlice or Endpoints in the input, so the rule matches nobody");
                 found.push(Diagnostic::at(Code::UnknownService, rule.span, message));
             }
+        }
+    }
+}
+
+/// The inventory has noted those that endpoints run as; these are only named by rules.
+fn note_unknown_accounts(policies: &PolicySet, inventory: &Inventory, found: &mut Diagnostics) {
+    let mut noted = BTreeSet::new();
+    for account in policies.selectors.accounts() {
+        let (namespace, name) = (account.namespace.as_deref(), account.name.value.as_str());
+        let is_known = match namespace {
+            Some(namespace) => inventory.service_accounts.get(namespace).is_some_and(|accounts| accounts.contains_key(name)),
+            None => inventory.service_accounts.values().any(|accounts| accounts.contains_key(name)),
+        };
+        if !is_known && noted.insert((namespace, name)) {
+            let message = match namespace {
+                Some(namespace) => format!("the service account `{namespace}/{name}` is not in the input, and nobody runs as it"),
+                None => format!("no service account `{name}` of any namespace is in the input, and nobody runs as one"),
+            };
+            found.push(Diagnostic::at(Code::UnknownServiceAccount, account.name.span, message));
         }
     }
 }

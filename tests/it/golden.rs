@@ -200,3 +200,19 @@ fn every_code_has_a_case() {
         assert!(names.iter().any(|name| text.contains(name)), "{place} has nothing of {code}");
     }
 }
+
+#[test]
+fn every_lint_has_a_case_and_can_be_left_out() {
+    for (code, _) in palisade::lint::LINTS {
+        let case = root().join("golden").join(format!("lint-{code}"));
+        let own = fs::read_to_string(case.join(ARGUMENTS)).unwrap_or_default();
+        let mut words = vec!["check".to_owned()];
+        words.extend(own.split_whitespace().map(str::to_owned));
+        words.extend(inputs(&case));
+        let finding = format!("lint[{code}]: ");
+        assert!(run(&case, &words).stderr.contains(&finding), "{code}: {} does not show it", case.display());
+        words.extend(["--allow".to_owned(), code.name().to_owned()]);
+        let outcome = run(&case, &words);
+        assert!(!outcome.stderr.contains(&finding) && outcome.status < 2, "{code}: --allow does not leave it out\n{}", outcome.stderr);
+    }
+}

@@ -63,11 +63,11 @@ impl Dice {
     }
 
     /// A number below `end`, which is not 0.
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).unwrap_or_default()
     }
 
-    fn chance(&mut self, percent: usize) -> bool {
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
@@ -310,7 +310,7 @@ fn net_set(dice: &mut Dice, index: usize) -> NetSet {
     }
 }
 
-fn labels(dice: &mut Dice) -> Labels {
+pub(crate) fn labels(dice: &mut Dice) -> Labels {
     // an empty value is one, and hides an inherited one
     let value = |dice: &mut Dice| if dice.chance(8) { String::new() } else { dice.word(&VALUES) };
     KEYS.iter().filter_map(|key| dice.maybe(60, |dice| ((*key).to_owned(), value(dice)))).collect()
@@ -400,7 +400,7 @@ fn selector(dice: &mut Dice, depth: usize) -> Selector {
 }
 
 /// A selector that may also speak of what Calico itself puts on endpoints.
-fn peer_selector(dice: &mut Dice) -> Selector {
+pub(crate) fn peer_selector(dice: &mut Dice) -> Selector {
     match dice.below(14) {
         0 => Selector::Equals("projectcalico.org/namespace".to_owned(), dice.word(&NAMESPACES)),
         1 => Selector::Has("projectcalico.org/orchestrator".to_owned()),
