@@ -29,6 +29,8 @@ pub struct Inventory {
     pub services: BTreeMap<ServiceKey, Service>,
     /// What makes pods, by namespace, kind and name. They have no addresses, and so no part in scripts.
     pub workloads: Vec<Workload>,
+    /// Labels that Profile objects give, by name.
+    pub(super) profiles: BTreeMap<String, BTreeMap<String, String>>,
     pub(super) strings: Strings,
 }
 
