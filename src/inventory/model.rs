@@ -28,6 +28,8 @@ pub struct Inventory {
     pub endpoints: Vec<Endpoint>,
     /// Services of which the input names backends, by namespace and name.
     pub services: BTreeMap<ServiceKey, Service>,
+    /// Labels that Profile objects give, by name.
+    pub(super) profiles: BTreeMap<String, BTreeMap<String, String>>,
     pub(super) strings: Strings,
 }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use indexmap::IndexSet;
 
-use crate::inventory::{NamedPort, ServiceKey};
+use crate::inventory::{NamedPort, Profiles, ServiceKey};
 use crate::manifest::{Action, DefaultAction, Icmp};
 use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
 use crate::selector::Expr;
@@ -106,8 +106,8 @@ pub struct HostEndpoint {
     pub ports: Vec<NamedPort>,
     /// Its labels.
     pub labels: Vec<(String, String)>,
-    /// Whether a profile lets through what no policy of the normal list speaks about.
-    pub allows_by_default: bool,
+    /// Its profiles, which decide behind the tiers of its normal list.
+    pub profiles: Profiles,
     /// Where its name stands.
     pub span: Span,
 }

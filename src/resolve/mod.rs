@@ -12,10 +12,14 @@ mod hosts;
 mod index;
 mod lists;
 mod model;
+mod original;
+mod ports;
 mod universe;
 
-pub use hosts::{HostsOnNode, Listed};
+pub use hosts::{AskedAgain, HostsOnNode, Listed};
 pub use model::{HostEndpointId, NetworkSetId, Place, Resolved, Selection};
+pub use original::{OriginalDestination, Unaskable};
+pub use ports::NamedPorts;
 
 use std::collections::BTreeSet;
 
@@ -95,13 +99,13 @@ fn note_unknown_accounts(policies: &PolicySet, inventory: &Inventory, found: &mu
 /// A profile that is not in the input allows nothing, and neither do those behind it.
 fn note_unknown_profiles(policies: &PolicySet, inventory: &Inventory, found: &mut Diagnostics) {
     let mut noted = BTreeSet::new();
-    for endpoint in &inventory.endpoints {
-        for name in endpoint.profiles.names() {
-            let ProfileName::Named(name) = profile_name(name) else { continue };
-            if !policies.profiles.contains_key(name) && noted.insert(name) {
-                let message = format!("the profile `{name}` is not in the input, so it denies");
-                found.push(Diagnostic::new(Code::UnknownProfile, message).label(endpoint.span, "this has it"));
-            }
+    let of_endpoints = inventory.endpoints.iter().map(|endpoint| (&endpoint.profiles, endpoint.span));
+    let of_hosts = policies.host_endpoints.iter().map(|host| (&host.profiles, host.span));
+    for (name, span) in of_endpoints.chain(of_hosts).flat_map(|(profiles, span)| profiles.names().map(move |name| (name, span))) {
+        let ProfileName::Named(name) = profile_name(name) else { continue };
+        if !policies.profiles.contains_key(name) && noted.insert(name) {
+            let message = format!("the profile `{name}` is not in the input, so it denies");
+            found.push(Diagnostic::new(Code::UnknownProfile, message).label(span, "this has it"));
         }
     }
 }
