@@ -40,7 +40,7 @@ impl<'input> Space<'input> {
 impl Cuts {
     /// Adds what the rules of some policy tell apart.
     pub fn of_policy(&mut self, resolved: &Resolved<'_>) {
-        let named = places::port_numbers(resolved.inventory);
+        let named = places::port_numbers(resolved);
         places::rules(resolved).for_each(|rule| places::cut(rule, resolved.inventory, &named, self));
     }
 }

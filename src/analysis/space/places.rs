@@ -15,7 +15,7 @@ use crate::analysis::space::addresses::{Addresses, ListId, Lists, ListsId, Range
 use crate::inventory::{Endpoint, EndpointId, Inventory, NamedPort, Profiles, ServiceKey};
 use crate::net::{Cidr, Family, PortRange, Protocol};
 use crate::policy::{IcmpMatch, Nets, Peer, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId};
-use crate::resolve::Resolved;
+use crate::resolve::{HostEndpointId, Resolved};
 
 use super::traffic::Cuts;
 
@@ -70,7 +70,9 @@ pub(super) struct Known<'input> {
     pub(super) selected: FxHashMap<SelectorId, ListId>,
     /// The backends of a service.
     pub(super) backends: FxHashMap<&'input ServiceKey, ListId>,
-    /// Its backends with one protocol and port.
+    /// Host endpoints with a port of a name that rules speak of.
+    pub(super) hosts: Vec<(HostEndpointId, ListId)>,
+    /// The backends of a service with one protocol and port.
     pub(super) answers: FxHashMap<&'input ServiceKey, Vec<(Protocol, u16, ListId)>>,
 }
 
@@ -97,9 +99,10 @@ pub(super) fn rules<'input>(resolved: &Resolved<'input>) -> impl Iterator<Item =
 }
 
 /// The numbers of all named ports.
-pub(super) fn port_numbers(inventory: &Inventory) -> PortNumbers<'_> {
+pub(super) fn port_numbers<'input>(resolved: &Resolved<'input>) -> PortNumbers<'input> {
     let mut numbers = PortNumbers::default();
-    for port in inventory.endpoints.iter().flat_map(|endpoint| &endpoint.ports) {
+    let of_endpoints = resolved.inventory.endpoints.iter().flat_map(|endpoint| &endpoint.ports);
+    for port in of_endpoints.chain(resolved.policies.host_endpoints.iter().flat_map(|host| &host.ports)) {
         numbers.entry(&port.name).or_default().insert((port.protocol, port.number));
     }
     numbers
@@ -136,6 +139,12 @@ fn port_lists(peer: &Peer) -> impl Iterator<Item = &PortList> {
         Ports::In(list) => Some(list),
     };
     wanted.into_iter().chain([&peer.not_ports])
+}
+
+/// The names of ports that rules speak of.
+fn port_names<'input>(resolved: &Resolved<'input>) -> BTreeSet<&'input str> {
+    let lists = rules(resolved).flat_map(|rule| [&rule.source, &rule.destination]).flat_map(port_lists);
+    lists.flat_map(|list| list.names.iter().map(String::as_str)).collect()
 }
 
 impl<'input> Places<'input> {
@@ -196,11 +205,7 @@ impl<'input> Places<'input> {
     fn add_endpoints(&mut self, resolved: &Resolved<'input>) {
         let inventory: &'input Inventory = resolved.inventory;
         let selections = selections(resolved);
-        let names: BTreeSet<&str> = rules(resolved)
-            .flat_map(|rule| [&rule.source, &rule.destination])
-            .flat_map(port_lists)
-            .flat_map(|list| list.names.iter().map(String::as_str))
-            .collect();
+        let names = port_names(resolved);
         let mut ids: FxHashMap<Key<'input>, ClassId> = FxHashMap::default();
         for (id, endpoint) in inventory.endpoints_with_ids() {
             let selection = selections.get(id.index()).copied().unwrap_or_default();
@@ -252,6 +257,12 @@ impl<'input> Known<'input> {
         for rule in rules(resolved) {
             known.side(&rule.source, resolved, lists);
             known.side(&rule.destination, resolved, lists);
+        }
+        let names = port_names(resolved);
+        for (id, host) in resolved.host_endpoints_with_ids() {
+            if host.ports.iter().any(|port| names.contains(&*port.name)) {
+                known.hosts.push((id, lists.add(host.addresses.iter().copied().map(Cidr::host))));
+            }
         }
         known
     }

@@ -8,9 +8,10 @@ use rustc_hash::FxBuildHasher;
 use crate::analysis::Side;
 use crate::analysis::space::places::{ClassId, PlaceClass, Places};
 use crate::analysis::space::traffic::{Traffic, TrafficId};
+use crate::inventory::NamedPort;
 use crate::net::Protocol;
 use crate::policy::{Nets, Peer, PortList, Ports, ProtocolMatch, Selected, SelectorId};
-use crate::resolve::Resolved;
+use crate::resolve::{HostEndpointId, Resolved};
 
 /// A side of a rule. Rules that ask the same share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,7 +69,7 @@ impl<'input> Sides<'input> {
     }
 }
 
-impl Workshop<'_, '_> {
+impl<'work> Workshop<'work, '_> {
     fn table(&mut self, side: Side, peer: &Peer, protocol: ProtocolMatch) -> SideTable {
         let (default, mut touched) = match self.positive(peer) {
             Some(classes) => (Traffic::NONE, classes),
@@ -105,6 +106,8 @@ impl Workshop<'_, '_> {
         };
         for name in wanted.iter().chain(&peer.not_ports.names) {
             classes.extend(self.places.with_port(name));
+            let named = self.places.known.hosts.iter().filter(|(id, _)| has_port(self.resolved, *id, name));
+            classes.extend(named.flat_map(|(_, list)| self.places.in_list(*list)));
         }
         classes
     }
@@ -176,15 +179,26 @@ impl Workshop<'_, '_> {
         self.traffic.less(wanted, unwanted)
     }
 
+    /// The ports with names of the endpoint and the host endpoints at a class, where the side selects them.
+    fn named_ports(&self, selected: Selected, class: &PlaceClass) -> impl Iterator<Item = &'work NamedPort> + use<'work> {
+        let resolved = self.resolved;
+        let members = match selected {
+            Selected::Anyone => None,
+            Selected::By(selector) => Some(resolved.members(selector)),
+        };
+        let owner = class.owner.filter(|id| members.is_none_or(|members| members.endpoints.binary_search(id).is_ok()));
+        let here = self.places.known.hosts.iter().filter(|(_, list)| self.places.addresses.holds(class.lists, *list));
+        let hosts = here.filter(|(id, _)| members.is_none_or(|members| members.host_endpoints.binary_search(id).is_ok()));
+        let hosts: Vec<_> = hosts.filter_map(|(id, _)| resolved.host_endpoint(*id)).collect();
+        let of_endpoint = owner.into_iter().flat_map(|owner| &resolved.inventory.endpoint(owner).ports);
+        of_endpoint.chain(hosts.into_iter().flat_map(|host| &host.ports))
+    }
+
     /// Traffic with ports of a list. The endpoint whose port has a name must be one that the side selects (reference §6.1).
     fn listed(&mut self, side: Side, (peer, list): (&Peer, &PortList), protocol: ProtocolMatch, class: Option<&PlaceClass>) -> TrafficId {
         let mut all = if list.numbers.is_empty() { Traffic::NONE } else { self.traffic.with_ports(side, &list.numbers) };
-        let owner = class.and_then(|class| class.owner).filter(|owner| match peer.selected {
-            Selected::Anyone => true,
-            Selected::By(selector) => self.resolved.members(selector).endpoints.binary_search(owner).is_ok(),
-        });
-        let Some(owner) = owner.filter(|_| !list.names.is_empty()) else { return all };
-        for port in &self.resolved.inventory.endpoint(owner).ports {
+        let Some(class) = class.filter(|_| !list.names.is_empty()) else { return all };
+        for port in self.named_ports(peer.selected, class) {
             if list.names.iter().any(|name| **name == *port.name) && is_of(protocol, port.protocol) {
                 let one = self.traffic.with_port(port.protocol, side, port.number);
                 all = self.traffic.or(all, one);
@@ -192,6 +206,11 @@ impl Workshop<'_, '_> {
         }
         all
     }
+}
+
+/// Whether a host endpoint has a port of this name.
+fn has_port(resolved: &Resolved<'_>, host: HostEndpointId, name: &str) -> bool {
+    resolved.host_endpoint(host).is_some_and(|host| host.ports.iter().any(|port| *port.name == *name))
 }
 
 fn is_of(wanted: ProtocolMatch, protocol: Protocol) -> bool {
