@@ -10,6 +10,7 @@ mod flow;
 mod matching;
 pub mod netfilter;
 pub mod question;
+pub mod space;
 pub mod subject;
 
 pub use flow::{Conversation, Flow, Message, Party, PortPair, Side};

@@ -114,3 +114,6 @@ pub fn run() -> Status {
         Command::Selector(own) => selector::run(&own, &mut report),
     }
 }
+
+#[cfg(test)]
+mod tests;

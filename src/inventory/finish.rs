@@ -16,7 +16,7 @@ use crate::inventory::{
     pods::{Place, Pod, Unaddressed},
     profile_name, services, workload_endpoints, workloads,
 };
-use crate::manifest::Manifest;
+use crate::manifest::{HostEndpoint, Manifest};
 use crate::text::{Span, Spanned, Text};
 
 type Namespaces = BTreeMap<Arc<str>, Parent>;
@@ -35,11 +35,12 @@ impl Builder {
         refuse_shared_addresses(&endpoints, found);
         let mut namespaces = namespaces(self.namespaces);
         let mut service_accounts = service_accounts(self.service_accounts);
-        add_namespaces(&mut namespaces, &endpoints, &mut strings, found);
-        add_service_accounts(&mut service_accounts, &endpoints, &mut strings, found);
+        let members = Members { endpoints: &endpoints, hosts: &manifest.host_endpoints };
+        add_namespaces(&mut namespaces, &members, &mut strings, found);
+        add_service_accounts(&mut service_accounts, &members, &mut strings, found);
         let services = services::services(self.slices, self.backends);
-        let mut inventory =
-            Inventory { namespaces, service_accounts, nodes, endpoints, services, strings, profile_labels: profile_labels(manifest) };
+        let profiles = profile_labels(manifest);
+        let mut inventory = Inventory { namespaces, service_accounts, nodes, endpoints, services, profiles, strings };
         inventory.inherit();
         inventory
     }
@@ -48,7 +49,7 @@ impl Builder {
 /// A pod or another endpoint, by namespace and name.
 type Given = (Key, Spanned<Pod>);
 
-/// The labels of Profile objects, by name.
+/// The labels that Profile objects give.
 fn profile_labels(manifest: &Manifest) -> BTreeMap<String, BTreeMap<String, String>> {
     let text = |(key, value): &(Text, Text)| (key.value.clone(), value.value.clone());
     manifest.profiles.iter().map(|profile| (profile.metadata.name.value.clone(), profile.labels.iter().map(text).collect())).collect()
@@ -139,7 +140,28 @@ fn service_accounts(given: Objects<LabelList>) -> ServiceAccounts {
     accounts
 }
 
-fn add_namespaces(namespaces: &mut Namespaces, endpoints: &[Endpoint], strings: &mut Strings, found: &mut Diagnostics) {
+/// Who may be in a namespace, or have its profile.
+struct Members<'all> {
+    endpoints: &'all [Endpoint],
+    hosts: &'all [HostEndpoint],
+}
+
+impl Members<'_> {
+    /// What the names of profiles stand for, with where and in whose list they are.
+    fn profiles(&self) -> impl Iterator<Item = (ProfileName<'_>, Span, &str)> {
+        let of_endpoints = self.endpoints.iter().flat_map(|endpoint| {
+            let own = endpoint.profiles.names();
+            own.map(|profile| (profile_name(profile), endpoint.span, &*endpoint.name))
+        });
+        let of_hosts = self.hosts.iter().flat_map(|host| {
+            let own = host.profiles.iter();
+            own.map(|profile| (profile_name(&profile.value), profile.span, host.metadata.name.value.as_str()))
+        });
+        of_endpoints.chain(of_hosts)
+    }
+}
+
+fn add_namespaces(namespaces: &mut Namespaces, members: &Members<'_>, strings: &mut Strings, found: &mut Diagnostics) {
     let mut add = |name: &str, span: Span, why: String| {
         if namespaces.contains_key(name) {
             return;
@@ -149,17 +171,17 @@ fn add_namespaces(namespaces: &mut Namespaces, endpoints: &[Endpoint], strings: 
         let message = format!("the namespace `{name}` is not in the input, so it has no labels");
         found.push(Diagnostic::new(Code::UnknownNamespace, message).label(span, why));
     };
-    for endpoint in endpoints {
+    for endpoint in members.endpoints {
         add(&endpoint.namespace, endpoint.span, format!("`{}` is in it", endpoint.name));
-        for profile in endpoint.profiles.names() {
-            if let ProfileName::Namespace(name) = profile_name(profile) {
-                add(name, endpoint.span, format!("`{}` has its profile", endpoint.name));
-            }
+    }
+    for (profile, span, owner) in members.profiles() {
+        if let ProfileName::Namespace(name) = profile {
+            add(name, span, format!("`{owner}` has its profile"));
         }
     }
 }
 
-fn add_service_accounts(accounts: &mut ServiceAccounts, endpoints: &[Endpoint], strings: &mut Strings, found: &mut Diagnostics) {
+fn add_service_accounts(accounts: &mut ServiceAccounts, members: &Members<'_>, strings: &mut Strings, found: &mut Diagnostics) {
     let mut add = |namespace: &str, name: &str, span: Span, why: String| {
         if accounts.get(namespace).is_some_and(|accounts| accounts.contains_key(name)) {
             return;
@@ -169,14 +191,14 @@ fn add_service_accounts(accounts: &mut ServiceAccounts, endpoints: &[Endpoint], 
         let message = format!("the service account `{namespace}/{name}` is not in the input, so it has no labels");
         found.push(Diagnostic::new(Code::UnknownServiceAccount, message).label(span, why));
     };
-    for endpoint in endpoints {
+    for endpoint in members.endpoints {
         if let Some(name) = &endpoint.service_account {
             add(&endpoint.namespace, name, endpoint.span, format!("`{}` uses it", endpoint.name));
         }
-        for profile in endpoint.profiles.names() {
-            if let ProfileName::ServiceAccount(namespace, name) = profile_name(profile) {
-                add(namespace, name, endpoint.span, format!("`{}` has its profile", endpoint.name));
-            }
+    }
+    for (profile, span, owner) in members.profiles() {
+        if let ProfileName::ServiceAccount(namespace, name) = profile {
+            add(namespace, name, span, format!("`{owner}` has its profile"));
         }
     }
 }

@@ -28,9 +28,9 @@ pub struct Inventory {
     pub endpoints: Vec<Endpoint>,
     /// Services of which the input names backends, by namespace and name.
     pub services: BTreeMap<ServiceKey, Service>,
+    /// Labels that Profile objects give, by name.
+    pub(super) profiles: BTreeMap<String, BTreeMap<String, String>>,
     pub(super) strings: Strings,
-    /// The labels of Profile objects, by name.
-    pub(super) profile_labels: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// A namespace or service account: something that endpoints inherit labels from.
@@ -107,7 +107,7 @@ pub struct Owner {
 }
 
 /// A port that a pod gives a name. One name may stand for several numbers.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamedPort {
     /// The name.
     pub name: Arc<str>,

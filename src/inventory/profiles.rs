@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::inventory::Inventory;
 use crate::inventory::labels::LabelList;
+use crate::text::Text;
 
 /// The profiles of an endpoint, first asked first.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Profiles {
     /// Its namespace's and its service account's, as every pod has them. The first allows everything.
     OfPod,
@@ -42,6 +43,11 @@ pub fn profile_name(name: &str) -> ProfileName<'_> {
 }
 
 impl Profiles {
+    /// Those of an endpoint that lists them.
+    pub fn named(names: &[Text]) -> Self {
+        Profiles::Listed(names.iter().map(|name| Arc::from(name.value.as_str())).collect())
+    }
+
     /// The names that are listed.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let listed = match self {
@@ -53,19 +59,29 @@ impl Profiles {
 }
 
 impl Inventory {
+    /// The labels of a host endpoint as selectors see them: its own, then those of its profiles.
+    pub fn host_endpoint_labels(&self, own: &[(String, String)], profiles: &Profiles) -> BTreeMap<String, String> {
+        let mut effective = self.inherited_labels(profiles);
+        effective.extend(own.iter().cloned());
+        effective
+    }
+
     /// Gives the endpoints that list profiles the labels of those.
     pub(super) fn inherit(&mut self) {
         let mut endpoints = std::mem::take(&mut self.endpoints);
-        let given = std::mem::take(&mut self.profile_labels);
         for endpoint in endpoints.iter_mut().filter(|endpoint| endpoint.profiles != Profiles::OfPod) {
-            endpoint.inherited = self.inherited(&endpoint.profiles, &given);
+            endpoint.inherited = self.inherited(&endpoint.profiles);
         }
         self.endpoints = endpoints;
-        self.profile_labels = given;
+    }
+
+    fn inherited(&mut self, profiles: &Profiles) -> LabelList {
+        let labels = self.inherited_labels(profiles);
+        self.strings.intern_labels(&labels)
     }
 
     /// What an endpoint with these profiles inherits: of every label the value of the first profile that has it.
-    fn inherited(&mut self, profiles: &Profiles, given: &BTreeMap<String, BTreeMap<String, String>>) -> LabelList {
+    fn inherited_labels(&self, profiles: &Profiles) -> BTreeMap<String, String> {
         let mut labels: BTreeMap<String, String> = BTreeMap::new();
         for name in profiles.names() {
             let of_profile = match profile_name(name) {
@@ -75,12 +91,12 @@ impl Inventory {
                     accounts.and_then(|accounts| accounts.get(account)).map(|parent| self.texts(&parent.labels))
                 }
                 ProfileName::AllowAll => None,
-                ProfileName::Named(name) => given.get(name).cloned(),
+                ProfileName::Named(name) => self.profiles.get(name).cloned(),
             };
             for (key, value) in of_profile.unwrap_or_default() {
                 labels.entry(key).or_insert(value);
             }
         }
-        self.strings.intern_labels(&labels)
+        labels
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::Kind;
+use crate::document::InventoryKind;
 use crate::inventory::{
     EndpointKind, Profiles, Strings,
     builder::{Key, Objects},
@@ -14,7 +14,7 @@ use crate::inventory::{
 use crate::text::Spanned;
 
 /// Workloads of every kind.
-pub(super) type Given = BTreeMap<Kind, Objects<Read>>;
+pub(super) type Given = BTreeMap<InventoryKind, Objects<Read>>;
 
 /// What counts of a workload.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@ use super::failsafe::{FailsafeList, Failsafes};
 use super::names::{Identity, Names, log_prefix};
 use super::sets::with_exceptions;
 use super::{limits, program::Sense};
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Code, Diagnostics};
 use crate::net::Cidr;
 
 fn cidrs(text: &str) -> Vec<Cidr> {
@@ -96,4 +96,17 @@ fn failsafe_ports_are_written_as_in_calico() {
         assert!(text.parse::<FailsafeList>().is_err(), "{text}");
     }
     assert_eq!(Failsafes::default().inbound.0.len() + Failsafes::default().outbound.0.len(), 18);
+}
+
+#[test]
+fn two_things_with_one_name_are_refused() {
+    let mut names = Names::default();
+    let mut found = Diagnostics::default();
+    let identity = Identity { sort: "e", word: "web", content: "app == \"web\"" };
+    let name = names.chain(identity, &mut found);
+    assert_eq!((names.chain(identity, &mut found), found.error_count()), (name, 0));
+    // in place of a second content with the same hash
+    names.given.values_mut().for_each(|content| content.push('x'));
+    names.chain(identity, &mut found);
+    assert_eq!(found.sorted().iter().map(|told| told.code).collect::<Vec<_>>(), [Code::NameCollision]);
 }

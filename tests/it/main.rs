@@ -14,3 +14,4 @@ mod palisade;
 mod readme;
 mod surprises;
 mod transcripts;
+mod validation;

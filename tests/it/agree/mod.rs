@@ -6,11 +6,13 @@
 
 mod answers;
 mod cases;
+mod lints;
 mod manifests;
 mod meaning;
 mod packet;
 mod random;
 mod sample;
+mod space;
 mod world;
 
 use std::collections::BTreeMap;
@@ -42,10 +44,8 @@ const STRIDE: u64 = 1_000_003;
 
 #[test]
 fn scripts_do_what_policies_say() {
-    let own = std::env::var("PALISADE_SEED").ok().map(|seed| seed.parse().expect("PALISADE_SEED is a number"));
-    let fixed = SEEDS.iter().flat_map(|seed| (0..WORLDS).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE))));
     let mut seen: BTreeMap<(packet::Hook, Verdict), usize> = BTreeMap::new();
-    for seed in own.into_iter().chain(fixed) {
+    for seed in seeds(WORLDS) {
         let mut dice = Dice(seed);
         let world = random::world(&mut dice);
         let aim = Aim::at(&world);
@@ -65,6 +65,13 @@ fn scripts_do_what_policies_say() {
             assert!(seen.get(&(hook, verdict)).is_some_and(|count| *count > 100), "hardly any {verdict:?} in {hook:?}: {seen:?}");
         }
     }
+}
+
+/// The seeds of so many worlds for each of the fixed ones, and the one that the environment asks for before them.
+fn seeds(worlds: u64) -> impl Iterator<Item = u64> {
+    let own = std::env::var("PALISADE_SEED").ok().map(|seed| seed.parse().expect("PALISADE_SEED is a number"));
+    let fixed = SEEDS.iter().flat_map(move |seed| (0..worlds).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE))));
+    own.into_iter().chain(fixed)
 }
 
 /// Compiles a world and asks about every packet; gives the verdicts, or the first disagreement.

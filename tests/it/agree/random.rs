@@ -63,11 +63,11 @@ impl Dice {
     }
 
     /// A number below `end`, which is not 0.
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).unwrap_or_default()
     }
 
-    fn chance(&mut self, percent: usize) -> bool {
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
@@ -310,7 +310,7 @@ fn net_set(dice: &mut Dice, index: usize) -> NetSet {
     }
 }
 
-fn labels(dice: &mut Dice) -> Labels {
+pub(crate) fn labels(dice: &mut Dice) -> Labels {
     // an empty value is one, and hides an inherited one
     let value = |dice: &mut Dice| if dice.chance(8) { String::new() } else { dice.word(&VALUES) };
     KEYS.iter().filter_map(|key| dice.maybe(60, |dice| ((*key).to_owned(), value(dice)))).collect()
@@ -400,7 +400,7 @@ fn selector(dice: &mut Dice, depth: usize) -> Selector {
 }
 
 /// A selector that may also speak of what Calico itself puts on endpoints.
-fn peer_selector(dice: &mut Dice) -> Selector {
+pub(crate) fn peer_selector(dice: &mut Dice) -> Selector {
     match dice.below(14) {
         0 => Selector::Equals("projectcalico.org/namespace".to_owned(), dice.word(&NAMESPACES)),
         1 => Selector::Has("projectcalico.org/orchestrator".to_owned()),
@@ -434,6 +434,8 @@ fn rule(dice: &mut Dice, (passing, namespaced): (bool, bool), way: Way) -> Rule 
     };
     let other = dice.pick(&[TCP, UDP, SCTP, 1, 58, 47].map(|number| Protocol { number, named: false }));
     let http = way == Way::Ingress && action == Action::Allow && matches!(number, None | Some(TCP)) && dice.chance(15);
+    // with a version stated, ICMP may only be its own, also by number and also where it is excluded
+    let goes_with = |protocol: &Protocol| !matches!((protocol.number, v4), (1, false) | (58, true));
     let mut rule = Rule {
         action,
         version: dice.maybe(15, |_| if v4 { 4 } else { 6 }),
@@ -445,6 +447,8 @@ fn rule(dice: &mut Dice, (passing, namespaced): (bool, bool), way: Way) -> Rule 
         source: entity(dice, number, v4),
         destination: entity(dice, number, v4),
     };
+    let stated = [rule.protocol, rule.not_protocol];
+    rule.version = rule.version.filter(|_| stated.iter().flatten().all(goes_with));
     if dice.chance(20) {
         let service = Some((dice.maybe(if namespaced { 50 } else { 100 }, |dice| dice.word(&NAMESPACES)), dice.word(&SERVICES)));
         match way {
