@@ -12,12 +12,12 @@ use std::collections::BTreeSet;
 use crate::diagnostic::Diagnostics;
 use crate::lower::Lowering;
 use crate::lower::entry::{NEIGHBOUR_MESSAGES, rule, tracked};
-use crate::lower::failsafe::Failsafe;
 use crate::lower::names::{Identity, fixed_chain, fixed_set};
 use crate::lower::program::{Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, TableKind, Target};
 use crate::lower::sets::{Reach, digit};
 use crate::lower::tiers::{self, Way};
 use crate::net::{Cidr, Direction, Family, Protocol};
+use crate::options::Failsafe;
 use crate::policy::{DefaultAction, HostEndpoint, HostPlace, Icmp, List};
 use crate::resolve::{HostEndpointId, HostsOnNode, Listed};
 

@@ -1,6 +1,6 @@
 //! Disagreements that were found once, as small as they get.
 
-use palisade::lower::Options;
+use palisade::options::Options;
 
 use super::compile_yaml;
 use super::packet::{Hook, Packet, State, Verdict};
