@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::analysis::evaluate::{Decision, Evaluator, Passage, PolicyPassed, TierEnd, TierPassed};
+use crate::analysis::evaluate::{Decision, Evaluator, Passage, PolicyPassed, TierEnd, TierPassed, Whose};
 use crate::analysis::matching::side_of;
 use crate::analysis::question::Case;
 use crate::analysis::{Conversation, Part, Side, SidePart};
@@ -162,8 +162,8 @@ pub fn answer<'input>(evaluator: &Evaluator<'_, 'input>, cases: &[Case]) -> Vec<
 
 fn group<'input>(evaluator: &Evaluator<'_, 'input>, decision: &Decision<'input>, cases: Vec<Case>) -> Option<Group<'input>> {
     let flow = &cases.first()?.flow;
-    let egress = decision.egress.as_ref().map(|passage| Teller { evaluator, flow, direction: Direction::Egress }.way(passage));
-    let ingress = decision.ingress.as_ref().map(|passage| Teller { evaluator, flow, direction: Direction::Ingress }.way(passage));
+    let egress = decision.egress.as_ref().and_then(|passage| Teller { evaluator, flow, direction: Direction::Egress }.way(passage));
+    let ingress = decision.ingress.as_ref().and_then(|passage| Teller { evaluator, flow, direction: Direction::Ingress }.way(passage));
     Some(Group { is_allowed: decision.is_allowed(), egress, ingress, cases })
 }
 
@@ -255,8 +255,8 @@ struct Teller<'teller, 'resolved, 'input> {
 }
 
 impl<'input> Teller<'_, '_, 'input> {
-    fn way(&self, passage: &Passage<'input>) -> Way<'input> {
-        let endpoint = passage.endpoint;
+    fn way(&self, passage: &Passage<'input>) -> Option<Way<'input>> {
+        let Whose::Endpoint(endpoint) = passage.whose else { return None };
         let tiers: Vec<TierWay<'input>> = passage.tiers.iter().map(|passed| self.tier(passed)).collect();
         let is_open = tiers.last().is_none_or(|last| last.end.goes_on());
         let profiles = if is_open { self.profiles(endpoint) } else { Vec::new() };
@@ -265,7 +265,7 @@ impl<'input> Teller<'_, '_, 'input> {
         if !is_allowed {
             way.near = self.near_misses(&way);
         }
-        way
+        Some(way)
     }
 
     fn tier(&self, passed: &TierPassed<'input>) -> TierWay<'input> {

@@ -8,7 +8,7 @@ use crate::analysis::{Conversation, Flow, Message, Party, Side};
 use crate::inventory::{EndpointId, ServiceKey};
 use crate::net::{Cidr, Family, Protocol};
 use crate::policy::{Icmp, IcmpMatch, Nets, Peer, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId};
-use crate::resolve::Resolved;
+use crate::resolve::{HostEndpointId, Resolved, Selection};
 
 /// Answers for the rules of some resolved policy.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(super) struct Matcher<'resolved, 'input> {
     pub(super) resolved: &'resolved Resolved<'input>,
     /// Whose an address is.
     owners: FxHashMap<IpAddr, EndpointId>,
+    /// The same for host endpoints, several of which may have one.
+    hosts: FxHashMap<IpAddr, Vec<HostEndpointId>>,
 }
 
 /// A part of a rule. The rule matches where all of its parts hold.
@@ -85,7 +87,11 @@ impl<'resolved, 'input> Matcher<'resolved, 'input> {
     pub(super) fn of(resolved: &'resolved Resolved<'input>) -> Self {
         let endpoints = resolved.inventory.endpoints_with_ids();
         let owners = endpoints.flat_map(|(id, endpoint)| endpoint.addresses.iter().map(move |address| (*address, id))).collect();
-        Self { resolved, owners }
+        let mut hosts: FxHashMap<IpAddr, Vec<HostEndpointId>> = FxHashMap::default();
+        for (id, host) in resolved.host_endpoints_with_ids() {
+            host.addresses.iter().for_each(|address| hosts.entry(*address).or_default().push(id));
+        }
+        Self { resolved, owners, hosts }
     }
 
     /// Who has an address.
@@ -137,11 +143,15 @@ impl<'resolved, 'input> Matcher<'resolved, 'input> {
     /// Whether an address belongs to someone whom the selector selects. Members are in order, so every prefix that could hold
     /// the address is looked up.
     fn has_member(&self, selector: SelectorId, party: Party) -> bool {
-        let Some(address) = party.address else { return party.owner.is_some_and(|id| self.selects(Selected::By(selector), id)) };
+        let Some(address) = party.address else { return self.has_endpoint(selector, party.owner) };
         let (family, longest) = if address.is_ipv4() { (Family::V4, 32) } else { (Family::V6, 128) };
         let members = self.resolved.addresses(selector, family);
         let mut around = (0..=longest).rev().filter_map(|length| Cidr::around(address, length));
         around.any(|prefix| members.binary_search(&prefix).is_ok())
+    }
+
+    fn has_endpoint(&self, selector: SelectorId, endpoint: Option<EndpointId>) -> bool {
+        endpoint.is_some_and(|id| self.resolved.members(selector).endpoints.binary_search(&id).is_ok())
     }
 
     /// A sender by its address, a receiver by its port too (reference §6.2).
@@ -167,13 +177,18 @@ impl<'resolved, 'input> Matcher<'resolved, 'input> {
         list.numbers.iter().any(|range| range.holds(port)) || list.names.iter().any(|name| self.is_named(name, port, view))
     }
 
-    /// Whether the endpoint here gives the port this name. It must be one that the side selects, also where the port is
-    /// excluded (reference §6.1).
+    /// Whether an endpoint or host endpoint here gives the port this name. It must be one that the side selects, also where
+    /// the port is excluded (reference §6.1).
     fn is_named(&self, name: &str, port: u16, view: &View<'_>) -> bool {
-        let owner = view.flow.party(view.side).owner;
-        let Some(id) = owner.filter(|id| self.selects(view.peer.selected, *id)) else { return false };
-        let mut ports = self.resolved.inventory.endpoint(id).ports.iter();
-        ports.any(|named| {
+        let resolved = self.resolved;
+        let party = view.flow.party(view.side);
+        let selected = view.peer.selected;
+        let endpoint = party.owner.filter(|id| self.selects(selected, |members| members.endpoints.binary_search(id).is_ok()));
+        let hosts = party.address.and_then(|address| self.hosts.get(&address)).into_iter().flatten();
+        let hosts = hosts.filter(|id| self.selects(selected, |members| members.host_endpoints.binary_search(id).is_ok()));
+        let of_endpoint = endpoint.into_iter().flat_map(|id| resolved.inventory.endpoint(id).ports.iter());
+        let of_hosts = hosts.filter_map(|id| resolved.host_endpoint(*id)).flat_map(|host| host.ports.iter());
+        of_endpoint.chain(of_hosts).any(|named| {
             *named.name == *name
                 && named.number == port
                 && named.protocol == view.flow.protocol
@@ -181,10 +196,10 @@ impl<'resolved, 'input> Matcher<'resolved, 'input> {
         })
     }
 
-    fn selects(&self, selected: Selected, endpoint: EndpointId) -> bool {
+    fn selects(&self, selected: Selected, has: impl Fn(&Selection) -> bool) -> bool {
         match selected {
             Selected::Anyone => true,
-            Selected::By(selector) => self.resolved.members(selector).endpoints.binary_search(&endpoint).is_ok(),
+            Selected::By(selector) => has(self.resolved.members(selector)),
         }
     }
 }

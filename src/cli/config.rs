@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::lint::{self, LINTS, Level, LintLevels};
-use crate::lower::{Encapsulated, EndpointToHost, FailsafeList, Failsafes, HookPosition, Options, UnknownEndpoint, Words};
+use crate::options::{Encapsulated, EndpointToHost, FailsafeList, Failsafes, HookPosition, Options, UnknownEndpoint, Words};
 use crate::render::{TEMPLATES, Templates};
 
 /// Flags about what is rendered.

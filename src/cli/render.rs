@@ -10,7 +10,7 @@ use crate::cli::report::Report;
 use crate::cli::{Status, input};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::inventory::{Inventory, NodeId};
-use crate::lower::Options;
+use crate::options::Options;
 use crate::render::Templates;
 use crate::resolve::{self, Resolved};
 

@@ -4,7 +4,7 @@ use crate::analysis::explain;
 use crate::analysis::question::Question;
 use crate::answers::Detail;
 use crate::diagnostic::{Code, Diagnostics};
-use crate::lower::Options;
+use crate::options::Options;
 use crate::policy::Staging;
 use crate::render::Templates;
 use crate::resolve;

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::analysis::Flow;
 use crate::analysis::explain::{Group, Way};
-use crate::analysis::netfilter::{Hook, Kernel, Packet, Run, State, Texts, Verdict};
+use crate::analysis::netfilter::{Kernel, Run, TableTexts, Texts};
 use crate::analysis::question::Case;
+use crate::analysis::{Flow, Hook, Packet, State, Verdict};
 use crate::answers::{Detail, Step, Trace, Traced};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::NodeId;
-use crate::lower::{Encapsulated, EndpointToHost, Options, UnknownEndpoint};
 use crate::net::{Family, Protocol};
+use crate::options::{Encapsulated, EndpointToHost, Options, UnknownEndpoint};
 use crate::render::Templates;
 use crate::resolve::Resolved;
 
@@ -86,7 +86,7 @@ impl Tracer {
         expected: bool,
     ) -> Result<Trace, Diagnostic> {
         let hook = hook((resolved, node), flow);
-        let run = kernel.run(&Packet { flow: *flow, hook, state: State::New, is_loopback: false });
+        let run = kernel.run(&Packet { flow: *flow, original: None, hook, state: State::New });
         let name = resolved.inventory.node(node).name.to_string();
         let found = match run.verdict {
             Verdict::Accept => Some(true),
@@ -113,7 +113,8 @@ impl Tracer {
             return Err(untraced(found.sorted().first().map_or("they do not compile", |problem| &problem.message)));
         };
         let scripts = &part.scripts;
-        let texts = Texts { sets: &scripts.sets, v4: &scripts.filter_v4, v6: &scripts.filter_v6 };
+        let filter = |filter| TableTexts { raw: None, mangle: None, filter };
+        let texts = Texts { sets: &scripts.sets, v4: filter(&scripts.filter_v4), v6: filter(&scripts.filter_v6) };
         Kernel::load(&texts).map_err(|refused| untraced(&refused.to_string()))
     }
 
@@ -130,12 +131,12 @@ impl Tracer {
         let is_encapsulated =
             flow.protocol.number() == 4 || flow.protocol == Protocol::UDP && flow.ports.is_some_and(|ports| ports.destination == 4789);
         match hook((resolved, node), flow) {
-            Hook::Output => return Some("does not police what it sends to its own endpoints (probes)".to_owned()),
-            Hook::Input if self.options.endpoint_to_host == EndpointToHost::Drop => {
+            Hook::Output { .. } => return Some("does not police what it sends to its own endpoints (probes)".to_owned()),
+            Hook::Input { .. } if self.options.endpoint_to_host == EndpointToHost::Drop => {
                 return Some("drops what its endpoints send to it (`--endpoint-to-host drop`)".to_owned());
             }
-            Hook::Input if flow.protocol == Protocol::ICMPV6 => return Some("takes neighbour discovery".to_owned()),
-            Hook::Input | Hook::Forward => {}
+            Hook::Input { .. } if flow.protocol == Protocol::ICMPV6 => return Some("takes neighbour discovery".to_owned()),
+            Hook::Input { .. } | Hook::Forward { .. } => {}
         }
         match unknown {
             Some(range) if self.options.unknown_endpoint == UnknownEndpoint::Drop => {
@@ -157,10 +158,12 @@ fn nodes(resolved: &Resolved<'_>, case: &Case) -> [Option<NodeId>; 2] {
 /// Where a node sees a packet.
 fn hook((resolved, node): (&Resolved<'_>, NodeId), flow: &Flow) -> Hook {
     let own = &resolved.inventory.node(node).addresses;
+    // without host endpoints no rule asks which ones, but for the loopback interface
+    let (arrives, leaves) = ("eth0".to_owned(), "eth1".to_owned());
     match (own.contains(&flow.source), own.contains(&flow.destination)) {
-        (true, _) => Hook::Output,
-        (false, true) => Hook::Input,
-        (false, false) => Hook::Forward,
+        (true, _) => Hook::Output { leaves },
+        (false, true) => Hook::Input { arrives },
+        (false, false) => Hook::Forward { arrives, leaves },
     }
 }
 

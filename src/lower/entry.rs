@@ -2,12 +2,12 @@
 
 use crate::diagnostic::Diagnostics;
 use crate::lower::names::{fixed_chain, fixed_set, log_prefix};
-use crate::lower::options::{Encapsulated, EndpointToHost, HookPosition, UnknownEndpoint};
 use crate::lower::program::{Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, TableKind, Target};
 use crate::lower::sets::{Reach, digit};
 use crate::lower::tiers::{self, Asked, Tiers, Way};
 use crate::lower::{Lowering, hosts};
 use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
+use crate::options::{Encapsulated, EndpointToHost, HookPosition, UnknownEndpoint};
 use crate::policy::Icmp;
 
 /// ICMPv6 messages that IPv6 does not work without between a host and its neighbours: multicast listener query, report and

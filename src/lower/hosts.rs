@@ -12,14 +12,14 @@ use std::collections::BTreeSet;
 use crate::diagnostic::Diagnostics;
 use crate::lower::Lowering;
 use crate::lower::entry::{NEIGHBOUR_MESSAGES, rule, tracked};
-use crate::lower::failsafe::Failsafe;
 use crate::lower::names::{Identity, fixed_chain, fixed_set};
 use crate::lower::profiles;
 use crate::lower::program::{Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, TableKind, Target};
 use crate::lower::sets::{Reach, digit};
 use crate::lower::tiers::{self, Asked, Rules, Way};
 use crate::net::{Cidr, Direction, Family, Protocol};
-use crate::policy::{DefaultAction, HostEndpoint, HostPlace, Icmp, List, Tier};
+use crate::options::Failsafe;
+use crate::policy::{Action, DefaultAction, HostEndpoint, HostPlace, Icmp, List, Tier};
 use crate::resolve::{AskedAgain, HostEndpointId, HostsOnNode, Listed};
 
 /// What the filter table has for host endpoints.
@@ -148,9 +148,8 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         let mut rules = Vec::new();
         for id in hosts.all() {
             let Some(host) = resolved.host_endpoint(id) else { continue };
-            let target = chain_of(self, id, host, direction);
-            let matches = self.place(host, direction);
-            rules.extend(matches.map(|matches| rule(matches, target, &host.to_string())));
+            let Some(matches) = self.place(host, direction) else { continue };
+            rules.push(rule(matches, chain_of(self, id, host, direction), &host.to_string()));
         }
         match rules.iter().all(|rule| rule.target == Target::Return) {
             true => Vec::new(),
@@ -285,12 +284,16 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         rules.push(self.failsafe(direction));
         if list == List::PreDnat {
             rules.extend(self.untracked_again(id, direction, ("hud", Target::Return), &first));
-        } else {
+        } else if self.leads_to(&untracked) {
             let rules = vec![rule(Vec::new(), Target::NoTrack, "no connection is made of it")];
             self.add(Chain { name: untracked, about: "allowed by untracked policy".to_owned(), rules });
         }
         rules.push(rule(Vec::new(), first.target, "on to the first tier"));
         self.chain(at, host, (sort, format!("{scope} policy, {direction} of {host}")), rules)
+    }
+
+    fn leads_to(&self, chain: &ChainName) -> bool {
+        self.chains.iter().flat_map(|chain| &chain.rules).any(|rule| matches!(&rule.target, Target::Goto(other) if other == chain))
     }
 
     /// The rule that sends packets without a connection to untracked policy once more: what that allows, nothing else decides.
@@ -343,15 +346,22 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     }
 
     fn steps(&mut self, steps: &[Step<'input>], way: &ListWay, asked: Asked, end: Onward) -> Onward {
+        let last = steps.iter().position(|step| self.is_last(step, way)).unwrap_or(steps.len());
         let mut next = end;
         let mut chains = Vec::new();
-        for step in steps.iter().rev() {
+        for step in steps.iter().take(last + 1).rev() {
             let chain = self.tier(step, way, asked, &next);
             next = Onward { target: Target::Goto(chain.name.clone()), about: "on to the next tier" };
             chains.push(chain);
         }
         chains.into_iter().rev().for_each(|chain| self.add(chain));
         next
+    }
+
+    /// Whether no packet gets past a tier, so that chains of later ones would lead nowhere.
+    fn is_last(&self, step: &Step<'_>, way: &ListWay) -> bool {
+        let mut rules = step.policies.iter().flat_map(|policy| policy.rules);
+        denies_by_default(step.tier, way) && !rules.any(|rule| rule.action == Action::Pass && rule.applies_to(self.family))
     }
 
     fn tier(&mut self, Step { tier, policies }: &Step<'input>, way: &ListWay, asked: Asked, next: &Onward) -> Chain {
@@ -367,8 +377,7 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         for policy in policies {
             rules.extend(tiers::rules_of(self.lowering, *policy, &lowered, self.found));
         }
-        let denies = matches!(way.list, List::Normal | List::Forward) && tier.default_action == DefaultAction::Deny;
-        match (denies, &next.target) {
+        match (denies_by_default(tier, way), &next.target) {
             (true, _) => rules.push(rule(Vec::new(), Target::Drop, &format!("end of tier {name}: no rule matched"))),
             (false, Target::Return) => {}
             (false, target) => rules.push(rule(Vec::new(), target.clone(), &format!("end of tier {name}: {}", next.about))),
@@ -419,6 +428,11 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
             self.chains.push(chain);
         }
     }
+}
+
+/// Whether a tier ends a packet's way where none of its rules does: never before connections or before DNAT (reference §4.2).
+fn denies_by_default(tier: &Tier, way: &ListWay) -> bool {
+    matches!(way.list, List::Normal | List::Forward) && tier.default_action == DefaultAction::Deny
 }
 
 impl Onward {

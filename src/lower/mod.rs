@@ -10,20 +10,16 @@
 mod classes;
 mod depth;
 mod entry;
-mod failsafe;
 mod hosts;
 pub mod limits;
 mod matches;
 mod names;
-mod options;
 mod profiles;
 mod program;
 mod sets;
 mod tiers;
 
-pub use failsafe::{Failsafe, FailsafeList, Failsafes};
 pub use names::PREFIX;
-pub use options::{Encapsulated, EndpointToHost, HookPosition, Options, UnknownEndpoint, Words};
 pub use program::{
     Chain, ChainName, Hook, LogPrefix, Match, Member, Members, Program, Rule, Sense, Service, Set, SetName, Side, Table, TableKind, Target,
 };
@@ -33,6 +29,7 @@ use crate::inventory::NodeId;
 use crate::lower::names::Names;
 use crate::lower::sets::Sets;
 use crate::net::Family;
+use crate::options::Options;
 use crate::resolve::Resolved;
 
 /// The program of one node.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::lower::options::HookPosition;
 use crate::net::{Cidr, Family, PortRange, Protocol};
+use crate::options::HookPosition;
 use crate::policy::Icmp;
 
 /// What one node's kernel is to hold.

@@ -3,8 +3,9 @@
 use std::cmp::Reverse;
 use std::fmt::Write;
 
-use crate::lower::{Chain, HookPosition, Match, Member, Members, Rule, Sense, Service, Set, Side, Table, Target};
+use crate::lower::{Chain, Match, Member, Members, Rule, Sense, Service, Set, Side, Table, Target};
 use crate::net::{Family, PortRange};
+use crate::options::HookPosition;
 use crate::policy::Icmp;
 use crate::render::comment::{comment_line, rule_comment};
 

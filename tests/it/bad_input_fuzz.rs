@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use palisade::bundle::NodePart;
 use palisade::diagnostic::{Diagnostics, print};
-use palisade::lower::Options;
+use palisade::options::Options;
 use palisade::render::Templates;
 use palisade::text::Files;
 use proptest::collection::vec;

@@ -1,12 +1,17 @@
-use super::{Hook, Kernel, Packet, State, Texts, Verdict};
-use crate::analysis::{Flow, PortPair};
+use super::{Kernel, TableTexts, Texts};
+use crate::analysis::{Flow, Hook, Original, Packet, PortPair, State, Verdict};
 use crate::net::Protocol;
 
 const NOTHING: &str = "*filter\nCOMMIT\n";
 
 fn load(sets: &str, rules: &str) -> Result<Kernel, String> {
-    let v4 = format!("*filter\n{rules}COMMIT\n");
-    Kernel::load(&Texts { sets, v4: &v4, v6: NOTHING }).map_err(|refused| refused.to_string())
+    let filter = format!("*filter\n{rules}COMMIT\n");
+    load_all(sets, &TableTexts { raw: None, mangle: None, filter: &filter })
+}
+
+fn load_all(sets: &str, v4: &TableTexts<'_>) -> Result<Kernel, String> {
+    let v6 = TableTexts { raw: None, mangle: None, filter: NOTHING };
+    Kernel::load(&Texts { sets, v4: *v4, v6 }).map_err(|refused| refused.to_string())
 }
 
 fn forwarded(kernel: &Kernel, destination: &str, port: u16) -> (Verdict, Vec<usize>) {
@@ -17,7 +22,8 @@ fn forwarded(kernel: &Kernel, destination: &str, port: u16) -> (Verdict, Vec<usi
         ports: Some(PortPair { source: 4000, destination: port }),
         icmp: None,
     };
-    let run = kernel.run(&Packet { flow, hook: Hook::Forward, state: State::New, is_loopback: false });
+    let hook = Hook::Forward { arrives: "eth0".to_owned(), leaves: "cali0".to_owned() };
+    let run = kernel.run(&Packet { flow, original: None, hook, state: State::New });
     (run.verdict, run.passed.iter().map(|passed| passed.line).collect())
 }
 

@@ -1,6 +1,6 @@
 //! Disagreements that were found once, as small as they get.
 
-use palisade::lower::Options;
+use palisade::options::Options;
 
 use super::compile_yaml;
 use super::packet::{Hook, Packet, State, Verdict};
@@ -36,13 +36,15 @@ fn on_first_node(policies: &str, destination: &str, (protocol, port): (u8, u16))
     let packet = Packet {
         node: 0,
         hook: Hook::Forward,
+        arrives: "cali0",
+        leaves: "eth0",
         source: "10.1.1.2".parse().expect("an address"),
         destination: destination.parse().expect("an address"),
+        original: None,
         protocol,
         ports: Some((40_000, port)),
         icmp: None,
         state: State::New,
-        loopback: false,
     };
     kernels.expect("palisade takes this").first().expect("one node").run(&packet.seen()).verdict.into()
 }

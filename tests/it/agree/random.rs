@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::meaning::Cluster;
 use super::packet::{Hook, Packet, State};
 use super::world::{
-    Action, Backends, CalicoPolicy, Choices, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule, Entity, KubernetesPolicy,
-    KubernetesPort, KubernetesRule, LabelSelector, Labels, NamedPort, Net, NetSet, Node, Peer, Pod, Policy, Port, Profile, Protocol, Rank,
-    Requirement, Rule, Selector, ServiceName, Staged, StagedAction, Tier, Way, Workload, World, address, number,
+    Action, Backends, CalicoPolicy, Choices, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule, Entity, Failsafe, Host,
+    KubernetesPolicy, KubernetesPort, KubernetesRule, LabelSelector, Labels, NamedPort, Net, NetSet, Node, Peer, Pod, Policy, Port,
+    Profile, Protocol, Rank, Requirement, Rule, Selector, ServiceName, Stage, Staged, StagedAction, Tier, Way, Workload, World, address,
+    number,
 };
 
 /// Random numbers by splitmix64 (Steele, Lea, Flood 2014).
@@ -50,6 +52,8 @@ const V4: [&str; 12] = [
 ];
 const V6: [&str; 9] =
     ["::/0", "8000::/1", "fd00::/16", "fd00:1::/64", "fd00:1::/125", "fd00:2::/64", "fd00:2::3/128", "2001:db8::/32", "2001:db8:8000::/33"];
+/// Interfaces of nodes; pods are behind the last ones.
+const INTERFACES: [&str; 5] = ["eth0", "eth1", "lo", "cali0", "cali1"];
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const SCTP: u8 = 132;
@@ -117,6 +121,10 @@ pub(crate) fn world(dice: &mut Dice) -> World {
         world.pods.extend((pods..pods + endpoints).map(|index| workload(dice, index, nodes)));
         world.profiles = OBJECTS.iter().take(1 + dice.below(3)).map(|name| profile(dice, name)).collect();
     }
+    if dice.chance(70) {
+        let hosts = 1 + dice.below(2 * nodes);
+        world.hosts = (0..hosts).map(|index| host(dice, index, nodes)).collect();
+    }
     world.net_sets = (0..dice.below(4)).map(|index| net_set(dice, index)).collect();
     for _ in 0..dice.below(6) {
         let backends = backends(dice, &world);
@@ -127,6 +135,10 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     let tiers: Vec<String> = ["admin", "last", "late"].iter().take(dice.below(4)).map(|name| (*name).to_owned()).collect();
     world.tiers = tiers.iter().map(|name| Tier { name: name.clone(), order: dice.maybe(60, order), pass: dice.chance(40) }).collect();
     world.policies = (0..2 + dice.below(7)).map(|_| policy(dice, &tiers)).collect();
+    if !world.hosts.is_empty() {
+        world.policies.iter_mut().for_each(|policy| in_stage(dice, policy));
+        world.policies.extend((0..1 + dice.below(4)).map(|_| host_policy(dice, &tiers)));
+    }
     if dice.chance(30) {
         world.policies.iter_mut().for_each(tie);
     }
@@ -143,7 +155,15 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     let old_baseline = dice.chance(25);
     world.policies.extend((0..cluster).map(|index| Policy::Cluster(cluster_policy(dice, index))));
     world.policies.extend(old_baseline.then(|| Policy::Cluster(old_baseline_policy(dice))));
-    world.choices = Choices { host_closed: dice.chance(15), unknown_accepted: dice.chance(15), encapsulated_dropped: dice.chance(15) };
+    let failsafes = |dice: &mut Dice| dice.some(0, 3, failsafe);
+    world.choices = Choices {
+        host_closed: dice.chance(15),
+        unknown_accepted: dice.chance(15),
+        encapsulated_dropped: dice.chance(15),
+        inbound: failsafes(dice),
+        outbound: failsafes(dice),
+    };
+    settle(&mut world);
     world
 }
 
@@ -269,6 +289,123 @@ fn profile_rule(dice: &mut Dice, way: Way) -> Rule {
     Rule { protocol: plain.protocol.filter(|_| dice.chance(30)), ..plain }
 }
 
+/// Names go against the order in which they are written.
+fn host(dice: &mut Dice, index: usize, nodes: usize) -> Host {
+    let node = dice.below(nodes);
+    let interface = match dice.below(10) {
+        0..=3 => Some(dice.word(&INTERFACES[..2])),
+        4 => Some(dice.word(&INTERFACES)),
+        5..=7 => Some("*".to_owned()),
+        _ => None,
+    };
+    let least = usize::from(interface.is_none());
+    let mut addresses: Vec<IpAddr> = dice.some(least, 2, |dice| {
+        let v4 = dice.chance(60);
+        own_address(node, v4)
+    });
+    addresses.sort_unstable();
+    addresses.dedup();
+    Host {
+        name: format!("host-{}", 9 - index),
+        node,
+        interface,
+        addresses,
+        labels: labels(dice),
+        ports: dice.some(0, 2, |dice| NamedPort {
+            name: dice.word(&PORT_NAMES),
+            protocol: dice.pick(&[TCP, UDP, SCTP]),
+            number: dice.pick(&PORTS),
+        }),
+        profiles: if dice.chance(50) { vec!["projectcalico-default-allow".to_owned()] } else { Vec::new() },
+    }
+}
+
+fn failsafe(dice: &mut Dice) -> Failsafe {
+    let net = dice.maybe(40, |dice| if dice.chance(60) { net(&dice.word(&V4)) } else { net(&dice.word(&V6)) });
+    Failsafe { protocol: dice.pick(&[TCP, UDP]), net, port: dice.pick(&PORTS) }
+}
+
+/// Makes a global policy one for some part of host endpoints' traffic.
+fn in_stage(dice: &mut Dice, policy: &mut Policy) {
+    let Policy::Calico(policy) = policy else { return };
+    if policy.namespace.is_some() {
+        return;
+    }
+    policy.stage = match dice.below(10) {
+        0..=4 => Stage::Plain,
+        5 | 6 => Stage::Forwarded,
+        7 => Stage::Untracked,
+        _ => Stage::PreDnat,
+    };
+    if policy.stage == Stage::PreDnat {
+        policy.egress.clear();
+        policy.types.retain(|way| *way == Way::Ingress);
+    }
+}
+
+/// A policy that likely applies to host endpoints.
+fn host_policy(dice: &mut Dice, tiers: &[String]) -> Policy {
+    let name = dice.word(&["h", "h-i", "i", "j"]);
+    let drawn = calico(dice, name, false, tiers);
+    let mut policy =
+        Policy::Calico(CalicoPolicy { selector: dice.maybe(70, |dice| selector(dice, 1)), namespaces: None, accounts: None, ..drawn });
+    in_stage(dice, &mut policy);
+    policy
+}
+
+/// Takes back what palisade refuses by design (ARCHITECTURE, "The lists of a host endpoint" and "Whose a packet is").
+fn settle(world: &mut World) {
+    let mut all: Vec<Policy> = world.policies.iter().chain(world.staged.iter().map(|staged| &staged.policy)).cloned().collect();
+    let cluster = Cluster::of(world);
+    let by_address = |node: usize| world.hosts.iter().any(|host| host.node == node && host.interface.is_none());
+    let hosts: Vec<Vec<&Host>> = all.iter().map(|policy| cluster.hosts_of(policy)).collect();
+    for (policy, hosts) in all.iter_mut().zip(&hosts) {
+        let Policy::Calico(policy) = policy else { continue };
+        let untold = |host: &&Host| match host.interface.as_deref() {
+            None => true,
+            Some("*") => policy.stage == Stage::Untracked || by_address(host.node),
+            Some(_) => false,
+        };
+        if hosts.iter().any(untold) {
+            policy.stage = Stage::Plain;
+        }
+    }
+    let further: Vec<&Host> =
+        all.iter().zip(&hosts).filter(|(policy, _)| decides_ingress(policy)).flat_map(|(_, hosts)| hosts).copied().collect();
+    let further: BTreeSet<String> = further.into_iter().map(|host| host.name.clone()).collect();
+    let hosts: Vec<Vec<String>> = hosts.into_iter().map(|hosts| hosts.into_iter().map(|host| host.name.clone()).collect()).collect();
+    for (policy, hosts) in all.iter_mut().zip(hosts) {
+        if let Policy::Calico(policy) = policy
+            && policy.stage == Stage::PreDnat
+        {
+            allow_nothing_that_others_deny(policy, &hosts, &further, world);
+        }
+    }
+    let staged = all.split_off(world.policies.len());
+    world.policies = all;
+    world.staged.iter_mut().zip(staged).for_each(|(staged, policy)| staged.policy = policy);
+}
+
+/// Whether a policy is asked behind pre-DNAT policy.
+fn decides_ingress(policy: &Policy) -> bool {
+    matches!(policy, Policy::Calico(policy) if matches!(policy.stage, Stage::Plain | Stage::Forwarded))
+}
+
+/// What a pre-DNAT policy allows, nothing may deny behind it.
+fn allow_nothing_that_others_deny(policy: &mut CalicoPolicy, hosts: &[String], further: &BTreeSet<String>, world: &mut World) {
+    if hosts.iter().any(|host| further.contains(host)) {
+        policy
+            .ingress
+            .iter_mut()
+            .filter(|rule| rule.action == Action::Allow)
+            .for_each(|rule| (rule.action, rule.http) = (Action::Pass, false));
+    } else {
+        for host in world.hosts.iter_mut().filter(|host| hosts.contains(&host.name)) {
+            host.profiles = vec!["projectcalico-default-allow".to_owned()];
+        }
+    }
+}
+
 /// Proposals, mostly of policies that are there.
 fn staged(dice: &mut Dice, policies: &[Policy], tiers: &[String]) -> Vec<Staged> {
     let mut taken = BTreeSet::new();
@@ -371,6 +508,7 @@ fn calico(dice: &mut Dice, name: String, namespaced: bool, tiers: &[String]) -> 
         namespaces: if namespaced { None } else { dice.maybe(40, |dice| selector(dice, 1)) },
         accounts: dice.maybe(30, |dice| selector(dice, 1)),
         types: types(dice),
+        stage: Stage::Plain,
         ingress: dice.some(0, 4, |dice| rule(dice, (passing, namespaced), Way::Ingress)),
         egress: dice.some(0, 4, |dice| rule(dice, (passing, namespaced), Way::Egress)),
     }
@@ -630,26 +768,45 @@ impl Aim {
     pub(crate) fn packet(&self, dice: &mut Dice, world: &World) -> Packet {
         let v4 = dice.chance(65);
         let [(source, from), (destination, to)] = [(); 2].map(|()| self.end(dice, v4));
-        let hook = dice.pick(&[Hook::Forward, Hook::Forward, Hook::Forward, Hook::Forward, Hook::Input, Hook::Output]);
+        let hook = dice.pick(&[Hook::Forward, Hook::Forward, Hook::Forward, Hook::Forward, Hook::Input, Hook::Input, Hook::Output]);
         let anywhere = dice.below(world.nodes.len());
         let likely = if hook == Hook::Input || dice.chance(50) { from.or(to) } else { to.or(from) };
         let node = if dice.chance(90) { likely.unwrap_or(anywhere) } else { anywhere };
         let other_node = hook == Hook::Forward && dice.chance(8);
+        let (source, from) = match hook {
+            Hook::Output if dice.chance(85) => (own_address(node, v4), None),
+            Hook::Forward | Hook::Input | Hook::Output => (source, from),
+        };
         let destination = match hook {
             Hook::Input => own_address(node, v4),
             Hook::Forward | Hook::Output if other_node => own_address((node + 1) % world.nodes.len(), v4),
             Hook::Forward | Hook::Output => destination,
         };
+        let link = |dice: &mut Dice, pods: Option<usize>| match pods == Some(node) && dice.chance(80) {
+            true => dice.pick(&INTERFACES[3..]),
+            false => dice.pick(&INTERFACES),
+        };
+        let (arrives, leaves) = (link(dice, from), link(dice, to));
         let icmp_here = if v4 { 1 } else { 58 };
         let protocol = dice.pick(&[TCP, TCP, TCP, TCP, UDP, UDP, UDP, SCTP, SCTP, icmp_here, icmp_here, 1, 58, 136, 47, 4]);
         let port =
             |dice: &mut Dice| if dice.chance(70) { dice.pick(&PORTS) } else { 68 + u16::try_from(dice.below(42)).unwrap_or_default() };
         let ports = [TCP, UDP, SCTP, 136].contains(&protocol).then(|| (port(dice), port(dice)));
         let icmp = (protocol == icmp_here).then(|| (dice.pick(&[0, 1, 3, 8, 128, 135, 136]), dice.pick(&[0, 1, 2, 255])));
-        let state = if dice.chance(92) { State::New } else { dice.pick(&[State::Established, State::Related, State::Invalid]) };
-        let packet =
-            Packet { node, hook, source, destination, protocol, ports, icmp, state, loopback: hook == Hook::Input && dice.chance(10) };
+        let states = [State::Established, State::Related, State::Invalid, State::Untracked];
+        // what others keep from being tracked stays on the node
+        let states = if hook == Hook::Forward { &states[..3] } else { &states[..] };
+        let state = if dice.chance(92) { State::New } else { dice.pick(states) };
+        let packet = Packet { node, hook, arrives, leaves, source, destination, original: None, protocol, ports, icmp, state };
+        let packet = if state == State::New && dice.chance(15) { self.translated(packet, dice) } else { packet };
         if hook == Hook::Forward && dice.chance(12) { to_backend(packet, dice, world) } else { packet }
+    }
+
+    /// The packet, sent to somewhere else.
+    fn translated(&self, packet: Packet, dice: &mut Dice) -> Packet {
+        let v4 = packet.is_v4();
+        let address = if dice.chance(50) { own_address(packet.node, v4) } else { self.end(dice, v4).0 };
+        Packet { original: Some((address, dice.maybe(70, |dice| dice.pick(&PORTS)))), ..packet }
     }
 
     /// An address, and its node where it is a pod's.

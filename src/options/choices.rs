@@ -1,6 +1,6 @@
 //! What the user may choose about the chains around the policy.
 
-use crate::lower::failsafe::Failsafes;
+use crate::options::Failsafes;
 
 /// Choices about traffic that policy does not speak about.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

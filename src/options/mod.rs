@@ -1,0 +1,13 @@
+//! What the user may choose about the traffic around policy.
+//!
+//! Values only: `cli` fills them in from flags, variables and the configuration file, `lower` writes rules by them, and
+//! `analysis` reads the same ones to say what those rules ought to do.
+
+mod choices;
+mod failsafe;
+
+pub use choices::{Encapsulated, EndpointToHost, HookPosition, Options, UnknownEndpoint, Words};
+pub use failsafe::{Failsafe, FailsafeList, Failsafes};
+
+#[cfg(test)]
+mod tests;

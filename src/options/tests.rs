@@ -1,0 +1,22 @@
+use super::{FailsafeList, Failsafes};
+
+#[test]
+fn failsafe_ports_are_written_as_in_calico() {
+    let cases = [
+        ("22", "tcp:22"),
+        ("udp:68, 22", "tcp:22 udp:68"),
+        ("tcp:10.0.0.0/8:22,UDP:192.0.2.1:53", "tcp:10.0.0.0/8:22 udp:192.0.2.1:53"),
+        ("tcp:[2001:db8::/32]:22", "tcp:[2001:db8::/32]:22"),
+        ("none", ""),
+    ];
+    for (text, expected) in cases {
+        let list: FailsafeList = text.parse().unwrap();
+        assert_eq!(list.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "), expected, "{text}");
+    }
+    for text in
+        ["", "0", "65536", "sctp:22", "22,none", "tcp:10.0.0.1/8:22", "tcp:2001:db8::/32:22", "tcp:22:", "tcp:[10.0.0.0/8:22", "+22"]
+    {
+        assert!(text.parse::<FailsafeList>().is_err(), "{text}");
+    }
+    assert_eq!(Failsafes::default().inbound.0.len() + Failsafes::default().outbound.0.len(), 18);
+}
