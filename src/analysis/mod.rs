@@ -4,10 +4,12 @@
 //! with everything it passed on the way. Absent: `lower` and `render`. [`evaluate`] gives policy its meaning without a chain,
 //! and [`netfilter`] reads scripts as the kernel's tools do, so that the one can judge the other.
 
+pub mod allowed;
 pub mod evaluate;
 mod flow;
 mod matching;
 pub mod netfilter;
+pub mod peers;
 pub mod space;
 
 pub use flow::{Flow, Message, PortPair, Side};

@@ -42,7 +42,8 @@ fn ranges_are_cut_at_the_edges_of_prefixes_and_know_the_lists_that_hold_them() {
 #[test]
 fn a_range_without_addresses_is_the_ranges_between_them() {
     let range = Range::of(prefix("10.0.0.0/29"));
-    let gone: Vec<IpAddr> = ["9.0.0.1", "10.0.0.0", "10.0.0.3", "10.0.0.4", "10.0.0.7", "10.0.0.8"].map(|text| text.parse().unwrap()).to_vec();
+    let gone: Vec<IpAddr> =
+        ["9.0.0.1", "10.0.0.0", "10.0.0.3", "10.0.0.4", "10.0.0.7", "10.0.0.8"].map(|text| text.parse().unwrap()).to_vec();
     let left: Vec<String> = range.without(&gone).map(|range| format!("{}-{}", range.first_address(), range.last_address())).collect();
     assert_eq!(left, ["10.0.0.1-10.0.0.2", "10.0.0.5-10.0.0.6"]);
     assert_eq!(range.without(&[]).collect::<Vec<_>>(), [range]);
