@@ -5,12 +5,14 @@
 //! and [`netfilter`] reads scripts as the kernel's tools do, so that the one can judge the other.
 
 pub mod allowed;
+pub mod connectivity;
 pub mod evaluate;
 mod flow;
 mod matching;
 pub mod netfilter;
 pub mod peers;
 pub mod space;
+pub mod subject;
 
 pub use flow::{Flow, Message, PortPair, Side};
 
