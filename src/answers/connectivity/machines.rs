@@ -119,17 +119,25 @@ pub fn csv(answer: &Connectivity, out: &mut dyn Write) -> io::Result<()> {
     let receivers: Vec<[String; 6]> = answer.receivers.iter().map(peer_cells).collect();
     let allowed = each_traffic(answer, |id| allowed::describe(id, &answer.traffic).iter().map(AllowedView::of).collect::<Vec<_>>());
     let mut table = csv::Writer::from_writer(out);
-    table.write_record(COLUMNS)?;
+    table.write_record(COLUMNS).map_err(unwritten)?;
     for pair in &answer.pairs {
         let (from, to) = (senders.get(pair.from as usize), receivers.get(pair.to as usize));
         let (Some(from), Some(to), Some(allowed)) = (from, to, allowed.get(&pair.traffic)) else { continue };
         for view in allowed {
             let own = [Some(&view.protocol), view.ports.as_ref(), view.types.as_ref(), view.source_ports.as_ref()];
             let own = own.map(|cell| cell.map_or("", String::as_str));
-            table.write_record(from.iter().chain(to).map(String::as_str).chain(own))?;
+            table.write_record(from.iter().chain(to).map(String::as_str).chain(own)).map_err(unwritten)?;
         }
     }
     table.flush()
+}
+
+/// The error of the writer, as it was: a reader that has gone away is told by its kind.
+fn unwritten(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 fn peer_cells(peer: &Peer) -> [String; 6] {
