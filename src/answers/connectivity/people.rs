@@ -127,7 +127,7 @@ fn name(peer: &Peer) -> String {
                 _ => format!("{namespace}/{kind}/{name}"),
             };
             let pods: Vec<String> = pods.iter().map(ToString::to_string).collect();
-            if pods.is_empty() { own } else { format!("{own} ({})", first(&pods)) }
+            if pods.is_empty() { own } else { format!("{own} (pods {})", first(&pods)) }
         }
         Identity::Outside(_) => {
             let prefixes = peer.around().iter().flat_map(|range| range.prefixes());
