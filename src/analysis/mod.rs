@@ -5,12 +5,14 @@
 //! without a chain, [`node`] says what a node owes a packet, and [`netfilter`] reads scripts as the kernel's tools do, so that
 //! the one can judge the other.
 
+pub mod allowed;
 pub mod evaluate;
 mod flow;
 mod matching;
 pub mod netfilter;
 pub mod node;
 mod packet;
+pub mod peers;
 pub mod space;
 
 pub use flow::{Flow, Message, PortPair, Side};
