@@ -257,3 +257,35 @@ fn outside(known: Known<'_, '_>) -> Vec<(Range, ClassId)> {
     ranges.sort_unstable();
     ranges
 }
+
+/// The addresses of all endpoints, in order.
+pub(super) fn taken(inventories: [&Inventory; 2]) -> Vec<IpAddr> {
+    let endpoints = inventories.into_iter().flat_map(|inventory| &inventory.endpoints);
+    let mut taken: Vec<IpAddr> = endpoints.flat_map(|endpoint| endpoint.addresses.iter().copied()).collect();
+    taken.sort_unstable();
+    taken.dedup();
+    taken
+}
+
+/// Ranges without the gaps between them in which all addresses are taken; all are in order.
+pub(super) fn merged(ranges: &[Range], taken: &[IpAddr]) -> Vec<Range> {
+    let before = |family: Family, bits: u128| {
+        taken.partition_point(|address| {
+            let at = Range::at(*address);
+            (at.family, at.first) < (family, bits)
+        })
+    };
+    let mut merged: Vec<Range> = Vec::new();
+    for range in ranges {
+        let is_filled = |last: u128| {
+            let gap = range.first.saturating_sub(last).saturating_sub(1);
+            let inside = before(range.family, range.first).saturating_sub(before(range.family, last));
+            u128::try_from(inside).is_ok_and(|inside| inside >= gap)
+        };
+        match merged.last_mut() {
+            Some(known) if known.family == range.family && is_filled(known.last) => known.last = range.last,
+            Some(_) | None => merged.push(*range),
+        }
+    }
+    merged
+}

@@ -21,7 +21,9 @@ pub use changes::{Block, Change, End, Portion, Witness};
 pub use joint::{Identity, Peer, PeerId};
 pub use sole::{Connections, Sole};
 
-use crate::analysis::space::{Cuts, Space, Traffic};
+use std::net::IpAddr;
+
+use crate::analysis::space::{Cuts, Range, Space, Traffic};
 use crate::resolve::Resolved;
 
 /// One of the two states.
@@ -55,6 +57,8 @@ pub struct Difference<'input> {
     pub sole: Both<Vec<Sole>>,
     /// Names of host endpoints whose own policy is not proven equal, in order.
     pub hosts: Vec<&'input str>,
+    /// The addresses of all endpoints of either state, in order.
+    taken: Vec<IpAddr>,
 }
 
 impl<T> Both<T> {
@@ -86,7 +90,8 @@ pub fn between<'input>(old: &Resolved<'input>, new: &Resolved<'input>) -> Differ
     let changes = changes::all(both, &joint, &mut traffic);
     let sole =
         Both { old: sole::all(both.old, &joint, State::Old, &mut traffic), new: sole::all(both.new, &joint, State::New, &mut traffic) };
-    Difference { traffic, peers: joint.peers, changes, sole, hosts: hosts::differing(old, new) }
+    let hosts = hosts::differing(old, new);
+    Difference { traffic, peers: joint.peers, changes, sole, hosts, taken: joint::taken([old.inventory, new.inventory]) }
 }
 
 impl Difference<'_> {
@@ -95,9 +100,26 @@ impl Difference<'_> {
         self.changes.is_empty() && self.sole.old.is_empty() && self.sole.new.is_empty() && self.hosts.is_empty()
     }
 
-    /// Everyone with their ids.
+    /// The peer of an id.
     pub fn peer(&self, id: PeerId) -> Option<&Peer<'_>> {
         self.peers.get(id.index())
+    }
+
+    /// The addresses outside that some peers are, as few ranges: those of endpoints that lie among them are left in.
+    pub fn ranges(&self, peers: &[PeerId]) -> Vec<Range> {
+        let outside = peers.iter().filter_map(|id| self.peer(*id)).filter_map(|peer| match &peer.identity {
+            Identity::Outside(ranges) => Some(ranges),
+            Identity::Endpoints { .. } => None,
+        });
+        let mut ranges: Vec<Range> = outside.flatten().copied().collect();
+        ranges.sort_unstable();
+        joint::merged(&ranges, &self.taken)
+    }
+
+    /// How many pairs of peers a block has.
+    pub fn pairs(&self, block: &Block) -> usize {
+        let is_itself = |id: &&PeerId| block.to.binary_search(id).is_ok() && self.peer(**id).is_some_and(Peer::is_single);
+        block.from.len() * block.to.len() - block.from.iter().filter(is_itself).count()
     }
 }
 
