@@ -8,15 +8,19 @@
 pub mod allowed;
 pub mod diff;
 pub mod evaluate;
+pub mod explain;
 mod flow;
 mod matching;
 pub mod netfilter;
 pub mod node;
 mod packet;
 pub mod peers;
+pub mod question;
 pub mod space;
+pub mod subject;
 
-pub use flow::{Flow, Message, PortPair, Side};
+pub use flow::{Conversation, Flow, Message, Party, PortPair, Side};
+pub use matching::{Part, SidePart};
 pub use packet::{Hook, Original, Packet, State, Verdict};
 
 #[cfg(test)]
