@@ -7,8 +7,10 @@
 mod ask;
 mod check;
 mod config;
+mod diff;
 mod eval;
 mod explain;
+mod git;
 mod input;
 mod render;
 mod report;
@@ -18,6 +20,7 @@ mod trace;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::report::Report;
+use crate::diagnostic::{Code, Diagnostic};
 
 /// What the program returns to the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +79,10 @@ enum Format {
     Text,
     /// One JSON object a line; of problems for the first 1,000 errors
     Json,
+    /// Markdown, for a comment on a pull request (`diff`); problems as `text`
+    Md,
+    /// SARIF 2.1.0, for code scanning (`diff`); problems as `text`
+    Sarif,
 }
 
 /// When colour is used.
@@ -96,6 +103,7 @@ enum Command {
     Render(render::Arguments),
     Eval(eval::Arguments),
     Explain(explain::Arguments),
+    Diff(diff::Arguments),
     Selector(selector::Arguments),
 }
 
@@ -106,11 +114,17 @@ pub fn run() -> Status {
         Err(error) => return report::usage(&error),
     };
     let mut report = Report::new(&arguments.global);
+    let is_for_diff = matches!(arguments.global.format, Format::Md | Format::Sarif);
+    if is_for_diff && !matches!(arguments.command, Command::Diff(_)) {
+        let message = "the formats `md` and `sarif` are for `palisade diff` only";
+        return report.diagnostic(Diagnostic::new(Code::InvalidConfig, message).help("write `text` or `json`"));
+    }
     match arguments.command {
         Command::Check(own) => check::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Render(own) => render::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Eval(own) => eval::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Explain(own) => explain::run(&own, arguments.global.config.as_deref(), &mut report),
+        Command::Diff(own) => diff::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Selector(own) => selector::run(&own, &mut report),
     }
 }

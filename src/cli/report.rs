@@ -23,6 +23,11 @@ impl Report {
         Self { format: global.format, colour, quiet: global.quiet }
     }
 
+    /// How answers are printed.
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
     /// Whether machines read this.
     pub(super) fn is_json(&self) -> bool {
         self.format == Format::Json
@@ -39,12 +44,12 @@ impl Report {
             }
             let text = match self.format {
                 Format::Json => print::json(diagnostic, files) + "\n",
-                Format::Text => print::human(diagnostic, files, self.colour) + "\n\n",
+                Format::Text | Format::Md | Format::Sarif => print::human(diagnostic, files, self.colour) + "\n\n",
             };
             // nobody is left to tell when standard error is closed
             let _ = err.write_all(text.as_bytes());
         }
-        if shown > 0 && self.format == Format::Text {
+        if shown > 0 && self.format != Format::Json {
             let _ = match found.error_count() {
                 all if all > MOST => writeln!(err, "more than {MOST} errors; the rest of the input was not read, and nothing was written"),
                 _ if shown == 1 => writeln!(err, "1 error; nothing was written"),

@@ -162,3 +162,23 @@ fn has_policy(known: Known<'_, '_>, owner: EndpointId, direction: Direction) -> 
     let policies: &[Tier] = &known.resolved.policies.tiers;
     policies.iter().any(|tier| !isolating(known, tier, owner, direction).is_empty())
 }
+
+impl<'input> Decider<'input> {
+    /// Whether it allows.
+    pub fn is_allowed(&self) -> bool {
+        match self {
+            Decider::Rule { is_allowed, .. } => *is_allowed,
+            Decider::NoPolicy | Decider::PassedOn => true,
+            Decider::Isolated { .. } | Decider::Profiles => false,
+        }
+    }
+
+    /// The policies that decide, with the number of the rule where one does, and where that stands.
+    pub fn places(&self) -> Vec<(&'input PolicyKey, Option<usize>, Span)> {
+        match self {
+            Decider::Rule { key, number, span, .. } => vec![(key, Some(*number), *span)],
+            Decider::Isolated { policies, .. } => policies.iter().map(|(key, span)| (*key, None, *span)).collect(),
+            Decider::NoPolicy | Decider::PassedOn | Decider::Profiles => Vec::new(),
+        }
+    }
+}
