@@ -1,6 +1,6 @@
 //! The pairs of those who are in both states for whom something else may pass, in groups that say the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use indexmap::IndexMap;
@@ -81,6 +81,49 @@ pub struct End<'input> {
 type Key = (TrafficId, TrafficId, Vec<(State, TrafficId, Vec<Turn>)>);
 /// Positions of two classes.
 type Pair = (usize, usize);
+
+/// One side of a block.
+struct Sides {
+    endpoints: Vec<PeerId>,
+    outside: Vec<PeerId>,
+}
+
+/// Blocks in the making. Those between endpoints are of one family or both; addresses outside say their family themselves.
+#[derive(Default)]
+struct Blocks {
+    between: BTreeMap<(Vec<PeerId>, Vec<PeerId>), BTreeSet<Family>>,
+    /// By the receivers.
+    from_outside: BTreeMap<Vec<PeerId>, (BTreeSet<PeerId>, BTreeSet<Family>)>,
+    /// By the senders.
+    to_outside: BTreeMap<Vec<PeerId>, (BTreeSet<PeerId>, BTreeSet<Family>)>,
+}
+
+impl Blocks {
+    fn add(&mut self, from: Sides, to: Sides, family: Family) {
+        if !from.outside.is_empty() && !to.endpoints.is_empty() {
+            let known = self.from_outside.entry(to.endpoints.clone()).or_default();
+            known.0.extend(from.outside);
+            known.1.insert(family);
+        }
+        if !from.endpoints.is_empty() && !to.outside.is_empty() {
+            let known = self.to_outside.entry(from.endpoints.clone()).or_default();
+            known.0.extend(to.outside);
+            known.1.insert(family);
+        }
+        if !from.endpoints.is_empty() && !to.endpoints.is_empty() {
+            self.between.entry((from.endpoints, to.endpoints)).or_default().insert(family);
+        }
+    }
+
+    fn finish(self) -> Vec<Block> {
+        let listed = |peers: BTreeSet<PeerId>| peers.into_iter().collect();
+        let families = |families: BTreeSet<Family>| families.into_iter().collect();
+        let between = self.between.into_iter().map(|((from, to), known)| Block { from, to, families: families(known) });
+        let entering = self.from_outside.into_iter().map(|(to, (from, known))| Block { from: listed(from), to, families: families(known) });
+        let leaving = self.to_outside.into_iter().map(|(from, (to, known))| Block { from, to: listed(to), families: families(known) });
+        between.chain(entering).chain(leaving).collect()
+    }
+}
 
 /// Finds the pairs, and what changes for them.
 struct Finder<'work, 'input> {
@@ -248,15 +291,21 @@ impl<'input> Finder<'_, 'input> {
         pairs.iter().for_each(|(from, to)| receivers.entry(*from).or_default().push(*to));
         let mut senders: BTreeMap<Vec<usize>, Vec<usize>> = BTreeMap::new();
         receivers.into_iter().for_each(|(from, to)| senders.entry(to).or_default().push(from));
-        let mut families: BTreeMap<(Vec<PeerId>, Vec<PeerId>), Vec<Family>> = BTreeMap::new();
+        let mut blocks = Blocks::default();
         for (to, from) in senders {
             let family = from.first().and_then(|index| self.joint.classes.get(*index)).map(|class| class.family);
-            let known = families.entry((self.peers(&from), self.peers(&to))).or_default();
-            known.extend(family);
-            known.sort_unstable();
-            known.dedup();
+            if let Some(family) = family {
+                blocks.add(self.sides(&from), self.sides(&to), family);
+            }
         }
-        families.into_iter().map(|((from, to), families)| Block { from, to, families }).collect()
+        blocks.finish()
+    }
+
+    /// The peers of some classes: endpoints, and addresses outside.
+    fn sides(&self, classes: &[usize]) -> Sides {
+        let is_outside = |id: &PeerId| self.joint.peers.get(id.index()).is_some_and(super::Peer::is_outside);
+        let (outside, endpoints) = self.peers(classes).into_iter().partition(is_outside);
+        Sides { endpoints, outside }
     }
 
     fn peers(&self, classes: &[usize]) -> Vec<PeerId> {

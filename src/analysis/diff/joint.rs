@@ -75,7 +75,8 @@ pub(super) struct Joint<'input> {
 type Made = IndexMap<(Family, ClassId, ClassId), Class, FxBuildHasher>;
 
 impl PeerId {
-    pub(super) fn at(index: usize) -> Self {
+    /// The peer at a position.
+    pub fn at(index: usize) -> Self {
         Self(u32::try_from(index).unwrap_or(u32::MAX))
     }
 

@@ -122,6 +122,3 @@ impl Difference<'_> {
         block.from.len() * block.to.len() - block.from.iter().filter(is_itself).count()
     }
 }
-
-#[cfg(test)]
-mod tests;

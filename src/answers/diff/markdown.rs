@@ -31,7 +31,9 @@ pub fn markdown(comparison: &Comparison<'_, '_>) -> String {
     let nodes = comparison.nodes.unwrap_or_default();
     if !nodes.is_empty() {
         let _ = writeln!(out, "\n<details><summary>Nodes whose scripts change: {}</summary>\n", nodes.len());
-        nodes.iter().take(MOST_ROWS).for_each(|node| drop(writeln!(out, "- {}", escaped(&node.to_string()))));
+        for node in nodes.iter().take(MOST_ROWS) {
+            let _ = writeln!(out, "- {}", escaped(&node.to_string()));
+        }
         more(nodes.len(), &mut out);
         out.push_str("\n</details>\n");
     }

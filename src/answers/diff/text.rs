@@ -22,12 +22,16 @@ pub fn text(comparison: &Comparison<'_, '_>) -> String {
     soles(comparison, ("endpoints gone", &difference.sole.old), &mut out);
     if !difference.hosts.is_empty() {
         let _ = writeln!(out, "\nhost endpoints whose own policy differs, and is not proven equal:");
-        difference.hosts.iter().for_each(|name| drop(writeln!(out, "  {name}")));
+        for name in &difference.hosts {
+            let _ = writeln!(out, "  {name}");
+        }
     }
     let nodes = comparison.nodes.unwrap_or_default();
     if !nodes.is_empty() {
         let _ = writeln!(out, "\nnodes whose scripts change:");
-        nodes.iter().for_each(|node| drop(writeln!(out, "  {node}")));
+        for node in nodes {
+            let _ = writeln!(out, "  {node}");
+        }
     }
     out
 }
@@ -43,8 +47,9 @@ fn portions(comparison: &Comparison<'_, '_>, (title, state): (&str, State), out:
     }
     let _ = writeln!(out, "\n{title}:");
     for change in changes {
-        let lines = comparison.pairs(&change.blocks, MOST);
-        lines.iter().for_each(|line| drop(writeln!(out, "{sign} {line}")));
+        for line in comparison.pairs(&change.blocks, MOST) {
+            let _ = writeln!(out, "{sign} {line}");
+        }
         let (before, after) = (comparison.traffic(change.before), comparison.traffic(change.after));
         let _ = writeln!(out, "    before: {before}; now: {after}");
         let portions = match state {
@@ -57,8 +62,9 @@ fn portions(comparison: &Comparison<'_, '_>, (title, state): (&str, State), out:
 
 fn write_portion(comparison: &Comparison<'_, '_>, (title, portion): (&str, &Portion<'_>), out: &mut String) {
     let _ = writeln!(out, "    {title} {}", comparison.traffic(portion.traffic));
-    let lines = portion.reasons.iter().flat_map(|reason| comparison.reasons(reason));
-    lines.for_each(|line| drop(writeln!(out, "      {line}")));
+    for line in portion.reasons.iter().flat_map(|reason| comparison.reasons(reason)) {
+        let _ = writeln!(out, "      {line}");
+    }
     let _ = writeln!(out, "      witness: {}", comparison.witness(&portion.witness));
 }
 
