@@ -94,11 +94,9 @@ impl<'input> Deciders<'input> {
         let after = decided(both.new, ends.near.new, ends.far.new, traffic);
         let mut turned: Vec<Turned> = Vec::new();
         for old in &before {
-            for new in after.iter().filter(|new| new.is_allowed != old.is_allowed) {
-                let common = traffic.and(old.traffic, new.traffic);
-                if common == Traffic::NONE {
-                    continue;
-                }
+            let others = after.iter().filter(|new| new.is_allowed != old.is_allowed);
+            let common: Vec<_> = others.map(|new| (new, traffic.and(old.traffic, new.traffic))).collect();
+            for (new, common) in common.into_iter().filter(|(_, common)| *common != Traffic::NONE) {
                 let old = self.id(both.old, (State::Old, ends.near.old, direction), old);
                 let new = self.id(both.new, (State::New, ends.near.new, direction), new);
                 turned.push(Turned { traffic: common, turn: Turn { direction, old, new } });

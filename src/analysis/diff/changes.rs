@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::analysis::diff::causes::{Deciders, Ends, Turn};
+use crate::analysis::diff::causes::{Deciders, Ends, Turn, Turned};
 use crate::analysis::diff::joint::{Class, Joint};
 use crate::analysis::diff::{Both, Known, PeerId, Reason, State};
 use crate::analysis::space::{self, Traffic, TrafficId, ViewId};
@@ -229,25 +229,27 @@ impl<'input> Finder<'_, 'input> {
                 break;
             }
             let turned = self.deciders.turned(self.both, Ends { near, far }, direction, self.traffic);
-            let mut cut: BTreeMap<Vec<Turn>, TrafficId> = BTreeMap::new();
-            for (mut rest, turns) in parts {
-                for one in &turned {
-                    let common = self.traffic.and(rest, one.traffic);
-                    if common != Traffic::NONE {
-                        rest = self.traffic.less(rest, common);
-                        let turns = turns.iter().copied().chain([one.turn]).collect();
-                        let known = cut.entry(turns).or_insert(Traffic::NONE);
-                        *known = self.traffic.or(*known, common);
-                    }
-                }
-                if rest != Traffic::NONE {
-                    let known = cut.entry(turns).or_insert(Traffic::NONE);
-                    *known = self.traffic.or(*known, rest);
-                }
-            }
-            parts = cut.into_iter().map(|(turns, traffic)| (traffic, turns)).collect();
+            parts = self.cut(parts, &turned);
         }
         parts
+    }
+
+    /// Cuts parts further by what turned in one more direction.
+    fn cut(&mut self, parts: Vec<(TrafficId, Vec<Turn>)>, turned: &[Turned]) -> Vec<(TrafficId, Vec<Turn>)> {
+        let mut cut: BTreeMap<Vec<Turn>, TrafficId> = BTreeMap::new();
+        let mut add = |turns: Vec<Turn>, part: TrafficId, traffic: &mut Traffic| {
+            let known = cut.entry(turns).or_insert(Traffic::NONE);
+            *known = traffic.or(*known, part);
+        };
+        for (mut rest, turns) in parts {
+            for one in turned {
+                let common = self.traffic.and(rest, one.traffic);
+                rest = self.traffic.less(rest, common);
+                add(turns.iter().copied().chain([one.turn]).collect(), common, self.traffic);
+            }
+            add(turns, rest, self.traffic);
+        }
+        cut.into_iter().filter(|(_, part)| *part != Traffic::NONE).map(|(turns, part)| (part, turns)).collect()
     }
 
     /// A group in full.
