@@ -31,6 +31,9 @@ pub enum Messages {
     Codes(u8, u8, u8),
 }
 
+/// Type and code of a class of messages; none stands for all that no rule names.
+type Named = (Option<u8>, Option<u8>);
+
 /// Protocols in the order of listings; the others are behind them, by number.
 const FIRST: [Protocol; 5] = [Protocol::TCP, Protocol::UDP, Protocol::SCTP, Protocol::ICMP, Protocol::ICMPV6];
 
@@ -38,7 +41,7 @@ const FIRST: [Protocol; 5] = [Protocol::TCP, Protocol::UDP, Protocol::SCTP, Prot
 /// ports it may go to.
 pub fn describe(id: TrafficId, traffic: &Traffic) -> Vec<Allowed> {
     let mut ports: BTreeMap<Protocol, BTreeMap<PortRange, Vec<PortRange>>> = BTreeMap::new();
-    let mut messages: BTreeMap<Protocol, Vec<(Option<u8>, Option<u8>)>> = BTreeMap::new();
+    let mut messages: BTreeMap<Protocol, Vec<Named>> = BTreeMap::new();
     let mut others: BTreeSet<Protocol> = BTreeSet::new();
     for class in traffic.classes(id) {
         match class {
@@ -85,7 +88,7 @@ fn with_ports(protocol: Protocol, by_source: BTreeMap<PortRange, Vec<PortRange>>
     by_ports.into_iter().map(allowed).collect()
 }
 
-fn with_messages(protocol: Protocol, allowed: &[(Option<u8>, Option<u8>)], traffic: &Traffic) -> Allowed {
+fn with_messages(protocol: Protocol, allowed: &[Named], traffic: &Traffic) -> Allowed {
     let mut named: BTreeMap<u8, BTreeSet<u8>> = BTreeMap::new();
     for class in traffic.classes(Traffic::ALL) {
         if let Class::Message { protocol: own, kind: Some(kind), code, .. } = class
@@ -130,7 +133,7 @@ fn runs(numbers: impl Iterator<Item = u8>) -> Vec<(u8, u8)> {
 
 /// `80,443,8000-8100`.
 pub fn ports_text(ports: &[PortRange]) -> String {
-    let texts: Vec<String> = ports.iter().map(|range| span(range.first(), range.last())).collect();
+    let texts: Vec<String> = ports.iter().map(|range| span(&range.first(), &range.last())).collect();
     texts.join(",")
 }
 
@@ -145,7 +148,7 @@ pub fn protocol_text(protocol: Protocol) -> String {
     if FIRST.contains(&protocol) { protocol.to_string() } else { protocol.number().to_string() }
 }
 
-fn span<Number: fmt::Display + PartialEq>(first: Number, last: Number) -> String {
+fn span<Number: fmt::Display + PartialEq>(first: &Number, last: &Number) -> String {
     if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
 
