@@ -61,7 +61,8 @@ struct Global {
     /// of the flags of these names); flags and PALISADE_* variables win over it
     #[arg(long, global = true, value_name = "FILE", env = "PALISADE_CONFIG", hide_env_values = true)]
     config: Option<std::path::PathBuf>,
-    /// How answers are printed to standard output and problems to standard error
+    /// How answers are printed to standard output, where a command has this format for them; problems, on standard error, are
+    /// JSON with `json` and text with all others
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "PALISADE_FORMAT", hide_env_values = true)]
     format: Format,
     /// When to use colour; NO_COLOR is heeded
@@ -79,9 +80,9 @@ enum Format {
     Text,
     /// One JSON object a line; of problems for the first 1,000 errors
     Json,
-    /// Markdown, for a comment on a pull request (`diff`); problems as `text`
+    /// Markdown
     Md,
-    /// SARIF 2.1.0, for code scanning (`diff`); problems as `text`
+    /// SARIF 2.1.0, for code scanning
     Sarif,
 }
 
@@ -107,6 +108,18 @@ enum Command {
     Selector(selector::Arguments),
 }
 
+impl Command {
+    /// The formats that it has.
+    fn formats(&self) -> &'static [Format] {
+        match self {
+            Command::Check(_) | Command::Render(_) | Command::Eval(_) | Command::Explain(_) | Command::Selector(_) => {
+                &[Format::Text, Format::Json]
+            }
+            Command::Diff(_) => &[Format::Text, Format::Json, Format::Md, Format::Sarif],
+        }
+    }
+}
+
 /// Runs the program with the arguments of this process.
 pub fn run() -> Status {
     let arguments = match Arguments::try_parse() {
@@ -114,10 +127,9 @@ pub fn run() -> Status {
         Err(error) => return report::usage(&error),
     };
     let mut report = Report::new(&arguments.global);
-    let is_for_diff = matches!(arguments.global.format, Format::Md | Format::Sarif);
-    if is_for_diff && !matches!(arguments.command, Command::Diff(_)) {
-        let message = "the formats `md` and `sarif` are for `palisade diff` only";
-        return report.diagnostic(Diagnostic::new(Code::InvalidConfig, message).help("write `text` or `json`"));
+    let formats = arguments.command.formats();
+    if !formats.contains(&arguments.global.format) {
+        return report.diagnostic(unknown_format(arguments.global.format, formats));
     }
     match arguments.command {
         Command::Check(own) => check::run(&own, arguments.global.config.as_deref(), &mut report),
@@ -131,3 +143,10 @@ pub fn run() -> Status {
 
 #[cfg(test)]
 mod tests;
+
+fn unknown_format(format: Format, formats: &[Format]) -> Diagnostic {
+    let word = |format: &Format| format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let known = formats.iter().map(|format| format!("`{}`", word(format))).collect::<Vec<_>>().join(" and ");
+    let message = format!("this command has no format `{}`", word(&format));
+    Diagnostic::new(Code::InvalidConfig, message).help(format!("`--format` and PALISADE_FORMAT take {known} here"))
+}

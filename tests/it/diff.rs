@@ -136,7 +136,7 @@ fn sarif_has_what_its_schema_demands() {
 fn formats_of_other_commands_stay() {
     let place = repository();
     let outcome = run(place.path(), &["check", "deploy", "--format", "md"]);
-    assert!(outcome.status == 2 && outcome.stderr.contains("for `palisade diff` only"), "{}", outcome.stderr);
+    assert!(outcome.status == 2 && outcome.stderr.contains("has no format `md`"), "{}", outcome.stderr);
 }
 
 /// Where the data is; says so if it is nowhere.
