@@ -55,7 +55,7 @@ fn repository() -> tempfile::TempDir {
 }
 
 fn json(outcome: &Outcome) -> Value {
-    serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", outcome.stdout, outcome.stderr))
+    serde_json::from_str(&outcome.stdout).expect("JSON")
 }
 
 #[test]

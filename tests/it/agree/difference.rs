@@ -76,17 +76,15 @@ fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize
             continue;
         }
         let (was, is) = verdicts(&flow);
-        if was != is {
-            turned += 1;
-            let is_told = difference.changes.iter().any(|change| {
-                let portions = if is { &change.gained } else { &change.lost };
-                let is_between =
-                    |block: &Block| block.from.contains(&from) && block.to.contains(&to) && block.families.contains(&flow.family());
-                change.blocks.iter().any(is_between) && portions.iter().any(|portion| holds(&difference, portion, &flow))
-            });
-            if !is_told {
-                return Err(format!("{packet:?}\nthe evaluators say {was} and {is}, and the difference nothing\n{difference:?}"));
-            }
+        if was == is {
+            continue;
+        }
+        turned += 1;
+        let is_between = |block: &Block| block.from.contains(&from) && block.to.contains(&to) && block.families.contains(&flow.family());
+        let changes = difference.changes.iter().filter(|change| change.blocks.iter().any(is_between));
+        let mut portions = changes.flat_map(|change| if is { &change.gained } else { &change.lost });
+        if !portions.any(|portion| holds(&difference, portion, &flow)) {
+            return Err(format!("{packet:?}\nthe evaluators say {was} and {is}, and the difference nothing\n{difference:?}"));
         }
     }
     Ok((turned, witnesses(&difference, verdicts)?))
@@ -121,8 +119,8 @@ fn witnesses(difference: &Difference<'_>, verdicts: impl Fn(&Flow) -> (bool, boo
 
 /// Who has an address in both states; none where somebody has it in one only.
 fn peer(difference: &Difference<'_>, inputs: [&Input; 2], address: IpAddr) -> Option<PeerId> {
-    let owner = |input: &Input| input.inventory.endpoints.iter().position(|endpoint| endpoint.addresses.contains(&address));
-    let [old, new] = inputs.map(|input| owner(input).map(|index| named(&input.inventory.endpoints[index])));
+    let owner = |input: &Input| input.inventory.endpoints.iter().find(|endpoint| endpoint.addresses.contains(&address));
+    let [old, new] = inputs.map(|input| owner(input).map(named));
     if old != new {
         return None;
     }
