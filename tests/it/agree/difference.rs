@@ -119,8 +119,10 @@ fn witnesses(difference: &Difference<'_>, verdicts: impl Fn(&Flow) -> (bool, boo
 
 /// Who has an address in both states; none where somebody has it in one only.
 fn peer(difference: &Difference<'_>, inputs: [&Input; 2], address: IpAddr) -> Option<PeerId> {
-    let owner = |input: &Input| input.inventory.endpoints.iter().find(|endpoint| endpoint.addresses.contains(&address));
-    let [old, new] = inputs.map(|input| owner(input).map(named));
+    let [old, new] = inputs.map(|input| {
+        let owner = input.inventory.endpoints.iter().find(|endpoint| endpoint.addresses.contains(&address));
+        owner.map(named)
+    });
     if old != new {
         return None;
     }
