@@ -7,6 +7,7 @@
 
 pub mod allowed;
 pub mod connectivity;
+pub mod diff;
 pub mod evaluate;
 pub mod explain;
 mod flow;

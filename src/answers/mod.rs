@@ -4,6 +4,7 @@
 //! deciding anything. A word printed here for a verdict is the verdict of a [`Group`].
 
 pub mod connectivity;
+pub mod diff;
 mod json;
 mod pairs;
 mod text;

@@ -6,11 +6,13 @@
 //! Cost: linear in the bytes.
 #![expect(clippy::disallowed_methods, reason = "this room writes bundles to disk and reads them back")]
 
+mod changes;
 mod compare;
 mod index;
 mod inputs;
 mod write;
 
+pub use changes::{Count, ScriptChange};
 pub use compare::Comparison;
 pub use index::{Counts, FORMAT_VERSION, FileEntry, INDEX_FILE, Index, Provenance};
 pub use inputs::InputDigest;

@@ -71,7 +71,8 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
 
 fn write(answer: &Connectivity, format: Format, out: &mut dyn Write) -> io::Result<()> {
     match format {
-        Format::Text => answers::connectivity::text(answer, out),
+        // a command without a format never gets here with it
+        Format::Text | Format::Sarif => answers::connectivity::text(answer, out),
         Format::Json => answers::connectivity::json(answer, out),
         Format::Csv => answers::connectivity::csv(answer, out),
         Format::Md => answers::connectivity::markdown(answer, out),

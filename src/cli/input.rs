@@ -88,12 +88,17 @@ fn is_bundle_index(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == INDEX_FILE)
 }
 
+/// Whether a file in a directory is read.
+pub(super) fn is_manifest(path: &Path) -> bool {
+    has_manifest_ending(path) && !is_bundle_index(path)
+}
+
 fn has_manifest_ending(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
 /// Takes a text in.
-fn add(files: &mut Files, name: &str, bytes: io::Result<Vec<u8>>, found: &mut Diagnostics) {
+pub(super) fn add(files: &mut Files, name: &str, bytes: io::Result<Vec<u8>>, found: &mut Diagnostics) {
     let text = match bytes.map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(error)) => {

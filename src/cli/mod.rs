@@ -8,8 +8,10 @@ mod ask;
 mod check;
 mod config;
 mod connectivity;
+mod diff;
 mod eval;
 mod explain;
+mod git;
 mod input;
 mod render;
 mod report;
@@ -85,6 +87,8 @@ enum Format {
     Md,
     /// A graph for Graphviz
     Dot,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
 }
 
 /// When colour is used.
@@ -106,6 +110,7 @@ enum Command {
     Eval(eval::Arguments),
     Explain(explain::Arguments),
     Connectivity(connectivity::Arguments),
+    Diff(diff::Arguments),
     Selector(selector::Arguments),
 }
 
@@ -117,6 +122,7 @@ impl Command {
                 &[Format::Text, Format::Json]
             }
             Command::Connectivity(_) => &[Format::Text, Format::Json, Format::Csv, Format::Md, Format::Dot],
+            Command::Diff(_) => &[Format::Text, Format::Json, Format::Md, Format::Sarif],
         }
     }
 }
@@ -138,6 +144,7 @@ pub fn run() -> Status {
         Command::Eval(own) => eval::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Explain(own) => explain::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Connectivity(own) => connectivity::run(&own, &mut report),
+        Command::Diff(own) => diff::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Selector(own) => selector::run(&own, &mut report),
     }
 }

@@ -23,6 +23,11 @@ impl Report {
         Self { format: global.format, colour, quiet: global.quiet }
     }
 
+    /// How answers are printed.
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
     /// Whether machines read this.
     pub(super) fn is_json(&self) -> bool {
         self.format == Format::Json
@@ -39,7 +44,9 @@ impl Report {
             }
             let text = match self.format {
                 Format::Json => print::json(diagnostic, files) + "\n",
-                Format::Text | Format::Csv | Format::Md | Format::Dot => print::human(diagnostic, files, self.colour) + "\n\n",
+                Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif => {
+                    print::human(diagnostic, files, self.colour) + "\n\n"
+                }
             };
             // nobody is left to tell when standard error is closed
             let _ = err.write_all(text.as_bytes());

@@ -89,6 +89,9 @@ codes! {
     UnenforceableList   "unenforceable-list"    Error   "policy of a host endpoint that its node's kernel cannot be told as it is meant"
     // questions
     UnknownEndpoint     "unknown-endpoint"      Error   "an endpoint, service account or namespace that is not in the input"
+    NotARepository      "not-a-repository"      Error   "a revision is named where there is no git repository"
+    UnknownRevision     "unknown-revision"      Error   "a revision that the git repository does not have"
+    NotInRevision       "not-in-revision"       Error   "a path that a revision of the git repository does not have"
     NoAnswer            "no-answer"             Error   "a question that no packet can be asked about, or too many"
     InternalError       "internal-error"        Error   "two parts of Palisade disagree: a mistake in Palisade"
     // lints

@@ -50,30 +50,33 @@ fn write_policy(out: &mut Formatter<'_>, policy: &Policy, selectors: &Selectors)
             writeln!(out, "    {direction}: no rule")?;
         }
         for rule in rules {
-            writeln!(out, "    {direction} {}: {}", rule.number, rule_text(rule, selectors))?;
+            writeln!(out, "    {direction} {}: {}", rule.number, rule.describe(selectors))?;
         }
     }
     Ok(())
 }
 
-fn rule_text(rule: &Rule, selectors: &Selectors) -> String {
-    let mut words = vec![rule.action.to_string()];
-    if let Families::Only(family) = rule.families {
-        words.push(family.to_string());
+impl Rule {
+    /// The rule in words, but for its number and place.
+    pub fn describe(&self, selectors: &Selectors) -> String {
+        let mut words = vec![self.action.to_string()];
+        if let Families::Only(family) = self.families {
+            words.push(family.to_string());
+        }
+        words.extend(match self.protocol {
+            ProtocolMatch::Any => None,
+            ProtocolMatch::Is(protocol) => Some(protocol.to_string()),
+            ProtocolMatch::IsNot(protocol) => Some(format!("not {protocol}")),
+        });
+        words.extend(match self.icmp {
+            IcmpMatch::Any => None,
+            IcmpMatch::Is(icmp) => Some(format!("{icmp:?}")),
+            IcmpMatch::IsNot(icmp) => Some(format!("not {icmp:?}")),
+        });
+        words.push(format!("from {}", peer_text(&self.source, selectors)));
+        words.push(format!("to {}", peer_text(&self.destination, selectors)));
+        words.join(" ")
     }
-    words.extend(match rule.protocol {
-        ProtocolMatch::Any => None,
-        ProtocolMatch::Is(protocol) => Some(protocol.to_string()),
-        ProtocolMatch::IsNot(protocol) => Some(format!("not {protocol}")),
-    });
-    words.extend(match rule.icmp {
-        IcmpMatch::Any => None,
-        IcmpMatch::Is(icmp) => Some(format!("{icmp:?}")),
-        IcmpMatch::IsNot(icmp) => Some(format!("not {icmp:?}")),
-    });
-    words.push(format!("from {}", peer_text(&rule.source, selectors)));
-    words.push(format!("to {}", peer_text(&rule.destination, selectors)));
-    words.join(" ")
 }
 
 fn peer_text(peer: &Peer, selectors: &Selectors) -> String {

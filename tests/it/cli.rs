@@ -245,6 +245,7 @@ fn help_is_data_and_fits_the_screen() {
         "eval --help",
         "explain --help",
         "connectivity --help",
+        "diff --help",
         "selector --help",
         "selector match --help",
         "selector format --help",

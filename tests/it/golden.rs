@@ -24,7 +24,7 @@ const BUNDLE: &str = "bundle";
 const CHECK: &str = "check.txt";
 
 /// Codes that no small text file can bring about, and where they are tested.
-const ELSEWHERE: [(Code, &str); 9] = [
+const ELSEWHERE: [(Code, &str); 12] = [
     (Code::NotUtf8, "tests/it/bad_input.rs"),
     (Code::TooLarge, "tests/it/bad_input.rs"),
     (Code::Unwritable, "tests/it/bad_input.rs"),
@@ -34,6 +34,9 @@ const ELSEWHERE: [(Code, &str); 9] = [
     (Code::NameCollision, "src/lower/tests.rs"),
     (Code::SetTooLarge, "tests/it/bad_input.rs"),
     (Code::InternalError, "src/cli/tests.rs"),
+    (Code::NotARepository, "tests/it/diff.rs"),
+    (Code::UnknownRevision, "tests/it/diff.rs"),
+    (Code::NotInRevision, "tests/it/diff.rs"),
 ];
 
 /// Folder of transcripts, which are cases of another sort: see `transcripts.rs`.

@@ -5,6 +5,7 @@ mod bad_input;
 mod bad_input_fuzz;
 mod cli;
 mod connectivity;
+mod diff;
 mod enforced;
 mod golden;
 mod hosts;

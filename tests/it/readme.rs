@@ -54,7 +54,7 @@ fn the_main_job_of_the_readme_works() {
 
 #[test]
 fn every_command_and_option_of_the_readme_is_there() {
-    let help = ["check", "render", "eval", "explain", "connectivity", "selector"]
+    let help = ["check", "render", "eval", "explain", "connectivity", "diff", "selector"]
         .map(|command| run(&root(), &[command, "--help"]).stdout)
         .concat();
     for option in [
@@ -76,6 +76,8 @@ fn every_command_and_option_of_the_readme_is_there() {
         "--port",
         "--source-port",
         "--set-label",
+        "--with",
+        "--nodes",
     ] {
         assert!(readme().contains(option) && help.contains(option), "{option}");
     }

@@ -6,6 +6,7 @@
 
 mod answers;
 mod cases;
+mod difference;
 mod lints;
 mod manifests;
 mod meaning;

@@ -1,0 +1,124 @@
+//! What two states of a cluster allow otherwise, over the whole packet space, and which rules are the cause.
+//!
+//! In: [`Resolved`] policy, old and new. Out: [`Difference`]: changes of what may pass between those who are in both, each with a
+//! witness packet and the rules that decide about it then and now; endpoints that are new or gone, apart from them; host
+//! endpoints whose own policy is not proven equal. Absent: words, and nodes' scripts.
+//!
+//! Endpoints are the same in both when their owner (or, of what has none, they themselves) has the same namespace, kind and
+//! name. Addresses that an endpoint has in one of the two are that endpoint's, and no place outside.
+//!
+//! Cost: that of both spaces; where nothing differs, the exceptions of all views, once; and then the pairs that a difference
+//! touches.
+
+mod causes;
+mod changes;
+mod hosts;
+mod joint;
+mod sole;
+
+pub use causes::{Decider, Reason};
+pub use changes::{Block, Change, End, Portion, Witness};
+pub use joint::{Identity, Peer, PeerId};
+pub use sole::{Connections, Sole};
+
+use std::net::IpAddr;
+
+use crate::analysis::space::{Cuts, Range, Space, Traffic};
+use crate::resolve::Resolved;
+
+/// One of the two states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Before.
+    Old,
+    /// After.
+    New,
+}
+
+/// Something of both states.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Both<T> {
+    /// Before.
+    pub old: T,
+    /// After.
+    pub new: T,
+}
+
+/// All that differs.
+#[derive(Debug)]
+pub struct Difference<'input> {
+    /// What the sets of packets below are of.
+    pub traffic: Traffic,
+    /// Everyone in either state, in order; see [`PeerId`].
+    pub peers: Vec<Peer<'input>>,
+    /// What may pass otherwise, between those who are in both; those that gain something first.
+    pub changes: Vec<Change<'input>>,
+    /// Endpoints that are in one state only, in order.
+    pub sole: Both<Vec<Sole>>,
+    /// Names of host endpoints whose own policy is not proven equal, in order.
+    pub hosts: Vec<&'input str>,
+    /// The addresses of all endpoints of either state, in order.
+    taken: Vec<IpAddr>,
+}
+
+impl<T> Both<T> {
+    /// The one of a state.
+    pub fn of(&self, state: State) -> &T {
+        match state {
+            State::Old => &self.old,
+            State::New => &self.new,
+        }
+    }
+}
+
+/// A state with its space.
+#[derive(Debug, Clone, Copy)]
+struct Known<'known, 'input> {
+    resolved: &'known Resolved<'input>,
+    space: &'known Space<'input>,
+}
+
+/// Everything that differs between two states.
+pub fn between<'input>(old: &Resolved<'input>, new: &Resolved<'input>) -> Difference<'input> {
+    let mut cuts = Cuts::default();
+    cuts.of_policy(old);
+    cuts.of_policy(new);
+    let mut traffic = Traffic::of(&cuts);
+    let spaces = Both { old: Space::of(old, &mut traffic), new: Space::of(new, &mut traffic) };
+    let both = Both { old: Known { resolved: old, space: &spaces.old }, new: Known { resolved: new, space: &spaces.new } };
+    let joint = joint::Joint::of(both);
+    let changes = changes::all(both, &joint, &mut traffic);
+    let sole =
+        Both { old: sole::all(both.old, &joint, State::Old, &mut traffic), new: sole::all(both.new, &joint, State::New, &mut traffic) };
+    let hosts = hosts::differing(old, new);
+    Difference { traffic, peers: joint.peers, changes, sole, hosts, taken: joint::taken([old.inventory, new.inventory]) }
+}
+
+impl Difference<'_> {
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.sole.old.is_empty() && self.sole.new.is_empty() && self.hosts.is_empty()
+    }
+
+    /// The peer of an id.
+    pub fn peer(&self, id: PeerId) -> Option<&Peer<'_>> {
+        self.peers.get(id.index())
+    }
+
+    /// The addresses outside that some peers are, as few ranges: those of endpoints that lie among them are left in.
+    pub fn ranges(&self, peers: &[PeerId]) -> Vec<Range> {
+        let outside = peers.iter().filter_map(|id| self.peer(*id)).filter_map(|peer| match &peer.identity {
+            Identity::Outside(ranges) => Some(ranges),
+            Identity::Endpoints { .. } => None,
+        });
+        let mut ranges: Vec<Range> = outside.flatten().copied().collect();
+        ranges.sort_unstable();
+        joint::merged(&ranges, &self.taken)
+    }
+
+    /// How many pairs of peers a block has.
+    pub fn pairs(&self, block: &Block) -> usize {
+        let is_itself = |id: &&PeerId| block.to.binary_search(id).is_ok() && self.peer(**id).is_some_and(Peer::is_single);
+        block.from.len() * block.to.len() - block.from.iter().filter(is_itself).count()
+    }
+}

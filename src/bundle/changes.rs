@@ -1,0 +1,93 @@
+//! What of a node's scripts is otherwise than before.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use crate::bundle::NodePart;
+
+/// A node whose scripts change, and by how much.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScriptChange {
+    /// The node.
+    pub node: String,
+    /// Sets added and removed.
+    pub sets: Count,
+    /// Members of sets added and removed.
+    pub members: Count,
+    /// Chains added and removed, in all tables.
+    pub chains: Count,
+    /// Rules added and removed, in all tables.
+    pub rules: Count,
+}
+
+/// Lines of one sort.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// In the new scripts only.
+    pub added: usize,
+    /// In the old ones only.
+    pub removed: usize,
+}
+
+impl ScriptChange {
+    /// Compares a node's scripts; none where they do the same line by line. A node that is in one state only has no scripts in
+    /// the other.
+    pub fn between(old: Option<&NodePart>, new: Option<&NodePart>) -> Option<Self> {
+        let node = new.or(old)?.node.clone();
+        let [before, after] = [old, new].map(lines);
+        let count = |sort: fn(&str) -> bool| Count::between(&before, &after, sort);
+        let change = Self {
+            node,
+            sets: count(|line| line.starts_with("create ")),
+            members: count(|line| line.starts_with("add ")),
+            chains: count(|line| line.starts_with(':')),
+            rules: count(|line| line.starts_with('-')),
+        };
+        let counts = [change.sets, change.members, change.chains, change.rules];
+        counts.iter().any(|count| *count != Count::default()).then_some(change)
+    }
+}
+
+/// Every line that does something, with the script it is in, in order.
+fn lines(part: Option<&NodePart>) -> Vec<(&'static str, &str)> {
+    let files = part.map(|part| part.scripts.files()).unwrap_or_default();
+    let lines = files.into_iter().flat_map(|(file, text)| text.lines().map(move |line| (file, line)));
+    let mut lines: Vec<(&str, &str)> = lines.filter(|(_, line)| line.starts_with(['c', 'a', ':', '-'])).collect();
+    lines.sort_unstable();
+    lines
+}
+
+impl Count {
+    fn between(old: &[(&str, &str)], new: &[(&str, &str)], sort: fn(&str) -> bool) -> Self {
+        let mut count = Self::default();
+        let [mut old, mut new] = [old, new].map(|lines| lines.iter().filter(|(_, line)| sort(line)).peekable());
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (Some(before), Some(after)) => before.cmp(after),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return count,
+            };
+            if order != Ordering::Greater {
+                old.next();
+                count.removed += usize::from(order == Ordering::Less);
+            }
+            if order != Ordering::Less {
+                new.next();
+                count.added += usize::from(order == Ordering::Greater);
+            }
+        }
+    }
+}
+
+impl fmt::Display for ScriptChange {
+    /// `n1: rules +2 -1, members +3`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [("rules", self.rules), ("chains", self.chains), ("sets", self.sets), ("members", self.members)];
+        let words = counts.iter().filter(|(_, count)| *count != Count::default()).map(|(word, count)| {
+            let part = |sign: char, count: usize| if count == 0 { String::new() } else { format!(" {sign}{count}") };
+            format!("{word}{}{}", part('+', count.added), part('-', count.removed))
+        });
+        write!(out, "{}: {}", self.node, words.collect::<Vec<_>>().join(", "))
+    }
+}

@@ -1,0 +1,205 @@
+//! `palisade diff`: what two states of policy and cluster allow otherwise.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use clap::{Args, ValueEnum};
+
+use crate::Input;
+use crate::analysis::diff::{self, Both};
+use crate::answers::diff::{self as answers, Comparison};
+use crate::bundle::{NodePart, ScriptChange};
+use crate::cli::config::{self, Choices};
+use crate::cli::git::Revision;
+use crate::cli::report::Report;
+use crate::cli::{Format, Status, input};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::inventory::Edit;
+use crate::options::Options;
+use crate::render::Templates;
+use crate::resolve::{self, Resolved};
+use crate::text::Files;
+
+/// What connections are gained and lost between two states, and by which rules?
+///
+/// Exact over all packets, between endpoints (or the workloads that will make them) and addresses outside; endpoints that are
+/// new or gone are told apart from that. OLD and NEW are files or directories, - for standard input, or git:REVISION:PATH, PATH
+/// being counted from the root of the repository around the working directory.
+///
+/// Exit status: 0 equal (however it is written), 1 differs, 2 invalid input.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The state before
+    #[arg(value_name = "OLD")]
+    old: PathBuf,
+    /// The state after; with --set-label it may be left out, and is then OLD with those labels
+    #[arg(value_name = "NEW", required_unless_present = "labels")]
+    new: Option<PathBuf>,
+    /// Read this on both sides as well, as an inventory that lies elsewhere (may be repeated)
+    #[arg(long, value_name = "PATH")]
+    with: Vec<PathBuf>,
+    /// Change a label in NEW: sa:NAMESPACE/NAME:KEY=VALUE, pod:NAMESPACE/NAME:KEY=VALUE, ns:NAME:KEY=VALUE; KEY- in place of
+    /// KEY=VALUE removes one (may be repeated)
+    #[arg(long = "set-label", id = "labels", value_name = "LABEL")]
+    labels: Vec<Edit>,
+    /// Compile both and list the nodes whose scripts change: `auto` with at most 20 nodes
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    nodes: When,
+    /// Compare as if staged policies were in force
+    #[arg(long)]
+    staged: bool,
+    #[command(flatten)]
+    choices: Choices,
+}
+
+/// When something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+/// Nodes that are compiled unasked.
+const MOST_NODES: usize = 20;
+
+/// A state as it was read.
+struct Side {
+    files: Files,
+    input: Input,
+    found: Diagnostics,
+}
+
+pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
+    let (options, templates) = match config::load(&arguments.choices, config) {
+        Ok(loaded) => loaded,
+        Err(diagnostic) => return report.diagnostic(diagnostic),
+    };
+    let new = arguments.new.as_ref().unwrap_or(&arguments.old);
+    let mut sides = thread::scope(|scope| {
+        let other = scope.spawn(|| arguments.read(new, &arguments.labels));
+        let own = arguments.read(&arguments.old, &[]);
+        other.join().map(|other| Both { old: own, new: other })
+    });
+    let Ok(sides) = &mut sides else {
+        return report.diagnostic(Diagnostic::new(Code::InternalError, "the new state could not be read"));
+    };
+    let names = [&arguments.old, new].map(|path| path.display().to_string());
+    let is_refused = sides.old.found.has_errors() || sides.new.found.has_errors();
+    if is_refused {
+        return refuse(sides, report);
+    }
+    let told = arguments.tell(sides, &names, (&options, &templates), report);
+    let status = report.diagnostics(&sides.new.found, &sides.new.files);
+    match told {
+        Err(diagnostic) => report.diagnostic(diagnostic),
+        Ok(Some((text, answered))) if status == Status::Clean => match report.data(&text) {
+            Ok(()) => answered,
+            Err(error) => report.diagnostic(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}"))),
+        },
+        Ok(Some(_)) => status,
+        Ok(None) => refuse(sides, report),
+    }
+}
+
+/// Prints what is wrong with either side; what is only to be known of OLD is left out.
+fn refuse(sides: &Both<Side>, report: &mut Report) -> Status {
+    for side in [&sides.old, &sides.new] {
+        if side.found.has_errors() {
+            report.diagnostics(&side.found, &side.files);
+        }
+    }
+    Status::Invalid
+}
+
+impl Arguments {
+    fn read(&self, path: &Path, labels: &[Edit]) -> Side {
+        let mut found = Diagnostics::default();
+        let files = match Revision::of(path) {
+            Some(Ok(revision)) => revision.read(&self.with, &mut found),
+            Some(Err(diagnostic)) => {
+                found.push(diagnostic);
+                Files::default()
+            }
+            None => {
+                let paths: Vec<PathBuf> = std::iter::once(path).chain(self.with.iter().map(PathBuf::as_path)).map(Path::to_owned).collect();
+                input::read(&paths, &mut found)
+            }
+        };
+        let mut input = crate::read(&files, input::staging(self.staged), &mut found);
+        if !found.has_errors() {
+            let edited = labels.iter().try_for_each(|edit| input.inventory.edit(edit));
+            edited.unwrap_or_else(|diagnostic| found.push(diagnostic));
+        }
+        Side { files, input, found }
+    }
+
+    /// The answer as text, and the status it gives; none where a side is refused.
+    fn tell(
+        &self,
+        sides: &mut Both<Side>,
+        [old, new]: &[String; 2],
+        choices: (&Options, &Templates),
+        report: &mut Report,
+    ) -> Result<Option<(String, Status)>, Diagnostic> {
+        let before = resolve::selectors(&sides.old.input.policies, &sides.old.input.inventory, &mut sides.old.found);
+        let after = resolve::selectors(&sides.new.input.policies, &sides.new.input.inventory, &mut sides.new.found);
+        let nodes = match self.wants_nodes([&before, &after]) {
+            true => Some(changed_nodes([&before, &after], choices, [&mut sides.old.found, &mut sides.new.found])?),
+            false => None,
+        };
+        if sides.old.found.has_errors() || sides.new.found.has_errors() {
+            return Ok(None);
+        }
+        let mut difference = diff::between(&before, &after);
+        let is_equal = difference.is_empty();
+        let files = Both { old: &sides.old.files, new: &sides.new.files };
+        let comparison = Comparison::new(&mut difference, files, Both { old, new }, nodes.as_deref());
+        let text = match report.format() {
+            // a command without a format never gets here with it
+            Format::Text | Format::Csv | Format::Dot => answers::text(&comparison),
+            Format::Json => answers::json(&comparison),
+            Format::Md => answers::markdown(&comparison),
+            Format::Sarif => answers::sarif(&comparison),
+        };
+        if is_equal {
+            report.remark("equal: no connection is gained or lost");
+        }
+        if nodes.is_none() && self.nodes == When::Auto && !before.inventory.nodes.is_empty() && !after.inventory.nodes.is_empty() {
+            report.remark(&format!("scripts are not compared, as there are more than {MOST_NODES} nodes; `--nodes always` does it"));
+        }
+        Ok(Some((text, if is_equal { Status::Clean } else { Status::Differs })))
+    }
+
+    fn wants_nodes(&self, states: [&Resolved<'_>; 2]) -> bool {
+        let count = |state: &Resolved<'_>| state.inventory.nodes.len();
+        match self.nodes {
+            When::Auto => states.iter().all(|state| (1..=MOST_NODES).contains(&count(state))),
+            When::Always => true,
+            When::Never => false,
+        }
+    }
+}
+
+/// The nodes whose scripts change, by name. One node's scripts of each state are in memory at a time.
+fn changed_nodes(
+    [old, new]: [&Resolved<'_>; 2],
+    (options, templates): (&Options, &Templates),
+    [before, after]: [&mut Diagnostics; 2],
+) -> Result<Vec<ScriptChange>, Diagnostic> {
+    let mut names: Vec<&str> = [old, new].into_iter().flat_map(|state| &state.inventory.nodes).map(|node| &*node.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    let compile = |state: &Resolved<'_>, name: &str, found: &mut Diagnostics| -> Result<Option<NodePart>, Diagnostic> {
+        match state.inventory.find_node(name) {
+            Some(node) => crate::compile(state, node, options, templates, found),
+            None => Ok(None),
+        }
+    };
+    let mut changes = Vec::new();
+    for name in names {
+        let (then, now) = (compile(old, name, before)?, compile(new, name, after)?);
+        changes.extend(ScriptChange::between(then.as_ref(), now.as_ref()));
+    }
+    Ok(changes)
+}

@@ -1,0 +1,178 @@
+//! Manifests of a revision of the repository around the working directory, by the `git` program.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::cli::input;
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::text::Files;
+
+/// What a path in a revision begins with.
+const PREFIX: &str = "git:";
+
+/// A path in a revision: `git:REV:PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Revision {
+    revision: String,
+    path: String,
+}
+
+/// An object of a repository that is to be read: what git calls it, and its path.
+struct Wanted {
+    object: String,
+    path: String,
+}
+
+impl Revision {
+    /// What a path means, where it is in a revision.
+    pub(super) fn of(path: &Path) -> Option<Result<Self, Diagnostic>> {
+        let text = path.to_str()?.strip_prefix(PREFIX)?;
+        let Some((revision, path)) = text.split_once(':') else {
+            let message = format!("`{PREFIX}{text}` names no path in a revision");
+            return Some(Err(Diagnostic::new(Code::UnknownRevision, message).help("write `git:REVISION:PATH`")));
+        };
+        if revision.is_empty() || revision.starts_with('-') {
+            return Some(Err(unknown(revision)));
+        }
+        Some(Ok(Self { revision: revision.to_owned(), path: plain(path) }))
+    }
+
+    /// Reads a file, or all manifests of a directory but hidden ones; and paths of the file system beside it.
+    pub(super) fn read(&self, beside: &[PathBuf], found: &mut Diagnostics) -> Files {
+        let mut files = input::read(beside, found);
+        if let Err(diagnostic) = self.add_to(&mut files, found) {
+            found.push(diagnostic);
+        }
+        files
+    }
+
+    fn add_to(&self, files: &mut Files, found: &mut Diagnostics) -> Result<(), Diagnostic> {
+        if !git(["rev-parse", "--git-dir"])?.is_done {
+            let message = "the working directory is in no git repository".to_owned();
+            return Err(Diagnostic::new(Code::NotARepository, message).help("run `palisade` in the repository that has the revision"));
+        }
+        let commit = git(["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{}^{{commit}}", self.revision)])?;
+        let commit = commit.line().ok_or_else(|| unknown(&self.revision))?;
+        let wanted = self.wanted(&commit, found)?;
+        let mut reader = Reader::start().map_err(|error| not_started(&error))?;
+        for Wanted { object, path } in wanted {
+            let name = format!("{PREFIX}{}:{path}", self.revision);
+            input::add(files, &name, reader.read(&object), found);
+        }
+        Ok(())
+    }
+
+    /// The objects to read, in the order of their paths.
+    fn wanted(&self, commit: &str, found: &mut Diagnostics) -> Result<Vec<Wanted>, Diagnostic> {
+        let object = format!("{commit}:{}", self.path);
+        let kind = git(["cat-file", "-t", &object])?.line();
+        match kind.as_deref() {
+            Some("blob") => return Ok(vec![Wanted { object, path: self.path.clone() }]),
+            Some("tree") => {}
+            Some(_) | None => {
+                let message = format!("there is no `{}` in the revision `{}`", self.path, self.revision);
+                return Err(Diagnostic::new(Code::NotInRevision, message).help("the path counts from the root of the repository"));
+            }
+        }
+        let listed = git(["ls-tree", "-r", "-z", "--full-tree", &object])?;
+        let mut wanted = Vec::new();
+        for entry in listed.text.split('\0').filter(|entry| !entry.is_empty()) {
+            let Some((about, below)) = entry.split_once('\t') else { continue };
+            let is_hidden = below.split('/').any(|part| part.starts_with('.'));
+            let mode = about.split(' ').next().unwrap_or_default();
+            let path = if self.path.is_empty() { below.to_owned() } else { format!("{}/{below}", self.path) };
+            let is_manifest = input::is_manifest(Path::new(below));
+            match mode {
+                _ if is_hidden => {}
+                "100644" | "100755" if !is_manifest => {}
+                "100644" | "100755" => wanted.extend(about.split(' ').nth(2).map(|object| Wanted { object: object.to_owned(), path })),
+                _ => found.push(not_followed(&path)),
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+/// A path as git has it: without `./`, and slashes at its ends.
+fn plain(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    parts.join("/")
+}
+
+fn unknown(revision: &str) -> Diagnostic {
+    let help = "name a branch, a tag or a commit that the repository has; a shallow clone lacks older ones";
+    Diagnostic::new(Code::UnknownRevision, format!("there is no revision `{revision}`")).help(help)
+}
+
+/// Links and submodules may stand for policy that would be missing.
+fn not_followed(path: &str) -> Diagnostic {
+    let message = format!("`{path}` is a link or a submodule, which is not followed in a revision");
+    Diagnostic::new(Code::Unreadable, message).help("check the revision out with `git worktree add`, and name that directory")
+}
+
+/// What git printed, and whether it found what it was asked for.
+struct Told {
+    text: String,
+    is_done: bool,
+}
+
+impl Told {
+    /// The first line, where git found what it was asked for.
+    fn line(&self) -> Option<String> {
+        self.text.lines().next().filter(|_| self.is_done).map(str::to_owned)
+    }
+}
+
+fn git<const COUNT: usize>(arguments: [&str; COUNT]) -> Result<Told, Diagnostic> {
+    let output = Command::new("git").args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    match output {
+        Ok(output) => Ok(Told { text: String::from_utf8_lossy(&output.stdout).into_owned(), is_done: output.status.success() }),
+        Err(error) => Err(not_started(&error)),
+    }
+}
+
+fn not_started(error: &io::Error) -> Diagnostic {
+    Diagnostic::new(Code::NotARepository, format!("cannot run `git`: {error}")).help("install git, or name directories")
+}
+
+/// A git process that gives the contents of objects, one after another.
+struct Reader {
+    child: Child,
+}
+
+impl Reader {
+    fn start() -> io::Result<Self> {
+        let mut command = Command::new("git");
+        command.args(["cat-file", "--batch"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.spawn().map(|child| Self { child })
+    }
+
+    /// An object's bytes.
+    fn read(&mut self, object: &str) -> io::Result<Vec<u8>> {
+        let broken = || io::Error::other("git gives no such object");
+        let (Some(stdin), Some(stdout)) = (&mut self.child.stdin, &mut self.child.stdout) else { return Err(broken()) };
+        writeln!(stdin, "{object}")?;
+        stdin.flush()?;
+        let mut header = Vec::new();
+        let mut byte = [0];
+        while byte != [b'\n'] {
+            stdout.read_exact(&mut byte)?;
+            header.extend(byte);
+        }
+        let header = String::from_utf8_lossy(&header);
+        let size = header.trim_end().rsplit_once(' ').and_then(|(_, size)| size.parse::<usize>().ok()).ok_or_else(broken)?;
+        let mut bytes = vec![0; size + 1];
+        stdout.read_exact(&mut bytes)?;
+        bytes.truncate(size);
+        Ok(bytes)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // it ends when its input does
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
