@@ -18,7 +18,7 @@ use crate::lower::sets::{Reach, digit};
 use crate::lower::tiers::{self, Way};
 use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::options::Failsafe;
-use crate::policy::{DefaultAction, HostEndpoint, HostPlace, Icmp, List};
+use crate::policy::{self, Action, DefaultAction, HostEndpoint, HostPlace, Icmp, List};
 use crate::resolve::{HostEndpointId, HostsOnNode, Listed};
 
 /// What the filter table has for host endpoints.
@@ -134,9 +134,8 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         let mut rules = Vec::new();
         for id in hosts.all() {
             let Some(host) = resolved.host_endpoint(id) else { continue };
-            let target = chain_of(self, id, host, direction);
-            let matches = self.place(host, direction);
-            rules.extend(matches.map(|matches| rule(matches, target, &host.to_string())));
+            let Some(matches) = self.place(host, direction) else { continue };
+            rules.push(rule(matches, chain_of(self, id, host, direction), &host.to_string()));
         }
         match rules.iter().all(|rule| rule.target == Target::Return) {
             true => Vec::new(),
@@ -245,12 +244,16 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         rules.push(self.failsafe(direction));
         if list == List::PreDnat {
             rules.extend(self.untracked_again(id, direction, ("hud", Target::Return), &first));
-        } else {
+        } else if self.leads_to(&untracked) {
             let rules = vec![rule(Vec::new(), Target::NoTrack, "no connection is made of it")];
             self.add(Chain { name: untracked, about: "allowed by untracked policy".to_owned(), rules });
         }
         rules.push(rule(Vec::new(), first, "on to the first tier"));
         self.chain(at, host, (sort, format!("{scope} policy, {direction} of {host}")), rules)
+    }
+
+    fn leads_to(&self, chain: &ChainName) -> bool {
+        self.chains.iter().flat_map(|chain| &chain.rules).any(|rule| matches!(&rule.target, Target::Goto(other) if other == chain))
     }
 
     /// The rule that sends packets without a connection to untracked policy once more: what that allows, nothing else decides.
@@ -270,15 +273,23 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     /// The chains of a list, one for each tier, from where the packet goes on to `end`; gives where it begins.
     fn tiers(&mut self, id: HostEndpointId, way: &ListWay, end: Target) -> Target {
         let listed = self.lowering.resolved.listed(id, way.list, way.direction);
+        let last = listed.iter().position(|listed| self.is_last(listed, way)).unwrap_or(listed.len());
         let mut next = end;
         let mut chains = Vec::new();
-        for listed in listed.iter().rev() {
+        for listed in listed.iter().take(last + 1).rev() {
             let chain = self.tier(listed, way, &next);
             next = Target::Goto(chain.name.clone());
             chains.push(chain);
         }
         chains.into_iter().rev().for_each(|chain| self.add(chain));
         next
+    }
+
+    /// Whether no packet gets past a tier, so that chains of later ones would lead nowhere.
+    fn is_last(&self, listed: &Listed<'_>, way: &ListWay) -> bool {
+        let rules = listed.policies.iter().filter_map(|policy| policy.rules(way.direction)).flatten();
+        let passes = |rule: &policy::Rule| rule.action == Action::Pass && rule.applies_to(self.family);
+        denies_by_default(listed, way) && !rules.into_iter().any(passes)
     }
 
     fn tier(&mut self, listed: &Listed<'_>, way: &ListWay, next: &Target) -> Chain {
@@ -292,8 +303,7 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         for policy in &listed.policies {
             rules.extend(tiers::policy_rules(self.lowering, policy, &lowered, self.found));
         }
-        let denies = matches!(way.list, List::Normal | List::Forward) && listed.tier.default_action == DefaultAction::Deny;
-        match (denies, next) {
+        match (denies_by_default(listed, way), next) {
             (true, _) => rules.push(rule(Vec::new(), Target::Drop, &format!("end of tier {tier}: no rule matched"))),
             (false, Target::Return) => {}
             (false, next) => rules.push(rule(Vec::new(), next.clone(), &format!("end of tier {tier}: {}", onward(next)))),
@@ -344,6 +354,11 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
             self.chains.push(chain);
         }
     }
+}
+
+/// Whether a tier ends a packet's way where none of its rules does: never before connections or before DNAT (reference §4.2).
+fn denies_by_default(listed: &Listed<'_>, way: &ListWay) -> bool {
+    matches!(way.list, List::Normal | List::Forward) && listed.tier.default_action == DefaultAction::Deny
 }
 
 /// Where a packet goes that nothing decided, in words.
