@@ -1,16 +1,18 @@
 //! The meaning of checked policy: a flow's way through tiers, policies and rules (reference §4), without a chain.
 //!
 //! In: [`Resolved`] and a [`Flow`]. Out: a [`Decision`] that names every tier, policy and rule passed. Absent: nodes, hooks and
-//! connection tracking; what a node does before policy (decisions 14 to 17) is not asked here.
+//! connection tracking; what a node does before policy, and which host endpoint a packet meets, is [`node`](super::node)'s.
 //!
 //! Cost: once all endpoints, then for a flow all policies, and the rules of those that apply.
+
+use std::net::IpAddr;
 
 use crate::analysis::matching::Matcher;
 use crate::analysis::{Flow, Side};
 use crate::inventory::{EndpointId, ProfileName, Profiles, profile_name};
 use crate::net::Direction;
-use crate::policy::{Action, DefaultAction, List, Policy, Rule, Tier};
-use crate::resolve::Resolved;
+use crate::policy::{Action, DefaultAction, HostEndpoint, List, Policy, Rule, Tier};
+use crate::resolve::{HostEndpointId, Resolved};
 
 /// Decides about the flows of one cluster.
 #[derive(Debug)]
@@ -27,15 +29,40 @@ pub struct Decision<'input> {
     pub ingress: Option<Passage<'input>>,
 }
 
-/// A flow's way through the policies of one endpoint in one direction.
+/// A flow's way through one list of the policies of one endpoint in one direction.
 #[derive(Debug, Clone)]
 pub struct Passage<'input> {
-    /// The endpoint.
-    pub endpoint: EndpointId,
-    /// The tiers that have a policy for it in this direction, in order, up to the one that decides.
+    /// Whose policies these are.
+    pub whose: Whose,
+    /// The direction.
+    pub direction: Direction,
+    /// The list; of an endpoint always the normal one.
+    pub list: List,
+    /// The tiers that have a policy on the list in this direction, in order, up to the one that decides.
     pub tiers: Vec<TierPassed<'input>>,
-    /// What the endpoint's profiles say where no tier decides; for a pod, whose first profile allows everything, always yes.
-    pub profiles_allow: bool,
+    /// What is said where no tier decides. On the normal list the profiles say it; for a pod, whose first profile allows
+    /// everything, they always allow.
+    pub rest: Outcome,
+}
+
+/// Who has policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whose {
+    /// A pod, or another workload.
+    Endpoint(EndpointId),
+    /// An interface of a node.
+    HostEndpoint(HostEndpointId),
+}
+
+/// What a list says of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// It may pass.
+    Allowed,
+    /// It may not.
+    Denied,
+    /// Neither, which the normal list never says: the flow goes on to what comes next.
+    Undecided,
 }
 
 /// A tier on the way.
@@ -81,12 +108,20 @@ impl Decision<'_> {
 }
 
 impl Passage<'_> {
-    /// Whether the flow may pass: what a tier decides, and else what the profiles say.
-    pub fn is_allowed(&self) -> bool {
+    /// What the tiers decide, and else the rest.
+    pub fn outcome(&self) -> Outcome {
         match self.tiers.last().map(|last| last.end) {
-            Some(TierEnd::Allowed) => true,
-            Some(TierEnd::Denied | TierEnd::DeniedByDefault) => false,
-            None | Some(TierEnd::Passed | TierEnd::PassedByDefault) => self.profiles_allow,
+            Some(TierEnd::Allowed) => Outcome::Allowed,
+            Some(TierEnd::Denied | TierEnd::DeniedByDefault) => Outcome::Denied,
+            None | Some(TierEnd::Passed | TierEnd::PassedByDefault) => self.rest,
+        }
+    }
+
+    /// Whether the flow may pass.
+    pub fn is_allowed(&self) -> bool {
+        match self.outcome() {
+            Outcome::Allowed | Outcome::Undecided => true,
+            Outcome::Denied => false,
         }
     }
 }
@@ -109,10 +144,11 @@ impl TierEnd {
         }
     }
 
-    fn by_default(tier: &Tier) -> Self {
-        match tier.default_action {
-            DefaultAction::Deny => TierEnd::DeniedByDefault,
-            DefaultAction::Pass => TierEnd::PassedByDefault,
+    /// Before connections and before DNAT, every tier passes on (reference §4.2).
+    fn by_default(tier: &Tier, list: List) -> Self {
+        match (list, tier.default_action) {
+            (List::Normal | List::Forward, DefaultAction::Deny) => TierEnd::DeniedByDefault,
+            (List::Normal | List::Forward, DefaultAction::Pass) | (List::Untracked | List::PreDnat, _) => TierEnd::PassedByDefault,
         }
     }
 }
@@ -133,15 +169,56 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
             Direction::Ingress => Side::Destination,
             Direction::Egress => Side::Source,
         };
-        let endpoint = self.matcher.owner(flow.address(own_side))?;
-        let mut tiers = Vec::new();
-        for tier in &self.matcher.resolved.policies.tiers {
-            tiers.extend(self.tier(tier, endpoint, direction, flow));
-            if tiers.last().is_some_and(|passed: &TierPassed<'_>| !passed.end.goes_on()) {
+        self.matcher.owner(flow.address(own_side)).map(|endpoint| self.of_endpoint(endpoint, direction, flow))
+    }
+
+    /// The policy that this decides by.
+    pub(super) fn resolved(&self) -> &'resolved Resolved<'input> {
+        self.matcher.resolved
+    }
+
+    /// The endpoint that has an address.
+    pub(super) fn owner(&self, address: IpAddr) -> Option<EndpointId> {
+        self.matcher.owner(address)
+    }
+
+    /// A flow's way through the policies of an endpoint.
+    pub(super) fn of_endpoint(&self, endpoint: EndpointId, direction: Direction, flow: &Flow) -> Passage<'input> {
+        let applied = self.resolved().applied_to(endpoint);
+        let applies = |policy: &&'input Policy| policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok();
+        let tiers = self.resolved().policies.tiers.iter();
+        let tiers = tiers.map(|tier| (tier, tier.policies.iter().filter(applies).collect::<Vec<&Policy>>()));
+        let rest = if self.profiles_allow(endpoint, direction, flow) { Outcome::Allowed } else { Outcome::Denied };
+        let tiers = self.tiers(tiers, (List::Normal, direction), flow);
+        Passage { whose: Whose::Endpoint(endpoint), direction, list: List::Normal, tiers, rest }
+    }
+
+    /// A flow's way through a list of a host endpoint.
+    pub(super) fn of_host(&self, id: HostEndpointId, list: List, direction: Direction, flow: &Flow) -> Passage<'input> {
+        let listed = self.resolved().listed(id, list, direction).into_iter().map(|listed| (listed.tier, listed.policies));
+        let rest = match (list, self.resolved().host_endpoint(id)) {
+            (List::Normal, Some(host)) => host_profiles(host),
+            (List::Normal, None) => Outcome::Denied,
+            (List::Forward | List::Untracked | List::PreDnat, _) => Outcome::Undecided,
+        };
+        Passage { whose: Whose::HostEndpoint(id), direction, list, tiers: self.tiers(listed, (list, direction), flow), rest }
+    }
+
+    /// The tiers that have something to say, up to the one that decides.
+    fn tiers(
+        &self,
+        tiers: impl Iterator<Item = (&'input Tier, Vec<&'input Policy>)>,
+        (list, direction): (List, Direction),
+        flow: &Flow,
+    ) -> Vec<TierPassed<'input>> {
+        let mut passed: Vec<TierPassed<'input>> = Vec::new();
+        for (tier, policies) in tiers {
+            passed.extend(self.tier(tier, &policies, (list, direction), flow));
+            if passed.last().is_some_and(|last| !last.end.goes_on()) {
                 break;
             }
         }
-        Some(Passage { endpoint, tiers, profiles_allow: self.profiles_allow(endpoint, direction, flow) })
+        passed
     }
 
     /// What an endpoint's profiles say, asked in order: the first verdict counts, Pass is none, and what no profile decides
@@ -170,12 +247,16 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         false
     }
 
-    /// A tier's part of the way; none where it has nothing to say of the endpoint.
-    fn tier(&self, tier: &'input Tier, endpoint: EndpointId, direction: Direction, flow: &Flow) -> Option<TierPassed<'input>> {
-        let applied = self.matcher.resolved.applied_to(endpoint);
-        let mut passed = TierPassed { tier, policies: Vec::new(), end: TierEnd::by_default(tier) };
-        for policy in tier.policies.iter().filter(|policy| policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok())
-        {
+    /// A tier's part of the way; none where it has nothing to say.
+    fn tier(
+        &self,
+        tier: &'input Tier,
+        policies: &[&'input Policy],
+        (list, direction): (List, Direction),
+        flow: &Flow,
+    ) -> Option<TierPassed<'input>> {
+        let mut passed = TierPassed { tier, policies: Vec::new(), end: TierEnd::by_default(tier, list) };
+        for policy in policies {
             let Some(rules) = policy.rules(direction) else { continue };
             let (rules, end) = self.rules(rules, flow);
             passed.policies.push(PolicyPassed { policy, rules });
@@ -197,4 +278,9 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         }
         (matching, None)
     }
+}
+
+/// What a host endpoint's profiles say where no tier decides.
+fn host_profiles(host: &HostEndpoint) -> Outcome {
+    if host.allows_by_default { Outcome::Allowed } else { Outcome::Denied }
 }

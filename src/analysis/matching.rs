@@ -8,7 +8,7 @@ use crate::analysis::{Flow, Message, Side};
 use crate::inventory::{EndpointId, ServiceKey};
 use crate::net::{Cidr, Family, Protocol};
 use crate::policy::{Icmp, IcmpMatch, Nets, Peer, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId};
-use crate::resolve::Resolved;
+use crate::resolve::{HostEndpointId, Resolved, Selection};
 
 /// Answers for the rules of some resolved policy.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(super) struct Matcher<'resolved, 'input> {
     pub(super) resolved: &'resolved Resolved<'input>,
     /// Whose an address is.
     owners: FxHashMap<IpAddr, EndpointId>,
+    /// The same for host endpoints, several of which may have one.
+    hosts: FxHashMap<IpAddr, Vec<HostEndpointId>>,
 }
 
 /// One side of a flow as one rule sees it.
@@ -30,7 +32,11 @@ impl<'resolved, 'input> Matcher<'resolved, 'input> {
     pub(super) fn of(resolved: &'resolved Resolved<'input>) -> Self {
         let endpoints = resolved.inventory.endpoints_with_ids();
         let owners = endpoints.flat_map(|(id, endpoint)| endpoint.addresses.iter().map(move |address| (*address, id))).collect();
-        Self { resolved, owners }
+        let mut hosts: FxHashMap<IpAddr, Vec<HostEndpointId>> = FxHashMap::default();
+        for (id, host) in resolved.host_endpoints_with_ids() {
+            host.addresses.iter().for_each(|address| hosts.entry(*address).or_default().push(id));
+        }
+        Self { resolved, owners, hosts }
     }
 
     /// The endpoint that has an address.
@@ -99,13 +105,18 @@ impl<'resolved, 'input> Matcher<'resolved, 'input> {
         list.numbers.iter().any(|range| range.holds(port)) || list.names.iter().any(|name| self.is_named(name, port, view))
     }
 
-    /// Whether the endpoint here gives the port this name. It must be one that the side selects, also where the port is
-    /// excluded (reference §6.1).
+    /// Whether an endpoint or host endpoint here gives the port this name. It must be one that the side selects, also where
+    /// the port is excluded (reference §6.1).
     fn is_named(&self, name: &str, port: u16, view: &View<'_>) -> bool {
-        let owner = self.owner(view.flow.address(view.side));
-        let Some(id) = owner.filter(|id| self.selects(view.peer.selected, *id)) else { return false };
-        let mut ports = self.resolved.inventory.endpoint(id).ports.iter();
-        ports.any(|named| {
+        let resolved = self.resolved;
+        let address = view.flow.address(view.side);
+        let selected = view.peer.selected;
+        let endpoint = self.owner(address).filter(|id| self.selects(selected, |members| members.endpoints.binary_search(id).is_ok()));
+        let hosts = self.hosts.get(&address).into_iter().flatten();
+        let hosts = hosts.filter(|id| self.selects(selected, |members| members.host_endpoints.binary_search(id).is_ok()));
+        let of_endpoint = endpoint.into_iter().flat_map(|id| resolved.inventory.endpoint(id).ports.iter());
+        let of_hosts = hosts.filter_map(|id| resolved.host_endpoint(*id)).flat_map(|host| host.ports.iter());
+        of_endpoint.chain(of_hosts).any(|named| {
             *named.name == *name
                 && named.number == port
                 && named.protocol == view.flow.protocol
@@ -113,10 +124,10 @@ impl<'resolved, 'input> Matcher<'resolved, 'input> {
         })
     }
 
-    fn selects(&self, selected: Selected, endpoint: EndpointId) -> bool {
+    fn selects(&self, selected: Selected, has: impl Fn(&Selection) -> bool) -> bool {
         match selected {
             Selected::Anyone => true,
-            Selected::By(selector) => self.resolved.members(selector).endpoints.binary_search(&endpoint).is_ok(),
+            Selected::By(selector) => has(self.resolved.members(selector)),
         }
     }
 }

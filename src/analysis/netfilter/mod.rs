@@ -1,5 +1,5 @@
-//! The kernel's part, played on the text of scripts: sets and one filter table per family are loaded strictly, and a packet
-//! runs through a built-in chain with jump, goto and return as in the kernel.
+//! The kernel's part, played on the text of scripts: sets and the tables of both families are loaded strictly, and a packet
+//! runs through the built-in chains on its way with jump, goto and return as in the kernel.
 //!
 //! In: the texts of one node's scripts, and packets. Out: a [`Kernel`] and what it does with a packet, rule by rule. An option
 //! that palisade does not write is an error, and so is whatever the stock tools would refuse. Absent: the rooms that write
@@ -11,18 +11,26 @@ mod table;
 
 use std::fmt;
 
-use crate::analysis::Flow;
+use crate::analysis::{Flow, Hook, Packet, State, Verdict};
 use crate::net::Family;
 
 use sets::Sets;
-use table::{Condition, Rule, Table};
+use table::{Condition, Connection, Rule, Table};
 
 /// One node's kernel with the scripts loaded.
 #[derive(Debug)]
 pub struct Kernel {
     sets: Sets,
-    v4: Table,
-    v6: Table,
+    v4: Tables,
+    v6: Tables,
+}
+
+/// The tables of a family.
+#[derive(Debug)]
+struct Tables {
+    raw: Option<Table>,
+    mangle: Option<Table>,
+    filter: Table,
 }
 
 /// The texts of one node's scripts.
@@ -31,9 +39,20 @@ pub struct Texts<'text> {
     /// For `ipset restore`.
     pub sets: &'text str,
     /// For `iptables-restore --noflush`.
-    pub v4: &'text str,
+    pub v4: TableTexts<'text>,
     /// For `ip6tables-restore --noflush`.
-    pub v6: &'text str,
+    pub v6: TableTexts<'text>,
+}
+
+/// The texts of a family's tables.
+#[derive(Debug, Clone, Copy)]
+pub struct TableTexts<'text> {
+    /// The raw table, where the node has one.
+    pub raw: Option<&'text str>,
+    /// The mangle table, where the node has one.
+    pub mangle: Option<&'text str>,
+    /// The filter table.
+    pub filter: &'text str,
 }
 
 /// Why scripts cannot be loaded.
@@ -52,56 +71,19 @@ pub struct LoadError {
 pub enum Script {
     /// The sets.
     Sets,
-    /// The filter table of a family.
-    Filter(Family),
+    /// A table of a family.
+    Table(TableName, Family),
 }
 
-/// A packet as a node sees it.
-#[derive(Debug, Clone, Copy)]
-pub struct Packet {
-    /// Who sends what to whom.
-    pub flow: Flow,
-    /// Where the node sees it.
-    pub hook: Hook,
-    /// What connection tracking says.
-    pub state: State,
-    /// Whether it came over the loopback interface.
-    pub is_loopback: bool,
-}
-
-/// Where a node sees a packet.
+/// A table of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Hook {
-    /// On its way through.
-    Forward,
-    /// At its end.
-    Input,
-    /// At its beginning.
-    Output,
-}
-
-/// The state of a packet's conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// The packet begins it.
-    New,
-    /// Both sides have sent.
-    Established,
-    /// It belongs to another one.
-    Related,
-    /// It can belong to none.
-    Invalid,
-}
-
-/// What becomes of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
-    /// A rule accepts it.
-    Accept,
-    /// A rule drops it.
-    Drop,
-    /// No rule decides: it is left to whatever else the kernel's chains hold.
-    Undecided,
+pub enum TableName {
+    /// Before connections are tracked.
+    Raw,
+    /// Before destinations are translated.
+    Mangle,
+    /// Behind both.
+    Filter,
 }
 
 /// What becomes of a packet, and why.
@@ -109,6 +91,8 @@ pub enum Verdict {
 pub struct Run<'kernel> {
     /// What becomes of it.
     pub verdict: Verdict,
+    /// Whether it is kept from connection tracking.
+    pub is_untracked: bool,
     /// The rules that matched, in order.
     pub passed: Vec<Passed<'kernel>>,
 }
@@ -116,6 +100,8 @@ pub struct Run<'kernel> {
 /// A rule that matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Passed<'kernel> {
+    /// The table.
+    pub table: TableName,
     /// The chain it stands in.
     pub chain: &'kernel str,
     /// Its line in the script, from 1.
@@ -137,6 +123,8 @@ pub enum Target {
     Return,
     /// A line goes to the kernel's log.
     Log,
+    /// No connection is made of the packet.
+    NoTrack,
     /// To another chain, and back.
     Jump(String),
     /// To another chain, from which the way leads back over this one.
@@ -146,6 +134,14 @@ pub enum Target {
 /// What reading a part of a script yields, or what is wrong with it.
 type Read<T> = Result<T, String>;
 
+/// A packet in a table.
+struct Seen<'packet> {
+    table: TableName,
+    packet: &'packet Packet,
+    flow: Flow,
+    state: State,
+}
+
 impl Kernel {
     /// Loads scripts.
     ///
@@ -153,41 +149,55 @@ impl Kernel {
     /// The first line that the tools would refuse or that palisade would not write.
     pub fn load(texts: &Texts<'_>) -> Result<Self, LoadError> {
         let sets = Sets::load(texts.sets)?;
-        let v4 = Table::load(texts.v4, Family::V4, &sets)?;
-        let v6 = Table::load(texts.v6, Family::V6, &sets)?;
+        let v4 = Tables::load(&texts.v4, Family::V4, &sets)?;
+        let v6 = Tables::load(&texts.v6, Family::V6, &sets)?;
         Ok(Self { sets, v4, v6 })
     }
 
-    /// What becomes of a packet.
+    /// What becomes of a packet, through all tables on its way.
     pub fn run(&self, packet: &Packet) -> Run<'_> {
-        let table = match packet.flow.family() {
+        let tables = match packet.flow.family() {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
         };
-        let mut passed = Vec::new();
-        let verdict = self.walk(table, packet.hook.chain(), packet, &mut passed);
-        Run { verdict: verdict.unwrap_or(Verdict::Undecided), passed }
+        let mut run = Run { verdict: Verdict::Undecided, is_untracked: packet.state == State::Untracked, passed: Vec::new() };
+        for (name, chain) in way(&packet.hook) {
+            let Some(table) = tables.get(*name) else { continue };
+            let state = if run.is_untracked { State::Untracked } else { packet.state };
+            let flow = match name {
+                TableName::Raw | TableName::Mangle => packet.sent(),
+                TableName::Filter => packet.filtered(state),
+            };
+            let verdict = self.walk(table, chain, &Seen { table: *name, packet, flow, state }, &mut run);
+            match (name, verdict) {
+                (TableName::Filter, verdict) => run.verdict = verdict.unwrap_or(Verdict::Undecided),
+                (TableName::Raw | TableName::Mangle, Some(Verdict::Drop)) => {
+                    run.verdict = Verdict::Drop;
+                    break;
+                }
+                (TableName::Raw | TableName::Mangle, _) => {}
+            }
+        }
+        run
     }
 
     /// Goes through a chain; none when the packet comes back from it. A goto gives the rest of the chain up. Loading has seen
     /// to it that chains do not nest deep.
-    fn walk<'kernel>(
-        &'kernel self,
-        table: &'kernel Table,
-        chain: &str,
-        packet: &Packet,
-        passed: &mut Vec<Passed<'kernel>>,
-    ) -> Option<Verdict> {
+    fn walk<'kernel>(&'kernel self, table: &'kernel Table, chain: &str, seen: &Seen<'_>, run: &mut Run<'kernel>) -> Option<Verdict> {
         let (chain, rules) = table.chain(chain)?;
-        for rule in rules.iter().filter(|rule| self.matches(rule, packet)) {
-            passed.push(Passed { chain, line: rule.line, comment: &rule.comment, target: &rule.target });
+        for rule in rules.iter().filter(|rule| self.matches(rule, seen)) {
+            run.passed.push(Passed { table: seen.table, chain, line: rule.line, comment: &rule.comment, target: &rule.target });
             let verdict = match &rule.target {
                 Target::Accept => Some(Verdict::Accept),
                 Target::Drop => Some(Verdict::Drop),
                 Target::Return => return None,
                 Target::Log => None,
-                Target::Goto(other) => return self.walk(table, other, packet, passed),
-                Target::Jump(other) => self.walk(table, other, packet, passed),
+                Target::NoTrack => {
+                    run.is_untracked = true;
+                    None
+                }
+                Target::Goto(other) => return self.walk(table, other, seen, run),
+                Target::Jump(other) => self.walk(table, other, seen, run),
             };
             if verdict.is_some() {
                 return verdict;
@@ -196,33 +206,89 @@ impl Kernel {
         None
     }
 
-    fn matches(&self, rule: &Rule, packet: &Packet) -> bool {
-        rule.conditions.iter().all(|(is_negated, condition)| self.holds(condition, packet) != *is_negated)
+    fn matches(&self, rule: &Rule, seen: &Seen<'_>) -> bool {
+        rule.conditions.iter().all(|(is_negated, condition)| self.holds(condition, seen) != *is_negated)
     }
 
-    fn holds(&self, condition: &Condition, packet: &Packet) -> bool {
-        let flow = &packet.flow;
+    fn holds(&self, condition: &Condition, seen: &Seen<'_>) -> bool {
+        let flow = &seen.flow;
         match condition {
             Condition::Protocol(protocol) => flow.protocol == *protocol,
             Condition::Address(side, net) => net.holds(flow.address(*side)),
-            Condition::Loopback => packet.is_loopback,
+            Condition::Arrives(interface) => seen.packet.hook.arrives() == Some(interface),
+            Condition::Leaves(interface) => seen.packet.hook.leaves() == Some(interface),
             Condition::Set(name, sides) => self.sets.get(name).is_some_and(|set| set.has(sides, flow)),
             Condition::Ports(side, ranges) => flow.port(*side).is_some_and(|port| ranges.iter().any(|range| range.holds(port))),
             Condition::Icmp(icmp) => {
                 flow.icmp.is_some_and(|found| found.kind == icmp.kind && icmp.code.is_none_or(|code| code == found.code))
             }
-            Condition::States(states) => states.contains(&packet.state),
+            Condition::Connection(connection) => connection.holds(seen),
             Condition::Limit => true,
         }
     }
 }
 
-impl Hook {
-    fn chain(self) -> &'static str {
+impl Connection {
+    /// As `conntrack_mt` in net/netfilter/xt_conntrack.c: a packet without a connection is only asked its state, and matches
+    /// nothing that asks no state, negated or not. We take the packet for one of the connection's original direction.
+    fn holds(&self, seen: &Seen<'_>) -> bool {
+        let is = |(is_negated, holds): (bool, bool)| holds != is_negated;
+        let state = self.states.as_ref().is_none_or(|(is_negated, states)| is((*is_negated, states.contains(&seen.state))));
+        if matches!(seen.state, State::Untracked | State::Invalid) {
+            return state && self.states.is_some();
+        }
+        let sent = seen.packet.sent();
+        let port = sent.ports.map(|ports| ports.destination);
+        state
+            && self.address.is_none_or(|(is_negated, net)| is((is_negated, net.holds(sent.destination))))
+            && self.port.is_none_or(|(is_negated, range)| is((is_negated, port.is_some_and(|port| range.holds(port)))))
+    }
+}
+
+impl Tables {
+    fn load(texts: &TableTexts<'_>, family: Family, sets: &Sets) -> Result<Self, LoadError> {
+        let table = |name, text| Table::load(text, (name, family), sets);
+        Ok(Self {
+            raw: texts.raw.map(|text| table(TableName::Raw, text)).transpose()?,
+            mangle: texts.mangle.map(|text| table(TableName::Mangle, text)).transpose()?,
+            filter: table(TableName::Filter, texts.filter)?,
+        })
+    }
+
+    fn get(&self, name: TableName) -> Option<&Table> {
+        match name {
+            TableName::Raw => self.raw.as_ref(),
+            TableName::Mangle => self.mangle.as_ref(),
+            TableName::Filter => Some(&self.filter),
+        }
+    }
+}
+
+/// The built-in chains that a packet passes, of those that palisade hooks into.
+fn way(hook: &Hook) -> &'static [(TableName, &'static str)] {
+    match hook {
+        Hook::Forward { .. } => &[(TableName::Raw, "PREROUTING"), (TableName::Mangle, "PREROUTING"), (TableName::Filter, "FORWARD")],
+        Hook::Input { .. } => &[(TableName::Raw, "PREROUTING"), (TableName::Mangle, "PREROUTING"), (TableName::Filter, "INPUT")],
+        Hook::Output { .. } => &[(TableName::Raw, "OUTPUT"), (TableName::Filter, "OUTPUT")],
+    }
+}
+
+impl TableName {
+    /// The name that scripts begin with.
+    pub fn word(self) -> &'static str {
         match self {
-            Hook::Forward => "FORWARD",
-            Hook::Input => "INPUT",
-            Hook::Output => "OUTPUT",
+            TableName::Raw => "raw",
+            TableName::Mangle => "mangle",
+            TableName::Filter => "filter",
+        }
+    }
+
+    /// The kernel's chains that palisade hooks into.
+    fn built_in(self) -> &'static [&'static str] {
+        match self {
+            TableName::Raw => &["PREROUTING", "OUTPUT"],
+            TableName::Mangle => &["PREROUTING"],
+            TableName::Filter => &["FORWARD", "INPUT", "OUTPUT"],
         }
     }
 }
@@ -235,6 +301,7 @@ impl State {
             "ESTABLISHED" => Some(State::Established),
             "RELATED" => Some(State::Related),
             "INVALID" => Some(State::Invalid),
+            "UNTRACKED" => Some(State::Untracked),
             _ => None,
         }
     }
@@ -247,7 +314,7 @@ impl fmt::Display for LoadError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.script {
             Script::Sets => out.write_str("sets")?,
-            Script::Filter(family) => write!(out, "filter table of {family}")?,
+            Script::Table(table, family) => write!(out, "{} table of {family}", table.word())?,
         }
         match self.line {
             Some(line) => write!(out, ", line {line}: {}", self.problem),
@@ -257,9 +324,9 @@ impl fmt::Display for LoadError {
 }
 
 impl fmt::Display for Passed<'_> {
-    /// `FORWARD: the comment: goto pal-x`.
+    /// `filter FORWARD: the comment: goto pal-x`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: {}: {}", self.chain, self.comment, self.target)
+        write!(out, "{} {}: {}: {}", self.table.word(), self.chain, self.comment, self.target)
     }
 }
 
@@ -270,6 +337,7 @@ impl fmt::Display for Target {
             Target::Drop => out.write_str("drop"),
             Target::Return => out.write_str("return"),
             Target::Log => out.write_str("log"),
+            Target::NoTrack => out.write_str("no tracking"),
             Target::Jump(chain) => write!(out, "jump {chain}"),
             Target::Goto(chain) => write!(out, "goto {chain}"),
         }

@@ -2,12 +2,12 @@
 
 use std::slice::Iter;
 
-use crate::analysis::Side;
 use crate::analysis::netfilter::{
-    Read, State, Target, ensure,
+    Read, TableName, Target, ensure,
     sets::{self, Sets},
-    table::{Condition, Rule},
+    table::{Condition, Connection, Rule},
 };
+use crate::analysis::{Side, State};
 use crate::net::{Cidr, Family, PortRange, Protocol};
 use crate::policy::Icmp;
 
@@ -17,11 +17,16 @@ const MOST_PORTS: usize = 15;
 const LONGEST_COMMENT: usize = 255;
 /// The prefix of a LOG line: 30 bytes less the end of the string (linux/netfilter/xt_LOG.h).
 const LONGEST_LOG_PREFIX: usize = 29;
+/// `IFNAMSIZ` 16 less the end of the string (linux/if.h).
+const LONGEST_INTERFACE: usize = 15;
+/// Protocols that have ports.
+const WITH_PORTS: [Protocol; 4] = [Protocol::TCP, Protocol::UDP, Protocol::SCTP, Protocol::UDPLITE];
 
 /// The words of a rule that are not read yet, and what was read.
 struct Reader<'line> {
     line: usize,
     words: Iter<'line, &'line str>,
+    table: TableName,
     family: Family,
     sets: &'line Sets,
     conditions: Vec<(bool, Condition)>,
@@ -29,8 +34,8 @@ struct Reader<'line> {
 }
 
 /// Reads what stands behind `-A chain` in a line.
-pub(super) fn rule((line, words): (usize, &[&str]), family: Family, sets: &Sets) -> Read<Rule> {
-    Reader { line, words: words.iter(), family, sets, conditions: Vec::new(), comment: String::new() }.read()
+pub(super) fn rule((line, words): (usize, &[&str]), (table, family): (TableName, Family), sets: &Sets) -> Read<Rule> {
+    Reader { line, words: words.iter(), table, family, sets, conditions: Vec::new(), comment: String::new() }.read()
 }
 
 impl<'line> Reader<'line> {
@@ -42,10 +47,11 @@ impl<'line> Reader<'line> {
             match *word {
                 "!" => is_negated = true,
                 "-m" | "-j" | "-g" if was_negated => return Err(format!("a `!` before `{word}`")),
-                "-m" => extension = self.next()?,
+                "-m" => extension = self.extension()?,
                 "-j" => return self.jump(),
                 "-g" => return self.goto(),
                 "--comment" if extension == "comment" => self.comment = self.short(LONGEST_COMMENT)?.to_owned(),
+                option if extension == "conntrack" && option.starts_with("--") => self.connection(option, was_negated)?,
                 option => {
                     let condition = self.condition(option, extension)?;
                     self.conditions.push((was_negated, condition));
@@ -70,16 +76,13 @@ impl<'line> Reader<'line> {
             ("-p", _) => self.protocol(),
             ("-s", _) => self.address(Side::Source),
             ("-d", _) => self.address(Side::Destination),
-            ("-i", _) => match self.next()? {
-                "lo" => Ok(Condition::Loopback),
-                other => Err(format!("unknown interface `{other}`")),
-            },
+            ("-i", _) => self.interface().map(Condition::Arrives),
+            ("-o", _) => self.interface().map(Condition::Leaves),
             ("--match-set", "set") => self.set(),
             ("--sports", "multiport") => self.ports(Side::Source),
             ("--dports", "multiport") => self.ports(Side::Destination),
             ("--icmp-type", "icmp") if self.family == Family::V4 && self.has_protocol(&[Protocol::ICMP]) => self.icmp(),
             ("--icmpv6-type", "icmp6") if self.family == Family::V6 && self.has_protocol(&[Protocol::ICMPV6]) => self.icmp(),
-            ("--ctstate", "conntrack") => self.states(),
             ("--limit" | "--limit-burst", "limit") => self.next().map(|_| Condition::Limit),
             _ => Err(format!("unknown option `{option}` of `{extension}`")),
         }
@@ -110,8 +113,7 @@ impl<'line> Reader<'line> {
     }
 
     fn ports(&mut self, side: Side) -> Read<Condition> {
-        let with_ports = [Protocol::TCP, Protocol::UDP, Protocol::SCTP, Protocol::UDPLITE];
-        ensure(self.has_protocol(&with_ports), || "multiport without a protocol that has ports".to_owned())?;
+        ensure(self.has_protocol(&WITH_PORTS), || "multiport without a protocol that has ports".to_owned())?;
         let words = self.next()?;
         let ranges = words.split(',').map(range).collect::<Option<Vec<PortRange>>>().ok_or_else(|| format!("bad ports `{words}`"))?;
         let slots: usize = words.split(',').map(|word| if word.contains(':') { 2 } else { 1 }).sum();
@@ -126,10 +128,49 @@ impl<'line> Reader<'line> {
         Ok(Condition::Icmp(Icmp { kind: number(kind)?, code: code.map(number).transpose()? }))
     }
 
-    fn states(&mut self) -> Read<Condition> {
-        let words = self.next()?;
-        let states = words.split(',').map(State::from_word).collect::<Option<Vec<State>>>();
-        states.map(Condition::States).ok_or_else(|| format!("unknown state in `{words}`"))
+    /// The name of an extension. Each one of conntrack is asked by itself.
+    fn extension(&mut self) -> Read<&'line str> {
+        let name = self.next()?;
+        if name == "conntrack" {
+            ensure(self.table != TableName::Raw, || "conntrack, in the table before connections are tracked".to_owned())?;
+            self.conditions.push((false, Condition::Connection(Connection::default())));
+        }
+        Ok(name)
+    }
+
+    fn interface(&mut self) -> Read<String> {
+        let name = self.short(LONGEST_INTERFACE)?;
+        ensure(!name.is_empty() && !name.contains(['+', '/']), || format!("bad interface `{name}`"))?;
+        Ok(name.to_owned())
+    }
+
+    /// An option of the last conntrack.
+    fn connection(&mut self, option: &str, is_negated: bool) -> Read<()> {
+        let word = self.next()?;
+        let family = self.family;
+        let has_ports = self.has_protocol(&WITH_PORTS);
+        let last = self
+            .conditions
+            .iter_mut()
+            .rev()
+            .find_map(|(_, condition)| if let Condition::Connection(connection) = condition { Some(connection) } else { None });
+        let connection = last.ok_or("conntrack without an extension")?;
+        match option {
+            "--ctstate" if connection.states.is_none() => {
+                let states = word.split(',').map(State::from_word).collect::<Option<Vec<State>>>();
+                connection.states = Some((is_negated, states.ok_or_else(|| format!("unknown state in `{word}`"))?));
+            }
+            "--ctorigdst" if connection.address.is_none() => {
+                let net = sets::prefix(word).filter(|net| net.family() == family).ok_or_else(|| format!("bad address `{word}`"))?;
+                connection.address = Some((is_negated, net));
+            }
+            "--ctorigdstport" if connection.port.is_none() => {
+                ensure(has_ports, || "conntrack asks for a port without a protocol that has ports".to_owned())?;
+                connection.port = Some((is_negated, range(word).ok_or_else(|| format!("bad port `{word}`"))?));
+            }
+            _ => return Err(format!("unknown option `{option}` of `conntrack`")),
+        }
+        Ok(())
     }
 
     fn jump(mut self) -> Read<Rule> {
@@ -140,6 +181,11 @@ impl<'line> Reader<'line> {
             "LOG" => {
                 self.log()?;
                 Target::Log
+            }
+            "CT" => {
+                let is_known = self.next()? == "--notrack" && self.table == TableName::Raw;
+                ensure(is_known, || "CT, but for `--notrack` in the raw table".to_owned())?;
+                Target::NoTrack
             }
             chain => Target::Jump(chain.to_owned()),
         };

@@ -1,15 +1,17 @@
-//! A filter table: the text for `iptables-restore --noflush`.
+//! A table: the text for `iptables-restore --noflush`.
 
 use std::collections::BTreeMap;
 
-use crate::analysis::Side;
-use crate::analysis::netfilter::{LoadError, Read, Script, State, Target, ensure, lines, reader, sets::Sets};
+use crate::analysis::netfilter::{LoadError, Read, Script, TableName, Target, ensure, lines, reader, sets::Sets};
+use crate::analysis::{Side, State};
 use crate::net::{Cidr, Family, PortRange, Protocol};
 use crate::policy::Icmp;
 
-/// The chains of a family.
-#[derive(Debug, Default)]
+/// A table of a family.
+#[derive(Debug)]
 pub(super) struct Table {
+    name: TableName,
+    family: Family,
     chains: BTreeMap<String, Vec<Rule>>,
 }
 
@@ -29,17 +31,28 @@ pub(super) struct Rule {
 pub(super) enum Condition {
     Protocol(Protocol),
     Address(Side, Cidr),
-    Loopback,
+    /// The interface that the packet comes in by.
+    Arrives(String),
+    /// The interface that the packet goes out by.
+    Leaves(String),
     Set(String, Vec<Side>),
     Ports(Side, Vec<PortRange>),
     Icmp(Icmp),
-    States(Vec<State>),
+    Connection(Connection),
     /// A limit on how often; taken as never reached.
     Limit,
 }
 
-/// Chains that the kernel has.
-const BUILT_IN: [&str; 3] = ["FORWARD", "INPUT", "OUTPUT"];
+/// What one `-m conntrack` asks, and whether each is negated.
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    pub(super) states: Option<(bool, Vec<State>)>,
+    /// The destination that the connection was made to, before it was translated.
+    pub(super) address: Option<(bool, Cidr)>,
+    /// The port of that.
+    pub(super) port: Option<(bool, PortRange)>,
+}
+
 /// `NFT_JUMP_STACK_SIZE` 16 less the built-in chain: the deepest nesting of jumps and gotos that nftables loads.
 const DEEPEST: usize = 15;
 /// `XT_EXTENSION_MAXNAMELEN` 29 less the end of the string (linux/netfilter/x_tables.h).
@@ -50,18 +63,19 @@ const LONGEST_LINE: usize = 10_240;
 const PREFIX: &str = "pal-";
 
 impl Table {
-    pub(super) fn load(text: &str, family: Family, sets: &Sets) -> Result<Self, LoadError> {
-        let refusal = |line, problem| LoadError { script: Script::Filter(family), line, problem };
-        let mut table = Self { chains: BUILT_IN.iter().map(|name| ((*name).to_owned(), Vec::new())).collect() };
+    pub(super) fn load(text: &str, (name, family): (TableName, Family), sets: &Sets) -> Result<Self, LoadError> {
+        let refusal = |line, problem| LoadError { script: Script::Table(name, family), line, problem };
+        let chains = name.built_in().iter().map(|chain| ((*chain).to_owned(), Vec::new())).collect();
+        let mut table = Self { name, family, chains };
         let mut lines = lines(text);
-        if lines.next().is_none_or(|(_, line)| line != "*filter") {
-            return Err(refusal(None, "it does not begin with `*filter`".to_owned()));
+        if lines.next().is_none_or(|(_, line)| line.strip_prefix('*') != Some(name.word())) {
+            return Err(refusal(None, format!("it does not begin with `*{}`", name.word())));
         }
         loop {
             match lines.next() {
                 None => return Err(refusal(None, "there is no `COMMIT`".to_owned())),
                 Some((_, "COMMIT")) => break,
-                Some((number, line)) => table.line((number, line), family, sets).map_err(|problem| refusal(Some(number), problem))?,
+                Some((number, line)) => table.line((number, line), sets).map_err(|problem| refusal(Some(number), problem))?,
             }
         }
         if let Some((number, _)) = lines.next() {
@@ -76,7 +90,7 @@ impl Table {
         self.chains.get_key_value(name).map(|(name, rules)| (name.as_str(), rules.as_slice()))
     }
 
-    fn line(&mut self, (number, line): (usize, &str), family: Family, sets: &Sets) -> Read<()> {
+    fn line(&mut self, (number, line): (usize, &str), sets: &Sets) -> Read<()> {
         ensure(line.len() < LONGEST_LINE, || "too long for iptables".to_owned())?;
         if let Some(name) = line.strip_prefix(':').and_then(|rest| rest.strip_suffix(" - [0:0]")) {
             ensure(name.len() <= LONGEST_NAME && name.starts_with(PREFIX), || format!("bad chain name `{name}`"))?;
@@ -89,7 +103,7 @@ impl Table {
             ["-I", chain, "1", rest @ ..] => (*chain, true, rest),
             _ => return Err(format!("unknown line `{line}`")),
         };
-        let rule = reader::rule((number, rest), family, sets)?;
+        let rule = reader::rule((number, rest), (self.name, self.family), sets)?;
         let rules = self.chains.get_mut(chain).ok_or_else(|| format!("there is no chain `{chain}`"))?;
         rules.insert(if is_at_head { 0 } else { rules.len() }, rule);
         Ok(())
@@ -99,7 +113,7 @@ impl Table {
     /// chain is used.
     fn check(&self) -> Read<()> {
         let mut used = BTreeMap::new();
-        for chain in BUILT_IN {
+        for chain in self.name.built_in() {
             self.descend(chain, 0, &mut used)?;
         }
         let unused: Vec<&str> = self.chains.keys().map(String::as_str).filter(|name| !used.contains_key(name)).collect();
@@ -116,7 +130,7 @@ impl Table {
         for rule in self.chains.get(chain).ok_or_else(|| format!("there is no chain `{chain}`"))? {
             match &rule.target {
                 Target::Jump(other) | Target::Goto(other) => self.descend(other, depth + 1, used)?,
-                Target::Accept | Target::Drop | Target::Return | Target::Log => {}
+                Target::Accept | Target::Drop | Target::Return | Target::Log | Target::NoTrack => {}
             }
         }
         Ok(())

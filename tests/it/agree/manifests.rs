@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::world::{
-    Action, Backends, CalicoPolicy, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule, Entity, KubernetesPolicy,
-    KubernetesRule, LabelSelector, Labels, Net, NetSet, Peer, Pod, Policy, Port, Profile, Protocol, Rank, Rule, Selector, Staged,
-    StagedAction, Tier, Way, Workload, World,
+    Action, Backends, CalicoPolicy, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule, Entity, Host, KubernetesPolicy,
+    KubernetesRule, LabelSelector, Labels, NamedPort, Net, NetSet, Peer, Pod, Policy, Port, Profile, Protocol, Rank, Rule, Selector, Stage,
+    Staged, StagedAction, Tier, Way, Workload, World,
 };
 
 /// All objects of a world, one document each.
@@ -31,6 +31,7 @@ pub(crate) fn yaml(world: &World) -> String {
             Some(workload) => out.workload(pod, workload),
         }
     }
+    world.hosts.iter().for_each(|host| out.host(host));
     world.profiles.iter().for_each(|profile| out.profile(profile));
     world.net_sets.iter().for_each(|set| out.net_set(set));
     world.backends.iter().enumerate().for_each(|(index, backends)| out.backends(index, backends));
@@ -168,6 +169,14 @@ impl Out {
         self.selector(1, "namespaceSelector", policy.namespaces.as_ref());
         self.selector(1, "serviceAccountSelector", policy.accounts.as_ref());
         self.texts(1, "types", policy.types.iter().map(|way| way_word(*way).to_owned()));
+        if policy.stage != Stage::Plain {
+            self.line(1, "applyOnForward: true");
+        }
+        match policy.stage {
+            Stage::Plain | Stage::Forwarded => {}
+            Stage::Untracked => self.line(1, "doNotTrack: true"),
+            Stage::PreDnat => self.line(1, "preDNAT: true"),
+        }
         self.rules(&policy.ingress, &policy.egress);
         if self.text.len() == begun {
             self.line(1, "{}");
@@ -282,8 +291,23 @@ impl Out {
         if let Some(account) = &pod.account {
             self.line(1, format!("serviceAccountName: {account}"));
         }
-        let ports =
-            pod.ports.iter().map(|port| format!("{{name: {}, protocol: {}, port: {}}}", port.name, word(port.protocol), port.number));
+        self.ports(&pod.ports);
+    }
+
+    fn host(&mut self, host: &Host) {
+        self.object(("projectcalico.org/v3", "HostEndpoint"), None, &host.name, &host.labels);
+        self.line(0, "spec:");
+        self.line(1, format!("node: node-{}", host.node));
+        if let Some(interface) = &host.interface {
+            self.line(1, format!("interfaceName: {}", quoted(interface)));
+        }
+        self.texts(1, "expectedIPs", host.addresses.iter().map(|address| format!("'{address}'")));
+        self.texts(1, "profiles", host.profiles.iter().cloned());
+        self.ports(&host.ports);
+    }
+
+    fn ports(&mut self, ports: &[NamedPort]) {
+        let ports = ports.iter().map(|port| format!("{{name: {}, protocol: {}, port: {}}}", port.name, word(port.protocol), port.number));
         self.texts(1, "ports", ports);
     }
 

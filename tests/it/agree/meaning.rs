@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use super::packet::{Hook, Packet, State, Verdict};
 use super::world::{
-    Action, Backends, CalicoPolicy, ClusterPeer, ClusterPods, ClusterPort, ClusterRule, Entity, KubernetesPolicy, KubernetesPort,
-    KubernetesRule, LabelSelector, Labels, Net, Peer, Pod, Policy, Port, Rank, Rule, Selector, ServiceName, StagedAction, Way, Workload,
-    World,
+    Action, Backends, CalicoPolicy, ClusterPeer, ClusterPods, ClusterPort, ClusterRule, Entity, Failsafe, Host, KubernetesPolicy,
+    KubernetesPort, KubernetesRule, LabelSelector, Labels, NamedPort, Net, Peer, Pod, Policy, Port, Rank, Rule, Selector, ServiceName,
+    Stage, StagedAction, Way, World,
 };
 
 const NAMESPACE: &str = "projectcalico.org/namespace";
@@ -19,9 +19,21 @@ const TCP: u8 = 6;
 /// Something that selectors select.
 struct Member<'world> {
     labels: Labels,
-    /// None is a network set.
+    /// None is a network set, or a host endpoint.
     pod: Option<&'world Pod>,
+    /// None is a network set, or a pod.
+    host: Option<&'world Host>,
     nets: Vec<Net>,
+    ports: &'world [NamedPort],
+}
+
+/// The lists of policy that an endpoint has (reference §4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum List {
+    Normal,
+    Forward,
+    Untracked,
+    PreDnat,
 }
 
 /// Everyone who has an address.
@@ -61,26 +73,56 @@ impl Step {
 impl<'world> Cluster<'world> {
     pub(crate) fn of(world: &'world World) -> Self {
         let live = world.pods.iter().filter(|pod| is_endpoint(pod));
-        let pods =
-            live.map(|pod| Member { labels: endpoint_labels(world, pod), pod: Some(pod), nets: pod.addresses.iter().map(host).collect() });
+        let pods = live.map(|pod| Member {
+            labels: endpoint_labels(world, pod),
+            pod: Some(pod),
+            host: None,
+            nets: pod.addresses.iter().map(alone).collect(),
+            ports: &pod.ports,
+        });
+        let hosts = world.hosts.iter().map(|host| {
+            let mut labels = host.labels.clone();
+            host.profiles.iter().for_each(|name| inherit(&mut labels, profile_labels(world, name)));
+            let nets = host.addresses.iter().map(alone).collect();
+            Member { labels, pod: None, host: Some(host), nets, ports: &host.ports }
+        });
         let sets = world.net_sets.iter().map(|set| {
             let mut labels = set.labels.clone();
             if let Some(namespace) = &set.namespace {
                 labels.insert(NAMESPACE.to_owned(), namespace.clone());
                 inherit(&mut labels, namespace_labels(world, namespace));
             }
-            Member { labels, pod: None, nets: set.nets.clone() }
+            Member { labels, pod: None, host: None, nets: set.nets.clone(), ports: &[] }
         });
-        Self { world, members: pods.chain(sets).collect() }
+        Self { world, members: pods.chain(sets).chain(hosts).collect() }
     }
 
-    /// What a packet's fate on a node is.
-    pub(crate) fn verdict(&self, packet: &Packet) -> Verdict {
-        match packet.hook {
-            Hook::Forward => self.forward(packet),
-            Hook::Input => self.input(packet),
-            Hook::Output => Verdict::NotOurs,
+    /// What a packet's fate on a node is, and whether it is kept from connection tracking.
+    pub(crate) fn verdict(&self, packet: &Packet) -> (Verdict, bool) {
+        let way = if packet.hook == Hook::Output { Way::Egress } else { Way::Ingress };
+        let sent = sent(packet);
+        let untracked = self.early(List::Untracked, way, &sent);
+        let kept = packet.state == State::Untracked || untracked == Some(true);
+        // what is not tracked is not translated
+        let mut seen = if kept { Packet { state: State::Untracked, ..sent.clone() } } else { packet.clone() };
+        if untracked == Some(false) {
+            return (Verdict::Drop, kept);
         }
+        let mut marked = untracked == Some(true);
+        if way == Way::Ingress && !marked {
+            let state = seen.state;
+            match self.early(List::PreDnat, way, &Packet { state, ..sent }) {
+                Some(false) => return (Verdict::Drop, kept),
+                said => marked = said == Some(true),
+            }
+        }
+        seen.original = None;
+        let verdict = match packet.hook {
+            Hook::Forward => self.forward(&seen, marked),
+            Hook::Input => self.input(&seen, marked),
+            Hook::Output => self.output(&seen, marked),
+        };
+        (verdict, kept)
     }
 
     /// What policy alone says: of the sender's egress and of the receiver's ingress, where they are endpoints of any node.
@@ -89,13 +131,68 @@ impl<'world> Cluster<'world> {
         (said(packet.source, Way::Egress), said(packet.destination, Way::Ingress))
     }
 
-    fn forward(&self, packet: &Packet) -> Verdict {
+    /// The host endpoints that a policy applies to.
+    pub(crate) fn hosts_of(&self, policy: &Policy) -> Vec<&'world Host> {
+        self.members.iter().filter(|member| self.applies(policy, member)).filter_map(|member| member.host).collect()
+    }
+
+    /// The host endpoint that a packet meets (ARCHITECTURE, "Whose a packet is").
+    fn met(&self, way: Way, packet: &Packet) -> Option<&Member<'world>> {
+        let (interface, near, far) = match way {
+            Way::Ingress => (packet.arrives, packet.destination, packet.source),
+            Way::Egress => (packet.leaves, packet.source, packet.destination),
+        };
+        let mut here: Vec<(&Host, &Member<'world>)> =
+            self.members.iter().filter_map(|member| Some((member.host?, member))).filter(|(host, _)| host.node == packet.node).collect();
+        here.sort_by(|left, right| left.0.name.cmp(&right.0.name));
+        let of = |name: &str| here.iter().find(|(host, _)| host.interface.as_deref() == Some(name));
+        let by_address = || here.iter().find(|(host, _)| host.interface.is_none() && host.addresses.contains(&near));
+        let everywhere = || of("*").filter(|_| self.local(packet.node, far).is_none());
+        of(interface).or_else(by_address).or_else(everywhere).map(|(_, member)| *member)
+    }
+
+    /// What untracked or pre-DNAT policy says of a packet, if anything.
+    fn early(&self, list: List, way: Way, packet: &Packet) -> Option<bool> {
+        let host = self.met(way, packet)?;
+        let any = self.world.policies.iter().any(|policy| self.is_on(policy, list, way, host));
+        let tracked = list != List::Untracked;
+        if !any || tracked && is_known(packet) {
+            return None;
+        }
+        if tracked && packet.state == State::Invalid {
+            return Some(false);
+        }
+        if is_neighbour(packet) || self.is_failsafe(way, packet, !tracked) {
+            return None;
+        }
+        self.says(host, list, way, packet)
+    }
+
+    /// §7.4: the raw table knows no replies, so failsafe ports are open there both ways.
+    fn is_failsafe(&self, way: Way, packet: &Packet, both: bool) -> bool {
+        let choices = &self.world.choices;
+        let (own, other, far) = match way {
+            Way::Ingress => (&choices.inbound, &choices.outbound, packet.source),
+            Way::Egress => (&choices.outbound, &choices.inbound, packet.destination),
+        };
+        let open = |failsafe: &Failsafe, port: u16| {
+            failsafe.protocol == packet.protocol && failsafe.port == port && failsafe.net.is_none_or(|net| net.holds(far))
+        };
+        packet.ports.is_some_and(|(source, destination)| {
+            own.iter().any(|failsafe| open(failsafe, destination)) || both && other.iter().any(|failsafe| open(failsafe, source))
+        })
+    }
+
+    fn forward(&self, packet: &Packet, marked: bool) -> Verdict {
         if self.is_unknown(packet.node, packet.source) || self.is_unknown(packet.node, packet.destination) {
+            return Verdict::Drop;
+        }
+        if !marked && self.is_stopped(Way::Ingress, packet) || self.is_stopped(Way::Egress, packet) {
             return Verdict::Drop;
         }
         match (self.local(packet.node, packet.source), self.local(packet.node, packet.destination)) {
             (None, None) => Verdict::NotOurs,
-            _ if matches!(packet.state, State::Established | State::Related) => Verdict::Accept,
+            _ if is_known(packet) => Verdict::Accept,
             _ if packet.state == State::Invalid => Verdict::Drop,
             (source, _) if source.is_some() && self.drops_encapsulated(packet) => Verdict::Drop,
             (source, destination) => {
@@ -106,16 +203,38 @@ impl<'world> Cluster<'world> {
         }
     }
 
-    /// Pod to host.
-    fn input(&self, packet: &Packet) -> Verdict {
+    /// Whether forward policy stops a packet. Without any, it does not look.
+    fn is_stopped(&self, way: Way, packet: &Packet) -> bool {
+        let Some(host) = self.met(way, packet) else { return false };
+        let any = self.world.policies.iter().any(|policy| self.is_on(policy, List::Forward, way, host));
+        let denied = || packet.state == State::Invalid || self.says(host, List::Forward, way, packet) == Some(false);
+        any && !is_known(packet) && denied()
+    }
+
+    /// Pod to host, then anyone to the host's endpoints.
+    fn input(&self, packet: &Packet, marked: bool) -> Verdict {
         let Some(source) = self.local(packet.node, packet.source) else {
-            let unknown = !packet.loopback && self.is_unknown(packet.node, packet.source);
-            return if unknown { Verdict::Drop } else { Verdict::NotOurs };
+            let unknown = packet.arrives != "lo" && self.is_unknown(packet.node, packet.source);
+            return if unknown { Verdict::Drop } else { self.at_host(Way::Ingress, packet, marked) };
         };
-        let neighbour = packet.protocol == 58 && packet.icmp.is_some_and(|(kind, _)| [130, 131, 132, 133, 135, 136, 143].contains(&kind));
-        let reply = matches!(packet.state, State::Established | State::Related);
         let open = !self.world.choices.host_closed && packet.state != State::Invalid && !self.drops_encapsulated(packet);
-        let accepted = !packet.is_v4() && neighbour || reply || open && self.allows(source, Way::Egress, packet);
+        let accepted = is_neighbour(packet) || is_known(packet) || open && self.allows(source, Way::Egress, packet);
+        if accepted { Verdict::Accept } else { Verdict::Drop }
+    }
+
+    /// Host to pod is not policed; the host's endpoints guard the rest.
+    fn output(&self, packet: &Packet, marked: bool) -> Verdict {
+        match self.local(packet.node, packet.destination) {
+            Some(_) => Verdict::NotOurs,
+            None => self.at_host(Way::Egress, packet, marked),
+        }
+    }
+
+    /// §4.3 for a host endpoint's own traffic.
+    fn at_host(&self, way: Way, packet: &Packet, marked: bool) -> Verdict {
+        let Some(host) = self.met(way, packet) else { return Verdict::NotOurs };
+        let open = marked || is_neighbour(packet) || self.is_failsafe(way, packet, false);
+        let accepted = is_known(packet) || packet.state != State::Invalid && (open || self.allows(host, way, packet));
         if accepted { Verdict::Accept } else { Verdict::Drop }
     }
 
@@ -134,32 +253,62 @@ impl<'world> Cluster<'world> {
         self.members.iter().find(|member| member.pod.is_some_and(|pod| pod.addresses.contains(&address)))
     }
 
+    fn at(&self, address: IpAddr) -> impl Iterator<Item = &Member<'world>> {
+        self.members.iter().filter(move |member| member.nets.iter().any(|net| net.holds(address)))
+    }
+
     fn local(&self, node: usize, address: IpAddr) -> Option<&Member<'world>> {
         self.endpoint(address).filter(|member| member.pod.is_some_and(|pod| pod.node == Some(node)))
     }
 
-    /// Reference §4: tiers, policies, rules in order; without a verdict the namespace's profile allows.
+    /// Reference §4: tiers, policies, rules in order; without a verdict the profiles decide.
     fn allows(&self, endpoint: &Member<'_>, way: Way, packet: &Packet) -> bool {
+        self.says(endpoint, List::Normal, way, packet).unwrap_or_else(|| {
+            let workload = endpoint.pod.and_then(|pod| pod.workload.as_ref());
+            match (endpoint.host, workload) {
+                (Some(host), _) => self.profiles_allow(&host.profiles, way, packet),
+                (None, Some(workload)) => self.profiles_allow(&workload.profiles, way, packet),
+                (None, None) => true,
+            }
+        })
+    }
+
+    /// What the policies on a list decide. Before connections and before DNAT, the end of a tier decides nothing (§4.2).
+    fn says(&self, endpoint: &Member<'_>, list: List, way: Way, packet: &Packet) -> Option<bool> {
         for (_, pass, policies) in self.tiers() {
-            let applying: Vec<&Policy> =
-                policies.into_iter().filter(|policy| speaks(policy, way) && self.applies(policy, endpoint)).collect();
+            let pass = pass || matches!(list, List::Untracked | List::PreDnat);
+            let applying: Vec<&Policy> = policies.into_iter().filter(|policy| self.is_on(policy, list, way, endpoint)).collect();
             if applying.is_empty() {
                 continue;
             }
             match applying.iter().map(|policy| self.step(policy, way, packet)).find(|step| !matches!(step, Step::Silent)) {
-                Some(Step::Decided(allowed)) => return allowed,
+                Some(Step::Decided(allowed)) => return Some(allowed),
                 Some(Step::Pass) => {}
                 Some(Step::Silent) | None if pass => {}
-                Some(Step::Silent) | None => return false,
+                Some(Step::Silent) | None => return Some(false),
             }
         }
-        let workload = endpoint.pod.and_then(|pod| pod.workload.as_ref());
-        workload.is_none_or(|workload| self.profiles_allow(workload, way, packet))
+        None
+    }
+
+    /// Whether a policy applies to an endpoint, speaks about a direction, and is on a list (reference §4.2).
+    fn is_on(&self, policy: &Policy, list: List, way: Way, endpoint: &Member<'_>) -> bool {
+        let stage = match policy {
+            Policy::Calico(policy) => policy.stage,
+            Policy::Kubernetes(_) | Policy::Cluster(_) => Stage::Plain,
+        };
+        let listed = match stage {
+            Stage::Plain => list == List::Normal,
+            Stage::Forwarded => matches!(list, List::Normal | List::Forward),
+            Stage::Untracked => list == List::Untracked,
+            Stage::PreDnat => list == List::PreDnat && way == Way::Ingress,
+        };
+        listed && speaks(policy, way) && self.applies(policy, endpoint)
     }
 
     /// Reference §4.3, point 6: profiles in order; one that is not there denies, and so does their end.
-    fn profiles_allow(&self, workload: &Workload, way: Way, packet: &Packet) -> bool {
-        for name in &workload.profiles {
+    fn profiles_allow(&self, names: &[String], way: Way, packet: &Packet) -> bool {
+        for name in names {
             let step = match origin(name) {
                 Origin::Namespace(_) | Origin::BuiltIn => Step::Decided(true),
                 Origin::Account(..) => Step::Silent,
@@ -276,8 +425,8 @@ impl<'world> Cluster<'world> {
                 Port::Numbers(first, last) => port.is_some_and(|port| (*first..=*last).contains(&port)),
                 Port::Name(name) => {
                     let candidates = self.members.iter().filter(has).filter(|member| !asks || positive(member) && !excluded(member));
-                    let mut pods = candidates.filter_map(|member| member.pod);
-                    pods.any(|pod| has_port(pod, name, rule.protocol.map(|protocol| protocol.number), (packet.protocol, port)))
+                    let protocol = rule.protocol.map(|protocol| protocol.number);
+                    candidates.into_iter().any(|member| has_port(member.ports, name, protocol, (packet.protocol, port)))
                 }
             })
         };
@@ -316,14 +465,13 @@ impl<'world> Cluster<'world> {
                 packet.protocol == *protocol && port.is_some_and(|port| (*first..=*last).contains(&port))
             }
             ClusterPort::Name(name) => {
-                // §6.1: of pods that the rule selects itself, not of those whose addresses a network set lists
-                let selects = |member: &&Member<'_>| {
+                // §6.1: of those that the rule selects itself, not of those whose addresses a network set lists
+                let selects = |member: &Member<'_>| {
                     let peers = rule.peers.iter();
                     way == Way::Ingress
                         || peers.into_iter().any(|peer| matches!(peer, ClusterPeer::Pods(pods) if is_cluster_peer(pods, member)))
                 };
-                let pod = self.endpoint(packet.destination).filter(selects).and_then(|member| member.pod);
-                pod.is_some_and(|pod| has_port(pod, name, None, (packet.protocol, port)))
+                self.at(packet.destination).any(|member| selects(member) && has_port(member.ports, name, None, (packet.protocol, port)))
             }
         };
         rule.peers.iter().any(peer) && (rule.ports.is_empty() || rule.ports.iter().any(wanted))
@@ -353,11 +501,31 @@ impl<'world> Cluster<'world> {
                 None => true,
                 Some(Port::Numbers(first, last)) => port.is_some_and(|port| (*first..=*last).contains(&port)),
                 Some(Port::Name(name)) => {
-                    let pod = self.endpoint(packet.destination).and_then(|member| member.pod);
-                    pod.is_some_and(|pod| has_port(pod, name, Some(protocol), (packet.protocol, port)))
+                    self.at(packet.destination).any(|member| has_port(member.ports, name, Some(protocol), (packet.protocol, port)))
                 }
             }
     }
+}
+
+/// The packet as it was before its destination was translated.
+fn sent(packet: &Packet) -> Packet {
+    let mut sent = packet.clone();
+    if let Some((address, port)) = sent.original.take() {
+        sent.destination = address;
+        sent.ports = sent.ports.map(|(source, destination)| (source, port.unwrap_or(destination)));
+    }
+    sent
+}
+
+/// Decision 14.
+fn is_known(packet: &Packet) -> bool {
+    matches!(packet.state, State::Established | State::Related)
+}
+
+/// Decision 16.
+fn is_neighbour(packet: &Packet) -> bool {
+    let found = packet.protocol == 58 && packet.icmp.is_some_and(|(kind, _)| [130, 131, 132, 133, 135, 136, 143].contains(&kind));
+    found && !packet.is_v4()
 }
 
 fn is_backend(backends: &Backends, packet: &Packet) -> bool {
@@ -381,7 +549,7 @@ fn is_endpoint(pod: &Pod) -> bool {
     !pod.finished && !pod.host_network && pod.node.is_some() && !pod.addresses.is_empty()
 }
 
-fn host(address: &IpAddr) -> Net {
+fn alone(address: &IpAddr) -> Net {
     Net { address: *address, length: if address.is_ipv4() { 32 } else { 128 } }
 }
 
@@ -565,8 +733,8 @@ fn is_icmp((kind, code): (u8, Option<u8>), found: (u8, u8)) -> bool {
 }
 
 /// §6.1: a port of that name, of the rule's protocol where it has one with ports, and of the packet's protocol and number.
-fn has_port(pod: &Pod, name: &str, wanted: Option<u8>, (protocol, number): (u8, Option<u16>)) -> bool {
-    pod.ports.iter().any(|port| {
+fn has_port(ports: &[NamedPort], name: &str, wanted: Option<u8>, (protocol, number): (u8, Option<u16>)) -> bool {
+    ports.iter().any(|port| {
         port.name == name && wanted.is_none_or(|wanted| wanted == port.protocol) && port.protocol == protocol && Some(port.number) == number
     })
 }

@@ -1,10 +1,11 @@
 //! Policies mean the same three times: an evaluator written from the reference, which shares no code with palisade
-//! ([`meaning`]), palisade's evaluator of checked policy, and its interpreter of the rendered scripts, which shares none with
+//! ([`meaning`]), palisade's own idea of what a node owes a packet, and its interpreter of the rendered scripts, which shares none with
 //! the compile (`palisade::analysis`), agree on every packet. Worlds and packets are random from fixed seeds, and from one
 //! more in `PALISADE_SEED`; nothing depends on the clock.
 #![expect(clippy::disallowed_methods, reason = "the seed comes from the environment")]
 
 mod cases;
+mod hosts;
 mod manifests;
 mod meaning;
 mod packet;
@@ -13,22 +14,24 @@ mod sample;
 mod world;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use palisade::Input;
 use palisade::analysis::evaluate::{Evaluator, Passage};
-use palisade::analysis::netfilter::{Kernel, Texts};
+use palisade::analysis::netfilter::{Kernel, TableTexts, Texts};
+use palisade::analysis::node::Node;
 use palisade::diagnostic::Diagnostics;
 use palisade::lower;
-use palisade::options::{Encapsulated, EndpointToHost, Options, UnknownEndpoint};
+use palisade::options::{Encapsulated, EndpointToHost, FailsafeList, Failsafes, Options, UnknownEndpoint};
 use palisade::policy::Staging;
 use palisade::render::{self, Scripts, Templates};
 use palisade::resolve::{self, Resolved};
 use palisade::text::Files;
 
 use meaning::Cluster;
-use packet::{Packet, Verdict};
+use packet::{Hook, Packet, Verdict};
 use random::{Aim, Dice};
-use world::{Policy, Profile, Rule, World};
+use world::{Failsafe, Net, Policy, Profile, Rule, World};
 
 /// Where the random numbers begin. A failure prints the seed of its world, for `PALISADE_SEED`.
 const SEEDS: [u64; 3] = [1, 2_026, 0xca11_c0de];
@@ -44,7 +47,7 @@ const STRIDE: u64 = 1_000_003;
 fn scripts_do_what_policies_say() {
     let own = std::env::var("PALISADE_SEED").ok().map(|seed| seed.parse().expect("PALISADE_SEED is a number"));
     let fixed = SEEDS.iter().flat_map(|seed| (0..WORLDS).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE))));
-    let mut seen: BTreeMap<(packet::Hook, Verdict), usize> = BTreeMap::new();
+    let mut seen: BTreeMap<Fate, usize> = BTreeMap::new();
     for seed in own.into_iter().chain(fixed) {
         let mut dice = Dice(seed);
         let world = random::world(&mut dice);
@@ -60,15 +63,20 @@ fn scripts_do_what_policies_say() {
         }
     }
     assert!(seen.values().sum::<usize>() >= 10_000, "too few packets: {seen:?}");
-    for verdict in [Verdict::Accept, Verdict::Drop] {
-        for hook in [packet::Hook::Forward, packet::Hook::Input] {
-            assert!(seen.get(&(hook, verdict)).is_some_and(|count| *count > 100), "hardly any {verdict:?} in {hook:?}: {seen:?}");
-        }
+    for fate in [Verdict::Accept, Verdict::Drop].into_iter().flat_map(|verdict| HOOKS.map(|hook| (hook, verdict, false))) {
+        assert!(seen.get(&fate).is_some_and(|count| *count > 100), "hardly any {fate:?}: {seen:?}");
     }
+    let untracked: usize = HOOKS.iter().filter_map(|hook| seen.get(&(*hook, Verdict::Accept, true))).sum();
+    assert!(untracked > 50, "hardly any that is not tracked: {seen:?}");
 }
 
+/// Where a packet is seen, what becomes of it, and whether it is kept from connection tracking.
+type Fate = (Hook, Verdict, bool);
+
+const HOOKS: [Hook; 3] = [Hook::Forward, Hook::Input, Hook::Output];
+
 /// Compiles a world and asks about every packet; gives the verdicts, or the first disagreement.
-fn compare(world: &World, packets: &[Packet]) -> Result<Vec<(packet::Hook, Verdict)>, String> {
+fn compare(world: &World, packets: &[Packet]) -> Result<Vec<Fate>, String> {
     let mut verdicts = compare_staging(world, (world, Staging::Proposed), packets)?;
     if !world.staged.is_empty() {
         let found = compare_staging(world, (&meaning::with_staged(world), Staging::InForce), packets);
@@ -78,26 +86,40 @@ fn compare(world: &World, packets: &[Packet]) -> Result<Vec<(packet::Hook, Verdi
 }
 
 /// The same with staged policies in force or not, against a world whose policies count as they stand.
-fn compare_staging(
-    written: &World,
-    (world, staging): (&World, Staging),
-    packets: &[Packet],
-) -> Result<Vec<(packet::Hook, Verdict)>, String> {
+fn compare_staging(written: &World, (world, staging): (&World, Staging), packets: &[Packet]) -> Result<Vec<Fate>, String> {
     let input = read(manifests::yaml(written), staging)?;
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
-    let kernels = kernels(&scripts(&resolved, &node_names(world), &options(world))?)?;
+    let options = options(world);
+    let names = node_names(world);
+    let kernels = kernels(&scripts(&resolved, &names, &options)?)?;
     let (cluster, evaluator) = (Cluster::of(world), Evaluator::of(&resolved));
+    let ids = names.iter().map(|name| resolved.inventory.find_node(name).ok_or("the node is gone"));
+    let nodes = ids.map(|id| id.map(|id| Node::of(&evaluator, id, &options))).collect::<Result<Vec<Node<'_, '_, '_>>, _>>()?;
     let mut verdicts = Vec::with_capacity(packets.len());
     for packet in packets {
         compare_policy(&cluster, &evaluator, packet)?;
         let expected = cluster.verdict(packet);
-        let run = kernels.get(packet.node).ok_or("no such node")?.run(&packet.seen());
-        let found = Verdict::from(run.verdict);
-        if expected != found {
-            let passed: String = run.passed.iter().map(|passed| format!("\n  {passed}")).collect();
-            return Err(format!("{packet:?}\nshould be {expected:?}, and the scripts say {found:?}:{passed}"));
+        let owed = nodes.get(packet.node).ok_or("no such node")?.expect(&packet.seen());
+        if expected != (owed.verdict.into(), owed.is_untracked) {
+            let words: Vec<String> = owed.passages.iter().flat_map(way).collect();
+            return Err(format!(
+                "{packet:?}\nshould be {expected:?}, and the node owes it {:?} by {:?}, untracked {}:\n{}",
+                owed.verdict,
+                owed.cause,
+                owed.is_untracked,
+                words.join("\n")
+            ));
         }
-        verdicts.push((packet.hook, found));
+        let run = kernels.get(packet.node).ok_or("no such node")?.run(&packet.seen());
+        if expected != (run.verdict.into(), run.is_untracked) {
+            let passed: String = run.passed.iter().map(|passed| format!("\n  {passed}")).collect();
+            let found = run.verdict;
+            return Err(format!(
+                "{packet:?}\nshould be {expected:?}, and the scripts say {found:?}, untracked {}:{passed}",
+                run.is_untracked
+            ));
+        }
+        verdicts.push((packet.hook, expected.0, expected.1));
     }
     Ok(verdicts)
 }
@@ -124,7 +146,14 @@ fn way<'passage>(passage: &'passage Passage<'_>) -> impl Iterator<Item = String>
             let numbers: Vec<usize> = policy.rules.iter().map(|rule| rule.number).collect();
             format!(" {} {numbers:?}", policy.policy.key)
         });
-        format!("  tier {}:{} -> {:?}", passed.tier.name, policies.collect::<String>(), passed.end)
+        format!(
+            "  {:?} {:?} tier {}:{} -> {:?}",
+            passage.list,
+            passage.direction,
+            passed.tier.name,
+            policies.collect::<String>(),
+            passed.end
+        )
     })
 }
 
@@ -156,8 +185,13 @@ fn scripts(resolved: &Resolved<'_>, nodes: &[&str], options: &Options) -> Result
 }
 
 fn kernels(scripts: &[Scripts]) -> Result<Vec<Kernel>, String> {
-    let texts = |scripts: &Scripts| Kernel::load(&Texts { sets: &scripts.sets, v4: &scripts.filter_v4, v6: &scripts.filter_v6 });
-    scripts.iter().map(|scripts| texts(scripts).map_err(|refused| refused.to_string())).collect()
+    let load = |scripts: &Scripts| {
+        let early = |file: &str| scripts.early.iter().find(|(name, _)| *name == file).map(|(_, text)| text.as_str());
+        let v4 = TableTexts { raw: early("raw.v4.rules"), mangle: early("mangle.v4.rules"), filter: &scripts.filter_v4 };
+        let v6 = TableTexts { raw: early("raw.v6.rules"), mangle: early("mangle.v6.rules"), filter: &scripts.filter_v6 };
+        Kernel::load(&Texts { sets: &scripts.sets, v4, v6 })
+    };
+    scripts.iter().map(|scripts| load(scripts).map_err(|refused| refused.to_string())).collect()
 }
 
 fn compile_yaml(yaml: String, nodes: &[&str], options: &Options) -> Result<Vec<Kernel>, String> {
@@ -167,7 +201,8 @@ fn compile_yaml(yaml: String, nodes: &[&str], options: &Options) -> Result<Vec<K
 }
 
 fn options(world: &World) -> Options {
-    let mut options = Options::default();
+    let [inbound, outbound] = [&world.choices.inbound, &world.choices.outbound].map(|list| failsafes(list));
+    let mut options = Options { failsafes: Failsafes { inbound, outbound }, ..Options::default() };
     if world.choices.host_closed {
         options.endpoint_to_host = EndpointToHost::Drop;
     }
@@ -180,6 +215,20 @@ fn options(world: &World) -> Options {
     options
 }
 
+fn failsafes(list: &[Failsafe]) -> FailsafeList {
+    let item = |failsafe: &Failsafe| {
+        let protocol = if failsafe.protocol == 6 { "tcp" } else { "udp" };
+        let net = failsafe.net.map_or_else(String::new, |Net { address, length }| match address {
+            IpAddr::V4(_) => format!("{address}/{length}:"),
+            IpAddr::V6(_) => format!("[{address}/{length}]:"),
+        });
+        format!("{protocol}:{net}{}", failsafe.port)
+    };
+    let items: Vec<String> = list.iter().map(item).collect();
+    let text = if items.is_empty() { "none".to_owned() } else { items.join(",") };
+    text.parse().expect("failsafe ports")
+}
+
 fn refuse_errors(found: &Diagnostics) -> Result<(), String> {
     let messages: Vec<&str> = found.sorted().iter().map(|diagnostic| diagnostic.message.as_str()).collect();
     if found.has_errors() { Err(format!("palisade refuses this: {}", messages.join("; "))) } else { Ok(()) }
@@ -187,7 +236,8 @@ fn refuse_errors(found: &Diagnostics) -> Result<(), String> {
 
 /// Takes away whatever a disagreement does not need.
 fn smaller(mut world: World, mut packets: Vec<Packet>) -> (World, Vec<Packet>) {
-    let fails = |world: &World, packets: &[Packet]| compare(world, packets).is_err();
+    // what palisade refuses is no disagreement
+    let fails = |world: &World, packets: &[Packet]| compare(world, packets).is_err_and(|problem| !problem.contains("palisade refuses"));
     if let Some(packet) = packets.iter().find(|packet| fails(&world, std::slice::from_ref(packet))) {
         packets = vec![packet.clone()];
     }
@@ -197,7 +247,8 @@ fn smaller(mut world: World, mut packets: Vec<Packet>) -> (World, Vec<Packet>) {
     (world, packets)
 }
 
-/// The same world without one of its policies, rules, network sets, services, endpoints, proposals or profiles, in every way.
+/// The same world without one of its policies, rules, network sets, services, endpoints, host endpoints, proposals
+/// or profiles, in every way.
 fn parts_less(world: &World) -> Vec<World> {
     let mut all = Vec::new();
     let mut without = |cut: &dyn Fn(&mut World)| {
@@ -209,6 +260,7 @@ fn parts_less(world: &World) -> Vec<World> {
     (0..world.net_sets.len()).for_each(|index| without(&|less| drop(less.net_sets.remove(index))));
     (0..world.backends.len()).for_each(|index| without(&|less| drop(less.backends.remove(index))));
     (0..world.pods.len()).for_each(|index| without(&|less| drop(less.pods.remove(index))));
+    (0..world.hosts.len()).for_each(|index| without(&|less| drop(less.hosts.remove(index))));
     (0..world.staged.len()).for_each(|index| without(&|less| drop(less.staged.remove(index))));
     (0..world.profiles.len()).for_each(|index| without(&|less| drop(less.profiles.remove(index))));
     for (index, profile) in world.profiles.iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use palisade::analysis::{Flow, Message, PortPair, netfilter};
+use palisade::analysis::{self, Flow, Message, PortPair};
 use palisade::net::Protocol;
 
 #[derive(Debug, Clone)]
@@ -10,16 +10,20 @@ pub(crate) struct Packet {
     /// Position of the node that sees it.
     pub(crate) node: usize,
     pub(crate) hook: Hook,
+    /// The interface that it comes in by; of one that the node sends it says nothing.
+    pub(crate) arrives: &'static str,
+    /// The interface that it goes out by; of one that the node gets it says nothing.
+    pub(crate) leaves: &'static str,
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
+    /// Where it was sent to before its destination was translated, and to which port.
+    pub(crate) original: Option<(IpAddr, Option<u16>)>,
     pub(crate) protocol: u8,
     /// Ports of the sender and the receiver, where the protocol has them.
     pub(crate) ports: Option<(u16, u16)>,
     /// ICMP type and code.
     pub(crate) icmp: Option<(u8, u8)>,
     pub(crate) state: State,
-    /// Whether it came over the loopback interface.
-    pub(crate) loopback: bool,
 }
 
 /// Where the node sees the packet.
@@ -30,12 +34,15 @@ pub(crate) enum Hook {
     Output,
 }
 
+/// What is known of the packet's conversation, unless policy keeps it from being known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     New,
     Established,
     Related,
     Invalid,
+    /// Someone else keeps it from being known.
+    Untracked,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,29 +69,32 @@ impl Packet {
         }
     }
 
-    /// As the interpreter of scripts takes it.
-    pub(crate) fn seen(&self) -> netfilter::Packet {
+    /// The same.
+    pub(crate) fn seen(&self) -> analysis::Packet {
+        let [arrives, leaves] = [self.arrives, self.leaves].map(str::to_owned);
         let hook = match self.hook {
-            Hook::Forward => netfilter::Hook::Forward,
-            Hook::Input => netfilter::Hook::Input,
-            Hook::Output => netfilter::Hook::Output,
+            Hook::Forward => analysis::Hook::Forward { arrives, leaves },
+            Hook::Input => analysis::Hook::Input { arrives },
+            Hook::Output => analysis::Hook::Output { leaves },
         };
         let state = match self.state {
-            State::New => netfilter::State::New,
-            State::Established => netfilter::State::Established,
-            State::Related => netfilter::State::Related,
-            State::Invalid => netfilter::State::Invalid,
+            State::New => analysis::State::New,
+            State::Established => analysis::State::Established,
+            State::Related => analysis::State::Related,
+            State::Invalid => analysis::State::Invalid,
+            State::Untracked => analysis::State::Untracked,
         };
-        netfilter::Packet { flow: self.flow(), hook, state, is_loopback: self.loopback }
+        let original = self.original.map(|(address, port)| analysis::Original { address, port });
+        analysis::Packet { flow: self.flow(), original, hook, state }
     }
 }
 
-impl From<netfilter::Verdict> for Verdict {
-    fn from(verdict: netfilter::Verdict) -> Self {
+impl From<analysis::Verdict> for Verdict {
+    fn from(verdict: analysis::Verdict) -> Self {
         match verdict {
-            netfilter::Verdict::Accept => Verdict::Accept,
-            netfilter::Verdict::Drop => Verdict::Drop,
-            netfilter::Verdict::Undecided => Verdict::NotOurs,
+            analysis::Verdict::Accept => Verdict::Accept,
+            analysis::Verdict::Drop => Verdict::Drop,
+            analysis::Verdict::Undecided => Verdict::NotOurs,
         }
     }
 }

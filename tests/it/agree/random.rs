@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::hosts;
 use super::packet::{Hook, Packet, State};
 use super::world::{
-    Action, Backends, CalicoPolicy, Choices, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule, Entity, KubernetesPolicy,
-    KubernetesPort, KubernetesRule, LabelSelector, Labels, NamedPort, Net, NetSet, Node, Peer, Pod, Policy, Port, Profile, Protocol, Rank,
-    Requirement, Rule, Selector, ServiceName, Staged, StagedAction, Tier, Way, Workload, World, address, number,
+    Action, Backends, CalicoPolicy, Choices, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule, Entity, Failsafe,
+    KubernetesPolicy, KubernetesPort, KubernetesRule, LabelSelector, Labels, NamedPort, Net, NetSet, Node, Peer, Pod, Policy, Port,
+    Profile, Protocol, Rank, Requirement, Rule, Selector, ServiceName, Stage, Staged, StagedAction, Tier, Way, Workload, World, address,
+    number,
 };
 
 /// Random numbers by splitmix64 (Steele, Lea, Flood 2014).
@@ -32,9 +34,9 @@ const PROFILES: [&str; 9] = [
     "ksa.three.with.dots",
     "projectcalico-default-allow",
 ];
-const PORT_NAMES: [&str; 3] = ["http", "dns", "sig"];
+pub(super) const PORT_NAMES: [&str; 3] = ["http", "dns", "sig"];
 pub(crate) const PORTS: [u16; 10] = [1, 53, 79, 80, 81, 90, 443, 4789, 8080, 65535];
-const V4: [&str; 12] = [
+pub(super) const V4: [&str; 12] = [
     "0.0.0.0/0",
     "0.0.0.0/1",
     "128.0.0.0/1",
@@ -48,11 +50,13 @@ const V4: [&str; 12] = [
     "203.0.113.0/24",
     "203.0.113.128/25",
 ];
-const V6: [&str; 9] =
+pub(super) const V6: [&str; 9] =
     ["::/0", "8000::/1", "fd00::/16", "fd00:1::/64", "fd00:1::/125", "fd00:2::/64", "fd00:2::3/128", "2001:db8::/32", "2001:db8:8000::/33"];
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const SCTP: u8 = 132;
+/// Interfaces of nodes; pods are behind the last ones.
+pub(super) const INTERFACES: [&str; 5] = ["eth0", "eth1", "lo", "cali0", "cali1"];
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
+pub(super) const SCTP: u8 = 132;
 
 impl Dice {
     fn next(&mut self) -> u64 {
@@ -63,11 +67,11 @@ impl Dice {
     }
 
     /// A number below `end`, which is not 0.
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).unwrap_or_default()
     }
 
-    fn chance(&mut self, percent: usize) -> bool {
+    pub(super) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
@@ -76,16 +80,16 @@ impl Dice {
         items.get(index).expect("an item").clone()
     }
 
-    fn word(&mut self, words: &[&str]) -> String {
+    pub(super) fn word(&mut self, words: &[&str]) -> String {
         self.pick(words).to_owned()
     }
 
-    fn maybe<Item>(&mut self, percent: usize, make: impl FnOnce(&mut Self) -> Item) -> Option<Item> {
+    pub(super) fn maybe<Item>(&mut self, percent: usize, make: impl FnOnce(&mut Self) -> Item) -> Option<Item> {
         self.chance(percent).then(|| make(self))
     }
 
     /// Up to `most` items, none of them more often than the others.
-    fn some<Item>(&mut self, least: usize, most: usize, mut make: impl FnMut(&mut Self) -> Item) -> Vec<Item> {
+    pub(super) fn some<Item>(&mut self, least: usize, most: usize, mut make: impl FnMut(&mut Self) -> Item) -> Vec<Item> {
         let count = least + self.below(most - least + 1);
         (0..count).map(|_| make(self)).collect()
     }
@@ -117,6 +121,7 @@ pub(crate) fn world(dice: &mut Dice) -> World {
         world.pods.extend((pods..pods + endpoints).map(|index| workload(dice, index, nodes)));
         world.profiles = OBJECTS.iter().take(1 + dice.below(3)).map(|name| profile(dice, name)).collect();
     }
+    world.hosts = hosts::some(dice, nodes);
     world.net_sets = (0..dice.below(4)).map(|index| net_set(dice, index)).collect();
     for _ in 0..dice.below(6) {
         let backends = backends(dice, &world);
@@ -127,6 +132,7 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     let tiers: Vec<String> = ["admin", "last", "late"].iter().take(dice.below(4)).map(|name| (*name).to_owned()).collect();
     world.tiers = tiers.iter().map(|name| Tier { name: name.clone(), order: dice.maybe(60, order), pass: dice.chance(40) }).collect();
     world.policies = (0..2 + dice.below(7)).map(|_| policy(dice, &tiers)).collect();
+    hosts::add_policies(dice, &mut world, &tiers);
     if dice.chance(30) {
         world.policies.iter_mut().for_each(tie);
     }
@@ -143,7 +149,15 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     let old_baseline = dice.chance(25);
     world.policies.extend((0..cluster).map(|index| Policy::Cluster(cluster_policy(dice, index))));
     world.policies.extend(old_baseline.then(|| Policy::Cluster(old_baseline_policy(dice))));
-    world.choices = Choices { host_closed: dice.chance(15), unknown_accepted: dice.chance(15), encapsulated_dropped: dice.chance(15) };
+    world.choices = Choices {
+        host_closed: dice.chance(15),
+        unknown_accepted: dice.chance(15),
+        encapsulated_dropped: dice.chance(15),
+        inbound: hosts::failsafes(dice),
+        outbound: hosts::failsafes(dice),
+    };
+    let early = dice.chance(30);
+    hosts::settle(&mut world, early);
     world
 }
 
@@ -256,7 +270,7 @@ fn profile(dice: &mut Dice, name: &str) -> Profile {
 }
 
 /// A rule that is broad often enough to be the one that decides.
-fn profile_rule(dice: &mut Dice, way: Way) -> Rule {
+pub(super) fn profile_rule(dice: &mut Dice, way: Way) -> Rule {
     let rule = rule(dice, (true, false), way);
     if dice.chance(60) {
         return rule;
@@ -310,7 +324,7 @@ fn net_set(dice: &mut Dice, index: usize) -> NetSet {
     }
 }
 
-fn labels(dice: &mut Dice) -> Labels {
+pub(super) fn labels(dice: &mut Dice) -> Labels {
     // an empty value is one, and hides an inherited one
     let value = |dice: &mut Dice| if dice.chance(8) { String::new() } else { dice.word(&VALUES) };
     KEYS.iter().filter_map(|key| dice.maybe(60, |dice| ((*key).to_owned(), value(dice)))).collect()
@@ -359,7 +373,7 @@ fn identity(policy: &Policy) -> (bool, Option<String>, String) {
     }
 }
 
-fn calico(dice: &mut Dice, name: String, namespaced: bool, tiers: &[String]) -> CalicoPolicy {
+pub(super) fn calico(dice: &mut Dice, name: String, namespaced: bool, tiers: &[String]) -> CalicoPolicy {
     let built_in = ["default", "kube-admin", "kube-baseline", "adminnetworkpolicy", "baselineadminnetworkpolicy"].map(str::to_owned);
     let passing = dice.chance(60);
     CalicoPolicy {
@@ -371,6 +385,7 @@ fn calico(dice: &mut Dice, name: String, namespaced: bool, tiers: &[String]) -> 
         namespaces: if namespaced { None } else { dice.maybe(40, |dice| selector(dice, 1)) },
         accounts: dice.maybe(30, |dice| selector(dice, 1)),
         types: types(dice),
+        stage: Stage::Plain,
         ingress: dice.some(0, 4, |dice| rule(dice, (passing, namespaced), Way::Ingress)),
         egress: dice.some(0, 4, |dice| rule(dice, (passing, namespaced), Way::Egress)),
     }
@@ -380,7 +395,7 @@ fn types(dice: &mut Dice) -> Vec<Way> {
     dice.pick(&[vec![], vec![], vec![Way::Ingress], vec![Way::Egress], vec![Way::Ingress, Way::Egress], vec![Way::Egress, Way::Ingress]])
 }
 
-fn selector(dice: &mut Dice, depth: usize) -> Selector {
+pub(super) fn selector(dice: &mut Dice, depth: usize) -> Selector {
     let parts = |dice: &mut Dice| dice.some(2, 3, |dice| selector(dice, depth - 1));
     let key = dice.word(&KEYS);
     match dice.below(if depth == 0 { 9 } else { 13 }) {
@@ -626,26 +641,78 @@ impl Aim {
     pub(crate) fn packet(&self, dice: &mut Dice, world: &World) -> Packet {
         let v4 = dice.chance(65);
         let [(source, from), (destination, to)] = [(); 2].map(|()| self.end(dice, v4));
-        let hook = dice.pick(&[Hook::Forward, Hook::Forward, Hook::Forward, Hook::Forward, Hook::Input, Hook::Output]);
+        let hook = dice.pick(&[Hook::Forward, Hook::Forward, Hook::Forward, Hook::Forward, Hook::Input, Hook::Input, Hook::Output]);
         let anywhere = dice.below(world.nodes.len());
         let likely = if hook == Hook::Input || dice.chance(50) { from.or(to) } else { to.or(from) };
         let node = if dice.chance(90) { likely.unwrap_or(anywhere) } else { anywhere };
         let other_node = hook == Hook::Forward && dice.chance(8);
+        let (source, from) = match hook {
+            Hook::Output if dice.chance(85) => (own_address(node, v4), None),
+            Hook::Forward | Hook::Input | Hook::Output => (source, from),
+        };
         let destination = match hook {
             Hook::Input => own_address(node, v4),
             Hook::Forward | Hook::Output if other_node => own_address((node + 1) % world.nodes.len(), v4),
             Hook::Forward | Hook::Output => destination,
         };
+        let link = |dice: &mut Dice, pods: Option<usize>| match pods == Some(node) && dice.chance(80) {
+            true => dice.pick(&INTERFACES[3..]),
+            false if dice.chance(60) => dice.pick(&INTERFACES[..2]),
+            false => dice.pick(&INTERFACES),
+        };
+        let (arrives, leaves) = (link(dice, from), link(dice, to));
         let icmp_here = if v4 { 1 } else { 58 };
         let protocol = dice.pick(&[TCP, TCP, TCP, TCP, UDP, UDP, UDP, SCTP, SCTP, icmp_here, icmp_here, 1, 58, 136, 47, 4]);
         let port =
             |dice: &mut Dice| if dice.chance(70) { dice.pick(&PORTS) } else { 68 + u16::try_from(dice.below(42)).unwrap_or_default() };
         let ports = [TCP, UDP, SCTP, 136].contains(&protocol).then(|| (port(dice), port(dice)));
         let icmp = (protocol == icmp_here).then(|| (dice.pick(&[0, 1, 3, 8, 128, 135, 136]), dice.pick(&[0, 1, 2, 255])));
-        let state = if dice.chance(92) { State::New } else { dice.pick(&[State::Established, State::Related, State::Invalid]) };
-        let packet =
-            Packet { node, hook, source, destination, protocol, ports, icmp, state, loopback: hook == Hook::Input && dice.chance(10) };
-        if hook == Hook::Forward && dice.chance(12) { to_backend(packet, dice, world) } else { packet }
+        let states = [State::Established, State::Related, State::Invalid, State::Untracked];
+        let state = if dice.chance(92) { State::New } else { dice.pick(&states) };
+        let packet = Packet { node, hook, arrives, leaves, source, destination, original: None, protocol, ports, icmp, state };
+        let packet = if state == State::New && dice.chance(15) { self.translated(&packet, dice) } else { packet };
+        let packet = match dice.below(100) {
+            0..=24 => self.at_host(packet, dice, world),
+            25..=34 if hook == Hook::Forward => to_backend(packet, dice, world),
+            _ => packet,
+        };
+        let is_limit = packet.state == State::Untracked && (packet.hook == Hook::Forward || is_failsafe_reply(&packet, world));
+        if is_limit { Packet { state: State::New, ..packet } } else { packet }
+    }
+
+    /// The packet, at a host endpoint where there is one, mostly of someone unknown and sometimes for a failsafe port.
+    fn at_host(&self, packet: Packet, dice: &mut Dice, world: &World) -> Packet {
+        if world.hosts.is_empty() {
+            return packet;
+        }
+        let host = dice.pick(&world.hosts);
+        let own = INTERFACES.iter().copied().find(|name| host.interface.as_deref() == Some(*name));
+        let link = own.filter(|_| dice.chance(80)).unwrap_or_else(|| dice.pick(&INTERFACES));
+        let v4 = packet.is_v4();
+        let far = if dice.chance(70) { dice.pick(self.edges.get(usize::from(!v4)).expect("a family")) } else { self.end(dice, v4).0 };
+        let near = own_address(host.node, v4);
+        let packet = Packet { node: host.node, hook: dice.pick(&[Hook::Input, Hook::Output, Hook::Forward]), original: None, ..packet };
+        let packet = match packet.hook {
+            Hook::Input => Packet { arrives: link, source: far, destination: near, ..packet },
+            Hook::Output => Packet { leaves: link, source: near, destination: far, ..packet },
+            Hook::Forward if dice.chance(50) => Packet { arrives: link, source: far, ..packet },
+            Hook::Forward if dice.chance(50) => Packet { leaves: link, destination: far, ..packet },
+            Hook::Forward => Packet { arrives: link, leaves: dice.pick(&INTERFACES[..2]), source: far, ..packet },
+        };
+        let failsafes: Vec<&Failsafe> = world.choices.inbound.iter().chain(&world.choices.outbound).collect();
+        if failsafes.is_empty() || dice.chance(70) {
+            return packet;
+        }
+        let Failsafe { protocol, port, .. } = dice.pick(&failsafes);
+        let ports = if dice.chance(50) { (*port, 40_000) } else { (40_000, *port) };
+        Packet { protocol: *protocol, ports: Some(ports), icmp: None, ..packet }
+    }
+
+    /// The packet, sent to somewhere else; one to the node not to a pod, since it would go there if it were not tracked.
+    fn translated(&self, packet: &Packet, dice: &mut Dice) -> Packet {
+        let v4 = packet.is_v4();
+        let address = if packet.hook == Hook::Input || dice.chance(50) { own_address(packet.node, v4) } else { self.end(dice, v4).0 };
+        Packet { original: Some((address, dice.maybe(70, |dice| dice.pick(&PORTS)))), ..packet.clone() }
     }
 
     /// An address, and its node where it is a pod's.
@@ -661,6 +728,12 @@ impl Aim {
             false => (dice.pick(edges), None),
         }
     }
+}
+
+/// What ARCHITECTURE has among the known limits, where someone else keeps the packet from being tracked.
+fn is_failsafe_reply(packet: &Packet, world: &World) -> bool {
+    let mut all = world.choices.inbound.iter().chain(&world.choices.outbound);
+    all.any(|failsafe| packet.ports.is_some_and(|(source, _)| source == failsafe.port))
 }
 
 /// The packet, sent to a service where there is one.

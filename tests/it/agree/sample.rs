@@ -10,7 +10,7 @@ use palisade::resolve;
 use super::meaning::Cluster as Meaning;
 use super::packet::{Hook, Packet, State, Verdict};
 use super::random::{self, Dice, PORTS};
-use super::world::World;
+use super::world::{Policy, Stage, World};
 use super::{STRIDE, manifests, node_names, options, read, scripts};
 use crate::kernel::{self, Build, Cluster, Host, Node, Probe, Question, Scripts};
 
@@ -42,16 +42,22 @@ struct Asked {
     questions: Vec<(Question, bool)>,
 }
 
-/// The world of a seed with its questions, if at least a fifth of them is allowed and a fifth denied.
+/// The world of a seed with its questions, if it has host endpoints, and at least a fifth of them is allowed and a fifth denied.
 fn balanced(seed: u64) -> Option<Asked> {
     let mut dice = Dice(seed);
-    let world = random::world(&mut dice);
+    let world = tracked(random::world(&mut dice));
     let plan = Plan::of(&world);
     let meaning = Meaning::of(&world);
     let questions: Vec<(Question, bool)> = (0..QUESTIONS).filter_map(|index| plan.question(index, &mut dice, &meaning)).collect();
     let allowed = questions.iter().filter(|(_, allowed)| *allowed).count();
     let least = questions.len() / 5;
-    (allowed > least && questions.len() - allowed > least).then_some(Asked { seed, world, plan, questions })
+    (!world.hosts.is_empty() && allowed > least && questions.len() - allowed > least).then_some(Asked { seed, world, plan, questions })
+}
+
+/// The world without untracked policy: an answer to what is not tracked begins a conversation of its own.
+fn tracked(mut world: World) -> World {
+    world.policies.retain(|policy| !matches!(policy, Policy::Calico(policy) if policy.stage == Stage::Untracked));
+    world
 }
 
 /// A world to build, and where everyone is.
@@ -87,6 +93,13 @@ impl Plan {
         Self { cluster: cluster(world, &places), places }
     }
 
+    /// A place, and the node's end of the link to who is there.
+    fn settled(&self, host: &Host, place: Place) -> (Place, &'static str) {
+        let mut there = self.places.iter().filter(|(_, other)| *other == place && matches!(place, Place::Pod(_)));
+        let link = there.position(|(other, _)| other.name == host.name).and_then(|index| LINKS.get(index).copied());
+        (place, link.unwrap_or_default())
+    }
+
     /// A random question and its answer; none where the two ends have no family in common or are one.
     fn question(&self, index: u16, dice: &mut Dice, meaning: &Meaning<'_>) -> Option<(Question, bool)> {
         let ((from, here), (host, there)) = (dice.pick(&self.places), dice.pick(&self.places));
@@ -98,13 +111,36 @@ impl Plan {
         if from.name == host.name {
             return None;
         }
-        let packet = |(node, hook): (usize, Hook), state: State| packet(node, hook, state, (source, to), (probe, source_port));
-        let passes = |packet: &Packet| meaning.verdict(packet) != Verdict::Drop;
-        let there_and_back = way(here, there).iter().all(|hop| passes(&packet(*hop, State::New)))
-            && way(there, here).iter().all(|hop| passes(&reply(&packet(*hop, State::Established))));
+        let packet = |hop: &Hop, state: State| packet(hop, state, (source, to), (probe, source_port));
+        let passes = |packet: &Packet| meaning.verdict(packet).0 != Verdict::Drop;
+        let (here, there) = (self.settled(&from, here), self.settled(&host, there));
+        let there_and_back = way(here, there).iter().all(|hop| passes(&packet(hop, State::New)))
+            && way(there, here).iter().all(|hop| passes(&reply(&packet(hop, State::Established))));
         Some((Question { from: from.name, to, probe, source_port }, there_and_back))
     }
 }
+
+/// As the stock tools load them: tables of a family behind each other.
+fn loaded(scripts: palisade::render::Scripts) -> Scripts {
+    let early =
+        |family: &str| scripts.early.iter().filter(|(file, _)| file.contains(family)).map(|(_, text)| text.as_str()).collect::<String>();
+    let (v4, v6) = (early("v4"), early("v6"));
+    Scripts { sets: scripts.sets, v4: scripts.filter_v4 + &v4, v6: scripts.filter_v6 + &v6 }
+}
+
+/// A packet on a node: where, and between which interfaces.
+struct Hop {
+    node: usize,
+    hook: Hook,
+    arrives: &'static str,
+    leaves: &'static str,
+}
+
+/// The node's end of the links to its pods.
+const LINKS: [&str; 24] = [
+    "cali0", "cali1", "cali2", "cali3", "cali4", "cali5", "cali6", "cali7", "cali8", "cali9", "cali10", "cali11", "cali12", "cali13",
+    "cali14", "cali15", "cali16", "cali17", "cali18", "cali19", "cali20", "cali21", "cali22", "cali23",
+];
 
 fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -119,34 +155,36 @@ fn cluster(world: &World, places: &[(Host, Place)]) -> Cluster {
         name: node.name.clone(),
         addresses: at(Place::Node(index)).flat_map(|host| host.addresses).collect(),
         pods: at(Place::Pod(index)).collect(),
-        scripts: Scripts { sets: scripts.sets, v4: scripts.filter_v4, v6: scripts.filter_v6 },
+        scripts: loaded(scripts),
     });
     Cluster { nodes: nodes.collect(), outside: at(Place::Outside).collect() }
 }
 
-/// The nodes that see a packet, and where; a node's own sending is not policed.
-fn way(from: Place, to: Place) -> Vec<(usize, Hook)> {
-    let leaves = match (from, to) {
-        (Place::Pod(here), Place::Node(there)) if here == there => None,
-        (Place::Pod(here), _) => Some((here, Hook::Forward)),
-        (Place::Node(_) | Place::Outside, _) => None,
+/// The nodes that see a packet.
+fn way((from, from_link): (Place, &'static str), (to, to_link): (Place, &'static str)) -> Vec<Hop> {
+    let forward = |node, arrives, leaves| Hop { node, hook: Hook::Forward, arrives, leaves };
+    let input = |node, arrives| Hop { node, hook: Hook::Input, arrives, leaves: "" };
+    let output = |node, leaves| Hop { node, hook: Hook::Output, arrives: "", leaves };
+    match (from, to) {
+        (Place::Pod(here), Place::Node(there)) if here == there => return vec![input(here, from_link)],
+        (Place::Node(here), Place::Pod(there)) if here == there => return vec![output(here, to_link)],
+        (Place::Pod(here), Place::Pod(there)) if here == there => return vec![forward(here, from_link, to_link)],
+        _ => {}
+    }
+    let leaves = match from {
+        Place::Pod(here) => Some(forward(here, from_link, "eth0")),
+        Place::Node(here) => Some(output(here, "eth0")),
+        Place::Outside => None,
     };
-    let enters = match (from, to) {
-        (Place::Pod(here) | Place::Node(here), Place::Pod(there)) if here == there => None,
-        (_, Place::Pod(there)) => Some((there, Hook::Forward)),
-        (_, Place::Node(there)) => Some((there, Hook::Input)),
-        (_, Place::Outside) => None,
+    let enters = match to {
+        Place::Pod(there) => Some(forward(there, "eth0", to_link)),
+        Place::Node(there) => Some(input(there, "eth0")),
+        Place::Outside => None,
     };
     leaves.into_iter().chain(enters).collect()
 }
 
-fn packet(
-    node: usize,
-    hook: Hook,
-    state: State,
-    (source, destination): (IpAddr, IpAddr),
-    (probe, source_port): (Probe, Option<u16>),
-) -> Packet {
+fn packet(hop: &Hop, state: State, (source, destination): (IpAddr, IpAddr), (probe, source_port): (Probe, Option<u16>)) -> Packet {
     let echo = if source.is_ipv4() { (1, 8) } else { (58, 128) };
     let (protocol, port) = match probe {
         Probe::Tcp(port) => (6, Some(port)),
@@ -154,7 +192,9 @@ fn packet(
         Probe::Icmp => (echo.0, None),
     };
     let icmp = (probe == Probe::Icmp).then_some((echo.1, 0));
-    Packet { node, hook, source, destination, protocol, ports: source_port.zip(port), icmp, state, loopback: false }
+    let Hop { node, hook, arrives, leaves } = *hop;
+    let ports = source_port.zip(port);
+    Packet { node, hook, arrives, leaves, source, destination, original: None, protocol, ports, icmp, state }
 }
 
 /// The answer to a packet, as the same node sees it.

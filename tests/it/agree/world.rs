@@ -14,6 +14,7 @@ pub(crate) struct World {
     /// Service accounts of the input by namespace and name; pods may run as others.
     pub(crate) accounts: BTreeMap<(String, String), Labels>,
     pub(crate) pods: Vec<Pod>,
+    pub(crate) hosts: Vec<Host>,
     pub(crate) net_sets: Vec<NetSet>,
     pub(crate) backends: Vec<Backends>,
     pub(crate) tiers: Vec<Tier>,
@@ -23,12 +24,24 @@ pub(crate) struct World {
     pub(crate) choices: Choices,
 }
 
-/// Options of the compile; all false is the default.
-#[derive(Debug, Clone, Copy, Default)]
+/// Options of the compile; all false and no failsafe ports.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Choices {
     pub(crate) host_closed: bool,
     pub(crate) unknown_accepted: bool,
     pub(crate) encapsulated_dropped: bool,
+    /// Ports of nodes.
+    pub(crate) inbound: Vec<Failsafe>,
+    /// Ports that nodes may reach.
+    pub(crate) outbound: Vec<Failsafe>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Failsafe {
+    pub(crate) protocol: u8,
+    /// Of the other side; none is anywhere.
+    pub(crate) net: Option<Net>,
+    pub(crate) port: u16,
 }
 
 #[derive(Debug, Clone)]
@@ -54,6 +67,22 @@ pub(crate) struct Pod {
     pub(crate) ports: Vec<NamedPort>,
     pub(crate) finished: bool,
     pub(crate) host_network: bool,
+}
+
+/// A host endpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    /// Position of the node.
+    pub(crate) node: usize,
+    /// `*` is every interface.
+    pub(crate) interface: Option<String>,
+    /// Some, where there is no interface.
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) labels: Labels,
+    pub(crate) ports: Vec<NamedPort>,
+    /// Names, first asked first.
+    pub(crate) profiles: Vec<String>,
 }
 
 /// What only a `WorkloadEndpoint` says.
@@ -149,6 +178,19 @@ pub(crate) enum Way {
     Egress,
 }
 
+/// What of a host endpoint's traffic a global policy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Stage {
+    #[default]
+    Plain,
+    /// `applyOnForward`
+    Forwarded,
+    /// `doNotTrack`
+    Untracked,
+    /// `preDNAT`
+    PreDnat,
+}
+
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CalicoPolicy {
     /// None is a global policy.
@@ -160,6 +202,8 @@ pub(crate) struct CalicoPolicy {
     pub(crate) namespaces: Option<Selector>,
     pub(crate) accounts: Option<Selector>,
     pub(crate) types: Vec<Way>,
+    /// Always plain in a namespace.
+    pub(crate) stage: Stage,
     pub(crate) ingress: Vec<Rule>,
     pub(crate) egress: Vec<Rule>,
 }

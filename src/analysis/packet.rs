@@ -1,0 +1,114 @@
+//! A packet on a node, and what becomes of it.
+
+use std::net::IpAddr;
+
+use crate::analysis::{Flow, PortPair};
+
+/// A packet as a node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    /// Who sends what to whom, after the kernel has translated the destination.
+    pub flow: Flow,
+    /// The destination that was sent to; none where it is not translated. A packet that policy keeps from connection tracking
+    /// is not, so that it must be one that gets to the same hook without.
+    pub original: Option<Original>,
+    /// Where the node sees it.
+    pub hook: Hook,
+    /// What connection tracking says, unless policy keeps the packet from it.
+    pub state: State,
+}
+
+/// A destination before it is translated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Original {
+    /// The address, of the same family.
+    pub address: IpAddr,
+    /// The port, of a protocol that has ports.
+    pub port: Option<u16>,
+}
+
+/// Where a node sees a packet, and which interfaces it passes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hook {
+    /// On its way through.
+    Forward {
+        /// The interface that it comes in by.
+        arrives: String,
+        /// The interface that it goes out by.
+        leaves: String,
+    },
+    /// At its end.
+    Input {
+        /// The interface that it comes in by.
+        arrives: String,
+    },
+    /// At its beginning.
+    Output {
+        /// The interface that it goes out by.
+        leaves: String,
+    },
+}
+
+/// The state of a packet's conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// The packet begins it.
+    New,
+    /// Both sides have sent.
+    Established,
+    /// It belongs to another one.
+    Related,
+    /// It can belong to none.
+    Invalid,
+    /// It is kept from connection tracking.
+    Untracked,
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Accepted.
+    Accept,
+    /// Dropped.
+    Drop,
+    /// Neither: it is left to whatever else the kernel's chains hold.
+    Undecided,
+}
+
+/// The loopback interface.
+pub(super) const LOOPBACK: &str = "lo";
+
+impl Packet {
+    /// The flow before the destination is translated. A packet that is kept from connection tracking never is.
+    pub fn sent(&self) -> Flow {
+        let Some(original) = self.original else { return self.flow };
+        let ports = self.flow.ports.map(|ports| PortPair { destination: original.port.unwrap_or(ports.destination), ..ports });
+        Flow { destination: original.address, ports, ..self.flow }
+    }
+
+    /// The flow as the filter table sees it, in this state.
+    pub(super) fn filtered(&self, state: State) -> Flow {
+        match state {
+            State::Untracked => self.sent(),
+            State::New | State::Established | State::Related | State::Invalid => self.flow,
+        }
+    }
+}
+
+impl Hook {
+    /// The interface that the packet comes in by; none of a packet that the node sends.
+    pub fn arrives(&self) -> Option<&str> {
+        match self {
+            Hook::Forward { arrives, .. } | Hook::Input { arrives } => Some(arrives),
+            Hook::Output { .. } => None,
+        }
+    }
+
+    /// The interface that the packet goes out by; none of a packet that the node receives.
+    pub fn leaves(&self) -> Option<&str> {
+        match self {
+            Hook::Forward { leaves, .. } | Hook::Output { leaves } => Some(leaves),
+            Hook::Input { .. } => None,
+        }
+    }
+}

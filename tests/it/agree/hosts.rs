@@ -1,0 +1,192 @@
+//! Host endpoints of random worlds, and policy of them.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::meaning::Cluster;
+use super::random::{
+    Dice, INTERFACES, PORT_NAMES, PORTS, SCTP, TCP, UDP, V4, V6, calico, labels, net, own_address, profile_rule, selector,
+};
+use super::world::{Action, CalicoPolicy, Failsafe, Host, NamedPort, Policy, Stage, Way, World};
+
+/// The host endpoints of a world; now and then none.
+pub(super) fn some(dice: &mut Dice, nodes: usize) -> Vec<Host> {
+    if dice.chance(30) {
+        return Vec::new();
+    }
+    let places = dice.pick(&[Places::Interfaces, Places::Interfaces, Places::WithEverywhere, Places::All]);
+    let hosts = 1 + dice.below(3 * nodes);
+    (0..hosts).map(|index| host(dice, index, nodes, places)).collect()
+}
+
+/// Policies for the host endpoints, where there are any.
+pub(super) fn add_policies(dice: &mut Dice, world: &mut World, tiers: &[String]) {
+    if world.hosts.is_empty() {
+        return;
+    }
+    world.policies.iter_mut().for_each(|policy| in_stage(dice, policy));
+    world.policies.extend((0..2 + dice.below(4)).map(|_| host_policy(dice, tiers)));
+    if dice.chance(50) {
+        world.policies.push(untracked_policy(dice));
+    }
+}
+
+pub(super) fn failsafes(dice: &mut Dice) -> Vec<Failsafe> {
+    dice.some(0, 3, failsafe)
+}
+
+/// Where the host endpoints of a world are: fewer places leave more lists to have policy.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Places {
+    Interfaces,
+    WithEverywhere,
+    All,
+}
+
+/// Names go against the order in which they are written.
+fn host(dice: &mut Dice, index: usize, nodes: usize, places: Places) -> Host {
+    let node = dice.below(nodes);
+    let interface = match (dice.below(10), places) {
+        (8 | 9, Places::All) => None,
+        (5..=7, Places::All | Places::WithEverywhere) => Some("*".to_owned()),
+        (4, _) => Some(dice.word(&INTERFACES)),
+        (_, _) => Some(dice.word(&INTERFACES[..2])),
+    };
+    let least = usize::from(interface.is_none());
+    let mut addresses: Vec<IpAddr> = dice.some(least, 2, |dice| {
+        let v4 = dice.chance(60);
+        own_address(node, v4)
+    });
+    addresses.sort_unstable();
+    addresses.dedup();
+    Host {
+        name: format!("host-{}", 9 - index),
+        node,
+        interface,
+        addresses,
+        labels: labels(dice),
+        ports: dice.some(0, 2, |dice| NamedPort {
+            name: dice.word(&PORT_NAMES),
+            protocol: dice.pick(&[TCP, UDP, SCTP]),
+            number: dice.pick(&PORTS),
+        }),
+        profiles: if dice.chance(50) { vec!["projectcalico-default-allow".to_owned()] } else { Vec::new() },
+    }
+}
+
+fn failsafe(dice: &mut Dice) -> Failsafe {
+    let net = dice.maybe(40, |dice| if dice.chance(60) { net(&dice.word(&V4)) } else { net(&dice.word(&V6)) });
+    Failsafe { protocol: dice.pick(&[TCP, UDP]), net, port: dice.pick(&PORTS) }
+}
+
+/// Makes a global policy one for some part of host endpoints' traffic.
+fn in_stage(dice: &mut Dice, policy: &mut Policy) {
+    let Policy::Calico(policy) = policy else { return };
+    if policy.namespace.is_some() {
+        return;
+    }
+    policy.stage = match dice.below(10) {
+        0..=3 => Stage::Plain,
+        4 | 5 => Stage::Forwarded,
+        6 | 7 => Stage::Untracked,
+        _ => Stage::PreDnat,
+    };
+    if policy.stage == Stage::PreDnat {
+        before_dnat(policy);
+    }
+}
+
+fn before_dnat(policy: &mut CalicoPolicy) {
+    policy.stage = Stage::PreDnat;
+    policy.egress.clear();
+    policy.types.retain(|way| *way == Way::Ingress);
+}
+
+/// A policy that likely applies to host endpoints.
+fn host_policy(dice: &mut Dice, tiers: &[String]) -> Policy {
+    let name = dice.word(&["h", "h-i", "i", "j"]);
+    let [ingress, egress] = [Way::Ingress, Way::Egress].map(|way| dice.some(0, 4, |dice| profile_rule(dice, way)));
+    let drawn = calico(dice, name, false, tiers);
+    let mut policy = Policy::Calico(CalicoPolicy {
+        selector: dice.maybe(70, |dice| selector(dice, 1)),
+        namespaces: None,
+        accounts: None,
+        ingress,
+        egress,
+        ..drawn
+    });
+    in_stage(dice, &mut policy);
+    policy
+}
+
+/// Untracked policy of all host endpoints, before any other.
+fn untracked_policy(dice: &mut Dice) -> Policy {
+    let [ingress, egress] = [Way::Ingress, Way::Egress].map(|way| dice.some(1, 4, |dice| profile_rule(dice, way)));
+    let types = vec![Way::Ingress, Way::Egress];
+    Policy::Calico(CalicoPolicy {
+        name: "u".to_owned(),
+        order: Some(-2.0),
+        types,
+        stage: Stage::Untracked,
+        ingress,
+        egress,
+        ..CalicoPolicy::default()
+    })
+}
+
+/// Takes back what palisade refuses by design (ARCHITECTURE, "The lists of a host endpoint" and "Whose a packet is"). With
+/// `early`, host endpoints have no policy behind DNAT that could deny what is allowed before it.
+pub(super) fn settle(world: &mut World, early: bool) {
+    let mut all: Vec<Policy> = world.policies.iter().chain(world.staged.iter().map(|staged| &staged.policy)).cloned().collect();
+    let cluster = Cluster::of(world);
+    let by_address = |node: usize| world.hosts.iter().any(|host| host.node == node && host.interface.is_none());
+    let hosts: Vec<Vec<&Host>> = all.iter().map(|policy| cluster.hosts_of(policy)).collect();
+    for (policy, hosts) in all.iter_mut().zip(&hosts) {
+        let Policy::Calico(policy) = policy else { continue };
+        if early && !hosts.is_empty() && policy.stage != Stage::Untracked {
+            before_dnat(policy);
+        }
+        let untold = |host: &&Host| match host.interface.as_deref() {
+            None => true,
+            Some("*") => policy.stage == Stage::Untracked || by_address(host.node),
+            Some(_) => false,
+        };
+        if hosts.iter().any(untold) {
+            policy.stage = Stage::Plain;
+        }
+    }
+    let further: Vec<&Host> =
+        all.iter().zip(&hosts).filter(|(policy, _)| decides_ingress(policy)).flat_map(|(_, hosts)| hosts).copied().collect();
+    let further: BTreeSet<String> = further.into_iter().map(|host| host.name.clone()).collect();
+    let hosts: Vec<Vec<String>> = hosts.into_iter().map(|hosts| hosts.into_iter().map(|host| host.name.clone()).collect()).collect();
+    for (policy, hosts) in all.iter_mut().zip(hosts) {
+        if let Policy::Calico(policy) = policy
+            && policy.stage == Stage::PreDnat
+        {
+            allow_nothing_that_others_deny(policy, &hosts, &further, world);
+        }
+    }
+    let staged = all.split_off(world.policies.len());
+    world.policies = all;
+    world.staged.iter_mut().zip(staged).for_each(|(staged, policy)| staged.policy = policy);
+}
+
+/// Whether a policy is asked behind pre-DNAT policy.
+fn decides_ingress(policy: &Policy) -> bool {
+    matches!(policy, Policy::Calico(policy) if matches!(policy.stage, Stage::Plain | Stage::Forwarded))
+}
+
+/// What a pre-DNAT policy allows, nothing may deny behind it.
+fn allow_nothing_that_others_deny(policy: &mut CalicoPolicy, hosts: &[String], further: &BTreeSet<String>, world: &mut World) {
+    if hosts.iter().any(|host| further.contains(host)) {
+        policy
+            .ingress
+            .iter_mut()
+            .filter(|rule| rule.action == Action::Allow)
+            .for_each(|rule| (rule.action, rule.http) = (Action::Pass, false));
+    } else {
+        for host in world.hosts.iter_mut().filter(|host| hosts.contains(&host.name)) {
+            host.profiles = vec!["projectcalico-default-allow".to_owned()];
+        }
+    }
+}
