@@ -11,7 +11,7 @@ use crate::analysis::matching::Matcher;
 use crate::analysis::{Flow, Side};
 use crate::inventory::{EndpointId, ProfileName, Profiles, profile_name};
 use crate::net::Direction;
-use crate::policy::{Action, DefaultAction, HostEndpoint, List, Policy, Rule, Tier};
+use crate::policy::{Action, DefaultAction, List, Policy, Rule, Tier};
 use crate::resolve::{HostEndpointId, Resolved};
 
 /// Decides about the flows of one cluster.
@@ -188,7 +188,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         let applies = |policy: &&'input Policy| policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok();
         let tiers = self.resolved().policies.tiers.iter();
         let tiers = tiers.map(|tier| (tier, tier.policies.iter().filter(applies).collect::<Vec<&Policy>>()));
-        let rest = if self.profiles_allow(endpoint, direction, flow) { Outcome::Allowed } else { Outcome::Denied };
+        let rest = self.profiles(&self.resolved().inventory.endpoint(endpoint).profiles, direction, flow);
         let tiers = self.tiers(tiers, (List::Normal, direction), flow);
         Passage { whose: Whose::Endpoint(endpoint), direction, list: List::Normal, tiers, rest }
     }
@@ -197,7 +197,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
     pub(super) fn of_host(&self, id: HostEndpointId, list: List, direction: Direction, flow: &Flow) -> Passage<'input> {
         let listed = self.resolved().listed(id, list, direction).into_iter().map(|listed| (listed.tier, listed.policies));
         let rest = match (list, self.resolved().host_endpoint(id)) {
-            (List::Normal, Some(host)) => host_profiles(host),
+            (List::Normal, Some(host)) => self.profiles(&host.profiles, direction, flow),
             (List::Normal, None) => Outcome::Denied,
             (List::Forward | List::Untracked | List::PreDnat, _) => Outcome::Undecided,
         };
@@ -221,30 +221,28 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         passed
     }
 
-    /// What an endpoint's profiles say, asked in order: the first verdict counts, Pass is none, and what no profile decides
-    /// is denied (reference §4.3.6). A profile that is not in the input denies.
-    fn profiles_allow(&self, endpoint: EndpointId, direction: Direction, flow: &Flow) -> bool {
-        let resolved = self.matcher.resolved;
-        let profiles = &resolved.inventory.endpoint(endpoint).profiles;
+    /// What profiles say, asked in order: the first verdict counts, Pass is none, and what no profile decides is denied
+    /// (reference §4.3.6). A profile that is not in the input denies.
+    fn profiles(&self, profiles: &Profiles, direction: Direction, flow: &Flow) -> Outcome {
         if *profiles == Profiles::OfPod {
-            return true;
+            return Outcome::Allowed;
         }
         for name in profiles.names() {
             let verdict = match profile_name(name) {
                 ProfileName::Namespace(_) | ProfileName::AllowAll => Some(TierEnd::Allowed),
                 ProfileName::ServiceAccount(..) => None,
-                ProfileName::Named(name) => match resolved.policies.profiles.get(name) {
+                ProfileName::Named(name) => match self.resolved().policies.profiles.get(name) {
                     Some(profile) => self.rules(profile.rules(direction), flow).1,
                     None => Some(TierEnd::Denied),
                 },
             };
             match verdict {
-                Some(TierEnd::Allowed) => return true,
-                Some(TierEnd::Denied | TierEnd::DeniedByDefault) => return false,
+                Some(TierEnd::Allowed) => return Outcome::Allowed,
+                Some(TierEnd::Denied | TierEnd::DeniedByDefault) => return Outcome::Denied,
                 None | Some(TierEnd::Passed | TierEnd::PassedByDefault) => {}
             }
         }
-        false
+        Outcome::Denied
     }
 
     /// A tier's part of the way; none where it has nothing to say.
@@ -278,9 +276,4 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         }
         (matching, None)
     }
-}
-
-/// What a host endpoint's profiles say where no tier decides.
-fn host_profiles(host: &HostEndpoint) -> Outcome {
-    if host.allows_by_default { Outcome::Allowed } else { Outcome::Denied }
 }

@@ -11,6 +11,7 @@ mod matching;
 pub mod netfilter;
 pub mod node;
 mod packet;
+pub mod space;
 
 pub use flow::{Flow, Message, PortPair, Side};
 pub use packet::{Hook, Original, Packet, State, Verdict};

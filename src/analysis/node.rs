@@ -130,7 +130,7 @@ impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
     /// The endpoint of this node at an end of a flow.
     fn local(&self, flow: &Flow, side: Side) -> Option<EndpointId> {
         let owner = self.evaluator.owner(flow.address(side));
-        owner.filter(|id| self.resolved().inventory.endpoint(*id).node == self.node)
+        owner.filter(|id| self.resolved().inventory.endpoint(*id).node == Some(self.node))
     }
 
     /// Whether the address at an end is in the node's pod ranges, and no endpoint's of any node, and that matters.

@@ -14,7 +14,11 @@ pub struct InputDigest {
 impl InputDigest {
     /// Takes one object in: its kind, which an item of a typed list does not say itself, and its text.
     pub fn add(&mut self, kind: Kind, source: &str) {
-        let object = Sha256::new().chain_update(format!("{kind:?}\n")).chain_update(source);
+        let kind = match kind {
+            Kind::Manifest(kind) => format!("{kind:?}\n"),
+            Kind::Inventory(kind) => format!("{kind:?}\n"),
+        };
+        let object = Sha256::new().chain_update(kind).chain_update(source);
         self.objects.push(object.finalize().into());
     }
 

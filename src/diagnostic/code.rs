@@ -55,6 +55,7 @@ codes! {
     WrongType           "wrong-type"            Error   "a value of another type than the field takes"
     InvalidValue        "invalid-value"         Error   "a value outside what the field takes"
     TooLong             "too-long"              Error   "a list or text that is longer than Calico takes"
+    RepeatedValue       "repeated-value"        Error   "a value that a list has twice, where it may stand once"
     // values
     InvalidName         "invalid-name"          Error   "a name that Kubernetes does not allow"
     InvalidLabel        "invalid-label"         Error   "a label key or value that Kubernetes does not allow"

@@ -115,6 +115,12 @@ impl Diagnostics {
         }
     }
 
+    /// Takes back what is kept under a code at a place, for something that says it better.
+    pub fn withdraw(&mut self, code: Code, place: Span) {
+        let is_it = |diagnostic: &Diagnostic| diagnostic.code == code && diagnostic.labels.first().is_some_and(|label| label.span == place);
+        self.found.retain(|diagnostic| !is_it(diagnostic));
+    }
+
     /// Whether anything found refuses the input.
     pub fn has_errors(&self) -> bool {
         self.errors > 0

@@ -1,5 +1,7 @@
 //! A strict look at a mapping: what is not asked for is an error, and what is of the wrong type too.
 
+use std::collections::BTreeMap;
+
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::document::{Entry, Node, Scalar, Value};
 use crate::text::{Span, Spanned, Text};
@@ -28,7 +30,9 @@ impl<'node> Fields<'node> {
 
     /// A field's value; an absent or null field gives none.
     pub fn get(&mut self, name: &'static str) -> Option<&'node Node> {
-        self.asked.push(name);
+        if !self.asked.contains(&name) {
+            self.asked.push(name);
+        }
         let entry = self.entries.iter().find(|entry| entry.key.value == name)?;
         (!entry.value.is_null()).then_some(&entry.value)
     }
@@ -72,6 +76,23 @@ impl<'node> Fields<'node> {
             found.push(Diagnostic::at(Code::TooLong, first.span, message));
         }
         node.list(found, item)
+    }
+
+    /// Reports every string that a field's list has twice, for lists that are sets to Kubernetes.
+    pub fn distinct(&mut self, name: &'static str, found: &mut Diagnostics) {
+        let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+        for item in self.get(name).and_then(Node::items).unwrap_or_default() {
+            let Value::Scalar(Scalar::Text(text)) = &item.value else { continue };
+            match seen.get(text.value.as_str()) {
+                Some(first) => {
+                    let message = format!("`{}` stands in `{name}` twice", text.value.escape_debug());
+                    found.push(Diagnostic::new(Code::RepeatedValue, message).label(item.span, "again").label(*first, "first here"));
+                }
+                None => {
+                    seen.insert(&text.value, item.span);
+                }
+            }
+        }
     }
 
     /// Knows fields without reading them.

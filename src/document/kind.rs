@@ -2,22 +2,29 @@
 
 use crate::diagnostic::nearest;
 
-/// What an object says and who reads it.
+/// What becomes of the objects of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Policy, read strictly by the `manifest` room.
-    Policy,
-    /// The cluster as it is, read by the `inventory` room.
-    Cluster,
+    /// They are read.
+    Read(Kind),
     /// Policy that is not compiled yet: refused.
     Refused,
     /// Nothing that Palisade enforces: skipped and counted.
     Skipped,
 }
 
-/// The kinds that are read.
+/// The kinds that are read, by who reads them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
+    /// Policy, read strictly by the `manifest` room.
+    Manifest(ManifestKind),
+    /// The cluster as it is, read by the `inventory` room.
+    Inventory(InventoryKind),
+}
+
+/// The kinds of policy, and of what policy needs to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ManifestKind {
     /// Calico's namespaced policy.
     NetworkPolicy,
     /// Calico's cluster-wide policy.
@@ -48,6 +55,11 @@ pub enum Kind {
     AdminNetworkPolicy,
     /// Kubernetes' cluster-wide policy behind all others, as it was before `ClusterNetworkPolicy`.
     BaselineAdminNetworkPolicy,
+}
+
+/// The kinds of what is in a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum InventoryKind {
     /// A namespace.
     Namespace,
     /// A service account.
@@ -94,12 +106,14 @@ pub(super) enum Culprit {
 impl Kind {
     /// Its name in manifests.
     pub fn name(self) -> &'static str {
-        KINDS.iter().find(|row| row.kind == Some(self)).map_or("", |row| row.name)
+        KINDS.iter().find(|row| row.role == Role::Read(self)).map_or("", |row| row.name)
     }
+}
 
-    /// Who reads objects of the kind.
-    pub fn role(self) -> Role {
-        KINDS.iter().find(|row| row.kind == Some(self)).map_or(Role::Refused, |row| row.role)
+impl InventoryKind {
+    /// Its name in manifests.
+    pub fn name(self) -> &'static str {
+        Kind::Inventory(self).name()
     }
 }
 
@@ -114,8 +128,6 @@ pub struct KindRow {
     pub name: &'static str,
     /// What becomes of it.
     pub role: Role,
-    /// The kind, where it is read.
-    pub kind: Option<Kind>,
 }
 
 const CALICO: &str = "projectcalico.org";
@@ -123,58 +135,62 @@ const CALICO_INTERNAL: &str = "crd.projectcalico.org";
 const KUBERNETES: &str = "networking.k8s.io";
 const CLUSTER_POLICY: &str = "policy.networking.k8s.io";
 
-const fn read(group: &'static str, versions: &'static [&'static str], name: &'static str, role: Role, kind: Kind) -> KindRow {
-    KindRow { group, versions, name, role, kind: Some(kind) }
+const fn manifest(group: &'static str, versions: &'static [&'static str], name: &'static str, kind: ManifestKind) -> KindRow {
+    KindRow { group, versions, name, role: Role::Read(Kind::Manifest(kind)) }
+}
+
+const fn inventory(group: &'static str, versions: &'static [&'static str], name: &'static str, kind: InventoryKind) -> KindRow {
+    KindRow { group, versions, name, role: Role::Read(Kind::Inventory(kind)) }
 }
 
 const fn refused(group: &'static str, versions: &'static [&'static str], name: &'static str) -> KindRow {
-    KindRow { group, versions, name, role: Role::Refused, kind: None }
+    KindRow { group, versions, name, role: Role::Refused }
 }
 
 const fn skipped(group: &'static str, name: &'static str) -> KindRow {
-    KindRow { group, versions: &[], name, role: Role::Skipped, kind: None }
+    KindRow { group, versions: &[], name, role: Role::Skipped }
 }
 
 /// Every kind that is known by name. One that is not here is skipped, unless its group is one of policy or its name is
 /// that of a network policy.
 pub const KINDS: &[KindRow] = &[
-    read(CALICO, &["v3"], "NetworkPolicy", Role::Policy, Kind::NetworkPolicy),
-    read(CALICO, &["v3"], "GlobalNetworkPolicy", Role::Policy, Kind::GlobalNetworkPolicy),
-    read(CALICO, &["v3"], "Tier", Role::Policy, Kind::Tier),
-    read(CALICO, &["v3"], "NetworkSet", Role::Policy, Kind::NetworkSet),
-    read(CALICO, &["v3"], "GlobalNetworkSet", Role::Policy, Kind::GlobalNetworkSet),
-    read(CALICO, &["v3"], "HostEndpoint", Role::Policy, Kind::HostEndpoint),
-    read(CALICO, &["v3"], "Profile", Role::Policy, Kind::Profile),
-    read(CALICO, &["v3"], "WorkloadEndpoint", Role::Policy, Kind::WorkloadEndpoint),
-    read(CALICO, &["v3"], "StagedNetworkPolicy", Role::Policy, Kind::StagedNetworkPolicy),
-    read(CALICO, &["v3"], "StagedGlobalNetworkPolicy", Role::Policy, Kind::StagedGlobalNetworkPolicy),
-    read(CALICO, &["v3"], "StagedKubernetesNetworkPolicy", Role::Policy, Kind::StagedKubernetesNetworkPolicy),
-    read(CALICO_INTERNAL, &["v1"], "NetworkPolicy", Role::Policy, Kind::NetworkPolicy),
-    read(CALICO_INTERNAL, &["v1"], "GlobalNetworkPolicy", Role::Policy, Kind::GlobalNetworkPolicy),
-    read(CALICO_INTERNAL, &["v1"], "Tier", Role::Policy, Kind::Tier),
-    read(CALICO_INTERNAL, &["v1"], "NetworkSet", Role::Policy, Kind::NetworkSet),
-    read(CALICO_INTERNAL, &["v1"], "GlobalNetworkSet", Role::Policy, Kind::GlobalNetworkSet),
-    read(CALICO_INTERNAL, &["v1"], "HostEndpoint", Role::Policy, Kind::HostEndpoint),
-    read(CALICO_INTERNAL, &["v1"], "StagedNetworkPolicy", Role::Policy, Kind::StagedNetworkPolicy),
-    read(CALICO_INTERNAL, &["v1"], "StagedGlobalNetworkPolicy", Role::Policy, Kind::StagedGlobalNetworkPolicy),
-    read(CALICO_INTERNAL, &["v1"], "StagedKubernetesNetworkPolicy", Role::Policy, Kind::StagedKubernetesNetworkPolicy),
-    read(KUBERNETES, &["v1"], "NetworkPolicy", Role::Policy, Kind::KubernetesNetworkPolicy),
-    read(CLUSTER_POLICY, &["v1alpha2"], "ClusterNetworkPolicy", Role::Policy, Kind::ClusterNetworkPolicy),
-    read(CLUSTER_POLICY, &["v1alpha1"], "AdminNetworkPolicy", Role::Policy, Kind::AdminNetworkPolicy),
-    read(CLUSTER_POLICY, &["v1alpha1"], "BaselineAdminNetworkPolicy", Role::Policy, Kind::BaselineAdminNetworkPolicy),
-    read("", &["v1"], "Namespace", Role::Cluster, Kind::Namespace),
-    read("", &["v1"], "ServiceAccount", Role::Cluster, Kind::ServiceAccount),
-    read("", &["v1"], "Pod", Role::Cluster, Kind::Pod),
-    read("", &["v1"], "Node", Role::Cluster, Kind::Node),
-    read("discovery.k8s.io", &["v1"], "EndpointSlice", Role::Cluster, Kind::EndpointSlice),
-    read("", &["v1"], "Endpoints", Role::Cluster, Kind::Endpoints),
-    read("apps", &["v1"], "Deployment", Role::Cluster, Kind::Deployment),
-    read("apps", &["v1"], "StatefulSet", Role::Cluster, Kind::StatefulSet),
-    read("apps", &["v1"], "DaemonSet", Role::Cluster, Kind::DaemonSet),
-    read("apps", &["v1"], "ReplicaSet", Role::Cluster, Kind::ReplicaSet),
-    read("", &["v1"], "ReplicationController", Role::Cluster, Kind::ReplicationController),
-    read("batch", &["v1"], "Job", Role::Cluster, Kind::Job),
-    read("batch", &["v1"], "CronJob", Role::Cluster, Kind::CronJob),
+    manifest(CALICO, &["v3"], "NetworkPolicy", ManifestKind::NetworkPolicy),
+    manifest(CALICO, &["v3"], "GlobalNetworkPolicy", ManifestKind::GlobalNetworkPolicy),
+    manifest(CALICO, &["v3"], "Tier", ManifestKind::Tier),
+    manifest(CALICO, &["v3"], "NetworkSet", ManifestKind::NetworkSet),
+    manifest(CALICO, &["v3"], "GlobalNetworkSet", ManifestKind::GlobalNetworkSet),
+    manifest(CALICO, &["v3"], "HostEndpoint", ManifestKind::HostEndpoint),
+    manifest(CALICO, &["v3"], "Profile", ManifestKind::Profile),
+    manifest(CALICO, &["v3"], "WorkloadEndpoint", ManifestKind::WorkloadEndpoint),
+    manifest(CALICO, &["v3"], "StagedNetworkPolicy", ManifestKind::StagedNetworkPolicy),
+    manifest(CALICO, &["v3"], "StagedGlobalNetworkPolicy", ManifestKind::StagedGlobalNetworkPolicy),
+    manifest(CALICO, &["v3"], "StagedKubernetesNetworkPolicy", ManifestKind::StagedKubernetesNetworkPolicy),
+    manifest(CALICO_INTERNAL, &["v1"], "NetworkPolicy", ManifestKind::NetworkPolicy),
+    manifest(CALICO_INTERNAL, &["v1"], "GlobalNetworkPolicy", ManifestKind::GlobalNetworkPolicy),
+    manifest(CALICO_INTERNAL, &["v1"], "Tier", ManifestKind::Tier),
+    manifest(CALICO_INTERNAL, &["v1"], "NetworkSet", ManifestKind::NetworkSet),
+    manifest(CALICO_INTERNAL, &["v1"], "GlobalNetworkSet", ManifestKind::GlobalNetworkSet),
+    manifest(CALICO_INTERNAL, &["v1"], "HostEndpoint", ManifestKind::HostEndpoint),
+    manifest(CALICO_INTERNAL, &["v1"], "StagedNetworkPolicy", ManifestKind::StagedNetworkPolicy),
+    manifest(CALICO_INTERNAL, &["v1"], "StagedGlobalNetworkPolicy", ManifestKind::StagedGlobalNetworkPolicy),
+    manifest(CALICO_INTERNAL, &["v1"], "StagedKubernetesNetworkPolicy", ManifestKind::StagedKubernetesNetworkPolicy),
+    manifest(KUBERNETES, &["v1"], "NetworkPolicy", ManifestKind::KubernetesNetworkPolicy),
+    manifest(CLUSTER_POLICY, &["v1alpha2"], "ClusterNetworkPolicy", ManifestKind::ClusterNetworkPolicy),
+    manifest(CLUSTER_POLICY, &["v1alpha1"], "AdminNetworkPolicy", ManifestKind::AdminNetworkPolicy),
+    manifest(CLUSTER_POLICY, &["v1alpha1"], "BaselineAdminNetworkPolicy", ManifestKind::BaselineAdminNetworkPolicy),
+    inventory("", &["v1"], "Namespace", InventoryKind::Namespace),
+    inventory("", &["v1"], "ServiceAccount", InventoryKind::ServiceAccount),
+    inventory("", &["v1"], "Pod", InventoryKind::Pod),
+    inventory("", &["v1"], "Node", InventoryKind::Node),
+    inventory("discovery.k8s.io", &["v1"], "EndpointSlice", InventoryKind::EndpointSlice),
+    inventory("", &["v1"], "Endpoints", InventoryKind::Endpoints),
+    inventory("apps", &["v1"], "Deployment", InventoryKind::Deployment),
+    inventory("apps", &["v1"], "StatefulSet", InventoryKind::StatefulSet),
+    inventory("apps", &["v1"], "DaemonSet", InventoryKind::DaemonSet),
+    inventory("apps", &["v1"], "ReplicaSet", InventoryKind::ReplicaSet),
+    inventory("", &["v1"], "ReplicationController", InventoryKind::ReplicationController),
+    inventory("batch", &["v1"], "Job", InventoryKind::Job),
+    inventory("batch", &["v1"], "CronJob", InventoryKind::CronJob),
     refused("extensions", &["v1beta1"], "NetworkPolicy"),
     skipped(CALICO, "BGPConfiguration"),
     skipped(CALICO, "BGPFilter"),
@@ -212,6 +228,10 @@ const POLICY_GROUPS: &[&str] = &[CALICO, CALICO_INTERNAL, KUBERNETES, CLUSTER_PO
 const NOT_ENFORCED: &str = "Palisade refuses policy that it does not enforce";
 
 impl KindRow {
+    fn is_policy(&self) -> bool {
+        matches!(self.role, Role::Read(Kind::Manifest(_)))
+    }
+
     /// Whether the group is Calico's internal one.
     pub(super) fn is_internal(&self) -> bool {
         self.group == CALICO_INTERNAL
@@ -251,7 +271,7 @@ pub(super) fn judge(group: &str, version: &str, name: &str) -> Result<Option<&'s
 
 /// Refuses a kind of a group, naming the groups in which it is read.
 fn refuse_kind(group: &str, name: &str) -> Refusal {
-    let rows = KINDS.iter().filter(|row| row.name == name && row.role == Role::Policy && !row.is_internal());
+    let rows = KINDS.iter().filter(|row| row.name == name && row.is_policy() && !row.is_internal());
     let elsewhere: Vec<String> = rows.map(KindRow::api_versions).collect();
     let message = format!("`{name}` of the API group `{group}` is not supported");
     let (culprit, help) = match elsewhere.as_slice() {
@@ -280,6 +300,6 @@ fn misspelt(group: &str, name: &str) -> Option<Refusal> {
 /// A kind that has the name of a network policy or network set, in a group that has none: the group is misspelt, or
 /// another engine's. Names like `Tier` or `Profile` are too common to go by.
 fn foreign_policy(group: &str, name: &str) -> Option<Refusal> {
-    let known = KINDS.iter().any(|row| row.name == name && matches!(row.role, Role::Policy | Role::Refused));
+    let known = KINDS.iter().any(|row| row.name == name && (row.is_policy() || row.role == Role::Refused));
     (known && name.contains("Network")).then(|| refuse_kind(group, name))
 }

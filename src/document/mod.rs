@@ -22,7 +22,7 @@ mod with;
 mod yaml;
 
 pub use fields::Fields;
-pub use kind::{KINDS, Kind, KindRow, Role};
+pub use kind::{InventoryKind, KINDS, Kind, KindRow, ManifestKind, Role};
 pub use node::{Entry, Node, Scalar, Value};
 pub use object::Object;
 pub use read::for_each;

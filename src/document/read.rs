@@ -8,7 +8,7 @@ use crate::document::input::Input;
 use crate::document::kind::{self, Culprit, Refusal};
 use crate::document::object::Body;
 use crate::document::yaml::{self, Document};
-use crate::document::{KindRow, Node, Object, Scalar, Value, json, too_deep};
+use crate::document::{KindRow, Node, Object, Role, Scalar, Value, json, too_deep};
 use crate::text::{File, FileId, Files, Spanned};
 
 /// How many lists an object may lie in.
@@ -143,7 +143,7 @@ impl<'text> Reader<'text, '_> {
             return self.found.push(Diagnostic::at(Code::NotAnObject, api_version.span, message));
         };
         match kind::judge(group, version, &name.value) {
-            Ok(Some(row @ KindRow { kind: Some(kind), .. })) => {
+            Ok(Some(row @ KindRow { role: Role::Read(kind), .. })) => {
                 let object = envelope.into_object(*kind, row.is_internal(), name.span, shared);
                 (self.visit)(object, self.found);
             }

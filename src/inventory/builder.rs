@@ -10,7 +10,7 @@ use std::{
 use serde::de::DeserializeOwned;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Kind, Object};
+use crate::document::{InventoryKind, Kind, Object};
 use crate::inventory::{
     Service, Strings,
     check::Check,
@@ -71,37 +71,23 @@ impl Default for Builder {
 impl Builder {
     /// Takes an object in. Objects of other kinds are none of the inventory's business and pass by.
     pub fn take(&mut self, object: &Object<'_>, found: &mut Diagnostics) {
-        match object.kind {
-            Kind::Namespace => self.take_as(Self::namespace, object, found),
-            Kind::ServiceAccount => self.take_as(Self::service_account, object, found),
-            Kind::Node => self.take_as(Self::node, object, found),
-            Kind::Pod => self.take_as(Self::pod, object, found),
-            Kind::EndpointSlice => self.take_as(Self::endpoint_slice, object, found),
-            Kind::Endpoints => self.take_as(Self::endpoints, object, found),
-            Kind::Deployment
-            | Kind::StatefulSet
-            | Kind::DaemonSet
-            | Kind::ReplicaSet
-            | Kind::ReplicationController
-            | Kind::Job
-            | Kind::CronJob => {
-                self.workload(object, found);
+        let Kind::Inventory(kind) = object.kind else { return };
+        match kind {
+            InventoryKind::Namespace => self.take_as(Self::namespace, object, found),
+            InventoryKind::ServiceAccount => self.take_as(Self::service_account, object, found),
+            InventoryKind::Node => self.take_as(Self::node, object, found),
+            InventoryKind::Pod => self.take_as(Self::pod, object, found),
+            InventoryKind::EndpointSlice => self.take_as(Self::endpoint_slice, object, found),
+            InventoryKind::Endpoints => self.take_as(Self::endpoints, object, found),
+            InventoryKind::Deployment
+            | InventoryKind::StatefulSet
+            | InventoryKind::DaemonSet
+            | InventoryKind::ReplicaSet
+            | InventoryKind::ReplicationController
+            | InventoryKind::Job
+            | InventoryKind::CronJob => {
+                self.workload(kind, object, found);
             }
-            Kind::NetworkPolicy
-            | Kind::GlobalNetworkPolicy
-            | Kind::Tier
-            | Kind::NetworkSet
-            | Kind::GlobalNetworkSet
-            | Kind::HostEndpoint
-            | Kind::Profile
-            | Kind::WorkloadEndpoint
-            | Kind::StagedNetworkPolicy
-            | Kind::StagedGlobalNetworkPolicy
-            | Kind::StagedKubernetesNetworkPolicy
-            | Kind::KubernetesNetworkPolicy
-            | Kind::ClusterNetworkPolicy
-            | Kind::AdminNetworkPolicy
-            | Kind::BaselineAdminNetworkPolicy => {}
         }
     }
 
@@ -161,17 +147,17 @@ impl Builder {
         self.pods.add(read, span, found);
     }
 
-    fn workload(&mut self, object: &Object<'_>, found: &mut Diagnostics) {
+    fn workload(&mut self, kind: InventoryKind, object: &Object<'_>, found: &mut Diagnostics) {
         let Some(decoded) = object.decode::<manifests::Workload>(found) else { return };
         let metadata = decoded.metadata.unwrap_or_default();
-        let kind = object.kind.name();
-        let mut check = Check::of(kind, &metadata, object.place(), found);
+        let name = kind.name();
+        let mut check = Check::of(name, &metadata, object.place(), found);
         let key = self.namespaced_key(&metadata, &mut check);
         let read = key.and_then(|key| {
             let read = workloads::read(&key, decoded.spec, &mut self.strings, &mut check)?;
             Some((key, read))
         });
-        self.workloads.entry(object.kind).or_insert_with(|| Objects::of(kind)).add(read, object.place(), found);
+        self.workloads.entry(kind).or_insert_with(|| Objects::of(name)).add(read, object.place(), found);
     }
 
     fn endpoint_slice(&mut self, mut slice: manifests::EndpointSlice, span: Span, found: &mut Diagnostics) {

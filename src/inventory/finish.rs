@@ -10,13 +10,13 @@ use rustc_hash::FxHashMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::{
-    Builder, Endpoint, Inventory, Node, NodeId, Parent, ProfileName, Profiles, Strings, Workload,
+    Builder, Endpoint, Inventory, Node, NodeId, Parent, ProfileName, Profiles, Strings,
     builder::{GivenNode, Key, Objects},
     labels::{self, LabelList},
-    pods::{Place, Pod, Skipped},
+    pods::{Place, Pod, Unaddressed},
     profile_name, services, workload_endpoints, workloads,
 };
-use crate::manifest::Manifest;
+use crate::manifest::{HostEndpoint, Manifest};
 use crate::text::{Span, Spanned, Text};
 
 type Namespaces = BTreeMap<Arc<str>, Parent>;
@@ -29,17 +29,19 @@ impl Builder {
         let mut strings = self.strings;
         let mut given: Vec<Given> = self.pods.known.into_iter().collect();
         given.extend(workload_endpoints::read(&manifest.workload_endpoints, &mut strings, found));
+        given.extend(workloads::endpoints(self.workloads, found));
         let nodes = nodes(self.nodes, self.named_nodes, &given);
         let endpoints = endpoints(given, &nodes, found);
         refuse_shared_addresses(&endpoints, found);
         let mut namespaces = namespaces(self.namespaces);
         let mut service_accounts = service_accounts(self.service_accounts);
-        let workloads = workloads::workloads(self.workloads, found);
-        add_namespaces(&mut namespaces, (&endpoints, &workloads), &mut strings, found);
-        add_service_accounts(&mut service_accounts, (&endpoints, &workloads), &mut strings, found);
+        let members = Members { endpoints: &endpoints, hosts: &manifest.host_endpoints };
+        add_namespaces(&mut namespaces, &members, &mut strings, found);
+        add_service_accounts(&mut service_accounts, &members, &mut strings, found);
         let services = services::services(self.slices, self.backends);
-        let mut inventory = Inventory { namespaces, service_accounts, nodes, endpoints, services, workloads, strings };
-        inherit(&mut inventory, manifest);
+        let profiles = profile_labels(manifest);
+        let mut inventory = Inventory { namespaces, service_accounts, nodes, endpoints, services, profiles, strings };
+        inherit(&mut inventory);
         inventory
     }
 }
@@ -48,16 +50,18 @@ impl Builder {
 type Given = (Key, Spanned<Pod>);
 
 /// Gives the endpoints that list profiles the labels of those.
-fn inherit(inventory: &mut Inventory, manifest: &Manifest) {
-    let text = |(key, value): &(Text, Text)| (key.value.clone(), value.value.clone());
-    let profiles =
-        manifest.profiles.iter().map(|profile| (profile.metadata.name.value.as_str(), profile.labels.iter().map(text).collect()));
-    let profiles: BTreeMap<&str, BTreeMap<String, String>> = profiles.collect();
+fn inherit(inventory: &mut Inventory) {
     let mut endpoints = std::mem::take(&mut inventory.endpoints);
     for endpoint in endpoints.iter_mut().filter(|endpoint| endpoint.profiles != Profiles::OfPod) {
-        endpoint.inherited = inventory.inherited(&endpoint.profiles, &profiles);
+        endpoint.inherited = inventory.inherited(&endpoint.profiles);
     }
     inventory.endpoints = endpoints;
+}
+
+/// The labels that Profile objects give.
+fn profile_labels(manifest: &Manifest) -> BTreeMap<String, BTreeMap<String, String>> {
+    let text = |(key, value): &(Text, Text)| (key.value.clone(), value.value.clone());
+    manifest.profiles.iter().map(|profile| (profile.metadata.name.value.clone(), profile.labels.iter().map(text).collect())).collect()
 }
 
 /// Nodes of the input, nodes that endpoints are on, and others that are named, by name.
@@ -77,36 +81,35 @@ fn nodes(given: Objects<GivenNode>, named: Vec<Arc<str>>, endpoints: &[Given]) -
     names.into_iter().map(node).collect()
 }
 
-/// The endpoints that have an address; of the others, how many and why.
+/// The endpoints; of those without an address, how many and why.
 fn endpoints(given: Vec<Given>, nodes: &[Node], found: &mut Diagnostics) -> Vec<Endpoint> {
-    let mut skipped: BTreeMap<&str, BTreeMap<Skipped, usize>> = BTreeMap::new();
+    let mut skipped: BTreeMap<&str, BTreeMap<Unaddressed, usize>> = BTreeMap::new();
     let mut endpoints = Vec::with_capacity(given.len());
     for (key, given) in given {
-        let kind = given.value.profiles.owner();
-        match endpoint(key, given, nodes) {
-            Ok(endpoint) => endpoints.push(endpoint),
-            Err(reason) => *skipped.entry(kind).or_default().entry(reason).or_default() += 1,
+        if let Place::Open(reason) | Place::Nowhere(reason) = given.value.place {
+            *skipped.entry(given.value.kind.word()).or_default().entry(reason).or_default() += 1;
         }
+        endpoints.extend(endpoint(key, given, nodes));
     }
     skipped.iter().for_each(|(kind, skipped)| note_skipped(kind, skipped, found));
-    endpoints.sort_by(|left, right| (&left.namespace, &left.name, left.kind()).cmp(&(&right.namespace, &right.name, right.kind())));
+    endpoints.sort_by(|left, right| (&left.namespace, &left.name, left.kind).cmp(&(&right.namespace, &right.name, right.kind)));
     endpoints.shrink_to_fit();
     endpoints
 }
 
-fn endpoint(key: Key, pod: Spanned<Pod>, nodes: &[Node]) -> Result<Endpoint, Skipped> {
-    let Spanned { value: Pod { place, service_account, ports, profiles, owner, labels }, span } = pod;
+fn endpoint(key: Key, pod: Spanned<Pod>, nodes: &[Node]) -> Option<Endpoint> {
+    let Spanned { value: Pod { kind, place, service_account, ports, profiles, owner, labels }, span } = pod;
     let (node, addresses) = match place {
-        Place::Addressed { node, addresses } => (node, addresses),
-        Place::Nowhere(reason) => return Err(reason),
+        Place::Addressed { node, addresses } => (nodes.binary_search_by(|known| known.name.cmp(&node)).ok().map(NodeId::at), addresses),
+        Place::Open(_) | Place::Template => (None, Box::default()),
+        Place::Nowhere(_) => return None,
     };
-    let (Ok(index) | Err(index)) = nodes.binary_search_by(|known| known.name.cmp(&node));
     let Key { namespace, name } = key;
-    let node = NodeId::at(index);
-    Ok(Endpoint { namespace, name, node, service_account, addresses, ports, profiles, owner, span, labels, inherited: Box::default() })
+    let inherited = Box::default();
+    Some(Endpoint { kind, namespace, name, node, service_account, addresses, ports, profiles, owner, span, labels, inherited })
 }
 
-fn note_skipped(kind: &str, skipped: &BTreeMap<Skipped, usize>, found: &mut Diagnostics) {
+fn note_skipped(kind: &str, skipped: &BTreeMap<Unaddressed, usize>, found: &mut Diagnostics) {
     let reasons: Vec<String> = skipped.iter().map(|(reason, count)| format!("{count} {}", reason.words())).collect();
     let message = match skipped.values().sum() {
         0 => return,
@@ -122,7 +125,7 @@ fn refuse_shared_addresses(endpoints: &[Endpoint], found: &mut Diagnostics) {
     for endpoint in endpoints {
         for address in &endpoint.addresses {
             let Some(first) = holders.insert(*address, endpoint) else { continue };
-            let (kind, other) = (first.kind(), endpoint.kind());
+            let (kind, other) = (first.kind.word(), endpoint.kind.word());
             let holders = match kind == other {
                 true => format!("{kind}s `{first}` and `{endpoint}`"),
                 false => format!("{kind} `{first}` and the {other} `{endpoint}`"),
@@ -146,10 +149,28 @@ fn service_accounts(given: Objects<LabelList>) -> ServiceAccounts {
     accounts
 }
 
-/// Endpoints and workloads.
-type Members<'all> = (&'all [Endpoint], &'all [Workload]);
+/// Who may be in a namespace, or have its profile.
+struct Members<'all> {
+    endpoints: &'all [Endpoint],
+    hosts: &'all [HostEndpoint],
+}
 
-fn add_namespaces(namespaces: &mut Namespaces, (endpoints, workloads): Members<'_>, strings: &mut Strings, found: &mut Diagnostics) {
+impl Members<'_> {
+    /// What the names of profiles stand for, with where and in whose list they are.
+    fn profiles(&self) -> impl Iterator<Item = (ProfileName<'_>, Span, &str)> {
+        let of_endpoints = self.endpoints.iter().flat_map(|endpoint| {
+            let own = endpoint.profiles.names();
+            own.map(|profile| (profile_name(profile), endpoint.span, &*endpoint.name))
+        });
+        let of_hosts = self.hosts.iter().flat_map(|host| {
+            let own = host.profiles.iter();
+            own.map(|profile| (profile_name(&profile.value), profile.span, host.metadata.name.value.as_str()))
+        });
+        of_endpoints.chain(of_hosts)
+    }
+}
+
+fn add_namespaces(namespaces: &mut Namespaces, members: &Members<'_>, strings: &mut Strings, found: &mut Diagnostics) {
     let mut add = |name: &str, span: Span, why: String| {
         if namespaces.contains_key(name) {
             return;
@@ -159,25 +180,17 @@ fn add_namespaces(namespaces: &mut Namespaces, (endpoints, workloads): Members<'
         let message = format!("the namespace `{name}` is not in the input, so it has no labels");
         found.push(Diagnostic::new(Code::UnknownNamespace, message).label(span, why));
     };
-    for endpoint in endpoints {
+    for endpoint in members.endpoints {
         add(&endpoint.namespace, endpoint.span, format!("`{}` is in it", endpoint.name));
-        for profile in endpoint.profiles.names() {
-            if let ProfileName::Namespace(name) = profile_name(profile) {
-                add(name, endpoint.span, format!("`{}` has its profile", endpoint.name));
-            }
-        }
     }
-    for workload in workloads {
-        add(&workload.namespace, workload.span, format!("`{}` is in it", workload.name));
+    for (profile, span, owner) in members.profiles() {
+        if let ProfileName::Namespace(name) = profile {
+            add(name, span, format!("`{owner}` has its profile"));
+        }
     }
 }
 
-fn add_service_accounts(
-    accounts: &mut ServiceAccounts,
-    (endpoints, workloads): Members<'_>,
-    strings: &mut Strings,
-    found: &mut Diagnostics,
-) {
+fn add_service_accounts(accounts: &mut ServiceAccounts, members: &Members<'_>, strings: &mut Strings, found: &mut Diagnostics) {
     let mut add = |namespace: &str, name: &str, span: Span, why: String| {
         if accounts.get(namespace).is_some_and(|accounts| accounts.contains_key(name)) {
             return;
@@ -187,18 +200,15 @@ fn add_service_accounts(
         let message = format!("the service account `{namespace}/{name}` is not in the input, so it has no labels");
         found.push(Diagnostic::new(Code::UnknownServiceAccount, message).label(span, why));
     };
-    for endpoint in endpoints {
+    for endpoint in members.endpoints {
         if let Some(name) = &endpoint.service_account {
             add(&endpoint.namespace, name, endpoint.span, format!("`{}` uses it", endpoint.name));
         }
-        for profile in endpoint.profiles.names() {
-            if let ProfileName::ServiceAccount(namespace, name) = profile_name(profile) {
-                add(namespace, name, endpoint.span, format!("`{}` has its profile", endpoint.name));
-            }
-        }
     }
-    for workload in workloads {
-        add(&workload.namespace, &workload.service_account, workload.span, format!("`{}` uses it", workload.name));
+    for (profile, span, owner) in members.profiles() {
+        if let ProfileName::ServiceAccount(namespace, name) = profile {
+            add(namespace, name, span, format!("`{owner}` has its profile"));
+        }
     }
 }
 

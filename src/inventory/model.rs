@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::inventory::{
-    EndpointLabels, Profiles, Service, ServiceKey, Strings, Workload,
+    EndpointLabels, Profiles, Service, ServiceKey, Strings,
     labels::{self, LabelList},
 };
 use crate::net::{Cidr, Protocol};
@@ -23,12 +23,13 @@ pub struct Inventory {
     pub service_accounts: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Parent>>,
     /// Nodes by name: those of the input, and those that endpoints run on or host endpoints are of.
     pub nodes: Vec<Node>,
-    /// Pods and workload endpoints that have an address of their own, by namespace and name. No two share an address.
+    /// Pods, workload endpoints and workloads, by namespace, name and kind. No two share an address. Those without an address
+    /// have policy, and no part in scripts.
     pub endpoints: Vec<Endpoint>,
     /// Services of which the input names backends, by namespace and name.
     pub services: BTreeMap<ServiceKey, Service>,
-    /// What makes pods, by namespace, kind and name. They have no addresses, and so no part in scripts.
-    pub workloads: Vec<Workload>,
+    /// Labels that Profile objects give, by name.
+    pub(super) profiles: BTreeMap<String, BTreeMap<String, String>>,
     pub(super) strings: Strings,
 }
 
@@ -56,18 +57,20 @@ pub struct Node {
     pub span: Option<Span>,
 }
 
-/// A pod or workload endpoint that has an address of its own.
+/// Something that policy applies to: a pod, a workload endpoint, or the pods that a workload will make.
 #[derive(Debug)]
 pub struct Endpoint {
+    /// What it is.
+    pub kind: EndpointKind,
     /// Its namespace.
     pub namespace: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
-    /// Where it runs.
-    pub node: NodeId,
+    /// Where it runs; every endpoint with an address says so.
+    pub node: Option<NodeId>,
     /// What it runs as; a workload endpoint may not say.
     pub service_account: Option<Arc<str>>,
-    /// Its addresses, in order, once; at least one.
+    /// Its addresses, in order, once; none where nobody knows them yet.
     pub addresses: Box<[IpAddr]>,
     /// Its named ports, in order, once.
     pub ports: Box<[NamedPort]>,
@@ -83,6 +86,17 @@ pub struct Endpoint {
     pub(super) inherited: LabelList,
 }
 
+/// What an endpoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndpointKind {
+    /// A pod.
+    Pod,
+    /// A `WorkloadEndpoint` of Calico's.
+    WorkloadEndpoint,
+    /// The pods that a workload of this kind (`Deployment`) will make.
+    Workload(&'static str),
+}
+
 /// The controller of a pod: a ReplicaSet, a Job, a Node for a static pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
@@ -93,7 +107,7 @@ pub struct Owner {
 }
 
 /// A port that a pod gives a name. One name may stand for several numbers.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamedPort {
     /// The name.
     pub name: Arc<str>,
@@ -113,9 +127,10 @@ pub struct EndpointId(u32);
 
 /// What an id of another inventory stands for: nobody, anywhere.
 static NO_ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| Endpoint {
+    kind: EndpointKind::Pod,
     namespace: Arc::default(),
     name: Arc::default(),
-    node: NodeId(u32::MAX),
+    node: None,
     service_account: None,
     addresses: Box::default(),
     ports: Box::default(),
@@ -167,11 +182,6 @@ impl Inventory {
             return EndpointLabels { strings: &self.strings, layers: [&endpoint.labels, &endpoint.inherited, &[]] };
         }
         self.labels_of_pod(&endpoint.labels, &endpoint.namespace, endpoint.service_account.as_deref().unwrap_or_default())
-    }
-
-    /// The labels of a workload's pods as selectors will see them.
-    pub fn workload_labels<'inventory>(&'inventory self, workload: &'inventory Workload) -> EndpointLabels<'inventory> {
-        self.labels_of_pod(&workload.labels, &workload.namespace, &workload.service_account)
     }
 
     fn labels_of_pod<'inventory>(
@@ -232,10 +242,14 @@ impl EndpointId {
     }
 }
 
-impl Endpoint {
+impl EndpointKind {
     /// What it is, for messages.
-    pub fn kind(&self) -> &'static str {
-        self.profiles.owner()
+    pub fn word(self) -> &'static str {
+        match self {
+            EndpointKind::Pod => "pod",
+            EndpointKind::WorkloadEndpoint => "workload endpoint",
+            EndpointKind::Workload(kind) => kind,
+        }
     }
 }
 
@@ -282,7 +296,8 @@ impl Inventory {
 
     fn write_endpoint(&self, out: &mut fmt::Formatter<'_>, endpoint: &Endpoint) -> fmt::Result {
         let account = endpoint.service_account.as_deref().unwrap_or("nobody");
-        writeln!(out, "{} {endpoint} on {} as {account}", endpoint.kind(), self.node(endpoint.node).name)?;
+        let node = endpoint.node.map_or("no node", |node| &self.node(node).name);
+        writeln!(out, "{} {endpoint} on {node} as {account}", endpoint.kind.word())?;
         write_list(out, "addresses", endpoint.addresses.iter())?;
         write_list(out, "ports", endpoint.ports.iter())?;
         let own = EndpointLabels { strings: &self.strings, layers: [&endpoint.labels, &[], &[]] };

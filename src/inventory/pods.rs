@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use crate::diagnostic::Code;
 use crate::inventory::{
-    NamedPort, Owner, Profiles, Strings,
+    EndpointKind, NamedPort, Owner, Profiles, Strings,
     builder::Key,
     check::Check,
     labels::{self, LabelList},
@@ -16,6 +16,7 @@ use crate::net::Protocol;
 /// What counts of a pod, or of another endpoint. Two pods that are equal here are one, however else they differ.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pod {
+    pub(super) kind: EndpointKind,
     pub(super) place: Place,
     pub(super) service_account: Option<Arc<str>>,
     pub(super) ports: Box<[NamedPort]>,
@@ -27,13 +28,21 @@ pub(super) struct Pod {
 /// Where packets for a pod go.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    Addressed { node: Arc<str>, addresses: Box<[IpAddr]> },
-    Nowhere(Skipped),
+    Addressed {
+        node: Arc<str>,
+        addresses: Box<[IpAddr]>,
+    },
+    /// Nobody knows yet.
+    Open(Unaddressed),
+    /// Nowhere, or to its node.
+    Nowhere(Unaddressed),
+    /// Wherever the pods of this template will be.
+    Template,
 }
 
 /// Why a pod is no addressable endpoint; the first reason that holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Skipped {
+pub(super) enum Unaddressed {
     Finished,
     HostNetwork,
     Unscheduled,
@@ -45,18 +54,18 @@ impl Place {
     pub(super) fn node(&self) -> Option<&Arc<str>> {
         match self {
             Place::Addressed { node, .. } => Some(node),
-            Place::Nowhere(_) => None,
+            Place::Open(_) | Place::Nowhere(_) | Place::Template => None,
         }
     }
 }
 
-impl Skipped {
+impl Unaddressed {
     pub(super) fn words(self) -> &'static str {
         match self {
-            Skipped::Finished => "finished",
-            Skipped::HostNetwork => "on the host's network",
-            Skipped::Unscheduled => "not scheduled",
-            Skipped::NoAddress => "without an address",
+            Unaddressed::Finished => "finished",
+            Unaddressed::HostNetwork => "on the host's network",
+            Unaddressed::Unscheduled => "not scheduled",
+            Unaddressed::NoAddress => "without an address",
         }
     }
 }
@@ -76,7 +85,8 @@ pub(super) fn read(
     let template = template(key, own, &mut spec, strings, check);
     let place = place(spec, pod.status.unwrap_or_default(), strings, check);
     let Template { service_account, ports, labels } = template?;
-    Some(Pod { place: place?, service_account: Some(service_account), ports, profiles: Profiles::OfPod, owner: None, labels })
+    let service_account = Some(service_account);
+    Some(Pod { kind: EndpointKind::Pod, place: place?, service_account, ports, profiles: Profiles::OfPod, owner: None, labels })
 }
 
 /// The controller among the owners of a pod.
@@ -116,16 +126,16 @@ fn given(text: Option<String>) -> Option<String> {
 
 fn place(spec: manifests::PodSpec, status: manifests::PodStatus, strings: &mut Strings, check: &mut Check<'_>) -> Option<Place> {
     if status.phase.as_deref().is_some_and(|phase| FINISHED.contains(&phase)) {
-        return Some(Place::Nowhere(Skipped::Finished));
+        return Some(Place::Nowhere(Unaddressed::Finished));
     }
     if spec.host_network == Some(true) {
-        return Some(Place::Nowhere(Skipped::HostNetwork));
+        return Some(Place::Nowhere(Unaddressed::HostNetwork));
     }
-    let Some(node) = given(spec.node_name) else { return Some(Place::Nowhere(Skipped::Unscheduled)) };
+    let Some(node) = given(spec.node_name) else { return Some(Place::Open(Unaddressed::Unscheduled)) };
     check.name("node", &node, Form::DnsSubdomain)?;
     let addresses = addresses(status, check)?;
     match addresses.is_empty() {
-        true => Some(Place::Nowhere(Skipped::NoAddress)),
+        true => Some(Place::Open(Unaddressed::NoAddress)),
         false => Some(Place::Addressed { node: strings.share(&node), addresses }),
     }
 }

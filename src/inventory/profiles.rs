@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::inventory::Inventory;
 use crate::inventory::labels::LabelList;
+use crate::text::Text;
 
 /// The profiles of an endpoint, first asked first.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Profiles {
     /// Its namespace's and its service account's, as every pod has them. The first allows everything.
     OfPod,
@@ -42,12 +43,9 @@ pub fn profile_name(name: &str) -> ProfileName<'_> {
 }
 
 impl Profiles {
-    /// What an endpoint with such profiles is, for messages.
-    pub(super) fn owner(&self) -> &'static str {
-        match self {
-            Profiles::OfPod => "pod",
-            Profiles::Listed(_) => "workload endpoint",
-        }
+    /// Those of an endpoint that lists them.
+    pub fn named(names: &[Text]) -> Self {
+        Profiles::Listed(names.iter().map(|name| Arc::from(name.value.as_str())).collect())
     }
 
     /// The names that are listed.
@@ -61,8 +59,20 @@ impl Profiles {
 }
 
 impl Inventory {
+    /// The labels of a host endpoint as selectors see them: its own, then those of its profiles.
+    pub fn host_endpoint_labels(&self, own: &[(String, String)], profiles: &Profiles) -> BTreeMap<String, String> {
+        let mut effective = self.inherited_labels(profiles);
+        effective.extend(own.iter().cloned());
+        effective
+    }
+
+    pub(super) fn inherited(&mut self, profiles: &Profiles) -> LabelList {
+        let labels = self.inherited_labels(profiles);
+        self.strings.intern_labels(&labels)
+    }
+
     /// What an endpoint with these profiles inherits: of every label the value of the first profile that has it.
-    pub(super) fn inherited(&mut self, profiles: &Profiles, given: &BTreeMap<&str, BTreeMap<String, String>>) -> LabelList {
+    fn inherited_labels(&self, profiles: &Profiles) -> BTreeMap<String, String> {
         let mut labels: BTreeMap<String, String> = BTreeMap::new();
         for name in profiles.names() {
             let of_profile = match profile_name(name) {
@@ -72,12 +82,12 @@ impl Inventory {
                     accounts.and_then(|accounts| accounts.get(account)).map(|parent| self.texts(&parent.labels))
                 }
                 ProfileName::AllowAll => None,
-                ProfileName::Named(name) => given.get(name).cloned(),
+                ProfileName::Named(name) => self.profiles.get(name).cloned(),
             };
             for (key, value) in of_profile.unwrap_or_default() {
                 labels.entry(key).or_insert(value);
             }
         }
-        self.strings.intern_labels(&labels)
+        labels
     }
 }

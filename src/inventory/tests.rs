@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Builder, Inventory};
+use super::{Builder, EndpointKind, Inventory};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document;
 use crate::manifest::Manifest;
@@ -160,7 +160,9 @@ fn pods_that_nobody_can_reach_are_counted_in_one_note() {
         named(with(plain(), "/status/podIPs", json!([])), "starting"),
         named(with(plain(), "/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z")), "leaving"),
     ]);
-    assert_eq!(inventory.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(), ["prod/leaving"]);
+    let known: Vec<(String, usize)> = inventory.endpoints.iter().map(|known| (known.to_string(), known.addresses.len())).collect();
+    let expected = [("prod/leaving", 1), ("prod/pending", 0), ("prod/starting", 0)];
+    assert_eq!(known, expected.map(|(name, addresses)| (name.to_owned(), addresses)));
     let note = found.iter().find(|diagnostic| diagnostic.code.name() == "skipped-pods").unwrap();
     let expected = "5 pods are no addressable endpoints: 2 finished, 1 on the host's network, 1 not scheduled, 1 without an address";
     assert_eq!(note.message, expected);
@@ -344,11 +346,12 @@ fn a_workload_has_the_labels_that_its_pods_will_have_and_pods_know_their_control
     ];
     let (inventory, found) = read(&objects);
     assert_eq!(codes(&found), ["workloads-without-addresses"]);
-    let [workload] = &inventory.workloads[..] else { panic!("one workload") };
-    assert_eq!((workload.kind, &*workload.name), ("Deployment", "web"));
-    let labels = inventory.workload_labels(workload);
+    let workload = inventory.endpoints.iter().find(|endpoint| endpoint.kind == EndpointKind::Workload("Deployment")).unwrap();
+    assert_eq!((&*workload.name, workload.addresses.len(), workload.node), ("web", 0, None));
+    let labels = inventory.labels(workload);
     let seen = ["app", "pcns.env", "pcsa.role", "projectcalico.org/serviceaccount"].map(|key| labels.get(key));
     assert_eq!(seen, [Some("web"), Some("prod"), Some("api"), Some("app")]);
-    let owner = inventory.endpoints[0].owner.as_ref().unwrap();
+    let pod = inventory.endpoints.iter().find(|endpoint| endpoint.kind == EndpointKind::Pod).unwrap();
+    let owner = pod.owner.as_ref().unwrap();
     assert_eq!((&*owner.kind, &*owner.name), ("ReplicaSet", "web-5d"));
 }

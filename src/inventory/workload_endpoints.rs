@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::{
-    NamedPort, Profiles, Strings,
+    EndpointKind, NamedPort, Profiles, Strings,
     builder::Key,
     labels,
-    pods::{self, Place, Pod, Skipped},
+    pods::{self, Place, Pod, Unaddressed},
 };
 use crate::manifest::WorkloadEndpoint;
 use crate::net::Cidr;
@@ -36,11 +36,12 @@ fn endpoint(written: &WorkloadEndpoint, strings: &mut Strings, found: &mut Diagn
     ports.sort_unstable();
     ports.dedup();
     let place = match addresses.is_empty() {
-        true => Place::Nowhere(Skipped::NoAddress),
+        true => Place::Open(Unaddressed::NoAddress),
         false => Place::Addressed { node: strings.share(&written.node.value), addresses: addresses.into_boxed_slice() },
     };
     let profiles = written.profiles.iter().map(|profile| strings.share(&profile.value)).collect();
     let pod = Pod {
+        kind: EndpointKind::WorkloadEndpoint,
         place,
         service_account: account.map(|account| strings.share(account)),
         ports: ports.into_boxed_slice(),

@@ -1,41 +1,20 @@
 //! Workloads: what makes pods. They say what those pods will be, but not where.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::Kind;
+use crate::document::InventoryKind;
 use crate::inventory::{
-    NamedPort, Strings,
+    EndpointKind, Profiles, Strings,
     builder::{Key, Objects},
     check::Check,
-    labels::LabelList,
     manifests,
-    pods::{self, Template},
+    pods::{self, Place, Pod, Template},
 };
-use crate::text::{Span, Spanned};
-
-/// A Deployment or the like: an endpoint without addresses.
-#[derive(Debug)]
-pub struct Workload {
-    /// Its namespace.
-    pub namespace: Arc<str>,
-    /// Its kind, as in manifests.
-    pub kind: &'static str,
-    /// Its name.
-    pub name: Arc<str>,
-    /// What its pods run as.
-    pub service_account: Arc<str>,
-    /// The named ports of its pods, in order, once.
-    pub ports: Box<[NamedPort]>,
-    /// Where it stands.
-    pub span: Span,
-    /// Its pods' own; see [`crate::inventory::Inventory::workload_labels`] for those that count.
-    pub(super) labels: LabelList,
-}
+use crate::text::Spanned;
 
 /// Workloads of every kind.
-pub(super) type Given = BTreeMap<Kind, Objects<Read>>;
+pub(super) type Given = BTreeMap<InventoryKind, Objects<Read>>;
 
 /// What counts of a workload.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,23 +39,33 @@ pub(super) fn read(key: &Key, spec: Option<manifests::WorkloadSpec>, strings: &m
     Some(if on_hosts { Read::OnHosts } else { Read::Pods(template) })
 }
 
-/// The workloads whose pods are endpoints, by namespace, kind and name; and a note that none of them has an address.
-pub(super) fn workloads(given: Given, found: &mut Diagnostics) -> Vec<Workload> {
-    let mut workloads = Vec::new();
+/// The workloads whose pods are endpoints, as one endpoint each; and a note that none of them has an address.
+pub(super) fn endpoints(given: Given, found: &mut Diagnostics) -> Vec<(Key, Spanned<Pod>)> {
+    let mut endpoints = Vec::new();
     let mut on_hosts = 0;
     for (kind, objects) in given {
-        for (Key { namespace, name }, Spanned { value, span }) in objects.known {
+        for (key, Spanned { value, span }) in objects.known {
             match value {
                 Read::OnHosts => on_hosts += 1,
-                Read::Pods(Template { service_account, ports, labels }) => {
-                    workloads.push(Workload { namespace, kind: kind.name(), name, service_account, ports, span, labels });
-                }
+                Read::Pods(template) => endpoints.push((key, Spanned::new(endpoint(kind.name(), template), span))),
             }
         }
     }
-    workloads.sort_by(|left, right| (&left.namespace, left.kind, &left.name).cmp(&(&right.namespace, right.kind, &right.name)));
-    note_without_addresses(workloads.len(), on_hosts, found);
-    workloads
+    note_without_addresses(endpoints.len(), on_hosts, found);
+    endpoints
+}
+
+fn endpoint(kind: &'static str, template: Template) -> Pod {
+    let Template { service_account, ports, labels } = template;
+    Pod {
+        kind: EndpointKind::Workload(kind),
+        place: Place::Template,
+        service_account: Some(service_account),
+        ports,
+        profiles: Profiles::OfPod,
+        owner: None,
+        labels,
+    }
 }
 
 fn note_without_addresses(endpoints: usize, on_hosts: usize, found: &mut Diagnostics) {

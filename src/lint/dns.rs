@@ -6,7 +6,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::inventory::Endpoint;
 use crate::lint::Findings;
 use crate::net::Protocol;
-use crate::policy::{Action, DefaultAction, Policy, Ports, ProtocolMatch, Rule, SelectorId, Tier};
+use crate::policy::{Action, DefaultAction, List, Policy, Ports, ProtocolMatch, Rule, SelectorId, Tier};
 use crate::resolve::Resolved;
 
 /// Where DNS servers listen.
@@ -22,7 +22,9 @@ struct Egress<'input> {
 
 pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) {
     let mut policies: BTreeMap<SelectorId, Vec<Egress<'_>>> = BTreeMap::new();
-    for (order, (tier, policy)) in resolved.policies.policies().enumerate().filter(|(_, (_, policy))| policy.egress.is_some()) {
+    for (order, (tier, policy)) in
+        resolved.policies.policies().enumerate().filter(|(_, (_, policy))| policy.egress.is_some() && policy.is_on(List::Normal))
+    {
         policies.entry(policy.applies_to).or_default().push(Egress { order, tier, policy });
     }
     for (selectors, (first, count)) in classes(resolved) {

@@ -6,7 +6,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::lint::known::Known;
 use crate::lint::{Explained, Findings, Use, rules, uses_of};
 use crate::net::Direction;
-use crate::policy::{Action, Peer, Policy, Selected};
+use crate::policy::{Action, Peer, Policy, Selected, SelectorId};
 use crate::resolve::Resolved;
 
 /// Rules by direction and number.
@@ -21,7 +21,8 @@ pub(super) fn lint(resolved: &Resolved<'_>, explained: &Explained, findings: &mu
         let live = live(resolved, policy);
         for place in uses_of(policy).filter(|place| !explained.contains(&place.id)) {
             if let Some(finding) = nobody(resolved, policy, &place, &live) {
-                findings.push(finding.maybe_help(known.advice(resolved.policies.selectors.get(place.id))));
+                let finding = finding.maybe_help(known.advice(resolved.policies.selectors.get(place.id)));
+                findings.push_for((Code::UnknownServiceAccount, place.place), finding);
             }
         }
         without_backends(resolved, policy, findings);
@@ -30,24 +31,30 @@ pub(super) fn lint(resolved: &Resolved<'_>, explained: &Explained, findings: &mu
 
 /// The finding about one selector, if it selects nobody.
 fn nobody(resolved: &Resolved<'_>, policy: &Policy, place: &Use<'_>, live: &Numbers) -> Option<Diagnostic> {
-    let members = resolved.members(place.id);
     let Some((direction, rule)) = place.rule else {
         let message = format!("`{}` applies to no pod of the inventory", policy.key);
-        return members.endpoints.is_empty().then(|| Diagnostic::at(Code::SelectorMatchesNothing, place.place, message));
+        let members = resolved.members(place.id);
+        let applies = !members.endpoints.is_empty() || !members.host_endpoints.is_empty();
+        return (!applies).then(|| Diagnostic::at(Code::SelectorMatchesNothing, place.place, message));
     };
     let allows_nothing = rule.action == Action::Allow && !live.contains(&(direction, rule.number));
     let (code, message) = match allows_nothing {
         true => (Code::EmptyPeer, "nobody in the inventory is selected, so that the rule allows nothing"),
         false => (Code::SelectorMatchesNothing, "nobody in the inventory is selected"),
     };
-    (members.is_empty() && members.nodes.is_empty()).then(|| Diagnostic::at(code, place.place, message))
+    (!selects_somebody(resolved, place.id)).then(|| Diagnostic::at(code, place.place, message))
+}
+
+fn selects_somebody(resolved: &Resolved<'_>, id: SelectorId) -> bool {
+    let members = resolved.members(id);
+    !members.is_empty() || !members.nodes.is_empty()
 }
 
 /// The rules that can match somebody today. One Kubernetes rule is several of ours, and does if one of them does.
 fn live(resolved: &Resolved<'_>, policy: &Policy) -> Numbers {
     let is_live = |peer: &Peer| {
         let selects = match peer.selected {
-            Selected::By(id) => !resolved.members(id).is_empty() || !resolved.members(id).nodes.is_empty(),
+            Selected::By(id) => selects_somebody(resolved, id),
             Selected::Anyone => true,
         };
         selects && has_backends(resolved, peer)
@@ -65,11 +72,10 @@ fn has_backends(resolved: &Resolved<'_>, peer: &Peer) -> bool {
 fn without_backends(resolved: &Resolved<'_>, policy: &Policy, findings: &mut Findings<'_>) {
     for (_, rule) in rules(policy).filter(|(_, rule)| rule.action == Action::Allow) {
         for (peer, place) in [(&rule.source, rule.places.source), (&rule.destination, rule.places.destination)] {
-            if !has_backends(resolved, peer) {
-                let message = "the service has no backend in the input, so that the rule allows nothing";
-                findings
-                    .push(Diagnostic::at(Code::EmptyPeer, place, message).help("add its EndpointSlices to the input, or mend its name"));
-            }
+            let Some(service) = peer.service.as_ref().filter(|_| !has_backends(resolved, peer)) else { continue };
+            let message = format!("the service `{service}` has no backend in the input, so that the rule allows nothing");
+            let finding = Diagnostic::at(Code::EmptyPeer, place, message).help("add its EndpointSlices to the input, or mend its name");
+            findings.push_for((Code::UnknownService, rule.span), finding);
         }
     }
 }

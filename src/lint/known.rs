@@ -1,4 +1,4 @@
-//! What the endpoints of today have, for advice about selectors that none of them fits.
+//! What the endpoints and workloads of today have, for advice about selectors that none of them fits.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustc_hash::FxHashSet;
 
 use crate::diagnostic::nearest;
-use crate::inventory::Inventory;
+use crate::inventory::{EndpointLabels, Inventory};
 use crate::name::reserved::{NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX};
 use crate::selector::{Expr, Test};
 
-/// The labels of endpoints with all of their values, counted when first asked for.
+/// The labels of endpoints and workloads with all of their values, counted when first asked for.
 pub(super) struct Known<'input> {
     inventory: &'input Inventory,
     values: OnceCell<BTreeMap<&'input str, BTreeSet<&'input str>>>,
@@ -57,7 +57,8 @@ impl<'input> Known<'input> {
             let mut seen = FxHashSet::default();
             let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
             let strings = self.inventory.strings();
-            let labels = self.inventory.endpoints.iter().flat_map(|endpoint| self.inventory.labels(endpoint).symbols());
+            let endpoints = self.inventory.endpoints.iter().map(|endpoint| self.inventory.labels(endpoint));
+            let labels = endpoints.flat_map(EndpointLabels::symbols);
             for (name, value) in labels.filter(|label| seen.insert(*label)) {
                 values.entry(strings.get(name)).or_default().insert(strings.get(value));
             }

@@ -102,6 +102,14 @@ impl Findings<'_> {
             self.found.push(finding);
         }
     }
+
+    /// Tells a finding that says more than a note, of this code and place, has said.
+    fn push_for(&mut self, (note, place): (Code, Span), finding: Diagnostic) {
+        if self.levels.of(finding.code) == Level::Deny {
+            self.found.withdraw(note, place);
+        }
+        self.push(finding);
+    }
 }
 
 /// Selectors about which something was said that explains why they select nobody.

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::diagnostic::{Code, Diagnostic};
+use crate::inventory::Profiles;
 use crate::lint::Findings;
 use crate::net::Direction;
-use crate::policy::{Action, DefaultAction, Policy, Tier};
+use crate::policy::{Action, DefaultAction, List, Policy, SelectorId, Tier};
 use crate::resolve::Resolved;
 
 pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) {
@@ -14,10 +15,10 @@ pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) {
     }
     for direction in Direction::BOTH {
         let tiers = &resolved.policies.tiers;
-        let speaks = |tier: &&Tier| tier.policies.iter().any(|policy| policy.rules(direction).is_some());
+        let speaks = |tier: &&Tier| tier.policies.iter().any(|policy| isolates(policy, direction));
         let last = tiers.iter().rfind(speaks).map(|tier| &tier.name);
         for tier in tiers.iter().filter(|tier| tier.default_action == DefaultAction::Deny) {
-            powerless(tier, direction, Some(&tier.name) == last, findings);
+            powerless(resolved, (tier, Some(&tier.name) == last), direction, findings);
         }
     }
 }
@@ -32,23 +33,44 @@ fn unused(policy: &Policy) -> Option<Diagnostic> {
     Some(Diagnostic::at(Code::UnusedRules, place, message).help(help))
 }
 
-/// `log-only` and `pass-only`, in a tier that ends in a deny. Policies beside others for the same endpoints are left alone.
-fn powerless(tier: &Tier, direction: Direction, is_last: bool, findings: &mut Findings<'_>) {
+/// Whether an endpoint that the policy applies to is denied what no policy of the tier speaks about.
+fn isolates(policy: &Policy, direction: Direction) -> bool {
+    policy.is_on(List::Normal) && policy.rules(direction).is_some()
+}
+
+/// `log-only` and `pass-only`, in a tier that ends in a deny. Policies whose endpoints all have others beside them are left alone.
+fn powerless(resolved: &Resolved<'_>, (tier, is_last): (&Tier, bool), direction: Direction, findings: &mut Findings<'_>) {
     let only = |policy: &Policy, actions: &[Action]| {
         let rules = policy.rules(direction).unwrap_or_default();
         !rules.is_empty() && rules.iter().all(|rule| actions.contains(&rule.action))
     };
-    let has_others = |policy: &&Policy| policy.rules(direction).is_some() && !only(policy, &[Action::Log, Action::Pass]);
-    let accompanied: BTreeSet<_> = tier.policies.iter().filter(has_others).map(|policy| policy.applies_to).collect();
-    for policy in tier.policies.iter().filter(|policy| !accompanied.contains(&policy.applies_to)) {
+    let policies = || tier.policies.iter().filter(|policy| isolates(policy, direction));
+    let has_others = |policy: &&Policy| !only(policy, &[Action::Log, Action::Pass]);
+    let accompanied: BTreeSet<_> = policies().filter(has_others).map(|policy| policy.applies_to).collect();
+    for policy in policies().filter(|policy| only(policy, &[Action::Log, Action::Pass]) && is_alone(resolved, policy, &accompanied)) {
         if only(policy, &[Action::Log]) {
             let message = format!("`{}` only logs {direction}, and so denies all of it", policy.key);
             let help = "a policy isolates whom it applies to, whatever its rules: add a rule that allows or passes";
             findings.push(Diagnostic::at(Code::LogOnly, policy.span, message).help(help));
-        } else if is_last && only(policy, &[Action::Log, Action::Pass]) {
+        } else if is_last && !has_profiles(resolved, policy) {
             let message = format!("`{}` only passes {direction}, but no tier comes after `{}`", policy.key, tier.name);
             let help = "what it passes is allowed and the rest denied: write `Allow`, which says so";
             findings.push(Diagnostic::at(Code::PassOnly, policy.span, message).help(help));
         }
     }
+}
+
+/// Whether some endpoint has the policy and none that others select.
+fn is_alone(resolved: &Resolved<'_>, policy: &Policy, others: &BTreeSet<SelectorId>) -> bool {
+    let endpoints = &resolved.members(policy.applies_to).endpoints;
+    let has_others = |selectors: &[SelectorId]| selectors.iter().any(|id| others.contains(id));
+    let alone = endpoints.is_empty() || endpoints.iter().any(|id| !has_others(resolved.applied_to(*id)));
+    alone && !others.contains(&policy.applies_to)
+}
+
+/// Whether some endpoint has profiles behind the last tier that may deny, or is a host's, whose profiles are its own.
+fn has_profiles(resolved: &Resolved<'_>, policy: &Policy) -> bool {
+    let members = resolved.members(policy.applies_to);
+    let has_own = |profiles: &Profiles| *profiles != Profiles::OfPod;
+    !members.host_endpoints.is_empty() || members.endpoints.iter().any(|id| has_own(&resolved.inventory.endpoint(*id).profiles))
 }

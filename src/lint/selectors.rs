@@ -5,7 +5,7 @@ use crate::lint::{Explained, Findings, uses};
 use crate::name::reserved::{METADATA_NAME, NAME, NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR, SERVICE_ACCOUNT, SERVICE_ACCOUNT_PREFIX};
 use crate::policy::{Field, WrittenSelector};
 use crate::resolve::Resolved;
-use crate::selector;
+use crate::selector::{self, Expr, Test};
 
 /// Gives the selectors of which is said why they select nobody.
 pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) -> Explained {
@@ -25,10 +25,24 @@ pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) -> Expl
 
 /// `selector-contradiction`, within one field.
 fn contradiction(written: &WrittenSelector) -> Option<Diagnostic> {
-    selector::contradicts(&written.expr).then(|| {
+    is_contradictory(written).then(|| {
         Diagnostic::at(Code::SelectorContradiction, written.span, "this selector can never match anything")
             .help("its parts exclude each other: `&&` wants all of them, `||` one of them")
     })
+}
+
+/// Whether a field can match nothing by itself. There are selectors in which `all()` comes to ask for a namespace or a service
+/// account (reference §3.2, §3.4): `!all()` matches who has none.
+fn is_contradictory(written: &WrittenSelector) -> bool {
+    match written.field {
+        Field::Selector | Field::NamespaceSelector | Field::ServiceAccountSelector => {
+            let unknown = Expr::label("", Test::Present);
+            selector::contradicts(&written.expr.clone().replacing_all(&unknown))
+        }
+        Field::NotSelector | Field::NotSelectorAlone | Field::PodSelector | Field::KubernetesNamespaceSelector => {
+            selector::contradicts(&written.expr)
+        }
+    }
 }
 
 /// `selector-contradiction`, between fields, or a field and the namespace that the policy is in.
@@ -53,6 +67,8 @@ fn misplaced(written: &WrittenSelector) -> Option<Diagnostic> {
             Field::NotSelector | Field::NotSelectorAlone => ("`notSelector`", "no endpoint has it"),
             Field::NamespaceSelector => ("`namespaceSelector`", "no namespace has it"),
             Field::ServiceAccountSelector => ("a selector of service accounts", "no service account has it"),
+            Field::PodSelector => ("`podSelector`", "in Kubernetes no pod has it"),
+            Field::KubernetesNamespaceSelector => ("`namespaceSelector`", "in Kubernetes no namespace has it"),
         };
         let message = format!("the label `{name}` means nothing in {field}: {nobody}");
         Diagnostic::at(Code::ReservedLabel, written.span, message).help(help)
@@ -85,6 +101,21 @@ fn right_place(field: Field, name: &str) -> Option<String> {
             Some(format!("only endpoints have `{ORCHESTRATOR}`: write it in `selector`"))
         }
         (Field::NamespaceSelector | Field::ServiceAccountSelector, _) => None,
+        (Field::PodSelector | Field::KubernetesNamespaceSelector, _) => right_place_in_kubernetes(field, name),
+    }
+}
+
+/// The same in a selector of Kubernetes, to which Calico's labels are none of its own, though Calico would go by some.
+fn right_place_in_kubernetes(field: Field, name: &str) -> Option<String> {
+    match name {
+        METADATA_NAME if field == Field::KubernetesNamespaceSelector => None,
+        NAME | NAMESPACE | METADATA_NAME => Some(format!("the name of a namespace is `{METADATA_NAME}` in `namespaceSelector`")),
+        ORCHESTRATOR => Some("leave it out: it is pods that are selected".to_owned()),
+        _ if name == SERVICE_ACCOUNT || name.starts_with(SERVICE_ACCOUNT_PREFIX) => {
+            let help = "Kubernetes does not select by service account: write a `NetworkPolicy` of `projectcalico.org/v3`";
+            Some(help.to_owned())
+        }
+        _ => name.strip_prefix(NAMESPACE_PREFIX).map(|own| format!("write `{own}` in `namespaceSelector`, without the prefix")),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::diagnostic::Diagnostics;
 use crate::lower::names::{fixed_chain, fixed_set, log_prefix};
 use crate::lower::program::{Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, TableKind, Target};
 use crate::lower::sets::{Reach, digit};
-use crate::lower::tiers::{self, Tiers, Way};
+use crate::lower::tiers::{self, Asked, Tiers, Way};
 use crate::lower::{Lowering, hosts};
 use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
 use crate::options::{Encapsulated, EndpointToHost, HookPosition, UnknownEndpoint};
@@ -55,7 +55,7 @@ pub(super) fn table(lowering: &mut Lowering<'_, '_>, family: Family, found: &mut
         known: fixed_set(&format!("known{}", digit(family))),
     };
     let onward = Target::Goto(fixed.allowed.clone());
-    let way = |direction, allowed| Way { direction, family, allowed, passed: &Target::Return, near: Reach::Node };
+    let way = |direction, allowed| Way { direction, family, allowed, passed: &Target::Return, asked: Asked::OfPacket, near: Reach::Node };
     let egress = tiers::chains(lowering, &way(Direction::Egress, &onward), found);
     let ingress = tiers::chains(lowering, &way(Direction::Ingress, &Target::Accept), found);
     let ranges = pod_ranges(lowering, family);

@@ -13,13 +13,14 @@ use crate::diagnostic::Diagnostics;
 use crate::lower::Lowering;
 use crate::lower::entry::{NEIGHBOUR_MESSAGES, rule, tracked};
 use crate::lower::names::{Identity, fixed_chain, fixed_set};
+use crate::lower::profiles;
 use crate::lower::program::{Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, TableKind, Target};
 use crate::lower::sets::{Reach, digit};
-use crate::lower::tiers::{self, Way};
+use crate::lower::tiers::{self, Asked, Rules, Way};
 use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::options::Failsafe;
-use crate::policy::{self, Action, DefaultAction, HostEndpoint, HostPlace, Icmp, List};
-use crate::resolve::{HostEndpointId, HostsOnNode, Listed};
+use crate::policy::{self, Action, DefaultAction, HostEndpoint, HostPlace, Icmp, List, Tier};
+use crate::resolve::{AskedAgain, HostEndpointId, HostsOnNode, Listed};
 
 /// What the filter table has for host endpoints.
 #[derive(Default)]
@@ -99,6 +100,19 @@ struct ListWay {
     /// The same for readers.
     scope: &'static str,
     allowed: Target,
+}
+
+/// A tier with what is asked of its policies.
+struct Step<'input> {
+    tier: &'input Tier,
+    policies: Vec<Rules<'input>>,
+}
+
+/// Where a packet goes on that is not decided yet, and why, in words.
+#[derive(Clone)]
+struct Onward {
+    target: Target,
+    about: &'static str,
 }
 
 /// Makes the chain of a host endpoint for a direction and gives what leads there.
@@ -187,19 +201,40 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     /// Packets from and to the host itself. Never returns.
     fn normal(&mut self, id: HostEndpointId, host: &HostEndpoint, direction: Direction) -> Target {
         let at = self.chains.len();
-        let end = if host.allows_by_default { Target::Accept } else { Target::Drop };
         let (sort, untracked_sort) = match direction {
             Direction::Ingress => ("hi", "hui"),
             Direction::Egress => ("he", "hue"),
         };
         let way = ListWay { list: List::Normal, direction, sort, scope: "normal", allowed: Target::Accept };
-        let first = self.tiers(id, &way, end);
+        let (end, profiles) = self.profiles(host, direction);
+        let first = self.tiers(id, &way, end.clone());
+        let asks_profiles = first.target == end.target || self.leads_to(&end.target);
+        let (original_failsafes, first) = match direction {
+            Direction::Ingress => self.pre_dnat_again(id, ("hdn", Target::Accept), first),
+            Direction::Egress => (Vec::new(), first),
+        };
         let mut rules = Vec::from(tracked());
         rules.push(self.failsafe(direction));
         rules.extend(self.untracked_again(id, direction, (untracked_sort, Target::Accept), &first));
-        let about = onward(&first);
-        rules.push(rule(Vec::new(), first, about));
+        rules.extend(original_failsafes);
+        rules.push(rule(Vec::new(), first.target, first.about));
+        profiles.into_iter().filter(|_| asks_profiles).for_each(|chain| self.add(chain));
         self.chain(at, host, (sort, format!("{direction} of {host}")), rules)
+    }
+
+    /// What decides behind the normal tiers, and its chains.
+    fn profiles(&mut self, host: &HostEndpoint, direction: Direction) -> (Onward, Vec<Chain>) {
+        let (allowed, passed) = (&Target::Accept, &Target::Return);
+        let way = Way { direction, family: self.family, allowed, passed, asked: Asked::OfPacket, near: Reach::Cluster };
+        let (target, chains) = profiles::of_host(self.lowering, &host.profiles, &way, self.found);
+        let about = match target {
+            Target::Accept => "no policy is left, and a profile allows",
+            Target::Drop => "no policy is left, and no profile allows",
+            Target::Goto(_) | Target::Jump(_) | Target::Return | Target::NoTrack | Target::Log(_) => {
+                "no policy is left, on to the profiles"
+            }
+        };
+        (Onward { target, about }, chains)
     }
 
     /// Packets that the host forwards. What is allowed or not decided goes on.
@@ -210,16 +245,22 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
             Direction::Egress => "hfe",
         };
         let way = ListWay { list: List::Forward, direction, sort, scope: "forward", allowed: Target::Return };
-        let first = self.tiers(id, &way, Target::Return);
-        if first == Target::Return {
-            return first;
+        let first = self.tiers(id, &way, Onward::RETURN);
+        if first.target == Target::Return {
+            return Target::Return;
         }
         let [known, invalid] = tracked();
         let mut rules = vec![Rule { target: Target::Return, ..known }, invalid];
+        let (original_failsafes, begin) = match direction {
+            Direction::Ingress => self.pre_dnat_again(id, ("hdf", Target::Return), first.clone()),
+            Direction::Egress => (Vec::new(), first.clone()),
+        };
         if direction == Direction::Ingress {
-            rules.extend(self.untracked_again(id, direction, ("huf", Target::Return), &first));
+            rules.extend(self.untracked_again(id, direction, ("huf", Target::Return), &begin));
         }
-        rules.push(rule(Vec::new(), first, "on to the first tier"));
+        rules.extend(original_failsafes);
+        let about = if begin.target == first.target { "on to the first tier" } else { begin.about };
+        rules.push(rule(Vec::new(), begin.target, about));
         self.chain(at, host, (sort, format!("forwarded packets, {direction} of {host}")), rules)
     }
 
@@ -232,9 +273,9 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
             (TableKind::Raw, Direction::Egress) => (List::Untracked, "hue", "untracked", Target::Goto(untracked.clone())),
             (TableKind::Mangle | TableKind::Filter, _) => (List::PreDnat, "hdi", "pre-DNAT", Target::Return),
         };
-        let first = self.tiers(id, &ListWay { list, direction, sort, scope, allowed }, Target::Return);
-        if first == Target::Return {
-            return first;
+        let first = self.tiers(id, &ListWay { list, direction, sort, scope, allowed }, Onward::RETURN);
+        if first.target == Target::Return {
+            return Target::Return;
         }
         let mut rules = Vec::new();
         if list == List::PreDnat {
@@ -244,16 +285,17 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         rules.push(self.failsafe(direction));
         if list == List::PreDnat {
             rules.extend(self.untracked_again(id, direction, ("hud", Target::Return), &first));
-        } else if self.leads_to(&untracked) {
+        } else if self.leads_to(&Target::Goto(untracked.clone())) {
             let rules = vec![rule(Vec::new(), Target::NoTrack, "no connection is made of it")];
             self.add(Chain { name: untracked, about: "allowed by untracked policy".to_owned(), rules });
         }
-        rules.push(rule(Vec::new(), first, "on to the first tier"));
+        rules.push(rule(Vec::new(), first.target, "on to the first tier"));
         self.chain(at, host, (sort, format!("{scope} policy, {direction} of {host}")), rules)
     }
 
-    fn leads_to(&self, chain: &ChainName) -> bool {
-        self.chains.iter().flat_map(|chain| &chain.rules).any(|rule| matches!(&rule.target, Target::Goto(other) if other == chain))
+    /// Whether a rule of these chains has a target.
+    fn leads_to(&self, target: &Target) -> bool {
+        self.chains.iter().flat_map(|chain| &chain.rules).any(|rule| rule.target == *target)
     }
 
     /// The rule that sends packets without a connection to untracked policy once more: what that allows, nothing else decides.
@@ -262,23 +304,56 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         id: HostEndpointId,
         direction: Direction,
         (sort, allowed): (&'static str, Target),
-        next: &Target,
+        next: &Onward,
     ) -> Option<Rule> {
         let scope = "untracked, again";
         let way = ListWay { list: List::Untracked, direction, sort, scope, allowed };
-        let first = self.tiers(id, &way, next.clone());
-        (first != *next).then(|| rule(vec![Match::Untracked], first, "untracked policy decides what no connection is made of"))
+        let first = self.tiers(id, &way, next.clone()).target;
+        (first != next.target).then(|| rule(vec![Match::Untracked], first, "untracked policy decides what no connection is made of"))
+    }
+
+    /// Where what pre-DNAT policy allowed leaves the list of which `next` is the first, and what goes before that: a failsafe
+    /// port, which that policy was not asked about. What reaches a Deny there was denied in the mangle table.
+    fn pre_dnat_again(&mut self, id: HostEndpointId, (sort, allowed): (&'static str, Target), next: Onward) -> (Vec<Rule>, Onward) {
+        let asked = self.lowering.resolved.asked_again(id);
+        if asked.is_empty() || next.target == allowed {
+            return (Vec::new(), next);
+        }
+        let failsafes = self.lowering.options.failsafes.of(Direction::Ingress).iter();
+        let of_family = failsafes.filter(|port| port.net.is_none_or(|net| net.family() == self.family));
+        let failsafes = of_family.map(|port| never_asked(port, next.target.clone())).collect();
+        let way = ListWay { list: List::PreDnat, direction: Direction::Ingress, sort, scope: "pre-DNAT, again", allowed };
+        let steps: Vec<_> = asked
+            .into_iter()
+            .map(|AskedAgain { tier, policies }| {
+                let policies = policies.into_iter().map(|(policy, rules)| Rules { key: &policy.key, rules });
+                Step { tier, policies: policies.collect() }
+            })
+            .collect();
+        let first = self.steps(&steps, &way, Asked::OfOriginal, next);
+        (failsafes, Onward { about: "what pre-DNAT policy allowed needs no other", ..first })
     }
 
     /// The chains of a list, one for each tier, from where the packet goes on to `end`; gives where it begins.
-    fn tiers(&mut self, id: HostEndpointId, way: &ListWay, end: Target) -> Target {
+    fn tiers(&mut self, id: HostEndpointId, way: &ListWay, end: Onward) -> Onward {
         let listed = self.lowering.resolved.listed(id, way.list, way.direction);
-        let last = listed.iter().position(|listed| self.is_last(listed, way)).unwrap_or(listed.len());
+        let steps: Vec<_> = listed
+            .into_iter()
+            .map(|Listed { tier, policies }| {
+                let policies = policies.into_iter().map(|policy| Rules::of(policy, way.direction));
+                Step { tier, policies: policies.collect() }
+            })
+            .collect();
+        self.steps(&steps, way, Asked::OfPacket, end)
+    }
+
+    fn steps(&mut self, steps: &[Step<'input>], way: &ListWay, asked: Asked, end: Onward) -> Onward {
+        let last = steps.iter().position(|step| self.is_last(step, way)).unwrap_or(steps.len());
         let mut next = end;
         let mut chains = Vec::new();
-        for listed in listed.iter().take(last + 1).rev() {
-            let chain = self.tier(listed, way, &next);
-            next = Target::Goto(chain.name.clone());
+        for step in steps.iter().take(last + 1).rev() {
+            let chain = self.tier(step, way, asked, &next);
+            next = Onward { target: Target::Goto(chain.name.clone()), about: "on to the next tier" };
             chains.push(chain);
         }
         chains.into_iter().rev().for_each(|chain| self.add(chain));
@@ -286,29 +361,31 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     }
 
     /// Whether no packet gets past a tier, so that chains of later ones would lead nowhere.
-    fn is_last(&self, listed: &Listed<'_>, way: &ListWay) -> bool {
-        let rules = listed.policies.iter().filter_map(|policy| policy.rules(way.direction)).flatten();
+    fn is_last(&self, step: &Step<'input>, way: &ListWay) -> bool {
+        let mut rules = step.policies.iter().flat_map(|policy| policy.rules);
         let passes = |rule: &policy::Rule| rule.action == Action::Pass && rule.applies_to(self.family);
-        denies_by_default(listed, way) && !rules.into_iter().any(passes)
+        denies_by_default(step.tier, way) && !rules.any(passes)
     }
 
-    fn tier(&mut self, listed: &Listed<'_>, way: &ListWay, next: &Target) -> Chain {
-        let tier = &listed.tier.name;
-        let policies = listed.policies.iter().map(|policy| policy.key.to_string()).collect::<Vec<_>>().join(", ");
-        let content = format!("{} {} of host endpoints in tier {tier}: {policies}; then {next:?}", way.scope, way.direction);
+    fn tier(&mut self, Step { tier, policies }: &Step<'input>, way: &ListWay, asked: Asked, next: &Onward) -> Chain {
+        let ListWay { direction, scope, .. } = *way;
+        let name = &tier.name;
+        let keys = policies.iter().map(|policy| policy.key.to_string()).collect::<Vec<_>>().join(", ");
+        let content = format!("{scope} {direction} of host endpoints in tier {name}: {keys}; then {:?}", next.target);
         let sort = format!("t{}", way.sort);
-        let name = self.lowering.names.chain(Identity { sort: &sort, word: tier, content: &content }, self.found);
-        let lowered = Way { direction: way.direction, family: self.family, allowed: &way.allowed, passed: next, near: Reach::Cluster };
+        let chain = self.lowering.names.chain(Identity { sort: &sort, word: name, content: &content }, self.found);
+        let (allowed, passed) = (&way.allowed, &next.target);
+        let lowered = Way { direction, family: self.family, allowed, passed, asked, near: Reach::Cluster };
         let mut rules = Vec::new();
-        for policy in &listed.policies {
-            rules.extend(tiers::policy_rules(self.lowering, policy, &lowered, self.found));
+        for policy in policies {
+            rules.extend(tiers::rules_of(self.lowering, *policy, &lowered, self.found));
         }
-        match (denies_by_default(listed, way), next) {
-            (true, _) => rules.push(rule(Vec::new(), Target::Drop, &format!("end of tier {tier}: no rule matched"))),
+        match (denies_by_default(tier, way), &next.target) {
+            (true, _) => rules.push(rule(Vec::new(), Target::Drop, &format!("end of tier {name}: no rule matched"))),
             (false, Target::Return) => {}
-            (false, next) => rules.push(rule(Vec::new(), next.clone(), &format!("end of tier {tier}: {}", onward(next)))),
+            (false, target) => rules.push(rule(Vec::new(), target.clone(), &format!("end of tier {name}: {}", next.about))),
         }
-        Chain { name, about: format!("{} {} of tier {tier} for host endpoints with: {policies}", way.scope, way.direction), rules }
+        Chain { name: chain, about: format!("{scope} {direction} of tier {name} for host endpoints with: {keys}"), rules }
     }
 
     /// The jump to the failsafe ports of a direction, whose chain is made when it is first asked for.
@@ -357,18 +434,13 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
 }
 
 /// Whether a tier ends a packet's way where none of its rules does: never before connections or before DNAT (reference §4.2).
-fn denies_by_default(listed: &Listed<'_>, way: &ListWay) -> bool {
-    matches!(way.list, List::Normal | List::Forward) && listed.tier.default_action == DefaultAction::Deny
+fn denies_by_default(tier: &Tier, way: &ListWay) -> bool {
+    matches!(way.list, List::Normal | List::Forward) && tier.default_action == DefaultAction::Deny
 }
 
-/// Where a packet goes that nothing decided, in words.
-fn onward(next: &Target) -> &'static str {
-    match next {
-        Target::Accept => "no policy is left, and a profile allows",
-        Target::Drop => "no policy is left, and no profile allows",
-        Target::Goto(_) | Target::Jump(_) => "on to the next tier",
-        Target::Return | Target::NoTrack | Target::Log(_) => "on",
-    }
+impl Onward {
+    /// Back to the chain that jumped to all of this.
+    const RETURN: Onward = Onward { target: Target::Return, about: "on" };
 }
 
 /// The host's own side.
@@ -391,4 +463,12 @@ fn open(port: &Failsafe, side: Side, far: Side) -> Rule {
     matches.push(Match::Ports(Sense::Is, side, vec![port.port]));
     let reply = if side == Side::Source { "reply of " } else { "" };
     rule(matches, Target::Accept, &format!("{reply}failsafe {port}"))
+}
+
+/// Past pre-DNAT policy, which was not asked about a connection to a failsafe port.
+fn never_asked(port: &Failsafe, next: Target) -> Rule {
+    let mut matches = vec![Match::Protocol(Sense::Is, port.protocol)];
+    matches.extend(port.net.map(|net| Match::Address(Sense::Is, Side::Source, net)));
+    matches.push(Match::OriginalPort(Sense::Is, port.port));
+    rule(matches, next, &format!("pre-DNAT policy was not asked about failsafe {port}"))
 }

@@ -9,6 +9,7 @@ use crate::lower::program::{Match, Sense, Side};
 use crate::lower::sets::{NamedPorts, Reach, Sets};
 use crate::net::{Direction, Family, PortRange, Protocol};
 use crate::policy::{IcmpMatch, Nets, Peer, PortList, Ports, ProtocolMatch, Rule, Selected};
+use crate::resolve::OriginalDestination;
 
 /// What lowering a rule needs beside the rule.
 pub(super) struct Context<'run, 'input> {
@@ -28,10 +29,7 @@ pub(super) fn of_rule(rule: &Rule, context: &mut Context<'_, '_>) -> Vec<Vec<Mat
     }
     let mut common = protocol(rule.protocol);
     common.extend(icmp(rule.icmp));
-    let protocol = match rule.protocol {
-        ProtocolMatch::Is(protocol) => Some(protocol),
-        ProtocolMatch::Any | ProtocolMatch::IsNot(_) => None,
-    };
+    let protocol = exactly(rule.protocol);
     let sides = [(Side::Source, &rule.source), (Side::Destination, &rule.destination)];
     let mut alternatives = vec![common];
     for (side, peer) in sides {
@@ -39,6 +37,34 @@ pub(super) fn of_rule(rule: &Rule, context: &mut Context<'_, '_>) -> Vec<Vec<Mat
         alternatives = product(&alternatives, &conditions);
     }
     alternatives
+}
+
+/// As [`of_rule`], of packets whose destinations may be translated: of the original ones, one list for each of these.
+pub(super) fn of_original(rule: &Rule, destinations: &[OriginalDestination], context: &mut Context<'_, '_>) -> Vec<Vec<Match>> {
+    let source = of_peer(Side::Source, &rule.source, exactly(rule.protocol), context);
+    let mut alternatives = Vec::new();
+    for destination in destinations {
+        let mut common = protocol(destination.protocol.map_or(rule.protocol, ProtocolMatch::Is));
+        common.extend(icmp(rule.icmp));
+        alternatives.extend(product(&product(&[common], &source), &[original(destination)]));
+    }
+    alternatives
+}
+
+fn original(OriginalDestination { net, ports, not_nets, not_ports, protocol: _ }: &OriginalDestination) -> Vec<Match> {
+    let mut matches = Vec::from_iter(net.map(|net| Match::OriginalAddress(Sense::Is, net)));
+    matches.extend(not_nets.iter().map(|net| Match::OriginalAddress(Sense::IsNot, *net)));
+    matches.extend(ports.map(|ports| Match::OriginalPort(Sense::Is, ports)));
+    matches.extend(not_ports.iter().map(|ports| Match::OriginalPort(Sense::IsNot, *ports)));
+    matches
+}
+
+/// The one protocol that a rule is for; none for several.
+fn exactly(condition: ProtocolMatch) -> Option<Protocol> {
+    match condition {
+        ProtocolMatch::Is(protocol) => Some(protocol),
+        ProtocolMatch::Any | ProtocolMatch::IsNot(_) => None,
+    }
 }
 
 /// Every pair joined: (a or b) and (c or d).

@@ -20,7 +20,8 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Gives names out and sees to it that no two things get the same one.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    given: BTreeMap<String, String>,
+    /// The content behind each.
+    pub(super) given: BTreeMap<String, String>,
 }
 
 /// What a name is made of.

@@ -3,11 +3,13 @@
 //! As a tier: a chain that sends each such endpoint to the chain of its class, which asks the profiles in order. Every profile
 //! has a chain of its own, from which Pass returns to the next one. What none allows is dropped. Pods are in no class: their
 //! first profile allows everything.
+//!
+//! A host endpoint's profiles are such a chain too, which its last tier leads to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::Diagnostics;
-use crate::inventory::{Endpoint, EndpointId, ProfileName, Profiles, profile_name};
+use crate::inventory::{EndpointId, ProfileName, Profiles, profile_name};
 use crate::lower::Lowering;
 use crate::lower::names::Identity;
 use crate::lower::program::{Chain, Match, Rule, Sense, Target};
@@ -65,21 +67,44 @@ fn classes<'input>(lowering: &Lowering<'_, 'input>, way: &Way<'_>) -> BTreeMap<S
     let resolved = lowering.resolved;
     let mut classes: BTreeMap<String, Class<'input>> = BTreeMap::new();
     for id in resolved.endpoints_on(lowering.node) {
-        let Some(outcome) = outcome(resolved.inventory.endpoint(*id), resolved.policies, way) else { continue };
+        let Some(outcome) = outcome(&resolved.inventory.endpoint(*id).profiles, resolved.policies, way) else { continue };
         let class = classes.entry(content(&outcome)).or_insert_with(|| Class { outcome, endpoints: Vec::new() });
         class.endpoints.push(*id);
     }
     classes
 }
 
-/// What the profiles of an endpoint come to; none where everything is allowed.
-fn outcome<'input>(endpoint: &Endpoint, policies: &'input PolicySet, way: &Way<'_>) -> Option<Outcome<'input>> {
-    if endpoint.profiles == Profiles::OfPod {
+/// Where the profiles of a host endpoint begin, and their chains.
+pub(super) fn of_host(
+    lowering: &mut Lowering<'_, '_>,
+    profiles: &Profiles,
+    way: &Way<'_>,
+    found: &mut Diagnostics,
+) -> (Target, Vec<Chain>) {
+    let Some(outcome) = outcome(profiles, lowering.resolved.policies, way) else { return (way.allowed.clone(), Vec::new()) };
+    if outcome.asked.is_empty() {
+        return (Target::Drop, Vec::new());
+    }
+    let about = format!("{} of host endpoints with {}", way.direction, content(&outcome));
+    let sort = format!("h{}p", tiers::letter(way.direction));
+    let first = chain(lowering, (&sort, about), &outcome, way, found);
+    let entry = Target::Goto(first.name.clone());
+    let mut chains = vec![first];
+    for profile in outcome.asked {
+        let rules = Rules { key: &profile.key, rules: profile.rules(way.direction) };
+        chains.push(tiers::rules_chain(lowering, rules, way, found));
+    }
+    (entry, chains)
+}
+
+/// What profiles come to; none where everything is allowed.
+fn outcome<'input>(profiles: &Profiles, policies: &'input PolicySet, way: &Way<'_>) -> Option<Outcome<'input>> {
+    if *profiles == Profiles::OfPod {
         return None;
     }
     let mut asked = Vec::new();
     let mut rest = Rest::Dropped;
-    for name in endpoint.profiles.names() {
+    for name in profiles.names() {
         match profile_name(name) {
             ProfileName::Namespace(_) | ProfileName::AllowAll => {
                 rest = Rest::Allowed;
@@ -110,21 +135,35 @@ fn content(outcome: &Outcome<'_>) -> String {
 
 /// The chain of a class, and the rule that sends its endpoints there.
 fn class_chain(lowering: &mut Lowering<'_, '_>, content: &str, class: &Class<'_>, way: &Way<'_>, found: &mut Diagnostics) -> (Rule, Chain) {
-    let word = class.outcome.asked.first().map_or("no-profile", |profile| profile.key.name.as_str());
+    let about = format!("{} of endpoints with {content}", way.direction);
     let sort = tiers::letter(way.direction).to_string();
-    let name = lowering.names.chain(Identity { sort: &sort, word, content }, found);
-    let set = tiers::class_set(lowering, &class.endpoints, way, (content, word), found);
+    let chain = chain(lowering, (&sort, about), &class.outcome, way, found);
+    let set = tiers::class_set(lowering, &class.endpoints, way, (content, word(&class.outcome)), found);
+    let matches = vec![Match::Member(Sense::Is, way.side(), set)];
+    (Rule { matches, target: Target::Goto(chain.name.clone()), about: content.to_owned() }, chain)
+}
+
+fn word<'outcome>(outcome: &Outcome<'outcome>) -> &'outcome str {
+    outcome.asked.first().map_or("no-profile", |profile| profile.key.name.as_str())
+}
+
+/// The chain that asks profiles in order.
+fn chain(
+    lowering: &mut Lowering<'_, '_>,
+    (sort, about): (&str, String),
+    outcome: &Outcome<'_>,
+    way: &Way<'_>,
+    found: &mut Diagnostics,
+) -> Chain {
+    let name = lowering.names.chain(Identity { sort, word: word(outcome), content: &content(outcome) }, found);
     let mut rules: Vec<Rule> = Vec::new();
-    for profile in &class.outcome.asked {
+    for profile in &outcome.asked {
         rules.push(tiers::jump(lowering, &profile.key, way, found));
     }
-    let (target, about) = match class.outcome.rest {
+    let (target, end) = match outcome.rest {
         Rest::Allowed => (way.allowed.clone(), "a profile that allows everything"),
         Rest::Dropped => (Target::Drop, "end of profiles: none allows"),
     };
-    rules.push(Rule { matches: Vec::new(), target, about: about.to_owned() });
-    let about = format!("{} of endpoints with {content}", way.direction);
-    let dispatch =
-        Rule { matches: vec![Match::Member(Sense::Is, way.side(), set)], target: Target::Goto(name.clone()), about: content.to_owned() };
-    (dispatch, Chain { name, about, rules })
+    rules.push(Rule { matches: Vec::new(), target, about: end.to_owned() });
+    Chain { name, about, rules }
 }

@@ -100,6 +100,10 @@ pub enum Match {
     Invalid,
     /// Connection tracking was told to leave the packet alone.
     Untracked,
+    /// The destination that the packet's connection had before it was translated, in one prefix.
+    OriginalAddress(Sense, Cidr),
+    /// The port of that destination in one range.
+    OriginalPort(Sense, PortRange),
     /// The packet arrived on this interface: up to 15 letters, digits, `_`, `.` and `-`.
     Arrives(String),
     /// The packet leaves by this interface.
@@ -240,6 +244,8 @@ impl Match {
             Match::Reply
             | Match::Invalid
             | Match::Untracked
+            | Match::OriginalAddress(..)
+            | Match::OriginalPort(..)
             | Match::Arrives(_)
             | Match::Leaves(_)
             | Match::NotLoopback

@@ -8,7 +8,7 @@ use crate::lower::names::{Identity, Names};
 use crate::lower::program::{Member, Members, Sense, Service, Set, SetName};
 use crate::net::{Cidr, Family, PortRange, Protocol};
 use crate::policy::{Selected, SelectorId};
-use crate::resolve::Resolved;
+use crate::resolve::{self, Resolved};
 
 /// The sets that a node's rules name so far.
 pub(super) struct Sets<'input> {
@@ -152,6 +152,7 @@ impl<'input> Sets<'input> {
 }
 
 /// Whose ports by which names.
+#[derive(Clone, Copy)]
 pub(super) struct NamedPorts<'rule> {
     pub(super) names: &'rule [String],
     pub(super) protocol: Option<Protocol>,
@@ -161,33 +162,10 @@ pub(super) struct NamedPorts<'rule> {
 
 /// The members that [`Sets::named_ports`] holds.
 fn services(resolved: &Resolved<'_>, node: NodeId, wanted: &NamedPorts<'_>, family: Family) -> Members {
-    let inventory = resolved.inventory;
-    let fits_node = |id| wanted.reach == Reach::Cluster || inventory.endpoint(id).node == node;
-    let endpoints: Vec<_> = match (wanted.selected, wanted.reach) {
-        (Selected::By(selector), _) => resolved.members(selector).endpoints.iter().copied().filter(|id| fits_node(*id)).collect(),
-        (Selected::Anyone, Reach::Node) => resolved.endpoints_on(node).to_vec(),
-        (Selected::Anyone, Reach::Cluster) => inventory.endpoints_with_ids().map(|(id, _)| id).collect(),
-    };
-    let hosts: Vec<_> = match (wanted.selected, wanted.reach) {
-        (_, Reach::Node) => Vec::new(),
-        (Selected::By(selector), Reach::Cluster) => resolved.members(selector).host_endpoints.clone(),
-        (Selected::Anyone, Reach::Cluster) => resolved.host_endpoints_with_ids().map(|(id, _)| id).collect(),
-    };
-    let of_pods = endpoints.into_iter().map(|id| inventory.endpoint(id)).map(|pod| (&pod.addresses[..], &pod.ports[..]));
-    let of_hosts = hosts.into_iter().filter_map(|id| resolved.host_endpoint(id)).map(|host| (&host.addresses[..], &host.ports[..]));
-    let mut services = Vec::new();
-    for (addresses, ports) in of_pods.chain(of_hosts) {
-        let fits = |name: &str, protocol| {
-            wanted.names.iter().any(|wanted| wanted == name) && wanted.protocol.is_none_or(|wanted| wanted == protocol)
-        };
-        for port in ports.iter().filter(|port| fits(&port.name, port.protocol)) {
-            let addresses = addresses.iter().filter(|address| Cidr::host(**address).family() == family);
-            services.extend(addresses.map(|address| Service { address: *address, protocol: port.protocol, port: port.number }));
-        }
-    }
-    services.sort_unstable();
-    services.dedup();
-    Members::Services(family, services)
+    let NamedPorts { names, protocol, selected, reach } = *wanted;
+    let node = (reach == Reach::Node).then_some(node);
+    let members = resolved.named_ports(&resolve::NamedPorts { names, protocol, selected, node }, family);
+    Members::Services(family, members.into_iter().map(|(address, protocol, port)| Service { address, protocol, port }).collect())
 }
 
 /// Plain members.

@@ -1,7 +1,7 @@
 use super::names::{Identity, Names, log_prefix};
 use super::sets::with_exceptions;
 use super::{limits, program::Sense};
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Code, Diagnostics};
 use crate::net::Cidr;
 
 fn cidrs(text: &str) -> Vec<Cidr> {
@@ -74,4 +74,17 @@ fn log_prefixes_fit_and_hold_no_quote() {
         let prefix = log_prefix(word, number).to_string();
         assert!(prefix.len() <= limits::LOG_PREFIX && prefix.ends_with(' ') && !prefix.contains(['"', '\n']), "{prefix}");
     }
+}
+
+#[test]
+fn two_things_with_one_name_are_refused() {
+    let mut names = Names::default();
+    let mut found = Diagnostics::default();
+    let identity = Identity { sort: "e", word: "web", content: "app == \"web\"" };
+    let name = names.chain(identity, &mut found);
+    assert_eq!((names.chain(identity, &mut found), found.error_count()), (name, 0));
+    // in place of a second content with the same hash
+    names.given.values_mut().for_each(|content| content.push('x'));
+    names.chain(identity, &mut found);
+    assert_eq!(found.sorted().iter().map(|told| told.code).collect::<Vec<_>>(), [Code::NameCollision]);
 }

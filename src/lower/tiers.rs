@@ -35,8 +35,19 @@ pub(super) struct Way<'allow> {
     pub(super) allowed: &'allow Target,
     /// Where a packet goes that is passed to the next tier.
     pub(super) passed: &'allow Target,
+    /// Which destinations the rules are asked of.
+    pub(super) asked: Asked,
     /// Whose addresses can stand on the side that the policies apply to.
     pub(super) near: Reach,
+}
+
+/// Which destination of a packet a rule is asked of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The one that it bears.
+    OfPacket,
+    /// The one that it had before it was translated, of rules that were asked of it then.
+    OfOriginal,
 }
 
 /// The chains of all tiers for one direction and family.
@@ -59,7 +70,7 @@ pub(super) fn chains(lowering: &mut Lowering<'_, '_>, way: &Way<'_>, found: &mut
             below.push(chain);
             let own = class.policies.iter().filter(|policy| has_own_chain(policy, way.direction));
             let new: Vec<&Policy> = own.copied().filter(|policy| shared.insert(&policy.key)).collect();
-            below.extend(new.into_iter().map(|policy| rules_chain(lowering, Rules::of(policy, way), way, found)));
+            below.extend(new.into_iter().map(|policy| rules_chain(lowering, Rules::of(policy, way.direction), way, found)));
         }
         let about = format!("{} of tier {}: each endpoint to the chain of its class", way.direction, tier.name);
         tiers.chains.push(Chain { name: entry, about, rules: dispatch });
@@ -101,7 +112,7 @@ fn class_chain(lowering: &mut Lowering<'_, '_>, tier: &Tier, class: &Class<'_>, 
     for policy in &class.policies {
         match has_own_chain(policy, way.direction) {
             true => rules.push(jump(lowering, &policy.key, way, found)),
-            false => rules.extend(rules_of(lowering, Rules::of(policy, way), way, found)),
+            false => rules.extend(rules_of(lowering, Rules::of(policy, way.direction), way, found)),
         }
     }
     rules.extend(end_of_tier(tier));
@@ -151,8 +162,8 @@ pub(super) struct Rules<'input> {
 }
 
 impl<'input> Rules<'input> {
-    fn of(policy: &'input Policy, way: &Way<'_>) -> Self {
-        Self { key: &policy.key, rules: policy.rules(way.direction).unwrap_or_default() }
+    pub(super) fn of(policy: &'input Policy, direction: Direction) -> Self {
+        Self { key: &policy.key, rules: policy.rules(direction).unwrap_or_default() }
     }
 }
 
@@ -167,7 +178,11 @@ impl Way<'_> {
 }
 
 fn rules_name(lowering: &mut Lowering<'_, '_>, key: &PolicyKey, way: &Way<'_>, found: &mut Diagnostics) -> ChainName {
-    let sort = format!("{}p", letter(way.direction));
+    let letter = letter(way.direction);
+    let sort = match way.near {
+        Reach::Node => format!("{letter}p"),
+        Reach::Cluster => format!("h{letter}p"),
+    };
     lowering.names.chain(Identity { sort: &sort, word: &key.name, content: &key.to_string() }, found)
 }
 
@@ -184,15 +199,15 @@ pub(super) fn rules_chain(lowering: &mut Lowering<'_, '_>, rules: Rules<'_>, way
     Chain { name, about, rules: rules_of(lowering, rules, way, found) }
 }
 
-/// The rules of a policy, in order.
-pub(super) fn policy_rules(lowering: &mut Lowering<'_, '_>, policy: &Policy, way: &Way<'_>, found: &mut Diagnostics) -> Vec<Rule> {
-    rules_of(lowering, Rules::of(policy, way), way, found)
-}
-
-/// The rules of a policy or profile, in order.
-fn rules_of(lowering: &mut Lowering<'_, '_>, Rules { key, rules }: Rules<'_>, way: &Way<'_>, found: &mut Diagnostics) -> Vec<Rule> {
+/// The rules of a policy or profile, in order. Those that only log have done so when they are asked again.
+pub(super) fn rules_of(
+    lowering: &mut Lowering<'_, '_>,
+    Rules { key, rules }: Rules<'_>,
+    way: &Way<'_>,
+    found: &mut Diagnostics,
+) -> Vec<Rule> {
     let mut lowered = Vec::new();
-    for rule in rules {
+    for rule in rules.iter().filter(|rule| way.asked == Asked::OfPacket || rule.action != Action::Log) {
         let mut context = Context {
             sets: &mut lowering.sets,
             names: &mut lowering.names,
@@ -202,7 +217,14 @@ fn rules_of(lowering: &mut Lowering<'_, '_>, Rules { key, rules }: Rules<'_>, wa
             near: way.near,
         };
         let about = format!("{key} {} rule {}", way.direction, rule.number);
-        for mut matches in matches::of_rule(rule, &mut context) {
+        let alternatives = match way.asked {
+            Asked::OfPacket => matches::of_rule(rule, &mut context),
+            Asked::OfOriginal => {
+                let destinations = lowering.resolved.original_destinations(rule, way.family).unwrap_or_default();
+                matches::of_original(rule, &destinations, &mut context)
+            }
+        };
+        for mut matches in alternatives {
             if rule.action == Action::Log {
                 matches.push(Match::Rarely);
             }

@@ -1,10 +1,10 @@
 //! Calico's kinds, field by field (API of `projectcalico.org/v3`).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Fields, Kind, Node, Scalar, Value};
+use crate::document::{Fields, ManifestKind, Node, Scalar, Value};
 use crate::manifest::{
     Action, DefaultAction, Entity, Icmp, Metadata, NetworkSet, Policy, Port, Profile, Rule, ServiceAccounts, ServiceRef, Tier,
-    WrittenProtocol, http, metadata,
+    WrittenProtocol, http, metadata, stand_in,
 };
 use crate::net::{Direction, Family, Protocol};
 use crate::text::{Spanned, Text};
@@ -27,8 +27,8 @@ const MOST_PORTS: usize = 50;
 const LONGEST_SELECTOR: usize = 1_024;
 
 /// A `NetworkPolicy` or `GlobalNetworkPolicy` from its spec, or the staged twin of one.
-pub(super) fn policy(mut spec: Fields<'_>, metadata: Metadata, kind: Kind, found: &mut Diagnostics) -> Policy {
-    let global = matches!(kind, Kind::GlobalNetworkPolicy | Kind::StagedGlobalNetworkPolicy);
+pub(super) fn policy(mut spec: Fields<'_>, metadata: Metadata, kind: ManifestKind, found: &mut Diagnostics) -> Policy {
+    let global = matches!(kind, ManifestKind::GlobalNetworkPolicy | ManifestKind::StagedGlobalNetworkPolicy);
     let policy = Policy {
         metadata,
         tier: absent_if_empty(spec.text("tier", found)),
@@ -36,7 +36,7 @@ pub(super) fn policy(mut spec: Fields<'_>, metadata: Metadata, kind: Kind, found
         selector: selector(&mut spec, "selector", found),
         namespace_selector: if global { selector(&mut spec, "namespaceSelector", found) } else { None },
         service_account_selector: selector(&mut spec, "serviceAccountSelector", found),
-        types: spec.list("types", found, |node, found| node.choice(&DIRECTIONS, found)),
+        types: types(&mut spec, found),
         ingress: spec.list_up_to("ingress", MOST_RULES, found, rule),
         egress: spec.list_up_to("egress", MOST_RULES, found, rule),
         do_not_track: if global { boolean(&mut spec, "doNotTrack", found) } else { None },
@@ -44,9 +44,20 @@ pub(super) fn policy(mut spec: Fields<'_>, metadata: Metadata, kind: Kind, found
         apply_on_forward: if global { boolean(&mut spec, "applyOnForward", found) } else { None },
     };
     // hints change where Calico programs a policy, never what it means
+    spec.distinct("performanceHints", found);
     spec.list("performanceHints", found, |node, found| node.choice(&HINTS, found));
     spec.finish(found);
     policy
+}
+
+/// The directions of a policy. An empty list would say that there are none, and is an absent one to Calico's own tools.
+fn types(spec: &mut Fields<'_>, found: &mut Diagnostics) -> Vec<Spanned<Direction>> {
+    spec.distinct("types", found);
+    if let Some(node) = spec.get("types").filter(|node| node.items().is_some_and(<[Node]>::is_empty)) {
+        let help = "leave `types` out, and it is what the rules are for";
+        found.push(Diagnostic::at(Code::InvalidValue, node.span, "`types` must not be empty").help(help));
+    }
+    spec.list("types", found, |node, found| node.choice(&DIRECTIONS, found))
 }
 
 /// A `Profile`.
@@ -76,6 +87,7 @@ pub(super) fn tier(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> 
 /// A `NetworkSet` or `GlobalNetworkSet`.
 pub(super) fn network_set(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<NetworkSet> {
     let mut spec = metadata::spec(tree, found)?;
+    spec.distinct("nets", found);
     let nets = spec.list("nets", found, Node::text);
     spec.refuse(&["allowedEgressDomains"], found);
     spec.finish(found);
@@ -90,10 +102,9 @@ fn rule(node: &Node, found: &mut Diagnostics) -> Option<Rule> {
     let mut fields = Fields::of(node, found)?;
     let action = fields.require("action", found).and_then(|node| node.choice(&ACTIONS, found));
     let ip_version = fields.get("ipVersion").and_then(|node| family(node, found));
-    let errors = found.error_count();
-    let protocol = fields.get("protocol").and_then(|node| written_protocol(node, found));
+    let stated = fields.get("protocol");
+    let protocol = stated.and_then(|node| written_protocol(node, found));
     let not_protocol = fields.get("notProtocol").and_then(|node| written_protocol(node, found));
-    let protocols_are_read = found.error_count() == errors;
     let icmp_match = fields.get("icmp").and_then(|node| icmp(node, found));
     let not_icmp = fields.get("notICMP").and_then(|node| icmp(node, found));
     let source = fields.get("source").and_then(|node| entity(node, found)).unwrap_or_default();
@@ -104,15 +115,13 @@ fn rule(node: &Node, found: &mut Diagnostics) -> Option<Rule> {
     }
     rule_metadata(&mut fields, found);
     fields.finish(found);
-    if !protocols_are_read {
-        // `policy` would ask for the protocol that is there, misspelt; the compile is refused either way
-        return None;
-    }
     Some(Rule {
         span: node.span,
-        action: action?.value,
+        // where it is wrong, any will do that goes with every other field: the compile is refused
+        action: action.map_or(Action::Allow, |action| action.value),
         ip_version,
         protocol,
+        protocol_is_wrong: stated.is_some() && protocol.is_none(),
         not_protocol,
         icmp: icmp_match,
         not_icmp,
@@ -122,15 +131,18 @@ fn rule(node: &Node, found: &mut Diagnostics) -> Option<Rule> {
     })
 }
 
-/// `metadata.annotations` of a rule are remarks for people.
+/// `metadata.annotations` of a rule are remarks for people, with the limits of an object's.
 fn rule_metadata(fields: &mut Fields<'_>, found: &mut Diagnostics) {
     let Some(mut metadata) = fields.get("metadata").and_then(|node| Fields::of(node, found)) else { return };
-    metadata.ignore(&["annotations"]);
+    if let Some(node) = metadata.get("annotations") {
+        metadata::check_annotations(node, found);
+    }
     metadata.finish(found);
 }
 
 fn entity(node: &Node, found: &mut Diagnostics) -> Option<Entity> {
     let mut fields = Fields::of(node, found)?;
+    ["nets", "notNets"].into_iter().for_each(|name| fields.distinct(name, found));
     let entity = Entity {
         nets: fields.list_up_to("nets", MOST_NETS, found, Node::text),
         not_nets: fields.list_up_to("notNets", MOST_NETS, found, Node::text),
@@ -149,6 +161,7 @@ fn entity(node: &Node, found: &mut Diagnostics) -> Option<Entity> {
 
 fn service_accounts(node: &Node, found: &mut Diagnostics) -> Option<ServiceAccounts> {
     let mut fields = Fields::of(node, found)?;
+    fields.distinct("names", found);
     let names = fields.list("names", found, Node::text);
     // the one selector of which Calico limits no length
     let selector = absent_if_empty(fields.text("selector", found));
@@ -159,9 +172,11 @@ fn service_accounts(node: &Node, found: &mut Diagnostics) -> Option<ServiceAccou
 fn services(node: &Node, found: &mut Diagnostics) -> Option<ServiceRef> {
     let mut fields = Fields::of(node, found)?;
     let name = fields.require("name", found).and_then(|node| node.text(found));
-    let namespace = fields.text("namespace", found);
+    let stated = fields.get("namespace");
+    let namespace = stated.map(|node| node.text(found).unwrap_or_else(|| stand_in(node.span)));
     fields.finish(found);
-    Some(ServiceRef { span: node.span, name: name?, namespace: absent_if_empty(namespace) })
+    let name = name.unwrap_or_else(|| stand_in(node.span));
+    Some(ServiceRef { span: node.span, name, namespace: absent_if_empty(namespace) })
 }
 
 /// A selector's text. An empty one is an absent one (Calico's web interface writes `''`). One of blanks is not: it means
@@ -205,7 +220,7 @@ fn icmp(node: &Node, found: &mut Diagnostics) -> Option<Spanned<Icmp>> {
         found.push(Diagnostic::at(Code::MissingField, node.span, "`type` is missing"));
     }
     let byte = |number: Spanned<i64>| u8::try_from(number.value).ok();
-    Some(Spanned::new(Icmp { kind: byte(kind?)?, code: code.and_then(byte) }, node.span))
+    Some(Spanned::new(Icmp { kind: kind.and_then(byte).unwrap_or_default(), code: code.and_then(byte) }, node.span))
 }
 
 /// A protocol by Calico's name, exact case, or by number from 1 to 255, also as a string of digits.
@@ -215,7 +230,8 @@ pub(super) fn written_protocol(node: &Node, found: &mut Diagnostics) -> Option<S
         Value::Scalar(_) | Value::List(_) | Value::Map(_) => node.text(found)?.value,
     };
     let by_name = Protocol::from_name(&written).map(WrittenProtocol::Name);
-    let by_number = || written.parse().ok().and_then(Protocol::from_number).map(WrittenProtocol::Number);
+    let is_number = written.bytes().all(|byte| byte.is_ascii_digit());
+    let by_number = || written.parse().ok().filter(|_| is_number).and_then(Protocol::from_number).map(WrittenProtocol::Number);
     let protocol = by_name.or_else(by_number);
     if protocol.is_none() {
         found.push(bad_protocol(node, &written));

@@ -7,7 +7,7 @@ use crate::manifest::{
     Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule, Metadata, Port, kubernetes, metadata,
 };
 use crate::net::Protocol;
-use crate::text::Spanned;
+use crate::text::{Span, Spanned};
 
 const TIERS: [(&str, ClusterRank); 2] = [("Admin", ClusterRank::Admin), ("Baseline", ClusterRank::Baseline)];
 
@@ -16,36 +16,40 @@ const ADMIN_ACTIONS: [(&str, Action); 3] = [("Allow", Action::Allow), ("Deny", A
 const BASELINE_ACTIONS: [(&str, Action); 2] = [("Allow", Action::Allow), ("Deny", Action::Deny)];
 
 /// The one name that a `BaselineAdminNetworkPolicy` may have.
-const BASELINE_NAME: &str = "default";
+pub(super) const BASELINE_NAME: &str = "default";
 
-/// Rules that a direction may have in `v1alpha1`, and peers and ports that a rule may have.
-const LONGEST_LIST: usize = 100;
 /// Prefixes that a peer may have.
 const MOST_NETWORKS: usize = 25;
+/// Characters of a rule's name.
+const LONGEST_RULE_NAME: usize = 100;
 
 /// What the three kinds have differently.
 #[derive(Clone, Copy)]
 struct Dialect {
     actions: &'static [(&'static str, Action)],
     ports: &'static str,
+    /// Rules that a direction may have, and peers and ports that a rule may have.
+    longest_list: usize,
 }
+
+const CLUSTER: Dialect = Dialect { actions: &CLUSTER_ACTIONS, ports: "protocols", longest_list: 25 };
+const ADMIN: Dialect = Dialect { actions: &ADMIN_ACTIONS, ports: "ports", longest_list: 100 };
+const BASELINE: Dialect = Dialect { actions: &BASELINE_ACTIONS, ..ADMIN };
 
 /// A `ClusterNetworkPolicy`, which names its tier.
 pub(super) fn policy(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<ClusterPolicy> {
     let mut spec = metadata::spec(tree, found)?;
-    let rank = tier(&mut spec, found);
-    let dialect = Dialect { actions: &CLUSTER_ACTIONS, ports: "protocols" };
+    let tier = spec.require("tier", found).and_then(|node| node.choice(&TIERS, found));
+    let rank = tier.map_or(ClusterRank::Admin, |tier| tier.value);
     let priority = priority(&mut spec, found);
-    let policy = body(spec, dialect, metadata, found)?;
-    Some(ClusterPolicy { rank: rank?, priority, ..policy })
+    Some(ClusterPolicy { rank, priority, ..body(spec, CLUSTER, metadata, found) })
 }
 
 /// An `AdminNetworkPolicy`.
 pub(super) fn admin(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<ClusterPolicy> {
     let mut spec = metadata::spec(tree, found)?;
     let priority = priority(&mut spec, found);
-    let policy = body(spec, Dialect { actions: &ADMIN_ACTIONS, ports: "ports" }, metadata, found)?;
-    Some(ClusterPolicy { rank: ClusterRank::AdminNetworkPolicy, priority, ..policy })
+    Some(ClusterPolicy { rank: ClusterRank::AdminNetworkPolicy, priority, ..body(spec, ADMIN, metadata, found) })
 }
 
 /// A `BaselineAdminNetworkPolicy`, of which there is one.
@@ -55,17 +59,16 @@ pub(super) fn baseline(tree: &Node, metadata: Metadata, found: &mut Diagnostics)
         found.push(Diagnostic::at(Code::InvalidName, metadata.name.span, message));
     }
     let spec = metadata::spec(tree, found)?;
-    body(spec, Dialect { actions: &BASELINE_ACTIONS, ports: "ports" }, metadata, found)
+    Some(body(spec, BASELINE, metadata, found))
 }
 
 /// What the kinds share: subject and rules.
-fn body(mut spec: Fields<'_>, dialect: Dialect, metadata: Metadata, found: &mut Diagnostics) -> Option<ClusterPolicy> {
-    let subject = spec.require("subject", found).and_then(|node| subject(node, found));
+fn body(mut spec: Fields<'_>, dialect: Dialect, metadata: Metadata, found: &mut Diagnostics) -> ClusterPolicy {
+    let subject = spec.require("subject", found).and_then(|node| subject(node, found)).unwrap_or_default();
     let ingress = rules(&mut spec, "ingress", "from", dialect, found);
     let egress = rules(&mut spec, "egress", "to", dialect, found);
     spec.finish(found);
-    let rank = ClusterRank::BaselineAdminNetworkPolicy;
-    Some(ClusterPolicy { metadata, rank, priority: None, subject: subject?, ingress, egress })
+    ClusterPolicy { metadata, rank: ClusterRank::BaselineAdminNetworkPolicy, priority: None, subject, ingress, egress }
 }
 
 fn priority(spec: &mut Fields<'_>, found: &mut Diagnostics) -> Option<i64> {
@@ -73,27 +76,13 @@ fn priority(spec: &mut Fields<'_>, found: &mut Diagnostics) -> Option<i64> {
     node.integer(0, 1000, found).map(|priority| priority.value)
 }
 
-fn tier(spec: &mut Fields<'_>, found: &mut Diagnostics) -> Option<ClusterRank> {
-    Some(spec.require("tier", found)?.choice(&TIERS, found)?.value)
-}
-
 /// The rules of a direction; `peers` is the name of the field that lists the other side.
 fn rules(spec: &mut Fields<'_>, name: &'static str, peers: &'static str, dialect: Dialect, found: &mut Diagnostics) -> Vec<ClusterRule> {
-    let Some(node) = spec.get(name) else { return Vec::new() };
-    check_length(node, LONGEST_LIST, found);
-    node.list(found, |node, found| rule(node, peers, dialect, found))
-}
-
-fn check_length(node: &Node, most: usize, found: &mut Diagnostics) {
-    let length = node.items().map_or(0, <[Node]>::len);
-    if length > most {
-        found.push(Diagnostic::at(Code::InvalidValue, node.span, format!("a list of {length} items, where {most} are allowed")));
-    }
+    spec.list_up_to(name, dialect.longest_list, found, |node, found| rule(node, peers, dialect, found))
 }
 
 /// A list that says something: an empty one would name nobody, where an absent one may name everybody.
 fn check_filled(list: &Node, found: &mut Diagnostics) {
-    check_length(list, LONGEST_LIST, found);
     if list.items().is_some_and(<[Node]>::is_empty) {
         found.push(Diagnostic::at(Code::InvalidValue, list.span, "this list must not be empty"));
     }
@@ -101,18 +90,26 @@ fn check_filled(list: &Node, found: &mut Diagnostics) {
 
 fn rule(node: &Node, peers: &'static str, dialect: Dialect, found: &mut Diagnostics) -> Option<ClusterRule> {
     let mut fields = Fields::of(node, found)?;
-    fields.text("name", found);
+    check_name(&mut fields, found);
     let action = fields.require("action", found).and_then(|node| node.choice(dialect.actions, found));
-    let sides = fields.require(peers, found).map(|list| {
-        check_filled(list, found);
-        list.list(found, |node, found| peer(node, peers == "to", found))
-    });
-    let ports = fields.get(dialect.ports).map(|list| {
-        check_filled(list, found);
-        list.list(found, if dialect.ports == "ports" { admin_port } else { cluster_port })
-    });
+    [fields.require(peers, found), fields.get(dialect.ports)].into_iter().flatten().for_each(|list| check_filled(list, found));
+    let most = dialect.longest_list;
+    let sides = fields.list_up_to(peers, most, found, |node, found| peer(node, peers == "to", found));
+    let ports = fields.list_up_to(dialect.ports, most, found, if dialect.ports == "ports" { admin_port } else { cluster_port });
     fields.finish(found);
-    Some(ClusterRule { span: node.span, action: action?.value, peers: sides?, ports: ports.unwrap_or_default() })
+    // where it is wrong, any will do: the compile is refused
+    let action = action.map_or(Action::Deny, |action| action.value);
+    Some(ClusterRule { span: node.span, action, peers: sides, ports })
+}
+
+/// A rule's name says nothing to us, but an object with one that is too long never gets into a cluster.
+fn check_name(fields: &mut Fields<'_>, found: &mut Diagnostics) {
+    let Some(name) = fields.text("name", found) else { return };
+    let length = name.value.chars().count();
+    if length > LONGEST_RULE_NAME {
+        let message = format!("this name has {length} characters, where {LONGEST_RULE_NAME} are allowed");
+        found.push(Diagnostic::at(Code::TooLong, name.span, message));
+    }
 }
 
 /// The pods a policy applies to.
@@ -126,76 +123,87 @@ fn subject(node: &Node, found: &mut Diagnostics) -> Option<ClusterPods> {
 /// A peer; only a receiver may be a prefix or a node.
 fn peer(node: &Node, is_receiver: bool, found: &mut Diagnostics) -> Option<ClusterPeer> {
     let mut fields = Fields::of(node, found)?;
-    let namespaces = fields.get("namespaces");
-    let pods = fields.get("pods");
-    let receivers = if is_receiver { (fields.get("networks"), fields.get("nodes")) } else { (None, None) };
+    let errors = found.error_count();
+    let mut peers: Vec<ClusterPeer> = Vec::new();
+    if let Some(node) = fields.get("namespaces") {
+        peers.push(ClusterPeer::Pods(ClusterPods { namespaces: kubernetes::selector(node, found), pods: None }));
+    }
+    peers.extend(fields.get("pods").and_then(|node| namespaced_pods(node, found)).map(ClusterPeer::Pods));
     if is_receiver {
+        fields.get("networks").into_iter().for_each(|node| check_filled(node, found));
+        let networks = fields.list_up_to("networks", MOST_NETWORKS, found, Node::text);
+        peers.extend(fields.get("networks").map(|_| ClusterPeer::Networks(networks)));
+        peers.extend(fields.get("nodes").map(|node| ClusterPeer::Nodes(kubernetes::selector(node, found))));
         fields.refuse(&["domainNames"], found);
     }
     fields.finish(found);
-    match (namespaces, pods, receivers) {
-        (Some(namespaces), None, (None, None)) => {
-            Some(ClusterPeer::Pods(ClusterPods { namespaces: kubernetes::selector(namespaces, found)?, pods: None }))
-        }
-        (None, Some(pods), (None, None)) => namespaced_pods(pods, found).map(ClusterPeer::Pods),
-        (None, None, (Some(networks), None)) => {
-            check_length(networks, MOST_NETWORKS, found);
-            Some(ClusterPeer::Networks(networks.list(found, Node::text)))
-        }
-        (None, None, (None, Some(nodes))) => kubernetes::selector(nodes, found).map(ClusterPeer::Nodes),
-        _ => {
+    let [_] = peers.as_slice() else {
+        if peers.len() > 1 || found.error_count() == errors {
             let choices = if is_receiver { "`namespaces`, `pods`, `networks` or `nodes`" } else { "`namespaces` or `pods`" };
             found.push(Diagnostic::at(Code::ConflictingFields, node.span, format!("write exactly one of {choices}")));
-            None
         }
-    }
+        return peers.pop();
+    };
+    peers.pop()
 }
 
 fn namespaced_pods(node: &Node, found: &mut Diagnostics) -> Option<ClusterPods> {
     let mut fields = Fields::of(node, found)?;
-    let namespaces = fields.require("namespaceSelector", found).and_then(|node| kubernetes::selector(node, found));
-    let pods = fields.require("podSelector", found).and_then(|node| kubernetes::selector(node, found));
+    let [namespaces, pods] = ["namespaceSelector", "podSelector"]
+        .map(|name| fields.require(name, found).map(|node| kubernetes::selector(node, found)).unwrap_or_default());
     fields.finish(found);
-    Some(ClusterPods { namespaces: namespaces?, pods: Some(pods?) })
+    Some(ClusterPods { namespaces, pods: Some(pods) })
 }
 
 /// `portNumber`, `portRange` or `namedPort` of `v1alpha1`.
 fn admin_port(node: &Node, found: &mut Diagnostics) -> Option<ClusterPort> {
     let mut fields = Fields::of(node, found)?;
-    let number = fields.get("portNumber");
-    let range = fields.get("portRange");
-    let name = fields.get("namedPort");
+    let stated = [fields.get("portNumber"), fields.get("portRange"), fields.get("namedPort")];
     fields.finish(found);
-    match (number, range, name) {
-        (Some(number), None, None) => ports(number, "port", "port", found),
-        (None, Some(range), None) => ports(range, "start", "end", found),
-        (None, None, Some(name)) => named_port(name, found),
-        _ => {
-            found.push(Diagnostic::at(
-                Code::ConflictingFields,
-                node.span,
-                "write exactly one of `portNumber`, `portRange` and `namedPort`",
-            ));
-            None
-        }
+    let [number, range, name] = stated;
+    let read = [
+        number.map(|node| ports(node, "port", "port", found)),
+        range.map(|node| ports(node, "start", "end", found)),
+        name.map(|node| named_port(node, found)),
+    ];
+    only_one(read, node, "`portNumber`, `portRange` and `namedPort`", found)
+}
+
+/// What was read, when one field is there; each has been looked at before that is asked.
+fn only_one<const FIELDS: usize>(
+    read: [Option<Option<ClusterPort>>; FIELDS],
+    node: &Node,
+    choices: &str,
+    found: &mut Diagnostics,
+) -> Option<ClusterPort> {
+    let mut stated: Vec<Option<ClusterPort>> = read.into_iter().flatten().collect();
+    if stated.len() != 1 {
+        found.push(Diagnostic::at(Code::ConflictingFields, node.span, format!("write exactly one of {choices}")));
     }
+    stated.pop().flatten()
 }
 
 /// Protocol and first and last port of `v1alpha1`.
 fn ports(node: &Node, first: &'static str, last: &'static str, found: &mut Diagnostics) -> Option<ClusterPort> {
     let mut fields = Fields::of(node, found)?;
-    let protocol = match fields.get("protocol") {
-        Some(node) => node.choice(&kubernetes::PROTOCOLS, found)?.value,
-        None => Protocol::TCP,
-    };
-    let from = fields.require(first, found).and_then(|node| node.integer(1, 65535, found));
-    let to = fields.require(last, found).and_then(|node| node.integer(1, 65535, found));
+    let protocol = kubernetes::protocol(&mut fields, found);
+    let port = range(&mut fields, first, last, found);
     fields.finish(found);
-    Some(ClusterPort { protocol: Some(protocol), port: Some(range_text(from?, to?, node)) })
+    Some(ClusterPort { protocol: Some(protocol), port: Some(port?) })
 }
 
-fn range_text(from: Spanned<i64>, to: Spanned<i64>, node: &Node) -> Port {
-    Port { text: format!("{}:{}", from.value, to.value), span: node.span }
+/// The ports from one number to another, or one port where the two are one field.
+fn range(fields: &mut Fields<'_>, first: &'static str, last: &'static str, found: &mut Diagnostics) -> Option<Port> {
+    let from = fields.require(first, found).and_then(|node| node.integer(1, 65535, found));
+    if first == last {
+        return from.map(|from| range_text(from, from, fields.span));
+    }
+    let to = fields.require(last, found).and_then(|node| node.integer(1, 65535, found));
+    Some(range_text(from?, to?, fields.span))
+}
+
+fn range_text(from: Spanned<i64>, to: Spanned<i64>, span: Span) -> Port {
+    Port { text: format!("{}:{}", from.value, to.value), span }
 }
 
 /// A port by name, of any protocol (Calico's conversion, reference §5.4).
@@ -208,22 +216,10 @@ fn named_port(node: &Node, found: &mut Diagnostics) -> Option<ClusterPort> {
 fn cluster_port(node: &Node, found: &mut Diagnostics) -> Option<ClusterPort> {
     let mut fields = Fields::of(node, found)?;
     let by_protocol = [("tcp", Protocol::TCP), ("udp", Protocol::UDP), ("sctp", Protocol::SCTP)];
-    let stated: Vec<(Protocol, &Node)> =
-        by_protocol.into_iter().filter_map(|(name, protocol)| Some((protocol, fields.get(name)?))).collect();
-    let name = fields.get("destinationNamedPort");
+    let [tcp, udp, sctp] = by_protocol.map(|(name, protocol)| fields.get(name).map(|node| destination_port(protocol, node, found)));
+    let name = fields.get("destinationNamedPort").map(|node| named_port(node, found));
     fields.finish(found);
-    match (stated.as_slice(), name) {
-        ([(protocol, node)], None) => destination_port(*protocol, node, found),
-        ([], Some(name)) => named_port(name, found),
-        _ => {
-            found.push(Diagnostic::at(
-                Code::ConflictingFields,
-                node.span,
-                "write exactly one of `tcp`, `udp`, `sctp` and `destinationNamedPort`",
-            ));
-            None
-        }
-    }
+    only_one([tcp, udp, sctp, name], node, "`tcp`, `udp`, `sctp` and `destinationNamedPort`", found)
 }
 
 fn destination_port(protocol: Protocol, node: &Node, found: &mut Diagnostics) -> Option<ClusterPort> {
@@ -232,25 +228,27 @@ fn destination_port(protocol: Protocol, node: &Node, found: &mut Diagnostics) ->
     fields.finish(found);
     let Some(destination) = destination else { return Some(ClusterPort { protocol: Some(protocol), port: None }) };
     let mut fields = Fields::of(destination, found)?;
-    let number = fields.get("number");
-    let range = fields.get("range");
+    let (number, range_node) = (fields.get("number"), fields.get("range"));
     fields.finish(found);
-    let port = match (number, range) {
-        (Some(number), None) => {
-            let number = number.integer(1, 65535, found)?;
-            range_text(number, number, destination)
-        }
-        (None, Some(range)) => {
-            let mut fields = Fields::of(range, found)?;
-            let start = fields.require("start", found).and_then(|node| node.integer(1, 65535, found));
-            let end = fields.require("end", found).and_then(|node| node.integer(1, 65535, found));
-            fields.finish(found);
-            range_text(start?, end?, range)
-        }
-        _ => {
-            found.push(Diagnostic::at(Code::ConflictingFields, destination.span, "write exactly one of `number` and `range`"));
-            return None;
-        }
-    };
-    Some(ClusterPort { protocol: Some(protocol), port: Some(port) })
+    let number = number.map(|node| port_number(node, destination, found));
+    let range = range_node.map(|node| port_range(node, found));
+    let with_protocol = |port: Option<Port>| port.map(|port| ClusterPort { protocol: Some(protocol), port: Some(port) });
+    only_one([number.map(with_protocol), range.map(with_protocol)], destination, "`number` and `range`", found)
+}
+
+fn port_number(node: &Node, place: &Node, found: &mut Diagnostics) -> Option<Port> {
+    let number = node.integer(1, 65535, found)?;
+    Some(range_text(number, number, place.span))
+}
+
+fn port_range(node: &Node, found: &mut Diagnostics) -> Option<Port> {
+    let mut fields = Fields::of(node, found)?;
+    let port = range(&mut fields, "start", "end", found);
+    fields.finish(found);
+    // `v1alpha1` takes a range of one port
+    if port.as_ref().is_some_and(|port| port.text.split_once(':').is_some_and(|(first, last)| first == last)) {
+        let message = "`start` must be smaller than `end`";
+        found.push(Diagnostic::at(Code::InvalidPort, node.span, message).help("write one port as `number`"));
+    }
+    port
 }

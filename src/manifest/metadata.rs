@@ -1,10 +1,11 @@
 //! `metadata` of policy objects, and the fields every object has.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Fields, Kind, Node};
-use crate::manifest::Metadata;
+use crate::document::{Fields, ManifestKind, Node};
+use crate::manifest::cluster::BASELINE_NAME;
+use crate::manifest::{Metadata, stand_in};
 use crate::name::Form;
-use crate::text::{Spanned, Text};
+use crate::text::{Span, Spanned, Text};
 
 /// Fields that an API server adds; they say nothing about policy.
 const SERVER_FIELDS: [&str; 9] = [
@@ -25,11 +26,22 @@ const LARGEST_ANNOTATIONS: usize = 256 * 1_024;
 /// The namespace of a namespaced object that names none, as `kubectl` has it.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// Reads and checks `metadata`; none when the object cannot be identified.
-pub(super) fn read(tree: &Node, kind: Kind, found: &mut Diagnostics) -> Option<Metadata> {
+/// Reads and checks `metadata`. One that does not say who the object is gives a stand-in, so that the rest gets looked at.
+pub(super) fn read(tree: &Node, kind: ManifestKind, found: &mut Diagnostics) -> Option<Metadata> {
     let mut object = Fields::of(tree, found)?;
-    let mut fields = Fields::of(object.require("metadata", found)?, found)?;
+    let metadata = object.require("metadata", found).and_then(|node| Fields::of(node, found));
+    Some(match metadata {
+        Some(fields) => of_fields(fields, kind, found),
+        None => Metadata { name: nameless(kind, tree.span), namespace: default_namespace(kind, tree.span), labels: Vec::new() },
+    })
+}
+
+fn of_fields(mut fields: Fields<'_>, kind: ManifestKind, found: &mut Diagnostics) -> Metadata {
+    let place = fields.span;
     let name = fields.require("name", found).and_then(|node| node.text(found));
+    if let Some(name) = &name {
+        form(kind).check_text(name, "name", found);
+    }
     let namespace = namespace(&mut fields, kind, found);
     let labels = fields.get("labels").map(|node| labels(node, found)).unwrap_or_default();
     if let Some(node) = fields.get("annotations") {
@@ -38,8 +50,20 @@ pub(super) fn read(tree: &Node, kind: Kind, found: &mut Diagnostics) -> Option<M
     fields.ignore(&SERVER_FIELDS);
     fields.ignore(&["selfLink", "generateName"]);
     fields.finish(found);
-    let name = name.filter(|name| form(kind).check_text(name, "name", found))?;
-    Some(Metadata { name, namespace: namespace?, labels })
+    Metadata { name: name.unwrap_or_else(|| nameless(kind, place)), namespace, labels }
+}
+
+/// The name of an object that has none, which has been reported.
+fn nameless(kind: ManifestKind, place: Span) -> Text {
+    let mut name = stand_in(place);
+    if kind == ManifestKind::BaselineAdminNetworkPolicy {
+        BASELINE_NAME.clone_into(&mut name.value);
+    }
+    name
+}
+
+fn default_namespace(kind: ManifestKind, place: Span) -> Option<Spanned<String>> {
+    is_namespaced(kind).then(|| Spanned::new(DEFAULT_NAMESPACE.to_owned(), place))
 }
 
 /// The fields of an object beside `metadata`: its `spec`, and none but the ones every object has.
@@ -52,59 +76,46 @@ pub(super) fn spec<'node>(tree: &'node Node, found: &mut Diagnostics) -> Option<
 }
 
 /// The form of a kind's names, as Calico v3 and Kubernetes validate them.
-fn form(kind: Kind) -> Form {
+fn form(kind: ManifestKind) -> Form {
     match kind {
-        Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => Form::PolicyName,
-        Kind::StagedNetworkPolicy | Kind::StagedGlobalNetworkPolicy => Form::PolicyName,
-        Kind::Tier | Kind::Namespace => Form::DnsLabel,
-        Kind::NetworkSet | Kind::GlobalNetworkSet | Kind::HostEndpoint | Kind::Profile | Kind::WorkloadEndpoint => Form::DnsSubdomain,
-        Kind::KubernetesNetworkPolicy | Kind::StagedKubernetesNetworkPolicy => Form::DnsSubdomain,
-        Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => Form::DnsSubdomain,
-        Kind::ServiceAccount | Kind::Pod | Kind::Node | Kind::EndpointSlice | Kind::Endpoints => Form::DnsSubdomain,
-        Kind::Deployment
-        | Kind::StatefulSet
-        | Kind::DaemonSet
-        | Kind::ReplicaSet
-        | Kind::ReplicationController
-        | Kind::Job
-        | Kind::CronJob => Form::DnsSubdomain,
+        ManifestKind::NetworkPolicy | ManifestKind::StagedNetworkPolicy => Form::PolicyName,
+        ManifestKind::GlobalNetworkPolicy | ManifestKind::StagedGlobalNetworkPolicy => Form::GlobalPolicyName,
+        ManifestKind::Tier => Form::DnsLabel,
+        ManifestKind::NetworkSet
+        | ManifestKind::GlobalNetworkSet
+        | ManifestKind::HostEndpoint
+        | ManifestKind::Profile
+        | ManifestKind::WorkloadEndpoint => Form::DnsSubdomain,
+        ManifestKind::KubernetesNetworkPolicy | ManifestKind::StagedKubernetesNetworkPolicy => Form::DnsSubdomain,
+        ManifestKind::ClusterNetworkPolicy | ManifestKind::AdminNetworkPolicy | ManifestKind::BaselineAdminNetworkPolicy => {
+            Form::DnsSubdomain
+        }
     }
 }
 
-fn is_namespaced(kind: Kind) -> bool {
+fn is_namespaced(kind: ManifestKind) -> bool {
     match kind {
-        Kind::NetworkPolicy | Kind::NetworkSet | Kind::KubernetesNetworkPolicy | Kind::ServiceAccount | Kind::Pod => true,
-        Kind::StagedNetworkPolicy | Kind::StagedKubernetesNetworkPolicy | Kind::WorkloadEndpoint => true,
-        Kind::EndpointSlice | Kind::Endpoints => true,
-        Kind::Deployment
-        | Kind::StatefulSet
-        | Kind::DaemonSet
-        | Kind::ReplicaSet
-        | Kind::ReplicationController
-        | Kind::Job
-        | Kind::CronJob => true,
-        Kind::GlobalNetworkPolicy | Kind::GlobalNetworkSet | Kind::HostEndpoint | Kind::Tier | Kind::Namespace | Kind::Node => false,
-        Kind::StagedGlobalNetworkPolicy | Kind::Profile => false,
-        Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy | Kind::BaselineAdminNetworkPolicy => false,
+        ManifestKind::NetworkPolicy | ManifestKind::NetworkSet | ManifestKind::KubernetesNetworkPolicy => true,
+        ManifestKind::StagedNetworkPolicy | ManifestKind::StagedKubernetesNetworkPolicy | ManifestKind::WorkloadEndpoint => true,
+        ManifestKind::GlobalNetworkPolicy | ManifestKind::GlobalNetworkSet | ManifestKind::HostEndpoint | ManifestKind::Tier => false,
+        ManifestKind::StagedGlobalNetworkPolicy | ManifestKind::Profile => false,
+        ManifestKind::ClusterNetworkPolicy | ManifestKind::AdminNetworkPolicy | ManifestKind::BaselineAdminNetworkPolicy => false,
     }
 }
 
-/// The namespace of a namespaced kind; a cluster-wide kind has none, and the field is unknown there. None when it is invalid.
-#[expect(clippy::option_option, reason = "outer: whether it is valid; inner: whether the kind has one")]
-fn namespace(fields: &mut Fields<'_>, kind: Kind, found: &mut Diagnostics) -> Option<Option<Spanned<String>>> {
+/// The namespace of a namespaced kind; a cluster-wide kind has none, and the field is unknown there.
+fn namespace(fields: &mut Fields<'_>, kind: ManifestKind, found: &mut Diagnostics) -> Option<Spanned<String>> {
     if !is_namespaced(kind) {
         if let Some(node) = fields.get("namespace") {
             let message = "an object of this kind is in no namespace";
             found.push(Diagnostic::at(Code::UnknownField, node.span, message).help("remove `namespace`"));
         }
-        return Some(None);
+        return None;
     }
-    let Some(node) = fields.get("namespace") else {
-        return Some(Some(Spanned::new(DEFAULT_NAMESPACE.to_owned(), fields.span)));
-    };
-    let namespace = node.text(found)?;
-    let valid = Form::DnsLabel.check_text(&namespace, "namespace", found);
-    valid.then(|| Some(Spanned::new(namespace.value, namespace.span)))
+    let stated = fields.get("namespace").and_then(|node| node.text(found));
+    let Some(namespace) = stated else { return default_namespace(kind, fields.span) };
+    Form::DnsLabel.check_text(&namespace, "namespace", found);
+    Some(Spanned::new(namespace.value, namespace.span))
 }
 
 /// Checked labels.
@@ -119,7 +130,7 @@ pub(super) fn labels(node: &Node, found: &mut Diagnostics) -> Vec<(Text, Text)> 
 }
 
 /// Annotations say nothing about policy, but an object with wrong ones never gets into a cluster (reference §2.6).
-fn check_annotations(node: &Node, found: &mut Diagnostics) {
+pub(super) fn check_annotations(node: &Node, found: &mut Diagnostics) {
     let annotations = string_map(node, found);
     let size: usize = annotations.iter().map(|(key, value)| key.value.len() + value.value.len()).sum();
     if size > LARGEST_ANNOTATIONS {

@@ -26,8 +26,8 @@ pub use model::{
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Kind, Node, Object, Role, Scalar, Value};
-use crate::text::Span;
+use crate::document::{Kind, ManifestKind, Node, Object, Scalar, Value};
+use crate::text::{Span, Text};
 
 /// Takes policy objects in, one after another. An object given twice counts once when both say the same.
 #[derive(Debug, Default)]
@@ -37,51 +37,48 @@ pub struct Reader {
 }
 
 /// What makes two objects one.
-type Identity = (Kind, Option<String>, String);
+type Identity = (ManifestKind, Option<String>, String);
 
 impl Reader {
     /// Reads one object of a policy kind; others are left alone.
     pub fn take(&mut self, object: &Object<'_>, found: &mut Diagnostics) {
-        if object.kind.role() != Role::Policy {
-            return;
-        }
+        let Kind::Manifest(kind) = object.kind else { return };
         let Some(tree) = object.tree(found) else { return };
-        let Some(metadata) = metadata::read(&tree, object.kind, found) else { return };
+        let Some(metadata) = metadata::read(&tree, kind, found) else { return };
         if object.internal {
             found.push(internal_api(&metadata));
         }
-        if self.is_repeated(object.kind, &metadata, &tree, found) {
+        let sight = self.sight(kind, &metadata, &tree, found);
+        if sight == Sight::Same {
             return;
         }
         let manifest = &mut self.manifest;
-        match object.kind {
-            Kind::NetworkPolicy | Kind::GlobalNetworkPolicy => {
+        match kind {
+            ManifestKind::NetworkPolicy | ManifestKind::GlobalNetworkPolicy => {
                 let spec = metadata::spec(&tree, found);
-                manifest.policies.extend(spec.map(|spec| calico::policy(spec, metadata, object.kind, found)))
+                manifest.policies.extend(spec.map(|spec| calico::policy(spec, metadata, kind, found)))
             }
-            Kind::StagedNetworkPolicy | Kind::StagedGlobalNetworkPolicy | Kind::StagedKubernetesNetworkPolicy => {
-                manifest.staged.extend(staged::policy(&tree, metadata, object.kind, found))
+            ManifestKind::StagedNetworkPolicy | ManifestKind::StagedGlobalNetworkPolicy | ManifestKind::StagedKubernetesNetworkPolicy => {
+                manifest.staged.extend(staged::policy(&tree, metadata, kind, found))
             }
-            Kind::Profile => manifest.profiles.extend(calico::profile(&tree, metadata, found)),
-            Kind::WorkloadEndpoint => manifest.workload_endpoints.extend(endpoint::workload(&tree, metadata, found)),
-            Kind::Tier => manifest.tiers.extend(calico::tier(&tree, metadata, found)),
-            Kind::NetworkSet | Kind::GlobalNetworkSet => manifest.network_sets.extend(calico::network_set(&tree, metadata, found)),
-            Kind::HostEndpoint => manifest.host_endpoints.extend(host::endpoint(&tree, metadata, found)),
-            Kind::KubernetesNetworkPolicy => {
+            ManifestKind::Profile => manifest.profiles.extend(calico::profile(&tree, metadata, found)),
+            ManifestKind::WorkloadEndpoint => {
+                let endpoint = endpoint::workload(&tree, metadata, found);
+                // beside the other one, it would have its addresses
+                manifest.workload_endpoints.extend(endpoint.filter(|_| sight == Sight::First));
+            }
+            ManifestKind::Tier => manifest.tiers.extend(calico::tier(&tree, metadata, found)),
+            ManifestKind::NetworkSet | ManifestKind::GlobalNetworkSet => {
+                manifest.network_sets.extend(calico::network_set(&tree, metadata, found))
+            }
+            ManifestKind::HostEndpoint => manifest.host_endpoints.extend(host::endpoint(&tree, metadata, found)),
+            ManifestKind::KubernetesNetworkPolicy => {
                 let spec = metadata::spec(&tree, found);
-                manifest.kubernetes_policies.extend(spec.and_then(|spec| kubernetes::policy(spec, metadata, found)))
+                manifest.kubernetes_policies.extend(spec.map(|spec| kubernetes::policy(spec, metadata, found)))
             }
-            Kind::ClusterNetworkPolicy => manifest.cluster_policies.extend(cluster::policy(&tree, metadata, found)),
-            Kind::AdminNetworkPolicy => manifest.cluster_policies.extend(cluster::admin(&tree, metadata, found)),
-            Kind::BaselineAdminNetworkPolicy => manifest.cluster_policies.extend(cluster::baseline(&tree, metadata, found)),
-            Kind::Namespace | Kind::ServiceAccount | Kind::Pod | Kind::Node | Kind::EndpointSlice | Kind::Endpoints => {}
-            Kind::Deployment
-            | Kind::StatefulSet
-            | Kind::DaemonSet
-            | Kind::ReplicaSet
-            | Kind::ReplicationController
-            | Kind::Job
-            | Kind::CronJob => {}
+            ManifestKind::ClusterNetworkPolicy => manifest.cluster_policies.extend(cluster::policy(&tree, metadata, found)),
+            ManifestKind::AdminNetworkPolicy => manifest.cluster_policies.extend(cluster::admin(&tree, metadata, found)),
+            ManifestKind::BaselineAdminNetworkPolicy => manifest.cluster_policies.extend(cluster::baseline(&tree, metadata, found)),
         }
     }
 
@@ -91,28 +88,57 @@ impl Reader {
     }
 
     /// Whether an object of this name came before; reports it when the two differ.
-    fn is_repeated(&mut self, kind: Kind, metadata: &Metadata, tree: &Node, found: &mut Diagnostics) -> bool {
+    fn sight(&mut self, kind: ManifestKind, metadata: &Metadata, tree: &Node, found: &mut Diagnostics) -> Sight {
+        if !is_named(tree) {
+            return Sight::First;
+        }
         let (digest, tier) = (tree.digest(), tier_of(tree));
-        let is_calico_policy =
-            matches!(kind, Kind::NetworkPolicy | Kind::GlobalNetworkPolicy | Kind::StagedNetworkPolicy | Kind::StagedGlobalNetworkPolicy);
+        let is_calico_policy = matches!(
+            kind,
+            ManifestKind::NetworkPolicy
+                | ManifestKind::GlobalNetworkPolicy
+                | ManifestKind::StagedNetworkPolicy
+                | ManifestKind::StagedGlobalNetworkPolicy
+        );
         let name = if is_calico_policy { metadata.short_name(tier) } else { metadata.name.value.as_str() };
         let identity = (kind, metadata.namespace.as_ref().map(|namespace| namespace.value.clone()), name.to_owned());
         let here = metadata.name.span;
         let Some((first, known)) = self.seen.get(&identity) else {
             self.seen.insert(identity, (here, digest));
-            return false;
+            return Sight::First;
         };
-        if *known != digest {
-            let message = format!("`{}` is defined twice, differently", metadata.name.value);
-            found.push(
-                Diagnostic::new(Code::DuplicateObject, message)
-                    .label(here, "again here")
-                    .label(*first, "first here")
-                    .help("remove one of the two, or give it another name"),
-            );
+        if *known == digest {
+            return Sight::Same;
         }
-        true
+        let message = format!("`{}` is defined twice, differently", metadata.name.value);
+        found.push(
+            Diagnostic::new(Code::DuplicateObject, message)
+                .label(here, "again here")
+                .label(*first, "first here")
+                .help("remove one of the two, or give it another name"),
+        );
+        Sight::Different
     }
+}
+
+/// What has been seen of an object's name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    First,
+    /// An object that says the same.
+    Same,
+    /// One that says something else, which has been reported. It is read all the same, for its own mistakes.
+    Different,
+}
+
+/// What stands for a word that is missing or no word, which has been reported: it fits wherever a name does, so that nothing
+/// more is said about it, while everything beside it gets looked at. The compile is refused.
+fn stand_in(place: Span) -> Text {
+    Text::new("x".to_owned(), place, "")
+}
+
+fn is_named(tree: &Node) -> bool {
+    tree.get("metadata").and_then(|metadata| metadata.get("name")).is_some_and(|name| matches!(name.value, Value::Scalar(Scalar::Text(_))))
 }
 
 /// The tier that an object names.

@@ -110,6 +110,8 @@ pub struct Rule {
     pub ip_version: Option<Spanned<Family>>,
     /// Protocol.
     pub protocol: Option<Spanned<WrittenProtocol>>,
+    /// Whether a protocol is written that is none, which has been reported; `protocol` is absent then.
+    pub protocol_is_wrong: bool,
     /// Excluded protocol.
     pub not_protocol: Option<Spanned<WrittenProtocol>>,
     /// ICMP type and code.
@@ -147,7 +149,7 @@ pub enum Action {
 }
 
 /// The end of a tier, by Calico's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DefaultAction {
     /// Drop.
     Deny,
@@ -345,8 +347,8 @@ pub enum KubernetesPeer {
     },
     /// A prefix and the prefixes in it that are left out.
     Block {
-        /// The prefix.
-        cidr: Text,
+        /// The prefix; none where it is missing, which has been reported.
+        cidr: Option<Text>,
         /// What is left out.
         except: Vec<Text>,
     },
@@ -396,7 +398,7 @@ pub enum ClusterRank {
 }
 
 /// Pods of namespaces.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ClusterPods {
     /// Labels of the namespaces.
     pub namespaces: KubernetesSelector,

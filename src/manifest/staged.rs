@@ -1,7 +1,7 @@
 //! Staged kinds: the spec of the kind that they propose, and what is proposed.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Entry, Fields, Kind, Node, Scalar, Value};
+use crate::document::{Entry, Fields, ManifestKind, Node, Scalar, Value};
 use crate::manifest::{Metadata, Staged, StagedAction, StagedPolicy, calico, kubernetes, metadata};
 
 const STAGED_ACTION: &str = "stagedAction";
@@ -10,30 +10,29 @@ const ACTIONS: [(&str, StagedAction); 4] =
     [("Set", StagedAction::Set), ("Delete", StagedAction::Delete), ("Learn", StagedAction::Learn), ("Ignore", StagedAction::Ignore)];
 
 /// A policy of a staged kind. Its spec is read whatever is proposed, so that it has no mistakes on the day it is enforced.
-pub(super) fn policy(tree: &Node, metadata: Metadata, kind: Kind, found: &mut Diagnostics) -> Option<Staged> {
+pub(super) fn policy(tree: &Node, metadata: Metadata, kind: ManifestKind, found: &mut Diagnostics) -> Option<Staged> {
     let mut spec = metadata::spec(tree, found)?;
-    let action = match spec.get(STAGED_ACTION) {
-        Some(node) => node.choice(&ACTIONS, found)?.value,
-        None => StagedAction::Set,
-    };
+    let stated = spec.get(STAGED_ACTION).and_then(|node| node.choice(&ACTIONS, found));
+    let action = stated.map_or(StagedAction::Set, |stated| stated.value);
     if action == StagedAction::Delete {
         refuse_contents(tree, kind, found);
     }
-    let policy = read(spec, metadata, kind, found)?;
+    let policy = read(spec, metadata, kind, found);
     Some(Staged { action, policy })
 }
 
-fn read(spec: Fields<'_>, metadata: Metadata, kind: Kind, found: &mut Diagnostics) -> Option<StagedPolicy> {
-    if kind == Kind::StagedKubernetesNetworkPolicy {
-        return kubernetes::policy(spec, metadata, found).map(StagedPolicy::Kubernetes);
+fn read(mut spec: Fields<'_>, metadata: Metadata, kind: ManifestKind, found: &mut Diagnostics) -> StagedPolicy {
+    if kind == ManifestKind::StagedKubernetesNetworkPolicy {
+        spec.distinct("policyTypes", found);
+        return StagedPolicy::Kubernetes(kubernetes::policy(spec, metadata, found));
     }
-    Some(StagedPolicy::Calico(Box::new(calico::policy(spec, metadata, kind, found))))
+    StagedPolicy::Calico(Box::new(calico::policy(spec, metadata, kind, found)))
 }
 
 /// What is to be deleted has no contents but the tier it is in (reference §2.5).
-fn refuse_contents(tree: &Node, kind: Kind, found: &mut Diagnostics) {
+fn refuse_contents(tree: &Node, kind: ManifestKind, found: &mut Diagnostics) {
     let entries = tree.get("spec").and_then(Node::entries).unwrap_or_default();
-    let may_stay = |name: &str| name == STAGED_ACTION || name == "tier" && kind != Kind::StagedKubernetesNetworkPolicy;
+    let may_stay = |name: &str| name == STAGED_ACTION || name == "tier" && kind != ManifestKind::StagedKubernetesNetworkPolicy;
     for Entry { key, .. } in entries.iter().filter(|entry| !may_stay(&entry.key.value) && !is_empty(&entry.value)) {
         let message = format!("`{}` has no place in a policy that proposes to delete another", key.value);
         found.push(Diagnostic::at(Code::ConflictingFields, key.span, message).help("keep `stagedAction` and `tier` only"));
@@ -45,6 +44,7 @@ fn is_empty(node: &Node) -> bool {
     match &node.value {
         Value::Scalar(Scalar::Text(text)) => text.value.is_empty(),
         Value::Map(entries) => entries.is_empty(),
+        Value::Scalar(Scalar::Bool(value)) => !value,
         Value::Scalar(_) | Value::List(_) => node.is_null(),
     }
 }

@@ -15,8 +15,10 @@ pub enum Form {
     DnsLabel,
     /// RFC 1123 subdomain: most objects.
     DnsSubdomain,
-    /// Calico's namespaced and global policies: one label, or two with a dot, or a subdomain behind `knp.default.`.
+    /// Calico's namespaced policies: one word, or two with a dot, or a subdomain behind `knp.default.`.
     PolicyName,
+    /// Calico's global policies: one word, or two with a dot.
+    GlobalPolicyName,
     /// Key of a Kubernetes label: a name of up to 63 characters, behind an optional subdomain and `/`.
     LabelKey,
     /// Value of a Kubernetes label.
@@ -31,7 +33,9 @@ impl Form {
         match self {
             Form::DnsLabel => "up to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit",
             Form::DnsSubdomain => "up to 253 of a-z, 0-9, `-` and `.`, every part beginning and ending with a letter or digit",
-            Form::PolicyName => "up to 63 of a-z, 0-9 and `-`, or two such words with a `.` between them",
+            Form::PolicyName | Form::GlobalPolicyName => {
+                "up to 253 of a-z, 0-9 and `-`, beginning and ending with a letter or digit, or two such words with a `.` between them"
+            }
             Form::LabelKey => "up to 63 of A-Z, a-z, 0-9, `-`, `_` and `.`, after an optional subdomain and `/`",
             Form::LabelValue => "up to 63 of A-Z, a-z, 0-9, `-`, `_` and `.`, beginning and ending with a letter or digit, or nothing",
             Form::PortName => "up to 15 of a-z, 0-9 and `-`, with a letter, no `--`, no `-` at the ends",
@@ -44,6 +48,7 @@ impl Form {
             Form::DnsLabel => is_dns_label(text),
             Form::DnsSubdomain => is_subdomain(text),
             Form::PolicyName => is_policy_name(text),
+            Form::GlobalPolicyName => is_global_policy_name(text),
             Form::LabelKey => is_label_key(text),
             Form::LabelValue => text.is_empty() || is_label_word(text),
             Form::PortName => is_port_name(text),
@@ -76,14 +81,15 @@ fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(part)
 }
 
-/// Calico v3 validator: `label`, `label.label`, or `knp.default.` / `ossg.default.` and a subdomain.
+/// Calico v3 validator: as a global one, or `knp.default.` / `ossg.default.` and a subdomain.
 fn is_policy_name(text: &str) -> bool {
-    let generated = ["knp.default.", "ossg.default."].iter().find_map(|prefix| text.strip_prefix(prefix));
-    match (generated, text.split_once('.')) {
-        (Some(rest), _) => is_subdomain(rest),
-        (None, Some((tier, name))) => is_dns_label(tier) && is_dns_label(name),
-        (None, None) => is_dns_label(text),
-    }
+    let is_generated = ["knp.default.", "ossg.default."].iter().any(|prefix| text.starts_with(prefix));
+    is_global_policy_name(text) || is_generated && is_subdomain(text)
+}
+
+/// One or two words of a subdomain, which may be longer than DNS takes.
+fn is_global_policy_name(text: &str) -> bool {
+    is_subdomain(text) && text.split('.').count() <= 2
 }
 
 fn is_label_key(text: &str) -> bool {

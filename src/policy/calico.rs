@@ -20,7 +20,7 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
     let own = first..selectors.written().len();
     let key = key(written);
     let namespace = key.namespace.clone();
-    let directions = directions(written, found);
+    let directions = directions(written);
     let mut rules = |direction: Direction, written: &[manifest::Rule]| {
         let checked = rules(written, direction, namespace.as_deref(), selectors, found);
         directions.contains(&direction).then_some(checked)
@@ -93,14 +93,8 @@ fn applies_to(written: &manifest::Policy, selectors: &mut Selectors, found: &mut
 }
 
 /// The directions a policy speaks about: `types`, or what its rules tell (reference §2.3).
-fn directions(written: &manifest::Policy, found: &mut Diagnostics) -> Vec<Direction> {
-    let mut directions: Vec<Direction> = Vec::new();
-    for stated in &written.types {
-        if directions.contains(&stated.value) {
-            found.push(Diagnostic::at(Code::InvalidValue, stated.span, "this direction is listed twice"));
-        }
-        directions.push(stated.value);
-    }
+fn directions(written: &manifest::Policy) -> Vec<Direction> {
+    let directions: Vec<Direction> = written.types.iter().map(|stated| stated.value).collect();
     match (directions.is_empty(), written.ingress.is_empty(), written.egress.is_empty()) {
         (false, _, _) => directions,
         (true, _, true) => vec![Direction::Ingress],
@@ -214,14 +208,13 @@ fn protocol(written: &manifest::Rule, found: &mut Diagnostics) -> ProtocolMatch 
 
 /// Ports need a protocol that has them; without one, only names say enough (reference §2.2).
 fn check_ports(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Diagnostics) {
-    if matches!(protocol, ProtocolMatch::Is(protocol) if protocol.has_ports()) {
+    if written.protocol_is_wrong || matches!(protocol, ProtocolMatch::Is(protocol) if protocol.has_ports()) {
         return;
     }
     let may_name = matches!(protocol, ProtocolMatch::Any | ProtocolMatch::IsNot(_));
     let lists = [&written.source.ports, &written.source.not_ports, &written.destination.ports, &written.destination.not_ports];
     for port in lists.into_iter().flatten() {
-        let numeric = port.text.starts_with(|first: char| first.is_ascii_digit());
-        if numeric || !may_name {
+        if !may_name || ports::is_numeric(port) {
             let message = "ports need a protocol that has them";
             found.push(Diagnostic::at(Code::PortsNeedProtocol, port.span, message).help("write `protocol: TCP`, `UDP` or `SCTP`"));
         }
@@ -243,7 +236,7 @@ fn check_http(written: &manifest::Rule, direction: Direction, found: &mut Diagno
 /// The condition on the ICMP type. iptables can only look for it behind an ICMP protocol.
 fn icmp(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Diagnostics) -> IcmpMatch {
     let Some(stated) = written.icmp.or(written.not_icmp) else { return IcmpMatch::Any };
-    if !matches!(protocol, ProtocolMatch::Is(Protocol::ICMP | Protocol::ICMPV6)) {
+    if !written.protocol_is_wrong && !matches!(protocol, ProtocolMatch::Is(Protocol::ICMP | Protocol::ICMPV6)) {
         let message = "an ICMP type needs an ICMP protocol";
         found.push(Diagnostic::at(Code::IcmpNeedsProtocol, stated.span, message).help("add `protocol: ICMP` or `protocol: ICMPv6`"));
     }
@@ -272,8 +265,11 @@ fn families(written: &manifest::Rule, found: &mut Diagnostics) -> Families {
     if let Some(version) = written.ip_version {
         narrow(version.value, version.span);
     }
-    if let Some((family, span)) = written.protocol.and_then(|protocol| protocol_family(written, protocol)) {
-        narrow(family, span);
+    let excluded = written.not_protocol.filter(|_| written.ip_version.is_some());
+    for protocol in [written.protocol, excluded].into_iter().flatten() {
+        if let Some(family) = protocol_family(written, protocol.value) {
+            narrow(family, protocol.span);
+        }
     }
     for entity in [&written.source, &written.destination] {
         for net in entity.nets.iter().chain(&entity.not_nets) {
@@ -284,14 +280,14 @@ fn families(written: &manifest::Rule, found: &mut Diagnostics) -> Families {
     families
 }
 
-/// The family a protocol belongs to: the names `ICMP` and `ICMPv6`, and their numbers where an ICMP type is asked for.
-fn protocol_family(written: &manifest::Rule, protocol: Spanned<WrittenProtocol>) -> Option<(Family, Span)> {
+/// The family a protocol belongs to: the names `ICMP` and `ICMPv6`, and their numbers where an ICMP type is asked for or an
+/// IP version is stated.
+fn protocol_family(written: &manifest::Rule, protocol: WrittenProtocol) -> Option<Family> {
     let asks_type = written.icmp.is_some() || written.not_icmp.is_some();
-    let tied = matches!(protocol.value, WrittenProtocol::Name(_)) || asks_type;
-    let family = match protocol.value.protocol() {
-        Protocol::ICMP => Family::V4,
-        Protocol::ICMPV6 => Family::V6,
-        _ => return None,
-    };
-    tied.then_some((family, protocol.span))
+    let tied = matches!(protocol, WrittenProtocol::Name(_)) || asks_type || written.ip_version.is_some();
+    match protocol.protocol() {
+        Protocol::ICMP if tied => Some(Family::V4),
+        Protocol::ICMPV6 if tied => Some(Family::V6),
+        _ => None,
+    }
 }

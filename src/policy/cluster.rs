@@ -6,8 +6,8 @@ use crate::net::{Cidr, Direction, Family};
 use crate::policy::kubernetes::{self, Side};
 use crate::policy::order::{ADMIN_TIER, BASELINE_TIER, KUBE_ADMIN_TIER, KUBE_BASELINE_TIER, Placed};
 use crate::policy::{
-    Families, Peer, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors, Stage, addresses, ports,
-    scope,
+    Families, Field, Peer, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors, Stage, addresses,
+    ports, scope,
 };
 use crate::selector::Expr;
 use crate::text::Spanned;
@@ -28,7 +28,10 @@ pub(super) fn policy(written: &ClusterPolicy, selectors: &mut Selectors, found: 
     };
     let ingress = rules(Direction::Ingress, &written.ingress);
     let egress = rules(Direction::Egress, &written.egress);
+    let first = selectors.written().len();
+    write(&written.subject, selectors);
     let applies_to = selectors.intern(subject(&written.subject));
+    selectors.join(first..selectors.written().len(), applies_to);
     let key = PolicyKey { kind, namespace: None, name: name.value.clone() };
     let order = written.priority.and_then(|priority| u16::try_from(priority).ok()).map(f64::from);
     let subject = &written.subject;
@@ -71,14 +74,19 @@ fn sides(peers: &[ClusterPeer], selectors: &mut Selectors, found: &mut Diagnosti
     let mut clauses = Vec::new();
     let mut nodes = Vec::new();
     let mut networks: Vec<Cidr> = Vec::new();
+    let first = selectors.written().len();
     for peer in peers {
         match peer {
-            ClusterPeer::Pods(pods) => clauses.push(peer_clause(pods)),
+            ClusterPeer::Pods(pods) => {
+                write(pods, selectors);
+                clauses.push(peer_clause(pods));
+            }
             ClusterPeer::Nodes(labels) => nodes.push(kubernetes::clause(labels)),
             ClusterPeer::Networks(prefixes) => networks.extend(addresses::prefixes(prefixes, found).into_iter().map(|prefix| prefix.value)),
         }
     }
     let by_label = (!clauses.is_empty()).then(|| selectors.intern(Expr::or(clauses)));
+    by_label.into_iter().for_each(|id| selectors.join(first..selectors.written().len(), id));
     let by_node = (!nodes.is_empty()).then(|| selectors.intern_nodes(Expr::or(nodes)));
     let selected = by_label.into_iter().chain(by_node).map(|id| Peer { selected: Selected::By(id), ..Peer::anyone() });
     let mut sides: Vec<Side> = selected.map(|peer| (Families::Both, peer)).collect();
@@ -89,6 +97,12 @@ fn sides(peers: &[ClusterPeer], selectors: &mut Selectors, found: &mut Diagnosti
         }
     }
     sides
+}
+
+/// Keeps the selectors of pods as written.
+fn write(written: &ClusterPods, selectors: &mut Selectors) {
+    kubernetes::write(&written.namespaces, Field::KubernetesNamespaceSelector, selectors);
+    written.pods.iter().for_each(|pods| kubernetes::write(pods, Field::PodSelector, selectors));
 }
 
 /// The clause of one peer. Whole namespaces include the network sets in them (reference §5.4).

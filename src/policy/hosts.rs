@@ -3,9 +3,9 @@
 use std::{net::IpAddr, sync::Arc};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::inventory::NamedPort;
+use crate::inventory::{NamedPort, Profiles};
 use crate::manifest::{self, HostPort};
-use crate::name::Form;
+use crate::name::{Form, reserved};
 use crate::policy::{HostEndpoint, HostPlace};
 use crate::text::Text;
 
@@ -14,9 +14,6 @@ const EVERY_INTERFACE: &str = "*";
 
 /// Bytes of an interface's name: `IFNAMSIZ` 16 less the end mark (linux/if.h).
 const INTERFACE_NAME: usize = 15;
-
-/// The profile that every cluster has, and that lets everything through both ways.
-const DEFAULT_ALLOW: &str = "projectcalico-default-allow";
 
 /// All host endpoints, by name.
 pub(super) fn endpoints(written: &[manifest::HostEndpoint], found: &mut Diagnostics) -> Vec<HostEndpoint> {
@@ -27,20 +24,30 @@ pub(super) fn endpoints(written: &[manifest::HostEndpoint], found: &mut Diagnost
 
 fn endpoint(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option<HostEndpoint> {
     let name = &written.metadata.name;
+    refuse_namespace(written, found);
     let node_fits = Form::DnsSubdomain.check_text(&written.node, "node name", found);
     let place = place(written, found);
     let labels = written.metadata.labels.iter().map(|(key, value)| (key.value.clone(), value.value.clone()));
+    let (addresses, ports) = (addresses(&written.expected_ips, found), ports(&written.ports, found));
     let endpoint = HostEndpoint {
         name: name.value.clone(),
         node: written.node.value.clone(),
         place: place?,
-        addresses: addresses(&written.expected_ips, found),
-        ports: ports(&written.ports, found),
+        addresses,
+        ports,
         labels: labels.collect(),
-        allows_by_default: allows_by_default(&written.profiles, found),
+        profiles: Profiles::named(&written.profiles),
         span: name.span,
     };
     node_fits.then_some(endpoint)
+}
+
+/// With that label it would be taken for a pod of the namespace, to which policies of the namespace apply.
+fn refuse_namespace(written: &manifest::HostEndpoint, found: &mut Diagnostics) {
+    for (key, _) in written.metadata.labels.iter().filter(|(key, _)| key.value == reserved::NAMESPACE) {
+        let message = format!("the label `{}` is not for a host endpoint to claim", key.value);
+        found.push(Diagnostic::at(Code::InvalidLabel, key.span, message).help("a host endpoint is in no namespace"));
+    }
 }
 
 fn place(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option<HostPlace> {
@@ -105,14 +112,4 @@ fn port(HostPort { name, protocol, number }: &HostPort, found: &mut Diagnostics)
         return None;
     }
     fits.then(|| NamedPort { name: Arc::from(name.value.as_str()), protocol: written, number: *number })
-}
-
-/// Whether the profiles let everything through. Others than the built-in one are not compiled.
-fn allows_by_default(profiles: &[Text], found: &mut Diagnostics) -> bool {
-    for profile in profiles.iter().filter(|profile| profile.value != DEFAULT_ALLOW) {
-        let message = format!("the profile `{}` is not supported yet", profile.value.escape_debug());
-        let help = format!("Palisade refuses what it does not enforce; it knows `{DEFAULT_ALLOW}`");
-        found.push(Diagnostic::at(Code::UnsupportedField, profile.span, message).help(help));
-    }
-    profiles.iter().any(|profile| profile.value == DEFAULT_ALLOW)
 }

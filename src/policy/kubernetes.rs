@@ -12,8 +12,8 @@ use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::policy::calico::plain;
 use crate::policy::order::{DEFAULT_TIER, Placed};
 use crate::policy::{
-    Families, IcmpMatch, Nets, Peer, Places, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors,
-    Stage, addresses, ports, scope,
+    Families, Field, IcmpMatch, Nets, Peer, Places, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected,
+    Selectors, Stage, addresses, ports, scope,
 };
 use crate::selector::{Expr, Test};
 use crate::text::{Span, Spanned, Text};
@@ -25,7 +25,10 @@ const ORDER: f64 = 1_000.0;
 pub(super) fn policy(written: &KubernetesPolicy, selectors: &mut Selectors, found: &mut Diagnostics) -> Placed {
     let key = key(written);
     let namespace = key.namespace.clone().unwrap_or_default();
-    let pods = scope::namespaced_policy(Some(pods(&written.pod_selector)), None, &namespace);
+    let first = selectors.written().len();
+    write(&written.pod_selector, Field::PodSelector, selectors);
+    let applies_to = selectors.intern(scope::namespaced_policy(Some(pods(&written.pod_selector)), None, &namespace));
+    selectors.join(first..selectors.written().len(), applies_to);
     let directions = directions(written);
     let mut rules = |direction: Direction, written: &[KubernetesRule]| {
         let converted: Vec<Rule> =
@@ -34,7 +37,6 @@ pub(super) fn policy(written: &KubernetesPolicy, selectors: &mut Selectors, foun
     };
     let ingress = rules(Direction::Ingress, &written.ingress);
     let egress = rules(Direction::Egress, &written.egress);
-    let applies_to = selectors.intern(pods);
     let first_of = |rules: &[KubernetesRule]| rules.first().map(|rule| rule.span);
     let unused = Policy::unused(&ingress, first_of(&written.ingress)).or_else(|| Policy::unused(&egress, first_of(&written.egress)));
     let selector = place(&written.pod_selector).unwrap_or(written.metadata.name.span);
@@ -128,10 +130,15 @@ fn others(peers: &[KubernetesPeer], namespace: &str, selectors: &mut Selectors, 
     let mut clauses: Vec<Expr> = Vec::new();
     let mut blocks: BTreeMap<Family, Vec<Cidr>> = BTreeMap::new();
     let mut others = Vec::new();
+    let first = selectors.written().len();
     for peer in peers {
         match peer {
-            KubernetesPeer::Pods { pods, namespaces } => clauses.push(peer_clause(pods.as_ref(), namespaces.as_ref(), namespace)),
-            KubernetesPeer::Block { cidr, except } => match block(cidr, except, found) {
+            KubernetesPeer::Pods { pods, namespaces } => {
+                pods.iter().for_each(|pods| write(pods, Field::PodSelector, selectors));
+                namespaces.iter().for_each(|namespaces| write(namespaces, Field::KubernetesNamespaceSelector, selectors));
+                clauses.push(peer_clause(pods.as_ref(), namespaces.as_ref(), namespace));
+            }
+            KubernetesPeer::Block { cidr, except } => match block(cidr.as_ref(), except, found) {
                 Some((cidr, except)) if except.is_empty() => blocks.entry(cidr.family()).or_default().push(cidr),
                 Some((cidr, except)) => others.push(block_peer(cidr.family(), vec![cidr], except)),
                 None => {}
@@ -139,8 +146,9 @@ fn others(peers: &[KubernetesPeer], namespace: &str, selectors: &mut Selectors, 
         }
     }
     if !clauses.is_empty() {
-        let selected = Selected::By(selectors.intern(Expr::or(clauses)));
-        others.insert(0, (Families::Both, Peer { selected, ..Peer::anyone() }));
+        let clause = selectors.intern(Expr::or(clauses));
+        selectors.join(first..selectors.written().len(), clause);
+        others.insert(0, (Families::Both, Peer { selected: Selected::By(clause), ..Peer::anyone() }));
     }
     others.extend(blocks.into_iter().map(|(family, cidrs)| block_peer(family, cidrs, Vec::new())));
     others
@@ -153,9 +161,10 @@ pub(super) fn block_peer(family: Family, mut nets: Vec<Cidr>, not_nets: Vec<Cidr
 }
 
 /// A checked block; exceptions must lie in it (Kubernetes API, `IPBlock.except`).
-fn block(cidr: &Text, except: &[Text], found: &mut Diagnostics) -> Option<(Cidr, Vec<Cidr>)> {
-    let cidr = addresses::prefix(cidr, found)?;
+fn block(cidr: Option<&Text>, except: &[Text], found: &mut Diagnostics) -> Option<(Cidr, Vec<Cidr>)> {
+    let cidr = cidr.and_then(|cidr| addresses::prefix(cidr, found));
     let except = addresses::prefixes(except, found);
+    let cidr = cidr?;
     for exception in except.iter().filter(|exception| exception.value == cidr.value || !cidr.value.contains(exception.value)) {
         let message = match exception.value.contains(cidr.value) {
             true => format!("excepting `{}` leaves nothing of the block", exception.value),
@@ -165,6 +174,13 @@ fn block(cidr: &Text, except: &[Text], found: &mut Diagnostics) -> Option<(Cidr,
         found.push(Diagnostic::new(Code::InvalidCidr, message).label(exception.span, "").label(cidr.span, "the block").help(help));
     }
     Some((cidr.value, plain(except)))
+}
+
+/// Keeps a label selector as written.
+pub(super) fn write(selector: &KubernetesSelector, field: Field, selectors: &mut Selectors) {
+    for (requirement, expr) in selector.requirements.iter().zip(requirements(selector)) {
+        selectors.write(field, requirement.key.span, expr);
+    }
 }
 
 /// The clause of every pod, and of nothing but pods.

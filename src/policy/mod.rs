@@ -21,8 +21,8 @@ mod staged;
 
 pub use crate::manifest::{Action, DefaultAction, Icmp};
 pub use model::{
-    Domain, Families, Field, HostEndpoint, HostPlace, IcmpMatch, List, Nets, NetworkSet, Peer, Places, Policy, PolicyKey, PolicyKind,
-    PolicySet, PortList, Ports, Profile, ProtocolMatch, Rule, Selected, SelectorId, Selectors, Stage, Tier, WrittenSelector,
+    Domain, Families, Field, HostEndpoint, HostPlace, IcmpMatch, List, NamedAccount, Nets, NetworkSet, Peer, Places, Policy, PolicyKey,
+    PolicyKind, PolicySet, PortList, Ports, Profile, ProtocolMatch, Rule, Selected, SelectorId, Selectors, Stage, Tier, WrittenSelector,
 };
 pub use staged::Staging;
 

@@ -7,11 +7,11 @@ use std::ops::Range;
 
 use indexmap::IndexSet;
 
-use crate::inventory::{NamedPort, ServiceKey};
+use crate::inventory::{NamedPort, Profiles, ServiceKey};
 use crate::manifest::{Action, DefaultAction, Icmp};
 use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
 use crate::selector::Expr;
-use crate::text::Span;
+use crate::text::{Span, Text};
 
 /// All policy of one compile, in the order of evaluation.
 #[derive(Debug, Default)]
@@ -106,8 +106,8 @@ pub struct HostEndpoint {
     pub ports: Vec<NamedPort>,
     /// Its labels.
     pub labels: Vec<(String, String)>,
-    /// Whether a profile lets through what no policy of the normal list speaks about.
-    pub allows_by_default: bool,
+    /// Its profiles, which decide behind the tiers of its normal list.
+    pub profiles: Profiles,
     /// Where its name stands.
     pub span: Span,
 }
@@ -308,9 +308,19 @@ pub struct SelectorId(u32);
 pub struct Selectors {
     exprs: IndexSet<(Domain, Expr), rustc_hash::FxBuildHasher>,
     written: Vec<WrittenSelector>,
+    accounts: Vec<NamedAccount>,
 }
 
-/// A selector of a Calico policy as it stands in a field, before it is scoped.
+/// A service account that a rule names.
+#[derive(Debug)]
+pub struct NamedAccount {
+    /// The namespace it is in; none where those of every namespace are meant.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: Text,
+}
+
+/// A selector as it stands in a field, before it is scoped; of a Kubernetes label selector, one requirement.
 #[derive(Debug)]
 pub struct WrittenSelector {
     /// The field.
@@ -336,6 +346,10 @@ pub enum Field {
     NamespaceSelector,
     /// `serviceAccountSelector`, or `selector` of `serviceAccounts`.
     ServiceAccountSelector,
+    /// `podSelector` of a Kubernetes policy.
+    PodSelector,
+    /// `namespaceSelector` of a Kubernetes policy.
+    KubernetesNamespaceSelector,
 }
 
 /// What a selector chooses from.
@@ -460,6 +474,16 @@ impl Selectors {
     /// Keeps a selector as written.
     pub(super) fn write(&mut self, field: Field, span: Span, expr: Expr) {
         self.written.push(WrittenSelector { field, span, expr, part_of: None });
+    }
+
+    /// Service accounts that rules name, in the order they were read.
+    pub fn accounts(&self) -> &[NamedAccount] {
+        &self.accounts
+    }
+
+    /// Keeps a service account that a rule names.
+    pub(super) fn name_account(&mut self, namespace: Option<&str>, name: &Text) {
+        self.accounts.push(NamedAccount { namespace: namespace.map(str::to_owned), name: name.clone() });
     }
 
     /// Says what the written selectors of a range of [`Selectors::written`] became.

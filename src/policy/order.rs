@@ -78,8 +78,18 @@ fn tier(name: &str, order: f64, default_action: DefaultAction) -> Tier {
     Tier { name: name.to_owned(), order: order + 0.0, default_action, policies: Vec::new() }
 }
 
-/// A built-in tier may be written down, but only with the values it has.
+/// A built-in tier may be written down, but only with the values it has. What it does not say is filled in when it is applied,
+/// as for any other tier, which the values of tier `default` agree with.
 fn check_fixed(written: &manifest::Tier, (name, order, default_action): (&str, f64, DefaultAction), found: &mut Diagnostics) {
+    let unstated_differs = [
+        ("order", written.order.is_none() && order.total_cmp(&UNSTATED_ORDER).is_ne()),
+        ("defaultAction", written.default_action.is_none() && default_action != DefaultAction::Deny),
+    ];
+    for (field, _) in unstated_differs.iter().filter(|(_, differs)| *differs) {
+        let message = format!("tier `{name}` must state its fixed `{field}`");
+        let help = format!("write `order: {order}` and `defaultAction: {default_action:?}`, or leave the tier out: it is there anyway");
+        found.push(Diagnostic::at(Code::FixedTier, written.metadata.name.span, message).help(help));
+    }
     if let Some(stated) = written.order.filter(|stated| stated.value.total_cmp(&order).is_ne()) {
         let message = format!("tier `{name}` has the fixed order {order}");
         found.push(Diagnostic::at(Code::FixedTier, stated.span, message).help("remove `order`, or use a tier of your own"));

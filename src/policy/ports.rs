@@ -28,11 +28,16 @@ pub(super) fn list(ports: &[Port], found: &mut Diagnostics) -> PortList {
     PortList { numbers: merge_ranges(numbers), names }
 }
 
+/// Whether a port is written by number, or as a range of numbers; a name may begin with a digit.
+pub(super) fn is_numeric(port: &Port) -> bool {
+    let (first, last) = port.text.split_once(':').unwrap_or((&port.text, &port.text));
+    [first, last].into_iter().all(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// `80`, `80:90`, or an RFC 6335 service name.
 fn parse(port: &Port, found: &mut Diagnostics) -> Option<Parsed> {
-    let numeric = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let (first, last) = port.text.split_once(':').unwrap_or((&port.text, &port.text));
-    let parsed = match numeric(first) && numeric(last) {
+    let parsed = match is_numeric(port) {
         true => first.parse().ok().zip(last.parse().ok()).and_then(|(first, last)| PortRange::new(first, last)).map(Parsed::Numbers),
         false => Form::PortName.fits(&port.text).then(|| Parsed::Name(port.text.clone())),
     };

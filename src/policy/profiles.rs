@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::{ProfileName, profile_name};
 use crate::manifest;
+use crate::name::reserved;
 use crate::net::Direction;
 use crate::policy::{PolicyKey, PolicyKind, Profile, Selectors, calico};
 
@@ -20,10 +21,19 @@ fn profile(written: &manifest::Profile, selectors: &mut Selectors, found: &mut D
         let help = "give the profile another name, or leave it out";
         found.push(Diagnostic::at(Code::ReservedProfile, name.span, message).help(help));
     }
+    refuse_namespace(written, found);
     let ingress = calico::rules(&written.ingress, Direction::Ingress, None, selectors, found);
     let egress = calico::rules(&written.egress, Direction::Egress, None, selectors, found);
     let key = PolicyKey { kind: PolicyKind::Profile, namespace: None, name: name.value.clone() };
     Profile { key, ingress, egress }
+}
+
+/// Whoever has that label is taken for a pod of the namespace.
+fn refuse_namespace(written: &manifest::Profile, found: &mut Diagnostics) {
+    for (key, _) in written.labels.iter().filter(|(key, _)| key.value == reserved::NAMESPACE) {
+        let message = format!("the label `{}` is not for a profile to give", key.value);
+        found.push(Diagnostic::at(Code::InvalidLabel, key.span, message).help("an endpoint has the label of its own namespace"));
+    }
 }
 
 /// Whose profile it is, when it is not the user's.

@@ -1,5 +1,7 @@
 //! What a selector really matches: the one clause that a policy's or a rule's selectors together become (reference §3).
 
+use std::collections::BTreeSet;
+
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest::{Entity, ServiceAccounts};
 use crate::name::Form;
@@ -94,7 +96,8 @@ pub(super) struct PeerClause {
 /// The clause of one side of a rule (reference §3.2). `namespace` is the policy's, none for a global policy.
 pub(super) fn peer(entity: &Entity, namespace: Option<&str>, selectors: &mut Selectors, found: &mut Diagnostics) -> PeerClause {
     let namespaces = entity.namespace_selector.as_ref().and_then(|text| parse_namespace_selector(text, selectors, found));
-    let accounts = entity.service_accounts.as_ref().and_then(|accounts| service_accounts(accounts, selectors, found));
+    let own = namespace.filter(|_| entity.namespace_selector.is_none());
+    let accounts = entity.service_accounts.as_ref().and_then(|accounts| service_accounts(accounts, own, selectors, found));
     let labels = entity.selector.as_ref().and_then(|text| parse(text, Field::Selector, selectors, found));
     let is_alone = namespace.is_some() && namespaces.is_none() && accounts.is_none() && labels.is_none();
     let not_field = if is_alone { Field::NotSelectorAlone } else { Field::NotSelector };
@@ -117,10 +120,16 @@ pub(super) fn peer(entity: &Entity, namespace: Option<&str>, selectors: &mut Sel
     PeerClause { selected: Some(Expr::and(asked)), not_selected: None }
 }
 
-/// The clause of `serviceAccounts`; none when it restricts nothing (reference §3.3).
-fn service_accounts(accounts: &ServiceAccounts, selectors: &mut Selectors, found: &mut Diagnostics) -> Option<Expr> {
+/// The clause of `serviceAccounts`; none when it restricts nothing (reference §3.3). `namespace` is the one whose accounts are
+/// named, none where that is any.
+fn service_accounts(
+    accounts: &ServiceAccounts,
+    namespace: Option<&str>,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> Option<Expr> {
     let valid = accounts.names.iter().filter(|name| Form::DnsSubdomain.check_text(name, "service account name", found));
-    let names: std::collections::BTreeSet<String> = valid.map(|name| name.value.clone()).collect();
+    let names: BTreeSet<String> = valid.inspect(|name| selectors.name_account(namespace, name)).map(|name| name.value.clone()).collect();
     let labels = accounts.selector.as_ref().and_then(|text| parse(text, Field::ServiceAccountSelector, selectors, found));
     let labels = labels.map(|expr| expr.prefixed(SERVICE_ACCOUNT_PREFIX));
     let named = (!names.is_empty()).then(|| Expr::label(SERVICE_ACCOUNT, Test::In(names)));

@@ -141,6 +141,10 @@ fn write_match(out: &mut String, condition: &Match, family: Family) {
         Match::Reply => write!(out, " -m conntrack --ctstate RELATED,ESTABLISHED"),
         Match::Invalid => write!(out, " -m conntrack --ctstate INVALID"),
         Match::Untracked => write!(out, " -m conntrack --ctstate UNTRACKED"),
+        Match::OriginalAddress(sense, net) => {
+            write!(out, " -m conntrack{} --ctorigdst {}/{}", not(*sense), net.address(), net.prefix())
+        }
+        Match::OriginalPort(sense, ports) => write!(out, " -m conntrack{} --ctorigdstport {ports}", not(*sense)),
         Match::Arrives(interface) => write!(out, " -i {interface}"),
         Match::Leaves(interface) => write!(out, " -o {interface}"),
         Match::NotLoopback => write!(out, " ! -i lo"),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::inventory::NodeId;
-use crate::net::Direction;
-use crate::policy::{Action, HostEndpoint, HostPlace, List, Policy, Tier};
+use crate::inventory::{NodeId, ProfileName, profile_name};
+use crate::net::{Direction, Family};
+use crate::policy::{Action, HostEndpoint, HostPlace, List, Policy, Rule, Tier};
 use crate::resolve::{HostEndpointId, Resolved};
 
 /// The host endpoints of a node, those that another one comes before left out. A packet is that one's whose interface it
@@ -27,6 +27,15 @@ pub struct Listed<'input> {
     pub tier: &'input Tier,
     /// The policies.
     pub policies: Vec<&'input Policy>,
+}
+
+/// A tier with those of its pre-DNAT policies, and of their rules, that say what is allowed: none behind the last Allow.
+#[derive(Debug, Clone)]
+pub struct AskedAgain<'input> {
+    /// The tier.
+    pub tier: &'input Tier,
+    /// The policies with their rules; one at least.
+    pub policies: Vec<(&'input Policy, &'input [Rule])>,
 }
 
 impl HostsOnNode {
@@ -59,6 +68,28 @@ impl<'input> Resolved<'input> {
             Listed { tier, policies: policies.filter(|policy| applies(policy)).collect() }
         });
         listed.filter(|listed| !listed.policies.is_empty()).collect()
+    }
+
+    /// What pre-DNAT policy of a host endpoint allows, to be asked again behind DNAT: nothing else may deny it there. Empty
+    /// where it allows nothing.
+    pub fn asked_again(&self, host: HostEndpointId) -> Vec<AskedAgain<'input>> {
+        let mut tiers = Vec::new();
+        for listed in self.listed(host, List::PreDnat, Direction::Ingress).into_iter().rev() {
+            let mut policies = Vec::new();
+            for policy in listed.policies.into_iter().rev() {
+                let rules = policy.rules(Direction::Ingress).unwrap_or_default();
+                let counts = match tiers.is_empty() && policies.is_empty() {
+                    true => rules.iter().rposition(|rule| rule.action == Action::Allow).map_or(0, |last| last + 1),
+                    false => rules.len(),
+                };
+                let rules = rules.get(..counts).unwrap_or_default();
+                policies.extend((!rules.is_empty()).then_some((policy, rules)));
+            }
+            policies.reverse();
+            tiers.extend((!policies.is_empty()).then_some(AskedAgain { tier: listed.tier, policies }));
+        }
+        tiers.reverse();
+        tiers
     }
 
     /// The first policy on a list of a host endpoint, in any direction.
@@ -116,23 +147,39 @@ fn refuse_everywhere(resolved: &Resolved<'_>, hosts: &HostsOnNode, id: HostEndpo
     }
 }
 
-/// In Calico, what pre-DNAT policy allows meets no further policy of the host endpoint, which takes a mark on the packet. We
-/// set none, so that the rest must allow everything.
+/// In Calico, what pre-DNAT policy allows meets no further ingress policy of the host endpoint, which takes a mark on the
+/// packet. We set none, and ask again behind DNAT, in the terms that connection tracking knows.
 fn refuse_pre_dnat(resolved: &Resolved<'_>, id: HostEndpointId, found: &mut Diagnostics) {
     let Some(host) = resolved.host_endpoint(id) else { return };
-    let allows =
-        |policy: &&Policy| policy.rules(Direction::Ingress).is_some_and(|rules| rules.iter().any(|rule| rule.action == Action::Allow));
-    let listed = resolved.listed(id, List::PreDnat, Direction::Ingress);
-    let Some(policy) = listed.iter().flat_map(|listed| &listed.policies).copied().find(allows) else { return };
-    let further = [List::Normal, List::Forward].into_iter().flat_map(|list| resolved.listed(id, list, Direction::Ingress));
-    let further = further.flat_map(|listed| listed.policies).next();
-    if let Some(other) = further {
-        let message = format!("{} allows before DNAT what {} would have to decide again behind it", policy.key, other.key);
-        found.push(refusal(host, policy, message).help("let the pre-DNAT policy deny only, or let it decide ingress alone"));
-    } else if !host.allows_by_default {
-        let message = format!("{} allows before DNAT what `{}` denies behind it, for want of a profile", policy.key, host.name);
-        found.push(refusal(host, policy, message).help("add the profile `projectcalico-default-allow` to the host endpoint"));
+    if !may_deny_ingress(resolved, id, host) {
+        return;
     }
+    for (policy, rule) in resolved.asked_again(id).iter().flat_map(|asked| &asked.policies).flat_map(with_rules) {
+        let mut reasons = Family::BOTH.into_iter().filter_map(|family| resolved.original_destinations(rule, family).err());
+        if let Some(reason) = reasons.find(|_| rule.action != Action::Log) {
+            let message = format!("rule {} of {} cannot be asked again behind DNAT: it {reason}", rule.number, policy.key);
+            let problem = Diagnostic::at(Code::UnenforceableList, rule.span, message).label(host.span, "of this host endpoint");
+            found.push(problem.help("what it allows must pass the policies behind DNAT too: write fewer and wider prefixes and ports"));
+        }
+    }
+}
+
+fn with_rules<'rule>((policy, rules): &(&'rule Policy, &'rule [Rule])) -> impl Iterator<Item = (&'rule Policy, &'rule Rule)> {
+    let policy = *policy;
+    rules.iter().map(move |rule| (policy, rule))
+}
+
+/// Whether anything behind DNAT may deny what arrives at a host endpoint.
+fn may_deny_ingress(resolved: &Resolved<'_>, id: HostEndpointId, host: &HostEndpoint) -> bool {
+    let has_policy = |list| !resolved.listed(id, list, Direction::Ingress).is_empty();
+    let says_nothing = |name: &ProfileName<'_>| match name {
+        ProfileName::ServiceAccount(..) => true,
+        ProfileName::Named(name) => resolved.policies.profiles.get(*name).is_some_and(|profile| profile.ingress.is_empty()),
+        ProfileName::AllowAll | ProfileName::Namespace(_) => false,
+    };
+    let first = host.profiles.names().map(profile_name).find(|name| !says_nothing(name));
+    let allows = matches!(first, Some(ProfileName::AllowAll | ProfileName::Namespace(_)));
+    has_policy(List::Normal) || has_policy(List::Forward) || !allows
 }
 
 fn refusal(host: &HostEndpoint, policy: &Policy, message: String) -> Diagnostic {

@@ -12,10 +12,14 @@ mod hosts;
 mod index;
 mod lists;
 mod model;
+mod original;
+mod ports;
 mod universe;
 
-pub use hosts::{HostsOnNode, Listed};
+pub use hosts::{AskedAgain, HostsOnNode, Listed};
 pub use model::{HostEndpointId, NetworkSetId, Place, Resolved, Selection};
+pub use original::{OriginalDestination, Unaskable};
+pub use ports::NamedPorts;
 
 use std::collections::BTreeSet;
 
@@ -30,6 +34,7 @@ use universe::Universe;
 pub fn selectors<'input>(policies: &'input PolicySet, inventory: &'input Inventory, found: &mut Diagnostics) -> Resolved<'input> {
     note_unknown_namespaces(policies, inventory, found);
     note_unknown_services(policies, inventory, found);
+    note_unknown_accounts(policies, inventory, found);
     note_unknown_profiles(policies, inventory, found);
     let universe = Universe::of(policies, inventory);
     let index = Index::of(&universe);
@@ -72,16 +77,35 @@ fn note_unknown_services(policies: &PolicySet, inventory: &Inventory, found: &mu
     }
 }
 
+/// The inventory has noted those that endpoints run as; these are only named by rules.
+fn note_unknown_accounts(policies: &PolicySet, inventory: &Inventory, found: &mut Diagnostics) {
+    let mut noted = BTreeSet::new();
+    for account in policies.selectors.accounts() {
+        let (namespace, name) = (account.namespace.as_deref(), account.name.value.as_str());
+        let is_known = match namespace {
+            Some(namespace) => inventory.service_accounts.get(namespace).is_some_and(|accounts| accounts.contains_key(name)),
+            None => inventory.service_accounts.values().any(|accounts| accounts.contains_key(name)),
+        };
+        if !is_known && noted.insert((namespace, name)) {
+            let message = match namespace {
+                Some(namespace) => format!("the service account `{namespace}/{name}` is not in the input, and nobody runs as it"),
+                None => format!("no service account `{name}` of any namespace is in the input, and nobody runs as one"),
+            };
+            found.push(Diagnostic::at(Code::UnknownServiceAccount, account.name.span, message));
+        }
+    }
+}
+
 /// A profile that is not in the input allows nothing, and neither do those behind it.
 fn note_unknown_profiles(policies: &PolicySet, inventory: &Inventory, found: &mut Diagnostics) {
     let mut noted = BTreeSet::new();
-    for endpoint in &inventory.endpoints {
-        for name in endpoint.profiles.names() {
-            let ProfileName::Named(name) = profile_name(name) else { continue };
-            if !policies.profiles.contains_key(name) && noted.insert(name) {
-                let message = format!("the profile `{name}` is not in the input, so it denies");
-                found.push(Diagnostic::new(Code::UnknownProfile, message).label(endpoint.span, "this has it"));
-            }
+    let of_endpoints = inventory.endpoints.iter().map(|endpoint| (&endpoint.profiles, endpoint.span));
+    let of_hosts = policies.host_endpoints.iter().map(|host| (&host.profiles, host.span));
+    for (name, span) in of_endpoints.chain(of_hosts).flat_map(|(profiles, span)| profiles.names().map(move |name| (name, span))) {
+        let ProfileName::Named(name) = profile_name(name) else { continue };
+        if !policies.profiles.contains_key(name) && noted.insert(name) {
+            let message = format!("the profile `{name}` is not in the input, so it denies");
+            found.push(Diagnostic::new(Code::UnknownProfile, message).label(span, "this has it"));
         }
     }
 }

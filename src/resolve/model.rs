@@ -179,7 +179,7 @@ fn by_selector(policies: &PolicySet) -> Vec<Vec<Place>> {
 fn by_node(inventory: &Inventory) -> Vec<Vec<EndpointId>> {
     let mut on_node: Vec<Vec<EndpointId>> = inventory.nodes.iter().map(|_| Vec::new()).collect();
     for (id, endpoint) in inventory.endpoints_with_ids() {
-        if let Some(endpoints) = on_node.get_mut(endpoint.node.index()) {
+        if let Some(endpoints) = endpoint.node.and_then(|node| on_node.get_mut(node.index())) {
             endpoints.push(id);
         }
     }
@@ -247,7 +247,7 @@ impl Resolved<'_> {
     fn write_members(&self, out: &mut fmt::Formatter<'_>, selection: &Selection) -> fmt::Result {
         for id in &selection.endpoints {
             let endpoint = self.inventory.endpoint(*id);
-            writeln!(out, "  {} {endpoint}: {}", endpoint.kind(), listed(endpoint.addresses.iter()))?;
+            writeln!(out, "  {} {endpoint}: {}", endpoint.kind.word(), listed(endpoint.addresses.iter()))?;
         }
         for set in selection.network_sets.iter().filter_map(|id| self.network_set(*id)) {
             match &set.namespace {
@@ -263,7 +263,8 @@ impl Resolved<'_> {
 
     fn write_policies(&self, out: &mut fmt::Formatter<'_>, id: EndpointId) -> fmt::Result {
         let endpoint = self.inventory.endpoint(id);
-        writeln!(out, "{} {endpoint} on {}", endpoint.kind(), self.inventory.node(endpoint.node).name)?;
+        let node = endpoint.node.map_or("no node", |node| &self.inventory.node(node).name);
+        writeln!(out, "{} {endpoint} on {node}", endpoint.kind.word())?;
         let applied = self.applied_to(id);
         let policies =
             self.policies.policies().filter(|(_, policy)| policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok());

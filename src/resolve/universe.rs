@@ -18,7 +18,7 @@ pub(super) struct Universe<'input> {
 impl<'input> Universe<'input> {
     pub(super) fn of(policies: &PolicySet, inventory: &'input Inventory) -> Self {
         let labels = policies.network_sets.iter().map(|set| inventory.network_set_labels(set.namespace.as_deref(), &set.labels));
-        let of_hosts = policies.host_endpoints.iter().map(|host| host.labels.iter().cloned().collect());
+        let of_hosts = policies.host_endpoints.iter().map(|host| inventory.host_endpoint_labels(&host.labels, &host.profiles));
         let sets: Vec<_> = labels.chain(of_hosts).collect();
         let size = inventory.endpoints.len() + sets.len();
         Self { inventory, sets, ids: (0u32..).take(size).collect() }

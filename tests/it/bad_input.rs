@@ -144,6 +144,8 @@ const TEXTS: &[(&str, &[u8], &[&str])] = &[
     ("twice.yaml", b"apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {k: x}}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {k: z}}\n", &["[duplicate-object]", "twice.yaml:2:", "twice.yaml:6:"]),
     ("kind.yaml", b"apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolice\nmetadata: {name: a}\n", &["[unsupported-kind]", "did you mean `GlobalNetworkPolicy`?"]),
     ("list.yaml", b"- a\n- b\n", &["[not-an-object]", "`items`"]),
+    ("host.yaml", b"apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: a, labels: {projectcalico.org/namespace: shop}}\nspec: {node: n1, interfaceName: '*'}\n", &["[invalid-label]", "host.yaml:3:30", "`projectcalico.org/namespace`", "in no namespace"]),
+    ("profile.yaml", b"apiVersion: projectcalico.org/v3\nkind: Profile\nmetadata: {name: a}\nspec: {labelsToApply: {projectcalico.org/namespace: shop}}\n", &["[invalid-label]", "`projectcalico.org/namespace`"]),
     ("helm.yaml", b"apiVersion: v1\nkind: {{ .Values.kind }}\n", &["Helm template"]),
 ];
 

@@ -185,7 +185,7 @@ fn after(text: &str, key: &str) -> Vec<String> {
 
 fn cluster(inventory: &Inventory, addresses: &BTreeMap<String, Vec<IpAddr>>, expected: &Expected, bundle: &Path) -> Cluster {
     let pods = |id| {
-        let here = inventory.endpoints.iter().filter(move |endpoint| endpoint.node == id);
+        let here = inventory.endpoints.iter().filter(move |endpoint| endpoint.node == Some(id));
         here.map(|endpoint| Host { name: format!("{}/{}", endpoint.namespace, endpoint.name), addresses: endpoint.addresses.to_vec() })
     };
     let nodes = inventory.nodes_with_ids().map(|(id, node)| Node {

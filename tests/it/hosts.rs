@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests write files")]
 
 use std::fs;
+use std::net::SocketAddr;
 
 use crate::enforced::{BUILDS, scripts};
 use crate::kernel::{self, Cluster, Host, Node, Probe, Question};
@@ -77,23 +78,16 @@ use Probe::{Icmp, Tcp, Udp};
 
 #[test]
 fn a_host_endpoint_guards_its_host_and_nothing_else() {
-    let policies = "
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {name: n1-eth0, labels: {host: node}}
-spec: {node: n1, interfaceName: eth0}
----
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata: {name: node}
-spec:
-  selector: host == 'node'
+    let node = global(
+        "node",
+        "
   types: [Ingress, Egress]
   ingress:
     - {action: Allow, protocol: TCP, source: {selector: who == 'friend'}, destination: {ports: [8080]}}
   egress:
     - {action: Allow, protocol: TCP, destination: {ports: [9000]}}
-";
+",
+    );
     let rows = [
         ("friend", "n1", Tcp(8080), true),
         ("stranger", "n1", Tcp(8080), false),
@@ -121,27 +115,20 @@ spec:
         ("stranger", "n2", Tcp(8081), true),
         ("n2", "stranger", Tcp(8081), true),
     ];
-    check(policies, &rows);
+    check(&[host_endpoint(ETH0), node], &rows);
 }
 
 #[test]
 fn forward_policy_of_every_interface_is_not_for_those_of_pods() {
-    let policies = "
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {name: n1-all, labels: {host: node}}
-spec: {node: n1, interfaceName: '*', profiles: [projectcalico-default-allow]}
----
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata: {name: forward}
-spec:
-  selector: host == 'node'
+    let forward = global(
+        "forward",
+        "
   applyOnForward: true
   types: [Ingress, Egress]
   ingress: [{action: Pass, source: {selector: who == 'friend'}}, {action: Allow, protocol: TCP, destination: {ports: [80]}}]
   egress: [{action: Allow, protocol: UDP, destination: {ports: [5353]}}]
-";
+",
+    );
     let rows = [
         ("stranger", "db", Tcp(80), true),
         ("stranger", "db", Tcp(81), false),
@@ -166,22 +153,14 @@ spec:
         ("stranger", "shut", Tcp(80), false),
         ("db", "shut", Tcp(80), false),
     ];
-    check(policies, &rows);
+    check(&[host_endpoint(EVERYWHERE), forward], &rows);
 }
 
 #[test]
 fn untracked_policy_decides_without_connections() {
-    let policies = "
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {name: n1-eth0, labels: {host: node}}
-spec: {node: n1, interfaceName: eth0}
----
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata: {name: untracked}
-spec:
-  selector: host == 'node'
+    let untracked = global(
+        "untracked",
+        "
   doNotTrack: true
   applyOnForward: true
   types: [Ingress, Egress]
@@ -190,7 +169,8 @@ spec:
     - {action: Allow, protocol: UDP, destination: {ports: [5353, 5454]}}
   egress:
     - {action: Allow, protocol: UDP, source: {ports: [5353]}}
-";
+",
+    );
     let rows = [
         ("friend", "n1", Udp(5353), true),
         // the reply is of no connection, and nothing allows it
@@ -205,28 +185,21 @@ spec:
         ("friend", "db", Tcp(80), true),
         ("db", "friend", Tcp(80), true),
     ];
-    check(policies, &rows);
+    check(&[host_endpoint(ETH0), untracked], &rows);
 }
 
 #[test]
 fn pre_dnat_policy_decides_on_all_that_arrives() {
-    let policies = "
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {name: n1-all, labels: {host: node}}
-spec: {node: n1, interfaceName: '*', profiles: [projectcalico-default-allow]}
----
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata: {name: before}
-spec:
-  selector: host == 'node'
+    let before = global(
+        "before",
+        "
   preDNAT: true
   applyOnForward: true
   ingress:
     - {action: Allow, source: {selector: who == 'friend'}}
     - {action: Deny, protocol: TCP, destination: {ports: ['22', '30000:32767']}}
-";
+",
+    );
     let rows = [
         ("friend", "n1", Tcp(30080), true),
         ("stranger", "n1", Tcp(30080), false),
@@ -240,27 +213,20 @@ spec:
         ("n1", "stranger", Tcp(30080), true),
         ("db", "stranger", Tcp(30080), true),
     ];
-    check(policies, &rows);
+    check(&[host_endpoint(EVERYWHERE), before], &rows);
 }
 
 #[test]
 fn addresses_tell_packets_where_no_interface_is_named() {
-    let policies = "
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {name: n1, labels: {host: node}}
-spec: {node: n1, expectedIPs: [192.0.2.1, '2001:db8:2::1']}
----
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata: {name: node}
-spec:
-  selector: host == 'node'
+    let node = global(
+        "node",
+        "
   types: [Ingress, Egress]
   ingress: [{action: Allow, protocol: TCP, destination: {selector: host == 'node', ports: [8080]}}]
   egress: [{action: Allow, protocol: TCP, source: {selector: host == 'node'}, destination: {ports: [9000]}}]
----
-apiVersion: projectcalico.org/v3
+",
+    );
+    let from_the_node = "apiVersion: projectcalico.org/v3
 kind: NetworkPolicy
 metadata: {name: from-the-node, namespace: shop}
 spec: {selector: app == 'shut', ingress: [{action: Allow, source: {selector: host == 'node', namespaceSelector: global()}}]}
@@ -276,28 +242,253 @@ spec: {selector: app == 'shut', ingress: [{action: Allow, source: {selector: hos
         ("stranger", "db", Tcp(81), true),
         ("stranger", "shut", Tcp(81), false),
     ];
-    check(policies, &rows);
+    check(&[host_endpoint(BY_ADDRESS), node, from_the_node.to_owned()], &rows);
 }
 
-/// Renders the cluster with the policies, and asks every row in both families on both builds.
-fn check(policies: &str, rows: &[Row]) {
+#[test]
+fn what_pre_dnat_policy_allows_no_other_policy_of_the_host_denies() {
+    let before = global(
+        "before",
+        "
+  order: 10
+  preDNAT: true
+  applyOnForward: true
+  ingress:
+    - {action: Log, destination: {ports: [30080]}, protocol: TCP}
+    - {action: Allow, protocol: TCP, source: {selector: who == 'friend'}, destination: {ports: [22, 30080, '30443:30444', 30082]}}
+    - {action: Deny, protocol: TCP, destination: {ports: ['30000:32767']}}
+",
+    );
+    let behind = global(
+        "behind",
+        "
+  applyOnForward: true
+  ingress: [{action: Allow, protocol: TCP, destination: {ports: [81]}}]
+",
+    );
+    let rows = [
+        ("friend", "n1", Tcp(30080), true),
+        ("stranger", "n1", Tcp(30080), false),
+        ("friend", "n1", Tcp(30443), true),
+        ("friend", "n1", Tcp(30444), true),
+        ("friend", "n1", Tcp(30081), false),
+        // what they lead to is itself closed, but for port 81
+        ("friend", "db", Tcp(80), false),
+        ("friend", "n1", Tcp(8443), false),
+        ("stranger", "db", Tcp(81), true),
+        ("stranger", "n1", Tcp(8081), true),
+        ("friend", "n1", Tcp(8080), false),
+        // the pod's own policy is asked behind it all
+        ("friend", "n1", Tcp(30082), false),
+        ("friend", "shut", Tcp(80), false),
+        // pre-DNAT policy is not asked about a failsafe port, so that it has not allowed it either
+        ("friend", "n1", Tcp(22), false),
+        ("friend", "n1", Tcp(2379), true),
+    ];
+    let ways = [
+        (30080, "db", 80),
+        (30443, "n1", 8443),
+        (30081, "db", 80),
+        (30082, "shut", 80),
+        (8081, "db", 81),
+        (8080, "db", 80),
+        (22, "db", 80),
+    ];
+    check_translating(&[host_endpoint(ETH0), before, behind], &ways, &rows);
+}
+
+#[test]
+fn a_host_endpoint_that_lets_in_the_cluster_only() {
+    let inside = global(
+        "allow-cluster-internal-ingress",
+        "
+  order: 10
+  preDNAT: true
+  applyOnForward: true
+  ingress:
+    - {action: Allow, source: {nets: [203.0.113.1/32]}}
+    - {action: Allow, source: {nets: ['2001:db8:113::1/128']}}
+",
+    );
+    let outside = global(
+        "drop-other-ingress",
+        "
+  order: 20
+  preDNAT: true
+  applyOnForward: true
+  ingress: [{action: Deny}]
+",
+    );
+    let outbound = global("allow-outbound-external", "\n  order: 10\n  egress: [{action: Allow}]\n");
+    let rows = [
+        ("friend", "n1", Tcp(8080), true),
+        ("stranger", "n1", Tcp(8080), false),
+        ("friend", "n1", Tcp(30080), true),
+        ("stranger", "n1", Tcp(30080), false),
+        ("friend", "db", Tcp(80), true),
+        ("stranger", "db", Tcp(80), false),
+        ("friend", "shut", Tcp(80), false),
+        ("stranger", "n1", Tcp(22), true),
+        ("n1", "stranger", Tcp(8080), true),
+        ("db", "stranger", Tcp(8080), true),
+        ("db", "n1", Tcp(8080), true),
+    ];
+    check_translating(&[host_endpoint(ETH0), inside, outside, outbound], &[(30080, "db", 80)], &rows);
+}
+
+#[test]
+fn original_destinations_by_selector_name_and_exception() {
+    let eth0 = "
+  interfaceName: eth0
+  expectedIPs: [192.0.2.1, '2001:db8:2::1']
+  ports: [{name: console, protocol: TCP, port: 9443}]
+";
+    let before = global(
+        "before",
+        "
+  preDNAT: true
+  applyOnForward: true
+  ingress:
+    - {action: Pass, source: {selector: who == 'stranger'}, protocol: TCP, destination: {notPorts: [9443, 9500]}}
+    - {action: Allow, protocol: TCP, destination: {selector: host == 'node', ports: [console, 9501]}}
+    - {action: Allow, protocol: TCP, destination: {nets: [10.1.0.0/30], notNets: [10.1.0.2/32], notPorts: [90]}}
+    - {action: Allow, protocol: TCP, destination: {nets: ['fd00:1::/126'], notNets: ['fd00:1::2/128'], notPorts: [90]}}
+    - {action: Allow, protocol: UDP, destination: {notSelector: host == 'node', notPorts: [53, '100:200']}}
+",
+    );
+    let behind =
+        global("behind", "\n  applyOnForward: true\n  ingress: [{action: Allow, protocol: ICMP}, {action: Allow, protocol: ICMPv6}]\n");
+    let rows = [
+        ("stranger", "n1", Tcp(9443), true),
+        ("friend", "n1", Tcp(9443), true),
+        ("friend", "n1", Tcp(9501), true),
+        ("stranger", "n1", Tcp(9501), false),
+        ("friend", "n1", Tcp(8443), false),
+        ("friend", "db", Tcp(9443), true),
+        ("friend", "db", Tcp(80), true),
+        ("friend", "db", Tcp(90), false),
+        ("friend", "web", Tcp(80), false),
+        ("friend", "shut", Tcp(80), false),
+        ("stranger", "db", Tcp(80), false),
+        ("friend", "n1", Tcp(30080), false),
+        ("friend", "db", Udp(54), true),
+        ("friend", "db", Udp(53), false),
+        ("friend", "db", Udp(150), false),
+        ("friend", "n1", Udp(54), false),
+        ("stranger", "n1", Icmp, true),
+        ("stranger", "web", Icmp, true),
+    ];
+    check_translating(&[host_endpoint(eth0), before, behind], &[(9443, "n1", 8443), (30080, "db", 80)], &rows);
+}
+
+#[test]
+fn profiles_of_a_host_endpoint_decide_behind_its_tiers() {
+    let eth0 = "\n  interfaceName: eth0\n  profiles: [first, second]\n";
+    let first = "
+apiVersion: projectcalico.org/v3
+kind: Profile
+metadata: {name: first}
+spec:
+  labelsToApply: {zone: edge}
+  ingress:
+    - {action: Pass, protocol: TCP, destination: {ports: [8081]}}
+    - {action: Deny, protocol: TCP, destination: {ports: [8082]}}
+    - {action: Allow, protocol: TCP, source: {selector: who == 'friend'}}
+";
+    let second = "
+apiVersion: projectcalico.org/v3
+kind: Profile
+metadata: {name: second}
+spec:
+  ingress: [{action: Allow, protocol: TCP, destination: {ports: ['8080:8082']}}]
+  egress: [{action: Allow, protocol: TCP, destination: {ports: [9000]}}]
+";
+    let tier = "
+apiVersion: projectcalico.org/v3
+kind: Tier
+metadata: {name: edge}
+spec: {order: 1, defaultAction: Pass}
+";
+    let policy = "
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: edge.ports}
+spec:
+  tier: edge
+  selector: zone == 'edge'
+  types: [Ingress]
+  ingress: [{action: Deny, protocol: TCP, destination: {ports: [8083]}}, {action: Allow, protocol: TCP, destination: {ports: [8084]}}]
+";
+    let rows = [
+        ("friend", "n1", Tcp(8080), true),
+        ("stranger", "n1", Tcp(8080), true),
+        ("friend", "n1", Tcp(8081), true),
+        ("friend", "n1", Tcp(8082), false),
+        ("friend", "n1", Tcp(8083), false),
+        ("stranger", "n1", Tcp(8084), true),
+        ("friend", "n1", Tcp(8085), true),
+        ("stranger", "n1", Tcp(8085), false),
+        ("friend", "n1", Icmp, false),
+        ("n1", "stranger", Tcp(9000), true),
+        ("n1", "stranger", Tcp(9001), false),
+        // forwarded: profiles are not asked
+        ("stranger", "db", Tcp(8085), true),
+    ];
+    check(&[host_endpoint(eth0), first.to_owned(), second.to_owned(), tier.to_owned(), policy.to_owned()], &rows);
+}
+
+const ETH0: &str = "\n  interfaceName: eth0\n";
+const EVERYWHERE: &str = "\n  interfaceName: '*'\n  profiles: [projectcalico-default-allow]\n";
+const BY_ADDRESS: &str = "\n  expectedIPs: [192.0.2.1, '2001:db8:2::1']\n";
+
+/// A host endpoint of `n1`, which the policies of [`global`] are for.
+fn host_endpoint(spec: &str) -> String {
+    let head = "apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: host, labels: {host: node}}";
+    format!("{head}\nspec:\n  node: n1{spec}")
+}
+
+/// A policy for host endpoints.
+fn global(name: &str, spec: &str) -> String {
+    let head = "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata";
+    format!("{head}: {{name: {name}}}\nspec:\n  selector: host == 'node'{spec}")
+}
+
+fn check(objects: &[String], rows: &[Row]) {
+    check_translating(objects, &[], rows);
+}
+
+/// Renders the cluster with the objects, and asks every row in both families on both builds. `n1` leads connections from
+/// outside to a TCP port of its own on to a port of somebody.
+fn check_translating(objects: &[String], ways: &[(u16, &str, u16)], rows: &[Row]) {
     let place = tempfile::tempdir().expect("a directory");
     let (input, bundle) = (place.path().join("input.yaml"), place.path().join("bundle"));
-    fs::write(&input, format!("{CLUSTER}---{policies}")).expect("written");
+    fs::write(&input, format!("{CLUSTER}---\n{}", objects.join("---\n"))).expect("written");
     let outcome = run(&root(), &["render", &input.display().to_string(), "--out", &bundle.display().to_string()]);
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
     let node = |name: &str, pods: &[&str]| {
         let Host { name, addresses } = host(name);
         Node { scripts: scripts(&bundle, &name), pods: pods.iter().map(|pod| host(pod)).collect(), name, addresses }
     };
-    let nodes = vec![node("n1", &["db", "web", "shut"]), node("n2", &["far"])];
-    let cluster = Cluster { nodes, outside: vec![host("friend"), host("stranger")] };
+    let mut n1 = node("n1", &["db", "web", "shut"]);
+    n1.scripts.v4.push_str(&translation(ways, 0));
+    n1.scripts.v6.push_str(&translation(ways, 1));
+    let cluster = Cluster { nodes: vec![n1, node("n2", &["far"])], outside: vec![host("friend"), host("stranger")] };
     let asked = rows.iter().flat_map(|(from, to, probe, through)| {
         let question = move |to| Question { from: (*from).to_owned(), to, probe: *probe, source_port: None };
         host(to).addresses.into_iter().map(move |to| (question(to), *through))
     });
     let questions: Vec<(Question, bool)> = asked.collect();
     BUILDS.iter().for_each(|build| kernel::check(&cluster, *build, &questions));
+}
+
+/// The nat table of `n1` for the family of its first or second address.
+fn translation(ways: &[(u16, &str, u16)], family: usize) -> String {
+    let address = |name| *host(name).addresses.get(family).expect("an address of either family");
+    let rules = ways.iter().map(|(port, to, new)| {
+        let to = SocketAddr::new(address(to), *new);
+        format!("-A PREROUTING -i eth0 -d {} -p tcp --dport {port} -j DNAT --to-destination {to}\n", address("n1"))
+    });
+    format!("*nat\n{}COMMIT\n", rules.collect::<String>())
 }
 
 fn host(name: &str) -> Host {

@@ -13,3 +13,4 @@ mod layers;
 mod palisade;
 mod readme;
 mod surprises;
+mod validation;

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use palisade::document::{KINDS, Role};
+use palisade::document::{KINDS, Kind, Role};
 use palisade::lint::{LINTS, Level};
 
 use crate::palisade::{root, run};
@@ -23,8 +23,8 @@ fn the_table_of_kinds_is_that_of_the_code() {
     for row in rows {
         let group = if row.group.is_empty() { String::new() } else { format!("{}/", row.group) };
         let fate = match row.role {
-            Role::Policy => "compiled",
-            Role::Cluster => "inventory",
+            Role::Read(Kind::Manifest(_)) => "compiled",
+            Role::Read(Kind::Inventory(_)) => "inventory",
             Role::Refused => "refused, not there yet",
             Role::Skipped => continue,
         };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::diagnostic::{Diagnostics, print};
-use crate::document::{Kind, Node, Role, for_each, null_as_default, unique_keys};
+use crate::document::{Kind, Node, for_each, null_as_default, unique_keys};
 use crate::text::Files;
 
 /// What the `inventory` room would read of an object.
@@ -56,10 +56,9 @@ fn one(name: &str, text: &str) -> Files {
 fn read(files: &Files, found: &mut Diagnostics) -> Vec<(Kind, String, String)> {
     let mut objects = Vec::new();
     for_each(files, found, &mut |object, found| {
-        let row = super::KINDS.iter().find(|row| row.kind == Some(object.kind)).unwrap();
-        let name = match row.role {
-            Role::Policy => object.tree(found).and_then(|node| name_of(&node)),
-            Role::Cluster | Role::Refused | Role::Skipped => object.decode(found).map(|sample: Sample| sample.metadata.name),
+        let name = match object.kind {
+            Kind::Manifest(_) => object.tree(found).and_then(|node| name_of(&node)),
+            Kind::Inventory(_) => object.decode(found).map(|sample: Sample| sample.metadata.name),
         };
         objects.push((object.kind, name.unwrap_or_default(), object.source.to_owned()));
     });

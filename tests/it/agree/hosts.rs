@@ -1,13 +1,12 @@
 //! Host endpoints of random worlds, and policy of them.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::meaning::Cluster;
 use super::random::{
-    Dice, INTERFACES, PORT_NAMES, PORTS, SCTP, TCP, UDP, V4, V6, calico, labels, net, own_address, profile_rule, selector,
+    Dice, INTERFACES, PORT_NAMES, PORTS, SCTP, TCP, UDP, V4, V6, calico, labels, net, own_address, profile_rule, profiles, selector,
 };
-use super::world::{Action, CalicoPolicy, Failsafe, Host, NamedPort, Policy, Stage, Way, World};
+use super::world::{CalicoPolicy, Entity, Failsafe, Host, NamedPort, Policy, Port, Stage, Way, World};
 
 /// The host endpoints of a world; now and then none.
 pub(super) fn some(dice: &mut Dice, nodes: usize) -> Vec<Host> {
@@ -70,7 +69,11 @@ fn host(dice: &mut Dice, index: usize, nodes: usize, places: Places) -> Host {
             protocol: dice.pick(&[TCP, UDP, SCTP]),
             number: dice.pick(&PORTS),
         }),
-        profiles: if dice.chance(50) { vec!["projectcalico-default-allow".to_owned()] } else { Vec::new() },
+        profiles: match dice.below(3) {
+            0 => vec!["projectcalico-default-allow".to_owned()],
+            1 => Vec::new(),
+            _ => profiles(dice),
+        },
     }
 }
 
@@ -134,18 +137,15 @@ fn untracked_policy(dice: &mut Dice) -> Policy {
     })
 }
 
-/// Takes back what palisade refuses by design (ARCHITECTURE, "The lists of a host endpoint" and "Whose a packet is"). With
-/// `early`, host endpoints have no policy behind DNAT that could deny what is allowed before it.
-pub(super) fn settle(world: &mut World, early: bool) {
+/// Takes back what palisade refuses by design (ARCHITECTURE, "The lists of a host endpoint", "Pre-DNAT policy" and "Whose a
+/// packet is").
+pub(super) fn settle(world: &mut World) {
     let mut all: Vec<Policy> = world.policies.iter().chain(world.staged.iter().map(|staged| &staged.policy)).cloned().collect();
     let cluster = Cluster::of(world);
     let by_address = |node: usize| world.hosts.iter().any(|host| host.node == node && host.interface.is_none());
-    let hosts: Vec<Vec<&Host>> = all.iter().map(|policy| cluster.hosts_of(policy)).collect();
-    for (policy, hosts) in all.iter_mut().zip(&hosts) {
+    for policy in &mut all {
+        let hosts = cluster.hosts_of(policy);
         let Policy::Calico(policy) = policy else { continue };
-        if early && !hosts.is_empty() && policy.stage != Stage::Untracked {
-            before_dnat(policy);
-        }
         let untold = |host: &&Host| match host.interface.as_deref() {
             None => true,
             Some("*") => policy.stage == Stage::Untracked || by_address(host.node),
@@ -154,16 +154,8 @@ pub(super) fn settle(world: &mut World, early: bool) {
         if hosts.iter().any(untold) {
             policy.stage = Stage::Plain;
         }
-    }
-    let further: Vec<&Host> =
-        all.iter().zip(&hosts).filter(|(policy, _)| decides_ingress(policy)).flat_map(|(_, hosts)| hosts).copied().collect();
-    let further: BTreeSet<String> = further.into_iter().map(|host| host.name.clone()).collect();
-    let hosts: Vec<Vec<String>> = hosts.into_iter().map(|hosts| hosts.into_iter().map(|host| host.name.clone()).collect()).collect();
-    for (policy, hosts) in all.iter_mut().zip(hosts) {
-        if let Policy::Calico(policy) = policy
-            && policy.stage == Stage::PreDnat
-        {
-            allow_nothing_that_others_deny(policy, &hosts, &further, world);
+        if policy.stage == Stage::PreDnat {
+            policy.ingress.iter_mut().for_each(|rule| of_original(&mut rule.destination));
         }
     }
     let staged = all.split_off(world.policies.len());
@@ -171,22 +163,15 @@ pub(super) fn settle(world: &mut World, early: bool) {
     world.staged.iter_mut().zip(staged).for_each(|(staged, policy)| staged.policy = policy);
 }
 
-/// Whether a policy is asked behind pre-DNAT policy.
-fn decides_ingress(policy: &Policy) -> bool {
-    matches!(policy, Policy::Calico(policy) if matches!(policy.stage, Stage::Plain | Stage::Forwarded))
-}
-
-/// What a pre-DNAT policy allows, nothing may deny behind it.
-fn allow_nothing_that_others_deny(policy: &mut CalicoPolicy, hosts: &[String], further: &BTreeSet<String>, world: &mut World) {
-    if hosts.iter().any(|host| further.contains(host)) {
-        policy
-            .ingress
-            .iter_mut()
-            .filter(|rule| rule.action == Action::Allow)
-            .for_each(|rule| (rule.action, rule.http) = (Action::Pass, false));
+/// Leaves of a destination what can be asked behind DNAT.
+fn of_original(destination: &mut Entity) {
+    destination.not_ports.retain(|port| matches!(port, Port::Numbers(..)));
+    destination.not_ports.truncate(4);
+    destination.ports.truncate(3);
+    let selects = destination.selector.is_some() || destination.namespaces.is_some() || !destination.account_names.is_empty();
+    if selects || destination.accounts.is_some() {
+        destination.ports.truncate(1);
     } else {
-        for host in world.hosts.iter_mut().filter(|host| hosts.contains(&host.name)) {
-            host.profiles = vec!["projectcalico-default-allow".to_owned()];
-        }
+        destination.not_selector = None;
     }
 }

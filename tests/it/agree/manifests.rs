@@ -1,5 +1,6 @@
 //! A world as the YAML a user would write.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -113,7 +114,7 @@ impl Out {
         let kind = if set.namespace.is_some() { "NetworkSet" } else { "GlobalNetworkSet" };
         self.object(("projectcalico.org/v3", kind), set.namespace.as_deref(), &set.name, &set.labels);
         self.line(0, "spec:");
-        self.line(1, format!("nets: [{}]", set.nets.iter().map(net).collect::<Vec<_>>().join(", ")));
+        self.line(1, format!("nets: [{}]", once(set.nets.iter().map(net)).collect::<Vec<_>>().join(", ")));
     }
 
     fn backends(&mut self, index: usize, backends: &Backends) {
@@ -168,7 +169,7 @@ impl Out {
         self.selector(1, "selector", policy.selector.as_ref());
         self.selector(1, "namespaceSelector", policy.namespaces.as_ref());
         self.selector(1, "serviceAccountSelector", policy.accounts.as_ref());
-        self.texts(1, "types", policy.types.iter().map(|way| way_word(*way).to_owned()));
+        self.texts(1, "types", once(policy.types.iter().map(|way| way_word(*way).to_owned())));
         if policy.stage != Stage::Plain {
             self.line(1, "applyOnForward: true");
         }
@@ -231,14 +232,14 @@ impl Out {
         let before = self.text.len();
         self.line(2, format!("{field}:"));
         let begun = self.text.len();
-        self.texts(3, "nets", entity.nets.iter().map(net));
-        self.texts(3, "notNets", entity.not_nets.iter().map(net));
+        self.texts(3, "nets", once(entity.nets.iter().map(net)));
+        self.texts(3, "notNets", once(entity.not_nets.iter().map(net)));
         self.selector(3, "selector", entity.selector.as_ref());
         self.selector(3, "notSelector", entity.not_selector.as_ref());
         self.selector(3, "namespaceSelector", entity.namespaces.as_ref());
         if entity.accounts.is_some() || !entity.account_names.is_empty() {
             self.line(3, "serviceAccounts:");
-            self.texts(4, "names", entity.account_names.iter().cloned());
+            self.texts(4, "names", once(entity.account_names.iter().cloned()));
             self.selector(4, "selector", entity.accounts.as_ref());
         }
         if let Some((namespace, name)) = &entity.service {
@@ -271,14 +272,23 @@ impl Out {
     }
 }
 
+/// Every item where it comes first: a world may list one twice, and its manifest may not.
+fn once(items: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mut seen = BTreeSet::new();
+    items.filter(move |item| seen.insert(item.clone()))
+}
+
 impl Out {
     fn workload(&mut self, pod: &Pod, workload: &Workload) {
-        self.object(("projectcalico.org/v3", "WorkloadEndpoint"), Some(&pod.namespace), &pod.name, &pod.labels);
+        let node = format!("node-{}", pod.node.expect("it names its node"));
+        let name = [&node, &workload.orchestrator, &pod.name, "eth0"].map(|part| part.replace('-', "--")).join("-");
+        self.object(("projectcalico.org/v3", "WorkloadEndpoint"), Some(&pod.namespace), &name, &pod.labels);
         self.line(0, "spec:");
         self.line(1, format!("orchestrator: {}", workload.orchestrator));
-        self.line(1, format!("node: node-{}", pod.node.expect("it names its node")));
+        self.line(1, format!("node: {node}"));
         match workload.orchestrator.as_str() {
             "k8s" => self.line(1, format!("pod: {}", pod.name)),
+            "cni" => self.line(1, format!("containerID: {}", pod.name)),
             _ => self.line(1, format!("workload: {}", pod.name)),
         }
         self.line(1, "endpoint: eth0");
@@ -302,13 +312,13 @@ impl Out {
             self.line(1, format!("interfaceName: {}", quoted(interface)));
         }
         self.texts(1, "expectedIPs", host.addresses.iter().map(|address| format!("'{address}'")));
-        self.texts(1, "profiles", host.profiles.iter().cloned());
+        self.texts(1, "profiles", once(host.profiles.iter().cloned()));
         self.ports(&host.ports);
     }
 
     fn ports(&mut self, ports: &[NamedPort]) {
         let ports = ports.iter().map(|port| format!("{{name: {}, protocol: {}, port: {}}}", port.name, word(port.protocol), port.number));
-        self.texts(1, "ports", ports);
+        self.texts(1, "ports", once(ports));
     }
 
     fn profile(&mut self, profile: &Profile) {

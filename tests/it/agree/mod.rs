@@ -6,11 +6,13 @@
 
 mod cases;
 mod hosts;
+mod lints;
 mod manifests;
 mod meaning;
 mod packet;
 mod random;
 mod sample;
+mod space;
 mod world;
 
 use std::collections::BTreeMap;
@@ -45,10 +47,8 @@ const STRIDE: u64 = 1_000_003;
 
 #[test]
 fn scripts_do_what_policies_say() {
-    let own = std::env::var("PALISADE_SEED").ok().map(|seed| seed.parse().expect("PALISADE_SEED is a number"));
-    let fixed = SEEDS.iter().flat_map(|seed| (0..WORLDS).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE))));
     let mut seen: BTreeMap<Fate, usize> = BTreeMap::new();
-    for seed in own.into_iter().chain(fixed) {
+    for seed in seeds(WORLDS) {
         let mut dice = Dice(seed);
         let world = random::world(&mut dice);
         let aim = Aim::at(&world);
@@ -75,6 +75,13 @@ type Fate = (Hook, Verdict, bool);
 
 const HOOKS: [Hook; 3] = [Hook::Forward, Hook::Input, Hook::Output];
 
+/// The seeds of so many worlds for each of the fixed ones, and the one that the environment asks for before them.
+fn seeds(worlds: u64) -> impl Iterator<Item = u64> {
+    let own = std::env::var("PALISADE_SEED").ok().map(|seed| seed.parse().expect("PALISADE_SEED is a number"));
+    let fixed = SEEDS.iter().flat_map(move |seed| (0..worlds).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE))));
+    own.into_iter().chain(fixed)
+}
+
 /// Compiles a world and asks about every packet; gives the verdicts, or the first disagreement.
 fn compare(world: &World, packets: &[Packet]) -> Result<Vec<Fate>, String> {
     let mut verdicts = compare_staging(world, (world, Staging::Proposed), packets)?;
@@ -88,7 +95,9 @@ fn compare(world: &World, packets: &[Packet]) -> Result<Vec<Fate>, String> {
 /// The same with staged policies in force or not, against a world whose policies count as they stand.
 fn compare_staging(written: &World, (world, staging): (&World, Staging), packets: &[Packet]) -> Result<Vec<Fate>, String> {
     let input = read(manifests::yaml(written), staging)?;
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
+    let mut found = Diagnostics::default();
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    refuse_errors(&found)?;
     let options = options(world);
     let names = node_names(world);
     let kernels = kernels(&scripts(&resolved, &names, &options)?)?;

@@ -67,11 +67,11 @@ impl Dice {
     }
 
     /// A number below `end`, which is not 0.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).unwrap_or_default()
     }
 
-    pub(super) fn chance(&mut self, percent: usize) -> bool {
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
@@ -116,10 +116,10 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     }
     let pods = 6 + dice.below(7);
     world.pods = (0..pods).map(|index| pod(dice, index, nodes)).collect();
+    world.profiles = OBJECTS.iter().take(1 + dice.below(3)).map(|name| profile(dice, name)).collect();
     if dice.chance(60) {
         let endpoints = 1 + dice.below(5);
         world.pods.extend((pods..pods + endpoints).map(|index| workload(dice, index, nodes)));
-        world.profiles = OBJECTS.iter().take(1 + dice.below(3)).map(|name| profile(dice, name)).collect();
     }
     world.hosts = hosts::some(dice, nodes);
     world.net_sets = (0..dice.below(4)).map(|index| net_set(dice, index)).collect();
@@ -136,7 +136,7 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     if dice.chance(30) {
         world.policies.iter_mut().for_each(tie);
     }
-    if !world.profiles.is_empty() && dice.chance(40) {
+    if dice.chance(25) {
         // few enough for profiles to decide
         world.policies.truncate(1);
     }
@@ -156,8 +156,7 @@ pub(crate) fn world(dice: &mut Dice) -> World {
         inbound: hosts::failsafes(dice),
         outbound: hosts::failsafes(dice),
     };
-    let early = dice.chance(30);
-    hosts::settle(&mut world, early);
+    hosts::settle(&mut world);
     world
 }
 
@@ -249,9 +248,13 @@ fn workload(dice: &mut Dice, index: usize, nodes: usize) -> Pod {
     if dice.chance(20) {
         pod.labels.insert("projectcalico.org/orchestrator".to_owned(), "k8s".to_owned());
     }
-    let profiles = dice.some(0, 4, |dice| if dice.chance(65) { dice.pick(&OBJECTS[..]) } else { dice.pick(&PROFILES[..]) }.to_owned());
+    let profiles = profiles(dice);
     pod.workload = Some(Workload { orchestrator: dice.word(&["k8s", "openstack", "cni"]), profiles });
     pod
+}
+
+pub(super) fn profiles(dice: &mut Dice) -> Vec<String> {
+    dice.some(0, 4, |dice| if dice.chance(65) { dice.pick(&OBJECTS[..]) } else { dice.pick(&PROFILES[..]) }.to_owned())
 }
 
 fn profile(dice: &mut Dice, name: &str) -> Profile {
@@ -324,7 +327,7 @@ fn net_set(dice: &mut Dice, index: usize) -> NetSet {
     }
 }
 
-pub(super) fn labels(dice: &mut Dice) -> Labels {
+pub(crate) fn labels(dice: &mut Dice) -> Labels {
     // an empty value is one, and hides an inherited one
     let value = |dice: &mut Dice| if dice.chance(8) { String::new() } else { dice.word(&VALUES) };
     KEYS.iter().filter_map(|key| dice.maybe(60, |dice| ((*key).to_owned(), value(dice)))).collect()
@@ -415,7 +418,7 @@ pub(super) fn selector(dice: &mut Dice, depth: usize) -> Selector {
 }
 
 /// A selector that may also speak of what Calico itself puts on endpoints.
-fn peer_selector(dice: &mut Dice) -> Selector {
+pub(crate) fn peer_selector(dice: &mut Dice) -> Selector {
     match dice.below(14) {
         0 => Selector::Equals("projectcalico.org/namespace".to_owned(), dice.word(&NAMESPACES)),
         1 => Selector::Has("projectcalico.org/orchestrator".to_owned()),
@@ -449,6 +452,8 @@ fn rule(dice: &mut Dice, (passing, namespaced): (bool, bool), way: Way) -> Rule 
     };
     let other = dice.pick(&[TCP, UDP, SCTP, 1, 58, 47].map(|number| Protocol { number, named: false }));
     let http = way == Way::Ingress && action == Action::Allow && matches!(number, None | Some(TCP)) && dice.chance(15);
+    // with a version stated, ICMP may only be its own, also by number and also where it is excluded
+    let goes_with = |protocol: &Protocol| !matches!((protocol.number, v4), (1, false) | (58, true));
     let mut rule = Rule {
         action,
         version: dice.maybe(15, |_| if v4 { 4 } else { 6 }),
@@ -460,6 +465,8 @@ fn rule(dice: &mut Dice, (passing, namespaced): (bool, bool), way: Way) -> Rule 
         source: entity(dice, number, v4),
         destination: entity(dice, number, v4),
     };
+    let stated = [rule.protocol, rule.not_protocol];
+    rule.version = rule.version.filter(|_| stated.iter().flatten().all(goes_with));
     if dice.chance(20) {
         let service = Some((dice.maybe(if namespaced { 50 } else { 100 }, |dice| dice.word(&NAMESPACES)), dice.word(&SERVICES)));
         match way {
@@ -676,8 +683,7 @@ impl Aim {
             25..=34 if hook == Hook::Forward => to_backend(packet, dice, world),
             _ => packet,
         };
-        let is_limit = packet.state == State::Untracked && (packet.hook == Hook::Forward || is_failsafe_reply(&packet, world));
-        if is_limit { Packet { state: State::New, ..packet } } else { packet }
+        within_limits(packet, world)
     }
 
     /// The packet, at a host endpoint where there is one, mostly of someone unknown and sometimes for a failsafe port.
@@ -730,10 +736,18 @@ impl Aim {
     }
 }
 
-/// What ARCHITECTURE has among the known limits, where someone else keeps the packet from being tracked.
-fn is_failsafe_reply(packet: &Packet, world: &World) -> bool {
-    let mut all = world.choices.inbound.iter().chain(&world.choices.outbound);
-    all.any(|failsafe| packet.ports.is_some_and(|(source, _)| source == failsafe.port))
+/// The packet, unless it is one of those that ARCHITECTURE has among the known limits: tracked, or no neighbour's, instead.
+fn within_limits(mut packet: Packet, world: &World) -> Packet {
+    let before_dnat = world.policies.iter().any(|policy| matches!(policy, Policy::Calico(policy) if policy.stage == Stage::PreDnat));
+    let mut failsafes = world.choices.inbound.iter().chain(&world.choices.outbound);
+    let is_reply = failsafes.any(|failsafe| packet.ports.is_some_and(|(source, _)| source == failsafe.port));
+    if packet.state == State::Untracked && (packet.hook == Hook::Forward || is_reply || before_dnat) {
+        packet.state = State::New;
+    }
+    if packet.hook == Hook::Forward && before_dnat && packet.protocol == 58 {
+        packet.icmp = packet.icmp.map(|(_, code)| (128, code));
+    }
+    packet
 }
 
 /// The packet, sent to a service where there is one.

@@ -1,0 +1,231 @@
+//! Addresses, cut into ranges that no list of prefixes tells apart.
+//!
+//! Cost: `O(p log p)` for `p` prefixes in all lists, with as many steps as lists hold one prefix in another.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
+
+use crate::net::{Cidr, Family};
+
+/// A list of prefixes of one [`Addresses`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ListId(u32);
+
+/// The lists that hold an address. Equal sets have equal ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ListsId(u32);
+
+/// Addresses from the first to the last, of one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Range {
+    /// The family.
+    pub family: Family,
+    /// Bits of the first address.
+    pub first: u128,
+    /// Bits of the last address.
+    pub last: u128,
+}
+
+/// Both families in ranges, and the lists that hold each.
+#[derive(Debug)]
+pub(super) struct Addresses {
+    sets: IndexSet<Vec<ListId>, FxBuildHasher>,
+    /// In order, without gaps.
+    ranges: Vec<(Range, ListsId)>,
+}
+
+/// Lists of prefixes, from which [`Addresses`] are made.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    prefixes: Vec<(Cidr, ListId)>,
+    count: u32,
+}
+
+impl Lists {
+    /// Takes a list in.
+    pub(super) fn add(&mut self, prefixes: impl IntoIterator<Item = Cidr>) -> ListId {
+        let id = ListId(self.count);
+        self.count += 1;
+        self.prefixes.extend(prefixes.into_iter().map(|prefix| (prefix, id)));
+        id
+    }
+}
+
+impl ListsId {
+    /// In no list.
+    pub(super) const NONE: ListsId = ListsId(0);
+}
+
+impl Addresses {
+    /// Cuts both families at the edges of all prefixes.
+    pub(super) fn of(mut lists: Lists) -> Self {
+        lists.prefixes.sort_unstable();
+        lists.prefixes.dedup();
+        let mut addresses = Self { sets: IndexSet::default(), ranges: Vec::new() };
+        addresses.intern(Vec::new());
+        for family in Family::BOTH {
+            let of_family = lists.prefixes.iter().filter(|(prefix, _)| prefix.family() == family);
+            let mut sweep = Sweep { addresses: &mut addresses, family, open: Vec::new(), next: Some(0) };
+            of_family.for_each(|(prefix, list)| sweep.begin(*prefix, *list));
+            sweep.end();
+        }
+        addresses
+    }
+
+    /// The ranges with the lists that hold them, in order; together they are all addresses of both families.
+    pub(super) fn ranges(&self) -> &[(Range, ListsId)] {
+        &self.ranges
+    }
+
+    /// The lists that hold an address.
+    pub(super) fn around(&self, address: IpAddr) -> ListsId {
+        let at = Range::at(address);
+        let after = self.ranges.partition_point(|(range, _)| (range.family, range.first) <= (at.family, at.first));
+        self.ranges.get(after.wrapping_sub(1)).map_or(ListsId::NONE, |(_, lists)| *lists)
+    }
+
+    /// Whether a list is among these.
+    pub(super) fn holds(&self, lists: ListsId, list: ListId) -> bool {
+        self.lists(lists).binary_search(&list).is_ok()
+    }
+
+    /// The lists of an id, in order.
+    pub(super) fn lists(&self, lists: ListsId) -> &[ListId] {
+        self.sets.get_index(lists.0 as usize).map_or(&[], Vec::as_slice)
+    }
+
+    fn intern(&mut self, lists: Vec<ListId>) -> ListsId {
+        let (index, _) = self.sets.insert_full(lists);
+        ListsId(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+}
+
+/// Goes through the prefixes of a family in numeric order, shorter first, and knows those that hold the place it is at.
+struct Sweep<'addresses> {
+    addresses: &'addresses mut Addresses,
+    family: Family,
+    /// Prefixes around the place, outermost first, with the lists of each and of all around it.
+    open: Vec<(Range, ListsId)>,
+    /// The first address that is in no range yet; none behind the last.
+    next: Option<u128>,
+}
+
+impl Sweep<'_> {
+    fn begin(&mut self, prefix: Cidr, list: ListId) {
+        let range = Range::of(prefix);
+        self.close_before(range.first);
+        let around = self.open.last().map_or(ListsId::NONE, |(_, lists)| *lists);
+        let mut lists = self.addresses.lists(around).to_vec();
+        if let Err(place) = lists.binary_search(&list) {
+            lists.insert(place, list);
+        }
+        self.fill(range.first.checked_sub(1), around);
+        let lists = self.addresses.intern(lists);
+        match self.open.last_mut() {
+            Some((same, known)) if *same == range => *known = lists,
+            Some(_) | None => self.open.push((range, lists)),
+        }
+    }
+
+    /// Ends the prefixes that do not reach an address.
+    fn close_before(&mut self, first: u128) {
+        while let Some((range, lists)) = self.open.pop_if(|(range, _)| range.last < first) {
+            self.fill(Some(range.last), lists);
+        }
+    }
+
+    fn end(&mut self) {
+        while let Some((range, lists)) = self.open.pop() {
+            self.fill(Some(range.last), lists);
+        }
+        self.fill(Some(last_of(self.family)), ListsId::NONE);
+    }
+
+    /// Everything up to this address that is in no range yet.
+    fn fill(&mut self, last: Option<u128>, lists: ListsId) {
+        let (Some(first), Some(last)) = (self.next, last) else { return };
+        if first <= last {
+            self.addresses.ranges.push((Range { family: self.family, first, last }, lists));
+            self.next = last.checked_add(1);
+        }
+    }
+}
+
+fn last_of(family: Family) -> u128 {
+    match family {
+        Family::V4 => u32::MAX.into(),
+        Family::V6 => u128::MAX,
+    }
+}
+
+impl Range {
+    /// One address.
+    pub fn at(address: IpAddr) -> Self {
+        let (family, bits) = match address {
+            IpAddr::V4(address) => (Family::V4, address.to_bits().into()),
+            IpAddr::V6(address) => (Family::V6, address.to_bits()),
+        };
+        Self { family, first: bits, last: bits }
+    }
+
+    /// The addresses of a prefix.
+    pub fn of(prefix: Cidr) -> Self {
+        let first = Self::at(prefix.address());
+        let width: u32 = match first.family {
+            Family::V4 => 32,
+            Family::V6 => 128,
+        };
+        let hosts = u128::MAX.checked_shr(128 - (width - u32::from(prefix.prefix()))).unwrap_or(0);
+        Self { last: first.first | hosts, ..first }
+    }
+
+    /// The first address.
+    pub fn first_address(&self) -> IpAddr {
+        self.address(self.first)
+    }
+
+    /// The last address.
+    pub fn last_address(&self) -> IpAddr {
+        self.address(self.last)
+    }
+
+    fn address(&self, bits: u128) -> IpAddr {
+        match self.family {
+            Family::V4 => Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(u32::MAX)).into(),
+            Family::V6 => Ipv6Addr::from_bits(bits).into(),
+        }
+    }
+
+    /// The range without some addresses, which are in order.
+    pub fn without<'ranges>(self, addresses: &'ranges [IpAddr]) -> impl Iterator<Item = Range> + 'ranges {
+        let bits = |address: &IpAddr| Self::at(*address).first;
+        let inside =
+            move |address: &&IpAddr| Self::at(**address).family == self.family && (self.first..=self.last).contains(&bits(address));
+        let firsts = std::iter::once(Some(self.first)).chain(addresses.iter().filter(inside).map(move |gone| bits(gone).checked_add(1)));
+        let lasts = addresses.iter().filter(inside).map(move |gone| bits(gone).checked_sub(1)).chain([Some(self.last)]);
+        firsts.zip(lasts).filter_map(move |pair| match pair {
+            (Some(first), Some(last)) if first <= last => Some(Range { first, last, ..self }),
+            (Some(_) | None, Some(_) | None) => None,
+        })
+    }
+
+    /// The fewest prefixes that hold just these addresses, in order.
+    pub fn prefixes(self) -> Vec<Cidr> {
+        let (width, mut first, mut prefixes) = (if self.family == Family::V4 { 32u8 } else { 128 }, self.first, Vec::new());
+        loop {
+            let Some(prefix) = (0..=width).filter_map(|length| Cidr::around(self.address(first), length)).find(|prefix| {
+                let range = Self::of(*prefix);
+                range.first == first && range.last <= self.last
+            }) else {
+                return prefixes;
+            };
+            prefixes.push(prefix);
+            match Self::of(prefix).last.checked_add(1).filter(|next| *next <= self.last) {
+                Some(next) => first = next,
+                None => return prefixes,
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The whole packet space of a cluster, decided.
+//!
+//! In: [`Resolved`] policy. Out: for every two places, all the traffic that may go from one to the other: exact, not sampled.
+//! What packets carry is cut into classes that no rule tells apart ([`Traffic`]), and so is who can send and receive them
+//! ([`Places`]); [`Relation`] decides each pair of classes once. Absent: chains, nodes, hooks, host endpoints' own policy.
+//!
+//! Two clusters can be asked about the same traffic, when [`Cuts`] of both go into one [`Traffic`].
+
+mod addresses;
+mod places;
+mod relation;
+mod sides;
+mod traffic;
+
+pub use addresses::Range;
+pub use places::{ClassId, Place, PlaceClass, Places};
+pub use relation::{Cause, Decided, Relation, RuleOf, ViewId};
+pub use traffic::{Class, Cuts, Traffic, TrafficId};
+
+use crate::resolve::Resolved;
+
+/// A cluster's places, and what may go between them.
+#[derive(Debug)]
+pub struct Space<'input> {
+    /// Who can be at an end.
+    pub places: Places<'input>,
+    /// What may go from one to the other.
+    pub relation: Relation<'input>,
+}
+
+impl<'input> Space<'input> {
+    /// Decides about everything. The traffic must be made from cuts that have this policy's.
+    pub fn of(resolved: &Resolved<'input>, traffic: &mut Traffic) -> Self {
+        let places = Places::of(resolved);
+        let relation = Relation::of(resolved, &places, traffic);
+        Self { places, relation }
+    }
+}
+
+impl Cuts {
+    /// Adds what the rules of some policy tell apart.
+    pub fn of_policy(&mut self, resolved: &Resolved<'_>) {
+        let named = places::port_numbers(resolved);
+        places::rules(resolved).for_each(|rule| places::cut(rule, resolved.inventory, &named, self));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+use std::net::IpAddr;
+
+use super::addresses::{Addresses, Lists};
+use super::{Class, Cuts, Range, Traffic};
+use crate::analysis::Side;
+use crate::net::{Cidr, Family, PortRange, Protocol};
+use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
+
+fn prefix(text: &str) -> Cidr {
+    Cidr::parse_strict(text).unwrap()
+}
+
+#[test]
+fn ranges_are_cut_at_the_edges_of_prefixes_and_know_the_lists_that_hold_them() {
+    let mut lists = Lists::default();
+    let wide = lists.add([prefix("10.0.0.0/8"), prefix("0.0.0.0/0")]);
+    let narrow = lists.add([prefix("10.1.0.0/16"), prefix("10.1.0.0/16"), prefix("::/0"), prefix("255.255.255.255/32")]);
+    let addresses = Addresses::of(lists);
+    let shown: Vec<String> = addresses
+        .ranges()
+        .iter()
+        .map(|(range, known)| {
+            let held = [wide, narrow].map(|list| if addresses.holds(*known, list) { "in" } else { "out" });
+            format!("{}-{} {} {}", range.first_address(), range.last_address(), held[0], held[1])
+        })
+        .collect();
+    let expected = [
+        "0.0.0.0-9.255.255.255 in out",
+        "10.0.0.0-10.0.255.255 in out",
+        "10.1.0.0-10.1.255.255 in in",
+        "10.2.0.0-10.255.255.255 in out",
+        "11.0.0.0-255.255.255.254 in out",
+        "255.255.255.255-255.255.255.255 in in",
+        "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff out in",
+    ];
+    assert_eq!(shown, expected);
+    let around = |text: &str| addresses.lists(addresses.around(text.parse().unwrap())).to_vec();
+    assert_eq!(around("10.1.2.3"), [wide, narrow]);
+    assert_eq!(around("::1"), [narrow]);
+}
+
+#[test]
+fn a_range_without_addresses_is_the_ranges_between_them() {
+    let range = Range::of(prefix("10.0.0.0/29"));
+    let gone: Vec<IpAddr> =
+        ["9.0.0.1", "10.0.0.0", "10.0.0.3", "10.0.0.4", "10.0.0.7", "10.0.0.8"].map(|text| text.parse().unwrap()).to_vec();
+    let left: Vec<String> = range.without(&gone).map(|range| format!("{}-{}", range.first_address(), range.last_address())).collect();
+    assert_eq!(left, ["10.0.0.1-10.0.0.2", "10.0.0.5-10.0.0.6"]);
+    assert_eq!(range.without(&[]).collect::<Vec<_>>(), [range]);
+}
+
+#[test]
+fn prefixes_of_a_range_are_the_fewest() {
+    let range = |first: &str, last: &str| Range { last: Range::at(last.parse().unwrap()).first, ..Range::at(first.parse().unwrap()) };
+    let texts = |range: Range| range.prefixes().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    assert_eq!(texts(range("0.0.0.0", "255.255.255.255")), "0.0.0.0/0");
+    assert_eq!(texts(range("10.0.0.1", "10.0.0.6")), "10.0.0.1 10.0.0.2/31 10.0.0.4/31 10.0.0.6");
+    assert_eq!(texts(range("255.255.255.255", "255.255.255.255")), "255.255.255.255");
+    assert_eq!(texts(range("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")), "::/0");
+    assert_eq!(range("::1", "::1").family, Family::V6);
+}
+
+#[test]
+fn every_class_is_found_again_by_its_example_and_by_nothing_else() {
+    let mut cuts = Cuts::default();
+    cuts.ports(Protocol::TCP, Side::Destination, PortRange::new(80, 90).unwrap());
+    cuts.ports(Protocol::TCP, Side::Destination, PortRange::new(65_535, 65_535).unwrap());
+    cuts.ports(Protocol::UDP, Side::Source, PortRange::new(1, 53).unwrap());
+    cuts.message(Protocol::ICMP, Icmp { kind: 8, code: Some(0) });
+    cuts.message(Protocol::ICMP, Icmp { kind: 0, code: None });
+    cuts.protocol(Protocol::from_number(47).unwrap());
+    let mut traffic = Traffic::of(&cuts);
+    let classes: Vec<Class> = traffic.classes(Traffic::ALL).cloned().collect();
+    for class in &classes {
+        let own = traffic.select(|other| other == class);
+        let rest = traffic.less(Traffic::ALL, own);
+        let (protocol, ports, message) = class.example().unwrap();
+        assert!(traffic.holds(own, protocol, ports, message), "{class:?}");
+        assert!(!traffic.holds(rest, protocol, ports, message), "{class:?}");
+    }
+}
+
+#[test]
+fn sets_that_are_equal_are_one() {
+    let mut cuts = Cuts::default();
+    cuts.ports_of(ProtocolMatch::IsNot(Protocol::UDP), Side::Destination, PortRange::new(80, 80).unwrap());
+    let mut traffic = Traffic::of(&cuts);
+    let tcp = traffic.of_rule(ProtocolMatch::Is(Protocol::TCP), IcmpMatch::Any);
+    let rest = traffic.of_rule(ProtocolMatch::IsNot(Protocol::TCP), IcmpMatch::Any);
+    assert_eq!(traffic.less(Traffic::ALL, tcp), rest);
+    assert_eq!(traffic.or(tcp, rest), Traffic::ALL);
+    assert_eq!(traffic.and(tcp, rest), Traffic::NONE);
+    let web = traffic.with_ports(Side::Destination, &[PortRange::new(80, 80).unwrap()]);
+    let web_by_tcp = traffic.with_port(Protocol::TCP, Side::Destination, 80);
+    assert_eq!(traffic.and(web, tcp), web_by_tcp);
+    assert_eq!(traffic.classes(web).count(), 2, "TCP and SCTP: UDP is not cut, and so not one with port 80");
+}

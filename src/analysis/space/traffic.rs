@@ -1,0 +1,354 @@
+//! What packets carry, cut into classes that no rule can tell apart, and sets of such classes.
+//!
+//! In: the [`Cuts`] that rules make. Out: [`Traffic`], which knows every class and every set of classes that was asked for.
+//! A set is a number ([`TrafficId`]); equal sets have equal numbers, so that to compare two answers is to compare numbers.
+//!
+//! Cost: a set takes a bit a class, once; an operation costs that, or a look-up when it was made before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexSet;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+use crate::analysis::{Message, PortPair, Side};
+use crate::net::{PortRange, Protocol};
+use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
+
+/// What rules distinguish.
+#[derive(Debug, Default, Clone)]
+pub struct Cuts {
+    /// For each protocol with ports and each side, the first ports of the classes.
+    ports: BTreeMap<(Protocol, Side), BTreeSet<u16>>,
+    /// Types and codes of each protocol of control messages.
+    messages: BTreeMap<Protocol, BTreeMap<u8, BTreeSet<u8>>>,
+    protocols: BTreeSet<Protocol>,
+}
+
+/// Packets that no rule tells apart by what they carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Class {
+    /// Of a protocol with ports: those with both ports in these ranges, which hold both of their ends.
+    Ports {
+        /// The protocol.
+        protocol: Protocol,
+        /// The sender's port.
+        source: (u16, u16),
+        /// The receiver's port.
+        destination: (u16, u16),
+    },
+    /// Of a protocol of control messages: those of one type, or of all types not named; with one code, or all not named.
+    Message {
+        /// ICMP or ICMPv6.
+        protocol: Protocol,
+        /// The type; none stands for all that no rule names.
+        kind: Option<u8>,
+        /// The code; none stands for all that no rule names with this type.
+        code: Option<u8>,
+        /// One of them.
+        example: Message,
+    },
+    /// Of these protocols, in order: one that a rule names, or all that none does.
+    Protocols(Vec<Protocol>),
+}
+
+/// A set of classes of one [`Traffic`]. Equal sets have equal ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrafficId(u32);
+
+/// All classes, and the sets of them that were asked for.
+#[derive(Debug)]
+pub struct Traffic {
+    classes: Vec<Class>,
+    sets: IndexSet<Box<[u64]>, FxBuildHasher>,
+    made: FxHashMap<(Operation, TrafficId, TrafficId), TrafficId>,
+}
+
+/// How two sets become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Operation {
+    And,
+    Or,
+    Less,
+}
+
+/// The protocols whose ports rules can name.
+const WITH_PORTS: [Protocol; 3] = [Protocol::TCP, Protocol::UDP, Protocol::SCTP];
+const WITH_MESSAGES: [Protocol; 2] = [Protocol::ICMP, Protocol::ICMPV6];
+
+impl Cuts {
+    /// Ports of a protocol at a side are told from those around them.
+    pub fn ports(&mut self, protocol: Protocol, side: Side, range: PortRange) {
+        let firsts = self.ports.entry((protocol, side)).or_default();
+        firsts.insert(range.first());
+        firsts.extend(range.last().checked_add(1));
+    }
+
+    /// Ports are told from those around them in every protocol that a condition leaves open.
+    pub fn ports_of(&mut self, protocol: ProtocolMatch, side: Side, range: PortRange) {
+        for open in WITH_PORTS {
+            if holds(protocol, open) {
+                self.ports(open, side, range);
+            }
+        }
+    }
+
+    /// A protocol is told from the others.
+    pub fn protocol(&mut self, protocol: Protocol) {
+        self.protocols.insert(protocol);
+    }
+
+    /// A control message is told from the others.
+    pub fn message(&mut self, protocol: Protocol, icmp: Icmp) {
+        self.messages.entry(protocol).or_default().entry(icmp.kind).or_default().extend(icmp.code);
+    }
+}
+
+impl Traffic {
+    /// No packet.
+    pub const NONE: TrafficId = TrafficId(0);
+    /// Every packet.
+    pub const ALL: TrafficId = TrafficId(1);
+
+    /// The classes that these cuts leave.
+    pub fn of(cuts: &Cuts) -> Self {
+        let mut classes = Vec::new();
+        WITH_PORTS.iter().for_each(|protocol| port_classes(*protocol, cuts, &mut classes));
+        WITH_MESSAGES.iter().for_each(|protocol| message_classes(*protocol, cuts, &mut classes));
+        let special = |protocol: &Protocol| WITH_PORTS.contains(protocol) || WITH_MESSAGES.contains(protocol);
+        let rest = (1..=u8::MAX).filter_map(Protocol::from_number).filter(|protocol| !special(protocol));
+        let (named, unnamed): (Vec<Protocol>, Vec<Protocol>) = rest.partition(|protocol| cuts.protocols.contains(protocol));
+        classes.extend(named.into_iter().map(|protocol| Class::Protocols(vec![protocol])));
+        classes.push(Class::Protocols(unnamed));
+        let mut traffic = Self { classes, sets: IndexSet::default(), made: FxHashMap::default() };
+        traffic.select(|_| false);
+        traffic.select(|_| true);
+        traffic
+    }
+
+    /// The set of all classes that pass a test.
+    pub fn select(&mut self, test: impl Fn(&Class) -> bool) -> TrafficId {
+        let mut words = vec![0u64; self.classes.len().div_ceil(64)].into_boxed_slice();
+        for (chunk, word) in self.classes.chunks(64).zip(&mut words) {
+            *word = chunk.iter().rev().fold(0, |bits, class| bits << 1 | u64::from(test(class)));
+        }
+        self.intern(words)
+    }
+
+    /// What a condition on protocol and control message lets through.
+    pub fn of_rule(&mut self, protocol: ProtocolMatch, icmp: IcmpMatch) -> TrafficId {
+        self.select(|class| class.is_of(protocol) && class.has_message(icmp))
+    }
+
+    /// Packets whose port at a side is one of these; of protocols that have ports.
+    pub fn with_ports(&mut self, side: Side, ranges: &[PortRange]) -> TrafficId {
+        self.select(|class| class.port(side).is_some_and(|(first, _)| ranges.iter().any(|range| range.holds(first))))
+    }
+
+    /// Packets of a protocol to or from a port.
+    pub fn with_port(&mut self, protocol: Protocol, side: Side, port: u16) -> TrafficId {
+        self.select(|class| class.is_of(ProtocolMatch::Is(protocol)) && class.port(side).is_some_and(|(first, _)| first == port))
+    }
+
+    /// Packets of both sets.
+    pub fn and(&mut self, left: TrafficId, right: TrafficId) -> TrafficId {
+        match (left, right) {
+            (Self::NONE, _) | (_, Self::NONE) => Self::NONE,
+            (Self::ALL, other) | (other, Self::ALL) => other,
+            (left, right) if left == right => left,
+            (left, right) => self.combine(Operation::And, left.min(right), left.max(right)),
+        }
+    }
+
+    /// Packets of one of the sets, or of both.
+    pub fn or(&mut self, left: TrafficId, right: TrafficId) -> TrafficId {
+        match (left, right) {
+            (Self::ALL, _) | (_, Self::ALL) => Self::ALL,
+            (Self::NONE, other) | (other, Self::NONE) => other,
+            (left, right) if left == right => left,
+            (left, right) => self.combine(Operation::Or, left.min(right), left.max(right)),
+        }
+    }
+
+    /// Packets of the first set that are not in the second.
+    pub fn less(&mut self, left: TrafficId, right: TrafficId) -> TrafficId {
+        match (left, right) {
+            (Self::NONE, _) | (_, Self::ALL) => Self::NONE,
+            (left, Self::NONE) => left,
+            (left, right) if left == right => Self::NONE,
+            (left, right) => self.combine(Operation::Less, left, right),
+        }
+    }
+
+    /// The classes of a set, in order: TCP, UDP, SCTP by ports, then control messages, then other protocols.
+    pub fn classes(&self, id: TrafficId) -> impl Iterator<Item = &Class> {
+        let words = self.sets.get_index(id.0 as usize).map_or(&[][..], |words| words);
+        let numbered = self
+            .classes
+            .chunks(64)
+            .zip(words)
+            .flat_map(|(chunk, word)| (0..64u32).zip(chunk).map(move |(bit, class)| (class, word >> bit & 1)));
+        numbered.filter(|(_, bit)| *bit == 1).map(|(class, _)| class)
+    }
+
+    /// Whether a packet is in a set. One of the other family's control protocol has no message, and no rule tells it apart.
+    pub fn holds(&self, id: TrafficId, protocol: Protocol, ports: Option<PortPair>, message: Option<Message>) -> bool {
+        self.classes(id).any(|class| class.holds(protocol, ports, message, self))
+    }
+
+    /// Whether a rule names a control message's type; and the code, with it.
+    fn names(&self, protocol: Protocol, message: Message) -> (bool, bool) {
+        let of_kind = self.classes.iter().filter_map(|class| match class {
+            Class::Message { protocol: own, kind, code, .. } if (*own, *kind) == (protocol, Some(message.kind)) => Some(*code),
+            Class::Message { .. } | Class::Ports { .. } | Class::Protocols(_) => None,
+        });
+        of_kind.fold((false, false), |(_, code_named), code| (true, code_named || code == Some(message.code)))
+    }
+
+    /// How many classes there are.
+    pub fn len(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// Never: there is at least the class of everything.
+    pub fn is_empty(&self) -> bool {
+        self.classes.is_empty()
+    }
+
+    fn combine(&mut self, operation: Operation, left: TrafficId, right: TrafficId) -> TrafficId {
+        if let Some(known) = self.made.get(&(operation, left, right)) {
+            return *known;
+        }
+        let words = |id: TrafficId| self.sets.get_index(id.0 as usize).map_or(&[][..], |words| words);
+        let pairs = words(left).iter().zip(words(right));
+        let combined = pairs.map(|(left, right)| match operation {
+            Operation::And => left & right,
+            Operation::Or => left | right,
+            Operation::Less => left & !right,
+        });
+        let combined = combined.collect();
+        let id = self.intern(combined);
+        self.made.insert((operation, left, right), id);
+        id
+    }
+
+    fn intern(&mut self, words: Box<[u64]>) -> TrafficId {
+        let (index, _) = self.sets.insert_full(words);
+        TrafficId(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+}
+
+impl Class {
+    /// The protocol; of several, the first.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self {
+            Class::Ports { protocol, .. } | Class::Message { protocol, .. } => Some(*protocol),
+            Class::Protocols(protocols) => protocols.first().copied(),
+        }
+    }
+
+    /// What one packet of the class carries: protocol, ports, message.
+    pub fn example(&self) -> Option<(Protocol, Option<PortPair>, Option<Message>)> {
+        let protocol = self.protocol()?;
+        Some(match self {
+            Class::Ports { source, destination, .. } => {
+                let ports = PortPair { source: usual(*source), destination: destination.0.max(1).min(destination.1) };
+                (protocol, Some(ports), None)
+            }
+            Class::Message { example, .. } => (protocol, None, Some(*example)),
+            Class::Protocols(_) => (protocol, None, None),
+        })
+    }
+
+    /// First and last port at a side.
+    pub fn port(&self, side: Side) -> Option<(u16, u16)> {
+        match (self, side) {
+            (Class::Ports { source, .. }, Side::Source) => Some(*source),
+            (Class::Ports { destination, .. }, Side::Destination) => Some(*destination),
+            (Class::Message { .. } | Class::Protocols(_), _) => None,
+        }
+    }
+
+    fn holds(&self, protocol: Protocol, ports: Option<PortPair>, message: Option<Message>, traffic: &Traffic) -> bool {
+        let within = |(first, last): (u16, u16), port: u16| (first..=last).contains(&port);
+        match self {
+            Class::Ports { protocol: own, source, destination } => {
+                *own == protocol && ports.is_some_and(|ports| within(*source, ports.source) && within(*destination, ports.destination))
+            }
+            Class::Message { protocol: own, kind, code, .. } => {
+                let is_message = |message: Message| {
+                    let (kind_named, code_named) = traffic.names(protocol, message);
+                    *kind == kind_named.then_some(message.kind) && *code == code_named.then_some(message.code)
+                };
+                *own == protocol && message.is_none_or(is_message)
+            }
+            Class::Protocols(own) => own.contains(&protocol),
+        }
+    }
+
+    fn is_of(&self, wanted: ProtocolMatch) -> bool {
+        self.protocol().is_some_and(|protocol| holds(wanted, protocol))
+    }
+
+    fn has_message(&self, wanted: IcmpMatch) -> bool {
+        let is = |icmp: Icmp| match self {
+            Class::Message { kind, code, .. } => *kind == Some(icmp.kind) && icmp.code.is_none_or(|wanted| *code == Some(wanted)),
+            Class::Ports { .. } | Class::Protocols(_) => false,
+        };
+        match wanted {
+            IcmpMatch::Any => true,
+            IcmpMatch::Is(icmp) => is(icmp),
+            IcmpMatch::IsNot(icmp) => !is(icmp),
+        }
+    }
+}
+
+/// A port that people expect a sender to have, where the class leaves the choice (RFC 6335, section 6: from 49152).
+fn usual((first, last): (u16, u16)) -> u16 {
+    const DYNAMIC: u16 = 49_152;
+    DYNAMIC.clamp(first, last)
+}
+
+fn holds(wanted: ProtocolMatch, protocol: Protocol) -> bool {
+    match wanted {
+        ProtocolMatch::Any => true,
+        ProtocolMatch::Is(wanted) => wanted == protocol,
+        ProtocolMatch::IsNot(excluded) => excluded != protocol,
+    }
+}
+
+/// Port 0 is in no range of a rule, and so in a class of its own where a rule asks for any port at all.
+fn port_classes(protocol: Protocol, cuts: &Cuts, classes: &mut Vec<Class>) {
+    let ranges = |side| {
+        let firsts = cuts.ports.get(&(protocol, side)).into_iter().flatten().copied();
+        let firsts: BTreeSet<u16> = firsts.chain([0, 1]).collect();
+        let lasts: Vec<u16> = firsts.iter().skip(1).map(|next| next - 1).chain([u16::MAX]).collect();
+        firsts.into_iter().zip(lasts)
+    };
+    for source in merged_below_one(ranges(Side::Source).collect(), cuts.ports.contains_key(&(protocol, Side::Source))) {
+        for destination in ranges(Side::Destination) {
+            classes.push(Class::Ports { protocol, source, destination });
+        }
+    }
+}
+
+/// Where no rule asks for a port, port 0 is one with the others.
+fn merged_below_one(ranges: Vec<(u16, u16)>, is_cut: bool) -> Vec<(u16, u16)> {
+    if is_cut { ranges } else { vec![(0, u16::MAX)] }
+}
+
+fn message_classes(protocol: Protocol, cuts: &Cuts, classes: &mut Vec<Class>) {
+    let nothing = BTreeMap::new();
+    let named = cuts.messages.get(&protocol).unwrap_or(&nothing);
+    let mut push = |kind, code, example: Option<Message>| {
+        classes.extend(example.map(|example| Class::Message { protocol, kind, code, example }));
+    };
+    for (kind, codes) in named {
+        for code in codes {
+            push(Some(*kind), Some(*code), Some(Message { kind: *kind, code: *code }));
+        }
+        let other = (0..=u8::MAX).find(|code| !codes.contains(code));
+        push(Some(*kind), None, other.map(|code| Message { kind: *kind, code }));
+    }
+    let other = (0..=u8::MAX).find(|kind| !named.contains_key(kind));
+    push(None, None, other.map(|kind| Message { kind, code: 0 }));
+}
