@@ -25,8 +25,8 @@ pub(super) fn add_policies(dice: &mut Dice, world: &mut World, tiers: &[String])
     }
     world.policies.iter_mut().for_each(|policy| in_stage(dice, policy));
     world.policies.extend((0..2 + dice.below(4)).map(|_| host_policy(dice, tiers)));
-    if dice.chance(50) {
-        world.policies.push(untracked_policy(dice));
+    for (name, stage) in [("u", Stage::Untracked), ("v", Stage::PreDnat)] {
+        world.policies.extend(dice.chance(50).then(|| early_policy(dice, name, stage)));
     }
 }
 
@@ -122,19 +122,15 @@ fn host_policy(dice: &mut Dice, tiers: &[String]) -> Policy {
     policy
 }
 
-/// Untracked policy of all host endpoints, before any other.
-fn untracked_policy(dice: &mut Dice) -> Policy {
+/// Policy of all host endpoints, before any other of its stage.
+fn early_policy(dice: &mut Dice, name: &str, stage: Stage) -> Policy {
     let [ingress, egress] = [Way::Ingress, Way::Egress].map(|way| dice.some(1, 4, |dice| profile_rule(dice, way)));
     let types = vec![Way::Ingress, Way::Egress];
-    Policy::Calico(CalicoPolicy {
-        name: "u".to_owned(),
-        order: Some(-2.0),
-        types,
-        stage: Stage::Untracked,
-        ingress,
-        egress,
-        ..CalicoPolicy::default()
-    })
+    let mut policy = CalicoPolicy { name: name.to_owned(), order: Some(-2.0), types, stage, ingress, egress, ..CalicoPolicy::default() };
+    if stage == Stage::PreDnat {
+        before_dnat(&mut policy);
+    }
+    Policy::Calico(policy)
 }
 
 /// Takes back what palisade refuses by design (ARCHITECTURE, "The lists of a host endpoint", "Pre-DNAT policy" and "Whose a

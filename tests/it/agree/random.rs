@@ -707,11 +707,15 @@ impl Aim {
         };
         let failsafes: Vec<&Failsafe> = world.choices.inbound.iter().chain(&world.choices.outbound).collect();
         if failsafes.is_empty() || dice.chance(70) {
-            return packet;
+            return if packet.state == State::New && dice.chance(40) { self.translated(&packet, dice) } else { packet };
         }
         let Failsafe { protocol, port, .. } = dice.pick(&failsafes);
-        let ports = if dice.chance(50) { (*port, 40_000) } else { (40_000, *port) };
-        Packet { protocol: *protocol, ports: Some(ports), icmp: None, ..packet }
+        let packet = Packet { protocol: *protocol, icmp: None, ..packet };
+        match dice.below(3) {
+            0 => Packet { ports: Some((*port, 40_000)), ..packet },
+            1 => Packet { ports: Some((40_000, *port)), ..packet },
+            _ => Packet { ports: Some((40_000, 40_000)), original: Some((near, Some(*port))), ..packet },
+        }
     }
 
     /// The packet, sent to somewhere else; one to the node not to a pod, since it would go there if it were not tracked.
