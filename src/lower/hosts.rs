@@ -19,7 +19,7 @@ use crate::lower::sets::{Reach, digit};
 use crate::lower::tiers::{self, Asked, Rules, Way};
 use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::options::Failsafe;
-use crate::policy::{self, Action, DefaultAction, HostEndpoint, HostPlace, Icmp, List, Tier};
+use crate::policy::{Action, DefaultAction, HostEndpoint, HostPlace, Icmp, List, Tier};
 use crate::resolve::{AskedAgain, HostEndpointId, HostsOnNode, Listed};
 
 /// What the filter table has for host endpoints.
@@ -361,10 +361,9 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     }
 
     /// Whether no packet gets past a tier, so that chains of later ones would lead nowhere.
-    fn is_last(&self, step: &Step<'input>, way: &ListWay) -> bool {
+    fn is_last(&self, step: &Step<'_>, way: &ListWay) -> bool {
         let mut rules = step.policies.iter().flat_map(|policy| policy.rules);
-        let passes = |rule: &policy::Rule| rule.action == Action::Pass && rule.applies_to(self.family);
-        denies_by_default(step.tier, way) && !rules.any(passes)
+        denies_by_default(step.tier, way) && !rules.any(|rule| rule.action == Action::Pass && rule.applies_to(self.family))
     }
 
     fn tier(&mut self, Step { tier, policies }: &Step<'input>, way: &ListWay, asked: Asked, next: &Onward) -> Chain {

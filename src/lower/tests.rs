@@ -75,7 +75,6 @@ fn log_prefixes_fit_and_hold_no_quote() {
         assert!(prefix.len() <= limits::LOG_PREFIX && prefix.ends_with(' ') && !prefix.contains(['"', '\n']), "{prefix}");
     }
 }
-
 #[test]
 fn two_things_with_one_name_are_refused() {
     let mut names = Names::default();
