@@ -5,6 +5,8 @@
 //! without a chain, [`node`] says what a node owes a packet, and [`netfilter`] reads scripts as the kernel's tools do, so that
 //! the one can judge the other.
 
+pub mod allowed;
+pub mod connectivity;
 pub mod evaluate;
 pub mod explain;
 mod flow;
@@ -12,6 +14,7 @@ mod matching;
 pub mod netfilter;
 pub mod node;
 mod packet;
+pub mod peers;
 pub mod question;
 pub mod space;
 pub mod subject;

@@ -1,8 +1,9 @@
-//! Answers to questions, as text for people and as JSON for machines.
+//! Answers to questions, as text for people and as JSON and other forms for machines.
 //!
 //! In: typed answers of `analysis`, what they are about, and the rules of scripts that a packet passed. Out: text. Absent:
 //! deciding anything. A word printed here for a verdict is the verdict of a [`Group`].
 
+pub mod connectivity;
 mod json;
 mod pairs;
 mod text;

@@ -7,6 +7,7 @@
 mod ask;
 mod check;
 mod config;
+mod connectivity;
 mod eval;
 mod explain;
 mod input;
@@ -18,6 +19,7 @@ mod trace;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::report::Report;
+use crate::diagnostic::{Code, Diagnostic};
 
 /// What the program returns to the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +60,8 @@ struct Global {
     /// of the flags of these names); flags and PALISADE_* variables win over it
     #[arg(long, global = true, value_name = "FILE", env = "PALISADE_CONFIG", hide_env_values = true)]
     config: Option<std::path::PathBuf>,
-    /// How answers are printed to standard output and problems to standard error
+    /// How data is printed to standard output, where a command has this format for it; problems, on standard error, are JSON
+    /// with `json` and text with all others
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "PALISADE_FORMAT", hide_env_values = true)]
     format: Format,
     /// When to use colour; NO_COLOR is heeded
@@ -69,13 +72,19 @@ struct Global {
     quiet: bool,
 }
 
-/// How answers and problems are printed.
+/// How data and problems are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people
     Text,
-    /// One JSON object a line; of problems for the first 1,000 errors
+    /// JSON; of problems one object a line, for the first 1,000 errors
     Json,
+    /// Comma-separated values
+    Csv,
+    /// Markdown
+    Md,
+    /// A graph for Graphviz
+    Dot,
 }
 
 /// When colour is used.
@@ -96,7 +105,20 @@ enum Command {
     Render(render::Arguments),
     Eval(eval::Arguments),
     Explain(explain::Arguments),
+    Connectivity(connectivity::Arguments),
     Selector(selector::Arguments),
+}
+
+impl Command {
+    /// The formats that it has.
+    fn formats(&self) -> &'static [Format] {
+        match self {
+            Command::Check(_) | Command::Render(_) | Command::Eval(_) | Command::Explain(_) | Command::Selector(_) => {
+                &[Format::Text, Format::Json]
+            }
+            Command::Connectivity(_) => &[Format::Text, Format::Json, Format::Csv, Format::Md, Format::Dot],
+        }
+    }
 }
 
 /// Runs the program with the arguments of this process.
@@ -106,13 +128,25 @@ pub fn run() -> Status {
         Err(error) => return report::usage(&error),
     };
     let mut report = Report::new(&arguments.global);
+    let formats = arguments.command.formats();
+    if !formats.contains(&arguments.global.format) {
+        return report.diagnostic(unknown_format(arguments.global.format, formats));
+    }
     match arguments.command {
         Command::Check(own) => check::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Render(own) => render::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Eval(own) => eval::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Explain(own) => explain::run(&own, arguments.global.config.as_deref(), &mut report),
+        Command::Connectivity(own) => connectivity::run(&own, &mut report),
         Command::Selector(own) => selector::run(&own, &mut report),
     }
+}
+
+fn unknown_format(format: Format, formats: &[Format]) -> Diagnostic {
+    let word = |format: &Format| format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let known = formats.iter().map(|format| format!("`{}`", word(format))).collect::<Vec<_>>().join(" and ");
+    let message = format!("this command has no format `{}`", word(&format));
+    Diagnostic::new(Code::InvalidConfig, message).help(format!("`--format` and PALISADE_FORMAT take {known} here"))
 }
 
 #[cfg(test)]

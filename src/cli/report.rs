@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use crate::cli::{Color, Format, Global, Status};
-use crate::diagnostic::{Diagnostic, Diagnostics, MOST, Severity, print};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, MOST, Severity, print};
 use crate::text::Files;
 
 /// Where and how this run prints.
@@ -39,12 +39,12 @@ impl Report {
             }
             let text = match self.format {
                 Format::Json => print::json(diagnostic, files) + "\n",
-                Format::Text => print::human(diagnostic, files, self.colour) + "\n\n",
+                Format::Text | Format::Csv | Format::Md | Format::Dot => print::human(diagnostic, files, self.colour) + "\n\n",
             };
             // nobody is left to tell when standard error is closed
             let _ = err.write_all(text.as_bytes());
         }
-        if shown > 0 && self.format == Format::Text {
+        if shown > 0 && self.format != Format::Json {
             let _ = match found.error_count() {
                 all if all > MOST => writeln!(err, "more than {MOST} errors; the rest of the input was not read, and nothing was written"),
                 _ if shown == 1 => writeln!(err, "1 error; nothing was written"),
@@ -71,9 +71,19 @@ impl Report {
         }
     }
 
+    /// Prints data as it is made, in the format that was asked for.
+    pub(super) fn data_by(&mut self, write: impl FnOnce(Format, &mut dyn Write) -> io::Result<()>) -> Status {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        match write(self.format, &mut out).and_then(|()| out.flush()) {
+            Ok(()) => Status::Clean,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Status::Clean,
+            Err(error) => self.diagnostic(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}"))),
+        }
+    }
+
     /// Says something about what was done.
     pub(super) fn remark(&mut self, text: &str) {
-        if !self.quiet && self.format == Format::Text {
+        if !self.quiet && self.format != Format::Json {
             let _ = writeln!(io::stderr(), "{text}");
         }
     }

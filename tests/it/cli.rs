@@ -244,6 +244,7 @@ fn help_is_data_and_fits_the_screen() {
         "render --help",
         "eval --help",
         "explain --help",
+        "connectivity --help",
         "selector --help",
         "selector match --help",
         "selector format --help",

@@ -213,19 +213,15 @@ impl Range {
 
     /// The fewest prefixes that hold just these addresses, in order.
     pub fn prefixes(self) -> Vec<Cidr> {
-        let (width, mut first, mut prefixes) = (if self.family == Family::V4 { 32u8 } else { 128 }, self.first, Vec::new());
-        loop {
-            let Some(prefix) = (0..=width).filter_map(|length| Cidr::around(self.address(first), length)).find(|prefix| {
-                let range = Self::of(*prefix);
-                range.first == first && range.last <= self.last
-            }) else {
-                return prefixes;
-            };
-            prefixes.push(prefix);
-            match Self::of(prefix).last.checked_add(1).filter(|next| *next <= self.last) {
-                Some(next) => first = next,
-                None => return prefixes,
-            }
+        let width: u8 = if self.family == Family::V4 { 32 } else { 128 };
+        let (mut next, mut prefixes) = (Some(self.first), Vec::new());
+        while let Some(first) = next.filter(|first| *first <= self.last) {
+            // as many host bits as the first address has zeros at its end, and as fit before the last
+            let left = (self.last - first).checked_add(1).map_or(u128::BITS, u128::ilog2);
+            let hosts = u8::try_from(first.trailing_zeros().min(left)).unwrap_or(width).min(width);
+            prefixes.extend(Cidr::around(self.address(first), width - hosts));
+            next = 1u128.checked_shl(hosts.into()).and_then(|size| first.checked_add(size));
         }
+        prefixes
     }
 }

@@ -1,4 +1,4 @@
-//! Connections that another tool found in clusters of other people, compared with what `analysis::evaluate` allows. The data
+//! Connections that another tool found in clusters of other people, compared with what `palisade connectivity` lists. The data
 //! is no part of the project: `PALISADE_TEST_DATA` names its folder, and without it nothing is compared.
 #![expect(clippy::disallowed_methods, reason = "the data lies outside of the project")]
 

@@ -1,34 +1,33 @@
-//! The manifests of a case as palisade takes them: workloads become one pod each, with addresses of their own.
+//! The manifests of a case as palisade takes them.
 
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::palisade::files_below;
 
 /// A case.
 pub(super) struct Cluster {
     objects: Vec<Value>,
-    pub(super) peers: Vec<Peer>,
-    /// Names of peers with their labels.
-    known: BTreeSet<(String, String)>,
-}
-
-/// A pod that stands for all pods of its owner with its labels. IPv4 is for talking to the outside, IPv6 for other pods: the
-/// blocks of policies, all of them IPv4, speak of the outside only, as the other tool takes them.
-pub(super) struct Peer {
-    /// `namespace/owner[Kind]`.
-    pub(super) name: String,
-    pub(super) v4: Ipv4Addr,
-    pub(super) v6: Ipv6Addr,
 }
 
 /// Policy and what policy looks at; other kinds are left out.
-const KEPT: [&str; 5] = ["Namespace", "ServiceAccount", "NetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy"];
-const WORKLOADS: [&str; 7] = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob"];
+const KEPT: [&str; 13] = [
+    "Namespace",
+    "ServiceAccount",
+    "NetworkPolicy",
+    "AdminNetworkPolicy",
+    "BaselineAdminNetworkPolicy",
+    "Pod",
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "ReplicaSet",
+    "ReplicationController",
+    "Job",
+    "CronJob",
+];
 
 impl Cluster {
     pub(super) fn read(folder: &Path) -> Self {
@@ -38,23 +37,9 @@ impl Cluster {
                 documents(&text).into_iter().for_each(|document| flatten(document, None, &mut objects));
             }
         }
-        let mut cluster = Self { objects: Vec::new(), peers: Vec::new(), known: BTreeSet::new() };
-        objects.into_iter().for_each(|object| cluster.take(object));
-        cluster
-    }
-
-    fn take(&mut self, object: Value) {
-        let kind = text(&object, "/kind");
-        let namespace = Some(text(&object, "/metadata/namespace")).filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned());
-        if kind == "Pod" {
-            self.pod(format!("{namespace}/{}", owner(&object)), &namespace, &object);
-        } else if WORKLOADS.contains(&kind.as_str()) {
-            let mut template = ["/spec/template", "/spec/jobTemplate/spec/template"].iter().filter_map(|path| object.pointer(path));
-            let name = format!("{namespace}/{}[{kind}]", text(&object, "/metadata/name"));
-            self.pod(name, &namespace, template.next().expect("a template"));
-        } else if KEPT.contains(&kind.as_str()) {
-            self.objects.push(object);
-        }
+        objects.retain(|object| KEPT.contains(&text(object, "/kind").as_str()));
+        objects.iter_mut().for_each(as_endpoint);
+        Self { objects }
     }
 
     /// All objects, as a JSON `List`.
@@ -73,28 +58,22 @@ impl Cluster {
             }
         }
     }
+}
 
-    /// The pod of a new peer.
-    fn pod(&mut self, name: String, namespace: &str, pod: &Value) {
-        let labels = pod.pointer("/metadata/labels").filter(|labels| !labels.is_null()).cloned().unwrap_or_else(|| json!({}));
-        if !self.known.insert((name.clone(), labels.to_string())) {
-            return;
+/// Makes an endpoint without an address of what the other tool takes for one: its blocks of addresses speak of the outside only, it
+/// polices pods on the network of their hosts, and the first owner of a pod is the one that counts.
+fn as_endpoint(object: &mut Value) {
+    for path in ["/spec", "/spec/template/spec", "/spec/jobTemplate/spec/template/spec"] {
+        if let Some(Value::Object(spec)) = object.pointer_mut(path) {
+            spec.remove("hostNetwork");
         }
-        let index = u32::try_from(self.peers.len()).expect("few peers");
-        let v4 = Ipv4Addr::from_bits(Ipv4Addr::new(240, 0, 0, 1).to_bits() + index);
-        let v6 = Ipv6Addr::from_bits(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1).to_bits() + u128::from(index));
-        self.peers.push(Peer { name, v4, v6 });
-        let mut spec = Map::from_iter([("nodeName".to_owned(), json!("node"))]);
-        for field in ["serviceAccountName", "containers", "initContainers"] {
-            spec.extend(pod.pointer(&format!("/spec/{field}")).map(|value| (field.to_owned(), value.clone())));
-        }
-        self.objects.push(json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": format!("pod-{index}"), "namespace": namespace, "labels": labels},
-            "spec": spec,
-            "status": {"podIPs": [{"ip": v4.to_string()}, {"ip": v6.to_string()}]},
-        }))
+    }
+    if text(object, "/kind") == "Pod" {
+        object.as_object_mut().and_then(|fields| fields.remove("status"));
+    }
+    if let Some(Value::Object(owner)) = object.pointer_mut("/metadata/ownerReferences/0") {
+        owner.insert("controller".to_owned(), json!(true));
+        owner.entry("kind").or_insert_with(|| json!("Pod"));
     }
 }
 
@@ -110,14 +89,6 @@ fn complete(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(complete),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
-}
-
-/// `owner[Kind]` of a pod; one without an owner owns itself.
-fn owner(pod: &Value) -> String {
-    let owner = pod.pointer("/metadata/ownerReferences/0").unwrap_or(&Value::Null);
-    let kind = Some(text(owner, "/kind")).filter(|kind| !kind.is_empty()).unwrap_or_else(|| "Pod".to_owned());
-    let name = Some(text(owner, "/name")).filter(|name| !name.is_empty()).unwrap_or_else(|| text(pod, "/metadata/name"));
-    format!("{name}[{kind}]")
 }
 
 /// The documents of a file; one that is no YAML ends it.

@@ -1,0 +1,71 @@
+//! Time of the questions about whole clusters, on the synthetic ones of `benches/compile`. `benches/README.md` says how to run it.
+
+#[path = "../compile/cases.rs"]
+mod cases;
+#[path = "../compile/generator.rs"]
+mod generator;
+#[path = "../compile/groups.rs"]
+mod groups;
+#[path = "../compile/policies.rs"]
+mod policies;
+#[path = "../compile/random.rs"]
+mod random;
+
+use std::io::{self, Write};
+use std::time::Instant;
+
+use palisade::analysis::connectivity::{self, Asked};
+use palisade::analysis::peers::{By, Peers};
+use palisade::analysis::space::{Cuts, Space, Traffic};
+use palisade::diagnostic::Diagnostics;
+use palisade::policy::Staging;
+use palisade::text::Files;
+use palisade::{answers, resolve};
+
+fn main() -> io::Result<()> {
+    let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let names = if named.is_empty() { vec!["smoke".to_owned(), "medium".to_owned()] } else { named };
+    names.iter().try_for_each(|name| measure(cases::find(name)?))
+}
+
+fn measure(case: &cases::Case) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "## {}: {}\n\n| stage | seconds |\n|---|---|", case.name, case.about)?;
+    let mut files = Files::default();
+    let (mut inventory, mut policies) = (Vec::new(), Vec::new());
+    generator::inventory(&case.shape, &mut inventory)?;
+    policies::write(&case.shape, &mut policies)?;
+    for (name, bytes) in [("inventory.json", inventory), ("policies.yaml", policies)] {
+        let text = String::from_utf8(bytes).map_err(io::Error::other)?;
+        files.add(name, text).map_err(|length| io::Error::other(format!("`{name}` has {length} bytes")))?;
+    }
+    let mut found = Diagnostics::default();
+    let input = timed("read", &mut out, || palisade::read(&files, Staging::Proposed, &mut found))?;
+    let resolved = timed("resolve::selectors", &mut out, || resolve::selectors(&input.policies, &input.inventory, &mut found))?;
+    let mut traffic = timed("Cuts and Traffic::of", &mut out, || {
+        let mut cuts = Cuts::default();
+        cuts.of_policy(&resolved);
+        Traffic::of(&cuts)
+    })?;
+    let space = timed("Space::of", &mut out, || Space::of(&resolved, &mut traffic))?;
+    let peers = timed("Peers::of", &mut out, || Peers::of(resolved.inventory, &space, By::Workload))?;
+    let asked = Asked { by: By::Workload, from: Vec::new(), to: Vec::new(), what: Vec::new() };
+    let answer = timed("connectivity::of, with the space", &mut out, || connectivity::of(&resolved, &asked))?;
+    let answer = answer.map_err(|diagnostic| io::Error::other(diagnostic.message))?;
+    timed("as text", &mut out, || answers::connectivity::text(&answer, &mut io::sink()))??;
+    let (endpoints, classes) = (input.inventory.endpoints.len(), space.places.classes().count());
+    let (peers, pairs) = (peers.all().len(), answer.pairs.len());
+    writeln!(
+        out,
+        "\n{endpoints} endpoints in {classes} classes of places, {peers} peers, {pairs} pairs, {} classes of traffic\n",
+        traffic.len()
+    )
+}
+
+/// A row of the table.
+fn timed<Made>(stage: &str, out: &mut dyn Write, make: impl FnOnce() -> Made) -> io::Result<Made> {
+    let started = Instant::now();
+    let made = make();
+    writeln!(out, "| {stage} | {:.3} |", started.elapsed().as_secs_f64())?;
+    Ok(made)
+}

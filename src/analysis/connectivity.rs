@@ -1,0 +1,198 @@
+//! Who can talk to whom on what.
+//!
+//! In: [`Resolved`] policy, and what of it is [`Asked`] for. Out: [`Connectivity`]: for every two peers but two outside, all that may go from
+//! one to the other, where that is something.
+//!
+//! Cost: the pairs of peers, each with the pairs of their classes.
+
+use std::str::FromStr;
+
+use crate::analysis::Side;
+use crate::analysis::peers::{By, Peer, Peers};
+use crate::analysis::space::{Class, Cuts, Range, Space, Traffic, TrafficId};
+use crate::analysis::subject::{Members, Subject};
+use crate::diagnostic::Diagnostic;
+use crate::inventory::Inventory;
+use crate::net::{Cidr, PortRange, Protocol};
+use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
+use crate::resolve::Resolved;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// What makes endpoints one peer.
+    pub by: By,
+    /// Senders; none are all.
+    pub from: Vec<Subject>,
+    /// Receivers; none are all.
+    pub to: Vec<Subject>,
+    /// What is sent; none is everything.
+    pub what: Vec<What>,
+}
+
+/// Some traffic: `tcp`, `tcp/443`, `tcp/8000-8100`, `icmp/8`, `icmp/8/0`, `47`, `proto/47`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// A protocol.
+    Protocol(Protocol),
+    /// Of a protocol, to these ports.
+    Ports(Protocol, PortRange),
+    /// Control messages of a protocol.
+    Messages(Protocol, Icmp),
+}
+
+/// All that was asked for.
+#[derive(Debug)]
+pub struct Connectivity {
+    /// Everyone who was asked about as sender, in order.
+    pub senders: Vec<Peer>,
+    /// Everyone who was asked about as receiver, in order.
+    pub receivers: Vec<Peer>,
+    /// What may go, by sender and receiver.
+    pub pairs: Vec<Pair>,
+    /// What the pairs' traffic is of.
+    pub traffic: Traffic,
+    /// All traffic that listings have: without port 0, which is reserved.
+    pub everything: TrafficId,
+}
+
+/// What may go from one peer to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair {
+    /// Position among the senders.
+    pub from: u32,
+    /// Position among the receivers.
+    pub to: u32,
+    /// Not nothing.
+    pub traffic: TrafficId,
+}
+
+/// Decides about all pairs that are asked for.
+///
+/// # Errors
+/// When somebody is asked for who is not in the input.
+pub fn of(resolved: &Resolved<'_>, asked: &Asked) -> Result<Connectivity, Diagnostic> {
+    let mut cuts = Cuts::default();
+    cuts.of_policy(resolved);
+    asked.what.iter().for_each(|what| what.cut(&mut cuts));
+    let mut traffic = Traffic::of(&cuts);
+    let space = Space::of(resolved, &mut traffic);
+    let peers = Peers::of(resolved.inventory, &space, asked.by);
+    let senders = chosen(&peers, &asked.from, resolved.inventory)?;
+    let receivers = chosen(&peers, &asked.to, resolved.inventory)?;
+    let everything = traffic.select(is_listed);
+    let wanted = wanted(&asked.what, everything, &mut traffic);
+    let mut pairs = Vec::new();
+    for (from, sender) in (0u32..).zip(&senders) {
+        let others = (0u32..).zip(&receivers).filter(|(_, receiver)| !(sender.is_outside() && receiver.is_outside()));
+        for (to, receiver) in others {
+            let allowed = sender.allowed_to(receiver, &space, &mut traffic);
+            let allowed = traffic.and(allowed, wanted);
+            if allowed != Traffic::NONE {
+                pairs.push(Pair { from, to, traffic: allowed });
+            }
+        }
+    }
+    Ok(Connectivity { senders, receivers, pairs, traffic, everything })
+}
+
+/// Whether nobody listens at port 0 of either side.
+fn is_listed(class: &Class) -> bool {
+    [Side::Source, Side::Destination].into_iter().all(|side| class.port(side) != Some((0, 0)))
+}
+
+fn wanted(what: &[What], everything: TrafficId, traffic: &mut Traffic) -> TrafficId {
+    if what.is_empty() {
+        return everything;
+    }
+    let mut all = Traffic::NONE;
+    for what in what {
+        let one = what.traffic(traffic);
+        all = traffic.or(all, one);
+    }
+    traffic.and(all, everything)
+}
+
+/// The peers of subjects, in order; all where there is no subject.
+fn chosen(peers: &Peers, subjects: &[Subject], inventory: &Inventory) -> Result<Vec<Peer>, Diagnostic> {
+    if subjects.is_empty() {
+        return Ok(peers.all().to_vec());
+    }
+    let meant = subjects.iter().map(|subject| subject.resolve(inventory)).collect::<Result<Vec<Members>, Diagnostic>>()?;
+    let mut chosen = Vec::new();
+    for peer in peers.all() {
+        match peer.is_outside() {
+            false => chosen.extend(meant.iter().any(|meant| is_meant(peer, meant, inventory)).then(|| peer.clone())),
+            true => chosen.extend(meant.iter().filter_map(prefix).filter_map(|prefix| peer.within(Range::of(prefix)))),
+        }
+    }
+    chosen.dedup_by(|left, right| left.identity == right.identity);
+    Ok(chosen)
+}
+
+fn prefix(meant: &Members) -> Option<Cidr> {
+    match meant {
+        Members::Addresses(cidr) => Some(*cidr),
+        Members::Endpoints(_) => None,
+    }
+}
+
+/// Whether one of a peer's endpoints is meant.
+fn is_meant(peer: &Peer, meant: &Members, inventory: &Inventory) -> bool {
+    peer.endpoints.iter().any(|id| match meant {
+        Members::Endpoints(ids) => ids.binary_search(id).is_ok(),
+        Members::Addresses(cidr) => inventory.endpoint(*id).addresses.iter().any(|address| cidr.holds(*address)),
+    })
+}
+
+impl What {
+    fn cut(self, cuts: &mut Cuts) {
+        match self {
+            Self::Protocol(protocol) => cuts.protocol(protocol),
+            Self::Ports(protocol, range) => cuts.ports(protocol, Side::Destination, range),
+            Self::Messages(protocol, icmp) => cuts.message(protocol, icmp),
+        }
+    }
+
+    fn traffic(self, traffic: &mut Traffic) -> TrafficId {
+        match self {
+            Self::Protocol(protocol) => traffic.of_rule(ProtocolMatch::Is(protocol), IcmpMatch::Any),
+            Self::Messages(protocol, icmp) => traffic.of_rule(ProtocolMatch::Is(protocol), IcmpMatch::Is(icmp)),
+            Self::Ports(protocol, range) => {
+                let of_protocol = traffic.of_rule(ProtocolMatch::Is(protocol), IcmpMatch::Any);
+                let to_ports = traffic.with_ports(Side::Destination, &[range]);
+                traffic.and(of_protocol, to_ports)
+            }
+        }
+    }
+}
+
+/// What can be written.
+const FORMS: &str = "expected `tcp`, `tcp/443`, `udp/8000-8100`, `icmp`, `icmp/8`, `icmp/8/0`, or a protocol's number";
+
+impl FromStr for What {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let lower = text.to_lowercase();
+        let words = lower.strip_prefix("proto/").unwrap_or(&lower);
+        let (word, rest) = words.split_once('/').map_or((words, None), |(word, rest)| (word, Some(rest)));
+        let protocol = Protocol::from_keyword(word).ok_or_else(|| format!("`{word}` is no protocol; {FORMS}"))?;
+        match rest {
+            None => Ok(Self::Protocol(protocol)),
+            Some(rest) if protocol.has_ports() => {
+                let (first, last) = rest.split_once('-').unwrap_or((rest, rest));
+                let range = first.parse().ok().zip(last.parse().ok()).and_then(|(first, last)| PortRange::new(first, last));
+                let range = range.ok_or_else(|| format!("`{rest}` is no port from 1 to 65535, nor a range of them"))?;
+                Ok(Self::Ports(protocol, range))
+            }
+            Some(rest) if [Protocol::ICMP, Protocol::ICMPV6].contains(&protocol) => {
+                let (kind, code) = rest.split_once('/').map_or((rest, None), |(kind, code)| (kind, Some(code)));
+                let icmp = kind.parse().ok().zip(code.map(str::parse).transpose().ok()).map(|(kind, code)| Icmp { kind, code });
+                let icmp = icmp.ok_or_else(|| format!("`{rest}` is no ICMP type from 0 to 255, nor a type and a code"))?;
+                Ok(Self::Messages(protocol, icmp))
+            }
+            Some(_) => Err(format!("{protocol} has no ports; {FORMS}")),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `palisade connectivity`: who can talk to whom on what.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::analysis::connectivity::{self, Asked, Connectivity, What};
+use crate::analysis::peers;
+use crate::analysis::subject::Subject;
+use crate::answers;
+use crate::cli::report::Report;
+use crate::cli::{Format, Status, input};
+use crate::diagnostic::Diagnostics;
+use crate::resolve;
+
+/// List who can talk to whom on what
+///
+/// Workloads, and addresses outside of the cluster; outside to outside is left out. Pods of one owner are one peer, unless policy
+/// tells them apart. `--format` is text, json, csv, md (Markdown) or dot (Graphviz).
+///
+/// Exit status: 0, or 2 invalid input or question.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Files, directories (*.yaml, *.yml, *.json below them), or - for standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Only from these: NAMESPACE/POD, NAMESPACE/KIND/NAME, NAMESPACE/sa:NAME (all that run as a service account), an address
+    /// or a CIDR (may be repeated)
+    #[arg(long, value_name = "WHO")]
+    from: Vec<Subject>,
+    /// Only to these, written alike (may be repeated)
+    #[arg(long, value_name = "WHO")]
+    to: Vec<Subject>,
+    /// Only by this: tcp/443, udp/8000-8100, tcp, icmp/8, a protocol's number (may be repeated)
+    #[arg(long, value_name = "WHAT")]
+    port: Vec<What>,
+    /// What makes pods one peer
+    #[arg(long, value_name = "WHAT", default_value = "workload")]
+    by: By,
+    /// Answer as if staged policies were in force
+    #[arg(long)]
+    staged: bool,
+}
+
+/// What makes endpoints one peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// Their owner, their service account, and the policy they have
+    Workload,
+    /// Their service account: what one of them may do, the peer may do
+    ServiceAccount,
+}
+
+pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
+    let mut found = Diagnostics::default();
+    let files = input::read(&arguments.paths, &mut found);
+    let input = crate::read(&files, input::staging(arguments.staged), &mut found);
+    if found.has_errors() {
+        return report.diagnostics(&found, &files);
+    }
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    let answer = connectivity::of(&resolved, &arguments.asked());
+    let answer = answer.map_err(|diagnostic| found.push(diagnostic)).ok();
+    let status = report.diagnostics(&found, &files);
+    match answer {
+        Some(answer) if status == Status::Clean => report.data_by(|format, out| write(&answer, format, out)),
+        Some(_) | None => status,
+    }
+}
+
+fn write(answer: &Connectivity, format: Format, out: &mut dyn Write) -> io::Result<()> {
+    match format {
+        Format::Text => answers::connectivity::text(answer, out),
+        Format::Json => answers::connectivity::json(answer, out),
+        Format::Csv => answers::connectivity::csv(answer, out),
+        Format::Md => answers::connectivity::markdown(answer, out),
+        Format::Dot => answers::connectivity::dot(answer, out),
+    }
+}
+
+impl Arguments {
+    fn asked(&self) -> Asked {
+        let by = match self.by {
+            By::Workload => peers::By::Workload,
+            By::ServiceAccount => peers::By::ServiceAccount,
+        };
+        Asked { by, from: self.from.clone(), to: self.to.clone(), what: self.port.clone() }
+    }
+}
