@@ -1,6 +1,8 @@
 //! Time of the questions about whole clusters, on the synthetic ones of `benches/compile`. `benches/README.md` says how to run it.
+#![expect(clippy::disallowed_methods, reason = "a bench takes its arguments as they are")]
 
 #[path = "../compile/cases.rs"]
+#[expect(dead_code, reason = "which nodes are rendered matters to a compile only")]
 mod cases;
 #[path = "../compile/generator.rs"]
 mod generator;

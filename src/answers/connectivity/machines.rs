@@ -134,10 +134,8 @@ pub fn csv(answer: &Connectivity, out: &mut dyn Write) -> io::Result<()> {
 
 /// The error of the writer, as it was: a reader that has gone away is told by its kind.
 fn unwritten(error: csv::Error) -> io::Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) => error,
-        other => io::Error::other(format!("{other:?}")),
-    }
+    let text = error.to_string();
+    if let csv::ErrorKind::Io(error) = error.into_kind() { error } else { io::Error::other(text) }
 }
 
 fn peer_cells(peer: &Peer) -> [String; 6] {

@@ -32,8 +32,8 @@ pub(super) fn connections(cluster: &Cluster) -> Result<Connections, String> {
     let answer = connectivity::of(&resolved, &asked).map_err(|diagnostic| diagnostic.message)?;
     let mut connections = Connections::default();
     for pair in &answer.pairs {
-        let from = &answer.senders[pair.from as usize];
-        let to = &answer.receivers[pair.to as usize];
+        let from = answer.senders.get(pair.from as usize).ok_or("no sender")?;
+        let to = answer.receivers.get(pair.to as usize).ok_or("no receiver")?;
         let Some(what) = what(&allowed::describe(pair.traffic, &answer.traffic)) else { continue };
         add(from, to, what, &mut connections);
     }
