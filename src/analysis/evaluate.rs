@@ -231,8 +231,8 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         passed
     }
 
-    /// What profiles say, asked in order: the first verdict counts, Pass is none, and what no profile decides
-    /// is denied (reference §4.3.6). A profile that is not in the input denies.
+    /// What profiles say, asked in order: the first verdict counts, Pass is none, and what no profile decides is denied
+    /// (reference §4.3.6). A profile that is not in the input denies.
     fn profiles(&self, profiles: &Profiles, direction: Direction, flow: &Conversation) -> Outcome {
         if *profiles == Profiles::OfPod {
             return Outcome::Allowed;

@@ -99,8 +99,8 @@ impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
         let mut journey = Journey { node: self, packet, state: packet.state, is_let_through: false, passages: Vec::new() };
         let fate = match &packet.hook {
             Hook::Forward { arrives, leaves } => journey.arriving(arrives).or_else(|| journey.forwarded(arrives, leaves)),
-            Hook::Input { arrives } => journey.arriving(arrives).or_else(|| journey.to_node(arrives)),
-            Hook::Output { leaves } => journey.untracked(leaves, Direction::Egress).or_else(|| journey.of_node(leaves)),
+            Hook::Input { arrives } => journey.arriving(arrives).or_else(|| journey.received(arrives)),
+            Hook::Output { leaves } => journey.untracked(leaves, Direction::Egress).or_else(|| journey.emitted(leaves)),
         };
         let (verdict, cause) = fate.unwrap_or((Verdict::Undecided, Cause::Nothing));
         Expected { verdict, is_untracked: journey.state == State::Untracked, cause, passages: journey.passages }
@@ -257,10 +257,10 @@ impl<'input> Journey<'_, '_, '_, 'input> {
         denied.then_some((Verdict::Drop, Cause::Policy))
     }
 
-    fn to_node(&mut self, arrives: &str) -> Option<Fate> {
+    fn received(&mut self, arrives: &str) -> Option<Fate> {
         let flow = self.flow();
         if let Some(sender) = self.node.local(&flow, Side::Source) {
-            return Some(self.from_endpoint_to_node(sender, &flow));
+            return Some(self.received_from_endpoint(sender, &flow));
         }
         if arrives != LOOPBACK && self.node.is_unknown(&flow, Side::Source) {
             return Some((Verdict::Drop, Cause::UnknownEndpoint));
@@ -268,7 +268,7 @@ impl<'input> Journey<'_, '_, '_, 'input> {
         self.at_host(arrives, Direction::Ingress)
     }
 
-    fn from_endpoint_to_node(&mut self, sender: EndpointId, flow: &Flow) -> Fate {
+    fn received_from_endpoint(&mut self, sender: EndpointId, flow: &Flow) -> Fate {
         if is_neighbour(flow) {
             return (Verdict::Accept, Cause::Neighbour);
         }
@@ -281,7 +281,7 @@ impl<'input> Journey<'_, '_, '_, 'input> {
     }
 
     /// The node's packets to its endpoints are not policed (decision 15).
-    fn of_node(&mut self, leaves: &str) -> Option<Fate> {
+    fn emitted(&mut self, leaves: &str) -> Option<Fate> {
         match self.node.local(&self.flow(), Side::Destination) {
             Some(_) => None,
             None => self.at_host(leaves, Direction::Egress),

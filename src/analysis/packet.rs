@@ -9,7 +9,8 @@ use crate::analysis::{Flow, PortPair};
 pub struct Packet {
     /// Who sends what to whom, after the kernel has translated the destination.
     pub flow: Flow,
-    /// The destination that was sent to; none where it is not translated.
+    /// The destination that was sent to; none where it is not translated. A packet that policy keeps from connection tracking
+    /// is not, so that it must be one that gets to the same hook without.
     pub original: Option<Original>,
     /// Where the node sees it.
     pub hook: Hook,

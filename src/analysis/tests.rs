@@ -1,9 +1,11 @@
 use super::evaluate::{Evaluator, Passage};
+use super::node::{Expected, Node};
 use super::question::{self, Traffic};
 use super::subject::Subject;
-use super::{Flow, PortPair};
+use super::{Flow, Hook, Original, Packet, PortPair, State};
 use crate::diagnostic::Diagnostics;
 use crate::net::{Cidr, Protocol};
+use crate::options::Options;
 use crate::resolve;
 use crate::text::Files;
 
@@ -47,23 +49,32 @@ spec: {selector: app == 'server', ingress: [{action: Allow, source: {selector: a
 
 /// Every end of a flow's way in words.
 fn ways(source: &str, destination: &str, port: u16) -> String {
+    asked(CLUSTER, |evaluator| {
+        let decision = evaluator.decide(&flow(source, destination, port));
+        let ends = [("egress", &decision.egress), ("ingress", &decision.ingress)];
+        let words = ends.into_iter().filter_map(|(end, passage)| passage.as_ref().map(|passage| format!("{end}:{}", way(passage))));
+        format!("{} {}", if decision.is_allowed() { "allowed" } else { "denied" }, words.collect::<Vec<_>>().join("; "))
+    })
+}
+
+fn asked<Answer>(cluster: &str, ask: impl FnOnce(&Evaluator<'_, '_>) -> Answer) -> Answer {
     let mut files = Files::default();
-    files.add("a.yaml", CLUSTER.to_owned()).unwrap();
+    files.add("a.yaml", cluster.to_owned()).unwrap();
     let mut found = Diagnostics::default();
     let input = crate::read(&files, crate::policy::Staging::Proposed, &mut found);
     assert!(!found.has_errors(), "{:?}", found.sorted());
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-    let flow = Flow {
+    ask(&Evaluator::of(&resolved))
+}
+
+fn flow(source: &str, destination: &str, port: u16) -> Flow {
+    Flow {
         source: source.parse().unwrap(),
         destination: destination.parse().unwrap(),
         protocol: Protocol::TCP,
         ports: Some(PortPair { source: 4000, destination: port }),
         icmp: None,
-    };
-    let decision = Evaluator::of(&resolved).decide(&flow);
-    let ends = [("egress", &decision.egress), ("ingress", &decision.ingress)];
-    let words = ends.into_iter().filter_map(|(end, passage)| passage.as_ref().map(|passage| format!("{end}:{}", way(passage))));
-    format!("{} {}", if decision.is_allowed() { "allowed" } else { "denied" }, words.collect::<Vec<_>>().join("; "))
+    }
 }
 
 fn way(passage: &Passage<'_>) -> String {
@@ -90,6 +101,77 @@ fn every_tier_policy_and_rule_on_the_way_is_told() {
     ] {
         assert_eq!(ways(source, destination, port), expected, "{source} to {destination}:{port}");
     }
+}
+
+/// Policy of a host endpoint for each list, on the node `b`, which has the pod `server`.
+const HOSTS: &str = "
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: b-eth0, labels: {host: b}}
+spec: {node: b, interfaceName: eth0}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: b-all}
+spec: {node: b, interfaceName: '*', profiles: [projectcalico-default-allow]}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: early}
+spec: {selector: host == 'b', preDNAT: true, applyOnForward: true, ingress: [{action: Deny, protocol: TCP, destination: {ports: [22, 30000]}}]}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: quick}
+spec: {selector: host == 'b', doNotTrack: true, applyOnForward: true, ingress: [{action: Allow, protocol: TCP, destination: {ports: [53]}}]}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: through}
+spec: {selector: host == 'b', applyOnForward: true, ingress: [{action: Allow, protocol: TCP, destination: {ports: [80, 81]}}]}
+";
+
+#[test]
+fn a_node_owes_a_packet_what_the_policies_of_its_way_say() {
+    let [eth0, eth1, pod] = ["eth0", "eth1", "cali0"].map(str::to_owned);
+    let through = || Hook::Forward { arrives: eth0.clone(), leaves: pod.clone() };
+    let here = |arrives: &String| Hook::Input { arrives: arrives.clone() };
+    let rows = [
+        (through(), ("192.0.2.1", "10.0.0.2", 80), None, "Drop Policy: Untracked; PreDnat; Forward Allowed; Normal DeniedByDefault"),
+        (through(), ("10.0.0.1", "10.0.0.2", 80), None, "Accept Policy: Untracked; PreDnat; Forward Allowed; Normal Allowed"),
+        (through(), ("10.0.0.1", "10.0.0.2", 80), Some(30_000), "Drop Policy: Untracked; PreDnat Denied"),
+        (through(), ("10.0.0.1", "10.0.0.2", 53), None, "untracked Drop Policy: Untracked Allowed; Normal DeniedByDefault"),
+        (through(), ("192.0.2.1", "192.0.2.3", 81), None, "Undecided Nothing: Untracked; PreDnat; Forward Allowed"),
+        (here(&eth0), ("192.0.2.1", "192.0.2.2", 53), None, "untracked Accept Policy: Untracked Allowed"),
+        (here(&eth0), ("192.0.2.1", "192.0.2.2", 80), None, "Accept Policy: Untracked; PreDnat; Normal Allowed"),
+        (here(&eth0), ("192.0.2.1", "192.0.2.2", 82), None, "Drop Policy: Untracked; PreDnat; Normal DeniedByDefault"),
+        (here(&eth0), ("192.0.2.1", "192.0.2.2", 22), None, "Accept Failsafe: "),
+        (here(&eth1), ("192.0.2.1", "192.0.2.2", 82), None, "Accept Policy: Normal"),
+        (Hook::Output { leaves: eth0.clone() }, ("192.0.2.2", "192.0.2.1", 443), None, "Drop Policy: Normal"),
+        (Hook::Output { leaves: pod.clone() }, ("192.0.2.2", "10.0.0.2", 443), None, "Undecided Nothing: "),
+    ];
+    asked(&format!("{CLUSTER}{HOSTS}"), |evaluator| {
+        let id = evaluator.resolved().inventory.find_node("b").unwrap();
+        let options = Options::default();
+        let node = Node::of(evaluator, id, &options);
+        for (hook, (source, destination, port), sent_to, expected) in rows {
+            let original = sent_to.map(|port| Original { address: "192.0.2.2".parse().unwrap(), port: Some(port) });
+            let packet = Packet { flow: flow(source, destination, port), original, hook, state: State::New };
+            assert_eq!(words(&node.expect(&packet)), expected, "{packet:?}");
+        }
+    });
+}
+
+fn words(expected: &Expected<'_>) -> String {
+    let passages = expected.passages.iter().map(|passage| {
+        let ends = passage.tiers.iter().map(|tier| tier.end).filter(|end| !end.goes_on());
+        let end = ends.map(|end| format!(" {end:?}")).collect::<String>();
+        format!("{:?}{end}", passage.list)
+    });
+    let passages = passages.collect::<Vec<_>>().join("; ");
+    let untracked = if expected.is_untracked { "untracked " } else { "" };
+    format!("{untracked}{:?} {:?}: {passages}", expected.verdict, expected.cause)
 }
 
 #[test]

@@ -207,7 +207,8 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         };
         let way = ListWay { list: List::Normal, direction, sort, scope: "normal", allowed: Target::Accept };
         let (end, profiles) = self.profiles(host, direction);
-        let first = self.tiers(id, &way, end);
+        let first = self.tiers(id, &way, end.clone());
+        let asks_profiles = first.target == end.target || self.leads_to(&end.target);
         let (original_failsafes, first) = match direction {
             Direction::Ingress => self.pre_dnat_again(id, ("hdn", Target::Accept), first),
             Direction::Egress => (Vec::new(), first),
@@ -217,7 +218,7 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         rules.extend(self.untracked_again(id, direction, (untracked_sort, Target::Accept), &first));
         rules.extend(original_failsafes);
         rules.push(rule(Vec::new(), first.target, first.about));
-        profiles.into_iter().for_each(|chain| self.add(chain));
+        profiles.into_iter().filter(|_| asks_profiles).for_each(|chain| self.add(chain));
         self.chain(at, host, (sort, format!("{direction} of {host}")), rules)
     }
 
@@ -284,7 +285,7 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         rules.push(self.failsafe(direction));
         if list == List::PreDnat {
             rules.extend(self.untracked_again(id, direction, ("hud", Target::Return), &first));
-        } else if self.leads_to(&untracked) {
+        } else if self.leads_to(&Target::Goto(untracked.clone())) {
             let rules = vec![rule(Vec::new(), Target::NoTrack, "no connection is made of it")];
             self.add(Chain { name: untracked, about: "allowed by untracked policy".to_owned(), rules });
         }
@@ -292,8 +293,9 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         self.chain(at, host, (sort, format!("{scope} policy, {direction} of {host}")), rules)
     }
 
-    fn leads_to(&self, chain: &ChainName) -> bool {
-        self.chains.iter().flat_map(|chain| &chain.rules).any(|rule| matches!(&rule.target, Target::Goto(other) if other == chain))
+    /// Whether a rule of these chains has a target.
+    fn leads_to(&self, target: &Target) -> bool {
+        self.chains.iter().flat_map(|chain| &chain.rules).any(|rule| rule.target == *target)
     }
 
     /// The rule that sends packets without a connection to untracked policy once more: what that allows, nothing else decides.

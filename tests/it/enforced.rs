@@ -43,7 +43,7 @@ fn stock_tools_take_every_golden_bundle() {
 }
 
 /// Names of the nodes of a bundle.
-fn node_names(bundle: &Path) -> Vec<String> {
+pub(crate) fn node_names(bundle: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(bundle.join("nodes")) else { return Vec::new() };
     entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name")).collect()
 }

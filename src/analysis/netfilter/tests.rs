@@ -1,5 +1,5 @@
 use super::{Kernel, TableTexts, Texts};
-use crate::analysis::{Flow, Hook, Packet, PortPair, State, Verdict};
+use crate::analysis::{Flow, Hook, Original, Packet, PortPair, State, Verdict};
 use crate::net::Protocol;
 
 const NOTHING: &str = "*filter\nCOMMIT\n";
@@ -46,6 +46,65 @@ fn the_longest_prefix_of_a_set_decides() {
     }
 }
 
+/// A packet to 192.0.2.1:443, which is translated to 10.0.0.2:80, on each of its ways, with what its verdict is and whether it
+/// is kept from connection tracking.
+fn ways(raw: &str, mangle: &str, filter: &str, state: State) -> Vec<(Verdict, bool)> {
+    let texts = [("raw", raw), ("mangle", mangle), ("filter", filter)].map(|(name, rules)| format!("*{name}\n{rules}COMMIT\n"));
+    let [raw, mangle, filter] = &texts;
+    let kernel = load_all("", &TableTexts { raw: Some(raw), mangle: Some(mangle), filter }).unwrap();
+    let [arrives, leaves] = ["eth0", "eth1"].map(str::to_owned);
+    let hooks = [Hook::Forward { arrives: arrives.clone(), leaves: leaves.clone() }, Hook::Input { arrives }, Hook::Output { leaves }];
+    let packet = |hook| {
+        let flow = Flow {
+            source: "10.0.0.1".parse().unwrap(),
+            destination: "10.0.0.2".parse().unwrap(),
+            protocol: Protocol::TCP,
+            ports: Some(PortPair { source: 4000, destination: 80 }),
+            icmp: None,
+        };
+        Packet { flow, original: Some(Original { address: "192.0.2.1".parse().unwrap(), port: Some(443) }), hook, state }
+    };
+    let runs = hooks.into_iter().map(|hook| {
+        let run = kernel.run(&packet(hook));
+        (run.verdict, run.is_untracked)
+    });
+    runs.collect()
+}
+
+#[test]
+fn a_packet_goes_through_the_tables_of_its_hook() {
+    let [accept, drop, undecided] = [Verdict::Accept, Verdict::Drop, Verdict::Undecided].map(|verdict| (verdict, false));
+    let new = |raw, mangle, filter| ways(raw, mangle, filter, State::New);
+    // an early ACCEPT is one of its table only
+    assert_eq!(new("-A PREROUTING -j ACCEPT\n", "-A PREROUTING -i eth0 -j DROP\n", ""), [drop, drop, undecided]);
+    assert_eq!(new("-A PREROUTING -i eth1 -j DROP\n-A OUTPUT -o eth1 -j DROP\n", "", ""), [undecided, undecided, drop]);
+    // a packet that does not arrive anywhere does not arrive at lo, either
+    assert_eq!(new("", "", "-A FORWARD -o eth1 -j ACCEPT\n-A OUTPUT ! -i lo -j ACCEPT\n"), [accept, undecided, accept]);
+    // the early tables see the destination that was sent to
+    assert_eq!(new("", "-A PREROUTING -d 192.0.2.1 -j DROP\n", "-A OUTPUT -d 10.0.0.2 -j ACCEPT\n"), [drop, drop, accept]);
+}
+
+#[test]
+fn what_is_not_tracked_has_no_connection_and_no_translation() {
+    let no_track = "-A PREROUTING -j CT --notrack\n";
+    let untracked = "-A INPUT -m conntrack --ctstate UNTRACKED -j DROP\n-A FORWARD -d 192.0.2.1 -j ACCEPT\n";
+    let undecided = (Verdict::Undecided, false);
+    assert_eq!(ways(no_track, "", untracked, State::Established), [(Verdict::Accept, true), (Verdict::Drop, true), undecided]);
+    assert_eq!(ways("", "", untracked, State::Established), [undecided; 3]);
+    for (options, state, matches) in [
+        ("--ctorigdst 192.0.2.0/24 --ctorigdstport 440:450", State::New, true),
+        ("--ctorigdst 192.0.2.1 ! --ctorigdstport 443", State::New, false),
+        ("! --ctorigdst 10.0.0.2", State::New, true),
+        ("! --ctorigdst 10.0.0.2", State::Invalid, false),
+        ("! --ctorigdst 10.0.0.2 --ctstate INVALID", State::Invalid, true),
+        ("--ctstate NEW --ctorigdst 10.0.0.2", State::New, false),
+    ] {
+        let rule = format!("-A INPUT -p tcp -m conntrack {options} -s 10.0.0.1 -j DROP\n");
+        let verdict = ways("", "", &rule, state).get(1).map(|way| way.0);
+        assert_eq!(verdict == Some(Verdict::Drop), matches, "{options} {state:?}");
+    }
+}
+
 #[test]
 fn what_the_tools_refuse_is_refused() {
     let set = "create pal-s hash:net family inet hashsize 64 maxelem 64\n";
@@ -61,6 +120,14 @@ fn what_the_tools_refuse_is_refused() {
         ("", "-A FORWARD -m multiport --dports 80 -j DROP\n", "filter table of IPv4, line 2: multiport without a protocol that has ports"),
         ("", "-A FORWARD -d fd00::1 -j DROP\n", "filter table of IPv4, line 2: bad address `fd00::1`"),
         ("", "-A FORWARD -m comment --comment \"x -j DROP\n", "filter table of IPv4, line 2: a quote is left open"),
+        ("", "-A FORWARD -i eth+ -j DROP\n", "filter table of IPv4, line 2: bad interface `eth+`"),
+        ("", "-A FORWARD -j CT --notrack\n", "filter table of IPv4, line 2: CT, but for `--notrack` in the raw table"),
+        (
+            "",
+            "-A FORWARD -m conntrack --ctorigdstport 80 -j DROP\n",
+            "filter table of IPv4, line 2: conntrack asks for a port without a protocol that has ports",
+        ),
+        ("", "-A PREROUTING -j DROP\n", "filter table of IPv4, line 2: there is no chain `PREROUTING`"),
         ("", "COMMIT\n", "filter table of IPv4, line 3: text behind `COMMIT`"),
     ] {
         assert_eq!(load(sets, rules).unwrap_err(), problem);

@@ -1,9 +1,14 @@
 //! Disagreements that were found once, as small as they get.
+#![expect(clippy::disallowed_methods, reason = "tests read files")]
 
+use std::fs;
+
+use palisade::analysis::netfilter::{Kernel, TableTexts, Texts};
 use palisade::options::Options;
 
 use super::compile_yaml;
 use super::packet::{Hook, Packet, State, Verdict};
+use crate::{enforced, golden};
 
 /// Two nodes. `client` is on the first; `server` is on the second with an address lent from the first one's range.
 const CLUSTER: &str = "
@@ -108,4 +113,20 @@ fn a_port_by_name_is_one_of_a_pod_that_the_peer_selects() {
                   apiVersion: projectcalico.org/v3\nkind: NetworkSet\nmetadata: {name: set, namespace: two}\nspec: {nets: [10.1.2.0/24]}\n";
     assert_eq!(on_first_node(&(policy("one") + others), "10.1.2.9", (6, 80)), Verdict::Drop);
     assert_eq!(on_first_node(&(policy("two") + others), "10.1.2.9", (6, 80)), Verdict::Accept);
+}
+
+/// What palisade renders in every golden case, its interpreter takes.
+#[test]
+fn every_golden_bundle_loads() {
+    for case in golden::cases() {
+        for node in enforced::node_names(&case.join("bundle")).iter().map(|node| case.join("bundle/nodes").join(node)) {
+            let read = |file: &str| fs::read_to_string(node.join(file)).ok();
+            let always = |file: &str| read(file).expect("a script");
+            let [v4, v6] = ["v4", "v6"].map(|family| ["raw", "mangle", "filter"].map(|table| format!("{table}.{family}.rules")));
+            let [v4, v6] = [v4, v6].map(|[raw, mangle, filter]| (read(&raw), read(&mangle), always(&filter)));
+            let [v4, v6] = [&v4, &v6].map(|(raw, mangle, filter)| TableTexts { raw: raw.as_deref(), mangle: mangle.as_deref(), filter });
+            let loaded = Kernel::load(&Texts { sets: &always("sets.ipset"), v4, v6 });
+            assert!(loaded.is_ok(), "{}: {}", node.display(), loaded.unwrap_err());
+        }
+    }
 }

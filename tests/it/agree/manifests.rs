@@ -312,13 +312,13 @@ impl Out {
             self.line(1, format!("interfaceName: {}", quoted(interface)));
         }
         self.texts(1, "expectedIPs", host.addresses.iter().map(|address| format!("'{address}'")));
-        self.texts(1, "profiles", host.profiles.iter().cloned());
+        self.texts(1, "profiles", once(host.profiles.iter().cloned()));
         self.ports(&host.ports);
     }
 
     fn ports(&mut self, ports: &[NamedPort]) {
         let ports = ports.iter().map(|port| format!("{{name: {}, protocol: {}, port: {}}}", port.name, word(port.protocol), port.number));
-        self.texts(1, "ports", ports);
+        self.texts(1, "ports", once(ports));
     }
 
     fn profile(&mut self, profile: &Profile) {

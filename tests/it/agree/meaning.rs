@@ -156,13 +156,13 @@ impl<'world> Cluster<'world> {
         let host = self.met(way, packet)?;
         let any = self.world.policies.iter().any(|policy| self.is_on(policy, list, way, host));
         let tracked = list != List::Untracked;
-        if !any || tracked && is_known(packet) || is_neighbour(packet) {
+        if !any || tracked && is_known(packet) {
             return None;
         }
         if tracked && packet.state == State::Invalid {
             return Some(false);
         }
-        if self.is_failsafe(way, packet, !tracked) {
+        if is_neighbour(packet) || self.is_failsafe(way, packet, !tracked) {
             return None;
         }
         self.says(host, list, way, packet)

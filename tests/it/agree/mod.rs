@@ -7,6 +7,7 @@
 mod answers;
 mod cases;
 mod difference;
+mod hosts;
 mod lints;
 mod manifests;
 mod meaning;
@@ -32,7 +33,7 @@ use palisade::resolve::{self, Resolved};
 use palisade::text::Files;
 
 use meaning::Cluster;
-use packet::{Packet, Verdict};
+use packet::{Hook, Packet, Verdict};
 use random::{Aim, Dice};
 use world::{Failsafe, Net, Policy, Profile, Rule, World};
 
@@ -48,7 +49,7 @@ const STRIDE: u64 = 1_000_003;
 
 #[test]
 fn scripts_do_what_policies_say() {
-    let mut seen: BTreeMap<(packet::Hook, Verdict), usize> = BTreeMap::new();
+    let mut seen: BTreeMap<Fate, usize> = BTreeMap::new();
     for seed in seeds(WORLDS) {
         let mut dice = Dice(seed);
         let world = random::world(&mut dice);
@@ -64,12 +65,17 @@ fn scripts_do_what_policies_say() {
         }
     }
     assert!(seen.values().sum::<usize>() >= 10_000, "too few packets: {seen:?}");
-    for verdict in [Verdict::Accept, Verdict::Drop] {
-        for hook in [packet::Hook::Forward, packet::Hook::Input] {
-            assert!(seen.get(&(hook, verdict)).is_some_and(|count| *count > 100), "hardly any {verdict:?} in {hook:?}: {seen:?}");
-        }
+    for fate in [Verdict::Accept, Verdict::Drop].into_iter().flat_map(|verdict| HOOKS.map(|hook| (hook, verdict, false))) {
+        assert!(seen.get(&fate).is_some_and(|count| *count > 100), "hardly any {fate:?}: {seen:?}");
     }
+    let untracked: usize = HOOKS.iter().filter_map(|hook| seen.get(&(*hook, Verdict::Accept, true))).sum();
+    assert!(untracked > 50, "hardly any that is not tracked: {seen:?}");
 }
+
+/// Where a packet is seen, what becomes of it, and whether it is kept from connection tracking.
+type Fate = (Hook, Verdict, bool);
+
+const HOOKS: [Hook; 3] = [Hook::Forward, Hook::Input, Hook::Output];
 
 /// The seeds of so many worlds for each of the fixed ones, and the one that the environment asks for before them.
 fn seeds(worlds: u64) -> impl Iterator<Item = u64> {
@@ -79,7 +85,7 @@ fn seeds(worlds: u64) -> impl Iterator<Item = u64> {
 }
 
 /// Compiles a world and asks about every packet; gives the verdicts, or the first disagreement.
-fn compare(world: &World, packets: &[Packet]) -> Result<Vec<(packet::Hook, Verdict)>, String> {
+fn compare(world: &World, packets: &[Packet]) -> Result<Vec<Fate>, String> {
     let mut verdicts = compare_staging(world, (world, Staging::Proposed), packets)?;
     if !world.staged.is_empty() {
         let found = compare_staging(world, (&meaning::with_staged(world), Staging::InForce), packets);
@@ -89,13 +95,11 @@ fn compare(world: &World, packets: &[Packet]) -> Result<Vec<(packet::Hook, Verdi
 }
 
 /// The same with staged policies in force or not, against a world whose policies count as they stand.
-fn compare_staging(
-    written: &World,
-    (world, staging): (&World, Staging),
-    packets: &[Packet],
-) -> Result<Vec<(packet::Hook, Verdict)>, String> {
+fn compare_staging(written: &World, (world, staging): (&World, Staging), packets: &[Packet]) -> Result<Vec<Fate>, String> {
     let input = read(manifests::yaml(written), staging)?;
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
+    let mut found = Diagnostics::default();
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    refuse_errors(&found)?;
     let options = options(world);
     let names = node_names(world);
     let kernels = kernels(&scripts(&resolved, &names, &options)?)?;
@@ -126,7 +130,7 @@ fn compare_staging(
                 run.is_untracked
             ));
         }
-        verdicts.push((packet.hook, expected.0));
+        verdicts.push((packet.hook, expected.0, expected.1));
     }
     Ok(verdicts)
 }

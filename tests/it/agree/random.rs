@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::meaning::Cluster;
+use super::hosts;
 use super::packet::{Hook, Packet, State};
 use super::world::{
-    Action, Backends, CalicoPolicy, Choices, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule, Entity, Failsafe, Host,
+    Action, Backends, CalicoPolicy, Choices, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule, Entity, Failsafe,
     KubernetesPolicy, KubernetesPort, KubernetesRule, LabelSelector, Labels, NamedPort, Net, NetSet, Node, Peer, Pod, Policy, Port,
     Profile, Protocol, Rank, Requirement, Rule, Selector, ServiceName, Stage, Staged, StagedAction, Tier, Way, Workload, World, address,
     number,
@@ -34,9 +34,9 @@ const PROFILES: [&str; 9] = [
     "ksa.three.with.dots",
     "projectcalico-default-allow",
 ];
-const PORT_NAMES: [&str; 3] = ["http", "dns", "sig"];
+pub(super) const PORT_NAMES: [&str; 3] = ["http", "dns", "sig"];
 pub(crate) const PORTS: [u16; 10] = [1, 53, 79, 80, 81, 90, 443, 4789, 8080, 65535];
-const V4: [&str; 12] = [
+pub(super) const V4: [&str; 12] = [
     "0.0.0.0/0",
     "0.0.0.0/1",
     "128.0.0.0/1",
@@ -50,13 +50,13 @@ const V4: [&str; 12] = [
     "203.0.113.0/24",
     "203.0.113.128/25",
 ];
-const V6: [&str; 9] =
+pub(super) const V6: [&str; 9] =
     ["::/0", "8000::/1", "fd00::/16", "fd00:1::/64", "fd00:1::/125", "fd00:2::/64", "fd00:2::3/128", "2001:db8::/32", "2001:db8:8000::/33"];
 /// Interfaces of nodes; pods are behind the last ones.
-const INTERFACES: [&str; 5] = ["eth0", "eth1", "lo", "cali0", "cali1"];
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const SCTP: u8 = 132;
+pub(super) const INTERFACES: [&str; 5] = ["eth0", "eth1", "lo", "cali0", "cali1"];
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
+pub(super) const SCTP: u8 = 132;
 
 impl Dice {
     fn next(&mut self) -> u64 {
@@ -80,16 +80,16 @@ impl Dice {
         items.get(index).expect("an item").clone()
     }
 
-    fn word(&mut self, words: &[&str]) -> String {
+    pub(super) fn word(&mut self, words: &[&str]) -> String {
         self.pick(words).to_owned()
     }
 
-    fn maybe<Item>(&mut self, percent: usize, make: impl FnOnce(&mut Self) -> Item) -> Option<Item> {
+    pub(super) fn maybe<Item>(&mut self, percent: usize, make: impl FnOnce(&mut Self) -> Item) -> Option<Item> {
         self.chance(percent).then(|| make(self))
     }
 
     /// Up to `most` items, none of them more often than the others.
-    fn some<Item>(&mut self, least: usize, most: usize, mut make: impl FnMut(&mut Self) -> Item) -> Vec<Item> {
+    pub(super) fn some<Item>(&mut self, least: usize, most: usize, mut make: impl FnMut(&mut Self) -> Item) -> Vec<Item> {
         let count = least + self.below(most - least + 1);
         (0..count).map(|_| make(self)).collect()
     }
@@ -116,15 +116,12 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     }
     let pods = 6 + dice.below(7);
     world.pods = (0..pods).map(|index| pod(dice, index, nodes)).collect();
+    world.profiles = OBJECTS.iter().take(1 + dice.below(3)).map(|name| profile(dice, name)).collect();
     if dice.chance(60) {
         let endpoints = 1 + dice.below(5);
         world.pods.extend((pods..pods + endpoints).map(|index| workload(dice, index, nodes)));
-        world.profiles = OBJECTS.iter().take(1 + dice.below(3)).map(|name| profile(dice, name)).collect();
     }
-    if dice.chance(70) {
-        let hosts = 1 + dice.below(2 * nodes);
-        world.hosts = (0..hosts).map(|index| host(dice, index, nodes)).collect();
-    }
+    world.hosts = hosts::some(dice, nodes);
     world.net_sets = (0..dice.below(4)).map(|index| net_set(dice, index)).collect();
     for _ in 0..dice.below(6) {
         let backends = backends(dice, &world);
@@ -135,14 +132,11 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     let tiers: Vec<String> = ["admin", "last", "late"].iter().take(dice.below(4)).map(|name| (*name).to_owned()).collect();
     world.tiers = tiers.iter().map(|name| Tier { name: name.clone(), order: dice.maybe(60, order), pass: dice.chance(40) }).collect();
     world.policies = (0..2 + dice.below(7)).map(|_| policy(dice, &tiers)).collect();
-    if !world.hosts.is_empty() {
-        world.policies.iter_mut().for_each(|policy| in_stage(dice, policy));
-        world.policies.extend((0..1 + dice.below(4)).map(|_| host_policy(dice, &tiers)));
-    }
+    hosts::add_policies(dice, &mut world, &tiers);
     if dice.chance(30) {
         world.policies.iter_mut().for_each(tie);
     }
-    if !world.profiles.is_empty() && dice.chance(40) {
+    if dice.chance(25) {
         // few enough for profiles to decide
         world.policies.truncate(1);
     }
@@ -155,15 +149,14 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     let old_baseline = dice.chance(25);
     world.policies.extend((0..cluster).map(|index| Policy::Cluster(cluster_policy(dice, index))));
     world.policies.extend(old_baseline.then(|| Policy::Cluster(old_baseline_policy(dice))));
-    let failsafes = |dice: &mut Dice| dice.some(0, 3, failsafe);
     world.choices = Choices {
         host_closed: dice.chance(15),
         unknown_accepted: dice.chance(15),
         encapsulated_dropped: dice.chance(15),
-        inbound: failsafes(dice),
-        outbound: failsafes(dice),
+        inbound: hosts::failsafes(dice),
+        outbound: hosts::failsafes(dice),
     };
-    settle(&mut world);
+    hosts::settle(&mut world);
     world
 }
 
@@ -255,9 +248,13 @@ fn workload(dice: &mut Dice, index: usize, nodes: usize) -> Pod {
     if dice.chance(20) {
         pod.labels.insert("projectcalico.org/orchestrator".to_owned(), "k8s".to_owned());
     }
-    let profiles = dice.some(0, 4, |dice| if dice.chance(65) { dice.pick(&OBJECTS[..]) } else { dice.pick(&PROFILES[..]) }.to_owned());
+    let profiles = profiles(dice);
     pod.workload = Some(Workload { orchestrator: dice.word(&["k8s", "openstack", "cni"]), profiles });
     pod
+}
+
+pub(super) fn profiles(dice: &mut Dice) -> Vec<String> {
+    dice.some(0, 4, |dice| if dice.chance(65) { dice.pick(&OBJECTS[..]) } else { dice.pick(&PROFILES[..]) }.to_owned())
 }
 
 fn profile(dice: &mut Dice, name: &str) -> Profile {
@@ -276,7 +273,7 @@ fn profile(dice: &mut Dice, name: &str) -> Profile {
 }
 
 /// A rule that is broad often enough to be the one that decides.
-fn profile_rule(dice: &mut Dice, way: Way) -> Rule {
+pub(super) fn profile_rule(dice: &mut Dice, way: Way) -> Rule {
     let rule = rule(dice, (true, false), way);
     if dice.chance(60) {
         return rule;
@@ -287,123 +284,6 @@ fn profile_rule(dice: &mut Dice, way: Way) -> Rule {
     let (source, destination) = if way == Way::Ingress { (peer, Entity::default()) } else { (Entity::default(), peer) };
     let plain = Rule { action, version: None, not_protocol: None, icmp: None, not_icmp: None, http: false, source, destination, ..rule };
     Rule { protocol: plain.protocol.filter(|_| dice.chance(30)), ..plain }
-}
-
-/// Names go against the order in which they are written.
-fn host(dice: &mut Dice, index: usize, nodes: usize) -> Host {
-    let node = dice.below(nodes);
-    let interface = match dice.below(10) {
-        0..=3 => Some(dice.word(&INTERFACES[..2])),
-        4 => Some(dice.word(&INTERFACES)),
-        5..=7 => Some("*".to_owned()),
-        _ => None,
-    };
-    let least = usize::from(interface.is_none());
-    let mut addresses: Vec<IpAddr> = dice.some(least, 2, |dice| {
-        let v4 = dice.chance(60);
-        own_address(node, v4)
-    });
-    addresses.sort_unstable();
-    addresses.dedup();
-    Host {
-        name: format!("host-{}", 9 - index),
-        node,
-        interface,
-        addresses,
-        labels: labels(dice),
-        ports: dice.some(0, 2, |dice| NamedPort {
-            name: dice.word(&PORT_NAMES),
-            protocol: dice.pick(&[TCP, UDP, SCTP]),
-            number: dice.pick(&PORTS),
-        }),
-        profiles: if dice.chance(50) { vec!["projectcalico-default-allow".to_owned()] } else { Vec::new() },
-    }
-}
-
-fn failsafe(dice: &mut Dice) -> Failsafe {
-    let net = dice.maybe(40, |dice| if dice.chance(60) { net(&dice.word(&V4)) } else { net(&dice.word(&V6)) });
-    Failsafe { protocol: dice.pick(&[TCP, UDP]), net, port: dice.pick(&PORTS) }
-}
-
-/// Makes a global policy one for some part of host endpoints' traffic.
-fn in_stage(dice: &mut Dice, policy: &mut Policy) {
-    let Policy::Calico(policy) = policy else { return };
-    if policy.namespace.is_some() {
-        return;
-    }
-    policy.stage = match dice.below(10) {
-        0..=4 => Stage::Plain,
-        5 | 6 => Stage::Forwarded,
-        7 => Stage::Untracked,
-        _ => Stage::PreDnat,
-    };
-    if policy.stage == Stage::PreDnat {
-        policy.egress.clear();
-        policy.types.retain(|way| *way == Way::Ingress);
-    }
-}
-
-/// A policy that likely applies to host endpoints.
-fn host_policy(dice: &mut Dice, tiers: &[String]) -> Policy {
-    let name = dice.word(&["h", "h-i", "i", "j"]);
-    let drawn = calico(dice, name, false, tiers);
-    let mut policy =
-        Policy::Calico(CalicoPolicy { selector: dice.maybe(70, |dice| selector(dice, 1)), namespaces: None, accounts: None, ..drawn });
-    in_stage(dice, &mut policy);
-    policy
-}
-
-/// Takes back what palisade refuses by design (ARCHITECTURE, "The lists of a host endpoint" and "Whose a packet is").
-fn settle(world: &mut World) {
-    let mut all: Vec<Policy> = world.policies.iter().chain(world.staged.iter().map(|staged| &staged.policy)).cloned().collect();
-    let cluster = Cluster::of(world);
-    let by_address = |node: usize| world.hosts.iter().any(|host| host.node == node && host.interface.is_none());
-    let hosts: Vec<Vec<&Host>> = all.iter().map(|policy| cluster.hosts_of(policy)).collect();
-    for (policy, hosts) in all.iter_mut().zip(&hosts) {
-        let Policy::Calico(policy) = policy else { continue };
-        let untold = |host: &&Host| match host.interface.as_deref() {
-            None => true,
-            Some("*") => policy.stage == Stage::Untracked || by_address(host.node),
-            Some(_) => false,
-        };
-        if hosts.iter().any(untold) {
-            policy.stage = Stage::Plain;
-        }
-    }
-    let further: Vec<&Host> =
-        all.iter().zip(&hosts).filter(|(policy, _)| decides_ingress(policy)).flat_map(|(_, hosts)| hosts).copied().collect();
-    let further: BTreeSet<String> = further.into_iter().map(|host| host.name.clone()).collect();
-    let hosts: Vec<Vec<String>> = hosts.into_iter().map(|hosts| hosts.into_iter().map(|host| host.name.clone()).collect()).collect();
-    for (policy, hosts) in all.iter_mut().zip(hosts) {
-        if let Policy::Calico(policy) = policy
-            && policy.stage == Stage::PreDnat
-        {
-            allow_nothing_that_others_deny(policy, &hosts, &further, world);
-        }
-    }
-    let staged = all.split_off(world.policies.len());
-    world.policies = all;
-    world.staged.iter_mut().zip(staged).for_each(|(staged, policy)| staged.policy = policy);
-}
-
-/// Whether a policy is asked behind pre-DNAT policy.
-fn decides_ingress(policy: &Policy) -> bool {
-    matches!(policy, Policy::Calico(policy) if matches!(policy.stage, Stage::Plain | Stage::Forwarded))
-}
-
-/// What a pre-DNAT policy allows, nothing may deny behind it.
-fn allow_nothing_that_others_deny(policy: &mut CalicoPolicy, hosts: &[String], further: &BTreeSet<String>, world: &mut World) {
-    if hosts.iter().any(|host| further.contains(host)) {
-        policy
-            .ingress
-            .iter_mut()
-            .filter(|rule| rule.action == Action::Allow)
-            .for_each(|rule| (rule.action, rule.http) = (Action::Pass, false));
-    } else {
-        for host in world.hosts.iter_mut().filter(|host| hosts.contains(&host.name)) {
-            host.profiles = vec!["projectcalico-default-allow".to_owned()];
-        }
-    }
 }
 
 /// Proposals, mostly of policies that are there.
@@ -496,7 +376,7 @@ fn identity(policy: &Policy) -> (bool, Option<String>, String) {
     }
 }
 
-fn calico(dice: &mut Dice, name: String, namespaced: bool, tiers: &[String]) -> CalicoPolicy {
+pub(super) fn calico(dice: &mut Dice, name: String, namespaced: bool, tiers: &[String]) -> CalicoPolicy {
     let built_in = ["default", "kube-admin", "kube-baseline", "adminnetworkpolicy", "baselineadminnetworkpolicy"].map(str::to_owned);
     let passing = dice.chance(60);
     CalicoPolicy {
@@ -518,7 +398,7 @@ fn types(dice: &mut Dice) -> Vec<Way> {
     dice.pick(&[vec![], vec![], vec![Way::Ingress], vec![Way::Egress], vec![Way::Ingress, Way::Egress], vec![Way::Egress, Way::Ingress]])
 }
 
-fn selector(dice: &mut Dice, depth: usize) -> Selector {
+pub(super) fn selector(dice: &mut Dice, depth: usize) -> Selector {
     let parts = |dice: &mut Dice| dice.some(2, 3, |dice| selector(dice, depth - 1));
     let key = dice.word(&KEYS);
     match dice.below(if depth == 0 { 9 } else { 13 }) {
@@ -784,6 +664,7 @@ impl Aim {
         };
         let link = |dice: &mut Dice, pods: Option<usize>| match pods == Some(node) && dice.chance(80) {
             true => dice.pick(&INTERFACES[3..]),
+            false if dice.chance(60) => dice.pick(&INTERFACES[..2]),
             false => dice.pick(&INTERFACES),
         };
         let (arrives, leaves) = (link(dice, from), link(dice, to));
@@ -794,19 +675,54 @@ impl Aim {
         let ports = [TCP, UDP, SCTP, 136].contains(&protocol).then(|| (port(dice), port(dice)));
         let icmp = (protocol == icmp_here).then(|| (dice.pick(&[0, 1, 3, 8, 128, 135, 136]), dice.pick(&[0, 1, 2, 255])));
         let states = [State::Established, State::Related, State::Invalid, State::Untracked];
-        // what others keep from being tracked stays on the node
-        let states = if hook == Hook::Forward { &states[..3] } else { &states[..] };
-        let state = if dice.chance(92) { State::New } else { dice.pick(states) };
+        let state = if dice.chance(92) { State::New } else { dice.pick(&states) };
         let packet = Packet { node, hook, arrives, leaves, source, destination, original: None, protocol, ports, icmp, state };
-        let packet = if state == State::New && dice.chance(15) { self.translated(packet, dice) } else { packet };
-        if hook == Hook::Forward && dice.chance(12) { to_backend(packet, dice, world) } else { packet }
+        let packet = if state == State::New && dice.chance(15) { self.translated(&packet, dice) } else { packet };
+        let packet = match dice.below(100) {
+            0..=24 => self.at_host(packet, dice, world),
+            25..=34 if hook == Hook::Forward => to_backend(packet, dice, world),
+            _ => packet,
+        };
+        within_limits(packet, world)
     }
 
-    /// The packet, sent to somewhere else.
-    fn translated(&self, packet: Packet, dice: &mut Dice) -> Packet {
+    /// The packet, at a host endpoint where there is one, mostly of someone unknown and sometimes for a failsafe port.
+    fn at_host(&self, packet: Packet, dice: &mut Dice, world: &World) -> Packet {
+        if world.hosts.is_empty() {
+            return packet;
+        }
+        let host = dice.pick(&world.hosts);
+        let own = INTERFACES.iter().copied().find(|name| host.interface.as_deref() == Some(*name));
+        let link = own.filter(|_| dice.chance(80)).unwrap_or_else(|| dice.pick(&INTERFACES));
         let v4 = packet.is_v4();
-        let address = if dice.chance(50) { own_address(packet.node, v4) } else { self.end(dice, v4).0 };
-        Packet { original: Some((address, dice.maybe(70, |dice| dice.pick(&PORTS)))), ..packet }
+        let far = if dice.chance(70) { dice.pick(self.edges.get(usize::from(!v4)).expect("a family")) } else { self.end(dice, v4).0 };
+        let near = own_address(host.node, v4);
+        let packet = Packet { node: host.node, hook: dice.pick(&[Hook::Input, Hook::Output, Hook::Forward]), original: None, ..packet };
+        let packet = match packet.hook {
+            Hook::Input => Packet { arrives: link, source: far, destination: near, ..packet },
+            Hook::Output => Packet { leaves: link, source: near, destination: far, ..packet },
+            Hook::Forward if dice.chance(50) => Packet { arrives: link, source: far, ..packet },
+            Hook::Forward if dice.chance(50) => Packet { leaves: link, destination: far, ..packet },
+            Hook::Forward => Packet { arrives: link, leaves: dice.pick(&INTERFACES[..2]), source: far, ..packet },
+        };
+        let failsafes: Vec<&Failsafe> = world.choices.inbound.iter().chain(&world.choices.outbound).collect();
+        if failsafes.is_empty() || dice.chance(70) {
+            return if packet.state == State::New && dice.chance(40) { self.translated(&packet, dice) } else { packet };
+        }
+        let Failsafe { protocol, port, .. } = dice.pick(&failsafes);
+        let packet = Packet { protocol: *protocol, icmp: None, ..packet };
+        match dice.below(3) {
+            0 => Packet { ports: Some((*port, 40_000)), ..packet },
+            1 => Packet { ports: Some((40_000, *port)), ..packet },
+            _ => Packet { ports: Some((40_000, 40_000)), original: Some((near, Some(*port))), ..packet },
+        }
+    }
+
+    /// The packet, sent to somewhere else; one to the node not to a pod, since it would go there if it were not tracked.
+    fn translated(&self, packet: &Packet, dice: &mut Dice) -> Packet {
+        let v4 = packet.is_v4();
+        let address = if packet.hook == Hook::Input || dice.chance(50) { own_address(packet.node, v4) } else { self.end(dice, v4).0 };
+        Packet { original: Some((address, dice.maybe(70, |dice| dice.pick(&PORTS)))), ..packet.clone() }
     }
 
     /// An address, and its node where it is a pod's.
@@ -822,6 +738,20 @@ impl Aim {
             false => (dice.pick(edges), None),
         }
     }
+}
+
+/// The packet, unless it is one of those that ARCHITECTURE has among the known limits: tracked, or no neighbour's, instead.
+fn within_limits(mut packet: Packet, world: &World) -> Packet {
+    let before_dnat = world.policies.iter().any(|policy| matches!(policy, Policy::Calico(policy) if policy.stage == Stage::PreDnat));
+    let mut failsafes = world.choices.inbound.iter().chain(&world.choices.outbound);
+    let is_reply = failsafes.any(|failsafe| packet.ports.is_some_and(|(source, _)| source == failsafe.port));
+    if packet.state == State::Untracked && (packet.hook == Hook::Forward || is_reply || before_dnat) {
+        packet.state = State::New;
+    }
+    if packet.hook == Hook::Forward && before_dnat && packet.protocol == 58 {
+        packet.icmp = packet.icmp.map(|(_, code)| (128, code));
+    }
+    packet
 }
 
 /// The packet, sent to a service where there is one.

@@ -10,7 +10,7 @@ use palisade::resolve;
 use super::meaning::Cluster as Meaning;
 use super::packet::{Hook, Packet, State, Verdict};
 use super::random::{self, Dice, PORTS};
-use super::world::World;
+use super::world::{Policy, Stage, World};
 use super::{STRIDE, manifests, node_names, options, read, scripts};
 use crate::kernel::{self, Build, Cluster, Host, Node, Probe, Question, Scripts};
 
@@ -42,16 +42,22 @@ struct Asked {
     questions: Vec<(Question, bool)>,
 }
 
-/// The world of a seed with its questions, if at least a fifth of them is allowed and a fifth denied.
+/// The world of a seed with its questions, if it has host endpoints, and at least a fifth of them is allowed and a fifth denied.
 fn balanced(seed: u64) -> Option<Asked> {
     let mut dice = Dice(seed);
-    let world = random::world(&mut dice);
+    let world = tracked(random::world(&mut dice));
     let plan = Plan::of(&world);
     let meaning = Meaning::of(&world);
     let questions: Vec<(Question, bool)> = (0..QUESTIONS).filter_map(|index| plan.question(index, &mut dice, &meaning)).collect();
     let allowed = questions.iter().filter(|(_, allowed)| *allowed).count();
     let least = questions.len() / 5;
-    (allowed > least && questions.len() - allowed > least).then_some(Asked { seed, world, plan, questions })
+    (!world.hosts.is_empty() && allowed > least && questions.len() - allowed > least).then_some(Asked { seed, world, plan, questions })
+}
+
+/// The world without untracked policy: an answer to what is not tracked begins a conversation of its own.
+fn tracked(mut world: World) -> World {
+    world.policies.retain(|policy| !matches!(policy, Policy::Calico(policy) if policy.stage == Stage::Untracked));
+    world
 }
 
 /// A world to build, and where everyone is.
