@@ -5,6 +5,7 @@
 //! without a chain, [`node`] says what a node owes a packet, and [`netfilter`] reads scripts as the kernel's tools do, so that
 //! the one can judge the other.
 
+pub mod assertions;
 pub mod evaluate;
 pub mod explain;
 mod flow;

@@ -13,11 +13,13 @@ mod input;
 mod render;
 mod report;
 mod selector;
+mod test;
 mod trace;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::report::Report;
+use crate::diagnostic::{Code, Diagnostic};
 
 /// What the program returns to the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +60,8 @@ struct Global {
     /// of the flags of these names); flags and PALISADE_* variables win over it
     #[arg(long, global = true, value_name = "FILE", env = "PALISADE_CONFIG", hide_env_values = true)]
     config: Option<std::path::PathBuf>,
-    /// How answers are printed to standard output and problems to standard error
+    /// How answers are printed to standard output, where a command has this format for them; problems, on standard error, are JSON
+    /// with `json` and text with all others
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "PALISADE_FORMAT", hide_env_values = true)]
     format: Format,
     /// When to use colour; NO_COLOR is heeded
@@ -76,6 +79,8 @@ enum Format {
     Text,
     /// One JSON object a line; of problems for the first 1,000 errors
     Json,
+    /// JUnit's XML
+    Junit,
 }
 
 /// When colour is used.
@@ -96,7 +101,20 @@ enum Command {
     Render(render::Arguments),
     Eval(eval::Arguments),
     Explain(explain::Arguments),
+    Test(test::Arguments),
     Selector(selector::Arguments),
+}
+
+impl Command {
+    /// The formats that it has.
+    fn formats(&self) -> &'static [Format] {
+        match self {
+            Command::Check(_) | Command::Render(_) | Command::Eval(_) | Command::Explain(_) | Command::Selector(_) => {
+                &[Format::Text, Format::Json]
+            }
+            Command::Test(_) => &[Format::Text, Format::Json, Format::Junit],
+        }
+    }
 }
 
 /// Runs the program with the arguments of this process.
@@ -106,13 +124,25 @@ pub fn run() -> Status {
         Err(error) => return report::usage(&error),
     };
     let mut report = Report::new(&arguments.global);
+    let formats = arguments.command.formats();
+    if !formats.contains(&arguments.global.format) {
+        return report.diagnostic(unknown_format(arguments.global.format, formats));
+    }
     match arguments.command {
         Command::Check(own) => check::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Render(own) => render::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Eval(own) => eval::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Explain(own) => explain::run(&own, arguments.global.config.as_deref(), &mut report),
+        Command::Test(own) => test::run(&own, &mut report),
         Command::Selector(own) => selector::run(&own, &mut report),
     }
+}
+
+fn unknown_format(format: Format, formats: &[Format]) -> Diagnostic {
+    let word = |format: &Format| format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let known = formats.iter().map(|format| format!("`{}`", word(format))).collect::<Vec<_>>().join(" and ");
+    let message = format!("this command has no format `{}`", word(&format));
+    Diagnostic::new(Code::InvalidConfig, message).help(format!("`--format` and PALISADE_FORMAT take {known} here"))
 }
 
 #[cfg(test)]

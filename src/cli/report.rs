@@ -28,6 +28,11 @@ impl Report {
         self.format == Format::Json
     }
 
+    /// How answers are printed.
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
     /// Prints diagnostics, in order, and, for people, how many errors there were. Gives [`Status::Invalid`] on any error.
     pub(super) fn diagnostics(&mut self, found: &Diagnostics, files: &Files) -> Status {
         let mut err = io::BufWriter::new(io::stderr().lock());
@@ -39,12 +44,12 @@ impl Report {
             }
             let text = match self.format {
                 Format::Json => print::json(diagnostic, files) + "\n",
-                Format::Text => print::human(diagnostic, files, self.colour) + "\n\n",
+                Format::Text | Format::Junit => print::human(diagnostic, files, self.colour) + "\n\n",
             };
             // nobody is left to tell when standard error is closed
             let _ = err.write_all(text.as_bytes());
         }
-        if shown > 0 && self.format == Format::Text {
+        if shown > 0 && self.format != Format::Json {
             let _ = match found.error_count() {
                 all if all > MOST => writeln!(err, "more than {MOST} errors; the rest of the input was not read, and nothing was written"),
                 _ if shown == 1 => writeln!(err, "1 error; nothing was written"),
@@ -73,7 +78,7 @@ impl Report {
 
     /// Says something about what was done.
     pub(super) fn remark(&mut self, text: &str) {
-        if !self.quiet && self.format == Format::Text {
+        if !self.quiet && self.format != Format::Json {
             let _ = writeln!(io::stderr(), "{text}");
         }
     }
