@@ -6,6 +6,7 @@
 //! the one can judge the other.
 
 pub mod allowed;
+pub mod assertions;
 pub mod connectivity;
 pub mod diff;
 pub mod evaluate;

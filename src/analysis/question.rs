@@ -94,7 +94,7 @@ impl FromStr for Traffic {
 /// What can be written.
 const FORMS: &str = "expected `tcp/443`, `udp/53`, `sctp/…`, `icmp`, `icmp/8`, `icmp/8/0`, `icmpv6/…`, or a number as in `proto/47`";
 
-fn message(text: &str) -> Result<(Option<u8>, Option<u8>), String> {
+pub(super) fn message(text: &str) -> Result<(Option<u8>, Option<u8>), String> {
     let number = |text: &str| text.parse::<u8>().map_err(|_| format!("`{text}` is no ICMP type or code from 0 to 255"));
     match text.split_once('/') {
         Some((kind, code)) => Ok((Some(number(kind)?), Some(number(code)?))),
@@ -201,11 +201,15 @@ impl Question {
     }
 }
 
-/// What a pod says to itself never leaves it. A workload stands for several pods.
 fn is_with_itself(case: &Case, inventory: &Inventory) -> bool {
-    match (case.flow.source.owner, case.flow.destination.owner) {
-        (Some(from), Some(to)) => from == to && !matches!(inventory.endpoint(from).kind, EndpointKind::Workload(_)),
-        (Some(_) | None, _) => false,
+    is_itself([case.flow.source.owner, case.flow.destination.owner], inventory)
+}
+
+/// Whether both ends are one pod. What it says to itself never leaves it. A workload stands for several pods.
+pub(super) fn is_itself(ends: [Option<EndpointId>; 2], inventory: &Inventory) -> bool {
+    match ends {
+        [Some(from), Some(to)] => from == to && !matches!(inventory.endpoint(from).kind, EndpointKind::Workload(_)),
+        [Some(_) | None, _] => false,
     }
 }
 

@@ -93,7 +93,8 @@ impl Subject {
         if meant.is_empty() { Err(self.unknown(inventory)) } else { Ok(Members::Endpoints(meant)) }
     }
 
-    fn means(&self, endpoint: &Endpoint) -> bool {
+    /// Whether an endpoint is meant.
+    pub(super) fn means(&self, endpoint: &Endpoint) -> bool {
         match self {
             Self::Endpoint { namespace, kind, name } => endpoint.is_called(namespace, kind.as_deref(), name),
             Self::Account { namespace, name } => *endpoint.namespace == **namespace && endpoint.service_account.as_deref() == Some(name),

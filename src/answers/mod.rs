@@ -3,6 +3,7 @@
 //! In: typed answers of `analysis`, what they are about, and the rules of scripts that a packet passed. Out: text. Absent:
 //! deciding anything. A word printed here for a verdict is the verdict of a [`Group`].
 
+pub mod assertions;
 pub mod connectivity;
 pub mod diff;
 mod json;

@@ -130,7 +130,7 @@ fn reasons(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut
     }
 }
 
-fn stranger(direction: Direction) -> String {
+pub(super) fn stranger(direction: Direction) -> String {
     let side = match direction {
         Direction::Egress => "sender",
         Direction::Ingress => "receiver",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::bundle::INDEX_FILE;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::policy::Staging;
-use crate::text::Files;
+use crate::text::{FileId, Files};
 
 /// Endings of files that are read from directories.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -21,14 +21,40 @@ const STDIN: &str = "-";
 /// a pipe would be waited on, and a link to nowhere may stand for policy that is missing.
 pub(super) fn read(paths: &[PathBuf], found: &mut Diagnostics) -> Files {
     let mut files = Files::default();
-    let mut seen = BTreeSet::new();
+    read_into(&mut files, (paths, &mut Seen::default()), found);
+    files
+}
+
+/// As [`read`], but for one file or directory that lies below a path.
+pub(super) fn read_but(paths: &[PathBuf], other: &Path, found: &mut Diagnostics) -> Files {
+    let mut files = Files::default();
+    let mut seen = Seen { other: fs::canonicalize(other).ok(), ..Seen::default() };
+    read_into(&mut files, (paths, &mut seen), found);
+    files
+}
+
+/// As [`read`], to files that there are; gives the new ones.
+pub(super) fn add_to(files: &mut Files, path: &Path, found: &mut Diagnostics) -> Vec<FileId> {
+    let before = files.iter().count();
+    read_into(files, (&[path.to_owned()], &mut Seen::default()), found);
+    files.iter().skip(before).map(|(id, _)| id).collect()
+}
+
+/// What was read, and what is not to be read.
+#[derive(Default)]
+struct Seen {
+    directories: BTreeSet<PathBuf>,
+    /// Passed over below directories.
+    other: Option<PathBuf>,
+}
+
+fn read_into(files: &mut Files, (paths, seen): (&[PathBuf], &mut Seen), found: &mut Diagnostics) {
     for path in paths {
         match path.as_os_str() == STDIN {
-            true => add(&mut files, "<stdin>", read_stdin(), found),
-            false => visit(path, &mut files, &mut seen, found),
+            true => add(files, "<stdin>", read_stdin(), found),
+            false => visit(path, files, seen, found),
         }
     }
-    files
 }
 
 /// What `--staged` asks for.
@@ -44,7 +70,7 @@ fn read_stdin() -> io::Result<Vec<u8>> {
     io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
 }
 
-fn visit(path: &Path, files: &mut Files, seen: &mut BTreeSet<PathBuf>, found: &mut Diagnostics) {
+fn visit(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diagnostics) {
     match path.is_dir() {
         true => visit_directory(path, files, seen, found),
         false => add(files, &path.display().to_string(), fs::read(path), found),
@@ -52,8 +78,8 @@ fn visit(path: &Path, files: &mut Files, seen: &mut BTreeSet<PathBuf>, found: &m
 }
 
 /// A directory's manifests, in the order of their names; one that a link leads back to is read once.
-fn visit_directory(path: &Path, files: &mut Files, seen: &mut BTreeSet<PathBuf>, found: &mut Diagnostics) {
-    let listed = fs::canonicalize(path).and_then(|real| if seen.insert(real) { list(path) } else { Ok(Vec::new()) });
+fn visit_directory(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diagnostics) {
+    let listed = fs::canonicalize(path).and_then(|real| if seen.directories.insert(real) { list(path) } else { Ok(Vec::new()) });
     match listed {
         Ok(entries) => entries.iter().filter(|entry| !is_hidden(entry)).for_each(|entry| visit_entry(entry, files, seen, found)),
         Err(error) => found.push(unreadable(&path.display().to_string(), &error)),
@@ -66,7 +92,10 @@ fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(entries)
 }
 
-fn visit_entry(path: &Path, files: &mut Files, seen: &mut BTreeSet<PathBuf>, found: &mut Diagnostics) {
+fn visit_entry(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diagnostics) {
+    if seen.other.is_some() && fs::canonicalize(path).ok() == seen.other {
+        return;
+    }
     match fs::metadata(path) {
         Ok(about) if about.is_dir() => visit_directory(path, files, seen, found),
         Ok(_) if !has_manifest_ending(path) || is_bundle_index(path) => {}

@@ -16,6 +16,7 @@ mod input;
 mod render;
 mod report;
 mod selector;
+mod test;
 mod trace;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -89,6 +90,8 @@ enum Format {
     Dot,
     /// SARIF 2.1.0, for code scanning
     Sarif,
+    /// JUnit's XML
+    Junit,
 }
 
 /// When colour is used.
@@ -111,6 +114,7 @@ enum Command {
     Explain(explain::Arguments),
     Connectivity(connectivity::Arguments),
     Diff(diff::Arguments),
+    Test(test::Arguments),
     Selector(selector::Arguments),
 }
 
@@ -123,6 +127,7 @@ impl Command {
             }
             Command::Connectivity(_) => &[Format::Text, Format::Json, Format::Csv, Format::Md, Format::Dot],
             Command::Diff(_) => &[Format::Text, Format::Json, Format::Md, Format::Sarif],
+            Command::Test(_) => &[Format::Text, Format::Json, Format::Junit],
         }
     }
 }
@@ -145,6 +150,7 @@ pub fn run() -> Status {
         Command::Explain(own) => explain::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Connectivity(own) => connectivity::run(&own, &mut report),
         Command::Diff(own) => diff::run(&own, arguments.global.config.as_deref(), &mut report),
+        Command::Test(own) => test::run(&own, &mut report),
         Command::Selector(own) => selector::run(&own, &mut report),
     }
 }

@@ -23,14 +23,14 @@ impl Report {
         Self { format: global.format, colour, quiet: global.quiet }
     }
 
-    /// How answers are printed.
-    pub(super) fn format(&self) -> Format {
-        self.format
-    }
-
     /// Whether machines read this.
     pub(super) fn is_json(&self) -> bool {
         self.format == Format::Json
+    }
+
+    /// How answers are printed.
+    pub(super) fn format(&self) -> Format {
+        self.format
     }
 
     /// Prints diagnostics, in order, and, for people, how many errors there were. Gives [`Status::Invalid`] on any error.
@@ -44,7 +44,7 @@ impl Report {
             }
             let text = match self.format {
                 Format::Json => print::json(diagnostic, files) + "\n",
-                Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif => {
+                Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Junit => {
                     print::human(diagnostic, files, self.colour) + "\n\n"
                 }
             };

@@ -25,7 +25,7 @@ pub use fields::Fields;
 pub use kind::{InventoryKind, KINDS, Kind, KindRow, ManifestKind, Role};
 pub use node::{Entry, Node, Scalar, Value};
 pub use object::Object;
-pub use read::for_each;
+pub use read::{for_each, trees};
 pub use with::{null_as_default, unique_keys};
 
 use crate::diagnostic::{Code, Diagnostic};

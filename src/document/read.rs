@@ -25,6 +25,29 @@ pub fn for_each<'text>(files: &'text Files, found: &mut Diagnostics, visit: &mut
     reader.tell_skipped();
 }
 
+/// Calls `visit` for the tree of every document of some files, whatever it is.
+pub fn trees(files: &Files, own: &[FileId], found: &mut Diagnostics, visit: &mut dyn FnMut(&Node, &mut Diagnostics)) {
+    for id in own {
+        let file = files.get(*id);
+        let input = Input { file: *id, text: &file.text };
+        let text = file.text.strip_prefix('\u{feff}').unwrap_or(&file.text);
+        if is_json(&file.name, text) {
+            let read = |value: Result<_, Diagnostic>, found: &mut Diagnostics| match value {
+                Ok(value) => json::tree(input, value, found),
+                Err(problem) => {
+                    found.push(problem);
+                    None
+                }
+            };
+            json::values(input, text).for_each(|value| read(value, found).iter().for_each(|root| visit(root, found)));
+        } else {
+            for part in yaml::parts(text) {
+                yaml::read(input, part, found).iter().for_each(|document| visit(&document.root, found));
+            }
+        }
+    }
+}
+
 struct Reader<'text, 'run> {
     found: &'run mut Diagnostics,
     visit: &'run mut dyn FnMut(Object<'text>, &mut Diagnostics),

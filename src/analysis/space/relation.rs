@@ -193,6 +193,25 @@ impl<'input> Relation<'input> {
         decided
     }
 
+    /// What rules take, in a view with a class at the other end: each that takes anything, by its position in [`Relation::rules`]. A rule
+    /// that passes packets on takes them too, one that logs does not.
+    pub fn taken(&self, view: ViewId, far: ClassId, traffic: &mut Traffic) -> Vec<(usize, TrafficId)> {
+        let mut all = Vec::new();
+        let mut way = Way::new();
+        for step in self.steps.get_index(view.0 as usize).into_iter().flatten() {
+            let Step::Rule { rule, far: side, .. } = step else {
+                way.take(*step, Traffic::ALL, traffic);
+                continue;
+            };
+            let here = self.sides.table(*side).map_or(Traffic::NONE, |table| table.at(far));
+            let taken = way.take(*step, here, traffic);
+            if taken != Traffic::NONE {
+                all.push((*rule as usize, taken));
+            }
+        }
+        all
+    }
+
     /// Every rule of the policies, in the order of evaluation, then those of profiles.
     pub fn rules(&self) -> &[RuleOf<'input>] {
         &self.rules

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "the seed comes from the environment")]
 
 mod answers;
+mod assertions;
 mod cases;
 mod difference;
 mod hosts;

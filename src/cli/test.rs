@@ -1,0 +1,83 @@
+//! `palisade test`: assertions about connections, proven.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::analysis::assertions::{self, Coverage};
+use crate::answers::assertions::{Tested, json, junit, text};
+use crate::cli::report::Report;
+use crate::cli::{Format, Status, input};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::resolve;
+
+/// Do assertions about connections hold?
+///
+/// Every packet that an assertion covers is decided about, at both ends, by classes that policy does not tell apart; none is drawn. A failed
+/// assertion comes with a packet for which it does not hold, and with what decides about it. An assertion that covers nothing has failed.
+///
+/// Exit status: 0 all hold, 1 one does not (or --require-tests, --min-coverage), 2 invalid input or assertions.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// File of assertions, or directory of such files; not read as policy, where it lies below a PATH
+    #[arg(value_name = "ASSERTIONS")]
+    assertions: PathBuf,
+    /// Files, directories (*.yaml, *.yml, *.json below them), or - for standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Fail where there is no assertion at all
+    #[arg(long)]
+    require_tests: bool,
+    /// Also tell which rules no assertion touches
+    #[arg(long)]
+    coverage: bool,
+    /// Fail where assertions touch fewer of a hundred rules
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
+    min_coverage: Option<u8>,
+    /// Test as if staged policies were in force
+    #[arg(long)]
+    staged: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
+    let mut found = Diagnostics::default();
+    let mut files = input::read_but(&arguments.paths, &arguments.assertions, &mut found);
+    let input = crate::read(&files, input::staging(arguments.staged), &mut found);
+    let own = input::add_to(&mut files, &arguments.assertions, &mut found);
+    let assertions = assertions::read(&files, &own, &mut found);
+    if found.has_errors() {
+        return report.diagnostics(&found, &files);
+    }
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    let wants_coverage = arguments.coverage || arguments.min_coverage.is_some();
+    let proof = assertions::prove(&resolved, &assertions, wants_coverage).map_err(|diagnostic| found.push(diagnostic)).ok();
+    let status = report.diagnostics(&found, &files);
+    let Some(proof) = proof.filter(|_| status == Status::Clean) else { return status };
+    let tested = Tested { assertions: &assertions, proof: &proof, resolved: &resolved, files: &files };
+    let told = match report.format() {
+        // a command without a format never gets here with it
+        Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif => text(&tested),
+        Format::Json => json(&tested),
+        Format::Junit => junit(&tested),
+    };
+    match report.data(&told) {
+        Ok(()) => arguments.judge(&tested, report),
+        Err(error) => report.diagnostic(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}"))),
+    }
+}
+
+impl Arguments {
+    fn judge(&self, tested: &Tested<'_, '_>, report: &mut Report) -> Status {
+        let mut status = if tested.failed() > 0 { Status::Differs } else { Status::Clean };
+        if tested.assertions.is_empty() && self.require_tests {
+            report.remark(&format!("there is no assertion in `{}`, and `--require-tests` wants one", self.assertions.display()));
+            status = Status::Differs;
+        }
+        let percent = tested.proof.coverage.as_ref().map(Coverage::percent);
+        if let Some((percent, least)) = percent.zip(self.min_coverage.map(usize::from)).filter(|(percent, least)| percent < least) {
+            report.remark(&format!("assertions touch {percent}% of the rules, and `--min-coverage` wants {least}%"));
+            status = Status::Differs;
+        }
+        status
+    }
+}
