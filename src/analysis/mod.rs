@@ -12,6 +12,7 @@ pub mod netfilter;
 pub mod node;
 mod packet;
 pub mod space;
+pub mod verify;
 
 pub use flow::{Flow, Message, PortPair, Side};
 pub use packet::{Hook, Original, Packet, State, Verdict};

@@ -12,6 +12,7 @@ mod packet;
 mod random;
 mod sample;
 mod space;
+mod verify;
 mod world;
 
 use std::collections::BTreeMap;
