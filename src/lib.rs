@@ -22,6 +22,7 @@ pub mod render;
 pub mod bundle;
 // ask
 pub mod analysis;
+pub mod answers;
 // edge
 pub mod cli;
 

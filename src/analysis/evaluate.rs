@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 
 use crate::analysis::matching::Matcher;
-use crate::analysis::{Flow, Side};
+use crate::analysis::{Conversation, Flow, Side};
 use crate::inventory::{EndpointId, ProfileName, Profiles, profile_name};
 use crate::net::Direction;
 use crate::policy::{Action, DefaultAction, List, Policy, Rule, Tier};
@@ -17,7 +17,7 @@ use crate::resolve::{HostEndpointId, Resolved};
 /// Decides about the flows of one cluster.
 #[derive(Debug)]
 pub struct Evaluator<'resolved, 'input> {
-    matcher: Matcher<'resolved, 'input>,
+    pub(super) matcher: Matcher<'resolved, 'input>,
 }
 
 /// What policy says of a flow, at both ends of it.
@@ -161,15 +161,20 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
 
     /// What policy says of a flow.
     pub fn decide(&self, flow: &Flow) -> Decision<'input> {
+        self.judge(&self.matcher.conversation(flow))
+    }
+
+    /// What policy says of a flow of which an end may have no address.
+    pub fn judge(&self, flow: &Conversation) -> Decision<'input> {
         Decision { egress: self.passage(Direction::Egress, flow), ingress: self.passage(Direction::Ingress, flow) }
     }
 
-    fn passage(&self, direction: Direction, flow: &Flow) -> Option<Passage<'input>> {
+    fn passage(&self, direction: Direction, flow: &Conversation) -> Option<Passage<'input>> {
         let own_side = match direction {
             Direction::Ingress => Side::Destination,
             Direction::Egress => Side::Source,
         };
-        self.matcher.owner(flow.address(own_side)).map(|endpoint| self.of_endpoint(endpoint, direction, flow))
+        flow.party(own_side).owner.map(|endpoint| self.endpoint(endpoint, direction, flow))
     }
 
     /// The policy that this decides by.
@@ -179,11 +184,15 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
 
     /// The endpoint that has an address.
     pub(super) fn owner(&self, address: IpAddr) -> Option<EndpointId> {
-        self.matcher.owner(address)
+        self.matcher.party(address).owner
     }
 
     /// A flow's way through the policies of an endpoint.
     pub(super) fn of_endpoint(&self, endpoint: EndpointId, direction: Direction, flow: &Flow) -> Passage<'input> {
+        self.endpoint(endpoint, direction, &self.matcher.conversation(flow))
+    }
+
+    fn endpoint(&self, endpoint: EndpointId, direction: Direction, flow: &Conversation) -> Passage<'input> {
         let applied = self.resolved().applied_to(endpoint);
         let applies = |policy: &&'input Policy| policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok();
         let tiers = self.resolved().policies.tiers.iter();
@@ -195,6 +204,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
 
     /// A flow's way through a list of a host endpoint.
     pub(super) fn of_host(&self, id: HostEndpointId, list: List, direction: Direction, flow: &Flow) -> Passage<'input> {
+        let flow = &self.matcher.conversation(flow);
         let listed = self.resolved().listed(id, list, direction).into_iter().map(|listed| (listed.tier, listed.policies));
         let rest = match (list, self.resolved().host_endpoint(id)) {
             (List::Normal, Some(host)) => self.profiles(&host.profiles, direction, flow),
@@ -209,7 +219,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         &self,
         tiers: impl Iterator<Item = (&'input Tier, Vec<&'input Policy>)>,
         (list, direction): (List, Direction),
-        flow: &Flow,
+        flow: &Conversation,
     ) -> Vec<TierPassed<'input>> {
         let mut passed: Vec<TierPassed<'input>> = Vec::new();
         for (tier, policies) in tiers {
@@ -223,7 +233,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
 
     /// What profiles say, asked in order: the first verdict counts, Pass is none, and what no profile decides
     /// is denied (reference §4.3.6). A profile that is not in the input denies.
-    fn profiles(&self, profiles: &Profiles, direction: Direction, flow: &Flow) -> Outcome {
+    fn profiles(&self, profiles: &Profiles, direction: Direction, flow: &Conversation) -> Outcome {
         if *profiles == Profiles::OfPod {
             return Outcome::Allowed;
         }
@@ -251,7 +261,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         tier: &'input Tier,
         policies: &[&'input Policy],
         (list, direction): (List, Direction),
-        flow: &Flow,
+        flow: &Conversation,
     ) -> Option<TierPassed<'input>> {
         let mut passed = TierPassed { tier, policies: Vec::new(), end: TierEnd::by_default(tier, list) };
         for policy in policies {
@@ -266,7 +276,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
     }
 
     /// The rules that match up to the first that ends the tier, and what that one says.
-    fn rules(&self, rules: &'input [Rule], flow: &Flow) -> (Vec<&'input Rule>, Option<TierEnd>) {
+    pub(super) fn rules(&self, rules: &'input [Rule], flow: &Conversation) -> (Vec<&'input Rule>, Option<TierEnd>) {
         let mut matching = Vec::new();
         for rule in rules.iter().filter(|rule| self.matcher.matches(rule, flow)) {
             matching.push(rule);

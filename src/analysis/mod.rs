@@ -6,15 +6,19 @@
 //! the one can judge the other.
 
 pub mod evaluate;
+pub mod explain;
 mod flow;
 mod matching;
 pub mod netfilter;
 pub mod node;
 mod packet;
+pub mod question;
 pub mod space;
+pub mod subject;
 pub mod verify;
 
-pub use flow::{Flow, Message, PortPair, Side};
+pub use flow::{Conversation, Flow, Message, Party, PortPair, Side};
+pub use matching::{Part, SidePart};
 pub use packet::{Hook, Original, Packet, State, Verdict};
 
 #[cfg(test)]

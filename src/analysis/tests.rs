@@ -1,7 +1,9 @@
 use super::evaluate::{Evaluator, Passage};
+use super::question::{self, Traffic};
+use super::subject::Subject;
 use super::{Flow, PortPair};
 use crate::diagnostic::Diagnostics;
-use crate::net::Protocol;
+use crate::net::{Cidr, Protocol};
 use crate::resolve;
 use crate::text::Files;
 
@@ -88,4 +90,58 @@ fn every_tier_policy_and_rule_on_the_way_is_told() {
     ] {
         assert_eq!(ways(source, destination, port), expected, "{source} to {destination}:{port}");
     }
+}
+
+#[test]
+fn traffic_is_written_in_many_ways() {
+    for (text, expected) in [
+        ("tcp/443", "TCP port 443"),
+        ("TCP/443", "TCP port 443"),
+        ("Udp/53", "UDP port 53"),
+        ("sctp/36412", "SCTP port 36412"),
+        ("6/22", "TCP port 22"),
+        ("icmp", "ICMP type 8 code 0"),
+        ("icmp/3", "ICMP type 3 code 0"),
+        ("ICMP/3/1", "ICMP type 3 code 1"),
+        ("icmpv6", "ICMPv6 type 128 code 0"),
+        ("icmpv6/1/4", "ICMPv6 type 1 code 4"),
+        ("47", "protocol 47"),
+        ("proto/47", "protocol 47"),
+        ("udplite", "UDPLite"),
+        ("tcp", "which port? write `tcp/443`"),
+        ("6", "which port? write `6/443`"),
+        ("tcp/0", "`0` is no port from 1 to 65535"),
+        ("tcp/65536", "`65536` is no port from 1 to 65535"),
+        ("tcp/http", "`http` is no port from 1 to 65535"),
+        ("icmp/256", "`256` is no ICMP type or code from 0 to 255"),
+        ("icmp/3/", "`` is no ICMP type or code from 0 to 255"),
+    ] {
+        let found = text.parse::<Traffic>().map_or_else(|problem| problem, |traffic| traffic.to_string());
+        assert_eq!(found, expected, "{text}");
+    }
+    for text in ["", "0", "256", "proto/", "smtp/25", "47/1", "tcp/443/1", "proto/tcp/443/2"] {
+        assert!(text.parse::<Traffic>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn subjects_print_as_they_are_written() {
+    for text in ["one/pod", "one/Deployment/web", "one/sa:web", "10.0.0.1", "10.0.0.0/8", "fd00::/64", "::/0", "fd00::1"] {
+        assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
+    }
+    for text in ["", "pod", "one/", "/pod", "one/sa:", "a/b/c/d", "10.0.0.1/8", "fd00::1/64"] {
+        assert!(text.parse::<Subject>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn prefixes_are_joined_to_the_fewest() {
+    let joined_of = |texts: &[&str]| {
+        let prefixes = texts.iter().map(|text| Cidr::parse_lenient(text).unwrap()).collect();
+        question::joined(prefixes).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(joined_of(&["10.0.0.0/9", "10.128.0.0/9"]), "10.0.0.0/8");
+    assert_eq!(joined_of(&["10.0.0.3", "10.0.0.2", "10.0.0.0/31", "10.0.0.4"]), "10.0.0.0/30 10.0.0.4");
+    assert_eq!(joined_of(&["10.128.0.0/9", "11.0.0.0/9"]), "10.128.0.0/9 11.0.0.0/9");
+    assert_eq!(joined_of(&["::/1", "8000::/1"]), "::/0");
 }

@@ -4,12 +4,16 @@
 //! and an exit [`Status`]. One file a command; each reads, calls the compile, and prints.
 #![expect(clippy::disallowed_methods, reason = "this room reads files and writes to the terminal")]
 
+mod ask;
 mod check;
 mod config;
+mod eval;
+mod explain;
 mod input;
 mod render;
 mod report;
 mod selector;
+mod trace;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -54,7 +58,7 @@ struct Global {
     /// of the flags of these names); flags and PALISADE_* variables win over it
     #[arg(long, global = true, value_name = "FILE", env = "PALISADE_CONFIG", hide_env_values = true)]
     config: Option<std::path::PathBuf>,
-    /// How problems are printed to standard error
+    /// How answers are printed to standard output and problems to standard error
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "PALISADE_FORMAT", hide_env_values = true)]
     format: Format,
     /// When to use colour; NO_COLOR is heeded
@@ -65,12 +69,12 @@ struct Global {
     quiet: bool,
 }
 
-/// How problems are printed.
+/// How answers and problems are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people
     Text,
-    /// One JSON object a line, for the first 1,000 errors
+    /// One JSON object a line; of problems for the first 1,000 errors
     Json,
 }
 
@@ -90,6 +94,8 @@ enum Color {
 enum Command {
     Check(check::Arguments),
     Render(render::Arguments),
+    Eval(eval::Arguments),
+    Explain(explain::Arguments),
     Selector(selector::Arguments),
 }
 
@@ -103,6 +109,11 @@ pub fn run() -> Status {
     match arguments.command {
         Command::Check(own) => check::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Render(own) => render::run(&own, arguments.global.config.as_deref(), &mut report),
+        Command::Eval(own) => eval::run(&own, arguments.global.config.as_deref(), &mut report),
+        Command::Explain(own) => explain::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Selector(own) => selector::run(&own, &mut report),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,11 @@ impl Report {
         Self { format: global.format, colour, quiet: global.quiet }
     }
 
+    /// Whether machines read this.
+    pub(super) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
     /// Prints diagnostics, in order, and, for people, how many errors there were. Gives [`Status::Invalid`] on any error.
     pub(super) fn diagnostics(&mut self, found: &Diagnostics, files: &Files) -> Status {
         let mut err = io::BufWriter::new(io::stderr().lock());

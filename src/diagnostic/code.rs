@@ -87,6 +87,10 @@ codes! {
     NotABundle          "not-a-bundle"          Error   "the output directory holds something else than a bundle"
     ChainsTooDeep       "chains-too-deep"       Error   "chains nest deeper than nf_tables takes"
     UnenforceableList   "unenforceable-list"    Error   "policy of a host endpoint that its node's kernel cannot be told as it is meant"
+    // questions
+    UnknownEndpoint     "unknown-endpoint"      Error   "an endpoint, service account or namespace that is not in the input"
+    NoAnswer            "no-answer"             Error   "a question that no packet can be asked about, or too many"
+    InternalError       "internal-error"        Error   "two parts of Palisade disagree: a mistake in Palisade"
     // lints
     SelectorContradiction "selector-contradiction" Lint "a selector that can never match anything"
     SelectorMatchesNothing "selector-matches-nothing" Lint "a selector that matches nothing in today's inventory"

@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::{
-    Builder, Endpoint, Inventory, Node, NodeId, Parent, ProfileName, Profiles, Strings,
+    Builder, Endpoint, Inventory, Node, NodeId, Parent, ProfileName, Strings,
     builder::{GivenNode, Key, Objects},
     labels::{self, LabelList},
     pods::{Place, Pod, Unaddressed},
@@ -41,22 +41,13 @@ impl Builder {
         let services = services::services(self.slices, self.backends);
         let profiles = profile_labels(manifest);
         let mut inventory = Inventory { namespaces, service_accounts, nodes, endpoints, services, profiles, strings };
-        inherit(&mut inventory);
+        inventory.inherit();
         inventory
     }
 }
 
 /// A pod or another endpoint, by namespace and name.
 type Given = (Key, Spanned<Pod>);
-
-/// Gives the endpoints that list profiles the labels of those.
-fn inherit(inventory: &mut Inventory) {
-    let mut endpoints = std::mem::take(&mut inventory.endpoints);
-    for endpoint in endpoints.iter_mut().filter(|endpoint| endpoint.profiles != Profiles::OfPod) {
-        endpoint.inherited = inventory.inherited(&endpoint.profiles);
-    }
-    inventory.endpoints = endpoints;
-}
 
 /// The labels that Profile objects give.
 fn profile_labels(manifest: &Manifest) -> BTreeMap<String, BTreeMap<String, String>> {

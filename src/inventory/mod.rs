@@ -10,6 +10,7 @@
 
 mod builder;
 mod check;
+mod edit;
 mod finish;
 mod labels;
 mod manifests;
@@ -22,6 +23,7 @@ mod workload_endpoints;
 mod workloads;
 
 pub use builder::Builder;
+pub use edit::{Edit, Target};
 pub use labels::EndpointLabels;
 pub use model::{Endpoint, EndpointId, EndpointKind, Inventory, NamedPort, Node, NodeId, Owner, Parent};
 pub use profiles::{ProfileName, Profiles, profile_name};

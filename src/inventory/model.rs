@@ -242,7 +242,41 @@ impl EndpointId {
     }
 }
 
+impl Endpoint {
+    /// How questions write it: `ns/pod`, and `ns/Kind/name` for what is no pod.
+    pub fn notation(&self) -> String {
+        match self.kind {
+            EndpointKind::Pod => self.to_string(),
+            EndpointKind::WorkloadEndpoint | EndpointKind::Workload(_) => {
+                format!("{}/{}/{}", self.namespace, self.kind.manifest_word(), self.name)
+            }
+        }
+    }
+
+    /// Whether it is meant by a kind and a name: its own, or those of the owner that made it. No kind is that of a pod or
+    /// workload endpoint. The case of a kind's letters does not count.
+    pub fn is_called(&self, namespace: &str, kind: Option<&str>, name: &str) -> bool {
+        let is_so = match kind {
+            None => matches!(self.kind, EndpointKind::Pod | EndpointKind::WorkloadEndpoint) && *self.name == *name,
+            Some(kind) => {
+                let is_own = kind.eq_ignore_ascii_case(self.kind.manifest_word()) && *self.name == *name;
+                is_own || self.owner.as_ref().is_some_and(|owner| kind.eq_ignore_ascii_case(&owner.kind) && *owner.name == *name)
+            }
+        };
+        is_so && *self.namespace == *namespace
+    }
+}
+
 impl EndpointKind {
+    /// The kind, as in manifests.
+    pub fn manifest_word(self) -> &'static str {
+        match self {
+            EndpointKind::Pod => "Pod",
+            EndpointKind::WorkloadEndpoint => "WorkloadEndpoint",
+            EndpointKind::Workload(kind) => kind,
+        }
+    }
+
     /// What it is, for messages.
     pub fn word(self) -> &'static str {
         match self {

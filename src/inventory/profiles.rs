@@ -66,7 +66,16 @@ impl Inventory {
         effective
     }
 
-    pub(super) fn inherited(&mut self, profiles: &Profiles) -> LabelList {
+    /// Gives the endpoints that list profiles the labels of those.
+    pub(super) fn inherit(&mut self) {
+        let mut endpoints = std::mem::take(&mut self.endpoints);
+        for endpoint in endpoints.iter_mut().filter(|endpoint| endpoint.profiles != Profiles::OfPod) {
+            endpoint.inherited = self.inherited(&endpoint.profiles);
+        }
+        self.endpoints = endpoints;
+    }
+
+    fn inherited(&mut self, profiles: &Profiles) -> LabelList {
         let labels = self.inherited_labels(profiles);
         self.strings.intern_labels(&labels)
     }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Builder, EndpointKind, Inventory};
+use super::{Builder, Edit, EndpointKind, Inventory};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document;
 use crate::manifest::Manifest;
@@ -354,4 +354,52 @@ fn a_workload_has_the_labels_that_its_pods_will_have_and_pods_know_their_control
     let pod = inventory.endpoints.iter().find(|endpoint| endpoint.kind == EndpointKind::Pod).unwrap();
     let owner = pod.owner.as_ref().unwrap();
     assert_eq!((&*owner.kind, &*owner.name), ("ReplicaSet", "web-5d"));
+}
+
+#[test]
+fn edits_are_read_and_applied() {
+    for text in ["sa:one/web:role=db", "pod:one/web:a/b=", "pod:one/Deployment/web:a=b", "ns:one:team=x", "ns:one:team-"] {
+        assert!(text.parse::<Edit>().is_ok(), "{text}");
+    }
+    for text in [
+        "",
+        "sa:web:role=db",
+        "one/web:role=db",
+        "ns:one/two:a=b",
+        "ns:one:a",
+        "ns:one:=b",
+        "ns::a=b",
+        "ns:one:a=b c",
+        "pod:one/a:projectcalico.org/namespace=b",
+        "pod:one/a:pcns.a=b",
+        "ns:one:kubernetes.io/metadata.name=b",
+    ] {
+        assert!(text.parse::<Edit>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn an_edit_changes_what_endpoints_inherit_and_nothing_of_others() {
+    let pods = [pod("one", "web", "web", &json!({"app": "web"}), "10.0.0.1"), pod("two", "web", "web", &json!({}), "10.0.0.2")];
+    let parents = [namespace("one", &json!({"team": "a"})), service_account("one", "web", &json!({"role": "front"}))];
+    let (mut inventory, _) = read(&[parents.as_slice(), &pods].concat());
+    let before: Vec<String> = labels_of(&inventory, 1).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    for text in ["ns:one:team=b", "sa:one/web:role-", "sa:one/web:tier=x", "pod:one/web:app=y"] {
+        inventory.edit(&text.parse().unwrap()).unwrap();
+    }
+    let after = labels_of(&inventory, 0);
+    assert_eq!(after.get("pcns.team"), Some(&"b"));
+    assert_eq!(after.get("pcsa.role"), None);
+    assert_eq!(after.get("pcsa.tier"), Some(&"x"));
+    assert_eq!(after.get("app"), Some(&"y"));
+    let others: Vec<String> = labels_of(&inventory, 1).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(others, before);
+    for (text, help) in [
+        ("ns:onne:a=b", "did you mean `ns:one`?"),
+        ("sa:one/webb:a=b", "did you mean `sa:one/web`?"),
+        ("pod:one/web:ap-", "did you mean `app`?"),
+    ] {
+        let refused = inventory.edit(&text.parse().unwrap()).unwrap_err();
+        assert_eq!(refused.help.as_deref(), Some(help), "{text}");
+    }
 }

@@ -238,7 +238,16 @@ fn wrong_words_in_variables_are_refused() {
 #[test]
 fn help_is_data_and_fits_the_screen() {
     let place = Place::new();
-    for command in ["--help", "check --help", "render --help", "selector --help", "selector match --help", "selector format --help"] {
+    for command in [
+        "--help",
+        "check --help",
+        "render --help",
+        "eval --help",
+        "explain --help",
+        "selector --help",
+        "selector match --help",
+        "selector format --help",
+    ] {
         let outcome = shell(place.path(), &format!("$P {command}"));
         assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{command}");
         assert!(outcome.stdout.contains("Usage: palisade"), "{command}");

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use palisade::diagnostic::Code;
 
 use crate::palisade::{files_below, root, run, run_with_input};
+use crate::transcripts;
 
 /// Files of a case that are no input.
 const ABOUT: &str = "about.md";
@@ -23,7 +24,7 @@ const BUNDLE: &str = "bundle";
 const CHECK: &str = "check.txt";
 
 /// Codes that no small text file can bring about, and where they are tested.
-const ELSEWHERE: [(Code, &str); 8] = [
+const ELSEWHERE: [(Code, &str); 9] = [
     (Code::NotUtf8, "tests/it/bad_input.rs"),
     (Code::TooLarge, "tests/it/bad_input.rs"),
     (Code::Unwritable, "tests/it/bad_input.rs"),
@@ -32,12 +33,17 @@ const ELSEWHERE: [(Code, &str); 8] = [
     (Code::InvalidTemplate, "tests/it/bad_input.rs"),
     (Code::NameCollision, "src/lower/tests.rs"),
     (Code::SetTooLarge, "tests/it/bad_input.rs"),
+    (Code::InternalError, "src/cli/tests.rs"),
 ];
+
+/// Folder of transcripts, which are cases of another sort: see `transcripts.rs`.
+const COMMANDS: &str = "commands";
 
 /// All cases, in the order of their names.
 pub(crate) fn cases() -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join("golden")).expect("golden/");
-    let mut cases: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir()).collect();
+    let mut cases: Vec<PathBuf> =
+        entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir() && !path.ends_with(COMMANDS)).collect();
     cases.sort_unstable();
     assert!(cases.len() > 30, "golden cases are missing");
     cases
@@ -189,7 +195,7 @@ fn a_bundle_on_disk_is_in_sync_with_its_input() {
 
 #[test]
 fn every_code_has_a_case() {
-    let texts: Vec<String> = cases().iter().flat_map(|case| expected(case)).map(|(_, text)| text).collect();
+    let texts: Vec<String> = cases().iter().flat_map(|case| expected(case)).map(|(_, text)| text).chain(transcripts::texts()).collect();
     let shown = |code: Code| texts.iter().any(|text| text.contains(&format!("[{}]: ", code.name())));
     let elsewhere = |code: Code| ELSEWHERE.iter().any(|row| row.0 == code);
     let missing: Vec<&str> = Code::ALL.iter().filter(|code| !shown(**code) && !elsewhere(**code)).map(|code| code.name()).collect();

@@ -13,4 +13,5 @@ mod layers;
 mod palisade;
 mod readme;
 mod surprises;
+mod transcripts;
 mod validation;

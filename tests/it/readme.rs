@@ -54,7 +54,7 @@ fn the_main_job_of_the_readme_works() {
 
 #[test]
 fn every_command_and_option_of_the_readme_is_there() {
-    let help = ["check", "render", "selector"].map(|command| run(&root(), &[command, "--help"]).stdout).concat();
+    let help = ["check", "render", "eval", "explain", "selector"].map(|command| run(&root(), &[command, "--help"]).stdout).concat();
     for option in [
         "--out",
         "--node",
@@ -68,6 +68,11 @@ fn every_command_and_option_of_the_readme_is_there() {
         "--encapsulated",
         "--failsafe-inbound",
         "--failsafe-outbound",
+        "--from",
+        "--to",
+        "--port",
+        "--source-port",
+        "--set-label",
     ] {
         assert!(readme().contains(option) && help.contains(option), "{option}");
     }

@@ -109,6 +109,8 @@ pub struct Passed<'kernel> {
     pub table: TableName,
     /// The chain it stands in.
     pub chain: &'kernel str,
+    /// Its number in the chain, from 1.
+    pub number: usize,
     /// Its line in the script, from 1.
     pub line: usize,
     /// Its comment; may be empty.
@@ -190,8 +192,8 @@ impl Kernel {
     /// to it that chains do not nest deep.
     fn walk<'kernel>(&'kernel self, table: &'kernel Table, chain: &str, seen: &Seen<'_>, run: &mut Run<'kernel>) -> Option<Verdict> {
         let (chain, rules) = table.chain(chain)?;
-        for rule in rules.iter().filter(|rule| self.matches(rule, seen)) {
-            run.passed.push(Passed { table: seen.table, chain, line: rule.line, comment: &rule.comment, target: &rule.target });
+        for (number, rule) in (1..).zip(rules).filter(|(_, rule)| self.matches(rule, seen)) {
+            run.passed.push(Passed { table: seen.table, chain, number, line: rule.line, comment: &rule.comment, target: &rule.target });
             let verdict = match &rule.target {
                 Target::Accept => Some(Verdict::Accept),
                 Target::Drop => Some(Verdict::Drop),

@@ -128,14 +128,12 @@ impl EarlyOwed {
         let on = traffic.less(Traffic::ALL, self.dropped);
         let untracked = traffic.and(on, self.untracked);
         let tracked = traffic.less(on, untracked);
-        let tracked_through = traffic.and(tracked, self.let_through);
-        let rest = traffic.less(tracked, tracked_through);
-        let untracked_portion = Portion { here: untracked, state: State::Untracked, is_let_through: true };
-        let portions = [
-            untracked_portion,
-            Portion { here: tracked_through, state, is_let_through: true },
-            Portion { here: rest, state, is_let_through: false },
-        ];
+        let mut portions = Vec::new();
+        for (state, here) in [(State::Untracked, untracked), (state, tracked)] {
+            let through = traffic.and(here, self.let_through);
+            portions.push(Portion { here: through, state, is_let_through: true });
+            portions.push(Portion { here: traffic.less(here, through), state, is_let_through: false });
+        }
         portions.into_iter().filter(|portion| portion.here != Traffic::NONE).collect()
     }
 }

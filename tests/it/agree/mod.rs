@@ -4,6 +4,7 @@
 //! more in `PALISADE_SEED`; nothing depends on the clock.
 #![expect(clippy::disallowed_methods, reason = "the seed comes from the environment")]
 
+mod answers;
 mod cases;
 mod lints;
 mod manifests;

@@ -1,0 +1,247 @@
+//! Answers for people: the verdict first, then why.
+
+use std::collections::BTreeSet;
+
+use crate::analysis::evaluate::TierEnd;
+use crate::analysis::explain::{Group, PolicyWay, ProfileWay, RuleWay, TierWay, Way};
+use crate::analysis::question::{Case, SOURCE_PORT};
+use crate::analysis::{Part, Side, SidePart};
+use crate::answers::pairs::pairs;
+use crate::answers::words::action;
+use crate::answers::{Answer, Detail, Trace, Traced, Verdict};
+use crate::net::Direction;
+use crate::policy::Rule;
+
+/// Groups that are told, and pairs of one.
+const MOST_GROUPS: usize = 20;
+const MOST_PAIRS: usize = 10;
+
+/// The first line of every answer: `denied: shop/web to shop/db, TCP port 5432`.
+pub fn verdict_line(answer: &Answer<'_, '_>) -> String {
+    let question = answer.question;
+    let count: usize = answer.groups.iter().map(|group| pairs(group).len()).sum();
+    let of = if count > 1 && answer.verdict() != Verdict::Mixed { format!(" (all {count} pairs)") } else { String::new() };
+    format!("{}: {} to {}, {}{of}", answer.verdict().word(), question.from, question.to, question.traffic)
+}
+
+/// The answer, line by line.
+pub fn text(answer: &Answer<'_, '_>, detail: Detail) -> String {
+    let mut lines = Lines { text: verdict_line(answer) + "\n" };
+    notes(answer).iter().for_each(|note| lines.add(1, note));
+    let is_brief = detail == Detail::Verdict;
+    match answer.groups {
+        [only] if is_brief => {
+            reasons(answer, only, 1, &mut lines);
+            add_notes(answer.traced, 1, &mut lines);
+        }
+        several if is_brief && answer.verdict() != Verdict::Mixed => {
+            lines.add(1, &format!("in {} ways, which `palisade explain` tells", several.len()));
+            add_notes(answer.traced, 1, &mut lines);
+        }
+        groups => groups.iter().take(MOST_GROUPS).enumerate().for_each(|(index, group)| {
+            let traced = answer.traced.get(index);
+            add_group(answer, (group, traced), detail, &mut lines);
+        }),
+    }
+    let rest = answer.groups.len().saturating_sub(MOST_GROUPS);
+    if rest > 0 && !(is_brief && answer.verdict() != Verdict::Mixed) {
+        lines.add(0, &format!("and {rest} groups more, which `--format json` lists"));
+    }
+    lines.text
+}
+
+/// What the question left open, where a rule asks for it.
+pub(super) fn notes(answer: &Answer<'_, '_>) -> Vec<String> {
+    let mut notes = Vec::new();
+    let question = answer.question;
+    let ways = || answer.groups.iter().flat_map(Group::ways);
+    let teller = |parts: &[Part], what: &str| {
+        let rule = ways().find_map(|way| way.depends_on(parts).next().map(|(key, rule)| answer.rule(way.direction, key, rule)));
+        rule.map_or_else(String::new, |rule| format!("; {rule} tells {what} apart"))
+    };
+    if question.source_port.is_none() && question.traffic.port.is_some() {
+        let parts = [SidePart::Ports, SidePart::NotPorts].map(|part| Part::Of(Side::Source, part));
+        let told = teller(&parts, "source ports");
+        if !told.is_empty() {
+            notes.push(format!("from source port {SOURCE_PORT}, our choice{told}: `--source-port N` asks about another"));
+        }
+    }
+    if question.traffic.leaves_message_open() {
+        let told = teller(&[Part::Icmp], "messages");
+        if !told.is_empty() {
+            notes.push(format!("{} is our choice{told}: `--port icmp/TYPE/CODE` asks about another", question.traffic));
+        }
+    }
+    notes
+}
+
+/// Text in the making.
+struct Lines {
+    text: String,
+}
+
+impl Lines {
+    fn add(&mut self, depth: usize, line: &str) {
+        self.text.push_str(&"  ".repeat(depth));
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+}
+
+fn add_group(answer: &Answer<'_, '_>, (group, traced): (&Group<'_>, Option<&Traced>), detail: Detail, lines: &mut Lines) {
+    lines.text.push('\n');
+    let depth = usize::from(answer.groups.len() > 1);
+    if depth > 0 {
+        lines.add(0, if group.is_allowed { "allowed:" } else { "denied:" });
+    }
+    add_pairs(answer, group, depth, lines);
+    if detail == Detail::Verdict {
+        reasons(answer, group, depth + 1, lines);
+        return add_notes(traced.map(std::slice::from_ref).unwrap_or_default(), depth + 1, lines);
+    }
+    for (direction, way) in [(Direction::Egress, &group.egress), (Direction::Ingress, &group.ingress)] {
+        match way {
+            None => lines.add(depth, &format!("{direction}: {}", stranger(direction))),
+            Some(way) => add_way(answer, (group, way), detail, (depth, lines)),
+        }
+    }
+    add_near_misses(answer, group, depth, lines);
+    if let Some(traced) = traced {
+        let of_first = if group.cases.len() > 1 { ", the first pair" } else { "" };
+        add_traced((traced, of_first), depth, lines);
+    }
+}
+
+fn add_pairs(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut Lines) {
+    let pairs = pairs(group);
+    for pair in pairs.iter().take(MOST_PAIRS) {
+        lines.add(depth, &pair.words(answer.resolved.inventory));
+    }
+    if let Some(more) = pairs.len().checked_sub(MOST_PAIRS).filter(|more| *more > 0) {
+        lines.add(depth, &format!("and {more} more pairs"));
+    }
+}
+
+/// What decides, an end a line.
+fn reasons(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut Lines) {
+    for (direction, way) in [(Direction::Egress, &group.egress), (Direction::Ingress, &group.ingress)] {
+        let reason = way.as_ref().map_or_else(|| stranger(direction), |way| answer.reason(way));
+        lines.add(depth, &format!("{direction}: {reason}"));
+    }
+}
+
+fn stranger(direction: Direction) -> String {
+    let side = match direction {
+        Direction::Egress => "sender",
+        Direction::Ingress => "receiver",
+    };
+    format!("the {side} is no known endpoint, so no policy applies")
+}
+
+fn add_way(answer: &Answer<'_, '_>, (group, way): (&Group<'_>, &Way<'_>), detail: Detail, (depth, lines): (usize, &mut Lines)) {
+    let end = |case: &Case| match way.direction {
+        Direction::Egress => case.flow.source.owner,
+        Direction::Ingress => case.flow.destination.owner,
+    };
+    let is_alone = group.cases.iter().all(|case| end(case) == Some(way.endpoint));
+    let whose = if is_alone { format!(" of {}", answer.resolved.inventory.endpoint(way.endpoint).notation()) } else { String::new() };
+    lines.add(depth, &format!("{}{whose}: {}", way.direction, answer.reason(way)));
+    way.tiers.iter().for_each(|tier| add_tier(answer, (way.direction, tier), detail, (depth + 1, lines)));
+    way.profiles.iter().for_each(|profile| add_profile(answer, (way.direction, profile), detail, (depth + 1, lines)));
+}
+
+fn add_tier(answer: &Answer<'_, '_>, (direction, tier): (Direction, &TierWay<'_>), detail: Detail, (depth, lines): (usize, &mut Lines)) {
+    let end = match tier.end {
+        TierEnd::Allowed => "a rule allows",
+        TierEnd::Denied => "a rule denies",
+        TierEnd::Passed => "a rule passes on to the next tier",
+        TierEnd::DeniedByDefault => "no rule decides, and the tier denies",
+        TierEnd::PassedByDefault => "no rule decides, and the tier passes on",
+    };
+    lines.add(depth, &format!("tier {}: {end}", tier.tier.name));
+    for PolicyWay { policy, rules } in &tier.policies {
+        let applies = answer.resolved.policies.selectors.describe(policy.applies_to);
+        let applies = if detail == Detail::Rules { format!(", applies to `{applies}`") } else { String::new() };
+        lines.add(depth + 1, &format!("{} ({}){applies}", policy.key, answer.place(policy.span)));
+        add_rules(answer, (direction, rules), detail, (depth + 2, lines));
+    }
+}
+
+fn add_profile(
+    answer: &Answer<'_, '_>,
+    (direction, profile): (Direction, &ProfileWay<'_>),
+    detail: Detail,
+    (depth, lines): (usize, &mut Lines),
+) {
+    let end = match (profile.end, profile.key) {
+        (Some(TierEnd::Allowed), _) => "allows",
+        (Some(TierEnd::Denied | TierEnd::DeniedByDefault), None) => "is not in the input, and denies",
+        (Some(TierEnd::Denied | TierEnd::DeniedByDefault), Some(_)) => "denies",
+        (Some(TierEnd::Passed | TierEnd::PassedByDefault) | None, _) => "decides nothing",
+    };
+    lines.add(depth, &format!("profile {}: {end}", profile.name));
+    if profile.key.is_some() {
+        add_rules(answer, (direction, &profile.rules), detail, (depth + 1, lines));
+    }
+}
+
+fn add_rules(
+    answer: &Answer<'_, '_>,
+    (direction, rules): (Direction, &[RuleWay<'_>]),
+    detail: Detail,
+    (depth, lines): (usize, &mut Lines),
+) {
+    let head = |rule: &Rule| format!("{direction} rule {} ({})", rule.number, answer.place(rule.span));
+    for asked in rules {
+        match asked.is_match() {
+            true => lines.add(depth, &format!("{} matches and {}", head(asked.rule), action(asked.rule.action))),
+            false if detail == Detail::Rules => {
+                let misses: Vec<String> = asked.misses.iter().map(|part| answer.miss(*part, asked.rule)).collect();
+                lines.add(depth, &format!("{} does not match: {}", head(asked.rule), misses.join("; ")));
+            }
+            false => {}
+        }
+    }
+    if rules.is_empty() {
+        lines.add(depth, &format!("it has no {direction} rule"));
+    } else if !rules.iter().any(RuleWay::is_match) && detail != Detail::Rules {
+        let count =
+            if rules.len() == 1 { "its rule does not match".to_owned() } else { format!("none of its {} rules matches", rules.len()) };
+        lines.add(depth, &count);
+    }
+}
+
+fn add_near_misses(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut Lines) {
+    let mut near: Vec<String> = Vec::new();
+    for way in group.ways() {
+        for miss in &way.near {
+            let words = answer.near_miss(miss, way.direction);
+            if !near.contains(&words) {
+                near.push(words);
+            }
+        }
+    }
+    if near.is_empty() {
+        return;
+    }
+    let of_first = if group.cases.len() > 1 { " of the first pair" } else { "" };
+    lines.add(depth, &format!("near misses{of_first}:"));
+    near.iter().for_each(|words| lines.add(depth + 1, words));
+}
+
+fn add_traced((traced, of_first): (&Traced, &str), depth: usize, lines: &mut Lines) {
+    for Trace { node, script, verdict, steps } in &traced.traces {
+        lines.add(depth, &format!("scripts of node {node}{of_first}: {verdict}, by {script}"));
+        for step in steps {
+            let comment = if step.comment.is_empty() { String::new() } else { format!(" ({})", step.comment) };
+            lines.add(depth + 1, &format!("line {}: {} rule {}: {}{comment}", step.line, step.chain, step.number, step.action));
+        }
+    }
+    add_notes(std::slice::from_ref(traced), depth, lines);
+}
+
+/// The notes of groups, each once.
+fn add_notes(traced: &[Traced], depth: usize, lines: &mut Lines) {
+    let notes: BTreeSet<&String> = traced.iter().flat_map(|traced| &traced.notes).collect();
+    notes.into_iter().for_each(|note| lines.add(depth, &format!("note: {note}")));
+}
