@@ -84,9 +84,9 @@ impl<'input> Hosts<'input> {
         self.lists.contains_key(&(host, list, direction))
     }
 
-    /// Whether any has policy that is asked before destinations are translated.
-    pub(super) fn have_early(&self) -> bool {
-        self.lists.keys().any(|(_, list, _)| matches!(list, List::Untracked | List::PreDnat))
+    /// Whether any has policy on a list.
+    pub(super) fn have(&self, wanted: List) -> bool {
+        self.lists.keys().any(|(_, list, _)| *list == wanted)
     }
 
     /// The one that packets meet at an interface.

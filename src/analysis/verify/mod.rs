@@ -28,6 +28,7 @@ use crate::analysis::{Hook, Original, State};
 use crate::inventory::NodeId;
 use crate::net::Family;
 use crate::options::{HookPosition, Options};
+use crate::policy::List;
 
 use hosts::Hosts;
 use owed::{Between, EarlyOwed, Fates, Owed, Portion};
@@ -102,7 +103,7 @@ pub fn of_kernel<'input>(evaluator: &Evaluator<'_, 'input>, node: NodeId, option
     for family in Family::BOTH {
         let symbolic = kernel.symbolic(family, &mut traffic);
         let spots = spots((resolved, node, options), (&places, family), (&symbolic, &owed), &mut traffic);
-        let origins_matter = hosts.have_early() || kernel.asks_before_dnat();
+        let origins_matter = [List::Untracked, List::PreDnat].iter().any(|list| hosts.have(*list)) || kernel.asks_before_dnat();
         let ports: Vec<Option<u16>> = std::iter::once(None).chain(ports.iter().copied().map(Some)).collect();
         let interfaces = interfaces(kernel, &hosts);
         verification.proof.places += spots.len();
@@ -149,10 +150,15 @@ fn hooks(interfaces: &[String]) -> Vec<Hook> {
     hooks
 }
 
-/// States that a hook can see. What somebody else keeps from being tracked stays on the node.
-fn states(hook: &Hook) -> &'static [State] {
+/// States of connection tracking.
+const TRACKED: [State; 4] = [State::New, State::Established, State::Related, State::Invalid];
+
+/// States that a hook can see. What somebody else keeps from being tracked stays on the node, and is not compared where untracked
+/// policy of ours keeps packets from it too: the scripts then ask that policy about replies of failsafe ports, which it is not for.
+fn states(hook: &Hook, hosts: &Hosts<'_>) -> &'static [State] {
     match hook {
-        Hook::Forward { .. } => &[State::New, State::Established, State::Related, State::Invalid],
+        Hook::Input { .. } | Hook::Output { .. } if hosts.have(List::Untracked) => &TRACKED,
+        Hook::Forward { .. } => &TRACKED,
         Hook::Input { .. } | Hook::Output { .. } => &State::ALL,
     }
 }
@@ -187,7 +193,7 @@ impl Comparison<'_, '_, '_, '_> {
     /// All packets of a hook whose destination is not translated.
     fn hook(&mut self, hook: &Hook) {
         let spots = self.spots;
-        for state in states(hook) {
+        for state in states(hook, self.owed.hosts) {
             for source in spots {
                 for destination in spots.iter().filter(|destination| is_possible(hook, source, destination)) {
                     let before = self.before(hook, *state, (source, destination));
