@@ -99,7 +99,8 @@ impl OnDisk {
     pub fn node(&self, name: &str) -> Result<NodeTexts, Diagnostic> {
         let folder = format!("nodes/{name}/");
         let mut node = NodeTexts::default();
-        let mut names: BTreeSet<String> = self.listed.files.keys().filter_map(|path| path.strip_prefix(&folder)).map(str::to_owned).collect();
+        let mut names: BTreeSet<String> =
+            self.listed.files.keys().filter_map(|path| path.strip_prefix(&folder)).map(str::to_owned).collect();
         names.extend(self.files_of(name)?);
         for file in names {
             let path = format!("{folder}{file}");

@@ -14,6 +14,7 @@ mod render;
 mod report;
 mod selector;
 mod trace;
+mod verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -97,6 +98,7 @@ enum Command {
     Eval(eval::Arguments),
     Explain(explain::Arguments),
     Selector(selector::Arguments),
+    Verify(verify::Arguments),
 }
 
 /// Runs the program with the arguments of this process.
@@ -111,6 +113,7 @@ pub fn run() -> Status {
         Command::Render(own) => render::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Eval(own) => eval::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Explain(own) => explain::run(&own, arguments.global.config.as_deref(), &mut report),
+        Command::Verify(own) => verify::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Selector(own) => selector::run(&own, &mut report),
     }
 }
