@@ -99,7 +99,7 @@ impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
         let mut journey = Journey { node: self, packet, state: packet.state, is_let_through: false, passages: Vec::new() };
         let fate = match &packet.hook {
             Hook::Forward { arrives, leaves } => journey.arriving(arrives).or_else(|| journey.forwarded(arrives, leaves)),
-            Hook::Input { arrives } => journey.arriving(arrives).or_else(|| journey.to_node(arrives)),
+            Hook::Input { arrives } => journey.arriving(arrives).or_else(|| journey.ending_here(arrives)),
             Hook::Output { leaves } => journey.untracked(leaves, Direction::Egress).or_else(|| journey.of_node(leaves)),
         };
         let (verdict, cause) = fate.unwrap_or((Verdict::Undecided, Cause::Nothing));
@@ -257,10 +257,10 @@ impl<'input> Journey<'_, '_, '_, 'input> {
         denied.then_some((Verdict::Drop, Cause::Policy))
     }
 
-    fn to_node(&mut self, arrives: &str) -> Option<Fate> {
+    fn ending_here(&mut self, arrives: &str) -> Option<Fate> {
         let flow = self.flow();
         if let Some(sender) = self.node.local(&flow, Side::Source) {
-            return Some(self.from_endpoint_to_node(sender, &flow));
+            return Some(self.leaving_for_node(sender, &flow));
         }
         if arrives != LOOPBACK && self.node.is_unknown(&flow, Side::Source) {
             return Some((Verdict::Drop, Cause::UnknownEndpoint));
@@ -268,7 +268,7 @@ impl<'input> Journey<'_, '_, '_, 'input> {
         self.at_host(arrives, Direction::Ingress)
     }
 
-    fn from_endpoint_to_node(&mut self, sender: EndpointId, flow: &Flow) -> Fate {
+    fn leaving_for_node(&mut self, sender: EndpointId, flow: &Flow) -> Fate {
         if is_neighbour(flow) {
             return (Verdict::Accept, Cause::Neighbour);
         }

@@ -1,5 +1,6 @@
 //! Scripts that are changed are found out: mutants of golden bundles, judged by `verify` and, packet by packet, by the interpreter.
 #![expect(clippy::disallowed_methods, reason = "tests read files")]
+#![expect(clippy::indexing_slicing, clippy::print_stdout, reason = "a test may panic, and says what it counted")]
 
 use std::fs;
 use std::path::Path;

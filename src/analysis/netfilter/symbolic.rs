@@ -90,6 +90,9 @@ struct Graph {
     built_in: BTreeMap<&'static str, usize>,
 }
 
+/// States, and whether they are excluded.
+type States = (bool, Vec<State>);
+
 /// A rule.
 #[derive(Debug)]
 struct Step {
@@ -99,7 +102,7 @@ struct Step {
     arrives: Vec<(bool, String)>,
     leaves: Vec<(bool, String)>,
     /// Wanted states, and the number of what is asked of the original destination.
-    connections: Vec<(Option<(bool, Vec<State>)>, Option<usize>)>,
+    connections: Vec<(Option<States>, Option<usize>)>,
     act: Act,
 }
 

@@ -1,5 +1,5 @@
 use super::{Kernel, TableTexts, Texts};
-use crate::analysis::{Flow, Hook, Original, Packet, PortPair, State, Verdict};
+use crate::analysis::{Flow, Hook, Packet, PortPair, State, Verdict};
 use crate::net::Protocol;
 
 const NOTHING: &str = "*filter\nCOMMIT\n";

@@ -53,13 +53,11 @@ impl<'input> Hosts<'input> {
         let known = on_node.all().filter_map(|id| Some((id, resolved.host_endpoint(id)?))).collect();
         let mut hosts = Self { on_node, known, sides: Sides::default(), lists: BTreeMap::new() };
         let ids: Vec<HostEndpointId> = hosts.on_node.all().collect();
-        for id in ids {
-            for list in [List::Normal, List::Forward, List::Untracked, List::PreDnat] {
-                for direction in Direction::BOTH {
-                    let steps = hosts.steps((id, list, direction), work);
-                    hosts.lists.extend(steps.map(|steps| ((id, list, direction), steps)));
-                }
-            }
+        let lists = [List::Normal, List::Forward, List::Untracked, List::PreDnat];
+        let asked = |id| lists.into_iter().flat_map(move |list| Direction::BOTH.map(|direction| (id, list, direction)));
+        for asked in ids.into_iter().flat_map(asked) {
+            let steps = hosts.steps(asked, work);
+            hosts.lists.extend(steps.map(|steps| (asked, steps)));
         }
         hosts
     }

@@ -87,7 +87,7 @@ pub fn of_kernel<'input>(evaluator: &Evaluator<'_, 'input>, node: NodeId, option
     let mut cuts = Cuts::default();
     cuts.of_policy(resolved);
     kernel.cut(&mut cuts);
-    owed::cut(options, &mut cuts);
+    owed::cut(options, resolved.hosts_on(node).all().next().is_some(), &mut cuts);
     let ports = cuts.receivers_ports();
     let mut traffic = Traffic::of(&cuts);
     let places = Places::told_apart(resolved, places::lists(resolved, node, options, kernel));
@@ -153,11 +153,12 @@ fn hooks(interfaces: &[String]) -> Vec<Hook> {
 /// States of connection tracking.
 const TRACKED: [State; 4] = [State::New, State::Established, State::Related, State::Invalid];
 
-/// States that a hook can see. What somebody else keeps from being tracked stays on the node, and is not compared where untracked
-/// policy of ours keeps packets from it too: the scripts then ask that policy about replies of failsafe ports, which it is not for.
+/// States that a hook can see. What somebody else keeps from being tracked stays on the node, and is not compared where policy of ours
+/// is asked before that: its original destination is not known behind it (a known limit), and scripts ask untracked policy about
+/// replies of failsafe ports too.
 fn states(hook: &Hook, hosts: &Hosts<'_>) -> &'static [State] {
     match hook {
-        Hook::Input { .. } | Hook::Output { .. } if hosts.have(List::Untracked) => &TRACKED,
+        Hook::Input { .. } | Hook::Output { .. } if hosts.have(List::Untracked) || hosts.have(List::PreDnat) => &TRACKED,
         Hook::Forward { .. } => &TRACKED,
         Hook::Input { .. } | Hook::Output { .. } => &State::ALL,
     }
@@ -189,17 +190,23 @@ struct Origin {
     asked: Box<[TrafficId]>,
 }
 
+/// What tells kinds of destinations before translation apart.
+type Kind = ([TrafficId; 5], Box<[TrafficId]>);
+
 impl Comparison<'_, '_, '_, '_> {
     /// All packets of a hook whose destination is not translated.
     fn hook(&mut self, hook: &Hook) {
         let spots = self.spots;
         for state in states(hook, self.owed.hosts) {
-            for source in spots {
-                for destination in spots.iter().filter(|destination| is_possible(hook, source, destination)) {
-                    let before = self.before(hook, *state, (source, destination));
-                    self.tables((hook, *state), (source, destination), &before);
-                }
-            }
+            spots.iter().for_each(|source| self.leaving(source, hook, *state));
+        }
+    }
+
+    /// All of them from one place.
+    fn leaving(&mut self, source: &Spot, hook: &Hook, state: State) {
+        for destination in self.spots.iter().filter(|destination| is_possible(hook, source, destination)) {
+            let before = self.before(hook, state, (source, destination));
+            self.tables((hook, state), (source, destination), &before);
         }
     }
 
@@ -290,17 +297,19 @@ impl Comparison<'_, '_, '_, '_> {
         let mut origins = Vec::new();
         for sent in self.spots {
             let before = self.before(hook, State::New, (source, sent));
-            for port in ports {
-                let before = self.redirect(&before, *port);
-                let asked = self.symbolic.origins(sent.place.address, *port, self.traffic);
-                let (found, owed) = (before.found, before.owed);
-                let kind = (found.dropped, found.untracked, owed.dropped, owed.untracked, owed.let_through, asked.clone());
-                if kinds.insert(kind) {
-                    origins.push(Origin { original: Original { address: sent.place.address, port: *port }, before, asked });
-                }
-            }
+            origins.extend(ports.iter().filter_map(|port| self.origin(&before, sent, *port, &mut kinds)));
         }
         origins
+    }
+
+    /// A destination before translation; none where one of its kind is known.
+    fn origin(&mut self, before: &Before, sent: &Spot, port: Option<u16>, kinds: &mut FxHashSet<Kind>) -> Option<Origin> {
+        let before = self.redirect(before, port);
+        let asked = self.symbolic.origins(sent.place.address, port, self.traffic);
+        let (found, owed) = (before.found, before.owed);
+        let kind = ([found.dropped, found.untracked, owed.dropped, owed.untracked, owed.let_through], asked.clone());
+        let original = Original { address: sent.place.address, port };
+        kinds.insert(kind).then_some(Origin { original, before, asked })
     }
 
     /// The same, for packets that were sent to this port and are for others now.

@@ -68,12 +68,12 @@ pub(super) struct Fates {
     pub(super) dropped: TrafficId,
 }
 
-/// Adds what options and the protocols of neighbours tell apart.
-pub(super) fn cut(options: &Options, cuts: &mut Cuts) {
+/// Adds what options and the protocols of neighbours tell apart; failsafe ports are ports of host endpoints.
+pub(super) fn cut(options: &Options, has_hosts: bool, cuts: &mut Cuts) {
     NEIGHBOUR_MESSAGES.iter().for_each(|kind| cuts.message(Protocol::ICMPV6, Icmp { kind: *kind, code: None }));
     PortRange::new(VXLAN_PORT, VXLAN_PORT).into_iter().for_each(|port| cuts.ports(Protocol::UDP, Side::Destination, port));
     Protocol::from_number(IPIP).into_iter().for_each(|ipip| cuts.protocol(ipip));
-    for failsafe in Direction::BOTH.into_iter().flat_map(|direction| options.failsafes.of(direction)) {
+    for failsafe in Direction::BOTH.into_iter().filter(|_| has_hosts).flat_map(|direction| options.failsafes.of(direction)) {
         [Side::Source, Side::Destination].into_iter().for_each(|side| cuts.ports(failsafe.protocol, side, failsafe.port));
     }
 }

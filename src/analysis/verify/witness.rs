@@ -40,11 +40,14 @@ pub struct RulePassed {
     pub target: Target,
 }
 
+/// The last rule that a packet matches.
+type LastRule = Option<(TableName, String, usize)>;
+
 /// Keeps a packet for each pair of what ought to be and what is.
 pub(super) struct Collector<'run, 'eval, 'resolved, 'input> {
     kernel: &'run Kernel,
     node: Node<'eval, 'resolved, 'input>,
-    seen: BTreeSet<(Verdict, Verdict, Option<(TableName, String, usize)>)>,
+    seen: BTreeSet<(Verdict, Verdict, LastRule)>,
     pub(super) differing: usize,
     pub(super) witnesses: Vec<Witness<'input>>,
 }
