@@ -218,3 +218,19 @@ fn first_change(left: &Scripts, right: &Scripts) -> String {
     let pairs = left.iter().zip(right).filter(|(left, right)| left != right);
     pairs.map(|(left, right)| similar::TextDiff::from_lines(left, right).unified_diff().context_radius(1).to_string()).collect()
 }
+
+/// A template that adds a rule of its own: `render --verify` writes nothing and says `not-proven`.
+#[test]
+fn what_is_not_proven_is_not_written() {
+    let place = tempfile::tempdir().expect("a directory");
+    let template = fs::read_to_string(root().join("templates/filter.rules.hbs")).expect("the template");
+    let changed = template.replace("COMMIT", "-I FORWARD 1 -j DROP\nCOMMIT");
+    fs::write(place.path().join("filter.rules.hbs"), changed).expect("written");
+    let out = place.path().join("bundle").display().to_string();
+    let templates = place.path().display().to_string();
+    let words = ["render", "--verify", "--templates", &templates, "--out", &out, "manifest.yaml", "inventory.yaml"].map(str::to_owned);
+    let outcome = crate::palisade::run(&root().join("golden/several-nodes"), &words);
+    assert_eq!(outcome.status, 2);
+    assert!(outcome.stderr.contains("error[not-proven]"), "{}", outcome.stderr);
+    assert!(!Path::new(&out).exists());
+}
