@@ -20,6 +20,7 @@ pub mod peers;
 pub mod question;
 pub mod space;
 pub mod subject;
+pub mod verify;
 
 pub use flow::{Conversation, Flow, Message, Party, PortPair, Side};
 pub use matching::{Part, SidePart};

@@ -69,11 +69,11 @@ pub enum Cause {
 }
 
 /// Types of ICMPv6 by which neighbours find each other, and who listens to which group (RFC 2710, RFC 3810, RFC 4861).
-const NEIGHBOUR_MESSAGES: [u8; 7] = [130, 131, 132, 133, 135, 136, 143];
+pub(super) const NEIGHBOUR_MESSAGES: [u8; 7] = [130, 131, 132, 133, 135, 136, 143];
 /// UDP port of VXLAN (RFC 7348).
-const VXLAN_PORT: u16 = 4789;
+pub(super) const VXLAN_PORT: u16 = 4789;
 /// Protocol of IP in IP (RFC 2003).
-const IPIP: u8 = 4;
+pub(super) const IPIP: u8 = 4;
 
 /// A verdict, and what it comes from.
 type Fate = (Verdict, Cause);

@@ -9,10 +9,12 @@ pub mod diff;
 mod json;
 mod pairs;
 mod text;
+mod verify;
 mod words;
 
 pub use json::json;
 pub use text::{text, verdict_line};
+pub use verify::Verified;
 
 use crate::analysis::explain::Group;
 use crate::analysis::question::Question;

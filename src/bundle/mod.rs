@@ -10,12 +10,14 @@ mod changes;
 mod compare;
 mod index;
 mod inputs;
+mod read;
 mod write;
 
 pub use changes::{Count, ScriptChange};
 pub use compare::Comparison;
 pub use index::{Counts, FORMAT_VERSION, FileEntry, INDEX_FILE, Index, Provenance};
 pub use inputs::InputDigest;
+pub use read::{FileProblem, FileProblemKind, NodeTexts, OnDisk};
 pub use write::Writer;
 
 use std::io;

@@ -18,6 +18,7 @@ mod report;
 mod selector;
 mod test;
 mod trace;
+mod verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -116,13 +117,14 @@ enum Command {
     Diff(diff::Arguments),
     Test(test::Arguments),
     Selector(selector::Arguments),
+    Verify(verify::Arguments),
 }
 
 impl Command {
     /// The formats that it has.
     fn formats(&self) -> &'static [Format] {
         match self {
-            Command::Check(_) | Command::Render(_) | Command::Eval(_) | Command::Explain(_) | Command::Selector(_) => {
+            Command::Check(_) | Command::Render(_) | Command::Eval(_) | Command::Explain(_) | Command::Verify(_) | Command::Selector(_) => {
                 &[Format::Text, Format::Json]
             }
             Command::Connectivity(_) => &[Format::Text, Format::Json, Format::Csv, Format::Md, Format::Dot],
@@ -151,6 +153,7 @@ pub fn run() -> Status {
         Command::Connectivity(own) => connectivity::run(&own, &mut report),
         Command::Diff(own) => diff::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Test(own) => test::run(&own, &mut report),
+        Command::Verify(own) => verify::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Selector(own) => selector::run(&own, &mut report),
     }
 }

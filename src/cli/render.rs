@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::analysis::evaluate::Evaluator;
 use crate::bundle::{Comparison, NodePart, Provenance, Writer};
 use crate::cli::config::{self, Choices};
 use crate::cli::report::Report;
-use crate::cli::{Status, input};
+use crate::cli::{Status, input, verify};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::inventory::{Inventory, NodeId};
 use crate::options::Options;
 use crate::render::Templates;
 use crate::resolve::{self, Resolved};
+use crate::text::Files;
 
 /// Compile policies to a bundle of scripts for every node
 ///
@@ -34,6 +36,10 @@ pub(super) struct Arguments {
     /// Write nothing; print how the bundle in DIR differs from what would be written
     #[arg(long)]
     check: bool,
+    /// Prove of each node that its scripts decide every packet as the policies do, before the bundle is put in its place; what
+    /// was compared is said on standard error
+    #[arg(long)]
+    verify: bool,
     /// Compile as if staged policies were in force
     #[arg(long)]
     staged: bool,
@@ -72,6 +78,31 @@ impl Sink {
     }
 }
 
+/// Proves what is rendered.
+struct Judge<'run, 'resolved, 'input> {
+    evaluator: Evaluator<'resolved, 'input>,
+    files: &'run Files,
+    /// What was compared, a line a node.
+    proofs: &'run mut Vec<String>,
+}
+
+impl Judge<'_, '_, '_> {
+    /// A difference is a mistake of ours or of a template, and nothing is written.
+    fn prove(&mut self, part: &NodePart, node: NodeId, options: &Options) -> Result<(), Diagnostic> {
+        let scripts = part.scripts.files();
+        let file = |name: &str| scripts.iter().find(|(file, _)| *file == name).map(|(_, text)| *text);
+        let verified = verify::scripts((&self.evaluator, node, options), &part.node, file, Vec::new());
+        let text = verified.text(self.files);
+        if !verified.is_proven() {
+            let message = format!("what was rendered is not what the policies say:\n{}", text.trim_end());
+            let help = "check the templates, where you replace them; else please report this";
+            return Err(Diagnostic::new(Code::NotProven, message).help(help));
+        }
+        self.proofs.push(text.trim_end().to_owned());
+        Ok(())
+    }
+}
+
 pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
     let (options, templates) = match config::load(&arguments.choices, config) {
         Ok(loaded) => loaded,
@@ -80,14 +111,18 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     let mut found = Diagnostics::default();
     let files = input::read(&arguments.paths, &mut found);
     let input = crate::read(&files, input::staging(arguments.staged), &mut found);
-    let nodes = nodes(arguments, &input.inventory, &mut found);
+    let nodes = nodes(&arguments.nodes, &input.inventory, &mut found);
     if found.has_errors() {
         return report.diagnostics(&found, &files);
     }
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-    let rendered = Sink::new(arguments, input.digest).and_then(|sink| render(&resolved, &nodes, (&options, &templates), sink, &mut found));
+    let mut proofs = Vec::new();
+    let mut judge = arguments.verify.then(|| Judge { evaluator: Evaluator::of(&resolved), files: &files, proofs: &mut proofs });
+    let rendered = Sink::new(arguments, input.digest)
+        .and_then(|sink| render((&resolved, &nodes), (&options, &templates), (sink, judge.as_mut()), &mut found));
     let difference = rendered.map_err(|diagnostic| found.push(diagnostic)).unwrap_or_default();
     let status = report.diagnostics(&found, &files);
+    proofs.iter().for_each(|proof| report.remark(proof));
     if status != Status::Clean || difference.is_empty() {
         return status;
     }
@@ -99,22 +134,24 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
 
 /// Renders the nodes one after another, so that one is in memory at a time.
 fn render(
-    resolved: &Resolved<'_>,
-    nodes: &[NodeId],
+    (resolved, nodes): (&Resolved<'_>, &[NodeId]),
     (options, templates): (&Options, &Templates),
-    mut sink: Sink,
+    (mut sink, mut judge): (Sink, Option<&mut Judge<'_, '_, '_>>),
     found: &mut Diagnostics,
 ) -> Result<String, Diagnostic> {
     for node in nodes {
         let Some(part) = crate::compile(resolved, *node, options, templates, found)? else { return Ok(String::new()) };
+        if let Some(judge) = &mut judge {
+            judge.prove(&part, *node, options)?;
+        }
         sink.add(&part)?;
     }
     sink.finish()
 }
 
 /// The nodes to render: those asked for, else all.
-fn nodes(arguments: &Arguments, inventory: &Inventory, found: &mut Diagnostics) -> Vec<NodeId> {
-    if arguments.nodes.is_empty() {
+pub(super) fn nodes(names: &[String], inventory: &Inventory, found: &mut Diagnostics) -> Vec<NodeId> {
+    if names.is_empty() {
         let all: Vec<NodeId> = inventory.nodes_with_ids().map(|(id, _)| id).collect();
         if all.is_empty() && !found.has_errors() {
             let message = "there is no node to render for";
@@ -124,7 +161,7 @@ fn nodes(arguments: &Arguments, inventory: &Inventory, found: &mut Diagnostics) 
         }
         return all;
     }
-    let mut nodes: Vec<NodeId> = arguments.nodes.iter().filter_map(|name| node(name, inventory, found)).collect();
+    let mut nodes: Vec<NodeId> = names.iter().filter_map(|name| node(name, inventory, found)).collect();
     nodes.sort_unstable();
     nodes.dedup();
     nodes

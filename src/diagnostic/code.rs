@@ -85,6 +85,7 @@ codes! {
     InvalidConfig       "invalid-config"        Error   "the configuration file cannot be used"
     Unwritable          "unwritable"            Error   "the output cannot be written"
     NotABundle          "not-a-bundle"          Error   "the output directory holds something else than a bundle"
+    NotProven           "not-proven"            Error   "what was rendered decides a packet otherwise than the policies do"
     ChainsTooDeep       "chains-too-deep"       Error   "chains nest deeper than nf_tables takes"
     UnenforceableList   "unenforceable-list"    Error   "policy of a host endpoint that its node's kernel cannot be told as it is meant"
     // questions

@@ -15,4 +15,5 @@ mod palisade;
 mod readme;
 mod surprises;
 mod transcripts;
+mod verify;
 mod validation;

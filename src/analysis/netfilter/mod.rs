@@ -5,9 +5,14 @@
 //! that palisade does not write is an error, and so is whatever the stock tools would refuse. Absent: the rooms that write
 //! scripts.
 
+mod apart;
 mod reader;
 mod sets;
+mod symbolic;
 mod table;
+
+pub use apart::Misplaced;
+pub(super) use symbolic::{At, Early, Marks, Symbolic};
 
 use std::fmt;
 

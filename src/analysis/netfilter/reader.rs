@@ -206,7 +206,7 @@ impl<'line> Reader<'line> {
 
     fn end(mut self, target: Target) -> Read<Rule> {
         ensure(self.words.next().is_none(), || "words behind the target".to_owned())?;
-        Ok(Rule { line: self.line, conditions: self.conditions, target, comment: self.comment })
+        Ok(Rule { line: self.line, conditions: self.conditions, target, comment: self.comment, is_at_head: false })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::net::{Cidr, Family, PortRange, Protocol};
 /// All sets of a node by name.
 #[derive(Debug, Default)]
 pub(super) struct Sets {
-    by_name: BTreeMap<String, Set>,
+    pub(super) by_name: BTreeMap<String, Set>,
 }
 
 /// A set.
@@ -28,7 +28,7 @@ pub(super) enum Set {
 #[derive(Debug)]
 pub(super) struct Nets {
     family: Family,
-    members: BTreeMap<Cidr, bool>,
+    pub(super) members: BTreeMap<Cidr, bool>,
     /// The lengths that occur.
     lengths: BTreeSet<u8>,
 }
@@ -127,7 +127,7 @@ impl Set {
 
 impl Nets {
     /// The longest prefix that holds the address decides.
-    fn has(&self, address: IpAddr) -> bool {
+    pub(super) fn has(&self, address: IpAddr) -> bool {
         let mut around = self.lengths.iter().rev().filter_map(|length| self.members.get(&Cidr::around(address, *length)?));
         around.next().is_some_and(|is_exception| !is_exception)
     }

@@ -10,9 +10,9 @@ use crate::policy::Icmp;
 /// A table of a family.
 #[derive(Debug)]
 pub(super) struct Table {
-    name: TableName,
+    pub(super) name: TableName,
     family: Family,
-    chains: BTreeMap<String, Vec<Rule>>,
+    pub(super) chains: BTreeMap<String, Vec<Rule>>,
 }
 
 /// A rule.
@@ -24,6 +24,8 @@ pub(super) struct Rule {
     pub(super) conditions: Vec<(bool, Condition)>,
     pub(super) target: Target,
     pub(super) comment: String,
+    /// Whether it is put before all rules of its chain that are there.
+    pub(super) is_at_head: bool,
 }
 
 /// A condition of a rule.
@@ -103,7 +105,7 @@ impl Table {
             ["-I", chain, "1", rest @ ..] => (*chain, true, rest),
             _ => return Err(format!("unknown line `{line}`")),
         };
-        let rule = reader::rule((number, rest), (self.name, self.family), sets)?;
+        let rule = Rule { is_at_head, ..reader::rule((number, rest), (self.name, self.family), sets)? };
         let rules = self.chains.get_mut(chain).ok_or_else(|| format!("there is no chain `{chain}`"))?;
         rules.insert(if is_at_head { 0 } else { rules.len() }, rule);
         Ok(())

@@ -17,6 +17,8 @@ pub use places::{ClassId, Place, PlaceClass, Places};
 pub use relation::{Cause, Decided, Relation, RuleOf, ViewId};
 pub use traffic::{Class, Cuts, Traffic, TrafficId};
 
+pub(super) use sides::{SideId, Sides, Workshop};
+
 use crate::resolve::Resolved;
 
 /// A cluster's places, and what may go between them.

@@ -150,7 +150,15 @@ fn port_names<'input>(resolved: &Resolved<'input>) -> BTreeSet<&'input str> {
 impl<'input> Places<'input> {
     /// Puts all places into classes.
     pub(super) fn of(resolved: &Resolved<'input>) -> Self {
+        Self::told_apart(resolved, Vec::new())
+    }
+
+    /// The same, in classes that these lists of prefixes do not tell apart either.
+    pub fn told_apart(resolved: &Resolved<'input>, others: Vec<Vec<Cidr>>) -> Self {
         let mut lists = Lists::default();
+        for prefixes in others {
+            lists.add(prefixes);
+        }
         let known = Known::of(resolved, &mut lists);
         let addresses = Addresses::of(lists);
         let mut places = Self {

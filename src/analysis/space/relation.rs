@@ -119,6 +119,16 @@ struct Prepared {
 impl<'input> Relation<'input> {
     /// Decides every pair.
     pub fn of(resolved: &Resolved<'input>, places: &Places<'input>, traffic: &mut Traffic) -> Self {
+        Self::near(resolved, places, traffic, |_| true)
+    }
+
+    /// Decides by the policies of some classes of places; the others allow everything.
+    pub fn near(
+        resolved: &Resolved<'input>,
+        places: &Places<'input>,
+        traffic: &mut Traffic,
+        is_near: impl Fn(&PlaceClass) -> bool,
+    ) -> Self {
         let relation = Self {
             rules: Vec::new(),
             tiers: resolved.policies.tiers.iter().collect(),
@@ -132,8 +142,10 @@ impl<'input> Relation<'input> {
             Maker { work: Workshop { resolved, places, traffic }, relation, prepared: Vec::new(), firsts: FxHashMap::default() };
         maker.number_rules();
         for (id, class) in places.classes() {
-            let egress = maker.view((id, class), Direction::Egress);
-            let ingress = maker.view((id, class), Direction::Ingress);
+            let [egress, ingress] = [Direction::Egress, Direction::Ingress].map(|direction| match is_near(class) {
+                true => maker.view((id, class), direction),
+                false => maker.open_view(),
+            });
             maker.relation.egress.push(egress);
             maker.relation.ingress.push(ingress);
         }
@@ -302,6 +314,11 @@ impl<'input> Maker<'_, 'input> {
             Some(owner) => self.steps(owner, Near { id, family: class.family, direction }),
         };
         ViewId(number(self.relation.steps.insert_full(steps).0))
+    }
+
+    /// The view of those without policies.
+    fn open_view(&mut self) -> ViewId {
+        ViewId(number(self.relation.steps.insert_full(vec![Step::End { is_allowed: true }]).0))
     }
 
     fn steps(&mut self, owner: EndpointId, near: Near) -> Vec<Step> {

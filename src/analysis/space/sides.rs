@@ -15,15 +15,15 @@ use crate::resolve::{HostEndpointId, Resolved};
 
 /// A side of a rule. Rules that ask the same share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct SideId(u32);
+pub(in crate::analysis) struct SideId(u32);
 
 /// What a side of a rule lets through.
 #[derive(Debug, Clone)]
-pub(super) struct SideTable {
+pub(in crate::analysis) struct SideTable {
     /// At every class that is not listed.
-    pub(super) default: TrafficId,
+    pub(in crate::analysis) default: TrafficId,
     /// At these, in order.
-    pub(super) listed: Vec<(ClassId, TrafficId)>,
+    pub(in crate::analysis) listed: Vec<(ClassId, TrafficId)>,
 }
 
 /// A side as it is asked; with what the rule says of the protocol, where ports have names.
@@ -31,21 +31,21 @@ type Asked<'input> = (Side, &'input Peer, ProtocolMatch);
 
 /// All sides of all rules.
 #[derive(Debug, Default)]
-pub(super) struct Sides<'input> {
+pub(in crate::analysis) struct Sides<'input> {
     asked: IndexSet<Asked<'input>, FxBuildHasher>,
     tables: Vec<SideTable>,
 }
 
 /// What sides are made from.
-pub(super) struct Workshop<'work, 'input> {
-    pub(super) resolved: &'work Resolved<'input>,
-    pub(super) places: &'work Places<'input>,
-    pub(super) traffic: &'work mut Traffic,
+pub(in crate::analysis) struct Workshop<'work, 'input> {
+    pub(in crate::analysis) resolved: &'work Resolved<'input>,
+    pub(in crate::analysis) places: &'work Places<'input>,
+    pub(in crate::analysis) traffic: &'work mut Traffic,
 }
 
 impl SideTable {
     /// What the side lets through at a class of places.
-    pub(super) fn at(&self, class: ClassId) -> TrafficId {
+    pub(in crate::analysis) fn at(&self, class: ClassId) -> TrafficId {
         let found = self.listed.binary_search_by_key(&class, |row| row.0).ok();
         found.and_then(|at| self.listed.get(at)).map_or(self.default, |row| row.1)
     }
@@ -53,7 +53,13 @@ impl SideTable {
 
 impl<'input> Sides<'input> {
     /// The id of a side, new or known.
-    pub(super) fn add(&mut self, side: Side, peer: &'input Peer, protocol: ProtocolMatch, work: &mut Workshop<'_, 'input>) -> SideId {
+    pub(in crate::analysis) fn add(
+        &mut self,
+        side: Side,
+        peer: &'input Peer,
+        protocol: ProtocolMatch,
+        work: &mut Workshop<'_, 'input>,
+    ) -> SideId {
         let has_names = !peer.not_ports.names.is_empty() || matches!(&peer.ports, Ports::In(list) if !list.names.is_empty());
         let asked = (side, peer, if has_names { protocol } else { ProtocolMatch::Any });
         let (index, is_new) = self.asked.insert_full(asked);
@@ -64,7 +70,7 @@ impl<'input> Sides<'input> {
     }
 
     /// What a side lets through where.
-    pub(super) fn table(&self, id: SideId) -> Option<&SideTable> {
+    pub(in crate::analysis) fn table(&self, id: SideId) -> Option<&SideTable> {
         self.tables.get(id.0 as usize)
     }
 }

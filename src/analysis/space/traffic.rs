@@ -97,6 +97,16 @@ impl Cuts {
         self.protocols.insert(protocol);
     }
 
+    fn has_ports(&self, protocol: Protocol) -> bool {
+        [Side::Source, Side::Destination].iter().any(|side| self.ports.contains_key(&(protocol, *side)))
+    }
+
+    /// The first port of every class at the receiver, whatever the protocol.
+    pub fn receivers_ports(&self) -> BTreeSet<u16> {
+        let firsts = self.ports.iter().filter(|((_, side), _)| *side == Side::Destination).flat_map(|(_, firsts)| firsts);
+        firsts.copied().chain([1]).collect()
+    }
+
     /// A control message is told from the others.
     pub fn message(&mut self, protocol: Protocol, icmp: Icmp) {
         self.messages.entry(protocol).or_default().entry(icmp.kind).or_default().extend(icmp.code);
@@ -112,9 +122,11 @@ impl Traffic {
     /// The classes that these cuts leave.
     pub fn of(cuts: &Cuts) -> Self {
         let mut classes = Vec::new();
-        WITH_PORTS.iter().for_each(|protocol| port_classes(*protocol, cuts, &mut classes));
+        let udplite = Some(Protocol::UDPLITE).filter(|other| cuts.has_ports(*other));
+        let cut_by_ports: Vec<Protocol> = WITH_PORTS.into_iter().chain(udplite).collect();
+        cut_by_ports.iter().for_each(|protocol| port_classes(*protocol, cuts, &mut classes));
         WITH_MESSAGES.iter().for_each(|protocol| message_classes(*protocol, cuts, &mut classes));
-        let special = |protocol: &Protocol| WITH_PORTS.contains(protocol) || WITH_MESSAGES.contains(protocol);
+        let special = |protocol: &Protocol| cut_by_ports.contains(protocol) || WITH_MESSAGES.contains(protocol);
         let rest = (1..=u8::MAX).filter_map(Protocol::from_number).filter(|protocol| !special(protocol));
         let (named, unnamed): (Vec<Protocol>, Vec<Protocol>) = rest.partition(|protocol| cuts.protocols.contains(protocol));
         classes.extend(named.into_iter().map(|protocol| Class::Protocols(vec![protocol])));
@@ -177,6 +189,16 @@ impl Traffic {
             (left, right) if left == right => Self::NONE,
             (left, right) => self.combine(Operation::Less, left, right),
         }
+    }
+
+    /// The packets that would be in a set if they were for this port; of protocols without ports, those that are.
+    pub fn redirected(&mut self, set: TrafficId, port: u16) -> TrafficId {
+        if matches!(set, Self::NONE | Self::ALL) {
+            return set;
+        }
+        let within = |class: &Class| class.port(Side::Destination).is_none_or(|(first, last)| (first..=last).contains(&port));
+        let targets: Vec<Class> = self.classes(set).filter(|class| within(class)).cloned().collect();
+        self.select(|class| targets.iter().any(|target| target.is_but_for_receiver(class)))
     }
 
     /// The classes of a set, in order: TCP, UDP, SCTP by ports, then control messages, then other protocols.
@@ -243,6 +265,16 @@ impl Class {
         match self {
             Class::Ports { protocol, .. } | Class::Message { protocol, .. } => Some(*protocol),
             Class::Protocols(protocols) => protocols.first().copied(),
+        }
+    }
+
+    /// Whether only the receiver's port tells the classes apart.
+    fn is_but_for_receiver(&self, other: &Class) -> bool {
+        match (self, other) {
+            (Class::Ports { protocol, source, .. }, Class::Ports { protocol: other, source: others, .. }) => {
+                (protocol, source) == (other, others)
+            }
+            (left, right) => left == right,
         }
     }
 

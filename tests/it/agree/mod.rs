@@ -16,6 +16,7 @@ mod packet;
 mod random;
 mod sample;
 mod space;
+mod verify;
 mod world;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,99 @@
+//! Packets that show a difference.
+
+use std::collections::BTreeSet;
+
+use crate::analysis::netfilter::{Kernel, TableName, Target};
+use crate::analysis::node::{Expected, Node};
+use crate::analysis::space::Class;
+use crate::analysis::verify::MOST_WITNESSES;
+use crate::analysis::verify::owed::Between;
+use crate::analysis::{Flow, Hook, Original, Packet, State, Verdict};
+use crate::net::{Family, Protocol};
+
+/// A packet that scripts decide otherwise than policy.
+#[derive(Debug)]
+pub struct Witness<'input> {
+    /// The packet.
+    pub packet: Packet,
+    /// What it is owed, and why.
+    pub owed: Expected<'input>,
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// Whether it is kept from connection tracking.
+    pub is_untracked: bool,
+    /// The rules that it matches, in order.
+    pub passed: Vec<RulePassed>,
+}
+
+/// A rule that a packet matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RulePassed {
+    /// The table.
+    pub table: TableName,
+    /// The chain.
+    pub chain: String,
+    /// The line in the script, from 1.
+    pub line: usize,
+    /// The comment.
+    pub comment: String,
+    /// What the rule does.
+    pub target: Target,
+}
+
+/// The last rule that a packet matches.
+type LastRule = Option<(TableName, String, usize)>;
+
+/// Keeps a packet for each pair of what ought to be and what is.
+pub(super) struct Collector<'run, 'eval, 'resolved, 'input> {
+    kernel: &'run Kernel,
+    node: Node<'eval, 'resolved, 'input>,
+    seen: BTreeSet<(Verdict, Verdict, LastRule)>,
+    pub(super) differing: usize,
+    pub(super) witnesses: Vec<Witness<'input>>,
+}
+
+/// How many packets are looked at, once there is one.
+const MOST_TRIED: usize = 2_000;
+
+impl<'run, 'eval, 'resolved, 'input> Collector<'run, 'eval, 'resolved, 'input> {
+    pub(super) fn new(kernel: &'run Kernel, node: Node<'eval, 'resolved, 'input>) -> Self {
+        Self { kernel, node, seen: BTreeSet::new(), differing: 0, witnesses: Vec::new() }
+    }
+
+    /// Takes note of a packet of a class that is decided otherwise.
+    pub(super) fn add(&mut self, packet: Option<Packet>) {
+        self.differing += 1;
+        if self.differing > MOST_TRIED || self.witnesses.len() >= MOST_WITNESSES {
+            return;
+        }
+        let Some(packet) = packet else { return };
+        let owed = self.node.expect(&packet);
+        let run = self.kernel.run(&packet);
+        let last = run.passed.last().map(|passed| (passed.table, passed.chain.to_owned(), passed.line));
+        if self.seen.insert((owed.verdict, run.verdict, last)) {
+            let passed = run.passed.iter().map(|passed| RulePassed {
+                table: passed.table,
+                chain: passed.chain.to_owned(),
+                line: passed.line,
+                comment: passed.comment.to_owned(),
+                target: passed.target.clone(),
+            });
+            let passed = passed.collect();
+            self.witnesses.push(Witness { packet, owed, verdict: run.verdict, is_untracked: run.is_untracked, passed });
+        }
+    }
+}
+
+/// A packet of a class. One of the other family's control protocol has no message.
+pub(super) fn packet(between: &Between<'_>, original: Option<Original>, state: State, class: &Class) -> Option<Packet> {
+    let (protocol, ports, message) = class.example()?;
+    let own = match between.family() {
+        Family::V4 => Protocol::ICMP,
+        Family::V6 => Protocol::ICMPV6,
+    };
+    let icmp = message.filter(|_| protocol == own);
+    let (source, destination) = (between.source.address, between.destination.address);
+    let original = original.map(|original| Original { port: original.port.filter(|_| ports.is_some()), ..original });
+    let hook: Hook = between.hook.clone();
+    Some(Packet { flow: Flow { source, destination, protocol, ports, icmp }, original, hook, state })
+}

@@ -1,0 +1,201 @@
+//! What was proven of scripts, and packets that show the contrary.
+
+use serde_json::{Value, json};
+
+use crate::analysis::evaluate::{Passage, TierEnd};
+use crate::analysis::netfilter::{LoadError, Misplaced, Script};
+use crate::analysis::node::{Cause, Expected};
+use crate::analysis::verify::{Difference, RulePassed, Verification, Witness};
+use crate::analysis::{Hook, Packet, State, Verdict};
+use crate::net::Family;
+use crate::text::Files;
+
+/// What was found of one node's scripts.
+#[derive(Debug)]
+pub struct Verified<'input> {
+    /// The node.
+    pub node: String,
+    /// What was compared; none where there was nothing to compare.
+    pub verification: Option<Verification<'input>>,
+    /// What is wrong with its files.
+    pub problems: Vec<String>,
+}
+
+impl Verified<'_> {
+    /// Whether the scripts are what policy wants.
+    pub fn is_proven(&self) -> bool {
+        self.problems.is_empty() && self.verification.as_ref().is_some_and(|found| found.differences.is_empty())
+    }
+
+    /// The answer for people: `n1: proven: 34 classes of addresses, …`, or what differs.
+    pub fn text(&self, files: &Files) -> String {
+        let proof = self.verification.as_ref().map(|found| found.proof).unwrap_or_default();
+        if self.is_proven() {
+            return format!(
+                "{}: proven: {} classes of addresses, {} of traffic, {} pairs in all hooks and states\n",
+                self.node, proof.places, proof.traffic, proof.pairs
+            );
+        }
+        let differing = self.verification.as_ref().map_or(0, |found| found.differing);
+        let mut text = match differing {
+            0 => format!("{}: differs\n", self.node),
+            _ => format!("{}: differs in {differing} of {} pairs\n", self.node, proof.pairs),
+        };
+        self.problems.iter().for_each(|problem| text.push_str(&format!("  {problem}\n")));
+        let differences = self.verification.iter().flat_map(|found| &found.differences);
+        differences.for_each(|difference| text.push_str(&difference_text(difference, files)));
+        text
+    }
+
+    /// The answer for machines: `{"node", "proven", "places", "traffic", "pairs", "differing", "problems": […], "differences": [{"packet",
+    /// "owed": {"verdict", "because"}, "found": {"verdict", "rules": [{"script", "chain", "line", "action", "comment"}]}} or {"problem"}]}`,
+    /// on one line.
+    pub fn json(&self, files: &Files) -> String {
+        let proof = self.verification.as_ref().map(|found| found.proof).unwrap_or_default();
+        let differences = self.verification.iter().flat_map(|found| &found.differences);
+        let view = json!({
+            "node": self.node,
+            "proven": self.is_proven(),
+            "places": proof.places,
+            "traffic": proof.traffic,
+            "pairs": proof.pairs,
+            "differing": self.verification.as_ref().map_or(0, |found| found.differing),
+            "problems": self.problems,
+            "differences": differences.map(|difference| difference_json(difference, files)).collect::<Vec<Value>>(),
+        });
+        format!("{view}\n")
+    }
+}
+
+fn difference_json(difference: &Difference<'_>, files: &Files) -> Value {
+    match difference {
+        Difference::NotLoadable(refused) => json!({ "problem": not_loadable(refused) }),
+        Difference::Misplaced(misplaced) => json!({ "problem": misplaced_words(misplaced) }),
+        Difference::Packet(witness) => {
+            let family = witness.packet.flow.family();
+            let rule = |rule: &RulePassed| {
+                let script = file_of(Script::Table(rule.table, family));
+                let action = rule.target.to_string();
+                json!({ "script": script, "chain": rule.chain, "line": rule.line, "action": action, "comment": rule.comment })
+            };
+            json!({
+                "packet": packet_words(&witness.packet),
+                "owed": { "verdict": fate(witness.owed.verdict, witness.owed.is_untracked), "because": because(&witness.owed, files) },
+                "found": {
+                    "verdict": fate(witness.verdict, witness.is_untracked),
+                    "rules": witness.passed.iter().map(rule).collect::<Vec<Value>>(),
+                },
+            })
+        }
+    }
+}
+
+fn difference_text(difference: &Difference<'_>, files: &Files) -> String {
+    match difference {
+        Difference::NotLoadable(refused) => format!("  {}\n", not_loadable(refused)),
+        Difference::Misplaced(misplaced) => format!("  {}\n", misplaced_words(misplaced)),
+        Difference::Packet(witness) => witness_text(witness, files),
+    }
+}
+
+fn not_loadable(refused: &LoadError) -> String {
+    let line = refused.line.map_or_else(String::new, |line| format!(", line {line}"));
+    format!("the scripts do not load: {}{line}: {}", file_of(refused.script), refused.problem)
+}
+
+fn misplaced_words(misplaced: &Misplaced) -> String {
+    let Misplaced { table, family, chain, line } = misplaced;
+    let script = file_of(Script::Table(*table, *family));
+    format!("{script}, line {line}: the rule stands at the other end of {chain} than `hookPosition` says")
+}
+
+fn witness_text(witness: &Witness<'_>, files: &Files) -> String {
+    let owed = fate(witness.owed.verdict, witness.owed.is_untracked);
+    let found = fate(witness.verdict, witness.is_untracked);
+    let mut text = format!("  {}\n", packet_words(&witness.packet));
+    text.push_str(&format!("    should be {owed}: {}\n    the scripts: {found}\n", because(&witness.owed, files)));
+    let family = witness.packet.flow.family();
+    for RulePassed { table, chain, line, comment, target } in &witness.passed {
+        let script = file_of(Script::Table(*table, family));
+        text.push_str(&format!("      {script}, line {line}, {chain}: {target} ({comment})\n"));
+    }
+    text
+}
+
+/// `TCP 10.0.0.1 port 49152 to 10.0.0.2 port 80, first of a connection, forwarded from eth0 to cali0`.
+fn packet_words(packet: &Packet) -> String {
+    let flow = &packet.flow;
+    let port = |port: Option<u16>| port.map_or_else(String::new, |port| format!(" port {port}"));
+    let message = flow.icmp.map_or_else(String::new, |message| format!(" type {} code {}", message.kind, message.code));
+    let ports = (flow.ports.map(|ports| ports.source), flow.ports.map(|ports| ports.destination));
+    let original = packet.original.map_or_else(String::new, |sent| format!(" (sent to {}{})", sent.address, port(sent.port)));
+    let state = match packet.state {
+        State::New => "first of its connection",
+        State::Established => "of a known connection",
+        State::Related => "related to a known connection",
+        State::Invalid => "of no connection",
+        State::Untracked => "not tracked",
+    };
+    let place = match &packet.hook {
+        Hook::Forward { arrives, leaves } => format!("forwarded from {arrives} to {leaves}"),
+        Hook::Input { arrives } => format!("to the node by {arrives}"),
+        Hook::Output { leaves } => format!("of the node by {leaves}"),
+    };
+    let (source, destination) = (format!("{}{}", flow.source, port(ports.0)), format!("{}{}", flow.destination, port(ports.1)));
+    format!("{}{message} from {source} to {destination}{original}, {state}, {place}", flow.protocol)
+}
+
+fn fate(verdict: Verdict, is_untracked: bool) -> String {
+    let word = match verdict {
+        Verdict::Accept => "accepted",
+        Verdict::Drop => "dropped",
+        Verdict::Undecided => "left to other rules",
+    };
+    let kept = if is_untracked { ", kept from connection tracking" } else { "" };
+    format!("{word}{kept}")
+}
+
+fn because(owed: &Expected<'_>, files: &Files) -> String {
+    match owed.cause {
+        Cause::Policy => owed.passages.last().map_or_else(|| "policy".to_owned(), |passage| decider(passage, files)),
+        Cause::KnownConnection => "known connections go on".to_owned(),
+        Cause::NoConnection => "it belongs to no connection".to_owned(),
+        Cause::Neighbour => "neighbours must find each other".to_owned(),
+        Cause::Failsafe => "it is for a failsafe port".to_owned(),
+        Cause::UnknownEndpoint => "no endpoint has that address of the node's pod range".to_owned(),
+        Cause::Encapsulated => "endpoints may not send what is encapsulated".to_owned(),
+        Cause::EndpointToHost => "endpoints may not send to their node".to_owned(),
+        Cause::Nothing => "no policy is about it".to_owned(),
+    }
+}
+
+/// The rule that decides, with its place, or what decides in its absence.
+fn decider(passage: &Passage<'_>, files: &Files) -> String {
+    let direction = passage.direction;
+    let Some(last) = passage.tiers.last() else { return format!("no {direction} policy applies") };
+    let rule = last.policies.last().and_then(|passed| Some((passed.policy, *passed.rules.last()?)));
+    match (last.end, rule) {
+        (TierEnd::Allowed | TierEnd::Denied, Some((policy, rule))) => {
+            let place = format!("{}:{}", files.get(rule.span.file).name, files.position(rule.span).line);
+            format!("{direction} rule {} of {} ({place})", rule.number, policy.key)
+        }
+        (TierEnd::DeniedByDefault, _) => {
+            let policies: Vec<String> = last.policies.iter().map(|passed| passed.policy.key.to_string()).collect();
+            format!("no {direction} rule of {} matches, and tier {} denies the rest", policies.join(", "), last.tier.name)
+        }
+        (TierEnd::Allowed | TierEnd::Denied | TierEnd::Passed | TierEnd::PassedByDefault, _) => {
+            format!("every tier of {direction} policy passes on, and profiles decide")
+        }
+    }
+}
+
+/// A script by its name in a bundle.
+fn file_of(script: Script) -> String {
+    match script {
+        Script::Sets => "sets.ipset".to_owned(),
+        Script::Table(table, family) => {
+            let digit = if family == Family::V4 { "v4" } else { "v6" };
+            format!("{}.{digit}.rules", table.word())
+        }
+    }
+}

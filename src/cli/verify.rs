@@ -1,0 +1,124 @@
+//! `palisade verify`: whether a bundle's scripts do what policies say.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::analysis::evaluate::Evaluator;
+use crate::analysis::netfilter::{TableTexts, Texts};
+use crate::analysis::verify;
+use crate::answers::Verified;
+use crate::bundle::OnDisk;
+use crate::cli::config::{self, Choices};
+use crate::cli::report::Report;
+use crate::cli::{Status, input, render};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::inventory::NodeId;
+use crate::options::Options;
+use crate::resolve;
+use crate::text::Files;
+
+/// Prove that a bundle's scripts decide every packet as the policies do
+///
+/// Reads the scripts back as text and goes through them as the kernel does, with all packets at once: every class of
+/// addresses, of protocols and ports, every hook, state and kind of interface, both families. A difference is shown with a
+/// packet, what the policies say of it, and what the scripts do with it. Options must be those of `render`.
+///
+/// Exit status: 0 proven, 1 something differs, 2 invalid input or no bundle.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Files, directories (*.yaml, *.yml, *.json below them), or - for standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Directory of the bundle
+    #[arg(long, value_name = "DIR")]
+    bundle: PathBuf,
+    /// Verify this node only (may be repeated)
+    #[arg(long = "node", value_name = "NODE")]
+    nodes: Vec<String>,
+    /// Verify as if staged policies were in force
+    #[arg(long)]
+    staged: bool,
+    #[command(flatten)]
+    choices: Choices,
+}
+
+pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
+    let loaded = config::load(&arguments.choices, config).and_then(|(options, _)| Ok((options, OnDisk::open(&arguments.bundle)?)));
+    let (options, bundle) = match loaded {
+        Ok(loaded) => loaded,
+        Err(diagnostic) => return report.diagnostic(diagnostic),
+    };
+    let mut found = Diagnostics::default();
+    let files = input::read(&arguments.paths, &mut found);
+    let input = crate::read(&files, input::staging(arguments.staged), &mut found);
+    let nodes = render::nodes(&arguments.nodes, &input.inventory, &mut found);
+    if found.has_errors() {
+        return report.diagnostics(&found, &files);
+    }
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    let evaluator = Evaluator::of(&resolved);
+    let all = Asked { evaluator: &evaluator, options: &options, bundle: &bundle, files: &files };
+    let mut is_proven = true;
+    for node in nodes {
+        match all.node(node, &resolved.inventory.node(node).name, report) {
+            Ok(proven) => is_proven &= proven,
+            Err(diagnostic) => found.push(diagnostic),
+        }
+    }
+    let mut others: Vec<&str> = bundle.nodes().filter(|_| arguments.nodes.is_empty()).collect();
+    others.retain(|name| resolved.inventory.find_node(name).is_none());
+    for name in others {
+        is_proven = false;
+        let problems = vec!["the bundle has scripts for it, and it is not in the inventory".to_owned()];
+        let told = all.tell(&Verified { node: name.to_owned(), verification: None, problems }, report);
+        told.unwrap_or_else(|diagnostic| found.push(diagnostic));
+    }
+    match report.diagnostics(&found, &files) {
+        Status::Clean if !is_proven => Status::Differs,
+        status @ (Status::Clean | Status::Differs | Status::Invalid) => status,
+    }
+}
+
+/// What nodes are verified by.
+struct Asked<'run, 'resolved, 'input> {
+    evaluator: &'run Evaluator<'resolved, 'input>,
+    options: &'run Options,
+    bundle: &'run OnDisk,
+    files: &'run Files,
+}
+
+impl Asked<'_, '_, '_> {
+    /// Verifies one node and says what is found.
+    fn node(&self, node: NodeId, name: &str, report: &mut Report) -> Result<bool, Diagnostic> {
+        let texts = self.bundle.node(name)?;
+        let problems = texts.problems.iter().map(ToString::to_string).collect();
+        let verified = scripts((self.evaluator, node, self.options), name, |file| texts.get(file), problems);
+        self.tell(&verified, report)?;
+        Ok(verified.is_proven())
+    }
+
+    fn tell(&self, verified: &Verified<'_>, report: &mut Report) -> Result<(), Diagnostic> {
+        let text = if report.is_json() { verified.json(self.files) } else { verified.text(self.files) };
+        report.data(&text).map_err(|error| Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}")))
+    }
+}
+
+/// Verifies a node's scripts, by their names in a bundle.
+pub(super) fn scripts<'input, 'text>(
+    (evaluator, node, options): (&Evaluator<'_, 'input>, NodeId, &Options),
+    name: &str,
+    file: impl Fn(&str) -> Option<&'text str>,
+    mut problems: Vec<String>,
+) -> Verified<'input> {
+    let table = |family: &str| {
+        let of = |table: &str| file(&format!("{table}.{family}.rules"));
+        Some(TableTexts { raw: of("raw"), mangle: of("mangle"), filter: of("filter")? })
+    };
+    let texts = || Some(Texts { sets: file("sets.ipset")?, v4: table("v4")?, v6: table("v6")? });
+    let verification = texts().map(|texts| verify::verify(evaluator, node, options, &texts));
+    if verification.is_none() && problems.is_empty() {
+        problems.push("the bundle has no scripts for it".to_owned());
+    }
+    Verified { node: name.to_owned(), verification, problems }
+}

@@ -1,0 +1,67 @@
+//! What is rendered for random worlds is proven, node by node; what shows a difference is one.
+
+use palisade::analysis::evaluate::Evaluator;
+use palisade::analysis::verify::{self, Difference};
+use palisade::diagnostic::Diagnostics;
+use palisade::inventory::NodeId;
+use palisade::policy::Staging;
+use palisade::resolve;
+
+use super::random::{self, Dice};
+use super::world::World;
+use super::{kernels, manifests, node_names, options, read, scripts, seeds};
+
+/// Worlds of a seed.
+const WORLDS: u64 = 12;
+
+#[test]
+fn what_is_rendered_is_proven() {
+    for seed in seeds(WORLDS) {
+        let world = random::world(&mut Dice(seed));
+        if let Err(problem) = prove(&world) {
+            assert!(problem.contains("palisade refuses"), "seed {seed}: {problem}\n{}", manifests::yaml(&world));
+        }
+    }
+}
+
+fn prove(world: &World) -> Result<(), String> {
+    let options = options(world);
+    let input = read(manifests::yaml(world), Staging::Proposed)?;
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
+    let evaluator = Evaluator::of(&resolved);
+    let names = node_names(world);
+    let kernels = kernels(&scripts(&resolved, &names, &options)?)?;
+    for (name, kernel) in names.iter().zip(&kernels) {
+        let node: NodeId = resolved.inventory.find_node(name).ok_or("the node is gone")?;
+        let verification = verify::of_kernel(&evaluator, node, &options, kernel);
+        let shown: Vec<String> = verification.differences.iter().take(3).map(shown).collect();
+        if !shown.is_empty() {
+            return Err(format!("node {name}: {} of {:?} differ:\n{}", verification.differing, verification.proof, shown.join("\n")));
+        }
+    }
+    Ok(())
+}
+
+fn shown(difference: &Difference<'_>) -> String {
+    match difference {
+        Difference::NotLoadable(refused) => refused.to_string(),
+        Difference::Misplaced(misplaced) => format!("{misplaced:?}"),
+        Difference::Packet(witness) => {
+            let lines: Vec<String> = witness
+                .passed
+                .iter()
+                .map(|rule| format!("  {} line {} {:?} {}", rule.chain, rule.line, rule.target, rule.comment))
+                .collect();
+            let (owed, packet) = (&witness.owed, &witness.packet);
+            format!(
+                "{packet:?}\nowed {:?} by {:?}, untracked {}; gets {:?}, untracked {}\n{}",
+                owed.verdict,
+                owed.cause,
+                owed.is_untracked,
+                witness.verdict,
+                witness.is_untracked,
+                lines.join("\n")
+            )
+        }
+    }
+}
