@@ -258,6 +258,9 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         if direction == Direction::Ingress {
             rules.extend(self.untracked_again(id, direction, ("huf", Target::Return), &begin));
         }
+        if begin.target != first.target && self.family == Family::V6 {
+            rules.extend(NEIGHBOUR_MESSAGES.map(|(kind, about)| Rule { target: first.target.clone(), ..neighbour(kind, about) }));
+        }
         rules.extend(original_failsafes);
         let about = if begin.target == first.target { "on to the first tier" } else { begin.about };
         rules.push(rule(Vec::new(), begin.target, about));
