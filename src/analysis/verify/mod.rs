@@ -5,7 +5,7 @@
 //!
 //! Packets are put into classes that neither policy nor scripts tell apart: addresses into [`Places`], what packets carry into
 //! [`Traffic`]. Then for every two classes of addresses, every hook, kind of interface and state, all traffic goes through policy
-//! ([`Owed`]) and through the scripts ([`Symbolic`]) at once, and the two outcomes are two numbers to compare.
+//! (`owed`) and through the scripts (`netfilter::symbolic`) at once, and the two outcomes are two numbers to compare.
 //!
 //! Cost: pairs of classes of which one is on the node, times the rules that such a pair passes. Where packets have a
 //! destination before translation that matters (pre-DNAT and untracked policy of host endpoints), also the classes of that.
