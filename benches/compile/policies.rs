@@ -139,7 +139,9 @@ fn peer(shape: &Shape, peers: &Peers, random: &mut Random) -> String {
         hit
     };
     if drawn(account_names) {
-        format!("        serviceAccounts:\n          names: [sa-{}, sa-{}]\n", random.below(shape.accounts), random.below(shape.accounts))
+        let names: std::collections::BTreeSet<usize> = [random.below(shape.accounts), random.below(shape.accounts)].into();
+        let names: Vec<String> = names.iter().map(|number| format!("sa-{number}")).collect();
+        format!("        serviceAccounts:\n          names: [{}]\n", names.join(", "))
     } else if drawn(account_labels) {
         let place = format!("        namespaceSelector: team == 'team-{}'\n", random.below(TEAMS));
         format!("{place}        serviceAccounts:\n          selector: role == 'role-{}'\n", random.below(ROLES))
