@@ -14,15 +14,22 @@ mod policies;
 mod random;
 
 use std::io::{self, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use palisade::analysis::connectivity::{self, Asked};
+use palisade::analysis::evaluate::Evaluator;
+use palisade::analysis::netfilter::{Kernel, TableTexts, Texts};
 use palisade::analysis::peers::{By, Peers};
 use palisade::analysis::space::{Cuts, Space, Traffic};
+use palisade::analysis::verify;
 use palisade::diagnostic::Diagnostics;
+use palisade::options::Options;
 use palisade::policy::Staging;
+use palisade::render::Templates;
+use palisade::resolve::Resolved;
 use palisade::text::Files;
-use palisade::{answers, resolve};
+use palisade::{answers, lower, render, resolve};
+use rustix::time::{ClockId, clock_gettime};
 
 fn main() -> io::Result<()> {
     let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
@@ -32,7 +39,7 @@ fn main() -> io::Result<()> {
 
 fn measure(case: &cases::Case) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "## {}: {}\n\n| stage | seconds |\n|---|---|", case.name, case.about)?;
+    writeln!(out, "## {}: {}\n\n| stage | seconds | of processor |\n|---|---|---|", case.name, case.about)?;
     let mut files = Files::default();
     let (mut inventory, mut policies) = (Vec::new(), Vec::new());
     generator::inventory(&case.shape, &mut inventory)?;
@@ -61,13 +68,41 @@ fn measure(case: &cases::Case) -> io::Result<()> {
         out,
         "\n{endpoints} endpoints in {classes} classes of places, {peers} peers, {pairs} pairs, {} classes of traffic\n",
         traffic.len()
+    )?;
+    verified(&resolved, &mut out)
+}
+
+/// One node's scripts, proven.
+fn verified(resolved: &Resolved<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let Some((node, _)) = resolved.inventory.nodes_with_ids().next() else { return Ok(()) };
+    let (options, mut found) = (Options::default(), Diagnostics::default());
+    let templates = Templates::new(&[]).map_err(|diagnostic| io::Error::other(diagnostic.message))?;
+    let program = lower::to_chains(resolved, node, &options, &mut found);
+    let scripts = render::to_text(&program, &templates).map_err(|diagnostic| io::Error::other(diagnostic.message))?;
+    let table = |filter| TableTexts { raw: None, mangle: None, filter };
+    let texts = Texts { sets: &scripts.sets, v4: table(&scripts.filter_v4), v6: table(&scripts.filter_v6) };
+    writeln!(out, "| stage | seconds | of processor |\n|---|---|---|")?;
+    let kernel = timed("Kernel::load, of one node", out, || Kernel::load(&texts))?.map_err(io::Error::other)?;
+    let evaluator = timed("Evaluator::of", out, || Evaluator::of(resolved))?;
+    let verification = timed("verify::of_kernel", out, || verify::of_kernel(&evaluator, node, &options, &kernel))?;
+    let (proof, differences) = (verification.proof, verification.differences.len());
+    writeln!(
+        out,
+        "\n{} classes of addresses, {} of traffic, {} pairs, {differences} differences\n",
+        proof.places, proof.traffic, proof.pairs
     )
 }
 
 /// A row of the table.
 fn timed<Made>(stage: &str, out: &mut dyn Write, make: impl FnOnce() -> Made) -> io::Result<Made> {
-    let started = Instant::now();
+    let (started, processor) = (Instant::now(), processor());
     let made = make();
-    writeln!(out, "| {stage} | {:.3} |", started.elapsed().as_secs_f64())?;
+    let processor = self::processor().saturating_sub(processor);
+    writeln!(out, "| {stage} | {:.3} | {:.3} |", started.elapsed().as_secs_f64(), processor.as_secs_f64())?;
     Ok(made)
+}
+
+/// What this thread has had of the processor.
+fn processor() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }

@@ -156,7 +156,9 @@ fn cut_by_set(set: Option<&Set>, side: Side, cuts: &mut Cuts) {
             let rows: BTreeSet<(Protocol, u16)> = members.iter().map(|row| (row.1, row.2)).collect();
             for (protocol, port) in rows {
                 cuts.protocol(protocol);
-                PortRange::new(port, port).into_iter().for_each(|range| cuts.ports(protocol, side, range));
+                // no range holds port 0; it is what is not in that of all others
+                let range = PortRange::new(port, port).or(PortRange::new(1, u16::MAX));
+                range.into_iter().for_each(|range| cuts.ports(protocol, side, range));
             }
         }
         Some(Set::Nets(_)) | None => {}

@@ -10,9 +10,11 @@ mod reader;
 mod sets;
 mod symbolic;
 mod table;
+mod walk;
 
 pub use apart::Misplaced;
-pub(super) use symbolic::{At, Early, Marks, Symbolic};
+pub(super) use symbolic::{Columns, Marks, Symbolic};
+pub(super) use walk::{At, Early, Out};
 
 use std::fmt;
 

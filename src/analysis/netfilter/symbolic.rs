@@ -1,38 +1,44 @@
-//! Scripts walked through with sets of packets: all that goes from one place to another, at once.
+//! Scripts made ready for sets of packets: conditions on what a packet carries are sets of traffic, those on addresses are
+//! questions with numbers.
 //!
-//! In: a [`Kernel`], and the [`Traffic`] that its [`cut`](Kernel::cut) made. Out: a [`Symbolic`], which tells for two addresses,
-//! interfaces and a state what becomes of all traffic between them. Conditions on what a packet carries are sets of traffic,
-//! made once; conditions on addresses are bits, looked up once an address ([`Marks`]).
+//! In: a [`Kernel`], and the [`Traffic`] that its [`cut`](Kernel::cut) made. Out: a [`Symbolic`], which tells what all rules say of an address
+//! ([`Marks`]). The [`Columns`] of the addresses of all places are what `walk` goes through chains with.
 //!
-//! Cost: a walk costs the rules that it passes; one whose addresses do not match costs a look at a bit.
+//! Cost: a rule's conditions, once; an address, a look-up for each length of prefix that sets have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use rustc_hash::FxHashMap;
 
+use crate::analysis::Side;
 use crate::analysis::netfilter::apart::control;
 use crate::analysis::netfilter::sets::{Nets, Set};
 use crate::analysis::netfilter::table::{Condition, Connection, Rule, Table};
+use crate::analysis::netfilter::walk::{Act, Graph, Step};
 use crate::analysis::netfilter::{Kernel, Target};
-use crate::analysis::space::{Class, Traffic, TrafficId};
-use crate::analysis::{Hook, Side, State};
+use crate::analysis::space::{Class, Members, Traffic, TrafficId};
 use crate::net::{Cidr, Family, PortRange, Protocol};
 use crate::policy::{IcmpMatch, ProtocolMatch};
 
 /// The tables of a family, for walks with sets of packets.
 #[derive(Debug)]
 pub(in crate::analysis) struct Symbolic<'kernel> {
-    raw: Option<Graph>,
-    mangle: Option<Graph>,
-    filter: Graph,
+    pub(super) raw: Option<Graph>,
+    pub(super) mangle: Option<Graph>,
+    pub(super) filter: Graph,
     asked: Asked<'kernel>,
 }
 
 /// What rules ask of addresses.
 #[derive(Debug, Default)]
 struct Asked<'kernel> {
-    nets: Vec<Question<'kernel>>,
+    /// How many questions are answered by prefixes.
+    nets: usize,
+    /// The questions that a prefix answers, and whether it is an exception there. The longest prefix decides.
+    by_prefix: FxHashMap<Cidr, Vec<(usize, bool)>>,
+    /// The lengths of these prefixes.
+    lengths: BTreeSet<u8>,
     by_set: FxHashMap<&'kernel str, usize>,
     by_net: FxHashMap<Cidr, usize>,
     services: Vec<FxHashMap<IpAddr, TrafficId>>,
@@ -41,80 +47,23 @@ struct Asked<'kernel> {
     origins: Vec<&'kernel Connection>,
 }
 
-/// A question about one address.
-#[derive(Debug)]
-enum Question<'kernel> {
-    Member(Option<&'kernel Nets>),
-    Within(Cidr),
-}
-
 /// What all rules say of an address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::analysis) struct Marks {
-    nets: Box<[bool]>,
+    /// The questions that it is an answer to, in order.
+    nets: Vec<usize>,
     services: Box<[TrafficId]>,
-    /// What connections have, that were made to this address and to the port that the packet is for.
-    pub(in crate::analysis) origins: Box<[TrafficId]>,
+    /// Which of those connections were made to it, as far as the address goes, that rules ask for the original destination.
+    pub(in crate::analysis) sent: Box<[bool]>,
 }
 
-/// Between whom packets go, and where they are met.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::analysis) struct At<'at> {
-    pub(in crate::analysis) source: &'at Marks,
-    pub(in crate::analysis) destination: &'at Marks,
-    /// What their connections' original destinations satisfy.
-    pub(in crate::analysis) origins: &'at [TrafficId],
-    pub(in crate::analysis) hook: &'at Hook,
-    pub(in crate::analysis) state: State,
-}
-
-/// What becomes of packets before the filter table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::analysis) struct Early {
-    pub(in crate::analysis) dropped: TrafficId,
-    pub(in crate::analysis) untracked: TrafficId,
-}
-
-/// What becomes of packets in a table.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Out {
-    accepted: TrafficId,
-    dropped: TrafficId,
-    untracked: TrafficId,
-}
-
-/// A table's chains by number.
+/// What rules say of all places, by question.
 #[derive(Debug)]
-struct Graph {
-    chains: Vec<Vec<Step>>,
-    built_in: BTreeMap<&'static str, usize>,
-}
-
-/// States, and whether they are excluded.
-type States = (bool, Vec<State>);
-
-/// A rule.
-#[derive(Debug)]
-struct Step {
-    traffic: TrafficId,
-    nets: Vec<(bool, Side, usize)>,
-    services: Vec<(bool, Side, usize)>,
-    arrives: Vec<(bool, String)>,
-    leaves: Vec<(bool, String)>,
-    /// Wanted states, and the number of what is asked of the original destination.
-    connections: Vec<(Option<States>, Option<usize>)>,
-    act: Act,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Act {
-    Accept,
-    Drop,
-    Return,
-    Log,
-    NoTrack,
-    Jump(usize),
-    Goto(usize),
+pub(in crate::analysis) struct Columns {
+    pub(super) nets: Vec<Members>,
+    pub(super) services: Vec<Vec<(TrafficId, Members)>>,
+    /// What connections have, that were made to a place and to the port that the packet is for.
+    pub(super) origins: Vec<Vec<(TrafficId, Members)>>,
 }
 
 impl Kernel {
@@ -134,148 +83,64 @@ impl Kernel {
 
 impl Symbolic<'_> {
     /// What all rules say of an address.
-    pub(in crate::analysis) fn marks(&self, address: IpAddr, traffic: &mut Traffic) -> Marks {
-        let nets = self.asked.nets.iter().map(|question| question.holds(address)).collect();
-        let services = self.asked.services.iter().map(|members| members.get(&address).copied().unwrap_or(Traffic::NONE)).collect();
-        Marks { nets, services, origins: self.origins(address, None, traffic) }
+    pub(in crate::analysis) fn marks(&self, address: IpAddr) -> Marks {
+        let asked = &self.asked;
+        let around = asked.lengths.iter().rev().filter_map(|length| asked.by_prefix.get(&Cidr::around(address, *length)?));
+        let mut nets: Vec<(usize, bool)> = around.flatten().copied().collect();
+        // stable, so that of each question the longest prefix is first
+        nets.sort_by_key(|row| row.0);
+        nets.dedup_by_key(|row| row.0);
+        let nets = nets.into_iter().filter(|(_, is_exception)| !is_exception).map(|row| row.0).collect();
+        let services = asked.services.iter().map(|members| members.get(&address).copied().unwrap_or(Traffic::NONE)).collect();
+        let holds = |connection: &&Connection| connection.address.is_none_or(|(negated, net)| net.holds(address) != negated);
+        Marks { nets, services, sent: asked.origins.iter().map(holds).collect() }
     }
 
-    /// What packets have whose connections were made to an address, and to a port, or to the one that they are for.
-    pub(in crate::analysis) fn origins(&self, address: IpAddr, port: Option<u16>, traffic: &mut Traffic) -> Box<[TrafficId]> {
-        self.asked.origins.iter().map(|connection| connection.origin(address, port, traffic)).collect()
+    /// What rules say of places, which are numbered in this order.
+    pub(in crate::analysis) fn columns(&self, places: &[&Marks], traffic: &mut Traffic) -> Columns {
+        let mut nets: Vec<Vec<usize>> = vec![Vec::new(); self.asked.nets];
+        for (number, marks) in places.iter().enumerate() {
+            for question in &marks.nets {
+                nets.get_mut(*question).into_iter().for_each(|places| places.push(number));
+            }
+        }
+        let services = (0..self.asked.services.len())
+            .map(|question| by_traffic(places.iter().map(|marks| marks.services.get(question).copied().unwrap_or(Traffic::NONE))));
+        let untranslated = self.origins(None, traffic);
+        let origins = untranslated.iter().enumerate().map(|(question, own)| {
+            let is_sent = |marks: &&Marks| marks.sent.get(question).is_some_and(|is| *is);
+            by_traffic(places.iter().map(|marks| if is_sent(marks) { *own } else { Traffic::NONE }))
+        });
+        Columns {
+            nets: nets.iter().map(|numbers| Members::these(places.len(), numbers)).collect(),
+            services: services.collect(),
+            origins: origins.collect(),
+        }
+    }
+
+    /// Of packets whose connections were made to this port, or to the one that they are for, those that have what each rule asks of
+    /// the original destination's port.
+    pub(in crate::analysis) fn origins(&self, port: Option<u16>, traffic: &mut Traffic) -> Box<[TrafficId]> {
+        self.asked.origins.iter().map(|connection| connection.origin(port, traffic)).collect()
     }
 
     /// Whether there are tables before the filter table.
     pub(in crate::analysis) fn has_early(&self) -> bool {
         self.raw.is_some() || self.mangle.is_some()
     }
-
-    /// What becomes of all traffic before the filter table.
-    pub(in crate::analysis) fn early(&self, at: &At<'_>, traffic: &mut Traffic) -> Early {
-        let chain = match at.hook {
-            Hook::Forward { .. } | Hook::Input { .. } => "PREROUTING",
-            Hook::Output { .. } => "OUTPUT",
-        };
-        let raw = run(self.raw.as_ref(), chain, at, Traffic::ALL, traffic);
-        let untracked = if at.state == State::Untracked { Traffic::ALL } else { raw.untracked };
-        let tracked = traffic.less(Traffic::ALL, untracked);
-        let mut dropped = raw.dropped;
-        for (state, here) in [(at.state, tracked), (State::Untracked, untracked)] {
-            let here = traffic.less(here, raw.dropped);
-            let mangle = run(self.mangle.as_ref(), chain, &At { state, ..*at }, here, traffic);
-            dropped = traffic.or(dropped, mangle.dropped);
-        }
-        Early { dropped, untracked }
-    }
-
-    /// What the filter table accepts and drops of some traffic.
-    pub(in crate::analysis) fn filter(&self, at: &At<'_>, here: TrafficId, traffic: &mut Traffic) -> (TrafficId, TrafficId) {
-        let chain = match at.hook {
-            Hook::Forward { .. } => "FORWARD",
-            Hook::Input { .. } => "INPUT",
-            Hook::Output { .. } => "OUTPUT",
-        };
-        let out = run(Some(&self.filter), chain, at, here, traffic);
-        (out.accepted, out.dropped)
-    }
 }
 
-fn run(graph: Option<&Graph>, chain: &str, at: &At<'_>, here: TrafficId, traffic: &mut Traffic) -> Out {
-    let mut out = Out { accepted: Traffic::NONE, dropped: Traffic::NONE, untracked: Traffic::NONE };
-    if let Some((graph, first)) = graph.and_then(|graph| Some((graph, *graph.built_in.get(chain)?))) {
-        graph.walk(first, at, here, &mut (&mut out, traffic));
-    }
-    out
-}
-
-impl Graph {
-    /// Goes through a chain with some traffic; gives what comes back from it.
-    fn walk(&self, chain: usize, at: &At<'_>, mut here: TrafficId, work: &mut (&mut Out, &mut Traffic)) -> TrafficId {
-        let mut back = Traffic::NONE;
-        for step in self.chains.get(chain).map_or(&[][..], Vec::as_slice) {
-            if here == Traffic::NONE {
-                break;
-            }
-            let hit = step.hits(at, here, work.1);
-            if hit == Traffic::NONE {
-                continue;
-            }
-            let returned = match step.act {
-                Act::Accept => note(&mut work.0.accepted, hit, work.1),
-                Act::Drop => note(&mut work.0.dropped, hit, work.1),
-                Act::Return => note(&mut back, hit, work.1),
-                Act::Log => hit,
-                Act::NoTrack => {
-                    note(&mut work.0.untracked, hit, work.1);
-                    hit
-                }
-                Act::Jump(other) => self.walk(other, at, hit, work),
-                Act::Goto(other) => {
-                    let returned = self.walk(other, at, hit, work);
-                    note(&mut back, returned, work.1)
-                }
-            };
-            let passed = work.1.less(here, hit);
-            here = work.1.or(passed, returned);
-        }
-        work.1.or(back, here)
-    }
-}
-
-/// Adds some traffic to what met a fate; nothing of it goes on.
-fn note(fate: &mut TrafficId, hit: TrafficId, traffic: &mut Traffic) -> TrafficId {
-    *fate = traffic.or(*fate, hit);
-    Traffic::NONE
-}
-
-impl Step {
-    /// What of some traffic meets all conditions.
-    fn hits(&self, at: &At<'_>, here: TrafficId, traffic: &mut Traffic) -> TrafficId {
-        let marks = |side: Side| match side {
-            Side::Source => at.source,
-            Side::Destination => at.destination,
-        };
-        let is_there =
-            |asked: &[(bool, String)], there: Option<&str>| asked.iter().all(|(negated, name)| (there == Some(name)) != *negated);
-        let matches = self.nets.iter().all(|(negated, side, number)| marks(*side).nets.get(*number).is_some_and(|holds| holds != negated))
-            && is_there(&self.arrives, at.hook.arrives())
-            && is_there(&self.leaves, at.hook.leaves());
-        if !matches {
-            return Traffic::NONE;
-        }
-        let mut hit = traffic.and(here, self.traffic);
-        for (negated, side, number) in &self.services {
-            let members = marks(*side).services.get(*number).copied().unwrap_or(Traffic::NONE);
-            hit = if *negated { traffic.less(hit, members) } else { traffic.and(hit, members) };
-        }
-        for (states, origin) in &self.connections {
-            let origin = origin.map_or(Traffic::ALL, |number| at.origins.get(number).copied().unwrap_or(Traffic::NONE));
-            let known = states.as_ref().map(|(negated, states)| states.contains(&at.state) != *negated);
-            hit = match (at.state, known) {
-                (_, Some(false)) | (State::Untracked | State::Invalid, None) => Traffic::NONE,
-                (State::Untracked | State::Invalid, Some(true)) => hit,
-                (State::New | State::Established | State::Related, None | Some(true)) => traffic.and(hit, origin),
-            };
-        }
-        hit
-    }
-}
-
-impl Question<'_> {
-    fn holds(&self, address: IpAddr) -> bool {
-        match self {
-            Question::Member(nets) => nets.is_some_and(|nets| nets.has(address)),
-            Question::Within(net) => net.holds(address),
-        }
-    }
+/// The places of each set of traffic.
+fn by_traffic(rows: impl ExactSizeIterator<Item = TrafficId>) -> Vec<(TrafficId, Members)> {
+    let count = rows.len();
+    let mut numbers: BTreeMap<TrafficId, Vec<usize>> = BTreeMap::new();
+    rows.enumerate().for_each(|(number, traffic)| numbers.entry(traffic).or_default().push(number));
+    numbers.into_iter().map(|(traffic, numbers)| (traffic, Members::these(count, &numbers))).collect()
 }
 
 impl Connection {
-    /// Of packets whose connections were made to this destination, those that it is true of.
-    fn origin(&self, address: IpAddr, port: Option<u16>, traffic: &mut Traffic) -> TrafficId {
-        if self.address.is_some_and(|(negated, net)| net.holds(address) == negated) {
-            return Traffic::NONE;
-        }
+    /// Of packets whose connections were made to this port, those that it is true of.
+    fn origin(&self, port: Option<u16>, traffic: &mut Traffic) -> TrafficId {
         let Some((negated, range)) = self.port else { return Traffic::ALL };
         let holds = |own: (u16, u16)| range.holds(port.unwrap_or(own.0));
         traffic.select(|class| class.port(Side::Destination).is_some_and(holds) != negated)
@@ -392,20 +257,27 @@ impl<'kernel> Maker<'_, 'kernel> {
     }
 
     fn member(&mut self, name: &'kernel str, nets: Option<&'kernel Nets>) -> usize {
-        let next = self.asked.nets.len();
+        let next = self.asked.nets;
         let number = *self.asked.by_set.entry(name).or_insert(next);
         if number == next {
-            self.asked.nets.push(Question::Member(nets));
+            self.asked.nets += 1;
+            nets.iter().flat_map(|nets| &nets.members).for_each(|(net, is_exception)| self.answer(number, *net, *is_exception));
         }
         number
     }
 
     fn within(&mut self, net: Cidr) -> usize {
-        let next = self.asked.nets.len();
+        let next = self.asked.nets;
         let number = *self.asked.by_net.entry(net).or_insert(next);
         if number == next {
-            self.asked.nets.push(Question::Within(net));
+            self.asked.nets += 1;
+            self.answer(number, net, false);
         }
         number
+    }
+
+    fn answer(&mut self, question: usize, net: Cidr, is_exception: bool) {
+        self.asked.lengths.insert(net.prefix());
+        self.asked.by_prefix.entry(net).or_default().push((question, is_exception));
     }
 }

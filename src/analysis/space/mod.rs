@@ -7,6 +7,7 @@
 //! Two clusters can be asked about the same traffic, when [`Cuts`] of both go into one [`Traffic`].
 
 mod addresses;
+mod blocks;
 mod places;
 mod relation;
 mod sides;
@@ -17,6 +18,7 @@ pub use places::{ClassId, Place, PlaceClass, Places};
 pub use relation::{Cause, Decided, Relation, RuleOf, ViewId};
 pub use traffic::{Class, Cuts, Traffic, TrafficId};
 
+pub(super) use blocks::{Block, Members, merged};
 pub(super) use sides::{SideId, Sides, Workshop};
 
 use crate::resolve::Resolved;

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use super::addresses::{Addresses, Lists};
-use super::{Class, Cuts, Range, Traffic};
+use super::{Block, Class, Cuts, Members, Range, Traffic, merged};
 use crate::analysis::Side;
 use crate::net::{Cidr, Family, PortRange, Protocol};
 use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
@@ -94,4 +94,45 @@ fn sets_that_are_equal_are_one() {
     let web_by_tcp = traffic.with_port(Protocol::TCP, Side::Destination, 80);
     assert_eq!(traffic.and(web, tcp), web_by_tcp);
     assert_eq!(traffic.classes(web).count(), 2, "TCP and SCTP: UDP is not cut, and so not one with port 80");
+}
+
+/// All pairs of 70 places, cut by both ends: four blocks, of which two are known to be the same, beside each other; and three.
+#[test]
+fn blocks_of_which_the_same_is_known_become_one_and_no_pair_is_lost() {
+    let any = Members::of(70, |_| true);
+    let (even, third) = (Members::of(70, |number| number % 2 == 0), Members::of(70, |number| number % 3 == 0));
+    let all = Block { sources: any.clone(), destinations: any.clone() };
+    let halves = |block: &Block, side, by: &Members| {
+        let (within, without) = block.split(side, by);
+        [within.unwrap(), without.unwrap()]
+    };
+    let quarters: Vec<Block> = halves(&all, Side::Source, &even).iter().flat_map(|half| halves(half, Side::Destination, &third)).collect();
+    assert_eq!(quarters.iter().map(Block::pairs).collect::<Vec<_>>(), [35 * 24, 35 * 46, 35 * 24, 35 * 46]);
+    let known = |known: [u8; 4]| merged(quarters.iter().cloned().zip(known).collect());
+    let pairs = |blocks: Vec<(Block, u8)>| -> Vec<(usize, u8)> { blocks.iter().map(|(block, known)| (block.pairs(), *known)).collect() };
+    assert_eq!(known([1, 1, 1, 1]), [(all, 1)]);
+    assert_eq!(pairs(known([1, 2, 1, 2])), [(70 * 24, 1), (70 * 46, 2)]);
+    assert_eq!(pairs(known([1, 1, 2, 2])), [(35 * 70, 1), (35 * 70, 2)]);
+    assert_eq!(pairs(known([1, 1, 1, 2])), [(35 * 70, 1), (35 * 24, 1), (35 * 46, 2)]);
+    assert_eq!(even.iter().filter(|number| third.holds(*number)).collect::<Vec<_>>(), (0..70).step_by(6).collect::<Vec<_>>());
+    assert!(any.split(&even).1.unwrap().split(&even).0.is_none());
+}
+
+#[test]
+fn packets_that_are_shown_have_ports_that_people_know() {
+    let mut cuts = Cuts::default();
+    cuts.ports(Protocol::TCP, Side::Destination, PortRange::new(100, 999).unwrap());
+    cuts.ports(Protocol::TCP, Side::Source, PortRange::new(20, 20).unwrap());
+    let traffic = Traffic::of(&cuts);
+    let mut shown: Vec<(u8, u16, u16)> = traffic
+        .classes(Traffic::ALL)
+        .filter(|class| class.protocol() == Some(Protocol::TCP))
+        .map(|class| (class.strangeness(), class.example().unwrap().1.unwrap()))
+        .map(|(strangeness, ports)| (strangeness, ports.source, ports.destination))
+        .collect();
+    shown.sort_by_key(|row| row.0);
+    let usual = [(0, 49_152, 80), (0, 49_152, 443), (0, 49_152, 5432)];
+    assert_eq!(shown[..3], usual);
+    assert_eq!(shown[3], (2, 19, 80));
+    assert!(shown.iter().all(|(strangeness, source, destination)| (*strangeness == 5) == (*source == 0 || *destination == 0)));
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexSet;
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use crate::analysis::{Message, PortPair, Side};
 use crate::net::{PortRange, Protocol};
@@ -25,7 +25,7 @@ pub struct Cuts {
 }
 
 /// Packets that no rule tells apart by what they carry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Class {
     /// Of a protocol with ports: those with both ports in these ranges, which hold both of their ends.
     Ports {
@@ -61,6 +61,9 @@ pub struct Traffic {
     classes: Vec<Class>,
     sets: IndexSet<Box<[u64]>, FxBuildHasher>,
     made: FxHashMap<(Operation, TrafficId, TrafficId), TrafficId>,
+    of_rules: FxHashMap<(ProtocolMatch, IcmpMatch), TrafficId>,
+    /// By the side of the port.
+    of_ports: [FxHashMap<Box<[PortRange]>, TrafficId>; 2],
 }
 
 /// How two sets become one.
@@ -131,7 +134,8 @@ impl Traffic {
         let (named, unnamed): (Vec<Protocol>, Vec<Protocol>) = rest.partition(|protocol| cuts.protocols.contains(protocol));
         classes.extend(named.into_iter().map(|protocol| Class::Protocols(vec![protocol])));
         classes.push(Class::Protocols(unnamed));
-        let mut traffic = Self { classes, sets: IndexSet::default(), made: FxHashMap::default() };
+        let (made, of_rules, of_ports) = Default::default();
+        let mut traffic = Self { classes, sets: IndexSet::default(), made, of_rules, of_ports };
         traffic.select(|_| false);
         traffic.select(|_| true);
         traffic
@@ -148,17 +152,40 @@ impl Traffic {
 
     /// What a condition on protocol and control message lets through.
     pub fn of_rule(&mut self, protocol: ProtocolMatch, icmp: IcmpMatch) -> TrafficId {
-        self.select(|class| class.is_of(protocol) && class.has_message(icmp))
+        if let Some(known) = self.of_rules.get(&(protocol, icmp)) {
+            return *known;
+        }
+        let id = self.select(|class| class.is_of(protocol) && class.has_message(icmp));
+        self.of_rules.insert((protocol, icmp), id);
+        id
     }
 
     /// Packets whose port at a side is one of these; of protocols that have ports.
     pub fn with_ports(&mut self, side: Side, ranges: &[PortRange]) -> TrafficId {
-        self.select(|class| class.port(side).is_some_and(|(first, _)| ranges.iter().any(|range| range.holds(first))))
+        let known = |[source, destination]: &[FxHashMap<Box<[PortRange]>, TrafficId>; 2]| match side {
+            Side::Source => source.get(ranges).copied(),
+            Side::Destination => destination.get(ranges).copied(),
+        };
+        if let Some(known) = known(&self.of_ports) {
+            return known;
+        }
+        let id = self.select(|class| class.port(side).is_some_and(|(first, _)| ranges.iter().any(|range| range.holds(first))));
+        let [source, destination] = &mut self.of_ports;
+        match side {
+            Side::Source => source.insert(ranges.into(), id),
+            Side::Destination => destination.insert(ranges.into(), id),
+        };
+        id
     }
 
     /// Packets of a protocol to or from a port.
     pub fn with_port(&mut self, protocol: Protocol, side: Side, port: u16) -> TrafficId {
-        self.select(|class| class.is_of(ProtocolMatch::Is(protocol)) && class.port(side).is_some_and(|(first, _)| first == port))
+        let of_protocol = self.of_rule(ProtocolMatch::Is(protocol), IcmpMatch::Any);
+        let of_port = match PortRange::new(port, port) {
+            Some(range) => self.with_ports(side, &[range]),
+            None => self.select(|class| class.port(side) == Some((0, 0))),
+        };
+        self.and(of_protocol, of_port)
     }
 
     /// Packets of both sets.
@@ -197,8 +224,8 @@ impl Traffic {
             return set;
         }
         let within = |class: &Class| class.port(Side::Destination).is_none_or(|(first, last)| (first..=last).contains(&port));
-        let targets: Vec<Class> = self.classes(set).filter(|class| within(class)).cloned().collect();
-        self.select(|class| targets.iter().any(|target| target.is_but_for_receiver(class)))
+        let targets: FxHashSet<Class> = self.classes(set).filter(|class| within(class)).map(Class::but_for_receiver).collect();
+        self.select(|class| targets.contains(&class.but_for_receiver()))
     }
 
     /// The classes of a set, in order: TCP, UDP, SCTP by ports, then control messages, then other protocols.
@@ -268,13 +295,21 @@ impl Class {
         }
     }
 
-    /// Whether only the receiver's port tells the classes apart.
-    fn is_but_for_receiver(&self, other: &Class) -> bool {
-        match (self, other) {
-            (Class::Ports { protocol, source, .. }, Class::Ports { protocol: other, source: others, .. }) => {
-                (protocol, source) == (other, others)
-            }
-            (left, right) => left == right,
+    /// The class with the receiver's port left open.
+    fn but_for_receiver(&self) -> Class {
+        match self {
+            Class::Ports { protocol, source, .. } => Class::Ports { protocol: *protocol, source: *source, destination: (0, u16::MAX) },
+            Class::Message { .. } | Class::Protocols(_) => self.clone(),
+        }
+    }
+
+    /// How far [`Self::example`] is from what people expect, to choose between classes: TCP, UDP and SCTP from a port that senders take
+    /// to one that everyone knows come first, port 0 comes last.
+    pub(in crate::analysis) fn strangeness(&self) -> u8 {
+        match self {
+            Class::Ports { source: (_, 0), .. } | Class::Ports { destination: (_, 0), .. } => 5,
+            Class::Message { .. } | Class::Protocols(_) => 4,
+            Class::Ports { source, destination, .. } => u8::from(source.1 < EPHEMERAL) * 2 + u8::from(well_known(*destination).is_none()),
         }
     }
 
@@ -283,7 +318,7 @@ impl Class {
         let protocol = self.protocol()?;
         Some(match self {
             Class::Ports { source, destination, .. } => {
-                let ports = PortPair { source: usual(*source), destination: destination.0.max(1).min(destination.1) };
+                let ports = PortPair { source: usual(*source), destination: expected(*destination) };
                 (protocol, Some(ports), None)
             }
             Class::Message { example, .. } => (protocol, None, Some(*example)),
@@ -334,10 +369,23 @@ impl Class {
     }
 }
 
+/// Below it are ports that no sender takes by itself (Linux, `ip_local_port_range`).
+const EPHEMERAL: u16 = 32_768;
+
 /// A port that people expect a sender to have, where the class leaves the choice (RFC 6335, section 6: from 49152).
 fn usual((first, last): (u16, u16)) -> u16 {
     const DYNAMIC: u16 = 49_152;
     DYNAMIC.clamp(first, last)
+}
+
+/// A port that people expect a receiver to have: one that everyone knows, else the first that is not 0.
+fn expected(range: (u16, u16)) -> u16 {
+    well_known(range).unwrap_or(range.0.max(1).min(range.1))
+}
+
+/// A port in a range that everyone knows: HTTPS, HTTP, DNS, PostgreSQL.
+fn well_known((first, last): (u16, u16)) -> Option<u16> {
+    [443, 80, 53, 5432].into_iter().find(|port| (first..=last).contains(port))
 }
 
 fn holds(wanted: ProtocolMatch, protocol: Protocol) -> bool {

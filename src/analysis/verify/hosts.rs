@@ -1,5 +1,6 @@
 //! Policy of a node's host endpoints, for sets of packets.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::analysis::Side;
@@ -17,6 +18,8 @@ pub(super) struct Hosts<'input> {
     known: BTreeMap<HostEndpointId, &'input HostEndpoint>,
     sides: Sides<'input>,
     lists: BTreeMap<Asked, Vec<Step<'input>>>,
+    /// What was asked before, between two classes of addresses.
+    said: RefCell<BTreeMap<(Asked, ClassId, ClassId), Said>>,
 }
 
 /// A list of a host endpoint.
@@ -51,7 +54,7 @@ impl<'input> Hosts<'input> {
         let resolved = work.resolved;
         let on_node = resolved.hosts_on(node);
         let known = on_node.all().filter_map(|id| Some((id, resolved.host_endpoint(id)?))).collect();
-        let mut hosts = Self { on_node, known, sides: Sides::default(), lists: BTreeMap::new() };
+        let mut hosts = Self { on_node, known, sides: Sides::default(), lists: BTreeMap::new(), said: RefCell::default() };
         let ids: Vec<HostEndpointId> = hosts.on_node.all().collect();
         let lists = [List::Normal, List::Forward, List::Untracked, List::PreDnat];
         let asked = |id| lists.into_iter().flat_map(move |list| Direction::BOTH.map(|direction| (id, list, direction)));
@@ -101,6 +104,16 @@ impl<'input> Hosts<'input> {
 
     /// What a list says of all packets between two places.
     pub(super) fn ask(&self, asked: Asked, between: &Between<'_>, traffic: &mut Traffic) -> Said {
+        let known = (asked, between.source.class, between.destination.class);
+        if let Some(said) = self.said.borrow().get(&known) {
+            return *said;
+        }
+        let said = self.listed(asked, between, traffic);
+        self.said.borrow_mut().insert(known, said);
+        said
+    }
+
+    fn listed(&self, asked: Asked, between: &Between<'_>, traffic: &mut Traffic) -> Said {
         let mut said = Said { allowed: Traffic::NONE, denied: Traffic::NONE };
         let (mut open, mut passed) = (Traffic::ALL, Traffic::NONE);
         for step in self.lists.get(&asked).map_or(&[][..], Vec::as_slice) {

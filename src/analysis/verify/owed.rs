@@ -1,14 +1,17 @@
 //! What a node owes to sets of packets: what [`node`](crate::analysis::node) says of one, for all that goes between two places.
 //!
-//! In: resolved policy, options, a node. Out: [`Owed`]. Policies of endpoints are asked by way of [`Relation`], those of host
-//! endpoints by way of [`Hosts`]. Absent: the scripts. Random worlds hold it against
+//! In: resolved policy, options, a node. Out: [`Owed`]. What policies of endpoints say is given; those of host
+//! endpoints are asked by way of [`Hosts`]. Absent: the scripts. Random worlds hold it against
 //! scripts, which others hold against `Node::expect`.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
+
+use rustc_hash::FxHashMap;
 
 use crate::analysis::node::{IPIP, NEIGHBOUR_MESSAGES, VXLAN_PORT};
 use crate::analysis::packet::LOOPBACK;
-use crate::analysis::space::{Class, ClassId, Cuts, Relation, Traffic, TrafficId};
+use crate::analysis::space::{Class, ClassId, Cuts, Traffic, TrafficId};
 use crate::analysis::verify::hosts::Hosts;
 use crate::analysis::{Hook, Side, State, Verdict};
 use crate::net::{Direction, Family, PortRange, Protocol};
@@ -20,10 +23,11 @@ use crate::resolve::HostEndpointId;
 #[derive(Debug)]
 pub(super) struct Owed<'run, 'input> {
     pub(super) options: &'run Options,
-    pub(super) relation: &'run Relation<'input>,
     pub(super) hosts: &'run Hosts<'input>,
     pub(super) neighbours: TrafficId,
     pub(super) encapsulated: TrafficId,
+    /// Failsafe ports, by the class at the far end, the direction, and whether replies count.
+    pub(super) failsafes: RefCell<FxHashMap<(ClassId, Direction, bool), TrafficId>>,
 }
 
 /// Where packets come from or go to, as the node sees it.
@@ -43,10 +47,20 @@ pub(super) struct Between<'run> {
     pub(super) source: Place,
     pub(super) destination: Place,
     pub(super) hook: &'run Hook,
+    pub(super) policy: Policy,
+}
+
+/// What endpoints' policies allow between two places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Policy {
+    /// Of the source, where it is an endpoint of this node.
+    pub(super) leaves: TrafficId,
+    /// Of the destination, where it is an endpoint of this node.
+    pub(super) enters: TrafficId,
 }
 
 /// What ought to become of packets before the filter table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct EarlyOwed {
     pub(super) dropped: TrafficId,
     pub(super) untracked: TrafficId,
@@ -67,6 +81,8 @@ pub(super) struct Portion {
 pub(super) struct Fates {
     pub(super) accepted: TrafficId,
     pub(super) dropped: TrafficId,
+    /// Whether endpoints' policies were asked. If not, it is the same whatever they say.
+    pub(super) is_by_policy: bool,
 }
 
 /// Adds what options and the protocols of neighbours tell apart; failsafe ports are ports of host endpoints.
@@ -118,7 +134,12 @@ impl Way<'_> {
 }
 
 impl Fates {
-    pub(super) const NONE: Fates = Fates { accepted: Traffic::NONE, dropped: Traffic::NONE };
+    pub(super) const NONE: Fates = Fates { accepted: Traffic::NONE, dropped: Traffic::NONE, is_by_policy: false };
+}
+
+impl Policy {
+    /// Where nobody asks.
+    pub(super) const NONE: Policy = Policy { leaves: Traffic::NONE, enters: Traffic::NONE };
 }
 
 impl EarlyOwed {
@@ -195,14 +216,28 @@ impl Owed<'_, '_> {
     }
 
     fn failsafe(&self, between: &Between<'_>, direction: Direction, with_replies: bool, traffic: &mut Traffic) -> TrafficId {
-        let (far, other) = match direction {
-            Direction::Ingress => (between.source, Direction::Egress),
-            Direction::Egress => (between.destination, Direction::Ingress),
+        let far = match direction {
+            Direction::Ingress => between.source,
+            Direction::Egress => between.destination,
+        };
+        let known = (far.class, direction, with_replies);
+        if let Some(all) = self.failsafes.borrow().get(&known) {
+            return *all;
+        }
+        let all = self.failsafe_ports(far.address, direction, with_replies, traffic);
+        self.failsafes.borrow_mut().insert(known, all);
+        all
+    }
+
+    fn failsafe_ports(&self, far: IpAddr, direction: Direction, with_replies: bool, traffic: &mut Traffic) -> TrafficId {
+        let other = match direction {
+            Direction::Ingress => Direction::Egress,
+            Direction::Egress => Direction::Ingress,
         };
         let mut all = Traffic::NONE;
         let own = self.options.failsafes.of(direction).iter().map(|failsafe| (failsafe, Side::Destination));
         let replies = self.options.failsafes.of(other).iter().filter(|_| with_replies).map(|failsafe| (failsafe, Side::Source));
-        for (failsafe, side) in own.chain(replies).filter(|(failsafe, _)| failsafe.net.is_none_or(|net| net.holds(far.address))) {
+        for (failsafe, side) in own.chain(replies).filter(|(failsafe, _)| failsafe.net.is_none_or(|net| net.holds(far))) {
             let ports = traffic.select(|class| is_of(failsafe, side, class));
             all = traffic.or(all, ports);
         }
@@ -238,8 +273,8 @@ impl Owed<'_, '_> {
             self.leaving(between, way);
         }
         if between.destination.is_local {
-            let view = self.relation.view(between.destination.class, Direction::Ingress);
-            way.decide(self.relation.seen(view, between.source.class), Verdict::Accept);
+            way.fates.is_by_policy = true;
+            way.decide(between.policy.enters, Verdict::Accept);
             way.decide_rest(Verdict::Drop);
         }
         way.decide_rest(Verdict::Accept);
@@ -265,8 +300,8 @@ impl Owed<'_, '_> {
         if self.options.encapsulated == Encapsulated::Drop {
             way.decide(self.encapsulated, Verdict::Drop);
         }
-        let view = self.relation.view(between.source.class, Direction::Egress);
-        let denied = way.traffic.less(Traffic::ALL, self.relation.seen(view, between.destination.class));
+        way.fates.is_by_policy = true;
+        let denied = way.traffic.less(Traffic::ALL, between.policy.leaves);
         way.decide(denied, Verdict::Drop);
     }
 

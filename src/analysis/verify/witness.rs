@@ -48,24 +48,32 @@ pub(super) struct Collector<'run, 'eval, 'resolved, 'input> {
     kernel: &'run Kernel,
     node: Node<'eval, 'resolved, 'input>,
     seen: BTreeSet<(Verdict, Verdict, LastRule)>,
+    tried: usize,
     pub(super) differing: usize,
     pub(super) witnesses: Vec<Witness<'input>>,
 }
 
-/// How many packets are looked at, once there is one.
+/// How many packets are looked at.
 const MOST_TRIED: usize = 2_000;
 
 impl<'run, 'eval, 'resolved, 'input> Collector<'run, 'eval, 'resolved, 'input> {
     pub(super) fn new(kernel: &'run Kernel, node: Node<'eval, 'resolved, 'input>) -> Self {
-        Self { kernel, node, seen: BTreeSet::new(), differing: 0, witnesses: Vec::new() }
+        Self { kernel, node, seen: BTreeSet::new(), tried: 0, differing: 0, witnesses: Vec::new() }
     }
 
-    /// Takes note of a packet of a class that is decided otherwise.
+    /// Takes note of so many pairs that differ.
+    pub(super) fn count(&mut self, pairs: usize) {
+        self.differing += pairs;
+    }
+
+    /// Whether another packet would be looked at.
+    pub(super) fn wants_more(&self) -> bool {
+        self.tried < MOST_TRIED && self.witnesses.len() < MOST_WITNESSES
+    }
+
+    /// Looks at a packet that is decided otherwise.
     pub(super) fn add(&mut self, packet: Option<Packet>) {
-        self.differing += 1;
-        if self.differing > MOST_TRIED || self.witnesses.len() >= MOST_WITNESSES {
-            return;
-        }
+        self.tried += 1;
         let Some(packet) = packet else { return };
         let owed = self.node.expect(&packet);
         let run = self.kernel.run(&packet);

@@ -11,8 +11,8 @@ use super::random::{self, Dice};
 use super::world::World;
 use super::{kernels, manifests, node_names, options, read, scripts, seeds};
 
-/// Worlds of a seed. One with host endpoints takes some ten seconds in a debug build; twelve of each seed were proven once.
-const WORLDS: u64 = 1;
+/// Worlds of a seed; forty of each were proven once.
+const WORLDS: u64 = 12;
 
 #[test]
 fn what_is_rendered_is_proven() {

@@ -1,0 +1,281 @@
+//! Scripts walked through with all packets between all places at once.
+//!
+//! In: a [`Symbolic`], [`Columns`], a [`Block`] of pairs of places. Out: what becomes of all traffic between them, in blocks of pairs with
+//! which the scripts do the same. A rule that asks about an address splits a block in those that have what it asks and those that have
+//! not; blocks that are at the same rule with the same fates so far become one again, since nothing before that rule matters to what
+//! comes behind it. So pairs are in one block only if every rule they meet does the same with them.
+//!
+//! Cost: a rule costs the blocks that get to it. Those are few: as many as there are outcomes, not as there are pairs.
+
+use std::collections::BTreeMap;
+
+use crate::analysis::netfilter::{Columns, Symbolic};
+use crate::analysis::space::{Block, Members, Traffic, TrafficId, merged};
+use crate::analysis::{Hook, Side, State};
+
+/// Where packets are met, and what rules say of all places.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::analysis) struct At<'at> {
+    pub(in crate::analysis) columns: &'at Columns,
+    pub(in crate::analysis) hook: &'at Hook,
+    pub(in crate::analysis) state: State,
+    /// What their connections' original destinations satisfy; none where those are the destinations that they have.
+    pub(in crate::analysis) origins: Option<&'at [TrafficId]>,
+}
+
+/// What becomes of packets before the filter table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::analysis) struct Early {
+    pub(in crate::analysis) dropped: TrafficId,
+    pub(in crate::analysis) untracked: TrafficId,
+}
+
+/// What becomes of packets in a table; the rest comes back from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::analysis) struct Out {
+    pub(in crate::analysis) accepted: TrafficId,
+    pub(in crate::analysis) dropped: TrafficId,
+    pub(in crate::analysis) untracked: TrafficId,
+}
+
+/// A table's chains by number.
+#[derive(Debug)]
+pub(super) struct Graph {
+    pub(super) chains: Vec<Vec<Step>>,
+    pub(super) built_in: BTreeMap<&'static str, usize>,
+}
+
+/// States, and whether they are excluded.
+type States = (bool, Vec<State>);
+
+/// A rule.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) traffic: TrafficId,
+    /// Questions about addresses: whether the answer must be no, the side, and the number.
+    pub(super) nets: Vec<(bool, Side, usize)>,
+    pub(super) services: Vec<(bool, Side, usize)>,
+    pub(super) arrives: Vec<(bool, String)>,
+    pub(super) leaves: Vec<(bool, String)>,
+    /// Wanted states, and the number of what is asked of the original destination.
+    pub(super) connections: Vec<(Option<States>, Option<usize>)>,
+    pub(super) act: Act,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Act {
+    Accept,
+    Drop,
+    Return,
+    Log,
+    NoTrack,
+    Jump(usize),
+    Goto(usize),
+}
+
+/// Packets at a rule: those that are there, those that have left the chain by a return, and what the others met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Way {
+    here: TrafficId,
+    back: TrafficId,
+    out: Out,
+}
+
+/// What a rule does to a block: pairs that it leaves alone, and those of which it takes some traffic.
+#[derive(Debug, Default)]
+struct Pieces {
+    missed: Vec<Block>,
+    hit: Vec<(Block, TrafficId)>,
+}
+
+impl Out {
+    /// Nothing yet.
+    pub(in crate::analysis) const NONE: Out = Out { accepted: Traffic::NONE, dropped: Traffic::NONE, untracked: Traffic::NONE };
+}
+
+impl Symbolic<'_> {
+    /// What becomes of all traffic before the filter table.
+    pub(in crate::analysis) fn early(&self, at: &At<'_>, block: Block, traffic: &mut Traffic) -> Vec<(Block, Early)> {
+        let chain = match at.hook {
+            Hook::Forward { .. } | Hook::Input { .. } => "PREROUTING",
+            Hook::Output { .. } => "OUTPUT",
+        };
+        let mut all = Vec::new();
+        for (block, raw) in run(self.raw.as_ref(), chain, at, (block, Traffic::ALL, Out::NONE), traffic) {
+            let untracked = if at.state == State::Untracked { Traffic::ALL } else { raw.untracked };
+            let tracked = traffic.less(Traffic::ALL, untracked);
+            let mut blocks = vec![(block, Out { dropped: raw.dropped, ..Out::NONE })];
+            for (state, here) in [(at.state, tracked), (State::Untracked, untracked)] {
+                let here = traffic.less(here, raw.dropped);
+                let at = At { state, ..*at };
+                let on = |(block, out): (Block, Out)| run(self.mangle.as_ref(), chain, &at, (block, here, out), traffic);
+                blocks = blocks.into_iter().flat_map(on).collect();
+            }
+            all.extend(blocks.into_iter().map(|(block, out)| (block, Early { dropped: out.dropped, untracked })));
+        }
+        merged(all)
+    }
+
+    /// What the filter table does with some traffic, beside what is known.
+    pub(in crate::analysis) fn filter(
+        &self,
+        at: &At<'_>,
+        (block, here, known): (Block, TrafficId, Out),
+        traffic: &mut Traffic,
+    ) -> Vec<(Block, Out)> {
+        let chain = match at.hook {
+            Hook::Forward { .. } => "FORWARD",
+            Hook::Input { .. } => "INPUT",
+            Hook::Output { .. } => "OUTPUT",
+        };
+        run(Some(&self.filter), chain, at, (block, here, known), traffic)
+    }
+}
+
+fn run(
+    graph: Option<&Graph>,
+    chain: &str,
+    at: &At<'_>,
+    (block, here, known): (Block, TrafficId, Out),
+    traffic: &mut Traffic,
+) -> Vec<(Block, Out)> {
+    let first = graph.and_then(|graph| Some((graph, *graph.built_in.get(chain)?))).filter(|_| here != Traffic::NONE);
+    let Some((graph, first)) = first else { return vec![(block, known)] };
+    let blocks = graph.walk(first, at, (block, here, known), traffic);
+    merged(blocks.into_iter().map(|(block, way)| (block, way.out)).collect())
+}
+
+impl Graph {
+    /// Goes through a chain with some traffic; what comes back from it is what `back` says then.
+    fn walk(&self, chain: usize, at: &At<'_>, (block, here, out): (Block, TrafficId, Out), traffic: &mut Traffic) -> Vec<(Block, Way)> {
+        let mut on = vec![(block, Way { here, back: Traffic::NONE, out })];
+        let mut ended = Vec::new();
+        for step in self.chains.get(chain).map_or(&[][..], Vec::as_slice) {
+            let (done, open): (Vec<_>, Vec<_>) = on.into_iter().partition(|(_, way)| way.here == Traffic::NONE);
+            ended.extend(done);
+            let before = open.len();
+            let mut next = Vec::with_capacity(before);
+            open.into_iter().for_each(|(block, way)| self.pass(step, at, (block, way), (&mut *traffic, &mut next)));
+            on = if next.len() > before { merged(next) } else { next };
+        }
+        for (block, way) in on {
+            let back = traffic.or(way.back, way.here);
+            ended.push((block, Way { here: Traffic::NONE, back, ..way }));
+        }
+        merged(ended)
+    }
+
+    /// Goes through a rule.
+    fn pass(&self, step: &Step, at: &At<'_>, (block, way): (Block, Way), (traffic, next): (&mut Traffic, &mut Vec<(Block, Way)>)) {
+        let pieces = step.apply(at, block, way.here, traffic);
+        next.extend(pieces.missed.into_iter().map(|block| (block, way)));
+        for (block, hit) in pieces.hit {
+            let missed = Way { here: traffic.less(way.here, hit), ..way };
+            self.act(step.act, at, (block, hit, missed), (&mut *traffic, &mut *next));
+        }
+    }
+
+    /// Does to what a rule hits what it says. `way` is of what the rule leaves alone.
+    fn act(
+        &self,
+        act: Act,
+        at: &At<'_>,
+        (block, hit, mut way): (Block, TrafficId, Way),
+        (traffic, next): (&mut Traffic, &mut Vec<(Block, Way)>),
+    ) {
+        match act {
+            Act::Accept => way.out.accepted = traffic.or(way.out.accepted, hit),
+            Act::Drop => way.out.dropped = traffic.or(way.out.dropped, hit),
+            Act::Return => way.back = traffic.or(way.back, hit),
+            Act::Log => way.here = traffic.or(way.here, hit),
+            Act::NoTrack => {
+                way.out.untracked = traffic.or(way.out.untracked, hit);
+                way.here = traffic.or(way.here, hit);
+            }
+            Act::Jump(other) => {
+                let behind = self.walk(other, at, (block, hit, way.out), traffic);
+                let on = |inner: Way, traffic: &mut Traffic| Way { here: traffic.or(way.here, inner.back), out: inner.out, ..way };
+                return next.extend(behind.into_iter().map(|(block, inner)| (block, on(inner, traffic))));
+            }
+            Act::Goto(other) => {
+                let behind = self.walk(other, at, (block, hit, way.out), traffic);
+                let on = |inner: Way, traffic: &mut Traffic| Way { back: traffic.or(way.back, inner.back), out: inner.out, ..way };
+                return next.extend(behind.into_iter().map(|(block, inner)| (block, on(inner, traffic))));
+            }
+        }
+        next.push((block, way));
+    }
+}
+
+impl Step {
+    /// Splits a block by what the rule takes of it.
+    fn apply(&self, at: &At<'_>, block: Block, here: TrafficId, traffic: &mut Traffic) -> Pieces {
+        let carried = self.carried(at, here, traffic);
+        let mut pieces = Pieces::default();
+        let mut inside = Some(block.clone()).filter(|_| carried != Traffic::NONE);
+        for (negated, side, number) in &self.nets {
+            let Some((part, column)) = inside.zip(at.columns.nets.get(*number)) else {
+                inside = None;
+                break;
+            };
+            let (yes, no) = part.split(*side, column);
+            let (yes, no) = if *negated { (no, yes) } else { (yes, no) };
+            pieces.missed.extend(no);
+            inside = yes;
+        }
+        let Some(inside) = inside else { return Pieces { missed: vec![block], hit: Vec::new() } };
+        pieces.hit.push((inside, carried));
+        for (negated, side, number) in &self.services {
+            let groups = at.columns.services.get(*number).map_or(&[][..], Vec::as_slice);
+            pieces.refine(*side, groups, *negated, traffic);
+        }
+        if !matches!(at.state, State::Untracked | State::Invalid) {
+            self.connections.iter().filter_map(|(_, origin)| *origin).for_each(|number| pieces.ask_origin(at, number, traffic));
+        }
+        pieces
+    }
+
+    /// What of some traffic meets all conditions but those on addresses.
+    fn carried(&self, at: &At<'_>, here: TrafficId, traffic: &mut Traffic) -> TrafficId {
+        let is_there =
+            |asked: &[(bool, String)], there: Option<&str>| asked.iter().all(|(negated, name)| (there == Some(name)) != *negated);
+        let is_in = |states: &Option<States>| match states {
+            Some((negated, states)) => states.contains(&at.state) != *negated,
+            None => !matches!(at.state, State::Untracked | State::Invalid),
+        };
+        let matches = is_there(&self.arrives, at.hook.arrives())
+            && is_there(&self.leaves, at.hook.leaves())
+            && self.connections.iter().all(|(states, _)| is_in(states));
+        if matches { traffic.and(here, self.traffic) } else { Traffic::NONE }
+    }
+}
+
+impl Pieces {
+    /// Splits what is hit by the sets of traffic that places have; a place is in just one.
+    fn refine(&mut self, side: Side, groups: &[(TrafficId, Members)], negated: bool, traffic: &mut Traffic) {
+        let parts = |(block, hit): (Block, TrafficId)| {
+            groups.iter().filter_map(move |(own, places)| Some((block.split(side, places).0?, hit, *own))).collect::<Vec<_>>()
+        };
+        for (part, hit, own) in std::mem::take(&mut self.hit).into_iter().flat_map(parts) {
+            let hit = if negated { traffic.less(hit, own) } else { traffic.and(hit, own) };
+            self.put(part, hit);
+        }
+    }
+
+    fn put(&mut self, part: Block, hit: TrafficId) {
+        match hit {
+            Traffic::NONE => self.missed.push(part),
+            hit => self.hit.push((part, hit)),
+        }
+    }
+
+    fn ask_origin(&mut self, at: &At<'_>, number: usize, traffic: &mut Traffic) {
+        let Some(origins) = at.origins else {
+            return self.refine(Side::Destination, at.columns.origins.get(number).map_or(&[][..], Vec::as_slice), false, traffic);
+        };
+        let own = origins.get(number).copied().unwrap_or(Traffic::NONE);
+        for (block, hit) in std::mem::take(&mut self.hit) {
+            self.put(block, traffic.and(hit, own));
+        }
+    }
+}
