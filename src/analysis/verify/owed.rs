@@ -1,8 +1,7 @@
 //! What a node owes to sets of packets: what [`node`](crate::analysis::node) says of one, for all that goes between two places.
 //!
 //! In: resolved policy, options, a node. Out: [`Owed`]. Policies of endpoints are asked by way of [`Relation`], those of host
-//! endpoints by way of [`Hosts`]. Absent: the scripts. Random worlds hold it against
-//! scripts, which others hold against `Node::expect`.
+//! endpoints by way of [`Hosts`]. Absent: the scripts. `tests` holds it against `Node::expect`.
 
 use std::net::IpAddr;
 
