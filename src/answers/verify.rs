@@ -42,6 +42,9 @@ impl Verified<'_> {
             _ => format!("{}: differs in {differing} of {} pairs\n", self.node, proof.pairs),
         };
         self.problems.iter().for_each(|problem| text.push_str(&format!("  {problem}\n")));
+        if self.verification.as_ref().is_some_and(|found| found.differences.is_empty()) {
+            text.push_str("  what the scripts say now is proven all the same: they decide every packet as the policies do\n");
+        }
         let differences = self.verification.iter().flat_map(|found| &found.differences);
         differences.for_each(|difference| text.push_str(&difference_text(difference, files)));
         text

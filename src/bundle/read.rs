@@ -149,7 +149,7 @@ impl NodeTexts {
 impl fmt::Display for FileProblem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            FileProblemKind::Missing => write!(out, "{}: it is in `{INDEX_FILE}`, and not there", self.path),
+            FileProblemKind::Missing => write!(out, "{}: `{INDEX_FILE}` lists it, and it is not there", self.path),
             FileProblemKind::NotListed => write!(out, "{}: it is there, and not in `{INDEX_FILE}`", self.path),
             FileProblemKind::DigestDiffers => write!(out, "{}: its digest is not the one in `{INDEX_FILE}`", self.path),
         }

@@ -25,7 +25,7 @@ const CHECK: &str = "check.txt";
 
 /// Codes that no small text file can bring about, and where they are tested.
 const ELSEWHERE: [(Code, &str); 13] = [
-    (Code::NotProven, "tests/it/verify.rs"),
+    (Code::NotProven, "tests/it/verify/mod.rs"),
     (Code::NotUtf8, "tests/it/bad_input.rs"),
     (Code::TooLarge, "tests/it/bad_input.rs"),
     (Code::Unwritable, "tests/it/bad_input.rs"),

@@ -1,11 +1,12 @@
 //! Transcripts: every folder of `golden/commands/` is an input and a file `transcript.txt`, which holds command lines, `$ palisade …`, and
 //! under each what it prints: standard output, then standard error behind a line `[stderr]`, then `[status N]`. Commands run in
-//! a copy of the folder, one after another, so that they may write files. `UPDATE_GOLDEN=1` writes what they print now.
+//! a copy of the folder, one after another, so that they may write files; `$ sed …` and `$ rm …` change them in between. `UPDATE_GOLDEN=1` writes what they print now.
 #![expect(clippy::disallowed_methods, reason = "tests read and write files")]
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::palisade::{files_below, root, run};
 
@@ -14,7 +15,10 @@ const TRANSCRIPT: &str = "transcript.txt";
 /// The idea of a case, in one sentence.
 const ABOUT: &str = "about.md";
 /// What a command line begins with.
-const PROMPT: &str = "$ palisade ";
+const PROMPT: &str = "$ ";
+/// The program, and tools that a user would change files with.
+const PROGRAM: &str = "palisade";
+const TOOLS: [&str; 2] = ["sed", "rm"];
 
 /// All cases, in the order of their names.
 fn cases() -> Vec<PathBuf> {
@@ -58,11 +62,25 @@ fn play(case: &Path, transcript: &str) -> String {
     let commands: Vec<&str> = transcript.lines().filter_map(|line| line.strip_prefix(PROMPT)).collect();
     assert!(!commands.is_empty(), "{}: no line begins with `{PROMPT}`", case.display());
     let played = commands.into_iter().map(|command| {
-        let outcome = run(place.path(), &words(command));
+        let words = words(command);
+        let (program, arguments) = words.split_first().expect("a command");
+        if TOOLS.contains(&program.as_str()) {
+            change(place.path(), program, arguments);
+            return format!("{PROMPT}{command}\n");
+        }
+        assert_eq!(program, PROGRAM, "{}", case.display());
+        let outcome = run(place.path(), arguments);
         let stderr = if outcome.stderr.is_empty() { String::new() } else { format!("[stderr]\n{}", ended(&outcome.stderr)) };
         format!("{PROMPT}{command}\n{}{stderr}[status {}]\n", ended(&outcome.stdout), outcome.status)
     });
     played.collect::<Vec<_>>().join("\n")
+}
+
+/// Runs a tool, which must change a file.
+fn change(place: &Path, tool: &str, arguments: &[String]) {
+    let before = files_below(place);
+    let status = Command::new(tool).args(arguments).current_dir(place).status().expect("the tool starts");
+    assert!(status.success() && files_below(place) != before, "{tool} {arguments:?} changes nothing");
 }
 
 /// A text whose last line ends.

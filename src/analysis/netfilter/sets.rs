@@ -19,7 +19,7 @@ pub(super) enum Set {
     /// `hash:net`.
     Nets(Nets),
     /// `hash:ip,port`: address, protocol, port.
-    Services { family: Family, members: BTreeSet<(IpAddr, Protocol, u16)> },
+    Services { family: Family, most: usize, members: BTreeSet<(IpAddr, Protocol, u16)> },
     /// `bitmap:port`.
     Ports(Vec<PortRange>),
 }
@@ -28,6 +28,7 @@ pub(super) enum Set {
 #[derive(Debug)]
 pub(super) struct Nets {
     family: Family,
+    most: usize,
     pub(super) members: BTreeMap<Cidr, bool>,
     /// The lengths that occur.
     lengths: BTreeSet<u8>,
@@ -70,9 +71,13 @@ impl Sets {
     fn add(&mut self, name: &str, member: &str, is_exception: bool) -> Read<()> {
         let set = self.by_name.get_mut(name).ok_or_else(|| format!("there is no set `{name}`"))?;
         let added = match set {
-            Set::Nets(nets) => nets.add(member, is_exception),
+            Set::Nets(nets) => {
+                ensure(nets.members.len() < nets.most, || full(name, nets.most))?;
+                nets.add(member, is_exception)
+            }
             Set::Services { .. } | Set::Ports(_) if is_exception => None,
-            Set::Services { family, members } => {
+            Set::Services { family, most, members } => {
+                ensure(members.len() < *most, || full(name, *most))?;
                 service(member).filter(|service| family_of(service.0) == *family && members.insert(*service)).map(drop)
             }
             Set::Ports(ranges) => add_ports(ranges, member),
@@ -87,12 +92,12 @@ impl Set {
         match words {
             ["bitmap:port", "range", "0-65535"] => Ok(Set::Ports(Vec::new())),
             [kind, "family", family, "hashsize", size, "maxelem", most] => {
-                let is_sized = size.parse::<u32>().is_ok_and(u32::is_power_of_two) && most.parse::<u32>().is_ok();
-                ensure(is_sized, || format!("bad size: {size} of {most}"))?;
+                let size_of = || size.parse::<u32>().ok().filter(|size| size.is_power_of_two()).and(most.parse::<u32>().ok());
+                let most = size_of().ok_or_else(|| format!("bad size: {size} of {most}"))? as usize;
                 let family = family_of_word(family)?;
                 match *kind {
-                    "hash:net" => Ok(Set::Nets(Nets { family, members: BTreeMap::new(), lengths: BTreeSet::new() })),
-                    "hash:ip,port" => Ok(Set::Services { family, members: BTreeSet::new() }),
+                    "hash:net" => Ok(Set::Nets(Nets { family, most, members: BTreeMap::new(), lengths: BTreeSet::new() })),
+                    "hash:ip,port" => Ok(Set::Services { family, most, members: BTreeSet::new() }),
                     other => Err(format!("unknown type `{other}`")),
                 }
             }
@@ -160,6 +165,11 @@ fn add_ports(ranges: &mut Vec<PortRange>, member: &str) -> Option<()> {
     let range = PortRange::new(first.parse().ok()?, last.parse().ok()?)?;
     let is_new = ranges.iter().all(|known| known.last() < range.first() || range.last() < known.first());
     is_new.then(|| ranges.push(range))
+}
+
+/// `ip_set_hash_add` in net/netfilter/ipset/ip_set_hash_gen.h: `Set is full, maxelem reached`.
+fn full(name: &str, most: usize) -> String {
+    format!("`{name}` is full: its maxelem is {most}")
 }
 
 fn family_of(address: IpAddr) -> Family {

@@ -112,6 +112,11 @@ fn what_the_tools_refuse_is_refused() {
         ("create pal-s hash:net family inet hashsize 63 maxelem 64\n", "", "sets, line 1: bad size: 63 of 64"),
         (&format!("{set}add pal-s 10.0.0.1/8\n"), "", "sets, line 2: bad member `10.0.0.1/8` of `pal-s`"),
         (&format!("{set}add pal-s 0.0.0.0/0\n"), "", "sets, line 2: bad member `0.0.0.0/0` of `pal-s`"),
+        (
+            &format!("{}add pal-s 10.0.0.1\nadd pal-s 10.0.0.2\n", set.replace("maxelem 64", "maxelem 1")),
+            "",
+            "sets, line 3: `pal-s` is full: its maxelem is 1",
+        ),
         ("", "-A FORWARD -j pal-a\n", "filter table of IPv4: there is no chain `pal-a`"),
         ("", ":pal-a - [0:0]\n", "filter table of IPv4: no packet gets to pal-a"),
         ("", ":pal-a - [0:0]\n-A FORWARD -j pal-a\n-A pal-a -j pal-a\n", "filter table of IPv4: `pal-a` is nested too deep"),

@@ -1,8 +1,7 @@
 //! What a node owes to sets of packets: what [`node`](crate::analysis::node) says of one, for all that goes between two places.
 //!
 //! In: resolved policy, options, a node. Out: [`Owed`]. What policies of endpoints say is given; those of host
-//! endpoints are asked by way of [`Hosts`]. Absent: the scripts. Random worlds hold it against
-//! scripts, which others hold against `Node::expect`.
+//! endpoints are asked by way of [`Hosts`]. Absent: the scripts. `tests` holds it against `Node::expect`.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
