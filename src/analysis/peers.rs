@@ -1,15 +1,15 @@
 //! Who there is to talk, as people know them: workloads or service accounts, and addresses outside.
 //!
 //! In: an [`Inventory`] and its [`Space`]. Out: [`Peers`]: every endpoint in one peer, and every address outside in another. Endpoints of
-//! one workload that policy tells apart are peers of their own. [`Peer::allowed_to`] says what may go from one to another.
+//! one workload that policy tells apart are peers of their own.
 //!
-//! Cost: sorting endpoints; an answer takes the pairs of classes of its two peers, which are few.
+//! Cost: sorting endpoints.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::analysis::space::{ClassId, Range, Space, Traffic, TrafficId};
+use crate::analysis::space::{ClassId, Range, Space};
 use crate::inventory::{Endpoint, EndpointId, EndpointKind, Inventory};
 use crate::net::Family;
 
@@ -108,18 +108,6 @@ impl Peer {
     /// The addresses outside with those of endpoints that lie among them: fewer ranges, for people.
     pub fn around(&self) -> &[Range] {
         &self.around
-    }
-
-    /// What may go from it to another, in any family.
-    pub fn allowed_to(&self, other: &Peer, space: &Space<'_>, traffic: &mut Traffic) -> TrafficId {
-        let mut all = Traffic::NONE;
-        for (family, source) in &self.classes {
-            for (_, destination) in other.classes.iter().filter(|(own, _)| own == family) {
-                let one = space.relation.allowed(*source, *destination, traffic);
-                all = traffic.or(all, one);
-            }
-        }
-        all
     }
 
     /// The part of it that some addresses are, where it is outside; none where that is nothing.

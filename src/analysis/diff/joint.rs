@@ -40,6 +40,13 @@ pub enum Identity<'input> {
     },
     /// Addresses that no endpoint has, in order.
     Outside(Vec<Range>),
+    /// A host endpoint.
+    Host {
+        /// The node.
+        node: &'input str,
+        /// The name.
+        name: &'input str,
+    },
 }
 
 /// Places that are in one class in the old state and in one class in the new state.
@@ -51,6 +58,8 @@ pub(super) struct Class {
     pub(super) peers: Vec<PeerId>,
     /// One of its places.
     pub(super) example: Both<Spot>,
+    /// One on another node than that one, where there is any, so that each is elsewhere than one of them.
+    pub(super) elsewhere: Option<Both<Spot>>,
 }
 
 /// A place, and who has it.
@@ -125,6 +134,19 @@ impl<'input> Joint<'input> {
         self.within.of(state).get(&class).map_or(&[], Vec::as_slice)
     }
 
+    /// The single endpoint that a class is of; none where it is of several.
+    pub(super) fn single(&self, class: usize) -> Option<PeerId> {
+        let [peer] = self.classes.get(class)?.peers.as_slice() else { return None };
+        self.peers.get(peer.index()).filter(|peer| peer.is_single()).map(|_| *peer)
+    }
+
+    /// The class of an address that is no endpoint's in either state.
+    pub(super) fn at(&self, both: Both<Known<'_, '_>>, address: IpAddr) -> Option<usize> {
+        let [old, new] = [both.old, both.new].map(|known| known.space.places.at(address, None));
+        let within = self.within(State::Old, old?).iter();
+        within.copied().find(|index| self.classes.get(*index).is_some_and(|class| Some(class.classes.new) == new))
+    }
+
     fn add_endpoints(&mut self, both: Both<Known<'_, 'input>>, made: &mut Made) {
         let mut named: BTreeMap<Identity<'input>, [Vec<EndpointId>; 2]> = BTreeMap::new();
         let inventories: [&'input Inventory; 2] = [both.old.resolved.inventory, both.new.resolved.inventory];
@@ -168,7 +190,7 @@ impl<'input> Joint<'input> {
         for ((family, old, new), ranges) in sorted {
             let spot = Spot { endpoint: None, address: ranges.first().map(Range::first_address) };
             let peers = vec![PeerId::at(self.peers.len())];
-            let class = Class { family, classes: Both { old, new }, peers, example: Both { old: spot, new: spot } };
+            let class = Class { family, classes: Both { old, new }, peers, example: Both { old: spot, new: spot }, elsewhere: None };
             made.insert((family, old, new), class);
             self.peers.push(Peer { identity: Identity::Outside(ranges), endpoints: [Vec::new(), Vec::new()] });
         }
@@ -244,11 +266,25 @@ fn add_pair(both: Both<Known<'_, '_>>, (peer, (old, new)): (PeerId, (EndpointId,
             classes: Both { old: other.class, new: place.class },
             peers: Vec::new(),
             example: Both { old: spot(old, other), new: spot(new, place) },
+            elsewhere: None,
         });
+        if class.elsewhere.is_none() {
+            let own = Both { old: spot(old, other), new: spot(new, place) };
+            class.elsewhere = Some(own).filter(|own| nodes(both, own) != nodes(both, &class.example));
+        }
         if class.peers.last() != Some(&peer) {
             class.peers.push(peer);
         }
     }
+}
+
+/// The nodes of a place in each state; none where it is on no known one.
+pub(super) fn nodes<'known>(both: Both<Known<'known, '_>>, spot: &Both<Spot>) -> [Option<&'known str>; 2] {
+    let name = |known: Known<'known, '_>, spot: &Spot| {
+        let inventory = known.resolved.inventory;
+        spot.endpoint.and_then(|id| inventory.endpoint(id).node).map(|node| &*inventory.node(node).name)
+    };
+    [name(both.old, &spot.old), name(both.new, &spot.new)]
 }
 
 /// The ranges outside of a state with their classes, in order.
