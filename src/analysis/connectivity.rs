@@ -91,19 +91,21 @@ pub fn of(resolved: &Resolved<'_>, asked: &Asked) -> Result<Connectivity, Diagno
 
 /// Everyone whom a sender reaches, by position among the receivers.
 type Reached = Vec<(u32, TrafficId)>;
+/// Where a peer can be, and whether that is outside.
+type At<'peers> = (bool, &'peers [(Family, ClassId)]);
 
 /// What goes from each sender to each receiver, where that is something of what is wanted. Senders in the same classes reach the same.
 fn pairs(space: &Space<'_>, (senders, receivers): (&[Peer], &[Peer]), wanted: TrafficId, traffic: &mut Traffic) -> Vec<Pair> {
     let mut reach = Reach::of(space, receivers, wanted);
-    let mut known: FxHashMap<(bool, &[(Family, ClassId)]), Rc<Reached>> = FxHashMap::default();
-    let mut alike: FxHashMap<&[(Family, ClassId)], usize> = FxHashMap::default();
-    senders.iter().for_each(|sender| *alike.entry(sender.classes()).or_default() += 1);
+    let mut known: FxHashMap<At<'_>, Rc<Reached>> = FxHashMap::default();
+    let mut alike: FxHashMap<At<'_>, usize> = FxHashMap::default();
+    senders.iter().for_each(|sender| *alike.entry((sender.is_outside(), sender.classes())).or_default() += 1);
     let mut pairs = Vec::new();
     for (from, sender) in (0u32..).zip(senders) {
         let key = (sender.is_outside(), sender.classes());
         let reached = known.get(&key).map_or_else(|| Rc::new(reach.of_sender(sender, traffic)), Rc::clone);
         pairs.extend(reached.iter().map(|(to, traffic)| Pair { from, to: *to, traffic: *traffic }));
-        if alike.get(sender.classes()).is_some_and(|count| *count > 1) {
+        if alike.get(&key).is_some_and(|count| *count > 1) {
             known.insert(key, reached);
         }
     }
@@ -141,14 +143,9 @@ impl<'space, 'input> Reach<'space, 'input> {
     }
 
     fn of_sender(&mut self, sender: &Peer, traffic: &mut Traffic) -> Reached {
-        let mut last = (Traffic::NONE, Traffic::NONE);
         for (_, class) in sender.classes() {
-            for (far, passing) in self.rows.with(*class, traffic) {
-                if passing != last.0 {
-                    last = (passing, traffic.and(passing, self.wanted));
-                }
-                self.add(far, last.1, traffic);
-            }
+            let row = self.rows.with(*class, traffic);
+            self.add(&row, traffic);
         }
         let mut reached = std::mem::take(&mut self.reached);
         reached.sort_unstable();
@@ -165,7 +162,18 @@ impl<'space, 'input> Reach<'space, 'input> {
         all
     }
 
-    fn add(&mut self, far: ClassId, passing: TrafficId, traffic: &mut Traffic) {
+    /// Traffic is mostly that of the last class, so that what is wanted of it is mostly known.
+    fn add(&mut self, row: &[(ClassId, TrafficId)], traffic: &mut Traffic) {
+        let mut last = (Traffic::NONE, Traffic::NONE);
+        for (far, passing) in row {
+            if *passing != last.0 {
+                last = (*passing, traffic.and(*passing, self.wanted));
+            }
+            self.add_class(*far, last.1, traffic);
+        }
+    }
+
+    fn add_class(&mut self, far: ClassId, passing: TrafficId, traffic: &mut Traffic) {
         if passing == Traffic::NONE {
             return;
         }

@@ -74,11 +74,19 @@ impl<'work, 'input> Cells<'work, 'input> {
     /// Whether a view says something else than before with any class.
     pub(super) fn is_touched(&self, views: Both<ViewId>) -> bool {
         let [old, new] = [self.both.old, self.both.new].map(|known| &known.space.relation);
-        old.seen_by_default(views.old) != new.seen_by_default(views.new)
-            || self.excepted(views).into_iter().any(|index| {
-                let far = self.joint.classes.get(index).map(|class| class.classes);
-                far.is_some_and(|far| old.seen(views.old, far.old) != new.seen(views.new, far.new))
-            })
+        let differs = |index: &usize| {
+            let far = self.joint.classes.get(*index).map(|class| class.classes);
+            far.is_some_and(|far| old.seen(views.old, far.old) != new.seen(views.new, far.new))
+        };
+        let before = || old.exceptions(views.old).iter().flat_map(|row| self.joint.within(State::Old, row.0));
+        let after = || new.exceptions(views.new).iter().flat_map(|row| self.joint.within(State::New, row.0));
+        old.seen_by_default(views.old) != new.seen_by_default(views.new) || before().any(differs) || after().any(differs)
+    }
+
+    /// What some say with one class.
+    pub(super) fn between(&mut self, near: Both<Near>, far: usize, direction: Direction, traffic: &mut Traffic) -> CellId {
+        let far = self.joint.classes.get(far).map(|class| class.classes);
+        far.map_or_else(CellId::default, |far| self.cell(near, far, direction, traffic))
     }
 
     /// All that some say in a direction.

@@ -274,8 +274,10 @@ fn witness<'input>((family, from, to): (Family, End<'input>, End<'input>), part:
         Family::V4 => Protocol::ICMPV6,
         Family::V6 => Protocol::ICMP,
     };
-    let mut examples = traffic.classes(part).filter_map(space::Class::example);
-    let usual = traffic.classes(part).filter_map(space::Class::example).find(|(protocol, ..)| *protocol != foreign);
-    let (protocol, ports, message) = usual.or_else(|| examples.next())?;
+    let examples = || traffic.classes(part).filter_map(space::Class::example);
+    let mut own = examples().filter(|(protocol, ..)| *protocol != foreign);
+    // a class of senders' ports may have been cut below those that senders use
+    let usual = examples().filter(|(protocol, ..)| *protocol != foreign).find(|(_, ports, _)| ports.is_none_or(space::is_usual));
+    let (protocol, ports, message) = usual.or_else(|| own.next()).or_else(|| examples().next())?;
     Some(Witness { family, from, to, protocol, ports, message })
 }

@@ -77,7 +77,7 @@ pub(super) struct Joint<'input> {
     /// For every peer that is in one state only, that state.
     pub(super) sole: BTreeMap<PeerId, State>,
     /// The classes here of each class there.
-    within: Both<FxHashMap<ClassId, Vec<usize>>>,
+    within: Both<Vec<Vec<usize>>>,
 }
 
 /// Classes by what makes one.
@@ -122,16 +122,18 @@ impl<'input> Joint<'input> {
         joint.add_endpoints(both, &mut made);
         joint.add_outside(both, &mut made);
         joint.classes = made.into_values().collect();
+        let within = |known: Known<'_, '_>| known.space.places.classes().map(|_| Vec::new()).collect();
+        joint.within = Both { old: within(both.old), new: within(both.new) };
         for (index, class) in joint.classes.iter().enumerate() {
-            joint.within.old.entry(class.classes.old).or_default().push(index);
-            joint.within.new.entry(class.classes.new).or_default().push(index);
+            joint.within.old.get_mut(class.classes.old.index()).into_iter().for_each(|within: &mut Vec<usize>| within.push(index));
+            joint.within.new.get_mut(class.classes.new.index()).into_iter().for_each(|within: &mut Vec<usize>| within.push(index));
         }
         joint
     }
 
     /// The classes here of a class of a state, in order.
     pub(super) fn within(&self, state: State, class: ClassId) -> &[usize] {
-        self.within.of(state).get(&class).map_or(&[], Vec::as_slice)
+        self.within.of(state).get(class.index()).map_or(&[], Vec::as_slice)
     }
 
     /// The single endpoint that a class is of; none where it is of several.
@@ -316,7 +318,7 @@ pub(super) fn merged(ranges: &[Range], taken: &[IpAddr]) -> Vec<Range> {
     for range in ranges {
         let is_filled = |last: u128| {
             let gap = range.first.saturating_sub(last).saturating_sub(1);
-            let inside = before(range.family, range.first).saturating_sub(before(range.family, last));
+            let inside = before(range.family, range.first).saturating_sub(before(range.family, last.saturating_add(1)));
             u128::try_from(inside).is_ok_and(|inside| inside >= gap)
         };
         match merged.last_mut() {

@@ -81,6 +81,7 @@ impl Side {
     fn of(cells: &mut Cells<'_, '_>, direction: Direction) -> Self {
         let mut side = Self { direction, all: Vec::new(), of_class: Vec::new() };
         let mut known: FxHashMap<AlikeKey, usize> = FxHashMap::default();
+        let mut touched: FxHashMap<Both<ViewId>, bool> = FxHashMap::default();
         for (index, class) in cells.joint.classes.iter().enumerate() {
             let near = |known: crate::analysis::diff::Known<'_, '_>, class| Near {
                 view: known.space.relation.view(class, direction),
@@ -90,7 +91,7 @@ impl Side {
             let views = Both { old: near.old.view, new: near.new.view };
             let speaking = cells.deciders.speaking(cells.both, class.classes, direction);
             let position = *known.entry((class.family, views, speaking)).or_insert_with(|| {
-                let is_touched = cells.is_touched(views);
+                let is_touched = *touched.entry(views).or_insert_with(|| cells.is_touched(views));
                 side.all.push(Alike { near, family: class.family, members: Vec::new(), is_touched, row: None });
                 side.all.len() - 1
             });
@@ -109,8 +110,43 @@ impl Side {
         self.all.get(position).and_then(|alike| alike.row.as_ref())
     }
 
-    fn at(&self, class: usize) -> usize {
-        self.of_class.get(class).copied().unwrap_or(usize::MAX)
+    fn at(&self, class: usize) -> Option<&Alike> {
+        self.of_class.get(class).and_then(|position| self.all.get(*position))
+    }
+
+    /// The pairs of which it names the other class, and says something else of it than before.
+    fn named_pairs(&self, cells: &Cells<'_, '_>) -> Vec<Pair> {
+        let mut pairs = Vec::new();
+        for alike in self.all.iter().filter(|alike| alike.is_touched) {
+            let differing = alike.row.iter().flat_map(|row| &row.named).filter(|(_, cell)| cells.differs(*cell)).map(|row| row.0);
+            let is_of = |far: &usize| cells.joint.classes.get(*far).is_some_and(|class| class.family == alike.family);
+            let far: Vec<usize> = differing.filter(is_of).collect();
+            let each = alike.members.iter().flat_map(|near| far.iter().map(move |far| (*near, *far)));
+            pairs.extend(each.map(|(near, far)| match self.direction {
+                Direction::Egress => (near, far),
+                Direction::Ingress => (far, near),
+            }));
+        }
+        pairs
+    }
+
+    /// For every class, the rows that name it, in order, with what they say.
+    fn naming(&self) -> FxHashMap<usize, Vec<(usize, CellId)>> {
+        let mut naming: FxHashMap<usize, Vec<(usize, CellId)>> = FxHashMap::default();
+        for (position, alike) in self.all.iter().enumerate() {
+            let named = alike.row.iter().flat_map(|row| &row.named);
+            named.for_each(|(far, cell)| naming.entry(*far).or_default().push((position, *cell)));
+        }
+        naming
+    }
+
+    /// What all say with a class that these rows name.
+    fn entering(&self, named: &[(usize, CellId)]) -> impl Iterator<Item = (&Alike, CellId)> {
+        let mut named = named.iter().peekable();
+        self.all.iter().enumerate().map(move |(position, alike)| {
+            let by_default = || alike.row.as_ref().map(|row| row.by_default).unwrap_or_default();
+            (alike, named.next_if(|row| row.0 == position).map_or_else(by_default, |row| row.1))
+        })
     }
 
     /// Makes the rows that differ; gives whether any differs with most classes.
@@ -142,78 +178,69 @@ where
         if is_wide.contains(&true) {
             self.all_pairs(&mut senders, &mut receivers);
         } else {
-            self.named_pairs(&mut senders, &mut receivers);
+            self.named_pairs(&senders, &receivers);
         }
         self.groups
     }
 
     /// Only pairs of which one side names the other.
-    fn named_pairs(&mut self, senders: &mut Side, receivers: &mut Side) {
-        let mut pairs: Vec<Pair> = Vec::new();
-        for side in [&*senders, &*receivers] {
-            for alike in side.all.iter().filter(|alike| alike.is_touched) {
-                let named = alike.row.iter().flat_map(|row| &row.named).filter(|(_, cell)| self.cells.differs(*cell));
-                let is_of = |far: &usize| self.cells.joint.classes.get(*far).is_some_and(|class| class.family == alike.family);
-                for far in named.map(|row| row.0).filter(is_of) {
-                    pairs.extend(alike.members.iter().map(|near| match side.direction {
-                        Direction::Egress => (*near, far),
-                        Direction::Ingress => (far, *near),
-                    }));
-                }
-            }
-        }
+    fn named_pairs(&mut self, senders: &Side, receivers: &Side) {
+        let mut pairs: Vec<Pair> = [senders, receivers].into_iter().flat_map(|side| side.named_pairs(self.cells)).collect();
         pairs.sort_unstable();
         pairs.dedup();
+        let single = |index: usize| self.cells.joint.single(index);
+        pairs.retain(|(from, to)| single(*from).is_none() || single(*from) != single(*to));
         for of_sender in pairs.chunk_by(|left, right| left.0 == right.0) {
             let mut found: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-            let single = |index: usize| self.cells.joint.single(index);
-            let others: Vec<&Pair> = of_sender.iter().filter(|(from, to)| single(*from).is_none() || single(*from) != single(*to)).collect();
-            for (from, to) in others {
-                let (sender, receiver) = (senders.at(*from), receivers.at(*to));
-                senders.make(sender, self.cells, self.traffic);
-                receivers.make(receiver, self.cells, self.traffic);
-                let (Some(leaving), Some(entering)) = (senders.row(sender), receivers.row(receiver)) else { continue };
-                let group = self.group((leaving.at(*to), entering.at(*from)), (*from, *to));
-                group.into_iter().for_each(|group| found.entry(group).or_default().push(*to));
+            for pair in of_sender {
+                let group = self.group_of_named(*pair, (senders, receivers));
+                group.into_iter().for_each(|group| found.entry(group).or_default().push(pair.1));
             }
             let from = of_sender.first().map_or(0, |pair| pair.0);
             self.keep(from, found);
         }
     }
 
+    fn group_of_named(&mut self, (from, to): Pair, (senders, receivers): (&Side, &Side)) -> Option<usize> {
+        let (sender, receiver) = (senders.at(from)?, receivers.at(to)?);
+        let leaving = self.cells.between(sender.near, to, Direction::Egress, self.traffic);
+        let entering = self.cells.between(receiver.near, from, Direction::Ingress, self.traffic);
+        self.group((leaving, entering), (from, to))
+    }
+
     fn all_pairs(&mut self, senders: &mut Side, receivers: &mut Side) {
         (0..receivers.all.len()).for_each(|position| receivers.make(position, self.cells, self.traffic));
-        let mut naming: FxHashMap<usize, Vec<(usize, CellId)>> = FxHashMap::default();
-        for (position, alike) in receivers.all.iter().enumerate() {
-            alike.row.iter().flat_map(|row| &row.named).for_each(|(far, cell)| naming.entry(*far).or_default().push((position, *cell)));
-        }
+        let naming = receivers.naming();
         let mut leaving = vec![CellId::default(); senders.of_class.len()];
-        let mut entering = vec![CellId::default(); receivers.all.len()];
         // senders that say the same one behind the other, so that the row is written once for them
         for position in 0..senders.all.len() {
             senders.make(position, self.cells, self.traffic);
-            let Some(alike) = senders.all.get(position) else { continue };
-            let Some(row) = &alike.row else { continue };
+            let Some(alike) = senders.all.get_mut(position) else { continue };
+            let Some(row) = alike.row.take() else { continue };
             leaving.fill(row.by_default);
             row.named.iter().for_each(|(far, cell)| leaving.get_mut(*far).into_iter().for_each(|place| *place = *cell));
             for from in &alike.members {
-                for (place, receiver) in entering.iter_mut().zip(&receivers.all) {
-                    *place = receiver.row.as_ref().map(|row| row.by_default).unwrap_or_default();
-                }
-                for (receiver, cell) in naming.get(from).map_or(&[][..], Vec::as_slice) {
-                    entering.get_mut(*receiver).into_iter().for_each(|place| *place = *cell);
-                }
-                let of_family = receivers.all.iter().zip(&entering).filter(|(receiver, _)| receiver.family == alike.family);
-                let mut found: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-                let touched: Vec<(&Alike, &CellId)> =
-                    of_family.filter(|(_, cell)| alike.is_touched || self.cells.differs(**cell)).collect();
-                for (receiver, cell) in touched {
-                    self.between((*from, receiver), (&leaving, *cell), &mut found);
-                }
-                found.values_mut().for_each(|receivers| receivers.sort());
-                self.keep(*from, found);
+                let named = naming.get(from).map_or(&[][..], Vec::as_slice);
+                self.with_receivers((*from, alike), receivers.entering(named), &leaving);
             }
         }
+    }
+
+    /// One sender, with what the receivers say.
+    fn with_receivers<'side>(
+        &mut self,
+        (from, alike): (usize, &Alike),
+        entering: impl Iterator<Item = (&'side Alike, CellId)>,
+        leaving: &[CellId],
+    ) {
+        let mut found: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (receiver, cell) in entering.filter(|(receiver, _)| receiver.family == alike.family) {
+            if alike.is_touched || self.cells.differs(cell) {
+                self.between((from, receiver), (leaving, cell), &mut found);
+            }
+        }
+        found.values_mut().for_each(|receivers| receivers.sort());
+        self.keep(from, found);
     }
 
     /// A sender and receivers that say the same.

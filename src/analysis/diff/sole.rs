@@ -92,12 +92,9 @@ struct Reach<'known, 'input> {
 impl Reach<'_, '_> {
     fn of(&mut self, classes: &[ClassId], traffic: &mut Traffic) -> Vec<(TrafficId, Vec<PeerId>)> {
         let mut reached: Vec<PeerId> = Vec::new();
-        for (far, own) in classes.iter().flat_map(|class| self.rows.with(*class, traffic)).collect::<Vec<_>>() {
-            for peer in self.here.get(&far).map_or(&[][..], Vec::as_slice) {
-                let Some(known) = self.passing.get_mut(peer.index()) else { continue };
-                reached.extend((*known == Traffic::NONE).then_some(*peer));
-                *known = traffic.or(*known, own);
-            }
+        for class in classes {
+            let row = self.rows.with(*class, traffic);
+            row.into_iter().for_each(|row| self.add(row, &mut reached, traffic));
         }
         reached.sort_unstable();
         let mut groups: BTreeMap<TrafficId, Vec<PeerId>> = BTreeMap::new();
@@ -108,5 +105,13 @@ impl Reach<'_, '_> {
         let mut groups: Vec<(TrafficId, Vec<PeerId>)> = groups.into_iter().collect();
         groups.sort_by(|left, right| left.1.cmp(&right.1));
         groups
+    }
+
+    fn add(&mut self, (far, own): (ClassId, TrafficId), reached: &mut Vec<PeerId>, traffic: &mut Traffic) {
+        for peer in self.here.get(&far).map_or(&[][..], Vec::as_slice) {
+            let Some(known) = self.passing.get_mut(peer.index()) else { continue };
+            reached.extend((*known == Traffic::NONE).then_some(*peer));
+            *known = traffic.or(*known, own);
+        }
     }
 }

@@ -17,7 +17,7 @@ pub use addresses::Range;
 pub use places::{ClassId, Place, PlaceClass, Places};
 pub use relation::{Cause, Decided, HostList, ListId, ListWay, Relation, RuleOf, ViewId};
 pub use rows::Rows;
-pub use traffic::{Class, Cuts, Traffic, TrafficId};
+pub use traffic::{Class, Cuts, Traffic, TrafficId, is_usual};
 
 pub(super) use sides::{SideId, Sides, Workshop};
 

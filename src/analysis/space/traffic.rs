@@ -336,9 +336,15 @@ impl Class {
 
 /// A port that people expect a sender to have, where the class leaves the choice (RFC 6335, section 6: from 49152).
 fn usual((first, last): (u16, u16)) -> u16 {
-    const DYNAMIC: u16 = 49_152;
     DYNAMIC.clamp(first, last)
 }
+
+/// Whether the sender has a port that people expect it to have.
+pub fn is_usual(ports: PortPair) -> bool {
+    ports.source >= DYNAMIC
+}
+
+const DYNAMIC: u16 = 49_152;
 
 fn holds(wanted: ProtocolMatch, protocol: Protocol) -> bool {
     match wanted {

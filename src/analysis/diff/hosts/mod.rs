@@ -2,7 +2,8 @@
 //!
 //! Compared is by place, not by name: who is met at an interface then and now, list by list, with what passes unasked (failsafe ports,
 //! neighbours' messages) left out. Where all lists of two states say the same, the same passes. The node's own address is no
-//! endpoint's, and normal policy is not asked about endpoints of the node itself.
+//! endpoint's. Normal policy is not asked about endpoints of the node itself: what concerns them alone is no difference, and where it
+//! concerns others too they are left in, so that nodes with the same policy stay together.
 //!
 //! Cost: places with the same lists are one; of those, a row for each view, and the classes with which it differs.
 
@@ -41,14 +42,14 @@ struct Found {
     /// The joint classes at the node; none where it is so with all.
     near: Option<Vec<usize>>,
     /// Those at the other end, in order.
-    far: Vec<usize>,
+    far: Rc<Vec<usize>>,
 }
 
 /// Host endpoints at which the same differs.
 #[derive(Debug)]
 struct Alike {
     /// By who is at the other end.
-    hosts: BTreeMap<(Vec<usize>, Family), BTreeSet<PeerId>>,
+    hosts: BTreeMap<(Rc<Vec<usize>>, Family), BTreeSet<PeerId>>,
     seat: Seat,
 }
 
@@ -108,11 +109,10 @@ impl<'input> Comparer<'_, '_, 'input> {
                 found
             }
         };
-        let is_asked_elsewhere_only = way.list() == List::Normal || meetings::are_everywhere(both, meeting.hosts);
+        let is_for_others = way.list() == List::Normal || meetings::are_everywhere(both, meeting.hosts);
         for found in found.iter() {
-            let is_met = |far: &usize| !is_asked_elsewhere_only || !self.is_all_on(*far, node);
-            let far: Vec<usize> = found.far.iter().copied().filter(is_met).collect();
-            if !far.is_empty() {
+            let is_met = |far: &usize| !is_for_others || !self.is_all_on(*far, node);
+            if let Some(far) = found.far.iter().copied().find(is_met) {
                 self.add((node, meeting.hosts), (way, direction), (found, far));
             }
         }
@@ -124,7 +124,7 @@ impl<'input> Comparer<'_, '_, 'input> {
         self.cells.joint.classes.get(class).is_some_and(here)
     }
 
-    fn add(&mut self, at: (&str, Both<Option<HostEndpointId>>), asked: (ListWay, Direction), (found, far): (&Found, Vec<usize>)) {
+    fn add(&mut self, at: (&str, Both<Option<HostEndpointId>>), asked: (ListWay, Direction), (found, far): (&Found, usize)) {
         let (node, hosts) = at;
         let Some(host) = host(self.cells.both, hosts) else { return };
         let peer = PeerId::at(self.cells.joint.peers.len() + self.peers.insert_full((host.node.as_str(), host.name.as_str())).0);
@@ -132,9 +132,9 @@ impl<'input> Comparer<'_, '_, 'input> {
         let near = found.near.as_ref().map_or_else(Vec::new, |near| teller.peers(near));
         let key = (found.key.clone(), AtHost { way: asked.0, direction: asked.1, near });
         let (family, near) = (found.family, found.near.clone());
-        let seat = || Seat { hosts, node: node.to_owned(), family, near, far: far.first().copied().unwrap_or(usize::MAX) };
+        let seat = || Seat { hosts, node: node.to_owned(), family, near, far };
         let alike = self.alike.entry(key).or_insert_with(|| Alike { hosts: BTreeMap::new(), seat: seat() });
-        alike.hosts.entry((far, family)).or_default().insert(peer);
+        alike.hosts.entry((Rc::clone(&found.far), family)).or_default().insert(peer);
     }
 
     /// What differs at a list.
@@ -148,14 +148,13 @@ impl<'input> Comparer<'_, '_, 'input> {
             let mut alike: BTreeMap<(Key, Vec<usize>), Vec<usize>> = BTreeMap::new();
             let all: usize = views.values().map(Vec::len).sum();
             for (views, members) in views {
-                for (key, far) in self.differing(views, lists, (asked, family)) {
-                    alike.entry((key, far)).or_default().extend(&members);
-                }
+                let differing = self.differing(views, lists, (asked, family));
+                differing.into_iter().for_each(|found| alike.entry(found).or_default().extend(&members));
             }
             for ((key, far), mut members) in alike {
                 members.sort_unstable();
                 let near = (members.len() < all || near.is_some()).then_some(members);
-                found.push(Found { key, family, near, far });
+                found.push(Found { key, family, near, far: Rc::new(far) });
             }
         }
         found
@@ -187,10 +186,8 @@ impl<'input> Comparer<'_, '_, 'input> {
         lists: Both<ListId>,
         (asked, family): ((ListWay, Direction), Family),
     ) -> BTreeMap<Key, Vec<usize>> {
-        let near = Both {
-            old: Near { view: old, speaker: Speaker::List(lists.old) },
-            new: Near { view: new, speaker: Speaker::List(lists.new) },
-        };
+        let near =
+            Both { old: Near { view: old, speaker: Speaker::List(lists.old) }, new: Near { view: new, speaker: Speaker::List(lists.new) } };
         let mut found: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
         if !self.exempt.has_prefixes() && !self.cells.is_touched(Both { old, new }) {
             return found;
@@ -242,7 +239,7 @@ fn change<'input>(teller: &Teller<'_, 'input>, (key, at): (&Key, &AtHost), alike
     let is_normal = at.way.list() == List::Normal;
     let ends = |state: State| {
         let far = far_end(teller, seat, state, is_normal);
-        let near = End { endpoint: None, host: host(teller.both, seat.hosts), address: near_address(teller, seat, is_normal) };
+        let near = End { endpoint: None, host: host(teller.both, seat.hosts), address: near_address(teller, seat) };
         match at.direction {
             Direction::Ingress => (seat.family, far, near),
             Direction::Egress => (seat.family, near, far),
@@ -260,8 +257,8 @@ fn far_end<'input>(teller: &Teller<'_, 'input>, seat: &Seat, state: State, is_no
     teller.end(spot, state)
 }
 
-/// An address of the node, known if there is such a one, where a packet is met.
-fn near_address(teller: &Teller<'_, '_>, seat: &Seat, is_normal: bool) -> Option<IpAddr> {
+/// An address at the node, of its own if there is such a one; none where it may be any, and no own one is known.
+fn near_address(teller: &Teller<'_, '_>, seat: &Seat) -> Option<IpAddr> {
     let of_host = host(teller.both, seat.hosts).into_iter().flat_map(|host| host.addresses.iter().copied());
     let inventory = teller.both.new.resolved.inventory;
     let of_node = inventory.find_node(&seat.node).into_iter().flat_map(|node| inventory.node(node).addresses.iter().copied());
@@ -270,13 +267,6 @@ fn near_address(teller: &Teller<'_, '_>, seat: &Seat, is_normal: bool) -> Option
         let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
         family == seat.family && teller.joint.at(teller.both, *address).is_some_and(is_near)
     };
-    let known = of_host.chain(of_node).find(fits);
-    let mut classes = teller.joint.classes.iter().enumerate();
-    let any = || {
-        let fits = |(index, class): &(usize, &Class)| {
-            class.family == seat.family && is_near(*index) && (!is_normal || class.example.new.endpoint.is_none())
-        };
-        classes.find(fits).and_then(|(_, class)| class.example.new.address)
-    };
-    known.or_else(any)
+    let only = || seat.near.iter().flatten().find_map(|index| teller.joint.classes.get(*index)?.example.new.address);
+    of_host.chain(of_node).find(fits).or_else(only)
 }

@@ -200,7 +200,7 @@ fn around(ranges: &[Range], taken: &[IpAddr]) -> Vec<Range> {
     for range in ranges {
         let is_filled = |last: u128| {
             let gap = range.first.saturating_sub(last).saturating_sub(1);
-            let inside = before(range.family, range.first).saturating_sub(before(range.family, last));
+            let inside = before(range.family, range.first).saturating_sub(before(range.family, last.saturating_add(1)));
             u128::try_from(inside).is_ok_and(|inside| inside >= gap)
         };
         match merged.last_mut() {
@@ -215,3 +215,6 @@ fn common(one: Range, other: Range) -> Option<Range> {
     let (first, last) = (one.first.max(other.first), one.last.min(other.last));
     (one.family == other.family && first <= last).then_some(Range { first, last, ..one })
 }
+
+#[cfg(test)]
+mod tests;
