@@ -4,6 +4,7 @@
 #[path = "../compile/cases.rs"]
 #[expect(dead_code, reason = "which nodes are rendered matters to a compile only")]
 mod cases;
+mod diff;
 #[path = "../compile/generator.rs"]
 mod generator;
 #[path = "../compile/groups.rs"]
@@ -44,8 +45,9 @@ fn measure(case: &cases::Case) -> io::Result<()> {
     let (mut inventory, mut policies) = (Vec::new(), Vec::new());
     generator::inventory(&case.shape, &mut inventory)?;
     policies::write(&case.shape, &mut policies)?;
-    for (name, bytes) in [("inventory.json", inventory), ("policies.yaml", policies)] {
-        let text = String::from_utf8(bytes).map_err(io::Error::other)?;
+    let [inventory, policies] = [inventory, policies].map(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    let (inventory, policies) = (inventory?, policies?);
+    for (name, text) in [("inventory.json", inventory.clone()), ("policies.yaml", policies.clone())] {
         files.add(name, text).map_err(|length| io::Error::other(format!("`{name}` has {length} bytes")))?;
     }
     let mut found = Diagnostics::default();
@@ -62,6 +64,7 @@ fn measure(case: &cases::Case) -> io::Result<()> {
     let answer = timed("connectivity::of, with the space", &mut out, || connectivity::of(&resolved, &asked))?;
     let answer = answer.map_err(|diagnostic| io::Error::other(diagnostic.message))?;
     timed("as text", &mut out, || answers::connectivity::text(&answer, &mut io::sink()))??;
+    diff::measure(&inventory, &policies, &mut out)?;
     let (endpoints, classes) = (input.inventory.endpoints.len(), space.places.classes().count());
     let (peers, pairs) = (peers.all().len(), answer.pairs.len());
     writeln!(

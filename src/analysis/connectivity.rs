@@ -3,17 +3,20 @@
 //! In: [`Resolved`] policy, and what of it is [`Asked`] for. Out: [`Connectivity`]: for every two peers but two outside, all that may go from
 //! one to the other, where that is something.
 //!
-//! Cost: the pairs of peers, each with the pairs of their classes.
+//! Cost: the pairs with traffic, and for every different sender the classes that its policy does not close; see [`Rows`].
 
+use std::rc::Rc;
 use std::str::FromStr;
+
+use rustc_hash::FxHashMap;
 
 use crate::analysis::Side;
 use crate::analysis::peers::{By, Peer, Peers};
-use crate::analysis::space::{Class, Cuts, Range, Space, Traffic, TrafficId};
+use crate::analysis::space::{Class, ClassId, Cuts, Range, Rows, Space, Traffic, TrafficId};
 use crate::analysis::subject::{Members, Subject};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::Inventory;
-use crate::net::{Cidr, PortRange, Protocol};
+use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
 use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
 use crate::resolve::Resolved;
 
@@ -82,18 +85,106 @@ pub fn of(resolved: &Resolved<'_>, asked: &Asked) -> Result<Connectivity, Diagno
     let receivers = chosen(&peers, &asked.to, resolved.inventory)?;
     let everything = traffic.select(is_listed);
     let wanted = wanted(&asked.what, everything, &mut traffic);
+    let pairs = pairs(&space, (&senders, &receivers), wanted, &mut traffic);
+    Ok(Connectivity { senders, receivers, pairs, traffic, everything })
+}
+
+/// Everyone whom a sender reaches, by position among the receivers.
+type Reached = Vec<(u32, TrafficId)>;
+/// Where a peer can be, and whether that is outside.
+type At<'peers> = (bool, &'peers [(Family, ClassId)]);
+
+/// What goes from each sender to each receiver, where that is something of what is wanted. Senders in the same classes reach the same.
+fn pairs(space: &Space<'_>, (senders, receivers): (&[Peer], &[Peer]), wanted: TrafficId, traffic: &mut Traffic) -> Vec<Pair> {
+    let mut reach = Reach::of(space, receivers, wanted);
+    let mut known: FxHashMap<At<'_>, Rc<Reached>> = FxHashMap::default();
+    let mut alike: FxHashMap<At<'_>, usize> = FxHashMap::default();
+    senders.iter().for_each(|sender| *alike.entry((sender.is_outside(), sender.classes())).or_default() += 1);
     let mut pairs = Vec::new();
-    for (from, sender) in (0u32..).zip(&senders) {
-        let others = (0u32..).zip(&receivers).filter(|(_, receiver)| !(sender.is_outside() && receiver.is_outside()));
-        for (to, receiver) in others {
-            let allowed = sender.allowed_to(receiver, &space, &mut traffic);
-            let allowed = traffic.and(allowed, wanted);
-            if allowed != Traffic::NONE {
-                pairs.push(Pair { from, to, traffic: allowed });
-            }
+    for (from, sender) in (0u32..).zip(senders) {
+        let key = (sender.is_outside(), sender.classes());
+        let reached = known.get(&key).map_or_else(|| Rc::new(reach.of_sender(sender, traffic)), Rc::clone);
+        pairs.extend(reached.iter().map(|(to, traffic)| Pair { from, to: *to, traffic: *traffic }));
+        if alike.get(&key).is_some_and(|count| *count > 1) {
+            known.insert(key, reached);
         }
     }
-    Ok(Connectivity { senders, receivers, pairs, traffic, everything })
+    pairs
+}
+
+/// Finds whom senders reach.
+struct Reach<'space, 'input> {
+    rows: Rows<'space, 'input>,
+    /// Positions of the receivers in each class.
+    here: Vec<Vec<u32>>,
+    is_outside: Vec<bool>,
+    wanted: TrafficId,
+    /// What each receiver gets, and who gets something.
+    got: Vec<TrafficId>,
+    reached: Vec<u32>,
+}
+
+impl<'space, 'input> Reach<'space, 'input> {
+    fn of(space: &'space Space<'input>, receivers: &[Peer], wanted: TrafficId) -> Self {
+        let mut here: Vec<Vec<u32>> = space.places.classes().map(|_| Vec::new()).collect();
+        for (to, receiver) in (0u32..).zip(receivers) {
+            for (_, class) in receiver.classes() {
+                here.get_mut(class.index()).into_iter().for_each(|here| here.push(to));
+            }
+        }
+        Self {
+            rows: Rows::of(space, Direction::Egress),
+            here,
+            is_outside: receivers.iter().map(Peer::is_outside).collect(),
+            wanted,
+            got: vec![Traffic::NONE; receivers.len()],
+            reached: Vec::new(),
+        }
+    }
+
+    fn of_sender(&mut self, sender: &Peer, traffic: &mut Traffic) -> Reached {
+        for (_, class) in sender.classes() {
+            let row = self.rows.with(*class, traffic);
+            self.add(&row, traffic);
+        }
+        let mut reached = std::mem::take(&mut self.reached);
+        reached.sort_unstable();
+        let is_outside = sender.is_outside();
+        let mut all = Vec::with_capacity(reached.len());
+        for to in reached.drain(..) {
+            let Some(got) = self.got.get_mut(to as usize) else { continue };
+            let got = std::mem::replace(got, Traffic::NONE);
+            if !(is_outside && self.is_outside.get(to as usize).copied().unwrap_or_default()) {
+                all.push((to, got));
+            }
+        }
+        self.reached = reached;
+        all
+    }
+
+    /// Traffic is mostly that of the last class, so that what is wanted of it is mostly known.
+    fn add(&mut self, row: &[(ClassId, TrafficId)], traffic: &mut Traffic) {
+        let mut last = (Traffic::NONE, Traffic::NONE);
+        for (far, passing) in row {
+            if *passing != last.0 {
+                last = (*passing, traffic.and(*passing, self.wanted));
+            }
+            self.add_class(*far, last.1, traffic);
+        }
+    }
+
+    fn add_class(&mut self, far: ClassId, passing: TrafficId, traffic: &mut Traffic) {
+        if passing == Traffic::NONE {
+            return;
+        }
+        for to in self.here.get(far.index()).map_or(&[][..], Vec::as_slice) {
+            let Some(got) = self.got.get_mut(*to as usize) else { continue };
+            if *got == Traffic::NONE {
+                self.reached.push(*to);
+            }
+            *got = traffic.or(*got, passing);
+        }
+    }
 }
 
 /// Whether nobody listens at port 0 of either side.

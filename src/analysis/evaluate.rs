@@ -178,7 +178,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
     }
 
     /// The policy that this decides by.
-    pub(super) fn resolved(&self) -> &'resolved Resolved<'input> {
+    pub fn resolved(&self) -> &'resolved Resolved<'input> {
         self.matcher.resolved
     }
 
@@ -203,7 +203,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
     }
 
     /// A flow's way through a list of a host endpoint.
-    pub(super) fn of_host(&self, id: HostEndpointId, list: List, direction: Direction, flow: &Flow) -> Passage<'input> {
+    pub fn of_host(&self, id: HostEndpointId, list: List, direction: Direction, flow: &Flow) -> Passage<'input> {
         let flow = &self.matcher.conversation(flow);
         let listed = self.resolved().listed(id, list, direction).into_iter().map(|listed| (listed.tier, listed.policies));
         let rest = match (list, self.resolved().host_endpoint(id)) {

@@ -151,7 +151,7 @@ impl Arguments {
         if sides.old.found.has_errors() || sides.new.found.has_errors() {
             return Ok(None);
         }
-        let mut difference = diff::between(&before, &after);
+        let mut difference = diff::between(&before, &after, choices.0);
         let is_equal = difference.is_empty();
         let files = Both { old: &sides.old.files, new: &sides.new.files };
         let comparison = Comparison::new(&mut difference, files, Both { old, new }, nodes.as_deref());

@@ -27,7 +27,7 @@ pub struct Resolved<'input> {
 }
 
 /// Where a policy stands in a [`PolicySet`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// Position of the tier among the tiers.
     pub tier: usize,

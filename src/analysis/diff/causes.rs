@@ -4,10 +4,11 @@ use indexmap::IndexSet;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::analysis::diff::{Both, Known, State};
-use crate::analysis::space::{Cause, ClassId, Decided, Traffic, TrafficId};
+use crate::analysis::space::{Cause, ClassId, Decided, ListId, Traffic, TrafficId, ViewId};
 use crate::inventory::EndpointId;
 use crate::net::Direction;
 use crate::policy::{List, PolicyKey, Tier};
+use crate::resolve::Place;
 use crate::text::Span;
 
 /// What decides in one state. Places are in the files of that state.
@@ -37,6 +38,10 @@ pub enum Decider<'input> {
     PassedOn,
     /// The endpoint's profiles do not allow.
     Profiles,
+    /// No host endpoint is there that could deny.
+    NoHost,
+    /// No rule of a list allows it, so that the lists behind are asked.
+    NotLetThrough,
 }
 
 /// Why some traffic became allowed or denied in one direction.
@@ -63,46 +68,69 @@ pub(super) struct Turn {
 }
 
 /// Traffic that turned from denied to allowed or back in one direction.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Turned {
     pub(super) traffic: TrafficId,
     pub(super) turn: Turn,
+}
+
+/// Whose policies speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Speaker {
+    /// Those of endpoints, or of no one outside.
+    Class(ClassId),
+    /// Those of host endpoints.
+    List(ListId),
+}
+
+/// What speaks about traffic in one state, and for whom.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Near {
+    pub(super) view: ViewId,
+    pub(super) speaker: Speaker,
 }
 
 /// All deciders that came up.
 #[derive(Debug, Default)]
 pub(super) struct Deciders<'input> {
     all: IndexSet<Decider<'input>, FxBuildHasher>,
-    /// Those that are no rule, by the class of the endpoint.
-    silent: FxHashMap<(State, ClassId, Direction, Option<&'input str>), DeciderId>,
-}
-
-/// A class in each state and the one at the other end.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ends {
-    pub(super) near: Both<ClassId>,
-    pub(super) far: Both<ClassId>,
+    /// Those that are no rule, by who speaks.
+    silent: FxHashMap<(State, Speaker, Direction, Option<&'input str>), DeciderId>,
+    /// Policies that speak about somebody.
+    speaking: IndexSet<Vec<Place>, FxBuildHasher>,
 }
 
 impl<'input> Deciders<'input> {
     /// What turned in a direction, in parts of one reason each.
-    pub(super) fn turned(&mut self, both: Both<Known<'_, 'input>>, ends: Ends, direction: Direction, traffic: &mut Traffic) -> Vec<Turned> {
-        let decided = |known: Known<'_, 'input>, near: ClassId, far: ClassId, traffic: &mut Traffic| {
-            known.space.relation.causes(known.space.relation.view(near, direction), far, traffic)
-        };
-        let before = decided(both.old, ends.near.old, ends.far.old, traffic);
-        let after = decided(both.new, ends.near.new, ends.far.new, traffic);
+    pub(super) fn turned(
+        &mut self,
+        both: Both<Known<'_, 'input>>,
+        (near, far): (Both<Near>, Both<ClassId>),
+        direction: Direction,
+        traffic: &mut Traffic,
+    ) -> Vec<Turned> {
+        let before = both.old.space.relation.causes(near.old.view, far.old, traffic);
+        let after = both.new.space.relation.causes(near.new.view, far.new, traffic);
         let mut turned: Vec<Turned> = Vec::new();
         for old in &before {
             let others = after.iter().filter(|new| new.is_allowed != old.is_allowed);
             let common: Vec<_> = others.map(|new| (new, traffic.and(old.traffic, new.traffic))).collect();
             for (new, common) in common.into_iter().filter(|(_, common)| *common != Traffic::NONE) {
-                let old = self.id(both.old, (State::Old, ends.near.old, direction), old);
-                let new = self.id(both.new, (State::New, ends.near.new, direction), new);
+                let old = self.id(both.old, (State::Old, near.old.speaker, direction), old);
+                let new = self.id(both.new, (State::New, near.new.speaker, direction), new);
                 turned.push(Turned { traffic: common, turn: Turn { direction, old, new } });
             }
         }
         turned
+    }
+
+    /// A number for the policies that speak about classes in a direction, in each state.
+    pub(super) fn speaking(&mut self, both: Both<Known<'_, 'input>>, classes: Both<ClassId>, direction: Direction) -> Both<usize> {
+        let mut number = |known: Known<'_, 'input>, class: ClassId| {
+            let owner = known.space.places.class(class).and_then(|class| class.owner);
+            self.speaking.insert_full(owner.map_or_else(Vec::new, |owner| of_endpoint(known, owner, direction))).0
+        };
+        Both { old: number(both.old, classes.old), new: number(both.new, classes.new) }
     }
 
     /// A turn in full.
@@ -111,8 +139,8 @@ impl<'input> Deciders<'input> {
         Reason { direction: turn.direction, old: get(turn.old), new: get(turn.new) }
     }
 
-    fn id(&mut self, known: Known<'_, 'input>, near: (State, ClassId, Direction), decided: &Decided<'input>) -> DeciderId {
-        let (state, class, direction) = near;
+    fn id(&mut self, known: Known<'_, 'input>, near: (State, Speaker, Direction), decided: &Decided<'input>) -> DeciderId {
+        let (state, speaker, direction) = near;
         let tier = match decided.cause {
             Cause::Rule(rule) => {
                 let rule_of = rule.rule;
@@ -122,19 +150,11 @@ impl<'input> Deciders<'input> {
             Cause::Tier(tier) => Some(tier),
             Cause::Profiles => None,
         };
-        let key = (state, class, direction, tier.map(|tier| tier.name.as_str()));
+        let key = (state, speaker, direction, tier.map(|tier| tier.name.as_str()));
         if let Some(known) = self.silent.get(&key) {
             return *known;
         }
-        let owner = known.space.places.class(class).and_then(|class| class.owner);
-        let decider = match (tier, owner) {
-            (Some(tier), Some(owner)) => Decider::Isolated { tier: &tier.name, policies: isolating(known, tier, owner, direction) },
-            (Some(tier), None) => Decider::Isolated { tier: &tier.name, policies: Vec::new() },
-            (None, _) if !decided.is_allowed => Decider::Profiles,
-            (None, Some(owner)) if has_policy(known, owner, direction) => Decider::PassedOn,
-            (None, _) => Decider::NoPolicy,
-        };
-        let id = self.add(decider);
+        let id = self.add(silent(known, (speaker, direction), tier, decided.is_allowed));
         self.silent.insert(key, id);
         id
     }
@@ -144,21 +164,47 @@ impl<'input> Deciders<'input> {
     }
 }
 
-/// The policies of a tier that speak about an endpoint in a direction.
-fn isolating<'input>(
+/// What decides where no rule does: the end of a tier, or of all.
+fn silent<'input>(
     known: Known<'_, 'input>,
-    tier: &'input Tier,
-    owner: EndpointId,
-    direction: Direction,
-) -> Vec<(&'input PolicyKey, Span)> {
-    let applied = known.resolved.applied_to(owner);
-    let speaking = tier.policies.iter().filter(|policy| policy.is_on(List::Normal) && policy.rules(direction).is_some());
-    speaking.filter(|policy| applied.binary_search(&policy.applies_to).is_ok()).map(|policy| (&policy.key, policy.span)).collect()
+    (speaker, direction): (Speaker, Direction),
+    tier: Option<&'input Tier>,
+    is_allowed: bool,
+) -> Decider<'input> {
+    let owner = |class| known.space.places.class(class).and_then(|class| class.owner);
+    let list = match speaker {
+        Speaker::Class(_) => None,
+        Speaker::List(list) => known.space.relation.list(list),
+    };
+    let places = match speaker {
+        Speaker::Class(class) => owner(class).map_or_else(Vec::new, |owner| of_endpoint(known, owner, direction)),
+        Speaker::List(_) => list.map_or_else(Vec::new, |list| list.policies.clone()),
+    };
+    match (tier, list) {
+        (Some(tier), _) => Decider::Isolated { tier: &tier.name, policies: in_tier(known, tier, &places) },
+        (None, Some(list)) if !list.has_host && is_allowed => Decider::NoHost,
+        (None, Some(list)) if !is_allowed && list.is_let_through => Decider::NotLetThrough,
+        (None, _) if !is_allowed => Decider::Profiles,
+        (None, _) if places.is_empty() => Decider::NoPolicy,
+        (None, _) => Decider::PassedOn,
+    }
 }
 
-fn has_policy(known: Known<'_, '_>, owner: EndpointId, direction: Direction) -> bool {
-    let policies: &[Tier] = &known.resolved.policies.tiers;
-    policies.iter().any(|tier| !isolating(known, tier, owner, direction).is_empty())
+/// The policies that speak about an endpoint in a direction, in the order of evaluation.
+fn of_endpoint(known: Known<'_, '_>, owner: EndpointId, direction: Direction) -> Vec<Place> {
+    let applied = known.resolved.applied_to(owner).iter().flat_map(|selector| known.resolved.policies_of(*selector)).copied();
+    let policy = |place: &Place| known.resolved.policies.tiers.get(place.tier).and_then(|tier| tier.policies.get(place.policy));
+    let speaks = |place: &Place| policy(place).is_some_and(|policy| policy.is_on(List::Normal) && policy.rules(direction).is_some());
+    let mut places: Vec<Place> = applied.filter(speaks).collect();
+    places.sort_unstable();
+    places
+}
+
+/// Those of some policies that are in a tier.
+fn in_tier<'input>(known: Known<'_, 'input>, tier: &'input Tier, places: &[Place]) -> Vec<(&'input PolicyKey, Span)> {
+    let is_it = |place: &&Place| known.resolved.policies.tiers.get(place.tier).is_some_and(|own| own.name == tier.name);
+    let policies = places.iter().filter(is_it).filter_map(|place| tier.policies.get(place.policy));
+    policies.map(|policy| (&policy.key, policy.span)).collect()
 }
 
 impl<'input> Decider<'input> {
@@ -166,8 +212,8 @@ impl<'input> Decider<'input> {
     pub fn is_allowed(&self) -> bool {
         match self {
             Decider::Rule { is_allowed, .. } => *is_allowed,
-            Decider::NoPolicy | Decider::PassedOn => true,
-            Decider::Isolated { .. } | Decider::Profiles => false,
+            Decider::NoPolicy | Decider::PassedOn | Decider::NoHost => true,
+            Decider::Isolated { .. } | Decider::Profiles | Decider::NotLetThrough => false,
         }
     }
 
@@ -176,7 +222,7 @@ impl<'input> Decider<'input> {
         match self {
             Decider::Rule { key, number, span, .. } => vec![(key, Some(*number), *span)],
             Decider::Isolated { policies, .. } => policies.iter().map(|(key, span)| (*key, None, *span)).collect(),
-            Decider::NoPolicy | Decider::PassedOn | Decider::Profiles => Vec::new(),
+            Decider::NoPolicy | Decider::PassedOn | Decider::Profiles | Decider::NoHost | Decider::NotLetThrough => Vec::new(),
         }
     }
 }

@@ -1,18 +1,18 @@
-//! The pairs of those who are in both states for whom something else may pass, in groups that say the same.
+//! What may pass otherwise between those who are in both states.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use indexmap::IndexMap;
-use rustc_hash::{FxBuildHasher, FxHashMap};
-
-use crate::analysis::diff::causes::{Deciders, Ends, Turn, Turned};
-use crate::analysis::diff::joint::{Class, Joint};
+use crate::analysis::diff::causes::{Deciders, Turn, Turned};
+use crate::analysis::diff::cells::{CellId, Cells};
+use crate::analysis::diff::joint::{Class, Joint, Spot};
+use crate::analysis::diff::pairs::{Group, Groups, Walk};
 use crate::analysis::diff::{Both, Known, PeerId, Reason, State};
-use crate::analysis::space::{self, Traffic, TrafficId, ViewId};
+use crate::analysis::space::{self, ListWay, Traffic, TrafficId};
 use crate::analysis::{Message, PortPair, Side};
 use crate::inventory::Endpoint;
 use crate::net::{Direction, Family, Protocol};
+use crate::policy::HostEndpoint;
 
 /// What may pass otherwise between some.
 #[derive(Debug)]
@@ -25,8 +25,21 @@ pub struct Change<'input> {
     pub gained: Vec<Portion<'input>>,
     /// What might pass and may not now, in parts of one cause each.
     pub lost: Vec<Portion<'input>>,
+    /// The list of host endpoints that says so, where it is one; these are the near ends of the blocks then.
+    pub host: Option<AtHost>,
     /// Between whom.
     pub blocks: Vec<Block>,
+}
+
+/// A list of host endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AtHost {
+    /// The list, and what becomes of packets there.
+    pub way: ListWay,
+    /// The direction: ingress has the host endpoint for its destination.
+    pub direction: Direction,
+    /// The addresses at the node, or behind it, where it is so; none where it is so with all.
+    pub near: Vec<PeerId>,
 }
 
 /// Traffic that one cause lets through or stops.
@@ -73,24 +86,26 @@ pub struct Witness<'input> {
 pub struct End<'input> {
     /// The endpoint; none outside.
     pub endpoint: Option<&'input Endpoint>,
+    /// The host endpoint that is met there.
+    pub host: Option<&'input HostEndpoint>,
     /// The address; none where nobody knows it yet.
     pub address: Option<IpAddr>,
 }
 
 /// What makes changes one: before, after, and the parts with their turns.
-type Key = (TrafficId, TrafficId, Vec<(State, TrafficId, Vec<Turn>)>);
-/// Positions of two classes.
-type Pair = (usize, usize);
+pub(super) type Key = (TrafficId, TrafficId, Vec<Part>);
+/// What turned, in which state it passes, and why.
+pub(super) type Part = (State, TrafficId, Vec<Turn>);
 
 /// One side of a block.
-struct Sides {
-    endpoints: Vec<PeerId>,
-    outside: Vec<PeerId>,
+pub(super) struct Sides {
+    pub(super) endpoints: Vec<PeerId>,
+    pub(super) outside: Vec<PeerId>,
 }
 
 /// Blocks in the making. Those between endpoints are of one family or both; addresses outside say their family themselves.
 #[derive(Default)]
-struct Blocks {
+pub(super) struct Blocks {
     between: BTreeMap<(Vec<PeerId>, Vec<PeerId>), BTreeSet<Family>>,
     /// By the receivers.
     from_outside: BTreeMap<Vec<PeerId>, (BTreeSet<PeerId>, BTreeSet<Family>)>,
@@ -99,7 +114,7 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn add(&mut self, from: Sides, to: Sides, family: Family) {
+    pub(super) fn add(&mut self, from: Sides, to: Sides, family: Family) {
         if !from.outside.is_empty() && !to.endpoints.is_empty() {
             let known = self.from_outside.entry(to.endpoints.clone()).or_default();
             known.0.extend(from.outside);
@@ -115,7 +130,7 @@ impl Blocks {
         }
     }
 
-    fn finish(self) -> Vec<Block> {
+    pub(super) fn finish(self) -> Vec<Block> {
         let listed = |peers: BTreeSet<PeerId>| peers.into_iter().collect();
         let families = |families: BTreeSet<Family>| families.into_iter().collect();
         let between = self.between.into_iter().map(|((from, to), known)| Block { from, to, families: families(known) });
@@ -125,141 +140,90 @@ impl Blocks {
     }
 }
 
-/// Finds the pairs, and what changes for them.
-struct Finder<'work, 'input> {
-    both: Both<Known<'work, 'input>>,
-    joint: &'work Joint<'input>,
-    traffic: &'work mut Traffic,
-    deciders: Deciders<'input>,
-    /// What counts: port 0 is reserved, and nobody listens there.
-    counted: TrafficId,
+/// Makes changes of what is found.
+pub(super) struct Teller<'work, 'input> {
+    pub(super) both: Both<Known<'work, 'input>>,
+    pub(super) joint: &'work Joint<'input>,
+    pub(super) deciders: &'work Deciders<'input>,
 }
 
-/// All changes, those that gain something first.
-pub(super) fn all<'input>(both: Both<Known<'_, 'input>>, joint: &Joint<'input>, traffic: &mut Traffic) -> Vec<Change<'input>> {
+/// All changes between endpoints and outside.
+pub(super) fn all<'input>(cells: &mut Cells<'_, 'input>, traffic: &mut Traffic) -> Vec<Change<'input>> {
+    let counted = counted(traffic);
+    let find = |cells: &Cells<'_, 'input>, pair, traffic: &mut Traffic| key(cells, pair, counted, traffic);
+    let groups = Walk::new(cells, traffic, find).groups();
+    let teller = Teller { both: cells.both, joint: cells.joint, deciders: &cells.deciders };
+    let change = |(key, group): (&Key, &Group)| teller.change_of_group(key, (group, &groups), traffic);
+    groups.all.iter().filter_map(change).collect()
+}
+
+/// What counts: port 0 is reserved, and nobody listens there.
+pub(super) fn counted(traffic: &mut Traffic) -> TrafficId {
     let is_zero = |class: &space::Class| [Side::Source, Side::Destination].into_iter().any(|side| class.port(side) == Some((0, 0)));
-    let counted = traffic.select(|class| !is_zero(class));
-    let mut finder = Finder { both, joint, traffic, deciders: Deciders::default(), counted };
-    let mut groups: IndexMap<Key, Vec<Pair>, FxBuildHasher> = IndexMap::default();
-    for pair in finder.touched() {
-        if let Some(key) = finder.key(pair) {
-            groups.entry(key).or_default().push(pair);
-        }
-    }
-    let mut changes: Vec<Change<'input>> = groups.into_iter().filter_map(|(key, pairs)| finder.change(&key, &pairs)).collect();
-    let order = |change: &Change<'_>| (change.gained.is_empty(), change.blocks.first().cloned());
-    changes.sort_by_cached_key(order);
-    changes
+    traffic.select(|class| !is_zero(class))
 }
 
-impl<'input> Finder<'_, 'input> {
-    /// The pairs of classes for whom a view of either says something else than before, in order.
-    fn touched(&mut self) -> Vec<Pair> {
-        let mut pairs = Vec::new();
-        for direction in Direction::BOTH {
-            let mut known: FxHashMap<(ViewId, ViewId), Vec<usize>> = FxHashMap::default();
-            for (near, class) in self.joint.classes.iter().enumerate() {
-                let views = Both {
-                    old: self.both.old.space.relation.view(class.classes.old, direction),
-                    new: self.both.new.space.relation.view(class.classes.new, direction),
-                };
-                let differing = known.entry((views.old, views.new)).or_insert_with(|| self.differing(views));
-                let same_family = |far: &&usize| self.joint.classes.get(**far).is_some_and(|other| other.family == class.family);
-                pairs.extend(differing.iter().filter(same_family).map(|far| match direction {
-                    Direction::Egress => (near, *far),
-                    Direction::Ingress => (*far, near),
-                }));
-            }
-        }
-        pairs.sort_unstable();
-        pairs.dedup();
-        pairs
-    }
+/// What changes between a sender and a receiver; none where that is nothing.
+fn key(cells: &Cells<'_, '_>, (leaving, entering): (CellId, CellId), counted: TrafficId, traffic: &mut Traffic) -> Option<Key> {
+    let (leaving, entering) = (cells.get(leaving)?, cells.get(entering)?);
+    let before = traffic.and(leaving.seen.old, entering.seen.old);
+    let after = traffic.and(leaving.seen.new, entering.seen.new);
+    let [before, after] = [before, after].map(|all| traffic.and(all, counted));
+    let parts = parts((before, after), &[&leaving.turned, &entering.turned], traffic);
+    (before != after).then_some((before, after, parts))
+}
 
-    /// The classes with which a view says something else than before, in order.
-    fn differing(&self, views: Both<ViewId>) -> Vec<usize> {
-        let [old, new] = [self.both.old, self.both.new].map(|known| &known.space.relation);
-        let differs = |class: &Class| old.seen(views.old, class.classes.old) != new.seen(views.new, class.classes.new);
-        if old.seen_by_default(views.old) != new.seen_by_default(views.new) {
-            return self.joint.classes.iter().enumerate().filter(|(_, class)| differs(class)).map(|(index, _)| index).collect();
+/// What was gained and lost, by the directions in which the verdict turned, and by what turned it.
+pub(super) fn parts((before, after): (TrafficId, TrafficId), turned: &[&[Turned]], traffic: &mut Traffic) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (state, all) in [(State::New, traffic.less(after, before)), (State::Old, traffic.less(before, after))] {
+        let mut own = if all == Traffic::NONE { Vec::new() } else { vec![(all, Vec::new())] };
+        for turned in turned {
+            own = cut(own, turned, traffic);
         }
-        let before = old.exceptions(views.old).iter().flat_map(|(class, _)| self.joint.within(State::Old, *class));
-        let after = new.exceptions(views.new).iter().flat_map(|(class, _)| self.joint.within(State::New, *class));
-        let mut named: Vec<usize> = before.chain(after).copied().collect();
-        named.sort_unstable();
-        named.dedup();
-        named.retain(|index| self.joint.classes.get(*index).is_some_and(differs));
-        named
+        parts.extend(own.into_iter().map(|(traffic, turns)| (state, traffic, turns)));
     }
+    parts
+}
 
-    /// What changes for a pair; none where that is nothing.
-    fn key(&mut self, (from, to): Pair) -> Option<Key> {
+/// Cuts parts further by what turned in one more direction.
+fn cut(parts: Vec<(TrafficId, Vec<Turn>)>, turned: &[Turned], traffic: &mut Traffic) -> Vec<(TrafficId, Vec<Turn>)> {
+    let mut cut: BTreeMap<Vec<Turn>, TrafficId> = BTreeMap::new();
+    let mut add = |turns: Vec<Turn>, part: TrafficId, traffic: &mut Traffic| {
+        let known = cut.entry(turns).or_insert(Traffic::NONE);
+        *known = traffic.or(*known, part);
+    };
+    for (mut rest, turns) in parts {
+        for one in turned {
+            let common = traffic.and(rest, one.traffic);
+            rest = traffic.less(rest, common);
+            add(turns.iter().copied().chain([one.turn]).collect(), common, traffic);
+        }
+        add(turns, rest, traffic);
+    }
+    cut.into_iter().filter(|(_, part)| *part != Traffic::NONE).map(|(turns, part)| (part, turns)).collect()
+}
+
+impl<'input> Teller<'_, 'input> {
+    fn change_of_group(&self, key: &Key, (group, groups): (&Group, &Groups<Key>), traffic: &Traffic) -> Option<Change<'input>> {
+        let (from, to) = group.first;
         let (source, destination) = (self.joint.classes.get(from)?, self.joint.classes.get(to)?);
-        let [old, new] = [self.both.old, self.both.new].map(|known| &known.space.relation);
-        let before = old.allowed(source.classes.old, destination.classes.old, self.traffic);
-        let after = new.allowed(source.classes.new, destination.classes.new, self.traffic);
-        let [before, after] = [before, after].map(|all| self.traffic.and(all, self.counted));
-        if before == after || self.is_to_itself(source, destination) {
-            return None;
-        }
-        let mut parts: Vec<(State, TrafficId, Vec<Turn>)> = Vec::new();
-        for (state, traffic) in [(State::New, self.traffic.less(after, before)), (State::Old, self.traffic.less(before, after))] {
-            parts.extend(self.parts((source, destination), traffic).into_iter().map(|(traffic, turns)| (state, traffic, turns)));
-        }
-        Some((before, after, parts))
+        let end = |class: &Class, state| self.end(class.example, state);
+        let ends = |state| (source.family, end(source, state), end(destination, state));
+        self.change(key, (ends, self.blocks(group, groups)), traffic)
     }
 
-    fn is_to_itself(&self, source: &Class, destination: &Class) -> bool {
-        let [peer] = source.peers.as_slice() else { return false };
-        source.peers == destination.peers && self.joint.peers.get(peer.index()).is_some_and(super::Peer::is_single)
-    }
-
-    /// Traffic that was gained, or lost, by the directions in which the verdict turned, and by what turned it.
-    fn parts(&mut self, (source, destination): (&Class, &Class), traffic: TrafficId) -> Vec<(TrafficId, Vec<Turn>)> {
-        let mut parts = vec![(traffic, Vec::new())];
-        if traffic == Traffic::NONE {
-            parts.clear();
-        }
-        for direction in [Direction::Egress, Direction::Ingress] {
-            let (near, far) = match direction {
-                Direction::Egress => (source.classes, destination.classes),
-                Direction::Ingress => (destination.classes, source.classes),
-            };
-            if parts.is_empty() {
-                break;
-            }
-            let turned = self.deciders.turned(self.both, Ends { near, far }, direction, self.traffic);
-            parts = self.cut(parts, &turned);
-        }
-        parts
-    }
-
-    /// Cuts parts further by what turned in one more direction.
-    fn cut(&mut self, parts: Vec<(TrafficId, Vec<Turn>)>, turned: &[Turned]) -> Vec<(TrafficId, Vec<Turn>)> {
-        let mut cut: BTreeMap<Vec<Turn>, TrafficId> = BTreeMap::new();
-        let mut add = |turns: Vec<Turn>, part: TrafficId, traffic: &mut Traffic| {
-            let known = cut.entry(turns).or_insert(Traffic::NONE);
-            *known = traffic.or(*known, part);
-        };
-        for (mut rest, turns) in parts {
-            for one in turned {
-                let common = self.traffic.and(rest, one.traffic);
-                rest = self.traffic.less(rest, common);
-                add(turns.iter().copied().chain([one.turn]).collect(), common, self.traffic);
-            }
-            add(turns, rest, self.traffic);
-        }
-        cut.into_iter().filter(|(_, part)| *part != Traffic::NONE).map(|(turns, part)| (part, turns)).collect()
-    }
-
-    /// A group in full.
-    fn change(&self, (before, after, parts): &Key, pairs: &[Pair]) -> Option<Change<'input>> {
-        let (from, to) = *pairs.first()?;
-        let ends = (self.joint.classes.get(from)?, self.joint.classes.get(to)?);
-        let mut change = Change { before: *before, after: *after, gained: Vec::new(), lost: Vec::new(), blocks: self.blocks(pairs) };
-        for (state, traffic, turns) in parts {
+    /// A change in full, of what passes between some in a state.
+    pub(super) fn change(
+        &self,
+        (before, after, parts): &Key,
+        (ends, blocks): (impl Fn(State) -> (Family, End<'input>, End<'input>), Vec<Block>),
+        traffic: &Traffic,
+    ) -> Option<Change<'input>> {
+        let mut change = Change { before: *before, after: *after, gained: Vec::new(), lost: Vec::new(), host: None, blocks };
+        for (state, part, turns) in parts {
             let reasons = turns.iter().map(|turn| self.deciders.reason(*turn)).collect();
-            let portion = Portion { traffic: *traffic, reasons, witness: self.witness(ends, *traffic, *state)? };
+            let portion = Portion { traffic: *part, reasons, witness: witness(ends(*state), *part, traffic)? };
             match state {
                 State::New => change.gained.push(portion),
                 State::Old => change.lost.push(portion),
@@ -270,51 +234,50 @@ impl<'input> Finder<'_, 'input> {
         Some(change)
     }
 
-    fn witness(&self, (source, destination): (&Class, &Class), traffic: TrafficId, state: State) -> Option<Witness<'input>> {
-        let family = source.family;
-        let foreign = match family {
-            Family::V4 => Protocol::ICMPV6,
-            Family::V6 => Protocol::ICMP,
-        };
-        let mut examples = self.traffic.classes(traffic).filter_map(space::Class::example);
-        let usual = self.traffic.classes(traffic).filter_map(space::Class::example).find(|(protocol, ..)| *protocol != foreign);
-        let (protocol, ports, message) = usual.or_else(|| examples.next())?;
-        let end = |class: &Class| {
-            let spot = class.example.of(state);
-            let inventory = self.both.of(state).resolved.inventory;
-            End { endpoint: spot.endpoint.map(|id| inventory.endpoint(id)), address: spot.address }
-        };
-        Some(Witness { family, from: end(source), to: end(destination), protocol, ports, message })
+    /// A place of a class as the end of a witness.
+    pub(super) fn end(&self, spot: Both<Spot>, state: State) -> End<'input> {
+        let (spot, inventory) = (spot.of(state), self.both.of(state).resolved.inventory);
+        End { endpoint: spot.endpoint.map(|id| inventory.endpoint(id)), host: None, address: spot.address }
     }
 
     /// Pairs of classes as few blocks of peers.
-    fn blocks(&self, pairs: &[Pair]) -> Vec<Block> {
-        let mut receivers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        pairs.iter().for_each(|(from, to)| receivers.entry(*from).or_default().push(*to));
-        let mut senders: BTreeMap<Vec<usize>, Vec<usize>> = BTreeMap::new();
-        receivers.into_iter().for_each(|(from, to)| senders.entry(to).or_default().push(from));
+    fn blocks(&self, group: &Group, groups: &Groups<Key>) -> Vec<Block> {
         let mut blocks = Blocks::default();
-        for (to, from) in senders {
+        for (list, from) in &group.senders {
             let family = from.first().and_then(|index| self.joint.classes.get(*index)).map(|class| class.family);
             if let Some(family) = family {
-                blocks.add(self.sides(&from), self.sides(&to), family);
+                blocks.add(self.sides(from), self.sides(groups.receivers(*list)), family);
             }
         }
         blocks.finish()
     }
 
     /// The peers of some classes: endpoints, and addresses outside.
-    fn sides(&self, classes: &[usize]) -> Sides {
+    pub(super) fn sides(&self, classes: &[usize]) -> Sides {
         let is_outside = |id: &PeerId| self.joint.peers.get(id.index()).is_some_and(super::Peer::is_outside);
         let (outside, endpoints) = self.peers(classes).into_iter().partition(is_outside);
         Sides { endpoints, outside }
     }
 
-    fn peers(&self, classes: &[usize]) -> Vec<PeerId> {
+    pub(super) fn peers(&self, classes: &[usize]) -> Vec<PeerId> {
         let mut peers: Vec<PeerId> =
             classes.iter().filter_map(|index| self.joint.classes.get(*index)).flat_map(|class| class.peers.iter().copied()).collect();
         peers.sort_unstable();
         peers.dedup();
         peers
     }
+}
+
+/// A packet of some traffic, of a protocol that the family has where there is any.
+fn witness<'input>((family, from, to): (Family, End<'input>, End<'input>), part: TrafficId, traffic: &Traffic) -> Option<Witness<'input>> {
+    let foreign = match family {
+        Family::V4 => Protocol::ICMPV6,
+        Family::V6 => Protocol::ICMP,
+    };
+    let examples = || traffic.classes(part).filter_map(space::Class::example);
+    let mut own = examples().filter(|(protocol, ..)| *protocol != foreign);
+    // a class of senders' ports may have been cut below those that senders use
+    let usual = examples().filter(|(protocol, ..)| *protocol != foreign).find(|(_, ports, _)| ports.is_none_or(space::is_usual));
+    let (protocol, ports, message) = usual.or_else(|| own.next()).or_else(|| examples().next())?;
+    Some(Witness { family, from, to, protocol, ports, message })
 }

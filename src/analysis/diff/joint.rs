@@ -40,6 +40,13 @@ pub enum Identity<'input> {
     },
     /// Addresses that no endpoint has, in order.
     Outside(Vec<Range>),
+    /// A host endpoint.
+    Host {
+        /// The node.
+        node: &'input str,
+        /// The name.
+        name: &'input str,
+    },
 }
 
 /// Places that are in one class in the old state and in one class in the new state.
@@ -51,6 +58,8 @@ pub(super) struct Class {
     pub(super) peers: Vec<PeerId>,
     /// One of its places.
     pub(super) example: Both<Spot>,
+    /// One on another node than that one, where there is any, so that each is elsewhere than one of them.
+    pub(super) elsewhere: Option<Both<Spot>>,
 }
 
 /// A place, and who has it.
@@ -68,7 +77,7 @@ pub(super) struct Joint<'input> {
     /// For every peer that is in one state only, that state.
     pub(super) sole: BTreeMap<PeerId, State>,
     /// The classes here of each class there.
-    within: Both<FxHashMap<ClassId, Vec<usize>>>,
+    within: Both<Vec<Vec<usize>>>,
 }
 
 /// Classes by what makes one.
@@ -113,16 +122,31 @@ impl<'input> Joint<'input> {
         joint.add_endpoints(both, &mut made);
         joint.add_outside(both, &mut made);
         joint.classes = made.into_values().collect();
+        let within = |known: Known<'_, '_>| known.space.places.classes().map(|_| Vec::new()).collect();
+        joint.within = Both { old: within(both.old), new: within(both.new) };
         for (index, class) in joint.classes.iter().enumerate() {
-            joint.within.old.entry(class.classes.old).or_default().push(index);
-            joint.within.new.entry(class.classes.new).or_default().push(index);
+            joint.within.old.get_mut(class.classes.old.index()).into_iter().for_each(|within: &mut Vec<usize>| within.push(index));
+            joint.within.new.get_mut(class.classes.new.index()).into_iter().for_each(|within: &mut Vec<usize>| within.push(index));
         }
         joint
     }
 
     /// The classes here of a class of a state, in order.
     pub(super) fn within(&self, state: State, class: ClassId) -> &[usize] {
-        self.within.of(state).get(&class).map_or(&[], Vec::as_slice)
+        self.within.of(state).get(class.index()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The single endpoint that a class is of; none where it is of several.
+    pub(super) fn single(&self, class: usize) -> Option<PeerId> {
+        let [peer] = self.classes.get(class)?.peers.as_slice() else { return None };
+        self.peers.get(peer.index()).filter(|peer| peer.is_single()).map(|_| *peer)
+    }
+
+    /// The class of an address that is no endpoint's in either state.
+    pub(super) fn at(&self, both: Both<Known<'_, '_>>, address: IpAddr) -> Option<usize> {
+        let [old, new] = [both.old, both.new].map(|known| known.space.places.at(address, None));
+        let within = self.within(State::Old, old?).iter();
+        within.copied().find(|index| self.classes.get(*index).is_some_and(|class| Some(class.classes.new) == new))
     }
 
     fn add_endpoints(&mut self, both: Both<Known<'_, 'input>>, made: &mut Made) {
@@ -168,7 +192,7 @@ impl<'input> Joint<'input> {
         for ((family, old, new), ranges) in sorted {
             let spot = Spot { endpoint: None, address: ranges.first().map(Range::first_address) };
             let peers = vec![PeerId::at(self.peers.len())];
-            let class = Class { family, classes: Both { old, new }, peers, example: Both { old: spot, new: spot } };
+            let class = Class { family, classes: Both { old, new }, peers, example: Both { old: spot, new: spot }, elsewhere: None };
             made.insert((family, old, new), class);
             self.peers.push(Peer { identity: Identity::Outside(ranges), endpoints: [Vec::new(), Vec::new()] });
         }
@@ -244,11 +268,25 @@ fn add_pair(both: Both<Known<'_, '_>>, (peer, (old, new)): (PeerId, (EndpointId,
             classes: Both { old: other.class, new: place.class },
             peers: Vec::new(),
             example: Both { old: spot(old, other), new: spot(new, place) },
+            elsewhere: None,
         });
+        if class.elsewhere.is_none() {
+            let own = Both { old: spot(old, other), new: spot(new, place) };
+            class.elsewhere = Some(own).filter(|own| nodes(both, own) != nodes(both, &class.example));
+        }
         if class.peers.last() != Some(&peer) {
             class.peers.push(peer);
         }
     }
+}
+
+/// The nodes of a place in each state; none where it is on no known one.
+pub(super) fn nodes<'known>(both: Both<Known<'known, '_>>, spot: &Both<Spot>) -> [Option<&'known str>; 2] {
+    let name = |known: Known<'known, '_>, spot: &Spot| {
+        let inventory = known.resolved.inventory;
+        spot.endpoint.and_then(|id| inventory.endpoint(id).node).map(|node| &*inventory.node(node).name)
+    };
+    [name(both.old, &spot.old), name(both.new, &spot.new)]
 }
 
 /// The ranges outside of a state with their classes, in order.
@@ -280,7 +318,7 @@ pub(super) fn merged(ranges: &[Range], taken: &[IpAddr]) -> Vec<Range> {
     for range in ranges {
         let is_filled = |last: u128| {
             let gap = range.first.saturating_sub(last).saturating_sub(1);
-            let inside = before(range.family, range.first).saturating_sub(before(range.family, last));
+            let inside = before(range.family, range.first).saturating_sub(before(range.family, last.saturating_add(1)));
             u128::try_from(inside).is_ok_and(|inside| inside >= gap)
         };
         match merged.last_mut() {

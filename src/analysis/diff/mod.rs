@@ -1,8 +1,8 @@
 //! What two states of a cluster allow otherwise, over the whole packet space, and which rules are the cause.
 //!
 //! In: [`Resolved`] policy, old and new. Out: [`Difference`]: changes of what may pass between those who are in both, each with a
-//! witness packet and the rules that decide about it then and now; endpoints that are new or gone, apart from them; host
-//! endpoints whose own policy is not proven equal. Absent: words, and nodes' scripts.
+//! witness packet and the rules that decide about it then and now, those at host endpoints among them; endpoints that are new or
+//! gone, apart from them. Absent: words, and nodes' scripts.
 //!
 //! Endpoints are the same in both when their owner (or, of what has none, they themselves) has the same namespace, kind and
 //! name. Addresses that an endpoint has in one of the two are that endpoint's, and no place outside.
@@ -11,19 +11,25 @@
 //! touches.
 
 mod causes;
+mod cells;
 mod changes;
 mod hosts;
 mod joint;
+mod pairs;
 mod sole;
 
 pub use causes::{Decider, Reason};
-pub use changes::{Block, Change, End, Portion, Witness};
+pub use changes::{AtHost, Block, Change, End, Portion, Witness};
 pub use joint::{Identity, Peer, PeerId};
 pub use sole::{Connections, Sole};
 
 use std::net::IpAddr;
 
+use crate::analysis::diff::cells::Cells;
+use crate::analysis::diff::hosts::Exempt;
 use crate::analysis::space::{Cuts, Range, Space, Traffic};
+use crate::options::Options;
+use crate::policy::List;
 use crate::resolve::Resolved;
 
 /// One of the two states.
@@ -36,7 +42,7 @@ pub enum State {
 }
 
 /// Something of both states.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Both<T> {
     /// Before.
     pub old: T,
@@ -55,8 +61,6 @@ pub struct Difference<'input> {
     pub changes: Vec<Change<'input>>,
     /// Endpoints that are in one state only, in order.
     pub sole: Both<Vec<Sole>>,
-    /// Names of host endpoints whose own policy is not proven equal, in order.
-    pub hosts: Vec<&'input str>,
     /// The addresses of all endpoints of either state, in order.
     taken: Vec<IpAddr>,
 }
@@ -78,26 +82,42 @@ struct Known<'known, 'input> {
     space: &'known Space<'input>,
 }
 
-/// Everything that differs between two states.
-pub fn between<'input>(old: &Resolved<'input>, new: &Resolved<'input>) -> Difference<'input> {
+/// Everything that differs between two states, whose nodes have these options.
+pub fn between<'input>(old: &Resolved<'input>, new: &Resolved<'input>, options: &Options) -> Difference<'input> {
+    let states = [old, new];
+    let has_hosts = states.iter().any(|state| state.host_endpoints_with_ids().next().is_some());
+    let exempt = Exempt::of(&options.failsafes);
     let mut cuts = Cuts::default();
-    cuts.of_policy(old);
-    cuts.of_policy(new);
+    states.iter().for_each(|state| cuts.of_policy(state));
+    if has_hosts {
+        exempt.cut(states.iter().any(|state| has_untracked(state)), &mut cuts);
+    }
     let mut traffic = Traffic::of(&cuts);
-    let spaces = Both { old: Space::of(old, &mut traffic), new: Space::of(new, &mut traffic) };
-    let both = Both { old: Known { resolved: old, space: &spaces.old }, new: Known { resolved: new, space: &spaces.new } };
+    let [then, now] = states.map(|state| match has_hosts {
+        true => Space::with_hosts(state, exempt.prefixes(), &mut traffic),
+        false => Space::of(state, &mut traffic),
+    });
+    let both = Both { old: Known { resolved: old, space: &then }, new: Known { resolved: new, space: &now } };
     let joint = joint::Joint::of(both);
-    let changes = changes::all(both, &joint, &mut traffic);
+    let mut cells = Cells::of(both, &joint);
+    let mut changes = changes::all(&mut cells, &mut traffic);
+    let (of_hosts, hosts) = if has_hosts { hosts::all(&mut cells, exempt, &mut traffic) } else { Default::default() };
+    changes.extend(of_hosts);
+    changes.sort_by_cached_key(|change| (change.gained.is_empty(), change.host.clone(), change.blocks.first().cloned()));
     let sole =
         Both { old: sole::all(both.old, &joint, State::Old, &mut traffic), new: sole::all(both.new, &joint, State::New, &mut traffic) };
-    let hosts = hosts::differing(old, new);
-    Difference { traffic, peers: joint.peers, changes, sole, hosts, taken: joint::taken([old.inventory, new.inventory]) }
+    let peers = joint.peers.into_iter().chain(hosts).collect();
+    Difference { traffic, peers, changes, sole, taken: joint::taken([old.inventory, new.inventory]) }
+}
+
+fn has_untracked(state: &Resolved<'_>) -> bool {
+    state.policies.policies().any(|(_, policy)| policy.is_on(List::Untracked))
 }
 
 impl Difference<'_> {
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.sole.old.is_empty() && self.sole.new.is_empty() && self.hosts.is_empty()
+        self.changes.is_empty() && self.sole.old.is_empty() && self.sole.new.is_empty()
     }
 
     /// The peer of an id.
@@ -109,7 +129,7 @@ impl Difference<'_> {
     pub fn ranges(&self, peers: &[PeerId]) -> Vec<Range> {
         let outside = peers.iter().filter_map(|id| self.peer(*id)).filter_map(|peer| match &peer.identity {
             Identity::Outside(ranges) => Some(ranges),
-            Identity::Endpoints { .. } => None,
+            Identity::Endpoints { .. } | Identity::Host { .. } => None,
         });
         let mut ranges: Vec<Range> = outside.flatten().copied().collect();
         ranges.sort_unstable();

@@ -10,17 +10,20 @@ mod addresses;
 mod blocks;
 mod places;
 mod relation;
+mod rows;
 mod sides;
 mod traffic;
 
 pub use addresses::Range;
 pub use places::{ClassId, Place, PlaceClass, Places};
-pub use relation::{Cause, Decided, Relation, RuleOf, ViewId};
-pub use traffic::{Class, Cuts, Traffic, TrafficId};
+pub use relation::{Cause, Decided, HostList, ListId, ListWay, Relation, RuleOf, ViewId};
+pub use rows::Rows;
+pub use traffic::{Class, Cuts, Traffic, TrafficId, is_usual};
 
 pub(super) use blocks::{Block, Members, merged};
 pub(super) use sides::{SideId, Sides, Workshop};
 
+use crate::net::Cidr;
 use crate::resolve::Resolved;
 
 /// A cluster's places, and what may go between them.
@@ -37,6 +40,13 @@ impl<'input> Space<'input> {
     pub fn of(resolved: &Resolved<'input>, traffic: &mut Traffic) -> Self {
         let places = Places::of(resolved);
         let relation = Relation::of(resolved, &places, traffic);
+        Self { places, relation }
+    }
+
+    /// The same with the lists of host endpoints, in classes of places that some lists of prefixes do not tell apart either.
+    pub fn with_hosts(resolved: &Resolved<'input>, prefixes: Vec<Vec<Cidr>>, traffic: &mut Traffic) -> Self {
+        let places = Places::told_apart(resolved, prefixes);
+        let relation = Relation::with_hosts(resolved, &places, traffic);
         Self { places, relation }
     }
 }

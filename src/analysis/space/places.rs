@@ -91,6 +91,16 @@ struct Key<'input> {
 /// The numbers that endpoints give the names of ports.
 pub(super) type PortNumbers<'input> = FxHashMap<&'input str, BTreeSet<(Protocol, u16)>>;
 
+impl ClassId {
+    /// Nobody's: stands for all classes that something does not name.
+    pub const NOWHERE: ClassId = ClassId(u32::MAX);
+
+    /// Position among the classes.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Every rule of policies and profiles.
 pub(super) fn rules<'input>(resolved: &Resolved<'input>) -> impl Iterator<Item = &'input Rule> + use<'input> {
     let policies = resolved.policies;

@@ -374,7 +374,6 @@ const EPHEMERAL: u16 = 32_768;
 
 /// A port that people expect a sender to have, where the class leaves the choice (RFC 6335, section 6: from 49152).
 fn usual((first, last): (u16, u16)) -> u16 {
-    const DYNAMIC: u16 = 49_152;
     DYNAMIC.clamp(first, last)
 }
 
@@ -387,6 +386,12 @@ fn expected(range: (u16, u16)) -> u16 {
 fn well_known((first, last): (u16, u16)) -> Option<u16> {
     [443, 80, 53, 5432].into_iter().find(|port| (first..=last).contains(port))
 }
+/// Whether the sender has a port that people expect it to have.
+pub fn is_usual(ports: PortPair) -> bool {
+    ports.source >= DYNAMIC
+}
+
+const DYNAMIC: u16 = 49_152;
 
 fn holds(wanted: ProtocolMatch, protocol: Protocol) -> bool {
     match wanted {

@@ -4,21 +4,24 @@ use serde::Serialize;
 
 use crate::analysis::allowed::{self, ports_text, protocol_text, types_text};
 use crate::analysis::diff::{Block, Change, Decider, End, Identity, PeerId, Portion, Reason, Sole, State};
-use crate::analysis::space::TrafficId;
+use crate::analysis::space::{ListWay, TrafficId};
 use crate::answers::diff::{Comparison, Counts};
 use crate::bundle::{Count, ScriptChange};
 
 /// The difference as one JSON object on one line.
 ///
 /// `{"equal", "old", "new", "gained", "lost", "changes": [{"kind": "added" | "removed" | "changed", "before": TRAFFIC, "after": TRAFFIC,
-/// "gained": [PORTION], "lost": [PORTION], "between": [{"from": [PEER], "to": [PEER], "families": ["IPv4"]}]}], "newEndpoints": [ALONE],
-/// "goneEndpoints": [ALONE], "hostEndpoints": [NAME], "nodes": null | [{"node", "rules": {"added", "removed"}, "chains", "sets",
-/// "members"}]}`. `gained` and `lost` count pairs; `nodes` is null where nobody asked. A single endpoint's traffic to itself is not
-/// meant. TRAFFIC is `{"text", "everything", "protocols": [{"protocol", "ports"?, "sourcePorts"?, "types"?}]}`, without protocols where
+/// "gained": [PORTION], "lost": [PORTION], "hostEndpoint"?: {"list", "direction", "allowedAtOnce", "at"?: [PEER]}, "between": [{"from": [PEER], "to": [PEER],
+/// "families": ["IPv4"]}]}], "newEndpoints": [ALONE], "goneEndpoints": [ALONE], "nodes": null | [{"node", "rules": {"added", "removed"},
+/// "chains", "sets", "members"}]}`. `gained` and `lost` count pairs; `nodes` is null where nobody asked. A single endpoint's traffic to
+/// itself is not meant. A change with `hostEndpoint` is of that list of the host endpoints that are the receivers (ingress) or senders
+/// (egress): `normal`, `forward`, `untracked` or `pre-DNAT`; with `allowedAtOnce` it is what a rule of the list allows, and no list
+/// behind is asked about; with `at` it is so only where the node, or who is behind it, has these addresses. TRAFFIC is `{"text", "everything", "protocols": [{"protocol", "ports"?, "sourcePorts"?, "types"?}]}`, without protocols where
 /// it is everything. PORTION is `{"traffic": TRAFFIC, "witness": {"family", "protocol", "from": {"endpoint"?, "address"?}, "to", "sourcePort"?,
 /// "port"?, "icmpType"?, "icmpCode"?}, "reasons": [{"direction", "old": DECIDER, "new": DECIDER}]}`. DECIDER is `{"allowed", "text", "policies":
-/// [{"policy", "rule"?, "file", "line"}]}`. PEER is `{"namespace", "kind", "name"}` or `{"from", "to"}`, addresses outside. ALONE is
-/// `{"endpoint": PEER, "connections": null | {"from": [{"peers": [PEER], "traffic": TRAFFIC}], "to": […]}}`.
+/// [{"policy", "rule"?, "file", "line"}]}`. PEER is `{"namespace", "kind", "name"}`, of a host endpoint `{"kind", "node", "name"}`, or
+/// `{"from", "to"}`, addresses outside; an end of a witness may have `hostEndpoint`. ALONE is those who speak with the same,
+/// `{"endpoints": [PEER], "connections": {"from": [{"peers": [PEER], "traffic": TRAFFIC}], "to": […]}}`.
 pub fn json(comparison: &Comparison<'_, '_>) -> String {
     let difference = comparison.difference;
     let Counts { gained, lost } = comparison.counts();
@@ -32,7 +35,6 @@ pub fn json(comparison: &Comparison<'_, '_>) -> String {
         changes: difference.changes.iter().map(|change| comparison.change(change)).collect(),
         new_endpoints: alone(&difference.sole.new),
         gone_endpoints: alone(&difference.sole.old),
-        host_endpoints: &difference.hosts,
         nodes: comparison.nodes.map(|nodes| nodes.iter().map(node).collect()),
     };
     serde_json::to_string(&view).unwrap_or_default() + "\n"
@@ -49,7 +51,6 @@ struct View<'view> {
     changes: Vec<ChangeView<'view>>,
     new_endpoints: Vec<Alone<'view>>,
     gone_endpoints: Vec<Alone<'view>>,
-    host_endpoints: &'view [&'view str],
     nodes: Option<Vec<Node<'view>>>,
 }
 
@@ -60,7 +61,19 @@ struct ChangeView<'view> {
     after: TrafficView<'view>,
     gained: Vec<PortionView<'view>>,
     lost: Vec<PortionView<'view>>,
+    #[serde(rename = "hostEndpoint", skip_serializing_if = "Option::is_none")]
+    host: Option<HostView<'view>>,
     between: Vec<Between<'view>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HostView<'view> {
+    list: &'view str,
+    direction: String,
+    allowed_at_once: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    at: Vec<Peer<'view>>,
 }
 
 #[derive(Serialize)]
@@ -74,6 +87,7 @@ struct Between<'view> {
 #[serde(untagged)]
 enum Peer<'view> {
     Endpoints { namespace: &'view str, kind: &'view str, name: &'view str },
+    Host { kind: &'view str, node: &'view str, name: &'view str },
     Outside { from: String, to: String },
 }
 
@@ -122,9 +136,12 @@ struct WitnessView {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct EndView {
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_endpoint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
 }
@@ -154,8 +171,8 @@ struct PolicyView {
 
 #[derive(Serialize)]
 struct Alone<'view> {
-    endpoint: Option<Peer<'view>>,
-    connections: Option<ConnectionsView<'view>>,
+    endpoints: Vec<Peer<'view>>,
+    connections: ConnectionsView<'view>,
 }
 
 #[derive(Serialize)]
@@ -205,6 +222,12 @@ impl Comparison<'_, '_> {
             after: self.traffic_view(change.after),
             gained: change.gained.iter().map(|portion| self.portion(portion)).collect(),
             lost: change.lost.iter().map(|portion| self.portion(portion)).collect(),
+            host: change.host.as_ref().map(|at| HostView {
+                list: at.way.list().word(),
+                direction: at.direction.to_string(),
+                allowed_at_once: matches!(at.way, ListWay::LetThrough(_)),
+                at: self.peer_views(&at.near),
+            }),
             between: change.blocks.iter().map(|block| self.between(block)).collect(),
         }
     }
@@ -218,6 +241,7 @@ impl Comparison<'_, '_> {
         let known = peers.iter().filter_map(|id| self.difference.peer(*id));
         let endpoints = known.filter_map(|peer| match &peer.identity {
             Identity::Endpoints { namespace, kind, name } => Some(Peer::Endpoints { namespace, kind, name }),
+            Identity::Host { node, name } => Some(Peer::Host { kind: "HostEndpoint", node, name }),
             Identity::Outside(_) => None,
         });
         let outside = self.difference.ranges(peers).into_iter();
@@ -243,6 +267,7 @@ impl Comparison<'_, '_> {
         let witness = &portion.witness;
         let end = |end: &End<'_>| EndView {
             endpoint: end.endpoint.map(crate::inventory::Endpoint::notation),
+            host_endpoint: end.host.map(|host| host.name.clone()),
             address: end.address.map(|address| address.to_string()),
         };
         let witness = WitnessView {
@@ -278,7 +303,7 @@ impl Comparison<'_, '_> {
             let rows = rows.iter().map(|(traffic, peers)| With { peers: self.peer_views(peers), traffic: self.traffic_view(*traffic) });
             rows.collect()
         };
-        let connections = sole.connections.as_ref().map(|all| ConnectionsView { from: with(&all.from), to: with(&all.to) });
-        Alone { endpoint: self.peer_views(&[sole.peer]).into_iter().next(), connections }
+        let connections = ConnectionsView { from: with(&sole.connections.from), to: with(&sole.connections.to) };
+        Alone { endpoints: self.peer_views(&sole.peers), connections }
     }
 }

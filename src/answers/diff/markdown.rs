@@ -24,10 +24,6 @@ pub fn markdown(comparison: &Comparison<'_, '_>) -> String {
     details(comparison, &mut out);
     soles(comparison, ("New endpoints", &difference.sole.new), &mut out);
     soles(comparison, ("Endpoints gone", &difference.sole.old), &mut out);
-    if !difference.hosts.is_empty() {
-        let names: Vec<String> = difference.hosts.iter().map(|name| escaped(name)).collect();
-        let _ = writeln!(out, "\nHost endpoints whose own policy differs, and is not proven equal: {}", names.join(", "));
-    }
     let nodes = comparison.nodes.unwrap_or_default();
     if !nodes.is_empty() {
         let _ = writeln!(out, "\n<details><summary>Nodes whose scripts change: {}</summary>\n", nodes.len());
@@ -55,7 +51,7 @@ fn table(comparison: &Comparison<'_, '_>, (title, state): (&str, State), out: &m
     }
     let _ = writeln!(out, "\n#### {title}\n\n| from → to | {} | why |\n|---|---|---|", title.to_lowercase());
     for (change, portion) in rows.iter().take(MOST_ROWS) {
-        let pairs = comparison.pairs(&change.blocks, MOST);
+        let pairs = comparison.pairs(change, MOST);
         let pairs: Vec<String> = pairs.iter().map(|line| escaped(line)).collect();
         let reasons: Vec<String> =
             portion.reasons.iter().flat_map(|reason| comparison.reasons(reason)).map(|line| escaped(&line)).collect();
@@ -92,11 +88,10 @@ fn soles(comparison: &Comparison<'_, '_>, (title, soles): (&str, &[Sole]), out: 
     if soles.is_empty() {
         return;
     }
-    let _ = writeln!(out, "\n<details><summary>{title}: {}</summary>\n", soles.len());
+    let _ = writeln!(out, "\n<details><summary>{title}: {}</summary>\n", soles.iter().map(|sole| sole.peers.len()).sum::<usize>());
     for sole in soles.iter().take(MOST_ROWS) {
-        let _ = writeln!(out, "- {}", escaped(&comparison.peers(&[sole.peer], MOST)));
-        let Some(connections) = &sole.connections else { continue };
-        for (word, rows) in [("from", &connections.from), ("to", &connections.to)] {
+        let _ = writeln!(out, "- {}", escaped(&comparison.peers(&sole.peers, MOST)));
+        for (word, rows) in [("from", &sole.connections.from), ("to", &sole.connections.to)] {
             for (traffic, peers) in rows {
                 let (peers, traffic) = (escaped(&comparison.peers(peers, MOST)), escaped(comparison.traffic(*traffic)));
                 let _ = writeln!(out, "  - {word} {peers}: {traffic}");

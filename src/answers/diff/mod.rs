@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use rustc_hash::FxHashMap;
 
 use crate::analysis::allowed;
-use crate::analysis::diff::{Both, Change, Difference};
+use crate::analysis::diff::{Both, Change, Difference, Sole};
 use crate::analysis::space::{Traffic, TrafficId};
 use crate::bundle::ScriptChange;
 use crate::net::Family;
@@ -74,15 +74,13 @@ impl<'compared, 'input> Comparison<'compared, 'input> {
         let Counts { gained, lost } = self.counts();
         let several = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
         let mut parts = vec![format!("{} gained, {lost} lost", several(gained, "connection", "connections"))];
-        let Both { old: gone, new } = &self.difference.sole;
-        if !new.is_empty() {
-            parts.push(several(new.len(), "new endpoint", "new endpoints"));
+        let count = |soles: &[Sole]| soles.iter().map(|sole| sole.peers.len()).sum::<usize>();
+        let (gone, new) = (count(&self.difference.sole.old), count(&self.difference.sole.new));
+        if new > 0 {
+            parts.push(several(new, "new endpoint", "new endpoints"));
         }
-        if !gone.is_empty() {
-            parts.push(several(gone.len(), "endpoint gone", "endpoints gone"));
-        }
-        if !self.difference.hosts.is_empty() {
-            parts.push(format!("{} not proven equal", several(self.difference.hosts.len(), "host endpoint", "host endpoints")));
+        if gone > 0 {
+            parts.push(several(gone, "endpoint gone", "endpoints gone"));
         }
         if let Some(nodes) = self.nodes.filter(|nodes| !nodes.is_empty()) {
             parts.push(format!("scripts of {} change", several(nodes.len(), "node", "nodes")));
@@ -99,8 +97,7 @@ fn words(difference: &mut Difference<'_>) -> FxHashMap<TrafficId, String> {
         ids.extend(change.gained.iter().chain(&change.lost).map(|portion| portion.traffic));
     }
     for sole in difference.sole.old.iter().chain(&difference.sole.new) {
-        let connections = sole.connections.iter().flat_map(|connections| connections.to.iter().chain(&connections.from));
-        ids.extend(connections.map(|row| row.0));
+        ids.extend(sole.connections.to.iter().chain(&sole.connections.from).map(|row| row.0));
     }
     ids.sort_unstable();
     ids.dedup();

@@ -71,7 +71,7 @@ fn message(comparison: &Comparison<'_, '_>, change: &Change<'_>, (state, portion
         State::New => "gained",
         State::Old => "lost",
     };
-    let pairs = comparison.pairs(&change.blocks, MOST).join("; ");
+    let pairs = comparison.pairs(change, MOST).join("; ");
     let reasons: Vec<String> = portion.reasons.iter().flat_map(|reason| comparison.reasons(reason)).collect();
     let traffic = comparison.traffic(portion.traffic);
     format!("{word} {traffic}: {pairs}. {}. Witness: {}", reasons.join("; "), comparison.witness(&portion.witness))

@@ -7,6 +7,8 @@ use crate::answers::diff::Comparison;
 
 /// Names in a line, and lines of one thing, that are written out.
 const MOST: usize = 8;
+/// Endpoints that are new or gone, in groups that speak with the same, that are written out.
+const MOST_SOLE: usize = 200;
 
 /// What is gained first, then what is lost, then the rest. Empty where nothing differs and no script changes.
 pub fn text(comparison: &Comparison<'_, '_>) -> String {
@@ -20,12 +22,6 @@ pub fn text(comparison: &Comparison<'_, '_>) -> String {
     portions(comparison, ("lost", State::Old), &mut out);
     soles(comparison, ("new endpoints", &difference.sole.new), &mut out);
     soles(comparison, ("endpoints gone", &difference.sole.old), &mut out);
-    if !difference.hosts.is_empty() {
-        let _ = writeln!(out, "\nhost endpoints whose own policy differs, and is not proven equal:");
-        for name in &difference.hosts {
-            let _ = writeln!(out, "  {name}");
-        }
-    }
     let nodes = comparison.nodes.unwrap_or_default();
     if !nodes.is_empty() {
         let _ = writeln!(out, "\nnodes whose scripts change:");
@@ -47,7 +43,7 @@ fn portions(comparison: &Comparison<'_, '_>, (title, state): (&str, State), out:
     }
     let _ = writeln!(out, "\n{title}:");
     for change in changes {
-        for line in comparison.pairs(&change.blocks, MOST) {
+        for line in comparison.pairs(change, MOST) {
             let _ = writeln!(out, "{sign} {line}");
         }
         let (before, after) = (comparison.traffic(change.before), comparison.traffic(change.after));
@@ -72,16 +68,19 @@ fn soles(comparison: &Comparison<'_, '_>, (title, soles): (&str, &[Sole]), out: 
     if !soles.is_empty() {
         let _ = writeln!(out, "\n{title}:");
     }
-    for sole in soles {
-        let _ = writeln!(out, "  {}", comparison.peers(&[sole.peer], MOST));
-        let Some(connections) = &sole.connections else {
-            let _ = writeln!(out, "    not looked at, since there are too many");
-            continue;
-        };
-        for (word, rows) in [("from", &connections.from), ("to", &connections.to)] {
-            for (traffic, peers) in rows {
+    for sole in soles.iter().take(MOST_SOLE) {
+        let _ = writeln!(out, "  {}", comparison.peers(&sole.peers, MOST));
+        for (word, rows) in [("from", &sole.connections.from), ("to", &sole.connections.to)] {
+            for (traffic, peers) in rows.iter().take(MOST) {
                 let _ = writeln!(out, "    {word} {}: {}", comparison.peers(peers, MOST), comparison.traffic(*traffic));
             }
+            if rows.len() > MOST {
+                let _ = writeln!(out, "    {word} and {} more", rows.iter().skip(MOST).map(|row| row.1.len()).sum::<usize>());
+            }
         }
+    }
+    let more: usize = soles.iter().skip(MOST_SOLE).map(|sole| sole.peers.len()).sum();
+    if more > 0 {
+        let _ = writeln!(out, "  and {more} more; `--format json` lists all");
     }
 }

@@ -1,10 +1,13 @@
 //! Parts of a difference in words.
 
+use std::net::IpAddr;
+
 use crate::analysis::allowed::{self, Allowed, ports_text, protocol_text, types_text};
-use crate::analysis::diff::{Block, Decider, End, Identity, Peer, PeerId, Reason, State, Witness};
-use crate::analysis::space::{Range, Traffic, TrafficId};
+use crate::analysis::diff::{AtHost, Block, Change, Decider, End, Identity, Peer, PeerId, Reason, State, Witness};
+use crate::analysis::space::{ListWay, Range, Traffic, TrafficId};
 use crate::answers::diff::Comparison;
 use crate::net::{Direction, Family};
+use crate::policy::{HostEndpoint, List};
 use crate::text::Span;
 
 /// Protocols without ports or messages that are written one by one.
@@ -59,19 +62,35 @@ impl<'input> Comparison<'_, 'input> {
     }
 
     /// The lines of a change's blocks: `a → b, c`; at most so many.
-    pub(super) fn pairs(&self, blocks: &[Block], most: usize) -> Vec<String> {
-        let mut lines: Vec<String> = blocks.iter().take(most).map(|block| self.pair(block, most)).collect();
-        let rest: usize = blocks.iter().skip(most).map(|block| self.difference.pairs(block)).sum();
+    pub(super) fn pairs(&self, change: &Change<'_>, most: usize) -> Vec<String> {
+        let host = change.host.as_ref();
+        let mut lines: Vec<String> = change.blocks.iter().take(most).map(|block| self.pair(block, host, most)).collect();
+        let rest: usize = change.blocks.iter().skip(most).map(|block| self.difference.pairs(block)).sum();
         lines.extend((rest > 0).then(|| format!("and {rest} more pairs")));
         lines
     }
 
-    fn pair(&self, block: &Block, most: usize) -> String {
+    fn pair(&self, block: &Block, host: Option<&AtHost>, most: usize) -> String {
         let families = match block.families.as_slice() {
             [family] if self.has_both_families && !self.has_outside(block) => format!(" ({family})"),
             _ => String::new(),
         };
-        format!("{} → {}{families}", self.peers(&block.from, most), self.peers(&block.to, most))
+        let [from, to] = [(Direction::Egress, &block.from), (Direction::Ingress, &block.to)].map(|(direction, peers)| {
+            let at = host.filter(|at| at.direction == direction).map(|at| self.at_host(at, most)).unwrap_or_default();
+            format!("{}{at}", self.peers(peers, most))
+        });
+        format!("{from} → {to}{families}")
+    }
+
+    /// What is said behind the names of host endpoints: which list, and for which addresses behind them.
+    fn at_host(&self, at: &AtHost, most: usize) -> String {
+        let list = match at.way {
+            ListWay::Passed(List::Normal) | ListWay::LetThrough(List::Normal | List::Forward) => String::new(),
+            ListWay::Passed(list) => format!(" ({} policy)", list.word()),
+            ListWay::LetThrough(list) => format!(" (allowed at once by {} policy)", list.word()),
+        };
+        let near = if at.near.is_empty() { String::new() } else { format!(" at {}", self.peers(&at.near, most)) };
+        format!("{list}{near}")
     }
 
     fn has_outside(&self, block: &Block) -> bool {
@@ -99,12 +118,15 @@ impl<'input> Comparison<'_, 'input> {
             Decider::NoPolicy => format!("allowed: no {direction} policy applies"),
             Decider::PassedOn => "allowed: every tier passes on".to_owned(),
             Decider::Profiles => "denied: no profile allows".to_owned(),
+            Decider::NoHost => "allowed: no host endpoint is there".to_owned(),
+            Decider::NotLetThrough => "not let through: no rule allows, so that what comes behind is asked".to_owned(),
         }
     }
 
     /// `TCP from shop/web (10.0.0.1) port 49152 to shop/db (10.0.0.2) port 5432`.
     pub(super) fn witness(&self, witness: &Witness<'input>) -> String {
         let end = |end: &End<'input>| match (end.endpoint, end.address) {
+            (None, address) if end.host.is_some() => at_host(end.host, address),
             (Some(endpoint), Some(address)) => format!("{} ({address})", endpoint.notation()),
             (Some(endpoint), None) => endpoint.notation(),
             (None, Some(address)) => address.to_string(),
@@ -119,11 +141,18 @@ impl<'input> Comparison<'_, 'input> {
     }
 }
 
-/// `shop/db`, `shop/Deployment/db`.
+/// `HostEndpoint n1-eth0 (10.0.0.1)`.
+fn at_host(host: Option<&HostEndpoint>, address: Option<IpAddr>) -> String {
+    let name = host.map(ToString::to_string).unwrap_or_default();
+    address.map_or(name.clone(), |address| format!("{name} ({address})"))
+}
+
+/// `shop/db`, `shop/Deployment/db`, `HostEndpoint n1-eth0`.
 fn name(peer: &Peer<'_>) -> String {
     match &peer.identity {
         Identity::Endpoints { namespace, kind: "Pod", name } => format!("{namespace}/{name}"),
         Identity::Endpoints { namespace, kind, name } => format!("{namespace}/{kind}/{name}"),
+        Identity::Host { name, .. } => format!("HostEndpoint {name}"),
         Identity::Outside(ranges) => ranges.iter().copied().map(range).collect::<Vec<_>>().join(", "),
     }
 }

@@ -9,6 +9,7 @@ use palisade::analysis::diff::{self, Block, Difference, Identity, PeerId, Portio
 use palisade::analysis::evaluate::Evaluator;
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::{Endpoint, EndpointKind};
+use palisade::options::Options;
 use palisade::policy::Staging;
 use palisade::resolve;
 
@@ -52,7 +53,7 @@ fn a_world_written_in_another_order_is_equal() {
         let [old, new] = [yaml.clone(), documents.join("---\n")].map(|yaml| read(yaml, Staging::Proposed).expect("valid"));
         let states = [&old, &new].map(|input| resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default()));
         let [before, after] = &states;
-        let difference = diff::between(before, after);
+        let difference = diff::between(before, after, &Options::default());
         assert!(difference.is_empty(), "seed {seed}: {difference:?}\n{yaml}");
     }
 }
@@ -63,7 +64,7 @@ fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize
     let new = read(manifests::yaml(new), Staging::Proposed)?;
     let before = resolve::selectors(&old.policies, &old.inventory, &mut Diagnostics::default());
     let after = resolve::selectors(&new.policies, &new.inventory, &mut Diagnostics::default());
-    let difference = diff::between(&before, &after);
+    let difference = diff::between(&before, &after, &Options::default());
     let (then, now) = (Evaluator::of(&before), Evaluator::of(&after));
     let verdicts = |flow: &Flow| (then.decide(flow).is_allowed(), now.decide(flow).is_allowed());
     let mut turned = 0;
@@ -81,7 +82,8 @@ fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize
         }
         turned += 1;
         let is_between = |block: &Block| block.from.contains(&from) && block.to.contains(&to) && block.families.contains(&flow.family());
-        let changes = difference.changes.iter().filter(|change| change.blocks.iter().any(is_between));
+        let at_endpoints = difference.changes.iter().filter(|change| change.host.is_none());
+        let changes = at_endpoints.filter(|change| change.blocks.iter().any(is_between));
         let mut portions = changes.flat_map(|change| if is { &change.gained } else { &change.lost });
         if !portions.any(|portion| holds(&difference, portion, &flow)) {
             return Err(format!("{packet:?}\nthe evaluators say {was} and {is}, and the difference nothing\n{difference:?}"));
@@ -97,7 +99,7 @@ fn holds(difference: &Difference<'_>, portion: &Portion<'_>, flow: &Flow) -> boo
 /// Counts the witnesses with addresses, all of which must turn as they say, and all reasons with them.
 fn witnesses(difference: &Difference<'_>, verdicts: impl Fn(&Flow) -> (bool, bool)) -> Result<usize, String> {
     let mut shown = 0;
-    for change in &difference.changes {
+    for change in difference.changes.iter().filter(|change| change.host.is_none()) {
         for (portion, expected) in
             change.gained.iter().map(|portion| (portion, (false, true))).chain(change.lost.iter().map(|portion| (portion, (true, false))))
         {
@@ -118,7 +120,7 @@ fn witnesses(difference: &Difference<'_>, verdicts: impl Fn(&Flow) -> (bool, boo
 }
 
 /// Who has an address in both states; none where somebody has it in one only.
-fn peer(difference: &Difference<'_>, inputs: [&Input; 2], address: IpAddr) -> Option<PeerId> {
+pub(super) fn peer(difference: &Difference<'_>, inputs: [&Input; 2], address: IpAddr) -> Option<PeerId> {
     let [old, new] = inputs.map(|input| {
         let owner = input.inventory.endpoints.iter().find(|endpoint| endpoint.addresses.contains(&address));
         owner.map(named)
@@ -133,7 +135,7 @@ fn peer(difference: &Difference<'_>, inputs: [&Input; 2], address: IpAddr) -> Op
         (Identity::Outside(ranges), None) => ranges.iter().any(|range| {
             range.first_address().is_ipv4() == address.is_ipv4() && (range.first_address()..=range.last_address()).contains(&address)
         }),
-        (Identity::Endpoints { .. }, None) | (Identity::Outside(_), Some(_)) => false,
+        (Identity::Host { .. }, _) | (Identity::Endpoints { .. }, None) | (Identity::Outside(_), Some(_)) => false,
     };
     difference.peers.iter().position(|peer| is_it(&peer.identity)).map(PeerId::at)
 }

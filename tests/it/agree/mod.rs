@@ -8,6 +8,7 @@ mod answers;
 mod assertions;
 mod cases;
 mod difference;
+mod difference_at_hosts;
 mod hosts;
 mod lints;
 mod manifests;

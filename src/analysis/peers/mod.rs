@@ -1,15 +1,15 @@
 //! Who there is to talk, as people know them: workloads or service accounts, and addresses outside.
 //!
 //! In: an [`Inventory`] and its [`Space`]. Out: [`Peers`]: every endpoint in one peer, and every address outside in another. Endpoints of
-//! one workload that policy tells apart are peers of their own. [`Peer::allowed_to`] says what may go from one to another.
+//! one workload that policy tells apart are peers of their own.
 //!
-//! Cost: sorting endpoints; an answer takes the pairs of classes of its two peers, which are few.
+//! Cost: sorting endpoints.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::analysis::space::{ClassId, Range, Space, Traffic, TrafficId};
+use crate::analysis::space::{ClassId, Range, Space};
 use crate::inventory::{Endpoint, EndpointId, EndpointKind, Inventory};
 use crate::net::Family;
 
@@ -110,18 +110,6 @@ impl Peer {
         &self.around
     }
 
-    /// What may go from it to another, in any family.
-    pub fn allowed_to(&self, other: &Peer, space: &Space<'_>, traffic: &mut Traffic) -> TrafficId {
-        let mut all = Traffic::NONE;
-        for (family, source) in &self.classes {
-            for (_, destination) in other.classes.iter().filter(|(own, _)| own == family) {
-                let one = space.relation.allowed(*source, *destination, traffic);
-                all = traffic.or(all, one);
-            }
-        }
-        all
-    }
-
     /// The part of it that some addresses are, where it is outside; none where that is nothing.
     pub fn within(&self, addresses: Range) -> Option<Self> {
         let Identity::Outside(ranges) = &self.identity else { return None };
@@ -212,7 +200,7 @@ fn around(ranges: &[Range], taken: &[IpAddr]) -> Vec<Range> {
     for range in ranges {
         let is_filled = |last: u128| {
             let gap = range.first.saturating_sub(last).saturating_sub(1);
-            let inside = before(range.family, range.first).saturating_sub(before(range.family, last));
+            let inside = before(range.family, range.first).saturating_sub(before(range.family, last.saturating_add(1)));
             u128::try_from(inside).is_ok_and(|inside| inside >= gap)
         };
         match merged.last_mut() {
@@ -227,3 +215,6 @@ fn common(one: Range, other: Range) -> Option<Range> {
     let (first, last) = (one.first.max(other.first), one.last.min(other.last));
     (one.family == other.family && first <= last).then_some(Range { first, last, ..one })
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,10 @@
 //!
 //! Cost: for each view, the classes that the sides of its rules name. Then an answer is two look-ups.
 
+mod hosts;
+
+pub use hosts::{HostList, ListId, ListWay};
+
 use indexmap::IndexSet;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
@@ -13,7 +17,7 @@ use crate::analysis::Side;
 use crate::analysis::space::places::{ClassId, PlaceClass, Places};
 use crate::analysis::space::sides::{SideId, Sides, Workshop};
 use crate::analysis::space::traffic::{Traffic, TrafficId};
-use crate::inventory::{EndpointId, ProfileName, Profiles, profile_name};
+use crate::inventory::{EndpointId, Inventory, ProfileName, Profiles, profile_name};
 use crate::net::{Direction, Family};
 use crate::policy::{Action, DefaultAction, List, PolicyKey, Rule, Tier};
 use crate::resolve::Resolved;
@@ -67,6 +71,7 @@ pub struct Relation<'input> {
     views: Vec<View>,
     egress: Vec<ViewId>,
     ingress: Vec<ViewId>,
+    hosts: hosts::Lists<'input>,
 }
 
 /// What a view allows.
@@ -122,10 +127,24 @@ impl<'input> Relation<'input> {
         Self::near(resolved, places, traffic, |_| true)
     }
 
+    /// The same, and what the lists of host endpoints say.
+    pub fn with_hosts(resolved: &Resolved<'input>, places: &Places<'input>, traffic: &mut Traffic) -> Self {
+        Self::made(resolved, (places, true), traffic, |_| true)
+    }
+
     /// Decides by the policies of some classes of places; the others allow everything.
     pub fn near(
         resolved: &Resolved<'input>,
         places: &Places<'input>,
+        traffic: &mut Traffic,
+        is_near: impl Fn(&PlaceClass) -> bool,
+    ) -> Self {
+        Self::made(resolved, (places, false), traffic, is_near)
+    }
+
+    fn made(
+        resolved: &Resolved<'input>,
+        (places, of_hosts): (&Places<'input>, bool),
         traffic: &mut Traffic,
         is_near: impl Fn(&PlaceClass) -> bool,
     ) -> Self {
@@ -137,10 +156,14 @@ impl<'input> Relation<'input> {
             views: Vec::new(),
             egress: Vec::new(),
             ingress: Vec::new(),
+            hosts: hosts::Lists::default(),
         };
         let mut maker =
             Maker { work: Workshop { resolved, places, traffic }, relation, prepared: Vec::new(), firsts: FxHashMap::default() };
         maker.number_rules();
+        if of_hosts {
+            maker.add_hosts();
+        }
         for (id, class) in places.classes() {
             let [egress, ingress] = [Direction::Egress, Direction::Ingress].map(|direction| match is_near(class) {
                 true => maker.view((id, class), direction),
@@ -203,6 +226,19 @@ impl<'input> Relation<'input> {
             }
         }
         decided
+    }
+
+    /// The classes at the other end that any rule of a view names, in order; with all others it says the same, and by the same rules.
+    pub fn named(&self, view: ViewId) -> Vec<ClassId> {
+        let steps = self.steps.get_index(view.0 as usize).into_iter().flatten();
+        let tables = steps.filter_map(|step| match step {
+            Step::Rule { far, .. } => self.sides.table(*far),
+            Step::Tier { .. } | Step::Profile | Step::End { .. } => None,
+        });
+        let mut named: Vec<ClassId> = tables.flat_map(|table| table.listed.iter().map(|row| row.0)).collect();
+        named.sort_unstable();
+        named.dedup();
+        named
     }
 
     /// What rules take, in a view with a class at the other end: each that takes anything, by its position in [`Relation::rules`]. A rule
@@ -347,8 +383,12 @@ impl<'input> Maker<'_, 'input> {
 
     /// Behind the tiers, profile after profile: what one passes or does not decide is for the next (reference §4.3.6).
     fn add_profiles(&mut self, owner: EndpointId, near: Near, steps: &mut Vec<Step>) {
+        let inventory: &'input Inventory = self.work.resolved.inventory;
+        self.add_rules_of(&inventory.endpoint(owner).profiles, near, steps);
+    }
+
+    fn add_rules_of(&mut self, profiles: &'input Profiles, near: Near, steps: &mut Vec<Step>) {
         let resolved = self.work.resolved;
-        let profiles = &resolved.inventory.endpoint(owner).profiles;
         if *profiles == Profiles::OfPod {
             steps.push(Step::End { is_allowed: true });
             return;
