@@ -8,7 +8,7 @@ use crate::analysis::evaluate::Evaluator;
 use crate::analysis::explain;
 use crate::analysis::question::{Question, Traffic};
 use crate::analysis::subject::Subject;
-use crate::answers::{self, Answer, Detail, Verdict};
+use crate::answers::eval::{self, Answer, Detail, Verdict};
 use crate::cli::config::{self, Choices};
 use crate::cli::report::Report;
 use crate::cli::trace::Tracer;
@@ -92,7 +92,7 @@ fn tell(
     let groups = explain::answer(&evaluator, &question.cases(&evaluator)?);
     let traced = tracer.trace(resolved, &groups, detail)?;
     let answer = Answer { question: &question, groups: &groups, traced: &traced, resolved, files };
-    let text = if report.is_json() { answers::json(&answer, detail) } else { answers::text(&answer, detail) };
+    let text = if report.is_json() { eval::json(&answer, detail) } else { eval::text(&answer, detail) };
     let status = match answer.verdict() {
         Verdict::Allowed => Status::Clean,
         Verdict::Denied | Verdict::Mixed => Status::Differs,

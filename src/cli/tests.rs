@@ -2,7 +2,7 @@ use super::trace::Tracer;
 use crate::analysis::evaluate::Evaluator;
 use crate::analysis::explain;
 use crate::analysis::question::Question;
-use crate::answers::Detail;
+use crate::answers::eval::Detail;
 use crate::diagnostic::{Code, Diagnostics};
 use crate::options::Options;
 use crate::policy::Staging;

@@ -7,7 +7,7 @@ use crate::analysis::explain::{Group, Way};
 use crate::analysis::netfilter::{Kernel, Run, TableTexts, Texts};
 use crate::analysis::question::Case;
 use crate::analysis::{Flow, Hook, Packet, State, Verdict};
-use crate::answers::{Detail, Step, Trace, Traced};
+use crate::answers::eval::{Detail, Step, Trace, Traced};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::NodeId;
 use crate::net::{Family, Protocol};

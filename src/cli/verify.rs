@@ -7,7 +7,7 @@ use clap::Args;
 use crate::analysis::evaluate::Evaluator;
 use crate::analysis::netfilter::{TableTexts, Texts};
 use crate::analysis::verify;
-use crate::answers::Verified;
+use crate::answers::verify::Verified;
 use crate::bundle::OnDisk;
 use crate::cli::config::{self, Choices};
 use crate::cli::report::Report;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::analysis::evaluate::TierEnd;
 use crate::analysis::explain::{Bearer, NearMiss, ProfileWay, RuleWay, Term, Way};
 use crate::analysis::{Part, Side, SidePart};
-use crate::answers::Answer;
+use crate::answers::eval::Answer;
 use crate::inventory::Profiles;
 use crate::name::reserved::{METADATA_NAME, NAME, NAMESPACE, SERVICE_ACCOUNT};
 use crate::net::{Cidr, Direction};
@@ -34,7 +34,7 @@ impl<'input> Answer<'_, 'input> {
     }
 
     /// What decides at an end.
-    pub(super) fn reason(&self, way: &Way<'input>) -> String {
+    pub(in crate::answers) fn reason(&self, way: &Way<'input>) -> String {
         let Some(last) = way.tiers.last() else { return self.reason_of_profiles(way) };
         let decider = last.policies.last().and_then(|passed| Some((passed.policy, passed.rules.last()?.rule)));
         let by_rule = decider.map_or_else(String::new, |(policy, rule)| format!(" by {}", self.rule(way.direction, &policy.key, rule)));

@@ -6,9 +6,9 @@ use crate::analysis::evaluate::TierEnd;
 use crate::analysis::explain::{Group, PolicyWay, ProfileWay, RuleWay, TierWay, Way};
 use crate::analysis::question::{Case, SOURCE_PORT};
 use crate::analysis::{Part, Side, SidePart};
-use crate::answers::pairs::pairs;
-use crate::answers::words::action;
-use crate::answers::{Answer, Detail, Trace, Traced, Verdict};
+use crate::answers::eval::pairs::pairs;
+use crate::answers::eval::words::action;
+use crate::answers::eval::{Answer, Detail, Trace, Traced, Verdict};
 use crate::net::Direction;
 use crate::policy::Rule;
 
@@ -130,7 +130,7 @@ fn reasons(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut
     }
 }
 
-pub(super) fn stranger(direction: Direction) -> String {
+pub(in crate::answers) fn stranger(direction: Direction) -> String {
     let side = match direction {
         Direction::Egress => "sender",
         Direction::Ingress => "receiver",

@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use crate::analysis::evaluate::TierEnd;
 use crate::analysis::explain::{Group, NearMiss, PolicyWay, RuleWay, TierWay, Way};
-use crate::answers::pairs::{Pair, Party, pairs};
-use crate::answers::text::notes;
-use crate::answers::{Answer, Detail, Step, Trace, Traced};
+use crate::answers::eval::pairs::{Pair, Party, pairs};
+use crate::answers::eval::text::notes;
+use crate::answers::eval::{Answer, Detail, Step, Trace, Traced};
 use crate::text::Span;
 
 /// The answer as one JSON object on one line.
