@@ -7,6 +7,7 @@ use clap::Args;
 use crate::analysis::evaluate::Evaluator;
 use crate::analysis::explain;
 use crate::analysis::question::{Question, Traffic};
+use crate::analysis::route::Router;
 use crate::analysis::subject::Subject;
 use crate::answers::eval::{self, Answer, Detail, Verdict};
 use crate::cli::config::{self, Choices};
@@ -31,8 +32,8 @@ pub(super) struct Asked {
     /// Whom it connects to, written alike
     #[arg(long, value_name = "WHO")]
     to: Subject,
-    /// By what: tcp/443, udp/53, sctp/36412, icmp (an echo request), icmp/TYPE, icmp/TYPE/CODE, icmpv6/…, or a protocol's
-    /// number, as 47 or proto/47
+    /// By what: tcp/443, udp/53, sctp/36412, icmp (an echo request), icmp/TYPE, icmp/TYPE/CODE, icmpv6/…, or a
+    /// protocol's number, as proto/47
     #[arg(long, value_name = "WHAT")]
     port: Traffic,
     /// The port it connects from [default: 49152]
@@ -89,7 +90,8 @@ fn tell(
 ) -> Result<(String, Status), Diagnostic> {
     let question = asked.question()?;
     let evaluator = Evaluator::of(resolved);
-    let groups = explain::answer(&evaluator, &question.cases(&evaluator)?);
+    let mut router = Router::of(&evaluator, &tracer.options);
+    let groups = explain::answer_on_nodes(&evaluator, &mut router, &question.cases(&evaluator, &tracer.options)?);
     let traced = tracer.trace(resolved, &groups, detail)?;
     let answer = Answer { question: &question, groups: &groups, traced: &traced, resolved, files };
     let text = if report.is_json() { eval::json(&answer, detail) } else { eval::text(&answer, detail) };

@@ -11,16 +11,19 @@ pub(super) struct Report {
     format: Format,
     colour: bool,
     quiet: bool,
+    /// What people are told behind the number of errors, of a command that else writes files.
+    outcome: &'static str,
 }
 
 impl Report {
-    pub(super) fn new(global: &Global) -> Self {
+    /// For a command that writes files, or for one that does not.
+    pub(super) fn new(global: &Global, writes: bool) -> Self {
         let colour = match global.color {
             Color::Always => true,
             Color::Never => false,
             Color::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         };
-        Self { format: global.format, colour, quiet: global.quiet }
+        Self { format: global.format, colour, quiet: global.quiet, outcome: if writes { "; nothing was written" } else { "" } }
     }
 
     /// Whether machines read this.
@@ -52,10 +55,11 @@ impl Report {
             let _ = err.write_all(text.as_bytes());
         }
         if shown > 0 && self.format != Format::Json {
+            let outcome = self.outcome;
             let _ = match found.error_count() {
-                all if all > MOST => writeln!(err, "more than {MOST} errors; the rest of the input was not read, and nothing was written"),
-                _ if shown == 1 => writeln!(err, "1 error; nothing was written"),
-                _ => writeln!(err, "{shown} errors; nothing was written"),
+                all if all > MOST => writeln!(err, "more than {MOST} errors; the rest of the input was not read{outcome}"),
+                _ if shown == 1 => writeln!(err, "1 error{outcome}"),
+                _ => writeln!(err, "{shown} errors{outcome}"),
             };
         }
         let _ = err.flush();

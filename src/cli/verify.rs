@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::analysis::evaluate::Evaluator;
-use crate::analysis::netfilter::{TableTexts, Texts};
 use crate::analysis::verify;
 use crate::answers::verify::Verified;
 use crate::bundle::OnDisk;
 use crate::cli::config::{self, Choices};
 use crate::cli::report::Report;
+use crate::cli::trace::texts;
 use crate::cli::{Status, input, render};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::NodeId;
@@ -111,12 +111,7 @@ pub(super) fn scripts<'input, 'text>(
     file: impl Fn(&str) -> Option<&'text str>,
     mut problems: Vec<String>,
 ) -> Verified<'input> {
-    let table = |family: &str| {
-        let of = |table: &str| file(&format!("{table}.{family}.rules"));
-        Some(TableTexts { raw: of("raw"), mangle: of("mangle"), filter: of("filter")? })
-    };
-    let texts = || Some(Texts { sets: file("sets.ipset")?, v4: table("v4")?, v6: table("v6")? });
-    let verification = texts().map(|texts| verify::verify(evaluator, node, options, &texts));
+    let verification = texts(file).map(|texts| verify::verify(evaluator, node, options, &texts));
     if verification.is_none() && problems.is_empty() {
         problems.push("the bundle has no scripts for it".to_owned());
     }

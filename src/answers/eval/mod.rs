@@ -5,6 +5,7 @@
 
 mod json;
 mod pairs;
+mod stops;
 mod text;
 mod words;
 
@@ -47,7 +48,7 @@ pub struct Traced {
 pub struct Trace {
     /// The node.
     pub node: String,
-    /// The script, by its path in the bundle.
+    /// The script that decides, by its path in the bundle.
     pub script: String,
     /// What becomes of the packet.
     pub verdict: String,
@@ -58,6 +59,8 @@ pub struct Trace {
 /// A rule of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
+    /// Its script, by its path in the bundle.
+    pub script: String,
     /// Its chain.
     pub chain: String,
     /// Its number there, from 1, as `iptables -L --line-numbers` counts.
