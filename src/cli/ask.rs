@@ -73,10 +73,7 @@ pub(super) fn run(asked: &Asked, (config, detail): (Option<&Path>, Detail), repo
     };
     let status = report.diagnostics(&found, &files);
     match told {
-        Some((text, answered)) if status == Status::Clean => match report.data(&text) {
-            Ok(()) => answered,
-            Err(error) => report.diagnostic(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}"))),
-        },
+        Some((text, answered)) if status == Status::Clean => report.answer(&text, answered),
         Some(_) | None => status,
     }
 }

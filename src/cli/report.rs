@@ -74,21 +74,25 @@ impl Report {
     }
 
     /// Prints data. A reader that has gone away (`| head`) is no failure; any other trouble is.
-    pub(super) fn data(&mut self, text: &str) -> Result<(), io::Error> {
+    pub(super) fn data(&mut self, text: &str) -> Result<(), Diagnostic> {
         let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => other,
+        written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+    }
+
+    /// Prints data and gives its status, or says why it cannot be printed.
+    pub(super) fn answer(&mut self, text: &str, status: Status) -> Status {
+        match self.data(text) {
+            Ok(()) => status,
+            Err(diagnostic) => self.diagnostic(diagnostic),
         }
     }
 
     /// Prints data as it is made, in the format that was asked for.
     pub(super) fn data_by(&mut self, write: impl FnOnce(Format, &mut dyn Write) -> io::Result<()>) -> Status {
         let mut out = io::BufWriter::new(io::stdout().lock());
-        match write(self.format, &mut out).and_then(|()| out.flush()) {
+        match written(write(self.format, &mut out).and_then(|()| out.flush())) {
             Ok(()) => Status::Clean,
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Status::Clean,
-            Err(error) => self.diagnostic(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}"))),
+            Err(diagnostic) => self.diagnostic(diagnostic),
         }
     }
 
@@ -97,6 +101,15 @@ impl Report {
         if !self.quiet && self.format != Format::Json {
             let _ = writeln!(io::stderr(), "{text}");
         }
+    }
+}
+
+fn written(outcome: io::Result<()>) -> Result<(), Diagnostic> {
+    match outcome {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::cli::config::{self, Choices};
 use crate::cli::report::Report;
 use crate::cli::trace::texts;
 use crate::cli::{Status, input, render};
-use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::inventory::NodeId;
 use crate::options::Options;
 use crate::resolve;
@@ -100,7 +100,7 @@ impl Asked<'_, '_, '_> {
 
     fn tell(&self, verified: &Verified<'_>, report: &mut Report) -> Result<(), Diagnostic> {
         let text = if report.is_json() { verified.json(self.files) } else { verified.text(self.files) };
-        report.data(&text).map_err(|error| Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}")))
+        report.data(&text)
     }
 }
 

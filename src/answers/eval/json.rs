@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::analysis::Hook;
 use crate::analysis::evaluate::{Outcome, TierEnd, Whose};
 use crate::analysis::explain::{Group, NearMiss, PolicyWay, RuleWay, StopWay, TierWay, Way};
+use crate::analysis::{Hook, Message};
 use crate::answers::eval::pairs::{Pair, Party, pairs};
 use crate::answers::eval::stops::list_word;
 use crate::answers::eval::text::notes;
@@ -30,7 +30,7 @@ pub fn json(answer: &Answer<'_, '_>, detail: Detail) -> String {
         protocol: question.traffic.protocol.to_string(),
         port: ports.map(|ports| ports.destination),
         source_port: ports.map(|ports| ports.source),
-        icmp: question.traffic.icmp().map(|message| IcmpView { kind: message.kind, code: message.code }),
+        icmp: question.traffic.icmp().map(IcmpView::of),
         notes: notes(answer),
         groups: answer
             .groups
@@ -59,11 +59,18 @@ struct View {
     groups: Vec<GroupView>,
 }
 
+/// A control message.
 #[derive(Serialize)]
-struct IcmpView {
+pub(in crate::answers) struct IcmpView {
     #[serde(rename = "type")]
     kind: u8,
     code: u8,
+}
+
+impl IcmpView {
+    pub(in crate::answers) fn of(message: Message) -> Self {
+        Self { kind: message.kind, code: message.code }
+    }
 }
 
 #[derive(Serialize)]

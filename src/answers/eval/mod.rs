@@ -9,6 +9,7 @@ mod stops;
 mod text;
 mod words;
 
+pub(super) use json::IcmpView;
 pub use json::json;
 pub(super) use pairs::pairs;
 pub(super) use text::stranger;
