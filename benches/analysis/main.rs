@@ -15,15 +15,20 @@ mod policies;
 mod random;
 
 use std::io::{self, Write};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use palisade::analysis::connectivity::{self, Asked};
 use palisade::analysis::evaluate::Evaluator;
+use palisade::analysis::explain;
 use palisade::analysis::netfilter::{Kernel, TableTexts, Texts};
 use palisade::analysis::peers::{By, Peers};
+use palisade::analysis::question::{self, Question};
+use palisade::analysis::route::Router;
 use palisade::analysis::space::{Cuts, Space, Traffic};
 use palisade::analysis::verify;
 use palisade::diagnostic::Diagnostics;
+use palisade::inventory::Endpoint;
 use palisade::options::Options;
 use palisade::policy::Staging;
 use palisade::render::Templates;
@@ -31,6 +36,9 @@ use palisade::resolve::Resolved;
 use palisade::text::Files;
 use palisade::{answers, lower, render, resolve};
 use rustix::time::{ClockId, clock_gettime};
+
+/// Single connections that are asked about.
+const ASKED: usize = 100;
 
 fn main() -> io::Result<()> {
     let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
@@ -65,6 +73,7 @@ fn measure(case: &cases::Case) -> io::Result<()> {
     let answer = answer.map_err(|diagnostic| io::Error::other(diagnostic.message))?;
     timed("as text", &mut out, || answers::connectivity::text(&answer, &mut io::sink()))??;
     diff::measure(&inventory, &policies, &mut out)?;
+    eval(&resolved, &mut out)?;
     let (endpoints, classes) = (input.inventory.endpoints.len(), space.places.classes().count());
     let (peers, pairs) = (peers.all().len(), answer.pairs.len());
     writeln!(
@@ -94,6 +103,37 @@ fn verified(resolved: &Resolved<'_>, out: &mut dyn Write) -> io::Result<()> {
         "\n{} classes of addresses, {} of traffic, {} pairs, {differences} differences\n",
         proof.places, proof.traffic, proof.pairs
     )
+}
+
+/// Questions about single connections, each with a router and an evaluator of its own, as `palisade eval` has them.
+fn eval(resolved: &Resolved<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let addressed: Vec<&Endpoint> = resolved.inventory.endpoints.iter().filter(|endpoint| !endpoint.addresses.is_empty()).collect();
+    let last = addressed.len().saturating_sub(1);
+    let options = Options::default();
+    let mut spent: Vec<Duration> = Vec::new();
+    for index in 0..ASKED {
+        let [from, to] = [index, ASKED + index].map(|index| addressed.get(last * index / (2 * ASKED)));
+        let (Some(from), Some(to)) = (from, to) else { return Ok(()) };
+        let parsed = |text: String| text.parse().map_err(io::Error::other);
+        let question = Question {
+            from: parsed(from.notation())?,
+            to: parsed(to.notation())?,
+            traffic: question::Traffic::from_str("tcp/443").map_err(io::Error::other)?,
+            source_port: None,
+        };
+        let started = Instant::now();
+        let evaluator = Evaluator::of(resolved);
+        let cases = question.cases(&evaluator, &options).map_err(|diagnostic| io::Error::other(diagnostic.message))?;
+        let groups = explain::answer_on_nodes(&evaluator, &mut Router::of(&evaluator, &options), &cases);
+        spent.push(started.elapsed());
+        assert!(!groups.is_empty());
+    }
+    spent.sort_unstable();
+    for (word, place) in [("best", 0), ("median", ASKED / 2), ("worst", ASKED - 1)] {
+        let spent = spent.get(place).copied().unwrap_or_default();
+        writeln!(out, "| eval of one connection, {word} of {ASKED} | {:.4} |", spent.as_secs_f64())?;
+    }
+    Ok(())
 }
 
 /// A row of the table.

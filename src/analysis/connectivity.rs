@@ -6,18 +6,16 @@
 //! Cost: the pairs with traffic, and for every different sender the classes that its policy does not close; see [`Rows`].
 
 use std::rc::Rc;
-use std::str::FromStr;
 
 use rustc_hash::FxHashMap;
 
-use crate::analysis::Side;
 use crate::analysis::peers::{By, Peer, Peers};
 use crate::analysis::space::{Class, ClassId, Cuts, Range, Rows, Space, Traffic, TrafficId};
 use crate::analysis::subject::{Members, Subject};
+use crate::analysis::{Side, What};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::Inventory;
-use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
-use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
+use crate::net::{Cidr, Direction, Family};
 use crate::resolve::Resolved;
 
 /// What is asked for.
@@ -31,17 +29,6 @@ pub struct Asked {
     pub to: Vec<Subject>,
     /// What is sent; none is everything.
     pub what: Vec<What>,
-}
-
-/// Some traffic: `tcp`, `tcp/443`, `tcp/8000-8100`, `icmp/8`, `icmp/8/0`, `47`, `proto/47`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
-    /// A protocol.
-    Protocol(Protocol),
-    /// Of a protocol, to these ports.
-    Ports(Protocol, PortRange),
-    /// Control messages of a protocol.
-    Messages(Protocol, Icmp),
 }
 
 /// All that was asked for.
@@ -234,56 +221,4 @@ fn is_meant(peer: &Peer, meant: &Members, inventory: &Inventory) -> bool {
         Members::Endpoints(ids) => ids.binary_search(id).is_ok(),
         Members::Addresses(cidr) => inventory.endpoint(*id).addresses.iter().any(|address| cidr.holds(*address)),
     })
-}
-
-impl What {
-    fn cut(self, cuts: &mut Cuts) {
-        match self {
-            Self::Protocol(protocol) => cuts.protocol(protocol),
-            Self::Ports(protocol, range) => cuts.ports(protocol, Side::Destination, range),
-            Self::Messages(protocol, icmp) => cuts.message(protocol, icmp),
-        }
-    }
-
-    fn traffic(self, traffic: &mut Traffic) -> TrafficId {
-        match self {
-            Self::Protocol(protocol) => traffic.of_rule(ProtocolMatch::Is(protocol), IcmpMatch::Any),
-            Self::Messages(protocol, icmp) => traffic.of_rule(ProtocolMatch::Is(protocol), IcmpMatch::Is(icmp)),
-            Self::Ports(protocol, range) => {
-                let of_protocol = traffic.of_rule(ProtocolMatch::Is(protocol), IcmpMatch::Any);
-                let to_ports = traffic.with_ports(Side::Destination, &[range]);
-                traffic.and(of_protocol, to_ports)
-            }
-        }
-    }
-}
-
-/// What can be written.
-const FORMS: &str = "expected `tcp`, `tcp/443`, `udp/8000-8100`, `icmp`, `icmp/8`, `icmp/8/0`, or a protocol's number";
-
-impl FromStr for What {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let lower = text.to_lowercase();
-        let words = lower.strip_prefix("proto/").unwrap_or(&lower);
-        let (word, rest) = words.split_once('/').map_or((words, None), |(word, rest)| (word, Some(rest)));
-        let protocol = Protocol::from_keyword(word).ok_or_else(|| format!("`{word}` is no protocol; {FORMS}"))?;
-        match rest {
-            None => Ok(Self::Protocol(protocol)),
-            Some(rest) if protocol.has_ports() => {
-                let (first, last) = rest.split_once('-').unwrap_or((rest, rest));
-                let range = first.parse().ok().zip(last.parse().ok()).and_then(|(first, last)| PortRange::new(first, last));
-                let range = range.ok_or_else(|| format!("`{rest}` is no port from 1 to 65535, nor a range of them"))?;
-                Ok(Self::Ports(protocol, range))
-            }
-            Some(rest) if [Protocol::ICMP, Protocol::ICMPV6].contains(&protocol) => {
-                let (kind, code) = rest.split_once('/').map_or((rest, None), |(kind, code)| (kind, Some(code)));
-                let icmp = kind.parse().ok().zip(code.map(str::parse).transpose().ok()).map(|(kind, code)| Icmp { kind, code });
-                let icmp = icmp.ok_or_else(|| format!("`{rest}` is no ICMP type from 0 to 255, nor a type and a code"))?;
-                Ok(Self::Messages(protocol, icmp))
-            }
-            Some(_) => Err(format!("{protocol} has no ports; {FORMS}")),
-        }
-    }
 }

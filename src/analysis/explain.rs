@@ -7,15 +7,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::analysis::evaluate::{Decision, Evaluator, Passage, PolicyPassed, TierEnd, TierPassed, Whose};
+use crate::analysis::evaluate::{Decision, Evaluator, Outcome, Passage, PolicyPassed, TierEnd, TierPassed, Whose};
 use crate::analysis::matching::side_of;
+use crate::analysis::node::Cause;
 use crate::analysis::question::Case;
-use crate::analysis::{Conversation, Part, Side, SidePart};
-use crate::inventory::{EndpointId, ProfileName, Profiles, profile_name};
+use crate::analysis::route::{Assumed, Router, Stop};
+use crate::analysis::{Conversation, Part, Side, SidePart, Verdict};
+use crate::inventory::{EndpointId, NodeId, ProfileName, Profiles, profile_name};
 use crate::name::reserved::{NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX};
 use crate::net::Direction;
 use crate::policy::{
-    Action, Domain, Families, IcmpMatch, Nets, Policy, PolicyKey, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId, Tier,
+    Action, Domain, Families, IcmpMatch, List, Nets, Policy, PolicyKey, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId, Tier,
 };
 use crate::selector::{Expr, Labels, Test};
 
@@ -24,26 +26,39 @@ use crate::selector::{Expr, Labels, Test};
 pub struct Group<'input> {
     /// The cases, in order; one at least.
     pub cases: Vec<Case>,
-    /// Whether they are allowed.
+    /// Whether they are allowed: by policy at both ends and, where nodes were asked, by every node on the way.
     pub is_allowed: bool,
-    /// Egress policy of the senders; none where they are no known endpoints.
+    /// Egress policy of the senders; none where they are no known endpoints, or where a node lets them pass without.
     pub egress: Option<Way<'input>>,
-    /// Ingress policy of the receivers; none where they are no known endpoints.
+    /// Ingress policy of the receivers; none where they are no known endpoints, or where a node lets them pass without.
     pub ingress: Option<Way<'input>>,
+    /// The nodes on the way of the first case, and what they owe to it; none where nodes were not asked.
+    pub stops: Vec<StopWay<'input>>,
+}
+
+/// A node on the way.
+#[derive(Debug, Clone)]
+pub struct StopWay<'input> {
+    /// The node, and what it owes to the packet.
+    pub stop: Stop<'input>,
+    /// The lists of its host endpoints that were asked, in order.
+    pub hosts: Vec<Way<'input>>,
 }
 
 /// The way through the policies of one end, told of the first case of a group.
 #[derive(Debug, Clone)]
 pub struct Way<'input> {
-    /// The endpoint.
-    pub endpoint: EndpointId,
+    /// Whose policies these are.
+    pub whose: Whose,
+    /// The list; of an endpoint always the normal one.
+    pub list: List,
     /// The direction.
     pub direction: Direction,
-    /// Whether this end allows it.
-    pub is_allowed: bool,
+    /// What is said of it.
+    pub outcome: Outcome,
     /// The tiers on the way.
     pub tiers: Vec<TierWay<'input>>,
-    /// What the endpoint's profiles say, where no tier decides; none for a pod, whose first profile allows everything.
+    /// What profiles say, where no tier of the normal list decides; none for a pod, whose first profile allows everything.
     pub profiles: Vec<ProfileWay<'input>>,
     /// What would have to be otherwise, nearest first; none where this end allows it.
     pub near: Vec<NearMiss<'input>>,
@@ -135,36 +150,87 @@ const MOST_NEAR: usize = 5;
 /// Labels that a near miss may want.
 const MOST_LABELS: usize = 3;
 
+/// A node that has a say of its own, and what it says.
+type StopKey<'input> = (NodeId, Verdict, Cause, bool, Option<Assumed>, Vec<(Whose, List, Direction, WayKey<'input>)>);
 /// A way without what differs between endpoints.
 type WayKey<'input> = (bool, Vec<(&'input str, Vec<PolicyMark<'input>>, TierEnd)>);
 /// A policy and where its rules stand that match.
 type PolicyMark<'input> = (&'input PolicyKey, Vec<(usize, usize)>);
 
 /// Decides about every case, and explains each way that is gone once; what is denied first,
-/// then in the order of the cases.
+/// then in the order of the cases. Nodes have no say.
 pub fn answer<'input>(evaluator: &Evaluator<'_, 'input>, cases: &[Case]) -> Vec<Group<'input>> {
-    let mut places: BTreeMap<[Option<WayKey<'input>>; 2], usize> = BTreeMap::new();
-    let mut found: Vec<(Decision<'input>, Vec<Case>)> = Vec::new();
+    grouped(evaluator, cases, |_| Vec::new())
+}
+
+/// As [`answer`], with all that the nodes on the way have to say.
+pub fn answer_on_nodes<'input>(
+    evaluator: &Evaluator<'_, 'input>,
+    router: &mut Router<'_, '_, 'input>,
+    cases: &[Case],
+) -> Vec<Group<'input>> {
+    grouped(evaluator, cases, |case| router.stops(&case.flow))
+}
+
+/// Cases that go one way, with what decides about the first.
+type Found<'input> = (Decision<'input>, Vec<Stop<'input>>, Vec<Case>);
+
+fn grouped<'input>(
+    evaluator: &Evaluator<'_, 'input>,
+    cases: &[Case],
+    mut stops: impl FnMut(&Case) -> Vec<Stop<'input>>,
+) -> Vec<Group<'input>> {
+    let mut places: BTreeMap<([Option<WayKey<'input>>; 2], Vec<StopKey<'input>>), usize> = BTreeMap::new();
+    let mut found: Vec<Found<'input>> = Vec::new();
     for case in cases {
-        let decision = evaluator.judge(&case.flow);
+        let stops = stops(case);
+        let decision = asked(evaluator.judge(&case.flow), &stops);
         let key = [&decision.egress, &decision.ingress].map(|passage| passage.as_ref().map(way_key));
+        let key = (key, stops.iter().filter_map(stop_key).collect());
         let place = *places.entry(key).or_insert(found.len());
         match found.get_mut(place) {
-            Some((_, cases)) => cases.push(*case),
-            None => found.push((decision, vec![*case])),
+            Some((.., cases)) => cases.push(*case),
+            None => found.push((decision, stops, vec![*case])),
         }
     }
-    let groups = found.into_iter().filter_map(|(decision, cases)| group(evaluator, &decision, cases));
+    let groups = found.into_iter().filter_map(|found| group(evaluator, found));
     let (allowed, mut groups): (Vec<Group<'input>>, Vec<Group<'input>>) = groups.partition(|group| group.is_allowed);
     groups.extend(allowed);
     groups
 }
 
-fn group<'input>(evaluator: &Evaluator<'_, 'input>, decision: &Decision<'input>, cases: Vec<Case>) -> Option<Group<'input>> {
+/// A decision without the policy that a node lets the packet pass without.
+fn asked<'input>(decision: Decision<'input>, stops: &[Stop<'input>]) -> Decision<'input> {
+    let is_taken = |stop: &Stop<'_>, direction| {
+        let is_asked = |passage: &Passage<'_>| matches!(passage.whose, Whose::Endpoint(_)) && passage.direction == direction;
+        stop.expected.verdict != Verdict::Drop && !stop.expected.passages.iter().any(is_asked)
+    };
+    let asked = |passage: Option<Passage<'input>>| {
+        passage.filter(|passage| !stops.iter().any(|stop| stop.is_at(passage.whose) && is_taken(stop, passage.direction)))
+    };
+    Decision { egress: asked(decision.egress), ingress: asked(decision.ingress) }
+}
+
+fn group<'input>(evaluator: &Evaluator<'_, 'input>, (decision, stops, cases): Found<'input>) -> Option<Group<'input>> {
     let flow = &cases.first()?.flow;
-    let egress = decision.egress.as_ref().and_then(|passage| Teller { evaluator, flow, direction: Direction::Egress }.way(passage));
-    let ingress = decision.ingress.as_ref().and_then(|passage| Teller { evaluator, flow, direction: Direction::Ingress }.way(passage));
-    Some(Group { is_allowed: decision.is_allowed(), egress, ingress, cases })
+    let way = |passage: &Passage<'input>| Teller { evaluator, flow, direction: passage.direction }.way(passage);
+    let is_allowed = decision.is_allowed() && stops.iter().all(|stop| stop.expected.verdict != Verdict::Drop);
+    let stops = stops.into_iter().map(|stop| {
+        let of_hosts = stop.expected.passages.iter().filter(|passage| matches!(passage.whose, Whose::HostEndpoint(_)));
+        StopWay { hosts: of_hosts.map(way).collect(), stop }
+    });
+    let stops = stops.collect();
+    Some(Group { is_allowed, egress: decision.egress.as_ref().map(way), ingress: decision.ingress.as_ref().map(way), stops, cases })
+}
+
+/// What tells a stop from others; none where nothing but policy of endpoints speaks there.
+fn stop_key<'input>(stop: &Stop<'input>) -> Option<StopKey<'input>> {
+    let expected = &stop.expected;
+    let of_hosts = expected.passages.iter().filter(|passage| matches!(passage.whose, Whose::HostEndpoint(_)));
+    let hosts: Vec<_> = of_hosts.map(|passage| (passage.whose, passage.list, passage.direction, way_key(passage))).collect();
+    let is_silent =
+        hosts.is_empty() && stop.assumed.is_none() && matches!(expected.cause, Cause::Policy | Cause::Nothing) && !stop.is_probe;
+    (!is_silent).then(|| (stop.node, expected.verdict, expected.cause, expected.is_untracked, stop.assumed.clone(), hosts))
 }
 
 fn way_key<'input>(passage: &Passage<'input>) -> WayKey<'input> {
@@ -175,13 +241,18 @@ fn way_key<'input>(passage: &Passage<'input>) -> WayKey<'input> {
 }
 
 impl Group<'_> {
-    /// The ways of both ends.
+    /// The ways of both ends, and between them those of host endpoints.
     pub fn ways(&self) -> impl Iterator<Item = &Way<'_>> {
-        self.egress.iter().chain(&self.ingress)
+        self.egress.iter().chain(self.stops.iter().flat_map(|stop| &stop.hosts)).chain(&self.ingress)
     }
 }
 
 impl<'input> Way<'input> {
+    /// Whether the flow may pass.
+    pub fn is_allowed(&self) -> bool {
+        self.outcome != Outcome::Denied
+    }
+
     /// Every rule that was asked, with whose it is, in order.
     pub fn rules(&self) -> impl Iterator<Item = (&'input PolicyKey, &RuleWay<'input>)> {
         let of_policies = self.tiers.iter().flat_map(|tier| &tier.policies);
@@ -255,17 +326,16 @@ struct Teller<'teller, 'resolved, 'input> {
 }
 
 impl<'input> Teller<'_, '_, 'input> {
-    fn way(&self, passage: &Passage<'input>) -> Option<Way<'input>> {
-        let Whose::Endpoint(endpoint) = passage.whose else { return None };
+    fn way(&self, passage: &Passage<'input>) -> Way<'input> {
         let tiers: Vec<TierWay<'input>> = passage.tiers.iter().map(|passed| self.tier(passed)).collect();
-        let is_open = tiers.last().is_none_or(|last| last.end.goes_on());
-        let profiles = if is_open { self.profiles(endpoint) } else { Vec::new() };
-        let is_allowed = passage.is_allowed();
-        let mut way = Way { endpoint, direction: self.direction, is_allowed, tiers, profiles, near: Vec::new() };
-        if !is_allowed {
+        let is_open = tiers.last().is_none_or(|last| last.end.goes_on()) && passage.list == List::Normal;
+        let profiles = if is_open { self.profiles(passage.whose) } else { Vec::new() };
+        let (whose, list, direction, outcome) = (passage.whose, passage.list, passage.direction, passage.outcome());
+        let mut way = Way { whose, list, direction, outcome, tiers, profiles, near: Vec::new() };
+        if !way.is_allowed() {
             way.near = self.near_misses(&way);
         }
-        Some(way)
+        way
     }
 
     fn tier(&self, passed: &TierPassed<'input>) -> TierWay<'input> {
@@ -289,10 +359,15 @@ impl<'input> Teller<'_, '_, 'input> {
     }
 
     /// The listed profiles up to the one that decides, as the evaluator asks them.
-    fn profiles(&self, endpoint: EndpointId) -> Vec<ProfileWay<'input>> {
+    fn profiles(&self, whose: Whose) -> Vec<ProfileWay<'input>> {
         let resolved = self.evaluator.matcher.resolved;
-        let inventory = resolved.inventory;
-        let listed = &inventory.endpoint(endpoint).profiles;
+        let listed = match whose {
+            Whose::Endpoint(id) => &resolved.inventory.endpoint(id).profiles,
+            Whose::HostEndpoint(id) => match resolved.host_endpoint(id) {
+                Some(host) => &host.profiles,
+                None => return Vec::new(),
+            },
+        };
         if *listed == Profiles::OfPod {
             return Vec::new();
         }

@@ -85,8 +85,11 @@ struct View<'view> {
 
 impl<'resolved, 'input> Matcher<'resolved, 'input> {
     pub(super) fn of(resolved: &'resolved Resolved<'input>) -> Self {
-        let endpoints = resolved.inventory.endpoints_with_ids();
-        let owners = endpoints.flat_map(|(id, endpoint)| endpoint.addresses.iter().map(move |address| (*address, id))).collect();
+        let endpoints = || resolved.inventory.endpoints_with_ids();
+        let mut owners: FxHashMap<IpAddr, EndpointId> = FxHashMap::default();
+        // room for all at once: growing took more time than all else of a question
+        owners.reserve(endpoints().map(|(_, endpoint)| endpoint.addresses.len()).sum());
+        owners.extend(endpoints().flat_map(|(id, endpoint)| endpoint.addresses.iter().map(move |address| (*address, id))));
         let mut hosts: FxHashMap<IpAddr, Vec<HostEndpointId>> = FxHashMap::default();
         for (id, host) in resolved.host_endpoints_with_ids() {
             host.addresses.iter().for_each(|address| hosts.entry(*address).or_default().push(id));

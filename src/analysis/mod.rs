@@ -18,13 +18,16 @@ pub mod node;
 mod packet;
 pub mod peers;
 pub mod question;
+pub mod route;
 pub mod space;
 pub mod subject;
 pub mod verify;
+mod what;
 
 pub use flow::{Conversation, Flow, Message, Party, PortPair, Side};
 pub use matching::{Part, SidePart};
 pub use packet::{Hook, Original, Packet, State, Verdict};
+pub use what::What;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! A packet on a node, and what becomes of it.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use crate::analysis::{Flow, PortPair};
@@ -92,6 +93,16 @@ impl Packet {
             State::Untracked => self.sent(),
             State::New | State::Established | State::Related | State::Invalid => self.flow,
         }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Verdict::Accept => "accepted",
+            Verdict::Drop => "dropped",
+            Verdict::Undecided => "left to other rules",
+        })
     }
 }
 

@@ -8,10 +8,12 @@ use std::str::FromStr;
 use crate::analysis::evaluate::Evaluator;
 use crate::analysis::matching::side_of;
 use crate::analysis::subject::{Members, Subject};
-use crate::analysis::{Conversation, Message, Party, PortPair, Side};
+use crate::analysis::what::Kind;
+use crate::analysis::{Conversation, Message, Party, PortPair, Side, What};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::inventory::{EndpointId, EndpointKind, Inventory};
 use crate::net::{Cidr, Direction, Family, Protocol};
+use crate::options::Options;
 use crate::policy::{Nets, Rule};
 use crate::resolve::Resolved;
 
@@ -28,7 +30,7 @@ pub struct Question {
     pub source_port: Option<u16>,
 }
 
-/// What is sent: `tcp/443`, `icmp`, `icmp/8/0`, `proto/47`, `47`.
+/// What is sent: `tcp/443`, `icmp`, `icmp/8/0`, `proto/47`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traffic {
     /// The protocol.
@@ -72,33 +74,18 @@ const ECHO_V6: u8 = 128;
 impl FromStr for Traffic {
     type Err = String;
 
+    /// [`What`] that is one packet: one port, where the protocol has ports.
     fn from_str(text: &str) -> Result<Self, String> {
-        let lower = text.to_lowercase();
-        let words = lower.strip_prefix("proto/").unwrap_or(&lower);
-        let (word, rest) = words.split_once('/').map_or((words, None), |(word, rest)| (word, Some(rest)));
-        let protocol = Protocol::from_keyword(word).ok_or_else(|| format!("`{word}` is no protocol; {FORMS}"))?;
-        let has_messages = [Protocol::ICMP, Protocol::ICMPV6].contains(&protocol);
-        match rest {
-            None if protocol.has_ports() => Err(format!("which port? write `{word}/443`")),
-            None => Ok(Self { protocol, port: None, message: (None, None) }),
-            Some(rest) if has_messages => message(rest).map(|message| Self { protocol, port: None, message }),
-            Some(rest) if protocol.has_ports() => match rest.parse() {
-                Ok(port) if port > 0 => Ok(Self { protocol, port: Some(port), message: (None, None) }),
-                Ok(_) | Err(_) => Err(format!("`{rest}` is no port from 1 to 65535")),
-            },
-            Some(_) => Err(format!("{protocol} has no ports; {FORMS}")),
-        }
-    }
-}
-
-/// What can be written.
-const FORMS: &str = "expected `tcp/443`, `udp/53`, `sctp/…`, `icmp`, `icmp/8`, `icmp/8/0`, `icmpv6/…`, or a number as in `proto/47`";
-
-pub(super) fn message(text: &str) -> Result<(Option<u8>, Option<u8>), String> {
-    let number = |text: &str| text.parse::<u8>().map_err(|_| format!("`{text}` is no ICMP type or code from 0 to 255"));
-    match text.split_once('/') {
-        Some((kind, code)) => Ok((Some(number(kind)?), Some(number(code)?))),
-        None => Ok((Some(number(text)?), None)),
+        let what: What = text.parse()?;
+        let (protocol, port, message) = match what.kind() {
+            Kind::Any => return Err("`any` is no one packet; write `tcp/443`".to_owned()),
+            Kind::Protocol(protocol) if protocol.has_ports() => return Err(format!("which port? write `{}/443`", protocol.keyword())),
+            Kind::Ports(_, range) if range.first() != range.last() => return Err(format!("`{text}` is several ports; write one")),
+            Kind::Protocol(protocol) => (protocol, None, (None, None)),
+            Kind::Ports(protocol, range) => (protocol, Some(range.first()), (None, None)),
+            Kind::Messages(protocol, icmp) => (protocol, None, (Some(icmp.kind), icmp.code)),
+        };
+        Ok(Self { protocol, port, message })
     }
 }
 
@@ -152,17 +139,18 @@ impl Question {
         self.traffic.port.map(|destination| PortPair { source, destination })
     }
 
-    /// The cases it stands for, in order; one at least.
+    /// The cases it stands for, in order; one at least. Neither policy nor what nodes do by these options tells the flows of
+    /// a case apart.
     ///
     /// # Errors
     /// When an end is unknown, when no packet can go between the ends, or when the cases are too many.
-    pub fn cases(&self, evaluator: &Evaluator<'_, '_>) -> Result<Vec<Case>, Diagnostic> {
+    pub fn cases(&self, evaluator: &Evaluator<'_, '_>, options: &Options) -> Result<Vec<Case>, Diagnostic> {
         let resolved = evaluator.matcher.resolved;
         let [from, to] = [&self.from, &self.to].map(|subject| subject.resolve(resolved.inventory));
         let (from, to) = (from?, to?);
         let mut cases = Vec::new();
         for family in self.traffic.families() {
-            let [from, to] = [&from, &to].map(|members| ends(members, *family, evaluator));
+            let [from, to] = [&from, &to].map(|members| ends(members, *family, (evaluator, options)));
             if cases.len() + from.len().saturating_mul(to.len()) > MOST_CASES {
                 let message =
                     format!("that is {} pairs to decide about, and {MOST_CASES} are the most", from.len().saturating_mul(to.len()));
@@ -224,13 +212,13 @@ impl End {
 }
 
 /// The ends of a family that members stand for.
-fn ends(members: &Members, family: Family, evaluator: &Evaluator<'_, '_>) -> Vec<End> {
+fn ends(members: &Members, family: Family, (evaluator, options): (&Evaluator<'_, '_>, &Options)) -> Vec<End> {
     match members {
         Members::Endpoints(ids) => ids.iter().flat_map(|id| places(*id, family, evaluator.matcher.resolved.inventory)).collect(),
         Members::Addresses(cidr) if cidr.family() != family => Vec::new(),
         Members::Addresses(cidr) => {
             let mut pieces = Vec::new();
-            split(*cidr, &cuts(*cidr, evaluator.matcher.resolved), &mut pieces);
+            split(*cidr, &cuts(*cidr, evaluator.matcher.resolved, options), &mut pieces);
             let owner = |piece: Cidr| evaluator.matcher.party(piece.address()).owner.filter(|_| piece == Cidr::host(piece.address()));
             let end = |piece: Cidr| owner(piece).map_or(End::Addresses(piece), |id| End::Endpoint(id, Some(piece.address())));
             pieces.into_iter().map(end).collect()
@@ -249,7 +237,7 @@ fn places(id: EndpointId, family: Family, inventory: &Inventory) -> Vec<End> {
 }
 
 /// Every prefix inside of another one that anything in the input tells from the rest of it.
-fn cuts(within: Cidr, resolved: &Resolved<'_>) -> Vec<Cidr> {
+fn cuts(within: Cidr, resolved: &Resolved<'_>, options: &Options) -> Vec<Cidr> {
     let policies = resolved.policies;
     let of_policies =
         policies.policies().flat_map(|(_, policy)| Direction::BOTH.into_iter().filter_map(|direction| policy.rules(direction)));
@@ -257,6 +245,8 @@ fn cuts(within: Cidr, resolved: &Resolved<'_>) -> Vec<Cidr> {
     let nets = of_policies.chain(of_profiles).flatten().flat_map(nets);
     let sets = policies.network_sets.iter().flat_map(|set| set.nets.iter().copied());
     let hosts = policies.host_endpoints.iter().flat_map(|host| &host.addresses);
+    let failsafes = Direction::BOTH.into_iter().flat_map(|direction| options.failsafes.of(direction));
+    let failsafes = failsafes.filter(|_| !policies.host_endpoints.is_empty()).filter_map(|failsafe| failsafe.net);
     let inventory = resolved.inventory;
     let endpoints = inventory.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
     let nodes = inventory.nodes.iter().flat_map(|node| &node.addresses);
@@ -264,7 +254,7 @@ fn cuts(within: Cidr, resolved: &Resolved<'_>) -> Vec<Cidr> {
     let ranges = inventory.nodes.iter().flat_map(|node| node.pod_ranges.iter().copied());
     let addresses = hosts.chain(endpoints).chain(nodes).chain(services).copied().map(Cidr::host);
     let mut cuts: Vec<Cidr> =
-        nets.chain(sets).chain(ranges).chain(addresses).filter(|cut| within.contains(*cut) && *cut != within).collect();
+        nets.chain(sets).chain(ranges).chain(failsafes).chain(addresses).filter(|cut| within.contains(*cut) && *cut != within).collect();
     cuts.sort_unstable();
     cuts.dedup();
     cuts

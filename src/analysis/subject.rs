@@ -130,9 +130,9 @@ impl Subject {
 
 /// Every notation that means an endpoint.
 fn notations(endpoint: &Endpoint) -> impl Iterator<Item = String> {
-    let owner = endpoint.owner.as_ref().map(|owner| format!("{}/{}/{}", endpoint.namespace, owner.kind, owner.name));
+    let owners = endpoint.owners().map(|owner| format!("{}/{}/{}", endpoint.namespace, owner.kind, owner.name));
     let account = endpoint.service_account.as_ref().map(|account| format!("{}/sa:{account}", endpoint.namespace));
-    [Some(endpoint.notation()), owner, account].into_iter().flatten()
+    std::iter::once(endpoint.notation()).chain(owners).chain(account)
 }
 
 impl fmt::Display for Subject {

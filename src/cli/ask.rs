@@ -7,8 +7,9 @@ use clap::Args;
 use crate::analysis::evaluate::Evaluator;
 use crate::analysis::explain;
 use crate::analysis::question::{Question, Traffic};
+use crate::analysis::route::Router;
 use crate::analysis::subject::Subject;
-use crate::answers::{self, Answer, Detail, Verdict};
+use crate::answers::eval::{self, Answer, Detail, Verdict};
 use crate::cli::config::{self, Choices};
 use crate::cli::report::Report;
 use crate::cli::trace::Tracer;
@@ -31,8 +32,8 @@ pub(super) struct Asked {
     /// Whom it connects to, written alike
     #[arg(long, value_name = "WHO")]
     to: Subject,
-    /// By what: tcp/443, udp/53, sctp/36412, icmp (an echo request), icmp/TYPE, icmp/TYPE/CODE, icmpv6/…, or a protocol's
-    /// number, as 47 or proto/47
+    /// By what: tcp/443, udp/53, sctp/36412, icmp (an echo request), icmp/TYPE, icmp/TYPE/CODE, icmpv6/…, or a
+    /// protocol's number, as proto/47
     #[arg(long, value_name = "WHAT")]
     port: Traffic,
     /// The port it connects from [default: 49152]
@@ -72,10 +73,7 @@ pub(super) fn run(asked: &Asked, (config, detail): (Option<&Path>, Detail), repo
     };
     let status = report.diagnostics(&found, &files);
     match told {
-        Some((text, answered)) if status == Status::Clean => match report.data(&text) {
-            Ok(()) => answered,
-            Err(error) => report.diagnostic(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}"))),
-        },
+        Some((text, answered)) if status == Status::Clean => report.answer(&text, answered),
         Some(_) | None => status,
     }
 }
@@ -89,10 +87,11 @@ fn tell(
 ) -> Result<(String, Status), Diagnostic> {
     let question = asked.question()?;
     let evaluator = Evaluator::of(resolved);
-    let groups = explain::answer(&evaluator, &question.cases(&evaluator)?);
+    let mut router = Router::of(&evaluator, &tracer.options);
+    let groups = explain::answer_on_nodes(&evaluator, &mut router, &question.cases(&evaluator, &tracer.options)?);
     let traced = tracer.trace(resolved, &groups, detail)?;
     let answer = Answer { question: &question, groups: &groups, traced: &traced, resolved, files };
-    let text = if report.is_json() { answers::json(&answer, detail) } else { answers::text(&answer, detail) };
+    let text = if report.is_json() { eval::json(&answer, detail) } else { eval::text(&answer, detail) };
     let status = match answer.verdict() {
         Verdict::Allowed => Status::Clean,
         Verdict::Denied | Verdict::Mixed => Status::Differs,

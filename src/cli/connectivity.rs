@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::analysis::connectivity::{self, Asked, Connectivity, What};
+use crate::analysis::What;
+use crate::analysis::connectivity::{self, Asked, Connectivity};
 use crate::analysis::peers;
 use crate::analysis::subject::Subject;
 use crate::answers;
@@ -32,7 +33,7 @@ pub(super) struct Arguments {
     /// Only to these, written alike (may be repeated)
     #[arg(long, value_name = "WHO")]
     to: Vec<Subject>,
-    /// Only by this: tcp/443, udp/8000-8100, tcp, icmp/8, a protocol's number (may be repeated)
+    /// Only by this: tcp/443, udp/8000-8100, tcp, icmp/8, icmp/8/0, proto/47, any (may be repeated)
     #[arg(long, value_name = "WHAT")]
     port: Vec<What>,
     /// What makes pods one peer

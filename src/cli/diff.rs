@@ -93,10 +93,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     let status = report.diagnostics(&sides.new.found, &sides.new.files);
     match told {
         Err(diagnostic) => report.diagnostic(diagnostic),
-        Ok(Some((text, answered))) if status == Status::Clean => match report.data(&text) {
-            Ok(()) => answered,
-            Err(error) => report.diagnostic(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}"))),
-        },
+        Ok(Some((text, answered))) if status == Status::Clean => report.answer(&text, answered),
         Ok(Some(_)) => status,
         Ok(None) => refuse(sides, report),
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use crate::answers::Detail;
+use crate::answers::eval::Detail;
 use crate::cli::Status;
 use crate::cli::ask::{self, Asked};
 use crate::cli::report::Report;

@@ -121,6 +121,11 @@ enum Command {
 }
 
 impl Command {
+    /// Whether it writes files.
+    fn writes(&self) -> bool {
+        matches!(self, Command::Render(_))
+    }
+
     /// The formats that it has.
     fn formats(&self) -> &'static [Format] {
         match self {
@@ -140,7 +145,7 @@ pub fn run() -> Status {
         Ok(arguments) => arguments,
         Err(error) => return report::usage(&error),
     };
-    let mut report = Report::new(&arguments.global);
+    let mut report = Report::new(&arguments.global, arguments.command.writes());
     let formats = arguments.command.formats();
     if !formats.contains(&arguments.global.format) {
         return report.diagnostic(unknown_format(arguments.global.format, formats));

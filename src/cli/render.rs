@@ -126,10 +126,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     if status != Status::Clean || difference.is_empty() {
         return status;
     }
-    match report.data(&difference) {
-        Ok(()) => Status::Differs,
-        Err(error) => report.diagnostic(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}"))),
-    }
+    report.answer(&difference, Status::Differs)
 }
 
 /// Renders the nodes one after another, so that one is in memory at a time.

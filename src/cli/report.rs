@@ -11,16 +11,19 @@ pub(super) struct Report {
     format: Format,
     colour: bool,
     quiet: bool,
+    /// What people are told behind the number of errors, of a command that else writes files.
+    outcome: &'static str,
 }
 
 impl Report {
-    pub(super) fn new(global: &Global) -> Self {
+    /// For a command that writes files, or for one that does not.
+    pub(super) fn new(global: &Global, writes: bool) -> Self {
         let colour = match global.color {
             Color::Always => true,
             Color::Never => false,
             Color::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         };
-        Self { format: global.format, colour, quiet: global.quiet }
+        Self { format: global.format, colour, quiet: global.quiet, outcome: if writes { "; nothing was written" } else { "" } }
     }
 
     /// Whether machines read this.
@@ -52,10 +55,11 @@ impl Report {
             let _ = err.write_all(text.as_bytes());
         }
         if shown > 0 && self.format != Format::Json {
+            let outcome = self.outcome;
             let _ = match found.error_count() {
-                all if all > MOST => writeln!(err, "more than {MOST} errors; the rest of the input was not read, and nothing was written"),
-                _ if shown == 1 => writeln!(err, "1 error; nothing was written"),
-                _ => writeln!(err, "{shown} errors; nothing was written"),
+                all if all > MOST => writeln!(err, "more than {MOST} errors; the rest of the input was not read{outcome}"),
+                _ if shown == 1 => writeln!(err, "1 error{outcome}"),
+                _ => writeln!(err, "{shown} errors{outcome}"),
             };
         }
         let _ = err.flush();
@@ -70,21 +74,25 @@ impl Report {
     }
 
     /// Prints data. A reader that has gone away (`| head`) is no failure; any other trouble is.
-    pub(super) fn data(&mut self, text: &str) -> Result<(), io::Error> {
+    pub(super) fn data(&mut self, text: &str) -> Result<(), Diagnostic> {
         let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => other,
+        written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+    }
+
+    /// Prints data and gives its status, or says why it cannot be printed.
+    pub(super) fn answer(&mut self, text: &str, status: Status) -> Status {
+        match self.data(text) {
+            Ok(()) => status,
+            Err(diagnostic) => self.diagnostic(diagnostic),
         }
     }
 
     /// Prints data as it is made, in the format that was asked for.
     pub(super) fn data_by(&mut self, write: impl FnOnce(Format, &mut dyn Write) -> io::Result<()>) -> Status {
         let mut out = io::BufWriter::new(io::stdout().lock());
-        match write(self.format, &mut out).and_then(|()| out.flush()) {
+        match written(write(self.format, &mut out).and_then(|()| out.flush())) {
             Ok(()) => Status::Clean,
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Status::Clean,
-            Err(error) => self.diagnostic(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}"))),
+            Err(diagnostic) => self.diagnostic(diagnostic),
         }
     }
 
@@ -93,6 +101,15 @@ impl Report {
         if !self.quiet && self.format != Format::Json {
             let _ = writeln!(io::stderr(), "{text}");
         }
+    }
+}
+
+fn written(outcome: io::Result<()>) -> Result<(), Diagnostic> {
+    match outcome {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

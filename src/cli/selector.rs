@@ -54,10 +54,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
             let labels: BTreeMap<String, String> = labels.iter().cloned().collect();
             if expr.matches(&labels) { Status::Clean } else { Status::Differs }
         }),
-        Command::Format { selector } => with(selector, report, |expr, report| match report.data(&format!("{expr}\n")) {
-            Ok(()) => Status::Clean,
-            Err(error) => report.diagnostic(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}"))),
-        }),
+        Command::Format { selector } => with(selector, report, |expr, report| report.answer(&format!("{expr}\n"), Status::Clean)),
     }
 }
 

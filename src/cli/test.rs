@@ -8,7 +8,7 @@ use crate::analysis::assertions::{self, Coverage};
 use crate::answers::assertions::{Tested, json, junit, text};
 use crate::cli::report::Report;
 use crate::cli::{Format, Status, input};
-use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::diagnostic::Diagnostics;
 use crate::resolve;
 
 /// Do assertions about connections hold?
@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     };
     match report.data(&told) {
         Ok(()) => arguments.judge(&tested, report),
-        Err(error) => report.diagnostic(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}"))),
+        Err(diagnostic) => report.diagnostic(diagnostic),
     }
 }
 

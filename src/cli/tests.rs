@@ -1,8 +1,10 @@
 use super::trace::Tracer;
+use crate::analysis::Verdict;
 use crate::analysis::evaluate::Evaluator;
 use crate::analysis::explain;
 use crate::analysis::question::Question;
-use crate::answers::Detail;
+use crate::analysis::route::Router;
+use crate::answers::eval::Detail;
 use crate::diagnostic::{Code, Diagnostics};
 use crate::options::Options;
 use crate::policy::Staging;
@@ -34,10 +36,11 @@ fn where_scripts_and_policy_disagree_there_is_no_answer() {
     let evaluator = Evaluator::of(&resolved);
     let [from, to] = ["192.0.2.1", "one/server"].map(|text| text.parse().unwrap());
     let question = Question { from, to, traffic: "tcp/80".parse().unwrap(), source_port: None };
-    let mut groups = explain::answer(&evaluator, &question.cases(&evaluator).unwrap());
     let tracer = Tracer { options: Options::default(), templates: Templates::new(&[]).unwrap() };
+    let cases = question.cases(&evaluator, &tracer.options).unwrap();
+    let mut groups = explain::answer_on_nodes(&evaluator, &mut Router::of(&evaluator, &tracer.options), &cases);
     assert!(tracer.trace(&resolved, &groups, Detail::Way).is_ok());
-    groups[0].ingress.as_mut().unwrap().is_allowed = false;
+    groups[0].stops[0].stop.expected.verdict = Verdict::Drop;
     let refused = tracer.trace(&resolved, &groups, Detail::Way).unwrap_err();
     assert_eq!(refused.code, Code::InternalError);
     assert!(refused.help.unwrap().contains("report it"));

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::analysis::evaluate::Evaluator;
-use crate::analysis::netfilter::{TableTexts, Texts};
 use crate::analysis::verify;
-use crate::answers::Verified;
+use crate::answers::verify::Verified;
 use crate::bundle::OnDisk;
 use crate::cli::config::{self, Choices};
 use crate::cli::report::Report;
+use crate::cli::trace::texts;
 use crate::cli::{Status, input, render};
-use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::inventory::NodeId;
 use crate::options::Options;
 use crate::resolve;
@@ -100,7 +100,7 @@ impl Asked<'_, '_, '_> {
 
     fn tell(&self, verified: &Verified<'_>, report: &mut Report) -> Result<(), Diagnostic> {
         let text = if report.is_json() { verified.json(self.files) } else { verified.text(self.files) };
-        report.data(&text).map_err(|error| Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}")))
+        report.data(&text)
     }
 }
 
@@ -111,12 +111,7 @@ pub(super) fn scripts<'input, 'text>(
     file: impl Fn(&str) -> Option<&'text str>,
     mut problems: Vec<String>,
 ) -> Verified<'input> {
-    let table = |family: &str| {
-        let of = |table: &str| file(&format!("{table}.{family}.rules"));
-        Some(TableTexts { raw: of("raw"), mangle: of("mangle"), filter: of("filter")? })
-    };
-    let texts = || Some(Texts { sets: file("sets.ipset")?, v4: table("v4")?, v6: table("v6")? });
-    let verification = texts().map(|texts| verify::verify(evaluator, node, options, &texts));
+    let verification = texts(file).map(|texts| verify::verify(evaluator, node, options, &texts));
     if verification.is_none() && problems.is_empty() {
         problems.push("the bundle has no scripts for it".to_owned());
     }

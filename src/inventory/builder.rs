@@ -139,10 +139,12 @@ impl Builder {
         let metadata = pod.metadata.take().unwrap_or_default();
         let mut check = Check::of(self.pods.kind, &metadata, span, found);
         let key = self.namespaced_key(&metadata, &mut check);
+        let hash = metadata.labels.get(pods::TEMPLATE_HASH).cloned();
         let read = key.zip(check.labels(metadata.labels)).and_then(|(key, own)| {
             let pod = pods::read(&key, own, pod, &mut self.strings, &mut check)?;
             let owner = pods::owner(metadata.owners, &mut self.strings);
-            Some((key, Pod { owner, ..pod }))
+            let workload = owner.as_ref().and_then(|owner| pods::deployment(owner, hash.as_deref(), &mut self.strings));
+            Some((key, Pod { owner, workload, ..pod }))
         });
         self.pods.add(read, span, found);
     }
@@ -154,8 +156,9 @@ impl Builder {
         let mut check = Check::of(name, &metadata, object.place(), found);
         let key = self.namespaced_key(&metadata, &mut check);
         let read = key.and_then(|key| {
-            let read = workloads::read(&key, decoded.spec, &mut self.strings, &mut check)?;
-            Some((key, read))
+            let made = workloads::read(&key, decoded.spec, &mut self.strings, &mut check)?;
+            let owner = pods::owner(metadata.owners, &mut self.strings);
+            Some((key, workloads::Workload { made, owner }))
         });
         self.workloads.entry(kind).or_insert_with(|| Objects::of(name)).add(read, object.place(), found);
     }

@@ -25,7 +25,8 @@ type ServiceAccounts = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Parent>>;
 impl Builder {
     /// The inventory of what was taken in, and of the endpoints of the manifest. Nodes, namespaces and service accounts that
     /// endpoints name are in it even where the input lacks them.
-    pub fn finish(self, manifest: &Manifest, found: &mut Diagnostics) -> Inventory {
+    pub fn finish(mut self, manifest: &Manifest, found: &mut Diagnostics) -> Inventory {
+        workloads::tell_pods(&self.workloads, &mut self.pods);
         let mut strings = self.strings;
         let mut given: Vec<Given> = self.pods.known.into_iter().collect();
         given.extend(workload_endpoints::read(&manifest.workload_endpoints, &mut strings, found));
@@ -89,7 +90,7 @@ fn endpoints(given: Vec<Given>, nodes: &[Node], found: &mut Diagnostics) -> Vec<
 }
 
 fn endpoint(key: Key, pod: Spanned<Pod>, nodes: &[Node]) -> Option<Endpoint> {
-    let Spanned { value: Pod { kind, place, service_account, ports, profiles, owner, labels }, span } = pod;
+    let Spanned { value: Pod { kind, place, service_account, ports, profiles, owner, workload, labels }, span } = pod;
     let (node, addresses) = match place {
         Place::Addressed { node, addresses } => (nodes.binary_search_by(|known| known.name.cmp(&node)).ok().map(NodeId::at), addresses),
         Place::Open(_) | Place::Template => (None, Box::default()),
@@ -97,7 +98,7 @@ fn endpoint(key: Key, pod: Spanned<Pod>, nodes: &[Node]) -> Option<Endpoint> {
     };
     let Key { namespace, name } = key;
     let inherited = Box::default();
-    Some(Endpoint { kind, namespace, name, node, service_account, addresses, ports, profiles, owner, span, labels, inherited })
+    Some(Endpoint { kind, namespace, name, node, service_account, addresses, ports, profiles, owner, workload, span, labels, inherited })
 }
 
 fn note_skipped(kind: &str, skipped: &BTreeMap<Unaddressed, usize>, found: &mut Diagnostics) {

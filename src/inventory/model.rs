@@ -78,6 +78,8 @@ pub struct Endpoint {
     pub profiles: Profiles,
     /// What made it and keeps it; none for a workload endpoint.
     pub owner: Option<Owner>,
+    /// What made its owner, where that is certain: the Deployment of a ReplicaSet, the CronJob of a Job.
+    pub workload: Option<Owner>,
     /// Where it stands.
     pub span: Span,
     /// Its own; see [`Inventory::labels`] for those that count.
@@ -136,6 +138,7 @@ static NO_ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| Endpoint {
     ports: Box::default(),
     profiles: Profiles::OfPod,
     owner: None,
+    workload: None,
     span: FileId::default().span(0..0),
     labels: Box::default(),
     inherited: Box::default(),
@@ -253,14 +256,19 @@ impl Endpoint {
         }
     }
 
-    /// Whether it is meant by a kind and a name: its own, or those of the owner that made it. No kind is that of a pod or
+    /// What made it, from the nearest on.
+    pub fn owners(&self) -> impl Iterator<Item = &Owner> {
+        self.owner.iter().chain(&self.workload)
+    }
+
+    /// Whether it is meant by a kind and a name: its own, or those of what made it. No kind is that of a pod or
     /// workload endpoint. The case of a kind's letters does not count.
     pub fn is_called(&self, namespace: &str, kind: Option<&str>, name: &str) -> bool {
         let is_so = match kind {
             None => matches!(self.kind, EndpointKind::Pod | EndpointKind::WorkloadEndpoint) && *self.name == *name,
             Some(kind) => {
                 let is_own = kind.eq_ignore_ascii_case(self.kind.manifest_word()) && *self.name == *name;
-                is_own || self.owner.as_ref().is_some_and(|owner| kind.eq_ignore_ascii_case(&owner.kind) && *owner.name == *name)
+                is_own || self.owners().any(|owner| kind.eq_ignore_ascii_case(&owner.kind) && *owner.name == *name)
             }
         };
         is_so && *self.namespace == *namespace

@@ -22,6 +22,8 @@ pub(super) struct Pod {
     pub(super) ports: Box<[NamedPort]>,
     pub(super) profiles: Profiles,
     pub(super) owner: Option<Owner>,
+    /// What made the owner, where that is certain.
+    pub(super) workload: Option<Owner>,
     pub(super) labels: LabelList,
 }
 
@@ -86,13 +88,32 @@ pub(super) fn read(
     let place = place(spec, pod.status.unwrap_or_default(), strings, check);
     let Template { service_account, ports, labels } = template?;
     let service_account = Some(service_account);
-    Some(Pod { kind: EndpointKind::Pod, place: place?, service_account, ports, profiles: Profiles::OfPod, owner: None, labels })
+    Some(Pod {
+        kind: EndpointKind::Pod,
+        place: place?,
+        service_account,
+        ports,
+        profiles: Profiles::OfPod,
+        owner: None,
+        workload: None,
+        labels,
+    })
 }
 
 /// The controller among the owners of a pod.
 pub(super) fn owner(owners: Option<Vec<manifests::OwnerReference>>, strings: &mut Strings) -> Option<Owner> {
     let controller = owners.into_iter().flatten().find(|owner| owner.controller == Some(true))?;
     Some(Owner { kind: strings.share(&controller.kind?), name: strings.share(&controller.name?) })
+}
+
+/// The label by which the controller of Deployments tells the pods of one template from those of another.
+pub(super) const TEMPLATE_HASH: &str = "pod-template-hash";
+
+/// The Deployment of a ReplicaSet whose name is a Deployment's and the hash of the template behind it, as the Deployment's controller names them.
+pub(super) fn deployment(owner: &Owner, hash: Option<&str>, strings: &mut Strings) -> Option<Owner> {
+    let hash = hash.filter(|hash| !hash.is_empty() && &*owner.kind == "ReplicaSet")?;
+    let name = owner.name.strip_suffix(hash)?.strip_suffix('-').filter(|name| !name.is_empty())?;
+    Some(Owner { kind: strings.share("Deployment"), name: strings.share(name) })
 }
 
 /// What pods of one template have in common.

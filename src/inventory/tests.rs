@@ -354,6 +354,39 @@ fn a_workload_has_the_labels_that_its_pods_will_have_and_pods_know_their_control
     let pod = inventory.endpoints.iter().find(|endpoint| endpoint.kind == EndpointKind::Pod).unwrap();
     let owner = pod.owner.as_ref().unwrap();
     assert_eq!((&*owner.kind, &*owner.name), ("ReplicaSet", "web-5d"));
+    assert_eq!(pod.workload, None);
+}
+
+#[test]
+fn a_pod_belongs_to_the_deployment_that_certainly_made_its_owner() {
+    let made_by = |kind: &str, owner: &str, hash: &str, others: &[Value]| {
+        let owners = json!([{"kind": kind, "name": owner, "controller": true}]);
+        let pod = with(with(plain(), "/metadata/ownerReferences", owners), "/metadata/labels", json!({"pod-template-hash": hash}));
+        let (inventory, _) = read(&[&[pod], others].concat());
+        let pod = inventory.endpoints.iter().find(|endpoint| endpoint.kind == EndpointKind::Pod).unwrap();
+        pod.workload.as_ref().map(|owner| format!("{} {}", owner.kind, owner.name))
+    };
+    let maker = |kind: &str, name: &str, owner: &Value| {
+        let spec = json!({"template": {"metadata": {"labels": {"a": "b"}}, "spec": {}}});
+        json!({"apiVersion": if kind == "Job" { "batch/v1" } else { "apps/v1" }, "kind": kind, "metadata": {"namespace": "prod", "name": name, "ownerReferences": [owner]}, "spec": spec})
+    };
+    assert_eq!(made_by("ReplicaSet", "web-5d8f7c9b6d", "5d8f7c9b6d", &[]).as_deref(), Some("Deployment web"));
+    for (kind, owner, hash) in [
+        ("ReplicaSet", "web-5d8f7c9b6d", "6d8f7c9b6d"),
+        ("ReplicaSet", "web-5d8f7c9b6d", ""),
+        ("ReplicaSet", "web5d8f7c9b6d", "5d8f7c9b6d"),
+        ("ReplicaSet", "-5d8f7c9b6d", "5d8f7c9b6d"),
+        ("StatefulSet", "web-5d8f7c9b6d", "5d8f7c9b6d"),
+        ("Job", "tidy-29384756", ""),
+    ] {
+        assert_eq!(made_by(kind, owner, hash, &[]), None, "{kind} {owner} {hash}");
+    }
+    let of_cron = |controls: bool| maker("Job", "tidy-29384756", &json!({"kind": "CronJob", "name": "tidy", "controller": controls}));
+    assert_eq!(made_by("Job", "tidy-29384756", "", &[of_cron(true)]).as_deref(), Some("CronJob tidy"));
+    assert_eq!(made_by("Job", "tidy-29384756", "", &[of_cron(false)]), None);
+    assert_eq!(made_by("Job", "tidy-1", "", &[of_cron(true)]), None);
+    let of_rollout = maker("ReplicaSet", "web-5d", &json!({"kind": "Rollout", "name": "web", "controller": true}));
+    assert_eq!(made_by("ReplicaSet", "web-5d", "5d", &[of_rollout]).as_deref(), Some("Rollout web"));
 }
 
 #[test]

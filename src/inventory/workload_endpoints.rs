@@ -47,6 +47,7 @@ fn endpoint(written: &WorkloadEndpoint, strings: &mut Strings, found: &mut Diagn
         ports: ports.into_boxed_slice(),
         profiles: Profiles::Listed(profiles),
         owner: None,
+        workload: None,
         labels: strings.intern_labels(&labels),
     };
     let key = Key { namespace: strings.share(namespace), name: Arc::from(metadata.name.value.as_str()) };

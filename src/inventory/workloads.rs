@@ -1,11 +1,11 @@
 //! Workloads: what makes pods. They say what those pods will be, but not where.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::InventoryKind;
 use crate::inventory::{
-    EndpointKind, Profiles, Strings,
+    EndpointKind, Owner, Profiles, Strings,
     builder::{Key, Objects},
     check::Check,
     manifests,
@@ -14,7 +14,14 @@ use crate::inventory::{
 use crate::text::Spanned;
 
 /// Workloads of every kind.
-pub(super) type Given = BTreeMap<InventoryKind, Objects<Read>>;
+pub(super) type Given = BTreeMap<InventoryKind, Objects<Workload>>;
+
+/// A workload and what made it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Workload {
+    pub(super) made: Read,
+    pub(super) owner: Option<Owner>,
+}
 
 /// What counts of a workload.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,7 +52,7 @@ pub(super) fn endpoints(given: Given, found: &mut Diagnostics) -> Vec<(Key, Span
     let mut on_hosts = 0;
     for (kind, objects) in given {
         for (key, Spanned { value, span }) in objects.known {
-            match value {
+            match value.made {
                 Read::OnHosts => on_hosts += 1,
                 Read::Pods(template) => endpoints.push((key, Spanned::new(endpoint(kind.name(), template), span))),
             }
@@ -53,6 +60,17 @@ pub(super) fn endpoints(given: Given, found: &mut Diagnostics) -> Vec<(Key, Span
     }
     note_without_addresses(endpoints.len(), on_hosts, found);
     endpoints
+}
+
+/// Tells pods what made their owners, where these are in the input and say so.
+pub(super) fn tell_pods(given: &Given, pods: &mut Objects<Pod>) {
+    for (key, pod) in &mut pods.known {
+        let Some(owner) = &pod.value.owner else { continue };
+        let of_kind = given.iter().find(|(kind, _)| kind.name() == &*owner.kind).map(|(_, objects)| objects);
+        let own = Key { namespace: Arc::clone(&key.namespace), name: Arc::clone(&owner.name) };
+        let maker = of_kind.and_then(|objects| objects.known.get(&own)).and_then(|found| found.value.owner.clone());
+        pod.value.workload = maker.or(pod.value.workload.take());
+    }
 }
 
 fn endpoint(kind: &'static str, template: Template) -> Pod {
@@ -64,6 +82,7 @@ fn endpoint(kind: &'static str, template: Template) -> Pod {
         ports,
         profiles: Profiles::OfPod,
         owner: None,
+        workload: None,
         labels,
     }
 }

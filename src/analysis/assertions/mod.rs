@@ -9,15 +9,14 @@
 mod coverage;
 mod prove;
 mod read;
-mod what;
 mod who;
 
 pub use coverage::Coverage;
 pub use prove::{Proof, Verdict, prove};
 pub use read::read;
-pub use what::What;
 pub use who::Who;
 
+use crate::analysis::What;
 use crate::text::Span;
 
 /// That all of some packets are allowed, or that none is.

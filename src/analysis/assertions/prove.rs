@@ -1,14 +1,14 @@
 //! Whether assertions hold.
 
 use crate::analysis::assertions::coverage::{Coverage, Touched};
-use crate::analysis::assertions::what::is_control_of_other;
 use crate::analysis::assertions::who::{Spot, Spots, Who};
-use crate::analysis::assertions::{Assertion, Expected, What};
+use crate::analysis::assertions::{Assertion, Expected};
 use crate::analysis::evaluate::Evaluator;
 use crate::analysis::explain::{self, Group};
 use crate::analysis::question::{Case, SOURCE_PORT, is_itself};
 use crate::analysis::space::{Class, ClassId, Cuts, Space, Traffic, TrafficId};
-use crate::analysis::{Conversation, Party, Side};
+use crate::analysis::what::is_control_of_other;
+use crate::analysis::{Conversation, Party, Side, What};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::net::Family;
 use crate::resolve::Resolved;
@@ -131,7 +131,7 @@ impl<'input> Prover<'_, 'input> {
             return Traffic::ALL;
         }
         what.iter().fold(Traffic::NONE, |all, what| {
-            let one = what.traffic(family, &mut self.traffic);
+            let one = what.between(family, &mut self.traffic);
             self.traffic.or(all, one)
         })
     }

@@ -2,8 +2,9 @@
 
 use std::str::FromStr;
 
+use crate::analysis::What;
 use crate::analysis::assertions::who::Condition;
-use crate::analysis::assertions::{Assertion, Expected, What, Who};
+use crate::analysis::assertions::{Assertion, Expected, Who};
 use crate::analysis::subject::Subject;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{self, Fields, Node, Value};

@@ -206,7 +206,7 @@ fn identity(endpoint: &Endpoint) -> Identity<'_> {
         EndpointKind::Workload(kind) => (kind, &endpoint.name),
     };
     // a node owns its static pods, which have no more in common than that
-    let owner = endpoint.owner.as_ref().filter(|owner| &*owner.kind != "Node");
+    let owner = endpoint.owners().last().filter(|owner| &*owner.kind != "Node");
     let (kind, name) = owner.map_or(own, |owner| (&owner.kind, &owner.name));
     Identity::Endpoints { namespace: &endpoint.namespace, kind, name }
 }

@@ -332,6 +332,17 @@ impl fmt::Display for LoadError {
     }
 }
 
+impl fmt::Display for Script {
+    /// Its name in a bundle: `filter.v4.rules`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Script::Sets => out.write_str("sets.ipset"),
+            Script::Table(table, Family::V4) => write!(out, "{}.v4.rules", table.word()),
+            Script::Table(table, Family::V6) => write!(out, "{}.v6.rules", table.word()),
+        }
+    }
+}
+
 impl fmt::Display for Passed<'_> {
     /// `filter FORWARD: the comment: goto pal-x`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -141,7 +141,7 @@ fn name(endpoint: &Endpoint, by: By) -> Name {
     if let (By::ServiceAccount, Some(account)) = (by, &account) {
         return (namespace, Arc::from("ServiceAccount"), Arc::clone(account), Some(Arc::clone(account)));
     }
-    let (kind, name) = match (&endpoint.owner, endpoint.kind) {
+    let (kind, name) = match (endpoint.owners().last(), endpoint.kind) {
         (Some(owner), _) => (Arc::clone(&owner.kind), Arc::clone(&owner.name)),
         (None, EndpointKind::Pod) => (Arc::from("Pod"), Arc::clone(&endpoint.name)),
         (None, EndpointKind::WorkloadEndpoint) => (Arc::from("WorkloadEndpoint"), Arc::clone(&endpoint.name)),

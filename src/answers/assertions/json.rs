@@ -7,6 +7,7 @@ use crate::analysis::explain::Group;
 use crate::analysis::question::End;
 use crate::analysis::space::RuleOf;
 use crate::answers::assertions::Tested;
+use crate::answers::eval::IcmpView;
 use crate::net::Direction;
 
 /// What was found, as one JSON object on one line.
@@ -83,13 +84,6 @@ struct PartyView {
 }
 
 #[derive(Serialize)]
-struct IcmpView {
-    #[serde(rename = "type")]
-    kind: u8,
-    code: u8,
-}
-
-#[derive(Serialize)]
 struct CoverageView<'tested> {
     rules: usize,
     touched: usize,
@@ -150,7 +144,7 @@ fn counter_example<'input>(tested: &Tested<'_, 'input>, group: &Group<'input>) -
         protocol: case.flow.protocol.to_string(),
         port: case.flow.ports.map(|ports| ports.destination),
         source_port: case.flow.ports.map(|ports| ports.source),
-        icmp: case.flow.icmp.map(|message| IcmpView { kind: message.kind, code: message.code }),
+        icmp: case.flow.icmp.map(IcmpView::of),
         egress: reason(Direction::Egress),
         ingress: reason(Direction::Ingress),
     })

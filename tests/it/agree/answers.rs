@@ -9,9 +9,10 @@ use palisade::analysis::explain::{self, Group, Way};
 use palisade::analysis::question::{End, Question, Traffic};
 use palisade::analysis::subject::Subject;
 use palisade::analysis::{Flow, PortPair};
-use palisade::answers::{self, Answer, Detail, Verdict};
+use palisade::answers::eval::{self, Answer, Detail, Verdict};
 use palisade::diagnostic::Diagnostics;
 use palisade::net::Cidr;
+use palisade::options::Options;
 use palisade::policy::Staging;
 use palisade::resolve;
 use palisade::text::Files;
@@ -37,13 +38,13 @@ fn answers_are_the_evaluators() {
         for _ in 0..PACKETS {
             let flow = aim.packet(&mut dice, &world).flow();
             let question = question(&flow, Cidr::host(flow.source));
-            let Ok(cases) = question.cases(&evaluator) else { continue };
+            let Ok(cases) = question.cases(&evaluator, &Options::default()) else { continue };
             let groups = explain::answer(&evaluator, &cases);
             let answer = Answer { question: &question, groups: &groups, traced: &[], resolved: &resolved, files: &Files::default() };
             let expected = evaluator.decide(&flow);
             assert_eq!(answer.verdict() == Verdict::Allowed, expected.is_allowed(), "seed {seed}, {flow:?}");
-            let [brief, long, full] = [Detail::Verdict, Detail::Way, Detail::Rules].map(|detail| answers::text(&answer, detail));
-            let first = answers::verdict_line(&answer);
+            let [brief, long, full] = [Detail::Verdict, Detail::Way, Detail::Rules].map(|detail| eval::text(&answer, detail));
+            let first = eval::verdict_line(&answer);
             assert!([&brief, &long, &full].iter().all(|text| text.lines().next() == Some(&*first)), "seed {seed}, {flow:?}:\n{long}");
             let group = groups.first().expect("a group");
             let passed = [&expected.egress, &expected.ingress].into_iter().flatten().flat_map(|passage| &passage.tiers);
@@ -75,11 +76,11 @@ fn explain_begins_as_eval_does() {
 }
 
 fn words(command: &str, flow: &Flow) -> Vec<String> {
-    let number = flow.protocol.number();
+    let keyword = flow.protocol.keyword();
     let what = match (flow.ports, flow.icmp) {
-        (Some(ports), _) if flow.protocol.has_ports() => format!("{number}/{}", ports.destination),
-        (_, Some(message)) => format!("{number}/{}/{}", message.kind, message.code),
-        (_, None) => number.to_string(),
+        (Some(ports), _) if flow.protocol.has_ports() => format!("{keyword}/{}", ports.destination),
+        (_, Some(message)) => format!("{keyword}/{}/{}", message.kind, message.code),
+        (_, None) => format!("proto/{}", flow.protocol.number()),
     };
     let mut words = vec![command.to_owned(), "world.yaml".to_owned(), "-q".to_owned()];
     words.extend(["--from", &flow.source.to_string(), "--to", &flow.destination.to_string(), "--port", &what].map(str::to_owned));
@@ -92,7 +93,7 @@ fn words(command: &str, flow: &Flow) -> Vec<String> {
 fn whole_prefixes(evaluator: &Evaluator<'_, '_>, flow: &Flow) {
     let Some(around) = Cidr::around(flow.source, if flow.source.is_ipv4() { 8 } else { 32 }) else { return };
     let question = question(flow, around);
-    let Ok(cases) = question.cases(evaluator) else { return };
+    let Ok(cases) = question.cases(evaluator, &Options::default()) else { return };
     let groups = explain::answer(evaluator, &cases);
     let mut dice = Dice(7);
     for _ in 0..SAMPLES {

@@ -1,9 +1,8 @@
-//! What is sent.
+//! What is sent, in the words of questions and assertions: the one place that reads `tcp/443`.
 
 use std::str::FromStr;
 
 use crate::analysis::Side;
-use crate::analysis::question::message;
 use crate::analysis::space::{Cuts, Traffic, TrafficId};
 use crate::net::{Family, PortRange, Protocol};
 use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
@@ -15,8 +14,9 @@ pub struct What {
     kind: Kind,
 }
 
+/// What such words mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Any,
     Protocol(Protocol),
     Ports(Protocol, PortRange),
@@ -50,10 +50,7 @@ fn kind(text: &str) -> Result<Kind, String> {
     let protocol = Protocol::from_keyword(word).ok_or_else(|| format!("`{text}` is no traffic; {FORMS}"))?;
     match rest {
         None => Ok(Kind::Protocol(protocol)),
-        Some(rest) if is_control(protocol) => match message(rest)? {
-            (Some(kind), code) => Ok(Kind::Messages(protocol, Icmp { kind, code })),
-            (None, _) => Ok(Kind::Protocol(protocol)),
-        },
+        Some(rest) if is_control(protocol) => message(rest).map(|icmp| Kind::Messages(protocol, icmp)),
         Some(rest) if protocol.has_ports() => ports(rest).map(|range| Kind::Ports(protocol, range)),
         Some(_) => Err(format!("{protocol} has no ports that policy can name; {FORMS}")),
     }
@@ -69,10 +66,20 @@ fn ports(text: &str) -> Result<PortRange, String> {
     range.ok_or_else(|| format!("`{text}` is no port from 1 to 65535 and no range of ports as in `8000-8100`"))
 }
 
+fn message(text: &str) -> Result<Icmp, String> {
+    let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is no ICMP type or code from 0 to 255"));
+    let (kind, code) = text.split_once('/').map_or((text, None), |(kind, code)| (kind, Some(code)));
+    Ok(Icmp { kind: number(kind)?, code: code.map(number).transpose()? })
+}
+
 impl What {
     /// As it was written.
     pub fn words(&self) -> &str {
         &self.words
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Tells it from all other traffic.
@@ -86,16 +93,21 @@ impl What {
     }
 
     /// All of it that goes between addresses of a family. Control messages go in their own.
-    pub(super) fn traffic(&self, family: Family, traffic: &mut Traffic) -> TrafficId {
+    pub(super) fn between(&self, family: Family, traffic: &mut Traffic) -> TrafficId {
+        match self.kind {
+            Kind::Protocol(protocol) | Kind::Messages(protocol, _) if is_control_of_other(protocol, family) => Traffic::NONE,
+            Kind::Any | Kind::Protocol(_) | Kind::Ports(..) | Kind::Messages(..) => self.traffic(traffic),
+        }
+    }
+
+    /// All of it.
+    pub(super) fn traffic(&self, traffic: &mut Traffic) -> TrafficId {
         let (protocol, icmp, range) = match self.kind {
             Kind::Any => return Traffic::ALL,
             Kind::Protocol(protocol) => (protocol, IcmpMatch::Any, None),
             Kind::Ports(protocol, range) => (protocol, IcmpMatch::Any, Some(range)),
             Kind::Messages(protocol, icmp) => (protocol, IcmpMatch::Is(icmp), None),
         };
-        if is_control_of_other(protocol, family) {
-            return Traffic::NONE;
-        }
         let all = traffic.of_rule(ProtocolMatch::Is(protocol), icmp);
         match range {
             None => all,

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::analysis::evaluate::TierEnd;
+use crate::analysis::evaluate::{TierEnd, Whose};
 use crate::analysis::explain::{Group, PolicyWay, ProfileWay, RuleWay, TierWay, Way};
 use crate::analysis::question::{Case, SOURCE_PORT};
 use crate::analysis::{Part, Side, SidePart};
-use crate::answers::pairs::pairs;
-use crate::answers::words::action;
-use crate::answers::{Answer, Detail, Trace, Traced, Verdict};
+use crate::answers::eval::pairs::pairs;
+use crate::answers::eval::words::action;
+use crate::answers::eval::{Answer, Detail, Trace, Traced, Verdict};
 use crate::net::Direction;
 use crate::policy::Rule;
 
@@ -99,12 +99,16 @@ fn add_group(answer: &Answer<'_, '_>, (group, traced): (&Group<'_>, Option<&Trac
         reasons(answer, group, depth + 1, lines);
         return add_notes(traced.map(std::slice::from_ref).unwrap_or_default(), depth + 1, lines);
     }
-    for (direction, way) in [(Direction::Egress, &group.egress), (Direction::Ingress, &group.ingress)] {
-        match way {
-            None => lines.add(depth, &format!("{direction}: {}", stranger(direction))),
-            Some(way) => add_way(answer, (group, way), detail, (depth, lines)),
+    add_end(answer, (group, Direction::Egress), detail, (depth, lines));
+    for way in &group.stops {
+        for host in &way.hosts {
+            lines.add(depth, &answer.host_line(host));
+            add_lists(answer, host, detail, (depth + 1, lines));
         }
+        answer.doing(&way.stop).iter().for_each(|line| lines.add(depth, line));
     }
+    add_end(answer, (group, Direction::Ingress), detail, (depth, lines));
+    add_beside(answer, group, depth, lines);
     add_near_misses(answer, group, depth, lines);
     if let Some(traced) = traced {
         let of_first = if group.cases.len() > 1 { ", the first pair" } else { "" };
@@ -122,15 +126,24 @@ fn add_pairs(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &m
     }
 }
 
-/// What decides, an end a line.
+/// What decides, an end or a host endpoint a line.
 fn reasons(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut Lines) {
-    for (direction, way) in [(Direction::Egress, &group.egress), (Direction::Ingress, &group.ingress)] {
-        let reason = way.as_ref().map_or_else(|| stranger(direction), |way| answer.reason(way));
-        lines.add(depth, &format!("{direction}: {reason}"));
+    let end = |direction| answer.end(group, direction).map(|reason| format!("{direction}: {reason}"));
+    end(Direction::Egress).iter().for_each(|line| lines.add(depth, line));
+    for way in &group.stops {
+        way.hosts.iter().for_each(|host| lines.add(depth, &answer.host_line(host)));
+        answer.doing(&way.stop).iter().for_each(|line| lines.add(depth, line));
     }
+    end(Direction::Ingress).iter().for_each(|line| lines.add(depth, line));
+    add_beside(answer, group, depth, lines);
 }
 
-pub(super) fn stranger(direction: Direction) -> String {
+/// What is assumed, and what else is to be known.
+fn add_beside(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut Lines) {
+    group.stops.iter().flat_map(|way| answer.beside(way)).for_each(|line| lines.add(depth, &line));
+}
+
+pub(in crate::answers) fn stranger(direction: Direction) -> String {
     let side = match direction {
         Direction::Egress => "sender",
         Direction::Ingress => "receiver",
@@ -138,16 +151,28 @@ pub(super) fn stranger(direction: Direction) -> String {
     format!("the {side} is no known endpoint, so no policy applies")
 }
 
-fn add_way(answer: &Answer<'_, '_>, (group, way): (&Group<'_>, &Way<'_>), detail: Detail, (depth, lines): (usize, &mut Lines)) {
-    let end = |case: &Case| match way.direction {
+/// Policy of the endpoint at an end.
+fn add_end(answer: &Answer<'_, '_>, (group, direction): (&Group<'_>, Direction), detail: Detail, (depth, lines): (usize, &mut Lines)) {
+    let way = match direction {
+        Direction::Egress => &group.egress,
+        Direction::Ingress => &group.ingress,
+    };
+    let Some(reason) = answer.end(group, direction) else { return };
+    let Some(way) = way else { return lines.add(depth, &format!("{direction}: {reason}")) };
+    let end = |case: &Case| match direction {
         Direction::Egress => case.flow.source.owner,
         Direction::Ingress => case.flow.destination.owner,
     };
-    let is_alone = group.cases.iter().all(|case| end(case) == Some(way.endpoint));
-    let whose = if is_alone { format!(" of {}", answer.resolved.inventory.endpoint(way.endpoint).notation()) } else { String::new() };
-    lines.add(depth, &format!("{}{whose}: {}", way.direction, answer.reason(way)));
-    way.tiers.iter().for_each(|tier| add_tier(answer, (way.direction, tier), detail, (depth + 1, lines)));
-    way.profiles.iter().for_each(|profile| add_profile(answer, (way.direction, profile), detail, (depth + 1, lines)));
+    let is_alone = group.cases.iter().all(|case| end(case).map(Whose::Endpoint) == Some(way.whose));
+    let whose = if is_alone { format!(" of {}", answer.whose(way.whose)) } else { String::new() };
+    lines.add(depth, &format!("{direction}{whose}: {reason}"));
+    add_lists(answer, way, detail, (depth + 1, lines));
+}
+
+/// The tiers and profiles of a way.
+fn add_lists(answer: &Answer<'_, '_>, way: &Way<'_>, detail: Detail, (depth, lines): (usize, &mut Lines)) {
+    way.tiers.iter().for_each(|tier| add_tier(answer, (way.direction, tier), detail, (depth, lines)));
+    way.profiles.iter().for_each(|profile| add_profile(answer, (way.direction, profile), detail, (depth, lines)));
 }
 
 fn add_tier(answer: &Answer<'_, '_>, (direction, tier): (Direction, &TierWay<'_>), detail: Detail, (depth, lines): (usize, &mut Lines)) {
@@ -234,7 +259,9 @@ fn add_traced((traced, of_first): (&Traced, &str), depth: usize, lines: &mut Lin
         lines.add(depth, &format!("scripts of node {node}{of_first}: {verdict}, by {script}"));
         for step in steps {
             let comment = if step.comment.is_empty() { String::new() } else { format!(" ({})", step.comment) };
-            lines.add(depth + 1, &format!("line {}: {} rule {}: {}{comment}", step.line, step.chain, step.number, step.action));
+            let other = if step.script == *script { "" } else { step.script.rsplit('/').next().unwrap_or_default() };
+            let other = if other.is_empty() { String::new() } else { format!("{other} ") };
+            lines.add(depth + 1, &format!("{other}line {}: {} rule {}: {}{comment}", step.line, step.chain, step.number, step.action));
         }
     }
     add_notes(std::slice::from_ref(traced), depth, lines);

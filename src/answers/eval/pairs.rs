@@ -12,7 +12,7 @@ const MOST_PREFIXES: usize = 8;
 
 /// Senders and receivers of which every one may be put together with every other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pair {
+pub(in crate::answers) struct Pair {
     pub(super) from: Party,
     pub(super) to: Party,
     /// The families of the cases.
@@ -31,7 +31,7 @@ pub(super) struct Party {
 type Key = (Option<EndpointId>, Option<EndpointId>, Option<Cidr>);
 
 /// The pairs of a group, in order.
-pub(super) fn pairs(group: &Group<'_>) -> Vec<Pair> {
+pub(in crate::answers) fn pairs(group: &Group<'_>) -> Vec<Pair> {
     let mut found: BTreeMap<Key, Vec<Case>> = BTreeMap::new();
     for case in &group.cases {
         found.entry(key(case)).or_default().push(*case);
@@ -71,7 +71,7 @@ fn addresses(end: End) -> Option<Cidr> {
 
 impl Pair {
     /// `shop/web (10.0.0.1) to 192.0.2.0/24`.
-    pub(super) fn words(&self, inventory: &Inventory) -> String {
+    pub(in crate::answers) fn words(&self, inventory: &Inventory) -> String {
         let is_open = self.from.addresses.is_empty() && self.to.addresses.is_empty();
         let families: Vec<String> = self.families.iter().map(ToString::to_string).collect();
         let families = if is_open { format!(", {}", families.join(" and ")) } else { String::new() };

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::analysis::evaluate::TierEnd;
+use crate::analysis::evaluate::{Outcome, TierEnd, Whose};
 use crate::analysis::explain::{Bearer, NearMiss, ProfileWay, RuleWay, Term, Way};
 use crate::analysis::{Part, Side, SidePart};
-use crate::answers::Answer;
+use crate::answers::eval::Answer;
 use crate::inventory::Profiles;
 use crate::name::reserved::{METADATA_NAME, NAME, NAMESPACE, SERVICE_ACCOUNT};
 use crate::net::{Cidr, Direction};
@@ -34,7 +34,7 @@ impl<'input> Answer<'_, 'input> {
     }
 
     /// What decides at an end.
-    pub(super) fn reason(&self, way: &Way<'input>) -> String {
+    pub(in crate::answers) fn reason(&self, way: &Way<'input>) -> String {
         let Some(last) = way.tiers.last() else { return self.reason_of_profiles(way) };
         let decider = last.policies.last().and_then(|passed| Some((passed.policy, passed.rules.last()?.rule)));
         let by_rule = decider.map_or_else(String::new, |(policy, rule)| format!(" by {}", self.rule(way.direction, &policy.key, rule)));
@@ -53,8 +53,10 @@ impl<'input> Answer<'_, 'input> {
 
     fn reason_of_profiles(&self, way: &Way<'input>) -> String {
         let before = if way.tiers.is_empty() { "no policy applies" } else { "every tier passes on" };
-        let endpoint = self.resolved.inventory.endpoint(way.endpoint);
-        if endpoint.profiles == Profiles::OfPod {
+        if way.outcome == Outcome::Undecided {
+            return format!("goes on: {before}");
+        }
+        if self.has_profiles_of_pod(way.whose) {
             return format!("allowed: {before}, and its namespace's profile allows");
         }
         let decider = way.profiles.last().filter(|last| last.end.is_some_and(|end| !end.goes_on()));
@@ -65,8 +67,23 @@ impl<'input> Answer<'_, 'input> {
                 false => format!("denied: {before}, and none of its profiles allows ({})", names.join(", ")),
             };
         };
-        let word = if way.is_allowed { "allowed" } else { "denied" };
+        let word = if way.is_allowed() { "allowed" } else { "denied" };
         format!("{word}: {before}, and {}", self.decision_of(decider, way.direction))
+    }
+
+    fn has_profiles_of_pod(&self, whose: Whose) -> bool {
+        match whose {
+            Whose::Endpoint(id) => self.resolved.inventory.endpoint(id).profiles == Profiles::OfPod,
+            Whose::HostEndpoint(_) => false,
+        }
+    }
+
+    /// `shop/web`, `HostEndpoint n1-eth0`.
+    pub(super) fn whose(&self, whose: Whose) -> String {
+        match whose {
+            Whose::Endpoint(id) => self.resolved.inventory.endpoint(id).notation(),
+            Whose::HostEndpoint(id) => self.resolved.host_endpoint(id).map(ToString::to_string).unwrap_or_default(),
+        }
     }
 
     fn decision_of(&self, profile: &ProfileWay<'input>, direction: Direction) -> String {

@@ -7,7 +7,6 @@ use crate::analysis::netfilter::{LoadError, Misplaced, Script};
 use crate::analysis::node::{Cause, Expected};
 use crate::analysis::verify::{Difference, RulePassed, Verification, Witness};
 use crate::analysis::{Hook, Packet, State, Verdict};
-use crate::net::Family;
 use crate::text::Files;
 
 /// What was found of one node's scripts.
@@ -77,7 +76,7 @@ fn difference_json(difference: &Difference<'_>, files: &Files) -> Value {
         Difference::Packet(witness) => {
             let family = witness.packet.flow.family();
             let rule = |rule: &RulePassed| {
-                let script = file_of(Script::Table(rule.table, family));
+                let script = Script::Table(rule.table, family).to_string();
                 let action = rule.target.to_string();
                 json!({ "script": script, "chain": rule.chain, "line": rule.line, "action": action, "comment": rule.comment })
             };
@@ -103,12 +102,12 @@ fn difference_text(difference: &Difference<'_>, files: &Files) -> String {
 
 fn not_loadable(refused: &LoadError) -> String {
     let line = refused.line.map_or_else(String::new, |line| format!(", line {line}"));
-    format!("the scripts do not load: {}{line}: {}", file_of(refused.script), refused.problem)
+    format!("the scripts do not load: {}{line}: {}", refused.script, refused.problem)
 }
 
 fn misplaced_words(misplaced: &Misplaced) -> String {
     let Misplaced { table, family, chain, line } = misplaced;
-    let script = file_of(Script::Table(*table, *family));
+    let script = Script::Table(*table, *family);
     format!("{script}, line {line}: the rule stands at the other end of {chain} than `hookPosition` says")
 }
 
@@ -119,7 +118,7 @@ fn witness_text(witness: &Witness<'_>, files: &Files) -> String {
     text.push_str(&format!("    should be {owed}: {}\n    the scripts: {found}\n", because(&witness.owed, files)));
     let family = witness.packet.flow.family();
     for RulePassed { table, chain, line, comment, target } in &witness.passed {
-        let script = file_of(Script::Table(*table, family));
+        let script = Script::Table(*table, family);
         text.push_str(&format!("      {script}, line {line}, {chain}: {target} ({comment})\n"));
     }
     text
@@ -149,13 +148,8 @@ fn packet_words(packet: &Packet) -> String {
 }
 
 fn fate(verdict: Verdict, is_untracked: bool) -> String {
-    let word = match verdict {
-        Verdict::Accept => "accepted",
-        Verdict::Drop => "dropped",
-        Verdict::Undecided => "left to other rules",
-    };
     let kept = if is_untracked { ", kept from connection tracking" } else { "" };
-    format!("{word}{kept}")
+    format!("{verdict}{kept}")
 }
 
 fn because(owed: &Expected<'_>, files: &Files) -> String {
@@ -188,17 +182,6 @@ fn decider(passage: &Passage<'_>, files: &Files) -> String {
         }
         (TierEnd::Allowed | TierEnd::Denied | TierEnd::Passed | TierEnd::PassedByDefault, _) => {
             format!("every tier of {direction} policy passes on, and profiles decide")
-        }
-    }
-}
-
-/// A script by its name in a bundle.
-fn file_of(script: Script) -> String {
-    match script {
-        Script::Sets => "sets.ipset".to_owned(),
-        Script::Table(table, family) => {
-            let digit = if family == Family::V4 { "v4" } else { "v6" };
-            format!("{}.{digit}.rules", table.word())
         }
     }
 }

@@ -2,19 +2,22 @@
 
 use serde::Serialize;
 
-use crate::analysis::evaluate::TierEnd;
-use crate::analysis::explain::{Group, NearMiss, PolicyWay, RuleWay, TierWay, Way};
-use crate::answers::pairs::{Pair, Party, pairs};
-use crate::answers::text::notes;
-use crate::answers::{Answer, Detail, Step, Trace, Traced};
+use crate::analysis::evaluate::{Outcome, TierEnd, Whose};
+use crate::analysis::explain::{Group, NearMiss, PolicyWay, RuleWay, StopWay, TierWay, Way};
+use crate::analysis::{Hook, Message};
+use crate::answers::eval::pairs::{Pair, Party, pairs};
+use crate::answers::eval::stops::list_word;
+use crate::answers::eval::text::notes;
+use crate::answers::eval::{Answer, Detail, Step, Trace, Traced};
 use crate::text::Span;
 
 /// The answer as one JSON object on one line.
 ///
 /// `{"verdict": "allowed" | "denied" | "denied for some", "from", "to", "protocol", "port"?, "sourcePort"?, "icmp"?: {"type", "code"},
 /// "notes": […], "groups": [{"verdict", "pairs": [{"from": PARTY, "to": PARTY, "families": ["IPv4"]}], "egress": WAY | null, "ingress": WAY |
-/// null, "scripts"?: [{"node", "script", "verdict", "rules": [{"chain", "number", "line", "action", "comment"}]}], "notes"?: […]}]}`. PARTY is
-/// `{"endpoint"?, "addresses": […]}`. WAY is `{"verdict", "reason"}` and, unless only verdicts are asked for, `"tiers": [{"tier", "end",
+/// null, "nodes": [NODE], "scripts"?: [{"node", "script", "verdict", "rules": [{"script", "chain", "number", "line", "action", "comment"}]}],
+/// "notes"?: […]}]}`. PARTY is `{"endpoint"?, "addresses": […]}`. NODE is `{"node", "hook": "forward" | "input" | "output", "verdict", "because"?,
+/// "hostEndpoints": [{"hostEndpoint", "list": "normal" | "forward" | "untracked" | "pre-DNAT", "direction", and as WAY}], "beside": […]}`. WAY is `{"verdict", "reason"}`, of a host endpoint also with the verdict "goes on", and, unless only verdicts are asked for, `"tiers": [{"tier", "end",
 /// "policies": [{"policy", "file", "line", "rules": [RULE]}]}], "profiles": [{"profile", "rules": [RULE]}], "nearMisses": [{"policy", "rule",
 /// "file", "line", "wouldMatchIf"}]`. RULE is `{"number", "file", "line", "action", "matches", "misses": […]}`.
 pub fn json(answer: &Answer<'_, '_>, detail: Detail) -> String {
@@ -27,7 +30,7 @@ pub fn json(answer: &Answer<'_, '_>, detail: Detail) -> String {
         protocol: question.traffic.protocol.to_string(),
         port: ports.map(|ports| ports.destination),
         source_port: ports.map(|ports| ports.source),
-        icmp: question.traffic.icmp().map(|message| IcmpView { kind: message.kind, code: message.code }),
+        icmp: question.traffic.icmp().map(IcmpView::of),
         notes: notes(answer),
         groups: answer
             .groups
@@ -56,11 +59,18 @@ struct View {
     groups: Vec<GroupView>,
 }
 
+/// A control message.
 #[derive(Serialize)]
-struct IcmpView {
+pub(in crate::answers) struct IcmpView {
     #[serde(rename = "type")]
     kind: u8,
     code: u8,
+}
+
+impl IcmpView {
+    pub(in crate::answers) fn of(message: Message) -> Self {
+        Self { kind: message.kind, code: message.code }
+    }
 }
 
 #[derive(Serialize)]
@@ -69,10 +79,33 @@ struct GroupView {
     pairs: Vec<PairView>,
     egress: Option<WayView>,
     ingress: Option<WayView>,
+    nodes: Vec<NodeView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scripts: Option<Vec<ScriptView>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<Vec<String>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeView {
+    node: String,
+    hook: &'static str,
+    verdict: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<String>,
+    host_endpoints: Vec<HostView>,
+    beside: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HostView {
+    host_endpoint: String,
+    list: &'static str,
+    direction: String,
+    #[serde(flatten)]
+    way: WayView,
 }
 
 #[derive(Serialize)]
@@ -163,6 +196,7 @@ struct ScriptView {
 
 #[derive(Serialize)]
 struct StepView {
+    script: String,
     chain: String,
     number: usize,
     line: usize,
@@ -174,6 +208,14 @@ fn verdict(is_allowed: bool) -> &'static str {
     if is_allowed { "allowed" } else { "denied" }
 }
 
+fn said(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Allowed => "allowed",
+        Outcome::Denied => "denied",
+        Outcome::Undecided => "goes on",
+    }
+}
+
 fn group_view(answer: &Answer<'_, '_>, (group, traced): (&Group<'_>, Option<&Traced>), detail: Detail) -> GroupView {
     let way = |way: &Option<Way<'_>>| way.as_ref().map(|way| way_view(answer, way, detail));
     GroupView {
@@ -181,8 +223,38 @@ fn group_view(answer: &Answer<'_, '_>, (group, traced): (&Group<'_>, Option<&Tra
         pairs: pairs(group).iter().map(|pair| pair_view(answer, pair)).collect(),
         egress: way(&group.egress),
         ingress: way(&group.ingress),
+        nodes: group.stops.iter().map(|stop| node_view(answer, stop, detail)).collect(),
         scripts: traced.filter(|_| detail != Detail::Verdict).map(script_views),
         notes: traced.map(|traced| traced.notes.clone()),
+    }
+}
+
+fn node_view(answer: &Answer<'_, '_>, way: &StopWay<'_>, detail: Detail) -> NodeView {
+    let StopWay { stop, hosts } = way;
+    let host = |way: &Way<'_>| HostView {
+        host_endpoint: host_name(answer, way.whose),
+        list: list_word(way.list).unwrap_or("normal"),
+        direction: way.direction.to_string(),
+        way: way_view(answer, way, detail),
+    };
+    NodeView {
+        node: answer.node(stop.node).to_owned(),
+        hook: match stop.packet.hook {
+            Hook::Forward { .. } => "forward",
+            Hook::Input { .. } => "input",
+            Hook::Output { .. } => "output",
+        },
+        verdict: stop.expected.verdict.to_string(),
+        because: answer.doing(stop),
+        host_endpoints: hosts.iter().map(host).collect(),
+        beside: answer.beside(way),
+    }
+}
+
+fn host_name(answer: &Answer<'_, '_>, whose: Whose) -> String {
+    match whose {
+        Whose::HostEndpoint(id) => answer.resolved.host_endpoint(id).map(|host| host.name.clone()).unwrap_or_default(),
+        Whose::Endpoint(_) => String::new(),
     }
 }
 
@@ -204,7 +276,7 @@ fn way_view(answer: &Answer<'_, '_>, way: &Way<'_>, detail: Detail) -> WayView {
             .collect(),
         near_misses: near_miss_views(answer, way),
     });
-    WayView { verdict: verdict(way.is_allowed), reason: answer.reason(way), told }
+    WayView { verdict: said(way.outcome), reason: answer.reason(way), told }
 }
 
 fn tier_views(answer: &Answer<'_, '_>, way: &Way<'_>) -> Vec<TierView> {
@@ -259,8 +331,8 @@ fn script_views(traced: &Traced) -> Vec<ScriptView> {
 }
 
 fn step_view(step: &Step) -> StepView {
-    let Step { chain, number, line, action, comment } = step.clone();
-    StepView { chain, number, line, action, comment }
+    let Step { script, chain, number, line, action, comment } = step.clone();
+    StepView { script, chain, number, line, action, comment }
 }
 
 fn place(answer: &Answer<'_, '_>, span: Span) -> PlaceView {
