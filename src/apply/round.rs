@@ -92,8 +92,7 @@ impl Goal<'_> {
         if self.sort != Sort::Bundle {
             return;
         }
-        let about = Memory { version: Memory::VERSION, backend: outcome.backend.word().to_owned(), ..memory };
-        let memory = Memory { node: self.node.to_owned(), scripts: self.scripts.to_owned(), ..about };
+        let memory = Memory { node: self.node.to_owned(), scripts: self.scripts.to_owned(), ..memory };
         let now = Remembered { early: has_early_tables(observed), memory };
         if last != Some(&now) {
             let kept = kept::remember(node.runner, &now);
@@ -120,7 +119,9 @@ pub(super) fn bring(node: &mut Node<'_>, goal: Goal<'_>, first: &mut First<'_>) 
 pub(super) fn bring_with(node: &mut Node<'_>, goal: Goal<'_>, tools: Tools, first: &mut First<'_>) -> Result<Outcome, Error> {
     let last = kept::remembered(node.runner, tools.backend);
     let scope = if goal.sort == Sort::Bundle { scope(last.as_ref(), goal.early) } else { Scope::All };
-    let mut memory = last.as_ref().map(|last| last.memory.clone()).unwrap_or_default();
+    let backend = tools.backend.word().to_owned();
+    let fresh = || Memory { version: Memory::VERSION, backend, ..Memory::default() };
+    let mut memory = last.as_ref().map_or_else(fresh, |last| last.memory.clone());
     let mut written: Option<Plan> = None;
     let mut outcome = Outcome::new(goal.node, tools.backend);
     for round in 0..=MOST_ROUNDS {

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::bundle::{INDEX_FILE, OnDisk};
-use crate::diagnostic::{Code, Diagnostic, nearest};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::plan::Desired;
 use crate::runner::Folder;
 use crate::script::{TableId, TableKind};
@@ -47,17 +47,11 @@ pub fn node_of(bundle: &OnDisk, asked: Option<&str>, host: Option<&str>) -> Resu
     if nodes.contains(&name) {
         return Ok((name.to_owned(), named));
     }
-    let (message, help) = match named {
-        Named::Asked | Named::Only => (
-            format!("the bundle has nothing for node `{name}`; it is for {}", list(&nodes)),
-            nearest(name, nodes.iter().copied()).map(|meant| format!("did you mean `{meant}`?")),
-        ),
-        Named::Host => (
-            format!("the bundle has nothing for this host, `{name}`; it is for {}", list(&nodes)),
-            Some("say which node this is with --node or PALISADE_NODE".to_owned()),
-        ),
+    let (which, help) = match named {
+        Named::Asked | Named::Only => (format!("node `{name}`"), "take this node's bundle, or render one for it"),
+        Named::Host => (format!("this host, `{name}`"), "say which node this is with --node or PALISADE_NODE"),
     };
-    let help = help.unwrap_or_else(|| "take this node's bundle, or render one for it".to_owned());
+    let message = format!("the bundle has nothing for {which}; it is for {}", list(&nodes));
     Err(Diagnostic::new(Code::BundleOfOthers, message).help(help))
 }
 

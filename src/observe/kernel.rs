@@ -47,11 +47,11 @@ pub(super) fn tables(
     Ok(seen)
 }
 
-/// Lists our sets: all at once, or one by one where that fails.
+/// Lists our sets: all at once, or one by one where the tool says that it cannot. What it says to have listed has to be whole.
 fn sets(runner: &mut dyn Runner, tools: Tools) -> Result<Observed, Problem> {
     let call = tools.sets_save();
-    let problem = match ask(runner, &call).and_then(|text| read_sets(&call, text)) {
-        Ok(sets) => return Ok(Observed { sets, ..Observed::default() }),
+    let problem = match ask(runner, &call) {
+        Ok(text) => return read_sets(&call, text).map(|sets| Observed { sets, ..Observed::default() }),
         Err(problem @ Problem::Refused { .. }) => problem,
         Err(problem) => return Err(problem),
     };

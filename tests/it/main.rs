@@ -1,6 +1,7 @@
 //! All integration tests, in one binary.
 
 mod agree;
+mod apply;
 mod bad_input;
 mod bad_input_fuzz;
 mod cli;
