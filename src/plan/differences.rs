@@ -20,8 +20,10 @@ pub(super) fn of(comparison: &Comparison<'_>, (targets, looks): (&Targets<'_>, &
     for (name, target) in &targets.0 {
         found.extend(of_set(name, target, comparison.observed, looks));
     }
-    let unused = unused(targets, comparison.observed, looks);
-    found.extend(unused.into_iter().map(|slot| Difference::ExtraSet(slot.to_owned())));
+    // a copy that rules still look into belongs to what is said of its set
+    let is_live = |slot: &str| looks.has(slot) && targets.0.contains_key(base(slot).as_str());
+    let unused = unused(targets, comparison.observed, looks).into_iter().filter(|slot| !is_live(slot));
+    found.extend(unused.map(|slot| Difference::ExtraSet(slot.to_owned())));
     changes.iter().for_each(|change| of_table(change, comparison, &mut found));
     found
 }

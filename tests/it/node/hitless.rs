@@ -10,10 +10,11 @@ use std::net::IpAddr;
 use palisade::analysis::netfilter::Kernel;
 use palisade::analysis::space::{Class, Cuts, Range, Traffic};
 use palisade::analysis::{Flow, Hook, Original, Packet, State, Verdict};
-use palisade::net::{Family, Protocol};
+use palisade::net::{Cidr, Family, Protocol};
 use palisade::observe::{Backend, Tools};
 use palisade::plan::{self, Desired, Memory, Plan, Weight};
 use palisade::render::Scripts;
+use palisade::script::{Member, Rule, SetKind};
 
 use super::model::{TABLES, World, load};
 use crate::agree::random::{self, Dice};
@@ -22,7 +23,7 @@ use crate::agree::{compiled, parts_less};
 
 /// Where the random numbers begin; `PALISADE_SEED` is one more.
 const SEEDS: [u64; 3] = [5, 2_026, 0xca11_c0de];
-const PAIRS: u64 = 25;
+const PAIRS: u64 = 30;
 const STRIDE: u64 = 1_000_003;
 /// Packets of a pair.
 const PACKETS: usize = 800;
@@ -69,7 +70,7 @@ fn what_old_and_new_decide_alike_is_decided_so_at_every_instant() {
     }
     println!("{counts:?}");
     assert!(counts.pairs > 60 && counts.visible > 300 && counts.kills > 300, "{counts:?}");
-    assert!(counts.in_place > 5 && counts.swaps > 2 && counts.switches > 30, "{counts:?}");
+    assert!(counts.in_place > 20 && counts.swaps > 10 && counts.switches > 50, "{counts:?}");
 }
 
 /// Were all sets changed in place, line by line, this test would tell.
@@ -114,12 +115,15 @@ impl Pair {
         counts.pairs += 1;
         let node = dice.below(old.len().min(new.len()));
         let is_at_end = dice.chance(20);
-        let [old, new] = [&old[node], &new[node]].map(|scripts| desired(scripts, is_at_end != dice.chance(5)));
+        let [old, mut new] = [&old[node], &new[node]].map(|scripts| desired(scripts, is_at_end != dice.chance(5)));
+        if dice.chance(60) {
+            new = with_other_members(&old, dice);
+        }
         let is_nft = dice.chance(50);
         let tools = Tools { backend: if is_nft { Backend::Nft } else { Backend::Legacy }, lock_wait: 5 };
         let mut start = with_others(World::new(is_nft));
         let mut memory = Memory::default();
-        if dice.chance(90) {
+        if dice.chance(92) {
             memory = converge(&mut start, &old, &tools)?;
             disturb(&mut start, dice);
         }
@@ -302,6 +306,54 @@ fn desired(scripts: &Scripts, is_at_end: bool) -> Desired {
     Desired::read(|name| files.get(name).map(String::as_str)).expect("palisade wrote it")
 }
 
+/// The same rules with other members in a few sets, often the same in all of them.
+fn with_other_members(old: &Desired, dice: &mut Dice) -> Desired {
+    let mut new = old.clone();
+    let looked: BTreeSet<String> =
+        old.tables.values().flat_map(|table| table.chains.values().flatten()).flat_map(Rule::sets).map(str::to_owned).collect();
+    let names: Vec<String> = looked.into_iter().filter(|name| name.starts_with("pal-s") || dice.chance(40)).collect();
+    let count = 1 + dice.below(3);
+    let some: Vec<String> = (0..1 + dice.below(3)).map(|_| dice.pick(&NETS).to_owned()).collect();
+    let names: Vec<String> = (0..count).filter_map(|_| pick(&names, dice)).collect();
+    for name in names {
+        let set = new.sets.get_mut(&name).expect("a set");
+        let kept = dice.pick(&[40, 90, 100]);
+        set.members.retain(|_| dice.chance(kept));
+        let more: Vec<Member> = match set.kind {
+            Some(SetKind::Nets(family)) => nets(family, &some, dice),
+            Some(SetKind::Ports) => vec![Member::Port(80), Member::Port(443)],
+            Some(SetKind::Services(_)) | None => Vec::new(),
+        };
+        set.members.extend(more);
+        set.members.sort_unstable();
+        set.members.dedup();
+        set.members.dedup_by(|left, right| matches!((left, right), (Member::Net(left, _), Member::Net(right, _)) if left == right));
+    }
+    new
+}
+
+/// Prefixes that may come into sets.
+const NETS: [&str; 12] = [
+    "10.1.1.4",
+    "10.1.1.5",
+    "10.1.2.3",
+    "10.1.2.0/24",
+    "10.1.0.0/16",
+    "203.0.113.128/25",
+    "198.51.100.7",
+    "fd00:1::4",
+    "fd00:1::/64",
+    "fd00:2::3",
+    "2001:db8::/32",
+    "2001:db8:8000::/33",
+];
+
+fn nets(family: Family, some: &[String], dice: &mut Dice) -> Vec<Member> {
+    let nets = some.iter().filter_map(|text| Cidr::parse_lenient(text)).filter(|net| net.family() == family);
+    let is_exception = dice.chance(15);
+    nets.map(|net| Member::Net(net, is_exception)).collect()
+}
+
 /// A kernel in which others have rules of their own.
 fn with_others(mut world: World) -> World {
     for family in Family::BOTH {
@@ -313,7 +365,7 @@ fn with_others(mut world: World) -> World {
 
 /// What may have happened since.
 fn disturb(world: &mut World, dice: &mut Dice) {
-    if dice.chance(45) {
+    if dice.chance(60) {
         return;
     }
     for _ in 0..1 + dice.below(3) {
