@@ -73,7 +73,7 @@ pub enum Difference {
     SetKind(String),
     /// `ipset` cannot list a set.
     SetUnlisted(String),
-    /// Rules do not all look into the same copy of a set.
+    /// Rules look into a copy of a set that is not the one to stay.
     SetSplit(String),
     /// Members of a set are missing, or too many: the first of each, and how many there are.
     Members {

@@ -48,11 +48,16 @@ struct Counts {
     known_violations: usize,
 }
 
+/// A packet, and what old and new say of it.
+type Decided = (Packet, Verdict);
+
+/// The texts of states that were judged.
+type Known = BTreeSet<[String; 7]>;
+
 /// A plan under way.
 struct Watch<'all> {
-    packets: &'all [(Packet, Verdict)],
-    /// The texts of states that were judged.
-    known: &'all mut BTreeSet<[String; 7]>,
+    packets: &'all [Decided],
+    known: &'all mut Known,
     last: [String; 7],
     /// Families of which several tables are written, where the law may be broken.
     several: &'all [Family],
@@ -191,7 +196,7 @@ fn in_place(start: &World, goal: &World) -> String {
 fn watched(
     start: &World,
     plan: &Plan,
-    (packets, counts, known): (&[(Packet, Verdict)], &mut Counts, &mut BTreeSet<[String; 7]>),
+    (packets, counts, known): (&[Decided], &mut Counts, &mut Known),
     then: &mut dyn FnMut(&World),
 ) -> Result<World, String> {
     let several = several_tables(plan);
@@ -497,7 +502,7 @@ fn moved(address: IpAddr, dice: &mut Dice) -> IpAddr {
 }
 
 /// Packets that both kernels decide alike, and how: random ones of the kinds that either tells apart.
-fn packets(kernels: &[Kernel; 2], dice: &mut Dice) -> Vec<(Packet, Verdict)> {
+fn packets(kernels: &[Kernel; 2], dice: &mut Dice) -> Vec<Decided> {
     let mut cuts = Cuts::default();
     kernels.iter().for_each(|kernel| kernel.cut(&mut cuts));
     let traffic = Traffic::of(&cuts);

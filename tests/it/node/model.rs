@@ -1,5 +1,6 @@
 //! A kernel's sets and tables, changed by calls of the tools, one instant after the other. It shares nothing with the planner but the
 //! [`Call`]: it reads their input word by word, and does what `ipset restore` and `iptables-restore --noflush` do.
+#![expect(clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -169,11 +170,8 @@ impl World {
             if let Some(target) = target_of(rule).filter(|target| !TARGETS.contains(target) && !chains.contains_key(*target)) {
                 return Err(format!("no chain `{target}` for `{rule}`"));
             }
-            for set in sets_in(rule) {
-                if !self.sets.contains_key(set) && !self.unlisted.contains(set) {
-                    return Err(format!("no set `{set}` for `{rule}`"));
-                }
-            }
+            let missing = sets_in(rule).into_iter().find(|set| !self.sets.contains_key(*set) && !self.unlisted.contains(*set));
+            missing.map_or(Ok(()), |set| Err(format!("no set `{set}` for `{rule}`")))?;
         }
         Ok(())
     }
@@ -213,11 +211,8 @@ impl World {
         let mut lines = String::new();
         while let Some(chain) = open.pop() {
             let is_ours = chain.starts_with("pal-");
-            for rule in &chains[chain] {
-                let target = target_of(rule).filter(|target| target.starts_with("pal-"));
-                if !is_ours && target.is_none() {
-                    continue; // somebody else's
-                }
+            let own = chains[chain].iter().map(|rule| (rule, target_of(rule).filter(|target| target.starts_with("pal-"))));
+            for (rule, target) in own.filter(|(_, target)| is_ours || target.is_some()) {
                 named.extend(sets_in(rule));
                 lines.push_str(&format!("-A {chain} {rule}\n"));
                 open.extend(target.filter(|target| declared.insert(*target)));
