@@ -9,7 +9,7 @@ use crate::plan::slots::{base, slots};
 use crate::plan::tables::{Change, Comparison, Hooks};
 use crate::plan::targets::{Target, Targets, Way, can_be_filled};
 use crate::plan::{Difference, HookProblem};
-use crate::script::{Place, Rule, TableId};
+use crate::script::{Place, Rule, Set, TableId};
 
 /// Of the members that differ, so many are named.
 const NAMED: usize = 5;
@@ -20,8 +20,10 @@ pub(super) fn of(comparison: &Comparison<'_>, (targets, looks): (&Targets<'_>, &
     for (name, target) in &targets.0 {
         found.extend(of_set(name, target, comparison.observed, looks));
     }
-    let unused = unused(targets, comparison.observed, looks);
-    found.extend(unused.into_iter().map(|slot| Difference::ExtraSet(slot.to_owned())));
+    // a copy that rules still look into belongs to what is said of its set
+    let is_live = |slot: &str| looks.has(slot) && targets.0.contains_key(base(slot).as_str());
+    let unused = unused(targets, comparison.observed, looks).into_iter().filter(|slot| !is_live(slot));
+    found.extend(unused.map(|slot| Difference::ExtraSet(slot.to_owned())));
     changes.iter().for_each(|change| of_table(change, comparison, &mut found));
     found
 }
@@ -41,8 +43,9 @@ pub(super) fn counted(count: usize, what: &str) -> String {
 fn of_set(name: &str, target: &Target<'_>, observed: &Observed, looks: &Looks<'_>) -> Option<Difference> {
     let looked: Vec<String> = slots(name).filter(|slot| looks.has(slot)).collect();
     if target.way == Way::Stands {
-        let is_split = looked.iter().any(|slot| *slot != target.slot);
-        return is_split.then(|| Difference::SetSplit(name.to_owned()));
+        let other = looked.into_iter().find(|slot| *slot != target.slot)?;
+        let found = observed.sets.get(&other).filter(|found| can_be_filled(found, target.set) && found.members != target.set.members);
+        return Some(found.map_or_else(|| Difference::SetSplit(name.to_owned()), |found| of_members(name, target.set, found)));
     }
     let found = looked.into_iter().chain(slots(name)).find(|slot| observed.sets.contains_key(slot) || observed.unlisted.contains(slot));
     let Some(slot) = found else { return Some(Difference::NoSet(name.to_owned())) };
@@ -50,9 +53,13 @@ fn of_set(name: &str, target: &Target<'_>, observed: &Observed, looks: &Looks<'_
     if !can_be_filled(found, target.set) {
         return Some(Difference::SetKind(name.to_owned()));
     }
-    let Delta { missing, extra } = Delta::between(&target.set.members, &found.members);
+    Some(of_members(name, target.set, found))
+}
+
+fn of_members(name: &str, wanted: &Set, found: &Set) -> Difference {
+    let Delta { missing, extra } = Delta::between(&wanted.members, &found.members);
     let [missing, extra] = [missing, extra].map(|members| (members.iter().take(NAMED).map(ToString::to_string).collect(), members.len()));
-    Some(Difference::Members { set: name.to_owned(), missing, extra })
+    Difference::Members { set: name.to_owned(), missing, extra }
 }
 
 fn of_table(change: &Change<'_>, comparison: &Comparison<'_>, out: &mut Vec<Difference>) {
@@ -73,18 +80,20 @@ fn of_table(change: &Change<'_>, comparison: &Comparison<'_>, out: &mut Vec<Diff
     }));
 }
 
-/// Rules that differ by more than by the copies that they look into, which the sets' own differences tell.
+/// Rules that differ by more than by the copies that they look into, which the sets' own differences tell. Rules at both ends that are as
+/// they are to be are left out, so that one which is missing or too many is one difference.
 fn of_chain((id, name): (TableId, &str), wanted: &[Rule], found: &[Rule], out: &mut Vec<Difference>) {
-    for at in 0..wanted.len().max(found.len()) {
-        let [left, right] = [wanted.get(at), found.get(at)].map(|rule| rule.map(|rule| rule.with_sets(base)));
-        if left.as_ref().map(Rule::words) != right.as_ref().map(Rule::words) {
-            out.push(Difference::Rule {
-                table: id,
-                chain: name.to_owned(),
-                number: at + 1,
-                wanted: left.map(|rule| rule.text().to_owned()),
-                found: right.map(|rule| rule.text().to_owned()),
-            });
+    let [left, right] = [wanted, found].map(|rules| rules.iter().map(|rule| rule.with_sets(base)).collect::<Vec<Rule>>());
+    let is_same = |pair: &(&Rule, &Rule)| pair.0.text() == pair.1.text() || pair.0.words() == pair.1.words();
+    let before = left.iter().zip(&right).take_while(is_same).count();
+    let [left, right] = [&left, &right].map(|rules| rules.get(before..).unwrap_or_default());
+    let behind = left.iter().rev().zip(right.iter().rev()).take_while(is_same).count();
+    let [left, right] = [left, right].map(|rules| rules.get(..rules.len() - behind).unwrap_or_default());
+    for at in 0..left.len().max(right.len()) {
+        let [wanted, found] = [left.get(at), right.get(at)];
+        if wanted.map(Rule::words) != found.map(Rule::words) {
+            let [wanted, found] = [wanted, found].map(|rule| rule.map(|rule| rule.text().to_owned()));
+            out.push(Difference::Rule { table: id, chain: name.to_owned(), number: before + at + 1, wanted, found });
         }
     }
 }

@@ -73,22 +73,23 @@ pub fn remember(desired: &Desired, observed: &Observed, plan: &Plan, previous: M
     let comparison = Comparison { desired, observed, memory: None };
     let looks = Looks::of(&observed.tables);
     let targets = Targets::choose(desired, (observed, &looks), |targets| comparison.committing(targets));
-    let mut memory = Memory { version: Memory::VERSION, chains: BTreeMap::new(), hooks: BTreeMap::new(), ..previous.clone() };
+    let mut memory = Memory { version: Memory::VERSION, ..previous };
+    let (chains, hooks) = (std::mem::take(&mut memory.chains), std::mem::take(&mut memory.hooks));
     for change in comparison.changes(&targets) {
         let (_, found) = comparison.tables(change.id);
         for (name, wrote) in &change.chains {
             let Some(read) = found.chains.get(*name) else { continue };
             let (wrote, read): (Vec<&Rule>, Vec<&Rule>) = (wrote.iter().map(AsRef::as_ref).collect(), read.iter().collect());
-            let is_known = previous.has_chain(change.id, name, &wrote, &read);
+            let is_known = has(&chains, (change.id, name), &wrote, &read);
             if is_known || plan.has_written(change.id, name) && are_alike(&wrote, &read) {
                 put(&mut memory.chains, (change.id, name), &wrote, &read);
             }
         }
-        for hooks in change.hooks.iter().filter(|hooks| hooks.is_placed()) {
-            let (wrote, read) = (hooks.wrote(), hooks.read());
-            let is_known = previous.has_hooks(change.id, hooks.chain, &wrote, &read);
-            if is_known || plan.has_written(change.id, hooks.chain) && are_alike(&wrote, &read) {
-                put(&mut memory.hooks, (change.id, hooks.chain), &wrote, &read);
+        for hook in change.hooks.iter().filter(|hook| hook.is_placed()) {
+            let (wrote, read) = (hook.wrote(), hook.read());
+            let is_known = has(&hooks, (change.id, hook.chain), &wrote, &read);
+            if is_known || plan.has_written(change.id, hook.chain) && are_alike(&wrote, &read) {
+                put(&mut memory.hooks, (change.id, hook.chain), &wrote, &read);
             }
         }
     }

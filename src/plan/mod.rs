@@ -31,7 +31,7 @@ use crate::script::TableId;
 use fill::Script;
 use looks::Looks;
 use tables::{Change, Comparison};
-use targets::Targets;
+use targets::{Targets, Way};
 
 /// Calls in their order, and what they are for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -73,7 +73,7 @@ pub enum Difference {
     SetKind(String),
     /// `ipset` cannot list a set.
     SetUnlisted(String),
-    /// Rules do not all look into the same copy of a set.
+    /// Rules look into a copy of a set that is not the one to stay.
     SetSplit(String),
     /// Members of a set are missing, or too many: the first of each, and how many there are.
     Members {
@@ -197,9 +197,11 @@ fn remove_chains(family: Family, changes: &[Change<'_>], tools: &Tools) -> Optio
     (count > 0).then(|| Step { about, call: tools.restore(family).with_input(input), weight: Weight::BestEffort })
 }
 
-/// Removes sets that no rule looks into any more: one by one, so that one which the kernel keeps does not keep others back.
+/// Removes sets that no rule looks into any more, those among them that were swapped out: one by one, so that one which the kernel keeps does not keep others back.
 fn remove_sets(targets: &Targets<'_>, (observed, looks): (&Observed, &Looks<'_>)) -> Vec<Step> {
-    let unused = differences::unused(targets, observed, looks);
+    let mut unused: BTreeSet<&str> = differences::unused(targets, observed, looks).into_iter().collect();
+    unused.extend(targets.0.values().filter_map(|target| if let Way::Swap(copy) = &target.way { Some(copy.as_str()) } else { None }));
+    let unused: Vec<&str> = unused.into_iter().collect();
     let size = unused.len().div_ceil(MOST_REMOVALS).max(1);
     let step = |names: &[&str]| {
         let call = match names {

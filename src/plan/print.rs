@@ -32,7 +32,7 @@ impl fmt::Display for Difference {
             Difference::NoSet(set) => write!(out, "set {set}: missing"),
             Difference::SetKind(set) => write!(out, "set {set}: of another type, or too small"),
             Difference::SetUnlisted(set) => write!(out, "set {set}: ipset cannot list it"),
-            Difference::SetSplit(set) => write!(out, "set {set}: rules look into several copies of it"),
+            Difference::SetSplit(set) => write!(out, "set {set}: rules look into a copy that is not the one to stay"),
             Difference::Members { set, missing, extra } => {
                 write!(out, "set {set}:")?;
                 members(out, "missing", missing)?;

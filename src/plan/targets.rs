@@ -47,6 +47,12 @@ struct Change {
 
 type Changes<'desired> = BTreeMap<&'desired str, Change>;
 
+/// How a set is changed while rules look into it.
+enum How {
+    Lines,
+    Swap(String),
+}
+
 struct Chooser<'all, 'desired> {
     desired: &'desired Desired,
     observed: &'all Observed,
@@ -54,6 +60,8 @@ struct Chooser<'all, 'desired> {
     wanted_looks: Looks<'desired>,
     targets: Targets<'desired>,
     changes: Changes<'desired>,
+    /// How many of the changes a family sees.
+    seen: BTreeMap<Family, usize>,
 }
 
 impl<'desired> Targets<'desired> {
@@ -67,8 +75,8 @@ impl<'desired> Targets<'desired> {
         (observed, looks): (&Observed, &Looks<'_>),
         committing: impl Fn(&Targets<'desired>) -> BTreeSet<Family>,
     ) -> Self {
-        let (targets, changes, wanted_looks) = (Self::default(), Changes::new(), Looks::of(&desired.tables));
-        let mut chooser = Chooser { desired, observed, looks, wanted_looks, targets, changes };
+        let (targets, wanted_looks) = (Self::default(), Looks::of(&desired.tables));
+        let mut chooser = Chooser { desired, observed, looks, wanted_looks, targets, changes: Changes::new(), seen: BTreeMap::new() };
         desired.sets.iter().for_each(|(name, set)| chooser.begin(name, set));
         let committing = committing(&chooser.targets);
         chooser.settle(committing);
@@ -93,6 +101,7 @@ impl<'desired> Chooser<'_, 'desired> {
             (Some(slot), _) => (slot, Way::Stands),
             (None, Some((slot, found))) => {
                 let delta = Delta::between(&set.members, &found.members);
+                self.looks.families(&slot).into_iter().for_each(|family| *self.seen.entry(family).or_default() += 1);
                 self.changes.insert(name, Change { slot: slot.clone(), delta });
                 (slot, Way::Fresh)
             }
@@ -147,26 +156,27 @@ impl<'desired> Chooser<'_, 'desired> {
                 None => {}
             }
         }
-        let ways: Vec<(&str, Way)> = self.changes.keys().filter_map(|name| Some((*name, self.in_place(name)?))).collect();
-        for (name, way) in ways {
-            self.set_way(name, way);
+        let hows: Vec<(&str, How)> = self.changes.keys().filter_map(|name| Some((*name, self.in_place(name)?))).collect();
+        for (name, how) in hows {
+            let (Some(change), Some(target)) = (self.changes.remove(name), self.targets.0.get_mut(name)) else { continue };
+            target.way = match how {
+                How::Lines => Way::InPlace(change.delta),
+                How::Swap(copy) => Way::Swap(copy),
+            };
         }
     }
 
     /// Fills a set beside. Where all its names are taken there is no other way than the one that packets may see.
     fn switch(&mut self, name: &str) {
+        for family in self.families(name) {
+            self.seen.entry(family).and_modify(|count| *count -= 1);
+        }
         let Some(change) = self.changes.remove(name) else { return };
         let Some(set) = self.desired.sets.get(name) else { return };
         match (self.free(name, set), self.targets.0.get_mut(name)) {
             (Some(slot), Some(target)) => target.slot = slot,
             (None, Some(target)) => target.way = Way::InPlace(change.delta),
             (_, None) => {}
-        }
-    }
-
-    fn set_way(&mut self, name: &str, way: Way) {
-        if let Some(target) = self.targets.0.get_mut(name) {
-            target.way = way;
         }
     }
 
@@ -189,7 +199,7 @@ impl<'desired> Chooser<'_, 'desired> {
 
     /// How one set may be changed in place: by its lines or, where it is the only one that its families see changing, by a swap, whichever
     /// is safe and shorter.
-    fn in_place(&self, name: &str) -> Option<Way> {
+    fn in_place(&self, name: &str) -> Option<How> {
         let (Change { slot, delta }, set) = (self.changes.get(name)?, self.desired.sets.get(name)?);
         let found = self.observed.sets.get(slot)?;
         let is_alone = self.is_alone(name);
@@ -198,15 +208,14 @@ impl<'desired> Chooser<'_, 'desired> {
         let by_lines = is_hitless && is_roomy(found, set.members.len());
         let copy = self.free(name, set).filter(|_| is_alone && (!by_lines || delta.len() > set.members.len().max(1)));
         match copy {
-            Some(copy) => Some(Way::Swap(copy)),
-            None => by_lines.then(|| Way::InPlace(delta.clone())),
+            Some(copy) => Some(How::Swap(copy)),
+            None => by_lines.then_some(How::Lines),
         }
     }
 
     /// Whether no other set changes in any family that looks into this one.
     fn is_alone(&self, name: &str) -> bool {
-        let families = self.families(name);
-        self.changes.keys().all(|other| *other == name || self.families(other).is_disjoint(&families))
+        self.families(name).iter().all(|family| self.seen.get(family) == Some(&1))
     }
 
     /// The families whose rules look into a set that may be changed.

@@ -79,8 +79,7 @@ impl Rule {
                 *value = Cow::Borrowed(row.1);
             }
             if ADDRESS_OPTIONS.contains(&option.as_ref()) && !value.contains('/') {
-                let length = if value.contains(':') { 128 } else { 32 };
-                *value = Cow::Owned(format!("{value}/{length}"));
+                *value = Cow::Owned(with_length(value));
             }
         }
         words
@@ -143,6 +142,11 @@ impl Rule {
         let is_option = |(from, to): &(usize, usize)| self.text.get(*from..*to) == Some("--match-set");
         words.iter().zip(words.iter().skip(1)).filter(|(option, _)| is_option(option)).map(|(_, name)| *name).collect()
     }
+}
+
+/// An address as a prefix.
+fn with_length(address: &str) -> String {
+    format!("{address}/{}", if address.contains(':') { 128 } else { 32 })
 }
 
 /// The words of a line, without quotes.

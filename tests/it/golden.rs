@@ -52,14 +52,16 @@ const ELSEWHERE: [(Code, &str); 25] = [
     (Code::RolledBack, "tests/it/apply/confirmed.rs"),
 ];
 
-/// Folder of transcripts, which are cases of another sort: see `transcripts.rs`.
-const COMMANDS: &str = "commands";
+/// Folders of transcripts and of plans, which are cases of another sort: see `transcripts.rs` and `node/plans.rs`.
+const OTHERS: [&str; 2] = ["commands", "plans"];
 
 /// All cases, in the order of their names.
 pub(crate) fn cases() -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join("golden")).expect("golden/");
-    let mut cases: Vec<PathBuf> =
-        entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir() && !path.ends_with(COMMANDS)).collect();
+    let mut cases: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_dir() && !OTHERS.iter().any(|other| path.ends_with(other)))
+        .collect();
     cases.sort_unstable();
     assert!(cases.len() > 30, "golden cases are missing");
     cases

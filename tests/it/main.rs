@@ -12,6 +12,7 @@ mod golden;
 mod hosts;
 mod kernel;
 mod layers;
+mod node;
 mod palisade;
 mod readme;
 mod surprises;
