@@ -24,7 +24,7 @@ const BUNDLE: &str = "bundle";
 const CHECK: &str = "check.txt";
 
 /// Codes that no small text file can bring about, and where they are tested.
-const ELSEWHERE: [(Code, &str); 25] = [
+const ELSEWHERE: [(Code, &str); 20] = [
     (Code::NotProven, "tests/it/verify.rs"),
     (Code::NotUtf8, "tests/it/bad_input.rs"),
     (Code::TooLarge, "tests/it/bad_input.rs"),
@@ -38,11 +38,6 @@ const ELSEWHERE: [(Code, &str); 25] = [
     (Code::NotARepository, "tests/it/diff.rs"),
     (Code::UnknownRevision, "tests/it/diff.rs"),
     (Code::NotInRevision, "tests/it/diff.rs"),
-    (Code::BundleFormat, "golden/commands/apply-refuses"),
-    (Code::BundlePath, "golden/commands/apply-refuses"),
-    (Code::BundleDamaged, "golden/commands/apply-refuses"),
-    (Code::BundleStaged, "golden/commands/apply-refuses"),
-    (Code::BundleOfOthers, "golden/commands/apply-refuses"),
     (Code::NodeBusy, "tests/it/apply/faults.rs"),
     (Code::KernelRefused, "tests/it/apply/faults.rs"),
     (Code::ToolMissing, "tests/it/apply/faults.rs"),

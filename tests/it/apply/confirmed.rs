@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use palisade::apply::{self, Confirmed, Error, Node};
+use palisade::diagnostic::Code;
 use palisade::runner::Call;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -115,7 +116,10 @@ pub(super) fn taken_back_when_it_goes_wrong(world: &World) {
     for at in 3..11 {
         let mut faulty = Faulty::new(world.processes(), Fault::FailsWithZero, at);
         match run(&mut faulty, MOVED, &idle) {
-            Err(Error::TakenBack(_)) => taken_back += 1,
+            Err(error @ Error::TakenBack(_)) => {
+                assert_eq!(error.diagnostic().code, Code::RolledBack);
+                taken_back += 1;
+            }
             // before the first write
             Err(Error::Kernel(_)) => {}
             // sets can be listed in a second way, and what cannot be removed does not matter
@@ -129,6 +133,6 @@ pub(super) fn taken_back_when_it_goes_wrong(world: &World) {
     // policy that no apply brought there cannot be brought back
     fs::remove_dir_all("/run/p/state/good").unwrap();
     let error = run(&mut Faulty::new(world.processes(), Fault::None, 0), MOVED, &idle).unwrap_err();
-    assert_eq!(error, Error::NoWayBack);
+    assert_eq!((error.diagnostic().code, error), (Code::NoWayBack, Error::NoWayBack));
     world.holds(BEFORE);
 }

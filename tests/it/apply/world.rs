@@ -102,12 +102,11 @@ impl World {
         let mut lines: Vec<String> = sets.lines().filter(|line| !line.contains(left_out)).map(str::to_owned).collect();
         lines.sort_unstable();
         for table in saves.iter().flat_map(|text| text.split_inclusive("COMMIT\n")) {
-            let kept = || table.lines().filter(|line| !line.contains(left_out) && !line.starts_with('#'));
-            if kept().any(|line| line.starts_with('-') || line.starts_with(':') && line.contains(" - ")) {
-                lines.extend(
-                    kept().map(|line| if line.starts_with(':') { line.split(" [").next().unwrap_or(line) } else { line }.to_owned()),
-                );
-            }
+            let kept = table.lines().filter(|line| !line.contains(left_out) && !line.starts_with('#'));
+            let kept: Vec<&str> =
+                kept.map(|line| line.split_once(" [").filter(|_| line.starts_with(':')).map_or(line, |parts| parts.0)).collect();
+            let is_empty = !kept.iter().any(|line| line.starts_with('-') || line.starts_with(':') && line.ends_with(" -"));
+            lines.extend(kept.into_iter().filter(|_| !is_empty).map(str::to_owned));
         }
         lines.join("\n")
     }
