@@ -23,7 +23,7 @@ use crate::agree::{compiled, parts_less};
 
 /// Where the random numbers begin; `PALISADE_SEED` is one more.
 const SEEDS: [u64; 3] = [5, 2_026, 0xca11_c0de];
-const PAIRS: u64 = 30;
+const PAIRS: u64 = 24;
 const STRIDE: u64 = 1_000_003;
 /// Packets of a pair.
 const PACKETS: usize = 800;
@@ -75,7 +75,7 @@ fn what_old_and_new_decide_alike_is_decided_so_at_every_instant() {
     }
     println!("{counts:?}");
     assert!(counts.pairs > 60 && counts.visible > 300 && counts.kills > 300, "{counts:?}");
-    assert!(counts.in_place > 20 && counts.swaps > 10 && counts.switches > 50, "{counts:?}");
+    assert!(counts.in_place > 10 && counts.swaps > 6 && counts.switches > 40, "{counts:?}");
 }
 
 /// Were all sets changed in place, line by line, this test would tell.
@@ -143,26 +143,107 @@ impl Pair {
 
 fn check_pair(seed: u64, counts: &mut Counts) -> Result<(), String> {
     let mut dice = Dice(seed);
-    let Some(pair) = Pair::random(&mut dice, counts)? else { return Ok(()) };
-    let packets = packets(&[load(&pair.start.texts()), load(&pair.goal.texts())], &mut dice);
+    match Pair::random(&mut dice, counts)? {
+        Some(pair) => check(&pair, &mut dice, counts),
+        None => Ok(()),
+    }
+}
+
+fn check(pair: &Pair, dice: &mut Dice, counts: &mut Counts) -> Result<(), String> {
+    let packets = packets(&[load(&pair.start.texts()), load(&pair.goal.texts())], dice);
     counts.packets += packets.len();
     let mut known = BTreeSet::new();
     let plan = plan::between(&pair.new, &pair.start.observed(), &pair.memory, &pair.tools);
     count(&plan, counts);
     let mut states = vec![pair.start.clone()];
     let end = watched(&pair.start, &plan, (&packets, counts, &mut known), &mut |state| states.push(state.clone()))?;
-    in_sync(&end, &pair, &plan)?;
+    in_sync(&end, pair, &plan)?;
     // what several tables do to each other breaks the law before it is broken again
     let kills = if several_tables(&plan).is_empty() { KILLS } else { 2 };
     let stride = states.len().div_ceil(kills);
     for killed in states.iter().skip(dice.below(stride)).step_by(stride) {
         counts.kills += 1;
         let plan = plan::between(&pair.new, &killed.observed(), &pair.memory, &pair.tools);
-        let end =
-            watched(killed, &plan, (&packets, counts, &mut known), &mut |_| {}).map_err(|problem| format!("killed before: {problem}"))?;
-        in_sync(&end, &pair, &plan).map_err(|problem| format!("killed before: {problem}"))?;
+        count(&plan, counts);
+        let again = (&packets[..], &mut *counts, &mut known);
+        let end = watched(killed, &plan, again, &mut |_| {}).map_err(|problem| format!("killed before: {problem}"))?;
+        in_sync(&end, pair, &plan).map_err(|problem| format!("killed before: {problem}"))?;
     }
     Ok(())
+}
+
+/// A few rules that look into a few sets, whose members overlap: most changes are in place.
+#[test]
+fn changes_in_place_keep_the_law() {
+    let mut counts = Counts::default();
+    for seed in (0..SMALL).map(|index| SEEDS[1].wrapping_add(index.wrapping_mul(STRIDE))) {
+        let mut dice = Dice(seed);
+        let table = small_table(&mut dice);
+        let mut members: Vec<Vec<String>> = (0..SMALL_SETS).map(|_| small_members(&mut dice)).collect();
+        let old = small(&members, &table);
+        for _ in 0..1 + dice.below(2) {
+            let set = dice.below(SMALL_SETS);
+            members[set] = small_members(&mut dice);
+        }
+        let new = small(&members, &table);
+        let tools = Tools { backend: Backend::Nft, lock_wait: 5 };
+        let (mut start, mut goal) = (World::new(true), World::new(true));
+        let memory = converge(&mut start, &old, &tools).expect("it runs");
+        converge(&mut goal, &new, &tools).expect("it runs");
+        let pair = Pair { start, memory, goal, new, tools };
+        check(&pair, &mut dice, &mut counts).unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{table}"));
+        counts.pairs += 1;
+    }
+    println!("{counts:?}");
+    assert!(counts.in_place > 50 && counts.swaps > 50 && counts.switches > 50, "{counts:?}");
+}
+
+/// Pairs of the test with small tables, and the sets of each.
+const SMALL: u64 = 600;
+const SMALL_SETS: usize = 3;
+
+fn small(sets: &[Vec<String>], table: &str) -> Desired {
+    let text: String = (0..)
+        .zip(sets)
+        .map(|(index, members)| {
+            let members: String = members.iter().map(|member| format!("add pal-s4-{index} {member}\n")).collect();
+            format!("create pal-s4-{index} hash:net family inet hashsize 1024 maxelem 65536\n{members}")
+        })
+        .collect();
+    let file = |name: &str| match name {
+        "sets.ipset" => Some(text.as_str()),
+        "filter.v4.rules" => Some(table),
+        _ => None,
+    };
+    Desired::read(file).expect("scripts")
+}
+
+fn small_table(dice: &mut Dice) -> String {
+    let sides: &[&str] = if dice.chance(70) { &["src"] } else { &["src", "dst"] };
+    let leads: &[&str] = match dice.below(3) {
+        0 => &["-j ACCEPT", "-g pal-allowed"],
+        1 => &["-j ACCEPT", "-j DROP", "-g pal-allowed"],
+        _ => &["-j ACCEPT", "-j DROP", "-j RETURN", "-g pal-class"],
+    };
+    let count = 2 + dice.below(3);
+    let mut rule = || {
+        let negation = if dice.chance(20) { "! " } else { "" };
+        let (set, side, lead) = (dice.below(SMALL_SETS), dice.pick(sides), dice.pick(leads));
+        format!("-A pal-FORWARD -m set {negation}--match-set pal-s4-{set} {side} {lead}\n")
+    };
+    let rules: String = (0..count).map(|_| rule()).collect();
+    let end = dice.pick(&["-j DROP", "-j ACCEPT", "-j RETURN"]);
+    format!(
+        "*filter\n:pal-FORWARD - [0:0]\n:pal-allowed - [0:0]\n:pal-class - [0:0]\n{}-A pal-FORWARD {end}\n-A pal-allowed -j ACCEPT\n\
+         -A pal-class -m set --match-set pal-s4-0 dst -j ACCEPT\n-A pal-class -j DROP\n-I FORWARD 1 -j pal-FORWARD\nCOMMIT\n",
+        rules
+    )
+}
+
+fn small_members(dice: &mut Dice) -> Vec<String> {
+    let nets = ["10.1.0.0/16", "10.1.1.0/24", "10.1.1.1", "10.1.1.2", "10.1.2.0/24", "10.1.2.9", "10.2.0.0/16"];
+    let chosen: Vec<&str> = nets.into_iter().filter(|_| dice.chance(45)).collect();
+    chosen.into_iter().map(|net| format!("{net}{}", if dice.chance(20) { " nomatch" } else { "" })).collect()
 }
 
 /// The lines that change every set of one kernel to that of another, by its name and while rules look into it.
