@@ -23,6 +23,12 @@ pub mod bundle;
 // ask
 pub mod analysis;
 pub mod answers;
+// node
+pub mod script;
+pub mod runner;
+pub mod observe;
+pub mod plan;
+pub mod apply;
 // edge
 pub mod cli;
 

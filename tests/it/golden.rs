@@ -24,7 +24,7 @@ const BUNDLE: &str = "bundle";
 const CHECK: &str = "check.txt";
 
 /// Codes that no small text file can bring about, and where they are tested.
-const ELSEWHERE: [(Code, &str); 13] = [
+const ELSEWHERE: [(Code, &str); 20] = [
     (Code::NotProven, "tests/it/verify/mod.rs"),
     (Code::NotUtf8, "tests/it/bad_input.rs"),
     (Code::TooLarge, "tests/it/bad_input.rs"),
@@ -38,16 +38,25 @@ const ELSEWHERE: [(Code, &str); 13] = [
     (Code::NotARepository, "tests/it/diff.rs"),
     (Code::UnknownRevision, "tests/it/diff.rs"),
     (Code::NotInRevision, "tests/it/diff.rs"),
+    (Code::NodeBusy, "tests/it/apply/faults.rs"),
+    (Code::KernelRefused, "tests/it/apply/faults.rs"),
+    (Code::ToolMissing, "tests/it/apply/faults.rs"),
+    (Code::OtherBackend, "tests/it/apply/plain.rs"),
+    (Code::NotSettled, "tests/it/apply/faults.rs"),
+    (Code::NoWayBack, "tests/it/apply/confirmed.rs"),
+    (Code::RolledBack, "tests/it/apply/confirmed.rs"),
 ];
 
-/// Folder of transcripts, which are cases of another sort: see `transcripts.rs`.
-const COMMANDS: &str = "commands";
+/// Folders of transcripts and of plans, which are cases of another sort: see `transcripts.rs` and `node/plans.rs`.
+const OTHERS: [&str; 2] = ["commands", "plans"];
 
 /// All cases, in the order of their names.
 pub(crate) fn cases() -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join("golden")).expect("golden/");
-    let mut cases: Vec<PathBuf> =
-        entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir() && !path.ends_with(COMMANDS)).collect();
+    let mut cases: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_dir() && !OTHERS.iter().any(|other| path.ends_with(other)))
+        .collect();
     cases.sort_unstable();
     assert!(cases.len() > 30, "golden cases are missing");
     cases

@@ -1,6 +1,7 @@
 //! All integration tests, in one binary.
 
 mod agree;
+mod apply;
 mod bad_input;
 mod bad_input_fuzz;
 mod cli;
@@ -11,6 +12,7 @@ mod golden;
 mod hosts;
 mod kernel;
 mod layers;
+mod node;
 mod palisade;
 mod readme;
 mod surprises;

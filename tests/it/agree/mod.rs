@@ -14,11 +14,11 @@ mod lints;
 mod manifests;
 mod meaning;
 mod packet;
-mod random;
+pub(crate) mod random;
 mod sample;
 mod space;
 mod verify;
-mod world;
+pub(crate) mod world;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -208,6 +208,13 @@ fn kernels(scripts: &[Scripts]) -> Result<Vec<Kernel>, String> {
     scripts.iter().map(|scripts| load(scripts).map_err(|refused| refused.to_string())).collect()
 }
 
+/// What palisade renders for each node of a world.
+pub(crate) fn compiled(world: &World) -> Result<Vec<Scripts>, String> {
+    let input = read(manifests::yaml(world), Staging::Proposed)?;
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
+    scripts(&resolved, &node_names(world), &options(world))
+}
+
 fn compile_yaml(yaml: String, nodes: &[&str], options: &Options) -> Result<Vec<Kernel>, String> {
     let input = read(yaml, Staging::Proposed)?;
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
@@ -263,7 +270,7 @@ fn smaller(mut world: World, mut packets: Vec<Packet>) -> (World, Vec<Packet>) {
 
 /// The same world without one of its policies, rules, network sets, services, endpoints, host endpoints, proposals
 /// or profiles, in every way.
-fn parts_less(world: &World) -> Vec<World> {
+pub(crate) fn parts_less(world: &World) -> Vec<World> {
     let mut all = Vec::new();
     let mut without = |cut: &dyn Fn(&mut World)| {
         let mut less = world.clone();

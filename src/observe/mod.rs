@@ -1,0 +1,104 @@
+//! Kernel to [`Observed`]: our sets and chains, of both families, as they are now.
+//!
+//! In: a [`Runner`], and which build of iptables is asked. Out: what the kernel holds of ours and what others have to do with it.
+//! Nothing is written. An answer that is not whole (another exit status than 0, an error on standard error, half a table) is a
+//! [`Problem`], never "nothing is there" (projectcalico/felix#2501).
+//!
+//! Cost: one process for sets and one a family for tables; linear in what they print.
+
+mod answer;
+mod backend;
+mod kernel;
+#[cfg(test)]
+mod tests;
+mod tools;
+
+pub use answer::ask;
+pub use backend::{backend, refuse_other};
+pub use kernel::{Scope, kernel};
+pub use tools::Tools;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::runner::Failure;
+use crate::script::{Sets, Table, TableId};
+
+/// The builds of iptables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Backend {
+    /// `iptables-legacy`: the xtables of the kernel.
+    Legacy,
+    /// `iptables-nft`: nf_tables behind the same syntax.
+    Nft,
+}
+
+/// What the kernel holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// Our sets.
+    pub sets: Sets,
+    /// Sets of ours that are there and that `ipset` could not list: a newer revision of their type than it knows
+    /// (projectcalico/calico#5011).
+    pub unlisted: BTreeSet<String>,
+    /// Tables that there are, of those that were looked at.
+    pub tables: BTreeMap<TableId, Table>,
+}
+
+/// Why the kernel could not be seen or changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// Somebody else holds a lock for longer than we wait: try again later.
+    Busy(String),
+    /// A tool refused, or its answer is not whole.
+    Refused {
+        /// The call, as one would type it.
+        call: String,
+        /// What it said.
+        said: String,
+    },
+    /// There was no answer.
+    NoAnswer(Failure),
+    /// The other build of iptables holds chains of ours.
+    OtherBackend(Backend),
+}
+
+impl Backend {
+    /// Both of them.
+    pub const BOTH: [Backend; 2] = [Backend::Nft, Backend::Legacy];
+
+    /// The build of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::BOTH.into_iter().find(|backend| backend.word() == word)
+    }
+
+    /// The one that it is not.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Backend::Legacy => Backend::Nft,
+            Backend::Nft => Backend::Legacy,
+        }
+    }
+
+    /// Its word in the names of the programs, and in `--backend`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Backend::Legacy => "legacy",
+            Backend::Nft => "nft",
+        }
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Busy(what) => write!(out, "{what} is held by somebody else"),
+            Problem::Refused { call, said } => write!(out, "`{call}` failed: {said}"),
+            Problem::NoAnswer(failure) => failure.fmt(out),
+            Problem::OtherBackend(other) => write!(out, "iptables-{} holds chains of ours", other.word()),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The node's world: everything that is done to it goes through one [`Runner`].
+//!
+//! In: [`Call`]s, each one process with its input, and files of our own. Out: what they answered, as it is. Absent: what calls mean.
+//! The real one is [`Processes`]; tests put faults before, into and behind each call.
+#![expect(clippy::disallowed_methods, reason = "this room runs processes and keeps files")]
+
+mod files;
+mod lock;
+mod process;
+mod processes;
+#[cfg(test)]
+mod tests;
+
+pub use lock::Lock;
+pub use processes::{Processes, Settings};
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A process to be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The program: a name to be looked for in `PATH`, or a path.
+    pub program: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// What it reads on standard input.
+    pub input: String,
+}
+
+/// What a process said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answer {
+    /// Its exit status; none where a signal ended it.
+    pub status: Option<i32>,
+    /// Standard output; bytes that are no UTF-8 are replaced.
+    pub output: String,
+    /// Standard error, likewise.
+    pub errors: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// There is no such program.
+    NotFound(String),
+    /// It did not end in time, and was killed with all of its children.
+    TimedOut(String, Duration),
+    /// Something else: what the system said.
+    Other(String),
+}
+
+/// Everything that a node can be made to do.
+pub trait Runner {
+    /// Runs a process to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not end in time. An exit status is no error here.
+    fn run(&mut self, call: &Call) -> Result<Answer, Failure>;
+
+    /// Starts a process that outlives this one, and waits until it has written a first line.
+    ///
+    /// # Errors
+    /// When it cannot be started, or ends without a line.
+    fn start(&mut self, call: &Call) -> Result<(), Failure>;
+
+    /// Waits until nobody else changes this node; none where somebody still does after that long.
+    ///
+    /// Processes that [`Runner::run`] starts while it is held hold it too: where this process is killed, the node is free when they have ended.
+    ///
+    /// # Errors
+    /// When there can be no lock.
+    fn lock(&mut self, wait: Duration) -> Result<Option<Lock>, Failure>;
+
+    /// Reads a file; none where there is none.
+    ///
+    /// # Errors
+    /// When there is one and it cannot be read.
+    fn read(&mut self, file: Keep, name: &str) -> Result<Option<Vec<u8>>, Failure>;
+
+    /// Writes a file, whole or not at all; none removes it.
+    ///
+    /// # Errors
+    /// When it cannot be written; what was there is there still.
+    fn write(&mut self, file: Keep, name: &str, content: Option<&[u8]>) -> Result<(), Failure>;
+
+    /// Writes a folder in place of the one that is there, whole or not at all; none removes it.
+    ///
+    /// # Errors
+    /// When it cannot be written; what was there is there still.
+    fn write_folder(&mut self, folder: Keep, name: &str, files: Option<&Folder>) -> Result<(), Failure>;
+
+    /// Where a file or folder stands.
+    fn place(&self, keep: Keep, name: &str) -> PathBuf;
+}
+
+/// Files by their paths in a folder.
+pub type Folder = BTreeMap<String, Vec<u8>>;
+
+/// How long a file is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// As long as the kernel runs, like its tables: in `/run/palisade`.
+    UntilBoot,
+    /// Beyond a boot: in `/var/lib/palisade`.
+    Always,
+    /// The kernel's own, below `/proc`; only to be read.
+    Kernel,
+}
+
+impl Call {
+    /// A call without input.
+    pub fn of(program: &str, arguments: &[&str]) -> Self {
+        Self { program: program.to_owned(), arguments: arguments.iter().map(|word| (*word).to_owned()).collect(), input: String::new() }
+    }
+
+    /// The same call with input.
+    #[must_use]
+    pub fn with_input(self, input: String) -> Self {
+        Self { input, ..self }
+    }
+}
+
+impl fmt::Display for Call {
+    /// `ipset restore`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.program)?;
+        self.arguments.iter().try_for_each(|word| write!(out, " {word}"))
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::NotFound(program) => write!(out, "there is no program `{program}`"),
+            Failure::TimedOut(call, after) => write!(out, "`{call}` did not end within {} s and was killed", after.as_secs()),
+            Failure::Other(problem) => out.write_str(problem),
+        }
+    }
+}

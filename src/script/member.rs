@@ -1,0 +1,95 @@
+//! Types of sets and their members.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::net::{Cidr, Family, Protocol};
+
+/// The types of sets that palisade makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SetKind {
+    /// `hash:net`.
+    Nets(Family),
+    /// `hash:ip,port`.
+    Services(Family),
+    /// `bitmap:port` of all ports.
+    Ports,
+}
+
+/// A member of a set. Its order is the one that scripts list members in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Member {
+    /// Of `hash:net`: a prefix, and whether it is an exception (`nomatch`).
+    Net(Cidr, bool),
+    /// Of `hash:ip,port`.
+    Service(IpAddr, Protocol, u16),
+    /// Of `bitmap:port`.
+    Port(u16),
+}
+
+impl SetKind {
+    /// The members that one `add` line means: a range of ports is as many as it has. None where the line is not for this type.
+    pub(super) fn members(self, word: &str, is_exception: bool) -> Option<Vec<Member>> {
+        match self {
+            SetKind::Nets(family) => {
+                let net = net(word).filter(|net| net.family() == family)?;
+                Some(vec![Member::Net(net, is_exception)])
+            }
+            SetKind::Services(_) | SetKind::Ports if is_exception => None,
+            SetKind::Services(family) => service(word, family).map(|member| vec![member]),
+            SetKind::Ports => {
+                let (first, last) = word.split_once('-').unwrap_or((word, word));
+                let ports = first.parse::<u16>().ok()?..=last.parse::<u16>().ok()?;
+                Some(ports.map(Member::Port).collect())
+            }
+        }
+    }
+
+    /// The type as `create` takes it.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            SetKind::Nets(Family::V4) => "hash:net family inet",
+            SetKind::Nets(Family::V6) => "hash:net family inet6",
+            SetKind::Services(Family::V4) => "hash:ip,port family inet",
+            SetKind::Services(Family::V6) => "hash:ip,port family inet6",
+            SetKind::Ports => "bitmap:port range 0-65535",
+        }
+    }
+}
+
+impl Member {
+    /// The prefix that the member stands for; none for ports, which stand for all addresses.
+    pub fn net(self) -> Option<Cidr> {
+        match self {
+            Member::Net(net, _) => Some(net),
+            Member::Service(address, ..) => Some(Cidr::host(address)),
+            Member::Port(_) => None,
+        }
+    }
+}
+
+/// As `add` takes it behind the name of the set.
+impl fmt::Display for Member {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Member::Net(net, false) => write!(out, "{net}"),
+            Member::Net(net, true) => write!(out, "{net} nomatch"),
+            Member::Service(address, protocol, port) => write!(out, "{address},{}:{port}", protocol.keyword()),
+            Member::Port(port) => write!(out, "{port}"),
+        }
+    }
+}
+
+fn net(word: &str) -> Option<Cidr> {
+    if word.contains('/') { Cidr::parse_strict(word).ok() } else { word.parse().ok().map(Cidr::host) }
+}
+
+/// `10.0.0.1,tcp:80`. ipset prints `ipv6-icmp` and the like by names of its own, none of which palisade writes.
+fn service(word: &str, family: Family) -> Option<Member> {
+    let (address, service) = word.split_once(',')?;
+    let (protocol, port) = service.split_once(':')?;
+    let address: IpAddr = address.parse().ok()?;
+    let is_of_family = address.is_ipv4() == (family == Family::V4);
+    let member = Member::Service(address, Protocol::from_keyword(protocol)?, port.parse().ok()?);
+    is_of_family.then_some(member)
+}

@@ -1,0 +1,195 @@
+//! Rules as the tools write them.
+
+use std::borrow::Cow;
+
+/// A rule: all that stands behind `-A chain` or `-I chain 1`.
+///
+/// Equality is that of the text. The tools print a rule otherwise than it was written, in ways that [`Rule::words`] levels
+/// for all that palisade writes; what else they do to it, only its writer's memory can tell.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rule {
+    text: String,
+    /// How often it matched, where the text says so (`iptables-save -c`).
+    pub counters: Option<Counters>,
+}
+
+/// How often a rule matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, IP headers included.
+    pub bytes: u64,
+}
+
+/// Where a rule sends packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leads<'rule> {
+    /// `-j`: to a chain, or to a target such as ACCEPT.
+    Jump(&'rule str),
+    /// `-g`.
+    Goto(&'rule str),
+}
+
+/// A rule's question to a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look<'rule> {
+    /// The set.
+    pub set: &'rule str,
+    /// Whether the rule is for packets that are not in it.
+    pub is_negated: bool,
+    /// Sides of the packet, the address's first: `src`, or `dst,dst`.
+    pub sides: &'rule str,
+}
+
+impl<'rule> Leads<'rule> {
+    /// The chain, or the target.
+    pub fn chain(self) -> &'rule str {
+        match self {
+            Leads::Jump(chain) | Leads::Goto(chain) => chain,
+        }
+    }
+}
+
+/// Words that the tools print for ours.
+const PRINTED: [(&str, &str); 1] = [("icmpv6", "ipv6-icmp")];
+
+/// Options whose value is an address; the tools print the length of the prefix always.
+const ADDRESS_OPTIONS: [&str; 3] = ["-s", "-d", "--ctorigdst"];
+
+impl Rule {
+    /// A rule of its text.
+    pub fn of(text: &str) -> Self {
+        Self { text: text.to_owned(), counters: None }
+    }
+
+    /// The text, as it was read.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The words, without quotes, each as the tools print it. Two rules with the same words do the same.
+    pub fn words(&self) -> Vec<Cow<'_, str>> {
+        let mut words: Vec<Cow<'_, str>> = split(&self.text);
+        for at in 1..words.len() {
+            let [option, value] = words.get_mut(at - 1..=at).unwrap_or_default() else { continue };
+            if option == "-p"
+                && let Some(row) = PRINTED.iter().find(|row| row.0 == value)
+            {
+                *value = Cow::Borrowed(row.1);
+            }
+            if ADDRESS_OPTIONS.contains(&option.as_ref()) && !value.contains('/') {
+                *value = Cow::Owned(with_length(value));
+            }
+        }
+        words
+    }
+
+    /// The sets that it looks into.
+    pub fn sets(&self) -> Vec<&str> {
+        self.spots().into_iter().filter_map(|(from, to)| self.text.get(from..to)).collect()
+    }
+
+    /// What it asks of sets.
+    pub fn looks(&self) -> Vec<Look<'_>> {
+        let places = places(&self.text);
+        let word =
+            |at: Option<usize>| at.and_then(|at| places.get(at)).and_then(|(from, to)| self.text.get(*from..*to)).unwrap_or_default();
+        let options = (0..places.len()).filter(|at| word(Some(*at)) == "--match-set");
+        let look =
+            |at: usize| Look { set: word(at.checked_add(1)), is_negated: word(at.checked_sub(1)) == "!", sides: word(at.checked_add(2)) };
+        options.map(look).collect()
+    }
+
+    /// The same rule with other sets in it.
+    #[must_use]
+    pub fn with_sets(&self, name: impl Fn(&str) -> String) -> Self {
+        let mut text = String::with_capacity(self.text.len());
+        let mut done = 0;
+        for (from, to) in self.spots() {
+            text.push_str(self.text.get(done..from).unwrap_or_default());
+            text.push_str(&name(self.text.get(from..to).unwrap_or_default()));
+            done = to;
+        }
+        text.push_str(self.text.get(done..).unwrap_or_default());
+        Self { text, counters: self.counters }
+    }
+
+    /// Its comment, empty where it has none.
+    pub fn comment(&self) -> String {
+        let words = split(&self.text);
+        let mut behind = words.iter().skip_while(|word| *word != "--comment").skip(1);
+        behind.next().map_or_else(String::new, |word| word.clone().into_owned())
+    }
+
+    /// Where it sends packets.
+    pub fn leads(&self) -> Option<Leads<'_>> {
+        let words = places(&self.text);
+        let mut pairs = words.iter().zip(words.iter().skip(1)).filter_map(|((from, to), (target, end))| {
+            let target = self.text.get(*target..*end)?;
+            match self.text.get(*from..*to)? {
+                "-j" => Some(Leads::Jump(target)),
+                "-g" => Some(Leads::Goto(target)),
+                _ => None,
+            }
+        });
+        pairs.next_back()
+    }
+
+    /// Where names of sets stand in the text.
+    fn spots(&self) -> Vec<(usize, usize)> {
+        let words = places(&self.text);
+        let is_option = |(from, to): &(usize, usize)| self.text.get(*from..*to) == Some("--match-set");
+        words.iter().zip(words.iter().skip(1)).filter(|(option, _)| is_option(option)).map(|(_, name)| *name).collect()
+    }
+}
+
+/// An address as a prefix.
+fn with_length(address: &str) -> String {
+    format!("{address}/{}", if address.contains(':') { 128 } else { 32 })
+}
+
+/// The words of a line, without quotes.
+fn split(text: &str) -> Vec<Cow<'_, str>> {
+    let word = |(from, to): (usize, usize)| {
+        let word = text.get(from..to).unwrap_or_default();
+        match word.strip_prefix('"').and_then(|word| word.strip_suffix('"')) {
+            None => Cow::Borrowed(word),
+            Some(inner) if inner.contains('\\') => Cow::Owned(unescaped(inner)),
+            Some(inner) => Cow::Borrowed(inner),
+        }
+    };
+    places(text).into_iter().map(word).collect()
+}
+
+/// Where the words of a line begin and end, quotes included: iptables-restore's `add_param_to_argv`.
+fn places(text: &str) -> Vec<(usize, usize)> {
+    let mut places = Vec::new();
+    let (mut start, mut is_quoted, mut is_escaped) = (None, false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        let is_gap = byte == b' ' && !is_quoted;
+        match (is_gap, start) {
+            (true, Some(from)) => {
+                places.push((from, at));
+                start = None;
+            }
+            (false, None) => start = Some(at),
+            (true, None) | (false, Some(_)) => {}
+        }
+        if byte == b'"' && !is_escaped {
+            is_quoted = !is_quoted;
+        }
+        is_escaped = byte == b'\\' && !is_escaped;
+    }
+    places.extend(start.map(|from| (from, text.len())));
+    places
+}
+
+fn unescaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        out.extend(if letter == '\\' { letters.next() } else { Some(letter) });
+    }
+    out
+}

@@ -1,0 +1,234 @@
+//! Where something goes wrong in the middle.
+
+use std::fs::{File, OpenOptions};
+use std::time::{Duration, Instant};
+
+use palisade::apply::Error;
+use palisade::diagnostic::Code;
+use palisade::net::Family;
+use palisade::observe::Backend;
+use palisade::runner::{Answer, Call, Failure, Folder, Keep, Lock, Processes, Runner};
+
+use super::faulty::{Fault, Faulty};
+use super::world::{BEFORE, HOST, MOVED, OTHER, World, bundle, is_between, verdicts_of};
+
+/// The calls that look, and the first ones that remove what is not used; those behind are like it.
+const LOOKS: usize = 3;
+const LAST: usize = 10;
+
+/// Tries a fault at each call of an apply, from one state to another: in between, and when it is applied again.
+fn at_each_call(world: &World, (from, to): (&str, &str), (faults, first): (&[Fault], usize)) -> usize {
+    let states = [from, to].map(|case| verdicts_of(Some(case)));
+    let others = world.others();
+    let mut tried = 0;
+    for fault in faults {
+        for at in first..=LAST {
+            world.apply(from).unwrap_or_else(|error| panic!("back to {from}: {error:?}"));
+            let before = world.print();
+            let mut faulty = Faulty::new(world.processes(), *fault, at);
+            let outcome = world.apply_by(&mut faulty, to);
+            if !faulty.was_met() {
+                break;
+            }
+            tried += 1;
+            let about = format!("{from} to {to}, {fault:?} at {at}: {:?}", faulty.calls.last());
+            is_between(&world.verdicts(), [&states[0], &states[1]], &about);
+            assert_eq!(world.others(), others, "{about}");
+            let wrote = faulty.calls.iter().any(|call| call.contains("restore") || call.contains("destroy"));
+            assert!(wrote || world.print() == before, "{about}: changed without a call that changes");
+            assert!(outcome.is_err() || world.verdicts() == states[1], "{about}: {outcome:?}");
+            world.apply(to).unwrap_or_else(|error| panic!("{about}, then {error:?}"));
+            world.holds(to);
+        }
+    }
+    tried
+}
+
+pub(super) fn killed_anywhere_the_next_apply_goes_on(world: &World) {
+    let kills = [Fault::KilledBefore, Fault::KilledWithin];
+    let tried =
+        at_each_call(world, (BEFORE, MOVED), (&kills, LOOKS)) + at_each_call(world, (OTHER, BEFORE), (&[Fault::KilledBehind], LOOKS));
+    assert!(tried > 20, "{tried}");
+    // the tables of host endpoints are seen again though nothing says that they were written
+    for at in 4..8 {
+        world.apply(MOVED).unwrap();
+        let mut faulty = Faulty::new(world.processes(), Fault::KilledBehind, at);
+        assert!(world.apply_by(&mut faulty, HOST).is_err() && faulty.was_met());
+        world.apply(MOVED).unwrap();
+        world.holds(MOVED);
+    }
+}
+
+pub(super) fn tools_that_fail(world: &World) {
+    let tried = at_each_call(world, (BEFORE, MOVED), (&[Fault::FailsWithZero, Fault::Garbage], 0))
+        + at_each_call(world, (MOVED, OTHER), (&[Fault::Fails, Fault::Hangs], LOOKS));
+    assert!(tried > 30, "{tried}");
+}
+
+pub(super) fn a_lock_that_is_held(world: &World) {
+    world.apply(BEFORE).unwrap();
+    let before = world.print();
+    let limit = Duration::from_secs(20);
+    let held = |path: &str, says: &str| {
+        let file: File = OpenOptions::new().create(true).truncate(false).write(true).open(path).unwrap();
+        file.lock().unwrap();
+        let start = Instant::now();
+        let (status, said) = world.palisade(&["apply", &bundle(MOVED), "--lock-wait", "1", "--node", "n1"]);
+        assert_eq!(status, 4, "{said}");
+        assert!(said.starts_with("error[node-busy]") && said.contains(says), "{said}");
+        assert!(start.elapsed() < limit, "{:?}", start.elapsed());
+    };
+    held("/run/p/run/lock", "another `palisade` is changing this node");
+    assert_eq!(world.print(), before);
+    // the nft build has no such lock
+    if world.build == Backend::Legacy {
+        held("/run/xtables.lock", "the xtables lock is held by somebody else");
+        let states = [BEFORE, MOVED].map(|case| verdicts_of(Some(case)));
+        is_between(&world.verdicts(), [&states[0], &states[1]], "the xtables lock is held");
+    }
+    world.apply(MOVED).unwrap();
+    world.holds(MOVED);
+}
+
+/// A runner that is another one in all but how it runs processes.
+macro_rules! runs_otherwise {
+    ($runner:ty, $run:expr) => {
+        impl Runner for $runner {
+            fn run(&mut self, call: &Call) -> Result<Answer, Failure> {
+                $run(self, call)
+            }
+
+            fn start(&mut self, call: &Call) -> Result<(), Failure> {
+                self.0.start(call)
+            }
+
+            fn lock(&mut self, wait: Duration) -> Result<Option<Lock>, Failure> {
+                self.0.lock(wait)
+            }
+
+            fn read(&mut self, file: Keep, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+                self.0.read(file, name)
+            }
+
+            fn write(&mut self, file: Keep, name: &str, content: Option<&[u8]>) -> Result<(), Failure> {
+                self.0.write(file, name, content)
+            }
+
+            fn write_folder(&mut self, folder: Keep, name: &str, files: Option<&Folder>) -> Result<(), Failure> {
+                self.0.write_folder(folder, name, files)
+            }
+
+            fn place(&self, keep: Keep, name: &str) -> std::path::PathBuf {
+                self.0.place(keep, name)
+            }
+        }
+    };
+}
+
+/// An `ipset` that is too old for one set.
+struct Old(Processes, &'static str);
+
+runs_otherwise!(Old, |old: &mut Old, call: &Call| {
+    let answer = old.0.run(call)?;
+    let lists_it = call.program == "ipset" && call.arguments[0] == "save" && answer.output.contains(&format!("create {} ", old.1));
+    let errors = "ipset v7.1: Kernel and userspace incompatible: settype hash:net with revision 9 not supported by userspace.\n";
+    Ok(if lists_it { Answer { status: Some(1), output: String::new(), errors: errors.to_owned() } } else { answer })
+});
+
+/// A node without `ipset`.
+struct Bare(Processes);
+
+runs_otherwise!(Bare, |bare: &mut Bare, call: &Call| {
+    if call.program == "ipset" { Err(Failure::NotFound(call.program.clone())) } else { bare.0.run(call) }
+});
+
+runs_otherwise!(Rival<'_>, |rival: &mut Rival<'_>, call: &Call| {
+    let answer = rival.0.run(call)?;
+    if call.program == rival.1.iptables(Family::V4, "-restore") {
+        rival.1.tool(&rival.1.iptables(Family::V4, ""), &["-I", "pal-FORWARD", "1", "-j", "ACCEPT"], "");
+    }
+    Ok(answer)
+});
+
+pub(super) fn a_set_that_cannot_be_listed(world: &World) {
+    world.apply(BEFORE).unwrap();
+    let mut old = Old(world.processes(), "pal-local4");
+    let outcome = world.apply_by(&mut old, BEFORE).unwrap();
+    assert!(!outcome.is_in_sync() && outcome.left.is_empty(), "{outcome:?}");
+    assert!(!world.observe().sets.contains_key("pal-local4"), "rules look into another one, which can be listed");
+    assert!(world.apply_by(&mut old, BEFORE).unwrap().is_in_sync());
+    world.holds(BEFORE);
+    // a set of somebody else's that cannot be listed is none of our business
+    let mut old = Old(world.processes(), "KUBE-LOOP");
+    assert!(world.apply_by(&mut old, BEFORE).unwrap().is_in_sync());
+    world.apply_by(&mut old, MOVED).unwrap();
+    world.holds(MOVED);
+}
+
+pub(super) fn no_room_for_our_files(world: &World) {
+    world.apply(BEFORE).unwrap();
+    std::fs::create_dir_all("/run/small").unwrap();
+    world.tool("mount", &["-t", "tmpfs", "-o", "size=8k", "tmpfs", "/run/small"], "");
+    let apply = |words: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_palisade"))
+            .args(["apply", &bundle(MOVED), "--node", "n1", "--backend", world.build.word()])
+            .args(words)
+            .output()
+            .unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let before = world.print();
+    let small = ["--state-dir", "/run/small/state", "--run-dir", "/run/p/run"];
+    let (status, said) = apply(&[&small[..], &["--confirm", "30"]].concat());
+    assert_eq!(status, 2, "{said}");
+    assert_eq!(world.print(), before, "what could not be taken back is not begun: {said}");
+    let (status, said) = apply(&small);
+    assert_eq!(status, 2, "{said}");
+    assert!(said.contains("No space left") && said.contains("the kernel holds the new policy"), "{said}");
+    world.holds(MOVED);
+    let (status, said) = apply(&["--state-dir", "/run/p/state", "--run-dir", "/run/small/run"]);
+    assert_eq!(status, 0, "{said}");
+    assert!(matches!(world.apply(MOVED), Ok(outcome) if outcome.is_in_sync()));
+}
+
+/// Somebody who puts a rule into a chain of ours whenever it is written.
+struct Rival<'world>(Faulty, &'world World);
+
+pub(super) fn others_who_do_not_give_in(world: &World) {
+    let mut rival = Rival(Faulty::new(world.processes(), Fault::None, 0), world);
+    let error = world.apply_by(&mut rival, BEFORE).unwrap_err();
+    assert!(matches!(&error, Error::NotSettled(differences) if !differences.is_empty()), "{error:?}");
+    assert_eq!(error.diagnostic().code, Code::NotSettled);
+    world.apply(BEFORE).unwrap();
+    world.holds(BEFORE);
+}
+
+pub(super) fn tools_that_are_not_there(world: &World) {
+    let run = |path: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_palisade"))
+            .args(["apply", &bundle(BEFORE), "--backend", world.build.word(), "--run-dir", "/run/p/run", "--state-dir", "/run/p/state"])
+            .env("PATH", path)
+            .output()
+            .unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    // programs of these names come first, and are not what they seem
+    std::fs::create_dir_all("/run/fake").unwrap();
+    let fake = |name: &str, script: &str| {
+        std::fs::write(format!("/run/fake/{name}"), format!("#!/bin/sh\n{script}\n")).unwrap();
+        world.tool("chmod", &["+x", &format!("/run/fake/{name}")], "");
+    };
+    for (script, says) in [
+        ("echo 'Kernel error received: Operation not permitted' >&2; exit 1", "= help: run it as root"),
+        ("echo garbage", "its output is not whole: line 1: unknown line `garbage`"),
+        ("echo 'Cannot open session to kernel.' >&2", "= help: the kernel lacks a module"),
+    ] {
+        fake("ipset", script);
+        let (status, said) = run("/run/fake");
+        assert!(status == 3 && said.starts_with("error[kernel-refused]") && said.contains(says), "{status}: {said}");
+    }
+    let error = world.apply_by(&mut Bare(world.processes()), BEFORE).unwrap_err();
+    let diagnostic = error.diagnostic();
+    assert_eq!((diagnostic.code, diagnostic.message.as_str()), (Code::ToolMissing, "there is no program `ipset`"));
+    assert!(world.observe().sets.is_empty());
+}

@@ -1,0 +1,121 @@
+//! A runner that goes wrong at one call.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use palisade::runner::{Answer, Call, Failure, Folder, Keep, Lock, Processes, Runner};
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Nothing: calls are counted.
+    None,
+    /// Killed before the call; nothing works from then on.
+    KilledBefore,
+    /// Killed behind it.
+    KilledBehind,
+    /// Killed in the middle: the tool did the first half of its lines.
+    KilledWithin,
+    /// The tool ends with 1, and did nothing.
+    Fails,
+    /// It ends with 0, did nothing, and says so on standard error.
+    FailsWithZero,
+    /// It ends with 0 and prints garbage in place of what it found; it does what it is told.
+    Garbage,
+    /// It does not end, and did nothing.
+    Hangs,
+}
+
+/// Runs processes, but for one.
+pub(super) struct Faulty {
+    inner: Processes,
+    fault: Fault,
+    /// The number of the call that it is about.
+    at: usize,
+    /// All calls until now.
+    pub(super) calls: Vec<String>,
+    is_dead: bool,
+}
+
+impl Faulty {
+    pub(super) fn new(inner: Processes, fault: Fault, at: usize) -> Self {
+        Self { inner, fault, at, calls: Vec::new(), is_dead: false }
+    }
+
+    /// Whether the fault came about.
+    pub(super) fn was_met(&self) -> bool {
+        self.calls.len() > self.at
+    }
+
+    fn killed(&mut self) -> Failure {
+        self.is_dead = true;
+        Failure::Other("killed".to_owned())
+    }
+
+    fn alive(&self) -> Result<(), Failure> {
+        if self.is_dead { Err(Failure::Other("killed".to_owned())) } else { Ok(()) }
+    }
+
+    fn go_wrong(&mut self, call: &Call) -> Result<Answer, Failure> {
+        let answer = |status: i32, output: &str, errors: &str| {
+            Ok(Answer { status: Some(status), output: output.to_owned(), errors: errors.to_owned() })
+        };
+        match self.fault {
+            Fault::None => self.inner.run(call),
+            Fault::KilledBefore => Err(self.killed()),
+            Fault::KilledBehind => {
+                self.inner.run(call)?;
+                Err(self.killed())
+            }
+            Fault::KilledWithin => {
+                // a table is committed whole or not at all
+                if call.program == "ipset" {
+                    let lines: Vec<&str> = call.input.lines().collect();
+                    let half = lines.iter().take(lines.len() / 2).map(|line| format!("{line}\n")).collect();
+                    self.inner.run(&call.clone().with_input(half))?;
+                }
+                Err(self.killed())
+            }
+            Fault::Fails => answer(1, "", "no reason\n"),
+            Fault::FailsWithZero => answer(0, "", "Error: bad file descriptor\n"),
+            Fault::Garbage => self.inner.run(call).map(|answer| Answer { output: "\u{1}garbage".to_owned(), ..answer }),
+            Fault::Hangs => Err(Failure::TimedOut(call.to_string(), Duration::from_secs(1))),
+        }
+    }
+}
+
+impl Runner for Faulty {
+    fn run(&mut self, call: &Call) -> Result<Answer, Failure> {
+        self.alive()?;
+        self.calls.push(call.to_string());
+        if self.calls.len() == self.at + 1 { self.go_wrong(call) } else { self.inner.run(call) }
+    }
+
+    fn start(&mut self, call: &Call) -> Result<(), Failure> {
+        self.alive()?;
+        self.inner.start(call)
+    }
+
+    fn lock(&mut self, wait: Duration) -> Result<Option<Lock>, Failure> {
+        self.inner.lock(wait)
+    }
+
+    fn read(&mut self, file: Keep, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+        self.alive()?;
+        self.inner.read(file, name)
+    }
+
+    fn write(&mut self, file: Keep, name: &str, content: Option<&[u8]>) -> Result<(), Failure> {
+        self.alive()?;
+        self.inner.write(file, name, content)
+    }
+
+    fn write_folder(&mut self, folder: Keep, name: &str, files: Option<&Folder>) -> Result<(), Failure> {
+        self.alive()?;
+        self.inner.write_folder(folder, name, files)
+    }
+
+    fn place(&self, keep: Keep, name: &str) -> PathBuf {
+        self.inner.place(keep, name)
+    }
+}

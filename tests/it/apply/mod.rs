@@ -1,0 +1,54 @@
+//! `apply` against the real kernel, in namespaces of its own: both builds of iptables, both families, with faults of every sort.
+//!
+//! Each case is a process in fresh user, network and mount namespaces ([`sandbox`]), once a build. In it the library and the program work as they
+//! do on a node, on a [`world::World`] where others have rules too.
+#![expect(clippy::disallowed_methods, reason = "tests start programs and read files")]
+#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "this is how a test fails")]
+
+mod confirmed;
+mod drift;
+mod faults;
+mod faulty;
+mod plain;
+mod sandbox;
+mod world;
+
+use world::World;
+
+macro_rules! cases {
+    ($($room:ident: $($case:ident)*;)*) => {
+        $($(
+            #[test]
+            fn $case() {
+                sandbox::run(stringify!($case));
+            }
+        )*)*
+
+        /// What a sandbox does, by name.
+        const CASES: &[(&str, fn(&World))] = &[$($((stringify!($case), $room::$case),)*)*];
+    };
+}
+
+cases! {
+    plain:
+        first_apply_then_nothing
+        members_and_policy_change
+        uninstall_leaves_what_is_not_ours
+        the_other_build_is_refused_or_taken_over;
+    drift:
+        every_line_that_is_deleted_comes_back
+        whatever_others_do_is_repaired
+        a_set_that_others_use_stays;
+    faults:
+        killed_anywhere_the_next_apply_goes_on
+        tools_that_fail
+        tools_that_are_not_there
+        others_who_do_not_give_in
+        a_lock_that_is_held
+        a_set_that_cannot_be_listed
+        no_room_for_our_files;
+    confirmed:
+        taken_back_unless_confirmed
+        taken_back_without_the_guard
+        taken_back_when_it_goes_wrong;
+}

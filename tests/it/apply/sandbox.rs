@@ -1,0 +1,46 @@
+//! A process of this test binary in namespaces of its own, for one case and one build of iptables.
+
+use std::process::{Command, Stdio};
+
+use palisade::observe::Backend;
+
+use super::{CASES, World};
+use crate::kernel::skipped;
+
+const CHILD: &str = "apply::sandbox::child";
+const CASE: &str = "PALISADE_APPLY_CASE";
+const BUILD: &str = "PALISADE_APPLY_BUILD";
+
+/// `/run` becomes our own: for the lock of iptables, and for all of our files.
+const PREPARE: &str = r#"PATH="$PATH:/usr/sbin:/sbin" && mount -t tmpfs tmpfs /run && ip link set lo up && exec "$@""#;
+
+/// Runs a case with both builds.
+pub(super) fn run(case: &str) {
+    if skipped() {
+        return;
+    }
+    for build in Backend::BOTH {
+        let itself = std::env::current_exe().expect("the test binary has a path");
+        let output = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", PREPARE, "sh"])
+            .arg(itself)
+            .args([CHILD, "--exact", "--ignored", "--nocapture"])
+            .envs([(CASE, case), (BUILD, build.word())])
+            .stdin(Stdio::null())
+            .output()
+            .expect("`unshare` starts");
+        let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        assert!(output.status.success(), "{case}, {}:\n{stderr}\n{stdout}", build.word());
+        assert!(stdout.contains("1 passed"), "{case} was not run:\n{stdout}");
+    }
+}
+
+/// A test only in name: what runs in the namespaces.
+#[test]
+#[ignore = "runs inside of the other tests"]
+fn child() {
+    let Ok(case) = std::env::var(CASE) else { return };
+    let build = std::env::var(BUILD).ok().and_then(|word| Backend::from_word(&word)).expect("a build");
+    let (_, work) = CASES.iter().find(|(name, _)| *name == case).expect("a case");
+    work(&World::new(build));
+}

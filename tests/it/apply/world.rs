@@ -1,0 +1,258 @@
+//! A node: its kernel, its files, and others who have rules there too.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use palisade::analysis::netfilter::{Kernel, TableTexts, Texts};
+use palisade::analysis::{Flow, Hook, Packet, PortPair, State, Verdict};
+use palisade::apply::{self, Error, Node, Outcome, Settings, Wanted};
+use palisade::bundle::OnDisk;
+use palisade::net::{Family, Protocol};
+use palisade::observe::{self, Backend, Observed, Scope, Tools};
+use palisade::plan::{self, Desired, Memory};
+use palisade::runner::{Processes, Runner, Settings as Places};
+use palisade::script::{Leads, Member, Place, Rule, Table, TableId, TableKind};
+
+use crate::palisade::root;
+
+/// Bundles of a node, and of the same one with other members and other policy.
+pub(super) const BEFORE: &str = "dual-stack";
+pub(super) const MOVED: &str = "several-nodes";
+pub(super) const OTHER: &str = "tier-order";
+pub(super) const HOST: &str = "host-pre-dnat";
+
+/// Rules of Docker's and kube-proxy's kind.
+const OTHERS: &str = "*nat\n:DOCKER - [0:0]\n:KUBE-SERVICES - [0:0]\n-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n\
+    -A PREROUTING -j KUBE-SERVICES\n-A KUBE-SERVICES -p tcp --dport 80 -j RETURN\nCOMMIT\n*filter\n:DOCKER - [0:0]\n:DOCKER-USER - [0:0]\n\
+    :KUBE-FORWARD - [0:0]\n-A FORWARD -j DOCKER-USER\n-A FORWARD -o docker0 -j DOCKER\n-A FORWARD -j KUBE-FORWARD\n-A DOCKER-USER -j RETURN\n\
+    -A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP\n-A INPUT -i eth7 -j ACCEPT\nCOMMIT\n";
+const SETS_OF_OTHERS: &str =
+    "create KUBE-LOOP hash:ip,port,ip family inet\nadd KUBE-LOOP 10.96.0.1,tcp:443,10.96.0.1\ncreate theirs hash:ip family inet\n";
+
+/// A node.
+pub(super) struct World {
+    pub(super) build: Backend,
+}
+
+impl World {
+    /// A node where others have rules.
+    pub(super) fn new(build: Backend) -> Self {
+        let world = Self { build };
+        world.tool("ipset", &["restore"], SETS_OF_OTHERS);
+        for family in Family::BOTH {
+            world.tool(&world.iptables(family, "-restore"), &["--noflush"], OTHERS);
+        }
+        world
+    }
+
+    /// What runs processes and keeps files below `/run`.
+    pub(super) fn processes(&self) -> Processes {
+        let [run_directory, state_directory] = ["/run/p/run", "/run/p/state"].map(PathBuf::from);
+        Processes::new(Places { run_directory, state_directory, limit: Duration::from_secs(30) })
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        Settings { backend: Some(self.build), wait: Duration::from_secs(10), takes_over: false }
+    }
+
+    /// Applies a golden case's bundle.
+    pub(super) fn apply(&self, case: &str) -> Result<Outcome, Error> {
+        self.apply_by(&mut self.processes(), case)
+    }
+
+    /// The same, where every effect goes through somebody.
+    pub(super) fn apply_by(&self, runner: &mut dyn Runner, case: &str) -> Result<Outcome, Error> {
+        apply::run(&mut Node { runner, settings: self.settings() }, &wanted(case))
+    }
+
+    /// What the kernel has of ours.
+    pub(super) fn observe(&self) -> Observed {
+        observe::kernel(&mut self.processes(), self.tools(), Scope::All).expect("the kernel can be seen")
+    }
+
+    pub(super) fn tools(&self) -> Tools {
+        Tools { backend: self.build, lock_wait: 5 }
+    }
+
+    /// Fails unless the kernel holds what a bundle says, and nothing else of ours. The memory is asked only of rules that the tools print in
+    /// their own way, which it has the digests of.
+    pub(super) fn holds(&self, case: &str) {
+        let observed = self.observe();
+        let plan = plan::between(&wanted(case).desired, &observed, &memory(), &self.tools());
+        assert!(plan.steps.is_empty(), "{case} is not in force:\n{plan}");
+    }
+
+    /// Everything that is not ours, as the tools print it.
+    pub(super) fn others(&self) -> String {
+        self.print_but("pal-")
+    }
+
+    /// Everything, as the tools print it.
+    pub(super) fn print(&self) -> String {
+        self.print_but("# ")
+    }
+
+    /// All lines without these words, and without what the kernel counted. A table of nothing but the kernel's chains is as good as none: the
+    /// kernel keeps some that were looked at.
+    fn print_but(&self, left_out: &str) -> String {
+        let saves = Family::BOTH.map(|family| self.tool(&self.iptables(family, "-save"), &[], ""));
+        let sets = self.tool("ipset", &["save"], "");
+        let mut lines: Vec<String> = sets.lines().filter(|line| !line.contains(left_out)).map(str::to_owned).collect();
+        lines.sort_unstable();
+        for table in saves.iter().flat_map(|text| text.split_inclusive("COMMIT\n")) {
+            let kept = table.lines().filter(|line| !line.contains(left_out) && !line.starts_with('#'));
+            let kept: Vec<&str> =
+                kept.map(|line| line.split_once(" [").filter(|_| line.starts_with(':')).map_or(line, |parts| parts.0)).collect();
+            let is_empty = !kept.iter().any(|line| line.starts_with('-') || line.starts_with(':') && line.ends_with(" -"));
+            lines.extend(kept.into_iter().filter(|_| !is_empty).map(str::to_owned));
+        }
+        lines.join("\n")
+    }
+
+    /// `iptables-nft`, with an ending.
+    pub(super) fn iptables(&self, family: Family, ending: &str) -> String {
+        let tool = if family == Family::V4 { "iptables" } else { "ip6tables" };
+        format!("{tool}-{}{ending}", self.build.word())
+    }
+
+    /// Runs a tool, which must go well.
+    pub(super) fn tool(&self, program: &str, words: &[&str], input: &str) -> String {
+        match self.try_tool(program, words, input) {
+            (true, said) => said,
+            (false, said) => panic!("`{program} {}`: {said}", words.join(" ")),
+        }
+    }
+
+    /// Runs a tool; whether it went well, and what it said.
+    pub(super) fn try_tool(&self, program: &str, words: &[&str], input: &str) -> (bool, String) {
+        let input = {
+            let mut file = tempfile::tempfile_in("/run").expect("a file");
+            std::io::Write::write_all(&mut file, input.as_bytes()).expect("written");
+            std::io::Seek::rewind(&mut file).expect("rewound");
+            file
+        };
+        let output = Command::new(program).args(words).stdin(Stdio::from(input)).output().expect("the tool starts");
+        let said = if output.status.success() { output.stdout } else { output.stderr };
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// Runs the program itself, with our directories and this build.
+    pub(super) fn palisade(&self, words: &[&str]) -> (i32, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_palisade"))
+            .args(words)
+            .args(["--backend", self.build.word(), "--run-dir", "/run/p/run", "--state-dir", "/run/p/state"])
+            .stdin(Stdio::null())
+            .output()
+            .expect("palisade starts");
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        (output.status.code().expect("no signal"), text.concat())
+    }
+
+    /// Verdicts of some packets, as the kernel's rules of ours stand now.
+    pub(super) fn verdicts(&self) -> BTreeMap<String, Verdict> {
+        verdicts(&kernel_of(&self.observe()))
+    }
+}
+
+/// What apply keeps in mind.
+fn memory() -> Memory {
+    let Ok(text) = std::fs::read_to_string("/run/p/run/memory.json") else { return Memory::default() };
+    let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    serde_json::from_value(value["memory"].clone()).expect("a memory")
+}
+
+/// The folder of a golden case's bundle.
+pub(super) fn bundle(case: &str) -> String {
+    root().join("golden").join(case).join("bundle").display().to_string()
+}
+
+/// The first node of a golden case.
+pub(super) fn wanted(case: &str) -> Wanted {
+    let bundle = OnDisk::open(&PathBuf::from(bundle(case))).expect("a bundle");
+    let node = bundle.nodes().next().expect("a node").to_owned();
+    Wanted::read(&bundle, &node).expect("scripts")
+}
+
+/// Verdicts of some packets by a bundle; of none where it is empty.
+pub(super) fn verdicts_of(case: Option<&str>) -> BTreeMap<String, Verdict> {
+    let desired = case.map_or_else(Desired::default, |case| wanted(case).desired);
+    verdicts(&kernel_of(&Observed { sets: desired.sets, tables: desired.tables, ..Observed::default() }))
+}
+
+/// Fails where a packet fares otherwise than by both of two states.
+pub(super) fn is_between(now: &BTreeMap<String, Verdict>, states: [&BTreeMap<String, Verdict>; 2], about: &str) {
+    for (packet, verdict) in now {
+        assert!(states.iter().any(|state| state.get(packet) == Some(verdict)), "{about}: {packet} meets {verdict:?}");
+    }
+}
+
+fn kernel_of(observed: &Observed) -> Kernel {
+    let mut sets = String::new();
+    for (name, set) in &observed.sets {
+        sets.push_str(&set.create_line(name));
+        set.members.iter().for_each(|member: &Member| sets.push_str(&format!("add {name} {member}\n")));
+    }
+    let table = |family, kind| observed.tables.get(&TableId { family, kind }).map(|table| text(table, kind));
+    let empty = || "*filter\nCOMMIT\n".to_owned();
+    let texts: Vec<[Option<String>; 3]> = Family::BOTH.map(|family| TableKind::ALL.map(|kind| table(family, kind))).into();
+    let filters: Vec<String> = texts.iter().map(|family| family[2].clone().unwrap_or_else(empty)).collect();
+    let of = |at: usize| TableTexts { raw: texts[at][0].as_deref(), mangle: texts[at][1].as_deref(), filter: &filters[at] };
+    Kernel::load(&Texts { sets: &sets, v4: of(0), v6: of(1) }).unwrap_or_else(|error| panic!("{error:?}\n{sets}\n{}", filters.concat()))
+}
+
+fn text(table: &Table, kind: TableKind) -> String {
+    let mut text = format!("*{}\n", kind.word());
+    let chains = reachable(table);
+    chains.iter().for_each(|(name, _)| text.push_str(&format!(":{name} - [0:0]\n")));
+    for hook in &table.hooks {
+        let verb = if hook.place == Place::Head || hook.place == Place::Number(1) { "-I" } else { "-A" };
+        let place = if verb == "-I" { " 1" } else { "" };
+        text.push_str(&format!("{verb} {}{place} {}\n", hook.from, hook.rule.text()));
+    }
+    for (name, rules) in chains {
+        rules.iter().for_each(|rule| text.push_str(&format!("-A {name} {}\n", rule.text())));
+    }
+    // the interpreter knows the words of scripts
+    text.replace("ipv6-icmp", "icmpv6") + "COMMIT\n"
+}
+
+/// Chains that packets get to: the interpreter refuses others.
+fn reachable(table: &Table) -> Vec<(&String, &Vec<Rule>)> {
+    let name = |rule: &Rule| match rule.leads() {
+        Some(Leads::Jump(to) | Leads::Goto(to)) => Some(to.to_owned()),
+        None => None,
+    };
+    let mut open: Vec<String> = table.hooks.iter().filter_map(|hook| name(&hook.rule)).collect();
+    let mut found = BTreeMap::new();
+    while let Some(chain) = open.pop() {
+        if let Some((chain, rules)) = table.chains.get_key_value(&chain)
+            && found.insert(chain, rules).is_none()
+        {
+            open.extend(rules.iter().filter_map(name));
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// Addresses of the golden cases' pods, and one of nobody.
+const ADDRESSES: [&str; 9] = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.1.1", "10.0.2.1", "192.0.2.9", "fd00::1", "fd00::2", "2001:db8::9"];
+
+fn verdicts(kernel: &Kernel) -> BTreeMap<String, Verdict> {
+    let mut verdicts = BTreeMap::new();
+    let addresses = ADDRESSES.map(|address| address.parse::<std::net::IpAddr>().expect("an address"));
+    let pairs = addresses.iter().flat_map(|from| addresses.iter().map(move |to| (*from, *to)));
+    for (source, destination) in pairs.filter(|(from, to)| from != to && from.is_ipv4() == to.is_ipv4()) {
+        for (protocol, port) in [(Protocol::TCP, 80), (Protocol::TCP, 443), (Protocol::UDP, 53), (Protocol::TCP, 8080)] {
+            let flow = Flow { source, destination, protocol, ports: Some(PortPair { source: 40_000, destination: port }), icmp: None };
+            let eth0 = || "eth0".to_owned();
+            for hook in [Hook::Forward { arrives: eth0(), leaves: eth0() }, Hook::Input { arrives: eth0() }] {
+                let name = format!("{source} to {destination}, {protocol:?} {port}, {hook:?}");
+                let packet = Packet { flow, original: None, hook, state: State::New };
+                verdicts.insert(name, kernel.run(&packet).verdict);
+            }
+        }
+    }
+    verdicts
+}

@@ -1,0 +1,5 @@
+//! The node: plans, and what they do to a kernel.
+
+mod hitless;
+mod model;
+mod plans;
