@@ -216,3 +216,6 @@ fn remove_sets(targets: &Targets<'_>, (observed, looks): (&Observed, &Looks<'_>)
     };
     unused.chunks(size).map(step).collect()
 }
+
+#[cfg(test)]
+mod tests;

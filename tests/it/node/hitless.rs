@@ -74,7 +74,7 @@ fn what_old_and_new_decide_alike_is_decided_so_at_every_instant() {
         check_pair(seed, &mut counts).unwrap_or_else(|problem| panic!("PALISADE_SEED={seed}: {problem}"));
     }
     println!("{counts:?}");
-    assert!(counts.pairs > 60 && counts.visible > 300 && counts.kills > 300, "{counts:?}");
+    assert!(counts.pairs > 50 && counts.visible > 300 && counts.kills > 200, "{counts:?}");
     assert!(counts.in_place > 10 && counts.swaps > 6 && counts.switches > 40, "{counts:?}");
 }
 

@@ -1,6 +1,6 @@
 //! Plans of small cases, as people read them: `golden/plans/<case>.txt`. `UPDATE_GOLDEN=1` writes what they are now.
 #![expect(clippy::disallowed_methods, reason = "tests read and write files")]
-#![expect(clippy::indexing_slicing, reason = "a test may panic")]
+#![expect(clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::{env, fs};
