@@ -29,6 +29,7 @@ pub mod runner;
 pub mod observe;
 pub mod plan;
 pub mod apply;
+pub mod connections;
 // edge
 pub mod cli;
 
