@@ -30,6 +30,7 @@ pub mod observe;
 pub mod plan;
 pub mod apply;
 pub mod connections;
+pub mod agent;
 // edge
 pub mod cli;
 
