@@ -6,6 +6,10 @@
 //!
 //! Cost: one process for sets and one a family for tables; linear in what they print.
 
+mod tools;
+
+pub use tools::Tools;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
