@@ -92,6 +92,20 @@ impl System {
         }
     }
 
+    /// Waits for the last of many changes.
+    fn settled(&mut self) -> Event {
+        while let Some(event) = self.poll(SETTLED) {
+            if event != Event::Changed {
+                return event;
+            }
+        }
+        // directories may be others now
+        if let Ok(watch) = watch(&self.paths) {
+            self.watch = watch;
+        }
+        Event::Changed
+    }
+
     /// Takes what the watch has to say; whether it is about one of the paths.
     fn has_changed(&mut self) -> bool {
         let names: BTreeSet<&[u8]> = self.paths.iter().filter_map(|path| path.file_name()).map(|name| name.as_encoded_bytes()).collect();
@@ -114,14 +128,7 @@ impl World for System {
             let left = most.saturating_sub(begun.elapsed());
             let event = self.poll(self.watchdog.map_or(left, |period| period.min(left)));
             match event {
-                Some(Event::Changed) => {
-                    while self.poll(SETTLED) == Some(Event::Changed) {}
-                    // directories may be others now
-                    if let Ok(watch) = watch(&self.paths) {
-                        self.watch = watch;
-                    }
-                    return Event::Changed;
-                }
+                Some(Event::Changed) => return self.settled(),
                 Some(event) => return event,
                 None if begun.elapsed() >= most => return Event::Elapsed,
                 None => {}

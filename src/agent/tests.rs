@@ -25,7 +25,8 @@ impl World for Script {
 fn rounds_their_reasons_and_the_waits_between() {
     use Event::{Asked, Changed, Elapsed};
     use Health::{Busy, Failed, Good};
-    let table: [(&[Event], &[Health], &[Why], &[u64]); 4] = [
+    type Row<'row> = (&'row [Event], &'row [Health], &'row [Why], &'row [u64]);
+    let table: [Row<'_>; 4] = [
         (&[Elapsed, Changed, Asked], &[Good; 4], &[Why::Start, Why::Interval, Why::Changed, Why::Asked], &[30; 4]),
         (
             &[Elapsed, Elapsed, Elapsed, Elapsed],
@@ -65,7 +66,7 @@ const LONG: Duration = Duration::from_secs(20);
 fn changes_of_files_are_seen_and_those_of_others_are_not() {
     let place = tempfile::tempdir().unwrap();
     let (bundle, beside) = (place.path().join("bundle"), place.path().join("beside"));
-    let mut system = System::watching(&[bundle.clone()]).unwrap();
+    let mut system = System::watching(std::slice::from_ref(&bundle)).unwrap();
     let change = |what: &str| match what {
         "it comes" => std::fs::create_dir_all(bundle.join("nodes/n1")).unwrap(),
         "a file in it" => std::fs::write(bundle.join("nodes/n1/x"), "1").unwrap(),

@@ -1,9 +1,11 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::analysis::netfilter::{Kernel, TableTexts, Texts};
 use crate::connections::{Connection, Cut, addresses, cut_denied, denied};
-use crate::runner::{Answer, Call, Failure, Keep, Runner};
+use crate::runner::{Answer, Call, Failure, Folder, Keep, Lock, Runner};
 
 /// `10.0.1.1` is an endpoint that may send to `10.0.2.1` only.
 const SETS: &str = "create pal-local4 hash:net family inet hashsize 1024 maxelem 65536\nadd pal-local4 10.0.1.1\n\
@@ -116,8 +118,24 @@ impl Runner for Fake {
         Ok(Answer { status: Some(self.status), output, errors: "refused\n".to_owned() })
     }
 
+    fn start(&mut self, call: &Call) -> Result<(), Failure> {
+        self.run(call).map(drop)
+    }
+
+    fn lock(&mut self, _: Duration) -> Result<Option<Lock>, Failure> {
+        Ok(None)
+    }
+
     fn read(&mut self, _: Keep, _: &str) -> Result<Option<Vec<u8>>, Failure> {
         Ok(None)
+    }
+
+    fn write_folder(&mut self, _: Keep, _: &str, _: Option<&Folder>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn place(&self, _: Keep, name: &str) -> PathBuf {
+        PathBuf::from(name)
     }
 
     fn write(&mut self, _: Keep, _: &str, _: Option<&[u8]>) -> Result<(), Failure> {

@@ -52,15 +52,8 @@ impl Rule {
     pub fn words(&self) -> Vec<Cow<'_, str>> {
         let mut words: Vec<Cow<'_, str>> = split(&self.text);
         for at in 1..words.len() {
-            let [option, value] = words.get_mut(at - 1..=at).unwrap_or_default() else { continue };
-            if option == "-p"
-                && let Some(row) = PRINTED.iter().find(|row| row.0 == value)
-            {
-                *value = Cow::Borrowed(row.1);
-            }
-            if ADDRESS_OPTIONS.contains(&option.as_ref()) && !value.contains('/') {
-                let length = if value.contains(':') { 128 } else { 32 };
-                *value = Cow::Owned(format!("{value}/{length}"));
+            if let Some([option, value]) = words.get_mut(at - 1..=at) {
+                *value = printed(option, value);
             }
         }
         words
@@ -111,6 +104,17 @@ impl Rule {
         let words = places(&self.text);
         let is_option = |(from, to): &(usize, usize)| self.text.get(*from..*to) == Some("--match-set");
         words.iter().zip(words.iter().skip(1)).filter(|(option, _)| is_option(option)).map(|(_, name)| *name).collect()
+    }
+}
+
+/// The value of an option, as the tools print it.
+fn printed<'text>(option: &str, value: &Cow<'text, str>) -> Cow<'text, str> {
+    if option == "-p" {
+        return PRINTED.iter().find(|row| row.0 == value).map_or_else(|| value.clone(), |row| Cow::Borrowed(row.1));
+    }
+    match ADDRESS_OPTIONS.contains(&option) && !value.contains('/') {
+        true => Cow::Owned(format!("{value}/{}", if value.contains(':') { 128 } else { 32 })),
+        false => value.clone(),
     }
 }
 
