@@ -4,20 +4,24 @@
 //! and an exit [`Status`]. One file a command; each reads, calls the compile, and prints.
 #![expect(clippy::disallowed_methods, reason = "this room reads files and writes to the terminal")]
 
+mod apply;
 mod ask;
 mod check;
 mod config;
+mod confirm;
 mod connectivity;
 mod diff;
 mod eval;
 mod explain;
 mod git;
 mod input;
+mod node;
 mod render;
 mod report;
 mod selector;
 mod test;
 mod trace;
+mod uninstall;
 mod verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -34,6 +38,10 @@ pub enum Status {
     Differs,
     /// The input is refused, or something could not be read or written: 2.
     Invalid,
+    /// The kernel, or one of its tools, refused: 3.
+    Refused,
+    /// Somebody else is at it; later it may go: 4.
+    Busy,
 }
 
 impl From<Status> for std::process::ExitCode {
@@ -42,6 +50,8 @@ impl From<Status> for std::process::ExitCode {
             Status::Clean => 0,
             Status::Differs => 1,
             Status::Invalid => 2,
+            Status::Refused => 3,
+            Status::Busy => 4,
         })
     }
 }
@@ -118,6 +128,9 @@ enum Command {
     Test(test::Arguments),
     Selector(selector::Arguments),
     Verify(verify::Arguments),
+    Apply(apply::Arguments),
+    Confirm(confirm::Arguments),
+    Uninstall(uninstall::Arguments),
 }
 
 impl Command {
@@ -127,6 +140,7 @@ impl Command {
             Command::Check(_) | Command::Render(_) | Command::Eval(_) | Command::Explain(_) | Command::Verify(_) | Command::Selector(_) => {
                 &[Format::Text, Format::Json]
             }
+            Command::Apply(_) | Command::Confirm(_) | Command::Uninstall(_) => &[Format::Text, Format::Json],
             Command::Connectivity(_) => &[Format::Text, Format::Json, Format::Csv, Format::Md, Format::Dot],
             Command::Diff(_) => &[Format::Text, Format::Json, Format::Md, Format::Sarif],
             Command::Test(_) => &[Format::Text, Format::Json, Format::Junit],
@@ -155,6 +169,9 @@ pub fn run() -> Status {
         Command::Test(own) => test::run(&own, &mut report),
         Command::Verify(own) => verify::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Selector(own) => selector::run(&own, &mut report),
+        Command::Apply(own) => apply::run(&own, &mut report),
+        Command::Confirm(own) => confirm::run(&own, &mut report),
+        Command::Uninstall(own) => uninstall::run(&own, &mut report),
     }
 }
 

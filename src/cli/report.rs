@@ -69,6 +69,17 @@ impl Report {
         self.diagnostics(&found, &Files::default())
     }
 
+    /// Prints one diagnostic that is about this node, and nothing on what was written.
+    pub(super) fn failure(&mut self, diagnostic: &Diagnostic) {
+        let files = Files::default();
+        let text = match self.is_json() {
+            true => print::json(diagnostic, &files) + "\n",
+            false => print::human(diagnostic, &files, self.colour) + "\n\n",
+        };
+        // nobody is left to tell when standard error is closed
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+
     /// Prints data. A reader that has gone away (`| head`) is no failure; any other trouble is.
     pub(super) fn data(&mut self, text: &str) -> Result<(), io::Error> {
         let mut out = io::stdout().lock();
