@@ -29,6 +29,9 @@ pub mod runner;
 pub mod observe;
 pub mod plan;
 pub mod apply;
+pub mod metrics;
+pub mod status;
+pub mod doctor;
 // edge
 pub mod cli;
 
