@@ -4,11 +4,19 @@
 //! The real one is [`Processes`]; tests put faults before, into and behind each call.
 #![expect(clippy::disallowed_methods, reason = "this room runs processes and keeps files")]
 
+mod files;
+mod lock;
+mod process;
 mod processes;
+#[cfg(test)]
+mod tests;
 
-pub use processes::Processes;
+pub use lock::Lock;
+pub use processes::{Processes, Settings};
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A process to be run.
@@ -52,6 +60,20 @@ pub trait Runner {
     /// When it cannot be started, or does not end in time. An exit status is no error here.
     fn run(&mut self, call: &Call) -> Result<Answer, Failure>;
 
+    /// Starts a process that outlives this one, and waits until it has written a first line.
+    ///
+    /// # Errors
+    /// When it cannot be started, or ends without a line.
+    fn start(&mut self, call: &Call) -> Result<(), Failure>;
+
+    /// Waits until nobody else changes this node; none where somebody still does after that long.
+    ///
+    /// Processes that [`Runner::run`] starts while it is held hold it too: where this process is killed, the node is free when they have ended.
+    ///
+    /// # Errors
+    /// When there can be no lock.
+    fn lock(&mut self, wait: Duration) -> Result<Option<Lock>, Failure>;
+
     /// Reads a file; none where there is none.
     ///
     /// # Errors
@@ -63,7 +85,19 @@ pub trait Runner {
     /// # Errors
     /// When it cannot be written; what was there is there still.
     fn write(&mut self, file: Keep, name: &str, content: Option<&[u8]>) -> Result<(), Failure>;
+
+    /// Writes a folder in place of the one that is there, whole or not at all; none removes it.
+    ///
+    /// # Errors
+    /// When it cannot be written; what was there is there still.
+    fn write_folder(&mut self, folder: Keep, name: &str, files: Option<&Folder>) -> Result<(), Failure>;
+
+    /// Where a file or folder stands.
+    fn place(&self, keep: Keep, name: &str) -> PathBuf;
 }
+
+/// Files by their paths in a folder.
+pub type Folder = BTreeMap<String, Vec<u8>>;
 
 /// How long a file is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +106,8 @@ pub enum Keep {
     UntilBoot,
     /// Beyond a boot: in `/var/lib/palisade`.
     Always,
+    /// The kernel's own, below `/proc`; only to be read.
+    Kernel,
 }
 
 impl Call {

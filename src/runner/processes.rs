@@ -1,5 +1,80 @@
 //! Real processes and files.
 
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::runner::{Answer, Call, Failure, Folder, Keep, Lock, Runner, files, lock, process};
+
 /// Runs processes, each in a process group of its own, and keeps files in two directories.
 #[derive(Debug)]
-pub struct Processes;
+pub struct Processes {
+    settings: Settings,
+    lock: Weak<std::fs::File>,
+}
+
+/// Where files are kept, and how long a process may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// For what is kept as long as the kernel runs.
+    pub run_directory: PathBuf,
+    /// For what is kept beyond a boot.
+    pub state_directory: PathBuf,
+    /// The most that one process may take.
+    pub limit: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { run_directory: "/run/palisade".into(), state_directory: "/var/lib/palisade".into(), limit: Duration::from_mins(1) }
+    }
+}
+
+impl Processes {
+    /// Runs processes with these settings. No directory is made before something is kept in it.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, lock: Weak::new() }
+    }
+}
+
+impl Runner for Processes {
+    fn run(&mut self, call: &Call) -> Result<Answer, Failure> {
+        process::run(call, self.settings.limit, self.lock.upgrade().as_deref())
+    }
+
+    fn start(&mut self, call: &Call) -> Result<(), Failure> {
+        process::start(call, self.settings.limit)
+    }
+
+    fn lock(&mut self, wait: Duration) -> Result<Option<Lock>, Failure> {
+        let file = lock::take(&self.place(Keep::UntilBoot, lock::NAME), wait)?.map(Arc::new);
+        self.lock = file.as_ref().map(Arc::downgrade).unwrap_or_default();
+        Ok(file.map(Lock::of))
+    }
+
+    fn read(&mut self, file: Keep, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+        files::read(&self.place(file, name))
+    }
+
+    fn write(&mut self, file: Keep, name: &str, content: Option<&[u8]>) -> Result<(), Failure> {
+        match content {
+            Some(content) => files::write(&self.place(file, name), content),
+            None => files::remove(&self.place(file, name)),
+        }
+    }
+
+    fn write_folder(&mut self, folder: Keep, name: &str, files: Option<&Folder>) -> Result<(), Failure> {
+        match files {
+            Some(files) => files::write_folder(&self.place(folder, name), files),
+            None => files::remove(&self.place(folder, name)),
+        }
+    }
+
+    fn place(&self, keep: Keep, name: &str) -> PathBuf {
+        match keep {
+            Keep::UntilBoot => self.settings.run_directory.join(name),
+            Keep::Always => self.settings.state_directory.join(name),
+            Keep::Kernel => PathBuf::from("/proc").join(name),
+        }
+    }
+}

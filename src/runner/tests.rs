@@ -1,0 +1,114 @@
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{Answer, Call, Failure, Keep, Processes, Runner, Settings};
+
+fn processes(home: &Path, limit: Duration) -> Processes {
+    Processes::new(Settings { run_directory: home.join("run"), state_directory: home.join("state"), limit })
+}
+
+fn sh(script: &str) -> Call {
+    Call::of("sh", &["-c", script])
+}
+
+fn answer(status: i32, output: &str, errors: &str) -> Answer {
+    Answer { status: Some(status), output: output.to_owned(), errors: errors.to_owned() }
+}
+
+#[test]
+fn what_a_process_says_is_told_as_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    let mut runner = processes(home.path(), Duration::from_secs(20));
+    for (script, input, expected) in [
+        ("cat", "a\nb", answer(0, "a\nb", "")),
+        ("echo trouble >&2", "", answer(0, "", "trouble\n")),
+        ("echo half; exit 4", "", answer(4, "half\n", "")),
+        ("exec true", "nobody reads this", answer(0, "", "")),
+        ("printf '\\377x'", "", answer(0, "\u{fffd}x", "")),
+        ("kill -9 $$", "", Answer::default()),
+        ("exec 1>&- 2>&-; sleep 0.1; exit 3", "", answer(3, "", "")),
+        ("(sleep 0.1; echo late) & echo early", "", answer(0, "early\nlate\n", "")),
+    ] {
+        assert_eq!(runner.run(&sh(script).with_input(input.to_owned())), Ok(expected), "{script}");
+    }
+}
+
+#[test]
+fn much_goes_in_and_out_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let mut runner = processes(home.path(), Duration::from_mins(1));
+    let text = "0123456789abcde\n".repeat(5 << 16);
+    let said = runner.run(&sh("tee /dev/stderr").with_input(text.clone())).unwrap();
+    assert!(said.output == text && said.errors == text, "5 MiB each way came back otherwise");
+    let much = "x".repeat(100 << 20);
+    assert_eq!(runner.run(&sh("wc -c").with_input(much)), Ok(answer(0, "104857600\n", "")));
+}
+
+#[test]
+fn a_process_that_does_not_end_is_killed_with_its_children() {
+    let home = tempfile::tempdir().unwrap();
+    let limit = Duration::from_millis(300);
+    let mut runner = processes(home.path(), limit);
+    let mark = home.path().join("mark");
+    for script in ["sleep 60", "sleep 60 & wait", "(sleep 2; touch \"$0\") &", "trap '' TERM; while :; do echo more; done"] {
+        let call = Call::of("sh", &["-c", script, &mark.display().to_string()]);
+        let start = Instant::now();
+        assert_eq!(runner.run(&call), Err(Failure::TimedOut(call.to_string(), limit)), "{script}");
+        assert!(start.elapsed() < Duration::from_secs(30), "{script}");
+    }
+    std::thread::sleep(Duration::from_millis(2500));
+    assert!(!mark.exists(), "a grandchild lives on");
+}
+
+#[test]
+fn a_program_that_is_not_there() {
+    let home = tempfile::tempdir().unwrap();
+    let mut runner = processes(home.path(), Duration::from_secs(20));
+    let missing = runner.run(&Call::of("palisade-no-such-program", &[])).unwrap_err();
+    assert_eq!(missing.to_string(), "there is no program `palisade-no-such-program`");
+    let file = home.path().join("text");
+    fs::write(&file, "no program").unwrap();
+    let refused = runner.run(&Call::of(&file.display().to_string(), &[])).unwrap_err();
+    assert!(matches!(&refused, Failure::Other(problem) if problem.contains("Permission denied")), "{refused}");
+    assert!(runner.start(&sh("exit 0")).is_err(), "it ended without a line");
+    assert!(runner.start(&sh("echo ready; sleep 0.2")).is_ok());
+}
+
+#[test]
+fn files_are_whole_or_not_there() {
+    let home = tempfile::tempdir().unwrap();
+    let mut runner = processes(home.path(), Duration::from_secs(20));
+    assert_eq!(runner.read(Keep::Always, "note"), Ok(None));
+    runner.write(Keep::Always, "note", Some(b"one")).unwrap();
+    runner.write(Keep::Always, "note", Some(b"two")).unwrap();
+    assert_eq!(runner.read(Keep::Always, "note"), Ok(Some(b"two".to_vec())));
+    for round in 0..2 {
+        let files = [("index".to_owned(), vec![round]), (format!("nodes/{round}/script"), vec![round])];
+        runner.write_folder(Keep::Always, "good", Some(&files.into())).unwrap();
+    }
+    assert_eq!(runner.read(Keep::Always, "good/index"), Ok(Some(vec![1])));
+    assert_eq!(runner.read(Keep::Always, "good/nodes/0/script"), Ok(None), "what was there before is gone");
+    assert_eq!(fs::read_dir(home.path().join("state")).unwrap().count(), 2, "nothing is left beside them");
+    runner.write(Keep::Always, "note", None).unwrap();
+    runner.write_folder(Keep::Always, "good", None).unwrap();
+    runner.write_folder(Keep::Always, "good", None).unwrap();
+    assert_eq!(fs::read_dir(home.path().join("state")).unwrap().count(), 0);
+    assert!(runner.write(Keep::Always, "", Some(b"")).is_err());
+}
+
+#[test]
+fn one_at_a_time_and_a_process_of_a_killed_one_counts() {
+    let home = tempfile::tempdir().unwrap();
+    let [mut one, mut other] = [(); 2].map(|()| processes(home.path(), Duration::from_secs(20)));
+    let held = one.lock(Duration::ZERO).unwrap().expect("nobody has it");
+    assert!(other.lock(Duration::from_millis(120)).unwrap().is_none());
+    drop(held);
+    let held = other.lock(Duration::ZERO).unwrap().expect("it was let go");
+    let mark = home.path().join("mark");
+    let child = Call::of("sh", &["-c", "(echo; exec sleep 1) >\"$0\" 2>&1 &", &mark.display().to_string()]);
+    other.run(&child).unwrap();
+    drop((held, other));
+    assert!(one.lock(Duration::ZERO).unwrap().is_none(), "a child still writes");
+    assert!(one.lock(Duration::from_secs(20)).unwrap().is_some());
+}
