@@ -69,7 +69,7 @@ impl Setting {
 
 impl Node<'_> {
     fn setting(&mut self, path: &str) -> Option<String> {
-        self.file(&format!("/proc/sys/{path}")).map(|value| value.trim().to_owned())
+        self.file(&format!("sys/{path}")).map(|value| value.trim().to_owned())
     }
 }
 

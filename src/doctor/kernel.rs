@@ -25,7 +25,7 @@ const EXTENSIONS: [(&str, &str, &str, Grade); 7] = [
 ];
 
 /// Makes a set for the rules to look into, then commits what it reads.
-const TRY_RULES: &str = r#"ipset create pal-doctor hash:net family "$1" && exec "$2" -w 5"#;
+pub(super) const TRY_RULES: &str = r#"ipset create pal-doctor hash:net family "$1" && exec "$2" -w 5"#;
 
 /// Set types.
 pub(super) fn sets(node: &mut Node<'_>) -> Vec<Finding> {

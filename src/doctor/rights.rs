@@ -17,7 +17,7 @@ const CONTAINER_ROOTS: [&str; 3] = ["overlay", "fuse-overlayfs", "aufs"];
 /// What the programs that are run may do.
 pub(super) fn capabilities(node: &mut Node<'_>) -> Vec<Finding> {
     const WHAT: &str = "capabilities";
-    let status = node.file("/proc/self/status").unwrap_or_default();
+    let status = node.file("self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
     let Some(effective) = effective else {
         return vec![Finding::warning(WHAT, "/proc/self/status does not tell", "mount /proc")];
@@ -36,7 +36,7 @@ pub(super) fn capabilities(node: &mut Node<'_>) -> Vec<Finding> {
 
 /// Whether the lock is the one that the host's programs take (projectcalico/calicoctl#1655).
 pub(super) fn lock(node: &mut Node<'_>) -> Vec<Finding> {
-    let mounts = node.file("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = node.file("self/mountinfo").unwrap_or_default();
     let mounted: Vec<(&str, &str)> = mounts.lines().filter_map(mount).collect();
     let is_container = mounted.iter().any(|(place, kind)| *place == "/" && CONTAINER_ROOTS.contains(kind));
     let is_shared = mounted.iter().any(|(place, kind)| *place == LOCK || (*place == "/run" && !CONTAINER_ROOTS.contains(kind)));

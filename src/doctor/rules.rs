@@ -83,7 +83,7 @@ fn what(build: Backend) -> String {
 /// Counts the rules of a build in both families. Where the kernel has no legacy table the programs are not asked: nothing is there.
 fn look(node: &mut Node<'_>, build: Backend) -> Result<Standing, String> {
     let mut found = Standing { build, rules: 0, owners: BTreeSet::new() };
-    for (tool, tables) in [("iptables", "/proc/net/ip_tables_names"), ("ip6tables", "/proc/net/ip6_tables_names")] {
+    for (tool, tables) in [("iptables", "net/ip_tables_names"), ("ip6tables", "net/ip6_tables_names")] {
         if build == Backend::Legacy && node.file(tables).is_none_or(|names| names.trim().is_empty()) {
             continue;
         }
