@@ -3,6 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::net::Family;
+use crate::observe::{Backend, Observed};
+use crate::plan::looks::Looks;
+use crate::plan::tables::Comparison;
+use crate::plan::targets::Targets;
+use crate::plan::{Desired, Plan};
+use crate::script::{Rule, TableId};
 
 /// What was written last, and how it was read back. It is kept as long as the kernel runs; without it a plan is as right, and may write
 /// more than it must.
@@ -30,4 +39,95 @@ pub struct Printed {
     pub wrote: String,
     /// As they were read back.
     pub read: String,
+}
+
+impl Memory {
+    /// The version of this layout.
+    pub const VERSION: u32 = 1;
+
+    /// Whether it is of this layout, and about what this build prints.
+    pub(super) fn is_about(&self, backend: Backend) -> bool {
+        self.version == Self::VERSION && self.backend == backend.word()
+    }
+
+    /// Whether these rules were once read back, as they stand, for those that are wanted.
+    pub(super) fn has_chain(&self, id: TableId, name: &str, wrote: &[&Rule], read: &[&Rule]) -> bool {
+        has(&self.chains, (id, name), wrote, read)
+    }
+
+    /// The same of jumps from one of the kernel's chains.
+    pub(super) fn has_hooks(&self, id: TableId, name: &str, wrote: &[&Rule], read: &[&Rule]) -> bool {
+        has(&self.hooks, (id, name), wrote, read)
+    }
+}
+
+/// What to keep in mind when a plan has run and what it did is read back.
+///
+/// In: the previous memory, with whatever is new in its other fields. A chain that is right by its words needs no memory. One that is not, and
+/// that the plan wrote, is taken for what the tools make of ours where its rules are as many, with the same comments, and look into
+/// the same sets and lead the same way; it is remembered, so that any change to it will be seen. Anything else keeps what is known of it. So a plan
+/// between the same states, with this memory, is in sync, or else somebody has changed what we wrote.
+///
+/// Cost: linear in the rules.
+pub fn remember(desired: &Desired, observed: &Observed, plan: &Plan, previous: Memory) -> Memory {
+    let comparison = Comparison { desired, observed, memory: None };
+    let looks = Looks::of(&observed.tables);
+    let targets = Targets::choose(desired, (observed, &looks), |targets| comparison.committing(targets));
+    let mut memory = Memory { version: Memory::VERSION, chains: BTreeMap::new(), hooks: BTreeMap::new(), ..previous.clone() };
+    for change in comparison.changes(&targets) {
+        let (_, found) = comparison.tables(change.id);
+        for (name, wrote) in &change.chains {
+            let Some(read) = found.chains.get(*name) else { continue };
+            let (wrote, read): (Vec<&Rule>, Vec<&Rule>) = (wrote.iter().map(AsRef::as_ref).collect(), read.iter().collect());
+            let is_known = previous.has_chain(change.id, name, &wrote, &read);
+            if is_known || plan.has_written(change.id, name) && are_alike(&wrote, &read) {
+                put(&mut memory.chains, (change.id, name), &wrote, &read);
+            }
+        }
+        for hooks in change.hooks.iter().filter(|hooks| hooks.is_placed()) {
+            let (wrote, read) = (hooks.wrote(), hooks.read());
+            let is_known = previous.has_hooks(change.id, hooks.chain, &wrote, &read);
+            if is_known || plan.has_written(change.id, hooks.chain) && are_alike(&wrote, &read) {
+                put(&mut memory.hooks, (change.id, hooks.chain), &wrote, &read);
+            }
+        }
+    }
+    memory
+}
+
+type Kept = BTreeMap<String, BTreeMap<String, Printed>>;
+
+fn has(kept: &Kept, (id, name): (TableId, &str), wrote: &[&Rule], read: &[&Rule]) -> bool {
+    let printed = kept.get(&key(id)).and_then(|table| table.get(name));
+    printed.is_some_and(|printed| printed.wrote == digest(wrote) && printed.read == digest(read))
+}
+
+fn put(kept: &mut Kept, (id, name): (TableId, &str), wrote: &[&Rule], read: &[&Rule]) {
+    let printed = Printed { wrote: digest(wrote), read: digest(read) };
+    kept.entry(key(id)).or_default().insert(name.to_owned(), printed);
+}
+
+/// Whether rules are the same in all that no version of the tools prints in its own way.
+fn are_alike(wrote: &[&Rule], read: &[&Rule]) -> bool {
+    let is_alike =
+        |wrote: &Rule, read: &Rule| wrote.looks() == read.looks() && wrote.leads() == read.leads() && wrote.comment() == read.comment();
+    wrote.len() == read.len() && wrote.iter().zip(read).all(|(wrote, read)| is_alike(wrote, read))
+}
+
+/// `filter.v4`.
+fn key(id: TableId) -> String {
+    let family = match id.family {
+        Family::V4 => "v4",
+        Family::V6 => "v6",
+    };
+    format!("{}.{family}", id.kind.word())
+}
+
+fn digest(rules: &[&Rule]) -> String {
+    let mut digest = Sha256::new();
+    for rule in rules {
+        digest.update(rule.text().as_bytes());
+        digest.update(b"\n");
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,17 +2,36 @@
 //!
 //! In: a [`Desired`] state, what was [`Observed`](crate::observe::Observed), and the [`Memory`] of how the tools printed what we wrote. Out: a
 //! [`Plan`], a value that can be printed, or run by `apply`. Absent: processes, files, time.
+//!
+//! The law: at every instant of a plan, what was allowed and will be allowed passes, and what was denied and will be denied does not.
+//! Each line for ipset is an instant, and each table's commit. Limits are in ARCHITECTURE, "Changing a running kernel".
 
+mod delta;
 mod desired;
+mod differences;
+mod fill;
+mod looks;
 mod memory;
+mod print;
 mod slots;
+mod tables;
+mod targets;
 
 pub use desired::{Desired, DesiredError};
-pub use memory::{Memory, Printed};
+pub use memory::{Memory, Printed, remember};
 pub use slots::{base, slots};
 
+use std::collections::BTreeSet;
+
+use crate::net::Family;
+use crate::observe::{Observed, Tools};
 use crate::runner::Call;
 use crate::script::TableId;
+
+use fill::Script;
+use looks::Looks;
+use tables::{Change, Comparison};
+use targets::Targets;
 
 /// Calls in their order, and what they are for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,6 +40,8 @@ pub struct Plan {
     pub differences: Vec<Difference>,
     /// What is done about it, in order.
     pub steps: Vec<Step>,
+    /// Chains that are written, ours and those of the kernel whose jumps are.
+    written: BTreeSet<(TableId, String)>,
 }
 
 /// One call of a plan.
@@ -52,6 +73,8 @@ pub enum Difference {
     SetKind(String),
     /// `ipset` cannot list a set.
     SetUnlisted(String),
+    /// Rules do not all look into the same copy of a set.
+    SetSplit(String),
     /// Members of a set are missing, or too many: the first of each, and how many there are.
     Members {
         /// The set.
@@ -104,4 +127,90 @@ pub enum HookProblem {
     Repeated(usize),
     /// It is there, and nobody wants it.
     Extra,
+}
+
+/// The most calls that remove sets. A set that cannot be removed keeps back those behind it in its call, until the next plan.
+const MOST_REMOVALS: usize = 64;
+
+/// The plan that brings a kernel from what was observed to what is desired, or tells that it is there.
+///
+/// Cost: linear in sets and rules, and a sort of the members that change where several do.
+pub fn between(desired: &Desired, observed: &Observed, memory: &Memory, tools: &Tools) -> Plan {
+    let memory = Some(memory).filter(|memory| memory.is_about(tools.backend));
+    let comparison = Comparison { desired, observed, memory };
+    let looks = Looks::of(&observed.tables);
+    let targets = Targets::choose(desired, (observed, &looks), |targets| comparison.committing(targets));
+    let changes = comparison.changes(&targets);
+    let mut steps = Vec::new();
+    steps.extend(fill(&targets, observed, tools));
+    steps.extend(Family::BOTH.into_iter().filter_map(|family| commit(family, &changes, tools)));
+    steps.extend(Family::BOTH.into_iter().filter_map(|family| remove_chains(family, &changes, tools)));
+    steps.extend(remove_sets(&targets, (observed, &looks)));
+    let chains = changes.iter().flat_map(|change| {
+        let names = change.chains.iter().map(|(name, _)| *name).chain(change.hooks.iter().map(|hooks| hooks.chain));
+        names.map(|name| (change.id, name.to_owned()))
+    });
+    Plan { differences: differences::of(&comparison, (&targets, &looks), &changes), steps, written: chains.collect() }
+}
+
+/// The plan that takes everything of ours out of a kernel.
+pub fn removal(observed: &Observed, tools: &Tools) -> Plan {
+    between(&Desired::default(), observed, &Memory::default(), tools)
+}
+
+impl Plan {
+    /// Whether policy is in force as desired: at most, something unused is left to remove.
+    pub fn is_in_force(&self) -> bool {
+        self.steps.iter().all(|step| step.weight == Weight::BestEffort)
+    }
+
+    /// Whether a chain's rules, or the jumps from one of the kernel's, are written.
+    fn has_written(&self, table: TableId, chain: &str) -> bool {
+        self.written.contains(&(table, chain.to_owned()))
+    }
+}
+
+fn fill(targets: &Targets<'_>, observed: &Observed, tools: &Tools) -> Option<Step> {
+    let script = Script::of(targets, observed);
+    let about = script.to_string();
+    let call = tools.sets_restore().with_input(script.text);
+    (!call.input.is_empty()).then_some(Step { about, call, weight: Weight::Must })
+}
+
+fn commit(family: Family, changes: &[Change<'_>], tools: &Tools) -> Option<Step> {
+    let changes: Vec<&Change<'_>> = changes.iter().filter(|change| change.id.family == family && change.is_commit()).collect();
+    let mut input = String::new();
+    changes.iter().for_each(|change| change.write(&mut input));
+    let tables: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    let about = format!("{family}: write {}", tables.join("; "));
+    (!changes.is_empty()).then(|| Step { about, call: tools.restore(family).with_input(input), weight: Weight::Must })
+}
+
+fn remove_chains(family: Family, changes: &[Change<'_>], tools: &Tools) -> Option<Step> {
+    let of_family = changes.iter().filter(|change| change.id.family == family && !change.unwanted.is_empty());
+    let (mut input, mut count) = (String::new(), 0);
+    for change in of_family {
+        change.remove(&mut input);
+        count += change.unwanted.len();
+    }
+    let about = format!("{family}: remove chains that nobody wants ({count})");
+    (count > 0).then(|| Step { about, call: tools.restore(family).with_input(input), weight: Weight::BestEffort })
+}
+
+/// Removes sets that no rule looks into any more: one by one, so that one which the kernel keeps does not keep others back.
+fn remove_sets(targets: &Targets<'_>, (observed, looks): (&Observed, &Looks<'_>)) -> Vec<Step> {
+    let unused = differences::unused(targets, observed, looks);
+    let size = unused.len().div_ceil(MOST_REMOVALS).max(1);
+    let step = |names: &[&str]| {
+        let call = match names {
+            [only] => Call::of("ipset", &["destroy", only]),
+            many => Call::of("ipset", &["restore"]).with_input(many.iter().map(|name| format!("destroy {name}\n")).collect()),
+        };
+        Step {
+            about: format!("remove {} that no rule looks into", differences::counted(names.len(), "set")),
+            call,
+            weight: Weight::BestEffort,
+        }
+    };
+    unused.chunks(size).map(step).collect()
 }

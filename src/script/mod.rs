@@ -15,7 +15,7 @@ mod sets;
 mod tables;
 
 pub use member::{Member, SetKind};
-pub use rule::{Counters, Leads, Rule};
+pub use rule::{Counters, Leads, Look, Rule};
 pub use sets::{Set, SetError, Sets};
 pub use tables::{Hook, KernelChain, Place, Table, TableError, TableId, TableKind};
 

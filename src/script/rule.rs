@@ -31,6 +31,26 @@ pub enum Leads<'rule> {
     Goto(&'rule str),
 }
 
+/// A rule's question to a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look<'rule> {
+    /// The set.
+    pub set: &'rule str,
+    /// Whether the rule is for packets that are not in it.
+    pub is_negated: bool,
+    /// Sides of the packet, the address's first: `src`, or `dst,dst`.
+    pub sides: &'rule str,
+}
+
+impl<'rule> Leads<'rule> {
+    /// The chain, or the target.
+    pub fn chain(self) -> &'rule str {
+        match self {
+            Leads::Jump(chain) | Leads::Goto(chain) => chain,
+        }
+    }
+}
+
 /// Words that the tools print for ours.
 const PRINTED: [(&str, &str); 1] = [("icmpv6", "ipv6-icmp")];
 
@@ -69,6 +89,17 @@ impl Rule {
     /// The sets that it looks into.
     pub fn sets(&self) -> Vec<&str> {
         self.spots().into_iter().filter_map(|(from, to)| self.text.get(from..to)).collect()
+    }
+
+    /// What it asks of sets.
+    pub fn looks(&self) -> Vec<Look<'_>> {
+        let places = places(&self.text);
+        let word =
+            |at: Option<usize>| at.and_then(|at| places.get(at)).and_then(|(from, to)| self.text.get(*from..*to)).unwrap_or_default();
+        let options = (0..places.len()).filter(|at| word(Some(*at)) == "--match-set");
+        let look =
+            |at: usize| Look { set: word(at.checked_add(1)), is_negated: word(at.checked_sub(1)) == "!", sides: word(at.checked_add(2)) };
+        options.map(look).collect()
     }
 
     /// The same rule with other sets in it.

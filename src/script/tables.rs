@@ -208,7 +208,7 @@ impl Table {
     fn foreign(&mut self, chain: &str, rule: Rule, is_at_head: bool) {
         let length = self.lengths.entry(chain.to_owned()).or_default();
         *length += 1;
-        let leads_to_us = matches!(rule.leads(), Some(Leads::Jump(to) | Leads::Goto(to)) if is_ours(to));
+        let leads_to_us = rule.leads().map(Leads::chain).is_some_and(is_ours);
         match leads_to_us {
             true => {
                 let place = if is_at_head { Place::Head } else { Place::Number(*length) };

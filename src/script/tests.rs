@@ -54,6 +54,8 @@ fn parts_of_a_rule() {
         r#"-m set ! --match-set pal-a src,dst -m set --match-set pal-b src -m comment --comment "see --match-set pal-c -j X" -g pal-d"#,
     );
     assert_eq!(rule.sets(), ["pal-a", "pal-b"]);
+    let looks: Vec<_> = rule.looks().iter().map(|look| (look.set, look.is_negated, look.sides)).collect();
+    assert_eq!(looks, [("pal-a", true, "src,dst"), ("pal-b", false, "src")]);
     assert_eq!(rule.leads(), Some(Leads::Goto("pal-d")));
     assert_eq!(rule.comment(), "see --match-set pal-c -j X");
     let other = rule.with_sets(|name| format!("{name}~1"));

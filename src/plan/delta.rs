@@ -1,0 +1,130 @@
+//! From the members that a set has to those that it is to have.
+
+use crate::net::{Cidr, Family};
+use crate::plan::looks::{Effect, Looks, Side};
+use crate::script::{Member, Set};
+
+/// What is to come and to go; both sorted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Delta {
+    pub(super) missing: Vec<Member>,
+    pub(super) extra: Vec<Member>,
+}
+
+/// A line that changes a set which rules look into.
+#[derive(Debug, Clone, Copy)]
+struct Operation {
+    /// The addresses that it is about; none where it is about ports.
+    net: Option<Cidr>,
+    effect: Effect,
+    side: Option<Side>,
+}
+
+impl Delta {
+    /// Both lists are sorted; linear.
+    pub(super) fn between(wanted: &[Member], found: &[Member]) -> Self {
+        let mut delta = Self::default();
+        let (mut wanted, mut found) = (wanted.iter().peekable(), found.iter().peekable());
+        loop {
+            match (wanted.peek(), found.peek()) {
+                (None, None) => return delta,
+                (Some(left), Some(right)) if left == right => {
+                    wanted.next();
+                    found.next();
+                }
+                (Some(left), right) if right.is_none_or(|right| left < right) => delta.missing.extend(wanted.next()),
+                (Some(_) | None, _) => delta.extra.extend(found.next()),
+            }
+        }
+    }
+
+    /// How many members change.
+    pub(super) fn len(&self) -> usize {
+        self.missing.len() + self.extra.len()
+    }
+
+    /// The lines that change a set, removals first: there is room for the rest then, and one prefix may come back as its own exception,
+    /// which is the same member to the kernel.
+    pub(super) fn write(&self, slot: &str, out: &mut String) {
+        for word in words(&self.extra) {
+            push(out, &["del ", slot, " ", word.strip_suffix(" nomatch").unwrap_or(&word), "\n"]);
+        }
+        add(&self.missing, slot, out);
+    }
+}
+
+/// The lines that fill a set.
+pub(super) fn add(members: &[Member], slot: &str, out: &mut String) {
+    for word in words(members) {
+        push(out, &["add ", slot, " ", &word, "\n"]);
+    }
+}
+
+/// Members as `add` takes them, ports that follow each other as one range.
+fn words(members: &[Member]) -> impl Iterator<Item = String> + '_ {
+    let follows = |left: &Member, right: &Member| matches!((left, right), (Member::Port(left), Member::Port(right)) if left + 1 == *right);
+    members.chunk_by(follows).filter_map(|run| match run {
+        [first, .., last] => Some(format!("{first}-{last}")),
+        [only] => Some(only.to_string()),
+        [] => None,
+    })
+}
+
+/// Whether a set can have so many members.
+pub(super) fn is_roomy(set: &Set, members: usize) -> bool {
+    set.maxelem == 0 || usize::try_from(set.maxelem).is_ok_and(|most| members <= most)
+}
+
+/// Whether sets that a family's rules look into may be changed line by line, so that at every instant what was and will be allowed
+/// passes, and what was and will be denied does not. Each line must be the only one that a packet sees; or else all that it sees
+/// open, or all close. A packet sees a line when one of its addresses lies in the member, on a side that rules ask about.
+///
+/// Cost: a sort of the members that change.
+pub(super) fn is_hitless(changes: &[(&str, &Delta)], family: Family, looks: &Looks<'_>) -> bool {
+    let mut operations: Vec<Operation> = changes.iter().flat_map(|(slot, delta)| operations(slot, delta, family, looks)).collect();
+    if operations.len() <= 1 || is_monotone(&operations) {
+        return true;
+    }
+    let side = operations.first().and_then(|first| first.side);
+    if side.is_none() || operations.iter().any(|operation| operation.side != side || operation.net.is_none()) {
+        return false;
+    }
+    operations.sort_unstable_by_key(|operation| operation.net);
+    let holds = |outer: &Operation, inner: &Operation| outer.net.zip(inner.net).is_some_and(|(outer, inner)| outer.contains(inner));
+    let mut rest = operations.as_slice();
+    while let Some(outer) = rest.first() {
+        let end = rest.iter().position(|inner| !holds(outer, inner)).unwrap_or(rest.len());
+        let (group, behind) = rest.split_at(end.max(1));
+        if group.len() > 1 && !is_monotone(group) {
+            return false;
+        }
+        rest = behind;
+    }
+    true
+}
+
+fn is_monotone(operations: &[Operation]) -> bool {
+    [Effect::Opens, Effect::Closes].iter().any(|effect| operations.iter().all(|operation| operation.effect == *effect))
+}
+
+/// The lines of a delta, as a family sees them; none where they change nothing there.
+fn operations<'delta>(
+    slot: &str,
+    delta: &'delta Delta,
+    family: Family,
+    looks: &Looks<'_>,
+) -> impl Iterator<Item = Operation> + use<'delta> {
+    let view = looks.view(slot, family).filter(|view| view.effect() != Effect::None);
+    view.into_iter().flat_map(move |view| {
+        let operation = move |member: &Member, effect: Effect| {
+            let is_exception = matches!(member, Member::Net(_, true));
+            Operation { net: member.net(), effect: if is_exception { effect.reverse() } else { effect }, side: view.side() }
+        };
+        let missing = delta.missing.iter().map(move |member| operation(member, view.effect()));
+        missing.chain(delta.extra.iter().map(move |member| operation(member, view.effect().reverse())))
+    })
+}
+
+fn push(out: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| out.push_str(part));
+}

@@ -1,0 +1,103 @@
+//! What differs, in words that do not depend on how it will be levelled.
+
+use std::collections::BTreeSet;
+
+use crate::observe::Observed;
+use crate::plan::delta::Delta;
+use crate::plan::looks::Looks;
+use crate::plan::slots::{base, slots};
+use crate::plan::tables::{Change, Comparison, Hooks};
+use crate::plan::targets::{Target, Targets, Way, can_be_filled};
+use crate::plan::{Difference, HookProblem};
+use crate::script::{Place, Rule, TableId};
+
+/// Of the members that differ, so many are named.
+const NAMED: usize = 5;
+
+/// All differences: sets, then tables.
+pub(super) fn of(comparison: &Comparison<'_>, (targets, looks): (&Targets<'_>, &Looks<'_>), changes: &[Change<'_>]) -> Vec<Difference> {
+    let mut found = Vec::new();
+    for (name, target) in &targets.0 {
+        found.extend(of_set(name, target, comparison.observed, looks));
+    }
+    let unused = unused(targets, comparison.observed, looks);
+    found.extend(unused.into_iter().map(|slot| Difference::ExtraSet(slot.to_owned())));
+    changes.iter().for_each(|change| of_table(change, comparison, &mut found));
+    found
+}
+
+/// Sets of ours that no rule will look into, and that others leave alone.
+pub(super) fn unused<'all>(targets: &Targets<'_>, observed: &'all Observed, looks: &Looks<'_>) -> Vec<&'all str> {
+    let all: BTreeSet<&str> = observed.sets.keys().chain(&observed.unlisted).map(String::as_str).collect();
+    all.into_iter().filter(|slot| !targets.keeps(slot) && !looks.is_of_others(slot)).collect()
+}
+
+/// `1 set`, `3 sets`.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// A set is told apart from the copy that rules look into, else from the first that there is.
+fn of_set(name: &str, target: &Target<'_>, observed: &Observed, looks: &Looks<'_>) -> Option<Difference> {
+    let looked: Vec<String> = slots(name).filter(|slot| looks.has(slot)).collect();
+    if target.way == Way::Stands {
+        let is_split = looked.iter().any(|slot| *slot != target.slot);
+        return is_split.then(|| Difference::SetSplit(name.to_owned()));
+    }
+    let found = looked.into_iter().chain(slots(name)).find(|slot| observed.sets.contains_key(slot) || observed.unlisted.contains(slot));
+    let Some(slot) = found else { return Some(Difference::NoSet(name.to_owned())) };
+    let Some(found) = observed.sets.get(&slot) else { return Some(Difference::SetUnlisted(name.to_owned())) };
+    if !can_be_filled(found, target.set) {
+        return Some(Difference::SetKind(name.to_owned()));
+    }
+    let Delta { missing, extra } = Delta::between(&target.set.members, &found.members);
+    let [missing, extra] = [missing, extra].map(|members| (members.iter().take(NAMED).map(ToString::to_string).collect(), members.len()));
+    Some(Difference::Members { set: name.to_owned(), missing, extra })
+}
+
+fn of_table(change: &Change<'_>, comparison: &Comparison<'_>, out: &mut Vec<Difference>) {
+    let (wanted, found) = comparison.tables(change.id);
+    for name in change.chains.iter().map(|(name, _)| *name) {
+        match (wanted.chains.get(name), found.chains.get(name)) {
+            (Some(_), None) => out.push(Difference::NoChain(change.id, name.to_owned())),
+            (Some(wanted), Some(found)) => of_chain((change.id, name), wanted, found, out),
+            (None, _) => out.push(Difference::ExtraChain(change.id, name.to_owned())),
+        }
+    }
+    let is_named = |name: &&&str| !change.chains.iter().any(|(other, _)| other == *name);
+    out.extend(change.unwanted.iter().filter(is_named).map(|name| Difference::ExtraChain(change.id, (*name).to_owned())));
+    out.extend(change.hooks.iter().map(|hooks| Difference::Hook {
+        table: change.id,
+        chain: hooks.chain.to_owned(),
+        problem: problem(hooks),
+    }));
+}
+
+/// Rules that differ by more than by the copies that they look into, which the sets' own differences tell.
+fn of_chain((id, name): (TableId, &str), wanted: &[Rule], found: &[Rule], out: &mut Vec<Difference>) {
+    for at in 0..wanted.len().max(found.len()) {
+        let [left, right] = [wanted.get(at), found.get(at)].map(|rule| rule.map(|rule| rule.with_sets(base)));
+        if left.as_ref().map(Rule::words) != right.as_ref().map(Rule::words) {
+            out.push(Difference::Rule {
+                table: id,
+                chain: name.to_owned(),
+                number: at + 1,
+                wanted: left.map(|rule| rule.text().to_owned()),
+                found: right.map(|rule| rule.text().to_owned()),
+            });
+        }
+    }
+}
+
+fn problem(hooks: &Hooks<'_>) -> HookProblem {
+    match (hooks.wanted.as_slice(), hooks.found.as_slice()) {
+        ([], _) => HookProblem::Extra,
+        (_, []) => HookProblem::Missing,
+        ([_], [_, _, ..]) => HookProblem::Repeated(hooks.found.len()),
+        (_, [first, ..]) if !hooks.is_placed() => HookProblem::Moved(match first.place {
+            Place::Head => 1,
+            Place::Number(number) => number,
+        }),
+        (_, [_, ..]) => HookProblem::Changed,
+    }
+}

@@ -1,0 +1,224 @@
+//! What differs in tables, and the script that levels it.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::net::Family;
+use crate::observe::Observed;
+use crate::plan::targets::Targets;
+use crate::plan::{Desired, Memory};
+use crate::script::{Hook, Place, Rule, Table, TableId, TableKind, is_ours};
+
+/// What is to be written in a table.
+#[derive(Debug)]
+pub(super) struct Change<'all> {
+    pub(super) id: TableId,
+    /// Chains and their rules, which may be none.
+    pub(super) chains: Vec<(&'all str, Vec<Cow<'all, Rule>>)>,
+    /// The kernel's chains whose jumps into ours are written again.
+    pub(super) hooks: Vec<Hooks<'all>>,
+    /// Chains that nobody wants; when all else is written, nothing leads there.
+    pub(super) unwanted: Vec<&'all str>,
+    /// Whether nothing of ours is to stay.
+    pub(super) is_cleared: bool,
+}
+
+/// The jumps from one of the kernel's chains into ours.
+#[derive(Debug)]
+pub(super) struct Hooks<'all> {
+    pub(super) chain: &'all str,
+    pub(super) wanted: Vec<(Place, Cow<'all, Rule>)>,
+    pub(super) found: Vec<&'all Hook>,
+    /// How many rules the chain has.
+    length: usize,
+}
+
+/// What tables are compared by.
+pub(super) struct Comparison<'all> {
+    pub(super) desired: &'all Desired,
+    pub(super) observed: &'all Observed,
+    /// Memory of what the tools print, where it is about this build of them.
+    pub(super) memory: Option<&'all Memory>,
+}
+
+static NOTHING: Table = Table { chains: BTreeMap::new(), hooks: Vec::new(), lengths: BTreeMap::new(), sets_of_others: BTreeSet::new() };
+
+impl<'all> Comparison<'all> {
+    /// All tables that something is to be done in, in the order in which it is done: as packets meet them, but for a table before the
+    /// filter table that we leave. There, the rest must have taken over first.
+    pub(super) fn changes(&self, targets: &Targets<'_>) -> Vec<Change<'all>> {
+        let ids: BTreeSet<TableId> = self.desired.tables.keys().chain(self.observed.tables.keys()).copied().collect();
+        let changes = ids.into_iter().map(|id| self.change(id, targets));
+        let mut changes: Vec<Change<'_>> = changes.filter(|change| change.is_commit() || !change.unwanted.is_empty()).collect();
+        changes.sort_by_key(|change| (change.id.family, change.is_cleared, change.id.kind));
+        changes
+    }
+
+    /// The families in which a table is to be written.
+    pub(super) fn committing(&self, targets: &Targets<'_>) -> BTreeSet<Family> {
+        self.changes(targets).iter().filter(|change| change.is_commit()).map(|change| change.id.family).collect()
+    }
+
+    /// A table as it is to be, and as it is.
+    pub(super) fn tables(&self, id: TableId) -> (&'all Table, &'all Table) {
+        (self.desired.tables.get(&id).unwrap_or(&NOTHING), self.observed.tables.get(&id).unwrap_or(&NOTHING))
+    }
+
+    fn change(&self, id: TableId, targets: &Targets<'_>) -> Change<'all> {
+        let (wanted, found) = self.tables(id);
+        let is_unwanted = |name: &&'all str| !wanted.chains.contains_key(*name);
+        let mut chains: Vec<_> = wanted.chains.iter().filter_map(|(name, rules)| self.chain(id, (name, rules), targets)).collect();
+        let is_left = |(name, rules): &(&'all String, &Vec<Rule>)| !wanted.chains.contains_key(*name) && !rules.is_empty();
+        chains.extend(found.chains.iter().filter(is_left).map(|(name, _)| (name.as_str(), Vec::new())));
+        let unwanted = found.chains.keys().map(String::as_str).filter(is_unwanted).filter(|name| !is_held(found, id.kind, name));
+        let hooks = hooked_from(id.kind, wanted).into_iter().filter_map(|chain| self.hooks(id, chain, targets)).collect();
+        Change { id, chains, hooks, unwanted: unwanted.collect(), is_cleared: wanted.is_empty() && id.kind != TableKind::Filter }
+    }
+
+    /// A wanted chain, where it is to be written.
+    fn chain(
+        &self,
+        id: TableId,
+        (name, rules): (&'all str, &'all [Rule]),
+        targets: &Targets<'_>,
+    ) -> Option<(&'all str, Vec<Cow<'all, Rule>>)> {
+        let rules: Vec<Cow<'all, Rule>> = rules.iter().map(|rule| rendered(rule, targets)).collect();
+        let found = self.tables(id).1.chains.get(name);
+        let is_right = found.is_some_and(|found| {
+            let (wrote, read): (Vec<&Rule>, Vec<&Rule>) = (rules.iter().map(Cow::as_ref).collect(), found.iter().collect());
+            are_equal(&wrote, &read) || self.memory.is_some_and(|memory| memory.has_chain(id, name, &wrote, &read))
+        });
+        (!is_right).then_some((name, rules))
+    }
+
+    /// The jumps from a chain that is not ours, where they are to be written.
+    fn hooks(&self, id: TableId, chain: &'all str, targets: &Targets<'_>) -> Option<Hooks<'all>> {
+        let (wanted, found) = self.tables(id);
+        let length = found.lengths.get(chain).copied().unwrap_or_default();
+        let found = found.hooks.iter().filter(|hook| hook.from == chain).collect();
+        let of_chain = wanted.hooks.iter().filter(|hook| hook.from == chain);
+        let wanted = of_chain.map(|hook| (hook.place, rendered(&hook.rule, targets))).collect();
+        let hooks = Hooks { chain, wanted, found, length };
+        let is_remembered = || self.memory.is_some_and(|memory| memory.has_hooks(id, chain, &hooks.wrote(), &hooks.read()));
+        let is_right = hooks.is_placed() && (are_equal(&hooks.wrote(), &hooks.read()) || is_remembered());
+        (!is_right).then_some(hooks)
+    }
+}
+
+impl Hooks<'_> {
+    /// The wanted jumps, in the order in which they are to stand.
+    pub(super) fn wrote(&self) -> Vec<&Rule> {
+        self.standing().into_iter().map(|(_, rule)| rule).collect()
+    }
+
+    /// The jumps that there are.
+    pub(super) fn read(&self) -> Vec<&Rule> {
+        self.found.iter().map(|hook| &hook.rule).collect()
+    }
+
+    /// Whether there are as many as are wanted, where they are to stand.
+    pub(super) fn is_placed(&self) -> bool {
+        self.standing().iter().map(|(number, _)| *number).eq(self.found.iter().map(|hook| number(hook.place)))
+    }
+
+    /// The wanted jumps in the order in which they are to stand, and at which number if there are no others.
+    fn standing(&self) -> Vec<(usize, &Rule)> {
+        let (mut heads, tails): (Vec<_>, Vec<_>) = self.wanted.iter().partition(|(place, _)| *place == Place::Head);
+        heads.reverse(); // each was put before those that were there
+        let tails = ((self.length + 1).saturating_sub(tails.len())..).zip(tails);
+        (1..).zip(heads).chain(tails).map(|(number, (_, rule))| (number, rule.as_ref())).collect()
+    }
+}
+
+impl Change<'_> {
+    /// Whether rules are to be written, not only removed for good.
+    pub(super) fn is_commit(&self) -> bool {
+        !self.chains.is_empty() || !self.hooks.is_empty()
+    }
+
+    /// One transaction that writes everything that differs. A chain that is declared is emptied, unseen, before it gets its rules.
+    pub(super) fn write(&self, out: &mut String) {
+        let mut lines = vec![format!("*{}", self.id.kind.word())];
+        lines.extend(self.chains.iter().map(|(name, _)| format!(":{name} - [0:0]")));
+        for hooks in &self.hooks {
+            lines.extend(hooks.found.iter().map(|hook| format!("-D {} {}", hooks.chain, hook.rule.text())));
+        }
+        for (name, rules) in &self.chains {
+            lines.extend(rules.iter().map(|rule| format!("-A {name} {}", rule.text())));
+        }
+        for hooks in &self.hooks {
+            lines.extend(hooks.wanted.iter().map(|(place, rule)| match place {
+                Place::Head => format!("-I {} 1 {}", hooks.chain, rule.text()),
+                Place::Number(_) => format!("-A {} {}", hooks.chain, rule.text()),
+            }));
+        }
+        lines.push("COMMIT".to_owned());
+        lines.iter().for_each(|line| push_line(out, line));
+    }
+
+    /// One transaction that removes chains which are empty, and which nothing leads to.
+    pub(super) fn remove(&self, out: &mut String) {
+        push_line(out, &format!("*{}", self.id.kind.word()));
+        self.unwanted.iter().for_each(|name| push_line(out, &format!("-X {name}")));
+        push_line(out, "COMMIT");
+    }
+}
+
+/// `filter: 3 chains, jumps from FORWARD and INPUT`.
+impl fmt::Display for Change<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.id.kind.word())?;
+        let mut parts = Vec::new();
+        let (empty, full): (Vec<_>, Vec<_>) = self.chains.iter().partition(|(_, rules)| rules.is_empty());
+        for (chains, about) in [(full, ""), (empty, " without rules")] {
+            match chains.len() {
+                0 => {}
+                1 => parts.push(format!("1 chain{about}")),
+                many => parts.push(format!("{many} chains{about}")),
+            }
+        }
+        if !self.hooks.is_empty() {
+            let chains: Vec<&str> = self.hooks.iter().map(|hooks| hooks.chain).collect();
+            parts.push(format!("jumps from {}", chains.join(", ")));
+        }
+        parts.iter().enumerate().try_for_each(|(at, part)| write!(out, "{} {part}", if at == 0 { ":" } else { "," }))
+    }
+}
+
+/// A rule with the names that its sets have in the kernel.
+pub(super) fn rendered<'rule>(rule: &'rule Rule, targets: &Targets<'_>) -> Cow<'rule, Rule> {
+    match rule.sets().iter().all(|set| targets.slot(set) == *set) {
+        true => Cow::Borrowed(rule),
+        false => Cow::Owned(rule.with_sets(|set| targets.slot(set).to_owned())),
+    }
+}
+
+/// Whether rules do the same, one by one.
+fn are_equal(left: &[&Rule], right: &[&Rule]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.text() == right.text() || left.words() == right.words())
+}
+
+/// Where a jump stands.
+pub(super) fn number(place: Place) -> usize {
+    match place {
+        Place::Head => 1,
+        Place::Number(number) => number,
+    }
+}
+
+/// The chains from which jumps into ours are ours: those of the kernel. What others' chains do is theirs.
+pub(super) fn hooked_from(kind: TableKind, wanted: &Table) -> BTreeSet<&str> {
+    wanted.hooks.iter().map(|hook| hook.from.as_str()).chain(kind.built_in().iter().copied()).collect()
+}
+
+/// Whether a chain that is not ours leads to one of ours, which can then not be removed.
+fn is_held(found: &Table, kind: TableKind, name: &str) -> bool {
+    let of_others = found.hooks.iter().filter(|hook| !is_ours(&hook.from) && !kind.built_in().contains(&hook.from.as_str()));
+    of_others.filter_map(|hook| hook.rule.leads()).any(|leads| leads.chain() == name)
+}
+
+fn push_line(out: &mut String, line: &str) {
+    out.push_str(line);
+    out.push('\n');
+}

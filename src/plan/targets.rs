@@ -1,0 +1,221 @@
+//! Under which name each set is to stand, and how it gets its members there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::net::Family;
+use crate::observe::Observed;
+use crate::plan::Desired;
+use crate::plan::delta::{Delta, is_hitless, is_roomy};
+use crate::plan::looks::Looks;
+use crate::plan::slots::{base, slots};
+use crate::script::Set;
+
+/// What becomes of each set, by its own name.
+#[derive(Debug, Default)]
+pub(super) struct Targets<'desired>(pub(super) BTreeMap<&'desired str, Target<'desired>>);
+
+/// What becomes of a set.
+#[derive(Debug)]
+pub(super) struct Target<'desired> {
+    /// What it is to hold.
+    pub(super) set: &'desired Set,
+    /// The name that rules are to look into.
+    pub(super) slot: String,
+    /// How it gets there.
+    pub(super) way: Way,
+}
+
+/// How a set gets its members.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It has them.
+    Stands,
+    /// It gets them where nobody looks yet.
+    Fresh,
+    /// Line by line, while rules look into it.
+    InPlace(Delta),
+    /// By a swap with a copy, while rules look into it.
+    Swap(String),
+}
+
+/// A set that may be changed while rules look into it.
+#[derive(Debug)]
+struct Change {
+    slot: String,
+    delta: Delta,
+}
+
+type Changes<'desired> = BTreeMap<&'desired str, Change>;
+
+struct Chooser<'all, 'desired> {
+    desired: &'desired Desired,
+    observed: &'all Observed,
+    looks: &'all Looks<'all>,
+    wanted_looks: Looks<'desired>,
+    targets: Targets<'desired>,
+    changes: Changes<'desired>,
+}
+
+impl<'desired> Targets<'desired> {
+    /// Chooses. `committing` says in which families rules differ, given names of sets.
+    ///
+    /// A set with the right members stays. One that rules look into is changed in place where that can be seen by nobody as something
+    /// between old and new ([`is_hitless`]); else it is filled anew beside, and the rules that look into it are written again: their commit
+    /// is the switch, for all sets of the family at once.
+    pub(super) fn choose(
+        desired: &'desired Desired,
+        (observed, looks): (&Observed, &Looks<'_>),
+        committing: impl Fn(&Targets<'desired>) -> BTreeSet<Family>,
+    ) -> Self {
+        let (targets, changes, wanted_looks) = (Self::default(), Changes::new(), Looks::of(&desired.tables));
+        let mut chooser = Chooser { desired, observed, looks, wanted_looks, targets, changes };
+        desired.sets.iter().for_each(|(name, set)| chooser.begin(name, set));
+        let committing = committing(&chooser.targets);
+        chooser.settle(committing);
+        chooser.targets
+    }
+
+    /// The name that rules are to look into for a set.
+    pub(super) fn slot<'name>(&'name self, name: &'name str) -> &'name str {
+        self.0.get(name).map_or(name, |target| &target.slot)
+    }
+
+    /// Whether a name in the kernel is to stay.
+    pub(super) fn keeps(&self, slot: &str) -> bool {
+        self.0.get(base(slot).as_str()).is_some_and(|target| target.slot == slot)
+    }
+}
+
+impl<'desired> Chooser<'_, 'desired> {
+    /// A first choice, without a look at rules that differ.
+    fn begin(&mut self, name: &'desired str, set: &'desired Set) {
+        let (slot, way) = match (self.standing(name, set), self.live(name, set)) {
+            (Some(slot), _) => (slot, Way::Stands),
+            (None, Some((slot, found))) => {
+                let delta = Delta::between(&set.members, &found.members);
+                self.changes.insert(name, Change { slot: slot.clone(), delta });
+                (slot, Way::Fresh)
+            }
+            (None, None) => (self.free(name, set).unwrap_or_else(|| name.to_owned()), Way::Fresh),
+        };
+        self.targets.0.insert(name, Target { set, slot, way });
+    }
+
+    /// A copy with the right members: the one that rules look into, else the first.
+    fn standing(&self, name: &str, set: &Set) -> Option<String> {
+        let is_right = |slot: &String| {
+            let found = self.observed.sets.get(slot);
+            found.is_some_and(|found| set.is_like(found) && is_roomy(found, set.members.len()) && found.members == set.members)
+        };
+        slots(name).filter(is_right).min_by_key(|slot| !self.looks.has(slot))
+    }
+
+    /// The one copy that all rules look into, if it may have the members.
+    fn live(&self, name: &str, set: &Set) -> Option<(String, &Set)> {
+        let mut looked = slots(name).filter(|slot| self.looks.has(slot));
+        let (slot, None) = (looked.next()?, looked.next()) else { return None };
+        let found = self.observed.sets.get(&slot)?;
+        set.is_like(found).then_some((slot, found))
+    }
+
+    /// A name that no rule looks into: of a set that may have the members, else of none, else of one that must go first.
+    fn free(&self, name: &str, set: &Set) -> Option<String> {
+        let is_free = |slot: &String| {
+            let is_looked_into = self.looks.has(slot) || self.looks.is_of_others(slot);
+            !is_looked_into && !self.observed.unlisted.contains(slot)
+        };
+        slots(name).filter(is_free).min_by_key(|slot| match self.observed.sets.get(slot) {
+            Some(found) if can_be_filled(found, set) => 0,
+            None => 1,
+            Some(_) => 2,
+        })
+    }
+
+    /// Sorts out which changes are made in place.
+    fn settle(&mut self, mut committing: BTreeSet<Family>) {
+        loop {
+            let seen = |name: &&str| !self.families(name).is_disjoint(&committing);
+            let switched: Vec<&str> = self.changes.keys().copied().filter(seen).collect();
+            for name in &switched {
+                committing.extend(self.wanted_looks.families(name));
+                self.switch(name);
+            }
+            let unsafe_family = Family::BOTH.into_iter().find(|family| !self.can_change(*family));
+            match unsafe_family {
+                Some(family) => drop(committing.insert(family)),
+                None if switched.is_empty() => break,
+                None => {}
+            }
+        }
+        let ways: Vec<(&str, Way)> = self.changes.keys().filter_map(|name| Some((*name, self.in_place(name)?))).collect();
+        for (name, way) in ways {
+            self.set_way(name, way);
+        }
+    }
+
+    /// Fills a set beside. Where all its names are taken there is no other way than the one that packets may see.
+    fn switch(&mut self, name: &str) {
+        let Some(change) = self.changes.remove(name) else { return };
+        let Some(set) = self.desired.sets.get(name) else { return };
+        match (self.free(name, set), self.targets.0.get_mut(name)) {
+            (Some(slot), Some(target)) => target.slot = slot,
+            (None, Some(target)) => target.way = Way::InPlace(change.delta),
+            (_, None) => {}
+        }
+    }
+
+    fn set_way(&mut self, name: &str, way: Way) {
+        if let Some(target) = self.targets.0.get_mut(name) {
+            target.way = way;
+        }
+    }
+
+    /// Whether all changes that a family sees may be made in place.
+    fn can_change(&self, family: Family) -> bool {
+        let seen: Vec<&str> = self.changes.keys().copied().filter(|name| self.families(name).contains(&family)).collect();
+        seen.iter().all(|name| self.in_place(name).is_some()) && self.is_hitless_or_one(&seen, family)
+    }
+
+    fn is_hitless_or_one(&self, seen: &[&str], family: Family) -> bool {
+        if let [only] = seen
+            && self.is_alone(only)
+        {
+            return true; // `in_place` has seen to it
+        }
+        let changes: Vec<(&str, &Delta)> =
+            seen.iter().filter_map(|name| self.changes.get(name)).map(|change| (change.slot.as_str(), &change.delta)).collect();
+        is_hitless(&changes, family, self.looks)
+    }
+
+    /// How one set may be changed in place: by its lines or, where it is the only one that its families see changing, by a swap, whichever
+    /// is safe and shorter.
+    fn in_place(&self, name: &str) -> Option<Way> {
+        let (Change { slot, delta }, set) = (self.changes.get(name)?, self.desired.sets.get(name)?);
+        let found = self.observed.sets.get(slot)?;
+        let is_alone = self.is_alone(name);
+        let families = self.families(name);
+        let is_hitless = !is_alone || families.iter().all(|family| is_hitless(&[(slot, delta)], *family, self.looks));
+        let by_lines = is_hitless && is_roomy(found, set.members.len());
+        let copy = self.free(name, set).filter(|_| is_alone && (!by_lines || delta.len() > set.members.len().max(1)));
+        match copy {
+            Some(copy) => Some(Way::Swap(copy)),
+            None => by_lines.then(|| Way::InPlace(delta.clone())),
+        }
+    }
+
+    /// Whether no other set changes in any family that looks into this one.
+    fn is_alone(&self, name: &str) -> bool {
+        let families = self.families(name);
+        self.changes.keys().all(|other| *other == name || self.families(other).is_disjoint(&families))
+    }
+
+    /// The families whose rules look into a set that may be changed.
+    fn families(&self, name: &str) -> BTreeSet<Family> {
+        self.changes.get(name).map(|change| self.looks.families(&change.slot)).unwrap_or_default()
+    }
+}
+
+/// Whether a set may be filled with the members of another.
+pub(super) fn can_be_filled(found: &Set, wanted: &Set) -> bool {
+    wanted.is_like(found) && is_roomy(found, wanted.members.len())
+}
