@@ -6,8 +6,16 @@
 //!
 //! Cost: one process for sets and one a family for tables; linear in what they print.
 
+mod answer;
+mod backend;
+mod kernel;
+#[cfg(test)]
+mod tests;
 mod tools;
 
+pub use answer::ask;
+pub use backend::{backend, refuse_other};
+pub use kernel::{Scope, kernel};
 pub use tools::Tools;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +64,23 @@ pub enum Problem {
 }
 
 impl Backend {
+    /// Both of them.
+    pub const BOTH: [Backend; 2] = [Backend::Nft, Backend::Legacy];
+
+    /// The build of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::BOTH.into_iter().find(|backend| backend.word() == word)
+    }
+
+    /// The one that it is not.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Backend::Legacy => Backend::Nft,
+            Backend::Nft => Backend::Legacy,
+        }
+    }
+
     /// Its word in the names of the programs, and in `--backend`.
     pub fn word(self) -> &'static str {
         match self {
@@ -70,7 +95,7 @@ impl std::error::Error for Problem {}
 impl fmt::Display for Problem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::Busy(who) => write!(out, "{who} is held by somebody else"),
+            Problem::Busy(what) => write!(out, "{what} is held by somebody else"),
             Problem::Refused { call, said } => write!(out, "`{call}` failed: {said}"),
             Problem::NoAnswer(failure) => failure.fmt(out),
             Problem::OtherBackend(other) => write!(out, "iptables-{} holds chains of ours", other.word()),

@@ -1,0 +1,47 @@
+//! What a tool said: its output, or why that is not to be relied on.
+
+use crate::observe::Problem;
+use crate::runner::{Call, Runner};
+
+/// Lines on standard error that are no errors begin with this.
+const REMARK: &str = "# Warning";
+
+/// What `iptables-restore` ends with where it did not get the xtables lock; the words are those of builds that end with another one.
+const LOCKED: i32 = 4;
+const LOCKED_WORDS: &str = "holding the xtables lock";
+
+/// Most that is repeated of what a tool said.
+const MOST_SAID: usize = 2_000;
+
+/// Runs a call; gives what it printed.
+///
+/// # Errors
+/// When there is no answer, its exit status is not 0, or it has an error on standard error.
+pub fn ask(runner: &mut dyn Runner, call: &Call) -> Result<String, Problem> {
+    let answer = runner.run(call).map_err(Problem::NoAnswer)?;
+    let mut said: Vec<&str> = answer.errors.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(REMARK)).collect();
+    match answer.status {
+        Some(0) if said.is_empty() => return Ok(answer.output),
+        Some(LOCKED) if call.program.ends_with("-restore") => return Err(busy()),
+        Some(0) | None => {}
+        Some(_) if said.iter().any(|line| line.contains(LOCKED_WORDS)) => return Err(busy()),
+        Some(_) => {}
+    }
+    let ended = match answer.status {
+        Some(0) => String::new(),
+        Some(status) => format!("exit status {status}"),
+        None => "it was killed by a signal".to_owned(),
+    };
+    said.extend((!ended.is_empty()).then_some(ended.as_str()));
+    Err(refused(call, &said.join("; ")))
+}
+
+/// What a call printed is not to be relied on.
+pub(super) fn refused(call: &Call, said: &str) -> Problem {
+    let said = said.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(MOST_SAID).collect();
+    Problem::Refused { call: call.to_string(), said }
+}
+
+fn busy() -> Problem {
+    Problem::Busy("the xtables lock".to_owned())
+}

@@ -1,0 +1,55 @@
+//! Which build of iptables holds our chains.
+
+use crate::net::Family;
+use crate::observe::{Backend, Observed, Problem, Scope, Tools, ask, kernel};
+use crate::runner::{Call, Failure, Keep, Runner};
+
+/// Tables of the legacy build, a file a family.
+const LEGACY_TABLES: [&str; 2] = ["net/ip_tables_names", "net/ip6_tables_names"];
+
+/// What a tool says where the kernel has nothing of its build at all.
+const NOT_IN_KERNEL: [&str; 3] = ["not supported", "Invalid argument", "does not exist"];
+
+/// The build that `iptables` is.
+///
+/// # Errors
+/// When there is none.
+pub fn backend(runner: &mut dyn Runner) -> Result<Backend, Problem> {
+    match ask(runner, &Call::of("iptables", &["-V"])) {
+        Ok(version) if version.contains("(nf_tables)") => Ok(Backend::Nft),
+        Ok(_) => Ok(Backend::Legacy),
+        Err(problem @ Problem::NoAnswer(Failure::NotFound(_))) => {
+            let there = |backend: &Backend| runner.run(&Call::of(&format!("iptables-{}", backend.word()), &["-V"])).is_ok();
+            Backend::BOTH.into_iter().find(there).ok_or(problem)
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+/// Sees to it that the other build of iptables holds nothing of ours; what both hold, both decide.
+///
+/// # Errors
+/// [`Problem::OtherBackend`] where it does, or when it cannot be asked.
+pub fn refuse_other(runner: &mut dyn Runner, tools: Tools) -> Result<(), Problem> {
+    let other = tools.backend.other();
+    if other == Backend::Legacy && !has_legacy_tables(runner)? {
+        return Ok(());
+    }
+    let tools = Tools { backend: other, ..tools };
+    match Family::BOTH.into_iter().try_fold(Observed::default(), |seen, family| kernel::tables(runner, tools, (family, Scope::All), seen)) {
+        Ok(seen) if seen.tables.values().all(|table| table.is_empty()) => Ok(()),
+        Ok(_) => Err(Problem::OtherBackend(other)),
+        Err(Problem::NoAnswer(Failure::NotFound(_))) => Ok(()),
+        Err(Problem::Refused { said, .. }) if NOT_IN_KERNEL.iter().any(|words| said.contains(words)) => Ok(()),
+        Err(problem) => Err(problem),
+    }
+}
+
+fn has_legacy_tables(runner: &mut dyn Runner) -> Result<bool, Problem> {
+    let mut has_any = false;
+    for file in LEGACY_TABLES {
+        let names = runner.read(Keep::Kernel, file).map_err(Problem::NoAnswer)?;
+        has_any |= names.is_some_and(|names| !names.is_empty());
+    }
+    Ok(has_any)
+}
