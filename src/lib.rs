@@ -30,6 +30,9 @@ pub mod observe;
 pub mod plan;
 pub mod apply;
 pub mod connections;
+pub mod metrics;
+pub mod status;
+pub mod doctor;
 pub mod agent;
 // edge
 pub mod cli;
