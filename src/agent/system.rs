@@ -63,16 +63,6 @@ impl System {
         Ok(Self { paths: paths.to_vec(), watch, stop, ask, watchdog })
     }
 
-    /// Tells systemd that the first round is over, and in words how things are. Where nobody listens, nothing happens.
-    pub fn ready(&self, status: &str) {
-        let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]);
-    }
-
-    /// Tells systemd that the loop ends.
-    pub fn stopping(&self) {
-        let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    }
-
     /// What happened within a time; none where that is nothing.
     fn poll(&mut self, most: Duration) -> Option<Event> {
         let timeout = Timespec::try_from(most).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
@@ -165,6 +155,16 @@ fn watch(paths: &[PathBuf]) -> io::Result<OwnedFd> {
         open.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir() && !path.is_symlink()));
     }
     Ok(watch)
+}
+
+/// Tells systemd that the first round is over, and in words how things are. Where nobody listens, nothing happens.
+pub fn tell_ready(status: &str) {
+    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// Tells systemd that the loop ends.
+pub fn tell_stopping() {
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
 }
 
 /// Writes a file for others to read, whole or not at all.
