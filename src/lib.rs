@@ -29,6 +29,11 @@ pub mod runner;
 pub mod observe;
 pub mod plan;
 pub mod apply;
+pub mod connections;
+pub mod metrics;
+pub mod status;
+pub mod doctor;
+pub mod agent;
 // edge
 pub mod cli;
 

@@ -158,6 +158,15 @@ fn take_back(node: &mut Node<'_>) -> Result<Outcome, Error> {
     Ok(outcome)
 }
 
+/// The bundle that was applied last without fail, and is confirmed; none where there was none.
+///
+/// # Errors
+/// When it cannot be read, or is damaged.
+pub fn last_good(runner: &mut dyn Runner) -> Result<Option<Wanted>, Error> {
+    let has_one = kept::has_good(runner).map_err(Error::Files)?;
+    has_one.then(|| bundle(runner, kept::GOOD)).transpose()
+}
+
 fn bundle(runner: &mut dyn Runner, name: &str) -> Result<Wanted, Error> {
     let bad = |diagnostic: Diagnostic| Error::Bundle(Box::new(diagnostic));
     let bundle = OnDisk::open(&runner.place(Keep::Always, name)).map_err(bad)?;

@@ -13,7 +13,7 @@ mod outcome;
 mod round;
 mod wanted;
 
-pub use confirm::{Confirmed, confirm, guard, run_to_be_confirmed, undo, waits};
+pub use confirm::{Confirmed, confirm, guard, last_good, run_to_be_confirmed, undo, waits};
 pub use error::{Error, Kind};
 pub use outcome::{Counts, Outcome};
 pub use round::{Look, look};

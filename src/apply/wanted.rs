@@ -100,6 +100,11 @@ impl Wanted {
         &self.folder
     }
 
+    /// The text of a script, by its file name.
+    pub fn text(&self, file: &str) -> Option<&str> {
+        self.folder.get(&format!("nodes/{}/{file}", self.node)).and_then(|text| std::str::from_utf8(text).ok())
+    }
+
     /// The index of that bundle.
     pub(super) fn index(&self) -> &[u8] {
         self.folder.get(INDEX_FILE).map_or(&[], Vec::as_slice)

@@ -16,6 +16,7 @@ mod explain;
 mod git;
 mod input;
 mod node;
+mod reconcile;
 mod render;
 mod report;
 mod selector;
@@ -130,6 +131,7 @@ enum Command {
     Verify(verify::Arguments),
     Apply(apply::Arguments),
     Confirm(confirm::Arguments),
+    Reconcile(Box<reconcile::Arguments>),
     Uninstall(uninstall::Arguments),
 }
 
@@ -145,7 +147,7 @@ impl Command {
             Command::Check(_) | Command::Render(_) | Command::Eval(_) | Command::Explain(_) | Command::Verify(_) | Command::Selector(_) => {
                 &[Format::Text, Format::Json]
             }
-            Command::Apply(_) | Command::Confirm(_) | Command::Uninstall(_) => &[Format::Text, Format::Json],
+            Command::Apply(_) | Command::Confirm(_) | Command::Reconcile(_) | Command::Uninstall(_) => &[Format::Text, Format::Json],
             Command::Connectivity(_) => &[Format::Text, Format::Json, Format::Csv, Format::Md, Format::Dot],
             Command::Diff(_) => &[Format::Text, Format::Json, Format::Md, Format::Sarif],
             Command::Test(_) => &[Format::Text, Format::Json, Format::Junit],
@@ -176,6 +178,7 @@ pub fn run() -> Status {
         Command::Selector(own) => selector::run(&own, &mut report),
         Command::Apply(own) => apply::run(&own, &mut report),
         Command::Confirm(own) => confirm::run(&own, &mut report),
+        Command::Reconcile(own) => reconcile::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Uninstall(own) => uninstall::run(&own, &mut report),
     }
 }

@@ -94,8 +94,7 @@ pub(super) fn wanted(
         let message = format!("`{}` has staged policies in force: it is a proposal", place.display());
         return Err(Diagnostic::new(Code::BundleStaged, message).help("render it without --staged, or apply the proposal with --staged"));
     }
-    let environment = std::env::var_os("NODE_NAME").as_deref().and_then(OsStr::to_str).filter(|name| !name.is_empty()).map(str::to_owned);
-    let asked = asked.map(str::to_owned).or(environment);
+    let asked = name(asked);
     let host = apply::host_name(runner).unwrap_or_default();
     let (node, named) = apply::node_of(&bundle, asked.as_deref(), host.as_deref())?;
     let why = match named {
@@ -104,6 +103,13 @@ pub(super) fn wanted(
         Named::Host => " (the host's name)".to_owned(),
     };
     Ok((Wanted::read(&bundle, &node)?, why))
+}
+
+/// The name of this node, as far as somebody says it.
+pub(super) fn name(asked: Option<&str>) -> Option<String> {
+    let environment =
+        || std::env::var_os("NODE_NAME").as_deref().and_then(OsStr::to_str).filter(|name| !name.is_empty()).map(str::to_owned);
+    asked.map(str::to_owned).or_else(environment)
 }
 
 /// Tells of an error; its status is the caller's.

@@ -51,8 +51,8 @@ impl<'rule> Leads<'rule> {
     }
 }
 
-/// Words that the tools print for ours.
-const PRINTED: [(&str, &str); 1] = [("icmpv6", "ipv6-icmp")];
+/// Options whose value the tools print otherwise: the option, our word, and theirs.
+const PRINTED: [(&str, &str, &str); 2] = [("-p", "icmpv6", "ipv6-icmp"), ("--limit", "10/second", "10/sec")];
 
 /// Options whose value is an address; the tools print the length of the prefix always.
 const ADDRESS_OPTIONS: [&str; 3] = ["-s", "-d", "--ctorigdst"];
@@ -72,14 +72,8 @@ impl Rule {
     pub fn words(&self) -> Vec<Cow<'_, str>> {
         let mut words: Vec<Cow<'_, str>> = split(&self.text);
         for at in 1..words.len() {
-            let [option, value] = words.get_mut(at - 1..=at).unwrap_or_default() else { continue };
-            if option == "-p"
-                && let Some(row) = PRINTED.iter().find(|row| row.0 == value)
-            {
-                *value = Cow::Borrowed(row.1);
-            }
-            if ADDRESS_OPTIONS.contains(&option.as_ref()) && !value.contains('/') {
-                *value = Cow::Owned(with_length(value));
+            if let Some([option, value]) = words.get_mut(at - 1..=at) {
+                *value = printed(option, value);
             }
         }
         words
@@ -144,9 +138,15 @@ impl Rule {
     }
 }
 
-/// An address as a prefix.
-fn with_length(address: &str) -> String {
-    format!("{address}/{}", if address.contains(':') { 128 } else { 32 })
+/// The value of an option, as the tools print it.
+fn printed<'text>(option: &str, value: &Cow<'text, str>) -> Cow<'text, str> {
+    if let Some(row) = PRINTED.iter().find(|row| row.0 == option && row.1 == value) {
+        return Cow::Borrowed(row.2);
+    }
+    match ADDRESS_OPTIONS.contains(&option) && !value.contains('/') {
+        true => Cow::Owned(format!("{value}/{}", if value.contains(':') { 128 } else { 32 })),
+        false => value.clone(),
+    }
 }
 
 /// The words of a line, without quotes.

@@ -1,0 +1,188 @@
+//! The real world: files that change, signals, and systemd.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
+
+use crate::agent::{Event, World};
+
+/// Watches paths and signals; tells systemd, where it asks, that the loop is alive.
+#[derive(Debug)]
+pub struct System {
+    paths: Vec<PathBuf>,
+    watch: OwnedFd,
+    stop: UnixStream,
+    ask: UnixStream,
+    /// How often systemd wants to hear of us.
+    watchdog: Option<Duration>,
+}
+
+/// Why nothing can be watched.
+#[derive(Debug)]
+pub struct Unwatchable(io::Error);
+
+/// What is told of directories.
+const CHANGES: inotify::WatchFlags = inotify::WatchFlags::CLOSE_WRITE
+    .union(inotify::WatchFlags::CREATE)
+    .union(inotify::WatchFlags::DELETE)
+    .union(inotify::WatchFlags::MOVED_FROM)
+    .union(inotify::WatchFlags::MOVED_TO)
+    .union(inotify::WatchFlags::MOVE_SELF);
+
+/// Files change one after another; a round begins when none did for so long.
+const SETTLED: Duration = Duration::from_millis(200);
+
+/// Directories below a path that are watched; what changes in others is seen when the interval is over.
+const MOST_DIRECTORIES: usize = 4096;
+
+impl System {
+    /// Watches files and directories, and everything below these. A path that is not there yet is watched for in its directory.
+    ///
+    /// # Errors
+    /// When the kernel gives no more watches or pipes.
+    pub fn watching(paths: &[PathBuf]) -> Result<Self, Unwatchable> {
+        let (stop, stopped) = UnixStream::pair().map_err(Unwatchable)?;
+        let (ask, asked) = UnixStream::pair().map_err(Unwatchable)?;
+        for (signal, end) in [(SIGTERM, &stopped), (SIGINT, &stopped), (SIGHUP, &asked)] {
+            end.try_clone().and_then(|end| pipe::register(signal, end)).map_err(Unwatchable)?;
+        }
+        let watch = watch(paths).map_err(Unwatchable)?;
+        // half of what systemd waits, as sd_watchdog_enabled(3) advises
+        let watchdog = sd_notify::watchdog_enabled().map(|period| period / 2);
+        Ok(Self { paths: paths.to_vec(), watch, stop, ask, watchdog })
+    }
+
+    /// What happened within a time; none where that is nothing.
+    fn poll(&mut self, most: Duration) -> Option<Event> {
+        let timeout = Timespec::try_from(most).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
+        let mut waiting =
+            [PollFd::new(&self.stop, PollFlags::IN), PollFd::new(&self.ask, PollFlags::IN), PollFd::new(&self.watch, PollFlags::IN)];
+        // a signal may interrupt; then its pipe is ready the next time
+        let _ = poll(&mut waiting, Some(&timeout));
+        let [stop, ask, watch] = waiting.map(|waiting| !waiting.revents().is_empty());
+        match (stop, ask, watch) {
+            (true, _, _) => Some(Event::Stop),
+            (_, true, _) => {
+                let _ = self.ask.read(&mut [0; 64]);
+                Some(Event::Asked)
+            }
+            (_, _, true) => self.has_changed().then_some(Event::Changed),
+            (false, false, false) => None,
+        }
+    }
+
+    /// Waits for the last of many changes.
+    fn settled(&mut self) -> Event {
+        while let Some(event) = self.poll(SETTLED) {
+            if event != Event::Changed {
+                return event;
+            }
+        }
+        // directories may be others now
+        if let Ok(watch) = watch(&self.paths) {
+            self.watch = watch;
+        }
+        Event::Changed
+    }
+
+    /// Takes what the watch has to say; whether it is about one of the paths.
+    fn has_changed(&mut self) -> bool {
+        let names: BTreeSet<&[u8]> = self.paths.iter().filter_map(|path| path.file_name()).map(|name| name.as_encoded_bytes()).collect();
+        let mut space = [MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(&self.watch, &mut space);
+        let mut is_ours = false;
+        while let Ok(event) = events.next() {
+            // in the directory beside a path others may change too; what is below a path is always of interest, by whatever name
+            is_ours |= event.file_name().is_none_or(|name| names.contains(name.to_bytes())) || event.wd() > beside(&self.paths);
+        }
+        is_ours
+    }
+}
+
+impl World for System {
+    fn wait(&mut self, most: Duration) -> Event {
+        let begun = Instant::now();
+        loop {
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+            let left = most.saturating_sub(begun.elapsed());
+            let event = self.poll(self.watchdog.map_or(left, |period| period.min(left)));
+            match event {
+                Some(Event::Changed) => return self.settled(),
+                Some(event) => return event,
+                None if begun.elapsed() >= most => return Event::Elapsed,
+                None => {}
+            }
+        }
+    }
+}
+
+/// How many watches are on directories beside paths; those come first, and the kernel numbers watches from 1.
+fn beside(paths: &[PathBuf]) -> i32 {
+    let directories: BTreeSet<PathBuf> = paths.iter().map(|path| parent(path)).collect();
+    i32::try_from(directories.len()).unwrap_or(i32::MAX)
+}
+
+fn parent(path: &Path) -> PathBuf {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_owned)
+}
+
+fn watch(paths: &[PathBuf]) -> io::Result<OwnedFd> {
+    let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+    let beside: BTreeSet<PathBuf> = paths.iter().map(|path| parent(path)).collect();
+    for directory in &beside {
+        inotify::add_watch(&watch, directory, CHANGES)?;
+    }
+    let mut open: Vec<PathBuf> = paths.iter().filter(|path| path.is_dir()).cloned().collect();
+    let mut watched = 0;
+    while let Some(directory) = open.pop().filter(|_| watched < MOST_DIRECTORIES) {
+        // one that has gone in the meantime is told by the one above it
+        if inotify::add_watch(&watch, &directory, CHANGES).is_err() {
+            continue;
+        }
+        watched += 1;
+        let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
+        open.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir() && !path.is_symlink()));
+    }
+    Ok(watch)
+}
+
+/// Tells systemd that the first round is over, and in words how things are. Where nobody listens, nothing happens.
+pub fn tell_ready(status: &str) {
+    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// Tells systemd that the loop ends.
+pub fn tell_stopping() {
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+}
+
+/// Writes a file for others to read, whole or not at all.
+///
+/// # Errors
+/// When its directory does not take it.
+pub fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    let mut file = tempfile::Builder::new().prefix(".palisade-").permissions(readable).tempfile_in(parent(path))?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}
+
+impl std::error::Error for Unwatchable {}
+
+impl fmt::Display for Unwatchable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "cannot watch for changes and signals: {}", self.0)
+    }
+}

@@ -1,0 +1,115 @@
+#![expect(clippy::disallowed_methods, reason = "tests write files")]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::agent::{Event, Health, LONGEST_WAIT, Listener, Pace, System, Why, World, run, write_whole};
+
+const PACE: Pace = Pace { interval: Duration::from_secs(30), retry: Duration::from_secs(1) };
+
+/// Tells what it was given, one after another, and then to stop.
+struct Script {
+    events: Vec<Event>,
+    waits: Vec<u64>,
+}
+
+impl World for Script {
+    fn wait(&mut self, most: Duration) -> Event {
+        self.waits.push(most.as_secs());
+        if self.events.is_empty() { Event::Stop } else { self.events.remove(0) }
+    }
+}
+
+#[test]
+fn rounds_their_reasons_and_the_waits_between() {
+    use Event::{Asked, Changed, Elapsed};
+    use Health::{Busy, Failed, Good};
+    type Row<'row> = (&'row [Event], &'row [Health], &'row [Why], &'row [u64]);
+    let table: [Row<'_>; 4] = [
+        (&[Elapsed, Changed, Asked], &[Good; 4], &[Why::Start, Why::Interval, Why::Changed, Why::Asked], &[30; 4]),
+        (
+            &[Elapsed, Elapsed, Elapsed, Elapsed],
+            &[Failed, Failed, Failed, Good, Good],
+            &[Why::Start, Why::Retry, Why::Retry, Why::Retry, Why::Interval],
+            &[1, 2, 4, 30, 30],
+        ),
+        (&[Elapsed, Elapsed], &[Busy, Busy, Good], &[Why::Start, Why::Interval, Why::Interval], &[1, 1, 30]),
+        // a change begins a round at once, and does not make failures forgotten
+        (&[Elapsed, Changed], &[Failed, Failed, Failed], &[Why::Start, Why::Retry, Why::Changed], &[1, 2, 4]),
+    ];
+    for (events, healths, reasons, waits) in table {
+        let mut world = Script { events: events.to_vec(), waits: Vec::new() };
+        let mut left = healths.iter().copied();
+        let mut seen = Vec::new();
+        run(&mut world, &PACE, &mut |why| {
+            seen.push(why);
+            left.next().unwrap()
+        });
+        assert_eq!((seen.as_slice(), world.waits.as_slice()), (reasons, waits));
+    }
+}
+
+#[test]
+fn waits_grow_to_a_bound() {
+    assert_eq!(PACE.after(0), PACE.interval);
+    assert_eq!(PACE.after(5), Duration::from_secs(16));
+    assert_eq!([PACE.after(20), PACE.after(u32::MAX)], [LONGEST_WAIT; 2]);
+    let slow = Pace { interval: Duration::from_secs(3600), ..PACE };
+    assert_eq!(slow.after(20), slow.interval);
+}
+
+/// Long enough to be an error where it is waited for in vain.
+const LONG: Duration = Duration::from_secs(20);
+
+#[test]
+fn changes_of_files_are_seen_and_those_of_others_are_not() {
+    let place = tempfile::tempdir().unwrap();
+    let (bundle, beside) = (place.path().join("bundle"), place.path().join("beside"));
+    let mut system = System::watching(std::slice::from_ref(&bundle)).unwrap();
+    let change = |what: &str| match what {
+        "it comes" => std::fs::create_dir_all(bundle.join("nodes/n1")).unwrap(),
+        "a file in it" => std::fs::write(bundle.join("nodes/n1/x"), "1").unwrap(),
+        "a file of it is replaced" => write_whole(&bundle.join("palisade.json"), "{}").unwrap(),
+        "it is replaced" => {
+            std::fs::create_dir_all(beside.join("nodes")).unwrap();
+            std::fs::rename(&bundle, place.path().join("old")).unwrap();
+            std::fs::rename(&beside, &bundle).unwrap();
+        }
+        "a file of the new one" => std::fs::write(bundle.join("nodes/y"), "1").unwrap(),
+        other => panic!("{other}"),
+    };
+    for what in ["it comes", "a file in it", "a file of it is replaced", "it is replaced", "a file of the new one"] {
+        change(what);
+        assert_eq!(system.wait(LONG), Event::Changed, "{what}");
+    }
+    std::fs::write(&beside, "somebody else's").unwrap();
+    assert_eq!(system.wait(Duration::from_millis(1)), Event::Elapsed);
+}
+
+fn ask(listener: &Listener, request: &str) -> String {
+    let mut client = TcpStream::connect(listener.address()).unwrap();
+    client.write_all(request.as_bytes()).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn metrics_over_http() {
+    let listener = Listener::at(([127, 0, 0, 1], 0).into()).unwrap();
+    listener.show("palisade_in_sync 1\n");
+    let answer = ask(&listener, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\npalisade_in_sync 1\n"), "{answer}");
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", "404"),
+        ("POST /metrics HTTP/1.1\r\n\r\n", "405"),
+        ("hello\r\n\r\n", "400"),
+        ("GET /metr", "400"),
+        ("", "400"),
+    ] {
+        let answer = ask(&listener, request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
+    }
+}

@@ -1,0 +1,241 @@
+//! `palisade reconcile`: the loop that keeps this node's kernel as a bundle says.
+
+mod source;
+mod told;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::agent::{self, Health, Listener, Pace, System, Why};
+use crate::analysis::netfilter::{Kernel, TableTexts, Texts};
+use crate::apply::{self, Error, Kind, Node, Wanted};
+use crate::cli::Status;
+use crate::cli::config::Choices;
+use crate::cli::node::{self, Options};
+use crate::cli::report::Report;
+use crate::connections;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::runner::Processes;
+
+use source::{Found, Source};
+use told::Told;
+
+/// Keep this node's kernel as a bundle says
+///
+/// Applies the bundle, and again when it changes or the kernel drifts: looks at both on every change of the files, after every
+/// interval, and on SIGHUP. A bundle that is bad is told of, and the last good one stays in force. After a failure it tries again soon,
+/// then less and less often. SIGTERM ends it and leaves policy in place. With --policies it compiles this node's part itself.
+///
+/// Under systemd it says when it is ready, how it is, and that it is alive (Type=notify, WatchdogSec).
+///
+/// Exit status with --once: 0 in sync or done, 2 bad bundle (the last good one is in force), 3 the kernel or a tool refused, 4 busy; else 0
+/// when it was told to end, 2 where it cannot begin.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Directory of the bundle
+    #[arg(value_name = "BUNDLE", required_unless_present = "policies", conflicts_with = "policies")]
+    bundle: Option<PathBuf>,
+    /// Compile this node's part from these files and directories instead
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    policies: Vec<PathBuf>,
+    /// Which node this is; without it NODE_NAME, the bundle's only node, or the host's name
+    #[arg(long, value_name = "NODE", env = "PALISADE_NODE", hide_env_values = true)]
+    node: Option<String>,
+    /// How often to look for drift
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, env = "PALISADE_INTERVAL", hide_env_values = true,
+        value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    interval: u32,
+    /// One round only, for cron
+    #[arg(long)]
+    once: bool,
+    /// When policy has changed, end known connections that it denies, and only those (needs `conntrack`)
+    #[arg(long, env = "PALISADE_CUT_DENIED", hide_env_values = true)]
+    cut_denied: bool,
+    /// Take policy with staged policies in force
+    #[arg(long)]
+    staged: bool,
+    /// Write metrics to this file after each round, for node_exporter's textfile collector (FILE ends in .prom)
+    #[arg(long, value_name = "FILE", env = "PALISADE_METRICS_FILE", hide_env_values = true)]
+    metrics_file: Option<PathBuf>,
+    /// Answer `GET /metrics` at this address, such as 127.0.0.1:9632
+    #[arg(long, value_name = "ADDRESS", env = "PALISADE_METRICS_LISTEN", hide_env_values = true, conflicts_with = "once")]
+    metrics_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    options: Options,
+    #[command(flatten)]
+    choices: Choices,
+}
+
+/// The first wait after a failure.
+const RETRY: Duration = Duration::from_secs(1);
+
+pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
+    let mut keeper = match Keeper::new(arguments, config, report) {
+        Ok(keeper) => keeper,
+        Err(diagnostic) => return report.diagnostic(diagnostic),
+    };
+    if arguments.once {
+        return keeper.round(Why::Start).1;
+    }
+    let mut system = match System::watching(&arguments.inputs()) {
+        Ok(system) => system,
+        Err(problem) => return keeper.report.diagnostic(Diagnostic::new(Code::Unreadable, problem.to_string())),
+    };
+    let interval = Duration::from_secs(u64::from(arguments.interval));
+    agent::run(&mut system, &Pace { interval, retry: RETRY.min(interval) }, &mut |why| {
+        let (health, _) = keeper.round(why);
+        agent::tell_ready(keeper.told.words());
+        health
+    });
+    agent::tell_stopping();
+    keeper.report.remark("told to end; policy stays in place");
+    Status::Clean
+}
+
+impl Arguments {
+    /// What is watched.
+    fn inputs(&self) -> Vec<PathBuf> {
+        self.bundle.iter().chain(&self.policies).cloned().collect()
+    }
+}
+
+/// What goes on from round to round.
+struct Keeper<'run> {
+    arguments: &'run Arguments,
+    source: Source<'run>,
+    processes: Processes,
+    /// What is to be in force, and why it is for this node.
+    wanted: Option<(Wanted, String)>,
+    /// Whether what was read last is bad.
+    is_bad: bool,
+    told: Told,
+    listener: Option<Listener>,
+    report: &'run mut Report,
+}
+
+impl<'run> Keeper<'run> {
+    fn new(arguments: &'run Arguments, config: Option<&'run Path>, report: &'run mut Report) -> Result<Self, Diagnostic> {
+        let mut processes = arguments.options.processes();
+        let source = Source::of(arguments, config, &mut processes)?;
+        let at = |address: SocketAddr| {
+            Listener::at(address).map_err(|error| Diagnostic::new(Code::Unwritable, format!("cannot listen at {address}: {error}")))
+        };
+        let listener = arguments.metrics_listen.map(at).transpose()?;
+        Ok(Self { arguments, source, processes, wanted: None, is_bad: false, told: Told::default(), listener, report })
+    }
+
+    /// Reads what has changed, brings the kernel there, and tells how it went.
+    fn round(&mut self, why: Why) -> (Health, Status) {
+        self.refresh(why);
+        let (health, status) = match self.wanted.take() {
+            None => (Health::Failed, Status::Invalid),
+            Some((wanted, ground)) => {
+                let done = self.keep(&wanted, &ground);
+                self.wanted = Some((wanted, ground));
+                done
+            }
+        };
+        let (health, status) = match (self.is_bad, status) {
+            (true, Status::Clean) => (Health::Failed, Status::Invalid),
+            (_, status) => (health, status),
+        };
+        self.told.count(status, self.is_bad);
+        self.measure();
+        (health, status)
+    }
+
+    /// Reads what is to be in force, where that may have changed. What is bad is told of, and what was good before stays.
+    fn refresh(&mut self, why: Why) {
+        match self.source.read(why, &mut self.processes, self.report) {
+            Found::Same => {}
+            Found::New(wanted, ground) => {
+                self.is_bad = false;
+                self.wanted = Some((wanted, ground));
+            }
+            Found::Bad => {
+                self.is_bad = true;
+                if self.wanted.is_none() {
+                    self.wanted =
+                        apply::last_good(&mut self.processes).ok().flatten().map(|good| (good, " (the last good bundle)".to_owned()));
+                }
+                self.report.remark(match self.wanted {
+                    Some(_) => "the last good bundle stays in force",
+                    None => "there is no good bundle yet, and nothing is in force",
+                });
+            }
+        }
+    }
+
+    fn keep(&mut self, wanted: &Wanted, ground: &str) -> (Health, Status) {
+        let settings = self.arguments.options.settings();
+        let mut node = Node { runner: &mut self.processes, settings };
+        match apply::run(&mut node, wanted) {
+            Ok(outcome) => {
+                let has_written = outcome.rounds > 0;
+                self.told.apply(&outcome);
+                let mut status = Status::Clean;
+                if !outcome.is_in_sync() || self.told.is_first() || self.arguments.once {
+                    status = node::tell(&outcome, (&format!("node {}{ground}", wanted.node), None), self.report);
+                }
+                if has_written && self.arguments.cut_denied {
+                    self.cut(wanted);
+                }
+                (Health::Good, status)
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn fail(&mut self, error: &Error) -> (Health, Status) {
+        let status = node::fail(error, self.report);
+        match error.kind() {
+            Kind::Busy => (Health::Busy, status),
+            Kind::Bad | Kind::Refused => (Health::Failed, status),
+        }
+    }
+
+    /// Ends known connections that policy denies now. Where that fails, policy is in force all the same.
+    fn cut(&mut self, wanted: &Wanted) {
+        let cut = match kernel(wanted) {
+            None => return,
+            Some(kernel) => connections::cut_denied(&mut self.processes, &kernel),
+        };
+        match cut {
+            Ok(cut) => {
+                self.told.cut(cut.denied.len());
+                self.report.remark(&format!("{} of {} known connections are denied now, and were ended", cut.denied.len(), cut.known));
+            }
+            Err(problem) => self.report.remark(&format!("known connections that are denied now were not ended: {problem}")),
+        }
+    }
+
+    /// Metrics to whoever wants them; where they cannot be written that is said, and no more.
+    fn measure(&mut self) {
+        if self.arguments.metrics_file.is_none() && self.listener.is_none() {
+            return;
+        }
+        let settings = self.arguments.options.settings();
+        let mut node = Node { runner: &mut self.processes, settings };
+        let text = self.told.metrics(&mut node, self.wanted.as_ref().map(|(wanted, _)| wanted));
+        if let Some(listener) = &self.listener {
+            listener.show(&text);
+        }
+        let written = self.arguments.metrics_file.as_deref().map(|path| agent::write_whole(path, &text).map_err(|error| (path, error)));
+        if let Some(Err((path, error))) = written {
+            self.report.remark(&format!("cannot write the metrics to `{}`: {error}", path.display()));
+        }
+    }
+}
+
+/// The scripts in force, as a kernel goes through them.
+fn kernel(wanted: &Wanted) -> Option<Kernel> {
+    let text = |file: &str| wanted.text(file);
+    let table = |family: &str| {
+        let of = |table: &str| text(&format!("{table}.{family}.rules"));
+        Some(TableTexts { raw: of("raw"), mangle: of("mangle"), filter: of("filter")? })
+    };
+    Kernel::load(&Texts { sets: text("sets.ipset")?, v4: table("v4")?, v6: table("v6")? }).ok()
+}

@@ -1,0 +1,119 @@
+//! Known connections that the policy in force denies, and their end.
+//!
+//! Replies and whatever belongs to a known connection pass before policy is asked (decision 14), so that a connection that was allowed
+//! once goes on under a policy that denies it. By option, the entries of such connections are deleted from the kernel's table, and only
+//! those: their next packet is a new one again, which policy denies.
+//!
+//! In: the scripts in force, as a [`Kernel`], and a [`Runner`]. Out: how many connections there were, and which were cut. An entry that is
+//! not understood, and one that is denied over one interface only and allowed over another one, stays. Absent: the change of policy;
+//! all entries are asked, also those from before it.
+//!
+//! A TCP connection whose entry is gone may be taken up again by a packet of its server where policy allows the server to begin one to
+//! that client (`nf_conntrack_tcp_loose` is 1 by default; see deploy/README.md).
+//!
+//! Cost: a walk through the scripts for each connection, over every kind of interface; four processes at most.
+
+mod entry;
+
+pub use entry::{Connection, Ends};
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::analysis::netfilter::Kernel;
+use crate::analysis::{Hook, Packet, State, Verdict};
+use crate::net::Family;
+use crate::observe::Problem;
+use crate::runner::{Answer, Call, Runner};
+
+/// What became of the known connections.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cut {
+    /// How many there were.
+    pub known: usize,
+    /// Those that were deleted.
+    pub denied: Vec<Connection>,
+    /// How many entries were not understood, and stay.
+    pub unread: usize,
+}
+
+/// Deletes the entries of connections that scripts deny.
+///
+/// # Errors
+/// When there is no `conntrack`, or it refuses.
+pub fn cut_denied(runner: &mut dyn Runner, kernel: &Kernel) -> Result<Cut, Problem> {
+    let own = addresses(&answer(runner, &Call::of("ip", &["-o", "address", "show"]))?);
+    let mut cut = Cut::default();
+    for family in Family::BOTH {
+        let (known, unread) = Connection::read_all(&answer(runner, &list(family))?);
+        cut.known += known.len() + unread;
+        cut.unread += unread;
+        cut.denied.extend(denied(kernel, known, &own));
+    }
+    if !cut.denied.is_empty() {
+        let lines: String = cut.denied.iter().map(Connection::deletion).collect();
+        answer(runner, &Call::of("conntrack", &["--load-file", "-"]).with_input(lines))?;
+    }
+    Ok(cut)
+}
+
+/// The connections that scripts deny if they began now, over whatever interfaces.
+pub fn denied(kernel: &Kernel, known: Vec<Connection>, own: &BTreeSet<IpAddr>) -> Vec<Connection> {
+    let mut interfaces: Vec<String> = kernel.interfaces().into_iter().map(str::to_owned).collect();
+    let other = (0..).map(|number| format!("other{number}")).find(|name| !interfaces.contains(name));
+    interfaces.extend(other);
+    let is_denied = |connection: &Connection| {
+        let flow = connection.flow();
+        let hooks = hooks(connection, own, &interfaces);
+        !hooks.is_empty()
+            && hooks.into_iter().all(|hook| {
+                let packet = Packet { flow, original: connection.original(), hook, state: State::New };
+                kernel.run(&packet).verdict == Verdict::Drop
+            })
+    };
+    known.into_iter().filter(is_denied).collect()
+}
+
+/// Where the node sees the connection's packets; nowhere where both ends are its own.
+fn hooks(connection: &Connection, own: &BTreeSet<IpAddr>, interfaces: &[String]) -> Vec<Hook> {
+    let flow = connection.flow();
+    let each = |hook: &dyn Fn(String) -> Hook| interfaces.iter().cloned().map(hook).collect();
+    match (own.contains(&flow.source), own.contains(&flow.destination)) {
+        (true, true) => Vec::new(),
+        (true, false) => each(&|leaves| Hook::Output { leaves }),
+        (false, true) => each(&|arrives| Hook::Input { arrives }),
+        (false, false) => {
+            let pairs = interfaces.iter().flat_map(|arrives| interfaces.iter().map(move |leaves| (arrives, leaves)));
+            pairs.map(|(arrives, leaves)| Hook::Forward { arrives: arrives.clone(), leaves: leaves.clone() }).collect()
+        }
+    }
+}
+
+fn list(family: Family) -> Call {
+    let word = match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    };
+    Call::of("conntrack", &["--dump", "--output", "extended", "--family", word])
+}
+
+/// The node's own addresses, of what `ip -o address show` prints: `2: eth0    inet 10.0.0.1/24 brd …`.
+fn addresses(text: &str) -> BTreeSet<IpAddr> {
+    let of_line = |line: &str| {
+        let mut words = line.split_whitespace().skip_while(|word| !matches!(*word, "inet" | "inet6")).skip(1);
+        words.next()?.split('/').next()?.parse().ok()
+    };
+    text.lines().filter_map(of_line).collect()
+}
+
+/// Standard output of a call that must succeed; `conntrack` says on standard error how many entries it showed.
+fn answer(runner: &mut dyn Runner, call: &Call) -> Result<String, Problem> {
+    let Answer { status, output, errors } = runner.run(call).map_err(Problem::NoAnswer)?;
+    match status {
+        Some(0) => Ok(output),
+        Some(_) | None => Err(Problem::Refused { call: call.to_string(), said: errors.trim().to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

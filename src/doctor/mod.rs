@@ -1,0 +1,178 @@
+//! What a node has and lacks of all that palisade needs.
+//!
+//! In: a [`Runner`]. Out: [`Finding`]s, check by check, with what to do about each. Nothing of the node is changed: what must be tried is
+//! tried in a network namespace of its own, and where none can be made, that is said. A row of [`CHECKS`] is a check.
+//!
+//! Cost: some twenty short processes.
+
+mod host;
+mod kernel;
+mod rights;
+mod rules;
+mod tools;
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use crate::observe::Backend;
+use crate::runner::{Call, Keep, Runner};
+
+/// What was found of one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The thing.
+    pub what: String,
+    /// How it is.
+    pub grade: Grade,
+    /// What is there.
+    pub found: String,
+    /// What to do about it; nothing where all is well.
+    pub advice: String,
+}
+
+/// How a thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grade {
+    /// As it should be.
+    Good,
+    /// It works, or may not concern this node; somebody should know.
+    Warning,
+    /// Without it palisade does not work here.
+    Missing,
+}
+
+/// All that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examination {
+    /// In the order of the checks.
+    pub findings: Vec<Finding>,
+}
+
+/// Looks at something; it may find several things.
+type Check = fn(&mut Node<'_>) -> Vec<Finding>;
+
+/// All checks, in the order in which they are told. A later one may rest on what an earlier one saw to be there.
+const CHECKS: [Check; 13] = [
+    tools::ipset,
+    tools::build,
+    tools::programs,
+    rules::by_build,
+    kernel::sets,
+    kernel::rules,
+    rights::capabilities,
+    rights::lock,
+    rights::directories,
+    host::forwarding,
+    host::bridges,
+    host::connections,
+    host::firewalld,
+];
+
+/// Runs all checks. Without a build the one that `iptables` is counts, as for `apply --backend auto`.
+pub fn examine(runner: &mut dyn Runner, backend: Option<Backend>) -> Examination {
+    let backend = backend.or_else(|| tools::build_of(runner, "iptables")).unwrap_or(Backend::Nft);
+    let mut node = Node { runner, backend };
+    Examination { findings: CHECKS.iter().flat_map(|check| check(&mut node)).collect() }
+}
+
+/// What checks ask.
+struct Node<'run> {
+    runner: &'run mut dyn Runner,
+    /// The build of iptables that palisade is to work with.
+    backend: Backend,
+}
+
+impl Node<'_> {
+    /// What a call prints; an error is what it said instead, on one line.
+    fn ask(&mut self, call: &Call) -> Result<String, String> {
+        let answer = self.runner.run(call).map_err(|failure| failure.to_string())?;
+        match answer.status {
+            Some(0) => Ok(answer.output),
+            Some(_) | None => {
+                let said = answer.errors.lines().chain(answer.output.lines()).find(|line| !line.trim().is_empty());
+                Err(said.map_or_else(|| format!("`{call}` failed"), |line| line.trim().to_owned()))
+            }
+        }
+    }
+
+    /// A file below `/proc`; none where it is not there or cannot be read.
+    fn file(&mut self, path: &str) -> Option<String> {
+        let content = self.runner.read(Keep::Kernel, path).ok()??;
+        Some(String::from_utf8_lossy(&content).into_owned())
+    }
+
+    /// Whether a file of our own can be written and removed there.
+    fn keeps(&mut self, keep: Keep) -> Result<(), String> {
+        const NAME: &str = "doctor";
+        self.runner.write(keep, NAME, Some(b"")).map_err(|failure| failure.to_string())?;
+        self.runner.write(keep, NAME, None).map_err(|failure| failure.to_string())
+    }
+}
+
+impl Finding {
+    fn good(what: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { what: what.into(), grade: Grade::Good, found: found.into(), advice: String::new() }
+    }
+
+    fn warning(what: impl Into<String>, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { what: what.into(), grade: Grade::Warning, found: found.into(), advice: advice.into() }
+    }
+
+    fn missing(what: impl Into<String>, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { what: what.into(), grade: Grade::Missing, found: found.into(), advice: advice.into() }
+    }
+}
+
+impl Grade {
+    /// In a word, as JSON has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Grade::Good => "ok",
+            Grade::Warning => "warning",
+            Grade::Missing => "missing",
+        }
+    }
+}
+
+impl Examination {
+    /// Whether nothing is missing.
+    pub fn is_fit(&self) -> bool {
+        self.count(Grade::Missing) == 0
+    }
+
+    /// For machines: `{"fit", "findings": [{"what", "grade": "ok"|"warning"|"missing", "found", "advice"}]}`, on one line.
+    pub fn json(&self) -> String {
+        let finding = |finding: &Finding| {
+            let Finding { what, grade, found, advice } = finding;
+            json!({ "what": what, "grade": grade.word(), "found": found, "advice": advice })
+        };
+        let view = json!({ "fit": self.is_fit(), "findings": self.findings.iter().map(finding).collect::<Vec<Value>>() });
+        format!("{view}\n")
+    }
+
+    fn count(&self, grade: Grade) -> usize {
+        self.findings.iter().filter(|finding| finding.grade == grade).count()
+    }
+}
+
+impl fmt::Display for Examination {
+    /// For people: a line a finding, what to do below it, and how much is missing at the end.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.findings.iter().map(|finding| finding.what.chars().count()).max().unwrap_or_default();
+        for Finding { what, grade, found, advice } in &self.findings {
+            writeln!(out, "{:<8} {what:<width$}  {found}", grade.word())?;
+            if !advice.is_empty() {
+                writeln!(out, "{:<8} {:<width$}  to do: {advice}", "", "")?;
+            }
+        }
+        let (missing, warnings) = (self.count(Grade::Missing), self.count(Grade::Warning));
+        match missing {
+            0 => writeln!(out, "nothing is missing; warnings: {warnings}"),
+            _ => writeln!(out, "missing: {missing}; warnings: {warnings}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Whose rules stand in which build of iptables.
+
+use std::collections::BTreeSet;
+
+use crate::doctor::{Finding, Node};
+use crate::observe::Backend;
+use crate::runner::Call;
+use crate::script::{PREFIX, is_ours};
+
+/// Whose chains begin how.
+const OWNERS: [(&str, &str); 14] = [
+    (PREFIX, "palisade"),
+    ("KUBE-ROUTER", "kube-router"),
+    ("KUBE-NWPLCY", "kube-router"),
+    ("KUBE-", "Kubernetes"),
+    ("DOCKER", "Docker"),
+    ("cali-", "Calico"),
+    ("CILIUM_", "Cilium"),
+    ("WEAVE", "Weave"),
+    ("FLANNEL", "Flannel"),
+    ("CNI-", "CNI plugins"),
+    ("LIBVIRT_", "libvirt"),
+    ("ufw", "ufw"),
+    ("f2b-", "fail2ban"),
+    ("IN_", "firewalld"),
+];
+
+/// Those who enforce network policy themselves.
+const ENFORCERS: [&str; 4] = ["Calico", "Cilium", "kube-router", "Weave"];
+
+/// What stands in one build.
+struct Standing {
+    build: Backend,
+    rules: usize,
+    owners: BTreeSet<&'static str>,
+}
+
+/// The rules of each build, and what is wrong with their being there.
+pub(super) fn by_build(node: &mut Node<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut standing = Vec::new();
+    for build in [Backend::Legacy, Backend::Nft] {
+        match look(node, build) {
+            Ok(found) => standing.push(found),
+            Err(said) if build == node.backend => {
+                findings.push(Finding::missing(what(build), said, "without a look at the rules nothing can be compared"));
+            }
+            Err(said) => {
+                findings.push(Finding::warning(
+                    what(build),
+                    said,
+                    format!("install iptables-{}-save to see what stands there", build.word()),
+                ));
+            }
+        }
+    }
+    let is_mixed = standing.iter().filter(|found| found.rules > 0).count() > 1;
+    for found in &standing {
+        findings.push(judge(node.backend, is_mixed, found));
+    }
+    findings
+}
+
+fn judge(chosen: Backend, is_mixed: bool, found: &Standing) -> Finding {
+    let Standing { build, rules, owners } = found;
+    let whose = owners.iter().copied().collect::<Vec<_>>().join(", ");
+    let words = if owners.is_empty() { rules.to_string() } else { format!("{rules}, with chains of {whose}") };
+    if *build != chosen && owners.contains("palisade") {
+        let advice = format!("both would be in force: run `palisade uninstall --backend {}` first", build.word());
+        return Finding::missing(what(*build), words, advice);
+    }
+    if ENFORCERS.iter().any(|name| owners.contains(name)) {
+        let advice = "two engines would enforce policy, and what either denies is denied: remove the other one's policy or chains";
+        return Finding::warning(what(*build), words, advice);
+    }
+    if is_mixed && *build != chosen {
+        let advice = "a packet meets the rules of both builds, and palisade's stand in the other one: move these to it if they are policy";
+        return Finding::warning(what(*build), words, advice);
+    }
+    Finding::good(what(*build), words)
+}
+
+fn what(build: Backend) -> String {
+    format!("rules in iptables-{}", build.word())
+}
+
+/// Counts the rules of a build in both families. Where the kernel has no legacy table the programs are not asked: nothing is there.
+fn look(node: &mut Node<'_>, build: Backend) -> Result<Standing, String> {
+    let mut found = Standing { build, rules: 0, owners: BTreeSet::new() };
+    for (tool, tables) in [("iptables", "net/ip_tables_names"), ("ip6tables", "net/ip6_tables_names")] {
+        if build == Backend::Legacy && node.file(tables).is_none_or(|names| names.trim().is_empty()) {
+            continue;
+        }
+        let text = node.ask(&Call::of(&format!("{tool}-{}-save", build.word()), &[]))?;
+        found.rules += text.lines().filter(|line| line.starts_with("-A ")).count();
+        found.owners.extend(text.lines().filter_map(|line| owner(line.strip_prefix(':')?)));
+    }
+    Ok(found)
+}
+
+fn owner(chain: &str) -> Option<&'static str> {
+    match is_ours(chain) {
+        true => Some("palisade"),
+        false => OWNERS.iter().find(|(begin, _)| chain.starts_with(begin)).map(|(_, name)| *name),
+    }
+}

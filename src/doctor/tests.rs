@@ -1,0 +1,232 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Examination, Grade, examine};
+use crate::observe::Backend;
+use crate::runner::{Answer, Call, Failure, Folder, Keep, Lock, Runner};
+
+/// A node on which nothing is missing: what calls print, and files below /proc.
+const SAID: [(&str, &str); 12] = [
+    ("ipset --version", "ipset v7.17, protocol version: 7\n"),
+    ("ipset list -n", "pal-local4\n"),
+    ("iptables -V", "iptables v1.8.9 (nf_tables)\n"),
+    ("ip6tables -V", "ip6tables v1.8.9 (nf_tables)\n"),
+    ("iptables-nft-save -V", "iptables-nft-save v1.8.9 (nf_tables)\n"),
+    ("iptables-nft-restore -V", "iptables-nft-restore v1.8.9 (nf_tables)\n"),
+    ("ip6tables-nft-save -V", "ip6tables-nft-save v1.8.9 (nf_tables)\n"),
+    ("ip6tables-nft-restore -V", "ip6tables-nft-restore v1.8.9 (nf_tables)\n"),
+    (
+        "iptables-nft-save",
+        "*filter\n:pal-FORWARD - [0:0]\n:KUBE-FORWARD - [0:0]\n-A FORWARD -j pal-FORWARD\n-A FORWARD -j KUBE-FORWARD\nCOMMIT\n",
+    ),
+    ("ip6tables-nft-save", "*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"),
+    ("unshare --net true", ""),
+    ("unshare --net ipset restore", ""),
+];
+const FILES: [(&str, &str); 8] = [
+    ("self/status", "Name:\tpalisade\nCapEff:\t0000000000003000\n"),
+    ("self/mountinfo", "27 1 254:0 / / rw - ext4 /dev/vda rw\n28 27 0:20 / /run rw - tmpfs tmpfs rw\n"),
+    ("sys/net/ipv4/ip_forward", "1\n"),
+    ("sys/net/ipv6/conf/all/forwarding", "1\n"),
+    ("sys/net/bridge/bridge-nf-call-iptables", "1\n"),
+    ("sys/net/bridge/bridge-nf-call-ip6tables", "1\n"),
+    ("sys/net/netfilter/nf_conntrack_count", "10\n"),
+    ("sys/net/netfilter/nf_conntrack_max", "1000\n"),
+];
+
+/// A node as a table. What begins as no row does is not there.
+struct Table {
+    said: BTreeMap<String, Result<String, String>>,
+    files: BTreeMap<String, String>,
+    /// Lines of input for which a call fails.
+    refused: Vec<&'static str>,
+    unwritable: Option<Keep>,
+}
+
+impl Table {
+    fn healthy() -> Self {
+        let mut said: BTreeMap<String, Result<String, String>> =
+            SAID.iter().map(|(call, output)| ((*call).to_owned(), Ok((*output).to_owned()))).collect();
+        for (family, tool) in [("inet", "iptables"), ("inet6", "ip6tables")] {
+            said.insert(format!("unshare --net sh -c {} sh {family} {tool}-nft-restore", super::kernel::TRY_RULES), Ok(String::new()));
+        }
+        let files = FILES.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        Self { said, files, refused: Vec::new(), unwritable: None }
+    }
+}
+
+impl Runner for Table {
+    fn run(&mut self, call: &Call) -> Result<Answer, Failure> {
+        let refused = self.refused.iter().find(|line| call.input.contains(**line));
+        let said = self.said.get(&call.to_string()).cloned().ok_or_else(|| Failure::NotFound(call.program.clone()))?;
+        Ok(match (said, refused) {
+            (Ok(output), None) => Answer { status: Some(0), output, errors: String::new() },
+            (Ok(_), Some(line)) => Answer { status: Some(1), output: String::new(), errors: format!("\nno `{line}`\n") },
+            (Err(errors), _) => Answer { status: Some(1), output: String::new(), errors },
+        })
+    }
+
+    fn start(&mut self, call: &Call) -> Result<(), Failure> {
+        panic!("started {call}")
+    }
+
+    fn lock(&mut self, _: Duration) -> Result<Option<Lock>, Failure> {
+        panic!("locked")
+    }
+
+    fn read(&mut self, file: Keep, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+        assert_eq!(file, Keep::Kernel);
+        Ok(self.files.get(name).map(|text| text.clone().into_bytes()))
+    }
+
+    fn write(&mut self, file: Keep, name: &str, _: Option<&[u8]>) -> Result<(), Failure> {
+        assert_eq!(name, "doctor");
+        if self.unwritable == Some(file) { Err(Failure::Other("no room".to_owned())) } else { Ok(()) }
+    }
+
+    fn write_folder(&mut self, _: Keep, name: &str, _: Option<&Folder>) -> Result<(), Failure> {
+        panic!("wrote {name}")
+    }
+
+    fn place(&self, _: Keep, name: &str) -> PathBuf {
+        PathBuf::from(name)
+    }
+}
+
+/// What is not well, as `grade what: found`.
+fn complaints(examination: &Examination) -> Vec<String> {
+    let complaints = examination.findings.iter().filter(|finding| finding.grade != Grade::Good);
+    complaints.map(|finding| format!("{} {}: {}", finding.grade.word(), finding.what, finding.found)).collect()
+}
+
+#[test]
+fn a_healthy_node_lacks_nothing() {
+    let examination = examine(&mut Table::healthy(), None);
+    assert_eq!(complaints(&examination), [""; 0]);
+    assert!(examination.is_fit());
+    let text = examination.to_string();
+    assert!(text.contains(" 2, with chains of Kubernetes, palisade\n"), "{text}");
+    assert!(text.ends_with("nothing is missing; warnings: 0\n"), "{text}");
+    assert!(examination.findings.iter().all(|finding| finding.advice.is_empty()));
+}
+
+/// Lets something be wrong with a node.
+type Harm = fn(&mut Table);
+
+fn gone(table: &mut Table, call: &str) {
+    table.said.remove(call).expect("a call that is made");
+}
+
+fn says(table: &mut Table, call: &str, answer: Result<&str, &str>) {
+    table.said.insert(call.to_owned(), answer.map(str::to_owned).map_err(str::to_owned));
+}
+
+fn file(table: &mut Table, path: &str, text: Option<&str>) {
+    match text {
+        Some(text) => table.files.insert(path.to_owned(), text.to_owned()),
+        None => table.files.remove(path),
+    };
+}
+
+const CONTAINER: &str = "27 1 0:50 / / rw - overlay overlay rw\n28 27 0:20 / /run/palisade rw - tmpfs tmpfs rw\n";
+
+/// What is wrong, and what is said of it.
+const CASES: [(Harm, &[&str]); 23] = [
+    (|node| gone(node, "ipset --version"), &["missing ipset: there is no program `ipset`"]),
+    (
+        |node| says(node, "ipset list -n", Err("ipset v7.1: Kernel error received: set type not supported\n")),
+        &[
+            "missing ipset: ipset v7.17, protocol version: 7; it cannot list sets: ipset v7.1: Kernel error received: set type not supported",
+        ],
+    ),
+    (
+        |node| says(node, "ip6tables -V", Ok("ip6tables v1.8.9 (legacy)\n")),
+        &["warning build of iptables: iptables: nft, ip6tables: legacy; palisade takes nft"],
+    ),
+    (|node| gone(node, "ip6tables-nft-restore -V"), &["missing ip6tables-nft-restore: there is no program `ip6tables-nft-restore`"]),
+    (
+        |node| says(node, "ip6tables-nft-save -V", Ok("ip6tables-nft-save v1.8.4 (nf_tables)\n")),
+        &["warning iptables-nft programs: v1.8.9, v1.8.4, v1.8.9"],
+    ),
+    (
+        |node| says(node, "iptables-nft-save", Err("iptables-nft-save: Could not fetch rule set generation id: Permission denied\n")),
+        &["missing rules in iptables-nft: iptables-nft-save: Could not fetch rule set generation id: Permission denied"],
+    ),
+    (
+        |node| {
+            file(node, "net/ip_tables_names", Some("filter\n"));
+            says(node, "iptables-legacy-save", Ok("*filter\n:DOCKER - [0:0]\n-A FORWARD -j DOCKER\nCOMMIT\n"));
+        },
+        &["warning rules in iptables-legacy: 1, with chains of Docker"],
+    ),
+    (
+        |node| {
+            file(node, "net/ip_tables_names", Some("filter\n"));
+            says(node, "iptables-legacy-save", Ok("*filter\n:pal-FORWARD - [0:0]\nCOMMIT\n"));
+        },
+        &["missing rules in iptables-legacy: 0, with chains of palisade"],
+    ),
+    (
+        |node| file(node, "net/ip6_tables_names", Some("filter\n")),
+        &["warning rules in iptables-legacy: there is no program `ip6tables-legacy-save`"],
+    ),
+    (
+        |node| says(node, "ip6tables-nft-save", Ok("*filter\n:cali-FORWARD - [0:0]\nCOMMIT\n")),
+        &["warning rules in iptables-nft: 2, with chains of Calico, Kubernetes, palisade"],
+    ),
+    (
+        |node| says(node, "unshare --net true", Err("unshare: unshare failed: Operation not permitted\n")),
+        &["warning kernel: not tried: no network namespace can be made: unshare: unshare failed: Operation not permitted"],
+    ),
+    (|node| node.refused = vec!["hash:ip,port family inet6"], &["missing set type hash:ip,port, IPv6: no `hash:ip,port family inet6`"]),
+    (|node| node.refused = vec!["-m limit"], &["missing xt_limit, IPv4: no `-m limit`", "missing xt_limit, IPv6: no `-m limit`"]),
+    (|node| node.refused = vec!["-j CT"], &["warning xt_CT, IPv4: no `-j CT`", "warning xt_CT, IPv6: no `-j CT`"]),
+    (|node| file(node, "self/status", Some("CapEff:\t0000000000001000\n")), &["missing CAP_NET_RAW: not given"]),
+    (|node| file(node, "self/status", Some("CapEff:\t00000000a80425fb\n")), &["missing CAP_NET_ADMIN: not given"]),
+    (|node| file(node, "self/mountinfo", Some(CONTAINER)), &["warning /run/xtables.lock: this container's own"]),
+    (|node| node.unwritable = Some(Keep::UntilBoot), &["missing run directory: no room"]),
+    (|node| node.unwritable = Some(Keep::Always), &["missing state directory: no room"]),
+    (
+        |node| file(node, "sys/net/ipv4/ip_forward", Some("0\n")),
+        &["warning net.ipv4.ip_forward: 0: no packet is forwarded, so pods reach nobody and policy is asked about nothing"],
+    ),
+    (
+        |node| {
+            file(node, "sys/net/bridge/bridge-nf-call-iptables", None);
+            file(node, "sys/net/bridge/bridge-nf-call-ip6tables", None);
+        },
+        &["warning bridges: br_netfilter is not loaded: packets between pods on one bridge pass policy by"],
+    ),
+    (
+        |node| file(node, "sys/net/netfilter/nf_conntrack_count", Some("801\n")),
+        &["warning connection tracking: 801 connections, room for 1000"],
+    ),
+    (|node| says(node, "firewall-cmd --state", Ok("running\n")), &["warning firewalld: running"]),
+];
+
+#[test]
+fn what_is_wrong_is_said_with_what_to_do() {
+    for (harm, expected) in CASES {
+        let mut node = Table::healthy();
+        harm(&mut node);
+        let examination = examine(&mut node, None);
+        assert_eq!(complaints(&examination), expected);
+        assert_eq!(examination.is_fit(), !expected.iter().any(|complaint| complaint.starts_with("missing")), "{expected:?}");
+        let advised = examination.findings.iter().filter(|finding| !finding.advice.is_empty()).count();
+        assert_eq!(advised, expected.len(), "{examination}");
+    }
+}
+
+#[test]
+fn the_legacy_build_needs_the_lock_of_the_host() {
+    let mut node = Table::healthy();
+    file(&mut node, "self/mountinfo", Some(CONTAINER));
+    let found = |node: &mut Table| {
+        let examination = examine(node, Some(Backend::Legacy));
+        complaints(&examination).into_iter().find(|complaint| complaint.contains("xtables.lock"))
+    };
+    assert_eq!(found(&mut node).as_deref(), Some("missing /run/xtables.lock: this container's own"));
+    file(&mut node, "self/mountinfo", Some(&format!("{CONTAINER}29 27 0:21 /xtables.lock /run/xtables.lock rw - tmpfs tmpfs rw\n")));
+    assert_eq!(found(&mut node), None);
+}

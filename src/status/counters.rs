@@ -1,0 +1,120 @@
+//! Packets and bytes by what they were counted for.
+
+use std::collections::BTreeMap;
+
+use crate::net::Direction;
+use crate::script::{Counters, Leads, Rule, TableKind};
+use crate::status::Look;
+use crate::status::layout::{Layout, direction, direction_in};
+
+/// Where policy rules stand: `policies.yaml:12`, by policy (`NetworkPolicy shop/web`), direction and number.
+pub type Places = BTreeMap<(String, Direction, usize), String>;
+
+/// What all rules of one source counted, over chains and families.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counter {
+    /// The table; policy before connection tracking or translation is asked in others than the rest, and may be asked again there.
+    pub table: TableKind,
+    /// What the rules stand for.
+    pub source: Source,
+    /// What they counted.
+    pub counters: Counters,
+    /// Where the source stands, as far as somebody knows.
+    pub place: Option<String>,
+}
+
+/// What a rule of ours stands for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// A rule of a policy or profile.
+    Rule {
+        /// The tier; profiles have none.
+        tier: Option<String>,
+        /// Kind and name: `NetworkPolicy shop/web`.
+        policy: String,
+        /// The direction.
+        direction: Direction,
+        /// Its number there, from 1.
+        number: usize,
+    },
+    /// The end of a tier, where no rule of the policies of an endpoint matched.
+    TierEnd {
+        /// The tier.
+        tier: String,
+        /// The direction.
+        direction: Direction,
+    },
+    /// A verdict around policy: known connections, endpoints without policy, failsafe ports.
+    Beside {
+        /// The chain.
+        chain: String,
+        /// What the rule is for.
+        about: String,
+    },
+}
+
+/// Targets that are verdicts, and the chain behind egress policy that allows.
+const VERDICTS: [&str; 3] = ["ACCEPT", "DROP", "pal-allowed"];
+
+/// Counters of the tables that the scripts have, in the order in which packets meet the rules. Chains that the scripts do not have are left
+/// out, as is what leads to another chain without a verdict.
+pub(super) fn of(look: &Look<'_>) -> Vec<Counter> {
+    let mut found: Vec<Counter> = Vec::new();
+    let mut known: BTreeMap<(TableKind, Source), usize> = BTreeMap::new();
+    for (id, text) in look.scripts {
+        let (Some(desired), Some(observed)) = (look.desired.tables.get(id), look.observed.tables.get(id)) else { continue };
+        let layout = Layout::read(text, desired);
+        for (chain, about) in &layout.chains {
+            let rules = observed.chains.get(chain).into_iter().flatten();
+            for (rule, source) in rules.filter_map(|rule| Some((rule, source(rule, (chain, about), &layout)?))) {
+                let at = *known.entry((id.kind, source.clone())).or_insert_with(|| {
+                    found.push(Counter { table: id.kind, place: place(&source, look.places), source, counters: Counters::default() });
+                    found.len() - 1
+                });
+                let sum = found.get_mut(at).map(|counter| &mut counter.counters);
+                sum.into_iter().zip(rule.counters).for_each(|(sum, more)| add(sum, more));
+            }
+        }
+    }
+    found
+}
+
+fn add(sum: &mut Counters, more: Counters) {
+    sum.packets = sum.packets.saturating_add(more.packets);
+    sum.bytes = sum.bytes.saturating_add(more.bytes);
+}
+
+fn place(source: &Source, places: &Places) -> Option<String> {
+    match source {
+        Source::Rule { policy, direction, number, .. } => places.get(&(policy.clone(), *direction, *number)).cloned(),
+        Source::TierEnd { .. } | Source::Beside { .. } => None,
+    }
+}
+
+fn source(rule: &Rule, (chain, about): (&str, &str), layout: &Layout) -> Option<Source> {
+    let comment = rule.comment();
+    if let Some((policy, direction, number)) = policy_rule(&comment) {
+        let policy = own_policy(about, direction).unwrap_or(policy).to_owned();
+        return Some(Source::Rule { tier: layout.tier(chain).map(str::to_owned), policy, direction, number });
+    }
+    let leads = rule.leads().map(|(Leads::Jump(to) | Leads::Goto(to))| to);
+    if !leads.is_some_and(|target| VERDICTS.contains(&target)) {
+        return None;
+    }
+    match (comment.starts_with("end of tier "), layout.tier(chain), direction_in(about)) {
+        (true, Some(tier), Some(direction)) => Some(Source::TierEnd { tier: tier.to_owned(), direction }),
+        _ => Some(Source::Beside { chain: chain.to_owned(), about: comment }),
+    }
+}
+
+/// Policy, direction and number of `NetworkPolicy shop/web ingress rule 2`.
+fn policy_rule(comment: &str) -> Option<(&str, Direction, usize)> {
+    let (head, number) = comment.rsplit_once(" rule ")?;
+    let (policy, word) = head.rsplit_once(' ')?;
+    Some((policy, direction(word)?, number.parse().ok()?))
+}
+
+/// The policy whose own chain this is, from the line above it, which has room for names that a rule's comment has not.
+fn own_policy(about: &str, direction: Direction) -> Option<&str> {
+    about.strip_prefix(&format!("{direction} of ")).filter(|policy| policy.split(' ').count() == 2)
+}

@@ -1,0 +1,87 @@
+//! A status for machines.
+
+use serde_json::{Value, json};
+
+use crate::plan::{Difference, HookProblem};
+use crate::status::{Counter, Source, Status};
+
+impl Status {
+    /// On one line: `{"node", "scripts": DIGEST, "backend", "inSync", "differences": [{"what", "text", …}], "sets", "members", "chains", "rules",
+    /// "counters": [{"table", "packets", "bytes", …}]}`.
+    ///
+    /// A difference has, by its `what`: `set`; `table` and `chain`; for a `rule` also `number`, `expected` and `actual` (null where there is
+    /// none); for `members` the first few of `missing` and `extra` and how many there are (`missingCount`, `extraCount`). A counter has
+    /// `tier` (null for profiles), `kind`, `policy`, `direction`, `rule` and `place` (null where nobody knows); or `tier`, `direction` and
+    /// `"end": true`; or `chain` and `about`.
+    pub fn json(&self) -> String {
+        let view = json!({
+            "node": self.node,
+            "scripts": self.digest,
+            "backend": self.backend.word(),
+            "inSync": self.is_in_sync(),
+            "differences": self.differences.iter().map(difference).collect::<Vec<Value>>(),
+            "sets": self.sizes.sets,
+            "members": self.sizes.members,
+            "chains": self.sizes.chains(),
+            "rules": self.sizes.rules(),
+            "counters": self.counters.iter().map(counter).collect::<Vec<Value>>(),
+        });
+        format!("{view}\n")
+    }
+}
+
+fn difference(difference: &Difference) -> Value {
+    let mut view = match difference {
+        Difference::NoSet(set) => json!({ "what": "no-set", "set": set }),
+        Difference::SetKind(set) => json!({ "what": "set-kind", "set": set }),
+        Difference::SetUnlisted(set) => json!({ "what": "set-unlisted", "set": set }),
+        Difference::SetSplit(set) => json!({ "what": "set-split", "set": set }),
+        Difference::Members { set, missing, extra } => json!({
+            "what": "members", "set": set,
+            "missing": missing.0, "missingCount": missing.1, "extra": extra.0, "extraCount": extra.1,
+        }),
+        Difference::ExtraSet(set) => json!({ "what": "extra-set", "set": set }),
+        Difference::NoChain(table, chain) => json!({ "what": "no-chain", "table": table.file(), "chain": chain }),
+        Difference::ExtraChain(table, chain) => json!({ "what": "extra-chain", "table": table.file(), "chain": chain }),
+        Difference::Rule { table, chain, number, wanted, found } => json!({
+            "what": "rule", "table": table.file(), "chain": chain, "number": number, "expected": wanted, "actual": found,
+        }),
+        Difference::Hook { table, chain, problem } => {
+            json!({ "what": "jump", "table": table.file(), "chain": chain, "problem": jump(*problem) })
+        }
+    };
+    if let Some(fields) = view.as_object_mut() {
+        fields.insert("text".to_owned(), difference.to_string().into());
+    }
+    view
+}
+
+fn jump(problem: HookProblem) -> &'static str {
+    match problem {
+        HookProblem::Missing => "missing",
+        HookProblem::Moved(_) => "moved",
+        HookProblem::Changed => "changed",
+        HookProblem::Repeated(_) => "repeated",
+        HookProblem::Extra => "extra",
+    }
+}
+
+fn counter(counter: &Counter) -> Value {
+    let (table, place) = (counter.table.word(), &counter.place);
+    let (packets, bytes) = (counter.counters.packets, counter.counters.bytes);
+    match &counter.source {
+        Source::Rule { tier, policy, direction, number } => {
+            let (kind, policy) = policy.split_once(' ').unwrap_or(("", policy));
+            json!({
+                "table": table, "tier": tier, "kind": kind, "policy": policy, "direction": direction.to_string(), "rule": number,
+                "place": place, "packets": packets, "bytes": bytes,
+            })
+        }
+        Source::TierEnd { tier, direction } => json!({
+            "table": table, "tier": tier, "direction": direction.to_string(), "end": true, "packets": packets, "bytes": bytes,
+        }),
+        Source::Beside { chain, about } => {
+            json!({ "table": table, "chain": chain, "about": about, "packets": packets, "bytes": bytes })
+        }
+    }
+}
