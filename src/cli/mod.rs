@@ -6,6 +6,7 @@
 
 mod ask;
 mod check;
+mod completions;
 mod config;
 mod connectivity;
 mod diff;
@@ -118,6 +119,8 @@ enum Command {
     Test(test::Arguments),
     Selector(selector::Arguments),
     Verify(verify::Arguments),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 impl Command {
@@ -130,6 +133,7 @@ impl Command {
             Command::Connectivity(_) => &[Format::Text, Format::Json, Format::Csv, Format::Md, Format::Dot],
             Command::Diff(_) => &[Format::Text, Format::Json, Format::Md, Format::Sarif],
             Command::Test(_) => &[Format::Text, Format::Json, Format::Junit],
+            Command::Completions(_) | Command::Man(_) => &[Format::Text],
         }
     }
 }
@@ -155,6 +159,8 @@ pub fn run() -> Status {
         Command::Test(own) => test::run(&own, &mut report),
         Command::Verify(own) => verify::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Selector(own) => selector::run(&own, &mut report),
+        Command::Completions(own) => completions::completions(&own, &mut report),
+        Command::Man(_) => completions::man(&mut report),
     }
 }
 

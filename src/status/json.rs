@@ -35,6 +35,7 @@ fn difference(difference: &Difference) -> Value {
         Difference::NoSet(set) => json!({ "what": "no-set", "set": set }),
         Difference::SetKind(set) => json!({ "what": "set-kind", "set": set }),
         Difference::SetUnlisted(set) => json!({ "what": "set-unlisted", "set": set }),
+        Difference::SetSplit(set) => json!({ "what": "set-split", "set": set }),
         Difference::Members { set, missing, extra } => json!({
             "what": "members", "set": set,
             "missing": missing.0, "missingCount": missing.1, "extra": extra.0, "extraCount": extra.1,
