@@ -1,1 +1,118 @@
-//! A [`Plan`](crate::plan::Plan) to the kernel, through one [`Runner`](crate::runner::Runner).
+//! A [`Plan`](crate::plan::Plan) to the kernel, through one [`Runner`].
+//!
+//! In: a node's part of a bundle ([`Wanted`]), and the [`Runner`]. Out: an [`Outcome`], once the kernel was read back and holds what is wanted, or
+//! an [`Error`] that says what to do next. One apply at a time; an apply that is killed leaves a state from which the next one goes on.
+//! Absent: what scripts mean, and which order is safe (`plan`).
+//!
+//! Cost: two looks at the kernel and the calls of the plan; one look where nothing is to be done.
+
+mod confirm;
+mod error;
+mod kept;
+mod outcome;
+mod round;
+mod wanted;
+
+pub use confirm::{Confirmed, confirm, guard, run_to_be_confirmed, undo, waits};
+pub use error::{Error, Kind};
+pub use kept::GOOD;
+pub use outcome::{Counts, Outcome};
+pub use round::{Look, look};
+pub use wanted::{Named, Wanted, node_of};
+
+use std::time::Duration;
+
+use crate::observe::{Backend, Problem, Scope, Tools, kernel, refuse_other};
+use crate::plan::Desired;
+use crate::runner::{Failure, Keep, Lock, Runner};
+
+use kept::Remembered;
+use round::Goal;
+
+/// The node that is worked on.
+pub struct Node<'run> {
+    /// Its world.
+    pub runner: &'run mut dyn Runner,
+    /// How.
+    pub settings: Settings,
+}
+
+/// How a node is worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// The build of iptables; none to find out.
+    pub backend: Option<Backend>,
+    /// How long to wait for another apply, and for the xtables lock.
+    pub wait: Duration,
+    /// Whether chains of ours in the other build of iptables give way to the new ones, in place of an error.
+    pub takes_over: bool,
+}
+
+/// Brings the kernel to what is wanted, and keeps it for the next boot.
+///
+/// # Errors
+/// When it cannot. The kernel holds what it held, or a part of what is wanted; the next run goes on from there.
+pub fn run(node: &mut Node<'_>, wanted: &Wanted) -> Result<Outcome, Error> {
+    let _lock = node.lock()?;
+    confirm::settle(node)?;
+    let mut outcome = round::bring(node, Goal::of(wanted), &mut round::nothing_first)?;
+    if node.settings.takes_over {
+        clear_other(node, &mut outcome)?;
+    }
+    kept::keep_good(node.runner, wanted).map_err(Error::NotKept)?;
+    Ok(outcome)
+}
+
+/// Takes everything of ours out of the kernel, out of both builds of iptables, and then our files.
+///
+/// # Errors
+/// When something is left; our files are there still then.
+pub fn uninstall(node: &mut Node<'_>) -> Result<Outcome, Error> {
+    let _lock = node.lock()?;
+    let tools = kept::tools(node)?;
+    let mut outcome = Outcome::new("", tools.backend);
+    clear_other(node, &mut outcome)?;
+    outcome.add(round::bring_with(node, Goal::nothing(&Desired::default()), tools, &mut round::nothing_first)?);
+    let left = kernel(node.runner, tools, Scope::All).map_err(Error::Kernel)?;
+    if !left.sets.is_empty() || !left.unlisted.is_empty() || left.tables.values().any(|table| !table.is_empty()) {
+        return Err(Error::Left(outcome.left));
+    }
+    kept::forget_all(node.runner).map_err(Error::NotKept)?;
+    Ok(outcome)
+}
+
+/// Takes our chains out of the other build of iptables, if there are any.
+fn clear_other(node: &mut Node<'_>, outcome: &mut Outcome) -> Result<(), Error> {
+    let tools = kept::tools(node)?;
+    let other = match refuse_other(node.runner, tools) {
+        Ok(()) => return Ok(()),
+        Err(Problem::OtherBackend(backend)) => Tools { backend, ..tools },
+        Err(problem) => return Err(Error::Kernel(problem)),
+    };
+    outcome.add(round::bring_with(node, Goal::no_chains(&Desired::default()), other, &mut round::nothing_first)?);
+    Ok(())
+}
+
+/// The host's name.
+///
+/// # Errors
+/// When the kernel does not say.
+pub fn host_name(runner: &mut dyn Runner) -> Result<Option<String>, Failure> {
+    let name = runner.read(Keep::Kernel, "sys/kernel/hostname")?;
+    Ok(name.map(|name| String::from_utf8_lossy(&name).trim().to_owned()).filter(|name| !name.is_empty()))
+}
+
+impl Node<'_> {
+    /// Waits for another apply.
+    pub(crate) fn lock(&mut self) -> Result<Lock, Error> {
+        self.runner.lock(self.settings.wait).map_err(Error::Files)?.ok_or(Error::Locked)
+    }
+}
+
+/// Which tables there may be something of ours in.
+fn scope(remembered: Option<&Remembered>, wants_early: bool) -> Scope {
+    match remembered {
+        Some(remembered) if !remembered.early && !wants_early => Scope::Filter,
+        Some(_) | None => Scope::All,
+    }
+}

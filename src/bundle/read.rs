@@ -6,7 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::bundle::index::hex;
@@ -24,14 +25,28 @@ pub struct OnDisk {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed {
-    format_version: u32,
     nodes: BTreeSet<String>,
     files: BTreeMap<String, Entry>,
+    #[serde(default)]
+    staged: bool,
+    /// Everything else, as it is.
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     sha256: String,
+    bytes: u64,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
+}
+
+/// Of any format.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AnyFormat {
+    format_version: u32,
 }
 
 /// The texts of a node's scripts, by file name.
@@ -60,6 +75,10 @@ pub enum FileProblemKind {
     NotListed,
     /// Its bytes are not those that the index has the digest of.
     DigestDiffers,
+    /// It has so many bytes, and is to have so many.
+    Length(u64, u64),
+    /// It is no file.
+    NotAFile,
 }
 
 impl OnDisk {
@@ -80,16 +99,43 @@ impl OnDisk {
             }
             Err(error) => return Err(io_error(Code::Unreadable, "read", &path, &error)),
         };
-        let listed: Listed = serde_json::from_slice(&text).map_err(|error| not_a_bundle(format!("`{INDEX_FILE}`: {error}")))?;
-        match listed.format_version == FORMAT_VERSION {
-            true => Ok(Self { place: place.to_owned(), listed }),
-            false => Err(not_a_bundle(format!("its format is {}, and this version reads {FORMAT_VERSION}", listed.format_version))),
+        let bad_index = |error: serde_json::Error| not_a_bundle(format!("`{INDEX_FILE}`: {error}"));
+        let AnyFormat { format_version: format } = serde_json::from_slice(&text).map_err(bad_index)?;
+        if format != FORMAT_VERSION {
+            let message = format!("`{}` is a bundle of format {format}, and this version reads {FORMAT_VERSION}", place.display());
+            let help = "render it again with the version of palisade that is installed here, or install the version that rendered it";
+            return Err(Diagnostic::new(Code::BundleFormat, message).help(help));
+        }
+        let listed: Listed = serde_json::from_slice(&text).map_err(bad_index)?;
+        match listed.stray() {
+            None => Ok(Self { place: place.to_owned(), listed }),
+            Some(stray) => {
+                let message = format!("`{}` leads out of the bundle: `{stray}`", path.display());
+                Err(Diagnostic::new(Code::BundlePath, message).help("do not use it: no version of palisade writes that"))
+            }
         }
     }
 
     /// The nodes that it has scripts for, in order.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
         self.listed.nodes.iter().map(String::as_str)
+    }
+
+    /// Whether staged policies are in force in it: a proposal, not to be applied.
+    pub fn is_staged(&self) -> bool {
+        self.listed.staged
+    }
+
+    /// The index of the bundle that has this node only.
+    pub fn index_of(&self, node: &str) -> String {
+        let folder = format!("nodes/{node}/");
+        let files: BTreeMap<&String, &Entry> = self.listed.files.iter().filter(|(path, _)| path.starts_with(&folder)).collect();
+        let mut index = self.listed.rest.clone();
+        index.extend([("nodes".to_owned(), json!([node])), ("files".to_owned(), json!(files))]);
+        if self.listed.staged {
+            index.insert("staged".to_owned(), json!(true));
+        }
+        serde_json::to_string_pretty(&index).unwrap_or_default() + "\n"
     }
 
     /// The scripts of a node.
@@ -104,24 +150,39 @@ impl OnDisk {
         names.extend(self.files_of(name)?);
         for file in names {
             let path = format!("{folder}{file}");
-            let listed = self.listed.files.get(&path);
-            let bytes = match fs::read(self.place.join(&path)) {
-                Ok(bytes) => bytes,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    node.problems.push(FileProblem { path, kind: FileProblemKind::Missing });
+            let problem = |kind| FileProblem { path: path.clone(), kind };
+            let (bytes, kind) = match self.bytes(&path)? {
+                Ok((bytes, kind)) => (bytes, kind),
+                Err(kind) => {
+                    node.problems.push(problem(kind));
                     continue;
                 }
-                Err(error) => return Err(io_error(Code::Unreadable, "read", &self.place.join(&path), &error)),
             };
-            let kind = match listed {
-                None => Some(FileProblemKind::NotListed),
-                Some(entry) if entry.sha256 != hex(&Sha256::digest(&bytes)) => Some(FileProblemKind::DigestDiffers),
-                Some(_) => None,
-            };
-            node.problems.extend(kind.map(|kind| FileProblem { path, kind }));
+            node.problems.extend(kind.map(problem));
             node.texts.insert(file, String::from_utf8_lossy(&bytes).into_owned());
         }
         Ok(node)
+    }
+
+    /// The bytes of a file and what is wrong with them, or why there are none.
+    #[expect(clippy::type_complexity, reason = "a file may have bytes, and something wrong with them")]
+    fn bytes(&self, path: &str) -> Result<Result<(Vec<u8>, Option<FileProblemKind>), FileProblemKind>, Diagnostic> {
+        let place = self.place.join(path);
+        let read = fs::metadata(&place).and_then(|about| if about.is_file() { fs::read(&place).map(Some) } else { Ok(None) });
+        let bytes = match read {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(Err(FileProblemKind::NotAFile)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err(FileProblemKind::Missing)),
+            Err(error) => return Err(io_error(Code::Unreadable, "read", &place, &error)),
+        };
+        let length = bytes.len() as u64;
+        let kind = match self.listed.files.get(path) {
+            None => Some(FileProblemKind::NotListed),
+            Some(entry) if entry.bytes != length => Some(FileProblemKind::Length(length, entry.bytes)),
+            Some(entry) if entry.sha256 != hex(&Sha256::digest(&bytes)) => Some(FileProblemKind::DigestDiffers),
+            Some(_) => None,
+        };
+        Ok(Ok((bytes, kind)))
     }
 
     /// Names of the files that a node's folder holds.
@@ -139,7 +200,22 @@ impl OnDisk {
     }
 }
 
+impl Listed {
+    /// A name or path that does not stay in the bundle's directory.
+    fn stray(&self) -> Option<&str> {
+        let is_name = |name: &str| !["", ".", ".."].contains(&name) && !name.contains(['/', '\0']);
+        let names = self.nodes.iter().filter(|name| !is_name(name));
+        let paths = self.files.keys().filter(|path| !path.split('/').all(is_name));
+        names.chain(paths).map(String::as_str).next()
+    }
+}
+
 impl NodeTexts {
+    /// All scripts by their file names.
+    pub fn into_texts(self) -> BTreeMap<String, String> {
+        self.texts
+    }
+
     /// The text of a script.
     pub fn get(&self, file: &str) -> Option<&str> {
         self.texts.get(file).map(String::as_str)
@@ -152,6 +228,10 @@ impl fmt::Display for FileProblem {
             FileProblemKind::Missing => write!(out, "{}: it is in `{INDEX_FILE}`, and not there", self.path),
             FileProblemKind::NotListed => write!(out, "{}: it is there, and not in `{INDEX_FILE}`", self.path),
             FileProblemKind::DigestDiffers => write!(out, "{}: its digest is not the one in `{INDEX_FILE}`", self.path),
+            FileProblemKind::Length(is, listed) => {
+                write!(out, "{}: it has {is} bytes, and {listed} in `{INDEX_FILE}`", self.path)
+            }
+            FileProblemKind::NotAFile => write!(out, "{}: it is no file", self.path),
         }
     }
 }

@@ -4,21 +4,27 @@
 //! and an exit [`Status`]. One file a command; each reads, calls the compile, and prints.
 #![expect(clippy::disallowed_methods, reason = "this room reads files and writes to the terminal")]
 
+mod apply;
 mod ask;
 mod check;
 mod completions;
 mod config;
+mod confirm;
 mod connectivity;
 mod diff;
+mod doctor;
 mod eval;
 mod explain;
 mod git;
 mod input;
+mod node;
 mod render;
 mod report;
 mod selector;
+mod status;
 mod test;
 mod trace;
+mod uninstall;
 mod verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -35,6 +41,10 @@ pub enum Status {
     Differs,
     /// The input is refused, or something could not be read or written: 2.
     Invalid,
+    /// The kernel, or one of its tools, refused: 3.
+    Refused,
+    /// Somebody else is at it; later it may go: 4.
+    Busy,
 }
 
 impl From<Status> for std::process::ExitCode {
@@ -43,6 +53,8 @@ impl From<Status> for std::process::ExitCode {
             Status::Clean => 0,
             Status::Differs => 1,
             Status::Invalid => 2,
+            Status::Refused => 3,
+            Status::Busy => 4,
         })
     }
 }
@@ -94,6 +106,8 @@ enum Format {
     Sarif,
     /// JUnit's XML
     Junit,
+    /// Metrics for Prometheus
+    Prometheus,
 }
 
 /// When colour is used.
@@ -119,6 +133,11 @@ enum Command {
     Test(test::Arguments),
     Selector(selector::Arguments),
     Verify(verify::Arguments),
+    Apply(apply::Arguments),
+    Confirm(confirm::Arguments),
+    Uninstall(uninstall::Arguments),
+    Status(status::Arguments),
+    Doctor(doctor::Arguments),
     Completions(completions::Completions),
     Man(completions::Man),
 }
@@ -130,6 +149,8 @@ impl Command {
             Command::Check(_) | Command::Render(_) | Command::Eval(_) | Command::Explain(_) | Command::Verify(_) | Command::Selector(_) => {
                 &[Format::Text, Format::Json]
             }
+            Command::Apply(_) | Command::Confirm(_) | Command::Uninstall(_) | Command::Doctor(_) => &[Format::Text, Format::Json],
+            Command::Status(_) => &[Format::Text, Format::Json, Format::Prometheus],
             Command::Connectivity(_) => &[Format::Text, Format::Json, Format::Csv, Format::Md, Format::Dot],
             Command::Diff(_) => &[Format::Text, Format::Json, Format::Md, Format::Sarif],
             Command::Test(_) => &[Format::Text, Format::Json, Format::Junit],
@@ -159,6 +180,11 @@ pub fn run() -> Status {
         Command::Test(own) => test::run(&own, &mut report),
         Command::Verify(own) => verify::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Selector(own) => selector::run(&own, &mut report),
+        Command::Apply(own) => apply::run(&own, &mut report),
+        Command::Confirm(own) => confirm::run(&own, &mut report),
+        Command::Uninstall(own) => uninstall::run(&own, &mut report),
+        Command::Status(own) => status::run(&own, &mut report),
+        Command::Doctor(own) => doctor::run(&own, &mut report),
         Command::Completions(own) => completions::completions(&own, &mut report),
         Command::Man(_) => completions::man(&mut report),
     }

@@ -44,7 +44,7 @@ impl Report {
             }
             let text = match self.format {
                 Format::Json => print::json(diagnostic, files) + "\n",
-                Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Junit => {
+                Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Junit | Format::Prometheus => {
                     print::human(diagnostic, files, self.colour) + "\n\n"
                 }
             };
@@ -67,6 +67,17 @@ impl Report {
         let mut found = Diagnostics::default();
         found.push(diagnostic);
         self.diagnostics(&found, &Files::default())
+    }
+
+    /// Prints one diagnostic that is about this node, and nothing on what was written.
+    pub(super) fn failure(&mut self, diagnostic: &Diagnostic) {
+        let files = Files::default();
+        let text = match self.is_json() {
+            true => print::json(diagnostic, &files) + "\n",
+            false => print::human(diagnostic, &files, self.colour) + "\n\n",
+        };
+        // nobody is left to tell when standard error is closed
+        let _ = io::stderr().write_all(text.as_bytes());
     }
 
     /// Prints data. A reader that has gone away (`| head`) is no failure; any other trouble is.

@@ -70,10 +70,8 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
         differences: &look.plan.differences,
         places: &places,
     });
-    match report.data_by(|format, out| print(&status, format, out)) {
-        Status::Clean if !status.is_in_sync() => Status::Differs,
-        other => other,
-    }
+    let told = report.data_by(|format, out| print(&status, format, out));
+    if told == Status::Clean && !status.is_in_sync() { Status::Differs } else { told }
 }
 
 fn print(status: &status::Status, format: Format, out: &mut dyn io::Write) -> io::Result<()> {

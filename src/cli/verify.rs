@@ -76,7 +76,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     }
     match report.diagnostics(&found, &files) {
         Status::Clean if !is_proven => Status::Differs,
-        status @ (Status::Clean | Status::Differs | Status::Invalid) => status,
+        status @ (Status::Clean | Status::Differs | Status::Invalid | Status::Refused | Status::Busy) => status,
     }
 }
 

@@ -46,7 +46,11 @@ pub(super) fn by_build(node: &mut Node<'_>) -> Vec<Finding> {
                 findings.push(Finding::missing(what(build), said, "without a look at the rules nothing can be compared"));
             }
             Err(said) => {
-                findings.push(Finding::warning(what(build), said, format!("install iptables-{}-save to see what stands there", build.word())));
+                findings.push(Finding::warning(
+                    what(build),
+                    said,
+                    format!("install iptables-{}-save to see what stands there", build.word()),
+                ));
             }
         }
     }

@@ -16,7 +16,10 @@ const SAID: [(&str, &str); 12] = [
     ("iptables-nft-restore -V", "iptables-nft-restore v1.8.9 (nf_tables)\n"),
     ("ip6tables-nft-save -V", "ip6tables-nft-save v1.8.9 (nf_tables)\n"),
     ("ip6tables-nft-restore -V", "ip6tables-nft-restore v1.8.9 (nf_tables)\n"),
-    ("iptables-nft-save", "*filter\n:pal-FORWARD - [0:0]\n:KUBE-FORWARD - [0:0]\n-A FORWARD -j pal-FORWARD\n-A FORWARD -j KUBE-FORWARD\nCOMMIT\n"),
+    (
+        "iptables-nft-save",
+        "*filter\n:pal-FORWARD - [0:0]\n:KUBE-FORWARD - [0:0]\n-A FORWARD -j pal-FORWARD\n-A FORWARD -j KUBE-FORWARD\nCOMMIT\n",
+    ),
     ("ip6tables-nft-save", "*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"),
     ("unshare --net true", ""),
     ("unshare --net ipset restore", ""),
@@ -112,7 +115,7 @@ fn a_healthy_node_lacks_nothing() {
 type Harm = fn(&mut Table);
 
 fn gone(table: &mut Table, call: &str) {
-    table.said.remove(call).expect("a call that is made");
+    assert!(table.said.remove(call).is_some(), "{call} is made");
 }
 
 fn says(table: &mut Table, call: &str, answer: Result<&str, &str>) {
@@ -133,7 +136,9 @@ const CASES: [(Harm, &[&str]); 23] = [
     (|node| gone(node, "ipset --version"), &["missing ipset: there is no program `ipset`"]),
     (
         |node| says(node, "ipset list -n", Err("ipset v7.1: Kernel error received: set type not supported\n")),
-        &["missing ipset: ipset v7.17, protocol version: 7; it cannot list sets: ipset v7.1: Kernel error received: set type not supported"],
+        &[
+            "missing ipset: ipset v7.17, protocol version: 7; it cannot list sets: ipset v7.1: Kernel error received: set type not supported",
+        ],
     ),
     (
         |node| says(node, "ip6tables -V", Ok("ip6tables v1.8.9 (legacy)\n")),
@@ -175,16 +180,10 @@ const CASES: [(Harm, &[&str]); 23] = [
         &["warning kernel: not tried: no network namespace can be made: unshare: unshare failed: Operation not permitted"],
     ),
     (|node| node.refused = vec!["hash:ip,port family inet6"], &["missing set type hash:ip,port, IPv6: no `hash:ip,port family inet6`"]),
-    (
-        |node| node.refused = vec!["-m limit"],
-        &["missing xt_limit, IPv4: no `-m limit`", "missing xt_limit, IPv6: no `-m limit`"],
-    ),
+    (|node| node.refused = vec!["-m limit"], &["missing xt_limit, IPv4: no `-m limit`", "missing xt_limit, IPv6: no `-m limit`"]),
     (|node| node.refused = vec!["-j CT"], &["warning xt_CT, IPv4: no `-j CT`", "warning xt_CT, IPv6: no `-j CT`"]),
     (|node| file(node, "self/status", Some("CapEff:\t0000000000001000\n")), &["missing CAP_NET_RAW: not given"]),
-    (
-        |node| file(node, "self/status", Some("CapEff:\t00000000a80425fb\n")),
-        &["missing CAP_NET_ADMIN: not given"],
-    ),
+    (|node| file(node, "self/status", Some("CapEff:\t00000000a80425fb\n")), &["missing CAP_NET_ADMIN: not given"]),
     (|node| file(node, "self/mountinfo", Some(CONTAINER)), &["warning /run/xtables.lock: this container's own"]),
     (|node| node.unwritable = Some(Keep::UntilBoot), &["missing run directory: no room"]),
     (|node| node.unwritable = Some(Keep::Always), &["missing state directory: no room"]),

@@ -118,7 +118,8 @@ impl fmt::Display for Family {
         writeln!(out, "# HELP {} {}", self.name, escaped(self.help, &['\\', '\n']))?;
         writeln!(out, "# TYPE {} {kind}", self.name)?;
         for (labels, value) in &self.samples {
-            let labels: Vec<String> = labels.iter().map(|(name, text)| format!("{name}=\"{}\"", escaped(text, &['\\', '\n', '"']))).collect();
+            let labels: Vec<String> =
+                labels.iter().map(|(name, text)| format!("{name}=\"{}\"", escaped(text, &['\\', '\n', '"']))).collect();
             match labels.is_empty() {
                 true => writeln!(out, "{} {value}", self.name)?,
                 false => writeln!(out, "{}{{{}}} {value}", self.name, labels.join(","))?,

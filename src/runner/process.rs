@@ -33,7 +33,7 @@ const MOST_OUTPUT: usize = 1 << 30;
 /// Runs a process to its end, which is when it and all who have its output open are gone.
 pub(super) fn run(call: &Call, limit: Duration, lock: Option<&File>) -> Result<Answer, Failure> {
     let input = memory(&call.input).map_err(|error| broken(call, &error))?;
-    let child = spawn(command(call).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()), lock);
+    let child = spawn(command(call).process_group(0).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()), lock);
     let mut child = child.map_err(|error| not_started(call, &error))?;
     let watched = Watched::of(&mut child).and_then(|mut watched| {
         let is_over = watched.watch(Instant::now(), limit)?;
@@ -55,7 +55,7 @@ pub(super) fn run(call: &Call, limit: Duration, lock: Option<&File>) -> Result<A
     }
 }
 
-/// Starts a process with nothing of this one's, and waits for its first line.
+/// Starts a process with nothing of this one's, and waits for its first line. It leads no group, so that it may begin a session.
 pub(super) fn start(call: &Call, limit: Duration) -> Result<(), Failure> {
     let child = command(call).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut child = child.map_err(|error| not_started(call, &error))?;
@@ -77,7 +77,7 @@ fn command(call: &Call) -> Command {
     let mut path = std::env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_default();
     let gap = if path.is_empty() { "" } else { ":" };
     path.push(OsString::from(format!("{gap}{SYSTEM_DIRECTORIES}")));
-    command.args(&call.arguments).env("PATH", path).env("LC_ALL", "C").process_group(0);
+    command.args(&call.arguments).env("PATH", path).env("LC_ALL", "C");
     command
 }
 
@@ -179,6 +179,7 @@ fn end(child: &mut Child) {
     let process = Pid::from_child(child);
     // where they are gone already, there is nothing to kill
     let _ = kill_process_group(process, Signal::KILL);
+    let _ = child.kill();
     let is_gone = pidfd_open(process, PidfdFlags::empty()).map_or(Ok(true), |fd| wait_for(&mut [readable(&fd)], LAST_RESPECTS));
     if is_gone.unwrap_or(false) {
         let _ = child.wait();

@@ -1,0 +1,202 @@
+//! An apply that is taken back unless somebody confirms it.
+//!
+//! That something waits is a file, written before the kernel is touched. A guard, a process that outlives the terminal, takes back what is
+//! not confirmed in time. Where it is killed or the node boots, everything that works on the node does so first ([`settle`]).
+
+use std::thread;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::apply::round::{self, Goal};
+use crate::apply::{Error, Node, Outcome, Wanted, kept};
+use crate::bundle::OnDisk;
+use crate::diagnostic::Diagnostic;
+use crate::observe::Observed;
+use crate::plan::Desired;
+use crate::runner::{Call, Failure, Keep, Runner};
+
+/// Something that waits to be confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Pending {
+    /// The boot in which it was applied.
+    boot: String,
+    /// Until when, in milliseconds since that boot.
+    until: u64,
+}
+
+/// What came of a confirmation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Confirmed {
+    /// It is kept.
+    Kept,
+    /// Nothing waits.
+    Nothing,
+    /// It came too late: the policy before is in force again.
+    TooLate(Outcome),
+}
+
+/// How long the guard sleeps at most, and between two tries to take something back.
+const NAP: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_secs(5);
+
+/// As [`run`](crate::apply::run), but what is applied is taken back when it is not confirmed within `limit`. `guard` is the process that sees to
+/// that. Nothing waits where nothing was to be changed.
+///
+/// # Errors
+/// As there; what was begun is taken back then, if it can be.
+pub fn run_to_be_confirmed(node: &mut Node<'_>, wanted: &Wanted, limit: Duration, guard: &Call) -> Result<Outcome, Error> {
+    let _lock = node.lock()?;
+    settle(node)?;
+    let mut has_begun = false;
+    let mut first = |node: &mut Node<'_>, observed: &Observed| {
+        begin(node, (wanted, observed), limit, guard).inspect_err(|_| drop(forget(node.runner)))?;
+        has_begun = true;
+        Ok(())
+    };
+    let brought = round::bring(node, Goal::of(wanted), &mut first);
+    match (brought, has_begun) {
+        (Ok(outcome), true) => {
+            // the time is the user's, however long the apply took
+            write_pending(node.runner, limit).map_err(Error::NotKept)?;
+            Ok(outcome)
+        }
+        (Ok(outcome), false) => kept::keep_good(node.runner, wanted).map(|()| outcome).map_err(Error::NotKept),
+        (Err(error), false) => Err(error),
+        (Err(error), true) => Err(match take_back(node) {
+            Ok(_) => Error::TakenBack(Box::new(error)),
+            Err(then) => Error::NotTakenBack(Box::new(error), Box::new(then)),
+        }),
+    }
+}
+
+/// Keeps what waits.
+///
+/// # Errors
+/// When it cannot be kept for the next boot; it waits on then.
+pub fn confirm(node: &mut Node<'_>) -> Result<Confirmed, Error> {
+    let _lock = node.lock()?;
+    match left(node.runner)? {
+        None => Ok(Confirmed::Nothing),
+        Some(Duration::ZERO) => take_back(node).map(Confirmed::TooLate),
+        Some(_) => {
+            let waiting = bundle(node.runner, kept::WAITING)?;
+            kept::keep_good(node.runner, &waiting).and_then(|()| forget(node.runner)).map_err(Error::Files)?;
+            Ok(Confirmed::Kept)
+        }
+    }
+}
+
+/// Takes back what waits, at once; none where nothing does.
+///
+/// # Errors
+/// When it cannot be taken back.
+pub fn undo(node: &mut Node<'_>) -> Result<Option<Outcome>, Error> {
+    let _lock = node.lock()?;
+    left(node.runner)?.map(|_| take_back(node)).transpose()
+}
+
+/// How long something waits yet; none where nothing does.
+///
+/// # Errors
+/// When our files cannot be read.
+pub fn waits(node: &mut Node<'_>) -> Result<Option<Duration>, Error> {
+    left(node.runner)
+}
+
+/// Waits, and takes back what is not confirmed in time. `ready` is called when the guard stands.
+///
+/// # Errors
+/// When our files cannot be read. While something cannot be taken back, it is tried again.
+pub fn guard(node: &mut Node<'_>, ready: impl FnOnce()) -> Result<(), Error> {
+    ready();
+    loop {
+        match left(node.runner)? {
+            None => return Ok(()),
+            Some(Duration::ZERO) => {
+                let settled = node.lock().and_then(|_lock| settle(node));
+                if settled.is_err_and(|error| !matches!(error, Error::Waiting(_))) {
+                    thread::sleep(RETRY);
+                }
+            }
+            Some(left) => thread::sleep(left.min(NAP)),
+        }
+    }
+}
+
+/// Under the lock: takes back what was not confirmed in time, and refuses to go on where something waits yet.
+pub(super) fn settle(node: &mut Node<'_>) -> Result<(), Error> {
+    match left(node.runner)? {
+        None => Ok(()),
+        Some(Duration::ZERO) => take_back(node).map(drop),
+        Some(left) => Err(Error::Waiting(left)),
+    }
+}
+
+/// Before the kernel is touched.
+fn begin(node: &mut Node<'_>, (wanted, observed): (&Wanted, &Observed), limit: Duration, guard: &Call) -> Result<(), Error> {
+    let holds_ours = !observed.sets.is_empty() || !observed.unlisted.is_empty() || observed.tables.values().any(|table| !table.is_empty());
+    if holds_ours && !kept::has_good(node.runner).map_err(Error::Files)? {
+        return Err(Error::NoWayBack);
+    }
+    node.runner.write_folder(Keep::Always, kept::WAITING, Some(wanted.folder())).map_err(Error::Files)?;
+    write_pending(node.runner, limit).map_err(Error::Files)?;
+    node.runner.start(guard).map_err(Error::Files)
+}
+
+/// Under the lock: brings back the last good bundle, or nothing where there was none.
+fn take_back(node: &mut Node<'_>) -> Result<Outcome, Error> {
+    let outcome = match kept::has_good(node.runner).map_err(Error::Files)? {
+        true => {
+            let good = bundle(node.runner, kept::GOOD)?;
+            round::bring(node, Goal::of(&good), &mut round::nothing_first)
+        }
+        false => round::bring(node, Goal::nothing(&Desired::default()), &mut round::nothing_first),
+    }?;
+    forget(node.runner).map_err(Error::NotKept)?;
+    Ok(outcome)
+}
+
+fn bundle(runner: &mut dyn Runner, name: &str) -> Result<Wanted, Error> {
+    let bad = |diagnostic: Diagnostic| Error::Bundle(Box::new(diagnostic));
+    let bundle = OnDisk::open(&runner.place(Keep::Always, name)).map_err(bad)?;
+    let node = bundle.nodes().next().unwrap_or_default().to_owned();
+    Wanted::read(&bundle, &node).map_err(bad)
+}
+
+/// First that something waits: from then on the good bundle is the one.
+fn forget(runner: &mut dyn Runner) -> Result<(), Failure> {
+    runner.write(Keep::Always, kept::PENDING, None)?;
+    runner.write_folder(Keep::Always, kept::WAITING, None)
+}
+
+/// How long something waits yet: no time, where it was applied before this boot, or nobody can say when.
+fn left(runner: &mut dyn Runner) -> Result<Option<Duration>, Error> {
+    let Some(content) = runner.read(Keep::Always, kept::PENDING).map_err(Error::Files)? else { return Ok(None) };
+    let Ok(pending) = serde_json::from_slice::<Pending>(&content) else { return Ok(Some(Duration::ZERO)) };
+    let (boot, now) = clock(runner).map_err(Error::Files)?;
+    let left = if pending.boot == boot { pending.until.saturating_sub(now) } else { 0 };
+    Ok(Some(Duration::from_millis(left)))
+}
+
+fn write_pending(runner: &mut dyn Runner, limit: Duration) -> Result<(), Failure> {
+    let (boot, now) = clock(runner)?;
+    let pending = Pending { boot, until: now.saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)) };
+    let text = serde_json::to_vec(&pending).map_err(|error| Failure::Other(error.to_string()))?;
+    runner.write(Keep::Always, kept::PENDING, Some(&text))
+}
+
+/// Which boot this is, and the milliseconds since it, time asleep included.
+fn clock(runner: &mut dyn Runner) -> Result<(String, u64), Failure> {
+    let mut text = |file: &str| -> Result<String, Failure> {
+        let content = runner.read(Keep::Kernel, file)?.ok_or_else(|| Failure::Other(format!("there is no `/proc/{file}`")))?;
+        Ok(String::from_utf8_lossy(&content).trim().to_owned())
+    };
+    let (boot, uptime) = (text("sys/kernel/random/boot_id")?, text("uptime")?);
+    let seconds = uptime.split(' ').next().unwrap_or_default();
+    let (whole, part) = seconds.split_once('.').unwrap_or((seconds, "0"));
+    let hundredths = part.parse::<u64>().ok();
+    let now = whole.parse::<u64>().ok().zip(hundredths).map(|(whole, part)| whole * 1000 + part * 10);
+    Ok((boot, now.ok_or_else(|| Failure::Other(format!("`/proc/uptime` says `{uptime}`")))?))
+}

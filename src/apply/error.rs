@@ -1,0 +1,150 @@
+//! Why an apply did not do what it was to do, and what to do next.
+
+use std::time::Duration;
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::observe::Problem;
+use crate::plan::Difference;
+use crate::runner::Failure;
+
+/// Why an apply did not do what it was to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// Another apply runs.
+    Locked,
+    /// An apply waits to be confirmed, for so long.
+    Waiting(Duration),
+    /// The kernel cannot be seen or changed.
+    Kernel(Problem),
+    /// Our files cannot be read or written; the kernel is as it was.
+    Files(Failure),
+    /// Our files cannot be written; the kernel holds what is wanted.
+    NotKept(Failure),
+    /// What was written is not what was read back, in every round.
+    NotSettled(Vec<Difference>),
+    /// Something of ours could not be removed.
+    Left(Vec<String>),
+    /// There is something of ours that no apply of ours brought there, and that could not be brought back.
+    NoWayBack,
+    /// A bundle of ours is bad.
+    Bundle(Box<Diagnostic>),
+    /// It went wrong and was taken back.
+    TakenBack(Box<Error>),
+    /// It went wrong, and then taking it back went wrong.
+    NotTakenBack(Box<Error>, Box<Error>),
+}
+
+/// What a caller can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Give another bundle, or make room for our files.
+    Bad,
+    /// Look at the kernel and its tools.
+    Refused,
+    /// Try again later.
+    Busy,
+}
+
+/// What to do about what a tool says.
+const ADVICE: [(&[&str], &str); 5] = [
+    (
+        &["you must be root", "Permission denied", "Operation not permitted"],
+        "run it as root; a container needs the host's network and the capabilities NET_ADMIN and NET_RAW",
+    ),
+    (
+        &["not supported by userspace", "incompatible"],
+        "another program made that with a newer version of the tool; install that version here",
+    ),
+    (
+        &[
+            "Cannot open session to kernel",
+            "can't initialize iptables table",
+            "Protocol not supported",
+            "Couldn't load match",
+            "No chain/target/match",
+        ],
+        "the kernel lacks a module: `modprobe ip_set ip_set_hash_net xt_set`, or put /lib/modules of the host into the container",
+    ),
+    (
+        &["Set cannot be created: set type not supported"],
+        "the kernel lacks a module: `modprobe ip_set_hash_net ip_set_hash_ipport ip_set_bitmap_port`",
+    ),
+    (&["is not whole", "in the middle of a line"], "nothing was changed on such an answer; run the command by hand and see what it prints"),
+];
+
+const LOOK_AGAIN: &str = "run the command by hand to see more; what was begun is completed by the next apply, and no policy was opened";
+
+impl Error {
+    /// What a caller can do about it.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Error::Locked | Error::Waiting(_) | Error::Kernel(Problem::Busy(_)) => Kind::Busy,
+            Error::Kernel(_) | Error::NotSettled(_) | Error::Left(_) => Kind::Refused,
+            Error::Files(_) | Error::NotKept(_) | Error::NoWayBack | Error::Bundle(_) => Kind::Bad,
+            Error::TakenBack(why) => why.kind(),
+            Error::NotTakenBack(..) => Kind::Refused,
+        }
+    }
+
+    /// It in words, with what to do next.
+    pub fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Error::Locked => Diagnostic::new(Code::NodeBusy, "another `palisade` is changing this node")
+                .help("try again when it is done; `fuser -v /run/palisade/lock` says who it is"),
+            Error::Waiting(left) => {
+                let message = format!("an apply waits to be confirmed, for {} s more", left.as_secs());
+                Diagnostic::new(Code::NodeBusy, message).help("`palisade confirm` keeps it, `palisade confirm --undo` takes it back")
+            }
+            Error::Kernel(problem) => of_problem(problem),
+            Error::Files(failure) => Diagnostic::new(Code::Unwritable, failure.to_string())
+                .help("nothing was changed; make room, or name other directories with --run-dir and --state-dir"),
+            Error::NotKept(failure) => Diagnostic::new(Code::Unwritable, format!("{failure}; the kernel holds the new policy")).help(
+                "a reboot would bring back the bundle before; make room, or name other directories with --run-dir and --state-dir, and apply again",
+            ),
+            Error::NotSettled(differences) => not_settled(differences),
+            Error::Left(left) => {
+                let what = if left.is_empty() { "something of ours came back".to_owned() } else { left.join("; ") };
+                Diagnostic::new(Code::KernelRefused, format!("not everything could be removed: {what}"))
+                    .help("rules of others look into a set of ours, or jump into a chain of ours: remove those, then run it again")
+            }
+            Error::NoWayBack => Diagnostic::new(Code::NoWayBack, "this node holds policy that was not applied by `palisade apply`, so it could not be brought back")
+                .help("apply the bundle that it holds first, without --confirm"),
+            Error::Bundle(diagnostic) => (**diagnostic).clone(),
+            Error::TakenBack(why) => {
+                let why = why.diagnostic();
+                Diagnostic::new(Code::RolledBack, format!("the node holds the policy before again: {}", why.message)).maybe_help(why.help)
+            }
+            Error::NotTakenBack(why, then) => {
+                let message = format!("{}; and it could not be taken back: {}", why.diagnostic().message, then.diagnostic().message);
+                Diagnostic::new(Code::KernelRefused, message).help("apply a good bundle, `palisade apply /var/lib/palisade/good`, or see what the tools say")
+            }
+        }
+    }
+}
+
+fn of_problem(problem: &Problem) -> Diagnostic {
+    match problem {
+        Problem::Busy(_) => Diagnostic::new(Code::NodeBusy, problem.to_string())
+            .help("try again, or wait longer with --lock-wait; `fuser -v /run/xtables.lock` says who has it"),
+        Problem::Refused { said, .. } => {
+            let advice = ADVICE.iter().find(|(words, _)| words.iter().any(|word| said.contains(word)));
+            Diagnostic::new(Code::KernelRefused, problem.to_string()).help(advice.map_or(LOOK_AGAIN, |(_, advice)| *advice))
+        }
+        Problem::NoAnswer(Failure::NotFound(_)) => Diagnostic::new(Code::ToolMissing, problem.to_string())
+            .help("install the packages `iptables` and `ipset`, or choose a build of iptables that is there with --backend"),
+        Problem::NoAnswer(_) => Diagnostic::new(Code::KernelRefused, problem.to_string())
+            .help("see what it waits for, or give it longer with --timeout; what was begun is completed by the next apply"),
+        Problem::OtherBackend(other) => {
+            let help = format!("use that build with --backend {}, or let the new chains take over with --take-over", other.word());
+            Diagnostic::new(Code::OtherBackend, format!("{problem}, and what both builds hold, both decide")).help(help)
+        }
+    }
+}
+
+fn not_settled(differences: &[Difference]) -> Diagnostic {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = differences.iter().take(SHOWN).map(ToString::to_string).collect();
+    let message = format!("what was written was otherwise when it was read back, three times:\n{}", shown.join("\n"));
+    Diagnostic::new(Code::NotSettled, message)
+        .help("another program changes the same chains or sets: find it (`auditctl`, `nft monitor`), and apply again")
+}

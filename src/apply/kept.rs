@@ -1,0 +1,75 @@
+//! Our files: what was written last, until the next boot, and the last good bundle, beyond it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::apply::{Error, Node, Wanted};
+use crate::bundle::INDEX_FILE;
+use crate::observe::{Backend, Tools, backend};
+use crate::plan::Memory;
+use crate::runner::{Failure, Keep, Runner};
+
+/// The last good bundle: of this node only.
+pub const GOOD: &str = "good";
+/// The bundle that waits to be confirmed.
+pub(super) const WAITING: &str = "waiting";
+/// That something waits, and until when.
+pub(super) const PENDING: &str = "pending.json";
+const MEMORY: &str = "memory.json";
+
+/// What was written last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Remembered {
+    /// Whether there may be something of ours in other tables than the filter tables.
+    pub(super) early: bool,
+    /// How the tools print what was written.
+    pub(super) memory: Memory,
+}
+
+/// What was written last, by this build; none where that is not known, which makes a plan no less right.
+pub(super) fn remembered(runner: &mut dyn Runner, backend: Backend) -> Option<Remembered> {
+    last(runner).filter(|last| last.memory.backend == backend.word())
+}
+
+fn last(runner: &mut dyn Runner) -> Option<Remembered> {
+    let content = runner.read(Keep::UntilBoot, MEMORY).ok().flatten()?;
+    serde_json::from_slice(&content).ok().filter(|remembered: &Remembered| remembered.memory.version == Memory::VERSION)
+}
+
+pub(super) fn remember(runner: &mut dyn Runner, remembered: &Remembered) -> Result<(), Failure> {
+    let text = serde_json::to_vec(remembered).map_err(|error| Failure::Other(error.to_string()))?;
+    runner.write(Keep::UntilBoot, MEMORY, Some(&text))
+}
+
+/// How the kernel is asked: by the build that is set, that was used last, or that is installed.
+pub(super) fn tools(node: &mut Node<'_>) -> Result<Tools, Error> {
+    let last = last(node.runner).and_then(|remembered| Backend::from_word(&remembered.memory.backend));
+    let backend = match node.settings.backend.or(last) {
+        Some(backend) => backend,
+        None => backend(node.runner).map_err(Error::Kernel)?,
+    };
+    let lock_wait = u32::try_from(node.settings.wait.as_secs()).unwrap_or(u32::MAX);
+    Ok(Tools { backend, lock_wait })
+}
+
+/// Keeps a bundle for the next boot, if it is not kept already.
+pub(super) fn keep_good(runner: &mut dyn Runner, wanted: &Wanted) -> Result<(), Failure> {
+    let index = runner.read(Keep::Always, &format!("{GOOD}/{INDEX_FILE}"))?;
+    match index.as_deref() == Some(wanted.index()) {
+        true => Ok(()),
+        false => runner.write_folder(Keep::Always, GOOD, Some(wanted.folder())),
+    }
+}
+
+/// Whether a bundle was kept.
+pub(super) fn has_good(runner: &mut dyn Runner) -> Result<bool, Failure> {
+    Ok(runner.read(Keep::Always, &format!("{GOOD}/{INDEX_FILE}"))?.is_some())
+}
+
+/// Removes what we keep, but the lock's file, which others may wait on.
+pub(super) fn forget_all(runner: &mut dyn Runner) -> Result<(), Failure> {
+    runner.write(Keep::Always, PENDING, None)?;
+    runner.write_folder(Keep::Always, WAITING, None)?;
+    runner.write_folder(Keep::Always, GOOD, None)?;
+    runner.write(Keep::UntilBoot, MEMORY, None)
+}

@@ -1,0 +1,116 @@
+//! What an apply did.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::observe::Backend;
+use crate::plan::Difference;
+
+/// What an apply did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The node; empty where nothing was to be left of any.
+    pub node: String,
+    /// The build of iptables.
+    pub backend: Backend,
+    /// What differed before.
+    pub counts: Counts,
+    /// Calls that wrote.
+    pub calls: usize,
+    /// How often was written before it held; 0 where it held already.
+    pub rounds: usize,
+    /// What is no longer used and could not be removed yet.
+    pub left: Vec<String>,
+}
+
+/// How much differed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// Sets that were missing, or of another type.
+    pub sets_made: usize,
+    /// Sets whose members differed.
+    pub sets_changed: usize,
+    /// Members that were missing from those.
+    pub members_added: usize,
+    /// Members that were too many in those.
+    pub members_removed: usize,
+    /// Sets that nobody wants.
+    pub sets_removed: usize,
+    /// Chains that were missing, or had other rules.
+    pub chains_written: usize,
+    /// Chains that nobody wants.
+    pub chains_removed: usize,
+    /// Jumps from the kernel's chains that were not right.
+    pub jumps: usize,
+}
+
+impl Counts {
+    /// Counts differences.
+    pub fn of(differences: &[Difference]) -> Self {
+        let mut counts = Self::default();
+        let mut chain = None;
+        for difference in differences {
+            match difference {
+                Difference::NoSet(_) | Difference::SetKind(_) | Difference::SetUnlisted(_) | Difference::SetSplit(_) => {
+                    counts.sets_made += 1
+                }
+                Difference::Members { missing, extra, .. } => {
+                    counts.sets_changed += 1;
+                    counts.members_added += missing.1;
+                    counts.members_removed += extra.1;
+                }
+                Difference::ExtraSet(_) => counts.sets_removed += 1,
+                Difference::NoChain(..) => counts.chains_written += 1,
+                Difference::ExtraChain(..) => counts.chains_removed += 1,
+                Difference::Rule { table, chain: name, .. } => {
+                    let is_new = chain.replace((table, name)) != Some((table, name));
+                    counts.chains_written += usize::from(is_new);
+                }
+                Difference::Hook { .. } => counts.jumps += 1,
+            }
+        }
+        counts
+    }
+}
+
+impl Outcome {
+    pub(super) fn new(node: &str, backend: Backend) -> Self {
+        Self { node: node.to_owned(), backend, counts: Counts::default(), calls: 0, rounds: 0, left: Vec::new() }
+    }
+
+    /// Whether nothing was written.
+    pub fn is_in_sync(&self) -> bool {
+        self.calls == 0
+    }
+
+    /// The same node by the other build of iptables.
+    pub(super) fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.rounds = self.rounds.max(other.rounds);
+        self.left = other.left;
+        let (mine, its) = (&mut self.counts, other.counts);
+        mine.sets_removed = mine.sets_removed.max(its.sets_removed);
+        mine.chains_removed += its.chains_removed;
+        mine.jumps += its.jumps;
+    }
+}
+
+impl fmt::Display for Counts {
+    /// `3 sets made, 2 sets changed (+4 -1 members), 12 chains written`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let members = format!(" changed (+{} -{} members)", self.members_added, self.members_removed);
+        let parts = [
+            (self.sets_made, "set", " made"),
+            (self.sets_changed, "set", members.as_str()),
+            (self.chains_written, "chain", " written"),
+            (self.jumps, "jump", " set right"),
+            (self.chains_removed, "chain", " removed"),
+            (self.sets_removed, "set", " removed"),
+        ];
+        let part = |(count, what, done): &(usize, &str, &str)| format!("{count} {what}{}{done}", if *count == 1 { "" } else { "s" });
+        let parts: Vec<String> = parts.iter().filter(|(count, ..)| *count > 0).map(part).collect();
+        out.write_str(&if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") })
+    }
+}

@@ -1,0 +1,87 @@
+//! `palisade apply`: a bundle to this node's kernel.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::apply::{self, Look, Node, Wanted};
+use crate::cli::Status;
+use crate::cli::node::{self, Options};
+use crate::cli::report::Report;
+use crate::diagnostic::{Code, Diagnostic};
+
+/// Bring this node's kernel to what a bundle says
+///
+/// Looks at the sets and chains of ours that the kernel has, changes what differs, reads it back, and keeps the bundle for the next
+/// boot. At every moment, what the policy before and the new one both allow passes, and what both deny does not. What is not ours is left
+/// alone. Where nothing differs, nothing is written.
+///
+/// Exit status: 0 done or in sync, 2 bad bundle (nothing was changed), 3 the kernel or a tool refused, 4 somebody else is at it: try again.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Directory of the bundle
+    #[arg(value_name = "BUNDLE")]
+    bundle: PathBuf,
+    /// Which node this is; without it NODE_NAME, the bundle's only node, or the host's name
+    #[arg(long, value_name = "NODE", env = "PALISADE_NODE", hide_env_values = true)]
+    node: Option<String>,
+    /// Change nothing; print what differs, and each call that would be made
+    #[arg(long)]
+    dry_run: bool,
+    /// Take it back unless `palisade confirm` comes within so many seconds, also where the terminal or the node dies
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400), conflicts_with = "dry_run")]
+    confirm: Option<u32>,
+    /// Apply a bundle with staged policies in force
+    #[arg(long)]
+    staged: bool,
+    /// Where the other build of iptables holds chains of ours: remove them behind the apply
+    #[arg(long, conflicts_with_all = ["dry_run", "confirm"])]
+    take_over: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
+    let mut processes = arguments.options.processes();
+    let (wanted, why) = match node::wanted(&arguments.bundle, (arguments.node.as_deref(), arguments.staged), &mut processes) {
+        Ok(wanted) => wanted,
+        Err(diagnostic) => return report.diagnostic(diagnostic),
+    };
+    let settings = apply::Settings { takes_over: arguments.take_over, ..arguments.options.settings() };
+    let mut node = Node { runner: &mut processes, settings };
+    if arguments.dry_run {
+        return match apply::look(&mut node, &wanted) {
+            Ok(look) => show(&look, &wanted, report),
+            Err(error) => node::fail(&error, report),
+        };
+    }
+    let outcome = match arguments.confirm {
+        None => apply::run(&mut node, &wanted),
+        Some(seconds) => {
+            apply::run_to_be_confirmed(&mut node, &wanted, Duration::from_secs(u64::from(seconds)), &arguments.options.guard())
+        }
+    };
+    match outcome {
+        Ok(outcome) => node::tell(&outcome, (&format!("node {}{why}", wanted.node), arguments.confirm), report),
+        Err(error) => node::fail(&error, report),
+    }
+}
+
+fn show(look: &Look, wanted: &Wanted, report: &mut Report) -> Status {
+    let steps = look.plan.steps.iter().map(|step| json!({"about": step.about, "call": step.call.to_string(), "input": step.call.input}));
+    let text = match report.is_json() {
+        true => {
+            let differences: Vec<String> = look.plan.differences.iter().map(ToString::to_string).collect();
+            let steps: Vec<_> = steps.collect();
+            let value = json!({"node": wanted.node, "backend": look.tools.backend.word(), "differences": differences, "steps": steps});
+            serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
+        }
+        false => look.plan.to_string(),
+    };
+    match report.data(&text) {
+        Ok(()) => Status::Clean,
+        Err(error) => report.diagnostic(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}"))),
+    }
+}

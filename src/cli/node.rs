@@ -1,0 +1,156 @@
+//! Options and words of the commands that work on this node.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use crate::apply::{self, Error, Kind, Named, Outcome, Wanted};
+use crate::bundle::OnDisk;
+use crate::cli::Status;
+use crate::cli::report::Report;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::observe;
+use crate::runner::{Call, Processes, Runner, Settings};
+
+/// How this node is worked on.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of this node")]
+pub(super) struct Options {
+    /// The build of iptables; auto is the one that was used last here, else the one that `iptables` is
+    #[arg(long, value_name = "BUILD", default_value = "auto", env = "PALISADE_BACKEND", hide_env_values = true)]
+    backend: Backend,
+    /// How long to wait for another apply, and for the xtables lock
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "PALISADE_LOCK_WAIT", hide_env_values = true,
+        value_parser = clap::value_parser!(u32).range(1..=3600))]
+    lock_wait: u32,
+    /// How long a tool may take, its wait for a lock aside, before it is killed
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, env = "PALISADE_TIMEOUT", hide_env_values = true,
+        value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    timeout: u32,
+    /// Where to keep what is of use until the next boot
+    #[arg(long, value_name = "DIR", default_value = "/run/palisade", env = "PALISADE_RUN_DIR", hide_env_values = true)]
+    run_dir: PathBuf,
+    /// Where to keep the last good bundle
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/palisade", env = "PALISADE_STATE_DIR", hide_env_values = true)]
+    state_dir: PathBuf,
+}
+
+/// Builds of iptables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Backend {
+    /// Found out
+    Auto,
+    /// iptables-legacy: the xtables of the kernel
+    Legacy,
+    /// iptables-nft: nf_tables
+    Nft,
+}
+
+impl Options {
+    /// What runs processes and keeps files.
+    pub(super) fn processes(&self) -> Processes {
+        let limit = Duration::from_secs(u64::from(self.timeout) + u64::from(self.lock_wait));
+        Processes::new(Settings { run_directory: self.run_dir.clone(), state_directory: self.state_dir.clone(), limit })
+    }
+
+    /// How the node is worked on.
+    pub(super) fn settings(&self) -> apply::Settings {
+        let backend = match self.backend {
+            Backend::Auto => None,
+            Backend::Legacy => Some(observe::Backend::Legacy),
+            Backend::Nft => Some(observe::Backend::Nft),
+        };
+        apply::Settings { backend, wait: Duration::from_secs(u64::from(self.lock_wait)), takes_over: false }
+    }
+
+    /// The process that takes back what nobody confirms.
+    pub(super) fn guard(&self) -> Call {
+        let path = |path: &Path| path.display().to_string();
+        let backend = self.backend.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let words = [
+            ("--backend", backend),
+            ("--lock-wait", self.lock_wait.to_string()),
+            ("--timeout", self.timeout.to_string()),
+            ("--run-dir", path(&self.run_dir)),
+            ("--state-dir", path(&self.state_dir)),
+        ];
+        let mut call = Call::of("/proc/self/exe", &["confirm", "--guard"]);
+        call.arguments.extend(words.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
+        call
+    }
+}
+
+/// Opens a bundle and takes this node's part; says on what ground it is this node's.
+pub(super) fn wanted(
+    place: &Path,
+    (asked, takes_staged): (Option<&str>, bool),
+    runner: &mut dyn Runner,
+) -> Result<(Wanted, String), Diagnostic> {
+    let bundle = OnDisk::open(place)?;
+    if bundle.is_staged() && !takes_staged {
+        let message = format!("`{}` has staged policies in force: it is a proposal", place.display());
+        return Err(Diagnostic::new(Code::BundleStaged, message).help("render it without --staged, or apply the proposal with --staged"));
+    }
+    let environment = std::env::var_os("NODE_NAME").as_deref().and_then(OsStr::to_str).filter(|name| !name.is_empty()).map(str::to_owned);
+    let asked = asked.map(str::to_owned).or(environment);
+    let host = apply::host_name(runner).unwrap_or_default();
+    let (node, named) = apply::node_of(&bundle, asked.as_deref(), host.as_deref())?;
+    let why = match named {
+        Named::Asked => String::new(),
+        Named::Only => " (the only one of the bundle)".to_owned(),
+        Named::Host => " (the host's name)".to_owned(),
+    };
+    Ok((Wanted::read(&bundle, &node)?, why))
+}
+
+/// Tells of an error; its status is the caller's.
+pub(super) fn fail(error: &Error, report: &mut Report) -> Status {
+    report.failure(&error.diagnostic());
+    match error.kind() {
+        Kind::Bad => Status::Invalid,
+        Kind::Refused => Status::Refused,
+        Kind::Busy => Status::Busy,
+    }
+}
+
+/// Tells what an apply did: `node n1: done in 3 calls: 4 chains written`.
+pub(super) fn tell(outcome: &Outcome, (name, waits): (&str, Option<u32>), report: &mut Report) -> Status {
+    for left in &outcome.left {
+        report.remark(&format!("not done yet, and tried again with the next apply: {left}"));
+    }
+    let text = if report.is_json() { json(outcome, waits) } else { words(outcome, name, waits) };
+    match report.data(&text) {
+        Ok(()) => Status::Clean,
+        Err(error) => report.diagnostic(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}"))),
+    }
+}
+
+fn words(outcome: &Outcome, name: &str, waits: Option<u32>) -> String {
+    let build = outcome.backend.word();
+    let done = match outcome.calls {
+        0 => "in sync, nothing was written".to_owned(),
+        calls => format!("done in {calls} call{}: {}", if calls == 1 { "" } else { "s" }, outcome.counts),
+    };
+    let waits = match waits.filter(|_| outcome.rounds > 0) {
+        Some(seconds) => format!("`palisade confirm` keeps it; without that, the state before is back in {seconds} s\n"),
+        None => String::new(),
+    };
+    format!("{name}, iptables-{build}: {done}\n{waits}")
+}
+
+fn json(outcome: &Outcome, waits: Option<u32>) -> String {
+    let value = json!({
+        "node": outcome.node,
+        "backend": outcome.backend.word(),
+        "inSync": outcome.is_in_sync(),
+        "calls": outcome.calls,
+        "rounds": outcome.rounds,
+        "changes": outcome.counts,
+        "left": outcome.left,
+        "confirmWithin": waits.filter(|_| outcome.rounds > 0),
+    });
+    serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,28 @@
+//! `palisade uninstall`: takes everything of ours away.
+
+use clap::Args;
+
+use crate::apply::{self, Node};
+use crate::cli::Status;
+use crate::cli::node::{self, Options};
+use crate::cli::report::Report;
+
+/// Remove every chain, rule and set of ours from this node's kernel, and the bundle that was kept; nothing decides packets then
+///
+/// What is not ours is left alone. Both builds of iptables are looked at.
+///
+/// Exit status: 0 nothing of ours is left, 3 the kernel or a tool refused, 4 somebody else is changing the node.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
+    let mut processes = arguments.options.processes();
+    let mut node = Node { runner: &mut processes, settings: arguments.options.settings() };
+    match apply::uninstall(&mut node) {
+        Ok(outcome) => node::tell(&outcome, ("nothing of ours is left", None), report),
+        Err(error) => node::fail(&error, report),
+    }
+}
