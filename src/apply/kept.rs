@@ -9,7 +9,7 @@ use crate::plan::Memory;
 use crate::runner::{Failure, Keep, Runner};
 
 /// The last good bundle: of this node only.
-pub(super) const GOOD: &str = "good";
+pub const GOOD: &str = "good";
 /// The bundle that waits to be confirmed.
 pub(super) const WAITING: &str = "waiting";
 /// That something waits, and until when.

@@ -15,6 +15,7 @@ mod wanted;
 
 pub use confirm::{Confirmed, confirm, guard, last_good, run_to_be_confirmed, undo, waits};
 pub use error::{Error, Kind};
+pub use kept::GOOD;
 pub use outcome::{Counts, Outcome};
 pub use round::{Look, look};
 pub use wanted::{Named, Wanted, node_of};

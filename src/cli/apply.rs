@@ -10,7 +10,6 @@ use crate::apply::{self, Look, Node, Wanted};
 use crate::cli::Status;
 use crate::cli::node::{self, Options};
 use crate::cli::report::Report;
-use crate::diagnostic::{Code, Diagnostic};
 
 /// Bring this node's kernel to what a bundle says
 ///
@@ -82,6 +81,6 @@ fn show(look: &Look, wanted: &Wanted, report: &mut Report) -> Status {
     };
     match report.data(&text) {
         Ok(()) => Status::Clean,
-        Err(error) => report.diagnostic(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}"))),
+        Err(diagnostic) => report.diagnostic(diagnostic),
     }
 }

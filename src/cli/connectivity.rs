@@ -73,7 +73,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
 fn write(answer: &Connectivity, format: Format, out: &mut dyn Write) -> io::Result<()> {
     match format {
         // a command without a format never gets here with it
-        Format::Text | Format::Sarif | Format::Junit => answers::connectivity::text(answer, out),
+        Format::Text | Format::Sarif | Format::Junit | Format::Prometheus => answers::connectivity::text(answer, out),
         Format::Json => answers::connectivity::json(answer, out),
         Format::Csv => answers::connectivity::csv(answer, out),
         Format::Md => answers::connectivity::markdown(answer, out),

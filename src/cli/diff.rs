@@ -154,7 +154,7 @@ impl Arguments {
         let comparison = Comparison::new(&mut difference, files, Both { old, new }, nodes.as_deref());
         let text = match report.format() {
             // a command without a format never gets here with it
-            Format::Text | Format::Csv | Format::Dot | Format::Junit => answers::text(&comparison),
+            Format::Text | Format::Csv | Format::Dot | Format::Junit | Format::Prometheus => answers::text(&comparison),
             Format::Json => answers::json(&comparison),
             Format::Md => answers::markdown(&comparison),
             Format::Sarif => answers::sarif(&comparison),

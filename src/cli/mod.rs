@@ -7,10 +7,12 @@
 mod apply;
 mod ask;
 mod check;
+mod completions;
 mod config;
 mod confirm;
 mod connectivity;
 mod diff;
+mod doctor;
 mod eval;
 mod explain;
 mod git;
@@ -20,6 +22,7 @@ mod reconcile;
 mod render;
 mod report;
 mod selector;
+mod status;
 mod test;
 mod trace;
 mod uninstall;
@@ -104,6 +107,8 @@ enum Format {
     Sarif,
     /// JUnit's XML
     Junit,
+    /// Metrics for Prometheus
+    Prometheus,
 }
 
 /// When colour is used.
@@ -133,6 +138,10 @@ enum Command {
     Confirm(confirm::Arguments),
     Reconcile(Box<reconcile::Arguments>),
     Uninstall(uninstall::Arguments),
+    Status(status::Arguments),
+    Doctor(doctor::Arguments),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 impl Command {
@@ -147,10 +156,14 @@ impl Command {
             Command::Check(_) | Command::Render(_) | Command::Eval(_) | Command::Explain(_) | Command::Verify(_) | Command::Selector(_) => {
                 &[Format::Text, Format::Json]
             }
-            Command::Apply(_) | Command::Confirm(_) | Command::Reconcile(_) | Command::Uninstall(_) => &[Format::Text, Format::Json],
+            Command::Apply(_) | Command::Confirm(_) | Command::Reconcile(_) | Command::Uninstall(_) | Command::Doctor(_) => {
+                &[Format::Text, Format::Json]
+            }
+            Command::Status(_) => &[Format::Text, Format::Json, Format::Prometheus],
             Command::Connectivity(_) => &[Format::Text, Format::Json, Format::Csv, Format::Md, Format::Dot],
             Command::Diff(_) => &[Format::Text, Format::Json, Format::Md, Format::Sarif],
             Command::Test(_) => &[Format::Text, Format::Json, Format::Junit],
+            Command::Completions(_) | Command::Man(_) => &[Format::Text],
         }
     }
 }
@@ -180,6 +193,10 @@ pub fn run() -> Status {
         Command::Confirm(own) => confirm::run(&own, &mut report),
         Command::Reconcile(own) => reconcile::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Uninstall(own) => uninstall::run(&own, &mut report),
+        Command::Status(own) => status::run(&own, &mut report),
+        Command::Doctor(own) => doctor::run(&own, &mut report),
+        Command::Completions(own) => completions::completions(&own, &mut report),
+        Command::Man(_) => completions::man(&mut report),
     }
 }
 

@@ -130,7 +130,7 @@ pub(super) fn tell(outcome: &Outcome, (name, waits): (&str, Option<u32>), report
     let text = if report.is_json() { json(outcome, waits) } else { words(outcome, name, waits) };
     match report.data(&text) {
         Ok(()) => Status::Clean,
-        Err(error) => report.diagnostic(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}"))),
+        Err(diagnostic) => report.diagnostic(diagnostic),
     }
 }
 

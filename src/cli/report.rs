@@ -47,7 +47,7 @@ impl Report {
             }
             let text = match self.format {
                 Format::Json => print::json(diagnostic, files) + "\n",
-                Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Junit => {
+                Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Junit | Format::Prometheus => {
                     print::human(diagnostic, files, self.colour) + "\n\n"
                 }
             };

@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     let tested = Tested { assertions: &assertions, proof: &proof, resolved: &resolved, files: &files };
     let told = match report.format() {
         // a command without a format never gets here with it
-        Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif => text(&tested),
+        Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Prometheus => text(&tested),
         Format::Json => json(&tested),
         Format::Junit => junit(&tested),
     };

@@ -59,24 +59,38 @@ const VERDICTS: [&str; 3] = ["ACCEPT", "DROP", "pal-allowed"];
 /// Counters of the tables that the scripts have, in the order in which packets meet the rules. Chains that the scripts do not have are left
 /// out, as is what leads to another chain without a verdict.
 pub(super) fn of(look: &Look<'_>) -> Vec<Counter> {
-    let mut found: Vec<Counter> = Vec::new();
-    let mut known: BTreeMap<(TableKind, Source), usize> = BTreeMap::new();
+    let mut sums = Sums::default();
     for (id, text) in look.scripts {
         let (Some(desired), Some(observed)) = (look.desired.tables.get(id), look.observed.tables.get(id)) else { continue };
         let layout = Layout::read(text, desired);
         for (chain, about) in &layout.chains {
             let rules = observed.chains.get(chain).into_iter().flatten();
-            for (rule, source) in rules.filter_map(|rule| Some((rule, source(rule, (chain, about), &layout)?))) {
-                let at = *known.entry((id.kind, source.clone())).or_insert_with(|| {
-                    found.push(Counter { table: id.kind, place: place(&source, look.places), source, counters: Counters::default() });
-                    found.len() - 1
-                });
-                let sum = found.get_mut(at).map(|counter| &mut counter.counters);
-                sum.into_iter().zip(rule.counters).for_each(|(sum, more)| add(sum, more));
+            let known = rules.filter_map(|rule| Some((source(rule, (chain, about), &layout)?, rule.counters)));
+            known.for_each(|(source, counters)| sums.add((id.kind, source), counters.unwrap_or_default(), look.places));
+        }
+    }
+    sums.found
+}
+
+/// Sums in the making.
+#[derive(Default)]
+struct Sums {
+    found: Vec<Counter>,
+    /// Where each stands among them.
+    known: BTreeMap<(TableKind, Source), usize>,
+}
+
+impl Sums {
+    fn add(&mut self, (table, source): (TableKind, Source), more: Counters, places: &Places) {
+        let known = self.known.get(&(table, source.clone())).copied();
+        match known.and_then(|at| self.found.get_mut(at)) {
+            Some(counter) => add(&mut counter.counters, more),
+            None => {
+                self.known.insert((table, source.clone()), self.found.len());
+                self.found.push(Counter { table, place: place(&source, places), source, counters: more });
             }
         }
     }
-    found
 }
 
 fn add(sum: &mut Counters, more: Counters) {

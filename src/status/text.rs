@@ -20,7 +20,7 @@ impl fmt::Display for Status {
             1 => writeln!(out, "{node}: drift, 1 difference")?,
             several => writeln!(out, "{node}: drift, {several} differences")?,
         }
-        self.differences.iter().take(MOST).try_for_each(|difference| writeln!(out, "  {difference}"))?;
+        self.differences.iter().take(MOST).try_for_each(|difference| write_indented(&difference.to_string(), out))?;
         if let Some(more) = self.differences.len().checked_sub(MOST).filter(|more| *more > 0) {
             writeln!(out, "  and {more} more, which `--format json` lists")?;
         }
@@ -35,6 +35,10 @@ impl fmt::Display for Status {
         )?;
         table(&self.counters, out)
     }
+}
+
+fn write_indented(text: &str, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    text.lines().try_for_each(|line| writeln!(out, "  {line}"))
 }
 
 fn table(counters: &[Counter], out: &mut fmt::Formatter<'_>) -> fmt::Result {

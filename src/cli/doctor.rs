@@ -1,0 +1,27 @@
+//! `palisade doctor`: what this node lacks.
+
+use clap::Args;
+
+use crate::cli::Status;
+use crate::cli::node::Options;
+use crate::cli::report::Report;
+use crate::doctor;
+
+/// Say what this node lacks to enforce policy, and what to do about it
+///
+/// Looks at programs and their versions, whose rules stand in which build of iptables, what the kernel can do (tried in a network namespace of its
+/// own, which may load modules), rights, the lock of iptables, directories and settings of the host. Changes no set and no rule.
+///
+/// Exit status: 0 nothing is missing, 1 something is.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
+    let found = doctor::examine(&mut arguments.options.processes(), arguments.options.settings().backend);
+    let text = if report.is_json() { found.json() } else { found.to_string() };
+    let told = report.data_by(|_, out| out.write_all(text.as_bytes()));
+    if told == Status::Clean && !found.is_fit() { Status::Differs } else { told }
+}

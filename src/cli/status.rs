@@ -1,0 +1,122 @@
+//! `palisade status`: what this node's kernel holds, and what policy rules counted.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::apply::{self, GOOD, Node, Wanted};
+use crate::cli::node::{self, Options};
+use crate::cli::report::Report;
+use crate::cli::{Format, Status, input};
+use crate::diagnostic::Diagnostics;
+use crate::metrics::Metrics;
+use crate::net::Direction;
+use crate::policy::{PolicyKey, PolicySet, Rule};
+use crate::runner::{Keep, Runner};
+use crate::script::TableId;
+use crate::status::{self, Places};
+use crate::text::Files;
+
+/// Say whether this node's kernel holds what its bundle says, and how often each policy rule took a packet
+///
+/// Looks, and changes nothing. What differs is told set by set and rule by rule. Policy is asked about the packets that begin a connection; all
+/// others count as known connections. With `--format prometheus`, the text is for the textfile collector of node_exporter.
+///
+/// Exit status: 0 in sync, 1 something differs, 2 no bundle, or a bad one, 3 the kernel cannot be looked at.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Directory of the bundle; without it the last one that was applied here
+    #[arg(value_name = "BUNDLE")]
+    bundle: Option<PathBuf>,
+    /// Which node this is; without it NODE_NAME, the bundle's only node, or the host's name
+    #[arg(long, value_name = "NODE", env = "PALISADE_NODE", hide_env_values = true)]
+    node: Option<String>,
+    /// Files and directories of the policies that the bundle was made from, to tell the place of each rule (may be repeated)
+    #[arg(long, value_name = "PATH")]
+    policies: Vec<PathBuf>,
+    /// The policies were rendered with `--staged`
+    #[arg(long)]
+    staged: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
+    let mut found = Diagnostics::default();
+    let (places, files) = places(arguments, &mut found);
+    if found.has_errors() {
+        return report.diagnostics(&found, &files);
+    }
+    let mut processes = arguments.options.processes();
+    let bundle = arguments.bundle.clone().unwrap_or_else(|| processes.place(Keep::Always, GOOD));
+    let wanted = match node::wanted(&bundle, (arguments.node.as_deref(), true), &mut processes) {
+        Ok((wanted, _)) => wanted,
+        Err(diagnostic) => return report.diagnostic(diagnostic),
+    };
+    let mut node = Node { runner: &mut processes, settings: arguments.options.settings() };
+    let look = match apply::look(&mut node, &wanted) {
+        Ok(look) => look,
+        Err(error) => return node::fail(&error, report),
+    };
+    let status = status::Status::of(&status::Look {
+        node: &wanted.node,
+        digest: &wanted.scripts,
+        backend: look.tools.backend,
+        desired: &wanted.desired,
+        scripts: &scripts(&wanted),
+        observed: &look.observed,
+        differences: &look.plan.differences,
+        places: &places,
+    });
+    let told = report.data_by(|format, out| print(&status, format, out));
+    if told == Status::Clean && !status.is_in_sync() { Status::Differs } else { told }
+}
+
+fn print(status: &status::Status, format: Format, out: &mut dyn io::Write) -> io::Result<()> {
+    match format {
+        Format::Json => out.write_all(status.json().as_bytes()),
+        Format::Prometheus => {
+            let mut metrics = Metrics::default();
+            status.measure(&mut metrics);
+            write!(out, "{metrics}")
+        }
+        Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Junit => write!(out, "{status}"),
+    }
+}
+
+/// The texts of the tables' scripts.
+fn scripts(wanted: &Wanted) -> BTreeMap<TableId, &str> {
+    let text = |id: &TableId| {
+        let bytes = wanted.folder().get(&format!("nodes/{}/{}", wanted.node, id.file()))?;
+        std::str::from_utf8(bytes).ok()
+    };
+    TableId::all().filter_map(|id| Some((id, text(&id)?))).collect()
+}
+
+/// Where each rule of the policies stands; nothing where no policies are given.
+fn places(arguments: &Arguments, found: &mut Diagnostics) -> (Places, Files) {
+    if arguments.policies.is_empty() {
+        return (Places::new(), Files::default());
+    }
+    let files = input::read(&arguments.policies, found);
+    let input = crate::read(&files, input::staging(arguments.staged), found);
+    (places_of(&input.policies, &files), files)
+}
+
+fn places_of(policies: &PolicySet, files: &Files) -> Places {
+    let mut places = Places::new();
+    let mut add = |key: &PolicyKey, direction: Direction, rules: &[Rule]| {
+        for rule in rules {
+            let place = format!("{}:{}", files.get(rule.span.file).name, files.position(rule.span).line);
+            places.entry((key.to_string(), direction, rule.number)).or_insert(place);
+        }
+    };
+    for direction in [Direction::Ingress, Direction::Egress] {
+        let policies_of_tiers = policies.tiers.iter().flat_map(|tier| &tier.policies);
+        policies_of_tiers.for_each(|policy| add(&policy.key, direction, policy.rules(direction).unwrap_or_default()));
+        policies.profiles.values().for_each(|profile| add(&profile.key, direction, profile.rules(direction)));
+    }
+    places
+}

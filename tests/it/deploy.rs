@@ -1,0 +1,94 @@
+//! What lies in `deploy/` calls palisade as it is.
+#![expect(clippy::disallowed_methods, reason = "tests read files")]
+
+use std::fs;
+
+use crate::palisade::{files_below, root, run};
+
+/// The words behind each `palisade` of a text that is a command and no prose, with the options that stand before the command.
+fn command_lines(text: &str) -> Vec<Vec<String>> {
+    let mut lines = Vec::new();
+    for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
+        let listed = ["args: [", "command: [palisade, "].into_iter().find_map(|begin| line.split_once(begin));
+        let words = match (listed, line.find("palisade ")) {
+            (Some((_, list)), _) => list.split(']').next().unwrap_or_default().replace(", ", " ").replace('"', ""),
+            (None, Some(at)) if is_call(line, at) => line[at + "palisade ".len()..].to_owned(),
+            (None, Some(_) | None) => continue,
+        };
+        let ends = |word: &&str| !["||", "&&", ">", "|", ";"].contains(word);
+        lines.push(words.split(['`', ')']).next().unwrap_or_default().split_whitespace().take_while(ends).map(str::to_owned).collect());
+    }
+    lines
+}
+
+/// Whether `palisade ` at a place of a line is what is run.
+fn is_call(line: &str, at: usize) -> bool {
+    ["/usr/local/bin/", "root  ", "`", "$ ", "    "].iter().any(|before| line[..at].ends_with(before))
+}
+
+#[test]
+fn every_command_line_of_deploy_is_one() {
+    let mut seen = Vec::new();
+    for (path, text) in files_below(&root().join("deploy")) {
+        for mut words in command_lines(&text) {
+            let at = words.iter().position(|word| !word.starts_with('-')).unwrap_or_else(|| panic!("{path}: {words:?}"));
+            let command = words[at].clone();
+            seen.push(command.clone());
+            // with --help nothing runs, and what stands before it is parsed; what is required and missing, or unknown, is refused
+            let known = run(&root(), &[command.as_str(), "--help"]);
+            assert_eq!(known.status, 0, "{path}: {command}");
+            for option in words.iter().filter(|word| word.starts_with("--")) {
+                assert!(known.stdout.contains(option.as_str()), "{path}: `{option}` of {words:?}");
+            }
+            words.push("--help".to_owned());
+            assert_eq!(run(&root(), &words).status, 0, "{path}: {words:?}");
+        }
+    }
+    for command in ["apply", "status", "doctor", "reconcile"] {
+        assert!(seen.iter().any(|seen| seen == command), "{command} is nowhere in {seen:?}");
+    }
+}
+
+#[test]
+fn the_daemon_set_has_no_right_that_it_does_not_need() {
+    let text = fs::read_to_string(root().join("deploy/daemonset/daemonset.yaml")).expect("the manifest");
+    for line in [
+        "automountServiceAccountToken: false",
+        "privileged: false",
+        "allowPrivilegeEscalation: false",
+        "readOnlyRootFilesystem: true",
+        "drop: [ALL]",
+        "add: [NET_ADMIN, NET_RAW]",
+        "hostPath: {path: /run/xtables.lock, type: FileOrCreate}",
+    ] {
+        assert!(text.lines().any(|found| found.trim() == line), "{line}");
+    }
+    for word in ["hostPID", "hostIPC", "SYS_ADMIN", "SYS_MODULE"] {
+        assert!(!text.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn the_policies_of_the_daemon_set_are_valid() {
+    let outcome = run(&root(), &["check", "deploy/daemonset/policies.yaml"]);
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+}
+
+#[test]
+fn completions_and_the_manual_know_every_command() {
+    let manual = run(&root(), &["man"]);
+    let help = run(&root(), &["--help"]).stdout;
+    let listed = help.split("Commands:\n").nth(1).expect("commands").lines().take_while(|line| !line.is_empty());
+    // what does not fit goes on further to the right
+    let begins = listed.filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+    let commands: Vec<&str> = begins.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.contains(&"apply") && commands.contains(&"doctor"), "{commands:?}");
+    for command in commands.iter().filter(|command| **command != "help") {
+        assert!(manual.stdout.contains(&format!(".SH \"PALISADE {}\"", command.to_uppercase())), "{command}");
+        for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+            let script = run(&root(), &["completions", shell]);
+            assert!(script.status == 0 && script.stdout.contains(command), "{shell}: {command}");
+        }
+    }
+    assert!(manual.stdout.contains("\\-\\-take\\-over"), "options of commands");
+}
