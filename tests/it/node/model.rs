@@ -20,8 +20,12 @@ pub(super) const TABLES: [(&str, &[&str]); 3] = [
 const TARGETS: [&str; 6] = ["ACCEPT", "DROP", "RETURN", "LOG", "CT", "REJECT"];
 
 /// What the tools print otherwise than it was written.
-const PRINTED: [(&str, &str); 3] =
-    [("-p icmpv6", "-p ipv6-icmp"), ("--limit 10/second", "--limit 10/sec"), ("--comment \"palisade\"", "--comment palisade")];
+const PRINTED: [(&str, &str); 4] = [
+    ("-p icmpv6", "-p ipv6-icmp"),
+    ("--limit 10/second", "--limit 10/sec"),
+    ("--limit 7/minute", "--limit 7/min"),
+    ("--comment \"palisade\"", "--comment palisade"),
+];
 
 /// A kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]

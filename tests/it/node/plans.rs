@@ -232,7 +232,7 @@ fn plans_are_these() {
 /// With what the plan wrote remembered, and printed otherwise than written, nothing differs; a change to that is seen.
 #[test]
 fn what_the_tools_print_in_their_own_way_is_remembered() {
-    let limited = FILTER.replace("-m comment --comment \"end of tier\"", "-m limit --limit 10/second -m comment --comment \"end of tier\"");
+    let limited = FILTER.replace("-m comment --comment \"end of tier\"", "-m limit --limit 7/minute -m comment --comment \"end of tier\"");
     let desired = desired(SETS, &limited);
     let mut world = World::new(true);
     let plan = plan::between(&desired, &world.observed(), &Memory::default(), &TOOLS);
@@ -249,7 +249,7 @@ fn what_the_tools_print_in_their_own_way_is_remembered() {
     let other = Tools { backend: Backend::Legacy, ..TOOLS };
     assert!(!plan::between(&desired, &world.observed(), &memory, &other).is_in_force(), "the other build prints otherwise");
     let rule = world.tables.get_mut(&(Family::V4, "filter")).and_then(|table| table.get_mut("pal-i-web")?.last_mut()).expect("a rule");
-    *rule = rule.replace("10/second", "10/minute");
+    *rule = rule.replace("7/minute", "8/minute");
     let plan = plan::between(&desired, &world.observed(), &memory, &TOOLS);
     assert_eq!(plan.differences.len(), 1, "{plan}");
 }
