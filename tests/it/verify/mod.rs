@@ -94,6 +94,7 @@ mutants! {
     host_untracked: "host-untracked", "n1", Options { failsafes: failsafes(), ..Options::default() };
     host_pre_dnat: "host-pre-dnat", "n1", Options { failsafes: failsafes(), ..Options::default() };
     host_asked_again: "host-pre-dnat-cluster-only", "n1", Options { failsafes: failsafes(), ..Options::default() };
+    host_original_address: "host-pre-dnat-original-address", "n1", Options { failsafes: failsafes(), ..Options::default() };
 }
 
 fn check(case: &str, node: &str, options: &Options) {
