@@ -1,7 +1,7 @@
 //! What a node has and lacks of all that palisade needs.
 //!
 //! In: a [`Runner`]. Out: [`Finding`]s, check by check, with what to do about each. Nothing of the node is changed: what must be tried is
-//! tried in a network namespace of its own, and where none can be made, that is said. A row of [`CHECKS`] is a check.
+//! tried in a network namespace of its own, and where none can be made, that is said. A row of `CHECKS` is a check.
 //!
 //! Cost: some twenty short processes.
 

@@ -1,6 +1,6 @@
 //! Kernel to [`Observed`]: our sets and chains, of both families, as they are now.
 //!
-//! In: a [`Runner`], and which build of iptables is asked. Out: what the kernel holds of ours and what others have to do with it.
+//! In: a [`Runner`](crate::runner::Runner), and which build of iptables is asked. Out: what the kernel holds of ours and what others have to do with it.
 //! Nothing is written. An answer that is not whole (another exit status than 0, an error on standard error, half a table) is a
 //! [`Problem`], never "nothing is there" (projectcalico/felix#2501).
 //!

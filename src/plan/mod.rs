@@ -1,6 +1,6 @@
 //! What the kernel is to hold and what it holds, to the calls that bring it there.
 //!
-//! In: a [`Desired`] state, what was [`Observed`](crate::observe::Observed), and the [`Memory`] of how the tools printed what we wrote. Out: a
+//! In: a [`Desired`] state, what was [`Observed`], and the [`Memory`] of how the tools printed what we wrote. Out: a
 //! [`Plan`], a value that can be printed, or run by `apply`. Absent: processes, files, time.
 //!
 //! The law: at every instant of a plan, what was allowed and will be allowed passes, and what was denied and will be denied does not.
