@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Answers `GET /metrics` with the text that it was given last. One client at a time, and none for long.
 #[derive(Debug)]
@@ -58,7 +58,6 @@ fn serve(socket: &TcpListener, shown: &Mutex<String>) {
 }
 
 fn answer(client: &mut TcpStream, shown: &Mutex<String>) -> io::Result<()> {
-    client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
     let (status, kind, body) = match request(client)? {
         Some((method, path)) if method == "GET" && path == "/metrics" => {
@@ -75,7 +74,11 @@ fn answer(client: &mut TcpStream, shown: &Mutex<String>) -> io::Result<()> {
 fn request(client: &mut TcpStream) -> io::Result<Option<(String, String)>> {
     let mut read = Vec::new();
     let mut part = [0; 1024];
-    while read.len() < LONGEST_REQUEST {
+    let begun = Instant::now();
+    while let Some(left) = PATIENCE.checked_sub(begun.elapsed()).filter(|left| !left.is_zero())
+        && read.len() < LONGEST_REQUEST
+    {
+        client.set_read_timeout(Some(left))?;
         let count = client.read(&mut part)?;
         read.extend_from_slice(part.get(..count).unwrap_or_default());
         let mut headers = [httparse::EMPTY_HEADER; 64];

@@ -43,6 +43,9 @@ const CHANGES: inotify::WatchFlags = inotify::WatchFlags::CLOSE_WRITE
 /// Files change one after another; a round begins when none did for so long.
 const SETTLED: Duration = Duration::from_millis(200);
 
+/// Where something changes all the time, a round begins after so long all the same.
+const NEVER_SETTLED: Duration = Duration::from_secs(2);
+
 /// Directories below a path that are watched; what changes in others is seen when the interval is over.
 const MOST_DIRECTORIES: usize = 4096;
 
@@ -82,9 +85,12 @@ impl System {
         }
     }
 
-    /// Waits for the last of many changes.
+    /// Waits for the last of many changes, but not for ever.
     fn settled(&mut self) -> Event {
-        while let Some(event) = self.poll(SETTLED) {
+        let begun = Instant::now();
+        while begun.elapsed() < NEVER_SETTLED
+            && let Some(event) = self.poll(SETTLED)
+        {
             if event != Event::Changed {
                 return event;
             }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use crate::apply::{self, Look, Node, Wanted};
+use crate::apply::{self, Look, Node, Outcome, Wanted};
 use crate::cli::Status;
-use crate::cli::node::{self, Options};
+use crate::cli::node::{self, Beside, Options};
 use crate::cli::report::Report;
 
 /// Bring this node's kernel to what a bundle says
@@ -38,6 +38,9 @@ pub(super) struct Arguments {
     /// Where the other build of iptables holds chains of ours: remove them behind the apply
     #[arg(long, conflicts_with_all = ["dry_run", "confirm"])]
     take_over: bool,
+    /// Once it holds, also where it held already: end known connections that policy denies, and only those (needs `conntrack`)
+    #[arg(long, conflicts_with = "dry_run")]
+    cut_denied: bool,
     #[command(flatten)]
     options: Options,
 }
@@ -63,8 +66,25 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
         }
     };
     match outcome {
-        Ok(outcome) => node::tell(&outcome, (&format!("node {}{why}", wanted.node), arguments.confirm), report),
+        Ok(outcome) => tell(&outcome, (&wanted, &why), arguments, report),
         Err(error) => node::fail(&error, report),
+    }
+}
+
+/// Ends denied connections, where that is asked for, and tells of all of it.
+fn tell(outcome: &Outcome, (wanted, why): (&Wanted, &str), arguments: &Arguments, report: &mut Report) -> Status {
+    let cut = arguments.cut_denied.then(|| node::cut(wanted, &mut arguments.options.processes())).transpose();
+    let (cut, problem) = match cut {
+        Ok(cut) => (cut, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let status = node::tell(outcome, (&format!("node {}{why}", wanted.node), &Beside { waits: arguments.confirm, cut }), report);
+    match problem {
+        None => status,
+        Some(problem) => {
+            report.failure(&problem);
+            Status::Refused
+        }
     }
 }
 

@@ -7,13 +7,15 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use crate::analysis::netfilter::{Kernel, TableTexts, Texts};
 use crate::apply::{self, Error, Kind, Named, Outcome, Wanted};
 use crate::bundle::OnDisk;
 use crate::cli::Status;
 use crate::cli::report::Report;
+use crate::connections::{self, Cut};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::observe;
-use crate::runner::{Call, Processes, Runner, Settings};
+use crate::observe::{self, Problem};
+use crate::runner::{Call, Failure, Processes, Runner, Settings};
 
 /// How this node is worked on.
 #[derive(Debug, Clone, Args)]
@@ -122,32 +124,78 @@ pub(super) fn fail(error: &Error, report: &mut Report) -> Status {
     }
 }
 
+/// What there is to tell beside an apply's outcome.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    /// Within how many seconds it must be confirmed.
+    pub(super) waits: Option<u32>,
+    /// What became of known connections.
+    pub(super) cut: Option<Cut>,
+}
+
+/// Ends known connections that a bundle in force denies.
+pub(super) fn cut(wanted: &Wanted, runner: &mut dyn Runner) -> Result<Cut, Diagnostic> {
+    let kernel = kernel(wanted).ok_or_else(|| {
+        let message = "known connections that are denied now were not ended: the scripts are other than palisade's own";
+        Diagnostic::new(Code::BundleDamaged, message)
+            .help("policy is in force all the same; connections can only be judged by palisade's own rules")
+    })?;
+    connections::cut_denied(runner, &kernel).map_err(|problem| {
+        let is_missing = matches!(problem, Problem::NoAnswer(Failure::NotFound(_)));
+        let (code, help) = match is_missing {
+            true => (Code::ToolMissing, "policy is in force all the same; install the packages `conntrack` and `iproute2`"),
+            false => (Code::KernelRefused, "policy is in force all the same; run the command by hand and see what it says"),
+        };
+        Diagnostic::new(code, format!("known connections that are denied now were not ended: {problem}")).help(help)
+    })
+}
+
+/// `2 of 7 known connections are denied now, and were ended`.
+pub(super) fn words_of_cut(cut: &Cut) -> String {
+    let unread = match cut.unread {
+        0 => String::new(),
+        unread => format!("; {unread} not understood, and left alone"),
+    };
+    format!("{} of {} known connections are denied now, and were ended{unread}", cut.denied.len(), cut.known)
+}
+
+/// The scripts in force, as a kernel goes through them.
+fn kernel(wanted: &Wanted) -> Option<Kernel> {
+    let text = |file: &str| wanted.text(file);
+    let table = |family: &str| {
+        let of = |table: &str| text(&format!("{table}.{family}.rules"));
+        Some(TableTexts { raw: of("raw"), mangle: of("mangle"), filter: of("filter")? })
+    };
+    Kernel::load(&Texts { sets: text("sets.ipset")?, v4: table("v4")?, v6: table("v6")? }).ok()
+}
+
 /// Tells what an apply did: `node n1: done in 3 calls: 4 chains written`.
-pub(super) fn tell(outcome: &Outcome, (name, waits): (&str, Option<u32>), report: &mut Report) -> Status {
+pub(super) fn tell(outcome: &Outcome, (name, beside): (&str, &Beside), report: &mut Report) -> Status {
     for left in &outcome.left {
         report.remark(&format!("not done yet, and tried again with the next apply: {left}"));
     }
-    let text = if report.is_json() { json(outcome, waits) } else { words(outcome, name, waits) };
+    let text = if report.is_json() { json(outcome, beside) } else { words(outcome, name, beside) };
     match report.data(&text) {
         Ok(()) => Status::Clean,
         Err(diagnostic) => report.diagnostic(diagnostic),
     }
 }
 
-fn words(outcome: &Outcome, name: &str, waits: Option<u32>) -> String {
+fn words(outcome: &Outcome, name: &str, beside: &Beside) -> String {
     let build = outcome.backend.word();
     let done = match outcome.calls {
         0 => "in sync, nothing was written".to_owned(),
         calls => format!("done in {calls} call{}: {}", if calls == 1 { "" } else { "s" }, outcome.counts),
     };
-    let waits = match waits.filter(|_| outcome.rounds > 0) {
+    let waits = match beside.waits.filter(|_| outcome.rounds > 0) {
         Some(seconds) => format!("`palisade confirm` keeps it; without that, the state before is back in {seconds} s\n"),
         None => String::new(),
     };
-    format!("{name}, iptables-{build}: {done}\n{waits}")
+    let cut = beside.cut.as_ref().map_or_else(String::new, |cut| words_of_cut(cut) + "\n");
+    format!("{name}, iptables-{build}: {done}\n{cut}{waits}")
 }
 
-fn json(outcome: &Outcome, waits: Option<u32>) -> String {
+fn json(outcome: &Outcome, beside: &Beside) -> String {
     let value = json!({
         "node": outcome.node,
         "backend": outcome.backend.word(),
@@ -156,7 +204,8 @@ fn json(outcome: &Outcome, waits: Option<u32>) -> String {
         "rounds": outcome.rounds,
         "changes": outcome.counts,
         "left": outcome.left,
-        "confirmWithin": waits.filter(|_| outcome.rounds > 0),
+        "confirmWithin": beside.waits.filter(|_| outcome.rounds > 0),
+        "connections": beside.cut.as_ref().map(|cut| json!({"known": cut.known, "ended": cut.denied.len(), "notUnderstood": cut.unread})),
     });
     serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
 }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::apply::{self, Node};
 use crate::cli::Status;
-use crate::cli::node::{self, Options};
+use crate::cli::node::{self, Beside, Options};
 use crate::cli::report::Report;
 
 /// Remove every chain, rule and set of ours from this node's kernel, and the bundle that was kept; nothing decides packets then
@@ -22,7 +22,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     let mut processes = arguments.options.processes();
     let mut node = Node { runner: &mut processes, settings: arguments.options.settings() };
     match apply::uninstall(&mut node) {
-        Ok(outcome) => node::tell(&outcome, ("nothing of ours is left", None), report),
+        Ok(outcome) => node::tell(&outcome, ("nothing of ours is left", &Beside::default()), report),
         Err(error) => node::fail(&error, report),
     }
 }

@@ -16,6 +16,7 @@ mod layers;
 mod node;
 mod palisade;
 mod readme;
+mod reconcile;
 mod status;
 mod surprises;
 mod transcripts;

@@ -10,13 +10,11 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::agent::{self, Health, Listener, Pace, System, Why};
-use crate::analysis::netfilter::{Kernel, TableTexts, Texts};
 use crate::apply::{self, Error, Kind, Node, Wanted};
 use crate::cli::Status;
 use crate::cli::config::Choices;
-use crate::cli::node::{self, Options};
+use crate::cli::node::{self, Beside, Options};
 use crate::cli::report::Report;
-use crate::connections;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::runner::Processes;
 
@@ -111,6 +109,8 @@ struct Keeper<'run> {
     wanted: Option<(Wanted, String)>,
     /// Whether what was read last is bad.
     is_bad: bool,
+    /// Whether connections are to be ended: policy was written, by this process or perhaps by one that was killed before it came to them.
+    owes_cut: bool,
     told: Told,
     listener: Option<Listener>,
     report: &'run mut Report,
@@ -124,7 +124,17 @@ impl<'run> Keeper<'run> {
             Listener::at(address).map_err(|error| Diagnostic::new(Code::Unwritable, format!("cannot listen at {address}: {error}")))
         };
         let listener = arguments.metrics_listen.map(at).transpose()?;
-        Ok(Self { arguments, source, processes, wanted: None, is_bad: false, told: Told::default(), listener, report })
+        Ok(Self {
+            arguments,
+            source,
+            processes,
+            wanted: None,
+            is_bad: false,
+            owes_cut: !arguments.once,
+            told: Told::default(),
+            listener,
+            report,
+        })
     }
 
     /// Reads what has changed, brings the kernel there, and tells how it went.
@@ -138,10 +148,8 @@ impl<'run> Keeper<'run> {
                 done
             }
         };
-        let (health, status) = match (self.is_bad, status) {
-            (true, Status::Clean) => (Health::Failed, Status::Invalid),
-            (_, status) => (health, status),
-        };
+        // drift from the last good one is looked for as often as from any other
+        let status = if self.is_bad && status == Status::Clean { Status::Invalid } else { status };
         self.told.count(status, self.is_bad);
         self.measure();
         (health, status)
@@ -174,13 +182,13 @@ impl<'run> Keeper<'run> {
         let mut node = Node { runner: &mut self.processes, settings };
         match apply::run(&mut node, wanted) {
             Ok(outcome) => {
-                let has_written = outcome.rounds > 0;
+                self.owes_cut |= outcome.rounds > 0;
                 self.told.apply(&outcome);
                 let mut status = Status::Clean;
                 if !outcome.is_in_sync() || self.told.is_first() || self.arguments.once {
-                    status = node::tell(&outcome, (&format!("node {}{ground}", wanted.node), None), self.report);
+                    status = node::tell(&outcome, (&format!("node {}{ground}", wanted.node), &Beside::default()), self.report);
                 }
-                if has_written && self.arguments.cut_denied {
+                if self.owes_cut && self.arguments.cut_denied {
                     self.cut(wanted);
                 }
                 (Health::Good, status)
@@ -199,16 +207,13 @@ impl<'run> Keeper<'run> {
 
     /// Ends known connections that policy denies now. Where that fails, policy is in force all the same.
     fn cut(&mut self, wanted: &Wanted) {
-        let cut = match kernel(wanted) {
-            None => return,
-            Some(kernel) => connections::cut_denied(&mut self.processes, &kernel),
-        };
-        match cut {
+        match node::cut(wanted, &mut self.processes) {
             Ok(cut) => {
                 self.told.cut(cut.denied.len());
-                self.report.remark(&format!("{} of {} known connections are denied now, and were ended", cut.denied.len(), cut.known));
+                self.report.remark(&node::words_of_cut(&cut));
+                self.owes_cut = false;
             }
-            Err(problem) => self.report.remark(&format!("known connections that are denied now were not ended: {problem}")),
+            Err(problem) => self.report.failure(&problem),
         }
     }
 
@@ -228,14 +233,4 @@ impl<'run> Keeper<'run> {
             self.report.remark(&format!("cannot write the metrics to `{}`: {error}", path.display()));
         }
     }
-}
-
-/// The scripts in force, as a kernel goes through them.
-fn kernel(wanted: &Wanted) -> Option<Kernel> {
-    let text = |file: &str| wanted.text(file);
-    let table = |family: &str| {
-        let of = |table: &str| text(&format!("{table}.{family}.rules"));
-        Some(TableTexts { raw: of("raw"), mangle: of("mangle"), filter: of("filter")? })
-    };
-    Kernel::load(&Texts { sets: text("sets.ipset")?, v4: table("v4")?, v6: table("v6")? }).ok()
 }

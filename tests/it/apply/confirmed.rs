@@ -14,7 +14,7 @@ use super::world::{BEFORE, MOVED, OTHER, World, bundle, wanted};
 const PENDING: &str = "/run/p/state/pending.json";
 
 /// Waits until it is so.
-fn until(about: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn until(about: &str, is_so: impl Fn() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < Duration::from_secs(30), "{about}: it does not come about");

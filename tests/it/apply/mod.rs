@@ -5,29 +5,15 @@
 #![expect(clippy::disallowed_methods, reason = "tests start programs and read files")]
 #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "this is how a test fails")]
 
-mod confirmed;
+pub(crate) mod confirmed;
 mod drift;
 mod faults;
 mod faulty;
 mod plain;
-mod sandbox;
-mod world;
+pub(crate) mod sandbox;
+pub(crate) mod world;
 
-use world::World;
-
-macro_rules! cases {
-    ($($room:ident: $($case:ident)*;)*) => {
-        $($(
-            #[test]
-            fn $case() {
-                sandbox::run(stringify!($case));
-            }
-        )*)*
-
-        /// What a sandbox does, by name.
-        const CASES: &[(&str, fn(&World))] = &[$($((stringify!($case), $room::$case),)*)*];
-    };
-}
+use sandbox::cases;
 
 cases! {
     plain:

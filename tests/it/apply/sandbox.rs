@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use palisade::observe::Backend;
 
-use super::{CASES, World};
+use super::world::World;
 use crate::kernel::skipped;
 
 const CHILD: &str = "apply::sandbox::child";
@@ -14,8 +14,24 @@ const BUILD: &str = "PALISADE_APPLY_BUILD";
 /// `/run` becomes our own: for the lock of iptables, and for all of our files.
 const PREPARE: &str = r#"PATH="$PATH:/usr/sbin:/sbin" && mount -t tmpfs tmpfs /run && ip link set lo up && exec "$@""#;
 
+/// Tests of cases of the rooms beside, by name, and their list.
+macro_rules! cases {
+    ($($room:ident: $($case:ident)*;)*) => {
+        $($(
+            #[test]
+            fn $case() {
+                $crate::apply::sandbox::run(stringify!($case));
+            }
+        )*)*
+
+        /// What a sandbox does, by name.
+        pub(crate) const CASES: &[(&str, fn(&$crate::apply::world::World))] = &[$($((stringify!($case), $room::$case),)*)*];
+    };
+}
+pub(crate) use cases;
+
 /// Runs a case with both builds.
-pub(super) fn run(case: &str) {
+pub(crate) fn run(case: &str) {
     if skipped() {
         return;
     }
@@ -41,6 +57,7 @@ pub(super) fn run(case: &str) {
 fn child() {
     let Ok(case) = std::env::var(CASE) else { return };
     let build = std::env::var(BUILD).ok().and_then(|word| Backend::from_word(&word)).expect("a build");
-    let (_, work) = CASES.iter().find(|(name, _)| *name == case).expect("a case");
+    let mut cases = super::CASES.iter().chain(crate::reconcile::CASES);
+    let (_, work) = cases.find(|(name, _)| *name == case).expect("a case");
     work(&World::new(build));
 }

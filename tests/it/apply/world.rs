@@ -18,10 +18,10 @@ use palisade::script::{Leads, Member, Place, Rule, Table, TableId, TableKind};
 use crate::palisade::root;
 
 /// Bundles of a node, and of the same one with other members and other policy.
-pub(super) const BEFORE: &str = "dual-stack";
-pub(super) const MOVED: &str = "several-nodes";
-pub(super) const OTHER: &str = "tier-order";
-pub(super) const HOST: &str = "host-pre-dnat";
+pub(crate) const BEFORE: &str = "dual-stack";
+pub(crate) const MOVED: &str = "several-nodes";
+pub(crate) const OTHER: &str = "tier-order";
+pub(crate) const HOST: &str = "host-pre-dnat";
 
 /// Rules of Docker's and kube-proxy's kind.
 const OTHERS: &str = "*nat\n:DOCKER - [0:0]\n:KUBE-SERVICES - [0:0]\n-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n\
@@ -32,13 +32,13 @@ const SETS_OF_OTHERS: &str =
     "create KUBE-LOOP hash:ip,port,ip family inet\nadd KUBE-LOOP 10.96.0.1,tcp:443,10.96.0.1\ncreate theirs hash:ip family inet\n";
 
 /// A node.
-pub(super) struct World {
-    pub(super) build: Backend,
+pub(crate) struct World {
+    pub(crate) build: Backend,
 }
 
 impl World {
     /// A node where others have rules.
-    pub(super) fn new(build: Backend) -> Self {
+    pub(crate) fn new(build: Backend) -> Self {
         let world = Self { build };
         world.tool("ipset", &["restore"], SETS_OF_OTHERS);
         for family in Family::BOTH {
@@ -48,49 +48,58 @@ impl World {
     }
 
     /// What runs processes and keeps files below `/run`.
-    pub(super) fn processes(&self) -> Processes {
+    pub(crate) fn processes(&self) -> Processes {
         let [run_directory, state_directory] = ["/run/p/run", "/run/p/state"].map(PathBuf::from);
         Processes::new(Places { run_directory, state_directory, limit: Duration::from_secs(30) })
     }
 
-    pub(super) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         Settings { backend: Some(self.build), wait: Duration::from_secs(10), takes_over: false }
     }
 
     /// Applies a golden case's bundle.
-    pub(super) fn apply(&self, case: &str) -> Result<Outcome, Error> {
+    pub(crate) fn apply(&self, case: &str) -> Result<Outcome, Error> {
         self.apply_by(&mut self.processes(), case)
     }
 
     /// The same, where every effect goes through somebody.
-    pub(super) fn apply_by(&self, runner: &mut dyn Runner, case: &str) -> Result<Outcome, Error> {
+    pub(crate) fn apply_by(&self, runner: &mut dyn Runner, case: &str) -> Result<Outcome, Error> {
         apply::run(&mut Node { runner, settings: self.settings() }, &wanted(case))
     }
 
     /// What the kernel has of ours.
-    pub(super) fn observe(&self) -> Observed {
+    pub(crate) fn observe(&self) -> Observed {
         observe::kernel(&mut self.processes(), self.tools(), Scope::All).expect("the kernel can be seen")
     }
 
-    pub(super) fn tools(&self) -> Tools {
+    pub(crate) fn tools(&self) -> Tools {
         Tools { backend: self.build, lock_wait: 5 }
     }
 
     /// Fails unless the kernel holds what a bundle says, and nothing else of ours. The memory is asked only of rules that the tools print in
     /// their own way, which it has the digests of.
-    pub(super) fn holds(&self, case: &str) {
-        let observed = self.observe();
-        let plan = plan::between(&wanted(case).desired, &observed, &memory(), &self.tools());
+    pub(crate) fn holds(&self, case: &str) {
+        let plan = self.plan(case, &self.observe());
         assert!(plan.steps.is_empty(), "{case} is not in force:\n{plan}");
     }
 
+    /// Whether the kernel holds that now; it may be in between.
+    pub(crate) fn is_held(&self, case: &str) -> bool {
+        let seen = observe::kernel(&mut self.processes(), self.tools(), Scope::All);
+        seen.is_ok_and(|seen| self.plan(case, &seen).steps.is_empty())
+    }
+
+    fn plan(&self, case: &str, seen: &Observed) -> plan::Plan {
+        plan::between(&wanted(case).desired, seen, &memory(), &self.tools())
+    }
+
     /// Everything that is not ours, as the tools print it.
-    pub(super) fn others(&self) -> String {
+    pub(crate) fn others(&self) -> String {
         self.print_but("pal-")
     }
 
     /// Everything, as the tools print it.
-    pub(super) fn print(&self) -> String {
+    pub(crate) fn print(&self) -> String {
         self.print_but("# ")
     }
 
@@ -112,13 +121,13 @@ impl World {
     }
 
     /// `iptables-nft`, with an ending.
-    pub(super) fn iptables(&self, family: Family, ending: &str) -> String {
+    pub(crate) fn iptables(&self, family: Family, ending: &str) -> String {
         let tool = if family == Family::V4 { "iptables" } else { "ip6tables" };
         format!("{tool}-{}{ending}", self.build.word())
     }
 
     /// Runs a tool, which must go well.
-    pub(super) fn tool(&self, program: &str, words: &[&str], input: &str) -> String {
+    pub(crate) fn tool(&self, program: &str, words: &[&str], input: &str) -> String {
         match self.try_tool(program, words, input) {
             (true, said) => said,
             (false, said) => panic!("`{program} {}`: {said}", words.join(" ")),
@@ -126,7 +135,7 @@ impl World {
     }
 
     /// Runs a tool; whether it went well, and what it said.
-    pub(super) fn try_tool(&self, program: &str, words: &[&str], input: &str) -> (bool, String) {
+    pub(crate) fn try_tool(&self, program: &str, words: &[&str], input: &str) -> (bool, String) {
         let input = {
             let mut file = tempfile::tempfile_in("/run").expect("a file");
             std::io::Write::write_all(&mut file, input.as_bytes()).expect("written");
@@ -139,19 +148,22 @@ impl World {
     }
 
     /// Runs the program itself, with our directories and this build.
-    pub(super) fn palisade(&self, words: &[&str]) -> (i32, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_palisade"))
-            .args(words)
-            .args(["--backend", self.build.word(), "--run-dir", "/run/p/run", "--state-dir", "/run/p/state"])
-            .stdin(Stdio::null())
-            .output()
-            .expect("palisade starts");
+    pub(crate) fn palisade(&self, words: &[&str]) -> (i32, String) {
+        let output = self.command(words).output().expect("palisade starts");
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         (output.status.code().expect("no signal"), text.concat())
     }
 
+    /// The program itself, with our directories and this build.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
+        command.args(words).args(["--backend", self.build.word(), "--run-dir", "/run/p/run", "--state-dir", "/run/p/state"]);
+        command.stdin(Stdio::null());
+        command
+    }
+
     /// Verdicts of some packets, as the kernel's rules of ours stand now.
-    pub(super) fn verdicts(&self) -> BTreeMap<String, Verdict> {
+    pub(crate) fn verdicts(&self) -> BTreeMap<String, Verdict> {
         verdicts(&kernel_of(&self.observe()))
     }
 }
@@ -164,25 +176,25 @@ fn memory() -> Memory {
 }
 
 /// The folder of a golden case's bundle.
-pub(super) fn bundle(case: &str) -> String {
+pub(crate) fn bundle(case: &str) -> String {
     root().join("golden").join(case).join("bundle").display().to_string()
 }
 
 /// The first node of a golden case.
-pub(super) fn wanted(case: &str) -> Wanted {
+pub(crate) fn wanted(case: &str) -> Wanted {
     let bundle = OnDisk::open(&PathBuf::from(bundle(case))).expect("a bundle");
     let node = bundle.nodes().next().expect("a node").to_owned();
     Wanted::read(&bundle, &node).expect("scripts")
 }
 
 /// Verdicts of some packets by a bundle; of none where it is empty.
-pub(super) fn verdicts_of(case: Option<&str>) -> BTreeMap<String, Verdict> {
+pub(crate) fn verdicts_of(case: Option<&str>) -> BTreeMap<String, Verdict> {
     let desired = case.map_or_else(Desired::default, |case| wanted(case).desired);
     verdicts(&kernel_of(&Observed { sets: desired.sets, tables: desired.tables, ..Observed::default() }))
 }
 
 /// Fails where a packet fares otherwise than by both of two states.
-pub(super) fn is_between(now: &BTreeMap<String, Verdict>, states: [&BTreeMap<String, Verdict>; 2], about: &str) {
+pub(crate) fn is_between(now: &BTreeMap<String, Verdict>, states: [&BTreeMap<String, Verdict>; 2], about: &str) {
     for (packet, verdict) in now {
         assert!(states.iter().any(|state| state.get(packet) == Some(verdict)), "{about}: {packet} meets {verdict:?}");
     }

@@ -13,8 +13,8 @@ mod echo;
 mod prober;
 mod sandbox;
 mod tests;
-mod tools;
-mod topology;
+pub(crate) mod tools;
+pub(crate) mod topology;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -10,12 +10,12 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::{Build, Scripts};
 
 /// What to say when something is missing.
-pub(super) const NEEDS: &str = "Kernel tests need the Debian packages `iptables ipset iproute2 util-linux`, and user namespaces open to this user \
+pub(super) const NEEDS: &str = "Kernel tests need the Debian packages `iptables ipset conntrack iproute2 util-linux`, and user namespaces open to this user \
     (`unshare -Urnm true` must work; on Ubuntu: `sysctl kernel.apparmor_restrict_unprivileged_userns=0`). \
     PALISADE_SKIP_KERNEL=1 turns them off.";
 
 /// Moves this thread into a named network namespace: sockets opened and programs started from here on belong to it.
-pub(super) fn enter(namespace: &str) -> Result<(), String> {
+pub(crate) fn enter(namespace: &str) -> Result<(), String> {
     let path = format!("/run/netns/{namespace}");
     let file = File::open(&path).map_err(|error| format!("{path}: {error}"))?;
     move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).map_err(|error| format!("{path}: {error}"))

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::{Cluster, Host, Node, tools};
 
 /// The plan of all namespaces.
-pub(super) struct Topology {
+pub(crate) struct Topology {
     namespaces: Vec<Namespace>,
     links: String,
     homes: BTreeMap<String, Home>,
@@ -62,7 +62,7 @@ const FORWARDING: [(&str, &str); 2] = [("ipv4/ip_forward", "1"), ("ipv6/conf/all
 
 impl Topology {
     /// Plans a cluster; panics if a name or an address occurs twice.
-    pub(super) fn of(cluster: &Cluster) -> Self {
+    pub(crate) fn of(cluster: &Cluster) -> Self {
         let mut plan = Self { namespaces: Vec::new(), links: String::new(), homes: BTreeMap::new(), owners: BTreeMap::new() };
         let mut fabric = Router::new(FABRIC, FABRIC_V4);
         for (number, node) in cluster.nodes.iter().enumerate() {
@@ -77,7 +77,7 @@ impl Topology {
     }
 
     /// Makes the namespaces, their links, addresses and routes.
-    pub(super) fn build(&self) -> Result<(), String> {
+    pub(crate) fn build(&self) -> Result<(), String> {
         let create: String = self.namespaces.iter().map(|namespace| format!("netns add {}\n", namespace.name)).collect();
         tools::run("ip", &["-batch", "-"], &create)?;
         for namespace in &self.namespaces {
@@ -92,7 +92,7 @@ impl Topology {
     }
 
     /// The namespace of a host.
-    pub(super) fn namespace_of(&self, name: &str) -> &str {
+    pub(crate) fn namespace_of(&self, name: &str) -> &str {
         &self.home(name).namespace
     }
 

@@ -1,0 +1,61 @@
+//! `reconcile` against the real kernel, and connections that are ended: in namespaces of their own, with both builds of iptables, as the
+//! cases of [`crate::apply`].
+#![expect(clippy::disallowed_methods, reason = "tests start programs and read files")]
+#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "this is how a test fails")]
+
+mod cut;
+mod keeper;
+mod keeps;
+mod once;
+
+use std::fs;
+use std::path::Path;
+
+use crate::apply::sandbox::cases;
+use crate::apply::world::{World, bundle};
+
+cases! {
+    once:
+        once_is_one_round
+        once_with_nothing_to_keep
+        once_while_somebody_else_is_at_it
+        once_from_policies;
+    keeps:
+        the_loop_repairs_what_others_do
+        the_loop_takes_what_changes
+        the_loop_tells_how_it_is;
+    cut:
+        denied_connections_are_ended_and_no_others;
+}
+
+/// Puts a copy of a golden case's bundle at a place, as one that is rendered there: by a rename.
+fn put(case: &str, place: &Path) {
+    put_changed(case, place, |text| text);
+}
+
+/// The same, with other texts in its scripts of IPv4's filter table than its index says.
+fn put_damaged(case: &str, place: &Path) {
+    put_changed(case, place, |text| text.replace("-j DROP", "-j ACCEPT"));
+}
+
+fn put_changed(case: &str, place: &Path, change: impl Fn(String) -> String) {
+    let new = place.with_extension("new");
+    for (name, text) in crate::palisade::files_below(Path::new(&bundle(case))) {
+        let path = new.join(&name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let text = if name.ends_with("filter.v4.rules") { change(text) } else { text };
+        fs::write(path, text).unwrap();
+    }
+    if place.exists() {
+        fs::rename(place, place.with_extension("old")).unwrap();
+    }
+    fs::rename(&new, place).unwrap();
+    let _ = fs::remove_dir_all(place.with_extension("old"));
+}
+
+/// Takes our jump away.
+fn drift(world: &World) {
+    for family in palisade::net::Family::BOTH {
+        world.tool(&world.iptables(family, ""), &["-w", "5", "-D", "FORWARD", "1"], "");
+    }
+}
