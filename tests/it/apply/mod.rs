@@ -15,7 +15,7 @@ pub(crate) mod world;
 
 use sandbox::cases;
 
-cases! {
+cases! { by run:
     plain:
         first_apply_then_nothing
         members_and_policy_change

@@ -16,11 +16,11 @@ const PREPARE: &str = r#"PATH="$PATH:/usr/sbin:/sbin" && mount -t tmpfs tmpfs /r
 
 /// Tests of cases of the rooms beside, by name, and their list.
 macro_rules! cases {
-    ($($room:ident: $($case:ident)*;)*) => {
+    (by $run:ident: $($room:ident: $($case:ident)*;)*) => {
         $($(
             #[test]
             fn $case() {
-                $crate::apply::sandbox::run(stringify!($case));
+                $crate::apply::sandbox::$run(stringify!($case));
             }
         )*)*
 
@@ -35,20 +35,32 @@ pub(crate) fn run(case: &str) {
     if skipped() {
         return;
     }
-    for build in Backend::BOTH {
-        let itself = std::env::current_exe().expect("the test binary has a path");
-        let output = Command::new("unshare")
-            .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", PREPARE, "sh"])
-            .arg(itself)
-            .args([CHILD, "--exact", "--ignored", "--nocapture"])
-            .envs([(CASE, case), (BUILD, build.word())])
-            .stdin(Stdio::null())
-            .output()
-            .expect("`unshare` starts");
-        let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        assert!(output.status.success(), "{case}, {}:\n{stderr}\n{stdout}", build.word());
-        assert!(stdout.contains("1 passed"), "{case} was not run:\n{stdout}");
+    Backend::BOTH.into_iter().for_each(|build| run_with(case, build));
+}
+
+/// The same, with both at the same time: of cases that wait more than they work.
+pub(crate) fn run_at_once(case: &str) {
+    if skipped() {
+        return;
     }
+    std::thread::scope(|scope| {
+        Backend::BOTH.into_iter().for_each(|build| drop(scope.spawn(move || run_with(case, build))));
+    });
+}
+
+fn run_with(case: &str, build: Backend) {
+    let itself = std::env::current_exe().expect("the test binary has a path");
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", PREPARE, "sh"])
+        .arg(itself)
+        .args([CHILD, "--exact", "--ignored", "--nocapture"])
+        .envs([(CASE, case), (BUILD, build.word())])
+        .stdin(Stdio::null())
+        .output()
+        .expect("`unshare` starts");
+    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(output.status.success(), "{case}, {}:\n{stderr}\n{stdout}", build.word());
+    assert!(stdout.contains("1 passed"), "{case} was not run:\n{stdout}");
 }
 
 /// A test only in name: what runs in the namespaces.

@@ -34,6 +34,11 @@ impl Keeper {
         fs::read_to_string(SAID).unwrap()
     }
 
+    /// How many of its rounds changed something and are over.
+    pub(super) fn applies(&self) -> usize {
+        self.said().matches(": done in ").count()
+    }
+
     pub(super) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }

@@ -14,7 +14,7 @@ use std::path::Path;
 use crate::apply::sandbox::cases;
 use crate::apply::world::{World, bundle};
 
-cases! {
+cases! { by run_at_once:
     once:
         once_is_one_round
         once_with_nothing_to_keep
