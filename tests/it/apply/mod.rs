@@ -10,6 +10,7 @@ mod drift;
 mod faults;
 mod faulty;
 mod plain;
+mod rate;
 mod sandbox;
 mod world;
 
@@ -51,4 +52,7 @@ cases! {
         taken_back_unless_confirmed
         taken_back_without_the_guard
         taken_back_when_it_goes_wrong;
+    rate:
+        nothing_is_lost_or_leaked_at_a_high_rate
+        flush_and_load_is_found_out;
 }

@@ -15,7 +15,7 @@ pub(super) const NEEDS: &str = "Kernel tests need the Debian packages `iptables 
     PALISADE_SKIP_KERNEL=1 turns them off.";
 
 /// Moves this thread into a named network namespace: sockets opened and programs started from here on belong to it.
-pub(super) fn enter(namespace: &str) -> Result<(), String> {
+pub(crate) fn enter(namespace: &str) -> Result<(), String> {
     let path = format!("/run/netns/{namespace}");
     let file = File::open(&path).map_err(|error| format!("{path}: {error}"))?;
     move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).map_err(|error| format!("{path}: {error}"))
