@@ -3,7 +3,13 @@
 //! Each case is a process in fresh user, network and mount namespaces ([`sandbox`]), once a build. In it the library and the program work as they
 //! do on a node, on a [`world::World`] where others have rules too.
 #![expect(clippy::disallowed_methods, reason = "tests start programs and read files")]
-#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "this is how a test fails")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may panic, and says what it counted"
+)]
 
 mod confirmed;
 mod drift;

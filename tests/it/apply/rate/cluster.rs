@@ -15,7 +15,7 @@ use crate::apply::world::kernel_of;
 /// What can be one way or the other; a version of the cluster is a number with a bit for each.
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
-enum Knob {
+pub(super) enum Knob {
     /// A pod of no traffic is there.
     PodComes,
     /// Two teams that are both allowed swap their addresses.
@@ -39,6 +39,9 @@ enum Knob {
 }
 
 pub(super) const KNOBS: u32 = 10;
+
+/// Those that may be seen to by lines in place, or by a swap.
+pub(super) const OF_MEMBERS: [Knob; 4] = [Knob::PodComes, Knob::ListOfLengths, Knob::PodJoins, Knob::ListGrows];
 
 pub(super) const PORTS: [u16; 2] = [9000, 9001];
 const MANY: usize = 400;

@@ -18,7 +18,9 @@ use super::world::World;
 use cluster::KNOBS;
 use traffic::{Pair, Traffic, Went};
 
-const APPLIES: usize = 30;
+/// Applies where several things change, and where members of sets do.
+const SEVERAL: u32 = 14;
+const MEMBERS: usize = 12;
 /// Where the random changes begin.
 const SEED: u32 = 2026;
 /// Between two applies.
@@ -103,21 +105,21 @@ fn flush_and_load(world: &World, family: Family, wanted: &Wanted) {
     world.tool(&world.iptables(family, "-restore"), &["--noflush"], wanted.text(file).expect("a script"));
 }
 
-/// Versions, of which one to three things differ from each to the next, and each thing at some time alone.
+/// Versions: from each to the next one thing changes, all of them in turn; then up to three; then one of those that are about members only.
 fn versions() -> Vec<u32> {
-    let mut dice = SEED;
-    let mut version = 0;
+    let (mut dice, mut version) = (SEED, 0);
     let mut roll = || {
         dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        dice >> 16
+        1 << ((dice >> 16) % KNOBS)
     };
-    let change = |step: u32| {
-        let alone = 1 << (step % KNOBS);
-        let more = if step < KNOBS { 0 } else { 1 << (roll() % KNOBS) | 1 << (roll() % KNOBS) };
-        version ^= alone | more;
+    let alone = (0..KNOBS).map(|knob| 1 << knob);
+    let several: Vec<u32> = (0..SEVERAL).map(|step| 1 << (step % KNOBS) | roll() | roll()).collect();
+    let of_members = cluster::OF_MEMBERS.into_iter().cycle().take(MEMBERS).map(|knob| 1 << knob as u32);
+    let changes = alone.chain(several).chain(of_members).map(|change| {
+        version ^= change;
         version
-    };
-    std::iter::once(0).chain((0..u32::try_from(APPLIES).expect("few")).map(change)).collect()
+    });
+    std::iter::once(0).chain(changes).collect()
 }
 
 fn apply(world: &World, wanted: &Wanted) {

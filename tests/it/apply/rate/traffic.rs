@@ -45,7 +45,7 @@ pub(super) struct Went {
 const SENDERS: &str = "from";
 const RECEIVERS: &str = "to";
 /// For each family: packets between two pauses, and the time that they are to take.
-const BURST: usize = 32;
+const BURST: usize = 40;
 const PACE: Duration = Duration::from_millis(5);
 /// How long nothing may come before all has come.
 const QUIET: Duration = Duration::from_millis(300);
