@@ -160,7 +160,7 @@ fn rule(source: &str, ports: &str) -> String {
     format!("    - action: Allow\n      protocol: UDP\n      source: {{{source}}}\n      destination: {{ports: {ports}}}\n")
 }
 
-/// The address of client 4 in a wide network of either family, and others beside.
+/// The addresses of client 4, and networks of nobody.
 fn list(many: usize, of_lengths: bool) -> String {
     let mut nets = vec!["10.65.0.5/32".to_owned(), "fd00:65::5/128".to_owned()];
     nets.extend((0..many).map(|number| format!("172.20.{}.{}/32", number / 250, number % 250)));
