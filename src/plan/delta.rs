@@ -1,5 +1,7 @@
 //! From the members that a set has to those that it is to have.
 
+use std::collections::BTreeMap;
+
 use crate::net::{Cidr, Family};
 use crate::plan::looks::{Effect, Looks, Side};
 use crate::script::{Member, Set};
@@ -43,6 +45,16 @@ impl Delta {
         self.missing.len() + self.extra.len()
     }
 
+    /// Whether the removals take the last prefix of a length, while the set has wider ones. The kernel looks for an address length by length, longest
+    /// first, in a list that it then moves up under packets in the middle of it: such a packet misses the next length, and with it a member that stays.
+    ///
+    /// Cost: linear.
+    pub(super) fn ends_a_length(&self, found: &[Member]) -> bool {
+        let (there, gone) = (lengths(found), lengths(&self.extra));
+        let widest = there.keys().next();
+        gone.iter().any(|(length, count)| Some(length) != widest && there.get(length) == Some(count))
+    }
+
     /// The lines that change a set, removals first: there is room for the rest then, and one prefix may come back as its own exception,
     /// which is the same member to the kernel.
     pub(super) fn write(&self, slot: &str, out: &mut String) {
@@ -51,6 +63,17 @@ impl Delta {
         }
         add(&self.missing, slot, out);
     }
+}
+
+/// How many prefixes there are of each length.
+fn lengths(members: &[Member]) -> BTreeMap<u8, usize> {
+    let mut lengths = BTreeMap::new();
+    for member in members {
+        if let Member::Net(net, _) = member {
+            *lengths.entry(net.prefix()).or_default() += 1;
+        }
+    }
+    lengths
 }
 
 /// The lines that fill a set.

@@ -205,7 +205,7 @@ impl<'desired> Chooser<'_, 'desired> {
         let is_alone = self.is_alone(name);
         let families = self.families(name);
         let is_hitless = !is_alone || families.iter().all(|family| is_hitless(&[(slot, delta)], *family, self.looks));
-        let by_lines = is_hitless && is_roomy(found, set.members.len());
+        let by_lines = is_hitless && is_roomy(found, set.members.len()) && !delta.ends_a_length(&found.members);
         let copy = self.free(name, set).filter(|_| is_alone && (!by_lines || delta.len() > set.members.len().max(1)));
         match copy {
             Some(copy) => Some(How::Swap(copy)),

@@ -43,3 +43,22 @@ fn lines_that_packets_may_see_one_by_one() {
         assert_eq!(is_hitless(&changes, Family::V4, &Looks::of(&tables)), expected, "{rules:?} {lines:?}");
     }
 }
+
+/// Members of a set, those of them that go, and whether packets might miss others meanwhile.
+const LENGTHS: [(&[&str], &[&str], bool); 6] = [
+    (&["10.0.0.1", "10.0.0.2"], &["10.0.0.1", "10.0.0.2"], false),
+    (&["10.0.0.1", "10.1.0.0/16"], &["10.0.0.1"], true),
+    (&["10.0.0.1", "10.0.0.2", "10.1.0.0/16"], &["10.0.0.1"], false),
+    (&["10.0.0.1", "10.1.0.0/16"], &["10.1.0.0/16"], false),
+    (&["10.0.0.1", "10.0.2.0/24", "10.1.0.0/16"], &["10.0.2.0/24"], true),
+    (&["10.0.0.1", "10.0.2.0/24"], &[], false),
+];
+
+#[test]
+fn the_last_of_a_length_does_not_go_in_place() {
+    let members = |words: &[&str]| words.iter().map(|word| Member::Net(crate::net::Cidr::parse_lenient(word).unwrap(), false)).collect();
+    for (found, gone, expected) in LENGTHS {
+        let found: Vec<Member> = members(found);
+        assert_eq!(Delta { missing: Vec::new(), extra: members(gone) }.ends_a_length(&found), expected, "{found:?} {gone:?}");
+    }
+}

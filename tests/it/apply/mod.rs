@@ -3,13 +3,20 @@
 //! Each case is a process in fresh user, network and mount namespaces ([`sandbox`]), once a build. In it the library and the program work as they
 //! do on a node, on a [`world::World`] where others have rules too.
 #![expect(clippy::disallowed_methods, reason = "tests start programs and read files")]
-#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "this is how a test fails")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may panic, and says what it counted"
+)]
 
 pub(crate) mod confirmed;
 mod drift;
 mod faults;
 mod faulty;
 mod plain;
+mod rate;
 pub(crate) mod sandbox;
 pub(crate) mod world;
 
@@ -37,4 +44,7 @@ cases! { by run:
         taken_back_unless_confirmed
         taken_back_without_the_guard
         taken_back_when_it_goes_wrong;
+    rate:
+        nothing_is_lost_or_leaked_at_a_high_rate
+        flush_and_load_is_found_out;
 }

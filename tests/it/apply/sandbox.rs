@@ -60,6 +60,7 @@ fn run_with(case: &str, build: Backend) {
         .expect("`unshare` starts");
     let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     assert!(output.status.success(), "{case}, {}:\n{stderr}\n{stdout}", build.word());
+    stdout.lines().filter(|line| line.starts_with(build.word())).for_each(|line| println!("{line}"));
     assert!(stdout.contains("1 passed"), "{case} was not run:\n{stdout}");
 }
 

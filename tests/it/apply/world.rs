@@ -200,7 +200,7 @@ pub(crate) fn is_between(now: &BTreeMap<String, Verdict>, states: [&BTreeMap<Str
     }
 }
 
-fn kernel_of(observed: &Observed) -> Kernel {
+pub(super) fn kernel_of(observed: &Observed) -> Kernel {
     let mut sets = String::new();
     for (name, set) in &observed.sets {
         sets.push_str(&set.create_line(name));

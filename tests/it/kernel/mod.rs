@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use sandbox::{Job, Report};
 
+pub(crate) use tools::enter;
+
 /// A cluster to build. Names and addresses are unique in it; nodes and outside hosts meet in one router that filters nothing.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Cluster {

@@ -44,7 +44,7 @@ struct Case {
 
 const NOTHING: &[(&str, &str)] = &[];
 
-const CASES: [Case; 21] = [
+const CASES: [Case; 22] = [
     Case { name: "from-nothing", about: "Nothing of ours is there.", wanted: NOTHING, happened: |world| *world = World::new(true) },
     Case { name: "in-sync", about: "Everything is there.", wanted: NOTHING, happened: |_| {} },
     Case {
@@ -82,6 +82,15 @@ const CASES: [Case; 21] = [
         about: "A set gets all other members, and nothing else changes: a copy and a swap.",
         wanted: &[("add pal-s4-web 10.0.1.1\nadd pal-s4-web 10.0.1.2\n", "add pal-s4-web 10.0.2.1\n")],
         happened: |_| {},
+    },
+    Case {
+        name: "last-of-its-length",
+        about: "The last prefixes of a length go and wider ones stay, which the kernel may step over then: a copy and a swap, not line by line.",
+        wanted: &[("10.0.1.1\nadd pal-s4-web 10.0.1.2\n", "10.3.0.0/16\nadd pal-s4-web 10.4.0.0/16\nadd pal-s4-web 10.5.0.0/16\n")],
+        happened: |world| {
+            let set = world.sets.get_mut("pal-s4-web").expect("it");
+            set.members.extend(["10.3.0.0/16", "10.4.0.0/16", "10.5.0.0/16"].map(|net| (net.to_owned(), false)));
+        },
     },
     Case {
         name: "set-too-small",
