@@ -97,6 +97,9 @@ fn files_are_whole_or_not_there() {
     assert!(runner.write(Keep::Always, "", Some(b"")).is_err());
 }
 
+/// Long enough to be an error where it is waited for in vain.
+const LONG: Duration = Duration::from_secs(20);
+
 #[test]
 fn one_at_a_time_and_a_process_of_a_killed_one_counts() {
     let home = tempfile::tempdir().unwrap();
@@ -104,11 +107,13 @@ fn one_at_a_time_and_a_process_of_a_killed_one_counts() {
     let held = one.lock(Duration::ZERO).unwrap().expect("nobody has it");
     assert!(other.lock(Duration::from_millis(120)).unwrap().is_none());
     drop(held);
-    let held = other.lock(Duration::ZERO).unwrap().expect("it was let go");
-    let mark = home.path().join("mark");
-    let child = Call::of("sh", &["-c", "(echo; exec sleep 1) >\"$0\" 2>&1 &", &mark.display().to_string()]);
+    // a process that another test has begun and that is no other program yet may have it for a moment
+    let held = other.lock(LONG).unwrap().expect("it was let go");
+    let pipe = home.path().join("pipe");
+    let child = Call::of("sh", &["-c", "mkfifo \"$0\"; (exec cat \"$0\") >/dev/null 2>&1 &", &pipe.display().to_string()]);
     other.run(&child).unwrap();
     drop((held, other));
-    assert!(one.lock(Duration::ZERO).unwrap().is_none(), "a child still writes");
-    assert!(one.lock(Duration::from_secs(20)).unwrap().is_some());
+    assert!(one.lock(Duration::ZERO).unwrap().is_none(), "a child still reads");
+    fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    assert!(one.lock(LONG).unwrap().is_some());
 }
