@@ -129,7 +129,7 @@ pub(super) fn bring_with(node: &mut Node<'_>, goal: Goal<'_>, tools: Tools, firs
         if let Some(plan) = written.take() {
             memory = remember(goal.desired, &observed, &plan, memory);
         }
-        let plan = between(goal.desired, &observed, &memory, &tools);
+        let mut plan = between(goal.desired, &observed, &memory, &tools);
         if round == 0 {
             outcome.counts = Counts::of(&plan.differences);
             prepare(node, (tools, goal), (&observed, &plan, last.as_ref()), first)?;
@@ -143,9 +143,11 @@ pub(super) fn bring_with(node: &mut Node<'_>, goal: Goal<'_>, tools: Tools, firs
         if round == MOST_ROUNDS {
             return Err(Error::NotSettled(plan.differences));
         }
-        for step in plan.steps.iter().filter(|step| step.weight == Weight::Must) {
+        drop(observed);
+        for step in plan.steps.iter_mut().filter(|step| step.weight == Weight::Must) {
             ask(node.runner, &step.call).map_err(Error::Kernel)?;
             outcome.calls += 1;
+            step.call.input = String::new(); // it is as long as the scripts
         }
         written = Some(plan);
     }
