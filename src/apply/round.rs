@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::apply::kept::{self, Remembered};
 use crate::apply::{Counts, Error, Node, Outcome, Wanted, scope};
 use crate::observe::{Observed, Scope, Tools, ask, kernel, refuse_other};
-use crate::plan::{Desired, Memory, Plan, Step, Weight, between, remember};
+use crate::plan::{Desired, Memory, Plan, Step, Weight, between, remember_and_plan};
 use crate::script::TableKind;
 
 /// How often is written before we give up: others may write between.
@@ -126,10 +126,14 @@ pub(super) fn bring_with(node: &mut Node<'_>, goal: Goal<'_>, tools: Tools, firs
     let mut outcome = Outcome::new(goal.node, tools.backend);
     for round in 0..=MOST_ROUNDS {
         let observed = goal.see(node, tools, scope)?;
-        if let Some(plan) = written.take() {
-            memory = remember(goal.desired, &observed, &plan, memory);
-        }
-        let plan = between(goal.desired, &observed, &memory, &tools);
+        let mut plan;
+        (memory, plan) = match written.take() {
+            Some(ran) => remember_and_plan(goal.desired, &observed, (&ran, memory), &tools),
+            None => {
+                let plan = between(goal.desired, &observed, &memory, &tools);
+                (memory, plan)
+            }
+        };
         if round == 0 {
             outcome.counts = Counts::of(&plan.differences);
             prepare(node, (tools, goal), (&observed, &plan, last.as_ref()), first)?;
@@ -143,9 +147,11 @@ pub(super) fn bring_with(node: &mut Node<'_>, goal: Goal<'_>, tools: Tools, firs
         if round == MOST_ROUNDS {
             return Err(Error::NotSettled(plan.differences));
         }
-        for step in plan.steps.iter().filter(|step| step.weight == Weight::Must) {
+        drop(observed);
+        for step in plan.steps.iter_mut().filter(|step| step.weight == Weight::Must) {
             ask(node.runner, &step.call).map_err(Error::Kernel)?;
             outcome.calls += 1;
+            step.call.input = String::new(); // it is as long as the scripts
         }
         written = Some(plan);
     }

@@ -88,7 +88,8 @@ impl Wanted {
         let mut digest = Sha256::new();
         let mut folder = Folder::from([(INDEX_FILE.to_owned(), bundle.index_of(node).into_bytes())]);
         for (file, text) in texts.into_texts() {
-            digest.update(format!("{file} {}\n{text}", text.len()));
+            digest.update(format!("{file} {}\n", text.len()));
+            digest.update(&text);
             folder.insert(format!("nodes/{node}/{file}"), text.into_bytes());
         }
         let scripts = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -159,7 +159,8 @@ impl OnDisk {
                 }
             };
             node.problems.extend(kind.map(problem));
-            node.texts.insert(file, String::from_utf8_lossy(&bytes).into_owned());
+            let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+            node.texts.insert(file, text);
         }
         Ok(node)
     }

@@ -1,7 +1,7 @@
 //! What a tool said: its output, or why that is not to be relied on.
 
 use crate::observe::Problem;
-use crate::runner::{Call, Runner};
+use crate::runner::{Answer, Call, Failure, Runner};
 
 /// Lines on standard error that are no errors begin with this.
 const REMARK: &str = "# Warning";
@@ -18,7 +18,12 @@ const MOST_SAID: usize = 2_000;
 /// # Errors
 /// When there is no answer, its exit status is not 0, or it has an error on standard error.
 pub fn ask(runner: &mut dyn Runner, call: &Call) -> Result<String, Problem> {
-    let answer = runner.run(call).map_err(Problem::NoAnswer)?;
+    answered(call, runner.run(call))
+}
+
+/// What a call printed, of its answer.
+pub(super) fn answered(call: &Call, answer: Result<Answer, Failure>) -> Result<String, Problem> {
+    let answer = answer.map_err(Problem::NoAnswer)?;
     let mut said: Vec<&str> = answer.errors.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(REMARK)).collect();
     match answer.status {
         Some(0) if said.is_empty() => return Ok(answer.output),

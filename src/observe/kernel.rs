@@ -17,13 +17,21 @@ pub enum Scope {
 /// What `iptables-nft-save` says of a table that somebody made rules in which it cannot print.
 const UNREADABLE_TABLE: &str = "is incompatible";
 
-/// Lists our sets and tables.
+/// Lists our sets and tables: all at once, since nothing is written.
 ///
 /// # Errors
 /// When a tool refuses, or its answer is not whole.
 pub fn kernel(runner: &mut dyn Runner, tools: Tools, scope: Scope) -> Result<Observed, Problem> {
-    let seen = sets(runner, tools)?;
-    Family::BOTH.into_iter().try_fold(seen, |seen, family| tables(runner, tools, (family, scope), seen))
+    let calls = [tools.sets_save(), save(tools, Family::V4, scope), save(tools, Family::V6, scope)];
+    let mut answers = calls.iter().zip(runner.run_all(&calls)).map(|(call, answer)| (call, answer::answered(call, answer)));
+    let mut seen = match answers.next() {
+        Some((call, sets_answer)) => sets(runner, call, sets_answer)?,
+        None => Observed::default(),
+    };
+    for (family, (call, answer)) in Family::BOTH.into_iter().zip(answers) {
+        read_tables(family, (call, answer?), &mut seen)?;
+    }
+    Ok(seen)
 }
 
 /// Lists a family's tables.
@@ -33,25 +41,34 @@ pub(super) fn tables(
     (family, scope): (Family, Scope),
     mut seen: Observed,
 ) -> Result<Observed, Problem> {
+    let call = save(tools, family, scope);
+    let text = ask(runner, &call)?;
+    read_tables(family, (&call, text), &mut seen)?;
+    Ok(seen)
+}
+
+fn save(tools: Tools, family: Family, scope: Scope) -> Call {
     let only = match scope {
         Scope::Filter => Some(TableKind::Filter),
         Scope::All => None,
     };
-    let call = tools.save(family, only);
-    let text = whole(&call, ask(runner, &call)?)?;
-    if let Some(line) = text.lines().find(|line| line.starts_with('#') && line.contains(UNREADABLE_TABLE)) {
-        return Err(answer::refused(&call, line));
-    }
-    let tables = Table::read(&text, family).map_err(|error| answer::refused(&call, &format!("its output is not whole: {error}")))?;
-    seen.tables.extend(tables);
-    Ok(seen)
+    tools.save(family, only)
 }
 
-/// Lists our sets: all at once, or one by one where the tool says that it cannot. What it says to have listed has to be whole.
-fn sets(runner: &mut dyn Runner, tools: Tools) -> Result<Observed, Problem> {
-    let call = tools.sets_save();
-    let problem = match ask(runner, &call) {
-        Ok(text) => return read_sets(&call, text).map(|sets| Observed { sets, ..Observed::default() }),
+fn read_tables(family: Family, (call, text): (&Call, String), seen: &mut Observed) -> Result<(), Problem> {
+    let text = whole(call, text)?;
+    if let Some(line) = text.lines().find(|line| line.starts_with('#') && line.contains(UNREADABLE_TABLE)) {
+        return Err(answer::refused(call, line));
+    }
+    let tables = Table::read(&text, family).map_err(|error| answer::refused(call, &format!("its output is not whole: {error}")))?;
+    seen.tables.extend(tables);
+    Ok(())
+}
+
+/// Our sets, of what the tool listed: all at once, or one by one where it says that it cannot. What it says to have listed has to be whole.
+fn sets(runner: &mut dyn Runner, call: &Call, answer: Result<String, Problem>) -> Result<Observed, Problem> {
+    let problem = match answer {
+        Ok(text) => return read_sets(call, text).map(|sets| Observed { sets, ..Observed::default() }),
         Err(problem @ Problem::Refused { .. }) => problem,
         Err(problem) => return Err(problem),
     };

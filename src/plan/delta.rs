@@ -1,6 +1,7 @@
 //! From the members that a set has to those that it is to have.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use crate::net::{Cidr, Family};
 use crate::plan::looks::{Effect, Looks, Side};
@@ -58,8 +59,11 @@ impl Delta {
     /// The lines that change a set, removals first: there is room for the rest then, and one prefix may come back as its own exception,
     /// which is the same member to the kernel.
     pub(super) fn write(&self, slot: &str, out: &mut String) {
-        for word in words(&self.extra) {
-            push(out, &["del ", slot, " ", word.strip_suffix(" nomatch").unwrap_or(&word), "\n"]);
+        for run in runs(&self.extra) {
+            match run {
+                [Member::Net(net, true)] => line("del", slot, &[Member::Net(*net, false)], out),
+                run => line("del", slot, run, out),
+            }
         }
         add(&self.missing, slot, out);
     }
@@ -78,19 +82,21 @@ fn lengths(members: &[Member]) -> BTreeMap<u8, usize> {
 
 /// The lines that fill a set.
 pub(super) fn add(members: &[Member], slot: &str, out: &mut String) {
-    for word in words(members) {
-        push(out, &["add ", slot, " ", &word, "\n"]);
-    }
+    runs(members).for_each(|run| line("add", slot, run, out));
 }
 
-/// Members as `add` takes them, ports that follow each other as one range.
-fn words(members: &[Member]) -> impl Iterator<Item = String> + '_ {
+/// Members by lines: ports that follow each other are one.
+fn runs(members: &[Member]) -> impl Iterator<Item = &[Member]> {
     let follows = |left: &Member, right: &Member| matches!((left, right), (Member::Port(left), Member::Port(right)) if left + 1 == *right);
-    members.chunk_by(follows).filter_map(|run| match run {
-        [first, .., last] => Some(format!("{first}-{last}")),
-        [only] => Some(only.to_string()),
-        [] => None,
-    })
+    members.chunk_by(follows)
+}
+
+fn line(verb: &str, slot: &str, run: &[Member], out: &mut String) {
+    let _ = match run {
+        [first, .., last] => writeln!(out, "{verb} {slot} {first}-{last}"),
+        [only] => writeln!(out, "{verb} {slot} {only}"),
+        [] => Ok(()),
+    };
 }
 
 /// Whether a set can have so many members.
@@ -146,8 +152,4 @@ fn operations<'delta>(
         let missing = delta.missing.iter().map(move |member| operation(member, view.effect()));
         missing.chain(delta.extra.iter().map(move |member| operation(member, view.effect().reverse())))
     })
-}
-
-fn push(out: &mut String, parts: &[&str]) {
-    parts.iter().for_each(|part| out.push_str(part));
 }

@@ -84,7 +84,7 @@ fn of_table(change: &Change<'_>, comparison: &Comparison<'_>, out: &mut Vec<Diff
 /// they are to be are left out, so that one which is missing or too many is one difference.
 fn of_chain((id, name): (TableId, &str), wanted: &[Rule], found: &[Rule], out: &mut Vec<Difference>) {
     let [left, right] = [wanted, found].map(|rules| rules.iter().map(|rule| rule.with_sets(base)).collect::<Vec<Rule>>());
-    let is_same = |pair: &(&Rule, &Rule)| pair.0.text() == pair.1.text() || pair.0.words() == pair.1.words();
+    let is_same = |pair: &(&Rule, &Rule)| pair.0.does_same(pair.1);
     let before = left.iter().zip(&right).take_while(is_same).count();
     let [left, right] = [&left, &right].map(|rules| rules.get(before..).unwrap_or_default());
     let behind = left.iter().rev().zip(right.iter().rev()).take_while(is_same).count();

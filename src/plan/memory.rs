@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::net::Family;
-use crate::observe::{Backend, Observed};
+use crate::observe::{Backend, Observed, Tools};
 use crate::plan::looks::Looks;
 use crate::plan::tables::Comparison;
 use crate::plan::targets::Targets;
-use crate::plan::{Desired, Plan};
+use crate::plan::{Desired, Plan, between};
 use crate::script::{Rule, TableId};
 
 /// What was written last, and how it was read back. It is kept as long as the kernel runs; without it a plan is as right, and may write
@@ -94,6 +94,19 @@ pub fn remember(desired: &Desired, observed: &Observed, plan: &Plan, previous: M
         }
     }
     memory
+}
+
+/// What to keep in mind when a plan has run, and the plan from there: [`remember`] and then [`between`], in one comparison where the tools
+/// print nothing in their own way.
+pub fn remember_and_plan(desired: &Desired, observed: &Observed, (ran, previous): (&Plan, Memory), tools: &Tools) -> (Memory, Plan) {
+    let nothing = Memory { version: Memory::VERSION, chains: BTreeMap::new(), hooks: BTreeMap::new(), ..previous.clone() };
+    let next = between(desired, observed, &nothing, tools);
+    if next.written.is_empty() {
+        return (nothing, next);
+    }
+    let memory = remember(desired, observed, ran, previous);
+    let next = between(desired, observed, &memory, tools);
+    (memory, next)
 }
 
 type Kept = BTreeMap<String, BTreeMap<String, Printed>>;

@@ -18,7 +18,7 @@ mod tables;
 mod targets;
 
 pub use desired::{Desired, DesiredError};
-pub use memory::{Memory, Printed, remember};
+pub use memory::{Memory, Printed, remember, remember_and_plan};
 pub use slots::{base, slots};
 
 use std::collections::BTreeSet;

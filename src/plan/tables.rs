@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::net::Family;
 use crate::observe::Observed;
-use crate::plan::targets::Targets;
+use crate::plan::targets::{Moved, Targets};
 use crate::plan::{Desired, Memory};
 use crate::script::{Hook, Place, Rule, Table, TableId, TableKind, is_ours};
 
@@ -48,8 +48,9 @@ impl<'all> Comparison<'all> {
     /// All tables that something is to be done in, in the order in which it is done: as packets meet them, but for a table before the
     /// filter table that we leave. There, the rest must have taken over first.
     pub(super) fn changes(&self, targets: &Targets<'_>) -> Vec<Change<'all>> {
+        let moved = targets.moved();
         let ids: BTreeSet<TableId> = self.desired.tables.keys().chain(self.observed.tables.keys()).copied().collect();
-        let changes = ids.into_iter().map(|id| self.change(id, targets));
+        let changes = ids.into_iter().map(|id| self.change(id, &moved));
         let mut changes: Vec<Change<'_>> = changes.filter(|change| change.is_commit() || !change.unwanted.is_empty()).collect();
         changes.sort_by_key(|change| (change.id.family, change.is_cleared, change.id.kind));
         changes
@@ -65,25 +66,20 @@ impl<'all> Comparison<'all> {
         (self.desired.tables.get(&id).unwrap_or(&NOTHING), self.observed.tables.get(&id).unwrap_or(&NOTHING))
     }
 
-    fn change(&self, id: TableId, targets: &Targets<'_>) -> Change<'all> {
+    fn change(&self, id: TableId, moved: &Moved<'_>) -> Change<'all> {
         let (wanted, found) = self.tables(id);
         let is_unwanted = |name: &&'all str| !wanted.chains.contains_key(*name);
-        let mut chains: Vec<_> = wanted.chains.iter().filter_map(|(name, rules)| self.chain(id, (name, rules), targets)).collect();
+        let mut chains: Vec<_> = wanted.chains.iter().filter_map(|(name, rules)| self.chain(id, (name, rules), moved)).collect();
         let is_left = |(name, rules): &(&'all String, &Vec<Rule>)| !wanted.chains.contains_key(*name) && !rules.is_empty();
         chains.extend(found.chains.iter().filter(is_left).map(|(name, _)| (name.as_str(), Vec::new())));
         let unwanted = found.chains.keys().map(String::as_str).filter(is_unwanted).filter(|name| !is_held(found, id.kind, name));
-        let hooks = hooked_from(id.kind, wanted).into_iter().filter_map(|chain| self.hooks(id, chain, targets)).collect();
+        let hooks = hooked_from(id.kind, wanted).into_iter().filter_map(|chain| self.hooks(id, chain, moved)).collect();
         Change { id, chains, hooks, unwanted: unwanted.collect(), is_cleared: wanted.is_empty() && id.kind != TableKind::Filter }
     }
 
     /// A wanted chain, where it is to be written.
-    fn chain(
-        &self,
-        id: TableId,
-        (name, rules): (&'all str, &'all [Rule]),
-        targets: &Targets<'_>,
-    ) -> Option<(&'all str, Vec<Cow<'all, Rule>>)> {
-        let rules: Vec<Cow<'all, Rule>> = rules.iter().map(|rule| rendered(rule, targets)).collect();
+    fn chain(&self, id: TableId, (name, rules): (&'all str, &'all [Rule]), moved: &Moved<'_>) -> Option<(&'all str, Vec<Cow<'all, Rule>>)> {
+        let rules: Vec<Cow<'all, Rule>> = rules.iter().map(|rule| rendered(rule, moved)).collect();
         let found = self.tables(id).1.chains.get(name);
         let is_right = found.is_some_and(|found| {
             let (wrote, read): (Vec<&Rule>, Vec<&Rule>) = (rules.iter().map(Cow::as_ref).collect(), found.iter().collect());
@@ -93,12 +89,12 @@ impl<'all> Comparison<'all> {
     }
 
     /// The jumps from a chain that is not ours, where they are to be written.
-    fn hooks(&self, id: TableId, chain: &'all str, targets: &Targets<'_>) -> Option<Hooks<'all>> {
+    fn hooks(&self, id: TableId, chain: &'all str, moved: &Moved<'_>) -> Option<Hooks<'all>> {
         let (wanted, found) = self.tables(id);
         let length = found.lengths.get(chain).copied().unwrap_or_default();
         let found = found.hooks.iter().filter(|hook| hook.from == chain).collect();
         let of_chain = wanted.hooks.iter().filter(|hook| hook.from == chain);
-        let wanted = of_chain.map(|hook| (hook.place, rendered(&hook.rule, targets))).collect();
+        let wanted = of_chain.map(|hook| (hook.place, rendered(&hook.rule, moved))).collect();
         let hooks = Hooks { chain, wanted, found, length };
         let is_remembered = || self.memory.is_some_and(|memory| memory.has_hooks(id, chain, &hooks.wrote(), &hooks.read()));
         let is_right = hooks.is_placed() && (are_equal(&hooks.wrote(), &hooks.read()) || is_remembered());
@@ -186,17 +182,17 @@ impl fmt::Display for Change<'_> {
     }
 }
 
-/// A rule with the names that its sets have in the kernel.
-pub(super) fn rendered<'rule>(rule: &'rule Rule, targets: &Targets<'_>) -> Cow<'rule, Rule> {
-    match rule.sets().iter().all(|set| targets.slot(set) == *set) {
+/// A rule with the names that its sets have in the kernel, given those that are not their own.
+fn rendered<'rule>(rule: &'rule Rule, moved: &Moved<'_>) -> Cow<'rule, Rule> {
+    match moved.is_empty() || !rule.sets().iter().any(|set| moved.contains_key(set)) {
         true => Cow::Borrowed(rule),
-        false => Cow::Owned(rule.with_sets(|set| targets.slot(set).to_owned())),
+        false => Cow::Owned(rule.with_sets(|set| moved.get(set).copied().unwrap_or(set).to_owned())),
     }
 }
 
 /// Whether rules do the same, one by one.
 fn are_equal(left: &[&Rule], right: &[&Rule]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.text() == right.text() || left.words() == right.words())
+    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.does_same(right))
 }
 
 /// Where a jump stands.

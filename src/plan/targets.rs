@@ -14,6 +14,9 @@ use crate::script::Set;
 #[derive(Debug, Default)]
 pub(super) struct Targets<'desired>(pub(super) BTreeMap<&'desired str, Target<'desired>>);
 
+/// Names in the kernel by the sets' own.
+pub(super) type Moved<'targets> = BTreeMap<&'targets str, &'targets str>;
+
 /// What becomes of a set.
 #[derive(Debug)]
 pub(super) struct Target<'desired> {
@@ -75,17 +78,21 @@ impl<'desired> Targets<'desired> {
         (observed, looks): (&Observed, &Looks<'_>),
         committing: impl Fn(&Targets<'desired>) -> BTreeSet<Family>,
     ) -> Self {
-        let (targets, wanted_looks) = (Self::default(), Looks::of(&desired.tables));
+        let (targets, wanted_looks) = (Self::default(), Looks::default());
         let mut chooser = Chooser { desired, observed, looks, wanted_looks, targets, changes: Changes::new(), seen: BTreeMap::new() };
         desired.sets.iter().for_each(|(name, set)| chooser.begin(name, set));
+        if chooser.changes.is_empty() {
+            return chooser.targets; // no rule looks into what is filled
+        }
+        chooser.wanted_looks = Looks::of(&desired.tables);
         let committing = committing(&chooser.targets);
         chooser.settle(committing);
         chooser.targets
     }
 
-    /// The name that rules are to look into for a set.
-    pub(super) fn slot<'name>(&'name self, name: &'name str) -> &'name str {
-        self.0.get(name).map_or(name, |target| &target.slot)
+    /// The names that rules are to look into, by the sets' own names, where they are others.
+    pub(super) fn moved(&self) -> Moved<'_> {
+        self.0.iter().filter(|(name, target)| target.slot != **name).map(|(name, target)| (*name, target.slot.as_str())).collect()
     }
 
     /// Whether a name in the kernel is to stay.

@@ -60,6 +60,12 @@ pub trait Runner {
     /// When it cannot be started, or does not end in time. An exit status is no error here.
     fn run(&mut self, call: &Call) -> Result<Answer, Failure>;
 
+    /// Runs processes that do not depend on each other, as [`Runner::run`] does; the answers in the order of the calls. The real one runs
+    /// them at once.
+    fn run_all(&mut self, calls: &[Call]) -> Vec<Result<Answer, Failure>> {
+        calls.iter().map(|call| self.run(call)).collect()
+    }
+
     /// Starts a process that outlives this one, and waits until it has written a first line.
     ///
     /// # Errors

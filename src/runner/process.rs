@@ -9,6 +9,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -32,25 +33,53 @@ const MOST_OUTPUT: usize = 1 << 30;
 
 /// Runs a process to its end, which is when it and all who have its output open are gone.
 pub(super) fn run(call: &Call, limit: Duration, lock: Option<&File>) -> Result<Answer, Failure> {
-    let input = memory(&call.input).map_err(|error| broken(call, &error))?;
-    let child = spawn(command(call).process_group(0).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()), lock);
-    let mut child = child.map_err(|error| not_started(call, &error))?;
-    let watched = Watched::of(&mut child).and_then(|mut watched| {
-        let is_over = watched.watch(Instant::now(), limit)?;
-        Ok(is_over.then_some(watched.pipes))
-    });
-    match watched {
-        Ok(Some([output, errors])) => {
-            let status = child.wait().map_err(|error| broken(call, &error))?;
-            Ok(Answer { status: status.code(), output: text(output.bytes), errors: text(errors.bytes) })
-        }
-        Ok(None) => {
-            end(&mut child);
-            Err(Failure::TimedOut(call.to_string(), limit))
-        }
-        Err(error) => {
-            end(&mut child);
-            Err(broken(call, &error))
+    Running::of(call, lock)?.finish(limit)
+}
+
+/// Runs processes at once, each as [`run`] does.
+pub(super) fn run_all(calls: &[Call], limit: Duration, lock: Option<&File>) -> Vec<Result<Answer, Failure>> {
+    // one after another, since each opens and closes the lock to children
+    let running: Vec<Result<Running<'_>, Failure>> = calls.iter().map(|call| Running::of(call, lock)).collect();
+    thread::scope(|scope| {
+        let finish = |running: Result<Running<'_>, Failure>| running?.finish(limit);
+        let threads: Vec<_> = running.into_iter().map(|running| scope.spawn(move || finish(running))).collect();
+        let died = |_| Err(Failure::Other("a thread that reads a tool's output died".to_owned()));
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(died)).collect()
+    })
+}
+
+/// A process that was started.
+struct Running<'call> {
+    call: &'call Call,
+    child: Child,
+    start: Instant,
+}
+
+impl<'call> Running<'call> {
+    fn of(call: &'call Call, lock: Option<&File>) -> Result<Self, Failure> {
+        let input = memory(&call.input).map_err(|error| broken(call, &error))?;
+        let child = spawn(command(call).process_group(0).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()), lock);
+        child.map(|child| Self { call, child, start: Instant::now() }).map_err(|error| not_started(call, &error))
+    }
+
+    fn finish(mut self, limit: Duration) -> Result<Answer, Failure> {
+        let watched = Watched::of(&mut self.child).and_then(|mut watched| {
+            let is_over = watched.watch(self.start, limit)?;
+            Ok(is_over.then_some(watched.pipes))
+        });
+        match watched {
+            Ok(Some([output, errors])) => {
+                let status = self.child.wait().map_err(|error| broken(self.call, &error))?;
+                Ok(Answer { status: status.code(), output: text(output.bytes), errors: text(errors.bytes) })
+            }
+            Ok(None) => {
+                end(&mut self.child);
+                Err(Failure::TimedOut(self.call.to_string(), limit))
+            }
+            Err(error) => {
+                end(&mut self.child);
+                Err(broken(self.call, &error))
+            }
         }
     }
 }
@@ -108,6 +137,8 @@ struct Watched {
 struct Pipe {
     fd: Option<File>,
     bytes: Vec<u8>,
+    /// What is read at once.
+    chunk: Vec<u8>,
 }
 
 impl Watched {
@@ -138,17 +169,16 @@ impl Pipe {
     fn of(end: Option<impl Into<OwnedFd>>) -> io::Result<Self> {
         let fd = end.map(|end| File::from(end.into()));
         fd.as_ref().map_or(Ok(()), |fd| fcntl_setfl(fd, OFlags::NONBLOCK))?;
-        Ok(Self { fd, bytes: Vec::new() })
+        Ok(Self { fd, bytes: Vec::new(), chunk: vec![0; CHUNK] })
     }
 
     /// Takes a chunk of what is there now.
     fn take(&mut self) -> io::Result<()> {
         let Some(fd) = &mut self.fd else { return Ok(()) };
-        let mut chunk = vec![0; CHUNK];
-        match fd.read(&mut chunk) {
+        match fd.read(&mut self.chunk) {
             Ok(0) => self.fd = None,
             Ok(_) if self.bytes.len() > MOST_OUTPUT => return Err(io::Error::other("it says more than 1 GiB")),
-            Ok(length) => self.bytes.extend_from_slice(chunk.get(..length).unwrap_or_default()),
+            Ok(length) => self.bytes.extend_from_slice(self.chunk.get(..length).unwrap_or_default()),
             Err(error) if [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted].contains(&error.kind()) => {}
             Err(error) => return Err(error),
         }

@@ -42,6 +42,10 @@ impl Runner for Processes {
         process::run(call, self.settings.limit, self.lock.upgrade().as_deref())
     }
 
+    fn run_all(&mut self, calls: &[Call]) -> Vec<Result<Answer, Failure>> {
+        process::run_all(calls, self.settings.limit, self.lock.upgrade().as_deref())
+    }
+
     fn start(&mut self, call: &Call) -> Result<(), Failure> {
         process::start(call, self.settings.limit)
     }

@@ -28,21 +28,22 @@ pub enum Member {
 }
 
 impl SetKind {
-    /// The members that one `add` line means: a range of ports is as many as it has. None where the line is not for this type.
-    pub(super) fn members(self, word: &str, is_exception: bool) -> Option<Vec<Member>> {
+    /// Takes the members that one `add` line means: a range of ports is as many as it has. None where the line is not for this type.
+    pub(super) fn take(self, word: &str, is_exception: bool, members: &mut Vec<Member>) -> Option<()> {
         match self {
             SetKind::Nets(family) => {
                 let net = net(word).filter(|net| net.family() == family)?;
-                Some(vec![Member::Net(net, is_exception)])
+                members.push(Member::Net(net, is_exception));
             }
-            SetKind::Services(_) | SetKind::Ports if is_exception => None,
-            SetKind::Services(family) => service(word, family).map(|member| vec![member]),
+            SetKind::Services(_) | SetKind::Ports if is_exception => return None,
+            SetKind::Services(family) => members.push(service(word, family)?),
             SetKind::Ports => {
                 let (first, last) = word.split_once('-').unwrap_or((word, word));
                 let ports = first.parse::<u16>().ok()?..=last.parse::<u16>().ok()?;
-                Some(ports.map(Member::Port).collect())
+                members.extend(ports.map(Member::Port));
             }
         }
+        Some(())
     }
 
     /// The type as `create` takes it.

@@ -54,6 +54,9 @@ impl<'rule> Leads<'rule> {
 /// Options whose value the tools print otherwise: the option, our word, and theirs.
 const PRINTED: [(&str, &str, &str); 2] = [("-p", "icmpv6", "ipv6-icmp"), ("--limit", "10/second", "10/sec")];
 
+/// The option whose value is a set.
+const MATCH_SET: &str = "--match-set";
+
 /// Options whose value is an address; the tools print the length of the prefix always.
 const ADDRESS_OPTIONS: [&str; 3] = ["-s", "-d", "--ctorigdst"];
 
@@ -70,13 +73,12 @@ impl Rule {
 
     /// The words, without quotes, each as the tools print it. Two rules with the same words do the same.
     pub fn words(&self) -> Vec<Cow<'_, str>> {
-        let mut words: Vec<Cow<'_, str>> = split(&self.text);
-        for at in 1..words.len() {
-            if let Some([option, value]) = words.get_mut(at - 1..=at) {
-                *value = printed(option, value);
-            }
-        }
-        words
+        self.each_word().collect()
+    }
+
+    /// Whether the words are the same. Most often the texts are, and then no word is looked at.
+    pub fn does_same(&self, other: &Rule) -> bool {
+        self.text == other.text || self.each_word().eq(other.each_word())
     }
 
     /// The sets that it looks into.
@@ -86,10 +88,13 @@ impl Rule {
 
     /// What it asks of sets.
     pub fn looks(&self) -> Vec<Look<'_>> {
-        let places = places(&self.text);
+        if !self.has_sets() {
+            return Vec::new();
+        }
+        let places: Vec<(usize, usize)> = places(&self.text).collect();
         let word =
             |at: Option<usize>| at.and_then(|at| places.get(at)).and_then(|(from, to)| self.text.get(*from..*to)).unwrap_or_default();
-        let options = (0..places.len()).filter(|at| word(Some(*at)) == "--match-set");
+        let options = (0..places.len()).filter(|at| word(Some(*at)) == MATCH_SET);
         let look =
             |at: usize| Look { set: word(at.checked_add(1)), is_negated: word(at.checked_sub(1)) == "!", sides: word(at.checked_add(2)) };
         options.map(look).collect()
@@ -111,47 +116,67 @@ impl Rule {
 
     /// Its comment, empty where it has none.
     pub fn comment(&self) -> String {
-        let words = split(&self.text);
-        let mut behind = words.iter().skip_while(|word| *word != "--comment").skip(1);
-        behind.next().map_or_else(String::new, |word| word.clone().into_owned())
+        let mut behind = split(&self.text).skip_while(|word| word != "--comment").skip(1);
+        behind.next().map_or_else(String::new, Cow::into_owned)
     }
 
     /// Where it sends packets.
     pub fn leads(&self) -> Option<Leads<'_>> {
-        let words = places(&self.text);
-        let mut pairs = words.iter().zip(words.iter().skip(1)).filter_map(|((from, to), (target, end))| {
-            let target = self.text.get(*target..*end)?;
-            match self.text.get(*from..*to)? {
-                "-j" => Some(Leads::Jump(target)),
-                "-g" => Some(Leads::Goto(target)),
-                _ => None,
+        let (mut leads, mut option) = (None, "");
+        for (from, to) in places(&self.text) {
+            let word = self.text.get(from..to).unwrap_or_default();
+            match option {
+                "-j" => leads = Some(Leads::Jump(word)),
+                "-g" => leads = Some(Leads::Goto(word)),
+                _ => {}
             }
-        });
-        pairs.next_back()
+            option = word;
+        }
+        leads
+    }
+
+    fn each_word(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let mut option = Cow::Borrowed("");
+        split(&self.text).map(move |word| {
+            let word = printed(&option, word);
+            option.clone_from(&word);
+            word
+        })
+    }
+
+    /// False only where it surely asks no set: the words may stand in a comment.
+    fn has_sets(&self) -> bool {
+        self.text.contains(MATCH_SET)
     }
 
     /// Where names of sets stand in the text.
     fn spots(&self) -> Vec<(usize, usize)> {
-        let words = places(&self.text);
-        let is_option = |(from, to): &(usize, usize)| self.text.get(*from..*to) == Some("--match-set");
-        words.iter().zip(words.iter().skip(1)).filter(|(option, _)| is_option(option)).map(|(_, name)| *name).collect()
+        if !self.has_sets() {
+            return Vec::new();
+        }
+        let (mut spots, mut is_behind) = (Vec::new(), false);
+        for (from, to) in places(&self.text) {
+            spots.extend(is_behind.then_some((from, to)));
+            is_behind = self.text.get(from..to) == Some(MATCH_SET);
+        }
+        spots
     }
 }
 
 /// The value of an option, as the tools print it.
-fn printed<'text>(option: &str, value: &Cow<'text, str>) -> Cow<'text, str> {
+fn printed<'text>(option: &str, value: Cow<'text, str>) -> Cow<'text, str> {
     if let Some(row) = PRINTED.iter().find(|row| row.0 == option && row.1 == value) {
         return Cow::Borrowed(row.2);
     }
     match ADDRESS_OPTIONS.contains(&option) && !value.contains('/') {
         true => Cow::Owned(format!("{value}/{}", if value.contains(':') { 128 } else { 32 })),
-        false => value.clone(),
+        false => value,
     }
 }
 
 /// The words of a line, without quotes.
-fn split(text: &str) -> Vec<Cow<'_, str>> {
-    let word = |(from, to): (usize, usize)| {
+fn split(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let word = move |(from, to): (usize, usize)| {
         let word = text.get(from..to).unwrap_or_default();
         match word.strip_prefix('"').and_then(|word| word.strip_suffix('"')) {
             None => Cow::Borrowed(word),
@@ -159,30 +184,25 @@ fn split(text: &str) -> Vec<Cow<'_, str>> {
             Some(inner) => Cow::Borrowed(inner),
         }
     };
-    places(text).into_iter().map(word).collect()
+    places(text).map(word)
 }
 
 /// Where the words of a line begin and end, quotes included: iptables-restore's `add_param_to_argv`.
-fn places(text: &str) -> Vec<(usize, usize)> {
-    let mut places = Vec::new();
-    let (mut start, mut is_quoted, mut is_escaped) = (None, false, false);
-    for (at, byte) in text.bytes().enumerate() {
-        let is_gap = byte == b' ' && !is_quoted;
-        match (is_gap, start) {
-            (true, Some(from)) => {
-                places.push((from, at));
-                start = None;
-            }
-            (false, None) => start = Some(at),
-            (true, None) | (false, Some(_)) => {}
-        }
-        if byte == b'"' && !is_escaped {
-            is_quoted = !is_quoted;
-        }
-        is_escaped = byte == b'\\' && !is_escaped;
-    }
-    places.extend(start.map(|from| (from, text.len())));
-    places
+fn places(text: &str) -> impl Iterator<Item = (usize, usize)> + '_ {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let bytes = text.as_bytes().get(next..).unwrap_or_default();
+        let start = next + bytes.iter().position(|byte| *byte != b' ')?;
+        let (mut is_quoted, mut is_escaped) = (false, false);
+        let length = text.as_bytes().get(start..).unwrap_or_default().iter().position(|byte| {
+            let is_gap = *byte == b' ' && !is_quoted;
+            is_quoted ^= *byte == b'"' && !is_escaped;
+            is_escaped = *byte == b'\\' && !is_escaped;
+            is_gap
+        });
+        next = length.map_or(text.len(), |length| start + length);
+        Some((start, next))
+    })
 }
 
 fn unescaped(text: &str) -> String {

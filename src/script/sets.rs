@@ -80,9 +80,7 @@ fn take(line: &str, sets: &mut Sets) -> Result<(), String> {
             let set = sets.get_mut(name).ok_or_else(|| format!("there is no set `{name}`"))?;
             let Some(kind) = set.kind else { return Ok(()) };
             let (word, is_exception) = rest.strip_suffix(" nomatch").map_or((rest, false), |word| (word, true));
-            let members = kind.members(word, is_exception).ok_or_else(|| format!("bad member `{rest}` of `{name}`"))?;
-            set.members.extend(members);
-            Ok(())
+            kind.take(word, is_exception, &mut set.members).ok_or_else(|| format!("bad member `{rest}` of `{name}`"))
         }
         _ => Err(unknown()),
     }
