@@ -7,15 +7,18 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use crate::analysis::netfilter::{Kernel, TableTexts, Texts};
+use crate::analysis::netfilter::Kernel;
 use crate::apply::{self, Error, Kind, Named, Outcome, Wanted};
 use crate::bundle::OnDisk;
 use crate::cli::Status;
 use crate::cli::report::Report;
+use crate::cli::trace::texts;
 use crate::connections::{self, Cut};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::observe::{self, Problem};
 use crate::runner::{Call, Failure, Processes, Runner, Settings};
+use crate::script::TableId;
+use crate::status::{self, Places};
 
 /// How this node is worked on.
 #[derive(Debug, Clone, Args)]
@@ -135,7 +138,7 @@ pub(super) struct Beside {
 
 /// Ends known connections that a bundle in force denies.
 pub(super) fn cut(wanted: &Wanted, runner: &mut dyn Runner) -> Result<Cut, Diagnostic> {
-    let kernel = kernel(wanted).ok_or_else(|| {
+    let kernel = texts(|file| wanted.text(file)).and_then(|texts| Kernel::load(&texts).ok()).ok_or_else(|| {
         let message = "known connections that are denied now were not ended: the scripts are other than palisade's own";
         Diagnostic::new(Code::BundleDamaged, message)
             .help("policy is in force all the same; connections can only be judged by palisade's own rules")
@@ -159,14 +162,18 @@ pub(super) fn words_of_cut(cut: &Cut) -> String {
     format!("{} of {} known connections are denied now, and were ended{unread}", cut.denied.len(), cut.known)
 }
 
-/// The scripts in force, as a kernel goes through them.
-fn kernel(wanted: &Wanted) -> Option<Kernel> {
-    let text = |file: &str| wanted.text(file);
-    let table = |family: &str| {
-        let of = |table: &str| text(&format!("{table}.{family}.rules"));
-        Some(TableTexts { raw: of("raw"), mangle: of("mangle"), filter: of("filter")? })
-    };
-    Kernel::load(&Texts { sets: text("sets.ipset")?, v4: table("v4")?, v6: table("v6")? }).ok()
+/// What a look at the node says of a bundle.
+pub(super) fn status(wanted: &Wanted, look: &apply::Look, places: &Places) -> status::Status {
+    status::Status::of(&status::Look {
+        node: &wanted.node,
+        digest: &wanted.scripts,
+        backend: look.tools.backend,
+        desired: &wanted.desired,
+        scripts: &TableId::all().filter_map(|id| Some((id, wanted.text(&id.file())?))).collect(),
+        observed: &look.observed,
+        differences: &look.plan.differences,
+        places,
+    })
 }
 
 /// Tells what an apply did: `node n1: done in 3 calls: 4 chains written`.

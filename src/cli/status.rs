@@ -1,12 +1,11 @@
 //! `palisade status`: what this node's kernel holds, and what policy rules counted.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::apply::{self, GOOD, Node, Wanted};
+use crate::apply::{self, GOOD, Node};
 use crate::cli::node::{self, Options};
 use crate::cli::report::Report;
 use crate::cli::{Format, Status, input};
@@ -15,7 +14,6 @@ use crate::metrics::Metrics;
 use crate::net::Direction;
 use crate::policy::{PolicyKey, PolicySet, Rule};
 use crate::runner::{Keep, Runner};
-use crate::script::TableId;
 use crate::status::{self, Places};
 use crate::text::Files;
 
@@ -60,16 +58,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
         Ok(look) => look,
         Err(error) => return node::fail(&error, report),
     };
-    let status = status::Status::of(&status::Look {
-        node: &wanted.node,
-        digest: &wanted.scripts,
-        backend: look.tools.backend,
-        desired: &wanted.desired,
-        scripts: &scripts(&wanted),
-        observed: &look.observed,
-        differences: &look.plan.differences,
-        places: &places,
-    });
+    let status = node::status(&wanted, &look, &places);
     let told = report.data_by(|format, out| print(&status, format, out));
     if told == Status::Clean && !status.is_in_sync() { Status::Differs } else { told }
 }
@@ -84,15 +73,6 @@ fn print(status: &status::Status, format: Format, out: &mut dyn io::Write) -> io
         }
         Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Junit => write!(out, "{status}"),
     }
-}
-
-/// The texts of the tables' scripts.
-fn scripts(wanted: &Wanted) -> BTreeMap<TableId, &str> {
-    let text = |id: &TableId| {
-        let bytes = wanted.folder().get(&format!("nodes/{}/{}", wanted.node, id.file()))?;
-        std::str::from_utf8(bytes).ok()
-    };
-    TableId::all().filter_map(|id| Some((id, text(&id)?))).collect()
 }
 
 /// Where each rule of the policies stands; nothing where no policies are given.

@@ -305,26 +305,3 @@ pub(super) fn taken(inventories: [&Inventory; 2]) -> Vec<IpAddr> {
     taken.dedup();
     taken
 }
-
-/// Ranges without the gaps between them in which all addresses are taken; all are in order.
-pub(super) fn merged(ranges: &[Range], taken: &[IpAddr]) -> Vec<Range> {
-    let before = |family: Family, bits: u128| {
-        taken.partition_point(|address| {
-            let at = Range::at(*address);
-            (at.family, at.first) < (family, bits)
-        })
-    };
-    let mut merged: Vec<Range> = Vec::new();
-    for range in ranges {
-        let is_filled = |last: u128| {
-            let gap = range.first.saturating_sub(last).saturating_sub(1);
-            let inside = before(range.family, range.first).saturating_sub(before(range.family, last.saturating_add(1)));
-            u128::try_from(inside).is_ok_and(|inside| inside >= gap)
-        };
-        match merged.last_mut() {
-            Some(known) if known.family == range.family && is_filled(known.last) => known.last = range.last,
-            Some(_) | None => merged.push(*range),
-        }
-    }
-    merged
-}

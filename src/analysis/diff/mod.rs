@@ -27,6 +27,7 @@ use std::net::IpAddr;
 
 use crate::analysis::diff::cells::Cells;
 use crate::analysis::diff::hosts::Exempt;
+use crate::analysis::peers;
 use crate::analysis::space::{Cuts, Range, Space, Traffic};
 use crate::options::Options;
 use crate::policy::List;
@@ -133,7 +134,7 @@ impl Difference<'_> {
         });
         let mut ranges: Vec<Range> = outside.flatten().copied().collect();
         ranges.sort_unstable();
-        joint::merged(&ranges, &self.taken)
+        peers::around(&ranges, &self.taken)
     }
 
     /// How many pairs of peers a block has.

@@ -189,7 +189,7 @@ fn outside(inventory: &Inventory, space: &Space<'_>) -> Vec<Peer> {
 }
 
 /// Ranges without the gaps between them in which all addresses are endpoints'; both are in order.
-fn around(ranges: &[Range], taken: &[IpAddr]) -> Vec<Range> {
+pub(super) fn around(ranges: &[Range], taken: &[IpAddr]) -> Vec<Range> {
     let before = |family: Family, bits: u128| {
         taken.partition_point(|address| {
             let at = Range::at(*address);
@@ -204,7 +204,7 @@ fn around(ranges: &[Range], taken: &[IpAddr]) -> Vec<Range> {
             u128::try_from(inside).is_ok_and(|inside| inside >= gap)
         };
         match merged.last_mut() {
-            Some(known) if is_filled(known.last) => known.last = range.last,
+            Some(known) if known.family == range.family && is_filled(known.last) => known.last = range.last,
             Some(_) | None => merged.push(*range),
         }
     }

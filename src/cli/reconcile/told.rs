@@ -1,10 +1,9 @@
 //! What the loop says of itself.
 
 use crate::apply::{self, Node, Outcome, Wanted};
-use crate::cli::Status;
+use crate::cli::{Status, node};
 use crate::metrics::Metrics;
-use crate::script::TableId;
-use crate::status;
+use crate::status::Places;
 
 /// What has happened since the loop began.
 #[derive(Debug, Default)]
@@ -85,17 +84,7 @@ impl Told {
         if let Some(wanted) = wanted
             && let Ok(look) = apply::look(node, wanted)
         {
-            let seen = status::Look {
-                node: &wanted.node,
-                digest: &wanted.scripts,
-                backend: look.tools.backend,
-                desired: &wanted.desired,
-                scripts: &TableId::all().filter_map(|id| Some((id, wanted.text(&id.file())?))).collect(),
-                observed: &look.observed,
-                differences: &look.plan.differences,
-                places: &status::Places::default(),
-            };
-            status::Status::of(&seen).measure(&mut metrics);
+            node::status(wanted, &look, &Places::new()).measure(&mut metrics);
         }
         metrics.to_string()
     }
