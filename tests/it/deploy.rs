@@ -49,6 +49,25 @@ fn every_command_line_of_deploy_is_one() {
     }
 }
 
+/// One unit that reads other settings than the rest would, for one, load the other build of iptables.
+#[test]
+fn units_agree_on_settings_and_rights() {
+    let units: Vec<(String, String)> =
+        files_below(&root().join("deploy")).into_iter().filter(|(path, _)| path.ends_with(".service")).collect();
+    let call_palisade = units.iter().filter(|(_, text)| text.contains("/bin/palisade "));
+    let without_settings = call_palisade.filter(|(_, text)| !text.contains("\nEnvironmentFile=-/etc/palisade/environment\n"));
+    assert_eq!(without_settings.map(|(path, _)| path.as_str()).collect::<Vec<_>>(), Vec::<&str>::new());
+    let rights = |text: &str| {
+        let begins = ["Capability", "NoNew", "Private", "Protect", "Restrict", "Lock", "Memory", "SystemCall", "ReadWrite", "UMask"];
+        let is_one = |line: &&str| begins.iter().any(|begin| line.starts_with(begin));
+        // at boot /tmp may not be there yet
+        text.lines().filter(is_one).filter(|line| *line != "PrivateTmp=yes").map(str::to_owned).collect::<Vec<_>>()
+    };
+    let ours = units.iter().filter(|(path, _)| path.starts_with("systemd/palisade-"));
+    let all: Vec<Vec<String>> = ours.map(|(_, text)| rights(text)).collect();
+    assert!(all.len() == 3 && all[0].len() > 15 && all.iter().all(|rights| *rights == all[0]), "{all:#?}");
+}
+
 #[test]
 fn the_daemon_set_has_no_right_that_it_does_not_need() {
     let text = fs::read_to_string(root().join("deploy/daemonset/daemonset.yaml")).expect("the manifest");
