@@ -1,7 +1,9 @@
 //! What lies in `deploy/` calls palisade as it is.
-#![expect(clippy::disallowed_methods, reason = "tests read files")]
+#![expect(clippy::disallowed_methods, reason = "tests start programs and read files")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use crate::palisade::{files_below, root, run};
 
@@ -66,6 +68,18 @@ fn units_agree_on_settings_and_rights() {
     let ours = units.iter().filter(|(path, _)| path.starts_with("systemd/palisade-"));
     let all: Vec<Vec<String>> = ours.map(|(_, text)| rights(text)).collect();
     assert!(all.len() == 3 && all[0].len() > 15 && all.iter().all(|rights| *rights == all[0]), "{all:#?}");
+}
+
+#[test]
+fn others_can_read_the_metrics_of_a_unit() {
+    let place = tempfile::tempdir().expect("a directory");
+    // nothing is applied: there is no bundle
+    let line = "umask 0077; exec \"$0\" reconcile none --once --run-dir run --state-dir state --metrics-file palisade.prom";
+    let status =
+        Command::new("sh").args(["-c", line, env!("CARGO_BIN_EXE_palisade")]).current_dir(place.path()).output().expect("sh").status;
+    assert_eq!(status.code(), Some(2));
+    let mode = fs::metadata(place.path().join("palisade.prom")).expect("metrics").permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
 }
 
 #[test]
