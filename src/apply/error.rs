@@ -46,7 +46,11 @@ pub enum Kind {
 }
 
 /// What to do about what a tool says.
-const ADVICE: [(&[&str], &str); 5] = [
+const ADVICE: [(&[&str], &str); 6] = [
+    (
+        &["open lock file"],
+        "this process cannot write `/run/xtables.lock`: have the host make it (deploy/systemd/tmpfiles.d), and give it to the unit or the container",
+    ),
     (
         &["you must be root", "Permission denied", "Operation not permitted"],
         "run it as root; a container needs the host's network and the capabilities NET_ADMIN and NET_RAW",
@@ -63,11 +67,11 @@ const ADVICE: [(&[&str], &str); 5] = [
             "Couldn't load match",
             "No chain/target/match",
         ],
-        "the kernel lacks a module: `modprobe ip_set ip_set_hash_net xt_set`, or put /lib/modules of the host into the container",
+        "the kernel lacks a module: `modprobe -a ip_set_hash_net xt_set` on the host, and keep that in /etc/modules-load.d (deploy/host)",
     ),
     (
         &["Set cannot be created: set type not supported"],
-        "the kernel lacks a module: `modprobe ip_set_hash_net ip_set_hash_ipport ip_set_bitmap_port`",
+        "the kernel lacks a module: `modprobe -a ip_set_hash_net ip_set_hash_ipport ip_set_bitmap_port` on the host",
     ),
     (&["is not whole", "in the middle of a line"], "nothing was changed on such an answer; run the command by hand and see what it prints"),
 ];

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
 use crate::agent::{self, Health, Listener, Pace, System, Why};
 use crate::apply::{self, Error, Kind, Node, Wanted};
@@ -50,7 +51,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     once: bool,
     /// When policy has changed, end known connections that it denies, and only those (needs `conntrack`)
-    #[arg(long, env = "PALISADE_CUT_DENIED", hide_env_values = true)]
+    #[arg(long, env = "PALISADE_CUT_DENIED", hide_env_values = true, value_parser = BoolishValueParser::new())]
     cut_denied: bool,
     /// Take policy with staged policies in force
     #[arg(long)]
