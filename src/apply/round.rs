@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::apply::kept::{self, Remembered};
 use crate::apply::{Counts, Error, Node, Outcome, Wanted, scope};
-use crate::observe::{Observed, Scope, Tools, ask, kernel, refuse_other};
+use crate::observe::{Observed, Problem, Scope, Tools, ask_all, kernel, refuse_other};
 use crate::plan::{Desired, Memory, Plan, Step, Weight, between, remember_and_plan};
 use crate::script::TableKind;
 
@@ -149,9 +149,9 @@ pub(super) fn bring_with(node: &mut Node<'_>, goal: Goal<'_>, tools: Tools, firs
         }
         drop(observed);
         for step in plan.steps.iter_mut().filter(|step| step.weight == Weight::Must) {
-            ask(node.runner, &step.call).map_err(Error::Kernel)?;
-            outcome.calls += 1;
-            step.call.input = String::new(); // it is as long as the scripts
+            let calls = std::mem::take(&mut step.calls); // they are as long as the scripts
+            ask_all(node.runner, &calls).into_iter().try_for_each(|answer| answer.map(drop)).map_err(Error::Kernel)?;
+            outcome.calls += calls.len();
         }
         written = Some(plan);
     }
@@ -191,23 +191,23 @@ fn has_early_tables(observed: &Observed) -> bool {
 /// Removes what is no longer used. What cannot be removed is told, and tried again with the next apply.
 fn remove(node: &mut Node<'_>, plan: &Plan, outcome: &mut Outcome) {
     for step in &plan.steps {
-        outcome.calls += 1;
-        if let Err(problem) = try_removal(node, step) {
-            outcome.left.push(problem);
-        }
+        outcome.calls += step.calls.len();
+        outcome.left.extend(try_removal(node, step).into_iter().map(|problem| format!("{}: {problem}", step.about)));
     }
 }
 
-fn try_removal(node: &mut Node<'_>, step: &Step) -> Result<(), String> {
-    let mut last = Ok(());
+/// Tries calls until none fails or it is enough; gives why those do that still fail.
+fn try_removal(node: &mut Node<'_>, step: &Step) -> Vec<Problem> {
+    let (mut left, mut problems) = (step.calls.clone(), Vec::new());
     for attempt in 0..REMOVALS {
-        last = ask(node.runner, &step.call).map(drop).map_err(|problem| format!("{}: {problem}", step.about));
-        if last.is_ok() {
-            return last;
-        }
-        if attempt + 1 < REMOVALS {
+        if attempt > 0 {
             thread::sleep(PAUSE);
         }
+        let failed = ask_all(node.runner, &left).into_iter().zip(left).filter_map(|(answer, call)| Some((answer.err()?, call)));
+        (problems, left) = failed.unzip();
+        if left.is_empty() {
+            break;
+        }
     }
-    last
+    problems
 }

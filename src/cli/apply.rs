@@ -10,6 +10,8 @@ use crate::apply::{self, Look, Node, Outcome, Wanted};
 use crate::cli::Status;
 use crate::cli::node::{self, Beside, Options};
 use crate::cli::report::Report;
+use crate::plan::Step;
+use crate::runner::Call;
 
 /// Bring this node's kernel to what a bundle says
 ///
@@ -89,11 +91,12 @@ fn tell(outcome: &Outcome, (wanted, why): (&Wanted, &str), arguments: &Arguments
 }
 
 fn show(look: &Look, wanted: &Wanted, report: &mut Report) -> Status {
-    let steps = look.plan.steps.iter().map(|step| json!({"about": step.about, "call": step.call.to_string(), "input": step.call.input}));
     let text = match report.is_json() {
         true => {
             let differences: Vec<String> = look.plan.differences.iter().map(ToString::to_string).collect();
-            let steps: Vec<_> = steps.collect();
+            let call = |call: &Call| json!({"call": call.to_string(), "input": call.input});
+            let step = |step: &Step| json!({"about": step.about, "calls": step.calls.iter().map(call).collect::<Vec<_>>()});
+            let steps: Vec<_> = look.plan.steps.iter().map(step).collect();
             let value = json!({"node": wanted.node, "backend": look.tools.backend.word(), "differences": differences, "steps": steps});
             serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
         }

@@ -1,13 +1,15 @@
 //! Address prefixes.
 
-use std::{fmt, net::IpAddr};
+use std::cmp::Ordering;
+use std::fmt;
+use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
 use crate::net::Family;
 
 /// A prefix without host bits. Ordered as scripts list members: IPv4 before IPv6, then by address, then shorter first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cidr {
     address: IpAddr,
     prefix: u8,
@@ -61,6 +63,14 @@ impl Cidr {
         Self { address: network.network(), prefix: network.prefix() }
     }
 
+    /// What orders prefixes, as numbers, which compare several times faster than addresses.
+    fn key(self) -> (bool, u128, u8) {
+        match self.address {
+            IpAddr::V4(address) => (false, address.to_bits().into(), self.prefix),
+            IpAddr::V6(address) => (true, address.to_bits(), self.prefix),
+        }
+    }
+
     /// The first address.
     pub fn address(self) -> IpAddr {
         self.address
@@ -110,6 +120,18 @@ impl Cidr {
             IpAddr::V6(low) => IpAddr::V6((low.to_bits() | 1u128.checked_shl(128u32.checked_sub(prefix.into())?)?).into()),
         };
         Some([Self { address: self.address, prefix }, Self { address: upper, prefix }])
+    }
+}
+
+impl Ord for Cidr {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for Cidr {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

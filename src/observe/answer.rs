@@ -24,8 +24,13 @@ pub fn ask(runner: &mut dyn Runner, call: &Call) -> Result<String, Problem> {
     answered(call, runner.run(call))
 }
 
+/// Runs calls that do not depend on each other, all at once, as [`ask`] does; what each printed.
+pub fn ask_all(runner: &mut dyn Runner, calls: &[Call]) -> Vec<Result<String, Problem>> {
+    calls.iter().zip(runner.run_all(calls)).map(|(call, answer)| answered(call, answer)).collect()
+}
+
 /// What a call printed, of its answer.
-pub(super) fn answered(call: &Call, answer: Result<Answer, Failure>) -> Result<String, Problem> {
+fn answered(call: &Call, answer: Result<Answer, Failure>) -> Result<String, Problem> {
     let answer = answer.map_err(Problem::NoAnswer)?;
     let mut said: Vec<&str> = answer.errors.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(REMARK)).collect();
     match answer.status {

@@ -1,7 +1,7 @@
 //! Listing.
 
 use crate::net::Family;
-use crate::observe::{Observed, Problem, Tools, answer, ask};
+use crate::observe::{Observed, Problem, Tools, answer, ask, ask_all};
 use crate::runner::{Call, Failure, Runner};
 use crate::script::{Set, Sets, Table, TableKind, is_ours};
 
@@ -23,7 +23,7 @@ const UNREADABLE_TABLE: &str = "is incompatible";
 /// When a tool refuses, or its answer is not whole.
 pub fn kernel(runner: &mut dyn Runner, tools: Tools, scope: Scope) -> Result<Observed, Problem> {
     let calls = [tools.sets_save(), save(tools, Family::V4, scope), save(tools, Family::V6, scope)];
-    let mut answers = calls.iter().zip(runner.run_all(&calls)).map(|(call, answer)| (call, answer::answered(call, answer)));
+    let mut answers = calls.iter().zip(ask_all(runner, &calls));
     let mut seen = match answers.next() {
         Some((call, sets_answer)) => sets(runner, call, sets_answer)?,
         None => Observed::default(),

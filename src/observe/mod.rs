@@ -13,7 +13,7 @@ mod kernel;
 mod tests;
 mod tools;
 
-pub use answer::ask;
+pub use answer::{ask, ask_all};
 pub use backend::{backend, refuse_other};
 pub use kernel::{Scope, kernel};
 pub use tools::Tools;

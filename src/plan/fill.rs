@@ -1,6 +1,4 @@
-//! The script that brings sets to their members.
-
-use std::fmt;
+//! The scripts that bring sets to their members.
 
 use crate::observe::Observed;
 use crate::plan::delta::{Delta, add};
@@ -8,34 +6,37 @@ use crate::plan::differences::counted;
 use crate::plan::targets::{Target, Targets, Way, can_be_filled};
 use crate::script::Set;
 
+/// Bytes from which on it is worth another process to fill sets by two at once.
+const WORTH_TWO: usize = 1 << 20;
+
 /// Lines for `ipset restore`, and how many sets they are about.
 #[derive(Debug, Default)]
 pub(super) struct Script {
-    pub(super) text: String,
-    /// Sets that are filled while no rule looks into them.
-    pub(super) filled: usize,
+    /// What nobody sees, by set.
+    hidden: Vec<String>,
+    /// What packets see.
+    visible: String,
     /// Sets that are changed while rules look into them.
-    pub(super) changed: usize,
+    changed: usize,
     /// Sets that are swapped with a copy.
-    pub(super) swapped: usize,
+    swapped: usize,
 }
 
 impl Script {
-    /// What nobody sees comes first; then, should a line be refused, nothing has happened yet.
     pub(super) fn of(targets: &Targets<'_>, observed: &Observed) -> Self {
         let mut script = Self::default();
         for target in targets.0.values() {
-            script.hidden(target, observed);
+            script.hide(target, observed);
         }
         for Target { slot, way, .. } in targets.0.values() {
             match way {
                 Way::Stands | Way::Fresh => {}
                 Way::InPlace(delta) => {
-                    delta.write(slot, &mut script.text);
+                    delta.write(slot, &mut script.visible);
                     script.changed += 1;
                 }
                 Way::Swap(copy) => {
-                    script.text.push_str(&format!("swap {slot} {copy}\n"));
+                    script.visible.push_str(&format!("swap {slot} {copy}\n"));
                     script.swapped += 1;
                 }
             }
@@ -43,40 +44,58 @@ impl Script {
         script
     }
 
-    fn hidden(&mut self, target: &Target<'_>, observed: &Observed) {
-        match &target.way {
-            Way::Stands | Way::InPlace(_) => {}
-            Way::Fresh => {
-                self.fill(target.set, &target.slot, observed);
-                self.filled += 1;
-            }
-            Way::Swap(copy) => self.fill(target.set, copy, observed),
-        }
+    /// What is done and the texts that do it, which are run at once; in order. What nobody sees comes first: should a line be refused, nothing
+    /// has happened yet.
+    pub(super) fn parts(self) -> Vec<(String, Vec<String>)> {
+        let hidden = about(&[("fill", self.hidden.len(), "that no rule looks into")]);
+        let visible = about(&[("change", self.changed, "in place"), ("swap", self.swapped, "with a copy")]);
+        let parts = [(hidden, shared_out(self.hidden)), (visible, vec![self.visible])];
+        parts.into_iter().filter(|(about, _)| !about.is_empty()).collect()
     }
 
-    fn fill(&mut self, set: &Set, slot: &str, observed: &Observed) {
-        let found = observed.sets.get(slot);
-        if let Some(found) = found.filter(|found| can_be_filled(found, set)) {
-            let delta = Delta::between(&set.members, &found.members);
-            if delta.len() <= set.members.len() {
-                return delta.write(slot, &mut self.text);
-            }
-            self.text.push_str(&format!("flush {slot}\n"));
-        } else {
-            found.into_iter().for_each(|_| self.text.push_str(&format!("destroy {slot}\n")));
-            self.text.push_str(&set.create_line(slot));
+    fn hide(&mut self, target: &Target<'_>, observed: &Observed) {
+        match &target.way {
+            Way::Stands | Way::InPlace(_) => {}
+            Way::Fresh => self.hidden.push(fill(target.set, &target.slot, observed)),
+            Way::Swap(copy) => self.hidden.push(fill(target.set, copy, observed)),
         }
-        add(&set.members, slot, &mut self.text);
     }
 }
 
-/// `fill 2 sets beside, change 1 set in place`.
-impl fmt::Display for Script {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts =
-            [("fill", self.filled, "that no rule looks into"), ("change", self.changed, "in place"), ("swap", self.swapped, "with a copy")];
-        let parts = parts.iter().filter(|(_, count, _)| *count > 0);
-        let words: Vec<String> = parts.map(|(verb, count, how)| format!("{verb} {} {how}", counted(*count, "set"))).collect();
-        out.write_str(&words.join(", "))
+/// The lines that fill a set in which nobody looks.
+fn fill(set: &Set, slot: &str, observed: &Observed) -> String {
+    let mut text = String::new();
+    let found = observed.sets.get(slot);
+    if let Some(found) = found.filter(|found| can_be_filled(found, set)) {
+        let delta = Delta::between(&set.members, &found.members);
+        if delta.len() <= set.members.len() {
+            delta.write(slot, &mut text);
+            return text;
+        }
+        text.push_str(&format!("flush {slot}\n"));
+    } else {
+        found.into_iter().for_each(|_| text.push_str(&format!("destroy {slot}\n")));
+        text.push_str(&set.create_line(slot));
     }
+    add(&set.members, slot, &mut text);
+    text
+}
+
+/// One text or, where that is long, two of about the same length. A set is whole in one of them.
+fn shared_out(texts: Vec<String>) -> Vec<String> {
+    if texts.iter().map(String::len).sum::<usize>() < WORTH_TWO {
+        return vec![texts.concat()];
+    }
+    let mut halves = [String::new(), String::new()];
+    for text in texts {
+        halves.iter_mut().min_by_key(|half| half.len()).into_iter().for_each(|half| half.push_str(&text));
+    }
+    halves.into_iter().filter(|half| !half.is_empty()).collect()
+}
+
+/// `change 2 sets in place, swap 1 set with a copy`.
+fn about(parts: &[(&str, usize, &str)]) -> String {
+    let parts = parts.iter().filter(|(_, count, _)| *count > 0);
+    let words: Vec<String> = parts.map(|(verb, count, how)| format!("{verb} {} {how}", counted(*count, "set"))).collect();
+    words.join(", ")
 }

@@ -24,7 +24,7 @@ pub use slots::{base, slots};
 use std::collections::BTreeSet;
 
 use crate::net::Family;
-use crate::observe::{Observed, Tools};
+use crate::observe::{Backend, Observed, Tools};
 use crate::runner::Call;
 use crate::script::TableId;
 
@@ -33,7 +33,7 @@ use looks::Looks;
 use tables::{Change, Comparison};
 use targets::{Targets, Way};
 
-/// Calls in their order, and what they are for.
+/// Steps in their order, and what they are for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     /// What differs now; nothing where the kernel is in sync.
@@ -44,14 +44,14 @@ pub struct Plan {
     written: BTreeSet<(TableId, String)>,
 }
 
-/// One call of a plan.
+/// One step of a plan, which ends before the next begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// What it does, for people.
     pub about: String,
-    /// How it is done.
-    pub call: Call,
-    /// What becomes of the plan when it fails.
+    /// How it is done: calls that do not depend on each other, and run at once.
+    pub calls: Vec<Call>,
+    /// What becomes of the plan when a call fails.
     pub weight: Weight,
 }
 
@@ -143,8 +143,8 @@ pub fn between(desired: &Desired, observed: &Observed, memory: &Memory, tools: &
     let changes = comparison.changes(&targets);
     let mut steps = Vec::new();
     steps.extend(fill(&targets, observed, tools));
-    steps.extend(Family::BOTH.into_iter().filter_map(|family| commit(family, &changes, tools)));
-    steps.extend(Family::BOTH.into_iter().filter_map(|family| remove_chains(family, &changes, tools)));
+    steps.extend(by_family(tools, |family| commit(family, &changes, tools)));
+    steps.extend(by_family(tools, |family| remove_chains(family, &changes, tools)));
     steps.extend(remove_sets(&targets, (observed, &looks)));
     let chains = changes.iter().flat_map(|change| {
         let names = change.chains.iter().map(|(name, _)| *name).chain(change.hooks.iter().map(|hooks| hooks.chain));
@@ -170,11 +170,19 @@ impl Plan {
     }
 }
 
-fn fill(targets: &Targets<'_>, observed: &Observed, tools: &Tools) -> Option<Step> {
-    let script = Script::of(targets, observed);
-    let about = script.to_string();
-    let call = tools.sets_restore().with_input(script.text);
-    (!call.input.is_empty()).then_some(Step { about, call, weight: Weight::Must })
+fn fill(targets: &Targets<'_>, observed: &Observed, tools: &Tools) -> Vec<Step> {
+    let call = |text: String| tools.sets_restore().with_input(text);
+    let step = |(about, texts): (String, Vec<String>)| Step { about, calls: texts.into_iter().map(call).collect(), weight: Weight::Must };
+    Script::of(targets, observed).parts().into_iter().map(step).collect()
+}
+
+/// The same for both families: at once where nothing keeps one waiting for the other, as the lock of the legacy build does.
+fn by_family(tools: &Tools, step: impl Fn(Family) -> Option<Step>) -> Vec<Step> {
+    let steps: Vec<Step> = Family::BOTH.into_iter().filter_map(step).collect();
+    match tools.backend {
+        Backend::Legacy => steps,
+        Backend::Nft => steps.into_iter().reduce(Step::beside).into_iter().collect(),
+    }
 }
 
 fn commit(family: Family, changes: &[Change<'_>], tools: &Tools) -> Option<Step> {
@@ -183,7 +191,7 @@ fn commit(family: Family, changes: &[Change<'_>], tools: &Tools) -> Option<Step>
     changes.iter().for_each(|change| change.write(&mut input));
     let tables: Vec<String> = changes.iter().map(ToString::to_string).collect();
     let about = format!("{family}: write {}", tables.join("; "));
-    (!changes.is_empty()).then(|| Step { about, call: tools.restore(family).with_input(input), weight: Weight::Must })
+    (!changes.is_empty()).then(|| Step { about, calls: vec![tools.restore(family).with_input(input)], weight: Weight::Must })
 }
 
 fn remove_chains(family: Family, changes: &[Change<'_>], tools: &Tools) -> Option<Step> {
@@ -194,7 +202,7 @@ fn remove_chains(family: Family, changes: &[Change<'_>], tools: &Tools) -> Optio
         count += change.unwanted.len();
     }
     let about = format!("{family}: remove chains that nobody wants ({count})");
-    (count > 0).then(|| Step { about, call: tools.restore(family).with_input(input), weight: Weight::BestEffort })
+    (count > 0).then(|| Step { about, calls: vec![tools.restore(family).with_input(input)], weight: Weight::BestEffort })
 }
 
 /// Removes sets that no rule looks into any more, those among them that were swapped out: one by one, so that one which the kernel keeps does not keep others back.
@@ -210,11 +218,20 @@ fn remove_sets(targets: &Targets<'_>, (observed, looks): (&Observed, &Looks<'_>)
         };
         Step {
             about: format!("remove {} that no rule looks into", differences::counted(names.len(), "set")),
-            call,
+            calls: vec![call],
             weight: Weight::BestEffort,
         }
     };
     unused.chunks(size).map(step).collect()
+}
+
+impl Step {
+    /// Both as one.
+    fn beside(mut self, other: Self) -> Self {
+        self.about = format!("{}; {}", self.about, other.about);
+        self.calls.extend(other.calls);
+        self
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::plan::{Difference, HookProblem, Plan, Step, Weight};
 
-/// What differs, and each step with its call and what the call reads, indented. The call is one that can be typed.
+/// What differs, and each step with its calls and what they read, indented. A call is one that can be typed.
 impl fmt::Display for Plan {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.differences.is_empty() {
@@ -21,8 +21,11 @@ impl fmt::Display for Step {
             Weight::Must => "",
             Weight::BestEffort => " (tried again later where it fails)",
         };
-        writeln!(out, "{}{weight}\n  {}", self.about, self.call)?;
-        self.call.input.lines().try_for_each(|line| writeln!(out, "    {line}"))
+        writeln!(out, "{}{weight}", self.about)?;
+        self.calls.iter().try_for_each(|call| {
+            writeln!(out, "  {call}")?;
+            call.input.lines().try_for_each(|line| writeln!(out, "    {line}"))
+        })
     }
 }
 

@@ -3,17 +3,18 @@
 //! The input is a file and no pipe: a tool whose input ends in the middle of a line takes the half of it (`ipset restore` adds
 //! `10.0.0.1` where `10.0.0.128` was to come), and a pipe ends wherever this process is killed.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create};
+use rustix::fs::{Access, MemfdFlags, OFlags, access, fcntl_setfl, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
@@ -102,12 +103,19 @@ pub(super) fn start(call: &Call, limit: Duration) -> Result<(), Failure> {
 }
 
 fn command(call: &Call) -> Command {
-    let mut command = Command::new(&call.program);
     let mut path = std::env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_default();
     let gap = if path.is_empty() { "" } else { ":" };
     path.push(OsString::from(format!("{gap}{SYSTEM_DIRECTORIES}")));
+    let mut command = Command::new(found(&call.program, &path));
     command.args(&call.arguments).env("PATH", path).env("LC_ALL", "C");
     command
+}
+
+/// Where a program is. The library starts one whose place it knows without a copy of this process's memory map.
+fn found(program: &str, path: &OsStr) -> PathBuf {
+    let is_program = |place: &PathBuf| place.is_file() && access(place, Access::EXEC_OK).is_ok();
+    let places = || std::env::split_paths(path).map(|directory| directory.join(program));
+    if program.contains('/') { None } else { places().find(is_program) }.unwrap_or_else(|| program.into())
 }
 
 /// The child has the lock open too.

@@ -40,10 +40,11 @@ impl Set {
     /// # Errors
     /// The first line that is not one of `create` or `add`, or that has a member its set cannot have.
     pub fn read(text: &str) -> Result<Sets, SetError> {
-        let mut sets = Sets::new();
+        let mut reader = Reader::default();
         for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
-            take(line, &mut sets).map_err(|problem| SetError { line: number, problem })?;
+            reader.take(line).map_err(|problem| SetError { line: number, problem })?;
         }
+        let mut sets = reader.finish();
         for set in sets.values_mut() {
             set.members.sort_unstable();
             set.members.dedup();
@@ -66,23 +67,54 @@ impl Set {
     }
 }
 
-fn take(line: &str, sets: &mut Sets) -> Result<(), String> {
-    let unknown = || format!("unknown line `{line}`");
-    let (verb, rest) = line.split_once(' ').ok_or_else(unknown)?;
-    let (name, rest) = rest.split_once(' ').ok_or_else(unknown)?;
-    match verb {
-        "create" | "add" if !is_ours(name) => Ok(()),
-        "create" => match sets.insert(name.to_owned(), create(rest)) {
-            None => Ok(()),
-            Some(_) => Err(format!("`{name}` is created twice")),
-        },
-        "add" => {
-            let set = sets.get_mut(name).ok_or_else(|| format!("there is no set `{name}`"))?;
-            let Some(kind) = set.kind else { return Ok(()) };
-            let (word, is_exception) = rest.strip_suffix(" nomatch").map_or((rest, false), |word| (word, true));
-            kind.take(word, is_exception, &mut set.members).ok_or_else(|| format!("bad member `{rest}` of `{name}`"))
+/// Sets as far as they were read.
+#[derive(Default)]
+struct Reader<'text> {
+    sets: Sets,
+    /// The set that the last line was about, which the next one is mostly about too.
+    last: Option<(&'text str, Set)>,
+}
+
+impl<'text> Reader<'text> {
+    fn take(&mut self, line: &'text str) -> Result<(), String> {
+        let unknown = || format!("unknown line `{line}`");
+        let (verb, rest) = line.split_once(' ').ok_or_else(unknown)?;
+        let (name, rest) = rest.split_once(' ').ok_or_else(unknown)?;
+        match verb {
+            "create" | "add" if !is_ours(name) => Ok(()),
+            "create" => match self.turn_to(name) {
+                None => {
+                    self.last = Some((name, create(rest)));
+                    Ok(())
+                }
+                Some(_) => Err(format!("`{name}` is created twice")),
+            },
+            "add" => {
+                let set = self.turn_to(name).ok_or_else(|| format!("there is no set `{name}`"))?;
+                let Some(kind) = set.kind else { return Ok(()) };
+                let (word, is_exception) = rest.strip_suffix(" nomatch").map_or((rest, false), |word| (word, true));
+                kind.take(word, is_exception, &mut set.members).ok_or_else(|| format!("bad member `{rest}` of `{name}`"))
+            }
+            _ => Err(unknown()),
         }
-        _ => Err(unknown()),
+    }
+
+    /// The set of a name, if there is one.
+    fn turn_to(&mut self, name: &'text str) -> Option<&mut Set> {
+        if self.last.as_ref().is_none_or(|(last, _)| *last != name) {
+            self.put_back();
+            self.last = self.sets.remove(name).map(|set| (name, set));
+        }
+        self.last.as_mut().map(|(_, set)| set)
+    }
+
+    fn put_back(&mut self) {
+        self.sets.extend(self.last.take().map(|(name, set)| (name.to_owned(), set)));
+    }
+
+    fn finish(mut self) -> Sets {
+        self.put_back();
+        self.sets
     }
 }
 

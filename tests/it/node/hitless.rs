@@ -291,7 +291,7 @@ fn watched(
     let mut watch = Watch { packets, known, last: start.texts(), several: &several, counts, problem: None };
     let mut world = start.clone();
     for step in &plan.steps {
-        let done = world.run(&step.call, &mut |state| {
+        let done = world.step(step, &mut |state| {
             watch.look(state);
             then(state);
         });
@@ -358,7 +358,7 @@ fn lines(text: &str) -> Vec<String> {
 /// Runs a plan, and says what is to be remembered of it.
 fn converge(world: &mut World, desired: &Desired, tools: &Tools) -> Result<Memory, String> {
     let plan = plan::between(desired, &world.observed(), &Memory::default(), tools);
-    plan.steps.iter().try_for_each(|step| world.run(&step.call, &mut |_| {})).map_err(|problem| format!("{problem}\n{plan}"))?;
+    plan.steps.iter().try_for_each(|step| world.step(step, &mut |_| {})).map_err(|problem| format!("{problem}\n{plan}"))?;
     Ok(remembered(desired, world, (&plan, &Memory::default()), tools))
 }
 
@@ -370,8 +370,8 @@ fn remembered(desired: &Desired, world: &World, (plan, previous): (&Plan, &Memor
 /// Families in which a plan writes several tables.
 fn several_tables(plan: &Plan) -> Vec<Family> {
     let must = plan.steps.iter().filter(|step| step.weight == Weight::Must);
-    let several = must.filter(|step| step.call.program.starts_with("ip") && step.call.input.matches("COMMIT\n").count() > 1);
-    several.map(|step| if step.call.program.starts_with("ip6") { Family::V6 } else { Family::V4 }).collect()
+    let several = must.flat_map(|step| &step.calls).filter(|call| call.input.matches("COMMIT\n").count() > 1);
+    several.map(|call| if call.program.starts_with("ip6") { Family::V6 } else { Family::V4 }).collect()
 }
 
 fn count(plan: &Plan, counts: &mut Counts) {
@@ -379,7 +379,7 @@ fn count(plan: &Plan, counts: &mut Counts) {
     for step in &plan.steps {
         counts.swaps += usize::from(step.about.contains("swap"));
         counts.in_place += usize::from(step.about.contains("in place"));
-        counts.switches += usize::from(step.call.input.contains("COMMIT\n") && step.call.input.contains("--match-set"));
+        counts.switches += step.calls.iter().filter(|call| call.input.contains("COMMIT\n") && call.input.contains("--match-set")).count();
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use palisade::analysis::netfilter::{Kernel, TableTexts, Texts};
 use palisade::net::Family;
 use palisade::observe::Observed;
+use palisade::plan::Step;
 use palisade::runner::Call;
 use palisade::script::{Set, Table};
 
@@ -57,7 +58,12 @@ impl World {
         Self { is_nft, sets: BTreeMap::new(), tables: tables.collect(), unlisted: BTreeSet::new() }
     }
 
-    /// Runs a call; `seen` is shown every state that packets can meet.
+    /// Runs a step, call by call, since those of a step do not depend on each other; `seen` is shown every state that packets can meet.
+    pub(super) fn step(&mut self, step: &Step, seen: &mut dyn FnMut(&World)) -> Result<(), String> {
+        step.calls.iter().try_for_each(|call| self.run(call, seen))
+    }
+
+    /// Runs a call, likewise.
     pub(super) fn run(&mut self, call: &Call, seen: &mut dyn FnMut(&World)) -> Result<(), String> {
         let words: Vec<&str> = call.arguments.iter().map(String::as_str).collect();
         match (call.program.as_str(), words.as_slice()) {

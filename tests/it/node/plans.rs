@@ -245,7 +245,7 @@ fn what_the_tools_print_in_their_own_way_is_remembered() {
     let desired = desired(SETS, &limited);
     let mut world = World::new(true);
     let plan = plan::between(&desired, &world.observed(), &Memory::default(), &TOOLS);
-    plan.steps.iter().for_each(|step| world.run(&step.call, &mut |_| {}).expect("it runs"));
+    plan.steps.iter().for_each(|step| world.step(step, &mut |_| {}).expect("it runs"));
     let previous = Memory { version: Memory::VERSION, backend: "nft".to_owned(), node: "n1".to_owned(), ..Memory::default() };
     assert!(!plan::between(&desired, &world.observed(), &previous, &TOOLS).is_in_force());
     let memory = plan::remember(&desired, &world.observed(), &plan, previous.clone());
@@ -275,7 +275,7 @@ fn desired(sets: &str, filter: &str) -> Desired {
 fn in_sync() -> World {
     let mut world = World::new(true);
     let plan = plan::between(&desired(SETS, FILTER), &world.observed(), &Memory::default(), &TOOLS);
-    plan.steps.iter().for_each(|step| world.run(&step.call, &mut |_| {}).expect("it runs"));
+    plan.steps.iter().for_each(|step| world.step(step, &mut |_| {}).expect("it runs"));
     world
 }
 
@@ -287,7 +287,7 @@ impl Case {
         let desired = desired(&replaced(SETS), &replaced(FILTER));
         let plan = plan::between(&desired, &world.observed(), &Memory::default(), &TOOLS);
         let mut end = world.clone();
-        plan.steps.iter().for_each(|step| end.run(&step.call, &mut |_| {}).unwrap_or_else(|problem| panic!("{}: {problem}", self.name)));
+        plan.steps.iter().for_each(|step| end.step(step, &mut |_| {}).unwrap_or_else(|problem| panic!("{}: {problem}", self.name)));
         let again = plan::between(&desired, &end.observed(), &Memory::default(), &TOOLS);
         assert_eq!(again, Plan::default(), "{}: {again}", self.name);
         (world, plan)
@@ -295,7 +295,7 @@ impl Case {
 }
 
 fn run(mut world: World, plan: &Plan, name: &str) -> World {
-    plan.steps.iter().for_each(|step| world.run(&step.call, &mut |_| {}).unwrap_or_else(|problem| panic!("{name}: {problem}\n{plan}")));
+    plan.steps.iter().for_each(|step| world.step(step, &mut |_| {}).unwrap_or_else(|problem| panic!("{name}: {problem}\n{plan}")));
     world
 }
 
