@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::apply::Look;
 use crate::observe::Backend;
 use crate::plan::Difference;
 
@@ -22,6 +23,8 @@ pub struct Outcome {
     pub rounds: usize,
     /// What is no longer used and could not be removed yet.
     pub left: Vec<String>,
+    /// The last look at the kernel, which found what is wanted; none where something was removed behind it. It is as large as the kernel's sets.
+    pub look: Option<Box<Look>>,
 }
 
 /// How much differed.
@@ -77,7 +80,7 @@ impl Counts {
 
 impl Outcome {
     pub(super) fn new(node: &str, backend: Backend) -> Self {
-        Self { node: node.to_owned(), backend, counts: Counts::default(), calls: 0, rounds: 0, left: Vec::new() }
+        Self { node: node.to_owned(), backend, counts: Counts::default(), calls: 0, rounds: 0, left: Vec::new(), look: None }
     }
 
     /// Whether nothing was written.
@@ -90,6 +93,7 @@ impl Outcome {
         self.calls += other.calls;
         self.rounds = self.rounds.max(other.rounds);
         self.left = other.left;
+        self.look = None;
         let (mine, its) = (&mut self.counts, other.counts);
         mine.sets_removed = mine.sets_removed.max(its.sets_removed);
         mine.chains_removed += its.chains_removed;

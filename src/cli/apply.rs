@@ -68,7 +68,10 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
         }
     };
     match outcome {
-        Ok(outcome) => tell(&outcome, (&wanted, &why), arguments, report),
+        Ok(mut outcome) => {
+            outcome.look = None; // ending connections takes memory of its own
+            tell(&outcome, (&wanted, &why), arguments, report)
+        }
         Err(error) => node::fail(&error, report),
     }
 }

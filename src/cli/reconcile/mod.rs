@@ -18,6 +18,7 @@ use crate::cli::node::{self, Beside, Options};
 use crate::cli::report::Report;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::runner::Processes;
+use crate::status::{self, Places};
 
 use source::{Found, Source};
 use told::Told;
@@ -114,6 +115,8 @@ struct Keeper<'run> {
     owes_cut: bool,
     told: Told,
     listener: Option<Listener>,
+    /// How the apply of this round left the kernel, where it looked last and metrics are wanted.
+    seen: Option<status::Status>,
     report: &'run mut Report,
 }
 
@@ -134,6 +137,7 @@ impl<'run> Keeper<'run> {
             owes_cut: !arguments.once,
             told: Told::default(),
             listener,
+            seen: None,
             report,
         })
     }
@@ -182,7 +186,9 @@ impl<'run> Keeper<'run> {
         let settings = self.arguments.options.settings();
         let mut node = Node { runner: &mut self.processes, settings };
         match apply::run(&mut node, wanted) {
-            Ok(outcome) => {
+            Ok(mut outcome) => {
+                let look = outcome.look.take().filter(|_| self.is_measured());
+                self.seen = look.map(|look| node::status(wanted, &look, &Places::new()));
                 self.owes_cut |= outcome.rounds > 0;
                 self.told.apply(&outcome);
                 let mut status = Status::Clean;
@@ -218,14 +224,25 @@ impl<'run> Keeper<'run> {
         }
     }
 
+    fn is_measured(&self) -> bool {
+        self.arguments.metrics_file.is_some() || self.listener.is_some()
+    }
+
+    /// Looks at the kernel.
+    fn see(&mut self) -> Option<status::Status> {
+        let settings = self.arguments.options.settings();
+        let (wanted, _) = self.wanted.as_ref()?;
+        let look = apply::look(&mut Node { runner: &mut self.processes, settings }, wanted).ok()?;
+        Some(node::status(wanted, &look, &Places::new()))
+    }
+
     /// Metrics to whoever wants them; where they cannot be written that is said, and no more.
     fn measure(&mut self) {
-        if self.arguments.metrics_file.is_none() && self.listener.is_none() {
+        if !self.is_measured() {
             return;
         }
-        let settings = self.arguments.options.settings();
-        let mut node = Node { runner: &mut self.processes, settings };
-        let text = self.told.metrics(&mut node, self.wanted.as_ref().map(|(wanted, _)| wanted));
+        let seen = self.seen.take().or_else(|| self.see());
+        let text = self.told.metrics(seen.as_ref());
         if let Some(listener) = &self.listener {
             listener.show(&text);
         }
