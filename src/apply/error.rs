@@ -23,7 +23,14 @@ pub enum Error {
     /// What was written is not what was read back, in every round.
     NotSettled(Vec<Difference>),
     /// Something of ours could not be removed.
-    Left(Vec<String>),
+    Left {
+        /// What.
+        names: Vec<String>,
+        /// Commands that delete the rules of others that lead there.
+        held_by: Vec<String>,
+    },
+    /// Nothing of ours is in force any more, and our files cannot be removed.
+    NotForgotten(Failure),
     /// There is something of ours that no apply of ours brought there, and that could not be brought back.
     NoWayBack,
     /// A bundle of ours is bad.
@@ -83,7 +90,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Error::Locked | Error::Waiting(_) | Error::Kernel(Problem::Busy(_)) => Kind::Busy,
-            Error::Kernel(_) | Error::NotSettled(_) | Error::Left(_) => Kind::Refused,
+            Error::Kernel(_) | Error::NotSettled(_) | Error::Left { .. } | Error::NotForgotten(_) => Kind::Refused,
             Error::Files(_) | Error::NotKept(_) | Error::NoWayBack | Error::Bundle(_) => Kind::Bad,
             Error::TakenBack(why) => why.kind(),
             Error::NotTakenBack(..) => Kind::Refused,
@@ -106,11 +113,9 @@ impl Error {
                 "a reboot would bring back the bundle before; make room, or name other directories with --run-dir and --state-dir, and apply again",
             ),
             Error::NotSettled(differences) => not_settled(differences),
-            Error::Left(left) => {
-                let what = if left.is_empty() { "something of ours came back".to_owned() } else { left.join("; ") };
-                Diagnostic::new(Code::KernelRefused, format!("not everything could be removed: {what}"))
-                    .help("rules of others look into a set of ours, or jump into a chain of ours: remove those, then run it again")
-            }
+            Error::Left { names, held_by } => left(names, held_by),
+            Error::NotForgotten(failure) => Diagnostic::new(Code::Unwritable, format!("{failure}; nothing of ours is in the kernel"))
+                .help("a boot may bring policy back: remove /var/lib/palisade by hand, or disable palisade-boot.service"),
             Error::NoWayBack => Diagnostic::new(Code::NoWayBack, "this node holds policy that was not applied by `palisade apply`, so it could not be brought back")
                 .help("apply the bundle that it holds first, without --confirm"),
             Error::Bundle(diagnostic) => (**diagnostic).clone(),
@@ -139,10 +144,23 @@ fn of_problem(problem: &Problem) -> Diagnostic {
         Problem::NoAnswer(_) => Diagnostic::new(Code::KernelRefused, problem.to_string())
             .help("see what it waits for, or give it longer with --timeout; what was begun is completed by the next apply"),
         Problem::OtherBackend(other) => {
-            let help = format!("use that build with --backend {}, or let the new chains take over with --take-over", other.word());
+            let help = format!(
+                "use that build with --backend {}, or let the new chains take over with `palisade apply --take-over`",
+                other.word()
+            );
             Diagnostic::new(Code::OtherBackend, format!("{problem}, and what both builds hold, both decide")).help(help)
         }
     }
+}
+
+/// Something of ours is left, without a rule of ours in force.
+fn left(names: &[String], held_by: &[String]) -> Diagnostic {
+    let message = format!("policy is out of force, and this could not be removed: {}", names.join(", "));
+    let help = match held_by {
+        [] => "others hold on to it, perhaps a set of sets: see `ipset list`, then run it again".to_owned(),
+        rules => format!("rules of others lead there; delete them, then run it again: {}", rules.join(", ")),
+    };
+    Diagnostic::new(Code::KernelRefused, message).help(help)
 }
 
 fn not_settled(differences: &[Difference]) -> Diagnostic {

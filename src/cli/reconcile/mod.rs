@@ -192,7 +192,9 @@ impl<'run> Keeper<'run> {
                 self.owes_cut |= outcome.rounds > 0;
                 self.told.apply(&outcome);
                 let mut status = Status::Clean;
-                if !outcome.is_in_sync() || self.told.is_first() || self.arguments.once {
+                let is_news =
+                    !outcome.is_in_sync() || outcome.took_back || self.told.is_first() || (self.told.has_failed() && !self.is_bad);
+                if is_news || self.arguments.once {
                     status = node::tell(&outcome, (&format!("node {}{ground}", wanted.node), &Beside::default()), self.report);
                 }
                 if self.owes_cut && self.arguments.cut_denied {
@@ -205,10 +207,11 @@ impl<'run> Keeper<'run> {
     }
 
     fn fail(&mut self, error: &Error) -> (Health, Status) {
-        let status = node::fail(error, self.report);
         match error.kind() {
-            Kind::Busy => (Health::Busy, status),
-            Kind::Bad | Kind::Refused => (Health::Failed, status),
+            // that is tried every second, and need not be told each time
+            Kind::Busy if self.told.is_busy() => (Health::Busy, Status::Busy),
+            Kind::Busy => (Health::Busy, node::fail(error, self.report)),
+            Kind::Bad | Kind::Refused => (Health::Failed, node::fail(error, self.report)),
         }
     }
 

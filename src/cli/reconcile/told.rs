@@ -55,6 +55,16 @@ impl Told {
         self.applies == 1
     }
 
+    /// Whether the round before did not end well.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Whether the round before found a lock held.
+    pub(super) fn is_busy(&self) -> bool {
+        self.last == Some(Status::Busy)
+    }
+
     /// The last round, for `systemctl status`.
     pub(super) fn words(&self) -> &'static str {
         match (self.last, self.is_bad) {
