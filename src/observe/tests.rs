@@ -139,6 +139,13 @@ fn chains_of_ours_in_the_other_build_are_found() {
     assert!(refused(("iptables-nft-save -c", 1, "", "no buffer space\n")));
     assert!(!refused(("iptables-nft-save -c", 1, "", "Could not fetch rule set generation id: Protocol not supported\n")));
     assert!(!refused(("iptables -V", 0, "", "")), "there is no such program");
+    let by_nft = |chain: &str| {
+        let text =
+            format!("table ip filter {{\n\tchain {chain} {{\n\t\ttype filter hook forward priority filter; policy accept;\n\t}}\n}}\n");
+        refuse_other(&mut Scripted::of(&[("nft list chains", 0, &text, "")]), tools)
+    };
+    assert_eq!(by_nft("FORWARD"), Ok(()));
+    assert_eq!(by_nft("pal-FORWARD"), Err(Problem::OtherBackend(Backend::Nft)), "where iptables-nft is not installed, nft tells");
 }
 
 #[test]
