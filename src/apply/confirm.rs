@@ -143,7 +143,19 @@ fn begin(node: &mut Node<'_>, (wanted, observed): (&Wanted, &Observed), limit: D
     }
     node.runner.write_folder(Keep::Always, kept::WAITING, Some(wanted.folder())).map_err(Error::Files)?;
     write_pending(node.runner, limit).map_err(Error::Files)?;
-    node.runner.start(guard).map_err(Error::Files)
+    start_apart(node.runner, guard).map_err(Error::Files)
+}
+
+/// What systemd ends with a unit or a session are the processes of its control group; a scope is one of its own.
+const SCOPE: [&str; 6] =
+    ["--scope", "--quiet", "--collect", "--no-ask-password", "--description=palisade: takes back what is not confirmed", "--"];
+
+/// Starts the guard in a scope of its own, where systemd runs and allows it, else as a process like any other.
+fn start_apart(runner: &mut dyn Runner, guard: &Call) -> Result<(), Failure> {
+    let mut apart = Call::of("systemd-run", &SCOPE);
+    apart.arguments.push(guard.program.clone());
+    apart.arguments.extend(guard.arguments.iter().cloned());
+    runner.start(&apart).or_else(|_| runner.start(guard))
 }
 
 /// Under the lock: brings back the last good bundle, or nothing where there was none.

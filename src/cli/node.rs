@@ -82,7 +82,8 @@ impl Options {
             ("--run-dir", path(&self.run_dir)),
             ("--state-dir", path(&self.state_dir)),
         ];
-        let mut call = Call::of("/proc/self/exe", &["confirm", "--guard"]);
+        // whoever starts it is another program than this one
+        let mut call = Call::of(&format!("/proc/{}/exe", std::process::id()), &["confirm", "--guard"]);
         call.arguments.extend(words.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
         call
     }

@@ -47,6 +47,7 @@ cases! { by run:
         taken_back_when_it_goes_wrong;
     told:
         what_waits_is_told
+        the_guard_is_in_a_scope_of_its_own
         uninstall_names_the_rules_that_hold_on;
     rate:
         nothing_is_lost_or_leaked_at_a_high_rate
