@@ -107,8 +107,7 @@ impl Error {
                 Diagnostic::new(Code::NodeBusy, message).help("`palisade confirm` keeps it, `palisade confirm --undo` takes it back")
             }
             Error::Kernel(problem) => of_problem(problem),
-            Error::Files(failure) => Diagnostic::new(Code::Unwritable, failure.to_string())
-                .help("nothing was changed; make room, or name other directories with --run-dir and --state-dir"),
+            Error::Files(failure) => of_files(failure),
             Error::NotKept(failure) => Diagnostic::new(Code::Unwritable, format!("{failure}; the kernel holds the new policy")).help(
                 "a reboot would bring back the bundle before; make room, or name other directories with --run-dir and --state-dir, and apply again",
             ),
@@ -151,6 +150,15 @@ fn of_problem(problem: &Problem) -> Diagnostic {
             Diagnostic::new(Code::OtherBackend, format!("{problem}, and what both builds hold, both decide")).help(help)
         }
     }
+}
+
+fn of_files(failure: &Failure) -> Diagnostic {
+    let said = failure.to_string();
+    let help = match said.contains("Permission denied") {
+        true => "nothing was changed; run it as root",
+        false => "nothing was changed; make room, or name other directories with --run-dir and --state-dir",
+    };
+    Diagnostic::new(Code::Unwritable, said).help(help)
 }
 
 /// Something of ours is left, without a rule of ours in force.

@@ -19,7 +19,7 @@ use crate::runner::Call;
 /// boot. At every moment, what the policy before and the new one both allow passes, and what both deny does not. What is not ours is left
 /// alone. Where nothing differs, nothing is written.
 ///
-/// Exit status: 0 done or in sync, 2 bad bundle (nothing was changed), 3 the kernel or a tool refused, 4 somebody else is at it: try again.
+/// Exit status: 0 done or in sync, 2 bad bundle or no room for our files, 3 the kernel or a tool refused, 4 somebody else is at it: try again.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Directory of the bundle
