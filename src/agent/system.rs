@@ -178,9 +178,10 @@ pub fn tell_stopping() {
 /// # Errors
 /// When its directory does not take it.
 pub fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    let mut file = tempfile::Builder::new().prefix(".palisade-").permissions(readable).tempfile_in(parent(path))?;
+    let mut file = tempfile::Builder::new().prefix(".palisade-").tempfile_in(parent(path))?;
     file.write_all(text.as_bytes())?;
+    // whatever this process's umask is
+    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
     file.persist(path)?;
     Ok(())
 }

@@ -17,7 +17,7 @@ const REMOVALS: usize = 5;
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// What the kernel holds, and what is to be done about it.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
     /// The calls that were used.
     pub tools: Tools,
@@ -142,6 +142,7 @@ pub(super) fn bring_with(node: &mut Node<'_>, goal: Goal<'_>, tools: Tools, firs
             outcome.rounds = round;
             remove(node, &plan, &mut outcome);
             goal.remember(node, (last.as_ref(), memory), &observed, &mut outcome);
+            outcome.look = plan.steps.is_empty().then(|| Box::new(Look { tools, observed, plan }));
             return Ok(outcome);
         }
         if round == MOST_ROUNDS {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
 use crate::agent::{self, Health, Listener, Pace, System, Why};
 use crate::apply::{self, Error, Kind, Node, Wanted};
@@ -17,6 +18,7 @@ use crate::cli::node::{self, Beside, Options};
 use crate::cli::report::Report;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::runner::Processes;
+use crate::status::{self, Places};
 
 use source::{Found, Source};
 use told::Told;
@@ -50,7 +52,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     once: bool,
     /// When policy has changed, end known connections that it denies, and only those (needs `conntrack`)
-    #[arg(long, env = "PALISADE_CUT_DENIED", hide_env_values = true)]
+    #[arg(long, env = "PALISADE_CUT_DENIED", hide_env_values = true, value_parser = BoolishValueParser::new())]
     cut_denied: bool,
     /// Take policy with staged policies in force
     #[arg(long)]
@@ -113,6 +115,8 @@ struct Keeper<'run> {
     owes_cut: bool,
     told: Told,
     listener: Option<Listener>,
+    /// How the apply of this round left the kernel, where it looked last and metrics are wanted.
+    seen: Option<status::Status>,
     report: &'run mut Report,
 }
 
@@ -133,6 +137,7 @@ impl<'run> Keeper<'run> {
             owes_cut: !arguments.once,
             told: Told::default(),
             listener,
+            seen: None,
             report,
         })
     }
@@ -181,11 +186,15 @@ impl<'run> Keeper<'run> {
         let settings = self.arguments.options.settings();
         let mut node = Node { runner: &mut self.processes, settings };
         match apply::run(&mut node, wanted) {
-            Ok(outcome) => {
+            Ok(mut outcome) => {
+                let look = outcome.look.take().filter(|_| self.is_measured());
+                self.seen = look.map(|look| node::status(wanted, &look, &Places::new()));
                 self.owes_cut |= outcome.rounds > 0;
                 self.told.apply(&outcome);
                 let mut status = Status::Clean;
-                if !outcome.is_in_sync() || self.told.is_first() || self.arguments.once {
+                let is_news =
+                    !outcome.is_in_sync() || outcome.took_back || self.told.is_first() || (self.told.has_failed() && !self.is_bad);
+                if is_news || self.arguments.once {
                     status = node::tell(&outcome, (&format!("node {}{ground}", wanted.node), &Beside::default()), self.report);
                 }
                 if self.owes_cut && self.arguments.cut_denied {
@@ -198,10 +207,11 @@ impl<'run> Keeper<'run> {
     }
 
     fn fail(&mut self, error: &Error) -> (Health, Status) {
-        let status = node::fail(error, self.report);
         match error.kind() {
-            Kind::Busy => (Health::Busy, status),
-            Kind::Bad | Kind::Refused => (Health::Failed, status),
+            // that is tried every second, and need not be told each time
+            Kind::Busy if self.told.is_busy() => (Health::Busy, Status::Busy),
+            Kind::Busy => (Health::Busy, node::fail(error, self.report)),
+            Kind::Bad | Kind::Refused => (Health::Failed, node::fail(error, self.report)),
         }
     }
 
@@ -217,14 +227,25 @@ impl<'run> Keeper<'run> {
         }
     }
 
+    fn is_measured(&self) -> bool {
+        self.arguments.metrics_file.is_some() || self.listener.is_some()
+    }
+
+    /// Looks at the kernel.
+    fn see(&mut self) -> Option<status::Status> {
+        let settings = self.arguments.options.settings();
+        let (wanted, _) = self.wanted.as_ref()?;
+        let look = apply::look(&mut Node { runner: &mut self.processes, settings }, wanted).ok()?;
+        Some(node::status(wanted, &look, &Places::new()))
+    }
+
     /// Metrics to whoever wants them; where they cannot be written that is said, and no more.
     fn measure(&mut self) {
-        if self.arguments.metrics_file.is_none() && self.listener.is_none() {
+        if !self.is_measured() {
             return;
         }
-        let settings = self.arguments.options.settings();
-        let mut node = Node { runner: &mut self.processes, settings };
-        let text = self.told.metrics(&mut node, self.wanted.as_ref().map(|(wanted, _)| wanted));
+        let seen = self.seen.take().or_else(|| self.see());
+        let text = self.told.metrics(seen.as_ref());
         if let Some(listener) = &self.listener {
             listener.show(&text);
         }

@@ -18,6 +18,7 @@ mod faulty;
 mod plain;
 mod rate;
 pub(crate) mod sandbox;
+mod told;
 pub(crate) mod world;
 
 use sandbox::cases;
@@ -44,6 +45,10 @@ cases! { by run:
         taken_back_unless_confirmed
         taken_back_without_the_guard
         taken_back_when_it_goes_wrong;
+    told:
+        what_waits_is_told
+        the_guard_is_in_a_scope_of_its_own
+        uninstall_names_the_rules_that_hold_on;
     rate:
         nothing_is_lost_or_leaked_at_a_high_rate
         flush_and_load_is_found_out;

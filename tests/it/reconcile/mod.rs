@@ -6,6 +6,7 @@
 mod cut;
 mod keeper;
 mod keeps;
+mod looks;
 mod once;
 
 use std::fs;
@@ -24,6 +25,8 @@ cases! { by run_at_once:
         the_loop_repairs_what_others_do
         the_loop_takes_what_changes
         the_loop_tells_how_it_is;
+    looks:
+        metrics_cost_no_look;
     cut:
         denied_connections_are_ended_and_no_others;
 }
