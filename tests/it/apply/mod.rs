@@ -11,6 +11,7 @@
     reason = "a test may panic, and says what it counted"
 )]
 
+mod bad;
 pub(crate) mod confirmed;
 mod drift;
 mod faults;
@@ -28,6 +29,8 @@ cases! { by run:
         members_and_policy_change
         uninstall_leaves_what_is_not_ours
         the_other_build_is_refused_or_taken_over;
+    bad:
+        parts_that_are_no_files_are_refused_and_the_kernel_stays;
     drift:
         every_line_that_is_deleted_comes_back
         whatever_others_do_is_repaired
