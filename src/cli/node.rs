@@ -159,7 +159,11 @@ pub(super) fn words_of_cut(cut: &Cut) -> String {
         0 => String::new(),
         unread => format!("; {unread} not understood, and left alone"),
     };
-    format!("{} of {} known connections are denied now, and were ended{unread}", cut.denied.len(), cut.known)
+    let ended = match cut.denied.len().checked_sub(cut.ended) {
+        None | Some(0) => ", and were ended".to_owned(),
+        Some(others) => format!("; {} were ended, {others} had ended by then", cut.ended),
+    };
+    format!("{} of {} known connections are denied now{ended}{unread}", cut.denied.len(), cut.known)
 }
 
 /// What a look at the node says of a bundle.
@@ -212,7 +216,7 @@ fn json(outcome: &Outcome, beside: &Beside) -> String {
         "changes": outcome.counts,
         "left": outcome.left,
         "confirmWithin": beside.waits.filter(|_| outcome.rounds > 0),
-        "connections": beside.cut.as_ref().map(|cut| json!({"known": cut.known, "ended": cut.denied.len(), "notUnderstood": cut.unread})),
+        "connections": beside.cut.as_ref().map(|cut| json!({"known": cut.known, "ended": cut.ended, "notUnderstood": cut.unread})),
     });
     serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
 }

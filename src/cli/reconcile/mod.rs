@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     /// One round only, for cron
     #[arg(long)]
     once: bool,
-    /// When policy has changed, end known connections that it denies, and only those (needs `conntrack`)
+    /// At the start (so always with --once), and when policy has changed, end known connections that it denies, and only those (needs `conntrack`)
     #[arg(long, env = "PALISADE_CUT_DENIED", hide_env_values = true)]
     cut_denied: bool,
     /// Take policy with staged policies in force
@@ -109,7 +109,7 @@ struct Keeper<'run> {
     wanted: Option<(Wanted, String)>,
     /// Whether what was read last is bad.
     is_bad: bool,
-    /// Whether connections are to be ended: policy was written, by this process or perhaps by one that was killed before it came to them.
+    /// Whether connections are to be ended: policy was written, by this process or perhaps by one before, which was killed or could not end them.
     owes_cut: bool,
     told: Told,
     listener: Option<Listener>,
@@ -124,17 +124,7 @@ impl<'run> Keeper<'run> {
             Listener::at(address).map_err(|error| Diagnostic::new(Code::Unwritable, format!("cannot listen at {address}: {error}")))
         };
         let listener = arguments.metrics_listen.map(at).transpose()?;
-        Ok(Self {
-            arguments,
-            source,
-            processes,
-            wanted: None,
-            is_bad: false,
-            owes_cut: !arguments.once,
-            told: Told::default(),
-            listener,
-            report,
-        })
+        Ok(Self { arguments, source, processes, wanted: None, is_bad: false, owes_cut: true, told: Told::default(), listener, report })
     }
 
     /// Reads what has changed, brings the kernel there, and tells how it went.
@@ -188,10 +178,9 @@ impl<'run> Keeper<'run> {
                 if !outcome.is_in_sync() || self.told.is_first() || self.arguments.once {
                     status = node::tell(&outcome, (&format!("node {}{ground}", wanted.node), &Beside::default()), self.report);
                 }
-                if self.owes_cut && self.arguments.cut_denied {
-                    self.cut(wanted);
-                }
-                (Health::Good, status)
+                // policy is in force all the same, and is looked after as often
+                let is_cut = !self.owes_cut || !self.arguments.cut_denied || self.cut(wanted);
+                (Health::Good, if is_cut { status } else { Status::Refused })
             }
             Err(error) => self.fail(&error),
         }
@@ -205,16 +194,17 @@ impl<'run> Keeper<'run> {
         }
     }
 
-    /// Ends known connections that policy denies now. Where that fails, policy is in force all the same.
-    fn cut(&mut self, wanted: &Wanted) {
+    /// Ends known connections that policy denies now; whether that was possible. Where it was not, the next round tries again.
+    fn cut(&mut self, wanted: &Wanted) -> bool {
         match node::cut(wanted, &mut self.processes) {
             Ok(cut) => {
-                self.told.cut(cut.denied.len());
+                self.told.cut(cut.ended);
                 self.report.remark(&node::words_of_cut(&cut));
                 self.owes_cut = false;
             }
             Err(problem) => self.report.failure(&problem),
         }
+        !self.owes_cut
     }
 
     /// Metrics to whoever wants them; where they cannot be written that is said, and no more.

@@ -92,19 +92,27 @@ fn judge(world: &World, open: &mut [Open]) {
     for open in open {
         let is_allowed = open.port == PORTS[0];
         let about = format!("{}, port {}", open.family, open.port);
-        assert_eq!(entry(world, open.family, &open.client), if is_allowed { open.entry.clone() } else { String::new() }, "{about}");
+        assert_eq!(entry(world, &open.client), if is_allowed { open.entry.clone() } else { String::new() }, "{about}");
         assert_eq!(open.passes(), is_allowed, "{about}");
     }
 }
 
-/// The identifier of a connection's entry in the kernel's table; empty where there is none.
-fn entry(world: &World, family: &str, client: &TcpStream) -> String {
-    let port = client.local_addr().unwrap().port().to_string();
-    let listed = world.tool("conntrack", &["-L", "-o", "id", "-f", family, "-p", "tcp", "--sport", &port], "");
-    listed.split_whitespace().find(|word| word.starts_with("id=")).unwrap_or_default().to_owned()
+/// The identifier of a connection's entry in the kernel's table; empty where there is none. It is looked up by all four of its ends: others may
+/// have the same port.
+fn entry(world: &World, client: &TcpStream) -> String {
+    let (from, to) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+    let [from_port, to_port] = [from, to].map(|end| end.port().to_string());
+    let ends = ["-s", &from.ip().to_string(), "-d", &to.ip().to_string(), "--sport", &from_port, "--dport", &to_port];
+    let words = [&["-G", "-o", "id", "-p", "tcp"], &ends[..]].concat();
+    match world.try_tool("conntrack", &words, "") {
+        (true, listed) => listed.split_whitespace().find(|word| word.starts_with("id=")).expect("an identifier").to_owned(),
+        (false, said) if said.contains("such conntrack doesn't exist") => String::new(),
+        (false, said) => panic!("{words:?}: {said}"),
+    }
 }
 
-fn write(name: &str, ports: &str) -> String {
+/// The policy, with these ports.
+pub(super) fn write(name: &str, ports: &str) -> String {
     let path = format!("/run/{name}.yaml");
     fs::write(&path, POLICY.replace("PORTS", ports)).unwrap();
     path
@@ -148,7 +156,7 @@ impl Server {
         let pairs: Vec<(TcpStream, TcpStream)> = self.listeners.iter().map(|(_, listener)| pair(listener)).collect();
         tools::enter(topology.namespace_of("n1")).unwrap();
         let known = |((family, listener), (client, server)): (&(&'static str, TcpListener), (TcpStream, TcpStream))| {
-            let entry = entry(world, family, &client);
+            let entry = entry(world, &client);
             assert!(!entry.is_empty());
             let mut open = Open { port: listener.local_addr().unwrap().port(), family, client, server, entry };
             assert!(open.passes());

@@ -7,6 +7,7 @@ mod cut;
 mod keeper;
 mod keeps;
 mod once;
+mod uncut;
 
 use std::fs;
 use std::path::Path;
@@ -26,6 +27,9 @@ cases! { by run_at_once:
         the_loop_tells_how_it_is;
     cut:
         denied_connections_are_ended_and_no_others;
+    uncut:
+        entries_of_other_zones_stay
+        a_cut_that_fails_is_told_and_done_the_next_time;
 }
 
 /// Puts a copy of a golden case's bundle at a place, as one that is rendered there: by a rename.
