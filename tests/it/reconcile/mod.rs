@@ -4,7 +4,7 @@
 #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "this is how a test fails")]
 
 mod cut;
-mod keeper;
+pub(crate) mod keeper;
 mod keeps;
 mod once;
 mod uncut;
@@ -24,7 +24,8 @@ cases! { by run_at_once:
     keeps:
         the_loop_repairs_what_others_do
         the_loop_takes_what_changes
-        the_loop_tells_how_it_is;
+        the_loop_tells_how_it_is
+        the_loop_goes_on_where_nobody_listens;
     cut:
         denied_connections_are_ended_and_no_others;
     uncut:
@@ -38,7 +39,7 @@ fn put(case: &str, place: &Path) {
 }
 
 /// The same, with other texts in its scripts of IPv4's filter table than its index says.
-fn put_damaged(case: &str, place: &Path) {
+pub(crate) fn put_damaged(case: &str, place: &Path) {
     put_changed(case, place, |text| text.replace("-j DROP", "-j ACCEPT"));
 }
 
