@@ -70,6 +70,9 @@ pub(super) struct Arguments {
 /// The first wait after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long metrics wait for an apply of somebody else's; they do without the kernel's state then.
+const MEASURE_WAIT: Duration = Duration::from_secs(1);
+
 pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
     let mut keeper = match Keeper::new(arguments, config, report) {
         Ok(keeper) => keeper,
@@ -212,7 +215,7 @@ impl<'run> Keeper<'run> {
         if self.arguments.metrics_file.is_none() && self.listener.is_none() {
             return;
         }
-        let settings = self.arguments.options.settings();
+        let settings = apply::Settings { wait: MEASURE_WAIT, ..self.arguments.options.settings() };
         let mut node = Node { runner: &mut self.processes, settings };
         let text = self.told.metrics(&mut node, self.wanted.as_ref().map(|(wanted, _)| wanted));
         if let Some(listener) = &self.listener {

@@ -30,7 +30,8 @@ cases! { by run_at_once:
         denied_connections_are_ended_and_no_others;
     uncut:
         entries_of_other_zones_stay
-        a_cut_that_fails_is_told_and_done_the_next_time;
+        a_cut_that_fails_is_told_and_done_the_next_time
+        the_loop_goes_on_where_connections_cannot_be_ended;
 }
 
 /// Puts a copy of a golden case's bundle at a place, as one that is rendered there: by a rename.

@@ -4,6 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::cut::write;
+use super::drift;
+use super::keeper::Keeper;
+use crate::apply::confirmed::until;
 use crate::apply::world::{BEFORE, World, bundle};
 use crate::palisade::root;
 
@@ -123,4 +126,24 @@ pub(super) fn a_cut_that_fails_is_told_and_done_the_next_time(world: &World) {
     world.tool("umount", &[&directory], "");
     let (status, said) = world.palisade(&["apply", &bundle(BEFORE), "--cut-denied"]);
     assert!(status == 0 && said.contains("1 of 1 known connections are denied now, and were ended"), "{status}: {said}");
+}
+
+/// The loop repairs drift as often as ever, and ends connections as soon as it can.
+pub(super) fn the_loop_goes_on_where_connections_cannot_be_ended(world: &World) {
+    fs::create_dir_all("/run/fake").unwrap();
+    fs::write("/run/fake/conntrack", "#!/bin/sh\necho 'Operation failed: no memory' >&2\nexit 1\n").unwrap();
+    world.tool("chmod", &["+x", "/run/fake/conntrack"], "");
+    let path = format!("/run/fake:{}", std::env::var("PATH").unwrap());
+    let keeper = Keeper::start(world, &[&bundle(BEFORE), "--interval", "1", "--cut-denied"], &[("PATH", &path)]);
+    world.tool("conntrack", &words(DENIED), "");
+    for number in 0..2 {
+        keeper.behind_its_back(|| drift(world));
+        until("drift", || keeper.applies() == number + 2);
+        world.holds(BEFORE);
+    }
+    until("it is told", || keeper.said().matches("Operation failed: no memory").count() > 2);
+    assert_eq!(entries(world).len(), 1);
+    fs::remove_file("/run/fake/conntrack").unwrap();
+    until("connections are ended", || entries(world).is_empty());
+    assert_eq!(keeper.end(), Some(0));
 }
