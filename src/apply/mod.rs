@@ -91,6 +91,11 @@ impl Node<'_> {
     pub(crate) fn lock(&mut self) -> Result<Lock, Error> {
         self.runner.lock(self.settings.wait).map_err(Error::Files)?.ok_or(Error::Locked)
     }
+
+    /// Waits for another apply, to look at no half of it.
+    fn lock_to_look(&mut self) -> Result<Lock, Error> {
+        self.runner.lock_to_look(self.settings.wait).map_err(Error::Files)?.ok_or(Error::Locked)
+    }
 }
 
 /// Which tables there may be something of ours in.

@@ -27,11 +27,12 @@ pub struct Look {
     pub plan: Plan,
 }
 
-/// Looks at the kernel and writes nothing.
+/// Looks at the kernel, when no apply is under way, and writes nothing.
 ///
 /// # Errors
-/// When it cannot be seen.
+/// When it cannot be seen, or an apply does not end in time.
 pub fn look(node: &mut Node<'_>, wanted: &Wanted) -> Result<Look, Error> {
+    let _lock = node.lock_to_look()?;
     let tools = kept::tools(node)?;
     let last = kept::remembered(node.runner, tools.backend);
     let observed = kernel(node.runner, tools, scope(last.as_ref(), wanted.has_early_tables())).map_err(Error::Kernel)?;

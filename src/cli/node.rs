@@ -160,12 +160,18 @@ pub(super) fn words_of_cut(cut: &Cut) -> String {
         0 => String::new(),
         unread => format!("; {unread} not understood, and left alone"),
     };
-    let ended = match cut.denied.len() {
+    let denied = match cut.denied.len() {
         0 => "none is denied now".to_owned(),
-        1 => "1 is denied now, and was ended".to_owned(),
-        ended => format!("{ended} are denied now, and were ended"),
+        1 => "1 is denied now".to_owned(),
+        denied => format!("{denied} are denied now"),
     };
-    format!("known connections: {}; {ended}{unread}", cut.known)
+    let ended = match (cut.denied.len(), cut.denied.len().saturating_sub(cut.ended)) {
+        (0, _) => String::new(),
+        (1, 0) => ", and was ended".to_owned(),
+        (_, 0) => ", and were ended".to_owned(),
+        (_, others) => format!("; {} ended, {others} had ended by then", cut.ended),
+    };
+    format!("known connections: {}; {denied}{ended}{unread}", cut.known)
 }
 
 /// What a look at the node says of a bundle.
@@ -223,7 +229,7 @@ fn json(outcome: &Outcome, beside: &Beside) -> String {
         "left": outcome.left,
         "tookBack": outcome.took_back,
         "confirmWithin": beside.waits.filter(|_| outcome.rounds > 0),
-        "connections": beside.cut.as_ref().map(|cut| json!({"known": cut.known, "ended": cut.denied.len(), "notUnderstood": cut.unread})),
+        "connections": beside.cut.as_ref().map(|cut| json!({"known": cut.known, "ended": cut.ended, "notUnderstood": cut.unread})),
     });
     serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
 }

@@ -19,10 +19,11 @@ use crate::text::Files;
 
 /// Say whether this node's kernel holds what its bundle says, and how often each policy rule took a packet
 ///
-/// Looks, and changes nothing. What differs is told set by set and rule by rule. Policy is asked about the packets that begin a connection; all
+/// Looks, when no apply is under way, and changes nothing. What differs is told set by set and rule by rule. Policy is asked about the packets that begin a connection; all
 /// others count as known connections. With `--format prometheus`, the text is for the textfile collector of node_exporter.
 ///
-/// Exit status: 0 in sync, 1 something differs, 2 no bundle, or a bad one, 3 the kernel cannot be looked at.
+/// Exit status: 0 in sync, 1 something differs, 2 no bundle, or a bad one, 3 the kernel cannot be looked at,
+/// 4 somebody else is changing the node: try again.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Directory of the bundle; without it the last one that was applied here

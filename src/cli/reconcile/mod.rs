@@ -51,7 +51,7 @@ pub(super) struct Arguments {
     /// One round only, for cron
     #[arg(long)]
     once: bool,
-    /// When policy has changed, end known connections that it denies, and only those (needs `conntrack`)
+    /// At the start (so always with --once), and when policy has changed, end known connections that it denies, and only those (needs `conntrack`)
     #[arg(long, env = "PALISADE_CUT_DENIED", hide_env_values = true, value_parser = BoolishValueParser::new())]
     cut_denied: bool,
     /// Take policy with staged policies in force
@@ -71,6 +71,9 @@ pub(super) struct Arguments {
 
 /// The first wait after a failure.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long metrics wait for an apply of somebody else's; they do without the kernel's state then.
+const MEASURE_WAIT: Duration = Duration::from_secs(1);
 
 pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
     let mut keeper = match Keeper::new(arguments, config, report) {
@@ -111,7 +114,7 @@ struct Keeper<'run> {
     wanted: Option<(Wanted, String)>,
     /// Whether what was read last is bad.
     is_bad: bool,
-    /// Whether connections are to be ended: policy was written, by this process or perhaps by one that was killed before it came to them.
+    /// Whether connections are to be ended: policy was written, by this process or perhaps by one before, which was killed or could not end them.
     owes_cut: bool,
     told: Told,
     listener: Option<Listener>,
@@ -134,7 +137,7 @@ impl<'run> Keeper<'run> {
             processes,
             wanted: None,
             is_bad: false,
-            owes_cut: !arguments.once,
+            owes_cut: true,
             told: Told::default(),
             listener,
             seen: None,
@@ -197,10 +200,9 @@ impl<'run> Keeper<'run> {
                 if is_news || self.arguments.once {
                     status = node::tell(&outcome, (&format!("node {}{ground}", wanted.node), &Beside::default()), self.report);
                 }
-                if self.owes_cut && self.arguments.cut_denied {
-                    self.cut(wanted);
-                }
-                (Health::Good, status)
+                // policy is in force all the same, and is looked after as often
+                let is_cut = !self.owes_cut || !self.arguments.cut_denied || self.cut(wanted);
+                (Health::Good, if is_cut { status } else { Status::Refused })
             }
             Err(error) => self.fail(&error),
         }
@@ -215,16 +217,17 @@ impl<'run> Keeper<'run> {
         }
     }
 
-    /// Ends known connections that policy denies now. Where that fails, policy is in force all the same.
-    fn cut(&mut self, wanted: &Wanted) {
+    /// Ends known connections that policy denies now; whether that was possible. Where it was not, the next round tries again.
+    fn cut(&mut self, wanted: &Wanted) -> bool {
         match node::cut(wanted, &mut self.processes) {
             Ok(cut) => {
-                self.told.cut(cut.denied.len());
+                self.told.cut(cut.ended);
                 self.report.remark(&node::words_of_cut(&cut));
                 self.owes_cut = false;
             }
             Err(problem) => self.report.failure(&problem),
         }
+        !self.owes_cut
     }
 
     fn is_measured(&self) -> bool {
@@ -233,7 +236,7 @@ impl<'run> Keeper<'run> {
 
     /// Looks at the kernel.
     fn see(&mut self) -> Option<status::Status> {
-        let settings = self.arguments.options.settings();
+        let settings = apply::Settings { wait: MEASURE_WAIT, ..self.arguments.options.settings() };
         let (wanted, _) = self.wanted.as_ref()?;
         let look = apply::look(&mut Node { runner: &mut self.processes, settings }, wanted).ok()?;
         Some(node::status(wanted, &look, &Places::new()))
