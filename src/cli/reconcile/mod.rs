@@ -179,7 +179,7 @@ impl<'run> Keeper<'run> {
                 }
                 self.report.remark(match self.wanted {
                     Some(_) => "the last good bundle stays in force",
-                    None => "there is no good bundle yet, and nothing is in force",
+                    None => "there is no good bundle yet: the kernel stays as it is",
                 });
             }
         }
