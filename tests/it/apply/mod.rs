@@ -15,6 +15,7 @@ pub(crate) mod confirmed;
 mod drift;
 mod faults;
 mod faulty;
+mod guard;
 mod plain;
 mod rate;
 pub(crate) mod sandbox;
@@ -28,6 +29,10 @@ cases! { by run:
         members_and_policy_change
         uninstall_leaves_what_is_not_ours
         the_other_build_is_refused_or_taken_over;
+    guard:
+        several_tables_change_behind_a_guard
+        a_guard_that_was_left_is_known
+        what_the_filter_table_accepts_the_guard_is_asked;
     drift:
         every_line_that_is_deleted_comes_back
         whatever_others_do_is_repaired

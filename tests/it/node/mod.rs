@@ -3,3 +3,4 @@
 mod hitless;
 mod model;
 mod plans;
+mod several;
