@@ -11,7 +11,7 @@ use crate::cli::config;
 use crate::cli::reconcile::Arguments;
 use crate::cli::report::Report;
 use crate::cli::{Status, input, node, render};
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::options;
 use crate::render::Templates;
 use crate::resolve;
@@ -45,6 +45,9 @@ pub(super) enum Found {
     Bad,
 }
 
+/// How often files are read that change in the meantime.
+const MOST_READS: usize = 3;
+
 /// The folder for what is compiled here.
 const COMPILED: &str = "compiled";
 
@@ -75,12 +78,25 @@ impl<'run> Source<'run> {
             (None, Some(bundle)) => {
                 node::wanted(bundle, (self.arguments.node.as_deref(), self.arguments.staged), processes).map_err(|bad| report.failure(&bad))
             }
-            (Some(compiler), _) => self.compile(compiler, processes, report),
+            (Some(compiler), _) => self.compile_at_rest(compiler, processes, report),
             (None, None) => Err(()),
         };
         match read {
             Ok((wanted, ground)) => Found::New(wanted, ground),
             Err(()) => Found::Bad,
+        }
+    }
+
+    /// Compiles files that stay as they are meanwhile: half of a checkout may well compile, and lack the policy that denies.
+    fn compile_at_rest(&self, compiler: &Compiler, processes: &mut Processes, report: &mut Report) -> Result<(Wanted, String), ()> {
+        let inputs = self.arguments.inputs();
+        match at_rest(|| traces(&inputs), || self.compile(compiler, processes, report)) {
+            Some(compiled) => compiled,
+            None => {
+                let help = "let the whole directory be exchanged at once, as git-sync does; it is read again soon";
+                report.diagnostic(Diagnostic::new(Code::Unreadable, "the policies change while they are read").help(help));
+                Err(())
+            }
         }
     }
 
@@ -106,6 +122,15 @@ impl<'run> Source<'run> {
             _ => Err(()),
         }
     }
+}
+
+/// What reading brings when there are the same traces before and behind it; none where they differ each time.
+fn at_rest<Read>(traces: impl Fn() -> Vec<Trace>, mut read: impl FnMut() -> Read) -> Option<Read> {
+    (0..MOST_READS).find_map(|_| {
+        let before = traces();
+        let brought = read();
+        (traces() == before).then_some(brought)
+    })
 }
 
 /// A compiled part as a bundle of our own, read back.
@@ -139,4 +164,29 @@ fn traces(paths: &[PathBuf]) -> Vec<Trace> {
 /// A link to a directory may lead back to where it stands; Kubernetes has such links in volumes, each beside what it leads to.
 fn is_link_up(path: &Path) -> bool {
     path.is_symlink() && path.is_dir()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::path::PathBuf;
+
+    use super::{MOST_READS, at_rest};
+
+    /// Files that change during so many readings: which reading counts, if any.
+    #[test]
+    fn what_changes_while_it_is_read_does_not_count() {
+        for (changes, expected) in [(0, Some(1)), (1, Some(2)), (MOST_READS - 1, Some(MOST_READS)), (MOST_READS, None)] {
+            let (reads, state) = (Cell::new(0), Cell::new(0));
+            let brought = at_rest(
+                || vec![(PathBuf::from("policy.yaml"), state.get(), 0, 0, 0)],
+                || {
+                    reads.set(reads.get() + 1);
+                    state.set(state.get() + u64::from(reads.get() <= changes));
+                    reads.get()
+                },
+            );
+            assert_eq!(brought, expected, "{changes} changes");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use palisade::observe::{Backend, Tools};
 use palisade::plan::{self, Desired, Memory, Plan, Weight};
 
-use super::hitless::{Counts, Pair, Said, Watch, check, converge, packets};
+use super::judge::{Counts, Pair, Said, Watch, check, converge, packets};
 use super::model::World;
 use crate::agree::random::Dice;
 
