@@ -86,20 +86,18 @@ impl<'all> Order<'all> {
         let early = Early::of(family, &changes, comparison);
         changes.sort_by_key(|change| {
             let stage = early.stage(change);
-            let place = TableKind::ALL.iter().position(|kind| *kind == change.id.kind).unwrap_or_default();
-            (stage, if stage == Stage::Left { TableKind::ALL.len() - place } else { place })
+            (stage, place(change.id.kind, stage))
         });
-        let between = |change: &&&Change<'_>| change.is_commit() && early.stage(change) == Stage::Other;
-        let between: Vec<TableKind> = changes.iter().filter(between).map(|change| change.id.kind).collect();
-        let is_guarded = between.len() > 1 && between.contains(&TableKind::Filter);
+        let written = changes.iter().filter(|change| change.is_commit() && change.id.kind != TableKind::Security);
+        let between = written.clone().filter(|change| early.stage(change) == Stage::Other).map(|change| change.id.kind);
+        let is_guarded = between.clone().count() > 1 && between.into_iter().any(|kind| kind == TableKind::Filter);
         let guard = is_guarded.then(|| Guard::of(family, comparison, targets));
-        let is_one = changes.iter().filter(|change| change.is_commit() && change.id.kind != TableKind::Security).count() < 2;
         let breaches = [
             (Breach::Mixed, early.is_mixed()),
             (Breach::Replaced, guard.as_ref().is_some_and(|guard| guard.is_replaced)),
-            (Breach::Lost, early.moves_tracking && !is_one),
+            (Breach::Lost, early.moves_tracking && written.count() > 1),
         ];
-        let breaches = breaches.into_iter().filter_map(|(breach, is_one)| is_one.then_some(breach)).collect();
+        let breaches = breaches.into_iter().filter_map(|(breach, is_there)| is_there.then_some(breach)).collect();
         Self { family, changes, guard, breaches }
     }
 
@@ -146,6 +144,13 @@ impl fmt::Display for Order<'_> {
         write!(out, "{}: write {}", self.family, parts.join("; "))?;
         self.breaches.iter().try_for_each(|breach| write!(out, "; meanwhile, in {}, {}", self.family, breach.words()))
     }
+}
+
+/// Where a table comes among those of its stage: as packets meet them; of those that are left, the last one first, so that none is asked about packets
+/// that the raw table has just let go.
+fn place(kind: TableKind, stage: Stage) -> usize {
+    let place = TableKind::ALL.iter().position(|other| *other == kind).unwrap_or_default();
+    if stage == Stage::Left { TableKind::ALL.len() - place } else { place }
 }
 
 /// Whether packets come by chains of ours.

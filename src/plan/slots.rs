@@ -12,6 +12,11 @@ pub fn slots(name: &str) -> impl Iterator<Item = String> + '_ {
     std::iter::once(name.to_owned()).chain(MARKS.into_iter().map(move |mark| marked(name, mark)))
 }
 
+/// Whether a name is not the set's own.
+pub(super) fn is_copy(slot: &str) -> bool {
+    slot.contains(MARKS)
+}
+
 /// The name of the set that stands under a name.
 pub fn base(slot: &str) -> String {
     match slot.strip_suffix(MARKS) {

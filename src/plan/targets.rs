@@ -127,7 +127,8 @@ impl<'desired> Chooser<'_, 'desired> {
             let found = self.observed.sets.get(slot);
             found.is_some_and(|found| set.is_like(found) && is_roomy(found, set.members.len()) && found.members == set.members)
         };
-        slots(name).filter(is_right).min_by_key(|slot| !self.looks.has(slot))
+        let live = slots(name).find(|slot| self.looks.has(slot) && is_right(slot));
+        live.or_else(|| slots(name).find(is_right))
     }
 
     /// The one copy that all rules look into, if it may have the members.
