@@ -1,11 +1,14 @@
 //! The real world: files that change, signals, and systemd.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -120,7 +123,7 @@ impl World for System {
     fn wait(&mut self, most: Duration) -> Event {
         let begun = Instant::now();
         loop {
-            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+            tell(&[NotifyState::Watchdog]);
             let left = most.saturating_sub(begun.elapsed());
             let event = self.poll(self.watchdog.map_or(left, |period| period.min(left)));
             match event {
@@ -165,12 +168,29 @@ fn watch(paths: &[PathBuf]) -> io::Result<OwnedFd> {
 
 /// Tells systemd that the first round is over, and in words how things are. Where nobody listens, nothing happens.
 pub fn tell_ready(status: &str) {
-    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]);
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// Tells systemd that the loop ends.
 pub fn tell_stopping() {
-    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    tell(&[NotifyState::Stopping]);
+}
+
+/// Tells systemd, and does not wait for it: where nobody reads, the node is looked after all the same, and the next message says as much.
+fn tell(states: &[NotifyState<'_>]) {
+    let text: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let place = std::env::var_os("NOTIFY_SOCKET");
+    let _ = place.map_or(Ok(()), |place| send(&place, text.as_bytes()));
+}
+
+fn send(place: &OsStr, text: &[u8]) -> io::Result<()> {
+    let address = match place.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(place)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.send_to_addr(text, &address).map(drop)
 }
 
 /// Writes a file for others to read, whole or not at all.
@@ -178,9 +198,10 @@ pub fn tell_stopping() {
 /// # Errors
 /// When its directory does not take it.
 pub fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    let mut file = tempfile::Builder::new().prefix(".palisade-").permissions(readable).tempfile_in(parent(path))?;
+    let mut file = tempfile::Builder::new().prefix(".palisade-").tempfile_in(parent(path))?;
     file.write_all(text.as_bytes())?;
+    // whatever this process's umask is
+    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
     file.persist(path)?;
     Ok(())
 }

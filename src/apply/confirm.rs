@@ -3,6 +3,7 @@
 //! That something waits is a file, written before the kernel is touched. A guard, a process that outlives the terminal, takes back what is
 //! not confirmed in time. Where it is killed or the node boots, everything that works on the node does so first ([`settle`]).
 
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// As there; what was begun is taken back then, if it can be.
 pub fn run_to_be_confirmed(node: &mut Node<'_>, wanted: &Wanted, limit: Duration, guard: &Call) -> Result<Outcome, Error> {
     let _lock = node.lock()?;
-    settle(node)?;
+    let took_back = settle(node)?;
     let mut has_begun = false;
     let mut first = |node: &mut Node<'_>, observed: &Observed| {
         begin(node, (wanted, observed), limit, guard).inspect_err(|_| drop(forget(node.runner)))?;
@@ -60,9 +61,9 @@ pub fn run_to_be_confirmed(node: &mut Node<'_>, wanted: &Wanted, limit: Duration
         (Ok(outcome), true) => {
             // the time is the user's, however long the apply took
             write_pending(node.runner, limit).map_err(Error::NotKept)?;
-            Ok(outcome)
+            Ok(Outcome { took_back, ..outcome })
         }
-        (Ok(outcome), false) => kept::keep_good(node.runner, wanted).map(|()| outcome).map_err(Error::NotKept),
+        (Ok(outcome), false) => kept::keep_good(node.runner, wanted).map(|()| Outcome { took_back, ..outcome }).map_err(Error::NotKept),
         (Err(error), false) => Err(error),
         (Err(error), true) => Err(match take_back(node) {
             Ok(_) => Error::TakenBack(Box::new(error)),
@@ -125,11 +126,11 @@ pub fn guard(node: &mut Node<'_>, ready: impl FnOnce()) -> Result<(), Error> {
     }
 }
 
-/// Under the lock: takes back what was not confirmed in time, and refuses to go on where something waits yet.
-pub(super) fn settle(node: &mut Node<'_>) -> Result<(), Error> {
+/// Under the lock: takes back what was not confirmed in time, and refuses to go on where something waits yet. Whether it took back.
+pub(super) fn settle(node: &mut Node<'_>) -> Result<bool, Error> {
     match left(node.runner)? {
-        None => Ok(()),
-        Some(Duration::ZERO) => take_back(node).map(drop),
+        None => Ok(false),
+        Some(Duration::ZERO) => take_back(node).map(|_| true),
         Some(left) => Err(Error::Waiting(left)),
     }
 }
@@ -142,7 +143,19 @@ fn begin(node: &mut Node<'_>, (wanted, observed): (&Wanted, &Observed), limit: D
     }
     node.runner.write_folder(Keep::Always, kept::WAITING, Some(wanted.folder())).map_err(Error::Files)?;
     write_pending(node.runner, limit).map_err(Error::Files)?;
-    node.runner.start(guard).map_err(Error::Files)
+    start_apart(node.runner, guard).map_err(Error::Files)
+}
+
+/// What systemd ends with a unit or a session are the processes of its control group; a scope is one of its own.
+const SCOPE: [&str; 6] =
+    ["--scope", "--quiet", "--collect", "--no-ask-password", "--description=palisade: takes back what is not confirmed", "--"];
+
+/// Starts the guard in a scope of its own, where systemd runs and allows it, else as a process like any other.
+fn start_apart(runner: &mut dyn Runner, guard: &Call) -> Result<(), Failure> {
+    let mut apart = Call::of("systemd-run", &SCOPE);
+    apart.arguments.push(guard.program.clone());
+    apart.arguments.extend(guard.arguments.iter().cloned());
+    runner.start(&apart).or_else(|_| runner.start(guard))
 }
 
 /// Under the lock: brings back the last good bundle, or nothing where there was none.
@@ -165,6 +178,17 @@ fn take_back(node: &mut Node<'_>) -> Result<Outcome, Error> {
 pub fn last_good(runner: &mut dyn Runner) -> Result<Option<Wanted>, Error> {
     let has_one = kept::has_good(runner).map_err(Error::Files)?;
     has_one.then(|| bundle(runner, kept::GOOD)).transpose()
+}
+
+/// Where the bundle is that was applied last, and how long it waits yet to be confirmed; none where there was none.
+///
+/// # Errors
+/// When our files cannot be read.
+pub fn last_applied(runner: &mut dyn Runner) -> Result<Option<(PathBuf, Option<Duration>)>, Error> {
+    let waits = left(runner)?.filter(|left| !left.is_zero());
+    let is_there = waits.is_some() || kept::has_good(runner).map_err(Error::Files)?;
+    let name = if waits.is_some() { kept::WAITING } else { kept::GOOD };
+    Ok(is_there.then(|| (runner.place(Keep::Always, name), waits)))
 }
 
 fn bundle(runner: &mut dyn Runner, name: &str) -> Result<Wanted, Error> {

@@ -23,7 +23,14 @@ pub enum Error {
     /// What was written is not what was read back, in every round.
     NotSettled(Vec<Difference>),
     /// Something of ours could not be removed.
-    Left(Vec<String>),
+    Left {
+        /// What.
+        names: Vec<String>,
+        /// Commands that delete the rules of others that lead there.
+        held_by: Vec<String>,
+    },
+    /// Nothing of ours is in force any more, and our files cannot be removed.
+    NotForgotten(Failure),
     /// There is something of ours that no apply of ours brought there, and that could not be brought back.
     NoWayBack,
     /// A bundle of ours is bad.
@@ -46,7 +53,11 @@ pub enum Kind {
 }
 
 /// What to do about what a tool says.
-const ADVICE: [(&[&str], &str); 5] = [
+const ADVICE: [(&[&str], &str); 6] = [
+    (
+        &["open lock file"],
+        "this process cannot write `/run/xtables.lock`: have the host make it (deploy/systemd/tmpfiles.d), and give it to the unit or the container",
+    ),
     (
         &["you must be root", "Permission denied", "Operation not permitted"],
         "run it as root; a container needs the host's network and the capabilities NET_ADMIN and NET_RAW",
@@ -63,11 +74,11 @@ const ADVICE: [(&[&str], &str); 5] = [
             "Couldn't load match",
             "No chain/target/match",
         ],
-        "the kernel lacks a module: `modprobe ip_set ip_set_hash_net xt_set`, or put /lib/modules of the host into the container",
+        "the kernel lacks a module: `modprobe -a ip_set_hash_net xt_set` on the host, and keep that in /etc/modules-load.d (deploy/host)",
     ),
     (
         &["Set cannot be created: set type not supported"],
-        "the kernel lacks a module: `modprobe ip_set_hash_net ip_set_hash_ipport ip_set_bitmap_port`",
+        "the kernel lacks a module: `modprobe -a ip_set_hash_net ip_set_hash_ipport ip_set_bitmap_port` on the host",
     ),
     (&["is not whole", "in the middle of a line"], "nothing was changed on such an answer; run the command by hand and see what it prints"),
 ];
@@ -79,7 +90,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Error::Locked | Error::Waiting(_) | Error::Kernel(Problem::Busy(_)) => Kind::Busy,
-            Error::Kernel(_) | Error::NotSettled(_) | Error::Left(_) => Kind::Refused,
+            Error::Kernel(_) | Error::NotSettled(_) | Error::Left { .. } | Error::NotForgotten(_) => Kind::Refused,
             Error::Files(_) | Error::NotKept(_) | Error::NoWayBack | Error::Bundle(_) => Kind::Bad,
             Error::TakenBack(why) => why.kind(),
             Error::NotTakenBack(..) => Kind::Refused,
@@ -96,17 +107,14 @@ impl Error {
                 Diagnostic::new(Code::NodeBusy, message).help("`palisade confirm` keeps it, `palisade confirm --undo` takes it back")
             }
             Error::Kernel(problem) => of_problem(problem),
-            Error::Files(failure) => Diagnostic::new(Code::Unwritable, failure.to_string())
-                .help("nothing was changed; make room, or name other directories with --run-dir and --state-dir"),
+            Error::Files(failure) => of_files(failure),
             Error::NotKept(failure) => Diagnostic::new(Code::Unwritable, format!("{failure}; the kernel holds the new policy")).help(
                 "a reboot would bring back the bundle before; make room, or name other directories with --run-dir and --state-dir, and apply again",
             ),
             Error::NotSettled(differences) => not_settled(differences),
-            Error::Left(left) => {
-                let what = if left.is_empty() { "something of ours came back".to_owned() } else { left.join("; ") };
-                Diagnostic::new(Code::KernelRefused, format!("not everything could be removed: {what}"))
-                    .help("rules of others look into a set of ours, or jump into a chain of ours: remove those, then run it again")
-            }
+            Error::Left { names, held_by } => left(names, held_by),
+            Error::NotForgotten(failure) => Diagnostic::new(Code::Unwritable, format!("{failure}; nothing of ours is in the kernel"))
+                .help("a boot may bring policy back: remove /var/lib/palisade by hand, or disable palisade-boot.service"),
             Error::NoWayBack => Diagnostic::new(Code::NoWayBack, "this node holds policy that was not applied by `palisade apply`, so it could not be brought back")
                 .help("apply the bundle that it holds first, without --confirm"),
             Error::Bundle(diagnostic) => (**diagnostic).clone(),
@@ -135,10 +143,32 @@ fn of_problem(problem: &Problem) -> Diagnostic {
         Problem::NoAnswer(_) => Diagnostic::new(Code::KernelRefused, problem.to_string())
             .help("see what it waits for, or give it longer with --timeout; what was begun is completed by the next apply"),
         Problem::OtherBackend(other) => {
-            let help = format!("use that build with --backend {}, or let the new chains take over with --take-over", other.word());
+            let help = format!(
+                "use that build with --backend {}, or let the new chains take over with `palisade apply --take-over`",
+                other.word()
+            );
             Diagnostic::new(Code::OtherBackend, format!("{problem}, and what both builds hold, both decide")).help(help)
         }
     }
+}
+
+fn of_files(failure: &Failure) -> Diagnostic {
+    let said = failure.to_string();
+    let help = match said.contains("Permission denied") {
+        true => "nothing was changed; run it as root",
+        false => "nothing was changed; make room, or name other directories with --run-dir and --state-dir",
+    };
+    Diagnostic::new(Code::Unwritable, said).help(help)
+}
+
+/// Something of ours is left, without a rule of ours in force.
+fn left(names: &[String], held_by: &[String]) -> Diagnostic {
+    let message = format!("policy is out of force, and this could not be removed: {}", names.join(", "));
+    let help = match held_by {
+        [] => "others hold on to it, perhaps a set of sets: see `ipset list`, then run it again".to_owned(),
+        rules => format!("rules of others lead there; delete them, then run it again: {}", rules.join(", ")),
+    };
+    Diagnostic::new(Code::KernelRefused, message).help(help)
 }
 
 fn not_settled(differences: &[Difference]) -> Diagnostic {

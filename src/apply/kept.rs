@@ -14,6 +14,8 @@ pub const GOOD: &str = "good";
 pub(super) const WAITING: &str = "waiting";
 /// That something waits, and until when.
 pub(super) const PENDING: &str = "pending.json";
+/// The bundle that the loop compiled here.
+pub const COMPILED: &str = "compiled";
 const MEMORY: &str = "memory.json";
 
 /// What was written last.
@@ -71,5 +73,6 @@ pub(super) fn forget_all(runner: &mut dyn Runner) -> Result<(), Failure> {
     runner.write(Keep::Always, PENDING, None)?;
     runner.write_folder(Keep::Always, WAITING, None)?;
     runner.write_folder(Keep::Always, GOOD, None)?;
+    runner.write_folder(Keep::Always, COMPILED, None)?;
     runner.write(Keep::UntilBoot, MEMORY, None)
 }

@@ -11,18 +11,20 @@ mod error;
 mod kept;
 mod outcome;
 mod round;
+mod uninstall;
 mod wanted;
 
-pub use confirm::{Confirmed, confirm, guard, last_good, run_to_be_confirmed, undo, waits};
+pub use confirm::{Confirmed, confirm, guard, last_applied, last_good, run_to_be_confirmed, undo, waits};
 pub use error::{Error, Kind};
-pub use kept::GOOD;
+pub use kept::{COMPILED, GOOD};
 pub use outcome::{Counts, Outcome};
 pub use round::{Look, look};
+pub use uninstall::uninstall;
 pub use wanted::{Named, Wanted, node_of};
 
 use std::time::Duration;
 
-use crate::observe::{Backend, Problem, Scope, Tools, kernel, refuse_other};
+use crate::observe::{Backend, Problem, Scope, Tools, refuse_other};
 use crate::plan::Desired;
 use crate::runner::{Failure, Keep, Lock, Runner};
 
@@ -54,30 +56,12 @@ pub struct Settings {
 /// When it cannot. The kernel holds what it held, or a part of what is wanted; the next run goes on from there.
 pub fn run(node: &mut Node<'_>, wanted: &Wanted) -> Result<Outcome, Error> {
     let _lock = node.lock()?;
-    confirm::settle(node)?;
-    let mut outcome = round::bring(node, Goal::of(wanted), &mut round::nothing_first)?;
+    let took_back = confirm::settle(node)?;
+    let mut outcome = Outcome { took_back, ..round::bring(node, Goal::of(wanted), &mut round::nothing_first)? };
     if node.settings.takes_over {
         clear_other(node, &mut outcome)?;
     }
     kept::keep_good(node.runner, wanted).map_err(Error::NotKept)?;
-    Ok(outcome)
-}
-
-/// Takes everything of ours out of the kernel, out of both builds of iptables, and then our files.
-///
-/// # Errors
-/// When something is left; our files are there still then.
-pub fn uninstall(node: &mut Node<'_>) -> Result<Outcome, Error> {
-    let _lock = node.lock()?;
-    let tools = kept::tools(node)?;
-    let mut outcome = Outcome::new("", tools.backend);
-    clear_other(node, &mut outcome)?;
-    outcome.add(round::bring_with(node, Goal::nothing(&Desired::default()), tools, &mut round::nothing_first)?);
-    let left = kernel(node.runner, tools, Scope::All).map_err(Error::Kernel)?;
-    if !left.sets.is_empty() || !left.unlisted.is_empty() || left.tables.values().any(|table| !table.is_empty()) {
-        return Err(Error::Left(outcome.left));
-    }
-    kept::forget_all(node.runner).map_err(Error::NotKept)?;
     Ok(outcome)
 }
 
@@ -106,6 +90,11 @@ impl Node<'_> {
     /// Waits for another apply.
     pub(crate) fn lock(&mut self) -> Result<Lock, Error> {
         self.runner.lock(self.settings.wait).map_err(Error::Files)?.ok_or(Error::Locked)
+    }
+
+    /// Waits for another apply, to look at no half of it.
+    fn lock_to_look(&mut self) -> Result<Lock, Error> {
+        self.runner.lock_to_look(self.settings.wait).map_err(Error::Files)?.ok_or(Error::Locked)
     }
 }
 

@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::apply::Look;
 use crate::observe::Backend;
-use crate::plan::Difference;
+use crate::plan::{Difference, HookProblem};
 
 /// What an apply did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,10 @@ pub struct Outcome {
     pub rounds: usize,
     /// What is no longer used and could not be removed yet.
     pub left: Vec<String>,
+    /// Whether an apply that nobody confirmed in time was taken back first.
+    pub took_back: bool,
+    /// The last look at the kernel, which found what is wanted; none where something was removed behind it. It is as large as the kernel's sets.
+    pub look: Option<Box<Look>>,
 }
 
 /// How much differed.
@@ -44,6 +49,8 @@ pub struct Counts {
     pub chains_removed: usize,
     /// Jumps from the kernel's chains that were not right.
     pub jumps: usize,
+    /// Such jumps that nobody wants.
+    pub jumps_removed: usize,
 }
 
 impl Counts {
@@ -68,6 +75,7 @@ impl Counts {
                     let is_new = chain.replace((table, name)) != Some((table, name));
                     counts.chains_written += usize::from(is_new);
                 }
+                Difference::Hook { problem: HookProblem::Extra, .. } => counts.jumps_removed += 1,
                 Difference::Hook { .. } => counts.jumps += 1,
             }
         }
@@ -77,7 +85,16 @@ impl Counts {
 
 impl Outcome {
     pub(super) fn new(node: &str, backend: Backend) -> Self {
-        Self { node: node.to_owned(), backend, counts: Counts::default(), calls: 0, rounds: 0, left: Vec::new() }
+        Self {
+            node: node.to_owned(),
+            backend,
+            counts: Counts::default(),
+            calls: 0,
+            rounds: 0,
+            left: Vec::new(),
+            took_back: false,
+            look: None,
+        }
     }
 
     /// Whether nothing was written.
@@ -90,10 +107,12 @@ impl Outcome {
         self.calls += other.calls;
         self.rounds = self.rounds.max(other.rounds);
         self.left = other.left;
+        self.look = None;
         let (mine, its) = (&mut self.counts, other.counts);
         mine.sets_removed = mine.sets_removed.max(its.sets_removed);
         mine.chains_removed += its.chains_removed;
         mine.jumps += its.jumps;
+        mine.jumps_removed += its.jumps_removed;
     }
 }
 
@@ -106,6 +125,7 @@ impl fmt::Display for Counts {
             (self.sets_changed, "set", members.as_str()),
             (self.chains_written, "chain", " written"),
             (self.jumps, "jump", " set right"),
+            (self.jumps_removed, "jump", " removed"),
             (self.chains_removed, "chain", " removed"),
             (self.sets_removed, "set", " removed"),
         ];

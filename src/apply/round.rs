@@ -17,7 +17,7 @@ const REMOVALS: usize = 5;
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// What the kernel holds, and what is to be done about it.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
     /// The calls that were used.
     pub tools: Tools,
@@ -27,11 +27,12 @@ pub struct Look {
     pub plan: Plan,
 }
 
-/// Looks at the kernel and writes nothing.
+/// Looks at the kernel, when no apply is under way, and writes nothing.
 ///
 /// # Errors
-/// When it cannot be seen.
+/// When it cannot be seen, or an apply does not end in time.
 pub fn look(node: &mut Node<'_>, wanted: &Wanted) -> Result<Look, Error> {
+    let _lock = node.lock_to_look()?;
     let tools = kept::tools(node)?;
     let last = kept::remembered(node.runner, tools.backend);
     let observed = kernel(node.runner, tools, scope(last.as_ref(), wanted.has_early_tables())).map_err(Error::Kernel)?;
@@ -142,6 +143,7 @@ pub(super) fn bring_with(node: &mut Node<'_>, goal: Goal<'_>, tools: Tools, firs
             outcome.rounds = round;
             remove(node, &plan, &mut outcome);
             goal.remember(node, (last.as_ref(), memory), &observed, &mut outcome);
+            outcome.look = plan.steps.is_empty().then(|| Box::new(Look { tools, observed, plan }));
             return Ok(outcome);
         }
         if round == MOST_ROUNDS {

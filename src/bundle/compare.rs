@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use similar::TextDiff;
 
-use crate::bundle::{FileEntry, INDEX_FILE, Index, NodePart, Provenance, io_error};
+use crate::bundle::{FileEntry, INDEX_FILE, Index, NodePart, Provenance, io_error, read_file};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// Lines shown round a difference.
@@ -69,7 +69,7 @@ impl Comparison {
     /// A file of the bundle; one that is not there is empty. Bytes that are no text differ from any script.
     fn read(&self, path: &str) -> Result<String, Diagnostic> {
         let path = self.place.join(path);
-        match fs::read(&path) {
+        match read_file(&path) {
             Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
             Err(error) => Err(io_error(Code::Unreadable, "read", &path, &error)),

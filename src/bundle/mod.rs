@@ -8,6 +8,7 @@
 
 mod changes;
 mod compare;
+mod file;
 mod index;
 mod inputs;
 mod read;
@@ -15,6 +16,7 @@ mod write;
 
 pub use changes::{Count, ScriptChange};
 pub use compare::Comparison;
+pub use file::read_file;
 pub use index::{Counts, FORMAT_VERSION, FileEntry, INDEX_FILE, Index, Provenance};
 pub use inputs::InputDigest;
 pub use read::{FileProblem, FileProblemKind, NodeTexts, OnDisk};

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::bundle::index::hex;
-use crate::bundle::{FORMAT_VERSION, INDEX_FILE, io_error};
+use crate::bundle::{FORMAT_VERSION, INDEX_FILE, io_error, read_file};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// A bundle on disk.
@@ -92,11 +92,12 @@ impl OnDisk {
             let message = format!("`{}` is no bundle: {why}", place.display());
             Diagnostic::new(Code::NotABundle, message).help("name a directory that `palisade render` wrote")
         };
-        let text = match fs::read(&path) {
+        let text = match read_file(&path) {
             Ok(text) => text,
             Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
                 return Err(not_a_bundle(format!("there is no `{INDEX_FILE}`")));
             }
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(not_a_bundle(format!("`{INDEX_FILE}`: {error}"))),
             Err(error) => return Err(io_error(Code::Unreadable, "read", &path, &error)),
         };
         let bad_index = |error: serde_json::Error| not_a_bundle(format!("`{INDEX_FILE}`: {error}"));
@@ -169,10 +170,9 @@ impl OnDisk {
     #[expect(clippy::type_complexity, reason = "a file may have bytes, and something wrong with them")]
     fn bytes(&self, path: &str) -> Result<Result<(Vec<u8>, Option<FileProblemKind>), FileProblemKind>, Diagnostic> {
         let place = self.place.join(path);
-        let read = fs::metadata(&place).and_then(|about| if about.is_file() { fs::read(&place).map(Some) } else { Ok(None) });
-        let bytes = match read {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(Err(FileProblemKind::NotAFile)),
+        let bytes = match read_file(&place) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(Err(FileProblemKind::NotAFile)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err(FileProblemKind::Missing)),
             Err(error) => return Err(io_error(Code::Unreadable, "read", &place, &error)),
         };

@@ -19,7 +19,7 @@ use crate::runner::Call;
 /// boot. At every moment, what the policy before and the new one both allow passes, and what both deny does not. What is not ours is left
 /// alone. Where nothing differs, nothing is written.
 ///
-/// Exit status: 0 done or in sync, 2 bad bundle (nothing was changed), 3 the kernel or a tool refused, 4 somebody else is at it: try again.
+/// Exit status: 0 done or in sync, 2 bad bundle or no room for our files, 3 the kernel or a tool refused, 4 somebody else is at it: try again.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Directory of the bundle
@@ -68,7 +68,10 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
         }
     };
     match outcome {
-        Ok(outcome) => tell(&outcome, (&wanted, &why), arguments, report),
+        Ok(mut outcome) => {
+            outcome.look = None; // ending connections takes memory of its own
+            tell(&outcome, (&wanted, &why), arguments, report)
+        }
         Err(error) => node::fail(&error, report),
     }
 }

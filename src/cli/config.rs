@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Deserialize;
 
+use crate::bundle::read_file;
+use crate::cli::input;
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::lint::{self, LINTS, Level, LintLevels};
 use crate::options::{Encapsulated, EndpointToHost, FailsafeList, Failsafes, HookPosition, Options, UnknownEndpoint, Words};
@@ -145,8 +148,12 @@ fn read(path: &Path) -> Result<File, Diagnostic> {
         let message = format!("cannot use the configuration file `{}`: {what}", path.display());
         Diagnostic::new(Code::InvalidConfig, message)
     };
-    let text = fs::read_to_string(path).map_err(|error| invalid(&error).help("check `--config` and PALISADE_CONFIG"))?;
+    let text = input::read_named(path).and_then(text).map_err(|error| invalid(&error).help("check `--config` and PALISADE_CONFIG"))?;
     serde_yaml::from_str(&text).map_err(|error| invalid(&error).help("see `palisade render --help` for what can be chosen"))
+}
+
+fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
 /// The templates that a directory has; it must have one at least.
@@ -158,9 +165,9 @@ fn read_templates(directory: &Path) -> Result<Vec<(String, String)>, Diagnostic>
     let mut replaced = Vec::new();
     for template in TEMPLATES {
         let path = directory.join(template.file);
-        match fs::read_to_string(&path) {
+        match read_file(&path).and_then(text) {
             Ok(text) => replaced.push((template.file.to_owned(), text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(Diagnostic::new(Code::Unreadable, format!("cannot read `{}`: {error}", path.display()))),
         }
     }

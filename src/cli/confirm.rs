@@ -11,8 +11,8 @@ use crate::cli::report::Report;
 
 /// Keep an apply that waits to be confirmed
 ///
-/// Exit status: 0 kept (or taken back, with --undo), 1 nothing waits, or it is too late, 3 the kernel or a tool refused, 4 somebody
-/// else is changing the node.
+/// Exit status: 0 kept (or taken back, with --undo), 1 nothing waits, or it is too late, 2 our files cannot be read or written, 3 the kernel
+/// or a tool refused, 4 somebody else is changing the node.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Take it back at once instead

@@ -1,8 +1,10 @@
 //! Paths to texts: files, directories, standard input.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use crate::bundle::INDEX_FILE;
@@ -15,6 +17,10 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// The path that stands for standard input.
 const STDIN: &str = "-";
+
+/// Bytes that are read of a file or a pipe, which is more than a text may have, and of a device, of which few end.
+const MOST: u64 = 1 << 32;
+const MOST_OF_DEVICE: u64 = 16 << 20;
 
 /// Reads everything the paths name: files as they are, directories with all manifests below them but in hidden entries,
 /// `-` for standard input. What cannot be read is reported, and so is what in a directory is neither file nor directory:
@@ -66,14 +72,30 @@ pub(super) fn staging(in_force: bool) -> Staging {
 }
 
 fn read_stdin() -> io::Result<Vec<u8>> {
+    read_open(&File::from(io::stdin().as_fd().try_clone_to_owned()?))
+}
+
+/// Reads what a user names: a file, or a pipe, which a shell makes for `<(…)`.
+pub(super) fn read_named(path: &Path) -> io::Result<Vec<u8>> {
+    read_open(&File::open(path)?)
+}
+
+/// Reads to the end, which not everything has.
+fn read_open(file: &File) -> io::Result<Vec<u8>> {
+    let sort = file.metadata()?.file_type();
+    let is_device = sort.is_char_device() || sort.is_block_device();
+    let most = if is_device { MOST_OF_DEVICE } else { MOST };
     let mut bytes = Vec::new();
-    io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    match file.take(most + 1).read_to_end(&mut bytes)? as u64 > MOST_OF_DEVICE && is_device {
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is a device that does not end")),
+        false => Ok(bytes),
+    }
 }
 
 fn visit(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diagnostics) {
     match path.is_dir() {
         true => visit_directory(path, files, seen, found),
-        false => add(files, &path.display().to_string(), fs::read(path), found),
+        false => add(files, &path.display().to_string(), read_named(path), found),
     }
 }
 

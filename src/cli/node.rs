@@ -82,7 +82,8 @@ impl Options {
             ("--run-dir", path(&self.run_dir)),
             ("--state-dir", path(&self.state_dir)),
         ];
-        let mut call = Call::of("/proc/self/exe", &["confirm", "--guard"]);
+        // whoever starts it is another program than this one
+        let mut call = Call::of(&format!("/proc/{}/exe", std::process::id()), &["confirm", "--guard"]);
         call.arguments.extend(words.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
         call
     }
@@ -153,13 +154,24 @@ pub(super) fn cut(wanted: &Wanted, runner: &mut dyn Runner) -> Result<Cut, Diagn
     })
 }
 
-/// `2 of 7 known connections are denied now, and were ended`.
+/// `known connections: 7; 2 are denied now, and were ended`.
 pub(super) fn words_of_cut(cut: &Cut) -> String {
     let unread = match cut.unread {
         0 => String::new(),
         unread => format!("; {unread} not understood, and left alone"),
     };
-    format!("{} of {} known connections are denied now, and were ended{unread}", cut.denied.len(), cut.known)
+    let denied = match cut.denied.len() {
+        0 => "none is denied now".to_owned(),
+        1 => "1 is denied now".to_owned(),
+        denied => format!("{denied} are denied now"),
+    };
+    let ended = match (cut.denied.len(), cut.denied.len().saturating_sub(cut.ended)) {
+        (0, _) => String::new(),
+        (1, 0) => ", and was ended".to_owned(),
+        (_, 0) => ", and were ended".to_owned(),
+        (_, others) => format!("; {} ended, {others} had ended by then", cut.ended),
+    };
+    format!("known connections: {}; {denied}{ended}{unread}", cut.known)
 }
 
 /// What a look at the node says of a bundle.
@@ -178,6 +190,9 @@ pub(super) fn status(wanted: &Wanted, look: &apply::Look, places: &Places) -> st
 
 /// Tells what an apply did: `node n1: done in 3 calls: 4 chains written`.
 pub(super) fn tell(outcome: &Outcome, (name, beside): (&str, &Beside), report: &mut Report) -> Status {
+    if outcome.took_back {
+        report.remark("an apply that nobody confirmed in time was taken back first");
+    }
     for left in &outcome.left {
         report.remark(&format!("not done yet, and tried again with the next apply: {left}"));
     }
@@ -191,6 +206,7 @@ pub(super) fn tell(outcome: &Outcome, (name, beside): (&str, &Beside), report: &
 fn words(outcome: &Outcome, name: &str, beside: &Beside) -> String {
     let build = outcome.backend.word();
     let done = match outcome.calls {
+        0 if outcome.node.is_empty() => "nothing was there to remove".to_owned(),
         0 => "in sync, nothing was written".to_owned(),
         calls => format!("done in {calls} call{}: {}", if calls == 1 { "" } else { "s" }, outcome.counts),
     };
@@ -211,8 +227,9 @@ fn json(outcome: &Outcome, beside: &Beside) -> String {
         "rounds": outcome.rounds,
         "changes": outcome.counts,
         "left": outcome.left,
+        "tookBack": outcome.took_back,
         "confirmWithin": beside.waits.filter(|_| outcome.rounds > 0),
-        "connections": beside.cut.as_ref().map(|cut| json!({"known": cut.known, "ended": cut.denied.len(), "notUnderstood": cut.unread})),
+        "connections": beside.cut.as_ref().map(|cut| json!({"known": cut.known, "ended": cut.ended, "notUnderstood": cut.unread})),
     });
     serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
 }

@@ -5,24 +5,25 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::apply::{self, GOOD, Node};
+use crate::apply::{self, Node};
 use crate::cli::node::{self, Options};
 use crate::cli::report::Report;
 use crate::cli::{Format, Status, input};
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::metrics::Metrics;
 use crate::net::Direction;
 use crate::policy::{PolicyKey, PolicySet, Rule};
-use crate::runner::{Keep, Runner};
+use crate::runner::Runner;
 use crate::status::{self, Places};
 use crate::text::Files;
 
 /// Say whether this node's kernel holds what its bundle says, and how often each policy rule took a packet
 ///
-/// Looks, and changes nothing. What differs is told set by set and rule by rule. Policy is asked about the packets that begin a connection; all
+/// Looks, when no apply is under way, and changes nothing. What differs is told set by set and rule by rule. Policy is asked about the packets that begin a connection; all
 /// others count as known connections. With `--format prometheus`, the text is for the textfile collector of node_exporter.
 ///
-/// Exit status: 0 in sync, 1 something differs, 2 no bundle, or a bad one, 3 the kernel cannot be looked at.
+/// Exit status: 0 in sync, 1 something differs, 2 no bundle, or a bad one, 3 the kernel cannot be looked at,
+/// 4 somebody else is changing the node: try again.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Directory of the bundle; without it the last one that was applied here
@@ -48,7 +49,13 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
         return report.diagnostics(&found, &files);
     }
     let mut processes = arguments.options.processes();
-    let bundle = arguments.bundle.clone().unwrap_or_else(|| processes.place(Keep::Always, GOOD));
+    let bundle = match &arguments.bundle {
+        Some(bundle) => bundle.clone(),
+        None => match last_applied(&mut processes, report) {
+            Ok(bundle) => bundle,
+            Err(status) => return status,
+        },
+    };
     let wanted = match node::wanted(&bundle, (arguments.node.as_deref(), true), &mut processes) {
         Ok((wanted, _)) => wanted,
         Err(diagnostic) => return report.diagnostic(diagnostic),
@@ -61,6 +68,25 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     let status = node::status(&wanted, &look, &places);
     let told = report.data_by(|format, out| print(&status, format, out));
     if told == Status::Clean && !status.is_in_sync() { Status::Differs } else { told }
+}
+
+/// Where the bundle is that was applied last; says it where that may be taken back.
+fn last_applied(runner: &mut dyn Runner, report: &mut Report) -> Result<PathBuf, Status> {
+    match apply::last_applied(runner) {
+        Err(error) => Err(node::fail(&error, report)),
+        Ok(None) => {
+            let help = "apply one, or name the bundle to compare with";
+            let nothing =
+                Diagnostic::new(Code::NotABundle, "no bundle was applied on this node yet, or the last one was taken back").help(help);
+            Err(report.diagnostic(nothing))
+        }
+        Ok(Some((bundle, waits))) => {
+            if let Some(left) = waits {
+                report.remark(&format!("an apply waits to be confirmed, for {} s more; this is about that one", left.as_secs()));
+            }
+            Ok(bundle)
+        }
+    }
 }
 
 fn print(status: &status::Status, format: Format, out: &mut dyn io::Write) -> io::Result<()> {

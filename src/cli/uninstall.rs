@@ -9,9 +9,11 @@ use crate::cli::report::Report;
 
 /// Remove every chain, rule and set of ours from this node's kernel, and the bundle that was kept; nothing decides packets then
 ///
-/// What is not ours is left alone. Both builds of iptables are looked at.
+/// What is not ours is left alone. Both builds of iptables are looked at. Where rules of others lead to a chain or set of ours, that stays,
+/// and the rules are named.
 ///
-/// Exit status: 0 nothing of ours is left, 3 the kernel or a tool refused, 4 somebody else is changing the node.
+/// Exit status: 0 nothing of ours is left, 2 our files cannot be read or written, 3 something is left, or the kernel or a tool refused,
+/// 4 somebody else is changing the node.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]

@@ -84,7 +84,7 @@ impl Connection {
         let Self { protocol, sent, replies, zone } = self;
         let mut line = format!("-D -f {family} -p {} -s {} -d {}", protocol.number(), sent.source, sent.destination);
         // Writing to a `String` cannot fail.
-        let _ = write!(line, " -r {} -q {}", replies.source, replies.destination);
+        let _ = write!(line, " -o extended -r {} -q {}", replies.source, replies.destination);
         if let Some(ports) = sent.ports {
             let _ = write!(line, " --sport {} --dport {}", ports.source, ports.destination);
         }
@@ -92,10 +92,9 @@ impl Connection {
             let word = if sent.source.is_ipv4() { "icmp" } else { "icmpv6" };
             let _ = write!(line, " --{word}-type {} --{word}-code {} --{word}-id {identifier}", message.kind, message.code);
         }
-        if *zone != 0 {
-            let _ = write!(line, " -w {zone}");
-        }
-        line + "\n"
+        // what is not said matches any zone, and `-w 0` also matches entries that have a zone for one direction
+        let _ = writeln!(line, " -w {zone} --orig-zone 0 --reply-zone 0");
+        line
     }
 }
 

@@ -87,11 +87,15 @@ fn what_is_not_understood_stays() {
 #[test]
 fn lines_that_delete() {
     let lines: Vec<String> = KNOWN.iter().flat_map(|(line, _)| Connection::read_all(line).0).map(|known| known.deletion()).collect();
-    assert_eq!(lines[1], "-D -f ipv4 -p 6 -s 10.0.1.1 -d 10.0.2.2 -r 10.0.2.2 -q 10.0.1.1 --sport 5 --dport 80\n");
-    assert_eq!(lines[2], "-D -f ipv4 -p 17 -s 10.0.1.1 -d 10.0.2.2 -r 10.0.2.2 -q 10.0.1.1 --sport 5 --dport 53 -w 7\n");
-    let icmp = "-D -f ipv4 -p 1 -s 10.0.1.1 -d 10.0.2.2 -r 10.0.2.2 -q 10.0.1.1 --icmp-type 8 --icmp-code 0 --icmp-id 77\n";
-    assert_eq!(lines[3], icmp);
-    assert_eq!(lines[5], "-D -f ipv4 -p 6 -s 10.0.1.1 -d 10.0.2.1 -r 10.0.2.2 -q 10.0.1.1 --sport 5 --dport 443\n");
+    for (at, protocol, to, rest) in [
+        (1, 6, "10.0.2.2", "--sport 5 --dport 80 -w 0"),
+        (2, 17, "10.0.2.2", "--sport 5 --dport 53 -w 7"),
+        (3, 1, "10.0.2.2", "--icmp-type 8 --icmp-code 0 --icmp-id 77 -w 0"),
+        (5, 6, "10.0.2.1", "--sport 5 --dport 443 -w 0"),
+    ] {
+        let ends = format!("-s 10.0.1.1 -d {to} -o extended -r 10.0.2.2 -q 10.0.1.1");
+        assert_eq!(lines[at], format!("-D -f ipv4 -p {protocol} {ends} {rest} --orig-zone 0 --reply-zone 0\n"));
+    }
 }
 
 #[test]
@@ -100,22 +104,52 @@ fn addresses_of_the_node() {
     assert_eq!(addresses(text), ["127.0.0.1", "fd00::1"].map(|text| text.parse().unwrap()).into());
 }
 
-/// Answers by the first argument, and keeps what it was asked.
+/// A kernel's table of connections, and what is wrong with it.
 struct Fake {
+    known: Vec<&'static str>,
     asked: Vec<Call>,
+    /// How many calls that delete give up behind the first line.
+    stops: usize,
     status: i32,
+}
+
+impl Fake {
+    fn new() -> Self {
+        Self { known: KNOWN.iter().map(|row| row.0).collect(), asked: Vec::new(), stops: 0, status: 0 }
+    }
+
+    /// Deletes by lines; gives what is told of each, and the errors.
+    fn delete(&mut self, lines: &str) -> (Vec<&'static str>, &'static str) {
+        let stops = self.stops > 0;
+        self.stops -= usize::from(stops);
+        let lines: Vec<&str> = lines.lines().take(if stops { 1 } else { usize::MAX }).collect();
+        let is_gone = |known: &&str| lines.iter().any(|line| Connection::read_all(known).0[0].deletion().trim_end() == *line);
+        let (gone, left) = self.known.iter().copied().partition(is_gone);
+        self.known = left;
+        (gone, if stops { "conntrack v1.4.7 (conntrack-tools): Operation failed: such conntrack doesn't exist\n" } else { "" })
+    }
 }
 
 impl Runner for Fake {
     fn run(&mut self, call: &Call) -> Result<Answer, Failure> {
         self.asked.push(call.clone());
-        let known: Vec<&str> = KNOWN.iter().map(|row| row.0).collect();
-        let output = match call.arguments.last().map(String::as_str) {
-            Some("ipv4") => known.join("\n"),
-            Some("show") => "2: eth0    inet 10.0.0.1/24 \n".to_owned(),
-            _ => String::new(),
+        let shown = |lines: &[&str]| {
+            (
+                lines.iter().map(|line| format!("{line}\n")).collect::<String>(),
+                format!("conntrack v1.4.7 (conntrack-tools): {} flow entries have been shown.\n", lines.len()),
+            )
         };
-        Ok(Answer { status: Some(self.status), output, errors: "refused\n".to_owned() })
+        let (output, errors) = match call.arguments.last().map(String::as_str) {
+            Some("ipv4") => shown(&self.known),
+            Some("ipv6") => shown(&[]),
+            Some("-") => {
+                let (gone, errors) = self.delete(&call.input);
+                (gone.join("\n"), errors.to_owned())
+            }
+            _ => ("2: eth0    inet 10.0.0.1/24 \n".to_owned(), String::new()),
+        };
+        let status = if errors.contains("failed") { 1 } else { self.status };
+        Ok(Answer { status: Some(status), output, errors })
     }
 
     fn start(&mut self, call: &Call) -> Result<(), Failure> {
@@ -145,16 +179,24 @@ impl Runner for Fake {
 
 #[test]
 fn all_denied_ones_go_in_one_call() {
-    let mut fake = Fake { asked: Vec::new(), status: 0 };
-    let Cut { known, denied, unread } = cut_denied(&mut fake, &kernel()).unwrap();
-    assert_eq!((known, denied.len(), unread), (9, 5, 0));
+    let mut fake = Fake::new();
+    let Cut { known, denied, ended, unread } = cut_denied(&mut fake, &kernel()).unwrap();
+    assert_eq!((known, denied.len(), ended, unread), (9, 5, 5, 0));
     assert_eq!(fake.asked.len(), 4);
     assert_eq!(fake.asked[3].input.lines().count(), 5);
 }
 
 #[test]
+fn one_that_ends_by_itself_does_not_keep_the_others() {
+    let mut fake = Fake { stops: 2, ..Fake::new() };
+    let Cut { known, denied, ended, .. } = cut_denied(&mut fake, &kernel()).unwrap();
+    assert_eq!((known, denied.len(), ended, fake.known.len()), (9, 5, 5, 4));
+    let problem = cut_denied(&mut Fake { stops: 3, ..Fake::new() }, &kernel()).unwrap_err();
+    assert!(problem.to_string().contains("such conntrack doesn't exist"), "{problem}");
+}
+
+#[test]
 fn a_refusal_is_told() {
-    let mut fake = Fake { asked: Vec::new(), status: 1 };
-    let problem = cut_denied(&mut fake, &kernel()).unwrap_err();
-    assert_eq!(problem.to_string(), "`ip -o address show` failed: refused");
+    let problem = cut_denied(&mut Fake { status: 1, ..Fake::new() }, &kernel()).unwrap_err();
+    assert_eq!(problem.to_string(), "`ip -o address show` failed: exit status 1");
 }

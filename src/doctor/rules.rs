@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::doctor::{Finding, Node};
-use crate::observe::Backend;
+use crate::observe::{Backend, nft_chains};
 use crate::runner::Call;
 use crate::script::{PREFIX, is_ours};
 
@@ -31,7 +31,8 @@ const ENFORCERS: [&str; 4] = ["Calico", "Cilium", "kube-router", "Weave"];
 /// What stands in one build.
 struct Standing {
     build: Backend,
-    rules: usize,
+    /// How many; none where they cannot be listed.
+    rules: Option<usize>,
     owners: BTreeSet<&'static str>,
 }
 
@@ -45,16 +46,17 @@ pub(super) fn by_build(node: &mut Node<'_>) -> Vec<Finding> {
             Err(said) if build == node.backend => {
                 findings.push(Finding::missing(what(build), said, "without a look at the rules nothing can be compared"));
             }
-            Err(said) => {
-                findings.push(Finding::warning(
-                    what(build),
-                    said,
-                    format!("install iptables-{}-save to see what stands there", build.word()),
-                ));
-            }
+            Err(said) => match names_only(node, build) {
+                Some(found) => standing.push(found),
+                None => {
+                    let advice =
+                        format!("install iptables-{}-save to see what stands there: rules of both builds are in force", build.word());
+                    findings.push(Finding::warning(what(build), said, advice));
+                }
+            },
         }
     }
-    let is_mixed = standing.iter().filter(|found| found.rules > 0).count() > 1;
+    let is_mixed = standing.iter().filter(|found| found.rules.is_none_or(|rules| rules > 0)).count() > 1;
     for found in &standing {
         findings.push(judge(node.backend, is_mixed, found));
     }
@@ -64,7 +66,8 @@ pub(super) fn by_build(node: &mut Node<'_>) -> Vec<Finding> {
 fn judge(chosen: Backend, is_mixed: bool, found: &Standing) -> Finding {
     let Standing { build, rules, owners } = found;
     let whose = owners.iter().copied().collect::<Vec<_>>().join(", ");
-    let words = if owners.is_empty() { rules.to_string() } else { format!("{rules}, with chains of {whose}") };
+    let count = rules.map_or_else(|| "not counted, since only `nft` is there to ask".to_owned(), |rules| rules.to_string());
+    let words = if owners.is_empty() { count } else { format!("{count}, with chains of {whose}") };
     if *build != chosen && owners.contains("palisade") {
         let advice = format!("both would be in force: run `palisade uninstall --backend {}` first", build.word());
         return Finding::missing(what(*build), words, advice);
@@ -84,18 +87,28 @@ fn what(build: Backend) -> String {
     format!("rules in iptables-{}", build.word())
 }
 
+/// What chains of nf_tables say by their names, where iptables-nft is not installed; none where nobody says even that, or nothing is there.
+fn names_only(node: &mut Node<'_>, build: Backend) -> Option<Standing> {
+    let chains = match build {
+        Backend::Nft => nft_chains(node.runner)?,
+        Backend::Legacy => return None,
+    };
+    let rules = if chains.is_empty() { Some(0) } else { None };
+    Some(Standing { build, rules, owners: chains.iter().filter_map(|chain| owner(chain)).collect() })
+}
+
 /// Counts the rules of a build in both families. Where the kernel has no legacy table the programs are not asked: nothing is there.
 fn look(node: &mut Node<'_>, build: Backend) -> Result<Standing, String> {
-    let mut found = Standing { build, rules: 0, owners: BTreeSet::new() };
+    let (mut rules, mut owners) = (0, BTreeSet::new());
     for (tool, tables) in [("iptables", "net/ip_tables_names"), ("ip6tables", "net/ip6_tables_names")] {
         if build == Backend::Legacy && node.file(tables).is_none_or(|names| names.trim().is_empty()) {
             continue;
         }
         let text = node.ask(&Call::of(&format!("{tool}-{}-save", build.word()), &[]))?;
-        found.rules += text.lines().filter(|line| line.starts_with("-A ")).count();
-        found.owners.extend(text.lines().filter_map(|line| owner(line.strip_prefix(':')?)));
+        rules += text.lines().filter(|line| line.starts_with("-A ")).count();
+        owners.extend(text.lines().filter_map(|line| owner(line.strip_prefix(':')?)));
     }
-    Ok(found)
+    Ok(Standing { build, rules: Some(rules), owners })
 }
 
 fn owner(chain: &str) -> Option<&'static str> {

@@ -234,3 +234,23 @@ fn the_legacy_build_needs_the_lock_of_the_host() {
     file(&mut node, "self/mountinfo", Some(&format!("{CONTAINER}29 27 0:21 /xtables.lock /run/xtables.lock rw - tmpfs tmpfs rw\n")));
     assert_eq!(found(&mut node), None);
 }
+
+#[test]
+fn chains_of_a_build_that_is_not_installed_are_seen_by_name() {
+    let found = |chains: Option<&str>| {
+        let mut node = Table::healthy();
+        file(&mut node, "net/ip_tables_names", Some("filter\n"));
+        says(&mut node, "iptables-legacy-save", Ok("*filter\n:pal-FORWARD - [0:0]\n-A FORWARD -j pal-FORWARD\nCOMMIT\n"));
+        gone(&mut node, "iptables-nft-save");
+        if let Some(chains) = chains {
+            says(&mut node, "nft list chains", Ok(chains));
+        }
+        let complaints = complaints(&examine(&mut node, Some(Backend::Legacy)));
+        complaints.into_iter().find(|complaint| complaint.contains("rules in iptables-nft"))
+    };
+    let ours = "table ip filter {\n\tchain FORWARD {\n\t\ttype filter hook forward priority filter; policy accept;\n\t}\n\tchain pal-FORWARD {\n\t}\n}\n";
+    let words = "missing rules in iptables-nft: not counted, since only `nft` is there to ask, with chains of palisade";
+    assert_eq!(found(Some(ours)).as_deref(), Some(words));
+    assert_eq!(found(Some("")), None);
+    assert_eq!(found(None).as_deref(), Some("warning rules in iptables-nft: there is no program `iptables-nft-save`"));
+}

@@ -12,6 +12,7 @@ pub(super) fn ipset(node: &mut Node<'_>) -> Vec<Finding> {
     const WHAT: &str = "ipset";
     let version = match node.ask(&Call::of("ipset", &["--version"])) {
         Ok(version) => version.lines().next().unwrap_or_default().trim().to_owned(),
+        Err(said) if said.contains("not permitted") => return vec![Finding::missing(WHAT, said, "run as root with CAP_NET_ADMIN")],
         Err(said) => return vec![Finding::missing(WHAT, said, "install the package `ipset`")],
     };
     match node.ask(&Call::of("ipset", &["list", "-n"])) {

@@ -10,6 +10,9 @@ const REMARK: &str = "# Warning";
 const LOCKED: i32 = 4;
 const LOCKED_WORDS: &str = "holding the xtables lock";
 
+/// What it says where it cannot have the lock's file, and ends with the same status.
+const LOCK_FILE_WORDS: &str = "open lock file";
+
 /// Most that is repeated of what a tool said.
 const MOST_SAID: usize = 2_000;
 
@@ -32,6 +35,7 @@ fn answered(call: &Call, answer: Result<Answer, Failure>) -> Result<String, Prob
     let mut said: Vec<&str> = answer.errors.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(REMARK)).collect();
     match answer.status {
         Some(0) if said.is_empty() => return Ok(answer.output),
+        Some(_) if said.iter().any(|line| line.contains(LOCK_FILE_WORDS)) => {}
         Some(LOCKED) if call.program.ends_with("-restore") => return Err(busy()),
         Some(0) | None => {}
         Some(_) if said.iter().any(|line| line.contains(LOCKED_WORDS)) => return Err(busy()),

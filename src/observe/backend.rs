@@ -3,6 +3,7 @@
 use crate::net::Family;
 use crate::observe::{Backend, Observed, Problem, Scope, Tools, ask, kernel};
 use crate::runner::{Call, Failure, Keep, Runner};
+use crate::script::is_ours;
 
 /// Tables of the legacy build, a file a family.
 const LEGACY_TABLES: [&str; 2] = ["net/ip_tables_names", "net/ip6_tables_names"];
@@ -39,10 +40,23 @@ pub fn refuse_other(runner: &mut dyn Runner, tools: Tools) -> Result<(), Problem
     match Family::BOTH.into_iter().try_fold(Observed::default(), |seen, family| kernel::tables(runner, tools, (family, Scope::All), seen)) {
         Ok(seen) if seen.tables.values().all(|table| table.is_empty()) => Ok(()),
         Ok(_) => Err(Problem::OtherBackend(other)),
-        Err(Problem::NoAnswer(Failure::NotFound(_))) => Ok(()),
+        // what stands in the other build's tables cannot be listed; in nf_tables names can be seen all the same
+        Err(Problem::NoAnswer(Failure::NotFound(_))) => match other {
+            Backend::Nft if nft_chains(runner).is_some_and(|chains| chains.iter().any(|chain| is_ours(chain))) => {
+                Err(Problem::OtherBackend(other))
+            }
+            Backend::Nft | Backend::Legacy => Ok(()),
+        },
         Err(Problem::Refused { said, .. }) if NOT_IN_KERNEL.iter().any(|words| said.contains(words)) => Ok(()),
         Err(problem) => Err(problem),
     }
+}
+
+/// The chains of nf_tables by name, in all its tables, where iptables-nft is not installed; none where `nft` does not tell either.
+pub fn nft_chains(runner: &mut dyn Runner) -> Option<Vec<String>> {
+    let text = ask(runner, &Call::of("nft", &["list", "chains"])).ok()?;
+    let name = |line: &str| Some(line.trim().strip_prefix("chain ")?.strip_suffix(" {")?.to_owned());
+    Some(text.lines().filter_map(name).collect())
 }
 
 fn has_legacy_tables(runner: &mut dyn Runner) -> Result<bool, Problem> {

@@ -14,7 +14,7 @@ mod tests;
 mod tools;
 
 pub use answer::{ask, ask_all};
-pub use backend::{backend, refuse_other};
+pub use backend::{backend, nft_chains, refuse_other};
 pub use kernel::{Scope, kernel};
 pub use tools::Tools;
 

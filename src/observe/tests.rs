@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Backend, Observed, Problem, Scope, Tools, backend, kernel, refuse_other};
+use super::{Backend, Observed, Problem, Scope, Tools, ask, backend, kernel, refuse_other};
 use crate::runner::{Answer, Call, Failure, Folder, Keep, Lock, Runner};
 
 /// A node that says what a table says.
@@ -139,4 +139,23 @@ fn chains_of_ours_in_the_other_build_are_found() {
     assert!(refused(("iptables-nft-save -c", 1, "", "no buffer space\n")));
     assert!(!refused(("iptables-nft-save -c", 1, "", "Could not fetch rule set generation id: Protocol not supported\n")));
     assert!(!refused(("iptables -V", 0, "", "")), "there is no such program");
+    let by_nft = |chain: &str| {
+        let text =
+            format!("table ip filter {{\n\tchain {chain} {{\n\t\ttype filter hook forward priority filter; policy accept;\n\t}}\n}}\n");
+        refuse_other(&mut Scripted::of(&[("nft list chains", 0, &text, "")]), tools)
+    };
+    assert_eq!(by_nft("FORWARD"), Ok(()));
+    assert_eq!(by_nft("pal-FORWARD"), Err(Problem::OtherBackend(Backend::Nft)), "where iptables-nft is not installed, nft tells");
+}
+
+#[test]
+fn a_lock_that_is_held_is_told_from_one_that_cannot_be_had() {
+    let restore = Call::of("iptables-legacy-restore", &["--noflush"]);
+    let said = |words| ask(&mut Scripted::of(&[("iptables-legacy-restore --noflush", 4, "", words)]), &restore).unwrap_err();
+    assert!(matches!(
+        said("Another app is currently holding the xtables lock; still 1s 0us time ahead to have a chance\n"),
+        Problem::Busy(_)
+    ));
+    let words = said("Fatal: can't open lock file /run/xtables.lock: Read-only file system\n");
+    assert!(matches!(&words, Problem::Refused { .. }), "{words}");
 }

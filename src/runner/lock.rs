@@ -1,6 +1,7 @@
 //! One change of this node at a time.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -33,15 +34,32 @@ impl Lock {
 
 /// Locks the file. It is never unlocked, only closed, so that a child that has it open holds the lock on.
 pub(super) fn take(path: &Path, wait: Duration) -> Result<Option<File>, Failure> {
-    let problem = |error: &std::io::Error| files::failure("lock", path, error);
     files::make_parent(path)?;
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(|error| problem(&error))?;
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    let file = opened.map_err(|error| files::failure("lock", path, &error))?;
+    let is_locked = wait_for(|| file.try_lock(), wait).map_err(|error| files::failure("lock", path, &error))?;
+    Ok(is_locked.then_some(file))
+}
+
+/// Locks the file with all others who only look. Where there is none, nobody has changed this node since it booted.
+pub(super) fn share(path: &Path, wait: Duration) -> Result<Option<Lock>, Failure> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Lock::none())),
+        Err(error) => return Err(files::failure("lock", path, &error)),
+    };
+    let is_locked = wait_for(|| file.try_lock_shared(), wait).map_err(|error| files::failure("lock", path, &error))?;
+    Ok(is_locked.then(|| Lock::of(Arc::new(file))))
+}
+
+/// Tries until it succeeds; false where it does not in time.
+fn wait_for(attempt: impl Fn() -> Result<(), TryLockError>, wait: Duration) -> io::Result<bool> {
     let start = Instant::now();
     loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(Some(file)),
-            Err(TryLockError::Error(error)) => return Err(problem(&error)),
-            Err(TryLockError::WouldBlock) if start.elapsed() >= wait => return Ok(None),
+        match attempt() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if start.elapsed() >= wait => return Ok(false),
             Err(TryLockError::WouldBlock) => thread::sleep(PAUSE.min(wait)),
         }
     }

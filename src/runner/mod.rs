@@ -80,6 +80,15 @@ pub trait Runner {
     /// When there can be no lock.
     fn lock(&mut self, wait: Duration) -> Result<Option<Lock>, Failure>;
 
+    /// Waits until nobody changes this node, and keeps others from it, but not from looking too; none where somebody still does after that long.
+    /// Nothing is written. A runner that is alone need not wait.
+    ///
+    /// # Errors
+    /// When the lock cannot be looked at.
+    fn lock_to_look(&mut self, _wait: Duration) -> Result<Option<Lock>, Failure> {
+        Ok(Some(Lock::none()))
+    }
+
     /// Reads a file; none where there is none.
     ///
     /// # Errors

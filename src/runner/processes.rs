@@ -56,6 +56,10 @@ impl Runner for Processes {
         Ok(file.map(Lock::of))
     }
 
+    fn lock_to_look(&mut self, wait: Duration) -> Result<Option<Lock>, Failure> {
+        lock::share(&self.place(Keep::UntilBoot, lock::NAME), wait)
+    }
+
     fn read(&mut self, file: Keep, name: &str) -> Result<Option<Vec<u8>>, Failure> {
         files::read(&self.place(file, name))
     }

@@ -79,13 +79,13 @@ pub(crate) fn is_refusal(outcome: &Outcome, about: &str) {
     }
 }
 
-fn says(told: &str, parts: &[&str], about: &str) {
+pub(crate) fn says(told: &str, parts: &[&str], about: &str) {
     for part in parts {
         assert!(told.contains(part), "{about}: nothing of `{part}` in\n{told}");
     }
 }
 
-const POLICY: &str = "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: bad, namespace: shop}\nspec:\n";
+pub(crate) const POLICY: &str = "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: bad, namespace: shop}\nspec:\n";
 
 /// What a policy's `spec` says, and what is to be told.
 #[rustfmt::skip]
@@ -217,7 +217,7 @@ fn bombs_are_refused_early() {
 }
 
 /// Starts the program with a limit on its address space, and sees that it ends in good time.
-fn bounded(directory: &Path, words: &str) -> Outcome {
+pub(crate) fn bounded(directory: &Path, words: &str) -> Outcome {
     let script = format!("ulimit -v 2000000; exec timeout 60 \"$0\" {words}");
     let output =
         Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_palisade")]).current_dir(directory).output().expect("sh starts");

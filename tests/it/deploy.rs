@@ -1,7 +1,9 @@
 //! What lies in `deploy/` calls palisade as it is.
-#![expect(clippy::disallowed_methods, reason = "tests read files")]
+#![expect(clippy::disallowed_methods, reason = "tests start programs and read files")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use crate::palisade::{files_below, root, run};
 
@@ -47,6 +49,37 @@ fn every_command_line_of_deploy_is_one() {
     for command in ["apply", "status", "doctor", "reconcile"] {
         assert!(seen.iter().any(|seen| seen == command), "{command} is nowhere in {seen:?}");
     }
+}
+
+/// One unit that reads other settings than the rest would, for one, load the other build of iptables.
+#[test]
+fn units_agree_on_settings_and_rights() {
+    let units: Vec<(String, String)> =
+        files_below(&root().join("deploy")).into_iter().filter(|(path, _)| path.ends_with(".service")).collect();
+    let call_palisade = units.iter().filter(|(_, text)| text.contains("/bin/palisade "));
+    let without_settings = call_palisade.filter(|(_, text)| !text.contains("\nEnvironmentFile=-/etc/palisade/environment\n"));
+    assert_eq!(without_settings.map(|(path, _)| path.as_str()).collect::<Vec<_>>(), Vec::<&str>::new());
+    let rights = |text: &str| {
+        let begins = ["Capability", "NoNew", "Private", "Protect", "Restrict", "Lock", "Memory", "SystemCall", "ReadWrite", "UMask"];
+        let is_one = |line: &&str| begins.iter().any(|begin| line.starts_with(begin));
+        // at boot /tmp may not be there yet
+        text.lines().filter(is_one).filter(|line| *line != "PrivateTmp=yes").map(str::to_owned).collect::<Vec<_>>()
+    };
+    let ours = units.iter().filter(|(path, _)| path.starts_with("systemd/palisade-"));
+    let all: Vec<Vec<String>> = ours.map(|(_, text)| rights(text)).collect();
+    assert!(all.len() == 3 && all[0].len() > 15 && all.iter().all(|rights| *rights == all[0]), "{all:#?}");
+}
+
+#[test]
+fn others_can_read_the_metrics_of_a_unit() {
+    let place = tempfile::tempdir().expect("a directory");
+    // nothing is applied: there is no bundle
+    let line = "umask 0077; exec \"$0\" reconcile none --once --run-dir run --state-dir state --metrics-file palisade.prom";
+    let status =
+        Command::new("sh").args(["-c", line, env!("CARGO_BIN_EXE_palisade")]).current_dir(place.path()).output().expect("sh").status;
+    assert_eq!(status.code(), Some(2));
+    let mode = fs::metadata(place.path().join("palisade.prom")).expect("metrics").permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod agree;
 mod apply;
+mod bad_files;
 mod bad_input;
 mod bad_input_fuzz;
 mod cli;

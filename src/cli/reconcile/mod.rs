@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
 use crate::agent::{self, Health, Listener, Pace, System, Why};
 use crate::apply::{self, Error, Kind, Node, Wanted};
@@ -17,6 +18,7 @@ use crate::cli::node::{self, Beside, Options};
 use crate::cli::report::Report;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::runner::Processes;
+use crate::status::{self, Places};
 
 use source::{Found, Source};
 use told::Told;
@@ -49,8 +51,8 @@ pub(super) struct Arguments {
     /// One round only, for cron
     #[arg(long)]
     once: bool,
-    /// When policy has changed, end known connections that it denies, and only those (needs `conntrack`)
-    #[arg(long, env = "PALISADE_CUT_DENIED", hide_env_values = true)]
+    /// At the start (so always with --once), and when policy has changed, end known connections that it denies, and only those (needs `conntrack`)
+    #[arg(long, env = "PALISADE_CUT_DENIED", hide_env_values = true, value_parser = BoolishValueParser::new())]
     cut_denied: bool,
     /// Take policy with staged policies in force
     #[arg(long)]
@@ -69,6 +71,9 @@ pub(super) struct Arguments {
 
 /// The first wait after a failure.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long metrics wait for an apply of somebody else's; they do without the kernel's state then.
+const MEASURE_WAIT: Duration = Duration::from_secs(1);
 
 pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
     let mut keeper = match Keeper::new(arguments, config, report) {
@@ -109,10 +114,12 @@ struct Keeper<'run> {
     wanted: Option<(Wanted, String)>,
     /// Whether what was read last is bad.
     is_bad: bool,
-    /// Whether connections are to be ended: policy was written, by this process or perhaps by one that was killed before it came to them.
+    /// Whether connections are to be ended: policy was written, by this process or perhaps by one before, which was killed or could not end them.
     owes_cut: bool,
     told: Told,
     listener: Option<Listener>,
+    /// How the apply of this round left the kernel, where it looked last and metrics are wanted.
+    seen: Option<status::Status>,
     report: &'run mut Report,
 }
 
@@ -130,9 +137,10 @@ impl<'run> Keeper<'run> {
             processes,
             wanted: None,
             is_bad: false,
-            owes_cut: !arguments.once,
+            owes_cut: true,
             told: Told::default(),
             listener,
+            seen: None,
             report,
         })
     }
@@ -181,50 +189,66 @@ impl<'run> Keeper<'run> {
         let settings = self.arguments.options.settings();
         let mut node = Node { runner: &mut self.processes, settings };
         match apply::run(&mut node, wanted) {
-            Ok(outcome) => {
+            Ok(mut outcome) => {
+                let look = outcome.look.take().filter(|_| self.is_measured());
+                self.seen = look.map(|look| node::status(wanted, &look, &Places::new()));
                 self.owes_cut |= outcome.rounds > 0;
                 self.told.apply(&outcome);
                 let mut status = Status::Clean;
-                if !outcome.is_in_sync() || self.told.is_first() || self.arguments.once {
+                let is_news =
+                    !outcome.is_in_sync() || outcome.took_back || self.told.is_first() || (self.told.has_failed() && !self.is_bad);
+                if is_news || self.arguments.once {
                     status = node::tell(&outcome, (&format!("node {}{ground}", wanted.node), &Beside::default()), self.report);
                 }
-                if self.owes_cut && self.arguments.cut_denied {
-                    self.cut(wanted);
-                }
-                (Health::Good, status)
+                // policy is in force all the same, and is looked after as often
+                let is_cut = !self.owes_cut || !self.arguments.cut_denied || self.cut(wanted);
+                (Health::Good, if is_cut { status } else { Status::Refused })
             }
             Err(error) => self.fail(&error),
         }
     }
 
     fn fail(&mut self, error: &Error) -> (Health, Status) {
-        let status = node::fail(error, self.report);
         match error.kind() {
-            Kind::Busy => (Health::Busy, status),
-            Kind::Bad | Kind::Refused => (Health::Failed, status),
+            // that is tried every second, and need not be told each time
+            Kind::Busy if self.told.is_busy() => (Health::Busy, Status::Busy),
+            Kind::Busy => (Health::Busy, node::fail(error, self.report)),
+            Kind::Bad | Kind::Refused => (Health::Failed, node::fail(error, self.report)),
         }
     }
 
-    /// Ends known connections that policy denies now. Where that fails, policy is in force all the same.
-    fn cut(&mut self, wanted: &Wanted) {
+    /// Ends known connections that policy denies now; whether that was possible. Where it was not, the next round tries again.
+    fn cut(&mut self, wanted: &Wanted) -> bool {
         match node::cut(wanted, &mut self.processes) {
             Ok(cut) => {
-                self.told.cut(cut.denied.len());
+                self.told.cut(cut.ended);
                 self.report.remark(&node::words_of_cut(&cut));
                 self.owes_cut = false;
             }
             Err(problem) => self.report.failure(&problem),
         }
+        !self.owes_cut
+    }
+
+    fn is_measured(&self) -> bool {
+        self.arguments.metrics_file.is_some() || self.listener.is_some()
+    }
+
+    /// Looks at the kernel.
+    fn see(&mut self) -> Option<status::Status> {
+        let settings = apply::Settings { wait: MEASURE_WAIT, ..self.arguments.options.settings() };
+        let (wanted, _) = self.wanted.as_ref()?;
+        let look = apply::look(&mut Node { runner: &mut self.processes, settings }, wanted).ok()?;
+        Some(node::status(wanted, &look, &Places::new()))
     }
 
     /// Metrics to whoever wants them; where they cannot be written that is said, and no more.
     fn measure(&mut self) {
-        if self.arguments.metrics_file.is_none() && self.listener.is_none() {
+        if !self.is_measured() {
             return;
         }
-        let settings = self.arguments.options.settings();
-        let mut node = Node { runner: &mut self.processes, settings };
-        let text = self.told.metrics(&mut node, self.wanted.as_ref().map(|(wanted, _)| wanted));
+        let seen = self.seen.take().or_else(|| self.see());
+        let text = self.told.metrics(seen.as_ref());
         if let Some(listener) = &self.listener {
             listener.show(&text);
         }

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::agent::Why;
-use crate::apply::{self, Wanted};
+use crate::apply::{self, COMPILED, Wanted};
 use crate::bundle::{INDEX_FILE, OnDisk, Provenance, Writer};
 use crate::cli::config;
 use crate::cli::reconcile::Arguments;
@@ -47,9 +47,6 @@ pub(super) enum Found {
 
 /// How often files are read that change in the meantime.
 const MOST_READS: usize = 3;
-
-/// The folder for what is compiled here.
-const COMPILED: &str = "compiled";
 
 impl<'run> Source<'run> {
     pub(super) fn of(arguments: &'run Arguments, config: Option<&Path>, processes: &mut Processes) -> Result<Self, Diagnostic> {

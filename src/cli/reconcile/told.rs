@@ -1,9 +1,9 @@
 //! What the loop says of itself.
 
-use crate::apply::{self, Node, Outcome, Wanted};
-use crate::cli::{Status, node};
+use crate::apply::Outcome;
+use crate::cli::Status;
 use crate::metrics::Metrics;
-use crate::status::Places;
+use crate::status;
 
 /// What has happened since the loop began.
 #[derive(Debug, Default)]
@@ -55,6 +55,16 @@ impl Told {
         self.applies == 1
     }
 
+    /// Whether the round before did not end well.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Whether the round before found a lock held.
+    pub(super) fn is_busy(&self) -> bool {
+        self.last == Some(Status::Busy)
+    }
+
     /// The last round, for `systemctl status`.
     pub(super) fn words(&self) -> &'static str {
         match (self.last, self.is_bad) {
@@ -66,8 +76,8 @@ impl Told {
         }
     }
 
-    /// All of it, and how the kernel is now, where it can be seen.
-    pub(super) fn metrics(&self, node: &mut Node<'_>, wanted: Option<&Wanted>) -> String {
+    /// All of it, and how the kernel is, where it could be seen.
+    pub(super) fn metrics(&self, kernel: Option<&status::Status>) -> String {
         let mut metrics = Metrics::default();
         let rounds = metrics.counter("palisade_rounds_total", "Rounds of the loop, by how they ended.");
         ENDS.into_iter().zip(self.rounds).for_each(|(end, count)| rounds.add(&[("end", end)], count));
@@ -81,10 +91,8 @@ impl Told {
         metrics
             .gauge("palisade_bundle_bad", "Whether the bundle that was read last is bad, and another one in force.")
             .add(&[], self.is_bad);
-        if let Some(wanted) = wanted
-            && let Ok(look) = apply::look(node, wanted)
-        {
-            node::status(wanted, &look, &Places::new()).measure(&mut metrics);
+        if let Some(kernel) = kernel {
+            kernel.measure(&mut metrics);
         }
         metrics.to_string()
     }

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::faulty::{Fault, Faulty};
 use super::world::{BEFORE, MOVED, OTHER, World, bundle, wanted};
 
-const PENDING: &str = "/run/p/state/pending.json";
+pub(super) const PENDING: &str = "/run/p/state/pending.json";
 
 /// Waits until it is so.
 pub(crate) fn until(about: &str, is_so: impl Fn() -> bool) {
@@ -61,10 +61,10 @@ pub(super) fn taken_back_unless_confirmed(world: &World) {
 }
 
 /// Processes of ours that wait.
-fn guards() -> Vec<i32> {
+pub(super) fn guards() -> Vec<i32> {
     let is_guard = |pid: &i32| {
         let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let is_in_here = fs::read_link(format!("/proc/{pid}/ns/net")).ok() == fs::read_link("/proc/self/ns/net").ok();
+        let is_in_here = fs::read_link(format!("/proc/{pid}/ns/net")).ok() == fs::read_link("/proc/thread-self/ns/net").ok();
         is_in_here && String::from_utf8_lossy(&words).contains("confirm\0--guard")
     };
     let entries = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());

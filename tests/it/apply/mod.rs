@@ -11,14 +11,20 @@
     reason = "a test may panic, and says what it counted"
 )]
 
+mod bad;
+mod beside;
 pub(crate) mod confirmed;
 mod drift;
+mod early;
 mod faults;
 mod faulty;
 mod guard;
+mod listings;
 mod plain;
 mod rate;
+mod reboot;
 pub(crate) mod sandbox;
+mod told;
 pub(crate) mod world;
 
 use sandbox::cases;
@@ -33,10 +39,18 @@ cases! { by run:
         several_tables_change_behind_a_guard
         a_guard_that_was_left_is_known
         what_the_filter_table_accepts_the_guard_is_asked;
+    bad:
+        parts_that_are_no_files_are_refused_and_the_kernel_stays;
+    beside:
+        who_looks_waits_for_who_changes;
     drift:
         every_line_that_is_deleted_comes_back
         whatever_others_do_is_repaired
         a_set_that_others_use_stays;
+    early:
+        every_line_of_raw_and_mangle_is_told_and_mended;
+    listings:
+        one_of_three_listings_goes_wrong;
     faults:
         killed_anywhere_the_next_apply_goes_on
         tools_that_fail
@@ -49,6 +63,14 @@ cases! { by run:
         taken_back_unless_confirmed
         taken_back_without_the_guard
         taken_back_when_it_goes_wrong;
+    reboot:
+        a_boot_brings_back_the_last_good_bundle
+        a_boot_takes_back_what_nobody_confirmed
+        the_loop_begins_at_boot;
+    told:
+        what_waits_is_told
+        the_guard_is_in_a_scope_of_its_own
+        uninstall_names_the_rules_that_hold_on;
     rate:
         nothing_is_lost_or_leaked_at_a_high_rate
         flush_and_load_is_found_out;

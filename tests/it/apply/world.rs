@@ -147,9 +147,17 @@ impl World {
         (output.status.success(), String::from_utf8_lossy(&said).into_owned())
     }
 
-    /// Runs the program itself, with our directories and this build.
+    /// Runs the program itself, with our directories and this build, to its end or until it is clear that it hangs.
     pub(crate) fn palisade(&self, words: &[&str]) -> (i32, String) {
-        let output = self.command(words).output().expect("palisade starts");
+        self.palisade_with(words, &[])
+    }
+
+    /// The same, with variables.
+    pub(crate) fn palisade_with(&self, words: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
+        let command = self.command(words);
+        let mut bounded = Command::new("timeout");
+        bounded.args(["-k", "1", "120"]).arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+        let output = bounded.envs(variables.iter().copied()).output().expect("palisade starts");
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         (output.status.code().expect("no signal"), text.concat())
     }

@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 use crate::apply::world::World;
 use crate::kernel::topology::Topology;
 use crate::kernel::{Cluster, Host, Node, Scripts, tools};
@@ -63,7 +65,7 @@ pub(super) fn denied_connections_are_ended_and_no_others(world: &World) {
     fs::write("/proc/sys/net/netfilter/nf_conntrack_tcp_loose", "0").unwrap();
 
     // by `apply`: without the option they go on, and with it they are ended also where policy held already
-    let mut open = server.open(world, &topology);
+    let mut open = server.open(world, &topology, 40_000);
     apply(&["apply", &bundles[1]]);
     assert!(open.iter_mut().all(Open::passes));
     let said = apply(&["--format", "json", "apply", &bundles[1], "--cut-denied"]);
@@ -73,17 +75,18 @@ pub(super) fn denied_connections_are_ended_and_no_others(world: &World) {
     judge(world, &mut open);
 
     // by `reconcile`, from a bundle and from policies
-    for words in [&[bundles[1].as_str()][..], &["--node", "n1", "--policies", &inventory, &one]] {
+    let rounds = [(&[bundles[1].as_str()][..], 40_001), (&["--node", "n1", "--policies", &inventory, &one], 40_002)];
+    for (words, from) in rounds {
         apply(&["apply", &bundles[0]]);
         drop(open);
-        open = server.open(world, &topology);
+        open = server.open(world, &topology, from);
         let said = apply(&[&["reconcile", "--once", "--cut-denied"], words].concat());
-        assert!(said.contains(" known connections are denied now, and were ended"), "{said}");
+        assert!(said.contains("known connections: ") && said.contains(" now, and w"), "{said}");
         judge(world, &mut open);
     }
     // where nothing is denied nothing is ended
     let said = apply(&["apply", &bundles[1], "--cut-denied"]);
-    assert!(said.contains("\n0 of "), "{said}");
+    assert!(said.contains("; none is denied now"), "{said}");
     open.iter_mut().for_each(|open| assert_eq!(open.passes(), open.port == PORTS[0]));
 }
 
@@ -92,19 +95,27 @@ fn judge(world: &World, open: &mut [Open]) {
     for open in open {
         let is_allowed = open.port == PORTS[0];
         let about = format!("{}, port {}", open.family, open.port);
-        assert_eq!(entry(world, open.family, &open.client), if is_allowed { open.entry.clone() } else { String::new() }, "{about}");
+        assert_eq!(entry(world, &open.client), if is_allowed { open.entry.clone() } else { String::new() }, "{about}");
         assert_eq!(open.passes(), is_allowed, "{about}");
     }
 }
 
-/// The identifier of a connection's entry in the kernel's table; empty where there is none.
-fn entry(world: &World, family: &str, client: &TcpStream) -> String {
-    let port = client.local_addr().unwrap().port().to_string();
-    let listed = world.tool("conntrack", &["-L", "-o", "id", "-f", family, "-p", "tcp", "--sport", &port], "");
-    listed.split_whitespace().find(|word| word.starts_with("id=")).unwrap_or_default().to_owned()
+/// The identifier of a connection's entry in the kernel's table; empty where there is none. It is looked up by all four of its ends: others may
+/// have the same port.
+fn entry(world: &World, client: &TcpStream) -> String {
+    let (from, to) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+    let [from_port, to_port] = [from, to].map(|end| end.port().to_string());
+    let ends = ["-s", &from.ip().to_string(), "-d", &to.ip().to_string(), "--sport", &from_port, "--dport", &to_port];
+    let words = [&["-G", "-o", "id", "-p", "tcp"], &ends[..]].concat();
+    match world.try_tool("conntrack", &words, "") {
+        (true, listed) => listed.split_whitespace().find(|word| word.starts_with("id=")).expect("an identifier").to_owned(),
+        (false, said) if said.contains("such conntrack doesn't exist") => String::new(),
+        (false, said) => panic!("{words:?}: {said}"),
+    }
 }
 
-fn write(name: &str, ports: &str) -> String {
+/// The policy, with these ports.
+pub(super) fn write(name: &str, ports: &str) -> String {
     let path = format!("/run/{name}.yaml");
     fs::write(&path, POLICY.replace("PORTS", ports)).unwrap();
     path
@@ -142,13 +153,13 @@ impl Server {
         Self { listeners: pairs.map(listen).collect() }
     }
 
-    /// A connection from the client to each; back in the node afterwards.
-    fn open(&self, world: &World, topology: &Topology) -> Vec<Open> {
+    /// A connection from the client to each, all from one port: only all four ends tell them apart. Back in the node afterwards.
+    fn open(&self, world: &World, topology: &Topology, from: u16) -> Vec<Open> {
         tools::enter(topology.namespace_of("api")).unwrap();
-        let pairs: Vec<(TcpStream, TcpStream)> = self.listeners.iter().map(|(_, listener)| pair(listener)).collect();
+        let pairs: Vec<(TcpStream, TcpStream)> = self.listeners.iter().map(|(_, listener)| pair(listener, from)).collect();
         tools::enter(topology.namespace_of("n1")).unwrap();
         let known = |((family, listener), (client, server)): (&(&'static str, TcpListener), (TcpStream, TcpStream))| {
-            let entry = entry(world, family, &client);
+            let entry = entry(world, &client);
             assert!(!entry.is_empty());
             let mut open = Open { port: listener.local_addr().unwrap().port(), family, client, server, entry };
             assert!(open.passes());
@@ -158,7 +169,12 @@ impl Server {
     }
 }
 
-fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
-    let client = TcpStream::connect_timeout(&listener.local_addr().unwrap(), Duration::from_secs(30)).unwrap();
-    (client, listener.accept().unwrap().0)
+fn pair(listener: &TcpListener, from: u16) -> (TcpStream, TcpStream) {
+    let server = listener.local_addr().unwrap();
+    let client = Socket::new(Domain::for_address(server), Type::STREAM, None).unwrap();
+    client.set_reuse_address(true).unwrap();
+    let address: IpAddr = CLIENT[usize::from(server.is_ipv6())].parse().unwrap();
+    client.bind(&SocketAddr::new(address, from).into()).unwrap();
+    client.connect_timeout(&server.into(), Duration::from_secs(30)).unwrap();
+    (client.into(), listener.accept().unwrap().0)
 }

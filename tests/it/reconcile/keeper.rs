@@ -11,13 +11,13 @@ use crate::apply::world::World;
 const SAID: &str = "/run/said";
 
 /// A loop that runs; it does not outlive this.
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     child: Child,
 }
 
 impl Keeper {
     /// Starts `reconcile` with these words and variables, and waits until its first round is told of.
-    pub(super) fn start(world: &World, words: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(world: &World, words: &[&str], variables: &[(&str, &str)]) -> Self {
         let keeper = Self::start_only(world.command(&[&["reconcile"], words].concat()), variables);
         until("the first round", || !keeper.said().is_empty());
         keeper
@@ -30,28 +30,28 @@ impl Keeper {
     }
 
     /// What it has said up to now.
-    pub(super) fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         fs::read_to_string(SAID).unwrap()
     }
 
     /// How many of its rounds changed something and are over.
-    pub(super) fn applies(&self) -> usize {
+    pub(crate) fn applies(&self) -> usize {
         self.said().matches(": done in ").count()
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// While it is held up, so that it does not see one half of it.
-    pub(super) fn behind_its_back(&self, work: impl FnOnce()) {
+    pub(crate) fn behind_its_back(&self, work: impl FnOnce()) {
         self.signal(Signal::STOP);
         work();
         self.signal(Signal::CONT);
     }
 
     /// Tells it to end; its status.
-    pub(super) fn end(mut self) -> Option<i32> {
+    pub(crate) fn end(mut self) -> Option<i32> {
         self.signal(Signal::TERM);
         self.child.wait().unwrap().code()
     }

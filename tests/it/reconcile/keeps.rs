@@ -108,6 +108,23 @@ pub(super) fn the_loop_tells_how_it_is(world: &World) {
     heard.told(&["STOPPING=1"], 1);
 }
 
+/// A socket that is full, which nobody reads, holds up neither rounds nor the end.
+pub(super) fn the_loop_goes_on_where_nobody_listens(world: &World) {
+    let full = UnixDatagram::bind("/run/full").unwrap();
+    let sender = UnixDatagram::unbound().unwrap();
+    sender.set_nonblocking(true).unwrap();
+    while sender.send_to(b"unread", "/run/full").is_ok() {}
+    let variables = [("NOTIFY_SOCKET", "/run/full"), ("WATCHDOG_USEC", "100000")];
+    let keeper = Keeper::start(world, &[&bundle(BEFORE), "--interval", "1"], &variables);
+    for number in 0..2 {
+        keeper.behind_its_back(|| drift(world));
+        until("a round", || keeper.applies() == number + 2);
+        world.holds(BEFORE);
+    }
+    assert_eq!(keeper.end(), Some(0));
+    drop(full);
+}
+
 /// What systemd would be told; it is read at once, since a sender waits while ten messages are unread.
 struct Heard(Arc<Mutex<Vec<String>>>);
 

@@ -4,9 +4,11 @@
 #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "this is how a test fails")]
 
 mod cut;
-mod keeper;
+pub(crate) mod keeper;
 mod keeps;
+mod looks;
 mod once;
+mod uncut;
 
 use std::fs;
 use std::path::Path;
@@ -23,9 +25,16 @@ cases! { by run_at_once:
     keeps:
         the_loop_repairs_what_others_do
         the_loop_takes_what_changes
-        the_loop_tells_how_it_is;
+        the_loop_tells_how_it_is
+        the_loop_goes_on_where_nobody_listens;
+    looks:
+        metrics_cost_no_look;
     cut:
         denied_connections_are_ended_and_no_others;
+    uncut:
+        entries_of_other_zones_stay
+        a_cut_that_fails_is_told_and_done_the_next_time
+        the_loop_goes_on_where_connections_cannot_be_ended;
 }
 
 /// Puts a copy of a golden case's bundle at a place, as one that is rendered there: by a rename.
@@ -34,7 +43,7 @@ fn put(case: &str, place: &Path) {
 }
 
 /// The same, with other texts in its scripts of IPv4's filter table than its index says.
-fn put_damaged(case: &str, place: &Path) {
+pub(crate) fn put_damaged(case: &str, place: &Path) {
     put_changed(case, place, |text| text.replace("-j DROP", "-j ACCEPT"));
 }
 

@@ -57,6 +57,9 @@ pub(super) fn pairs() -> Vec<Pair> {
     pairs
 }
 
+/// Who is in the list, and the server whose policy asks for it.
+pub(super) const LISTED: [&str; 2] = ["10.65.0.5", "10.66.0.3"];
+
 const CLIENTS: [&str; 2] = ["10.65.0.", "fd00:65::"];
 const SERVERS: [&str; 2] = ["10.66.0.", "fd00:66::"];
 

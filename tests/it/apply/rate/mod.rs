@@ -15,12 +15,14 @@ use palisade::apply::{self, Node, Wanted};
 use palisade::net::Family;
 
 use super::world::World;
-use cluster::KNOBS;
+use cluster::{KNOBS, Knob};
 use traffic::{Pair, Traffic, Went};
 
 /// Applies where several things change, and where members of sets do.
 const SEVERAL: u32 = 14;
 const MEMBERS: usize = 12;
+/// Applies behind them that grow and shrink a list: what shrinks much is swapped.
+const SWAPS: usize = 10;
 /// Where the random changes begin.
 const SEED: u32 = 2026;
 /// Between two applies.
@@ -53,7 +55,7 @@ pub(super) fn nothing_is_lost_or_leaked_at_a_high_rate(world: &World) {
     let pairs = cluster::pairs();
     traffic::build(world, &pairs);
     apply(world, &bundles[0]);
-    let mut ways = BTreeMap::new();
+    let (mut ways, mut swaps) = (BTreeMap::new(), Vec::new());
     let traffic = Traffic::start(&pairs, bundles.len());
     for (number, wanted) in bundles.iter().enumerate().skip(1) {
         thread::sleep(PAUSE);
@@ -61,7 +63,9 @@ pub(super) fn nothing_is_lost_or_leaked_at_a_high_rate(world: &World) {
         if number % 3 == 0 {
             meddle(world, DEEDS[number / 3 % DEEDS.len()]);
         }
-        look(world, wanted, &mut ways);
+        if look(world, wanted, &mut ways) {
+            swaps.push(number);
+        }
         apply(world, wanted);
     }
     thread::sleep(PAUSE);
@@ -71,6 +75,10 @@ pub(super) fn nothing_is_lost_or_leaked_at_a_high_rate(world: &World) {
     assert_eq!(went.drops, 0, "packets found no room in an interface or a socket: the machine is too slow for this test");
     assert_eq!((judged.lost, judged.leaked), (0, 0), "{versions:?}: {:#?}", judged.first);
     assert!(judged.allowed > 1000 && judged.denied > 1000, "{judged:?}");
+    // the list that is swapped decides on these packets
+    let listed = |at: &usize| pairs[*at].from.to_string() == cluster::LISTED[0] && pairs[*at].to.to_string() == cluster::LISTED[1];
+    let at_swaps: Vec<u64> = swaps.iter().map(|number| (0..pairs.len()).filter(listed).map(|at| went.sent[at][*number]).sum()).collect();
+    assert!(swaps.len() >= SWAPS / 2 && at_swaps.iter().all(|sent| *sent > 0), "{swaps:?}: {at_swaps:?}");
     assert!(["in place", "swap", "that no rule looks into", "write"].iter().all(|way| ways.contains_key(way)), "{ways:?}");
 }
 
@@ -105,7 +113,8 @@ fn flush_and_load(world: &World, family: Family, wanted: &Wanted) {
     world.tool(&world.iptables(family, "-restore"), &["--noflush"], wanted.text(file).expect("a script"));
 }
 
-/// Versions: from each to the next one thing changes, all of them in turn; then up to three; then one of those that are about members only.
+/// Versions: from each to the next one thing changes, all of them in turn; then up to three; then one of those that are about members only; then a
+/// list that grows and shrinks.
 fn versions() -> Vec<u32> {
     let (mut dice, mut version) = (SEED, 0);
     let mut roll = || {
@@ -115,7 +124,8 @@ fn versions() -> Vec<u32> {
     let alone = (0..KNOBS).map(|knob| 1 << knob);
     let several: Vec<u32> = (0..SEVERAL).map(|step| 1 << (step % KNOBS) | roll() | roll()).collect();
     let of_members = cluster::OF_MEMBERS.into_iter().cycle().take(MEMBERS).map(|knob| 1 << knob as u32);
-    let changes = alone.chain(several).chain(of_members).map(|change| {
+    let of_swaps = std::iter::repeat_n(1 << Knob::ListGrows as u32, SWAPS);
+    let changes = alone.chain(several).chain(of_members).chain(of_swaps).map(|change| {
         version ^= change;
         version
     });
@@ -127,8 +137,8 @@ fn apply(world: &World, wanted: &Wanted) {
     apply::run(&mut Node { runner: &mut runner, settings: world.settings() }, wanted).unwrap_or_else(|error| panic!("{error:?}"));
 }
 
-/// Counts by which ways the next apply goes.
-fn look(world: &World, wanted: &Wanted, ways: &mut BTreeMap<&'static str, usize>) {
+/// Counts by which ways the next apply goes; whether a swap is among them.
+fn look(world: &World, wanted: &Wanted, ways: &mut BTreeMap<&'static str, usize>) -> bool {
     let mut runner = world.processes();
     let look = apply::look(&mut Node { runner: &mut runner, settings: world.settings() }, wanted).expect("seen");
     for way in ["in place", "swap", "that no rule looks into", "write"] {
@@ -137,6 +147,7 @@ fn look(world: &World, wanted: &Wanted, ways: &mut BTreeMap<&'static str, usize>
             *ways.entry(way).or_default() += count;
         }
     }
+    look.plan.steps.iter().any(|step| step.about.contains("swap"))
 }
 
 fn meddle(world: &World, deeds: &[&str]) {

@@ -1,0 +1,70 @@
+//! Listings that go wrong while two others go well beside them: three real processes at once.
+
+use std::fs;
+
+use palisade::net::Family;
+
+use super::world::{BEFORE, MOVED, World, bundle, is_between, verdicts_of};
+
+/// What a tool does in place of its listing, what is told of it, whether `ipset` is asked in its second way then, and at which listings it is tried:
+/// before the first write, and when it is read back. Those that hang are waited for.
+const FAULTS: [(&str, &str, bool, &[usize]); 7] = [
+    ("echo 'no reason' >&2; exit 1", "failed: no reason", true, &[1, 2]),
+    ("\"$real\" \"$@\"; echo 'Error: bad file descriptor' >&2", "failed: Error: bad file descriptor", true, &[1, 2]),
+    ("printf 'garbage\\n'", "failed: its output is not whole", false, &[1, 2]),
+    ("\"$real\" \"$@\" | head -c 200", "failed: its output", false, &[1, 2]),
+    ("kill -9 $$", "it was killed by a signal", true, &[1, 2]),
+    ("sleep 60 & wait", "did not end within 2 s and was killed", false, &[1]),
+    ("exec >&- 2>&-; sleep 60", "did not end within 2 s and was killed", false, &[2]),
+];
+
+/// Puts a program into the way that does `fault` in place of the `at`-th listing from now on, and what the real one does else.
+fn hinder(world: &World, tool: &str, fault: &str, at: usize) {
+    let real = world.tool("sh", &["-c", &format!("PATH=$PATH:/usr/sbin:/sbin; command -v {tool}")], "");
+    let is_it = format!("{{ echo x >> /run/fake/count; test $(wc -l < /run/fake/count) = {at}; }}");
+    let is_listing = if tool == "ipset" { "test \"$*\" = save" } else { "true" };
+    let script = format!("#!/bin/sh\nreal={}\nif {is_listing} && {is_it}; then\n{fault}\nelse exec \"$real\" \"$@\"; fi\n", real.trim());
+    let _ = fs::remove_dir_all("/run/fake");
+    fs::create_dir("/run/fake").unwrap();
+    fs::write(format!("/run/fake/{tool}"), script).unwrap();
+    world.tool("chmod", &["+x", &format!("/run/fake/{tool}")], "");
+}
+
+/// Applies with a program in the way.
+fn hindered(world: &World, case: &str) -> (i32, String) {
+    let path = format!("/run/fake:{}", std::env::var("PATH").unwrap());
+    let words = ["apply", &bundle(case), "--node", "n1", "--timeout", "1", "--lock-wait", "1"];
+    world.palisade_with(&words, &[("PATH", &path)])
+}
+
+pub(super) fn one_of_three_listings_goes_wrong(world: &World) {
+    let tools = ["ipset".to_owned(), world.iptables(Family::V4, "-save"), world.iptables(Family::V6, "-save")];
+    let states = [BEFORE, MOVED].map(|case| verdicts_of(Some(case)));
+    let others = world.others();
+    let mut refused = [0; 2];
+    for (number, (tool, (fault, says, has_second_way, listings))) in
+        tools.iter().flat_map(|tool| FAULTS.map(|fault| (tool, fault))).enumerate()
+    {
+        let second_way = has_second_way && tool == "ipset";
+        for at in listings.iter().copied() {
+            let [from, to] = if at == 1 { [BEFORE, MOVED] } else { [MOVED, BEFORE] };
+            world.apply(from).unwrap();
+            let before = world.print();
+            hinder(world, tool, fault, at);
+            let about = format!("{number}: {tool} `{fault}`, listing {at}");
+            let (status, said) = hindered(world, to);
+            if second_way {
+                assert_eq!(status, 0, "{about}: {said}");
+            } else {
+                assert!(status == 3 && said.contains(says), "{about}, {status}: {said}");
+                refused[at - 1] += 1;
+            }
+            assert!(at > 1 || second_way || world.print() == before, "{about}: the kernel was touched");
+            is_between(&world.verdicts(), [&states[0], &states[1]], &about);
+            assert_eq!(world.others(), others, "{about}");
+            world.apply(to).unwrap_or_else(|error| panic!("{about}, then {error:?}"));
+            world.holds(to);
+        }
+    }
+    assert!(refused.iter().all(|count| *count > 12), "{refused:?}");
+}
