@@ -81,7 +81,7 @@ impl Wanted {
             Diagnostic::new(Code::BundleDamaged, format!("scripts of node `{node}` cannot be applied: {problem}")).help(help)
         };
         let desired = Desired::read(|file| texts.get(file)).map_err(|error| damaged(error.to_string()))?;
-        let filters = TableId::all().filter(|id| id.kind == TableKind::Filter);
+        let filters = TableId::of_bundles().filter(|id| id.kind == TableKind::Filter);
         if let Some(missing) = filters.into_iter().find(|id| !desired.tables.contains_key(id)) {
             return Err(damaged(format!("{}: it is missing", missing.file())));
         }

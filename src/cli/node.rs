@@ -181,7 +181,7 @@ pub(super) fn status(wanted: &Wanted, look: &apply::Look, places: &Places) -> st
         digest: &wanted.scripts,
         backend: look.tools.backend,
         desired: &wanted.desired,
-        scripts: &TableId::all().filter_map(|id| Some((id, wanted.text(&id.file())?))).collect(),
+        scripts: &TableId::of_bundles().filter_map(|id| Some((id, wanted.text(&id.file())?))).collect(),
         observed: &look.observed,
         differences: &look.plan.differences,
         places,

@@ -14,7 +14,7 @@ const SET_TYPES: [(&str, &str); 5] = [
 ];
 
 /// What rules of ours use: the kernel's module, the table, a rule, and what its lack means.
-const EXTENSIONS: [(&str, &str, &str, Grade); 7] = [
+const EXTENSIONS: [(&str, &str, &str, Grade); 8] = [
     ("xt_set", "filter", "-m set --match-set pal-doctor src -j DROP", Grade::Missing),
     ("xt_conntrack", "filter", "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", Grade::Missing),
     ("xt_comment", "filter", "-m comment --comment doctor -j RETURN", Grade::Missing),
@@ -22,6 +22,7 @@ const EXTENSIONS: [(&str, &str, &str, Grade); 7] = [
     ("xt_limit", "filter", "-m limit --limit 10/second --limit-burst 20 -j RETURN", Grade::Missing),
     ("xt_LOG", "filter", "-j LOG --log-prefix doctor --log-level 5", Grade::Missing),
     ("xt_CT", "raw", "-j CT --notrack", Grade::Warning),
+    ("iptable_security", "security", "-m comment --comment guard -j RETURN", Grade::Warning),
 ];
 
 /// Makes a set for the rules to look into, then commits what it reads.
@@ -54,16 +55,17 @@ pub(super) fn rules(node: &mut Node<'_>) -> Vec<Finding> {
 fn rules_of(node: &mut Node<'_>, family: Family) -> Vec<Finding> {
     let everything: Vec<_> = EXTENSIONS.iter().collect();
     if attempt(node, family, &everything).is_none() {
-        let modules = EXTENSIONS.map(|(module, ..)| module).join(", ");
+        let modules = EXTENSIONS.map(|(module, ..)| module_of(module, family)).join(", ");
         return vec![Finding::good(format!("rules, {family}"), modules)];
     }
     let mut findings = Vec::new();
     for row in &EXTENSIONS {
         let (module, .., grade) = *row;
+        let module = module_of(module, family);
         let Some(said) = attempt(node, family, &[row]) else { continue };
         let advice = match grade {
             Grade::Good | Grade::Missing => format!("`modprobe {module}`, or use a kernel that has it"),
-            Grade::Warning => format!("`modprobe {module}`, if untracked policy of host endpoints is used"),
+            Grade::Warning => format!("`modprobe {module}`, if untracked or pre-DNAT policy of host endpoints is used"),
         };
         findings.push(Finding { what: format!("{module}, {family}"), grade, found: said, advice });
     }
@@ -72,6 +74,14 @@ fn rules_of(node: &mut Node<'_>, family: Family) -> Vec<Finding> {
         findings.push(Finding::warning(format!("rules, {family}"), "all together did not load", advice));
     }
     findings
+}
+
+/// Tables have modules of their own in each family.
+fn module_of(module: &str, family: Family) -> String {
+    match family {
+        Family::V4 => module.to_owned(),
+        Family::V6 => module.replace("iptable_", "ip6table_"),
+    }
 }
 
 /// Whether a network namespace can be made; an error is why not.
@@ -87,7 +97,7 @@ fn attempt(node: &mut Node<'_>, family: Family, rows: &[&(&str, &str, &str, Grad
     };
     let program = format!("{tool}-{}-restore", node.backend.word());
     let mut input = String::new();
-    for table in ["filter", "raw"] {
+    for table in ["filter", "raw", "security"] {
         let rules: Vec<String> = rows.iter().filter(|row| row.1 == table).map(|row| format!("-A pal-doctor {}\n", row.2)).collect();
         if !rules.is_empty() {
             input.push_str(&format!("*{table}\n:pal-doctor - [0:0]\n{}COMMIT\n", rules.concat()));

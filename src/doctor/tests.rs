@@ -132,7 +132,7 @@ fn file(table: &mut Table, path: &str, text: Option<&str>) {
 const CONTAINER: &str = "27 1 0:50 / / rw - overlay overlay rw\n28 27 0:20 / /run/palisade rw - tmpfs tmpfs rw\n";
 
 /// What is wrong, and what is said of it.
-const CASES: [(Harm, &[&str]); 23] = [
+const CASES: [(Harm, &[&str]); 24] = [
     (|node| gone(node, "ipset --version"), &["missing ipset: there is no program `ipset`"]),
     (
         |node| says(node, "ipset list -n", Err("ipset v7.1: Kernel error received: set type not supported\n")),
@@ -182,6 +182,10 @@ const CASES: [(Harm, &[&str]); 23] = [
     (|node| node.refused = vec!["hash:ip,port family inet6"], &["missing set type hash:ip,port, IPv6: no `hash:ip,port family inet6`"]),
     (|node| node.refused = vec!["-m limit"], &["missing xt_limit, IPv4: no `-m limit`", "missing xt_limit, IPv6: no `-m limit`"]),
     (|node| node.refused = vec!["-j CT"], &["warning xt_CT, IPv4: no `-j CT`", "warning xt_CT, IPv6: no `-j CT`"]),
+    (
+        |node| node.refused = vec!["*security"],
+        &["warning iptable_security, IPv4: no `*security`", "warning ip6table_security, IPv6: no `*security`"],
+    ),
     (|node| file(node, "self/status", Some("CapEff:\t0000000000001000\n")), &["missing CAP_NET_RAW: not given"]),
     (|node| file(node, "self/status", Some("CapEff:\t00000000a80425fb\n")), &["missing CAP_NET_ADMIN: not given"]),
     (|node| file(node, "self/mountinfo", Some(CONTAINER)), &["warning /run/xtables.lock: this container's own"]),

@@ -35,7 +35,7 @@ impl Desired {
         let error = |file: &str, problem: String| DesiredError { file: file.to_owned(), problem };
         let sets = text(SETS).ok_or_else(|| error(SETS, "it is missing".to_owned()))?;
         let mut desired = Self { sets: Set::read(sets).map_err(|problem| error(SETS, problem.to_string()))?, ..Self::default() };
-        for id in TableId::all() {
+        for id in TableId::of_bundles() {
             let file = id.file();
             let Some(text) = text(&file) else { continue };
             let mut tables = Table::read(text, id.family).map_err(|problem| error(&file, problem.to_string()))?;

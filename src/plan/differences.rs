@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::observe::Observed;
 use crate::plan::delta::Delta;
 use crate::plan::looks::Looks;
-use crate::plan::slots::{base, slots};
+use crate::plan::slots::{base, is_copy, slots};
 use crate::plan::tables::{Change, Comparison, Hooks};
 use crate::plan::targets::{Target, Targets, Way, can_be_filled};
 use crate::plan::{Difference, HookProblem};
@@ -17,8 +17,10 @@ const NAMED: usize = 5;
 /// All differences: sets, then tables.
 pub(super) fn of(comparison: &Comparison<'_>, (targets, looks): (&Targets<'_>, &Looks<'_>), changes: &[Change<'_>]) -> Vec<Difference> {
     let mut found = Vec::new();
+    let copied: BTreeSet<String> = looks.sets().filter(|slot| is_copy(slot)).map(base).collect();
     for (name, target) in &targets.0 {
-        found.extend(of_set(name, target, comparison.observed, looks));
+        let is_as_ever = target.way == Way::Stands && target.slot == *name && !copied.contains(*name);
+        found.extend(if is_as_ever { None } else { of_set(name, target, comparison.observed, looks) });
     }
     // a copy that rules still look into belongs to what is said of its set
     let is_live = |slot: &str| looks.has(slot) && targets.0.contains_key(base(slot).as_str());

@@ -14,12 +14,16 @@ const WORTH_TWO: usize = 1 << 20;
 pub(super) struct Script {
     /// What nobody sees, by set.
     hidden: Vec<String>,
+    /// How many of these only rules of others see.
+    lent: usize,
     /// What packets see.
     visible: String,
     /// Sets that are changed while rules look into them.
     changed: usize,
     /// Sets that are swapped with a copy.
     swapped: usize,
+    /// Sets that are changed where no way is right.
+    exposed: usize,
 }
 
 impl Script {
@@ -30,10 +34,14 @@ impl Script {
         }
         for Target { slot, way, .. } in targets.0.values() {
             match way {
-                Way::Stands | Way::Fresh => {}
+                Way::Stands | Way::Fresh | Way::Lent => {}
                 Way::InPlace(delta) => {
                     delta.write(slot, &mut script.visible);
                     script.changed += 1;
+                }
+                Way::Exposed(delta) => {
+                    delta.write(slot, &mut script.visible);
+                    script.exposed += 1;
                 }
                 Way::Swap(copy) => {
                     script.visible.push_str(&format!("swap {slot} {copy}\n"));
@@ -47,16 +55,23 @@ impl Script {
     /// What is done and the texts that do it, which are run at once; in order. What nobody sees comes first: should a line be refused, nothing
     /// has happened yet.
     pub(super) fn parts(self) -> Vec<(String, Vec<String>)> {
-        let hidden = about(&[("fill", self.hidden.len(), "that no rule looks into")]);
-        let visible = about(&[("change", self.changed, "in place"), ("swap", self.swapped, "with a copy")]);
+        let own = self.hidden.len() - self.lent;
+        let hidden = about(&[("fill", own, "that no rule looks into"), ("fill", self.lent, "that only rules of others look into")]);
+        let exposed = "in place, half of which packets may see, since all its names are taken";
+        let visible = [("change", self.changed, "in place"), ("swap", self.swapped, "with a copy"), ("change", self.exposed, exposed)];
+        let visible = about(&visible);
         let parts = [(hidden, shared_out(self.hidden)), (visible, vec![self.visible])];
         parts.into_iter().filter(|(about, _)| !about.is_empty()).collect()
     }
 
     fn hide(&mut self, target: &Target<'_>, observed: &Observed) {
         match &target.way {
-            Way::Stands | Way::InPlace(_) => {}
+            Way::Stands | Way::InPlace(_) | Way::Exposed(_) => {}
             Way::Fresh => self.hidden.push(fill(target.set, &target.slot, observed)),
+            Way::Lent => {
+                self.hidden.push(fill(target.set, &target.slot, observed));
+                self.lent += 1;
+            }
             Way::Swap(copy) => self.hidden.push(fill(target.set, copy, observed)),
         }
     }

@@ -80,6 +80,11 @@ impl<'tables> Looks<'tables> {
         self.by_set.contains_key(set)
     }
 
+    /// The sets that rules of ours look into.
+    pub(super) fn sets(&self) -> impl Iterator<Item = &'tables str> {
+        self.by_set.keys().copied()
+    }
+
     /// Whether rules that are not ours look into a set.
     pub(super) fn is_of_others(&self, set: &str) -> bool {
         self.others.contains(set)

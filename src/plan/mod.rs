@@ -10,8 +10,10 @@ mod delta;
 mod desired;
 mod differences;
 mod fill;
+mod guard;
 mod looks;
 mod memory;
+mod order;
 mod print;
 mod slots;
 mod tables;
@@ -30,7 +32,8 @@ use crate::script::TableId;
 
 use fill::Script;
 use looks::Looks;
-use tables::{Change, Comparison};
+use order::Order;
+use tables::Comparison;
 use targets::{Targets, Way};
 
 /// Steps in their order, and what they are for.
@@ -143,8 +146,9 @@ pub fn between(desired: &Desired, observed: &Observed, memory: &Memory, tools: &
     let changes = comparison.changes(&targets);
     let mut steps = Vec::new();
     steps.extend(fill(&targets, observed, tools));
-    steps.extend(by_family(tools, |family| commit(family, &changes, tools)));
-    steps.extend(by_family(tools, |family| remove_chains(family, &changes, tools)));
+    let orders = Family::BOTH.map(|family| Order::of(family, &changes, (&comparison, &targets)));
+    steps.extend(by_family(tools, orders.iter().filter_map(|order| commit(order, tools))));
+    steps.extend(by_family(tools, orders.iter().filter_map(|order| remove_chains(order, tools))));
     steps.extend(remove_sets(&targets, (observed, &looks)));
     let chains = changes.iter().flat_map(|change| {
         let names = change.chains.iter().map(|(name, _)| *name).chain(change.hooks.iter().map(|hooks| hooks.chain));
@@ -176,33 +180,24 @@ fn fill(targets: &Targets<'_>, observed: &Observed, tools: &Tools) -> Vec<Step> 
     Script::of(targets, observed).parts().into_iter().map(step).collect()
 }
 
-/// The same for both families: at once where nothing keeps one waiting for the other, as the lock of the legacy build does.
-fn by_family(tools: &Tools, step: impl Fn(Family) -> Option<Step>) -> Vec<Step> {
-    let steps: Vec<Step> = Family::BOTH.into_iter().filter_map(step).collect();
+/// The steps of both families: at once where nothing keeps one waiting for the other, as the lock of the legacy build does.
+fn by_family(tools: &Tools, steps: impl Iterator<Item = Step>) -> Vec<Step> {
     match tools.backend {
-        Backend::Legacy => steps,
-        Backend::Nft => steps.into_iter().reduce(Step::beside).into_iter().collect(),
+        Backend::Legacy => steps.collect(),
+        Backend::Nft => steps.reduce(Step::beside).into_iter().collect(),
     }
 }
 
-fn commit(family: Family, changes: &[Change<'_>], tools: &Tools) -> Option<Step> {
-    let changes: Vec<&Change<'_>> = changes.iter().filter(|change| change.id.family == family && change.is_commit()).collect();
-    let mut input = String::new();
-    changes.iter().for_each(|change| change.write(&mut input));
-    let tables: Vec<String> = changes.iter().map(ToString::to_string).collect();
-    let about = format!("{family}: write {}", tables.join("; "));
-    (!changes.is_empty()).then(|| Step { about, calls: vec![tools.restore(family).with_input(input)], weight: Weight::Must })
+fn commit(order: &Order<'_>, tools: &Tools) -> Option<Step> {
+    let input = order.write();
+    let calls = |input: String| vec![tools.restore(order.family).with_input(input)];
+    (!input.is_empty()).then(|| Step { about: order.to_string(), calls: calls(input), weight: Weight::Must })
 }
 
-fn remove_chains(family: Family, changes: &[Change<'_>], tools: &Tools) -> Option<Step> {
-    let of_family = changes.iter().filter(|change| change.id.family == family && !change.unwanted.is_empty());
-    let (mut input, mut count) = (String::new(), 0);
-    for change in of_family {
-        change.remove(&mut input);
-        count += change.unwanted.len();
-    }
-    let about = format!("{family}: remove chains that nobody wants ({count})");
-    (count > 0).then(|| Step { about, calls: vec![tools.restore(family).with_input(input)], weight: Weight::BestEffort })
+fn remove_chains(order: &Order<'_>, tools: &Tools) -> Option<Step> {
+    let (input, count) = order.remove();
+    let about = format!("{}: remove chains that nobody wants ({count})", order.family);
+    (count > 0).then(|| Step { about, calls: vec![tools.restore(order.family).with_input(input)], weight: Weight::BestEffort })
 }
 
 /// Removes sets that no rule looks into any more, those among them that were swapped out: one by one, so that one which the kernel keeps does not keep others back.

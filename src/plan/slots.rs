@@ -1,14 +1,20 @@
 //! The names under which a set may stand in the kernel.
 //!
 //! A set that rules look into cannot be changed at once together with another one. So where a change must be one, a copy is filled
-//! under another name, and the rules that are committed look into that. A set's name has a few such places, its slots; one of them is live.
+//! under another name, and the rules that are committed look into that. A set's name has ten such places, its slots; one of them is live.
 
-/// What tells the slots apart. Names of sets have letters, digits and `-` only.
-const MARKS: [char; 3] = ['~', '+', '='];
+/// What tells the slots apart. Names of sets have letters, digits and `-` only. A set that both families look into may be live in eight slots, one
+/// a table, when several plans were killed; there is one more to fill then, and one to spare.
+const MARKS: [char; 9] = ['~', '+', '=', '_', '.', '@', '%', '^', ':'];
 
 /// All names under which a set may stand, its own first; all as long as its own, or at most one letter longer.
 pub fn slots(name: &str) -> impl Iterator<Item = String> + '_ {
     std::iter::once(name.to_owned()).chain(MARKS.into_iter().map(move |mark| marked(name, mark)))
+}
+
+/// Whether a name is not the set's own.
+pub(super) fn is_copy(slot: &str) -> bool {
+    slot.contains(MARKS)
 }
 
 /// The name of the set that stands under a name.

@@ -20,8 +20,18 @@ pub(super) struct Change<'all> {
     pub(super) hooks: Vec<Hooks<'all>>,
     /// Chains that nobody wants; when all else is written, nothing leads there.
     pub(super) unwanted: Vec<&'all str>,
-    /// Whether nothing of ours is to stay.
-    pub(super) is_cleared: bool,
+    pub(super) stage: Stage,
+}
+
+/// What becomes of packets in a table that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// None came by our chains until now.
+    New,
+    /// They meet other rules than until now.
+    Other,
+    /// None will come by our chains.
+    Left,
 }
 
 /// The jumps from one of the kernel's chains into ours.
@@ -45,15 +55,12 @@ pub(super) struct Comparison<'all> {
 static NOTHING: Table = Table { chains: BTreeMap::new(), hooks: Vec::new(), lengths: BTreeMap::new(), sets_of_others: BTreeSet::new() };
 
 impl<'all> Comparison<'all> {
-    /// All tables that something is to be done in, in the order in which it is done: as packets meet them, but for a table before the
-    /// filter table that we leave. There, the rest must have taken over first.
+    /// All tables that something is to be done in, as packets meet them.
     pub(super) fn changes(&self, targets: &Targets<'_>) -> Vec<Change<'all>> {
         let moved = targets.moved();
         let ids: BTreeSet<TableId> = self.desired.tables.keys().chain(self.observed.tables.keys()).copied().collect();
         let changes = ids.into_iter().map(|id| self.change(id, &moved));
-        let mut changes: Vec<Change<'_>> = changes.filter(|change| change.is_commit() || !change.unwanted.is_empty()).collect();
-        changes.sort_by_key(|change| (change.id.family, change.is_cleared, change.id.kind));
-        changes
+        changes.filter(|change| change.is_commit() || !change.unwanted.is_empty()).collect()
     }
 
     /// The families in which a table is to be written.
@@ -66,7 +73,8 @@ impl<'all> Comparison<'all> {
         (self.desired.tables.get(&id).unwrap_or(&NOTHING), self.observed.tables.get(&id).unwrap_or(&NOTHING))
     }
 
-    fn change(&self, id: TableId, moved: &Moved<'_>) -> Change<'all> {
+    /// What is to be done in a table, where sets have other names than their own; maybe nothing.
+    pub(super) fn change(&self, id: TableId, moved: &Moved<'_>) -> Change<'all> {
         let (wanted, found) = self.tables(id);
         let is_unwanted = |name: &&'all str| !wanted.chains.contains_key(*name);
         let mut chains: Vec<_> = wanted.chains.iter().filter_map(|(name, rules)| self.chain(id, (name, rules), moved)).collect();
@@ -74,7 +82,12 @@ impl<'all> Comparison<'all> {
         chains.extend(found.chains.iter().filter(is_left).map(|(name, _)| (name.as_str(), Vec::new())));
         let unwanted = found.chains.keys().map(String::as_str).filter(is_unwanted).filter(|name| !is_held(found, id.kind, name));
         let hooks = hooked_from(id.kind, wanted).into_iter().filter_map(|chain| self.hooks(id, chain, moved)).collect();
-        Change { id, chains, hooks, unwanted: unwanted.collect(), is_cleared: wanted.is_empty() && id.kind != TableKind::Filter }
+        let stage = match (found.hooks.is_empty(), wanted.hooks.is_empty()) {
+            (true, _) => Stage::New,
+            (false, true) => Stage::Left,
+            (false, false) => Stage::Other,
+        };
+        Change { id, chains, hooks, unwanted: unwanted.collect(), stage }
     }
 
     /// A wanted chain, where it is to be written.
@@ -182,6 +195,14 @@ impl fmt::Display for Change<'_> {
     }
 }
 
+/// Our part of a table with the names that its sets have in the kernel, for the end of the kernel's chains.
+pub(super) fn copied(table: &Table, moved: &Moved<'_>) -> Table {
+    let owned = |rule: &Rule| rendered(rule, moved).into_owned();
+    let chains = table.chains.iter().map(|(name, rules)| (name.clone(), rules.iter().map(owned).collect()));
+    let hooks = table.hooks.iter().map(|hook| Hook { from: hook.from.clone(), rule: owned(&hook.rule), place: Place::Number(1) });
+    Table { chains: chains.collect(), hooks: hooks.collect(), ..Table::default() }
+}
+
 /// A rule with the names that its sets have in the kernel, given those that are not their own.
 fn rendered<'rule>(rule: &'rule Rule, moved: &Moved<'_>) -> Cow<'rule, Rule> {
     match moved.is_empty() || !rule.sets().iter().any(|set| moved.contains_key(set)) {
@@ -191,7 +212,7 @@ fn rendered<'rule>(rule: &'rule Rule, moved: &Moved<'_>) -> Cow<'rule, Rule> {
 }
 
 /// Whether rules do the same, one by one.
-fn are_equal(left: &[&Rule], right: &[&Rule]) -> bool {
+pub(super) fn are_equal(left: &[&Rule], right: &[&Rule]) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.does_same(right))
 }
 

@@ -35,10 +35,14 @@ pub(super) enum Way {
     Stands,
     /// It gets them where nobody looks yet.
     Fresh,
+    /// It gets them where only rules of others look.
+    Lent,
     /// Line by line, while rules look into it.
     InPlace(Delta),
     /// By a swap with a copy, while rules look into it.
     Swap(String),
+    /// Line by line, while rules look into it and packets may see it half, since all its names are taken.
+    Exposed(Delta),
 }
 
 /// A set that may be changed while rules look into it.
@@ -112,7 +116,7 @@ impl<'desired> Chooser<'_, 'desired> {
                 self.changes.insert(name, Change { slot: slot.clone(), delta });
                 (slot, Way::Fresh)
             }
-            (None, None) => (self.free(name, set).unwrap_or_else(|| name.to_owned()), Way::Fresh),
+            (None, None) => self.fresh(name, set),
         };
         self.targets.0.insert(name, Target { set, slot, way });
     }
@@ -123,7 +127,8 @@ impl<'desired> Chooser<'_, 'desired> {
             let found = self.observed.sets.get(slot);
             found.is_some_and(|found| set.is_like(found) && is_roomy(found, set.members.len()) && found.members == set.members)
         };
-        slots(name).filter(is_right).min_by_key(|slot| !self.looks.has(slot))
+        let live = slots(name).find(|slot| self.looks.has(slot) && is_right(slot));
+        live.or_else(|| slots(name).find(is_right))
     }
 
     /// The one copy that all rules look into, if it may have the members.
@@ -145,6 +150,27 @@ impl<'desired> Chooser<'_, 'desired> {
             None => 1,
             Some(_) => 2,
         })
+    }
+
+    /// Where a set is filled anew: under a name that no rule looks into, else under one that rules of others look into and ours do not, else
+    /// before everybody's eyes.
+    fn fresh(&self, name: &str, set: &Set) -> (String, Way) {
+        let free = self.free(name, set).map(|slot| (slot, Way::Fresh));
+        if let Some(found) = free.or_else(|| Some((self.lent(name, set)?, Way::Lent))) {
+            return found;
+        }
+        let mut there =
+            slots(name).filter_map(|slot| Some((self.observed.sets.get(&slot).filter(|found| can_be_filled(found, set))?, slot)));
+        match there.next() {
+            Some((found, slot)) => (slot, Way::Exposed(Delta::between(&set.members, &found.members))),
+            None => (name.to_owned(), Way::Fresh), // which the kernel refuses
+        }
+    }
+
+    /// A name of a set that may have the members, and which only rules of others look into.
+    fn lent(&self, name: &str, set: &Set) -> Option<String> {
+        let can_be_filled = |slot: &String| self.observed.sets.get(slot).is_some_and(|found| can_be_filled(found, set));
+        slots(name).filter(|slot| !self.looks.has(slot)).find(can_be_filled)
     }
 
     /// Sorts out which changes are made in place.
@@ -173,17 +199,16 @@ impl<'desired> Chooser<'_, 'desired> {
         }
     }
 
-    /// Fills a set beside. Where all its names are taken there is no other way than the one that packets may see.
+    /// Fills a set beside.
     fn switch(&mut self, name: &str) {
         for family in self.families(name) {
             self.seen.entry(family).and_modify(|count| *count -= 1);
         }
-        let Some(change) = self.changes.remove(name) else { return };
+        self.changes.remove(name);
         let Some(set) = self.desired.sets.get(name) else { return };
-        match (self.free(name, set), self.targets.0.get_mut(name)) {
-            (Some(slot), Some(target)) => target.slot = slot,
-            (None, Some(target)) => target.way = Way::InPlace(change.delta),
-            (_, None) => {}
+        let (slot, way) = self.fresh(name, set);
+        if let Some(target) = self.targets.0.get_mut(name) {
+            (target.slot, target.way) = (slot, way);
         }
     }
 

@@ -57,6 +57,12 @@ const PRINTED: [(&str, &str, &str); 2] = [("-p", "icmpv6", "ipv6-icmp"), ("--lim
 /// The option whose value is a set.
 const MATCH_SET: &str = "--match-set";
 
+/// Options that the tools print before all others, whatever the order in which they were written.
+const FIRST_OPTIONS: [&str; 5] = ["-s", "-d", "-i", "-o", "-p"];
+
+/// Options whose value is any text.
+const TEXT_OPTIONS: [&str; 2] = ["--comment", "--log-prefix"];
+
 /// Options whose value is an address; the tools print the length of the prefix always.
 const ADDRESS_OPTIONS: [&str; 3] = ["-s", "-d", "--ctorigdst"];
 
@@ -71,14 +77,25 @@ impl Rule {
         &self.text
     }
 
-    /// The words, without quotes, each as the tools print it. Two rules with the same words do the same.
+    /// The words, without quotes, each as the tools print it, those first that may stand in any order. Two rules with the same words do the same.
     pub fn words(&self) -> Vec<Cow<'_, str>> {
-        self.each_word().collect()
+        let (mut first, mut rest) = (Vec::new(), Vec::new());
+        let mut words = self.each_word();
+        while let Some(word) = words.next() {
+            let mut group = vec![word];
+            group.extend(if group == ["!"] { words.next() } else { None });
+            let option = group.last().cloned().unwrap_or_default();
+            let is_first = FIRST_OPTIONS.contains(&option.as_ref());
+            group.extend(if is_first || TEXT_OPTIONS.contains(&option.as_ref()) { words.next() } else { None });
+            if is_first { &mut first } else { &mut rest }.push(group);
+        }
+        first.sort_unstable();
+        first.into_iter().chain(rest).flatten().collect()
     }
 
     /// Whether the words are the same. Most often the texts are, and then no word is looked at.
     pub fn does_same(&self, other: &Rule) -> bool {
-        self.text == other.text || self.each_word().eq(other.each_word())
+        self.text == other.text || self.each_word().eq(other.each_word()) || self.words() == other.words()
     }
 
     /// The sets that it looks into.

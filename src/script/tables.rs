@@ -24,6 +24,8 @@ pub enum TableKind {
     Mangle,
     /// Where verdicts are due.
     Filter,
+    /// Behind the filter table, with the same chains of the kernel. No bundle has it: it is ours while several tables change.
+    Security,
 }
 
 /// Our part of a table, and what others have to do with it.
@@ -73,7 +75,10 @@ pub struct TableError {
 
 impl TableKind {
     /// All of them.
-    pub const ALL: [TableKind; 3] = [TableKind::Raw, TableKind::Mangle, TableKind::Filter];
+    pub const ALL: [TableKind; 4] = [TableKind::Raw, TableKind::Mangle, TableKind::Filter, TableKind::Security];
+
+    /// Those that bundles have scripts of.
+    pub const OF_BUNDLES: [TableKind; 3] = [TableKind::Raw, TableKind::Mangle, TableKind::Filter];
 
     /// The kernel's name for it.
     pub fn word(self) -> &'static str {
@@ -81,6 +86,7 @@ impl TableKind {
             TableKind::Raw => "raw",
             TableKind::Mangle => "mangle",
             TableKind::Filter => "filter",
+            TableKind::Security => "security",
         }
     }
 
@@ -89,7 +95,7 @@ impl TableKind {
         match self {
             TableKind::Raw => &["PREROUTING", "OUTPUT"],
             TableKind::Mangle => &["PREROUTING"],
-            TableKind::Filter => &["INPUT", "FORWARD", "OUTPUT"],
+            TableKind::Filter | TableKind::Security => &["INPUT", "FORWARD", "OUTPUT"],
         }
     }
 
@@ -99,9 +105,9 @@ impl TableKind {
 }
 
 impl TableId {
-    /// All tables of both families.
-    pub fn all() -> impl Iterator<Item = TableId> {
-        Family::BOTH.into_iter().flat_map(|family| TableKind::ALL.into_iter().map(move |kind| TableId { family, kind }))
+    /// The tables of both families that bundles have scripts of.
+    pub fn of_bundles() -> impl Iterator<Item = TableId> {
+        Family::BOTH.into_iter().flat_map(|family| TableKind::OF_BUNDLES.into_iter().map(move |kind| TableId { family, kind }))
     }
 
     /// The name of its script in a bundle: `filter.v4.rules`.

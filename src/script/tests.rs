@@ -43,8 +43,23 @@ fn rules_of_scripts_and_of_the_kernel_have_the_same_words() {
         (r#"-m comment --comment "palisade" -j pal-INPUT"#, "-m comment --comment palisade -j pal-INPUT"),
         ("-s 10.0.0.1 -j DROP", "-s 10.0.0.1/32 -j DROP"),
         ("-d fd00::1 -j DROP", "-d fd00::1/128 -j DROP"),
+        ("! -i lo -s 10.0.0.0/24 -m set ! --match-set pal-a src -j DROP", "-s 10.0.0.0/24 ! -i lo -m set ! --match-set pal-a src -j DROP"),
+        ("-p tcp ! -d 10.0.0.1 -m multiport --dports 80 -j DROP", "! -d 10.0.0.1/32 -p tcp -m multiport --dports 80 -j DROP"),
     ] {
         assert_eq!(Rule::of(written).words(), Rule::of(printed).words());
+        assert!(Rule::of(written).does_same(&Rule::of(printed)));
+    }
+    for (left, right) in [
+        ("! -i lo -s 10.0.0.0/24 -j DROP", "-i lo ! -s 10.0.0.0/24 -j DROP"),
+        ("-s 10.0.0.1 -d 10.0.0.2 -j DROP", "-s 10.0.0.2 -d 10.0.0.1 -j DROP"),
+        ("-p tcp -m multiport ! --dports 80 -j DROP", "! -p tcp -m multiport --dports 80 -j DROP"),
+        (r#"-m comment --comment "-s" -j DROP"#, r#"-m comment --comment "-d" -j DROP"#),
+        (
+            "-m set --match-set pal-a src -m set --match-set pal-b dst -j DROP",
+            "-m set --match-set pal-a dst -m set --match-set pal-b src -j DROP",
+        ),
+    ] {
+        assert!(!Rule::of(left).does_same(&Rule::of(right)), "{left} {right}");
     }
 }
 

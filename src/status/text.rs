@@ -62,7 +62,7 @@ fn row(counter: &Counter) -> [String; 6] {
     let (packets, bytes) = (counter.counters.packets.to_string(), counter.counters.bytes.to_string());
     let table = match counter.table {
         TableKind::Filter => String::new(),
-        TableKind::Raw | TableKind::Mangle => format!(" ({} table)", counter.table.word()),
+        TableKind::Raw | TableKind::Mangle | TableKind::Security => format!(" ({} table)", counter.table.word()),
     };
     let (tier, policy, rule) = match &counter.source {
         Source::Rule { tier, policy, direction, number } => {

@@ -21,7 +21,7 @@ fn counted(texts: &BTreeMap<String, String>, node: &str) -> Status {
     let mut observed = Observed { tables: desired.tables.clone(), ..Observed::default() };
     let rules = observed.tables.values_mut().flat_map(|table| table.chains.values_mut().flatten());
     rules.for_each(|rule| rule.counters = Some(Counters { packets: 1, bytes: 40 }));
-    let scripts = TableId::all().filter_map(|id| Some((id, file(&id.file())?))).collect();
+    let scripts = TableId::of_bundles().filter_map(|id| Some((id, file(&id.file())?))).collect();
     let (backend, places) = (Backend::Nft, Places::new());
     let look =
         Look { node, digest: "", backend, desired: &desired, scripts: &scripts, observed: &observed, differences: &[], places: &places };

@@ -18,6 +18,7 @@ mod drift;
 mod early;
 mod faults;
 mod faulty;
+mod guard;
 mod listings;
 mod plain;
 mod rate;
@@ -34,6 +35,10 @@ cases! { by run:
         members_and_policy_change
         uninstall_leaves_what_is_not_ours
         the_other_build_is_refused_or_taken_over;
+    guard:
+        several_tables_change_behind_a_guard
+        a_guard_that_was_left_is_known
+        what_the_filter_table_accepts_the_guard_is_asked;
     bad:
         parts_that_are_no_files_are_refused_and_the_kernel_stays;
     beside:

@@ -216,7 +216,7 @@ pub(super) fn kernel_of(observed: &Observed) -> Kernel {
     }
     let table = |family, kind| observed.tables.get(&TableId { family, kind }).map(|table| text(table, kind));
     let empty = || "*filter\nCOMMIT\n".to_owned();
-    let texts: Vec<[Option<String>; 3]> = Family::BOTH.map(|family| TableKind::ALL.map(|kind| table(family, kind))).into();
+    let texts: Vec<[Option<String>; 3]> = Family::BOTH.map(|family| TableKind::OF_BUNDLES.map(|kind| table(family, kind))).into();
     let filters: Vec<String> = texts.iter().map(|family| family[2].clone().unwrap_or_else(empty)).collect();
     let of = |at: usize| TableTexts { raw: texts[at][0].as_deref(), mangle: texts[at][1].as_deref(), filter: &filters[at] };
     Kernel::load(&Texts { sets: &sets, v4: of(0), v6: of(1) }).unwrap_or_else(|error| panic!("{error:?}\n{sets}\n{}", filters.concat()))

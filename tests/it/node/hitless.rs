@@ -7,16 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use palisade::analysis::netfilter::Kernel;
-use palisade::analysis::space::{Class, Cuts, Range, Traffic};
-use palisade::analysis::{Flow, Hook, Original, Packet, State, Verdict};
-use palisade::net::{Cidr, Family, Protocol};
+use palisade::net::{Cidr, Family};
 use palisade::observe::{Backend, Tools};
-use palisade::plan::{self, Desired, Memory, Plan, Weight};
+use palisade::plan::{self, Desired, Memory};
 use palisade::render::Scripts;
 use palisade::script::{Member, Rule, SetKind};
 
-use super::model::{TABLES, World, load};
+use super::judge::{Counts, Pair, Said, Watch, check, converge, packets};
+use super::model::{TABLES, World};
+use super::small::in_place;
 use crate::agree::random::{self, Dice};
 use crate::agree::world::{self, Policy};
 use crate::agree::{compiled, parts_less};
@@ -25,45 +24,6 @@ use crate::agree::{compiled, parts_less};
 const SEEDS: [u64; 3] = [5, 2_026, 0xca11_c0de];
 const PAIRS: u64 = 24;
 const STRIDE: u64 = 1_000_003;
-/// Packets of a pair.
-const PACKETS: usize = 800;
-/// Of the instants of a plan, so many are tried as the last one.
-const KILLS: usize = 8;
-
-/// What was seen.
-#[derive(Debug, Default)]
-struct Counts {
-    pairs: usize,
-    refused: usize,
-    /// States that packets could meet, and those of them that differ from the one before.
-    instants: usize,
-    visible: usize,
-    packets: usize,
-    kills: usize,
-    in_place: usize,
-    swaps: usize,
-    switches: usize,
-    /// Pairs where several tables of a family are written, and how many packets met what the law forbids.
-    several_tables: usize,
-    known_violations: usize,
-}
-
-/// A packet, and what old and new say of it.
-type Decided = (Packet, Verdict);
-
-/// The texts of states that were judged.
-type Known = BTreeSet<[String; 7]>;
-
-/// A plan under way.
-struct Watch<'all> {
-    packets: &'all [Decided],
-    known: &'all mut Known,
-    last: [String; 7],
-    /// Families of which several tables are written, where the law may be broken.
-    several: &'all [Family],
-    counts: &'all mut Counts,
-    problem: Option<String>,
-}
 
 #[test]
 fn what_old_and_new_decide_alike_is_decided_so_at_every_instant() {
@@ -75,7 +35,7 @@ fn what_old_and_new_decide_alike_is_decided_so_at_every_instant() {
     }
     println!("{counts:?}");
     assert!(counts.pairs > 50 && counts.visible > 300 && counts.kills > 200, "{counts:?}");
-    assert!(counts.in_place > 10 && counts.swaps > 6 && counts.switches > 40, "{counts:?}");
+    assert!(counts.in_place > 10 && counts.swaps > 6 && counts.switches > 40 && counts.guarded > 20, "{counts:?}");
 }
 
 /// Were all sets changed in place, line by line, this test would tell.
@@ -85,26 +45,23 @@ fn changes_in_place_are_found_out() {
     for seed in (0..PAIRS).map(|index| SEEDS[0].wrapping_add(index.wrapping_mul(STRIDE))) {
         let mut dice = Dice(seed);
         let Some(pair) = Pair::random(&mut dice, &mut counts).unwrap_or_else(|problem| panic!("seed {seed}: {problem}")) else { continue };
-        let packets = packets(&[load(&pair.start.texts()), load(&pair.goal.texts())], &mut dice);
+        let packets = packets(&pair.ends(), &mut dice);
         let lines = in_place(&pair.start, &pair.goal);
         let mut known = BTreeSet::new();
-        let mut watch =
-            Watch { packets: &packets, known: &mut known, last: pair.start.texts(), several: &[], counts: &mut counts, problem: None };
+        let mut watch = Watch {
+            packets: &packets,
+            known: &mut known,
+            last: pair.start.texts(),
+            said: Said::default(),
+            counts: &mut counts,
+            problem: None,
+        };
         let call = pair.tools.sets_restore().with_input(lines);
         pair.start.clone().run(&call, &mut |state| watch.look(state)).unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
         found += usize::from(watch.problem.is_some());
     }
     println!("{found} of {}", counts.pairs);
     assert!(found >= 3, "{found} of {}", counts.pairs);
-}
-
-/// A kernel, and what is to become of it.
-struct Pair {
-    start: World,
-    memory: Memory,
-    goal: World,
-    new: Desired,
-    tools: Tools,
 }
 
 impl Pair {
@@ -146,240 +103,6 @@ fn check_pair(seed: u64, counts: &mut Counts) -> Result<(), String> {
     match Pair::random(&mut dice, counts)? {
         Some(pair) => check(&pair, &mut dice, counts),
         None => Ok(()),
-    }
-}
-
-fn check(pair: &Pair, dice: &mut Dice, counts: &mut Counts) -> Result<(), String> {
-    let packets = packets(&[load(&pair.start.texts()), load(&pair.goal.texts())], dice);
-    counts.packets += packets.len();
-    let mut known = BTreeSet::new();
-    let plan = plan::between(&pair.new, &pair.start.observed(), &pair.memory, &pair.tools);
-    count(&plan, counts);
-    let mut states = vec![pair.start.clone()];
-    let end = watched(&pair.start, &plan, (&packets, counts, &mut known), &mut |state| states.push(state.clone()))?;
-    in_sync(&end, pair, &plan)?;
-    // what several tables do to each other breaks the law before it is broken again
-    let kills = if several_tables(&plan).is_empty() { KILLS } else { 2 };
-    let stride = states.len().div_ceil(kills);
-    for killed in states.iter().skip(dice.below(stride)).step_by(stride) {
-        counts.kills += 1;
-        let plan = plan::between(&pair.new, &killed.observed(), &pair.memory, &pair.tools);
-        count(&plan, counts);
-        let again = (&packets[..], &mut *counts, &mut known);
-        let end = watched(killed, &plan, again, &mut |_| {}).map_err(|problem| format!("killed before: {problem}"))?;
-        in_sync(&end, pair, &plan).map_err(|problem| format!("killed before: {problem}"))?;
-    }
-    Ok(())
-}
-
-/// A few rules that look into a few sets, whose members overlap: most changes are in place.
-#[test]
-fn changes_in_place_keep_the_law() {
-    let mut counts = Counts::default();
-    for seed in (0..SMALL).map(|index| SEEDS[1].wrapping_add(index.wrapping_mul(STRIDE))) {
-        let mut dice = Dice(seed);
-        let table = small_table(&mut dice);
-        let mut members: Vec<Vec<String>> = (0..SMALL_SETS).map(|_| small_members(&mut dice)).collect();
-        let old = small(&members, &table);
-        for _ in 0..1 + dice.below(3) {
-            let set = &mut members[dice.below(SMALL_SETS)];
-            if dice.chance(20) {
-                *set = small_members(&mut dice);
-                continue;
-            }
-            let net = dice.pick(&SMALL_NETS);
-            let count = set.len();
-            set.retain(|member| member.split(' ').next() != Some(net));
-            set.extend((set.len() == count).then(|| net.to_owned()));
-        }
-        let new = small(&members, &table);
-        let tools = Tools { backend: Backend::Nft, lock_wait: 5 };
-        let (mut start, mut goal) = (World::new(true), World::new(true));
-        let memory = converge(&mut start, &old, &tools).expect("it runs");
-        converge(&mut goal, &new, &tools).expect("it runs");
-        let pair = Pair { start, memory, goal, new, tools };
-        check(&pair, &mut dice, &mut counts).unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{table}"));
-        counts.pairs += 1;
-    }
-    println!("{counts:?}");
-    assert!(counts.in_place > 200 && counts.swaps > 100 && counts.switches > 100, "{counts:?}");
-}
-
-/// Pairs of the test with small tables, and the sets of each.
-const SMALL: u64 = 600;
-const SMALL_SETS: usize = 3;
-const SMALL_NETS: [&str; 7] = ["10.1.0.0/16", "10.1.1.0/24", "10.1.1.1", "10.1.1.2", "10.1.2.0/24", "10.1.2.9", "10.2.0.0/16"];
-
-fn small(sets: &[Vec<String>], table: &str) -> Desired {
-    let text: String = (0..)
-        .zip(sets)
-        .map(|(index, members)| {
-            let members: String = members.iter().map(|member| format!("add pal-s4-{index} {member}\n")).collect();
-            format!("create pal-s4-{index} hash:net family inet hashsize 1024 maxelem 65536\n{members}")
-        })
-        .collect();
-    let file = |name: &str| match name {
-        "sets.ipset" => Some(text.as_str()),
-        "filter.v4.rules" => Some(table),
-        _ => None,
-    };
-    Desired::read(file).expect("scripts")
-}
-
-fn small_table(dice: &mut Dice) -> String {
-    let sides: &[&str] = if dice.chance(50) { &["src"] } else { &["src", "dst"] };
-    let leads: &[&str] = match dice.below(3) {
-        0 => &["-j ACCEPT", "-g pal-allowed"],
-        1 => &["-j ACCEPT", "-j DROP", "-g pal-allowed"],
-        _ => &["-j ACCEPT", "-j DROP", "-j RETURN", "-g pal-class"],
-    };
-    let count = 2 + dice.below(3);
-    let mut rule = || {
-        let negation = if dice.chance(35) { "! " } else { "" };
-        let (set, side, lead) = (dice.below(SMALL_SETS), dice.pick(sides), dice.pick(leads));
-        format!("-A pal-FORWARD -m set {negation}--match-set pal-s4-{set} {side} {lead}\n")
-    };
-    let rules: String = (0..count).map(|_| rule()).collect();
-    let end = dice.pick(&["-j DROP", "-j ACCEPT", "-j RETURN"]);
-    format!(
-        "*filter\n:pal-FORWARD - [0:0]\n:pal-allowed - [0:0]\n:pal-class - [0:0]\n{}-A pal-FORWARD {end}\n-A pal-allowed -j ACCEPT\n\
-         -A pal-class -m set --match-set pal-s4-0 dst -j ACCEPT\n-A pal-class -j DROP\n-I FORWARD 1 -j pal-FORWARD\nCOMMIT\n",
-        rules
-    )
-}
-
-fn small_members(dice: &mut Dice) -> Vec<String> {
-    let chosen: Vec<&str> = SMALL_NETS.into_iter().filter(|_| dice.chance(45)).collect();
-    chosen.into_iter().map(|net| format!("{net}{}", if dice.chance(20) { " nomatch" } else { "" })).collect()
-}
-
-/// The lines that change every set of one kernel to that of another, by its name and while rules look into it.
-fn in_place(start: &World, goal: &World) -> String {
-    let mut lines = String::new();
-    for (name, set) in &goal.sets {
-        let none = BTreeMap::new();
-        let found = start.sets.get(name).filter(|found| found.create == set.create);
-        if found.is_none() && start.sets.contains_key(name) {
-            continue;
-        }
-        lines.push_str(&if found.is_none() { format!("create {name} {}\n", set.create) } else { String::new() });
-        let found = found.map_or(&none, |found| &found.members);
-        let changes = |from: &BTreeMap<String, bool>, to: &BTreeMap<String, bool>| -> Vec<(String, bool)> {
-            from.iter()
-                .filter(|(member, is_exception)| to.get(*member) != Some(is_exception))
-                .map(|(name, is)| (name.clone(), *is))
-                .collect()
-        };
-        lines.extend(changes(found, &set.members).iter().map(|(member, _)| format!("del {name} {member}\n")));
-        lines.extend(
-            changes(&set.members, found)
-                .iter()
-                .map(|(member, is_exception)| format!("add {name} {member}{}\n", if *is_exception { " nomatch" } else { "" })),
-        );
-    }
-    lines
-}
-
-/// Runs a plan and judges every state on the way.
-fn watched(
-    start: &World,
-    plan: &Plan,
-    (packets, counts, known): (&[Decided], &mut Counts, &mut Known),
-    then: &mut dyn FnMut(&World),
-) -> Result<World, String> {
-    let several = several_tables(plan);
-    let mut watch = Watch { packets, known, last: start.texts(), several: &several, counts, problem: None };
-    let mut world = start.clone();
-    for step in &plan.steps {
-        let done = world.step(step, &mut |state| {
-            watch.look(state);
-            then(state);
-        });
-        done.map_err(|problem| format!("{problem}\n{plan}"))?;
-    }
-    match watch.problem {
-        Some(problem) => Err(format!("{problem}\n{plan}")),
-        None => Ok(world),
-    }
-}
-
-impl Watch<'_> {
-    fn look(&mut self, state: &World) {
-        self.counts.instants += 1;
-        let texts = state.texts();
-        if texts == self.last || self.problem.is_some() {
-            return;
-        }
-        self.counts.visible += 1;
-        self.last = texts.clone();
-        if !self.known.insert(texts.clone()) {
-            return;
-        }
-        let kernel = load(&texts);
-        for (packet, verdict) in self.packets {
-            let run = kernel.run(packet);
-            if run.verdict == *verdict {
-                continue;
-            }
-            if self.several.contains(&packet.flow.family()) {
-                self.counts.known_violations += 1;
-                continue;
-            }
-            let passed: String = run.passed.iter().map(|passed| format!("\n  {passed}")).collect();
-            self.problem = Some(format!("{packet:?}\nold and new say {verdict:?}, and on the way it is {:?}:{passed}", run.verdict));
-            return;
-        }
-    }
-}
-
-/// The end: nothing differs, and every packet fares as new says.
-fn in_sync(end: &World, pair: &Pair, plan: &Plan) -> Result<(), String> {
-    let observed = end.observed();
-    let memory = remembered(&pair.new, end, (plan, &pair.memory), &pair.tools);
-    let again = plan::between(&pair.new, &observed, &memory, &pair.tools);
-    if !again.steps.is_empty() || !again.differences.is_empty() {
-        return Err(format!("not in sync behind\n{plan}\nbut\n{again}"));
-    }
-    // which slot a set stands in is nobody's business
-    let bare = |world: &World| world.texts().map(|text| lines(&text));
-    if bare(end) == bare(&pair.goal) { Ok(()) } else { Err(format!("another end than from nothing:\n{plan}\n{}", end.texts().concat())) }
-}
-
-/// The lines of a text with the sets' own names, sorted where they stand for sets.
-fn lines(text: &str) -> Vec<String> {
-    let word = |word: &str| if word.starts_with("pal-") { plan::base(word) } else { word.to_owned() };
-    let line = |line: &str| line.split(' ').map(word).collect::<Vec<_>>().join(" ");
-    let mut lines: Vec<String> = text.lines().map(line).collect();
-    let chain = |line: &String| line.starts_with("-A").then(|| line.split(' ').nth(1).unwrap_or_default().to_owned());
-    lines.sort_by_key(|line| (chain(line), if line.starts_with("-A") { String::new() } else { line.clone() }));
-    lines
-}
-
-/// Runs a plan, and says what is to be remembered of it.
-fn converge(world: &mut World, desired: &Desired, tools: &Tools) -> Result<Memory, String> {
-    let plan = plan::between(desired, &world.observed(), &Memory::default(), tools);
-    plan.steps.iter().try_for_each(|step| world.step(step, &mut |_| {})).map_err(|problem| format!("{problem}\n{plan}"))?;
-    Ok(remembered(desired, world, (&plan, &Memory::default()), tools))
-}
-
-fn remembered(desired: &Desired, world: &World, (plan, previous): (&Plan, &Memory), tools: &Tools) -> Memory {
-    let previous = Memory { version: Memory::VERSION, backend: tools.backend.word().to_owned(), ..previous.clone() };
-    plan::remember(desired, &world.observed(), plan, previous)
-}
-
-/// Families in which a plan writes several tables.
-fn several_tables(plan: &Plan) -> Vec<Family> {
-    let must = plan.steps.iter().filter(|step| step.weight == Weight::Must);
-    let several = must.flat_map(|step| &step.calls).filter(|call| call.input.matches("COMMIT\n").count() > 1);
-    several.map(|call| if call.program.starts_with("ip6") { Family::V6 } else { Family::V4 }).collect()
-}
-
-fn count(plan: &Plan, counts: &mut Counts) {
-    counts.several_tables += usize::from(!several_tables(plan).is_empty());
-    for step in &plan.steps {
-        counts.swaps += usize::from(step.about.contains("swap"));
-        counts.in_place += usize::from(step.about.contains("in place"));
-        counts.switches += step.calls.iter().filter(|call| call.input.contains("COMMIT\n") && call.input.contains("--match-set")).count();
     }
 }
 
@@ -587,49 +310,4 @@ fn grow(world: &mut world::World, dice: &mut Dice) {
 fn moved(address: IpAddr, dice: &mut Dice) -> IpAddr {
     let (number, bits) = world::number(address);
     world::address(number ^ (1 + dice.below(30) as u128), bits == 32)
-}
-
-/// Packets that both kernels decide alike, and how: random ones of the kinds that either tells apart.
-fn packets(kernels: &[Kernel; 2], dice: &mut Dice) -> Vec<Decided> {
-    let mut cuts = Cuts::default();
-    kernels.iter().for_each(|kernel| kernel.cut(&mut cuts));
-    let traffic = Traffic::of(&cuts);
-    let examples: Vec<_> = traffic.classes(Traffic::ALL).filter_map(Class::example).collect();
-    let addresses = Family::BOTH.map(|family| addresses(kernels, family));
-    let mut interfaces: Vec<String> = kernels.iter().flat_map(Kernel::interfaces).map(str::to_owned).collect();
-    interfaces.extend(["eth1", "cali0", "lo"].map(str::to_owned));
-    let states = [State::New, State::New, State::New, State::New, State::Established, State::Related, State::Invalid, State::Untracked];
-    let mut packets = Vec::new();
-    while packets.len() < PACKETS {
-        let addresses = dice.pick(&addresses);
-        let (source, destination) = (dice.pick(&addresses), dice.pick(&addresses));
-        let (protocol, ports, message) = dice.pick(&examples);
-        let icmp = message.filter(|_| (protocol == Protocol::ICMP) == source.is_ipv4());
-        let [arrives, leaves] = [(); 2].map(|()| dice.pick(&interfaces));
-        let hook = match dice.below(4) {
-            0 | 1 => Hook::Forward { arrives, leaves },
-            2 => Hook::Input { arrives },
-            _ => Hook::Output { leaves },
-        };
-        let original = dice.chance(12).then(|| Original { address: dice.pick(&addresses), port: ports.map(|ports| ports.destination) });
-        let flow = Flow { source, destination, protocol, ports, icmp };
-        packets.push(Packet { flow, original, hook, state: dice.pick(&states) });
-    }
-    let decided = packets.into_iter().filter_map(|packet| {
-        let [old, new] = [&kernels[0], &kernels[1]].map(|kernel| kernel.run(&packet).verdict);
-        (old == new).then_some((packet, old))
-    });
-    decided.collect()
-}
-
-/// One address of each kind that the kernels tell apart.
-fn addresses(kernels: &[Kernel; 2], family: Family) -> Vec<IpAddr> {
-    let lists: Vec<_> = kernels.iter().flat_map(Kernel::prefixes).collect();
-    let outside = if family == Family::V4 { "192.0.2.77" } else { "2001:db8:ffff::77" };
-    let nets = lists.iter().flatten().filter(|net| net.family() == family);
-    let ends = nets.flat_map(|net| [Range::of(*net).first_address(), Range::of(*net).last_address()]);
-    let all = ends.chain([outside.parse().expect("an address")]);
-    let kinds: BTreeMap<Vec<bool>, IpAddr> =
-        all.map(|address| (lists.iter().map(|list| list.iter().any(|net| net.holds(address))).collect(), address)).collect();
-    kinds.into_values().collect()
 }

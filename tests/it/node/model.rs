@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use palisade::analysis::netfilter::{Kernel, TableTexts, Texts};
+use palisade::analysis::{Packet, Verdict};
 use palisade::net::Family;
 use palisade::observe::Observed;
 use palisade::plan::Step;
@@ -12,10 +13,11 @@ use palisade::runner::Call;
 use palisade::script::{Set, Table};
 
 /// Tables, in the order in which packets meet them, and their built-in chains.
-pub(super) const TABLES: [(&str, &[&str]); 3] = [
+pub(super) const TABLES: [(&str, &[&str]); 4] = [
     ("raw", &["PREROUTING", "OUTPUT"]),
     ("mangle", &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]),
     ("filter", &["INPUT", "FORWARD", "OUTPUT"]),
+    ("security", &["INPUT", "FORWARD", "OUTPUT"]),
 ];
 
 const TARGETS: [&str; 6] = ["ACCEPT", "DROP", "RETURN", "LOG", "CT", "REJECT"];
@@ -38,6 +40,8 @@ pub(super) struct World {
     pub(super) tables: BTreeMap<(Family, &'static str), Chains>,
     /// Sets that `ipset` cannot list.
     pub(super) unlisted: BTreeSet<String>,
+    /// Whether this is what some packets meet in the middle of a change: nobody can list it, and no kill leaves it.
+    pub(super) is_fleeting: bool,
 }
 
 /// The rules of chains, as they were written.
@@ -50,12 +54,27 @@ pub(super) struct Members {
     pub(super) members: BTreeMap<String, bool>,
 }
 
+/// The texts of our sets that rules look into, and of the tables of each family, in the order of [`TABLES`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct WorldTexts {
+    pub(super) sets: String,
+    pub(super) v4: [String; 4],
+    pub(super) v6: [String; 4],
+}
+
+/// [`WorldTexts`], loaded. The interpreter knows no security tables: it takes them for filter tables of another kernel, which is asked about
+/// the same packet.
+pub(super) struct Loaded {
+    kernel: Kernel,
+    behind: Option<Kernel>,
+}
+
 impl World {
     /// A kernel with nothing of ours.
     pub(super) fn new(is_nft: bool) -> Self {
         let empty = |chains: &[&str]| chains.iter().map(|chain| ((*chain).to_owned(), Vec::new())).collect::<Chains>();
         let tables = Family::BOTH.into_iter().flat_map(|family| TABLES.map(|(name, chains)| ((family, name), empty(chains))));
-        Self { is_nft, sets: BTreeMap::new(), tables: tables.collect(), unlisted: BTreeSet::new() }
+        Self { is_nft, sets: BTreeMap::new(), tables: tables.collect(), unlisted: BTreeSet::new(), is_fleeting: false }
     }
 
     /// Runs a step, call by call, since those of a step do not depend on each other; `seen` is shown every state that packets can meet.
@@ -78,10 +97,30 @@ impl World {
 
     fn sets_restore(&mut self, input: &str, exist: bool, seen: &mut dyn FnMut(&World)) -> Result<(), String> {
         for line in input.lines() {
+            let without = self.missed_by(line);
             self.set_line(line, exist).map_err(|problem| format!("`{line}`: {problem}"))?;
+            if let Some((set, members)) = without {
+                let mut fleeting = Self { is_fleeting: true, ..self.clone() };
+                fleeting.sets.insert(set, members);
+                seen(&fleeting);
+            }
             seen(self);
         }
         Ok(())
+    }
+
+    /// What packets may take a set for while a line takes away its last prefix of a length: the kernel looks for an address length by length,
+    /// longest first, in a list that is moved up under it, so that the members of the next length may be missed.
+    fn missed_by(&self, line: &str) -> Option<(String, Members)> {
+        let ["del", name, member] = line.split(' ').collect::<Vec<_>>()[..] else { return None };
+        let set = self.sets.get(name).filter(|set| set.create.starts_with("hash:net") && set.members.contains_key(member))?;
+        let gone = length(member);
+        let mut rest = set.clone();
+        rest.members.remove(member);
+        let has_more = rest.members.keys().any(|member| length(member) == gone);
+        let next = rest.members.keys().map(|member| length(member)).filter(|length| *length < gone).max()?;
+        rest.members.retain(|member, _| length(member) != next);
+        (!has_more && self.is_in_use(name)).then(|| (name.to_owned(), rest))
     }
 
     fn set_line(&mut self, line: &str, exist: bool) -> Result<(), String> {
@@ -205,13 +244,12 @@ impl World {
         format!("*{name}\n{}{}COMMIT\n", declared.collect::<String>(), rules.collect::<String>())
     }
 
-    /// The texts of all that packets can meet of ours: sets, then raw, mangle and filter of both families.
-    pub(super) fn texts(&self) -> [String; 7] {
+    /// The texts of all that packets can meet of ours.
+    pub(super) fn texts(&self) -> WorldTexts {
         let mut named = BTreeSet::new();
         let [v4, v6] = Family::BOTH.map(|family| TABLES.map(|(name, _)| self.text(family, name, &mut named)));
         let sets = named.iter().filter_map(|name| Some((name, self.sets.get(*name)?))).map(|(name, set)| set.saved(name)).collect();
-        let ([raw4, mangle4, filter4], [raw6, mangle6, filter6]) = (v4, v6);
-        [sets, raw4, mangle4, filter4, raw6, mangle6, filter6]
+        WorldTexts { sets, v4, v6 }
     }
 
     fn text<'world>(&'world self, family: Family, name: &'static str, named: &mut BTreeSet<&'world str>) -> String {
@@ -239,11 +277,46 @@ impl World {
     }
 }
 
-/// The kernel of [`World::texts`].
-pub(super) fn load([sets, raw4, mangle4, filter4, raw6, mangle6, filter6]: &[String; 7]) -> Kernel {
-    let v4 = TableTexts { raw: Some(raw4), mangle: Some(mangle4), filter: filter4 };
-    let v6 = TableTexts { raw: Some(raw6), mangle: Some(mangle6), filter: filter6 };
-    Kernel::load(&Texts { sets, v4, v6 }).unwrap_or_else(|problem| panic!("{problem}\n{filter4}\n{filter6}\n{sets}"))
+impl WorldTexts {
+    /// All of it.
+    pub(super) fn whole(&self) -> String {
+        format!("{}{}{}", self.sets, self.v4.concat(), self.v6.concat())
+    }
+
+    /// What it does with packets.
+    pub(super) fn load(&self) -> Loaded {
+        let [_, _, _, behind4] = &self.v4;
+        let [_, _, _, behind6] = &self.v6;
+        let is_guarded = [behind4, behind6].iter().any(|text| text.contains("-A "));
+        let [behind4, behind6] = [behind4, behind6].map(|text| text.replace("*security", "*filter"));
+        let [[raw4, mangle4, filter4, _], [raw6, mangle6, filter6, _]] = [&self.v4, &self.v6];
+        let load = |filter4: &str, filter6: &str| {
+            let v4 = TableTexts { raw: Some(raw4), mangle: Some(mangle4), filter: filter4 };
+            let v6 = TableTexts { raw: Some(raw6), mangle: Some(mangle6), filter: filter6 };
+            Kernel::load(&Texts { sets: &self.sets, v4, v6 }).unwrap_or_else(|problem| panic!("{problem}\n{}", self.whole()))
+        };
+        Loaded { kernel: load(filter4, filter6), behind: is_guarded.then(|| load(&behind4, &behind6)) }
+    }
+}
+
+impl Loaded {
+    /// What becomes of a packet, whether it is kept from connection tracking, and the rules that it meets.
+    pub(super) fn run(&self, packet: &Packet) -> (Verdict, bool, Vec<String>) {
+        let run = self.kernel.run(packet);
+        let mut passed: Vec<String> = run.passed.iter().map(ToString::to_string).collect();
+        let mut verdict = run.verdict;
+        if let Some(behind) = self.behind.as_ref().filter(|_| verdict != Verdict::Drop) {
+            let behind = behind.run(packet);
+            passed.extend(behind.passed.iter().map(|passed| format!("security: {passed}")));
+            verdict = if behind.verdict == Verdict::Drop { Verdict::Drop } else { verdict };
+        }
+        (verdict, run.is_untracked, passed)
+    }
+
+    /// The interpreter's kernels that stand behind each other.
+    pub(super) fn kernels(&self) -> impl Iterator<Item = &Kernel> {
+        [&self.kernel].into_iter().chain(&self.behind)
+    }
 }
 
 impl Members {
@@ -271,6 +344,12 @@ impl Members {
         ports.sort_unstable();
         ports.chunk_by(|left, right| left + 1 == *right).map(|run| format!("{}-{}", run[0], run[run.len() - 1])).collect()
     }
+}
+
+/// The length of a prefix, as it is written.
+fn length(member: &str) -> u8 {
+    let own = if member.contains(':') { 128 } else { 32 };
+    member.split_once('/').map_or(own, |(_, length)| length.parse().expect("a length"))
 }
 
 fn table_line(line: &str, (is_nft, before): (bool, &Chains), chains: &mut Chains) -> Result<(), String> {

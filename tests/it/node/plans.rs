@@ -44,7 +44,7 @@ struct Case {
 
 const NOTHING: &[(&str, &str)] = &[];
 
-const CASES: [Case; 22] = [
+const CASES: [Case; 26] = [
     Case { name: "from-nothing", about: "Nothing of ours is there.", wanted: NOTHING, happened: |world| *world = World::new(true) },
     Case { name: "in-sync", about: "Everything is there.", wanted: NOTHING, happened: |_| {} },
     Case {
@@ -193,7 +193,48 @@ const CASES: [Case; 22] = [
             world.insert((Family::V4, "filter", "pal-FORWARD"), 0, "-m set --match-set pal-s4-web src -j RETURN");
         },
     },
+    Case {
+        name: "many-copies",
+        about: "Rules look into five copies, and none is right: a sixth is filled.",
+        wanted: NOTHING,
+        happened: |world| copies(world, 5, "pal-FORWARD"),
+    },
+    Case {
+        name: "all-names-lent",
+        about: "Rules of others look into all the set's names but the one that is live: one of theirs is filled, and they see it.",
+        wanted: &[("10.0.0.1\n", "10.0.0.1\nadd pal-local4 10.0.1.1\n"), ("10.0.1.2\n", "10.0.1.2\nadd pal-s4-web 10.0.0.1\n")],
+        happened: |world| {
+            let own = world.sets["pal-s4-web"].clone();
+            copies(world, usize::MAX, "FORWARD");
+            world.sets.insert("pal-s4-web".to_owned(), own);
+        },
+    },
+    Case {
+        name: "all-names-taken",
+        about: "Rules look into all copies that a set may have, and none is right: one is changed in place, and the plan says what that means.",
+        wanted: NOTHING,
+        happened: |world| copies(world, usize::MAX, "pal-FORWARD"),
+    },
+    Case {
+        name: "guard-left",
+        about: "A plan was killed when both tables were written, and its guard was not taken away yet.",
+        wanted: NOTHING,
+        happened: |world| {
+            let filter = world.tables[&(Family::V4, "filter")].clone();
+            world.tables.insert((Family::V4, "security"), filter);
+        },
+    },
 ];
+
+/// So many copies of a set, its own name among them, that lack a member, and rules of a chain that look into them.
+fn copies(world: &mut World, count: usize, chain: &str) {
+    let mut copy = world.sets["pal-s4-web"].clone();
+    copy.members.remove("10.0.1.2");
+    for slot in plan::slots("pal-s4-web").take(count) {
+        world.sets.insert(slot.clone(), copy.clone());
+        world.insert((Family::V4, "filter", chain), usize::MAX, &format!("-m set --match-set {slot} src -j RETURN"));
+    }
+}
 
 /// Rules look into a copy that lacks a member.
 fn copy(world: &mut World, lacks: &str) {
@@ -232,6 +273,15 @@ fn plans_are_these() {
     assert_eq!(left, World::new(true));
     compare("uninstall", "Everything of ours goes.", &plan, &mut wrong);
     expected.insert("uninstall.txt".to_owned());
+    let (world, plan) = several_tables();
+    run(world, &plan, "several-tables");
+    compare(
+        "several-tables",
+        "The mangle and the filter table change: a guard stands behind both until both are written.",
+        &plan,
+        &mut wrong,
+    );
+    expected.insert("several-tables.txt".to_owned());
     let files = fs::read_dir(root().join("golden/plans")).expect("golden/plans");
     let files: BTreeSet<String> = files.map(|file| file.expect("a file").file_name().to_string_lossy().into_owned()).collect();
     assert_eq!(files, expected, "files without a case");
@@ -279,6 +329,30 @@ fn in_sync() -> World {
     world
 }
 
+/// A kernel, and the plan that opens in one table what it closes in another.
+fn several_tables() -> (World, Plan) {
+    let mangle = |port: u16| {
+        let rule = format!("-A pal-PREROUTING -p tcp -m multiport --dports {port} -j DROP");
+        format!("*mangle\n:pal-PREROUTING - [0:0]\n{rule}\n-I PREROUTING 1 -j pal-PREROUTING\nCOMMIT\n")
+    };
+    let scripts = |mangle: &str, filter: &str| {
+        let text = |name: &str| match name {
+            "sets.ipset" => Some(SETS),
+            "mangle.v4.rules" => Some(mangle),
+            "filter.v4.rules" => Some(filter),
+            _ => None,
+        };
+        Desired::read(text).expect("scripts")
+    };
+    let plan = |desired: &Desired, world: &World| plan::between(desired, &world.observed(), &Memory::default(), &TOOLS);
+    let mut world = World::new(true);
+    let first = plan(&scripts(&mangle(80), FILTER), &world);
+    first.steps.iter().for_each(|step| world.step(step, &mut |_| {}).expect("it runs"));
+    let filter = FILTER.replace("\"ops\" -j ACCEPT", "\"ops\" -j DROP");
+    let plan = plan(&scripts(&mangle(81), &filter), &world);
+    (world, plan)
+}
+
 impl Case {
     fn plan(&self) -> (World, Plan) {
         let mut world = in_sync();
@@ -308,5 +382,29 @@ fn compare(name: &str, about: &str, plan: &Plan, wrong: &mut Vec<String>) {
     let expected = fs::read_to_string(&path).unwrap_or_default();
     if expected != text {
         wrong.push(format!("{name}:\n{}", similar::TextDiff::from_lines(&expected, &text).unified_diff()));
+    }
+}
+
+/// The memory after a write is what the next look needs, and the plan is the one from there, whether the tools print in their own way or not.
+#[test]
+fn what_is_remembered_is_what_the_next_plan_needs() {
+    let end = "-m comment --comment \"end of tier\"";
+    let limited = FILTER.replace(end, &format!("-m limit --limit 7/minute {end}"));
+    for (filter, chains) in [(FILTER.to_owned(), 0), (limited, 1)] {
+        let desired = desired(SETS, &filter);
+        let previous = Memory { version: Memory::VERSION, backend: "nft".to_owned(), node: "n1".to_owned(), ..Memory::default() };
+        let mut world = World::new(true);
+        let ran = plan::between(&desired, &world.observed(), &previous, &TOOLS);
+        let world_before = world.clone();
+        ran.steps.iter().for_each(|step| world.step(step, &mut |_| {}).expect("it runs"));
+        for (world, is_in_sync) in [(world, true), (world_before, false)] {
+            let (memory, next) = plan::remember_and_plan(&desired, &world.observed(), (&ran, previous.clone()), &TOOLS);
+            let expected = plan::remember(&desired, &world.observed(), &ran, previous.clone());
+            assert_eq!(memory, expected);
+            assert_eq!(next, plan::between(&desired, &world.observed(), &expected, &TOOLS));
+            assert_eq!(next == Plan::default(), is_in_sync, "{next}");
+            assert_eq!(memory.chains.len(), if is_in_sync { chains } else { 0 });
+            assert_eq!(memory.node, "n1");
+        }
     }
 }
