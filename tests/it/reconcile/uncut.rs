@@ -87,7 +87,7 @@ fn fails(world: &World, says: &str, variables: &[(&str, &str)]) {
     world.holds(BEFORE);
     assert_eq!(entries(world).len(), 1, "{says}");
     let (status, said) = world.palisade(&apply);
-    let is_cut = said.contains(": in sync, nothing was written\n1 of 1 known connections are denied now, and were ended\n");
+    let is_cut = said.contains(": in sync, nothing was written\nknown connections: 1; 1 is denied now, and was ended\n");
     assert!(status == 0 && is_cut, "{says}: {status}, {said}");
     assert!(entries(world).is_empty(), "{says}");
 }
@@ -125,7 +125,7 @@ pub(super) fn a_cut_that_fails_is_told_and_done_the_next_time(world: &World) {
     world.holds(BEFORE);
     world.tool("umount", &[&directory], "");
     let (status, said) = world.palisade(&["apply", &bundle(BEFORE), "--cut-denied"]);
-    assert!(status == 0 && said.contains("1 of 1 known connections are denied now, and were ended"), "{status}: {said}");
+    assert!(status == 0 && said.contains("known connections: 1; 1 is denied now, and was ended"), "{status}: {said}");
 }
 
 /// The loop repairs drift as often as ever, and ends connections as soon as it can.
