@@ -1,4 +1,5 @@
-//! The request that deletes an entry: by its first packet, its zone and its identifier, so that it can be no other one.
+//! The request that deletes an entry, and none that policy may judge otherwise: by its replies and its zone, and by its identifier, which the kernel
+//! makes of its first packet and of the place where it stands.
 
 use std::net::IpAddr;
 
@@ -13,7 +14,7 @@ const DELETE: u16 = 1 << 8 | 2;
 const NESTED: u16 = 1 << 15;
 
 /// Attributes of an entry, of its tuple, and of the tuple's two parts: `CTA_…`.
-const TUPLE: u16 = 1;
+const REPLIES: u16 = 2;
 const IDENTIFIER: u16 = 12;
 const ZONE: u16 = 18;
 const ADDRESSES: u16 = 1;
@@ -31,11 +32,11 @@ const ICMPV6: [u16; 3] = [7, 8, 9];
 
 /// The request that deletes this entry and no other one. Without a tuple the kernel would delete all of them.
 pub(super) fn request(connection: &Connection) -> Request {
-    let Connection { protocol, sent, zone, identifier, .. } = connection;
-    let (family, kinds) = if sent.source.is_ipv4() { V4 } else { V6 };
+    let Connection { protocol, replies, zone, identifier, .. } = connection;
+    let (family, kinds) = if replies.source.is_ipv4() { V4 } else { V6 };
     let mut body = vec![family, 0, 0, 0];
-    let ends = [part(ADDRESSES | NESTED, &addresses(sent, kinds)), part(PROTOCOL | NESTED, &above(*protocol, sent))];
-    body.extend(part(TUPLE | NESTED, &ends.concat()));
+    let replies = [part(ADDRESSES | NESTED, &addresses(replies, kinds)), part(PROTOCOL | NESTED, &above(*protocol, replies))];
+    body.extend(part(REPLIES | NESTED, &replies.concat()));
     // a kernel without zones takes no word of them
     if *zone != 0 {
         body.extend(part(ZONE, &zone.to_be_bytes()));
@@ -44,23 +45,23 @@ pub(super) fn request(connection: &Connection) -> Request {
     Request { kind: DELETE, body }
 }
 
-fn addresses(sent: &Ends, [source, destination]: [u16; 2]) -> Vec<u8> {
+fn addresses(ends: &Ends, [source, destination]: [u16; 2]) -> Vec<u8> {
     let octets = |address: IpAddr| match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
     };
-    [part(source, &octets(sent.source)), part(destination, &octets(sent.destination))].concat()
+    [part(source, &octets(ends.source)), part(destination, &octets(ends.destination))].concat()
 }
 
 /// What stands above the addresses: the protocol, and its ports, keys or message.
-fn above(protocol: Protocol, sent: &Ends) -> Vec<u8> {
+fn above(protocol: Protocol, ends: &Ends) -> Vec<u8> {
     let mut parts = part(NUMBER, &[protocol.number()]);
-    if let Some(pair) = sent.ports.or(sent.keys) {
+    if let Some(pair) = ends.ports.or(ends.keys) {
         let [source, destination] = PORTS;
         parts.extend(part(source, &pair.source.to_be_bytes()));
         parts.extend(part(destination, &pair.destination.to_be_bytes()));
     }
-    if let Some((message, number)) = sent.message {
+    if let Some((message, number)) = ends.message {
         let [identifier, kind, code] = if protocol == Protocol::ICMPV6 { ICMPV6 } else { ICMP };
         parts.extend(part(identifier, &number.to_be_bytes()));
         parts.extend(part(kind, &[message.kind]));

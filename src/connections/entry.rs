@@ -16,7 +16,7 @@ pub struct Connection {
     pub replies: Ends,
     /// The zone; 0 where there is none.
     pub zone: u16,
-    /// The kernel's identifier of this very entry: one with the same ends that begins later has another one.
+    /// The kernel's identifier of the entry, made of its first packet and of the place where it stands.
     pub identifier: u32,
 }
 

@@ -78,21 +78,34 @@ fn towards(runner: &mut dyn Runner, others: &BTreeSet<IpAddr>) -> Result<BTreeMa
     if answers.status.is_none() {
         return Err(refused(&call, "it was killed by a signal"));
     }
-    Ok(answers.output.lines().filter_map(route).filter(|(_, name)| !choices.contains(name)).collect())
+    let only = answers.output.lines().filter_map(route).filter(|(_, hop)| !choices.contains(hop));
+    Ok(only.map(|(address, hop)| (address, hop.interface)).collect())
+}
+
+/// Where a packet goes next.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Hop {
+    /// The router; empty where the receiver is reached without one.
+    pub(super) router: String,
+    /// The interface.
+    pub(super) interface: String,
 }
 
 /// `10.0.0.9 via 10.0.0.1 dev eth0 src 10.0.0.2 uid 0`; another first word tells of another kind of route.
-pub(super) fn route(line: &str) -> Option<(IpAddr, String)> {
-    Some((line.split_whitespace().next()?.parse().ok()?, devices(line).next()?))
+pub(super) fn route(line: &str) -> Option<(IpAddr, Hop)> {
+    Some((line.split_whitespace().next()?.parse().ok()?, hop(line)?))
 }
 
-/// The interfaces of routes that have several: `default proto static \ nexthop via 10.0.0.1 dev eth0 weight 1 \ nexthop …`.
-pub(super) fn choices_of(routes: &str) -> BTreeSet<String> {
-    routes.lines().filter(|line| line.split_whitespace().any(|word| word == "nexthop")).flat_map(devices).collect()
+/// The hops of routes that have several: `default proto static \ nexthop via 10.0.0.1 dev eth0 weight 1 \ nexthop …`.
+pub(super) fn choices_of(routes: &str) -> BTreeSet<Hop> {
+    routes.lines().flat_map(|line| line.split("nexthop ").skip(1)).filter_map(hop).collect()
 }
 
-fn devices(line: &str) -> impl Iterator<Item = String> {
-    line.split_whitespace().zip(line.split_whitespace().skip(1)).filter(|(word, _)| *word == "dev").map(|(_, name)| name.to_owned())
+/// `… via 10.0.0.1 dev eth0 …`.
+fn hop(text: &str) -> Option<Hop> {
+    let (before, behind) = text.split_once("dev ")?;
+    let router = before.split_once("via ").map_or("", |(_, router)| router.trim());
+    Some(Hop { router: router.to_owned(), interface: behind.split_whitespace().next()?.to_owned() })
 }
 
 /// The node's own addresses, of what `ip -o address show` prints: `2: eth0    inet 10.0.0.1/24 brd …`.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::analysis::netfilter::{Kernel, TableTexts, Texts};
-use crate::connections::interfaces::{Interfaces, addresses, any, choices_of, route};
+use crate::connections::interfaces::{Hop, Interfaces, addresses, any, choices_of, route};
 use crate::connections::{Connection, Cut, cut_denied, deletion, denied};
 use crate::runner::{Answer, Call, Failure, Folder, Keep, Lock, Request, Runner};
 
@@ -92,17 +92,17 @@ fn what_is_not_understood_stays() {
 
 /// By hand, from `linux/netfilter/nfnetlink_conntrack.h`; numbers of attributes are the machine's, their values the network's.
 #[test]
-fn an_entry_is_deleted_by_its_ends_and_its_identifier() {
+fn an_entry_is_deleted_by_its_replies_and_its_identifier() {
     let [udp, icmp] = [2, 3].map(|at: usize| deletion::request(&Connection::read_all(KNOWN[at].0).0[0]));
     let word = |number: u16| number.to_ne_bytes();
     let part = |length: u16, kind: u16, value: &[u8]| [&word(length), &word(kind), value].concat();
-    let addresses = [part(20, 0x8001, &[]), part(8, 1, &[10, 0, 1, 1]), part(8, 2, &[10, 0, 2, 2])].concat();
-    let ports = [part(5, 1, &[17, 0, 0, 0]), part(6, 2, &[0, 5, 0, 0]), part(6, 3, &[0, 53, 0, 0])].concat();
+    let addresses = [part(20, 0x8001, &[]), part(8, 1, &[10, 0, 2, 2]), part(8, 2, &[10, 0, 1, 1])].concat();
+    let ports = [part(5, 1, &[17, 0, 0, 0]), part(6, 2, &[0, 53, 0, 0]), part(6, 3, &[0, 5, 0, 0])].concat();
     let zone = part(6, 18, &[0, 7, 0, 0]);
-    let body = [vec![2, 0, 0, 0], part(52, 0x8001, &[]), addresses.clone(), part(28, 0x8002, &[]), ports, zone, part(8, 12, &[0, 0, 0, 3])];
+    let body = [vec![2, 0, 0, 0], part(52, 0x8002, &[]), addresses.clone(), part(28, 0x8002, &[]), ports, zone, part(8, 12, &[0, 0, 0, 3])];
     assert_eq!(udp, Request { kind: 0x102, body: body.concat() });
-    let message = [part(5, 1, &[1, 0, 0, 0]), part(6, 4, &[0, 77, 0, 0]), part(5, 5, &[8, 0, 0, 0]), part(5, 6, &[0; 4])].concat();
-    let body = [vec![2, 0, 0, 0], part(60, 0x8001, &[]), addresses, part(36, 0x8002, &[]), message, part(8, 12, &[0, 0, 0, 4])];
+    let message = [part(5, 1, &[1, 0, 0, 0]), part(6, 4, &[0, 77, 0, 0]), part(5, 5, &[0; 4]), part(5, 6, &[0; 4])].concat();
+    let body = [vec![2, 0, 0, 0], part(60, 0x8002, &[]), addresses, part(36, 0x8002, &[]), message, part(8, 12, &[0, 0, 0, 4])];
     assert_eq!(icmp, Request { kind: 0x102, body: body.concat() });
 }
 
@@ -114,18 +114,20 @@ fn addresses_of_the_node() {
 
 #[test]
 fn interfaces_that_lead_to_an_address() {
+    let hop = |router: &str, interface: &str| Hop { router: router.to_owned(), interface: interface.to_owned() };
     for (line, expected) in [
-        ("10.0.0.9 dev eth0 src 10.0.0.1 uid 0 \\    cache ", Some(("10.0.0.9", "eth0"))),
-        ("10.9.0.5 via 10.0.0.9 dev eth0 src 10.0.0.1 uid 0 \\    cache ", Some(("10.9.0.5", "eth0"))),
-        ("fd00::7 from :: dev eth1 proto kernel src fd00::1 metric 256 pref medium", Some(("fd00::7", "eth1"))),
+        ("10.0.0.9 dev eth0 src 10.0.0.1 uid 0 \\    cache ", Some(("10.0.0.9", hop("", "eth0")))),
+        ("10.9.0.5 via 10.0.0.8 dev eth0 src 10.0.0.1 uid 0 \\    cache ", Some(("10.9.0.5", hop("10.0.0.8", "eth0")))),
+        ("10.9.0.5 via inet6 fe80::1 dev eth0 src 10.0.0.1 uid 0 ", Some(("10.9.0.5", hop("inet6 fe80::1", "eth0")))),
+        ("fd00::7 from :: dev eth1 proto kernel src fd00::1 metric 256 pref medium", Some(("fd00::7", hop("", "eth1")))),
         ("local 10.0.0.1 dev lo src 10.0.0.1 uid 0 \\    cache <local> ", None),
         ("10.0.0.9", None),
         ("", None),
     ] {
-        assert_eq!(route(line), expected.map(|(address, name)| (address.parse().unwrap(), name.to_owned())), "{line}");
+        assert_eq!(route(line), expected.map(|(address, hop)| (address.parse().unwrap(), hop)), "{line}");
     }
-    let routes = "default via 10.0.2.1 dev eth2 \n10.9.0.0/16 \\\tnexthop via 10.0.0.9 dev eth0 weight 1 \\\tnexthop via 10.0.1.9 dev eth1 weight 1 \n";
-    assert_eq!(choices_of(routes), ["eth0", "eth1"].map(str::to_owned).into());
+    let routes = "default via 10.0.2.1 dev eth2 \n10.9.0.0/16 \\\tnexthop via 10.0.0.9 dev eth0 weight 1 \\\tnexthop dev ppp0 weight 1 \n";
+    assert_eq!(choices_of(routes), [hop("10.0.0.9", "eth0"), hop("", "ppp0")].into());
 }
 
 /// A kernel's table of connections, and what is wrong with it.
