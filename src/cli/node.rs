@@ -148,7 +148,7 @@ pub(super) fn cut(wanted: &Wanted, runner: &mut dyn Runner) -> Result<Cut, Diagn
         let is_missing = matches!(problem, Problem::NoAnswer(Failure::NotFound(_)));
         let (code, help) = match is_missing {
             true => (Code::ToolMissing, "policy is in force all the same; install the packages `conntrack` and `iproute2`"),
-            false => (Code::KernelRefused, "policy is in force all the same; run the command by hand and see what it says"),
+            false => (Code::KernelRefused, "policy is in force all the same; the next run tries again"),
         };
         Diagnostic::new(code, format!("known connections that are denied now were not ended: {problem}")).help(help)
     })

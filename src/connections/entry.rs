@@ -1,13 +1,12 @@
 //! Entries of the kernel's table of connections, as `conntrack` prints them.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use crate::analysis::{Flow, Message, Original, PortPair};
 use crate::net::{Family, Protocol};
 
 /// A known connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Connection {
     /// Its protocol.
     pub protocol: Protocol,
@@ -17,10 +16,12 @@ pub struct Connection {
     pub replies: Ends,
     /// The zone; 0 where there is none.
     pub zone: u16,
+    /// The kernel's identifier of the entry, made of its first packet and of the place where it stands.
+    pub identifier: u32,
 }
 
 /// Who sends to whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ends {
     /// The sender.
     pub source: IpAddr,
@@ -30,6 +31,8 @@ pub struct Ends {
     pub ports: Option<PortPair>,
     /// The message, of ICMP and ICMPv6, and its identifier.
     pub message: Option<(Message, u16)>,
+    /// The keys, of GRE, which no policy speaks of.
+    pub keys: Option<PortPair>,
 }
 
 impl Connection {
@@ -40,7 +43,7 @@ impl Connection {
         (read.into_iter().flatten().collect(), unread)
     }
 
-    /// Reads `ipv4 2 tcp 6 431999 ESTABLISHED src=… dst=… sport=… dport=… src=… dst=… sport=… dport=… [ASSURED] mark=0 use=1`.
+    /// Reads `ipv4 2 tcp 6 431999 ESTABLISHED src=… dst=… sport=… dport=… src=… dst=… sport=… dport=… [ASSURED] mark=0 use=1 id=7`.
     fn read(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace();
         let family = match words.next()? {
@@ -57,9 +60,12 @@ impl Connection {
             Some(_) => return None, // a zone for each direction
             None => 0,
         };
+        // ICMP's own identifiers stand before
+        let behind = pairs.iter().skip_while(|pair| pair.0 != "use");
+        let identifier = behind.into_iter().find(|pair| pair.0 == "id")?.1.parse().ok()?;
         let addresses = [sent.source, sent.destination, replies.source, replies.destination];
         let is_of_family = addresses.iter().all(|address| address.is_ipv4() == (family == Family::V4));
-        is_of_family.then_some(Self { protocol, sent, replies, zone })
+        is_of_family.then_some(Self { protocol, sent, replies, zone, identifier })
     }
 
     /// Its first packet as the filter table sees it: the destination is translated, the source is not yet.
@@ -77,25 +83,6 @@ impl Connection {
         let is_same = original.address == flow.destination && original.port == flow.ports.map(|ports| ports.destination);
         (!is_same).then_some(original)
     }
-
-    /// The line that deletes it, for `conntrack --load-file`.
-    pub(super) fn deletion(&self) -> String {
-        let family = if self.sent.source.is_ipv4() { "ipv4" } else { "ipv6" };
-        let Self { protocol, sent, replies, zone } = self;
-        let mut line = format!("-D -f {family} -p {} -s {} -d {}", protocol.number(), sent.source, sent.destination);
-        // Writing to a `String` cannot fail.
-        let _ = write!(line, " -o extended -r {} -q {}", replies.source, replies.destination);
-        if let Some(ports) = sent.ports {
-            let _ = write!(line, " --sport {} --dport {}", ports.source, ports.destination);
-        }
-        if let Some((message, identifier)) = sent.message {
-            let word = if sent.source.is_ipv4() { "icmp" } else { "icmpv6" };
-            let _ = write!(line, " --{word}-type {} --{word}-code {} --{word}-id {identifier}", message.kind, message.code);
-        }
-        // what is not said matches any zone, and `-w 0` also matches entries that have a zone for one direction
-        let _ = writeln!(line, " -w {zone} --orig-zone 0 --reply-zone 0");
-        line
-    }
 }
 
 impl Ends {
@@ -110,12 +97,14 @@ impl Ends {
             (Some(kind), Some(code), Some(id)) => Some((Message { kind: kind.parse().ok()?, code: code.parse().ok()? }, id.parse().ok()?)),
             _ => None,
         };
+        let key = |name| u16::from_str_radix(value(name)?.strip_prefix("0x")?, 16).ok();
+        let keys = key("srckey").zip(key("dstkey")).map(|(source, destination)| PortPair { source, destination });
         let is_whole = match protocol {
             Protocol::TCP | Protocol::UDP | Protocol::SCTP | Protocol::UDPLITE => ports.is_some(),
             Protocol::ICMP | Protocol::ICMPV6 => message.is_some(),
             _ => true,
         };
-        let ends = Self { source: value("src")?.parse().ok()?, destination: value("dst")?.parse().ok()?, ports, message };
+        let ends = Self { source: value("src")?.parse().ok()?, destination: value("dst")?.parse().ok()?, ports, message, keys };
         is_whole.then_some(ends)
     }
 }

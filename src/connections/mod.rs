@@ -4,28 +4,33 @@
 //! once goes on under a policy that denies it. By option, the entries of such connections are deleted from the kernel's table, and only
 //! those: their next packet is a new one again, which policy denies.
 //!
-//! In: the scripts in force, as a [`Kernel`], and a [`Runner`]. Out: how many connections there were, and which were cut. An entry that is
-//! not understood, and one that is denied over one interface only and allowed over another one, stays. Absent: the change of policy;
+//! In: the scripts in force, as a [`Kernel`], and a [`Runner`]. Out: how many connections there were, and which were cut. Entries are deleted one
+//! by one over netlink, each by its identifier (`conntrack` itself walks through the whole table for each). An entry that is
+//! not understood stays, and so does one whose interface matters and is not known, if it is allowed over any. Absent: the change of policy;
 //! all entries are asked, also those from before it.
 //!
 //! A TCP connection whose entry is gone may be taken up again by a packet of its server where policy allows the server to begin one to
 //! that client (`nf_conntrack_tcp_loose` is 1 by default; see deploy/README.md).
 //!
-//! Cost: a walk through the scripts for each connection, over every kind of interface; four processes, and three more for each time that not
-//! all of it was deleted.
+//! Cost: a walk through the scripts for each connection; three processes, three more where scripts name interfaces, and two more where a connection
+//! ended meanwhile; two calls of the kernel for each entry that is deleted.
 
+mod deletion;
 mod entry;
+mod interfaces;
 
 pub use entry::{Connection, Ends};
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::io::ErrorKind;
+
+use interfaces::Interfaces;
 
 use crate::analysis::netfilter::Kernel;
-use crate::analysis::{Hook, Packet, State, Verdict};
+use crate::analysis::{Packet, State, Verdict};
 use crate::net::Family;
 use crate::observe::Problem;
-use crate::runner::{Answer, Call, Runner};
+use crate::runner::{Answer, Call, Failure, Request, Runner};
 
 /// What became of the known connections.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,9 +45,6 @@ pub struct Cut {
     pub unread: usize,
 }
 
-/// How often is looked and deleted: a connection may end, or `conntrack` give up, in between.
-const ATTEMPTS: usize = 3;
-
 /// What `conntrack` says on standard error of a call that went well: how many entries there were.
 const COUNT: (&str, &str) = ("conntrack v", " flow entries have been ");
 
@@ -51,58 +53,54 @@ const COUNT: (&str, &str) = ("conntrack v", " flow entries have been ");
 /// # Errors
 /// When there is no `conntrack`, it refuses, or what it says is not whole.
 pub fn cut_denied(runner: &mut dyn Runner, kernel: &Kernel) -> Result<Cut, Problem> {
-    let own = addresses(&answer(runner, &Call::of("ip", &["-o", "address", "show"]))?);
-    let mut cut = look(runner, kernel, &own)?;
-    let mut left = cut.denied.clone();
-    let mut refusal = None;
-    for _ in 0..ATTEMPTS {
-        if left.is_empty() {
-            return Ok(cut);
-        }
-        let (ended, problem) = delete(runner, &left)?;
-        cut.ended += ended;
-        if ended == left.len() && problem.is_none() {
-            return Ok(cut);
-        }
-        refusal = problem;
-        left = look(runner, kernel, &own)?.denied;
+    let (known, unread) = look(runner)?;
+    let interfaces = Interfaces::ask(runner, kernel, &known)?;
+    let mut cut = Cut { known: known.len() + unread, denied: denied(kernel, known, &interfaces), ended: 0, unread };
+    let unknown = delete(runner, &cut.denied)?;
+    cut.ended = cut.denied.len() - unknown.len();
+    if unknown.is_empty() {
+        return Ok(cut);
     }
-    let is_left = || refused(&deletion(), &format!("{} entries are there still", left.len()));
-    if left.is_empty() { Ok(cut) } else { Err(refusal.unwrap_or_else(is_left)) }
-}
-
-/// What is known and denied now.
-fn look(runner: &mut dyn Runner, kernel: &Kernel, own: &BTreeSet<IpAddr>) -> Result<Cut, Problem> {
-    let mut cut = Cut::default();
-    for family in Family::BOTH {
-        let (known, unread) = Connection::read_all(&listing(runner, &list(family))?);
-        cut.known += known.len() + unread;
-        cut.unread += unread;
-        cut.denied.extend(denied(kernel, known, own));
+    // each has ended by itself, unless it is listed still
+    let listed = BTreeSet::from_iter(look(runner)?.0);
+    match unknown.iter().filter(|connection| listed.contains(connection)).count() {
+        0 => Ok(cut),
+        there => Err(not_deleted(there, "the kernel lists them, and does not find them")),
     }
-    Ok(cut)
 }
 
-/// Deletes entries; how many it did, and why not all.
-fn delete(runner: &mut dyn Runner, connections: &[Connection]) -> Result<(usize, Option<Problem>), Problem> {
-    let call = deletion().with_input(connections.iter().map(Connection::deletion).collect());
-    let answer = runner.run(&call).map_err(Problem::NoAnswer)?;
-    let (gone, _) = Connection::read_all(&answer.output);
-    Ok((gone.len(), said_wrong(&call, &answer)))
+/// What is known now, and how many entries were not understood.
+fn look(runner: &mut dyn Runner) -> Result<(Vec<Connection>, usize), Problem> {
+    let [v4, v6] = Family::BOTH.map(list);
+    let (mut known, unread) = Connection::read_all(&listing(runner, &v4)?);
+    let (others, unread_others) = Connection::read_all(&listing(runner, &v6)?);
+    known.extend(others);
+    Ok((known, unread + unread_others))
 }
 
-fn deletion() -> Call {
-    Call::of("conntrack", &["--load-file", "-"])
+/// Deletes entries; gives those that the kernel did not know.
+fn delete(runner: &mut dyn Runner, connections: &[Connection]) -> Result<Vec<Connection>, Problem> {
+    let requests: Vec<Request> = connections.iter().map(deletion::request).collect();
+    let answers = runner.ask(&requests).map_err(Problem::NoAnswer)?;
+    let of_kind = |is_unknown: bool| {
+        let refused = connections.iter().zip(&answers).filter_map(|(connection, answer)| Some((connection, answer.as_ref().err()?)));
+        refused.filter(move |(_, error)| (error.kind() == ErrorKind::NotFound) == is_unknown)
+    };
+    match of_kind(false).next() {
+        Some((_, error)) => Err(not_deleted(of_kind(false).count(), &error.to_string())),
+        None => Ok(of_kind(true).map(|(connection, _)| *connection).collect()),
+    }
 }
 
-/// The connections that scripts deny if they began now, over whatever interfaces.
-pub fn denied(kernel: &Kernel, known: Vec<Connection>, own: &BTreeSet<IpAddr>) -> Vec<Connection> {
-    let mut interfaces: Vec<String> = kernel.interfaces().into_iter().map(str::to_owned).collect();
-    let other = (0..).map(|number| format!("other{number}")).find(|name| !interfaces.contains(name));
-    interfaces.extend(other);
+fn not_deleted(count: usize, why: &str) -> Problem {
+    Problem::NoAnswer(Failure::Other(format!("{count} of their entries cannot be deleted: {why}")))
+}
+
+/// The connections that scripts deny if they began now.
+fn denied(kernel: &Kernel, known: Vec<Connection>, interfaces: &Interfaces) -> Vec<Connection> {
     let is_denied = |connection: &Connection| {
         let flow = connection.flow();
-        let hooks = hooks(connection, own, &interfaces);
+        let hooks = interfaces.hooks(&flow);
         !hooks.is_empty()
             && hooks.into_iter().all(|hook| {
                 let packet = Packet { flow, original: connection.original(), hook, state: State::New };
@@ -112,36 +110,12 @@ pub fn denied(kernel: &Kernel, known: Vec<Connection>, own: &BTreeSet<IpAddr>) -
     known.into_iter().filter(is_denied).collect()
 }
 
-/// Where the node sees the connection's packets; nowhere where both ends are its own.
-fn hooks(connection: &Connection, own: &BTreeSet<IpAddr>, interfaces: &[String]) -> Vec<Hook> {
-    let flow = connection.flow();
-    let each = |hook: &dyn Fn(String) -> Hook| interfaces.iter().cloned().map(hook).collect();
-    match (own.contains(&flow.source), own.contains(&flow.destination)) {
-        (true, true) => Vec::new(),
-        (true, false) => each(&|leaves| Hook::Output { leaves }),
-        (false, true) => each(&|arrives| Hook::Input { arrives }),
-        (false, false) => {
-            let pairs = interfaces.iter().flat_map(|arrives| interfaces.iter().map(move |leaves| (arrives, leaves)));
-            pairs.map(|(arrives, leaves)| Hook::Forward { arrives: arrives.clone(), leaves: leaves.clone() }).collect()
-        }
-    }
-}
-
 fn list(family: Family) -> Call {
     let word = match family {
         Family::V4 => "ipv4",
         Family::V6 => "ipv6",
     };
-    Call::of("conntrack", &["--dump", "--output", "extended", "--family", word])
-}
-
-/// The node's own addresses, of what `ip -o address show` prints: `2: eth0    inet 10.0.0.1/24 brd …`.
-fn addresses(text: &str) -> BTreeSet<IpAddr> {
-    let of_line = |line: &str| {
-        let mut words = line.split_whitespace().skip_while(|word| !matches!(*word, "inet" | "inet6")).skip(1);
-        words.next()?.split('/').next()?.parse().ok()
-    };
-    text.lines().filter_map(of_line).collect()
+    Call::of("conntrack", &["--dump", "--output", "extended,id", "--family", word])
 }
 
 /// A listing with as many lines as `conntrack` says that it showed.

@@ -1,11 +1,13 @@
 //! The node's world: everything that is done to it goes through one [`Runner`].
 //!
-//! In: [`Call`]s, each one process with its input, and files of our own. Out: what they answered, as it is. Absent: what calls mean.
+//! In: [`Call`]s, each one process with its input, [`Request`]s to the kernel, and files of our own. Out: what they answered, as it is. Absent:
+//! what calls and requests mean.
 //! The real one is [`Processes`]; tests put faults before, into and behind each call.
 #![expect(clippy::disallowed_methods, reason = "this room runs processes and keeps files")]
 
 mod files;
 mod lock;
+mod netlink;
 mod process;
 mod processes;
 #[cfg(test)]
@@ -16,6 +18,7 @@ pub use processes::{Processes, Settings};
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +31,15 @@ pub struct Call {
     pub arguments: Vec<String>,
     /// What it reads on standard input.
     pub input: String,
+}
+
+/// A request to the kernel's netfilter, over netlink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The subsystem and its message: `NFNL_SUBSYS_… << 8 | …`.
+    pub kind: u16,
+    /// What stands behind the header of netlink.
+    pub body: Vec<u8>,
 }
 
 /// What a process said.
@@ -64,6 +76,14 @@ pub trait Runner {
     /// them at once.
     fn run_all(&mut self, calls: &[Call]) -> Vec<Result<Answer, Failure>> {
         calls.iter().map(|call| self.run(call)).collect()
+    }
+
+    /// Makes requests of the kernel's netfilter, one after another; what the kernel says of each. A runner without a kernel has no answers.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked, or does not answer.
+    fn ask(&mut self, _requests: &[Request]) -> Result<Vec<io::Result<()>>, Failure> {
+        Err(Failure::Other("there is no kernel to be asked".to_owned()))
     }
 
     /// Starts a process that outlives this one, and waits until it has written a first line.

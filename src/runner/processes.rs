@@ -1,10 +1,11 @@
 //! Real processes and files.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::runner::{Answer, Call, Failure, Folder, Keep, Lock, Runner, files, lock, process};
+use crate::runner::{Answer, Call, Failure, Folder, Keep, Lock, Request, Runner, files, lock, netlink, process};
 
 /// Runs processes, each in a process group of its own, and keeps files in two directories.
 #[derive(Debug)]
@@ -44,6 +45,10 @@ impl Runner for Processes {
 
     fn run_all(&mut self, calls: &[Call]) -> Vec<Result<Answer, Failure>> {
         process::run_all(calls, self.settings.limit, self.lock.upgrade().as_deref())
+    }
+
+    fn ask(&mut self, requests: &[Request]) -> Result<Vec<io::Result<()>>, Failure> {
+        netlink::ask(requests).map_err(|error| Failure::Other(format!("netfilter cannot be asked: {error}")))
     }
 
     fn start(&mut self, call: &Call) -> Result<(), Failure> {

@@ -4,6 +4,7 @@
 #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "this is how a test fails")]
 
 mod cut;
+mod entries;
 pub(crate) mod keeper;
 mod keeps;
 mod looks;
@@ -31,6 +32,11 @@ cases! { by run_at_once:
         metrics_cost_no_look;
     cut:
         denied_connections_are_ended_and_no_others;
+    entries:
+        entries_of_all_kinds_are_counted_as_they_end
+        thousands_of_entries_end
+        an_entry_that_begins_again_stays
+        entries_are_judged_over_the_interface_of_their_route;
     uncut:
         entries_of_other_zones_stay
         a_cut_that_fails_is_told_and_done_the_next_time
