@@ -28,6 +28,21 @@ pub(super) struct Remembered {
     pub(super) memory: Memory,
 }
 
+/// What the kernel was brought to last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The node.
+    pub node: String,
+    /// SHA-256 of its scripts, in hexadecimal, as [`Wanted::scripts`].
+    pub scripts: String,
+}
+
+/// What the kernel was brought to last since it booted, by either build, whether it was kept for the next boot or not; none where that is not
+/// known.
+pub fn last_written(runner: &mut dyn Runner) -> Option<Written> {
+    last(runner).map(|Remembered { memory, .. }| Written { node: memory.node, scripts: memory.scripts })
+}
+
 /// What was written last, by this build; none where that is not known, which makes a plan no less right.
 pub(super) fn remembered(runner: &mut dyn Runner, backend: Backend) -> Option<Remembered> {
     last(runner).filter(|last| last.memory.backend == backend.word())

@@ -16,7 +16,7 @@ mod wanted;
 
 pub use confirm::{Confirmed, confirm, guard, last_applied, last_good, run_to_be_confirmed, undo, waits};
 pub use error::{Error, Kind};
-pub use kept::{COMPILED, GOOD};
+pub use kept::{COMPILED, GOOD, Written, last_written};
 pub use outcome::{Counts, Outcome};
 pub use round::{Look, look};
 pub use uninstall::uninstall;
