@@ -82,7 +82,7 @@ fn wait_for(
 }
 
 /// Whether this file is the one that stands there now.
-fn stands_at(file: &File, path: &Path) -> io::Result<bool> {
+pub(super) fn stands_at(file: &File, path: &Path) -> io::Result<bool> {
     let is = |found: &Metadata| (found.dev(), found.ino());
     match fs::metadata(path) {
         Ok(found) => Ok(is(&found) == is(&file.metadata()?)),

@@ -70,7 +70,7 @@ fn a_process_that_does_not_end_is_killed_with_its_children() {
         assert_eq!(runner.run(&call), Err(Failure::TimedOut(call.to_string(), limit)), "{script}");
         assert!(start.elapsed() < Duration::from_secs(30), "{script}");
     }
-    std::thread::sleep(Duration::from_millis(2500));
+    thread::sleep(Duration::from_millis(2500));
     assert!(!mark.exists(), "a grandchild lives on");
 }
 
@@ -156,8 +156,11 @@ fn who_waits_for_a_lock_that_is_removed_waits_for_the_next_one() {
         let looks = scope.spawn(|| processes(home.path(), LONG).lock_to_look(Duration::from_secs(2)).unwrap().is_some());
         thread::sleep(Duration::from_millis(300));
         fs::remove_file(home.path().join("run/lock")).unwrap();
+        // whoever had it can no longer be sure to be alone
+        assert!(one.run(&sh("exit 0")).is_err() && one.run_all(&[sh("exit 0")])[0].is_err());
         let _held = second.lock(LONG).unwrap().expect("it is another file");
         drop(first);
+        assert!(one.run(&sh("exit 0")).is_ok(), "without a lock all may look");
         assert_eq!((waits.join().unwrap(), looks.join().unwrap()), (false, false));
     });
 }
