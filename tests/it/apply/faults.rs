@@ -3,14 +3,14 @@
 use std::fs::{File, OpenOptions};
 use std::time::{Duration, Instant};
 
-use palisade::apply::Error;
+use palisade::apply::{self, Error};
 use palisade::diagnostic::Code;
 use palisade::net::Family;
 use palisade::observe::Backend;
 use palisade::runner::{Answer, Call, Failure, Folder, Keep, Lock, Processes, Runner};
 
 use super::faulty::{Fault, Faulty};
-use super::world::{BEFORE, HOST, MOVED, OTHER, World, bundle, is_between, verdicts_of};
+use super::world::{BEFORE, HOST, MOVED, OTHER, World, bundle, is_between, verdicts_of, wanted};
 
 /// The calls that look, and the first ones that remove what is not used; those behind are like it.
 const LOOKS: usize = 3;
@@ -178,6 +178,9 @@ pub(super) fn no_room_for_our_files(world: &World) {
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     };
     let before = world.print();
+    let written = || apply::last_written(&mut world.processes());
+    let of = |case: &str| wanted(case).scripts;
+    assert_eq!(written().map(|written| (written.node, written.scripts)), Some(("n1".to_owned(), of(BEFORE))));
     let small = ["--state-dir", "/run/small/state", "--run-dir", "/run/p/run"];
     let (status, said) = apply(&[&small[..], &["--confirm", "30"]].concat());
     assert_eq!(status, 2, "{said}");
@@ -186,6 +189,7 @@ pub(super) fn no_room_for_our_files(world: &World) {
     assert_eq!(status, 2, "{said}");
     assert!(said.contains("No space left") && said.contains("the kernel holds the new policy"), "{said}");
     world.holds(MOVED);
+    assert_eq!(written().map(|written| written.scripts), Some(of(MOVED)), "what was written counts, kept or not");
     let (status, said) = apply(&["--state-dir", "/run/p/state", "--run-dir", "/run/small/run"]);
     assert_eq!(status, 0, "{said}");
     assert!(matches!(world.apply(MOVED), Ok(outcome) if outcome.is_in_sync()));
