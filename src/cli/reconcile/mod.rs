@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     /// Compile this node's part from these files and directories instead
     #[arg(long, value_name = "PATH", num_args = 1..)]
     policies: Vec<PathBuf>,
-    /// Which node this is; without it NODE_NAME, the bundle's only node, or the host's name
+    /// Which node this is; without it NODE_NAME, the host's name, or the bundle's only node if that was applied last
     #[arg(long, value_name = "NODE", env = "PALISADE_NODE", hide_env_values = true)]
     node: Option<String>,
     /// How often to look for drift
@@ -195,8 +195,11 @@ impl<'run> Keeper<'run> {
                 self.owes_cut |= outcome.rounds > 0;
                 self.told.apply(&outcome);
                 let mut status = Status::Clean;
-                let is_news =
-                    !outcome.is_in_sync() || outcome.took_back || self.told.is_first() || (self.told.has_failed() && !self.is_bad);
+                let is_news = !outcome.is_in_sync()
+                    || outcome.took_back
+                    || outcome.gave_up
+                    || self.told.is_first()
+                    || (self.told.has_failed() && !self.is_bad);
                 if is_news || self.arguments.once {
                     status = node::tell(&outcome, (&format!("node {}{ground}", wanted.node), &Beside::default()), self.report);
                 }
