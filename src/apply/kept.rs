@@ -77,9 +77,11 @@ pub fn last_node(runner: &mut dyn Runner) -> Option<String> {
 
 /// Keeps a bundle for the next boot, if it is not kept already, byte by byte.
 pub(super) fn keep_good(runner: &mut dyn Runner, wanted: &Wanted) -> Result<(), Failure> {
-    let mut files = wanted.folder().iter();
-    match files.all(|(name, content)| runner.read(Keep::Always, &format!("{GOOD}/{name}")).is_ok_and(|kept| kept.as_ref() == Some(content)))
-    {
+    let is_kept = |(name, content): (&String, &Vec<u8>)| {
+        let kept = runner.read(Keep::Always, &format!("{GOOD}/{name}"));
+        kept.is_ok_and(|kept| kept.as_ref() == Some(content))
+    };
+    match wanted.folder().iter().all(is_kept) {
         true => Ok(()),
         false => runner.write_folder(Keep::Always, GOOD, Some(wanted.folder())),
     }

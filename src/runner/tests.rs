@@ -149,16 +149,18 @@ fn nobody_else_can_hold_the_lock() {
 #[test]
 fn who_waits_for_a_lock_that_is_removed_waits_for_the_next_one() {
     let home = tempfile::tempdir().unwrap();
-    let [mut one, mut second, mut third] = [(); 3].map(|()| processes(home.path(), LONG));
+    let [mut one, mut third] = [(); 2].map(|()| processes(home.path(), LONG));
     let first = one.lock(LONG).unwrap().expect("nobody has it");
+    // another file in its place, which somebody has from the first moment
+    let elsewhere = home.path().join("elsewhere");
+    let _second = processes(&elsewhere, LONG).lock(LONG).unwrap().expect("nobody has it");
     thread::scope(|scope| {
         let waits = scope.spawn(|| third.lock(Duration::from_secs(2)).unwrap().is_some());
         let looks = scope.spawn(|| processes(home.path(), LONG).lock_to_look(Duration::from_secs(2)).unwrap().is_some());
         thread::sleep(Duration::from_millis(300));
-        fs::remove_file(home.path().join("run/lock")).unwrap();
+        fs::rename(elsewhere.join("run/lock"), home.path().join("run/lock")).unwrap();
         // whoever had it can no longer be sure to be alone
         assert!(one.run(&sh("exit 0")).is_err() && one.run_all(&[sh("exit 0")])[0].is_err());
-        let _held = second.lock(LONG).unwrap().expect("it is another file");
         drop(first);
         assert!(one.run(&sh("exit 0")).is_ok(), "without a lock all may look");
         assert_eq!((waits.join().unwrap(), looks.join().unwrap()), (false, false));

@@ -195,8 +195,11 @@ impl<'run> Keeper<'run> {
                 self.owes_cut |= outcome.rounds > 0;
                 self.told.apply(&outcome);
                 let mut status = Status::Clean;
-                let is_news =
-                    !outcome.is_in_sync() || outcome.took_back || self.told.is_first() || (self.told.has_failed() && !self.is_bad);
+                let is_news = !outcome.is_in_sync()
+                    || outcome.took_back
+                    || outcome.gave_up
+                    || self.told.is_first()
+                    || (self.told.has_failed() && !self.is_bad);
                 if is_news || self.arguments.once {
                     status = node::tell(&outcome, (&format!("node {}{ground}", wanted.node), &Beside::default()), self.report);
                 }
