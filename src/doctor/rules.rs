@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::doctor::{Finding, Node};
 use crate::observe::{Backend, nft_chains};
 use crate::runner::Call;
-use crate::script::{PREFIX, is_ours};
+use crate::script::{PREFIX, is_ours, lines};
 
 /// Whose chains begin how.
 const OWNERS: [(&str, &str); 14] = [
@@ -105,8 +105,8 @@ fn look(node: &mut Node<'_>, build: Backend) -> Result<Standing, String> {
             continue;
         }
         let text = node.ask(&Call::of(&format!("{tool}-{}-save", build.word()), &[]))?;
-        rules += text.lines().filter(|line| line.starts_with("-A ")).count();
-        owners.extend(text.lines().filter_map(|line| owner(line.strip_prefix(':')?)));
+        rules += lines(&text).filter(|(_, line)| line.starts_with("-A ")).count();
+        owners.extend(lines(&text).filter_map(|(_, line)| owner(line.strip_prefix(':')?)));
     }
     Ok(Standing { build, rules: Some(rules), owners })
 }

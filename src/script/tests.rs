@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::net::Family;
-use crate::script::{Counters, Leads, Member, Place, Rule, Set, SetKind, Table, TableId, TableKind};
+use crate::script::{Counters, Leads, Member, Place, Rule, Set, SetKind, Table, TableId, TableKind, lines};
 
 #[test]
 fn sets_of_scripts_and_of_the_kernel_are_the_same() {
@@ -78,6 +78,25 @@ fn what_the_kernel_has_is_told_apart() {
     assert_eq!(table.hooks.iter().map(|hook| (hook.from.as_str(), hook.place)).collect::<Vec<_>>(), [("FORWARD", Place::Number(2))]);
     assert_eq!(table.lengths, BTreeMap::from([("FORWARD".to_owned(), 2), ("DOCKER".to_owned(), 1)]));
     assert_eq!(table.sets_of_others.iter().collect::<Vec<_>>(), ["theirs"]);
+}
+
+#[test]
+fn a_newline_in_a_comment_ends_no_line() {
+    let comment = "two\nlines -A x \\\" q\n\nCOMMIT\n*nat\n:pal-x - [0:0]\n-A FORWARD -j pal-x b\\\\";
+    let text = format!(
+        "# a \"comment\n*filter\n:a\"b - [0:0]\n[0:0] -A a\"b -j ACCEPT\n[0:0] -A FORWARD -m comment --comment \"{comment}\" -j LOG \
+         --log-prefix \"\n\"\n[0:0] -A FORWARD -m comment --comment \"x\n\" -j pal-x\n:pal-x - [0:0]\nCOMMIT\n"
+    );
+    let numbers: Vec<usize> = lines(&text).map(|(number, _)| number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 13, 15, 16]);
+    let table = Table::read(&text, Family::V4).unwrap().remove(&TableId { family: Family::V4, kind: TableKind::Filter }).unwrap();
+    assert_eq!(table.lengths, BTreeMap::from([("a\"b".to_owned(), 1), ("FORWARD".to_owned(), 2)]));
+    assert_eq!(table.hooks.iter().map(|hook| hook.rule.comment()).collect::<Vec<_>>(), ["x\n"]);
+    assert_eq!(table.chains.keys().collect::<Vec<_>>(), ["pal-x"]);
+    // one that does not end is the half of a table
+    let half = text.split_at(text.find("CO").unwrap()).0;
+    assert!(Table::read(half, Family::V4).is_err());
+    assert_eq!(lines("a --comment \"b\nc\n").count(), 2);
 }
 
 #[test]
