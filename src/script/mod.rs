@@ -12,6 +12,7 @@
 mod lines;
 mod member;
 mod rule;
+mod says;
 mod sets;
 mod tables;
 
