@@ -6,7 +6,7 @@ use crate::apply::{Error, Node, Outcome, clear_other};
 use crate::net::Family;
 use crate::observe::{Observed, Problem, Scope, Tools, ask, kernel, refuse_other};
 use crate::plan::Desired;
-use crate::script::is_ours;
+use crate::script::{is_ours, lines};
 
 /// Takes everything of ours out of the kernel, out of both builds of iptables, and then our files.
 ///
@@ -73,7 +73,7 @@ fn held_by(node: &mut Node<'_>, tools: Tools) -> Vec<String> {
 /// Rules of other chains that lead to something of ours, with their tables, of a listing.
 fn rules_of_others(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut table = "";
-    text.lines().filter_map(move |line| {
+    lines(text).filter_map(move |(_, line)| {
         table = line.strip_prefix('*').unwrap_or(table);
         let (_, rule) = line.split_once("-A ")?;
         let words: Vec<&str> = rule.split(' ').collect();

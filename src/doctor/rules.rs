@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::doctor::{Finding, Node};
 use crate::observe::{Backend, nft_chains};
 use crate::runner::Call;
-use crate::script::{PREFIX, is_ours};
+use crate::script::{PREFIX, TableKind, is_ours, lines};
 
 /// Whose chains begin how.
 const OWNERS: [(&str, &str); 14] = [
@@ -105,10 +105,32 @@ fn look(node: &mut Node<'_>, build: Backend) -> Result<Standing, String> {
             continue;
         }
         let text = node.ask(&Call::of(&format!("{tool}-{}-save", build.word()), &[]))?;
-        rules += text.lines().filter(|line| line.starts_with("-A ")).count();
-        owners.extend(text.lines().filter_map(|line| owner(line.strip_prefix(':')?)));
+        rules += lines(&text).filter(|(_, line)| line.starts_with("-A ")).count();
+        owners.extend(lines(&text).filter_map(|(_, line)| owner(line.strip_prefix(':')?)));
     }
     Ok(Standing { build, rules: Some(rules), owners })
+}
+
+/// Whether the kernel asks the tables that ours are in: of one that is dormant it asks nothing, and iptables-nft does not show that. Only `nft` tells.
+pub(super) fn dormant(node: &mut Node<'_>) -> Vec<Finding> {
+    const WHAT: &str = "dormant tables";
+    if node.backend != Backend::Nft || node.ask(&Call::of("nft", &["--version"])).is_err() {
+        return Vec::new();
+    }
+    let tables = ["ip", "ip6"].into_iter().flat_map(|family| TableKind::ALL.map(|kind| (family, kind.word())));
+    let is_dormant = |(family, table): &(&str, &str)| {
+        let text = node.ask(&Call::of("nft", &["--terse", "list", "table", family, table])).unwrap_or_default();
+        let mut head = text.lines().skip(1).take_while(|line| !line.contains('{'));
+        head.any(|line| line.trim_start().starts_with("flags ") && line.contains("dormant"))
+    };
+    let names: Vec<String> = tables.filter(is_dormant).map(|(family, table)| format!("{family} {table}")).collect();
+    match names.as_slice() {
+        [] => vec![Finding::good(WHAT, "none")],
+        [first, ..] => {
+            let advice = format!("no rule in it is in force: wake it with `nft add table {first}`, and find out who put it to sleep");
+            vec![Finding::missing(WHAT, names.join(", "), advice)]
+        }
+    }
 }
 
 fn owner(chain: &str) -> Option<&'static str> {

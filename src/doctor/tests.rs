@@ -236,6 +236,27 @@ fn the_legacy_build_needs_the_lock_of_the_host() {
 }
 
 #[test]
+fn a_table_that_the_kernel_does_not_ask_is_found_by_nft() {
+    let found = |flags: &str| {
+        let mut node = Table::healthy();
+        says(&mut node, "nft --version", Ok("nftables v1.0.6\n"));
+        says(&mut node, "nft --terse list table ip filter", Ok(&format!("table ip filter {{\n{flags}\tchain FORWARD {{\n\t}}\n}}\n")));
+        says(&mut node, "nft --terse list table ip6 filter", Ok("table ip6 filter {\n\tflags dormant\n}\n"));
+        examine(&mut node, None).to_string()
+    };
+    for flags in ["\tflags dormant\n\n", "\tcomment \"x\"\n\tflags owner, dormant\n"] {
+        let both = found(flags);
+        assert!(both.contains("  ip filter, ip6 filter\n") && both.contains("`nft add table ip filter`"), "{both}");
+    }
+    for flags in ["", "\tflags owner\n", "\tcomment \"dormant\"\n"] {
+        let one = found(flags);
+        assert!(one.contains("  ip6 filter\n"), "{one}");
+    }
+    let without = examine(&mut Table::healthy(), None).to_string();
+    assert!(!without.contains("dormant"), "{without}");
+}
+
+#[test]
 fn chains_of_a_build_that_is_not_installed_are_seen_by_name() {
     let found = |chains: Option<&str>| {
         let mut node = Table::healthy();

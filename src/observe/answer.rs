@@ -6,8 +6,10 @@ use crate::runner::{Answer, Call, Failure, Runner};
 /// Lines on standard error that are no errors begin with this.
 const REMARK: &str = "# Warning";
 
-/// What `iptables-restore` ends with where it did not get the xtables lock; the words are those of builds that end with another one.
+/// What `iptables-legacy-restore` ends with where it did not get the xtables lock; the words are those of versions that end with another one.
+/// `iptables-nft-restore` ends with it where the kernel refuses a rule.
 const LOCKED: i32 = 4;
+const LOCKING: &str = "-legacy-restore";
 const LOCKED_WORDS: &str = "holding the xtables lock";
 
 /// What it says where it cannot have the lock's file, and ends with the same status.
@@ -36,7 +38,7 @@ fn answered(call: &Call, answer: Result<Answer, Failure>) -> Result<String, Prob
     match answer.status {
         Some(0) if said.is_empty() => return Ok(answer.output),
         Some(_) if said.iter().any(|line| line.contains(LOCK_FILE_WORDS)) => {}
-        Some(LOCKED) if call.program.ends_with("-restore") => return Err(busy()),
+        Some(LOCKED) if call.program.ends_with(LOCKING) => return Err(busy()),
         Some(0) | None => {}
         Some(_) if said.iter().any(|line| line.contains(LOCKED_WORDS)) => return Err(busy()),
         Some(_) => {}

@@ -3,7 +3,7 @@
 use crate::net::Family;
 use crate::observe::{Observed, Problem, Tools, answer, ask, ask_all};
 use crate::runner::{Call, Failure, Runner};
-use crate::script::{Set, Sets, Table, TableKind, is_ours};
+use crate::script::{Set, Sets, Table, TableKind, is_ours, lines};
 
 /// Which tables are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,8 +14,10 @@ pub enum Scope {
     All,
 }
 
-/// What `iptables-nft-save` says of a table that somebody made rules in which it cannot print.
-const UNREADABLE_TABLE: &str = "is incompatible";
+/// What `iptables-nft-save` says of a table that somebody made rules in which it cannot print, and the tables of which that is an error:
+/// ours may stand there. Any other is somebody else's business.
+const UNREADABLE: &str = "' is incompatible";
+const MUST_BE_READ: [TableKind; 3] = [TableKind::Raw, TableKind::Mangle, TableKind::Filter];
 
 /// Lists our sets and tables: all at once, since nothing is written.
 ///
@@ -57,12 +59,18 @@ fn save(tools: Tools, family: Family, scope: Scope) -> Call {
 
 fn read_tables(family: Family, (call, text): (&Call, String), seen: &mut Observed) -> Result<(), Problem> {
     let text = whole(call, text)?;
-    if let Some(line) = text.lines().find(|line| line.starts_with('#') && line.contains(UNREADABLE_TABLE)) {
+    if let Some(line) = lines(&text).map(|(_, line)| line).find(|line| is_unreadable(line)) {
         return Err(answer::refused(call, line));
     }
     let tables = Table::read(&text, family).map_err(|error| answer::refused(call, &format!("its output is not whole: {error}")))?;
     seen.tables.extend(tables);
     Ok(())
+}
+
+/// ``# Table `filter' is incompatible, use 'nft' tool.``
+fn is_unreadable(line: &str) -> bool {
+    let table = line.strip_prefix("# Table `").and_then(|rest| rest.split_once(UNREADABLE));
+    table.is_some_and(|(name, _)| MUST_BE_READ.iter().any(|kind| kind.word() == name))
 }
 
 /// Our sets, of what the tool listed: all at once, or one by one where it says that it cannot. What it says to have listed has to be whole.

@@ -92,6 +92,19 @@ fn answers_that_are_not_whole_are_never_nothing() {
 }
 
 #[test]
+fn a_table_that_cannot_be_printed_is_an_error_where_ours_may_stand_in_it() {
+    for (table, is_ours) in [("raw", true), ("mangle", true), ("filter", true), ("nat", false), ("security", false), ("theirs", false)] {
+        let text = format!("# Table `{table}' is incompatible, use 'nft' tool.\n{TABLE}");
+        let rows = [("ipset save", 0, SET, ""), ("iptables-nft-save -c", 0, &text, ""), ("ip6tables-nft-save -c", 0, "", "")];
+        let seen = kernel(&mut Scripted::of(&rows), NFT, Scope::All);
+        assert_eq!(seen.is_err(), is_ours, "{table}: {seen:?}");
+        let tools = Tools { backend: Backend::Legacy, ..NFT };
+        let other = refuse_other(&mut Scripted::of(&[("iptables-nft-save -c", 0, &text.replace(TABLE, EMPTY), ""), rows[2]]), tools);
+        assert_eq!(other.is_err(), is_ours, "{table} of the other build: {other:?}");
+    }
+}
+
+#[test]
 fn a_set_that_cannot_be_listed_does_not_hide_the_others() {
     let revision = "Kernel and userspace incompatible: settype hash:net with revision 9 not supported by userspace.\n";
     let rows = [
@@ -150,12 +163,20 @@ fn chains_of_ours_in_the_other_build_are_found() {
 
 #[test]
 fn a_lock_that_is_held_is_told_from_one_that_cannot_be_had() {
-    let restore = Call::of("iptables-legacy-restore", &["--noflush"]);
-    let said = |words| ask(&mut Scripted::of(&[("iptables-legacy-restore --noflush", 4, "", words)]), &restore).unwrap_err();
-    assert!(matches!(
-        said("Another app is currently holding the xtables lock; still 1s 0us time ahead to have a chance\n"),
-        Problem::Busy(_)
-    ));
-    let words = said("Fatal: can't open lock file /run/xtables.lock: Read-only file system\n");
-    assert!(matches!(&words, Problem::Refused { .. }), "{words}");
+    let held = "Another app is currently holding the xtables lock; still 1s 0us time ahead to have a chance\n";
+    let not_to_be_had = "Fatal: can't open lock file /run/xtables.lock: Read-only file system\n";
+    let refused = "iptables-nft-restore v1.8.9 (nf_tables): \nline 37: RULE_INSERT failed (Too many links): rule in chain FORWARD\n";
+    for (program, status, words, is_busy) in [
+        ("iptables-legacy-restore", 4, held, true),
+        ("iptables-legacy-restore", 4, "", true),
+        ("iptables-legacy-restore", 1, held, true),
+        ("iptables-legacy-restore", 4, not_to_be_had, false),
+        ("iptables-nft-restore", 4, held, true),
+        ("iptables-nft-restore", 4, refused, false),
+        ("ip6tables-nft-restore", 4, "", false),
+    ] {
+        let call = Call::of(program, &["--noflush"]);
+        let problem = ask(&mut Scripted::of(&[(&call.to_string(), status, "", words)]), &call).unwrap_err();
+        assert_eq!(matches!(problem, Problem::Busy(_)), is_busy, "{program}: {problem}");
+    }
 }

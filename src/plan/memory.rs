@@ -64,8 +64,8 @@ impl Memory {
 /// What to keep in mind when a plan has run and what it did is read back.
 ///
 /// In: the previous memory, with whatever is new in its other fields. A chain that is right by its words needs no memory. One that is not, and
-/// that the plan wrote, is taken for what the tools make of ours where its rules are as many, with the same comments, and look into
-/// the same sets and lead the same way; it is remembered, so that any change to it will be seen. Anything else keeps what is known of it. So a plan
+/// that the plan wrote, is taken for what the tools make of ours where its rules are as many and say the same
+/// ([`Rule::is_printed_as`]); it is remembered, so that any change to it will be seen. Anything else keeps what is known of it. So a plan
 /// between the same states, with this memory, is in sync, or else somebody has changed what we wrote.
 ///
 /// Cost: linear in the rules.
@@ -121,11 +121,9 @@ fn put(kept: &mut Kept, (id, name): (TableId, &str), wrote: &[&Rule], read: &[&R
     kept.entry(key(id)).or_default().insert(name.to_owned(), printed);
 }
 
-/// Whether rules are the same in all that no version of the tools prints in its own way.
+/// Whether rules that were read back say the same as those that were written, printed in the tools' own way.
 fn are_alike(wrote: &[&Rule], read: &[&Rule]) -> bool {
-    let is_alike =
-        |wrote: &Rule, read: &Rule| wrote.looks() == read.looks() && wrote.leads() == read.leads() && wrote.comment() == read.comment();
-    wrote.len() == read.len() && wrote.iter().zip(read).all(|(wrote, read)| is_alike(wrote, read))
+    wrote.len() == read.len() && wrote.iter().zip(read).all(|(wrote, read)| wrote.is_printed_as(read))
 }
 
 /// `filter.v4`.

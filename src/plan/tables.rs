@@ -126,6 +126,13 @@ impl Hooks<'_> {
         self.found.iter().map(|hook| &hook.rule).collect()
     }
 
+    /// The lines that take away the jumps that there are. One with a newline, which restore cannot read, goes by its number, the last first.
+    fn removals(&self) -> impl Iterator<Item = String> {
+        let (by_number, by_text): (Vec<&Hook>, Vec<&Hook>) = self.found.iter().partition(|hook| hook.rule.text().contains('\n'));
+        let by_number = by_number.into_iter().rev().map(|hook| format!("-D {} {}", self.chain, number(hook.place)));
+        by_number.chain(by_text.into_iter().map(|hook| format!("-D {} {}", self.chain, hook.rule.text())))
+    }
+
     /// Whether there are as many as are wanted, where they are to stand.
     pub(super) fn is_placed(&self) -> bool {
         self.standing().iter().map(|(number, _)| *number).eq(self.found.iter().map(|hook| number(hook.place)))
@@ -150,9 +157,7 @@ impl Change<'_> {
     pub(super) fn write(&self, out: &mut String) {
         let mut lines = vec![format!("*{}", self.id.kind.word())];
         lines.extend(self.chains.iter().map(|(name, _)| format!(":{name} - [0:0]")));
-        for hooks in &self.hooks {
-            lines.extend(hooks.found.iter().map(|hook| format!("-D {} {}", hooks.chain, hook.rule.text())));
-        }
+        self.hooks.iter().for_each(|hooks| lines.extend(hooks.removals()));
         for (name, rules) in &self.chains {
             lines.extend(rules.iter().map(|rule| format!("-A {name} {}", rule.text())));
         }

@@ -9,11 +9,14 @@
 //!
 //! Cost: linear in the text, and a sort of each set's members.
 
+mod lines;
 mod member;
 mod rule;
+mod says;
 mod sets;
 mod tables;
 
+pub use lines::lines;
 pub use member::{Member, SetKind};
 pub use rule::{Counters, Leads, Look, Rule};
 pub use sets::{Set, SetError, Sets};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::net::Family;
-use crate::script::{Counters, Leads, Rule, is_ours};
+use crate::script::{Counters, Leads, Rule, is_ours, lines};
 
 /// A table of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,9 +128,9 @@ impl Table {
     pub fn read(text: &str, family: Family) -> Result<BTreeMap<TableId, Table>, TableError> {
         let mut reader = Reader { family, tables: BTreeMap::new(), open: Open::Nothing };
         let mut last = 0;
-        for (number, line) in (1..).zip(text.lines()) {
+        for (number, line) in lines(text) {
             last = number;
-            reader.line(line.trim_end()).map_err(|problem| TableError { line: number, problem })?;
+            reader.line(line).map_err(|problem| TableError { line: number, problem })?;
         }
         match reader.open {
             Open::Nothing => Ok(reader.tables),

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::net::Family;
-use crate::script::{Counters, Leads, Member, Place, Rule, Set, SetKind, Table, TableId, TableKind};
+use crate::script::{Counters, Leads, Member, Place, Rule, Set, SetKind, Table, TableId, TableKind, lines};
 
 #[test]
 fn sets_of_scripts_and_of_the_kernel_are_the_same() {
@@ -63,6 +63,87 @@ fn rules_of_scripts_and_of_the_kernel_have_the_same_words() {
     }
 }
 
+/// What is written, and how some version of the tools prints it.
+const PRINTED: [(&str, &str); 27] = [
+    ("-s 0.0.0.0/0 -d ::/0 -i + -j DROP", "-j DROP"),
+    ("-s 10.0.0.1 -j DROP", "-s 10.0.0.1/32 -j DROP"),
+    ("-s 10.1.2.3/255.255.0.0 -j DROP", "-s 10.1.0.0/16 -j DROP"),
+    ("-s ::102:304 -j DROP", "-s ::1.2.3.4/128 -j DROP"),
+    ("! -i lo -s 10.0.0.0/24 -j DROP", "-s 10.0.0.0/24 ! -i lo -j DROP"),
+    ("-m conntrack ! --ctorigdst 10.0.0.1/32 -j DROP", "-m conntrack ! --ctorigdst 10.0.0.1 -j DROP"),
+    (
+        "-m conntrack --ctorigdst 10.0.0.1/32 -m conntrack --ctorigdstport 7:7 -g a",
+        "-m conntrack --ctorigdst 10.0.0.1 --ctorigdstport 7 -g a",
+    ),
+    ("-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT", "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"),
+    ("-p icmpv6 -m icmp6 --icmpv6-type 1/4 -j ACCEPT", "-p ipv6-icmp -m icmp6 --icmpv6-type 1/4 -j ACCEPT"),
+    ("-p icmp --icmp-type echo-request -j ACCEPT", "-p icmp -m icmp --icmp-type 8 -j ACCEPT"),
+    ("-p 47 -j ACCEPT", "-p gre -j ACCEPT"),
+    ("! -p 4 -j ACCEPT", "! -p ipv4 -j ACCEPT"),
+    ("-p 132 -j ACCEPT", "-p sctp -j ACCEPT"),
+    ("-p 0 -j ACCEPT", "-j ACCEPT"),
+    ("-p tcp --dport 80 -j ACCEPT", "-p tcp -m tcp --dport 80 -j ACCEPT"),
+    ("-p tcp -m multiport --dports http,22 -j ACCEPT", "-p tcp -m multiport --dports 80,22 -j ACCEPT"),
+    ("-p tcp -m multiport --dports 80 -j ACCEPT", "-p tcp -m tcp --dport 80 -j ACCEPT"),
+    ("-p tcp --syn -j ACCEPT", "-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j ACCEPT"),
+    ("-m limit --limit 10/second --limit-burst 20 -j LOG", "-m limit --limit 10/sec --limit-burst 20 -j LOG"),
+    ("-m limit --limit 600/minute --limit-burst 5 -j RETURN", "-m limit --limit 10/sec -j RETURN"),
+    ("-j LOG --log-prefix \"-s \" --log-level 4", "-j LOG --log-prefix \"-s \""),
+    ("-j MARK --set-mark 1", "-j MARK --set-xmark 0x1/0xffffffff"),
+    ("-j REJECT", "-j REJECT --reject-with icmp-port-unreachable"),
+    ("-m mark --mark 1 -j DROP", "-m mark --mark 0x1 -j DROP"),
+    ("--source 10.0.0.1 --in-interface a --jump DROP", "-s 10.0.0.1/32 -i a -j DROP"),
+    ("-m comment --comment \"-s 10.0.0.1\" -j CT --notrack", "-m comment --comment \"-s 10.0.0.1\" -j CT --notrack"),
+    ("-m comment --comment \"-s\" -j pal-a", "-m comment --comment -s -j pal-a"),
+];
+
+/// What is written, and what says more, less or something else.
+const OTHERWISE: [(&str, &str); 33] = [
+    ("-s 10.0.0.1 -j ACCEPT", "-j ACCEPT"),
+    ("-s 10.0.0.1 -j ACCEPT", "-s 10.0.0.0/8 -j ACCEPT"),
+    ("-s 10.0.0.1 -j ACCEPT", "! -s 10.0.0.1 -j ACCEPT"),
+    ("-s 10.0.0.1 -j ACCEPT", "-d 10.0.0.1 -j ACCEPT"),
+    ("! -s 0.0.0.0/0 -j ACCEPT", "-j ACCEPT"),
+    ("-j DROP", "-s 10.0.0.1 -j DROP"),
+    ("-j DROP", "-p tcp -j DROP"),
+    ("-j DROP", "-m mark --mark 7 -j DROP"),
+    ("-j DROP", "-m socket -j DROP"),
+    ("-j DROP", "-f -j DROP"),
+    ("-m mark --mark 7 -j ACCEPT", "-j ACCEPT"),
+    ("-i eth0 -g pal-a", "-g pal-a"),
+    ("-i eth0 -g pal-a", "-i eth+ -g pal-a"),
+    ("-i eth0 -g pal-a", "-o eth0 -g pal-a"),
+    ("! -i lo -g pal-a", "-g pal-a"),
+    ("-p tcp -j ACCEPT", "-j ACCEPT"),
+    ("-p tcp -j ACCEPT", "-p udp -j ACCEPT"),
+    ("-p tcp -j ACCEPT", "-p other -j ACCEPT"),
+    ("-p 47 -j ACCEPT", "-p esp -j ACCEPT"),
+    ("-p 47 -j ACCEPT", "-p 99 -j ACCEPT"),
+    ("-p tcp -m multiport --dports 80 -j ACCEPT", "-p tcp -m multiport --dports 80,81 -j ACCEPT"),
+    ("-p tcp -m multiport --dports 80 -j ACCEPT", "-p tcp -m multiport --sports 80 -j ACCEPT"),
+    ("-p tcp -m multiport --dports 80 -j ACCEPT", "-p tcp -j ACCEPT"),
+    ("-p icmp -m icmp --icmp-type 8 -j ACCEPT", "-p icmp -m icmp --icmp-type any -j ACCEPT"),
+    ("-m conntrack --ctstate ESTABLISHED -j ACCEPT", "-m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT"),
+    ("-m conntrack --ctorigdst 10.0.0.1 -j ACCEPT", "-m conntrack -j ACCEPT"),
+    ("-m set --match-set pal-a src -j ACCEPT", "-m set --match-set pal-a dst -j ACCEPT"),
+    ("-m set --match-set pal-a src -j ACCEPT", "-m set ! --match-set pal-a src -j ACCEPT"),
+    ("-m set --match-set pal-a src -j ACCEPT", "-m set --match-set pal-a src --return-nomatch -j ACCEPT"),
+    ("-m limit --limit 10/second -j LOG", "-m limit --limit 100/sec -j LOG"),
+    ("-m comment --comment a -j DROP", "-m comment --comment b -j DROP"),
+    ("-g pal-a", "-j pal-a"),
+    ("-j CT --notrack", "-j CT --zone 5"),
+];
+
+#[test]
+fn ways_of_printing_are_told_from_other_rules() {
+    for (wrote, read) in PRINTED {
+        assert!(Rule::of(wrote).is_printed_as(&Rule::of(read)), "{wrote} is printed as {read}");
+    }
+    for (wrote, read) in OTHERWISE {
+        assert!(!Rule::of(wrote).is_printed_as(&Rule::of(read)), "{wrote} is never printed as {read}");
+    }
+}
+
 #[test]
 fn parts_of_a_rule() {
     let rule = Rule::of(
@@ -93,6 +174,25 @@ fn what_the_kernel_has_is_told_apart() {
     assert_eq!(table.hooks.iter().map(|hook| (hook.from.as_str(), hook.place)).collect::<Vec<_>>(), [("FORWARD", Place::Number(2))]);
     assert_eq!(table.lengths, BTreeMap::from([("FORWARD".to_owned(), 2), ("DOCKER".to_owned(), 1)]));
     assert_eq!(table.sets_of_others.iter().collect::<Vec<_>>(), ["theirs"]);
+}
+
+#[test]
+fn a_newline_in_a_comment_ends_no_line() {
+    let comment = "two\nlines -A x \\\" q\n\nCOMMIT\n*nat\n:pal-x - [0:0]\n-A FORWARD -j pal-x b\\\\";
+    let text = format!(
+        "# a \"comment\n*filter\n:a\"b - [0:0]\n[0:0] -A a\"b -j ACCEPT\n[0:0] -A FORWARD -m comment --comment \"{comment}\" -j LOG \
+         --log-prefix \"\n\"\n[0:0] -A FORWARD -m comment --comment \"x\n\" -j pal-x\n:pal-x - [0:0]\nCOMMIT\n"
+    );
+    let numbers: Vec<usize> = lines(&text).map(|(number, _)| number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 13, 15, 16]);
+    let table = Table::read(&text, Family::V4).unwrap().remove(&TableId { family: Family::V4, kind: TableKind::Filter }).unwrap();
+    assert_eq!(table.lengths, BTreeMap::from([("a\"b".to_owned(), 1), ("FORWARD".to_owned(), 2)]));
+    assert_eq!(table.hooks.iter().map(|hook| hook.rule.comment()).collect::<Vec<_>>(), ["x\n"]);
+    assert_eq!(table.chains.keys().collect::<Vec<_>>(), ["pal-x"]);
+    // one that does not end is the half of a table
+    let half = text.split_at(text.find("CO").unwrap()).0;
+    assert!(Table::read(half, Family::V4).is_err());
+    assert_eq!(lines("a --comment \"b\nc\n").count(), 2);
 }
 
 #[test]

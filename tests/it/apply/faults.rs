@@ -1,6 +1,7 @@
 //! Where something goes wrong in the middle.
 
-use std::fs::{File, OpenOptions};
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
 use std::time::{Duration, Instant};
 
 use palisade::apply::{self, Error};
@@ -8,9 +9,11 @@ use palisade::diagnostic::Code;
 use palisade::net::Family;
 use palisade::observe::Backend;
 use palisade::runner::{Answer, Call, Failure, Folder, Keep, Lock, Processes, Runner};
+use palisade::script::Rule;
 
 use super::faulty::{Fault, Faulty};
 use super::world::{BEFORE, HOST, MOVED, OTHER, World, bundle, is_between, verdicts_of, wanted};
+use crate::palisade::root;
 
 /// The calls that look, and the first ones that remove what is not used; those behind are like it.
 const LOOKS: usize = 3;
@@ -145,7 +148,7 @@ runs_otherwise!(Bare, |bare: &mut Bare, call: &Call| {
 runs_otherwise!(Rival<'_>, |rival: &mut Rival<'_>, call: &Call| {
     let answer = rival.0.run(call)?;
     if call.program == rival.1.iptables(Family::V4, "-restore") {
-        rival.1.tool(&rival.1.iptables(Family::V4, ""), &["-I", "pal-FORWARD", "1", "-j", "ACCEPT"], "");
+        rival.1.tool(&rival.1.iptables(Family::V4, ""), rival.2, "");
     }
     Ok(answer)
 });
@@ -167,7 +170,7 @@ pub(super) fn a_set_that_cannot_be_listed(world: &World) {
 
 pub(super) fn no_room_for_our_files(world: &World) {
     world.apply(BEFORE).unwrap();
-    std::fs::create_dir_all("/run/small").unwrap();
+    fs::create_dir_all("/run/small").unwrap();
     world.tool("mount", &["-t", "tmpfs", "-o", "size=8k", "tmpfs", "/run/small"], "");
     let apply = |words: &[&str]| {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_palisade"))
@@ -195,16 +198,68 @@ pub(super) fn no_room_for_our_files(world: &World) {
     assert!(matches!(world.apply(MOVED), Ok(outcome) if outcome.is_in_sync()));
 }
 
-/// Somebody who puts a rule into a chain of ours whenever it is written.
-struct Rival<'world>(Faulty, &'world World);
+/// Somebody who does something with a chain of ours whenever it is written.
+struct Rival<'world>(Faulty, &'world World, &'world [&'world str]);
 
-pub(super) fn others_who_do_not_give_in(world: &World) {
-    let mut rival = Rival(Faulty::new(world.processes(), Fault::None, 0), world);
+/// Fails unless no apply settles while a rival does this.
+fn never_settles(world: &World, deed: &[&str]) {
+    let mut rival = Rival(Faulty::new(world.processes(), Fault::None, 0), world, deed);
     let error = world.apply_by(&mut rival, BEFORE).unwrap_err();
-    assert!(matches!(&error, Error::NotSettled(differences) if !differences.is_empty()), "{error:?}");
+    assert!(matches!(&error, Error::NotSettled(differences) if !differences.is_empty()), "{deed:?}: {error:?}");
     assert_eq!(error.diagnostic().code, Code::NotSettled);
     world.apply(BEFORE).unwrap();
     world.holds(BEFORE);
+}
+
+pub(super) fn others_who_do_not_give_in(world: &World) {
+    never_settles(world, &["-I", "pal-FORWARD", "1", "-j", "ACCEPT"]);
+}
+
+/// Rules of ours with the same comment, sets and target that let more pass.
+const WIDENED: [&str; 3] = [
+    "-R pal-from-endpoint 1 -m conntrack --ctstate NEW,RELATED,ESTABLISHED -m comment --comment X -j ACCEPT",
+    "-R pal-from-endpoint 2 -s 192.0.2.1 -m conntrack --ctstate INVALID -m comment --comment X -j DROP",
+    "-R pal-from-endpoint 2 -m comment --comment X -m conntrack --ctstate INVALID -m mark --mark 7 -j DROP",
+];
+
+pub(super) fn rules_that_were_widened_are_never_ours(world: &World) {
+    let comments = ["known connections", "packets that no connection explains", "packets that no connection explains"];
+    for (deed, comment) in WIDENED.iter().zip(comments) {
+        let deed: Vec<&str> = deed.split(' ').map(|word| if word == "X" { comment } else { word }).collect();
+        world.apply(OTHER).unwrap();
+        world.tool(&world.iptables(Family::V4, ""), &["-F", "pal-from-endpoint"], "");
+        never_settles(world, &deed);
+    }
+}
+
+/// Every sort of rule that a golden bundle has is known again, however the tools print it.
+pub(super) fn no_rule_of_ours_is_refused(world: &World) {
+    let (mut shapes, mut applied) = (BTreeSet::new(), 0);
+    let golden = root().join("golden");
+    let mut cases: Vec<String> = fs::read_dir(&golden).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    cases.sort_unstable();
+    for case in cases.iter().filter(|case| golden.join(case).join("bundle/nodes").exists()) {
+        let desired = wanted(case).desired;
+        let rules = desired.tables.values().flat_map(|table| table.chains.values().flatten());
+        let before = shapes.len();
+        shapes.extend(rules.map(shape));
+        if shapes.len() > before {
+            applied += 1;
+            let outcome = world.apply(case).unwrap_or_else(|error| panic!("{case}: {error:?}"));
+            assert!(outcome.rounds <= 1, "{case}: {outcome:?}");
+            world.holds(case);
+        }
+    }
+    println!("{}: {applied} bundles with {} sorts of rules", world.build.word(), shapes.len());
+    assert!(applied > 20 && shapes.len() > 100, "{applied} {}", shapes.len());
+}
+
+/// A rule without names of its own: its options, and values that tools may print otherwise.
+fn shape(rule: &Rule) -> String {
+    let words = rule.words();
+    let is_name = |word: &str| word.starts_with("pal-") || word.contains(' ');
+    let comment = rule.comment();
+    words.iter().filter(|word| !is_name(word) && **word != comment).map(|word| &**word).collect::<Vec<_>>().join(" ")
 }
 
 pub(super) fn tools_that_are_not_there(world: &World) {
@@ -217,9 +272,9 @@ pub(super) fn tools_that_are_not_there(world: &World) {
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     };
     // programs of these names come first, and are not what they seem
-    std::fs::create_dir_all("/run/fake").unwrap();
+    fs::create_dir_all("/run/fake").unwrap();
     let fake = |name: &str, script: &str| {
-        std::fs::write(format!("/run/fake/{name}"), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::write(format!("/run/fake/{name}"), format!("#!/bin/sh\n{script}\n")).unwrap();
         world.tool("chmod", &["+x", &format!("/run/fake/{name}")], "");
     };
     for (script, says) in [

@@ -20,6 +20,7 @@ mod faults;
 mod faulty;
 mod guard;
 mod good;
+mod foreign;
 mod listings;
 mod plain;
 mod rate;
@@ -57,9 +58,14 @@ cases! { by run:
         tools_that_fail
         tools_that_are_not_there
         others_who_do_not_give_in
+        rules_that_were_widened_are_never_ours
+        no_rule_of_ours_is_refused
         a_lock_that_is_held
         a_set_that_cannot_be_listed
         no_room_for_our_files;
+    foreign:
+        rules_of_nft_in_other_tables_keep_nobody_out
+        newlines_in_comments_of_others_are_read;
     confirmed:
         taken_back_unless_confirmed
         taken_back_without_the_guard
