@@ -82,7 +82,7 @@ pub fn confirm(node: &mut Node<'_>) -> Result<Confirmed, Error> {
         None => Ok(Confirmed::Nothing),
         Some(Duration::ZERO) => take_back(node).map(Confirmed::TooLate),
         Some(_) => {
-            let waiting = bundle(node.runner, kept::WAITING)?;
+            let waiting = bundle(node.runner, kept::WAITING).map_err(|bad| Error::Bundle(Box::new(bad)))?;
             kept::keep_good(node.runner, &waiting).and_then(|()| forget(node.runner)).map_err(Error::Files)?;
             Ok(Confirmed::Kept)
         }
@@ -138,7 +138,8 @@ pub(super) fn settle(node: &mut Node<'_>) -> Result<bool, Error> {
 /// Before the kernel is touched.
 fn begin(node: &mut Node<'_>, (wanted, observed): (&Wanted, &Observed), limit: Duration, guard: &Call) -> Result<(), Error> {
     let holds_ours = !observed.sets.is_empty() || !observed.unlisted.is_empty() || observed.tables.values().any(|table| !table.is_empty());
-    if holds_ours && !kept::has_good(node.runner).map_err(Error::Files)? {
+    // what cannot be read whole could not be brought back
+    if last_good(node.runner)?.is_none() && holds_ours {
         return Err(Error::NoWayBack);
     }
     node.runner.write_folder(Keep::Always, kept::WAITING, Some(wanted.folder())).map_err(Error::Files)?;
@@ -160,12 +161,9 @@ fn start_apart(runner: &mut dyn Runner, guard: &Call) -> Result<(), Failure> {
 
 /// Under the lock: brings back the last good bundle, or nothing where there was none.
 fn take_back(node: &mut Node<'_>) -> Result<Outcome, Error> {
-    let outcome = match kept::has_good(node.runner).map_err(Error::Files)? {
-        true => {
-            let good = bundle(node.runner, kept::GOOD)?;
-            round::bring(node, Goal::of(&good), &mut round::nothing_first)
-        }
-        false => round::bring(node, Goal::nothing(&Desired::default()), &mut round::nothing_first),
+    let outcome = match last_good(node.runner)? {
+        Some(good) => round::bring(node, Goal::of(&good), &mut round::nothing_first),
+        None => round::bring(node, Goal::nothing(&Desired::default()), &mut round::nothing_first),
     }?;
     forget(node.runner).map_err(Error::NotKept)?;
     Ok(outcome)
@@ -176,8 +174,8 @@ fn take_back(node: &mut Node<'_>) -> Result<Outcome, Error> {
 /// # Errors
 /// When it cannot be read, or is damaged.
 pub fn last_good(runner: &mut dyn Runner) -> Result<Option<Wanted>, Error> {
-    let has_one = kept::has_good(runner).map_err(Error::Files)?;
-    has_one.then(|| bundle(runner, kept::GOOD)).transpose()
+    let good = kept::has_good(runner).then(|| bundle(runner, kept::GOOD));
+    good.transpose().map_err(|bad| Error::Good(Box::new(bad)))
 }
 
 /// Where the bundle is that was applied last, and how long it waits yet to be confirmed; none where there was none.
@@ -186,20 +184,19 @@ pub fn last_good(runner: &mut dyn Runner) -> Result<Option<Wanted>, Error> {
 /// When our files cannot be read.
 pub fn last_applied(runner: &mut dyn Runner) -> Result<Option<(PathBuf, Option<Duration>)>, Error> {
     let waits = left(runner)?.filter(|left| !left.is_zero());
-    let is_there = waits.is_some() || kept::has_good(runner).map_err(Error::Files)?;
+    let is_there = waits.is_some() || kept::has_good(runner);
     let name = if waits.is_some() { kept::WAITING } else { kept::GOOD };
     Ok(is_there.then(|| (runner.place(Keep::Always, name), waits)))
 }
 
-fn bundle(runner: &mut dyn Runner, name: &str) -> Result<Wanted, Error> {
-    let bad = |diagnostic: Diagnostic| Error::Bundle(Box::new(diagnostic));
-    let bundle = OnDisk::open(&runner.place(Keep::Always, name)).map_err(bad)?;
+fn bundle(runner: &mut dyn Runner, name: &str) -> Result<Wanted, Diagnostic> {
+    let bundle = OnDisk::open(&runner.place(Keep::Always, name))?;
     let node = bundle.nodes().next().unwrap_or_default().to_owned();
-    Wanted::read(&bundle, &node).map_err(bad)
+    Wanted::read(&bundle, &node)
 }
 
 /// First that something waits: from then on the good bundle is the one.
-fn forget(runner: &mut dyn Runner) -> Result<(), Failure> {
+pub(super) fn forget(runner: &mut dyn Runner) -> Result<(), Failure> {
     runner.write(Keep::Always, kept::PENDING, None)?;
     runner.write_folder(Keep::Always, kept::WAITING, None)
 }

@@ -33,8 +33,10 @@ pub enum Error {
     NotForgotten(Failure),
     /// There is something of ours that no apply of ours brought there, and that could not be brought back.
     NoWayBack,
-    /// A bundle of ours is bad.
+    /// The bundle that waits to be confirmed is bad.
     Bundle(Box<Diagnostic>),
+    /// The last good bundle is bad, and so nothing could be taken back.
+    Good(Box<Diagnostic>),
     /// It went wrong and was taken back.
     TakenBack(Box<Error>),
     /// It went wrong, and then taking it back went wrong.
@@ -91,7 +93,7 @@ impl Error {
         match self {
             Error::Locked | Error::Waiting(_) | Error::Kernel(Problem::Busy(_)) => Kind::Busy,
             Error::Kernel(_) | Error::NotSettled(_) | Error::Left { .. } | Error::NotForgotten(_) => Kind::Refused,
-            Error::Files(_) | Error::NotKept(_) | Error::NoWayBack | Error::Bundle(_) => Kind::Bad,
+            Error::Files(_) | Error::NotKept(_) | Error::NoWayBack | Error::Bundle(_) | Error::Good(_) => Kind::Bad,
             Error::TakenBack(why) => why.kind(),
             Error::NotTakenBack(..) => Kind::Refused,
         }
@@ -118,6 +120,8 @@ impl Error {
             Error::NoWayBack => Diagnostic::new(Code::NoWayBack, "this node holds policy that was not applied by `palisade apply`, so it could not be brought back")
                 .help("apply the bundle that it holds first, without --confirm"),
             Error::Bundle(diagnostic) => (**diagnostic).clone(),
+            Error::Good(why) => Diagnostic::new(why.code, format!("the last good bundle cannot be brought back: {}", why.message))
+                .help("apply a sound bundle without --confirm, and it takes its place; nothing was changed"),
             Error::TakenBack(why) => {
                 let why = why.diagnostic();
                 Diagnostic::new(Code::RolledBack, format!("the node holds the policy before again: {}", why.message)).maybe_help(why.help)
@@ -140,7 +144,9 @@ fn of_problem(problem: &Problem) -> Diagnostic {
         }
         Problem::NoAnswer(Failure::NotFound(_)) => Diagnostic::new(Code::ToolMissing, problem.to_string())
             .help("install the packages `iptables` and `ipset`, or choose a build of iptables that is there with --backend"),
-        Problem::NoAnswer(_) => Diagnostic::new(Code::KernelRefused, problem.to_string())
+        Problem::NoAnswer(Failure::Other(_)) => Diagnostic::new(Code::KernelRefused, problem.to_string())
+            .help("apply again: what was begun is completed by the next apply, and no policy was opened"),
+        Problem::NoAnswer(Failure::TimedOut(..)) => Diagnostic::new(Code::KernelRefused, problem.to_string())
             .help("see what it waits for, or give it longer with --timeout; what was begun is completed by the next apply"),
         Problem::OtherBackend(other) => {
             let help = format!(

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::apply::{Error, Node, Wanted};
-use crate::bundle::INDEX_FILE;
+use crate::bundle::OnDisk;
 use crate::observe::{Backend, Tools, backend};
 use crate::plan::Memory;
 use crate::runner::{Failure, Keep, Runner};
@@ -69,18 +69,25 @@ pub(super) fn tools(node: &mut Node<'_>) -> Result<Tools, Error> {
     Ok(Tools { backend, lock_wait })
 }
 
-/// Keeps a bundle for the next boot, if it is not kept already.
+/// The node whose policy was applied here last: in this boot, or else before it; none where that is not known.
+pub fn last_node(runner: &mut dyn Runner) -> Option<String> {
+    let written = last_written(runner).map(|written| written.node);
+    written.or_else(|| OnDisk::open(&runner.place(Keep::Always, GOOD)).ok()?.nodes().next().map(str::to_owned))
+}
+
+/// Keeps a bundle for the next boot, if it is not kept already, byte by byte.
 pub(super) fn keep_good(runner: &mut dyn Runner, wanted: &Wanted) -> Result<(), Failure> {
-    let index = runner.read(Keep::Always, &format!("{GOOD}/{INDEX_FILE}"))?;
-    match index.as_deref() == Some(wanted.index()) {
+    let mut files = wanted.folder().iter();
+    match files.all(|(name, content)| runner.read(Keep::Always, &format!("{GOOD}/{name}")).is_ok_and(|kept| kept.as_ref() == Some(content)))
+    {
         true => Ok(()),
         false => runner.write_folder(Keep::Always, GOOD, Some(wanted.folder())),
     }
 }
 
-/// Whether a bundle was kept.
-pub(super) fn has_good(runner: &mut dyn Runner) -> Result<bool, Failure> {
-    Ok(runner.read(Keep::Always, &format!("{GOOD}/{INDEX_FILE}"))?.is_some())
+/// Whether anything stands in the place of the last good bundle, whole or damaged: what is no file cannot be read as one.
+pub(super) fn has_good(runner: &mut dyn Runner) -> bool {
+    runner.read(Keep::Always, GOOD) != Ok(None)
 }
 
 /// Removes what we keep, but the lock's file, which others may wait on.

@@ -16,11 +16,11 @@ mod wanted;
 
 pub use confirm::{Confirmed, confirm, guard, last_applied, last_good, run_to_be_confirmed, undo, waits};
 pub use error::{Error, Kind};
-pub use kept::{COMPILED, GOOD, Written, last_written};
+pub use kept::{COMPILED, GOOD, Written, last_node, last_written};
 pub use outcome::{Counts, Outcome};
 pub use round::{Look, look};
 pub use uninstall::uninstall;
-pub use wanted::{Named, Wanted, node_of};
+pub use wanted::{Known, Named, Wanted, node_of};
 
 use std::time::Duration;
 
@@ -50,18 +50,25 @@ pub struct Settings {
     pub takes_over: bool,
 }
 
-/// Brings the kernel to what is wanted, and keeps it for the next boot.
+/// Brings the kernel to what is wanted, and keeps it for the next boot. Where something was not confirmed in time and cannot be taken back, since
+/// the last good bundle is damaged, this one takes the place of both.
 ///
 /// # Errors
 /// When it cannot. The kernel holds what it held, or a part of what is wanted; the next run goes on from there.
 pub fn run(node: &mut Node<'_>, wanted: &Wanted) -> Result<Outcome, Error> {
     let _lock = node.lock()?;
-    let took_back = confirm::settle(node)?;
-    let mut outcome = Outcome { took_back, ..round::bring(node, Goal::of(wanted), &mut round::nothing_first)? };
+    let (took_back, gave_up) = match confirm::settle(node) {
+        Err(Error::Good(_)) => (false, true),
+        settled => (settled?, false),
+    };
+    let mut outcome = Outcome { took_back, gave_up, ..round::bring(node, Goal::of(wanted), &mut round::nothing_first)? };
     if node.settings.takes_over {
         clear_other(node, &mut outcome)?;
     }
     kept::keep_good(node.runner, wanted).map_err(Error::NotKept)?;
+    if gave_up {
+        confirm::forget(node.runner).map_err(Error::NotKept)?;
+    }
     Ok(outcome)
 }
 

@@ -25,6 +25,8 @@ pub struct Outcome {
     pub left: Vec<String>,
     /// Whether an apply that nobody confirmed in time was taken back first.
     pub took_back: bool,
+    /// Whether one could not be taken back, since the last good bundle was damaged, and this one took the place of both.
+    pub gave_up: bool,
     /// The last look at the kernel, which found what is wanted; none where something was removed behind it. It is as large as the kernel's sets.
     pub look: Option<Box<Look>>,
 }
@@ -93,6 +95,7 @@ impl Outcome {
             rounds: 0,
             left: Vec::new(),
             took_back: false,
+            gave_up: false,
             look: None,
         }
     }

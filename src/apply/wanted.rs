@@ -26,33 +26,59 @@ pub struct Wanted {
 pub enum Named {
     /// The user says so.
     Asked,
-    /// The bundle has one node only.
-    Only,
     /// It is the host's name.
     Host,
+    /// Its policy was applied here last, and the bundle has no other node.
+    Last,
 }
 
-/// Which node of a bundle this is: the one that is asked for, else its only one, else the one of the host's name.
+/// What is known of which node this is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'known> {
+    /// The node that the user says it is.
+    pub asked: Option<&'known str>,
+    /// The host's name.
+    pub host: Option<&'known str>,
+    /// The node whose policy was applied here last.
+    pub last: Option<&'known str>,
+}
+
+/// Which node of a bundle this is: the one that is asked for, else the one of the host's name, else the bundle's only one, if that is the
+/// one whose policy was applied here last. That a bundle has one node only says nothing of whose it is.
 ///
 /// # Errors
 /// When the bundle has nothing for that node.
-pub fn node_of(bundle: &OnDisk, asked: Option<&str>, host: Option<&str>) -> Result<(String, Named), Diagnostic> {
+pub fn node_of(bundle: &OnDisk, known: Known<'_>) -> Result<(String, Named), Diagnostic> {
     let nodes: Vec<&str> = bundle.nodes().collect();
-    let (name, named) = match (asked, nodes.as_slice(), host) {
-        (Some(asked), ..) => (asked, Named::Asked),
-        (None, [only], _) => (*only, Named::Only),
-        (None, _, Some(host)) => (host, Named::Host),
-        (None, _, None) => ("", Named::Host),
+    let last = known.last.filter(|last| nodes == [*last]);
+    let found = match (known.asked, known.host, last) {
+        (Some(asked), ..) => Some((asked, Named::Asked)).filter(|_| nodes.contains(&asked)),
+        (None, Some(host), _) if nodes.contains(&host) => Some((host, Named::Host)),
+        (None, _, last) => last.map(|last| (last, Named::Last)),
     };
-    if nodes.contains(&name) {
-        return Ok((name.to_owned(), named));
-    }
-    let (which, help) = match named {
-        Named::Asked | Named::Only => (format!("node `{name}`"), "take this node's bundle, or render one for it"),
-        Named::Host => (format!("this host, `{name}`"), "say which node this is with --node or PALISADE_NODE"),
+    let refused = || not_of(&nodes, known);
+    found.map(|(name, named)| (name.to_owned(), named)).ok_or_else(refused)
+}
+
+/// That a bundle has nothing for this node.
+fn not_of(nodes: &[&str], known: Known<'_>) -> Diagnostic {
+    let host = known.host.unwrap_or_default();
+    let held = known.last.map_or_else(String::new, |last| format!("; policy of node `{last}` was applied here last"));
+    let (message, help) = match (known.asked, nodes) {
+        (Some(asked), _) => (
+            format!("the bundle has nothing for node `{asked}`; it is for {}", list(nodes)),
+            "take this node's bundle, or render one for it".to_owned(),
+        ),
+        (None, [only]) => (
+            format!("the bundle is for node `{only}`, and nothing says that this host, `{host}`, is that node{held}"),
+            format!("say --node {only}, if this is that node, or take this node's bundle"),
+        ),
+        (None, _) => (
+            format!("the bundle has nothing for this host, `{host}`; it is for {}", list(nodes)),
+            "say which node this is with --node or PALISADE_NODE".to_owned(),
+        ),
     };
-    let message = format!("the bundle has nothing for {which}; it is for {}", list(&nodes));
-    Err(Diagnostic::new(Code::BundleOfOthers, message).help(help))
+    Diagnostic::new(Code::BundleOfOthers, message).help(help)
 }
 
 /// `n1, n2, n3 and 5 more`.
@@ -104,11 +130,6 @@ impl Wanted {
     /// The text of a script, by its file name.
     pub fn text(&self, file: &str) -> Option<&str> {
         self.folder.get(&format!("nodes/{}/{file}", self.node)).and_then(|text| std::str::from_utf8(text).ok())
-    }
-
-    /// The index of that bundle.
-    pub(super) fn index(&self) -> &[u8] {
-        self.folder.get(INDEX_FILE).map_or(&[], Vec::as_slice)
     }
 
     /// Whether it has chains in other tables than the filter tables.

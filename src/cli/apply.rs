@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     /// Directory of the bundle
     #[arg(value_name = "BUNDLE")]
     bundle: PathBuf,
-    /// Which node this is; without it NODE_NAME, the bundle's only node, or the host's name
+    /// Which node this is; without it NODE_NAME, the host's name, or the bundle's only node if that was applied last
     #[arg(long, value_name = "NODE", env = "PALISADE_NODE", hide_env_values = true)]
     node: Option<String>,
     /// Change nothing; print what differs, and each call that would be made

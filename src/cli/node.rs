@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::analysis::netfilter::Kernel;
-use crate::apply::{self, Error, Kind, Named, Outcome, Wanted};
+use crate::apply::{self, Error, GOOD, Kind, Known, Named, Outcome, Wanted};
 use crate::bundle::OnDisk;
 use crate::cli::Status;
 use crate::cli::report::Report;
@@ -16,7 +16,7 @@ use crate::cli::trace::texts;
 use crate::connections::{self, Cut};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::observe::{self, Problem};
-use crate::runner::{Call, Failure, Processes, Runner, Settings};
+use crate::runner::{Call, Failure, Keep, Processes, Runner, Settings};
 use crate::script::TableId;
 use crate::status::{self, Places};
 
@@ -96,19 +96,26 @@ pub(super) fn wanted(
     runner: &mut dyn Runner,
 ) -> Result<(Wanted, String), Diagnostic> {
     let bundle = OnDisk::open(place)?;
-    if bundle.is_staged() && !takes_staged {
+    if bundle.is_staged() && !takes_staged && !is_good(place, runner) {
         let message = format!("`{}` has staged policies in force: it is a proposal", place.display());
         return Err(Diagnostic::new(Code::BundleStaged, message).help("render it without --staged, or apply the proposal with --staged"));
     }
     let asked = name(asked);
-    let host = apply::host_name(runner).unwrap_or_default();
-    let (node, named) = apply::node_of(&bundle, asked.as_deref(), host.as_deref())?;
+    let (host, last) = (apply::host_name(runner).unwrap_or_default(), apply::last_node(runner));
+    let known = Known { asked: asked.as_deref(), host: host.as_deref(), last: last.as_deref() };
+    let (node, named) = apply::node_of(&bundle, known)?;
     let why = match named {
-        Named::Asked => String::new(),
-        Named::Only => " (the only one of the bundle)".to_owned(),
-        Named::Host => " (the host's name)".to_owned(),
+        Named::Asked => "",
+        Named::Host => " (the host's name)",
+        Named::Last => " (applied here last)",
     };
-    Ok((Wanted::read(&bundle, &node)?, why))
+    Ok((Wanted::read(&bundle, &node)?, why.to_owned()))
+}
+
+/// Whether that is where the last good bundle is: whoever applied it said all there is to say of it.
+fn is_good(place: &Path, runner: &dyn Runner) -> bool {
+    let good = runner.place(Keep::Always, GOOD).canonicalize();
+    good.is_ok_and(|good| place.canonicalize().is_ok_and(|place| place == good))
 }
 
 /// The name of this node, as far as somebody says it.
@@ -193,6 +200,9 @@ pub(super) fn tell(outcome: &Outcome, (name, beside): (&str, &Beside), report: &
     if outcome.took_back {
         report.remark("an apply that nobody confirmed in time was taken back first");
     }
+    if outcome.gave_up {
+        report.remark("an apply that nobody confirmed in time could not be taken back, since the last good bundle was damaged; this one is the last good one now");
+    }
     for left in &outcome.left {
         report.remark(&format!("not done yet, and tried again with the next apply: {left}"));
     }
@@ -228,6 +238,7 @@ fn json(outcome: &Outcome, beside: &Beside) -> String {
         "changes": outcome.counts,
         "left": outcome.left,
         "tookBack": outcome.took_back,
+        "gaveUp": outcome.gave_up,
         "confirmWithin": beside.waits.filter(|_| outcome.rounds > 0),
         "connections": beside.cut.as_ref().map(|cut| json!({"known": cut.known, "ended": cut.ended, "notUnderstood": cut.unread})),
     });

@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     /// Directory of the bundle; without it the last one that was applied here
     #[arg(value_name = "BUNDLE")]
     bundle: Option<PathBuf>,
-    /// Which node this is; without it NODE_NAME, the bundle's only node, or the host's name
+    /// Which node this is; without it NODE_NAME, the host's name, or the bundle's only node if that was applied last
     #[arg(long, value_name = "NODE", env = "PALISADE_NODE", hide_env_values = true)]
     node: Option<String>,
     /// Files and directories of the policies that the bundle was made from, to tell the place of each rule (may be repeated)

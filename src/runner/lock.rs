@@ -1,7 +1,8 @@
 //! One change of this node at a time.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -32,35 +33,60 @@ impl Lock {
     }
 }
 
+/// Only root's: whoever can read a file can lock it, and keep all others waiting.
+const MODE: u32 = 0o600;
+
 /// Locks the file. It is never unlocked, only closed, so that a child that has it open holds the lock on.
 pub(super) fn take(path: &Path, wait: Duration) -> Result<Option<File>, Failure> {
     files::make_parent(path)?;
-    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(path);
-    let file = opened.map_err(|error| files::failure("lock", path, &error))?;
-    let is_locked = wait_for(|| file.try_lock(), wait).map_err(|error| files::failure("lock", path, &error))?;
-    Ok(is_locked.then_some(file))
+    let locked = wait_for(path, || open(path), File::try_lock, wait);
+    locked.map_err(|error| files::failure("lock", path, &error))
 }
 
 /// Locks the file with all others who only look. Where there is none, nobody has changed this node since it booted.
 pub(super) fn share(path: &Path, wait: Duration) -> Result<Option<Lock>, Failure> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Lock::none())),
-        Err(error) => return Err(files::failure("lock", path, &error)),
-    };
-    let is_locked = wait_for(|| file.try_lock_shared(), wait).map_err(|error| files::failure("lock", path, &error))?;
-    Ok(is_locked.then(|| Lock::of(Arc::new(file))))
+    match wait_for(path, || File::open(path), File::try_lock_shared, wait) {
+        Ok(file) => Ok(file.map(|file| Lock::of(Arc::new(file)))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Lock::none())),
+        Err(error) => Err(files::failure("lock", path, &error)),
+    }
 }
 
-/// Tries until it succeeds; false where it does not in time.
-fn wait_for(attempt: impl Fn() -> Result<(), TryLockError>, wait: Duration) -> io::Result<bool> {
+/// Opens the lock's file, and takes from others the right to, which they had in files of versions before.
+fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(MODE).open(path)?;
+    if file.metadata()?.mode() & 0o777 != MODE {
+        file.set_permissions(Permissions::from_mode(MODE))?;
+    }
+    Ok(file)
+}
+
+/// Tries until it succeeds; none where it does not in time. A file that was removed or replaced meanwhile is no lock any more: it is
+/// opened anew each time.
+fn wait_for(
+    path: &Path,
+    open: impl Fn() -> io::Result<File>,
+    attempt: impl Fn(&File) -> Result<(), TryLockError>,
+    wait: Duration,
+) -> io::Result<Option<File>> {
     let start = Instant::now();
     loop {
-        match attempt() {
-            Ok(()) => return Ok(true),
+        let file = open()?;
+        match attempt(&file) {
+            Ok(()) if stands_at(&file, path)? => return Ok(Some(file)),
             Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if start.elapsed() >= wait => return Ok(false),
-            Err(TryLockError::WouldBlock) => thread::sleep(PAUSE.min(wait)),
+            Ok(()) | Err(TryLockError::WouldBlock) if start.elapsed() >= wait => return Ok(None),
+            Ok(()) | Err(TryLockError::WouldBlock) => thread::sleep(PAUSE.min(wait)),
         }
+    }
+}
+
+/// Whether this file is the one that stands there now.
+pub(super) fn stands_at(file: &File, path: &Path) -> io::Result<bool> {
+    let is = |found: &Metadata| (found.dev(), found.ino());
+    match fs::metadata(path) {
+        Ok(found) => Ok(is(&found) == is(&file.metadata()?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }

@@ -1,5 +1,6 @@
 //! Real processes and files.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use crate::runner::{Answer, Call, Failure, Folder, Keep, Lock, Runner, files, lo
 #[derive(Debug)]
 pub struct Processes {
     settings: Settings,
-    lock: Weak<std::fs::File>,
+    lock: Weak<File>,
 }
 
 /// Where files are kept, and how long a process may take.
@@ -35,15 +36,29 @@ impl Processes {
     pub fn new(settings: Settings) -> Self {
         Self { settings, lock: Weak::new() }
     }
+
+    /// The lock that is held; an error where it was removed, since somebody else may have a new one by now.
+    fn held(&self) -> Result<Option<Arc<File>>, Failure> {
+        let (held, path) = (self.lock.upgrade(), self.place(Keep::UntilBoot, lock::NAME));
+        match held.as_ref().is_none_or(|file| lock::stands_at(file, &path).unwrap_or(false)) {
+            true => Ok(held),
+            false => {
+                Err(Failure::Other(format!("`{}` was removed meanwhile, and somebody else may be changing this node", path.display())))
+            }
+        }
+    }
 }
 
 impl Runner for Processes {
     fn run(&mut self, call: &Call) -> Result<Answer, Failure> {
-        process::run(call, self.settings.limit, self.lock.upgrade().as_deref())
+        process::run(call, self.settings.limit, self.held()?.as_deref())
     }
 
     fn run_all(&mut self, calls: &[Call]) -> Vec<Result<Answer, Failure>> {
-        process::run_all(calls, self.settings.limit, self.lock.upgrade().as_deref())
+        match self.held() {
+            Ok(held) => process::run_all(calls, self.settings.limit, held.as_deref()),
+            Err(failure) => calls.iter().map(|_| Err(failure.clone())).collect(),
+        }
     }
 
     fn start(&mut self, call: &Call) -> Result<(), Failure> {

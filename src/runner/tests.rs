@@ -1,5 +1,7 @@
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Answer, Call, Failure, Keep, Processes, Runner, Settings};
@@ -68,7 +70,7 @@ fn a_process_that_does_not_end_is_killed_with_its_children() {
         assert_eq!(runner.run(&call), Err(Failure::TimedOut(call.to_string(), limit)), "{script}");
         assert!(start.elapsed() < Duration::from_secs(30), "{script}");
     }
-    std::thread::sleep(Duration::from_millis(2500));
+    thread::sleep(Duration::from_millis(2500));
     assert!(!mark.exists(), "a grandchild lives on");
 }
 
@@ -127,4 +129,38 @@ fn one_at_a_time_and_a_process_of_a_killed_one_counts() {
     assert!(one.lock(Duration::ZERO).unwrap().is_none(), "a child still reads");
     fs::OpenOptions::new().write(true).open(&pipe).unwrap();
     assert!(one.lock(LONG).unwrap().is_some());
+}
+
+/// Who can open a lock's file can lock it, also to read only.
+#[test]
+fn nobody_else_can_hold_the_lock() {
+    let home = tempfile::tempdir().unwrap();
+    let mut runner = processes(home.path(), LONG);
+    let path = home.path().join("run/lock");
+    for from_before in [false, true] {
+        if from_before {
+            fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        }
+        drop(runner.lock(LONG).unwrap().expect("nobody has it"));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "from before: {from_before}");
+    }
+}
+
+#[test]
+fn who_waits_for_a_lock_that_is_removed_waits_for_the_next_one() {
+    let home = tempfile::tempdir().unwrap();
+    let [mut one, mut second, mut third] = [(); 3].map(|()| processes(home.path(), LONG));
+    let first = one.lock(LONG).unwrap().expect("nobody has it");
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| third.lock(Duration::from_secs(2)).unwrap().is_some());
+        let looks = scope.spawn(|| processes(home.path(), LONG).lock_to_look(Duration::from_secs(2)).unwrap().is_some());
+        thread::sleep(Duration::from_millis(300));
+        fs::remove_file(home.path().join("run/lock")).unwrap();
+        // whoever had it can no longer be sure to be alone
+        assert!(one.run(&sh("exit 0")).is_err() && one.run_all(&[sh("exit 0")])[0].is_err());
+        let _held = second.lock(LONG).unwrap().expect("it is another file");
+        drop(first);
+        assert!(one.run(&sh("exit 0")).is_ok(), "without a lock all may look");
+        assert_eq!((waits.join().unwrap(), looks.join().unwrap()), (false, false));
+    });
 }

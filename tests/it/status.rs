@@ -119,7 +119,7 @@ const WALK: &str = r#"
 set -eu
 mount -t tmpfs tmpfs /run
 PATH="$PATH:/usr/sbin:/sbin"
-export PALISADE_RUN_DIR=/run/palisade PALISADE_STATE_DIR=/run/state PALISADE_BACKEND=$2
+export PALISADE_RUN_DIR=/run/palisade PALISADE_STATE_DIR=/run/state PALISADE_BACKEND=$2 PALISADE_NODE=n1
 palisade=$1
 "$palisade" status > /run/none 2>&1 && exit 90 || test $? = 2
 "$palisade" apply "$3" > /run/applied || exit 91

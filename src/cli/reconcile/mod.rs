@@ -43,7 +43,7 @@ pub(super) struct Arguments {
     /// Compile this node's part from these files and directories instead
     #[arg(long, value_name = "PATH", num_args = 1..)]
     policies: Vec<PathBuf>,
-    /// Which node this is; without it NODE_NAME, the bundle's only node, or the host's name
+    /// Which node this is; without it NODE_NAME, the host's name, or the bundle's only node if that was applied last
     #[arg(long, value_name = "NODE", env = "PALISADE_NODE", hide_env_values = true)]
     node: Option<String>,
     /// How often to look for drift

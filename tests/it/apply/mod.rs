@@ -18,6 +18,7 @@ mod drift;
 mod early;
 mod faults;
 mod faulty;
+mod good;
 mod listings;
 mod plain;
 mod rate;
@@ -62,6 +63,11 @@ cases! { by run:
         a_boot_brings_back_the_last_good_bundle
         a_boot_takes_back_what_nobody_confirmed
         the_loop_begins_at_boot;
+    good:
+        a_damaged_one_is_no_way_back_and_is_mended
+        a_damaged_one_wedges_nothing
+        a_staged_one_is_applied_at_boot
+        a_bundle_of_another_node_is_refused;
     told:
         what_waits_is_told
         the_guard_is_in_a_scope_of_its_own

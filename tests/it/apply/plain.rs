@@ -35,10 +35,7 @@ pub(super) fn first_apply_then_nothing(world: &World) {
 
     // and by the program, as people see it
     let (status, said) = world.palisade(&["apply", &bundle(BEFORE)]);
-    assert_eq!(
-        (status, said),
-        (0, format!("node n1 (the only one of the bundle), iptables-{}: in sync, nothing was written\n", world.build.word()))
-    );
+    assert_eq!((status, said), (0, format!("node n1 (the host's name), iptables-{}: in sync, nothing was written\n", world.build.word())));
 }
 
 pub(super) fn members_and_policy_change(world: &World) {

@@ -11,8 +11,9 @@ const CHILD: &str = "apply::sandbox::child";
 const CASE: &str = "PALISADE_APPLY_CASE";
 const BUILD: &str = "PALISADE_APPLY_BUILD";
 
-/// `/run` becomes our own: for the lock of iptables, and for all of our files.
-const PREPARE: &str = r#"PATH="$PATH:/usr/sbin:/sbin" && mount -t tmpfs tmpfs /run && ip link set lo up && exec "$@""#;
+/// `/run` becomes our own: for the lock of iptables, and for all of our files. The host's name is that of the golden cases' first node.
+const PREPARE: &str = r#"PATH="$PATH:/usr/sbin:/sbin" && mount -t tmpfs tmpfs /run && echo n1 > /run/host &&
+    mount --bind /run/host /proc/sys/kernel/hostname && ip link set lo up && exec "$@""#;
 
 /// Tests of cases of the rooms beside, by name, and their list.
 macro_rules! cases {

@@ -65,12 +65,17 @@ fn fill() {
 fn refusing(world: &World) -> [(&'static str, &'static str); 1] {
     let restore = world.iptables(Family::V6, "-restore");
     let script = format!(
-        "#!/bin/sh\ntext=$(cat)\ncase \"$text\" in *8081*) echo 'not by me' >&2; exit 2;; esac\n\
+        "text=$(cat)\ncase \"$text\" in *8081*) echo 'not by me' >&2; exit 2;; esac\n\
         printf '%s\\n' \"$text\" | PATH=/usr/sbin:/sbin:/usr/bin:/bin exec {restore} \"$@\"\n"
     );
+    fake(&restore, &script)
+}
+
+/// A tool that does something else; the variable that has it found.
+fn fake(tool: &str, script: &str) -> [(&'static str, &'static str); 1] {
     fs::create_dir_all("/run/bin").unwrap();
-    let path = Path::new("/run/bin").join(restore);
-    fs::write(&path, script).unwrap();
+    let path = Path::new("/run/bin").join(tool);
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
     [("PATH", "/run/bin:/usr/sbin:/sbin:/usr/bin:/bin")]
 }
@@ -110,7 +115,7 @@ pub(super) fn what_was_not_kept_is_not_replaced_by_what_is_older(world: &World) 
     let before = world.print();
     let (status, said) = once(world, "/run/none", "n1");
     assert!(status == 2 && said.contains("what was applied last stays; it was not kept"), "{status}: {said}");
-    let (status, said) = world.palisade_with(&["reconcile", "--once", &wide, "--node", "n1", "--timeout", "1"], &[("PATH", "/nowhere")]);
+    let (status, said) = world.palisade_with(&["reconcile", "--once", &wide, "--node", "n1"], &fake("ipset", "exit 1"));
     assert!(status == 3 && said.contains("nothing is brought back: what was applied last"), "{status}: {said}");
     assert_eq!(world.print(), before, "no older one");
 
