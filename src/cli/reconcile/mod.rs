@@ -236,7 +236,10 @@ impl<'run> Keeper<'run> {
             Kind::Bad => (Health::Failed, node::fail(error, self.report)),
             Kind::Refused => {
                 let status = node::fail(error, self.report);
-                self.bring_back(wanted, error);
+                // what was written and does not stay is somebody else's doing, and an older policy would not stay either
+                if matches!(error, Error::Kernel(_)) {
+                    self.bring_back(wanted, error);
+                }
                 (Health::Failed, status)
             }
         }

@@ -151,7 +151,7 @@ pub(super) fn connections_are_ended_also_where_policy_was_not_kept_at_first(worl
     small_state(world);
     give(&wide);
     let keeper = Keeper::start(world, &[PLACE, "--node", "n1", "--interval", "1", "--cut-denied"], &[]);
-    until("a first round", || keeper.said().contains("known connections: "));
+    until("a first round", || keeper.said().contains("known connections"));
     let entry: Vec<&str> = ENTRY.split(' ').collect();
     world.tool("conntrack", &entry, "");
     let is_known = || world.tool("conntrack", &["-L"], "").contains("dport=8081");
