@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
@@ -24,16 +24,19 @@ use crate::agent::{Event, World};
 #[derive(Debug)]
 pub struct System {
     paths: Vec<PathBuf>,
-    watch: OwnedFd,
+    /// None where nothing could be watched yet.
+    watch: Option<OwnedFd>,
+    /// Why watching failed when it was tried last; each wait tries it again.
+    unwatched: Option<Unwatchable>,
     stop: UnixStream,
     ask: UnixStream,
     /// How often systemd wants to hear of us.
     watchdog: Option<Duration>,
 }
 
-/// Why nothing can be watched.
+/// What cannot be watched, and why.
 #[derive(Debug)]
-pub struct Unwatchable(io::Error);
+pub struct Unwatchable(&'static str, io::Error);
 
 /// What is told of directories.
 const CHANGES: inotify::WatchFlags = inotify::WatchFlags::CLOSE_WRITE
@@ -53,27 +56,44 @@ const NEVER_SETTLED: Duration = Duration::from_secs(2);
 const MOST_DIRECTORIES: usize = 4096;
 
 impl System {
-    /// Watches files and directories, and everything below these. A path that is not there yet is watched for in its directory.
+    /// Watches files and directories, and everything below these. A path that is not there yet is watched for in its directory. Where that
+    /// cannot be done ([`System::unwatched`]), signals are heard all the same.
     ///
     /// # Errors
-    /// When the kernel gives no more watches or pipes.
+    /// When the kernel gives no more pipes.
     pub fn watching(paths: &[PathBuf]) -> Result<Self, Unwatchable> {
-        let (stop, stopped) = UnixStream::pair().map_err(Unwatchable)?;
-        let (ask, asked) = UnixStream::pair().map_err(Unwatchable)?;
+        let deaf = |error| Unwatchable("signals", error);
+        let (stop, stopped) = UnixStream::pair().map_err(deaf)?;
+        let (ask, asked) = UnixStream::pair().map_err(deaf)?;
         for (signal, end) in [(SIGTERM, &stopped), (SIGINT, &stopped), (SIGHUP, &asked)] {
-            end.try_clone().and_then(|end| pipe::register(signal, end)).map_err(Unwatchable)?;
+            end.try_clone().and_then(|end| pipe::register(signal, end)).map_err(deaf)?;
         }
-        let watch = watch(paths).map_err(Unwatchable)?;
         // half of what systemd waits, as sd_watchdog_enabled(3) advises
         let watchdog = sd_notify::watchdog_enabled().map(|period| period / 2);
-        Ok(Self { paths: paths.to_vec(), watch, stop, ask, watchdog })
+        let mut system = Self { paths: paths.to_vec(), watch: None, unwatched: None, stop, ask, watchdog };
+        system.watch_anew();
+        Ok(system)
+    }
+
+    /// Why changes of files are not seen, or not all of them; none where they are.
+    pub fn unwatched(&self) -> Option<&Unwatchable> {
+        self.unwatched.as_ref()
+    }
+
+    /// Watches what is there now; where that fails, what was watched is watched still.
+    fn watch_anew(&mut self) {
+        match watch(&self.paths) {
+            Ok(watch) => (self.watch, self.unwatched) = (Some(watch), None),
+            Err(error) => self.unwatched = Some(Unwatchable("changes", error)),
+        }
     }
 
     /// What happened within a time; none where that is nothing.
     fn poll(&mut self, most: Duration) -> Option<Event> {
         let timeout = Timespec::try_from(most).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
-        let mut waiting =
-            [PollFd::new(&self.stop, PollFlags::IN), PollFd::new(&self.ask, PollFlags::IN), PollFd::new(&self.watch, PollFlags::IN)];
+        // where nothing is watched, the first one stands there twice
+        let watch = self.watch.as_ref().map_or(self.stop.as_fd(), AsFd::as_fd);
+        let mut waiting = [self.stop.as_fd(), self.ask.as_fd(), watch].map(|end| PollFd::from_borrowed_fd(end, PollFlags::IN));
         // a signal may interrupt; then its pipe is ready the next time
         let _ = poll(&mut waiting, Some(&timeout));
         let [stop, ask, watch] = waiting.map(|waiting| !waiting.revents().is_empty());
@@ -99,17 +119,16 @@ impl System {
             }
         }
         // directories may be others now
-        if let Ok(watch) = watch(&self.paths) {
-            self.watch = watch;
-        }
+        self.watch_anew();
         Event::Changed
     }
 
     /// Takes what the watch has to say; whether it is about one of the paths.
     fn has_changed(&mut self) -> bool {
         let names: BTreeSet<&[u8]> = self.paths.iter().filter_map(|path| path.file_name()).map(|name| name.as_encoded_bytes()).collect();
+        let Some(watch) = &self.watch else { return false };
         let mut space = [MaybeUninit::uninit(); 4096];
-        let mut events = inotify::Reader::new(&self.watch, &mut space);
+        let mut events = inotify::Reader::new(watch, &mut space);
         let mut is_ours = false;
         while let Ok(event) = events.next() {
             // in the directory beside a path others may change too; what is below a path is always of interest, by whatever name
@@ -122,6 +141,9 @@ impl System {
 impl World for System {
     fn wait(&mut self, most: Duration) -> Event {
         let begun = Instant::now();
+        if self.unwatched.is_some() {
+            self.watch_anew();
+        }
         loop {
             tell(&[NotifyState::Watchdog]);
             let left = most.saturating_sub(begun.elapsed());
@@ -210,6 +232,6 @@ impl std::error::Error for Unwatchable {}
 
 impl fmt::Display for Unwatchable {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "cannot watch for changes and signals: {}", self.0)
+        write!(out, "cannot watch for {}: {}", self.0, self.1)
     }
 }

@@ -87,6 +87,20 @@ fn changes_of_files_are_seen_and_those_of_others_are_not() {
     assert_eq!(system.wait(Duration::from_millis(1)), Event::Elapsed);
 }
 
+#[test]
+fn what_cannot_be_watched_is_watched_once_it_can_be() {
+    let place = tempfile::tempdir().unwrap();
+    let bundle = place.path().join("volume/bundle");
+    let mut system = System::watching(std::slice::from_ref(&bundle)).unwrap();
+    assert!(system.unwatched().is_some(), "there is no directory");
+    assert_eq!(system.wait(Duration::from_millis(1)), Event::Elapsed);
+    std::fs::create_dir_all(&bundle).unwrap();
+    assert_eq!(system.wait(Duration::from_millis(1)), Event::Elapsed);
+    assert!(system.unwatched().is_none());
+    std::fs::write(bundle.join("palisade.json"), "{}").unwrap();
+    assert_eq!(system.wait(LONG), Event::Changed);
+}
+
 fn ask(listener: &Listener, request: &str) -> String {
     let mut client = TcpStream::connect(listener.address()).unwrap();
     client.write_all(request.as_bytes()).unwrap();

@@ -90,6 +90,9 @@ impl Revision {
                 _ => found.push(not_followed(&path)),
             }
         }
+        if wanted.is_empty() && !found.has_errors() {
+            return Err(input::without_manifest(&format!("{PREFIX}{}:{}", self.revision, self.path)));
+        }
         Ok(wanted)
     }
 }

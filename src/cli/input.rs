@@ -1,6 +1,6 @@
 //! Paths to texts: files, directories, standard input.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -24,7 +24,8 @@ const MOST_OF_DEVICE: u64 = 16 << 20;
 
 /// Reads everything the paths name: files as they are, directories with all manifests below them but in hidden entries,
 /// `-` for standard input. What cannot be read is reported, and so is what in a directory is neither file nor directory:
-/// a pipe would be waited on, and a link to nowhere may stand for policy that is missing.
+/// a pipe would be waited on, and a link to nowhere may stand for policy that is missing. So may a directory without any manifest: it
+/// is perhaps not mounted, or cloned by half.
 pub(super) fn read(paths: &[PathBuf], found: &mut Diagnostics) -> Files {
     let mut files = Files::default();
     read_into(&mut files, (paths, &mut Seen::default()), found);
@@ -49,7 +50,8 @@ pub(super) fn add_to(files: &mut Files, path: &Path, found: &mut Diagnostics) ->
 /// What was read, and what is not to be read.
 #[derive(Default)]
 struct Seen {
-    directories: BTreeSet<PathBuf>,
+    /// By their real paths, and whether there is a manifest below.
+    directories: BTreeMap<PathBuf, bool>,
     /// Passed over below directories.
     other: Option<PathBuf>,
 }
@@ -92,20 +94,33 @@ fn read_open(file: &File) -> io::Result<Vec<u8>> {
     }
 }
 
+/// What a user names.
 fn visit(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diagnostics) {
     match path.is_dir() {
-        true => visit_directory(path, files, seen, found),
         false => add(files, &path.display().to_string(), read_named(path), found),
+        true if visit_directory(path, files, seen, found) => {}
+        true => found.push(without_manifest(&path.display().to_string())),
     }
 }
 
-/// A directory's manifests, in the order of their names; one that a link leads back to is read once.
-fn visit_directory(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diagnostics) {
-    let listed = fs::canonicalize(path).and_then(|real| if seen.directories.insert(real) { list(path) } else { Ok(Vec::new()) });
-    match listed {
-        Ok(entries) => entries.iter().filter(|entry| !is_hidden(entry)).for_each(|entry| visit_entry(entry, files, seen, found)),
-        Err(error) => found.push(unreadable(&path.display().to_string(), &error)),
+/// A directory's manifests, in the order of their names; one that a link leads back to is read once. Whether there is any, or was a problem.
+fn visit_directory(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diagnostics) -> bool {
+    let listed = fs::canonicalize(path).and_then(|real| list(path).map(|entries| (real, entries)));
+    let (real, entries) = match listed {
+        Ok(listed) => listed,
+        Err(error) => {
+            found.push(unreadable(&path.display().to_string(), &error));
+            return true;
+        }
+    };
+    if let Some(has_manifest) = seen.directories.get(&real) {
+        return *has_manifest;
     }
+    seen.directories.insert(real.clone(), false);
+    let shown = entries.iter().filter(|entry| !is_hidden(entry));
+    let with_manifests = shown.filter(|entry| visit_entry(entry, files, seen, found)).count();
+    seen.directories.insert(real, with_manifests > 0);
+    with_manifests > 0
 }
 
 fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
@@ -114,23 +129,26 @@ fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(entries)
 }
 
-fn visit_entry(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diagnostics) {
+/// Whether it is a manifest, holds one, or was a problem.
+fn visit_entry(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diagnostics) -> bool {
     if seen.other.is_some() && fs::canonicalize(path).ok() == seen.other {
-        return;
+        return true;
     }
     match fs::metadata(path) {
-        Ok(about) if about.is_dir() => visit_directory(path, files, seen, found),
-        Ok(_) if !has_manifest_ending(path) || is_bundle_index(path) => {}
-        Ok(about) if about.is_file() => visit(path, files, seen, found),
+        Ok(about) if about.is_dir() => return visit_directory(path, files, seen, found),
+        Ok(_) if !is_manifest(path) => return false,
+        Ok(about) if about.is_file() => add(files, &path.display().to_string(), read_named(path), found),
         Ok(_) => {
             let message = format!("`{}` is neither a file nor a directory", path.display());
             found.push(Diagnostic::new(Code::Unreadable, message).help("remove it, or name it itself if it is to be read"));
         }
         Err(error) => found.push(unreadable(&path.display().to_string(), &error)),
     }
+    true
 }
 
-fn is_hidden(path: &Path) -> bool {
+/// Whether an entry of a directory is passed over.
+pub(super) fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
@@ -146,6 +164,12 @@ pub(super) fn is_manifest(path: &Path) -> bool {
 
 fn has_manifest_ending(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}
+
+/// What is said of a directory that holds no policy at all, and so would allow everything.
+pub(super) fn without_manifest(name: &str) -> Diagnostic {
+    Diagnostic::new(Code::NoObjects, format!("there is no manifest in the directory `{name}`"))
+        .help("manifests end in .yaml, .yml or .json; is it mounted, and all of it there? where it is to be empty, leave it out")
 }
 
 /// Takes a text in.

@@ -318,6 +318,26 @@ fn directories_that_lead_back_are_read_once() {
     says(&outcome.stderr, &["valid: 1 policies"], "all");
 }
 
+/// A volume that is not mounted and a clone that broke off look so, and policy of nothing allows everything.
+#[test]
+fn directories_without_manifests_are_refused() {
+    let place = Place::new();
+    let home = place.path();
+    place.write("notes/readme.txt", "none");
+    place.write("hidden/.git/a.yaml", format!("{POLICY}  selector: all()\n"));
+    place.write("bundle/palisade.json", "{}");
+    fs::create_dir_all(home.join("empty/sub")).expect("a directory");
+    place.write("full/sub/policy.yaml", format!("{POLICY}  selector: all()\n"));
+    for path in ["notes", "hidden", "bundle", "empty", "empty/sub"] {
+        let told = place.refused(&[path, "full"]);
+        says(&told, &["[no-objects]", &format!("there is no manifest in the directory `{path}`"), "is it mounted"], path);
+    }
+    for paths in ["full full", "full/sub full", "full full/sub", "full/sub/policy.yaml full"] {
+        let outcome = run(home, &[&["render", &cluster(), "--out", "other"], paths.split(' ').collect::<Vec<_>>().as_slice()].concat());
+        assert!(!outcome.stderr.contains("no manifest"), "{paths}: {}", outcome.stderr);
+    }
+}
+
 #[test]
 fn output_places_that_cannot_be_used_are_refused() {
     let place = Place::new();

@@ -46,6 +46,8 @@ fn repository() -> tempfile::TempDir {
     fs::write(folder.join("all.yaml"), CLOSED).expect("written");
     fs::write(folder.join("notes.txt"), "no manifest").expect("written");
     fs::write(folder.join(".hidden/bad.yaml"), "a: [").expect("written");
+    fs::create_dir(place.path().join("notes")).expect("a directory");
+    fs::write(place.path().join("notes/readme.txt"), "no manifest").expect("written");
     git(place.path(), &["init", "-q"]);
     git(place.path(), &["add", "-A"]);
     git(place.path(), &["commit", "-qm", "closed"]);
@@ -90,6 +92,7 @@ fn what_git_does_not_have_is_refused() {
         (place.path(), "git:HEAD", "[unknown-revision]"),
         (place.path(), "git:HEAD:nothing", "[not-in-revision]"),
         (place.path(), "git:HEAD:../etc", "[not-in-revision]"),
+        (place.path(), "git:HEAD:notes", "there is no manifest in the directory `git:HEAD:notes`"),
     ];
     for (directory, path, code) in cases {
         let outcome = run(directory, &["diff", path, path]);

@@ -1,5 +1,6 @@
 //! `palisade reconcile`: the loop that keeps this node's kernel as a bundle says.
 
+mod fallback;
 mod source;
 mod told;
 
@@ -20,18 +21,19 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::runner::Processes;
 use crate::status::{self, Places};
 
+use fallback::Fallback;
 use source::{Found, Source};
 use told::Told;
 
 /// Keep this node's kernel as a bundle says
 ///
 /// Applies the bundle, and again when it changes or the kernel drifts: looks at both on every change of the files, after every
-/// interval, and on SIGHUP. A bundle that is bad is told of, and the last good one stays in force. After a failure it tries again soon,
-/// then less and less often. SIGTERM ends it and leaves policy in place. With --policies it compiles this node's part itself.
+/// interval, and on SIGHUP. A bundle that is bad is told of, and the last good one stays in force; it comes back where the kernel refuses the
+/// new one. After a failure it tries again soon, then less and less often. SIGTERM ends it and leaves policy in place. With --policies it compiles this node's part itself.
 ///
 /// Under systemd it says when it is ready, how it is, and that it is alive (Type=notify, WatchdogSec).
 ///
-/// Exit status with --once: 0 in sync or done, 2 bad bundle (the last good one is in force), 3 the kernel or a tool refused, 4 busy; else 0
+/// Exit status with --once: 0 in sync or done, 2 bad bundle (the last good one is in force, where it is what was applied last), 3 the kernel or a tool refused, 4 busy; else 0
 /// when it was told to end, 2 where it cannot begin.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -87,10 +89,13 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
         Ok(system) => system,
         Err(problem) => return keeper.report.diagnostic(Diagnostic::new(Code::Unreadable, problem.to_string())),
     };
+    if let Some(problem) = system.unwatched() {
+        keeper.report.remark(&format!("{problem}; until that is possible, changes are seen when the interval is over"));
+    }
     let interval = Duration::from_secs(u64::from(arguments.interval));
     agent::run(&mut system, &Pace { interval, retry: RETRY.min(interval) }, &mut |why| {
         let (health, _) = keeper.round(why);
-        agent::tell_ready(keeper.told.words());
+        agent::tell_ready(keeper.words());
         health
     });
     agent::tell_stopping();
@@ -112,6 +117,8 @@ struct Keeper<'run> {
     processes: Processes,
     /// What is to be in force, and why it is for this node.
     wanted: Option<(Wanted, String)>,
+    /// Whether that is the last good bundle, since nothing good was read yet.
+    is_fallback: bool,
     /// Whether what was read last is bad.
     is_bad: bool,
     /// Whether connections are to be ended: policy was written, by this process or perhaps by one before, which was killed or could not end them.
@@ -136,6 +143,7 @@ impl<'run> Keeper<'run> {
             source,
             processes,
             wanted: None,
+            is_fallback: false,
             is_bad: false,
             owes_cut: true,
             told: Told::default(),
@@ -168,27 +176,37 @@ impl<'run> Keeper<'run> {
         match self.source.read(why, &mut self.processes, self.report) {
             Found::Same => {}
             Found::New(wanted, ground) => {
-                self.is_bad = false;
+                (self.is_bad, self.is_fallback) = (false, false);
                 self.wanted = Some((wanted, ground));
             }
             Found::Bad => {
                 self.is_bad = true;
-                if self.wanted.is_none() {
-                    self.wanted =
-                        apply::last_good(&mut self.processes).ok().flatten().map(|good| (good, " (the last good bundle)".to_owned()));
+                match self.wanted.is_none() || self.is_fallback {
+                    true => self.fall_back(),
+                    false => self.report.remark("the last good bundle stays in force"),
                 }
-                self.report.remark(match self.wanted {
-                    Some(_) => "the last good bundle stays in force",
-                    None => "there is no good bundle yet: the kernel stays as it is",
-                });
             }
         }
     }
 
+    /// Where nothing good was read yet, the last good bundle is wanted, if it may be; by each round anew, since others apply, too.
+    fn fall_back(&mut self) {
+        let name = self.source.node();
+        let fallback = Fallback::find(&mut self.node(), name.as_deref());
+        if let Fallback::Unreadable(error) = &fallback {
+            self.report.failure(&error.diagnostic());
+        }
+        self.report.remark(&fallback.words());
+        self.wanted = fallback.good().map(|good| (good, " (the last good bundle)".to_owned()));
+        self.is_fallback = self.wanted.is_some();
+    }
+
+    fn node(&mut self) -> Node<'_> {
+        Node { runner: &mut self.processes, settings: self.arguments.options.settings() }
+    }
+
     fn keep(&mut self, wanted: &Wanted, ground: &str) -> (Health, Status) {
-        let settings = self.arguments.options.settings();
-        let mut node = Node { runner: &mut self.processes, settings };
-        match apply::run(&mut node, wanted) {
+        match apply::run(&mut self.node(), wanted) {
             Ok(mut outcome) => {
                 let look = outcome.look.take().filter(|_| self.is_measured());
                 self.seen = look.map(|look| node::status(wanted, &look, &Places::new()));
@@ -207,16 +225,58 @@ impl<'run> Keeper<'run> {
                 let is_cut = !self.owes_cut || !self.arguments.cut_denied || self.cut(wanted);
                 (Health::Good, if is_cut { status } else { Status::Refused })
             }
-            Err(error) => self.fail(&error),
+            Err(error) => self.fail(wanted, &error),
         }
     }
 
-    fn fail(&mut self, error: &Error) -> (Health, Status) {
+    fn fail(&mut self, wanted: &Wanted, error: &Error) -> (Health, Status) {
+        // policy may have been written before, and the next round finds nothing to write
+        self.owes_cut |= !matches!(error, Error::Locked | Error::Waiting(_));
         match error.kind() {
             // that is tried every second, and need not be told each time
             Kind::Busy if self.told.is_busy() => (Health::Busy, Status::Busy),
             Kind::Busy => (Health::Busy, node::fail(error, self.report)),
-            Kind::Bad | Kind::Refused => (Health::Failed, node::fail(error, self.report)),
+            Kind::Bad => (Health::Failed, node::fail(error, self.report)),
+            Kind::Refused => {
+                let status = node::fail(error, self.report);
+                // what was written and does not stay is somebody else's doing, and an older policy would not stay either
+                if matches!(error, Error::Kernel(_)) {
+                    self.bring_back(wanted, error);
+                }
+                (Health::Failed, status)
+            }
+        }
+    }
+
+    /// The kernel may hold a part of what it refused; then the last good bundle comes back, until the new one is tried again.
+    fn bring_back(&mut self, refused: &Wanted, why: &Error) {
+        let fallback = Fallback::find(&mut self.node(), Some(&refused.node));
+        let words = fallback.words();
+        let Some(good) = fallback.good() else {
+            return self.report.remark(&format!("nothing is brought back: {words}"));
+        };
+        if good.scripts == refused.scripts {
+            return;
+        }
+        match apply::run(&mut self.node(), &good) {
+            Ok(outcome) => {
+                self.told.apply(&outcome);
+                self.report.remark("the last good bundle is in force; the new one is tried again");
+            }
+            Err(error) => {
+                if error != *why {
+                    self.report.failure(&error.diagnostic());
+                }
+                self.report.remark("the last good bundle could not be brought back");
+            }
+        }
+    }
+
+    /// How things are, for `systemctl status`.
+    fn words(&self) -> &'static str {
+        match self.wanted {
+            Some(_) => self.told.words(),
+            None => "there is no good bundle that could be put in force",
         }
     }
 

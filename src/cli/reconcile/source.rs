@@ -1,5 +1,6 @@
 //! What is to be in force: a bundle, or policies that are compiled here.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ pub(super) struct Source<'run> {
     arguments: &'run Arguments,
     /// How to compile; none for a bundle.
     compiler: Option<Compiler>,
-    /// What the files were like when they were read last.
+    /// What the files were like when they were read last, and were good.
     seen: Option<Vec<Trace>>,
 }
 
@@ -32,8 +33,15 @@ struct Compiler {
     node: String,
 }
 
-/// What a file was like: its path, inode, length, and the time of its last change in seconds and nanoseconds.
-type Trace = (PathBuf, u64, u64, i64, i64);
+/// What a file was like. Times are in seconds and nanoseconds; the one of its last change in any way nobody can set.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Trace {
+    path: PathBuf,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
 
 /// What reading brought.
 pub(super) enum Found {
@@ -62,12 +70,19 @@ impl<'run> Source<'run> {
         Ok(Self { arguments, compiler, seen: None })
     }
 
-    /// Reads it, where it may have changed since it was read last: files have another length, time or inode.
+    /// The node that it is for, as far as somebody says it.
+    pub(super) fn node(&self) -> Option<String> {
+        match &self.compiler {
+            Some(compiler) => Some(compiler.node.clone()).filter(|node| !node.is_empty()),
+            None => node::name(self.arguments.node.as_deref()),
+        }
+    }
+
+    /// Reads it, where it may have changed since it was read last: files have another length, time or inode. What was bad is read again
+    /// each time: why it was need not be seen in the files.
     pub(super) fn read(&mut self, why: Why, processes: &mut Processes, report: &mut Report) -> Found {
-        let now = traces(&self.arguments.inputs());
+        let now = traces(&self.traced());
         let is_same = self.seen.as_ref() == Some(&now);
-        // a change while they are read is seen the next time
-        self.seen = Some(now);
         if is_same && matches!(why, Why::Interval | Why::Changed | Why::Retry) {
             return Found::Same;
         }
@@ -78,16 +93,24 @@ impl<'run> Source<'run> {
             (Some(compiler), _) => self.compile_at_rest(compiler, processes, report),
             (None, None) => Err(()),
         };
+        // a change while they are read is seen the next time
+        self.seen = read.is_ok().then_some(now);
         match read {
             Ok((wanted, ground)) => Found::New(wanted, ground),
             Err(()) => Found::Bad,
         }
     }
 
+    /// What is read, but of a bundle its index only, which has the digests of all its files.
+    fn traced(&self) -> Vec<PathBuf> {
+        let index = self.arguments.bundle.as_ref().map(|bundle| bundle.join(INDEX_FILE));
+        index.into_iter().chain(self.arguments.policies.iter().cloned()).collect()
+    }
+
     /// Compiles files that stay as they are meanwhile: half of a checkout may well compile, and lack the policy that denies.
     fn compile_at_rest(&self, compiler: &Compiler, processes: &mut Processes, report: &mut Report) -> Result<(Wanted, String), ()> {
-        let inputs = self.arguments.inputs();
-        match at_rest(|| traces(&inputs), || self.compile(compiler, processes, report)) {
+        let traced = self.traced();
+        match at_rest(|| traces(&traced), || self.compile(compiler, processes, report)) {
             Some(compiled) => compiled,
             None => {
                 let help = "let the whole directory be exchanged at once, as git-sync does; it is read again soon";
@@ -121,12 +144,12 @@ impl<'run> Source<'run> {
     }
 }
 
-/// What reading brings when there are the same traces before and behind it; none where they differ each time.
-fn at_rest<Read>(traces: impl Fn() -> Vec<Trace>, mut read: impl FnMut() -> Read) -> Option<Read> {
+/// What reading brings when the files are alike before and behind it; none where they differ each time.
+fn at_rest<State: PartialEq, Read>(state: impl Fn() -> State, mut read: impl FnMut() -> Read) -> Option<Read> {
     (0..MOST_READS).find_map(|_| {
-        let before = traces();
+        let before = state();
         let brought = read();
-        (traces() == before).then_some(brought)
+        (state() == before).then_some(brought)
     })
 }
 
@@ -139,36 +162,94 @@ fn keep(part: &crate::bundle::NodePart, provenance: Provenance, processes: &Proc
     Wanted::read(&OnDisk::open(&place)?, &part.node)
 }
 
-/// What all files below the paths are like. What cannot be seen has no trace, and so differs when it can.
+/// What all files below the paths are like, links followed and hidden entries passed over, as they are read. What cannot be seen has no trace,
+/// and so differs when it can.
 fn traces(paths: &[PathBuf]) -> Vec<Trace> {
     let mut open: Vec<PathBuf> = paths.to_vec();
+    let mut seen = BTreeSet::new();
     let mut traces = Vec::new();
     while let Some(path) = open.pop() {
-        let Ok(meta) = fs::metadata(&path) else { continue };
-        match meta.is_dir() {
-            // a bundle's index has the digests of all its files
-            true if path.join(INDEX_FILE).is_file() => open.push(path.join(INDEX_FILE)),
-            true => {
-                open.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| !is_link_up(path)))
-            }
-            false => traces.push((path, meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec())),
+        let Ok(about) = fs::metadata(&path) else { continue };
+        match about.is_dir() {
+            false => traces.push(Trace::of(path, &about)),
+            // a link may lead back to where it stands
+            true if fs::canonicalize(&path).is_ok_and(|real| seen.insert(real)) => open.extend(entries(&path)),
+            true => {}
         }
     }
     traces.sort_unstable();
     traces
 }
 
-/// A link to a directory may lead back to where it stands; Kubernetes has such links in volumes, each beside what it leads to.
-fn is_link_up(path: &Path) -> bool {
-    path.is_symlink() && path.is_dir()
+/// What is not hidden in a directory, in the order of names.
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut shown: Vec<PathBuf> = entries.filter(|path| !input::is_hidden(path)).collect();
+    shown.sort_unstable();
+    shown
+}
+
+impl Trace {
+    fn of(path: PathBuf, about: &fs::Metadata) -> Self {
+        Self {
+            path,
+            inode: about.ino(),
+            length: about.len(),
+            modified: (about.mtime(), about.mtime_nsec()),
+            changed: (about.ctime(), about.ctime_nsec()),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::path::PathBuf;
+    use std::fs::{self, File, FileTimes};
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+    use std::time::SystemTime;
 
-    use super::{MOST_READS, at_rest};
+    use super::{MOST_READS, at_rest, traces};
+
+    /// Writes the file in place, as old as it was, as `tar` and `rsync --times` do.
+    fn rewrite(path: &Path, text: &str) {
+        fs::write(path, text).unwrap();
+        File::options().write(true).open(path).unwrap().set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH)).unwrap();
+    }
+
+    #[test]
+    fn whatever_is_read_leaves_a_trace() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |path: &str| place.path().join(path);
+        for directory in ["all/.hidden", "all/sub", "shared"] {
+            fs::create_dir_all(at(directory)).unwrap();
+        }
+        for (link, to) in [("all/shared", at("shared")), ("all/sub/up", at("all")), ("all/one.yaml", at("one.yaml"))] {
+            symlink(to, at(link)).unwrap();
+        }
+        let look = || traces(&[at("all"), at("all/shared")]);
+        for file in ["all/a.yaml", "all/sub/b.yaml", "shared/c.yaml", "one.yaml"] {
+            let none = look();
+            rewrite(&at(file), "text");
+            let before = look();
+            assert!(none != before && look() == before, "{file} comes");
+            // the clock of a file system has ticks
+            let begun = fs::metadata(at(file)).unwrap();
+            while changed(&at("tick")) == std::os::unix::fs::MetadataExt::ctime_nsec(&begun) {}
+            rewrite(&at(file), "word");
+            assert!(look() != before, "{file} is another one of the same length, time and inode");
+        }
+        assert_eq!(look().len(), 4, "each once");
+        let before = look();
+        rewrite(&at("all/.hidden/d.yaml"), "text");
+        assert_eq!(look(), before, "what is hidden is not read");
+    }
+
+    /// Writes a file; the nanoseconds at which it did.
+    fn changed(path: &Path) -> i64 {
+        fs::write(path, "tick").unwrap();
+        std::os::unix::fs::MetadataExt::ctime_nsec(&fs::metadata(path).unwrap())
+    }
 
     /// Files that change during so many readings: which reading counts, if any.
     #[test]
@@ -176,7 +257,7 @@ mod tests {
         for (changes, expected) in [(0, Some(1)), (1, Some(2)), (MOST_READS - 1, Some(MOST_READS)), (MOST_READS, None)] {
             let (reads, state) = (Cell::new(0), Cell::new(0));
             let brought = at_rest(
-                || vec![(PathBuf::from("policy.yaml"), state.get(), 0, 0, 0)],
+                || state.get(),
                 || {
                     reads.set(reads.get() + 1);
                     state.set(state.get() + u64::from(reads.get() <= changes));

@@ -5,10 +5,12 @@
 
 mod cut;
 mod entries;
+mod fallback;
 pub(crate) mod keeper;
 mod keeps;
 mod looks;
 mod once;
+mod sources;
 mod uncut;
 
 use std::fs;
@@ -28,6 +30,15 @@ cases! { by run_at_once:
         the_loop_takes_what_changes
         the_loop_tells_how_it_is
         the_loop_goes_on_where_nobody_listens;
+    sources:
+        a_bundle_that_is_copied_in_piece_by_piece
+        policies_are_compiled_once_there_is_room
+        the_loop_goes_on_where_nothing_can_be_watched;
+    fallback:
+        what_the_kernel_refuses_gives_way_to_the_last_good_one
+        what_was_not_kept_is_not_replaced_by_what_is_older
+        a_last_good_bundle_that_is_not_ours_or_damaged_is_not_taken
+        connections_are_ended_also_where_policy_was_not_kept_at_first;
     looks:
         metrics_cost_no_look;
     cut:
