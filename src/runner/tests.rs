@@ -2,6 +2,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::netlink::error_of;
 use super::{Answer, Call, Failure, Keep, Processes, Runner, Settings};
 
 fn processes(home: &Path, limit: Duration) -> Processes {
@@ -127,4 +128,22 @@ fn one_at_a_time_and_a_process_of_a_killed_one_counts() {
     assert!(one.lock(Duration::ZERO).unwrap().is_none(), "a child still reads");
     fs::OpenOptions::new().write(true).open(&pipe).unwrap();
     assert!(one.lock(LONG).unwrap().is_some());
+}
+
+#[test]
+fn only_a_whole_answer_to_the_request_says_anything() {
+    let answer = |kind: u16, number: u32, error: i32| -> Vec<u8> {
+        let head = [&20_u32.to_ne_bytes()[..], &kind.to_ne_bytes(), &0_u16.to_ne_bytes(), &number.to_ne_bytes(), &[0; 4]].concat();
+        [head, error.to_ne_bytes().to_vec()].concat()
+    };
+    for (bytes, expected) in [
+        (answer(2, 7, 0), Some(0)),
+        (answer(2, 7, -2), Some(-2)),
+        (answer(2, 8, 0), None),
+        (answer(3, 7, 0), None),
+        (answer(2, 7, 0)[..19].to_vec(), None),
+        (Vec::new(), None),
+    ] {
+        assert_eq!(error_of(&bytes, 7), expected, "{bytes:?}");
+    }
 }
