@@ -66,7 +66,7 @@ const ADVICE: [(&[&str], &str); 6] = [
     ),
     (
         &["not supported by userspace", "incompatible"],
-        "another program made that with a newer version of the tool; install that version here",
+        "another program made that with `nft`, or with a newer version of the tool; take it out of the table, or install that version here",
     ),
     (
         &[

@@ -51,7 +51,7 @@ fn message(number: u32, request: &Request) -> io::Result<Vec<u8>> {
 }
 
 /// The error number in an answer to the request of that number, which is not above 0; none where it is something else.
-fn error_of(answer: &[u8], number: u32) -> Option<i32> {
+pub(super) fn error_of(answer: &[u8], number: u32) -> Option<i32> {
     let is_answer = *answer.get(4..)?.first_chunk()? == ANSWER.to_ne_bytes() && *answer.get(8..)?.first_chunk()? == number.to_ne_bytes();
     is_answer.then_some(i32::from_ne_bytes(*answer.get(HEADER..)?.first_chunk()?))
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::netlink::error_of;
 use super::{Answer, Call, Failure, Keep, Processes, Runner, Settings};
 
 fn processes(home: &Path, limit: Duration) -> Processes {
@@ -165,4 +166,22 @@ fn who_waits_for_a_lock_that_is_removed_waits_for_the_next_one() {
         assert!(one.run(&sh("exit 0")).is_ok(), "without a lock all may look");
         assert_eq!((waits.join().unwrap(), looks.join().unwrap()), (false, false));
     });
+}
+
+#[test]
+fn only_a_whole_answer_to_the_request_says_anything() {
+    let answer = |kind: u16, number: u32, error: i32| -> Vec<u8> {
+        let head = [&20_u32.to_ne_bytes()[..], &kind.to_ne_bytes(), &0_u16.to_ne_bytes(), &number.to_ne_bytes(), &[0; 4]].concat();
+        [head, error.to_ne_bytes().to_vec()].concat()
+    };
+    for (bytes, expected) in [
+        (answer(2, 7, 0), Some(0)),
+        (answer(2, 7, -2), Some(-2)),
+        (answer(2, 8, 0), None),
+        (answer(3, 7, 0), None),
+        (answer(2, 7, 0)[..19].to_vec(), None),
+        (Vec::new(), None),
+    ] {
+        assert_eq!(error_of(&bytes, 7), expected, "{bytes:?}");
+    }
 }
