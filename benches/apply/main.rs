@@ -162,7 +162,7 @@ impl Inside<'_> {
 
     fn palisade(&self, edit: Edit) -> io::Result<Cost> {
         let mut command = Command::new(self.palisade);
-        command.args(["apply", "--backend", self.backend, "--timeout", "600", "--state-dir", "/run/palisade-state"]);
+        command.args(["apply", "--node", "n1", "--backend", self.backend, "--timeout", "600", "--state-dir", "/run/palisade-state"]);
         measure::run(command.arg(self.bundle(edit)), None)
     }
 
