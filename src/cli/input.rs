@@ -117,14 +117,15 @@ fn visit_directory(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut 
         return *has_manifest;
     }
     seen.directories.insert(real.clone(), false);
-    let shown = entries.iter().filter(|entry| !is_hidden(entry));
-    let with_manifests = shown.filter(|entry| visit_entry(entry, files, seen, found)).count();
+    let with_manifests = entries.iter().filter(|entry| visit_entry(entry, files, seen, found)).count();
     seen.directories.insert(real, with_manifests > 0);
     with_manifests > 0
 }
 
-fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
+/// What is not hidden in a directory, in the order of names.
+pub(super) fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<PathBuf>>>()?;
+    entries.retain(|entry| !is_hidden(entry));
     entries.sort_unstable();
     Ok(entries)
 }
@@ -148,7 +149,7 @@ fn visit_entry(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diag
 }
 
 /// Whether an entry of a directory is passed over.
-pub(super) fn is_hidden(path: &Path) -> bool {
+fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use crate::analysis::netfilter::Kernel;
 use crate::analysis::{Flow, Hook};
-use crate::connections::{Connection, answer, refused};
-use crate::observe::Problem;
+use crate::connections::{Connection, refused};
+use crate::observe::{Problem, ask};
 use crate::runner::{Call, Runner};
 
 /// What is known of the node's interfaces.
@@ -23,7 +23,7 @@ pub(super) struct Interfaces {
 impl Interfaces {
     /// Asks the kernel for what matters to these connections: routes only where scripts name interfaces.
     pub(super) fn ask(runner: &mut dyn Runner, kernel: &Kernel, known: &[Connection]) -> Result<Self, Problem> {
-        let own = addresses(&answer(runner, &Call::of("ip", &["-o", "address", "show"]))?);
+        let own = addresses(&ask(runner, &Call::of("ip", &["-o", "address", "show"]))?);
         let any = any(kernel);
         let towards = match any.as_slice() {
             [_] => BTreeMap::new(),
@@ -68,7 +68,7 @@ fn others(known: &[Connection], own: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
 fn towards(runner: &mut dyn Runner, others: &BTreeSet<IpAddr>) -> Result<BTreeMap<IpAddr, String>, Problem> {
     let mut choices = BTreeSet::new();
     for family in ["-4", "-6"] {
-        let routes = answer(runner, &Call::of("ip", &["-o", family, "route", "show", "table", "all"]))?;
+        let routes = ask(runner, &Call::of("ip", &["-o", family, "route", "show", "table", "all"]))?;
         choices.extend(choices_of(&routes));
     }
     let questions = others.iter().map(|address| format!("route get {address}\n")).collect();

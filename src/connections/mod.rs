@@ -133,12 +133,6 @@ fn listing(runner: &mut dyn Runner, call: &Call) -> Result<String, Problem> {
     }
 }
 
-/// Standard output of a call that must succeed.
-fn answer(runner: &mut dyn Runner, call: &Call) -> Result<String, Problem> {
-    let answer = runner.run(call).map_err(Problem::NoAnswer)?;
-    said_wrong(call, &answer).map_or(Ok(answer.output), Err)
-}
-
 /// What is wrong with an answer: its status, or an error on standard error.
 fn said_wrong(call: &Call, answer: &Answer) -> Option<Problem> {
     let is_count = |line: &&str| line.starts_with(COUNT.0) && line.contains(COUNT.1);

@@ -1,7 +1,6 @@
 //! The lines of what `iptables-save` prints.
 
-/// Options whose value may be any text, which the tools print in quotes, as it is: a newline in it ends no line.
-const TEXT_OPTIONS: [&str; 3] = ["--comment ", "--log-prefix ", "--nflog-prefix "];
+use crate::script::rule::TEXT_OPTIONS;
 
 /// The lines of a table's text, with the number of each, from 1. A rule with newlines in its comment is one line.
 pub fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -22,13 +21,18 @@ fn length(text: &str) -> usize {
     while let Some(mark) = text.get(from..end).filter(|_| !text.starts_with('#')).and_then(|line| line.find('"')) {
         let begin = from + mark;
         from = begin + 1;
-        if TEXT_OPTIONS.iter().any(|option| text.get(..begin).is_some_and(|before| before.ends_with(option))) {
+        if text.get(..begin).is_some_and(is_before_text) {
             let Some(length) = text.get(from..).and_then(quoted) else { return first };
             from += length + 1;
             end = if from > end { behind_newline(text, from) } else { end };
         }
     }
     end
+}
+
+/// Whether a text in quotes follows, in which a newline ends no line.
+fn is_before_text(before: &str) -> bool {
+    before.strip_suffix(' ').is_some_and(|before| TEXT_OPTIONS.iter().any(|option| before.ends_with(option)))
 }
 
 fn behind_newline(text: &str, from: usize) -> usize {

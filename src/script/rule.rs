@@ -60,8 +60,8 @@ const MATCH_SET: &str = "--match-set";
 /// Options that the tools print before all others, whatever the order in which they were written.
 const FIRST_OPTIONS: [&str; 5] = ["-s", "-d", "-i", "-o", "-p"];
 
-/// Options whose value is any text.
-const TEXT_OPTIONS: [&str; 2] = ["--comment", "--log-prefix"];
+/// Options whose value may be any text, which the tools print in quotes, as it is.
+pub(super) const TEXT_OPTIONS: [&str; 3] = ["--comment", "--log-prefix", "--nflog-prefix"];
 
 /// Options whose value is an address; the tools print the length of the prefix always.
 const ADDRESS_OPTIONS: [&str; 3] = ["-s", "-d", "--ctorigdst"];

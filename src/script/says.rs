@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::net::{Cidr, Protocol};
 use crate::script::Rule;
+use crate::script::rule::TEXT_OPTIONS;
 
 /// One thing that a rule says: an option and its value, in one form of all that mean the same.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,8 +19,6 @@ struct Saying {
 enum Sort {
     /// Never.
     Plain,
-    /// In quotes or without them; it may look like an option.
-    Text,
     /// With or without the length of the prefix, or as a mask.
     Address,
     /// By number, as a range or one port, in any order.
@@ -53,7 +52,7 @@ const OPTIONS: [(&str, Sort); 18] = [
     ("-o", Sort::Plain),
     ("-j", Sort::Plain),
     ("-g", Sort::Plain),
-    ("--comment", Sort::Text),
+    ("--comment", Sort::Plain),
 ];
 
 /// Options by their other names.
@@ -145,7 +144,7 @@ impl Rule {
             }
             let option = OTHER_NAMES.iter().find(|row| row.0 == word).map_or(word, |row| row.1);
             let sort = OPTIONS.iter().find(|row| row.0 == option).map(|row| row.1);
-            let takes_one = sort == Some(Sort::Text) || word.ends_with("-prefix");
+            let takes_one = TEXT_OPTIONS.contains(&word);
             let mut values: Vec<&str> = if takes_one { words.next().into_iter().collect() } else { Vec::new() };
             while let Some(value) = words.next_if(|next| !takes_one && *next != "!" && !next.starts_with('-')) {
                 values.push(value);
@@ -189,7 +188,7 @@ impl Sort {
     /// The one form of a value.
     fn level(self, value: &str) -> String {
         match self {
-            Sort::Plain | Sort::Text | Sort::Icmp => value.to_owned(),
+            Sort::Plain | Sort::Icmp => value.to_owned(),
             Sort::Address => Cidr::parse_lenient(value).map_or_else(|| value.to_owned(), |net| net.to_string()),
             Sort::Ports => sorted(value.split(',').map(|ports| match ports.split_once(':') {
                 Some((first, last)) if first == last => first,

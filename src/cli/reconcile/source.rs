@@ -88,16 +88,22 @@ impl<'run> Source<'run> {
         }
         let read = match (&self.compiler, &self.arguments.bundle) {
             (None, Some(bundle)) => {
-                node::wanted(bundle, (self.arguments.node.as_deref(), self.arguments.staged), processes).map_err(|bad| report.failure(&bad))
+                let wanted = node::wanted(bundle, (self.arguments.node.as_deref(), self.arguments.staged), processes);
+                // a change while they are read is seen the next time
+                wanted.map(|wanted| (now, wanted)).map_err(|bad| report.failure(&bad))
             }
-            (Some(compiler), _) => self.compile_at_rest(compiler, processes, report),
+            (Some(compiler), _) => self.compile_at_rest(now, compiler, processes, report),
             (None, None) => Err(()),
         };
-        // a change while they are read is seen the next time
-        self.seen = read.is_ok().then_some(now);
         match read {
-            Ok((wanted, ground)) => Found::New(wanted, ground),
-            Err(()) => Found::Bad,
+            Ok((seen, (wanted, ground))) => {
+                self.seen = Some(seen);
+                Found::New(wanted, ground)
+            }
+            Err(()) => {
+                self.seen = None;
+                Found::Bad
+            }
         }
     }
 
@@ -107,11 +113,18 @@ impl<'run> Source<'run> {
         index.into_iter().chain(self.arguments.policies.iter().cloned()).collect()
     }
 
-    /// Compiles files that stay as they are meanwhile: half of a checkout may well compile, and lack the policy that denies.
-    fn compile_at_rest(&self, compiler: &Compiler, processes: &mut Processes, report: &mut Report) -> Result<(Wanted, String), ()> {
+    /// Compiles files that stay as they are meanwhile, and gives what they are like: half of a checkout may well compile, and lack the policy
+    /// that denies.
+    fn compile_at_rest(
+        &self,
+        now: Vec<Trace>,
+        compiler: &Compiler,
+        processes: &mut Processes,
+        report: &mut Report,
+    ) -> Result<(Vec<Trace>, (Wanted, String)), ()> {
         let traced = self.traced();
-        match at_rest(|| traces(&traced), || self.compile(compiler, processes, report)) {
-            Some(compiled) => compiled,
+        match at_rest(now, || traces(&traced), || self.compile(compiler, processes, report)) {
+            Some((seen, compiled)) => compiled.map(|compiled| (seen, compiled)),
             None => {
                 let help = "let the whole directory be exchanged at once, as git-sync does; it is read again soon";
                 report.diagnostic(Diagnostic::new(Code::Unreadable, "the policies change while they are read").help(help));
@@ -144,13 +157,17 @@ impl<'run> Source<'run> {
     }
 }
 
-/// What reading brings when the files are alike before and behind it; none where they differ each time.
-fn at_rest<State: PartialEq, Read>(state: impl Fn() -> State, mut read: impl FnMut() -> Read) -> Option<Read> {
-    (0..MOST_READS).find_map(|_| {
-        let before = state();
-        let brought = read();
-        (state() == before).then_some(brought)
-    })
+/// What reading brings when the files are alike before and behind it, and what they are like; none where they differ each time. `state` is
+/// what they are like at first.
+fn at_rest<State: PartialEq, Read>(mut state: State, look: impl Fn() -> State, mut read: impl FnMut() -> Read) -> Option<(State, Read)> {
+    for _ in 0..MOST_READS {
+        let (brought, behind) = (read(), look());
+        if behind == state {
+            return Some((state, brought));
+        }
+        state = behind;
+    }
+    None
 }
 
 /// A compiled part as a bundle of our own, read back.
@@ -173,20 +190,12 @@ fn traces(paths: &[PathBuf]) -> Vec<Trace> {
         match about.is_dir() {
             false => traces.push(Trace::of(path, &about)),
             // a link may lead back to where it stands
-            true if fs::canonicalize(&path).is_ok_and(|real| seen.insert(real)) => open.extend(entries(&path)),
+            true if fs::canonicalize(&path).is_ok_and(|real| seen.insert(real)) => open.extend(input::list(&path).unwrap_or_default()),
             true => {}
         }
     }
     traces.sort_unstable();
     traces
-}
-
-/// What is not hidden in a directory, in the order of names.
-fn entries(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut shown: Vec<PathBuf> = entries.filter(|path| !input::is_hidden(path)).collect();
-    shown.sort_unstable();
-    shown
 }
 
 impl Trace {
@@ -257,6 +266,7 @@ mod tests {
         for (changes, expected) in [(0, Some(1)), (1, Some(2)), (MOST_READS - 1, Some(MOST_READS)), (MOST_READS, None)] {
             let (reads, state) = (Cell::new(0), Cell::new(0));
             let brought = at_rest(
+                state.get(),
                 || state.get(),
                 || {
                     reads.set(reads.get() + 1);
@@ -264,7 +274,7 @@ mod tests {
                     reads.get()
                 },
             );
-            assert_eq!(brought, expected, "{changes} changes");
+            assert_eq!(brought, expected.map(|read| (state.get(), read)), "{changes} changes");
         }
     }
 }
