@@ -5,12 +5,14 @@
 
 mod measure;
 mod scripts;
+#[path = "../../tests/tools/mod.rs"]
+mod tools;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::Parser;
@@ -91,7 +93,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
 fn rows(arguments: &Arguments, backend: &str, home: &Path) -> io::Result<BTreeMap<String, Cost>> {
     let mut rows = BTreeMap::new();
     for part in (0..arguments.times).flat_map(|_| PARTS) {
-        let mut command = Command::new("unshare");
+        let mut command = tools::command("unshare");
         command.args(["--net", "--mount", "sh", "-c", PREPARE, "sh"]).arg(std::env::current_exe()?);
         command.args(["--backend", backend, "--palisade"]).arg(&arguments.palisade).args(["--inside", part]).arg(home);
         let output = command.stderr(Stdio::inherit()).output()?;
@@ -137,12 +139,12 @@ impl Inside<'_> {
         let scripts = self.bundle(Edit::Nothing).join("nodes/n1");
         let script = |name: &str| File::open(scripts.join(name)).map(Some);
         let [v4, v6] = ["iptables", "ip6tables"].map(|tool| format!("{tool}-{}", self.backend));
-        let sets = measure::run(Command::new("ipset").arg("restore"), script("sets.ipset")?)?;
+        let sets = measure::run(tools::command("ipset").arg("restore"), script("sets.ipset")?)?;
         let tables = [(&v4, "filter.v4.rules"), (&v6, "filter.v6.rules")];
-        let tables = tables.map(|(tool, file)| measure::run(Command::new(format!("{tool}-restore")).arg("--noflush"), script(file)?));
+        let tables = tables.map(|(tool, file)| measure::run(tools::command(format!("{tool}-restore")).arg("--noflush"), script(file)?));
         tell("1 raw load", &sum(tables.into_iter().chain([Ok(sets)]))?)?;
-        let saves = [v4, v6].map(|tool| measure::run(Command::new(format!("{tool}-save")).args(["-c", "-t", "filter"]), None));
-        tell("2 raw save, once", &sum(saves.into_iter().chain([measure::run(Command::new("ipset").arg("save"), None)]))?)
+        let saves = [v4, v6].map(|tool| measure::run(tools::command(format!("{tool}-save")).args(["-c", "-t", "filter"]), None));
+        tell("2 raw save, once", &sum(saves.into_iter().chain([measure::run(tools::command("ipset").arg("save"), None)]))?)
     }
 
     /// Applies the bundle, then again, then each edit of it, and back behind each.
@@ -161,7 +163,7 @@ impl Inside<'_> {
     }
 
     fn palisade(&self, edit: Edit) -> io::Result<Cost> {
-        let mut command = Command::new(self.palisade);
+        let mut command = tools::command(self.palisade);
         command.args(["apply", "--node", "n1", "--backend", self.backend, "--timeout", "600", "--state-dir", "/run/palisade-state"]);
         measure::run(command.arg(self.bundle(edit)), None)
     }

@@ -3,10 +3,9 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
-use super::succeed;
+use super::{succeed, tools};
 
 /// Script, and the tool and arguments that load it.
 type Step = (&'static str, &'static str, &'static [&'static str]);
@@ -30,7 +29,7 @@ pub(super) fn in_namespace(this: &Path, bundle: &Path) -> io::Result<()> {
     if !is_root() {
         return writeln!(io::stdout(), "\nNot loaded: that takes root.");
     }
-    let mut child = Command::new("unshare");
+    let mut child = tools::command("unshare");
     child.args(["--net", "--mount", "sh", "-c", PREPARE, "sh"]).arg(this).arg("--restore").arg(first);
     succeed(&mut child)
 }
@@ -55,6 +54,6 @@ pub(super) fn restore(scripts: &Path) -> io::Result<()> {
 fn seconds(scripts: &Path, (script, tool, arguments): Step) -> io::Result<f64> {
     let input = File::open(scripts.join(script))?;
     let started = Instant::now();
-    succeed(Command::new(tool).args(arguments).stdin(input))?;
+    succeed(tools::command(tool).args(arguments).stdin(input))?;
     Ok(started.elapsed().as_secs_f64())
 }

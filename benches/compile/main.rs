@@ -11,6 +11,8 @@ mod load;
 mod measure;
 mod policies;
 mod random;
+#[path = "../../tests/tools/mod.rs"]
+mod tools;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -89,7 +91,7 @@ fn measured(case: &Case, arguments: &Arguments) -> io::Result<()> {
     fs::create_dir_all(&directory)?;
     generate(&case.shape, &directory)?;
     let this = std::env::current_exe()?;
-    let mut compile = Command::new(&this);
+    let mut compile = tools::command(&this);
     succeed(compile.arg(case.name).arg("--compile").arg(&directory))?;
     if arguments.load {
         load::in_namespace(&this, &measure::bundle(&directory))?;

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::cli::input;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::runner::programs;
 use crate::text::Files;
 
 /// What a path in a revision begins with.
@@ -127,9 +128,34 @@ impl Told {
     }
 }
 
+/// The caller's variables that `git` gets: they name the repository and the user's settings, and
+/// no program.
+const KEPT: [&str; 8] = [
+    "HOME",
+    "XDG_CONFIG_HOME",
+    "GIT_DIR",
+    "GIT_COMMON_DIR",
+    "GIT_WORK_TREE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_CEILING_DIRECTORIES",
+];
+
+/// Returns a command that runs `git` and reads only objects that the repository has.
+fn command() -> io::Result<Command> {
+    let place = programs::find_for_user("git", std::env::var_os("PATH").as_deref());
+    let place = place.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+
+    let mut command = programs::command(&place);
+    command.envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    // objects that a partial clone lacks would be fetched by programs that its settings name
+    command.env("GIT_NO_LAZY_FETCH", "1");
+    Ok(command)
+}
+
 fn git<const COUNT: usize>(arguments: [&str; COUNT]) -> Result<Told, Diagnostic> {
-    let output = Command::new("git").args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output();
-    match output {
+    let run = |mut command: Command| command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    match command().and_then(run) {
         Ok(output) => Ok(Told { text: String::from_utf8_lossy(&output.stdout).into_owned(), is_done: output.status.success() }),
         Err(error) => Err(not_started(&error)),
     }
@@ -146,7 +172,7 @@ struct Reader {
 
 impl Reader {
     fn start() -> io::Result<Self> {
-        let mut command = Command::new("git");
+        let mut command = command()?;
         command.args(["cat-file", "--batch"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.spawn().map(|child| Self { child })
     }

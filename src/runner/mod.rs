@@ -10,6 +10,7 @@ mod lock;
 mod netlink;
 mod process;
 mod processes;
+pub mod programs;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +26,8 @@ use std::time::Duration;
 /// A process to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// The program: a name to be looked for in `PATH`, or a path.
+    /// The program: a name to be looked for in the directories of [`programs::PATH`], or an
+    /// absolute path.
     pub program: String,
     /// Its arguments.
     pub arguments: Vec<String>,

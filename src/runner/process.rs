@@ -3,25 +3,20 @@
 //! The input is a file and no pipe: a tool whose input ends in the middle of a line takes the half of it (`ipset restore` adds
 //! `10.0.0.1` where `10.0.0.128` was to come), and a pipe ends wherever this process is killed.
 
-use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Access, MemfdFlags, OFlags, access, fcntl_setfl, memfd_create};
+use rustix::fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use crate::runner::{Answer, Call, Failure};
-
-/// Where the tools are, for callers whose `PATH` leaves it out (cron, users).
-const SYSTEM_DIRECTORIES: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin";
+use crate::runner::{Answer, Call, Failure, programs};
 
 /// How long a killed process may take to be gone; one that the kernel is busy with is left to init.
 const LAST_RESPECTS: Duration = Duration::from_secs(2);
@@ -59,7 +54,9 @@ struct Running<'call> {
 impl<'call> Running<'call> {
     fn of(call: &'call Call, lock: Option<&File>) -> Result<Self, Failure> {
         let input = memory(&call.input).map_err(|error| broken(call, &error))?;
-        let child = spawn(command(call).process_group(0).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()), lock);
+        let mut command = command(call)?;
+        command.process_group(0).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = spawn(&mut command, lock);
         child.map(|child| Self { call, child, start: Instant::now() }).map_err(|error| not_started(call, &error))
     }
 
@@ -87,7 +84,7 @@ impl<'call> Running<'call> {
 
 /// Starts a process with nothing of this one's, and waits for its first line. It leads no group, so that it may begin a session.
 pub(super) fn start(call: &Call, limit: Duration) -> Result<(), Failure> {
-    let child = command(call).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let child = command(call)?.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut child = child.map_err(|error| not_started(call, &error))?;
     let mut output = Pipe::of(child.stdout.take()).map_err(|error| broken(call, &error))?;
     let begin = Instant::now();
@@ -102,20 +99,13 @@ pub(super) fn start(call: &Call, limit: Duration) -> Result<(), Failure> {
     Ok(())
 }
 
-fn command(call: &Call) -> Command {
-    let mut path = std::env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_default();
-    let gap = if path.is_empty() { "" } else { ":" };
-    path.push(OsString::from(format!("{gap}{SYSTEM_DIRECTORIES}")));
-    let mut command = Command::new(found(&call.program, &path));
-    command.args(&call.arguments).env("PATH", path).env("LC_ALL", "C");
-    command
-}
-
-/// Where a program is. The library starts one whose place it knows without a copy of this process's memory map.
-fn found(program: &str, path: &OsStr) -> PathBuf {
-    let is_program = |place: &PathBuf| place.is_file() && access(place, Access::EXEC_OK).is_ok();
-    let places = || std::env::split_paths(path).map(|directory| directory.join(program));
-    if program.contains('/') { None } else { places().find(is_program) }.unwrap_or_else(|| program.into())
+/// The library starts a program whose place it knows without a copy of this process's memory map.
+fn command(call: &Call) -> Result<Command, Failure> {
+    let place = programs::find(&call.program);
+    let place = place.ok_or_else(|| Failure::NotFound(call.program.clone()))?;
+    let mut command = programs::command(&place);
+    command.args(&call.arguments);
+    Ok(command)
 }
 
 /// The child has the lock open too.

@@ -23,10 +23,11 @@ fn answer(status: i32, output: &str, errors: &str) -> Answer {
 fn processes_that_wait_for_each_other_run_at_once() {
     let home = tempfile::tempdir().unwrap();
     let pipe = home.path().join("pipe").display().to_string();
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut runner = processes(home.path(), LONG);
+    assert_eq!(runner.run(&Call::of("mkfifo", &[&pipe])), Ok(answer(0, "", "")));
     let calls =
         [sh(&format!("read word < {pipe}; echo got $word")), Call::of("no-such-tool", &[]), sh(&format!("echo word > {pipe}; exit 3"))];
-    let answers = processes(home.path(), Duration::from_secs(20)).run_all(&calls);
+    let answers = runner.run_all(&calls);
     assert_eq!(answers, [Ok(answer(0, "got word\n", "")), Err(Failure::NotFound("no-such-tool".to_owned())), Ok(answer(3, "", ""))]);
 }
 

@@ -3,10 +3,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use crate::bad_input::{POLICY, Place, bounded, cluster, is_refusal, says};
 use crate::palisade::{files_below, run};
+use crate::tools::command;
 
 /// What may stand in the place of a file: shell that makes it at `$1`.
 pub(crate) const NO_FILES: [(&str, &str); 7] = [
@@ -24,7 +24,7 @@ pub(crate) fn replace(place: &Path, script: &str) {
     fs::remove_file(place).or_else(|_| fs::remove_dir(place)).expect("something stands there");
     match script {
         "" => drop(std::os::unix::net::UnixListener::bind(place).expect("a socket")),
-        script => assert!(Command::new("sh").args(["-c", script, "sh"]).arg(place).status().expect("sh").success(), "{script}"),
+        script => assert!(command("sh").args(["-c", script, "sh"]).arg(place).status().expect("sh").success(), "{script}"),
     }
 }
 
@@ -89,7 +89,7 @@ fn pipes_and_devices_are_read_where_a_user_names_them_and_end() {
     }
     // as a shell does for `<(…)`
     let script = "mkfifo pipe && { cat policy.yaml > pipe & } && exec timeout 60 \"$0\" check pipe";
-    let status = Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_palisade")]).current_dir(place.path()).status();
+    let status = command("sh").args(["-c", script, env!("CARGO_BIN_EXE_palisade")]).current_dir(place.path()).status();
     assert!(status.expect("sh starts").success());
     for words in ["check /dev/zero", "check - < /dev/zero", "render policy.yaml --out new --config /dev/zero"] {
         let outcome = bounded(place.path(), words);

@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::palisade::{Outcome, files_below, root, run};
+use crate::tools::command;
 
 /// A directory with room for bad files and a good bundle `old`.
 pub(crate) struct Place {
@@ -219,8 +219,7 @@ fn bombs_are_refused_early() {
 /// Starts the program with a limit on its address space, and sees that it ends in good time.
 pub(crate) fn bounded(directory: &Path, words: &str) -> Outcome {
     let script = format!("ulimit -v 2000000; exec timeout 60 \"$0\" {words}");
-    let output =
-        Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_palisade")]).current_dir(directory).output().expect("sh starts");
+    let output = command("sh").args(["-c", &script, env!("CARGO_BIN_EXE_palisade")]).current_dir(directory).output().expect("sh starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     Outcome { status: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
@@ -286,7 +285,7 @@ fn paths_that_cannot_be_read_are_refused() {
     symlink("nowhere", home.join("lost/policies")).expect("a link");
     symlink("round.yaml", home.join("round.yaml")).expect("a link");
     fs::create_dir_all(home.join("pipe")).expect("a directory");
-    assert!(Command::new("mkfifo").arg(home.join("pipe/a.yaml")).status().expect("mkfifo").success());
+    assert!(command("mkfifo").arg(home.join("pipe/a.yaml")).status().expect("mkfifo").success());
     fs::create_dir_all(home.join("latin")).expect("a directory");
     place.write("latin/\u{1b}[31m\n.yaml", b"\xff");
     let cases = [
@@ -373,7 +372,7 @@ const FULL_DISK: &str = r#"mount -t tmpfs -o size=16k tmpfs "$1" && cd "$1" && m
 fn a_full_disk_leaves_nothing_behind() {
     let place = Place::new();
     fs::create_dir(place.path().join("disk")).expect("a directory");
-    let output = Command::new("unshare")
+    let output = command("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", FULL_DISK, env!("CARGO_BIN_EXE_palisade")])
         .args([place.path().join("disk"), PathBuf::from(cluster())])
         .output()

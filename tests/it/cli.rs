@@ -1,16 +1,16 @@
 //! Exit statuses and streams: data on standard output, everything else on standard error.
-#![expect(clippy::disallowed_methods, reason = "tests write files and start programs")]
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use crate::bad_input::{Place, cluster, is_refusal};
 use crate::palisade::{Outcome, files_below, run, run_with_input};
+use crate::tools;
 
 /// A shell line in which `$P` is the program, with no variable of the caller's but those in the line.
 fn shell(directory: &Path, line: &str) -> Outcome {
-    let mut command = Command::new("bash");
-    command.args(["-c", line]).current_dir(directory).env_clear().env("PATH", "/usr/bin:/bin");
+    let mut command = tools::command("bash");
+    command.args(["-c", line]).current_dir(directory).env_clear().env("PATH", tools::PATH);
     command.env("P", env!("CARGO_BIN_EXE_palisade")).env("E", cluster());
     let Output { status, stdout, stderr } = command.output().expect("bash starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");

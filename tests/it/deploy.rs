@@ -3,9 +3,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
 use crate::palisade::{files_below, root, run};
+use crate::tools;
 
 /// The words behind each `palisade` of a text that is a command and no prose, with the options that stand before the command.
 fn command_lines(text: &str) -> Vec<Vec<String>> {
@@ -76,7 +76,7 @@ fn others_can_read_the_metrics_of_a_unit() {
     // nothing is applied: there is no bundle
     let line = "umask 0077; exec \"$0\" reconcile none --once --run-dir run --state-dir state --metrics-file palisade.prom";
     let status =
-        Command::new("sh").args(["-c", line, env!("CARGO_BIN_EXE_palisade")]).current_dir(place.path()).output().expect("sh").status;
+        tools::command("sh").args(["-c", line, env!("CARGO_BIN_EXE_palisade")]).current_dir(place.path()).output().expect("sh").status;
     assert_eq!(status.code(), Some(2));
     let mode = fs::metadata(place.path().join("palisade.prom")).expect("metrics").permissions().mode();
     assert_eq!(mode & 0o777, 0o644);

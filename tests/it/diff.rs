@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 
 use crate::palisade::{Outcome, run};
+use crate::tools;
 
 const CLOSED: &str = "
 apiVersion: apps/v1
@@ -32,7 +32,7 @@ spec:
 const OPEN: &str = "  ingress: [{from: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: 5432}]}]\n";
 
 fn git(directory: &Path, words: &[&str]) {
-    let mut command = Command::new("git");
+    let mut command = tools::command("git");
     command.args(["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]).args(words);
     let output = command.current_dir(directory).output().expect("git starts");
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -58,6 +58,59 @@ fn repository() -> tempfile::TempDir {
 
 fn json(outcome: &Outcome) -> Value {
     serde_json::from_str(&outcome.stdout).expect("JSON")
+}
+
+/// Entries of `PATH`, for a process in a directory `place` that has a program `git` of its own, and
+/// one below `bin`; and whether a user's process may run one of those.
+const PATHS: [(&str, bool); 12] = [
+    ("", false),
+    (".", false),
+    ("./", false),
+    (":", false),
+    ("::/usr/bin", false),
+    ("bin", false),
+    ("./bin:/usr/bin", false),
+    ("bin/../bin:.", false),
+    ("PLACE/bin", true),
+    ("PLACE:/usr/bin", true),
+    ("PLACE/bin/../bin", true),
+    ("/usr/bin:PLACE", false),
+];
+
+/// Sets `PATH` to the first argument for the others.
+const WITH_PATH: &str = "export PATH=\"$1\"; shift; exec \"$@\"";
+
+/// Runs `palisade diff` with a `PATH`, as root or not; whether it ran a `git` of the place.
+fn runs_foreign_git(place: &Path, path: &str, is_root: bool) -> bool {
+    let user: &[&str] = if is_root { &["--user", "--map-root-user"] } else { &["--user"] };
+    let path = path.replace("PLACE", &place.display().to_string());
+    let output = tools::command("unshare")
+        .args(user)
+        .args(["sh", "-c", WITH_PATH, "sh", &path, env!("CARGO_BIN_EXE_palisade")])
+        .args(["diff", "git:closed:deploy/policies", "deploy/policies"])
+        .current_dir(place)
+        .output()
+        .expect("unshare starts");
+    let ran = fs::remove_file(place.join("ran")).is_ok();
+    let is_expected = if ran { Some(2) } else { Some(1) };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), is_expected, "PATH `{path}`, root: {is_root}: {said}");
+    ran
+}
+
+#[test]
+fn git_is_found_in_absolute_directories_only() {
+    let place = repository();
+    fs::create_dir(place.path().join("bin")).expect("a directory");
+    for program in ["git", "bin/git"] {
+        let path = place.path().join(program);
+        fs::write(&path, format!("#!/bin/sh\n: > '{}/ran'\nexit 1\n", place.path().display())).expect("written");
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+    }
+    for (path, may_run) in PATHS {
+        assert_eq!(runs_foreign_git(place.path(), path, false), may_run, "PATH `{path}`");
+        assert!(!runs_foreign_git(place.path(), path, true), "PATH `{path}`, as root");
+    }
 }
 
 #[test]

@@ -16,10 +16,13 @@ mod kernel;
 mod layers;
 mod node;
 mod palisade;
+mod programs;
 mod readme;
 mod reconcile;
 mod status;
 mod surprises;
+#[path = "../tools/mod.rs"]
+mod tools;
 mod transcripts;
 mod verify;
 mod validation;

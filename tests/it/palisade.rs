@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+
+use crate::tools;
 
 /// What a run gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub(crate) fn run<Word: AsRef<std::ffi::OsStr>>(directory: &Path, words: &[Word]
 
 /// The same, with bytes on standard input.
 pub(crate) fn run_with_input<Word: AsRef<std::ffi::OsStr>>(directory: &Path, words: &[Word], input: &[u8]) -> Outcome {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
+    let mut command = tools::command(env!("CARGO_BIN_EXE_palisade"));
     command.args(words).current_dir(directory).env_clear();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("palisade starts");

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use palisade::observe::{Backend, Observed};
 use palisade::plan::Desired;
@@ -13,6 +12,7 @@ use palisade::status::{Look, Places, Source, Status};
 
 use crate::kernel;
 use crate::palisade::{files_below, root};
+use crate::tools::command;
 
 /// One packet for every rule of a bundle's node, by source.
 fn counted(texts: &BTreeMap<String, String>, node: &str) -> Status {
@@ -118,7 +118,6 @@ fn tiers_are_those_of_the_policies() {
 const WALK: &str = r#"
 set -eu
 mount -t tmpfs tmpfs /run
-PATH="$PATH:/usr/sbin:/sbin"
 export PALISADE_RUN_DIR=/run/palisade PALISADE_STATE_DIR=/run/state PALISADE_BACKEND=$2 PALISADE_NODE=n1
 palisade=$1
 "$palisade" status > /run/none 2>&1 && exit 90 || test $? = 2
@@ -147,7 +146,7 @@ fn drift_of_each_sort_is_told_in_a_kernel() {
     }
     let case = root().join("golden/dual-stack");
     for backend in ["nft", "legacy"] {
-        let output = Command::new("unshare")
+        let output = command("unshare")
             .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", WALK, "sh", env!("CARGO_BIN_EXE_palisade"), backend])
             .args([&case.join("bundle"), &case as &Path])
             .output()

@@ -6,9 +6,9 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::palisade::{files_below, root, run};
+use crate::tools::command;
 
 /// The commands and what they print.
 const TRANSCRIPT: &str = "transcript.txt";
@@ -79,7 +79,7 @@ fn play(case: &Path, transcript: &str) -> String {
 /// Runs a tool, which must change a file.
 fn change(place: &Path, tool: &str, arguments: &[String]) {
     let before = files_below(place);
-    let status = Command::new(tool).args(arguments).current_dir(place).status().expect("the tool starts");
+    let status = command(tool).args(arguments).current_dir(place).status().expect("the tool starts");
     assert!(status.success() && files_below(place) != before, "{tool} {arguments:?} changes nothing");
 }
 

@@ -14,6 +14,7 @@ use palisade::script::Rule;
 use super::faulty::{Fault, Faulty};
 use super::world::{BEFORE, HOST, MOVED, OTHER, World, bundle, is_between, verdicts_of, wanted};
 use crate::palisade::root;
+use crate::tools;
 
 /// The calls that look, and the first ones that remove what is not used; those behind are like it.
 const LOOKS: usize = 3;
@@ -173,7 +174,7 @@ pub(super) fn no_room_for_our_files(world: &World) {
     fs::create_dir_all("/run/small").unwrap();
     world.tool("mount", &["-t", "tmpfs", "-o", "size=8k", "tmpfs", "/run/small"], "");
     let apply = |words: &[&str]| {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_palisade"))
+        let output = tools::command(env!("CARGO_BIN_EXE_palisade"))
             .args(["apply", &bundle(MOVED), "--node", "n1", "--backend", world.build.word()])
             .args(words)
             .output()
@@ -263,27 +264,14 @@ fn shape(rule: &Rule) -> String {
 }
 
 pub(super) fn tools_that_are_not_there(world: &World) {
-    let run = |path: &str| {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_palisade"))
-            .args(["apply", &bundle(BEFORE), "--backend", world.build.word(), "--run-dir", "/run/p/run", "--state-dir", "/run/p/state"])
-            .env("PATH", path)
-            .output()
-            .unwrap();
-        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
-    };
     // programs of these names come first, and are not what they seem
-    fs::create_dir_all("/run/fake").unwrap();
-    let fake = |name: &str, script: &str| {
-        fs::write(format!("/run/fake/{name}"), format!("#!/bin/sh\n{script}\n")).unwrap();
-        world.tool("chmod", &["+x", &format!("/run/fake/{name}")], "");
-    };
     for (script, says) in [
         ("echo 'Kernel error received: Operation not permitted' >&2; exit 1", "= help: run it as root"),
         ("echo garbage", "its output is not whole: line 1: unknown line `garbage`"),
         ("echo 'Cannot open session to kernel.' >&2", "= help: the kernel lacks a module"),
     ] {
-        fake("ipset", script);
-        let (status, said) = run("/run/fake");
+        let _replaced = world.replace("ipset", script);
+        let (status, said) = world.palisade(&["apply", &bundle(BEFORE)]);
         assert!(status == 3 && said.starts_with("error[kernel-refused]") && said.contains(says), "{status}: {said}");
     }
     let error = world.apply_by(&mut Bare(world.processes()), BEFORE).unwrap_err();

@@ -4,6 +4,7 @@ use std::fs;
 
 use palisade::net::Family;
 
+use super::replaced::Replaced;
 use super::world::{BEFORE, MOVED, World, bundle, is_between, verdicts_of};
 
 /// What a tool does in place of its listing, what is told of it, whether `ipset` is asked in its second way then, and at which listings it is tried:
@@ -19,22 +20,16 @@ const FAULTS: [(&str, &str, bool, &[usize]); 7] = [
 ];
 
 /// Puts a program into the way that does `fault` in place of the `at`-th listing from now on, and what the real one does else.
-fn hinder(world: &World, tool: &str, fault: &str, at: usize) {
-    let real = world.tool("sh", &["-c", &format!("PATH=$PATH:/usr/sbin:/sbin; command -v {tool}")], "");
-    let is_it = format!("{{ echo x >> /run/fake/count; test $(wc -l < /run/fake/count) = {at}; }}");
+fn hinder(world: &World, tool: &str, fault: &str, at: usize) -> Replaced {
+    let _ = fs::remove_file("/run/count");
+    let is_it = format!("{{ echo x >> /run/count; test $(wc -l < /run/count) = {at}; }}");
     let is_listing = if tool == "ipset" { "test \"$*\" = save" } else { "true" };
-    let script = format!("#!/bin/sh\nreal={}\nif {is_listing} && {is_it}; then\n{fault}\nelse exec \"$real\" \"$@\"; fi\n", real.trim());
-    let _ = fs::remove_dir_all("/run/fake");
-    fs::create_dir("/run/fake").unwrap();
-    fs::write(format!("/run/fake/{tool}"), script).unwrap();
-    world.tool("chmod", &["+x", &format!("/run/fake/{tool}")], "");
+    world.replace(tool, &format!("if {is_listing} && {is_it}; then\n{fault}\nelse exec \"$real\" \"$@\"; fi"))
 }
 
 /// Applies with a program in the way.
 fn hindered(world: &World, case: &str) -> (i32, String) {
-    let path = format!("/run/fake:{}", std::env::var("PATH").unwrap());
-    let words = ["apply", &bundle(case), "--node", "n1", "--timeout", "1", "--lock-wait", "1"];
-    world.palisade_with(&words, &[("PATH", &path)])
+    world.palisade(&["apply", &bundle(case), "--node", "n1", "--timeout", "1", "--lock-wait", "1"])
 }
 
 pub(super) fn one_of_three_listings_goes_wrong(world: &World) {
@@ -50,9 +45,10 @@ pub(super) fn one_of_three_listings_goes_wrong(world: &World) {
             let [from, to] = if at == 1 { [BEFORE, MOVED] } else { [MOVED, BEFORE] };
             world.apply(from).unwrap();
             let before = world.print();
-            hinder(world, tool, fault, at);
+            let replaced = hinder(world, tool, fault, at);
             let about = format!("{number}: {tool} `{fault}`, listing {at}");
             let (status, said) = hindered(world, to);
+            drop(replaced);
             if second_way {
                 assert_eq!(status, 0, "{about}: {said}");
             } else {

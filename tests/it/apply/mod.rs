@@ -16,6 +16,7 @@ mod beside;
 pub(crate) mod confirmed;
 mod drift;
 mod early;
+mod environment;
 mod faults;
 mod faulty;
 mod guard;
@@ -25,6 +26,7 @@ mod listings;
 mod plain;
 mod rate;
 mod reboot;
+pub(crate) mod replaced;
 pub(crate) mod sandbox;
 mod told;
 pub(crate) mod world;
@@ -51,6 +53,9 @@ cases! { by run:
         a_set_that_others_use_stays;
     early:
         every_line_of_raw_and_mangle_is_told_and_mended;
+    environment:
+        no_path_leads_to_programs_of_strangers
+        no_variable_of_the_caller_reaches_a_program;
     listings:
         one_of_three_listings_goes_wrong;
     faults:

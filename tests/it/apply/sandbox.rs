@@ -1,18 +1,19 @@
 //! A process of this test binary in namespaces of its own, for one case and one build of iptables.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use palisade::observe::Backend;
 
 use super::world::World;
 use crate::kernel::skipped;
+use crate::tools::command;
 
 const CHILD: &str = "apply::sandbox::child";
 const CASE: &str = "PALISADE_APPLY_CASE";
 const BUILD: &str = "PALISADE_APPLY_BUILD";
 
 /// `/run` becomes our own: for the lock of iptables, and for all of our files. The host's name is that of the golden cases' first node.
-const PREPARE: &str = r#"PATH="$PATH:/usr/sbin:/sbin" && mount -t tmpfs tmpfs /run && echo n1 > /run/host &&
+const PREPARE: &str = r#"mount -t tmpfs tmpfs /run && echo n1 > /run/host &&
     mount --bind /run/host /proc/sys/kernel/hostname && ip link set lo up && exec "$@""#;
 
 /// Tests of cases of the rooms beside, by name, and their list.
@@ -51,7 +52,7 @@ pub(crate) fn run_at_once(case: &str) {
 
 fn run_with(case: &str, build: Backend) {
     let itself = std::env::current_exe().expect("the test binary has a path");
-    let output = Command::new("unshare")
+    let output = command("unshare")
         .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", PREPARE, "sh"])
         .arg(itself)
         .args([CHILD, "--exact", "--ignored", "--nocapture"])

@@ -1,7 +1,6 @@
 //! What a user is told.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use palisade::apply::{self, Node};
@@ -30,15 +29,12 @@ pub(super) fn what_waits_is_told(world: &World) {
 }
 
 /// Takes the place of systemd.
-const SYSTEMD_RUN: &str = "#!/bin/sh\necho \"$@\" > /run/scope\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n";
+const SYSTEMD_RUN: &str = "echo \"$@\" > /run/scope\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n";
 
 pub(super) fn the_guard_is_in_a_scope_of_its_own(world: &World) {
-    fs::create_dir_all("/run/bin").unwrap();
-    fs::write("/run/bin/systemd-run", SYSTEMD_RUN).unwrap();
-    fs::set_permissions("/run/bin/systemd-run", PermissionsExt::from_mode(0o755)).unwrap();
+    let _replaced = world.replace("systemd-run", SYSTEMD_RUN);
     world.apply(BEFORE).unwrap();
-    let mut command = world.command(&["apply", &bundle(OTHER), "--confirm", "2"]);
-    assert!(command.env("PATH", "/run/bin:/usr/bin:/bin").status().unwrap().success());
+    assert!(world.command(&["apply", &bundle(OTHER), "--confirm", "2"]).status().unwrap().success());
     let scope = fs::read_to_string("/run/scope").unwrap();
     assert!(scope.starts_with("--scope ") && scope.contains("/exe confirm --guard --backend "), "{scope}");
     until("the guard takes it back", || world.is_held(BEFORE));

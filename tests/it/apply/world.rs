@@ -16,6 +16,7 @@ use palisade::runner::{Processes, Runner, Settings as Places};
 use palisade::script::{Leads, Member, Place, Rule, Table, TableId, TableKind};
 
 use crate::palisade::root;
+use crate::tools;
 
 /// Bundles of a node, and of the same one with other members and other policy.
 pub(crate) const BEFORE: &str = "dual-stack";
@@ -142,29 +143,24 @@ impl World {
             std::io::Seek::rewind(&mut file).expect("rewound");
             file
         };
-        let output = Command::new(program).args(words).stdin(Stdio::from(input)).output().expect("the tool starts");
+        let output = tools::command(program).args(words).stdin(Stdio::from(input)).output().expect("the tool starts");
         let said = if output.status.success() { output.stdout } else { output.stderr };
         (output.status.success(), String::from_utf8_lossy(&said).into_owned())
     }
 
     /// Runs the program itself, with our directories and this build, to its end or until it is clear that it hangs.
     pub(crate) fn palisade(&self, words: &[&str]) -> (i32, String) {
-        self.palisade_with(words, &[])
-    }
-
-    /// The same, with variables.
-    pub(crate) fn palisade_with(&self, words: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
         let command = self.command(words);
-        let mut bounded = Command::new("timeout");
-        bounded.args(["-k", "1", "120"]).arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
-        let output = bounded.envs(variables.iter().copied()).output().expect("palisade starts");
+        let mut bounded = tools::command("timeout");
+        bounded.args(["-k", "1", "600"]).arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+        let output = bounded.output().expect("palisade starts");
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         (output.status.code().expect("no signal"), text.concat())
     }
 
     /// The program itself, with our directories and this build.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
+        let mut command = tools::command(env!("CARGO_BIN_EXE_palisade"));
         command.args(words).args(["--backend", self.build.word(), "--run-dir", "/run/p/run", "--state-dir", "/run/p/state"]);
         command.stdin(Stdio::null());
         command

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Condvar, Mutex};
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::tools::{self, NEEDS};
 use super::topology::Topology;
 use super::{Build, Cluster, Node, Question, Scripts, prober};
+use crate::tools::command;
 
 /// What the child is to do.
 #[derive(Serialize, Deserialize)]
@@ -37,10 +38,8 @@ const CHILD: &str = "kernel::sandbox::child";
 const CHILD_MARK: &str = "PALISADE_KERNEL_CHILD";
 const REPORT_MARK: &str = "palisade-report ";
 
-/// `/run` becomes our own: for `ip netns`, and for the lock of iptables. Every question takes a descriptor or two. On Debian
-/// the path of a user who is not root leaves out `/usr/sbin`, where the tools are.
-const PREPARE: &str =
-    r#"PATH="$PATH:/usr/sbin:/sbin" && mount -t tmpfs tmpfs /run && mkdir /run/netns && ulimit -n "$(ulimit -H -n)" && exec "$@""#;
+/// `/run` becomes our own: for `ip netns`, and for the lock of iptables. Every question takes a descriptor or two.
+const PREPARE: &str = r#"mount -t tmpfs tmpfs /run && mkdir /run/netns && ulimit -n "$(ulimit -H -n)" && exec "$@""#;
 
 /// Two at a time: more would only slow each other down on a small machine.
 static FREE: Mutex<u8> = Mutex::new(2);
@@ -64,7 +63,7 @@ pub(super) fn run(job: &Job) -> Result<Report, String> {
 
 fn start() -> Child {
     let itself = std::env::current_exe().expect("the test binary has a path");
-    Command::new("unshare")
+    command("unshare")
         .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", PREPARE, "sh"])
         .arg(itself)
         .args([CHILD, "--exact", "--ignored", "--nocapture"])

@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{Build, Scripts};
+use crate::tools::command;
 
 /// What to say when something is missing.
 pub(super) const NEEDS: &str = "Kernel tests need the Debian packages `iptables ipset conntrack iproute2 util-linux`, and user namespaces open to this user \
@@ -39,7 +40,7 @@ pub(super) fn counters(build: Build) -> Result<String, String> {
 
 /// Runs a program to its end; its output, or the program's name and what it said on standard error.
 pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, String> {
-    let mut child = Command::new(program)
+    let mut child = command(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -23,8 +23,8 @@ fn add(world: &World, lines: &[String]) {
 }
 
 /// Applies a bundle, and says what became of connections.
-fn cut(world: &World, bundle: &str, variables: &[(&str, &str)]) -> serde_json::Value {
-    let (status, said) = world.palisade_with(&["--format", "json", "apply", bundle, "--cut-denied"], variables);
+fn cut(world: &World, bundle: &str) -> serde_json::Value {
+    let (status, said) = world.palisade(&["--format", "json", "apply", bundle, "--cut-denied"]);
     assert_eq!(status, 0, "{said}");
     serde_json::from_str::<serde_json::Value>(&said).unwrap_or_else(|error| panic!("{error}: {said}"))["connections"].clone()
 }
@@ -45,10 +45,10 @@ const KINDS: [&str; 11] = [
 ];
 
 pub(super) fn entries_of_all_kinds_are_counted_as_they_end(world: &World) {
-    cut(world, &bundle(BEFORE), &[]);
+    cut(world, &bundle(BEFORE));
     add(world, &KINDS.map(str::to_owned));
     assert_eq!(entries(world).len(), KINDS.len());
-    assert_eq!(cut(world, &bundle(BEFORE), &[]), serde_json::json!({"known": 11, "ended": 11, "notUnderstood": 0}));
+    assert_eq!(cut(world, &bundle(BEFORE)), serde_json::json!({"known": 11, "ended": 11, "notUnderstood": 0}));
     assert_eq!(entries(world), BTreeSet::new());
 }
 
@@ -64,7 +64,7 @@ pub(super) fn thousands_of_entries_end(world: &World) {
     let shapes: [&dyn Fn(u32) -> String; 5] = [&one_client, &many_clients, &many_services, &many_names, &allowed];
     let lines: Vec<String> = (0..MANY).flat_map(|number| shapes.map(|shape| shape(number))).collect();
     add(world, &lines);
-    let said = cut(world, &bundle(BEFORE), &[]);
+    let said = cut(world, &bundle(BEFORE));
     let known = said["known"].as_u64().unwrap();
     assert_eq!((known, &said["ended"]), (u64::from(MANY) * 5, &(MANY * 4).into()));
     assert_eq!(entries(world), BTreeSet::from(["udp 192.0.2.9 10.0.9.9 53".to_owned()]));
@@ -72,17 +72,14 @@ pub(super) fn thousands_of_entries_end(world: &World) {
 
 /// What is listed is deleted, and not what begins behind the listing with the same first packet, and is translated to what is allowed.
 pub(super) fn an_entry_that_begins_again_stays(world: &World) {
-    let real = world.tool("sh", &["-c", "PATH=$PATH:/usr/sbin:/sbin; command -v conntrack"], "").trim().to_owned();
     let to = |port: u16| format!("{TO_SERVICE} --reply-port-src {port} --reply-port-dst 5");
-    let again = format!("test -e /run/again || {{ touch /run/again; {real} -F; {real} {}; }}", to(8080));
-    let fake = format!("#!/bin/sh\n{real} \"$@\"\ncase $* in *ipv6) {again};; esac >/dev/null 2>&1\n");
-    fs::create_dir_all("/run/fake").unwrap();
-    fs::write("/run/fake/conntrack", fake).unwrap();
-    world.tool("chmod", &["+x", "/run/fake/conntrack"], "");
-    let path = format!("/run/fake:{}", std::env::var("PATH").unwrap());
+    let again = format!("test -e /run/again || {{ touch /run/again; \"$real\" -F; \"$real\" {}; }}", to(8080));
+    let script = format!("\"$real\" \"$@\"\ncase $* in *ipv6) {again};; esac >/dev/null 2>&1");
+    let replaced = world.replace("conntrack", &script);
     only_8080();
     world.tool("conntrack", &words(&to(8081)), "");
-    let said = cut(world, "/run/one.bundle", &[("PATH", &path)]);
+    let said = cut(world, "/run/one.bundle");
+    drop(replaced);
     assert!(fs::exists("/run/again").unwrap());
     assert_eq!(said, serde_json::json!({"known": 1, "ended": 0, "notUnderstood": 0}));
     assert_eq!(entries(world).len(), 1);
@@ -114,7 +111,7 @@ const OVER: [(&str, &str, u16, bool); 11] = [
 pub(super) fn entries_are_judged_over_the_interface_of_their_route(world: &World) {
     world.tool("sh", &["-e", "-c", NETWORK], "");
     add(world, &OVER.map(|(from, to, port, _)| format!("-p tcp --state ESTABLISHED -s {from} -d {to} --sport 5 --dport {port}")));
-    assert_eq!(cut(world, &bundle("host-without-policy"), &[])["ended"], 4);
+    assert_eq!(cut(world, &bundle("host-without-policy"))["ended"], 4);
     let stay = OVER.iter().filter(|row| !row.3).map(|(from, to, port, _)| format!("tcp {from} {to} {port}"));
     assert_eq!(entries(world), stay.collect());
 }

@@ -2,8 +2,6 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use palisade::net::Family;
 
@@ -11,6 +9,7 @@ use super::cut::write;
 use super::drift;
 use super::keeper::Keeper;
 use crate::apply::confirmed::until;
+use crate::apply::replaced::Replaced;
 use crate::apply::world::World;
 use crate::palisade::root;
 
@@ -62,22 +61,10 @@ fn fill() {
 }
 
 /// A kernel that refuses IPv6's part of whatever allows the second port, when IPv4's is in force.
-fn refusing(world: &World) -> [(&'static str, &'static str); 1] {
-    let restore = world.iptables(Family::V6, "-restore");
-    let script = format!(
-        "text=$(cat)\ncase \"$text\" in *8081*) echo 'not by me' >&2; exit 2;; esac\n\
-        printf '%s\\n' \"$text\" | PATH=/usr/sbin:/sbin:/usr/bin:/bin exec {restore} \"$@\"\n"
-    );
-    fake(&restore, &script)
-}
-
-/// A tool that does something else; the variable that has it found.
-fn fake(tool: &str, script: &str) -> [(&'static str, &'static str); 1] {
-    fs::create_dir_all("/run/bin").unwrap();
-    let path = Path::new("/run/bin").join(tool);
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
-    [("PATH", "/run/bin:/usr/sbin:/sbin:/usr/bin:/bin")]
+fn refusing(world: &World) -> Replaced {
+    let script = "text=$(cat)\ncase \"$text\" in *8081*) echo 'not by me' >&2; exit 2;; esac\n\
+        printf '%s\\n' \"$text\" | \"$real\" \"$@\"";
+    world.replace(&world.iptables(Family::V6, "-restore"), script)
 }
 
 pub(super) fn what_the_kernel_refuses_gives_way_to_the_last_good_one(world: &World) {
@@ -85,19 +72,19 @@ pub(super) fn what_the_kernel_refuses_gives_way_to_the_last_good_one(world: &Wor
     done(world, &["apply", &good]);
     let before = world.print();
     let refusing = refusing(world);
-    let (status, said) = world.palisade_with(&["apply", &refused, "--node", "n1"], &refusing);
+    let (status, said) = world.palisade(&["apply", &refused, "--node", "n1"]);
     assert!(status == 3 && world.print() != before, "a part is in force, {status}: {said}");
-    let (status, said) = world.palisade_with(&["reconcile", "--once", &refused, "--node", "n1"], &refusing);
+    let (status, said) = world.palisade(&["reconcile", "--once", &refused, "--node", "n1"]);
     assert!(status == 3 && said.contains("not by me") && said.contains("the last good bundle is in force"), "{status}: {said}");
     assert_eq!(world.print(), before);
 
     // the loop tries the new one again
     give(&good);
-    let keeper = Keeper::start(world, &[PLACE, "--node", "n1", "--interval", "1"], &refusing);
+    let keeper = Keeper::start(world, &[PLACE, "--node", "n1", "--interval", "1"], &[]);
     give(&refused);
     until("it is refused", || keeper.said().contains("the last good bundle is in force"));
     assert!(!before.contains("8081"));
-    fs::remove_dir_all("/run/bin").unwrap();
+    drop(refusing);
     until("it is not refused any more", || keeper.said().contains(": done in "));
     assert_eq!(keeper.end(), Some(0));
     let (status, said) = once(world, &refused, "n1");
@@ -115,7 +102,9 @@ pub(super) fn what_was_not_kept_is_not_replaced_by_what_is_older(world: &World) 
     let before = world.print();
     let (status, said) = once(world, "/run/none", "n1");
     assert!(status == 2 && said.contains("what was applied last stays; it was not kept"), "{status}: {said}");
-    let (status, said) = world.palisade_with(&["reconcile", "--once", &wide, "--node", "n1"], &fake("ipset", "exit 1"));
+    let replaced = world.replace("ipset", "exit 1");
+    let (status, said) = world.palisade(&["reconcile", "--once", &wide, "--node", "n1"]);
+    drop(replaced);
     assert!(status == 3 && said.contains("nothing is brought back: what was applied last"), "{status}: {said}");
     assert_eq!(world.print(), before, "no older one");
 

@@ -1,12 +1,10 @@
 //! Entries that `--cut-denied` is to leave alone, and what becomes of policy where it fails.
 
-use std::fs;
-use std::path::Path;
-
 use super::cut::write;
 use super::drift;
 use super::keeper::Keeper;
 use crate::apply::confirmed::until;
+use crate::apply::replaced::place_of;
 use crate::apply::world::{BEFORE, World, bundle};
 use crate::palisade::root;
 
@@ -77,11 +75,13 @@ const FAILS: [(&str, &str); 7] = [
 ];
 
 /// Applies a bundle where nothing of ours is, and cannot end the one connection that it denies; then can, with nothing to be written.
-fn fails(world: &World, says: &str, variables: &[(&str, &str)]) {
+fn fails(world: &World, says: &str, script: &str) {
     world.palisade(&["uninstall"]);
     world.tool("conntrack", &words(DENIED), "");
     let apply = ["apply", &bundle(BEFORE), "--cut-denied"];
-    let (status, said) = world.palisade_with(&[&apply[..], &["--timeout", "1", "--lock-wait", "1"]].concat(), variables);
+    let replaced = world.replace("conntrack", script);
+    let (status, said) = world.palisade(&[&apply[..], &["--timeout", "1", "--lock-wait", "1"]].concat());
+    drop(replaced);
     assert!(status == 3 && said.contains(": done in 3 calls: ") && said.contains(says), "{says}: {status}, {said}");
     assert!(
         said.contains("known connections that are denied now were not ended") && said.contains("policy is in force all the same"),
@@ -96,27 +96,22 @@ fn fails(world: &World, says: &str, variables: &[(&str, &str)]) {
 }
 
 pub(super) fn a_cut_that_fails_is_told_and_done_the_next_time(world: &World) {
-    let real = world.tool("sh", &["-c", "PATH=$PATH:/usr/sbin:/sbin; command -v conntrack"], "").trim().to_owned();
-    let path = format!("/run/fake:{}", std::env::var("PATH").unwrap());
-    let variables = [("PATH", path.as_str())];
-    fs::create_dir_all("/run/fake").unwrap();
     for (script, says) in FAILS {
-        fs::write("/run/fake/conntrack", format!("#!/bin/sh\nreal={real}\n{script}\n")).unwrap();
-        world.tool("chmod", &["+x", "/run/fake/conntrack"], "");
-        fails(world, says, &variables);
+        fails(world, says, script);
     }
     // by `reconcile`: the next one ends what the last one could not
     world.palisade(&["uninstall"]);
     world.tool("conntrack", &words(DENIED), "");
     let once = ["reconcile", "--once", "--cut-denied", &bundle(BEFORE)];
-    for (variables, expected) in [(&variables[..], (3, 1)), (&[], (0, 0))] {
-        let (status, said) = world.palisade_with(&once, variables);
+    for (script, expected) in [(Some("exit 1"), (3, 1)), (None, (0, 0))] {
+        let _replaced = script.map(|script| world.replace("conntrack", script));
+        let (status, said) = world.palisade(&once);
         assert_eq!((status, entries(world).len()), expected, "{said}");
         world.holds(BEFORE);
     }
     // without a `conntrack` on the node, whose directory has all else
-    let directory = Path::new(&real).parent().unwrap().display().to_string();
-    fs::remove_file("/run/fake/conntrack").unwrap();
+    let real = place_of("conntrack");
+    let directory = real.parent().unwrap().display().to_string();
     let hide = "mkdir /run/all /run/rest && mount --bind \"$0\" /run/all && ln -s /run/all/* /run/rest/ && rm /run/rest/conntrack && \
         mount --bind /run/rest \"$0\"";
     let says = "there is no program `conntrack`";
@@ -133,11 +128,8 @@ pub(super) fn a_cut_that_fails_is_told_and_done_the_next_time(world: &World) {
 
 /// The loop repairs drift as often as ever, and ends connections as soon as it can.
 pub(super) fn the_loop_goes_on_where_connections_cannot_be_ended(world: &World) {
-    fs::create_dir_all("/run/fake").unwrap();
-    fs::write("/run/fake/conntrack", "#!/bin/sh\necho 'Operation failed: no memory' >&2\nexit 1\n").unwrap();
-    world.tool("chmod", &["+x", "/run/fake/conntrack"], "");
-    let path = format!("/run/fake:{}", std::env::var("PATH").unwrap());
-    let keeper = Keeper::start(world, &[&bundle(BEFORE), "--interval", "1", "--cut-denied"], &[("PATH", &path)]);
+    let replaced = world.replace("conntrack", "echo 'Operation failed: no memory' >&2\nexit 1");
+    let keeper = Keeper::start(world, &[&bundle(BEFORE), "--interval", "1", "--cut-denied"], &[]);
     world.tool("conntrack", &words(DENIED), "");
     for number in 0..2 {
         keeper.behind_its_back(|| drift(world));
@@ -146,7 +138,7 @@ pub(super) fn the_loop_goes_on_where_connections_cannot_be_ended(world: &World) 
     }
     until("it is told", || keeper.said().matches("Operation failed: no memory").count() > 2);
     assert_eq!(entries(world).len(), 1);
-    fs::remove_file("/run/fake/conntrack").unwrap();
+    drop(replaced);
     until("connections are ended", || entries(world).is_empty());
     assert_eq!(keeper.end(), Some(0));
 }

@@ -11,6 +11,7 @@ use palisade::observe::Observed;
 
 use super::traffic::Pair;
 use crate::apply::world::kernel_of;
+use crate::tools::command;
 
 /// What can be one way or the other; a version of the cluster is a number with a bit for each.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +74,7 @@ pub(super) fn render(versions: &[u32]) -> Vec<Wanted> {
         let place = PathBuf::from(format!("/run/p/version-{version}"));
         std::fs::create_dir_all(&place).expect("a folder");
         std::fs::write(place.join("all.yaml"), yaml(*version)).expect("a file");
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_palisade"))
+        let output = command(env!("CARGO_BIN_EXE_palisade"))
             .arg("render")
             .arg(place.join("all.yaml"))
             .arg("-o")
