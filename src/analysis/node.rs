@@ -110,12 +110,13 @@ impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
         self.evaluator.resolved()
     }
 
-    /// The host endpoint that a flow meets at an interface: the interface's own, else the one that has the node's address,
-    /// else that of every interface, which is not for packets of pods.
+    /// Returns the host endpoint that a flow meets at an interface: the interface's own, else the one
+    /// that has the node's address, else that of every interface. The last one governs interfaces of
+    /// pods too (decision 36).
     fn met(&self, interface: &str, direction: Direction, flow: &Flow) -> Option<HostEndpointId> {
-        let (near, far) = match direction {
-            Direction::Ingress => (Side::Destination, Side::Source),
-            Direction::Egress => (Side::Source, Side::Destination),
+        let near = match direction {
+            Direction::Ingress => Side::Destination,
+            Direction::Egress => Side::Source,
         };
         let named = self.hosts.interfaces.get(interface).copied();
         let has = |id: &HostEndpointId| {
@@ -123,8 +124,7 @@ impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
             host.is_some_and(|host| host.addresses.contains(&flow.address(near)))
         };
         let by_address = || self.hosts.addresses.iter().copied().find(has);
-        let everywhere = || self.hosts.everywhere.filter(|_| self.local(flow, far).is_none());
-        named.or_else(by_address).or_else(everywhere)
+        named.or_else(by_address).or(self.hosts.everywhere)
     }
 
     /// The endpoint of this node at an end of a flow.

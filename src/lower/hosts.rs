@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use crate::diagnostic::Diagnostics;
 use crate::lower::Lowering;
 use crate::lower::entry::{NEIGHBOUR_MESSAGES, rule, tracked};
-use crate::lower::names::{Identity, fixed_chain, fixed_set};
+use crate::lower::names::{Identity, fixed_chain};
 use crate::lower::profiles;
 use crate::lower::program::{Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, TableKind, Target};
 use crate::lower::sets::{Reach, digit};
@@ -70,7 +70,7 @@ fn early(
     for (direction, kernel_chain, about) in
         [(Direction::Ingress, "PREROUTING", "packets that arrive"), (Direction::Egress, "OUTPUT", "packets of the node")]
     {
-        let rules = work.dispatch_without_pods(hosts, direction, Work::before);
+        let rules = work.dispatch(hosts, direction, Work::before);
         if !rules.is_empty() {
             let chain = fixed_chain(kernel_chain);
             entries.push(Chain { name: chain.clone(), about: about.to_owned(), rules });
@@ -130,7 +130,7 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     /// The jump past the forward policy of a direction; none where no host endpoint has any.
     fn forward(&mut self, hosts: &HostsOnNode, direction: Direction) -> Option<Rule> {
         let at = self.chains.len();
-        let rules = self.dispatch_without_pods(hosts, direction, Work::forwarded);
+        let rules = self.dispatch(hosts, direction, Work::forwarded);
         let (word, about) = match direction {
             Direction::Ingress => ("forward-in", "forwarded packets, by the host endpoint that they arrive at"),
             Direction::Egress => ("forward-out", "forwarded packets, by the host endpoint that they leave by"),
@@ -177,25 +177,6 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         let sort = format!("h{}", digit(self.family));
         let name = self.lowering.names.set(Identity { sort: &sort, word: &host.name, content: &content }, self.found);
         Some(self.lowering.sets.add(name, || format!("addresses of {content}"), || Members::Addresses(self.family, members)))
-    }
-
-    /// As [`Work::dispatch`], where packets of pods are among them: a host endpoint of every interface is not of theirs.
-    fn dispatch_without_pods(&mut self, hosts: &HostsOnNode, direction: Direction, chain_of: ChainOf<'work, 'run, 'input>) -> Vec<Rule> {
-        let mut rules = self.dispatch(hosts, direction, chain_of);
-        let Some(last) = rules.pop_if(|last| last.matches.is_empty()) else { return rules };
-        if last.target != Target::Return {
-            rules.extend([self.not_of_pods(direction), last]);
-        }
-        rules
-    }
-
-    fn not_of_pods(&self, direction: Direction) -> Rule {
-        let (side, word) = match direction {
-            Direction::Ingress => (Side::Source, "from"),
-            Direction::Egress => (Side::Destination, "to"),
-        };
-        let local = Match::Member(Sense::Is, side, fixed_set(&format!("local{}", digit(self.family))));
-        rule(vec![local], Target::Return, &format!("{word} an endpoint of this node: no interface of the host"))
     }
 
     /// Packets from and to the host itself. Never returns.

@@ -50,10 +50,7 @@ pub(super) fn network_set(set: manifest::NetworkSet, found: &mut Diagnostics) ->
     }
     nets.sort_unstable();
     nets.dedup();
-    for (key, _) in set.metadata.labels.iter().filter(|(key, _)| key.value == reserved::NAMESPACE) {
-        let message = format!("the label `{}` is not for a network set to claim", key.value);
-        found.push(Diagnostic::at(Code::InvalidLabel, key.span, message).help("a NetworkSet has the label of its own namespace"));
-    }
+    refuse_claims(&set, found);
     let metadata = set.metadata;
     NetworkSet {
         namespace: metadata.namespace.map(|namespace| namespace.value),
@@ -61,5 +58,24 @@ pub(super) fn network_set(set: manifest::NetworkSet, found: &mut Diagnostics) ->
         name: metadata.name.value,
         labels: metadata.labels.into_iter().map(|(key, value)| (key.value, value.value)).collect(),
         nets,
+    }
+}
+
+/// Refuses labels with which a network set would be in a namespace that it is not in, or a pod.
+///
+/// A set in a namespace is written by whoever writes there. Its own labels win over those that it
+/// inherits from its namespace (reference §3.1), and Kubernetes policies tell pods by the
+/// orchestrator. So a set of one namespace could open another one's policies.
+fn refuse_claims(set: &manifest::NetworkSet, found: &mut Diagnostics) {
+    let is_namespaced = set.metadata.namespace.is_some();
+    let of_namespace = |key: &str| key == reserved::ORCHESTRATOR || key.starts_with(reserved::NAMESPACE_PREFIX);
+    let is_claim = |key: &str| key == reserved::NAMESPACE || is_namespaced && of_namespace(key);
+    for (key, _) in set.metadata.labels.iter().filter(|(key, _)| is_claim(&key.value)) {
+        let message = format!("the label `{}` is not for a network set to claim", key.value);
+        let help = match key.value == reserved::ORCHESTRATOR {
+            true => "only endpoints have an orchestrator",
+            false => "a NetworkSet has the labels of its own namespace",
+        };
+        found.push(Diagnostic::at(Code::InvalidLabel, key.span, message).help(help));
     }
 }

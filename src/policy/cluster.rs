@@ -41,13 +41,15 @@ pub(super) fn policy(written: &ClusterPolicy, selectors: &mut Selectors, found: 
     Placed { tier: Spanned::new(tier.to_owned(), name.span), policy }
 }
 
-/// The pods a policy applies to; never network sets or host endpoints.
+/// Returns the clause of the pods that a policy applies to; network sets and host endpoints never
+/// match it.
 fn subject(subject: &ClusterPods) -> Expr {
     let pods = match &subject.pods {
         Some(pods) => kubernetes::pods(pods),
         None => kubernetes::any_pod(),
     };
-    scope::global_policy(Some(pods), Some(kubernetes::clause(&subject.namespaces)), None)
+    let namespaces = scope::of_kubernetes_namespaces(kubernetes::clause(&subject.namespaces));
+    Expr::and(vec![pods, namespaces])
 }
 
 /// The rules that one rule becomes: one for every protocol and every kind of peer.
@@ -105,9 +107,10 @@ fn write(written: &ClusterPods, selectors: &mut Selectors) {
     written.pods.iter().for_each(|pods| kubernetes::write(pods, Field::PodSelector, selectors));
 }
 
-/// The clause of one peer. Whole namespaces include the network sets in them (reference §5.4).
+/// Returns the clause of one peer. Whole namespaces include the network sets in them (reference §5.4);
+/// what is in no namespace never matches (decision 30).
 fn peer_clause(peer: &ClusterPods) -> Expr {
-    let namespaces = scope::of_namespace(kubernetes::clause(&peer.namespaces));
+    let namespaces = scope::of_kubernetes_namespaces(kubernetes::clause(&peer.namespaces));
     match &peer.pods {
         Some(pods) => Expr::and(vec![namespaces, kubernetes::pods(pods)]),
         None => namespaces,

@@ -201,7 +201,7 @@ pub(super) fn clause(selector: &KubernetesSelector) -> Expr {
 /// The clause of one label peer.
 fn peer_clause(selected: Option<&KubernetesSelector>, namespaces: Option<&KubernetesSelector>, namespace: &str) -> Expr {
     let scope = match namespaces {
-        Some(namespaces) => scope::of_namespace(clause(namespaces)),
+        Some(namespaces) => scope::of_kubernetes_namespaces(clause(namespaces)),
         None => scope::in_namespace(namespace),
     };
     Expr::and(vec![scope, pods(selected.unwrap_or(&KubernetesSelector::default()))])

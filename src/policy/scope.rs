@@ -21,8 +21,23 @@ fn namespaced() -> Expr {
 }
 
 /// Labels of a namespace, `all()` and `global()` as a rule's `namespaceSelector` means them.
-pub(super) fn of_namespace(selector: Expr) -> Expr {
+fn of_namespace(selector: Expr) -> Expr {
     selector.prefixed(NAMESPACE_PREFIX).replacing_all(&namespaced()).replacing_global(&namespaced().not())
+}
+
+/// The clause of a Kubernetes namespace selector: what is in a namespace that it selects.
+///
+/// Kubernetes selects namespaces, and then what is in them. Calico asks each object for labels of its
+/// namespace, so that a negative expression also selects what is in no namespace (reference §3.2).
+/// Positive ones select it too where it claims a label with the prefix `pcns.` for itself. Hence the
+/// clause always asks for some namespace (decision 30).
+pub(super) fn of_kubernetes_namespaces(selector: Expr) -> Expr {
+    let labels = selector.prefixed(NAMESPACE_PREFIX);
+    if labels == Expr::All {
+        return namespaced();
+    }
+
+    Expr::and(vec![namespaced(), labels])
 }
 
 /// Parses a selector in which `global()` has no meaning. None when it is wrong, which refuses the compile.

@@ -190,7 +190,7 @@ spec:
 ";
     let expected = r#"tier adminnetworkpolicy, order 1000, ends in pass
   AdminNetworkPolicy a, order 5, applies to (projectcalico.org/orchestrator == "k8s" && has(projectcalico.org/namespace))
-    egress 1: pass from anyone to {(pcns.e == "p" || (has(projectcalico.org/namespace) && (projectcalico.org/orchestrator == "k8s" && a == "b")))}
+    egress 1: pass from anyone to {((has(projectcalico.org/namespace) && pcns.e == "p") || (has(projectcalico.org/namespace) && (projectcalico.org/orchestrator == "k8s" && a == "b")))}
     egress 2: deny TCP from anyone to {nodes: all(); ports 80}
     egress 2: deny IPv4 TCP from anyone to {in 10.0.0.0/8; ports 80}
     egress 2: deny IPv6 TCP from anyone to {in 2001:db8::/32; ports 80}

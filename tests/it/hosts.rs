@@ -119,41 +119,126 @@ fn a_host_endpoint_guards_its_host_and_nothing_else() {
 }
 
 #[test]
-fn forward_policy_of_every_interface_is_not_for_those_of_pods() {
+fn forward_policy_of_every_interface_is_for_those_of_pods_too() {
     let forward = global(
         "forward",
         "
   applyOnForward: true
   types: [Ingress, Egress]
-  ingress: [{action: Pass, source: {selector: who == 'friend'}}, {action: Allow, protocol: TCP, destination: {ports: [80]}}]
-  egress: [{action: Allow, protocol: UDP, destination: {ports: [5353]}}]
+  ingress: [{action: Pass, source: {selector: who == 'friend'}}, {action: Allow, protocol: TCP, destination: {ports: [80, 82]}}]
+  egress: [{action: Allow, protocol: TCP, destination: {ports: [80, 81]}}, {action: Allow, protocol: UDP, destination: {ports: [5353]}}]
 ",
     );
     let rows = [
+        // comes in by the uplink, leaves by the interface of a pod
         ("stranger", "db", Tcp(80), true),
         ("stranger", "db", Tcp(81), false),
+        ("stranger", "db", Tcp(82), false),
         ("far", "db", Tcp(80), true),
-        ("far", "db", Tcp(81), false),
+        ("far", "db", Tcp(82), false),
         // passed, and no tier is left: forwarded packets go on, and a profile allows those to the host
         ("friend", "db", Tcp(81), true),
+        ("friend", "db", Tcp(82), false),
         ("friend", "n1", Tcp(81), true),
         ("stranger", "n1", Tcp(81), false),
         ("stranger", "n1", Tcp(80), true),
-        ("db", "stranger", Udp(5353), true),
-        ("db", "stranger", Tcp(80), false),
-        ("db", "far", Udp(5353), true),
-        ("db", "far", Tcp(80), false),
-        ("n1", "stranger", Udp(5353), true),
-        ("n1", "stranger", Tcp(80), false),
-        // between pods of the node, and between them and it
-        ("db", "web", Tcp(81), true),
+        // comes in by the interface of a pod, leaves by the uplink
+        ("db", "stranger", Tcp(80), true),
+        ("db", "stranger", Tcp(81), false),
+        ("db", "stranger", Tcp(82), false),
+        ("db", "stranger", Udp(5353), false),
+        ("db", "far", Tcp(80), true),
+        ("db", "far", Tcp(81), false),
+        // between pods of the node: both lists
+        ("db", "web", Tcp(80), true),
+        ("db", "web", Tcp(81), false),
+        ("db", "web", Tcp(82), false),
+        // between pods and their node: nothing is forwarded
         ("db", "n1", Tcp(81), true),
-        ("n1", "db", Tcp(81), true),
+        ("db", "n1", Tcp(83), true),
+        ("n1", "db", Tcp(82), true),
+        ("n1", "stranger", Udp(5353), true),
+        ("n1", "stranger", Tcp(82), false),
         // the pods' own policy is asked too
         ("stranger", "shut", Tcp(80), false),
         ("db", "shut", Tcp(80), false),
     ];
     check(&[host_endpoint(EVERYWHERE), forward], &rows);
+}
+
+#[test]
+fn normal_policy_of_every_interface_leaves_pods_and_their_node_alone() {
+    let node = global(
+        "node",
+        "
+  types: [Ingress, Egress]
+  ingress: [{action: Allow, protocol: TCP, destination: {ports: [80]}}]
+  egress: [{action: Allow, protocol: TCP, destination: {ports: [8080]}}]
+",
+    );
+    let rows = [
+        ("stranger", "n1", Tcp(80), true),
+        ("stranger", "n1", Tcp(81), false),
+        ("far", "n1", Tcp(81), false),
+        ("n1", "stranger", Tcp(8080), true),
+        ("n1", "stranger", Tcp(80), false),
+        ("n1", "far", Tcp(80), false),
+        ("db", "n1", Tcp(81), true),
+        ("n1", "db", Tcp(80), true),
+        ("n1", "shut", Tcp(80), true),
+        ("db", "web", Tcp(81), true),
+        ("stranger", "db", Tcp(81), true),
+        ("db", "stranger", Tcp(81), true),
+    ];
+    check(&[host_endpoint(EVERYWHERE), node], &rows);
+}
+
+#[test]
+fn an_interface_with_a_host_endpoint_is_governed_by_that_one_alone() {
+    let named = "apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: uplink, labels: {uplink: 'yes'}}
+spec: {node: n1, interfaceName: eth0, profiles: [projectcalico-default-allow]}
+";
+    let forward = global(
+        "forward",
+        "
+  applyOnForward: true
+  types: [Ingress, Egress]
+  ingress: [{action: Deny, protocol: TCP, destination: {ports: [1003]}}, {action: Allow}]
+  egress: [{action: Deny, protocol: TCP, destination: {ports: [80]}}, {action: Allow}]
+",
+    );
+    let before = global(
+        "before",
+        "
+  preDNAT: true
+  applyOnForward: true
+  ingress: [{action: Deny, protocol: TCP, destination: {ports: [1004]}}]
+",
+    );
+    let rows = [
+        // the uplink has an endpoint without policy
+        ("stranger", "n1", Tcp(1003), true),
+        ("stranger", "n1", Tcp(1004), true),
+        ("n1", "stranger", Tcp(80), true),
+        ("stranger", "db", Tcp(1003), true),
+        ("stranger", "db", Tcp(1004), true),
+        // interfaces of pods have none of their own
+        ("stranger", "db", Tcp(80), false),
+        ("db", "stranger", Tcp(80), true),
+        ("db", "stranger", Tcp(1003), false),
+        ("db", "stranger", Tcp(1004), false),
+        ("db", "web", Tcp(80), false),
+        ("db", "web", Tcp(1003), false),
+        ("db", "web", Tcp(1004), false),
+        ("db", "web", Tcp(1005), true),
+        ("db", "n1", Tcp(1003), true),
+        ("db", "n1", Tcp(1004), false),
+        ("n1", "db", Tcp(80), true),
+        ("n1", "db", Tcp(1004), true),
+    ];
+    check(&[host_endpoint(EVERYWHERE), named.to_owned(), forward, before], &rows);
 }
 
 #[test]
@@ -208,10 +293,16 @@ fn pre_dnat_policy_decides_on_all_that_arrives() {
         ("stranger", "db", Tcp(30080), false),
         ("friend", "db", Tcp(30080), true),
         ("friend", "shut", Tcp(30080), false),
-        ("db", "n1", Tcp(30080), true),
-        ("db", "web", Tcp(30080), true),
+        // pods' packets arrive at an interface of the node too
+        ("db", "n1", Tcp(30080), false),
+        ("db", "n1", Tcp(8080), true),
+        ("db", "n1", Tcp(22), true),
+        ("db", "web", Tcp(30080), false),
+        ("db", "web", Tcp(8080), true),
+        ("db", "stranger", Tcp(30080), false),
+        ("far", "db", Tcp(30080), false),
         ("n1", "stranger", Tcp(30080), true),
-        ("db", "stranger", Tcp(30080), true),
+        ("n1", "db", Tcp(30080), true),
     ];
     check(&[host_endpoint(EVERYWHERE), before], &rows);
 }

@@ -92,14 +92,14 @@ impl<'input> Hosts<'input> {
 
     /// The one that packets meet at an interface.
     pub(super) fn met(&self, interface: &str, direction: Direction, between: &Between<'_>) -> Option<HostEndpointId> {
-        let (near, far) = match direction {
-            Direction::Ingress => (between.destination, between.source),
-            Direction::Egress => (between.source, between.destination),
+        let near = match direction {
+            Direction::Ingress => between.destination,
+            Direction::Egress => between.source,
         };
         let has = |id: &HostEndpointId| self.known.get(id).is_some_and(|host| host.addresses.contains(&near.address));
         let named = self.on_node.interfaces.get(interface).copied();
         let by_address = || self.on_node.addresses.iter().copied().find(has);
-        named.or_else(by_address).or_else(|| self.on_node.everywhere.filter(|_| !far.is_local))
+        named.or_else(by_address).or(self.on_node.everywhere)
     }
 
     /// What a list says of all packets between two places.

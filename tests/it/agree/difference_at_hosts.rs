@@ -20,7 +20,7 @@ use super::world::World;
 use super::{PACKETS, SEEDS, STRIDE, manifests, node_names, options, parts_less, read};
 
 /// Pairs of worlds of a seed.
-const PAIRS: u64 = 40;
+const PAIRS: u64 = 100;
 
 #[test]
 fn a_node_owes_something_else_where_a_host_endpoint_differs() {

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::meaning::Cluster;
 use super::random::{
-    Dice, INTERFACES, PORT_NAMES, PORTS, SCTP, TCP, UDP, V4, V6, calico, labels, net, own_address, profile_rule, profiles, selector,
+    Dice, INTERFACES, PORT_NAMES, PORTS, SCTP, TCP, UDP, V4, V6, calico, claim_a_namespace, labels, net, own_address, profile_rule,
+    profiles, selector,
 };
 use super::world::{CalicoPolicy, Entity, Failsafe, Host, NamedPort, Policy, Port, Stage, Way, World};
 
@@ -58,12 +59,14 @@ fn host(dice: &mut Dice, index: usize, nodes: usize, places: Places) -> Host {
     });
     addresses.sort_unstable();
     addresses.dedup();
+    let mut labels = labels(dice);
+    claim_a_namespace(dice, &mut labels);
     Host {
         name: format!("host-{}", 9 - index),
         node,
         interface,
         addresses,
-        labels: labels(dice),
+        labels,
         ports: dice.some(0, 2, |dice| NamedPort {
             name: dice.word(&PORT_NAMES),
             protocol: dice.pick(&[TCP, UDP, SCTP]),

@@ -19,6 +19,8 @@ const TCP: u8 = 6;
 /// Something that selectors select.
 struct Member<'world> {
     labels: Labels,
+    /// By what it is, and not by its labels.
+    is_in_a_namespace: bool,
     /// None is a network set, or a host endpoint.
     pod: Option<&'world Pod>,
     /// None is a network set, or a pod.
@@ -75,6 +77,7 @@ impl<'world> Cluster<'world> {
         let live = world.pods.iter().filter(|pod| is_endpoint(pod));
         let pods = live.map(|pod| Member {
             labels: endpoint_labels(world, pod),
+            is_in_a_namespace: true,
             pod: Some(pod),
             host: None,
             nets: pod.addresses.iter().map(alone).collect(),
@@ -84,7 +87,7 @@ impl<'world> Cluster<'world> {
             let mut labels = host.labels.clone();
             host.profiles.iter().for_each(|name| inherit(&mut labels, profile_labels(world, name)));
             let nets = host.addresses.iter().map(alone).collect();
-            Member { labels, pod: None, host: Some(host), nets, ports: &host.ports }
+            Member { labels, is_in_a_namespace: false, pod: None, host: Some(host), nets, ports: &host.ports }
         });
         let sets = world.net_sets.iter().map(|set| {
             let mut labels = set.labels.clone();
@@ -92,7 +95,8 @@ impl<'world> Cluster<'world> {
                 labels.insert(NAMESPACE.to_owned(), namespace.clone());
                 inherit(&mut labels, namespace_labels(world, namespace));
             }
-            Member { labels, pod: None, host: None, nets: set.nets.clone(), ports: &[] }
+            let is_in_a_namespace = set.namespace.is_some();
+            Member { labels, is_in_a_namespace, pod: None, host: None, nets: set.nets.clone(), ports: &[] }
         });
         Self { world, members: pods.chain(sets).chain(hosts).collect() }
     }
@@ -136,19 +140,18 @@ impl<'world> Cluster<'world> {
         self.members.iter().filter(|member| self.applies(policy, member)).filter_map(|member| member.host).collect()
     }
 
-    /// The host endpoint that a packet meets (ARCHITECTURE, "Whose a packet is").
+    /// The host endpoint that a packet meets (decision 36; ARCHITECTURE, "Whose a packet is").
     fn met(&self, way: Way, packet: &Packet) -> Option<&Member<'world>> {
-        let (interface, near, far) = match way {
-            Way::Ingress => (packet.arrives, packet.destination, packet.source),
-            Way::Egress => (packet.leaves, packet.source, packet.destination),
+        let (interface, near) = match way {
+            Way::Ingress => (packet.arrives, packet.destination),
+            Way::Egress => (packet.leaves, packet.source),
         };
         let mut here: Vec<(&Host, &Member<'world>)> =
             self.members.iter().filter_map(|member| Some((member.host?, member))).filter(|(host, _)| host.node == packet.node).collect();
         here.sort_by(|left, right| left.0.name.cmp(&right.0.name));
         let of = |name: &str| here.iter().find(|(host, _)| host.interface.as_deref() == Some(name));
         let by_address = || here.iter().find(|(host, _)| host.interface.is_none() && host.addresses.contains(&near));
-        let everywhere = || of("*").filter(|_| self.local(packet.node, far).is_none());
-        of(interface).or_else(by_address).or_else(everywhere).map(|(_, member)| *member)
+        of(interface).or_else(by_address).or_else(|| of("*")).map(|(_, member)| *member)
     }
 
     /// What untracked or pre-DNAT policy says of a packet, if anything.
@@ -362,7 +365,7 @@ impl<'world> Cluster<'world> {
             }
             Policy::Cluster(policy) => {
                 let pods = policy.subject.pods.as_ref().is_none_or(|pods| fits(pods, labels, ""));
-                is_of_kubernetes(endpoint) && pods && fits(&policy.subject.namespaces, labels, "pcns.")
+                is_of_kubernetes(endpoint) && pods && is_in_namespaces(&policy.subject.namespaces, endpoint)
             }
         }
     }
@@ -483,7 +486,7 @@ impl<'world> Cluster<'world> {
             Peer::Block { net, except } => net.holds(other) && !except.iter().any(|except| except.holds(other)),
             Peer::Pods { pods, namespaces } => self.endpoint(other).is_some_and(|member| {
                 let there = match namespaces {
-                    Some(namespaces) => fits(namespaces, &member.labels, "pcns."),
+                    Some(namespaces) => is_in_namespaces(namespaces, member),
                     None => member.labels.get(NAMESPACE) == Some(&policy.namespace),
                 };
                 is_of_kubernetes(member) && there && pods.as_ref().is_none_or(|pods| fits(pods, &member.labels, ""))
@@ -533,11 +536,16 @@ fn is_backend(backends: &Backends, packet: &Packet) -> bool {
     backends.addresses.contains(&packet.destination) && port.is_some_and(|port| backends.ports.contains(&port))
 }
 
-/// Whole namespaces include their network sets, pods are pods (§5.4). No selector at all asks for some namespace (§3.2).
+/// Whole namespaces include their network sets, pods are pods (§5.4).
 fn is_cluster_peer(peer: &ClusterPods, member: &Member<'_>) -> bool {
-    let anywhere = peer.namespaces.labels.is_empty() && peer.namespaces.expressions.is_empty();
-    let there = if anywhere { member.labels.contains_key(NAMESPACE) } else { fits(&peer.namespaces, &member.labels, "pcns.") };
-    there && peer.pods.as_ref().is_none_or(|pods| is_of_kubernetes(member) && fits(pods, &member.labels, ""))
+    let pods = |pods: &LabelSelector| is_of_kubernetes(member) && fits(pods, &member.labels, "");
+    is_in_namespaces(&peer.namespaces, member) && peer.pods.as_ref().is_none_or(pods)
+}
+
+/// Whether something is in a namespace that a Kubernetes policy selects (decision 30). Global network
+/// sets and host endpoints are in none, whatever their labels say.
+fn is_in_namespaces(selected: &LabelSelector, member: &Member<'_>) -> bool {
+    member.is_in_a_namespace && fits(selected, &member.labels, "pcns.")
 }
 
 /// What Kubernetes policy knows as a pod (§5.1, §5.4): by its label.

@@ -314,16 +314,25 @@ fn staged(dice: &mut Dice, policies: &[Policy], tiers: &[String]) -> Vec<Staged>
 }
 
 fn net_set(dice: &mut Dice, index: usize) -> NetSet {
+    let namespace = dice.maybe(50, |dice| dice.word(&NAMESPACES));
     let mut labels = labels(dice);
     if dice.chance(15) {
         labels.insert("pcsa.team".to_owned(), dice.word(&VALUES));
     }
+    if namespace.is_none() {
+        claim_a_namespace(dice, &mut labels);
+    }
     let nets = dice.some(0, 4, |dice| if dice.chance(65) { dice.word(&V4) } else { dice.word(&V6) });
-    NetSet {
-        namespace: dice.maybe(50, |dice| dice.word(&NAMESPACES)),
-        name: format!("set-{index}"),
-        labels,
-        nets: nets.iter().map(|text| net(text)).collect(),
+    NetSet { namespace, name: format!("set-{index}"), labels, nets: nets.iter().map(|text| net(text)).collect() }
+}
+
+/// Gives labels of a namespace or of a pod to what is neither, as whoever writes it may.
+pub(super) fn claim_a_namespace(dice: &mut Dice, labels: &mut Labels) {
+    if dice.chance(25) {
+        labels.insert(dice.word(&["pcns.env", "pcns.team", "pcns.app"]), dice.word(&VALUES));
+    }
+    if dice.chance(25) {
+        labels.insert("projectcalico.org/orchestrator".to_owned(), "k8s".to_owned());
     }
 }
 

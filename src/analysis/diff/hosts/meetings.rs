@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use crate::analysis::diff::joint::Joint;
 use crate::analysis::diff::{Both, Known};
-use crate::policy::HostPlace;
 use crate::resolve::{HostEndpointId, HostsOnNode};
 
 /// A place of a node.
@@ -42,14 +41,6 @@ pub(super) fn of_node(both: Both<Known<'_, '_>>, joint: &Joint<'_>, node: &str) 
     }
     meetings.retain(|meeting| meeting.hosts.old.is_some() || meeting.hosts.new.is_some());
     meetings
-}
-
-/// Whether both are host endpoints of every interface, which do not meet endpoints of the node; who is none, meets nobody.
-pub(super) fn are_everywhere(both: Both<Known<'_, '_>>, hosts: Both<Option<HostEndpointId>>) -> bool {
-    let is = |known: Known<'_, '_>, id: Option<HostEndpointId>| {
-        id.and_then(|id| known.resolved.host_endpoint(id)).is_none_or(|host| host.place == HostPlace::Everywhere)
-    };
-    is(both.old, hosts.old) && is(both.new, hosts.new)
 }
 
 /// A node's host endpoints in one state.

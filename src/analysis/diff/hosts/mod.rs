@@ -109,7 +109,7 @@ impl<'input> Comparer<'_, '_, 'input> {
                 found
             }
         };
-        let is_for_others = way.list() == List::Normal || meetings::are_everywhere(both, meeting.hosts);
+        let is_for_others = way.list() == List::Normal;
         for found in found.iter() {
             let is_met = |far: &usize| !is_for_others || !self.is_all_on(*far, node);
             if let Some(far) = found.far.iter().copied().find(is_met) {
