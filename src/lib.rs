@@ -5,6 +5,7 @@
 
 // ground: no stage, anyone may use
 pub mod text;
+pub mod output;
 pub mod diagnostic;
 pub mod net;
 pub mod name;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use palisade::analysis::diff::{self, Change};
 use palisade::diagnostic::Diagnostics;
 use palisade::options::Options;
+use palisade::output::Printed;
 use palisade::policy::Staging;
 use palisade::text::Files;
 use palisade::{Input, answers, resolve};
@@ -38,9 +39,9 @@ fn compare(stage: &str, [old, new]: [(&str, &str); 2], out: &mut dyn Write) -> i
     let (changes, pairs): (usize, usize) = (difference.changes.len(), difference.changes.iter().map(pairs).sum());
     let files = diff::Both { old: &files, new: &files };
     let comparison = answers::diff::Comparison::new(&mut difference, files, diff::Both { old: "old", new: "new" }, None);
-    let text = timed("as text", out, || answers::diff::text(&comparison))?;
-    let json = timed("as JSON", out, || answers::diff::json(&comparison))?;
-    let (text, json) = (text.len(), json.len());
+    let text = timed("as text", out, || Printed::of(|out| answers::diff::text(&comparison, out)))?;
+    let json = timed("as JSON", out, || Printed::of(|out| answers::diff::json(&comparison, out)))?;
+    let (text, json) = (text.as_str().len(), json.as_str().len());
     writeln!(out, "| {changes} changes between {pairs} pairs, {text} bytes of text, {json} of JSON | |")
 }
 

@@ -30,6 +30,7 @@ use palisade::analysis::verify;
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::Endpoint;
 use palisade::options::Options;
+use palisade::output::Sink;
 use palisade::policy::Staging;
 use palisade::render::Templates;
 use palisade::resolve::Resolved;
@@ -71,7 +72,7 @@ fn measure(case: &cases::Case) -> io::Result<()> {
     let asked = Asked { by: By::Workload, from: Vec::new(), to: Vec::new(), what: Vec::new() };
     let answer = timed("connectivity::of, with the space", &mut out, || connectivity::of(&resolved, &asked))?;
     let answer = answer.map_err(|diagnostic| io::Error::other(diagnostic.message))?;
-    timed("as text", &mut out, || answers::connectivity::text(&answer, &mut io::sink()))??;
+    timed("as text", &mut out, || answers::connectivity::text(&answer, &mut Sink::on(&mut io::sink())))?;
     diff::measure(&inventory, &policies, &mut out)?;
     eval(&resolved, &mut out)?;
     let (endpoints, classes) = (input.inventory.endpoints.len(), space.places.classes().count());

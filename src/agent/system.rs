@@ -189,7 +189,7 @@ fn watch(paths: &[PathBuf]) -> io::Result<OwnedFd> {
 }
 
 /// Tells systemd that the first round is over, and in words how things are. Where nobody listens, nothing happens.
-pub fn tell_ready(status: &str) {
+pub fn tell_ready(status: &'static str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 

@@ -9,6 +9,7 @@ use similar::TextDiff;
 
 use crate::bundle::{FileEntry, INDEX_FILE, Index, NodePart, Provenance, io_error, read_file};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::output::{Printed, Sink, Terminal, visible};
 
 /// Lines shown round a difference.
 const CONTEXT_LINES: usize = 3;
@@ -18,13 +19,13 @@ const CONTEXT_LINES: usize = 3;
 pub struct Comparison {
     place: PathBuf,
     index: Index,
-    diff: String,
+    diff: Printed,
 }
 
 impl Comparison {
     /// Starts a comparison with the bundle at `place`, which need not exist.
     pub fn new(place: &Path, provenance: Provenance) -> Self {
-        Self { place: place.to_owned(), index: Index::new(provenance), diff: String::new() }
+        Self { place: place.to_owned(), index: Index::new(provenance), diff: Printed::default() }
     }
 
     /// Compares one node's scripts.
@@ -45,12 +46,12 @@ impl Comparison {
     ///
     /// # Errors
     /// When the bundle on disk cannot be read.
-    pub fn finish(mut self) -> Result<String, Diagnostic> {
+    pub fn finish(mut self) -> Result<Printed, Diagnostic> {
         self.index.nodes.sort_unstable();
         for path in self.files_on_disk()? {
             if path != INDEX_FILE && !self.index.files.contains_key(&path) {
                 let old = self.read(&path)?;
-                self.diff.push_str(&unified(&path, &old, ""));
+                self.diff.add(|out| unified(&path, [&old, ""], out));
             }
         }
         let index = self.index.to_json();
@@ -61,7 +62,7 @@ impl Comparison {
     fn compare(&mut self, path: &str, new: &str) -> Result<(), Diagnostic> {
         let old = self.read(path)?;
         if old != new {
-            self.diff.push_str(&unified(path, &old, new));
+            self.diff.add(|out| unified(path, [&old, new], out));
         }
         Ok(())
     }
@@ -99,7 +100,12 @@ impl Comparison {
     }
 }
 
-fn unified(path: &str, old: &str, new: &str) -> String {
+/// Prints a unified diff. Only the scripts' own newlines end lines in it.
+fn unified(path: &str, [old, new]: [&str; 2], out: &mut Sink<'_>) {
+    let path = visible(path);
     let diff = TextDiff::from_lines(old, new);
-    diff.unified_diff().context_radius(CONTEXT_LINES).header(&format!("a/{path}"), &format!("b/{path}")).to_string()
+    let mut diff = diff.unified_diff();
+    let diff = diff.context_radius(CONTEXT_LINES).header(&format!("a/{path}"), &format!("b/{path}"));
+    let mut out = Terminal::on(out);
+    diff.to_string().split_terminator('\n').for_each(|line| out.line(line));
 }

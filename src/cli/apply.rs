@@ -10,6 +10,7 @@ use crate::apply::{self, Look, Node, Outcome, Wanted};
 use crate::cli::Status;
 use crate::cli::node::{self, Beside, Options};
 use crate::cli::report::Report;
+use crate::output::{Json, Printed};
 use crate::plan::Step;
 use crate::runner::Call;
 
@@ -101,9 +102,9 @@ fn show(look: &Look, wanted: &Wanted, report: &mut Report) -> Status {
             let step = |step: &Step| json!({"about": step.about, "calls": step.calls.iter().map(call).collect::<Vec<_>>()});
             let steps: Vec<_> = look.plan.steps.iter().map(step).collect();
             let value = json!({"node": wanted.node, "backend": look.tools.backend.word(), "differences": differences, "steps": steps});
-            serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
+            Printed::of(|out| Json::on(out).pretty(&value))
         }
-        false => look.plan.to_string(),
+        false => Printed::of(|out| look.plan.text(out)),
     };
     match report.data(&text) {
         Ok(()) => Status::Clean,

@@ -16,6 +16,7 @@ use crate::cli::trace::Tracer;
 use crate::cli::{Status, input};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::Edit;
+use crate::output::Printed;
 use crate::resolve::{self, Resolved};
 use crate::text::Files;
 
@@ -84,14 +85,17 @@ fn tell(
     (resolved, files): (&Resolved<'_>, &Files),
     (detail, tracer): (Detail, &Tracer),
     report: &Report,
-) -> Result<(String, Status), Diagnostic> {
+) -> Result<(Printed, Status), Diagnostic> {
     let question = asked.question()?;
     let evaluator = Evaluator::of(resolved);
     let mut router = Router::of(&evaluator, &tracer.options);
     let groups = explain::answer_on_nodes(&evaluator, &mut router, &question.cases(&evaluator, &tracer.options)?);
     let traced = tracer.trace(resolved, &groups, detail)?;
     let answer = Answer { question: &question, groups: &groups, traced: &traced, resolved, files };
-    let text = if report.is_json() { eval::json(&answer, detail) } else { eval::text(&answer, detail) };
+    let text = Printed::of(|out| match report.is_json() {
+        true => eval::json(&answer, detail, out),
+        false => eval::text(&answer, detail, out),
+    });
     let status = match answer.verdict() {
         Verdict::Allowed => Status::Clean,
         Verdict::Denied | Verdict::Mixed => Status::Differs,

@@ -25,17 +25,22 @@ pub(super) struct Man {}
 pub(super) fn completions(arguments: &Completions, report: &mut Report) -> Status {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Arguments::command(), "palisade", &mut script);
-    report.data_by(|_, out| out.write_all(&script))
+    report.data_by(|_, out| out.without_input(&script))
 }
 
 pub(super) fn man(report: &mut Report) -> Status {
-    report.data_by(|_, out| {
-        let mut program = Arguments::command();
-        program.build();
-        clap_mangen::Man::new(program.clone()).render(out)?;
-        let commands = program.get_subcommands().filter(|command| command.get_name() != "help");
-        commands.cloned().try_for_each(|command| section(command, out))
-    })
+    let mut page = Vec::new();
+    // a vector takes everything that is written to it
+    let _ = write_page(&mut page);
+    report.data_by(|_, out| out.without_input(&page))
+}
+
+fn write_page(out: &mut dyn std::io::Write) -> std::io::Result<()> {
+    let mut program = Arguments::command();
+    program.build();
+    clap_mangen::Man::new(program.clone()).render(out)?;
+    let commands = program.get_subcommands().filter(|command| command.get_name() != "help");
+    commands.cloned().try_for_each(|command| section(command, out))
 }
 
 /// A command's part of the page: its heading, how it is called, what it is for, and its own options.

@@ -1,13 +1,11 @@
 //! `palisade confirm`: keeps what was applied with `--confirm`.
 
-use std::io::{self, Write};
-
 use clap::Args;
 
 use crate::apply::{self, Confirmed, Node};
 use crate::cli::Status;
 use crate::cli::node::{self, Options};
-use crate::cli::report::Report;
+use crate::cli::report::{self, Report};
 
 /// Keep an apply that waits to be confirmed
 ///
@@ -52,8 +50,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
 fn guard(node: &mut Node<'_>, report: &mut Report) -> Status {
     // whoever leads a session is alone already
     let _ = rustix::process::setsid();
-    let ready = || drop(writeln!(io::stdout(), "ready"));
-    match apply::guard(node, ready) {
+    match apply::guard(node, report::ready) {
         Ok(()) => Status::Clean,
         Err(error) => node::fail(&error, report),
     }

@@ -1,6 +1,5 @@
 //! `palisade connectivity`: who can talk to whom on what.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -13,6 +12,7 @@ use crate::answers;
 use crate::cli::report::Report;
 use crate::cli::{Format, Status, input};
 use crate::diagnostic::Diagnostics;
+use crate::output::Sink;
 use crate::resolve;
 
 /// List who can talk to whom on what
@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     }
 }
 
-fn write(answer: &Connectivity, format: Format, out: &mut dyn Write) -> io::Result<()> {
+fn write(answer: &Connectivity, format: Format, out: &mut Sink<'_>) {
     match format {
         // a command without a format never gets here with it
         Format::Text | Format::Sarif | Format::Junit | Format::Prometheus => answers::connectivity::text(answer, out),

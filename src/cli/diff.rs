@@ -16,6 +16,7 @@ use crate::cli::{Format, Status, input};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::Edit;
 use crate::options::Options;
+use crate::output::Printed;
 use crate::render::Templates;
 use crate::resolve::{self, Resolved};
 use crate::text::Files;
@@ -138,7 +139,7 @@ impl Arguments {
         [old, new]: &[String; 2],
         choices: (&Options, &Templates),
         report: &mut Report,
-    ) -> Result<Option<(String, Status)>, Diagnostic> {
+    ) -> Result<Option<(Printed, Status)>, Diagnostic> {
         let before = resolve::selectors(&sides.old.input.policies, &sides.old.input.inventory, &mut sides.old.found);
         let after = resolve::selectors(&sides.new.input.policies, &sides.new.input.inventory, &mut sides.new.found);
         let nodes = match self.wants_nodes([&before, &after]) {
@@ -152,13 +153,14 @@ impl Arguments {
         let is_equal = difference.is_empty();
         let files = Both { old: &sides.old.files, new: &sides.new.files };
         let comparison = Comparison::new(&mut difference, files, Both { old, new }, nodes.as_deref());
-        let text = match report.format() {
+        let format = report.format();
+        let text = Printed::of(|out| match format {
             // a command without a format never gets here with it
-            Format::Text | Format::Csv | Format::Dot | Format::Junit | Format::Prometheus => answers::text(&comparison),
-            Format::Json => answers::json(&comparison),
-            Format::Md => answers::markdown(&comparison),
-            Format::Sarif => answers::sarif(&comparison),
-        };
+            Format::Text | Format::Csv | Format::Dot | Format::Junit | Format::Prometheus => answers::text(&comparison, out),
+            Format::Json => answers::json(&comparison, out),
+            Format::Md => answers::markdown(&comparison, out),
+            Format::Sarif => answers::sarif(&comparison, out),
+        });
         if is_equal {
             report.remark("equal: no connection is gained or lost");
         }

@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     let found = doctor::examine(&mut arguments.options.processes(), arguments.options.settings().backend);
-    let text = if report.is_json() { found.json() } else { found.to_string() };
-    let told = report.data_by(|_, out| out.write_all(text.as_bytes()));
+    let is_json = report.is_json();
+    let told = report.data_by(|_, out| if is_json { found.json(out) } else { found.text(out) });
     if told == Status::Clean && !found.is_fit() { Status::Differs } else { told }
 }

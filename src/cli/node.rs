@@ -16,6 +16,7 @@ use crate::cli::trace::texts;
 use crate::connections::{self, Cut};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::observe::{self, Problem};
+use crate::output::{Json, Printed, Sink, Terminal};
 use crate::runner::{Call, Failure, Keep, Processes, Runner, Settings};
 use crate::script::TableId;
 use crate::status::{self, Places};
@@ -206,29 +207,34 @@ pub(super) fn tell(outcome: &Outcome, (name, beside): (&str, &Beside), report: &
     for left in &outcome.left {
         report.remark(&format!("not done yet, and tried again with the next apply: {left}"));
     }
-    let text = if report.is_json() { json(outcome, beside) } else { words(outcome, name, beside) };
+    let text = Printed::of(|out| match report.is_json() {
+        true => json(outcome, beside, out),
+        false => words(outcome, name, beside, &mut Terminal::on(out)),
+    });
     match report.data(&text) {
         Ok(()) => Status::Clean,
         Err(diagnostic) => report.diagnostic(diagnostic),
     }
 }
 
-fn words(outcome: &Outcome, name: &str, beside: &Beside) -> String {
+fn words(outcome: &Outcome, name: &str, beside: &Beside, out: &mut Terminal<'_, '_>) {
     let build = outcome.backend.word();
     let done = match outcome.calls {
         0 if outcome.node.is_empty() => "nothing was there to remove".to_owned(),
         0 => "in sync, nothing was written".to_owned(),
         calls => format!("done in {calls} call{}: {}", if calls == 1 { "" } else { "s" }, outcome.counts),
     };
-    let waits = match beside.waits.filter(|_| outcome.rounds > 0) {
-        Some(seconds) => format!("`palisade confirm` keeps it; without that, the state before is back in {seconds} s\n"),
-        None => String::new(),
-    };
-    let cut = beside.cut.as_ref().map_or_else(String::new, |cut| words_of_cut(cut) + "\n");
-    format!("{name}, iptables-{build}: {done}\n{cut}{waits}")
+    out.line(format_args!("{name}, iptables-{build}: {done}"));
+    if let Some(cut) = &beside.cut {
+        out.line(words_of_cut(cut));
+    }
+    if let Some(seconds) = beside.waits.filter(|_| outcome.rounds > 0) {
+        let otherwise = "without that, the state before is back";
+        out.line(format_args!("`palisade confirm` keeps it; {otherwise} in {seconds} s"));
+    }
 }
 
-fn json(outcome: &Outcome, beside: &Beside) -> String {
+fn json(outcome: &Outcome, beside: &Beside, out: &mut Sink<'_>) {
     let value = json!({
         "node": outcome.node,
         "backend": outcome.backend.word(),
@@ -242,5 +248,5 @@ fn json(outcome: &Outcome, beside: &Beside) -> String {
         "confirmWithin": beside.waits.filter(|_| outcome.rounds > 0),
         "connections": beside.cut.as_ref().map(|cut| json!({"known": cut.known, "ended": cut.ended, "notUnderstood": cut.unread})),
     });
-    serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
+    Json::on(out).pretty(&value);
 }

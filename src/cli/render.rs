@@ -12,6 +12,7 @@ use crate::cli::{Status, input, verify};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::inventory::{Inventory, NodeId};
 use crate::options::Options;
+use crate::output::Printed;
 use crate::render::Templates;
 use crate::resolve::{self, Resolved};
 use crate::text::Files;
@@ -70,9 +71,9 @@ impl Sink {
     }
 
     /// Completes the work; gives the differences found, none when the bundle was written.
-    fn finish(self) -> Result<String, Diagnostic> {
+    fn finish(self) -> Result<Printed, Diagnostic> {
         match self {
-            Self::Write(writer) => writer.finish().map(|()| String::new()),
+            Self::Write(writer) => writer.finish().map(|()| Printed::default()),
             Self::Compare(comparison) => comparison.finish(),
         }
     }
@@ -92,13 +93,15 @@ impl Judge<'_, '_, '_> {
         let scripts = part.scripts.files();
         let file = |name: &str| scripts.iter().find(|(file, _)| *file == name).map(|(_, text)| *text);
         let verified = verify::scripts((&self.evaluator, node, options), &part.node, file, Vec::new());
-        let text = verified.text(self.files);
+        let lines = verified.lines(self.files);
         if !verified.is_proven() {
-            let message = format!("what was rendered is not what the policies say:\n{}", text.trim_end());
+            let differs: Vec<&str> = lines.iter().map(|line| line.trim_start()).collect();
+            let differs = differs.join("; ");
+            let message = format!("what was rendered is not what the policies say: {differs}");
             let help = "check the templates, where you replace them; else please report this";
             return Err(Diagnostic::new(Code::NotProven, message).help(help));
         }
-        self.proofs.push(text.trim_end().to_owned());
+        self.proofs.extend(lines);
         Ok(())
     }
 }
@@ -135,9 +138,11 @@ fn render(
     (options, templates): (&Options, &Templates),
     (mut sink, mut judge): (Sink, Option<&mut Judge<'_, '_, '_>>),
     found: &mut Diagnostics,
-) -> Result<String, Diagnostic> {
+) -> Result<Printed, Diagnostic> {
     for node in nodes {
-        let Some(part) = crate::compile(resolved, *node, options, templates, found)? else { return Ok(String::new()) };
+        let Some(part) = crate::compile(resolved, *node, options, templates, found)? else {
+            return Ok(Printed::default());
+        };
         if let Some(judge) = &mut judge {
             judge.prove(&part, *node, options)?;
         }

@@ -1,9 +1,10 @@
 //! Printing: data to standard output, diagnostics to standard error.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal};
 
 use crate::cli::{Color, Format, Global, Status};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, MOST, Severity, print};
+use crate::output::{Json, Printed, Sink, Terminal, is_steering};
 use crate::text::Files;
 
 /// Where and how this run prints.
@@ -38,32 +39,28 @@ impl Report {
 
     /// Prints diagnostics, in order, and, for people, how many errors there were. Gives [`Status::Invalid`] on any error.
     pub(super) fn diagnostics(&mut self, found: &Diagnostics, files: &Files) -> Status {
-        let mut err = io::BufWriter::new(io::stderr().lock());
-        let mut shown = 0;
-        for diagnostic in found.sorted() {
-            shown += usize::from(diagnostic.severity() == Severity::Error);
-            if self.quiet && diagnostic.severity() != Severity::Error {
-                continue;
+        let sorted = found.sorted();
+        let errors = sorted.iter().filter(|diagnostic| diagnostic.severity() == Severity::Error).count();
+        let is_shown = |diagnostic: &&&Diagnostic| !self.quiet || diagnostic.severity() == Severity::Error;
+        to_stderr(|err| {
+            sorted.iter().filter(is_shown).for_each(|diagnostic| self.one(diagnostic, files, err));
+            if errors > 0 && self.format != Format::Json {
+                Terminal::on(err).line(self.count(errors, found));
             }
-            let text = match self.format {
-                Format::Json => print::json(diagnostic, files) + "\n",
-                Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Junit | Format::Prometheus => {
-                    print::human(diagnostic, files, self.colour) + "\n\n"
-                }
-            };
-            // nobody is left to tell when standard error is closed
-            let _ = err.write_all(text.as_bytes());
+        });
+        if errors > 0 { Status::Invalid } else { Status::Clean }
+    }
+
+    /// `2 errors; nothing was written`.
+    fn count(&self, errors: usize, found: &Diagnostics) -> String {
+        let outcome = self.outcome;
+        match found.error_count() {
+            all if all > MOST => {
+                format!("more than {MOST} errors; the rest of the input was not read{outcome}")
+            }
+            _ if errors == 1 => format!("1 error{outcome}"),
+            _ => format!("{errors} errors{outcome}"),
         }
-        if shown > 0 && self.format != Format::Json {
-            let outcome = self.outcome;
-            let _ = match found.error_count() {
-                all if all > MOST => writeln!(err, "more than {MOST} errors; the rest of the input was not read{outcome}"),
-                _ if shown == 1 => writeln!(err, "1 error{outcome}"),
-                _ => writeln!(err, "{shown} errors{outcome}"),
-            };
-        }
-        let _ = err.flush();
-        if shown > 0 { Status::Invalid } else { Status::Clean }
     }
 
     /// Prints one diagnostic that belongs to no input.
@@ -75,23 +72,28 @@ impl Report {
 
     /// Prints one diagnostic that is about this node, and nothing on what was written.
     pub(super) fn failure(&mut self, diagnostic: &Diagnostic) {
-        let files = Files::default();
-        let text = match self.is_json() {
-            true => print::json(diagnostic, &files) + "\n",
-            false => print::human(diagnostic, &files, self.colour) + "\n\n",
-        };
-        // nobody is left to tell when standard error is closed
-        let _ = io::stderr().write_all(text.as_bytes());
+        to_stderr(|err| self.one(diagnostic, &Files::default(), err));
+    }
+
+    fn one(&self, diagnostic: &Diagnostic, files: &Files, err: &mut Sink<'_>) {
+        if self.is_json() {
+            let mut err = Json::on(err);
+            err.text(&print::json(diagnostic, files));
+            return err.literal("\n");
+        }
+
+        let mut err = Terminal::on(err);
+        err.rendered(&print::human(diagnostic, files, self.colour), self.colour);
+        err.literal("\n");
     }
 
     /// Prints data. A reader that has gone away (`| head`) is no failure; any other trouble is.
-    pub(super) fn data(&mut self, text: &str) -> Result<(), Diagnostic> {
-        let mut out = io::stdout().lock();
-        written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+    pub(super) fn data(&mut self, text: &Printed) -> Result<(), Diagnostic> {
+        written(to_stdout(|out| out.printed(text)))
     }
 
     /// Prints data and gives its status, or says why it cannot be printed.
-    pub(super) fn answer(&mut self, text: &str, status: Status) -> Status {
+    pub(super) fn answer(&mut self, text: &Printed, status: Status) -> Status {
         match self.data(text) {
             Ok(()) => status,
             Err(diagnostic) => self.diagnostic(diagnostic),
@@ -99,9 +101,8 @@ impl Report {
     }
 
     /// Prints data as it is made, in the format that was asked for.
-    pub(super) fn data_by(&mut self, write: impl FnOnce(Format, &mut dyn Write) -> io::Result<()>) -> Status {
-        let mut out = io::BufWriter::new(io::stdout().lock());
-        match written(write(self.format, &mut out).and_then(|()| out.flush())) {
+    pub(super) fn data_by(&mut self, write: impl FnOnce(Format, &mut Sink<'_>)) -> Status {
+        match written(to_stdout(|out| write(self.format, out))) {
             Ok(()) => Status::Clean,
             Err(diagnostic) => self.diagnostic(diagnostic),
         }
@@ -110,9 +111,25 @@ impl Report {
     /// Says something about what was done.
     pub(super) fn remark(&mut self, text: &str) {
         if !self.quiet && self.format != Format::Json {
-            let _ = writeln!(io::stderr(), "{text}");
+            to_stderr(|err| Terminal::on(err).line(text));
         }
     }
+}
+
+/// Opens standard output. No other function does, so that nothing gets there but through a [`Sink`].
+fn to_stdout(print: impl FnOnce(&mut Sink<'_>)) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut sink = Sink::on(&mut out);
+    print(&mut sink);
+    sink.finish()
+}
+
+/// Opens standard error, in the same way. Where it is closed, there is no place left to say so.
+fn to_stderr(print: impl FnOnce(&mut Sink<'_>)) {
+    let mut err = BufWriter::new(io::stderr().lock());
+    let mut sink = Sink::on(&mut err);
+    print(&mut sink);
+    let _ = sink.finish();
 }
 
 fn written(outcome: io::Result<()>) -> Result<(), Diagnostic> {
@@ -124,11 +141,32 @@ fn written(outcome: io::Result<()>) -> Result<(), Diagnostic> {
     }
 }
 
-/// Prints what clap has to say: help and version are data, anything else is a refusal.
+/// Says that a command is ready, to the process that started it.
+pub(super) fn ready() {
+    // where nobody reads it, nobody waits for it
+    let _ = to_stdout(|out| Terminal::on(out).literal("ready\n"));
+}
+
+/// Prints what clap has to say: help and version are data, anything else is a refusal, which repeats
+/// arguments and variables.
 pub(super) fn usage(error: &clap::Error) -> Status {
-    let _ = error.print();
-    match error.use_stderr() {
-        true => Status::Invalid,
-        false => Status::Clean,
+    if !error.use_stderr() {
+        let _ = error.print();
+        return Status::Clean;
     }
+
+    let is_styled = io::stderr().is_terminal() && !is_steered();
+    let text = error.render();
+    let text = if is_styled { text.ansi().to_string() } else { text.to_string() };
+    to_stderr(|err| Terminal::on(err).rendered(text.trim_end(), is_styled));
+    Status::Invalid
+}
+
+/// Whether an argument or a variable of ours has letters that steer a terminal: then clap's own colours
+/// could not be told from those in its message.
+fn is_steered() -> bool {
+    let variables = std::env::vars_os();
+    let ours = variables.filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PALISADE_"));
+    let mut words = std::env::args_os().chain(ours.map(|(_, value)| value));
+    words.any(|word| word.to_string_lossy().contains(is_steering))
 }

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use crate::cli::Status;
 use crate::cli::report::Report;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::output::Terminal;
 use crate::selector::{self, Expr};
 use crate::text::Files;
 
@@ -54,7 +55,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
             let labels: BTreeMap<String, String> = labels.iter().cloned().collect();
             if expr.matches(&labels) { Status::Clean } else { Status::Differs }
         }),
-        Command::Format { selector } => with(selector, report, |expr, report| report.answer(&format!("{expr}\n"), Status::Clean)),
+        Command::Format { selector } => with(selector, report, |expr, report| report.data_by(|_, out| Terminal::on(out).line(expr))),
     }
 }
 

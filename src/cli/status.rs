@@ -1,6 +1,5 @@
 //! `palisade status`: what this node's kernel holds, and what policy rules counted.
 
-use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -12,6 +11,7 @@ use crate::cli::{Format, Status, input};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::metrics::Metrics;
 use crate::net::Direction;
+use crate::output::Sink;
 use crate::policy::{PolicyKey, PolicySet, Rule};
 use crate::runner::Runner;
 use crate::status::{self, Places};
@@ -89,15 +89,15 @@ fn last_applied(runner: &mut dyn Runner, report: &mut Report) -> Result<PathBuf,
     }
 }
 
-fn print(status: &status::Status, format: Format, out: &mut dyn io::Write) -> io::Result<()> {
+fn print(status: &status::Status, format: Format, out: &mut Sink<'_>) {
     match format {
-        Format::Json => out.write_all(status.json().as_bytes()),
+        Format::Json => status.json(out),
         Format::Prometheus => {
             let mut metrics = Metrics::default();
             status.measure(&mut metrics);
-            write!(out, "{metrics}")
+            metrics.text(out);
         }
-        Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Junit => write!(out, "{status}"),
+        Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Junit => status.text(out),
     }
 }
 

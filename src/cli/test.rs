@@ -9,6 +9,7 @@ use crate::answers::assertions::{Tested, json, junit, text};
 use crate::cli::report::Report;
 use crate::cli::{Format, Status, input};
 use crate::diagnostic::Diagnostics;
+use crate::output::Printed;
 use crate::resolve;
 
 /// Do assertions about connections hold?
@@ -54,12 +55,13 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     let status = report.diagnostics(&found, &files);
     let Some(proof) = proof.filter(|_| status == Status::Clean) else { return status };
     let tested = Tested { assertions: &assertions, proof: &proof, resolved: &resolved, files: &files };
-    let told = match report.format() {
+    let format = report.format();
+    let told = Printed::of(|out| match format {
         // a command without a format never gets here with it
-        Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Prometheus => text(&tested),
-        Format::Json => json(&tested),
-        Format::Junit => junit(&tested),
-    };
+        Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Prometheus => text(&tested, out),
+        Format::Json => json(&tested, out),
+        Format::Junit => junit(&tested, out),
+    });
     match report.data(&told) {
         Ok(()) => arguments.judge(&tested, report),
         Err(diagnostic) => report.diagnostic(diagnostic),

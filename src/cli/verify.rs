@@ -15,6 +15,7 @@ use crate::cli::{Status, input, render};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::inventory::NodeId;
 use crate::options::Options;
+use crate::output::Printed;
 use crate::resolve;
 use crate::text::Files;
 
@@ -99,7 +100,10 @@ impl Asked<'_, '_, '_> {
     }
 
     fn tell(&self, verified: &Verified<'_>, report: &mut Report) -> Result<(), Diagnostic> {
-        let text = if report.is_json() { verified.json(self.files) } else { verified.text(self.files) };
+        let text = Printed::of(|out| match report.is_json() {
+            true => verified.json(self.files, out),
+            false => verified.text(self.files, out),
+        });
         report.data(&text)
     }
 }

@@ -6,12 +6,16 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
 use crate::diagnostic::{Diagnostic, Label, Severity};
+use crate::output::{JsonText, is_steering, visible};
 use crate::text::{Files, Position, Span};
 
 /// Bytes shown at most on either side of a label's start.
 const LONGEST_EXCERPT: usize = 500;
 
 /// One diagnostic in the layout of rustc: message, file, line, caret, help. `colour` switches ANSI styles on.
+///
+/// Every part is [`visible`] before the renderer lays it out, since lines and styles cannot be told from
+/// the input's afterwards.
 pub fn human(diagnostic: &Diagnostic, files: &Files, colour: bool) -> String {
     let level = match diagnostic.severity() {
         Severity::Error => Level::ERROR,
@@ -30,7 +34,7 @@ pub fn human(diagnostic: &Diagnostic, files: &Files, colour: bool) -> String {
     for (excerpt, kind, message) in &excerpts {
         let label = (!message.is_empty()).then_some(&**message);
         let annotation = kind.span(excerpt.start..excerpt.end).label(label);
-        let snippet = Snippet::source(excerpt.text).line_start(excerpt.line).path(excerpt.path).annotation(annotation);
+        let snippet = Snippet::source(&*excerpt.text).line_start(excerpt.line).path(&*excerpt.path).annotation(annotation);
         group = group.element(snippet);
     }
     if let Some(help) = &diagnostic.help {
@@ -40,19 +44,10 @@ pub fn human(diagnostic: &Diagnostic, files: &Files, colour: bool) -> String {
     renderer.render(&[group])
 }
 
-/// Text without control characters and marks that turn the direction of writing: a manifest's must not move a terminal's cursor.
-fn visible(text: &str) -> Cow<'_, str> {
-    let moves = |letter: char| letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    match text.contains(moves) {
-        true => text.chars().map(|letter| if moves(letter) { letter.escape_default().to_string() } else { letter.to_string() }).collect(),
-        false => Cow::Borrowed(text),
-    }
-}
-
-/// The line a label starts on; offsets count from its start.
+/// The line a label starts on, made visible; offsets count from its start.
 struct Excerpt<'file> {
-    path: &'file str,
-    text: &'file str,
+    path: Cow<'file, str>,
+    text: Cow<'file, str>,
     line: usize,
     start: usize,
     end: usize,
@@ -71,12 +66,35 @@ fn excerpt<'file>(files: &'file Files, label: &Label) -> Excerpt<'file> {
     let line_end = part(start, ceiling).find(['\r', '\n']).map_or(ceiling, |newline| start + newline);
     let end = boundary(label.span.range().end).clamp(start, line_end);
     let line = file.line(line_start);
-    Excerpt { path: &file.name, text: part(line_start, line_end), line, start: start - line_start, end: end - line_start }
+    let shown = |to: usize| shown_source(part(line_start, to));
+    let (text, start, end) = (shown(line_end), shown(start).len(), shown(end).len());
+    Excerpt { path: visible(&file.name), text, line, start, end }
+}
+
+/// A line of a file with a visible character for every one that steers, so that columns stay. The
+/// renderer makes spaces of tabs.
+fn shown_source(text: &str) -> Cow<'_, str> {
+    let steers = |letter: char| letter != '\t' && is_steering(letter);
+    match text.contains(steers) {
+        true => text.chars().map(|letter| if steers(letter) { picture(letter) } else { letter }).collect(),
+        false => Cow::Borrowed(text),
+    }
+}
+
+/// The picture of a control character that Unicode has for some, else the replacement character.
+fn picture(letter: char) -> char {
+    const OF_NUL: u32 = 0x2400;
+    const OF_DELETE: char = '\u{2421}';
+    match letter {
+        '\0'..=' ' => char::from_u32(OF_NUL + u32::from(letter)).unwrap_or(char::REPLACEMENT_CHARACTER),
+        '\u{7f}' => OF_DELETE,
+        _ => char::REPLACEMENT_CHARACTER,
+    }
 }
 
 /// One diagnostic as a JSON object on one line:
 /// `{"code", "severity", "message", "help", "labels": [{"file", "line", "column", "end_line", "end_column", "message"}]}`.
-pub fn json(diagnostic: &Diagnostic, files: &Files) -> String {
+pub fn json(diagnostic: &Diagnostic, files: &Files) -> JsonText {
     let view = View {
         code: diagnostic.code.name(),
         severity: match diagnostic.severity() {
@@ -89,7 +107,7 @@ pub fn json(diagnostic: &Diagnostic, files: &Files) -> String {
         help: diagnostic.help.as_deref(),
         labels: diagnostic.labels.iter().map(|label| label_view(files, label)).collect(),
     };
-    serde_json::to_string(&view).unwrap_or_default()
+    JsonText::of(&view)
 }
 
 #[derive(Serialize)]

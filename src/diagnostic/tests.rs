@@ -53,11 +53,22 @@ fn text_of_the_user_cannot_steer_the_terminal() {
 }
 
 #[test]
+fn text_of_a_file_cannot_steer_the_terminal() {
+    let mut files = Files::default();
+    let text = "\tone\u{1b}: \u{9b}\u{202e}two\u{7f}".to_owned();
+    let file = files.add("a\n::error::\u{1b}.yaml", text).unwrap();
+    let diagnostic = Diagnostic::at(Code::WrongType, file.span(12..15), "x");
+    let printed = print::human(&diagnostic, &files, false);
+    let expected = "error[wrong-type]: x\n --> a\\n::error::\\u{1b}.yaml:1:10\n  |\n1 |     one␛: ��two␡\n  |             ^^^";
+    assert_eq!(printed, expected);
+}
+
+#[test]
 fn machines_see_line_and_column() {
     let mut files = Files::default();
     let file = files.add("a.yaml", "one: 1\ntwo: 2".to_owned()).unwrap();
     let diagnostic = Diagnostic::at(Code::WrongType, file.span(12..13), "expected a string");
     let printed = print::json(&diagnostic, &files);
     let expected = r#"{"code":"wrong-type","severity":"error","message":"expected a string","help":null,"labels":[{"file":"a.yaml","line":2,"column":6,"end_line":2,"end_column":7,"message":""}]}"#;
-    assert_eq!(printed, expected);
+    assert_eq!(printed.as_str(), expected);
 }

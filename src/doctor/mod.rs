@@ -11,11 +11,10 @@ mod rights;
 mod rules;
 mod tools;
 
-use std::fmt;
-
 use serde_json::{Value, json};
 
 use crate::observe::Backend;
+use crate::output::{Json, Sink, Terminal};
 use crate::runner::{Call, Keep, Runner};
 
 /// What was found of one thing.
@@ -143,35 +142,35 @@ impl Examination {
     }
 
     /// For machines: `{"fit", "findings": [{"what", "grade": "ok"|"warning"|"missing", "found", "advice"}]}`, on one line.
-    pub fn json(&self) -> String {
+    pub fn json(&self, out: &mut Sink<'_>) {
         let finding = |finding: &Finding| {
             let Finding { what, grade, found, advice } = finding;
             json!({ "what": what, "grade": grade.word(), "found": found, "advice": advice })
         };
         let view = json!({ "fit": self.is_fit(), "findings": self.findings.iter().map(finding).collect::<Vec<Value>>() });
-        format!("{view}\n")
+        Json::on(out).line(&view);
     }
 
-    fn count(&self, grade: Grade) -> usize {
-        self.findings.iter().filter(|finding| finding.grade == grade).count()
-    }
-}
-
-impl fmt::Display for Examination {
     /// For people: a line a finding, what to do below it, and how much is missing at the end.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.findings.iter().map(|finding| finding.what.chars().count()).max().unwrap_or_default();
+    pub fn text(&self, out: &mut Sink<'_>) {
+        let mut out = Terminal::on(out);
+        let widths = self.findings.iter().map(|finding| finding.what.chars().count());
+        let width = widths.max().unwrap_or_default();
         for Finding { what, grade, found, advice } in &self.findings {
-            writeln!(out, "{:<8} {what:<width$}  {found}", grade.word())?;
+            out.line(format_args!("{:<8} {what:<width$}  {found}", grade.word()));
             if !advice.is_empty() {
-                writeln!(out, "{:<8} {:<width$}  to do: {advice}", "", "")?;
+                out.line(format_args!("{:<8} {:<width$}  to do: {advice}", "", ""));
             }
         }
         let (missing, warnings) = (self.count(Grade::Missing), self.count(Grade::Warning));
         match missing {
-            0 => writeln!(out, "nothing is missing; warnings: {warnings}"),
-            _ => writeln!(out, "missing: {missing}; warnings: {warnings}"),
+            0 => out.line(format_args!("nothing is missing; warnings: {warnings}")),
+            _ => out.line(format_args!("missing: {missing}; warnings: {warnings}")),
         }
+    }
+
+    fn count(&self, grade: Grade) -> usize {
+        self.findings.iter().filter(|finding| finding.grade == grade).count()
     }
 }
 

@@ -17,6 +17,8 @@
 
 use std::fmt;
 
+use crate::output::{Sink, Terminal, visible};
+
 /// Families of samples, in the order in which they were begun.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Metrics {
@@ -102,8 +104,16 @@ impl From<f64> for Value {
     }
 }
 
+impl Metrics {
+    /// Prints the text.
+    pub fn text(&self, out: &mut Sink<'_>) {
+        Terminal::on(out).rendered(self.to_string().trim_end(), false);
+    }
+}
+
 impl fmt::Display for Metrics {
-    /// The text. A family without samples is left out.
+    /// The text. A family without samples is left out. A control character in a label is written
+    /// out, since people look at metrics, too.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.families.iter().filter(|family| !family.samples.is_empty()).try_for_each(|family| family.fmt(out))
     }
@@ -119,7 +129,7 @@ impl fmt::Display for Family {
         writeln!(out, "# TYPE {} {kind}", self.name)?;
         for (labels, value) in &self.samples {
             let labels: Vec<String> =
-                labels.iter().map(|(name, text)| format!("{name}=\"{}\"", escaped(text, &['\\', '\n', '"']))).collect();
+                labels.iter().map(|(name, text)| format!("{name}=\"{}\"", escaped(&label(text), &['\\', '\n', '"']))).collect();
             match labels.is_empty() {
                 true => writeln!(out, "{} {value}", self.name)?,
                 false => writeln!(out, "{}{{{}}} {value}", self.name, labels.join(","))?,
@@ -138,6 +148,11 @@ impl fmt::Display for Value {
             Value::Real(measure) => measure.fmt(out),
         }
     }
+}
+
+/// A label's text without letters that steer a terminal. The format has an escape for newlines only.
+fn label(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
 }
 
 /// A text in which some letters stand behind a backslash, as the format has them.

@@ -2,30 +2,55 @@
 
 use std::fmt;
 
+use crate::output::{Printed, Sink, Terminal};
 use crate::plan::{Difference, HookProblem, Plan, Step, Weight};
 
-/// What differs, and each step with its calls and what they read, indented. A call is one that can be typed.
-impl fmt::Display for Plan {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Plan {
+    /// What differs, and each step with its calls and what they read, indented. A call is one that can
+    /// be typed.
+    pub fn text(&self, out: &mut Sink<'_>) {
+        let mut out = Terminal::on(out);
         if self.differences.is_empty() {
-            writeln!(out, "in sync")?;
+            out.literal("in sync\n");
         }
-        self.differences.iter().try_for_each(|difference| writeln!(out, "{difference}"))?;
-        (1..).zip(&self.steps).try_for_each(|(number, step)| write!(out, "step {number}: {step}"))
+        self.differences.iter().flat_map(Difference::lines).for_each(|line| out.line(line));
+        for (number, step) in (1..).zip(&self.steps) {
+            out.text(format_args!("step {number}: "));
+            step.text(&mut out);
+        }
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for Plan {
+    /// As [`Plan::text`] prints it.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(Printed::of(|out| self.text(out)).as_str())
+    }
+}
+
+impl Step {
+    fn text(&self, out: &mut Terminal<'_, '_>) {
         let weight = match self.weight {
             Weight::Must => "",
             Weight::BestEffort => " (tried again later where it fails)",
         };
-        writeln!(out, "{}{weight}", self.about)?;
-        self.calls.iter().try_for_each(|call| {
-            writeln!(out, "  {call}")?;
-            call.input.lines().try_for_each(|line| writeln!(out, "    {line}"))
-        })
+        out.line(format_args!("{}{weight}", self.about));
+        for call in &self.calls {
+            out.indented(1, call);
+            call.input.split_terminator('\n').for_each(|line| out.indented(2, line));
+        }
+    }
+}
+
+impl Difference {
+    /// What differs, line by line.
+    pub fn lines(&self) -> Vec<String> {
+        let Difference::Rule { table, chain, number, wanted, found } = self else {
+            return vec![self.to_string()];
+        };
+        let [wanted, found] = [wanted, found].map(|rule| rule.as_deref().unwrap_or("no rule"));
+        let rule = format!("{table}, chain {chain}, rule {number}:");
+        vec![rule, format!("  expected: {wanted}"), format!("  actual:   {found}")]
     }
 }
 
@@ -45,10 +70,7 @@ impl fmt::Display for Difference {
             Difference::ExtraSet(set) => write!(out, "set {set}: nobody wants it"),
             Difference::NoChain(table, chain) => write!(out, "{table}, chain {chain}: missing"),
             Difference::ExtraChain(table, chain) => write!(out, "{table}, chain {chain}: nobody wants it"),
-            Difference::Rule { table, chain, number, wanted, found } => {
-                let [wanted, found] = [wanted, found].map(|rule| rule.as_deref().unwrap_or("no rule"));
-                write!(out, "{table}, chain {chain}, rule {number}:\n  expected: {wanted}\n  actual:   {found}")
-            }
+            Difference::Rule { .. } => out.write_str(&self.lines().join("\n")),
             Difference::Hook { table, chain, problem } => write!(out, "{table}, jump from {chain}: {problem}"),
         }
     }

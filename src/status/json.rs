@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::output::{Json, Sink};
 use crate::plan::{Difference, HookProblem};
 use crate::status::{Counter, Source, Status};
 
@@ -13,7 +14,7 @@ impl Status {
     /// none); for `members` the first few of `missing` and `extra` and how many there are (`missingCount`, `extraCount`). A counter has
     /// `tier` (null for profiles), `kind`, `policy`, `direction`, `rule` and `place` (null where nobody knows); or `tier`, `direction` and
     /// `"end": true`; or `chain` and `about`.
-    pub fn json(&self) -> String {
+    pub fn json(&self, out: &mut Sink<'_>) {
         let view = json!({
             "node": self.node,
             "scripts": self.digest,
@@ -26,7 +27,7 @@ impl Status {
             "rules": self.sizes.rules(),
             "counters": self.counters.iter().map(counter).collect::<Vec<Value>>(),
         });
-        format!("{view}\n")
+        Json::on(out).line(&view);
     }
 }
 

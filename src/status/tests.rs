@@ -4,6 +4,7 @@ use super::{Look, Places, Source, Status};
 use crate::metrics::Metrics;
 use crate::net::{Direction, Family};
 use crate::observe::{Backend, Observed};
+use crate::output::Printed;
 use crate::plan::{Desired, Difference};
 use crate::script::{Set, Table, TableId, TableKind};
 
@@ -110,10 +111,14 @@ fn what_is_not_of_the_scripts_counts_for_no_policy() {
     assert_eq!(of("pal-old"), [0; 0]);
 }
 
+fn text(status: &Status) -> String {
+    Printed::of(|out| status.text(out)).as_str().to_owned()
+}
+
 #[test]
 fn people_see_what_differs_and_a_table() {
     let places = Places::from([(("NetworkPolicy shop/passes".to_owned(), Direction::Ingress, 1), "web.yaml:12".to_owned())]);
-    let text = status(SCRIPT, &[], &places).to_string();
+    let text = text(&status(SCRIPT, &[], &places));
     let expected = "n1: in sync\nscripts 0123, iptables-nft: 1 sets, 2 members, 8 chains, 20 rules\n\nPACKETS  BYTES  TIER";
     assert!(text.starts_with(expected), "{text}");
     let row = ["34", "3400", "default", "NetworkPolicy", "shop/passes", "ingress", "1", "web.yaml:12"];
@@ -126,7 +131,7 @@ fn people_see_what_differs_and_a_table() {
         wanted: Some("-j ACCEPT".to_owned()),
         found: None,
     };
-    let text = status(SCRIPT, &(1..=52).map(rule).collect::<Vec<_>>(), &Places::new()).to_string();
+    let text = self::text(&status(SCRIPT, &(1..=52).map(rule).collect::<Vec<_>>(), &Places::new()));
     let first =
         "n1: drift, 52 differences\n  filter table of IPv4, chain pal-ip-web-1, rule 1:\n    expected: -j ACCEPT\n    actual:   no rule\n";
     assert!(text.starts_with(first), "{text}");
@@ -140,7 +145,8 @@ fn machines_see_the_same() {
         missing: (vec!["10.0.0.2".to_owned()], 1),
         extra: (vec!["10.0.0.8".to_owned(), "10.0.0.9".to_owned()], 7),
     };
-    let view: serde_json::Value = serde_json::from_str(&status(SCRIPT, &[members], &Places::new()).json()).unwrap();
+    let view: serde_json::Value =
+        serde_json::from_str(Printed::of(|out| status(SCRIPT, &[members], &Places::new()).json(out)).as_str()).unwrap();
     assert_eq!((&view["inSync"], &view["sets"], &view["members"], &view["rules"]), (&false.into(), &1.into(), &2.into(), &20.into()));
     let difference = &view["differences"][0];
     assert_eq!(

@@ -1,7 +1,7 @@
 //! A status for people.
 
-use std::fmt;
-
+use crate::output::{Sink, Terminal};
+use crate::plan::Difference;
 use crate::script::TableKind;
 use crate::status::{Counter, Source, Status};
 
@@ -11,51 +11,50 @@ const MOST: usize = 50;
 /// Heads of the columns.
 const HEADS: [&str; 6] = ["PACKETS", "BYTES", "TIER", "POLICY", "RULE", "PLACE"];
 
-impl fmt::Display for Status {
+impl Status {
     /// Whether it is in sync, what differs, and the table of counters.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub fn text(&self, out: &mut Sink<'_>) {
+        let mut out = Terminal::on(out);
         let Self { node, digest, sizes, .. } = self;
         match self.differences.len() {
-            0 => writeln!(out, "{node}: in sync")?,
-            1 => writeln!(out, "{node}: drift, 1 difference")?,
-            several => writeln!(out, "{node}: drift, {several} differences")?,
+            0 => out.line(format_args!("{node}: in sync")),
+            1 => out.line(format_args!("{node}: drift, 1 difference")),
+            several => out.line(format_args!("{node}: drift, {several} differences")),
         }
-        self.differences.iter().take(MOST).try_for_each(|difference| write_indented(&difference.to_string(), out))?;
+        let shown = self.differences.iter().take(MOST);
+        shown.flat_map(Difference::lines).for_each(|line| out.indented(1, line));
         if let Some(more) = self.differences.len().checked_sub(MOST).filter(|more| *more > 0) {
-            writeln!(out, "  and {more} more, which `--format json` lists")?;
+            out.indented(1, format_args!("and {more} more, which `--format json` lists"));
         }
-        writeln!(
-            out,
-            "scripts {digest}, iptables-{}: {} sets, {} members, {} chains, {} rules",
-            self.backend.word(),
-            sizes.sets,
-            sizes.members,
-            sizes.chains(),
-            sizes.rules()
-        )?;
-        table(&self.counters, out)
+
+        let (sets, members) = (sizes.sets, sizes.members);
+        let (chains, rules) = (sizes.chains(), sizes.rules());
+        let build = self.backend.word();
+        out.text(format_args!("scripts {digest}, iptables-{build}: {sets} sets, "));
+        out.line(format_args!("{members} members, {chains} chains, {rules} rules"));
+        table(&self.counters, &mut out);
     }
 }
 
-fn write_indented(text: &str, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-    text.lines().try_for_each(|line| writeln!(out, "  {line}"))
-}
-
-fn table(counters: &[Counter], out: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn table(counters: &[Counter], out: &mut Terminal<'_, '_>) {
     let rows: Vec<[String; 6]> = counters.iter().map(row).collect();
     if rows.is_empty() {
-        return Ok(());
+        return;
     }
+
     let heads = HEADS.map(str::to_owned);
     let all = || std::iter::once(&heads).chain(&rows);
-    let width = |column: usize| all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default();
-    out.write_str("\n")?;
+    let width = |column: usize| {
+        let cells = all().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    out.literal("\n");
     for [packets, bytes, tier, policy, rule, place] in all() {
         let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(width);
-        let line = format!("{packets:>a$}  {bytes:>b$}  {tier:<c$}  {policy:<d$}  {rule:<e$}  {place}");
-        writeln!(out, "{}", line.trim_end())?;
+        let numbers = format!("{packets:>a$}  {bytes:>b$}");
+        let line = format!("{numbers}  {tier:<c$}  {policy:<d$}  {rule:<e$}  {place}");
+        out.line(line.trim_end());
     }
-    Ok(())
 }
 
 fn row(counter: &Counter) -> [String; 6] {

@@ -30,7 +30,11 @@ fn compile(texts: &[(&str, &str)]) -> Result<Vec<NodePart>, String> {
     let mut found = Diagnostics::default();
     let input = palisade::read(&files, palisade::policy::Staging::Proposed, &mut found);
     let told = |found: &Diagnostics| {
-        found.sorted().into_iter().map(|problem| print::human(problem, &files, false) + &print::json(problem, &files)).collect::<String>()
+        found
+            .sorted()
+            .into_iter()
+            .map(|problem| print::human(problem, &files, false) + print::json(problem, &files).as_str())
+            .collect::<String>()
     };
     if found.has_errors() {
         return Err(told(&found));

@@ -17,6 +17,28 @@ fn data_flows_one_way() {
     assert!(writers.is_empty(), "what judges scripts may not know who writes them: {}", writers.join("\n"));
 }
 
+/// Standard output and standard error are opened in one place, which takes escaped text only; and only
+/// what a renderer laid out may bring its own lines.
+#[test]
+fn what_is_printed_is_escaped() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let allowed: [(&str, &[&str]); 5] = [
+        ("io::stdout", &["cli/report.rs"]),
+        ("io::stderr", &["cli/report.rs"]),
+        ("println!", &["analysis/verify/tests.rs", "resolve/measure.rs"]),
+        (".rendered(", &["cli/report.rs", "metrics/mod.rs", "output/tests.rs"]),
+        (".without_input(", &["cli/completions.rs"]),
+    ];
+    for (word, files) in allowed {
+        let names = |file: &PathBuf| fs::read_to_string(file).expect("a source file").contains(word);
+        let found = rust_files(&source).into_iter().filter(names);
+        let found = found.map(|file| file.strip_prefix(&source).expect("below").display().to_string());
+        let mut found: Vec<String> = found.collect();
+        found.sort_unstable();
+        assert_eq!(found, files, "{word}");
+    }
+}
+
 /// Where a room names a later one.
 fn upward(source: &Path, room: &str, later: &[&str]) -> Vec<String> {
     let forbidden = |named: &String| named == "{" || later.contains(&named.as_str());

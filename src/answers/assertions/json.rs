@@ -9,6 +9,7 @@ use crate::analysis::space::RuleOf;
 use crate::answers::assertions::Tested;
 use crate::answers::eval::IcmpView;
 use crate::net::Direction;
+use crate::output::{Json, Sink};
 
 /// What was found, as one JSON object on one line.
 ///
@@ -17,7 +18,7 @@ use crate::net::Direction;
 /// {"type", "code"}, "egress", "ingress"}}], "passed": NUMBER, "failed": NUMBER, "coverage"?: {"rules": NUMBER, "touched": NUMBER, "percent":
 /// NUMBER, "untouched": [{"policy", "direction", "rule", "file", "line"}]}}`. PARTY is `{"endpoint"?, "address"?}`; `egress` and `ingress` say
 /// what decides there.
-pub fn json(tested: &Tested<'_, '_>) -> String {
+pub fn json(tested: &Tested<'_, '_>, out: &mut Sink<'_>) {
     let coverage = tested.proof.coverage.as_ref();
     let view = View {
         assertions: tested.found().map(|(assertion, verdict)| assertion_view(tested, assertion, verdict)).collect(),
@@ -30,7 +31,7 @@ pub fn json(tested: &Tested<'_, '_>) -> String {
             untouched: coverage.untouched().map(|rule| rule_view(tested, rule)).collect(),
         }),
     };
-    serde_json::to_string(&view).unwrap_or_default() + "\n"
+    Json::on(out).line(&view);
 }
 
 #[derive(Serialize)]

@@ -3,9 +3,10 @@
 use crate::analysis::assertions::{Assertion, Coverage, Verdict};
 use crate::analysis::space::RuleOf;
 use crate::answers::assertions::Tested;
+use crate::output::{Sink, Terminal};
 
 /// What was found, line by line.
-pub fn text(tested: &Tested<'_, '_>) -> String {
+pub fn text(tested: &Tested<'_, '_>, out: &mut Sink<'_>) {
     let mut lines = Vec::new();
     for (assertion, verdict) in tested.found() {
         let word = if verdict.is_passed(assertion) { "ok     " } else { "FAILED " };
@@ -18,7 +19,8 @@ pub fn text(tested: &Tested<'_, '_>) -> String {
     if let Some(coverage) = &tested.proof.coverage {
         add_coverage(tested, coverage, &mut lines);
     }
-    lines.join("\n") + "\n"
+    let mut out = Terminal::on(out);
+    lines.iter().for_each(|line| out.line(line));
 }
 
 /// What is wrong, and what decides about the counter-example.

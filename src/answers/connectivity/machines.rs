@@ -1,35 +1,43 @@
 //! Connectivity for machines.
 
-use std::io::{self, Write};
-
 use serde::Serialize;
 
 use crate::analysis::allowed::{self, Allowed};
 use crate::analysis::connectivity::Connectivity;
 use crate::analysis::peers::{Identity, Peer};
 use crate::answers::connectivity::each_traffic;
+use crate::output::{Csv, Json, JsonText, Sink};
 
 /// A list of `{"from": PEER, "to": PEER, "allowed": [ALLOWED]}`, a line each. PEER is `{"namespace", "kind", "name", "serviceAccount"?,
 /// "pods"?}` or `{"cidrs": […]}`; `pods` only where another peer is called alike. ALLOWED is `{"protocol", "ports"?, "types"?, "sourcePorts"?}`.
-///
-/// # Errors
-/// When nothing more can be written.
-pub fn json(answer: &Connectivity, out: &mut dyn Write) -> io::Result<()> {
-    let senders = answer.senders.iter().map(|peer| serde_json::to_string(&PeerView::of(peer))).collect::<Result<Vec<_>, _>>()?;
-    let receivers = answer.receivers.iter().map(|peer| serde_json::to_string(&PeerView::of(peer))).collect::<Result<Vec<_>, _>>()?;
+pub fn json(answer: &Connectivity, out: &mut Sink<'_>) {
+    let view = |peer: &Peer| JsonText::of(&PeerView::of(peer));
+    let senders: Vec<JsonText> = answer.senders.iter().map(view).collect();
+    let receivers: Vec<JsonText> = answer.receivers.iter().map(view).collect();
     let allowed = each_traffic(answer, |id| {
-        let views: Vec<AllowedView> = allowed::describe(id, &answer.traffic).iter().map(AllowedView::of).collect();
-        serde_json::to_string(&views).unwrap_or_default()
+        let views = allowed::describe(id, &answer.traffic);
+        JsonText::of(&views.iter().map(AllowedView::of).collect::<Vec<_>>())
     });
-    out.write_all(b"[")?;
+
+    let mut out = Json::on(out);
+    out.literal("[");
     let mut before = "\n";
     for pair in &answer.pairs {
         let (from, to) = (senders.get(pair.from as usize), receivers.get(pair.to as usize));
-        let (Some(from), Some(to), Some(allowed)) = (from, to, allowed.get(&pair.traffic)) else { continue };
-        write!(out, "{before}{{\"from\":{from},\"to\":{to},\"allowed\":{allowed}}}")?;
+        let (Some(from), Some(to)) = (from, to) else { continue };
+        let Some(allowed) = allowed.get(&pair.traffic) else { continue };
+        if out.is_closed() {
+            return;
+        }
+        out.literal(before);
+        for (key, value) in [("{\"from\":", from), (",\"to\":", to), (",\"allowed\":", allowed)] {
+            out.literal(key);
+            out.text(value);
+        }
+        out.literal("}");
         before = ",\n";
     }
-    out.write_all(if answer.pairs.is_empty() { b"]\n" } else { b"\n]\n" })
+    out.literal(if answer.pairs.is_empty() { "]\n" } else { "\n]\n" });
 }
 
 #[derive(Serialize)]
@@ -111,31 +119,28 @@ const COLUMNS: [&str; 16] = [
 ];
 
 /// What [`json`] says, as a table: a row for each pair and protocol. Several pods or prefixes have spaces between them.
-///
-/// # Errors
-/// When nothing more can be written.
-pub fn csv(answer: &Connectivity, out: &mut dyn Write) -> io::Result<()> {
+pub fn csv(answer: &Connectivity, out: &mut Sink<'_>) {
     let senders: Vec<[String; 6]> = answer.senders.iter().map(peer_cells).collect();
     let receivers: Vec<[String; 6]> = answer.receivers.iter().map(peer_cells).collect();
-    let allowed = each_traffic(answer, |id| allowed::describe(id, &answer.traffic).iter().map(AllowedView::of).collect::<Vec<_>>());
-    let mut table = csv::Writer::from_writer(out);
-    table.write_record(COLUMNS).map_err(unwritten)?;
+    let allowed = each_traffic(answer, |id| {
+        let views = allowed::describe(id, &answer.traffic);
+        views.iter().map(AllowedView::of).collect::<Vec<_>>()
+    });
+
+    let mut table = Csv::on(out, &COLUMNS);
     for pair in &answer.pairs {
         let (from, to) = (senders.get(pair.from as usize), receivers.get(pair.to as usize));
-        let (Some(from), Some(to), Some(allowed)) = (from, to, allowed.get(&pair.traffic)) else { continue };
+        let (Some(from), Some(to)) = (from, to) else { continue };
+        let Some(allowed) = allowed.get(&pair.traffic) else { continue };
+        if table.is_closed() {
+            return;
+        }
         for view in allowed {
-            let own = [Some(&view.protocol), view.ports.as_ref(), view.types.as_ref(), view.source_ports.as_ref()];
-            let own = own.map(|cell| cell.map_or("", String::as_str));
-            table.write_record(from.iter().chain(to).map(String::as_str).chain(own)).map_err(unwritten)?;
+            let [ports, types, sources] = [&view.ports, &view.types, &view.source_ports].map(|cell| cell.as_deref().unwrap_or_default());
+            let own = [view.protocol.as_str(), ports, types, sources];
+            table.record(from.iter().chain(to).map(String::as_str).chain(own));
         }
     }
-    table.flush()
-}
-
-/// The error of the writer, as it was: a reader that has gone away is told by its kind.
-fn unwritten(error: csv::Error) -> io::Error {
-    let text = error.to_string();
-    if let csv::ErrorKind::Io(error) = error.into_kind() { error } else { io::Error::other(text) }
 }
 
 fn peer_cells(peer: &Peer) -> [String; 6] {

@@ -1,8 +1,7 @@
 //! Connectivity for people.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::fmt::Write;
 
 use crate::analysis::allowed::{self, Allowed};
 use crate::analysis::connectivity::{Connectivity, Pair};
@@ -10,9 +9,10 @@ use crate::analysis::peers::{Identity, Peer};
 use crate::analysis::space::TrafficId;
 use crate::answers::connectivity::each_traffic;
 use crate::net::{PortRange, Protocol};
+use crate::output::{Dot, Markdown, Sink, Terminal};
 
 /// What is said where nothing is allowed.
-const NOTHING: &str = "no connection is allowed";
+const NOTHING: &str = "no connection is allowed\n";
 
 /// How many prefixes or pods of a peer are named.
 const SHOWN: usize = 4;
@@ -25,68 +25,77 @@ struct Words {
 }
 
 /// A paragraph for each sender, with a line for each receiver.
-///
-/// # Errors
-/// When nothing more can be written.
-pub fn text(answer: &Connectivity, out: &mut dyn Write) -> io::Result<()> {
+pub fn text(answer: &Connectivity, out: &mut Sink<'_>) {
     if answer.pairs.is_empty() {
-        return writeln!(out, "{NOTHING}");
+        return Terminal::on(out).literal(NOTHING);
     }
+
     let words = Words::of(answer);
     let paragraphs = answer.pairs.chunk_by(|left, right| left.from == right.from);
     for (number, pairs) in paragraphs.enumerate() {
-        if number > 0 {
-            writeln!(out)?;
+        if out.is_closed() {
+            return;
         }
+        let mut out = Terminal::on(out);
+        out.literal(if number > 0 { "\n" } else { "" });
+
         let from = pairs.first().map_or(0, |pair| pair.from as usize);
         let sender = words.senders.get(from).map_or("", String::as_str);
-        let account = answer.senders.get(from).map(account).filter(|account| !sender.ends_with(account)).unwrap_or_default();
-        writeln!(out, "{sender}{account}")?;
-        let rows: Vec<(&str, &str)> = pairs.iter().map(|pair| (words.receiver(pair), words.allowed(pair))).collect();
-        let width = rows.iter().map(|row| row.0.chars().count()).max().unwrap_or(0);
-        for (to, allowed) in rows {
-            writeln!(out, "  to {to:width$}  {allowed}")?;
-        }
+        let account = answer.senders.get(from).map(account);
+        let account = account.filter(|account| !sender.ends_with(account)).unwrap_or_default();
+        out.line(format_args!("{sender}{account}"));
+
+        let rows = || pairs.iter().map(|pair| (words.receiver(pair), words.allowed(pair)));
+        let width = rows().map(|row| row.0.chars().count()).max().unwrap_or(0);
+        rows().for_each(|(to, allowed)| out.indented(1, format_args!("to {to:width$}  {allowed}")));
     }
-    Ok(())
 }
 
 /// A table with a row for each pair.
-///
-/// # Errors
-/// When nothing more can be written.
-pub fn markdown(answer: &Connectivity, out: &mut dyn Write) -> io::Result<()> {
+pub fn markdown(answer: &Connectivity, out: &mut Sink<'_>) {
+    let mut out = Markdown::on(out);
     if answer.pairs.is_empty() {
-        return writeln!(out, "{NOTHING}");
+        return out.literal(NOTHING);
     }
+
     let words = Words::of(answer);
-    writeln!(out, "| from | to | allowed |\n|---|---|---|")?;
+    out.literal("| from | to | allowed |\n|---|---|---|\n");
     for pair in &answer.pairs {
-        let [from, to, allowed] = [words.sender(pair), words.receiver(pair), words.allowed(pair)].map(cell);
-        writeln!(out, "| {from} | {to} | {allowed} |")?;
+        if out.is_closed() {
+            return;
+        }
+        out.row(&[words.sender(pair), words.receiver(pair), words.allowed(pair)]);
     }
-    Ok(())
 }
 
 /// A graph for Graphviz: a node for each peer, an edge for each pair.
-///
-/// # Errors
-/// When nothing more can be written.
-pub fn dot(answer: &Connectivity, out: &mut dyn Write) -> io::Result<()> {
+pub fn dot(answer: &Connectivity, out: &mut Sink<'_>) {
     let words = Words::of(answer);
-    writeln!(out, "digraph connectivity {{\n  rankdir=LR;\n  node [shape=box];")?;
+    let mut out = Dot::on(out);
+    out.literal("digraph connectivity {\n  rankdir=LR;\n  node [shape=box];\n");
+
     let senders = answer.senders.iter().zip(&words.senders);
-    let nodes: BTreeSet<(bool, &str)> =
-        senders.chain(answer.receivers.iter().zip(&words.receivers)).map(|(peer, name)| (peer.is_outside(), name.as_str())).collect();
+    let all = senders.chain(answer.receivers.iter().zip(&words.receivers));
+    let nodes: BTreeSet<(bool, &str)> = all.map(|(peer, name)| (peer.is_outside(), name.as_str())).collect();
     for (is_outside, name) in nodes {
-        let shape = if is_outside { " [shape=ellipse]" } else { "" };
-        writeln!(out, "  {}{shape};", quoted(name))?;
+        out.literal("  ");
+        out.quoted(name);
+        out.literal(if is_outside { " [shape=ellipse];\n" } else { ";\n" });
     }
+
     for pair in &answer.pairs {
-        let [from, to, allowed] = [words.sender(pair), words.receiver(pair), words.allowed(pair)].map(quoted);
-        writeln!(out, "  {from} -> {to} [label={allowed}];")?;
+        if out.is_closed() {
+            return;
+        }
+        let (from, to) = (words.sender(pair), words.receiver(pair));
+        let parts = [("  ", from), (" -> ", to), (" [label=", words.allowed(pair))];
+        for (before, text) in parts {
+            out.literal(before);
+            out.quoted(text);
+        }
+        out.literal("];\n");
     }
-    writeln!(out, "}}")
+    out.literal("}\n");
 }
 
 impl Words {
@@ -188,24 +197,4 @@ fn of_protocol(allowed: &Allowed) -> String {
         let _ = write!(words, " {part}");
     }
     words
-}
-
-/// A text in a cell of a Markdown table.
-fn cell(text: &str) -> String {
-    let escape = |letter: char| match letter {
-        '\\' | '|' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '~' | '#' | '&' => vec!['\\', letter],
-        letter if letter.is_control() => vec![' '],
-        letter => vec![letter],
-    };
-    text.chars().flat_map(escape).collect()
-}
-
-/// A text as an id or label of Graphviz, in which a backslash would begin an escape.
-fn quoted(text: &str) -> String {
-    let escape = |letter: char| match letter {
-        '"' | '\\' => vec!['\\', letter],
-        letter if letter.is_control() => vec![' '],
-        letter => vec![letter],
-    };
-    format!("\"{}\"", text.chars().flat_map(escape).collect::<String>())
 }

@@ -7,6 +7,7 @@ use crate::analysis::diff::{Block, Change, Decider, End, Identity, PeerId, Porti
 use crate::analysis::space::{ListWay, TrafficId};
 use crate::answers::diff::{Comparison, Counts};
 use crate::bundle::{Count, ScriptChange};
+use crate::output::{Json, Sink};
 
 /// The difference as one JSON object on one line.
 ///
@@ -22,7 +23,7 @@ use crate::bundle::{Count, ScriptChange};
 /// [{"policy", "rule"?, "file", "line"}]}`. PEER is `{"namespace", "kind", "name"}`, of a host endpoint `{"kind", "node", "name"}`, or
 /// `{"from", "to"}`, addresses outside; an end of a witness may have `hostEndpoint`. ALONE is those who speak with the same,
 /// `{"endpoints": [PEER], "connections": {"from": [{"peers": [PEER], "traffic": TRAFFIC}], "to": […]}}`.
-pub fn json(comparison: &Comparison<'_, '_>) -> String {
+pub fn json(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
     let difference = comparison.difference;
     let Counts { gained, lost } = comparison.counts();
     let alone = |soles: &[Sole]| soles.iter().map(|sole| comparison.alone(sole)).collect();
@@ -37,7 +38,7 @@ pub fn json(comparison: &Comparison<'_, '_>) -> String {
         gone_endpoints: alone(&difference.sole.old),
         nodes: comparison.nodes.map(|nodes| nodes.iter().map(node).collect()),
     };
-    serde_json::to_string(&view).unwrap_or_default() + "\n"
+    Json::on(out).line(&view);
 }
 
 #[derive(Serialize)]

@@ -1,9 +1,8 @@
 //! A difference as a comment on a pull request.
 
-use std::fmt::Write;
-
 use crate::analysis::diff::{Change, Portion, Sole, State};
 use crate::answers::diff::Comparison;
+use crate::output::{Markdown, Sink};
 
 /// Names in a cell.
 const MOST: usize = 5;
@@ -11,30 +10,39 @@ const MOST: usize = 5;
 const MOST_ROWS: usize = 50;
 
 /// A summary, tables of what is gained and lost, and details to unfold.
-pub fn markdown(comparison: &Comparison<'_, '_>) -> String {
+pub fn markdown(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
     let difference = comparison.difference;
-    let mut out = String::from("### Network policy\n\n");
+    let mut out = Markdown::on(out);
+    out.literal("### Network policy\n\n");
     if difference.is_empty() {
-        out.push_str("No connection is gained or lost.\n");
+        out.literal("No connection is gained or lost.\n");
     } else {
-        let _ = writeln!(out, "**{}**", escaped(&comparison.summary()));
+        out.literal("**");
+        out.text(comparison.summary());
+        out.literal("**\n");
     }
-    table(comparison, ("Gained", State::New), &mut out);
-    table(comparison, ("Lost", State::Old), &mut out);
+
+    table(comparison, GAINED, &mut out);
+    table(comparison, LOST, &mut out);
     details(comparison, &mut out);
     soles(comparison, ("New endpoints", &difference.sole.new), &mut out);
     soles(comparison, ("Endpoints gone", &difference.sole.old), &mut out);
-    let nodes = comparison.nodes.unwrap_or_default();
-    if !nodes.is_empty() {
-        let _ = writeln!(out, "\n<details><summary>Nodes whose scripts change: {}</summary>\n", nodes.len());
-        for node in nodes.iter().take(MOST_ROWS) {
-            let _ = writeln!(out, "- {}", escaped(&node.to_string()));
-        }
-        more(nodes.len(), &mut out);
-        out.push_str("\n</details>\n");
-    }
-    out
+    nodes(comparison, &mut out);
 }
+
+/// What a table is about.
+#[derive(Clone, Copy)]
+struct Direction {
+    state: State,
+    /// The heading, and the heads of the columns.
+    head: &'static str,
+    /// What happened to a connection.
+    word: &'static str,
+}
+
+const GAINED: Direction =
+    Direction { state: State::New, head: "\n#### Gained\n\n| from → to | gained | why |\n|---|---|---|\n", word: "gained" };
+const LOST: Direction = Direction { state: State::Old, head: "\n#### Lost\n\n| from → to | lost | why |\n|---|---|---|\n", word: "lost" };
 
 fn of<'change, 'input>(change: &'change Change<'input>, state: State) -> &'change [Portion<'input>] {
     match state {
@@ -43,82 +51,100 @@ fn of<'change, 'input>(change: &'change Change<'input>, state: State) -> &'chang
     }
 }
 
-fn table(comparison: &Comparison<'_, '_>, (title, state): (&str, State), out: &mut String) {
-    let rows: Vec<(&Change<'_>, &Portion<'_>)> =
-        comparison.difference.changes.iter().flat_map(|change| of(change, state).iter().map(move |portion| (change, portion))).collect();
+fn table(comparison: &Comparison<'_, '_>, direction: Direction, out: &mut Markdown<'_, '_>) {
+    let changes = &comparison.difference.changes;
+    let portions = |change| of(change, direction.state).iter().map(move |portion| (change, portion));
+    let rows: Vec<(&Change<'_>, &Portion<'_>)> = changes.iter().flat_map(portions).collect();
     if rows.is_empty() {
         return;
     }
-    let _ = writeln!(out, "\n#### {title}\n\n| from → to | {} | why |\n|---|---|---|", title.to_lowercase());
+
+    out.literal(direction.head);
     for (change, portion) in rows.iter().take(MOST_ROWS) {
-        let pairs = comparison.pairs(change, MOST);
-        let pairs: Vec<String> = pairs.iter().map(|line| escaped(line)).collect();
-        let reasons: Vec<String> =
-            portion.reasons.iter().flat_map(|reason| comparison.reasons(reason)).map(|line| escaped(&line)).collect();
-        let traffic = escaped(comparison.traffic(portion.traffic));
-        let _ = writeln!(out, "| {} | {traffic} | {} |", pairs.join("<br>"), reasons.join("<br>"));
+        let reasons = portion.reasons.iter().flat_map(|reason| comparison.reasons(reason));
+        out.literal("| ");
+        out.lines(&comparison.pairs(change, MOST));
+        out.literal(" | ");
+        out.text(comparison.traffic(portion.traffic));
+        out.literal(" | ");
+        out.lines(&reasons.collect::<Vec<_>>());
+        out.literal(" |\n");
     }
     more(rows.len(), out);
 }
 
-fn more(rows: usize, out: &mut String) {
+fn more(rows: usize, out: &mut Markdown<'_, '_>) {
     if rows > MOST_ROWS {
-        let _ = writeln!(out, "\n{} more are left out here; `palisade diff` lists all.", rows - MOST_ROWS);
+        out.literal("\n");
+        out.number(rows - MOST_ROWS);
+        out.literal(" more are left out here; `palisade diff` lists all.\n");
     }
 }
 
-fn details(comparison: &Comparison<'_, '_>, out: &mut String) {
+fn details(comparison: &Comparison<'_, '_>, out: &mut Markdown<'_, '_>) {
     let changes = &comparison.difference.changes;
     if changes.is_empty() {
         return;
     }
-    out.push_str("\n<details><summary>Witness packets</summary>\n\n");
+
+    out.literal("\n<details><summary>Witness packets</summary>\n\n");
     for change in changes.iter().take(MOST_ROWS) {
-        for (word, portion) in
-            change.gained.iter().map(|portion| ("gained", portion)).chain(change.lost.iter().map(|portion| ("lost", portion)))
-        {
-            let _ = writeln!(out, "- {word}: {}", escaped(&comparison.witness(&portion.witness)));
+        for direction in [GAINED, LOST] {
+            for portion in of(change, direction.state) {
+                out.literal("- ");
+                out.literal(direction.word);
+                out.literal(": ");
+                out.text(comparison.witness(&portion.witness));
+                out.literal("\n");
+            }
         }
     }
     more(changes.len(), out);
-    out.push_str("\n</details>\n");
+    out.literal("\n</details>\n");
 }
 
-fn soles(comparison: &Comparison<'_, '_>, (title, soles): (&str, &[Sole]), out: &mut String) {
+fn soles(comparison: &Comparison<'_, '_>, (title, soles): (&'static str, &[Sole]), out: &mut Markdown<'_, '_>) {
     if soles.is_empty() {
         return;
     }
-    let _ = writeln!(out, "\n<details><summary>{title}: {}</summary>\n", soles.iter().map(|sole| sole.peers.len()).sum::<usize>());
+
+    out.literal("\n<details><summary>");
+    out.literal(title);
+    out.literal(": ");
+    out.number(soles.iter().map(|sole| sole.peers.len()).sum());
+    out.literal("</summary>\n\n");
     for sole in soles.iter().take(MOST_ROWS) {
-        let _ = writeln!(out, "- {}", escaped(&comparison.peers(&sole.peers, MOST)));
-        for (word, rows) in [("from", &sole.connections.from), ("to", &sole.connections.to)] {
+        out.literal("- ");
+        out.text(comparison.peers(&sole.peers, MOST));
+        out.literal("\n");
+        for (word, rows) in [("  - from ", &sole.connections.from), ("  - to ", &sole.connections.to)] {
             for (traffic, peers) in rows {
-                let (peers, traffic) = (escaped(&comparison.peers(peers, MOST)), escaped(comparison.traffic(*traffic)));
-                let _ = writeln!(out, "  - {word} {peers}: {traffic}");
+                out.literal(word);
+                out.text(comparison.peers(peers, MOST));
+                out.literal(": ");
+                out.text(comparison.traffic(*traffic));
+                out.literal("\n");
             }
         }
     }
     more(soles.len(), out);
-    out.push_str("\n</details>\n");
+    out.literal("\n</details>\n");
 }
 
-/// Text that Markdown leaves as it is: a manifest's must not end a cell, make a link, or mention anyone.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '@' => out.push_str("&#64;"),
-            '#' => out.push_str("&#35;"),
-            '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '~' | '!' | '$' => {
-                out.push('\\');
-                out.push(letter);
-            }
-            letter if letter.is_control() => out.push(' '),
-            letter => out.push(letter),
-        }
+fn nodes(comparison: &Comparison<'_, '_>, out: &mut Markdown<'_, '_>) {
+    let nodes = comparison.nodes.unwrap_or_default();
+    if nodes.is_empty() {
+        return;
     }
-    out
+
+    out.literal("\n<details><summary>Nodes whose scripts change: ");
+    out.number(nodes.len());
+    out.literal("</summary>\n\n");
+    for node in nodes.iter().take(MOST_ROWS) {
+        out.literal("- ");
+        out.text(node);
+        out.literal("\n");
+    }
+    more(nodes.len(), out);
+    out.literal("\n</details>\n");
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::analysis::diff::{Change, Portion, State};
 use crate::answers::diff::Comparison;
+use crate::output::{Json, Sink, visible};
 use crate::text::Span;
 
 /// Rules of results: id, what it means, level.
@@ -22,7 +23,7 @@ type Key = (usize, Option<(State, Span)>);
 
 /// One run with a result for each rule or policy that is the cause of something. The place is in the new state where that
 /// allows what is gained or denies what is lost by a rule or policy, else in the old state.
-pub fn sarif(comparison: &Comparison<'_, '_>) -> String {
+pub fn sarif(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
     let mut results: BTreeMap<Key, Vec<String>> = BTreeMap::new();
     for change in &comparison.difference.changes {
         let gained = change.gained.iter().map(|portion| (State::New, portion));
@@ -40,7 +41,7 @@ pub fn sarif(comparison: &Comparison<'_, '_>) -> String {
     let driver = json!({"name": "palisade", "version": env!("CARGO_PKG_VERSION"), "rules": rules});
     let run = json!({"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results});
     let log = json!({"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]});
-    serde_json::to_string_pretty(&log).unwrap_or_default() + "\n"
+    Json::on(out).pretty(&log);
 }
 
 /// Position in [`RULES`].
@@ -80,7 +81,7 @@ fn message(comparison: &Comparison<'_, '_>, change: &Change<'_>, (state, portion
 fn result(comparison: &Comparison<'_, '_>, (rule, place): Key, lines: &[String]) -> Value {
     let (id, _, level) = RULES.get(rule).copied().unwrap_or_default();
     let more = lines.len().saturating_sub(MOST);
-    let mut text = lines.iter().take(MOST).cloned().collect::<Vec<_>>().join("\n");
+    let mut text = lines.iter().take(MOST).map(|line| plain(line)).collect::<Vec<_>>().join("\n");
     if more > 0 {
         text.push_str(&format!("\nand {more} more"));
     }
@@ -96,6 +97,16 @@ fn location(comparison: &Comparison<'_, '_>, state: State, span: Span) -> Value 
         "artifactLocation": {"uri": uri(name)},
         "region": {"startLine": start.line, "startColumn": start.column},
     }})
+}
+
+/// Text of a message as SARIF has it (section 3.11.6): brackets would make a link.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in visible(text).chars() {
+        out.extend(matches!(letter, '[' | ']' | '\\').then_some('\\'));
+        out.push(letter);
+    }
+    out
 }
 
 /// A file's name as a reference: of one in a revision, its path in the repository.

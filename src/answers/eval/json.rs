@@ -9,6 +9,7 @@ use crate::answers::eval::pairs::{Pair, Party, pairs};
 use crate::answers::eval::stops::list_word;
 use crate::answers::eval::text::notes;
 use crate::answers::eval::{Answer, Detail, Step, Trace, Traced};
+use crate::output::{Json, Sink};
 use crate::text::Span;
 
 /// The answer as one JSON object on one line.
@@ -20,7 +21,7 @@ use crate::text::Span;
 /// "hostEndpoints": [{"hostEndpoint", "list": "normal" | "forward" | "untracked" | "pre-DNAT", "direction", and as WAY}], "beside": […]}`. WAY is `{"verdict", "reason"}`, of a host endpoint also with the verdict "goes on", and, unless only verdicts are asked for, `"tiers": [{"tier", "end",
 /// "policies": [{"policy", "file", "line", "rules": [RULE]}]}], "profiles": [{"profile", "rules": [RULE]}], "nearMisses": [{"policy", "rule",
 /// "file", "line", "wouldMatchIf"}]`. RULE is `{"number", "file", "line", "action", "matches", "misses": […]}`.
-pub fn json(answer: &Answer<'_, '_>, detail: Detail) -> String {
+pub fn json(answer: &Answer<'_, '_>, detail: Detail, out: &mut Sink<'_>) {
     let question = answer.question;
     let ports = question.ports();
     let view = View {
@@ -39,7 +40,7 @@ pub fn json(answer: &Answer<'_, '_>, detail: Detail) -> String {
             .map(|(index, group)| group_view(answer, (group, answer.traced.get(index)), detail))
             .collect(),
     };
-    serde_json::to_string(&view).unwrap_or_default() + "\n"
+    Json::on(out).line(&view);
 }
 
 #[derive(Serialize)]

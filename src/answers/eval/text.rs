@@ -10,6 +10,7 @@ use crate::answers::eval::pairs::pairs;
 use crate::answers::eval::words::action;
 use crate::answers::eval::{Answer, Detail, Trace, Traced, Verdict};
 use crate::net::Direction;
+use crate::output::{Sink, Terminal};
 use crate::policy::Rule;
 
 /// Groups that are told, and pairs of one.
@@ -25,8 +26,9 @@ pub fn verdict_line(answer: &Answer<'_, '_>) -> String {
 }
 
 /// The answer, line by line.
-pub fn text(answer: &Answer<'_, '_>, detail: Detail) -> String {
-    let mut lines = Lines { text: verdict_line(answer) + "\n" };
+pub fn text(answer: &Answer<'_, '_>, detail: Detail, out: &mut Sink<'_>) {
+    let mut lines = Lines { out: Terminal::on(out) };
+    lines.add(0, &verdict_line(answer));
     notes(answer).iter().for_each(|note| lines.add(1, note));
     let is_brief = detail == Detail::Verdict;
     match answer.groups {
@@ -47,7 +49,6 @@ pub fn text(answer: &Answer<'_, '_>, detail: Detail) -> String {
     if rest > 0 && !(is_brief && answer.verdict() != Verdict::Mixed) {
         lines.add(0, &format!("and {rest} groups more, which `--format json` lists"));
     }
-    lines.text
 }
 
 /// What the question left open, where a rule asks for it.
@@ -75,21 +76,19 @@ pub(super) fn notes(answer: &Answer<'_, '_>) -> Vec<String> {
     notes
 }
 
-/// Text in the making.
-struct Lines {
-    text: String,
+/// Where lines go.
+struct Lines<'sink, 'out> {
+    out: Terminal<'sink, 'out>,
 }
 
-impl Lines {
+impl Lines<'_, '_> {
     fn add(&mut self, depth: usize, line: &str) {
-        self.text.push_str(&"  ".repeat(depth));
-        self.text.push_str(line);
-        self.text.push('\n');
+        self.out.indented(depth, line);
     }
 }
 
-fn add_group(answer: &Answer<'_, '_>, (group, traced): (&Group<'_>, Option<&Traced>), detail: Detail, lines: &mut Lines) {
-    lines.text.push('\n');
+fn add_group(answer: &Answer<'_, '_>, (group, traced): (&Group<'_>, Option<&Traced>), detail: Detail, lines: &mut Lines<'_, '_>) {
+    lines.out.literal("\n");
     let depth = usize::from(answer.groups.len() > 1);
     if depth > 0 {
         lines.add(0, if group.is_allowed { "allowed:" } else { "denied:" });
@@ -116,7 +115,7 @@ fn add_group(answer: &Answer<'_, '_>, (group, traced): (&Group<'_>, Option<&Trac
     }
 }
 
-fn add_pairs(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut Lines) {
+fn add_pairs(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut Lines<'_, '_>) {
     let pairs = pairs(group);
     for pair in pairs.iter().take(MOST_PAIRS) {
         lines.add(depth, &pair.words(answer.resolved.inventory));
@@ -127,7 +126,7 @@ fn add_pairs(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &m
 }
 
 /// What decides, an end or a host endpoint a line.
-fn reasons(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut Lines) {
+fn reasons(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut Lines<'_, '_>) {
     let end = |direction| answer.end(group, direction).map(|reason| format!("{direction}: {reason}"));
     end(Direction::Egress).iter().for_each(|line| lines.add(depth, line));
     for way in &group.stops {
@@ -139,7 +138,7 @@ fn reasons(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut
 }
 
 /// What is assumed, and what else is to be known.
-fn add_beside(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut Lines) {
+fn add_beside(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut Lines<'_, '_>) {
     group.stops.iter().flat_map(|way| answer.beside(way)).for_each(|line| lines.add(depth, &line));
 }
 
@@ -152,7 +151,12 @@ pub(in crate::answers) fn stranger(direction: Direction) -> String {
 }
 
 /// Policy of the endpoint at an end.
-fn add_end(answer: &Answer<'_, '_>, (group, direction): (&Group<'_>, Direction), detail: Detail, (depth, lines): (usize, &mut Lines)) {
+fn add_end(
+    answer: &Answer<'_, '_>,
+    (group, direction): (&Group<'_>, Direction),
+    detail: Detail,
+    (depth, lines): (usize, &mut Lines<'_, '_>),
+) {
     let way = match direction {
         Direction::Egress => &group.egress,
         Direction::Ingress => &group.ingress,
@@ -170,12 +174,17 @@ fn add_end(answer: &Answer<'_, '_>, (group, direction): (&Group<'_>, Direction),
 }
 
 /// The tiers and profiles of a way.
-fn add_lists(answer: &Answer<'_, '_>, way: &Way<'_>, detail: Detail, (depth, lines): (usize, &mut Lines)) {
+fn add_lists(answer: &Answer<'_, '_>, way: &Way<'_>, detail: Detail, (depth, lines): (usize, &mut Lines<'_, '_>)) {
     way.tiers.iter().for_each(|tier| add_tier(answer, (way.direction, tier), detail, (depth, lines)));
     way.profiles.iter().for_each(|profile| add_profile(answer, (way.direction, profile), detail, (depth, lines)));
 }
 
-fn add_tier(answer: &Answer<'_, '_>, (direction, tier): (Direction, &TierWay<'_>), detail: Detail, (depth, lines): (usize, &mut Lines)) {
+fn add_tier(
+    answer: &Answer<'_, '_>,
+    (direction, tier): (Direction, &TierWay<'_>),
+    detail: Detail,
+    (depth, lines): (usize, &mut Lines<'_, '_>),
+) {
     let end = match tier.end {
         TierEnd::Allowed => "a rule allows",
         TierEnd::Denied => "a rule denies",
@@ -196,7 +205,7 @@ fn add_profile(
     answer: &Answer<'_, '_>,
     (direction, profile): (Direction, &ProfileWay<'_>),
     detail: Detail,
-    (depth, lines): (usize, &mut Lines),
+    (depth, lines): (usize, &mut Lines<'_, '_>),
 ) {
     let end = match (profile.end, profile.key) {
         (Some(TierEnd::Allowed), _) => "allows",
@@ -214,7 +223,7 @@ fn add_rules(
     answer: &Answer<'_, '_>,
     (direction, rules): (Direction, &[RuleWay<'_>]),
     detail: Detail,
-    (depth, lines): (usize, &mut Lines),
+    (depth, lines): (usize, &mut Lines<'_, '_>),
 ) {
     let head = |rule: &Rule| format!("{direction} rule {} ({})", rule.number, answer.place(rule.span));
     for asked in rules {
@@ -236,7 +245,7 @@ fn add_rules(
     }
 }
 
-fn add_near_misses(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut Lines) {
+fn add_near_misses(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut Lines<'_, '_>) {
     let mut near: Vec<String> = Vec::new();
     for way in group.ways() {
         for miss in &way.near {
@@ -254,7 +263,7 @@ fn add_near_misses(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lin
     near.iter().for_each(|words| lines.add(depth + 1, words));
 }
 
-fn add_traced((traced, of_first): (&Traced, &str), depth: usize, lines: &mut Lines) {
+fn add_traced((traced, of_first): (&Traced, &str), depth: usize, lines: &mut Lines<'_, '_>) {
     for Trace { node, script, verdict, steps } in &traced.traces {
         lines.add(depth, &format!("scripts of node {node}{of_first}: {verdict}, by {script}"));
         for step in steps {
@@ -268,7 +277,7 @@ fn add_traced((traced, of_first): (&Traced, &str), depth: usize, lines: &mut Lin
 }
 
 /// The notes of groups, each once.
-fn add_notes(traced: &[Traced], depth: usize, lines: &mut Lines) {
+fn add_notes(traced: &[Traced], depth: usize, lines: &mut Lines<'_, '_>) {
     let notes: BTreeSet<&String> = traced.iter().flat_map(|traced| &traced.notes).collect();
     notes.into_iter().for_each(|note| lines.add(depth, &format!("note: {note}")));
 }

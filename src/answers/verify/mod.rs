@@ -7,6 +7,7 @@ use crate::analysis::netfilter::{LoadError, Misplaced, Script};
 use crate::analysis::node::{Cause, Expected};
 use crate::analysis::verify::{Difference, RulePassed, Verification, Witness};
 use crate::analysis::{Hook, Packet, State, Verdict};
+use crate::output::{Json, Sink, Terminal};
 use crate::text::Files;
 
 /// What was found of one node's scripts.
@@ -27,32 +28,40 @@ impl Verified<'_> {
     }
 
     /// The answer for people: `n1: proven: 34 classes of addresses, …`, or what differs.
-    pub fn text(&self, files: &Files) -> String {
+    pub fn text(&self, files: &Files, out: &mut Sink<'_>) {
+        let mut out = Terminal::on(out);
+        self.lines(files).iter().for_each(|line| out.line(line));
+    }
+
+    /// The answer for people, line by line.
+    pub fn lines(&self, files: &Files) -> Vec<String> {
         let proof = self.verification.as_ref().map(|found| found.proof).unwrap_or_default();
         if self.is_proven() {
-            return format!(
-                "{}: proven: {} classes of addresses, {} of traffic, {} pairs in all hooks and states\n",
+            return vec![format!(
+                "{}: proven: {} classes of addresses, {} of traffic, {} pairs in all hooks and states",
                 self.node, proof.places, proof.traffic, proof.pairs
-            );
+            )];
         }
+
         let differing = self.verification.as_ref().map_or(0, |found| found.differing);
-        let mut text = match differing {
-            0 => format!("{}: differs\n", self.node),
-            _ => format!("{}: differs in {differing} of {} pairs\n", self.node, proof.pairs),
-        };
-        self.problems.iter().for_each(|problem| text.push_str(&format!("  {problem}\n")));
+        let mut lines = vec![match differing {
+            0 => format!("{}: differs", self.node),
+            _ => format!("{}: differs in {differing} of {} pairs", self.node, proof.pairs),
+        }];
+        lines.extend(self.problems.iter().map(|problem| format!("  {problem}")));
         if self.verification.as_ref().is_some_and(|found| found.differences.is_empty()) {
-            text.push_str("  what the scripts say now is proven all the same: they decide every packet as the policies do\n");
+            let proven = "what the scripts say now is proven all the same";
+            lines.push(format!("  {proven}: they decide every packet as the policies do"));
         }
         let differences = self.verification.iter().flat_map(|found| &found.differences);
-        differences.for_each(|difference| text.push_str(&difference_text(difference, files)));
-        text
+        differences.for_each(|difference| lines.extend(difference_lines(difference, files)));
+        lines
     }
 
     /// The answer for machines: `{"node", "proven", "places", "traffic", "pairs", "differing", "problems": […], "differences": [{"packet",
     /// "owed": {"verdict", "because"}, "found": {"verdict", "rules": [{"script", "chain", "line", "action", "comment"}]}} or {"problem"}]}`,
     /// on one line.
-    pub fn json(&self, files: &Files) -> String {
+    pub fn json(&self, files: &Files, out: &mut Sink<'_>) {
         let proof = self.verification.as_ref().map(|found| found.proof).unwrap_or_default();
         let differences = self.verification.iter().flat_map(|found| &found.differences);
         let view = json!({
@@ -65,7 +74,7 @@ impl Verified<'_> {
             "problems": self.problems,
             "differences": differences.map(|difference| difference_json(difference, files)).collect::<Vec<Value>>(),
         });
-        format!("{view}\n")
+        Json::on(out).line(&view);
     }
 }
 
@@ -92,11 +101,11 @@ fn difference_json(difference: &Difference<'_>, files: &Files) -> Value {
     }
 }
 
-fn difference_text(difference: &Difference<'_>, files: &Files) -> String {
+fn difference_lines(difference: &Difference<'_>, files: &Files) -> Vec<String> {
     match difference {
-        Difference::NotLoadable(refused) => format!("  {}\n", not_loadable(refused)),
-        Difference::Misplaced(misplaced) => format!("  {}\n", misplaced_words(misplaced)),
-        Difference::Packet(witness) => witness_text(witness, files),
+        Difference::NotLoadable(refused) => vec![format!("  {}", not_loadable(refused))],
+        Difference::Misplaced(misplaced) => vec![format!("  {}", misplaced_words(misplaced))],
+        Difference::Packet(witness) => witness_lines(witness, files),
     }
 }
 
@@ -111,17 +120,19 @@ fn misplaced_words(misplaced: &Misplaced) -> String {
     format!("{script}, line {line}: the rule stands at the other end of {chain} than `hookPosition` says")
 }
 
-fn witness_text(witness: &Witness<'_>, files: &Files) -> String {
+fn witness_lines(witness: &Witness<'_>, files: &Files) -> Vec<String> {
     let owed = fate(witness.owed.verdict, witness.owed.is_untracked);
-    let found = fate(witness.verdict, witness.is_untracked);
-    let mut text = format!("  {}\n", packet_words(&witness.packet));
-    text.push_str(&format!("    should be {owed}: {}\n    the scripts: {found}\n", because(&witness.owed, files)));
+    let mut lines = vec![
+        format!("  {}", packet_words(&witness.packet)),
+        format!("    should be {owed}: {}", because(&witness.owed, files)),
+        format!("    the scripts: {}", fate(witness.verdict, witness.is_untracked)),
+    ];
     let family = witness.packet.flow.family();
     for RulePassed { table, chain, line, comment, target } in &witness.passed {
         let script = Script::Table(*table, family);
-        text.push_str(&format!("      {script}, line {line}, {chain}: {target} ({comment})\n"));
+        lines.push(format!("      {script}, line {line}, {chain}: {target} ({comment})"));
     }
-    text
+    lines
 }
 
 /// `TCP 10.0.0.1 port 49152 to 10.0.0.2 port 80, first of a connection, forwarded from eth0 to cali0`.

@@ -13,6 +13,7 @@ use palisade::answers::eval::{self, Answer, Detail, Verdict};
 use palisade::diagnostic::Diagnostics;
 use palisade::net::Cidr;
 use palisade::options::Options;
+use palisade::output::Printed;
 use palisade::policy::Staging;
 use palisade::resolve;
 use palisade::text::Files;
@@ -43,7 +44,9 @@ fn answers_are_the_evaluators() {
             let answer = Answer { question: &question, groups: &groups, traced: &[], resolved: &resolved, files: &Files::default() };
             let expected = evaluator.decide(&flow);
             assert_eq!(answer.verdict() == Verdict::Allowed, expected.is_allowed(), "seed {seed}, {flow:?}");
-            let [brief, long, full] = [Detail::Verdict, Detail::Way, Detail::Rules].map(|detail| eval::text(&answer, detail));
+            let [brief, long, full] =
+                [Detail::Verdict, Detail::Way, Detail::Rules].map(|detail| Printed::of(|out| eval::text(&answer, detail, out)));
+            let [brief, long, full] = [&brief, &long, &full].map(Printed::as_str);
             let first = eval::verdict_line(&answer);
             assert!([&brief, &long, &full].iter().all(|text| text.lines().next() == Some(&*first)), "seed {seed}, {flow:?}:\n{long}");
             let group = groups.first().expect("a group");

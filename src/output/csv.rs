@@ -1,0 +1,57 @@
+//! Comma-separated values for spreadsheets and scripts.
+
+use std::io::{self, Write};
+
+use crate::output::Sink;
+use crate::output::visible::{shown, without_commands};
+
+/// What a cell begins with that a spreadsheet takes for a formula, in the widths that it knows. Tab and
+/// carriage return, which do so too, never get into a cell.
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+
+/// Writes records. A cell is one line of text; one that a spreadsheet would compute begins with `'`,
+/// which makes it text there.
+pub struct Csv<'sink, 'out>(csv::Writer<Bytes<'sink, 'out>>);
+
+/// What the writer of the `csv` crate writes to.
+struct Bytes<'sink, 'out>(&'sink mut Sink<'out>);
+
+impl<'sink, 'out> Csv<'sink, 'out> {
+    /// CSV on a sink, with the heads of its columns.
+    pub fn on(sink: &'sink mut Sink<'out>, heads: &[&'static str]) -> Self {
+        let mut csv = Self(csv::Writer::from_writer(Bytes(sink)));
+        csv.record(heads.iter());
+        csv
+    }
+
+    /// Writes a record, which has as many cells as there are columns.
+    pub fn record(&mut self, cells: impl Iterator<Item: AsRef<str>>) {
+        let cells = cells.map(|cell| escaped(cell.as_ref()));
+        // the sink keeps its own errors, and all records have one length
+        let _ = self.0.write_record(cells);
+    }
+
+    /// Whether nobody reads any more.
+    pub fn is_closed(&self) -> bool {
+        self.0.get_ref().0.is_closed()
+    }
+}
+
+fn escaped(cell: &str) -> String {
+    let cell = without_commands(&shown(cell)).into_owned();
+    match cell.trim_start().starts_with(FORMULA) {
+        true => format!("'{cell}"),
+        false => cell,
+    }
+}
+
+impl Write for Bytes<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.raw(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+//! Graphs for Graphviz.
+
+use std::fmt::Display;
+
+use crate::output::Sink;
+use crate::output::visible::{shown, without_commands};
+
+/// Writes a graph.
+pub struct Dot<'sink, 'out>(&'sink mut Sink<'out>);
+
+impl<'sink, 'out> Dot<'sink, 'out> {
+    /// DOT on a sink.
+    pub fn on(sink: &'sink mut Sink<'out>) -> Self {
+        Self(sink)
+    }
+
+    /// Writes a part of the structure.
+    pub fn literal(&mut self, text: &'static str) {
+        self.0.put(text);
+    }
+
+    /// Writes text as an identifier or a label, in quotes. Graphviz reads escapes and entities in it.
+    pub fn quoted(&mut self, text: impl Display) {
+        let text = shown(text);
+        let mut out = String::from("\"");
+        for letter in without_commands(&text).chars() {
+            match letter {
+                '"' | '\\' => out.extend(['\\', letter]),
+                '&' => out.push_str("&amp;"),
+                _ => out.push(letter),
+            }
+        }
+        out.push('"');
+        self.0.put(&out);
+    }
+
+    /// Whether nobody reads any more.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}

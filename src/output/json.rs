@@ -1,0 +1,84 @@
+//! JSON for machines.
+
+use serde::Serialize;
+
+use crate::output::{Sink, is_steering};
+
+/// Writes JSON.
+///
+/// RFC 8259 lets every character but quotes, backslashes and those below U+0020 stand in a string as it
+/// is. What steers a terminal is written as `\uXXXX` all the same, since output for machines is looked
+/// at, too; a parser reads back the same text.
+pub struct Json<'sink, 'out>(&'sink mut Sink<'out>);
+
+/// A value as JSON, with all escapes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JsonText(String);
+
+impl<'sink, 'out> Json<'sink, 'out> {
+    /// JSON on a sink.
+    pub fn on(sink: &'sink mut Sink<'out>) -> Self {
+        Self(sink)
+    }
+
+    /// Writes a value on a line of its own.
+    pub fn line(&mut self, value: &impl Serialize) {
+        self.text(&JsonText::of(value));
+        self.literal("\n");
+    }
+
+    /// Writes a value over several indented lines.
+    pub fn pretty(&mut self, value: &impl Serialize) {
+        self.text(&JsonText(escaped(&serde_json::to_string_pretty(value).unwrap_or_default())));
+        self.literal("\n");
+    }
+
+    /// Writes a value that was put into words before.
+    pub fn text(&mut self, value: &JsonText) {
+        self.0.put(&value.0);
+    }
+
+    /// Writes a part of the structure around values.
+    pub fn literal(&mut self, text: &'static str) {
+        self.0.put(text);
+    }
+
+    /// Whether nobody reads any more.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+impl JsonText {
+    /// A value on one line.
+    pub fn of(value: &impl Serialize) -> Self {
+        // no value of ours has keys that are not text, or a serialiser that fails
+        Self(escaped(&serde_json::to_string(value).unwrap_or_default()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// JSON in which no letter steers. Outside of strings there is none but newlines, and no `#`.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut is_behind_hash = false;
+    for letter in json.chars() {
+        let is_hash = letter == '#';
+        match letter != '\n' && is_steering(letter) || is_hash && is_behind_hash {
+            true => push_escape(&mut out, letter),
+            false => out.push(letter),
+        }
+        is_behind_hash = is_hash;
+    }
+    out
+}
+
+fn push_escape(out: &mut String, letter: char) {
+    for unit in letter.encode_utf16(&mut [0; 2]) {
+        out.push_str(&format!("\\u{unit:04x}"));
+    }
+}
