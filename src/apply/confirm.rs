@@ -56,7 +56,7 @@ pub fn run_to_be_confirmed(node: &mut Node<'_>, wanted: &Wanted, limit: Duration
         has_begun = true;
         Ok(())
     };
-    let brought = round::bring(node, Goal::of(wanted), &mut first);
+    let brought = round::bring_first(node, Goal::of(wanted), &mut first);
     match (brought, has_begun) {
         (Ok(outcome), true) => {
             // the time is the user's, however long the apply took
@@ -65,6 +65,11 @@ pub fn run_to_be_confirmed(node: &mut Node<'_>, wanted: &Wanted, limit: Duration
         }
         (Ok(outcome), false) => kept::keep_good(node.runner, wanted).map(|()| Outcome { took_back, ..outcome }).map_err(Error::NotKept),
         (Err(error), false) => Err(error),
+        // what the kernel held before is newer than the last good bundle, or the same
+        (Err(error @ Error::RolledBack { .. }), true) => Err(match forget(node.runner) {
+            Ok(()) => Error::TakenBack(Box::new(error)),
+            Err(failure) => Error::NotTakenBack(Box::new(error), Box::new(Error::Files(failure))),
+        }),
         (Err(error), true) => Err(match take_back(node) {
             Ok(_) => Error::TakenBack(Box::new(error)),
             Err(then) => Error::NotTakenBack(Box::new(error), Box::new(then)),
@@ -162,8 +167,8 @@ fn start_apart(runner: &mut dyn Runner, guard: &Call) -> Result<(), Failure> {
 /// Under the lock: brings back the last good bundle, or nothing where there was none.
 fn take_back(node: &mut Node<'_>) -> Result<Outcome, Error> {
     let outcome = match last_good(node.runner)? {
-        Some(good) => round::bring(node, Goal::of(&good), &mut round::nothing_first),
-        None => round::bring(node, Goal::nothing(&Desired::default()), &mut round::nothing_first),
+        Some(good) => round::bring(node, Goal::of(&good)),
+        None => round::bring(node, Goal::nothing(&Desired::default())),
     }?;
     forget(node.runner).map_err(Error::NotKept)?;
     Ok(outcome)

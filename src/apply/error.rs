@@ -1,9 +1,10 @@
 //! Why an apply did not do what it was to do, and what to do next.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::observe::Problem;
+use crate::observe::{Backend, Problem};
 use crate::plan::Difference;
 use crate::runner::Failure;
 
@@ -37,10 +38,42 @@ pub enum Error {
     Bundle(Box<Diagnostic>),
     /// The last good bundle is bad, and so nothing could be taken back.
     Good(Box<Diagnostic>),
-    /// It went wrong and was taken back.
+    /// It went wrong behind its first write, and what the kernel held before is enforced again.
+    RolledBack {
+        /// What went wrong.
+        why: Box<Error>,
+        /// What is enforced now.
+        enforced: Enforced,
+    },
+    /// It went wrong behind its first write, and what the kernel held before could not be brought back.
+    NotRolledBack {
+        /// What went wrong.
+        why: Box<Error>,
+        /// What went wrong then; none where nothing was tried, since a tool may still be writing.
+        then: Option<Box<Error>>,
+    },
+    /// It was to be confirmed, went wrong and was taken back.
     TakenBack(Box<Error>),
     /// It went wrong, and then taking it back went wrong.
     NotTakenBack(Box<Error>, Box<Error>),
+}
+
+/// What a kernel enforces of palisade, behind a run that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Enforced {
+    /// Nothing.
+    Nothing,
+    /// A node's part of a bundle, unchanged.
+    Bundle {
+        /// The node.
+        node: String,
+        /// SHA-256 of its scripts, in hexadecimal, as [`Wanted::scripts`](crate::apply::Wanted::scripts).
+        scripts: String,
+    },
+    /// What the kernel held before, which is not that of the last good bundle.
+    Before,
+    /// What is wanted, and beside it what this other build of iptables held before.
+    Both(Backend),
 }
 
 /// What a caller can do about an error.
@@ -85,7 +118,7 @@ const ADVICE: [(&[&str], &str); 6] = [
     (&["is not whole", "in the middle of a line"], "nothing was changed on such an answer; run the command by hand and see what it prints"),
 ];
 
-const LOOK_AGAIN: &str = "run the command by hand to see more; what was begun is completed by the next apply, and no policy was opened";
+const LOOK_AGAIN: &str = "run the command by hand to see more, and apply again";
 
 impl Error {
     /// What a caller can do about it.
@@ -94,8 +127,8 @@ impl Error {
             Error::Locked | Error::Waiting(_) | Error::Kernel(Problem::Busy(_)) => Kind::Busy,
             Error::Kernel(_) | Error::NotSettled(_) | Error::Left { .. } | Error::NotForgotten(_) => Kind::Refused,
             Error::Files(_) | Error::NotKept(_) | Error::NoWayBack | Error::Bundle(_) | Error::Good(_) => Kind::Bad,
-            Error::TakenBack(why) => why.kind(),
-            Error::NotTakenBack(..) => Kind::Refused,
+            Error::TakenBack(why) | Error::RolledBack { why, .. } => why.kind(),
+            Error::NotTakenBack(..) | Error::NotRolledBack { .. } => Kind::Refused,
         }
     }
 
@@ -122,6 +155,12 @@ impl Error {
             Error::Bundle(diagnostic) => (**diagnostic).clone(),
             Error::Good(why) => Diagnostic::new(why.code, format!("the last good bundle cannot be brought back: {}", why.message))
                 .help("apply a sound bundle without --confirm, and it takes its place; nothing was changed"),
+            Error::RolledBack { why, enforced } => {
+                let why = why.diagnostic();
+                let message = format!("{}\nenforced now: {enforced}", why.message);
+                Diagnostic::new(why.code, message).maybe_help(why.help)
+            }
+            Error::NotRolledBack { why, then } => not_rolled_back(why, then.as_deref()),
             Error::TakenBack(why) => {
                 let why = why.diagnostic();
                 Diagnostic::new(Code::RolledBack, format!("the node holds the policy before again: {}", why.message)).maybe_help(why.help)
@@ -144,10 +183,13 @@ fn of_problem(problem: &Problem) -> Diagnostic {
         }
         Problem::NoAnswer(Failure::NotFound(_)) => Diagnostic::new(Code::ToolMissing, problem.to_string())
             .help("install the packages `iptables` and `ipset`, or choose a build of iptables that is there with --backend"),
-        Problem::NoAnswer(Failure::Other(_)) => Diagnostic::new(Code::KernelRefused, problem.to_string())
-            .help("apply again: what was begun is completed by the next apply, and no policy was opened"),
+        Problem::NoAnswer(Failure::Other(_)) => {
+            Diagnostic::new(Code::KernelRefused, problem.to_string()).help("see what the system says, and apply again")
+        }
         Problem::NoAnswer(Failure::TimedOut(..)) => Diagnostic::new(Code::KernelRefused, problem.to_string())
-            .help("see what it waits for, or give it longer with --timeout; what was begun is completed by the next apply"),
+            .help("see what it waits for, or give it longer with --timeout, and apply again"),
+        Problem::NoAnswer(Failure::Stuck(..)) => Diagnostic::new(Code::KernelRefused, problem.to_string())
+            .help("see what the kernel does for it (`cat /proc/PID/stack`); the next apply waits until it is gone"),
         Problem::OtherBackend(other) => {
             let help = format!(
                 "use that build with --backend {}, or let the new chains take over with `palisade apply --take-over`",
@@ -175,6 +217,35 @@ fn left(names: &[String], held_by: &[String]) -> Diagnostic {
         rules => format!("rules of others lead there; delete them, then run it again: {}", rules.join(", ")),
     };
     Diagnostic::new(Code::KernelRefused, message).help(help)
+}
+
+/// Nobody can say what is enforced.
+fn not_rolled_back(why: &Error, then: Option<&Error>) -> Diagnostic {
+    let why = why.diagnostic();
+    let then = match then {
+        Some(then) => format!("could not be brought back: {}", then.diagnostic().message),
+        None => "was not brought back, since that tool may still be writing".to_owned(),
+    };
+    let message = format!("{}\nthe state before this run {then}\nenforced now: unknown", why.message);
+    let help = "`palisade status` says what differs from the last good bundle; \
+        `palisade apply /var/lib/palisade/good` enforces it, from any state";
+    Diagnostic::new(why.code, message).help(help)
+}
+
+impl fmt::Display for Enforced {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Enforced::Nothing => out.write_str("nothing of palisade, as before this run"),
+            Enforced::Bundle { node, scripts } => {
+                write!(out, "the policy before this run, the last good bundle (node {node}, scripts {scripts})")
+            }
+            Enforced::Both(other) => {
+                let other = other.word();
+                write!(out, "the new policy, and that of iptables-{other} beside it: a packet passes where both let it")
+            }
+            Enforced::Before => out.write_str("the policy before this run, which is not that of the last good bundle"),
+        }
+    }
 }
 
 fn not_settled(differences: &[Difference]) -> Diagnostic {

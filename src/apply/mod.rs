@@ -10,12 +10,13 @@ mod confirm;
 mod error;
 mod kept;
 mod outcome;
+mod rollback;
 mod round;
 mod uninstall;
 mod wanted;
 
 pub use confirm::{Confirmed, confirm, guard, last_applied, last_good, run_to_be_confirmed, undo, waits};
-pub use error::{Error, Kind};
+pub use error::{Enforced, Error, Kind};
 pub use kept::{COMPILED, GOOD, Written, last_node, last_written};
 pub use outcome::{Counts, Outcome};
 pub use round::{Look, look};
@@ -29,7 +30,7 @@ use crate::plan::Desired;
 use crate::runner::{Failure, Keep, Lock, Runner};
 
 use kept::Remembered;
-use round::Goal;
+use round::{Goal, Start};
 
 /// The node that is worked on.
 pub struct Node<'run> {
@@ -54,14 +55,15 @@ pub struct Settings {
 /// the last good bundle is damaged, this one takes the place of both.
 ///
 /// # Errors
-/// When it cannot. The kernel holds what it held, or a part of what is wanted; the next run goes on from there.
+/// When it cannot. The kernel holds what it held before; where that cannot be brought back, the error says so, and the next run goes on from
+/// what there is.
 pub fn run(node: &mut Node<'_>, wanted: &Wanted) -> Result<Outcome, Error> {
     let _lock = node.lock()?;
     let (took_back, gave_up) = match confirm::settle(node) {
         Err(Error::Good(_)) => (false, true),
         settled => (settled?, false),
     };
-    let mut outcome = Outcome { took_back, gave_up, ..round::bring(node, Goal::of(wanted), &mut round::nothing_first)? };
+    let mut outcome = Outcome { took_back, gave_up, ..round::bring(node, Goal::of(wanted))? };
     if node.settings.takes_over {
         clear_other(node, &mut outcome)?;
     }
@@ -80,8 +82,20 @@ fn clear_other(node: &mut Node<'_>, outcome: &mut Outcome) -> Result<(), Error> 
         Err(Problem::OtherBackend(backend)) => Tools { backend, ..tools },
         Err(problem) => return Err(Error::Kernel(problem)),
     };
-    outcome.add(round::bring_with(node, Goal::no_chains(&Desired::default()), other, &mut round::nothing_first)?);
-    Ok(())
+    let mut start = Start::default();
+    match round::bring_with(node, Goal::no_chains(&Desired::default()), other, &mut start) {
+        Ok(cleared) => {
+            outcome.add(cleared);
+            Ok(())
+        }
+        Err(error) => {
+            let mut error = start.journal.roll_back(node, error);
+            if let Error::RolledBack { enforced, .. } = &mut error {
+                *enforced = Enforced::Both(other.backend);
+            }
+            Err(error)
+        }
+    }
 }
 
 /// The host's name.

@@ -4,9 +4,11 @@ use std::thread;
 use std::time::Duration;
 
 use crate::apply::kept::{self, Remembered};
+use crate::apply::rollback::{Before, Journal};
 use crate::apply::{Counts, Error, Node, Outcome, Wanted, scope};
 use crate::observe::{Observed, Problem, Scope, Tools, ask_all, kernel, refuse_other};
 use crate::plan::{Desired, Memory, Plan, Step, Weight, between, remember_and_plan};
+use crate::runner::Failure;
 use crate::script::TableKind;
 
 /// How often is written before we give up: others may write between.
@@ -59,6 +61,13 @@ enum Sort {
     Nothing,
     /// No chains of ours; sets stay.
     NoChains,
+    /// What was observed before a run.
+    Before {
+        /// In these tables.
+        scope: Scope,
+        /// And whether sets were looked at, too.
+        has_sets: bool,
+    },
 }
 
 impl<'goal> Goal<'goal> {
@@ -77,12 +86,26 @@ impl<'goal> Goal<'goal> {
         Self { sort: Sort::NoChains, ..Self::nothing(nothing) }
     }
 
+    /// What was observed in a scope before a run, with sets or without.
+    pub(super) fn before(before: &'goal Desired, scope: Scope, has_sets: bool) -> Self {
+        Self { sort: Sort::Before { scope, has_sets }, ..Self::nothing(before) }
+    }
+
+    /// Which tables are looked at.
+    fn scope(&self, last: Option<&Remembered>) -> Scope {
+        match self.sort {
+            Sort::Bundle => scope(last, self.early),
+            Sort::Nothing | Sort::NoChains => Scope::All,
+            Sort::Before { scope, .. } => scope,
+        }
+    }
+
     /// The kernel as far as it matters.
     fn see(&self, node: &mut Node<'_>, tools: Tools, scope: Scope) -> Result<Observed, Error> {
         let observed = kernel(node.runner, tools, scope).map_err(Error::Kernel)?;
         match self.sort {
-            Sort::Bundle | Sort::Nothing => Ok(observed),
-            Sort::NoChains => Ok(Observed { tables: observed.tables, ..Observed::default() }),
+            Sort::Bundle | Sort::Nothing | Sort::Before { has_sets: true, .. } => Ok(observed),
+            Sort::NoChains | Sort::Before { has_sets: false, .. } => Ok(Observed { tables: observed.tables, ..Observed::default() }),
         }
     }
 }
@@ -105,24 +128,40 @@ impl Goal<'_> {
 /// What is to be done before the first write, with what the kernel holds; an error keeps the kernel as it is.
 pub(super) type First<'first> = dyn FnMut(&mut Node<'_>, &Observed) -> Result<(), Error> + 'first;
 
-/// Nothing is.
-pub(super) fn nothing_first(_: &mut Node<'_>, _: &Observed) -> Result<(), Error> {
-    Ok(())
+/// What goes before the first write of a run.
+#[derive(Default)]
+pub(super) struct Start<'first> {
+    /// What is done, if anything.
+    first: Option<&'first mut First<'first>>,
+    /// What the kernel held then.
+    pub(super) journal: Journal,
 }
 
-/// Brings the kernel there.
-pub(super) fn bring(node: &mut Node<'_>, goal: Goal<'_>, first: &mut First<'_>) -> Result<Outcome, Error> {
+/// Brings the kernel there. Where that fails behind the first write, what the kernel held before comes back.
+pub(super) fn bring(node: &mut Node<'_>, goal: Goal<'_>) -> Result<Outcome, Error> {
+    bring_or_roll_back(node, goal, Start::default())
+}
+
+/// The same, where something is to be done before the first write.
+pub(super) fn bring_first<'first>(node: &mut Node<'_>, goal: Goal<'_>, first: &'first mut First<'first>) -> Result<Outcome, Error> {
+    bring_or_roll_back(node, goal, Start { first: Some(first), ..Start::default() })
+}
+
+fn bring_or_roll_back(node: &mut Node<'_>, goal: Goal<'_>, mut start: Start<'_>) -> Result<Outcome, Error> {
     let tools = kept::tools(node)?;
-    bring_with(node, goal, tools, first)
+    let brought = bring_with(node, goal, tools, &mut start);
+    brought.map_err(|error| start.journal.roll_back(node, error))
 }
 
-/// The same by a build of iptables.
-pub(super) fn bring_with(node: &mut Node<'_>, goal: Goal<'_>, tools: Tools, first: &mut First<'_>) -> Result<Outcome, Error> {
+/// Brings the kernel there by a build of iptables. Where that fails, it may hold a part of it, and the
+/// journal has what it held before.
+pub(super) fn bring_with(node: &mut Node<'_>, goal: Goal<'_>, tools: Tools, start: &mut Start<'_>) -> Result<Outcome, Error> {
     let last = kept::remembered(node.runner, tools.backend);
-    let scope = if goal.sort == Sort::Bundle { scope(last.as_ref(), goal.early) } else { Scope::All };
+    let scope = goal.scope(last.as_ref());
     let backend = tools.backend.word().to_owned();
     let fresh = || Memory { version: Memory::VERSION, backend, ..Memory::default() };
-    let mut memory = last.as_ref().map_or_else(fresh, |last| last.memory.clone());
+    let known = last.as_ref().filter(|_| !matches!(goal.sort, Sort::Before { .. }));
+    let mut memory = known.map_or_else(fresh, |last| last.memory.clone());
     let mut written: Option<Plan> = None;
     let mut outcome = Outcome::new(goal.node, tools.backend);
     for round in 0..=MOST_ROUNDS {
@@ -137,7 +176,7 @@ pub(super) fn bring_with(node: &mut Node<'_>, goal: Goal<'_>, tools: Tools, firs
         };
         if round == 0 {
             outcome.counts = Counts::of(&plan.differences);
-            prepare(node, (tools, goal), (&observed, &plan, last.as_ref()), first)?;
+            prepare(node, (tools, goal), (&observed, &plan, last.as_ref()), start)?;
         }
         if plan.is_in_force() {
             outcome.rounds = round;
@@ -149,15 +188,31 @@ pub(super) fn bring_with(node: &mut Node<'_>, goal: Goal<'_>, tools: Tools, firs
         if round == MOST_ROUNDS {
             return Err(Error::NotSettled(plan.differences));
         }
-        drop(observed);
-        for step in plan.steps.iter_mut().filter(|step| step.weight == Weight::Must) {
-            let calls = std::mem::take(&mut step.calls); // they are as long as the scripts
-            ask_all(node.runner, &calls).into_iter().try_for_each(|answer| answer.map(drop)).map_err(Error::Kernel)?;
-            outcome.calls += calls.len();
+        if round == 0 {
+            let has_sets = goal.sort != Sort::NoChains;
+            start.journal.note(Before { tools, scope, has_sets, observed, last: last.clone() });
         }
+        outcome.calls += write(node, &mut plan)?;
         written = Some(plan);
     }
     Err(Error::NotSettled(Vec::new()))
+}
+
+/// Makes the calls without which the plan fails; how many they were.
+fn write(node: &mut Node<'_>, plan: &mut Plan) -> Result<usize, Error> {
+    let mut count = 0;
+    for step in plan.steps.iter_mut().filter(|step| step.weight == Weight::Must) {
+        let calls = std::mem::take(&mut step.calls); // they are as long as the scripts
+        count += calls.len();
+        let answers = ask_all(node.runner, &calls);
+        let mut problems: Vec<Problem> = answers.into_iter().filter_map(Result::err).collect();
+        // of calls that ran at once, one that may still write says most
+        problems.sort_by_key(|problem| !matches!(problem, Problem::NoAnswer(Failure::Stuck(..))));
+        if let Some(problem) = problems.into_iter().next() {
+            return Err(Error::Kernel(problem));
+        }
+    }
+    Ok(count)
 }
 
 /// What is to be done before the first write.
@@ -165,7 +220,7 @@ fn prepare(
     node: &mut Node<'_>,
     (tools, goal): (Tools, Goal<'_>),
     (observed, plan, last): (&Observed, &Plan, Option<&Remembered>),
-    first: &mut First<'_>,
+    start: &mut Start<'_>,
 ) -> Result<(), Error> {
     if plan.steps.is_empty() {
         return Ok(());
@@ -176,7 +231,9 @@ fn prepare(
     if plan.is_in_force() {
         return Ok(());
     }
-    first(node, observed)?;
+    if let Some(first) = &mut start.first {
+        first(node, observed)?;
+    }
     match last {
         // killed behind the write, we would not look there again
         Some(last) if goal.early && !last.early => {

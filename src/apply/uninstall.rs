@@ -1,7 +1,7 @@
 //! Everything of ours out of the kernel.
 
 use crate::apply::kept::{self, tools};
-use crate::apply::round::{self, Goal};
+use crate::apply::round::{self, Goal, Start};
 use crate::apply::{Error, Node, Outcome, clear_other};
 use crate::net::Family;
 use crate::observe::{Observed, Problem, Scope, Tools, ask, kernel, refuse_other};
@@ -17,7 +17,7 @@ pub fn uninstall(node: &mut Node<'_>) -> Result<Outcome, Error> {
     let tools = tools(node)?;
     let mut outcome = Outcome::new("", tools.backend);
     clear_other(node, &mut outcome)?;
-    outcome.add(round::bring_with(node, Goal::nothing(&Desired::default()), tools, &mut round::nothing_first)?);
+    outcome.add(round::bring_with(node, Goal::nothing(&Desired::default()), tools, &mut Start::default())?);
     let left = see_both(node, tools)?;
     if left.iter().flat_map(|seen| seen.tables.values()).all(|table| table.chains.values().all(Vec::is_empty)) {
         kept::forget_all(node.runner).map_err(Error::NotForgotten)?;

@@ -87,7 +87,7 @@ fn sets(runner: &mut dyn Runner, call: &Call, answer: Result<String, Problem>) -
         let call = Call::of("ipset", &["save", name]);
         match ask(runner, &call).and_then(|text| read_sets(&call, text)) {
             Ok(set) => seen.sets.extend(set),
-            Err(Problem::NoAnswer(failure @ Failure::TimedOut(..))) => return Err(Problem::NoAnswer(failure)),
+            Err(Problem::NoAnswer(failure @ (Failure::TimedOut(..) | Failure::Stuck(..)))) => return Err(Problem::NoAnswer(failure)),
             Err(_) => drop(seen.unlisted.insert(name.to_owned())),
         }
     }

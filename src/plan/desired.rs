@@ -1,6 +1,6 @@
 //! What a node's kernel is to hold: a bundle's scripts, taken apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::script::{Set, Sets, Table, TableId};
@@ -12,6 +12,10 @@ pub struct Desired {
     pub sets: Sets,
     /// Our part of each table. A table that is not here is to hold nothing of ours.
     pub tables: BTreeMap<TableId, Table>,
+    /// Sets by their names in the kernel that stay as they are: rules look into them, and they cannot be
+    /// made anew, since `ipset` cannot list them or they are of a type that palisade does not make. No
+    /// bundle has any.
+    pub untouched: BTreeSet<String>,
 }
 
 /// A script that cannot be taken apart.

@@ -18,12 +18,12 @@ const NAMED: usize = 5;
 pub(super) fn of(comparison: &Comparison<'_>, (targets, looks): (&Targets<'_>, &Looks<'_>), changes: &[Change<'_>]) -> Vec<Difference> {
     let mut found = Vec::new();
     let copied: BTreeSet<String> = looks.sets().filter(|slot| is_copy(slot)).map(base).collect();
-    for (name, target) in &targets.0 {
+    for (name, target) in &targets.sets {
         let is_as_ever = target.way == Way::Stands && target.slot == *name && !copied.contains(*name);
         found.extend(if is_as_ever { None } else { of_set(name, target, comparison.observed, looks) });
     }
     // a copy that rules still look into belongs to what is said of its set
-    let is_live = |slot: &str| looks.has(slot) && targets.0.contains_key(base(slot).as_str());
+    let is_live = |slot: &str| looks.has(slot) && targets.sets.contains_key(base(slot).as_str());
     let unused = unused(targets, comparison.observed, looks).into_iter().filter(|slot| !is_live(slot));
     found.extend(unused.map(|slot| Difference::ExtraSet(slot.to_owned())));
     changes.iter().for_each(|change| of_table(change, comparison, &mut found));
@@ -107,7 +107,7 @@ fn problem(hooks: &Hooks<'_>) -> HookProblem {
         ([_], [_, _, ..]) => HookProblem::Repeated(hooks.found.len()),
         (_, [first, ..]) if !hooks.is_placed() => HookProblem::Moved(match first.place {
             Place::Head => 1,
-            Place::Number(number) => number,
+            Place::Number(number) | Place::At(number) => number,
         }),
         (_, [_, ..]) => HookProblem::Changed,
     }

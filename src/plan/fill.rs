@@ -29,10 +29,10 @@ pub(super) struct Script {
 impl Script {
     pub(super) fn of(targets: &Targets<'_>, observed: &Observed) -> Self {
         let mut script = Self::default();
-        for target in targets.0.values() {
+        for target in targets.sets.values() {
             script.hide(target, observed);
         }
-        for Target { slot, way, .. } in targets.0.values() {
+        for Target { slot, way, .. } in targets.sets.values() {
             match way {
                 Way::Stands | Way::Fresh | Way::Lent => {}
                 Way::InPlace(delta) => {

@@ -42,8 +42,10 @@ impl Guard {
         }
         let is_replaced = !on.is_empty() && !left.hooks.is_empty() && !is_part(left, comparison.tables(filter).1);
         let observed = Observed { tables: BTreeMap::from([(id, behind(&put, id))]), ..Observed::default() };
-        let nothing = Desired::default();
-        let taken = Comparison { desired: &nothing, observed: &observed, memory: None }.change(id, &Moved::new());
+        // a state that is brought back may have had a guard
+        let before = copied(comparison.tables(id).0, &targets.moved());
+        let before = Desired { tables: BTreeMap::from([(id, before)]), ..Desired::default() };
+        let taken = Comparison { desired: &before, observed: &observed, memory: None }.change(id, &Moved::new());
         taken.write(&mut off);
         taken.remove(&mut removal);
         Self { on, off, removal, chains: taken.unwanted.len(), is_replaced }

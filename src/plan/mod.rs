@@ -15,6 +15,7 @@ mod looks;
 mod memory;
 mod order;
 mod print;
+mod restore;
 mod slots;
 mod tables;
 mod targets;
@@ -203,7 +204,7 @@ fn remove_chains(order: &Order<'_>, tools: &Tools) -> Option<Step> {
 /// Removes sets that no rule looks into any more, those among them that were swapped out: one by one, so that one which the kernel keeps does not keep others back.
 fn remove_sets(targets: &Targets<'_>, (observed, looks): (&Observed, &Looks<'_>)) -> Vec<Step> {
     let mut unused: BTreeSet<&str> = differences::unused(targets, observed, looks).into_iter().collect();
-    unused.extend(targets.0.values().filter_map(|target| if let Way::Swap(copy) = &target.way { Some(copy.as_str()) } else { None }));
+    unused.extend(targets.sets.values().filter_map(|target| if let Way::Swap(copy) = &target.way { Some(copy.as_str()) } else { None }));
     let unused: Vec<&str> = unused.into_iter().collect();
     let size = unused.len().div_ceil(MOST_REMOVALS).max(1);
     let step = |names: &[&str]| {

@@ -140,10 +140,28 @@ impl Hooks<'_> {
 
     /// The wanted jumps in the order in which they are to stand, and at which number if there are no others.
     fn standing(&self) -> Vec<(usize, &Rule)> {
+        let exact = self.exact();
+        if !exact.is_empty() {
+            return exact;
+        }
         let (mut heads, tails): (Vec<_>, Vec<_>) = self.wanted.iter().partition(|(place, _)| *place == Place::Head);
         heads.reverse(); // each was put before those that were there
         let tails = ((self.length + 1).saturating_sub(tails.len())..).zip(tails);
         (1..).zip(heads).chain(tails).map(|(number, (_, rule))| (number, rule.as_ref())).collect()
+    }
+}
+
+impl Hooks<'_> {
+    /// The jumps that are to stand at a number, each at it, or at the end where the chain is shorter.
+    fn exact(&self) -> Vec<(usize, &Rule)> {
+        let mut exact: Vec<(usize, &Rule)> = Vec::new();
+        for (place, rule) in &self.wanted {
+            exact.extend(if let Place::At(number) = place { Some((*number, rule.as_ref())) } else { None });
+        }
+        exact.sort_by_key(|(number, _)| *number);
+        let others = self.length.saturating_sub(self.found.len());
+        let ends = others.saturating_add(1)..;
+        exact.into_iter().zip(ends).map(|((number, rule), end)| (number.min(end), rule)).collect()
     }
 }
 
@@ -162,10 +180,13 @@ impl Change<'_> {
             lines.extend(rules.iter().map(|rule| format!("-A {name} {}", rule.text())));
         }
         for hooks in &self.hooks {
-            lines.extend(hooks.wanted.iter().map(|(place, rule)| match place {
-                Place::Head => format!("-I {} 1 {}", hooks.chain, rule.text()),
-                Place::Number(_) => format!("-A {} {}", hooks.chain, rule.text()),
+            lines.extend(hooks.wanted.iter().filter_map(|(place, rule)| match place {
+                Place::Head => Some(format!("-I {} 1 {}", hooks.chain, rule.text())),
+                Place::Number(_) => Some(format!("-A {} {}", hooks.chain, rule.text())),
+                Place::At(_) => None,
             }));
+            let exact = hooks.exact().into_iter();
+            lines.extend(exact.map(|(number, rule)| format!("-I {} {number} {}", hooks.chain, rule.text())));
         }
         lines.push("COMMIT".to_owned());
         lines.iter().for_each(|line| push_line(out, line));
@@ -225,7 +246,7 @@ pub(super) fn are_equal(left: &[&Rule], right: &[&Rule]) -> bool {
 pub(super) fn number(place: Place) -> usize {
     match place {
         Place::Head => 1,
-        Place::Number(number) => number,
+        Place::Number(number) | Place::At(number) => number,
     }
 }
 

@@ -12,7 +12,11 @@ use crate::script::Set;
 
 /// What becomes of each set, by its own name.
 #[derive(Debug, Default)]
-pub(super) struct Targets<'desired>(pub(super) BTreeMap<&'desired str, Target<'desired>>);
+pub(super) struct Targets<'desired> {
+    pub(super) sets: BTreeMap<&'desired str, Target<'desired>>,
+    /// Names in the kernel that stay as they are.
+    untouched: Option<&'desired BTreeSet<String>>,
+}
 
 /// Names in the kernel by the sets' own.
 pub(super) type Moved<'targets> = BTreeMap<&'targets str, &'targets str>;
@@ -82,7 +86,8 @@ impl<'desired> Targets<'desired> {
         (observed, looks): (&Observed, &Looks<'_>),
         committing: impl Fn(&Targets<'desired>) -> BTreeSet<Family>,
     ) -> Self {
-        let (targets, wanted_looks) = (Self::default(), Looks::default());
+        let targets = Self { untouched: Some(&desired.untouched), ..Self::default() };
+        let wanted_looks = Looks::default();
         let mut chooser = Chooser { desired, observed, looks, wanted_looks, targets, changes: Changes::new(), seen: BTreeMap::new() };
         desired.sets.iter().for_each(|(name, set)| chooser.begin(name, set));
         if chooser.changes.is_empty() {
@@ -96,12 +101,13 @@ impl<'desired> Targets<'desired> {
 
     /// The names that rules are to look into, by the sets' own names, where they are others.
     pub(super) fn moved(&self) -> Moved<'_> {
-        self.0.iter().filter(|(name, target)| target.slot != **name).map(|(name, target)| (*name, target.slot.as_str())).collect()
+        self.sets.iter().filter(|(name, target)| target.slot != **name).map(|(name, target)| (*name, target.slot.as_str())).collect()
     }
 
     /// Whether a name in the kernel is to stay.
     pub(super) fn keeps(&self, slot: &str) -> bool {
-        self.0.get(base(slot).as_str()).is_some_and(|target| target.slot == slot)
+        let is_target = self.sets.get(base(slot).as_str()).is_some_and(|target| target.slot == slot);
+        is_target || self.untouched.is_some_and(|untouched| untouched.contains(slot))
     }
 }
 
@@ -118,7 +124,7 @@ impl<'desired> Chooser<'_, 'desired> {
             }
             (None, None) => self.fresh(name, set),
         };
-        self.targets.0.insert(name, Target { set, slot, way });
+        self.targets.sets.insert(name, Target { set, slot, way });
     }
 
     /// A copy with the right members: the one that rules look into, else the first.
@@ -143,7 +149,8 @@ impl<'desired> Chooser<'_, 'desired> {
     fn free(&self, name: &str, set: &Set) -> Option<String> {
         let is_free = |slot: &String| {
             let is_looked_into = self.looks.has(slot) || self.looks.is_of_others(slot);
-            !is_looked_into && !self.observed.unlisted.contains(slot)
+            let is_fixed = self.observed.unlisted.contains(slot) || self.desired.untouched.contains(slot);
+            !is_looked_into && !is_fixed
         };
         slots(name).filter(is_free).min_by_key(|slot| match self.observed.sets.get(slot) {
             Some(found) if can_be_filled(found, set) => 0,
@@ -191,7 +198,7 @@ impl<'desired> Chooser<'_, 'desired> {
         }
         let hows: Vec<(&str, How)> = self.changes.keys().filter_map(|name| Some((*name, self.in_place(name)?))).collect();
         for (name, how) in hows {
-            let (Some(change), Some(target)) = (self.changes.remove(name), self.targets.0.get_mut(name)) else { continue };
+            let (Some(change), Some(target)) = (self.changes.remove(name), self.targets.sets.get_mut(name)) else { continue };
             target.way = match how {
                 How::Lines => Way::InPlace(change.delta),
                 How::Swap(copy) => Way::Swap(copy),
@@ -207,7 +214,7 @@ impl<'desired> Chooser<'_, 'desired> {
         self.changes.remove(name);
         let Some(set) = self.desired.sets.get(name) else { return };
         let (slot, way) = self.fresh(name, set);
-        if let Some(target) = self.targets.0.get_mut(name) {
+        if let Some(target) = self.targets.sets.get_mut(name) {
             (target.slot, target.way) = (slot, way);
         }
     }

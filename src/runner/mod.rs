@@ -62,6 +62,8 @@ pub enum Failure {
     NotFound(String),
     /// It did not end in time, and was killed with all of its children.
     TimedOut(String, Duration),
+    /// It did not end in time and could not be killed: the kernel is busy with it, and it may still write.
+    Stuck(String, Duration),
     /// Something else: what the system said.
     Other(String),
 }
@@ -175,6 +177,9 @@ impl fmt::Display for Failure {
         match self {
             Failure::NotFound(program) => write!(out, "there is no program `{program}`"),
             Failure::TimedOut(call, after) => write!(out, "`{call}` did not end within {} s and was killed", after.as_secs()),
+            Failure::Stuck(call, after) => {
+                write!(out, "`{call}` did not end within {} s and could not be killed", after.as_secs())
+            }
             Failure::Other(problem) => out.write_str(problem),
         }
     }

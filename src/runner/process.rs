@@ -70,14 +70,18 @@ impl<'call> Running<'call> {
                 let status = self.child.wait().map_err(|error| broken(self.call, &error))?;
                 Ok(Answer { status: status.code(), output: text(output.bytes), errors: text(errors.bytes) })
             }
-            Ok(None) => {
-                end(&mut self.child);
-                Err(Failure::TimedOut(self.call.to_string(), limit))
-            }
-            Err(error) => {
-                end(&mut self.child);
-                Err(broken(self.call, &error))
-            }
+            Ok(None) => Err(self.end(limit, Failure::TimedOut(self.call.to_string(), limit))),
+            Err(error) => Err(self.end(limit, broken(self.call, &error))),
+        }
+    }
+}
+
+impl Running<'_> {
+    /// Kills it; the failure, or that it cannot be killed.
+    fn end(&mut self, limit: Duration, failure: Failure) -> Failure {
+        match end(&mut self.child) {
+            true => failure,
+            false => Failure::Stuck(self.call.to_string(), limit),
         }
     }
 }
@@ -202,16 +206,18 @@ fn wait_for(events: &mut [PollFd<'_>], left: Duration) -> io::Result<bool> {
     }
 }
 
-/// Kills a process and its children.
-fn end(child: &mut Child) {
+/// Kills a process and its children; whether the process is gone.
+fn end(child: &mut Child) -> bool {
     let process = Pid::from_child(child);
     // where they are gone already, there is nothing to kill
     let _ = kill_process_group(process, Signal::KILL);
     let _ = child.kill();
     let is_gone = pidfd_open(process, PidfdFlags::empty()).map_or(Ok(true), |fd| wait_for(&mut [readable(&fd)], LAST_RESPECTS));
-    if is_gone.unwrap_or(false) {
+    let is_gone = is_gone.unwrap_or(false);
+    if is_gone {
         let _ = child.wait();
     }
+    is_gone
 }
 
 fn text(bytes: Vec<u8>) -> String {

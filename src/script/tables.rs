@@ -59,6 +59,8 @@ pub enum Place {
     Head,
     /// At this number, from 1: `-A` in what the kernel has. In a script of ours it stands for the end of the chain.
     Number(usize),
+    /// At this number and no other, from 1: where a jump was that is to come back.
+    At(usize),
 }
 
 /// A kernel's chain, by its name.

@@ -239,8 +239,8 @@ impl<'run> Keeper<'run> {
             Kind::Bad => (Health::Failed, node::fail(error, self.report)),
             Kind::Refused => {
                 let status = node::fail(error, self.report);
-                // what was written and does not stay is somebody else's doing, and an older policy would not stay either
-                if matches!(error, Error::Kernel(_)) {
+                // the state before is enforced again, if it could be; it may be another one than the last good bundle's
+                if matches!(error, Error::Kernel(_) | Error::RolledBack { .. } | Error::NotRolledBack { .. }) {
                     self.bring_back(wanted, error);
                 }
                 (Health::Failed, status)
@@ -248,7 +248,7 @@ impl<'run> Keeper<'run> {
         }
     }
 
-    /// The kernel may hold a part of what it refused; then the last good bundle comes back, until the new one is tried again.
+    /// The last good bundle comes back, until the new one is tried again.
     fn bring_back(&mut self, refused: &Wanted, why: &Error) {
         let fallback = Fallback::find(&mut self.node(), Some(&refused.node));
         let words = fallback.words();

@@ -39,7 +39,7 @@ pub(super) fn every_line_that_is_deleted_comes_back(world: &World) {
 pub(super) fn number(place: palisade::script::Place) -> usize {
     match place {
         palisade::script::Place::Head => 1,
-        palisade::script::Place::Number(number) => number,
+        palisade::script::Place::Number(number) | palisade::script::Place::At(number) => number,
     }
 }
 

@@ -24,6 +24,16 @@ pub(super) enum Fault {
     Garbage,
     /// It does not end, and did nothing.
     Hangs,
+    /// It does not end, and did everything.
+    HangsBehind,
+    /// It ends with 1, and did everything.
+    FailsBehind,
+    /// It ends with 1, and did the first half: of its lines, or of its tables.
+    FailsWithin,
+    /// It ends with 0 and says nothing, and did nothing.
+    Lies,
+    /// It ends with 0 and says nothing, and did the first half.
+    LiesWithin,
 }
 
 /// Runs processes, but for one.
@@ -32,6 +42,8 @@ pub(super) struct Faulty {
     fault: Fault,
     /// The number of the call that it is about.
     at: usize,
+    /// How many calls that write it is about, behind that one; it is met by a call that looks only there.
+    more: usize,
     /// All calls until now.
     pub(super) calls: Vec<String>,
     is_dead: bool,
@@ -39,7 +51,12 @@ pub(super) struct Faulty {
 
 impl Faulty {
     pub(super) fn new(inner: Processes, fault: Fault, at: usize) -> Self {
-        Self { inner, fault, at, calls: Vec::new(), is_dead: false }
+        Self { inner, fault, at, more: 0, calls: Vec::new(), is_dead: false }
+    }
+
+    /// The fault comes about at so many more calls that write.
+    pub(super) fn lasting(self, more: usize) -> Self {
+        Self { more, ..self }
     }
 
     /// Whether the fault came about.
@@ -79,16 +96,53 @@ impl Faulty {
             Fault::Fails => answer(1, "", "no reason\n"),
             Fault::FailsWithZero => answer(0, "", "Error: bad file descriptor\n"),
             Fault::Garbage => self.inner.run(call).map(|answer| Answer { output: "\u{1}garbage".to_owned(), ..answer }),
-            Fault::Hangs => Err(Failure::TimedOut(call.to_string(), Duration::from_secs(1))),
+            Fault::Hangs => Err(hung(call)),
+            Fault::HangsBehind => {
+                self.inner.run(call)?;
+                Err(hung(call))
+            }
+            Fault::FailsBehind => {
+                self.inner.run(call)?;
+                answer(1, "", "no reason\n")
+            }
+            Fault::FailsWithin => {
+                self.run_half(call)?;
+                answer(1, "", "no reason\n")
+            }
+            Fault::Lies => answer(0, "", ""),
+            Fault::LiesWithin => {
+                self.run_half(call)?;
+                answer(0, "", "")
+            }
         }
     }
+}
+
+impl Faulty {
+    /// Runs a call with the first half of its input: of its lines, or of its tables, which are committed
+    /// whole or not at all.
+    fn run_half(&mut self, call: &Call) -> Result<Answer, Failure> {
+        let end = if call.program == "ipset" { "\n" } else { "COMMIT\n" };
+        let parts: Vec<&str> = call.input.split_inclusive(end).collect();
+        let half: String = parts.iter().take(parts.len() / 2).copied().collect();
+        self.inner.run(&call.clone().with_input(half))
+    }
+}
+
+fn hung(call: &Call) -> Failure {
+    Failure::TimedOut(call.to_string(), Duration::from_secs(1))
 }
 
 impl Runner for Faulty {
     fn run(&mut self, call: &Call) -> Result<Answer, Failure> {
         self.alive()?;
         self.calls.push(call.to_string());
-        if self.calls.len() == self.at + 1 { self.go_wrong(call) } else { self.inner.run(call) }
+        let number = self.calls.len();
+        let writes = call.program.ends_with("-restore") || !call.input.is_empty();
+        let is_more = number > self.at + 1 && writes && self.more > 0;
+        self.more -= usize::from(is_more);
+        let is_met = number == self.at + 1 || is_more;
+        if is_met { self.go_wrong(call) } else { self.inner.run(call) }
     }
 
     fn start(&mut self, call: &Call) -> Result<(), Failure> {

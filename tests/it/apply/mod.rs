@@ -27,6 +27,7 @@ mod plain;
 mod rate;
 mod reboot;
 pub(crate) mod replaced;
+mod rollback;
 pub(crate) mod sandbox;
 mod told;
 pub(crate) mod world;
@@ -68,6 +69,12 @@ cases! { by run:
         a_lock_that_is_held
         a_set_that_cannot_be_listed
         no_room_for_our_files;
+    rollback:
+        what_fails_is_taken_back
+        a_state_that_drifted_comes_back_as_it_was
+        a_state_between_two_comes_back
+        a_take_over_that_fails_leaves_both
+        a_rival_who_gives_in;
     foreign:
         rules_of_nft_in_other_tables_keep_nobody_out
         newlines_in_comments_of_others_are_read;

@@ -104,6 +104,12 @@ impl World {
         self.print_but("# ")
     }
 
+    /// Everything that is not ours, as both builds print it.
+    pub(crate) fn others_of_both(&self) -> String {
+        let builds = [self.build, self.build.other()];
+        builds.map(|build| World { build }.others()).join("\n")
+    }
+
     /// All lines without these words, and without what the kernel counted. A table of nothing but the kernel's chains is as good as none: the
     /// kernel keeps some that were looked at.
     fn print_but(&self, left_out: &str) -> String {

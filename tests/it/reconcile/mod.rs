@@ -36,6 +36,7 @@ cases! { by run_at_once:
         the_loop_goes_on_where_nothing_can_be_watched;
     fallback:
         what_the_kernel_refuses_gives_way_to_the_last_good_one
+        what_does_not_settle_gives_way_to_what_was_before
         what_was_not_kept_is_not_replaced_by_what_is_older
         a_last_good_bundle_that_is_not_ours_or_damaged_is_not_taken
         connections_are_ended_also_where_policy_was_not_kept_at_first;
