@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::cli::build_roots::{self, Builder};
 use crate::cli::input;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::runner::programs;
@@ -69,6 +70,10 @@ impl Revision {
         let object = format!("{commit}:{}", self.path);
         let kind = git(["cat-file", "-t", &object])?.line();
         match kind.as_deref() {
+            Some("blob") if let Some(builder) = Builder::of_file(Path::new(&self.path)) => {
+                let directory = self.path.rsplit_once('/').map_or("", |(directory, _)| directory);
+                return Err(self.refusal(builder, directory));
+            }
             Some("blob") => return Ok(vec![Wanted { object, path: self.path.clone() }]),
             Some("tree") => {}
             Some(_) | None => {
@@ -77,15 +82,21 @@ impl Revision {
             }
         }
         let listed = git(["ls-tree", "-r", "-z", "--full-tree", &object])?;
+        let is_shown = |below: &str| !below.split('/').any(|part| part.starts_with('.'));
+        let entries = listed.text.split('\0').filter_map(|entry| entry.split_once('\t'));
+        let entries: Vec<(&str, &str)> = entries.filter(|(_, below)| is_shown(below)).collect();
+
+        let roots = build_roots::among(entries.iter().map(|(_, below)| *below));
+        for (directory, builder) in &roots {
+            found.push(self.refusal(*builder, &self.below(directory)));
+        }
+
         let mut wanted = Vec::new();
-        for entry in listed.text.split('\0').filter(|entry| !entry.is_empty()) {
-            let Some((about, below)) = entry.split_once('\t') else { continue };
-            let is_hidden = below.split('/').any(|part| part.starts_with('.'));
+        for (about, below) in entries.into_iter().filter(|(_, below)| !build_roots::holds(&roots, below)) {
             let mode = about.split(' ').next().unwrap_or_default();
-            let path = if self.path.is_empty() { below.to_owned() } else { format!("{}/{below}", self.path) };
+            let path = self.below(below);
             let is_manifest = input::is_manifest(Path::new(below));
             match mode {
-                _ if is_hidden => {}
                 "100644" | "100755" if !is_manifest => {}
                 "100644" | "100755" => wanted.extend(about.split(' ').nth(2).map(|object| Wanted { object: object.to_owned(), path })),
                 _ => found.push(not_followed(&path)),
@@ -95,6 +106,21 @@ impl Revision {
             return Err(input::without_manifest(&format!("{PREFIX}{}:{}", self.revision, self.path)));
         }
         Ok(wanted)
+    }
+
+    /// Returns the path from the repository's root of what lies below the revision's path.
+    fn below(&self, below: &str) -> String {
+        match (self.path.is_empty(), below.is_empty()) {
+            (true, _) => below.to_owned(),
+            (false, true) => self.path.clone(),
+            (false, false) => format!("{}/{below}", self.path),
+        }
+    }
+
+    /// Returns the error for a directory that a program builds manifests from.
+    fn refusal(&self, builder: Builder, directory: &str) -> Diagnostic {
+        let name = format!("{PREFIX}{}:{directory}", self.revision);
+        builder.refusal_in_revision(&name, directory)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Paths to texts: files, directories, standard input.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -8,6 +8,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use crate::bundle::INDEX_FILE;
+use crate::cli::build_roots::Builder;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::policy::Staging;
 use crate::text::{FileId, Files};
@@ -25,7 +26,8 @@ const MOST_OF_DEVICE: u64 = 16 << 20;
 /// Reads everything the paths name: files as they are, directories with all manifests below them but in hidden entries,
 /// `-` for standard input. What cannot be read is reported, and so is what in a directory is neither file nor directory:
 /// a pipe would be waited on, and a link to nowhere may stand for policy that is missing. So may a directory without any manifest: it
-/// is perhaps not mounted, or cloned by half.
+/// is perhaps not mounted, or cloned by half. A directory that a program builds manifests from is not read, nor is what lies below it
+/// (decision 33).
 pub(super) fn read(paths: &[PathBuf], found: &mut Diagnostics) -> Files {
     let mut files = Files::default();
     read_into(&mut files, (paths, &mut Seen::default()), found);
@@ -54,6 +56,10 @@ struct Seen {
     directories: BTreeMap<PathBuf, bool>,
     /// Passed over below directories.
     other: Option<PathBuf>,
+    /// Whether the walk is below a directory that is to be built, so that no file is read.
+    is_in_build_root: bool,
+    /// Directories that such a walk came past, by their real paths.
+    in_build_roots: BTreeSet<PathBuf>,
 }
 
 fn read_into(files: &mut Files, (paths, seen): (&[PathBuf], &mut Seen), found: &mut Diagnostics) {
@@ -97,6 +103,9 @@ fn read_open(file: &File) -> io::Result<Vec<u8>> {
 /// What a user names.
 fn visit(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diagnostics) {
     match path.is_dir() {
+        false if let Some(builder) = Builder::of_file(path) => {
+            found.push(builder.refusal(path.parent().unwrap_or(Path::new(""))));
+        }
         false => add(files, &path.display().to_string(), read_named(path), found),
         true if visit_directory(path, files, seen, found) => {}
         true => found.push(without_manifest(&path.display().to_string())),
@@ -116,10 +125,39 @@ fn visit_directory(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut 
     if let Some(has_manifest) = seen.directories.get(&real) {
         return *has_manifest;
     }
+    if let Some(builder) = builder(&entries) {
+        seen.directories.insert(real, true);
+        found.push(builder.refusal(path));
+        if builder.has_roots_below() {
+            visit_build_root(&entries, files, seen, found);
+        }
+        return true;
+    }
+    if seen.is_in_build_root {
+        if seen.in_build_roots.insert(real) {
+            visit_build_root(&entries, files, seen, found);
+        }
+        return false;
+    }
     seen.directories.insert(real.clone(), false);
     let with_manifests = entries.iter().filter(|entry| visit_entry(entry, files, seen, found)).count();
     seen.directories.insert(real, with_manifests > 0);
     with_manifests > 0
+}
+
+/// Returns the builder of a directory with these entries, if it is one to build.
+fn builder(entries: &[PathBuf]) -> Option<Builder> {
+    let marks = entries.iter().filter_map(|entry| Builder::of_file(entry).map(|builder| (builder, entry)));
+    marks.filter(|(_, entry)| !entry.is_dir()).map(|(builder, _)| builder).min()
+}
+
+/// Looks below a directory that is to be built for further ones, and reads no file.
+fn visit_build_root(entries: &[PathBuf], files: &mut Files, seen: &mut Seen, found: &mut Diagnostics) {
+    let was_in_build_root = std::mem::replace(&mut seen.is_in_build_root, true);
+    for entry in entries.iter().filter(|entry| entry.is_dir()) {
+        visit_directory(entry, files, seen, found);
+    }
+    seen.is_in_build_root = was_in_build_root;
 }
 
 /// What is not hidden in a directory, in the order of names.

@@ -6,6 +6,7 @@
 
 mod apply;
 mod ask;
+mod build_roots;
 mod check;
 mod completions;
 mod config;

@@ -40,6 +40,7 @@ codes! {
     NotUtf8             "not-utf-8"             Error   "a file is not UTF-8 text"
     TooLarge            "too-large"             Error   "a file or YAML document is larger than Palisade reads"
     NoObjects           "no-objects"            Error   "an input holds no object at all"
+    NeedsBuild          "needs-build"           Error   "a kustomization or chart, whose files are no manifests before they are built"
     YamlSyntax          "yaml-syntax"           Error   "the text is not YAML, or uses a part of YAML that manifests have no use for"
     JsonSyntax          "json-syntax"           Error   "the text is not JSON"
     NestingTooDeep      "nesting-too-deep"      Error   "mappings and lists are nested deeper than any manifest needs"

@@ -31,7 +31,7 @@ spec:
 ";
 const OPEN: &str = "  ingress: [{from: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: 5432}]}]\n";
 
-fn git(directory: &Path, words: &[&str]) {
+pub(crate) fn git(directory: &Path, words: &[&str]) {
     let mut command = tools::command("git");
     command.args(["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]).args(words);
     let output = command.current_dir(directory).output().expect("git starts");

@@ -5,6 +5,7 @@ mod apply;
 mod bad_files;
 mod bad_input;
 mod bad_input_fuzz;
+mod build_roots;
 mod cli;
 mod connectivity;
 mod deploy;

@@ -91,6 +91,16 @@ pub(super) fn once_from_policies(world: &World) {
         assert!(said.contains("wrong.yaml:"), "{about}: {said}");
         world.holds(BEFORE);
     }
+    // patches of a kustomization are no policy
+    let app = "/run/app";
+    fs::create_dir_all(app).unwrap();
+    fs::write(format!("{app}/kustomization.yaml"), "resources: [policy.yaml]\n").unwrap();
+    fs::copy(&policies, format!("{app}/policy.yaml")).unwrap();
+    drift(world);
+    let (status, said) = once(world, &["--node", "n1", "--policies", &inventory, app]);
+    assert!(status == 2 && said.contains("[needs-build]"), "{status}: {said}");
+    assert!(said.contains("the last good bundle stays in force"), "{said}");
+    world.holds(BEFORE);
     // a node that nobody knows has no policy to be compiled
     let (status, said) = once(world, &["--node", "n9", "--policies", &inventory, &policies]);
     assert!(status == 2 && said.contains("n9"), "{status}: {said}");
