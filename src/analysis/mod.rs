@@ -16,6 +16,7 @@ mod matching;
 pub mod netfilter;
 pub mod node;
 mod packet;
+mod validation;
 pub mod peers;
 pub mod question;
 pub mod route;
@@ -26,7 +27,8 @@ mod what;
 
 pub use flow::{Conversation, Flow, Message, Party, PortPair, Side};
 pub use matching::{Part, SidePart};
-pub use packet::{Hook, Original, Packet, State, Verdict};
+pub use packet::{Hook, Original, Packet, ReversePath, State, Verdict};
+pub use validation::Forged;
 pub use what::What;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //!
 //! A packet goes through the stages of its hook (reference §7.4); the first that decides ends it:
 //!
-//! - arrives: untracked policy, then pre-DNAT policy, of the host endpoint that it arrives at
+//! - arrives: source validation, then untracked policy, then pre-DNAT policy, of the host endpoint that it arrives at
 //! - forwarded: unknown addresses of the node's pod ranges, forward policy of the host endpoint that it arrives at and of the
 //!   one that it leaves by, egress policy of the endpoint that sends it, ingress policy of the endpoint that gets it
 //! - to the node: egress policy of the endpoint that sends it, unknown addresses, normal policy of the host endpoint
@@ -16,10 +16,11 @@
 
 use crate::analysis::evaluate::{Evaluator, Outcome, Passage};
 use crate::analysis::packet::LOOPBACK;
-use crate::analysis::{Flow, Hook, Packet, Side, State, Verdict};
+use crate::analysis::validation::{self, Claim, Validation};
+use crate::analysis::{Flow, Forged, Hook, Packet, ReversePath, Side, State, Verdict};
 use crate::inventory::{EndpointId, NodeId};
 use crate::net::{Direction, Family, Protocol};
-use crate::options::{Encapsulated, EndpointToHost, Failsafe, Options, UnknownEndpoint};
+use crate::options::{Encapsulated, EndpointToHost, Failsafe, Options, SourceValidation, UnknownEndpoint};
 use crate::policy::List;
 use crate::resolve::{HostEndpointId, HostsOnNode, Resolved};
 
@@ -30,6 +31,7 @@ pub struct Node<'eval, 'resolved, 'input> {
     node: NodeId,
     options: &'eval Options,
     hosts: HostsOnNode,
+    validation: Validation,
 }
 
 /// What ought to become of a packet, and why.
@@ -58,6 +60,8 @@ pub enum Cause {
     Neighbour,
     /// It is for a failsafe port of a host endpoint.
     Failsafe,
+    /// Its source is a pod's address, and no packet of that pod arrives there (decision 27).
+    SpoofedSource,
     /// An address in the node's pod ranges is no endpoint's (decision 17).
     UnknownEndpoint,
     /// An endpoint sends what is encapsulated (decision 16).
@@ -91,7 +95,8 @@ struct Journey<'way, 'eval, 'resolved, 'input> {
 impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
     /// A node of the cluster that the evaluator knows.
     pub fn of(evaluator: &'eval Evaluator<'resolved, 'input>, node: NodeId, options: &'eval Options) -> Self {
-        Self { evaluator, node, options, hosts: evaluator.resolved().hosts_on(node) }
+        let validation = Validation::of(evaluator.resolved(), node);
+        Self { evaluator, node, options, hosts: evaluator.resolved().hosts_on(node), validation }
     }
 
     /// What ought to become of a packet.
@@ -104,6 +109,32 @@ impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
         };
         let (verdict, cause) = fate.unwrap_or((Verdict::Undecided, Cause::Nothing));
         Expected { verdict, is_untracked: journey.state == State::Untracked, cause, passages: journey.passages }
+    }
+
+    /// What would become of a packet with this source that came by another interface than the one to
+    /// which the route back leads; `None` if the source is no pod's, or the packet does not arrive.
+    pub(super) fn forged(&self, packet: &Packet) -> Option<Forged> {
+        let arrives = packet.hook.arrives().filter(|name| *name != LOOPBACK)?;
+        let claim = self.claim(&packet.flow);
+        let is_dropped = |path| validation::drops(self.options, claim, arrives, path);
+        if claim == Claim::Nobody {
+            return None;
+        }
+        Some(match self.options.source_validation {
+            SourceValidation::Off => Forged::Passed,
+            SourceValidation::Log => Forged::Logged,
+            SourceValidation::Strict | SourceValidation::Loose => {
+                let is_strict = is_dropped(ReversePath::Elsewhere);
+                if is_strict { Forged::Dropped } else { Forged::DroppedWithoutRoute }
+            }
+        })
+    }
+
+    /// Whose the source of a flow is.
+    fn claim(&self, flow: &Flow) -> Claim {
+        let owner = self.evaluator.owner(flow.source);
+        let is_here = owner.map(|_| self.local(flow, Side::Source).is_some());
+        self.validation.claim(flow.source, is_here)
     }
 
     fn resolved(&self) -> &'resolved Resolved<'input> {
@@ -165,6 +196,10 @@ impl<'input> Journey<'_, '_, '_, 'input> {
 
     /// What an arriving packet meets before it is known where it goes.
     fn arriving(&mut self, arrives: &str) -> Option<Fate> {
+        let claim = self.node.claim(&self.packet.flow);
+        if validation::drops(self.node.options, claim, arrives, self.packet.reverse_path) {
+            return Some((Verdict::Drop, Cause::SpoofedSource));
+        }
         self.untracked(arrives, Direction::Ingress).or_else(|| self.before_dnat(arrives))
     }
 

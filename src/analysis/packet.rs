@@ -17,6 +17,23 @@ pub struct Packet {
     pub hook: Hook,
     /// What connection tracking says, unless policy keeps the packet from it.
     pub state: State,
+    /// Where the node's route back to the packet's source leads; of no matter to a packet of the node.
+    pub reverse_path: ReversePath,
+}
+
+/// Where a node's route to the source of a packet leads, seen from the interface that the packet
+/// arrives on.
+///
+/// What arrives over the loopback interface has no other than `Arriving`, as in the kernel
+/// (`rpfilter_is_loopback` in net/ipv4/netfilter/ipt_rpfilter.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReversePath {
+    /// Out of that interface.
+    Arriving,
+    /// Out of another one.
+    Elsewhere,
+    /// There is no route, or it leads to the node itself, whose own address the source is.
+    Nowhere,
 }
 
 /// A destination before it is translated.
@@ -78,6 +95,11 @@ pub enum Verdict {
 
 /// The loopback interface.
 pub(super) const LOOPBACK: &str = "lo";
+
+impl ReversePath {
+    /// All of them.
+    pub(super) const ALL: [Self; 3] = [Self::Arriving, Self::Elsewhere, Self::Nowhere];
+}
 
 impl Packet {
     /// The flow before the destination is translated. A packet that is kept from connection tracking never is.

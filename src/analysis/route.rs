@@ -19,7 +19,7 @@ use rustc_hash::FxHashMap;
 use crate::analysis::evaluate::{Evaluator, Whose};
 use crate::analysis::node::{Cause, Expected, Node};
 use crate::analysis::packet::LOOPBACK;
-use crate::analysis::{Conversation, Flow, Hook, Packet, Party, Side, State, Verdict};
+use crate::analysis::{Conversation, Flow, Forged, Hook, Packet, Party, ReversePath, Side, State, Verdict};
 use crate::inventory::{EndpointId, NodeId};
 use crate::net::{Cidr, Direction};
 use crate::options::Options;
@@ -50,6 +50,9 @@ pub struct Stop<'input> {
     pub endpoints: [Option<EndpointId>; 2],
     /// What is assumed of the interface to the network, where another one would make a difference.
     pub assumed: Option<Assumed>,
+    /// What becomes of a packet with this source that arrives there by a wrong interface; `None` if the
+    /// source is no pod's, or the packet does not arrive.
+    pub forged: Option<Forged>,
 }
 
 /// An interface that nothing in the input tells.
@@ -171,7 +174,8 @@ impl<'eval, 'resolved, 'input> Router<'eval, 'resolved, 'input> {
         let endpoints = Side::BOTH.map(|side| evaluator.owner(flow.address(side)).filter(here));
         let [_, receiver] = endpoints;
         let is_probe = matches!(packet.hook, Hook::Output { .. }) && expected.cause == Cause::Nothing && receiver.is_some();
-        Stop { node: id, packet, expected, is_probe, endpoints, assumed }
+        let forged = known.node.forged(&packet);
+        Stop { node: id, packet, expected, is_probe, endpoints, assumed, forged }
     }
 }
 
@@ -240,6 +244,7 @@ impl<'input> Known<'_, '_, 'input> {
             original: None,
             hook: course.hook(|link| self.interface(link, uplink)),
             state: State::New,
+            reverse_path: ReversePath::Arriving,
         };
         let expect = |uplink: Option<&str>| self.node.expect(&packet(uplink));
         let Some(direction) = course.on_network().filter(|_| !self.hosts.interfaces.is_empty()) else {

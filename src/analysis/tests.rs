@@ -2,7 +2,7 @@ use super::evaluate::{Evaluator, Passage};
 use super::node::{Expected, Node};
 use super::question::{self, Traffic};
 use super::subject::Subject;
-use super::{Flow, Hook, Original, Packet, PortPair, State};
+use super::{Flow, Hook, Original, Packet, PortPair, ReversePath, State};
 use crate::diagnostic::Diagnostics;
 use crate::net::{Cidr, Protocol};
 use crate::options::Options;
@@ -157,7 +157,8 @@ fn a_node_owes_a_packet_what_the_policies_of_its_way_say() {
         let node = Node::of(evaluator, id, &options);
         for (hook, (source, destination, port), sent_to, expected) in rows {
             let original = sent_to.map(|port| Original { address: "192.0.2.2".parse().unwrap(), port: Some(port) });
-            let packet = Packet { flow: flow(source, destination, port), original, hook, state: State::New };
+            let packet =
+                Packet { flow: flow(source, destination, port), original, hook, state: State::New, reverse_path: ReversePath::Arriving };
             assert_eq!(words(&node.expect(&packet)), expected, "{packet:?}");
         }
     });

@@ -13,7 +13,10 @@ use crate::bundle::read_file;
 use crate::cli::input;
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::lint::{self, LINTS, Level, LintLevels};
-use crate::options::{Encapsulated, EndpointToHost, FailsafeList, Failsafes, HookPosition, Options, UnknownEndpoint, Words};
+use crate::options::{
+    Encapsulated, EndpointToHost, FailsafeList, Failsafes, HookPosition, InterfacePattern, Options, SourceValidation, UnknownEndpoint,
+    Words,
+};
 use crate::render::{TEMPLATES, Templates};
 
 /// Flags about what is rendered.
@@ -38,6 +41,12 @@ pub(super) struct Choices {
     /// Ports that a node may reach through its host endpoints, whatever policy says [default: Calico's]
     #[arg(long, value_name = "PORTS", env = "PALISADE_FAILSAFE_OUTBOUND", hide_env_values = true)]
     failsafe_outbound: Option<FailsafeList>,
+    /// How the sources of packets are validated, so that no pod sends with another's address [default: strict]
+    #[arg(long, value_name = "MODE", env = "PALISADE_SOURCE_VALIDATION", hide_env_values = true, value_parser = words::<SourceValidation>())]
+    source_validation: Option<SourceValidation>,
+    /// Interfaces of pods, as `cali+`: their packets are always validated strictly [repeatable]
+    #[arg(long, value_name = "PATTERN", env = "PALISADE_POD_INTERFACE", hide_env_values = true, value_delimiter = ',')]
+    pod_interface: Vec<InterfacePattern>,
     /// Directory of templates that replace the built-in ones; a file it lacks is the built-in one
     #[arg(long, value_name = "DIR", env = "PALISADE_TEMPLATES", hide_env_values = true)]
     templates: Option<PathBuf>,
@@ -53,6 +62,8 @@ struct File {
     encapsulated: Option<String>,
     failsafe_inbound: Option<String>,
     failsafe_outbound: Option<String>,
+    source_validation: Option<String>,
+    pod_interface: Vec<String>,
     templates: Option<PathBuf>,
     lints: BTreeMap<String, String>,
 }
@@ -75,6 +86,8 @@ pub(super) fn load(choices: &Choices, path: Option<&Path>) -> Result<(Options, T
     };
     let options = Options {
         failsafes,
+        source_validation: choose(choices.source_validation, "sourceValidation", file.source_validation.as_deref(), &name)?,
+        pod_interfaces: interfaces(&choices.pod_interface, &file.pod_interface, &name)?,
         endpoint_to_host: choose(choices.endpoint_to_host, "endpointToHost", file.endpoint_to_host.as_deref(), &name)?,
         unknown_endpoint: choose(choices.unknown_endpoint, "unknownEndpoint", file.unknown_endpoint.as_deref(), &name)?,
         hook_position: choose(choices.hook_position, "hookPosition", file.hook_position.as_deref(), &name)?,
@@ -132,6 +145,22 @@ fn choose<Choice: Words + Default>(flag: Option<Choice>, key: &str, word: Option
             Diagnostic::new(Code::InvalidConfig, format!("`{file}`: `{word}` is no value of `{key}`")).help(format!("write {words}"))
         }),
     }
+}
+
+/// The pods' interfaces that flags or else the file give: sorted, each once.
+fn interfaces(flags: &[InterfacePattern], words: &[String], file: &str) -> Result<Vec<InterfacePattern>, Diagnostic> {
+    let invalid = |error: String| {
+        let message = format!("`{file}`: {error}");
+        Diagnostic::new(Code::InvalidConfig, message).help("check `podInterface`")
+    };
+    let mut patterns = match flags {
+        [] => words.iter().map(|word| word.parse().map_err(invalid)).collect::<Result<_, _>>()?,
+        flags => flags.to_vec(),
+    };
+
+    patterns.sort_unstable();
+    patterns.dedup();
+    Ok(patterns)
 }
 
 /// The failsafe ports that a flag or the file gives.

@@ -27,7 +27,7 @@ use std::io::ErrorKind;
 use interfaces::Interfaces;
 
 use crate::analysis::netfilter::Kernel;
-use crate::analysis::{Packet, State, Verdict};
+use crate::analysis::{Packet, ReversePath, State, Verdict};
 use crate::net::Family;
 use crate::observe::Problem;
 use crate::runner::{Answer, Call, Failure, Request, Runner};
@@ -103,7 +103,7 @@ fn denied(kernel: &Kernel, known: Vec<Connection>, interfaces: &Interfaces) -> V
         let hooks = interfaces.hooks(&flow);
         !hooks.is_empty()
             && hooks.into_iter().all(|hook| {
-                let packet = Packet { flow, original: connection.original(), hook, state: State::New };
+                let packet = Packet { flow, original: connection.original(), hook, state: State::New, reverse_path: ReversePath::Arriving };
                 kernel.run(&packet).verdict == Verdict::Drop
             })
     };

@@ -18,10 +18,12 @@ mod profiles;
 mod program;
 mod sets;
 mod tiers;
+mod validation;
 
 pub use names::PREFIX;
 pub use program::{
-    Chain, ChainName, Hook, LogPrefix, Match, Member, Members, Program, Rule, Sense, Service, Set, SetName, Side, Table, TableKind, Target,
+    Chain, ChainName, Hook, LogPrefix, Match, Member, Members, Program, Rule, Sense, Service, Set, SetName, Side, Strictness, Table,
+    TableKind, Target,
 };
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -40,6 +42,7 @@ pub fn to_chains(resolved: &Resolved<'_>, node: NodeId, options: &Options, found
     let mut lowering = Lowering { resolved, node, options, sets: Sets::new(resolved, node), names: Names::default() };
     let [v4, v6] = Family::BOTH.map(|family| entry::table(&mut lowering, family, found));
     let early = hosts::early_tables(&mut lowering, found);
+    let early = validation::before(&mut lowering, early);
     let program = Program { sets: lowering.sets.finish(), v4, v6, early };
     report_large_sets(&program, found);
     depth::check(&program, &resolved.inventory.node(node).name, found);

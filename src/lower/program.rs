@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::net::{Cidr, Family, PortRange, Protocol};
-use crate::options::HookPosition;
+use crate::options::{HookPosition, InterfacePattern};
 use crate::policy::Icmp;
 
 /// What one node's kernel is to hold.
@@ -16,7 +16,8 @@ pub struct Program {
     pub v4: Table,
     /// The filter table of IPv6.
     pub v6: Table,
-    /// Tables that packets meet before the filter table, IPv4 first; only those that policy of host endpoints asks for.
+    /// Tables that packets meet before the filter table, IPv4 first; only those that source validation
+    /// and policy of host endpoints ask for.
     pub early: Vec<Table>,
 }
 
@@ -106,6 +107,11 @@ pub enum Match {
     OriginalPort(Sense, PortRange),
     /// The packet arrived on this interface: up to 15 letters, digits, `_`, `.` and `-`.
     Arrives(String),
+    /// The packet arrived on an interface with such a name.
+    ArrivesLike(InterfacePattern),
+    /// The route back to the packet's source does not lead out of the interface that it arrived on.
+    /// In the raw and mangle tables, below PREROUTING only.
+    Spoofed(Strictness),
     /// The packet leaves by this interface.
     Leaves(String),
     /// The packet did not arrive on the loopback interface.
@@ -121,6 +127,15 @@ pub enum Sense {
     Is,
     /// It must not hold.
     IsNot,
+}
+
+/// Which route back to a packet's source will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Strictness {
+    /// Out of the interface that it arrived on.
+    Strict,
+    /// Out of any interface.
+    Loose,
 }
 
 /// A side of a packet.
@@ -247,6 +262,8 @@ impl Match {
             | Match::OriginalAddress(..)
             | Match::OriginalPort(..)
             | Match::Arrives(_)
+            | Match::ArrivesLike(_)
+            | Match::Spoofed(_)
             | Match::Leaves(_)
             | Match::NotLoopback
             | Match::Rarely => None,

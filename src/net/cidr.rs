@@ -123,6 +123,39 @@ impl Cidr {
     }
 }
 
+/// The fewest prefixes that hold the same addresses, in order. A whole family is its two halves,
+/// since ipset has no `/0`.
+///
+/// Cost: a sort, and then linear.
+pub fn merge_prefixes(mut nets: Vec<Cidr>) -> Vec<Cidr> {
+    nets.sort_unstable();
+    let mut merged: Vec<Cidr> = Vec::with_capacity(nets.len());
+    for net in nets {
+        if merged.last().is_some_and(|last| last.contains(net)) {
+            continue;
+        }
+        merged.push(net);
+        while let [.., left, right] = merged.as_slice()
+            && let Some(parent) = parent_of(*left, *right)
+        {
+            merged.truncate(merged.len() - 2);
+            merged.push(parent);
+        }
+    }
+
+    let halves = |net: Cidr| match net.halves() {
+        Some(halves) if net.is_everything() => halves.to_vec(),
+        Some(_) | None => vec![net],
+    };
+    merged.into_iter().flat_map(halves).collect()
+}
+
+/// The prefix of which these are the two halves.
+fn parent_of(left: Cidr, right: Cidr) -> Option<Cidr> {
+    let parent = Cidr::around(left.address, left.prefix.checked_sub(1)?)?;
+    (parent.halves() == Some([left, right])).then_some(parent)
+}
+
 impl Ord for Cidr {
     fn cmp(&self, other: &Self) -> Ordering {
         self.key().cmp(&other.key())

@@ -5,7 +5,7 @@
 mod cidr;
 mod port;
 
-pub use cidr::{Cidr, CidrError};
+pub use cidr::{Cidr, CidrError, merge_prefixes};
 pub use port::{PortRange, merge_ranges};
 
 use std::fmt;

@@ -1,4 +1,4 @@
-use super::{Cidr, CidrError, PortRange, merge_ranges};
+use super::{Cidr, CidrError, PortRange, merge_prefixes, merge_ranges};
 
 fn cidr(text: &str) -> Cidr {
     Cidr::parse_strict(text).unwrap()
@@ -57,4 +57,21 @@ fn ranges_merge_when_they_touch() {
     let merged = merge_ranges(ranges.into_iter().filter_map(|(first, last)| PortRange::new(first, last)).collect());
     assert_eq!(merged.iter().map(ToString::to_string).collect::<Vec<_>>(), ["80:90", "8000:9000", "65535"]);
     assert_eq!((PortRange::new(0, 5), PortRange::new(6, 5)), (None, None));
+}
+
+#[test]
+fn prefixes_merge_to_the_fewest_that_hold_the_same() {
+    for (given, fewest) in [
+        ("10.0.1.0/24 10.0.0.0/24", "10.0.0.0/23"),
+        ("10.0.0.0/24 10.0.1.0/24 10.0.2.0/23 10.0.3.7/32", "10.0.0.0/22"),
+        ("10.0.1.0/24 10.0.2.0/24", "10.0.1.0/24 10.0.2.0/24"),
+        ("10.0.0.0/32 10.0.0.1/32 fd00::/64 fd00:0:0:1::/64", "10.0.0.0/31 fd00::/63"),
+        ("0.0.0.0/0 10.0.0.0/8", "0.0.0.0/1 128.0.0.0/1"),
+        ("128.0.0.0/1 0.0.0.0/1", "0.0.0.0/1 128.0.0.0/1"),
+        ("", ""),
+    ] {
+        let nets = given.split(' ').filter_map(Cidr::parse_lenient).collect();
+        let merged = merge_prefixes(nets).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(merged.join(" "), fewest, "{given}");
+    }
 }

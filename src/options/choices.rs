@@ -1,6 +1,6 @@
 //! What the user may choose about the chains around the policy.
 
-use crate::options::Failsafes;
+use crate::options::{Failsafes, InterfacePattern};
 
 /// Choices about traffic that policy does not speak about.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,6 +15,10 @@ pub struct Options {
     pub encapsulated: Encapsulated,
     /// Ports that host endpoints keep open.
     pub failsafes: Failsafes,
+    /// How sources of packets are validated.
+    pub source_validation: SourceValidation,
+    /// Interfaces whose packets are always validated strictly, unless validation is off. Sorted, each once.
+    pub pod_interfaces: Vec<InterfacePattern>,
 }
 
 /// What becomes of traffic from endpoints to their node that egress policy allows.
@@ -57,6 +61,20 @@ pub enum Encapsulated {
     Drop,
 }
 
+/// What becomes of packets that claim an address of a pod and arrive where the route back to that address does not lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SourceValidation {
+    /// Packets of all pods' addresses whose route back is not the arriving interface are dropped.
+    #[default]
+    Strict,
+    /// As `Strict` for addresses of the node's own pods. Others are dropped only if there is no route back.
+    Loose,
+    /// What `Strict` drops is counted and logged.
+    Log,
+    /// Sources are not validated.
+    Off,
+}
+
 /// The words of a choice, as users write them in flags, variables and the configuration file.
 pub trait Words: Copy + Sized + 'static {
     /// Every choice with its word.
@@ -82,4 +100,9 @@ impl Words for HookPosition {
 
 impl Words for Encapsulated {
     const WORDS: &'static [(&'static str, Self)] = &[("policed", Self::Policed), ("drop", Self::Drop)];
+}
+
+impl Words for SourceValidation {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("strict", Self::Strict), ("loose", Self::Loose), ("log", Self::Log), ("off", Self::Off)];
 }

@@ -5,9 +5,11 @@
 
 mod choices;
 mod failsafe;
+mod interface;
 
-pub use choices::{Encapsulated, EndpointToHost, HookPosition, Options, UnknownEndpoint, Words};
+pub use choices::{Encapsulated, EndpointToHost, HookPosition, Options, SourceValidation, UnknownEndpoint, Words};
 pub use failsafe::{Failsafe, FailsafeList, Failsafes};
+pub use interface::InterfacePattern;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::fmt::Write;
 
-use crate::lower::{Chain, Match, Member, Members, Rule, Sense, Service, Set, Side, Table, Target};
+use crate::lower::{Chain, Match, Member, Members, Rule, Sense, Service, Set, Side, Strictness, Table, Target};
 use crate::net::{Family, PortRange};
 use crate::options::HookPosition;
 use crate::policy::Icmp;
@@ -146,6 +146,10 @@ fn write_match(out: &mut String, condition: &Match, family: Family) {
         }
         Match::OriginalPort(sense, ports) => write!(out, " -m conntrack{} --ctorigdstport {ports}", not(*sense)),
         Match::Arrives(interface) => write!(out, " -i {interface}"),
+        Match::ArrivesLike(pattern) => write!(out, " -i {pattern}"),
+        // with the packet's mark, by which its replies may be routed; no pod can set one
+        Match::Spoofed(Strictness::Strict) => write!(out, " -m rpfilter --validmark --invert"),
+        Match::Spoofed(Strictness::Loose) => write!(out, " -m rpfilter --loose --validmark --invert"),
         Match::Leaves(interface) => write!(out, " -o {interface}"),
         Match::NotLoopback => write!(out, " ! -i lo"),
         Match::Rarely => write!(out, " -m limit --limit 10/second --limit-burst 20"),

@@ -14,6 +14,7 @@ mod lists;
 mod model;
 mod original;
 mod ports;
+mod sources;
 mod universe;
 
 pub use hosts::{AskedAgain, HostsOnNode, Listed};

@@ -24,6 +24,8 @@ pub struct Resolved<'input> {
     on_node: Vec<Vec<EndpointId>>,
     /// Every endpoint's, in order; made when asked for.
     endpoint_addresses: OnceLock<Vec<IpAddr>>,
+    /// IPv4 and IPv6, made when asked for.
+    pub(super) pod_sources: [OnceLock<Vec<Cidr>>; 2],
 }
 
 /// Where a policy stands in a [`PolicySet`].
@@ -67,7 +69,8 @@ impl<'input> Resolved<'input> {
         let members = all.filter(|(_, places)| !places.is_empty()).map(|(((id, ..), selection), _)| (id, selection.endpoints.as_slice()));
         let applied = Applied::of(members, inventory.endpoints.len());
         let on_node = by_node(inventory);
-        Self { policies, inventory, places, applied, on_node, selections, addresses, endpoint_addresses: OnceLock::new() }
+        let (endpoint_addresses, pod_sources) = Default::default();
+        Self { policies, inventory, places, applied, on_node, selections, addresses, endpoint_addresses, pod_sources }
     }
 
     /// Who a selector of the policies selects.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::analysis::netfilter::sets::{Nets, Set, Sets};
-use crate::analysis::netfilter::table::{Condition, Rule, Table};
-use crate::analysis::netfilter::{Kernel, TableName, Tables};
+use crate::analysis::netfilter::table::{Condition, Interface, Rule, Table};
+use crate::analysis::netfilter::{Kernel, TableName, Tables, Target};
 use crate::analysis::space::Cuts;
 use crate::analysis::{Side, State};
 use crate::net::{Cidr, Family, PortRange, Protocol};
@@ -53,24 +53,48 @@ impl Kernel {
         lists
     }
 
-    /// The interfaces that rules speak of.
+    /// The interfaces that rules name.
     pub fn interfaces(&self) -> BTreeSet<&str> {
-        let conditions = self.rules().flat_map(|(_, rule)| &rule.conditions);
-        conditions
-            .filter_map(
-                |(_, condition)| {
-                    if let Condition::Arrives(name) | Condition::Leaves(name) = condition { Some(name.as_str()) } else { None }
-                },
-            )
-            .collect()
+        let named = self.interface_conditions().filter(|(_, is_open)| !is_open);
+        named.map(|(name, _)| name).collect()
     }
 
-    /// Whether it matters where a packet was sent to before its destination was translated.
+    /// What the names of interfaces begin with of which rules say no more.
+    pub fn interface_stems(&self) -> BTreeSet<&str> {
+        let stems = self.interface_conditions().filter(|(_, is_open)| *is_open);
+        stems.map(|(stem, _)| stem).collect()
+    }
+
+    /// Names of interfaces, and whether they are only the beginning.
+    fn interface_conditions(&self) -> impl Iterator<Item = (&str, bool)> {
+        let conditions = self.rules().flat_map(|(_, rule)| &rule.conditions);
+        conditions.filter_map(|(_, condition)| {
+            if let Condition::Leaves(name) = condition {
+                return Some((name.as_str(), false));
+            }
+            let Condition::Arrives(Interface { stem, is_open }) = condition else { return None };
+            Some((stem.as_str(), *is_open))
+        })
+    }
+
+    /// Whether a rule asks where the route back to a packet's source leads.
+    pub(in crate::analysis) fn asks_reverse_paths(&self) -> bool {
+        let asks = |condition: &Condition| matches!(condition, Condition::ReversePath { .. });
+        self.rules().any(|(_, rule)| rule.conditions.iter().any(|(_, condition)| asks(condition)))
+    }
+
+    /// Whether it matters where a packet was sent to before its destination was translated: to rules that
+    /// ask for that, and before the filter table to those that ask for a destination or keep packets from
+    /// connection tracking.
     pub fn asks_before_dnat(&self) -> bool {
-        let has_early = [&self.v4, &self.v6].iter().any(|tables| tables.raw.is_some() || tables.mangle.is_some());
-        let asks =
+        let asks_original =
             |condition: &Condition| matches!(condition, Condition::Connection(asked) if asked.address.is_some() || asked.port.is_some());
-        has_early || self.rules().any(|(_, rule)| rule.conditions.iter().any(|(_, condition)| asks(condition)))
+        let depends = |table: &Table, rule: &Rule| {
+            let conditions = || rule.conditions.iter().map(|(_, condition)| condition);
+            let is_early = table.name != TableName::Filter;
+            conditions().any(asks_original) || is_early && (rule.target == Target::NoTrack || conditions().any(asks_destination))
+        };
+        self.all_tables().any(|(_, table)| table.chains.values().flatten().any(|rule| depends(table, rule)))
     }
 
     /// Rules that are not put to the end of the kernel's chains that is meant.
@@ -112,6 +136,21 @@ fn by_decision(nets: &Nets) -> Vec<Vec<Cidr>> {
     lists.into_values().collect()
 }
 
+/// Whether a condition is about the destination of a packet.
+fn asks_destination(condition: &Condition) -> bool {
+    match condition {
+        Condition::Address(side, _) | Condition::Ports(side, _) => *side == Side::Destination,
+        Condition::Set(_, sides) => sides.contains(&Side::Destination),
+        Condition::Protocol(_)
+        | Condition::Arrives(_)
+        | Condition::Leaves(_)
+        | Condition::ReversePath { .. }
+        | Condition::Icmp(_)
+        | Condition::Connection(_)
+        | Condition::Limit => false,
+    }
+}
+
 fn protocol(condition: &Condition) -> Option<Protocol> {
     if let Condition::Protocol(protocol) = condition { Some(*protocol) } else { None }
 }
@@ -127,6 +166,7 @@ fn addresses(rule: &Rule) -> impl Iterator<Item = Cidr> + '_ {
         Condition::Protocol(_)
         | Condition::Arrives(_)
         | Condition::Leaves(_)
+        | Condition::ReversePath { .. }
         | Condition::Set(..)
         | Condition::Ports(..)
         | Condition::Icmp(_)
@@ -141,7 +181,12 @@ fn cut(condition: &Condition, (family, protocols): (Family, &[Protocol]), sets: 
         Condition::Connection(asked) => asked.port.iter().for_each(|(_, range)| ports(Side::Destination, *range)),
         Condition::Icmp(icmp) => cuts.message(control(family), *icmp),
         Condition::Set(name, sides) => cut_by_set(sets.get(name), sides.last().copied().unwrap_or(Side::Source), cuts),
-        Condition::Protocol(_) | Condition::Address(..) | Condition::Arrives(_) | Condition::Leaves(_) | Condition::Limit => {}
+        Condition::Protocol(_)
+        | Condition::Address(..)
+        | Condition::Arrives(_)
+        | Condition::Leaves(_)
+        | Condition::ReversePath { .. }
+        | Condition::Limit => {}
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) use walk::{At, Early, Out};
 
 use std::fmt;
 
-use crate::analysis::{Flow, Hook, Packet, State, Verdict};
+use crate::analysis::{Flow, Hook, Packet, ReversePath, State, Verdict};
 use crate::net::Family;
 
 use sets::Sets;
@@ -224,7 +224,8 @@ impl Kernel {
         match condition {
             Condition::Protocol(protocol) => flow.protocol == *protocol,
             Condition::Address(side, net) => net.holds(flow.address(*side)),
-            Condition::Arrives(interface) => seen.packet.hook.arrives() == Some(interface),
+            Condition::Arrives(interface) => seen.packet.hook.arrives().is_some_and(|name| interface.is(name)),
+            Condition::ReversePath { is_loose } => leads_back(seen.packet.reverse_path, *is_loose),
             Condition::Leaves(interface) => seen.packet.hook.leaves() == Some(interface),
             Condition::Set(name, sides) => self.sets.get(name).is_some_and(|set| set.has(sides, flow)),
             Condition::Ports(side, ranges) => flow.port(*side).is_some_and(|port| ranges.iter().any(|range| range.holds(port))),
@@ -234,6 +235,16 @@ impl Kernel {
             Condition::Connection(connection) => connection.holds(seen),
             Condition::Limit => true,
         }
+    }
+}
+
+/// Whether a packet has the route back that `rpfilter` asks for. What arrives over the loopback
+/// interface always has.
+fn leads_back(reverse_path: ReversePath, is_loose: bool) -> bool {
+    match reverse_path {
+        ReversePath::Arriving => true,
+        ReversePath::Elsewhere => is_loose,
+        ReversePath::Nowhere => false,
     }
 }
 

@@ -5,7 +5,7 @@ use std::slice::Iter;
 use crate::analysis::netfilter::{
     Read, TableName, Target, ensure,
     sets::{self, Sets},
-    table::{Condition, Connection, Rule},
+    table::{Condition, Connection, Interface, Rule},
 };
 use crate::analysis::{Side, State};
 use crate::net::{Cidr, Family, PortRange, Protocol};
@@ -48,6 +48,10 @@ impl<'line> Reader<'line> {
                 "!" => is_negated = true,
                 "-m" | "-j" | "-g" if was_negated => return Err(format!("a `!` before `{word}`")),
                 "-m" => extension = self.extension()?,
+                option if extension == "rpfilter" && option.starts_with("--") => {
+                    ensure(!was_negated, || format!("a `!` before `{option}`"))?;
+                    self.reverse_path(option)?;
+                }
                 "-j" => return self.jump(),
                 "-g" => return self.goto(),
                 "--comment" if extension == "comment" => self.comment = self.short(LONGEST_COMMENT)?.to_owned(),
@@ -76,7 +80,7 @@ impl<'line> Reader<'line> {
             ("-p", _) => self.protocol(),
             ("-s", _) => self.address(Side::Source),
             ("-d", _) => self.address(Side::Destination),
-            ("-i", _) => self.interface().map(Condition::Arrives),
+            ("-i", _) => self.interfaces().map(Condition::Arrives),
             ("-o", _) => self.interface().map(Condition::Leaves),
             ("--match-set", "set") => self.set(),
             ("--sports", "multiport") => self.ports(Side::Source),
@@ -135,7 +139,43 @@ impl<'line> Reader<'line> {
             ensure(self.table != TableName::Raw, || "conntrack, in the table before connections are tracked".to_owned())?;
             self.conditions.push((false, Condition::Connection(Connection::default())));
         }
+        if name == "rpfilter" {
+            // `rpfilter_check` in net/ipv4/netfilter/ipt_rpfilter.c
+            ensure(self.table != TableName::Filter, || "rpfilter in the filter table".to_owned())?;
+            ensure(!self.asks_reverse_path(), || "rpfilter twice".to_owned())?;
+            self.conditions.push((false, Condition::ReversePath { is_loose: false }));
+        }
         Ok(name)
+    }
+
+    fn asks_reverse_path(&self) -> bool {
+        let mut conditions = self.conditions.iter();
+        conditions.any(|(_, condition)| matches!(condition, Condition::ReversePath { .. }))
+    }
+
+    /// An option of rpfilter. The mark of a packet is an input of the route, and not of what we know
+    /// of it, so that `--validmark` says nothing more.
+    fn reverse_path(&mut self, option: &str) -> Read<()> {
+        let last = self.conditions.iter_mut().rev().find_map(|(is_negated, condition)| {
+            let Condition::ReversePath { is_loose } = condition else { return None };
+            Some((is_negated, is_loose))
+        });
+        let (is_negated, is_loose) = last.ok_or("rpfilter without an extension")?;
+        match option {
+            "--loose" if !*is_loose => *is_loose = true,
+            "--invert" if !*is_negated => *is_negated = true,
+            "--validmark" => {}
+            _ => return Err(format!("unknown option `{option}` of `rpfilter`")),
+        }
+        Ok(())
+    }
+
+    /// An interface, or the beginning of names with `+` at its end.
+    fn interfaces(&mut self) -> Read<Interface> {
+        let word = self.short(LONGEST_INTERFACE)?;
+        let (stem, is_open) = word.strip_suffix('+').map_or((word, false), |stem| (stem, true));
+        ensure(!stem.is_empty() && !stem.contains(['+', '/']), || format!("bad interface `{word}`"))?;
+        Ok(Interface { stem: stem.to_owned(), is_open })
     }
 
     fn interface(&mut self) -> Read<String> {

@@ -173,8 +173,8 @@ impl<'kernel> Maker<'_, 'kernel> {
             Target::Jump(chain) => Act::Jump(number(chain)),
             Target::Goto(chain) => Act::Goto(number(chain)),
         };
-        let (nets, services, arrives, leaves, connections) = Default::default();
-        let mut step = Step { traffic: Traffic::ALL, nets, services, arrives, leaves, connections, act };
+        let (nets, services, arrives, reverse_paths, leaves, connections) = Default::default();
+        let mut step = Step { traffic: Traffic::ALL, nets, services, arrives, reverse_paths, leaves, connections, act };
         rule.conditions.iter().for_each(|(negated, condition)| self.condition(*negated, condition, &mut step));
         step
     }
@@ -195,6 +195,7 @@ impl<'kernel> Maker<'_, 'kernel> {
             }
             Condition::Address(side, net) => step.nets.push((negated, *side, self.within(*net))),
             Condition::Arrives(name) => step.arrives.push((negated, name.clone())),
+            Condition::ReversePath { is_loose } => step.reverse_paths.push((negated, *is_loose)),
             Condition::Leaves(name) => step.leaves.push((negated, name.clone())),
             Condition::Set(name, sides) => self.set(negated, name, sides, step),
             Condition::Connection(asked) => {

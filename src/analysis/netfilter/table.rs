@@ -34,7 +34,12 @@ pub(super) enum Condition {
     Protocol(Protocol),
     Address(Side, Cidr),
     /// The interface that the packet comes in by.
-    Arrives(String),
+    Arrives(Interface),
+    /// The route back to the packet's source leads out of the interface that it comes in by; where
+    /// that is loose, out of any.
+    ReversePath {
+        is_loose: bool,
+    },
     /// The interface that the packet goes out by.
     Leaves(String),
     Set(String, Vec<Side>),
@@ -43,6 +48,20 @@ pub(super) enum Condition {
     Connection(Connection),
     /// A limit on how often; taken as never reached.
     Limit,
+}
+
+/// An interface, or all whose names begin alike (`cali+`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Interface {
+    pub(super) stem: String,
+    pub(super) is_open: bool,
+}
+
+impl Interface {
+    /// Whether this is one of them.
+    pub(super) fn is(&self, name: &str) -> bool {
+        if self.is_open { name.starts_with(&self.stem) } else { name == self.stem }
+    }
 }
 
 /// What one `-m conntrack` asks, and whether each is negated.
@@ -118,8 +137,28 @@ impl Table {
         for chain in self.name.built_in() {
             self.descend(chain, 0, &mut used)?;
         }
+        self.check_reverse_paths()?;
         let unused: Vec<&str> = self.chains.keys().map(String::as_str).filter(|name| !used.contains_key(name)).collect();
         ensure(unused.is_empty(), || format!("no packet gets to {}", unused.join(", ")))
+    }
+
+    /// The kernel has no `rpfilter` but below PREROUTING (`rpfilter_mt_reg` in
+    /// net/ipv4/netfilter/ipt_rpfilter.c): the packet must have arrived on an interface.
+    fn check_reverse_paths(&self) -> Read<()> {
+        let mut used = BTreeMap::new();
+        for chain in self.name.built_in().iter().filter(|chain| **chain != "PREROUTING") {
+            self.descend(chain, 0, &mut used)?;
+        }
+
+        let asks = |rule: &Rule| {
+            let mut conditions = rule.conditions.iter();
+            conditions.any(|(_, condition)| matches!(condition, Condition::ReversePath { .. }))
+        };
+        let mut asking = used.keys().filter(|name| self.chains.get(**name).is_some_and(|rules| rules.iter().any(asks)));
+        match asking.next() {
+            Some(chain) => Err(format!("`{chain}` asks for the reverse path of packets that did not arrive")),
+            None => Ok(()),
+        }
     }
 
     /// Goes where a packet can go; `used` holds the greatest depth at which a chain was met.

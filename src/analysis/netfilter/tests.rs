@@ -1,5 +1,5 @@
 use super::{Kernel, TableTexts, Texts};
-use crate::analysis::{Flow, Hook, Original, Packet, PortPair, State, Verdict};
+use crate::analysis::{Flow, Hook, Original, Packet, PortPair, ReversePath, State, Verdict};
 use crate::net::Protocol;
 
 const NOTHING: &str = "*filter\nCOMMIT\n";
@@ -23,7 +23,7 @@ fn forwarded(kernel: &Kernel, destination: &str, port: u16) -> (Verdict, Vec<usi
         icmp: None,
     };
     let hook = Hook::Forward { arrives: "eth0".to_owned(), leaves: "cali0".to_owned() };
-    let run = kernel.run(&Packet { flow, original: None, hook, state: State::New });
+    let run = kernel.run(&Packet { flow, original: None, hook, state: State::New, reverse_path: ReversePath::Arriving });
     (run.verdict, run.passed.iter().map(|passed| passed.line).collect())
 }
 
@@ -62,7 +62,13 @@ fn ways(raw: &str, mangle: &str, filter: &str, state: State) -> Vec<(Verdict, bo
             ports: Some(PortPair { source: 4000, destination: 80 }),
             icmp: None,
         };
-        Packet { flow, original: Some(Original { address: "192.0.2.1".parse().unwrap(), port: Some(443) }), hook, state }
+        Packet {
+            flow,
+            original: Some(Original { address: "192.0.2.1".parse().unwrap(), port: Some(443) }),
+            hook,
+            state,
+            reverse_path: ReversePath::Arriving,
+        }
     };
     let runs = hooks.into_iter().map(|hook| {
         let run = kernel.run(&packet(hook));
@@ -125,7 +131,9 @@ fn what_the_tools_refuse_is_refused() {
         ("", "-A FORWARD -m multiport --dports 80 -j DROP\n", "filter table of IPv4, line 2: multiport without a protocol that has ports"),
         ("", "-A FORWARD -d fd00::1 -j DROP\n", "filter table of IPv4, line 2: bad address `fd00::1`"),
         ("", "-A FORWARD -m comment --comment \"x -j DROP\n", "filter table of IPv4, line 2: a quote is left open"),
-        ("", "-A FORWARD -i eth+ -j DROP\n", "filter table of IPv4, line 2: bad interface `eth+`"),
+        ("", "-A FORWARD -o eth+ -j DROP\n", "filter table of IPv4, line 2: bad interface `eth+`"),
+        ("", "-A FORWARD -i + -j DROP\n", "filter table of IPv4, line 2: bad interface `+`"),
+        ("", "-A FORWARD -m rpfilter --invert -j DROP\n", "filter table of IPv4, line 2: rpfilter in the filter table"),
         ("", "-A FORWARD -j CT --notrack\n", "filter table of IPv4, line 2: CT, but for `--notrack` in the raw table"),
         (
             "",

@@ -9,9 +9,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::analysis::netfilter::{Columns, Symbolic};
+use crate::analysis::netfilter::table::Interface;
+use crate::analysis::netfilter::{Columns, Symbolic, leads_back};
 use crate::analysis::space::{Block, Members, Traffic, TrafficId, merged};
-use crate::analysis::{Hook, Side, State};
+use crate::analysis::{Hook, ReversePath, Side, State};
 
 /// Where packets are met, and what rules say of all places.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +20,7 @@ pub(in crate::analysis) struct At<'at> {
     pub(in crate::analysis) columns: &'at Columns,
     pub(in crate::analysis) hook: &'at Hook,
     pub(in crate::analysis) state: State,
+    pub(in crate::analysis) reverse_path: ReversePath,
     /// What their connections' original destinations satisfy; none where those are the destinations that they have.
     pub(in crate::analysis) origins: Option<&'at [TrafficId]>,
 }
@@ -55,7 +57,9 @@ pub(super) struct Step {
     /// Questions about addresses: whether the answer must be no, the side, and the number.
     pub(super) nets: Vec<(bool, Side, usize)>,
     pub(super) services: Vec<(bool, Side, usize)>,
-    pub(super) arrives: Vec<(bool, String)>,
+    pub(super) arrives: Vec<(bool, Interface)>,
+    /// Wanted routes back: whether there must be none, and whether any interface will do.
+    pub(super) reverse_paths: Vec<(bool, bool)>,
     pub(super) leaves: Vec<(bool, String)>,
     /// Wanted states, and the number of what is asked of the original destination.
     pub(super) connections: Vec<(Option<States>, Option<usize>)>,
@@ -237,14 +241,16 @@ impl Step {
 
     /// What of some traffic meets all conditions but those on addresses.
     fn carried(&self, at: &At<'_>, here: TrafficId, traffic: &mut Traffic) -> TrafficId {
-        let is_there =
-            |asked: &[(bool, String)], there: Option<&str>| asked.iter().all(|(negated, name)| (there == Some(name)) != *negated);
+        let arrives = |(negated, asked): &(bool, Interface)| at.hook.arrives().is_some_and(|name| asked.is(name)) != *negated;
+        let leaves = |(negated, asked): &(bool, String)| (at.hook.leaves() == Some(asked)) != *negated;
+        let leads_back = |(negated, is_loose): &(bool, bool)| leads_back(at.reverse_path, *is_loose) != *negated;
         let is_in = |states: &Option<States>| match states {
             Some((negated, states)) => states.contains(&at.state) != *negated,
             None => !matches!(at.state, State::Untracked | State::Invalid),
         };
-        let matches = is_there(&self.arrives, at.hook.arrives())
-            && is_there(&self.leaves, at.hook.leaves())
+        let matches = self.arrives.iter().all(arrives)
+            && self.leaves.iter().all(leaves)
+            && self.reverse_paths.iter().all(leads_back)
             && self.connections.iter().all(|(states, _)| is_in(states));
         if matches { traffic.and(here, self.traffic) } else { Traffic::NONE }
     }

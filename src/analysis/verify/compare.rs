@@ -14,7 +14,7 @@ use crate::analysis::space::{Block, Members, Traffic, TrafficId, merged};
 use crate::analysis::verify::owed::{Between, EarlyOwed, Fates, Owed, Policy, Portion};
 use crate::analysis::verify::places::{Ground, Kind, Part};
 use crate::analysis::verify::witness::{self, Collector};
-use crate::analysis::{Hook, Original, State};
+use crate::analysis::{Hook, Original, ReversePath, State};
 
 /// A family's comparison.
 pub(super) struct Comparison<'run, 'eval, 'resolved, 'input> {
@@ -37,6 +37,7 @@ pub(super) struct Before {
 pub(super) struct Case<'case> {
     pub(super) hook: &'case Hook,
     pub(super) state: State,
+    pub(super) reverse_path: ReversePath,
     pub(super) portions: Vec<Portion>,
     /// What is owed before.
     pub(super) owed: Fates,
@@ -52,14 +53,43 @@ impl Comparison<'_, '_, '_, '_> {
     /// All packets of a hook in a state whose destination is not translated.
     pub(super) fn hook(&mut self, hook: &Hook, state: State) {
         let Some(possible) = self.ground.possible(hook) else { return };
-        for (block, before) in self.before(hook, state, possible) {
+        for (block, before) in self.before(hook, (state, ReversePath::Arriving), possible) {
             self.tables((hook, state), block, &before);
         }
     }
 
+    /// The packets of a hook in a state whose route back does not lead where they arrive.
+    ///
+    /// Whether one is dropped is decided before the filter table, where the kernel has no `rpfilter`.
+    /// With those that are not, everything behind is as with packets whose route back is right, which
+    /// [`Self::hook`] compares; so all that remains is whether the same ones are kept from tracking.
+    pub(super) fn spoofed(&mut self, hook: &Hook, state: State) {
+        for reverse_path in ReversePath::ALL.into_iter().filter(|path| *path != ReversePath::Arriving) {
+            let Some(possible) = self.ground.possible(hook) else { return };
+            let case = Case {
+                hook,
+                state,
+                reverse_path,
+                portions: Vec::new(),
+                owed: Fates::NONE,
+                kept: Traffic::NONE,
+                originals: &[],
+                known: FxHashMap::default(),
+            };
+            for (block, Before { found, owed }) in self.before(hook, (state, reverse_path), possible) {
+                self.pairs += block.pairs();
+                let dropped = self.differs(found.dropped, owed.dropped);
+                let kept = self.differs(found.untracked, owed.untracked);
+                let kept = self.traffic.less(kept, found.dropped);
+                let differing = self.traffic.or(dropped, kept);
+                self.note(&case, differing, &block);
+            }
+        }
+    }
+
     /// What becomes of packets before the filter table.
-    pub(super) fn before(&mut self, hook: &Hook, state: State, block: Block) -> Vec<(Block, Before)> {
-        let at = At { columns: &self.ground.columns, hook, state, origins: None };
+    pub(super) fn before(&mut self, hook: &Hook, (state, reverse_path): (State, ReversePath), block: Block) -> Vec<(Block, Before)> {
+        let at = At { columns: &self.ground.columns, hook, state, reverse_path, origins: None };
         let untracked = if state == State::Untracked { Traffic::ALL } else { Traffic::NONE };
         let found = match self.symbolic.has_early() {
             true => self.symbolic.early(&at, block, self.traffic),
@@ -70,7 +100,7 @@ impl Comparison<'_, '_, '_, '_> {
         let mut all = Vec::new();
         for (part, found) in parts {
             let Some(between) = self.between(hook, (part.source, part.destination), Policy::NONE) else { continue };
-            let mut owed = self.owed.early(&between, state, self.traffic);
+            let mut owed = self.owed.early(&between, (state, reverse_path), self.traffic);
             if state == State::Untracked {
                 owed.untracked = Traffic::ALL;
             }
@@ -81,7 +111,8 @@ impl Comparison<'_, '_, '_, '_> {
 
     /// Packets through the filter table, behind the others.
     fn tables(&mut self, (hook, state): (&Hook, State), block: Block, before: &Before) {
-        let at = At { columns: &self.ground.columns, hook, state, origins: None };
+        let reverse_path = ReversePath::Arriving;
+        let at = At { columns: &self.ground.columns, hook, state, reverse_path, origins: None };
         let on = self.traffic.less(Traffic::ALL, before.found.dropped);
         let untracked = self.traffic.and(on, before.found.untracked);
         let tracked = self.traffic.less(on, untracked);
@@ -93,6 +124,7 @@ impl Comparison<'_, '_, '_, '_> {
         let mut case = Case {
             hook,
             state,
+            reverse_path,
             portions: before.owed.portions(state, self.traffic),
             owed: Fates { dropped: before.owed.dropped, ..Fates::NONE },
             kept: self.differs(before.owed.untracked, before.found.untracked),
@@ -189,7 +221,8 @@ impl Comparison<'_, '_, '_, '_> {
             let original = case.originals.iter().find(|(sources, _)| sources.holds(source)).map(|row| row.1);
             let places = self.ground.places.get(source).zip(self.ground.places.get(destination));
             let between = places.map(|(from, to)| Between { source: *from, destination: *to, hook: case.hook, policy: Policy::NONE });
-            let packet = between.zip(class).and_then(|(between, class)| witness::packet(&between, original, case.state, class));
+            let packet =
+                between.zip(class).and_then(|(between, class)| witness::packet(&between, original, (case.state, case.reverse_path), class));
             self.collector.add(packet);
         }
     }

@@ -19,7 +19,6 @@ mod translated;
 mod witness;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 
 use crate::analysis::evaluate::Evaluator;
 use crate::analysis::netfilter::{Kernel, LoadError, Misplaced, Texts};
@@ -29,7 +28,7 @@ use crate::analysis::space::{Cuts, Places, Relation, Traffic, Workshop};
 use crate::analysis::{Hook, State};
 use crate::inventory::NodeId;
 use crate::net::Family;
-use crate::options::{HookPosition, Options};
+use crate::options::{HookPosition, Options, SourceValidation};
 use crate::policy::List;
 
 use compare::Comparison;
@@ -105,7 +104,8 @@ pub fn of_kernel<'input>(evaluator: &Evaluator<'_, 'input>, node: NodeId, option
     let mut verification = Verification { proof, differences, differing: 0 };
     let mut collector = Collector::new(kernel, Node::of(evaluator, node, options));
     let origins_matter = [List::Untracked, List::PreDnat].iter().any(|list| hosts.have(*list)) || kernel.asks_before_dnat();
-    let hooks = hooks(&interfaces(kernel, &hosts));
+    let hooks = hooks(&interfaces(kernel, &hosts, options));
+    let reverse_paths_matter = kernel.asks_reverse_paths() || options.source_validation != SourceValidation::Off;
     for family in Family::BOTH {
         let symbolic = kernel.symbolic(family, &mut traffic);
         let ground = Ground::of((resolved, node, options), (&places, family), (&symbolic, &relation, &owed), &mut traffic);
@@ -117,6 +117,9 @@ pub fn of_kernel<'input>(evaluator: &Evaluator<'_, 'input>, node: NodeId, option
             Comparison { symbolic: &symbolic, owed: &owed, ground: &ground, traffic: &mut traffic, collector: &mut collector, pairs: 0 };
         for hook in &hooks {
             states(hook, &hosts).iter().for_each(|state| comparison.hook(hook, *state));
+            if reverse_paths_matter && hook.arrives().is_some_and(|name| name != LOOPBACK) {
+                states(hook, &hosts).iter().for_each(|state| comparison.spoofed(hook, *state));
+            }
             if origins_matter {
                 comparison.translated(hook, (&ports, &mut redirected));
             }
@@ -128,14 +131,39 @@ pub fn of_kernel<'input>(evaluator: &Evaluator<'_, 'input>, node: NodeId, option
     verification
 }
 
-/// Interfaces that someone speaks of, the loopback interface, and one that nobody speaks of.
-fn interfaces(kernel: &Kernel, hosts: &Hosts<'_>) -> Vec<String> {
-    let mut names: BTreeSet<&str> = kernel.interfaces();
+/// Interfaces that rules, host endpoints or options speak of, the loopback interface, and one that none
+/// speaks of. Where rules or options speak of the beginning of names, one of each beginning and of no
+/// longer one.
+fn interfaces(kernel: &Kernel, hosts: &Hosts<'_>, options: &Options) -> Vec<String> {
+    let (mut names, mut stems) = (kernel.interfaces(), kernel.interface_stems());
     names.extend(hosts.interfaces());
     names.insert(LOOPBACK);
-    let other = (0..).map(|number| format!("other{number}")).find(|name| !names.contains(name.as_str()));
-    names.into_iter().map(str::to_owned).chain(other).collect()
+    for pattern in &options.pod_interfaces {
+        let known = if pattern.is_open() { &mut stems } else { &mut names };
+        known.insert(pattern.stem());
+    }
+
+    let is_other = |name: &str, stem: &str| {
+        let mut longer = stems.iter().filter(|other| other.len() > stem.len());
+        !names.contains(name) && !longer.any(|other| name.starts_with(other))
+    };
+    let under = |stem: &&str| {
+        let endings = std::iter::once(String::new()).chain(LETTERS.chars().map(String::from));
+        let mut under = endings.map(|ending| format!("{stem}{ending}"));
+        under.find(|name| name.len() <= LONGEST_INTERFACE && is_other(name, stem))
+    };
+    let others = stems.iter().filter_map(under);
+    let letters = LETTERS.chars().map(|letter| format!("{letter}ther"));
+    let mut unnamed = std::iter::once("other0".to_owned()).chain(letters);
+    let other = unnamed.find(|name| is_other(name, ""));
+    names.iter().map(|name| (*name).to_owned()).chain(others).chain(other).collect()
 }
+
+/// Letters to make names of interfaces with that none speaks of.
+const LETTERS: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+/// `IFNAMSIZ` 16 less the end of the string (linux/if.h).
+const LONGEST_INTERFACE: usize = 15;
 
 /// All hooks with all interfaces. Nothing is forwarded over the loopback interface.
 fn hooks(interfaces: &[String]) -> Vec<Hook> {

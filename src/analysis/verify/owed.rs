@@ -11,8 +11,9 @@ use rustc_hash::FxHashMap;
 use crate::analysis::node::{IPIP, NEIGHBOUR_MESSAGES, VXLAN_PORT};
 use crate::analysis::packet::LOOPBACK;
 use crate::analysis::space::{Class, ClassId, Cuts, Traffic, TrafficId};
+use crate::analysis::validation::{self, Claim};
 use crate::analysis::verify::hosts::Hosts;
-use crate::analysis::{Hook, Side, State, Verdict};
+use crate::analysis::{Hook, ReversePath, Side, State, Verdict};
 use crate::net::{Direction, Family, PortRange, Protocol};
 use crate::options::{Encapsulated, EndpointToHost, Failsafe, Options};
 use crate::policy::{Icmp, IcmpMatch, List, ProtocolMatch};
@@ -38,6 +39,8 @@ pub(super) struct Place {
     pub(super) is_local: bool,
     /// Whether it is in the node's pod ranges and no endpoint's, and that matters.
     pub(super) is_unknown: bool,
+    /// Whose it is, where packets come from it.
+    pub(super) claim: Claim,
 }
 
 /// Two places, and where their packets are met.
@@ -161,8 +164,12 @@ impl EarlyOwed {
 
 impl Owed<'_, '_> {
     /// What ought to become of packets before the filter table; `between` has the destination that they are sent to.
-    pub(super) fn early(&self, between: &Between<'_>, state: State, traffic: &mut Traffic) -> EarlyOwed {
+    pub(super) fn early(&self, between: &Between<'_>, (state, reverse_path): (State, ReversePath), traffic: &mut Traffic) -> EarlyOwed {
         let mut early = EarlyOwed::NONE;
+        let is_spoofed = |arrives| validation::drops(self.options, between.source.claim, arrives, reverse_path);
+        if between.hook.arrives().is_some_and(is_spoofed) {
+            return EarlyOwed { dropped: Traffic::ALL, ..early };
+        }
         let (interface, direction) = match between.hook {
             Hook::Forward { arrives, .. } | Hook::Input { arrives } => (arrives, Direction::Ingress),
             Hook::Output { leaves } => (leaves, Direction::Egress),

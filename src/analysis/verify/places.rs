@@ -9,6 +9,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use crate::analysis::Hook;
 use crate::analysis::netfilter::{Columns, Kernel, Marks, Symbolic};
 use crate::analysis::space::{Block, ClassId, Members, PlaceClass, Places, Relation, Traffic, TrafficId, ViewId};
+use crate::analysis::validation::{Claim, Validation};
 use crate::analysis::verify::hosts;
 use crate::analysis::verify::owed::{Owed, Place, Policy};
 use crate::inventory::{EndpointId, NodeId};
@@ -29,7 +30,7 @@ pub(super) struct Ground {
     policies: Policies,
 }
 
-/// Places that are all endpoints of this node or none, all unknown or none, and of which host endpoints' policies and failsafe prefixes say
+/// Places that are all endpoints of this node or none, all unknown or none, all claimed by the same, and of which host endpoints' policies and failsafe prefixes say
 /// the same. What a node owes to packets between two places depends on this and on the policies of endpoints of this node alone.
 #[derive(Debug)]
 pub(super) struct Kind {
@@ -55,7 +56,7 @@ pub(super) struct Part {
 }
 
 /// What tells classes apart: an endpoint's class on this node; of others, all that anyone here says of them.
-type Key = (Option<Place>, bool, Marks, Vec<(usize, TrafficId)>, OfHosts);
+type Key = (Option<Place>, (bool, Claim), Marks, Vec<(usize, TrafficId)>, OfHosts);
 
 /// What host endpoints' rules let through at an address, and which of their addresses and failsafe prefixes hold it.
 type OfHosts = (Vec<TrafficId>, Vec<bool>);
@@ -76,11 +77,10 @@ pub(super) fn lists(resolved: &Resolved<'_>, node: NodeId, options: &Options, ke
     };
     let mut lists = kernel.prefixes();
     lists.push(addresses(&|id| is_local(resolved, node, Some(id))));
-    if inventory.endpoints.iter().any(|endpoint| endpoint.addresses.is_empty()) {
-        // else an endpoint without an address could stand for one that has one
-        lists.push(addresses(&|_| true));
-    }
     lists.push(inventory.node(node).pod_ranges.clone());
+    lists.push(inventory.nodes.iter().flat_map(|node| node.pod_ranges.iter().copied()).collect());
+    // whether or not a policy tells endpoints from addresses outside, source validation does
+    lists.push(addresses(&|_| true));
     lists.extend(hosts::prefixes(resolved, node));
     let failsafes = Direction::BOTH.into_iter().flat_map(|direction| options.failsafes.of(direction));
     lists.extend(failsafes.filter_map(|failsafe| failsafe.net).map(|net| vec![net]));
@@ -102,16 +102,19 @@ impl Ground {
             .flat_map(|(id, _)| Direction::BOTH.map(|direction| relation.view(id, direction)))
             .collect();
         let exceptions = exceptions(&views, relation);
+        let validation = Validation::of(resolved, node);
         let mut known: FxHashSet<Key> = FxHashSet::default();
         let (mut spots, mut all_marks) = (Vec::new(), Vec::new());
         for (id, class) in of_family() {
             let Some(address) = class.address else { continue };
             let is_unknown = is_unknown((resolved, node, options), class, address);
-            let place = Place { address, class: id, is_local: is_local(class), is_unknown };
+            let claim = validation.claim(address, class.owner.map(|_| is_local(class)));
+            let place = Place { address, class: id, is_local: is_local(class), is_unknown, claim };
             let marks = symbolic.marks(address);
             let said = exceptions.get(&id).cloned().unwrap_or_default();
             let of_hosts = of_hosts(&place, owed);
-            if known.insert((Some(place).filter(|place| place.is_local), is_unknown, marks.clone(), said, of_hosts.clone())) {
+            let duties = (is_unknown, claim);
+            if known.insert((Some(place).filter(|place| place.is_local), duties, marks.clone(), said, of_hosts.clone())) {
                 spots.push((place, of_hosts));
                 all_marks.push(marks);
             }
@@ -188,9 +191,9 @@ fn exceptions(views: &BTreeSet<ViewId>, relation: &Relation<'_>) -> FxHashMap<Cl
 }
 
 fn kinds(spots: &[(Place, OfHosts)]) -> Vec<Kind> {
-    let mut kinds: FxIndexMap<(bool, bool, &OfHosts), Vec<usize>> = IndexMap::default();
+    let mut kinds: FxIndexMap<(bool, bool, Claim, &OfHosts), Vec<usize>> = IndexMap::default();
     for (number, (place, of_hosts)) in spots.iter().enumerate() {
-        kinds.entry((place.is_local, place.is_unknown, of_hosts)).or_default().push(number);
+        kinds.entry((place.is_local, place.is_unknown, place.claim, of_hosts)).or_default().push(number);
     }
     let kind = |numbers: Vec<usize>| {
         let (place, _) = spots.get(*numbers.first()?)?;

@@ -14,11 +14,12 @@ use crate::analysis::evaluate::Evaluator;
 use crate::analysis::netfilter::{Kernel, TableTexts, Texts};
 use crate::analysis::node::Node;
 use crate::analysis::space::{Class, Cuts, Places, Relation, Traffic, TrafficId, Workshop};
-use crate::analysis::{Flow, Hook, Message, Original, Packet, PortPair, Side, State, Verdict};
+use crate::analysis::validation::Validation;
+use crate::analysis::{Flow, Hook, Message, Original, Packet, PortPair, ReversePath, Side, State, Verdict};
 use crate::diagnostic::Diagnostics;
 use crate::inventory::NodeId;
 use crate::net::{Cidr, Direction, Protocol};
-use crate::options::{Encapsulated, EndpointToHost, Failsafes, Options, UnknownEndpoint};
+use crate::options::{Encapsulated, EndpointToHost, Failsafes, Options, SourceValidation, UnknownEndpoint};
 use crate::policy::Staging;
 use crate::resolve;
 use crate::text::Files;
@@ -109,7 +110,7 @@ fn inputs(case: &Path) -> Files {
     files
 }
 
-fn choices() -> [Options; 2] {
+fn choices() -> [Options; 3] {
     let closed = Options {
         endpoint_to_host: EndpointToHost::Drop,
         unknown_endpoint: UnknownEndpoint::Accept,
@@ -120,7 +121,9 @@ fn choices() -> [Options; 2] {
         },
         ..Options::default()
     };
-    [Options::default(), closed]
+    let loose =
+        Options { source_validation: SourceValidation::Loose, pod_interfaces: vec!["cali+".parse().unwrap()], ..Options::default() };
+    [Options::default(), closed, loose]
 }
 
 /// A node, in sets.
@@ -131,6 +134,7 @@ struct World<'run, 'input> {
     places: &'run Places<'input>,
     relation: &'run Relation<'input>,
     owed: Owed<'run, 'input>,
+    validation: Validation,
     traffic: Traffic,
 }
 
@@ -148,8 +152,9 @@ fn compare(evaluator: &Evaluator<'_, '_>, (node, options): (NodeId, &Options), d
     let relation = Relation::near(resolved, &places, &mut traffic, |class| places::is_local(resolved, node, class.owner));
     let (neighbours, encapsulated) = (owed::neighbours(&mut traffic), owed::encapsulated(&mut traffic));
     let owed = Owed { options, hosts: &hosts, neighbours, encapsulated, failsafes: RefCell::default() };
-    let interfaces: Vec<String> = hosts.interfaces().map(str::to_owned).chain(["lo", "other0"].map(str::to_owned)).collect();
-    let mut world = World { evaluator, node, options, places: &places, relation: &relation, owed, traffic };
+    let interfaces: Vec<String> = hosts.interfaces().map(str::to_owned).chain(["lo", "cali7", "other0"].map(str::to_owned)).collect();
+    let validation = Validation::of(resolved, node);
+    let mut world = World { evaluator, node, options, places: &places, relation: &relation, owed, validation, traffic };
     let concrete = Node::of(evaluator, node, options);
     let addresses = addresses(&world);
     for _ in 0..PACKETS {
@@ -198,7 +203,11 @@ fn packet(world: &World<'_, '_>, (addresses, interfaces): (&[IpAddr], &[String])
     let port = dice.one_of(&classes).port(Side::Destination).map(|range| dice.within(range));
     let original = Original { address: *dice.one_of(&of_family), port: port.filter(|_| ports.is_some()) };
     let is_translated = state == State::New && *dice.one_of(&[true, false]);
-    Some(Packet { flow, original: is_translated.then_some(original), hook, state })
+    let reverse_path = match hook.arrives() {
+        Some("lo") | None => ReversePath::Arriving,
+        Some(_) => *dice.one_of(&[ReversePath::ALL, [ReversePath::Arriving; 3]].concat()),
+    };
+    Some(Packet { flow, original: is_translated.then_some(original), hook, state, reverse_path })
 }
 
 /// What a packet of a class carries.
@@ -233,6 +242,7 @@ impl World<'_, '_> {
             class: self.places.at(address, owner).unwrap(),
             is_local: places::is_local(resolved, self.node, owner),
             is_unknown: self.options.unknown_endpoint == UnknownEndpoint::Drop && owner.is_none() && in_range(),
+            claim: self.validation.claim(address, owner.map(|_| places::is_local(resolved, self.node, owner))),
         }
     }
 
@@ -255,7 +265,7 @@ impl World<'_, '_> {
     fn owed_to(&mut self, packet: &Packet) -> (Verdict, bool) {
         let sent = packet.sent();
         let between = self.between(&sent, &packet.hook);
-        let early = self.owed.early(&between, packet.state, &mut self.traffic);
+        let early = self.owed.early(&between, (packet.state, packet.reverse_path), &mut self.traffic);
         if self.holds(early.dropped, &sent) {
             return (Verdict::Drop, false);
         }

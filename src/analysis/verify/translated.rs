@@ -12,7 +12,7 @@ use crate::analysis::netfilter::{At, Early, Out};
 use crate::analysis::space::{Block, Members, Traffic, TrafficId};
 use crate::analysis::verify::compare::{Before, Case, Comparison};
 use crate::analysis::verify::owed::{EarlyOwed, Fates, Portion};
-use crate::analysis::{Hook, Original, State};
+use crate::analysis::{Hook, Original, ReversePath, State};
 
 /// Ports that a connection can be made to, one of each kind, or none for the port that the packet is for, with what rules that ask for the
 /// original destination take.
@@ -55,7 +55,7 @@ impl Comparison<'_, '_, '_, '_> {
             };
             ground.sent.iter().filter_map(to).collect::<Vec<_>>()
         };
-        let sent = self.before(hook, State::New, all).into_iter().flat_map(sent);
+        let sent = self.before(hook, (State::New, ReversePath::Arriving), all).into_iter().flat_map(sent);
         for ((sources, before, is_sent, address), (port, answers)) in
             sent.flat_map(|sent| ports.iter().map(move |port| (sent.clone(), port)))
         {
@@ -85,10 +85,19 @@ impl Comparison<'_, '_, '_, '_> {
         let on = self.traffic.less(Traffic::ALL, gone);
         let mut portions = before.owed.portions(State::New, self.traffic);
         portions.iter_mut().for_each(|portion: &mut Portion| portion.here = self.traffic.and(portion.here, on));
-        let at = At { columns: &self.ground.columns, hook, state: State::New, origins: Some(asked) };
+        let at = At { columns: &self.ground.columns, hook, state: State::New, reverse_path: ReversePath::Arriving, origins: Some(asked) };
         let found = self.symbolic.filter(&at, (block, on, Out::NONE), self.traffic);
         let (owed, kept) = (Fates::NONE, Traffic::NONE);
-        let mut case = Case { hook, state: State::New, portions, owed, kept, originals, known: FxHashMap::default() };
+        let mut case = Case {
+            hook,
+            state: State::New,
+            reverse_path: ReversePath::Arriving,
+            portions,
+            owed,
+            kept,
+            originals,
+            known: FxHashMap::default(),
+        };
         found.into_iter().for_each(|(block, found)| self.judge(&mut case, &block, found));
     }
 }

@@ -7,7 +7,7 @@ use crate::analysis::node::{Expected, Node};
 use crate::analysis::space::Class;
 use crate::analysis::verify::MOST_WITNESSES;
 use crate::analysis::verify::owed::Between;
-use crate::analysis::{Flow, Hook, Original, Packet, State, Verdict};
+use crate::analysis::{Flow, Hook, Original, Packet, ReversePath, State, Verdict};
 use crate::net::{Family, Protocol};
 
 /// A packet that scripts decide otherwise than policy.
@@ -93,7 +93,12 @@ impl<'run, 'eval, 'resolved, 'input> Collector<'run, 'eval, 'resolved, 'input> {
 }
 
 /// A packet of a class. One of the other family's control protocol has no message.
-pub(super) fn packet(between: &Between<'_>, original: Option<Original>, state: State, class: &Class) -> Option<Packet> {
+pub(super) fn packet(
+    between: &Between<'_>,
+    original: Option<Original>,
+    (state, reverse_path): (State, ReversePath),
+    class: &Class,
+) -> Option<Packet> {
     let (protocol, ports, message) = class.example()?;
     let own = match between.family() {
         Family::V4 => Protocol::ICMP,
@@ -103,5 +108,5 @@ pub(super) fn packet(between: &Between<'_>, original: Option<Original>, state: S
     let (source, destination) = (between.source.address, between.destination.address);
     let original = original.map(|original| Original { port: original.port.filter(|_| ports.is_some()), ..original });
     let hook: Hook = between.hook.clone();
-    Some(Packet { flow: Flow { source, destination, protocol, ports, icmp }, original, hook, state })
+    Some(Packet { flow: Flow { source, destination, protocol, ports, icmp }, original, hook, state, reverse_path })
 }

@@ -6,7 +6,7 @@ use crate::analysis::evaluate::{Outcome, TierEnd, Whose};
 use crate::analysis::explain::{Group, NearMiss, PolicyWay, RuleWay, StopWay, TierWay, Way};
 use crate::analysis::{Hook, Message};
 use crate::answers::eval::pairs::{Pair, Party, pairs};
-use crate::answers::eval::stops::list_word;
+use crate::answers::eval::stops::{forged_words, list_word};
 use crate::answers::eval::text::notes;
 use crate::answers::eval::{Answer, Detail, Step, Trace, Traced};
 use crate::output::{Json, Sink};
@@ -248,7 +248,7 @@ fn node_view(answer: &Answer<'_, '_>, way: &StopWay<'_>, detail: Detail) -> Node
         verdict: stop.expected.verdict.to_string(),
         because: answer.doing(stop),
         host_endpoints: hosts.iter().map(host).collect(),
-        beside: answer.beside(way),
+        beside: answer.beside(way).into_iter().chain(forged_words(stop, detail).map(str::to_owned)).collect(),
     }
 }
 

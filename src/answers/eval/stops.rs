@@ -3,10 +3,10 @@
 use crate::analysis::explain::{Group, StopWay, Way};
 use crate::analysis::node::Cause;
 use crate::analysis::route::{Assumed, Because, Stop};
-use crate::analysis::{Flow, Hook, Side};
-use crate::answers::eval::Answer;
+use crate::analysis::{Flow, Forged, Hook, Side};
 use crate::answers::eval::text::stranger;
 use crate::answers::eval::words::listed;
+use crate::answers::eval::{Answer, Detail};
 use crate::inventory::NodeId;
 use crate::net::Direction;
 use crate::policy::List;
@@ -48,6 +48,7 @@ impl<'input> Answer<'_, 'input> {
             Cause::NoConnection => "drops what belongs to no connection".to_owned(),
             Cause::Neighbour => "lets messages between neighbours in IPv6 pass before policy".to_owned(),
             Cause::Failsafe => "keeps this port open whatever policy says: it is a failsafe port".to_owned(),
+            Cause::SpoofedSource => "drops packets that claim this source elsewhere than where it is".to_owned(),
             Cause::UnknownEndpoint => {
                 format!("drops packets of addresses in its pod range{} that no endpoint has", self.range(stop.node, flow))
             }
@@ -79,6 +80,30 @@ impl<'input> Answer<'_, 'input> {
     pub(super) fn node(&self, node: NodeId) -> &str {
         &self.resolved.inventory.node(node).name
     }
+}
+
+/// What a node does to others that send with the same source. That it stops them goes without saying
+/// where only the verdict is asked for.
+pub(super) fn forged_words(stop: &Stop<'_>, detail: Detail) -> Option<&'static str> {
+    Some(match stop.forged? {
+        Forged::Dropped if detail == Detail::Verdict => return None,
+        Forged::Dropped => {
+            "assumed: it comes by the interface that the route back to its sender leads to; by any other, \
+             source validation drops it"
+        }
+        Forged::DroppedWithoutRoute => {
+            "note: the node of the receiver takes packets with this source from any interface \
+             (`--source-validation loose`): a pod there could send them"
+        }
+        Forged::Logged => {
+            "note: packets with this source that come by a wrong interface are only logged \
+             (`--source-validation log`): whoever can send them is taken for this sender"
+        }
+        Forged::Passed => {
+            "note: packets with this source may come by any interface (`--source-validation off`): \
+             whoever can send them is taken for this sender"
+        }
+    })
 }
 
 /// Whether the packet begins or ends at the node itself.

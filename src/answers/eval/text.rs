@@ -7,6 +7,7 @@ use crate::analysis::explain::{Group, PolicyWay, ProfileWay, RuleWay, TierWay, W
 use crate::analysis::question::{Case, SOURCE_PORT};
 use crate::analysis::{Part, Side, SidePart};
 use crate::answers::eval::pairs::pairs;
+use crate::answers::eval::stops::forged_words;
 use crate::answers::eval::words::action;
 use crate::answers::eval::{Answer, Detail, Trace, Traced, Verdict};
 use crate::net::Direction;
@@ -107,7 +108,7 @@ fn add_group(answer: &Answer<'_, '_>, (group, traced): (&Group<'_>, Option<&Trac
         answer.doing(&way.stop).iter().for_each(|line| lines.add(depth, line));
     }
     add_end(answer, (group, Direction::Ingress), detail, (depth, lines));
-    add_beside(answer, group, depth, lines);
+    add_beside(answer, group, detail, (depth, lines));
     add_near_misses(answer, group, depth, lines);
     if let Some(traced) = traced {
         let of_first = if group.cases.len() > 1 { ", the first pair" } else { "" };
@@ -134,12 +135,21 @@ fn reasons(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut
         answer.doing(&way.stop).iter().for_each(|line| lines.add(depth, line));
     }
     end(Direction::Ingress).iter().for_each(|line| lines.add(depth, line));
-    add_beside(answer, group, depth, lines);
+    add_beside(answer, group, Detail::Verdict, (depth, lines));
 }
 
 /// What is assumed, and what else is to be known.
-fn add_beside(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut Lines<'_, '_>) {
+fn add_beside(
+    answer: &Answer<'_, '_>,
+    group: &Group<'_>,
+    detail: Detail,
+    (depth, lines): (usize, &mut Lines<'_, '_>),
+) {
     group.stops.iter().flat_map(|way| answer.beside(way)).for_each(|line| lines.add(depth, &line));
+
+    let forged = group.stops.iter().filter_map(|way| forged_words(&way.stop, detail));
+    let forged: BTreeSet<&str> = forged.collect();
+    forged.into_iter().for_each(|line| lines.add(depth, line));
 }
 
 pub(in crate::answers) fn stranger(direction: Direction) -> String {

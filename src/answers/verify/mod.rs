@@ -6,7 +6,7 @@ use crate::analysis::evaluate::{Passage, TierEnd};
 use crate::analysis::netfilter::{LoadError, Misplaced, Script};
 use crate::analysis::node::{Cause, Expected};
 use crate::analysis::verify::{Difference, RulePassed, Verification, Witness};
-use crate::analysis::{Hook, Packet, State, Verdict};
+use crate::analysis::{Hook, Packet, ReversePath, State, Verdict};
 use crate::output::{Json, Sink, Terminal};
 use crate::text::Files;
 
@@ -155,7 +155,12 @@ fn packet_words(packet: &Packet) -> String {
         Hook::Output { leaves } => format!("of the node by {leaves}"),
     };
     let (source, destination) = (format!("{}{}", flow.source, port(ports.0)), format!("{}{}", flow.destination, port(ports.1)));
-    format!("{}{message} from {source} to {destination}{original}, {state}, {place}", flow.protocol)
+    let reverse_path = match packet.reverse_path {
+        ReversePath::Arriving => "",
+        ReversePath::Elsewhere => ", though the route back leads elsewhere",
+        ReversePath::Nowhere => ", without a route back",
+    };
+    format!("{}{message} from {source} to {destination}{original}, {state}, {place}{reverse_path}", flow.protocol)
 }
 
 fn fate(verdict: Verdict, is_untracked: bool) -> String {
@@ -170,6 +175,7 @@ fn because(owed: &Expected<'_>, files: &Files) -> String {
         Cause::NoConnection => "it belongs to no connection".to_owned(),
         Cause::Neighbour => "neighbours must find each other".to_owned(),
         Cause::Failsafe => "it is for a failsafe port".to_owned(),
+        Cause::SpoofedSource => "its source is a pod's, which is elsewhere".to_owned(),
         Cause::UnknownEndpoint => "no endpoint has that address of the node's pod range".to_owned(),
         Cause::Encapsulated => "endpoints may not send what is encapsulated".to_owned(),
         Cause::EndpointToHost => "endpoints may not send to their node".to_owned(),

@@ -7,7 +7,7 @@ use palisade::analysis::netfilter::{Kernel, TableTexts, Texts};
 use palisade::options::Options;
 
 use super::compile_yaml;
-use super::packet::{Hook, Packet, State, Verdict};
+use super::packet::{Hook, Packet, RouteBack, State, Verdict};
 use crate::{enforced, golden};
 
 /// Two nodes. `client` is on the first; `server` is on the second with an address lent from the first one's range.
@@ -50,6 +50,7 @@ fn on_first_node(policies: &str, destination: &str, (protocol, port): (u8, u16))
         ports: Some((40_000, port)),
         icmp: None,
         state: State::New,
+        route_back: RouteBack::Same,
     };
     kernels.expect("palisade takes this").first().expect("one node").run(&packet.seen()).verdict.into()
 }

@@ -3,11 +3,11 @@
 
 use std::net::IpAddr;
 
-use super::packet::{Hook, Packet, State, Verdict};
+use super::packet::{Hook, Packet, RouteBack, State, Verdict};
 use super::world::{
     Action, Backends, CalicoPolicy, ClusterPeer, ClusterPods, ClusterPort, ClusterRule, Entity, Failsafe, Host, KubernetesPolicy,
-    KubernetesPort, KubernetesRule, LabelSelector, Labels, NamedPort, Net, Peer, Pod, Policy, Port, Rank, Rule, Selector, ServiceName,
-    Stage, StagedAction, Way, World,
+    KubernetesPort, KubernetesRule, LabelSelector, Labels, NamedPort, Net, Node, Peer, Pod, Policy, Port, Rank, Rule, Selector,
+    ServiceName, Sources, Stage, StagedAction, Way, World,
 };
 
 const NAMESPACE: &str = "projectcalico.org/namespace";
@@ -104,6 +104,9 @@ impl<'world> Cluster<'world> {
     /// What a packet's fate on a node is, and whether it is kept from connection tracking.
     pub(crate) fn verdict(&self, packet: &Packet) -> (Verdict, bool) {
         let way = if packet.hook == Hook::Output { Way::Egress } else { Way::Ingress };
+        if way == Way::Ingress && self.is_forged(packet) {
+            return (Verdict::Drop, packet.state == State::Untracked);
+        }
         let sent = sent(packet);
         let untracked = self.early(List::Untracked, way, &sent);
         let kept = packet.state == State::Untracked || untracked == Some(true);
@@ -244,6 +247,28 @@ impl<'world> Cluster<'world> {
     fn drops_encapsulated(&self, packet: &Packet) -> bool {
         let vxlan = packet.protocol == 17 && packet.ports.is_some_and(|ports| ports.1 == 4789);
         self.world.choices.encapsulated_dropped && (vxlan || packet.protocol == 4)
+    }
+
+    /// Decision 27: the sender claims what is a pod's, or is a pod, and its packets come another way.
+    fn is_forged(&self, packet: &Packet) -> bool {
+        let choices = &self.world.choices;
+        if matches!(choices.sources, Sources::Logged | Sources::Trusted) {
+            return false;
+        }
+        let named = |link: &&str| match link.strip_suffix('+') {
+            Some(start) => packet.arrives.starts_with(start),
+            None => packet.arrives == *link,
+        };
+        let from_pod = choices.pod_links.iter().any(|link| named(link));
+        let in_ranges = |node: &Node| node.ranges.iter().any(|range| range.holds(packet.source));
+        let here = self.world.nodes.get(packet.node).is_some_and(in_ranges) || self.local(packet.node, packet.source).is_some();
+        let anywhere = self.world.nodes.iter().any(in_ranges) || self.endpoint(packet.source).is_some();
+        let strict = from_pod || here || choices.sources == Sources::Strict && anywhere;
+        match packet.route_back {
+            RouteBack::Same => false,
+            RouteBack::Other => strict,
+            RouteBack::Missing => strict || anywhere,
+        }
     }
 
     /// Decision 17: in the node's pod ranges, and no known endpoint has it.

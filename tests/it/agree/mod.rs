@@ -29,7 +29,7 @@ use palisade::analysis::netfilter::{Kernel, TableTexts, Texts};
 use palisade::analysis::node::Node;
 use palisade::diagnostic::Diagnostics;
 use palisade::lower;
-use palisade::options::{Encapsulated, EndpointToHost, FailsafeList, Failsafes, Options, UnknownEndpoint};
+use palisade::options::{Encapsulated, EndpointToHost, FailsafeList, Failsafes, Options, SourceValidation, UnknownEndpoint};
 use palisade::policy::Staging;
 use palisade::render::{self, Scripts, Templates};
 use palisade::resolve::{self, Resolved};
@@ -38,7 +38,7 @@ use palisade::text::Files;
 use meaning::Cluster;
 use packet::{Hook, Packet, Verdict};
 use random::{Aim, Dice};
-use world::{Failsafe, Net, Policy, Profile, Rule, World};
+use world::{Failsafe, Net, Policy, Profile, Rule, Sources, World};
 
 /// Where the random numbers begin. A failure prints the seed of its world, for `PALISADE_SEED`.
 const SEEDS: [u64; 3] = [1, 2_026, 0xca11_c0de];
@@ -233,6 +233,14 @@ fn options(world: &World) -> Options {
     if world.choices.encapsulated_dropped {
         options.encapsulated = Encapsulated::Drop;
     }
+    options.source_validation = match world.choices.sources {
+        Sources::Strict => SourceValidation::Strict,
+        Sources::Loose => SourceValidation::Loose,
+        Sources::Logged => SourceValidation::Log,
+        Sources::Trusted => SourceValidation::Off,
+    };
+    let links = world.choices.pod_links.iter();
+    options.pod_interfaces = links.map(|link| link.parse().expect("an interface")).collect();
     options
 }
 

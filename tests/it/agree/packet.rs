@@ -24,6 +24,19 @@ pub(crate) struct Packet {
     /// ICMP type and code.
     pub(crate) icmp: Option<(u8, u8)>,
     pub(crate) state: State,
+    pub(crate) route_back: RouteBack,
+}
+
+/// The route back to the sender, as the node has it. What comes over the loopback interface has the
+/// right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RouteBack {
+    /// The way that the packet came.
+    Same,
+    /// Another way.
+    Other,
+    /// None, or the sender has an address of the node itself.
+    Missing,
 }
 
 /// Where the node sees the packet.
@@ -85,7 +98,12 @@ impl Packet {
             State::Untracked => analysis::State::Untracked,
         };
         let original = self.original.map(|(address, port)| analysis::Original { address, port });
-        analysis::Packet { flow: self.flow(), original, hook, state }
+        let reverse_path = match self.route_back {
+            RouteBack::Same => analysis::ReversePath::Arriving,
+            RouteBack::Other => analysis::ReversePath::Elsewhere,
+            RouteBack::Missing => analysis::ReversePath::Nowhere,
+        };
+        analysis::Packet { flow: self.flow(), original, hook, state, reverse_path }
     }
 }
 

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::hosts;
-use super::packet::{Hook, Packet, State};
+use super::packet::{Hook, Packet, RouteBack, State};
 use super::world::{
     Action, Backends, CalicoPolicy, Choices, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule, Entity, Failsafe,
     KubernetesPolicy, KubernetesPort, KubernetesRule, LabelSelector, Labels, NamedPort, Net, NetSet, Node, Peer, Pod, Policy, Port,
-    Profile, Protocol, Rank, Requirement, Rule, Selector, ServiceName, Stage, Staged, StagedAction, Tier, Way, Workload, World, address,
-    number,
+    Profile, Protocol, Rank, Requirement, Rule, Selector, ServiceName, Sources, Stage, Staged, StagedAction, Tier, Way, Workload, World,
+    address, number,
 };
 
 /// Random numbers by splitmix64 (Steele, Lea, Flood 2014).
@@ -153,6 +153,12 @@ pub(crate) fn world(dice: &mut Dice) -> World {
         host_closed: dice.chance(15),
         unknown_accepted: dice.chance(15),
         encapsulated_dropped: dice.chance(15),
+        sources: if dice.chance(60) {
+            Sources::Strict
+        } else {
+            dice.pick(&[Sources::Loose, Sources::Loose, Sources::Logged, Sources::Trusted])
+        },
+        pod_links: dice.maybe(40, |dice| dice.pick(&[vec!["cali+"], vec!["cali0", "eth1"], vec!["c+", "cali1"]])).unwrap_or_default(),
         inbound: hosts::failsafes(dice),
         outbound: hosts::failsafes(dice),
     };
@@ -685,14 +691,18 @@ impl Aim {
         let icmp = (protocol == icmp_here).then(|| (dice.pick(&[0, 1, 3, 8, 128, 135, 136]), dice.pick(&[0, 1, 2, 255])));
         let states = [State::Established, State::Related, State::Invalid, State::Untracked];
         let state = if dice.chance(92) { State::New } else { dice.pick(&states) };
-        let packet = Packet { node, hook, arrives, leaves, source, destination, original: None, protocol, ports, icmp, state };
+        let route_back = RouteBack::Same;
+        let packet = Packet { node, hook, arrives, leaves, source, destination, original: None, protocol, ports, icmp, state, route_back };
         let packet = if state == State::New && dice.chance(15) { self.translated(&packet, dice) } else { packet };
         let packet = match dice.below(100) {
             0..=24 => self.at_host(packet, dice, world),
             25..=34 if hook == Hook::Forward => to_backend(packet, dice, world),
             _ => packet,
         };
-        within_limits(packet, world)
+        let routes = [RouteBack::Other, RouteBack::Other, RouteBack::Missing];
+        let is_odd = packet.hook != Hook::Output && packet.arrives != "lo" && dice.chance(15);
+        let route_back = if is_odd { dice.pick(&routes) } else { RouteBack::Same };
+        within_limits(Packet { route_back, ..packet }, world)
     }
 
     /// The packet, at a host endpoint where there is one, mostly of someone unknown and sometimes for a failsafe port.

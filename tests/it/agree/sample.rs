@@ -8,7 +8,7 @@ use palisade::policy::Staging;
 use palisade::resolve;
 
 use super::meaning::Cluster as Meaning;
-use super::packet::{Hook, Packet, State, Verdict};
+use super::packet::{Hook, Packet, RouteBack, State, Verdict};
 use super::random::{self, Dice, PORTS};
 use super::world::{Policy, Stage, World};
 use super::{STRIDE, manifests, node_names, options, read, scripts};
@@ -194,7 +194,7 @@ fn packet(hop: &Hop, state: State, (source, destination): (IpAddr, IpAddr), (pro
     let icmp = (probe == Probe::Icmp).then_some((echo.1, 0));
     let Hop { node, hook, arrives, leaves } = *hop;
     let ports = source_port.zip(port);
-    Packet { node, hook, arrives, leaves, source, destination, original: None, protocol, ports, icmp, state }
+    Packet { node, hook, arrives, leaves, source, destination, original: None, protocol, ports, icmp, state, route_back: RouteBack::Same }
 }
 
 /// The answer to a packet, as the same node sees it.

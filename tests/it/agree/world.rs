@@ -30,10 +30,23 @@ pub(crate) struct Choices {
     pub(crate) host_closed: bool,
     pub(crate) unknown_accepted: bool,
     pub(crate) encapsulated_dropped: bool,
+    pub(crate) sources: Sources,
+    /// Interfaces of pods; `+` at the end is any ending.
+    pub(crate) pod_links: Vec<&'static str>,
     /// Ports of nodes.
     pub(crate) inbound: Vec<Failsafe>,
     /// Ports that nodes may reach.
     pub(crate) outbound: Vec<Failsafe>,
+}
+
+/// What is done about packets whose sender is not where they come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Sources {
+    #[default]
+    Strict,
+    Loose,
+    Logged,
+    Trusted,
 }
 
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use palisade::analysis::netfilter::{Kernel, TableTexts, Texts};
-use palisade::analysis::{Flow, Hook, Packet, PortPair, State, Verdict};
+use palisade::analysis::{Flow, Hook, Packet, PortPair, ReversePath, State, Verdict};
 use palisade::apply::{self, Error, Node, Outcome, Settings, Wanted};
 use palisade::bundle::OnDisk;
 use palisade::net::{Family, Protocol};
@@ -271,7 +271,7 @@ fn verdicts(kernel: &Kernel) -> BTreeMap<String, Verdict> {
             let eth0 = || "eth0".to_owned();
             for hook in [Hook::Forward { arrives: eth0(), leaves: eth0() }, Hook::Input { arrives: eth0() }] {
                 let name = format!("{source} to {destination}, {protocol:?} {port}, {hook:?}");
-                let packet = Packet { flow, original: None, hook, state: State::New };
+                let packet = Packet { flow, original: None, hook, state: State::New, reverse_path: ReversePath::Arriving };
                 verdicts.insert(name, kernel.run(&packet).verdict);
             }
         }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use palisade::analysis::netfilter::Kernel;
 use palisade::analysis::space::{Class, Cuts, Range, Traffic};
-use palisade::analysis::{Flow, Hook, Original, Packet, State, Verdict};
+use palisade::analysis::{Flow, Hook, Original, Packet, ReversePath, State, Verdict};
 use palisade::net::{Family, Protocol};
 use palisade::observe::Tools;
 use palisade::plan::{self, Desired, Memory, Plan};
@@ -263,7 +263,12 @@ pub(super) fn packets(ends: &[Loaded; 2], dice: &mut Dice) -> Vec<Decided> {
         };
         let original = dice.chance(12).then(|| Original { address: dice.pick(&addresses), port: ports.map(|ports| ports.destination) });
         let flow = Flow { source, destination, protocol, ports, icmp };
-        packets.push(Packet { flow, original, hook, state: dice.pick(&states) });
+        let reverse_path = match hook.arrives() {
+            Some("lo") | None => ReversePath::Arriving,
+            Some(_) if dice.chance(60) => ReversePath::Arriving,
+            Some(_) => dice.pick(&[ReversePath::Elsewhere, ReversePath::Nowhere]),
+        };
+        packets.push(Packet { flow, original, hook, state: dice.pick(&states), reverse_path });
     }
     let decided = packets.into_iter().filter_map(|packet| {
         let [(old, is_untracked, _), (new, will_be_untracked, _)] = ends.each_ref().map(|end| end.run(&packet));

@@ -18,7 +18,7 @@ use palisade::diagnostic::Diagnostics;
 use palisade::inventory::NodeId;
 use palisade::lower;
 use palisade::net::{Cidr, Family, PortRange};
-use palisade::options::{Encapsulated, EndpointToHost, Failsafes, HookPosition, Options};
+use palisade::options::{Encapsulated, EndpointToHost, Failsafes, HookPosition, Options, SourceValidation};
 use palisade::policy::Staging;
 use palisade::render::{self, Templates};
 use palisade::resolve;
@@ -82,6 +82,13 @@ mutants! {
     one_family: "ip-version", "n1", Options::default();
     logs: "log-only", "n1", Options::default();
     unknown_addresses: "unknown-endpoint-drop", "n1", Options::default();
+    sources: "unknown-endpoint-drop", "n1", Options {
+        source_validation: SourceValidation::Loose,
+        pod_interfaces: vec!["cali+".parse().expect("a pattern")],
+        ..Options::default()
+    };
+    sources_logged: "several-nodes", "n1", Options { source_validation: SourceValidation::Log, ..Options::default() };
+    sources_trusted: "several-nodes", "n1", Options { source_validation: SourceValidation::Off, ..Options::default() };
     encapsulated: "encapsulated-drop", "n1", Options { encapsulated: Encapsulated::Drop, ..Options::default() };
     closed_node: "endpoint-to-host-drop", "n1", Options { endpoint_to_host: EndpointToHost::Drop, ..Options::default() };
     behind_other_rules: "hook-position-tail", "n1", Options { hook_position: HookPosition::Tail, ..Options::default() };
@@ -251,13 +258,14 @@ fn load_alone(scripts: &[Script], own: usize) -> Result<(), String> {
     load(&alone).map(drop)
 }
 
-/// The tables before the filter table alone, where there are any.
+/// The tables before the filter table alone, where it matters to them where packets are sent to.
 fn early(scripts: &[Script]) -> Option<Kernel> {
     let mut scripts = scripts.to_vec();
     for script in scripts.iter_mut().filter(|script| script.name.starts_with("filter")) {
         script.lines = ["*filter", "COMMIT"].map(str::to_owned).to_vec();
     }
-    (scripts.len() > 3).then(|| load(&scripts).expect("it loads"))
+    let early = (scripts.len() > 3).then(|| load(&scripts).expect("it loads"));
+    early.filter(Kernel::asks_before_dnat)
 }
 
 /// What a family's scripts ask about original destinations.

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 
 use palisade::analysis::netfilter::{Kernel, Run, TableName, Target};
 use palisade::analysis::space::{Class, Cuts, Range, Traffic};
-use palisade::analysis::{Flow, Hook, Message, Original, Packet, PortPair, State, Verdict};
+use palisade::analysis::{Flow, Hook, Message, Original, Packet, PortPair, ReversePath, State, Verdict};
 use palisade::net::{Cidr, Family, PortRange, Protocol};
 
 /// A chain of a script.
@@ -62,17 +62,24 @@ pub(super) struct Oracle<'kernel> {
     lists: Vec<Vec<Cidr>>,
     carried: Vec<(Class, Carried)>,
     interfaces: BTreeSet<String>,
-    hooks: Vec<Hook>,
+    hooks: Vec<Met>,
     packets: Vec<Known>,
     /// The packets that come to a chain, and to which of its rules at most.
     visits: BTreeMap<ChainKey, Vec<(usize, usize)>>,
+}
+
+/// Where a packet is met, and where the route back to its source leads.
+#[derive(Debug, Clone)]
+struct Met {
+    hook: Hook,
+    reverse_path: ReversePath,
 }
 
 /// The classes of a mutant in those of the original.
 struct Split {
     addresses: Vec<Vec<IpAddr>>,
     carried: Vec<Vec<Carried>>,
-    hooks: Vec<Vec<Hook>>,
+    hooks: Vec<Vec<Met>>,
     /// Other original destinations, where the mutant asks about them in another way.
     originals: Option<Vec<Original>>,
 }
@@ -85,7 +92,7 @@ impl<'kernel> Oracle<'kernel> {
         let mut cuts = Cuts::default();
         original.cut(&mut cuts);
         let lists = [original.prefixes(), vec![locals.clone()]].concat();
-        let interfaces: BTreeSet<String> = original.interfaces().into_iter().chain(["lo"]).map(str::to_owned).collect();
+        let interfaces: BTreeSet<String> = named(original).into_iter().chain(["lo".to_owned()]).collect();
         let mut oracle = Self {
             original,
             locals,
@@ -112,7 +119,7 @@ impl<'kernel> Oracle<'kernel> {
     fn run_all(&mut self) {
         for hook in 0..self.hooks.len() {
             let possible = |(source, destination): &(usize, usize)| {
-                self.is_possible(&self.hooks[hook], self.addresses[*source], self.addresses[*destination])
+                self.is_possible(&self.hooks[hook].hook, self.addresses[*source], self.addresses[*destination])
             };
             let pairs: Vec<(usize, usize)> = pairs(&self.addresses).into_iter().filter(possible).collect();
             pairs.into_iter().for_each(|(source, destination)| self.run_between(hook, source, destination));
@@ -126,14 +133,16 @@ impl<'kernel> Oracle<'kernel> {
     }
 
     fn run_between(&mut self, hook: usize, source: usize, destination: usize) {
-        let states = states(&self.hooks[hook], self.early.is_some());
+        let Met { hook: place, reverse_path } = &self.hooks[hook];
+        let states = states(place, self.early.is_some());
+        let is_translated = self.early.is_some() && *reverse_path == ReversePath::Arriving;
         let number = |number: usize| u32::try_from(number).expect("few");
         for carried in 0..self.carried.len() {
             let fate = (Verdict::Undecided, false);
             let [source, destination, carried, hook] = [source, destination, carried, hook].map(number);
             let known = Known { source, destination, carried, hook, state: State::New, original: None, fate };
             states.iter().for_each(|state| self.take(Known { state: *state, ..known }));
-            if self.early.is_some() {
+            if is_translated {
                 self.take_translated(known);
             }
         }
@@ -246,8 +255,8 @@ impl<'kernel> Oracle<'kernel> {
             true => self.carried.iter().map(|own| vec![own.1]).collect(),
             false => self.split_carried(&finer),
         };
-        let new: Vec<&str> = mutant.interfaces().into_iter().filter(|name| !self.interfaces.contains(*name)).collect();
-        let hooks = self.hooks.iter().map(|hook| split_hook(hook, &new)).collect();
+        let new: Vec<String> = named(mutant).into_iter().filter(|name| !self.interfaces.contains(name)).collect();
+        let hooks = self.hooks.iter().map(|met| met.split(&new)).collect();
         let originals = (*asked != self.asked[&family] && self.early.is_some()).then(|| {
             let nets = asked.nets.union(&self.asked[&family].nets).copied().collect();
             let ports = asked.ports.union(&self.asked[&family].ports).copied().collect();
@@ -304,14 +313,14 @@ fn originals(early: Option<&Kernel>, asked: &Asked, family: Family) -> Vec<Origi
 fn packet(
     (source, destination): (IpAddr, IpAddr),
     carried: Carried,
-    hook: Hook,
+    Met { hook, reverse_path }: Met,
     (state, original): (State, Option<Original>),
 ) -> Option<Packet> {
     let (protocol, ports, message) = carried;
     let is_own = |protocol| if source.is_ipv4() { protocol == Protocol::ICMP } else { protocol == Protocol::ICMPV6 };
     let icmp = message.filter(|_| is_own(protocol));
     let original = original.map(|original| Original { port: original.port.filter(|_| ports.is_some()), ..original });
-    Some(Packet { flow: Flow { source, destination, protocol, ports, icmp }, original, hook, state })
+    Some(Packet { flow: Flow { source, destination, protocol, ports, icmp }, original, hook, state, reverse_path })
 }
 
 fn fate(run: &Run<'_>) -> Fate {
@@ -341,7 +350,12 @@ fn visited(packet: &Packet, run: &Run<'_>) -> BTreeMap<ChainKey, usize> {
     };
     let built_in = [(TableName::Raw, early), (TableName::Mangle, early), (TableName::Filter, late)];
     let is_translated = packet.original.is_some();
-    let is_compared = |table: TableName| !is_translated || table == TableName::Filter;
+    // behind the early tables all is as with packets whose route back is right
+    let is_early = packet.reverse_path != ReversePath::Arriving;
+    let is_compared = |table: TableName| match table {
+        TableName::Filter => !is_early,
+        TableName::Raw | TableName::Mangle => !is_translated,
+    };
     let mut visited = BTreeMap::new();
     for (table, chain) in built_in.into_iter().filter(|(table, _)| is_compared(*table)) {
         visited.insert((script(table), chain.to_owned()), usize::MAX);
@@ -406,7 +420,13 @@ fn pairs(addresses: &[IpAddr]) -> Vec<(usize, usize)> {
     all.filter(|(source, destination)| addresses[*source].is_ipv4() == addresses[*destination].is_ipv4()).collect()
 }
 
-fn hooks<'name>(interfaces: impl Iterator<Item = &'name str>) -> Vec<Hook> {
+/// The interfaces that a kernel's rules speak of, and of those that begin alike, one.
+fn named(kernel: &Kernel) -> BTreeSet<String> {
+    let under = kernel.interface_stems().into_iter().map(|stem| format!("{stem}x"));
+    kernel.interfaces().into_iter().map(str::to_owned).chain(under).collect()
+}
+
+fn hooks<'name>(interfaces: impl Iterator<Item = &'name str>) -> Vec<Met> {
     let names: Vec<&str> = interfaces.collect();
     let mut hooks = Vec::new();
     for one in &names {
@@ -415,13 +435,29 @@ fn hooks<'name>(interfaces: impl Iterator<Item = &'name str>) -> Vec<Hook> {
         let others = names.iter().filter(|other| **other != "lo" && *one != "lo");
         hooks.extend(others.map(|other| Hook::Forward { arrives: (*one).to_owned(), leaves: (*other).to_owned() }));
     }
-    hooks
+    hooks.into_iter().flat_map(met).collect()
 }
 
-/// The hook, with new interfaces too where it has the one that nobody names.
-fn split_hook(hook: &Hook, new: &[&str]) -> Vec<Hook> {
+/// A hook with every route back that there can be.
+fn met(hook: Hook) -> Vec<Met> {
+    let paths: &[ReversePath] = match hook.arrives() {
+        Some("lo") | None => &[ReversePath::Arriving],
+        Some(_) => &[ReversePath::Arriving, ReversePath::Elsewhere, ReversePath::Nowhere],
+    };
+    paths.iter().map(|path| Met { hook: hook.clone(), reverse_path: *path }).collect()
+}
+
+impl Met {
+    /// The same, with new interfaces too where it has the one that nobody names.
+    fn split(&self, new: &[String]) -> Vec<Met> {
+        let hooks = split_hook(&self.hook, new).into_iter();
+        hooks.map(|hook| Met { hook, reverse_path: self.reverse_path }).collect()
+    }
+}
+
+fn split_hook(hook: &Hook, new: &[String]) -> Vec<Hook> {
     let names = |name: &str| -> Vec<String> {
-        let new = new.iter().filter(|_| name == OTHER).map(|name| (*name).to_owned());
+        let new = new.iter().filter(|_| name == OTHER).cloned();
         std::iter::once(name.to_owned()).chain(new).collect()
     };
     match hook {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use palisade::analysis::{Flow, Hook, Packet, PortPair, State, Verdict};
+use palisade::analysis::{Flow, Hook, Packet, PortPair, ReversePath, State, Verdict};
 use palisade::apply::Wanted;
 use palisade::bundle::OnDisk;
 use palisade::net::Protocol;
@@ -95,7 +95,7 @@ pub(super) fn allowed(wanted: &Wanted, pairs: &[Pair]) -> Vec<bool> {
         let ports = Some(PortPair { source: 1024, destination: pair.port });
         let flow = Flow { source: pair.from, destination: pair.to, protocol: Protocol::UDP, ports, icmp: None };
         let hook = Hook::Forward { arrives: "cali0".to_owned(), leaves: "cali1".to_owned() };
-        Packet { flow, original: None, hook, state: State::New }
+        Packet { flow, original: None, hook, state: State::New, reverse_path: ReversePath::Arriving }
     };
     pairs.iter().map(|pair| kernel.run(&packet(pair)).verdict != Verdict::Drop).collect()
 }
