@@ -22,6 +22,8 @@ pub(super) struct Script {
     changed: usize,
     /// Sets that are swapped with a copy.
     swapped: usize,
+    /// Sets of source validation that gain members.
+    gates: usize,
     /// Sets that are changed where no way is right.
     exposed: usize,
 }
@@ -38,6 +40,10 @@ impl Script {
                 Way::InPlace(delta) => {
                     delta.write(slot, &mut script.visible);
                     script.changed += 1;
+                }
+                Way::Gate { delta, .. } => {
+                    add(&delta.missing, slot, &mut script.visible);
+                    script.gates += usize::from(!delta.missing.is_empty());
                 }
                 Way::Exposed(delta) => {
                     delta.write(slot, &mut script.visible);
@@ -58,7 +64,13 @@ impl Script {
         let own = self.hidden.len() - self.lent;
         let hidden = about(&[("fill", own, "that no rule looks into"), ("fill", self.lent, "that only rules of others look into")]);
         let exposed = "in place, half of which packets may see, since all its names are taken";
-        let visible = [("change", self.changed, "in place"), ("swap", self.swapped, "with a copy"), ("change", self.exposed, exposed)];
+        let gates = "of source validation what is to come";
+        let visible = [
+            ("add to", self.gates, gates),
+            ("change", self.changed, "in place"),
+            ("swap", self.swapped, "with a copy"),
+            ("change", self.exposed, exposed),
+        ];
         let visible = about(&visible);
         let parts = [(hidden, shared_out(self.hidden)), (visible, vec![self.visible])];
         parts.into_iter().filter(|(about, _)| !about.is_empty()).collect()
@@ -66,15 +78,34 @@ impl Script {
 
     fn hide(&mut self, target: &Target<'_>, observed: &Observed) {
         match &target.way {
-            Way::Stands | Way::InPlace(_) | Way::Exposed(_) => {}
+            Way::Stands | Way::InPlace(_) | Way::Exposed(_) | Way::Gate { copy: None, .. } => {}
             Way::Fresh => self.hidden.push(fill(target.set, &target.slot, observed)),
             Way::Lent => {
                 self.hidden.push(fill(target.set, &target.slot, observed));
                 self.lent += 1;
             }
-            Way::Swap(copy) => self.hidden.push(fill(target.set, copy, observed)),
+            Way::Swap(copy) | Way::Gate { copy: Some(copy), .. } => {
+                self.hidden.push(fill(target.set, copy, observed));
+            }
         }
     }
+}
+
+/// The lines that take out of gates what they are to lose, and how many gates these are.
+pub(super) fn shrink(targets: &Targets<'_>) -> (String, usize) {
+    let (mut text, mut count) = (String::new(), 0);
+    for Target { slot, way, .. } in targets.sets.values() {
+        match way {
+            Way::Gate { copy: Some(copy), .. } => text.push_str(&format!("swap {slot} {copy}\n")),
+            Way::Gate { delta, copy: None } if !delta.extra.is_empty() => {
+                let delta = Delta { missing: Vec::new(), extra: delta.extra.clone() };
+                delta.write(slot, &mut text);
+            }
+            Way::Gate { .. } | Way::Stands | Way::Fresh | Way::Lent | Way::InPlace(_) | Way::Swap(_) | Way::Exposed(_) => continue,
+        }
+        count += 1;
+    }
+    (text, count)
 }
 
 /// The lines that fill a set in which nobody looks.

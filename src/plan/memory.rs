@@ -72,7 +72,7 @@ impl Memory {
 pub fn remember(desired: &Desired, observed: &Observed, plan: &Plan, previous: Memory) -> Memory {
     let comparison = Comparison { desired, observed, memory: None };
     let looks = Looks::of(&observed.tables);
-    let targets = Targets::choose(desired, (observed, &looks), |targets| comparison.committing(targets));
+    let targets = Targets::choose(&comparison, &looks);
     let mut memory = Memory { version: Memory::VERSION, ..previous };
     let (chains, hooks) = (std::mem::take(&mut memory.chains), std::mem::take(&mut memory.hooks));
     for change in comparison.changes(&targets) {

@@ -10,6 +10,7 @@ mod delta;
 mod desired;
 mod differences;
 mod fill;
+mod gates;
 mod guard;
 mod looks;
 mod memory;
@@ -35,7 +36,7 @@ use fill::Script;
 use looks::Looks;
 use order::Order;
 use tables::Comparison;
-use targets::{Targets, Way};
+use targets::Targets;
 
 /// Steps in their order, and what they are for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -143,12 +144,13 @@ pub fn between(desired: &Desired, observed: &Observed, memory: &Memory, tools: &
     let memory = Some(memory).filter(|memory| memory.is_about(tools.backend));
     let comparison = Comparison { desired, observed, memory };
     let looks = Looks::of(&observed.tables);
-    let targets = Targets::choose(desired, (observed, &looks), |targets| comparison.committing(targets));
+    let targets = Targets::choose(&comparison, &looks);
     let changes = comparison.changes(&targets);
     let mut steps = Vec::new();
     steps.extend(fill(&targets, observed, tools));
     let orders = Family::BOTH.map(|family| Order::of(family, &changes, (&comparison, &targets)));
     steps.extend(by_family(tools, orders.iter().filter_map(|order| commit(order, tools))));
+    steps.extend(shrink(&targets, tools));
     steps.extend(by_family(tools, orders.iter().filter_map(|order| remove_chains(order, tools))));
     steps.extend(remove_sets(&targets, (observed, &looks)));
     let chains = changes.iter().flat_map(|change| {
@@ -181,6 +183,15 @@ fn fill(targets: &Targets<'_>, observed: &Observed, tools: &Tools) -> Vec<Step> 
     Script::of(targets, observed).parts().into_iter().map(step).collect()
 }
 
+/// Takes out of gates what they are to lose, behind all that they may not lose it before.
+fn shrink(targets: &Targets<'_>, tools: &Tools) -> Option<Step> {
+    let (input, count) = fill::shrink(targets);
+    let sets = differences::counted(count, "set");
+    let about = format!("take out of {sets} of source validation what is to go");
+    let calls = vec![tools.sets_restore().with_input(input)];
+    (count > 0).then_some(Step { about, calls, weight: Weight::Must })
+}
+
 /// The steps of both families: at once where nothing keeps one waiting for the other, as the lock of the legacy build does.
 fn by_family(tools: &Tools, steps: impl Iterator<Item = Step>) -> Vec<Step> {
     match tools.backend {
@@ -204,7 +215,7 @@ fn remove_chains(order: &Order<'_>, tools: &Tools) -> Option<Step> {
 /// Removes sets that no rule looks into any more, those among them that were swapped out: one by one, so that one which the kernel keeps does not keep others back.
 fn remove_sets(targets: &Targets<'_>, (observed, looks): (&Observed, &Looks<'_>)) -> Vec<Step> {
     let mut unused: BTreeSet<&str> = differences::unused(targets, observed, looks).into_iter().collect();
-    unused.extend(targets.sets.values().filter_map(|target| if let Way::Swap(copy) = &target.way { Some(copy.as_str()) } else { None }));
+    unused.extend(targets.sets.values().filter_map(|target| target.way.copy()));
     let unused: Vec<&str> = unused.into_iter().collect();
     let size = unused.len().div_ceil(MOST_REMOVALS).max(1);
     let step = |names: &[&str]| {

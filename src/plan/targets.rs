@@ -6,9 +6,11 @@ use crate::net::Family;
 use crate::observe::Observed;
 use crate::plan::Desired;
 use crate::plan::delta::{Delta, is_hitless, is_roomy};
+use crate::plan::gates;
 use crate::plan::looks::Looks;
 use crate::plan::slots::{base, slots};
-use crate::script::Set;
+use crate::plan::tables::Comparison;
+use crate::script::{Member, Set};
 
 /// What becomes of each set, by its own name.
 #[derive(Debug, Default)]
@@ -45,8 +47,25 @@ pub(super) enum Way {
     InPlace(Delta),
     /// By a swap with a copy, while rules look into it.
     Swap(String),
+    /// It is a gate: it gains members before all other changes and loses members behind them.
+    Gate {
+        /// What it gains and loses.
+        delta: Delta,
+        /// The copy that it is swapped with to lose members, where lines would not do.
+        copy: Option<String>,
+    },
     /// Line by line, while rules look into it and packets may see it half, since all its names are taken.
     Exposed(Delta),
+}
+
+impl Way {
+    /// The name under which the set stood that a swap put away.
+    pub(super) fn copy(&self) -> Option<&str> {
+        match self {
+            Way::Swap(copy) | Way::Gate { copy: Some(copy), .. } => Some(copy),
+            Way::Gate { copy: None, .. } | Way::Stands | Way::Fresh | Way::Lent | Way::InPlace(_) | Way::Exposed(_) => None,
+        }
+    }
 }
 
 /// A set that may be changed while rules look into it.
@@ -76,25 +95,25 @@ struct Chooser<'all, 'desired> {
 }
 
 impl<'desired> Targets<'desired> {
-    /// Chooses. `committing` says in which families rules differ, given names of sets.
+    /// Chooses.
     ///
     /// A set with the right members stays. One that rules look into is changed in place where that can be seen by nobody as something
     /// between old and new ([`is_hitless`]); else it is filled anew beside, and the rules that look into it are written again: their commit
     /// is the switch, for all sets of the family at once.
-    pub(super) fn choose(
-        desired: &'desired Desired,
-        (observed, looks): (&Observed, &Looks<'_>),
-        committing: impl Fn(&Targets<'desired>) -> BTreeSet<Family>,
-    ) -> Self {
+    pub(super) fn choose(comparison: &Comparison<'desired>, looks: &Looks<'_>) -> Self {
+        let Comparison { desired, observed, .. } = *comparison;
         let targets = Self { untouched: Some(&desired.untouched), ..Self::default() };
         let wanted_looks = Looks::default();
         let mut chooser = Chooser { desired, observed, looks, wanted_looks, targets, changes: Changes::new(), seen: BTreeMap::new() };
         desired.sets.iter().for_each(|(name, set)| chooser.begin(name, set));
+        if !chooser.changes.is_empty() {
+            chooser.open_and_close(&gates::of(comparison, &chooser.targets));
+        }
         if chooser.changes.is_empty() {
-            return chooser.targets; // no rule looks into what is filled
+            return chooser.targets; // no rule looks into what is filled, but for gates
         }
         chooser.wanted_looks = Looks::of(&desired.tables);
-        let committing = committing(&chooser.targets);
+        let committing = comparison.committing(&chooser.targets);
         chooser.settle(committing);
         chooser.targets
     }
@@ -125,6 +144,42 @@ impl<'desired> Chooser<'_, 'desired> {
             (None, None) => self.fresh(name, set),
         };
         self.targets.sets.insert(name, Target { set, slot, way });
+    }
+
+    /// Takes gates out of what must change at once with others, where they have room for what comes
+    /// beside what is to go.
+    fn open_and_close(&mut self, gates: &BTreeSet<&str>) {
+        let is_gate = |change: &Change| gates.contains(change.slot.as_str());
+        let names = self.changes.iter().filter(|(_, change)| is_gate(change)).map(|(name, _)| *name);
+        for name in names.collect::<Vec<&str>>() {
+            let Some((way, families)) = self.gate(name) else { continue };
+            for family in families {
+                self.seen.entry(family).and_modify(|count| *count -= 1);
+            }
+            self.changes.remove(name);
+            self.targets.sets.entry(name).and_modify(|target| target.way = way);
+        }
+    }
+
+    /// How a gate changes, and the families that see it; `None` if it cannot hold what comes beside
+    /// what is to go.
+    fn gate(&self, name: &str) -> Option<(Way, BTreeSet<Family>)> {
+        let (Change { slot, delta }, set) = (self.changes.get(name)?, self.desired.sets.get(name)?);
+        let found = self.observed.sets.get(slot)?;
+        let most = set.members.len() + delta.extra.len();
+        let is_plain = |member: &Member| !matches!(member, Member::Net(_, true));
+        if !is_roomy(found, most) || !delta.missing.iter().chain(&delta.extra).all(is_plain) {
+            return None;
+        }
+
+        let mut together = found.members.clone();
+        together.extend_from_slice(&delta.missing);
+        let copy = match delta.ends_a_length(&together) {
+            true => Some(self.free(name, set)?),
+            false => None,
+        };
+        let way = Way::Gate { delta: delta.clone(), copy };
+        Some((way, self.families(name)))
     }
 
     /// A copy with the right members: the one that rules look into, else the first.
