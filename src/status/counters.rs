@@ -44,6 +44,11 @@ pub enum Source {
         /// The direction.
         direction: Direction,
     },
+    /// Packets whose source is not where they come from.
+    Spoofed {
+        /// Whether they were dropped, or only logged.
+        is_dropped: bool,
+    },
     /// A verdict around policy: known connections, endpoints without policy, failsafe ports.
     Beside {
         /// The chain.
@@ -55,6 +60,9 @@ pub enum Source {
 
 /// Targets that are verdicts, and the chain behind egress policy that allows.
 const VERDICTS: [&str; 3] = ["ACCEPT", "DROP", "pal-allowed"];
+
+/// The chain of packets whose source is not where they come from.
+const SPOOFED: &str = "pal-spoofed";
 
 /// Counters of the tables that the scripts have, in the order in which packets meet the rules. Chains that the scripts do not have are left
 /// out, as is what leads to another chain without a verdict.
@@ -101,7 +109,7 @@ fn add(sum: &mut Counters, more: Counters) {
 fn place(source: &Source, places: &Places) -> Option<String> {
     match source {
         Source::Rule { policy, direction, number, .. } => places.get(&(policy.clone(), *direction, *number)).cloned(),
-        Source::TierEnd { .. } | Source::Beside { .. } => None,
+        Source::TierEnd { .. } | Source::Spoofed { .. } | Source::Beside { .. } => None,
     }
 }
 
@@ -112,6 +120,10 @@ fn source(rule: &Rule, (chain, about): (&str, &str), layout: &Layout) -> Option<
         return Some(Source::Rule { tier: layout.tier(chain).map(str::to_owned), policy, direction, number });
     }
     let leads = rule.leads().map(|(Leads::Jump(to) | Leads::Goto(to))| to);
+    if chain == SPOOFED {
+        let is_dropped = leads == Some("DROP");
+        return (is_dropped || leads == Some("RETURN")).then_some(Source::Spoofed { is_dropped });
+    }
     if !leads.is_some_and(|target| VERDICTS.contains(&target)) {
         return None;
     }

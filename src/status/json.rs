@@ -13,7 +13,7 @@ impl Status {
     /// A difference has, by its `what`: `set`; `table` and `chain`; for a `rule` also `number`, `expected` and `actual` (null where there is
     /// none); for `members` the first few of `missing` and `extra` and how many there are (`missingCount`, `extraCount`). A counter has
     /// `tier` (null for profiles), `kind`, `policy`, `direction`, `rule` and `place` (null where nobody knows); or `tier`, `direction` and
-    /// `"end": true`; or `chain` and `about`.
+    /// `"end": true`; or `spoofed` (`dropped` or `logged`), of packets whose source is not where they come from; or `chain` and `about`.
     pub fn json(&self, out: &mut Sink<'_>) {
         let view = json!({
             "node": self.node,
@@ -81,6 +81,10 @@ fn counter(counter: &Counter) -> Value {
         Source::TierEnd { tier, direction } => json!({
             "table": table, "tier": tier, "direction": direction.to_string(), "end": true, "packets": packets, "bytes": bytes,
         }),
+        Source::Spoofed { is_dropped } => {
+            let fate = if *is_dropped { "dropped" } else { "logged" };
+            json!({ "table": table, "spoofed": fate, "packets": packets, "bytes": bytes })
+        }
         Source::Beside { chain, about } => {
             json!({ "table": table, "chain": chain, "about": about, "packets": packets, "bytes": bytes })
         }

@@ -16,6 +16,10 @@ const TIER_ENDS: Names = [
     ("palisade_tier_end_packets_total", "Packets that no rule of a tier took, and that its end decided."),
     ("palisade_tier_end_bytes_total", "Bytes of the packets that the end of a tier decided."),
 ];
+const SPOOFED: Names = [
+    ("palisade_spoofed_packets_total", "Packets with a source that is not where they come from, by what was done about them."),
+    ("palisade_spoofed_bytes_total", "Bytes of the packets with such a source."),
+];
 const BESIDE: Names = [
     ("palisade_beside_packets_total", "Packets that a verdict around policy took, such as known connections."),
     ("palisade_beside_bytes_total", "Bytes of the packets that a verdict around policy took."),
@@ -52,6 +56,10 @@ fn count(counter: &Counter, metrics: &mut Metrics) {
         }
         Source::TierEnd { tier, direction } => {
             add(TIER_ENDS, &[table, ("tier", tier), ("direction", &direction.to_string())], counters, metrics);
+        }
+        Source::Spoofed { is_dropped } => {
+            let action = if *is_dropped { "dropped" } else { "logged" };
+            add(SPOOFED, &[table, ("action", action)], counters, metrics);
         }
         Source::Beside { chain, about } => add(BESIDE, &[table, ("chain", chain), ("about", about)], counters, metrics),
     }

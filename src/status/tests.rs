@@ -76,6 +76,7 @@ fn packets(status: &Status) -> Vec<(String, u64)> {
     let word = |source: &Source| match source {
         Source::Rule { tier, policy, direction, number } => format!("{tier:?} {policy} {direction} {number}"),
         Source::TierEnd { tier, direction } => format!("end of {tier} {direction}"),
+        Source::Spoofed { is_dropped } => format!("spoofed, dropped: {is_dropped}"),
         Source::Beside { chain, about } => format!("{chain}: {about}"),
     };
     status.counters.iter().map(|counter| (word(&counter.source), counter.counters.packets)).collect()

@@ -68,6 +68,10 @@ fn row(counter: &Counter) -> [String; 6] {
             (tier.as_deref().unwrap_or("-"), policy.as_str(), format!("{direction} {number}{table}"))
         }
         Source::TierEnd { tier, direction } => (tier.as_str(), "end of the tier", format!("{direction}{table}")),
+        Source::Spoofed { is_dropped } => {
+            let fate = if *is_dropped { "dropped" } else { "only logged" };
+            ("-", "source validation", format!("spoofed, {fate}{table}"))
+        }
         Source::Beside { chain, about } => ("-", chain.as_str(), format!("{about}{table}")),
     };
     [packets, bytes, tier.to_owned(), policy.to_owned(), rule, counter.place.clone().unwrap_or_default()]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use palisade::observe::{Backend, Observed};
 use palisade::plan::Desired;
-use palisade::script::{Counters, TableId};
+use palisade::script::{Counters, TableId, TableKind};
 use palisade::status::{Look, Places, Source, Status};
 
 use crate::kernel;
@@ -62,6 +62,7 @@ fn judge(status: &Status, case: &Path) -> (usize, usize, u64) {
                 ends += 1;
                 true
             }
+            Source::Spoofed { is_dropped } => *is_dropped && counter.table == TableKind::Raw,
             Source::Beside { about, .. } => {
                 let is_rule = about.contains(" rule ") && !about.contains("no rule matched");
                 !is_rule && !about.starts_with("end of tier")

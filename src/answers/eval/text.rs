@@ -139,12 +139,7 @@ fn reasons(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut
 }
 
 /// What is assumed, and what else is to be known.
-fn add_beside(
-    answer: &Answer<'_, '_>,
-    group: &Group<'_>,
-    detail: Detail,
-    (depth, lines): (usize, &mut Lines<'_, '_>),
-) {
+fn add_beside(answer: &Answer<'_, '_>, group: &Group<'_>, detail: Detail, (depth, lines): (usize, &mut Lines<'_, '_>)) {
     group.stops.iter().flat_map(|way| answer.beside(way)).for_each(|line| lines.add(depth, &line));
 
     let forged = group.stops.iter().filter_map(|way| forged_words(&way.stop, detail));

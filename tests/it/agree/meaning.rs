@@ -259,7 +259,7 @@ impl<'world> Cluster<'world> {
             Some(start) => packet.arrives.starts_with(start),
             None => packet.arrives == *link,
         };
-        let from_pod = choices.pod_links.iter().any(|link| named(link));
+        let from_pod = choices.pod_links.iter().any(named);
         let in_ranges = |node: &Node| node.ranges.iter().any(|range| range.holds(packet.source));
         let here = self.world.nodes.get(packet.node).is_some_and(in_ranges) || self.local(packet.node, packet.source).is_some();
         let anywhere = self.world.nodes.iter().any(in_ranges) || self.endpoint(packet.source).is_some();

@@ -435,11 +435,11 @@ fn hooks<'name>(interfaces: impl Iterator<Item = &'name str>) -> Vec<Met> {
         let others = names.iter().filter(|other| **other != "lo" && *one != "lo");
         hooks.extend(others.map(|other| Hook::Forward { arrives: (*one).to_owned(), leaves: (*other).to_owned() }));
     }
-    hooks.into_iter().flat_map(met).collect()
+    hooks.iter().flat_map(met).collect()
 }
 
 /// A hook with every route back that there can be.
-fn met(hook: Hook) -> Vec<Met> {
+fn met(hook: &Hook) -> Vec<Met> {
     let paths: &[ReversePath] = match hook.arrives() {
         Some("lo") | None => &[ReversePath::Arriving],
         Some(_) => &[ReversePath::Arriving, ReversePath::Elsewhere, ReversePath::Nowhere],
