@@ -26,7 +26,7 @@ pub use kind::{InventoryKind, KINDS, Kind, KindRow, ManifestKind, Role};
 pub use node::{Entry, Node, Scalar, Value};
 pub use object::Object;
 pub use read::{for_each, trees};
-pub use with::{null_as_default, unique_keys};
+pub use with::{TextSize, null_as_default, unique_keys};
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::text::Span;

@@ -58,3 +58,39 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for UniqueKeysVisitor<T> {
         Ok(UniqueKeys(map))
     }
 }
+
+/// The bytes of a string that is not kept; none where it is null.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct TextSize(pub usize);
+
+impl<'de> Deserialize<'de> for TextSize {
+    fn deserialize<Source: Deserializer<'de>>(source: Source) -> Result<Self, Source::Error> {
+        source.deserialize_option(TextSizeVisitor)
+    }
+}
+
+struct TextSizeVisitor;
+
+impl<'de> Visitor<'de> for TextSizeVisitor {
+    type Value = TextSize;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a string")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(TextSize(text.len()))
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(TextSize(0))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(TextSize(0))
+    }
+
+    fn visit_some<Source: Deserializer<'de>>(self, source: Source) -> Result<Self::Value, Source::Error> {
+        source.deserialize_str(self)
+    }
+}

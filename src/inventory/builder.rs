@@ -129,7 +129,7 @@ impl Builder {
         let key = self.cluster_key(&metadata, Form::DnsSubdomain, &mut check);
         let pod_ranges = pod_ranges(node.spec.unwrap_or_default(), &mut check);
         let addresses = node_addresses(node.status.unwrap_or_default(), &mut check);
-        let labels = check.labels(metadata.labels);
+        let labels = check.own_labels(metadata.labels);
         let given = pod_ranges.zip(addresses).zip(labels);
         let given = given.map(|((pod_ranges, addresses), labels)| GivenNode { pod_ranges, addresses, labels });
         self.nodes.add(key.zip(given), span, found);
@@ -140,7 +140,7 @@ impl Builder {
         let mut check = Check::of(self.pods.kind, &metadata, span, found);
         let key = self.namespaced_key(&metadata, &mut check);
         let hash = metadata.labels.get(pods::TEMPLATE_HASH).cloned();
-        let read = key.zip(check.labels(metadata.labels)).and_then(|(key, own)| {
+        let read = key.zip(check.own_labels(metadata.labels)).and_then(|(key, own)| {
             let pod = pods::read(&key, own, pod, &mut self.strings, &mut check)?;
             let owner = pods::owner(metadata.owners, &mut self.strings);
             let workload = owner.as_ref().and_then(|owner| pods::deployment(owner, hash.as_deref(), &mut self.strings));
@@ -187,7 +187,7 @@ impl Builder {
         given: fn(&str, BTreeMap<String, String>) -> BTreeMap<String, String>,
         check: &mut Check<'_>,
     ) -> Option<(Key, LabelList)> {
-        let (key, own) = key.zip(check.labels(metadata.labels))?;
+        let (key, own) = key.zip(check.own_labels(metadata.labels))?;
         let labels = self.strings.intern_labels(&given(&key.name, own));
         Some((key, labels))
     }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::document::TextSize;
 use crate::inventory::manifests;
-use crate::name::Form;
+use crate::name::{Form, LARGEST_ANNOTATIONS};
 use crate::text::Span;
 
 /// The object that is being checked, for messages.
@@ -12,15 +13,21 @@ pub(super) struct Check<'found> {
     kind: &'static str,
     name: String,
     span: Span,
+    /// Whether nothing is wrong with its metadata beside its name.
+    is_sound: bool,
     found: &'found mut Diagnostics,
 }
 
 impl<'found> Check<'found> {
+    /// Begins with what an API server checks of every object: labels, annotations and owners. Their text
+    /// is printed, and some of it names endpoints, so no reader may leave that out.
     pub(super) fn of(kind: &'static str, metadata: &manifests::Metadata, span: Span, found: &'found mut Diagnostics) -> Self {
         let name = metadata.name.clone().unwrap_or_default();
         let namespace = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty() && !name.is_empty());
         let name = namespace.map(|namespace| format!("{namespace}/{name}")).unwrap_or(name);
-        Self { kind, name, span, found }
+        let mut check = Self { kind, name, span, is_sound: true, found };
+        check.is_sound = check.metadata(metadata);
+        check
     }
 
     pub(super) fn refuse(&mut self, code: Code, message: &str) {
@@ -58,17 +65,67 @@ impl<'found> Check<'found> {
         self.form(form, name, Code::InvalidName, &format!("{kind} name")).then_some(())
     }
 
-    /// Labels, every one of them checked.
-    pub(super) fn labels(&mut self, labels: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+    /// The object's own labels, where its metadata is sound.
+    pub(super) fn own_labels(&self, labels: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+        self.is_sound.then_some(labels)
+    }
+
+    /// The labels of what the object makes, with its metadata checked.
+    pub(super) fn template_labels(&mut self, metadata: manifests::Metadata) -> Option<BTreeMap<String, String>> {
+        self.metadata(&metadata).then_some(metadata.labels)
+    }
+
+    fn metadata(&mut self, metadata: &manifests::Metadata) -> bool {
         let mut all_allowed = true;
-        for (key, value) in &labels {
+        for (key, value) in &metadata.labels {
             all_allowed &= self.label(key, value);
         }
-        all_allowed.then_some(labels)
+        all_allowed &= self.annotations(&metadata.annotations);
+        let owners = metadata.owners.as_deref().unwrap_or_default();
+        for owner in owners {
+            all_allowed &= self.owner(owner);
+        }
+        let controllers = owners.iter().filter(|owner| owner.controller == Some(true)).count();
+        if controllers > 1 {
+            self.refuse(Code::InvalidValue, "more than one owner is its `controller`");
+        }
+        all_allowed && controllers <= 1
     }
 
     fn label(&mut self, key: &str, value: &str) -> bool {
         let key_allowed = self.form(Form::LabelKey, key, Code::InvalidLabel, "label key");
         self.form(Form::LabelValue, value, Code::InvalidLabel, "label value") && key_allowed
+    }
+
+    /// Keys have the form of label keys, in any case of letters; values may be anything.
+    fn annotations(&mut self, annotations: &BTreeMap<String, TextSize>) -> bool {
+        let mut all_allowed = true;
+        for key in annotations.keys() {
+            let key = key.to_ascii_lowercase();
+            all_allowed &= self.form(Form::LabelKey, &key, Code::InvalidLabel, "key of an annotation");
+        }
+        let size: usize = annotations.iter().map(|(key, value)| key.len() + value.0).sum();
+        if size > LARGEST_ANNOTATIONS {
+            let message = format!("the annotations have {size} bytes, where {LARGEST_ANNOTATIONS} are allowed");
+            self.refuse(Code::TooLong, &message);
+        }
+        all_allowed && size <= LARGEST_ANNOTATIONS
+    }
+
+    /// API servers want these fields not to be empty. An owner that exists also has a kind and a name of
+    /// these forms, so any other text is refused. A field that is absent is not: such a reference is of a
+    /// file that no server made, and names no owner. `uid` says nothing here.
+    fn owner(&mut self, owner: &manifests::OwnerReference) -> bool {
+        let fields = [
+            (Form::ApiVersion, &owner.api_version, "version of an owner"),
+            (Form::Kind, &owner.kind, "kind of an owner"),
+            (Form::OwnerName, &owner.name, "name of an owner"),
+        ];
+        let mut all_allowed = true;
+        for (form, text, what) in fields {
+            let Some(text) = text else { continue };
+            all_allowed &= self.form(form, text, Code::InvalidName, what);
+        }
+        all_allowed
     }
 }

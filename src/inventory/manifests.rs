@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::document::unique_keys;
+use crate::document::{TextSize, unique_keys};
 
 /// A namespace or a service account.
 #[derive(Debug, Default, Deserialize)]
@@ -19,12 +19,17 @@ pub(super) struct Metadata {
     pub(super) namespace: Option<String>,
     #[serde(default, deserialize_with = "unique_keys")]
     pub(super) labels: BTreeMap<String, String>,
+    /// The sizes of the values.
+    #[serde(default, deserialize_with = "unique_keys")]
+    pub(super) annotations: BTreeMap<String, TextSize>,
     #[serde(rename = "ownerReferences")]
     pub(super) owners: Option<Vec<OwnerReference>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct OwnerReference {
+    #[serde(rename = "apiVersion")]
+    pub(super) api_version: Option<String>,
     pub(super) kind: Option<String>,
     pub(super) name: Option<String>,
     pub(super) controller: Option<bool>,

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Builder, Edit, EndpointKind, Inventory};
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::document;
 use crate::manifest::Manifest;
 use crate::selector::Labels;
@@ -337,7 +337,10 @@ fn a_workload_has_the_labels_that_its_pods_will_have_and_pods_know_their_control
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": "prod", "name": "web"}, "spec": {"template": template},
     });
-    let owners = json!([{"kind": "Node", "name": "a"}, {"kind": "ReplicaSet", "name": "web-5d", "controller": true}]);
+    let owners = json!([
+        {"apiVersion": "v1", "kind": "Node", "name": "a"},
+        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d", "controller": true},
+    ]);
     let objects = [
         namespace("prod", &json!({"env": "prod"})),
         service_account("prod", "app", &json!({"role": "api"})),
@@ -375,7 +378,6 @@ fn a_pod_belongs_to_the_deployment_that_certainly_made_its_owner() {
         ("ReplicaSet", "web-5d8f7c9b6d", "6d8f7c9b6d"),
         ("ReplicaSet", "web-5d8f7c9b6d", ""),
         ("ReplicaSet", "web5d8f7c9b6d", "5d8f7c9b6d"),
-        ("ReplicaSet", "-5d8f7c9b6d", "5d8f7c9b6d"),
         ("StatefulSet", "web-5d8f7c9b6d", "5d8f7c9b6d"),
         ("Job", "tidy-29384756", ""),
     ] {
@@ -434,5 +436,79 @@ fn an_edit_changes_what_endpoints_inherit_and_nothing_of_others() {
     ] {
         let refused = inventory.edit(&text.parse().unwrap()).unwrap_err();
         assert_eq!(refused.help.as_deref(), Some(help), "{text}");
+    }
+}
+
+/// Texts that are no label, no key and no owner.
+const HOSTILE: [&str; 9] = [
+    "=HYPERLINK(\"http://evil.example/\")",
+    "x\u{1b}]0;pwned\u{7}",
+    "a\n::error::b",
+    "@org/team",
+    "a|b",
+    "<img>",
+    "\u{202e}a",
+    "a\u{200b}",
+    "-",
+];
+
+/// Objects of every kind that is read, with the path of their metadata, and of that of the pods they make.
+fn objects_with_metadata() -> Vec<(Value, &'static str)> {
+    let object = |version: &str, kind: &str| json!({"apiVersion": version, "kind": kind, "metadata": {"name": "a", "namespace": "prod"}});
+    let template = |metadata: Value| json!({"metadata": metadata, "spec": {"containers": []}});
+    let mut objects = vec![
+        (namespace("prod", &json!({})), "/metadata"),
+        (service_account("prod", "app", &json!({})), "/metadata"),
+        (node("a", &[]), "/metadata"),
+        (plain(), "/metadata"),
+        (with(object("discovery.k8s.io/v1", "EndpointSlice"), "/addressType", json!("IPv4")), "/metadata"),
+        (object("v1", "Endpoints"), "/metadata"),
+    ];
+    for (version, kind) in [
+        ("apps/v1", "Deployment"),
+        ("apps/v1", "StatefulSet"),
+        ("apps/v1", "DaemonSet"),
+        ("apps/v1", "ReplicaSet"),
+        ("v1", "ReplicationController"),
+        ("batch/v1", "Job"),
+    ] {
+        let workload = with(object(version, kind), "/spec", json!({"template": template(json!({}))}));
+        objects.extend([(workload.clone(), "/metadata"), (workload, "/spec/template/metadata")]);
+    }
+    let jobs = json!({"jobTemplate": {"spec": {"template": template(json!({}))}}});
+    let cron = with(object("batch/v1", "CronJob"), "/spec", jobs);
+    objects.extend([(cron.clone(), "/metadata"), (cron, "/spec/jobTemplate/spec/template/metadata")]);
+    objects
+}
+
+#[test]
+fn metadata_is_checked_as_an_api_server_does() {
+    let owner = |field: &str, text: &str| {
+        let owner = json!({"apiVersion": "v1", "kind": "Node", "name": "a", "uid": "x"});
+        json!([with(owner, &format!("/{field}"), json!(text))])
+    };
+    for (object, metadata) in objects_with_metadata() {
+        let refused = |field: &str, value: Value| {
+            let (_, found) = read(&[with(object.clone(), &format!("{metadata}/{field}"), value)]);
+            found.iter().filter(|problem| problem.severity() == Severity::Error).count()
+        };
+        assert_eq!(refused("labels", json!({"app.example/a": "v_1.x", "b": ""})), 0, "{object}");
+        assert_eq!(refused("annotations", json!({"Example.com/A": "any\u{1b}\n text", "b": ""})), 0, "{object}");
+        assert_eq!(refused("ownerReferences", owner("name", "system:x.y")), 0, "{object}");
+        for text in HOSTILE {
+            assert_eq!(refused("labels", json!({text: "x"})), 1, "{object} {text:?}");
+            assert_eq!(refused("labels", json!({"x": text})), 1, "{object} {text:?}");
+            assert_eq!(refused("annotations", json!({text: "x"})), 1, "{object} {text:?}");
+            for field in ["apiVersion", "kind", "name"] {
+                assert_eq!(refused("ownerReferences", owner(field, text)), 1, "{object} {field} {text:?}");
+            }
+        }
+        for field in ["apiVersion", "kind", "name"] {
+            assert_eq!(refused("ownerReferences", owner(field, "")), 1, "{object} {field}");
+        }
+        let large = "x".repeat(256 * 1024);
+        assert_eq!(refused("annotations", json!({"a": large})), 1, "{object}");
+        let two = json!({"apiVersion": "v1", "kind": "Node", "name": "a", "controller": true});
+        assert_eq!(refused("ownerReferences", json!([two, two])), 1, "{object}");
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn read(key: &Key, spec: Option<manifests::WorkloadSpec>, strings: &m
         check.refuse(Code::MissingField, "the template of its pods is missing");
         return None;
     };
-    let own = check.labels(template.metadata.unwrap_or_default().labels);
+    let own = check.template_labels(template.metadata.unwrap_or_default());
     let mut spec = template.spec.unwrap_or_default();
     let on_hosts = spec.host_network == Some(true);
     let template = pods::template(key, own?, &mut spec, strings, check)?;

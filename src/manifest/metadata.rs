@@ -4,24 +4,20 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Fields, ManifestKind, Node};
 use crate::manifest::cluster::BASELINE_NAME;
 use crate::manifest::{Metadata, stand_in};
-use crate::name::Form;
+use crate::name::{Form, LARGEST_ANNOTATIONS};
 use crate::text::{Span, Spanned, Text};
 
 /// Fields that an API server adds; they say nothing about policy.
-const SERVER_FIELDS: [&str; 9] = [
+const SERVER_FIELDS: [&str; 8] = [
     "creationTimestamp",
     "deletionGracePeriodSeconds",
     "deletionTimestamp",
     "finalizers",
     "generation",
     "managedFields",
-    "ownerReferences",
     "resourceVersion",
     "uid",
 ];
-
-/// Bytes of all annotations of an object together.
-const LARGEST_ANNOTATIONS: usize = 256 * 1_024;
 
 /// The namespace of a namespaced object that names none, as `kubectl` has it.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -46,6 +42,9 @@ fn of_fields(mut fields: Fields<'_>, kind: ManifestKind, found: &mut Diagnostics
     let labels = fields.get("labels").map(|node| labels(node, found)).unwrap_or_default();
     if let Some(node) = fields.get("annotations") {
         check_annotations(node, found);
+    }
+    if let Some(node) = fields.get("ownerReferences") {
+        check_owners(node, found);
     }
     fields.ignore(&SERVER_FIELDS);
     fields.ignore(&["selfLink", "generateName"]);
@@ -141,6 +140,34 @@ pub(super) fn check_annotations(node: &Node, found: &mut Diagnostics) {
         Form::LabelKey.check(&key.value.to_lowercase(), key.span, "key of an annotation", found);
     }
 }
+
+/// Owners say nothing about policy, but an object with wrong ones never gets into a cluster. `uid` is not
+/// looked at, since files may lack it.
+fn check_owners(node: &Node, found: &mut Diagnostics) {
+    let controllers = node.list(found, |item, found| {
+        let mut owner = Fields::of(item, found)?;
+        let place = item.span;
+        for (field, form, what) in OWNER_FIELDS {
+            let text = owner.require(field, found).and_then(|node| node.text(found));
+            text.map(|text| form.check_text(&text, what, found));
+        }
+        owner.ignore(&["uid", "blockOwnerDeletion"]);
+        let is_controller = owner.get("controller").and_then(|node| node.boolean(found));
+        owner.finish(found);
+        is_controller.filter(|controls| controls.value).map(|_| place)
+    });
+    if let [first, second, ..] = controllers.as_slice() {
+        let message = "more than one owner is its `controller`";
+        found.push(Diagnostic::new(Code::InvalidValue, message).label(*second, "again").label(*first, "first here"));
+    }
+}
+
+/// The fields of an owner reference that name the owner.
+const OWNER_FIELDS: [(&str, Form, &str); 3] = [
+    ("apiVersion", Form::ApiVersion, "version of an owner"),
+    ("kind", Form::Kind, "kind of an owner"),
+    ("name", Form::OwnerName, "name of an owner"),
+];
 
 /// A mapping from strings to strings.
 pub(super) fn string_map(node: &Node, found: &mut Diagnostics) -> Vec<(Text, Text)> {

@@ -8,6 +8,9 @@ pub mod reserved;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::text::{Span, Text};
 
+/// Bytes of all annotations of an object together.
+pub const LARGEST_ANNOTATIONS: usize = 256 * 1_024;
+
 /// A form of name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -25,6 +28,14 @@ pub enum Form {
     LabelValue,
     /// RFC 6335 service name: a port's name.
     PortName,
+    /// What an owner reference gives as `apiVersion`: a version, behind an optional group and `/`.
+    ApiVersion,
+    /// What an owner reference gives as `kind`: in lower case an RFC 1035 label, as API servers want it
+    /// of custom resources; all built-in kinds are such, too.
+    Kind,
+    /// What an owner reference gives as `name`. Objects that own others have names of subdomains; those of
+    /// roles may also hold upper case, `_` and `:`.
+    OwnerName,
 }
 
 impl Form {
@@ -38,6 +49,9 @@ impl Form {
             }
             Form::LabelKey => "up to 63 of A-Z, a-z, 0-9, `-`, `_` and `.`, after an optional subdomain and `/`",
             Form::LabelValue => "up to 63 of A-Z, a-z, 0-9, `-`, `_` and `.`, beginning and ending with a letter or digit, or nothing",
+            Form::ApiVersion => "a version such as `v1`, or `GROUP/VERSION` with a subdomain as the group",
+            Form::Kind => "up to 63 of A-Z, a-z, 0-9 and `-`, beginning with a letter and ending with a letter or digit",
+            Form::OwnerName => "up to 253 of A-Z, a-z, 0-9, `-`, `_`, `.` and `:`, beginning and ending with a letter or digit",
             Form::PortName => "up to 15 of a-z, 0-9 and `-`, with a letter, no `--`, no `-` at the ends",
         }
     }
@@ -52,6 +66,9 @@ impl Form {
             Form::LabelKey => is_label_key(text),
             Form::LabelValue => text.is_empty() || is_label_word(text),
             Form::PortName => is_port_name(text),
+            Form::ApiVersion => is_api_version(text),
+            Form::Kind => is_kind(text),
+            Form::OwnerName => text.len() <= 253 && is_bounded(text, u8::is_ascii_alphanumeric, b"-_.:"),
         }
     }
 
@@ -105,6 +122,19 @@ fn is_label_word(text: &str) -> bool {
 
 fn is_port_name(text: &str) -> bool {
     text.len() <= 15 && text.bytes().any(|byte| byte.is_ascii_lowercase()) && !text.contains("--") && is_dns_label(text)
+}
+
+fn is_api_version(text: &str) -> bool {
+    let is_version = |text: &str| is_dns_label(text) && text.starts_with(|first: char| first.is_ascii_lowercase());
+    match text.split_once('/') {
+        Some((group, version)) => is_subdomain(group) && is_version(version),
+        None => is_version(text),
+    }
+}
+
+fn is_kind(text: &str) -> bool {
+    let is_letter = |first: char| first.is_ascii_alphabetic();
+    text.len() <= 63 && text.starts_with(is_letter) && is_bounded(text, u8::is_ascii_alphanumeric, b"-")
 }
 
 /// Not empty, made of `outer` and `inner` characters, with an `outer` one at each end.

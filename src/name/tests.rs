@@ -20,9 +20,45 @@ fn forms_accept_and_refuse() {
         (Form::LabelKey, vec!["app", "app.kubernetes.io/name", "A_b.c"], vec!["", "/a", "a/", "a/b/c", "a b", "é"]),
         (Form::LabelValue, vec!["", "v1.2_x", "A"], vec!["-a", "a b", "a\"", long.as_str()]),
         (Form::PortName, vec!["http", "http-8080", "a"], vec!["", "8080", "http--x", "Http", "http_x", "a-very-long-port-name"]),
+        (Form::ApiVersion, vec!["v1", "apps/v1", "batch.x-k8s.io/v1beta1"], vec!["", "/v1", "apps/", "V1", "1", "a/b/c", "v1\n", "@a/v1"]),
+        (Form::Kind, vec!["Pod", "ReplicaSet", "x-Y9"], vec!["", "=Pod", "Pod ", "9P", "P-", "Pod\u{1b}", "@org", long.as_str()]),
+        (
+            Form::OwnerName,
+            vec!["web-1", "n1.example", "system:node", "Role_x"],
+            vec!["", "a b", "a/b", ".", "x\u{1b}", "-a", "@org", "a\n::error::", endless.as_str()],
+        ),
     ];
     for (form, good, bad) in cases {
         good.iter().for_each(|text| assert!(form.fits(text), "{form:?} {text:?}"));
         bad.iter().for_each(|text| assert!(!form.fits(text), "{form:?} {text:?}"));
+    }
+}
+
+/// What has a form can be printed anywhere, so no form takes a character of another sort, wherever it is.
+#[test]
+fn no_form_takes_a_character_that_steers() {
+    const GOOD: [(Form, &str); 10] = [
+        (Form::DnsLabel, "prod"),
+        (Form::DnsSubdomain, "a.prod"),
+        (Form::PolicyName, "knp.default.a"),
+        (Form::GlobalPolicyName, "a.prod"),
+        (Form::LabelKey, "example.com/app"),
+        (Form::LabelValue, "v1.2"),
+        (Form::PortName, "http"),
+        (Form::ApiVersion, "apps/v1"),
+        (Form::Kind, "Pod"),
+        (Form::OwnerName, "web-1"),
+    ];
+    let is_known = |letter: &char| letter.is_ascii_alphanumeric() || "-_./:".contains(*letter);
+    let others = ('\0'..='\u{3000}').chain(['\u{feff}', '\u{ff1d}', '\u{e0041}', '\u{fffe}']);
+    for letter in others.filter(|letter| !is_known(letter)) {
+        for (form, good) in GOOD {
+            assert!(form.fits(good), "{form:?} {good}");
+            for at in 0..=good.len() {
+                let (before, behind) = good.split_at(at);
+                let bad = format!("{before}{letter}{behind}");
+                assert!(!form.fits(&bad), "{form:?} {bad:?}");
+            }
+        }
     }
 }

@@ -872,7 +872,7 @@ kind: Pod
         about: "a byte order mark",
         file: "a.yaml",
         source: "\u{feff}kind: 3\n",
-        told: "error[not-an-object]: expected a Kubernetes object, but `apiVersion` is missing\n --> a.yaml:1:2\n  |\n1 | \u{feff}kind: 3\n  | ^\nerror[wrong-type]: expected a string, found a number\n --> a.yaml:1:8\n  |\n1 | \u{feff}kind: 3\n  |       ^\n  |\n  = help: put it in quotes",
+        told: "error[not-an-object]: expected a Kubernetes object, but `apiVersion` is missing\n --> a.yaml:1:2\n  |\n1 | \u{fffd}kind: 3\n  |  ^\nerror[wrong-type]: expected a string, found a number\n --> a.yaml:1:8\n  |\n1 | \u{fffd}kind: 3\n  |        ^\n  |\n  = help: put it in quotes",
     },
     Case {
         about: "letters of several bytes before the place",
