@@ -2,70 +2,69 @@
 
 use std::ops::Range;
 
-use lalrpop_util::ParseError;
-
 use crate::selector::{
     SyntaxError,
     error::quoted,
-    lexer::{BLANKS, OPERATORS, Token, is_label_character},
+    lexer::{BLANKS, OPERATORS, is_label_character},
 };
 
-/// A place in the grammar, known by terminals that are possible there.
-struct Place {
-    possible: &'static [&'static str],
-    expected: &'static str,
-    help: &'static str,
+/// The bytes of the text that do not fit; empty at its end.
+pub(super) type Found = Range<usize>;
+
+/// A place in the grammar: what may follow there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// An operand.
+    Condition,
+    /// The label of `has(`.
+    Label,
+    /// Behind a label.
+    Operator,
+    /// Behind an operator that compares with one value.
+    Value,
+    /// Behind an operator that compares with a set.
+    Set,
+    /// In a set, before a value.
+    ValueOrEndOfSet,
+    /// In a set, behind a value.
+    CommaOrEndOfSet,
+    /// Behind an operand in parentheses.
+    InGroup,
+    /// Behind an operand in no parentheses.
+    BehindCondition,
+    /// Where only a parenthesis can follow.
+    Close,
+    /// Where nothing can follow.
+    End,
 }
 
-/// The places an error can be at; the first whose terminals are all possible is meant. Behind a label: [`behind_label`].
-const PLACES: [Place; 9] = [
-    Place { possible: &[ALL], expected: "a condition", help: CONDITION },
-    Place { possible: &["label"], expected: "a label", help: "`has(app)` tests that the label `app` exists" },
-    Place { possible: &[SET], expected: "a set", help: "write the values in braces: `{\"one\", \"two\"}`" },
-    Place { possible: &[COMMA], expected: "`,` or `}`", help: "write the set as `{\"one\", \"two\"}`" },
-    Place { possible: &["string", CLOSE_SET], expected: "a quoted value or `}`", help: QUOTES },
-    Place { possible: &["string"], expected: "a quoted value", help: QUOTES },
-    Place { possible: &[AND, CLOSE], expected: "`&&`, `||` or `)`", help: CLOSING },
-    Place { possible: &[AND], expected: "`&&`, `||` or the end", help: "join conditions with `&&` or `||`" },
-    Place { possible: &[CLOSE], expected: "`)`", help: CLOSING },
-];
-const ALL: &str = r#""all(""#;
-const SET: &str = r#""{""#;
-const COMMA: &str = r#"",""#;
-const CLOSE_SET: &str = r#""}""#;
-const AND: &str = r#""&&""#;
-const CLOSE: &str = r#"")""#;
-const EQUALS: &str = r#""==""#;
 const CONDITION: &str = r#"a condition is for example `has(app)`, `app == "db"` or `app in {"db", "web"}`"#;
 const CLOSING: &str = "each of `(`, `has(`, `all(` and `global(` needs its `)`";
 const QUOTES: &str = r#"values stand in straight quotes: `"value"` or `'value'`"#;
 
-/// Where nothing more can follow: what was expected, and help.
-const COMPLETE: (&str, &str) = (END, "the selector is complete before this");
-
 /// What the message calls the end of the text.
 const END: &str = "the end";
 
-/// Says what a parser error means, for the person who wrote the text.
-pub(super) fn in_words(text: &str, error: ParseError<usize, Token<'_>, SyntaxError>) -> SyntaxError {
-    match error {
-        ParseError::User { error } => error,
-        ParseError::UnrecognizedToken { token: (start, _, end), expected } => unexpected(text, start..end, &expected),
-        ParseError::UnrecognizedEof { location, expected } => unexpected(text, location..location, &expected),
-        ParseError::ExtraToken { token: (start, _, end) } => unexpected(text, start..end, &[]),
-        ParseError::InvalidToken { location } => unexpected(text, location..location, &[]),
+impl Place {
+    /// Says that what was found does not fit here, for the person who wrote the text.
+    pub(super) fn refuses(self, text: &str, range: Found) -> SyntaxError {
+        let found = text.get(range.clone()).unwrap_or_default();
+        let (expected, help) = match self {
+            Place::Operator => return behind_label(text, range, found),
+            Place::Condition => ("a condition", CONDITION),
+            Place::Label => ("a label", "`has(app)` tests that the label `app` exists"),
+            Place::Set => ("a set", "write the values in braces: `{\"one\", \"two\"}`"),
+            Place::CommaOrEndOfSet => ("`,` or `}`", "write the set as `{\"one\", \"two\"}`"),
+            Place::ValueOrEndOfSet => ("a quoted value or `}`", QUOTES),
+            Place::Value => ("a quoted value", QUOTES),
+            Place::InGroup => ("`&&`, `||` or `)`", CLOSING),
+            Place::BehindCondition => ("`&&`, `||` or the end", "join conditions with `&&` or `||`"),
+            Place::Close => ("`)`", CLOSING),
+            Place::End => (END, "the selector is complete before this"),
+        };
+        let message = format!("expected {expected}, found {}", name_of(found));
+        SyntaxError::new(range, message, help)
     }
-}
-
-fn unexpected(text: &str, range: Range<usize>, possible: &[String]) -> SyntaxError {
-    let found = text.get(range.clone()).unwrap_or_default();
-    let is_possible = |terminal: &&str| possible.iter().any(|other| other == terminal);
-    if is_possible(&EQUALS) {
-        return behind_label(text, range, found);
-    }
-    let place = PLACES.iter().find(|place| place.possible.iter().all(is_possible));
-    let (expected, help) = place.map_or(COMPLETE, |place| (place.expected, place.help));
-    SyntaxError::new(range, format!("expected {expected}, found {}", name_of(found)), help)
 }
 
 /// A label without its operator. Points at the label where nothing follows it.

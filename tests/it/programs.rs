@@ -24,7 +24,6 @@ const OPTIONAL: [&str; 4] = ["systemd-run", "firewall-cmd", "no-such-tool", "pal
 fn sources() -> Vec<(String, String)> {
     let root = root();
     let mut open: Vec<PathBuf> = ["src", "tests", "benches"].map(|name| root.join(name)).into();
-    open.push(root.join("build.rs"));
 
     let mut found = Vec::new();
     while let Some(path) = open.pop() {

@@ -1,0 +1,212 @@
+//! Tokens to a tree.
+//!
+//! ```text
+//! selector := [ or ]
+//! or       := and { "||" and }
+//! and      := unary { "&&" unary }
+//! unary    := { "!" } operand
+//! operand  := "(" or ")" | "has(" label ")" | "all(" ")" | "global(" ")" | label test
+//! test     := operator ( string | set )
+//! set      := "{" [ string { "," string } [ "," ] ] "}"
+//! ```
+//!
+//! The parser keeps open groups in a list and does not recurse: no text overflows the stack.
+
+use std::collections::BTreeSet;
+use std::mem;
+
+use crate::selector::{
+    Expr, SyntaxError, Test,
+    expected::{Found, Place},
+    lexer::{Lexer, Token},
+};
+
+/// Parses a selector. A text without tokens is [`Expr::All`].
+///
+/// # Errors
+/// The first token that cannot follow those before it.
+pub(super) fn parse(text: &str) -> Result<Expr, SyntaxError> {
+    Parser { text, lexer: Lexer::new(text), end: 0 }.selector()
+}
+
+/// The tokens of a text, and how far they were read.
+struct Parser<'text> {
+    text: &'text str,
+    lexer: Lexer<'text>,
+    /// Where the last token ended.
+    end: usize,
+}
+
+/// A token and its place in the text.
+type Next<'text> = (Option<Token<'text>>, Found);
+
+/// A group that is not closed yet: `a && b || c && !`.
+#[derive(Default)]
+struct Group {
+    /// What stood before each `||`.
+    alternatives: Vec<Expr>,
+    /// The operands since the last `||`.
+    parts: Vec<Expr>,
+    /// How many `!` stand before the next operand.
+    negations: usize,
+}
+
+impl Group {
+    /// Adds an operand, negated as often as a `!` stood before it.
+    fn add(&mut self, operand: Expr) {
+        let negations = mem::take(&mut self.negations);
+        self.parts.push((0..negations).fold(operand, |operand, _| operand.not()));
+    }
+
+    /// Begins the next alternative.
+    fn or(&mut self) {
+        self.alternatives.push(Expr::and(mem::take(&mut self.parts)));
+    }
+
+    /// Returns what the group says as a whole.
+    fn close(mut self) -> Expr {
+        self.or();
+        Expr::or(self.alternatives)
+    }
+}
+
+impl<'text> Parser<'text> {
+    fn selector(mut self) -> Result<Expr, SyntaxError> {
+        let mut next = self.next()?;
+        if next.0.is_none() {
+            return Ok(Expr::All);
+        }
+
+        let mut outer: Vec<Group> = Vec::new();
+        let mut group = Group::default();
+        loop {
+            let first = self.before_operand(next, &mut group, &mut outer)?;
+            group.add(self.operand(first)?);
+            if self.behind_operand(&mut group, &mut outer)? {
+                return Ok(group.close());
+            }
+            next = self.next()?;
+        }
+    }
+
+    /// Reads `!` and `(` from a token on. Returns the first token of an operand.
+    fn before_operand(&mut self, mut next: Next<'text>, group: &mut Group, outer: &mut Vec<Group>) -> Result<Next<'text>, SyntaxError> {
+        loop {
+            match next.0 {
+                Some(Token::Not) => group.negations += 1,
+                Some(Token::Open) => outer.push(mem::take(group)),
+                _ => return Ok(next),
+            }
+            next = self.next()?;
+        }
+    }
+
+    /// Reads up to the next operand, and closes groups on the way. Returns whether the text ends.
+    fn behind_operand(&mut self, group: &mut Group, outer: &mut Vec<Group>) -> Result<bool, SyntaxError> {
+        loop {
+            let (token, found) = self.next()?;
+            match (token, outer.pop()) {
+                (None, None) => return Ok(true),
+                (Some(Token::Close), Some(around)) => {
+                    let closed = mem::replace(group, around).close();
+                    group.add(closed);
+                }
+                (Some(Token::And), around) => {
+                    outer.extend(around);
+                    return Ok(false);
+                }
+                (Some(Token::Or), around) => {
+                    outer.extend(around);
+                    group.or();
+                    return Ok(false);
+                }
+                (None, Some(_)) => return Err(self.expected(Place::Close, found)),
+                (Some(Token::Close), None) => return Err(self.expected(Place::End, found)),
+                (Some(_), Some(_)) => return Err(self.expected(Place::InGroup, found)),
+                (Some(_), None) => return Err(self.expected(Place::BehindCondition, found)),
+            }
+        }
+    }
+
+    /// Reads an operand but for its first token, which is no parenthesis.
+    fn operand(&mut self, (first, found): Next<'text>) -> Result<Expr, SyntaxError> {
+        match first {
+            Some(Token::Has) => {
+                let (name, found) = self.next()?;
+                let Some(Token::Label(name)) = name else {
+                    return Err(self.expected(Place::Label, found));
+                };
+                self.close()?;
+                Ok(Expr::label(name, Test::Present))
+            }
+            Some(Token::All) => self.close().map(|()| Expr::All),
+            Some(Token::Global) => self.close().map(|()| Expr::Global),
+            Some(Token::Label(name)) => Ok(Expr::label(name, self.test()?)),
+            _ => Err(self.expected(Place::Condition, found)),
+        }
+    }
+
+    /// Reads an operator and what it compares with.
+    fn test(&mut self) -> Result<Test, SyntaxError> {
+        let (operator, found) = self.next()?;
+        match operator {
+            Some(Token::Equals) => self.value().map(Test::Equals),
+            Some(Token::NotEquals) => self.value().map(Test::NotEquals),
+            Some(Token::Contains) => self.value().map(Test::Contains),
+            Some(Token::StartsWith) => self.value().map(Test::StartsWith),
+            Some(Token::EndsWith) => self.value().map(Test::EndsWith),
+            Some(Token::In) => self.set().map(Test::In),
+            Some(Token::NotIn) => self.set().map(Test::NotIn),
+            _ => Err(self.expected(Place::Operator, found)),
+        }
+    }
+
+    fn value(&mut self) -> Result<String, SyntaxError> {
+        match self.next()? {
+            (Some(Token::String(value)), _) => Ok(value.to_owned()),
+            (_, found) => Err(self.expected(Place::Value, found)),
+        }
+    }
+
+    fn set(&mut self) -> Result<BTreeSet<String>, SyntaxError> {
+        let (opening, found) = self.next()?;
+        if opening != Some(Token::OpenSet) {
+            return Err(self.expected(Place::Set, found));
+        }
+
+        let mut values = BTreeSet::new();
+        loop {
+            match self.next()? {
+                (Some(Token::CloseSet), _) => return Ok(values),
+                (Some(Token::String(value)), _) => values.insert(value.to_owned()),
+                (_, found) => return Err(self.expected(Place::ValueOrEndOfSet, found)),
+            };
+            match self.next()? {
+                (Some(Token::CloseSet), _) => return Ok(values),
+                (Some(Token::Comma), _) => {}
+                (_, found) => return Err(self.expected(Place::CommaOrEndOfSet, found)),
+            }
+        }
+    }
+
+    /// Reads the parenthesis that ends a function.
+    fn close(&mut self) -> Result<(), SyntaxError> {
+        match self.next()? {
+            (Some(Token::Close), _) => Ok(()),
+            (_, found) => Err(self.expected(Place::Close, found)),
+        }
+    }
+
+    /// Reads a token. At the end there is none, at an empty place behind the last one.
+    fn next(&mut self) -> Result<Next<'text>, SyntaxError> {
+        let Some((start, token, end)) = self.lexer.next().transpose()? else {
+            return Ok((None, self.end..self.end));
+        };
+        self.end = end;
+        Ok((Some(token), start..end))
+    }
+
+    fn expected(&self, place: Place, found: Found) -> SyntaxError {
+        place.refuses(self.text, found)
+    }
+}
