@@ -1,21 +1,42 @@
-//! Metrics over HTTP, for whoever has no collector of text files.
+//! Metrics over HTTP, for hosts without a collector that reads text files.
+//!
+//! One thread serves all connections. Their number is bounded, and each has a deadline of its own,
+//! so that clients that say nothing keep no others waiting.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Answers `GET /metrics` with the text that it was given last. One client at a time, and none for long.
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// Answers `GET /metrics` with the text that it was given last.
 #[derive(Debug)]
 pub struct Listener {
-    text: Arc<Mutex<String>>,
+    text: Arc<Mutex<Arc<str>>>,
     address: SocketAddr,
 }
 
-/// How long a client may take to ask, and to read.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// What bounds the connections of a server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Connections that are open at the same time. One more takes the place of the oldest.
+    pub(super) connections: usize,
+    /// How long a connection may last, from the moment when it is accepted.
+    pub(super) time: Duration,
+}
+
+/// Ten seconds are what Prometheus waits for an answer.
+pub(super) const LIMITS: Limits = Limits { connections: 32, time: Duration::from_secs(10) };
+
+/// How long no connection is accepted after one could not be, for lack of descriptors for example.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Bytes that a request may have.
 const LONGEST_REQUEST: usize = 8192;
+/// Bytes that are read at once.
+const CHUNK: usize = 1024;
+/// Reads and writes of a connection before it is the turn of others.
+const STEPS: usize = 16;
 /// The content type of Prometheus's text format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -23,74 +44,210 @@ impl Listener {
     /// Listens at an address.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// If the address cannot be had.
     pub fn at(address: SocketAddr) -> io::Result<Self> {
+        Self::with(address, LIMITS)
+    }
+
+    pub(super) fn with(address: SocketAddr, limits: Limits) -> io::Result<Self> {
         let socket = TcpListener::bind(address)?;
-        let text = Arc::new(Mutex::new(String::new()));
-        let (shown, address) = (Arc::clone(&text), socket.local_addr()?);
-        std::thread::Builder::new().name("metrics".to_owned()).spawn(move || serve(&socket, &shown))?;
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        let text = Arc::new(Mutex::new(Arc::from("")));
+
+        let shown = Arc::clone(&text);
+        let server = Server { socket, limits, shown, connections: Vec::new(), pause_until: None };
+        std::thread::Builder::new().name("metrics".to_owned()).spawn(move || server.run())?;
         Ok(Self { text, address })
     }
 
-    /// Where it listens.
+    /// Returns where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What is answered from now on.
+    /// Sets the text that is answered from now on.
     pub fn show(&self, text: &str) {
-        if let Ok(mut shown) = self.text.lock() {
-            text.clone_into(&mut shown);
-        }
+        *self.text.lock().unwrap_or_else(PoisonError::into_inner) = Arc::from(text);
     }
 }
 
-fn serve(socket: &TcpListener, shown: &Mutex<String>) {
-    for client in socket.incoming() {
-        let Ok(mut client) = client else {
-            // out of descriptors, perhaps: not at once again
-            std::thread::sleep(Duration::from_millis(100));
-            continue;
-        };
-        // a client that goes away is no matter of ours
-        let _ = answer(&mut client, shown);
-    }
+/// The thread that serves.
+struct Server {
+    socket: TcpListener,
+    limits: Limits,
+    shown: Arc<Mutex<Arc<str>>>,
+    /// The oldest first.
+    connections: Vec<Connection>,
+    /// Set if no connection is accepted for now.
+    pause_until: Option<Instant>,
 }
 
-fn answer(client: &mut TcpStream, shown: &Mutex<String>) -> io::Result<()> {
-    client.set_write_timeout(Some(PATIENCE))?;
-    let (status, kind, body) = match request(client)? {
-        Some((method, path)) if method == "GET" && path == "/metrics" => {
-            ("200 OK", METRICS, shown.lock().map(|text| text.clone()).unwrap_or_default())
+/// A client.
+struct Connection {
+    stream: TcpStream,
+    deadline: Instant,
+    state: State,
+}
+
+/// How far a connection is.
+enum State {
+    /// These bytes of the request were read.
+    Reads(Vec<u8>),
+    /// So many bytes of the answer were written.
+    Writes(Answer, usize),
+    /// All is written. What the client still sends is read and ignored: the kernel would take back
+    /// an answer under way if the connection ended with bytes unread.
+    Ends,
+}
+
+/// An answer, whose body is that of other answers too.
+struct Answer {
+    head: String,
+    body: Arc<str>,
+}
+
+impl Server {
+    fn run(mut self) {
+        loop {
+            self.wait();
+            self.connections.retain_mut(|connection| connection.goes_on(&self.shown));
+            self.accept();
         }
-        Some((method, _)) if method != "GET" => ("405 Method Not Allowed", "text/plain", "only GET\n".to_owned()),
-        Some(_) => ("404 Not Found", "text/plain", "the metrics are at /metrics\n".to_owned()),
-        None => ("400 Bad Request", "text/plain", "not HTTP\n".to_owned()),
-    };
-    write!(client, "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
-}
+    }
 
-/// Method and path of a request; none where it is not one.
-fn request(client: &mut TcpStream) -> io::Result<Option<(String, String)>> {
-    let mut read = Vec::new();
-    let mut part = [0; 1024];
-    let begun = Instant::now();
-    while let Some(left) = PATIENCE.checked_sub(begun.elapsed()).filter(|left| !left.is_zero())
-        && read.len() < LONGEST_REQUEST
-    {
-        client.set_read_timeout(Some(left))?;
-        let count = client.read(&mut part)?;
-        read.extend_from_slice(part.get(..count).unwrap_or_default());
-        let mut headers = [httparse::EMPTY_HEADER; 64];
-        let mut request = httparse::Request::new(&mut headers);
-        match request.parse(&read) {
-            Ok(httparse::Status::Complete(_)) => {
-                let named = request.method.zip(request.path);
-                return Ok(named.map(|(method, path)| (method.to_owned(), path.to_owned())));
+    /// Waits until a connection can go on or is over, or a client comes.
+    fn wait(&self) {
+        let deadlines = self.connections.iter().map(|connection| connection.deadline);
+        let next = deadlines.chain(self.pause_until).min();
+        let left = next.map(|next| next.saturating_duration_since(Instant::now()));
+        // never too early, which would be to spin
+        let timeout = left.and_then(|left| Timespec::try_from(left + Duration::from_millis(1)).ok());
+
+        let mut waiting: Vec<PollFd<'_>> = self.connections.iter().map(Connection::event).collect();
+        if self.pause_until.is_none() {
+            waiting.push(PollFd::new(&self.socket, PollFlags::IN));
+        }
+        // an error is a signal, and all is tried again
+        let _ = poll(&mut waiting, timeout.as_ref());
+    }
+
+    /// Accepts the clients that wait, but no more than there may be.
+    fn accept(&mut self) {
+        if self.pause_until.is_some_and(|until| until > Instant::now()) {
+            return;
+        }
+        self.pause_until = None;
+
+        for _ in 0..self.limits.connections {
+            match self.socket.accept() {
+                Ok((stream, _)) => self.add(stream),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => {
+                    self.pause_until = Some(Instant::now() + PAUSE);
+                    return;
+                }
             }
-            Ok(httparse::Status::Partial) if count > 0 => {}
-            Ok(httparse::Status::Partial) | Err(_) => return Ok(None),
         }
     }
-    Ok(None)
+
+    fn add(&mut self, stream: TcpStream) {
+        if stream.set_nonblocking(true).is_err() {
+            return;
+        }
+        if self.connections.len() >= self.limits.connections {
+            self.connections.remove(0);
+        }
+        let deadline = Instant::now() + self.limits.time;
+        let mut connection = Connection { stream, deadline, state: State::Reads(Vec::new()) };
+        // most requests are there already, and need no turn of their own
+        if connection.goes_on(&self.shown) {
+            self.connections.push(connection);
+        }
+    }
+}
+
+impl Connection {
+    fn event(&self) -> PollFd<'_> {
+        let flags = match &self.state {
+            State::Reads(_) | State::Ends => PollFlags::IN,
+            State::Writes(..) => PollFlags::OUT,
+        };
+        PollFd::new(&self.stream, flags)
+    }
+
+    /// Does what can be done now. Returns whether the connection is still needed.
+    fn goes_on(&mut self, shown: &Mutex<Arc<str>>) -> bool {
+        if self.deadline <= Instant::now() {
+            return false;
+        }
+        for _ in 0..STEPS {
+            match self.step(shown) {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+        true
+    }
+
+    /// Reads or writes once. Returns whether there is more to do.
+    fn step(&mut self, shown: &Mutex<Arc<str>>) -> io::Result<bool> {
+        match &mut self.state {
+            State::Reads(read) => {
+                let mut chunk = [0; CHUNK];
+                let count = self.stream.read(&mut chunk)?;
+                read.extend_from_slice(chunk.get(..count).unwrap_or_default());
+                let is_all = count == 0 || read.len() >= LONGEST_REQUEST;
+                if let Some(answer) = answer(read, is_all, shown) {
+                    self.state = State::Writes(answer, 0);
+                }
+                Ok(true)
+            }
+            State::Writes(answer, written) => {
+                *written += self.stream.write(answer.from(*written))?;
+                if answer.from(*written).is_empty() {
+                    self.stream.shutdown(Shutdown::Write)?;
+                    self.state = State::Ends;
+                }
+                Ok(true)
+            }
+            State::Ends => Ok(self.stream.read(&mut [0; CHUNK])? > 0),
+        }
+    }
+}
+
+impl Answer {
+    fn of(status: &str, kind: &str, body: Arc<str>) -> Self {
+        let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        Self { head, body }
+    }
+
+    /// Returns bytes that follow the first `written` ones; none if all are written.
+    fn from(&self, written: usize) -> &[u8] {
+        let body = written.saturating_sub(self.head.len());
+        let head = self.head.as_bytes().get(written..).filter(|head| !head.is_empty());
+        head.or_else(|| self.body.as_bytes().get(body..)).unwrap_or_default()
+    }
+}
+
+/// Returns the answer to a request; `None` if the client is to send more of it.
+fn answer(read: &[u8], is_all: bool, shown: &Mutex<Arc<str>>) -> Option<Answer> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut headers);
+    let plain = |status, body: &str| Some(Answer::of(status, "text/plain", Arc::from(body)));
+    match request.parse(read) {
+        Ok(httparse::Status::Partial) if !is_all => return None,
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) | Err(_) => return plain("400 Bad Request", "not HTTP\n"),
+    }
+    match (request.method, request.path) {
+        (Some("GET"), Some("/metrics")) => {
+            let text = Arc::clone(&shown.lock().unwrap_or_else(PoisonError::into_inner));
+            Some(Answer::of("200 OK", METRICS, text))
+        }
+        (Some("GET"), _) => plain("404 Not Found", "the metrics are at /metrics\n"),
+        _ => plain("405 Method Not Allowed", "only GET\n"),
+    }
 }

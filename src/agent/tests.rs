@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::agent::http::{LIMITS, Limits};
 use crate::agent::{Event, Health, LONGEST_WAIT, Listener, Pace, System, Why, World, run, write_whole};
 
 const PACE: Pace = Pace { interval: Duration::from_secs(30), retry: Duration::from_secs(1) };
@@ -126,4 +127,64 @@ fn metrics_over_http() {
         let answer = ask(&listener, request);
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
     }
+}
+
+/// Long enough that only a server that hangs needs it.
+const HANG: Duration = Duration::from_mins(10);
+
+/// What a client that does no harm by itself does, and what it keeps doing while it is connected.
+const BURDENS: [(&str, &[u8]); 5] = [
+    ("says nothing", b""),
+    ("begins a request", b"GET /metrics HTTP/1.1\r\nHost: "),
+    ("reads no answer", b"GET /metrics HTTP/1.1\r\n\r\n"),
+    ("says more than a request", b"GET /metrics HTTP/1.1\r\n\r\nand more"),
+    ("says what is no request", &[0; 600]),
+];
+
+fn connect(listener: &Listener, text: &[u8]) -> TcpStream {
+    let mut client = TcpStream::connect(listener.address()).unwrap();
+    client.set_read_timeout(Some(HANG)).unwrap();
+    client.write_all(text).unwrap();
+    client
+}
+
+/// Reads to the end, or to where the server broke off.
+fn read_all(mut client: TcpStream) -> String {
+    let mut answer = Vec::new();
+    match client.read_to_end(&mut answer) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}"),
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+/// Without a bound, and a deadline for each, these would take longer than [`HANG`].
+#[test]
+fn clients_that_do_not_go_on_keep_no_other_waiting() {
+    let listener = Listener::with(([127, 0, 0, 1], 0).into(), Limits { time: HANG * 2, ..LIMITS }).unwrap();
+    // more than the kernel's buffers take
+    let text = "palisade_in_sync 1\n".repeat(1 << 20);
+    listener.show(&text);
+    let mut burdens = Vec::new();
+    for (about, said) in BURDENS {
+        burdens.extend((0..LIMITS.connections + 3).map(|_| connect(&listener, said)));
+        let answer = read_all(connect(&listener, b"GET /metrics HTTP/1.1\r\n\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with(&text), "{about}");
+    }
+    // the oldest made room
+    assert_eq!(read_all(burdens.swap_remove(0)), "");
+}
+
+#[test]
+fn each_connection_has_a_deadline() {
+    let limits = Limits { time: Duration::from_millis(100), ..LIMITS };
+    let listener = Listener::with(([127, 0, 0, 1], 0).into(), limits).unwrap();
+    let clients: Vec<TcpStream> = (0..4).map(|_| connect(&listener, b"GET /metr")).collect();
+    let mut trickling = connect(&listener, b"");
+    // the server ends them; none is answered
+    assert!(clients.into_iter().all(|client| read_all(client).is_empty()));
+    while trickling.write_all(b"G").is_ok() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(read_all(trickling), "");
 }
