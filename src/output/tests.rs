@@ -6,13 +6,16 @@ use super::visible::without_commands;
 use super::{Csv, Dot, Json, Markdown, Printed, Sink, Terminal, Xml, is_steering, visible};
 
 /// Texts that steer something.
-const HOSTILE: [&str; 24] = [
+const HOSTILE: [&str; 27] = [
     "\u{1b}[2J\u{1b}]0;title\u{7}",
     "a\nb\r\nc\u{85}d\u{2028}e\u{2029}f",
     "\u{9b}31m\u{7f}\0",
     "\u{202e}txt.exe\u{2066}\u{200f}\u{61c}",
     "zero\u{200b}width\u{2060}\u{feff}\u{ad}\u{e0041}",
     "::error file=a::b",
+    ":::error::",
+    ":: x::",
+    "::add::x",
     " \u{a0}::stop-commands::token",
     "x ##[add-mask]y ##vso[task.setvariable variable=a]b ##teamcity[message]",
     "###[group]x",
@@ -88,9 +91,10 @@ fn literals_have_lines_and_addresses_stay() {
         out.line(1);
         out.line("::/0 to ::1");
         out.line("::ffff:10.0.0.1, ::2");
+        out.line("  ::: a.yaml:1:2");
         out.literal("end");
     });
-    assert_eq!(text, "a\n\n  b\nc 1\n::/0 to ::1\n::ffff:10.0.0.1, ::2\nend");
+    assert_eq!(text, "a\n\n  b\nc 1\n::/0 to ::1\n::ffff:10.0.0.1, ::2\n  ::: a.yaml:1:2\nend");
 }
 
 #[test]

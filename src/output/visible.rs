@@ -11,6 +11,10 @@ const COMMAND_MARK: &str = "##";
 /// What begins a command of GitHub Actions at the start of a line; the runner skips white space before.
 const COMMAND_START: &str = "::";
 
+/// What the renderer of diagnostics begins the place in another file with. The name of a command would
+/// be `:`, which none has.
+const OTHER_FILE: &str = "::: ";
+
 /// Whether a character does something else than to be seen: it moves a cursor, ends a line, turns the
 /// direction of writing, or is not visible at all.
 ///
@@ -111,21 +115,20 @@ pub(super) fn without_commands(line: &str) -> Cow<'_, str> {
 
 fn starts_command(line: &str) -> bool {
     let line = line.trim_start();
-    line.starts_with(COMMAND_START) && !starts_with_address(line)
+    line.starts_with(COMMAND_START) && !line.starts_with(OTHER_FILE) && !starts_with_address(line)
 }
 
 fn starts_with_address(line: &str) -> bool {
     let is_part = |letter: char| letter.is_ascii_hexdigit() || letter == ':' || letter == '.';
     let end = line.find(|letter| !is_part(letter)).unwrap_or(line.len());
     let (address, rest) = line.split_at(end);
-    let is_whole = !rest.starts_with(|letter: char| letter.is_alphanumeric() || "-_".contains(letter));
-    match address {
-        COMMAND_START => rest.starts_with('/'),
-        _ => {
-            let address = address.strip_suffix([':', '.']).unwrap_or(address);
-            is_whole && address.parse::<Ipv6Addr>().is_ok()
-        }
+    if address == COMMAND_START {
+        return rest.starts_with('/');
     }
+
+    let in_word = |letter: char| letter.is_alphanumeric() || "-_".contains(letter);
+    let address = address.strip_suffix([':', '.']).unwrap_or(address);
+    !rest.starts_with(in_word) && address != COMMAND_START && address.parse::<Ipv6Addr>().is_ok()
 }
 
 /// Whether a mark is followed by letters and a bracket.

@@ -13,6 +13,7 @@ mod diff;
 mod enforced;
 mod golden;
 mod hosts;
+mod hostile;
 mod kernel;
 mod layers;
 mod node;

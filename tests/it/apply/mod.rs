@@ -21,6 +21,7 @@ mod faults;
 mod faulty;
 mod guard;
 mod good;
+mod hostile;
 mod foreign;
 mod listings;
 mod plain;
@@ -57,6 +58,8 @@ cases! { by run:
     environment:
         no_path_leads_to_programs_of_strangers
         no_variable_of_the_caller_reaches_a_program;
+    hostile:
+        nothing_hostile_gets_through_on_a_node;
     listings:
         one_of_three_listings_goes_wrong;
     faults:
