@@ -50,7 +50,7 @@ pub(super) fn write(size: Size, edit: Edit, place: &Path) -> io::Result<()> {
     let failure = |diagnostic: palisade::diagnostic::Diagnostic| io::Error::other(diagnostic.message);
     let mut writer = Writer::new(place, Provenance { inputs: format!("{edit:?}"), staged: false }).map_err(failure)?;
     writer.add(&NodePart { node: "n1".to_owned(), scripts, counts }).map_err(failure)?;
-    writer.finish().map_err(failure)
+    writer.finish().map(drop).map_err(failure)
 }
 
 /// Large sets first, as palisade has them.

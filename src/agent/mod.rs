@@ -10,7 +10,7 @@ mod http;
 mod system;
 
 pub use http::Listener;
-pub use system::{System, Unwatchable, tell_ready, tell_stopping, write_whole};
+pub use system::{System, Unwatchable, tell_ready, tell_stopping, write_metrics};
 
 use std::time::Duration;
 

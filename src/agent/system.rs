@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,6 +20,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
 use crate::agent::{Event, World};
+use crate::bundle::read_file;
 
 /// Watches paths and signals; tells systemd, where it asks, that the loop is alive.
 #[derive(Debug)]
@@ -182,7 +184,7 @@ fn watch(paths: &[PathBuf]) -> io::Result<OwnedFd> {
             continue;
         }
         watched += 1;
-        let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
         open.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir() && !path.is_symlink()));
     }
     Ok(watch)
@@ -215,17 +217,35 @@ fn send(place: &OsStr, text: &[u8]) -> io::Result<()> {
     socket.send_to_addr(text, &address).map(drop)
 }
 
-/// Writes a file for others to read, whole or not at all.
+/// What every file of our metrics begins with.
+const BEGIN: &[u8] = b"# HELP palisade_";
+
+/// Writes metrics for others to read, whole or not at all, in place of a file that has older ones.
 ///
 /// # Errors
-/// When its directory does not take it.
-pub fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+/// When something else is there, a symbolic link or a device for one, or its directory does not take it.
+pub fn write_metrics(path: &Path, text: &str) -> io::Result<()> {
+    if !may_be_replaced(path)? {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is something else than metrics of palisade"));
+    }
     let mut file = tempfile::Builder::new().prefix(".palisade-").tempfile_in(parent(path))?;
     file.write_all(text.as_bytes())?;
     // whatever this process's umask is
     file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
     file.persist(path)?;
     Ok(())
+}
+
+/// Whether nothing is there, an empty file, or one of metrics.
+fn may_be_replaced(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => return Ok(false),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(error),
+    }
+    let text = read_file(path)?;
+    Ok(text.is_empty() || text.starts_with(BEGIN))
 }
 
 impl std::error::Error for Unwatchable {}

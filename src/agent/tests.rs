@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::agent::http::{LIMITS, Limits};
-use crate::agent::{Event, Health, LONGEST_WAIT, Listener, Pace, System, Why, World, run, write_whole};
+use crate::agent::{Event, Health, LONGEST_WAIT, Listener, Pace, System, Why, World, run};
 
 const PACE: Pace = Pace { interval: Duration::from_secs(30), retry: Duration::from_secs(1) };
 
@@ -71,7 +71,11 @@ fn changes_of_files_are_seen_and_those_of_others_are_not() {
     let change = |what: &str| match what {
         "it comes" => std::fs::create_dir_all(bundle.join("nodes/n1")).unwrap(),
         "a file in it" => std::fs::write(bundle.join("nodes/n1/x"), "1").unwrap(),
-        "a file of it is replaced" => write_whole(&bundle.join("palisade.json"), "{}").unwrap(),
+        "a file of it is replaced" => {
+            let new = place.path().join("new.json");
+            std::fs::write(&new, "{}").unwrap();
+            std::fs::rename(&new, bundle.join("palisade.json")).unwrap();
+        }
         "it is replaced" => {
             std::fs::create_dir_all(beside.join("nodes")).unwrap();
             std::fs::rename(&bundle, place.path().join("old")).unwrap();

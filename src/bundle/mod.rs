@@ -12,6 +12,7 @@ mod file;
 mod index;
 mod inputs;
 mod read;
+mod tree;
 mod write;
 
 pub use changes::{Count, ScriptChange};
@@ -20,7 +21,8 @@ pub use file::read_file;
 pub use index::{Counts, FORMAT_VERSION, FileEntry, INDEX_FILE, Index, Provenance};
 pub use inputs::InputDigest;
 pub use read::{FileProblem, FileProblemKind, NodeTexts, OnDisk};
-pub use write::Writer;
+pub use tree::Owned;
+pub use write::{Left, Writer, clear, named};
 
 use std::io;
 use std::path::Path;

@@ -1,7 +1,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Comparison, Counts, INDEX_FILE, NodePart, Provenance, Writer};
+use super::{Comparison, Counts, INDEX_FILE, NodePart, Owned, Provenance, Writer, clear};
+use crate::diagnostic::Code;
 use crate::render::Scripts;
 
 fn part(node: &str, sets: &str) -> NodePart {
@@ -17,7 +18,9 @@ fn provenance() -> Provenance {
 fn write(place: &Path, parts: &[NodePart]) -> Result<(), String> {
     let mut writer = Writer::new(place, provenance()).map_err(|diagnostic| diagnostic.message)?;
     parts.iter().try_for_each(|part| writer.add(part)).map_err(|diagnostic| diagnostic.message)?;
-    writer.finish().map_err(|diagnostic| diagnostic.message)
+    let left = writer.finish().map_err(|diagnostic| diagnostic.message)?;
+    assert_eq!(left, None);
+    Ok(())
 }
 
 fn compare(place: &Path, parts: &[NodePart]) -> String {
@@ -41,10 +44,39 @@ fn a_bundle_replaces_a_bundle_whole() {
 fn nothing_but_a_bundle_is_replaced() {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("letter.txt"), "dear").unwrap();
-    assert!(write(home.path(), &[part("a", "x\n")]).unwrap_err().contains("holds something else than a bundle"));
+    assert!(write(home.path(), &[part("a", "x\n")]).unwrap_err().contains("holds what is no part of a bundle: `letter.txt`"));
     assert!(write(&home.path().join("letter.txt"), &[]).unwrap_err().contains("is a file"));
     assert_eq!(fs::read_to_string(home.path().join("letter.txt")).unwrap(), "dear");
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+}
+
+/// What comes before the exchange is refused; what comes behind it is kept, and only what is a bundle's is
+/// removed.
+#[test]
+fn what_comes_meanwhile_is_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let place = home.path().join("bundle");
+    write(&place, &[part("a", "old\n")]).unwrap();
+    let mut writer = Writer::new(&place, provenance()).unwrap();
+    writer.add(&part("a", "new\n")).unwrap();
+    fs::write(place.join("nodes/a/letter"), "dear").unwrap();
+    let refused = writer.finish().unwrap_err().message;
+    assert!(refused.contains("no part of a bundle: `nodes/a/letter`"), "{refused}");
+    assert_eq!(fs::read_to_string(place.join("nodes/a/sets.ipset")).unwrap(), "old\n");
+
+    fs::remove_file(place.join("nodes/a/letter")).unwrap();
+    let owned = Owned::listed(&place).unwrap();
+    let draft = tempfile::tempdir_in(home.path()).unwrap();
+    let old = draft.path().join("old");
+    fs::rename(&place, &old).unwrap();
+    fs::write(old.join("nodes/a/letter"), "dear").unwrap();
+    fs::write(old.join("letter"), "dear").unwrap();
+    assert_eq!(owned.remove_from(&old).unwrap(), ["letter", "nodes/a/letter"].map(Path::new));
+    let left = clear(draft, &Owned::default()).unwrap();
+    assert_eq!(left.entries, [Path::new("old")]);
+    assert_eq!(left.diagnostic().code, Code::EntriesKept);
+    assert!(!old.join(INDEX_FILE).exists() && !old.join("nodes/a/sets.ipset").exists());
+    assert_eq!(fs::read_to_string(left.place.join("old/nodes/a/letter")).unwrap(), "dear");
 }
 
 #[test]

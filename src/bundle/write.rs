@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 use tempfile::TempDir;
 
-use crate::bundle::{FileEntry, INDEX_FILE, Index, NodePart, Provenance, io_error};
+use crate::bundle::{FileEntry, INDEX_FILE, Index, NodePart, Owned, Provenance, io_error};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// A bundle that is being written. Dropped before [`Writer::finish`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct Writer {
     place: PathBuf,
+    owner: Owner,
     directory: TempDir,
     // dropped behind `directory`, which stands in one of them
     _parents: Parents,
@@ -42,15 +43,55 @@ impl Drop for Parents {
     }
 }
 
+/// What a bundle that was replaced has left: entries that are no part of it, which came meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// Where they are now.
+    pub place: PathBuf,
+    /// Their paths there.
+    pub entries: Vec<PathBuf>,
+}
+
+/// Whose the directory is that a bundle replaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// The user's: only what its index lists is a bundle's.
+    User,
+    /// Palisade's own.
+    Palisade,
+}
+
+impl Owner {
+    /// What may be removed from the directory.
+    fn owned(self, place: &Path) -> io::Result<Owned> {
+        match self {
+            Owner::User => Owned::listed(place),
+            Owner::Palisade => Ok(Owned::of_our_own(place)),
+        }
+    }
+}
+
 impl Writer {
-    /// Starts a bundle that is to stand at `place`, where nothing, an empty directory or a bundle may be now. `provenance` says
-    /// what it is made of.
+    /// Starts a bundle that is to stand at `place`, where nothing may be now, or a directory with nothing
+    /// in it but a bundle: its index and files that the index lists. `provenance` says what it is made of.
     ///
     /// # Errors
-    /// When something else stands there, or nothing can be written beside it.
+    /// When something else is there, a symbolic link for one, or nothing can be written beside it.
     pub fn new(place: &Path, provenance: Provenance) -> Result<Self, Diagnostic> {
-        let place = fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
-        check_place(&place)?;
+        Self::of(place, provenance, Owner::User)
+    }
+
+    /// The same where palisade alone keeps bundles: one with a damaged index may be there, too.
+    ///
+    /// # Errors
+    /// As those of [`Writer::new`].
+    pub fn of_our_own(place: &Path, provenance: Provenance) -> Result<Self, Diagnostic> {
+        Self::of(place, provenance, Owner::Palisade)
+    }
+
+    fn of(place: &Path, provenance: Provenance, owner: Owner) -> Result<Self, Diagnostic> {
+        let place = without_link(place);
+        check_place(&place, owner)?;
         let parent = match place.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -58,7 +99,7 @@ impl Writer {
         let parents = Parents::make(parent).map_err(|error| unwritable(parent, &error))?;
         let directory = tempfile::Builder::new().prefix(".palisade-").tempdir_in(parent).map_err(|error| unwritable(parent, &error))?;
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).map_err(|error| unwritable(directory.path(), &error))?;
-        Ok(Self { place, directory, _parents: parents, index: Index::new(provenance) })
+        Ok(Self { place, owner, directory, _parents: parents, index: Index::new(provenance) })
     }
 
     /// Writes one node's scripts.
@@ -74,21 +115,24 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the index and puts the bundle into its place, in one step that replaces a bundle that is there.
+    /// Writes the index and puts the bundle into its place, in one step that replaces a bundle that is
+    /// there. Of that one its own files are removed; what else came into it meanwhile is kept.
     ///
     /// # Errors
-    /// When that fails; what was there is there still.
-    pub fn finish(mut self) -> Result<(), Diagnostic> {
+    /// When that fails, or something else came into the place before that step; what was there is there
+    /// still.
+    pub fn finish(mut self) -> Result<Option<Left>, Diagnostic> {
         self.index.nodes.sort_unstable();
         self.write(INDEX_FILE, &self.index.to_json())?;
+        sync(self.directory.path()).map_err(|error| unwritable(&self.place, &error))?;
+
+        let owned = check_place(&self.place, self.owner)?;
         let draft = self.directory.path();
-        sync(draft).map_err(|error| unwritable(&self.place, &error))?;
-        let moved = match self.place.exists() {
-            true => renameat_with(CWD, draft, CWD, &self.place, RenameFlags::EXCHANGE),
-            false => renameat_with(CWD, draft, CWD, &self.place, RenameFlags::NOREPLACE),
-        };
-        moved.map_err(|error| unwritable(&self.place, &error.into()))
-        // what stands at the draft's path now, the old bundle or nothing, goes when `directory` is dropped
+        let is_there = fs::symlink_metadata(&self.place).is_ok();
+        let flags = if is_there { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+        renameat_with(CWD, draft, CWD, &self.place, flags).map_err(|error| unwritable(&self.place, &error.into()))?;
+        // from here on the draft's path is that of the directory that was replaced
+        Ok(clear(self.directory, &owned))
     }
 
     fn write(&self, path: &str, text: &str) -> Result<(), Diagnostic> {
@@ -103,23 +147,83 @@ fn sync(directory: &Path) -> io::Result<()> {
     Ok(syncfs(File::open(directory)?)?)
 }
 
-/// Only a bundle, an empty directory or nothing may be replaced.
-fn check_place(place: &Path) -> Result<(), Diagnostic> {
-    let entries = match fs::read_dir(place) {
+/// Removes what was a bundle at the path of a draft that was exchanged for it; what is left.
+pub fn clear(draft: TempDir, owned: &Owned) -> Option<Left> {
+    let place = draft.keep();
+    let entries = match owned.remove_from(&place) {
+        Ok(entries) if entries.is_empty() => return None,
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            let message = format!("`{}` is a file, and a bundle is a directory", place.display());
-            return Err(Diagnostic::new(Code::NotABundle, message).help("name another directory with --out"));
+        // a link, for one, that took the directory's place in the last moment
+        Err(_) => Vec::new(),
+    };
+    Some(Left { place, entries })
+}
+
+/// The same place by a path that a link at its end does not lead away from: without a slash behind it.
+fn without_link(place: &Path) -> PathBuf {
+    match (place.parent(), place.file_name()) {
+        (Some(parent), Some(name)) => parent.join(name),
+        // `.` and `..` are no links
+        _ => fs::canonicalize(place).unwrap_or_else(|_| place.to_owned()),
+    }
+}
+
+/// How many entries are named.
+const NAMED: usize = 5;
+
+/// Only a bundle, an empty directory or nothing may be replaced; what may be removed of it.
+fn check_place(place: &Path, owner: Owner) -> Result<Owned, Diagnostic> {
+    let refused = |problem: String| {
+        let message = format!("`{}` {problem}", place.display());
+        Diagnostic::new(Code::NotABundle, message)
+    };
+    match fs::symlink_metadata(place) {
+        Ok(found) if found.is_symlink() => {
+            let help = "name the directory itself with --out; nothing was changed";
+            return Err(refused("is a symbolic link".to_owned()).help(help));
         }
+        Ok(found) if !found.is_dir() => {
+            return Err(refused("is a file, and a bundle is a directory".to_owned()).help("name another directory with --out"));
+        }
+        Ok(_) | Err(_) => {}
+    }
+    let owned = owner.owned(place).map_err(|error| {
+        let help = "name an empty or a new directory with --out; nothing was changed";
+        refused(format!("has a `{INDEX_FILE}` that does not say which files are a bundle's: {error}")).help(help)
+    })?;
+
+    let foreign = match owned.foreign_in(place) {
+        Ok(foreign) => foreign,
+        // what is no directory on the way there is said when the directories are made
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(owned),
         Err(error) => return Err(unwritable(place, &error)),
     };
-    let is_empty = entries.count() == 0;
-    if !is_empty && !place.join(INDEX_FILE).is_file() {
-        let message = format!("`{}` holds something else than a bundle, which would be lost", place.display());
-        return Err(Diagnostic::new(Code::NotABundle, message).help("name an empty or a new directory with --out"));
+    match foreign.is_empty() {
+        true => Ok(owned),
+        false => {
+            let help = "name an empty or a new directory with --out, or move that away; nothing was changed";
+            Err(refused(format!("holds what is no part of a bundle: {}", named(&foreign))).help(help))
+        }
     }
-    Ok(())
+}
+
+/// `.git`, `README.md` and 3 more.
+pub fn named(entries: &[PathBuf]) -> String {
+    let shown: Vec<String> = entries.iter().take(NAMED).map(|path| format!("`{}`", path.display())).collect();
+    let more = match entries.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", shown.join(", "))
+}
+
+impl Left {
+    /// That it was kept, and where.
+    pub fn diagnostic(&self) -> Diagnostic {
+        let what = if self.entries.is_empty() { "it".to_owned() } else { named(&self.entries) };
+        let message = format!("what came into the bundle's directory while it was replaced was kept in `{}`: {what}", self.place.display());
+        Diagnostic::new(Code::EntriesKept, message).help("move it to where it belongs, and remove that directory")
+    }
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {

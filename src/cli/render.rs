@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     /// Files, directories (*.yaml, *.yml, *.json below them), or - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Directory of the bundle; a bundle that is there is replaced
+    /// Directory of the bundle: a new or empty one, or one with nothing in it but a bundle, which is replaced
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
     /// Render this node only (may be repeated)
@@ -71,9 +71,15 @@ impl Sink {
     }
 
     /// Completes the work; gives the differences found, none when the bundle was written.
-    fn finish(self) -> Result<Printed, Diagnostic> {
+    fn finish(self, found: &mut Diagnostics) -> Result<Printed, Diagnostic> {
         match self {
-            Self::Write(writer) => writer.finish().map(|()| Printed::default()),
+            Self::Write(writer) => {
+                let left = writer.finish()?;
+                if let Some(left) = left {
+                    found.push(left.diagnostic());
+                }
+                Ok(Printed::default())
+            }
             Self::Compare(comparison) => comparison.finish(),
         }
     }
@@ -148,7 +154,7 @@ fn render(
         }
         sink.add(&part)?;
     }
-    sink.finish()
+    sink.finish(found)
 }
 
 /// The nodes to render: those asked for, else all.

@@ -123,6 +123,7 @@ codes! {
     HttpWithoutMesh     "http-without-mesh"     Lint    "HTTP conditions, which only a mesh enforces; iptables allows more"
     DefaultServiceAccount "default-service-account" Lint "the service account `default`, which every pod has that names none, among rules by service account"
     // remarks
+    EntriesKept         "entries-kept"          Warning "entries that came into a bundle's directory while it was replaced, and were kept"
     HostEndpointByAddress "host-endpoint-by-address" Warning "a host endpoint without an interface, whose packets are told by their addresses"
     HostEndpointShadowed  "host-endpoint-shadowed"   Warning "a host endpoint of a place where another one comes first"
     InternalApi         "internal-api"          Warning "an object of Calico's internal API group"

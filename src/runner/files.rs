@@ -2,12 +2,13 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::process::geteuid;
 
-use crate::bundle::read_file;
+use crate::bundle::{Owned, clear, named, read_file};
 use crate::runner::{Failure, Folder};
 
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
@@ -37,10 +38,13 @@ pub(super) fn write_folder(path: &Path, files: &Folder) -> Result<(), Failure> {
         fs::set_permissions(draft.path(), Permissions::from_mode(0o755))?;
         files.iter().try_for_each(|(name, content)| write_below(draft.path(), name, content))?;
         sync(draft.path())?;
-        let flags = if path.exists() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+        let owned = Owned::of_our_own(path);
+        let is_there = fs::symlink_metadata(path).is_ok();
+        let flags = if is_there { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
         renameat_with(CWD, draft.path(), CWD, path, flags)?;
+        // what was there and is no part of a bundle is kept beside
+        drop(clear(draft, &owned));
         sync(parent)
-        // what stands at the draft's path now goes with it
     });
     written.map_err(|error| failure("write", path, &error))
 }
@@ -56,13 +60,51 @@ fn write_below(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     sync(parent)
 }
 
-/// Removes a file or a folder; one that is not there is gone already.
+/// Removes a file; one that is not there is gone already.
 pub(super) fn remove(path: &Path) -> Result<(), Failure> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
+    match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.and_then(|()| path.parent().map_or(Ok(()), sync)).map_err(|error| failure("remove", path, &error)),
     }
+}
+
+/// Removes a folder as far as it is a bundle; one that is not there is gone already.
+pub(super) fn remove_folder(path: &Path) -> Result<(), Failure> {
+    match Owned::of_our_own(path).remove_from(path) {
+        Ok(left) if left.is_empty() => path.parent().map_or(Ok(()), |parent| match sync(parent) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|error| failure("remove", path, &error)),
+        }),
+        Ok(left) => {
+            let what = named(&left);
+            Err(Failure::Other(format!("cannot remove `{}`: palisade did not write {what}", path.display())))
+        }
+        // a file, or a link, in its place
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => remove(path),
+        Err(error) => Err(failure("remove", path, &error)),
+    }
+}
+
+/// Whether a directory may be ours to keep files in, or is not there yet: no symbolic link, of this user
+/// or of root, and nobody else may write there. Who could, could exchange what is applied at the next
+/// boot, or have files elsewhere changed.
+pub(super) fn check_directory(directory: &Path) -> Result<(), Failure> {
+    // a slash behind a link would lead to what it names
+    let path: PathBuf = directory.components().collect();
+    let about = match fs::symlink_metadata(&path) {
+        Ok(about) => about,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failure("look at", &path, &error)),
+    };
+    let is_mine = [0, geteuid().as_raw()].contains(&about.uid());
+    let problem = match about.mode() & 0o777 {
+        _ if about.is_symlink() => "is a symbolic link".to_owned(),
+        _ if !about.is_dir() => "is no directory".to_owned(),
+        _ if !is_mine => format!("belongs to user {}", about.uid()),
+        mode if mode & 0o022 != 0 => format!("has mode {mode:o}, so that others may write there"),
+        _ => return Ok(()),
+    };
+    Err(Failure::Other(format!("`{}` {problem}; nothing is kept in such a directory", path.display())))
 }
 
 /// Makes the directory that a file is to stand in; gives it.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
+
 use crate::runner::{Failure, files};
 
 /// The lock's file.
@@ -45,16 +47,25 @@ pub(super) fn take(path: &Path, wait: Duration) -> Result<Option<File>, Failure>
 
 /// Locks the file with all others who only look. Where there is none, nobody has changed this node since it booted.
 pub(super) fn share(path: &Path, wait: Duration) -> Result<Option<Lock>, Failure> {
-    match wait_for(path, || File::open(path), File::try_lock_shared, wait) {
+    match wait_for(path, || open_to_look(path), File::try_lock_shared, wait) {
         Ok(file) => Ok(file.map(|file| Lock::of(Arc::new(file)))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Lock::none())),
         Err(error) => Err(files::failure("lock", path, &error)),
     }
 }
 
+/// No other file than the lock's own is opened, nor has its mode changed.
+const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
+
+fn open_to_look(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(NO_LINK).open(path)
+}
+
 /// Opens the lock's file, and takes from others the right to, which they had in files of versions before.
 fn open(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(MODE).open(path)?;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(MODE);
+    let file = options.custom_flags(NO_LINK).open(path)?;
     if file.metadata()?.mode() & 0o777 != MODE {
         file.set_permissions(Permissions::from_mode(MODE))?;
     }

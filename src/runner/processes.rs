@@ -38,6 +38,16 @@ impl Processes {
         Self { settings, lock: Weak::new() }
     }
 
+    /// Where a file or folder is, in a directory that may be ours.
+    fn checked(&self, keep: Keep, name: &str) -> Result<PathBuf, Failure> {
+        let directory = match keep {
+            Keep::UntilBoot => &self.settings.run_directory,
+            Keep::Always => &self.settings.state_directory,
+            Keep::Kernel => return Ok(self.place(keep, name)),
+        };
+        files::check_directory(directory).map(|()| self.place(keep, name))
+    }
+
     /// The lock that is held; an error where it was removed, since somebody else may have a new one by now.
     fn held(&self) -> Result<Option<Arc<File>>, Failure> {
         let (held, path) = (self.lock.upgrade(), self.place(Keep::UntilBoot, lock::NAME));
@@ -71,30 +81,32 @@ impl Runner for Processes {
     }
 
     fn lock(&mut self, wait: Duration) -> Result<Option<Lock>, Failure> {
-        let file = lock::take(&self.place(Keep::UntilBoot, lock::NAME), wait)?.map(Arc::new);
+        let file = lock::take(&self.checked(Keep::UntilBoot, lock::NAME)?, wait)?.map(Arc::new);
         self.lock = file.as_ref().map(Arc::downgrade).unwrap_or_default();
         Ok(file.map(Lock::of))
     }
 
     fn lock_to_look(&mut self, wait: Duration) -> Result<Option<Lock>, Failure> {
-        lock::share(&self.place(Keep::UntilBoot, lock::NAME), wait)
+        lock::share(&self.checked(Keep::UntilBoot, lock::NAME)?, wait)
     }
 
     fn read(&mut self, file: Keep, name: &str) -> Result<Option<Vec<u8>>, Failure> {
-        files::read(&self.place(file, name))
+        files::read(&self.checked(file, name)?)
     }
 
     fn write(&mut self, file: Keep, name: &str, content: Option<&[u8]>) -> Result<(), Failure> {
+        let path = self.checked(file, name)?;
         match content {
-            Some(content) => files::write(&self.place(file, name), content),
-            None => files::remove(&self.place(file, name)),
+            Some(content) => files::write(&path, content),
+            None => files::remove(&path),
         }
     }
 
     fn write_folder(&mut self, folder: Keep, name: &str, files: Option<&Folder>) -> Result<(), Failure> {
+        let path = self.checked(folder, name)?;
         match files {
-            Some(files) => files::write_folder(&self.place(folder, name), files),
-            None => files::remove(&self.place(folder, name)),
+            Some(files) => files::write_folder(&path, files),
+            None => files::remove_folder(&path),
         }
     }
 

@@ -99,11 +99,11 @@ fn files_are_whole_or_not_there() {
     runner.write(Keep::Always, "note", Some(b"two")).unwrap();
     assert_eq!(runner.read(Keep::Always, "note"), Ok(Some(b"two".to_vec())));
     for round in 0..2 {
-        let files = [("index".to_owned(), vec![round]), (format!("nodes/{round}/script"), vec![round])];
+        let files = [("palisade.json".to_owned(), vec![round]), (format!("nodes/{round}/sets.ipset"), vec![round])];
         runner.write_folder(Keep::Always, "good", Some(&files.into())).unwrap();
     }
-    assert_eq!(runner.read(Keep::Always, "good/index"), Ok(Some(vec![1])));
-    assert_eq!(runner.read(Keep::Always, "good/nodes/0/script"), Ok(None), "what was there before is gone");
+    assert_eq!(runner.read(Keep::Always, "good/palisade.json"), Ok(Some(vec![1])));
+    assert_eq!(runner.read(Keep::Always, "good/nodes/0/sets.ipset"), Ok(None), "what was there before is gone");
     assert_eq!(fs::read_dir(home.path().join("state")).unwrap().count(), 2, "nothing is left beside them");
     runner.write(Keep::Always, "note", None).unwrap();
     runner.write_folder(Keep::Always, "good", None).unwrap();

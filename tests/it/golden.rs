@@ -24,11 +24,12 @@ const BUNDLE: &str = "bundle";
 const CHECK: &str = "check.txt";
 
 /// Codes that no small text file can bring about, and where they are tested.
-const ELSEWHERE: [(Code, &str); 20] = [
+const ELSEWHERE: [(Code, &str); 21] = [
     (Code::NotProven, "tests/it/verify/mod.rs"),
     (Code::NotUtf8, "tests/it/bad_input.rs"),
     (Code::TooLarge, "tests/it/bad_input.rs"),
     (Code::Unwritable, "tests/it/bad_input.rs"),
+    (Code::EntriesKept, "src/bundle/tests.rs"),
     (Code::NotABundle, "tests/it/bad_input.rs"),
     (Code::InvalidConfig, "tests/it/bad_input.rs"),
     (Code::InvalidTemplate, "tests/it/bad_input.rs"),

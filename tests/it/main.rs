@@ -18,6 +18,7 @@ mod kernel;
 mod layers;
 mod node;
 mod palisade;
+mod places;
 mod programs;
 mod readme;
 mod reconcile;

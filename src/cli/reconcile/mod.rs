@@ -315,7 +315,7 @@ impl<'run> Keeper<'run> {
         if let Some(listener) = &self.listener {
             listener.show(&text);
         }
-        let written = self.arguments.metrics_file.as_deref().map(|path| agent::write_whole(path, &text).map_err(|error| (path, error)));
+        let written = self.arguments.metrics_file.as_deref().map(|path| agent::write_metrics(path, &text).map_err(|error| (path, error)));
         if let Some(Err((path, error))) = written {
             self.report.remark(&format!("cannot write the metrics to `{}`: {error}", path.display()));
         }

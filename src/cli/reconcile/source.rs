@@ -173,9 +173,10 @@ fn at_rest<State: PartialEq, Read>(mut state: State, look: impl Fn() -> State, m
 /// A compiled part as a bundle of our own, read back.
 fn keep(part: &crate::bundle::NodePart, provenance: Provenance, processes: &Processes) -> Result<Wanted, Diagnostic> {
     let place = processes.place(Keep::Always, COMPILED);
-    let mut writer = Writer::new(&place, provenance)?;
+    let mut writer = Writer::of_our_own(&place, provenance)?;
     writer.add(part)?;
-    writer.finish()?;
+    // what else came into it was not palisade's, and is kept beside it
+    drop(writer.finish()?);
     Wanted::read(&OnDisk::open(&place)?, &part.node)
 }
 

@@ -1,0 +1,261 @@
+//! Places that a user names: nothing that is not palisade's is removed, replaced or led to.
+#![expect(clippy::disallowed_methods, reason = "tests read and write files")]
+#![expect(clippy::unwrap_used, reason = "this is how a test fails")]
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use palisade::runner::{Keep, Processes, Runner, Settings};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+
+use crate::agree::random::Dice;
+use crate::bad_input::{cluster, is_refusal};
+use crate::palisade::run;
+
+/// Everything below a directory without following links: what it is, and a file's bytes or a link's end.
+fn listing(directory: &Path) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            let about = fs::symlink_metadata(&path).unwrap();
+            let what = if about.is_symlink() {
+                format!("link to {}", fs::read_link(&path).unwrap().display())
+            } else if about.is_file() {
+                let hash = Sha256::digest(fs::read(&path).unwrap());
+                format!("file of mode {:o} {hash:?}", about.permissions().mode())
+            } else {
+                format!("{:?}", about.file_type())
+            };
+            open.extend(about.is_dir().then(|| path.clone()));
+            found.insert(path, what);
+        }
+    }
+    found
+}
+
+/// Puts something at a path that no bundle has there.
+fn put(sort: usize, path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    match sort {
+        0 => fs::write(path, "dear").unwrap(),
+        1 => fs::create_dir(path).unwrap(),
+        2 => symlink("../..", path).unwrap(),
+        3 => symlink("nowhere", path).unwrap(),
+        4 => {
+            let name = CString::new(path.as_os_str().as_bytes()).unwrap();
+            mknodat(CWD, name, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        }
+        5 => drop(UnixListener::bind(path).unwrap()),
+        6 => {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("config"), "[core]").unwrap();
+        }
+        _ => fs::write(path, [0xff, 0, b'\n']).unwrap(),
+    }
+}
+
+/// Names that are no part of the example's bundle, anywhere in it.
+const NAMES: [&str; 8] = [".git", "README.md", "palisade.json~", "nodes~", "sets.ipset.bak", "\u{1b}[31m", "a b", "filter.v4.rules.d"];
+
+/// Renders the example into a directory.
+fn render(home: &Path, out: &str) -> crate::palisade::Outcome {
+    run(home, &["render", &cluster(), "--out", out])
+}
+
+#[test]
+fn what_is_no_part_of_a_bundle_is_never_removed() {
+    let home = tempfile::tempdir().unwrap();
+    let bundle = home.path().join("bundle");
+    assert_eq!(render(home.path(), "bundle").status, 0);
+    let files: Vec<PathBuf> = listing(&bundle).into_keys().collect();
+    let directories: Vec<&PathBuf> = files.iter().filter(|path| path.is_dir()).chain([&bundle]).collect();
+    let mut dice = Dice(7);
+    for number in 0..120 {
+        let beside = dice.chance(70);
+        let path = match beside {
+            true => dice.pick(&directories).join(dice.pick(&NAMES)),
+            // something else than a file in the place of one, or of a directory
+            false => dice.pick(&files),
+        };
+        let (kept, sort) = (path.with_extension("kept"), 1 + dice.below(7));
+        let kept = home.path().join(kept.file_name().unwrap());
+        if beside {
+            put(dice.below(8), &path);
+        } else {
+            fs::rename(&path, &kept).unwrap();
+            // a directory without anything in it, where a file was, is none that the index leads to
+            put(if path.ends_with("nodes") || path.parent().unwrap().ends_with("nodes") { 2 } else { sort.min(6) }, &path);
+        }
+        let before = listing(home.path());
+        let outcome = render(home.path(), "bundle");
+        let about = format!("{number}: {}", path.display());
+        is_refusal(&outcome, &about);
+        assert!(outcome.stderr.contains("[not-a-bundle]"), "{about}: {}", outcome.stderr);
+        assert!(listing(home.path()) == before, "{about}: something changed");
+        remove(&path);
+        if !beside {
+            fs::rename(&kept, &path).unwrap();
+        }
+    }
+    assert_eq!(render(home.path(), "bundle").status, 0, "a bundle alone is replaced");
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
+fn remove(path: &Path) {
+    let is_directory = fs::symlink_metadata(path).unwrap().is_dir();
+    if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+}
+
+#[test]
+fn places_that_are_links_or_not_whole_bundles_are_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |path: &str| home.path().join(path);
+    assert_eq!(render(home.path(), "bundle").status, 0);
+    symlink("bundle", at("link")).unwrap();
+    symlink("nowhere", at("dangling")).unwrap();
+    fs::create_dir_all(at("repository/.git")).unwrap();
+    for name in ["no-index", "damaged", "listless"] {
+        assert_eq!(render(home.path(), name).status, 0);
+    }
+    fs::remove_file(at("no-index/palisade.json")).unwrap();
+    fs::write(at("damaged/palisade.json"), "{").unwrap();
+    fs::write(at("listless/palisade.json"), "{\"formatVersion\": 1}").unwrap();
+    // an index that lists what no bundle has does not make it one
+    fs::create_dir_all(at("other/a")).unwrap();
+    fs::write(at("other/palisade.json"), r#"{"files": {"../bundle/palisade.json": {}, "/etc": {}}}"#).unwrap();
+    let before = listing(home.path());
+    let places = [
+        ("link", "is a symbolic link"),
+        ("link/", "is a symbolic link"),
+        ("dangling", "is a symbolic link"),
+        ("repository", "holds what is no part of a bundle: `.git`"),
+        ("no-index", "holds what is no part of a bundle: `nodes`"),
+        ("damaged", "does not say which files are a bundle's"),
+        ("listless", "does not say which files are a bundle's"),
+        ("other", "holds what is no part of a bundle: `a`"),
+        (".", "holds what is no part of a bundle: "),
+    ];
+    for (place, says) in places {
+        let outcome = render(home.path(), place);
+        is_refusal(&outcome, place);
+        assert!(outcome.stderr.contains(says), "{place}: {}", outcome.stderr);
+        assert!(listing(home.path()) == before, "{place}: something changed");
+    }
+    // a link on the way there is the user's own
+    symlink(".", at("here")).unwrap();
+    assert_eq!(render(home.path(), "here/bundle").status, 0);
+}
+
+fn processes(home: &Path) -> Processes {
+    let [run_directory, state_directory] = ["run", "state"].map(|name| home.join(name));
+    Processes::new(Settings { run_directory, state_directory, limit: Duration::from_mins(1) })
+}
+
+#[test]
+fn directories_that_others_may_write_to_are_not_used() {
+    for (keep, name) in [(Keep::UntilBoot, "run"), (Keep::Always, "state")] {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(name);
+        let used = |home: &Path| {
+            let mut runner = processes(home);
+            let locked = if keep == Keep::UntilBoot { runner.lock(Duration::ZERO).map(drop) } else { Ok(()) };
+            let folder = [("palisade.json".to_owned(), Vec::new())].into();
+            let each = [
+                runner.read(keep, "memory.json").map(drop),
+                runner.write(keep, "memory.json", Some(b"x")),
+                runner.write_folder(keep, "good", Some(&folder)),
+                locked,
+            ];
+            (each.iter().all(Result::is_ok), each.iter().all(Result::is_err), format!("{each:?}"))
+        };
+        for mode in [0o777, 0o1777, 0o775, 0o757, 0o702] {
+            fs::create_dir(&path).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let (_, none, said) = used(home.path());
+            let is_refused = none || keep == Keep::Always && said.matches("others may write there").count() == 3;
+            assert!(is_refused, "{name}, {mode:o}: {said}");
+            assert_eq!(fs::read_dir(&path).unwrap().count(), 0, "{name}, {mode:o}");
+            fs::remove_dir(&path).unwrap();
+        }
+        fs::create_dir(home.path().join("elsewhere")).unwrap();
+        symlink("elsewhere", &path).unwrap();
+        let (all, _, said) = used(home.path());
+        assert!(!all && said.contains("is a symbolic link"), "{name}: {said}");
+        assert_eq!(fs::read_dir(home.path().join("elsewhere")).unwrap().count(), 0);
+        fs::remove_file(&path).unwrap();
+        let (all, _, said) = used(home.path());
+        assert!(all, "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_link_in_the_lock_s_place_leads_nowhere() {
+    let home = tempfile::tempdir().unwrap();
+    let target = home.path().join("target");
+    fs::write(&target, "dear").unwrap();
+    fs::set_permissions(&target, Permissions::from_mode(0o644)).unwrap();
+    fs::create_dir(home.path().join("run")).unwrap();
+    symlink(&target, home.path().join("run/lock")).unwrap();
+    let mut runner = processes(home.path());
+    assert!(runner.lock(Duration::ZERO).is_err() && runner.lock_to_look(Duration::ZERO).is_err());
+    assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o644);
+}
+
+#[test]
+fn what_a_folder_of_ours_held_of_others_is_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let good = home.path().join("state/good");
+    let folder = || [("palisade.json".to_owned(), b"{}".to_vec()), ("nodes/n1/sets.ipset".to_owned(), Vec::new())].into();
+    let mut runner = processes(home.path());
+    for sort in 0..8 {
+        runner.write_folder(Keep::Always, "good", Some(&folder())).unwrap();
+        put(sort, &good.join("nodes/n1/theirs"));
+        let kept = fs::symlink_metadata(good.join("nodes/n1/theirs")).unwrap();
+        runner.write_folder(Keep::Always, "good", Some(&folder())).unwrap();
+        let found: Vec<PathBuf> = listing(&home.path().join("state")).into_keys().collect();
+        let is_it = |path: &&PathBuf| path.ends_with("nodes/n1/theirs") && !path.starts_with(&good);
+        let beside: Vec<&PathBuf> = found.iter().filter(is_it).collect();
+        assert_eq!(beside.len(), 1, "{sort}: {found:?}");
+        assert_eq!(fs::symlink_metadata(beside[0]).unwrap().file_type(), kept.file_type(), "{sort}");
+        fs::remove_dir_all(beside[0].ancestors().nth(3).unwrap()).unwrap();
+
+        put(sort, &good.join("theirs"));
+        let refused = runner.write_folder(Keep::Always, "good", None).unwrap_err().to_string();
+        assert!(refused.contains("palisade did not write `theirs`"), "{sort}: {refused}");
+        remove(&good.join("theirs"));
+        runner.write_folder(Keep::Always, "good", None).unwrap();
+        assert!(!good.exists(), "{sort}");
+    }
+}
+
+#[test]
+fn only_metrics_are_replaced_by_metrics() {
+    let home = tempfile::tempdir().unwrap();
+    let write = |name: &str| palisade::agent::write_metrics(&home.path().join(name), "# HELP palisade_x X.\npalisade_x 1\n");
+    write("new.prom").unwrap();
+    write("new.prom").unwrap();
+    fs::write(home.path().join("empty.prom"), "").unwrap();
+    write("empty.prom").unwrap();
+    for sort in 0..8 {
+        let name = format!("{sort}.prom");
+        put(sort, &home.path().join(&name));
+        let before = listing(home.path());
+        let refused = write(&name).unwrap_err().to_string();
+        assert!(refused.contains("something else than metrics"), "{sort}: {refused}");
+        assert!(listing(home.path()) == before, "{sort}");
+    }
+    if fs::symlink_metadata("/dev/null").is_ok() {
+        assert!(palisade::agent::write_metrics(Path::new("/dev/null"), "# HELP palisade_x X.\n").is_err());
+    } else {
+        panic!("there is no /dev/null");
+    }
+}
