@@ -38,7 +38,7 @@ pub mod agent;
 // edge
 pub mod cli;
 
-use bundle::{InputDigest, NodePart};
+use bundle::NodePart;
 use diagnostic::{Diagnostic, Diagnostics};
 use inventory::{Inventory, NodeId};
 use options::Options;
@@ -54,7 +54,7 @@ pub struct Input {
     pub policies: PolicySet,
     /// The cluster.
     pub inventory: Inventory,
-    /// Digest of the objects that were read.
+    /// Digest of both: equal where they are, however the input was written.
     pub digest: String,
 }
 
@@ -62,9 +62,7 @@ pub struct Input {
 pub fn read(files: &Files, staging: Staging, found: &mut Diagnostics) -> Input {
     let mut manifest = manifest::Reader::default();
     let mut inventory = inventory::Builder::default();
-    let mut digest = InputDigest::default();
     document::for_each(files, found, &mut |object, found| {
-        digest.add(object.kind, object.source);
         manifest.take(&object, found);
         inventory.take(&object, found);
     });
@@ -72,7 +70,8 @@ pub fn read(files: &Files, staging: Staging, found: &mut Diagnostics) -> Input {
     manifest.host_endpoints.iter().for_each(|host| inventory.name_node(&host.node.value));
     let inventory = inventory.finish(&manifest, found);
     let policies = policy::check(manifest, staging, found);
-    Input { policies, inventory, digest: digest.finish() }
+    let digest = bundle::input_digest(&policies, &inventory);
+    Input { policies, inventory, digest }
 }
 
 /// Resolved policy to one node's scripts; none when a limit of the kernel refuses them, which `found` then says.

@@ -7,7 +7,7 @@ use std::ops::{Add, Sub};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use palisade::bundle::{Counts, InputDigest, NodePart, Provenance, Writer};
+use palisade::bundle::{Counts, NodePart, Provenance, Writer, input_digest};
 use palisade::diagnostic::{Diagnostic, Diagnostics, print};
 use palisade::inventory::{self, Inventory, NodeId};
 use palisade::lower;
@@ -59,26 +59,23 @@ fn texts(directory: &Path) -> io::Result<Files> {
 fn read(files: &Files, stages: &mut Stages, found: &mut Diagnostics) -> (PolicySet, Inventory, String) {
     let mut written = manifest::Reader::default();
     let mut cluster = inventory::Builder::default();
-    let mut digest = InputDigest::default();
-    let [mut in_digest, mut in_manifest, mut in_inventory] = [Time::default(); 3];
+    let [mut in_manifest, mut in_inventory] = [Time::default(); 2];
     let clock = Clock::start();
     document::for_each(files, found, &mut |object, found| {
         let mut lap = Clock::start();
-        digest.add(object.kind, object.source);
-        in_digest = in_digest + lap.lap();
         written.take(&object, found);
         in_manifest = in_manifest + lap.lap();
         cluster.take(&object, found);
         in_inventory = in_inventory + lap.lap();
     });
-    stages.add("document::for_each", clock.time() - (in_digest + in_manifest + in_inventory));
-    stages.add("bundle::InputDigest", in_digest);
+    stages.add("document::for_each", clock.time() - (in_manifest + in_inventory));
     stages.add("manifest::Reader", in_manifest);
     stages.add("inventory::Builder", in_inventory);
     let manifest = written.finish();
     let inventory = stages.time("inventory finish", || cluster.finish(&manifest, found));
     let policies = stages.time("policy::check", || policy::check(manifest, policy::Staging::Proposed, found));
-    (policies, inventory, digest.finish())
+    let digest = stages.time("bundle::input_digest", || input_digest(&policies, &inventory));
+    (policies, inventory, digest)
 }
 
 /// What came out, summed over nodes.

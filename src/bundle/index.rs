@@ -31,7 +31,7 @@ pub struct Index {
 /// What a bundle is made of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Provenance {
-    /// SHA-256 over the objects of the input, in hexadecimal; their order and files do not count.
+    /// [`input_digest`](crate::bundle::input_digest) of the input.
     pub inputs: String,
     /// Whether staged policies are in force in it: a proposal, not to be applied.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -1,31 +1,24 @@
-//! The digest of the input, which a change of file names or of the order of objects does not change.
+//! The digest of the input: of what was read and checked, and not of how it was written.
+//!
+//! Files, the order of objects and keys, comments, quotes, and every field that palisade does not read (the
+//! heartbeats of a Node, `resourceVersion`, `managedFields`) change nothing. Any field that it reads does.
+//!
+//! The serialisation is that of [`PolicySet::canonical_lines`] and [`Inventory::canonical_lines`]: lines of
+//! JSON, of each the SHA-256, these sorted and each once, and of all of them together the SHA-256.
 
 use sha2::{Digest, Sha256};
 
 use crate::bundle::index::hex;
-use crate::document::Kind;
+use crate::inventory::Inventory;
+use crate::policy::PolicySet;
 
-/// Collects the texts of objects.
-#[derive(Debug, Default)]
-pub struct InputDigest {
-    objects: Vec<[u8; 32]>,
-}
-
-impl InputDigest {
-    /// Takes one object in: its kind, which an item of a typed list does not say itself, and its text.
-    pub fn add(&mut self, kind: Kind, source: &str) {
-        let kind = match kind {
-            Kind::Manifest(kind) => format!("{kind:?}\n"),
-            Kind::Inventory(kind) => format!("{kind:?}\n"),
-        };
-        let object = Sha256::new().chain_update(kind).chain_update(source);
-        self.objects.push(object.finalize().into());
-    }
-
-    /// SHA-256 over the objects' digests, sorted, each once; in hexadecimal.
-    pub fn finish(mut self) -> String {
-        self.objects.sort_unstable();
-        self.objects.dedup();
-        hex(&Sha256::digest(self.objects.concat()))
-    }
+/// The digest of policy and inventory, in hexadecimal.
+///
+/// Cost: linear in both, and a sort of as many digests as there are objects.
+pub fn input_digest(policies: &PolicySet, inventory: &Inventory) -> String {
+    let lines = policies.canonical_lines().chain(inventory.canonical_lines());
+    let mut digests: Vec<[u8; 32]> = lines.map(|line| Sha256::digest(line).into()).collect();
+    digests.sort_unstable();
+    digests.dedup();
+    hex(&Sha256::digest(digests.concat()))
 }

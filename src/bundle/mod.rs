@@ -19,7 +19,7 @@ pub use changes::{Count, ScriptChange};
 pub use compare::Comparison;
 pub use file::read_file;
 pub use index::{Counts, FORMAT_VERSION, FileEntry, INDEX_FILE, Index, Provenance};
-pub use inputs::InputDigest;
+pub use inputs::input_digest;
 pub use read::{FileProblem, FileProblemKind, NodeTexts, OnDisk};
 pub use tree::Owned;
 pub use write::{Left, Writer, clear, named};

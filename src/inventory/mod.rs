@@ -9,6 +9,7 @@
 //! labels takes some 850 bytes, names and label values of its own included.
 
 mod builder;
+mod canonical;
 mod check;
 mod edit;
 mod finish;

@@ -19,6 +19,22 @@ const SERVER_FIELDS: [&str; 8] = [
     "uid",
 ];
 
+/// Fields that say nothing about policy, whoever wrote them: two objects that differ in these are the same.
+pub(super) const SILENT_FIELDS: [&str; 12] = [
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "managedFields",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
 /// The namespace of a namespaced object that names none, as `kubectl` has it.
 const DEFAULT_NAMESPACE: &str = "default";
 

@@ -92,7 +92,7 @@ impl Reader {
         if !is_named(tree) {
             return Sight::First;
         }
-        let (digest, tier) = (tree.digest(), tier_of(tree));
+        let (digest, tier) = (tree.digest(&metadata::SILENT_FIELDS), tier_of(tree));
         let is_calico_policy = matches!(
             kind,
             ManifestKind::NetworkPolicy

@@ -7,6 +7,7 @@
 
 mod addresses;
 mod calico;
+mod canonical;
 mod cluster;
 mod hosts;
 mod kubernetes;

@@ -27,5 +27,6 @@ mod surprises;
 #[path = "../tools/mod.rs"]
 mod tools;
 mod transcripts;
+mod unused_fields;
 mod verify;
 mod validation;

@@ -1,0 +1,89 @@
+//! The inventory as lines of one form, which say all that is checked and nothing of where it is written.
+//!
+//! Each line is a JSON object without spaces, its keys sorted; lists are in the inventory's own order, which
+//! is that of addresses, names and numbers. Every struct is taken apart by all of its fields, so that a new
+//! field cannot be forgotten here: places (`Span`), symbols and what follows from other lines are left out.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::inventory::{Endpoint, Inventory, Node, Owner, Parent, Profiles, Service};
+
+impl Inventory {
+    /// All of it, a line for each object, in no order.
+    pub fn canonical_lines(&self) -> impl Iterator<Item = String> {
+        let Self { namespaces, service_accounts, nodes, endpoints, services, profiles, strings: _ } = self;
+        let of_namespaces = namespaces.iter().map(|(name, parent)| self.parent_line("namespace", name, parent));
+        let of_accounts = service_accounts.iter().flat_map(move |(namespace, accounts)| {
+            let line =
+                move |(name, parent): (&Arc<str>, &Parent)| self.parent_line("serviceAccount", &format!("{namespace}/{name}"), parent);
+            accounts.iter().map(line)
+        });
+        let of_nodes = nodes.iter().map(node_line);
+        let of_endpoints = endpoints.iter().map(|endpoint| self.endpoint_line(endpoint));
+        let of_services = services.iter().map(|(key, service)| {
+            let Service { addresses, ports } = service;
+            let ports: Vec<Value> = ports.iter().map(|(address, protocol, port)| json!([address, protocol.number(), port])).collect();
+            json!({ "service": key.to_string(), "addresses": addresses, "ports": ports })
+        });
+        let of_profiles = profiles.iter().map(|(name, labels)| json!({ "profileLabels": name, "labels": labels }));
+        let parents = of_namespaces.chain(of_accounts);
+        let lines = parents.chain(of_nodes).chain(of_endpoints).chain(of_services).chain(of_profiles);
+        lines.map(|line| line.to_string())
+    }
+
+    /// A namespace or service account. One that is only referenced is as good as one without labels.
+    fn parent_line(&self, what: &str, name: &str, parent: &Parent) -> Value {
+        let Parent { span: _, labels } = parent;
+        json!({ what: name, "labels": self.texts(labels) })
+    }
+
+    fn endpoint_line(&self, endpoint: &Endpoint) -> Value {
+        // `inherited` follows from the profiles, whose labels have lines of their own
+        let Endpoint {
+            kind,
+            namespace,
+            name,
+            node,
+            service_account,
+            addresses,
+            ports,
+            profiles,
+            owner,
+            workload,
+            span: _,
+            labels,
+            inherited: _,
+        } = endpoint;
+        let owner_text = |owner: &Owner| {
+            let Owner { kind, name } = owner;
+            format!("{kind}/{name}")
+        };
+        let profiles = match profiles {
+            Profiles::OfPod => None,
+            Profiles::Listed(_) => Some(profiles.names().collect::<Vec<_>>()),
+        };
+        json!({
+            "endpoint": format!("{namespace}/{}/{name}", kind.manifest_word()),
+            "node": node.map(|node| &*self.node(node).name),
+            "serviceAccount": service_account.as_deref(),
+            "addresses": addresses,
+            "ports": ports.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "profiles": profiles,
+            "owner": owner.as_ref().map(owner_text),
+            "workload": workload.as_ref().map(owner_text),
+            "labels": self.texts(labels),
+        })
+    }
+}
+
+fn node_line(node: &Node) -> Value {
+    let Node { name, pod_ranges, addresses, labels, span: _ } = node;
+    json!({
+        "node": &**name,
+        "podRanges": pod_ranges.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "addresses": addresses,
+        "labels": labels,
+    })
+}
