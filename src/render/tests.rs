@@ -17,6 +17,16 @@ fn no_text_ends_a_comment_early() {
     }
 }
 
+/// Scripts are printable ASCII: the strict reader refuses anything else.
+#[test]
+fn comments_are_printable_ascii_whatever_character_is_in_the_text() {
+    let is_printable = |text: String| text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    for letter in ('\0'..='\u{ffff}').chain(['\u{1f600}', '\u{e0041}', char::MAX]) {
+        let text = format!("a{letter}b");
+        assert!(is_printable(rule_comment(&text)) && is_printable(comment_line(&text)), "{letter:?}");
+    }
+}
+
 /// What is said of a template that replaces one of ours.
 fn refusal(file: &str, text: &str) -> String {
     let replaced = [(file.to_owned(), text.to_owned())];

@@ -228,3 +228,46 @@ fn prometheus(text: &str, about: &str) {
         assert!(line.starts_with('#') || value.parse::<f64>().is_ok(), "{about}: {line:?}");
     }
 }
+
+/// A judge that finds nothing would let everything through.
+#[test]
+fn judges_find_what_is_hostile() {
+    let row = |cells: &[&str]| format!("{}\n{}\n", ["h"; COLUMNS].join(","), cells.join(","));
+    let result = |text: &str| format!("{{\"runs\": [{{\"results\": [{{\"message\": {{\"text\": \"{text}\"}}, \"locations\": []}}]}}]}}");
+    let cases = [
+        (Medium::Terminal, "a\u{1b}[2J\n".to_owned()),
+        (Medium::Terminal, "a\u{202e}b\n".to_owned()),
+        (Medium::Terminal, "a\rb\n".to_owned()),
+        (Medium::Terminal, "a\n \u{a0}::error::b\n".to_owned()),
+        (Medium::Terminal, "a ##[error]b\n".to_owned()),
+        (Medium::Json, "{\"a\": \"b\u{200b}\"}".to_owned()),
+        (Medium::Json, "{\"a\": ".to_owned()),
+        (Medium::JsonLines, "{}\nerror\n".to_owned()),
+        (Medium::Csv, row(&["a"; COLUMNS - 1])),
+        (Medium::Csv, row(&[["a"; COLUMNS - 1].as_slice(), &["=1"]].concat())),
+        (Medium::Markdown, "| a | b |\n|---|---|\n| a | b | c |\n".to_owned()),
+        (Medium::Markdown, "a @org/team\n".to_owned()),
+        (Medium::Markdown, "a \\@org/team\n".to_owned()),
+        (Medium::Markdown, "a <img src=x>\n".to_owned()),
+        (Medium::Markdown, "`a` `b\n".to_owned()),
+        (Medium::Markdown, "a https://b.example\n".to_owned()),
+        (Medium::Dot, "  \"a\"];evil[label=\"b\";\n".to_owned()),
+        (Medium::Dot, "  \"a\\\";\n".to_owned()),
+        (Medium::Sarif, result("[a](b)")),
+        (Medium::Junit, "<testsuites><evil/></testsuites>".to_owned()),
+        (Medium::Junit, "<testsuites name=\"a\"b\"/>".to_owned()),
+        (Medium::Prometheus, "evil 1\n".to_owned()),
+    ];
+    for (medium, text) in cases {
+        let judged = std::panic::catch_unwind(|| medium.judge(&text, "a bad one"));
+        assert!(judged.is_err(), "{text:?}");
+    }
+    let good = [
+        (Medium::Terminal, "a \\u{1b}: ::error::\n  ::: b.yaml:1:2\n".to_owned()),
+        (Medium::Csv, row(&["'=1"; COLUMNS])),
+        (Medium::Markdown, "| a\\_b | `@c` |\n|---|---|\n| `` ` `` | d<br>e |\n".to_owned()),
+        (Medium::Dot, "  \"a\\\"\\\\\" -> \"b\" [label=\"c\"];\n".to_owned()),
+        (Medium::Sarif, result("\\\\[a\\\\](b)")),
+    ];
+    good.iter().for_each(|(medium, text)| medium.judge(text, "a good one"));
+}
