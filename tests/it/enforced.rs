@@ -54,7 +54,7 @@ pub(crate) fn scripts(bundle: &Path, node: &str) -> Scripts {
     let early = |name: &str| fs::read_to_string(bundle.join("nodes").join(node).join(name)).unwrap_or_default();
     let tables = |family: &str| {
         let early = ["raw", "mangle"].map(|table| early(&format!("{table}.{family}.rules")));
-        format!("{}{}", read(&format!("filter.{family}.rules")), early.concat())
+        format!("{}{}", early.concat(), read(&format!("filter.{family}.rules")))
     };
     Scripts { sets: read("sets.ipset"), v4: tables("v4"), v6: tables("v6") }
 }

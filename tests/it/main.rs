@@ -22,6 +22,7 @@ mod places;
 mod programs;
 mod readme;
 mod reconcile;
+mod spoofing;
 mod status;
 mod surprises;
 #[path = "../tools/mod.rs"]

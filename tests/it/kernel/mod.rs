@@ -10,12 +10,14 @@
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod echo;
+mod forger;
 mod prober;
 mod sandbox;
 mod tests;
 pub(crate) mod tools;
 pub(crate) mod topology;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use sandbox::{Job, Report};
 
+pub(crate) use forger::Forgery;
 pub(crate) use tools::enter;
 
 /// A cluster to build. Names and addresses are unique in it; nodes and outside hosts meet in one router that filters nothing.
@@ -122,6 +125,43 @@ pub(crate) fn ask_expecting(cluster: &Cluster, build: Build, questions: &[Questi
     }
     let pairs: Vec<_> = questions.iter().cloned().zip(expected.iter().copied()).collect();
     report(cluster, build, &pairs).answers
+}
+
+/// What is done to a built cluster before its scripts are loaded: lines for `ip -batch`, by namespace.
+/// Nodes are `n0`, `n1`, …, the router between them is `fabric`; each node's link to it is called there
+/// as the node is.
+pub(crate) type Changes = Vec<(String, String)>;
+
+/// A cluster with its changes, what is asked of it, and what is sent with sources of others, each with
+/// whether it is to get through.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Trial {
+    pub(crate) cluster: Cluster,
+    pub(crate) changes: Changes,
+    pub(crate) questions: Vec<(Question, bool)>,
+    pub(crate) forgeries: Vec<(Forgery, bool)>,
+}
+
+/// Asks all questions, and then sends what is forged; panics unless all is as expected. Gives the
+/// counters of all nodes, by name, without the rules never met.
+pub(crate) fn check_forgeries(trial: &Trial, build: Build) -> BTreeMap<String, String> {
+    if skipped() {
+        return BTreeMap::new();
+    }
+    let job = Job::Forge { trial: trial.clone(), build };
+    let report = sandbox::run(&job).unwrap_or_else(|error| panic!("kernel test, {build}: {error}"));
+
+    let mut table = mismatches(&trial.questions, &report.answers);
+    for ((forgery, expected), got) in trial.forgeries.iter().zip(&report.arrived) {
+        if expected != got {
+            let Forgery { from, claims, to } = forgery;
+            let from = format!("{from} as {claims}");
+            let (expected, got) = (word(*expected), word(*got));
+            table.push(format!("{from:<28} {:<28} {:<10} {expected:<9} {got}", to.to_string(), "datagram"));
+        }
+    }
+    assert!(table.is_empty(), "{build}: {} differ\n{}", table.len(), complaint(&table, &report));
+    report.counters
 }
 
 /// Loads the sets and tries both restore scripts with `--test`; the tool's complaint if one is refused.

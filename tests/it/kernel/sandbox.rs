@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tools::{self, NEEDS};
 use super::topology::Topology;
-use super::{Build, Cluster, Node, Question, Scripts, prober};
+use super::{Build, Cluster, Node, Question, Scripts, Trial, forger, prober};
 use crate::tools::command;
 
 /// What the child is to do.
@@ -21,6 +21,8 @@ use crate::tools::command;
 pub(super) enum Job {
     /// Build the cluster and ask.
     Ask { cluster: Cluster, build: Build, questions: Vec<(Question, bool)> },
+    /// The same, and send what is forged.
+    Forge { trial: Trial, build: Build },
     /// See whether the scripts load.
     Restore { scripts: Scripts, build: Build },
 }
@@ -30,6 +32,8 @@ pub(super) enum Job {
 pub(super) struct Report {
     /// In the order of the questions.
     pub(super) answers: Vec<bool>,
+    /// In the order of what is forged.
+    pub(super) arrived: Vec<bool>,
     /// By node: the counters of those that an unexpected answer concerns.
     pub(super) counters: BTreeMap<String, String>,
 }
@@ -97,20 +101,48 @@ fn exit_with_parent() {
 fn perform(job: Job) -> Result<Report, String> {
     match job {
         Job::Ask { cluster, build, questions } => ask(&cluster, build, &questions),
+        Job::Forge { trial, build } => forge(&trial, build),
         Job::Restore { scripts, build } => tools::load(&scripts, build, &["--noflush", "--test"]).map(|()| Report::default()),
     }
+}
+
+fn forge(trial: &Trial, build: Build) -> Result<Report, String> {
+    let Trial { cluster, changes, questions, forgeries } = trial;
+    let topology = Topology::of(cluster);
+    topology.build()?;
+    for (namespace, commands) in changes {
+        tools::enter(namespace)?;
+        tools::run("ip", &["-batch", "-"], commands).map_err(|error| format!("`{namespace}`: {error}"))?;
+    }
+    load(cluster, &topology, build)?;
+
+    let answers = prober::ask(&topology, questions)?;
+    let forgeries: Vec<_> = forgeries.iter().map(|(forgery, _)| forgery.clone()).collect();
+    let arrived = forger::send(&topology, &forgeries)?;
+
+    let mut counters = BTreeMap::new();
+    for node in &cluster.nodes {
+        tools::enter(topology.namespace_of(&node.name))?;
+        counters.insert(node.name.clone(), tools::counters(build)?);
+    }
+    Ok(Report { answers, arrived, counters })
+}
+
+fn load(cluster: &Cluster, topology: &Topology, build: Build) -> Result<(), String> {
+    for node in &cluster.nodes {
+        tools::enter(topology.namespace_of(&node.name))?;
+        tools::load(&node.scripts, build, &["--noflush"]).map_err(|error| format!("node `{}`: {error}", node.name))?;
+    }
+    Ok(())
 }
 
 fn ask(cluster: &Cluster, build: Build, questions: &[(Question, bool)]) -> Result<Report, String> {
     let topology = Topology::of(cluster);
     topology.build()?;
-    for node in &cluster.nodes {
-        tools::enter(topology.namespace_of(&node.name))?;
-        tools::load(&node.scripts, build, &["--noflush"]).map_err(|error| format!("node `{}`: {error}", node.name))?;
-    }
+    load(cluster, &topology, build)?;
     let answers = prober::ask(&topology, questions)?;
     let counters = counters(cluster, &topology, build, &concerned(questions, &answers))?;
-    Ok(Report { answers, counters })
+    Ok(Report { answers, counters, ..Report::default() })
 }
 
 fn concerned<'a>(questions: &'a [(Question, bool)], answers: &[bool]) -> Vec<&'a Question> {

@@ -46,8 +46,8 @@ const UPLINK_V4: &str = "169.254.2.2";
 const LEAF_V6: &str = "fe80::2";
 
 /// For every namespace, before it has interfaces: no address waits for duplicate detection, none comes by itself, all
-/// routes may be asymmetric, and group 0 (ours) may open ping sockets.
-const SETTINGS: [(&str, &str); 8] = [
+/// routes may be asymmetric, none is changed by a neighbour's word, and group 0 (ours) may open ping sockets.
+const SETTINGS: [(&str, &str); 12] = [
     ("ipv6/conf/all/disable_ipv6", "0"),
     ("ipv6/conf/default/disable_ipv6", "0"),
     ("ipv6/conf/all/accept_dad", "0"),
@@ -55,6 +55,10 @@ const SETTINGS: [(&str, &str); 8] = [
     ("ipv6/conf/default/addr_gen_mode", "1"),
     ("ipv4/conf/all/rp_filter", "0"),
     ("ipv4/conf/default/rp_filter", "0"),
+    ("ipv4/conf/all/accept_redirects", "0"),
+    ("ipv4/conf/default/accept_redirects", "0"),
+    ("ipv6/conf/all/accept_redirects", "0"),
+    ("ipv6/conf/default/accept_redirects", "0"),
     ("ipv4/ping_group_range", "0 0"),
 ];
 
