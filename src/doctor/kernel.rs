@@ -14,13 +14,14 @@ const SET_TYPES: [(&str, &str); 5] = [
 ];
 
 /// What rules of ours use: the kernel's module, the table, a rule, and what its lack means.
-const EXTENSIONS: [(&str, &str, &str, Grade); 8] = [
+const EXTENSIONS: [(&str, &str, &str, Grade); 9] = [
     ("xt_set", "filter", "-m set --match-set pal-doctor src -j DROP", Grade::Missing),
     ("xt_conntrack", "filter", "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", Grade::Missing),
     ("xt_comment", "filter", "-m comment --comment doctor -j RETURN", Grade::Missing),
     ("xt_multiport", "filter", "-p tcp -m multiport --dports 1,2:3 -j DROP", Grade::Missing),
     ("xt_limit", "filter", "-m limit --limit 10/second --limit-burst 20 -j RETURN", Grade::Missing),
     ("xt_LOG", "filter", "-j LOG --log-prefix doctor --log-level 5", Grade::Missing),
+    ("ipt_rpfilter", "raw", "-m rpfilter --loose --validmark --invert -j DROP", Grade::Missing),
     ("xt_CT", "raw", "-j CT --notrack", Grade::Warning),
     ("iptable_security", "security", "-m comment --comment guard -j RETURN", Grade::Warning),
 ];
@@ -64,6 +65,9 @@ fn rules_of(node: &mut Node<'_>, family: Family) -> Vec<Finding> {
         let module = module_of(module, family);
         let Some(said) = attempt(node, family, &[row]) else { continue };
         let advice = match grade {
+            Grade::Good | Grade::Missing if row.0 == "ipt_rpfilter" => {
+                format!("`modprobe {module}`, or render with `--source-validation off`")
+            }
             Grade::Good | Grade::Missing => format!("`modprobe {module}`, or use a kernel that has it"),
             Grade::Warning => format!("`modprobe {module}`, if untracked or pre-DNAT policy of host endpoints is used"),
         };
@@ -80,7 +84,7 @@ fn rules_of(node: &mut Node<'_>, family: Family) -> Vec<Finding> {
 fn module_of(module: &str, family: Family) -> String {
     match family {
         Family::V4 => module.to_owned(),
-        Family::V6 => module.replace("iptable_", "ip6table_"),
+        Family::V6 => module.replace("iptable_", "ip6table_").replace("ipt_", "ip6t_"),
     }
 }
 

@@ -9,6 +9,7 @@ mod host;
 mod kernel;
 mod rights;
 mod rules;
+mod sources;
 mod tools;
 
 use serde_json::{Value, json};
@@ -52,7 +53,7 @@ pub struct Examination {
 type Check = fn(&mut Node<'_>) -> Vec<Finding>;
 
 /// All checks, in the order in which they are told. A later one may rest on what an earlier one saw to be there.
-const CHECKS: [Check; 14] = [
+const CHECKS: [Check; 15] = [
     tools::ipset,
     tools::build,
     tools::programs,
@@ -65,6 +66,7 @@ const CHECKS: [Check; 14] = [
     rights::directories,
     host::forwarding,
     host::bridges,
+    sources::sources,
     host::connections,
     host::firewalld,
 ];

@@ -8,9 +8,16 @@ use crate::output::Printed;
 use crate::runner::{Answer, Call, Failure, Folder, Keep, Lock, Runner};
 
 /// A node on which nothing is missing: what calls print, and files below /proc.
-const SAID: [(&str, &str); 12] = [
+const SAID: [(&str, &str); 19] = [
     ("ipset --version", "ipset v7.17, protocol version: 7\n"),
-    ("ipset list -n", "pal-local4\n"),
+    ("ipset list -n", "pal-local4~\n"),
+    ("ipset list pal-local4~", "Name: pal-local4~\nType: hash:net\nMembers:\n10.1.0.1\n10.1.0.2\n"),
+    ("ip -o -force -batch -", "10.1.0.1 dev cali1 src 192.0.2.1 uid 0 \\    cache \n10.1.0.2 dev cali2 src 192.0.2.1\n"),
+    ("ip -o link show type bridge", "4: cni0: <BROADCAST,UP> mtu 1500 qdisc noqueue\n"),
+    ("ip -o -4 route show table all", "default via 192.0.2.254 dev eth0 proto dhcp\n10.1.0.1 dev cali1 scope link\n"),
+    ("ip -o -6 route show table all", "default via fe80::1 dev eth0 metric 1024\nunreachable default dev lo metric 4294967295\n"),
+    ("iptables-nft-save -t filter", "*filter\n:pal-FORWARD - [0:0]\nCOMMIT\n"),
+    ("iptables-nft-save -t raw", STRICT),
     ("iptables -V", "iptables v1.8.9 (nf_tables)\n"),
     ("ip6tables -V", "ip6tables v1.8.9 (nf_tables)\n"),
     ("iptables-nft-save -V", "iptables-nft-save v1.8.9 (nf_tables)\n"),
@@ -25,11 +32,23 @@ const SAID: [(&str, &str); 12] = [
     ("unshare --net true", ""),
     ("unshare --net ipset restore", ""),
 ];
-const FILES: [(&str, &str); 8] = [
+/// The raw table where sources are validated.
+const STRICT: &str = "*raw\n-A pal-validate-source -m set --match-set pal-pods4 src -m rpfilter --validmark --invert -g pal-spoofed\n\
+    -A pal-spoofed -j DROP\nCOMMIT\n";
+const LOOSE: &str = "*raw\n-A pal-validate-source -m set --match-set pal-pods4 src -m rpfilter --loose --validmark --invert -g pal-spoofed\n\
+    -A pal-spoofed -j DROP\nCOMMIT\n";
+const LOOSE_WITH_INTERFACES: &str = "*raw\n-A pal-validate-source -i cali+ -m rpfilter --validmark --invert -g pal-spoofed\n\
+    -A pal-validate-source -m set --match-set pal-pods4 src -m rpfilter --loose --validmark --invert -g pal-spoofed\n\
+    -A pal-spoofed -j DROP\nCOMMIT\n";
+const LOG: &str = "*raw\n-A pal-validate-source -m rpfilter --validmark --invert -g pal-spoofed\n\
+    -A pal-spoofed -j RETURN\nCOMMIT\n";
+
+const FILES: [(&str, &str); 9] = [
     ("self/status", "Name:\tpalisade\nCapEff:\t0000000000003000\n"),
     ("self/mountinfo", "27 1 254:0 / / rw - ext4 /dev/vda rw\n28 27 0:20 / /run rw - tmpfs tmpfs rw\n"),
     ("sys/net/ipv4/ip_forward", "1\n"),
     ("sys/net/ipv6/conf/all/forwarding", "1\n"),
+    ("sys/net/ipv4/conf/all/rp_filter", "1\n"),
     ("sys/net/bridge/bridge-nf-call-iptables", "1\n"),
     ("sys/net/bridge/bridge-nf-call-ip6tables", "1\n"),
     ("sys/net/netfilter/nf_conntrack_count", "10\n"),
@@ -137,7 +156,7 @@ fn file(table: &mut Table, path: &str, text: Option<&str>) {
 const CONTAINER: &str = "27 1 0:50 / / rw - overlay overlay rw\n28 27 0:20 / /run/palisade rw - tmpfs tmpfs rw\n";
 
 /// What is wrong, and what is said of it.
-const CASES: [(Harm, &[&str]); 24] = [
+const CASES: [(Harm, &[&str]); 32] = [
     (|node| gone(node, "ipset --version"), &["missing ipset: there is no program `ipset`"]),
     (
         |node| says(node, "ipset list -n", Err("ipset v7.1: Kernel error received: set type not supported\n")),
@@ -186,6 +205,41 @@ const CASES: [(Harm, &[&str]); 24] = [
     ),
     (|node| node.refused = vec!["hash:ip,port family inet6"], &["missing set type hash:ip,port, IPv6: no `hash:ip,port family inet6`"]),
     (|node| node.refused = vec!["-m limit"], &["missing xt_limit, IPv4: no `-m limit`", "missing xt_limit, IPv6: no `-m limit`"]),
+    (
+        |node| node.refused = vec!["-m rpfilter"],
+        &["missing ipt_rpfilter, IPv4: no `-m rpfilter`", "missing ip6t_rpfilter, IPv6: no `-m rpfilter`"],
+    ),
+    (
+        |node| says(node, "ip -o -force -batch -", Ok("10.1.0.1 dev cni0 src 10.1.0.254\n")),
+        &["warning pods' interfaces: cni0: pods on one bridge can send with each other's addresses"],
+    ),
+    (
+        |node| {
+            says(
+                node,
+                "ip -o -4 route show table all",
+                Ok("default proto static \\\tnexthop via 192.0.2.1 dev eth0 weight 1 \\\tnexthop via 198.51.100.1 dev eth1 weight 1\n"),
+            )
+        },
+        &["warning uplinks: default routes by eth0, eth1"],
+    ),
+    (
+        |node| file(node, "sys/net/ipv4/conf/all/rp_filter", Some("2\n")),
+        &["warning uplinks: rp_filter is 2: the kernel lets asymmetric routes pass"],
+    ),
+    (
+        |node| says(node, "iptables-nft-save -t raw", Ok(LOOSE)),
+        &["warning source validation: loose: a pod here can send with the address of a pod of another node"],
+    ),
+    (
+        |node| says(node, "iptables-nft-save -t raw", Ok(LOG)),
+        &["warning source validation: log: packets with an address of another pod are counted, and pass"],
+    ),
+    (
+        |node| says(node, "iptables-nft-save -t raw", Ok("*raw\nCOMMIT\n")),
+        &["warning source validation: off: whoever sends with a pod's address is that pod to every rule"],
+    ),
+    (|node| gone(node, "ip -o link show type bridge"), &["warning pods' interfaces: there is no program `ip`"]),
     (|node| node.refused = vec!["-j CT"], &["warning xt_CT, IPv4: no `-j CT`", "warning xt_CT, IPv6: no `-j CT`"]),
     (
         |node| node.refused = vec!["*security"],
@@ -225,6 +279,15 @@ fn what_is_wrong_is_said_with_what_to_do() {
         let advised = examination.findings.iter().filter(|finding| !finding.advice.is_empty()).count();
         assert_eq!(advised, expected.len(), "{}", text(&examination));
     }
+}
+
+/// Where `loose` was chosen, and pods' interfaces are named, uplinks need no word.
+#[test]
+fn loose_with_interfaces_is_what_was_recommended() {
+    let mut node = Table::healthy();
+    says(&mut node, "iptables-nft-save -t raw", Ok(LOOSE_WITH_INTERFACES));
+    file(&mut node, "sys/net/ipv4/conf/all/rp_filter", Some("2\n"));
+    assert_eq!(complaints(&examine(&mut node, None)), [""; 0]);
 }
 
 #[test]
