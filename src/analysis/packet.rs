@@ -96,11 +96,6 @@ pub enum Verdict {
 /// The loopback interface.
 pub(super) const LOOPBACK: &str = "lo";
 
-impl ReversePath {
-    /// All of them.
-    pub(super) const ALL: [Self; 3] = [Self::Arriving, Self::Elsewhere, Self::Nowhere];
-}
-
 impl Packet {
     /// The flow before the destination is translated. A packet that is kept from connection tracking never is.
     pub fn sent(&self) -> Flow {

@@ -54,35 +54,25 @@ impl Comparison<'_, '_, '_, '_> {
     pub(super) fn hook(&mut self, hook: &Hook, state: State) {
         let Some(possible) = self.ground.possible(hook) else { return };
         for (block, before) in self.before(hook, (state, ReversePath::Arriving), possible) {
-            self.tables((hook, state), block, &before);
+            self.tables((hook, state, ReversePath::Arriving), block, &before);
         }
     }
 
     /// The packets of a hook in a state whose route back does not lead where they arrive.
     ///
-    /// Whether one is dropped is decided before the filter table, where the kernel has no `rpfilter`.
-    /// With those that are not, everything behind is as with packets whose route back is right, which
-    /// [`Self::hook`] compares; so all that remains is whether the same ones are kept from tracking.
+    /// The kernel has no `rpfilter` in the filter table. So where the tables before that do the same with a
+    /// packet as with one whose route back is right, and the same is owed to it there, all is as
+    /// [`Self::hook`] compares it. The others are compared here.
     pub(super) fn spoofed(&mut self, hook: &Hook, state: State) {
-        for reverse_path in ReversePath::ALL.into_iter().filter(|path| *path != ReversePath::Arriving) {
-            let Some(possible) = self.ground.possible(hook) else { return };
-            let case = Case {
-                hook,
-                state,
-                reverse_path,
-                portions: Vec::new(),
-                owed: Fates::NONE,
-                kept: Traffic::NONE,
-                originals: &[],
-                known: FxHashMap::default(),
-            };
-            for (block, Before { found, owed }) in self.before(hook, (state, reverse_path), possible) {
-                self.pairs += block.pairs();
-                let dropped = self.differs(found.dropped, owed.dropped);
-                let kept = self.differs(found.untracked, owed.untracked);
-                let kept = self.traffic.less(kept, found.dropped);
-                let differing = self.traffic.or(dropped, kept);
-                self.note(&case, differing, &block);
+        let Some(possible) = self.ground.possible(hook) else { return };
+        let arriving = self.before(hook, (state, ReversePath::Arriving), possible.clone());
+        for reverse_path in [ReversePath::Elsewhere, ReversePath::Nowhere] {
+            for (block, before) in self.before(hook, (state, reverse_path), possible.clone()) {
+                let others = arriving.iter().filter(|(_, other)| *other != before);
+                for (other, _) in others {
+                    let part = block.within(&other.sources, &other.destinations);
+                    part.into_iter().for_each(|part| self.tables((hook, state, reverse_path), part, &before));
+                }
             }
         }
     }
@@ -110,8 +100,7 @@ impl Comparison<'_, '_, '_, '_> {
     }
 
     /// Packets through the filter table, behind the others.
-    fn tables(&mut self, (hook, state): (&Hook, State), block: Block, before: &Before) {
-        let reverse_path = ReversePath::Arriving;
+    fn tables(&mut self, (hook, state, reverse_path): (&Hook, State, ReversePath), block: Block, before: &Before) {
         let at = At { columns: &self.ground.columns, hook, state, reverse_path, origins: None };
         let on = self.traffic.less(Traffic::ALL, before.found.dropped);
         let untracked = self.traffic.and(on, before.found.untracked);

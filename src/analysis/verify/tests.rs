@@ -205,7 +205,7 @@ fn packet(world: &World<'_, '_>, (addresses, interfaces): (&[IpAddr], &[String])
     let is_translated = state == State::New && *dice.one_of(&[true, false]);
     let reverse_path = match hook.arrives() {
         Some("lo") | None => ReversePath::Arriving,
-        Some(_) => *dice.one_of(&[ReversePath::ALL, [ReversePath::Arriving; 3]].concat()),
+        Some(_) => *dice.one_of(&[ReversePath::Arriving, ReversePath::Arriving, ReversePath::Elsewhere, ReversePath::Nowhere]),
     };
     Some(Packet { flow, original: is_translated.then_some(original), hook, state, reverse_path })
 }
