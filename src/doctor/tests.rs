@@ -33,14 +33,16 @@ const SAID: [(&str, &str); 19] = [
     ("unshare --net ipset restore", ""),
 ];
 /// The raw table where sources are validated.
-const STRICT: &str = "*raw\n-A pal-validate-source -m set --match-set pal-pods4 src -m rpfilter --validmark --invert -g pal-spoofed\n\
+const STRICT: &str = "*raw\n-A pal-validate-source -m set --match-set pal-pods4 src -g pal-spoofed\n\
     -A pal-spoofed -j DROP\nCOMMIT\n";
-const LOOSE: &str = "*raw\n-A pal-validate-source -m set --match-set pal-pods4 src -m rpfilter --loose --validmark --invert -g pal-spoofed\n\
-    -A pal-spoofed -j DROP\nCOMMIT\n";
-const LOOSE_WITH_INTERFACES: &str = "*raw\n-A pal-validate-source -i cali+ -m rpfilter --validmark --invert -g pal-spoofed\n\
+const LOOSE: &str = "*raw\n-A pal-validate-source -m set --match-set pal-here4 src -g pal-spoofed\n\
     -A pal-validate-source -m set --match-set pal-pods4 src -m rpfilter --loose --validmark --invert -g pal-spoofed\n\
     -A pal-spoofed -j DROP\nCOMMIT\n";
-const LOG: &str = "*raw\n-A pal-validate-source -m rpfilter --validmark --invert -g pal-spoofed\n\
+const LOOSE_WITH_INTERFACES: &str = "*raw\n-A pal-validate-source -i cali+ -g pal-spoofed\n\
+    -A pal-validate-source -m set --match-set pal-here4 src -g pal-spoofed\n\
+    -A pal-validate-source -m set --match-set pal-pods4 src -m rpfilter --loose --validmark --invert -g pal-spoofed\n\
+    -A pal-spoofed -j DROP\nCOMMIT\n";
+const LOG: &str = "*raw\n-A pal-validate-source -m set --match-set pal-pods4 src -g pal-spoofed\n\
     -A pal-spoofed -j RETURN\nCOMMIT\n";
 
 const FILES: [(&str, &str); 9] = [

@@ -19,7 +19,8 @@ use crate::plan::tables::Comparison;
 use crate::plan::targets::Targets;
 use crate::script::{Leads, Rule, Table, TableId, TableKind};
 
-/// The kernel's chain, and ours on the way: each begins with an unconditional jump to the next.
+/// Our chains on the way there: the first begins with a jump to the second, of packets whose route back is
+/// wrong.
 const WAY: [&str; 2] = ["pal-PREROUTING", "pal-validate-source"];
 
 /// Where packets with a wrong source end.
@@ -63,7 +64,7 @@ fn is_validating(table: &Table) -> bool {
     let rules = |name: &str| table.chains.get(name).map_or(&[][..], Vec::as_slice);
     let goes = |rule: &Rule| rule.leads() == Some(Leads::Goto(SPOOFED));
     let ends = |rule: &Rule| matches!(rule.leads(), Some(Leads::Jump("LOG" | "DROP" | "RETURN")));
-    let is_first = rules(prerouting).first().is_some_and(|first| first.leads() == Some(Leads::Jump(validate)) && first.asks_nothing());
+    let is_first = rules(prerouting).first().is_some_and(|rule| rule.leads() == Some(Leads::Jump(validate)) && rule.sets().is_empty());
 
     let is_plain = |rule: &Rule| rule.looks().iter().all(|look| !look.is_negated);
 

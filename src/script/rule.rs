@@ -152,19 +152,6 @@ impl Rule {
         leads
     }
 
-    /// Whether every packet fits.
-    pub fn asks_nothing(&self) -> bool {
-        let words = self.words();
-        let mut words = words.iter().map(AsRef::as_ref);
-        while let Some(word) = words.next() {
-            match (word, words.next()) {
-                ("-m", Some("comment")) | ("--comment" | "-j" | "-g", Some(_)) => {}
-                _ => return false,
-            }
-        }
-        true
-    }
-
     fn each_word(&self) -> impl Iterator<Item = Cow<'_, str>> {
         let mut option = Cow::Borrowed("");
         split(&self.text).map(move |word| {
