@@ -1,19 +1,21 @@
-//! What source validation costs established traffic: datagrams through a node that forwards, with it and without.
+//! What source validation costs established traffic: a TCP stream and datagrams through a node that forwards, with
+//! it and without.
 //!
 //! Two nodes, alike but for their raw tables, each forward from a pod of its own to another one. A round
-//! sends the same number of datagrams of one known connection over each, in turn, from one thread. That
-//! thread does all the work of forwarding, so its processor time is the cost, however busy the machine is.
+//! sends as much over one known connection through each, in turn, from one thread. That thread does nearly
+//! all the work of forwarding, so its processor time is the cost, however busy the machine is.
 #![expect(clippy::disallowed_methods, reason = "benches start programs and read files")]
 
 #[path = "../../tests/tools/mod.rs"]
 mod tools;
 
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
@@ -29,6 +31,9 @@ struct Arguments {
     /// Datagrams of a round, over each node
     #[arg(long, default_value_t = 40_000)]
     datagrams: usize,
+    /// Megabytes of a round by TCP, over each node
+    #[arg(long, default_value_t = 64)]
+    megabytes: usize,
     /// Bytes of a datagram
     #[arg(long, default_value_t = 1_400)]
     bytes: usize,
@@ -85,33 +90,38 @@ fn measure(arguments: &Arguments) -> io::Result<()> {
     }
 
     let mut out = io::stdout().lock();
-    writeln!(out, "| build | family | with, ns | without, ns | ratio |\n|---|---|---:|---:|---:|")?;
+    writeln!(out, "| build | family | traffic | with | without | ratio |\n|---|---|---|---:|---:|---:|")?;
     for (number, build) in ["legacy", "nft"].into_iter().enumerate() {
         for mode in ["strict", "off"] {
             build_node(&format!("{mode}{number}"), build, &home.path().join(mode))?;
         }
         for family in ["IPv4", "IPv6"] {
-            let ends = ["strict", "off"].map(|mode| Stream::open(&format!("{mode}{number}"), family == "IPv6"));
-            let [with, without] = ends;
-            let [with, without, ratio] = compare(arguments, &with?, &without?)?;
-            writeln!(out, "| {build} | {family} | {with:.0} | {without:.0} | {ratio:.3} |")?;
+            let node = |mode: &str| format!("{mode}{number}");
+            let is_v6 = family == "IPv6";
+            // connections differ by the sizes that the kernel happens to send in, so each round has its own
+            let send = |mode: &str| Stream::open(&node(mode), is_v6)?.send(arguments);
+            let [with, without, ratio] = compare(arguments.rounds, || send("strict"), || send("off"))?;
+            writeln!(out, "| {build} | {family} | TCP, ns/kB | {with:.0} | {without:.0} | {ratio:.3} |")?;
+
+            let [one, other] = [Datagrams::open(&node("strict"), is_v6)?, Datagrams::open(&node("off"), is_v6)?];
+            let [with, without, ratio] = compare(arguments.rounds, || one.send(arguments), || other.send(arguments))?;
+            writeln!(out, "| {build} | {family} | UDP, ns each | {with:.0} | {without:.0} | {ratio:.3} |")?;
         }
     }
     Ok(())
 }
 
-/// Nanoseconds of a datagram with validation and without, and their ratio: medians over all rounds.
-fn compare(arguments: &Arguments, with: &Stream, without: &Stream) -> io::Result<[f64; 3]> {
-    let bytes = vec![0; arguments.bytes];
+/// The cost with validation and without, and their ratio: medians over all rounds.
+fn compare(rounds: usize, mut with: impl FnMut() -> io::Result<f64>, mut without: impl FnMut() -> io::Result<f64>) -> io::Result<[f64; 3]> {
     let mut costs = [Vec::new(), Vec::new(), Vec::new()];
-    for round in 0..=arguments.rounds {
+    for round in 0..=rounds {
         // each goes first as often as the other
         let (with, without) = if round % 2 == 0 {
-            let with = with.send(&bytes, arguments.datagrams)?;
-            (with, without.send(&bytes, arguments.datagrams)?)
+            let with = with()?;
+            (with, without()?)
         } else {
-            let without = without.send(&bytes, arguments.datagrams)?;
-            (with.send(&bytes, arguments.datagrams)?, without)
+            let without = without()?;
+            (with()?, without)
         };
         // the first round warms up
         if round > 0 {
@@ -127,23 +137,85 @@ fn median(mut list: Vec<f64>) -> f64 {
     list.get(list.len() / 2).copied().unwrap_or_default()
 }
 
-/// A known connection between the two pods of a node.
+/// The addresses of the two pods of a node.
+fn ends(is_v6: bool) -> io::Result<[SocketAddr; 2]> {
+    let end = |(_, v4, v6): (&str, &str, &str)| -> io::Result<SocketAddr> {
+        let address: IpAddr = if is_v6 { v6 } else { v4 }.parse().map_err(io::Error::other)?;
+        Ok(SocketAddr::new(address, PORT))
+    };
+    let [one, other] = PODS;
+    Ok([end(one)?, end(other)?])
+}
+
+/// A TCP connection between the two pods of a node.
 struct Stream {
+    sender: TcpStream,
+    receiver: TcpStream,
+}
+
+impl Stream {
+    fn open(node: &str, is_v6: bool) -> io::Result<Self> {
+        let [_, to] = ends(is_v6)?;
+        enter(&format!("{node}b"))?;
+        let listener = TcpListener::bind(to)?;
+        enter(&format!("{node}a"))?;
+        let sender = TcpStream::connect(to)?;
+        let (receiver, _) = listener.accept()?;
+        sender.set_nonblocking(true)?;
+        receiver.set_nonblocking(true)?;
+        Ok(Self { sender, receiver })
+    }
+
+    /// Sends and receives; nanoseconds of this thread's processor time for each kilobyte.
+    fn send(&mut self, arguments: &Arguments) -> io::Result<f64> {
+        let most = arguments.megabytes << 20;
+        let (mut sent, mut received) = (0, 0);
+        let mut bytes = vec![0; 1 << 18];
+
+        let before = busy();
+        while received < most {
+            let out = match sent < most {
+                true => ready(self.sender.write(&bytes))?,
+                false => 0,
+            };
+            let got = ready(self.receiver.read(&mut bytes))?;
+            (sent, received) = (sent + out, received + got);
+            if out + got == 0 {
+                thread::sleep(Duration::from_micros(20));
+            }
+        }
+        let cost = (busy() - before).as_secs_f64() * 1e9;
+        // what was sent beyond the limit belongs to no round
+        while received < sent {
+            received += ready(self.receiver.read(&mut bytes))?;
+        }
+        let kilobytes = u32::try_from(most >> 10).map_err(io::Error::other)?;
+        Ok(cost / f64::from(kilobytes))
+    }
+}
+
+/// How many bytes went; none where there is nothing to do now.
+fn ready(done: io::Result<usize>) -> io::Result<usize> {
+    match done {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+        done => done,
+    }
+}
+
+/// A known connection of datagrams between the two pods of a node.
+struct Datagrams {
     sender: UdpSocket,
     /// It is never read: what comes when it is full has been forwarded.
     _receiver: UdpSocket,
 }
 
-impl Stream {
+impl Datagrams {
     fn open(node: &str, is_v6: bool) -> io::Result<Self> {
-        let end = |(pod, v4, v6): (&str, &str, &str)| {
-            let address: IpAddr = if is_v6 { v6 } else { v4 }.parse().map_err(io::Error::other)?;
-            enter(&format!("{node}{pod}"))?;
-            let address = SocketAddr::new(address, PORT);
-            Ok::<_, io::Error>((UdpSocket::bind(address)?, address))
-        };
-        let [one, other] = PODS;
-        let ((sender, from), (receiver, to)) = (end(one)?, end(other)?);
+        let [from, to] = ends(is_v6)?;
+        enter(&format!("{node}a"))?;
+        let sender = UdpSocket::bind(from)?;
+        enter(&format!("{node}b"))?;
+        let receiver = UdpSocket::bind(to)?;
         sender.connect(to)?;
 
         // an answer makes the connection a known one
@@ -158,12 +230,13 @@ impl Stream {
     }
 
     /// Sends; nanoseconds of this thread's processor time for each datagram.
-    fn send(&self, bytes: &[u8], datagrams: usize) -> io::Result<f64> {
+    fn send(&self, arguments: &Arguments) -> io::Result<f64> {
+        let bytes = vec![0; arguments.bytes];
         let before = busy();
-        for _ in 0..datagrams {
-            self.sender.send(bytes)?;
+        for _ in 0..arguments.datagrams {
+            self.sender.send(&bytes)?;
         }
-        let count = u32::try_from(datagrams).map_err(io::Error::other)?;
+        let count = u32::try_from(arguments.datagrams).map_err(io::Error::other)?;
         Ok((busy() - before).as_secs_f64() * 1e9 / f64::from(count))
     }
 }
