@@ -30,6 +30,8 @@ pub(super) struct Counts {
     pub(super) packets: usize,
     pub(super) kills: usize,
     pub(super) in_place: usize,
+    /// Steps that change sets of source validation around all else.
+    pub(super) gates: usize,
     pub(super) swaps: usize,
     pub(super) switches: usize,
     /// Families that are written with a guard.
@@ -234,6 +236,7 @@ fn count(plan: &Plan, counts: &mut Counts) {
     for step in &plan.steps {
         counts.swaps += usize::from(step.about.contains("swap"));
         counts.in_place += usize::from(step.about.contains("in place"));
+        counts.gates += usize::from(step.about.contains("of source validation"));
         counts.switches += step.calls.iter().filter(|call| call.input.contains("COMMIT\n") && call.input.contains("--match-set")).count();
     }
 }
