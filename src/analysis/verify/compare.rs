@@ -69,10 +69,8 @@ impl Comparison<'_, '_, '_, '_> {
         for reverse_path in [ReversePath::Elsewhere, ReversePath::Nowhere] {
             for (block, before) in self.before(hook, (state, reverse_path), possible.clone()) {
                 let others = arriving.iter().filter(|(_, other)| *other != before);
-                for (other, _) in others {
-                    let part = block.within(&other.sources, &other.destinations);
-                    part.into_iter().for_each(|part| self.tables((hook, state, reverse_path), part, &before));
-                }
+                let parts = others.filter_map(|(other, _)| block.within(&other.sources, &other.destinations));
+                parts.for_each(|part| self.tables((hook, state, reverse_path), part, &before));
             }
         }
     }
