@@ -113,6 +113,26 @@ fn sweep(texts: &[String]) {
     for command in COMMANDS.iter().filter(|command| command.reads != Reads::Node) {
         all_formats().iter().for_each(|format| run_all(&place, command, format));
     }
+    texts.iter().for_each(|text| refuse_words(&place, &text.replace('\0', "")));
+}
+
+/// Runs command lines that are refused for a hostile word, which the refusal repeats.
+fn refuse_words(place: &Place, text: &str) {
+    let ends = ["--to", "shop/db", "--port", "tcp/80"];
+    let lines = [
+        vec!["eval", "with", "--from", text, "--to", "a/b", "--port", "tcp/80"],
+        [&["explain", "with", "--set-label", text, "--from", "a/b"][..], &ends].concat(),
+        vec!["connectivity", "with", "--port", text],
+        vec!["check", "with", "--format", text],
+        vec!["apply", "with", "--confirm", text],
+        vec!["selector", text, "all()"],
+        vec![text],
+    ];
+    for words in lines {
+        let outcome = run(place.path(), &words);
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (2, ""), "{words:?}");
+        Medium::Terminal.judge(&outcome.stderr, &format!("{words:?}"));
+    }
 }
 
 /// Runs all command lines of a command in a format.
