@@ -9,6 +9,7 @@ pub mod output;
 pub mod diagnostic;
 pub mod net;
 pub mod name;
+pub mod limits;
 // compile
 pub mod document;
 pub mod manifest;
@@ -21,11 +22,12 @@ pub mod options;
 pub mod lower;
 pub mod render;
 pub mod bundle;
+// scripts, of bundles and of tools
+pub mod script;
 // ask
 pub mod analysis;
 pub mod answers;
 // node
-pub mod script;
 pub mod runner;
 pub mod observe;
 pub mod plan;
@@ -39,12 +41,13 @@ pub mod agent;
 pub mod cli;
 
 use bundle::NodePart;
-use diagnostic::{Diagnostic, Diagnostics};
+use diagnostic::{Code, Diagnostic, Diagnostics};
 use inventory::{Inventory, NodeId};
 use options::Options;
 use policy::{PolicySet, Staging};
 use render::Templates;
 use resolve::Resolved;
+use script::{CheckedScripts, ScriptError};
 use text::Files;
 
 /// The input of a compile, read and checked.
@@ -77,7 +80,7 @@ pub fn read(files: &Files, staging: Staging, found: &mut Diagnostics) -> Input {
 /// Resolved policy to one node's scripts; none when a limit of the kernel refuses them, which `found` then says.
 ///
 /// # Errors
-/// When a template of the user's does not render.
+/// When a template of the user's does not render, or adds what no script may hold.
 pub fn compile(
     resolved: &Resolved<'_>,
     node: NodeId,
@@ -90,5 +93,16 @@ pub fn compile(
         return Ok(None);
     }
     let scripts = render::to_text(&program, templates)?;
-    Ok(Some(NodePart::new(&resolved.inventory.node(node).name, &program, scripts)))
+    let name = &resolved.inventory.node(node).name;
+    let checked = CheckedScripts::read(scripts.files(), &options.extensions);
+    let checked = checked.map_err(|refused| refused_script(name, &refused))?;
+    Ok(Some(NodePart::new(name, &program, scripts, checked.extensions())))
+}
+
+/// Templates can add to scripts; palisade's own rules are never refused.
+fn refused_script(node: &str, refused: &ScriptError) -> Diagnostic {
+    let message = format!("what was rendered for node `{node}` is no script of a bundle: {refused}");
+    let help = "templates add rules to chains that begin with `pal-`, in palisade's own words or with \
+                what --allow-extension names; see templates/README.md";
+    Diagnostic::new(Code::InvalidTemplate, message).help(help)
 }

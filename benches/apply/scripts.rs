@@ -1,7 +1,9 @@
 //! Bundles of one node, of a given size, as text of the form that palisade writes.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
+use std::net::Ipv6Addr;
 use std::path::Path;
 
 use palisade::bundle::{Counts, NodePart, Provenance, Writer};
@@ -49,7 +51,7 @@ pub(super) fn write(size: Size, edit: Edit, place: &Path) -> io::Result<()> {
     let counts = vec![Counts::Sets { sets: size.sets, members: size.sets * size.members }, table, table];
     let failure = |diagnostic: palisade::diagnostic::Diagnostic| io::Error::other(diagnostic.message);
     let mut writer = Writer::new(place, Provenance { inputs: format!("{edit:?}"), staged: false }).map_err(failure)?;
-    writer.add(&NodePart { node: "n1".to_owned(), scripts, counts }).map_err(failure)?;
+    writer.add(&NodePart { node: "n1".to_owned(), scripts, counts, extensions: BTreeSet::new() }).map_err(failure)?;
     writer.finish().map(drop).map_err(failure)
 }
 
@@ -76,7 +78,9 @@ fn sets(size: Size, edit: Edit) -> String {
 
 fn set(name: &str, family: Family, pods: impl Iterator<Item = usize>, out: &mut String) {
     let inet = if family == Family::V4 { "inet" } else { "inet6" };
-    let members: Vec<String> = pods.map(|pod| address(pod, family)).collect();
+    let mut pods: Vec<usize> = pods.collect();
+    pods.sort_unstable();
+    let members: Vec<String> = pods.into_iter().map(|pod| address(pod, family)).collect();
     let most = members.len().next_power_of_two().max(65_536) * 2;
     let _ = writeln!(out, "\n# (app == \"{name}\")\ncreate {name} hash:net family {inet} hashsize 1024 maxelem {most}");
     for member in members {
@@ -109,7 +113,7 @@ fn filter(size: Size, edit: Edit, family: Family) -> String {
             let set = set_name((policy * RULES + rule) % size.sets, family);
             let _ = writeln!(
                 out,
-                "-A {name} -p tcp -m tcp --dport {port} -m set --match-set {set} src -m comment --comment \"NetworkPolicy \
+                "-A {name} -p tcp -m multiport --dports {port} -m set --match-set {set} src -m comment --comment \"NetworkPolicy \
                  shop/policy-{policy} ingress rule {rule}\" -j ACCEPT"
             );
         }
@@ -139,9 +143,9 @@ fn digit(family: Family) -> &'static str {
 
 fn address(pod: usize, family: Family) -> String {
     let [high, middle, low] = [pod / 65_536, pod / 256 % 256, pod % 256];
+    let [high16, middle16, low16] = [high, middle, low].map(|part| u16::try_from(part).unwrap_or_default());
     match family {
         Family::V4 => format!("10.{high}.{middle}.{low}"),
-        Family::V6 if low == 0 => format!("fd00::{high:x}:{middle:x}:0"),
-        Family::V6 => format!("fd00::{high:x}:{middle:x}:{low:x}"),
+        Family::V6 => Ipv6Addr::new(0xfd00, 0, 0, 0, 0, high16, middle16, low16).to_string(),
     }
 }

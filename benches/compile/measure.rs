@@ -15,6 +15,7 @@ use palisade::options::Options;
 use palisade::policy::{self, PolicySet};
 use palisade::render::{self, Templates};
 use palisade::resolve::{self, Resolved};
+use palisade::script::CheckedScripts;
 use palisade::text::Files;
 use palisade::{document, manifest};
 use rustix::time::{ClockId, clock_gettime};
@@ -100,7 +101,9 @@ fn render_nodes(
     for node in nodes {
         let program = stages.time("lower::to_chains", || lower::to_chains(resolved, *node, &options, found));
         let scripts = stages.time("render::to_text", || render::to_text(&program, &templates)).map_err(failure)?;
-        let part = NodePart::new(&resolved.inventory.node(*node).name, &program, scripts);
+        let checked = stages.time("CheckedScripts::read", || CheckedScripts::read(scripts.files(), &options.extensions));
+        let checked = checked.map_err(io::Error::other)?;
+        let part = NodePart::new(&resolved.inventory.node(*node).name, &program, scripts, checked.extensions());
         stages.time("bundle add", || writer.add(&part)).map_err(failure)?;
         output.add(&part);
         stages.time("drop of the node", || drop((program, part)));

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::inventory::EndpointId;
-use crate::net::{Family, Protocol};
+use crate::net::{Family, Protocol, Side};
 
 /// Who sends what to whom. Both addresses are of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,15 +65,6 @@ pub struct Message {
     pub code: u8,
 }
 
-/// An end of a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Side {
-    /// The sender.
-    Source,
-    /// The receiver.
-    Destination,
-}
-
 impl Flow {
     /// The family of the addresses.
     pub fn family(&self) -> Family {
@@ -123,9 +114,4 @@ impl PortPair {
             Side::Destination => self.destination,
         }
     }
-}
-
-impl Side {
-    /// Both ends, the sender first.
-    pub const BOTH: [Side; 2] = [Side::Source, Side::Destination];
 }

@@ -25,9 +25,10 @@ pub mod subject;
 pub mod verify;
 mod what;
 
-pub use flow::{Conversation, Flow, Message, Party, PortPair, Side};
+pub use crate::net::{Side, State};
+pub use flow::{Conversation, Flow, Message, Party, PortPair};
 pub use matching::{Part, SidePart};
-pub use packet::{Hook, Original, Packet, ReversePath, State, Verdict};
+pub use packet::{Hook, Original, Packet, ReversePath, Verdict};
 pub use validation::Forged;
 pub use what::What;
 

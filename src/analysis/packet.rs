@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::analysis::{Flow, PortPair};
+use crate::analysis::{Flow, PortPair, State};
 
 /// A packet as a node sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,21 +65,6 @@ pub enum Hook {
         /// The interface that it goes out by.
         leaves: String,
     },
-}
-
-/// The state of a packet's conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// The packet begins it.
-    New,
-    /// Both sides have sent.
-    Established,
-    /// It belongs to another one.
-    Related,
-    /// It can belong to none.
-    Invalid,
-    /// It is kept from connection tracking.
-    Untracked,
 }
 
 /// What becomes of a packet.

@@ -14,6 +14,7 @@ use crate::apply::{Error, Node, Outcome, Wanted, kept};
 use crate::bundle::OnDisk;
 use crate::diagnostic::Diagnostic;
 use crate::observe::Observed;
+use crate::options::Extensions;
 use crate::plan::Desired;
 use crate::runner::{Call, Failure, Keep, Runner};
 
@@ -197,7 +198,8 @@ pub fn last_applied(runner: &mut dyn Runner) -> Result<Option<(PathBuf, Option<D
 fn bundle(runner: &mut dyn Runner, name: &str) -> Result<Wanted, Diagnostic> {
     let bundle = OnDisk::open(&runner.place(Keep::Always, name))?;
     let node = bundle.nodes().next().unwrap_or_default().to_owned();
-    Wanted::read(&bundle, &node)
+    // whoever applied it allowed the extensions that it has
+    Wanted::read(&bundle, &node, &Extensions::every())
 }
 
 /// First that something waits: from then on the good bundle is the one.

@@ -4,9 +4,10 @@ use sha2::{Digest, Sha256};
 
 use crate::bundle::{INDEX_FILE, OnDisk};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::options::Extensions;
 use crate::plan::Desired;
 use crate::runner::Folder;
-use crate::script::{TableId, TableKind};
+use crate::script::{CheckedScripts, ScriptError, TableKind};
 
 /// One node's part of a bundle, checked.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Wanted {
     pub scripts: String,
     /// The bundle that has this node only.
     folder: Folder,
+    /// The extensions that its scripts may have.
+    allowed: Extensions,
 }
 
 /// How a node's name was found out.
@@ -92,25 +95,26 @@ fn list(nodes: &[&str]) -> String {
 }
 
 impl Wanted {
-    /// Reads a node's scripts and compares them with their digests.
+    /// Reads a node's scripts and compares them with their digests. They may have the extensions
+    /// that are allowed.
     ///
     /// # Errors
     /// Scripts that cannot be read, that are otherwise than the index says, or that palisade would not have written.
-    pub fn read(bundle: &OnDisk, node: &str) -> Result<Self, Diagnostic> {
+    pub fn read(bundle: &OnDisk, node: &str, allowed: &Extensions) -> Result<Self, Diagnostic> {
         let texts = bundle.node(node)?;
         if let Some(problem) = texts.problems.first() {
             let help = "copy the bundle here again, whole; the node keeps the policy that it has";
             return Err(Diagnostic::new(Code::BundleDamaged, format!("the bundle is damaged: {problem}")).help(help));
         }
-        let damaged = |problem: String| {
-            let help = "render the bundle again; the node keeps the policy that it has";
-            Diagnostic::new(Code::BundleDamaged, format!("scripts of node `{node}` cannot be applied: {problem}")).help(help)
-        };
-        let desired = Desired::read(|file| texts.get(file)).map_err(|error| damaged(error.to_string()))?;
-        let filters = TableId::of_bundles().filter(|id| id.kind == TableKind::Filter);
-        if let Some(missing) = filters.into_iter().find(|id| !desired.tables.contains_key(id)) {
-            return Err(damaged(format!("{}: it is missing", missing.file())));
-        }
+        let checked = CheckedScripts::read(texts.files(), allowed).map_err(|refused| {
+            let help = match allowed.is_empty() {
+                true => "render the bundle again; the node keeps the policy that it has",
+                false => "render the bundle again, and name its extensions with --allow-extension",
+            };
+            let message = format!("scripts of node `{node}` cannot be applied: {refused}");
+            Diagnostic::new(Code::BundleDamaged, message).help(help)
+        })?;
+        let desired = Desired::of(checked);
         let mut digest = Sha256::new();
         let mut folder = Folder::from([(INDEX_FILE.to_owned(), bundle.index_of(node).into_bytes())]);
         for (file, text) in texts.into_texts() {
@@ -119,7 +123,7 @@ impl Wanted {
             folder.insert(format!("nodes/{node}/{file}"), text.into_bytes());
         }
         let scripts = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { node: node.to_owned(), desired, scripts, folder })
+        Ok(Self { node: node.to_owned(), desired, scripts, folder, allowed: allowed.clone() })
     }
 
     /// The bundle that has this node only, by its files.
@@ -130,6 +134,21 @@ impl Wanted {
     /// The text of a script, by its file name.
     pub fn text(&self, file: &str) -> Option<&str> {
         self.folder.get(&format!("nodes/{}/{file}", self.node)).and_then(|text| std::str::from_utf8(text).ok())
+    }
+
+    /// Its scripts, read again: what is to be in force takes no memory for what is asked rarely.
+    ///
+    /// # Errors
+    /// None in practice, since they were read before.
+    pub fn checked(&self) -> Result<CheckedScripts, ScriptError> {
+        let folder = format!("nodes/{}/", self.node);
+        let file = |(path, text): (&'_ String, &'_ Vec<u8>)| -> Option<(String, String)> {
+            let name = path.strip_prefix(&folder)?;
+            Some((name.to_owned(), String::from_utf8(text.clone()).ok()?))
+        };
+        let files: Vec<(String, String)> = self.folder.iter().filter_map(file).collect();
+        let texts = files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        CheckedScripts::read(texts, &self.allowed)
     }
 
     /// Whether it has chains in other tables than the filter tables.

@@ -37,6 +37,7 @@ impl Comparison {
             self.compare(&path, text)?;
             self.index.files.insert(path, FileEntry::of(text, counts));
         }
+        self.index.extensions.extend(part.extensions.iter().cloned());
         self.index.nodes.push(part.node.clone());
         Ok(())
     }

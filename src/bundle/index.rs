@@ -1,6 +1,6 @@
 //! `palisade.json`: what a bundle holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -22,6 +22,9 @@ pub struct Index {
     /// What the bundle is made of.
     #[serde(flatten)]
     pub provenance: Provenance,
+    /// Matches and targets in scripts that templates added, by name; for information.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub extensions: BTreeSet<String>,
     /// Names of the nodes, in order.
     pub nodes: Vec<String>,
     /// Every other file of the bundle by its path in it.
@@ -74,7 +77,7 @@ pub enum Counts {
 impl Index {
     /// The index of nothing yet.
     pub fn new(provenance: Provenance) -> Self {
-        Self { format_version: FORMAT_VERSION, provenance, nodes: Vec::new(), files: BTreeMap::new() }
+        Self { format_version: FORMAT_VERSION, provenance, extensions: BTreeSet::new(), nodes: Vec::new(), files: BTreeMap::new() }
     }
 
     /// The index as it is written: indented JSON with an end of line.

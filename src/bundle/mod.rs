@@ -24,6 +24,7 @@ pub use read::{FileProblem, FileProblemKind, NodeTexts, OnDisk};
 pub use tree::Owned;
 pub use write::{Left, Writer, clear, named};
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -40,12 +41,15 @@ pub struct NodePart {
     pub scripts: Scripts,
     /// What they hold, in the order of [`Scripts::files`].
     pub counts: Vec<Counts>,
+    /// Matches and targets of templates in them, by name.
+    pub extensions: BTreeSet<String>,
 }
 
 impl NodePart {
-    /// Joins a node's scripts with what its program holds.
-    pub fn new(node: &str, program: &Program, scripts: Scripts) -> Self {
-        Self { node: node.to_owned(), scripts, counts: Counts::of(program) }
+    /// Joins a node's scripts with what its program holds, and the extensions in them.
+    pub fn new(node: &str, program: &Program, scripts: Scripts, extensions: BTreeMap<&str, usize>) -> Self {
+        let extensions = extensions.into_keys().map(str::to_owned).collect();
+        Self { node: node.to_owned(), scripts, counts: Counts::of(program), extensions }
     }
 
     /// Paths in the bundle, texts and counts, in the order the scripts are loaded.

@@ -217,6 +217,11 @@ impl NodeTexts {
         self.texts
     }
 
+    /// File names and texts of all scripts.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.texts.iter().map(|(file, text)| (file.as_str(), text.as_str()))
+    }
+
     /// The text of a script.
     pub fn get(&self, file: &str) -> Option<&str> {
         self.texts.get(file).map(String::as_str)

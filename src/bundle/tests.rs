@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -8,7 +9,12 @@ use crate::render::Scripts;
 fn part(node: &str, sets: &str) -> NodePart {
     let scripts = Scripts { sets: sets.to_owned(), filter_v4: "four\n".to_owned(), filter_v6: "six\n".to_owned(), early: Vec::new() };
     let table = Counts::Table { chains: 0, rules: 0 };
-    NodePart { node: node.to_owned(), scripts, counts: vec![Counts::Sets { sets: 0, members: 0 }, table, table] }
+    NodePart {
+        node: node.to_owned(),
+        scripts,
+        counts: vec![Counts::Sets { sets: 0, members: 0 }, table, table],
+        extensions: BTreeSet::new(),
+    }
 }
 
 fn provenance() -> Provenance {

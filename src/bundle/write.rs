@@ -111,6 +111,7 @@ impl Writer {
             self.write(&path, text)?;
             self.index.files.insert(path, FileEntry::of(text, counts));
         }
+        self.index.extensions.extend(part.extensions.iter().cloned());
         self.index.nodes.push(part.node.clone());
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! `palisade apply`: a bundle to this node's kernel.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::apply::{self, Look, Node, Outcome, Wanted};
 use crate::cli::Status;
-use crate::cli::node::{self, Beside, Options};
+use crate::cli::config::{self, Allowed};
+use crate::cli::node::{self, Asked, Beside, Options};
 use crate::cli::report::Report;
 use crate::output::{Json, Printed};
 use crate::plan::Step;
@@ -45,12 +46,19 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with = "dry_run")]
     cut_denied: bool,
     #[command(flatten)]
+    extensions: Allowed,
+    #[command(flatten)]
     options: Options,
 }
 
-pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
+pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
     let mut processes = arguments.options.processes();
-    let (wanted, why) = match node::wanted(&arguments.bundle, (arguments.node.as_deref(), arguments.staged), &mut processes) {
+    let extensions = match config::extensions(&arguments.extensions, config) {
+        Ok(extensions) => extensions,
+        Err(diagnostic) => return report.diagnostic(diagnostic),
+    };
+    let asked = Asked { node: arguments.node.as_deref(), takes_staged: arguments.staged, extensions: &extensions };
+    let (wanted, why) = match node::wanted(&arguments.bundle, &asked, &mut processes) {
         Ok(wanted) => wanted,
         Err(diagnostic) => return report.diagnostic(diagnostic),
     };

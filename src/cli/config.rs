@@ -14,8 +14,8 @@ use crate::cli::input;
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::lint::{self, LINTS, Level, LintLevels};
 use crate::options::{
-    Encapsulated, EndpointToHost, FailsafeList, Failsafes, HookPosition, InterfacePattern, Options, SourceValidation, UnknownEndpoint,
-    Words,
+    Encapsulated, EndpointToHost, Extension, Extensions, FailsafeList, Failsafes, HookPosition, InterfacePattern, Options,
+    SourceValidation, UnknownEndpoint, Words,
 };
 use crate::render::{TEMPLATES, Templates};
 
@@ -50,6 +50,24 @@ pub(super) struct Choices {
     /// Directory of templates that replace the built-in ones; a file it lacks is the built-in one
     #[arg(long, value_name = "DIR", env = "PALISADE_TEMPLATES", hide_env_values = true)]
     templates: Option<PathBuf>,
+    #[command(flatten)]
+    extensions: Allowed,
+}
+
+impl Choices {
+    /// What is allowed of scripts.
+    pub(super) fn extensions(&self) -> &Allowed {
+        &self.extensions
+    }
+}
+
+/// Matches and targets of a user's templates.
+#[derive(Debug, Args)]
+pub(super) struct Allowed {
+    /// Take scripts of which templates added matches or targets by this name, such as `tcp` or
+    /// `REJECT`, to rules that drop, reject or log (may be repeated)
+    #[arg(long = "allow-extension", value_name = "NAME", env = "PALISADE_ALLOW_EXTENSION", hide_env_values = true, value_delimiter = ',')]
+    extensions: Vec<Extension>,
 }
 
 /// The configuration file.
@@ -65,6 +83,7 @@ struct File {
     source_validation: Option<String>,
     pod_interface: Vec<String>,
     templates: Option<PathBuf>,
+    allow_extensions: Vec<String>,
     lints: BTreeMap<String, String>,
 }
 
@@ -92,10 +111,27 @@ pub(super) fn load(choices: &Choices, path: Option<&Path>) -> Result<(Options, T
         unknown_endpoint: choose(choices.unknown_endpoint, "unknownEndpoint", file.unknown_endpoint.as_deref(), &name)?,
         hook_position: choose(choices.hook_position, "hookPosition", file.hook_position.as_deref(), &name)?,
         encapsulated: choose(choices.encapsulated, "encapsulated", file.encapsulated.as_deref(), &name)?,
+        extensions: chosen(&choices.extensions, &file, &name)?,
     };
     let directory = choices.templates.as_ref().or(file.templates.as_ref());
     let replaced = directory.map(|directory| read_templates(directory)).transpose()?.unwrap_or_default();
     Ok((options, Templates::new(&replaced)?))
+}
+
+/// The extensions that flags, the variable or the file allow, for commands that read scripts only.
+pub(super) fn extensions(allowed: &Allowed, path: Option<&Path>) -> Result<Extensions, Diagnostic> {
+    let file = path.map(read).transpose()?.unwrap_or_default();
+    let name = path.map(|path| path.display().to_string()).unwrap_or_default();
+    chosen(allowed, &file, &name)
+}
+
+fn chosen(allowed: &Allowed, file: &File, path: &str) -> Result<Extensions, Diagnostic> {
+    if !allowed.extensions.is_empty() {
+        return Ok(allowed.extensions.iter().cloned().collect());
+    }
+    let read = file.allow_extensions.iter().map(|name| name.parse());
+    let invalid = |what: String| Diagnostic::new(Code::InvalidConfig, format!("`{path}`: `allowExtensions`: {what}"));
+    read.collect::<Result<Extensions, String>>().map_err(invalid)
 }
 
 /// The levels of lints from flags and, where those are silent, the file.

@@ -75,7 +75,7 @@ struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 struct Global {
-    /// Configuration file (YAML: endpointToHost, unknownEndpoint, hookPosition, encapsulated, templates, with the values
+    /// Configuration file (YAML: endpointToHost, unknownEndpoint, hookPosition, encapsulated, templates, allowExtensions, with the values
     /// of the flags of these names); flags and PALISADE_* variables win over it
     #[arg(long, global = true, value_name = "FILE", env = "PALISADE_CONFIG", hide_env_values = true)]
     config: Option<std::path::PathBuf>,
@@ -190,11 +190,11 @@ pub fn run() -> Status {
         Command::Test(own) => test::run(&own, &mut report),
         Command::Verify(own) => verify::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Selector(own) => selector::run(&own, &mut report),
-        Command::Apply(own) => apply::run(&own, &mut report),
+        Command::Apply(own) => apply::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Confirm(own) => confirm::run(&own, &mut report),
         Command::Reconcile(own) => reconcile::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Uninstall(own) => uninstall::run(&own, &mut report),
-        Command::Status(own) => status::run(&own, &mut report),
+        Command::Status(own) => status::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Doctor(own) => doctor::run(&own, &mut report),
         Command::Completions(own) => completions::completions(&own, &mut report),
         Command::Man(_) => completions::man(&mut report),

@@ -12,10 +12,10 @@ use crate::apply::{self, Error, GOOD, Kind, Known, Named, Outcome, Wanted};
 use crate::bundle::OnDisk;
 use crate::cli::Status;
 use crate::cli::report::Report;
-use crate::cli::trace::texts;
 use crate::connections::{self, Cut};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::observe::{self, Problem};
+use crate::options::Extensions;
 use crate::output::{Json, Printed, Sink, Terminal};
 use crate::runner::{Call, Failure, Keep, Processes, Runner, Settings};
 use crate::script::TableId;
@@ -90,18 +90,27 @@ impl Options {
     }
 }
 
+/// What is asked of a bundle.
+pub(super) struct Asked<'run> {
+    /// The node that the user says it is.
+    pub(super) node: Option<&'run str>,
+    /// Whether staged policies may be in force in it.
+    pub(super) takes_staged: bool,
+    /// The extensions that its scripts may have.
+    pub(super) extensions: &'run Extensions,
+}
+
 /// Opens a bundle and takes this node's part; says on what ground it is this node's.
-pub(super) fn wanted(
-    place: &Path,
-    (asked, takes_staged): (Option<&str>, bool),
-    runner: &mut dyn Runner,
-) -> Result<(Wanted, String), Diagnostic> {
+pub(super) fn wanted(place: &Path, asked: &Asked<'_>, runner: &mut dyn Runner) -> Result<(Wanted, String), Diagnostic> {
     let bundle = OnDisk::open(place)?;
-    if bundle.is_staged() && !takes_staged && !is_good(place, runner) {
+    let is_good = is_good(place, runner);
+    if bundle.is_staged() && !asked.takes_staged && !is_good {
         let message = format!("`{}` has staged policies in force: it is a proposal", place.display());
         return Err(Diagnostic::new(Code::BundleStaged, message).help("render it without --staged, or apply the proposal with --staged"));
     }
-    let asked = name(asked);
+    let every = Extensions::every();
+    let allowed = if is_good { &every } else { asked.extensions };
+    let asked = name(asked.node);
     let (host, last) = (apply::host_name(runner).unwrap_or_default(), apply::last_node(runner));
     let known = Known { asked: asked.as_deref(), host: host.as_deref(), last: last.as_deref() };
     let (node, named) = apply::node_of(&bundle, known)?;
@@ -110,7 +119,7 @@ pub(super) fn wanted(
         Named::Host => " (the host's name)",
         Named::Last => " (applied here last)",
     };
-    Ok((Wanted::read(&bundle, &node)?, why.to_owned()))
+    Ok((Wanted::read(&bundle, &node, allowed)?, why.to_owned()))
 }
 
 /// Whether that is where the last good bundle is: whoever applied it said all there is to say of it.
@@ -147,11 +156,11 @@ pub(super) struct Beside {
 
 /// Ends known connections that a bundle in force denies.
 pub(super) fn cut(wanted: &Wanted, runner: &mut dyn Runner) -> Result<Cut, Diagnostic> {
-    let kernel = texts(|file| wanted.text(file)).and_then(|texts| Kernel::load(&texts).ok()).ok_or_else(|| {
-        let message = "known connections that are denied now were not ended: the scripts are other than palisade's own";
-        Diagnostic::new(Code::BundleDamaged, message)
-            .help("policy is in force all the same; connections can only be judged by palisade's own rules")
+    let checked = wanted.checked().map_err(|refused| {
+        let message = format!("known connections that are denied now were not ended: {refused}");
+        Diagnostic::new(Code::BundleDamaged, message).help("policy is in force all the same")
     })?;
+    let kernel = Kernel::load(&checked);
     connections::cut_denied(runner, &kernel).map_err(|problem| {
         let is_missing = matches!(problem, Problem::NoAnswer(Failure::NotFound(_)));
         let (code, help) = match is_missing {

@@ -8,7 +8,8 @@ use crate::analysis::evaluate::Evaluator;
 use crate::bundle::{Comparison, NodePart, Provenance, Writer};
 use crate::cli::config::{self, Choices};
 use crate::cli::report::Report;
-use crate::cli::{Status, input, verify};
+use crate::cli::verify::Rendered;
+use crate::cli::{Status, input};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::inventory::{Inventory, NodeId};
 use crate::options::Options;
@@ -96,9 +97,9 @@ struct Judge<'run, 'resolved, 'input> {
 impl Judge<'_, '_, '_> {
     /// A difference is a mistake of ours or of a template, and nothing is written.
     fn prove(&mut self, part: &NodePart, node: NodeId, options: &Options) -> Result<(), Diagnostic> {
-        let scripts = part.scripts.files();
-        let file = |name: &str| scripts.iter().find(|(file, _)| *file == name).map(|(_, text)| *text);
-        let verified = verify::scripts((&self.evaluator, node, options), &part.node, file, Vec::new());
+        let name = &part.node;
+        let rendered = Rendered { evaluator: &self.evaluator, node, options, name };
+        let verified = rendered.verified(part.scripts.files().into_iter(), Vec::new());
         let lines = verified.lines(self.files);
         if !verified.is_proven() {
             let differs: Vec<&str> = lines.iter().map(|line| line.trim_start()).collect();

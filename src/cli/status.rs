@@ -1,11 +1,12 @@
 //! `palisade status`: what this node's kernel holds, and what policy rules counted.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::apply::{self, Node};
-use crate::cli::node::{self, Options};
+use crate::cli::config::{self, Allowed};
+use crate::cli::node::{self, Asked, Options};
 use crate::cli::report::Report;
 use crate::cli::{Format, Status, input};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -39,10 +40,12 @@ pub(super) struct Arguments {
     #[arg(long)]
     staged: bool,
     #[command(flatten)]
+    extensions: Allowed,
+    #[command(flatten)]
     options: Options,
 }
 
-pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
+pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
     let mut found = Diagnostics::default();
     let (places, files) = places(arguments, &mut found);
     if found.has_errors() {
@@ -56,7 +59,12 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
             Err(status) => return status,
         },
     };
-    let wanted = match node::wanted(&bundle, (arguments.node.as_deref(), true), &mut processes) {
+    let extensions = match config::extensions(&arguments.extensions, config) {
+        Ok(extensions) => extensions,
+        Err(diagnostic) => return report.diagnostic(diagnostic),
+    };
+    let asked = Asked { node: arguments.node.as_deref(), takes_staged: true, extensions: &extensions };
+    let wanted = match node::wanted(&bundle, &asked, &mut processes) {
         Ok((wanted, _)) => wanted,
         Err(diagnostic) => return report.diagnostic(diagnostic),
     };

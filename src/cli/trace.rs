@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::analysis::Verdict;
 use crate::analysis::explain::Group;
-use crate::analysis::netfilter::{Kernel, Run, Script, TableName, TableTexts, Texts};
+use crate::analysis::netfilter::{Kernel, Run, Script, TableName};
 use crate::analysis::route::Stop;
 use crate::answers::eval::{Detail, Step, Trace, Traced};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -13,6 +13,7 @@ use crate::net::Family;
 use crate::options::Options;
 use crate::render::Templates;
 use crate::resolve::Resolved;
+use crate::script::CheckedScripts;
 
 /// Compiles the nodes that a packet comes past, and sends it through their scripts.
 pub(super) struct Tracer {
@@ -65,19 +66,10 @@ impl Tracer {
         let Some(part) = part else {
             return Err(untraced(found.sorted().first().map_or("they do not compile", |problem| &problem.message)));
         };
-        let files = part.scripts.files();
-        let texts = texts(|wanted| files.iter().find(|(name, _)| *name == wanted).map(|(_, text)| *text));
-        Kernel::load(&texts.ok_or_else(|| untraced("a script is missing"))?).map_err(|refused| untraced(&refused.to_string()))
+        let checked = CheckedScripts::read(part.scripts.files(), &self.options.extensions);
+        let checked = checked.map_err(|refused| untraced(&refused.to_string()))?;
+        Ok(Kernel::load(&checked))
     }
-}
-
-/// A node's scripts, by their names in a bundle.
-pub(super) fn texts<'text>(file: impl Fn(&str) -> Option<&'text str>) -> Option<Texts<'text>> {
-    let table = |family: &str| {
-        let of = |table: &str| file(&format!("{table}.{family}.rules"));
-        Some(TableTexts { raw: of("raw"), mangle: of("mangle"), filter: of("filter")? })
-    };
-    Some(Texts { sets: file("sets.ipset")?, v4: table("v4")?, v6: table("v6")? })
 }
 
 /// The way through one node's scripts, which must end as the node owes to the packet.

@@ -10,13 +10,13 @@ use crate::answers::verify::Verified;
 use crate::bundle::OnDisk;
 use crate::cli::config::{self, Choices};
 use crate::cli::report::Report;
-use crate::cli::trace::texts;
 use crate::cli::{Status, input, render};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::inventory::NodeId;
 use crate::options::Options;
 use crate::output::Printed;
 use crate::resolve;
+use crate::script::CheckedScripts;
 use crate::text::Files;
 
 /// Prove that a bundle's scripts decide every packet as the policies do
@@ -72,7 +72,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     for name in others {
         is_proven = false;
         let problems = vec!["the bundle has scripts for it, and it is not in the inventory".to_owned()];
-        let told = all.tell(&Verified { node: name.to_owned(), verification: None, problems }, report);
+        let told = all.tell(&Verified { node: name.to_owned(), verification: None, problems, extensions: Vec::new() }, report);
         told.unwrap_or_else(|diagnostic| found.push(diagnostic));
     }
     match report.diagnostics(&found, &files) {
@@ -94,7 +94,8 @@ impl Asked<'_, '_, '_> {
     fn node(&self, node: NodeId, name: &str, report: &mut Report) -> Result<bool, Diagnostic> {
         let texts = self.bundle.node(name)?;
         let problems = texts.problems.iter().map(ToString::to_string).collect();
-        let verified = scripts((self.evaluator, node, self.options), name, |file| texts.get(file), problems);
+        let rendered = Rendered { evaluator: self.evaluator, node, options: self.options, name };
+        let verified = rendered.verified(texts.files(), problems);
         self.tell(&verified, report)?;
         Ok(verified.is_proven())
     }
@@ -108,16 +109,36 @@ impl Asked<'_, '_, '_> {
     }
 }
 
-/// Verifies a node's scripts, by their names in a bundle.
-pub(super) fn scripts<'input, 'text>(
-    (evaluator, node, options): (&Evaluator<'_, 'input>, NodeId, &Options),
-    name: &str,
-    file: impl Fn(&str) -> Option<&'text str>,
-    mut problems: Vec<String>,
-) -> Verified<'input> {
-    let verification = texts(file).map(|texts| verify::verify(evaluator, node, options, &texts));
-    if verification.is_none() && problems.is_empty() {
-        problems.push("the bundle has no scripts for it".to_owned());
+/// A node whose scripts are verified.
+pub(super) struct Rendered<'run, 'resolved, 'input> {
+    pub(super) evaluator: &'run Evaluator<'resolved, 'input>,
+    pub(super) node: NodeId,
+    pub(super) options: &'run Options,
+    pub(super) name: &'run str,
+}
+
+impl<'input> Rendered<'_, '_, 'input> {
+    /// Verifies scripts, which are given by their names in a bundle. `problems` are what is wrong
+    /// with their files.
+    pub(super) fn verified<'text>(
+        &self,
+        files: impl Iterator<Item = (&'text str, &'text str)>,
+        mut problems: Vec<String>,
+    ) -> Verified<'input> {
+        let files: Vec<(&str, &str)> = files.collect();
+        let name = self.name.to_owned();
+        if files.is_empty() {
+            if problems.is_empty() {
+                problems.push("the bundle has no scripts for it".to_owned());
+            }
+            return Verified { node: name, verification: None, problems, extensions: Vec::new() };
+        }
+
+        let checked = CheckedScripts::read(files, &self.options.extensions);
+        let scripts = checked.as_ref().map_err(Clone::clone);
+        let verification = verify::verify(self.evaluator, self.node, self.options, scripts);
+        let extensions = checked.iter().flat_map(CheckedScripts::extensions);
+        let extensions = extensions.map(|(name, rules)| (name.to_owned(), rules)).collect();
+        Verified { node: name, verification: Some(verification), problems, extensions }
     }
-    Verified { node: name.to_owned(), verification, problems }
 }

@@ -3,10 +3,11 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::analysis::netfilter::{Kernel, TableTexts, Texts};
+use crate::analysis::netfilter::Kernel;
 use crate::connections::interfaces::{Hop, Interfaces, addresses, any, choices_of, route};
 use crate::connections::{Connection, Cut, cut_denied, deletion, denied};
 use crate::runner::{Answer, Call, Failure, Folder, Keep, Lock, Request, Runner};
+use crate::script::Holdings;
 
 /// `10.0.1.1` is an endpoint that may send to `10.0.2.1` only.
 const SETS: &str = "create pal-local4 hash:net family inet hashsize 1024 maxelem 65536\nadd pal-local4 10.0.1.1\n\
@@ -59,9 +60,10 @@ const KNOWN: [(&str, bool); 9] = [
     ("ipv4 2 unknown 47 599 src=10.0.1.1 dst=10.0.2.2 src=10.0.2.2 dst=10.0.1.1 mark=0 use=1 id=9", true),
 ];
 
+#[expect(clippy::disallowed_methods, reason = "a part of a bundle is a kernel that is modelled")]
 fn kernel() -> Kernel {
-    let table = |filter| TableTexts { raw: None, mangle: None, filter };
-    Kernel::load(&Texts { sets: SETS, v4: table(V4), v6: table(V6) }).expect("it loads")
+    let files = [("sets.ipset", SETS), ("filter.v4.rules", V4), ("filter.v6.rules", V6)];
+    Kernel::of_holdings(&Holdings::of_kernel(files).expect("it loads"))
 }
 
 #[test]

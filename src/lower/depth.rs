@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::lower::limits;
+use crate::limits;
 use crate::lower::program::{Chain, ChainName, Program, Table, Target};
 
 /// Reports tables that nf_tables would not load: it counts gotos like jumps. Only policy of host endpoints over many tiers

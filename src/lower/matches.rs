@@ -3,7 +3,7 @@
 
 use crate::diagnostic::Diagnostics;
 use crate::inventory::ServiceKey;
-use crate::lower::limits;
+use crate::limits;
 use crate::lower::names::Names;
 use crate::lower::program::{Match, Sense, Side};
 use crate::lower::sets::{NamedPorts, Reach, Sets};

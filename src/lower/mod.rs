@@ -11,7 +11,6 @@ mod classes;
 mod depth;
 mod entry;
 mod hosts;
-pub mod limits;
 mod matches;
 mod names;
 mod profiles;
@@ -28,6 +27,7 @@ pub use program::{
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::NodeId;
+use crate::limits;
 use crate::lower::names::Names;
 use crate::lower::sets::Sets;
 use crate::net::Family;
@@ -56,6 +56,13 @@ fn report_large_sets(program: &Program, found: &mut Diagnostics) {
         let size = set.members.len();
         let message = format!("`{user}` needs a set of {size} members, more than {}: {}", limits::SET_ELEMENTS, set.about);
         found.push(Diagnostic::new(Code::SetTooLarge, message).help("select fewer endpoints, or name larger prefixes"));
+    }
+    let all: usize = program.sets.iter().map(|set| set.members.len()).sum();
+    if all > limits::ALL_ELEMENTS {
+        let most = limits::ALL_ELEMENTS;
+        let message = format!("the sets of a node would have {all} members together, more than {most}");
+        let help = "use fewer selectors over the whole cluster, or fewer ranges of ports";
+        found.push(Diagnostic::new(Code::SetTooLarge, message).help(help));
     }
 }
 

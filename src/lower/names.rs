@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::lower::limits;
+use crate::limits;
 use crate::lower::program::{ChainName, LogPrefix, SetName};
 
 /// What every name of ours begins with.

@@ -1,7 +1,8 @@
 use super::names::{Identity, Names, log_prefix};
+use super::program::Sense;
 use super::sets::with_exceptions;
-use super::{limits, program::Sense};
 use crate::diagnostic::{Code, Diagnostics};
+use crate::limits;
 use crate::net::Cidr;
 
 fn cidrs(text: &str) -> Vec<Cidr> {

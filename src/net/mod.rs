@@ -3,9 +3,11 @@
 //! In: text or numbers from manifests. Out: values that cannot be wrong. Absent: names, labels, policy.
 
 mod cidr;
+mod packet;
 mod port;
 
 pub use cidr::{Cidr, CidrError, merge_prefixes};
+pub use packet::{Side, State};
 pub use port::{PortRange, merge_ranges};
 
 use std::fmt;

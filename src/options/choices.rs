@@ -1,6 +1,6 @@
 //! What the user may choose about the chains around the policy.
 
-use crate::options::{Failsafes, InterfacePattern};
+use crate::options::{Extensions, Failsafes, InterfacePattern};
 
 /// Choices about traffic that policy does not speak about.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,6 +19,8 @@ pub struct Options {
     pub source_validation: SourceValidation,
     /// Interfaces whose packets are always validated strictly, unless validation is off. Sorted, each once.
     pub pod_interfaces: Vec<InterfacePattern>,
+    /// Matches and targets that scripts may have beside palisade's own.
+    pub extensions: Extensions,
 }
 
 /// What becomes of traffic from endpoints to their node that egress policy allows.

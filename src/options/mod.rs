@@ -4,10 +4,12 @@
 //! `analysis` reads the same ones to say what those rules ought to do.
 
 mod choices;
+mod extensions;
 mod failsafe;
 mod interface;
 
 pub use choices::{Encapsulated, EndpointToHost, HookPosition, Options, SourceValidation, UnknownEndpoint, Words};
+pub use extensions::{Extension, Extensions};
 pub use failsafe::{Failsafe, FailsafeList, Failsafes};
 pub use interface::InterfacePattern;
 

@@ -1,9 +1,8 @@
 //! What a node's kernel is to hold: a bundle's scripts, taken apart.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use crate::script::{Set, Sets, Table, TableId};
+use crate::script::{CheckedRule, CheckedScripts, CheckedTable, Holdings, Hook, Place, Rule, Sets, Table, TableId};
 
 /// What the kernel is to hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,42 +17,34 @@ pub struct Desired {
     pub untouched: BTreeSet<String>,
 }
 
-/// A script that cannot be taken apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DesiredError {
-    /// Its file name in the bundle.
-    pub file: String,
-    /// What is wrong, with the line.
-    pub problem: String,
-}
-
-/// The script of sets in a bundle.
-const SETS: &str = "sets.ipset";
-
 impl Desired {
-    /// Takes a node's scripts apart; `text` gives a script by its file name.
-    ///
-    /// # Errors
-    /// A script that is missing, or that palisade would not have written.
-    pub fn read<'text>(text: impl Fn(&str) -> Option<&'text str>) -> Result<Self, DesiredError> {
-        let error = |file: &str, problem: String| DesiredError { file: file.to_owned(), problem };
-        let sets = text(SETS).ok_or_else(|| error(SETS, "it is missing".to_owned()))?;
-        let mut desired = Self { sets: Set::read(sets).map_err(|problem| error(SETS, problem.to_string()))?, ..Self::default() };
-        for id in TableId::of_bundles() {
-            let file = id.file();
-            let Some(text) = text(&file) else { continue };
-            let mut tables = Table::read(text, id.family).map_err(|problem| error(&file, problem.to_string()))?;
-            let table = tables.remove(&id).ok_or_else(|| error(&file, format!("it has no {} table", id.kind.word())))?;
-            desired.tables.insert(id, table);
-        }
-        Ok(desired)
+    /// Takes a node's scripts apart.
+    pub fn of(scripts: CheckedScripts) -> Self {
+        Self::of_holdings(scripts.into_holdings())
+    }
+
+    pub(crate) fn of_holdings(holdings: Holdings) -> Self {
+        let (sets, tables) = holdings.into_parts();
+        let tables = tables.iter().map(|(id, table)| (*id, table_of(table))).collect();
+        Self { sets, tables, untouched: BTreeSet::new() }
     }
 }
 
-impl std::error::Error for DesiredError {}
-
-impl fmt::Display for DesiredError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: {}", self.file, self.problem)
+fn table_of(checked: &CheckedTable) -> Table {
+    let rules = |rules: &Vec<CheckedRule>| rules.iter().map(rule_of).collect();
+    let chains = checked.chains.iter().map(|(name, own)| (name.clone(), rules(own))).collect();
+    let mut table = Table { chains, ..Table::default() };
+    for (chain, rules) in checked.built_in.iter().filter(|(_, rules)| !rules.is_empty()) {
+        table.lengths.insert((*chain).to_owned(), rules.len());
+        for (number, rule) in (1..).zip(rules) {
+            let place = if rule.is_at_head { Place::Head } else { Place::Number(number) };
+            let hook = Hook { from: (*chain).to_owned(), rule: rule_of(rule), place };
+            table.hooks.push(hook);
+        }
     }
+    table
+}
+
+fn rule_of(rule: &CheckedRule) -> Rule {
+    Rule::of(&rule.text)
 }

@@ -21,7 +21,7 @@ mod slots;
 mod tables;
 mod targets;
 
-pub use desired::{Desired, DesiredError};
+pub use desired::Desired;
 pub use memory::{Memory, Printed, remember, remember_and_plan};
 pub use slots::{base, slots};
 

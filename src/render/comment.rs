@@ -1,6 +1,6 @@
 //! Text that people wrote, made safe to stand in a script.
 
-use crate::lower::limits;
+use crate::limits;
 
 /// For `--comment "…"`: letters, digits and a few marks; anything else is `_`, so that no quote, backslash or end of line
 /// can end the comment. Cut to what the kernel takes.

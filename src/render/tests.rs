@@ -1,6 +1,6 @@
 use super::comment::{comment_line, rule_comment};
 use super::{TEMPLATES, Templates};
-use crate::lower::limits;
+use crate::limits;
 
 const HOSTILE: [&str; 5] =
     ["a\" -j ACCEPT\n-A INPUT -j ACCEPT", "back\\slash", "line\rreturn\u{2028}\u{85}", "\u{0}\u{1}1\u{1}", "öäü → \u{202e}"];

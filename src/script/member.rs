@@ -28,22 +28,38 @@ pub enum Member {
 }
 
 impl SetKind {
+    /// All types.
+    pub const ALL: [SetKind; 5] = [
+        SetKind::Nets(Family::V4),
+        SetKind::Nets(Family::V6),
+        SetKind::Services(Family::V4),
+        SetKind::Services(Family::V6),
+        SetKind::Ports,
+    ];
+
     /// Takes the members that one `add` line means: a range of ports is as many as it has. None where the line is not for this type.
     pub(super) fn take(self, word: &str, is_exception: bool, members: &mut Vec<Member>) -> Option<()> {
-        match self {
-            SetKind::Nets(family) => {
-                let net = net(word).filter(|net| net.family() == family)?;
-                members.push(Member::Net(net, is_exception));
-            }
-            SetKind::Services(_) | SetKind::Ports if is_exception => return None,
-            SetKind::Services(family) => members.push(service(word, family)?),
-            SetKind::Ports => {
-                let (first, last) = word.split_once('-').unwrap_or((word, word));
+        match word.split_once('-') {
+            Some((first, last)) if self == SetKind::Ports && !is_exception => {
                 let ports = first.parse::<u16>().ok()?..=last.parse::<u16>().ok()?;
                 members.extend(ports.map(Member::Port));
             }
+            Some(_) | None => members.push(self.member(word, is_exception)?),
         }
         Some(())
+    }
+
+    /// The one member that a word means; none where it is not for this type.
+    pub(super) fn member(self, word: &str, is_exception: bool) -> Option<Member> {
+        match self {
+            SetKind::Nets(family) => {
+                let net = net(word).filter(|net| net.family() == family)?;
+                Some(Member::Net(net, is_exception))
+            }
+            SetKind::Services(_) | SetKind::Ports if is_exception => None,
+            SetKind::Services(family) => service(word, family),
+            SetKind::Ports => word.parse().ok().map(Member::Port),
+        }
     }
 
     /// The type as `create` takes it.

@@ -9,6 +9,7 @@
 //!
 //! Cost: linear in the text, and a sort of each set's members.
 
+mod checked;
 mod lines;
 mod member;
 mod rule;
@@ -16,6 +17,7 @@ mod says;
 mod sets;
 mod tables;
 
+pub use checked::{CheckedRule, CheckedScripts, CheckedTable, Condition, Connection, Holdings, Interface, SETS_FILE, ScriptError, Target};
 pub use lines::lines;
 pub use member::{Member, SetKind};
 pub use rule::{Counters, Leads, Look, Rule};

@@ -52,18 +52,17 @@ fn saved(script: &str) -> String {
 /// The status where the kernel holds a script in both families.
 fn status(held: &str, differences: &[Difference], places: &Places) -> Status {
     let ids = Family::BOTH.map(|family| TableId { family, kind: TableKind::Filter });
-    let desired = Desired::read(|file| match file {
-        "sets.ipset" => Some(SETS),
-        "filter.v4.rules" | "filter.v6.rules" => Some(SCRIPT),
-        _ => None,
-    });
+    let sets = Set::read(SETS).unwrap();
+    let mut tables = BTreeMap::new();
+    ids.iter().for_each(|id| tables.extend(Table::read(SCRIPT, id.family).unwrap()));
+    let desired = Desired { sets, tables, ..Desired::default() };
     let mut observed = Observed { sets: Set::read(SETS).unwrap(), ..Observed::default() };
     ids.iter().for_each(|id| observed.tables.extend(Table::read(&saved(held), id.family).unwrap()));
     Status::of(&Look {
         node: "n1",
         digest: "0123",
         backend: Backend::Nft,
-        desired: &desired.unwrap(),
+        desired: &desired,
         scripts: &BTreeMap::from(ids.map(|id| (id, SCRIPT))),
         observed: &observed,
         differences,

@@ -25,6 +25,7 @@ mod reconcile;
 mod spoofing;
 mod status;
 mod surprises;
+mod tampered;
 #[path = "../tools/mod.rs"]
 mod tools;
 mod transcripts;

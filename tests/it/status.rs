@@ -6,8 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use palisade::observe::{Backend, Observed};
+use palisade::options::Extensions;
 use palisade::plan::Desired;
-use palisade::script::{Counters, TableId, TableKind};
+use palisade::script::{CheckedScripts, Counters, TableId, TableKind};
 use palisade::status::{Look, Places, Source, Status};
 
 use crate::kernel;
@@ -17,7 +18,10 @@ use crate::tools::command;
 /// One packet for every rule of a bundle's node, by source.
 fn counted(texts: &BTreeMap<String, String>, node: &str) -> Status {
     let file = |name: &str| texts.get(&format!("nodes/{node}/{name}")).map(String::as_str);
-    let desired = Desired::read(file).expect("scripts of ours");
+    let folder = format!("nodes/{node}/");
+    let own = texts.iter().filter_map(|(path, text)| Some((path.strip_prefix(&folder)?, text.as_str())));
+    let checked = CheckedScripts::read(own, &Extensions::default()).expect("scripts of ours");
+    let desired = Desired::of(checked);
     let mut observed = Observed { tables: desired.tables.clone(), ..Observed::default() };
     let rules = observed.tables.values_mut().flat_map(|table| table.chains.values_mut().flatten());
     rules.for_each(|rule| rule.counters = Some(Counters { packets: 1, bytes: 40 }));

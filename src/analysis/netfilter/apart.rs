@@ -40,7 +40,7 @@ impl Kernel {
         for set in named.into_iter().filter_map(|name| self.sets.get(name)) {
             match set {
                 Set::Nets(nets) => lists.extend(by_decision(nets)),
-                Set::Services { members, .. } => {
+                Set::Services(members) => {
                     let mut rows: BTreeMap<(Protocol, u16), Vec<Cidr>> = BTreeMap::new();
                     members.iter().for_each(|row| rows.entry((row.1, row.2)).or_default().push(Cidr::host(row.0)));
                     lists.extend(rows.into_values());
@@ -197,7 +197,7 @@ fn cut_by_set(set: Option<&Set>, side: Side, cuts: &mut Cuts) {
                 ranges.iter().for_each(|range| cuts.ports_of(ProtocolMatch::Is(protocol), side, *range));
             }
         }
-        Some(Set::Services { members, .. }) => {
+        Some(Set::Services(members)) => {
             let rows: BTreeSet<(Protocol, u16)> = members.iter().map(|row| (row.1, row.2)).collect();
             for (protocol, port) in rows {
                 cuts.protocol(protocol);

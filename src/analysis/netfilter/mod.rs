@@ -1,12 +1,10 @@
-//! The kernel's part, played on the text of scripts: sets and the tables of both families are loaded strictly, and a packet
-//! runs through the built-in chains on its way with jump, goto and return as in the kernel.
+//! The kernel's part, played on checked scripts: a packet runs through the built-in chains on its
+//! way with jump, goto and return as in the kernel.
 //!
-//! In: the texts of one node's scripts, and packets. Out: a [`Kernel`] and what it does with a packet, rule by rule. An option
-//! that palisade does not write is an error, and so is whatever the stock tools would refuse. Absent: the rooms that write
-//! scripts.
+//! In: [`CheckedScripts`], and packets. Out: a [`Kernel`] and what it does with a packet, rule by
+//! rule. Absent: the rooms that write scripts, and text.
 
 mod apart;
-mod reader;
 mod sets;
 mod symbolic;
 mod table;
@@ -16,10 +14,13 @@ pub use apart::Misplaced;
 pub(super) use symbolic::{Columns, Marks, Symbolic};
 pub(super) use walk::{At, Early, Out};
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::analysis::{Flow, Hook, Packet, ReversePath, State, Verdict};
 use crate::net::Family;
+pub use crate::script::Target;
+use crate::script::{CheckedScripts, Holdings, TableId, TableKind};
 
 use sets::Sets;
 use table::{Condition, Connection, Rule, Table};
@@ -40,40 +41,7 @@ struct Tables {
     filter: Table,
 }
 
-/// The texts of one node's scripts.
-#[derive(Debug, Clone, Copy)]
-pub struct Texts<'text> {
-    /// For `ipset restore`.
-    pub sets: &'text str,
-    /// For `iptables-restore --noflush`.
-    pub v4: TableTexts<'text>,
-    /// For `ip6tables-restore --noflush`.
-    pub v6: TableTexts<'text>,
-}
-
-/// The texts of a family's tables.
-#[derive(Debug, Clone, Copy)]
-pub struct TableTexts<'text> {
-    /// The raw table, where the node has one.
-    pub raw: Option<&'text str>,
-    /// The mangle table, where the node has one.
-    pub mangle: Option<&'text str>,
-    /// The filter table.
-    pub filter: &'text str,
-}
-
-/// Why scripts cannot be loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoadError {
-    /// The script.
-    pub script: Script,
-    /// The line, from 1; none where it is about the script as a whole.
-    pub line: Option<usize>,
-    /// What is wrong.
-    pub problem: String,
-}
-
-/// A script of [`Texts`].
+/// A script of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Script {
     /// The sets.
@@ -121,28 +89,6 @@ pub struct Passed<'kernel> {
     pub target: &'kernel Target,
 }
 
-/// What a rule does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// The packet is accepted.
-    Accept,
-    /// The packet is dropped.
-    Drop,
-    /// Back to where the chain was jumped to.
-    Return,
-    /// A line goes to the kernel's log.
-    Log,
-    /// No connection is made of the packet.
-    NoTrack,
-    /// To another chain, and back.
-    Jump(String),
-    /// To another chain, from which the way leads back over this one.
-    Goto(String),
-}
-
-/// What reading a part of a script yields, or what is wrong with it.
-type Read<T> = Result<T, String>;
-
 /// A packet in a table.
 struct Seen<'packet> {
     table: TableName,
@@ -152,15 +98,15 @@ struct Seen<'packet> {
 }
 
 impl Kernel {
-    /// Loads scripts.
-    ///
-    /// # Errors
-    /// The first line that the tools would refuse or that palisade would not write.
-    pub fn load(texts: &Texts<'_>) -> Result<Self, LoadError> {
-        let sets = Sets::load(texts.sets)?;
-        let v4 = Tables::load(&texts.v4, Family::V4, &sets)?;
-        let v6 = Tables::load(&texts.v6, Family::V6, &sets)?;
-        Ok(Self { sets, v4, v6 })
+    /// Loads a bundle's scripts.
+    pub fn load(scripts: &CheckedScripts) -> Self {
+        Self::of_holdings(scripts.holdings())
+    }
+
+    /// Loads what some kernel holds.
+    pub fn of_holdings(holdings: &Holdings) -> Self {
+        let [v4, v6] = Family::BOTH.map(|family| Tables::of(holdings, family));
+        Self { sets: Sets::of(holdings.sets()), v4, v6 }
     }
 
     /// What becomes of a packet, through all tables on its way.
@@ -266,13 +212,13 @@ impl Connection {
 }
 
 impl Tables {
-    fn load(texts: &TableTexts<'_>, family: Family, sets: &Sets) -> Result<Self, LoadError> {
-        let table = |name, text| Table::load(text, (name, family), sets);
-        Ok(Self {
-            raw: texts.raw.map(|text| table(TableName::Raw, text)).transpose()?,
-            mangle: texts.mangle.map(|text| table(TableName::Mangle, text)).transpose()?,
-            filter: table(TableName::Filter, texts.filter)?,
-        })
+    fn of(holdings: &Holdings, family: Family) -> Self {
+        let table = |name: TableName| {
+            let id = TableId { family, kind: name.kind() };
+            holdings.tables().get(&id).map(|checked| Table::of(name, checked))
+        };
+        let empty = || Table { name: TableName::Filter, chains: BTreeMap::new() };
+        Self { raw: table(TableName::Raw), mangle: table(TableName::Mangle), filter: table(TableName::Filter).unwrap_or_else(empty) }
     }
 
     fn get(&self, name: TableName) -> Option<&Table> {
@@ -303,42 +249,20 @@ impl TableName {
         }
     }
 
+    fn kind(self) -> TableKind {
+        match self {
+            TableName::Raw => TableKind::Raw,
+            TableName::Mangle => TableKind::Mangle,
+            TableName::Filter => TableKind::Filter,
+        }
+    }
+
     /// The kernel's chains that palisade hooks into.
     fn built_in(self) -> &'static [&'static str] {
         match self {
             TableName::Raw => &["PREROUTING", "OUTPUT"],
             TableName::Mangle => &["PREROUTING"],
             TableName::Filter => &["FORWARD", "INPUT", "OUTPUT"],
-        }
-    }
-}
-
-impl State {
-    /// The state of an iptables word.
-    fn from_word(word: &str) -> Option<Self> {
-        match word {
-            "NEW" => Some(State::New),
-            "ESTABLISHED" => Some(State::Established),
-            "RELATED" => Some(State::Related),
-            "INVALID" => Some(State::Invalid),
-            "UNTRACKED" => Some(State::Untracked),
-            _ => None,
-        }
-    }
-}
-
-impl std::error::Error for LoadError {}
-
-impl fmt::Display for LoadError {
-    /// `sets, line 3: no set web`.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.script {
-            Script::Sets => out.write_str("sets")?,
-            Script::Table(table, family) => write!(out, "{} table of {family}", table.word())?,
-        }
-        match self.line {
-            Some(line) => write!(out, ", line {line}: {}", self.problem),
-            None => write!(out, ": {}", self.problem),
         }
     }
 }
@@ -359,29 +283,6 @@ impl fmt::Display for Passed<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} {}: {}: {}", self.table.word(), self.chain, self.comment, self.target)
     }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::Accept => out.write_str("accept"),
-            Target::Drop => out.write_str("drop"),
-            Target::Return => out.write_str("return"),
-            Target::Log => out.write_str("log"),
-            Target::NoTrack => out.write_str("no tracking"),
-            Target::Jump(chain) => write!(out, "jump {chain}"),
-            Target::Goto(chain) => write!(out, "goto {chain}"),
-        }
-    }
-}
-
-/// Lines that say something, with their numbers from 1.
-fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    (1..).zip(text.lines()).filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
-}
-
-fn ensure(holds: bool, problem: impl FnOnce() -> String) -> Read<()> {
-    if holds { Ok(()) } else { Err(problem()) }
 }
 
 #[cfg(test)]

@@ -222,7 +222,7 @@ impl<'kernel> Maker<'_, 'kernel> {
                 let own = self.bitmap(last, ranges);
                 self.carried(negated, own, step);
             }
-            Some(Set::Services { members, .. }) => {
+            Some(Set::Services(members)) => {
                 let known = self.asked.service_sets.iter().position(|known| *known == (name, last));
                 let number = known.unwrap_or_else(|| {
                     let rows = self.rows(members, last);

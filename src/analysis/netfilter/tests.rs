@@ -1,17 +1,21 @@
-use super::{Kernel, TableTexts, Texts};
+use super::Kernel;
 use crate::analysis::{Flow, Hook, Original, Packet, PortPair, ReversePath, State, Verdict};
 use crate::net::Protocol;
+use crate::script::Holdings;
 
 const NOTHING: &str = "*filter\nCOMMIT\n";
 
 fn load(sets: &str, rules: &str) -> Result<Kernel, String> {
     let filter = format!("*filter\n{rules}COMMIT\n");
-    load_all(sets, &TableTexts { raw: None, mangle: None, filter: &filter })
+    load_all(sets, &[("filter.v4.rules", &filter)])
 }
 
-fn load_all(sets: &str, v4: &TableTexts<'_>) -> Result<Kernel, String> {
-    let v6 = TableTexts { raw: None, mangle: None, filter: NOTHING };
-    Kernel::load(&Texts { sets, v4: *v4, v6 }).map_err(|refused| refused.to_string())
+#[expect(clippy::disallowed_methods, reason = "a part of a bundle is a kernel that is modelled")]
+fn load_all(sets: &str, tables: &[(&str, &str)]) -> Result<Kernel, String> {
+    let always = [("sets.ipset", sets), ("filter.v6.rules", NOTHING)];
+    let files = always.into_iter().chain(tables.iter().copied());
+    let holdings = Holdings::of_kernel(files).map_err(|refused| refused.to_string())?;
+    Ok(Kernel::of_holdings(&holdings))
 }
 
 fn forwarded(kernel: &Kernel, destination: &str, port: u16) -> (Verdict, Vec<usize>) {
@@ -51,7 +55,8 @@ fn the_longest_prefix_of_a_set_decides() {
 fn ways(raw: &str, mangle: &str, filter: &str, state: State) -> Vec<(Verdict, bool)> {
     let texts = [("raw", raw), ("mangle", mangle), ("filter", filter)].map(|(name, rules)| format!("*{name}\n{rules}COMMIT\n"));
     let [raw, mangle, filter] = &texts;
-    let kernel = load_all("", &TableTexts { raw: Some(raw), mangle: Some(mangle), filter }).unwrap();
+    let tables = [("raw.v4.rules", raw), ("mangle.v4.rules", mangle), ("filter.v4.rules", filter)];
+    let kernel = load_all("", &tables.map(|(file, text)| (file, text.as_str()))).unwrap();
     let [arrives, leaves] = ["eth0", "eth1"].map(str::to_owned);
     let hooks = [Hook::Forward { arrives: arrives.clone(), leaves: leaves.clone() }, Hook::Input { arrives }, Hook::Output { leaves }];
     let packet = |hook| {
@@ -115,33 +120,33 @@ fn what_is_not_tracked_has_no_connection_and_no_translation() {
 fn what_the_tools_refuse_is_refused() {
     let set = "create pal-s hash:net family inet hashsize 64 maxelem 64\n";
     for (sets, rules, problem) in [
-        ("create pal-s hash:net family inet hashsize 63 maxelem 64\n", "", "sets, line 1: bad size: 63 of 64"),
-        (&format!("{set}add pal-s 10.0.0.1/8\n"), "", "sets, line 2: bad member `10.0.0.1/8` of `pal-s`"),
-        (&format!("{set}add pal-s 0.0.0.0/0\n"), "", "sets, line 2: bad member `0.0.0.0/0` of `pal-s`"),
+        ("create pal-s hash:net family inet hashsize 63 maxelem 64\n", "", "sets.ipset, line 1: bad size: 63 of 64"),
+        (&format!("{set}add pal-s 10.0.0.1/8\n"), "", "sets.ipset, line 2: bad member `10.0.0.1/8` of `pal-s`"),
+        (&format!("{set}add pal-s 0.0.0.0/0\n"), "", "sets.ipset, line 2: bad member `0.0.0.0/0` of `pal-s`"),
         (
             &format!("{}add pal-s 10.0.0.1\nadd pal-s 10.0.0.2\n", set.replace("maxelem 64", "maxelem 1")),
             "",
-            "sets, line 3: `pal-s` is full: its maxelem is 1",
+            "sets.ipset, line 3: `pal-s` is full: its maxelem is 1",
         ),
-        ("", "-A FORWARD -j pal-a\n", "filter table of IPv4: there is no chain `pal-a`"),
-        ("", ":pal-a - [0:0]\n", "filter table of IPv4: no packet gets to pal-a"),
-        ("", ":pal-a - [0:0]\n-A FORWARD -j pal-a\n-A pal-a -j pal-a\n", "filter table of IPv4: `pal-a` is nested too deep"),
-        ("", "-A FORWARD -m set --match-set pal-s src -j DROP\n", "filter table of IPv4, line 2: there is no set `pal-s`"),
-        (set, "-A FORWARD -m set --match-set pal-s src,dst -j DROP\n", "filter table of IPv4, line 2: `pal-s` does not fit here"),
-        ("", "-A FORWARD -m multiport --dports 80 -j DROP\n", "filter table of IPv4, line 2: multiport without a protocol that has ports"),
-        ("", "-A FORWARD -d fd00::1 -j DROP\n", "filter table of IPv4, line 2: bad address `fd00::1`"),
-        ("", "-A FORWARD -m comment --comment \"x -j DROP\n", "filter table of IPv4, line 2: a quote is left open"),
-        ("", "-A FORWARD -o eth+ -j DROP\n", "filter table of IPv4, line 2: bad interface `eth+`"),
-        ("", "-A FORWARD -i + -j DROP\n", "filter table of IPv4, line 2: bad interface `+`"),
-        ("", "-A FORWARD -m rpfilter --invert -j DROP\n", "filter table of IPv4, line 2: rpfilter in the filter table"),
-        ("", "-A FORWARD -j CT --notrack\n", "filter table of IPv4, line 2: CT, but for `--notrack` in the raw table"),
+        ("", "-A FORWARD -j pal-a\n", "filter.v4.rules: there is no chain `pal-a`"),
+        ("", ":pal-a - [0:0]\n", "filter.v4.rules: no packet gets to pal-a"),
+        ("", ":pal-a - [0:0]\n-A FORWARD -j pal-a\n-A pal-a -j pal-a\n", "filter.v4.rules: `pal-a` is nested too deep"),
+        ("", "-A FORWARD -m set --match-set pal-s src -j DROP\n", "filter.v4.rules, line 2: there is no set `pal-s`"),
+        (set, "-A FORWARD -m set --match-set pal-s src,dst -j DROP\n", "filter.v4.rules, line 2: `pal-s` does not fit here"),
+        ("", "-A FORWARD -m multiport --dports 80 -j DROP\n", "filter.v4.rules, line 2: multiport without a protocol that has ports"),
+        ("", "-A FORWARD -d fd00::1 -j DROP\n", "filter.v4.rules, line 2: bad address `fd00::1`"),
+        ("", "-A FORWARD -m comment --comment \"x -j DROP\n", "filter.v4.rules, line 2: a quote is left open"),
+        ("", "-A FORWARD -o eth+ -j DROP\n", "filter.v4.rules, line 2: bad interface `eth+`"),
+        ("", "-A FORWARD -i + -j DROP\n", "filter.v4.rules, line 2: bad interface `+`"),
+        ("", "-A FORWARD -m rpfilter --invert -j DROP\n", "filter.v4.rules, line 2: rpfilter in the filter table"),
+        ("", "-A FORWARD -j CT --notrack\n", "filter.v4.rules, line 2: CT, but for `--notrack` in the raw table"),
         (
             "",
             "-A FORWARD -m conntrack --ctorigdstport 80 -j DROP\n",
-            "filter table of IPv4, line 2: conntrack asks for a port without a protocol that has ports",
+            "filter.v4.rules, line 2: conntrack asks for a port without a protocol that has ports",
         ),
-        ("", "-A PREROUTING -j DROP\n", "filter table of IPv4, line 2: there is no chain `PREROUTING`"),
-        ("", "COMMIT\n", "filter table of IPv4, line 3: text behind `COMMIT`"),
+        ("", "-A PREROUTING -j DROP\n", "filter.v4.rules, line 2: there is no chain `PREROUTING`"),
+        ("", "COMMIT\n", "filter.v4.rules, line 3: text behind `COMMIT`"),
     ] {
         assert_eq!(load(sets, rules).unwrap_err(), problem);
     }

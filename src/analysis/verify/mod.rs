@@ -21,7 +21,7 @@ mod witness;
 use std::cell::RefCell;
 
 use crate::analysis::evaluate::Evaluator;
-use crate::analysis::netfilter::{Kernel, LoadError, Misplaced, Texts};
+use crate::analysis::netfilter::{Kernel, Misplaced};
 use crate::analysis::node::Node;
 use crate::analysis::packet::LOOPBACK;
 use crate::analysis::space::{Cuts, Places, Relation, Traffic, Workshop};
@@ -30,6 +30,7 @@ use crate::inventory::NodeId;
 use crate::net::Family;
 use crate::options::{HookPosition, Options, SourceValidation};
 use crate::policy::List;
+use crate::script::{CheckedScripts, ScriptError};
 
 use compare::Comparison;
 use hosts::Hosts;
@@ -54,7 +55,7 @@ pub struct Proof {
 #[derive(Debug)]
 pub enum Difference<'input> {
     /// They do not load.
-    NotLoadable(LoadError),
+    NotLoadable(ScriptError),
     /// A rule stands at the wrong end of a chain of the kernel's.
     Misplaced(Misplaced),
     /// A packet is decided otherwise.
@@ -76,11 +77,19 @@ pub struct Verification<'input> {
 /// How many packets are shown at most.
 pub const MOST_WITNESSES: usize = 20;
 
-/// Compares what scripts do with what a node owes.
-pub fn verify<'input>(evaluator: &Evaluator<'_, 'input>, node: NodeId, options: &Options, texts: &Texts<'_>) -> Verification<'input> {
-    match Kernel::load(texts) {
-        Ok(kernel) => of_kernel(evaluator, node, options, &kernel),
-        Err(refused) => Verification { proof: Proof::default(), differences: vec![Difference::NotLoadable(refused)], differing: 0 },
+/// Compares what scripts do with what a node owes. Scripts that were refused differ by that.
+pub fn verify<'input>(
+    evaluator: &Evaluator<'_, 'input>,
+    node: NodeId,
+    options: &Options,
+    scripts: Result<&CheckedScripts, ScriptError>,
+) -> Verification<'input> {
+    match scripts {
+        Ok(scripts) => of_kernel(evaluator, node, options, &Kernel::load(scripts)),
+        Err(refused) => {
+            let differences = vec![Difference::NotLoadable(refused)];
+            Verification { proof: Proof::default(), differences, differing: 0 }
+        }
     }
 }
 

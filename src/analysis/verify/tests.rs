@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::owed::{self, Between, Fates, Owed, Place, Policy, Portion};
 use super::{Hosts, places};
 use crate::analysis::evaluate::Evaluator;
-use crate::analysis::netfilter::{Kernel, TableTexts, Texts};
+use crate::analysis::netfilter::Kernel;
 use crate::analysis::node::Node;
 use crate::analysis::space::{Class, Cuts, Places, Relation, Traffic, TrafficId, Workshop};
 use crate::analysis::validation::Validation;
@@ -22,6 +22,7 @@ use crate::net::{Cidr, Direction, Protocol};
 use crate::options::{Encapsulated, EndpointToHost, Failsafes, Options, SourceValidation, UnknownEndpoint};
 use crate::policy::Staging;
 use crate::resolve;
+use crate::script::Holdings;
 use crate::text::Files;
 
 /// Packets of a node under each choice of options.
@@ -145,8 +146,9 @@ fn compare(evaluator: &Evaluator<'_, '_>, (node, options): (NodeId, &Options), d
     cuts.of_policy(resolved);
     owed::cut(options, resolved.hosts_on(node).all().next().is_some(), &mut cuts);
     let mut traffic = Traffic::of(&cuts);
-    let nothing = TableTexts { raw: None, mangle: None, filter: "*filter\nCOMMIT\n" };
-    let kernel = Kernel::load(&Texts { sets: "", v4: nothing, v6: nothing }).unwrap();
+    let nothing = "*filter\nCOMMIT\n";
+    let files = [("sets.ipset", ""), ("filter.v4.rules", nothing), ("filter.v6.rules", nothing)];
+    let kernel = Kernel::of_holdings(&Holdings::of_kernel(files).unwrap());
     let places = Places::told_apart(resolved, places::lists(resolved, node, options, &kernel));
     let hosts = Hosts::of(node, &mut Workshop { resolved, places: &places, traffic: &mut traffic });
     let relation = Relation::near(resolved, &places, &mut traffic, |class| places::is_local(resolved, node, class.owner));

@@ -1,13 +1,16 @@
 //! What was proven of scripts, and packets that show the contrary.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::analysis::evaluate::{Passage, TierEnd};
-use crate::analysis::netfilter::{LoadError, Misplaced, Script};
+use crate::analysis::netfilter::{Misplaced, Script};
 use crate::analysis::node::{Cause, Expected};
 use crate::analysis::verify::{Difference, RulePassed, Verification, Witness};
 use crate::analysis::{Hook, Packet, ReversePath, State, Verdict};
 use crate::output::{Json, Sink, Terminal};
+use crate::script::ScriptError;
 use crate::text::Files;
 
 /// What was found of one node's scripts.
@@ -19,6 +22,9 @@ pub struct Verified<'input> {
     pub verification: Option<Verification<'input>>,
     /// What is wrong with its files.
     pub problems: Vec<String>,
+    /// Matches and targets of templates, which nothing is proven of but that they accept nothing,
+    /// and how many rules have each.
+    pub extensions: Vec<(String, usize)>,
 }
 
 impl Verified<'_> {
@@ -38,8 +44,12 @@ impl Verified<'_> {
         let proof = self.verification.as_ref().map(|found| found.proof).unwrap_or_default();
         if self.is_proven() {
             return vec![format!(
-                "{}: proven: {} classes of addresses, {} of traffic, {} pairs in all hooks and states",
-                self.node, proof.places, proof.traffic, proof.pairs
+                "{}: proven: {} classes of addresses, {} of traffic, {} pairs in all hooks and states{}",
+                self.node,
+                proof.places,
+                proof.traffic,
+                proof.pairs,
+                self.words_of_extensions()
             )];
         }
 
@@ -58,6 +68,19 @@ impl Verified<'_> {
         lines
     }
 
+    /// `; 3 rules may drop more: tcp in 2, NFLOG in 1`.
+    fn words_of_extensions(&self) -> String {
+        if self.extensions.is_empty() {
+            return String::new();
+        }
+        let of = |(name, rules): &(String, usize)| match rules {
+            1 => format!("{name} in 1 rule"),
+            rules => format!("{name} in {rules} rules"),
+        };
+        let list: Vec<String> = self.extensions.iter().map(of).collect();
+        format!("; without rules of extensions, which may drop more: {}", list.join(", "))
+    }
+
     /// The answer for machines: `{"node", "proven", "places", "traffic", "pairs", "differing", "problems": […], "differences": [{"packet",
     /// "owed": {"verdict", "because"}, "found": {"verdict", "rules": [{"script", "chain", "line", "action", "comment"}]}} or {"problem"}]}`,
     /// on one line.
@@ -72,6 +95,7 @@ impl Verified<'_> {
             "pairs": proof.pairs,
             "differing": self.verification.as_ref().map_or(0, |found| found.differing),
             "problems": self.problems,
+            "extensions": self.extensions.iter().cloned().collect::<BTreeMap<String, usize>>(),
             "differences": differences.map(|difference| difference_json(difference, files)).collect::<Vec<Value>>(),
         });
         Json::on(out).line(&view);
@@ -109,9 +133,8 @@ fn difference_lines(difference: &Difference<'_>, files: &Files) -> Vec<String> {
     }
 }
 
-fn not_loadable(refused: &LoadError) -> String {
-    let line = refused.line.map_or_else(String::new, |line| format!(", line {line}"));
-    format!("the scripts do not load: {}{line}: {}", refused.script, refused.problem)
+fn not_loadable(refused: &ScriptError) -> String {
+    format!("the scripts do not load: {refused}")
 }
 
 fn misplaced_words(misplaced: &Misplaced) -> String {

@@ -9,6 +9,7 @@ use crate::agent::Why;
 use crate::apply::{self, COMPILED, Wanted};
 use crate::bundle::{INDEX_FILE, OnDisk, Provenance, Writer};
 use crate::cli::config;
+use crate::cli::node::Asked;
 use crate::cli::reconcile::Arguments;
 use crate::cli::report::Report;
 use crate::cli::{Status, input, node, render};
@@ -21,6 +22,8 @@ use crate::runner::{Keep, Processes, Runner};
 /// Where what is to be in force comes from.
 pub(super) struct Source<'run> {
     arguments: &'run Arguments,
+    /// The extensions that scripts may have.
+    extensions: options::Extensions,
     /// How to compile; none for a bundle.
     compiler: Option<Compiler>,
     /// What the files were like when they were read last, and were good.
@@ -67,7 +70,8 @@ impl<'run> Source<'run> {
                 Some(Compiler { options, templates, node })
             }
         };
-        Ok(Self { arguments, compiler, seen: None })
+        let extensions = config::extensions(arguments.choices.extensions(), config)?;
+        Ok(Self { arguments, extensions, compiler, seen: None })
     }
 
     /// The node that it is for, as far as somebody says it.
@@ -88,7 +92,9 @@ impl<'run> Source<'run> {
         }
         let read = match (&self.compiler, &self.arguments.bundle) {
             (None, Some(bundle)) => {
-                let wanted = node::wanted(bundle, (self.arguments.node.as_deref(), self.arguments.staged), processes);
+                let asked =
+                    Asked { node: self.arguments.node.as_deref(), takes_staged: self.arguments.staged, extensions: &self.extensions };
+                let wanted = node::wanted(bundle, &asked, processes);
                 // a change while they are read is seen the next time
                 wanted.map(|wanted| (now, wanted)).map_err(|bad| report.failure(&bad))
             }
@@ -144,7 +150,8 @@ impl<'run> Source<'run> {
             let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
             let provenance = Provenance { inputs: input.digest, staged: self.arguments.staged };
             let part = crate::compile(&resolved, *node, &compiler.options, &compiler.templates, &mut found);
-            let kept = part.and_then(|part| part.map(|part| keep(&part, provenance, processes)).transpose());
+            let kept =
+                part.and_then(|part| part.map(|part| keep(&part, (provenance, &compiler.options.extensions), processes)).transpose());
             wanted = kept.unwrap_or_else(|bad| {
                 found.push(bad);
                 None
@@ -171,13 +178,17 @@ fn at_rest<State: PartialEq, Read>(mut state: State, look: impl Fn() -> State, m
 }
 
 /// A compiled part as a bundle of our own, read back.
-fn keep(part: &crate::bundle::NodePart, provenance: Provenance, processes: &Processes) -> Result<Wanted, Diagnostic> {
+fn keep(
+    part: &crate::bundle::NodePart,
+    (provenance, extensions): (Provenance, &options::Extensions),
+    processes: &Processes,
+) -> Result<Wanted, Diagnostic> {
     let place = processes.place(Keep::Always, COMPILED);
     let mut writer = Writer::of_our_own(&place, provenance)?;
     writer.add(part)?;
     // what else came into it was not palisade's, and is kept beside it
     drop(writer.finish()?);
-    Wanted::read(&OnDisk::open(&place)?, &part.node)
+    Wanted::read(&OnDisk::open(&place)?, &part.node, extensions)
 }
 
 /// What all files below the paths are like, links followed and hidden entries passed over, as they are read. What cannot be seen has no trace,

@@ -1,10 +1,9 @@
 //! Disagreements that were found once, as small as they get.
-#![expect(clippy::disallowed_methods, reason = "tests read files")]
 
-use std::fs;
-
-use palisade::analysis::netfilter::{Kernel, TableTexts, Texts};
+use crate::palisade::files_below;
+use palisade::options::Extensions;
 use palisade::options::Options;
+use palisade::script::CheckedScripts;
 
 use super::compile_yaml;
 use super::packet::{Hook, Packet, RouteBack, State, Verdict};
@@ -121,13 +120,10 @@ fn a_port_by_name_is_one_of_a_pod_that_the_peer_selects() {
 fn every_golden_bundle_loads() {
     for case in golden::cases() {
         for node in enforced::node_names(&case.join("bundle")).iter().map(|node| case.join("bundle/nodes").join(node)) {
-            let read = |file: &str| fs::read_to_string(node.join(file)).ok();
-            let always = |file: &str| read(file).expect("a script");
-            let [v4, v6] = ["v4", "v6"].map(|family| ["raw", "mangle", "filter"].map(|table| format!("{table}.{family}.rules")));
-            let [v4, v6] = [v4, v6].map(|[raw, mangle, filter]| (read(&raw), read(&mangle), always(&filter)));
-            let [v4, v6] = [&v4, &v6].map(|(raw, mangle, filter)| TableTexts { raw: raw.as_deref(), mangle: mangle.as_deref(), filter });
-            let loaded = Kernel::load(&Texts { sets: &always("sets.ipset"), v4, v6 });
-            assert!(loaded.is_ok(), "{}: {}", node.display(), loaded.unwrap_err());
+            let texts = files_below(&node);
+            let files = texts.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+            let checked = CheckedScripts::read(files, &Extensions::default());
+            assert!(checked.is_ok(), "{}: {}", node.display(), checked.unwrap_err());
         }
     }
 }

@@ -25,14 +25,15 @@ use std::net::IpAddr;
 
 use palisade::Input;
 use palisade::analysis::evaluate::{Evaluator, Passage};
-use palisade::analysis::netfilter::{Kernel, TableTexts, Texts};
+use palisade::analysis::netfilter::Kernel;
 use palisade::analysis::node::Node;
 use palisade::diagnostic::Diagnostics;
 use palisade::lower;
-use palisade::options::{Encapsulated, EndpointToHost, FailsafeList, Failsafes, Options, SourceValidation, UnknownEndpoint};
+use palisade::options::{Encapsulated, EndpointToHost, Extensions, FailsafeList, Failsafes, Options, SourceValidation, UnknownEndpoint};
 use palisade::policy::Staging;
 use palisade::render::{self, Scripts, Templates};
 use palisade::resolve::{self, Resolved};
+use palisade::script::CheckedScripts;
 use palisade::text::Files;
 
 use meaning::Cluster;
@@ -199,12 +200,7 @@ fn scripts(resolved: &Resolved<'_>, nodes: &[&str], options: &Options) -> Result
 }
 
 fn kernels(scripts: &[Scripts]) -> Result<Vec<Kernel>, String> {
-    let load = |scripts: &Scripts| {
-        let early = |file: &str| scripts.early.iter().find(|(name, _)| *name == file).map(|(_, text)| text.as_str());
-        let v4 = TableTexts { raw: early("raw.v4.rules"), mangle: early("mangle.v4.rules"), filter: &scripts.filter_v4 };
-        let v6 = TableTexts { raw: early("raw.v6.rules"), mangle: early("mangle.v6.rules"), filter: &scripts.filter_v6 };
-        Kernel::load(&Texts { sets: &scripts.sets, v4, v6 })
-    };
+    let load = |scripts: &Scripts| CheckedScripts::read(scripts.files(), &Extensions::default()).map(|checked| Kernel::load(&checked));
     scripts.iter().map(|scripts| load(scripts).map_err(|refused| refused.to_string())).collect()
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use palisade::apply::{self, Confirmed, Error, Node, Wanted};
 use palisade::bundle::OnDisk;
+use palisade::options::Extensions;
 use palisade::runner::Call;
 
 use super::confirmed::PENDING;
@@ -95,7 +96,7 @@ pub(super) fn a_bundle_of_another_node_is_refused(world: &World) {
     assert_eq!(world.print(), empty);
     run(world, &["apply", &bundle(BEFORE), "--node", "n1"], (0, "node n1, "));
 
-    let second = Wanted::read(&OnDisk::open(Path::new(&bundle(MOVED))).unwrap(), "n2").unwrap();
+    let second = Wanted::read(&OnDisk::open(Path::new(&bundle(MOVED))).unwrap(), "n2", &Extensions::default()).unwrap();
     for (name, content) in second.folder() {
         let path = Path::new("/run/second").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -72,7 +72,7 @@ fn run_with(case: &str, build: Backend) {
 fn child() {
     let Ok(case) = std::env::var(CASE) else { return };
     let build = std::env::var(BUILD).ok().and_then(|word| Backend::from_word(&word)).expect("a build");
-    let mut cases = super::CASES.iter().chain(crate::reconcile::CASES);
+    let mut cases = super::CASES.iter().chain(crate::reconcile::CASES).chain(crate::tampered::CASES);
     let (_, work) = cases.find(|(name, _)| *name == case).expect("a case");
     work(&World::new(build));
 }

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use palisade::analysis::netfilter::{Kernel, TableTexts, Texts};
+use palisade::analysis::netfilter::Kernel;
 use palisade::analysis::{Flow, Hook, Packet, PortPair, ReversePath, State, Verdict};
 use palisade::apply::{self, Error, Node, Outcome, Settings, Wanted};
 use palisade::bundle::OnDisk;
 use palisade::net::{Family, Protocol};
 use palisade::observe::{self, Backend, Observed, Scope, Tools};
+use palisade::options::Extensions;
 use palisade::plan::{self, Desired, Memory};
 use palisade::runner::{Processes, Runner, Settings as Places};
+use palisade::script::Holdings;
 use palisade::script::{Leads, Member, Place, Rule, Table, TableId, TableKind};
 
 use crate::palisade::root;
@@ -46,6 +48,17 @@ impl World {
             world.tool(&world.iptables(family, "-restore"), &["--noflush"], OTHERS);
         }
         world
+    }
+
+    /// Takes everything of palisade's away, and what else was changed in tables.
+    pub(crate) fn clear(&self) {
+        let tables = format!("{OTHERS}*raw\nCOMMIT\n*mangle\nCOMMIT\n");
+        for family in Family::BOTH {
+            self.tool(&self.iptables(family, "-restore"), &[], &tables);
+        }
+        let listed = self.tool("ipset", &["list", "-n"], "");
+        let ours = listed.lines().filter(|name| name.starts_with("pal-"));
+        self.tool("ipset", &["restore"], &ours.map(|name| format!("destroy {name}\n")).collect::<String>());
     }
 
     /// What runs processes and keeps files below `/run`.
@@ -194,7 +207,7 @@ pub(crate) fn bundle(case: &str) -> String {
 pub(crate) fn wanted(case: &str) -> Wanted {
     let bundle = OnDisk::open(&PathBuf::from(bundle(case))).expect("a bundle");
     let node = bundle.nodes().next().expect("a node").to_owned();
-    Wanted::read(&bundle, &node).expect("scripts")
+    Wanted::read(&bundle, &node, &Extensions::default()).expect("scripts")
 }
 
 /// Verdicts of some packets by a bundle; of none where it is empty.
@@ -210,7 +223,7 @@ pub(crate) fn is_between(now: &BTreeMap<String, Verdict>, states: [&BTreeMap<Str
     }
 }
 
-pub(super) fn kernel_of(observed: &Observed) -> Kernel {
+pub(crate) fn kernel_of(observed: &Observed) -> Kernel {
     let mut sets = String::new();
     for (name, set) in &observed.sets {
         sets.push_str(&set.create_line(name));
@@ -220,8 +233,13 @@ pub(super) fn kernel_of(observed: &Observed) -> Kernel {
     let empty = || "*filter\nCOMMIT\n".to_owned();
     let texts: Vec<[Option<String>; 3]> = Family::BOTH.map(|family| TableKind::OF_BUNDLES.map(|kind| table(family, kind))).into();
     let filters: Vec<String> = texts.iter().map(|family| family[2].clone().unwrap_or_else(empty)).collect();
-    let of = |at: usize| TableTexts { raw: texts[at][0].as_deref(), mangle: texts[at][1].as_deref(), filter: &filters[at] };
-    Kernel::load(&Texts { sets: &sets, v4: of(0), v6: of(1) }).unwrap_or_else(|error| panic!("{error:?}\n{sets}\n{}", filters.concat()))
+    let mut files = vec![("sets.ipset", sets.as_str()), ("filter.v4.rules", &filters[0]), ("filter.v6.rules", &filters[1])];
+    for (at, names) in [["raw.v4.rules", "mangle.v4.rules"], ["raw.v6.rules", "mangle.v6.rules"]].into_iter().enumerate() {
+        let early = texts[at].iter().zip(names).take(2);
+        files.extend(early.filter_map(|(text, name)| Some((name, text.as_deref()?))));
+    }
+    let holdings = Holdings::of_kernel(files);
+    Kernel::of_holdings(&holdings.unwrap_or_else(|error| panic!("{error:?}\n{sets}\n{}", filters.concat())))
 }
 
 fn text(table: &Table, kind: TableKind) -> String {
@@ -237,7 +255,7 @@ fn text(table: &Table, kind: TableKind) -> String {
         rules.iter().for_each(|rule| text.push_str(&format!("-A {name} {}\n", rule.text())));
     }
     // the interpreter knows the words of scripts
-    text.replace("ipv6-icmp", "icmpv6") + "COMMIT\n"
+    text.replace("ipv6-icmp", "icmpv6").replace("10/sec ", "10/second ") + "COMMIT\n"
 }
 
 /// Chains that packets get to: the interpreter refuses others.

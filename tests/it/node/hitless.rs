@@ -9,8 +9,10 @@ use std::net::IpAddr;
 
 use palisade::net::{Cidr, Family};
 use palisade::observe::{Backend, Tools};
+use palisade::options::Extensions;
 use palisade::plan::{self, Desired, Memory};
 use palisade::render::Scripts;
+use palisade::script::CheckedScripts;
 use palisade::script::{Member, Rule, SetKind};
 
 use super::judge::{Counts, Pair, Said, Watch, check, converge, packets};
@@ -144,7 +146,8 @@ fn desired(scripts: &Scripts, is_at_end: bool) -> Desired {
             (name.to_owned(), text.lines().map(at_end).collect())
         })
         .collect();
-    Desired::read(|name| files.get(name).map(String::as_str)).expect("palisade wrote it")
+    let files = files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    Desired::of(CheckedScripts::read(files, &Extensions::default()).expect("palisade wrote it"))
 }
 
 /// The same rules with other members in a few sets, often the same in all of them.

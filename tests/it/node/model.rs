@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use palisade::analysis::netfilter::{Kernel, TableTexts, Texts};
+use palisade::analysis::netfilter::Kernel;
 use palisade::analysis::{Packet, Verdict};
 use palisade::net::Family;
 use palisade::observe::Observed;
 use palisade::plan::Step;
 use palisade::runner::Call;
+use palisade::script::Holdings;
 use palisade::script::{Set, Table};
 
 /// Tables, in the order in which packets meet them, and their built-in chains.
@@ -284,6 +285,7 @@ impl WorldTexts {
     }
 
     /// What it does with packets.
+    #[expect(clippy::disallowed_methods, reason = "this is a model of a kernel")]
     pub(super) fn load(&self) -> Loaded {
         let [_, _, _, behind4] = &self.v4;
         let [_, _, _, behind6] = &self.v6;
@@ -291,9 +293,11 @@ impl WorldTexts {
         let [behind4, behind6] = [behind4, behind6].map(|text| text.replace("*security", "*filter"));
         let [[raw4, mangle4, filter4, _], [raw6, mangle6, filter6, _]] = [&self.v4, &self.v6];
         let load = |filter4: &str, filter6: &str| {
-            let v4 = TableTexts { raw: Some(raw4), mangle: Some(mangle4), filter: filter4 };
-            let v6 = TableTexts { raw: Some(raw6), mangle: Some(mangle6), filter: filter6 };
-            Kernel::load(&Texts { sets: &self.sets, v4, v6 }).unwrap_or_else(|problem| panic!("{problem}\n{}", self.whole()))
+            let v4 = [("raw.v4.rules", raw4.as_str()), ("mangle.v4.rules", mangle4), ("filter.v4.rules", filter4)];
+            let v6 = [("raw.v6.rules", raw6.as_str()), ("mangle.v6.rules", mangle6), ("filter.v6.rules", filter6)];
+            let files = [("sets.ipset", self.sets.as_str())].into_iter().chain(v4).chain(v6);
+            let holdings = Holdings::of_kernel(files);
+            Kernel::of_holdings(&holdings.unwrap_or_else(|problem| panic!("{problem}\n{}", self.whole())))
         };
         Loaded { kernel: load(filter4, filter6), behind: is_guarded.then(|| load(&behind4, &behind6)) }
     }
@@ -342,7 +346,11 @@ impl Members {
     fn ranges(&self) -> Vec<String> {
         let mut ports: Vec<u16> = self.members.keys().map(|port| port.parse().expect("a port")).collect();
         ports.sort_unstable();
-        ports.chunk_by(|left, right| left + 1 == *right).map(|run| format!("{}-{}", run[0], run[run.len() - 1])).collect()
+        let word = |run: &[u16]| match run {
+            [only] => only.to_string(),
+            run => format!("{}-{}", run[0], run[run.len() - 1]),
+        };
+        ports.chunk_by(|left, right| left + 1 == *right).map(word).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use palisade::net::Family;
 use palisade::observe::{Backend, Tools};
 use palisade::plan::{self, Desired, Memory, Plan};
 
+use super::desired_of;
 use super::model::{Members, World};
 use crate::palisade::root;
 
@@ -319,7 +320,7 @@ fn desired(sets: &str, filter: &str) -> Desired {
         "filter.v4.rules" => Some(filter),
         _ => None,
     };
-    Desired::read(text).expect("scripts")
+    desired_of(text)
 }
 
 fn in_sync() -> World {
@@ -342,7 +343,7 @@ fn several_tables() -> (World, Plan) {
             "filter.v4.rules" => Some(filter),
             _ => None,
         };
-        Desired::read(text).expect("scripts")
+        desired_of(text)
     };
     let plan = |desired: &Desired, world: &World| plan::between(desired, &world.observed(), &Memory::default(), &TOOLS);
     let mut world = World::new(true);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::desired_of;
 use palisade::observe::{Backend, Tools};
 use palisade::plan::{self, Desired, Memory, Plan, Weight};
 
@@ -92,7 +93,7 @@ impl Small {
             "filter.v4.rules" => Some(tables[2].as_str()),
             _ => None,
         };
-        Desired::read(file).expect("scripts")
+        desired_of(file)
     }
 }
 

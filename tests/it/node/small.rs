@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::desired_of;
 use palisade::observe::{Backend, Tools};
 use palisade::plan::Desired;
 
@@ -65,7 +66,7 @@ fn small(sets: &[Vec<String>], table: &str) -> Desired {
         "filter.v4.rules" => Some(table),
         _ => None,
     };
-    Desired::read(file).expect("scripts")
+    desired_of(file)
 }
 
 fn small_table(dice: &mut Dice) -> String {

@@ -12,16 +12,17 @@ use std::fs;
 use std::path::Path;
 
 use palisade::analysis::evaluate::Evaluator;
-use palisade::analysis::netfilter::{Kernel, TableTexts, Texts};
+use palisade::analysis::netfilter::Kernel;
 use palisade::analysis::verify::{self, Difference};
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::NodeId;
 use palisade::lower;
 use palisade::net::{Cidr, Family, PortRange};
-use palisade::options::{Encapsulated, EndpointToHost, Failsafes, HookPosition, Options, SourceValidation};
+use palisade::options::{Encapsulated, EndpointToHost, Extensions, Failsafes, HookPosition, Options, SourceValidation};
 use palisade::policy::Staging;
 use palisade::render::{self, Templates};
 use palisade::resolve;
+use palisade::script::{CheckedScripts, Holdings};
 use palisade::text::Files;
 
 use crate::palisade::root;
@@ -231,18 +232,27 @@ fn scripts(rendered: &render::Scripts) -> Vec<Script> {
     all.into_iter().chain(early).map(|(name, text)| Script { name, lines: lines(text) }).collect()
 }
 
+/// The kernel with a bundle's scripts, which are read as `verify` and `apply` read them.
 fn load(scripts: &[Script]) -> Result<Kernel, String> {
-    let text = |name: &str| {
-        scripts
-            .iter()
-            .find(|script| script.name == name)
-            .map(|script| script.lines.iter().map(|line| format!("{line}\n")).collect::<String>())
-    };
-    let tables = ["raw.v4.rules", "mangle.v4.rules", "filter.v4.rules", "raw.v6.rules", "mangle.v6.rules", "filter.v6.rules"].map(text);
-    let [raw4, mangle4, filter4, raw6, mangle6, filter6] = tables.each_ref().map(Option::as_deref);
-    let v4 = TableTexts { raw: raw4, mangle: mangle4, filter: filter4.unwrap_or_default() };
-    let v6 = TableTexts { raw: raw6, mangle: mangle6, filter: filter6.unwrap_or_default() };
-    Kernel::load(&Texts { sets: &text("sets.ipset").unwrap_or_default(), v4, v6 }).map_err(|refused| refused.to_string())
+    let texts = texts(scripts);
+    let checked = CheckedScripts::read(files(&texts), &Extensions::default());
+    checked.map(|checked| Kernel::load(&checked)).map_err(|refused| refused.to_string())
+}
+
+/// The kernel with a part of scripts.
+fn load_part(scripts: &[Script]) -> Result<Kernel, String> {
+    let texts = texts(scripts);
+    let holdings = Holdings::of_kernel(files(&texts));
+    holdings.map(|holdings| Kernel::of_holdings(&holdings)).map_err(|refused| refused.to_string())
+}
+
+fn texts(scripts: &[Script]) -> Vec<(&'static str, String)> {
+    let text = |script: &Script| script.lines.iter().map(|line| format!("{line}\n")).collect();
+    scripts.iter().map(|script| (script.name, text(script))).collect()
+}
+
+fn files<'text>(texts: &'text [(&'static str, String)]) -> impl Iterator<Item = (&'text str, &'text str)> {
+    texts.iter().map(|(name, text)| (*name, text.as_str()))
 }
 
 /// Whether one script would load. Rules need sets without members, and no other table.
@@ -255,7 +265,7 @@ fn load_alone(scripts: &[Script], own: usize) -> Result<(), String> {
             None => {}
         }
     }
-    load(&alone).map(drop)
+    load_part(&alone).map(drop)
 }
 
 /// The tables before the filter table alone, where it matters to them where packets are sent to.
@@ -264,7 +274,7 @@ fn early(scripts: &[Script]) -> Option<Kernel> {
     for script in scripts.iter_mut().filter(|script| script.name.starts_with("filter")) {
         script.lines = ["*filter", "COMMIT"].map(str::to_owned).to_vec();
     }
-    let early = (scripts.len() > 3).then(|| load(&scripts).expect("it loads"));
+    let early = (scripts.len() > 3).then(|| load_part(&scripts).expect("it loads"));
     early.filter(Kernel::asks_before_dnat)
 }
 
@@ -347,17 +357,44 @@ fn first_change(script: &Script, mutant: &Mutant) -> String {
 }
 
 /// A template that adds a rule of its own: `render --verify` writes nothing and says `not-proven`.
-#[test]
-fn what_is_not_proven_is_not_written() {
+/// Renders with lines more in the template of the filter tables; what it gave, and whether it wrote.
+fn rendered_with(lines: &str, more: &[&str]) -> (crate::palisade::Outcome, bool) {
     let place = tempfile::tempdir().expect("a directory");
     let template = fs::read_to_string(root().join("templates/filter.rules.hbs")).expect("the template");
-    let changed = template.replace("COMMIT", "-I FORWARD 1 -j DROP\nCOMMIT");
+    let changed = template.replace("\n{{hooks}}", &format!("\n{lines}\n{{{{hooks}}}}"));
     fs::write(place.path().join("filter.rules.hbs"), changed).expect("written");
     let out = place.path().join("bundle").display().to_string();
     let templates = place.path().display().to_string();
-    let words = ["render", "--verify", "--templates", &templates, "--out", &out, "manifest.yaml", "inventory.yaml"].map(str::to_owned);
+    let words = ["render", "--templates", &templates, "--out", &out, "manifest.yaml", "inventory.yaml"];
+    let words: Vec<&str> = words.into_iter().chain(more.iter().copied()).collect();
     let outcome = crate::palisade::run(&root().join("golden/several-nodes"), &words);
-    assert_eq!(outcome.status, 2);
+    (outcome, Path::new(&out).exists())
+}
+
+#[test]
+fn what_is_not_proven_is_not_written() {
+    let (outcome, is_written) = rendered_with("-A pal-OUTPUT -j DROP", &["--verify"]);
+    assert_eq!((outcome.status, is_written), (2, false));
     assert!(outcome.stderr.contains("error[not-proven]"), "{}", outcome.stderr);
-    assert!(!Path::new(&out).exists());
+}
+
+#[test]
+fn templates_add_to_palisades_chains_what_is_allowed() {
+    for (lines, more) in [
+        ("-I FORWARD 1 -j DROP", &[][..]),
+        ("-A INPUT -p tcp -m tcp --dport 22 -j DROP", &["--allow-extension", "tcp"]),
+        ("-A pal-INPUT -p tcp -m tcp --dport 22 -j DROP", &[]),
+        ("-A pal-INPUT -p tcp -m tcp --dport 22 -j ACCEPT", &["--allow-extension", "tcp"]),
+        ("-A pal-INPUT -j DNAT --to-destination 10.0.0.1", &["--allow-extension", "DNAT"]),
+        ("-A pal-INPUT -j DROP ", &[]),
+        ("-A pal-INPUT\t-j DROP", &[]),
+    ] {
+        let (outcome, is_written) = rendered_with(lines, more);
+        assert_eq!((outcome.status, is_written), (2, false), "{lines}: {}", outcome.stderr);
+    }
+    let own = "-A pal-INPUT -p tcp -m tcp --dport 22 -j REJECT";
+    let more = ["--verify", "--allow-extension", "tcp", "--allow-extension", "REJECT"];
+    let (outcome, is_written) = rendered_with(own, &more);
+    assert_eq!((outcome.status, is_written), (0, true), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("which may drop more: REJECT in 2 rules, tcp in 2 rules"), "{}", outcome.stderr);
 }

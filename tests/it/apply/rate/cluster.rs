@@ -8,6 +8,7 @@ use palisade::apply::Wanted;
 use palisade::bundle::OnDisk;
 use palisade::net::Protocol;
 use palisade::observe::Observed;
+use palisade::options::Extensions;
 
 use super::traffic::Pair;
 use crate::apply::world::kernel_of;
@@ -82,7 +83,7 @@ pub(super) fn render(versions: &[u32]) -> Vec<Wanted> {
             .output()
             .expect("palisade starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Wanted::read(&OnDisk::open(&place.join("bundle")).expect("a bundle"), "n1").expect("scripts")
+        Wanted::read(&OnDisk::open(&place.join("bundle")).expect("a bundle"), "n1", &Extensions::default()).expect("scripts")
     };
     versions.iter().map(render).collect()
 }

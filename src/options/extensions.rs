@@ -1,0 +1,98 @@
+//! Matches and targets that a user's own templates may add to scripts.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+/// Names of matches and targets that scripts may have beside palisade's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extensions {
+    names: BTreeSet<Extension>,
+    /// Whether any name is one of them that may be allowed.
+    has_every: bool,
+}
+
+/// The name of a match, such as `tcp`, or of a target, such as `NFLOG`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Extension(String);
+
+/// Targets that can only drop or observe, whatever their options are. Any other may accept, or
+/// change addresses, marks, tracking or copies of packets.
+const TARGETS: [&str; 5] = ["REJECT", "LOG", "NFLOG", "AUDIT", "TRACE"];
+
+/// Matches that change more than they ask: `recent` writes lists that others' rules may ask,
+/// `connlabel` labels connections, `socket` sets marks, `set` counts in sets of others.
+const CHANGING_MATCHES: [&str; 4] = ["recent", "connlabel", "socket", "set"];
+
+/// Matches whose options palisade reads itself.
+const OWN_MATCHES: [&str; 5] = ["comment", "multiport", "icmp", "icmp6", "conntrack"];
+
+/// `XT_EXTENSION_MAXNAMELEN` 29 less the end mark (linux/netfilter/x_tables.h).
+const LONGEST_NAME: usize = 28;
+
+impl Extensions {
+    /// All that may be allowed: for scripts that were accepted on this node before.
+    pub fn every() -> Self {
+        Self { names: BTreeSet::new(), has_every: true }
+    }
+
+    /// Whether scripts may have a match or a target.
+    pub fn has(&self, name: &str) -> bool {
+        let is_named = self.names.iter().any(|own| own.0 == name);
+        is_named || self.has_every && name.parse::<Extension>().is_ok()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && !self.has_every
+    }
+
+    /// The names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| name.0.as_str())
+    }
+}
+
+impl FromIterator<Extension> for Extensions {
+    fn from_iter<Names: IntoIterator<Item = Extension>>(names: Names) -> Self {
+        Self { names: names.into_iter().collect(), has_every: false }
+    }
+}
+
+impl FromStr for Extension {
+    type Err = String;
+
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// A name that no extension has, or one that may never be allowed.
+    fn from_str(name: &str) -> Result<Self, String> {
+        let is_of = |own: fn(&u8) -> bool| {
+            let mut bytes = name.bytes();
+            bytes.all(|byte| own(&byte) || byte.is_ascii_digit() || byte == b'_')
+        };
+        let is_short = (1..=LONGEST_NAME).contains(&name.len());
+        let is_target = is_short && is_of(u8::is_ascii_uppercase);
+        let is_match = is_short && is_of(u8::is_ascii_lowercase);
+        if is_target && !TARGETS.contains(&name) {
+            let known = TARGETS.join(", ");
+            return Err(format!("`{name}` may do more than drop or observe; targets that may be allowed: {known}"));
+        }
+        if CHANGING_MATCHES.contains(&name) {
+            return Err(format!("`{name}` changes more than it asks, and is never allowed"));
+        }
+        if OWN_MATCHES.contains(&name) {
+            return Err(format!("`{name}` is allowed always, in the form in which palisade writes it"));
+        }
+        if !is_target && !is_match {
+            return Err(format!("`{}` is no name of a match or target", name.escape_debug()));
+        }
+        Ok(Self(name.to_owned()))
+    }
+}
+
+impl fmt::Display for Extension {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
