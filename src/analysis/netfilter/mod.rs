@@ -5,6 +5,7 @@
 //! rule. Absent: the rooms that write scripts, and text.
 
 mod apart;
+mod front;
 mod sets;
 mod symbolic;
 mod table;

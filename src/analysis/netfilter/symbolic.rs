@@ -17,7 +17,7 @@ use crate::analysis::netfilter::sets::{Nets, Set};
 use crate::analysis::netfilter::table::{Condition, Connection, Rule, Table};
 use crate::analysis::netfilter::walk::{Act, Graph, Step};
 use crate::analysis::netfilter::{Kernel, Target};
-use crate::analysis::space::{Class, Members, Traffic, TrafficId};
+use crate::analysis::space::{Members, Traffic, TrafficId};
 use crate::net::{Cidr, Family, PortRange, Protocol};
 use crate::policy::{IcmpMatch, ProtocolMatch};
 
@@ -252,9 +252,10 @@ impl<'kernel> Maker<'_, 'kernel> {
 
     /// The kernel looks for ports of TCP and UDP only.
     fn bitmap(&mut self, side: Side, ranges: &[PortRange]) -> TrafficId {
-        let is_known = |class: &Class| class.protocol().is_some_and(|protocol| [Protocol::TCP, Protocol::UDP].contains(&protocol));
-        let holds = |(first, _): (u16, u16)| ranges.iter().any(|range| range.holds(first));
-        self.traffic.select(|class| is_known(class) && class.port(side).is_some_and(holds))
+        let [tcp, udp] = [Protocol::TCP, Protocol::UDP].map(|protocol| self.traffic.of_rule(ProtocolMatch::Is(protocol), IcmpMatch::Any));
+        let known = self.traffic.or(tcp, udp);
+        let ports = self.traffic.with_ports(side, ranges);
+        self.traffic.and(known, ports)
     }
 
     fn member(&mut self, name: &'kernel str, nets: Option<&'kernel Nets>) -> usize {

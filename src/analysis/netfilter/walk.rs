@@ -5,10 +5,12 @@
 //! not; blocks that are at the same rule with the same fates so far become one again, since nothing before that rule matters to what
 //! comes behind it. So pairs are in one block only if every rule they meet does the same with them.
 //!
-//! Cost: a rule costs the blocks that get to it. Those are few: as many as there are outcomes, not as there are pairs.
+//! Cost: a rule that asks about few addresses costs the blocks that hold one of them ([`Front`]), any other rule the blocks that get to
+//! it. There are as many blocks as outcomes, not as pairs.
 
 use std::collections::BTreeMap;
 
+use crate::analysis::netfilter::front::Front;
 use crate::analysis::netfilter::table::Interface;
 use crate::analysis::netfilter::{Columns, Symbolic, leads_back};
 use crate::analysis::space::{Block, Members, Traffic, TrafficId, merged};
@@ -79,7 +81,7 @@ pub(super) enum Act {
 
 /// Packets at a rule: those that are there, those that have left the chain by a return, and what the others met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Way {
+pub(super) struct Way {
     here: TrafficId,
     back: TrafficId,
     out: Out,
@@ -152,17 +154,21 @@ fn run(
 impl Graph {
     /// Goes through a chain with some traffic; what comes back from it is what `back` says then.
     fn walk(&self, chain: usize, at: &At<'_>, (block, here, out): (Block, TrafficId, Out), traffic: &mut Traffic) -> Vec<(Block, Way)> {
-        let mut on = vec![(block, Way { here, back: Traffic::NONE, out })];
+        let mut front = Front::of(vec![(block, Way { here, back: Traffic::NONE, out })]);
         let mut ended = Vec::new();
         for step in self.chains.get(chain).map_or(&[][..], Vec::as_slice) {
-            let (done, open): (Vec<_>, Vec<_>) = on.into_iter().partition(|(_, way)| way.here == Traffic::NONE);
-            ended.extend(done);
-            let before = open.len();
-            let mut next = Vec::with_capacity(before);
-            open.into_iter().for_each(|(block, way)| self.pass(step, at, (block, way), (&mut *traffic, &mut next)));
-            on = if next.len() > before { merged(next) } else { next };
+            for (slot, block) in front.take_met(step, at.columns) {
+                let mut pieces = Vec::new();
+                self.pass(step, at, block, (&mut *traffic, &mut pieces));
+
+                let (done, open): (Vec<_>, Vec<_>) = pieces.into_iter().partition(|(_, way)| way.here == Traffic::NONE);
+                ended.extend(done);
+                front.put(slot, open);
+            }
+            front.tidy();
         }
-        for (block, way) in on {
+
+        for (block, way) in front.into_blocks() {
             let back = traffic.or(way.back, way.here);
             ended.push((block, Way { here: Traffic::NONE, back, ..way }));
         }
@@ -282,6 +288,115 @@ impl Pieces {
         let own = origins.get(number).copied().unwrap_or(Traffic::NONE);
         for (block, hit) in std::mem::take(&mut self.hit) {
             self.put(block, traffic.and(hit, own));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::space::Cuts;
+    use crate::net::{PortRange, Protocol};
+
+    /// So many that blocks are found by an index.
+    const PLACES: usize = 150;
+    const STEPS: usize = 240;
+
+    /// Random numbers by a linear congruence (Knuth's MMIX).
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(self.0 >> 33).unwrap_or_default() % end
+        }
+    }
+
+    /// Mostly of few places, so that the index finds them, now and then of many.
+    fn column(dice: &mut Dice) -> Members {
+        let count = if dice.below(8) == 0 { PLACES / 2 } else { 1 + dice.below(3) };
+        let places: Vec<usize> = (0..count).map(|_| dice.below(PLACES)).collect();
+        Members::these(PLACES, &places)
+    }
+
+    fn step(dice: &mut Dice, (columns, sets): (usize, &[TrafficId]), most: Side) -> Step {
+        let other = if most == Side::Source { Side::Destination } else { Side::Source };
+        let net = |dice: &mut Dice| {
+            let side = if dice.below(6) == 0 { other } else { most };
+            (dice.below(9) == 0, side, dice.below(columns))
+        };
+        let nets = (0..dice.below(12).clamp(1, 2)).map(|_| net(dice)).collect();
+        let act = [Act::Accept, Act::Drop, Act::Return, Act::Log, Act::Accept];
+        let (arrives, reverse_paths, leaves, services, connections) = Default::default();
+        Step {
+            traffic: sets.get(dice.below(sets.len())).copied().unwrap_or(Traffic::ALL),
+            nets: if dice.below(30) == 0 { Vec::new() } else { nets },
+            services,
+            arrives,
+            reverse_paths,
+            leaves,
+            connections,
+            act: act.get(dice.below(act.len())).copied().unwrap_or(Act::Log),
+        }
+    }
+
+    /// Goes through the steps with one pair of places.
+    fn alone(steps: &[Step], columns: &Columns, pair: [usize; 2], traffic: &mut Traffic) -> Way {
+        let [source, destination] = pair;
+        let is_at = |side: Side, column: &Members| match side {
+            Side::Source => column.holds(source),
+            Side::Destination => column.holds(destination),
+        };
+
+        let mut way = Way { here: Traffic::ALL, back: Traffic::NONE, out: Out::NONE };
+        for step in steps {
+            let mut nets = step.nets.iter();
+            let is_hit = nets.all(|(negated, side, number)| is_at(*side, &columns.nets[*number]) != *negated);
+            let hit = if is_hit { traffic.and(way.here, step.traffic) } else { Traffic::NONE };
+            let to = match step.act {
+                Act::Accept => &mut way.out.accepted,
+                Act::Drop => &mut way.out.dropped,
+                Act::Return => &mut way.back,
+                Act::Log | Act::NoTrack | Act::Jump(_) | Act::Goto(_) => continue,
+            };
+            *to = traffic.or(*to, hit);
+            way.here = traffic.less(way.here, hit);
+        }
+        Way { back: traffic.or(way.back, way.here), here: Traffic::NONE, ..way }
+    }
+
+    #[test]
+    fn many_blocks_fare_as_each_pair_does() {
+        for seed in 0..4 {
+            let mut dice = Dice(seed);
+            let mut cuts = Cuts::default();
+            let ports: Vec<PortRange> = (1..12).filter_map(|port| PortRange::new(port * 10, port * 10)).collect();
+            ports.iter().for_each(|port| cuts.ports(Protocol::TCP, Side::Destination, *port));
+            let mut traffic = Traffic::of(&cuts);
+            let sets: Vec<TrafficId> = ports.iter().map(|port| traffic.with_ports(Side::Destination, &[*port])).collect();
+            let nets: Vec<Members> = (0..STEPS).map(|_| column(&mut dice)).collect();
+            let columns = Columns { nets, services: Vec::new(), origins: Vec::new() };
+            let most = Side::BOTH[dice.below(2)];
+            let steps = (0..STEPS).map(|_| step(&mut dice, (STEPS, &sets), most)).collect();
+            let graph = Graph { chains: vec![steps], built_in: BTreeMap::new() };
+            let all = Members::of(PLACES, |_| true);
+            let block = Block { sources: all.clone(), destinations: all };
+            let hook = Hook::Input { arrives: "eth0".to_owned() };
+            let reverse_path = ReversePath::Arriving;
+            let at = At { columns: &columns, hook: &hook, state: State::New, reverse_path, origins: None };
+
+            let blocks = graph.walk(0, &at, (block, Traffic::ALL, Out::NONE), &mut traffic);
+
+            assert!(blocks.len() > 64, "{} blocks need no index", blocks.len());
+            let pairs: usize = blocks.iter().map(|(block, _)| block.pairs()).sum();
+            assert_eq!(pairs, PLACES * PLACES, "blocks share a pair, or lack one");
+            let every = |(block, way): &(Block, Way)| -> Vec<(usize, usize, Way)> {
+                block.each().step_by(7).map(|(source, destination)| (source, destination, *way)).collect()
+            };
+            for (source, destination, way) in blocks.iter().flat_map(every) {
+                let expected = alone(&graph.chains[0], &columns, [source, destination], &mut traffic);
+                assert_eq!(way, expected, "seed {seed}, from {source} to {destination}");
+            }
         }
     }
 }

@@ -49,6 +49,11 @@ impl Members {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
+    /// A bound of the numbers of places that may be among them.
+    pub(in crate::analysis) fn room(&self) -> usize {
+        self.0.len() * 64
+    }
+
     /// Whether a place is among them.
     pub(in crate::analysis) fn holds(&self, number: usize) -> bool {
         self.0.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
@@ -92,6 +97,14 @@ impl Block {
     /// How many pairs there are.
     pub(in crate::analysis) fn pairs(&self) -> usize {
         self.sources.len() * self.destinations.len()
+    }
+
+    /// The places at a side.
+    pub(in crate::analysis) fn end(&self, side: Side) -> &Members {
+        match side {
+            Side::Source => &self.sources,
+            Side::Destination => &self.destinations,
+        }
     }
 
     /// Every pair: source, destination.

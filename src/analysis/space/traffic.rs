@@ -64,6 +64,10 @@ pub struct Traffic {
     of_rules: FxHashMap<(ProtocolMatch, IcmpMatch), TrafficId>,
     /// By the side of the port.
     of_ports: [FxHashMap<Box<[PortRange]>, TrafficId>; 2],
+    /// The classes that have a port of the sender, by the first of their ports.
+    sources: BTreeMap<u16, Vec<usize>>,
+    /// The same, of the receiver.
+    destinations: BTreeMap<u16, Vec<usize>>,
 }
 
 /// How two sets become one.
@@ -135,7 +139,8 @@ impl Traffic {
         classes.extend(named.into_iter().map(|protocol| Class::Protocols(vec![protocol])));
         classes.push(Class::Protocols(unnamed));
         let (made, of_rules, of_ports) = Default::default();
-        let mut traffic = Self { classes, sets: IndexSet::default(), made, of_rules, of_ports };
+        let [sources, destinations] = Side::BOTH.map(|side| by_first_port(&classes, side));
+        let mut traffic = Self { classes, sets: IndexSet::default(), made, of_rules, of_ports, sources, destinations };
         traffic.select(|_| false);
         traffic.select(|_| true);
         traffic
@@ -169,13 +174,28 @@ impl Traffic {
         if let Some(known) = known(&self.of_ports) {
             return known;
         }
-        let id = self.select(|class| class.port(side).is_some_and(|(first, _)| ranges.iter().any(|range| range.holds(first))));
+        let id = self.of_ports_at(side, ranges);
         let [source, destination] = &mut self.of_ports;
         match side {
             Side::Source => source.insert(ranges.into(), id),
             Side::Destination => destination.insert(ranges.into(), id),
         };
         id
+    }
+
+    /// The set of the classes whose port at a side is one of these.
+    fn of_ports_at(&mut self, side: Side, ranges: &[PortRange]) -> TrafficId {
+        let by_port = match side {
+            Side::Source => &self.sources,
+            Side::Destination => &self.destinations,
+        };
+        let mut words = vec![0u64; self.classes.len().div_ceil(64)].into_boxed_slice();
+        for range in ranges {
+            for (_, classes) in by_port.range(range.first()..=range.last()) {
+                classes.iter().for_each(|class| mark(&mut words, *class));
+            }
+        }
+        self.intern(words)
     }
 
     /// Packets of a protocol to or from a port.
@@ -398,6 +418,23 @@ fn holds(wanted: ProtocolMatch, protocol: Protocol) -> bool {
         ProtocolMatch::Any => true,
         ProtocolMatch::Is(wanted) => wanted == protocol,
         ProtocolMatch::IsNot(excluded) => excluded != protocol,
+    }
+}
+
+/// The positions of the classes that have ports at a side, by the first of them.
+fn by_first_port(classes: &[Class], side: Side) -> BTreeMap<u16, Vec<usize>> {
+    let mut by_port: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    for (position, class) in classes.iter().enumerate() {
+        if let Some((first, _)) = class.port(side) {
+            by_port.entry(first).or_default().push(position);
+        }
+    }
+    by_port
+}
+
+fn mark(words: &mut [u64], position: usize) {
+    if let Some(word) = words.get_mut(position / 64) {
+        *word |= 1 << (position % 64);
     }
 }
 
