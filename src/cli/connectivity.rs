@@ -10,7 +10,7 @@ use crate::analysis::peers;
 use crate::analysis::subject::Subject;
 use crate::answers;
 use crate::cli::report::Report;
-use crate::cli::{Format, Status, input};
+use crate::cli::{Format, Status, input, nobody};
 use crate::diagnostic::Diagnostics;
 use crate::output::Sink;
 use crate::resolve;
@@ -39,6 +39,9 @@ pub(super) struct Arguments {
     /// What makes pods one peer
     #[arg(long, value_name = "WHAT", default_value = "workload")]
     by: By,
+    /// Also where there is no endpoint in the input
+    #[arg(long)]
+    allow_no_endpoints: bool,
     /// Answer as if staged policies were in force
     #[arg(long)]
     staged: bool,
@@ -57,6 +60,10 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     let mut found = Diagnostics::default();
     let files = input::read(&arguments.paths, &mut found);
     let input = crate::read(&files, input::staging(arguments.staged), &mut found);
+    if !arguments.allow_no_endpoints {
+        nobody::refuse(&input, "the list", &mut found);
+    }
+    nobody::note_unpoliced(&input, &mut found);
     if found.has_errors() {
         return report.diagnostics(&found, &files);
     }

@@ -12,7 +12,7 @@ use crate::bundle::{NodePart, ScriptChange};
 use crate::cli::config::{self, Choices};
 use crate::cli::git::Revision;
 use crate::cli::report::Report;
-use crate::cli::{Format, Status, input};
+use crate::cli::{Format, Status, input, nobody};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::Edit;
 use crate::options::Options;
@@ -46,6 +46,9 @@ pub(super) struct Arguments {
     /// Compile both and list the nodes whose scripts change: `auto` with at most 20 nodes
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     nodes: When,
+    /// Also where there is no endpoint in the input
+    #[arg(long)]
+    allow_no_endpoints: bool,
     /// Compare as if staged policies were in force
     #[arg(long)]
     staged: bool,
@@ -129,6 +132,10 @@ impl Arguments {
             let edited = labels.iter().try_for_each(|edit| input.inventory.edit(edit));
             edited.unwrap_or_else(|diagnostic| found.push(diagnostic));
         }
+        if !self.allow_no_endpoints {
+            nobody::refuse(&input, &format!("a comparison with `{}`", path.display()), &mut found);
+        }
+        nobody::note_unpoliced(&input, &mut found);
         Side { files, input, found }
     }
 

@@ -18,6 +18,7 @@ mod eval;
 mod explain;
 mod git;
 mod input;
+mod nobody;
 mod node;
 mod reconcile;
 mod render;

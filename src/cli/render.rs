@@ -9,7 +9,7 @@ use crate::bundle::{Comparison, NodePart, Provenance, Writer};
 use crate::cli::config::{self, Choices};
 use crate::cli::report::Report;
 use crate::cli::verify::Rendered;
-use crate::cli::{Status, input};
+use crate::cli::{Status, input, nobody};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::inventory::{Inventory, NodeId};
 use crate::options::Options;
@@ -42,6 +42,9 @@ pub(super) struct Arguments {
     /// was compared is said on standard error
     #[arg(long)]
     verify: bool,
+    /// Also where there is no endpoint in the input
+    #[arg(long)]
+    allow_no_endpoints: bool,
     /// Compile as if staged policies were in force
     #[arg(long)]
     staged: bool,
@@ -122,6 +125,9 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     let files = input::read(&arguments.paths, &mut found);
     let input = crate::read(&files, input::staging(arguments.staged), &mut found);
     let nodes = nodes(&arguments.nodes, &input.inventory, &mut found);
+    if !arguments.allow_no_endpoints && !nodes.is_empty() {
+        nobody::refuse(&input, "the bundle", &mut found);
+    }
     if found.has_errors() {
         return report.diagnostics(&found, &files);
     }

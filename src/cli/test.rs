@@ -15,7 +15,8 @@ use crate::resolve;
 /// Do assertions about connections hold?
 ///
 /// Every packet that an assertion covers is decided about, at both ends, by classes that policy does not tell apart; none is drawn. A failed
-/// assertion comes with a packet for which it does not hold, and with what decides about it. An assertion that covers nothing has failed.
+/// assertion comes with a packet for which it does not hold, and with what decides about it. An assertion that covers nothing has failed, and so
+/// has any about an input without policies.
 ///
 /// Exit status: 0 all hold, 1 one does not (or --require-tests, --min-coverage), 2 invalid input or assertions.
 #[derive(Debug, Args)]
@@ -73,6 +74,10 @@ impl Arguments {
         let mut status = if tested.failed() > 0 { Status::Differs } else { Status::Clean };
         if tested.assertions.is_empty() && self.require_tests {
             report.remark(&format!("there is no assertion in `{}`, and `--require-tests` wants one", self.assertions.display()));
+            status = Status::Differs;
+        }
+        if tested.resolved.policies.policies().next().is_none() {
+            report.remark("there is no policy in the input, so that no assertion proves anything");
             status = Status::Differs;
         }
         let percent = tested.proof.coverage.as_ref().map(Coverage::percent);

@@ -140,11 +140,12 @@ impl Builder {
         let mut check = Check::of(self.pods.kind, &metadata, span, found);
         let key = self.namespaced_key(&metadata, &mut check);
         let hash = metadata.labels.get(pods::TEMPLATE_HASH).cloned();
+        let is_leaving = metadata.deletion.is_some();
         let read = key.zip(check.own_labels(metadata.labels)).and_then(|(key, own)| {
             let pod = pods::read(&key, own, pod, &mut self.strings, &mut check)?;
             let owner = pods::owner(metadata.owners, &mut self.strings);
             let workload = owner.as_ref().and_then(|owner| pods::deployment(owner, hash.as_deref(), &mut self.strings));
-            Some((key, Pod { owner, workload, ..pod }))
+            Some((key, Pod { owner, workload, is_leaving, ..pod }))
         });
         self.pods.add(read, span, found);
     }

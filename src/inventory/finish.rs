@@ -13,6 +13,7 @@ use crate::inventory::{
     Builder, Endpoint, Inventory, Node, NodeId, Parent, ProfileName, Strings,
     builder::{GivenNode, Key, Objects},
     labels::{self, LabelList},
+    leaving,
     pods::{Place, Pod, Unaddressed},
     profile_name, services, workload_endpoints, workloads,
 };
@@ -31,6 +32,7 @@ impl Builder {
         let mut given: Vec<Given> = self.pods.known.into_iter().collect();
         given.extend(workload_endpoints::read(&manifest.workload_endpoints, &mut strings, found));
         given.extend(workloads::endpoints(self.workloads, found));
+        leaving::give_up_shared(&mut given, found);
         let nodes = nodes(self.nodes, self.named_nodes, &given);
         let endpoints = endpoints(given, &nodes, found);
         refuse_shared_addresses(&endpoints, found);
@@ -48,7 +50,7 @@ impl Builder {
 }
 
 /// A pod or another endpoint, by namespace and name.
-type Given = (Key, Spanned<Pod>);
+pub(super) type Given = (Key, Spanned<Pod>);
 
 /// The labels that Profile objects give.
 fn profile_labels(manifest: &Manifest) -> BTreeMap<String, BTreeMap<String, String>> {
@@ -90,7 +92,7 @@ fn endpoints(given: Vec<Given>, nodes: &[Node], found: &mut Diagnostics) -> Vec<
 }
 
 fn endpoint(key: Key, pod: Spanned<Pod>, nodes: &[Node]) -> Option<Endpoint> {
-    let Spanned { value: Pod { kind, place, service_account, ports, profiles, owner, workload, labels }, span } = pod;
+    let Spanned { value: Pod { kind, place, service_account, ports, profiles, owner, workload, labels, is_leaving: _ }, span } = pod;
     let (node, addresses) = match place {
         Place::Addressed { node, addresses } => (nodes.binary_search_by(|known| known.name.cmp(&node)).ok().map(NodeId::at), addresses),
         Place::Open(_) | Place::Template => (None, Box::default()),

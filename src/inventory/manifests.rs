@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::document::{TextSize, unique_keys};
 
@@ -24,6 +25,9 @@ pub(super) struct Metadata {
     pub(super) annotations: BTreeMap<String, TextSize>,
     #[serde(rename = "ownerReferences")]
     pub(super) owners: Option<Vec<OwnerReference>>,
+    /// Set while the object is being deleted; the time does not matter.
+    #[serde(rename = "deletionTimestamp")]
+    pub(super) deletion: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Default, Deserialize)]

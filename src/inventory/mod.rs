@@ -14,6 +14,7 @@ mod check;
 mod edit;
 mod finish;
 mod labels;
+mod leaving;
 mod manifests;
 mod model;
 mod pods;

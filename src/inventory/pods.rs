@@ -25,6 +25,8 @@ pub(super) struct Pod {
     /// What made the owner, where that is certain.
     pub(super) workload: Option<Owner>,
     pub(super) labels: LabelList,
+    /// Whether it is being deleted.
+    pub(super) is_leaving: bool,
 }
 
 /// Where packets for a pod go.
@@ -49,6 +51,7 @@ pub(super) enum Unaddressed {
     HostNetwork,
     Unscheduled,
     NoAddress,
+    Leaving,
 }
 
 impl Place {
@@ -68,6 +71,7 @@ impl Unaddressed {
             Unaddressed::HostNetwork => "on the host's network",
             Unaddressed::Unscheduled => "not scheduled",
             Unaddressed::NoAddress => "without an address",
+            Unaddressed::Leaving => "being deleted, with an address that another one has",
         }
     }
 }
@@ -97,6 +101,7 @@ pub(super) fn read(
         owner: None,
         workload: None,
         labels,
+        is_leaving: false,
     })
 }
 

@@ -49,6 +49,7 @@ fn endpoint(written: &WorkloadEndpoint, strings: &mut Strings, found: &mut Diagn
         owner: None,
         workload: None,
         labels: strings.intern_labels(&labels),
+        is_leaving: false,
     };
     let key = Key { namespace: strings.share(namespace), name: Arc::from(metadata.name.value.as_str()) };
     Some((key, Spanned::new(pod, metadata.name.span)))

@@ -84,6 +84,7 @@ fn endpoint(kind: &'static str, template: Template) -> Pod {
         owner: None,
         workload: None,
         labels,
+        is_leaving: false,
     }
 }
 

@@ -47,6 +47,7 @@ pub const LINTS: &[(Code, Level)] = &[
     (Code::NotSelectorAlone, Level::Deny),
     (Code::HttpWithoutMesh, Level::Deny),
     (Code::DefaultServiceAccount, Level::Deny),
+    (Code::NoPolicies, Level::Deny),
 ];
 
 /// The level of every lint.
@@ -79,7 +80,15 @@ pub fn all(resolved: &Resolved<'_>, levels: &LintLevels, found: &mut Diagnostics
         // the note says it already; here it counts
         found.recode(Code::HttpNotEnforced, Code::HttpWithoutMesh);
     }
-    let mut findings = Findings { levels, found, told: FxHashSet::default() };
+    let has_policies = resolved.policies.policies().next().is_some();
+    let has_endpoints = !resolved.inventory.endpoints.is_empty() || !resolved.policies.host_endpoints.is_empty();
+    if has_policies && !has_endpoints {
+        found.push(no_endpoints());
+    }
+    let mut findings = Findings { levels, has_endpoints, found, told: FxHashSet::default() };
+    if !has_policies {
+        findings.push(no_policies());
+    }
     let explained = selectors::lint(resolved, &mut findings);
     empty::lint(resolved, &explained, &mut findings);
     shadowed::lint(resolved, &explained, &mut findings);
@@ -88,9 +97,24 @@ pub fn all(resolved: &Resolved<'_>, levels: &LintLevels, found: &mut Diagnostics
     accounts::lint(resolved, &mut findings);
 }
 
+/// Lints that say something about today's endpoints, and nothing where there are none.
+const ABOUT_TODAY: [Code; 3] = [Code::SelectorMatchesNothing, Code::EmptyPeer, Code::NoDns];
+
+fn no_endpoints() -> Diagnostic {
+    let message = "there is no endpoint in the input, so that no selector matches anything today";
+    Diagnostic::new(Code::NoEndpoints, message).help("add the cluster's pods, or the workloads that make them, to check that too")
+}
+
+fn no_policies() -> Diagnostic {
+    let message = "there is no policy in the input, which denies nothing";
+    Diagnostic::new(Code::NoPolicies, message).help("see whether the paths are those of the policies")
+}
+
 /// Where findings go: once for each place, and only of lints that are on.
 struct Findings<'run> {
     levels: &'run LintLevels,
+    /// Whether there is an endpoint that anything could be about.
+    has_endpoints: bool,
     found: &'run mut Diagnostics,
     told: FxHashSet<(Code, Span)>,
 }
@@ -98,7 +122,8 @@ struct Findings<'run> {
 impl Findings<'_> {
     fn push(&mut self, finding: Diagnostic) {
         let is_new = finding.labels.first().is_none_or(|label| self.told.insert((finding.code, label.span)));
-        if is_new && self.levels.of(finding.code) == Level::Deny {
+        let is_about_today = ABOUT_TODAY.contains(&finding.code);
+        if is_new && self.levels.of(finding.code) == Level::Deny && (self.has_endpoints || !is_about_today) {
             self.found.push(finding);
         }
     }

@@ -56,6 +56,9 @@ pub(super) struct Arguments {
     /// At the start (so always with --once), and when policy has changed, end known connections that it denies, and only those (needs `conntrack`)
     #[arg(long, env = "PALISADE_CUT_DENIED", hide_env_values = true, value_parser = BoolishValueParser::new())]
     cut_denied: bool,
+    /// Compile also where there is no endpoint in the input
+    #[arg(long, requires = "policies")]
+    allow_no_endpoints: bool,
     /// Take policy with staged policies in force
     #[arg(long)]
     staged: bool,

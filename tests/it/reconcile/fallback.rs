@@ -50,7 +50,7 @@ fn once(world: &World, bundle: &str, node: &str) -> (i32, String) {
 /// Makes room for our files that can be used up.
 fn small_state(world: &World) {
     fs::create_dir_all("/run/p/state").unwrap();
-    world.tool("mount", &["-t", "tmpfs", "-o", "size=256k", "tmpfs", "/run/p/state"], "");
+    world.tool("mount", &["-t", "tmpfs", "-o", "size=256k,mode=755", "tmpfs", "/run/p/state"], "");
 }
 
 const FILLER: &str = "/run/p/state/filler";

@@ -105,4 +105,13 @@ pub(super) fn once_from_policies(world: &World) {
     let (status, said) = once(world, &["--node", "n9", "--policies", &inventory, &policies]);
     assert!(status == 2 && said.contains("n9"), "{status}: {said}");
     world.holds(BEFORE);
+    // nor are pods that were lost on the way taken for a cluster without any
+    let lost = root().join("golden/render-without-endpoints");
+    let [inventory, policies] = ["inventory.yaml", "manifest.yaml"].map(|name| lost.join(name).display().to_string());
+    let words = ["--node", "n1", "--policies", &inventory, &policies];
+    let (status, said) = once(world, &words);
+    assert!(status == 2 && said.contains("[missing-endpoints]"), "{status}: {said}");
+    world.holds(BEFORE);
+    let (status, said) = once(world, &[&["--allow-no-endpoints"], &words[..]].concat());
+    assert_eq!(status, 0, "{said}");
 }

@@ -34,7 +34,7 @@ pub(super) fn a_bundle_that_is_copied_in_piece_by_piece(world: &World) {
 
 pub(super) fn policies_are_compiled_once_there_is_room(world: &World) {
     fs::create_dir_all("/run/p/state").unwrap();
-    world.tool("mount", &["-t", "tmpfs", "-o", "size=8k", "tmpfs", "/run/p/state"], "");
+    world.tool("mount", &["-t", "tmpfs", "-o", "size=8k,mode=755", "tmpfs", "/run/p/state"], "");
     let case = root().join("golden").join(BEFORE);
     let [inventory, policies] = ["inventory.yaml", "manifest.yaml"].map(|name| case.join(name).display().to_string());
     let keeper = Keeper::start(world, &["--node", "n1", "--interval", "1", "--policies", &inventory, &policies], &[]);
