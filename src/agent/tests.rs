@@ -61,7 +61,7 @@ fn waits_grow_to_a_bound() {
 }
 
 /// Long enough to be an error where it is waited for in vain.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_mins(10);
 
 #[test]
 fn changes_of_files_are_seen_and_those_of_others_are_not() {
@@ -133,9 +133,6 @@ fn metrics_over_http() {
     }
 }
 
-/// Long enough that only a server that hangs needs it.
-const HANG: Duration = Duration::from_mins(10);
-
 /// What a client that does no harm by itself does, and what it keeps doing while it is connected.
 const BURDENS: [(&str, &[u8]); 5] = [
     ("says nothing", b""),
@@ -147,7 +144,7 @@ const BURDENS: [(&str, &[u8]); 5] = [
 
 fn connect(listener: &Listener, text: &[u8]) -> TcpStream {
     let mut client = TcpStream::connect(listener.address()).unwrap();
-    client.set_read_timeout(Some(HANG)).unwrap();
+    client.set_read_timeout(Some(LONG)).unwrap();
     client.write_all(text).unwrap();
     client
 }
@@ -162,10 +159,10 @@ fn read_all(mut client: TcpStream) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// Without a bound, and a deadline for each, these would take longer than [`HANG`].
+/// Without a bound, and a deadline for each, these would take longer than [`LONG`].
 #[test]
 fn clients_that_do_not_go_on_keep_no_other_waiting() {
-    let listener = Listener::with(([127, 0, 0, 1], 0).into(), Limits { time: HANG * 2, ..LIMITS }).unwrap();
+    let listener = Listener::with(([127, 0, 0, 1], 0).into(), Limits { time: LONG * 2, ..LIMITS }).unwrap();
     // more than the kernel's buffers take
     let text = "palisade_in_sync 1\n".repeat(1 << 20);
     listener.show(&text);

@@ -2,7 +2,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 
 use super::netlink::error_of;
 use super::{Answer, Call, Failure, Keep, Processes, Runner, Settings};
@@ -34,7 +37,7 @@ fn processes_that_wait_for_each_other_run_at_once() {
 #[test]
 fn what_a_process_says_is_told_as_it_is() {
     let home = tempfile::tempdir().unwrap();
-    let mut runner = processes(home.path(), Duration::from_secs(20));
+    let mut runner = processes(home.path(), LONG);
     for (script, input, expected) in [
         ("cat", "a\nb", answer(0, "a\nb", "")),
         ("echo trouble >&2", "", answer(0, "", "trouble\n")),
@@ -52,7 +55,7 @@ fn what_a_process_says_is_told_as_it_is() {
 #[test]
 fn much_goes_in_and_out_at_once() {
     let home = tempfile::tempdir().unwrap();
-    let mut runner = processes(home.path(), Duration::from_mins(1));
+    let mut runner = processes(home.path(), LONG);
     let text = "0123456789abcde\n".repeat(5 << 16);
     let said = runner.run(&sh("tee /dev/stderr").with_input(text.clone())).unwrap();
     assert!(said.output == text && said.errors == text, "5 MiB each way came back otherwise");
@@ -65,21 +68,27 @@ fn a_process_that_does_not_end_is_killed_with_its_children() {
     let home = tempfile::tempdir().unwrap();
     let limit = Duration::from_millis(300);
     let mut runner = processes(home.path(), limit);
-    let mark = home.path().join("mark");
-    for script in ["sleep 60", "sleep 60 & wait", "(sleep 2; touch \"$0\") &", "trap '' TERM; while :; do echo more; done"] {
-        let call = Call::of("sh", &["-c", script, &mark.display().to_string()]);
-        let start = Instant::now();
+    // each keeps a pipe of its own open until it and its children are gone
+    let pipe = home.path().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    for script in ["sleep 3600", "sleep 3600 & wait", "sleep 3600 &", "(sleep 3600 & wait) &", "trap '' TERM; while :; do echo more; done"]
+    {
+        let reader = open(&pipe, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
+        let script = format!("exec 9> \"$0\"; {script}");
+        let call = Call::of("sh", &["-c", &script, &pipe.display().to_string()]);
         assert_eq!(runner.run(&call), Err(Failure::TimedOut(call.to_string(), limit)), "{script}");
-        assert!(start.elapsed() < Duration::from_secs(30), "{script}");
+        // one that was killed before it opened the pipe: somebody must have had it
+        drop(fs::OpenOptions::new().write(true).open(&pipe).unwrap());
+        let mut end = [PollFd::new(&reader, PollFlags::IN)];
+        let ended = poll(&mut end, Some(&LONG.try_into().unwrap())).unwrap();
+        assert_eq!(ended, 1, "{script}: a process lives on");
     }
-    thread::sleep(Duration::from_millis(2500));
-    assert!(!mark.exists(), "a grandchild lives on");
 }
 
 #[test]
 fn a_program_that_is_not_there() {
     let home = tempfile::tempdir().unwrap();
-    let mut runner = processes(home.path(), Duration::from_secs(20));
+    let mut runner = processes(home.path(), LONG);
     let missing = runner.run(&Call::of("palisade-no-such-program", &[])).unwrap_err();
     assert_eq!(missing.to_string(), "there is no program `palisade-no-such-program`");
     let file = home.path().join("text");
@@ -93,7 +102,7 @@ fn a_program_that_is_not_there() {
 #[test]
 fn files_are_whole_or_not_there() {
     let home = tempfile::tempdir().unwrap();
-    let mut runner = processes(home.path(), Duration::from_secs(20));
+    let mut runner = processes(home.path(), LONG);
     assert_eq!(runner.read(Keep::Always, "note"), Ok(None));
     runner.write(Keep::Always, "note", Some(b"one")).unwrap();
     runner.write(Keep::Always, "note", Some(b"two")).unwrap();
@@ -113,12 +122,12 @@ fn files_are_whole_or_not_there() {
 }
 
 /// Long enough to be an error where it is waited for in vain.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_mins(10);
 
 #[test]
 fn one_at_a_time_and_a_process_of_a_killed_one_counts() {
     let home = tempfile::tempdir().unwrap();
-    let [mut one, mut other] = [(); 2].map(|()| processes(home.path(), Duration::from_secs(20)));
+    let [mut one, mut other] = [(); 2].map(|()| processes(home.path(), LONG));
     let held = one.lock(Duration::ZERO).unwrap().expect("nobody has it");
     assert!(other.lock(Duration::from_millis(120)).unwrap().is_none());
     drop(held);

@@ -88,7 +88,7 @@ fn pipes_and_devices_are_read_where_a_user_names_them_and_end() {
         assert!(!outcome.stderr.contains("[unreadable]"), "{words}: {}", outcome.stderr);
     }
     // as a shell does for `<(…)`
-    let script = "mkfifo pipe && { cat policy.yaml > pipe & } && exec timeout 60 \"$0\" check pipe";
+    let script = "mkfifo pipe && { cat policy.yaml > pipe & } && exec timeout 600 \"$0\" check pipe";
     let status = command("sh").args(["-c", script, env!("CARGO_BIN_EXE_palisade")]).current_dir(place.path()).status();
     assert!(status.expect("sh starts").success());
     for words in ["check /dev/zero", "check - < /dev/zero", "render policy.yaml --out new --config /dev/zero"] {

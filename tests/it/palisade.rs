@@ -6,8 +6,13 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use crate::tools;
+
+/// How long a test waits for what happens at once on a sound machine, however busy: only what hangs
+/// takes so long.
+pub(crate) const HANG: Duration = Duration::from_mins(10);
 
 /// What a run gave.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,16 +1,23 @@
 //! Those who look while others change the node.
 
+use std::fs;
 use std::path::Path;
 use std::process::Stdio;
-use std::thread;
 use std::time::Duration;
 
 use palisade::net::Family;
 use palisade::runner::Runner;
 
+use super::confirmed::until;
 use super::world::{BEFORE, MOVED, World, bundle};
 
 const NO_TIME: Duration = Duration::ZERO;
+
+/// Whether a process has the lock's file open now.
+fn opens_lock(process: u32) -> bool {
+    let files = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+    files.filter_map(|file| fs::read_link(file.path()).ok()).any(|path| path == Path::new("/run/p/run/lock"))
+}
 
 pub(super) fn who_looks_waits_for_who_changes(world: &World) {
     world.apply(BEFORE).unwrap();
@@ -20,7 +27,7 @@ pub(super) fn who_looks_waits_for_who_changes(world: &World) {
     let held = one.lock(NO_TIME).unwrap().expect("nobody has it");
     world.tool(&iptables, &["-D", "FORWARD", "1"], "");
     let status = world.command(&["status"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    thread::sleep(Duration::from_millis(500));
+    until("it waits for the lock", || opens_lock(status.id()));
     world.tool(&iptables, &["-I", "FORWARD", "1", "-m", "comment", "--comment", "palisade", "-j", "pal-FORWARD"], "");
     drop(held);
     let output = status.wait_with_output().unwrap();
@@ -48,7 +55,7 @@ pub(super) fn who_looks_waits_for_who_changes(world: &World) {
     assert!(other.lock(NO_TIME).unwrap().is_some());
 
     // where nobody has worked since the node booted, looking leaves nothing behind
-    std::fs::remove_dir_all("/run/p/run").unwrap();
+    fs::remove_dir_all("/run/p/run").unwrap();
     assert_eq!(world.palisade(&["status"]).0, 0);
     assert!(!Path::new("/run/p/run").exists());
 }

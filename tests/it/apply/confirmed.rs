@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::faulty::{Fault, Faulty};
 use super::world::{BEFORE, MOVED, OTHER, World, bundle, wanted};
+use crate::palisade::HANG;
 
 pub(super) const PENDING: &str = "/run/p/state/pending.json";
 
@@ -17,9 +18,21 @@ pub(super) const PENDING: &str = "/run/p/state/pending.json";
 pub(crate) fn until(about: &str, is_so: impl Fn() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(30), "{about}: it does not come about");
+        assert!(start.elapsed() < HANG, "{about}: it does not come about");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Ends the time in which what waits can be confirmed.
+fn let_time_pass() {
+    let text = fs::read_to_string(PENDING).unwrap();
+    let mut pending: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(pending["until"].as_u64().is_some_and(|until| until > 0), "{pending}");
+    pending["until"] = 0.into();
+    // the guard may read it at any time: the file is replaced whole
+    let draft = format!("{PENDING}.draft");
+    fs::write(&draft, pending.to_string()).unwrap();
+    fs::rename(&draft, PENDING).unwrap();
 }
 
 fn is_settled() -> bool {
@@ -36,14 +49,15 @@ pub(super) fn taken_back_unless_confirmed(world: &World) {
     assert_eq!(world.print(), empty);
 
     world.apply(BEFORE).unwrap();
-    let (status, said) = world.palisade(&["apply", &bundle(MOVED), "--node", "n1", "--confirm", "1"]);
+    let (status, said) = world.palisade(&["apply", &bundle(MOVED), "--node", "n1", "--confirm", "3600"]);
     assert_eq!(status, 0, "{said}");
     world.holds(MOVED);
+    let_time_pass();
     until("the second is taken back", is_settled);
     world.holds(BEFORE);
     assert_eq!(world.palisade(&["confirm"]).0, 1, "nothing waits");
 
-    world.palisade(&["apply", &bundle(MOVED), "--node", "n1", "--confirm", "60"]);
+    world.palisade(&["apply", &bundle(MOVED), "--node", "n1", "--confirm", "3600"]);
     let (status, said) = world.palisade(&["apply", &bundle(OTHER)]);
     assert!(status == 4 && said.contains("an apply waits to be confirmed"), "{status}: {said}");
     world.holds(MOVED);
@@ -54,7 +68,7 @@ pub(super) fn taken_back_unless_confirmed(world: &World) {
     let (status, said) = world.palisade(&["apply", "/run/p/state/good"]);
     assert!(status == 0 && said.contains("in sync"), "{said}");
 
-    world.palisade(&["apply", &bundle(BEFORE), "--confirm", "60"]);
+    world.palisade(&["apply", &bundle(BEFORE), "--confirm", "3600"]);
     world.holds(BEFORE);
     assert_eq!(world.palisade(&["confirm", "--undo"]).0, 0);
     world.holds(MOVED);
@@ -73,12 +87,12 @@ pub(super) fn guards() -> Vec<i32> {
 
 pub(super) fn taken_back_without_the_guard(world: &World) {
     world.apply(BEFORE).unwrap();
-    let (status, said) = world.palisade(&["apply", &bundle(MOVED), "--node", "n1", "--confirm", "2"]);
+    let (status, said) = world.palisade(&["apply", &bundle(MOVED), "--node", "n1", "--confirm", "3600"]);
     assert_eq!(status, 0, "{said}");
     let guard = guards();
     assert_eq!(guard.len(), 1, "{guard:?}");
     kill_process(Pid::from_raw(guard[0]).unwrap(), Signal::KILL).unwrap();
-    std::thread::sleep(Duration::from_millis(2200));
+    let_time_pass();
     world.holds(MOVED);
     let mut processes = world.processes();
     let mut node = Node { runner: &mut processes, settings: world.settings() };
@@ -101,7 +115,7 @@ pub(super) fn taken_back_without_the_guard(world: &World) {
 
 pub(super) fn taken_back_when_it_goes_wrong(world: &World) {
     let idle = Call::of("sh", &["-c", "echo ready"]);
-    let limit = Duration::from_secs(60);
+    let limit = Duration::from_hours(1);
     let run = |runner: &mut Faulty, case: &str, guard: &Call| {
         apply::run_to_be_confirmed(&mut Node { runner, settings: world.settings() }, &wanted(case), limit, guard)
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use palisade::apply::{self, Enforced, Error};
 use palisade::diagnostic::Code;
@@ -72,15 +72,12 @@ pub(super) fn tools_that_fail(world: &World) {
 pub(super) fn a_lock_that_is_held(world: &World) {
     world.apply(BEFORE).unwrap();
     let before = world.print();
-    let limit = Duration::from_secs(20);
     let held = |path: &str, says: &str| {
         let file: File = OpenOptions::new().create(true).truncate(false).write(true).open(path).unwrap();
         file.lock().unwrap();
-        let start = Instant::now();
         let (status, said) = world.palisade(&["apply", &bundle(MOVED), "--lock-wait", "1", "--node", "n1"]);
         assert_eq!(status, 4, "{said}");
         assert!(said.starts_with("error[node-busy]") && said.contains(says), "{said}");
-        assert!(start.elapsed() < limit, "{:?}", start.elapsed());
     };
     held("/run/p/run/lock", "another `palisade` is changing this node");
     assert_eq!(world.print(), before);

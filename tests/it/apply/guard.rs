@@ -8,6 +8,7 @@ use palisade::plan::{self, Memory, Plan};
 use palisade::script::{TableId, TableKind};
 
 use super::world::{HOST, World, wanted};
+use crate::palisade::HANG;
 
 /// Bundles that differ in the mangle and the filter table, or in the raw and the filter table.
 const PAIRS: [[&str; 2]; 2] = [[HOST, "host-pre-dnat-allow"], ["host-untracked", "host-chains-lead-somewhere"]];
@@ -65,16 +66,16 @@ fn killed_behind(world: &World, case: &str, count: usize) {
 pub(super) fn what_the_filter_table_accepts_the_guard_is_asked(world: &World) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let reaches = || TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_ok();
+    let reaches = |patience| TcpStream::connect_timeout(&address, patience).is_ok();
     let restore = |text: &str| drop(world.tool(&world.iptables(Family::V4, "-restore"), &["--noflush"], text));
     restore("*filter\n-I INPUT 1 -j ACCEPT\n-I OUTPUT 1 -j ACCEPT\nCOMMIT\n");
-    assert!(reaches());
+    assert!(reaches(HANG));
     for chain in ["INPUT", "OUTPUT"] {
         let rule = format!("{chain} -p tcp --dport {} -j DROP", address.port());
         restore(&format!("*security\n-A {rule}\nCOMMIT\n"));
-        assert!(!reaches(), "{chain}");
+        assert!(!reaches(Duration::from_millis(300)), "{chain}");
         restore(&format!("*security\n-D {rule}\nCOMMIT\n"));
-        assert!(reaches(), "{chain}");
+        assert!(reaches(HANG), "{chain}");
     }
 }
 

@@ -61,7 +61,8 @@ cases! { by run:
     hostile:
         nothing_hostile_gets_through_on_a_node;
     listings:
-        one_of_three_listings_goes_wrong;
+        one_of_three_listings_goes_wrong
+        a_listing_that_hangs_is_given_up;
     faults:
         killed_anywhere_the_next_apply_goes_on
         tools_that_fail

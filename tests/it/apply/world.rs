@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use palisade::analysis::netfilter::Kernel;
 use palisade::analysis::{Flow, Hook, Packet, PortPair, ReversePath, State, Verdict};
@@ -17,7 +16,7 @@ use palisade::runner::{Processes, Runner, Settings as Places};
 use palisade::script::Holdings;
 use palisade::script::{Leads, Member, Place, Rule, Table, TableId, TableKind};
 
-use crate::palisade::root;
+use crate::palisade::{HANG, root};
 use crate::tools;
 
 /// Bundles of a node, and of the same one with other members and other policy.
@@ -64,11 +63,11 @@ impl World {
     /// What runs processes and keeps files below `/run`.
     pub(crate) fn processes(&self) -> Processes {
         let [run_directory, state_directory] = ["/run/p/run", "/run/p/state"].map(PathBuf::from);
-        Processes::new(Places { run_directory, state_directory, limit: Duration::from_secs(30) })
+        Processes::new(Places { run_directory, state_directory, limit: HANG })
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        Settings { backend: Some(self.build), wait: Duration::from_secs(10), takes_over: false }
+        Settings { backend: Some(self.build), wait: HANG, takes_over: false }
     }
 
     /// Applies a golden case's bundle.
@@ -87,7 +86,7 @@ impl World {
     }
 
     pub(crate) fn tools(&self) -> Tools {
-        Tools { backend: self.build, lock_wait: 5 }
+        Tools { backend: self.build, lock_wait: 600 }
     }
 
     /// Fails unless the kernel holds what a bundle says, and nothing else of ours. The memory is asked only of rules that the tools print in
@@ -171,16 +170,22 @@ impl World {
     pub(crate) fn palisade(&self, words: &[&str]) -> (i32, String) {
         let command = self.command(words);
         let mut bounded = tools::command("timeout");
-        bounded.args(["-k", "1", "600"]).arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+        bounded.args(["-k", "1", "3600"]).arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
         let output = bounded.output().expect("palisade starts");
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         (output.status.code().expect("no signal"), text.concat())
     }
 
-    /// The program itself, with our directories and this build.
+    /// Returns a command that runs the program, with our directories and this build.
+    ///
+    /// It waits for locks and tools as long as a test does, unless the words name another limit.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = tools::command(env!("CARGO_BIN_EXE_palisade"));
-        command.args(words).args(["--backend", self.build.word(), "--run-dir", "/run/p/run", "--state-dir", "/run/p/state"]);
+        command.args(words).args(["--backend", self.build.word()]);
+        command.args(["--run-dir", "/run/p/run", "--state-dir", "/run/p/state"]);
+        for limit in ["--timeout", "--lock-wait"].iter().filter(|limit| !words.contains(limit)) {
+            command.args([limit, "600"]);
+        }
         command.stdin(Stdio::null());
         command
     }

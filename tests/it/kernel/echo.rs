@@ -14,15 +14,32 @@ use super::topology::Topology;
 use super::{Probe, tools};
 
 /// Opens all the ports, then serves them until the process ends. ICMP is the kernel's own affair.
-pub(super) fn start(topology: &Topology, targets: &BTreeSet<(IpAddr, Probe)>) -> Result<(), String> {
+///
+/// Returns a socket whose datagrams come back from the thread that serves, past all rules.
+pub(super) fn start(topology: &Topology, targets: &BTreeSet<(IpAddr, Probe)>) -> Result<UdpSocket, String> {
     let mut servers = Servers::new().map_err(|error| format!("epoll: {error}"))?;
     for (address, probe) in targets {
         tools::enter(topology.owner_of(*address))?;
         let opened = open(*address, *probe).and_then(|server| server.map_or(Ok(()), |server| servers.add(server)));
         opened.map_err(|error| format!("cannot listen on {address} {probe}: {error}"))?;
     }
+    let pulse = pulse(topology, &mut servers).map_err(|error| format!("pulse: {error}"))?;
     thread::spawn(move || servers.serve().expect("the echo server can wait for packets"));
-    Ok(())
+    Ok(pulse)
+}
+
+/// Opens two ports of the namespace that has no rules, which lead to each other.
+fn pulse(topology: &Topology, servers: &mut Servers) -> io::Result<UdpSocket> {
+    tools::enter(topology.without_rules()).map_err(io::Error::other)?;
+    let local = || -> io::Result<UdpSocket> {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    };
+    let (asks, answers) = (local()?, local()?);
+    asks.connect(answers.local_addr()?)?;
+    servers.add(Server::Datagrams(answers))?;
+    Ok(asks)
 }
 
 fn open(address: IpAddr, probe: Probe) -> io::Result<Option<Server>> {

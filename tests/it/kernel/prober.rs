@@ -1,17 +1,17 @@
-//! The asking side: all questions at once, in rounds of 200 ms, until nothing more can be hoped for.
+//! The asking side: all questions at once, in rounds, until nothing more can be hoped for.
 //!
 //! A question counts as answered the moment its echo comes. Each round sends every open datagram and echo request again,
 //! and opens anew what failed (a refusal may be a neighbour not found yet); a TCP SYN is sent again by the kernel, after
 //! 1 s, 3 s and 7 s. A question expected to be answered is given 50 rounds, 10 s. One expected to be denied is given up
 //! after 7 rounds (1.4 s: the first SYN retransmission is out and back) of which the last 4 brought no answer at all.
 //!
-//! Rounds are counted, not seconds: asker and kernel share the machine, so one that stalls lengthens the rounds too. Thus a
-//! true answer that was expected is lost only if packets are held up for 10 s of running time, and an unexpected one only if
-//! all of its 7 transmissions are, while nothing else comes through either. On a sound machine a round trip takes under 1 ms.
+//! A round lasts 200 ms, and until the answerer has echoed a datagram of the asker's own that no rule sees: on a busy machine
+//! rounds are longer, and as many packets get their chance. So a true answer that was expected is lost only if 50 of its
+//! packets are held up while 50 others of the same machine come and go, and an unexpected one only if all of its 7 are.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -35,12 +35,12 @@ const WAVE: usize = 4000;
 pub(super) fn ask(topology: &Topology, questions: &[(Question, bool)]) -> Result<Vec<bool>, String> {
     let attempts: Vec<_> = questions.iter().map(|(question, expected)| Attempt::new(topology, question, *expected)).collect();
     let targets: BTreeSet<_> = questions.iter().map(|(question, _)| (question.to, question.probe)).collect();
-    echo::start(topology, &targets)?;
+    let pulse = echo::start(topology, &targets)?;
     let mut answers = Vec::new();
     let mut attempts = attempts.into_iter().peekable();
     while attempts.peek().is_some() {
         let wave = attempts.by_ref().take(WAVE).collect();
-        answers.extend(Wave::new(wave)?.run()?);
+        answers.extend(Wave::new(wave, &pulse)?.run()?);
     }
     Ok(answers)
 }
@@ -49,19 +49,28 @@ pub(super) fn ask(topology: &Topology, questions: &[(Question, bool)]) -> Result
 struct Wave<'a> {
     epoll: OwnedFd,
     attempts: Vec<Attempt<'a>>,
+    /// Leads to the answerer, past all rules.
+    pulse: &'a UdpSocket,
 }
 
+/// What [`Wave::pulse`] is among the attempts.
+const PULSE: u64 = u64::MAX;
+
 impl<'a> Wave<'a> {
-    fn new(attempts: Vec<Attempt<'a>>) -> Result<Self, String> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(|error| format!("epoll: {error}"))?;
-        Ok(Self { epoll, attempts })
+    fn new(attempts: Vec<Attempt<'a>>, pulse: &'a UdpSocket) -> Result<Self, String> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC).and_then(|epoll| {
+            epoll::add(&epoll, pulse, EventData::new_u64(PULSE), EventFlags::IN | EventFlags::ET)?;
+            Ok(epoll)
+        });
+        let epoll = epoll.map_err(|error| format!("epoll: {error}"))?;
+        Ok(Self { epoll, attempts, pulse })
     }
 
     fn run(mut self) -> Result<Vec<bool>, String> {
         let mut quiet = 0;
         for round in 1..=ROUNDS {
             self.send()?;
-            quiet = if self.listen()? { 0 } else { quiet + 1 };
+            quiet = if self.listen(round)? { 0 } else { quiet + 1 };
             if self.settled(round, quiet) {
                 break;
             }
@@ -77,20 +86,46 @@ impl<'a> Wave<'a> {
     }
 
     /// Takes answers for one round, or until there is no more to wait for; whether any came.
-    fn listen(&mut self) -> Result<bool, String> {
-        let end = Instant::now() + ROUND;
+    fn listen(&mut self, round: usize) -> Result<bool, String> {
+        let failed = |error: io::Error| format!("pulse: {error}");
+        let round = round.to_be_bytes();
+        self.pulse.send(&round).map_err(failed)?;
+
+        let mut end = Instant::now() + ROUND;
         let mut open = self.open().count();
-        let before = open;
+        let (before, mut is_alive) = (open, false);
         let mut events = Vec::with_capacity(256);
         while open > 0 {
-            let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).expect("a round is short");
+            let left = end.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).expect("a round is short");
             events.clear();
-            if epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&left)).map_err(|error| format!("epoll: {error}"))? == 0 {
-                break;
+            epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&left)).map_err(|error| format!("epoll: {error}"))?;
+            is_alive |= self.has_pulse(round).map_err(failed)?;
+            match (events.is_empty(), is_alive) {
+                (true, true) => break,
+                // the answerer, or the kernel, is busy elsewhere
+                (true, false) => {
+                    self.pulse.send(&round).map_err(failed)?;
+                    end = Instant::now() + ROUND;
+                }
+                (false, _) => {}
             }
             open -= events.iter().filter(|event| self.advance(event.data.u64())).count();
         }
         Ok(open < before)
+    }
+
+    /// Returns whether the datagram of this round has come back.
+    fn has_pulse(&self, round: [u8; 8]) -> io::Result<bool> {
+        let mut bytes = [0; 8];
+        loop {
+            match self.pulse.recv(&mut bytes) {
+                Ok(_) if bytes == round => return Ok(true),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn advance(&mut self, number: u64) -> bool {

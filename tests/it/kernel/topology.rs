@@ -100,6 +100,12 @@ impl Topology {
         &self.home(name).namespace
     }
 
+    /// The namespace that has no rules: the router between the nodes.
+    pub(super) fn without_rules(&self) -> &str {
+        let fabric = self.namespaces.last().map(|namespace| namespace.name.as_str());
+        fabric.expect("it was added last")
+    }
+
     /// The namespace that has an address; panics if none has.
     pub(super) fn owner_of(&self, address: IpAddr) -> &str {
         let owner = self.owners.get(&address);

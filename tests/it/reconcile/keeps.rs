@@ -6,7 +6,6 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use palisade::net::Family;
 use rustix::process::Signal;
@@ -15,6 +14,7 @@ use super::keeper::Keeper;
 use super::{drift, put, put_damaged};
 use crate::apply::confirmed::until;
 use crate::apply::world::{BEFORE, MOVED, OTHER, World, bundle};
+use crate::palisade::HANG;
 
 /// What others do, each by one family's tool or by `ipset`.
 const DEEDS: [(&str, &[&str]); 5] = [
@@ -28,7 +28,7 @@ const DEEDS: [(&str, &[&str]); 5] = [
 fn act(world: &World, deed: &str) {
     let (program, words) = deed.split_once(' ').unwrap();
     let words: Vec<&str> = words.split(' ').collect();
-    let wait = ["-w", "5"];
+    let wait = ["-w", "600"];
     let (is_done, said) = match program {
         "iptables" => world.try_tool(&world.iptables(Family::V4, ""), &[&wait, words.as_slice()].concat(), ""),
         "ip6tables" => world.try_tool(&world.iptables(Family::V6, ""), &[&wait, words.as_slice()].concat(), ""),
@@ -163,7 +163,7 @@ fn measures(lines: &[&str]) {
 /// What is answered to a request.
 fn asked(request: &str) -> String {
     let mut stream = TcpStream::connect("127.0.0.1:9632").unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(HANG)).unwrap();
     stream.write_all(format!("{request} HTTP/1.1\r\nHost: here\r\n\r\n").as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

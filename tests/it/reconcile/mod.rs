@@ -83,6 +83,6 @@ fn put_changed(case: &str, place: &Path, change: impl Fn(String) -> String) {
 /// Takes our jump away.
 fn drift(world: &World) {
     for family in palisade::net::Family::BOTH {
-        world.tool(&world.iptables(family, ""), &["-w", "5", "-D", "FORWARD", "1"], "");
+        world.tool(&world.iptables(family, ""), &["-w", "600", "-D", "FORWARD", "1"], "");
     }
 }

@@ -2,15 +2,16 @@
 //!
 //! Every packet has a source port of its own, and carries the number of its pair and of the apply that it was sent in.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use palisade::net::Family;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::apply::confirmed::until;
 use crate::apply::world::World;
 use crate::kernel::enter;
 
@@ -27,11 +28,38 @@ pub(super) type Counts = Vec<Vec<u64>>;
 
 /// Packets under way.
 pub(super) struct Traffic {
-    apply: Arc<AtomicUsize>,
-    ends: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     senders: Vec<JoinHandle<Counts>>,
     receiver: JoinHandle<(Counts, u64)>,
     drops: u64,
+    /// What the node had received, and what it had sent to the receivers, before the first packet.
+    before: Passed,
+}
+
+/// What the threads tell each other.
+#[derive(Default)]
+struct Shared {
+    /// The apply that packets are of.
+    apply: AtomicUsize,
+    /// Packets sent, by family.
+    sent: [AtomicU64; 2],
+    /// How often a packet of every pair was sent, by family.
+    rounds: [AtomicU64; 2],
+    /// The round when the receiver began to read all that had arrived, by family.
+    read: [AtomicU64; 2],
+    senders_end: AtomicBool,
+    receiver_ends: AtomicBool,
+}
+
+/// How far packets came.
+#[derive(Debug, Clone, Copy)]
+struct Passed {
+    /// Packets that the node took from its interfaces, by family.
+    received: [u64; 2],
+    /// Packets that the node gave to the receivers' interface.
+    forwarded: u64,
+    /// Packets that the receivers' kernel took from it.
+    arrived: u64,
 }
 
 /// Packets that went.
@@ -47,9 +75,17 @@ const RECEIVERS: &str = "to";
 /// For each family: packets between two pauses, and the time that they are to take.
 const BURST: usize = 40;
 const PACE: Duration = Duration::from_millis(5);
-/// How long nothing may come before all has come.
-const QUIET: Duration = Duration::from_millis(300);
+/// Bytes of packets that a socket of the senders may have under way before the node takes them; the
+/// kernel makes it as large as it must be. All senders together stay below what an interface holds
+/// (`net.core.netdev_max_backlog`, 1000 packets), so that a busy machine delays packets and drops none.
+const UNDER_WAY: usize = 1;
+/// Bytes of packets that may wait for the receiver at each of its sockets; the host's limit may be lower.
 const BUFFER: usize = 4 << 20;
+/// How many rounds senders may be ahead of the receiver. Each brings a socket six packets, of which
+/// 500 find room within the limit that Linux has by default (`net.core.rmem_max`, 208 KiB).
+const AHEAD: u64 = 50;
+/// How long to wait before looking again how far packets came.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 const SETTINGS: [(&str, &str); 8] = [
     ("ipv6/conf/all/disable_ipv6", "0"),
@@ -118,34 +154,58 @@ fn nodad(address: IpAddr) -> &'static str {
 impl Traffic {
     /// Starts; there are to be so many applies.
     pub(super) fn start(pairs: &[Pair], applies: usize) -> Self {
-        let (apply, ends) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let drops = drops();
+        let shared = Arc::new(Shared::default());
+        let (drops, before) = (drops(), passed());
         let receiver = {
-            let (pairs, ends, (ready, is_ready)) = (pairs.to_vec(), Arc::clone(&ends), std::sync::mpsc::channel());
+            let (pairs, shared, (ready, is_ready)) = (pairs.to_vec(), Arc::clone(&shared), std::sync::mpsc::channel());
             let receiver = thread::spawn(move || {
                 let sockets = sockets(&pairs);
                 ready.send(()).expect("the main thread waits");
-                receive(&sockets, vec![vec![0; applies]; pairs.len()], &ends)
+                receive(&sockets, vec![vec![0; applies]; pairs.len()], &shared)
             });
             is_ready.recv().expect("sockets");
             receiver
         };
-        let sender = |family: Family| {
-            let (pairs, apply, ends) = (pairs.to_vec(), Arc::clone(&apply), Arc::clone(&ends));
-            thread::spawn(move || send(&pairs, family, (&apply, vec![vec![0; applies]; pairs.len()]), &ends))
+        let sender = |family: usize| {
+            let (pairs, shared) = (pairs.to_vec(), Arc::clone(&shared));
+            thread::spawn(move || send(&pairs, family, vec![vec![0; applies]; pairs.len()], &shared))
         };
-        let senders = Family::BOTH.map(sender).into();
-        Self { apply, senders, receiver, ends, drops }
+        let senders = [0, 1].map(sender).into();
+        Self { shared, senders, receiver, drops, before }
     }
 
-    /// From now on packets are of this apply.
+    /// From now on packets are of this apply. All packets of those before have met the rules.
     pub(super) fn begin(&self, apply: usize) {
-        self.apply.store(apply, Ordering::SeqCst);
+        self.settle();
+        self.shared.apply.store(apply, Ordering::SeqCst);
     }
 
-    /// Ends, and waits for what is under way.
+    /// Waits until so many packets more of every pair were sent, the first ones from now on.
+    pub(super) fn go_on(&self, rounds: u64) {
+        let counts = || self.shared.rounds.each_ref().map(|count| count.load(Ordering::SeqCst));
+        // a round that is under way began before
+        let wanted = counts().map(|count| count + rounds + 1);
+        until("packets are sent", || counts().iter().zip(wanted).all(|(count, wanted)| *count >= wanted));
+    }
+
+    /// Waits until the node has taken all packets that were sent up to now.
+    fn settle(&self) {
+        let sent = self.shared.sent.each_ref().map(|count| count.load(Ordering::SeqCst));
+        let is_received = |(family, sent): (usize, &u64)| passed().received[family] - self.before.received[family] >= *sent;
+        until("packets meet the rules", || sent.iter().enumerate().all(is_received));
+    }
+
+    /// Ends, when all that is under way has arrived.
     pub(super) fn end(self) -> Went {
-        self.ends.store(true, Ordering::SeqCst);
+        self.shared.senders_end.store(true, Ordering::SeqCst);
+        while self.senders.iter().any(|sender| !sender.is_finished()) {
+            thread::sleep(LOOK_AGAIN);
+        }
+        self.settle();
+        let forwarded = passed().forwarded - self.before.forwarded;
+        until("packets arrive", || passed().arrived - self.before.arrived >= forwarded);
+        self.shared.receiver_ends.store(true, Ordering::SeqCst);
+
         let mut sent: Vec<Counts> = self.senders.into_iter().map(|sender| sender.join().expect("a sender")).collect();
         let mut all = sent.pop().expect("two families");
         for (into, other) in all.iter_mut().flatten().zip(sent.into_iter().flatten().flatten()) {
@@ -156,20 +216,29 @@ impl Traffic {
     }
 }
 
-fn send(pairs: &[Pair], family: Family, (apply, mut sent): (&AtomicUsize, Counts), ends: &AtomicBool) -> Counts {
+/// Sends until the end; `family` is 0 for IPv4, 1 for IPv6.
+fn send(pairs: &[Pair], family: usize, mut sent: Counts, shared: &Shared) -> Counts {
     enter(SENDERS).expect("entered");
-    let ours = |(_, pair): &(usize, &Pair)| pair.from.is_ipv4() == (family == Family::V4);
-    let flows: Vec<(usize, Pair, Socket)> = pairs.iter().enumerate().filter(ours).map(|(at, pair)| (at, *pair, raw(pair.from))).collect();
+    let ours: Vec<(usize, Pair)> =
+        pairs.iter().copied().enumerate().filter(|(_, pair)| usize::from(pair.from.is_ipv6()) == family).collect();
+    let sockets: BTreeMap<IpAddr, Socket> = ours.iter().map(|(_, pair)| (pair.from, raw(pair.from))).collect();
     let mut port = 1024_u16;
     let mut next = Instant::now();
     let mut in_burst = 0;
-    while !ends.load(Ordering::SeqCst) {
+    while !shared.senders_end.load(Ordering::SeqCst) {
+        let read = shared.read[family].load(Ordering::SeqCst);
+        if shared.rounds[family].load(Ordering::SeqCst) > read + AHEAD {
+            thread::sleep(LOOK_AGAIN);
+            continue;
+        }
         port = port.checked_add(1).unwrap_or(1024);
-        for (at, pair, socket) in &flows {
-            let tag = apply.load(Ordering::SeqCst);
+        for (at, pair) in &ours {
+            let tag = shared.apply.load(Ordering::SeqCst);
             let datagram = datagram(pair, port, [*at, tag]);
-            socket.send_to(&datagram, &SocketAddr::new(pair.to, 0).into()).unwrap_or_else(|error| panic!("{pair:?}: {error}"));
+            let to = SocketAddr::new(pair.to, 0).into();
+            sockets[&pair.from].send_to(&datagram, &to).unwrap_or_else(|error| panic!("{pair:?}: {error}"));
             sent[*at][tag] += 1;
+            shared.sent[family].fetch_add(1, Ordering::SeqCst);
             in_burst += 1;
             if in_burst == BURST {
                 in_burst = 0;
@@ -177,6 +246,7 @@ fn send(pairs: &[Pair], family: Family, (apply, mut sent): (&AtomicUsize, Counts
                 thread::sleep(next.saturating_duration_since(Instant::now()));
             }
         }
+        shared.rounds[family].fetch_add(1, Ordering::SeqCst);
     }
     sent
 }
@@ -184,6 +254,7 @@ fn send(pairs: &[Pair], family: Family, (apply, mut sent): (&AtomicUsize, Counts
 fn raw(from: IpAddr) -> Socket {
     let address = SocketAddr::new(from, 0);
     let socket = Socket::new(Domain::for_address(address), Type::RAW, Some(Protocol::UDP)).expect("a raw socket");
+    socket.set_send_buffer_size(UNDER_WAY).expect("a buffer");
     socket.bind(&address.into()).expect("bound");
     socket
 }
@@ -231,20 +302,50 @@ fn sockets(pairs: &[Pair]) -> Vec<Socket> {
     places.into_iter().map(open).collect()
 }
 
-fn receive(sockets: &[Socket], mut received: Counts, ends: &AtomicBool) -> (Counts, u64) {
-    let mut last = Instant::now();
+fn receive(sockets: &[Socket], mut received: Counts, shared: &Shared) -> (Counts, u64) {
     let mut bytes = [0_u8; 16];
-    while !ends.load(Ordering::SeqCst) || last.elapsed() < QUIET {
+    loop {
+        // what arrived before the end is read after it was seen
+        let ends = shared.receiver_ends.load(Ordering::SeqCst);
+        let rounds = shared.rounds.each_ref().map(|count| count.load(Ordering::SeqCst));
         for mut socket in sockets {
             while let Ok(8) = std::io::Read::read(&mut socket, &mut bytes) {
                 let number = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize;
                 received[number(0)][number(4)] += 1;
-                last = Instant::now();
             }
         }
-        thread::sleep(Duration::from_millis(2));
+        for (read, round) in shared.read.iter().zip(rounds) {
+            read.store(round, Ordering::SeqCst);
+        }
+        if ends {
+            return (received, socket_drops("udp") + socket_drops("udp6"));
+        }
+        thread::sleep(LOOK_AGAIN);
     }
-    (received, socket_drops("udp") + socket_drops("udp6"))
+}
+
+/// Returns how far packets came up to now.
+fn passed() -> Passed {
+    let arrived = thread::spawn(|| {
+        enter(RECEIVERS).expect("entered");
+        received().iter().sum()
+    });
+    let forwarded = counters_of("cali1").expect("the receivers' interface")[9];
+    Passed { received: received(), forwarded, arrived: arrived.join().expect("numbers") }
+}
+
+/// Packets that this namespace's kernel took from interfaces, by family.
+fn received() -> [u64; 2] {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{name}")).expect("counters");
+    let number = |word: &str| word.parse().expect("a number");
+    let (v4, v6) = (read("snmp"), read("snmp6"));
+
+    // a line of names, and one of numbers
+    let mut lines = v4.lines().filter_map(|line| line.strip_prefix("Ip: ")).map(str::split_whitespace);
+    let (names, numbers) = (lines.next().expect("names"), lines.next().expect("numbers"));
+    let v4 = names.zip(numbers).find(|(name, _)| *name == "InReceives").expect("a counter").1;
+    let v6 = v6.lines().find_map(|line| line.strip_prefix("Ip6InReceives")).expect("a counter").trim();
+    [number(v4), number(v6)]
 }
 
 /// Packets that the interfaces of all three namespaces had no room for.
@@ -260,13 +361,17 @@ fn drops() -> u64 {
 
 /// Drops of the `eth` and `cali` interfaces, received and sent.
 fn interfaces() -> u64 {
+    let names = ["eth0", "cali0", "cali1"];
+    names.into_iter().filter_map(counters_of).map(|numbers| numbers[3] + numbers[11]).sum()
+}
+
+/// Counters of an interface of this namespace: bytes, packets, errors, drops and others, first those
+/// that were received, then eight that were sent.
+fn counters_of(interface: &str) -> Option<Vec<u64>> {
     let text = std::fs::read_to_string("/proc/thread-self/net/dev").expect("/proc/net/dev");
-    let ours = text.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| name.trim() != "lo");
-    ours.map(|(_, numbers)| {
-        let numbers: Vec<u64> = numbers.split_whitespace().map(|number| number.parse().expect("a number")).collect();
-        numbers[3] + numbers[11]
-    })
-    .sum()
+    let of = |line: &str| line.split_once(':').filter(|(name, _)| name.trim() == interface).map(|(_, numbers)| numbers.to_owned());
+    let numbers = text.lines().find_map(of)?;
+    Some(numbers.split_whitespace().map(|number| number.parse().expect("a number")).collect())
 }
 
 fn socket_drops(protocol: &str) -> u64 {
