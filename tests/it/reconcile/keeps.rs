@@ -22,7 +22,21 @@ const DEEDS: [(&str, &[&str]); 5] = [
     ("a foreign rule in our chain", &["iptables -I pal-FORWARD 1 -s 10.9.9.9 -j ACCEPT"]),
     ("a member is removed", &["ipset del pal-local4 10.0.0.1"]),
     ("all rules flushed", &["iptables -F", "ip6tables -F"]),
-    ("everything is gone", &["iptables -F", "iptables -X", "ip6tables -F", "ip6tables -X", "ipset flush", "ipset destroy"]),
+    ("everything is gone", &EVERYTHING),
+];
+
+/// Takes all rules, chains and sets away; source validation has some in the raw tables.
+const EVERYTHING: [&str; 10] = [
+    "iptables -t raw -F",
+    "iptables -t raw -X",
+    "ip6tables -t raw -F",
+    "ip6tables -t raw -X",
+    "iptables -F",
+    "iptables -X",
+    "ip6tables -F",
+    "ip6tables -X",
+    "ipset flush",
+    "ipset destroy",
 ];
 
 fn act(world: &World, deed: &str) {
