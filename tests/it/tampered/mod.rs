@@ -6,6 +6,7 @@
 #![expect(clippy::indexing_slicing, clippy::print_stdout, clippy::unwrap_used, reason = "a test may panic, and says what it counted")]
 
 mod bytes;
+mod commands;
 mod limits;
 mod mutate;
 mod property;
@@ -17,4 +18,7 @@ cases! { by run:
         mutants_that_are_proven_load_as_they_are_read;
     limits:
         limits_are_those_of_the_tools;
+    commands:
+        every_command_refuses_what_was_tampered_with
+        extensions_are_taken_where_they_are_allowed;
 }
