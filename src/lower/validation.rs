@@ -75,7 +75,7 @@ fn validated(lowering: &mut Lowering<'_, '_>, mut table: Table, mode: SourceVali
 fn checks(lowering: &mut Lowering<'_, '_>, family: Family, mode: SourceValidation) -> Vec<(Vec<Match>, &'static str)> {
     let interfaces = lowering.options.pod_interfaces.iter();
     let mut checks: Vec<(Vec<Match>, &str)> =
-        interfaces.map(|pattern| (vec![Match::ArrivesLike(pattern.clone())], "from a pod's interface")).collect();
+        interfaces.map(|pattern| (vec![Match::ArrivesLike(pattern.clone())], "from an interface of pods")).collect();
 
     let everywhere = Match::Member(Sense::Is, Side::Source, cluster_set(lowering, family));
     match mode {

@@ -1,4 +1,4 @@
-use super::{FailsafeList, Failsafes};
+use super::{FailsafeList, Failsafes, InterfacePattern};
 
 #[test]
 fn failsafe_ports_are_written_as_in_calico() {
@@ -19,4 +19,18 @@ fn failsafe_ports_are_written_as_in_calico() {
         assert!(text.parse::<FailsafeList>().is_err(), "{text}");
     }
     assert_eq!(Failsafes::default().inbound.0.len() + Failsafes::default().outbound.0.len(), 18);
+}
+
+#[test]
+fn interfaces_are_names_or_beginnings() {
+    for (text, named, unnamed) in
+        [("eth0", "eth0", "eth01"), ("cali+", "cali12ab", "tap0"), ("cali+", "cali", "cal"), ("a-b_c.d+", "a-b_c.d", "a-b_c")]
+    {
+        let pattern: InterfacePattern = text.parse().unwrap();
+        assert!(pattern.matches(named) && !pattern.matches(unnamed), "{text}");
+        assert_eq!(pattern.to_string(), text);
+    }
+    for text in ["", "+", "cali++", "ca+li", "-i", "eth0 ", "eth0\n", "a/b", "..", "*", "sixteen-letters-", "a\u{e9}"] {
+        assert!(text.parse::<InterfacePattern>().is_err(), "{text:?}");
+    }
 }

@@ -151,3 +151,34 @@ fn what_the_tools_refuse_is_refused() {
         assert_eq!(load(sets, rules).unwrap_err(), problem);
     }
 }
+
+/// Which packets match, by where they arrive and where the route back leads.
+#[test]
+fn reverse_paths_are_those_of_rpfilter() {
+    use ReversePath::{Arriving, Elsewhere, Nowhere};
+    for (options, arrives, dropped) in [
+        ("-m rpfilter --validmark --invert", "eth0", &[Elsewhere, Nowhere][..]),
+        ("-m rpfilter --loose --validmark --invert", "eth0", &[Nowhere]),
+        ("-m rpfilter --validmark", "eth0", &[Arriving]),
+        ("-m rpfilter --loose", "eth0", &[Arriving, Elsewhere]),
+        ("-i cali+ -m rpfilter --invert", "cali7", &[Elsewhere, Nowhere]),
+        ("-i cali+ -m rpfilter --invert", "eth0", &[]),
+        ("! -i cali+ -m rpfilter --invert", "eth0", &[Elsewhere, Nowhere]),
+    ] {
+        let raw = format!("*raw\n:pal-PREROUTING - [0:0]\n-A pal-PREROUTING {options} -j DROP\n-A PREROUTING -j pal-PREROUTING\nCOMMIT\n");
+        let kernel = load_all("", &[("raw.v4.rules", &raw), ("filter.v4.rules", NOTHING)]).unwrap();
+        for reverse_path in [Arriving, Elsewhere, Nowhere] {
+            let flow = Flow {
+                source: "10.0.0.1".parse().unwrap(),
+                destination: "10.0.0.2".parse().unwrap(),
+                protocol: Protocol::TCP,
+                ports: Some(PortPair { source: 4000, destination: 80 }),
+                icmp: None,
+            };
+            let hook = Hook::Input { arrives: arrives.to_owned() };
+            let packet = Packet { flow, original: None, hook, state: State::New, reverse_path };
+            let is_dropped = kernel.run(&packet).verdict == Verdict::Drop;
+            assert_eq!(is_dropped, dropped.contains(&reverse_path), "{options} {arrives} {reverse_path:?}");
+        }
+    }
+}
