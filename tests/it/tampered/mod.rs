@@ -1,6 +1,6 @@
 //! Scripts that were tampered with: what is proven of them is what the stock tools read.
 //!
-//! `cargo test --test it tampered -- --nocapture` prints the counts. `PALISADE_MUTANTS` says how
+//! `cargo test --test it tampered -- --nocapture` prints the counts. `PALISADE_MUTATIONS` says how
 //! many mutants each build of iptables is tried with.
 #![expect(clippy::disallowed_methods, reason = "tests read files and models of kernels")]
 #![expect(clippy::indexing_slicing, clippy::print_stdout, clippy::unwrap_used, reason = "a test may panic, and says what it counted")]

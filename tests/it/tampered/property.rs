@@ -42,9 +42,9 @@ const CASES: [&str; 12] = [
 ];
 const NODE: &str = "n1";
 
-/// Mutants that each build is tried with, unless `PALISADE_MUTANTS` says another number.
+/// Mutants that each build is tried with, unless `PALISADE_MUTATIONS` says another number.
 const MUTANTS: usize = 2_400;
-const VARIABLE: &str = "PALISADE_MUTANTS";
+const VARIABLE: &str = "PALISADE_MUTATIONS";
 
 /// The scripts of a node, in the order in which they are loaded.
 type Scripts = Vec<(&'static str, String)>;
