@@ -49,18 +49,20 @@ fn compile(texts: &[(&str, &str)]) -> Result<Vec<NodePart>, String> {
 
 /// Bytes of the longest line that the tools may be given.
 const LONGEST_SETS_LINE: usize = 1_000;
-const LONGEST_FILTER_LINE: usize = 2_000;
+const LONGEST_TABLE_LINE: usize = 2_000;
 
 const SETS_LINES: [&str; 3] = ["# ", "create pal-", "add pal-"];
 
-const FILTER_LINES: [&str; 9] = ["# ", "#   ip", "*filter", ":pal-", "-A pal-", "-I FORWARD 1 ", "-I INPUT 1 ", "-I OUTPUT 1 ", "COMMIT"];
+/// How lines of tables begin: of the filter table, and of the raw table that validates sources.
+const TABLE_LINES: [&str; 11] =
+    ["# ", "#   ip", "*filter", "*raw", ":pal-", "-A pal-", "-I FORWARD 1 ", "-I INPUT 1 ", "-I OUTPUT 1 ", "-I PREROUTING 1 ", "COMMIT"];
 
 /// What is wrong with the lines of scripts.
 fn strange_lines(parts: &[NodePart]) -> Vec<String> {
     let scripts = parts.iter().flat_map(|part| part.scripts.files());
     let strange = scripts.flat_map(|(name, text)| match name {
         "sets.ipset" => strange(text, &SETS_LINES, LONGEST_SETS_LINE),
-        _ => strange(text, &FILTER_LINES, LONGEST_FILTER_LINE),
+        _ => strange(text, &TABLE_LINES, LONGEST_TABLE_LINE),
     });
     strange.collect()
 }
@@ -384,8 +386,8 @@ fn strange_lines_are_seen() {
         "-A FORWARD -j ACCEPT",
         "\r",
     ] {
-        assert_eq!(strange(line, &FILTER_LINES, LONGEST_FILTER_LINE), [line]);
+        assert_eq!(strange(line, &TABLE_LINES, LONGEST_TABLE_LINE), [line]);
     }
-    assert_eq!(strange(&format!("# {}", "a".repeat(2_000)), &FILTER_LINES, LONGEST_FILTER_LINE).len(), 1);
-    assert!(strange("-A pal-a -m comment --comment \"a (b)\" -j DROP", &FILTER_LINES, LONGEST_FILTER_LINE).is_empty());
+    assert_eq!(strange(&format!("# {}", "a".repeat(2_000)), &TABLE_LINES, LONGEST_TABLE_LINE).len(), 1);
+    assert!(strange("-A pal-a -m comment --comment \"a (b)\" -j DROP", &TABLE_LINES, LONGEST_TABLE_LINE).is_empty());
 }
