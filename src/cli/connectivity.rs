@@ -10,7 +10,7 @@ use crate::analysis::peers;
 use crate::analysis::subject::Subject;
 use crate::answers;
 use crate::cli::report::Report;
-use crate::cli::{Format, Status, input, nobody};
+use crate::cli::{Format, Status, emptiness, input};
 use crate::diagnostic::Diagnostics;
 use crate::output::Sink;
 use crate::resolve;
@@ -61,9 +61,9 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     let files = input::read(&arguments.paths, &mut found);
     let input = crate::read(&files, input::staging(arguments.staged), &mut found);
     if !arguments.allow_no_endpoints {
-        nobody::refuse(&input, "the list", &mut found);
+        emptiness::refuse(&input, "the list", &mut found);
     }
-    nobody::note_unpoliced(&input, &mut found);
+    emptiness::note_unpoliced(&input, &mut found);
     if found.has_errors() {
         return report.diagnostics(&found, &files);
     }

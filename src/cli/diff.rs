@@ -12,7 +12,7 @@ use crate::bundle::{NodePart, ScriptChange};
 use crate::cli::config::{self, Choices};
 use crate::cli::git::Revision;
 use crate::cli::report::Report;
-use crate::cli::{Format, Status, input, nobody};
+use crate::cli::{Format, Status, emptiness, input};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::Edit;
 use crate::options::Options;
@@ -133,9 +133,9 @@ impl Arguments {
             edited.unwrap_or_else(|diagnostic| found.push(diagnostic));
         }
         if !self.allow_no_endpoints {
-            nobody::refuse(&input, &format!("a comparison with `{}`", path.display()), &mut found);
+            emptiness::refuse(&input, &format!("a comparison with `{}`", path.display()), &mut found);
         }
-        nobody::note_unpoliced(&input, &mut found);
+        emptiness::note_unpoliced(&input, &mut found);
         Side { files, input, found }
     }
 

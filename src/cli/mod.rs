@@ -18,7 +18,7 @@ mod eval;
 mod explain;
 mod git;
 mod input;
-mod nobody;
+mod emptiness;
 mod node;
 mod reconcile;
 mod render;

@@ -9,7 +9,7 @@ use crate::bundle::{Comparison, NodePart, Provenance, Writer};
 use crate::cli::config::{self, Choices};
 use crate::cli::report::Report;
 use crate::cli::verify::Rendered;
-use crate::cli::{Status, input, nobody};
+use crate::cli::{Status, emptiness, input};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::inventory::{Inventory, NodeId};
 use crate::options::Options;
@@ -126,7 +126,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     let input = crate::read(&files, input::staging(arguments.staged), &mut found);
     let nodes = nodes(&arguments.nodes, &input.inventory, &mut found);
     if !arguments.allow_no_endpoints && !nodes.is_empty() {
-        nobody::refuse(&input, "the bundle", &mut found);
+        emptiness::refuse(&input, "the bundle", &mut found);
     }
     if found.has_errors() {
         return report.diagnostics(&found, &files);

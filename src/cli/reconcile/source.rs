@@ -12,7 +12,7 @@ use crate::cli::config;
 use crate::cli::node::Asked;
 use crate::cli::reconcile::Arguments;
 use crate::cli::report::Report;
-use crate::cli::{Status, input, nobody, node, render};
+use crate::cli::{Status, emptiness, input, node, render};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::options;
 use crate::render::Templates;
@@ -146,7 +146,7 @@ impl<'run> Source<'run> {
         let input = crate::read(&files, input::staging(self.arguments.staged), &mut found);
         let nodes = render::nodes(std::slice::from_ref(&compiler.node), &input.inventory, &mut found);
         if !self.arguments.allow_no_endpoints {
-            nobody::refuse(&input, "the bundle", &mut found);
+            emptiness::refuse(&input, "the bundle", &mut found);
         }
         let mut wanted = None;
         if let (Some(node), false) = (nodes.first(), found.has_errors()) {

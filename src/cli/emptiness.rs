@@ -1,7 +1,7 @@
-//! Answers about nobody: an input without endpoints, or without policies.
+//! Inputs without endpoints, or without policies.
 //!
-//! An inventory that was lost on the way looks like a cluster without pods, and a comparison about nobody
-//! finds nothing. That is no success, unless somebody says that it is meant.
+//! A lost inventory looks like a cluster without pods, and a comparison without endpoints finds no
+//! difference. That is not a success unless the user allows it.
 
 use crate::Input;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -12,7 +12,7 @@ pub(super) fn refuse(input: &Input, what: &str, found: &mut Diagnostics) {
     if has_endpoints || found.has_errors() {
         return;
     }
-    let message = format!("there is no endpoint in the input, so {what} would be about nobody");
+    let message = format!("the input has no endpoint, so {what} would say nothing");
     let help = "add the cluster's pods, or the workloads that make them; where it has none, say `--allow-no-endpoints`";
     found.push(Diagnostic::new(Code::MissingEndpoints, message).help(help));
 }
