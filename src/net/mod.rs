@@ -30,7 +30,7 @@ pub enum Direction {
     Egress,
 }
 
-/// An IP protocol number, 1 to 255 (IANA "Assigned Internet Protocol Numbers").
+/// An IP protocol number, 0 to 255; rules name those from 1 (IANA "Assigned Internet Protocol Numbers").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Protocol(u8);
 
@@ -63,6 +63,8 @@ impl Direction {
 }
 
 impl Protocol {
+    /// Hop-by-hop options, number 0. No rule can name it: iptables takes 0 for "any".
+    pub const HOPOPT: Protocol = Protocol(0);
     /// Internet control messages of IPv4.
     pub const ICMP: Protocol = Protocol(1);
     /// TCP.
@@ -76,7 +78,7 @@ impl Protocol {
     /// UDP-Lite.
     pub const UDPLITE: Protocol = Protocol(136);
 
-    /// The protocol of a number; none for 0, which iptables takes for "any".
+    /// The protocol of a number; `None` for 0, which no rule can name.
     pub fn from_number(number: u8) -> Option<Self> {
         (number != 0).then_some(Self(number))
     }

@@ -155,3 +155,28 @@ fn packets_that_are_shown_have_ports_that_people_know() {
     assert_eq!(shown[3], (2, 19, 80));
     assert!(shown.iter().all(|(strangeness, source, destination)| (*strangeness == 5) == (*source == 0 || *destination == 0)));
 }
+
+/// Whatever rules name, a class is left for what they do not, and a packet shows it.
+#[test]
+fn every_class_has_a_packet() {
+    let protocols: Vec<Protocol> = (0..=u8::MAX).filter_map(Protocol::from_number).collect();
+    let messages = || (0..=u8::MAX).flat_map(|kind| [None, Some(kind)].map(|code| Icmp { kind, code }));
+    for left_out in [None, Some(1), Some(17), Some(99), Some(255)] {
+        let mut cuts = Cuts::default();
+        let named = protocols.iter().filter(|protocol| Some(protocol.number()) != left_out);
+        named.for_each(|protocol| cuts.protocol(*protocol));
+        for protocol in [Protocol::ICMP, Protocol::ICMPV6] {
+            messages().filter(|icmp| Some(icmp.kind) != left_out).for_each(|icmp| cuts.message(protocol, icmp));
+        }
+
+        let mut traffic = Traffic::of(&cuts);
+        let shown: Vec<_> = traffic.classes(Traffic::ALL).map(|class| class.example()).collect();
+        assert!(shown.iter().all(Option::is_some), "{left_out:?}");
+        let named = protocols.iter().filter(|protocol| Some(protocol.number()) != left_out);
+        let rest = named.fold(Traffic::ALL, |rest, protocol| {
+            let own = traffic.of_rule(ProtocolMatch::Is(*protocol), IcmpMatch::Any);
+            traffic.less(rest, own)
+        });
+        assert_ne!(rest, Traffic::NONE, "{left_out:?}");
+    }
+}

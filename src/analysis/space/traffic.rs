@@ -137,6 +137,8 @@ impl Traffic {
         let rest = (1..=u8::MAX).filter_map(Protocol::from_number).filter(|protocol| !special(protocol));
         let (named, unnamed): (Vec<Protocol>, Vec<Protocol>) = rest.partition(|protocol| cuts.protocols.contains(protocol));
         classes.extend(named.into_iter().map(|protocol| Class::Protocols(vec![protocol])));
+        // no rule names protocol 0, so that it is there even where rules name all others
+        let unnamed = if unnamed.is_empty() { vec![Protocol::HOPOPT] } else { unnamed };
         classes.push(Class::Protocols(unnamed));
         let (made, of_rules, of_ports) = Default::default();
         let [sources, destinations] = Side::BOTH.map(|side| by_first_port(&classes, side));

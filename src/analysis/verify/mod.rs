@@ -13,6 +13,7 @@
 
 mod compare;
 mod hosts;
+mod interfaces;
 mod owed;
 mod places;
 mod translated;
@@ -34,6 +35,7 @@ use crate::script::{CheckedScripts, ScriptError};
 
 use compare::Comparison;
 use hosts::Hosts;
+use interfaces::Asked;
 use owed::Owed;
 use places::Ground;
 use translated::{Ports, Redirected};
@@ -72,6 +74,13 @@ pub struct Verification<'input> {
     pub differences: Vec<Difference<'input>>,
     /// In how many comparisons something differs.
     pub differing: usize,
+}
+
+impl Verification<'_> {
+    /// Whether the scripts are what policy wants. What differs counts, whether or not a packet shows it.
+    pub fn is_proven(&self) -> bool {
+        self.differences.is_empty() && self.differing == 0
+    }
 }
 
 /// How many packets are shown at most.
@@ -113,7 +122,7 @@ pub fn of_kernel<'input>(evaluator: &Evaluator<'_, 'input>, node: NodeId, option
     let mut verification = Verification { proof, differences, differing: 0 };
     let mut collector = Collector::new(kernel, Node::of(evaluator, node, options));
     let origins_matter = [List::Untracked, List::PreDnat].iter().any(|list| hosts.have(*list)) || kernel.asks_before_dnat();
-    let hooks = hooks(&interfaces(kernel, &hosts, options));
+    let hooks = hooks(&Asked::of(kernel, &hosts, options).all());
     let reverse_paths_matter = kernel.asks_reverse_paths() || options.source_validation != SourceValidation::Off;
     for family in Family::BOTH {
         let symbolic = kernel.symbolic(family, &mut traffic);
@@ -139,40 +148,6 @@ pub fn of_kernel<'input>(evaluator: &Evaluator<'_, 'input>, node: NodeId, option
     verification.differences.extend(collector.witnesses.into_iter().map(|witness| Difference::Packet(Box::new(witness))));
     verification
 }
-
-/// Interfaces that rules, host endpoints or options speak of, the loopback interface, and one that none
-/// speaks of. Where rules or options speak of the beginning of names, one of each beginning and of no
-/// longer one.
-fn interfaces(kernel: &Kernel, hosts: &Hosts<'_>, options: &Options) -> Vec<String> {
-    let (mut names, mut stems) = (kernel.interfaces(), kernel.interface_stems());
-    names.extend(hosts.interfaces());
-    names.insert(LOOPBACK);
-    for pattern in &options.pod_interfaces {
-        let known = if pattern.is_open() { &mut stems } else { &mut names };
-        known.insert(pattern.stem());
-    }
-
-    let is_other = |name: &str, stem: &str| {
-        let mut longer = stems.iter().filter(|other| other.len() > stem.len());
-        !names.contains(name) && !longer.any(|other| name.starts_with(other))
-    };
-    let under = |stem: &&str| {
-        let endings = std::iter::once(String::new()).chain(LETTERS.chars().map(String::from));
-        let mut under = endings.map(|ending| format!("{stem}{ending}"));
-        under.find(|name| name.len() <= LONGEST_INTERFACE && is_other(name, stem))
-    };
-    let others = stems.iter().filter_map(under);
-    let letters = LETTERS.chars().map(|letter| format!("{letter}ther"));
-    let mut unnamed = std::iter::once("other0".to_owned()).chain(letters);
-    let other = unnamed.find(|name| is_other(name, ""));
-    names.iter().map(|name| (*name).to_owned()).chain(others).chain(other).collect()
-}
-
-/// Letters to make names of interfaces with that none speaks of.
-const LETTERS: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-
-/// `IFNAMSIZ` 16 less the end of the string (linux/if.h).
-const LONGEST_INTERFACE: usize = 15;
 
 /// All hooks with all interfaces. Nothing is forwarded over the loopback interface.
 fn hooks(interfaces: &[String]) -> Vec<Hook> {

@@ -30,7 +30,7 @@ pub struct Verified<'input> {
 impl Verified<'_> {
     /// Whether the scripts are what policy wants.
     pub fn is_proven(&self) -> bool {
-        self.problems.is_empty() && self.verification.as_ref().is_some_and(|found| found.differences.is_empty())
+        self.problems.is_empty() && self.verification.as_ref().is_some_and(Verification::is_proven)
     }
 
     /// The answer for people: `n1: proven: 34 classes of addresses, …`, or what differs.
@@ -59,7 +59,7 @@ impl Verified<'_> {
             _ => format!("{}: differs in {differing} of {} pairs", self.node, proof.pairs),
         }];
         lines.extend(self.problems.iter().map(|problem| format!("  {problem}")));
-        if self.verification.as_ref().is_some_and(|found| found.differences.is_empty()) {
+        if self.verification.as_ref().is_some_and(Verification::is_proven) {
             let proven = "what the scripts say now is proven all the same";
             lines.push(format!("  {proven}: they decide every packet as the policies do"));
         }

@@ -149,7 +149,7 @@ impl Subject<'_> {
 
     fn is_proven(&self, kernel: &Kernel) -> bool {
         let found = verify::of_kernel(self.evaluator, self.node, self.options, kernel);
-        found.differences.is_empty()
+        found.is_proven()
     }
 
     /// Loads what was proven, and looks at the kernel.
