@@ -11,6 +11,7 @@ mod compare;
 mod file;
 mod index;
 mod inputs;
+mod path;
 mod read;
 mod tree;
 mod write;

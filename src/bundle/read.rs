@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::bundle::index::hex;
+use crate::bundle::path::{self, BundlePath};
 use crate::bundle::{FORMAT_VERSION, INDEX_FILE, io_error, read_file};
 use crate::diagnostic::{Code, Diagnostic};
 
@@ -93,6 +94,9 @@ impl OnDisk {
             Diagnostic::new(Code::NotABundle, message).help("name a directory that `palisade render` wrote")
         };
         let text = match read_file(&path) {
+            Ok(_) if path.is_symlink() => {
+                return Err(not_a_bundle(format!("`{INDEX_FILE}` is a symbolic link")));
+            }
             Ok(text) => text,
             Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
                 return Err(not_a_bundle(format!("there is no `{INDEX_FILE}`")));
@@ -111,7 +115,7 @@ impl OnDisk {
         match listed.stray() {
             None => Ok(Self { place: place.to_owned(), listed }),
             Some(stray) => {
-                let message = format!("`{}` leads out of the bundle: `{stray}`", path.display());
+                let message = format!("`{}` names `{stray}`, which no bundle has", path.display());
                 Err(Diagnostic::new(Code::BundlePath, message).help("do not use it: no version of palisade writes that"))
             }
         }
@@ -171,6 +175,7 @@ impl OnDisk {
     fn bytes(&self, path: &str) -> Result<Result<(Vec<u8>, Option<FileProblemKind>), FileProblemKind>, Diagnostic> {
         let place = self.place.join(path);
         let bytes = match read_file(&place) {
+            Ok(_) if self.leads_through_link(path) => return Ok(Err(FileProblemKind::NotAFile)),
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(Err(FileProblemKind::NotAFile)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err(FileProblemKind::Missing)),
@@ -184,6 +189,13 @@ impl OnDisk {
             Some(_) => None,
         };
         Ok(Ok((bytes, kind)))
+    }
+
+    /// Whether a part of a path in the bundle is a symbolic link. What a link names may be replaced
+    /// without a change in the bundle, and a bundle never has one.
+    fn leads_through_link(&self, path: &str) -> bool {
+        let parts = Path::new(path).ancestors().filter(|part| !part.as_os_str().is_empty());
+        parts.map(|part| self.place.join(part)).any(|part| part.is_symlink())
     }
 
     /// Names of the files that a node's folder holds.
@@ -202,11 +214,10 @@ impl OnDisk {
 }
 
 impl Listed {
-    /// A name or path that does not stay in the bundle's directory.
+    /// Returns the first node or path that no bundle has.
     fn stray(&self) -> Option<&str> {
-        let is_name = |name: &str| !["", ".", ".."].contains(&name) && !name.contains(['/', '\0']);
-        let names = self.nodes.iter().filter(|name| !is_name(name));
-        let paths = self.files.keys().filter(|path| !path.split('/').all(is_name));
+        let names = self.nodes.iter().filter(|name| !path::is_node_name(name));
+        let paths = self.files.keys().filter(|path| BundlePath::parse(path).is_none());
         names.chain(paths).map(String::as_str).next()
     }
 }

@@ -2,9 +2,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use super::path::BundlePath;
 use super::{Comparison, Counts, INDEX_FILE, NodePart, Owned, Provenance, Writer, clear};
 use crate::diagnostic::Code;
-use crate::render::Scripts;
+use crate::render::{SCRIPT_FILES, Scripts};
 
 fn part(node: &str, sets: &str) -> NodePart {
     let scripts = Scripts { sets: sets.to_owned(), filter_v4: "four\n".to_owned(), filter_v6: "six\n".to_owned(), early: Vec::new() };
@@ -83,6 +84,42 @@ fn what_comes_meanwhile_is_kept() {
     assert_eq!(left.diagnostic().code, Code::EntriesKept);
     assert!(!old.join(INDEX_FILE).exists() && !old.join("nodes/a/sets.ipset").exists());
     assert_eq!(fs::read_to_string(left.place.join("old/nodes/a/letter")).unwrap(), "dear");
+}
+
+#[test]
+fn only_scripts_of_nodes_have_paths_in_a_bundle() {
+    let longest = "n".repeat(253);
+    for node in ["n1", "a.b-c", &longest] {
+        for file in SCRIPT_FILES {
+            let path = format!("nodes/{node}/{file}");
+            let folder = BundlePath::parse(&path).unwrap().node_folder();
+            assert_eq!(folder.join(file), Path::new(&path));
+        }
+    }
+    let too_long = format!("nodes/{longest}n/sets.ipset");
+    let others = [
+        "",
+        "palisade.json",
+        "nodes",
+        "nodes/n1",
+        "nodes/n1/",
+        "nodes//sets.ipset",
+        "nodes/./sets.ipset",
+        "nodes/../sets.ipset",
+        "nodes/n1/../sets.ipset",
+        "nodes/n1/x/sets.ipset",
+        "nodes/n1/sets.ipset/",
+        "nodes/n1/sets.ipset\0",
+        "nodes/n1/nat.v4.rules",
+        "nodes/N1/sets.ipset",
+        "/nodes/n1/sets.ipset",
+        "./nodes/n1/sets.ipset",
+        "nodesn1/sets.ipset",
+        &too_long,
+    ];
+    for path in others {
+        assert_eq!(BundlePath::parse(path), None, "{path}");
+    }
 }
 
 #[test]

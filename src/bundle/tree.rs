@@ -1,7 +1,8 @@
 //! What belongs to a bundle in a directory, and what does not.
 //!
 //! A directory is replaced or removed only as far as its entries are those of a bundle: nothing else is
-//! ever deleted. No symbolic link is followed, neither in the place of the directory nor below it: each
+//! ever deleted. The index chooses among the paths that palisade writes ([`BundlePath`]) and adds none,
+//! since it may come from others. No symbolic link is followed, neither in the place of the directory nor below it: each
 //! directory is opened by the one that holds it.
 
 use std::collections::BTreeSet;
@@ -10,17 +11,15 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat, unlinkat};
 use rustix::io::Errno;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::bundle::{INDEX_FILE, read_file};
-
-/// Directories in a bundle that are looked into at most; no version has more levels.
-const MOST_LEVELS: usize = 8;
+use crate::bundle::path::{self, BundlePath};
+use crate::bundle::{FORMAT_VERSION, INDEX_FILE, read_file};
 
 /// The paths in a directory that are a bundle's.
 #[derive(Debug, Default)]
@@ -32,18 +31,20 @@ pub struct Owned {
     by_name: bool,
 }
 
-/// An index of any format, as far as it says which files there are.
+/// An index, as far as it says which files there are.
 #[derive(Deserialize)]
-struct AnyIndex<'text> {
+#[serde(rename_all = "camelCase")]
+struct FileList<'text> {
+    format_version: u32,
     #[serde(borrow)]
     files: std::collections::BTreeMap<String, &'text RawValue>,
 }
 
 impl Owned {
-    /// The files that the index in a directory lists, and the index. Without an index, nothing.
+    /// Returns the index and the files that it lists. Without an index, returns nothing.
     ///
     /// # Errors
-    /// When the index cannot be read.
+    /// If the index cannot be read, has another format, or lists a path that no bundle has.
     pub fn listed(directory: &Path) -> io::Result<Self> {
         let path = directory.join(INDEX_FILE);
         match fs::symlink_metadata(&path) {
@@ -54,11 +55,19 @@ impl Owned {
             Ok(_) => {}
         }
         let text = read_file(&path)?;
-        let index: AnyIndex<'_> = serde_json::from_slice(&text).map_err(io::Error::other)?;
+        let index: FileList<'_> = serde_json::from_slice(&text).map_err(io::Error::other)?;
+        if index.format_version != FORMAT_VERSION {
+            let format = index.format_version;
+            let problem = format!("it has format {format}, and this version writes {FORMAT_VERSION}");
+            return Err(io::Error::other(problem));
+        }
 
         let mut owned = Self::default();
-        owned.add(Path::new(INDEX_FILE));
-        index.files.keys().for_each(|path| owned.add(Path::new(path)));
+        owned.files.insert(INDEX_FILE.into());
+        for path in index.files.keys() {
+            let problem = || io::Error::other(format!("it lists `{path}`, which no bundle has"));
+            owned.add(&BundlePath::parse(path).ok_or_else(problem)?);
+        }
         Ok(owned)
     }
 
@@ -66,17 +75,14 @@ impl Owned {
     /// too, also where the index is damaged.
     pub fn of_our_own(directory: &Path) -> Self {
         let mut owned = Self::listed(directory).unwrap_or_default();
-        owned.add(Path::new(INDEX_FILE));
+        owned.files.insert(INDEX_FILE.into());
         Self { by_name: true, ..owned }
     }
 
-    fn add(&mut self, path: &Path) {
-        let is_below = path.components().all(|part| matches!(part, Component::Normal(_)));
-        if is_below && path.components().count() <= MOST_LEVELS {
-            self.files.insert(path.to_owned());
-            let parents = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty());
-            self.directories.extend(parents.map(Path::to_owned));
-        }
+    fn add(&mut self, path: &BundlePath<'_>) {
+        let folder = path.node_folder();
+        self.files.insert(folder.join(path.script));
+        self.directories.extend([PathBuf::from(path::NODES), folder]);
     }
 
     fn has(&self, path: &Path, kind: FileType) -> bool {
@@ -166,13 +172,12 @@ fn open(directory: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     })
 }
 
-/// Whether a path is that of a node's script: `nodes/n1/filter.v4.rules`.
+/// Whether a bundle may have a file at this path: `nodes/n1/filter.v4.rules`.
 fn is_script(path: &Path) -> bool {
-    let is_name = path.extension().is_some_and(|extension| extension == "rules" || extension == "ipset");
-    path.components().count() == 3 && path.starts_with("nodes") && is_name
+    path.to_str().is_some_and(|path| BundlePath::parse(path).is_some())
 }
 
-/// Whether a path is that of a directory in every bundle: `nodes`, `nodes/n1`.
+/// Whether a bundle may have a directory at this path: `nodes`, `nodes/n1`.
 fn is_folder(path: &Path) -> bool {
-    path.components().count() <= 2 && path.starts_with("nodes")
+    path.to_str().is_some_and(path::is_folder)
 }

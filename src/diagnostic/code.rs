@@ -99,7 +99,7 @@ codes! {
     InternalError       "internal-error"        Error   "two parts of Palisade disagree: a mistake in Palisade"
     // nodes
     BundleFormat        "bundle-format"         Error   "a bundle of another format than this version reads"
-    BundlePath          "bundle-path"           Error   "a bundle whose index leads out of its directory"
+    BundlePath          "bundle-path"           Error   "a bundle whose index names what no bundle has"
     BundleDamaged       "bundle-damaged"        Error   "a bundle with scripts that are missing, cut, changed or none of Palisade's"
     BundleStaged        "bundle-staged"         Error   "a bundle with staged policies in force, which is a proposal"
     BundleOfOthers      "bundle-of-others"      Error   "a bundle that has nothing for this node"

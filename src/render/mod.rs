@@ -59,6 +59,10 @@ fn text(table: &Table, templates: &Templates) -> Result<String, Diagnostic> {
     templates.table(table.kind, table.family, &parts)
 }
 
+/// File names of all scripts that a node may have, in the order they are loaded.
+pub const SCRIPT_FILES: [&str; 7] =
+    ["sets.ipset", "raw.v4.rules", "raw.v6.rules", "mangle.v4.rules", "mangle.v6.rules", "filter.v4.rules", "filter.v6.rules"];
+
 /// The name of a table's script.
 fn file(table: &Table) -> &'static str {
     match (table.kind, table.family) {

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests read and write files")]
 #![expect(clippy::unwrap_used, reason = "this is how a test fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use palisade::runner::{Keep, Processes, Runner, Settings};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
@@ -131,7 +132,7 @@ fn places_that_are_links_or_not_whole_bundles_are_refused() {
     fs::write(at("listless/palisade.json"), "{\"formatVersion\": 1}").unwrap();
     // an index that lists what no bundle has does not make it one
     fs::create_dir_all(at("other/a")).unwrap();
-    fs::write(at("other/palisade.json"), r#"{"files": {"../bundle/palisade.json": {}, "/etc": {}}}"#).unwrap();
+    fs::write(at("other/palisade.json"), index(1, &["../bundle/palisade.json", "/etc"])).unwrap();
     let before = listing(home.path());
     let places = [
         ("link", "is a symbolic link"),
@@ -141,7 +142,7 @@ fn places_that_are_links_or_not_whole_bundles_are_refused() {
         ("no-index", "holds what is no part of a bundle: `nodes`"),
         ("damaged", "does not say which files are a bundle's"),
         ("listless", "does not say which files are a bundle's"),
-        ("other", "holds what is no part of a bundle: `a`"),
+        ("other", "it lists `../bundle/palisade.json`, which no bundle has"),
         (".", "holds what is no part of a bundle: "),
     ];
     for (place, says) in places {
@@ -153,6 +154,133 @@ fn places_that_are_links_or_not_whole_bundles_are_refused() {
     // a link on the way there is the user's own
     symlink(".", at("here")).unwrap();
     assert_eq!(render(home.path(), "here/bundle").status, 0);
+}
+
+/// Returns an index of a format that lists these paths.
+fn index(format: u32, paths: &[&str]) -> String {
+    let entry = json!({"sha256": "", "bytes": 0});
+    let files: BTreeMap<&str, _> = paths.iter().map(|path| (*path, &entry)).collect();
+    json!({"formatVersion": format, "inputs": "", "nodes": ["n1"], "files": files}).to_string()
+}
+
+/// Paths that an index could list to have them removed: each is there as a file, in a repository that
+/// holds the bundle of a node too.
+const WANTED: [&str; 18] = [
+    "README.md",
+    "code/main.rs",
+    ".git/config",
+    "deep/er/and/er/still/file",
+    "nodes/README.md",
+    "nodes/n1/README.md",
+    "nodes/n1/filter.v4.rules~",
+    "nodes/n1/nat.v4.rules",
+    "nodes/n1/deep/filter.v4.rules",
+    "nodes/N1/filter.v4.rules",
+    "nodes/.git/filter.v4.rules",
+    "nodes/n1./sets.ipset",
+    "nodes/a b/sets.ipset",
+    "Nodes/n1/sets.ipset",
+    "nodes/palisade.json",
+    "filter.v4.rules",
+    "n1/filter.v4.rules",
+    "other/nodes/n1/filter.v4.rules",
+];
+
+/// Other spellings of a path that is there.
+fn spelling(dice: &mut Dice, home: &Path, path: &str) -> String {
+    match dice.below(9) {
+        0 => home.join("repository").join(path).display().to_string(),
+        1 => format!("../repository/{path}"),
+        2 => format!("./{path}"),
+        3 => format!("nodes/../{path}"),
+        4 => format!("nodes/n1/../../{path}"),
+        5 => path.replace('/', "//"),
+        6 => format!("{path}/"),
+        _ => path.to_owned(),
+    }
+}
+
+/// An index may come from others: it cannot make a directory of other files a bundle.
+#[test]
+fn an_index_cannot_have_other_files_removed() {
+    let home = tempfile::tempdir().unwrap();
+    let repository = home.path().join("repository");
+    assert_eq!(render(home.path(), "repository").status, 0);
+    let genuine = fs::read_to_string(repository.join("palisade.json")).unwrap();
+    let genuine: serde_json::Value = serde_json::from_str(&genuine).unwrap();
+    let scripts: Vec<&str> = genuine["files"].as_object().unwrap().keys().map(String::as_str).collect();
+
+    let mut dice = Dice(11);
+    for number in 0..150 {
+        let mut there: BTreeSet<&str> = WANTED.into_iter().filter(|_| dice.chance(30)).collect();
+        there.insert(dice.pick(&WANTED));
+        for path in &there {
+            let path = repository.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "dear").unwrap();
+        }
+        let listed: Vec<String> = there.iter().map(|path| spelling(&mut dice, home.path(), path)).collect();
+        let mut listed: Vec<&str> = listed.iter().map(String::as_str).collect();
+        listed.extend(scripts.iter().filter(|_| dice.chance(80)));
+        let format = dice.pick(&[1, 1, 1, 0, 2]);
+        fs::write(repository.join("palisade.json"), index(format, &listed)).unwrap();
+
+        let before = listing(home.path());
+        let outcome = render(home.path(), "repository");
+        let about = format!("{number}: {listed:?}");
+        is_refusal(&outcome, &about);
+        assert!(outcome.stderr.contains("[not-a-bundle]"), "{about}: {}", outcome.stderr);
+        let says = if format == 1 { "which no bundle has" } else { "it has format" };
+        assert!(outcome.stderr.contains(says), "{about}: {}", outcome.stderr);
+        let outcome = run(home.path(), &["verify", &cluster(), "--bundle", "repository"]);
+        is_refusal(&outcome, &about);
+        let code = if format == 1 { "[bundle-path]" } else { "[bundle-format]" };
+        assert!(outcome.stderr.contains(code), "{about}: {}", outcome.stderr);
+        assert!(listing(home.path()) == before, "{about}: something changed");
+        for path in there {
+            fs::remove_file(repository.join(path)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_index_of_another_format_does_not_make_a_bundle() {
+    let home = tempfile::tempdir().unwrap();
+    assert_eq!(render(home.path(), "bundle").status, 0);
+    let path = home.path().join("bundle/palisade.json");
+    let genuine = fs::read_to_string(&path).unwrap();
+    let version = "\"formatVersion\": 1,";
+    assert!(genuine.contains(version));
+    for other in ["", "\"formatVersion\": 0,", "\"formatVersion\": 2,", "\"formatVersion\": \"1\","] {
+        fs::write(&path, genuine.replacen(version, other, 1)).unwrap();
+        let before = listing(home.path());
+        let outcome = render(home.path(), "bundle");
+        is_refusal(&outcome, other);
+        assert!(outcome.stderr.contains("[not-a-bundle]"), "{other}: {}", outcome.stderr);
+        assert!(listing(home.path()) == before, "{other}: something changed");
+    }
+    fs::write(&path, &genuine).unwrap();
+    assert_eq!(render(home.path(), "bundle").status, 0);
+}
+
+/// What a link names is no part of a bundle, whatever it holds.
+#[test]
+fn a_bundle_with_a_link_in_it_is_not_read() {
+    let home = tempfile::tempdir().unwrap();
+    let verify = || run(home.path(), &["verify", &cluster(), "--bundle", "bundle"]);
+    assert_eq!(render(home.path(), "bundle").status, 0);
+    assert_eq!(verify().status, 0);
+    let files: Vec<PathBuf> = listing(&home.path().join("bundle")).into_keys().collect();
+    for path in files {
+        let away = home.path().join("away");
+        fs::rename(&path, &away).unwrap();
+        symlink(&away, &path).unwrap();
+        let outcome = verify();
+        assert!([1, 2].contains(&outcome.status), "{}: {}", path.display(), outcome.stderr);
+        fs::remove_file(&path).unwrap();
+        fs::rename(&away, &path).unwrap();
+    }
+    assert_eq!(verify().status, 0);
 }
 
 fn processes(home: &Path) -> Processes {
