@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::options::known_extensions::{KnownExtension, MATCHES, TARGETS};
+
 /// Names of matches and targets that scripts may have beside palisade's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extensions {
@@ -16,16 +18,8 @@ pub struct Extensions {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Extension(String);
 
-/// Targets that can only drop or observe, whatever their options are. Any other may accept, or
-/// change addresses, marks, tracking or copies of packets.
-const TARGETS: [&str; 5] = ["REJECT", "LOG", "NFLOG", "AUDIT", "TRACE"];
-
-/// Matches that change more than they ask: `recent` writes lists that others' rules may ask,
-/// `connlabel` labels connections, `socket` sets marks, `set` counts in sets of others.
-const CHANGING_MATCHES: [&str; 4] = ["recent", "connlabel", "socket", "set"];
-
 /// Matches whose options palisade reads itself.
-const OWN_MATCHES: [&str; 5] = ["comment", "multiport", "icmp", "icmp6", "conntrack"];
+const OWN_MATCHES: [&str; 7] = ["comment", "multiport", "icmp", "icmp6", "conntrack", "rpfilter", "set"];
 
 /// `XT_EXTENSION_MAXNAMELEN` 29 less the end mark (linux/netfilter/x_tables.h).
 const LONGEST_NAME: usize = 28;
@@ -74,20 +68,22 @@ impl FromStr for Extension {
         let is_short = (1..=LONGEST_NAME).contains(&name.len());
         let is_target = is_short && is_of(u8::is_ascii_uppercase);
         let is_match = is_short && is_of(u8::is_ascii_lowercase);
-        if is_target && !TARGETS.contains(&name) {
-            let known = TARGETS.join(", ");
-            return Err(format!("`{name}` may do more than drop or observe; targets that may be allowed: {known}"));
-        }
-        if CHANGING_MATCHES.contains(&name) {
-            return Err(format!("`{name}` changes more than it asks, and is never allowed"));
-        }
         if OWN_MATCHES.contains(&name) {
-            return Err(format!("`{name}` is allowed always, in the form in which palisade writes it"));
+            let problem = "is allowed always, in the form in which palisade writes it";
+            return Err(format!("`{name}` {problem}"));
         }
-        if !is_target && !is_match {
-            return Err(format!("`{}` is no name of a match or target", name.escape_debug()));
+        if KnownExtension::find(name).is_some() {
+            return Ok(Self(name.to_owned()));
         }
-        Ok(Self(name.to_owned()))
+        let known = |known: &[KnownExtension]| {
+            let names: Vec<&str> = known.iter().map(|known| known.name).collect();
+            names.join(", ")
+        };
+        match (is_target, is_match) {
+            (true, _) => Err(format!("`{name}` may do more than drop or observe; targets that may be allowed: {}", known(&TARGETS))),
+            (false, true) => Err(format!("`{name}` may do more than ask about a packet; matches that may be allowed: {}", known(&MATCHES))),
+            (false, false) => Err(format!("`{}` is no name of a match or target", name.escape_debug())),
+        }
     }
 }
 

@@ -7,11 +7,13 @@ mod choices;
 mod extensions;
 mod failsafe;
 mod interface;
+mod known_extensions;
 
 pub use choices::{Encapsulated, EndpointToHost, HookPosition, Options, SourceValidation, UnknownEndpoint, Words};
 pub use extensions::{Extension, Extensions};
 pub use failsafe::{Failsafe, FailsafeList, Failsafes};
 pub use interface::InterfacePattern;
+pub use known_extensions::{ExtensionOption, KnownExtension};
 
 #[cfg(test)]
 mod tests;

@@ -8,10 +8,7 @@ use crate::net::{Family, PortRange};
 use crate::options::HookPosition;
 use crate::policy::Icmp;
 use crate::render::comment::{comment_line, rule_comment};
-
-/// Fewest hash buckets of a set, and fewest elements it has room for (the defaults of ipset(8)).
-const LEAST_HASHSIZE: usize = 1024;
-const LEAST_MAXELEM: usize = 65_536;
+use crate::script::SetSize;
 
 // Writing to a `String` cannot fail, so that the results of `write!` below say nothing.
 
@@ -37,10 +34,9 @@ pub(super) fn sets(sets: &[Set]) -> String {
     out
 }
 
-/// Type, family and size of a set. It has room for twice its members, so that it need not be made anew when some come.
+/// Type, family and size of a set.
 fn header(members: &Members) -> String {
-    let elements = members.len().next_power_of_two();
-    let size = format!("hashsize {} maxelem {}", elements.max(LEAST_HASHSIZE), (elements * 2).max(LEAST_MAXELEM));
+    let size = SetSize::of(members.len());
     match members {
         Members::Addresses(family, _) => format!("hash:net family {} {size}", family_word(*family)),
         Members::Services(family, _) => format!("hash:ip,port family {} {size}", family_word(*family)),

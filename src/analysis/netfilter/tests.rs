@@ -107,7 +107,7 @@ fn what_is_not_tracked_has_no_connection_and_no_translation() {
         ("--ctorigdst 192.0.2.1 ! --ctorigdstport 443", State::New, false),
         ("! --ctorigdst 10.0.0.2", State::New, true),
         ("! --ctorigdst 10.0.0.2", State::Invalid, false),
-        ("! --ctorigdst 10.0.0.2 --ctstate INVALID", State::Invalid, true),
+        ("--ctstate INVALID ! --ctorigdst 10.0.0.2", State::Invalid, true),
         ("--ctstate NEW --ctorigdst 10.0.0.2", State::New, false),
     ] {
         let rule = format!("-A INPUT -p tcp -m conntrack {options} -s 10.0.0.1 -j DROP\n");

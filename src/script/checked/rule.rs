@@ -112,6 +112,10 @@ const WITH_PORTS: [Protocol; 4] = [Protocol::TCP, Protocol::UDP, Protocol::SCTP,
 /// extensions/libxt_conntrack.c).
 const STATES: [State; 5] = [State::Invalid, State::New, State::Related, State::Established, State::Untracked];
 
+/// The order in which iptables-save prints the options of `conntrack` (iptables 1.8.9,
+/// `conntrack_dump` in extensions/libxt_conntrack.c).
+const CONNECTION_OPTIONS: [&str; 3] = ["--ctstate", "--ctorigdst", "--ctorigdstport"];
+
 /// The one limit that palisade writes.
 const LIMIT: [&str; 4] = ["--limit", "10/second", "--limit-burst", "20"];
 
@@ -165,6 +169,10 @@ impl<'run, 'line> Reader<'run, 'line> {
                 "-g" => return self.chain().map(Target::Goto),
                 option => {
                     let condition = self.general(option)?;
+                    // legacy iptables takes it for any address, and nft refuses it
+                    let is_all = matches!(condition, Condition::Address(_, net) if net.is_everything());
+                    let is_met = !is_negated || !is_all;
+                    ensure(is_met, || format!("`! {option}` of all addresses"))?;
                     self.conditions.push((is_negated, condition));
                 }
             }
@@ -265,7 +273,7 @@ impl<'run, 'line> Reader<'run, 'line> {
             "comment" => self.comment(),
             "set" => self.negatable(Self::set),
             "multiport" => self.negatable(Self::ports),
-            "icmp" | "icmp6" => self.negatable(Self::icmp),
+            name if name == self.icmp_match() => self.negatable(Self::icmp),
             "conntrack" => self.connection(),
             "rpfilter" => self.reverse_path(),
             "limit" if self.is_own_limit() => {
@@ -281,6 +289,11 @@ impl<'run, 'line> Reader<'run, 'line> {
     fn is_own_limit(&self) -> bool {
         let words = self.words.iter().take(LIMIT.len()).map(|word| word.bare());
         words.eq(LIMIT.map(Some))
+    }
+
+    /// The family of the table that the rule is for.
+    pub(super) fn family(&self) -> Family {
+        self.context.id.family
     }
 
     /// Whether the user allows an extension.
@@ -320,7 +333,7 @@ impl<'run, 'line> Reader<'run, 'line> {
     }
 
     /// Whether the rule is for one of these protocols.
-    fn has_protocol(&self, wanted: &[Protocol]) -> bool {
+    pub(super) fn has_protocol(&self, wanted: &[Protocol]) -> bool {
         let is_wanted = |condition: &Condition| matches!(condition, Condition::Protocol(protocol) if wanted.contains(protocol));
         self.conditions.iter().any(|(is_negated, condition)| !is_negated && is_wanted(condition))
     }
@@ -338,6 +351,14 @@ impl<'run, 'line> Reader<'run, 'line> {
         let slots: usize = ranges.iter().map(|range| range.slots()).sum();
         ensure(slots <= limits::MULTIPORT_SLOTS, || format!("too many ports: `{words}`"))?;
         Ok(Condition::Ports(side, ranges))
+    }
+
+    /// The name of the match on control messages, which each family has its own of.
+    fn icmp_match(&self) -> &'static str {
+        match self.context.id.family {
+            Family::V4 => "icmp",
+            Family::V6 => "icmp6",
+        }
     }
 
     fn icmp(&mut self) -> Read<Condition> {
@@ -381,7 +402,7 @@ impl<'run, 'line> Reader<'run, 'line> {
     fn connection(&mut self) -> Read<()> {
         let is_tracked = self.context.id.kind != TableKind::Raw;
         ensure(is_tracked, || "conntrack, in the table before connections are tracked".to_owned())?;
-        let mut connection = Connection::default();
+        let (mut connection, mut last) = (Connection::default(), None);
         loop {
             let is_behind_mark = self.peek() == Some("!");
             let option = self.words.get(usize::from(is_behind_mark)).and_then(|word| word.bare());
@@ -389,6 +410,9 @@ impl<'run, 'line> Reader<'run, 'line> {
                 break;
             }
             let is_negated = self.skip("!");
+            let place = CONNECTION_OPTIONS.iter().position(|known| Some(*known) == option);
+            ensure(place.is_none() || last < place, || "options of conntrack out of order".to_owned())?;
+            last = place.max(last);
             self.option_of_connection(&mut connection, is_negated)?;
         }
         ensure(connection != Connection::default(), || "conntrack without an option".to_owned())?;
@@ -402,12 +426,16 @@ impl<'run, 'line> Reader<'run, 'line> {
                 let word = self.next_bare()?;
                 let states = word.split(',').map(State::from_word).collect::<Option<Vec<State>>>();
                 let states = states.ok_or_else(|| format!("unknown state in `{word}`"))?;
-                let is_sorted = states.is_sorted_by_key(|state| STATES.iter().position(|own| own == state));
+                let place = |state: &State| STATES.iter().position(|own| own == state);
+                let is_sorted = states.is_sorted_by(|one, next| place(one) < place(next));
                 ensure(is_sorted, || format!("`{word}` is not in the order in which tools print it"))?;
                 connection.states = Some((is_negated, states));
             }
             "--ctorigdst" if connection.address.is_none() => {
-                connection.address = Some((is_negated, self.address()?));
+                let net = self.address()?;
+                let is_met = !is_negated || !net.is_everything();
+                ensure(is_met, || "`! --ctorigdst` of all addresses".to_owned())?;
+                connection.address = Some((is_negated, net));
             }
             "--ctorigdstport" if connection.port.is_none() => {
                 ensure(self.has_protocol(&WITH_PORTS), || "conntrack asks for a port without a protocol that has ports".to_owned())?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::limits;
 use crate::script::checked::{Level, Read, ReadScript, ensure, lines};
-use crate::script::{Member, PREFIX, Set, SetKind, Sets};
+use crate::script::{Member, PREFIX, Set, SetKind, SetSize, Sets};
 
 /// Sets as far as they were read.
 struct Reader<'text> {
@@ -21,6 +21,8 @@ struct Open<'text> {
     name: &'text str,
     kind: SetKind,
     set: Set,
+    /// The line of its `create`.
+    line: usize,
 }
 
 /// Reads the script of the sets.
@@ -31,33 +33,35 @@ struct Open<'text> {
 pub(super) fn read<'text>(text: &'text str, level: Level<'text>) -> ReadScript<Sets> {
     let mut reader = Reader { level, done: BTreeMap::new(), open: None, total: 0 };
     for (number, line) in lines::lines(text, limits::IPSET_LINE)? {
-        reader.line(line).map_err(|problem| (Some(number), problem))?;
+        reader.line(number, line)?;
     }
-    reader.close();
+    reader.close()?;
 
     Ok(reader.done)
 }
 
 impl<'text> Reader<'text> {
-    fn line(&mut self, line: &'text str) -> Read<()> {
-        let unknown = || format!("unknown line `{line}`");
+    fn line(&mut self, number: usize, line: &'text str) -> ReadScript<()> {
+        let at = |problem: String| (Some(number), problem);
+        let unknown = || at(format!("unknown line `{line}`"));
         let (verb, rest) = line.split_once(' ').ok_or_else(unknown)?;
         let (name, rest) = rest.split_once(' ').ok_or_else(unknown)?;
         match verb {
-            "create" => self.create(name, rest),
-            "add" => self.add(name, rest),
+            "create" => {
+                self.close()?;
+                let (kind, set) = self.create(name, rest).map_err(at)?;
+                self.open = Some(Open { name, kind, set, line: number });
+                Ok(())
+            }
+            "add" => self.add(name, rest).map_err(at),
             _ => Err(unknown()),
         }
     }
 
-    fn create(&mut self, name: &'text str, words: &str) -> Read<()> {
-        self.close();
+    fn create(&self, name: &str, words: &str) -> Read<(SetKind, Set)> {
         ensure(self.is_name(name), || format!("bad name of a set: `{name}`"))?;
         ensure(!self.done.contains_key(name), || format!("`{name}` is created twice"))?;
-
-        let (kind, set) = header(words)?;
-        self.open = Some(Open { name, kind, set });
-        Ok(())
+        header(words)
     }
 
     /// Names of a bundle's sets have letters, digits and `-`; in a kernel, another mark may stand
@@ -93,13 +97,27 @@ impl<'text> Reader<'text> {
         ensure(has_room, || format!("`{name}` is full: its maxelem is {most}"))
     }
 
-    fn close(&mut self) {
-        let Some(Open { name, mut set, .. }) = self.open.take() else { return };
-        if matches!(self.level, Level::Kernel) {
-            set.members.sort_unstable();
-            set.members.dedup();
+    /// Ends the set that is being filled. A bundle's set is created in the size that its members
+    /// need: the kernel takes memory for it at once.
+    fn close(&mut self) -> ReadScript<()> {
+        let Some(Open { name, kind, mut set, line }) = self.open.take() else { return Ok(()) };
+        match self.level {
+            Level::Bundle(_) if kind != SetKind::Ports => {
+                let (is, needed) = (set.size(), SetSize::of(set.members.len()));
+                let problem = || {
+                    let count = set.members.len();
+                    format!("`{name}` has `{is}`, and `{needed}` is the size for {count} members")
+                };
+                ensure(is == needed, problem).map_err(|problem| (Some(line), problem))?;
+            }
+            Level::Bundle(_) => {}
+            Level::Kernel => {
+                set.members.sort_unstable();
+                set.members.dedup();
+            }
         }
         self.done.insert(name.to_owned(), set);
+        Ok(())
     }
 }
 

@@ -1,6 +1,9 @@
 use super::{CheckedScripts, ScriptError};
 use crate::limits;
-use crate::options::Extensions;
+use crate::net::Family;
+use crate::options::{Extensions, KnownExtension};
+use crate::script::SetSize;
+use std::net::Ipv4Addr;
 
 const SETS: &str = "\
 # endpoints
@@ -68,6 +71,18 @@ fn rule(rule: &str, names: &[&str]) -> Result<CheckedScripts, ScriptError> {
     read_all(SETS, &FILTER.replace(RULE, rule), None, &allowed(names))
 }
 
+/// Reads conditions of a rule that drops, in the filter table of a family.
+fn rule_of(family: &str, conditions: &str) -> Result<CheckedScripts, ScriptError> {
+    let sized = |filter: String| filter.replace("pal-local4", "pal-local6");
+    let [plain, changed] = [FILTER.to_owned(), FILTER.replace(RULE, &format!("-A pal-from-endpoint {conditions} -j DROP"))];
+    let (v4, v6) = match family {
+        "v4" => (changed, sized(plain)),
+        _ => (plain, sized(changed)),
+    };
+    let files = [("sets.ipset", SETS), ("filter.v4.rules", &v4), ("filter.v6.rules", &v6)];
+    CheckedScripts::read(files, &Extensions::every())
+}
+
 #[test]
 fn what_palisade_writes_is_read() {
     let read = read_all(SETS, FILTER, None, &Extensions::default()).unwrap();
@@ -121,6 +136,11 @@ fn rules_have_one_form() {
         "-s 10.0.0.1/8 -j DROP",
         "-s 10.0.0.0/255.0.0.0 -j DROP",
         "-m conntrack --ctstate ESTABLISHED,RELATED -j DROP",
+        "-m conntrack --ctorigdst 10.0.0.1 --ctstate NEW -j DROP",
+        "-p tcp -m conntrack --ctorigdstport 80 --ctorigdst 10.0.0.1 -j DROP",
+        "-p tcp -m conntrack --ctorigdstport 90:80 -j DROP",
+        "-p tcp -m multiport --dports 90:80 -j DROP",
+        "-p 0 -j DROP",
         // words
         "-p  tcp -j DROP",
         "-p tcp -j DROP ",
@@ -165,6 +185,54 @@ fn rules_have_one_form() {
         let text = format!("-A pal-from-endpoint {}", taken.replace("-p 6 ", "-p 47 "));
         let read = rule(&text, &[]);
         assert!(read.is_ok(), "{taken}: {read:?}");
+    }
+}
+
+/// In both families, for every option that takes an address; without the `!` all are met.
+#[test]
+fn negated_conditions_that_no_packet_meets_are_refused() {
+    for (family, all) in [("v4", "0.0.0.0/0"), ("v6", "::/0")] {
+        for option in ["-s", "-d", "-m conntrack ! --ctorigdst"] {
+            let negated = match option.contains('!') {
+                true => format!("{option} {all}"),
+                false => format!("! {option} {all}"),
+            };
+            assert!(rule_of(family, &negated).is_err(), "{negated}");
+
+            let met = negated.replace("! ", "");
+            rule_of(family, &met).unwrap_or_else(|refused| panic!("{met}: {refused}"));
+        }
+    }
+}
+
+#[test]
+fn control_messages_are_those_of_the_family() {
+    let families = [("v4", "icmp", "icmp"), ("v6", "icmp6", "icmpv6")];
+    for (family, own, own_protocol) in families {
+        for (_, name, protocol) in families {
+            for (_, _, option) in families {
+                let text = format!("-p {protocol} -m {name} --{option}-type 8");
+                let is_own = name == own && protocol == own_protocol && option == own_protocol;
+                assert_eq!(rule_of(family, &text).is_ok(), is_own, "{family}: {text}");
+            }
+        }
+    }
+}
+
+/// All lists of two and three states.
+#[test]
+fn states_are_listed_once_and_in_order() {
+    const STATES: [&str; 5] = ["INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED"];
+    for (first, one) in STATES.iter().enumerate() {
+        for (second, other) in STATES.iter().enumerate() {
+            let text = format!("-m conntrack --ctstate {one},{other}");
+            assert_eq!(rule_of("v4", &text).is_ok(), first < second, "{text}");
+            for (third, last) in STATES.iter().enumerate() {
+                let text = format!("-m conntrack --ctstate {one},{other},{last}");
+                let is_sorted = first < second && second < third;
+                assert_eq!(rule_of("v4", &text).is_ok(), is_sorted, "{text}");
+            }
+        }
     }
 }
 
@@ -247,6 +315,32 @@ fn members_have_one_form_and_order() {
         let sets = SETS.replace(from, to);
         assert_ne!(sets, SETS);
         refusal(&sets, FILTER);
+    }
+}
+
+/// The kernel takes memory for the buckets of a set, however few members it has.
+#[test]
+fn sets_have_the_size_that_their_members_need() {
+    for members in [0, 1, 1024, 1025, 2048, 40_000] {
+        let size = SetSize::of(members);
+        let script = |size: SetSize| {
+            let create = format!("create pal-c4-z hash:net family inet {size}\n");
+            let number = |n: usize| u32::try_from(n).unwrap() + 0x0b00_0000;
+            let addresses = (0..members).map(|n| Ipv4Addr::from(number(n)));
+            let adds = addresses.map(|address| format!("add pal-c4-z {address}\n"));
+            format!("{SETS}{create}{}", adds.collect::<String>())
+        };
+        let read = |size: SetSize| read_all(&script(size), FILTER, None, &Extensions::default()).map(|_| ());
+        read(size).unwrap();
+
+        for factor in [2, 16, 1024] {
+            let larger = SetSize { hashsize: size.hashsize * factor, ..size };
+            let refused = read(larger).unwrap_err();
+            assert_eq!(refused.line, Some(14), "{refused}");
+            read(SetSize { maxelem: size.maxelem * factor, ..size }).unwrap_err();
+        }
+        read(SetSize { hashsize: size.hashsize / 2, ..size }).unwrap_err();
+        read(SetSize { maxelem: size.maxelem / 2, ..size }).unwrap_err();
     }
 }
 
@@ -351,6 +445,88 @@ fn extensions_drop_or_observe() {
     assert!(rule("-A INPUT -p tcp -m tcp --dport 22 -j DROP", &NAMES).is_err());
 }
 
+/// Conditions with one extension: its family, and what stands before its options.
+fn begun(known: &KnownExtension) -> (&'static str, String) {
+    let family = known.family.map_or("v4", |family| if family == Family::V6 { "v6" } else { "v4" });
+    let protocol = known.protocol.map(|protocol| format!("-p {} ", protocol.keyword()));
+    (family, format!("{}-m {}", protocol.unwrap_or_default(), known.name))
+}
+
+/// The matches that may be allowed.
+fn matches() -> impl Iterator<Item = &'static KnownExtension> {
+    KnownExtension::every().filter(|known| known.name.to_ascii_lowercase() == known.name)
+}
+
+#[test]
+fn options_of_extensions_are_known_in_full() {
+    for known in matches() {
+        let (family, begun) = begun(known);
+        for option in known.options {
+            let value = if option.name == "hashlimit-name" { " pal-x" } else { " 1" };
+            let values = value.repeat(option.values);
+            let text = |name: &str| format!("{begun} --{name}{values}");
+            let taken = text(option.name);
+            rule_of(family, &taken).unwrap_or_else(|refused| panic!("{taken}: {refused}"));
+
+            let negated = taken.replace(" --", " ! --");
+            assert_eq!(rule_of(family, &negated).is_ok(), option.is_negatable, "{negated}");
+            // getopt_long takes what begins only one option for it
+            for length in 0..option.name.len() {
+                let (part, _) = option.name.split_at(length);
+                let is_other = known.options.iter().any(|other| other.name == part);
+                let short = text(part);
+                assert!(is_other || rule_of(family, &short).is_err(), "{short}");
+            }
+            for more in [format!("{taken} --{}{values}", option.name), format!("{taken} 1")] {
+                assert!(rule_of(family, &more).is_err(), "{more}");
+            }
+            if option.values > 0 {
+                let less = format!("{begun} --{}{}", option.name, value.repeat(option.values - 1));
+                assert!(rule_of(family, &less).is_err(), "{less}");
+            }
+        }
+        let twice = format!("{begun} -m {}", known.name);
+        assert!(rule_of(family, &twice).is_err(), "{twice}");
+    }
+}
+
+/// Options of the tools, in full, short or abbreviated, and of extensions that are never allowed.
+const FOREIGN: &str = "-4 -6 -A -D -F -I -M -V -X -Z -c -d -f -g -h -i -j -m -n -o -p -s -t -v -w -x \
+                       -- - ! --append --delete --destination --flush --fragment --goto --help \
+                       --in-interface --insert --ipv4 --ipv6 --jump --label --match --modprobe \
+                       --policy --set --set-counters --table --version --vers --wait --zero";
+
+/// The tools lose the quotes of words before they look for options.
+#[test]
+fn words_of_extensions_are_no_options_of_the_tools_in_quotes_or_without() {
+    let words = FOREIGN.split(' ').filter(|word| !word.is_empty());
+    let words: Vec<String> = words.flat_map(|word| [word.to_owned(), format!("\"{word}\"")]).collect();
+    let behind = ["", " x", " \"x\"", " recent --set"];
+    let ends: Vec<(&String, &str)> = words.iter().flat_map(|word| behind.map(|behind| (word, behind))).collect();
+    for known in matches() {
+        let (family, begun) = begun(known);
+        let option = known.options.first().unwrap();
+        let name = format!("{begun} --{}", option.name);
+        let value = format!("{name}{}", " 1".repeat(option.values));
+        let places = [&begun, &name, &value];
+        for (before, (word, behind)) in places.iter().flat_map(|place| ends.iter().map(move |end| (place, end))) {
+            let text = format!("{before} {word}{behind}");
+            // an interface: a condition that palisade writes itself
+            let is_own = ["-i", "-o"].contains(&word.as_str()) && *behind == " x";
+            let is_own = is_own && (*before != &name || option.values == 0);
+            assert_eq!(rule_of(family, &text).is_ok(), is_own, "{text}");
+        }
+    }
+}
+
+#[test]
+fn tables_of_limits_are_not_those_of_others() {
+    for name in ["kubeX", "pal", "pal-", "Xpal-a", "\"kubeX\"", "\"pal-a b\"", "pal-../x", "PAL-a"] {
+        let text = format!("-m hashlimit --hashlimit-upto 1/sec --hashlimit-name {name}");
+        assert!(rule_of("v4", &text).is_err(), "{text}");
+    }
+}
+
 #[test]
 fn what_could_widen_is_never_allowed() {
     for name in [
@@ -371,6 +547,12 @@ fn what_could_widen_is_never_allowed() {
         "NETMAP",
         "RETURN",
         "recent",
+        "connbytes",
+        "physdev",
+        "quota",
+        "rateest",
+        "bpf",
+        "cgroup",
         "set",
         "connlabel",
         "socket",
