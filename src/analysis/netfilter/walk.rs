@@ -31,6 +31,8 @@ pub(in crate::analysis) struct At<'at> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::analysis) struct Early {
     pub(in crate::analysis) dropped: TrafficId,
+    /// As [`Out::unclear`].
+    pub(in crate::analysis) unclear: TrafficId,
     pub(in crate::analysis) untracked: TrafficId,
 }
 
@@ -40,6 +42,9 @@ pub(in crate::analysis) struct Out {
     pub(in crate::analysis) accepted: TrafficId,
     pub(in crate::analysis) dropped: TrafficId,
     pub(in crate::analysis) untracked: TrafficId,
+    /// Packets of known connections of which a rule asks the original destination. Those of the reply
+    /// direction have it for their source, so that the rule is not known to hit or to miss them.
+    pub(in crate::analysis) unclear: TrafficId,
 }
 
 /// A table's chains by number.
@@ -96,7 +101,8 @@ struct Pieces {
 
 impl Out {
     /// Nothing yet.
-    pub(in crate::analysis) const NONE: Out = Out { accepted: Traffic::NONE, dropped: Traffic::NONE, untracked: Traffic::NONE };
+    pub(in crate::analysis) const NONE: Out =
+        Out { accepted: Traffic::NONE, dropped: Traffic::NONE, untracked: Traffic::NONE, unclear: Traffic::NONE };
 }
 
 impl Symbolic<'_> {
@@ -110,14 +116,14 @@ impl Symbolic<'_> {
         for (block, raw) in run(self.raw.as_ref(), chain, at, (block, Traffic::ALL, Out::NONE), traffic) {
             let untracked = if at.state == State::Untracked { Traffic::ALL } else { raw.untracked };
             let tracked = traffic.less(Traffic::ALL, untracked);
-            let mut blocks = vec![(block, Out { dropped: raw.dropped, ..Out::NONE })];
+            let mut blocks = vec![(block, Out { dropped: raw.dropped, unclear: raw.unclear, ..Out::NONE })];
             for (state, here) in [(at.state, tracked), (State::Untracked, untracked)] {
                 let here = traffic.less(here, raw.dropped);
                 let at = At { state, ..*at };
                 let on = |(block, out): (Block, Out)| run(self.mangle.as_ref(), chain, &at, (block, here, out), traffic);
                 blocks = blocks.into_iter().flat_map(on).collect();
             }
-            all.extend(blocks.into_iter().map(|(block, out)| (block, Early { dropped: out.dropped, untracked })));
+            all.extend(blocks.into_iter().map(|(block, out)| (block, Early { dropped: out.dropped, unclear: out.unclear, untracked })));
         }
         merged(all)
     }
@@ -180,7 +186,10 @@ impl Graph {
         let pieces = step.apply(at, block, way.here, traffic);
         next.extend(pieces.missed.into_iter().map(|block| (block, way)));
         for (block, hit) in pieces.hit {
-            let missed = Way { here: traffic.less(way.here, hit), ..way };
+            let mut missed = Way { here: traffic.less(way.here, hit), ..way };
+            if step.asks_origin() && is_known(at.state) {
+                missed.out.unclear = traffic.or(missed.out.unclear, hit);
+            }
             self.act(step.act, at, (block, hit, missed), (&mut *traffic, &mut *next));
         }
     }
@@ -239,10 +248,15 @@ impl Step {
             let groups = at.columns.services.get(*number).map_or(&[][..], Vec::as_slice);
             pieces.refine(*side, groups, *negated, traffic);
         }
-        if !matches!(at.state, State::Untracked | State::Invalid) {
+        if at.state == State::New {
             self.connections.iter().filter_map(|(_, origin)| *origin).for_each(|number| pieces.ask_origin(at, number, traffic));
         }
         pieces
+    }
+
+    /// Whether it asks for the original destination of a connection.
+    fn asks_origin(&self) -> bool {
+        self.connections.iter().any(|(_, origin)| origin.is_some())
     }
 
     /// What of some traffic meets all conditions but those on addresses.
@@ -259,6 +273,14 @@ impl Step {
             && self.reverse_paths.iter().all(leads_back)
             && self.connections.iter().all(|(states, _)| is_in(states));
         if matches { traffic.and(here, self.traffic) } else { Traffic::NONE }
+    }
+}
+
+/// Whether packets in this state belong to a known connection, and may go in either direction of it.
+fn is_known(state: State) -> bool {
+    match state {
+        State::Established | State::Related => true,
+        State::New | State::Invalid | State::Untracked => false,
     }
 }
 

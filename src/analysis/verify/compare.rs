@@ -81,7 +81,7 @@ impl Comparison<'_, '_, '_, '_> {
         let untracked = if state == State::Untracked { Traffic::ALL } else { Traffic::NONE };
         let found = match self.symbolic.has_early() {
             true => self.symbolic.early(&at, block, self.traffic),
-            false => vec![(block, Early { dropped: Traffic::NONE, untracked })],
+            false => vec![(block, Early { dropped: Traffic::NONE, unclear: Traffic::NONE, untracked })],
         };
         let ground = self.ground;
         let parts = found.into_iter().flat_map(|(block, found)| ground.parts(&block).into_iter().map(move |part| (part, found)));
@@ -103,7 +103,7 @@ impl Comparison<'_, '_, '_, '_> {
         let on = self.traffic.less(Traffic::ALL, before.found.dropped);
         let untracked = self.traffic.and(on, before.found.untracked);
         let tracked = self.traffic.less(on, untracked);
-        let mut blocks = vec![(block, Out { dropped: before.found.dropped, ..Out::NONE })];
+        let mut blocks = vec![(block, Out { dropped: before.found.dropped, unclear: before.found.unclear, ..Out::NONE })];
         for (at, here) in [(At { state: State::Untracked, ..at }, untracked), (at, tracked)] {
             let on = |(block, out)| self.symbolic.filter(&at, (block, here, out), self.traffic);
             blocks = blocks.into_iter().flat_map(on).collect();
@@ -183,6 +183,7 @@ impl Comparison<'_, '_, '_, '_> {
         // of what is dropped nobody needs to know more
         let kept = self.traffic.less(case.kept, found.dropped);
         let differing = self.traffic.or(accepted, dropped);
+        let differing = self.traffic.or(differing, found.unclear);
         self.traffic.or(differing, kept)
     }
 

@@ -134,9 +134,9 @@ pub fn of_kernel<'input>(evaluator: &Evaluator<'_, 'input>, node: NodeId, option
         let mut comparison =
             Comparison { symbolic: &symbolic, owed: &owed, ground: &ground, traffic: &mut traffic, collector: &mut collector, pairs: 0 };
         for hook in &hooks {
-            states(hook, &hosts).iter().for_each(|state| comparison.hook(hook, *state));
+            states(&hosts).iter().for_each(|state| comparison.hook(hook, *state));
             if reverse_paths_matter && hook.arrives().is_some_and(|name| name != LOOPBACK) {
-                states(hook, &hosts).iter().for_each(|state| comparison.spoofed(hook, *state));
+                states(&hosts).iter().for_each(|state| comparison.spoofed(hook, *state));
             }
             if origins_matter {
                 comparison.translated(hook, (&ports, &mut redirected));
@@ -164,15 +164,16 @@ fn hooks(interfaces: &[String]) -> Vec<Hook> {
 /// States of connection tracking.
 const TRACKED: [State; 4] = [State::New, State::Established, State::Related, State::Invalid];
 
-/// States that a hook can see. What somebody else keeps from being tracked stays on the node, and is not compared where policy of ours
-/// is asked before that: its original destination is not known behind it (a known limit), and scripts ask untracked policy about
-/// replies of failsafe ports too.
-fn states(hook: &Hook, hosts: &Hosts<'_>) -> &'static [State] {
-    match hook {
-        Hook::Input { .. } | Hook::Output { .. } if hosts.have(List::Untracked) || hosts.have(List::PreDnat) => &TRACKED,
-        Hook::Forward { .. } => &TRACKED,
-        Hook::Input { .. } | Hook::Output { .. } => &State::ALL,
-    }
+/// Returns the states of packets that are compared, at every hook.
+///
+/// Packets without a connection are among them. The kernel tracks no message between IPv6 neighbours
+/// (`nf_conntrack_icmpv6_error` in net/netfilter/nf_conntrack_proto_icmpv6.c), and rules of others
+/// may keep any packet from tracking. These are not compared where host endpoints have untracked or
+/// pre-DNAT policy (a known limit): nothing tells their original destination, and scripts ask
+/// untracked policy about replies of failsafe ports too.
+fn states(hosts: &Hosts<'_>) -> &'static [State] {
+    let is_asked_early = hosts.have(List::Untracked) || hosts.have(List::PreDnat);
+    if is_asked_early { &TRACKED } else { &State::ALL }
 }
 
 #[cfg(test)]

@@ -286,3 +286,51 @@ impl World<'_, '_> {
         (verdict, state == State::Untracked)
     }
 }
+
+/// Rules at the head of `pal-FORWARD` that decide packets of some state otherwise than policy does.
+fn wrong_rules() -> Vec<String> {
+    let states = ["NEW", "RELATED", "INVALID", "UNTRACKED", "INVALID,UNTRACKED"];
+    let by_state = states.iter().flat_map(|state| {
+        ["-i br-lan", "! -o lo", "-p tcp", "-p udp -m multiport --dports 4000"].map(|also| format!("{also} -m conntrack --ctstate {state}"))
+    });
+    let mut rules: Vec<String> = by_state.flat_map(|rule| ["ACCEPT", "DROP"].map(|verdict| format!("{rule} -j {verdict}"))).collect();
+
+    // of known connections, which may go in the reply direction
+    for state in ["", " --ctstate ESTABLISHED", " --ctstate RELATED", " ! --ctstate NEW"] {
+        for net in ["10.0.0.1", "192.0.2.0/24"] {
+            rules.push(format!("! -d {net} -m conntrack{state} --ctorigdst {net} -j DROP"));
+            rules.push(format!("-d {net} -m conntrack{state} ! --ctorigdst {net} -j DROP"));
+        }
+    }
+    rules
+}
+
+/// Each rule that changes what one state of packets meets is found, whatever else the state has.
+#[test]
+fn every_state_is_compared_at_forward() {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/dual-stack");
+    let files = inputs(&case);
+    let mut found = Diagnostics::default();
+    let input = crate::read(&files, Staging::Proposed, &mut found);
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    let evaluator = Evaluator::of(&resolved);
+    let node = resolved.inventory.find_node("n1").unwrap();
+    let names = ["sets.ipset", "filter.v4.rules", "filter.v6.rules", "raw.v4.rules", "raw.v6.rules"];
+    let texts = names.map(|name| fs::read_to_string(case.join("bundle/nodes/n1").join(name)).unwrap());
+
+    let is_proven = |rule: Option<String>| {
+        let rule = rule.map(|rule| format!("-A pal-FORWARD {rule}\n")).unwrap_or_default();
+        let changed = |(name, text): (&'static str, &String)| match name {
+            "filter.v4.rules" => (name, text.replacen("-A pal-FORWARD ", &format!("{rule}-A pal-FORWARD "), 1)),
+            _ => (name, text.clone()),
+        };
+        let files: Vec<(&str, String)> = names.into_iter().zip(&texts).map(changed).collect();
+        let holdings = Holdings::of_kernel(files.iter().map(|(name, text)| (*name, text.as_str()))).unwrap();
+        super::of_kernel(&evaluator, node, &Options::default(), &Kernel::of_holdings(&holdings)).is_proven()
+    };
+
+    assert!(is_proven(None), "the bundle itself");
+    for rule in wrong_rules() {
+        assert!(!is_proven(Some(rule.clone())), "{rule}");
+    }
+}

@@ -73,7 +73,7 @@ impl Comparison<'_, '_, '_, '_> {
         let mut of = |set: TrafficId| *redirected.entry((set, port)).or_insert_with(|| self.traffic.redirected(set, port));
         let Before { found, owed } = before;
         Before {
-            found: Early { dropped: of(found.dropped), untracked: of(found.untracked) },
+            found: Early { dropped: of(found.dropped), unclear: Traffic::NONE, untracked: of(found.untracked) },
             owed: EarlyOwed { dropped: of(owed.dropped), untracked: of(owed.untracked), let_through: of(owed.let_through) },
         }
     }

@@ -133,9 +133,9 @@ impl<'kernel> Oracle<'kernel> {
     }
 
     fn run_between(&mut self, hook: usize, source: usize, destination: usize) {
-        let Met { hook: place, reverse_path } = &self.hooks[hook];
-        let states = states(place, self.early.is_some());
-        let is_translated = self.early.is_some() && *reverse_path == ReversePath::Arriving;
+        let reverse_path = self.hooks[hook].reverse_path;
+        let states = states(self.early.is_some());
+        let is_translated = self.early.is_some() && reverse_path == ReversePath::Arriving;
         let number = |number: usize| u32::try_from(number).expect("few");
         for carried in 0..self.carried.len() {
             let fate = (Verdict::Undecided, false);
@@ -474,11 +474,8 @@ fn split_hook(hook: &Hook, new: &[String]) -> Vec<Hook> {
 const TRACKED: [State; 4] = [State::New, State::Established, State::Related, State::Invalid];
 const ALL: [State; 5] = [State::New, State::Established, State::Related, State::Invalid, State::Untracked];
 
-fn states(hook: &Hook, has_early: bool) -> &'static [State] {
-    match hook {
-        Hook::Input { .. } | Hook::Output { .. } if !has_early => &ALL,
-        Hook::Forward { .. } | Hook::Input { .. } | Hook::Output { .. } => &TRACKED,
-    }
+fn states(has_early: bool) -> &'static [State] {
+    if has_early { &TRACKED } else { &ALL }
 }
 
 fn greatest_common_divisor(left: usize, right: usize) -> usize {
