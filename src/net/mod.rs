@@ -5,10 +5,12 @@
 mod cidr;
 mod packet;
 mod port;
+mod set_size;
 
 pub use cidr::{Cidr, CidrError, merge_prefixes};
 pub use packet::{Side, State};
 pub use port::{PortRange, merge_ranges};
+pub use set_size::SetSize;
 
 use std::fmt;
 

@@ -4,11 +4,10 @@ use std::cmp::Reverse;
 use std::fmt::Write;
 
 use crate::lower::{Chain, Match, Member, Members, Rule, Sense, Service, Set, Side, Strictness, Table, Target};
-use crate::net::{Family, PortRange};
+use crate::net::{Family, PortRange, SetSize};
 use crate::options::HookPosition;
 use crate::policy::Icmp;
 use crate::render::comment::{comment_line, rule_comment};
-use crate::script::SetSize;
 
 // Writing to a `String` cannot fail, so that the results of `write!` below say nothing.
 

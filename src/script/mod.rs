@@ -21,7 +21,7 @@ pub use checked::{CheckedRule, CheckedScripts, CheckedTable, Condition, Connecti
 pub use lines::lines;
 pub use member::{Member, SetKind};
 pub use rule::{Counters, Leads, Look, Rule};
-pub use sets::{Set, SetError, SetSize, Sets};
+pub use sets::{Set, SetError, Sets};
 pub use tables::{Hook, KernelChain, Place, Table, TableError, TableId, TableKind};
 
 /// What every name of ours begins with.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::net::Family;
+use crate::net::{Family, SetSize};
 use crate::script::{Member, SetKind, is_ours};
 
 /// Our sets, by name.
@@ -22,15 +22,6 @@ pub struct Set {
     pub members: Vec<Member>,
 }
 
-/// The size that a hash set is created in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SetSize {
-    /// Buckets, for which the kernel takes memory at once; it makes more as the set grows.
-    pub hashsize: u32,
-    /// The most members that the set takes.
-    pub maxelem: u32,
-}
-
 /// A line that is none of a script for ipset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetError {
@@ -42,19 +33,6 @@ pub struct SetError {
 
 /// Options of `create` that newer versions of ipset print and that say nothing about the members.
 const IGNORED_OPTIONS: [&str; 2] = ["bucketsize", "initval"];
-
-impl SetSize {
-    /// ipset's own default, which small sets have.
-    const LEAST: SetSize = SetSize { hashsize: 1024, maxelem: 65_536 };
-
-    /// The size for so many members. The set has room for twice as many, so that it need not be
-    /// made anew when some are added.
-    pub fn of(members: usize) -> Self {
-        let elements = members.checked_next_power_of_two().unwrap_or(usize::MAX);
-        let elements = u32::try_from(elements).unwrap_or(u32::MAX);
-        Self { hashsize: elements.max(Self::LEAST.hashsize), maxelem: elements.saturating_mul(2).max(Self::LEAST.maxelem) }
-    }
-}
 
 impl Set {
     /// The size that it is created in.
@@ -177,13 +155,6 @@ fn family_of(word: &str) -> Option<Family> {
         "inet" => Some(Family::V4),
         "inet6" => Some(Family::V6),
         _ => None,
-    }
-}
-
-impl fmt::Display for SetSize {
-    /// As `create` takes it: `hashsize 1024 maxelem 65536`.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "hashsize {} maxelem {}", self.hashsize, self.maxelem)
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::limits;
+use crate::net::SetSize;
 use crate::script::checked::{Level, Read, ReadScript, ensure, lines};
-use crate::script::{Member, PREFIX, Set, SetKind, SetSize, Sets};
+use crate::script::{Member, PREFIX, Set, SetKind, Sets};
 
 /// Sets as far as they were read.
 struct Reader<'text> {

@@ -1,8 +1,8 @@
 use super::{CheckedScripts, ScriptError};
 use crate::limits;
 use crate::net::Family;
+use crate::net::SetSize;
 use crate::options::{Extensions, KnownExtension};
-use crate::script::SetSize;
 use std::net::Ipv4Addr;
 
 const SETS: &str = "\
