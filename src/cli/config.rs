@@ -44,7 +44,7 @@ pub(super) struct Choices {
     /// How the sources of packets are validated, so that no pod sends with another's address [default: strict]
     #[arg(long, value_name = "MODE", env = "PALISADE_SOURCE_VALIDATION", hide_env_values = true, value_parser = words::<SourceValidation>())]
     source_validation: Option<SourceValidation>,
-    /// Interfaces of pods, as `cali+`: their packets are always validated strictly [repeatable]
+    /// Interfaces of pods, as `cali+`: their packets are always validated strictly (repeatable)
     #[arg(long, value_name = "PATTERN", env = "PALISADE_POD_INTERFACE", hide_env_values = true, value_delimiter = ',')]
     pod_interface: Vec<InterfacePattern>,
     /// Directory of templates that replace the built-in ones; a file it lacks is the built-in one
