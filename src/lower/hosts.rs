@@ -240,7 +240,7 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
             rules.extend(self.untracked_again(id, direction, ("huf", Target::Return), &begin));
         }
         if begin.target != first.target && self.family == Family::V6 {
-            rules.extend(NEIGHBOUR_MESSAGES.map(|(kind, about)| Rule { target: first.target.clone(), ..neighbour(kind, about) }));
+            rules.extend(NEIGHBOUR_MESSAGES.map(|(kind, about)| neighbour(kind, about, &first.target)));
         }
         rules.extend(original_failsafes);
         let about = if begin.target == first.target { "on to the first tier" } else { begin.about };
@@ -266,7 +266,8 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
             let [known, invalid] = tracked();
             rules.extend([Rule { target: Target::Return, ..known }, invalid]);
         }
-        rules.push(self.failsafe(direction));
+        // of these chains a return is one to the kernel's chain, where others' rules are still asked; ACCEPT would skip those
+        rules.extend(self.unasked(direction, &Target::Return));
         if list == List::PreDnat {
             rules.extend(self.untracked_again(id, direction, ("hud", Target::Return), &first));
         } else if self.leads_to(&Target::Goto(untracked.clone())) {
@@ -377,9 +378,16 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
             Direction::Ingress => (fixed_chain("failsafe-in"), "failsafe ports of the node"),
             Direction::Egress => (fixed_chain("failsafe-out"), "failsafe ports that the node may reach"),
         };
+        let rules = self.unasked(direction, &Target::Accept);
+        self.add(Chain { name: name.clone(), about: about.to_owned(), rules });
+        rule(Vec::new(), Target::Jump(name), about)
+    }
+
+    /// The rules for what passes whatever policy says: messages between neighbours, and the failsafe ports of a direction.
+    fn unasked(&self, direction: Direction, passes: &Target) -> Vec<Rule> {
         let mut rules = Vec::new();
         if self.family == Family::V6 {
-            rules.extend(NEIGHBOUR_MESSAGES.map(|(kind, about)| neighbour(kind, about)));
+            rules.extend(NEIGHBOUR_MESSAGES.map(|(kind, about)| neighbour(kind, about, passes)));
         }
         let failsafes = &self.lowering.options.failsafes;
         let own = failsafes.of(direction).iter().map(|port| (port, Side::Destination));
@@ -395,9 +403,8 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         };
         let of_family = |port: &Failsafe| port.net.is_none_or(|net| net.family() == self.family);
         let ports = own.chain(replies).filter(|(port, _)| of_family(port));
-        rules.extend(ports.map(|(port, side)| open(port, side, far)));
-        self.add(Chain { name: name.clone(), about: about.to_owned(), rules });
-        rule(Vec::new(), Target::Jump(name), about)
+        rules.extend(ports.map(|(port, side)| open(port, side, far, passes)));
+        rules
     }
 
     /// The chain of a host endpoint itself, before those that it leads to.
@@ -435,17 +442,17 @@ fn near(direction: Direction) -> Side {
 }
 
 /// Without these no address of a neighbour is known, and no failsafe port can be reached.
-fn neighbour(kind: u8, about: &str) -> Rule {
+fn neighbour(kind: u8, about: &str, passes: &Target) -> Rule {
     let icmp = Match::Icmp(Sense::Is, Icmp { kind, code: None });
-    rule(vec![Match::Protocol(Sense::Is, Protocol::ICMPV6), icmp], Target::Accept, about)
+    rule(vec![Match::Protocol(Sense::Is, Protocol::ICMPV6), icmp], passes.clone(), about)
 }
 
-fn open(port: &Failsafe, side: Side, far: Side) -> Rule {
+fn open(port: &Failsafe, side: Side, far: Side, passes: &Target) -> Rule {
     let mut matches = vec![Match::Protocol(Sense::Is, port.protocol)];
     matches.extend(port.net.map(|net| Match::Address(Sense::Is, far, net)));
     matches.push(Match::Ports(Sense::Is, side, vec![port.port]));
     let reply = if side == Side::Source { "reply of " } else { "" };
-    rule(matches, Target::Accept, &format!("{reply}failsafe {port}"))
+    rule(matches, passes.clone(), &format!("{reply}failsafe {port}"))
 }
 
 /// Past pre-DNAT policy, which was not asked about a connection to a failsafe port.

@@ -307,6 +307,25 @@ fn pre_dnat_policy_decides_on_all_that_arrives() {
     check(&[host_endpoint(EVERYWHERE), before], &rows);
 }
 
+/// Rules of others behind ours in the raw and mangle tables are asked about all that we let pass.
+#[test]
+fn failsafe_ports_skip_no_rule_of_others() {
+    let list = |name: &str, spec: &str| global(name, &format!("\n  applyOnForward: true\n  {spec}\n"));
+    let untracked = list("untracked", "doNotTrack: true\n  types: [Ingress, Egress]\n  egress: [{action: Allow, protocol: UDP}]");
+    let before = list("before", "preDNAT: true\n  ingress: [{action: Allow, protocol: UDP}]");
+    let raw = "-A PREROUTING -p tcp --dport 22 -j DROP\n-A OUTPUT -p udp --dport 53 -j DROP\n";
+    let mangle = "-A PREROUTING -p tcp --dport 179 -j DROP\n";
+    let others = format!("*raw\n{raw}COMMIT\n*mangle\n{mangle}COMMIT\n");
+    let rows = [
+        ("stranger", "n1", Tcp(22), false),
+        ("stranger", "n1", Tcp(179), false),
+        ("stranger", "n1", Tcp(6443), true),
+        ("n1", "stranger", Udp(53), false),
+        ("n1", "stranger", Udp(67), true),
+    ];
+    check_beside(&[host_endpoint(ETH0), untracked, before], &[others.clone(), others], &rows);
+}
+
 #[test]
 fn addresses_tell_packets_where_no_interface_is_named() {
     let node = global(
@@ -545,12 +564,17 @@ fn global(name: &str, spec: &str) -> String {
 }
 
 fn check(objects: &[String], rows: &[Row]) {
-    check_translating(objects, &[], rows);
+    check_beside(objects, &[String::new(), String::new()], rows);
 }
 
-/// Renders the cluster with the objects, and asks every row in both families on both builds. `n1` leads connections from
-/// outside to a TCP port of its own on to a port of somebody.
+/// As [`check`]; `n1` leads connections from outside to a TCP port of its own on to a port of somebody.
 fn check_translating(objects: &[String], ways: &[(u16, &str, u16)], rows: &[Row]) {
+    check_beside(objects, &[0, 1].map(|family| translation(ways, family)), rows);
+}
+
+/// Renders the cluster with the objects, and asks every row in both families on both builds. `n1` has rules of others too,
+/// behind ours, for IPv4 and IPv6.
+fn check_beside(objects: &[String], [v4, v6]: &[String; 2], rows: &[Row]) {
     let place = tempfile::tempdir().expect("a directory");
     let (input, bundle) = (place.path().join("input.yaml"), place.path().join("bundle"));
     fs::write(&input, format!("{CLUSTER}---\n{}", objects.join("---\n"))).expect("written");
@@ -561,8 +585,8 @@ fn check_translating(objects: &[String], ways: &[(u16, &str, u16)], rows: &[Row]
         Node { scripts: scripts(&bundle, &name), pods: pods.iter().map(|pod| host(pod)).collect(), name, addresses }
     };
     let mut n1 = node("n1", &["db", "web", "shut"]);
-    n1.scripts.v4.push_str(&translation(ways, 0));
-    n1.scripts.v6.push_str(&translation(ways, 1));
+    n1.scripts.v4.push_str(v4);
+    n1.scripts.v6.push_str(v6);
     let cluster = Cluster { nodes: vec![n1, node("n2", &["far"])], outside: vec![host("friend"), host("stranger")] };
     let asked = rows.iter().flat_map(|(from, to, probe, through)| {
         let question = move |to| Question { from: (*from).to_owned(), to, probe: *probe, source_port: None };

@@ -131,6 +131,7 @@ impl Kernel {
                     run.verdict = Verdict::Drop;
                     break;
                 }
+                // no bundle accepts there; where somebody else did, that was for the rest of the table
                 (TableName::Raw | TableName::Mangle, _) => {}
             }
         }

@@ -27,7 +27,7 @@ pub(in crate::analysis) struct At<'at> {
     pub(in crate::analysis) origins: Option<&'at [TrafficId]>,
 }
 
-/// What becomes of packets before the filter table.
+/// What becomes of packets before the filter table. No bundle accepts there (`script::checked`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::analysis) struct Early {
     pub(in crate::analysis) dropped: TrafficId,

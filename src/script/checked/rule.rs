@@ -450,7 +450,7 @@ impl<'run, 'line> Reader<'run, 'line> {
 
     fn jump(&mut self) -> Read<Target> {
         match self.peek() {
-            Some("ACCEPT") => self.simple(Target::Accept),
+            Some("ACCEPT") => self.accept(),
             Some("DROP") => self.simple(Target::Drop),
             Some("RETURN") => self.simple(Target::Return),
             Some("LOG") if self.is_own_log() => {
@@ -470,6 +470,16 @@ impl<'run, 'line> Reader<'run, 'line> {
             Some(name) if !name.starts_with(PREFIX) => Err(format!("unknown target `{name}`")),
             Some(_) | None => self.chain().map(Target::Jump),
         }
+    }
+
+    /// ACCEPT ends the kernel's chain. In raw and mangle that is no verdict: it would keep the packet
+    /// from the rules that others have behind ours. RETURN, from a chain that a goto led to, says the
+    /// same of the packet and skips nobody. A kernel may hold an ACCEPT that somebody wrote there.
+    fn accept(&mut self) -> Read<Target> {
+        let kind = self.context.id.kind;
+        let is_verdict = !matches!(kind, TableKind::Raw | TableKind::Mangle) || matches!(self.context.level, Level::Kernel);
+        ensure(is_verdict, || format!("ACCEPT in the {} table, where it would skip the rules of others", kind.word()))?;
+        self.simple(Target::Accept)
     }
 
     fn simple(&mut self, target: Target) -> Read<Target> {

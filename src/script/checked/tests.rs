@@ -394,6 +394,41 @@ fn early_tables_have_jumps_of_their_own() {
     assert!(read("*raw\nCOMMIT\n").is_err());
 }
 
+/// In raw and mangle, ACCEPT decides nothing but that rules of others are not asked.
+#[test]
+fn early_tables_accept_nothing() {
+    for (kind, conditions) in [
+        ("raw", ""),
+        ("raw", "-m rpfilter "),
+        ("raw", "-m rpfilter --validmark --invert "),
+        ("raw", "-i eth0 -p tcp -m multiport --dports 22 "),
+        ("raw", "-m set --match-set pal-local4 src "),
+        ("mangle", ""),
+        ("mangle", "-m rpfilter "),
+        ("mangle", "-m conntrack --ctstate RELATED,ESTABLISHED "),
+        ("mangle", "! -i lo -m comment --comment \"x\" "),
+    ] {
+        for chain in ["PREROUTING", "more"] {
+            let read = |target: &str| {
+                let rule = format!("-A pal-{chain} {conditions}-j {target}\n");
+                let table = format!(
+                    "*{kind}\n:pal-PREROUTING - [0:0]\n:pal-more - [0:0]\n{rule}-A pal-PREROUTING -g pal-more\n-A pal-more -j RETURN\n\
+                     -I PREROUTING 1 -m comment --comment \"palisade\" -j pal-PREROUTING\nCOMMIT\n"
+                );
+                let file = format!("{kind}.v4.rules");
+                let v6 = FILTER.replace("pal-local4", "pal-local6");
+                let files = [("sets.ipset", SETS), ("filter.v4.rules", FILTER), ("filter.v6.rules", &v6), (&file, &table)];
+                CheckedScripts::read(files, &Extensions::every()).map(drop).map_err(|refused| refused.to_string())
+            };
+            let refused = format!("{kind}.v4.rules, line 4: ACCEPT in the {kind} table, where it would skip the rules of others");
+            assert_eq!(read("ACCEPT"), Err(refused), "{conditions}");
+            for target in ["RETURN", "DROP"] {
+                assert_eq!(read(target), Ok(()), "{conditions}{target}");
+            }
+        }
+    }
+}
+
 #[test]
 fn other_files_are_refused() {
     let files = [("sets.ipset", SETS), ("nat.v4.rules", "*nat\nCOMMIT\n")];

@@ -2,7 +2,7 @@
 
 use palisade::apply::{self, Node};
 use palisade::net::Family;
-use palisade::script::{Table, TableId, TableKind};
+use palisade::script::{Rule, Table, TableId, TableKind};
 
 use super::drift::number;
 use super::world::{BEFORE, HOST, World, bundle, wanted};
@@ -46,9 +46,9 @@ pub(super) fn every_line_of_raw_and_mangle_is_told_and_mended(world: &World) {
 
 /// Each rule of each chain.
 fn deleted(id: TableId, table: &Table) -> Vec<Damage> {
-    let stride = |chain: &str| if id.family == Family::V4 && !chain.contains("failsafe") { 1 } else { STRIDE };
-    let of_chain = |(chain, rules): (&String, &Vec<_>)| {
-        let numbers = (1..=rules.len()).step_by(stride(chain));
+    let stride = |rule: &Rule| if id.family == Family::V4 && !rule.text().contains("failsafe") { 1 } else { STRIDE };
+    let of_chain = |(chain, rules): (&String, &Vec<Rule>)| {
+        let numbers = (1..).zip(rules).filter(|(number, rule)| number % stride(rule) == 0).map(|(number, _)| number);
         let damage = |number| Damage {
             deeds: vec![format!("-D {chain} {number}")],
             told: format!("{id}, chain {chain}, rule {number}:\n  expected: -"),

@@ -12,12 +12,15 @@ use crate::palisade::{files_below, root, run};
 const CASE: &str = "dual-stack";
 const SETS: &str = "nodes/n1/sets.ipset";
 const FILTER: &str = "nodes/n1/filter.v4.rules";
+const RAW: &str = "nodes/n1/raw.v4.rules";
+/// The case has no such table.
+const MANGLE: &str = "nodes/n1/mangle.v4.rules";
 
 /// A file, and what becomes of its text.
 type Change = (&'static str, fn(&str) -> String);
 
 /// Each is an example of a class.
-const CHANGES: [Change; 9] = [
+const CHANGES: [Change; 13] = [
     // the tail of a comment, or of a rule, that is longer than the tool reads
     (FILTER, |text| text.replace("COMMIT\n", &format!("#{}-I FORWARD 1 -j ACCEPT\nCOMMIT\n", " ".repeat(10_238)))),
     (FILTER, |text| {
@@ -37,6 +40,14 @@ const CHANGES: [Change; 9] = [
         let more = "add pal-p-x 1-65535\n".repeat(1_200);
         format!("{text}create pal-p-x bitmap:port range 0-65535\n{more}")
     }),
+    // ACCEPT before the filter table: no verdict of ours, and rules of others are skipped
+    (RAW, |text| text.replacen("-A pal-PREROUTING ", "-A pal-PREROUTING -j ACCEPT\n-A pal-PREROUTING ", 1)),
+    (RAW, |text| text.replace("# hooks", "-A pal-PREROUTING -m rpfilter -j ACCEPT\n# hooks")),
+    (RAW, |text| text.replacen("-j DROP", "-j ACCEPT", 1)),
+    (MANGLE, |_| {
+        let rules = "-A pal-PREROUTING -j ACCEPT\n-I PREROUTING 1 -m comment --comment \"palisade\" -j pal-PREROUTING";
+        format!("*mangle\n:pal-PREROUTING - [0:0]\n{rules}\nCOMMIT\n")
+    }),
     // chains that lead nowhere
     (FILTER, |text| {
         let is_kept = |line: &&str| !line.starts_with("-A pal-FORWARD") && !line.starts_with("-A pal-INPUT");
@@ -51,13 +62,15 @@ pub(super) fn every_command_refuses_what_was_tampered_with(world: &World) {
     let files = files_below(&case.join("bundle"));
     for (number, (name, change)) in CHANGES.into_iter().enumerate() {
         let place = Path::new("/run/tampered").join(number.to_string());
-        let mutant = change(&files[name]);
-        assert_ne!(mutant, files[name], "{number}");
+        let original = files.get(name).map_or("", String::as_str);
+        let mutant = change(original);
+        assert_ne!(mutant, original, "{number}");
         for (path, text) in &files {
             let to = place.join(path);
             fs::create_dir_all(to.parent().unwrap()).unwrap();
-            fs::write(to, if path == name { &mutant } else { text }).unwrap();
+            fs::write(to, text).unwrap();
         }
+        fs::write(place.join(name), &mutant).unwrap();
         sign(&place, name, &mutant);
 
         let bundle = place.display().to_string();
@@ -79,6 +92,9 @@ fn sign(place: &Path, name: &str, text: &str) {
     let path = place.join("palisade.json");
     let mut index: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     let digest: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    if index["files"].get(name).is_none() {
+        index["files"][name] = json!({"chains": 1, "rules": 2});
+    }
     index["files"][name]["sha256"] = json!(digest);
     index["files"][name]["bytes"] = json!(text.len());
     fs::write(path, index.to_string()).unwrap();

@@ -175,6 +175,10 @@ impl Judge<'_> {
             count.refused += 1;
             return None;
         };
+        if mutate::is_early(script) && mutant.lines.iter().any(|line| line.ends_with("-j ACCEPT")) {
+            // no verdict of ours, and yet rules of others are skipped
+            return Some(format!("taken: {}\n{}", mutant.kind, first_change(script, mutant)));
+        }
         let family = if script.name.contains("v4") { Family::V4 } else { Family::V6 };
         let asked = (family, &asked(&all, family));
         let packet = self.oracle.differs(&kernel, &changed(self.scripts, mutant), asked, asks_anew(script, mutant));
@@ -365,13 +369,16 @@ fn first_change(script: &Script, mutant: &Mutant) -> String {
     similar::TextDiff::from_lines(&old, &new).unified_diff().context_radius(1).header(script.name, "mutant").to_string()
 }
 
-/// A template that adds a rule of its own: `render --verify` writes nothing and says `not-proven`.
 /// Renders with lines more in the template of the filter tables; what it gave, and whether it wrote.
 fn rendered_with(lines: &str, more: &[&str]) -> (crate::palisade::Outcome, bool) {
+    rendered_with_in("filter.rules.hbs", lines, more)
+}
+
+fn rendered_with_in(name: &str, lines: &str, more: &[&str]) -> (crate::palisade::Outcome, bool) {
     let place = tempfile::tempdir().expect("a directory");
-    let template = fs::read_to_string(root().join("templates/filter.rules.hbs")).expect("the template");
+    let template = fs::read_to_string(root().join("templates").join(name)).expect("the template");
     let changed = template.replace("\n{{hooks}}", &format!("\n{lines}\n{{{{hooks}}}}"));
-    fs::write(place.path().join("filter.rules.hbs"), changed).expect("written");
+    fs::write(place.path().join(name), changed).expect("written");
     let out = place.path().join("bundle").display().to_string();
     let templates = place.path().display().to_string();
     let words = ["render", "--templates", &templates, "--out", &out, "manifest.yaml", "inventory.yaml"];
@@ -380,6 +387,20 @@ fn rendered_with(lines: &str, more: &[&str]) -> (crate::palisade::Outcome, bool)
     (outcome, Path::new(&out).exists())
 }
 
+/// Without `--verify` too: no script of a bundle has such a rule.
+#[test]
+fn templates_accept_nothing_in_early_tables() {
+    for line in ["-A pal-PREROUTING -j ACCEPT", "-A pal-PREROUTING -m rpfilter -m comment --comment \"own\" -j ACCEPT"] {
+        let (outcome, is_written) = rendered_with_in("early.rules.hbs", line, &[]);
+        assert_eq!((outcome.status, is_written), (2, false), "{line}");
+        let said = "ACCEPT in the raw table, where it would skip the rules of others";
+        assert!(outcome.stderr.contains("raw.v4.rules, line ") && outcome.stderr.contains(said), "{}", outcome.stderr);
+    }
+    let (outcome, is_written) = rendered_with_in("early.rules.hbs", "-A pal-PREROUTING -j RETURN", &["--verify"]);
+    assert_eq!((outcome.status, is_written), (0, true), "{}", outcome.stderr);
+}
+
+/// A template that adds a rule of its own: `render --verify` writes nothing and says `not-proven`.
 #[test]
 fn what_is_not_proven_is_not_written() {
     let (outcome, is_written) = rendered_with("-A pal-OUTPUT -j DROP", &["--verify"]);

@@ -42,6 +42,8 @@ const SET_TYPES: [&str; 4] = ["hash:net", "hash:ip,port", "bitmap:port", "hash:i
 const FAMILIES: [&str; 2] = ["inet", "inet6"];
 /// For how many other chains or sets one is exchanged.
 const MOST_NAMES: usize = 4;
+/// Conditions of rules that are put before each rule; those that are not empty, in early tables only.
+const ADDED: [&str; 3] = ["", "-m rpfilter ", "-i eth0 "];
 /// Options that a `!` may stand before.
 const NEGATED: [&str; 13] = [
     "-s",
@@ -111,10 +113,23 @@ pub(super) fn of_line(scripts: &[Script], script: usize, at: usize) -> Vec<Mutan
             push("line moved", replaced(&[moved.collect::<Vec<_>>().join(" ")]));
         }
     }
+    if line.starts_with("-A ") {
+        let own = line.split(' ').nth(1).unwrap_or_default();
+        for conditions in ADDED.iter().filter(|conditions| is_early(&scripts[script]) || conditions.is_empty()) {
+            for verdict in VERDICTS {
+                push("rule added", replaced(&[format!("-A {own} {conditions}-j {verdict}"), line.clone()]));
+            }
+        }
+    }
     for (kind, line) in changed(line, &names) {
         push(kind, replaced(&[line]));
     }
     mutants
+}
+
+/// Whether packets meet a script's table before the filter table.
+pub(super) fn is_early(script: &Script) -> bool {
+    script.name.starts_with("raw") || script.name.starts_with("mangle")
 }
 
 /// Some other names, from those that follow one.
