@@ -5,7 +5,9 @@
 //! the pods' policy next. Unlike with pods, each tier makes the nesting one deeper (`depth` sees to the limit).
 //!
 //! Untracked policy is asked again where its packets meet tracked policy, because nothing of ours depends on what another
-//! table did.
+//! table did. What it was not asked about in the raw table goes past it there. A packet without a connection may be one of
+//! its own or one that others keep from connection tracking; either way its destination is not translated, so that pre-DNAT
+//! policy is asked again about the destination that it bears.
 
 use std::collections::BTreeSet;
 
@@ -115,6 +117,16 @@ struct Onward {
     about: &'static str,
 }
 
+/// Where a list begins, with what is asked again before it.
+struct Begin {
+    /// What pre-DNAT policy was not asked about: connections to failsafe ports go past it.
+    original_failsafes: Vec<Rule>,
+    /// For packets that begin a connection.
+    tracked: Onward,
+    /// For packets without a connection, behind untracked policy.
+    without_connection: Onward,
+}
+
 /// Makes the chain of a host endpoint for a direction and gives what leads there.
 type ChainOf<'work, 'run, 'input> = fn(&mut Work<'work, 'run, 'input>, HostEndpointId, &HostEndpoint, Direction) -> Target;
 
@@ -190,15 +202,15 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         let (end, profiles) = self.profiles(host, direction);
         let first = self.tiers(id, &way, end.clone());
         let asks_profiles = first.target == end.target || self.leads_to(&end.target);
-        let (original_failsafes, first) = match direction {
+        let begin = match direction {
             Direction::Ingress => self.pre_dnat_again(id, ("hdn", Target::Accept), first),
-            Direction::Egress => (Vec::new(), first),
+            Direction::Egress => Begin::at(first),
         };
         let mut rules = Vec::from(tracked());
         rules.push(self.failsafe(direction));
-        rules.extend(self.untracked_again(id, direction, (untracked_sort, Target::Accept), &first));
-        rules.extend(original_failsafes);
-        rules.push(rule(Vec::new(), first.target, first.about));
+        rules.extend(self.without_connection(id, direction, (untracked_sort, Target::Accept), &begin));
+        rules.extend(begin.original_failsafes);
+        rules.push(rule(Vec::new(), begin.tracked.target, begin.tracked.about));
         profiles.into_iter().filter(|_| asks_profiles).for_each(|chain| self.add(chain));
         self.chain(at, host, (sort, format!("{direction} of {host}")), rules)
     }
@@ -232,20 +244,30 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         }
         let [known, invalid] = tracked();
         let mut rules = vec![Rule { target: Target::Return, ..known }, invalid];
-        let (original_failsafes, begin) = match direction {
-            Direction::Ingress => self.pre_dnat_again(id, ("hdf", Target::Return), first.clone()),
-            Direction::Egress => (Vec::new(), first.clone()),
-        };
-        if direction == Direction::Ingress {
-            rules.extend(self.untracked_again(id, direction, ("huf", Target::Return), &begin));
+        match direction {
+            Direction::Ingress => rules.extend(self.arrived(id, &first)),
+            Direction::Egress => rules.push(rule(Vec::new(), first.target, "on to the first tier")),
         }
-        if begin.target != first.target && self.family == Family::V6 {
-            rules.extend(NEIGHBOUR_MESSAGES.map(|(kind, about)| neighbour(kind, about, &first.target)));
-        }
-        rules.extend(original_failsafes);
-        let about = if begin.target == first.target { "on to the first tier" } else { begin.about };
-        rules.push(rule(Vec::new(), begin.target, about));
         self.chain(at, host, (sort, format!("forwarded packets, {direction} of {host}")), rules)
+    }
+
+    /// Forwarded packets that begin a connection or have none, to the tiers of which `first` is the first, by way of what is
+    /// asked again. What early policy was not asked about, it has not let through, so that this goes past it.
+    fn arrived(&mut self, id: HostEndpointId, first: &Onward) -> Vec<Rule> {
+        let begin = self.pre_dnat_again(id, ("hdf", Target::Return), first.clone());
+        let without_connection = self.without_connection(id, Direction::Ingress, ("huf", Target::Return), &begin);
+        let mut rules = Vec::new();
+        if begin.tracked.target != first.target || !without_connection.is_empty() {
+            rules.extend(self.neighbours(&first.target));
+        }
+        if !without_connection.is_empty() {
+            rules.extend(self.failsafes(Direction::Ingress, &first.target).into_iter().map(of_no_connection));
+        }
+        rules.extend(without_connection);
+        rules.extend(begin.original_failsafes);
+        let about = if begin.tracked.target == first.target { "on to the first tier" } else { begin.tracked.about };
+        rules.push(rule(Vec::new(), begin.tracked.target, about));
+        rules
     }
 
     /// Packets before they are tracked, or before their destination is translated. What is allowed or not decided goes on.
@@ -269,7 +291,7 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         // of these chains a return is one to the kernel's chain, where others' rules are still asked; ACCEPT would skip those
         rules.extend(self.unasked(direction, &Target::Return));
         if list == List::PreDnat {
-            rules.extend(self.untracked_again(id, direction, ("hud", Target::Return), &first));
+            rules.extend(self.without_connection(id, direction, ("hud", Target::Return), &Begin::at(first.clone())));
         } else if self.leads_to(&Target::Goto(untracked.clone())) {
             let rules = vec![rule(Vec::new(), Target::NoTrack, "no connection is made of it")];
             self.add(Chain { name: untracked, about: "allowed by untracked policy".to_owned(), rules });
@@ -283,31 +305,41 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         self.chains.iter().flat_map(|chain| &chain.rules).any(|rule| rule.target == *target)
     }
 
-    /// The rule that sends packets without a connection to untracked policy once more: what that allows, nothing else decides.
-    fn untracked_again(
+    /// The rules for packets without a connection, if they begin elsewhere than others: untracked policy is asked once more, and
+    /// what it allows, nothing else decides. Replies of failsafe ports go past it, because the raw table did not ask it about
+    /// them; the failsafe ports themselves, and messages between neighbours, are the caller's.
+    fn without_connection(
         &mut self,
         id: HostEndpointId,
         direction: Direction,
         (sort, allowed): (&'static str, Target),
-        next: &Onward,
-    ) -> Option<Rule> {
-        let scope = "untracked, again";
-        let way = ListWay { list: List::Untracked, direction, sort, scope, allowed };
+        begin: &Begin,
+    ) -> Vec<Rule> {
+        let next = &begin.without_connection;
+        let way = ListWay { list: List::Untracked, direction, sort, scope: "untracked, again", allowed };
         let first = self.tiers(id, &way, next.clone()).target;
-        (first != next.target).then(|| rule(vec![Match::Untracked], first, "untracked policy decides what no connection is made of"))
+        let mut rules = Vec::new();
+        if first != next.target {
+            rules.extend(self.failsafe_replies(direction, &next.target).into_iter().map(of_no_connection));
+        }
+        if first != begin.tracked.target {
+            let about = if first == next.target { next.about } else { "untracked policy decides what no connection is made of" };
+            rules.push(rule(vec![Match::Untracked], first, about));
+        }
+        rules
     }
 
-    /// Where what pre-DNAT policy allowed leaves the list of which `next` is the first, and what goes before that: a failsafe
-    /// port, which that policy was not asked about. What reaches a Deny there was denied in the mangle table.
-    fn pre_dnat_again(&mut self, id: HostEndpointId, (sort, allowed): (&'static str, Target), next: Onward) -> (Vec<Rule>, Onward) {
+    /// Where what pre-DNAT policy allowed leaves the list of which `next` is the first. What reaches a Deny there was denied in
+    /// the mangle table.
+    fn pre_dnat_again(&mut self, id: HostEndpointId, (sort, allowed): (&'static str, Target), next: Onward) -> Begin {
         let asked = self.lowering.resolved.asked_again(id);
         if asked.is_empty() || next.target == allowed {
-            return (Vec::new(), next);
+            return Begin::at(next);
         }
         let failsafes = self.lowering.options.failsafes.of(Direction::Ingress).iter();
         let of_family = failsafes.filter(|port| port.net.is_none_or(|net| net.family() == self.family));
-        let failsafes = of_family.map(|port| never_asked(port, next.target.clone())).collect();
-        let way = ListWay { list: List::PreDnat, direction: Direction::Ingress, sort, scope: "pre-DNAT, again", allowed };
+        let original_failsafes = of_family.map(|port| never_asked(port, next.target.clone())).collect();
+        let way = |scope| ListWay { list: List::PreDnat, direction: Direction::Ingress, sort, scope, allowed: allowed.clone() };
         let steps: Vec<_> = asked
             .into_iter()
             .map(|AskedAgain { tier, policies }| {
@@ -315,8 +347,11 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
                 Step { tier, policies: policies.collect() }
             })
             .collect();
-        let first = self.steps(&steps, &way, Asked::OfOriginal, next);
-        (failsafes, Onward { about: "what pre-DNAT policy allowed needs no other", ..first })
+        let tracked = self.steps(&steps, &way("pre-DNAT, again"), Asked::OfOriginal, next.clone());
+        let without_connection = self.steps(&steps, &way("pre-DNAT, again, untranslated"), Asked::OfPacket, next);
+        let [tracked, without_connection] =
+            [tracked, without_connection].map(|first| Onward { about: "what pre-DNAT policy allowed needs no other", ..first });
+        Begin { original_failsafes, tracked, without_connection }
     }
 
     /// The chains of a list, one for each tier, from where the packet goes on to `end`; gives where it begins.
@@ -385,26 +420,42 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
 
     /// The rules for what passes whatever policy says: messages between neighbours, and the failsafe ports of a direction.
     fn unasked(&self, direction: Direction, passes: &Target) -> Vec<Rule> {
-        let mut rules = Vec::new();
-        if self.family == Family::V6 {
-            rules.extend(NEIGHBOUR_MESSAGES.map(|(kind, about)| neighbour(kind, about, passes)));
+        let mut rules = self.neighbours(passes);
+        rules.extend(self.failsafes(direction, passes));
+        if self.table == TableKind::Raw {
+            // nothing is tracked yet, so that replies must be known by their ports
+            rules.extend(self.failsafe_replies(direction, passes));
         }
+        rules
+    }
+
+    /// A rule for each message between neighbours.
+    fn neighbours(&self, passes: &Target) -> Vec<Rule> {
+        match self.family {
+            Family::V4 => Vec::new(),
+            Family::V6 => NEIGHBOUR_MESSAGES.map(|(kind, about)| neighbour(kind, about, passes)).into(),
+        }
+    }
+
+    /// A rule for each failsafe port of a direction.
+    fn failsafes(&self, direction: Direction, passes: &Target) -> Vec<Rule> {
+        let ports = self.lowering.options.failsafes.of(direction);
+        self.open(ports, (Side::Destination, far(direction)), passes)
+    }
+
+    /// A rule for the replies of each failsafe port of the other direction, which are packets of this one.
+    fn failsafe_replies(&self, direction: Direction, passes: &Target) -> Vec<Rule> {
         let failsafes = &self.lowering.options.failsafes;
-        let own = failsafes.of(direction).iter().map(|port| (port, Side::Destination));
-        let replies = match direction {
+        let ports = match direction {
             Direction::Ingress => failsafes.of(Direction::Egress),
             Direction::Egress => failsafes.of(Direction::Ingress),
         };
-        // nothing is tracked yet in the raw table, so that replies must be known by their ports
-        let replies = replies.iter().filter(|_| self.table == TableKind::Raw).map(|port| (port, Side::Source));
-        let far = match direction {
-            Direction::Ingress => Side::Source,
-            Direction::Egress => Side::Destination,
-        };
-        let of_family = |port: &Failsafe| port.net.is_none_or(|net| net.family() == self.family);
-        let ports = own.chain(replies).filter(|(port, _)| of_family(port));
-        rules.extend(ports.map(|(port, side)| open(port, side, far, passes)));
-        rules
+        self.open(ports, (Side::Source, far(direction)), passes)
+    }
+
+    fn open(&self, ports: &[Failsafe], (side, far): (Side, Side), passes: &Target) -> Vec<Rule> {
+        let of_family = |port: &&Failsafe| port.net.is_none_or(|net| net.family() == self.family);
+        ports.iter().filter(of_family).map(|port| open(port, side, far, passes)).collect()
     }
 
     /// The chain of a host endpoint itself, before those that it leads to.
@@ -428,6 +479,13 @@ fn denies_by_default(tier: &Tier, way: &ListWay) -> bool {
     matches!(way.list, List::Normal | List::Forward) && tier.default_action == DefaultAction::Deny
 }
 
+impl Begin {
+    /// At the list itself.
+    fn at(first: Onward) -> Self {
+        Self { original_failsafes: Vec::new(), tracked: first.clone(), without_connection: first }
+    }
+}
+
 impl Onward {
     /// Back to the chain that jumped to all of this.
     const RETURN: Onward = Onward { target: Target::Return, about: "on" };
@@ -439,6 +497,20 @@ fn near(direction: Direction) -> Side {
         Direction::Ingress => Side::Destination,
         Direction::Egress => Side::Source,
     }
+}
+
+/// The other side.
+fn far(direction: Direction) -> Side {
+    match direction {
+        Direction::Ingress => Side::Source,
+        Direction::Egress => Side::Destination,
+    }
+}
+
+/// The rule, for packets without a connection only, which go past policy that was not asked early either.
+fn of_no_connection(Rule { mut matches, target, about }: Rule) -> Rule {
+    matches.push(Match::Untracked);
+    rule(matches, target, &format!("early policy was not asked about {about}"))
 }
 
 /// Without these no address of a neighbour is known, and no failsafe port can be reached.

@@ -307,6 +307,52 @@ fn pre_dnat_policy_decides_on_all_that_arrives() {
     check(&[host_endpoint(EVERYWHERE), before], &rows);
 }
 
+/// What others keep from connection tracking is decided as it would be if its verdicts were carried along: policy that was
+/// not asked early is not asked late, and what was allowed early stays allowed.
+#[test]
+fn what_others_do_not_track_meets_each_list_once() {
+    let list = |name: &str, spec: &str| global(name, &format!("\n  applyOnForward: true\n  {spec}\n"));
+    let untracked = list(
+        "untracked",
+        "doNotTrack: true
+  types: [Ingress, Egress]
+  ingress:
+    - {action: Deny, protocol: UDP, source: {ports: [53]}}
+    - {action: Deny, protocol: UDP, destination: {ports: [68, 7003]}}
+    - {action: Allow, protocol: UDP, destination: {ports: [7002]}}",
+    );
+    let before = list("before", "preDNAT: true\n  ingress: [{action: Allow, protocol: UDP, destination: {ports: [7000]}}]");
+    let behind = list(
+        "behind",
+        "types: [Ingress, Egress]
+  ingress:
+    - {action: Allow, protocol: UDP, source: {ports: [53, 54]}}
+    - {action: Allow, protocol: UDP, destination: {ports: [68, 7001, 7003]}}
+  egress: [{action: Allow}]",
+    );
+    let others = "*raw\n-I PREROUTING 1 -i eth0 -p udp -j CT --notrack\n-I OUTPUT 1 -o eth0 -p udp -j CT --notrack\nCOMMIT\n".to_owned();
+    let rows = [
+        // pre-DNAT policy allows it by its destination, untracked policy allows it, or both are silent
+        ("friend", "n1", Udp(7000), true),
+        ("friend", "n1", Udp(7001), true),
+        ("friend", "n1", Udp(7002), true),
+        ("friend", "n1", Udp(7003), false),
+        ("friend", "n1", Udp(7004), false),
+        ("friend", "db", Udp(7000), true),
+        ("friend", "db", Udp(7001), true),
+        ("friend", "db", Udp(7002), true),
+        ("friend", "db", Udp(7003), false),
+        ("friend", "db", Udp(7004), false),
+        // untracked policy is asked about no failsafe port, of whomever, and no reply of one; all others are denied
+        ("friend", "n1", Udp(68), true),
+        ("friend", "db", Udp(68), true),
+        ("n1", "friend", Udp(53), true),
+        ("n1", "friend", Udp(54), true),
+        ("n1", "friend", Udp(55), false),
+    ];
+    check_beside(&[host_endpoint(ETH0), untracked, before, behind], &[others.clone(), others], &rows);
+}
+
 /// Rules of others behind ours in the raw and mangle tables are asked about all that we let pass.
 #[test]
 fn failsafe_ports_skip_no_rule_of_others() {

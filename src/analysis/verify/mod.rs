@@ -134,9 +134,11 @@ pub fn of_kernel<'input>(evaluator: &Evaluator<'_, 'input>, node: NodeId, option
         let mut comparison =
             Comparison { symbolic: &symbolic, owed: &owed, ground: &ground, traffic: &mut traffic, collector: &mut collector, pairs: 0 };
         for hook in &hooks {
-            states(&hosts).iter().for_each(|state| comparison.hook(hook, *state));
+            // packets without a connection too: the kernel tracks no message between IPv6 neighbours (`nf_conntrack_icmpv6_error`
+            // in net/netfilter/nf_conntrack_proto_icmpv6.c), and rules of others may keep any packet from tracking
+            State::ALL.iter().for_each(|state| comparison.hook(hook, *state));
             if reverse_paths_matter && hook.arrives().is_some_and(|name| name != LOOPBACK) {
-                states(&hosts).iter().for_each(|state| comparison.spoofed(hook, *state));
+                State::ALL.iter().for_each(|state| comparison.spoofed(hook, *state));
             }
             if origins_matter {
                 comparison.translated(hook, (&ports, &mut redirected));
@@ -159,21 +161,6 @@ fn hooks(interfaces: &[String]) -> Vec<Hook> {
         hooks.extend(others.map(|other| Hook::Forward { arrives: one.clone(), leaves: other.clone() }));
     }
     hooks
-}
-
-/// States of connection tracking.
-const TRACKED: [State; 4] = [State::New, State::Established, State::Related, State::Invalid];
-
-/// Returns the states of packets that are compared, at every hook.
-///
-/// Packets without a connection are among them. The kernel tracks no message between IPv6 neighbours
-/// (`nf_conntrack_icmpv6_error` in net/netfilter/nf_conntrack_proto_icmpv6.c), and rules of others
-/// may keep any packet from tracking. These are not compared where host endpoints have untracked or
-/// pre-DNAT policy (a known limit): nothing tells their original destination, and scripts ask
-/// untracked policy about replies of failsafe ports too.
-fn states(hosts: &Hosts<'_>) -> &'static [State] {
-    let is_asked_early = hosts.have(List::Untracked) || hosts.have(List::PreDnat);
-    if is_asked_early { &TRACKED } else { &State::ALL }
 }
 
 #[cfg(test)]

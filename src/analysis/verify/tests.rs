@@ -308,7 +308,11 @@ fn wrong_rules() -> Vec<String> {
 /// Each rule that changes what one state of packets meets is found, whatever else the state has.
 #[test]
 fn every_state_is_compared_at_forward() {
-    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/dual-stack");
+    ["dual-stack", "host-untracked"].into_iter().for_each(every_state_is_compared_in);
+}
+
+fn every_state_is_compared_in(case: &str) {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(case);
     let files = inputs(&case);
     let mut found = Diagnostics::default();
     let input = crate::read(&files, Staging::Proposed, &mut found);
@@ -329,8 +333,8 @@ fn every_state_is_compared_at_forward() {
         super::of_kernel(&evaluator, node, &Options::default(), &Kernel::of_holdings(&holdings)).is_proven()
     };
 
-    assert!(is_proven(None), "the bundle itself");
+    assert!(is_proven(None), "{}: the bundle itself", case.display());
     for rule in wrong_rules() {
-        assert!(!is_proven(Some(rule.clone())), "{rule}");
+        assert!(!is_proven(Some(rule.clone())), "{}: {rule}", case.display());
     }
 }

@@ -690,7 +690,7 @@ impl Aim {
         let ports = [TCP, UDP, SCTP, 136].contains(&protocol).then(|| (port(dice), port(dice)));
         let icmp = (protocol == icmp_here).then(|| (dice.pick(&[0, 1, 3, 8, 128, 135, 136]), dice.pick(&[0, 1, 2, 255])));
         let states = [State::Established, State::Related, State::Invalid, State::Untracked];
-        let state = if dice.chance(92) { State::New } else { dice.pick(&states) };
+        let state = if dice.chance(88) { State::New } else { dice.pick(&states) };
         let route_back = RouteBack::Same;
         let packet = Packet { node, hook, arrives, leaves, source, destination, original: None, protocol, ports, icmp, state, route_back };
         let packet = if state == State::New && dice.chance(15) { self.translated(&packet, dice) } else { packet };
@@ -702,7 +702,7 @@ impl Aim {
         let routes = [RouteBack::Other, RouteBack::Other, RouteBack::Missing];
         let is_odd = packet.hook != Hook::Output && packet.arrives != "lo" && dice.chance(15);
         let route_back = if is_odd { dice.pick(&routes) } else { RouteBack::Same };
-        within_limits(Packet { route_back, ..packet }, world)
+        Packet { route_back, ..packet }
     }
 
     /// The packet, at a host endpoint where there is one, mostly of someone unknown and sometimes for a failsafe port.
@@ -757,20 +757,6 @@ impl Aim {
             false => (dice.pick(edges), None),
         }
     }
-}
-
-/// The packet, unless it is one of those that ARCHITECTURE has among the known limits: tracked, or no neighbour's, instead.
-fn within_limits(mut packet: Packet, world: &World) -> Packet {
-    let before_dnat = world.policies.iter().any(|policy| matches!(policy, Policy::Calico(policy) if policy.stage == Stage::PreDnat));
-    let mut failsafes = world.choices.inbound.iter().chain(&world.choices.outbound);
-    let is_reply = failsafes.any(|failsafe| packet.ports.is_some_and(|(source, _)| source == failsafe.port));
-    if packet.state == State::Untracked && (packet.hook == Hook::Forward || is_reply || before_dnat) {
-        packet.state = State::New;
-    }
-    if packet.hook == Hook::Forward && before_dnat && packet.protocol == 58 {
-        packet.icmp = packet.icmp.map(|(_, code)| (128, code));
-    }
-    packet
 }
 
 /// The packet, sent to a service where there is one.

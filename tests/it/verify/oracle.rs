@@ -7,7 +7,6 @@
 //! What `verify` by design does not compare is left out here too:
 //! - packets forwarded to or from the loopback interface: there are none
 //! - packets that begin at the node with an endpoint's address, or end there: endpoints are not the node
-//! - untracked packets that are forwarded, and all of them where policy is asked before tracking: a known limit, see `verify::states`
 //! - translated destinations but of packets that begin a connection, and of those that early tables drop or do not track: what is
 //!   decided before translation is decided on the destination that was sent to, and is compared there
 
@@ -134,14 +133,13 @@ impl<'kernel> Oracle<'kernel> {
 
     fn run_between(&mut self, hook: usize, source: usize, destination: usize) {
         let reverse_path = self.hooks[hook].reverse_path;
-        let states = states(self.early.is_some());
         let is_translated = self.early.is_some() && reverse_path == ReversePath::Arriving;
         let number = |number: usize| u32::try_from(number).expect("few");
         for carried in 0..self.carried.len() {
             let fate = (Verdict::Undecided, false);
             let [source, destination, carried, hook] = [source, destination, carried, hook].map(number);
             let known = Known { source, destination, carried, hook, state: State::New, original: None, fate };
-            states.iter().for_each(|state| self.take(Known { state: *state, ..known }));
+            STATES.iter().for_each(|state| self.take(Known { state: *state, ..known }));
             if is_translated {
                 self.take_translated(known);
             }
@@ -471,12 +469,7 @@ fn split_hook(hook: &Hook, new: &[String]) -> Vec<Hook> {
     }
 }
 
-const TRACKED: [State; 4] = [State::New, State::Established, State::Related, State::Invalid];
-const ALL: [State; 5] = [State::New, State::Established, State::Related, State::Invalid, State::Untracked];
-
-fn states(has_early: bool) -> &'static [State] {
-    if has_early { &TRACKED } else { &ALL }
-}
+const STATES: [State; 5] = [State::New, State::Established, State::Related, State::Invalid, State::Untracked];
 
 fn greatest_common_divisor(left: usize, right: usize) -> usize {
     if right == 0 { left } else { greatest_common_divisor(right, left % right) }
