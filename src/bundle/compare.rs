@@ -1,14 +1,13 @@
 //! What a bundle on disk has otherwise than it would be written now.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use rustix::fs::FileType;
 use similar::TextDiff;
 
-use crate::bundle::{FileEntry, INDEX_FILE, Index, NodePart, Provenance, io_error, read_file};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::bundle::directory::{Content, Directory};
+use crate::bundle::{FileEntry, INDEX_FILE, Index, NodePart, Provenance};
+use crate::diagnostic::Diagnostic;
 use crate::output::{Printed, Sink, Terminal, visible};
 
 /// Lines shown round a difference.
@@ -17,15 +16,18 @@ const CONTEXT_LINES: usize = 3;
 /// A comparison with a bundle on disk, which stays as it is.
 #[derive(Debug)]
 pub struct Comparison {
-    place: PathBuf,
+    directory: Directory,
     index: Index,
     diff: Printed,
 }
 
 impl Comparison {
     /// Starts a comparison with the bundle at `place`, which need not exist.
-    pub fn new(place: &Path, provenance: Provenance) -> Self {
-        Self { place: place.to_owned(), index: Index::new(provenance), diff: Printed::default() }
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn new(place: &Path, provenance: Provenance) -> Result<Self, Diagnostic> {
+        Ok(Self { directory: Directory::open(place)?, index: Index::new(provenance), diff: Printed::default() })
     }
 
     /// Compares one node's scripts.
@@ -42,17 +44,24 @@ impl Comparison {
         Ok(())
     }
 
-    /// Compares the index, and finds files that would not be written. Gives a unified diff from disk to now, empty when
+    /// Compares the index, and finds what would not be written. Gives a unified diff from disk to now, empty when
     /// nothing differs.
     ///
     /// # Errors
-    /// When the bundle on disk cannot be read.
+    /// If the bundle on disk cannot be read, or has a symbolic link in it.
     pub fn finish(mut self) -> Result<Printed, Diagnostic> {
         self.index.nodes.sort_unstable();
-        for path in self.files_on_disk()? {
-            if path != INDEX_FILE && !self.index.files.contains_key(&path) {
-                let old = self.read(&path)?;
-                self.diff.add(|out| unified(&path, [&old, ""], out));
+        let entries = self.directory.entries()?;
+        for (path, kind) in &entries {
+            let name = path.to_string_lossy();
+            let is_expected = if *kind == FileType::Directory {
+                // what is in it is told by itself
+                entries.range(path.clone()..).nth(1).is_some_and(|(next, _)| next.starts_with(path))
+            } else {
+                name == INDEX_FILE || self.index.files.contains_key(&*name)
+            };
+            if !is_expected {
+                self.only_on_disk(&name, *kind)?;
             }
         }
         let index = self.index.to_json();
@@ -60,44 +69,37 @@ impl Comparison {
         Ok(self.diff)
     }
 
-    fn compare(&mut self, path: &str, new: &str) -> Result<(), Diagnostic> {
-        let old = self.read(path)?;
-        if old != new {
-            self.diff.add(|out| unified(path, [&old, new], out));
+    /// Adds what is on disk and would not be written.
+    fn only_on_disk(&mut self, path: &str, kind: FileType) -> Result<(), Diagnostic> {
+        let content = if kind == FileType::RegularFile { self.directory.read(path)? } else { Content::Missing };
+        match content {
+            Content::File(bytes) if !bytes.is_empty() => {
+                let old = String::from_utf8_lossy(&bytes);
+                self.diff.add(|out| unified(path, [&old, ""], out));
+            }
+            // there are no lines to show, as with `diff --recursive`
+            Content::File(_) | Content::Missing | Content::Other(_) => {
+                self.diff.add(|out| Terminal::on(out).line(format_args!("Only in a: {}", visible(path))));
+            }
         }
         Ok(())
     }
 
-    /// A file of the bundle; one that is not there is empty. Bytes that are no text differ from any script.
-    fn read(&self, path: &str) -> Result<String, Diagnostic> {
-        let path = self.place.join(path);
-        match read_file(&path) {
-            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-            Err(error) => Err(io_error(Code::Unreadable, "read", &path, &error)),
-        }
-    }
-
-    /// Every file under the place, by its path there. Links are not followed: they may lead back.
-    fn files_on_disk(&self) -> Result<BTreeSet<String>, Diagnostic> {
-        let mut files = BTreeSet::new();
-        let mut open = vec![self.place.clone()];
-        while let Some(directory) = open.pop() {
-            let entries = match fs::read_dir(&directory) {
-                Ok(entries) => entries,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(io_error(Code::Unreadable, "read", &directory, &error)),
-            };
-            for entry in entries {
-                let entry = entry.and_then(|entry| entry.file_type().map(|kind| (entry.path(), kind.is_dir())));
-                let (path, is_directory) = entry.map_err(|error| io_error(Code::Unreadable, "read", &directory, &error))?;
-                match is_directory {
-                    true => open.push(path),
-                    false => files.extend(path.strip_prefix(&self.place).ok().map(|path| path.to_string_lossy().into_owned())),
-                }
+    fn compare(&mut self, path: &str, new: &str) -> Result<(), Diagnostic> {
+        let old = match self.directory.read(path)? {
+            // bytes that are no text differ from any script
+            Content::File(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Content::Missing => String::new(),
+            Content::Other(what) => {
+                let path = visible(path);
+                self.diff.add(|out| Terminal::on(out).line(format_args!("a/{path} is {what}, and b/{path} is a file")));
+                return Ok(());
             }
+        };
+        if old != new {
+            self.diff.add(|out| unified(path, [&old, new], out));
         }
-        Ok(files)
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Files that others put there: read where they are files, and end.
 
-use std::fs::{self, FileType, OpenOptions};
+use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
@@ -19,7 +19,14 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     // before it is opened, which would have an effect on a pipe or a device, and behind it, since it may be another one then
     is_file(fs::metadata(path)?.file_type())?;
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    read_open(OpenOptions::new().read(true).custom_flags(flags).open(path)?)
+}
+
+/// Reads a file that is open.
+///
+/// # Errors
+/// As those of [`read_file`].
+pub(super) fn read_open(file: File) -> io::Result<Vec<u8>> {
     is_file(file.metadata()?.file_type())?;
     let mut bytes = Vec::new();
     match file.take(MOST + 1).read_to_end(&mut bytes)? as u64 {

@@ -8,6 +8,7 @@
 
 mod changes;
 mod compare;
+mod directory;
 mod file;
 mod index;
 mod inputs;

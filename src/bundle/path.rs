@@ -1,6 +1,6 @@
 //! The paths that files have in a bundle: `palisade.json` and `nodes/<node>/<script>`, and no others.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::name::Form;
 use crate::render::SCRIPT_FILES;
@@ -11,7 +11,7 @@ pub(super) const NODES: &str = "nodes";
 /// The path of a script in a bundle. Every path that an index names passes [`BundlePath::parse`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BundlePath<'text> {
-    node: &'text str,
+    pub(super) node: &'text str,
     /// One of [`SCRIPT_FILES`].
     pub(super) script: &'static str,
 }
@@ -37,6 +37,13 @@ pub(super) fn is_folder(path: &str) -> bool {
         None => path == NODES,
         Some((nodes, node)) => nodes == NODES && is_node_name(node),
     }
+}
+
+/// The node in whose directory `path` is, or whose directory it is: `n1` of `nodes/n1/README`. Returns
+/// `None` if it is in none.
+pub(super) fn node_of(path: &Path) -> Option<&str> {
+    let node = path.strip_prefix(NODES).ok()?.components().next()?.as_os_str().to_str()?;
+    is_node_name(node).then_some(node)
 }
 
 /// Whether a node may have this name, as Kubernetes validates names of Nodes.

@@ -2,23 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::bundle::directory::{Content, Directory};
 use crate::bundle::index::hex;
-use crate::bundle::path::{self, BundlePath};
-use crate::bundle::{FORMAT_VERSION, INDEX_FILE, io_error, read_file};
+use crate::bundle::path::{self, BundlePath, NODES};
+use crate::bundle::{FORMAT_VERSION, INDEX_FILE};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// A bundle on disk.
 #[derive(Debug)]
 pub struct OnDisk {
-    place: PathBuf,
+    directory: Directory,
+    /// What stands there, by its path in the bundle.
+    entries: BTreeMap<PathBuf, FileType>,
     listed: Listed,
 }
 
@@ -80,29 +82,25 @@ pub enum FileProblemKind {
     Length(u64, u64),
     /// It is no file.
     NotAFile,
+    /// It is the directory of a node that the index does not list.
+    NodeNotListed,
 }
 
 impl OnDisk {
     /// Opens a bundle.
     ///
     /// # Errors
-    /// When there is none, or one of another format.
+    /// If there is none, or it has another format, names what no bundle has, or has a symbolic link in it.
     pub fn open(place: &Path) -> Result<Self, Diagnostic> {
-        let path = place.join(INDEX_FILE);
         let not_a_bundle = |why: String| {
             let message = format!("`{}` is no bundle: {why}", place.display());
             Diagnostic::new(Code::NotABundle, message).help("name a directory that `palisade render` wrote")
         };
-        let text = match read_file(&path) {
-            Ok(_) if path.is_symlink() => {
-                return Err(not_a_bundle(format!("`{INDEX_FILE}` is a symbolic link")));
-            }
-            Ok(text) => text,
-            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
-                return Err(not_a_bundle(format!("there is no `{INDEX_FILE}`")));
-            }
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(not_a_bundle(format!("`{INDEX_FILE}`: {error}"))),
-            Err(error) => return Err(io_error(Code::Unreadable, "read", &path, &error)),
+        let directory = Directory::open(place)?;
+        let text = match directory.read(INDEX_FILE)? {
+            Content::File(text) => text,
+            Content::Missing => return Err(not_a_bundle(format!("there is no `{INDEX_FILE}`"))),
+            Content::Other(what) => return Err(not_a_bundle(format!("`{INDEX_FILE}`: it is {what}, and no file"))),
         };
         let bad_index = |error: serde_json::Error| not_a_bundle(format!("`{INDEX_FILE}`: {error}"));
         let AnyFormat { format_version: format } = serde_json::from_slice(&text).map_err(bad_index)?;
@@ -113,9 +111,9 @@ impl OnDisk {
         }
         let listed: Listed = serde_json::from_slice(&text).map_err(bad_index)?;
         match listed.stray() {
-            None => Ok(Self { place: place.to_owned(), listed }),
+            None => Ok(Self { entries: directory.entries()?, directory, listed }),
             Some(stray) => {
-                let message = format!("`{}` names `{stray}`, which no bundle has", path.display());
+                let message = format!("`{}` names `{stray}`, which no bundle has", place.join(INDEX_FILE).display());
                 Err(Diagnostic::new(Code::BundlePath, message).help("do not use it: no version of palisade writes that"))
             }
         }
@@ -126,6 +124,22 @@ impl OnDisk {
         self.listed.nodes.iter().map(String::as_str)
     }
 
+    /// Every node that the index lists, has files of, or that has a directory, in order.
+    pub fn all_nodes(&self) -> BTreeSet<&str> {
+        let of_files = self.listed.files.keys().filter_map(|path| BundlePath::parse(path)).map(|path| path.node);
+        let of_entries = self.entries.keys().filter_map(|path| path::node_of(path));
+        self.nodes().chain(of_files).chain(of_entries).collect()
+    }
+
+    /// What stands outside of the nodes' directories and is no part of a bundle.
+    pub fn strays(&self) -> Vec<FileProblem> {
+        let is_part = |(path, kind): &(&PathBuf, &FileType)| {
+            path == &Path::new(INDEX_FILE) || path == &Path::new(NODES) && **kind == FileType::Directory || path::node_of(path).is_some()
+        };
+        let strays = self.entries.iter().filter(|entry| !is_part(entry)).map(|(path, _)| path.to_string_lossy().into_owned());
+        strays.map(|path| FileProblem { path, kind: FileProblemKind::NotListed }).collect()
+    }
+
     /// Whether staged policies are in force in it: a proposal, not to be applied.
     pub fn is_staged(&self) -> bool {
         self.listed.staged
@@ -133,8 +147,7 @@ impl OnDisk {
 
     /// The index of the bundle that has this node only.
     pub fn index_of(&self, node: &str) -> String {
-        let folder = format!("nodes/{node}/");
-        let files: BTreeMap<&String, &Entry> = self.listed.files.iter().filter(|(path, _)| path.starts_with(&folder)).collect();
+        let files: BTreeMap<&String, &Entry> = self.files_of(node).collect();
         let mut index = self.listed.rest.clone();
         index.extend([("nodes".to_owned(), json!([node])), ("files".to_owned(), json!(files))]);
         if self.listed.staged {
@@ -146,40 +159,40 @@ impl OnDisk {
     /// The scripts of a node.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// If they cannot be read.
     pub fn node(&self, name: &str) -> Result<NodeTexts, Diagnostic> {
-        let folder = format!("nodes/{name}/");
+        let folder: PathBuf = [NODES, name].iter().collect();
         let mut node = NodeTexts::default();
-        let mut names: BTreeSet<String> =
-            self.listed.files.keys().filter_map(|path| path.strip_prefix(&folder)).map(str::to_owned).collect();
-        names.extend(self.files_of(name)?);
-        for file in names {
-            let path = format!("{folder}{file}");
-            let problem = |kind| FileProblem { path: path.clone(), kind };
-            let (bytes, kind) = match self.bytes(&path)? {
-                Ok((bytes, kind)) => (bytes, kind),
-                Err(kind) => {
-                    node.problems.push(problem(kind));
-                    continue;
-                }
-            };
-            node.problems.extend(kind.map(problem));
-            let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-            node.texts.insert(file, text);
+        let there = self.entries.range(folder.clone()..).map(|(path, _)| path.clone());
+        let mut paths: BTreeSet<PathBuf> = there.take_while(|path| path.starts_with(&folder)).collect();
+        paths.extend(self.files_of(name).map(|(path, _)| PathBuf::from(path)));
+        if !paths.is_empty() && !self.listed.nodes.contains(name) {
+            node.problems.push(FileProblem { path: folder.display().to_string(), kind: FileProblemKind::NodeNotListed });
+        }
+        for path in paths.iter().filter(|path| **path != folder || self.entries.get(*path) != Some(&FileType::Directory)) {
+            let path = path.to_string_lossy().into_owned();
+            let (bytes, kind) = self.bytes(&path)?;
+            node.problems.extend(kind.map(|kind| FileProblem { path: path.clone(), kind }));
+            if let (Some(bytes), Some((_, file))) = (bytes, path.rsplit_once('/')) {
+                let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+                node.texts.insert(file.to_owned(), text);
+            }
         }
         Ok(node)
     }
 
-    /// The bytes of a file and what is wrong with them, or why there are none.
-    #[expect(clippy::type_complexity, reason = "a file may have bytes, and something wrong with them")]
-    fn bytes(&self, path: &str) -> Result<Result<(Vec<u8>, Option<FileProblemKind>), FileProblemKind>, Diagnostic> {
-        let place = self.place.join(path);
-        let bytes = match read_file(&place) {
-            Ok(_) if self.leads_through_link(path) => return Ok(Err(FileProblemKind::NotAFile)),
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(Err(FileProblemKind::NotAFile)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err(FileProblemKind::Missing)),
-            Err(error) => return Err(io_error(Code::Unreadable, "read", &place, &error)),
+    /// The files of a node that the index lists.
+    fn files_of(&self, node: &str) -> impl Iterator<Item = (&String, &Entry)> {
+        let folder = format!("{NODES}/{node}/");
+        self.listed.files.range(folder.clone()..).take_while(move |(path, _)| path.starts_with(&folder))
+    }
+
+    /// The bytes of a file, if there are any, and what is wrong with it.
+    fn bytes(&self, path: &str) -> Result<(Option<Vec<u8>>, Option<FileProblemKind>), Diagnostic> {
+        let bytes = match self.directory.read(path)? {
+            Content::File(bytes) => bytes,
+            Content::Missing => return Ok((None, Some(FileProblemKind::Missing))),
+            Content::Other(_) => return Ok((None, Some(FileProblemKind::NotAFile))),
         };
         let length = bytes.len() as u64;
         let kind = match self.listed.files.get(path) {
@@ -188,28 +201,7 @@ impl OnDisk {
             Some(entry) if entry.sha256 != hex(&Sha256::digest(&bytes)) => Some(FileProblemKind::DigestDiffers),
             Some(_) => None,
         };
-        Ok(Ok((bytes, kind)))
-    }
-
-    /// Whether a part of a path in the bundle is a symbolic link. What a link names may be replaced
-    /// without a change in the bundle, and a bundle never has one.
-    fn leads_through_link(&self, path: &str) -> bool {
-        let parts = Path::new(path).ancestors().filter(|part| !part.as_os_str().is_empty());
-        parts.map(|part| self.place.join(part)).any(|part| part.is_symlink())
-    }
-
-    /// Names of the files that a node's folder holds.
-    fn files_of(&self, name: &str) -> Result<Vec<String>, Diagnostic> {
-        let folder = self.place.join("nodes").join(name);
-        let unreadable = |error: &io::Error| io_error(Code::Unreadable, "read", &folder, error);
-        match fs::read_dir(&folder) {
-            Ok(entries) => {
-                let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
-                names.collect::<io::Result<Vec<String>>>().map_err(|error| unreadable(&error))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(unreadable(&error)),
-        }
+        Ok((Some(bytes), kind))
     }
 }
 
@@ -249,6 +241,7 @@ impl fmt::Display for FileProblem {
                 write!(out, "{}: it has {is} bytes, and {listed} in `{INDEX_FILE}`", self.path)
             }
             FileProblemKind::NotAFile => write!(out, "{}: it is no file", self.path),
+            FileProblemKind::NodeNotListed => write!(out, "{}: `{INDEX_FILE}` does not list the node", self.path),
         }
     }
 }

@@ -31,7 +31,7 @@ fn write(place: &Path, parts: &[NodePart]) -> Result<(), String> {
 }
 
 fn compare(place: &Path, parts: &[NodePart]) -> String {
-    let mut comparison = Comparison::new(place, provenance());
+    let mut comparison = Comparison::new(place, provenance()).unwrap();
     parts.iter().for_each(|part| comparison.add(part).unwrap());
     comparison.finish().unwrap().as_str().to_owned()
 }

@@ -62,7 +62,7 @@ impl Sink {
     fn new(arguments: &Arguments, digest: String) -> Result<Self, Diagnostic> {
         let provenance = Provenance { inputs: digest, staged: arguments.staged };
         match arguments.check {
-            true => Ok(Self::Compare(Comparison::new(&arguments.out, provenance))),
+            true => Comparison::new(&arguments.out, provenance).map(Self::Compare),
             false => Writer::new(&arguments.out, provenance).map(Self::Write),
         }
     }

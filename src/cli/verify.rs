@@ -6,13 +6,13 @@ use clap::Args;
 
 use crate::analysis::evaluate::Evaluator;
 use crate::analysis::verify;
-use crate::answers::verify::Verified;
+use crate::answers::verify::{Strays, Verified};
 use crate::bundle::OnDisk;
 use crate::cli::config::{self, Choices};
 use crate::cli::report::Report;
 use crate::cli::{Status, input, render};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::inventory::NodeId;
+use crate::inventory::{Inventory, NodeId};
 use crate::options::Options;
 use crate::output::Printed;
 use crate::resolve;
@@ -67,13 +67,11 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
             Err(diagnostic) => found.push(diagnostic),
         }
     }
-    let mut others: Vec<&str> = bundle.nodes().filter(|_| arguments.nodes.is_empty()).collect();
-    others.retain(|name| resolved.inventory.find_node(name).is_none());
-    for name in others {
-        is_proven = false;
-        let problems = vec!["the bundle has scripts for it, and it is not in the inventory".to_owned()];
-        let told = all.tell(&Verified { node: name.to_owned(), verification: None, problems, extensions: Vec::new() }, report);
-        told.unwrap_or_else(|diagnostic| found.push(diagnostic));
+    if arguments.nodes.is_empty() {
+        match all.others(resolved.inventory, report) {
+            Ok(is_none) => is_proven &= is_none,
+            Err(diagnostic) => found.push(diagnostic),
+        }
     }
     match report.diagnostics(&found, &files) {
         Status::Clean if !is_proven => Status::Differs,
@@ -98,6 +96,24 @@ impl Asked<'_, '_, '_> {
         let verified = rendered.verified(texts.files(), problems);
         self.tell(&verified, report)?;
         Ok(verified.is_proven())
+    }
+
+    /// Says what the bundle holds beside the nodes of the inventory. Returns whether that is nothing.
+    fn others(&self, inventory: &Inventory, report: &mut Report) -> Result<bool, Diagnostic> {
+        let is_other = |name: &&str| inventory.find_node(name).is_none();
+        let others: Vec<&str> = self.bundle.all_nodes().into_iter().filter(is_other).collect();
+        for name in &others {
+            let mut problems = vec!["the bundle has scripts for it, and it is not in the inventory".to_owned()];
+            problems.extend(self.bundle.node(name)?.problems.iter().map(ToString::to_string));
+            self.tell(&Verified { node: (*name).to_owned(), verification: None, problems, extensions: Vec::new() }, report)?;
+        }
+
+        let strays = Strays { problems: self.bundle.strays().iter().map(ToString::to_string).collect() };
+        if !strays.problems.is_empty() {
+            let text = Printed::of(|out| if report.is_json() { strays.json(out) } else { strays.text(out) });
+            report.data(&text)?;
+        }
+        Ok(others.is_empty() && strays.problems.is_empty())
     }
 
     fn tell(&self, verified: &Verified<'_>, report: &mut Report) -> Result<(), Diagnostic> {

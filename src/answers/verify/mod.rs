@@ -102,6 +102,27 @@ impl Verified<'_> {
     }
 }
 
+/// What is wrong with a bundle beside its nodes' scripts.
+#[derive(Debug)]
+pub struct Strays {
+    /// What, in words.
+    pub problems: Vec<String>,
+}
+
+impl Strays {
+    /// The answer for people.
+    pub fn text(&self, out: &mut Sink<'_>) {
+        let mut out = Terminal::on(out);
+        out.line("the bundle: differs");
+        self.problems.iter().for_each(|problem| out.line(format_args!("  {problem}")));
+    }
+
+    /// The answer for machines: `{"node": null, "proven": false, "problems": […]}`, on one line.
+    pub fn json(&self, out: &mut Sink<'_>) {
+        Json::on(out).line(&json!({ "node": null, "proven": false, "problems": self.problems }));
+    }
+}
+
 fn difference_json(difference: &Difference<'_>, files: &Files) -> Value {
     match difference {
         Difference::NotLoadable(refused) => json!({ "problem": not_loadable(refused) }),

@@ -7,6 +7,7 @@
 
 mod bytes;
 mod commands;
+mod index;
 mod limits;
 mod mutate;
 mod property;
@@ -21,4 +22,6 @@ cases! { by run:
     commands:
         every_command_refuses_what_was_tampered_with
         extensions_are_taken_where_they_are_allowed;
+    index:
+        nodes_refuse_what_the_index_does_not_say;
 }

@@ -1,0 +1,154 @@
+//! The directory of a bundle that is read. No symbolic link in it is followed.
+//!
+//! What a link names may change without a change in the bundle, and no bundle has one. Every reader goes
+//! through [`Directory`], which opens each directory by the one that holds it: a link that takes the place
+//! of a directory meanwhile is not followed either. The way to the bundle is the user's, who may have it
+//! lead through links.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat};
+use rustix::io::Errno;
+
+use crate::bundle::file::read_open;
+use crate::bundle::{io_error, path};
+use crate::diagnostic::{Code, Diagnostic};
+
+/// The directory of a bundle.
+#[derive(Debug)]
+pub(super) struct Directory {
+    place: PathBuf,
+    /// `None` if there is no such directory.
+    root: Option<OwnedFd>,
+}
+
+/// What stands at a path where a file is to be.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// A file with these bytes.
+    File(Vec<u8>),
+    /// Nothing.
+    Missing,
+    /// Something else: what it is, such as `a directory`.
+    Other(&'static str),
+}
+
+impl Directory {
+    /// Opens the directory of a bundle, which need not exist.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub(super) fn open(place: &Path) -> Result<Self, Diagnostic> {
+        match openat(CWD, place, OPENED, Mode::empty()) {
+            Ok(root) => Ok(Self { place: place.to_owned(), root: Some(root) }),
+            Err(Errno::NOENT) => Ok(Self { place: place.to_owned(), root: None }),
+            Err(Errno::NOTDIR) => {
+                let message = format!("`{}` is no bundle: it is no directory", place.display());
+                Err(Diagnostic::new(Code::NotABundle, message).help("name a directory that `palisade render` wrote"))
+            }
+            Err(error) => Err(io_error(Code::Unreadable, "read", place, &error.into())),
+        }
+    }
+
+    /// Returns everything in the directory by its path there. Directories that no bundle has are not
+    /// looked into.
+    ///
+    /// # Errors
+    /// If one of the entries is a symbolic link, or a directory cannot be read.
+    pub(super) fn entries(&self) -> Result<BTreeMap<PathBuf, FileType>, Diagnostic> {
+        let mut entries = BTreeMap::new();
+        if let Some(root) = &self.root {
+            self.walk(root, Path::new(""), &mut entries)?;
+        }
+        Ok(entries)
+    }
+
+    fn walk(&self, directory: &OwnedFd, at: &Path, entries: &mut BTreeMap<PathBuf, FileType>) -> Result<(), Diagnostic> {
+        let unreadable = |error: Errno| io_error(Code::Unreadable, "read", &self.place.join(at), &error.into());
+        for entry in Dir::read_from(directory).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let path = at.join(name);
+            let Some(kind) = self.kind(directory, name, &path)? else { continue };
+            if kind == FileType::Directory && path.to_str().is_some_and(path::is_folder) {
+                let below = openat(directory, name, OPENED | OFlags::NOFOLLOW, Mode::empty()).map_err(unreadable)?;
+                self.walk(&below, &path, entries)?;
+            }
+            entries.insert(path, kind);
+        }
+        Ok(())
+    }
+
+    /// Reads a file by its path in the bundle.
+    ///
+    /// # Errors
+    /// If a part of the path is a symbolic link, or the file cannot be read.
+    pub(super) fn read(&self, path: &str) -> Result<Content, Diagnostic> {
+        let Some(root) = &self.root else { return Ok(Content::Missing) };
+        let unreadable = |error: io::Error| io_error(Code::Unreadable, "read", &self.place.join(path), &error);
+        let (folders, name) = path.rsplit_once('/').map_or((None, path), |(folders, name)| (Some(folders), name));
+        let mut at = PathBuf::new();
+        let mut directory = root.as_fd();
+        let mut opened: OwnedFd;
+        for folder in folders.iter().flat_map(|folders| folders.split('/')) {
+            at.push(folder);
+            if self.kind(directory, OsStr::new(folder), &at)? != Some(FileType::Directory) {
+                return Ok(Content::Missing);
+            }
+            let below = openat(directory, folder, OPENED | OFlags::NOFOLLOW, Mode::empty());
+            opened = below.map_err(|error| unreadable(error.into()))?;
+            directory = opened.as_fd();
+        }
+
+        match self.kind(directory, OsStr::new(name), Path::new(path))? {
+            None => return Ok(Content::Missing),
+            Some(FileType::RegularFile) => {}
+            Some(kind) => return Ok(Content::Other(words(kind))),
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = openat(directory, name, flags, Mode::empty()).map_err(|error| unreadable(error.into()))?;
+        read_open(File::from(file)).map(Content::File).map_err(unreadable)
+    }
+
+    /// Returns what stands at a name in a directory, or `None` if nothing does. A symbolic link is an
+    /// error.
+    fn kind(&self, directory: impl AsFd, name: &OsStr, path: &Path) -> Result<Option<FileType>, Diagnostic> {
+        match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map(|about| FileType::from_raw_mode(about.st_mode)) {
+            Ok(FileType::Symlink) => Err(self.link(path)),
+            Ok(kind) => Ok(Some(kind)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(io_error(Code::Unreadable, "read", &self.place.join(path), &error.into())),
+        }
+    }
+
+    /// That a bundle has a symbolic link in it.
+    fn link(&self, path: &Path) -> Diagnostic {
+        let message = format!("`{}` is a symbolic link, which is not followed", self.place.join(path).display());
+        Diagnostic::new(Code::BundleDamaged, message)
+            .help("copy the bundle again, with files in place of links (`cp --recursive --dereference`)")
+    }
+}
+
+/// How directories are opened.
+const OPENED: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// What something is that is no file.
+fn words(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Directory => "a directory",
+        FileType::Fifo => "a named pipe",
+        FileType::Socket => "a socket",
+        FileType::RegularFile => "a file",
+        FileType::Symlink => "a symbolic link",
+        FileType::CharacterDevice | FileType::BlockDevice | FileType::Unknown => "a device",
+    }
+}
