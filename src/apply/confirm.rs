@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::apply::round::{self, Goal};
 use crate::apply::{Error, Node, Outcome, Wanted, kept};
 use crate::bundle::OnDisk;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::observe::Observed;
 use crate::options::Extensions;
 use crate::plan::Desired;
-use crate::runner::{Call, Failure, Keep, Runner};
+use crate::runner::{Call, Failure, Keep, Runner, Sort};
 
 /// Something that waits to be confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// As there; what was begun is taken back then, if it can be.
 pub fn run_to_be_confirmed(node: &mut Node<'_>, wanted: &Wanted, limit: Duration, guard: &Call) -> Result<Outcome, Error> {
     let _lock = node.lock()?;
+    kept::check(node.runner).map_err(Error::Files)?;
     let took_back = settle(node)?;
     let mut has_begun = false;
     let mut first = |node: &mut Node<'_>, observed: &Observed| {
@@ -84,6 +85,7 @@ pub fn run_to_be_confirmed(node: &mut Node<'_>, wanted: &Wanted, limit: Duration
 /// When it cannot be kept for the next boot; it waits on then.
 pub fn confirm(node: &mut Node<'_>) -> Result<Confirmed, Error> {
     let _lock = node.lock()?;
+    kept::check(node.runner).map_err(Error::Files)?;
     match left(node.runner)? {
         None => Ok(Confirmed::Nothing),
         Some(Duration::ZERO) => take_back(node).map(Confirmed::TooLate),
@@ -101,6 +103,7 @@ pub fn confirm(node: &mut Node<'_>) -> Result<Confirmed, Error> {
 /// When it cannot be taken back.
 pub fn undo(node: &mut Node<'_>) -> Result<Option<Outcome>, Error> {
     let _lock = node.lock()?;
+    kept::check(node.runner).map_err(Error::Files)?;
     left(node.runner)?.map(|_| take_back(node)).transpose()
 }
 
@@ -192,10 +195,13 @@ pub fn last_applied(runner: &mut dyn Runner) -> Result<Option<(PathBuf, Option<D
     let waits = left(runner)?.filter(|left| !left.is_zero());
     let is_there = waits.is_some() || kept::has_good(runner);
     let name = if waits.is_some() { kept::WAITING } else { kept::GOOD };
+    runner.check(Keep::Always, name, Sort::Folder).map_err(Error::Files)?;
     Ok(is_there.then(|| (runner.place(Keep::Always, name), waits)))
 }
 
 fn bundle(runner: &mut dyn Runner, name: &str) -> Result<Wanted, Diagnostic> {
+    // the way to a bundle of ours leads through no link, as that to a user's may
+    runner.check(Keep::Always, name, Sort::Folder).map_err(|failure| Diagnostic::new(Code::BundleDamaged, failure.to_string()))?;
     let bundle = OnDisk::open(&runner.place(Keep::Always, name))?;
     let node = bundle.nodes().next().unwrap_or_default().to_owned();
     // whoever applied it allowed the extensions that it has

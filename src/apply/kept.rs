@@ -6,7 +6,7 @@ use crate::apply::{Error, Node, Wanted};
 use crate::bundle::OnDisk;
 use crate::observe::{Backend, Tools, backend};
 use crate::plan::Memory;
-use crate::runner::{Failure, Keep, Runner};
+use crate::runner::{Failure, Keep, Runner, Sort};
 
 /// The last good bundle: of this node only.
 pub const GOOD: &str = "good";
@@ -72,7 +72,10 @@ pub(super) fn tools(node: &mut Node<'_>) -> Result<Tools, Error> {
 /// The node whose policy was applied here last: in this boot, or else before it; none where that is not known.
 pub fn last_node(runner: &mut dyn Runner) -> Option<String> {
     let written = last_written(runner).map(|written| written.node);
-    written.or_else(|| OnDisk::open(&runner.place(Keep::Always, GOOD)).ok()?.nodes().next().map(str::to_owned))
+    written.or_else(|| {
+        runner.check(Keep::Always, GOOD, Sort::Folder).ok()?;
+        OnDisk::open(&runner.place(Keep::Always, GOOD)).ok()?.nodes().next().map(str::to_owned)
+    })
 }
 
 /// Keeps a bundle for the next boot, if it is not kept already, byte by byte.
@@ -92,11 +95,26 @@ pub(super) fn has_good(runner: &mut dyn Runner) -> bool {
     runner.read(Keep::Always, GOOD) != Ok(None)
 }
 
-/// Removes what we keep, but the lock's file, which others may wait on.
+/// What is kept, but the lock's file.
+const KEPT: [(Keep, &str, Sort); 5] = [
+    // first that something waits: from then on the good bundle is the one
+    (Keep::Always, PENDING, Sort::File),
+    (Keep::Always, WAITING, Sort::Folder),
+    (Keep::Always, GOOD, Sort::Folder),
+    (Keep::Always, COMPILED, Sort::Folder),
+    (Keep::UntilBoot, MEMORY, Sort::File),
+];
+
+/// Before the kernel is touched: whether what is kept may be written, since nothing that palisade did not write is there.
+pub(super) fn check(runner: &mut dyn Runner) -> Result<(), Failure> {
+    KEPT.into_iter().try_for_each(|(keep, name, sort)| runner.check(keep, name, sort))
+}
+
+/// Removes what we keep, but the lock's file, which others may wait on. What can be removed is, also where something else cannot.
 pub(super) fn forget_all(runner: &mut dyn Runner) -> Result<(), Failure> {
-    runner.write(Keep::Always, PENDING, None)?;
-    runner.write_folder(Keep::Always, WAITING, None)?;
-    runner.write_folder(Keep::Always, GOOD, None)?;
-    runner.write_folder(Keep::Always, COMPILED, None)?;
-    runner.write(Keep::UntilBoot, MEMORY, None)
+    let removed = KEPT.map(|(keep, name, sort)| match sort {
+        Sort::File => runner.write(keep, name, None),
+        Sort::Folder => runner.write_folder(keep, name, None),
+    });
+    removed.into_iter().collect()
 }

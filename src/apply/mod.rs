@@ -59,6 +59,7 @@ pub struct Settings {
 /// what there is.
 pub fn run(node: &mut Node<'_>, wanted: &Wanted) -> Result<Outcome, Error> {
     let _lock = node.lock()?;
+    kept::check(node.runner).map_err(Error::Files)?;
     let (took_back, gave_up) = match confirm::settle(node) {
         Err(Error::Good(_)) => (false, true),
         settled => (settled?, false),

@@ -39,6 +39,21 @@ pub(super) enum Content {
     Other(&'static str),
 }
 
+/// Reads a file by its path below a directory, of which no symbolic link is followed. Returns `None` if there is none.
+///
+/// # Errors
+/// If something else is there, a symbolic link for one, or the file cannot be read.
+pub fn read_below(directory: &Path, path: &str) -> Result<Option<Vec<u8>>, Diagnostic> {
+    match Directory::open(directory)?.read(path)? {
+        Content::File(bytes) => Ok(Some(bytes)),
+        Content::Missing => Ok(None),
+        Content::Other(what) => {
+            let message = format!("cannot read `{}`: it is {what}, and no file", directory.join(path).display());
+            Err(Diagnostic::new(Code::Unreadable, message))
+        }
+    }
+}
+
 impl Directory {
     /// Opens the directory of a bundle, which need not exist.
     ///

@@ -19,6 +19,7 @@ mod write;
 
 pub use changes::{Count, ScriptChange};
 pub use compare::Comparison;
+pub use directory::read_below;
 pub use file::read_file;
 pub use index::{Counts, FORMAT_VERSION, FileEntry, INDEX_FILE, Index, Provenance};
 pub use inputs::input_digest;

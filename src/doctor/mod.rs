@@ -103,13 +103,6 @@ impl Node<'_> {
         let content = self.runner.read(Keep::Kernel, path).ok()??;
         Some(String::from_utf8_lossy(&content).into_owned())
     }
-
-    /// Whether a file of our own can be written and removed there.
-    fn keeps(&mut self, keep: Keep) -> Result<(), String> {
-        const NAME: &str = "doctor";
-        self.runner.write(keep, NAME, Some(b"")).map_err(|failure| failure.to_string())?;
-        self.runner.write(keep, NAME, None).map_err(|failure| failure.to_string())
-    }
 }
 
 impl Finding {

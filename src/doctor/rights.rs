@@ -69,9 +69,9 @@ pub(super) fn directories(node: &mut Node<'_>) -> Vec<Finding> {
     ];
     let mut findings = Vec::new();
     for (keep, what, advice) in places {
-        findings.push(match node.keeps(keep) {
+        findings.push(match node.runner.try_to_keep(keep) {
             Ok(()) => Finding::good(what, "can be written"),
-            Err(said) => Finding::missing(what, said, advice),
+            Err(failure) => Finding::missing(what, failure.to_string(), advice),
         });
     }
     findings

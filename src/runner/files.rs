@@ -1,17 +1,18 @@
 //! Files and folders, whole or not at all.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::process::geteuid;
 
-use crate::bundle::{Owned, clear, named, read_file};
-use crate::runner::{Failure, Folder};
+use crate::bundle::{Owned, clear, named, read_below, read_file};
+use crate::runner::own::{self, sync};
+use crate::runner::{Failure, Folder, Sort};
 
-pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+/// Reads a file of the kernel's, below `/proc`.
+pub(super) fn read_of_kernel(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     match read_file(path) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -19,34 +20,42 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     }
 }
 
+/// Reads a file by its path in a directory of ours, of which no link is followed.
+pub(super) fn read(directory: &Path, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+    read_below(directory, path).map_err(|problem| Failure::Other(problem.message))
+}
+
 /// Writes beside the place and renames.
-pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    let parent = make_parent(path)?;
-    let written = tempfile::Builder::new().prefix(".palisade-").tempfile_in(parent).and_then(|mut file| {
+pub(super) fn write(directory: &Path, name: &str, content: &[u8]) -> Result<(), Failure> {
+    let path = directory.join(name);
+    own::check_entry(&path, Sort::File)?;
+    own::prepare(directory)?;
+    let written = tempfile::Builder::new().prefix(".palisade-").tempfile_in(directory).and_then(|mut file| {
         file.write_all(content)?;
         file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        sync(parent)
+        file.persist(&path).map_err(|error| error.error)?;
+        sync(directory)
     });
-    written.map_err(|error| failure("write", path, &error))
+    written.map_err(|error| failure("write", &path, &error))
 }
 
 /// Writes beside the place and renames, in exchange for what is there.
-pub(super) fn write_folder(path: &Path, files: &Folder) -> Result<(), Failure> {
-    let parent = make_parent(path)?;
-    let written = tempfile::Builder::new().prefix(".palisade-").tempdir_in(parent).and_then(|draft| {
+pub(super) fn write_folder(directory: &Path, name: &str, files: &Folder) -> Result<(), Failure> {
+    let path = directory.join(name);
+    let is_there = own::check_entry(&path, Sort::Folder)?;
+    own::prepare(directory)?;
+    let written = tempfile::Builder::new().prefix(".palisade-").tempdir_in(directory).and_then(|draft| {
         fs::set_permissions(draft.path(), Permissions::from_mode(0o755))?;
         files.iter().try_for_each(|(name, content)| write_below(draft.path(), name, content))?;
         sync(draft.path())?;
-        let owned = Owned::of_our_own(path);
-        let is_there = fs::symlink_metadata(path).is_ok();
+        let owned = Owned::of_our_own(&path);
         let flags = if is_there { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-        renameat_with(CWD, draft.path(), CWD, path, flags)?;
-        // what was there and is no part of a bundle is kept beside
+        renameat_with(CWD, draft.path(), CWD, &path, flags)?;
+        // what came meanwhile and is no part of a bundle is kept beside
         drop(clear(draft, &owned));
-        sync(parent)
+        sync(directory)
     });
-    written.map_err(|error| failure("write", path, &error))
+    written.map_err(|error| failure("write", &path, &error))
 }
 
 fn write_below(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
@@ -61,65 +70,33 @@ fn write_below(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
 }
 
 /// Removes a file; one that is not there is gone already.
-pub(super) fn remove(path: &Path) -> Result<(), Failure> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.and_then(|()| path.parent().map_or(Ok(()), sync)).map_err(|error| failure("remove", path, &error)),
+pub(super) fn remove(directory: &Path, name: &str) -> Result<(), Failure> {
+    let path = directory.join(name);
+    if !own::check_entry(&path, Sort::File)? {
+        return Ok(());
     }
+    own::check(directory)?;
+    let removed = fs::remove_file(&path).and_then(|()| own::release(directory)).and_then(|()| sync(directory));
+    removed.map_err(|error| failure("remove", &path, &error))
 }
 
-/// Removes a folder as far as it is a bundle; one that is not there is gone already.
-pub(super) fn remove_folder(path: &Path) -> Result<(), Failure> {
-    match Owned::of_our_own(path).remove_from(path) {
-        Ok(left) if left.is_empty() => path.parent().map_or(Ok(()), |parent| match sync(parent) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.map_err(|error| failure("remove", path, &error)),
-        }),
-        Ok(left) => {
-            let what = named(&left);
-            Err(Failure::Other(format!("cannot remove `{}`: palisade did not write {what}", path.display())))
-        }
-        // a file, or a link, in its place
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => remove(path),
-        Err(error) => Err(failure("remove", path, &error)),
+/// Removes a folder that is a bundle; one that is not there is gone already.
+pub(super) fn remove_folder(directory: &Path, name: &str) -> Result<(), Failure> {
+    let path = directory.join(name);
+    if !own::check_entry(&path, Sort::Folder)? {
+        return Ok(());
     }
-}
-
-/// Whether a directory may be ours to keep files in, or is not there yet: no symbolic link, of this user
-/// or of root, and nobody else may write there. Who could, could exchange what is applied at the next
-/// boot, or have files elsewhere changed.
-pub(super) fn check_directory(directory: &Path) -> Result<(), Failure> {
-    // a slash behind a link would lead to what it names
-    let path: PathBuf = directory.components().collect();
-    let about = match fs::symlink_metadata(&path) {
-        Ok(about) => about,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failure("look at", &path, &error)),
-    };
-    let is_mine = [0, geteuid().as_raw()].contains(&about.uid());
-    let problem = match about.mode() & 0o777 {
-        _ if about.is_symlink() => "is a symbolic link".to_owned(),
-        _ if !about.is_dir() => "is no directory".to_owned(),
-        _ if !is_mine => format!("belongs to user {}", about.uid()),
-        mode if mode & 0o022 != 0 => format!("has mode {mode:o}, so that others may write there"),
-        _ => return Ok(()),
-    };
-    Err(Failure::Other(format!("`{}` {problem}; nothing is kept in such a directory", path.display())))
-}
-
-/// Makes the directory that a file is to stand in; gives it.
-pub(super) fn make_parent(path: &Path) -> Result<&Path, Failure> {
-    let parent = path.parent().unwrap_or(path);
-    make_directory(parent).map_err(|error| failure("make", parent, &error))?;
-    Ok(parent)
+    own::check(directory)?;
+    let left = Owned::of_our_own(&path).remove_from(&path).map_err(|error| failure("remove", &path, &error))?;
+    if !left.is_empty() {
+        let what = named(&left);
+        return Err(Failure::Other(format!("cannot remove `{}`: palisade did not write {what}", path.display())));
+    }
+    own::release(directory).and_then(|()| sync(directory)).map_err(|error| failure("remove", &path, &error))
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o755).create(path)
-}
-
-fn sync(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }
 
 pub(super) fn failure(doing: &str, path: &Path, error: &io::Error) -> Failure {

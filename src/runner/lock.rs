@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
-use crate::runner::{Failure, files};
+use crate::runner::{Failure, Sort, files, own};
 
-/// The lock's file.
-pub(super) const NAME: &str = "lock";
+/// The lock's file, which is kept until the next boot.
+pub const LOCK_FILE: &str = "lock";
 
 /// How long to wait between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -38,24 +38,28 @@ impl Lock {
 /// Only root's: whoever can read a file can lock it, and keep all others waiting.
 const MODE: u32 = 0o600;
 
-/// Locks the file. It is never unlocked, only closed, so that a child that has it open holds the lock on.
-pub(super) fn take(path: &Path, wait: Duration) -> Result<Option<File>, Failure> {
-    files::make_parent(path)?;
-    let locked = wait_for(path, || open(path), File::try_lock, wait);
-    locked.map_err(|error| files::failure("lock", path, &error))
+/// Locks the file in a directory of ours. It is never unlocked, only closed, so that a child that has it open holds the lock on.
+pub(super) fn take(directory: &Path, wait: Duration) -> Result<Option<File>, Failure> {
+    let path = directory.join(LOCK_FILE);
+    own::check_entry(&path, Sort::File)?;
+    own::prepare(directory)?;
+    let locked = wait_for(&path, || open(&path), File::try_lock, wait);
+    locked.map_err(|error| files::failure("lock", &path, &error))
 }
 
 /// Locks the file with all others who only look. Where there is none, nobody has changed this node since it booted.
-pub(super) fn share(path: &Path, wait: Duration) -> Result<Option<Lock>, Failure> {
-    match wait_for(path, || open_to_look(path), File::try_lock_shared, wait) {
+pub(super) fn share(directory: &Path, wait: Duration) -> Result<Option<Lock>, Failure> {
+    let path = directory.join(LOCK_FILE);
+    own::check_entry(&path, Sort::File)?;
+    match wait_for(&path, || open_to_look(&path), File::try_lock_shared, wait) {
         Ok(file) => Ok(file.map(|file| Lock::of(Arc::new(file)))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Lock::none())),
-        Err(error) => Err(files::failure("lock", path, &error)),
+        Err(error) => Err(files::failure("lock", &path, &error)),
     }
 }
 
-/// No other file than the lock's own is opened, nor has its mode changed.
-const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
+/// No other file than the lock's own is opened, nor has its mode changed, and no pipe is waited on.
+const NO_LINK: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
 
 fn open_to_look(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(NO_LINK).open(path)

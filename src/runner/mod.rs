@@ -8,13 +8,14 @@
 mod files;
 mod lock;
 mod netlink;
+mod own;
 mod process;
 mod processes;
 pub mod programs;
 #[cfg(test)]
 mod tests;
 
-pub use lock::Lock;
+pub use lock::{LOCK_FILE, Lock};
 pub use processes::{Processes, Settings};
 
 use std::collections::BTreeMap;
@@ -131,12 +132,38 @@ pub trait Runner {
     /// When it cannot be written; what was there is there still.
     fn write_folder(&mut self, folder: Keep, name: &str, files: Option<&Folder>) -> Result<(), Failure>;
 
+    /// Whether a file or folder of ours may be written at a name: nothing that palisade did not write is there. Changes nothing. A runner
+    /// that keeps nothing has nothing against it.
+    ///
+    /// # Errors
+    /// When it may not, with what stands there.
+    fn check(&mut self, _keep: Keep, _name: &str, _sort: Sort) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Tries whether files can be kept, and leaves nothing behind.
+    ///
+    /// # Errors
+    /// When they cannot.
+    fn try_to_keep(&mut self, _keep: Keep) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Where a file or folder stands.
     fn place(&self, keep: Keep, name: &str) -> PathBuf;
 }
 
 /// Files by their paths in a folder.
 pub type Folder = BTreeMap<String, Vec<u8>>;
+
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// A file.
+    File,
+    /// A directory with a bundle in it.
+    Folder,
+}
 
 /// How long a file is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::runner::{Answer, Call, Failure, Folder, Keep, Lock, Request, Runner, files, lock, netlink, process};
+use crate::runner::{Answer, Call, Failure, Folder, Keep, Lock, Request, Runner, Sort, files, lock, netlink, own, process};
 
 /// Runs processes, each in a process group of its own, and keeps files in two directories.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { run_directory: "/run/palisade".into(), state_directory: "/var/lib/palisade".into(), limit: Duration::from_mins(1) }
+        Self { run_directory: own::RUN_DIRECTORY.into(), state_directory: own::STATE_DIRECTORY.into(), limit: Duration::from_mins(1) }
     }
 }
 
@@ -38,19 +38,30 @@ impl Processes {
         Self { settings, lock: Weak::new() }
     }
 
-    /// Where a file or folder is, in a directory that may be ours.
-    fn checked(&self, keep: Keep, name: &str) -> Result<PathBuf, Failure> {
+    /// The directory of ours in which something is kept.
+    fn directory(&self, keep: Keep) -> Result<&Path, Failure> {
         let directory = match keep {
             Keep::UntilBoot => &self.settings.run_directory,
             Keep::Always => &self.settings.state_directory,
-            Keep::Kernel => return Ok(self.place(keep, name)),
+            Keep::Kernel => return Err(Failure::Other("nothing is kept below `/proc`".to_owned())),
         };
-        files::check_directory(directory).map(|()| self.place(keep, name))
+        own::check_way(directory).map(|()| directory.as_path())
+    }
+
+    /// Where a folder of ours is to be written; the directory that it is in is made.
+    ///
+    /// # Errors
+    /// If something that palisade did not write is there, or the directory is not ours.
+    pub fn place_for_folder(&self, keep: Keep, name: &str) -> Result<PathBuf, Failure> {
+        let directory = self.directory(keep)?;
+        let path = directory.join(name);
+        own::check_entry(&path, Sort::Folder)?;
+        own::prepare(directory).map(|()| path)
     }
 
     /// The lock that is held; an error where it was removed, since somebody else may have a new one by now.
     fn held(&self) -> Result<Option<Arc<File>>, Failure> {
-        let (held, path) = (self.lock.upgrade(), self.place(Keep::UntilBoot, lock::NAME));
+        let (held, path) = (self.lock.upgrade(), self.place(Keep::UntilBoot, lock::LOCK_FILE));
         match held.as_ref().is_none_or(|file| lock::stands_at(file, &path).unwrap_or(false)) {
             true => Ok(held),
             false => {
@@ -81,33 +92,46 @@ impl Runner for Processes {
     }
 
     fn lock(&mut self, wait: Duration) -> Result<Option<Lock>, Failure> {
-        let file = lock::take(&self.checked(Keep::UntilBoot, lock::NAME)?, wait)?.map(Arc::new);
+        let file = lock::take(self.directory(Keep::UntilBoot)?, wait)?.map(Arc::new);
         self.lock = file.as_ref().map(Arc::downgrade).unwrap_or_default();
         Ok(file.map(Lock::of))
     }
 
     fn lock_to_look(&mut self, wait: Duration) -> Result<Option<Lock>, Failure> {
-        lock::share(&self.checked(Keep::UntilBoot, lock::NAME)?, wait)
+        lock::share(self.directory(Keep::UntilBoot)?, wait)
     }
 
     fn read(&mut self, file: Keep, name: &str) -> Result<Option<Vec<u8>>, Failure> {
-        files::read(&self.checked(file, name)?)
+        match file {
+            Keep::Kernel => files::read_of_kernel(&self.place(file, name)),
+            Keep::UntilBoot | Keep::Always => files::read(self.directory(file)?, name),
+        }
     }
 
     fn write(&mut self, file: Keep, name: &str, content: Option<&[u8]>) -> Result<(), Failure> {
-        let path = self.checked(file, name)?;
+        let directory = self.directory(file)?;
         match content {
-            Some(content) => files::write(&path, content),
-            None => files::remove(&path),
+            Some(content) => files::write(directory, name, content),
+            None => files::remove(directory, name),
         }
     }
 
     fn write_folder(&mut self, folder: Keep, name: &str, files: Option<&Folder>) -> Result<(), Failure> {
-        let path = self.checked(folder, name)?;
+        let directory = self.directory(folder)?;
         match files {
-            Some(files) => files::write_folder(&path, files),
-            None => files::remove_folder(&path),
+            Some(files) => files::write_folder(directory, name, files),
+            None => files::remove_folder(directory, name),
         }
+    }
+
+    fn check(&mut self, keep: Keep, name: &str, sort: Sort) -> Result<(), Failure> {
+        let directory = self.directory(keep)?;
+        own::check_entry(&directory.join(name), sort)?;
+        own::check(directory)
+    }
+
+    fn try_to_keep(&mut self, keep: Keep) -> Result<(), Failure> {
+        own::try_to_keep(self.directory(keep)?)
     }
 
     fn place(&self, keep: Keep, name: &str) -> PathBuf {

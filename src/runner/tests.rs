@@ -113,7 +113,7 @@ fn files_are_whole_or_not_there() {
     }
     assert_eq!(runner.read(Keep::Always, "good/palisade.json"), Ok(Some(vec![1])));
     assert_eq!(runner.read(Keep::Always, "good/nodes/0/sets.ipset"), Ok(None), "what was there before is gone");
-    assert_eq!(fs::read_dir(home.path().join("state")).unwrap().count(), 2, "nothing is left beside them");
+    assert_eq!(fs::read_dir(home.path().join("state")).unwrap().count(), 3, "nothing is left beside them and the mark");
     runner.write(Keep::Always, "note", None).unwrap();
     runner.write_folder(Keep::Always, "good", None).unwrap();
     runner.write_folder(Keep::Always, "good", None).unwrap();

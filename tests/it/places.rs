@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use palisade::runner::{Keep, Processes, Runner, Settings};
+use palisade::runner::{Folder, Keep, Processes, Runner, Settings, Sort};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -21,7 +21,7 @@ use crate::bad_input::{cluster, is_refusal};
 use crate::palisade::run;
 
 /// Everything below a directory without following links: what it is, and a file's bytes or a link's end.
-fn listing(directory: &Path) -> BTreeMap<PathBuf, String> {
+pub(crate) fn listing(directory: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut open = vec![directory.to_owned()];
     while let Some(directory) = open.pop() {
@@ -44,7 +44,7 @@ fn listing(directory: &Path) -> BTreeMap<PathBuf, String> {
 }
 
 /// Puts something at a path that no bundle has there.
-fn put(sort: usize, path: &Path) {
+pub(crate) fn put(sort: usize, path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     match sort {
         0 => fs::write(path, "dear").unwrap(),
@@ -340,30 +340,181 @@ fn a_link_in_the_lock_s_place_leads_nowhere() {
     assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o644);
 }
 
-#[test]
-fn what_a_folder_of_ours_held_of_others_is_kept() {
-    let home = tempfile::tempdir().unwrap();
-    let good = home.path().join("state/good");
-    let folder = || [("palisade.json".to_owned(), b"{}".to_vec()), ("nodes/n1/sets.ipset".to_owned(), Vec::new())].into();
-    let mut runner = processes(home.path());
-    for sort in 0..8 {
-        runner.write_folder(Keep::Always, "good", Some(&folder())).unwrap();
-        put(sort, &good.join("nodes/n1/theirs"));
-        let kept = fs::symlink_metadata(good.join("nodes/n1/theirs")).unwrap();
-        runner.write_folder(Keep::Always, "good", Some(&folder())).unwrap();
-        let found: Vec<PathBuf> = listing(&home.path().join("state")).into_keys().collect();
-        let is_it = |path: &&PathBuf| path.ends_with("nodes/n1/theirs") && !path.starts_with(&good);
-        let beside: Vec<&PathBuf> = found.iter().filter(is_it).collect();
-        assert_eq!(beside.len(), 1, "{sort}: {found:?}");
-        assert_eq!(fs::symlink_metadata(beside[0]).unwrap().file_type(), kept.file_type(), "{sort}");
-        fs::remove_dir_all(beside[0].ancestors().nth(3).unwrap()).unwrap();
+/// Something that is done to an entry of ours; whether it was refused.
+type Deed = (&'static str, fn(&mut Processes) -> bool);
 
-        put(sort, &good.join("theirs"));
-        let refused = runner.write_folder(Keep::Always, "good", None).unwrap_err().to_string();
-        assert!(refused.contains("palisade did not write `theirs`"), "{sort}: {refused}");
-        remove(&good.join("theirs"));
-        runner.write_folder(Keep::Always, "good", None).unwrap();
-        assert!(!good.exists(), "{sort}");
+/// Everything that is done to our own files.
+const DEEDS: [Deed; 9] = [
+    ("run/lock", |runner| runner.lock(Duration::ZERO).is_err()),
+    ("run/lock", |runner| runner.lock_to_look(Duration::ZERO).is_err()),
+    ("run/memory.json", |runner| runner.write(Keep::UntilBoot, "memory.json", Some(b"{}")).is_err()),
+    ("run/memory.json", |runner| runner.write(Keep::UntilBoot, "memory.json", None).is_err()),
+    ("run/memory.json", |runner| runner.read(Keep::UntilBoot, "memory.json").is_err()),
+    ("run/memory.json", |runner| runner.check(Keep::UntilBoot, "memory.json", Sort::File).is_err()),
+    ("state/good", |runner| runner.write_folder(Keep::Always, "good", Some(&folder())).is_err()),
+    ("state/good", |runner| runner.write_folder(Keep::Always, "good", None).is_err()),
+    ("state/good", |runner| {
+        runner.check(Keep::Always, "good", Sort::Folder).is_err() && runner.place_for_folder(Keep::Always, "good").is_err()
+    }),
+];
+
+/// A bundle's folder of ours.
+fn folder() -> Folder {
+    [("palisade.json".to_owned(), b"{}".to_vec()), ("nodes/n1/sets.ipset".to_owned(), Vec::new())].into()
+}
+
+/// A node where palisade keeps files.
+fn kept(home: &Path) -> Processes {
+    let mut runner = processes(home);
+    drop(runner.lock(Duration::ZERO).unwrap().expect("nobody has it"));
+    runner.write(Keep::UntilBoot, "memory.json", Some(b"{}")).unwrap();
+    runner.write_folder(Keep::Always, "good", Some(&folder())).unwrap();
+    runner
+}
+
+/// What stands in the place of a file or folder of ours, and is none of the type that palisade writes, is neither removed nor led to.
+#[test]
+fn what_others_put_in_the_place_of_our_files_stays() {
+    for (entry, deed) in DEEDS {
+        for sort in 0..8 {
+            let is_file = entry != "state/good";
+            // a file is a file, whoever wrote it, in a directory that is palisade's own
+            if is_file && [0, 7].contains(&sort) {
+                continue;
+            }
+            // and an empty directory may be a bundle's
+            let inside = !is_file && [1, 6].contains(&sort);
+            let home = tempfile::tempdir().unwrap();
+            let mut runner = kept(home.path());
+            let path = home.path().join(entry);
+            if inside {
+                put(sort, &path.join("theirs"));
+            } else {
+                remove(&path);
+                put(sort, &path);
+            }
+            let before = listing(home.path());
+            assert!(deed(&mut runner), "{entry}, {sort}: nothing is refused");
+            assert!(listing(home.path()) == before, "{entry}, {sort}: something changed");
+        }
+    }
+}
+
+#[test]
+fn what_others_put_into_a_folder_of_ours_stays() {
+    for sort in 0..8 {
+        for place in ["theirs", "nodes/theirs", "nodes/n1/theirs"] {
+            let home = tempfile::tempdir().unwrap();
+            let mut runner = kept(home.path());
+            let good = home.path().join("state/good");
+            // directories of nodes may be empty
+            let place = if sort == 1 { "theirs" } else { place };
+            put(sort, &good.join(place));
+            let before = listing(home.path());
+            for files in [Some(folder()), None] {
+                let refused = runner.write_folder(Keep::Always, "good", files.as_ref()).unwrap_err().to_string();
+                assert!(refused.contains("holds what palisade did not write: `"), "{sort}: {refused}");
+            }
+            assert!(listing(home.path()) == before, "{sort}: something changed");
+            remove(&good.join(place));
+            runner.write_folder(Keep::Always, "good", None).unwrap();
+            assert_eq!(fs::read_dir(home.path().join("state")).unwrap().count(), 0, "{sort}");
+        }
+    }
+}
+
+/// A directory that a user names, and that has something in it, is not palisade's: also where a name in it is one of ours.
+#[test]
+fn a_directory_of_others_is_not_used() {
+    for name in ["lock", "memory.json", "pending.json", "good", "waiting", "compiled", "doctor", "README.md", ".palisade-directory"] {
+        for sort in 0..8 {
+            let home = tempfile::tempdir().unwrap();
+            for directory in ["run", "state"] {
+                put(sort, &home.path().join(directory).join(name));
+            }
+            let before = listing(home.path());
+            let mut runner = processes(home.path());
+            let mut refused = [
+                runner.lock(Duration::ZERO).map(drop),
+                runner.write(Keep::UntilBoot, "memory.json", Some(b"{}")),
+                runner.write(Keep::Always, "pending.json", Some(b"{}")),
+                runner.write_folder(Keep::Always, "good", Some(&folder())),
+                runner.place_for_folder(Keep::Always, "compiled").map(drop),
+                runner.check(Keep::Always, "waiting", Sort::Folder),
+                runner.try_to_keep(Keep::UntilBoot),
+                runner.try_to_keep(Keep::Always),
+            ]
+            .into_iter();
+            assert!(refused.all(|outcome| outcome.is_err()), "{name}, {sort}");
+            // what is not there need not be removed
+            for (keep, name) in [(Keep::UntilBoot, "memory.json"), (Keep::Always, "pending.json")] {
+                let _ = runner.write(keep, name, None);
+            }
+            for name in ["good", "waiting", "compiled"] {
+                let _ = runner.write_folder(Keep::Always, name, None);
+            }
+            assert!(listing(home.path()) == before, "{name}, {sort}: something changed");
+        }
+    }
+}
+
+/// An empty directory is taken, and so is one that palisade made, whatever else came there; a probe leaves nothing.
+#[test]
+fn a_directory_of_ours_is_used_with_other_files_in_it() {
+    let home = tempfile::tempdir().unwrap();
+    let mut runner = processes(home.path());
+    runner.try_to_keep(Keep::Always).unwrap();
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "a probe made something");
+    fs::create_dir_all(home.path().join("state/lost+found")).unwrap();
+    runner.try_to_keep(Keep::Always).unwrap();
+    runner.write(Keep::Always, "pending.json", Some(b"{}")).unwrap();
+    fs::write(home.path().join("state/doctor"), "dear").unwrap();
+    let before = listing(home.path());
+    runner.try_to_keep(Keep::Always).unwrap();
+    assert!(listing(home.path()) == before, "a probe changed something");
+    runner.write(Keep::Always, "pending.json", Some(b"[]")).unwrap();
+    runner.write(Keep::Always, "pending.json", None).unwrap();
+    runner.write(Keep::Always, "pending.json", Some(b"{}")).unwrap();
+    assert_eq!(fs::read_to_string(home.path().join("state/doctor")).unwrap(), "dear");
+}
+
+/// Who may write to a directory on the way decides what stands there.
+#[test]
+fn each_directory_on_the_way_is_ours_alone() {
+    let tries = |home: &Path, directory: &str| {
+        let directory = home.join(directory);
+        let settings = Settings { run_directory: directory.clone(), state_directory: directory, limit: Duration::from_mins(1) };
+        let mut runner = Processes::new(settings);
+        let each = [
+            runner.lock(Duration::ZERO).map(drop),
+            runner.write(Keep::Always, "pending.json", Some(b"{}")),
+            runner.read(Keep::Always, "pending.json").map(drop),
+            runner.try_to_keep(Keep::Always),
+        ];
+        (each.iter().all(Result::is_ok), each.iter().all(Result::is_err), format!("{each:?}"))
+    };
+    for mode in [0o777, 0o775, 0o757, 0o1777, 0o1775, 0o755, 0o700, 0o711] {
+        for below in ["own", "deep/er/own"] {
+            let home = tempfile::tempdir().unwrap();
+            let above = home.path().join("above");
+            fs::create_dir(&above).unwrap();
+            fs::set_permissions(&above, Permissions::from_mode(mode)).unwrap();
+            let (all, none, said) = tries(home.path(), &format!("above/{below}"));
+            let is_safe = mode & 0o022 == 0 || mode & 0o1000 != 0;
+            assert!(if is_safe { all } else { none }, "{mode:o}: {said}");
+            assert!(is_safe || fs::read_dir(&above).unwrap().count() == 0, "{mode:o}");
+            // a link does not hide where it leads
+            symlink("above", home.path().join("link")).unwrap();
+            let (all, none, said) = tries(home.path(), &format!("link/{below}"));
+            assert!(if is_safe { all } else { none }, "{mode:o}, by a link: {said}");
+        }
+    }
+    let home = tempfile::tempdir().unwrap();
+    symlink("loop", home.path().join("loop")).unwrap();
+    fs::write(home.path().join("file"), "dear").unwrap();
+    for way in ["loop/own", "file/own", "file"] {
+        let (_, none, said) = tries(home.path(), way);
+        assert!(none, "{way}: {said}");
     }
 }
 

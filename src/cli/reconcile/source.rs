@@ -17,7 +17,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::options;
 use crate::render::Templates;
 use crate::resolve;
-use crate::runner::{Keep, Processes, Runner};
+use crate::runner::{Keep, Processes};
 
 /// Where what is to be in force comes from.
 pub(super) struct Source<'run> {
@@ -186,7 +186,10 @@ fn keep(
     (provenance, extensions): (Provenance, &options::Extensions),
     processes: &Processes,
 ) -> Result<Wanted, Diagnostic> {
-    let place = processes.place(Keep::Always, COMPILED);
+    let place = processes.place_for_folder(Keep::Always, COMPILED).map_err(|failure| {
+        let help = "name another directory with --state-dir, or move that away; nothing was changed";
+        Diagnostic::new(Code::Unwritable, failure.to_string()).help(help)
+    })?;
     let mut writer = Writer::of_our_own(&place, provenance)?;
     writer.add(part)?;
     // what else came into it was not palisade's, and is kept beside it

@@ -14,14 +14,9 @@ use super::world::{BEFORE, MOVED, OTHER, World, bundle, wanted};
 
 const GOOD: &str = "/run/p/state/good";
 
-/// Each sort of damage, by a script.
-const DAMAGES: [&str; 5] = [
-    "echo > $1/nodes/n1/filter.v4.rules",
-    "rm $1/nodes/n1/sets.ipset",
-    "rm $1/palisade.json",
-    "echo > $1/palisade.json",
-    "rm -r $1; echo > $1",
-];
+/// Each sort of damage, by a script. What is no directory is not ours to replace (`super::own`).
+const DAMAGES: [&str; 4] =
+    ["echo > $1/nodes/n1/filter.v4.rules", "rm $1/nodes/n1/sets.ipset", "rm $1/palisade.json", "echo > $1/palisade.json"];
 
 fn damage(world: &World, script: &str) {
     world.tool("sh", &["-c", script, "sh", GOOD], "");

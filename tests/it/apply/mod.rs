@@ -24,6 +24,7 @@ mod good;
 mod hostile;
 mod foreign;
 mod listings;
+mod own;
 mod plain;
 mod rate;
 mod reboot;
@@ -47,6 +48,9 @@ cases! { by run:
         what_the_filter_table_accepts_the_guard_is_asked;
     bad:
         parts_that_are_no_files_are_refused_and_the_kernel_stays;
+    own:
+        what_others_put_among_our_files_stays
+        directories_of_others_are_not_used;
     beside:
         who_looks_waits_for_who_changes;
     drift:
