@@ -1,12 +1,14 @@
 //! Why an apply did not do what it was to do, and what to do next.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::apply::GOOD;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::observe::{Backend, Problem};
 use crate::plan::Difference;
-use crate::runner::Failure;
+use crate::runner::{Failure, Keep, LOCK_FILE, Runner, Settings};
 
 /// Why an apply did not do what it was to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,14 +134,14 @@ impl Error {
         }
     }
 
-    /// It in words, with what to do next.
-    pub fn diagnostic(&self) -> Diagnostic {
+    /// It in words, with what to do next. `runner` says where files are kept.
+    pub fn diagnostic(&self, runner: &dyn Runner) -> Diagnostic {
         match self {
             Error::Locked => Diagnostic::new(Code::NodeBusy, "another `palisade` is changing this node")
-                .help("try again when it is done; `fuser -v /run/palisade/lock` says who it is"),
+                .help(format!("try again when it is done; `fuser -v {}` says who it is", runner.place(Keep::UntilBoot, LOCK_FILE).display())),
             Error::Waiting(left) => {
                 let message = format!("an apply waits to be confirmed, for {} s more", left.as_secs());
-                Diagnostic::new(Code::NodeBusy, message).help("`palisade confirm` keeps it, `palisade confirm --undo` takes it back")
+                Diagnostic::new(Code::NodeBusy, message).help(format!("`{}` keeps it, `{}` takes it back", command("confirm", runner), command("confirm --undo", runner)))
             }
             Error::Kernel(problem) => of_problem(problem),
             Error::Files(failure) => of_files(failure),
@@ -149,25 +151,28 @@ impl Error {
             Error::NotSettled(differences) => not_settled(differences),
             Error::Left { names, held_by } => left(names, held_by),
             Error::NotForgotten(failure) => Diagnostic::new(Code::Unwritable, format!("{failure}; nothing of ours is in the kernel"))
-                .help("a boot may bring policy back: remove /var/lib/palisade by hand, or disable palisade-boot.service"),
+                .help(format!(
+                    "a boot may bring policy back: remove `{}` by hand, or disable palisade-boot.service",
+                    runner.place(Keep::Always, GOOD).display()
+                )),
             Error::NoWayBack => Diagnostic::new(Code::NoWayBack, "this node holds policy that was not applied by `palisade apply`, so it could not be brought back")
                 .help("apply the bundle that it holds first, without --confirm"),
             Error::Bundle(diagnostic) => (**diagnostic).clone(),
             Error::Good(why) => Diagnostic::new(why.code, format!("the last good bundle cannot be brought back: {}", why.message))
                 .help("apply a sound bundle without --confirm, and it takes its place; nothing was changed"),
             Error::RolledBack { why, enforced } => {
-                let why = why.diagnostic();
+                let why = why.diagnostic(runner);
                 let message = format!("{}\nenforced now: {enforced}", why.message);
                 Diagnostic::new(why.code, message).maybe_help(why.help)
             }
-            Error::NotRolledBack { why, then } => not_rolled_back(why, then.as_deref()),
+            Error::NotRolledBack { why, then } => not_rolled_back(why, then.as_deref(), runner),
             Error::TakenBack(why) => {
-                let why = why.diagnostic();
+                let why = why.diagnostic(runner);
                 Diagnostic::new(Code::RolledBack, format!("the node holds the policy before again: {}", why.message)).maybe_help(why.help)
             }
             Error::NotTakenBack(why, then) => {
-                let message = format!("{}; and it could not be taken back: {}", why.diagnostic().message, then.diagnostic().message);
-                Diagnostic::new(Code::KernelRefused, message).help("apply a good bundle, `palisade apply /var/lib/palisade/good`, or see what the tools say")
+                let message = format!("{}; and it could not be taken back: {}", why.diagnostic(runner).message, then.diagnostic(runner).message);
+                Diagnostic::new(Code::KernelRefused, message).help(format!("apply a good bundle, `{}`, or see what the tools say", apply_good(runner)))
             }
         }
     }
@@ -220,16 +225,40 @@ fn left(names: &[String], held_by: &[String]) -> Diagnostic {
 }
 
 /// Nobody can say what is enforced.
-fn not_rolled_back(why: &Error, then: Option<&Error>) -> Diagnostic {
-    let why = why.diagnostic();
+fn not_rolled_back(why: &Error, then: Option<&Error>, runner: &dyn Runner) -> Diagnostic {
+    let why = why.diagnostic(runner);
     let then = match then {
-        Some(then) => format!("could not be brought back: {}", then.diagnostic().message),
+        Some(then) => format!("could not be brought back: {}", then.diagnostic(runner).message),
         None => "was not brought back, since that tool may still be writing".to_owned(),
     };
     let message = format!("{}\nthe state before this run {then}\nenforced now: unknown", why.message);
-    let help = "`palisade status` says what differs from the last good bundle; \
-        `palisade apply /var/lib/palisade/good` enforces it, from any state";
+    let help = format!(
+        "`{}` says what differs from the last good bundle; `{}` enforces it, from any state",
+        command("status", runner),
+        apply_good(runner)
+    );
     Diagnostic::new(why.code, message).help(help)
+}
+
+/// A command of palisade's that works with the same directories.
+fn command(words: &str, runner: &dyn Runner) -> String {
+    let defaults = Settings::default();
+    let mut command = format!("palisade {words}");
+    for (keep, default, option) in
+        [(Keep::UntilBoot, defaults.run_directory, "--run-dir"), (Keep::Always, defaults.state_directory, "--state-dir")]
+    {
+        let directory = runner.place(keep, "");
+        if directory != default {
+            let directory: PathBuf = directory.components().collect();
+            command.push_str(&format!(" {option} {}", directory.display()));
+        }
+    }
+    command
+}
+
+/// The command that applies the last good bundle.
+fn apply_good(runner: &dyn Runner) -> String {
+    command(&format!("apply {}", runner.place(Keep::Always, GOOD).display()), runner)
 }
 
 impl fmt::Display for Enforced {
@@ -254,4 +283,45 @@ fn not_settled(differences: &[Difference]) -> Diagnostic {
     let message = format!("what was written was otherwise when it was read back, three times:\n{}", shown.join("\n"));
     Diagnostic::new(Code::NotSettled, message)
         .help("another program changes the same chains or sets: find it (`auditctl`, `nft monitor`), and apply again")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Error;
+    use crate::runner::{Failure, Processes, Settings};
+
+    /// Every error whose advice leads to a directory of ours.
+    fn errors() -> Vec<Error> {
+        let full = || Error::Files(Failure::Other("no room".to_owned()));
+        vec![
+            Error::Locked,
+            Error::Waiting(Duration::from_secs(3)),
+            Error::NotForgotten(Failure::Other("no room".to_owned())),
+            Error::NotTakenBack(Box::new(full()), Box::new(Error::Locked)),
+            Error::NotRolledBack { why: Box::new(full()), then: None },
+            Error::RolledBack { why: Box::new(Error::Locked), enforced: super::Enforced::Nothing },
+            Error::TakenBack(Box::new(Error::Locked)),
+        ]
+    }
+
+    fn advice(error: &Error, settings: Settings) -> String {
+        error.diagnostic(&Processes::new(settings)).help.expect("advice").to_string()
+    }
+
+    #[test]
+    fn advice_names_the_directories_that_are_used() {
+        for error in errors() {
+            let [run_directory, state_directory] = ["/srv/run", "/srv/state"].map(Into::into);
+            let own = advice(&error, Settings { run_directory, state_directory, ..Settings::default() });
+            assert!(own.contains("/srv/run") || own.contains("/srv/state"), "{error:?}: {own}");
+            assert!(!own.contains("/run/palisade") && !own.contains("/var/lib/palisade"), "{error:?}: {own}");
+
+            let default = advice(&error, Settings::default());
+            assert!(!default.contains("-dir"), "{error:?}: {default}");
+        }
+        let kept = advice(&errors()[3], Settings { state_directory: "/srv/state".into(), ..Settings::default() });
+        assert_eq!(kept, "apply a good bundle, `palisade apply /srv/state/good --state-dir /srv/state`, or see what the tools say");
+    }
 }

@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     if arguments.dry_run {
         return match apply::look(&mut node, &wanted) {
             Ok(look) => show(&look, &wanted, report),
-            Err(error) => node::fail(&error, report),
+            Err(error) => node::fail(&error, &processes, report),
         };
     }
     let outcome = match arguments.confirm {
@@ -81,7 +81,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
             outcome.look = None; // ending connections takes memory of its own
             tell(&outcome, (&wanted, &why), arguments, report)
         }
-        Err(error) => node::fail(&error, report),
+        Err(error) => node::fail(&error, &processes, report),
     }
 }
 

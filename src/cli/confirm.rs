@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
         (false, true) => match apply::undo(&mut node) {
             Ok(Some(_)) => ("taken back: the policy before is in force again", Status::Clean),
             Ok(None) => ("nothing waits to be confirmed", Status::Differs),
-            Err(error) => return node::fail(&error, report),
+            Err(error) => return node::fail(&error, &processes, report),
         },
         (false, false) => match apply::confirm(&mut node) {
             Ok(Confirmed::Kept) => ("kept", Status::Clean),
@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
                 ("nothing waits to be confirmed: nothing was applied with --confirm, or it was taken back", Status::Differs)
             }
             Ok(Confirmed::TooLate(_)) => ("too late: the policy before is in force again", Status::Differs),
-            Err(error) => return node::fail(&error, report),
+            Err(error) => return node::fail(&error, &processes, report),
         },
     };
     report.remark(text);
@@ -52,6 +52,6 @@ fn guard(node: &mut Node<'_>, report: &mut Report) -> Status {
     let _ = rustix::process::setsid();
     match apply::guard(node, report::ready) {
         Ok(()) => Status::Clean,
-        Err(error) => node::fail(&error, report),
+        Err(error) => node::fail(&error, node.runner, report),
     }
 }

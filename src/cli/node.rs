@@ -136,8 +136,8 @@ pub(super) fn name(asked: Option<&str>) -> Option<String> {
 }
 
 /// Tells of an error; its status is the caller's.
-pub(super) fn fail(error: &Error, report: &mut Report) -> Status {
-    report.failure(&error.diagnostic());
+pub(super) fn fail(error: &Error, runner: &dyn Runner, report: &mut Report) -> Status {
+    report.failure(&error.diagnostic(runner));
     match error.kind() {
         Kind::Bad => Status::Invalid,
         Kind::Refused => Status::Refused,

@@ -71,7 +71,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     let mut node = Node { runner: &mut processes, settings: arguments.options.settings() };
     let look = match apply::look(&mut node, &wanted) {
         Ok(look) => look,
-        Err(error) => return node::fail(&error, report),
+        Err(error) => return node::fail(&error, &processes, report),
     };
     let status = node::status(&wanted, &look, &places);
     let told = report.data_by(|format, out| print(&status, format, out));
@@ -81,7 +81,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
 /// Where the bundle is that was applied last; says it where that may be taken back.
 fn last_applied(runner: &mut dyn Runner, report: &mut Report) -> Result<PathBuf, Status> {
     match apply::last_applied(runner) {
-        Err(error) => Err(node::fail(&error, report)),
+        Err(error) => Err(node::fail(&error, runner, report)),
         Ok(None) => {
             let help = "apply one, or name the bundle to compare with";
             let nothing =

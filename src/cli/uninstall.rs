@@ -25,6 +25,6 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     let mut node = Node { runner: &mut processes, settings: arguments.options.settings() };
     match apply::uninstall(&mut node) {
         Ok(outcome) => node::tell(&outcome, ("nothing of ours is left", &Beside::default()), report),
-        Err(error) => node::fail(&error, report),
+        Err(error) => node::fail(&error, &processes, report),
     }
 }

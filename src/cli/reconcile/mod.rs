@@ -197,7 +197,7 @@ impl<'run> Keeper<'run> {
         let name = self.source.node();
         let fallback = Fallback::find(&mut self.node(), name.as_deref());
         if let Fallback::Unreadable(error) = &fallback {
-            self.report.failure(&error.diagnostic());
+            self.report.failure(&error.diagnostic(&self.processes));
         }
         self.report.remark(&fallback.words());
         self.wanted = fallback.good().map(|good| (good, " (the last good bundle)".to_owned()));
@@ -238,10 +238,10 @@ impl<'run> Keeper<'run> {
         match error.kind() {
             // that is tried every second, and need not be told each time
             Kind::Busy if self.told.is_busy() => (Health::Busy, Status::Busy),
-            Kind::Busy => (Health::Busy, node::fail(error, self.report)),
-            Kind::Bad => (Health::Failed, node::fail(error, self.report)),
+            Kind::Busy => (Health::Busy, node::fail(error, &self.processes, self.report)),
+            Kind::Bad => (Health::Failed, node::fail(error, &self.processes, self.report)),
             Kind::Refused => {
-                let status = node::fail(error, self.report);
+                let status = node::fail(error, &self.processes, self.report);
                 // the state before is enforced again, if it could be; it may be another one than the last good bundle's
                 if matches!(error, Error::Kernel(_) | Error::RolledBack { .. } | Error::NotRolledBack { .. }) {
                     self.bring_back(wanted, error);
@@ -268,7 +268,7 @@ impl<'run> Keeper<'run> {
             }
             Err(error) => {
                 if error != *why {
-                    self.report.failure(&error.diagnostic());
+                    self.report.failure(&error.diagnostic(&self.processes));
                 }
                 self.report.remark("the last good bundle could not be brought back");
             }

@@ -131,7 +131,7 @@ pub(super) fn taken_back_when_it_goes_wrong(world: &World) {
         let mut faulty = Faulty::new(world.processes(), Fault::FailsWithZero, at);
         match run(&mut faulty, MOVED, &idle) {
             Err(error @ Error::TakenBack(_)) => {
-                assert_eq!(error.diagnostic().code, Code::RolledBack);
+                assert_eq!(error.diagnostic(&world.processes()).code, Code::RolledBack);
                 taken_back += 1;
             }
             // before the first write
@@ -147,6 +147,6 @@ pub(super) fn taken_back_when_it_goes_wrong(world: &World) {
     // policy that no apply brought there cannot be brought back
     fs::remove_dir_all("/run/p/state/good").unwrap();
     let error = run(&mut Faulty::new(world.processes(), Fault::None, 0), MOVED, &idle).unwrap_err();
-    assert_eq!((error.diagnostic().code, error), (Code::NoWayBack, Error::NoWayBack));
+    assert_eq!((error.diagnostic(&world.processes()).code, error), (Code::NoWayBack, Error::NoWayBack));
     world.holds(BEFORE);
 }

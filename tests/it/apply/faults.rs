@@ -206,7 +206,7 @@ fn never_settles(world: &World, deed: &[&str]) -> Error {
     let error = world.apply_by(&mut rival, BEFORE).unwrap_err();
     let (Error::NotRolledBack { why, .. } | Error::RolledBack { why, .. }) = &error else { panic!("{deed:?}: {error:?}") };
     assert!(matches!(&**why, Error::NotSettled(differences) if !differences.is_empty()), "{deed:?}: {error:?}");
-    assert_eq!(error.diagnostic().code, Code::NotSettled);
+    assert_eq!(error.diagnostic(&world.processes()).code, Code::NotSettled);
     world.apply(BEFORE).unwrap();
     world.holds(BEFORE);
     error
@@ -216,7 +216,7 @@ pub(super) fn others_who_do_not_give_in(world: &World) {
     // nor does the way back settle: it writes the same chain
     let error = never_settles(world, &["-I", "pal-FORWARD", "1", "-j", "ACCEPT"]);
     assert!(matches!(&error, Error::NotRolledBack { then: Some(then), .. } if matches!(**then, Error::NotSettled(_))), "{error:?}");
-    let message = error.diagnostic().message;
+    let message = error.diagnostic(&world.processes()).message;
     assert!(message.ends_with("enforced now: unknown"), "{message}");
 }
 
@@ -280,7 +280,7 @@ pub(super) fn tools_that_are_not_there(world: &World) {
         assert!(status == 3 && said.starts_with("error[kernel-refused]") && said.contains(says), "{status}: {said}");
     }
     let error = world.apply_by(&mut Bare(world.processes()), BEFORE).unwrap_err();
-    let diagnostic = error.diagnostic();
+    let diagnostic = error.diagnostic(&world.processes());
     assert_eq!((diagnostic.code, diagnostic.message.as_str()), (Code::ToolMissing, "there is no program `ipset`"));
     assert!(world.observe().sets.is_empty());
 }
