@@ -12,9 +12,9 @@ use crate::document::{DEEPEST, Node, Scalar, Value, too_deep};
 use crate::text::Text;
 
 /// The values that stand one after another in a file's text; ends at the first error.
-pub(super) fn values<'text>(input: Input<'text>, text: &'text str) -> impl Iterator<Item = Result<&'text str, Diagnostic>> {
+pub(super) fn values(text: &str) -> impl Iterator<Item = Result<&str, serde_json::Error>> {
     let values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
-    values.map(move |value| value.map(RawValue::get).map_err(|error| syntax(input, text, &error)))
+    values.map(|value| value.map(RawValue::get))
 }
 
 /// One pair of an object, both sides as written.
@@ -109,7 +109,7 @@ pub(super) fn syntax(input: Input<'_>, text: &str, error: &serde_json::Error) ->
     Diagnostic::at(Code::JsonSyntax, span, message).maybe_help(help).maybe_help(input.template_help(offset))
 }
 
-const COMMAS: &str = "the last item has no comma behind it; text that starts with `{` or `[` is read as JSON";
+const COMMAS: &str = "JSON has no comma after the last item; a file whose name ends in `.json` is read as JSON";
 
 /// What to say of the commonest errors in place of the reader's own words.
 const ADVICE: &[(&str, &str, &str)] = &[

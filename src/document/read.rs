@@ -28,24 +28,84 @@ pub fn for_each<'text>(files: &'text Files, found: &mut Diagnostics, visit: &mut
 /// Calls `visit` for the tree of every document of some files, whatever it is.
 pub fn trees(files: &Files, own: &[FileId], found: &mut Diagnostics, visit: &mut dyn FnMut(&Node, &mut Diagnostics)) {
     for id in own {
-        let file = files.get(*id);
-        let input = Input { file: *id, text: &file.text };
-        let text = file.text.strip_prefix('\u{feff}').unwrap_or(&file.text);
-        if is_json(&file.name, text) {
-            let read = |value: Result<_, Diagnostic>, found: &mut Diagnostics| match value {
-                Ok(value) => json::tree(input, value, found),
-                Err(problem) => {
-                    found.push(problem);
-                    None
+        let (input, text, format) = open(*id, files.get(*id));
+        match format {
+            Format::Json(values) => {
+                for value in values {
+                    let tree = value.map_err(|problem| found.push(problem)).ok().and_then(|value| json::tree(input, value, found));
+                    tree.iter().for_each(|root| visit(root, found));
                 }
-            };
-            json::values(input, text).for_each(|value| read(value, found).iter().for_each(|root| visit(root, found)));
-        } else {
-            for part in yaml::parts(text) {
-                yaml::read(input, part, found).iter().for_each(|document| visit(&document.root, found));
+            }
+            Format::Yaml => {
+                for part in yaml::parts(text) {
+                    yaml::read(input, part, found).iter().for_each(|document| visit(&document.root, found));
+                }
             }
         }
     }
+}
+
+/// How a whole file is read.
+enum Format<'text> {
+    /// As JSON: the values one after another, up to the first error.
+    Json(JsonValues<'text>),
+    /// As YAML.
+    Yaml,
+}
+
+type JsonValues<'text> = Box<dyn Iterator<Item = Result<&'text str, Diagnostic>> + 'text>;
+
+/// The shortest text that has all that an object must have.
+const SHORTEST_OBJECT: &str = r#"{"apiVersion":"a","kind":"b"}"#;
+
+/// Returns a file's text without its byte order mark, and decides how it is read.
+fn open(id: FileId, file: &File) -> (Input<'_>, &str, Format<'_>) {
+    let input = Input { file: id, text: &file.text };
+    let text = file.text.strip_prefix('\u{feff}').unwrap_or(&file.text);
+    (input, text, format(input, &file.name, text))
+}
+
+/// Decides how a file is read, before anything of it is visited.
+///
+/// A file whose name ends in `.json` is JSON. Any other file that starts with a bracket is JSON if all of it is, else YAML:
+/// `{kind: Pod}` is a mapping of YAML, and a value of JSON may be the first document of a YAML stream.
+///
+/// Cost: JSON is read once; 16 bytes a value are kept, which [`SHORTEST_OBJECT`] keeps below the size of the text.
+fn format<'text>(input: Input<'text>, name: &str, text: &'text str) -> Format<'text> {
+    let mut rest = json::values(text);
+    let problem = move |error| json::syntax(input, text, &error);
+    if name.ends_with(".json") {
+        return Format::Json(Box::new(rest.map(move |value| value.map_err(problem))));
+    }
+    if !text.trim_start().starts_with(['{', '[']) {
+        return Format::Yaml;
+    }
+
+    let (mut values, mut no_objects) = (Vec::new(), 0);
+    // With more than `MOST` values that are no objects, reading ends with errors, whatever comes after them.
+    while no_objects <= MOST {
+        match rest.next() {
+            Some(Ok(value)) => {
+                no_objects += usize::from(value.len() < SHORTEST_OBJECT.len());
+                values.push(Ok(value));
+            }
+            Some(Err(error)) if is_no_yaml(text, &error) => {
+                values.push(Err(error));
+                break;
+            }
+            Some(Err(_)) => return Format::Yaml,
+            None => break,
+        }
+    }
+    Format::Json(Box::new(values.into_iter().chain(rest).map(move |value| value.map_err(problem))))
+}
+
+/// Whether text that JSON's reader refuses cannot be YAML either, so that JSON's error says more.
+///
+/// Text that ends inside of a JSON value ends inside of YAML's brackets too: it was cut short. Text that is too large for
+/// YAML is an inventory, which `kubectl` writes as JSON.
+fn is_no_yaml(text: &str, error: &serde_json::Error) -> bool {
+    error.is_eof() || yaml::parts(text).any(|part| part.len() > yaml::LONGEST_DOCUMENT)
 }
 
 struct Reader<'text, 'run> {
@@ -76,13 +136,11 @@ struct Header {
 
 impl<'text> Reader<'text, '_> {
     fn file(&mut self, id: FileId, file: &'text File) {
-        let input = Input { file: id, text: &file.text };
-        let text = file.text.strip_prefix('\u{feff}').unwrap_or(&file.text);
         let (objects, errors) = (self.objects, self.found.error_count());
-        if is_json(&file.name, text) {
-            self.json(input, text);
-        } else {
-            self.yaml(input, text);
+        let (input, text, format) = open(id, file);
+        match format {
+            Format::Json(values) => self.json(input, values),
+            Format::Yaml => self.yaml(input, text),
         }
         if self.objects == objects && self.found.error_count() == errors {
             let help = "an empty file can be a failed command's output; leave it out if nothing is missing";
@@ -95,8 +153,8 @@ impl<'text> Reader<'text, '_> {
         self.found.error_count() > MOST
     }
 
-    fn json(&mut self, input: Input<'text>, text: &'text str) {
-        for value in json::values(input, text) {
+    fn json(&mut self, input: Input<'text>, values: JsonValues<'text>) {
+        for value in values {
             if self.gave_up() {
                 return;
             }
@@ -192,11 +250,6 @@ impl<'text> Reader<'text, '_> {
         let message = format!("skipped {}: Palisade does not read these kinds", counts.join(", "));
         self.found.push(Diagnostic::new(Code::SkippedKinds, message));
     }
-}
-
-/// Whether a file is read as JSON.
-fn is_json(name: &str, text: &str) -> bool {
-    name.ends_with(".json") || text.trim_start().starts_with(['{', '['])
 }
 
 /// What an object says it is, or what its list says where it says nothing.

@@ -9,7 +9,7 @@ use crate::document::input::Input;
 use crate::document::{Node, Scalar, Value, for_each, yaml};
 
 /// A tree without places.
-fn bare(node: &Node) -> Json {
+pub(super) fn bare(node: &Node) -> Json {
     match &node.value {
         Value::Scalar(Scalar::Null) => Json::Null,
         Value::Scalar(Scalar::Bool(value)) => Json::Bool(*value),

@@ -828,11 +828,11 @@ apiVersion: v1
 kind: Pod
 {{- end }}
 "#,
-        told: r#"error[json-syntax]: expected a key in double quotes
- --> a.yaml:1:2
+        told: r#"error[yaml-syntax]: "-" is only valid inside a block
+ --> a.yaml:1:3
   |
 1 | {{- if .Values.policy }}
-  |  ^
+  |   ^
   |
   = help: this looks like a Helm template: render it with `helm template` and give the result"#,
     },
@@ -905,7 +905,7 @@ metadata: {name: "ünï©ødé", labels: {größe: 日本, "größe": 2}}
 3 | }
   | ^
   |
-  = help: the last item has no comma behind it; text that starts with `{` or `[` is read as JSON"#,
+  = help: JSON has no comma after the last item; a file whose name ends in `.json` is read as JSON"#,
     },
     Case {
         about: "JSON cut short",

@@ -1,5 +1,6 @@
 mod agree;
 mod bad;
+mod format;
 mod good;
 
 use std::collections::BTreeMap;
