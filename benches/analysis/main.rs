@@ -9,6 +9,7 @@ mod diff;
 mod generator;
 #[path = "../compile/groups.rs"]
 mod groups;
+mod long;
 #[path = "../compile/policies.rs"]
 mod policies;
 #[path = "../compile/random.rs"]
@@ -46,63 +47,7 @@ fn main() -> io::Result<()> {
     let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let names = if named.is_empty() { vec!["smoke".to_owned(), "medium".to_owned()] } else { named };
     names.iter().try_for_each(|name| measure(cases::find(name)?))?;
-    many_rules()
-}
-
-/// Rules of the smaller one of two policies, of which the larger one has four times as many.
-const RULES: usize = 1_000;
-
-/// One policy of very many rules, each about an address and a port of its own: how a proof's time grows
-/// with the rules, in one run, so that the load of the machine matters little.
-fn many_rules() -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "## one policy of many rules\n\n| stage | seconds | of processor |\n|---|---|---|")?;
-    let mut spent = Vec::new();
-    for rules in [RULES, 4 * RULES] {
-        let mut files = Files::default();
-        let length = |length| io::Error::other(format!("the policy has {length} bytes"));
-        files.add("policy.yaml", policy_of(rules)).map_err(length)?;
-        let mut found = Diagnostics::default();
-        let input = palisade::read(&files, Staging::Proposed, &mut found);
-        let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-        assert!(!found.has_errors(), "{found:?}");
-        let before = processor();
-        writeln!(out, "| {rules} rules | | |")?;
-        verified(&resolved, &mut out)?;
-        spent.push(processor().saturating_sub(before).as_secs_f64());
-    }
-    if let [few, many] = spent.as_slice() {
-        writeln!(out, "four times as many rules take {:.1} times as long", many / few.max(1e-9))?;
-    }
-    Ok(())
-}
-
-/// A node with a pod, and a policy of so many rules.
-fn policy_of(rules: usize) -> String {
-    let mut text = "apiVersion: v1
-kind: Node
-metadata: {name: n1}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: db, namespace: shop}
-spec: {nodeName: n1}
-status: {podIPs: [{ip: 10.0.0.1}]}
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: many, namespace: shop}
-spec:
-  podSelector: {}
-  ingress:
-"
-    .to_owned();
-    for rule in 0..rules {
-        let [high, low] = [rule / 256, rule % 256];
-        let port = rule + 1;
-        text.push_str(&format!("  - {{from: [{{ipBlock: {{cidr: 172.{high}.{low}.0/24}}}}], ports: [{{port: {port}}}]}}\n"));
-    }
-    text
+    long::measure(&mut io::stdout().lock())
 }
 
 fn measure(case: &cases::Case) -> io::Result<()> {

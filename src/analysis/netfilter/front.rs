@@ -79,13 +79,19 @@ impl Front {
         }
     }
 
-    /// Joins blocks of which the same is known, where there are so many more that it may be worth it.
-    pub(super) fn tidy(&mut self) {
+    /// Joins blocks of which the same is known, where there are so many more that it may be worth it. All of them are brought
+    /// to the same rule before. Returns those of which no packets are left there.
+    pub(super) fn tidy(&mut self, mut bring: impl FnMut(&mut Way)) -> Vec<(Block, Way)> {
         let least = if self.open <= FEW { self.joined } else { 2 * self.joined };
-        if self.open > least || self.slots.len() > 2 * self.open + FEW {
-            let blocks = merged(std::mem::take(&mut self.slots).into_iter().flatten().collect());
-            *self = Self { too_large: self.too_large, ..Self::of(blocks) };
+        if self.open <= least && self.slots.len() <= 2 * self.open + FEW {
+            return Vec::new();
         }
+
+        let mut blocks: Vec<(Block, Way)> = std::mem::take(&mut self.slots).into_iter().flatten().collect();
+        blocks.iter_mut().for_each(|(_, way)| bring(way));
+        let (done, open): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|(_, way)| way.is_done());
+        *self = Self { too_large: self.too_large, ..Self::of(merged(open)) };
+        done
     }
 
     /// Returns all blocks.
@@ -99,9 +105,12 @@ impl Front {
         if self.open <= FEW {
             return None;
         }
-        let wanted = step.nets.iter().filter(|(negated, _, _)| !negated);
-        let mut wanted = wanted.filter_map(|(_, side, number)| Some((*side, columns.nets.get(*number)?)));
-        wanted.find_map(|(side, column)| self.holding(side, column))
+        let is_asked = |negated: bool| !negated || step.excludes_only();
+        let nets = step.nets.iter().filter(|(negated, _, _)| is_asked(*negated));
+        let nets = nets.filter_map(|(_, side, number)| Some((*side, columns.nets.get(*number)?)));
+        let services = step.services.iter().filter(|(negated, _, _)| !negated);
+        let services = services.filter_map(|(_, side, number)| Some((*side, columns.served.get(*number)?)));
+        nets.chain(services).find_map(|(side, column)| self.holding(side, column))
     }
 
     /// Returns the slots of the blocks that hold one of these places at a side, or `None` where looking at all blocks is

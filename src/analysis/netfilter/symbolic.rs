@@ -9,7 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use rustc_hash::FxHashMap;
+use indexmap::IndexSet;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::analysis::Side;
 use crate::analysis::netfilter::apart::control;
@@ -41,9 +42,10 @@ struct Asked<'kernel> {
     lengths: BTreeSet<u8>,
     by_set: FxHashMap<&'kernel str, usize>,
     by_net: FxHashMap<Cidr, usize>,
-    services: Vec<FxHashMap<IpAddr, TrafficId>>,
-    /// Sets of [`Self::services`], with the side of the port.
-    service_sets: Vec<(&'kernel str, Side)>,
+    /// The sets with services that have an address, by number, in order, and the traffic that each has there.
+    services_at: FxHashMap<IpAddr, Vec<(usize, TrafficId)>>,
+    /// The sets with services by number, with the side of the port.
+    service_sets: IndexSet<(&'kernel str, Side), FxBuildHasher>,
     origins: Vec<&'kernel Connection>,
 }
 
@@ -52,7 +54,8 @@ struct Asked<'kernel> {
 pub(in crate::analysis) struct Marks {
     /// The questions that it is an answer to, in order.
     nets: Vec<usize>,
-    services: Box<[TrafficId]>,
+    /// The sets with services that have it, in order, and the traffic that each has there.
+    services: Box<[(usize, TrafficId)]>,
     /// Which of those connections were made to it, as far as the address goes, that rules ask for the original destination.
     pub(in crate::analysis) sent: Box<[bool]>,
 }
@@ -62,6 +65,8 @@ pub(in crate::analysis) struct Marks {
 pub(in crate::analysis) struct Columns {
     pub(super) nets: Vec<Members>,
     pub(super) services: Vec<Vec<(TrafficId, Members)>>,
+    /// The places at which there is any traffic of these.
+    pub(super) served: Vec<Members>,
     /// What connections have, that were made to a place and to the port that the packet is for.
     pub(super) origins: Vec<Vec<(TrafficId, Members)>>,
 }
@@ -91,7 +96,7 @@ impl Symbolic<'_> {
         nets.sort_by_key(|row| row.0);
         nets.dedup_by_key(|row| row.0);
         let nets = nets.into_iter().filter(|(_, is_exception)| !is_exception).map(|row| row.0).collect();
-        let services = asked.services.iter().map(|members| members.get(&address).copied().unwrap_or(Traffic::NONE)).collect();
+        let services = asked.services_at.get(&address).map_or(&[][..], Vec::as_slice).into();
         let holds = |connection: &&Connection| connection.address.is_none_or(|(negated, net)| net.holds(address) != negated);
         Marks { nets, services, sent: asked.origins.iter().map(holds).collect() }
     }
@@ -104,8 +109,22 @@ impl Symbolic<'_> {
                 nets.get_mut(*question).into_iter().for_each(|places| places.push(number));
             }
         }
-        let services = (0..self.asked.services.len())
-            .map(|question| by_traffic(places.iter().map(|marks| marks.services.get(question).copied().unwrap_or(Traffic::NONE))));
+        let mut services: Vec<BTreeMap<TrafficId, Vec<usize>>> = vec![BTreeMap::new(); self.asked.service_sets.len()];
+        for (number, marks) in places.iter().enumerate() {
+            for (question, traffic) in &marks.services {
+                let own = services.get_mut(*question).map(|rows| rows.entry(*traffic).or_default());
+                own.into_iter().for_each(|places| places.push(number));
+            }
+        }
+        let served = services.iter().map(|rows| Members::these(places.len(), &rows.values().flatten().copied().collect::<Vec<_>>()));
+        let served: Vec<Members> = served.collect();
+        let services = services.iter().zip(&served).map(|(rows, served)| {
+            let rest = Members::of(places.len(), |number| !served.holds(number));
+            let rows = rows.iter().map(|(traffic, numbers)| (*traffic, Members::these(places.len(), numbers)));
+            let rest = Some((Traffic::NONE, rest)).filter(|(_, rest)| rest.len() > 0);
+            rest.into_iter().chain(rows).collect()
+        });
+        let services: Vec<_> = services.collect();
         let untranslated = self.origins(None, traffic);
         let origins = untranslated.iter().enumerate().map(|(question, own)| {
             let is_sent = |marks: &&Marks| marks.sent.get(question).is_some_and(|is| *is);
@@ -113,7 +132,8 @@ impl Symbolic<'_> {
         });
         Columns {
             nets: nets.iter().map(|numbers| Members::these(places.len(), numbers)).collect(),
-            services: services.collect(),
+            services,
+            served,
             origins: origins.collect(),
         }
     }
@@ -223,25 +243,29 @@ impl<'kernel> Maker<'_, 'kernel> {
                 self.carried(negated, own, step);
             }
             Some(Set::Services(members)) => {
-                let known = self.asked.service_sets.iter().position(|known| *known == (name, last));
-                let number = known.unwrap_or_else(|| {
-                    let rows = self.rows(members, last);
-                    self.asked.services.push(rows);
-                    self.asked.service_sets.push((name, last));
-                    self.asked.services.len() - 1
-                });
-                step.services.push((negated, near, number));
+                step.services.push((negated, near, self.services(name, members, last)));
             }
             None => step.nets.push((negated, near, self.member(name, None))),
         }
     }
 
+    /// The number of a set of services, new or known, with the side of the port.
+    fn services(&mut self, name: &'kernel str, members: &BTreeSet<(IpAddr, Protocol, u16)>, side: Side) -> usize {
+        let (number, is_new) = self.asked.service_sets.insert_full((name, side));
+        if is_new {
+            for (address, traffic) in self.rows(members, side) {
+                self.asked.services_at.entry(address).or_default().push((number, traffic));
+            }
+        }
+        number
+    }
+
     /// What the members of a set hold at each address.
-    fn rows(&mut self, members: &BTreeSet<(IpAddr, Protocol, u16)>, side: Side) -> FxHashMap<IpAddr, TrafficId> {
+    fn rows(&mut self, members: &BTreeSet<(IpAddr, Protocol, u16)>, side: Side) -> BTreeMap<IpAddr, TrafficId> {
         let services: BTreeSet<(Protocol, u16)> = members.iter().map(|row| (row.1, row.2)).collect();
         let traffic: BTreeMap<_, _> =
             services.into_iter().map(|(protocol, port)| ((protocol, port), self.traffic.with_port(protocol, side, port))).collect();
-        let mut rows = FxHashMap::default();
+        let mut rows = BTreeMap::new();
         for (address, protocol, port) in members {
             let own = traffic.get(&(*protocol, *port)).copied().unwrap_or(Traffic::NONE);
             let all = rows.entry(*address).or_insert(Traffic::NONE);

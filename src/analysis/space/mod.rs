@@ -8,6 +8,7 @@
 
 mod addresses;
 mod blocks;
+mod cascade;
 mod places;
 mod relation;
 mod rows;
@@ -21,6 +22,7 @@ pub use rows::Rows;
 pub use traffic::{Class, Cuts, Traffic, TrafficId, is_usual};
 
 pub(super) use blocks::{Block, Members, merged};
+pub(super) use cascade::{Cascade, Taken};
 pub(super) use sides::{SideId, Sides, Workshop};
 
 use crate::net::Cidr;

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use indexmap::IndexSet;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
+use crate::analysis::space::cascade::Taken;
 use crate::analysis::{Message, PortPair, Side};
 use crate::net::{PortRange, Protocol};
 use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
@@ -68,6 +69,8 @@ pub struct Traffic {
     sources: BTreeMap<u16, Vec<usize>>,
     /// The same, of the receiver.
     destinations: BTreeMap<u16, Vec<usize>>,
+    /// The classes of control messages by the type that they have, with the code.
+    messages: FxHashMap<u8, Vec<(Option<u8>, usize)>>,
 }
 
 /// How two sets become one.
@@ -142,7 +145,8 @@ impl Traffic {
         classes.push(Class::Protocols(unnamed));
         let (made, of_rules, of_ports) = Default::default();
         let [sources, destinations] = Side::BOTH.map(|side| by_first_port(&classes, side));
-        let mut traffic = Self { classes, sets: IndexSet::default(), made, of_rules, of_ports, sources, destinations };
+        let messages = by_type(&classes);
+        let mut traffic = Self { classes, sets: IndexSet::default(), made, of_rules, of_ports, sources, destinations, messages };
         traffic.select(|_| false);
         traffic.select(|_| true);
         traffic
@@ -162,9 +166,30 @@ impl Traffic {
         if let Some(known) = self.of_rules.get(&(protocol, icmp)) {
             return *known;
         }
-        let id = self.select(|class| class.is_of(protocol) && class.has_message(icmp));
+        let id = match icmp {
+            IcmpMatch::Any => self.select(|class| class.is_of(protocol)),
+            IcmpMatch::Is(icmp) => {
+                let (own, message) = (self.of_rule(protocol, IcmpMatch::Any), self.of_message(icmp));
+                self.and(own, message)
+            }
+            IcmpMatch::IsNot(icmp) => {
+                let (own, message) = (self.of_rule(protocol, IcmpMatch::Any), self.of_message(icmp));
+                self.less(own, message)
+            }
+        };
         self.of_rules.insert((protocol, icmp), id);
         id
+    }
+
+    /// Control messages of a type, and of a code where one is given, of every protocol that has them.
+    fn of_message(&mut self, icmp: Icmp) -> TrafficId {
+        let mut words = vec![0u64; self.classes.len().div_ceil(64)].into_boxed_slice();
+        for (code, position) in self.messages.get(&icmp.kind).into_iter().flatten() {
+            if icmp.code.is_none() || *code == icmp.code {
+                mark(&mut words, *position);
+            }
+        }
+        self.intern(words)
     }
 
     /// Packets whose port at a side is one of these; of protocols that have ports.
@@ -240,6 +265,40 @@ impl Traffic {
         }
     }
 
+    /// Takes some traffic through rules in a row, and adds to the sinks what gets there. Returns what is left.
+    ///
+    /// What is known between two rules does not become a set with a number: there would be one for each rule.
+    pub(super) fn cascade<const SINKS: usize>(
+        &mut self,
+        rules: &[Taken<SINKS>],
+        here: TrafficId,
+        sinks: &mut [TrafficId; SINKS],
+    ) -> TrafficId {
+        let mut left: Box<[u64]> = self.words(here).into();
+        let mut filled: [Option<Box<[u64]>>; SINKS] = [const { None }; SINKS];
+        for rule in rules {
+            let sinks = filled.iter_mut().zip(rule.to).zip(&*sinks);
+            for ((sink, to), known) in sinks.filter(|((_, to), _)| *to != Self::NONE) {
+                let sink = sink.get_or_insert_with(|| self.words(*known).into());
+                let rows = sink.iter_mut().zip(&left).zip(self.words(to));
+                rows.for_each(|((sink, left), to)| *sink |= left & to);
+            }
+            left.iter_mut().zip(self.words(rule.off)).for_each(|(left, off)| *left &= !off);
+        }
+
+        for (sink, filled) in sinks.iter_mut().zip(filled) {
+            if let Some(filled) = filled {
+                *sink = self.intern(filled);
+            }
+        }
+        self.intern(left)
+    }
+
+    /// The classes of a set, a bit for each.
+    fn words(&self, id: TrafficId) -> &[u64] {
+        self.sets.get_index(id.0 as usize).map_or(&[], |words| words)
+    }
+
     /// The packets that would be in a set if they were for this port; of protocols without ports, those that are.
     pub fn redirected(&mut self, set: TrafficId, port: u16) -> TrafficId {
         if matches!(set, Self::NONE | Self::ALL) {
@@ -252,7 +311,7 @@ impl Traffic {
 
     /// The classes of a set, in order: TCP, UDP, SCTP by ports, then control messages, then other protocols.
     pub fn classes(&self, id: TrafficId) -> impl Iterator<Item = &Class> {
-        let words = self.sets.get_index(id.0 as usize).map_or(&[][..], |words| words);
+        let words = self.words(id);
         let numbered = self
             .classes
             .chunks(64)
@@ -289,8 +348,7 @@ impl Traffic {
         if let Some(known) = self.made.get(&(operation, left, right)) {
             return *known;
         }
-        let words = |id: TrafficId| self.sets.get_index(id.0 as usize).map_or(&[][..], |words| words);
-        let pairs = words(left).iter().zip(words(right));
+        let pairs = self.words(left).iter().zip(self.words(right));
         let combined = pairs.map(|(left, right)| match operation {
             Operation::And => left & right,
             Operation::Or => left | right,
@@ -377,18 +435,6 @@ impl Class {
     fn is_of(&self, wanted: ProtocolMatch) -> bool {
         self.protocol().is_some_and(|protocol| holds(wanted, protocol))
     }
-
-    fn has_message(&self, wanted: IcmpMatch) -> bool {
-        let is = |icmp: Icmp| match self {
-            Class::Message { kind, code, .. } => *kind == Some(icmp.kind) && icmp.code.is_none_or(|wanted| *code == Some(wanted)),
-            Class::Ports { .. } | Class::Protocols(_) => false,
-        };
-        match wanted {
-            IcmpMatch::Any => true,
-            IcmpMatch::Is(icmp) => is(icmp),
-            IcmpMatch::IsNot(icmp) => !is(icmp),
-        }
-    }
 }
 
 /// Below it are ports that no sender takes by itself (Linux, `ip_local_port_range`).
@@ -432,6 +478,17 @@ fn by_first_port(classes: &[Class], side: Side) -> BTreeMap<u16, Vec<usize>> {
         }
     }
     by_port
+}
+
+/// The positions and codes of the classes of control messages that have a type, by the type.
+fn by_type(classes: &[Class]) -> FxHashMap<u8, Vec<(Option<u8>, usize)>> {
+    let mut by_type: FxHashMap<u8, Vec<(Option<u8>, usize)>> = FxHashMap::default();
+    for (position, class) in classes.iter().enumerate() {
+        if let Class::Message { kind: Some(kind), code, .. } = class {
+            by_type.entry(*kind).or_default().push((*code, position));
+        }
+    }
+    by_type
 }
 
 fn mark(words: &mut [u64], position: usize) {

@@ -4,16 +4,20 @@
 //! What an endpoint's policies say in one direction is a *view*; classes with the same policies share one. A view knows what it
 //! allows with every class at the other end: one answer for most, and those of the classes that its rules name.
 //!
-//! Cost: for each view, the classes that the sides of its rules name. Then an answer is two look-ups.
+//! Cost: for each view, the classes that the sides of its rules name, each with a logarithm of its rules, and a word for 64 classes of
+//! traffic for that. Then an answer is two look-ups.
 
 mod hosts;
 
 pub use hosts::{HostList, ListId, ListWay};
 
+use std::ops::Range;
+
 use indexmap::IndexSet;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::analysis::Side;
+use crate::analysis::space::cascade::{Cascade, Taken};
 use crate::analysis::space::places::{ClassId, PlaceClass, Places};
 use crate::analysis::space::sides::{SideId, Sides, Workshop};
 use crate::analysis::space::traffic::{Traffic, TrafficId};
@@ -434,34 +438,88 @@ impl<'input> Maker<'_, 'input> {
     }
 
     fn decide_view(&mut self, steps: &[Step]) -> View {
-        let mut always = Vec::new();
+        let mut common = Common::default();
         let mut touched: FxHashMap<ClassId, Vec<(usize, TrafficId)>> = FxHashMap::default();
+        let mut rules = Vec::new();
         for (position, step) in steps.iter().enumerate() {
-            let Step::Rule { far, .. } = step else {
-                always.push((position, Traffic::ALL));
+            let Step::Rule { far, traffic: wanted, action, .. } = step else {
+                common.ends.push(position);
                 continue;
             };
             let Some(table) = self.relation.sides.table(*far) else { continue };
-            if table.default != Traffic::NONE {
-                always.push((position, table.default));
+            if let Some(rule) = taken(*action, self.work.traffic.and(*wanted, table.default)) {
+                common.positions.push(position);
+                rules.push(rule);
             }
             table.listed.iter().for_each(|(class, traffic)| touched.entry(*class).or_default().push((position, *traffic)));
         }
-        let default = self.walk(steps, always.iter().copied());
-        let mut listed: Vec<(ClassId, TrafficId)> =
-            touched.iter().map(|(class, own)| (*class, self.walk(steps, merged(&always, own)))).filter(|row| row.1 != default).collect();
+        common.rules = Cascade::of(rules);
+
+        let default = common.walk(steps, &[], self.work.traffic);
+        let rows = touched.iter().map(|(class, own)| (*class, common.walk(steps, own, self.work.traffic)));
+        let mut listed: Vec<(ClassId, TrafficId)> = rows.filter(|row| row.1 != default).collect();
         listed.sort_unstable();
         View { default, listed }
     }
+}
 
-    fn walk(&mut self, steps: &[Step], wanted: impl Iterator<Item = (usize, TrafficId)>) -> TrafficId {
-        let mut way = Way::new();
-        for (position, here) in wanted {
+/// The sinks of what rules take.
+const ALLOWED: usize = 0;
+const PASSED: usize = 1;
+
+/// What a rule does to traffic that it is about; none where it leaves all as it is.
+fn taken(action: Action, wanted: TrafficId) -> Option<Taken<2>> {
+    match action {
+        _ if wanted == Traffic::NONE => None,
+        Action::Log => None,
+        Action::Allow => Some(Taken::into_sink(ALLOWED, wanted)),
+        Action::Pass => Some(Taken::into_sink(PASSED, wanted)),
+        Action::Deny => Some(Taken { off: wanted, ..Taken::NOTHING }),
+    }
+}
+
+/// The steps of a view as most classes at the other end meet them.
+///
+/// A class that rules name meets the steps between these all at once ([`Cascade`]). So a view costs the rows of its rules'
+/// tables, and not its classes times its rules.
+struct Common {
+    /// Where the rules stand that are about most classes, in order.
+    positions: Vec<usize>,
+    /// What these do there.
+    rules: Cascade<2>,
+    /// Where the steps stand that are no rules, in order.
+    ends: Vec<usize>,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self { positions: Vec::new(), rules: Cascade::of(Vec::new()), ends: Vec::new() }
+    }
+}
+
+impl Common {
+    /// What all steps allow with a class for which rules at some positions, in order, do something else than for most.
+    fn walk(&mut self, steps: &[Step], own: &[(usize, TrafficId)], traffic: &mut Traffic) -> TrafficId {
+        let ends: Vec<(usize, TrafficId)> = self.ends.iter().map(|position| (*position, Traffic::ALL)).collect();
+        let (mut way, mut next) = (Way::new(), 0);
+        for (position, here) in merged(&ends, own) {
+            self.pass(next..position, &mut way, traffic);
             if let Some(step) = steps.get(position) {
-                way.take(*step, here, self.work.traffic);
+                way.take(*step, here, traffic);
             }
+            next = position + 1;
         }
+        self.pass(next..steps.len(), &mut way, traffic);
         way.allowed
+    }
+
+    /// Goes through the rules at these positions.
+    fn pass(&mut self, range: Range<usize>, way: &mut Way, traffic: &mut Traffic) {
+        let number = |position: usize| self.positions.partition_point(|known| *known < position);
+        let rules = number(range.start)..number(range.end);
+        let mut sinks = [way.allowed, way.passed];
+        way.open = self.rules.pass(rules, way.open, &mut sinks, traffic);
+        [way.allowed, way.passed] = sinks;
     }
 }
 
