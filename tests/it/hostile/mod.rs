@@ -17,6 +17,8 @@ mod place;
 pub(crate) mod texts;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use crate::agree::random::Dice;
 use crate::palisade::{Outcome, root, run};
@@ -110,10 +112,30 @@ fn nothing_hostile_gets_through() {
 /// Runs every command on files in every format.
 fn sweep(texts: &[String]) {
     let place = Place::new(texts);
-    for command in COMMANDS.iter().filter(|command| command.reads != Reads::Node) {
-        all_formats().iter().for_each(|format| run_all(&place, command, format));
-    }
-    texts.iter().for_each(|text| refuse_words(&place, &text.replace('\0', "")));
+    let formats = all_formats();
+    let commands = COMMANDS.iter().filter(|command| command.reads != Reads::Node);
+    let pairs = commands.flat_map(|command| formats.iter().map(move |format| (command, format)));
+    // `render` writes what others read
+    let (writing, reading): (Vec<_>, Vec<_>) = pairs.partition(|(command, _)| command.name == "render");
+    writing.iter().for_each(|(command, format)| run_all(&place, command, format));
+    on_all_cores(&reading, |(command, format)| run_all(&place, command, format));
+    on_all_cores(texts, |text| refuse_words(&place, &text.replace('\0', "")));
+}
+
+/// Does something with each of some items, as many at a time as there are cores.
+fn on_all_cores<Item: Sync>(items: &[Item], work: impl Fn(&Item) + Sync) {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            work(item);
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(worker);
+        }
+    });
 }
 
 /// Runs command lines that are refused for a hostile word, which the refusal repeats.
