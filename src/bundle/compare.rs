@@ -3,15 +3,12 @@
 use std::path::Path;
 
 use rustix::fs::FileType;
-use similar::TextDiff;
 
 use crate::bundle::directory::{Content, Directory};
+use crate::bundle::unified::hunks;
 use crate::bundle::{FileEntry, INDEX_FILE, Index, NodePart, Provenance};
 use crate::diagnostic::Diagnostic;
 use crate::output::{Printed, Sink, Terminal, visible};
-
-/// Lines shown round a difference.
-const CONTEXT_LINES: usize = 3;
 
 /// A comparison with a bundle on disk, which stays as it is.
 #[derive(Debug)]
@@ -106,9 +103,8 @@ impl Comparison {
 /// Prints a unified diff. Only the scripts' own newlines end lines in it.
 fn unified(path: &str, [old, new]: [&str; 2], out: &mut Sink<'_>) {
     let path = visible(path);
-    let diff = TextDiff::from_lines(old, new);
-    let mut diff = diff.unified_diff();
-    let diff = diff.context_radius(CONTEXT_LINES).header(&format!("a/{path}"), &format!("b/{path}"));
     let mut out = Terminal::on(out);
-    diff.to_string().split_terminator('\n').for_each(|line| out.line(line));
+    out.line(format!("--- a/{path}"));
+    out.line(format!("+++ b/{path}"));
+    hunks(old, new).split_terminator('\n').for_each(|line| out.line(line));
 }

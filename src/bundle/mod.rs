@@ -15,6 +15,7 @@ mod inputs;
 mod path;
 mod read;
 mod tree;
+mod unified;
 mod write;
 
 pub use changes::{Count, ScriptChange};

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use palisade::diagnostic::Code;
 
+use crate::line_diff::line_diff;
 use crate::palisade::{files_below, root, run, run_with_input};
 use crate::transcripts;
 
@@ -152,10 +153,7 @@ fn differences(case: &Path, expected: &Outputs, found: &Outputs) -> Vec<String> 
 
 fn difference(path: &Path, expected: Option<&String>, found: Option<&String>) -> String {
     match (expected, found) {
-        (Some(expected), Some(found)) => {
-            let diff = similar::TextDiff::from_lines(expected.as_str(), found.as_str());
-            format!("{}:\n{}", path.display(), diff.unified_diff().context_radius(2))
-        }
+        (Some(expected), Some(found)) => format!("{}:\n{}", path.display(), line_diff(expected, found)),
         (Some(_), None) => format!("{}: expected, and not given", path.display()),
         (None, _) => format!("{}: given, and not expected:\n{}", path.display(), found.map_or("", |found| found)),
     }

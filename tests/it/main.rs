@@ -16,6 +16,7 @@ mod hosts;
 mod hostile;
 mod kernel;
 mod layers;
+mod line_diff;
 mod node;
 mod palisade;
 mod places;

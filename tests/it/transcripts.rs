@@ -7,6 +7,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::line_diff::line_diff;
 use crate::palisade::{files_below, root, run};
 use crate::tools::command;
 
@@ -44,8 +45,7 @@ fn every_transcript_is_what_happens() {
         if wants_update {
             fs::write(case.join(TRANSCRIPT), &found).expect("written");
         } else if expected != found {
-            let diff = similar::TextDiff::from_lines(&expected, &found);
-            wrong.push(format!("{}:\n{}", case.display(), diff.unified_diff().context_radius(2)));
+            wrong.push(format!("{}:\n{}", case.display(), line_diff(&expected, &found)));
         }
     }
     assert!(wrong.is_empty(), "{}\nUPDATE_GOLDEN=1 accepts this", wrong.join("\n"));

@@ -11,6 +11,7 @@ use palisade::plan::{self, Desired, Memory, Plan};
 
 use super::desired_of;
 use super::model::{Members, World};
+use crate::line_diff::line_diff;
 use crate::palisade::root;
 
 const SETS: &str = "create pal-local4 hash:net family inet hashsize 1024 maxelem 65536
@@ -382,7 +383,7 @@ fn compare(name: &str, about: &str, plan: &Plan, wrong: &mut Vec<String>) {
     }
     let expected = fs::read_to_string(&path).unwrap_or_default();
     if expected != text {
-        wrong.push(format!("{name}:\n{}", similar::TextDiff::from_lines(&expected, &text).unified_diff()));
+        wrong.push(format!("{name}:\n{}", line_diff(&expected, &text)));
     }
 }
 

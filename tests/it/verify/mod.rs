@@ -25,6 +25,7 @@ use palisade::resolve;
 use palisade::script::{CheckedScripts, Holdings};
 use palisade::text::Files;
 
+use crate::line_diff::line_diff;
 use crate::palisade::root;
 
 use mutate::{Kind, Mutant, Script};
@@ -366,7 +367,7 @@ fn chains_with(table: &Script, sets: &BTreeSet<&str>) -> Changed {
 
 fn first_change(script: &Script, mutant: &Mutant) -> String {
     let [old, new] = [&script.lines, &mutant.lines].map(|lines| lines.join("\n"));
-    similar::TextDiff::from_lines(&old, &new).unified_diff().context_radius(1).header(script.name, "mutant").to_string()
+    format!("{}:\n{}", script.name, line_diff(&old, &new))
 }
 
 /// Renders with lines more in the template of the filter tables; what it gave, and whether it wrote.
