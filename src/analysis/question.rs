@@ -95,6 +95,8 @@ impl Traffic {
         match self.protocol {
             Protocol::ICMP => &[Family::V4],
             Protocol::ICMPV6 => &[Family::V6],
+            // no rule sees an extension header as the protocol of a packet
+            protocol if protocol.is_ipv6_extension_header() => &[Family::V4],
             _ => &Family::BOTH,
         }
     }

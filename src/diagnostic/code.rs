@@ -74,6 +74,7 @@ codes! {
     ReservedProfile     "reserved-profile"      Error   "a profile with the name of one that Calico makes"
     PortsNeedProtocol   "ports-need-protocol"   Error   "ports without a protocol that has ports"
     IcmpNeedsProtocol   "icmp-needs-protocol"   Error   "an ICMP match without an ICMP protocol"
+    ExtensionHeader     "extension-header"      Error   "a rule that would miss packets by a number that IPv6 has as an extension header"
     MixedFamilies       "mixed-families"        Error   "addresses or a protocol of another family than the rest of the rule"
     ExceptsEverything   "excepts-everything"    Error   "an exception that leaves nothing"
     ConflictingFields   "conflicting-fields"    Error   "fields that exclude each other"

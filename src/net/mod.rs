@@ -111,6 +111,13 @@ impl Protocol {
         [Self::TCP, Self::UDP, Self::SCTP].contains(&self)
     }
 
+    /// Whether IPv6 has an extension header of this number that rules by protocol do not see: routing,
+    /// fragment, authentication, destination options. The kernel goes on to the header after it
+    /// (`ipv6_find_hdr` in net/ipv6/exthdrs_core.c); only nft stops at authentication (51).
+    pub fn is_ipv6_extension_header(self) -> bool {
+        [43, 44, 51, 60].contains(&self.0)
+    }
+
     /// The word iptables and ipset use: a lower-case name, or the number.
     pub fn keyword(self) -> String {
         PROTOCOLS.iter().find(|row| row.2 == self).map_or_else(|| self.0.to_string(), |row| row.1.to_owned())

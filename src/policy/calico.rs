@@ -122,13 +122,15 @@ pub(super) fn rules(
 fn rule(number: usize, written: &manifest::Rule, namespace: Option<&str>, selectors: &mut Selectors, found: &mut Diagnostics) -> Rule {
     let protocol = protocol(written, found);
     check_ports(written, protocol, found);
+    let families = families(written, found);
+    check_extension_headers(written, families, found);
     let source = peer(&written.source, namespace, selectors, found);
     let destination = peer(&written.destination, namespace, selectors, found);
     Rule {
         number,
         span: written.span,
         action: written.action,
-        families: families(written, found),
+        families,
         protocol,
         icmp: icmp(written, protocol, found),
         source,
@@ -218,6 +220,24 @@ fn check_ports(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Di
             let message = "ports need a protocol that has them";
             found.push(Diagnostic::at(Code::PortsNeedProtocol, port.span, message).help("write `protocol: TCP`, `UDP` or `SCTP`"));
         }
+    }
+}
+
+/// A rule of IPv6 must not let packets through because ip6tables does not see an extension header as
+/// their protocol. A rule that allows by such a number matches less than it says, which is safe.
+fn check_extension_headers(written: &manifest::Rule, families: Families, found: &mut Diagnostics) {
+    if families == Families::Only(Family::V4) {
+        return;
+    }
+    let is_extension = |stated: &Spanned<WrittenProtocol>| stated.value.protocol().is_ipv6_extension_header();
+    let protocol = written.protocol.filter(|_| matches!(written.action, Action::Deny | Action::Pass));
+    let excluded = written.not_protocol.filter(|_| matches!(written.action, Action::Allow | Action::Pass));
+    for stated in [protocol, excluded].into_iter().flatten().filter(is_extension) {
+        let number = stated.value.protocol().number();
+        let message =
+            format!("protocol {number} is an extension header in IPv6, which ip6tables looks past, so this rule would let packets through");
+        let help = "write `ipVersion: 4` in this rule; IPv6 packets are decided by the protocol after their extension headers";
+        found.push(Diagnostic::at(Code::ExtensionHeader, stated.span, message).help(help));
     }
 }
 
