@@ -60,7 +60,11 @@ impl Revision {
         let mut reader = Reader::start().map_err(|error| not_started(&error))?;
         for Wanted { object, path } in wanted {
             let name = format!("{PREFIX}{}:{path}", self.revision);
-            input::add(files, &name, reader.read(&object), found);
+            let bytes = reader.read(&object);
+            let is_in_directory = path != self.path;
+            if !(is_in_directory && input::is_bundle_index(Path::new(&path), &bytes)) {
+                input::add(files, &name, bytes, found);
+            }
         }
         Ok(())
     }

@@ -7,6 +7,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
 use crate::bundle::INDEX_FILE;
 use crate::cli::build_roots::Builder;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -176,7 +179,13 @@ fn visit_entry(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diag
     match fs::metadata(path) {
         Ok(about) if about.is_dir() => return visit_directory(path, files, seen, found),
         Ok(_) if !is_manifest(path) => return false,
-        Ok(about) if about.is_file() => add(files, &path.display().to_string(), read_named(path), found),
+        Ok(about) if about.is_file() => {
+            let bytes = read_named(path);
+            if is_bundle_index(path, &bytes) {
+                return false;
+            }
+            add(files, &path.display().to_string(), bytes, found);
+        }
         Ok(_) => {
             let message = format!("`{}` is neither a file nor a directory", path.display());
             found.push(Diagnostic::new(Code::Unreadable, message).help("remove it, or name it itself if it is to be read"));
@@ -191,17 +200,26 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// A bundle may lie among the manifests it is made from.
-fn is_bundle_index(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name == INDEX_FILE)
+/// Returns whether a file in a directory is the index of a bundle, which may lie among the manifests
+/// that it is made from. Its name alone does not say so: a policy may be in a file of that name.
+pub(super) fn is_bundle_index(path: &Path, bytes: &io::Result<Vec<u8>>) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields {
+        format_version: Option<IgnoredAny>,
+        api_version: Option<IgnoredAny>,
+        kind: Option<IgnoredAny>,
+    }
+
+    if path.file_name().is_none_or(|name| name != INDEX_FILE) {
+        return false;
+    }
+    let fields = bytes.as_ref().ok().and_then(|bytes| serde_json::from_slice::<Fields>(bytes).ok());
+    fields.is_some_and(|fields| fields.format_version.is_some() && fields.api_version.is_none() && fields.kind.is_none())
 }
 
-/// Whether a file in a directory is read.
+/// Whether the name of a file in a directory is one of a manifest.
 pub(super) fn is_manifest(path: &Path) -> bool {
-    has_manifest_ending(path) && !is_bundle_index(path)
-}
-
-fn has_manifest_ending(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 

@@ -325,7 +325,7 @@ fn directories_without_manifests_are_refused() {
     let home = place.path();
     place.write("notes/readme.txt", "none");
     place.write("hidden/.git/a.yaml", format!("{POLICY}  selector: all()\n"));
-    place.write("bundle/palisade.json", "{}");
+    place.write("bundle/palisade.json", r#"{"formatVersion": 1, "nodes": [], "files": {}}"#);
     fs::create_dir_all(home.join("empty/sub")).expect("a directory");
     place.write("full/sub/policy.yaml", format!("{POLICY}  selector: all()\n"));
     for path in ["notes", "hidden", "bundle", "empty", "empty/sub"] {
@@ -335,6 +335,23 @@ fn directories_without_manifests_are_refused() {
     for paths in ["full full", "full/sub full", "full full/sub", "full/sub/policy.yaml full"] {
         let outcome = run(home, &[&["render", &cluster(), "--out", "other"], paths.split(' ').collect::<Vec<_>>().as_slice()].concat());
         assert!(!outcome.stderr.contains("no manifest"), "{paths}: {}", outcome.stderr);
+    }
+}
+
+/// The index of a bundle is passed over for what it says, not for its name.
+#[test]
+fn a_policy_in_a_file_with_the_name_of_an_index_is_read() {
+    let place = Place::new();
+    let policy =
+        r#"{"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": "p"}, "spec": {"selector": "=="}}"#;
+    place.write("policy/palisade.json", policy);
+    place.write("policy/index/palisade.json", r#"{"formatVersion": 1, "nodes": [], "files": {}}"#);
+    says(&place.refused(&["policy"]), &["[selector-syntax]", "policy/palisade.json"], "policy");
+
+    for (name, text) in [("empty", "{}"), ("both", r#"{"formatVersion": 1, "kind": "Pod"}"#), ("yaml", "formatVersion: 1"), ("bad", "{")] {
+        place.write(&format!("{name}/palisade.json"), text);
+        let told = place.refused(&[name]);
+        assert!(!told.contains("no manifest") && told.contains(&format!("{name}/palisade.json")), "{name}: {told}");
     }
 }
 
