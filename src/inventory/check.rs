@@ -89,7 +89,17 @@ impl<'found> Check<'found> {
         if controllers > 1 {
             self.refuse(Code::InvalidValue, "more than one owner is its `controller`");
         }
-        all_allowed && controllers <= 1
+        all_allowed && controllers <= 1 && self.deletion(metadata.deletion.as_deref())
+    }
+
+    /// Who is being deleted gives addresses up, so nothing but a time may say that (RFC 3339, as the API
+    /// server writes it).
+    fn deletion(&mut self, timestamp: Option<&str>) -> bool {
+        let is_time = timestamp.is_none_or(is_timestamp);
+        if !is_time {
+            self.refuse(Code::InvalidValue, "`metadata.deletionTimestamp` is no time, as `2026-01-31T12:00:00Z`");
+        }
+        is_time
     }
 
     fn label(&mut self, key: &str, value: &str) -> bool {
@@ -128,4 +138,16 @@ impl<'found> Check<'found> {
         }
         all_allowed
     }
+}
+
+/// Whether a text has the form of a time in RFC 3339: `2026-01-31T12:00:00Z`, perhaps with a fraction of
+/// a second, or an offset in place of `Z`. Values out of range count as well.
+fn is_timestamp(text: &str) -> bool {
+    const FORM: &[u8] = b"0000-00-00T00:00:00";
+
+    let bytes = text.as_bytes();
+    let fits = |(form, byte): (&u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { form == byte };
+    let Some((time, zone)) = bytes.split_at_checked(FORM.len()) else { return false };
+    let is_of_zone = |byte: &u8| byte.is_ascii_digit() || b".:+-Z".contains(byte);
+    FORM.iter().zip(time).all(fits) && !zone.is_empty() && zone.iter().all(is_of_zone)
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::document::{TextSize, unique_keys};
 
@@ -25,9 +24,9 @@ pub(super) struct Metadata {
     pub(super) annotations: BTreeMap<String, TextSize>,
     #[serde(rename = "ownerReferences")]
     pub(super) owners: Option<Vec<OwnerReference>>,
-    /// Set while the object is being deleted; the time does not matter.
+    /// Set while the object is being deleted; which time does not matter.
     #[serde(rename = "deletionTimestamp")]
-    pub(super) deletion: Option<IgnoredAny>,
+    pub(super) deletion: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -168,6 +168,23 @@ fn pods_that_nobody_can_reach_are_counted_in_one_note() {
     assert_eq!(note.message, expected);
 }
 
+/// A pod that is being deleted gives its addresses up, so nothing but a time says so.
+#[test]
+fn a_deletion_timestamp_is_a_time() {
+    let is_refused = |value: &Value| {
+        let (_, found) = read(&[with(plain(), "/metadata/deletionTimestamp", value.clone())]);
+        found.iter().any(|diagnostic| ["wrong-type", "invalid-value"].contains(&diagnostic.code.name()))
+    };
+    for value in [json!(null), json!("2026-01-31T12:00:00Z"), json!("2026-01-31T12:00:00.5Z"), json!("2026-01-31T12:00:00+01:00")] {
+        assert!(!is_refused(&value), "{value}");
+    }
+    let wrong =
+        [json!(false), json!(0), json!({}), json!([]), json!(""), json!("notadate"), json!("2026-01-31"), json!("2026-01-31T12:00:00")];
+    for value in wrong {
+        assert!(is_refused(&value), "{value}");
+    }
+}
+
 #[test]
 fn addresses_are_those_of_pod_ips_else_the_pod_ip() {
     let cases = [
