@@ -196,7 +196,7 @@ fn bombs_are_refused_early() {
     let cases: Vec<(&str, String, &str)> = vec![
         ("flow.yaml", format!("a: {}", "[".repeat(deep)), "[nesting-too-deep]"),
         ("closed.yaml", format!("a: {}{}", "[".repeat(deep), "]".repeat(deep)), "[nesting-too-deep]"),
-        ("maps.yaml", "{a: ".repeat(deep), "syntax]"),
+        ("maps.yaml", "{a: ".repeat(deep), "[nesting-too-deep]"),
         ("keys.yaml", format!("a: {}", "{? ".repeat(deep)), "[nesting-too-deep]"),
         ("block.yaml", blocks, "[nesting-too-deep]"),
         ("dashes.yaml", "- ".repeat(deep), "[nesting-too-deep]"),
