@@ -141,7 +141,8 @@ impl Error {
                 .help(format!("try again when it is done; `fuser -v {}` says who it is", runner.place(Keep::UntilBoot, LOCK_FILE).display())),
             Error::Waiting(left) => {
                 let message = format!("an apply waits to be confirmed, for {} s more", left.as_secs());
-                Diagnostic::new(Code::NodeBusy, message).help(format!("`{}` keeps it, `{}` takes it back", command("confirm", runner), command("confirm --undo", runner)))
+                let [keep, undo] = ["confirm", "confirm --undo"].map(|words| command_line(words, runner));
+                Diagnostic::new(Code::NodeBusy, message).help(format!("`{keep}` keeps it, `{undo}` takes it back"))
             }
             Error::Kernel(problem) => of_problem(problem),
             Error::Files(failure) => of_files(failure),
@@ -234,14 +235,14 @@ fn not_rolled_back(why: &Error, then: Option<&Error>, runner: &dyn Runner) -> Di
     let message = format!("{}\nthe state before this run {then}\nenforced now: unknown", why.message);
     let help = format!(
         "`{}` says what differs from the last good bundle; `{}` enforces it, from any state",
-        command("status", runner),
+        command_line("status", runner),
         apply_good(runner)
     );
     Diagnostic::new(why.code, message).help(help)
 }
 
 /// A command of palisade's that works with the same directories.
-fn command(words: &str, runner: &dyn Runner) -> String {
+fn command_line(words: &str, runner: &dyn Runner) -> String {
     let defaults = Settings::default();
     let mut command = format!("palisade {words}");
     for (keep, default, option) in
@@ -258,7 +259,7 @@ fn command(words: &str, runner: &dyn Runner) -> String {
 
 /// The command that applies the last good bundle.
 fn apply_good(runner: &dyn Runner) -> String {
-    command(&format!("apply {}", runner.place(Keep::Always, GOOD).display()), runner)
+    command_line(&format!("apply {}", runner.place(Keep::Always, GOOD).display()), runner)
 }
 
 impl fmt::Display for Enforced {
