@@ -76,8 +76,9 @@ struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 struct Global {
-    /// Configuration file (YAML: endpointToHost, unknownEndpoint, hookPosition, encapsulated, templates, allowExtensions, with the values
-    /// of the flags of these names); flags and PALISADE_* variables win over it
+    /// Configuration file (YAML: endpointToHost, unknownEndpoint, hookPosition, encapsulated, sourceValidation, podInterface,
+    /// failsafeInbound, failsafeOutbound, templates, allowExtensions, lints, with the values of the flags of these names); flags and
+    /// PALISADE_* variables win over it
     #[arg(long, global = true, value_name = "FILE", env = "PALISADE_CONFIG", hide_env_values = true)]
     config: Option<std::path::PathBuf>,
     /// How data is printed to standard output, where a command has this format for it; problems, on standard error, are JSON

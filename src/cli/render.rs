@@ -20,8 +20,8 @@ use crate::text::Files;
 
 /// Compile policies to a bundle of scripts for every node
 ///
-/// Writes DIR/palisade.json and DIR/nodes/NODE/{sets.ipset,filter.v4.rules,filter.v6.rules}, and {raw,mangle}.{v4,v6}.rules
-/// where policy of host endpoints asks for them, whole or not at all.
+/// Writes DIR/palisade.json and DIR/nodes/NODE/{sets.ipset,filter.v4.rules,filter.v6.rules,raw.v4.rules,raw.v6.rules}, and
+/// mangle.{v4,v6}.rules where pre-DNAT policy of host endpoints asks for them, whole or not at all.
 ///
 /// Exit status: 0 written (or, with --check, in sync), 1 differs (--check), 2 invalid input, nothing written.
 #[derive(Debug, Args)]
