@@ -131,7 +131,7 @@ impl Kernel {
                     run.verdict = Verdict::Drop;
                     break;
                 }
-                // no bundle accepts there; where somebody else did, that was for the rest of the table
+                // bundles have no ACCEPT here; an ACCEPT in a kernel ends this table only
                 (TableName::Raw | TableName::Mangle, _) => {}
             }
         }

@@ -32,7 +32,7 @@ pub(in crate::analysis) struct At<'at> {
     pub(in crate::analysis) origins: Option<&'at [TrafficId]>,
 }
 
-/// What becomes of packets before the filter table. No bundle accepts there (`script::checked`).
+/// Outcome for packets before the filter table. Bundles have no ACCEPT there (`script::checked`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::analysis) struct Early {
     pub(in crate::analysis) dropped: TrafficId,
@@ -113,12 +113,12 @@ struct Sent {
 /// What the rules of a chain do at a hook to packets in a state.
 struct Sequence {
     effects: Vec<Effect>,
-    /// Where the rules stand that are about all blocks at which nobody looks there, in order.
+    /// Positions of the rules that apply to all blocks without a look at each block, in order.
     positions: Vec<usize>,
     /// What these do.
     rules: Cascade<5>,
-    /// The chain that rules go to. What all of them send there goes through it at once, when the others are done: no packet
-    /// fares otherwise for what becomes of others.
+    /// The chain that rules go to. The packets of all these rules go through it together, after the other packets of this
+    /// chain: the outcome for one packet does not depend on other packets.
     goto: Option<usize>,
 }
 
@@ -333,7 +333,7 @@ impl Walker<'_> {
         merged(all.into_iter().map(|row| row.1).collect())
     }
 
-    /// Goes through a rule with the blocks that it meets. Returns what becomes of each.
+    /// Applies a rule to the blocks that reach it. Returns the outcome for each block.
     fn pass<Slot>(&mut self, step: &Step, goto: Option<usize>, met: Vec<(Slot, (Block, Way))>) -> Vec<(Slot, Vec<(Block, Way)>)> {
         let (mut all, mut sent, mut senders) = (Vec::with_capacity(met.len()), Vec::new(), Vec::new());
         for (number, (slot, (block, way))) in met.into_iter().enumerate() {
@@ -368,7 +368,7 @@ impl Walker<'_> {
         others
     }
 
-    /// Sends packets through another chain, all at once. Returns what becomes of each by its number.
+    /// Sends blocks through another chain together. Returns the outcomes, each with the number of its block.
     fn send(&mut self, act: Act, sent: Vec<Sent>) -> Vec<(usize, Block, Way)> {
         let (Act::Jump(chain) | Act::Goto(chain)) = act else { return Vec::new() };
         if sent.is_empty() {
@@ -436,7 +436,8 @@ impl Step {
         pieces
     }
 
-    /// What the rule does to packets, if it asks about no address; none where that depends on more than what packets carry.
+    /// Returns the effect of the rule on packets, without its conditions on addresses, or `None` if the effect depends on
+    /// more than the headers of packets.
     fn taken(&self, carried: TrafficId, goto: Option<usize>) -> Option<Taken<5>> {
         if self.asks_origin() {
             return None;

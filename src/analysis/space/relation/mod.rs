@@ -467,7 +467,7 @@ impl<'input> Maker<'_, 'input> {
 const ALLOWED: usize = 0;
 const PASSED: usize = 1;
 
-/// What a rule does to traffic that it is about; none where it leaves all as it is.
+/// Returns the effect of a rule on the traffic that it matches, or `None` if it has none.
 fn taken(action: Action, wanted: TrafficId) -> Option<Taken<2>> {
     match action {
         _ if wanted == Traffic::NONE => None,
