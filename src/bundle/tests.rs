@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::path::BundlePath;
@@ -45,6 +46,21 @@ fn a_bundle_replaces_a_bundle_whole() {
     assert_eq!(fs::read_to_string(place.join("nodes/a/sets.ipset")).unwrap(), "new\n");
     assert!(!place.join("nodes/b").exists());
     assert_eq!(fs::read_dir(home.path().join("deep")).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn a_directory_keeps_its_mode_when_a_bundle_replaces_it() {
+    let home = tempfile::tempdir().unwrap();
+    let place = home.path().join("bundle");
+    for mode in [0o700, 0o2750, 0o755] {
+        let _ = fs::remove_dir_all(&place);
+        fs::create_dir(&place).unwrap();
+        fs::set_permissions(&place, fs::Permissions::from_mode(mode)).unwrap();
+        for text in ["first\n", "second\n"] {
+            write(&place, &[part("a", text)]).unwrap();
+            assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o7777, mode, "{text}");
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
@@ -98,7 +98,7 @@ impl Writer {
         };
         let parents = Parents::make(parent).map_err(|error| unwritable(parent, &error))?;
         let directory = tempfile::Builder::new().prefix(".palisade-").tempdir_in(parent).map_err(|error| unwritable(parent, &error))?;
-        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).map_err(|error| unwritable(directory.path(), &error))?;
+        give(directory.path(), &place).map_err(|error| unwritable(directory.path(), &error))?;
         Ok(Self { place, owner, directory, _parents: parents, index: Index::new(provenance) })
     }
 
@@ -146,6 +146,20 @@ impl Writer {
 /// Puts everything on the disk's file system on the disk, once rather than file by file.
 fn sync(directory: &Path) -> io::Result<()> {
     Ok(syncfs(File::open(directory)?)?)
+}
+
+/// Gives a draft the mode and, as far as the user may, the owner of the directory that it replaces; the
+/// mode 0755 if it replaces nothing.
+fn give(draft: &Path, place: &Path) -> io::Result<()> {
+    let mode = match fs::symlink_metadata(place) {
+        Ok(found) if found.is_dir() => {
+            // only root may give a directory away; what another user owned is this user's then
+            let _ = chown(draft, Some(found.uid()), Some(found.gid()));
+            found.permissions().mode() & 0o7777
+        }
+        Ok(_) | Err(_) => 0o755,
+    };
+    fs::set_permissions(draft, Permissions::from_mode(mode))
 }
 
 /// Removes what was a bundle at the path of a draft that was exchanged for it; what is left.

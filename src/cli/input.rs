@@ -143,6 +143,7 @@ fn visit_directory(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut 
         return false;
     }
     seen.directories.insert(real.clone(), false);
+    hidden_manifests(path).into_iter().for_each(|warning| found.push(warning));
     let with_manifests = entries.iter().filter(|entry| visit_entry(entry, files, seen, found)).count();
     seen.directories.insert(real, with_manifests > 0);
     with_manifests > 0
@@ -169,6 +170,28 @@ pub(super) fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     entries.retain(|entry| !is_hidden(entry));
     entries.sort_unstable();
     Ok(entries)
+}
+
+/// A warning about the files of a directory that are not read because they are hidden, if any looks like
+/// a manifest. Editors and tools have hidden YAML files too, and those of Kubernetes objects have both
+/// fields that are asked for here.
+fn hidden_manifests(directory: &Path) -> Option<Diagnostic> {
+    let entries = fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_object = |path: &PathBuf| {
+        let is_file = fs::metadata(path).is_ok_and(|about| about.is_file());
+        let text = if is_file { read_named(path).unwrap_or_default() } else { Vec::new() };
+        let text = String::from_utf8_lossy(&text);
+        text.contains("apiVersion") && text.contains("kind")
+    };
+    let hidden = entries.filter(|path| is_hidden(path) && is_manifest(path)).filter(is_object);
+    let mut names: Vec<String> = hidden.map(|path| path.display().to_string()).collect();
+    names.sort_unstable();
+    let first = names.first()?;
+    let message = match names.len() {
+        1 => format!("`{first}` looks like a manifest, and is not read because it is hidden"),
+        count => format!("`{first}` and {} more look like manifests, and are not read because they are hidden", count - 1),
+    };
+    Some(Diagnostic::new(Code::HiddenManifests, message).help("rename them, or name them themselves if they are to be read"))
 }
 
 /// Whether it is a manifest, holds one, or was a problem.

@@ -129,6 +129,8 @@ codes! {
     EntriesKept         "entries-kept"          Warning "entries that came into a bundle's directory while it was replaced, and were kept"
     HostEndpointByAddress "host-endpoint-by-address" Warning "a host endpoint without an interface, whose packets are told by their addresses"
     HostEndpointShadowed  "host-endpoint-shadowed"   Warning "a host endpoint of a place where another one comes first"
+    NullRule            "null-rule"             Warning "a rule of a Kubernetes policy that is null, and so allows everything"
+    HiddenManifests     "hidden-manifests"      Warning "manifests that are not read, because the names of their files begin with a dot"
     InternalApi         "internal-api"          Warning "an object of Calico's internal API group"
     AddressGivenUp      "address-given-up"      Note    "a pod that is being deleted gives up an address that another endpoint has"
     NoEndpoints         "no-endpoints"          Note    "policies, and no endpoint that they could apply to"

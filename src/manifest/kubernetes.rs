@@ -1,9 +1,10 @@
 //! Kubernetes' `NetworkPolicy`, field by field (API of `networking.k8s.io/v1`).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Fields, Node};
+use crate::document::{Fields, Node, Scalar, Value};
 use crate::manifest::{
-    KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Metadata, Operator, Requirement, calico, metadata,
+    KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Metadata, Operator, Port, Requirement, calico,
+    metadata,
 };
 use crate::name::Form;
 use crate::net::Protocol;
@@ -27,6 +28,9 @@ pub(super) fn policy(mut spec: Fields<'_>, metadata: Metadata, found: &mut Diagn
 /// A rule; `peers` is the name of the field that lists the other side. An empty rule (`{}` or nothing) allows everything.
 fn rule(node: &Node, peers: &'static str, found: &mut Diagnostics) -> Option<KubernetesRule> {
     if node.is_null() {
+        let message = "this rule is null, and so allows everything";
+        let help = "write `{}` if that is meant; the API server takes both alike";
+        found.push(Diagnostic::at(Code::NullRule, node.span, message).help(help));
         return Some(KubernetesRule { span: node.span, peers: Vec::new(), ports: Vec::new() });
     }
     let mut fields = Fields::of(node, found)?;
@@ -70,11 +74,25 @@ fn port(node: &Node, found: &mut Diagnostics) -> Option<KubernetesPort> {
     let mut fields = Fields::of(node, found)?;
     let protocol = protocol(&mut fields, found);
     let stated = fields.get("port");
-    let port = stated.and_then(|node| calico::port(node, found));
+    let port = stated.and_then(|node| number_or_name(node, found));
     let end_port = fields.get("endPort").and_then(|node| node.integer(1, 65535, found));
     fields.finish(found);
     let port_is_wrong = stated.is_some() && port.is_none();
     Some(KubernetesPort { span: node.span, protocol, port, end_port: end_port.filter(|_| !port_is_wrong) })
+}
+
+/// A port's number or name. A string is a name, which has a letter in it (API server,
+/// `IsValidPortName`): `"80"` is refused there, and so here.
+fn number_or_name(node: &Node, found: &mut Diagnostics) -> Option<Port> {
+    let port = calico::port(node, found)?;
+    let is_string = matches!(node.value, Value::Scalar(Scalar::Text(_)));
+    if is_string && !port.text.is_empty() && port.text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let message = format!("`{0}` is a string, and the name of a port needs a letter", port.text);
+        let help = format!("write `port: {0}`, without quotes", port.text);
+        found.push(Diagnostic::at(Code::InvalidPort, node.span, message).help(help));
+        return None;
+    }
+    Some(port)
 }
 
 /// A protocol by Kubernetes' name; TCP where none is stated.

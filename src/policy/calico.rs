@@ -236,7 +236,12 @@ fn check_extension_headers(written: &manifest::Rule, families: Families, found: 
         let number = stated.value.protocol().number();
         let message =
             format!("protocol {number} is an extension header in IPv6, which ip6tables looks past, so this rule would let packets through");
-        let help = "write `ipVersion: 4` in this rule; IPv6 packets are decided by the protocol after their extension headers";
+        let help = match families {
+            Families::Only(Family::V6) => "leave this rule out; IPv6 packets are decided by the protocol after their extension headers",
+            Families::Only(Family::V4) | Families::Both => {
+                "write `ipVersion: 4` in this rule; IPv6 packets are decided by the protocol after their extension headers"
+            }
+        };
         found.push(Diagnostic::at(Code::ExtensionHeader, stated.span, message).help(help));
     }
 }

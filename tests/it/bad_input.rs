@@ -338,6 +338,23 @@ fn directories_without_manifests_are_refused() {
     }
 }
 
+/// A policy that is left out may open what it closes, so a hidden one is not left out in silence.
+#[test]
+fn hidden_manifests_are_not_passed_over_in_silence() {
+    let place = Place::new();
+    let policy = format!("{POLICY}  selector: all()\n");
+    place.write("all/policy.yaml", policy.replace("name: ", "name: first-"));
+    for (hidden, is_told) in [(".policy.yaml", true), (".b.yml", true), (".pre-commit-config.yaml", false), (".git/policy.yaml", false)] {
+        let path = format!("all/{hidden}");
+        let text = if hidden.contains("pre-commit") { "repos: []\n" } else { policy.as_str() };
+        place.write(&path, text);
+        let outcome = run(place.path(), &["check", "all"]);
+        assert_eq!(outcome.status, 0, "{hidden}: {}", outcome.stderr);
+        assert_eq!(outcome.stderr.contains("[hidden-manifests]"), is_told, "{hidden}: {}", outcome.stderr);
+        fs::remove_file(place.path().join(&path)).expect("removed");
+    }
+}
+
 /// The index of a bundle is passed over for what it says, not for its name.
 #[test]
 fn a_policy_in_a_file_with_the_name_of_an_index_is_read() {

@@ -25,7 +25,8 @@ const BUNDLE: &str = "bundle";
 const CHECK: &str = "check.txt";
 
 /// Codes that no small text file can bring about, and where they are tested.
-const ELSEWHERE: [(Code, &str); 21] = [
+const ELSEWHERE: [(Code, &str); 22] = [
+    (Code::HiddenManifests, "tests/it/bad_input.rs"),
     (Code::NotProven, "tests/it/verify/mod.rs"),
     (Code::NotUtf8, "tests/it/bad_input.rs"),
     (Code::TooLarge, "tests/it/bad_input.rs"),
