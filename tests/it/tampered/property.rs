@@ -12,8 +12,9 @@ use palisade::diagnostic::Diagnostics;
 use palisade::inventory::NodeId;
 use palisade::lower;
 use palisade::net::Family;
+use palisade::observe::Observed;
 use palisade::options::{Extensions, Options};
-use palisade::plan::{self, Desired, Memory};
+use palisade::plan::{self, Desired, Memory, Plan};
 use palisade::policy::Staging;
 use palisade::render::{self, Templates};
 use palisade::resolve;
@@ -77,6 +78,8 @@ struct Subject<'run> {
     /// The listing with the original loaded, and with nothing of palisade's.
     original: String,
     before: String,
+    /// What the kernel holds without anything of palisade's.
+    empty: &'run Observed,
 }
 
 pub(super) fn mutants_that_are_proven_load_as_they_are_read(world: &World) {
@@ -111,10 +114,11 @@ fn of_case(case: &str, world: &World, (share, seed): (usize, u64), counts: &mut 
 
     world.clear();
     let before = listing(world);
+    let empty = &world.observe();
     load(world, &scripts).expect("the original loads");
     let original = listing(world);
     let (evaluator, options, scripts) = (&evaluator, &options, &scripts);
-    let subject = Subject { evaluator, node, options, scripts, world, original, before };
+    let subject = Subject { evaluator, node, options, scripts, world, original, before, empty };
     let mut dice = Dice(seed);
     let problems = (0..share).filter_map(|_| subject.judge(&mut dice, counts)).collect();
     world.clear();
@@ -166,8 +170,7 @@ impl Subject<'_> {
             return Err(format!("what is not palisade's is other:\n{others}\nbefore:\n{before}"));
         }
         let observed = self.world.observe();
-        let tools = self.world.tools();
-        let plan = plan::between(&Desired::of(checked), &observed, &Memory::default(), &tools);
+        let plan = self.plan_after_load(&Desired::of(checked), &observed);
         if !plan.differences.is_empty() {
             return Err(format!("the kernel holds something else than what was read:\n{plan}"));
         }
@@ -180,6 +183,16 @@ impl Subject<'_> {
         }
         counts.otherwise += 1;
         Ok(())
+    }
+
+    /// What is left to do on a node that has just written what is desired. The node remembers rules
+    /// that the tools print in another way, and so does this.
+    fn plan_after_load(&self, desired: &Desired, observed: &Observed) -> Plan {
+        let tools = self.world.tools();
+        let backend = self.world.build.word().to_owned();
+        let nothing = Memory { version: Memory::VERSION, backend, ..Memory::default() };
+        let ran = plan::between(desired, self.empty, &nothing, &tools);
+        plan::remember_and_plan(desired, observed, (&ran, nothing), &tools).1
     }
 }
 
