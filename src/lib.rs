@@ -1,7 +1,8 @@
-//! Palisade compiles network policy, written in the Calico and Kubernetes policy languages, to `ipset` and `iptables`
-//! scripts for each node of a cluster.
+//! Palisade compiles network policy, written in the Calico and Kubernetes policy languages, to
+//! `ipset` and `iptables` scripts for each node of a cluster.
 //!
-//! Data goes one way, from room to room in the order below, and a room names only rooms above it (a test sees to that).
+//! Data goes one way, from room to room in the order below, and a room names only rooms above it (a
+//! test sees to that).
 
 // ground: no stage, anyone may use
 pub mod text;
@@ -70,14 +71,22 @@ pub fn read(files: &Files, staging: Staging, found: &mut Diagnostics) -> Input {
         inventory.take(&object, found);
     });
     let manifest = manifest.finish();
-    manifest.host_endpoints.iter().for_each(|host| inventory.name_node(&host.node.value));
+    manifest
+        .host_endpoints
+        .iter()
+        .for_each(|host| inventory.name_node(&host.node.value));
     let inventory = inventory.finish(&manifest, found);
     let policies = policy::check(manifest, staging, found);
     let digest = bundle::input_digest(&policies, &inventory);
-    Input { policies, inventory, digest }
+    Input {
+        policies,
+        inventory,
+        digest,
+    }
 }
 
-/// Resolved policy to one node's scripts; none when a limit of the kernel refuses them, which `found` then says.
+/// Resolved policy to one node's scripts; none when a limit of the kernel refuses them, which
+/// `found` then says.
 ///
 /// # Errors
 /// When a template of the user's does not render, or adds what no script may hold.
@@ -96,13 +105,19 @@ pub fn compile(
     let name = &resolved.inventory.node(node).name;
     let checked = CheckedScripts::read(scripts.files(), &options.extensions);
     let checked = checked.map_err(|refused| refused_script(name, &refused))?;
-    Ok(Some(NodePart::new(name, &program, scripts, checked.extensions())))
+    Ok(Some(NodePart::new(
+        name,
+        &program,
+        scripts,
+        checked.extensions(),
+    )))
 }
 
 /// Templates can add to scripts; palisade's own rules are never refused.
 fn refused_script(node: &str, refused: &ScriptError) -> Diagnostic {
-    let message = format!("what was rendered for node `{node}` is no script of a bundle: {refused}");
-    let help = "templates add rules to chains that begin with `pal-`, in palisade's own words or with \
-                what --allow-extension names; see templates/README.md";
+    let message =
+        format!("what was rendered for node `{node}` is no script of a bundle: {refused}");
+    let help = "templates add rules to chains that begin with `pal-`, in palisade's own words or \
+                with what --allow-extension names; see templates/README.md";
     Diagnostic::new(Code::InvalidTemplate, message).help(help)
 }

@@ -24,31 +24,86 @@ const EMPTY: &str = r#"{"apiVersion": "v1", "kind": "List", "items": []}"#;
 
 /// Compares a cluster with itself less its last policy, and with itself closed by default.
 pub(super) fn measure(inventory: &str, policies: &str, out: &mut dyn Write) -> io::Result<()> {
-    let less = policies.rfind("---\n").and_then(|at| policies.get(..at)).unwrap_or_default();
-    compare("diff, one policy less", [(inventory, policies), (inventory, less)], out)?;
-    compare("diff, closed by default", [(inventory, policies), (inventory, &format!("{policies}{CLOSED}"))], out)?;
-    compare("diff, all pods new", [(EMPTY, policies), (inventory, policies)], out)
+    let less = policies
+        .rfind("---\n")
+        .and_then(|at| policies.get(..at))
+        .unwrap_or_default();
+    compare(
+        "diff, one policy less",
+        [(inventory, policies), (inventory, less)],
+        out,
+    )?;
+    compare(
+        "diff, closed by default",
+        [
+            (inventory, policies),
+            (inventory, &format!("{policies}{CLOSED}")),
+        ],
+        out,
+    )?;
+    compare(
+        "diff, all pods new",
+        [(EMPTY, policies), (inventory, policies)],
+        out,
+    )
 }
 
 fn compare(stage: &str, [old, new]: [(&str, &str); 2], out: &mut dyn Write) -> io::Result<()> {
     let (_, before) = read(old.0, old.1)?;
     let (files, after) = read(new.0, new.1)?;
-    let [before, after] = [&before, &after].map(|input| resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default()));
-    let mut difference = timed(stage, out, || diff::between(&before, &after, &Options::default()))?;
-    let pairs = |change: &Change<'_>| change.blocks.iter().map(|block| difference.pairs(block)).sum::<usize>();
-    let (changes, pairs): (usize, usize) = (difference.changes.len(), difference.changes.iter().map(pairs).sum());
-    let files = diff::Both { old: &files, new: &files };
-    let comparison = answers::diff::Comparison::new(&mut difference, files, diff::Both { old: "old", new: "new" }, None);
-    let text = timed("as text", out, || Printed::of(|out| answers::diff::text(&comparison, out)))?;
-    let json = timed("as JSON", out, || Printed::of(|out| answers::diff::json(&comparison, out)))?;
+    let [before, after] = [&before, &after].map(|input| {
+        resolve::selectors(
+            &input.policies,
+            &input.inventory,
+            &mut Diagnostics::default(),
+        )
+    });
+    let mut difference = timed(stage, out, || {
+        diff::between(&before, &after, &Options::default())
+    })?;
+    let pairs = |change: &Change<'_>| {
+        change
+            .blocks
+            .iter()
+            .map(|block| difference.pairs(block))
+            .sum::<usize>()
+    };
+    let (changes, pairs): (usize, usize) = (
+        difference.changes.len(),
+        difference.changes.iter().map(pairs).sum(),
+    );
+    let files = diff::Both {
+        old: &files,
+        new: &files,
+    };
+    let comparison = answers::diff::Comparison::new(
+        &mut difference,
+        files,
+        diff::Both {
+            old: "old",
+            new: "new",
+        },
+        None,
+    );
+    let text = timed("as text", out, || {
+        Printed::of(|out| answers::diff::text(&comparison, out))
+    })?;
+    let json = timed("as JSON", out, || {
+        Printed::of(|out| answers::diff::json(&comparison, out))
+    })?;
     let (text, json) = (text.as_str().len(), json.as_str().len());
-    writeln!(out, "| {changes} changes between {pairs} pairs, {text} bytes of text, {json} of JSON | |")
+    writeln!(
+        out,
+        "| {changes} changes between {pairs} pairs, {text} bytes of text, {json} of JSON | |"
+    )
 }
 
 fn read(inventory: &str, policies: &str) -> io::Result<(Files, Input)> {
     let mut files = Files::default();
     for (name, text) in [("inventory.json", inventory), ("policies.yaml", policies)] {
-        files.add(name, text.to_owned()).map_err(|length| io::Error::other(format!("`{name}` has {length} bytes")))?;
+        files
+            .add(name, text.to_owned())
+            .map_err(|length| io::Error::other(format!("`{name}` has {length} bytes")))?;
     }
     let input = palisade::read(&files, Staging::Proposed, &mut Diagnostics::default());
     Ok((files, input))

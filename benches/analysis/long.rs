@@ -28,7 +28,8 @@ const LONGEST_POLICY: usize = 1_000;
 struct Shape {
     about: &'static str,
     direction: &'static str,
-    /// Whether there are as many other pods as rules, each with a label and a named port of its own.
+    /// Whether there are as many other pods as rules, each with a label and a named port of its
+    /// own.
     has_pods: bool,
     /// A rule, by its number and the number of all.
     rule: fn(usize, usize) -> String,
@@ -52,7 +53,11 @@ const SHAPES: [Shape; 10] = [
         direction: "egress",
         has_pods: false,
         rule: |rule, _| {
-            let nets = if rule.is_multiple_of(2) { format!("nets: [{}], ", prefix(rule)) } else { String::new() };
+            let nets = if rule.is_multiple_of(2) {
+                format!("nets: [{}], ", prefix(rule))
+            } else {
+                String::new()
+            };
             rule_of("Allow", "", &format!("{nets}{}", port(rule)))
         },
     },
@@ -66,13 +71,25 @@ const SHAPES: [Shape; 10] = [
         about: "each address twice, far apart, by turns with ports only",
         direction: "ingress",
         has_pods: false,
-        rule: |rule, all| rule_of(turn(rule / 2), &every_other(rule, net(rule % (all / 2))), &port(rule)),
+        rule: |rule, all| {
+            rule_of(
+                turn(rule / 2),
+                &every_other(rule, net(rule % (all / 2))),
+                &port(rule),
+            )
+        },
     },
     Shape {
         about: "a selector and a port of its own each",
         direction: "ingress",
         has_pods: true,
-        rule: |rule, _| rule_of("Allow", &every_other(rule, format!("selector: app == 'a{rule}'")), &port(rule)),
+        rule: |rule, _| {
+            rule_of(
+                "Allow",
+                &every_other(rule, format!("selector: app == 'a{rule}'")),
+                &port(rule),
+            )
+        },
     },
     Shape {
         about: "a named port of its own each",
@@ -85,8 +102,16 @@ const SHAPES: [Shape; 10] = [
         direction: "ingress",
         has_pods: false,
         rule: |rule, _| {
-            let icmp = format!("protocol: ICMP, icmp: {{type: {}, code: {}}}", rule / 255 % 254, rule % 255);
-            format!("  - {{action: {}, {icmp}, source: {{{}}}}}\n", turn(rule / 2), every_other(rule, net(rule)))
+            let icmp = format!(
+                "protocol: ICMP, icmp: {{type: {}, code: {}}}",
+                rule / 255 % 254,
+                rule % 255
+            );
+            format!(
+                "  - {{action: {}, {icmp}, source: {{{}}}}}\n",
+                turn(rule / 2),
+                every_other(rule, net(rule))
+            )
         },
     },
     Shape {
@@ -102,12 +127,21 @@ const SHAPES: [Shape; 10] = [
         about: "an address excluded and a port of its own each",
         direction: "ingress",
         has_pods: false,
-        rule: |rule, _| rule_of("Allow", &format!("notNets: [{}]", prefix(rule)), &port(rule)),
+        rule: |rule, _| {
+            rule_of(
+                "Allow",
+                &format!("notNets: [{}]", prefix(rule)),
+                &port(rule),
+            )
+        },
     },
 ];
 
 fn rule_of(action: &str, source: &str, destination: &str) -> String {
-    format!("  - {{action: {action}, protocol: TCP, source: {{{source}}}, destination: {{{destination}}}}}\n")
+    format!(
+        "  - {{action: {action}, protocol: TCP, source: {{{source}}}, destination: \
+         {{{destination}}}}}\n"
+    )
 }
 
 fn prefix(rule: usize) -> String {
@@ -123,22 +157,42 @@ fn port(rule: usize) -> String {
 }
 
 fn every_other(rule: usize, text: String) -> String {
-    if rule.is_multiple_of(2) { text } else { String::new() }
+    if rule.is_multiple_of(2) {
+        text
+    } else {
+        String::new()
+    }
 }
 
 fn turn(turn: usize) -> &'static str {
-    if turn.is_multiple_of(2) { "Allow" } else { "Deny" }
+    if turn.is_multiple_of(2) {
+        "Allow"
+    } else {
+        "Deny"
+    }
 }
 
 /// Prints a row of a table for each shape.
 pub(crate) fn measure(out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "## many rules for one pod: seconds of processor for the proof\n")?;
-    writeln!(out, "| rules | 1,000 | 2,000 | 4,000 | twice as many | again |\n|---|---:|---:|---:|---:|---:|")?;
+    writeln!(
+        out,
+        "## many rules for one pod: seconds of processor for the proof\n"
+    )?;
+    writeln!(
+        out,
+        "| rules | 1,000 | 2,000 | 4,000 | twice as many | again |\n|---|---:|---:|---:|---:|---:|"
+    )?;
     for shape in &SHAPES {
         let [few, more, most] = RULES.map(|rules| proof(shape, rules));
         let (few, more, most) = (few?, more?, most?);
         let ratio = |more: f64, few: f64| more / few.max(1e-9);
-        writeln!(out, "| {} | {few:.3} | {more:.3} | {most:.3} | {:.1} | {:.1} |", shape.about, ratio(more, few), ratio(most, more))?;
+        writeln!(
+            out,
+            "| {} | {few:.3} | {more:.3} | {most:.3} | {:.1} | {:.1} |",
+            shape.about,
+            ratio(more, few),
+            ratio(most, more)
+        )?;
         out.flush()?;
     }
     Ok(())
@@ -148,25 +202,38 @@ pub(crate) fn measure(out: &mut dyn Write) -> io::Result<()> {
 fn proof(shape: &Shape, rules: usize) -> io::Result<f64> {
     let mut files = Files::default();
     let length = |length| io::Error::other(format!("the policy has {length} bytes"));
-    files.add("policy.yaml", cluster(shape, rules)).map_err(length)?;
+    files
+        .add("policy.yaml", cluster(shape, rules))
+        .map_err(length)?;
     let mut found = Diagnostics::default();
     let input = palisade::read(&files, Staging::Proposed, &mut found);
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
     assert!(!found.has_errors(), "{found:?}");
-    let node = resolved.inventory.nodes_with_ids().next().map(|(node, _)| node);
+    let node = resolved
+        .inventory
+        .nodes_with_ids()
+        .next()
+        .map(|(node, _)| node);
     let node = node.ok_or_else(|| io::Error::other("no node"))?;
     let options = Options::default();
-    let templates = Templates::new(&[]).map_err(|diagnostic| io::Error::other(diagnostic.message))?;
+    let templates =
+        Templates::new(&[]).map_err(|diagnostic| io::Error::other(diagnostic.message))?;
     let program = lower::to_chains(&resolved, node, &options, &mut found);
-    let scripts = render::to_text(&program, &templates).map_err(|diagnostic| io::Error::other(diagnostic.message))?;
+    let scripts = render::to_text(&program, &templates)
+        .map_err(|diagnostic| io::Error::other(diagnostic.message))?;
 
     let before = processor();
-    let checked = CheckedScripts::read(scripts.files(), &options.extensions).map_err(io::Error::other)?;
+    let checked =
+        CheckedScripts::read(scripts.files(), &options.extensions).map_err(io::Error::other)?;
     let kernel = Kernel::load(&checked);
     let evaluator = Evaluator::of(&resolved);
     let verification = verify::of_kernel(&evaluator, node, &options, &kernel);
     let spent = processor().saturating_sub(before).as_secs_f64();
-    assert!(verification.is_proven(), "{}: {rules} rules are not proven", shape.about);
+    assert!(
+        verification.is_proven(),
+        "{}: {rules} rules are not proven",
+        shape.about
+    );
     Ok(spent)
 }
 
@@ -186,17 +253,26 @@ status: {podIPs: [{ip: 10.0.0.1}]}
     for pod in (0..rules).filter(|_| shape.has_pods) {
         let address = format!("10.{}.{}.{}", 1 + pod / 65_536, pod / 256 % 256, pod % 256);
         text.push_str(&format!(
-            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: x{pod}, namespace: shop, labels: {{app: a{pod}}}}}\nspec: {{nodeName: n2, containers: [{{name: c, ports: [{{name: p{pod}, containerPort: {}, protocol: TCP}}]}}]}}\nstatus: {{podIPs: [{{ip: {address}}}]}}\n",
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: x{pod}, namespace: shop, labels: \
+             {{app: a{pod}}}}}\nspec: {{nodeName: n2, containers: [{{name: c, ports: [{{name: \
+             p{pod}, containerPort: {}, protocol: TCP}}]}}]}}\nstatus: {{podIPs: [{{ip: \
+             {address}}}]}}\n",
             pod + 1
         ));
     }
     let numbers: Vec<usize> = (0..rules).collect();
     for (order, numbers) in numbers.chunks(LONGEST_POLICY).enumerate() {
-        let Shape { direction, rule, .. } = shape;
+        let Shape {
+            direction, rule, ..
+        } = shape;
         text.push_str(&format!(
-            "---\napiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {{name: p{order}, namespace: shop}}\nspec:\n  order: {order}\n  selector: app == 'db'\n  {direction}:\n"
+            "---\napiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {{name: \
+             p{order}, namespace: shop}}\nspec:\n  order: {order}\n  selector: app == 'db'\n  \
+             {direction}:\n"
         ));
-        numbers.iter().for_each(|number| text.push_str(&rule(*number, rules)));
+        numbers
+            .iter()
+            .for_each(|number| text.push_str(&rule(*number, rules)));
     }
     text
 }

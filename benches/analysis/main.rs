@@ -1,8 +1,15 @@
-//! Time of the questions about whole clusters, on the synthetic ones of `benches/compile`. `benches/README.md` says how to run it.
-#![expect(clippy::disallowed_methods, reason = "a bench takes its arguments as they are")]
+//! Time of the questions about whole clusters, on the synthetic ones of `benches/compile`.
+//! `benches/README.md` says how to run it.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a bench takes its arguments as they are"
+)]
 
 #[path = "../compile/cases.rs"]
-#[expect(dead_code, reason = "which nodes are rendered matters to a compile only")]
+#[expect(
+    dead_code,
+    reason = "which nodes are rendered matters to a compile only"
+)]
 mod cases;
 mod diff;
 #[path = "../compile/generator.rs"]
@@ -44,45 +51,83 @@ use rustix::time::{ClockId, clock_gettime};
 const ASKED: usize = 100;
 
 fn main() -> io::Result<()> {
-    let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let names = if named.is_empty() { vec!["smoke".to_owned(), "medium".to_owned()] } else { named };
-    names.iter().try_for_each(|name| measure(cases::find(name)?))?;
+    let named: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    let names = if named.is_empty() {
+        vec!["smoke".to_owned(), "medium".to_owned()]
+    } else {
+        named
+    };
+    names
+        .iter()
+        .try_for_each(|name| measure(cases::find(name)?))?;
     long::measure(&mut io::stdout().lock())
 }
 
 fn measure(case: &cases::Case) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "## {}: {}\n\n| stage | seconds | of processor |\n|---|---|---|", case.name, case.about)?;
+    writeln!(
+        out,
+        "## {}: {}\n\n| stage | seconds | of processor |\n|---|---|---|",
+        case.name, case.about
+    )?;
     let mut files = Files::default();
     let (mut inventory, mut policies) = (Vec::new(), Vec::new());
     generator::inventory(&case.shape, &mut inventory)?;
     policies::write(&case.shape, &mut policies)?;
-    let [inventory, policies] = [inventory, policies].map(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    let [inventory, policies] =
+        [inventory, policies].map(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
     let (inventory, policies) = (inventory?, policies?);
-    for (name, text) in [("inventory.json", inventory.clone()), ("policies.yaml", policies.clone())] {
-        files.add(name, text).map_err(|length| io::Error::other(format!("`{name}` has {length} bytes")))?;
+    for (name, text) in [
+        ("inventory.json", inventory.clone()),
+        ("policies.yaml", policies.clone()),
+    ] {
+        files
+            .add(name, text)
+            .map_err(|length| io::Error::other(format!("`{name}` has {length} bytes")))?;
     }
     let mut found = Diagnostics::default();
-    let input = timed("read", &mut out, || palisade::read(&files, Staging::Proposed, &mut found))?;
-    let resolved = timed("resolve::selectors", &mut out, || resolve::selectors(&input.policies, &input.inventory, &mut found))?;
+    let input = timed("read", &mut out, || {
+        palisade::read(&files, Staging::Proposed, &mut found)
+    })?;
+    let resolved = timed("resolve::selectors", &mut out, || {
+        resolve::selectors(&input.policies, &input.inventory, &mut found)
+    })?;
     let mut traffic = timed("Cuts and Traffic::of", &mut out, || {
         let mut cuts = Cuts::default();
         cuts.of_policy(&resolved);
         Traffic::of(&cuts)
     })?;
     let space = timed("Space::of", &mut out, || Space::of(&resolved, &mut traffic))?;
-    let peers = timed("Peers::of", &mut out, || Peers::of(resolved.inventory, &space, By::Workload))?;
-    let asked = Asked { by: By::Workload, from: Vec::new(), to: Vec::new(), what: Vec::new() };
-    let answer = timed("connectivity::of, with the space", &mut out, || connectivity::of(&resolved, &asked))?;
+    let peers = timed("Peers::of", &mut out, || {
+        Peers::of(resolved.inventory, &space, By::Workload)
+    })?;
+    let asked = Asked {
+        by: By::Workload,
+        from: Vec::new(),
+        to: Vec::new(),
+        what: Vec::new(),
+    };
+    let answer = timed("connectivity::of, with the space", &mut out, || {
+        connectivity::of(&resolved, &asked)
+    })?;
     let answer = answer.map_err(|diagnostic| io::Error::other(diagnostic.message))?;
-    timed("as text", &mut out, || answers::connectivity::text(&answer, &mut Sink::on(&mut io::sink())))?;
+    timed("as text", &mut out, || {
+        answers::connectivity::text(&answer, &mut Sink::on(&mut io::sink()))
+    })?;
     diff::measure(&inventory, &policies, &mut out)?;
     eval(&resolved, &mut out)?;
-    let (endpoints, classes) = (input.inventory.endpoints.len(), space.places.classes().count());
+    let (endpoints, classes) = (
+        input.inventory.endpoints.len(),
+        space.places.classes().count(),
+    );
     let (peers, pairs) = (peers.all().len(), answer.pairs.len());
     writeln!(
         out,
-        "\n{endpoints} endpoints in {classes} classes of places, {peers} peers, {pairs} pairs, {} classes of traffic\n",
+        "\n{endpoints} endpoints in {classes} classes of places, {peers} peers, {pairs} pairs, {} \
+         classes of traffic\n",
         traffic.len()
     )?;
     verified(&resolved, &mut out)
@@ -90,17 +135,24 @@ fn measure(case: &cases::Case) -> io::Result<()> {
 
 /// One node's scripts, proven.
 fn verified(resolved: &Resolved<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let Some((node, _)) = resolved.inventory.nodes_with_ids().next() else { return Ok(()) };
+    let Some((node, _)) = resolved.inventory.nodes_with_ids().next() else {
+        return Ok(());
+    };
     let (options, mut found) = (Options::default(), Diagnostics::default());
-    let templates = Templates::new(&[]).map_err(|diagnostic| io::Error::other(diagnostic.message))?;
+    let templates =
+        Templates::new(&[]).map_err(|diagnostic| io::Error::other(diagnostic.message))?;
     let program = lower::to_chains(resolved, node, &options, &mut found);
-    let scripts = render::to_text(&program, &templates).map_err(|diagnostic| io::Error::other(diagnostic.message))?;
+    let scripts = render::to_text(&program, &templates)
+        .map_err(|diagnostic| io::Error::other(diagnostic.message))?;
     writeln!(out, "| stage | seconds | of processor |\n|---|---|---|")?;
     let read = || CheckedScripts::read(scripts.files(), &options.extensions);
-    let checked = timed("CheckedScripts::read, of one node", out, read)?.map_err(io::Error::other)?;
+    let checked =
+        timed("CheckedScripts::read, of one node", out, read)?.map_err(io::Error::other)?;
     let kernel = timed("Kernel::load, of one node", out, || Kernel::load(&checked))?;
     let evaluator = timed("Evaluator::of", out, || Evaluator::of(resolved))?;
-    let verification = timed("verify::of_kernel", out, || verify::of_kernel(&evaluator, node, &options, &kernel))?;
+    let verification = timed("verify::of_kernel", out, || {
+        verify::of_kernel(&evaluator, node, &options, &kernel)
+    })?;
     let (proof, differences) = (verification.proof, verification.differences.len());
     writeln!(
         out,
@@ -109,15 +161,24 @@ fn verified(resolved: &Resolved<'_>, out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-/// Questions about single connections, each with a router and an evaluator of its own, as `palisade eval` has them.
+/// Questions about single connections, each with a router and an evaluator of its own, as `palisade
+/// eval` has them.
 fn eval(resolved: &Resolved<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let addressed: Vec<&Endpoint> = resolved.inventory.endpoints.iter().filter(|endpoint| !endpoint.addresses.is_empty()).collect();
+    let addressed: Vec<&Endpoint> = resolved
+        .inventory
+        .endpoints
+        .iter()
+        .filter(|endpoint| !endpoint.addresses.is_empty())
+        .collect();
     let last = addressed.len().saturating_sub(1);
     let options = Options::default();
     let mut spent: Vec<Duration> = Vec::new();
     for index in 0..ASKED {
-        let [from, to] = [index, ASKED + index].map(|index| addressed.get(last * index / (2 * ASKED)));
-        let (Some(from), Some(to)) = (from, to) else { return Ok(()) };
+        let [from, to] =
+            [index, ASKED + index].map(|index| addressed.get(last * index / (2 * ASKED)));
+        let (Some(from), Some(to)) = (from, to) else {
+            return Ok(());
+        };
         let parsed = |text: String| text.parse().map_err(io::Error::other);
         let question = Question {
             from: parsed(from.notation())?,
@@ -127,15 +188,22 @@ fn eval(resolved: &Resolved<'_>, out: &mut dyn Write) -> io::Result<()> {
         };
         let started = Instant::now();
         let evaluator = Evaluator::of(resolved);
-        let cases = question.cases(&evaluator, &options).map_err(|diagnostic| io::Error::other(diagnostic.message))?;
-        let groups = explain::answer_on_nodes(&evaluator, &mut Router::of(&evaluator, &options), &cases);
+        let cases = question
+            .cases(&evaluator, &options)
+            .map_err(|diagnostic| io::Error::other(diagnostic.message))?;
+        let groups =
+            explain::answer_on_nodes(&evaluator, &mut Router::of(&evaluator, &options), &cases);
         spent.push(started.elapsed());
         assert!(!groups.is_empty());
     }
     spent.sort_unstable();
     for (word, place) in [("best", 0), ("median", ASKED / 2), ("worst", ASKED - 1)] {
         let spent = spent.get(place).copied().unwrap_or_default();
-        writeln!(out, "| eval of one connection, {word} of {ASKED} | {:.4} |", spent.as_secs_f64())?;
+        writeln!(
+            out,
+            "| eval of one connection, {word} of {ASKED} | {:.4} |",
+            spent.as_secs_f64()
+        )?;
     }
     Ok(())
 }
@@ -145,7 +213,12 @@ fn timed<Made>(stage: &str, out: &mut dyn Write, make: impl FnOnce() -> Made) ->
     let (started, processor) = (Instant::now(), processor());
     let made = make();
     let processor = self::processor().saturating_sub(processor);
-    writeln!(out, "| {stage} | {:.3} | {:.3} |", started.elapsed().as_secs_f64(), processor.as_secs_f64())?;
+    writeln!(
+        out,
+        "| {stage} | {:.3} | {:.3} |",
+        started.elapsed().as_secs_f64(),
+        processor.as_secs_f64()
+    )?;
     Ok(made)
 }
 

@@ -21,7 +21,9 @@ pub(super) struct Cost {
 
 /// Runs a process, which must go well; gives what it printed where that is asked for.
 pub(super) fn run(command: &mut Command, input: Option<File>) -> io::Result<Cost> {
-    command.stdin(input.map_or_else(Stdio::null, Stdio::from)).stdout(Stdio::null());
+    command
+        .stdin(input.map_or_else(Stdio::null, Stdio::from))
+        .stdout(Stdio::null());
     let started = Instant::now();
     let mut child = command.spawn()?;
     let mut cost = Cost::default();
@@ -32,10 +34,19 @@ pub(super) fn run(command: &mut Command, input: Option<File>) -> io::Result<Cost
     cost.passed = started.elapsed();
     // it has ended, and is not waited for yet
     let times = fs::read_to_string(format!("/proc/{}/schedstat", child.id()))?;
-    cost.busy = Duration::from_nanos(times.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default());
+    cost.busy = Duration::from_nanos(
+        times
+            .split(' ')
+            .next()
+            .and_then(|word| word.parse().ok())
+            .unwrap_or_default(),
+    );
     match child.wait()? {
         status if status.success() => Ok(cost),
-        status => Err(io::Error::other(format!("{}: {status}", command.get_program().display()))),
+        status => Err(io::Error::other(format!(
+            "{}: {status}",
+            command.get_program().display()
+        ))),
     }
 }
 
@@ -46,14 +57,23 @@ fn has_ended(child: &Child) -> io::Result<bool> {
 
 fn peak(child: &Child) -> Option<usize> {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().trim_end_matches(" kB").parse().ok()
 }
 
 impl Cost {
     /// The shorter of two runs, and the higher of the peaks.
     pub(super) fn best(self, other: Self) -> Self {
-        let shorter = if other.passed < self.passed { other } else { self };
-        Self { peak_kilobytes: self.peak_kilobytes.max(other.peak_kilobytes), ..shorter }
+        let shorter = if other.passed < self.passed {
+            other
+        } else {
+            self
+        };
+        Self {
+            peak_kilobytes: self.peak_kilobytes.max(other.peak_kilobytes),
+            ..shorter
+        }
     }
 }

@@ -46,12 +46,42 @@ const NEW: usize = 999_999;
 /// Writes the bundle.
 pub(super) fn write(size: Size, edit: Edit, place: &Path) -> io::Result<()> {
     let [filter_v4, filter_v6] = Family::BOTH.map(|family| filter(size, edit, family));
-    let scripts = Scripts { sets: sets(size, edit), filter_v4, filter_v6, early: Vec::new() };
-    let table = Counts::Table { chains: 0, rules: size.rules };
-    let counts = vec![Counts::Sets { sets: size.sets, members: size.sets * size.members }, table, table];
-    let failure = |diagnostic: palisade::diagnostic::Diagnostic| io::Error::other(diagnostic.message);
-    let mut writer = Writer::new(place, Provenance { inputs: format!("{edit:?}"), staged: false }).map_err(failure)?;
-    writer.add(&NodePart { node: "n1".to_owned(), scripts, counts, extensions: BTreeSet::new() }).map_err(failure)?;
+    let scripts = Scripts {
+        sets: sets(size, edit),
+        filter_v4,
+        filter_v6,
+        early: Vec::new(),
+    };
+    let table = Counts::Table {
+        chains: 0,
+        rules: size.rules,
+    };
+    let counts = vec![
+        Counts::Sets {
+            sets: size.sets,
+            members: size.sets * size.members,
+        },
+        table,
+        table,
+    ];
+    let failure =
+        |diagnostic: palisade::diagnostic::Diagnostic| io::Error::other(diagnostic.message);
+    let mut writer = Writer::new(
+        place,
+        Provenance {
+            inputs: format!("{edit:?}"),
+            staged: false,
+        },
+    )
+    .map_err(failure)?;
+    writer
+        .add(&NodePart {
+            node: "n1".to_owned(),
+            scripts,
+            counts,
+            extensions: BTreeSet::new(),
+        })
+        .map_err(failure)?;
     writer.finish().map(drop).map_err(failure)
 }
 
@@ -60,29 +90,55 @@ fn sets(size: Size, edit: Edit) -> String {
     let mut out = String::new();
     for number in 0..size.sets {
         for family in Family::BOTH {
-            let members = if number == 0 { size.first } else { size.members };
+            let members = if number == 0 {
+                size.first
+            } else {
+                size.members
+            };
             let is_joined = number == 0 && matches!(edit, Edit::Member | Edit::TwoSets);
             // pods of a set are spread over the cluster
             let pods = (0..members).map(|pod| (number * 7 + pod) % NEW);
-            set(&set_name(number, family), family, pods.chain(is_joined.then_some(NEW)), &mut out);
+            set(
+                &set_name(number, family),
+                family,
+                pods.chain(is_joined.then_some(NEW)),
+                &mut out,
+            );
         }
     }
     for (name, joins) in [("pal-local", false), ("pal-i", edit == Edit::TwoSets)] {
         for family in Family::BOTH {
-            let name = if name == "pal-i" { class_name(family) } else { format!("{name}{}", digit(family)) };
-            set(&name, family, (0..LOCAL).chain(joins.then_some(NEW)), &mut out);
+            let name = if name == "pal-i" {
+                class_name(family)
+            } else {
+                format!("{name}{}", digit(family))
+            };
+            set(
+                &name,
+                family,
+                (0..LOCAL).chain(joins.then_some(NEW)),
+                &mut out,
+            );
         }
     }
     out
 }
 
 fn set(name: &str, family: Family, pods: impl Iterator<Item = usize>, out: &mut String) {
-    let inet = if family == Family::V4 { "inet" } else { "inet6" };
+    let inet = if family == Family::V4 {
+        "inet"
+    } else {
+        "inet6"
+    };
     let mut pods: Vec<usize> = pods.collect();
     pods.sort_unstable();
     let members: Vec<String> = pods.into_iter().map(|pod| address(pod, family)).collect();
     let most = members.len().next_power_of_two().max(65_536) * 2;
-    let _ = writeln!(out, "\n# (app == \"{name}\")\ncreate {name} hash:net family {inet} hashsize 1024 maxelem {most}");
+    let _ = writeln!(
+        out,
+        "\n# (app == \"{name}\")\ncreate {name} hash:net family {inet} hashsize 1024 maxelem \
+         {most}"
+    );
     for member in members {
         let _ = writeln!(out, "add {name} {member}");
     }
@@ -92,16 +148,30 @@ fn filter(size: Size, edit: Edit, family: Family) -> String {
     let policies = size.rules.div_ceil(RULES);
     let digit = digit(family);
     let mut out = String::from("*filter\n");
-    for name in ["FORWARD", "INPUT", "OUTPUT", "from-endpoint", "allowed", "to-endpoint", "it-default", "i-class"] {
+    for name in [
+        "FORWARD",
+        "INPUT",
+        "OUTPUT",
+        "from-endpoint",
+        "allowed",
+        "to-endpoint",
+        "it-default",
+        "i-class",
+    ] {
         let _ = writeln!(out, ":pal-{name} - [0:0]");
     }
     for policy in 0..policies {
         let _ = writeln!(out, ":{} - [0:0]", chain_name(policy));
     }
-    out += &include_str!("frame.rules").replace("{digit}", digit).replace("{class}", &class_name(family));
+    out += &include_str!("frame.rules")
+        .replace("{digit}", digit)
+        .replace("{class}", &class_name(family));
     for policy in 0..policies {
         let name = chain_name(policy);
-        let _ = writeln!(out, "-A pal-i-class -m comment --comment \"NetworkPolicy shop/policy-{policy}\" -j {name}");
+        let _ = writeln!(
+            out,
+            "-A pal-i-class -m comment --comment \"NetworkPolicy shop/policy-{policy}\" -j {name}"
+        );
     }
     out += "-A pal-i-class -m comment --comment \"end of tier default: no rule matched\" -j DROP\n";
     for policy in 0..policies {
@@ -113,14 +183,18 @@ fn filter(size: Size, edit: Edit, family: Family) -> String {
             let set = set_name((policy * RULES + rule) % size.sets, family);
             let _ = writeln!(
                 out,
-                "-A {name} -p tcp -m multiport --dports {port} -m set --match-set {set} src -m comment --comment \"NetworkPolicy \
-                 shop/policy-{policy} ingress rule {rule}\" -j ACCEPT"
+                "-A {name} -p tcp -m multiport --dports {port} -m set --match-set {set} src -m \
+                 comment --comment \"NetworkPolicy shop/policy-{policy} ingress rule {rule}\" -j \
+                 ACCEPT"
             );
         }
     }
     out += "\n# hooks\n";
     for hook in ["FORWARD", "INPUT", "OUTPUT"] {
-        let _ = writeln!(out, "-I {hook} 1 -m comment --comment \"palisade\" -j pal-{hook}");
+        let _ = writeln!(
+            out,
+            "-I {hook} 1 -m comment --comment \"palisade\" -j pal-{hook}"
+        );
     }
     out + "COMMIT\n"
 }
@@ -143,7 +217,8 @@ fn digit(family: Family) -> &'static str {
 
 fn address(pod: usize, family: Family) -> String {
     let [high, middle, low] = [pod / 65_536, pod / 256 % 256, pod % 256];
-    let [high16, middle16, low16] = [high, middle, low].map(|part| u16::try_from(part).unwrap_or_default());
+    let [high16, middle16, low16] =
+        [high, middle, low].map(|part| u16::try_from(part).unwrap_or_default());
     match family {
         Family::V4 => format!("10.{high}.{middle}.{low}"),
         Family::V6 => Ipv6Addr::new(0xfd00, 0, 0, 0, 0, high16, middle16, low16).to_string(),

@@ -22,7 +22,13 @@ pub(super) enum Nodes {
 
 const SEED: u64 = 20_260_504;
 
-const PEERS: Peers = Peers { account_names: 30, account_labels: 25, pod_labels: 20, namespace_labels: 5, prefixes: 15 };
+const PEERS: Peers = Peers {
+    account_names: 30,
+    account_labels: 25,
+    pod_labels: 20,
+    namespace_labels: 5,
+    prefixes: 15,
+};
 
 const PRODUCTION: Shape = Shape {
     seed: SEED,
@@ -31,7 +37,12 @@ const PRODUCTION: Shape = Shape {
     accounts: 6,
     apps: 12,
     pods: groups::PODS,
-    policies: Policies::Passing { policies: 294, rules: 68, scopes: Scopes::All, below: 1_200 },
+    policies: Policies::Passing {
+        policies: 294,
+        rules: 68,
+        scopes: Scopes::All,
+        below: 1_200,
+    },
 };
 
 /// All cases.
@@ -47,7 +58,11 @@ pub(super) static CASES: [Case; 7] = [
             accounts: 3,
             apps: 5,
             pods: 100,
-            policies: Policies::Mixed { policies: 30, rules: 4, peers: PEERS },
+            policies: Policies::Mixed {
+                policies: 30,
+                rules: 4,
+                peers: PEERS,
+            },
         },
     },
     Case {
@@ -61,7 +76,11 @@ pub(super) static CASES: [Case; 7] = [
             accounts: 5,
             apps: 10,
             pods: 10_000,
-            policies: Policies::Mixed { policies: 1_000, rules: 4, peers: PEERS },
+            policies: Policies::Mixed {
+                policies: 1_000,
+                rules: 4,
+                peers: PEERS,
+            },
         },
     },
     Case {
@@ -75,20 +94,34 @@ pub(super) static CASES: [Case; 7] = [
             accounts: 6,
             apps: 15,
             pods: 150_000,
-            policies: Policies::Mixed { policies: 10_000, rules: 6, peers: PEERS },
+            policies: Policies::Mixed {
+                policies: 10_000,
+                rules: 6,
+                peers: PEERS,
+            },
         },
     },
     Case {
         name: "production",
-        about: "54,566 pods, 294 policies of 68 rules that pass, for all pods, and 1,200 others; one node of 30 pods",
+        about: "54,566 pods, 294 policies of 68 rules that pass, for all pods, and 1,200 others; \
+                one node of 30 pods",
         nodes: Nodes::First,
         shape: PRODUCTION,
     },
     Case {
         name: "production-scoped",
-        about: "as `production`, but two thirds of the 294 policies apply to an environment or a tier only",
+        about: "as `production`, but two thirds of the 294 policies apply to an environment or a \
+                tier only",
         nodes: Nodes::First,
-        shape: Shape { policies: Policies::Passing { policies: 294, rules: 68, scopes: Scopes::Many, below: 1_200 }, ..PRODUCTION },
+        shape: Shape {
+            policies: Policies::Passing {
+                policies: 294,
+                rules: 68,
+                scopes: Scopes::Many,
+                below: 1_200,
+            },
+            ..PRODUCTION
+        },
     },
     Case {
         name: "antrea",
@@ -106,7 +139,8 @@ pub(super) static CASES: [Case; 7] = [
     },
     Case {
         name: "same",
-        about: "1 namespace, 10,000 Kubernetes policies that all select the same 10,000 pods; one node of 100 pods",
+        about: "1 namespace, 10,000 Kubernetes policies that all select the same 10,000 pods; one \
+                node of 100 pods",
         nodes: Nodes::First,
         shape: Shape {
             seed: SEED,
@@ -122,6 +156,13 @@ pub(super) static CASES: [Case; 7] = [
 
 /// The case of a name.
 pub(super) fn find(name: &str) -> io::Result<&'static Case> {
-    let known = CASES.iter().map(|case| case.name).collect::<Vec<_>>().join(", ");
-    CASES.iter().find(|case| case.name == name).ok_or_else(|| io::Error::other(format!("there is no case `{name}`; cases are {known}")))
+    let known = CASES
+        .iter()
+        .map(|case| case.name)
+        .collect::<Vec<_>>()
+        .join(", ");
+    CASES
+        .iter()
+        .find(|case| case.name == name)
+        .ok_or_else(|| io::Error::other(format!("there is no case `{name}`; cases are {known}")))
 }

@@ -1,7 +1,7 @@
 //! Synthetic clusters: the same shape and seed give the same bytes, as a user would give them.
 //!
-//! In: a [`Shape`]. Out: the inventory as the JSON list that `kubectl get … -o json` prints, one object a line, and the
-//! policies as YAML ([`policies`](super::policies)). Absent: files.
+//! In: a [`Shape`]. Out: the inventory as the JSON list that `kubectl get … -o json` prints, one
+//! object a line, and the policies as YAML ([`policies`](super::policies)). Absent: files.
 
 use std::io::{self, Write};
 
@@ -23,11 +23,23 @@ pub(super) struct Shape {
 
 /// What policy there is.
 pub(super) enum Policies {
-    /// Calico policies for service accounts and apps of one namespace, one in ten of Kubernetes, one in ten global.
-    Mixed { policies: usize, rules: usize, peers: Peers },
-    /// A tier of many rules that pass, nearly each with a selector of its own, and mixed policies in the default tier.
-    Passing { policies: usize, rules: usize, scopes: Scopes, below: usize },
-    /// Kubernetes policies, three in every namespace: deny everything, and two pairs of apps that may talk.
+    /// Calico policies for service accounts and apps of one namespace, one in ten of Kubernetes,
+    /// one in ten global.
+    Mixed {
+        policies: usize,
+        rules: usize,
+        peers: Peers,
+    },
+    /// A tier of many rules that pass, nearly each with a selector of its own, and mixed policies
+    /// in the default tier.
+    Passing {
+        policies: usize,
+        rules: usize,
+        scopes: Scopes,
+        below: usize,
+    },
+    /// Kubernetes policies, three in every namespace: deny everything, and two pairs of apps that
+    /// may talk.
     ThreePerNamespace,
     /// Kubernetes policies that all select all pods and say the same.
     Same { policies: usize },
@@ -84,48 +96,77 @@ pub(super) fn inventory(shape: &Shape, out: &mut impl Write) -> io::Result<()> {
         }
     }
     write_pods(shape, out)?;
-    writeln!(out, r#"],"kind":"List","metadata":{{"resourceVersion":""}}}}"#)
+    writeln!(
+        out,
+        r#"],"kind":"List","metadata":{{"resourceVersion":""}}}}"#
+    )
 }
 
 fn write_node(number: usize, out: &mut impl Write) -> io::Result<()> {
-    let (name, v4, v6) = (node_name(number), format!("10.{}.{}.0/24", number / 256, number % 256), format!("fd00:10:{number:x}::/64"));
+    let (name, v4, v6) = (
+        node_name(number),
+        format!("10.{}.{}.0/24", number / 256, number % 256),
+        format!("fd00:10:{number:x}::/64"),
+    );
     let spec = format!(r#"{{"podCIDR":"{v4}","podCIDRs":["{v4}","{v6}"]}}"#);
     let labels = format!(r#"{{"kubernetes.io/hostname":"{name}","kubernetes.io/os":"linux"}}"#);
-    writeln!(out, r#"{{"apiVersion":"v1","kind":"Node","metadata":{{"labels":{labels},"name":"{name}"}},"spec":{spec}}},"#)
+    writeln!(
+        out,
+        r#"{{"apiVersion":"v1","kind":"Node","metadata":{{"labels":{labels},"name":"{name}"}},"spec":{spec}}},"#
+    )
 }
 
 fn write_namespace(number: usize, out: &mut impl Write) -> io::Result<()> {
     let (env, team) = (environment(number), number % TEAMS);
-    let labels = format!(r#"{{"env":"{env}","kubernetes.io/metadata.name":"ns-{number}","team":"team-{team}"}}"#);
+    let labels = format!(
+        r#"{{"env":"{env}","kubernetes.io/metadata.name":"ns-{number}","team":"team-{team}"}}"#
+    );
     writeln!(
         out,
         r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"labels":{labels},"name":"ns-{number}"}},"status":{{"phase":"Active"}}}},"#
     )
 }
 
-fn write_account(namespace: usize, number: usize, shape: &Shape, out: &mut impl Write) -> io::Result<()> {
+fn write_account(
+    namespace: usize,
+    number: usize,
+    shape: &Shape,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let role = (namespace * shape.accounts + number) % ROLES;
     let labels = format!(r#"{{"role":"role-{role}","tier":"{}"}}"#, tier(number));
-    let metadata = format!(r#"{{"labels":{labels},"name":"sa-{number}","namespace":"ns-{namespace}"}}"#);
-    writeln!(out, r#"{{"apiVersion":"v1","kind":"ServiceAccount","metadata":{metadata}}},"#)
+    let metadata =
+        format!(r#"{{"labels":{labels},"name":"sa-{number}","namespace":"ns-{namespace}"}}"#);
+    writeln!(
+        out,
+        r#"{{"apiVersion":"v1","kind":"ServiceAccount","metadata":{metadata}}},"#
+    )
 }
 
 fn write_pods(shape: &Shape, out: &mut impl Write) -> io::Result<()> {
     let template = Template::of(POD);
     let groups = match shape.policies {
         Policies::Passing { .. } => Groups::of_production(shape.seed),
-        Policies::Mixed { .. } | Policies::ThreePerNamespace | Policies::Same { .. } => Groups::none(),
+        Policies::Mixed { .. } | Policies::ThreePerNamespace | Policies::Same { .. } => {
+            Groups::none()
+        }
     };
     let places = Random::new(shape.seed).permutation(shape.pods);
     for (number, place) in places.into_iter().enumerate() {
-        let pod = Pod { number, place, shape, groups: &groups };
+        let pod = Pod {
+            number,
+            place,
+            shape,
+            groups: &groups,
+        };
         template.write(out, |name, out| pod.write_field(name, out))?;
         writeln!(out, "{}", if number + 1 == shape.pods { "" } else { "," })?;
     }
     Ok(())
 }
 
-/// One pod. Namespaces, apps and accounts go round; where it runs is a shuffled `place`, so that nodes are evenly full.
+/// One pod. Namespaces, apps and accounts go round; where it runs is a shuffled `place`, so that
+/// nodes are evenly full.
 struct Pod<'shape> {
     number: usize,
     place: usize,
@@ -135,7 +176,13 @@ struct Pod<'shape> {
 
 impl Pod<'_> {
     fn write_field(&self, name: &str, out: &mut impl Write) -> io::Result<()> {
-        let Shape { nodes, namespaces, accounts, apps, .. } = self.shape;
+        let Shape {
+            nodes,
+            namespaces,
+            accounts,
+            apps,
+            ..
+        } = self.shape;
         let (namespace, turn) = (self.number % namespaces, self.number / namespaces);
         let (node, slot) = (self.place % nodes, self.place / nodes + 2);
         match name {
@@ -152,17 +199,27 @@ impl Pod<'_> {
             "tier" => write!(out, "{}", tier(turn)),
             "uid" => write!(out, "{:012x}", self.number),
             "version" => write!(out, "{}", self.number % 7),
-            unknown => Err(io::Error::other(format!("the template asks for `{unknown}`"))),
+            unknown => Err(io::Error::other(format!(
+                "the template asks for `{unknown}`"
+            ))),
         }
     }
 }
 
 fn environment(number: usize) -> &'static str {
-    ENVIRONMENTS.iter().cycle().nth(number % ENVIRONMENTS.len()).unwrap_or(&"")
+    ENVIRONMENTS
+        .iter()
+        .cycle()
+        .nth(number % ENVIRONMENTS.len())
+        .unwrap_or(&"")
 }
 
 fn tier(number: usize) -> &'static str {
-    TIERS.iter().cycle().nth(number % TIERS.len()).unwrap_or(&"")
+    TIERS
+        .iter()
+        .cycle()
+        .nth(number % TIERS.len())
+        .unwrap_or(&"")
 }
 
 /// A text with places to fill in, `${name}`; a line each in the source, one line in the output.
@@ -187,7 +244,11 @@ impl Template {
         Self { parts }
     }
 
-    fn write<Out: Write>(&self, out: &mut Out, mut fill: impl FnMut(&str, &mut Out) -> io::Result<()>) -> io::Result<()> {
+    fn write<Out: Write>(
+        &self,
+        out: &mut Out,
+        mut fill: impl FnMut(&str, &mut Out) -> io::Result<()>,
+    ) -> io::Result<()> {
         for (text, name) in &self.parts {
             out.write_all(text.as_bytes())?;
             name.as_deref().map_or(Ok(()), |name| fill(name, out))?;

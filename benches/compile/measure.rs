@@ -35,15 +35,31 @@ pub(super) fn compile(case: &Case, directory: &Path) -> io::Result<()> {
     let files = stages.time("files to text", || texts(directory))?;
     let (policies, inventory, digest) = read(&files, &mut stages, &mut found);
     refuse(&found, &files)?;
-    let resolved = stages.time("resolve::selectors", || resolve::selectors(&policies, &inventory, &mut found));
+    let resolved = stages.time("resolve::selectors", || {
+        resolve::selectors(&policies, &inventory, &mut found)
+    });
     let nodes: Vec<NodeId> = match case.nodes {
         Nodes::All => inventory.nodes_with_ids().map(|(id, _)| id).collect(),
-        Nodes::First => inventory.nodes_with_ids().map(|(id, _)| id).take(1).collect(),
+        Nodes::First => inventory
+            .nodes_with_ids()
+            .map(|(id, _)| id)
+            .take(1)
+            .collect(),
     };
-    let writer = Writer::new(&bundle(directory), Provenance { inputs: digest, staged: false }).map_err(failure)?;
+    let writer = Writer::new(
+        &bundle(directory),
+        Provenance {
+            inputs: digest,
+            staged: false,
+        },
+    )
+    .map_err(failure)?;
     let output = render_nodes(&resolved, &nodes, writer, (&mut stages, &mut found))?;
     refuse(&found, &files)?;
-    let input = (files.iter().map(|(_, file)| file.text.len()).sum(), resolved.policies.selectors.len());
+    let input = (
+        files.iter().map(|(_, file)| file.text.len()).sum(),
+        resolved.policies.selectors.len(),
+    );
     io::stdout().write_all(table(case, input, &stages, &output).as_bytes())
 }
 
@@ -51,13 +67,19 @@ fn texts(directory: &Path) -> io::Result<Files> {
     let mut files = Files::default();
     for name in [INVENTORY, POLICIES] {
         let text = fs::read_to_string(directory.join(name))?;
-        files.add(name, text).map_err(|length| io::Error::other(format!("`{name}` has {length} bytes")))?;
+        files
+            .add(name, text)
+            .map_err(|length| io::Error::other(format!("`{name}` has {length} bytes")))?;
     }
     Ok(files)
 }
 
 /// As `palisade::read`, with a clock for each reader.
-fn read(files: &Files, stages: &mut Stages, found: &mut Diagnostics) -> (PolicySet, Inventory, String) {
+fn read(
+    files: &Files,
+    stages: &mut Stages,
+    found: &mut Diagnostics,
+) -> (PolicySet, Inventory, String) {
     let mut written = manifest::Reader::default();
     let mut cluster = inventory::Builder::default();
     let [mut in_manifest, mut in_inventory] = [Time::default(); 2];
@@ -69,13 +91,20 @@ fn read(files: &Files, stages: &mut Stages, found: &mut Diagnostics) -> (PolicyS
         cluster.take(&object, found);
         in_inventory = in_inventory + lap.lap();
     });
-    stages.add("document::for_each", clock.time() - (in_manifest + in_inventory));
+    stages.add(
+        "document::for_each",
+        clock.time() - (in_manifest + in_inventory),
+    );
     stages.add("manifest::Reader", in_manifest);
     stages.add("inventory::Builder", in_inventory);
     let manifest = written.finish();
     let inventory = stages.time("inventory finish", || cluster.finish(&manifest, found));
-    let policies = stages.time("policy::check", || policy::check(manifest, policy::Staging::Proposed, found));
-    let digest = stages.time("bundle::input_digest", || input_digest(&policies, &inventory));
+    let policies = stages.time("policy::check", || {
+        policy::check(manifest, policy::Staging::Proposed, found)
+    });
+    let digest = stages.time("bundle::input_digest", || {
+        input_digest(&policies, &inventory)
+    });
     (policies, inventory, digest)
 }
 
@@ -99,23 +128,43 @@ fn render_nodes(
     let (options, templates) = (Options::default(), Templates::new(&[]).map_err(failure)?);
     let mut output = Output::default();
     for node in nodes {
-        let program = stages.time("lower::to_chains", || lower::to_chains(resolved, *node, &options, found));
-        let scripts = stages.time("render::to_text", || render::to_text(&program, &templates)).map_err(failure)?;
-        let checked = stages.time("CheckedScripts::read", || CheckedScripts::read(scripts.files(), &options.extensions));
+        let program = stages.time("lower::to_chains", || {
+            lower::to_chains(resolved, *node, &options, found)
+        });
+        let scripts = stages
+            .time("render::to_text", || render::to_text(&program, &templates))
+            .map_err(failure)?;
+        let checked = stages.time("CheckedScripts::read", || {
+            CheckedScripts::read(scripts.files(), &options.extensions)
+        });
         let checked = checked.map_err(io::Error::other)?;
-        let part = NodePart::new(&resolved.inventory.node(*node).name, &program, scripts, checked.extensions());
-        stages.time("bundle add", || writer.add(&part)).map_err(failure)?;
+        let part = NodePart::new(
+            &resolved.inventory.node(*node).name,
+            &program,
+            scripts,
+            checked.extensions(),
+        );
+        stages
+            .time("bundle add", || writer.add(&part))
+            .map_err(failure)?;
         output.add(&part);
         stages.time("drop of the node", || drop((program, part)));
     }
-    stages.time("bundle finish (sync)", || writer.finish()).map_err(failure)?;
+    stages
+        .time("bundle finish (sync)", || writer.finish())
+        .map_err(failure)?;
     Ok(output)
 }
 
 impl Output {
     fn add(&mut self, part: &NodePart) {
         self.nodes += 1;
-        self.bytes += part.scripts.files().iter().map(|(_, text)| text.len()).sum::<usize>();
+        self.bytes += part
+            .scripts
+            .files()
+            .iter()
+            .map(|(_, text)| text.len())
+            .sum::<usize>();
         let mut tables = self.tables.iter_mut();
         for counts in &part.counts {
             match counts {
@@ -123,13 +172,17 @@ impl Output {
                     self.sets += sets;
                     self.members += members;
                 }
-                Counts::Table { chains, rules } => tables.next().into_iter().for_each(|table| *table = (table.0 + chains, table.1 + rules)),
+                Counts::Table { chains, rules } => tables
+                    .next()
+                    .into_iter()
+                    .for_each(|table| *table = (table.0 + chains, table.1 + rules)),
             }
         }
     }
 }
 
-/// Time that has passed, and what of it this thread had a processor, which other programs disturb less.
+/// Time that has passed, and what of it this thread had a processor, which other programs disturb
+/// less.
 #[derive(Clone, Copy, Default)]
 struct Time {
     passed: Duration,
@@ -140,7 +193,10 @@ impl Add for Time {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { passed: self.passed + other.passed, busy: self.busy + other.busy }
+        Self {
+            passed: self.passed + other.passed,
+            busy: self.busy + other.busy,
+        }
     }
 }
 
@@ -148,7 +204,10 @@ impl Sub for Time {
     type Output = Self;
 
     fn sub(self, other: Self) -> Self {
-        Self { passed: self.passed.saturating_sub(other.passed), busy: self.busy.saturating_sub(other.busy) }
+        Self {
+            passed: self.passed.saturating_sub(other.passed),
+            busy: self.busy.saturating_sub(other.busy),
+        }
     }
 }
 
@@ -160,11 +219,17 @@ struct Clock {
 
 impl Clock {
     fn start() -> Self {
-        Self { started: Instant::now(), busy: busy() }
+        Self {
+            started: Instant::now(),
+            busy: busy(),
+        }
     }
 
     fn time(&self) -> Time {
-        Time { passed: self.started.elapsed(), busy: busy().saturating_sub(self.busy) }
+        Time {
+            passed: self.started.elapsed(),
+            busy: busy().saturating_sub(self.busy),
+        }
     }
 
     /// The time since the start or the last lap.
@@ -207,24 +272,62 @@ impl Stages {
 fn peak_kilobytes() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or_default()
 }
 
-fn table(case: &Case, (bytes, selectors): (usize, usize), stages: &Stages, output: &Output) -> String {
-    let mut text = format!("### {}\n\n{} (seed {}).\n\n", case.name, case.about, case.shape.seed);
+fn table(
+    case: &Case,
+    (bytes, selectors): (usize, usize),
+    stages: &Stages,
+    output: &Output,
+) -> String {
+    let mut text = format!(
+        "### {}\n\n{} (seed {}).\n\n",
+        case.name, case.about, case.shape.seed
+    );
     text += "| stage | ms | ms of processor | peak so far, MB |\n|---|---:|---:|---:|\n";
     for (stage, time, peak) in &stages.rows {
-        let _ = writeln!(text, "| {stage} | {} | {} | {} |", milliseconds(time.passed), milliseconds(time.busy), peak / 1024);
+        let _ = writeln!(
+            text,
+            "| {stage} | {} | {} | {} |",
+            milliseconds(time.passed),
+            milliseconds(time.busy),
+            peak / 1024
+        );
     }
-    let all = stages.rows.iter().fold(Time::default(), |all, row| all + row.1);
-    let peak = stages.rows.iter().map(|row| row.2).max().unwrap_or_default();
+    let all = stages
+        .rows
+        .iter()
+        .fold(Time::default(), |all, row| all + row.1);
+    let peak = stages
+        .rows
+        .iter()
+        .map(|row| row.2)
+        .max()
+        .unwrap_or_default();
     let (passed, busy) = (milliseconds(all.passed), milliseconds(all.busy));
-    let _ = writeln!(text, "| **all** | **{passed}** | **{busy}** | **{}** |", peak / 1024);
-    let Output { nodes, sets, members, tables: [v4, v6], bytes: written } = output;
-    let _ = writeln!(text, "\nIn: {:.1} MB of text, {selectors} distinct selectors.", megabytes(bytes));
     let _ = writeln!(
         text,
-        "Out, {nodes} nodes: {sets} sets, {members} members; IPv4 {} chains, {} rules; IPv6 {} chains, {} rules; {:.1} MB of scripts.",
+        "| **all** | **{passed}** | **{busy}** | **{}** |",
+        peak / 1024
+    );
+    let Output {
+        nodes,
+        sets,
+        members,
+        tables: [v4, v6],
+        bytes: written,
+    } = output;
+    let _ = writeln!(
+        text,
+        "\nIn: {:.1} MB of text, {selectors} distinct selectors.",
+        megabytes(bytes)
+    );
+    let _ = writeln!(
+        text,
+        "Out, {nodes} nodes: {sets} sets, {members} members; IPv4 {} chains, {} rules; IPv6 {} \
+         chains, {} rules; {:.1} MB of scripts.",
         v4.0,
         v4.1,
         v6.0,
@@ -246,7 +349,14 @@ fn megabytes(bytes: usize) -> f64 {
 /// An error where the input has one: the generator is wrong then.
 fn refuse(found: &Diagnostics, files: &Files) -> io::Result<()> {
     match found.has_errors() {
-        true => Err(io::Error::other(found.sorted().iter().take(3).map(|first| print::human(first, files, false)).collect::<String>())),
+        true => Err(io::Error::other(
+            found
+                .sorted()
+                .iter()
+                .take(3)
+                .map(|first| print::human(first, files, false))
+                .collect::<String>(),
+        )),
         false => Ok(()),
     }
 }

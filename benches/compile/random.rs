@@ -1,5 +1,5 @@
-//! Numbers that look random and follow from a seed: splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
-//! Generators, 2014).
+//! Numbers that look random and follow from a seed: splitmix64 (Steele, Lea, Flood: Fast Splittable
+//! Pseudorandom Number Generators, 2014).
 
 pub(super) struct Random {
     state: u64,

@@ -1,10 +1,14 @@
-//! What source validation costs established traffic: a TCP stream and datagrams through a node that forwards, with
-//! it and without.
+//! What source validation costs established traffic: a TCP stream and datagrams through a node that
+//! forwards, with it and without.
 //!
-//! Two nodes, alike but for their raw tables, each forward from a pod of its own to another one. A round
-//! sends as much over one known connection through each, in turn, from one thread. That thread does nearly
-//! all the work of forwarding, so its processor time is the cost, however busy the machine is.
-#![expect(clippy::disallowed_methods, reason = "benches start programs and read files")]
+//! Two nodes, alike but for their raw tables, each forward from a pod of its own to another one. A
+//! round sends as much over one known connection through each, in turn, from one thread. That
+//! thread does nearly all the work of forwarding, so its processor time is the cost, however busy
+//! the machine is.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "benches start programs and read files"
+)]
 
 #[path = "../../tests/tools/mod.rs"]
 mod tools;
@@ -49,7 +53,10 @@ struct Arguments {
 }
 
 /// The pods on each node: who sends, and who receives.
-const PODS: [(&str, &str, &str); 2] = [("a", "10.1.0.2", "fd00:1::2"), ("b", "10.1.0.3", "fd00:1::3")];
+const PODS: [(&str, &str, &str); 2] = [
+    ("a", "10.1.0.2", "fd00:1::2"),
+    ("b", "10.1.0.3", "fd00:1::3"),
+];
 
 /// `/run` of our own has the namespaces and the lock of iptables.
 const PREPARE: &str = r#"mount -t tmpfs tmpfs /run && mkdir /run/netns && exec "$@""#;
@@ -59,7 +66,11 @@ const PORT: u16 = 5000;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = if arguments.inside { measure(&arguments) } else { start() };
+    let done = if arguments.inside {
+        measure(&arguments)
+    } else {
+        start()
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -72,10 +83,26 @@ fn main() -> ExitCode {
 /// Runs this program again, in namespaces of its own.
 fn start() -> io::Result<()> {
     let mut command = tools::command("unshare");
-    command.args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", PREPARE, "sh"]);
-    command.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).arg("--inside");
+    command.args([
+        "--user",
+        "--map-root-user",
+        "--net",
+        "--mount",
+        "sh",
+        "-c",
+        PREPARE,
+        "sh",
+    ]);
+    command
+        .arg(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .arg("--inside");
     let status = command.status()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(format!("inside: {status}"))) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("inside: {status}")))
+    }
 }
 
 fn measure(arguments: &Arguments) -> io::Result<()> {
@@ -84,13 +111,26 @@ fn measure(arguments: &Arguments) -> io::Result<()> {
     fs::write(&input, cluster(arguments.nodes))?;
     for mode in ["strict", "off"] {
         let mut command = tools::command(env!("CARGO_BIN_EXE_palisade"));
-        command.args(["render", "--node", "n1", "--source-validation", mode, "--out"]);
-        command.arg(home.path().join(mode)).arg(&input).stderr(Stdio::null());
+        command.args([
+            "render",
+            "--node",
+            "n1",
+            "--source-validation",
+            mode,
+            "--out",
+        ]);
+        command
+            .arg(home.path().join(mode))
+            .arg(&input)
+            .stderr(Stdio::null());
         ensure(command.status()?.success(), "render")?;
     }
 
     let mut out = io::stdout().lock();
-    writeln!(out, "| build | family | traffic | with | without | ratio |\n|---|---|---|---:|---:|---:|")?;
+    writeln!(
+        out,
+        "| build | family | traffic | with | without | ratio |\n|---|---|---|---:|---:|---:|"
+    )?;
     for (number, build) in ["legacy", "nft"].into_iter().enumerate() {
         for mode in ["strict", "off"] {
             build_node(&format!("{mode}{number}"), build, &home.path().join(mode))?;
@@ -98,21 +138,40 @@ fn measure(arguments: &Arguments) -> io::Result<()> {
         for family in ["IPv4", "IPv6"] {
             let node = |mode: &str| format!("{mode}{number}");
             let is_v6 = family == "IPv6";
-            // connections differ by the sizes that the kernel happens to send in, so each round has its own
+            // connections differ by the sizes that the kernel happens to send in, so each round has
+            // its own
             let send = |mode: &str| Stream::open(&node(mode), is_v6)?.send(arguments);
-            let [with, without, ratio] = compare(arguments.rounds, || send("strict"), || send("off"))?;
-            writeln!(out, "| {build} | {family} | TCP, ns/kB | {with:.0} | {without:.0} | {ratio:.3} |")?;
+            let [with, without, ratio] =
+                compare(arguments.rounds, || send("strict"), || send("off"))?;
+            writeln!(
+                out,
+                "| {build} | {family} | TCP, ns/kB | {with:.0} | {without:.0} | {ratio:.3} |"
+            )?;
 
-            let [one, other] = [Datagrams::open(&node("strict"), is_v6)?, Datagrams::open(&node("off"), is_v6)?];
-            let [with, without, ratio] = compare(arguments.rounds, || one.send(arguments), || other.send(arguments))?;
-            writeln!(out, "| {build} | {family} | UDP, ns each | {with:.0} | {without:.0} | {ratio:.3} |")?;
+            let [one, other] = [
+                Datagrams::open(&node("strict"), is_v6)?,
+                Datagrams::open(&node("off"), is_v6)?,
+            ];
+            let [with, without, ratio] = compare(
+                arguments.rounds,
+                || one.send(arguments),
+                || other.send(arguments),
+            )?;
+            writeln!(
+                out,
+                "| {build} | {family} | UDP, ns each | {with:.0} | {without:.0} | {ratio:.3} |"
+            )?;
         }
     }
     Ok(())
 }
 
 /// The cost with validation and without, and their ratio: medians over all rounds.
-fn compare(rounds: usize, mut with: impl FnMut() -> io::Result<f64>, mut without: impl FnMut() -> io::Result<f64>) -> io::Result<[f64; 3]> {
+fn compare(
+    rounds: usize,
+    mut with: impl FnMut() -> io::Result<f64>,
+    mut without: impl FnMut() -> io::Result<f64>,
+) -> io::Result<[f64; 3]> {
     let mut costs = [Vec::new(), Vec::new(), Vec::new()];
     for round in 0..=rounds {
         // each goes first as often as the other
@@ -140,7 +199,9 @@ fn median(mut list: Vec<f64>) -> f64 {
 /// The addresses of the two pods of a node.
 fn ends(is_v6: bool) -> io::Result<[SocketAddr; 2]> {
     let end = |(_, v4, v6): (&str, &str, &str)| -> io::Result<SocketAddr> {
-        let address: IpAddr = if is_v6 { v6 } else { v4 }.parse().map_err(io::Error::other)?;
+        let address: IpAddr = if is_v6 { v6 } else { v4 }
+            .parse()
+            .map_err(io::Error::other)?;
         Ok(SocketAddr::new(address, PORT))
     };
     let [one, other] = PODS;
@@ -226,7 +287,10 @@ impl Datagrams {
         receiver.recv(&mut bytes)?;
         receiver.send_to(b"answer", from)?;
         sender.recv(&mut bytes)?;
-        Ok(Self { sender, _receiver: receiver })
+        Ok(Self {
+            sender,
+            _receiver: receiver,
+        })
     }
 
     /// Sends; nanoseconds of this thread's processor time for each datagram.
@@ -243,7 +307,10 @@ impl Datagrams {
 
 fn busy() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
 }
 
 /// A node with its two pods, and the scripts of `n1`.
@@ -257,16 +324,17 @@ fn build_node(name: &str, build: &str, bundle: &Path) -> io::Result<()> {
     ip("link set lo up\n")?;
     for (pod, v4, v6) in PODS {
         ip(&format!(
-            "link add cali{pod} type veth peer name eth0 netns {name}{pod}\nlink set cali{pod} up\n\
-             addr add 169.254.1.1/32 dev cali{pod}\naddr add fe80::1/64 dev cali{pod} nodad\n\
-             route add {v4}/32 dev cali{pod}\nroute add {v6}/128 dev cali{pod}\n"
+            "link add cali{pod} type veth peer name eth0 netns {name}{pod}\nlink set cali{pod} \
+             up\naddr add 169.254.1.1/32 dev cali{pod}\naddr add fe80::1/64 dev cali{pod} \
+             nodad\nroute add {v4}/32 dev cali{pod}\nroute add {v6}/128 dev cali{pod}\n"
         ))?;
     }
     for (pod, v4, v6) in PODS {
         enter(&format!("{name}{pod}"))?;
         ip(&format!(
-            "link set lo up\nlink set eth0 up\naddr add {v4}/32 dev eth0\naddr add {v6}/128 dev eth0 nodad\n\
-             route add default via 169.254.1.1 dev eth0 onlink\nroute add default via fe80::1 dev eth0\n"
+            "link set lo up\nlink set eth0 up\naddr add {v4}/32 dev eth0\naddr add {v6}/128 dev \
+             eth0 nodad\nroute add default via 169.254.1.1 dev eth0 onlink\nroute add default via \
+             fe80::1 dev eth0\n"
         ))?;
     }
 
@@ -285,13 +353,19 @@ fn build_node(name: &str, build: &str, bundle: &Path) -> io::Result<()> {
 }
 
 fn load(tool: &str, arguments: &[&str], script: &Path) -> io::Result<()> {
-    let status = tools::command(tool).args(arguments).stdin(File::open(script)?).status()?;
+    let status = tools::command(tool)
+        .args(arguments)
+        .stdin(File::open(script)?)
+        .status()?;
     ensure(status.success(), tool)
 }
 
 /// Runs lines of `ip -batch` where this thread is.
 fn ip(lines: &str) -> io::Result<()> {
-    let mut child = tools::command("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn()?;
+    let mut child = tools::command("ip")
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .spawn()?;
     if let Some(mut input) = child.stdin.take() {
         input.write_all(lines.as_bytes())?;
     }
@@ -301,15 +375,20 @@ fn ip(lines: &str) -> io::Result<()> {
 /// Moves this thread into a namespace.
 fn enter(namespace: &str) -> io::Result<()> {
     let file = File::open(format!("/run/netns/{namespace}"))?;
-    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).map_err(io::Error::from)
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+        .map_err(io::Error::from)
 }
 
 fn ensure(holds: bool, what: &str) -> io::Result<()> {
-    if holds { Ok(()) } else { Err(io::Error::other(format!("`{what}` failed"))) }
+    if holds {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("`{what}` failed")))
+    }
 }
 
-/// Nodes with a pod range each, of which every second one is missing, so that they do not merge; the pods of `n1`; and
-/// a policy for them.
+/// Nodes with a pod range each, of which every second one is missing, so that they do not merge;
+/// the pods of `n1`; and a policy for them.
 fn cluster(nodes: usize) -> String {
     let mut text = String::new();
     for number in 1..=nodes {
@@ -319,17 +398,22 @@ fn cluster(nodes: usize) -> String {
         } else {
             format!("10.{high}.{low}.0/24, 'fd00:{:x}::/64'", number * 2)
         };
-        text.push_str(&format!("apiVersion: v1\nkind: Node\nmetadata: {{name: n{number}}}\nspec: {{podCIDRs: [{ranges}]}}\n---\n"));
+        text.push_str(&format!(
+            "apiVersion: v1\nkind: Node\nmetadata: {{name: n{number}}}\nspec: {{podCIDRs: \
+             [{ranges}]}}\n---\n"
+        ));
     }
     for (pod, v4, v6) in PODS {
         text.push_str(&format!(
-            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {pod}, namespace: shop, labels: {{app: {pod}}}}}\n\
-             spec: {{nodeName: n1}}\nstatus: {{podIPs: [{{ip: {v4}}}, {{ip: '{v6}'}}]}}\n---\n"
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {pod}, namespace: shop, labels: {{app: \
+             {pod}}}}}\nspec: {{nodeName: n1}}\nstatus: {{podIPs: [{{ip: {v4}}}, {{ip: \
+             '{v6}'}}]}}\n---\n"
         ));
     }
     text.push_str(
-        "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: b, namespace: shop}\n\
-         spec: {selector: app == 'b', ingress: [{action: Allow, source: {selector: app == 'a'}}]}\n",
+        "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: b, namespace: \
+         shop}\nspec: {selector: app == 'b', ingress: [{action: Allow, source: {selector: app == \
+         'a'}}]}\n",
     );
     text
 }

@@ -27,7 +27,10 @@ pub(super) struct Limits {
 }
 
 /// Ten seconds are what Prometheus waits for an answer.
-pub(super) const LIMITS: Limits = Limits { connections: 32, time: Duration::from_secs(10) };
+pub(super) const LIMITS: Limits = Limits {
+    connections: 32,
+    time: Duration::from_secs(10),
+};
 
 /// How long no connection is accepted after one could not be, for lack of descriptors for example.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -56,8 +59,16 @@ impl Listener {
         let text = Arc::new(Mutex::new(Arc::from("")));
 
         let shown = Arc::clone(&text);
-        let server = Server { socket, limits, shown, connections: Vec::new(), pause_until: None };
-        std::thread::Builder::new().name("metrics".to_owned()).spawn(move || server.run())?;
+        let server = Server {
+            socket,
+            limits,
+            shown,
+            connections: Vec::new(),
+            pause_until: None,
+        };
+        std::thread::Builder::new()
+            .name("metrics".to_owned())
+            .spawn(move || server.run())?;
         Ok(Self { text, address })
     }
 
@@ -111,18 +122,23 @@ impl Server {
     fn run(mut self) {
         loop {
             self.wait();
-            self.connections.retain_mut(|connection| connection.goes_on(&self.shown));
+            self.connections
+                .retain_mut(|connection| connection.goes_on(&self.shown));
             self.accept();
         }
     }
 
     /// Waits until a connection can go on or is over, or a client comes.
     fn wait(&self) {
-        let deadlines = self.connections.iter().map(|connection| connection.deadline);
+        let deadlines = self
+            .connections
+            .iter()
+            .map(|connection| connection.deadline);
         let next = deadlines.chain(self.pause_until).min();
         let left = next.map(|next| next.saturating_duration_since(Instant::now()));
         // never too early, which would be to spin
-        let timeout = left.and_then(|left| Timespec::try_from(left + Duration::from_millis(1)).ok());
+        let timeout =
+            left.and_then(|left| Timespec::try_from(left + Duration::from_millis(1)).ok());
 
         let mut waiting: Vec<PollFd<'_>> = self.connections.iter().map(Connection::event).collect();
         if self.pause_until.is_none() {
@@ -159,7 +175,11 @@ impl Server {
             self.connections.remove(0);
         }
         let deadline = Instant::now() + self.limits.time;
-        let mut connection = Connection { stream, deadline, state: State::Reads(Vec::new()) };
+        let mut connection = Connection {
+            stream,
+            deadline,
+            state: State::Reads(Vec::new()),
+        };
         // most requests are there already, and need no turn of their own
         if connection.goes_on(&self.shown) {
             self.connections.push(connection);
@@ -220,15 +240,24 @@ impl Connection {
 
 impl Answer {
     fn of(status: &str, kind: &str, body: Arc<str>) -> Self {
-        let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: \
+             close\r\n\r\n",
+            body.len()
+        );
         Self { head, body }
     }
 
     /// Returns bytes that follow the first `written` ones; none if all are written.
     fn from(&self, written: usize) -> &[u8] {
         let body = written.saturating_sub(self.head.len());
-        let head = self.head.as_bytes().get(written..).filter(|head| !head.is_empty());
-        head.or_else(|| self.body.as_bytes().get(body..)).unwrap_or_default()
+        let head = self
+            .head
+            .as_bytes()
+            .get(written..)
+            .filter(|head| !head.is_empty());
+        head.or_else(|| self.body.as_bytes().get(body..))
+            .unwrap_or_default()
     }
 }
 

@@ -1,10 +1,14 @@
 //! The loop of a node: a round when there is reason to, until it is told to stop.
 //!
-//! In: a [`World`] that tells what happens, a [`Pace`], and what a round does. Out: rounds, each with its reason. A round that fails is
-//! tried again soon, and then less and less often; one that finds a lock held is tried again soon. Absent: what a round does.
+//! In: a [`World`] that tells what happens, a [`Pace`], and what a round does. Out: rounds, each
+//! with its reason. A round that fails is tried again soon, and then less and less often; one that
+//! finds a lock held is tried again soon. Absent: what a round does.
 //!
 //! Stopping leaves policy in place: it is the kernel's, not the loop's.
-#![expect(clippy::disallowed_methods, reason = "this room watches files and writes metrics")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this room watches files and writes metrics"
+)]
 
 mod http;
 mod system;
@@ -64,7 +68,8 @@ pub trait World {
 pub struct Pace {
     /// Between rounds that succeed.
     pub interval: Duration,
-    /// After the first one that fails; twice as long after each other, up to the interval or [`LONGEST_WAIT`], whichever is longer.
+    /// After the first one that fails; twice as long after each other, up to the interval or
+    /// [`LONGEST_WAIT`], whichever is longer.
     pub retry: Duration,
 }
 

@@ -54,12 +54,14 @@ const SETTLED: Duration = Duration::from_millis(200);
 /// Where something changes all the time, a round begins after so long all the same.
 const NEVER_SETTLED: Duration = Duration::from_secs(2);
 
-/// Directories below a path that are watched; what changes in others is seen when the interval is over.
+/// Directories below a path that are watched; what changes in others is seen when the interval is
+/// over.
 const MOST_DIRECTORIES: usize = 4096;
 
 impl System {
-    /// Watches files and directories, and everything below these. A path that is not there yet is watched for in its directory. Where that
-    /// cannot be done ([`System::unwatched`]), signals are heard all the same.
+    /// Watches files and directories, and everything below these. A path that is not there yet is
+    /// watched for in its directory. Where that cannot be done ([`System::unwatched`]), signals are
+    /// heard all the same.
     ///
     /// # Errors
     /// When the kernel gives no more pipes.
@@ -68,11 +70,20 @@ impl System {
         let (stop, stopped) = UnixStream::pair().map_err(deaf)?;
         let (ask, asked) = UnixStream::pair().map_err(deaf)?;
         for (signal, end) in [(SIGTERM, &stopped), (SIGINT, &stopped), (SIGHUP, &asked)] {
-            end.try_clone().and_then(|end| pipe::register(signal, end)).map_err(deaf)?;
+            end.try_clone()
+                .and_then(|end| pipe::register(signal, end))
+                .map_err(deaf)?;
         }
         // half of what systemd waits, as sd_watchdog_enabled(3) advises
         let watchdog = sd_notify::watchdog_enabled().map(|period| period / 2);
-        let mut system = Self { paths: paths.to_vec(), watch: None, unwatched: None, stop, ask, watchdog };
+        let mut system = Self {
+            paths: paths.to_vec(),
+            watch: None,
+            unwatched: None,
+            stop,
+            ask,
+            watchdog,
+        };
         system.watch_anew();
         Ok(system)
     }
@@ -92,10 +103,14 @@ impl System {
 
     /// What happened within a time; none where that is nothing.
     fn poll(&mut self, most: Duration) -> Option<Event> {
-        let timeout = Timespec::try_from(most).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
+        let timeout = Timespec::try_from(most).unwrap_or(Timespec {
+            tv_sec: i64::MAX,
+            tv_nsec: 0,
+        });
         // where nothing is watched, the first one stands there twice
         let watch = self.watch.as_ref().map_or(self.stop.as_fd(), AsFd::as_fd);
-        let mut waiting = [self.stop.as_fd(), self.ask.as_fd(), watch].map(|end| PollFd::from_borrowed_fd(end, PollFlags::IN));
+        let mut waiting = [self.stop.as_fd(), self.ask.as_fd(), watch]
+            .map(|end| PollFd::from_borrowed_fd(end, PollFlags::IN));
         // a signal may interrupt; then its pipe is ready the next time
         let _ = poll(&mut waiting, Some(&timeout));
         let [stop, ask, watch] = waiting.map(|waiting| !waiting.revents().is_empty());
@@ -127,14 +142,25 @@ impl System {
 
     /// Takes what the watch has to say; whether it is about one of the paths.
     fn has_changed(&mut self) -> bool {
-        let names: BTreeSet<&[u8]> = self.paths.iter().filter_map(|path| path.file_name()).map(|name| name.as_encoded_bytes()).collect();
-        let Some(watch) = &self.watch else { return false };
+        let names: BTreeSet<&[u8]> = self
+            .paths
+            .iter()
+            .filter_map(|path| path.file_name())
+            .map(|name| name.as_encoded_bytes())
+            .collect();
+        let Some(watch) = &self.watch else {
+            return false;
+        };
         let mut space = [MaybeUninit::uninit(); 4096];
         let mut events = inotify::Reader::new(watch, &mut space);
         let mut is_ours = false;
         while let Ok(event) = events.next() {
-            // in the directory beside a path others may change too; what is below a path is always of interest, by whatever name
-            is_ours |= event.file_name().is_none_or(|name| names.contains(name.to_bytes())) || event.wd() > beside(&self.paths);
+            // in the directory beside a path others may change too; what is below a path is always
+            // of interest, by whatever name
+            is_ours |= event
+                .file_name()
+                .is_none_or(|name| names.contains(name.to_bytes()))
+                || event.wd() > beside(&self.paths);
         }
         is_ours
     }
@@ -160,14 +186,17 @@ impl World for System {
     }
 }
 
-/// How many watches are on directories beside paths; those come first, and the kernel numbers watches from 1.
+/// How many watches are on directories beside paths; those come first, and the kernel numbers
+/// watches from 1.
 fn beside(paths: &[PathBuf]) -> i32 {
     let directories: BTreeSet<PathBuf> = paths.iter().map(|path| parent(path)).collect();
     i32::try_from(directories.len()).unwrap_or(i32::MAX)
 }
 
 fn parent(path: &Path) -> PathBuf {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_owned)
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .map_or_else(|| PathBuf::from("."), Path::to_owned)
 }
 
 fn watch(paths: &[PathBuf]) -> io::Result<OwnedFd> {
@@ -185,12 +214,17 @@ fn watch(paths: &[PathBuf]) -> io::Result<OwnedFd> {
         }
         watched += 1;
         let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
-        open.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir() && !path.is_symlink()));
+        open.extend(
+            entries
+                .map(|entry| entry.path())
+                .filter(|path| path.is_dir() && !path.is_symlink()),
+        );
     }
     Ok(watch)
 }
 
-/// Tells systemd that the first round is over, and in words how things are. Where nobody listens, nothing happens.
+/// Tells systemd that the first round is over, and in words how things are. Where nobody listens,
+/// nothing happens.
 pub fn tell_ready(status: &'static str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
@@ -200,7 +234,8 @@ pub fn tell_stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// Tells systemd, and does not wait for it: where nobody reads, the node is looked after all the same, and the next message says as much.
+/// Tells systemd, and does not wait for it: where nobody reads, the node is looked after all the
+/// same, and the next message says as much.
 fn tell(states: &[NotifyState<'_>]) {
     let text: String = states.iter().map(|state| format!("{state}\n")).collect();
     let place = std::env::var_os("NOTIFY_SOCKET");
@@ -223,15 +258,22 @@ const BEGIN: &[u8] = b"# HELP palisade_";
 /// Writes metrics for others to read, whole or not at all, in place of a file that has older ones.
 ///
 /// # Errors
-/// When something else is there, a symbolic link or a device for one, or its directory does not take it.
+/// When something else is there, a symbolic link or a device for one, or its directory does not
+/// take it.
 pub fn write_metrics(path: &Path, text: &str) -> io::Result<()> {
     if !may_be_replaced(path)? {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is something else than metrics of palisade"));
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is something else than metrics of palisade",
+        ));
     }
-    let mut file = tempfile::Builder::new().prefix(".palisade-").tempfile_in(parent(path))?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".palisade-")
+        .tempfile_in(parent(path))?;
     file.write_all(text.as_bytes())?;
     // whatever this process's umask is
-    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    file.as_file()
+        .set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
     file.persist(path)?;
     Ok(())
 }

@@ -7,7 +7,10 @@ use std::time::Duration;
 use crate::agent::http::{LIMITS, Limits};
 use crate::agent::{Event, Health, LONGEST_WAIT, Listener, Pace, System, Why, World, run};
 
-const PACE: Pace = Pace { interval: Duration::from_secs(30), retry: Duration::from_secs(1) };
+const PACE: Pace = Pace {
+    interval: Duration::from_secs(30),
+    retry: Duration::from_secs(1),
+};
 
 /// Tells what it was given, one after another, and then to stop.
 struct Script {
@@ -18,7 +21,11 @@ struct Script {
 impl World for Script {
     fn wait(&mut self, most: Duration) -> Event {
         self.waits.push(most.as_secs());
-        if self.events.is_empty() { Event::Stop } else { self.events.remove(0) }
+        if self.events.is_empty() {
+            Event::Stop
+        } else {
+            self.events.remove(0)
+        }
     }
 }
 
@@ -28,19 +35,43 @@ fn rounds_their_reasons_and_the_waits_between() {
     use Health::{Busy, Failed, Good};
     type Row<'row> = (&'row [Event], &'row [Health], &'row [Why], &'row [u64]);
     let table: [Row<'_>; 4] = [
-        (&[Elapsed, Changed, Asked], &[Good; 4], &[Why::Start, Why::Interval, Why::Changed, Why::Asked], &[30; 4]),
+        (
+            &[Elapsed, Changed, Asked],
+            &[Good; 4],
+            &[Why::Start, Why::Interval, Why::Changed, Why::Asked],
+            &[30; 4],
+        ),
         (
             &[Elapsed, Elapsed, Elapsed, Elapsed],
             &[Failed, Failed, Failed, Good, Good],
-            &[Why::Start, Why::Retry, Why::Retry, Why::Retry, Why::Interval],
+            &[
+                Why::Start,
+                Why::Retry,
+                Why::Retry,
+                Why::Retry,
+                Why::Interval,
+            ],
             &[1, 2, 4, 30, 30],
         ),
-        (&[Elapsed, Elapsed], &[Busy, Busy, Good], &[Why::Start, Why::Interval, Why::Interval], &[1, 1, 30]),
+        (
+            &[Elapsed, Elapsed],
+            &[Busy, Busy, Good],
+            &[Why::Start, Why::Interval, Why::Interval],
+            &[1, 1, 30],
+        ),
         // a change begins a round at once, and does not make failures forgotten
-        (&[Elapsed, Changed], &[Failed, Failed, Failed], &[Why::Start, Why::Retry, Why::Changed], &[1, 2, 4]),
+        (
+            &[Elapsed, Changed],
+            &[Failed, Failed, Failed],
+            &[Why::Start, Why::Retry, Why::Changed],
+            &[1, 2, 4],
+        ),
     ];
     for (events, healths, reasons, waits) in table {
-        let mut world = Script { events: events.to_vec(), waits: Vec::new() };
+        let mut world = Script {
+            events: events.to_vec(),
+            waits: Vec::new(),
+        };
         let mut left = healths.iter().copied();
         let mut seen = Vec::new();
         run(&mut world, &PACE, &mut |why| {
@@ -56,7 +87,10 @@ fn waits_grow_to_a_bound() {
     assert_eq!(PACE.after(0), PACE.interval);
     assert_eq!(PACE.after(5), Duration::from_secs(16));
     assert_eq!([PACE.after(20), PACE.after(u32::MAX)], [LONGEST_WAIT; 2]);
-    let slow = Pace { interval: Duration::from_secs(3600), ..PACE };
+    let slow = Pace {
+        interval: Duration::from_secs(3600),
+        ..PACE
+    };
     assert_eq!(slow.after(20), slow.interval);
 }
 
@@ -84,7 +118,13 @@ fn changes_of_files_are_seen_and_those_of_others_are_not() {
         "a file of the new one" => std::fs::write(bundle.join("nodes/y"), "1").unwrap(),
         other => panic!("{other}"),
     };
-    for what in ["it comes", "a file in it", "a file of it is replaced", "it is replaced", "a file of the new one"] {
+    for what in [
+        "it comes",
+        "a file in it",
+        "a file of it is replaced",
+        "it is replaced",
+        "a file of the new one",
+    ] {
         change(what);
         assert_eq!(system.wait(LONG), Event::Changed, "{what}");
     }
@@ -120,7 +160,11 @@ fn metrics_over_http() {
     let listener = Listener::at(([127, 0, 0, 1], 0).into()).unwrap();
     listener.show("palisade_in_sync 1\n");
     let answer = ask(&listener, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\npalisade_in_sync 1\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n")
+            && answer.ends_with("\r\n\r\npalisade_in_sync 1\n"),
+        "{answer}"
+    );
     for (request, status) in [
         ("GET / HTTP/1.1\r\n\r\n", "404"),
         ("POST /metrics HTTP/1.1\r\n\r\n", "405"),
@@ -129,7 +173,10 @@ fn metrics_over_http() {
         ("", "400"),
     ] {
         let answer = ask(&listener, request);
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request}: {answer}"
+        );
     }
 }
 
@@ -138,7 +185,10 @@ const BURDENS: [(&str, &[u8]); 5] = [
     ("says nothing", b""),
     ("begins a request", b"GET /metrics HTTP/1.1\r\nHost: "),
     ("reads no answer", b"GET /metrics HTTP/1.1\r\n\r\n"),
-    ("says more than a request", b"GET /metrics HTTP/1.1\r\n\r\nand more"),
+    (
+        "says more than a request",
+        b"GET /metrics HTTP/1.1\r\n\r\nand more",
+    ),
     ("says what is no request", &[0; 600]),
 ];
 
@@ -162,7 +212,14 @@ fn read_all(mut client: TcpStream) -> String {
 /// Without a bound, and a deadline for each, these would take longer than [`LONG`].
 #[test]
 fn clients_that_do_not_go_on_keep_no_other_waiting() {
-    let listener = Listener::with(([127, 0, 0, 1], 0).into(), Limits { time: LONG * 2, ..LIMITS }).unwrap();
+    let listener = Listener::with(
+        ([127, 0, 0, 1], 0).into(),
+        Limits {
+            time: LONG * 2,
+            ..LIMITS
+        },
+    )
+    .unwrap();
     // more than the kernel's buffers take
     let text = "palisade_in_sync 1\n".repeat(1 << 20);
     listener.show(&text);
@@ -170,7 +227,10 @@ fn clients_that_do_not_go_on_keep_no_other_waiting() {
     for (about, said) in BURDENS {
         burdens.extend((0..LIMITS.connections + 3).map(|_| connect(&listener, said)));
         let answer = read_all(connect(&listener, b"GET /metrics HTTP/1.1\r\n\r\n"));
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with(&text), "{about}");
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with(&text),
+            "{about}"
+        );
     }
     // the oldest made room
     assert_eq!(read_all(burdens.swap_remove(0)), "");
@@ -178,12 +238,19 @@ fn clients_that_do_not_go_on_keep_no_other_waiting() {
 
 #[test]
 fn each_connection_has_a_deadline() {
-    let limits = Limits { time: Duration::from_millis(100), ..LIMITS };
+    let limits = Limits {
+        time: Duration::from_millis(100),
+        ..LIMITS
+    };
     let listener = Listener::with(([127, 0, 0, 1], 0).into(), limits).unwrap();
     let clients: Vec<TcpStream> = (0..4).map(|_| connect(&listener, b"GET /metr")).collect();
     let mut trickling = connect(&listener, b"");
     // the server ends them; none is answered
-    assert!(clients.into_iter().all(|client| read_all(client).is_empty()));
+    assert!(
+        clients
+            .into_iter()
+            .all(|client| read_all(client).is_empty())
+    );
     while trickling.write_all(b"G").is_ok() {
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -1,9 +1,10 @@
 //! Who can talk to whom on what.
 //!
-//! In: [`Resolved`] policy, and what of it is [`Asked`] for. Out: [`Connectivity`]: for every two peers but two outside, all that may go from
-//! one to the other, where that is something.
+//! In: [`Resolved`] policy, and what of it is [`Asked`] for. Out: [`Connectivity`]: for every two
+//! peers but two outside, all that may go from one to the other, where that is something.
 //!
-//! Cost: the pairs with traffic, and for every different sender the classes that its policy does not close; see [`Rows`].
+//! Cost: the pairs with traffic, and for every different sender the classes that its policy does
+//! not close; see [`Rows`].
 
 use std::rc::Rc;
 
@@ -73,7 +74,13 @@ pub fn of(resolved: &Resolved<'_>, asked: &Asked) -> Result<Connectivity, Diagno
     let everything = traffic.select(is_listed);
     let wanted = wanted(&asked.what, everything, &mut traffic);
     let pairs = pairs(&space, (&senders, &receivers), wanted, &mut traffic);
-    Ok(Connectivity { senders, receivers, pairs, traffic, everything })
+    Ok(Connectivity {
+        senders,
+        receivers,
+        pairs,
+        traffic,
+        everything,
+    })
 }
 
 /// Everyone whom a sender reaches, by position among the receivers.
@@ -81,17 +88,33 @@ type Reached = Vec<(u32, TrafficId)>;
 /// Where a peer can be, and whether that is outside.
 type At<'peers> = (bool, &'peers [(Family, ClassId)]);
 
-/// What goes from each sender to each receiver, where that is something of what is wanted. Senders in the same classes reach the same.
-fn pairs(space: &Space<'_>, (senders, receivers): (&[Peer], &[Peer]), wanted: TrafficId, traffic: &mut Traffic) -> Vec<Pair> {
+/// What goes from each sender to each receiver, where that is something of what is wanted. Senders
+/// in the same classes reach the same.
+fn pairs(
+    space: &Space<'_>,
+    (senders, receivers): (&[Peer], &[Peer]),
+    wanted: TrafficId,
+    traffic: &mut Traffic,
+) -> Vec<Pair> {
     let mut reach = Reach::of(space, receivers, wanted);
     let mut known: FxHashMap<At<'_>, Rc<Reached>> = FxHashMap::default();
     let mut alike: FxHashMap<At<'_>, usize> = FxHashMap::default();
-    senders.iter().for_each(|sender| *alike.entry((sender.is_outside(), sender.classes())).or_default() += 1);
+    senders.iter().for_each(|sender| {
+        *alike
+            .entry((sender.is_outside(), sender.classes()))
+            .or_default() += 1
+    });
     let mut pairs = Vec::new();
     for (from, sender) in (0u32..).zip(senders) {
         let key = (sender.is_outside(), sender.classes());
-        let reached = known.get(&key).map_or_else(|| Rc::new(reach.of_sender(sender, traffic)), Rc::clone);
-        pairs.extend(reached.iter().map(|(to, traffic)| Pair { from, to: *to, traffic: *traffic }));
+        let reached = known
+            .get(&key)
+            .map_or_else(|| Rc::new(reach.of_sender(sender, traffic)), Rc::clone);
+        pairs.extend(reached.iter().map(|(to, traffic)| Pair {
+            from,
+            to: *to,
+            traffic: *traffic,
+        }));
         if alike.get(&key).is_some_and(|count| *count > 1) {
             known.insert(key, reached);
         }
@@ -116,7 +139,9 @@ impl<'space, 'input> Reach<'space, 'input> {
         let mut here: Vec<Vec<u32>> = space.places.classes().map(|_| Vec::new()).collect();
         for (to, receiver) in (0u32..).zip(receivers) {
             for (_, class) in receiver.classes() {
-                here.get_mut(class.index()).into_iter().for_each(|here| here.push(to));
+                here.get_mut(class.index())
+                    .into_iter()
+                    .for_each(|here| here.push(to));
             }
         }
         Self {
@@ -139,9 +164,17 @@ impl<'space, 'input> Reach<'space, 'input> {
         let is_outside = sender.is_outside();
         let mut all = Vec::with_capacity(reached.len());
         for to in reached.drain(..) {
-            let Some(got) = self.got.get_mut(to as usize) else { continue };
+            let Some(got) = self.got.get_mut(to as usize) else {
+                continue;
+            };
             let got = std::mem::replace(got, Traffic::NONE);
-            if !(is_outside && self.is_outside.get(to as usize).copied().unwrap_or_default()) {
+            if !(is_outside
+                && self
+                    .is_outside
+                    .get(to as usize)
+                    .copied()
+                    .unwrap_or_default())
+            {
                 all.push((to, got));
             }
         }
@@ -165,7 +198,9 @@ impl<'space, 'input> Reach<'space, 'input> {
             return;
         }
         for to in self.here.get(far.index()).map_or(&[][..], Vec::as_slice) {
-            let Some(got) = self.got.get_mut(*to as usize) else { continue };
+            let Some(got) = self.got.get_mut(*to as usize) else {
+                continue;
+            };
             if *got == Traffic::NONE {
                 self.reached.push(*to);
             }
@@ -176,7 +211,9 @@ impl<'space, 'input> Reach<'space, 'input> {
 
 /// Whether nobody listens at port 0 of either side.
 fn is_listed(class: &Class) -> bool {
-    [Side::Source, Side::Destination].into_iter().all(|side| class.port(side) != Some((0, 0)))
+    [Side::Source, Side::Destination]
+        .into_iter()
+        .all(|side| class.port(side) != Some((0, 0)))
 }
 
 fn wanted(what: &[What], everything: TrafficId, traffic: &mut Traffic) -> TrafficId {
@@ -192,16 +229,33 @@ fn wanted(what: &[What], everything: TrafficId, traffic: &mut Traffic) -> Traffi
 }
 
 /// The peers of subjects, in order; all where there is no subject.
-fn chosen(peers: &Peers, subjects: &[Subject], inventory: &Inventory) -> Result<Vec<Peer>, Diagnostic> {
+fn chosen(
+    peers: &Peers,
+    subjects: &[Subject],
+    inventory: &Inventory,
+) -> Result<Vec<Peer>, Diagnostic> {
     if subjects.is_empty() {
         return Ok(peers.all().to_vec());
     }
-    let meant = subjects.iter().map(|subject| subject.resolve(inventory)).collect::<Result<Vec<Members>, Diagnostic>>()?;
+    let meant = subjects
+        .iter()
+        .map(|subject| subject.resolve(inventory))
+        .collect::<Result<Vec<Members>, Diagnostic>>()?;
     let mut chosen = Vec::new();
     for peer in peers.all() {
         match peer.is_outside() {
-            false => chosen.extend(meant.iter().any(|meant| is_meant(peer, meant, inventory)).then(|| peer.clone())),
-            true => chosen.extend(meant.iter().filter_map(prefix).filter_map(|prefix| peer.within(Range::of(prefix)))),
+            false => chosen.extend(
+                meant
+                    .iter()
+                    .any(|meant| is_meant(peer, meant, inventory))
+                    .then(|| peer.clone()),
+            ),
+            true => chosen.extend(
+                meant
+                    .iter()
+                    .filter_map(prefix)
+                    .filter_map(|prefix| peer.within(Range::of(prefix))),
+            ),
         }
     }
     chosen.dedup_by(|left, right| left.identity == right.identity);
@@ -219,6 +273,10 @@ fn prefix(meant: &Members) -> Option<Cidr> {
 fn is_meant(peer: &Peer, meant: &Members, inventory: &Inventory) -> bool {
     peer.endpoints.iter().any(|id| match meant {
         Members::Endpoints(ids) => ids.binary_search(id).is_ok(),
-        Members::Addresses(cidr) => inventory.endpoint(*id).addresses.iter().any(|address| cidr.holds(*address)),
+        Members::Addresses(cidr) => inventory
+            .endpoint(*id)
+            .addresses
+            .iter()
+            .any(|address| cidr.holds(*address)),
     })
 }

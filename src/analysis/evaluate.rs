@@ -1,7 +1,9 @@
-//! The meaning of checked policy: a flow's way through tiers, policies and rules (reference §4), without a chain.
+//! The meaning of checked policy: a flow's way through tiers, policies and rules (reference §4),
+//! without a chain.
 //!
-//! In: [`Resolved`] and a [`Flow`]. Out: a [`Decision`] that names every tier, policy and rule passed. Absent: nodes, hooks and
-//! connection tracking; what a node does before policy, and which host endpoint a packet meets, is [`node`](super::node)'s.
+//! In: [`Resolved`] and a [`Flow`]. Out: a [`Decision`] that names every tier, policy and rule
+//! passed. Absent: nodes, hooks and connection tracking; what a node does before policy, and which
+//! host endpoint a packet meets, is [`node`](super::node)'s.
 //!
 //! Cost: once all endpoints, then for a flow all policies, and the rules of those that apply.
 
@@ -38,10 +40,11 @@ pub struct Passage<'input> {
     pub direction: Direction,
     /// The list; of an endpoint always the normal one.
     pub list: List,
-    /// The tiers that have a policy on the list in this direction, in order, up to the one that decides.
+    /// The tiers that have a policy on the list in this direction, in order, up to the one that
+    /// decides.
     pub tiers: Vec<TierPassed<'input>>,
-    /// What is said where no tier decides. On the normal list the profiles say it; for a pod, whose first profile allows
-    /// everything, they always allow.
+    /// What is said where no tier decides. On the normal list the profiles say it; for a pod, whose
+    /// first profile allows everything, they always allow.
     pub rest: Outcome,
 }
 
@@ -103,7 +106,10 @@ pub enum TierEnd {
 impl Decision<'_> {
     /// Whether both ends allow it.
     pub fn is_allowed(&self) -> bool {
-        [&self.egress, &self.ingress].into_iter().flatten().all(Passage::is_allowed)
+        [&self.egress, &self.ingress]
+            .into_iter()
+            .flatten()
+            .all(Passage::is_allowed)
     }
 }
 
@@ -148,7 +154,8 @@ impl TierEnd {
     fn by_default(tier: &Tier, list: List) -> Self {
         match (list, tier.default_action) {
             (List::Normal | List::Forward, DefaultAction::Deny) => TierEnd::DeniedByDefault,
-            (List::Normal | List::Forward, DefaultAction::Pass) | (List::Untracked | List::PreDnat, _) => TierEnd::PassedByDefault,
+            (List::Normal | List::Forward, DefaultAction::Pass)
+            | (List::Untracked | List::PreDnat, _) => TierEnd::PassedByDefault,
         }
     }
 }
@@ -156,7 +163,9 @@ impl TierEnd {
 impl<'resolved, 'input> Evaluator<'resolved, 'input> {
     /// Learns whose every address is.
     pub fn of(resolved: &'resolved Resolved<'input>) -> Self {
-        Self { matcher: Matcher::of(resolved) }
+        Self {
+            matcher: Matcher::of(resolved),
+        }
     }
 
     /// What policy says of a flow.
@@ -166,7 +175,10 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
 
     /// What policy says of a flow of which an end may have no address.
     pub fn judge(&self, flow: &Conversation) -> Decision<'input> {
-        Decision { egress: self.passage(Direction::Egress, flow), ingress: self.passage(Direction::Ingress, flow) }
+        Decision {
+            egress: self.passage(Direction::Egress, flow),
+            ingress: self.passage(Direction::Ingress, flow),
+        }
     }
 
     fn passage(&self, direction: Direction, flow: &Conversation) -> Option<Passage<'input>> {
@@ -174,7 +186,9 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
             Direction::Ingress => Side::Destination,
             Direction::Egress => Side::Source,
         };
-        flow.party(own_side).owner.map(|endpoint| self.endpoint(endpoint, direction, flow))
+        flow.party(own_side)
+            .owner
+            .map(|endpoint| self.endpoint(endpoint, direction, flow))
     }
 
     /// The policy that this decides by.
@@ -188,30 +202,76 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
     }
 
     /// A flow's way through the policies of an endpoint.
-    pub(super) fn of_endpoint(&self, endpoint: EndpointId, direction: Direction, flow: &Flow) -> Passage<'input> {
+    pub(super) fn of_endpoint(
+        &self,
+        endpoint: EndpointId,
+        direction: Direction,
+        flow: &Flow,
+    ) -> Passage<'input> {
         self.endpoint(endpoint, direction, &self.matcher.conversation(flow))
     }
 
-    fn endpoint(&self, endpoint: EndpointId, direction: Direction, flow: &Conversation) -> Passage<'input> {
+    fn endpoint(
+        &self,
+        endpoint: EndpointId,
+        direction: Direction,
+        flow: &Conversation,
+    ) -> Passage<'input> {
         let applied = self.resolved().applied_to(endpoint);
-        let applies = |policy: &&'input Policy| policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok();
+        let applies = |policy: &&'input Policy| {
+            policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok()
+        };
         let tiers = self.resolved().policies.tiers.iter();
-        let tiers = tiers.map(|tier| (tier, tier.policies.iter().filter(applies).collect::<Vec<&Policy>>()));
-        let rest = self.profiles(&self.resolved().inventory.endpoint(endpoint).profiles, direction, flow);
+        let tiers = tiers.map(|tier| {
+            (
+                tier,
+                tier.policies
+                    .iter()
+                    .filter(applies)
+                    .collect::<Vec<&Policy>>(),
+            )
+        });
+        let rest = self.profiles(
+            &self.resolved().inventory.endpoint(endpoint).profiles,
+            direction,
+            flow,
+        );
         let tiers = self.tiers(tiers, (List::Normal, direction), flow);
-        Passage { whose: Whose::Endpoint(endpoint), direction, list: List::Normal, tiers, rest }
+        Passage {
+            whose: Whose::Endpoint(endpoint),
+            direction,
+            list: List::Normal,
+            tiers,
+            rest,
+        }
     }
 
     /// A flow's way through a list of a host endpoint.
-    pub fn of_host(&self, id: HostEndpointId, list: List, direction: Direction, flow: &Flow) -> Passage<'input> {
+    pub fn of_host(
+        &self,
+        id: HostEndpointId,
+        list: List,
+        direction: Direction,
+        flow: &Flow,
+    ) -> Passage<'input> {
         let flow = &self.matcher.conversation(flow);
-        let listed = self.resolved().listed(id, list, direction).into_iter().map(|listed| (listed.tier, listed.policies));
+        let listed = self
+            .resolved()
+            .listed(id, list, direction)
+            .into_iter()
+            .map(|listed| (listed.tier, listed.policies));
         let rest = match (list, self.resolved().host_endpoint(id)) {
             (List::Normal, Some(host)) => self.profiles(&host.profiles, direction, flow),
             (List::Normal, None) => Outcome::Denied,
             (List::Forward | List::Untracked | List::PreDnat, _) => Outcome::Undecided,
         };
-        Passage { whose: Whose::HostEndpoint(id), direction, list, tiers: self.tiers(listed, (list, direction), flow), rest }
+        Passage {
+            whose: Whose::HostEndpoint(id),
+            direction,
+            list,
+            tiers: self.tiers(listed, (list, direction), flow),
+            rest,
+        }
     }
 
     /// The tiers that have something to say, up to the one that decides.
@@ -231,8 +291,8 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         passed
     }
 
-    /// What profiles say, asked in order: the first verdict counts, Pass is none, and what no profile decides is denied
-    /// (reference §4.3.6). A profile that is not in the input denies.
+    /// What profiles say, asked in order: the first verdict counts, Pass is none, and what no
+    /// profile decides is denied (reference §4.3.6). A profile that is not in the input denies.
     fn profiles(&self, profiles: &Profiles, direction: Direction, flow: &Conversation) -> Outcome {
         if *profiles == Profiles::OfPod {
             return Outcome::Allowed;
@@ -263,9 +323,15 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         (list, direction): (List, Direction),
         flow: &Conversation,
     ) -> Option<TierPassed<'input>> {
-        let mut passed = TierPassed { tier, policies: Vec::new(), end: TierEnd::by_default(tier, list) };
+        let mut passed = TierPassed {
+            tier,
+            policies: Vec::new(),
+            end: TierEnd::by_default(tier, list),
+        };
         for policy in policies {
-            let Some(rules) = policy.rules(direction) else { continue };
+            let Some(rules) = policy.rules(direction) else {
+                continue;
+            };
             let (rules, end) = self.rules(rules, flow);
             passed.policies.push(PolicyPassed { policy, rules });
             if let Some(end) = end {
@@ -276,7 +342,11 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
     }
 
     /// The rules that match up to the first that ends the tier, and what that one says.
-    pub(super) fn rules(&self, rules: &'input [Rule], flow: &Conversation) -> (Vec<&'input Rule>, Option<TierEnd>) {
+    pub(super) fn rules(
+        &self,
+        rules: &'input [Rule],
+        flow: &Conversation,
+    ) -> (Vec<&'input Rule>, Option<TierEnd>) {
         let mut matching = Vec::new();
         for rule in rules.iter().filter(|rule| self.matcher.matches(rule, flow)) {
             matching.push(rule);

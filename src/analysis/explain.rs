@@ -1,13 +1,17 @@
-//! Why: what an [`Evaluator`] decides about the cases of a question, with every rule that was asked, why those that do not
-//! match do not, and what would have to be otherwise for a denied flow to be allowed.
+//! Why: what an [`Evaluator`] decides about the cases of a question, with every rule that was
+//! asked, why those that do not match do not, and what would have to be otherwise for a denied flow
+//! to be allowed.
 //!
-//! The ways told here are made from the [`Decision`] and hold every rule that it came past, so that the two cannot disagree.
+//! The ways told here are made from the [`Decision`] and hold every rule that it came past, so that
+//! the two cannot disagree.
 //!
 //! Cost: the decisions; then for each group of cases that go the same way one explanation.
 
 use std::collections::BTreeMap;
 
-use crate::analysis::evaluate::{Decision, Evaluator, Outcome, Passage, PolicyPassed, TierEnd, TierPassed, Whose};
+use crate::analysis::evaluate::{
+    Decision, Evaluator, Outcome, Passage, PolicyPassed, TierEnd, TierPassed, Whose,
+};
 use crate::analysis::matching::side_of;
 use crate::analysis::node::Cause;
 use crate::analysis::question::Case;
@@ -17,7 +21,8 @@ use crate::inventory::{EndpointId, NodeId, ProfileName, Profiles, profile_name};
 use crate::name::reserved::{NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX};
 use crate::net::Direction;
 use crate::policy::{
-    Action, Domain, Families, IcmpMatch, List, Nets, Policy, PolicyKey, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId, Tier,
+    Action, Domain, Families, IcmpMatch, List, Nets, Policy, PolicyKey, PortList, Ports,
+    ProtocolMatch, Rule, Selected, SelectorId, Tier,
 };
 use crate::selector::{Expr, Labels, Test};
 
@@ -26,13 +31,17 @@ use crate::selector::{Expr, Labels, Test};
 pub struct Group<'input> {
     /// The cases, in order; one at least.
     pub cases: Vec<Case>,
-    /// Whether they are allowed: by policy at both ends and, where nodes were asked, by every node on the way.
+    /// Whether they are allowed: by policy at both ends and, where nodes were asked, by every node
+    /// on the way.
     pub is_allowed: bool,
-    /// Egress policy of the senders; none where they are no known endpoints, or where a node lets them pass without.
+    /// Egress policy of the senders; none where they are no known endpoints, or where a node lets
+    /// them pass without.
     pub egress: Option<Way<'input>>,
-    /// Ingress policy of the receivers; none where they are no known endpoints, or where a node lets them pass without.
+    /// Ingress policy of the receivers; none where they are no known endpoints, or where a node
+    /// lets them pass without.
     pub ingress: Option<Way<'input>>,
-    /// The nodes on the way of the first case, and what they owe to it; none where nodes were not asked.
+    /// The nodes on the way of the first case, and what they owe to it; none where nodes were not
+    /// asked.
     pub stops: Vec<StopWay<'input>>,
 }
 
@@ -58,7 +67,8 @@ pub struct Way<'input> {
     pub outcome: Outcome,
     /// The tiers on the way.
     pub tiers: Vec<TierWay<'input>>,
-    /// What profiles say, where no tier of the normal list decides; none for a pod, whose first profile allows everything.
+    /// What profiles say, where no tier of the normal list decides; none for a pod, whose first
+    /// profile allows everything.
     pub profiles: Vec<ProfileWay<'input>>,
     /// What would have to be otherwise, nearest first; none where this end allows it.
     pub near: Vec<NearMiss<'input>>,
@@ -151,7 +161,14 @@ const MOST_NEAR: usize = 5;
 const MOST_LABELS: usize = 3;
 
 /// A node that has a say of its own, and what it says.
-type StopKey<'input> = (NodeId, Verdict, Cause, bool, Option<Assumed>, Vec<(Whose, List, Direction, WayKey<'input>)>);
+type StopKey<'input> = (
+    NodeId,
+    Verdict,
+    Cause,
+    bool,
+    Option<Assumed>,
+    Vec<(Whose, List, Direction, WayKey<'input>)>,
+);
 /// A way without what differs between endpoints.
 type WayKey<'input> = (bool, Vec<(&'input str, Vec<PolicyMark<'input>>, TierEnd)>);
 /// A policy and where its rules stand that match.
@@ -180,12 +197,14 @@ fn grouped<'input>(
     cases: &[Case],
     mut stops: impl FnMut(&Case) -> Vec<Stop<'input>>,
 ) -> Vec<Group<'input>> {
-    let mut places: BTreeMap<([Option<WayKey<'input>>; 2], Vec<StopKey<'input>>), usize> = BTreeMap::new();
+    let mut places: BTreeMap<([Option<WayKey<'input>>; 2], Vec<StopKey<'input>>), usize> =
+        BTreeMap::new();
     let mut found: Vec<Found<'input>> = Vec::new();
     for case in cases {
         let stops = stops(case);
         let decision = asked(evaluator.judge(&case.flow), &stops);
-        let key = [&decision.egress, &decision.ingress].map(|passage| passage.as_ref().map(way_key));
+        let key =
+            [&decision.egress, &decision.ingress].map(|passage| passage.as_ref().map(way_key));
         let key = (key, stops.iter().filter_map(stop_key).collect());
         let place = *places.entry(key).or_insert(found.len());
         match found.get_mut(place) {
@@ -193,8 +212,11 @@ fn grouped<'input>(
             None => found.push((decision, stops, vec![*case])),
         }
     }
-    let groups = found.into_iter().filter_map(|found| group(evaluator, found));
-    let (allowed, mut groups): (Vec<Group<'input>>, Vec<Group<'input>>) = groups.partition(|group| group.is_allowed);
+    let groups = found
+        .into_iter()
+        .filter_map(|found| group(evaluator, found));
+    let (allowed, mut groups): (Vec<Group<'input>>, Vec<Group<'input>>) =
+        groups.partition(|group| group.is_allowed);
     groups.extend(allowed);
     groups
 }
@@ -202,48 +224,117 @@ fn grouped<'input>(
 /// A decision without the policy that a node lets the packet pass without.
 fn asked<'input>(decision: Decision<'input>, stops: &[Stop<'input>]) -> Decision<'input> {
     let is_taken = |stop: &Stop<'_>, direction| {
-        let is_asked = |passage: &Passage<'_>| matches!(passage.whose, Whose::Endpoint(_)) && passage.direction == direction;
+        let is_asked = |passage: &Passage<'_>| {
+            matches!(passage.whose, Whose::Endpoint(_)) && passage.direction == direction
+        };
         stop.expected.verdict != Verdict::Drop && !stop.expected.passages.iter().any(is_asked)
     };
     let asked = |passage: Option<Passage<'input>>| {
-        passage.filter(|passage| !stops.iter().any(|stop| stop.is_at(passage.whose) && is_taken(stop, passage.direction)))
+        passage.filter(|passage| {
+            !stops
+                .iter()
+                .any(|stop| stop.is_at(passage.whose) && is_taken(stop, passage.direction))
+        })
     };
-    Decision { egress: asked(decision.egress), ingress: asked(decision.ingress) }
+    Decision {
+        egress: asked(decision.egress),
+        ingress: asked(decision.ingress),
+    }
 }
 
-fn group<'input>(evaluator: &Evaluator<'_, 'input>, (decision, stops, cases): Found<'input>) -> Option<Group<'input>> {
+fn group<'input>(
+    evaluator: &Evaluator<'_, 'input>,
+    (decision, stops, cases): Found<'input>,
+) -> Option<Group<'input>> {
     let flow = &cases.first()?.flow;
-    let way = |passage: &Passage<'input>| Teller { evaluator, flow, direction: passage.direction }.way(passage);
-    let is_allowed = decision.is_allowed() && stops.iter().all(|stop| stop.expected.verdict != Verdict::Drop);
+    let way = |passage: &Passage<'input>| {
+        Teller {
+            evaluator,
+            flow,
+            direction: passage.direction,
+        }
+        .way(passage)
+    };
+    let is_allowed = decision.is_allowed()
+        && stops
+            .iter()
+            .all(|stop| stop.expected.verdict != Verdict::Drop);
     let stops = stops.into_iter().map(|stop| {
-        let of_hosts = stop.expected.passages.iter().filter(|passage| matches!(passage.whose, Whose::HostEndpoint(_)));
-        StopWay { hosts: of_hosts.map(way).collect(), stop }
+        let of_hosts = stop
+            .expected
+            .passages
+            .iter()
+            .filter(|passage| matches!(passage.whose, Whose::HostEndpoint(_)));
+        StopWay {
+            hosts: of_hosts.map(way).collect(),
+            stop,
+        }
     });
     let stops = stops.collect();
-    Some(Group { is_allowed, egress: decision.egress.as_ref().map(way), ingress: decision.ingress.as_ref().map(way), stops, cases })
+    Some(Group {
+        is_allowed,
+        egress: decision.egress.as_ref().map(way),
+        ingress: decision.ingress.as_ref().map(way),
+        stops,
+        cases,
+    })
 }
 
 /// What tells a stop from others; none where nothing but policy of endpoints speaks there.
 fn stop_key<'input>(stop: &Stop<'input>) -> Option<StopKey<'input>> {
     let expected = &stop.expected;
-    let of_hosts = expected.passages.iter().filter(|passage| matches!(passage.whose, Whose::HostEndpoint(_)));
-    let hosts: Vec<_> = of_hosts.map(|passage| (passage.whose, passage.list, passage.direction, way_key(passage))).collect();
-    let is_silent =
-        hosts.is_empty() && stop.assumed.is_none() && matches!(expected.cause, Cause::Policy | Cause::Nothing) && !stop.is_probe;
-    (!is_silent).then(|| (stop.node, expected.verdict, expected.cause, expected.is_untracked, stop.assumed.clone(), hosts))
+    let of_hosts = expected
+        .passages
+        .iter()
+        .filter(|passage| matches!(passage.whose, Whose::HostEndpoint(_)));
+    let hosts: Vec<_> = of_hosts
+        .map(|passage| {
+            (
+                passage.whose,
+                passage.list,
+                passage.direction,
+                way_key(passage),
+            )
+        })
+        .collect();
+    let is_silent = hosts.is_empty()
+        && stop.assumed.is_none()
+        && matches!(expected.cause, Cause::Policy | Cause::Nothing)
+        && !stop.is_probe;
+    (!is_silent).then(|| {
+        (
+            stop.node,
+            expected.verdict,
+            expected.cause,
+            expected.is_untracked,
+            stop.assumed.clone(),
+            hosts,
+        )
+    })
 }
 
 fn way_key<'input>(passage: &Passage<'input>) -> WayKey<'input> {
     let place = |rule: &&Rule| (rule.number, rule.span.range().start);
-    let policy = |passed: &PolicyPassed<'input>| (&passed.policy.key, passed.rules.iter().map(place).collect());
-    let tiers = passage.tiers.iter().map(|passed| (passed.tier.name.as_str(), passed.policies.iter().map(policy).collect(), passed.end));
+    let policy = |passed: &PolicyPassed<'input>| {
+        (&passed.policy.key, passed.rules.iter().map(place).collect())
+    };
+    let tiers = passage.tiers.iter().map(|passed| {
+        (
+            passed.tier.name.as_str(),
+            passed.policies.iter().map(policy).collect(),
+            passed.end,
+        )
+    });
     (passage.is_allowed(), tiers.collect())
 }
 
 impl Group<'_> {
     /// The ways of both ends, and between them those of host endpoints.
     pub fn ways(&self) -> impl Iterator<Item = &Way<'_>> {
-        self.egress.iter().chain(self.stops.iter().flat_map(|stop| &stop.hosts)).chain(&self.ingress)
+        self.egress
+            .iter()
+            .chain(self.stops.iter().flat_map(|stop| &stop.hosts))
+            .chain(&self.ingress)
     }
 }
 
@@ -256,16 +347,30 @@ impl<'input> Way<'input> {
     /// Every rule that was asked, with whose it is, in order.
     pub fn rules(&self) -> impl Iterator<Item = (&'input PolicyKey, &RuleWay<'input>)> {
         let of_policies = self.tiers.iter().flat_map(|tier| &tier.policies);
-        let of_policies = of_policies.flat_map(|passed| passed.rules.iter().map(move |rule| (&passed.policy.key, rule)));
-        let of_profiles = self.profiles.iter().filter_map(|passed| passed.key.map(|key| (key, &passed.rules)));
-        of_policies.chain(of_profiles.flat_map(|(key, rules)| rules.iter().map(move |rule| (key, rule))))
+        let of_policies = of_policies.flat_map(|passed| {
+            passed
+                .rules
+                .iter()
+                .map(move |rule| (&passed.policy.key, rule))
+        });
+        let of_profiles = self
+            .profiles
+            .iter()
+            .filter_map(|passed| passed.key.map(|key| (key, &passed.rules)));
+        of_policies
+            .chain(of_profiles.flat_map(|(key, rules)| rules.iter().map(move |rule| (key, rule))))
     }
 
     /// The rules that match or do not for nothing but these parts.
-    pub fn depends_on(&self, parts: &[Part]) -> impl Iterator<Item = (&'input PolicyKey, &'input Rule)> {
+    pub fn depends_on(
+        &self,
+        parts: &[Part],
+    ) -> impl Iterator<Item = (&'input PolicyKey, &'input Rule)> {
         let alone = |asked: &RuleWay<'_>| asked.misses.iter().all(|part| parts.contains(part));
         let asks = |rule: &Rule| parts.iter().any(|part| is_said(*part, rule));
-        self.rules().filter(move |(_, asked)| alone(asked) && asks(asked.rule)).map(|(key, asked)| (key, asked.rule))
+        self.rules()
+            .filter(move |(_, asked)| alone(asked) && asks(asked.rule))
+            .map(|(key, asked)| (key, asked.rule))
     }
 }
 
@@ -327,11 +432,33 @@ struct Teller<'teller, 'resolved, 'input> {
 
 impl<'input> Teller<'_, '_, 'input> {
     fn way(&self, passage: &Passage<'input>) -> Way<'input> {
-        let tiers: Vec<TierWay<'input>> = passage.tiers.iter().map(|passed| self.tier(passed)).collect();
-        let is_open = tiers.last().is_none_or(|last| last.end.goes_on()) && passage.list == List::Normal;
-        let profiles = if is_open { self.profiles(passage.whose) } else { Vec::new() };
-        let (whose, list, direction, outcome) = (passage.whose, passage.list, passage.direction, passage.outcome());
-        let mut way = Way { whose, list, direction, outcome, tiers, profiles, near: Vec::new() };
+        let tiers: Vec<TierWay<'input>> = passage
+            .tiers
+            .iter()
+            .map(|passed| self.tier(passed))
+            .collect();
+        let is_open =
+            tiers.last().is_none_or(|last| last.end.goes_on()) && passage.list == List::Normal;
+        let profiles = if is_open {
+            self.profiles(passage.whose)
+        } else {
+            Vec::new()
+        };
+        let (whose, list, direction, outcome) = (
+            passage.whose,
+            passage.list,
+            passage.direction,
+            passage.outcome(),
+        );
+        let mut way = Way {
+            whose,
+            list,
+            direction,
+            outcome,
+            tiers,
+            profiles,
+            near: Vec::new(),
+        };
         if !way.is_allowed() {
             way.near = self.near_misses(&way);
         }
@@ -341,21 +468,40 @@ impl<'input> Teller<'_, '_, 'input> {
     fn tier(&self, passed: &TierPassed<'input>) -> TierWay<'input> {
         let policies = passed.policies.iter().map(|passed| {
             let rules = passed.policy.rules(self.direction).unwrap_or_default();
-            PolicyWay { policy: passed.policy, rules: self.asked(rules, &passed.rules) }
+            PolicyWay {
+                policy: passed.policy,
+                rules: self.asked(rules, &passed.rules),
+            }
         });
-        TierWay { tier: passed.tier, policies: policies.collect(), end: passed.end }
+        TierWay {
+            tier: passed.tier,
+            policies: policies.collect(),
+            end: passed.end,
+        }
     }
 
-    /// The rules of a list that were asked: all up to the one that ends the tier, of those that match.
+    /// The rules of a list that were asked: all up to the one that ends the tier, of those that
+    /// match.
     fn asked(&self, rules: &'input [Rule], matching: &[&'input Rule]) -> Vec<RuleWay<'input>> {
         let last = matching.last().filter(|last| last.action != Action::Log);
         let end = last.and_then(|last| rules.iter().position(|rule| std::ptr::eq(rule, *last)));
-        let asked = rules.get(..end.map_or(rules.len(), |end| end + 1)).unwrap_or_default();
-        asked.iter().map(|rule| RuleWay { rule, misses: self.misses(rule) }).collect()
+        let asked = rules
+            .get(..end.map_or(rules.len(), |end| end + 1))
+            .unwrap_or_default();
+        asked
+            .iter()
+            .map(|rule| RuleWay {
+                rule,
+                misses: self.misses(rule),
+            })
+            .collect()
     }
 
     fn misses(&self, rule: &Rule) -> Vec<Part> {
-        Part::ALL.into_iter().filter(|part| !self.evaluator.matcher.holds(*part, rule, self.flow)).collect()
+        Part::ALL
+            .into_iter()
+            .filter(|part| !self.evaluator.matcher.holds(*part, rule, self.flow))
+            .collect()
     }
 
     /// The listed profiles up to the one that decides, as the evaluator asks them.
@@ -373,16 +519,28 @@ impl<'input> Teller<'_, '_, 'input> {
         }
         let mut ways = Vec::new();
         for name in listed.names() {
-            let of_calico = |end| ProfileWay { name, key: None, rules: Vec::new(), end };
+            let of_calico = |end| ProfileWay {
+                name,
+                key: None,
+                rules: Vec::new(),
+                end,
+            };
             let way = match profile_name(name) {
-                ProfileName::Namespace(_) | ProfileName::AllowAll => of_calico(Some(TierEnd::Allowed)),
+                ProfileName::Namespace(_) | ProfileName::AllowAll => {
+                    of_calico(Some(TierEnd::Allowed))
+                }
                 ProfileName::ServiceAccount(..) => of_calico(None),
                 ProfileName::Named(own) => match resolved.policies.profiles.get(own) {
                     None => of_calico(Some(TierEnd::Denied)),
                     Some(profile) => {
                         let rules = profile.rules(self.direction);
                         let (matching, end) = self.evaluator.rules(rules, self.flow);
-                        ProfileWay { name, key: Some(&profile.key), rules: self.asked(rules, &matching), end }
+                        ProfileWay {
+                            name,
+                            key: Some(&profile.key),
+                            rules: self.asked(rules, &matching),
+                            end,
+                        }
                     }
                 },
             };
@@ -398,8 +556,15 @@ impl<'input> Teller<'_, '_, 'input> {
     /// Rules that allow, that were asked, and that would match without one of their parts.
     fn near_misses(&self, way: &Way<'input>) -> Vec<NearMiss<'input>> {
         let mut near = Vec::new();
-        for (key, asked) in way.rules().filter(|(_, asked)| asked.rule.action == Action::Allow) {
-            let alone = |part: &&Part| self.evaluator.matcher.matches(&without(**part, asked.rule), self.flow);
+        for (key, asked) in way
+            .rules()
+            .filter(|(_, asked)| asked.rule.action == Action::Allow)
+        {
+            let alone = |part: &&Part| {
+                self.evaluator
+                    .matcher
+                    .matches(&without(**part, asked.rule), self.flow)
+            };
             let parts = asked.misses.iter().filter(alone);
             near.extend(parts.flat_map(|part| self.near_misses_by(key, asked.rule, *part)));
         }
@@ -409,42 +574,76 @@ impl<'input> Teller<'_, '_, 'input> {
     }
 
     /// The ways in which one part of a rule would hold.
-    fn near_misses_by(&self, key: &'input PolicyKey, rule: &'input Rule, part: Part) -> Vec<NearMiss<'input>> {
+    fn near_misses_by(
+        &self,
+        key: &'input PolicyKey,
+        rule: &'input Rule,
+        part: Part,
+    ) -> Vec<NearMiss<'input>> {
         let (selector, side, wanted) = match part {
             Part::Of(side, SidePart::Selected) => match side_of(rule, side).selected {
                 Selected::By(selector) => (Some(selector), side, true),
                 Selected::Anyone => (None, side, true),
             },
-            Part::Of(side, SidePart::NotSelected) => (side_of(rule, side).not_selected, side, false),
+            Part::Of(side, SidePart::NotSelected) => {
+                (side_of(rule, side).not_selected, side, false)
+            }
             Part::Of(side, _) => (None, side, true),
             Part::Family | Part::Protocol | Part::Icmp => (None, Side::Source, true),
         };
         let owner = self.flow.party(side).owner;
-        let near = |labels| NearMiss { key, rule, part, labels };
+        let near = |labels| NearMiss {
+            key,
+            rule,
+            part,
+            labels,
+        };
         match selector.zip(owner) {
-            Some((selector, owner)) if self.is_of_endpoints(selector) => {
-                self.labels(selector, owner, wanted).into_iter().map(near).collect()
-            }
+            Some((selector, owner)) if self.is_of_endpoints(selector) => self
+                .labels(selector, owner, wanted)
+                .into_iter()
+                .map(near)
+                .collect(),
             Some(_) | None => vec![near(Vec::new())],
         }
     }
 
     fn is_of_endpoints(&self, selector: SelectorId) -> bool {
-        self.evaluator.matcher.resolved.policies.selectors.domain(selector) == Domain::Endpoints
+        self.evaluator
+            .matcher
+            .resolved
+            .policies
+            .selectors
+            .domain(selector)
+            == Domain::Endpoints
     }
 
     /// Every few labels that would bring an endpoint under a selector or out of it.
-    fn labels(&self, selector: SelectorId, endpoint: EndpointId, wanted: bool) -> Vec<Vec<Term<'input>>> {
+    fn labels(
+        &self,
+        selector: SelectorId,
+        endpoint: EndpointId,
+        wanted: bool,
+    ) -> Vec<Vec<Term<'input>>> {
         let resolved = self.evaluator.matcher.resolved;
         let inventory = resolved.inventory;
         let labels = inventory.labels(inventory.endpoint(endpoint));
         let term = |(name, test, holds): Wish<'input>| {
             let (bearer, label) = bearer(name);
-            Term { endpoint, bearer, label, test, holds }
+            Term {
+                endpoint,
+                bearer,
+                label,
+                test,
+                holds,
+            }
         };
         let ways = alternatives(resolved.policies.selectors.get(selector), wanted).into_iter();
-        let ways = ways.filter_map(|expr| repair(expr, wanted, &labels)).filter(|wishes| (1..=MOST_LABELS).contains(&wishes.len()));
-        ways.map(|wishes| wishes.into_iter().map(term).collect()).collect()
+        let ways = ways
+            .filter_map(|expr| repair(expr, wanted, &labels))
+            .filter(|wishes| (1..=MOST_LABELS).contains(&wishes.len()));
+        ways.map(|wishes| wishes.into_iter().map(term).collect())
+            .collect()
     }
 }
 
@@ -453,15 +652,25 @@ fn alternatives(expr: &Expr, wanted: bool) -> Vec<&Expr> {
     match expr {
         Expr::Or(parts) if wanted => parts.iter().collect(),
         Expr::And(parts) if !wanted => parts.iter().collect(),
-        Expr::All | Expr::Global | Expr::Label { .. } | Expr::Not(_) | Expr::And(_) | Expr::Or(_) => vec![expr],
+        Expr::All
+        | Expr::Global
+        | Expr::Label { .. }
+        | Expr::Not(_)
+        | Expr::And(_)
+        | Expr::Or(_) => vec![expr],
     }
 }
 
 /// Label, test, and whether it would have to hold.
 type Wish<'expr> = (&'expr str, &'expr Test, bool);
 
-/// The fewest tests whose answers must change for a selector to give the answer that is wanted; none where that cannot be.
-fn repair<'expr>(expr: &'expr Expr, wanted: bool, labels: &impl Labels) -> Option<Vec<Wish<'expr>>> {
+/// The fewest tests whose answers must change for a selector to give the answer that is wanted;
+/// none where that cannot be.
+fn repair<'expr>(
+    expr: &'expr Expr,
+    wanted: bool,
+    labels: &impl Labels,
+) -> Option<Vec<Wish<'expr>>> {
     match expr {
         Expr::All | Expr::Global => wanted.then(Vec::new),
         Expr::Label { name, test } if test.holds(labels.get(name)) == wanted => Some(Vec::new()),
@@ -469,24 +678,36 @@ fn repair<'expr>(expr: &'expr Expr, wanted: bool, labels: &impl Labels) -> Optio
         Expr::Not(operand) => repair(operand, !wanted, labels),
         Expr::And(parts) if wanted => every(parts, wanted, labels),
         Expr::Or(parts) if !wanted => every(parts, wanted, labels),
-        Expr::And(parts) | Expr::Or(parts) => {
-            parts.iter().filter_map(|part| repair(part, wanted, labels)).min_by_key(|wishes| wishes.len())
-        }
+        Expr::And(parts) | Expr::Or(parts) => parts
+            .iter()
+            .filter_map(|part| repair(part, wanted, labels))
+            .min_by_key(|wishes| wishes.len()),
     }
 }
 
-fn every<'expr>(parts: &'expr [Expr], wanted: bool, labels: &impl Labels) -> Option<Vec<Wish<'expr>>> {
+fn every<'expr>(
+    parts: &'expr [Expr],
+    wanted: bool,
+    labels: &impl Labels,
+) -> Option<Vec<Wish<'expr>>> {
     let mut wishes = Vec::new();
     for part in parts {
         let more = repair(part, wanted, labels)?;
-        wishes.extend(more.into_iter().filter(|wish| !wishes.contains(wish)).collect::<Vec<_>>());
+        wishes.extend(
+            more.into_iter()
+                .filter(|wish| !wishes.contains(wish))
+                .collect::<Vec<_>>(),
+        );
     }
     Some(wishes)
 }
 
 /// Who has a label, and its name there.
 fn bearer(name: &str) -> (Bearer, &str) {
-    match (name.strip_prefix(NAMESPACE_PREFIX), name.strip_prefix(SERVICE_ACCOUNT_PREFIX)) {
+    match (
+        name.strip_prefix(NAMESPACE_PREFIX),
+        name.strip_prefix(SERVICE_ACCOUNT_PREFIX),
+    ) {
         (Some(own), _) => (Bearer::Namespace, own),
         (None, Some(own)) => (Bearer::ServiceAccount, own),
         (None, None) => (Bearer::Endpoint, name),

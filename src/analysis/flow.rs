@@ -37,8 +37,8 @@ pub struct Conversation {
     pub icmp: Option<Message>,
 }
 
-/// Who stands at an end of a conversation. Without an address it lies in no prefix, not even in that of everything, and
-/// answers for no service.
+/// Who stands at an end of a conversation. Without an address it lies in no prefix, not even in
+/// that of everything, and answers for no service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Party {
     /// The endpoint, where it is a known one.
@@ -68,7 +68,11 @@ pub struct Message {
 impl Flow {
     /// The family of the addresses.
     pub fn family(&self) -> Family {
-        if self.source.is_ipv4() { Family::V4 } else { Family::V6 }
+        if self.source.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        }
     }
 
     /// The address at an end.
@@ -102,7 +106,13 @@ impl Conversation {
     /// The same between addresses; none where an end has none.
     pub fn flow(&self) -> Option<Flow> {
         let (source, destination) = self.source.address.zip(self.destination.address)?;
-        Some(Flow { source, destination, protocol: self.protocol, ports: self.ports, icmp: self.icmp })
+        Some(Flow {
+            source,
+            destination,
+            protocol: self.protocol,
+            ports: self.ports,
+            icmp: self.icmp,
+        })
     }
 }
 

@@ -1,9 +1,10 @@
 //! Questions about policy and about scripts: what becomes of a flow, and why.
 //!
-//! In: [`Resolved`](crate::resolve::Resolved) policy or the text of a node's scripts, and a [`Flow`] or [`Packet`]. Out: what
-//! becomes of it, with everything it passed on the way. Absent: `lower` and `render`. [`evaluate`] gives policy its meaning
-//! without a chain, [`node`] says what a node owes a packet, and [`netfilter`] reads scripts as the kernel's tools do, so that
-//! the one can judge the other.
+//! In: [`Resolved`](crate::resolve::Resolved) policy or the text of a node's scripts, and a
+//! [`Flow`] or [`Packet`]. Out: what becomes of it, with everything it passed on the way. Absent:
+//! `lower` and `render`. [`evaluate`] gives policy its meaning without a chain, [`node`] says what
+//! a node owes a packet, and [`netfilter`] reads scripts as the kernel's tools do, so that the one
+//! can judge the other.
 
 pub mod allowed;
 pub mod assertions;

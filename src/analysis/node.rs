@@ -1,18 +1,25 @@
-//! What a node owes a packet: policy, options and the place where the packet is met, without a chain.
+//! What a node owes a packet: policy, options and the place where the packet is met, without a
+//! chain.
 //!
-//! In: an [`Evaluator`] of resolved policy, a node, the [`Options`] of the compile, and a [`Packet`]. Out: what ought to become of
-//! it ([`Expected`]), with the passages through policy that say so. Absent: `lower` and any other idea of chains, so that the
-//! answer can judge what [`netfilter`](super::netfilter) finds scripts to do.
+//! In: an [`Evaluator`] of resolved policy, a node, the [`Options`] of the compile, and a
+//! [`Packet`]. Out: what ought to become of it ([`Expected`]), with the passages through policy
+//! that say so. Absent: `lower` and any other idea of chains, so that the answer can judge what
+//! [`netfilter`](super::netfilter) finds scripts to do.
 //!
 //! A packet goes through the stages of its hook (reference §7.4); the first that decides ends it:
 //!
-//! - arrives: source validation, then untracked policy, then pre-DNAT policy, of the host endpoint that it arrives at
-//! - forwarded: unknown addresses of the node's pod ranges, forward policy of the host endpoint that it arrives at and of the
-//!   one that it leaves by, egress policy of the endpoint that sends it, ingress policy of the endpoint that gets it
-//! - to the node: egress policy of the endpoint that sends it, unknown addresses, normal policy of the host endpoint
-//! - of the node: untracked policy, then normal policy, of the host endpoint that it leaves by, unless an endpoint gets it
+//! - arrives: source validation, then untracked policy, then pre-DNAT policy, of the host endpoint
+//!   that it arrives at
+//! - forwarded: unknown addresses of the node's pod ranges, forward policy of the host endpoint
+//!   that it arrives at and of the one that it leaves by, egress policy of the endpoint that sends
+//!   it, ingress policy of the endpoint that gets it
+//! - to the node: egress policy of the endpoint that sends it, unknown addresses, normal policy of
+//!   the host endpoint
+//! - of the node: untracked policy, then normal policy, of the host endpoint that it leaves by,
+//!   unless an endpoint gets it
 //!
-//! What untracked or pre-DNAT policy allows meets no further ingress policy of the host endpoint; pods' policy is still asked.
+//! What untracked or pre-DNAT policy allows meets no further ingress policy of the host endpoint;
+//! pods' policy is still asked.
 
 use crate::analysis::evaluate::{Evaluator, Outcome, Passage};
 use crate::analysis::packet::LOOPBACK;
@@ -20,7 +27,9 @@ use crate::analysis::validation::{self, Claim, Validation};
 use crate::analysis::{Flow, Forged, Hook, Packet, ReversePath, Side, State, Verdict};
 use crate::inventory::{EndpointId, NodeId};
 use crate::net::{Direction, Family, Protocol};
-use crate::options::{Encapsulated, EndpointToHost, Failsafe, Options, SourceValidation, UnknownEndpoint};
+use crate::options::{
+    Encapsulated, EndpointToHost, Failsafe, Options, SourceValidation, UnknownEndpoint,
+};
 use crate::policy::List;
 use crate::resolve::{HostEndpointId, HostsOnNode, Resolved};
 
@@ -43,7 +52,8 @@ pub struct Expected<'input> {
     pub is_untracked: bool,
     /// What decides.
     pub cause: Cause,
-    /// The lists of policy that were asked and had something to say, in order; the last one decides where policy does.
+    /// The lists of policy that were asked and had something to say, in order; the last one decides
+    /// where policy does.
     pub passages: Vec<Passage<'input>>,
 }
 
@@ -72,7 +82,8 @@ pub enum Cause {
     Nothing,
 }
 
-/// Types of ICMPv6 by which neighbours find each other, and who listens to which group (RFC 2710, RFC 3810, RFC 4861).
+/// Types of ICMPv6 by which neighbours find each other, and who listens to which group (RFC 2710,
+/// RFC 3810, RFC 4861).
 pub(super) const NEIGHBOUR_MESSAGES: [u8; 7] = [130, 131, 132, 133, 135, 136, 143];
 /// UDP port of VXLAN (RFC 7348).
 pub(super) const VXLAN_PORT: u16 = 4789;
@@ -94,25 +105,53 @@ struct Journey<'way, 'eval, 'resolved, 'input> {
 
 impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
     /// A node of the cluster that the evaluator knows.
-    pub fn of(evaluator: &'eval Evaluator<'resolved, 'input>, node: NodeId, options: &'eval Options) -> Self {
+    pub fn of(
+        evaluator: &'eval Evaluator<'resolved, 'input>,
+        node: NodeId,
+        options: &'eval Options,
+    ) -> Self {
         let validation = Validation::of(evaluator.resolved(), node);
-        Self { evaluator, node, options, hosts: evaluator.resolved().hosts_on(node), validation }
+        Self {
+            evaluator,
+            node,
+            options,
+            hosts: evaluator.resolved().hosts_on(node),
+            validation,
+        }
     }
 
     /// What ought to become of a packet.
     pub fn expect(&self, packet: &Packet) -> Expected<'input> {
-        let mut journey = Journey { node: self, packet, state: packet.state, is_let_through: false, passages: Vec::new() };
+        let mut journey = Journey {
+            node: self,
+            packet,
+            state: packet.state,
+            is_let_through: false,
+            passages: Vec::new(),
+        };
         let fate = match &packet.hook {
-            Hook::Forward { arrives, leaves } => journey.arriving(arrives).or_else(|| journey.forwarded(arrives, leaves)),
-            Hook::Input { arrives } => journey.arriving(arrives).or_else(|| journey.received(arrives)),
-            Hook::Output { leaves } => journey.untracked(leaves, Direction::Egress).or_else(|| journey.emitted(leaves)),
+            Hook::Forward { arrives, leaves } => journey
+                .arriving(arrives)
+                .or_else(|| journey.forwarded(arrives, leaves)),
+            Hook::Input { arrives } => journey
+                .arriving(arrives)
+                .or_else(|| journey.received(arrives)),
+            Hook::Output { leaves } => journey
+                .untracked(leaves, Direction::Egress)
+                .or_else(|| journey.emitted(leaves)),
         };
         let (verdict, cause) = fate.unwrap_or((Verdict::Undecided, Cause::Nothing));
-        Expected { verdict, is_untracked: journey.state == State::Untracked, cause, passages: journey.passages }
+        Expected {
+            verdict,
+            is_untracked: journey.state == State::Untracked,
+            cause,
+            passages: journey.passages,
+        }
     }
 
-    /// What would become of a packet with this source that came by another interface than the one to
-    /// which the route back leads; `None` if the source is no pod's, or the packet does not arrive.
+    /// What would become of a packet with this source that came by another interface than the one
+    /// to which the route back leads; `None` if the source is no pod's, or the packet does not
+    /// arrive.
     pub(super) fn forged(&self, packet: &Packet) -> Option<Forged> {
         let arrives = packet.hook.arrives().filter(|name| *name != LOOPBACK)?;
         let claim = self.claim(&packet.flow);
@@ -125,7 +164,11 @@ impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
             SourceValidation::Log => Forged::Logged,
             SourceValidation::Strict | SourceValidation::Loose => {
                 let is_strict = is_dropped(ReversePath::Elsewhere);
-                if is_strict { Forged::Dropped } else { Forged::DroppedWithoutRoute }
+                if is_strict {
+                    Forged::Dropped
+                } else {
+                    Forged::DroppedWithoutRoute
+                }
             }
         })
     }
@@ -141,9 +184,9 @@ impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
         self.evaluator.resolved()
     }
 
-    /// Returns the host endpoint that a flow meets at an interface: the interface's own, else the one
-    /// that has the node's address, else that of every interface. The last one governs interfaces of
-    /// pods too (decision 36).
+    /// Returns the host endpoint that a flow meets at an interface: the interface's own, else the
+    /// one that has the node's address, else that of every interface. The last one governs
+    /// interfaces of pods too (decision 36).
     fn met(&self, interface: &str, direction: Direction, flow: &Flow) -> Option<HostEndpointId> {
         let near = match direction {
             Direction::Ingress => Side::Destination,
@@ -164,14 +207,25 @@ impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
         owner.filter(|id| self.resolved().inventory.endpoint(*id).node == Some(self.node))
     }
 
-    /// Whether the address at an end is in the node's pod ranges, and no endpoint's of any node, and that matters.
+    /// Whether the address at an end is in the node's pod ranges, and no endpoint's of any node,
+    /// and that matters.
     fn is_unknown(&self, flow: &Flow, side: Side) -> bool {
         let address = flow.address(side);
-        let in_range = || self.resolved().inventory.node(self.node).pod_ranges.iter().any(|range| range.holds(address));
-        self.options.unknown_endpoint == UnknownEndpoint::Drop && in_range() && self.evaluator.owner(address).is_none()
+        let in_range = || {
+            self.resolved()
+                .inventory
+                .node(self.node)
+                .pod_ranges
+                .iter()
+                .any(|range| range.holds(address))
+        };
+        self.options.unknown_endpoint == UnknownEndpoint::Drop
+            && in_range()
+            && self.evaluator.owner(address).is_none()
     }
 
-    /// Whether a flow is for a failsafe port. Where nothing is tracked yet, replies of one are known by their port.
+    /// Whether a flow is for a failsafe port. Where nothing is tracked yet, replies of one are
+    /// known by their port.
     fn is_failsafe(&self, flow: &Flow, direction: Direction, with_replies: bool) -> bool {
         let (far, other) = match direction {
             Direction::Ingress => (Side::Source, Direction::Egress),
@@ -180,11 +234,20 @@ impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
         let is = |failsafe: &Failsafe, side: Side| {
             failsafe.protocol == flow.protocol
                 && failsafe.net.is_none_or(|net| net.holds(flow.address(far)))
-                && flow.port(side).is_some_and(|port| failsafe.port.holds(port))
+                && flow
+                    .port(side)
+                    .is_some_and(|port| failsafe.port.holds(port))
         };
         let failsafes = &self.options.failsafes;
-        failsafes.of(direction).iter().any(|failsafe| is(failsafe, Side::Destination))
-            || with_replies && failsafes.of(other).iter().any(|failsafe| is(failsafe, Side::Source))
+        failsafes
+            .of(direction)
+            .iter()
+            .any(|failsafe| is(failsafe, Side::Destination))
+            || with_replies
+                && failsafes
+                    .of(other)
+                    .iter()
+                    .any(|failsafe| is(failsafe, Side::Source))
     }
 }
 
@@ -200,14 +263,18 @@ impl<'input> Journey<'_, '_, '_, 'input> {
         if validation::drops(self.node.options, claim, arrives, self.packet.reverse_path) {
             return Some((Verdict::Drop, Cause::SpoofedSource));
         }
-        self.untracked(arrives, Direction::Ingress).or_else(|| self.before_dnat(arrives))
+        self.untracked(arrives, Direction::Ingress)
+            .or_else(|| self.before_dnat(arrives))
     }
 
     /// Untracked policy, which every packet meets, known connection or not.
     fn untracked(&mut self, interface: &str, direction: Direction) -> Option<Fate> {
         let flow = self.packet.sent();
         let host = self.node.met(interface, direction, &flow)?;
-        if !self.has(host, List::Untracked, direction) || is_neighbour(&flow) || self.node.is_failsafe(&flow, direction, true) {
+        if !self.has(host, List::Untracked, direction)
+            || is_neighbour(&flow)
+            || self.node.is_failsafe(&flow, direction, true)
+        {
             return None;
         }
         match self.ask(host, List::Untracked, direction, &flow) {
@@ -227,7 +294,11 @@ impl<'input> Journey<'_, '_, '_, 'input> {
         match self.tracked() {
             Some((Verdict::Drop, cause)) => return Some((Verdict::Drop, cause)),
             Some(_) => return None,
-            None if is_neighbour(&flow) || self.node.is_failsafe(&flow, Direction::Ingress, false) => return None,
+            None if is_neighbour(&flow)
+                || self.node.is_failsafe(&flow, Direction::Ingress, false) =>
+            {
+                return None;
+            }
             None => {}
         }
         match self.ask(host, List::PreDnat, Direction::Ingress, &flow) {
@@ -240,10 +311,15 @@ impl<'input> Journey<'_, '_, '_, 'input> {
 
     fn forwarded(&mut self, arrives: &str, leaves: &str) -> Option<Fate> {
         let flow = self.flow();
-        if [Side::Source, Side::Destination].iter().any(|side| self.node.is_unknown(&flow, *side)) {
+        if [Side::Source, Side::Destination]
+            .iter()
+            .any(|side| self.node.is_unknown(&flow, *side))
+        {
             return Some((Verdict::Drop, Cause::UnknownEndpoint));
         }
-        let at_hosts = self.passing(arrives, Direction::Ingress).or_else(|| self.passing(leaves, Direction::Egress));
+        let at_hosts = self
+            .passing(arrives, Direction::Ingress)
+            .or_else(|| self.passing(leaves, Direction::Egress));
         at_hosts.or_else(|| self.between_endpoints(&flow))
     }
 
@@ -273,12 +349,27 @@ impl<'input> Journey<'_, '_, '_, 'input> {
             return None;
         }
         let decided = self.tracked();
-        decided.or_else(|| sender.and_then(|sender| self.leaving(sender, flow))).or_else(|| {
-            let ingress = receiver.map(|receiver| self.node.evaluator.of_endpoint(receiver, Direction::Ingress, flow));
-            let denied = ingress.as_ref().is_some_and(|passage| !passage.is_allowed());
-            self.passages.extend(ingress);
-            Some((if denied { Verdict::Drop } else { Verdict::Accept }, Cause::Policy))
-        })
+        decided
+            .or_else(|| sender.and_then(|sender| self.leaving(sender, flow)))
+            .or_else(|| {
+                let ingress = receiver.map(|receiver| {
+                    self.node
+                        .evaluator
+                        .of_endpoint(receiver, Direction::Ingress, flow)
+                });
+                let denied = ingress
+                    .as_ref()
+                    .is_some_and(|passage| !passage.is_allowed());
+                self.passages.extend(ingress);
+                Some((
+                    if denied {
+                        Verdict::Drop
+                    } else {
+                        Verdict::Accept
+                    },
+                    Cause::Policy,
+                ))
+            })
     }
 
     /// What keeps a packet of an endpoint from leaving it.
@@ -286,7 +377,10 @@ impl<'input> Journey<'_, '_, '_, 'input> {
         if self.node.options.encapsulated == Encapsulated::Drop && is_encapsulated(flow) {
             return Some((Verdict::Drop, Cause::Encapsulated));
         }
-        let egress = self.node.evaluator.of_endpoint(sender, Direction::Egress, flow);
+        let egress = self
+            .node
+            .evaluator
+            .of_endpoint(sender, Direction::Egress, flow);
         let denied = !egress.is_allowed();
         self.passages.push(egress);
         denied.then_some((Verdict::Drop, Cause::Policy))
@@ -311,7 +405,9 @@ impl<'input> Journey<'_, '_, '_, 'input> {
             (Some((Verdict::Accept, cause)), _) => (Verdict::Accept, cause),
             (_, EndpointToHost::Drop) => (Verdict::Drop, Cause::EndpointToHost),
             (Some(fate), EndpointToHost::Accept) => fate,
-            (None, EndpointToHost::Accept) => self.leaving(sender, flow).unwrap_or((Verdict::Accept, Cause::Policy)),
+            (None, EndpointToHost::Accept) => self
+                .leaving(sender, flow)
+                .unwrap_or((Verdict::Accept, Cause::Policy)),
         }
     }
 
@@ -341,7 +437,14 @@ impl<'input> Journey<'_, '_, '_, 'input> {
             return Some((Verdict::Accept, Cause::Policy));
         }
         let denied = self.ask(host, List::Normal, direction, &flow) == Outcome::Denied;
-        Some((if denied { Verdict::Drop } else { Verdict::Accept }, Cause::Policy))
+        Some((
+            if denied {
+                Verdict::Drop
+            } else {
+                Verdict::Accept
+            },
+            Cause::Policy,
+        ))
     }
 
     /// What connection tracking says by itself (decision 14).
@@ -355,10 +458,20 @@ impl<'input> Journey<'_, '_, '_, 'input> {
 
     /// Whether a host endpoint has policy on a list.
     fn has(&self, host: HostEndpointId, list: List, direction: Direction) -> bool {
-        !self.node.resolved().listed(host, list, direction).is_empty()
+        !self
+            .node
+            .resolved()
+            .listed(host, list, direction)
+            .is_empty()
     }
 
-    fn ask(&mut self, host: HostEndpointId, list: List, direction: Direction, flow: &Flow) -> Outcome {
+    fn ask(
+        &mut self,
+        host: HostEndpointId,
+        list: List,
+        direction: Direction,
+        flow: &Flow,
+    ) -> Outcome {
         let passage = self.node.evaluator.of_host(host, list, direction, flow);
         let outcome = passage.outcome();
         self.passages.push(passage);
@@ -369,7 +482,9 @@ impl<'input> Journey<'_, '_, '_, 'input> {
 fn is_neighbour(flow: &Flow) -> bool {
     flow.family() == Family::V6
         && flow.protocol == Protocol::ICMPV6
-        && flow.icmp.is_some_and(|message| NEIGHBOUR_MESSAGES.contains(&message.kind))
+        && flow
+            .icmp
+            .is_some_and(|message| NEIGHBOUR_MESSAGES.contains(&message.kind))
 }
 
 fn is_encapsulated(flow: &Flow) -> bool {

@@ -10,14 +10,16 @@ use crate::analysis::{Flow, PortPair, State};
 pub struct Packet {
     /// Who sends what to whom, after the kernel has translated the destination.
     pub flow: Flow,
-    /// The destination that was sent to; none where it is not translated. A packet that policy keeps from connection tracking
-    /// is not, so that it must be one that gets to the same hook without.
+    /// The destination that was sent to; none where it is not translated. A packet that policy
+    /// keeps from connection tracking is not, so that it must be one that gets to the same hook
+    /// without.
     pub original: Option<Original>,
     /// Where the node sees it.
     pub hook: Hook,
     /// What connection tracking says, unless policy keeps the packet from it.
     pub state: State,
-    /// Where the node's route back to the packet's source leads; of no matter to a packet of the node.
+    /// Where the node's route back to the packet's source leads; of no matter to a packet of the
+    /// node.
     pub reverse_path: ReversePath,
 }
 
@@ -82,11 +84,21 @@ pub enum Verdict {
 pub(super) const LOOPBACK: &str = "lo";
 
 impl Packet {
-    /// The flow before the destination is translated. A packet that is kept from connection tracking never is.
+    /// The flow before the destination is translated. A packet that is kept from connection
+    /// tracking never is.
     pub fn sent(&self) -> Flow {
-        let Some(original) = self.original else { return self.flow };
-        let ports = self.flow.ports.map(|ports| PortPair { destination: original.port.unwrap_or(ports.destination), ..ports });
-        Flow { destination: original.address, ports, ..self.flow }
+        let Some(original) = self.original else {
+            return self.flow;
+        };
+        let ports = self.flow.ports.map(|ports| PortPair {
+            destination: original.port.unwrap_or(ports.destination),
+            ..ports
+        });
+        Flow {
+            destination: original.address,
+            ports,
+            ..self.flow
+        }
     }
 
     /// The flow as the filter table sees it, in this state.

@@ -1,5 +1,5 @@
-//! A question about a connection, and the cases that it stands for: one for each pair of endpoints and for each pair of prefixes
-//! that nothing in the input tells apart.
+//! A question about a connection, and the cases that it stands for: one for each pair of endpoints
+//! and for each pair of prefixes that nothing in the input tells apart.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -79,13 +79,21 @@ impl FromStr for Traffic {
         let what: What = text.parse()?;
         let (protocol, port, message) = match what.kind() {
             Kind::Any => return Err("`any` is no one packet; write `tcp/443`".to_owned()),
-            Kind::Protocol(protocol) if protocol.has_ports() => return Err(format!("which port? write `{}/443`", protocol.keyword())),
-            Kind::Ports(_, range) if range.first() != range.last() => return Err(format!("`{text}` is several ports; write one")),
+            Kind::Protocol(protocol) if protocol.has_ports() => {
+                return Err(format!("which port? write `{}/443`", protocol.keyword()));
+            }
+            Kind::Ports(_, range) if range.first() != range.last() => {
+                return Err(format!("`{text}` is several ports; write one"));
+            }
             Kind::Protocol(protocol) => (protocol, None, (None, None)),
             Kind::Ports(protocol, range) => (protocol, Some(range.first()), (None, None)),
             Kind::Messages(protocol, icmp) => (protocol, None, (Some(icmp.kind), icmp.code)),
         };
-        Ok(Self { protocol, port, message })
+        Ok(Self {
+            protocol,
+            port,
+            message,
+        })
     }
 }
 
@@ -109,7 +117,10 @@ impl Traffic {
             _ => return None,
         };
         let (kind, code) = self.message;
-        Some(Message { kind: kind.unwrap_or(echo), code: code.unwrap_or(0) })
+        Some(Message {
+            kind: kind.unwrap_or(echo),
+            code: code.unwrap_or(0),
+        })
     }
 
     /// Whether a part of the control message is our choice.
@@ -138,33 +149,51 @@ impl Question {
     /// The ports of the flows.
     pub fn ports(&self) -> Option<PortPair> {
         let source = self.source_port.unwrap_or(SOURCE_PORT);
-        self.traffic.port.map(|destination| PortPair { source, destination })
+        self.traffic.port.map(|destination| PortPair {
+            source,
+            destination,
+        })
     }
 
-    /// The cases it stands for, in order; one at least. Neither policy nor what nodes do by these options tells the flows of
-    /// a case apart.
+    /// The cases it stands for, in order; one at least. Neither policy nor what nodes do by these
+    /// options tells the flows of a case apart.
     ///
     /// # Errors
-    /// When an end is unknown, when no packet can go between the ends, or when the cases are too many.
-    pub fn cases(&self, evaluator: &Evaluator<'_, '_>, options: &Options) -> Result<Vec<Case>, Diagnostic> {
+    /// When an end is unknown, when no packet can go between the ends, or when the cases are too
+    /// many.
+    pub fn cases(
+        &self,
+        evaluator: &Evaluator<'_, '_>,
+        options: &Options,
+    ) -> Result<Vec<Case>, Diagnostic> {
         let resolved = evaluator.matcher.resolved;
         let [from, to] = [&self.from, &self.to].map(|subject| subject.resolve(resolved.inventory));
         let (from, to) = (from?, to?);
         let mut cases = Vec::new();
         for family in self.traffic.families() {
-            let [from, to] = [&from, &to].map(|members| ends(members, *family, (evaluator, options)));
+            let [from, to] =
+                [&from, &to].map(|members| ends(members, *family, (evaluator, options)));
             if cases.len() + from.len().saturating_mul(to.len()) > MOST_CASES {
-                let message =
-                    format!("that is {} pairs to decide about, and {MOST_CASES} are the most", from.len().saturating_mul(to.len()));
-                return Err(Diagnostic::new(Code::NoAnswer, message).help("ask about a smaller CIDR, or about fewer endpoints"));
+                let message = format!(
+                    "that is {} pairs to decide about, and {MOST_CASES} are the most",
+                    from.len().saturating_mul(to.len())
+                );
+                return Err(Diagnostic::new(Code::NoAnswer, message)
+                    .help("ask about a smaller CIDR, or about fewer endpoints"));
             }
-            let pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
+            let pairs = from
+                .iter()
+                .flat_map(|from| to.iter().map(move |to| (*from, *to)));
             cases.extend(pairs.map(|(from, to)| self.case(from, to, *family)));
         }
         if cases.len() > 1 {
             cases.retain(|case| !is_with_itself(case, resolved.inventory));
         }
-        if cases.is_empty() { Err(self.no_packet()) } else { Ok(cases) }
+        if cases.is_empty() {
+            Err(self.no_packet())
+        } else {
+            Ok(cases)
+        }
     }
 
     fn case(&self, from: End, to: End, family: Family) -> Case {
@@ -183,22 +212,34 @@ impl Question {
     fn no_packet(&self) -> Diagnostic {
         let family = match self.traffic.families() {
             [only] => {
-                format!("`{}` and `{}` do not both have an address of {only}, which {} takes", self.from, self.to, self.traffic.protocol)
+                format!(
+                    "`{}` and `{}` do not both have an address of {only}, which {} takes",
+                    self.from, self.to, self.traffic.protocol
+                )
             }
-            _ => format!("`{}` and `{}` do not both have an address of one family", self.from, self.to),
+            _ => format!(
+                "`{}` and `{}` do not both have an address of one family",
+                self.from, self.to
+            ),
         };
         Diagnostic::new(Code::NoAnswer, family)
     }
 }
 
 fn is_with_itself(case: &Case, inventory: &Inventory) -> bool {
-    is_itself([case.flow.source.owner, case.flow.destination.owner], inventory)
+    is_itself(
+        [case.flow.source.owner, case.flow.destination.owner],
+        inventory,
+    )
 }
 
-/// Whether both ends are one pod. What it says to itself never leaves it. A workload stands for several pods.
+/// Whether both ends are one pod. What it says to itself never leaves it. A workload stands for
+/// several pods.
 pub(super) fn is_itself(ends: [Option<EndpointId>; 2], inventory: &Inventory) -> bool {
     match ends {
-        [Some(from), Some(to)] => from == to && !matches!(inventory.endpoint(from).kind, EndpointKind::Workload(_)),
+        [Some(from), Some(to)] => {
+            from == to && !matches!(inventory.endpoint(from).kind, EndpointKind::Workload(_))
+        }
         [Some(_) | None, _] => false,
     }
 }
@@ -207,22 +248,49 @@ impl End {
     /// Who stands here; of several addresses the first.
     pub fn party(self) -> Party {
         match self {
-            End::Endpoint(id, address) => Party { owner: Some(id), address },
-            End::Addresses(cidr) => Party { owner: None, address: Some(cidr.address()) },
+            End::Endpoint(id, address) => Party {
+                owner: Some(id),
+                address,
+            },
+            End::Addresses(cidr) => Party {
+                owner: None,
+                address: Some(cidr.address()),
+            },
         }
     }
 }
 
 /// The ends of a family that members stand for.
-fn ends(members: &Members, family: Family, (evaluator, options): (&Evaluator<'_, '_>, &Options)) -> Vec<End> {
+fn ends(
+    members: &Members,
+    family: Family,
+    (evaluator, options): (&Evaluator<'_, '_>, &Options),
+) -> Vec<End> {
     match members {
-        Members::Endpoints(ids) => ids.iter().flat_map(|id| places(*id, family, evaluator.matcher.resolved.inventory)).collect(),
+        Members::Endpoints(ids) => ids
+            .iter()
+            .flat_map(|id| places(*id, family, evaluator.matcher.resolved.inventory))
+            .collect(),
         Members::Addresses(cidr) if cidr.family() != family => Vec::new(),
         Members::Addresses(cidr) => {
             let mut pieces = Vec::new();
-            split(*cidr, &cuts(*cidr, evaluator.matcher.resolved, options), &mut pieces);
-            let owner = |piece: Cidr| evaluator.matcher.party(piece.address()).owner.filter(|_| piece == Cidr::host(piece.address()));
-            let end = |piece: Cidr| owner(piece).map_or(End::Addresses(piece), |id| End::Endpoint(id, Some(piece.address())));
+            split(
+                *cidr,
+                &cuts(*cidr, evaluator.matcher.resolved, options),
+                &mut pieces,
+            );
+            let owner = |piece: Cidr| {
+                evaluator
+                    .matcher
+                    .party(piece.address())
+                    .owner
+                    .filter(|_| piece == Cidr::host(piece.address()))
+            };
+            let end = |piece: Cidr| {
+                owner(piece).map_or(End::Addresses(piece), |id| {
+                    End::Endpoint(id, Some(piece.address()))
+                })
+            };
             pieces.into_iter().map(end).collect()
         }
     }
@@ -234,29 +302,68 @@ fn places(id: EndpointId, family: Family, inventory: &Inventory) -> Vec<End> {
     if addresses.is_empty() {
         return vec![End::Endpoint(id, None)];
     }
-    let of_family = addresses.iter().filter(|address| Cidr::host(**address).family() == family);
-    of_family.map(|address| End::Endpoint(id, Some(*address))).collect()
+    let of_family = addresses
+        .iter()
+        .filter(|address| Cidr::host(**address).family() == family);
+    of_family
+        .map(|address| End::Endpoint(id, Some(*address)))
+        .collect()
 }
 
 /// Every prefix inside of another one that anything in the input tells from the rest of it.
 fn cuts(within: Cidr, resolved: &Resolved<'_>, options: &Options) -> Vec<Cidr> {
     let policies = resolved.policies;
-    let of_policies =
-        policies.policies().flat_map(|(_, policy)| Direction::BOTH.into_iter().filter_map(|direction| policy.rules(direction)));
-    let of_profiles = policies.profiles.values().flat_map(|profile| Direction::BOTH.map(|direction| profile.rules(direction)));
+    let of_policies = policies.policies().flat_map(|(_, policy)| {
+        Direction::BOTH
+            .into_iter()
+            .filter_map(|direction| policy.rules(direction))
+    });
+    let of_profiles = policies
+        .profiles
+        .values()
+        .flat_map(|profile| Direction::BOTH.map(|direction| profile.rules(direction)));
     let nets = of_policies.chain(of_profiles).flatten().flat_map(nets);
-    let sets = policies.network_sets.iter().flat_map(|set| set.nets.iter().copied());
-    let hosts = policies.host_endpoints.iter().flat_map(|host| &host.addresses);
-    let failsafes = Direction::BOTH.into_iter().flat_map(|direction| options.failsafes.of(direction));
-    let failsafes = failsafes.filter(|_| !policies.host_endpoints.is_empty()).filter_map(|failsafe| failsafe.net);
+    let sets = policies
+        .network_sets
+        .iter()
+        .flat_map(|set| set.nets.iter().copied());
+    let hosts = policies
+        .host_endpoints
+        .iter()
+        .flat_map(|host| &host.addresses);
+    let failsafes = Direction::BOTH
+        .into_iter()
+        .flat_map(|direction| options.failsafes.of(direction));
+    let failsafes = failsafes
+        .filter(|_| !policies.host_endpoints.is_empty())
+        .filter_map(|failsafe| failsafe.net);
     let inventory = resolved.inventory;
-    let endpoints = inventory.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+    let endpoints = inventory
+        .endpoints
+        .iter()
+        .flat_map(|endpoint| &endpoint.addresses);
     let nodes = inventory.nodes.iter().flat_map(|node| &node.addresses);
-    let services = inventory.services.values().flat_map(|service| &service.addresses);
-    let ranges = inventory.nodes.iter().flat_map(|node| node.pod_ranges.iter().copied());
-    let addresses = hosts.chain(endpoints).chain(nodes).chain(services).copied().map(Cidr::host);
-    let mut cuts: Vec<Cidr> =
-        nets.chain(sets).chain(ranges).chain(failsafes).chain(addresses).filter(|cut| within.contains(*cut) && *cut != within).collect();
+    let services = inventory
+        .services
+        .values()
+        .flat_map(|service| &service.addresses);
+    let ranges = inventory
+        .nodes
+        .iter()
+        .flat_map(|node| node.pod_ranges.iter().copied());
+    let addresses = hosts
+        .chain(endpoints)
+        .chain(nodes)
+        .chain(services)
+        .copied()
+        .map(Cidr::host);
+    let mut cuts: Vec<Cidr> = nets
+        .chain(sets)
+        .chain(ranges)
+        .chain(failsafes)
+        .chain(addresses)
+        .filter(|cut| within.contains(*cut) && *cut != within)
+        .collect();
     cuts.sort_unstable();
     cuts.dedup();
     cuts
@@ -279,7 +386,11 @@ fn split(whole: Cidr, cuts: &[Cidr], pieces: &mut Vec<Cidr>) {
     match whole.halves() {
         Some(halves) if !cuts.is_empty() => {
             for half in halves {
-                let inside: Vec<Cidr> = cuts.iter().copied().filter(|cut| half.contains(*cut) && *cut != half).collect();
+                let inside: Vec<Cidr> = cuts
+                    .iter()
+                    .copied()
+                    .filter(|cut| half.contains(*cut) && *cut != half)
+                    .collect();
                 split(half, &inside, pieces);
             }
         }

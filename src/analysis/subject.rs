@@ -41,7 +41,8 @@ pub enum Members {
 }
 
 /// What can be written.
-const FORMS: &str = "expected `namespace/pod`, `namespace/Kind/name`, `namespace/sa:name`, an address or a CIDR";
+const FORMS: &str =
+    "expected `namespace/pod`, `namespace/Kind/name`, `namespace/sa:name`, an address or a CIDR";
 
 impl FromStr for Subject {
     type Err = String;
@@ -58,10 +59,21 @@ impl FromStr for Subject {
         match parts.as_slice() {
             [namespace, name] => Ok(match name.strip_prefix("sa:") {
                 Some("") => return Err(FORMS.to_owned()),
-                Some(name) => Self::Account { namespace: owned(namespace), name: owned(name) },
-                None => Self::Endpoint { namespace: owned(namespace), kind: None, name: owned(name) },
+                Some(name) => Self::Account {
+                    namespace: owned(namespace),
+                    name: owned(name),
+                },
+                None => Self::Endpoint {
+                    namespace: owned(namespace),
+                    kind: None,
+                    name: owned(name),
+                },
             }),
-            [namespace, kind, name] => Ok(Self::Endpoint { namespace: owned(namespace), kind: Some(owned(kind)), name: owned(name) }),
+            [namespace, kind, name] => Ok(Self::Endpoint {
+                namespace: owned(namespace),
+                kind: Some(owned(kind)),
+                name: owned(name),
+            }),
             _ => Err(FORMS.to_owned()),
         }
     }
@@ -74,7 +86,9 @@ fn addresses(text: &str) -> Option<Result<Cidr, String>> {
     }
     match Cidr::parse_strict(text) {
         Ok(cidr) => Some(Ok(cidr)),
-        Err(CidrError::HostBits(meant)) => Some(Err(format!("bits are set behind the prefix; did you mean `{meant}`?"))),
+        Err(CidrError::HostBits(meant)) => Some(Err(format!(
+            "bits are set behind the prefix; did you mean `{meant}`?"
+        ))),
         Err(CidrError::NoPrefixLength | CidrError::Malformed) => None,
     }
 }
@@ -88,41 +102,75 @@ impl Subject {
         if let Self::Addresses(cidr) = self {
             return Ok(Members::Addresses(*cidr));
         }
-        let meant = inventory.endpoints_with_ids().filter(|(_, endpoint)| self.means(endpoint));
+        let meant = inventory
+            .endpoints_with_ids()
+            .filter(|(_, endpoint)| self.means(endpoint));
         let meant: Vec<EndpointId> = meant.map(|(id, _)| id).collect();
-        if meant.is_empty() { Err(self.unknown(inventory)) } else { Ok(Members::Endpoints(meant)) }
+        if meant.is_empty() {
+            Err(self.unknown(inventory))
+        } else {
+            Ok(Members::Endpoints(meant))
+        }
     }
 
     /// Whether an endpoint is meant.
     pub(super) fn means(&self, endpoint: &Endpoint) -> bool {
         match self {
-            Self::Endpoint { namespace, kind, name } => endpoint.is_called(namespace, kind.as_deref(), name),
-            Self::Account { namespace, name } => *endpoint.namespace == **namespace && endpoint.service_account.as_deref() == Some(name),
+            Self::Endpoint {
+                namespace,
+                kind,
+                name,
+            } => endpoint.is_called(namespace, kind.as_deref(), name),
+            Self::Account { namespace, name } => {
+                *endpoint.namespace == **namespace
+                    && endpoint.service_account.as_deref() == Some(name)
+            }
             Self::Addresses(_) => false,
         }
     }
 
     fn unknown(&self, inventory: &Inventory) -> Diagnostic {
         if let Self::Account { namespace, name } = self
-            && inventory.service_accounts.get(&**namespace).is_some_and(|accounts| accounts.contains_key(&**name))
+            && inventory
+                .service_accounts
+                .get(&**namespace)
+                .is_some_and(|accounts| accounts.contains_key(&**name))
         {
-            return Diagnostic::new(Code::UnknownEndpoint, format!("no endpoint runs as the service account `{namespace}/{name}`"));
+            return Diagnostic::new(
+                Code::UnknownEndpoint,
+                format!("no endpoint runs as the service account `{namespace}/{name}`"),
+            );
         }
         let text = self.to_string();
         let short = match self {
-            Self::Endpoint { namespace, kind: Some(kind), name } if kind.eq_ignore_ascii_case("pod") => format!("{namespace}/{name}"),
+            Self::Endpoint {
+                namespace,
+                kind: Some(kind),
+                name,
+            } if kind.eq_ignore_ascii_case("pod") => format!("{namespace}/{name}"),
             Self::Endpoint { .. } | Self::Account { .. } | Self::Addresses(_) => text.clone(),
         };
         let known: Vec<String> = inventory.endpoints.iter().flat_map(notations).collect();
         let of_that_name = known.iter().find(|known| self.is_named_as(known));
-        let near = of_that_name.map(String::as_str).or_else(|| nearest(&short, known.iter().map(String::as_str)));
+        let near = of_that_name
+            .map(String::as_str)
+            .or_else(|| nearest(&short, known.iter().map(String::as_str)));
         let help = near.map(|near| format!("did you mean `{near}`?"));
-        Diagnostic::new(Code::UnknownEndpoint, format!("there is no endpoint `{text}` in the input")).maybe_help(help)
+        Diagnostic::new(
+            Code::UnknownEndpoint,
+            format!("there is no endpoint `{text}` in the input"),
+        )
+        .maybe_help(help)
     }
 
     /// Whether a notation is of this namespace and name, and of any kind.
     fn is_named_as(&self, known: &str) -> bool {
-        let Self::Endpoint { namespace, name, .. } = self else { return false };
+        let Self::Endpoint {
+            namespace, name, ..
+        } = self
+        else {
+            return false;
+        };
         let (first, last) = (known.split('/').next(), known.rsplit('/').next());
         first == Some(namespace) && last == Some(name)
     }
@@ -130,17 +178,32 @@ impl Subject {
 
 /// Every notation that means an endpoint.
 fn notations(endpoint: &Endpoint) -> impl Iterator<Item = String> {
-    let owners = endpoint.owners().map(|owner| format!("{}/{}/{}", endpoint.namespace, owner.kind, owner.name));
-    let account = endpoint.service_account.as_ref().map(|account| format!("{}/sa:{account}", endpoint.namespace));
-    std::iter::once(endpoint.notation()).chain(owners).chain(account)
+    let owners = endpoint
+        .owners()
+        .map(|owner| format!("{}/{}/{}", endpoint.namespace, owner.kind, owner.name));
+    let account = endpoint
+        .service_account
+        .as_ref()
+        .map(|account| format!("{}/sa:{account}", endpoint.namespace));
+    std::iter::once(endpoint.notation())
+        .chain(owners)
+        .chain(account)
 }
 
 impl fmt::Display for Subject {
     /// As it is written.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Endpoint { namespace, kind: Some(kind), name } => write!(out, "{namespace}/{kind}/{name}"),
-            Self::Endpoint { namespace, kind: None, name } => write!(out, "{namespace}/{name}"),
+            Self::Endpoint {
+                namespace,
+                kind: Some(kind),
+                name,
+            } => write!(out, "{namespace}/{kind}/{name}"),
+            Self::Endpoint {
+                namespace,
+                kind: None,
+                name,
+            } => write!(out, "{namespace}/{name}"),
             Self::Account { namespace, name } => write!(out, "{namespace}/sa:{name}"),
             Self::Addresses(cidr) => cidr.fmt(out),
         }

@@ -1,10 +1,10 @@
-//! Which packets source validation is to drop (decision 27): by the address that they come from, the
-//! interface that they arrive on, and where the route back leads.
+//! Which packets source validation is to drop (decision 27): by the address that they come from,
+//! the interface that they arrive on, and where the route back leads.
 //!
 //! In: the inventory and the options of the compile. Absent: how scripts ask for it.
 //!
-//! Cost: the pod ranges of all nodes, once for each node that is asked about; then a look-up for each
-//! length of prefix that they have.
+//! Cost: the pod ranges of all nodes, once for each node that is asked about; then a look-up for
+//! each length of prefix that they have.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -57,16 +57,25 @@ impl Validation {
     /// What a node validates.
     pub(super) fn of(resolved: &Resolved<'_>, node: NodeId) -> Self {
         let nodes = resolved.inventory.nodes.iter();
-        let ranges: FxHashSet<Cidr> = nodes.flat_map(|node| node.pod_ranges.iter().copied()).collect();
+        let ranges: FxHashSet<Cidr> = nodes
+            .flat_map(|node| node.pod_ranges.iter().copied())
+            .collect();
         let lengths = ranges.iter().map(|range| range.prefix()).collect();
-        Self { ranges, lengths, own: resolved.inventory.node(node).pod_ranges.clone() }
+        Self {
+            ranges,
+            lengths,
+            own: resolved.inventory.node(node).pod_ranges.clone(),
+        }
     }
 
-    /// Whose an address is. `owner` says whether the endpoint that has it is on this node; `None` if no
-    /// endpoint has it.
+    /// Whose an address is. `owner` says whether the endpoint that has it is on this node; `None`
+    /// if no endpoint has it.
     pub(super) fn claim(&self, address: IpAddr, owner: Option<bool>) -> Claim {
         let is_in_a_range = || {
-            let mut around = self.lengths.iter().filter_map(|length| Cidr::around(address, *length));
+            let mut around = self
+                .lengths
+                .iter()
+                .filter_map(|length| Cidr::around(address, *length));
             around.any(|net| self.ranges.contains(&net))
         };
         if owner == Some(true) || self.own.iter().any(|range| range.holds(address)) {
@@ -80,11 +89,21 @@ impl Validation {
 }
 
 /// Whether a packet is dropped for its source.
-pub(super) fn drops(options: &Options, claim: Claim, arrives: &str, reverse_path: ReversePath) -> bool {
+pub(super) fn drops(
+    options: &Options,
+    claim: Claim,
+    arrives: &str,
+    reverse_path: ReversePath,
+) -> bool {
     let mode = options.source_validation;
-    let is_of_a_pod = options.pod_interfaces.iter().any(|pattern| pattern.matches(arrives));
+    let is_of_a_pod = options
+        .pod_interfaces
+        .iter()
+        .any(|pattern| pattern.matches(arrives));
     match (mode, claim, reverse_path) {
-        (SourceValidation::Log | SourceValidation::Off, ..) | (_, _, ReversePath::Arriving) => false,
+        (SourceValidation::Log | SourceValidation::Off, ..) | (_, _, ReversePath::Arriving) => {
+            false
+        }
         (_, Claim::Nobody, _) => is_of_a_pod,
         (SourceValidation::Loose, Claim::Pod, ReversePath::Elsewhere) => is_of_a_pod,
         (SourceValidation::Strict | SourceValidation::Loose, Claim::Pod | Claim::OwnPod, _) => true,

@@ -7,7 +7,8 @@ use crate::analysis::space::{Cuts, Traffic, TrafficId};
 use crate::net::{Family, PortRange, Protocol};
 use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
 
-/// Some traffic: `any`, `tcp`, `tcp/443`, `tcp/8000-8100`, `icmp`, `icmp/8`, `icmp/8/0`, `proto/47`.
+/// Some traffic: `any`, `tcp`, `tcp/443`, `tcp/8000-8100`, `icmp`, `icmp/8`, `icmp/8/0`,
+/// `proto/47`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct What {
     words: String,
@@ -24,13 +25,17 @@ pub(super) enum Kind {
 }
 
 /// What can be written.
-const FORMS: &str = "expected `any`, `tcp`, `tcp/443`, `udp/8000-8100`, `icmp`, `icmp/8`, `icmp/8/0`, `icmpv6/…` or `proto/47`";
+const FORMS: &str = "expected `any`, `tcp`, `tcp/443`, `udp/8000-8100`, `icmp`, `icmp/8`, \
+                     `icmp/8/0`, `icmpv6/…` or `proto/47`";
 
 impl FromStr for What {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Ok(Self { words: text.to_owned(), kind: kind(&text.to_lowercase())? })
+        Ok(Self {
+            words: text.to_owned(),
+            kind: kind(&text.to_lowercase())?,
+        })
     }
 }
 
@@ -41,18 +46,30 @@ fn kind(text: &str) -> Result<Kind, String> {
     }
     if let Some(number) = text.strip_prefix("proto/") {
         let protocol = number.parse().ok().and_then(Protocol::from_number);
-        return protocol.map(Kind::Protocol).ok_or_else(|| format!("`{number}` is no protocol number from 1 to 255"));
+        return protocol
+            .map(Kind::Protocol)
+            .ok_or_else(|| format!("`{number}` is no protocol number from 1 to 255"));
     }
-    let (word, rest) = text.split_once('/').map_or((text, None), |(word, rest)| (word, Some(rest)));
+    let (word, rest) = text
+        .split_once('/')
+        .map_or((text, None), |(word, rest)| (word, Some(rest)));
     if !word.is_empty() && is_number(word) {
-        return Err(format!("of which protocol? write `tcp/{word}`, or `proto/{word}` for the protocol of that number"));
+        return Err(format!(
+            "of which protocol? write `tcp/{word}`, or `proto/{word}` for the protocol of that \
+             number"
+        ));
     }
-    let protocol = Protocol::from_keyword(word).ok_or_else(|| format!("`{text}` is no traffic; {FORMS}"))?;
+    let protocol =
+        Protocol::from_keyword(word).ok_or_else(|| format!("`{text}` is no traffic; {FORMS}"))?;
     match rest {
         None => Ok(Kind::Protocol(protocol)),
-        Some(rest) if is_control(protocol) => message(rest).map(|icmp| Kind::Messages(protocol, icmp)),
+        Some(rest) if is_control(protocol) => {
+            message(rest).map(|icmp| Kind::Messages(protocol, icmp))
+        }
         Some(rest) if protocol.has_ports() => ports(rest).map(|range| Kind::Ports(protocol, range)),
-        Some(_) => Err(format!("{protocol} has no ports that policy can name; {FORMS}")),
+        Some(_) => Err(format!(
+            "{protocol} has no ports that policy can name; {FORMS}"
+        )),
     }
 }
 
@@ -62,14 +79,28 @@ fn is_control(protocol: Protocol) -> bool {
 
 fn ports(text: &str) -> Result<PortRange, String> {
     let (first, last) = text.split_once(['-', ':']).unwrap_or((text, text));
-    let range = first.parse().ok().zip(last.parse().ok()).and_then(|(first, last)| PortRange::new(first, last));
-    range.ok_or_else(|| format!("`{text}` is no port from 1 to 65535 and no range of ports as in `8000-8100`"))
+    let range = first
+        .parse()
+        .ok()
+        .zip(last.parse().ok())
+        .and_then(|(first, last)| PortRange::new(first, last));
+    range.ok_or_else(|| {
+        format!("`{text}` is no port from 1 to 65535 and no range of ports as in `8000-8100`")
+    })
 }
 
 fn message(text: &str) -> Result<Icmp, String> {
-    let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is no ICMP type or code from 0 to 255"));
-    let (kind, code) = text.split_once('/').map_or((text, None), |(kind, code)| (kind, Some(code)));
-    Ok(Icmp { kind: number(kind)?, code: code.map(number).transpose()? })
+    let number = |text: &str| {
+        text.parse()
+            .map_err(|_| format!("`{text}` is no ICMP type or code from 0 to 255"))
+    };
+    let (kind, code) = text
+        .split_once('/')
+        .map_or((text, None), |(kind, code)| (kind, Some(code)));
+    Ok(Icmp {
+        kind: number(kind)?,
+        code: code.map(number).transpose()?,
+    })
 }
 
 impl What {
@@ -95,8 +126,14 @@ impl What {
     /// All of it that goes between addresses of a family. Control messages go in their own.
     pub(super) fn between(&self, family: Family, traffic: &mut Traffic) -> TrafficId {
         match self.kind {
-            Kind::Protocol(protocol) | Kind::Messages(protocol, _) if is_control_of_other(protocol, family) => Traffic::NONE,
-            Kind::Any | Kind::Protocol(_) | Kind::Ports(..) | Kind::Messages(..) => self.traffic(traffic),
+            Kind::Protocol(protocol) | Kind::Messages(protocol, _)
+                if is_control_of_other(protocol, family) =>
+            {
+                Traffic::NONE
+            }
+            Kind::Any | Kind::Protocol(_) | Kind::Ports(..) | Kind::Messages(..) => {
+                self.traffic(traffic)
+            }
         }
     }
 

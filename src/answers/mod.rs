@@ -1,4 +1,5 @@
-//! Answers to questions, as text for people and as JSON and other forms for machines; a folder each.
+//! Answers to questions, as text for people and as JSON and other forms for machines; a folder
+//! each.
 //!
 //! In: typed answers of `analysis` and what they are about. Out: text. Absent: deciding anything.
 

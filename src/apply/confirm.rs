@@ -1,7 +1,8 @@
 //! An apply that is taken back unless somebody confirms it.
 //!
-//! That something waits is a file, written before the kernel is touched. A guard, a process that outlives the terminal, takes back what is
-//! not confirmed in time. Where it is killed or the node boots, everything that works on the node does so first ([`settle`]).
+//! That something waits is a file, written before the kernel is touched. A guard, a process that
+//! outlives the terminal, takes back what is not confirmed in time. Where it is killed or the node
+//! boots, everything that works on the node does so first ([`settle`]).
 
 use std::path::PathBuf;
 use std::thread;
@@ -43,12 +44,18 @@ pub enum Confirmed {
 const NAP: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(5);
 
-/// As [`run`](crate::apply::run), but what is applied is taken back when it is not confirmed within `limit`. `guard` is the process that sees to
-/// that. Nothing waits where nothing was to be changed.
+/// As [`run`](crate::apply::run), but what is applied is taken back when it is not confirmed within
+/// `limit`. `guard` is the process that sees to that. Nothing waits where nothing was to be
+/// changed.
 ///
 /// # Errors
 /// As there; what was begun is taken back then, if it can be.
-pub fn run_to_be_confirmed(node: &mut Node<'_>, wanted: &Wanted, limit: Duration, guard: &Call) -> Result<Outcome, Error> {
+pub fn run_to_be_confirmed(
+    node: &mut Node<'_>,
+    wanted: &Wanted,
+    limit: Duration,
+    guard: &Call,
+) -> Result<Outcome, Error> {
     let _lock = node.lock()?;
     kept::check(node.runner).map_err(Error::Files)?;
     let took_back = settle(node)?;
@@ -63,9 +70,17 @@ pub fn run_to_be_confirmed(node: &mut Node<'_>, wanted: &Wanted, limit: Duration
         (Ok(outcome), true) => {
             // the time is the user's, however long the apply took
             write_pending(node.runner, limit).map_err(Error::NotKept)?;
-            Ok(Outcome { took_back, ..outcome })
+            Ok(Outcome {
+                took_back,
+                ..outcome
+            })
         }
-        (Ok(outcome), false) => kept::keep_good(node.runner, wanted).map(|()| Outcome { took_back, ..outcome }).map_err(Error::NotKept),
+        (Ok(outcome), false) => kept::keep_good(node.runner, wanted)
+            .map(|()| Outcome {
+                took_back,
+                ..outcome
+            })
+            .map_err(Error::NotKept),
         (Err(error), false) => Err(error),
         // what the kernel held before is newer than the last good bundle, or the same
         (Err(error @ Error::RolledBack { .. }), true) => Err(match forget(node.runner) {
@@ -90,8 +105,11 @@ pub fn confirm(node: &mut Node<'_>) -> Result<Confirmed, Error> {
         None => Ok(Confirmed::Nothing),
         Some(Duration::ZERO) => take_back(node).map(Confirmed::TooLate),
         Some(_) => {
-            let waiting = bundle(node.runner, kept::WAITING).map_err(|bad| Error::Bundle(Box::new(bad)))?;
-            kept::keep_good(node.runner, &waiting).and_then(|()| forget(node.runner)).map_err(Error::Files)?;
+            let waiting =
+                bundle(node.runner, kept::WAITING).map_err(|bad| Error::Bundle(Box::new(bad)))?;
+            kept::keep_good(node.runner, &waiting)
+                .and_then(|()| forget(node.runner))
+                .map_err(Error::Files)?;
             Ok(Confirmed::Kept)
         }
     }
@@ -135,7 +153,8 @@ pub fn guard(node: &mut Node<'_>, ready: impl FnOnce()) -> Result<(), Error> {
     }
 }
 
-/// Under the lock: takes back what was not confirmed in time, and refuses to go on where something waits yet. Whether it took back.
+/// Under the lock: takes back what was not confirmed in time, and refuses to go on where something
+/// waits yet. Whether it took back.
 pub(super) fn settle(node: &mut Node<'_>) -> Result<bool, Error> {
     match left(node.runner)? {
         None => Ok(false),
@@ -145,22 +164,39 @@ pub(super) fn settle(node: &mut Node<'_>) -> Result<bool, Error> {
 }
 
 /// Before the kernel is touched.
-fn begin(node: &mut Node<'_>, (wanted, observed): (&Wanted, &Observed), limit: Duration, guard: &Call) -> Result<(), Error> {
-    let holds_ours = !observed.sets.is_empty() || !observed.unlisted.is_empty() || observed.tables.values().any(|table| !table.is_empty());
+fn begin(
+    node: &mut Node<'_>,
+    (wanted, observed): (&Wanted, &Observed),
+    limit: Duration,
+    guard: &Call,
+) -> Result<(), Error> {
+    let holds_ours = !observed.sets.is_empty()
+        || !observed.unlisted.is_empty()
+        || observed.tables.values().any(|table| !table.is_empty());
     // what cannot be read whole could not be brought back
     if last_good(node.runner)?.is_none() && holds_ours {
         return Err(Error::NoWayBack);
     }
-    node.runner.write_folder(Keep::Always, kept::WAITING, Some(wanted.folder())).map_err(Error::Files)?;
+    node.runner
+        .write_folder(Keep::Always, kept::WAITING, Some(wanted.folder()))
+        .map_err(Error::Files)?;
     write_pending(node.runner, limit).map_err(Error::Files)?;
     start_apart(node.runner, guard).map_err(Error::Files)
 }
 
-/// What systemd ends with a unit or a session are the processes of its control group; a scope is one of its own.
-const SCOPE: [&str; 6] =
-    ["--scope", "--quiet", "--collect", "--no-ask-password", "--description=palisade: takes back what is not confirmed", "--"];
+/// What systemd ends with a unit or a session are the processes of its control group; a scope is
+/// one of its own.
+const SCOPE: [&str; 6] = [
+    "--scope",
+    "--quiet",
+    "--collect",
+    "--no-ask-password",
+    "--description=palisade: takes back what is not confirmed",
+    "--",
+];
 
-/// Starts the guard in a scope of its own, where systemd runs and allows it, else as a process like any other.
+/// Starts the guard in a scope of its own, where systemd runs and allows it, else as a process like
+/// any other.
 fn start_apart(runner: &mut dyn Runner, guard: &Call) -> Result<(), Failure> {
     let mut apart = Call::of("systemd-run", &SCOPE);
     apart.arguments.push(guard.program.clone());
@@ -187,21 +223,30 @@ pub fn last_good(runner: &mut dyn Runner) -> Result<Option<Wanted>, Error> {
     good.transpose().map_err(|bad| Error::Good(Box::new(bad)))
 }
 
-/// Where the bundle is that was applied last, and how long it waits yet to be confirmed; none where there was none.
+/// Where the bundle is that was applied last, and how long it waits yet to be confirmed; none where
+/// there was none.
 ///
 /// # Errors
 /// When our files cannot be read.
 pub fn last_applied(runner: &mut dyn Runner) -> Result<Option<(PathBuf, Option<Duration>)>, Error> {
     let waits = left(runner)?.filter(|left| !left.is_zero());
     let is_there = waits.is_some() || kept::has_good(runner);
-    let name = if waits.is_some() { kept::WAITING } else { kept::GOOD };
-    runner.check(Keep::Always, name, Sort::Folder).map_err(Error::Files)?;
+    let name = if waits.is_some() {
+        kept::WAITING
+    } else {
+        kept::GOOD
+    };
+    runner
+        .check(Keep::Always, name, Sort::Folder)
+        .map_err(Error::Files)?;
     Ok(is_there.then(|| (runner.place(Keep::Always, name), waits)))
 }
 
 fn bundle(runner: &mut dyn Runner, name: &str) -> Result<Wanted, Diagnostic> {
     // the way to a bundle of ours leads through no link, as that to a user's may
-    runner.check(Keep::Always, name, Sort::Folder).map_err(|failure| Diagnostic::new(Code::BundleDamaged, failure.to_string()))?;
+    runner
+        .check(Keep::Always, name, Sort::Folder)
+        .map_err(|failure| Diagnostic::new(Code::BundleDamaged, failure.to_string()))?;
     let bundle = OnDisk::open(&runner.place(Keep::Always, name))?;
     let node = bundle.nodes().next().unwrap_or_default().to_owned();
     // whoever applied it allowed the extensions that it has
@@ -214,18 +259,33 @@ pub(super) fn forget(runner: &mut dyn Runner) -> Result<(), Failure> {
     runner.write_folder(Keep::Always, kept::WAITING, None)
 }
 
-/// How long something waits yet: no time, where it was applied before this boot, or nobody can say when.
+/// How long something waits yet: no time, where it was applied before this boot, or nobody can say
+/// when.
 fn left(runner: &mut dyn Runner) -> Result<Option<Duration>, Error> {
-    let Some(content) = runner.read(Keep::Always, kept::PENDING).map_err(Error::Files)? else { return Ok(None) };
-    let Ok(pending) = serde_json::from_slice::<Pending>(&content) else { return Ok(Some(Duration::ZERO)) };
+    let Some(content) = runner
+        .read(Keep::Always, kept::PENDING)
+        .map_err(Error::Files)?
+    else {
+        return Ok(None);
+    };
+    let Ok(pending) = serde_json::from_slice::<Pending>(&content) else {
+        return Ok(Some(Duration::ZERO));
+    };
     let (boot, now) = clock(runner).map_err(Error::Files)?;
-    let left = if pending.boot == boot { pending.until.saturating_sub(now) } else { 0 };
+    let left = if pending.boot == boot {
+        pending.until.saturating_sub(now)
+    } else {
+        0
+    };
     Ok(Some(Duration::from_millis(left)))
 }
 
 fn write_pending(runner: &mut dyn Runner, limit: Duration) -> Result<(), Failure> {
     let (boot, now) = clock(runner)?;
-    let pending = Pending { boot, until: now.saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)) };
+    let pending = Pending {
+        boot,
+        until: now.saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+    };
     let text = serde_json::to_vec(&pending).map_err(|error| Failure::Other(error.to_string()))?;
     runner.write(Keep::Always, kept::PENDING, Some(&text))
 }
@@ -233,13 +293,22 @@ fn write_pending(runner: &mut dyn Runner, limit: Duration) -> Result<(), Failure
 /// Which boot this is, and the milliseconds since it, time asleep included.
 fn clock(runner: &mut dyn Runner) -> Result<(String, u64), Failure> {
     let mut text = |file: &str| -> Result<String, Failure> {
-        let content = runner.read(Keep::Kernel, file)?.ok_or_else(|| Failure::Other(format!("there is no `/proc/{file}`")))?;
+        let content = runner
+            .read(Keep::Kernel, file)?
+            .ok_or_else(|| Failure::Other(format!("there is no `/proc/{file}`")))?;
         Ok(String::from_utf8_lossy(&content).trim().to_owned())
     };
     let (boot, uptime) = (text("sys/kernel/random/boot_id")?, text("uptime")?);
     let seconds = uptime.split(' ').next().unwrap_or_default();
     let (whole, part) = seconds.split_once('.').unwrap_or((seconds, "0"));
     let hundredths = part.parse::<u64>().ok();
-    let now = whole.parse::<u64>().ok().zip(hundredths).map(|(whole, part)| whole * 1000 + part * 10);
-    Ok((boot, now.ok_or_else(|| Failure::Other(format!("`/proc/uptime` says `{uptime}`")))?))
+    let now = whole
+        .parse::<u64>()
+        .ok()
+        .zip(hundredths)
+        .map(|(whole, part)| whole * 1000 + part * 10);
+    Ok((
+        boot,
+        now.ok_or_else(|| Failure::Other(format!("`/proc/uptime` says `{uptime}`")))?,
+    ))
 }

@@ -34,7 +34,8 @@ pub enum Error {
     },
     /// Nothing of ours is in force any more, and our files cannot be removed.
     NotForgotten(Failure),
-    /// There is something of ours that no apply of ours brought there, and that could not be brought back.
+    /// There is something of ours that no apply of ours brought there, and that could not be
+    /// brought back.
     NoWayBack,
     /// The bundle that waits to be confirmed is bad.
     Bundle(Box<Diagnostic>),
@@ -47,7 +48,8 @@ pub enum Error {
         /// What is enforced now.
         enforced: Enforced,
     },
-    /// It went wrong behind its first write, and what the kernel held before could not be brought back.
+    /// It went wrong behind its first write, and what the kernel held before could not be brought
+    /// back.
     NotRolledBack {
         /// What went wrong.
         why: Box<Error>,
@@ -69,7 +71,8 @@ pub enum Enforced {
     Bundle {
         /// The node.
         node: String,
-        /// SHA-256 of its scripts, in hexadecimal, as [`Wanted::scripts`](crate::apply::Wanted::scripts).
+        /// SHA-256 of its scripts, in hexadecimal, as
+        /// [`Wanted::scripts`](crate::apply::Wanted::scripts).
         scripts: String,
     },
     /// What the kernel held before, which is not that of the last good bundle.
@@ -93,15 +96,22 @@ pub enum Kind {
 const ADVICE: [(&[&str], &str); 6] = [
     (
         &["open lock file"],
-        "this process cannot write `/run/xtables.lock`: have the host make it (deploy/systemd/tmpfiles.d), and give it to the unit or the container",
+        "this process cannot write `/run/xtables.lock`: have the host make it \
+         (deploy/systemd/tmpfiles.d), and give it to the unit or the container",
     ),
     (
-        &["you must be root", "Permission denied", "Operation not permitted"],
-        "run it as root; a container needs the host's network and the capabilities NET_ADMIN and NET_RAW",
+        &[
+            "you must be root",
+            "Permission denied",
+            "Operation not permitted",
+        ],
+        "run it as root; a container needs the host's network and the capabilities NET_ADMIN and \
+         NET_RAW",
     ),
     (
         &["not supported by userspace", "incompatible"],
-        "another program made that with `nft`, or with a newer version of the tool; take it out of the table, or install that version here",
+        "another program made that with `nft`, or with a newer version of the tool; take it out \
+         of the table, or install that version here",
     ),
     (
         &[
@@ -111,13 +121,18 @@ const ADVICE: [(&[&str], &str); 6] = [
             "Couldn't load match",
             "No chain/target/match",
         ],
-        "the kernel lacks a module: `modprobe -a ip_set_hash_net xt_set` on the host, and keep that in /etc/modules-load.d (deploy/host)",
+        "the kernel lacks a module: `modprobe -a ip_set_hash_net xt_set` on the host, and keep \
+         that in /etc/modules-load.d (deploy/host)",
     ),
     (
         &["Set cannot be created: set type not supported"],
-        "the kernel lacks a module: `modprobe -a ip_set_hash_net ip_set_hash_ipport ip_set_bitmap_port` on the host",
+        "the kernel lacks a module: `modprobe -a ip_set_hash_net ip_set_hash_ipport \
+         ip_set_bitmap_port` on the host",
     ),
-    (&["is not whole", "in the middle of a line"], "nothing was changed on such an answer; run the command by hand and see what it prints"),
+    (
+        &["is not whole", "in the middle of a line"],
+        "nothing was changed on such an answer; run the command by hand and see what it prints",
+    ),
 ];
 
 const LOOK_AGAIN: &str = "run the command by hand to see more, and apply again";
@@ -127,8 +142,15 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Error::Locked | Error::Waiting(_) | Error::Kernel(Problem::Busy(_)) => Kind::Busy,
-            Error::Kernel(_) | Error::NotSettled(_) | Error::Left { .. } | Error::NotForgotten(_) => Kind::Refused,
-            Error::Files(_) | Error::NotKept(_) | Error::NoWayBack | Error::Bundle(_) | Error::Good(_) => Kind::Bad,
+            Error::Kernel(_)
+            | Error::NotSettled(_)
+            | Error::Left { .. }
+            | Error::NotForgotten(_) => Kind::Refused,
+            Error::Files(_)
+            | Error::NotKept(_)
+            | Error::NoWayBack
+            | Error::Bundle(_)
+            | Error::Good(_) => Kind::Bad,
             Error::TakenBack(why) | Error::RolledBack { why, .. } => why.kind(),
             Error::NotTakenBack(..) | Error::NotRolledBack { .. } => Kind::Refused,
         }
@@ -137,30 +159,63 @@ impl Error {
     /// It in words, with what to do next. `runner` says where files are kept.
     pub fn diagnostic(&self, runner: &dyn Runner) -> Diagnostic {
         match self {
-            Error::Locked => Diagnostic::new(Code::NodeBusy, "another `palisade` is changing this node")
-                .help(format!("try again when it is done; `fuser -v {}` says who it is", runner.place(Keep::UntilBoot, LOCK_FILE).display())),
+            Error::Locked => {
+                Diagnostic::new(Code::NodeBusy, "another `palisade` is changing this node").help(
+                    format!(
+                        "try again when it is done; `fuser -v {}` says who it is",
+                        runner.place(Keep::UntilBoot, LOCK_FILE).display()
+                    ),
+                )
+            }
             Error::Waiting(left) => {
-                let message = format!("an apply waits to be confirmed, for {} s more", left.as_secs());
-                let [keep, undo] = ["confirm", "confirm --undo"].map(|words| command_line(words, runner));
-                Diagnostic::new(Code::NodeBusy, message).help(format!("`{keep}` keeps it, `{undo}` takes it back"))
+                let message = format!(
+                    "an apply waits to be confirmed, for {} s more",
+                    left.as_secs()
+                );
+                let [keep, undo] =
+                    ["confirm", "confirm --undo"].map(|words| command_line(words, runner));
+                Diagnostic::new(Code::NodeBusy, message)
+                    .help(format!("`{keep}` keeps it, `{undo}` takes it back"))
             }
             Error::Kernel(problem) => of_problem(problem),
             Error::Files(failure) => of_files(failure),
-            Error::NotKept(failure) => Diagnostic::new(Code::Unwritable, format!("{failure}; the kernel holds the new policy")).help(
-                "a reboot would bring back the bundle before; make room, or name other directories with --run-dir and --state-dir, and apply again",
+            Error::NotKept(failure) => Diagnostic::new(
+                Code::Unwritable,
+                format!("{failure}; the kernel holds the new policy"),
+            )
+            .help(
+                "a reboot would bring back the bundle before; make room, or name other \
+                 directories with --run-dir and --state-dir, and apply again",
             ),
             Error::NotSettled(differences) => not_settled(differences),
             Error::Left { names, held_by } => left(names, held_by),
-            Error::NotForgotten(failure) => Diagnostic::new(Code::Unwritable, format!("{failure}; nothing of ours is in the kernel"))
-                .help(format!(
-                    "a boot may bring policy back: remove `{}` by hand, or disable palisade-boot.service",
-                    runner.place(Keep::Always, GOOD).display()
-                )),
-            Error::NoWayBack => Diagnostic::new(Code::NoWayBack, "this node holds policy that was not applied by `palisade apply`, so it could not be brought back")
-                .help("apply the bundle that it holds first, without --confirm"),
+            Error::NotForgotten(failure) => Diagnostic::new(
+                Code::Unwritable,
+                format!("{failure}; nothing of ours is in the kernel"),
+            )
+            .help(format!(
+                "a boot may bring policy back: remove `{}` by hand, or disable \
+                 palisade-boot.service",
+                runner.place(Keep::Always, GOOD).display()
+            )),
+            Error::NoWayBack => Diagnostic::new(
+                Code::NoWayBack,
+                "this node holds policy that was not applied by `palisade apply`, so it could not \
+                 be brought back",
+            )
+            .help("apply the bundle that it holds first, without --confirm"),
             Error::Bundle(diagnostic) => (**diagnostic).clone(),
-            Error::Good(why) => Diagnostic::new(why.code, format!("the last good bundle cannot be brought back: {}", why.message))
-                .help("apply a sound bundle without --confirm, and it takes its place; nothing was changed"),
+            Error::Good(why) => Diagnostic::new(
+                why.code,
+                format!(
+                    "the last good bundle cannot be brought back: {}",
+                    why.message
+                ),
+            )
+            .help(
+                "apply a sound bundle without --confirm, and it takes its place; nothing was \
+                 changed",
+            ),
             Error::RolledBack { why, enforced } => {
                 let why = why.diagnostic(runner);
                 let message = format!("{}\nenforced now: {enforced}", why.message);
@@ -169,11 +224,22 @@ impl Error {
             Error::NotRolledBack { why, then } => not_rolled_back(why, then.as_deref(), runner),
             Error::TakenBack(why) => {
                 let why = why.diagnostic(runner);
-                Diagnostic::new(Code::RolledBack, format!("the node holds the policy before again: {}", why.message)).maybe_help(why.help)
+                Diagnostic::new(
+                    Code::RolledBack,
+                    format!("the node holds the policy before again: {}", why.message),
+                )
+                .maybe_help(why.help)
             }
             Error::NotTakenBack(why, then) => {
-                let message = format!("{}; and it could not be taken back: {}", why.diagnostic(runner).message, then.diagnostic(runner).message);
-                Diagnostic::new(Code::KernelRefused, message).help(format!("apply a good bundle, `{}`, or see what the tools say", apply_good(runner)))
+                let message = format!(
+                    "{}; and it could not be taken back: {}",
+                    why.diagnostic(runner).message,
+                    then.diagnostic(runner).message
+                );
+                Diagnostic::new(Code::KernelRefused, message).help(format!(
+                    "apply a good bundle, `{}`, or see what the tools say",
+                    apply_good(runner)
+                ))
             }
         }
     }
@@ -181,27 +247,48 @@ impl Error {
 
 fn of_problem(problem: &Problem) -> Diagnostic {
     match problem {
-        Problem::Busy(_) => Diagnostic::new(Code::NodeBusy, problem.to_string())
-            .help("try again, or wait longer with --lock-wait; `fuser -v /run/xtables.lock` says who has it"),
+        Problem::Busy(_) => Diagnostic::new(Code::NodeBusy, problem.to_string()).help(
+            "try again, or wait longer with --lock-wait; `fuser -v /run/xtables.lock` says who \
+             has it",
+        ),
         Problem::Refused { said, .. } => {
-            let advice = ADVICE.iter().find(|(words, _)| words.iter().any(|word| said.contains(word)));
-            Diagnostic::new(Code::KernelRefused, problem.to_string()).help(advice.map_or(LOOK_AGAIN, |(_, advice)| *advice))
+            let advice = ADVICE
+                .iter()
+                .find(|(words, _)| words.iter().any(|word| said.contains(word)));
+            Diagnostic::new(Code::KernelRefused, problem.to_string())
+                .help(advice.map_or(LOOK_AGAIN, |(_, advice)| *advice))
         }
-        Problem::NoAnswer(Failure::NotFound(_)) => Diagnostic::new(Code::ToolMissing, problem.to_string())
-            .help("install the packages `iptables` and `ipset`, or choose a build of iptables that is there with --backend"),
+        Problem::NoAnswer(Failure::NotFound(_)) => {
+            Diagnostic::new(Code::ToolMissing, problem.to_string()).help(
+                "install the packages `iptables` and `ipset`, or choose a build of iptables that \
+                 is there with --backend",
+            )
+        }
         Problem::NoAnswer(Failure::Other(_)) => {
-            Diagnostic::new(Code::KernelRefused, problem.to_string()).help("see what the system says, and apply again")
+            Diagnostic::new(Code::KernelRefused, problem.to_string())
+                .help("see what the system says, and apply again")
         }
-        Problem::NoAnswer(Failure::TimedOut(..)) => Diagnostic::new(Code::KernelRefused, problem.to_string())
-            .help("see what it waits for, or give it longer with --timeout, and apply again"),
-        Problem::NoAnswer(Failure::Stuck(..)) => Diagnostic::new(Code::KernelRefused, problem.to_string())
-            .help("see what the kernel does for it (`cat /proc/PID/stack`); the next apply waits until it is gone"),
+        Problem::NoAnswer(Failure::TimedOut(..)) => {
+            Diagnostic::new(Code::KernelRefused, problem.to_string())
+                .help("see what it waits for, or give it longer with --timeout, and apply again")
+        }
+        Problem::NoAnswer(Failure::Stuck(..)) => {
+            Diagnostic::new(Code::KernelRefused, problem.to_string()).help(
+                "see what the kernel does for it (`cat /proc/PID/stack`); the next apply waits \
+                 until it is gone",
+            )
+        }
         Problem::OtherBackend(other) => {
             let help = format!(
-                "use that build with --backend {}, or let the new chains take over with `palisade apply --take-over`",
+                "use that build with --backend {}, or let the new chains take over with `palisade \
+                 apply --take-over`",
                 other.word()
             );
-            Diagnostic::new(Code::OtherBackend, format!("{problem}, and what both builds hold, both decide")).help(help)
+            Diagnostic::new(
+                Code::OtherBackend,
+                format!("{problem}, and what both builds hold, both decide"),
+            )
+            .help(help)
         }
     }
 }
@@ -210,17 +297,27 @@ fn of_files(failure: &Failure) -> Diagnostic {
     let said = failure.to_string();
     let help = match said.contains("Permission denied") {
         true => "nothing was changed; run it as root",
-        false => "nothing was changed; make room, or name other directories with --run-dir and --state-dir",
+        false => {
+            "nothing was changed; make room, or name other directories with --run-dir and \
+             --state-dir"
+        }
     };
     Diagnostic::new(Code::Unwritable, said).help(help)
 }
 
 /// Something of ours is left, without a rule of ours in force.
 fn left(names: &[String], held_by: &[String]) -> Diagnostic {
-    let message = format!("policy is out of force, and this could not be removed: {}", names.join(", "));
+    let message = format!(
+        "policy is out of force, and this could not be removed: {}",
+        names.join(", ")
+    );
     let help = match held_by {
-        [] => "others hold on to it, perhaps a set of sets: see `ipset list`, then run it again".to_owned(),
-        rules => format!("rules of others lead there; delete them, then run it again: {}", rules.join(", ")),
+        [] => "others hold on to it, perhaps a set of sets: see `ipset list`, then run it again"
+            .to_owned(),
+        rules => format!(
+            "rules of others lead there; delete them, then run it again: {}",
+            rules.join(", ")
+        ),
     };
     Diagnostic::new(Code::KernelRefused, message).help(help)
 }
@@ -229,10 +326,16 @@ fn left(names: &[String], held_by: &[String]) -> Diagnostic {
 fn not_rolled_back(why: &Error, then: Option<&Error>, runner: &dyn Runner) -> Diagnostic {
     let why = why.diagnostic(runner);
     let then = match then {
-        Some(then) => format!("could not be brought back: {}", then.diagnostic(runner).message),
+        Some(then) => format!(
+            "could not be brought back: {}",
+            then.diagnostic(runner).message
+        ),
         None => "was not brought back, since that tool may still be writing".to_owned(),
     };
-    let message = format!("{}\nthe state before this run {then}\nenforced now: unknown", why.message);
+    let message = format!(
+        "{}\nthe state before this run {then}\nenforced now: unknown",
+        why.message
+    );
     let help = format!(
         "`{}` says what differs from the last good bundle; `{}` enforces it, from any state",
         command_line("status", runner),
@@ -245,9 +348,10 @@ fn not_rolled_back(why: &Error, then: Option<&Error>, runner: &dyn Runner) -> Di
 fn command_line(words: &str, runner: &dyn Runner) -> String {
     let defaults = Settings::default();
     let mut command = format!("palisade {words}");
-    for (keep, default, option) in
-        [(Keep::UntilBoot, defaults.run_directory, "--run-dir"), (Keep::Always, defaults.state_directory, "--state-dir")]
-    {
+    for (keep, default, option) in [
+        (Keep::UntilBoot, defaults.run_directory, "--run-dir"),
+        (Keep::Always, defaults.state_directory, "--state-dir"),
+    ] {
         let directory = runner.place(keep, "");
         if directory != default {
             let directory: PathBuf = directory.components().collect();
@@ -259,7 +363,10 @@ fn command_line(words: &str, runner: &dyn Runner) -> String {
 
 /// The command that applies the last good bundle.
 fn apply_good(runner: &dyn Runner) -> String {
-    command_line(&format!("apply {}", runner.place(Keep::Always, GOOD).display()), runner)
+    command_line(
+        &format!("apply {}", runner.place(Keep::Always, GOOD).display()),
+        runner,
+    )
 }
 
 impl fmt::Display for Enforced {
@@ -267,23 +374,41 @@ impl fmt::Display for Enforced {
         match self {
             Enforced::Nothing => out.write_str("nothing of palisade, as before this run"),
             Enforced::Bundle { node, scripts } => {
-                write!(out, "the policy before this run, the last good bundle (node {node}, scripts {scripts})")
+                write!(
+                    out,
+                    "the policy before this run, the last good bundle (node {node}, scripts \
+                     {scripts})"
+                )
             }
             Enforced::Both(other) => {
                 let other = other.word();
-                write!(out, "the new policy, and that of iptables-{other} beside it: a packet passes where both let it")
+                write!(
+                    out,
+                    "the new policy, and that of iptables-{other} beside it: a packet passes \
+                     where both let it"
+                )
             }
-            Enforced::Before => out.write_str("the policy before this run, which is not that of the last good bundle"),
+            Enforced::Before => out
+                .write_str("the policy before this run, which is not that of the last good bundle"),
         }
     }
 }
 
 fn not_settled(differences: &[Difference]) -> Diagnostic {
     const SHOWN: usize = 5;
-    let shown: Vec<String> = differences.iter().take(SHOWN).map(ToString::to_string).collect();
-    let message = format!("what was written was otherwise when it was read back, three times:\n{}", shown.join("\n"));
-    Diagnostic::new(Code::NotSettled, message)
-        .help("another program changes the same chains or sets: find it (`auditctl`, `nft monitor`), and apply again")
+    let shown: Vec<String> = differences
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect();
+    let message = format!(
+        "what was written was otherwise when it was read back, three times:\n{}",
+        shown.join("\n")
+    );
+    Diagnostic::new(Code::NotSettled, message).help(
+        "another program changes the same chains or sets: find it (`auditctl`, `nft monitor`), \
+         and apply again",
+    )
 }
 
 #[cfg(test)]
@@ -301,28 +426,61 @@ mod tests {
             Error::Waiting(Duration::from_secs(3)),
             Error::NotForgotten(Failure::Other("no room".to_owned())),
             Error::NotTakenBack(Box::new(full()), Box::new(Error::Locked)),
-            Error::NotRolledBack { why: Box::new(full()), then: None },
-            Error::RolledBack { why: Box::new(Error::Locked), enforced: super::Enforced::Nothing },
+            Error::NotRolledBack {
+                why: Box::new(full()),
+                then: None,
+            },
+            Error::RolledBack {
+                why: Box::new(Error::Locked),
+                enforced: super::Enforced::Nothing,
+            },
             Error::TakenBack(Box::new(Error::Locked)),
         ]
     }
 
     fn advice(error: &Error, settings: Settings) -> String {
-        error.diagnostic(&Processes::new(settings)).help.expect("advice").to_string()
+        error
+            .diagnostic(&Processes::new(settings))
+            .help
+            .expect("advice")
+            .to_string()
     }
 
     #[test]
     fn advice_names_the_directories_that_are_used() {
         for error in errors() {
             let [run_directory, state_directory] = ["/srv/run", "/srv/state"].map(Into::into);
-            let own = advice(&error, Settings { run_directory, state_directory, ..Settings::default() });
-            assert!(own.contains("/srv/run") || own.contains("/srv/state"), "{error:?}: {own}");
-            assert!(!own.contains("/run/palisade") && !own.contains("/var/lib/palisade"), "{error:?}: {own}");
+            let own = advice(
+                &error,
+                Settings {
+                    run_directory,
+                    state_directory,
+                    ..Settings::default()
+                },
+            );
+            assert!(
+                own.contains("/srv/run") || own.contains("/srv/state"),
+                "{error:?}: {own}"
+            );
+            assert!(
+                !own.contains("/run/palisade") && !own.contains("/var/lib/palisade"),
+                "{error:?}: {own}"
+            );
 
             let default = advice(&error, Settings::default());
             assert!(!default.contains("-dir"), "{error:?}: {default}");
         }
-        let kept = advice(&errors()[3], Settings { state_directory: "/srv/state".into(), ..Settings::default() });
-        assert_eq!(kept, "apply a good bundle, `palisade apply /srv/state/good --state-dir /srv/state`, or see what the tools say");
+        let kept = advice(
+            &errors()[3],
+            Settings {
+                state_directory: "/srv/state".into(),
+                ..Settings::default()
+            },
+        );
+        assert_eq!(
+            kept,
+            "apply a good bundle, `palisade apply /srv/state/good --state-dir /srv/state`, or see \
+             what the tools say"
+        );
     }
 }

@@ -37,20 +37,26 @@ pub struct Written {
     pub scripts: String,
 }
 
-/// What the kernel was brought to last since it booted, by either build, whether it was kept for the next boot or not; none where that is not
-/// known.
+/// What the kernel was brought to last since it booted, by either build, whether it was kept for
+/// the next boot or not; none where that is not known.
 pub fn last_written(runner: &mut dyn Runner) -> Option<Written> {
-    last(runner).map(|Remembered { memory, .. }| Written { node: memory.node, scripts: memory.scripts })
+    last(runner).map(|Remembered { memory, .. }| Written {
+        node: memory.node,
+        scripts: memory.scripts,
+    })
 }
 
-/// What was written last, by this build; none where that is not known, which makes a plan no less right.
+/// What was written last, by this build; none where that is not known, which makes a plan no less
+/// right.
 pub(super) fn remembered(runner: &mut dyn Runner, backend: Backend) -> Option<Remembered> {
     last(runner).filter(|last| last.memory.backend == backend.word())
 }
 
 fn last(runner: &mut dyn Runner) -> Option<Remembered> {
     let content = runner.read(Keep::UntilBoot, MEMORY).ok().flatten()?;
-    serde_json::from_slice(&content).ok().filter(|remembered: &Remembered| remembered.memory.version == Memory::VERSION)
+    serde_json::from_slice(&content)
+        .ok()
+        .filter(|remembered: &Remembered| remembered.memory.version == Memory::VERSION)
 }
 
 pub(super) fn remember(runner: &mut dyn Runner, remembered: &Remembered) -> Result<(), Failure> {
@@ -60,7 +66,8 @@ pub(super) fn remember(runner: &mut dyn Runner, remembered: &Remembered) -> Resu
 
 /// How the kernel is asked: by the build that is set, that was used last, or that is installed.
 pub(super) fn tools(node: &mut Node<'_>) -> Result<Tools, Error> {
-    let last = last(node.runner).and_then(|remembered| Backend::from_word(&remembered.memory.backend));
+    let last =
+        last(node.runner).and_then(|remembered| Backend::from_word(&remembered.memory.backend));
     let backend = match node.settings.backend.or(last) {
         Some(backend) => backend,
         None => backend(node.runner).map_err(Error::Kernel)?,
@@ -69,12 +76,17 @@ pub(super) fn tools(node: &mut Node<'_>) -> Result<Tools, Error> {
     Ok(Tools { backend, lock_wait })
 }
 
-/// The node whose policy was applied here last: in this boot, or else before it; none where that is not known.
+/// The node whose policy was applied here last: in this boot, or else before it; none where that is
+/// not known.
 pub fn last_node(runner: &mut dyn Runner) -> Option<String> {
     let written = last_written(runner).map(|written| written.node);
     written.or_else(|| {
         runner.check(Keep::Always, GOOD, Sort::Folder).ok()?;
-        OnDisk::open(&runner.place(Keep::Always, GOOD)).ok()?.nodes().next().map(str::to_owned)
+        OnDisk::open(&runner.place(Keep::Always, GOOD))
+            .ok()?
+            .nodes()
+            .next()
+            .map(str::to_owned)
     })
 }
 
@@ -90,7 +102,8 @@ pub(super) fn keep_good(runner: &mut dyn Runner, wanted: &Wanted) -> Result<(), 
     }
 }
 
-/// Whether anything stands in the place of the last good bundle, whole or damaged: what is no file cannot be read as one.
+/// Whether anything stands in the place of the last good bundle, whole or damaged: what is no file
+/// cannot be read as one.
 pub(super) fn has_good(runner: &mut dyn Runner) -> bool {
     runner.read(Keep::Always, GOOD) != Ok(None)
 }
@@ -105,12 +118,15 @@ const KEPT: [(Keep, &str, Sort); 5] = [
     (Keep::UntilBoot, MEMORY, Sort::File),
 ];
 
-/// Before the kernel is touched: whether what is kept may be written, since nothing that palisade did not write is there.
+/// Before the kernel is touched: whether what is kept may be written, since nothing that palisade
+/// did not write is there.
 pub(super) fn check(runner: &mut dyn Runner) -> Result<(), Failure> {
-    KEPT.into_iter().try_for_each(|(keep, name, sort)| runner.check(keep, name, sort))
+    KEPT.into_iter()
+        .try_for_each(|(keep, name, sort)| runner.check(keep, name, sort))
 }
 
-/// Removes what we keep, but the lock's file, which others may wait on. What can be removed is, also where something else cannot.
+/// Removes what we keep, but the lock's file, which others may wait on. What can be removed is,
+/// also where something else cannot.
 pub(super) fn forget_all(runner: &mut dyn Runner) -> Result<(), Failure> {
     let removed = KEPT.map(|(keep, name, sort)| match sort {
         Sort::File => runner.write(keep, name, None),

@@ -1,8 +1,9 @@
 //! A [`Plan`](crate::plan::Plan) to the kernel, through one [`Runner`].
 //!
-//! In: a node's part of a bundle ([`Wanted`]), and the [`Runner`]. Out: an [`Outcome`], once the kernel was read back and holds what is wanted, or
-//! an [`Error`] that says what to do next. One apply at a time; an apply that is killed leaves a state from which the next one goes on.
-//! Absent: what scripts mean, and which order is safe (`plan`).
+//! In: a node's part of a bundle ([`Wanted`]), and the [`Runner`]. Out: an [`Outcome`], once the
+//! kernel was read back and holds what is wanted, or an [`Error`] that says what to do next. One
+//! apply at a time; an apply that is killed leaves a state from which the next one goes on. Absent:
+//! what scripts mean, and which order is safe (`plan`).
 //!
 //! Cost: two looks at the kernel and the calls of the plan; one look where nothing is to be done.
 
@@ -15,7 +16,9 @@ mod round;
 mod uninstall;
 mod wanted;
 
-pub use confirm::{Confirmed, confirm, guard, last_applied, last_good, run_to_be_confirmed, undo, waits};
+pub use confirm::{
+    Confirmed, confirm, guard, last_applied, last_good, run_to_be_confirmed, undo, waits,
+};
 pub use error::{Enforced, Error, Kind};
 pub use kept::{COMPILED, GOOD, Written, last_node, last_written};
 pub use outcome::{Counts, Outcome};
@@ -47,16 +50,18 @@ pub struct Settings {
     pub backend: Option<Backend>,
     /// How long to wait for another apply, and for the xtables lock.
     pub wait: Duration,
-    /// Whether chains of ours in the other build of iptables give way to the new ones, in place of an error.
+    /// Whether chains of ours in the other build of iptables give way to the new ones, in place of
+    /// an error.
     pub takes_over: bool,
 }
 
-/// Brings the kernel to what is wanted, and keeps it for the next boot. Where something was not confirmed in time and cannot be taken back, since
-/// the last good bundle is damaged, this one takes the place of both.
+/// Brings the kernel to what is wanted, and keeps it for the next boot. Where something was not
+/// confirmed in time and cannot be taken back, since the last good bundle is damaged, this one
+/// takes the place of both.
 ///
 /// # Errors
-/// When it cannot. The kernel holds what it held before; where that cannot be brought back, the error says so, and the next run goes on from
-/// what there is.
+/// When it cannot. The kernel holds what it held before; where that cannot be brought back, the
+/// error says so, and the next run goes on from what there is.
 pub fn run(node: &mut Node<'_>, wanted: &Wanted) -> Result<Outcome, Error> {
     let _lock = node.lock()?;
     kept::check(node.runner).map_err(Error::Files)?;
@@ -64,7 +69,11 @@ pub fn run(node: &mut Node<'_>, wanted: &Wanted) -> Result<Outcome, Error> {
         Err(Error::Good(_)) => (false, true),
         settled => (settled?, false),
     };
-    let mut outcome = Outcome { took_back, gave_up, ..round::bring(node, Goal::of(wanted))? };
+    let mut outcome = Outcome {
+        took_back,
+        gave_up,
+        ..round::bring(node, Goal::of(wanted))?
+    };
     if node.settings.takes_over {
         clear_other(node, &mut outcome)?;
     }
@@ -84,7 +93,12 @@ fn clear_other(node: &mut Node<'_>, outcome: &mut Outcome) -> Result<(), Error> 
         Err(problem) => return Err(Error::Kernel(problem)),
     };
     let mut start = Start::default();
-    match round::bring_with(node, Goal::no_chains(&Desired::default()), other, &mut start) {
+    match round::bring_with(
+        node,
+        Goal::no_chains(&Desired::default()),
+        other,
+        &mut start,
+    ) {
         Ok(cleared) => {
             outcome.add(cleared);
             Ok(())
@@ -105,18 +119,26 @@ fn clear_other(node: &mut Node<'_>, outcome: &mut Outcome) -> Result<(), Error> 
 /// When the kernel does not say.
 pub fn host_name(runner: &mut dyn Runner) -> Result<Option<String>, Failure> {
     let name = runner.read(Keep::Kernel, "sys/kernel/hostname")?;
-    Ok(name.map(|name| String::from_utf8_lossy(&name).trim().to_owned()).filter(|name| !name.is_empty()))
+    Ok(name
+        .map(|name| String::from_utf8_lossy(&name).trim().to_owned())
+        .filter(|name| !name.is_empty()))
 }
 
 impl Node<'_> {
     /// Waits for another apply.
     pub(crate) fn lock(&mut self) -> Result<Lock, Error> {
-        self.runner.lock(self.settings.wait).map_err(Error::Files)?.ok_or(Error::Locked)
+        self.runner
+            .lock(self.settings.wait)
+            .map_err(Error::Files)?
+            .ok_or(Error::Locked)
     }
 
     /// Waits for another apply, to look at no half of it.
     fn lock_to_look(&mut self) -> Result<Lock, Error> {
-        self.runner.lock_to_look(self.settings.wait).map_err(Error::Files)?.ok_or(Error::Locked)
+        self.runner
+            .lock_to_look(self.settings.wait)
+            .map_err(Error::Files)?
+            .ok_or(Error::Locked)
     }
 }
 

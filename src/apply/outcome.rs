@@ -25,9 +25,11 @@ pub struct Outcome {
     pub left: Vec<String>,
     /// Whether an apply that nobody confirmed in time was taken back first.
     pub took_back: bool,
-    /// Whether one could not be taken back, since the last good bundle was damaged, and this one took the place of both.
+    /// Whether one could not be taken back, since the last good bundle was damaged, and this one
+    /// took the place of both.
     pub gave_up: bool,
-    /// The last look at the kernel, which found what is wanted; none where something was removed behind it. It is as large as the kernel's sets.
+    /// The last look at the kernel, which found what is wanted; none where something was removed
+    /// behind it. It is as large as the kernel's sets.
     pub look: Option<Box<Look>>,
 }
 
@@ -62,9 +64,10 @@ impl Counts {
         let mut chain = None;
         for difference in differences {
             match difference {
-                Difference::NoSet(_) | Difference::SetKind(_) | Difference::SetUnlisted(_) | Difference::SetSplit(_) => {
-                    counts.sets_made += 1
-                }
+                Difference::NoSet(_)
+                | Difference::SetKind(_)
+                | Difference::SetUnlisted(_)
+                | Difference::SetSplit(_) => counts.sets_made += 1,
                 Difference::Members { missing, extra, .. } => {
                     counts.sets_changed += 1;
                     counts.members_added += missing.1;
@@ -73,11 +76,16 @@ impl Counts {
                 Difference::ExtraSet(_) => counts.sets_removed += 1,
                 Difference::NoChain(..) => counts.chains_written += 1,
                 Difference::ExtraChain(..) => counts.chains_removed += 1,
-                Difference::Rule { table, chain: name, .. } => {
+                Difference::Rule {
+                    table, chain: name, ..
+                } => {
                     let is_new = chain.replace((table, name)) != Some((table, name));
                     counts.chains_written += usize::from(is_new);
                 }
-                Difference::Hook { problem: HookProblem::Extra, .. } => counts.jumps_removed += 1,
+                Difference::Hook {
+                    problem: HookProblem::Extra,
+                    ..
+                } => counts.jumps_removed += 1,
                 Difference::Hook { .. } => counts.jumps += 1,
             }
         }
@@ -122,7 +130,10 @@ impl Outcome {
 impl fmt::Display for Counts {
     /// `3 sets made, 2 sets changed (+4 -1 members), 12 chains written`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let members = format!(" changed (+{} -{} members)", self.members_added, self.members_removed);
+        let members = format!(
+            " changed (+{} -{} members)",
+            self.members_added, self.members_removed
+        );
         let parts = [
             (self.sets_made, "set", " made"),
             (self.sets_changed, "set", members.as_str()),
@@ -132,8 +143,18 @@ impl fmt::Display for Counts {
             (self.chains_removed, "chain", " removed"),
             (self.sets_removed, "set", " removed"),
         ];
-        let part = |(count, what, done): &(usize, &str, &str)| format!("{count} {what}{}{done}", if *count == 1 { "" } else { "s" });
-        let parts: Vec<String> = parts.iter().filter(|(count, ..)| *count > 0).map(part).collect();
-        out.write_str(&if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") })
+        let part = |(count, what, done): &(usize, &str, &str)| {
+            format!("{count} {what}{}{done}", if *count == 1 { "" } else { "s" })
+        };
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(count, ..)| *count > 0)
+            .map(part)
+            .collect();
+        out.write_str(&if parts.is_empty() {
+            "nothing".to_owned()
+        } else {
+            parts.join(", ")
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! What a kernel held before a run: it comes back where the run fails behind its first write.
 //!
-//! In: what was observed before that write. Out: the error of the run, with what is enforced now. The way
-//! back is a plan like any other, and so the law of plans holds on it.
+//! In: what was observed before that write. Out: the error of the run, with what is enforced now.
+//! The way back is a plan like any other, and so the law of plans holds on it.
 
 use crate::apply::confirm::last_good;
 use crate::apply::kept::{self, Remembered};
@@ -32,8 +32,8 @@ impl Journal {
         self.0.get_or_insert(before);
     }
 
-    /// Brings back what the kernel held before the run, which failed with `error`; the error with what is
-    /// enforced now. Where nothing was written, that is the error itself.
+    /// Brings back what the kernel held before the run, which failed with `error`; the error with
+    /// what is enforced now. Where nothing was written, that is the error itself.
     pub(super) fn roll_back(self, node: &mut Node<'_>, error: Error) -> Error {
         let Some(before) = self.0 else { return error };
         let why = Box::new(error);
@@ -42,7 +42,10 @@ impl Journal {
         }
         match before.bring_back(node) {
             Ok(enforced) => Error::RolledBack { why, enforced },
-            Err(then) => Error::NotRolledBack { why, then: Some(Box::new(then)) },
+            Err(then) => Error::NotRolledBack {
+                why,
+                then: Some(Box::new(then)),
+            },
         }
     }
 }
@@ -56,25 +59,35 @@ impl Before {
         if desired.is_empty() {
             return Ok(Enforced::Nothing);
         }
-        let Some((good, last)) = self.good(node) else { return Ok(Enforced::Before) };
+        let Some((good, last)) = self.good(node) else {
+            return Ok(Enforced::Before);
+        };
         if outcome.rounds > 0 {
             self.remember(node, &good, &last);
         }
-        Ok(Enforced::Bundle { node: good.node, scripts: good.scripts })
+        Ok(Enforced::Bundle {
+            node: good.node,
+            scripts: good.scripts,
+        })
     }
 
     /// The last good bundle, and what is remembered of it, if it is what the kernel held.
     fn good(&self, node: &mut Node<'_>) -> Option<(Wanted, Remembered)> {
         let good = last_good(node.runner).ok()??;
-        let last = self.last.clone().filter(|last| last.memory.scripts == good.scripts)?;
+        let last = self
+            .last
+            .clone()
+            .filter(|last| last.memory.scripts == good.scripts)?;
         let plan = between(&good.desired, &self.observed, &last.memory, &self.tools);
         plan.is_in_force().then_some((good, last))
     }
 
-    /// Keeps in mind how the tools print what was brought back, where sets have other names than before.
-    /// Where that fails, the next apply writes more than it must.
+    /// Keeps in mind how the tools print what was brought back, where sets have other names than
+    /// before. Where that fails, the next apply writes more than it must.
     fn remember(&self, node: &mut Node<'_>, good: &Wanted, last: &Remembered) {
-        let Ok(now) = kernel(node.runner, self.tools, self.scope) else { return };
+        let Ok(now) = kernel(node.runner, self.tools, self.scope) else {
+            return;
+        };
         let plan = |memory: &Memory| between(&good.desired, &now, memory, &self.tools);
         let rewritten = plan(&last.memory);
         if rewritten.is_in_force() {
@@ -82,7 +95,13 @@ impl Before {
         }
         let memory = remember(&good.desired, &now, &rewritten, last.memory.clone());
         if plan(&memory).is_in_force() {
-            let _ = kept::remember(node.runner, &Remembered { memory, ..last.clone() });
+            let _ = kept::remember(
+                node.runner,
+                &Remembered {
+                    memory,
+                    ..last.clone()
+                },
+            );
         }
     }
 }

@@ -11,21 +11,34 @@ use crate::script::{is_ours, lines};
 /// Takes everything of ours out of the kernel, out of both builds of iptables, and then our files.
 ///
 /// # Errors
-/// When something is left. Our files are gone also then, unless rules of ours are left: no boot is to bring back what was taken away.
+/// When something is left. Our files are gone also then, unless rules of ours are left: no boot is
+/// to bring back what was taken away.
 pub fn uninstall(node: &mut Node<'_>) -> Result<Outcome, Error> {
     let _lock = node.lock()?;
     let tools = tools(node)?;
     let mut outcome = Outcome::new("", tools.backend);
     clear_other(node, &mut outcome)?;
-    outcome.add(round::bring_with(node, Goal::nothing(&Desired::default()), tools, &mut Start::default())?);
+    outcome.add(round::bring_with(
+        node,
+        Goal::nothing(&Desired::default()),
+        tools,
+        &mut Start::default(),
+    )?);
     let left = see_both(node, tools)?;
-    if left.iter().flat_map(|seen| seen.tables.values()).all(|table| table.chains.values().all(Vec::is_empty)) {
+    if left
+        .iter()
+        .flat_map(|seen| seen.tables.values())
+        .all(|table| table.chains.values().all(Vec::is_empty))
+    {
         kept::forget_all(node.runner).map_err(Error::NotForgotten)?;
     }
     let names: Vec<String> = left.iter().flat_map(names).collect();
     match names.is_empty() {
         true => Ok(outcome),
-        false => Err(Error::Left { names, held_by: held_by(node, tools) }),
+        false => Err(Error::Left {
+            names,
+            held_by: held_by(node, tools),
+        }),
     }
 }
 
@@ -35,8 +48,12 @@ fn see_both(node: &mut Node<'_>, tools: Tools) -> Result<Vec<Observed>, Error> {
     match refuse_other(node.runner, tools) {
         Ok(()) => {}
         Err(Problem::OtherBackend(backend)) => {
-            let other = kernel(node.runner, Tools { backend, ..tools }, Scope::All).map_err(Error::Kernel)?;
-            seen.push(Observed { tables: other.tables, ..Observed::default() });
+            let other = kernel(node.runner, Tools { backend, ..tools }, Scope::All)
+                .map_err(Error::Kernel)?;
+            seen.push(Observed {
+                tables: other.tables,
+                ..Observed::default()
+            });
         }
         Err(problem) => return Err(Error::Kernel(problem)),
     }
@@ -45,15 +62,31 @@ fn see_both(node: &mut Node<'_>, tools: Tools) -> Result<Vec<Observed>, Error> {
 
 /// `chain pal-FORWARD`, `set pal-local4`.
 fn names(seen: &Observed) -> Vec<String> {
-    let chains = seen.tables.values().flat_map(|table| table.chains.keys()).map(|chain| format!("chain {chain}"));
-    let sets = seen.sets.keys().chain(&seen.unlisted).map(|set| format!("set {set}"));
+    let chains = seen
+        .tables
+        .values()
+        .flat_map(|table| table.chains.keys())
+        .map(|chain| format!("chain {chain}"));
+    let sets = seen
+        .sets
+        .keys()
+        .chain(&seen.unlisted)
+        .map(|set| format!("set {set}"));
     chains.chain(sets).collect()
 }
 
 /// What is behind these words of a rule may be a chain or a set.
-const LEADS: [&str; 6] = ["-j", "-g", "--match-set", "--add-set", "--del-set", "--map-set"];
+const LEADS: [&str; 6] = [
+    "-j",
+    "-g",
+    "--match-set",
+    "--add-set",
+    "--del-set",
+    "--map-set",
+];
 
-/// The commands that would delete the rules of others that lead to something of ours, as far as they can be seen.
+/// The commands that would delete the rules of others that lead to something of ours, as far as
+/// they can be seen.
 fn held_by(node: &mut Node<'_>, tools: Tools) -> Vec<String> {
     let mut commands = Vec::new();
     for backend in [tools.backend, tools.backend.other()] {
@@ -77,7 +110,9 @@ fn rules_of_others(text: &str) -> impl Iterator<Item = (&str, &str)> {
         table = line.strip_prefix('*').unwrap_or(table);
         let (_, rule) = line.split_once("-A ")?;
         let words: Vec<&str> = rule.split(' ').collect();
-        let leads = words.windows(2).any(|pair| matches!(pair, [word, name] if LEADS.contains(word) && is_ours(name)));
+        let leads = words
+            .windows(2)
+            .any(|pair| matches!(pair, [word, name] if LEADS.contains(word) && is_ours(name)));
         (leads && !is_ours(words.first()?)).then_some((table, rule))
     })
 }
@@ -88,11 +123,15 @@ mod tests {
 
     #[test]
     fn rules_of_others_that_lead_to_ours_are_found() {
-        let text = "*filter\n:mine - [0:0]\n[0:0] -A mine -j pal-FORWARD\n[3:9] -A pal-FORWARD -j pal-unknown\n\
-            [0:0] -A INPUT -m comment --comment \"pal-x -A y\" -j ACCEPT\nCOMMIT\n\
-            *nat\n[0:0] -A POSTROUTING -m set --match-set pal-local4 src -j MASQUERADE\nCOMMIT\n";
+        let text = "*filter\n:mine - [0:0]\n[0:0] -A mine -j pal-FORWARD\n[3:9] -A pal-FORWARD -j \
+                    pal-unknown\n[0:0] -A INPUT -m comment --comment \"pal-x -A y\" -j \
+                    ACCEPT\nCOMMIT\n*nat\n[0:0] -A POSTROUTING -m set --match-set pal-local4 src \
+                    -j MASQUERADE\nCOMMIT\n";
         let found: Vec<(&str, &str)> = rules_of_others(text).collect();
         let masquerade = "POSTROUTING -m set --match-set pal-local4 src -j MASQUERADE";
-        assert_eq!(found, [("filter", "mine -j pal-FORWARD"), ("nat", masquerade)]);
+        assert_eq!(
+            found,
+            [("filter", "mine -j pal-FORWARD"), ("nat", masquerade)]
+        );
     }
 }

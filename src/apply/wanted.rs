@@ -46,8 +46,9 @@ pub struct Known<'known> {
     pub last: Option<&'known str>,
 }
 
-/// Which node of a bundle this is: the one that is asked for, else the one of the host's name, else the bundle's only one, if that is the
-/// one whose policy was applied here last. That a bundle has one node only says nothing of whose it is.
+/// Which node of a bundle this is: the one that is asked for, else the one of the host's name, else
+/// the bundle's only one, if that is the one whose policy was applied here last. That a bundle has
+/// one node only says nothing of whose it is.
 ///
 /// # Errors
 /// When the bundle has nothing for that node.
@@ -60,24 +61,37 @@ pub fn node_of(bundle: &OnDisk, known: Known<'_>) -> Result<(String, Named), Dia
         (None, _, last) => last.map(|last| (last, Named::Last)),
     };
     let refused = || not_of(&nodes, known);
-    found.map(|(name, named)| (name.to_owned(), named)).ok_or_else(refused)
+    found
+        .map(|(name, named)| (name.to_owned(), named))
+        .ok_or_else(refused)
 }
 
 /// That a bundle has nothing for this node.
 fn not_of(nodes: &[&str], known: Known<'_>) -> Diagnostic {
     let host = known.host.unwrap_or_default();
-    let held = known.last.map_or_else(String::new, |last| format!("; policy of node `{last}` was applied here last"));
+    let held = known.last.map_or_else(String::new, |last| {
+        format!("; policy of node `{last}` was applied here last")
+    });
     let (message, help) = match (known.asked, nodes) {
         (Some(asked), _) => (
-            format!("the bundle has nothing for node `{asked}`; it is for {}", list(nodes)),
+            format!(
+                "the bundle has nothing for node `{asked}`; it is for {}",
+                list(nodes)
+            ),
             "take this node's bundle, or render one for it".to_owned(),
         ),
         (None, [only]) => (
-            format!("the bundle is for node `{only}`, and nothing says that this host, `{host}`, is that node{held}"),
+            format!(
+                "the bundle is for node `{only}`, and nothing says that this host, `{host}`, is \
+                 that node{held}"
+            ),
             format!("say --node {only}, if this is that node, or take this node's bundle"),
         ),
         (None, _) => (
-            format!("the bundle has nothing for this host, `{host}`; it is for {}", list(nodes)),
+            format!(
+                "the bundle has nothing for this host, `{host}`; it is for {}",
+                list(nodes)
+            ),
             "say which node this is with --node or PALISADE_NODE".to_owned(),
         ),
     };
@@ -90,7 +104,11 @@ fn list(nodes: &[&str]) -> String {
     match nodes.len() {
         0 => "no node".to_owned(),
         length if length <= NAMED => nodes.join(", "),
-        length => format!("{} and {} more", nodes.get(..NAMED).unwrap_or_default().join(", "), length - NAMED),
+        length => format!(
+            "{} and {} more",
+            nodes.get(..NAMED).unwrap_or_default().join(", "),
+            length - NAMED
+        ),
     }
 }
 
@@ -99,12 +117,17 @@ impl Wanted {
     /// that are allowed.
     ///
     /// # Errors
-    /// Scripts that cannot be read, that are otherwise than the index says, or that palisade would not have written.
+    /// Scripts that cannot be read, that are otherwise than the index says, or that palisade would
+    /// not have written.
     pub fn read(bundle: &OnDisk, node: &str, allowed: &Extensions) -> Result<Self, Diagnostic> {
         let texts = bundle.node(node)?;
         if let Some(problem) = texts.problems.first() {
             let help = "copy the bundle here again, whole; the node keeps the policy that it has";
-            return Err(Diagnostic::new(Code::BundleDamaged, format!("the bundle is damaged: {problem}")).help(help));
+            return Err(Diagnostic::new(
+                Code::BundleDamaged,
+                format!("the bundle is damaged: {problem}"),
+            )
+            .help(help));
         }
         let checked = CheckedScripts::read(texts.files(), allowed).map_err(|refused| {
             let help = match allowed.is_empty() {
@@ -116,14 +139,25 @@ impl Wanted {
         })?;
         let desired = Desired::of(checked);
         let mut digest = Sha256::new();
-        let mut folder = Folder::from([(INDEX_FILE.to_owned(), bundle.index_of(node).into_bytes())]);
+        let mut folder =
+            Folder::from([(INDEX_FILE.to_owned(), bundle.index_of(node).into_bytes())]);
         for (file, text) in texts.into_texts() {
             digest.update(format!("{file} {}\n", text.len()));
             digest.update(&text);
             folder.insert(format!("nodes/{node}/{file}"), text.into_bytes());
         }
-        let scripts = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { node: node.to_owned(), desired, scripts, folder, allowed: allowed.clone() })
+        let scripts = digest
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Ok(Self {
+            node: node.to_owned(),
+            desired,
+            scripts,
+            folder,
+            allowed: allowed.clone(),
+        })
     }
 
     /// The bundle that has this node only, by its files.
@@ -133,7 +167,9 @@ impl Wanted {
 
     /// The text of a script, by its file name.
     pub fn text(&self, file: &str) -> Option<&str> {
-        self.folder.get(&format!("nodes/{}/{file}", self.node)).and_then(|text| std::str::from_utf8(text).ok())
+        self.folder
+            .get(&format!("nodes/{}/{file}", self.node))
+            .and_then(|text| std::str::from_utf8(text).ok())
     }
 
     /// Its scripts, read again: what is to be in force takes no memory for what is asked rarely.
@@ -147,12 +183,17 @@ impl Wanted {
             Some((name.to_owned(), String::from_utf8(text.clone()).ok()?))
         };
         let files: Vec<(String, String)> = self.folder.iter().filter_map(file).collect();
-        let texts = files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let texts = files
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()));
         CheckedScripts::read(texts, &self.allowed)
     }
 
     /// Whether it has chains in other tables than the filter tables.
     pub(super) fn has_early_tables(&self) -> bool {
-        self.desired.tables.keys().any(|id| id.kind != TableKind::Filter)
+        self.desired
+            .tables
+            .keys()
+            .any(|id| id.kind != TableKind::Filter)
     }
 }

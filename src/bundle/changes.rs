@@ -30,8 +30,8 @@ pub struct Count {
 }
 
 impl ScriptChange {
-    /// Compares a node's scripts; none where they do the same line by line. A node that is in one state only has no scripts in
-    /// the other.
+    /// Compares a node's scripts; none where they do the same line by line. A node that is in one
+    /// state only has no scripts in the other.
     pub fn between(old: Option<&NodePart>, new: Option<&NodePart>) -> Option<Self> {
         let node = new.or(old)?.node.clone();
         let [before, after] = [old, new].map(lines);
@@ -44,15 +44,22 @@ impl ScriptChange {
             rules: count(|line| line.starts_with('-')),
         };
         let counts = [change.sets, change.members, change.chains, change.rules];
-        counts.iter().any(|count| *count != Count::default()).then_some(change)
+        counts
+            .iter()
+            .any(|count| *count != Count::default())
+            .then_some(change)
     }
 }
 
 /// Every line that does something, with the script it is in, in order.
 fn lines(part: Option<&NodePart>) -> Vec<(&'static str, &str)> {
     let files = part.map(|part| part.scripts.files()).unwrap_or_default();
-    let lines = files.into_iter().flat_map(|(file, text)| text.lines().map(move |line| (file, line)));
-    let mut lines: Vec<(&str, &str)> = lines.filter(|(_, line)| line.starts_with(['c', 'a', ':', '-'])).collect();
+    let lines = files
+        .into_iter()
+        .flat_map(|(file, text)| text.lines().map(move |line| (file, line)));
+    let mut lines: Vec<(&str, &str)> = lines
+        .filter(|(_, line)| line.starts_with(['c', 'a', ':', '-']))
+        .collect();
     lines.sort_unstable();
     lines
 }
@@ -60,7 +67,8 @@ fn lines(part: Option<&NodePart>) -> Vec<(&'static str, &str)> {
 impl Count {
     fn between(old: &[(&str, &str)], new: &[(&str, &str)], sort: fn(&str) -> bool) -> Self {
         let mut count = Self::default();
-        let [mut old, mut new] = [old, new].map(|lines| lines.iter().filter(|(_, line)| sort(line)).peekable());
+        let [mut old, mut new] =
+            [old, new].map(|lines| lines.iter().filter(|(_, line)| sort(line)).peekable());
         loop {
             let order = match (old.peek(), new.peek()) {
                 (Some(before), Some(after)) => before.cmp(after),
@@ -83,11 +91,34 @@ impl Count {
 impl fmt::Display for ScriptChange {
     /// `n1: rules +2 -1, members +3`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = [("rules", self.rules), ("chains", self.chains), ("sets", self.sets), ("members", self.members)];
-        let words = counts.iter().filter(|(_, count)| *count != Count::default()).map(|(word, count)| {
-            let part = |sign: char, count: usize| if count == 0 { String::new() } else { format!(" {sign}{count}") };
-            format!("{word}{}{}", part('+', count.added), part('-', count.removed))
-        });
-        write!(out, "{}: {}", self.node, words.collect::<Vec<_>>().join(", "))
+        let counts = [
+            ("rules", self.rules),
+            ("chains", self.chains),
+            ("sets", self.sets),
+            ("members", self.members),
+        ];
+        let words = counts
+            .iter()
+            .filter(|(_, count)| *count != Count::default())
+            .map(|(word, count)| {
+                let part = |sign: char, count: usize| {
+                    if count == 0 {
+                        String::new()
+                    } else {
+                        format!(" {sign}{count}")
+                    }
+                };
+                format!(
+                    "{word}{}{}",
+                    part('+', count.added),
+                    part('-', count.removed)
+                )
+            });
+        write!(
+            out,
+            "{}: {}",
+            self.node,
+            words.collect::<Vec<_>>().join(", ")
+        )
     }
 }

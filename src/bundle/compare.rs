@@ -24,7 +24,11 @@ impl Comparison {
     /// # Errors
     /// If the directory cannot be read.
     pub fn new(place: &Path, provenance: Provenance) -> Result<Self, Diagnostic> {
-        Ok(Self { directory: Directory::open(place)?, index: Index::new(provenance), diff: Printed::default() })
+        Ok(Self {
+            directory: Directory::open(place)?,
+            index: Index::new(provenance),
+            diff: Printed::default(),
+        })
     }
 
     /// Compares one node's scripts.
@@ -36,13 +40,15 @@ impl Comparison {
             self.compare(&path, text)?;
             self.index.files.insert(path, FileEntry::of(text, counts));
         }
-        self.index.extensions.extend(part.extensions.iter().cloned());
+        self.index
+            .extensions
+            .extend(part.extensions.iter().cloned());
         self.index.nodes.push(part.node.clone());
         Ok(())
     }
 
-    /// Compares the index, and finds what would not be written. Gives a unified diff from disk to now, empty when
-    /// nothing differs.
+    /// Compares the index, and finds what would not be written. Gives a unified diff from disk to
+    /// now, empty when nothing differs.
     ///
     /// # Errors
     /// If the bundle on disk cannot be read, or has a symbolic link in it.
@@ -53,7 +59,10 @@ impl Comparison {
             let name = path.to_string_lossy();
             let is_expected = if *kind == FileType::Directory {
                 // what is in it is told by itself
-                entries.range(path.clone()..).nth(1).is_some_and(|(next, _)| next.starts_with(path))
+                entries
+                    .range(path.clone()..)
+                    .nth(1)
+                    .is_some_and(|(next, _)| next.starts_with(path))
             } else {
                 name == INDEX_FILE || self.index.files.contains_key(&*name)
             };
@@ -68,7 +77,11 @@ impl Comparison {
 
     /// Adds what is on disk and would not be written.
     fn only_on_disk(&mut self, path: &str, kind: FileType) -> Result<(), Diagnostic> {
-        let content = if kind == FileType::RegularFile { self.directory.read(path)? } else { Content::Missing };
+        let content = if kind == FileType::RegularFile {
+            self.directory.read(path)?
+        } else {
+            Content::Missing
+        };
         match content {
             Content::File(bytes) if !bytes.is_empty() => {
                 let old = String::from_utf8_lossy(&bytes);
@@ -76,7 +89,9 @@ impl Comparison {
             }
             // there are no lines to show, as with `diff --recursive`
             Content::File(_) | Content::Missing | Content::Other(_) => {
-                self.diff.add(|out| Terminal::on(out).line(format_args!("Only in a: {}", visible(path))));
+                self.diff.add(|out| {
+                    Terminal::on(out).line(format_args!("Only in a: {}", visible(path)))
+                });
             }
         }
         Ok(())
@@ -89,7 +104,10 @@ impl Comparison {
             Content::Missing => String::new(),
             Content::Other(what) => {
                 let path = visible(path);
-                self.diff.add(|out| Terminal::on(out).line(format_args!("a/{path} is {what}, and b/{path} is a file")));
+                self.diff.add(|out| {
+                    Terminal::on(out)
+                        .line(format_args!("a/{path} is {what}, and b/{path} is a file"))
+                });
                 return Ok(());
             }
         };
@@ -106,5 +124,7 @@ fn unified(path: &str, [old, new]: [&str; 2], out: &mut Sink<'_>) {
     let mut out = Terminal::on(out);
     out.line(format!("--- a/{path}"));
     out.line(format!("+++ b/{path}"));
-    hunks(old, new).split_terminator('\n').for_each(|line| out.line(line));
+    hunks(old, new)
+        .split_terminator('\n')
+        .for_each(|line| out.line(line));
 }

@@ -1,9 +1,9 @@
 //! The directory of a bundle that is read. No symbolic link in it is followed.
 //!
-//! What a link names may change without a change in the bundle, and no bundle has one. Every reader goes
-//! through [`Directory`], which opens each directory by the one that holds it: a link that takes the place
-//! of a directory meanwhile is not followed either. The way to the bundle is the user's, who may have it
-//! lead through links.
+//! What a link names may change without a change in the bundle, and no bundle has one. Every reader
+//! goes through [`Directory`], which opens each directory by the one that holds it: a link that
+//! takes the place of a directory meanwhile is not followed either. The way to the bundle is the
+//! user's, who may have it lead through links.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -39,7 +39,8 @@ pub(super) enum Content {
     Other(&'static str),
 }
 
-/// Reads a file by its path below a directory, of which no symbolic link is followed. Returns `None` if there is none.
+/// Reads a file by its path below a directory, of which no symbolic link is followed. Returns
+/// `None` if there is none.
 ///
 /// # Errors
 /// If something else is there, a symbolic link for one, or the file cannot be read.
@@ -48,7 +49,10 @@ pub fn read_below(directory: &Path, path: &str) -> Result<Option<Vec<u8>>, Diagn
         Content::File(bytes) => Ok(Some(bytes)),
         Content::Missing => Ok(None),
         Content::Other(what) => {
-            let message = format!("cannot read `{}`: it is {what}, and no file", directory.join(path).display());
+            let message = format!(
+                "cannot read `{}`: it is {what}, and no file",
+                directory.join(path).display()
+            );
             Err(Diagnostic::new(Code::Unreadable, message))
         }
     }
@@ -61,18 +65,25 @@ impl Directory {
     /// If it cannot be opened.
     pub(super) fn open(place: &Path) -> Result<Self, Diagnostic> {
         match openat(CWD, place, OPENED, Mode::empty()) {
-            Ok(root) => Ok(Self { place: place.to_owned(), root: Some(root) }),
-            Err(Errno::NOENT) => Ok(Self { place: place.to_owned(), root: None }),
+            Ok(root) => Ok(Self {
+                place: place.to_owned(),
+                root: Some(root),
+            }),
+            Err(Errno::NOENT) => Ok(Self {
+                place: place.to_owned(),
+                root: None,
+            }),
             Err(Errno::NOTDIR) => {
                 let message = format!("`{}` is no bundle: it is no directory", place.display());
-                Err(Diagnostic::new(Code::NotABundle, message).help("name a directory that `palisade render` wrote"))
+                Err(Diagnostic::new(Code::NotABundle, message)
+                    .help("name a directory that `palisade render` wrote"))
             }
             Err(error) => Err(io_error(Code::Unreadable, "read", place, &error.into())),
         }
     }
 
-    /// Returns everything in the directory by its path there. Directories that no bundle has are not
-    /// looked into.
+    /// Returns everything in the directory by its path there. Directories that no bundle has are
+    /// not looked into.
     ///
     /// # Errors
     /// If one of the entries is a symbolic link, or a directory cannot be read.
@@ -84,8 +95,20 @@ impl Directory {
         Ok(entries)
     }
 
-    fn walk(&self, directory: &OwnedFd, at: &Path, entries: &mut BTreeMap<PathBuf, FileType>) -> Result<(), Diagnostic> {
-        let unreadable = |error: Errno| io_error(Code::Unreadable, "read", &self.place.join(at), &error.into());
+    fn walk(
+        &self,
+        directory: &OwnedFd,
+        at: &Path,
+        entries: &mut BTreeMap<PathBuf, FileType>,
+    ) -> Result<(), Diagnostic> {
+        let unreadable = |error: Errno| {
+            io_error(
+                Code::Unreadable,
+                "read",
+                &self.place.join(at),
+                &error.into(),
+            )
+        };
         for entry in Dir::read_from(directory).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
@@ -93,9 +116,12 @@ impl Directory {
                 continue;
             }
             let path = at.join(name);
-            let Some(kind) = self.kind(directory, name, &path)? else { continue };
+            let Some(kind) = self.kind(directory, name, &path)? else {
+                continue;
+            };
             if kind == FileType::Directory && path.to_str().is_some_and(path::is_folder) {
-                let below = openat(directory, name, OPENED | OFlags::NOFOLLOW, Mode::empty()).map_err(unreadable)?;
+                let below = openat(directory, name, OPENED | OFlags::NOFOLLOW, Mode::empty())
+                    .map_err(unreadable)?;
                 self.walk(&below, &path, entries)?;
             }
             entries.insert(path, kind);
@@ -108,9 +134,14 @@ impl Directory {
     /// # Errors
     /// If a part of the path is a symbolic link, or the file cannot be read.
     pub(super) fn read(&self, path: &str) -> Result<Content, Diagnostic> {
-        let Some(root) = &self.root else { return Ok(Content::Missing) };
-        let unreadable = |error: io::Error| io_error(Code::Unreadable, "read", &self.place.join(path), &error);
-        let (folders, name) = path.rsplit_once('/').map_or((None, path), |(folders, name)| (Some(folders), name));
+        let Some(root) = &self.root else {
+            return Ok(Content::Missing);
+        };
+        let unreadable =
+            |error: io::Error| io_error(Code::Unreadable, "read", &self.place.join(path), &error);
+        let (folders, name) = path
+            .rsplit_once('/')
+            .map_or((None, path), |(folders, name)| (Some(folders), name));
         let mut at = PathBuf::new();
         let mut directory = root.as_fd();
         let mut opened: OwnedFd;
@@ -130,31 +161,52 @@ impl Directory {
             Some(kind) => return Ok(Content::Other(words(kind))),
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = openat(directory, name, flags, Mode::empty()).map_err(|error| unreadable(error.into()))?;
-        read_open(File::from(file)).map(Content::File).map_err(unreadable)
+        let file = openat(directory, name, flags, Mode::empty())
+            .map_err(|error| unreadable(error.into()))?;
+        read_open(File::from(file))
+            .map(Content::File)
+            .map_err(unreadable)
     }
 
-    /// Returns what stands at a name in a directory, or `None` if nothing does. A symbolic link is an
-    /// error.
-    fn kind(&self, directory: impl AsFd, name: &OsStr, path: &Path) -> Result<Option<FileType>, Diagnostic> {
-        match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map(|about| FileType::from_raw_mode(about.st_mode)) {
+    /// Returns what stands at a name in a directory, or `None` if nothing does. A symbolic link is
+    /// an error.
+    fn kind(
+        &self,
+        directory: impl AsFd,
+        name: &OsStr,
+        path: &Path,
+    ) -> Result<Option<FileType>, Diagnostic> {
+        match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map(|about| FileType::from_raw_mode(about.st_mode))
+        {
             Ok(FileType::Symlink) => Err(self.link(path)),
             Ok(kind) => Ok(Some(kind)),
             Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(io_error(Code::Unreadable, "read", &self.place.join(path), &error.into())),
+            Err(error) => Err(io_error(
+                Code::Unreadable,
+                "read",
+                &self.place.join(path),
+                &error.into(),
+            )),
         }
     }
 
     /// That a bundle has a symbolic link in it.
     fn link(&self, path: &Path) -> Diagnostic {
-        let message = format!("`{}` is a symbolic link, which is not followed", self.place.join(path).display());
-        Diagnostic::new(Code::BundleDamaged, message)
-            .help("copy the bundle again, with files in place of links (`cp --recursive --dereference`)")
+        let message = format!(
+            "`{}` is a symbolic link, which is not followed",
+            self.place.join(path).display()
+        );
+        Diagnostic::new(Code::BundleDamaged, message).help(
+            "copy the bundle again, with files in place of links (`cp --recursive --dereference`)",
+        )
     }
 }
 
 /// How directories are opened.
-const OPENED: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const OPENED: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
 
 /// What something is that is no file.
 fn words(kind: FileType) -> &'static str {

@@ -10,16 +10,22 @@ use rustix::fs::OFlags;
 /// Bytes that a file may have; some below `/proc` have no end.
 const MOST: u64 = 1 << 30;
 
-/// Reads a file. A pipe, which would be waited on, a device, which need not end, and a socket are errors of the kind [`io::ErrorKind::InvalidInput`]
-/// that say so.
+/// Reads a file. A pipe, which would be waited on, a device, which need not end, and a socket are
+/// errors of the kind [`io::ErrorKind::InvalidInput`] that say so.
 ///
 /// # Errors
 /// When it is something else, longer than 1 GiB, or cannot be read.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    // before it is opened, which would have an effect on a pipe or a device, and behind it, since it may be another one then
+    // before it is opened, which would have an effect on a pipe or a device, and behind it, since
+    // it may be another one then
     is_file(fs::metadata(path)?.file_type())?;
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
-    read_open(OpenOptions::new().read(true).custom_flags(flags).open(path)?)
+    read_open(
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(path)?,
+    )
 }
 
 /// Reads a file that is open.
@@ -30,7 +36,10 @@ pub(super) fn read_open(file: File) -> io::Result<Vec<u8>> {
     is_file(file.metadata()?.file_type())?;
     let mut bytes = Vec::new();
     match file.take(MOST + 1).read_to_end(&mut bytes)? as u64 {
-        length if length > MOST => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 1 GiB")),
+        length if length > MOST => Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "it has more than 1 GiB",
+        )),
         _ => Ok(bytes),
     }
 }
@@ -43,5 +52,8 @@ fn is_file(found: FileType) -> io::Result<()> {
         _ if found.is_socket() => "a socket",
         _ => "a device",
     };
-    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, and no file")))
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("it is {what}, and no file"),
+    ))
 }

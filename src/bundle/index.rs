@@ -77,7 +77,13 @@ pub enum Counts {
 impl Index {
     /// The index of nothing yet.
     pub fn new(provenance: Provenance) -> Self {
-        Self { format_version: FORMAT_VERSION, provenance, extensions: BTreeSet::new(), nodes: Vec::new(), files: BTreeMap::new() }
+        Self {
+            format_version: FORMAT_VERSION,
+            provenance,
+            extensions: BTreeSet::new(),
+            nodes: Vec::new(),
+            files: BTreeMap::new(),
+        }
     }
 
     /// The index as it is written: indented JSON with an end of line.
@@ -89,7 +95,11 @@ impl Index {
 impl FileEntry {
     /// The entry of a text.
     pub fn of(text: &str, counts: Counts) -> Self {
-        Self { sha256: hex(&Sha256::digest(text.as_bytes())), bytes: text.len(), counts }
+        Self {
+            sha256: hex(&Sha256::digest(text.as_bytes())),
+            bytes: text.len(),
+            counts,
+        }
     }
 }
 
@@ -97,10 +107,20 @@ impl Counts {
     /// Counts of a program's scripts, in the order they are loaded.
     pub(super) fn of(program: &Program) -> Vec<Counts> {
         let members = program.sets.iter().map(|set| set.members.len()).sum();
-        let table =
-            |table: &Table| Counts::Table { chains: table.chains.len(), rules: table.chains.iter().map(|chain| chain.rules.len()).sum() };
-        let tables = [&program.v4, &program.v6].into_iter().chain(&program.early).map(table);
-        std::iter::once(Counts::Sets { sets: program.sets.len(), members }).chain(tables).collect()
+        let table = |table: &Table| Counts::Table {
+            chains: table.chains.len(),
+            rules: table.chains.iter().map(|chain| chain.rules.len()).sum(),
+        };
+        let tables = [&program.v4, &program.v6]
+            .into_iter()
+            .chain(&program.early)
+            .map(table);
+        std::iter::once(Counts::Sets {
+            sets: program.sets.len(),
+            members,
+        })
+        .chain(tables)
+        .collect()
     }
 }
 

@@ -1,10 +1,13 @@
 //! Scripts to a directory, whole or not at all, and back.
 //!
-//! In: [`Scripts`] of one node after another. Out: the bundle directory: `palisade.json` with digests and counts, and
-//! `nodes/<node>/` with the scripts. Absent: rendering, and the kernel.
+//! In: [`Scripts`] of one node after another. Out: the bundle directory: `palisade.json` with
+//! digests and counts, and `nodes/<node>/` with the scripts. Absent: rendering, and the kernel.
 //!
 //! Cost: linear in the bytes.
-#![expect(clippy::disallowed_methods, reason = "this room writes bundles to disk and reads them back")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this room writes bundles to disk and reads them back"
+)]
 
 mod changes;
 mod compare;
@@ -51,21 +54,38 @@ pub struct NodePart {
 
 impl NodePart {
     /// Joins a node's scripts with what its program holds, and the extensions in them.
-    pub fn new(node: &str, program: &Program, scripts: Scripts, extensions: BTreeMap<&str, usize>) -> Self {
+    pub fn new(
+        node: &str,
+        program: &Program,
+        scripts: Scripts,
+        extensions: BTreeMap<&str, usize>,
+    ) -> Self {
         let extensions = extensions.into_keys().map(str::to_owned).collect();
-        Self { node: node.to_owned(), scripts, counts: Counts::of(program), extensions }
+        Self {
+            node: node.to_owned(),
+            scripts,
+            counts: Counts::of(program),
+            extensions,
+        }
     }
 
     /// Paths in the bundle, texts and counts, in the order the scripts are loaded.
     fn files(&self) -> impl Iterator<Item = (String, &str, Counts)> {
-        let files = self.scripts.files().into_iter().zip(self.counts.iter().copied());
+        let files = self
+            .scripts
+            .files()
+            .into_iter()
+            .zip(self.counts.iter().copied());
         files.map(|((name, text), counts)| (format!("nodes/{}/{name}", self.node), text, counts))
     }
 }
 
 /// A failure to read or write `path`.
 fn io_error(code: Code, doing: &str, path: &Path, error: &io::Error) -> Diagnostic {
-    Diagnostic::new(code, format!("cannot {doing} `{}`: {error}", path.display()))
+    Diagnostic::new(
+        code,
+        format!("cannot {doing} `{}`: {error}", path.display()),
+    )
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The paths that files have in a bundle: `palisade.json` and `nodes/<node>/<script>`, and no others.
+//! The paths that files have in a bundle: `palisade.json` and `nodes/<node>/<script>`, and no
+//! others.
 
 use std::path::{Path, PathBuf};
 
@@ -17,10 +18,13 @@ pub(super) struct BundlePath<'text> {
 }
 
 impl<'text> BundlePath<'text> {
-    /// Reads `nodes/<node>/<script>`. Returns `None` if the node's name is not valid, or the script is
-    /// none of [`SCRIPT_FILES`].
+    /// Reads `nodes/<node>/<script>`. Returns `None` if the node's name is not valid, or the script
+    /// is none of [`SCRIPT_FILES`].
     pub(super) fn parse(path: &'text str) -> Option<Self> {
-        let (node, file) = path.strip_prefix(NODES)?.strip_prefix('/')?.split_once('/')?;
+        let (node, file) = path
+            .strip_prefix(NODES)?
+            .strip_prefix('/')?
+            .split_once('/')?;
         let script = SCRIPT_FILES.into_iter().find(|script| *script == file)?;
         is_node_name(node).then_some(Self { node, script })
     }
@@ -39,10 +43,16 @@ pub(super) fn is_folder(path: &str) -> bool {
     }
 }
 
-/// The node in whose directory `path` is, or whose directory it is: `n1` of `nodes/n1/README`. Returns
-/// `None` if it is in none.
+/// The node in whose directory `path` is, or whose directory it is: `n1` of `nodes/n1/README`.
+/// Returns `None` if it is in none.
 pub(super) fn node_of(path: &Path) -> Option<&str> {
-    let node = path.strip_prefix(NODES).ok()?.components().next()?.as_os_str().to_str()?;
+    let node = path
+        .strip_prefix(NODES)
+        .ok()?
+        .components()
+        .next()?
+        .as_os_str()
+        .to_str()?;
     is_node_name(node).then_some(node)
 }
 

@@ -90,31 +90,51 @@ impl OnDisk {
     /// Opens a bundle.
     ///
     /// # Errors
-    /// If there is none, or it has another format, names what no bundle has, or has a symbolic link in it.
+    /// If there is none, or it has another format, names what no bundle has, or has a symbolic link
+    /// in it.
     pub fn open(place: &Path) -> Result<Self, Diagnostic> {
         let not_a_bundle = |why: String| {
             let message = format!("`{}` is no bundle: {why}", place.display());
-            Diagnostic::new(Code::NotABundle, message).help("name a directory that `palisade render` wrote")
+            Diagnostic::new(Code::NotABundle, message)
+                .help("name a directory that `palisade render` wrote")
         };
         let directory = Directory::open(place)?;
         let text = match directory.read(INDEX_FILE)? {
             Content::File(text) => text,
             Content::Missing => return Err(not_a_bundle(format!("there is no `{INDEX_FILE}`"))),
-            Content::Other(what) => return Err(not_a_bundle(format!("`{INDEX_FILE}`: it is {what}, and no file"))),
+            Content::Other(what) => {
+                return Err(not_a_bundle(format!(
+                    "`{INDEX_FILE}`: it is {what}, and no file"
+                )));
+            }
         };
         let bad_index = |error: serde_json::Error| not_a_bundle(format!("`{INDEX_FILE}`: {error}"));
-        let AnyFormat { format_version: format } = serde_json::from_slice(&text).map_err(bad_index)?;
+        let AnyFormat {
+            format_version: format,
+        } = serde_json::from_slice(&text).map_err(bad_index)?;
         if format != FORMAT_VERSION {
-            let message = format!("`{}` is a bundle of format {format}, and this version reads {FORMAT_VERSION}", place.display());
-            let help = "render it again with the version of palisade that is installed here, or install the version that rendered it";
+            let message = format!(
+                "`{}` is a bundle of format {format}, and this version reads {FORMAT_VERSION}",
+                place.display()
+            );
+            let help = "render it again with the version of palisade that is installed here, or \
+                        install the version that rendered it";
             return Err(Diagnostic::new(Code::BundleFormat, message).help(help));
         }
         let listed: Listed = serde_json::from_slice(&text).map_err(bad_index)?;
         match listed.stray() {
-            None => Ok(Self { entries: directory.entries()?, directory, listed }),
+            None => Ok(Self {
+                entries: directory.entries()?,
+                directory,
+                listed,
+            }),
             Some(stray) => {
-                let message = format!("`{}` names `{stray}`, which no bundle has", place.join(INDEX_FILE).display());
-                Err(Diagnostic::new(Code::BundlePath, message).help("do not use it: no version of palisade writes that"))
+                let message = format!(
+                    "`{}` names `{stray}`, which no bundle has",
+                    place.join(INDEX_FILE).display()
+                );
+                Err(Diagnostic::new(Code::BundlePath, message)
+                    .help("do not use it: no version of palisade writes that"))
             }
         }
     }
@@ -126,7 +146,12 @@ impl OnDisk {
 
     /// Every node that the index lists, has files of, or that has a directory, in order.
     pub fn all_nodes(&self) -> BTreeSet<&str> {
-        let of_files = self.listed.files.keys().filter_map(|path| BundlePath::parse(path)).map(|path| path.node);
+        let of_files = self
+            .listed
+            .files
+            .keys()
+            .filter_map(|path| BundlePath::parse(path))
+            .map(|path| path.node);
         let of_entries = self.entries.keys().filter_map(|path| path::node_of(path));
         self.nodes().chain(of_files).chain(of_entries).collect()
     }
@@ -134,10 +159,21 @@ impl OnDisk {
     /// What stands outside of the nodes' directories and is no part of a bundle.
     pub fn strays(&self) -> Vec<FileProblem> {
         let is_part = |(path, kind): &(&PathBuf, &FileType)| {
-            path == &Path::new(INDEX_FILE) || path == &Path::new(NODES) && **kind == FileType::Directory || path::node_of(path).is_some()
+            path == &Path::new(INDEX_FILE)
+                || path == &Path::new(NODES) && **kind == FileType::Directory
+                || path::node_of(path).is_some()
         };
-        let strays = self.entries.iter().filter(|entry| !is_part(entry)).map(|(path, _)| path.to_string_lossy().into_owned());
-        strays.map(|path| FileProblem { path, kind: FileProblemKind::NotListed }).collect()
+        let strays = self
+            .entries
+            .iter()
+            .filter(|entry| !is_part(entry))
+            .map(|(path, _)| path.to_string_lossy().into_owned());
+        strays
+            .map(|path| FileProblem {
+                path,
+                kind: FileProblemKind::NotListed,
+            })
+            .collect()
     }
 
     /// Whether staged policies are in force in it: a proposal, not to be applied.
@@ -149,7 +185,10 @@ impl OnDisk {
     pub fn index_of(&self, node: &str) -> String {
         let files: BTreeMap<&String, &Entry> = self.files_of(node).collect();
         let mut index = self.listed.rest.clone();
-        index.extend([("nodes".to_owned(), json!([node])), ("files".to_owned(), json!(files))]);
+        index.extend([
+            ("nodes".to_owned(), json!([node])),
+            ("files".to_owned(), json!(files)),
+        ]);
         if self.listed.staged {
             index.insert("staged".to_owned(), json!(true));
         }
@@ -163,18 +202,31 @@ impl OnDisk {
     pub fn node(&self, name: &str) -> Result<NodeTexts, Diagnostic> {
         let folder: PathBuf = [NODES, name].iter().collect();
         let mut node = NodeTexts::default();
-        let there = self.entries.range(folder.clone()..).map(|(path, _)| path.clone());
-        let mut paths: BTreeSet<PathBuf> = there.take_while(|path| path.starts_with(&folder)).collect();
+        let there = self
+            .entries
+            .range(folder.clone()..)
+            .map(|(path, _)| path.clone());
+        let mut paths: BTreeSet<PathBuf> =
+            there.take_while(|path| path.starts_with(&folder)).collect();
         paths.extend(self.files_of(name).map(|(path, _)| PathBuf::from(path)));
         if !paths.is_empty() && !self.listed.nodes.contains(name) {
-            node.problems.push(FileProblem { path: folder.display().to_string(), kind: FileProblemKind::NodeNotListed });
+            node.problems.push(FileProblem {
+                path: folder.display().to_string(),
+                kind: FileProblemKind::NodeNotListed,
+            });
         }
-        for path in paths.iter().filter(|path| **path != folder || self.entries.get(*path) != Some(&FileType::Directory)) {
+        for path in paths.iter().filter(|path| {
+            **path != folder || self.entries.get(*path) != Some(&FileType::Directory)
+        }) {
             let path = path.to_string_lossy().into_owned();
             let (bytes, kind) = self.bytes(&path)?;
-            node.problems.extend(kind.map(|kind| FileProblem { path: path.clone(), kind }));
+            node.problems.extend(kind.map(|kind| FileProblem {
+                path: path.clone(),
+                kind,
+            }));
             if let (Some(bytes), Some((_, file))) = (bytes, path.rsplit_once('/')) {
-                let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+                let text = String::from_utf8(bytes)
+                    .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
                 node.texts.insert(file.to_owned(), text);
             }
         }
@@ -184,7 +236,10 @@ impl OnDisk {
     /// The files of a node that the index lists.
     fn files_of(&self, node: &str) -> impl Iterator<Item = (&String, &Entry)> {
         let folder = format!("{NODES}/{node}/");
-        self.listed.files.range(folder.clone()..).take_while(move |(path, _)| path.starts_with(&folder))
+        self.listed
+            .files
+            .range(folder.clone()..)
+            .take_while(move |(path, _)| path.starts_with(&folder))
     }
 
     /// The bytes of a file, if there are any, and what is wrong with it.
@@ -197,8 +252,12 @@ impl OnDisk {
         let length = bytes.len() as u64;
         let kind = match self.listed.files.get(path) {
             None => Some(FileProblemKind::NotListed),
-            Some(entry) if entry.bytes != length => Some(FileProblemKind::Length(length, entry.bytes)),
-            Some(entry) if entry.sha256 != hex(&Sha256::digest(&bytes)) => Some(FileProblemKind::DigestDiffers),
+            Some(entry) if entry.bytes != length => {
+                Some(FileProblemKind::Length(length, entry.bytes))
+            }
+            Some(entry) if entry.sha256 != hex(&Sha256::digest(&bytes)) => {
+                Some(FileProblemKind::DigestDiffers)
+            }
             Some(_) => None,
         };
         Ok((Some(bytes), kind))
@@ -209,7 +268,10 @@ impl Listed {
     /// Returns the first node or path that no bundle has.
     fn stray(&self) -> Option<&str> {
         let names = self.nodes.iter().filter(|name| !path::is_node_name(name));
-        let paths = self.files.keys().filter(|path| BundlePath::parse(path).is_none());
+        let paths = self
+            .files
+            .keys()
+            .filter(|path| BundlePath::parse(path).is_none());
         names.chain(paths).map(String::as_str).next()
     }
 }
@@ -222,7 +284,9 @@ impl NodeTexts {
 
     /// File names and texts of all scripts.
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.texts.iter().map(|(file, text)| (file.as_str(), text.as_str()))
+        self.texts
+            .iter()
+            .map(|(file, text)| (file.as_str(), text.as_str()))
     }
 
     /// The text of a script.
@@ -234,14 +298,30 @@ impl NodeTexts {
 impl fmt::Display for FileProblem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            FileProblemKind::Missing => write!(out, "{}: `{INDEX_FILE}` lists it, and it is not there", self.path),
-            FileProblemKind::NotListed => write!(out, "{}: it is there, and not in `{INDEX_FILE}`", self.path),
-            FileProblemKind::DigestDiffers => write!(out, "{}: its digest is not the one in `{INDEX_FILE}`", self.path),
+            FileProblemKind::Missing => write!(
+                out,
+                "{}: `{INDEX_FILE}` lists it, and it is not there",
+                self.path
+            ),
+            FileProblemKind::NotListed => {
+                write!(out, "{}: it is there, and not in `{INDEX_FILE}`", self.path)
+            }
+            FileProblemKind::DigestDiffers => write!(
+                out,
+                "{}: its digest is not the one in `{INDEX_FILE}`",
+                self.path
+            ),
             FileProblemKind::Length(is, listed) => {
-                write!(out, "{}: it has {is} bytes, and {listed} in `{INDEX_FILE}`", self.path)
+                write!(
+                    out,
+                    "{}: it has {is} bytes, and {listed} in `{INDEX_FILE}`",
+                    self.path
+                )
             }
             FileProblemKind::NotAFile => write!(out, "{}: it is no file", self.path),
-            FileProblemKind::NodeNotListed => write!(out, "{}: `{INDEX_FILE}` does not list the node", self.path),
+            FileProblemKind::NodeNotListed => {
+                write!(out, "{}: `{INDEX_FILE}` does not list the node", self.path)
+            }
         }
     }
 }

@@ -9,23 +9,44 @@ use crate::diagnostic::Code;
 use crate::render::{SCRIPT_FILES, Scripts};
 
 fn part(node: &str, sets: &str) -> NodePart {
-    let scripts = Scripts { sets: sets.to_owned(), filter_v4: "four\n".to_owned(), filter_v6: "six\n".to_owned(), early: Vec::new() };
-    let table = Counts::Table { chains: 0, rules: 0 };
+    let scripts = Scripts {
+        sets: sets.to_owned(),
+        filter_v4: "four\n".to_owned(),
+        filter_v6: "six\n".to_owned(),
+        early: Vec::new(),
+    };
+    let table = Counts::Table {
+        chains: 0,
+        rules: 0,
+    };
     NodePart {
         node: node.to_owned(),
         scripts,
-        counts: vec![Counts::Sets { sets: 0, members: 0 }, table, table],
+        counts: vec![
+            Counts::Sets {
+                sets: 0,
+                members: 0,
+            },
+            table,
+            table,
+        ],
         extensions: BTreeSet::new(),
     }
 }
 
 fn provenance() -> Provenance {
-    Provenance { inputs: "digest".to_owned(), staged: false }
+    Provenance {
+        inputs: "digest".to_owned(),
+        staged: false,
+    }
 }
 
 fn write(place: &Path, parts: &[NodePart]) -> Result<(), String> {
     let mut writer = Writer::new(place, provenance()).map_err(|diagnostic| diagnostic.message)?;
-    parts.iter().try_for_each(|part| writer.add(part)).map_err(|diagnostic| diagnostic.message)?;
+    parts
+        .iter()
+        .try_for_each(|part| writer.add(part))
+        .map_err(|diagnostic| diagnostic.message)?;
     let left = writer.finish().map_err(|diagnostic| diagnostic.message)?;
     assert_eq!(left, None);
     Ok(())
@@ -43,9 +64,16 @@ fn a_bundle_replaces_a_bundle_whole() {
     let place = home.path().join("deep/bundle");
     write(&place, &[part("a", "old\n"), part("b", "old\n")]).unwrap();
     write(&place, &[part("a", "new\n")]).unwrap();
-    assert_eq!(fs::read_to_string(place.join("nodes/a/sets.ipset")).unwrap(), "new\n");
+    assert_eq!(
+        fs::read_to_string(place.join("nodes/a/sets.ipset")).unwrap(),
+        "new\n"
+    );
     assert!(!place.join("nodes/b").exists());
-    assert_eq!(fs::read_dir(home.path().join("deep")).unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(
+        fs::read_dir(home.path().join("deep")).unwrap().count(),
+        1,
+        "nothing is left beside it"
+    );
 }
 
 #[test]
@@ -58,7 +86,11 @@ fn a_directory_keeps_its_mode_when_a_bundle_replaces_it() {
         fs::set_permissions(&place, fs::Permissions::from_mode(mode)).unwrap();
         for text in ["first\n", "second\n"] {
             write(&place, &[part("a", text)]).unwrap();
-            assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o7777, mode, "{text}");
+            assert_eq!(
+                fs::metadata(&place).unwrap().permissions().mode() & 0o7777,
+                mode,
+                "{text}"
+            );
         }
     }
 }
@@ -67,14 +99,25 @@ fn a_directory_keeps_its_mode_when_a_bundle_replaces_it() {
 fn nothing_but_a_bundle_is_replaced() {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("letter.txt"), "dear").unwrap();
-    assert!(write(home.path(), &[part("a", "x\n")]).unwrap_err().contains("holds what is no part of a bundle: `letter.txt`"));
-    assert!(write(&home.path().join("letter.txt"), &[]).unwrap_err().contains("is a file"));
-    assert_eq!(fs::read_to_string(home.path().join("letter.txt")).unwrap(), "dear");
+    assert!(
+        write(home.path(), &[part("a", "x\n")])
+            .unwrap_err()
+            .contains("holds what is no part of a bundle: `letter.txt`")
+    );
+    assert!(
+        write(&home.path().join("letter.txt"), &[])
+            .unwrap_err()
+            .contains("is a file")
+    );
+    assert_eq!(
+        fs::read_to_string(home.path().join("letter.txt")).unwrap(),
+        "dear"
+    );
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
 }
 
-/// What comes before the exchange is refused; what comes behind it is kept, and only what is a bundle's is
-/// removed.
+/// What comes before the exchange is refused; what comes behind it is kept, and only what is a
+/// bundle's is removed.
 #[test]
 fn what_comes_meanwhile_is_kept() {
     let home = tempfile::tempdir().unwrap();
@@ -84,8 +127,14 @@ fn what_comes_meanwhile_is_kept() {
     writer.add(&part("a", "new\n")).unwrap();
     fs::write(place.join("nodes/a/letter"), "dear").unwrap();
     let refused = writer.finish().unwrap_err().message;
-    assert!(refused.contains("no part of a bundle: `nodes/a/letter`"), "{refused}");
-    assert_eq!(fs::read_to_string(place.join("nodes/a/sets.ipset")).unwrap(), "old\n");
+    assert!(
+        refused.contains("no part of a bundle: `nodes/a/letter`"),
+        "{refused}"
+    );
+    assert_eq!(
+        fs::read_to_string(place.join("nodes/a/sets.ipset")).unwrap(),
+        "old\n"
+    );
 
     fs::remove_file(place.join("nodes/a/letter")).unwrap();
     let owned = Owned::listed(&place).unwrap();
@@ -94,12 +143,18 @@ fn what_comes_meanwhile_is_kept() {
     fs::rename(&place, &old).unwrap();
     fs::write(old.join("nodes/a/letter"), "dear").unwrap();
     fs::write(old.join("letter"), "dear").unwrap();
-    assert_eq!(owned.remove_from(&old).unwrap(), ["letter", "nodes/a/letter"].map(Path::new));
+    assert_eq!(
+        owned.remove_from(&old).unwrap(),
+        ["letter", "nodes/a/letter"].map(Path::new)
+    );
     let left = clear(draft, &Owned::default()).unwrap();
     assert_eq!(left.entries, [Path::new("old")]);
     assert_eq!(left.diagnostic().code, Code::EntriesKept);
     assert!(!old.join(INDEX_FILE).exists() && !old.join("nodes/a/sets.ipset").exists());
-    assert_eq!(fs::read_to_string(left.place.join("old/nodes/a/letter")).unwrap(), "dear");
+    assert_eq!(
+        fs::read_to_string(left.place.join("old/nodes/a/letter")).unwrap(),
+        "dear"
+    );
 }
 
 #[test]
@@ -155,8 +210,18 @@ fn a_comparison_shows_what_differs_and_what_is_too_much() {
     write(&place, &all).unwrap();
     assert_eq!(compare(&place, &all), "");
     let diff = compare(&place, &[part("a", "1\n3\n")]);
-    for line in ["--- a/nodes/a/sets.ipset", "-2", "+3", "--- a/nodes/b/sets.ipset", "-x", "--- a/palisade.json"] {
-        assert!(diff.lines().any(|found| found == line), "{line} in:\n{diff}");
+    for line in [
+        "--- a/nodes/a/sets.ipset",
+        "-2",
+        "+3",
+        "--- a/nodes/b/sets.ipset",
+        "-x",
+        "--- a/palisade.json",
+    ] {
+        assert!(
+            diff.lines().any(|found| found == line),
+            "{line} in:\n{diff}"
+        );
     }
     fs::write(place.join(INDEX_FILE), "{}\n").unwrap();
     assert!(compare(&place, &all).contains("+++ b/palisade.json"));

@@ -1,9 +1,9 @@
 //! What belongs to a bundle in a directory, and what does not.
 //!
-//! A directory is replaced or removed only as far as its entries are those of a bundle: nothing else is
-//! ever deleted. The index chooses among the paths that palisade writes ([`BundlePath`]) and adds none,
-//! since it may come from others. No symbolic link is followed, neither in the place of the directory nor below it: each
-//! directory is opened by the one that holds it.
+//! A directory is replaced or removed only as far as its entries are those of a bundle: nothing
+//! else is ever deleted. The index chooses among the paths that palisade writes ([`BundlePath`])
+//! and adds none, since it may come from others. No symbolic link is followed, neither in the place
+//! of the directory nor below it: each directory is opened by the one that holds it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -58,7 +58,8 @@ impl Owned {
         let index: FileList<'_> = serde_json::from_slice(&text).map_err(io::Error::other)?;
         if index.format_version != FORMAT_VERSION {
             let format = index.format_version;
-            let problem = format!("it has format {format}, and this version writes {FORMAT_VERSION}");
+            let problem =
+                format!("it has format {format}, and this version writes {FORMAT_VERSION}");
             return Err(io::Error::other(problem));
         }
 
@@ -71,18 +72,22 @@ impl Owned {
         Ok(owned)
     }
 
-    /// The same of a directory that palisade alone keeps: files with the names of scripts are a bundle's
-    /// too, also where the index is damaged.
+    /// The same of a directory that palisade alone keeps: files with the names of scripts are a
+    /// bundle's too, also where the index is damaged.
     pub fn of_our_own(directory: &Path) -> Self {
         let mut owned = Self::listed(directory).unwrap_or_default();
         owned.files.insert(INDEX_FILE.into());
-        Self { by_name: true, ..owned }
+        Self {
+            by_name: true,
+            ..owned
+        }
     }
 
     fn add(&mut self, path: &BundlePath<'_>) {
         let folder = path.node_folder();
         self.files.insert(folder.join(path.script));
-        self.directories.extend([PathBuf::from(path::NODES), folder]);
+        self.directories
+            .extend([PathBuf::from(path::NODES), folder]);
     }
 
     fn has(&self, path: &Path, kind: FileType) -> bool {
@@ -91,8 +96,8 @@ impl Owned {
         kind == FileType::RegularFile && is_file || kind == FileType::Directory && is_directory
     }
 
-    /// Entries of a directory that are no part of a bundle; directories that are none are not looked
-    /// into. Where there is no such directory, there are none.
+    /// Entries of a directory that are no part of a bundle; directories that are none are not
+    /// looked into. Where there is no such directory, there are none.
     ///
     /// # Errors
     /// When the directory, or one below it, cannot be read, or is a symbolic link
@@ -108,8 +113,8 @@ impl Owned {
         Ok(foreign)
     }
 
-    /// Removes a directory as far as it is a bundle's; what is left, by its path in it. The directory
-    /// itself is removed where nothing is left.
+    /// Removes a directory as far as it is a bundle's; what is left, by its path in it. The
+    /// directory itself is removed where nothing is left.
     ///
     /// # Errors
     /// When something of the bundle cannot be removed.
@@ -121,7 +126,10 @@ impl Owned {
             Err(error) => return Err(error),
         }
         foreign.sort_unstable();
-        match foreign.is_empty().then(|| unlinkat(CWD, directory, AtFlags::REMOVEDIR)) {
+        match foreign
+            .is_empty()
+            .then(|| unlinkat(CWD, directory, AtFlags::REMOVEDIR))
+        {
             None | Some(Ok(())) => Ok(foreign),
             // something came meanwhile
             Some(Err(Errno::NOTEMPTY)) => Ok(vec![PathBuf::from(".")]),
@@ -129,9 +137,15 @@ impl Owned {
         }
     }
 
-    /// Goes through a directory and those below it that are a bundle's; removes what is one's, if that is
-    /// asked for.
-    fn walk(&self, directory: &OwnedFd, at: &Path, removes: bool, foreign: &mut Vec<PathBuf>) -> io::Result<()> {
+    /// Goes through a directory and those below it that are a bundle's; removes what is one's, if
+    /// that is asked for.
+    fn walk(
+        &self,
+        directory: &OwnedFd,
+        at: &Path,
+        removes: bool,
+        foreign: &mut Vec<PathBuf>,
+    ) -> io::Result<()> {
         for entry in Dir::read_from(directory)? {
             let entry = entry?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
@@ -174,7 +188,8 @@ fn open(directory: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
 
 /// Whether a bundle may have a file at this path: `nodes/n1/filter.v4.rules`.
 fn is_script(path: &Path) -> bool {
-    path.to_str().is_some_and(|path| BundlePath::parse(path).is_some())
+    path.to_str()
+        .is_some_and(|path| BundlePath::parse(path).is_some())
 }
 
 /// Whether a bundle may have a directory at this path: `nodes`, `nodes/n1`.

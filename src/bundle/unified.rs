@@ -2,15 +2,17 @@
 
 use std::fmt;
 
-use imara_diff::{Algorithm, Diff, InternedInput, Interner, Token, UnifiedDiffConfig, UnifiedDiffPrinter};
+use imara_diff::{
+    Algorithm, Diff, InternedInput, Interner, Token, UnifiedDiffConfig, UnifiedDiffPrinter,
+};
 
 /// Lines of context around a change, as `diff -u` and `git diff` show.
 const CONTEXT_LINES: u32 = 3;
 
 /// Returns the hunks that lead from `old` to `new`; an empty string if the texts are equal.
 ///
-/// Cost: lines of both texts, times the lines that differ in the worst case (Myers' algorithm, with a
-/// bound on its search).
+/// Cost: lines of both texts, times the lines that differ in the worst case (Myers' algorithm, with
+/// a bound on its search).
 pub(super) fn hunks(old: &str, new: &str) -> String {
     let input = InternedInput::new(old, new);
     let mut diff = Diff::compute(Algorithm::Myers, &input);
@@ -18,7 +20,8 @@ pub(super) fn hunks(old: &str, new: &str) -> String {
 
     let mut config = UnifiedDiffConfig::default();
     config.context_len(CONTEXT_LINES);
-    diff.unified_diff(&LinePrinter(&input.interner), config, &input).to_string()
+    diff.unified_diff(&LinePrinter(&input.interner), config, &input)
+        .to_string()
 }
 
 /// Prints lines as `diff -u` does.
@@ -35,8 +38,16 @@ impl LinePrinter<'_> {
 }
 
 impl UnifiedDiffPrinter for LinePrinter<'_> {
-    fn display_header(&self, mut out: impl fmt::Write, old_start: u32, new_start: u32, old_len: u32, new_len: u32) -> fmt::Result {
-        let [old, new] = [(old_start, old_len), (new_start, new_len)].map(|(start, len)| range(start, len));
+    fn display_header(
+        &self,
+        mut out: impl fmt::Write,
+        old_start: u32,
+        new_start: u32,
+        old_len: u32,
+        new_len: u32,
+    ) -> fmt::Result {
+        let [old, new] =
+            [(old_start, old_len), (new_start, new_len)].map(|(start, len)| range(start, len));
         writeln!(out, "@@ -{old} +{new} @@")
     }
 
@@ -44,9 +55,18 @@ impl UnifiedDiffPrinter for LinePrinter<'_> {
         self.line(&mut out, ' ', token)
     }
 
-    fn display_hunk(&self, mut out: impl fmt::Write, before: &[Token], after: &[Token]) -> fmt::Result {
-        before.iter().try_for_each(|token| self.line(&mut out, '-', *token))?;
-        after.iter().try_for_each(|token| self.line(&mut out, '+', *token))
+    fn display_hunk(
+        &self,
+        mut out: impl fmt::Write,
+        before: &[Token],
+        after: &[Token],
+    ) -> fmt::Result {
+        before
+            .iter()
+            .try_for_each(|token| self.line(&mut out, '-', *token))?;
+        after
+            .iter()
+            .try_for_each(|token| self.line(&mut out, '+', *token))
     }
 }
 
@@ -72,7 +92,11 @@ mod tests {
             ("", "a\nb\n", "@@ -0,0 +1,2 @@\n+a\n+b\n"),
             ("a\n", "", "@@ -1 +0,0 @@\n-a\n"),
             ("a\nb\n", "a\nc\n", "@@ -1,2 +1,2 @@\n a\n-b\n+c\n"),
-            ("a\nb", "a\n", "@@ -1,2 +1 @@\n a\n-b\n\\ No newline at end of file\n"),
+            (
+                "a\nb",
+                "a\n",
+                "@@ -1,2 +1 @@\n a\n-b\n\\ No newline at end of file\n",
+            ),
             (
                 "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n",
                 "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n",

@@ -22,13 +22,16 @@ pub struct Writer {
     index: Index,
 }
 
-/// Directories that were made on the way to the place, innermost first. When dropped, those that are empty go again.
+/// Directories that were made on the way to the place, innermost first. When dropped, those that
+/// are empty go again.
 #[derive(Debug)]
 struct Parents(Vec<PathBuf>);
 
 impl Parents {
     fn make(directory: &Path) -> io::Result<Self> {
-        let missing = directory.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+        let missing = directory
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists());
         let parents = Self(missing.map(Path::to_owned).collect());
         fs::create_dir_all(directory).map(|()| parents)
     }
@@ -72,8 +75,9 @@ impl Owner {
 }
 
 impl Writer {
-    /// Starts a bundle that is to stand at `place`, where nothing may be now, or a directory with nothing
-    /// in it but a bundle: its index and files that the index lists. `provenance` says what it is made of.
+    /// Starts a bundle that is to stand at `place`, where nothing may be now, or a directory with
+    /// nothing in it but a bundle: its index and files that the index lists. `provenance` says what
+    /// it is made of.
     ///
     /// # Errors
     /// When something else is there, a symbolic link for one, or nothing can be written beside it.
@@ -97,9 +101,18 @@ impl Writer {
             _ => Path::new("."),
         };
         let parents = Parents::make(parent).map_err(|error| unwritable(parent, &error))?;
-        let directory = tempfile::Builder::new().prefix(".palisade-").tempdir_in(parent).map_err(|error| unwritable(parent, &error))?;
+        let directory = tempfile::Builder::new()
+            .prefix(".palisade-")
+            .tempdir_in(parent)
+            .map_err(|error| unwritable(parent, &error))?;
         give(directory.path(), &place).map_err(|error| unwritable(directory.path(), &error))?;
-        Ok(Self { place, owner, directory, _parents: parents, index: Index::new(provenance) })
+        Ok(Self {
+            place,
+            owner,
+            directory,
+            _parents: parents,
+            index: Index::new(provenance),
+        })
     }
 
     /// Writes one node's scripts.
@@ -111,17 +124,19 @@ impl Writer {
             self.write(&path, text)?;
             self.index.files.insert(path, FileEntry::of(text, counts));
         }
-        self.index.extensions.extend(part.extensions.iter().cloned());
+        self.index
+            .extensions
+            .extend(part.extensions.iter().cloned());
         self.index.nodes.push(part.node.clone());
         Ok(())
     }
 
-    /// Writes the index and puts the bundle into its place, in one step that replaces a bundle that is
-    /// there. Of that one its own files are removed; what else came into it meanwhile is kept.
+    /// Writes the index and puts the bundle into its place, in one step that replaces a bundle that
+    /// is there. Of that one its own files are removed; what else came into it meanwhile is kept.
     ///
     /// # Errors
-    /// When that fails, or something else came into the place before that step; what was there is there
-    /// still.
+    /// When that fails, or something else came into the place before that step; what was there is
+    /// there still.
     pub fn finish(mut self) -> Result<Option<Left>, Diagnostic> {
         self.index.nodes.sort_unstable();
         self.write(INDEX_FILE, &self.index.to_json())?;
@@ -130,15 +145,23 @@ impl Writer {
         let owned = check_place(&self.place, self.owner)?;
         let draft = self.directory.path();
         let is_there = fs::symlink_metadata(&self.place).is_ok();
-        let flags = if is_there { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-        renameat_with(CWD, draft, CWD, &self.place, flags).map_err(|error| unwritable(&self.place, &error.into()))?;
+        let flags = if is_there {
+            RenameFlags::EXCHANGE
+        } else {
+            RenameFlags::NOREPLACE
+        };
+        renameat_with(CWD, draft, CWD, &self.place, flags)
+            .map_err(|error| unwritable(&self.place, &error.into()))?;
         // from here on the draft's path is that of the directory that was replaced
         Ok(clear(self.directory, &owned))
     }
 
     fn write(&self, path: &str, text: &str) -> Result<(), Diagnostic> {
         let target = self.directory.path().join(path);
-        let written = target.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&target, text));
+        let written = target
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| fs::write(&target, text));
         written.map_err(|error| unwritable(&self.place.join(path), &error))
     }
 }
@@ -148,8 +171,8 @@ fn sync(directory: &Path) -> io::Result<()> {
     Ok(syncfs(File::open(directory)?)?)
 }
 
-/// Gives a draft the mode and, as far as the user may, the owner of the directory that it replaces; the
-/// mode 0755 if it replaces nothing.
+/// Gives a draft the mode and, as far as the user may, the owner of the directory that it replaces;
+/// the mode 0755 if it replaces nothing.
 fn give(draft: &Path, place: &Path) -> io::Result<()> {
     let mode = match fs::symlink_metadata(place) {
         Ok(found) if found.is_dir() => {
@@ -174,7 +197,8 @@ pub fn clear(draft: TempDir, owned: &Owned) -> Option<Left> {
     Some(Left { place, entries })
 }
 
-/// The same place by a path that a link at its end does not lead away from: without a slash behind it.
+/// The same place by a path that a link at its end does not lead away from: without a slash behind
+/// it.
 fn without_link(place: &Path) -> PathBuf {
     match (place.parent(), place.file_name()) {
         (Some(parent), Some(name)) => parent.join(name),
@@ -198,13 +222,17 @@ fn check_place(place: &Path, owner: Owner) -> Result<Owned, Diagnostic> {
             return Err(refused("is a symbolic link".to_owned()).help(help));
         }
         Ok(found) if !found.is_dir() => {
-            return Err(refused("is a file, and a bundle is a directory".to_owned()).help("name another directory with --out"));
+            return Err(refused("is a file, and a bundle is a directory".to_owned())
+                .help("name another directory with --out"));
         }
         Ok(_) | Err(_) => {}
     }
     let owned = owner.owned(place).map_err(|error| {
         let help = "name an empty or a new directory with --out; nothing was changed";
-        refused(format!("has a `{INDEX_FILE}` that does not say which files are a bundle's: {error}")).help(help)
+        refused(format!(
+            "has a `{INDEX_FILE}` that does not say which files are a bundle's: {error}"
+        ))
+        .help(help)
     })?;
 
     let foreign = match owned.foreign_in(place) {
@@ -216,15 +244,24 @@ fn check_place(place: &Path, owner: Owner) -> Result<Owned, Diagnostic> {
     match foreign.is_empty() {
         true => Ok(owned),
         false => {
-            let help = "name an empty or a new directory with --out, or move that away; nothing was changed";
-            Err(refused(format!("holds what is no part of a bundle: {}", named(&foreign))).help(help))
+            let help = "name an empty or a new directory with --out, or move that away; nothing \
+                        was changed";
+            Err(refused(format!(
+                "holds what is no part of a bundle: {}",
+                named(&foreign)
+            ))
+            .help(help))
         }
     }
 }
 
 /// `.git`, `README.md` and 3 more.
 pub fn named(entries: &[PathBuf]) -> String {
-    let shown: Vec<String> = entries.iter().take(NAMED).map(|path| format!("`{}`", path.display())).collect();
+    let shown: Vec<String> = entries
+        .iter()
+        .take(NAMED)
+        .map(|path| format!("`{}`", path.display()))
+        .collect();
     let more = match entries.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -235,12 +272,21 @@ pub fn named(entries: &[PathBuf]) -> String {
 impl Left {
     /// That it was kept, and where.
     pub fn diagnostic(&self) -> Diagnostic {
-        let what = if self.entries.is_empty() { "it".to_owned() } else { named(&self.entries) };
-        let message = format!("what came into the bundle's directory while it was replaced was kept in `{}`: {what}", self.place.display());
-        Diagnostic::new(Code::EntriesKept, message).help("move it to where it belongs, and remove that directory")
+        let what = if self.entries.is_empty() {
+            "it".to_owned()
+        } else {
+            named(&self.entries)
+        };
+        let message = format!(
+            "what came into the bundle's directory while it was replaced was kept in `{}`: {what}",
+            self.place.display()
+        );
+        Diagnostic::new(Code::EntriesKept, message)
+            .help("move it to where it belongs, and remove that directory")
     }
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
-    io_error(Code::Unwritable, "write", path, error).help("nothing was changed; what was there before is there still")
+    io_error(Code::Unwritable, "write", path, error)
+        .help("nothing was changed; what was there before is there still")
 }

@@ -1,4 +1,5 @@
-//! What `palisade eval` and `palisade explain` have in common: a question, read, answered and printed.
+//! What `palisade eval` and `palisade explain` have in common: a question, read, answered and
+//! printed.
 
 use std::path::{Path, PathBuf};
 
@@ -26,22 +27,22 @@ pub(super) struct Asked {
     /// Files, directories (*.yaml, *.yml, *.json below them), or - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Who connects: NAMESPACE/POD, NAMESPACE/KIND/NAME (a Deployment, or all pods of a ReplicaSet), NAMESPACE/sa:NAME (all that
-    /// run as a service account), an address or a CIDR
+    /// Who connects: NAMESPACE/POD, NAMESPACE/KIND/NAME (a Deployment, or all pods of a
+    /// ReplicaSet), NAMESPACE/sa:NAME (all that run as a service account), an address or a CIDR
     #[arg(long, value_name = "WHO")]
     from: Subject,
     /// Whom it connects to, written alike
     #[arg(long, value_name = "WHO")]
     to: Subject,
-    /// By what: tcp/443, udp/53, sctp/36412, icmp (an echo request), icmp/TYPE, icmp/TYPE/CODE, icmpv6/…, or a
-    /// protocol's number, as proto/47
+    /// By what: tcp/443, udp/53, sctp/36412, icmp (an echo request), icmp/TYPE, icmp/TYPE/CODE,
+    /// icmpv6/…, or a protocol's number, as proto/47
     #[arg(long, value_name = "WHAT")]
     port: Traffic,
     /// The port it connects from [default: 49152]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     source_port: Option<u16>,
-    /// Answer as if this label were set: sa:NAMESPACE/NAME:KEY=VALUE, pod:NAMESPACE/NAME:KEY=VALUE, ns:NAME:KEY=VALUE; KEY- in
-    /// place of KEY=VALUE removes one (may be repeated)
+    /// Answer as if this label were set: sa:NAMESPACE/NAME:KEY=VALUE, pod:NAMESPACE/NAME:KEY=VALUE,
+    /// ns:NAME:KEY=VALUE; KEY- in place of KEY=VALUE removes one (may be repeated)
     #[arg(long = "set-label", value_name = "LABEL")]
     labels: Vec<Edit>,
     /// Answer as if staged policies were in force
@@ -52,7 +53,11 @@ pub(super) struct Asked {
 }
 
 /// Reads, answers and prints.
-pub(super) fn run(asked: &Asked, (config, detail): (Option<&Path>, Detail), report: &mut Report) -> Status {
+pub(super) fn run(
+    asked: &Asked,
+    (config, detail): (Option<&Path>, Detail),
+    report: &mut Report,
+) -> Status {
     let tracer = match config::load(&asked.choices, config) {
         Ok((options, templates)) => Tracer { options, templates },
         Err(diagnostic) => return report.diagnostic(diagnostic),
@@ -61,7 +66,10 @@ pub(super) fn run(asked: &Asked, (config, detail): (Option<&Path>, Detail), repo
     let files = input::read(&asked.paths, &mut found);
     let mut input = crate::read(&files, input::staging(asked.staged), &mut found);
     if !found.has_errors() {
-        let edited = asked.labels.iter().try_for_each(|edit| input.inventory.edit(edit));
+        let edited = asked
+            .labels
+            .iter()
+            .try_for_each(|edit| input.inventory.edit(edit));
         edited.unwrap_or_else(|diagnostic| found.push(diagnostic));
     }
     if found.has_errors() {
@@ -70,7 +78,9 @@ pub(super) fn run(asked: &Asked, (config, detail): (Option<&Path>, Detail), repo
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
     let told = match found.has_errors() {
         true => None,
-        false => tell(asked, (&resolved, &files), (detail, &tracer), report).map_err(|diagnostic| found.push(diagnostic)).ok(),
+        false => tell(asked, (&resolved, &files), (detail, &tracer), report)
+            .map_err(|diagnostic| found.push(diagnostic))
+            .ok(),
     };
     let status = report.diagnostics(&found, &files);
     match told {
@@ -89,9 +99,19 @@ fn tell(
     let question = asked.question()?;
     let evaluator = Evaluator::of(resolved);
     let mut router = Router::of(&evaluator, &tracer.options);
-    let groups = explain::answer_on_nodes(&evaluator, &mut router, &question.cases(&evaluator, &tracer.options)?);
+    let groups = explain::answer_on_nodes(
+        &evaluator,
+        &mut router,
+        &question.cases(&evaluator, &tracer.options)?,
+    );
     let traced = tracer.trace(resolved, &groups, detail)?;
-    let answer = Answer { question: &question, groups: &groups, traced: &traced, resolved, files };
+    let answer = Answer {
+        question: &question,
+        groups: &groups,
+        traced: &traced,
+        resolved,
+        files,
+    };
     let text = Printed::of(|out| match report.is_json() {
         true => eval::json(&answer, detail, out),
         false => eval::text(&answer, detail, out),
@@ -109,6 +129,11 @@ impl Asked {
             let message = format!("{} has no ports, and `--source-port` names one", self.port);
             return Err(Diagnostic::new(Code::NoAnswer, message));
         }
-        Ok(Question { from: self.from.clone(), to: self.to.clone(), traffic: self.port, source_port: self.source_port })
+        Ok(Question {
+            from: self.from.clone(),
+            to: self.to.clone(),
+            traffic: self.port,
+            source_port: self.source_port,
+        })
     }
 }

@@ -27,7 +27,10 @@ impl Builder {
     /// Returns the builder of the directory that a file is in, or `None` if the file marks none.
     pub(super) fn of_file(path: &Path) -> Option<Self> {
         let name = path.file_name()?;
-        MARKS.iter().find(|(mark, _)| name == *mark).map(|(_, builder)| *builder)
+        MARKS
+            .iter()
+            .find(|(mark, _)| name == *mark)
+            .map(|(_, builder)| *builder)
     }
 
     /// Returns whether directories below one of this builder may be build roots of their own.
@@ -66,47 +69,62 @@ impl Builder {
 
     /// Returns the error for a directory of a revision, which no program can build in place.
     ///
-    /// `name` is the directory as the user writes it, `directory` its path from the repository's root.
+    /// `name` is the directory as the user writes it, `directory` its path from the repository's
+    /// root.
     pub(super) fn refusal_in_revision(self, name: &str, directory: &str) -> Diagnostic {
         let directory = if directory.is_empty() { "." } else { directory };
         let help = format!(
-            "check the revision out with `git worktree add`, build the directory there, and give the \
-             result: `{}`",
+            "check the revision out with `git worktree add`, build the directory there, and give \
+             the result: `{}`",
             self.command(directory)
         );
         self.refusal_with(name, help)
     }
 
     fn refusal_with(self, name: &str, help: String) -> Diagnostic {
-        let message = format!("`{name}` is {}: its files are no manifests before they are built", self.subject());
+        let message = format!(
+            "`{name}` is {}: its files are no manifests before they are built",
+            self.subject()
+        );
         Diagnostic::new(Code::NeedsBuild, message).help(help)
     }
 }
 
 /// Returns the build roots among files, each with its builder, by directory.
 ///
-/// `files` are paths below one directory, which the empty path stands for. Roots in a chart are part
-/// of that chart and left out.
-pub(super) fn among<'path>(files: impl Iterator<Item = &'path str>) -> BTreeMap<&'path str, Builder> {
+/// `files` are paths below one directory, which the empty path stands for. Roots in a chart are
+/// part of that chart and left out.
+pub(super) fn among<'path>(
+    files: impl Iterator<Item = &'path str>,
+) -> BTreeMap<&'path str, Builder> {
     let mut roots: BTreeMap<&str, Builder> = BTreeMap::new();
     for file in files {
-        let Some(builder) = Builder::of_file(Path::new(file)) else { continue };
+        let Some(builder) = Builder::of_file(Path::new(file)) else {
+            continue;
+        };
         let directory = file.rsplit_once('/').map_or("", |(directory, _)| directory);
-        let first = roots.get(directory).map_or(builder, |known| builder.min(*known));
+        let first = roots
+            .get(directory)
+            .map_or(builder, |known| builder.min(*known));
         roots.insert(directory, first);
     }
 
     let all = roots.clone();
     roots.retain(|directory, _| {
         let mut above = ancestors(directory).skip(1);
-        !above.any(|above| all.get(above).is_some_and(|builder| !builder.has_roots_below()))
+        !above.any(|above| {
+            all.get(above)
+                .is_some_and(|builder| !builder.has_roots_below())
+        })
     });
     roots
 }
 
 /// Returns whether a file lies in a root or anywhere below it.
 pub(super) fn holds(roots: &BTreeMap<&str, Builder>, file: &str) -> bool {
-    ancestors(file).skip(1).any(|above| roots.contains_key(above))
+    ancestors(file)
+        .skip(1)
+        .any(|above| roots.contains_key(above))
 }
 
 /// Returns a relative path and all directories above it, the empty one last.
@@ -119,7 +137,11 @@ fn ancestors(path: &str) -> impl Iterator<Item = &str> {
 
 /// Returns a path as a shell reads it as one word, and a program as no option.
 fn shell_word(path: &str) -> String {
-    let path = if path.starts_with('-') { format!("./{path}") } else { path.to_owned() };
+    let path = if path.starts_with('-') {
+        format!("./{path}")
+    } else {
+        path.to_owned()
+    };
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./@%+=:,".contains(&byte);
     match path.bytes().all(is_plain) && !path.is_empty() {
         true => path,
@@ -163,11 +185,29 @@ mod tests {
             "plain/policy.yaml",
         ];
         let roots = among(files.into_iter());
-        let expected = [("a", Builder::Kustomize), ("a/b/c", Builder::Kustomize), ("both", Builder::Kustomize), ("chart", Builder::Helm)];
+        let expected = [
+            ("a", Builder::Kustomize),
+            ("a/b/c", Builder::Kustomize),
+            ("both", Builder::Kustomize),
+            ("chart", Builder::Helm),
+        ];
         assert_eq!(roots, expected.into_iter().collect());
 
-        let read: Vec<&str> = files.into_iter().filter(|file| !holds(&roots, file)).collect();
-        assert_eq!(read, ["chart.yaml", "plain/kustomization.yaml.bak", "plain/policy.yaml"]);
-        assert!(holds(&among(["Chart.yaml"].into_iter()), "templates/policy.yaml"));
+        let read: Vec<&str> = files
+            .into_iter()
+            .filter(|file| !holds(&roots, file))
+            .collect();
+        assert_eq!(
+            read,
+            [
+                "chart.yaml",
+                "plain/kustomization.yaml.bak",
+                "plain/policy.yaml"
+            ]
+        );
+        assert!(holds(
+            &among(["Chart.yaml"].into_iter()),
+            "templates/policy.yaml"
+        ));
     }
 }

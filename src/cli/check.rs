@@ -12,7 +12,8 @@ use crate::resolve;
 
 /// Parse, validate and lint policies and inventory
 ///
-/// Exit status: 0 clean, 1 lint findings, 2 invalid. All problems are listed at once; an invalid input is not linted.
+/// Exit status: 0 clean, 1 lint findings, 2 invalid. All problems are listed at once; an invalid
+/// input is not linted.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Files, directories (*.yaml, *.yml, *.json below them), or - for standard input
@@ -45,13 +46,21 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     let tiers = input.policies.tiers.len();
     let endpoints = input.inventory.endpoints.len();
     let nodes = input.inventory.nodes.len();
-    report.remark(&format!("valid: {policies} policies in {tiers} tiers, {endpoints} endpoints on {nodes} nodes"));
+    report.remark(&format!(
+        "valid: {policies} policies in {tiers} tiers, {endpoints} endpoints on {nodes} nodes"
+    ));
     match found.lint_count() {
         0 => Status::Clean,
         findings => {
             let word = if findings == 1 { "finding" } else { "findings" };
-            let shown = if findings > MOST { format!(", of which at most {MOST} are shown") } else { String::new() };
-            report.remark(&format!("{findings} {word} of lints{shown}; `--allow LINT` leaves a lint out"));
+            let shown = if findings > MOST {
+                format!(", of which at most {MOST} are shown")
+            } else {
+                String::new()
+            };
+            report.remark(&format!(
+                "{findings} {word} of lints{shown}; `--allow LINT` leaves a lint out"
+            ));
             Status::Differs
         }
     }

@@ -24,7 +24,12 @@ pub(super) struct Man {}
 
 pub(super) fn completions(arguments: &Completions, report: &mut Report) -> Status {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Arguments::command(), "palisade", &mut script);
+    clap_complete::generate(
+        arguments.shell,
+        &mut Arguments::command(),
+        "palisade",
+        &mut script,
+    );
     report.data_by(|_, out| out.without_input(&script))
 }
 
@@ -39,14 +44,25 @@ fn write_page(out: &mut dyn std::io::Write) -> std::io::Result<()> {
     let mut program = Arguments::command();
     program.build();
     clap_mangen::Man::new(program.clone()).render(out)?;
-    let commands = program.get_subcommands().filter(|command| command.get_name() != "help");
-    commands.cloned().try_for_each(|command| section(command, out))
+    let commands = program
+        .get_subcommands()
+        .filter(|command| command.get_name() != "help");
+    commands
+        .cloned()
+        .try_for_each(|command| section(command, out))
 }
 
-/// A command's part of the page: its heading, how it is called, what it is for, and its own options.
+/// A command's part of the page: its heading, how it is called, what it is for, and its own
+/// options.
 fn section(command: clap::Command, out: &mut dyn std::io::Write) -> std::io::Result<()> {
     let name = command.get_name().to_uppercase();
-    let command = command.mut_args(|argument| if argument.is_global_set() { argument.hide(true) } else { argument });
+    let command = command.mut_args(|argument| {
+        if argument.is_global_set() {
+            argument.hide(true)
+        } else {
+            argument
+        }
+    });
     let page = clap_mangen::Man::new(command);
     writeln!(out, ".SH \"PALISADE {name}\"")?;
     let mut parts = Vec::new();

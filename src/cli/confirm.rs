@@ -9,8 +9,9 @@ use crate::cli::report::{self, Report};
 
 /// Keep an apply that waits to be confirmed
 ///
-/// Exit status: 0 kept (or taken back, with --undo), 1 nothing waits, or it is too late, 2 our files cannot be read or written, 3 the kernel
-/// or a tool refused, 4 somebody else is changing the node.
+/// Exit status: 0 kept (or taken back, with --undo), 1 nothing waits, or it is too late, 2 our
+/// files cannot be read or written, 3 the kernel or a tool refused, 4 somebody else is changing the
+/// node.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Take it back at once instead
@@ -25,20 +26,31 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     let mut processes = arguments.options.processes();
-    let mut node = Node { runner: &mut processes, settings: arguments.options.settings() };
+    let mut node = Node {
+        runner: &mut processes,
+        settings: arguments.options.settings(),
+    };
     let (text, status) = match (arguments.guard, arguments.undo) {
         (true, _) => return guard(&mut node, report),
         (false, true) => match apply::undo(&mut node) {
-            Ok(Some(_)) => ("taken back: the policy before is in force again", Status::Clean),
+            Ok(Some(_)) => (
+                "taken back: the policy before is in force again",
+                Status::Clean,
+            ),
             Ok(None) => ("nothing waits to be confirmed", Status::Differs),
             Err(error) => return node::fail(&error, &processes, report),
         },
         (false, false) => match apply::confirm(&mut node) {
             Ok(Confirmed::Kept) => ("kept", Status::Clean),
-            Ok(Confirmed::Nothing) => {
-                ("nothing waits to be confirmed: nothing was applied with --confirm, or it was taken back", Status::Differs)
-            }
-            Ok(Confirmed::TooLate(_)) => ("too late: the policy before is in force again", Status::Differs),
+            Ok(Confirmed::Nothing) => (
+                "nothing waits to be confirmed: nothing was applied with --confirm, or it was \
+                 taken back",
+                Status::Differs,
+            ),
+            Ok(Confirmed::TooLate(_)) => (
+                "too late: the policy before is in force again",
+                Status::Differs,
+            ),
             Err(error) => return node::fail(&error, &processes, report),
         },
     };

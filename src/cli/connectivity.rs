@@ -17,8 +17,9 @@ use crate::resolve;
 
 /// List who can talk to whom on what
 ///
-/// Workloads, and addresses outside of the cluster; outside to outside is left out. Pods of one owner are one peer, unless policy
-/// tells them apart. `--format` is text, json, csv, md (Markdown) or dot (Graphviz).
+/// Workloads, and addresses outside of the cluster; outside to outside is left out. Pods of one
+/// owner are one peer, unless policy tells them apart. `--format` is text, json, csv, md (Markdown)
+/// or dot (Graphviz).
 ///
 /// Exit status: 0, or 2 invalid input or question.
 #[derive(Debug, Args)]
@@ -26,8 +27,8 @@ pub(super) struct Arguments {
     /// Files, directories (*.yaml, *.yml, *.json below them), or - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Only from these: NAMESPACE/POD, NAMESPACE/KIND/NAME, NAMESPACE/sa:NAME (all that run as a service account), an address
-    /// or a CIDR (may be repeated)
+    /// Only from these: NAMESPACE/POD, NAMESPACE/KIND/NAME, NAMESPACE/sa:NAME (all that run as a
+    /// service account), an address or a CIDR (may be repeated)
     #[arg(long, value_name = "WHO")]
     from: Vec<Subject>,
     /// Only to these, written alike (may be repeated)
@@ -72,7 +73,9 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     let answer = answer.map_err(|diagnostic| found.push(diagnostic)).ok();
     let status = report.diagnostics(&found, &files);
     match answer {
-        Some(answer) if status == Status::Clean => report.data_by(|format, out| write(&answer, format, out)),
+        Some(answer) if status == Status::Clean => {
+            report.data_by(|format, out| write(&answer, format, out))
+        }
         Some(_) | None => status,
     }
 }
@@ -80,7 +83,9 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
 fn write(answer: &Connectivity, format: Format, out: &mut Sink<'_>) {
     match format {
         // a command without a format never gets here with it
-        Format::Text | Format::Sarif | Format::Junit | Format::Prometheus => answers::connectivity::text(answer, out),
+        Format::Text | Format::Sarif | Format::Junit | Format::Prometheus => {
+            answers::connectivity::text(answer, out)
+        }
         Format::Json => answers::connectivity::json(answer, out),
         Format::Csv => answers::connectivity::csv(answer, out),
         Format::Md => answers::connectivity::markdown(answer, out),
@@ -94,6 +99,11 @@ impl Arguments {
             By::Workload => peers::By::Workload,
             By::ServiceAccount => peers::By::ServiceAccount,
         };
-        Asked { by, from: self.from.clone(), to: self.to.clone(), what: self.port.clone() }
+        Asked {
+            by,
+            from: self.from.clone(),
+            to: self.to.clone(),
+            what: self.port.clone(),
+        }
     }
 }

@@ -23,9 +23,10 @@ use crate::text::Files;
 
 /// What connections are gained and lost between two states, and by which rules?
 ///
-/// Exact over all packets, between endpoints (or the workloads that will make them) and addresses outside; endpoints that are
-/// new or gone are told apart from that. OLD and NEW are files or directories, - for standard input, or git:REVISION:PATH, PATH
-/// being counted from the root of the repository around the working directory.
+/// Exact over all packets, between endpoints (or the workloads that will make them) and addresses
+/// outside; endpoints that are new or gone are told apart from that. OLD and NEW are files or
+/// directories, - for standard input, or git:REVISION:PATH, PATH being counted from the root of the
+/// repository around the working directory.
 ///
 /// Exit status: 0 equal (however it is written), 1 differs, 2 invalid input.
 #[derive(Debug, Args)]
@@ -39,8 +40,8 @@ pub(super) struct Arguments {
     /// Read this on both sides as well, as an inventory that lies elsewhere (may be repeated)
     #[arg(long, value_name = "PATH")]
     with: Vec<PathBuf>,
-    /// Change a label in NEW: sa:NAMESPACE/NAME:KEY=VALUE, pod:NAMESPACE/NAME:KEY=VALUE, ns:NAME:KEY=VALUE; KEY- in place of
-    /// KEY=VALUE removes one (may be repeated)
+    /// Change a label in NEW: sa:NAMESPACE/NAME:KEY=VALUE, pod:NAMESPACE/NAME:KEY=VALUE,
+    /// ns:NAME:KEY=VALUE; KEY- in place of KEY=VALUE removes one (may be repeated)
     #[arg(long = "set-label", id = "labels", value_name = "LABEL")]
     labels: Vec<Edit>,
     /// Compile both and list the nodes whose scripts change: `auto` with at most 20 nodes
@@ -83,10 +84,16 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     let mut sides = thread::scope(|scope| {
         let other = scope.spawn(|| arguments.read(new, &arguments.labels));
         let own = arguments.read(&arguments.old, &[]);
-        other.join().map(|other| Both { old: own, new: other })
+        other.join().map(|other| Both {
+            old: own,
+            new: other,
+        })
     });
     let Ok(sides) = &mut sides else {
-        return report.diagnostic(Diagnostic::new(Code::InternalError, "the new state could not be read"));
+        return report.diagnostic(Diagnostic::new(
+            Code::InternalError,
+            "the new state could not be read",
+        ));
     };
     let names = [&arguments.old, new].map(|path| path.display().to_string());
     let is_refused = sides.old.found.has_errors() || sides.new.found.has_errors();
@@ -123,20 +130,33 @@ impl Arguments {
                 Files::default()
             }
             None => {
-                let paths: Vec<PathBuf> = std::iter::once(path).chain(self.with.iter().map(PathBuf::as_path)).map(Path::to_owned).collect();
+                let paths: Vec<PathBuf> = std::iter::once(path)
+                    .chain(self.with.iter().map(PathBuf::as_path))
+                    .map(Path::to_owned)
+                    .collect();
                 input::read(&paths, &mut found)
             }
         };
         let mut input = crate::read(&files, input::staging(self.staged), &mut found);
         if !found.has_errors() {
-            let edited = labels.iter().try_for_each(|edit| input.inventory.edit(edit));
+            let edited = labels
+                .iter()
+                .try_for_each(|edit| input.inventory.edit(edit));
             edited.unwrap_or_else(|diagnostic| found.push(diagnostic));
         }
         if !self.allow_no_endpoints {
-            emptiness::refuse(&input, &format!("a comparison with `{}`", path.display()), &mut found);
+            emptiness::refuse(
+                &input,
+                &format!("a comparison with `{}`", path.display()),
+                &mut found,
+            );
         }
         emptiness::note_unpoliced(&input, &mut found);
-        Side { files, input, found }
+        Side {
+            files,
+            input,
+            found,
+        }
     }
 
     /// The answer as text, and the status it gives; none where a side is refused.
@@ -147,10 +167,22 @@ impl Arguments {
         choices: (&Options, &Templates),
         report: &mut Report,
     ) -> Result<Option<(Printed, Status)>, Diagnostic> {
-        let before = resolve::selectors(&sides.old.input.policies, &sides.old.input.inventory, &mut sides.old.found);
-        let after = resolve::selectors(&sides.new.input.policies, &sides.new.input.inventory, &mut sides.new.found);
+        let before = resolve::selectors(
+            &sides.old.input.policies,
+            &sides.old.input.inventory,
+            &mut sides.old.found,
+        );
+        let after = resolve::selectors(
+            &sides.new.input.policies,
+            &sides.new.input.inventory,
+            &mut sides.new.found,
+        );
         let nodes = match self.wants_nodes([&before, &after]) {
-            true => Some(changed_nodes([&before, &after], choices, [&mut sides.old.found, &mut sides.new.found])?),
+            true => Some(changed_nodes(
+                [&before, &after],
+                choices,
+                [&mut sides.old.found, &mut sides.new.found],
+            )?),
             false => None,
         };
         if sides.old.found.has_errors() || sides.new.found.has_errors() {
@@ -158,12 +190,18 @@ impl Arguments {
         }
         let mut difference = diff::between(&before, &after, choices.0);
         let is_equal = difference.is_empty();
-        let files = Both { old: &sides.old.files, new: &sides.new.files };
-        let comparison = Comparison::new(&mut difference, files, Both { old, new }, nodes.as_deref());
+        let files = Both {
+            old: &sides.old.files,
+            new: &sides.new.files,
+        };
+        let comparison =
+            Comparison::new(&mut difference, files, Both { old, new }, nodes.as_deref());
         let format = report.format();
         let text = Printed::of(|out| match format {
             // a command without a format never gets here with it
-            Format::Text | Format::Csv | Format::Dot | Format::Junit | Format::Prometheus => answers::text(&comparison, out),
+            Format::Text | Format::Csv | Format::Dot | Format::Junit | Format::Prometheus => {
+                answers::text(&comparison, out)
+            }
             Format::Json => answers::json(&comparison, out),
             Format::Md => answers::markdown(&comparison, out),
             Format::Sarif => answers::sarif(&comparison, out),
@@ -171,32 +209,56 @@ impl Arguments {
         if is_equal {
             report.remark("equal: no connection is gained or lost");
         }
-        if nodes.is_none() && self.nodes == When::Auto && !before.inventory.nodes.is_empty() && !after.inventory.nodes.is_empty() {
-            report.remark(&format!("scripts are not compared, as there are more than {MOST_NODES} nodes; `--nodes always` does it"));
+        if nodes.is_none()
+            && self.nodes == When::Auto
+            && !before.inventory.nodes.is_empty()
+            && !after.inventory.nodes.is_empty()
+        {
+            report.remark(&format!(
+                "scripts are not compared, as there are more than {MOST_NODES} nodes; `--nodes \
+                 always` does it"
+            ));
         }
-        Ok(Some((text, if is_equal { Status::Clean } else { Status::Differs })))
+        Ok(Some((
+            text,
+            if is_equal {
+                Status::Clean
+            } else {
+                Status::Differs
+            },
+        )))
     }
 
     fn wants_nodes(&self, states: [&Resolved<'_>; 2]) -> bool {
         let count = |state: &Resolved<'_>| state.inventory.nodes.len();
         match self.nodes {
-            When::Auto => states.iter().all(|state| (1..=MOST_NODES).contains(&count(state))),
+            When::Auto => states
+                .iter()
+                .all(|state| (1..=MOST_NODES).contains(&count(state))),
             When::Always => true,
             When::Never => false,
         }
     }
 }
 
-/// The nodes whose scripts change, by name. One node's scripts of each state are in memory at a time.
+/// The nodes whose scripts change, by name. One node's scripts of each state are in memory at a
+/// time.
 fn changed_nodes(
     [old, new]: [&Resolved<'_>; 2],
     (options, templates): (&Options, &Templates),
     [before, after]: [&mut Diagnostics; 2],
 ) -> Result<Vec<ScriptChange>, Diagnostic> {
-    let mut names: Vec<&str> = [old, new].into_iter().flat_map(|state| &state.inventory.nodes).map(|node| &*node.name).collect();
+    let mut names: Vec<&str> = [old, new]
+        .into_iter()
+        .flat_map(|state| &state.inventory.nodes)
+        .map(|node| &*node.name)
+        .collect();
     names.sort_unstable();
     names.dedup();
-    let compile = |state: &Resolved<'_>, name: &str, found: &mut Diagnostics| -> Result<Option<NodePart>, Diagnostic> {
+    let compile = |state: &Resolved<'_>,
+                   name: &str,
+                   found: &mut Diagnostics|
+     -> Result<Option<NodePart>, Diagnostic> {
         match state.inventory.find_node(name) {
             Some(node) => crate::compile(state, node, options, templates, found),
             None => Ok(None),

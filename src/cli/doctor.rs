@@ -9,8 +9,9 @@ use crate::doctor;
 
 /// Say what this node lacks to enforce policy, and what to do about it
 ///
-/// Looks at programs and their versions, whose rules stand in which build of iptables, what the kernel can do (tried in a network namespace of its
-/// own, which may load modules), rights, the lock of iptables, directories and settings of the host. Changes no set and no rule.
+/// Looks at programs and their versions, whose rules stand in which build of iptables, what the
+/// kernel can do (tried in a network namespace of its own, which may load modules), rights, the
+/// lock of iptables, directories and settings of the host. Changes no set and no rule.
 ///
 /// Exit status: 0 nothing is missing, 1 something is.
 #[derive(Debug, Args)]
@@ -20,8 +21,21 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
-    let found = doctor::examine(&mut arguments.options.processes(), arguments.options.settings().backend);
+    let found = doctor::examine(
+        &mut arguments.options.processes(),
+        arguments.options.settings().backend,
+    );
     let is_json = report.is_json();
-    let told = report.data_by(|_, out| if is_json { found.json(out) } else { found.text(out) });
-    if told == Status::Clean && !found.is_fit() { Status::Differs } else { told }
+    let told = report.data_by(|_, out| {
+        if is_json {
+            found.json(out)
+        } else {
+            found.text(out)
+        }
+    });
+    if told == Status::Clean && !found.is_fit() {
+        Status::Differs
+    } else {
+        told
+    }
 }

@@ -11,8 +11,9 @@ use crate::cli::report::Report;
 
 /// Is a connection allowed?
 ///
-/// The first packet of the connection is decided about, at both ends. WHO may stand for several endpoints or addresses; then
-/// every pair is decided about, and CIDRs are cut where anything in the input tells their addresses apart.
+/// The first packet of the connection is decided about, at both ends. WHO may stand for several
+/// endpoints or addresses; then every pair is decided about, and CIDRs are cut where anything in
+/// the input tells their addresses apart.
 ///
 /// Exit status: 0 all is allowed, 1 something is denied, 2 invalid input or question.
 #[derive(Debug, Args)]

@@ -11,9 +11,9 @@ use crate::cli::report::Report;
 
 /// Why is a connection allowed or denied?
 ///
-/// Says what `eval` says, and then all that the connection comes past, egress of the sender first: tiers, policies and rules
-/// with file and line, who isolates where no rule matches, what would have to be otherwise for a rule to allow it, and the
-/// rules of the nodes' scripts that decide.
+/// Says what `eval` says, and then all that the connection comes past, egress of the sender first:
+/// tiers, policies and rules with file and line, who isolates where no rule matches, what would
+/// have to be otherwise for a rule to allow it, and the rules of the nodes' scripts that decide.
 ///
 /// Exit status: 0 all is allowed, 1 something is denied, 2 invalid input or question.
 #[derive(Debug, Args)]
@@ -26,6 +26,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
-    let detail = if arguments.verbose { Detail::Rules } else { Detail::Way };
+    let detail = if arguments.verbose {
+        Detail::Rules
+    } else {
+        Detail::Way
+    };
     ask::run(&arguments.asked, (config, detail), report)
 }

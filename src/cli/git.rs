@@ -32,15 +32,21 @@ impl Revision {
         let text = path.to_str()?.strip_prefix(PREFIX)?;
         let Some((revision, path)) = text.split_once(':') else {
             let message = format!("`{PREFIX}{text}` names no path in a revision");
-            return Some(Err(Diagnostic::new(Code::UnknownRevision, message).help("write `git:REVISION:PATH`")));
+            return Some(Err(
+                Diagnostic::new(Code::UnknownRevision, message).help("write `git:REVISION:PATH`")
+            ));
         };
         if revision.is_empty() || revision.starts_with('-') {
             return Some(Err(unknown(revision)));
         }
-        Some(Ok(Self { revision: revision.to_owned(), path: plain(path) }))
+        Some(Ok(Self {
+            revision: revision.to_owned(),
+            path: plain(path),
+        }))
     }
 
-    /// Reads a file, or all manifests of a directory but hidden ones; and paths of the file system beside it.
+    /// Reads a file, or all manifests of a directory but hidden ones; and paths of the file system
+    /// beside it.
     pub(super) fn read(&self, beside: &[PathBuf], found: &mut Diagnostics) -> Files {
         let mut files = input::read(beside, found);
         if let Err(diagnostic) = self.add_to(&mut files, found) {
@@ -52,9 +58,16 @@ impl Revision {
     fn add_to(&self, files: &mut Files, found: &mut Diagnostics) -> Result<(), Diagnostic> {
         if !git(["rev-parse", "--git-dir"])?.is_done {
             let message = "the working directory is in no git repository".to_owned();
-            return Err(Diagnostic::new(Code::NotARepository, message).help("run `palisade` in the repository that has the revision"));
+            return Err(Diagnostic::new(Code::NotARepository, message)
+                .help("run `palisade` in the repository that has the revision"));
         }
-        let commit = git(["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{}^{{commit}}", self.revision)])?;
+        let commit = git([
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "--end-of-options",
+            &format!("{}^{{commit}}", self.revision),
+        ])?;
         let commit = commit.line().ok_or_else(|| unknown(&self.revision))?;
         let wanted = self.wanted(&commit, found)?;
         let mut reader = Reader::start().map_err(|error| not_started(&error))?;
@@ -75,19 +88,34 @@ impl Revision {
         let kind = git(["cat-file", "-t", &object])?.line();
         match kind.as_deref() {
             Some("blob") if let Some(builder) = Builder::of_file(Path::new(&self.path)) => {
-                let directory = self.path.rsplit_once('/').map_or("", |(directory, _)| directory);
+                let directory = self
+                    .path
+                    .rsplit_once('/')
+                    .map_or("", |(directory, _)| directory);
                 return Err(self.refusal(builder, directory));
             }
-            Some("blob") => return Ok(vec![Wanted { object, path: self.path.clone() }]),
+            Some("blob") => {
+                return Ok(vec![Wanted {
+                    object,
+                    path: self.path.clone(),
+                }]);
+            }
             Some("tree") => {}
             Some(_) | None => {
-                let message = format!("there is no `{}` in the revision `{}`", self.path, self.revision);
-                return Err(Diagnostic::new(Code::NotInRevision, message).help("the path counts from the root of the repository"));
+                let message = format!(
+                    "there is no `{}` in the revision `{}`",
+                    self.path, self.revision
+                );
+                return Err(Diagnostic::new(Code::NotInRevision, message)
+                    .help("the path counts from the root of the repository"));
             }
         }
         let listed = git(["ls-tree", "-r", "-z", "--full-tree", &object])?;
         let is_shown = |below: &str| !below.split('/').any(|part| part.starts_with('.'));
-        let entries = listed.text.split('\0').filter_map(|entry| entry.split_once('\t'));
+        let entries = listed
+            .text
+            .split('\0')
+            .filter_map(|entry| entry.split_once('\t'));
         let entries: Vec<(&str, &str)> = entries.filter(|(_, below)| is_shown(below)).collect();
 
         let roots = build_roots::among(entries.iter().map(|(_, below)| *below));
@@ -96,18 +124,29 @@ impl Revision {
         }
 
         let mut wanted = Vec::new();
-        for (about, below) in entries.into_iter().filter(|(_, below)| !build_roots::holds(&roots, below)) {
+        for (about, below) in entries
+            .into_iter()
+            .filter(|(_, below)| !build_roots::holds(&roots, below))
+        {
             let mode = about.split(' ').next().unwrap_or_default();
             let path = self.below(below);
             let is_manifest = input::is_manifest(Path::new(below));
             match mode {
                 "100644" | "100755" if !is_manifest => {}
-                "100644" | "100755" => wanted.extend(about.split(' ').nth(2).map(|object| Wanted { object: object.to_owned(), path })),
+                "100644" | "100755" => {
+                    wanted.extend(about.split(' ').nth(2).map(|object| Wanted {
+                        object: object.to_owned(),
+                        path,
+                    }))
+                }
                 _ => found.push(not_followed(&path)),
             }
         }
         if wanted.is_empty() && !found.has_errors() {
-            return Err(input::without_manifest(&format!("{PREFIX}{}:{}", self.revision, self.path)));
+            return Err(input::without_manifest(&format!(
+                "{PREFIX}{}:{}",
+                self.revision, self.path
+            )));
         }
         Ok(wanted)
     }
@@ -130,19 +169,28 @@ impl Revision {
 
 /// A path as git has it: without `./`, and slashes at its ends.
 fn plain(path: &str) -> String {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
     parts.join("/")
 }
 
 fn unknown(revision: &str) -> Diagnostic {
-    let help = "name a branch, a tag or a commit that the repository has; a shallow clone lacks older ones";
-    Diagnostic::new(Code::UnknownRevision, format!("there is no revision `{revision}`")).help(help)
+    let help = "name a branch, a tag or a commit that the repository has; a shallow clone lacks \
+                older ones";
+    Diagnostic::new(
+        Code::UnknownRevision,
+        format!("there is no revision `{revision}`"),
+    )
+    .help(help)
 }
 
 /// Links and submodules may stand for policy that would be missing.
 fn not_followed(path: &str) -> Diagnostic {
     let message = format!("`{path}` is a link or a submodule, which is not followed in a revision");
-    Diagnostic::new(Code::Unreadable, message).help("check the revision out with `git worktree add`, and name that directory")
+    Diagnostic::new(Code::Unreadable, message)
+        .help("check the revision out with `git worktree add`, and name that directory")
 }
 
 /// What git printed, and whether it found what it was asked for.
@@ -154,7 +202,11 @@ struct Told {
 impl Told {
     /// The first line, where git found what it was asked for.
     fn line(&self) -> Option<String> {
-        self.text.lines().next().filter(|_| self.is_done).map(str::to_owned)
+        self.text
+            .lines()
+            .next()
+            .filter(|_| self.is_done)
+            .map(str::to_owned)
     }
 }
 
@@ -177,22 +229,35 @@ fn command() -> io::Result<Command> {
     let place = place.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
 
     let mut command = programs::command(&place);
-    command.envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command.envs(
+        KEPT.iter()
+            .filter_map(|name| Some((name, std::env::var_os(name)?))),
+    );
     // objects that a partial clone lacks would be fetched by programs that its settings name
     command.env("GIT_NO_LAZY_FETCH", "1");
     Ok(command)
 }
 
 fn git<const COUNT: usize>(arguments: [&str; COUNT]) -> Result<Told, Diagnostic> {
-    let run = |mut command: Command| command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let run = |mut command: Command| {
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+    };
     match command().and_then(run) {
-        Ok(output) => Ok(Told { text: String::from_utf8_lossy(&output.stdout).into_owned(), is_done: output.status.success() }),
+        Ok(output) => Ok(Told {
+            text: String::from_utf8_lossy(&output.stdout).into_owned(),
+            is_done: output.status.success(),
+        }),
         Err(error) => Err(not_started(&error)),
     }
 }
 
 fn not_started(error: &io::Error) -> Diagnostic {
-    Diagnostic::new(Code::NotARepository, format!("cannot run `git`: {error}")).help("install git, or name directories")
+    Diagnostic::new(Code::NotARepository, format!("cannot run `git`: {error}"))
+        .help("install git, or name directories")
 }
 
 /// A git process that gives the contents of objects, one after another.
@@ -203,14 +268,20 @@ struct Reader {
 impl Reader {
     fn start() -> io::Result<Self> {
         let mut command = command()?;
-        command.args(["cat-file", "--batch"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .args(["cat-file", "--batch"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         command.spawn().map(|child| Self { child })
     }
 
     /// An object's bytes.
     fn read(&mut self, object: &str) -> io::Result<Vec<u8>> {
         let broken = || io::Error::other("git gives no such object");
-        let (Some(stdin), Some(stdout)) = (&mut self.child.stdin, &mut self.child.stdout) else { return Err(broken()) };
+        let (Some(stdin), Some(stdout)) = (&mut self.child.stdin, &mut self.child.stdout) else {
+            return Err(broken());
+        };
         writeln!(stdin, "{object}")?;
         stdin.flush()?;
         let mut header = Vec::new();
@@ -220,7 +291,11 @@ impl Reader {
             header.extend(byte);
         }
         let header = String::from_utf8_lossy(&header);
-        let size = header.trim_end().rsplit_once(' ').and_then(|(_, size)| size.parse::<usize>().ok()).ok_or_else(broken)?;
+        let size = header
+            .trim_end()
+            .rsplit_once(' ')
+            .and_then(|(_, size)| size.parse::<usize>().ok())
+            .ok_or_else(broken)?;
         let mut bytes = vec![0; size + 1];
         stdout.read_exact(&mut bytes)?;
         bytes.truncate(size);

@@ -22,15 +22,17 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 /// The path that stands for standard input.
 const STDIN: &str = "-";
 
-/// Bytes that are read of a file or a pipe, which is more than a text may have, and of a device, of which few end.
+/// Bytes that are read of a file or a pipe, which is more than a text may have, and of a device, of
+/// which few end.
 const MOST: u64 = 1 << 32;
 const MOST_OF_DEVICE: u64 = 16 << 20;
 
-/// Reads everything the paths name: files as they are, directories with all manifests below them but in hidden entries,
-/// `-` for standard input. What cannot be read is reported, and so is what in a directory is neither file nor directory:
-/// a pipe would be waited on, and a link to nowhere may stand for policy that is missing. So may a directory without any manifest: it
-/// is perhaps not mounted, or cloned by half. A directory that a program builds manifests from is not read, nor is what lies below it
-/// (decision 33).
+/// Reads everything the paths name: files as they are, directories with all manifests below them
+/// but in hidden entries, `-` for standard input. What cannot be read is reported, and so is what
+/// in a directory is neither file nor directory: a pipe would be waited on, and a link to nowhere
+/// may stand for policy that is missing. So may a directory without any manifest: it is perhaps not
+/// mounted, or cloned by half. A directory that a program builds manifests from is not read, nor is
+/// what lies below it (decision 33).
 pub(super) fn read(paths: &[PathBuf], found: &mut Diagnostics) -> Files {
     let mut files = Files::default();
     read_into(&mut files, (paths, &mut Seen::default()), found);
@@ -40,7 +42,10 @@ pub(super) fn read(paths: &[PathBuf], found: &mut Diagnostics) -> Files {
 /// As [`read`], but for one file or directory that lies below a path.
 pub(super) fn read_but(paths: &[PathBuf], other: &Path, found: &mut Diagnostics) -> Files {
     let mut files = Files::default();
-    let mut seen = Seen { other: fs::canonicalize(other).ok(), ..Seen::default() };
+    let mut seen = Seen {
+        other: fs::canonicalize(other).ok(),
+        ..Seen::default()
+    };
     read_into(&mut files, (paths, &mut seen), found);
     files
 }
@@ -98,7 +103,10 @@ fn read_open(file: &File) -> io::Result<Vec<u8>> {
     let most = if is_device { MOST_OF_DEVICE } else { MOST };
     let mut bytes = Vec::new();
     match file.take(most + 1).read_to_end(&mut bytes)? as u64 > MOST_OF_DEVICE && is_device {
-        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is a device that does not end")),
+        true => Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "it is a device that does not end",
+        )),
         false => Ok(bytes),
     }
 }
@@ -115,8 +123,14 @@ fn visit(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diagnostic
     }
 }
 
-/// A directory's manifests, in the order of their names; one that a link leads back to is read once. Whether there is any, or was a problem.
-fn visit_directory(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diagnostics) -> bool {
+/// A directory's manifests, in the order of their names; one that a link leads back to is read
+/// once. Whether there is any, or was a problem.
+fn visit_directory(
+    path: &Path,
+    files: &mut Files,
+    seen: &mut Seen,
+    found: &mut Diagnostics,
+) -> bool {
     let listed = fs::canonicalize(path).and_then(|real| list(path).map(|entries| (real, entries)));
     let (real, entries) = match listed {
         Ok(listed) => listed,
@@ -143,20 +157,35 @@ fn visit_directory(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut 
         return false;
     }
     seen.directories.insert(real.clone(), false);
-    hidden_manifests(path).into_iter().for_each(|warning| found.push(warning));
-    let with_manifests = entries.iter().filter(|entry| visit_entry(entry, files, seen, found)).count();
+    hidden_manifests(path)
+        .into_iter()
+        .for_each(|warning| found.push(warning));
+    let with_manifests = entries
+        .iter()
+        .filter(|entry| visit_entry(entry, files, seen, found))
+        .count();
     seen.directories.insert(real, with_manifests > 0);
     with_manifests > 0
 }
 
 /// Returns the builder of a directory with these entries, if it is one to build.
 fn builder(entries: &[PathBuf]) -> Option<Builder> {
-    let marks = entries.iter().filter_map(|entry| Builder::of_file(entry).map(|builder| (builder, entry)));
-    marks.filter(|(_, entry)| !entry.is_dir()).map(|(builder, _)| builder).min()
+    let marks = entries
+        .iter()
+        .filter_map(|entry| Builder::of_file(entry).map(|builder| (builder, entry)));
+    marks
+        .filter(|(_, entry)| !entry.is_dir())
+        .map(|(builder, _)| builder)
+        .min()
 }
 
 /// Looks below a directory that is to be built for further ones, and reads no file.
-fn visit_build_root(entries: &[PathBuf], files: &mut Files, seen: &mut Seen, found: &mut Diagnostics) {
+fn visit_build_root(
+    entries: &[PathBuf],
+    files: &mut Files,
+    seen: &mut Seen,
+    found: &mut Diagnostics,
+) {
     let was_in_build_root = std::mem::replace(&mut seen.is_in_build_root, true);
     for entry in entries.iter().filter(|entry| entry.is_dir()) {
         visit_directory(entry, files, seen, found);
@@ -166,32 +195,48 @@ fn visit_build_root(entries: &[PathBuf], files: &mut Files, seen: &mut Seen, fou
 
 /// What is not hidden in a directory, in the order of names.
 pub(super) fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<PathBuf>>>()?;
+    let mut entries = fs::read_dir(path)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<Vec<PathBuf>>>()?;
     entries.retain(|entry| !is_hidden(entry));
     entries.sort_unstable();
     Ok(entries)
 }
 
-/// A warning about the files of a directory that are not read because they are hidden, if any looks like
-/// a manifest. Editors and tools have hidden YAML files too, and those of Kubernetes objects have both
-/// fields that are asked for here.
+/// A warning about the files of a directory that are not read because they are hidden, if any looks
+/// like a manifest. Editors and tools have hidden YAML files too, and those of Kubernetes objects
+/// have both fields that are asked for here.
 fn hidden_manifests(directory: &Path) -> Option<Diagnostic> {
-    let entries = fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let entries = fs::read_dir(directory)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()));
     let is_object = |path: &PathBuf| {
         let is_file = fs::metadata(path).is_ok_and(|about| about.is_file());
-        let text = if is_file { read_named(path).unwrap_or_default() } else { Vec::new() };
+        let text = if is_file {
+            read_named(path).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
         let text = String::from_utf8_lossy(&text);
         text.contains("apiVersion") && text.contains("kind")
     };
-    let hidden = entries.filter(|path| is_hidden(path) && is_manifest(path)).filter(is_object);
+    let hidden = entries
+        .filter(|path| is_hidden(path) && is_manifest(path))
+        .filter(is_object);
     let mut names: Vec<String> = hidden.map(|path| path.display().to_string()).collect();
     names.sort_unstable();
     let first = names.first()?;
     let message = match names.len() {
         1 => format!("`{first}` looks like a manifest, and is not read because it is hidden"),
-        count => format!("`{first}` and {} more look like manifests, and are not read because they are hidden", count - 1),
+        count => format!(
+            "`{first}` and {} more look like manifests, and are not read because they are hidden",
+            count - 1
+        ),
     };
-    Some(Diagnostic::new(Code::HiddenManifests, message).help("rename them, or name them themselves if they are to be read"))
+    Some(
+        Diagnostic::new(Code::HiddenManifests, message)
+            .help("rename them, or name them themselves if they are to be read"),
+    )
 }
 
 /// Whether it is a manifest, holds one, or was a problem.
@@ -211,7 +256,10 @@ fn visit_entry(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diag
         }
         Ok(_) => {
             let message = format!("`{}` is neither a file nor a directory", path.display());
-            found.push(Diagnostic::new(Code::Unreadable, message).help("remove it, or name it itself if it is to be read"));
+            found.push(
+                Diagnostic::new(Code::Unreadable, message)
+                    .help("remove it, or name it itself if it is to be read"),
+            );
         }
         Err(error) => found.push(unreadable(&path.display().to_string(), &error)),
     }
@@ -220,11 +268,13 @@ fn visit_entry(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diag
 
 /// Whether an entry of a directory is passed over.
 fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    path.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// Returns whether a file in a directory is the index of a bundle, which may lie among the manifests
-/// that it is made from. Its name alone does not say so: a policy may be in a file of that name.
+/// Returns whether a file in a directory is the index of a bundle, which may lie among the
+/// manifests that it is made from. Its name alone does not say so: a policy may be in a file of
+/// that name.
 pub(super) fn is_bundle_index(path: &Path, bytes: &io::Result<Vec<u8>>) -> bool {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -237,30 +287,58 @@ pub(super) fn is_bundle_index(path: &Path, bytes: &io::Result<Vec<u8>>) -> bool 
     if path.file_name().is_none_or(|name| name != INDEX_FILE) {
         return false;
     }
-    let fields = bytes.as_ref().ok().and_then(|bytes| serde_json::from_slice::<Fields>(bytes).ok());
-    fields.is_some_and(|fields| fields.format_version.is_some() && fields.api_version.is_none() && fields.kind.is_none())
+    let fields = bytes
+        .as_ref()
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<Fields>(bytes).ok());
+    fields.is_some_and(|fields| {
+        fields.format_version.is_some() && fields.api_version.is_none() && fields.kind.is_none()
+    })
 }
 
 /// Whether the name of a file in a directory is one of a manifest.
 pub(super) fn is_manifest(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+    path.extension().is_some_and(|ending| {
+        ENDINGS
+            .iter()
+            .any(|known| ending.eq_ignore_ascii_case(known))
+    })
 }
 
 /// What is said of a directory that holds no policy at all, and so would allow everything.
 pub(super) fn without_manifest(name: &str) -> Diagnostic {
-    Diagnostic::new(Code::NoObjects, format!("there is no manifest in the directory `{name}`"))
-        .help("manifests end in .yaml, .yml or .json; is it mounted, and all of it there? where it is to be empty, leave it out")
+    Diagnostic::new(
+        Code::NoObjects,
+        format!("there is no manifest in the directory `{name}`"),
+    )
+    .help(
+        "manifests end in .yaml, .yml or .json; is it mounted, and all of it there? where it is \
+         to be empty, leave it out",
+    )
 }
 
 /// Takes a text in.
-pub(super) fn add(files: &mut Files, name: &str, bytes: io::Result<Vec<u8>>, found: &mut Diagnostics) {
+pub(super) fn add(
+    files: &mut Files,
+    name: &str,
+    bytes: io::Result<Vec<u8>>,
+    found: &mut Diagnostics,
+) {
     let text = match bytes.map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(error)) => {
             let offset = error.utf8_error().valid_up_to();
-            let line = error.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1;
+            let line = error
+                .as_bytes()
+                .iter()
+                .take(offset)
+                .filter(|byte| **byte == b'\n')
+                .count()
+                + 1;
             let message = format!("`{name}` is not UTF-8: line {line}, byte {offset} of the file");
-            found.push(Diagnostic::new(Code::NotUtf8, message).help("save it as UTF-8, or leave it out"));
+            found.push(
+                Diagnostic::new(Code::NotUtf8, message).help("save it as UTF-8, or leave it out"),
+            );
             return;
         }
         Err(error) => {

@@ -1,8 +1,12 @@
 //! The command line: arguments, commands, and what they print.
 //!
-//! In: arguments, the environment, files, standard input. Out: data on standard output, everything else on standard error,
-//! and an exit [`Status`]. One file a command; each reads, calls the compile, and prints.
-#![expect(clippy::disallowed_methods, reason = "this room reads files and writes to the terminal")]
+//! In: arguments, the environment, files, standard input. Out: data on standard output, everything
+//! else on standard error, and an exit [`Status`]. One file a command; each reads, calls the
+//! compile, and prints.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this room reads files and writes to the terminal"
+)]
 
 mod apply;
 mod ask;
@@ -64,7 +68,12 @@ impl From<Status> for std::process::ExitCode {
 
 /// Compiles Calico and Kubernetes network policy to ipset and iptables scripts for each node.
 #[derive(Debug, Parser)]
-#[command(name = "palisade", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    name = "palisade",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 struct Arguments {
     #[command(flatten)]
     global: Global,
@@ -76,17 +85,38 @@ struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 struct Global {
-    /// Configuration file (YAML: endpointToHost, unknownEndpoint, hookPosition, encapsulated, sourceValidation, podInterface,
-    /// failsafeInbound, failsafeOutbound, templates, allowExtensions, lints, with the values of the flags of these names); flags and
-    /// PALISADE_* variables win over it
-    #[arg(long, global = true, value_name = "FILE", env = "PALISADE_CONFIG", hide_env_values = true)]
+    /// Configuration file (YAML: endpointToHost, unknownEndpoint, hookPosition, encapsulated,
+    /// sourceValidation, podInterface, failsafeInbound, failsafeOutbound, templates,
+    /// allowExtensions, lints, with the values of the flags of these names); flags and PALISADE_*
+    /// variables win over it
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "PALISADE_CONFIG",
+        hide_env_values = true
+    )]
     config: Option<std::path::PathBuf>,
-    /// How data is printed to standard output, where a command has this format for it; problems, on standard error, are JSON
-    /// with `json` and text with all others
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "PALISADE_FORMAT", hide_env_values = true)]
+    /// How data is printed to standard output, where a command has this format for it; problems, on
+    /// standard error, are JSON with `json` and text with all others
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "PALISADE_FORMAT",
+        hide_env_values = true
+    )]
     format: Format,
     /// When to use colour; NO_COLOR is heeded
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "PALISADE_COLOR", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        env = "PALISADE_COLOR",
+        hide_env_values = true
+    )]
     color: Color,
     /// Print errors only
     #[arg(short, long, global = true)]
@@ -156,14 +186,25 @@ impl Command {
     /// The formats that it has.
     fn formats(&self) -> &'static [Format] {
         match self {
-            Command::Check(_) | Command::Render(_) | Command::Eval(_) | Command::Explain(_) | Command::Verify(_) | Command::Selector(_) => {
-                &[Format::Text, Format::Json]
-            }
-            Command::Apply(_) | Command::Confirm(_) | Command::Reconcile(_) | Command::Uninstall(_) | Command::Doctor(_) => {
-                &[Format::Text, Format::Json]
-            }
+            Command::Check(_)
+            | Command::Render(_)
+            | Command::Eval(_)
+            | Command::Explain(_)
+            | Command::Verify(_)
+            | Command::Selector(_) => &[Format::Text, Format::Json],
+            Command::Apply(_)
+            | Command::Confirm(_)
+            | Command::Reconcile(_)
+            | Command::Uninstall(_)
+            | Command::Doctor(_) => &[Format::Text, Format::Json],
             Command::Status(_) => &[Format::Text, Format::Json, Format::Prometheus],
-            Command::Connectivity(_) => &[Format::Text, Format::Json, Format::Csv, Format::Md, Format::Dot],
+            Command::Connectivity(_) => &[
+                Format::Text,
+                Format::Json,
+                Format::Csv,
+                Format::Md,
+                Format::Dot,
+            ],
             Command::Diff(_) => &[Format::Text, Format::Json, Format::Md, Format::Sarif],
             Command::Test(_) => &[Format::Text, Format::Json, Format::Junit],
             Command::Completions(_) | Command::Man(_) => &[Format::Text],
@@ -186,7 +227,9 @@ pub fn run() -> Status {
         Command::Check(own) => check::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Render(own) => render::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Eval(own) => eval::run(&own, arguments.global.config.as_deref(), &mut report),
-        Command::Explain(own) => explain::run(&own, arguments.global.config.as_deref(), &mut report),
+        Command::Explain(own) => {
+            explain::run(&own, arguments.global.config.as_deref(), &mut report)
+        }
         Command::Connectivity(own) => connectivity::run(&own, &mut report),
         Command::Diff(own) => diff::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Test(own) => test::run(&own, &mut report),
@@ -194,7 +237,9 @@ pub fn run() -> Status {
         Command::Selector(own) => selector::run(&own, &mut report),
         Command::Apply(own) => apply::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Confirm(own) => confirm::run(&own, &mut report),
-        Command::Reconcile(own) => reconcile::run(&own, arguments.global.config.as_deref(), &mut report),
+        Command::Reconcile(own) => {
+            reconcile::run(&own, arguments.global.config.as_deref(), &mut report)
+        }
         Command::Uninstall(own) => uninstall::run(&own, &mut report),
         Command::Status(own) => status::run(&own, arguments.global.config.as_deref(), &mut report),
         Command::Doctor(own) => doctor::run(&own, &mut report),
@@ -204,10 +249,20 @@ pub fn run() -> Status {
 }
 
 fn unknown_format(format: Format, formats: &[Format]) -> Diagnostic {
-    let word = |format: &Format| format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-    let known = formats.iter().map(|format| format!("`{}`", word(format))).collect::<Vec<_>>().join(" and ");
+    let word = |format: &Format| {
+        format
+            .to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
+    };
+    let known = formats
+        .iter()
+        .map(|format| format!("`{}`", word(format)))
+        .collect::<Vec<_>>()
+        .join(" and ");
     let message = format!("this command has no format `{}`", word(&format));
-    Diagnostic::new(Code::InvalidConfig, message).help(format!("`--format` and PALISADE_FORMAT take {known} here"))
+    Diagnostic::new(Code::InvalidConfig, message)
+        .help(format!("`--format` and PALISADE_FORMAT take {known} here"))
 }
 
 #[cfg(test)]

@@ -25,8 +25,15 @@ use crate::status::{self, Places};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of this node")]
 pub(super) struct Options {
-    /// The build of iptables; auto is the one that was used last here, else the one that `iptables` is
-    #[arg(long, value_name = "BUILD", default_value = "auto", env = "PALISADE_BACKEND", hide_env_values = true)]
+    /// The build of iptables; auto is the one that was used last here, else the one that `iptables`
+    /// is
+    #[arg(
+        long,
+        value_name = "BUILD",
+        default_value = "auto",
+        env = "PALISADE_BACKEND",
+        hide_env_values = true
+    )]
     backend: Backend,
     /// How long to wait for another apply, and for the xtables lock
     #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "PALISADE_LOCK_WAIT", hide_env_values = true,
@@ -37,10 +44,22 @@ pub(super) struct Options {
         value_parser = clap::value_parser!(u32).range(1..=86_400))]
     timeout: u32,
     /// Where to keep what is of use until the next boot
-    #[arg(long, value_name = "DIR", default_value = "/run/palisade", env = "PALISADE_RUN_DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/run/palisade",
+        env = "PALISADE_RUN_DIR",
+        hide_env_values = true
+    )]
     run_dir: PathBuf,
     /// Where to keep the last good bundle
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/palisade", env = "PALISADE_STATE_DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/var/lib/palisade",
+        env = "PALISADE_STATE_DIR",
+        hide_env_values = true
+    )]
     state_dir: PathBuf,
 }
 
@@ -59,7 +78,11 @@ impl Options {
     /// What runs processes and keeps files.
     pub(super) fn processes(&self) -> Processes {
         let limit = Duration::from_secs(u64::from(self.timeout) + u64::from(self.lock_wait));
-        Processes::new(Settings { run_directory: self.run_dir.clone(), state_directory: self.state_dir.clone(), limit })
+        Processes::new(Settings {
+            run_directory: self.run_dir.clone(),
+            state_directory: self.state_dir.clone(),
+            limit,
+        })
     }
 
     /// How the node is worked on.
@@ -69,13 +92,21 @@ impl Options {
             Backend::Legacy => Some(observe::Backend::Legacy),
             Backend::Nft => Some(observe::Backend::Nft),
         };
-        apply::Settings { backend, wait: Duration::from_secs(u64::from(self.lock_wait)), takes_over: false }
+        apply::Settings {
+            backend,
+            wait: Duration::from_secs(u64::from(self.lock_wait)),
+            takes_over: false,
+        }
     }
 
     /// The process that takes back what nobody confirms.
     pub(super) fn guard(&self) -> Call {
         let path = |path: &Path| path.display().to_string();
-        let backend = self.backend.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let backend = self
+            .backend
+            .to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default();
         let words = [
             ("--backend", backend),
             ("--lock-wait", self.lock_wait.to_string()),
@@ -84,8 +115,15 @@ impl Options {
             ("--state-dir", path(&self.state_dir)),
         ];
         // whoever starts it is another program than this one
-        let mut call = Call::of(&format!("/proc/{}/exe", std::process::id()), &["confirm", "--guard"]);
-        call.arguments.extend(words.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
+        let mut call = Call::of(
+            &format!("/proc/{}/exe", std::process::id()),
+            &["confirm", "--guard"],
+        );
+        call.arguments.extend(
+            words
+                .into_iter()
+                .flat_map(|(option, value)| [option.to_owned(), value]),
+        );
         call
     }
 }
@@ -101,18 +139,33 @@ pub(super) struct Asked<'run> {
 }
 
 /// Opens a bundle and takes this node's part; says on what ground it is this node's.
-pub(super) fn wanted(place: &Path, asked: &Asked<'_>, runner: &mut dyn Runner) -> Result<(Wanted, String), Diagnostic> {
+pub(super) fn wanted(
+    place: &Path,
+    asked: &Asked<'_>,
+    runner: &mut dyn Runner,
+) -> Result<(Wanted, String), Diagnostic> {
     let bundle = OnDisk::open(place)?;
     let is_good = is_good(place, runner);
     if bundle.is_staged() && !asked.takes_staged && !is_good {
-        let message = format!("`{}` has staged policies in force: it is a proposal", place.display());
-        return Err(Diagnostic::new(Code::BundleStaged, message).help("render it without --staged, or apply the proposal with --staged"));
+        let message = format!(
+            "`{}` has staged policies in force: it is a proposal",
+            place.display()
+        );
+        return Err(Diagnostic::new(Code::BundleStaged, message)
+            .help("render it without --staged, or apply the proposal with --staged"));
     }
     let every = Extensions::every();
     let allowed = if is_good { &every } else { asked.extensions };
     let asked = name(asked.node);
-    let (host, last) = (apply::host_name(runner).unwrap_or_default(), apply::last_node(runner));
-    let known = Known { asked: asked.as_deref(), host: host.as_deref(), last: last.as_deref() };
+    let (host, last) = (
+        apply::host_name(runner).unwrap_or_default(),
+        apply::last_node(runner),
+    );
+    let known = Known {
+        asked: asked.as_deref(),
+        host: host.as_deref(),
+        last: last.as_deref(),
+    };
     let (node, named) = apply::node_of(&bundle, known)?;
     let why = match named {
         Named::Asked => "",
@@ -122,7 +175,8 @@ pub(super) fn wanted(place: &Path, asked: &Asked<'_>, runner: &mut dyn Runner) -
     Ok((Wanted::read(&bundle, &node, allowed)?, why.to_owned()))
 }
 
-/// Whether that is where the last good bundle is: whoever applied it said all there is to say of it.
+/// Whether that is where the last good bundle is: whoever applied it said all there is to say of
+/// it.
 fn is_good(place: &Path, runner: &dyn Runner) -> bool {
     let good = runner.place(Keep::Always, GOOD).canonicalize();
     good.is_ok_and(|good| place.canonicalize().is_ok_and(|place| place == good))
@@ -130,8 +184,13 @@ fn is_good(place: &Path, runner: &dyn Runner) -> bool {
 
 /// The name of this node, as far as somebody says it.
 pub(super) fn name(asked: Option<&str>) -> Option<String> {
-    let environment =
-        || std::env::var_os("NODE_NAME").as_deref().and_then(OsStr::to_str).filter(|name| !name.is_empty()).map(str::to_owned);
+    let environment = || {
+        std::env::var_os("NODE_NAME")
+            .as_deref()
+            .and_then(OsStr::to_str)
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+    };
     asked.map(str::to_owned).or_else(environment)
 }
 
@@ -164,10 +223,20 @@ pub(super) fn cut(wanted: &Wanted, runner: &mut dyn Runner) -> Result<Cut, Diagn
     connections::cut_denied(runner, &kernel).map_err(|problem| {
         let is_missing = matches!(problem, Problem::NoAnswer(Failure::NotFound(_)));
         let (code, help) = match is_missing {
-            true => (Code::ToolMissing, "policy is in force all the same; install the packages `conntrack` and `iproute2`"),
-            false => (Code::KernelRefused, "policy is in force all the same; the next run tries again"),
+            true => (
+                Code::ToolMissing,
+                "policy is in force all the same; install the packages `conntrack` and `iproute2`",
+            ),
+            false => (
+                Code::KernelRefused,
+                "policy is in force all the same; the next run tries again",
+            ),
         };
-        Diagnostic::new(code, format!("known connections that are denied now were not ended: {problem}")).help(help)
+        Diagnostic::new(
+            code,
+            format!("known connections that are denied now were not ended: {problem}"),
+        )
+        .help(help)
     })
 }
 
@@ -198,7 +267,9 @@ pub(super) fn status(wanted: &Wanted, look: &apply::Look, places: &Places) -> st
         digest: &wanted.scripts,
         backend: look.tools.backend,
         desired: &wanted.desired,
-        scripts: &TableId::of_bundles().filter_map(|id| Some((id, wanted.text(&id.file())?))).collect(),
+        scripts: &TableId::of_bundles()
+            .filter_map(|id| Some((id, wanted.text(&id.file())?)))
+            .collect(),
         observed: &look.observed,
         differences: &look.plan.differences,
         places,
@@ -206,15 +277,24 @@ pub(super) fn status(wanted: &Wanted, look: &apply::Look, places: &Places) -> st
 }
 
 /// Tells what an apply did: `node n1: done in 3 calls: 4 chains written`.
-pub(super) fn tell(outcome: &Outcome, (name, beside): (&str, &Beside), report: &mut Report) -> Status {
+pub(super) fn tell(
+    outcome: &Outcome,
+    (name, beside): (&str, &Beside),
+    report: &mut Report,
+) -> Status {
     if outcome.took_back {
         report.remark("an apply that nobody confirmed in time was taken back first");
     }
     if outcome.gave_up {
-        report.remark("an apply that nobody confirmed in time could not be taken back, since the last good bundle was damaged; this one is the last good one now");
+        report.remark(
+            "an apply that nobody confirmed in time could not be taken back, since the last good \
+             bundle was damaged; this one is the last good one now",
+        );
     }
     for left in &outcome.left {
-        report.remark(&format!("not done yet, and tried again with the next apply: {left}"));
+        report.remark(&format!(
+            "not done yet, and tried again with the next apply: {left}"
+        ));
     }
     let text = Printed::of(|out| match report.is_json() {
         true => json(outcome, beside, out),
@@ -231,7 +311,11 @@ fn words(outcome: &Outcome, name: &str, beside: &Beside, out: &mut Terminal<'_, 
     let done = match outcome.calls {
         0 if outcome.node.is_empty() => "nothing was there to remove".to_owned(),
         0 => "in sync, nothing was written".to_owned(),
-        calls => format!("done in {calls} call{}: {}", if calls == 1 { "" } else { "s" }, outcome.counts),
+        calls => format!(
+            "done in {calls} call{}: {}",
+            if calls == 1 { "" } else { "s" },
+            outcome.counts
+        ),
     };
     out.line(format_args!("{name}, iptables-{build}: {done}"));
     if let Some(cut) = &beside.cut {
@@ -239,7 +323,9 @@ fn words(outcome: &Outcome, name: &str, beside: &Beside, out: &mut Terminal<'_, 
     }
     if let Some(seconds) = beside.waits.filter(|_| outcome.rounds > 0) {
         let otherwise = "without that, the state before is back";
-        out.line(format_args!("`palisade confirm` keeps it; {otherwise} in {seconds} s"));
+        out.line(format_args!(
+            "`palisade confirm` keeps it; {otherwise} in {seconds} s"
+        ));
     }
 }
 

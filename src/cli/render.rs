@@ -20,16 +20,19 @@ use crate::text::Files;
 
 /// Compile policies to a bundle of scripts for every node
 ///
-/// Writes DIR/palisade.json and DIR/nodes/NODE/{sets.ipset,filter.v4.rules,filter.v6.rules,raw.v4.rules,raw.v6.rules}, and
+/// Writes DIR/palisade.json and
+/// DIR/nodes/NODE/{sets.ipset,filter.v4.rules,filter.v6.rules,raw.v4.rules,raw.v6.rules}, and
 /// mangle.{v4,v6}.rules where pre-DNAT policy of host endpoints asks for them, whole or not at all.
 ///
-/// Exit status: 0 written (or, with --check, in sync), 1 differs (--check), 2 invalid input, nothing written.
+/// Exit status: 0 written (or, with --check, in sync), 1 differs (--check), 2 invalid input,
+/// nothing written.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Files, directories (*.yaml, *.yml, *.json below them), or - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Directory of the bundle: a new or empty one, or one with nothing in it but a bundle, which is replaced
+    /// Directory of the bundle: a new or empty one, or one with nothing in it but a bundle, which
+    /// is replaced
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
     /// Render this node only (may be repeated)
@@ -38,8 +41,8 @@ pub(super) struct Arguments {
     /// Write nothing; print how the bundle in DIR differs from what would be written
     #[arg(long)]
     check: bool,
-    /// Prove of each node that its scripts decide every packet as the policies do, before the bundle is put in its place; what
-    /// was compared is said on standard error
+    /// Prove of each node that its scripts decide every packet as the policies do, before the
+    /// bundle is put in its place; what was compared is said on standard error
     #[arg(long)]
     verify: bool,
     /// Also where there is no endpoint in the input
@@ -60,7 +63,10 @@ enum Sink {
 
 impl Sink {
     fn new(arguments: &Arguments, digest: String) -> Result<Self, Diagnostic> {
-        let provenance = Provenance { inputs: digest, staged: arguments.staged };
+        let provenance = Provenance {
+            inputs: digest,
+            staged: arguments.staged,
+        };
         match arguments.check {
             true => Comparison::new(&arguments.out, provenance).map(Self::Compare),
             false => Writer::new(&arguments.out, provenance).map(Self::Write),
@@ -99,9 +105,19 @@ struct Judge<'run, 'resolved, 'input> {
 
 impl Judge<'_, '_, '_> {
     /// A difference is a mistake of ours or of a template, and nothing is written.
-    fn prove(&mut self, part: &NodePart, node: NodeId, options: &Options) -> Result<(), Diagnostic> {
+    fn prove(
+        &mut self,
+        part: &NodePart,
+        node: NodeId,
+        options: &Options,
+    ) -> Result<(), Diagnostic> {
         let name = &part.node;
-        let rendered = Rendered { evaluator: &self.evaluator, node, options, name };
+        let rendered = Rendered {
+            evaluator: &self.evaluator,
+            node,
+            options,
+            name,
+        };
         let verified = rendered.verified(part.scripts.files().into_iter(), Vec::new());
         let lines = verified.lines(self.files);
         if !verified.is_proven() {
@@ -133,10 +149,22 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     }
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
     let mut proofs = Vec::new();
-    let mut judge = arguments.verify.then(|| Judge { evaluator: Evaluator::of(&resolved), files: &files, proofs: &mut proofs });
-    let rendered = Sink::new(arguments, input.digest)
-        .and_then(|sink| render((&resolved, &nodes), (&options, &templates), (sink, judge.as_mut()), &mut found));
-    let difference = rendered.map_err(|diagnostic| found.push(diagnostic)).unwrap_or_default();
+    let mut judge = arguments.verify.then(|| Judge {
+        evaluator: Evaluator::of(&resolved),
+        files: &files,
+        proofs: &mut proofs,
+    });
+    let rendered = Sink::new(arguments, input.digest).and_then(|sink| {
+        render(
+            (&resolved, &nodes),
+            (&options, &templates),
+            (sink, judge.as_mut()),
+            &mut found,
+        )
+    });
+    let difference = rendered
+        .map_err(|diagnostic| found.push(diagnostic))
+        .unwrap_or_default();
     let status = report.diagnostics(&found, &files);
     proofs.iter().for_each(|proof| report.remark(proof));
     if status != Status::Clean || difference.is_empty() {
@@ -165,18 +193,26 @@ fn render(
 }
 
 /// The nodes to render: those asked for, else all.
-pub(super) fn nodes(names: &[String], inventory: &Inventory, found: &mut Diagnostics) -> Vec<NodeId> {
+pub(super) fn nodes(
+    names: &[String],
+    inventory: &Inventory,
+    found: &mut Diagnostics,
+) -> Vec<NodeId> {
     if names.is_empty() {
         let all: Vec<NodeId> = inventory.nodes_with_ids().map(|(id, _)| id).collect();
         if all.is_empty() && !found.has_errors() {
             let message = "there is no node to render for";
             found.push(
-                Diagnostic::new(Code::NoNodes, message).help("add the cluster's nodes and pods: `kubectl get nodes,pods -A -o json`"),
+                Diagnostic::new(Code::NoNodes, message)
+                    .help("add the cluster's nodes and pods: `kubectl get nodes,pods -A -o json`"),
             );
         }
         return all;
     }
-    let mut nodes: Vec<NodeId> = names.iter().filter_map(|name| node(name, inventory, found)).collect();
+    let mut nodes: Vec<NodeId> = names
+        .iter()
+        .filter_map(|name| node(name, inventory, found))
+        .collect();
     nodes.sort_unstable();
     nodes.dedup();
     nodes
@@ -185,8 +221,15 @@ pub(super) fn nodes(names: &[String], inventory: &Inventory, found: &mut Diagnos
 fn node(name: &str, inventory: &Inventory, found: &mut Diagnostics) -> Option<NodeId> {
     let id = inventory.find_node(name);
     if id.is_none() {
-        let meant = nearest(name, inventory.nodes.iter().map(|node| &*node.name)).map(|meant| format!("did you mean `{meant}`?"));
-        found.push(Diagnostic::new(Code::UnknownNode, format!("there is no node `{name}` in the inventory")).maybe_help(meant));
+        let meant = nearest(name, inventory.nodes.iter().map(|node| &*node.name))
+            .map(|meant| format!("did you mean `{meant}`?"));
+        found.push(
+            Diagnostic::new(
+                Code::UnknownNode,
+                format!("there is no node `{name}` in the inventory"),
+            )
+            .maybe_help(meant),
+        );
     }
     id
 }

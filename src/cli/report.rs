@@ -22,9 +22,17 @@ impl Report {
         let colour = match global.color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            Color::Auto => {
+                io::stderr().is_terminal()
+                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            }
         };
-        Self { format: global.format, colour, quiet: global.quiet, outcome: if writes { "; nothing was written" } else { "" } }
+        Self {
+            format: global.format,
+            colour,
+            quiet: global.quiet,
+            outcome: if writes { "; nothing was written" } else { "" },
+        }
     }
 
     /// Whether machines read this.
@@ -37,18 +45,30 @@ impl Report {
         self.format
     }
 
-    /// Prints diagnostics, in order, and, for people, how many errors there were. Gives [`Status::Invalid`] on any error.
+    /// Prints diagnostics, in order, and, for people, how many errors there were. Gives
+    /// [`Status::Invalid`] on any error.
     pub(super) fn diagnostics(&mut self, found: &Diagnostics, files: &Files) -> Status {
         let sorted = found.sorted();
-        let errors = sorted.iter().filter(|diagnostic| diagnostic.severity() == Severity::Error).count();
-        let is_shown = |diagnostic: &&&Diagnostic| !self.quiet || diagnostic.severity() == Severity::Error;
+        let errors = sorted
+            .iter()
+            .filter(|diagnostic| diagnostic.severity() == Severity::Error)
+            .count();
+        let is_shown =
+            |diagnostic: &&&Diagnostic| !self.quiet || diagnostic.severity() == Severity::Error;
         to_stderr(|err| {
-            sorted.iter().filter(is_shown).for_each(|diagnostic| self.one(diagnostic, files, err));
+            sorted
+                .iter()
+                .filter(is_shown)
+                .for_each(|diagnostic| self.one(diagnostic, files, err));
             if errors > 0 && self.format != Format::Json {
                 Terminal::on(err).line(self.count(errors, found));
             }
         });
-        if errors > 0 { Status::Invalid } else { Status::Clean }
+        if errors > 0 {
+            Status::Invalid
+        } else {
+            Status::Clean
+        }
     }
 
     /// `2 errors; nothing was written`.
@@ -116,7 +136,8 @@ impl Report {
     }
 }
 
-/// Opens standard output. No other function does, so that nothing gets there but through a [`Sink`].
+/// Opens standard output. No other function does, so that nothing gets there but through a
+/// [`Sink`].
 fn to_stdout(print: impl FnOnce(&mut Sink<'_>)) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut sink = Sink::on(&mut out);
@@ -134,9 +155,10 @@ fn to_stderr(print: impl FnOnce(&mut Sink<'_>)) {
 
 fn written(outcome: io::Result<()>) -> Result<(), Diagnostic> {
     match outcome {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Diagnostic::new(Code::Unwritable, format!("cannot write to standard output: {error}")))
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Diagnostic::new(
+            Code::Unwritable,
+            format!("cannot write to standard output: {error}"),
+        )),
         Ok(()) | Err(_) => Ok(()),
     }
 }
@@ -147,8 +169,8 @@ pub(super) fn ready() {
     let _ = to_stdout(|out| Terminal::on(out).literal("ready\n"));
 }
 
-/// Prints what clap has to say: help and version are data, anything else is a refusal, which repeats
-/// arguments and variables.
+/// Prints what clap has to say: help and version are data, anything else is a refusal, which
+/// repeats arguments and variables.
 pub(super) fn usage(error: &clap::Error) -> Status {
     if !error.use_stderr() {
         let _ = error.print();
@@ -157,13 +179,17 @@ pub(super) fn usage(error: &clap::Error) -> Status {
 
     let is_styled = io::stderr().is_terminal() && !is_steered();
     let text = error.render();
-    let text = if is_styled { text.ansi().to_string() } else { text.to_string() };
+    let text = if is_styled {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    };
     to_stderr(|err| Terminal::on(err).rendered(text.trim_end(), is_styled));
     Status::Invalid
 }
 
-/// Whether an argument or a variable of ours has letters that steer a terminal: then clap's own colours
-/// could not be told from those in its message.
+/// Whether an argument or a variable of ours has letters that steer a terminal: then clap's own
+/// colours could not be told from those in its message.
 fn is_steered() -> bool {
     let variables = std::env::vars_os();
     let ours = variables.filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PALISADE_"));

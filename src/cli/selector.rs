@@ -53,21 +53,32 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     match &arguments.command {
         Command::Match { selector, labels } => with(selector, report, |expr, _| {
             let labels: BTreeMap<String, String> = labels.iter().cloned().collect();
-            if expr.matches(&labels) { Status::Clean } else { Status::Differs }
+            if expr.matches(&labels) {
+                Status::Clean
+            } else {
+                Status::Differs
+            }
         }),
-        Command::Format { selector } => with(selector, report, |expr, report| report.data_by(|_, out| Terminal::on(out).line(expr))),
+        Command::Format { selector } => with(selector, report, |expr, report| {
+            report.data_by(|_, out| Terminal::on(out).line(expr))
+        }),
     }
 }
 
 /// Parses a selector and goes on with it, or points at what is wrong.
-fn with(text: &str, report: &mut Report, go_on: impl FnOnce(&Expr, &mut Report) -> Status) -> Status {
+fn with(
+    text: &str,
+    report: &mut Report,
+    go_on: impl FnOnce(&Expr, &mut Report) -> Status,
+) -> Status {
     let error = match selector::parse(text) {
         Ok(expr) => return go_on(&expr, report),
         Err(error) => error,
     };
     let mut files = Files::default();
     let mut found = Diagnostics::default();
-    let mut diagnostic = Diagnostic::new(Code::SelectorSyntax, error.message).maybe_help(error.help);
+    let mut diagnostic =
+        Diagnostic::new(Code::SelectorSyntax, error.message).maybe_help(error.help);
     if let Ok(file) = files.add("<selector>", text.to_owned()) {
         diagnostic = diagnostic.label(file.span(error.range), "");
     }

@@ -18,22 +18,32 @@ use crate::runner::Runner;
 use crate::status::{self, Places};
 use crate::text::Files;
 
-/// Say whether this node's kernel holds what its bundle says, and how often each policy rule took a packet
+/// Say whether this node's kernel holds what its bundle says, and how often each policy rule took a
+/// packet
 ///
-/// Looks, when no apply is under way, and changes nothing. What differs is told set by set and rule by rule. Policy is asked about the packets that begin a connection; all
-/// others count as known connections. With `--format prometheus`, the text is for the textfile collector of node_exporter.
+/// Looks, when no apply is under way, and changes nothing. What differs is told set by set and rule
+/// by rule. Policy is asked about the packets that begin a connection; all others count as known
+/// connections. With `--format prometheus`, the text is for the textfile collector of
+/// node_exporter.
 ///
-/// Exit status: 0 in sync, 1 something differs, 2 no bundle, or a bad one, 3 the kernel cannot be looked at,
-/// 4 somebody else is changing the node: try again.
+/// Exit status: 0 in sync, 1 something differs, 2 no bundle, or a bad one, 3 the kernel cannot be
+/// looked at, 4 somebody else is changing the node: try again.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Directory of the bundle; without it the last one that was applied here
     #[arg(value_name = "BUNDLE")]
     bundle: Option<PathBuf>,
-    /// Which node this is; without it NODE_NAME, the host's name, or the bundle's only node if that was applied last
-    #[arg(long, value_name = "NODE", env = "PALISADE_NODE", hide_env_values = true)]
+    /// Which node this is; without it NODE_NAME, the host's name, or the bundle's only node if that
+    /// was applied last
+    #[arg(
+        long,
+        value_name = "NODE",
+        env = "PALISADE_NODE",
+        hide_env_values = true
+    )]
     node: Option<String>,
-    /// Files and directories of the policies that the bundle was made from, to tell the place of each rule (may be repeated)
+    /// Files and directories of the policies that the bundle was made from, to tell the place of
+    /// each rule (may be repeated)
     #[arg(long, value_name = "PATH")]
     policies: Vec<PathBuf>,
     /// The policies were rendered with `--staged`
@@ -63,19 +73,30 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
         Ok(extensions) => extensions,
         Err(diagnostic) => return report.diagnostic(diagnostic),
     };
-    let asked = Asked { node: arguments.node.as_deref(), takes_staged: true, extensions: &extensions };
+    let asked = Asked {
+        node: arguments.node.as_deref(),
+        takes_staged: true,
+        extensions: &extensions,
+    };
     let wanted = match node::wanted(&bundle, &asked, &mut processes) {
         Ok((wanted, _)) => wanted,
         Err(diagnostic) => return report.diagnostic(diagnostic),
     };
-    let mut node = Node { runner: &mut processes, settings: arguments.options.settings() };
+    let mut node = Node {
+        runner: &mut processes,
+        settings: arguments.options.settings(),
+    };
     let look = match apply::look(&mut node, &wanted) {
         Ok(look) => look,
         Err(error) => return node::fail(&error, &processes, report),
     };
     let status = node::status(&wanted, &look, &places);
     let told = report.data_by(|format, out| print(&status, format, out));
-    if told == Status::Clean && !status.is_in_sync() { Status::Differs } else { told }
+    if told == Status::Clean && !status.is_in_sync() {
+        Status::Differs
+    } else {
+        told
+    }
 }
 
 /// Where the bundle is that was applied last; says it where that may be taken back.
@@ -84,13 +105,19 @@ fn last_applied(runner: &mut dyn Runner, report: &mut Report) -> Result<PathBuf,
         Err(error) => Err(node::fail(&error, runner, report)),
         Ok(None) => {
             let help = "apply one, or name the bundle to compare with";
-            let nothing =
-                Diagnostic::new(Code::NotABundle, "no bundle was applied on this node yet, or the last one was taken back").help(help);
+            let nothing = Diagnostic::new(
+                Code::NotABundle,
+                "no bundle was applied on this node yet, or the last one was taken back",
+            )
+            .help(help);
             Err(report.diagnostic(nothing))
         }
         Ok(Some((bundle, waits))) => {
             if let Some(left) = waits {
-                report.remark(&format!("an apply waits to be confirmed, for {} s more; this is about that one", left.as_secs()));
+                report.remark(&format!(
+                    "an apply waits to be confirmed, for {} s more; this is about that one",
+                    left.as_secs()
+                ));
             }
             Ok(bundle)
         }
@@ -105,7 +132,9 @@ fn print(status: &status::Status, format: Format, out: &mut Sink<'_>) {
             status.measure(&mut metrics);
             metrics.text(out);
         }
-        Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Junit => status.text(out),
+        Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Junit => {
+            status.text(out)
+        }
     }
 }
 
@@ -123,14 +152,29 @@ fn places_of(policies: &PolicySet, files: &Files) -> Places {
     let mut places = Places::new();
     let mut add = |key: &PolicyKey, direction: Direction, rules: &[Rule]| {
         for rule in rules {
-            let place = format!("{}:{}", files.get(rule.span.file).name, files.position(rule.span).line);
-            places.entry((key.to_string(), direction, rule.number)).or_insert(place);
+            let place = format!(
+                "{}:{}",
+                files.get(rule.span.file).name,
+                files.position(rule.span).line
+            );
+            places
+                .entry((key.to_string(), direction, rule.number))
+                .or_insert(place);
         }
     };
     for direction in [Direction::Ingress, Direction::Egress] {
         let policies_of_tiers = policies.tiers.iter().flat_map(|tier| &tier.policies);
-        policies_of_tiers.for_each(|policy| add(&policy.key, direction, policy.rules(direction).unwrap_or_default()));
-        policies.profiles.values().for_each(|profile| add(&profile.key, direction, profile.rules(direction)));
+        policies_of_tiers.for_each(|policy| {
+            add(
+                &policy.key,
+                direction,
+                policy.rules(direction).unwrap_or_default(),
+            )
+        });
+        policies
+            .profiles
+            .values()
+            .for_each(|profile| add(&profile.key, direction, profile.rules(direction)));
     }
     places
 }

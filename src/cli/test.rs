@@ -14,14 +14,17 @@ use crate::resolve;
 
 /// Do assertions about connections hold?
 ///
-/// Every packet that an assertion covers is decided about, at both ends, by classes that policy does not tell apart; none is drawn. A failed
-/// assertion comes with a packet for which it does not hold, and with what decides about it. An assertion that covers nothing has failed, and so
-/// has any about an input without policies.
+/// Every packet that an assertion covers is decided about, at both ends, by classes that policy
+/// does not tell apart; none is drawn. A failed assertion comes with a packet for which it does not
+/// hold, and with what decides about it. An assertion that covers nothing has failed, and so has
+/// any about an input without policies.
 ///
-/// Exit status: 0 all hold, 1 one does not (or --require-tests, --min-coverage), 2 invalid input or assertions.
+/// Exit status: 0 all hold, 1 one does not (or --require-tests, --min-coverage), 2 invalid input or
+/// assertions.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// File of assertions, or directory of such files; not read as policy, where it lies below a PATH
+    /// File of assertions, or directory of such files; not read as policy, where it lies below a
+    /// PATH
     #[arg(value_name = "ASSERTIONS")]
     assertions: PathBuf,
     /// Files, directories (*.yaml, *.yml, *.json below them), or - for standard input
@@ -52,14 +55,28 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     }
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
     let wants_coverage = arguments.coverage || arguments.min_coverage.is_some();
-    let proof = assertions::prove(&resolved, &assertions, wants_coverage).map_err(|diagnostic| found.push(diagnostic)).ok();
+    let proof = assertions::prove(&resolved, &assertions, wants_coverage)
+        .map_err(|diagnostic| found.push(diagnostic))
+        .ok();
     let status = report.diagnostics(&found, &files);
-    let Some(proof) = proof.filter(|_| status == Status::Clean) else { return status };
-    let tested = Tested { assertions: &assertions, proof: &proof, resolved: &resolved, files: &files };
+    let Some(proof) = proof.filter(|_| status == Status::Clean) else {
+        return status;
+    };
+    let tested = Tested {
+        assertions: &assertions,
+        proof: &proof,
+        resolved: &resolved,
+        files: &files,
+    };
     let format = report.format();
     let told = Printed::of(|out| match format {
         // a command without a format never gets here with it
-        Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Prometheus => text(&tested, out),
+        Format::Text
+        | Format::Csv
+        | Format::Md
+        | Format::Dot
+        | Format::Sarif
+        | Format::Prometheus => text(&tested, out),
         Format::Json => json(&tested, out),
         Format::Junit => junit(&tested, out),
     });
@@ -71,9 +88,16 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
 
 impl Arguments {
     fn judge(&self, tested: &Tested<'_, '_>, report: &mut Report) -> Status {
-        let mut status = if tested.failed() > 0 { Status::Differs } else { Status::Clean };
+        let mut status = if tested.failed() > 0 {
+            Status::Differs
+        } else {
+            Status::Clean
+        };
         if tested.assertions.is_empty() && self.require_tests {
-            report.remark(&format!("there is no assertion in `{}`, and `--require-tests` wants one", self.assertions.display()));
+            report.remark(&format!(
+                "there is no assertion in `{}`, and `--require-tests` wants one",
+                self.assertions.display()
+            ));
             status = Status::Differs;
         }
         if tested.resolved.policies.policies().next().is_none() {
@@ -81,8 +105,13 @@ impl Arguments {
             status = Status::Differs;
         }
         let percent = tested.proof.coverage.as_ref().map(Coverage::percent);
-        if let Some((percent, least)) = percent.zip(self.min_coverage.map(usize::from)).filter(|(percent, least)| percent < least) {
-            report.remark(&format!("assertions touch {percent}% of the rules, and `--min-coverage` wants {least}%"));
+        if let Some((percent, least)) = percent
+            .zip(self.min_coverage.map(usize::from))
+            .filter(|(percent, least)| percent < least)
+        {
+            report.remark(&format!(
+                "assertions touch {percent}% of the rules, and `--min-coverage` wants {least}%"
+            ));
             status = Status::Differs;
         }
         status

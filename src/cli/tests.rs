@@ -35,10 +35,22 @@ fn where_scripts_and_policy_disagree_there_is_no_answer() {
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
     let evaluator = Evaluator::of(&resolved);
     let [from, to] = ["192.0.2.1", "one/server"].map(|text| text.parse().unwrap());
-    let question = Question { from, to, traffic: "tcp/80".parse().unwrap(), source_port: None };
-    let tracer = Tracer { options: Options::default(), templates: Templates::new(&[]).unwrap() };
+    let question = Question {
+        from,
+        to,
+        traffic: "tcp/80".parse().unwrap(),
+        source_port: None,
+    };
+    let tracer = Tracer {
+        options: Options::default(),
+        templates: Templates::new(&[]).unwrap(),
+    };
     let cases = question.cases(&evaluator, &tracer.options).unwrap();
-    let mut groups = explain::answer_on_nodes(&evaluator, &mut Router::of(&evaluator, &tracer.options), &cases);
+    let mut groups = explain::answer_on_nodes(
+        &evaluator,
+        &mut Router::of(&evaluator, &tracer.options),
+        &cases,
+    );
     assert!(tracer.trace(&resolved, &groups, Detail::Way).is_ok());
     groups[0].stops[0].stop.expected.verdict = Verdict::Drop;
     let refused = tracer.trace(&resolved, &groups, Detail::Way).unwrap_err();

@@ -26,31 +26,65 @@ type Kernels = BTreeMap<NodeId, Result<Kernel, String>>;
 
 impl Tracer {
     /// What becomes of the first case of every group; of [`Detail::Verdict`] no script is asked.
-    pub(super) fn trace(&self, resolved: &Resolved<'_>, groups: &[Group<'_>], detail: Detail) -> Result<Vec<Traced>, Diagnostic> {
+    pub(super) fn trace(
+        &self,
+        resolved: &Resolved<'_>,
+        groups: &[Group<'_>],
+        detail: Detail,
+    ) -> Result<Vec<Traced>, Diagnostic> {
         let mut kernels = Kernels::new();
-        groups.iter().map(|group| self.group(resolved, group, detail, &mut kernels)).collect()
+        groups
+            .iter()
+            .map(|group| self.group(resolved, group, detail, &mut kernels))
+            .collect()
     }
 
-    fn group(&self, resolved: &Resolved<'_>, group: &Group<'_>, detail: Detail, kernels: &mut Kernels) -> Result<Traced, Diagnostic> {
-        let mut traced = Traced { traces: Vec::new(), notes: Vec::new() };
-        let is_open = group.cases.first().is_some_and(|case| case.flow.flow().is_none());
+    fn group(
+        &self,
+        resolved: &Resolved<'_>,
+        group: &Group<'_>,
+        detail: Detail,
+        kernels: &mut Kernels,
+    ) -> Result<Traced, Diagnostic> {
+        let mut traced = Traced {
+            traces: Vec::new(),
+            notes: Vec::new(),
+        };
+        let is_open = group
+            .cases
+            .first()
+            .is_some_and(|case| case.flow.flow().is_none());
         if is_open && !resolved.policies.host_endpoints.is_empty() {
-            traced.notes.push("an endpoint without an address is on no node yet: policy of host endpoints is not asked".to_owned());
+            traced.notes.push(
+                "an endpoint without an address is on no node yet: policy of host endpoints is \
+                 not asked"
+                    .to_owned(),
+            );
         }
         if detail == Detail::Verdict {
             return Ok(traced);
         }
         if is_open {
-            traced.notes.push("an endpoint without an address stands in no script yet".to_owned());
+            traced
+                .notes
+                .push("an endpoint without an address stands in no script yet".to_owned());
         } else if group.stops.is_empty() {
-            traced.notes.push("neither end is an endpoint or a node, so no script is about it".to_owned());
+            traced
+                .notes
+                .push("neither end is an endpoint or a node, so no script is about it".to_owned());
         }
         for stop in group.stops.iter().map(|way| &way.stop) {
-            let kernel = kernels.entry(stop.node).or_insert_with(|| self.kernel(resolved, stop.node));
+            let kernel = kernels
+                .entry(stop.node)
+                .or_insert_with(|| self.kernel(resolved, stop.node));
             match kernel {
                 Err(note) if traced.notes.contains(note) => {}
                 Err(note) => traced.notes.push(note.clone()),
-                Ok(kernel) => traced.traces.push(on_node(&resolved.inventory.node(stop.node).name, stop, kernel)?),
+                Ok(kernel) => traced.traces.push(on_node(
+                    &resolved.inventory.node(stop.node).name,
+                    stop,
+                    kernel,
+                )?),
             }
         }
         Ok(traced)
@@ -61,10 +95,15 @@ impl Tracer {
         let name = &resolved.inventory.node(node).name;
         let mut found = Diagnostics::default();
         let untraced = |why: &str| format!("the scripts of node {name} are not traced: {why}");
-        let part =
-            crate::compile(resolved, node, &self.options, &self.templates, &mut found).map_err(|problem| untraced(&problem.message))?;
+        let part = crate::compile(resolved, node, &self.options, &self.templates, &mut found)
+            .map_err(|problem| untraced(&problem.message))?;
         let Some(part) = part else {
-            return Err(untraced(found.sorted().first().map_or("they do not compile", |problem| &problem.message)));
+            return Err(untraced(
+                found
+                    .sorted()
+                    .first()
+                    .map_or("they do not compile", |problem| &problem.message),
+            ));
         };
         let checked = CheckedScripts::read(part.scripts.files(), &self.options.extensions);
         let checked = checked.map_err(|refused| untraced(&refused.to_string()))?;
@@ -91,14 +130,27 @@ fn trace(node: &str, family: Family, run: &Run<'_>) -> Trace {
         action: passed.target.to_string(),
         comment: passed.comment.to_owned(),
     });
-    let script = path(run.passed.last().map_or(TableName::Filter, |last| last.table));
-    Trace { script, verdict: run.verdict.to_string(), steps: steps.collect(), node: node.to_owned() }
+    let script = path(
+        run.passed
+            .last()
+            .map_or(TableName::Filter, |last| last.table),
+    );
+    Trace {
+        script,
+        verdict: run.verdict.to_string(),
+        steps: steps.collect(),
+        node: node.to_owned(),
+    }
 }
 
 fn disagreement(node: &str, run: &Run<'_>, expected: Verdict) -> Diagnostic {
     let passed: Vec<String> = run.passed.iter().map(ToString::to_string).collect();
-    let message =
-        format!("policy wants this {expected}, and on node {node} it is {}; the rules it passed: {}", run.verdict, passed.join("; "));
-    Diagnostic::new(Code::InternalError, message)
-        .help("this is a mistake in Palisade: do not trust either, and please report it with the input")
+    let message = format!(
+        "policy wants this {expected}, and on node {node} it is {}; the rules it passed: {}",
+        run.verdict,
+        passed.join("; ")
+    );
+    Diagnostic::new(Code::InternalError, message).help(
+        "this is a mistake in Palisade: do not trust either, and please report it with the input",
+    )
 }

@@ -7,13 +7,14 @@ use crate::cli::Status;
 use crate::cli::node::{self, Beside, Options};
 use crate::cli::report::Report;
 
-/// Remove every chain, rule and set of ours from this node's kernel, and the bundle that was kept; nothing decides packets then
+/// Remove every chain, rule and set of ours from this node's kernel, and the bundle that was kept;
+/// nothing decides packets then
 ///
-/// What is not ours is left alone. Both builds of iptables are looked at. Where rules of others lead to a chain or set of ours, that stays,
-/// and the rules are named.
+/// What is not ours is left alone. Both builds of iptables are looked at. Where rules of others
+/// lead to a chain or set of ours, that stays, and the rules are named.
 ///
-/// Exit status: 0 nothing of ours is left, 2 our files cannot be read or written, 3 something is left, or the kernel or a tool refused,
-/// 4 somebody else is changing the node.
+/// Exit status: 0 nothing of ours is left, 2 our files cannot be read or written, 3 something is
+/// left, or the kernel or a tool refused, 4 somebody else is changing the node.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -22,9 +23,16 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
     let mut processes = arguments.options.processes();
-    let mut node = Node { runner: &mut processes, settings: arguments.options.settings() };
+    let mut node = Node {
+        runner: &mut processes,
+        settings: arguments.options.settings(),
+    };
     match apply::uninstall(&mut node) {
-        Ok(outcome) => node::tell(&outcome, ("nothing of ours is left", &Beside::default()), report),
+        Ok(outcome) => node::tell(
+            &outcome,
+            ("nothing of ours is left", &Beside::default()),
+            report,
+        ),
         Err(error) => node::fail(&error, &processes, report),
     }
 }

@@ -21,9 +21,10 @@ use crate::text::Files;
 
 /// Prove that a bundle's scripts decide every packet as the policies do
 ///
-/// Reads the scripts back as text and goes through them as the kernel does, with all packets at once: every class of
-/// addresses, of protocols and ports, every hook, state and kind of interface, both families. A difference is shown with a
-/// packet, what the policies say of it, and what the scripts do with it. Options must be those of `render`.
+/// Reads the scripts back as text and goes through them as the kernel does, with all packets at
+/// once: every class of addresses, of protocols and ports, every hook, state and kind of interface,
+/// both families. A difference is shown with a packet, what the policies say of it, and what the
+/// scripts do with it. Options must be those of `render`.
 ///
 /// Exit status: 0 proven, 1 something differs, 2 invalid input or no bundle.
 #[derive(Debug, Args)]
@@ -45,7 +46,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
-    let loaded = config::load(&arguments.choices, config).and_then(|(options, _)| Ok((options, OnDisk::open(&arguments.bundle)?)));
+    let loaded = config::load(&arguments.choices, config)
+        .and_then(|(options, _)| Ok((options, OnDisk::open(&arguments.bundle)?)));
     let (options, bundle) = match loaded {
         Ok(loaded) => loaded,
         Err(diagnostic) => return report.diagnostic(diagnostic),
@@ -59,7 +61,12 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     }
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
     let evaluator = Evaluator::of(&resolved);
-    let all = Asked { evaluator: &evaluator, options: &options, bundle: &bundle, files: &files };
+    let all = Asked {
+        evaluator: &evaluator,
+        options: &options,
+        bundle: &bundle,
+        files: &files,
+    };
     let mut is_proven = true;
     for node in nodes {
         match all.node(node, &resolved.inventory.node(node).name, report) {
@@ -75,7 +82,11 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     }
     match report.diagnostics(&found, &files) {
         Status::Clean if !is_proven => Status::Differs,
-        status @ (Status::Clean | Status::Differs | Status::Invalid | Status::Refused | Status::Busy) => status,
+        status @ (Status::Clean
+        | Status::Differs
+        | Status::Invalid
+        | Status::Refused
+        | Status::Busy) => status,
     }
 }
 
@@ -92,25 +103,64 @@ impl Asked<'_, '_, '_> {
     fn node(&self, node: NodeId, name: &str, report: &mut Report) -> Result<bool, Diagnostic> {
         let texts = self.bundle.node(name)?;
         let problems = texts.problems.iter().map(ToString::to_string).collect();
-        let rendered = Rendered { evaluator: self.evaluator, node, options: self.options, name };
+        let rendered = Rendered {
+            evaluator: self.evaluator,
+            node,
+            options: self.options,
+            name,
+        };
         let verified = rendered.verified(texts.files(), problems);
         self.tell(&verified, report)?;
         Ok(verified.is_proven())
     }
 
-    /// Says what the bundle holds beside the nodes of the inventory. Returns whether that is nothing.
+    /// Says what the bundle holds beside the nodes of the inventory. Returns whether that is
+    /// nothing.
     fn others(&self, inventory: &Inventory, report: &mut Report) -> Result<bool, Diagnostic> {
         let is_other = |name: &&str| inventory.find_node(name).is_none();
-        let others: Vec<&str> = self.bundle.all_nodes().into_iter().filter(is_other).collect();
+        let others: Vec<&str> = self
+            .bundle
+            .all_nodes()
+            .into_iter()
+            .filter(is_other)
+            .collect();
         for name in &others {
-            let mut problems = vec!["the bundle has scripts for it, and it is not in the inventory".to_owned()];
-            problems.extend(self.bundle.node(name)?.problems.iter().map(ToString::to_string));
-            self.tell(&Verified { node: (*name).to_owned(), verification: None, problems, extensions: Vec::new() }, report)?;
+            let mut problems =
+                vec!["the bundle has scripts for it, and it is not in the inventory".to_owned()];
+            problems.extend(
+                self.bundle
+                    .node(name)?
+                    .problems
+                    .iter()
+                    .map(ToString::to_string),
+            );
+            self.tell(
+                &Verified {
+                    node: (*name).to_owned(),
+                    verification: None,
+                    problems,
+                    extensions: Vec::new(),
+                },
+                report,
+            )?;
         }
 
-        let strays = Strays { problems: self.bundle.strays().iter().map(ToString::to_string).collect() };
+        let strays = Strays {
+            problems: self
+                .bundle
+                .strays()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        };
         if !strays.problems.is_empty() {
-            let text = Printed::of(|out| if report.is_json() { strays.json(out) } else { strays.text(out) });
+            let text = Printed::of(|out| {
+                if report.is_json() {
+                    strays.json(out)
+                } else {
+                    strays.text(out)
+                }
+            });
             report.data(&text)?;
         }
         Ok(others.is_empty() && strays.problems.is_empty())
@@ -147,14 +197,26 @@ impl<'input> Rendered<'_, '_, 'input> {
             if problems.is_empty() {
                 problems.push("the bundle has no scripts for it".to_owned());
             }
-            return Verified { node: name, verification: None, problems, extensions: Vec::new() };
+            return Verified {
+                node: name,
+                verification: None,
+                problems,
+                extensions: Vec::new(),
+            };
         }
 
         let checked = CheckedScripts::read(files, &self.options.extensions);
         let scripts = checked.as_ref().map_err(Clone::clone);
         let verification = verify::verify(self.evaluator, self.node, self.options, scripts);
         let extensions = checked.iter().flat_map(CheckedScripts::extensions);
-        let extensions = extensions.map(|(name, rules)| (name.to_owned(), rules)).collect();
-        Verified { node: name, verification: Some(verification), problems, extensions }
+        let extensions = extensions
+            .map(|(name, rules)| (name.to_owned(), rules))
+            .collect();
+        Verified {
+            node: name,
+            verification: Some(verification),
+            problems,
+            extensions,
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! The request that deletes an entry, and none that policy may judge otherwise: by its replies and its zone, and by its identifier, which the kernel
-//! makes of its first packet and of the place where it stands.
+//! The request that deletes an entry, and none that policy may judge otherwise: by its replies and
+//! its zone, and by its identifier, which the kernel makes of its first packet and of the place
+//! where it stands.
 
 use std::net::IpAddr;
 
@@ -30,12 +31,22 @@ const V6: (u8, [u16; 2]) = (10, [3, 4]);
 const ICMP: [u16; 3] = [4, 5, 6];
 const ICMPV6: [u16; 3] = [7, 8, 9];
 
-/// The request that deletes this entry and no other one. Without a tuple the kernel would delete all of them.
+/// The request that deletes this entry and no other one. Without a tuple the kernel would delete
+/// all of them.
 pub(super) fn request(connection: &Connection) -> Request {
-    let Connection { protocol, replies, zone, identifier, .. } = connection;
+    let Connection {
+        protocol,
+        replies,
+        zone,
+        identifier,
+        ..
+    } = connection;
     let (family, kinds) = if replies.source.is_ipv4() { V4 } else { V6 };
     let mut body = vec![family, 0, 0, 0];
-    let replies = [part(ADDRESSES | NESTED, &addresses(replies, kinds)), part(PROTOCOL | NESTED, &above(*protocol, replies))];
+    let replies = [
+        part(ADDRESSES | NESTED, &addresses(replies, kinds)),
+        part(PROTOCOL | NESTED, &above(*protocol, replies)),
+    ];
     body.extend(part(REPLIES | NESTED, &replies.concat()));
     // a kernel without zones takes no word of them
     if *zone != 0 {
@@ -50,7 +61,11 @@ fn addresses(ends: &Ends, [source, destination]: [u16; 2]) -> Vec<u8> {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
     };
-    [part(source, &octets(ends.source)), part(destination, &octets(ends.destination))].concat()
+    [
+        part(source, &octets(ends.source)),
+        part(destination, &octets(ends.destination)),
+    ]
+    .concat()
 }
 
 /// What stands above the addresses: the protocol, and its ports, keys or message.
@@ -62,7 +77,11 @@ fn above(protocol: Protocol, ends: &Ends) -> Vec<u8> {
         parts.extend(part(destination, &pair.destination.to_be_bytes()));
     }
     if let Some((message, number)) = ends.message {
-        let [identifier, kind, code] = if protocol == Protocol::ICMPV6 { ICMPV6 } else { ICMP };
+        let [identifier, kind, code] = if protocol == Protocol::ICMPV6 {
+            ICMPV6
+        } else {
+            ICMP
+        };
         parts.extend(part(identifier, &number.to_be_bytes()));
         parts.extend(part(kind, &[message.kind]));
         parts.extend(part(code, &[message.code]));

@@ -6,7 +6,8 @@ use crate::diagnostic::Severity;
 
 macro_rules! codes {
     ($($variant:ident $name:literal $severity:ident $description:literal)*) => {
-        /// The stable name of a kind of problem. Names never change their meaning; new kinds get new names.
+        /// The stable name of a kind of problem. Names never change their meaning; new kinds get
+        /// new names.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
             $(#[doc = $description] $variant,)*

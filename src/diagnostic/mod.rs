@@ -1,7 +1,9 @@
-//! What Palisade tells people: one [`Diagnostic`] type, a table of stable codes, a collector, two printers.
+//! What Palisade tells people: one [`Diagnostic`] type, a table of stable codes, a collector, two
+//! printers.
 //!
-//! In: problems, built next to the check that finds them. Out: the collected list, in file order, printed once, for people
-//! ([`print::human`]) or machines ([`print::json`]). Absent: deciding anything; a room pushes, the caller asks [`Diagnostics::has_errors`].
+//! In: problems, built next to the check that finds them. Out: the collected list, in file order,
+//! printed once, for people ([`print::human`]) or machines ([`print::json`]). Absent: deciding
+//! anything; a room pushes, the caller asks [`Diagnostics::has_errors`].
 
 mod code;
 pub mod print;
@@ -45,8 +47,9 @@ pub struct Label {
     pub message: String,
 }
 
-/// The diagnostics of one run, in the order they were found. A file of another sort can hold millions of mistakes, and nobody
-/// reads that many: beyond [`MOST`] they are only counted, and reading ends.
+/// The diagnostics of one run, in the order they were found. A file of another sort can hold
+/// millions of mistakes, and nobody reads that many: beyond [`MOST`] they are only counted, and
+/// reading ends.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     found: Vec<Diagnostic>,
@@ -60,7 +63,12 @@ pub const MOST: usize = 1_000;
 impl Diagnostic {
     /// A diagnostic without a place.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), labels: Vec::new(), help: None }
+        Self {
+            code,
+            message: message.into(),
+            labels: Vec::new(),
+            help: None,
+        }
     }
 
     /// A diagnostic at a place.
@@ -71,7 +79,10 @@ impl Diagnostic {
     /// Adds a place with a remark.
     #[must_use]
     pub fn label(mut self, span: Span, message: impl Into<String>) -> Self {
-        self.labels.push(Label { span, message: message.into() });
+        self.labels.push(Label {
+            span,
+            message: message.into(),
+        });
         self
     }
 
@@ -117,7 +128,13 @@ impl Diagnostics {
 
     /// Takes back what is kept under a code at a place, for something that says it better.
     pub fn withdraw(&mut self, code: Code, place: Span) {
-        let is_it = |diagnostic: &Diagnostic| diagnostic.code == code && diagnostic.labels.first().is_some_and(|label| label.span == place);
+        let is_it = |diagnostic: &Diagnostic| {
+            diagnostic.code == code
+                && diagnostic
+                    .labels
+                    .first()
+                    .is_some_and(|label| label.span == place)
+        };
         self.found.retain(|diagnostic| !is_it(diagnostic));
     }
 
@@ -138,27 +155,44 @@ impl Diagnostics {
 
     /// Tells what is kept under one code under another.
     pub fn recode(&mut self, from: Code, to: Code) {
-        let (changed, kept) = std::mem::take(&mut self.found).into_iter().partition(|diagnostic| diagnostic.code == from);
+        let (changed, kept) = std::mem::take(&mut self.found)
+            .into_iter()
+            .partition(|diagnostic| diagnostic.code == from);
         self.found = kept;
         let changed: Vec<Diagnostic> = changed;
-        changed.into_iter().for_each(|diagnostic| self.push(Diagnostic { code: to, ..diagnostic }));
+        changed.into_iter().for_each(|diagnostic| {
+            self.push(Diagnostic {
+                code: to,
+                ..diagnostic
+            })
+        });
     }
 
-    /// All diagnostics that are kept: those without a place first, then by file and place; equal ones once.
+    /// All diagnostics that are kept: those without a place first, then by file and place; equal
+    /// ones once.
     pub fn sorted(&self) -> Vec<&Diagnostic> {
         let mut sorted: Vec<&Diagnostic> = self.found.iter().collect();
         sorted.sort_by_key(|diagnostic| {
             let place = diagnostic.labels.first().map(|label| label.span);
-            (place, diagnostic.severity(), diagnostic.code, &diagnostic.message)
+            (
+                place,
+                diagnostic.severity(),
+                diagnostic.code,
+                &diagnostic.message,
+            )
         });
         sorted.dedup();
         sorted
     }
 }
 
-/// The known name nearest to what was written, when it is near enough to be what was meant: at most a third of the
-/// letters differ (optimal string alignment: insert, drop, change, or swap two neighbours), letter case aside.
-pub fn nearest<'name>(written: &str, known: impl IntoIterator<Item = &'name str>) -> Option<&'name str> {
+/// The known name nearest to what was written, when it is near enough to be what was meant: at most
+/// a third of the letters differ (optimal string alignment: insert, drop, change, or swap two
+/// neighbours), letter case aside.
+pub fn nearest<'name>(
+    written: &str,
+    known: impl IntoIterator<Item = &'name str>,
+) -> Option<&'name str> {
     let written = written.to_lowercase();
     let limit = (written.chars().count() / 3).max(1);
     known
@@ -178,9 +212,13 @@ fn edit_distance(left: &str, right: &str) -> usize {
     for (row, letter) in left.chars().enumerate() {
         let mut line = vec![row + 1];
         for (column, other) in right.iter().enumerate() {
-            let at = |cells: &[usize], index: usize| cells.get(index).copied().unwrap_or(usize::MAX / 2);
-            let mut cost = (at(&above, column + 1) + 1).min(at(&line, column) + 1).min(at(&above, column) + usize::from(letter != *other));
-            let swapped = column > 0 && previous == Some(*other) && right.get(column - 1) == Some(&letter);
+            let at =
+                |cells: &[usize], index: usize| cells.get(index).copied().unwrap_or(usize::MAX / 2);
+            let mut cost = (at(&above, column + 1) + 1)
+                .min(at(&line, column) + 1)
+                .min(at(&above, column) + usize::from(letter != *other));
+            let swapped =
+                column > 0 && previous == Some(*other) && right.get(column - 1) == Some(&letter);
             if swapped {
                 cost = cost.min(at(&before, column - 1) + 1);
             }

@@ -12,10 +12,11 @@ use crate::text::{Files, Position, Span};
 /// Bytes shown at most on either side of a label's start.
 const LONGEST_EXCERPT: usize = 500;
 
-/// One diagnostic in the layout of rustc: message, file, line, caret, help. `colour` switches ANSI styles on.
+/// One diagnostic in the layout of rustc: message, file, line, caret, help. `colour` switches ANSI
+/// styles on.
 ///
-/// Every part is [`visible`] before the renderer lays it out, since lines and styles cannot be told from
-/// the input's afterwards.
+/// Every part is [`visible`] before the renderer lays it out, since lines and styles cannot be told
+/// from the input's afterwards.
 pub fn human(diagnostic: &Diagnostic, files: &Files, colour: bool) -> String {
     let level = match diagnostic.severity() {
         Severity::Error => Level::ERROR,
@@ -23,24 +24,38 @@ pub fn human(diagnostic: &Diagnostic, files: &Files, colour: bool) -> String {
         Severity::Lint => Level::WARNING.with_name("lint"),
         Severity::Note => Level::NOTE,
     };
-    let title = level.primary_title(visible(&diagnostic.message)).id(diagnostic.code.name());
-    let excerpts: Vec<(Excerpt<'_>, AnnotationKind, Cow<'_, str>)> = (diagnostic.labels.iter().enumerate())
-        .map(|(index, label)| {
-            let kind = if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
-            (excerpt(files, label), kind, visible(&label.message))
-        })
-        .collect();
+    let title = level
+        .primary_title(visible(&diagnostic.message))
+        .id(diagnostic.code.name());
+    let excerpts: Vec<(Excerpt<'_>, AnnotationKind, Cow<'_, str>)> =
+        (diagnostic.labels.iter().enumerate())
+            .map(|(index, label)| {
+                let kind = if index == 0 {
+                    AnnotationKind::Primary
+                } else {
+                    AnnotationKind::Context
+                };
+                (excerpt(files, label), kind, visible(&label.message))
+            })
+            .collect();
     let mut group = Group::with_title(title);
     for (excerpt, kind, message) in &excerpts {
         let label = (!message.is_empty()).then_some(&**message);
         let annotation = kind.span(excerpt.start..excerpt.end).label(label);
-        let snippet = Snippet::source(&*excerpt.text).line_start(excerpt.line).path(&*excerpt.path).annotation(annotation);
+        let snippet = Snippet::source(&*excerpt.text)
+            .line_start(excerpt.line)
+            .path(&*excerpt.path)
+            .annotation(annotation);
         group = group.element(snippet);
     }
     if let Some(help) = &diagnostic.help {
         group = group.element(Level::HELP.message(visible(help)));
     }
-    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let renderer = if colour {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
     renderer.render(&[group])
 }
 
@@ -53,7 +68,8 @@ struct Excerpt<'file> {
     end: usize,
 }
 
-/// Cuts a label's line out (of a very long one, the neighbourhood), so that printing costs the line and not the file.
+/// Cuts a label's line out (of a very long one, the neighbourhood), so that printing costs the line
+/// and not the file.
 fn excerpt<'file>(files: &'file Files, label: &Label) -> Excerpt<'file> {
     let file = files.get(label.span.file);
     let text = file.text.as_str();
@@ -62,13 +78,23 @@ fn excerpt<'file>(files: &'file Files, label: &Label) -> Excerpt<'file> {
     let floor = boundary(start.saturating_sub(LONGEST_EXCERPT));
     let ceiling = boundary(start + LONGEST_EXCERPT);
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
-    let line_start = part(floor, start).rfind('\n').map_or(floor, |newline| floor + newline + 1);
-    let line_end = part(start, ceiling).find(['\r', '\n']).map_or(ceiling, |newline| start + newline);
+    let line_start = part(floor, start)
+        .rfind('\n')
+        .map_or(floor, |newline| floor + newline + 1);
+    let line_end = part(start, ceiling)
+        .find(['\r', '\n'])
+        .map_or(ceiling, |newline| start + newline);
     let end = boundary(label.span.range().end).clamp(start, line_end);
     let line = file.line(line_start);
     let shown = |to: usize| shown_source(part(line_start, to));
     let (text, start, end) = (shown(line_end), shown(start).len(), shown(end).len());
-    Excerpt { path: visible(&file.name), text, line, start, end }
+    Excerpt {
+        path: visible(&file.name),
+        text,
+        line,
+        start,
+        end,
+    }
 }
 
 /// A line of a file with a visible character for every one that steers, so that columns stay. The
@@ -76,7 +102,16 @@ fn excerpt<'file>(files: &'file Files, label: &Label) -> Excerpt<'file> {
 fn shown_source(text: &str) -> Cow<'_, str> {
     let steers = |letter: char| letter != '\t' && is_steering(letter);
     match text.contains(steers) {
-        true => text.chars().map(|letter| if steers(letter) { picture(letter) } else { letter }).collect(),
+        true => text
+            .chars()
+            .map(|letter| {
+                if steers(letter) {
+                    picture(letter)
+                } else {
+                    letter
+                }
+            })
+            .collect(),
         false => Cow::Borrowed(text),
     }
 }
@@ -86,14 +121,16 @@ fn picture(letter: char) -> char {
     const OF_NUL: u32 = 0x2400;
     const OF_DELETE: char = '\u{2421}';
     match letter {
-        '\0'..=' ' => char::from_u32(OF_NUL + u32::from(letter)).unwrap_or(char::REPLACEMENT_CHARACTER),
+        '\0'..=' ' => {
+            char::from_u32(OF_NUL + u32::from(letter)).unwrap_or(char::REPLACEMENT_CHARACTER)
+        }
         '\u{7f}' => OF_DELETE,
         _ => char::REPLACEMENT_CHARACTER,
     }
 }
 
-/// One diagnostic as a JSON object on one line:
-/// `{"code", "severity", "message", "help", "labels": [{"file", "line", "column", "end_line", "end_column", "message"}]}`.
+/// One diagnostic as a JSON object on one line: `{"code", "severity", "message", "help", "labels":
+/// [{"file", "line", "column", "end_line", "end_column", "message"}]}`.
 pub fn json(diagnostic: &Diagnostic, files: &Files) -> JsonText {
     let view = View {
         code: diagnostic.code.name(),
@@ -105,7 +142,11 @@ pub fn json(diagnostic: &Diagnostic, files: &Files) -> JsonText {
         },
         message: &diagnostic.message,
         help: diagnostic.help.as_deref(),
-        labels: diagnostic.labels.iter().map(|label| label_view(files, label)).collect(),
+        labels: diagnostic
+            .labels
+            .iter()
+            .map(|label| label_view(files, label))
+            .collect(),
     };
     JsonText::of(&view)
 }
@@ -129,8 +170,21 @@ struct LabelView<'diagnostic> {
     message: &'diagnostic str,
 }
 
-fn label_view<'diagnostic>(files: &'diagnostic Files, label: &'diagnostic Label) -> LabelView<'diagnostic> {
+fn label_view<'diagnostic>(
+    files: &'diagnostic Files,
+    label: &'diagnostic Label,
+) -> LabelView<'diagnostic> {
     let Position { line, column } = files.position(label.span);
-    let end = files.position(Span { start: label.span.end, ..label.span });
-    LabelView { file: &files.get(label.span.file).name, line, column, end_line: end.line, end_column: end.column, message: &label.message }
+    let end = files.position(Span {
+        start: label.span.end,
+        ..label.span
+    });
+    LabelView {
+        file: &files.get(label.span.file).name,
+        line,
+        column,
+        end_line: end.line,
+        end_column: end.column,
+        message: &label.message,
+    }
 }

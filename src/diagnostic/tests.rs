@@ -4,7 +4,10 @@ use crate::text::Files;
 #[test]
 fn code_names_are_kebab_case_and_unique() {
     let mut names: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
-    assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')));
+    assert!(names.iter().all(|name| {
+        name.chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    }));
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), Code::ALL.len());
@@ -30,19 +33,30 @@ fn the_nearest_name_is_near() {
 #[test]
 fn people_see_the_line_and_a_caret() {
     let mut files = Files::default();
-    let file = files.add("dir/a.yaml", "one: 1\ntwo: 2\nthree: 3\nfour: 4\n".to_owned()).unwrap();
-    let diagnostic =
-        Diagnostic::new(Code::UnknownField, "unknown field `three`").label(file.span(14..19), "not a number").help("write `3`");
+    let file = files
+        .add(
+            "dir/a.yaml",
+            "one: 1\ntwo: 2\nthree: 3\nfour: 4\n".to_owned(),
+        )
+        .unwrap();
+    let diagnostic = Diagnostic::new(Code::UnknownField, "unknown field `three`")
+        .label(file.span(14..19), "not a number")
+        .help("write `3`");
     let printed = print::human(&diagnostic, &files, false);
     assert_eq!(
         printed,
-        "error[unknown-field]: unknown field `three`\n --> dir/a.yaml:3:1\n  |\n3 | three: 3\n  | ^^^^^ not a number\n  |\n  = help: write `3`"
+        "error[unknown-field]: unknown field `three`\n --> dir/a.yaml:3:1\n  |\n3 | three: 3\n  | \
+         ^^^^^ not a number\n  |\n  = help: write `3`"
     );
 }
 
 #[test]
 fn text_of_the_user_cannot_steer_the_terminal() {
-    let diagnostic = Diagnostic::new(Code::UnknownTier, "there is no tier `\u{1b}[31m\n\u{202e}x`").help("add `\u{1b}[2J`");
+    let diagnostic = Diagnostic::new(
+        Code::UnknownTier,
+        "there is no tier `\u{1b}[31m\n\u{202e}x`",
+    )
+    .help("add `\u{1b}[2J`");
     let printed = print::human(&diagnostic, &Files::default(), false);
     assert_eq!(
         printed,
@@ -59,7 +73,8 @@ fn text_of_a_file_cannot_steer_the_terminal() {
     let file = files.add("a\n::error::\u{1b}.yaml", text).unwrap();
     let diagnostic = Diagnostic::at(Code::WrongType, file.span(12..15), "x");
     let printed = print::human(&diagnostic, &files, false);
-    let expected = "error[wrong-type]: x\n --> a\\n::error::\\u{1b}.yaml:1:10\n  |\n1 |     one␛: ��two␡\n  |             ^^^";
+    let expected = "error[wrong-type]: x\n --> a\\n::error::\\u{1b}.yaml:1:10\n  |\n1 |     one␛: \
+                    ��two␡\n  |             ^^^";
     assert_eq!(printed, expected);
 }
 

@@ -42,16 +42,29 @@ const BRIDGES: [Setting; 2] = [
 
 /// Whether the host forwards.
 pub(super) fn forwarding(node: &mut Node<'_>) -> Vec<Finding> {
-    FORWARDING.iter().map(|setting| setting.look(node)).collect()
+    FORWARDING
+        .iter()
+        .map(|setting| setting.look(node))
+        .collect()
 }
 
-/// Whether packets between ports of a bridge meet iptables. Without the module there is no such setting, and they do not.
+/// Whether packets between ports of a bridge meet iptables. Without the module there is no such
+/// setting, and they do not.
 pub(super) fn bridges(node: &mut Node<'_>) -> Vec<Finding> {
-    match BRIDGES.iter().all(|setting| node.setting(setting.path).is_none()) {
+    match BRIDGES
+        .iter()
+        .all(|setting| node.setting(setting.path).is_none())
+    {
         false => BRIDGES.iter().map(|setting| setting.look(node)).collect(),
         true => {
-            let found = "br_netfilter is not loaded: packets between pods on one bridge pass policy by";
-            vec![Finding::warning("bridges", found, "`modprobe br_netfilter`, if pods are on a bridge (routed ones, as Calico's, are not)")]
+            let found =
+                "br_netfilter is not loaded: packets between pods on one bridge pass policy by";
+            vec![Finding::warning(
+                "bridges",
+                found,
+                "`modprobe br_netfilter`, if pods are on a bridge (routed ones, as Calico's, are \
+                 not)",
+            )]
         }
     }
 }
@@ -61,29 +74,51 @@ impl Setting {
         let name = self.path.replace('/', ".");
         match node.setting(self.path) {
             Some(value) if value == "1" => Finding::good(name, value),
-            Some(value) => Finding::warning(name, format!("{value}: {}", self.otherwise), self.advice),
-            None => Finding::warning(name, format!("there is no such setting: {}", self.otherwise), self.advice),
+            Some(value) => {
+                Finding::warning(name, format!("{value}: {}", self.otherwise), self.advice)
+            }
+            None => Finding::warning(
+                name,
+                format!("there is no such setting: {}", self.otherwise),
+                self.advice,
+            ),
         }
     }
 }
 
 impl Node<'_> {
     fn setting(&mut self, path: &str) -> Option<String> {
-        self.file(&format!("sys/{path}")).map(|value| value.trim().to_owned())
+        self.file(&format!("sys/{path}"))
+            .map(|value| value.trim().to_owned())
     }
 }
 
 /// Whether the table of connections has room: a full one drops packets, whatever policy says.
 pub(super) fn connections(node: &mut Node<'_>) -> Vec<Finding> {
     const WHAT: &str = "connection tracking";
-    let number = |node: &mut Node<'_>, name: &str| node.setting(&format!("net/netfilter/{name}"))?.parse::<u32>().ok();
-    let (Some(count), Some(most)) = (number(node, "nf_conntrack_count"), number(node, "nf_conntrack_max")) else {
-        return vec![Finding::warning(WHAT, "nf_conntrack is not loaded", "`modprobe nf_conntrack`, unless loading rules does so")];
+    let number = |node: &mut Node<'_>, name: &str| {
+        node.setting(&format!("net/netfilter/{name}"))?
+            .parse::<u32>()
+            .ok()
+    };
+    let (Some(count), Some(most)) = (
+        number(node, "nf_conntrack_count"),
+        number(node, "nf_conntrack_max"),
+    ) else {
+        return vec![Finding::warning(
+            WHAT,
+            "nf_conntrack is not loaded",
+            "`modprobe nf_conntrack`, unless loading rules does so",
+        )];
     };
     let found = format!("{count} connections, room for {most}");
     match f64::from(count) <= f64::from(most) * MOST_CONNECTIONS {
         true => vec![Finding::good(WHAT, found)],
-        false => vec![Finding::warning(WHAT, found, "raise net.netfilter.nf_conntrack_max: a full table drops packets that policy allows")],
+        false => vec![Finding::warning(
+            WHAT,
+            found,
+            "raise net.netfilter.nf_conntrack_max: a full table drops packets that policy allows",
+        )],
     }
 }
 
@@ -92,7 +127,8 @@ pub(super) fn firewalld(node: &mut Node<'_>) -> Vec<Finding> {
     const WHAT: &str = "firewalld";
     match node.ask(&Call::of("firewall-cmd", &["--state"])) {
         Ok(_) => {
-            let advice = "its reload may remove our rules: install deploy/firewalld/, or keep `palisade reconcile` running";
+            let advice = "its reload may remove our rules: install deploy/firewalld/, or keep \
+                          `palisade reconcile` running";
             vec![Finding::warning(WHAT, "running", advice)]
         }
         Err(_) => vec![Finding::good(WHAT, "not running")],

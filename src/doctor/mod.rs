@@ -1,7 +1,8 @@
 //! What a node has and lacks of all that palisade needs.
 //!
-//! In: a [`Runner`]. Out: [`Finding`]s, check by check, with what to do about each. Nothing of the node is changed: what must be tried is
-//! tried in a network namespace of its own, and where none can be made, that is said. A row of `CHECKS` is a check.
+//! In: a [`Runner`]. Out: [`Finding`]s, check by check, with what to do about each. Nothing of the
+//! node is changed: what must be tried is tried in a network namespace of its own, and where none
+//! can be made, that is said. A row of `CHECKS` is a check.
 //!
 //! Cost: some thirty short processes.
 
@@ -52,7 +53,8 @@ pub struct Examination {
 /// Looks at something; it may find several things.
 type Check = fn(&mut Node<'_>) -> Vec<Finding>;
 
-/// All checks, in the order in which they are told. A later one may rest on what an earlier one saw to be there.
+/// All checks, in the order in which they are told. A later one may rest on what an earlier one saw
+/// to be there.
 const CHECKS: [Check; 15] = [
     tools::ipset,
     tools::build,
@@ -71,11 +73,16 @@ const CHECKS: [Check; 15] = [
     host::firewalld,
 ];
 
-/// Runs all checks. Without a build the one that `iptables` is counts, as for `apply --backend auto`.
+/// Runs all checks. Without a build the one that `iptables` is counts, as for `apply --backend
+/// auto`.
 pub fn examine(runner: &mut dyn Runner, backend: Option<Backend>) -> Examination {
-    let backend = backend.or_else(|| tools::build_of(runner, "iptables")).unwrap_or(Backend::Nft);
+    let backend = backend
+        .or_else(|| tools::build_of(runner, "iptables"))
+        .unwrap_or(Backend::Nft);
     let mut node = Node { runner, backend };
-    Examination { findings: CHECKS.iter().flat_map(|check| check(&mut node)).collect() }
+    Examination {
+        findings: CHECKS.iter().flat_map(|check| check(&mut node)).collect(),
+    }
 }
 
 /// What checks ask.
@@ -88,11 +95,18 @@ struct Node<'run> {
 impl Node<'_> {
     /// What a call prints; an error is what it said instead, on one line.
     fn ask(&mut self, call: &Call) -> Result<String, String> {
-        let answer = self.runner.run(call).map_err(|failure| failure.to_string())?;
+        let answer = self
+            .runner
+            .run(call)
+            .map_err(|failure| failure.to_string())?;
         match answer.status {
             Some(0) => Ok(answer.output),
             Some(_) | None => {
-                let said = answer.errors.lines().chain(answer.output.lines()).find(|line| !line.trim().is_empty());
+                let said = answer
+                    .errors
+                    .lines()
+                    .chain(answer.output.lines())
+                    .find(|line| !line.trim().is_empty());
                 Err(said.map_or_else(|| format!("`{call}` failed"), |line| line.trim().to_owned()))
             }
         }
@@ -107,15 +121,38 @@ impl Node<'_> {
 
 impl Finding {
     fn good(what: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { what: what.into(), grade: Grade::Good, found: found.into(), advice: String::new() }
+        Self {
+            what: what.into(),
+            grade: Grade::Good,
+            found: found.into(),
+            advice: String::new(),
+        }
     }
 
-    fn warning(what: impl Into<String>, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { what: what.into(), grade: Grade::Warning, found: found.into(), advice: advice.into() }
+    fn warning(
+        what: impl Into<String>,
+        found: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self {
+            what: what.into(),
+            grade: Grade::Warning,
+            found: found.into(),
+            advice: advice.into(),
+        }
     }
 
-    fn missing(what: impl Into<String>, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { what: what.into(), grade: Grade::Missing, found: found.into(), advice: advice.into() }
+    fn missing(
+        what: impl Into<String>,
+        found: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self {
+            what: what.into(),
+            grade: Grade::Missing,
+            found: found.into(),
+            advice: advice.into(),
+        }
     }
 }
 
@@ -136,10 +173,16 @@ impl Examination {
         self.count(Grade::Missing) == 0
     }
 
-    /// For machines: `{"fit", "findings": [{"what", "grade": "ok"|"warning"|"missing", "found", "advice"}]}`, on one line.
+    /// For machines: `{"fit", "findings": [{"what", "grade": "ok"|"warning"|"missing", "found",
+    /// "advice"}]}`, on one line.
     pub fn json(&self, out: &mut Sink<'_>) {
         let finding = |finding: &Finding| {
-            let Finding { what, grade, found, advice } = finding;
+            let Finding {
+                what,
+                grade,
+                found,
+                advice,
+            } = finding;
             json!({ "what": what, "grade": grade.word(), "found": found, "advice": advice })
         };
         let view = json!({ "fit": self.is_fit(), "findings": self.findings.iter().map(finding).collect::<Vec<Value>>() });
@@ -149,9 +192,18 @@ impl Examination {
     /// For people: a line a finding, what to do below it, and how much is missing at the end.
     pub fn text(&self, out: &mut Sink<'_>) {
         let mut out = Terminal::on(out);
-        let widths = self.findings.iter().map(|finding| finding.what.chars().count());
+        let widths = self
+            .findings
+            .iter()
+            .map(|finding| finding.what.chars().count());
         let width = widths.max().unwrap_or_default();
-        for Finding { what, grade, found, advice } in &self.findings {
+        for Finding {
+            what,
+            grade,
+            found,
+            advice,
+        } in &self.findings
+        {
             out.line(format_args!("{:<8} {what:<width$}  {found}", grade.word()));
             if !advice.is_empty() {
                 out.line(format_args!("{:<8} {:<width$}  to do: {advice}", "", ""));
@@ -165,7 +217,10 @@ impl Examination {
     }
 
     fn count(&self, grade: Grade) -> usize {
-        self.findings.iter().filter(|finding| finding.grade == grade).count()
+        self.findings
+            .iter()
+            .filter(|finding| finding.grade == grade)
+            .count()
     }
 }
 

@@ -5,8 +5,10 @@ use crate::observe::Backend;
 use crate::runner::Keep;
 
 /// Capabilities: their bit (linux/capability.h), name, and what for.
-const CAPABILITIES: [(u32, &str, &str); 2] =
-    [(12, "CAP_NET_ADMIN", "sets and rules are changed with it"), (13, "CAP_NET_RAW", "iptables-legacy opens a raw socket")];
+const CAPABILITIES: [(u32, &str, &str); 2] = [
+    (12, "CAP_NET_ADMIN", "sets and rules are changed with it"),
+    (13, "CAP_NET_RAW", "iptables-legacy opens a raw socket"),
+];
 
 /// The lock of iptables-legacy.
 const LOCK: &str = "/run/xtables.lock";
@@ -18,18 +20,33 @@ const CONTAINER_ROOTS: [&str; 3] = ["overlay", "fuse-overlayfs", "aufs"];
 pub(super) fn capabilities(node: &mut Node<'_>) -> Vec<Finding> {
     const WHAT: &str = "capabilities";
     let status = node.file("self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    let effective = status
+        .lines()
+        .find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
     let Some(effective) = effective else {
-        return vec![Finding::warning(WHAT, "/proc/self/status does not tell", "mount /proc")];
+        return vec![Finding::warning(
+            WHAT,
+            "/proc/self/status does not tell",
+            "mount /proc",
+        )];
     };
     let lacks = |(bit, ..): &&(u32, &str, &str)| effective >> bit & 1 == 0;
     let lacking: Vec<Finding> = CAPABILITIES
         .iter()
         .filter(lacks)
-        .map(|(_, name, why)| Finding::missing(*name, "not given", format!("run as root with {name}: {why}")))
+        .map(|(_, name, why)| {
+            Finding::missing(
+                *name,
+                "not given",
+                format!("run as root with {name}: {why}"),
+            )
+        })
         .collect();
     match lacking.is_empty() {
-        true => vec![Finding::good(WHAT, CAPABILITIES.map(|(_, name, _)| name).join(", "))],
+        true => vec![Finding::good(
+            WHAT,
+            CAPABILITIES.map(|(_, name, _)| name).join(", "),
+        )],
         false => lacking,
     }
 }
@@ -38,17 +55,23 @@ pub(super) fn capabilities(node: &mut Node<'_>) -> Vec<Finding> {
 pub(super) fn lock(node: &mut Node<'_>) -> Vec<Finding> {
     let mounts = node.file("self/mountinfo").unwrap_or_default();
     let mounted: Vec<(&str, &str)> = mounts.lines().filter_map(mount).collect();
-    let is_container = mounted.iter().any(|(place, kind)| *place == "/" && CONTAINER_ROOTS.contains(kind));
-    let is_shared = mounted.iter().any(|(place, kind)| *place == LOCK || (*place == "/run" && !CONTAINER_ROOTS.contains(kind)));
+    let is_container = mounted
+        .iter()
+        .any(|(place, kind)| *place == "/" && CONTAINER_ROOTS.contains(kind));
+    let is_shared = mounted.iter().any(|(place, kind)| {
+        *place == LOCK || (*place == "/run" && !CONTAINER_ROOTS.contains(kind))
+    });
     let finding = match (is_container, is_shared, node.backend) {
         (false, _, _) => Finding::good(LOCK, "the host's"),
         (true, true, _) => Finding::good(LOCK, "mounted into this container"),
         (true, false, Backend::Nft) => {
-            let advice = "iptables-nft takes no lock; mount the host's file if a node may switch to iptables-legacy";
+            let advice = "iptables-nft takes no lock; mount the host's file if a node may switch \
+                          to iptables-legacy";
             Finding::warning(LOCK, "this container's own", advice)
         }
         (true, false, Backend::Legacy) => {
-            let advice = "mount the host's file (hostPath, type FileOrCreate), else writes of others and ours undo each other";
+            let advice = "mount the host's file (hostPath, type FileOrCreate), else writes of \
+                          others and ours undo each other";
             Finding::missing(LOCK, "this container's own", advice)
         }
     };
@@ -64,8 +87,16 @@ fn mount(line: &str) -> Option<(&str, &str)> {
 /// Our own directories.
 pub(super) fn directories(node: &mut Node<'_>) -> Vec<Finding> {
     let places = [
-        (Keep::UntilBoot, "run directory", "`--run-dir` or PALISADE_RUN_DIR names another one"),
-        (Keep::Always, "state directory", "`--state-dir` or PALISADE_STATE_DIR names another one"),
+        (
+            Keep::UntilBoot,
+            "run directory",
+            "`--run-dir` or PALISADE_RUN_DIR names another one",
+        ),
+        (
+            Keep::Always,
+            "state directory",
+            "`--state-dir` or PALISADE_STATE_DIR names another one",
+        ),
     ];
     let mut findings = Vec::new();
     for (keep, what, advice) in places {

@@ -44,19 +44,30 @@ pub(super) fn by_build(node: &mut Node<'_>) -> Vec<Finding> {
         match look(node, build) {
             Ok(found) => standing.push(found),
             Err(said) if build == node.backend => {
-                findings.push(Finding::missing(what(build), said, "without a look at the rules nothing can be compared"));
+                findings.push(Finding::missing(
+                    what(build),
+                    said,
+                    "without a look at the rules nothing can be compared",
+                ));
             }
             Err(said) => match names_only(node, build) {
                 Some(found) => standing.push(found),
                 None => {
-                    let advice =
-                        format!("install iptables-{}-save to see what stands there: rules of both builds are in force", build.word());
+                    let advice = format!(
+                        "install iptables-{}-save to see what stands there: rules of both builds \
+                         are in force",
+                        build.word()
+                    );
                     findings.push(Finding::warning(what(build), said, advice));
                 }
             },
         }
     }
-    let is_mixed = standing.iter().filter(|found| found.rules.is_none_or(|rules| rules > 0)).count() > 1;
+    let is_mixed = standing
+        .iter()
+        .filter(|found| found.rules.is_none_or(|rules| rules > 0))
+        .count()
+        > 1;
     for found in &standing {
         findings.push(judge(node.backend, is_mixed, found));
     }
@@ -64,20 +75,36 @@ pub(super) fn by_build(node: &mut Node<'_>) -> Vec<Finding> {
 }
 
 fn judge(chosen: Backend, is_mixed: bool, found: &Standing) -> Finding {
-    let Standing { build, rules, owners } = found;
+    let Standing {
+        build,
+        rules,
+        owners,
+    } = found;
     let whose = owners.iter().copied().collect::<Vec<_>>().join(", ");
-    let count = rules.map_or_else(|| "not counted, since only `nft` is there to ask".to_owned(), |rules| rules.to_string());
-    let words = if owners.is_empty() { count } else { format!("{count}, with chains of {whose}") };
+    let count = rules.map_or_else(
+        || "not counted, since only `nft` is there to ask".to_owned(),
+        |rules| rules.to_string(),
+    );
+    let words = if owners.is_empty() {
+        count
+    } else {
+        format!("{count}, with chains of {whose}")
+    };
     if *build != chosen && owners.contains("palisade") {
-        let advice = format!("both would be in force: run `palisade uninstall --backend {}` first", build.word());
+        let advice = format!(
+            "both would be in force: run `palisade uninstall --backend {}` first",
+            build.word()
+        );
         return Finding::missing(what(*build), words, advice);
     }
     if ENFORCERS.iter().any(|name| owners.contains(name)) {
-        let advice = "two engines would enforce policy, and what either denies is denied: remove the other one's policy or chains";
+        let advice = "two engines would enforce policy, and what either denies is denied: remove \
+                      the other one's policy or chains";
         return Finding::warning(what(*build), words, advice);
     }
     if is_mixed && *build != chosen {
-        let advice = "a packet meets the rules of both builds, and palisade's stand in the other one: move these to it if they are policy";
+        let advice = "a packet meets the rules of both builds, and palisade's stand in the other \
+                      one: move these to it if they are policy";
         return Finding::warning(what(*build), words, advice);
     }
     Finding::good(what(*build), words)
@@ -87,47 +114,80 @@ fn what(build: Backend) -> String {
     format!("rules in iptables-{}", build.word())
 }
 
-/// What chains of nf_tables say by their names, where iptables-nft is not installed; none where nobody says even that, or nothing is there.
+/// What chains of nf_tables say by their names, where iptables-nft is not installed; none where
+/// nobody says even that, or nothing is there.
 fn names_only(node: &mut Node<'_>, build: Backend) -> Option<Standing> {
     let chains = match build {
         Backend::Nft => nft_chains(node.runner)?,
         Backend::Legacy => return None,
     };
     let rules = if chains.is_empty() { Some(0) } else { None };
-    Some(Standing { build, rules, owners: chains.iter().filter_map(|chain| owner(chain)).collect() })
+    Some(Standing {
+        build,
+        rules,
+        owners: chains.iter().filter_map(|chain| owner(chain)).collect(),
+    })
 }
 
-/// Counts the rules of a build in both families. Where the kernel has no legacy table the programs are not asked: nothing is there.
+/// Counts the rules of a build in both families. Where the kernel has no legacy table the programs
+/// are not asked: nothing is there.
 fn look(node: &mut Node<'_>, build: Backend) -> Result<Standing, String> {
     let (mut rules, mut owners) = (0, BTreeSet::new());
-    for (tool, tables) in [("iptables", "net/ip_tables_names"), ("ip6tables", "net/ip6_tables_names")] {
-        if build == Backend::Legacy && node.file(tables).is_none_or(|names| names.trim().is_empty()) {
+    for (tool, tables) in [
+        ("iptables", "net/ip_tables_names"),
+        ("ip6tables", "net/ip6_tables_names"),
+    ] {
+        if build == Backend::Legacy
+            && node
+                .file(tables)
+                .is_none_or(|names| names.trim().is_empty())
+        {
             continue;
         }
         let text = node.ask(&Call::of(&format!("{tool}-{}-save", build.word()), &[]))?;
-        rules += lines(&text).filter(|(_, line)| line.starts_with("-A ")).count();
+        rules += lines(&text)
+            .filter(|(_, line)| line.starts_with("-A "))
+            .count();
         owners.extend(lines(&text).filter_map(|(_, line)| owner(line.strip_prefix(':')?)));
     }
-    Ok(Standing { build, rules: Some(rules), owners })
+    Ok(Standing {
+        build,
+        rules: Some(rules),
+        owners,
+    })
 }
 
-/// Whether the kernel asks the tables that ours are in: of one that is dormant it asks nothing, and iptables-nft does not show that. Only `nft` tells.
+/// Whether the kernel asks the tables that ours are in: of one that is dormant it asks nothing, and
+/// iptables-nft does not show that. Only `nft` tells.
 pub(super) fn dormant(node: &mut Node<'_>) -> Vec<Finding> {
     const WHAT: &str = "dormant tables";
     if node.backend != Backend::Nft || node.ask(&Call::of("nft", &["--version"])).is_err() {
         return Vec::new();
     }
-    let tables = ["ip", "ip6"].into_iter().flat_map(|family| TableKind::ALL.map(|kind| (family, kind.word())));
+    let tables = ["ip", "ip6"]
+        .into_iter()
+        .flat_map(|family| TableKind::ALL.map(|kind| (family, kind.word())));
     let is_dormant = |(family, table): &(&str, &str)| {
-        let text = node.ask(&Call::of("nft", &["--terse", "list", "table", family, table])).unwrap_or_default();
+        let text = node
+            .ask(&Call::of(
+                "nft",
+                &["--terse", "list", "table", family, table],
+            ))
+            .unwrap_or_default();
         let mut head = text.lines().skip(1).take_while(|line| !line.contains('{'));
         head.any(|line| line.trim_start().starts_with("flags ") && line.contains("dormant"))
     };
-    let names: Vec<String> = tables.filter(is_dormant).map(|(family, table)| format!("{family} {table}")).collect();
+    let names: Vec<String> = tables
+        .filter(is_dormant)
+        .map(|(family, table)| format!("{family} {table}"))
+        .collect();
     match names.as_slice() {
         [] => vec![Finding::good(WHAT, "none")],
         [first, ..] => {
-            let advice = format!("no rule in it is in force: wake it with `nft add table {first}`, and find out who put it to sleep");
+            let advice = format!(
+                "no rule in it is in force: wake it with `nft add table {first}`, and find out \
+                 who put it to sleep"
+            );
             vec![Finding::missing(WHAT, names.join(", "), advice)]
         }
     }
@@ -136,6 +196,9 @@ pub(super) fn dormant(node: &mut Node<'_>) -> Vec<Finding> {
 fn owner(chain: &str) -> Option<&'static str> {
     match is_ours(chain) {
         true => Some("palisade"),
-        false => OWNERS.iter().find(|(begin, _)| chain.starts_with(begin)).map(|(_, name)| *name),
+        false => OWNERS
+            .iter()
+            .find(|(begin, _)| chain.starts_with(begin))
+            .map(|(_, name)| *name),
     }
 }

@@ -14,8 +14,9 @@ const ENDPOINTS: [&str; 2] = ["pal-local4", "pal-local6"];
 const MOST_ENDPOINTS: usize = 256;
 
 /// The advice where a packet of another node may come by another way than its answer goes.
-const LOOSE: &str = "if replies may leave by another interface than requests come by, render with `--source-validation loose` \
-    and name the pods' interfaces with `--pod-interface`";
+const LOOSE: &str = "if replies may leave by another interface than requests come by, render with \
+                     `--source-validation loose` and name the pods' interfaces with \
+                     `--pod-interface`";
 
 /// What was last applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,10 @@ pub(super) fn sources(node: &mut Node<'_>) -> Vec<Finding> {
 /// How sources are validated now; `None` if no policy of ours is there.
 fn mode(node: &mut Node<'_>) -> Option<Mode> {
     let build = node.backend.word();
-    let is_there = node.backend == Backend::Nft || node.file("net/ip_tables_names").is_some_and(|names| names.contains("filter"));
+    let is_there = node.backend == Backend::Nft
+        || node
+            .file("net/ip_tables_names")
+            .is_some_and(|names| names.contains("filter"));
     if !is_there {
         return None;
     }
@@ -61,7 +65,9 @@ fn mode(node: &mut Node<'_>) -> Option<Mode> {
     } else if !of("-A pal-spoofed ").any(|line| line.ends_with("-j DROP")) {
         Mode::Log
     } else if checks().any(|line| line.contains(" --loose ")) {
-        Mode::Loose { has_interfaces: checks().any(|line| line.contains(" -i ")) }
+        Mode::Loose {
+            has_interfaces: checks().any(|line| line.contains(" -i ")),
+        }
     } else {
         Mode::Strict
     })
@@ -72,14 +78,26 @@ impl Mode {
         const WHAT: &str = "source validation";
         match self {
             Mode::Strict => Finding::good(WHAT, "strict"),
-            Mode::Loose { has_interfaces: true } => Finding::good(WHAT, "loose, and strict on the pods' interfaces"),
-            Mode::Loose { has_interfaces: false } => {
+            Mode::Loose {
+                has_interfaces: true,
+            } => Finding::good(WHAT, "loose, and strict on the pods' interfaces"),
+            Mode::Loose {
+                has_interfaces: false,
+            } => {
                 let found = "loose: a pod here can send with the address of a pod of another node";
-                Finding::warning(WHAT, found, "name the pods' interfaces with `--pod-interface`, as `cali+`")
+                Finding::warning(
+                    WHAT,
+                    found,
+                    "name the pods' interfaces with `--pod-interface`, as `cali+`",
+                )
             }
             Mode::Log => {
                 let found = "log: packets with an address of another pod are counted, and pass";
-                Finding::warning(WHAT, found, "when `palisade status` counts no packets that should pass, render without it")
+                Finding::warning(
+                    WHAT,
+                    found,
+                    "when `palisade status` counts no packets that should pass, render without it",
+                )
             }
             Mode::Off => {
                 let found = "off: whoever sends with a pod's address is that pod to every rule";
@@ -94,10 +112,15 @@ fn uplinks(node: &mut Node<'_>) -> Finding {
     const WHAT: &str = "uplinks";
     let mut uplinks = BTreeSet::new();
     for family in ["-4", "-6"] {
-        let routes = node.ask(&Call::of("ip", &["-o", family, "route", "show", "table", "all"]));
+        let routes = node.ask(&Call::of(
+            "ip",
+            &["-o", family, "route", "show", "table", "all"],
+        ));
         let routes = match routes {
             Ok(routes) => routes,
-            Err(said) => return Finding::warning(WHAT, said, "install iproute2 to have routes looked at"),
+            Err(said) => {
+                return Finding::warning(WHAT, said, "install iproute2 to have routes looked at");
+            }
         };
         let defaults = routes.lines().filter(|line| line.starts_with("default "));
         uplinks.extend(defaults.flat_map(devices).map(str::to_owned));
@@ -107,11 +130,23 @@ fn uplinks(node: &mut Node<'_>) -> Finding {
         return Finding::warning(WHAT, format!("default routes by {names}"), LOOSE);
     }
 
-    let filter = node.file("sys/net/ipv4/conf/all/rp_filter").unwrap_or_default();
+    let filter = node
+        .file("sys/net/ipv4/conf/all/rp_filter")
+        .unwrap_or_default();
     if filter.trim() == "2" {
-        return Finding::warning(WHAT, "rp_filter is 2: the kernel lets asymmetric routes pass", LOOSE);
+        return Finding::warning(
+            WHAT,
+            "rp_filter is 2: the kernel lets asymmetric routes pass",
+            LOOSE,
+        );
     }
-    Finding::good(WHAT, uplinks.into_iter().next().unwrap_or_else(|| "no default route".to_owned()))
+    Finding::good(
+        WHAT,
+        uplinks
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| "no default route".to_owned()),
+    )
 }
 
 /// Whether several endpoints of this node are behind one bridge, which is one interface to rules.
@@ -119,20 +154,37 @@ fn behind_bridges(node: &mut Node<'_>) -> Finding {
     const WHAT: &str = "pods' interfaces";
     let bridges = node.ask(&Call::of("ip", &["-o", "link", "show", "type", "bridge"]));
     let bridges: BTreeSet<String> = match &bridges {
-        Ok(links) => links.lines().filter_map(link_name).map(str::to_owned).collect(),
-        Err(said) => return Finding::warning(WHAT, said.clone(), "install iproute2 to have bridges looked at"),
+        Ok(links) => links
+            .lines()
+            .filter_map(link_name)
+            .map(str::to_owned)
+            .collect(),
+        Err(said) => {
+            return Finding::warning(
+                WHAT,
+                said.clone(),
+                "install iproute2 to have bridges looked at",
+            );
+        }
     };
     let Some(interfaces) = interfaces_of_endpoints(node) else {
         return Finding::good(WHAT, "not known: no pod of this node is");
     };
 
-    let shared: Vec<&str> = interfaces.intersection(&bridges).map(String::as_str).collect();
+    let shared: Vec<&str> = interfaces
+        .intersection(&bridges)
+        .map(String::as_str)
+        .collect();
     match shared.as_slice() {
         [] => Finding::good(WHAT, "no bridge"),
         names => {
-            let found = format!("{}: pods on one bridge can send with each other's addresses", names.join(", "));
-            let advice = "give each pod an interface of its own (a routed CNI, as Calico or the `ptp` plugin), or let \
-                each port of the bridge send with its pod's address only (`nft` family `bridge`, or `ebtables`)";
+            let found = format!(
+                "{}: pods on one bridge can send with each other's addresses",
+                names.join(", ")
+            );
+            let advice = "give each pod an interface of its own (a routed CNI, as Calico or the \
+                          `ptp` plugin), or let each port of the bridge send with its pod's \
+                          address only (`nft` family `bridge`, or `ebtables`)";
             Finding::warning(WHAT, found, advice)
         }
     }
@@ -142,25 +194,43 @@ fn behind_bridges(node: &mut Node<'_>) -> Finding {
 fn interfaces_of_endpoints(node: &mut Node<'_>) -> Option<BTreeSet<String>> {
     let names = node.ask(&Call::of("ipset", &["list", "-n"])).ok()?;
     let mut questions = String::new();
-    for name in names.lines().filter(|name| ENDPOINTS.contains(&base(name).as_str())) {
-        let set = node.ask(&Call::of("ipset", &["list", name])).unwrap_or_default();
+    for name in names
+        .lines()
+        .filter(|name| ENDPOINTS.contains(&base(name).as_str()))
+    {
+        let set = node
+            .ask(&Call::of("ipset", &["list", name]))
+            .unwrap_or_default();
         let members = set.lines().skip_while(|line| *line != "Members:").skip(1);
-        members.take(MOST_ENDPOINTS).for_each(|member| questions.push_str(&format!("route get {member}\n")));
+        members
+            .take(MOST_ENDPOINTS)
+            .for_each(|member| questions.push_str(&format!("route get {member}\n")));
     }
     if questions.is_empty() {
         return None;
     }
     let call = Call::of("ip", &["-o", "-force", "-batch", "-"]).with_input(questions);
     let answer = node.runner.run(&call).ok()?; // its status tells of addresses without a route, too
-    Some(answer.output.lines().flat_map(devices).map(str::to_owned).collect())
+    Some(
+        answer
+            .output
+            .lines()
+            .flat_map(devices)
+            .map(str::to_owned)
+            .collect(),
+    )
 }
 
 /// The interfaces of a route, or of each of its ways.
 fn devices(route: &str) -> impl Iterator<Item = &str> {
     let words: Vec<&str> = route.split_whitespace().collect();
     let named = |pair: &[&str]| pair.first() == Some(&"dev");
-    let devices: Vec<usize> = (1..words.len()).filter(|at| words.get(at - 1..*at).is_some_and(named)).collect();
-    devices.into_iter().filter_map(move |at| words.get(at).copied())
+    let devices: Vec<usize> = (1..words.len())
+        .filter(|at| words.get(at - 1..*at).is_some_and(named))
+        .collect();
+    devices
+        .into_iter()
+        .filter_map(move |at| words.get(at).copied())
 }
 
 /// `cni0` of `5: cni0: <BROADCAST…` and of `5: cni0@eth0: …`.

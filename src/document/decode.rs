@@ -1,11 +1,15 @@
-//! Typed reading of a tree, for the kinds of which only a few fields are used: a serde deserializer over [`Node`].
+//! Typed reading of a tree, for the kinds of which only a few fields are used: a serde deserializer
+//! over [`Node`].
 //!
-//! Wrong types are told in the same words as by [`Fields`](crate::document::Fields), at the innermost value.
+//! Wrong types are told in the same words as by [`Fields`](crate::document::Fields), at the
+//! innermost value.
 
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
-use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+};
 
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::document::fields::{listed, wrong_type};
@@ -28,12 +32,27 @@ pub(super) struct Error {
 
 impl Error {
     fn new(code: Code, message: String) -> Self {
-        Self { code, message, help: None, span: None }
+        Self {
+            code,
+            message,
+            help: None,
+            span: None,
+        }
     }
 
     fn wrong_type(node: &Node, expected: &str) -> Self {
-        let Diagnostic { code, message, help, .. } = wrong_type(node, expected);
-        Self { code, message, help, span: Some(node.span) }
+        let Diagnostic {
+            code,
+            message,
+            help,
+            ..
+        } = wrong_type(node, expected);
+        Self {
+            code,
+            message,
+            help,
+            span: Some(node.span),
+        }
     }
 
     fn within(mut self, span: Span) -> Self {
@@ -64,9 +83,13 @@ impl de::Error for Error {
     }
 
     fn unknown_variant(name: &str, known: &'static [&'static str]) -> Self {
-        let meant = nearest(name, known.iter().copied()).map(|name| format!("did you mean `{name}`?"));
+        let meant =
+            nearest(name, known.iter().copied()).map(|name| format!("did you mean `{name}`?"));
         let message = format!("`{name}` is none of {}", listed(known));
-        Self { help: meant, ..Self::new(Code::InvalidValue, message) }
+        Self {
+            help: meant,
+            ..Self::new(Code::InvalidValue, message)
+        }
     }
 
     fn unknown_field(name: &str, _: &'static [&'static str]) -> Self {
@@ -82,13 +105,23 @@ impl<'node> Reader<'node> {
     fn text(self) -> Result<&'node str, Error> {
         match &self.0.value {
             Value::Scalar(Scalar::Text(text)) => Ok(&text.value),
-            Value::Scalar(_) | Value::List(_) | Value::Map(_) => Err(Error::wrong_type(self.0, "a string")),
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
+                Err(Error::wrong_type(self.0, "a string"))
+            }
         }
     }
 
     fn number<T: std::str::FromStr>(self, expected: &str, range: &str) -> Result<T, Error> {
-        let Value::Scalar(Scalar::Number(number)) = &self.0.value else { return Err(Error::wrong_type(self.0, expected)) };
-        let invalid = || Error::new(Code::InvalidValue, format!("`{number}` is not {expected}{range}")).within(self.0.span);
+        let Value::Scalar(Scalar::Number(number)) = &self.0.value else {
+            return Err(Error::wrong_type(self.0, expected));
+        };
+        let invalid = || {
+            Error::new(
+                Code::InvalidValue,
+                format!("`{number}` is not {expected}{range}"),
+            )
+            .within(self.0.span)
+        };
         number.parse().map_err(|_| invalid())
     }
 
@@ -110,14 +143,22 @@ impl<'node> Reader<'node> {
             Value::Scalar(Scalar::Text(text)) => visitor.visit_str(&text.value),
             Value::Scalar(Scalar::Ambiguous(_)) => Err(Error::wrong_type(self.0, "a string")),
             Value::List(items) => visitor.visit_seq(Items(items.iter())),
-            Value::Map(entries) => visitor.visit_map(Pairs { entries: entries.iter(), value: None }),
+            Value::Map(entries) => visitor.visit_map(Pairs {
+                entries: entries.iter(),
+                value: None,
+            }),
         }
     }
 }
 
 fn finite(number: &str) -> Result<f64, Error> {
     let value = number.parse().ok().filter(|value: &f64| value.is_finite());
-    value.ok_or_else(|| Error::new(Code::InvalidValue, format!("`{number}` is not a finite number")))
+    value.ok_or_else(|| {
+        Error::new(
+            Code::InvalidValue,
+            format!("`{number}` is not a finite number"),
+        )
+    })
 }
 
 macro_rules! whole_numbers {
@@ -145,13 +186,16 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.visit_any(visitor).map_err(|error| error.within(self.0.span))
+        self.visit_any(visitor)
+            .map_err(|error| error.within(self.0.span))
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.0.value {
             Value::Scalar(Scalar::Bool(value)) => visitor.visit_bool(*value),
-            Value::Scalar(_) | Value::List(_) | Value::Map(_) => Err(Error::wrong_type(self.0, "a boolean")),
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
+                Err(Error::wrong_type(self.0, "a boolean"))
+            }
         }
     }
 
@@ -165,7 +209,9 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_str(self.text()?).map_err(|error: Error| error.within(self.0.span))
+        visitor
+            .visit_str(self.text()?)
+            .map_err(|error: Error| error.within(self.0.span))
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -173,10 +219,18 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.0.is_null() {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -194,13 +248,25 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         self.deserialize_map(visitor)
     }
 
-    fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         let name: StrDeserializer<'_, Error> = self.text()?.into_deserializer();
-        visitor.visit_enum(name).map_err(|error| error.within(self.0.span))
+        visitor
+            .visit_enum(name)
+            .map_err(|error| error.within(self.0.span))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -217,8 +283,17 @@ struct Items<'node>(std::slice::Iter<'node, Node>);
 impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = Error;
 
-    fn next_element_seed<Seed: DeserializeSeed<'de>>(&mut self, seed: Seed) -> Result<Option<Seed::Value>, Error> {
-        self.0.next().map(|node| seed.deserialize(Reader(node)).map_err(|error| error.within(node.span))).transpose()
+    fn next_element_seed<Seed: DeserializeSeed<'de>>(
+        &mut self,
+        seed: Seed,
+    ) -> Result<Option<Seed::Value>, Error> {
+        self.0
+            .next()
+            .map(|node| {
+                seed.deserialize(Reader(node))
+                    .map_err(|error| error.within(node.span))
+            })
+            .transpose()
     }
 }
 
@@ -230,15 +305,29 @@ struct Pairs<'node> {
 impl<'de> MapAccess<'de> for Pairs<'_> {
     type Error = Error;
 
-    fn next_key_seed<Seed: DeserializeSeed<'de>>(&mut self, seed: Seed) -> Result<Option<Seed::Value>, Error> {
-        let Some(Entry { key, value }) = self.entries.next() else { return Ok(None) };
+    fn next_key_seed<Seed: DeserializeSeed<'de>>(
+        &mut self,
+        seed: Seed,
+    ) -> Result<Option<Seed::Value>, Error> {
+        let Some(Entry { key, value }) = self.entries.next() else {
+            return Ok(None);
+        };
         self.value = Some(value);
         let name: StrDeserializer<'_, Error> = key.value.as_str().into_deserializer();
-        seed.deserialize(name).map(Some).map_err(|error| error.within(key.span))
+        seed.deserialize(name)
+            .map(Some)
+            .map_err(|error| error.within(key.span))
     }
 
-    fn next_value_seed<Seed: DeserializeSeed<'de>>(&mut self, seed: Seed) -> Result<Seed::Value, Error> {
-        let node = self.value.take().ok_or_else(|| Error::new(Code::MissingField, "a value is missing".to_owned()))?;
-        seed.deserialize(Reader(node)).map_err(|error| error.within(node.span))
+    fn next_value_seed<Seed: DeserializeSeed<'de>>(
+        &mut self,
+        seed: Seed,
+    ) -> Result<Seed::Value, Error> {
+        let node = self
+            .value
+            .take()
+            .ok_or_else(|| Error::new(Code::MissingField, "a value is missing".to_owned()))?;
+        seed.deserialize(Reader(node))
+            .map_err(|error| error.within(node.span))
     }
 }

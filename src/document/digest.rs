@@ -1,12 +1,13 @@
-//! What an object says, as one number: equal for objects that say the same, in whatever order and spelling.
+//! What an object says, as one number: equal for objects that say the same, in whatever order and
+//! spelling.
 
 use sha2::{Digest, Sha256};
 
 use crate::document::{Entry, Node, Scalar, Value};
 
 impl Node {
-    /// SHA-256 of an object's content, without places, the order of keys, the style of scalars, and fields
-    /// of its `metadata` that say nothing.
+    /// SHA-256 of an object's content, without places, the order of keys, the style of scalars, and
+    /// fields of its `metadata` that say nothing.
     pub fn digest(&self, silent: &[&str]) -> [u8; 32] {
         let mut text = String::new();
         let says = |entry: &&Entry| !silent.contains(&entry.key.value.as_str());
@@ -15,8 +16,12 @@ impl Node {
                 for Entry { key, value } in sorted(entries.iter()) {
                     text.push_str(&format!("{}:{}", key.value.len(), key.value));
                     match &value.value {
-                        Value::Map(inner) if key.value == "metadata" => write_map(sorted(inner.iter().filter(says)), &mut text),
-                        Value::Map(_) | Value::List(_) | Value::Scalar(_) => write(value, &mut text),
+                        Value::Map(inner) if key.value == "metadata" => {
+                            write_map(sorted(inner.iter().filter(says)), &mut text)
+                        }
+                        Value::Map(_) | Value::List(_) | Value::Scalar(_) => {
+                            write(value, &mut text)
+                        }
                     }
                 }
             }

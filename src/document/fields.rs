@@ -1,4 +1,5 @@
-//! A strict look at a mapping: what is not asked for is an error, and what is of the wrong type too.
+//! A strict look at a mapping: what is not asked for is an error, and what is of the wrong type
+//! too.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,8 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::document::{Entry, Node, Scalar, Value};
 use crate::text::{Span, Spanned, Text};
 
-/// The fields of one mapping, asked for one by one. [`Fields::finish`] reports those that nobody asked for.
+/// The fields of one mapping, asked for one by one. [`Fields::finish`] reports those that nobody
+/// asked for.
 #[must_use = "call `finish`, or unknown fields go unseen"]
 #[derive(Debug)]
 pub struct Fields<'node> {
@@ -20,7 +22,11 @@ impl<'node> Fields<'node> {
     /// The fields of a mapping; anything else is reported as a wrong type.
     pub fn of(node: &'node Node, found: &mut Diagnostics) -> Option<Self> {
         match &node.value {
-            Value::Map(entries) => Some(Self { span: node.span, entries, asked: Vec::new() }),
+            Value::Map(entries) => Some(Self {
+                span: node.span,
+                entries,
+                asked: Vec::new(),
+            }),
             Value::List(_) | Value::Scalar(_) => {
                 found.push(wrong_type(node, "a mapping"));
                 None
@@ -41,7 +47,11 @@ impl<'node> Fields<'node> {
     pub fn require(&mut self, name: &'static str, found: &mut Diagnostics) -> Option<&'node Node> {
         let value = self.get(name);
         if value.is_none() {
-            found.push(Diagnostic::at(Code::MissingField, self.span, format!("`{name}` is missing")));
+            found.push(Diagnostic::at(
+                Code::MissingField,
+                self.span,
+                format!("`{name}` is missing"),
+            ));
         }
         value
     }
@@ -58,7 +68,9 @@ impl<'node> Fields<'node> {
         found: &mut Diagnostics,
         item: impl FnMut(&'node Node, &mut Diagnostics) -> Option<Item>,
     ) -> Vec<Item> {
-        self.get(name).map(|node| node.list(found, item)).unwrap_or_default()
+        self.get(name)
+            .map(|node| node.list(found, item))
+            .unwrap_or_default()
     }
 
     /// As [`Fields::list`]; one of more than `most` items is reported.
@@ -69,7 +81,9 @@ impl<'node> Fields<'node> {
         found: &mut Diagnostics,
         item: impl FnMut(&'node Node, &mut Diagnostics) -> Option<Item>,
     ) -> Vec<Item> {
-        let Some(node) = self.get(name) else { return Vec::new() };
+        let Some(node) = self.get(name) else {
+            return Vec::new();
+        };
         let items = node.items().unwrap_or_default();
         if let Some(first) = items.get(most) {
             let message = format!("`{name}` lists {}, where {most} are allowed", items.len());
@@ -82,11 +96,18 @@ impl<'node> Fields<'node> {
     pub fn distinct(&mut self, name: &'static str, found: &mut Diagnostics) {
         let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
         for item in self.get(name).and_then(Node::items).unwrap_or_default() {
-            let Value::Scalar(Scalar::Text(text)) = &item.value else { continue };
+            let Value::Scalar(Scalar::Text(text)) = &item.value else {
+                continue;
+            };
             match seen.get(text.value.as_str()) {
                 Some(first) => {
-                    let message = format!("`{}` stands in `{name}` twice", text.value.escape_debug());
-                    found.push(Diagnostic::new(Code::RepeatedValue, message).label(item.span, "again").label(*first, "first here"));
+                    let message =
+                        format!("`{}` stands in `{name}` twice", text.value.escape_debug());
+                    found.push(
+                        Diagnostic::new(Code::RepeatedValue, message)
+                            .label(item.span, "again")
+                            .label(*first, "first here"),
+                    );
                 }
                 None => {
                     seen.insert(&text.value, item.span);
@@ -104,9 +125,18 @@ impl<'node> Fields<'node> {
     pub fn refuse(&mut self, names: &[&'static str], found: &mut Diagnostics) {
         for name in names {
             self.asked.push(name);
-            let Some(entry) = self.entries.iter().find(|entry| entry.key.value == *name && !entry.value.is_null()) else { continue };
+            let Some(entry) = self
+                .entries
+                .iter()
+                .find(|entry| entry.key.value == *name && !entry.value.is_null())
+            else {
+                continue;
+            };
             let message = format!("`{name}` is not supported yet");
-            found.push(Diagnostic::at(Code::UnsupportedField, entry.key.span, message).help("Palisade refuses what it does not enforce"));
+            found.push(
+                Diagnostic::at(Code::UnsupportedField, entry.key.span, message)
+                    .help("Palisade refuses what it does not enforce"),
+            );
         }
     }
 
@@ -135,11 +165,17 @@ pub(super) fn listed(names: &[&str]) -> String {
 
 /// A value of another type than the place takes.
 pub(super) fn wrong_type(node: &Node, expected: &str) -> Diagnostic {
-    let diagnostic = Diagnostic::at(Code::WrongType, node.span, format!("expected {expected}, found {}", node.type_name()));
+    let diagnostic = Diagnostic::at(
+        Code::WrongType,
+        node.span,
+        format!("expected {expected}, found {}", node.type_name()),
+    );
     let help = match (expected, &node.value) {
         ("a string", Value::Scalar(_)) => Some("put it in quotes"),
         ("a boolean", Value::Scalar(Scalar::Ambiguous(_))) => Some("write `true` or `false`"),
-        (_, Value::Scalar(Scalar::Ambiguous(_))) => Some("write it as a decimal number, or in quotes if it is text"),
+        (_, Value::Scalar(Scalar::Ambiguous(_))) => {
+            Some("write it as a decimal number, or in quotes if it is text")
+        }
         (_, Value::Scalar(_) | Value::List(_) | Value::Map(_)) => None,
     };
     diagnostic.maybe_help(help.map(str::to_owned))
@@ -186,7 +222,10 @@ impl Node {
     /// The whole number from `least` to `most` that stands here.
     pub fn integer(&self, least: i64, most: i64, found: &mut Diagnostics) -> Option<Spanned<i64>> {
         let number = self.number("a whole number", found)?;
-        let value = number.parse().ok().filter(|value| (least..=most).contains(value));
+        let value = number
+            .parse()
+            .ok()
+            .filter(|value| (least..=most).contains(value));
         if value.is_none() {
             let message = format!("`{number}` is not a whole number from {least} to {most}");
             found.push(Diagnostic::at(Code::InvalidValue, self.span, message));
@@ -199,7 +238,11 @@ impl Node {
         let number = self.number("a number", found)?;
         let value = number.parse().ok().filter(|value: &f64| value.is_finite());
         if value.is_none() {
-            found.push(Diagnostic::at(Code::InvalidValue, self.span, format!("`{number}` is not a finite number")));
+            found.push(Diagnostic::at(
+                Code::InvalidValue,
+                self.span,
+                format!("`{number}` is not a finite number"),
+            ));
         }
         Some(Spanned::new(value?, self.span))
     }
@@ -214,14 +257,20 @@ impl Node {
         }
     }
 
-    /// The string that stands here, when `table` has a row of that name; anything else is reported with the names it has.
-    pub fn choice<Choice: Copy>(&self, table: &[(&'static str, Choice)], found: &mut Diagnostics) -> Option<Spanned<Choice>> {
+    /// The string that stands here, when `table` has a row of that name; anything else is reported
+    /// with the names it has.
+    pub fn choice<Choice: Copy>(
+        &self,
+        table: &[(&'static str, Choice)],
+        found: &mut Diagnostics,
+    ) -> Option<Spanned<Choice>> {
         let text = self.text(found)?;
         if let Some((_, choice)) = table.iter().find(|(name, _)| *name == text.value) {
             return Some(Spanned::new(*choice, self.span));
         }
         let names: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
-        let meant = nearest(&text.value, names.iter().copied()).map(|name| format!("did you mean `{name}`?"));
+        let meant = nearest(&text.value, names.iter().copied())
+            .map(|name| format!("did you mean `{name}`?"));
         let message = format!("`{}` is none of {}", text.value, listed(&names));
         found.push(Diagnostic::at(Code::InvalidValue, self.span, message).maybe_help(meant));
         None

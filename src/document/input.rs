@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use crate::text::{FileId, Span};
 
-/// Bytes that are looked at on either side of an offset for the line it is in: a file may be one line.
+/// Bytes that are looked at on either side of an offset for the line it is in: a file may be one
+/// line.
 const LONGEST_LINE: usize = 1_000;
 
 /// A file's whole text, against which all places are told.
@@ -17,7 +18,10 @@ pub(super) struct Input<'text> {
 impl<'text> Input<'text> {
     /// The place of a part of the text, by its address: `part` is a slice of `text`.
     pub(super) fn place(self, part: &str) -> Range<usize> {
-        let start = part.as_ptr().addr().saturating_sub(self.text.as_ptr().addr());
+        let start = part
+            .as_ptr()
+            .addr()
+            .saturating_sub(self.text.as_ptr().addr());
         start..start + part.len()
     }
 
@@ -34,7 +38,11 @@ impl<'text> Input<'text> {
     /// The span of the letter at an offset, which is moved back to where a letter starts.
     pub(super) fn letter(self, offset: usize) -> Span {
         let start = self.text.floor_char_boundary(offset);
-        let length = self.text.get(start..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+        let length = self
+            .text
+            .get(start..)
+            .and_then(|rest| rest.chars().next())
+            .map_or(0, char::len_utf8);
         self.file.span(start..start + length)
     }
 
@@ -42,9 +50,17 @@ impl<'text> Input<'text> {
     pub(super) fn line(self, offset: usize) -> &'text str {
         let boundary = |at: usize| self.text.floor_char_boundary(at);
         let at = boundary(offset);
-        let before = self.text.get(boundary(at.saturating_sub(LONGEST_LINE))..at).unwrap_or_default();
-        let after = self.text.get(at..boundary(at.saturating_add(LONGEST_LINE))).unwrap_or_default();
-        let start = before.rfind('\n').map_or(at - before.len(), |newline| at - before.len() + newline + 1);
+        let before = self
+            .text
+            .get(boundary(at.saturating_sub(LONGEST_LINE))..at)
+            .unwrap_or_default();
+        let after = self
+            .text
+            .get(at..boundary(at.saturating_add(LONGEST_LINE)))
+            .unwrap_or_default();
+        let start = before
+            .rfind('\n')
+            .map_or(at - before.len(), |newline| at - before.len() + newline + 1);
         let end = at + after.find('\n').unwrap_or(after.len());
         self.text.get(start..end).unwrap_or_default()
     }
@@ -52,6 +68,9 @@ impl<'text> Input<'text> {
     /// Advice for text that is a template and no manifest yet.
     pub(super) fn template_help(self, offset: usize) -> Option<String> {
         let is_template = self.line(offset).contains("{{");
-        is_template.then(|| "this looks like a Helm template: render it with `helm template` and give the result".to_owned())
+        is_template.then(|| {
+            "this looks like a Helm template: render it with `helm template` and give the result"
+                .to_owned()
+        })
     }
 }

@@ -25,12 +25,20 @@ pub(super) struct Member<'text> {
 }
 
 /// The pairs of an object.
-pub(super) fn members<'text>(input: Input<'text>, text: &'text str) -> Result<Vec<Member<'text>>, Diagnostic> {
-    serde_json::from_str(text).map(|Members(members)| members).map_err(|error| syntax(input, text, &error))
+pub(super) fn members<'text>(
+    input: Input<'text>,
+    text: &'text str,
+) -> Result<Vec<Member<'text>>, Diagnostic> {
+    serde_json::from_str(text)
+        .map(|Members(members)| members)
+        .map_err(|error| syntax(input, text, &error))
 }
 
 /// The items of a list.
-pub(super) fn elements<'text>(input: Input<'text>, text: &'text str) -> Result<Vec<&'text str>, Diagnostic> {
+pub(super) fn elements<'text>(
+    input: Input<'text>,
+    text: &'text str,
+) -> Result<Vec<&'text str>, Diagnostic> {
     let elements: Result<Vec<&RawValue>, _> = serde_json::from_str(text);
     let elements = elements.map_err(|error| syntax(input, text, &error))?;
     Ok(elements.into_iter().map(RawValue::get).collect())
@@ -42,10 +50,13 @@ pub(super) fn tree(input: Input<'_>, text: &str, found: &mut Diagnostics) -> Opt
         found.push(too_deep(input.letter(input.place(text).start + offset)));
         return None;
     }
-    node(input, text, found).map_err(|problem| found.push(problem)).ok()
+    node(input, text, found)
+        .map_err(|problem| found.push(problem))
+        .ok()
 }
 
-/// The first bracket that opens more levels than are read. Looked for first, since every level reads its text once more.
+/// The first bracket that opens more levels than are read. Looked for first, since every level
+/// reads its text once more.
 fn first_too_deep(text: &str) -> Option<usize> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     text.bytes().position(|byte| {
@@ -67,7 +78,10 @@ fn node(input: Input<'_>, text: &str, found: &mut Diagnostics) -> Result<Node, D
         Some(b'[') => Value::List(items(input, text, found)?),
         _ => Value::Scalar(scalar(input, text)?),
     };
-    Ok(Node { span: input.span(text), value })
+    Ok(Node {
+        span: input.span(text),
+        value,
+    })
 }
 
 fn pairs(input: Input<'_>, text: &str, found: &mut Diagnostics) -> Result<Pairs, Diagnostic> {
@@ -79,7 +93,10 @@ fn pairs(input: Input<'_>, text: &str, found: &mut Diagnostics) -> Result<Pairs,
 }
 
 fn items(input: Input<'_>, text: &str, found: &mut Diagnostics) -> Result<Vec<Node>, Diagnostic> {
-    elements(input, text)?.into_iter().map(|element| node(input, element, found)).collect()
+    elements(input, text)?
+        .into_iter()
+        .map(|element| node(input, element, found))
+        .collect()
 }
 
 fn scalar(input: Input<'_>, text: &str) -> Result<Scalar, Diagnostic> {
@@ -94,7 +111,8 @@ fn scalar(input: Input<'_>, text: &str) -> Result<Scalar, Diagnostic> {
 
 /// The string that a quoted text means.
 pub(super) fn string(input: Input<'_>, quoted: &str) -> Result<Text, Diagnostic> {
-    let value: String = serde_json::from_str(quoted).map_err(|error| syntax(input, quoted, &error))?;
+    let value: String =
+        serde_json::from_str(quoted).map_err(|error| syntax(input, quoted, &error))?;
     Ok(Text::new(value, input.span(quoted), quoted))
 }
 
@@ -102,29 +120,60 @@ pub(super) fn string(input: Input<'_>, quoted: &str) -> Result<Text, Diagnostic>
 pub(super) fn syntax(input: Input<'_>, text: &str, error: &serde_json::Error) -> Diagnostic {
     let offset = input.place(text).start + offset_of(text, error.line(), error.column());
     let told = error.to_string();
-    let message = told.rsplit_once(" at line ").map_or(told.as_str(), |(message, _)| message);
-    let (message, help) =
-        ADVICE.iter().find(|(told, _, _)| *told == message).map_or((message, None), |row| (row.1, Some(row.2.to_owned())));
+    let message = told
+        .rsplit_once(" at line ")
+        .map_or(told.as_str(), |(message, _)| message);
+    let (message, help) = ADVICE
+        .iter()
+        .find(|(told, _, _)| *told == message)
+        .map_or((message, None), |row| (row.1, Some(row.2.to_owned())));
     let span = input.letter(offset.min(input.text.trim_end().len()));
-    Diagnostic::at(Code::JsonSyntax, span, message).maybe_help(help).maybe_help(input.template_help(offset))
+    Diagnostic::at(Code::JsonSyntax, span, message)
+        .maybe_help(help)
+        .maybe_help(input.template_help(offset))
 }
 
-const COMMAS: &str = "JSON has no comma after the last item; a file whose name ends in `.json` is read as JSON";
+const COMMAS: &str =
+    "JSON has no comma after the last item; a file whose name ends in `.json` is read as JSON";
 
 /// What to say of the commonest errors in place of the reader's own words.
 const ADVICE: &[(&str, &str, &str)] = &[
-    ("key must be a string", "expected a key in double quotes", COMMAS),
+    (
+        "key must be a string",
+        "expected a key in double quotes",
+        COMMAS,
+    ),
     ("trailing comma", "a comma behind the last item", COMMAS),
     ("expected value", "expected a value", COMMAS),
-    ("EOF while parsing an object", "the text ends inside of an object", "the file may have been cut short"),
-    ("EOF while parsing a list", "the text ends inside of a list", "the file may have been cut short"),
-    ("EOF while parsing a string", "the text ends inside of a string", "the file may have been cut short"),
-    ("EOF while parsing a value", "the text ends where a value belongs", "the file may have been cut short"),
+    (
+        "EOF while parsing an object",
+        "the text ends inside of an object",
+        "the file may have been cut short",
+    ),
+    (
+        "EOF while parsing a list",
+        "the text ends inside of a list",
+        "the file may have been cut short",
+    ),
+    (
+        "EOF while parsing a string",
+        "the text ends inside of a string",
+        "the file may have been cut short",
+    ),
+    (
+        "EOF while parsing a value",
+        "the text ends where a value belongs",
+        "the file may have been cut short",
+    ),
 ];
 
 /// The offset of a line and column, both from 1 and in bytes, as the reader counts them.
 fn offset_of(text: &str, line: usize, column: usize) -> usize {
-    let line_start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let line_start: usize = text
+        .split_inclusive('\n')
+        .take(line.saturating_sub(1))
+        .map(str::len)
+        .sum();
     (line_start + column.saturating_sub(1)).min(text.len())
 }
 
@@ -148,7 +197,10 @@ impl<'text> Visitor<'text> for MembersVisitor {
     fn visit_map<Map: MapAccess<'text>>(self, mut map: Map) -> Result<Self::Value, Map::Error> {
         let mut members = Vec::new();
         while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-            members.push(Member { key: key.get(), value: value.get() });
+            members.push(Member {
+                key: key.get(),
+                value: value.get(),
+            });
         }
         Ok(Members(members))
     }

@@ -106,7 +106,10 @@ pub(super) enum Culprit {
 impl Kind {
     /// Its name in manifests.
     pub fn name(self) -> &'static str {
-        KINDS.iter().find(|row| row.role == Role::Read(self)).map_or("", |row| row.name)
+        KINDS
+            .iter()
+            .find(|row| row.role == Role::Read(self))
+            .map_or("", |row| row.name)
     }
 }
 
@@ -135,60 +138,199 @@ const CALICO_INTERNAL: &str = "crd.projectcalico.org";
 const KUBERNETES: &str = "networking.k8s.io";
 const CLUSTER_POLICY: &str = "policy.networking.k8s.io";
 
-const fn manifest(group: &'static str, versions: &'static [&'static str], name: &'static str, kind: ManifestKind) -> KindRow {
-    KindRow { group, versions, name, role: Role::Read(Kind::Manifest(kind)) }
+const fn manifest(
+    group: &'static str,
+    versions: &'static [&'static str],
+    name: &'static str,
+    kind: ManifestKind,
+) -> KindRow {
+    KindRow {
+        group,
+        versions,
+        name,
+        role: Role::Read(Kind::Manifest(kind)),
+    }
 }
 
-const fn inventory(group: &'static str, versions: &'static [&'static str], name: &'static str, kind: InventoryKind) -> KindRow {
-    KindRow { group, versions, name, role: Role::Read(Kind::Inventory(kind)) }
+const fn inventory(
+    group: &'static str,
+    versions: &'static [&'static str],
+    name: &'static str,
+    kind: InventoryKind,
+) -> KindRow {
+    KindRow {
+        group,
+        versions,
+        name,
+        role: Role::Read(Kind::Inventory(kind)),
+    }
 }
 
-const fn refused(group: &'static str, versions: &'static [&'static str], name: &'static str) -> KindRow {
-    KindRow { group, versions, name, role: Role::Refused }
+const fn refused(
+    group: &'static str,
+    versions: &'static [&'static str],
+    name: &'static str,
+) -> KindRow {
+    KindRow {
+        group,
+        versions,
+        name,
+        role: Role::Refused,
+    }
 }
 
 const fn skipped(group: &'static str, name: &'static str) -> KindRow {
-    KindRow { group, versions: &[], name, role: Role::Skipped }
+    KindRow {
+        group,
+        versions: &[],
+        name,
+        role: Role::Skipped,
+    }
 }
 
-/// Every kind that is known by name. One that is not here is skipped, unless its group is one of policy or its name is
-/// that of a network policy.
+/// Every kind that is known by name. One that is not here is skipped, unless its group is one of
+/// policy or its name is that of a network policy.
 pub const KINDS: &[KindRow] = &[
-    manifest(CALICO, &["v3"], "NetworkPolicy", ManifestKind::NetworkPolicy),
-    manifest(CALICO, &["v3"], "GlobalNetworkPolicy", ManifestKind::GlobalNetworkPolicy),
+    manifest(
+        CALICO,
+        &["v3"],
+        "NetworkPolicy",
+        ManifestKind::NetworkPolicy,
+    ),
+    manifest(
+        CALICO,
+        &["v3"],
+        "GlobalNetworkPolicy",
+        ManifestKind::GlobalNetworkPolicy,
+    ),
     manifest(CALICO, &["v3"], "Tier", ManifestKind::Tier),
     manifest(CALICO, &["v3"], "NetworkSet", ManifestKind::NetworkSet),
-    manifest(CALICO, &["v3"], "GlobalNetworkSet", ManifestKind::GlobalNetworkSet),
+    manifest(
+        CALICO,
+        &["v3"],
+        "GlobalNetworkSet",
+        ManifestKind::GlobalNetworkSet,
+    ),
     manifest(CALICO, &["v3"], "HostEndpoint", ManifestKind::HostEndpoint),
     manifest(CALICO, &["v3"], "Profile", ManifestKind::Profile),
-    manifest(CALICO, &["v3"], "WorkloadEndpoint", ManifestKind::WorkloadEndpoint),
-    manifest(CALICO, &["v3"], "StagedNetworkPolicy", ManifestKind::StagedNetworkPolicy),
-    manifest(CALICO, &["v3"], "StagedGlobalNetworkPolicy", ManifestKind::StagedGlobalNetworkPolicy),
-    manifest(CALICO, &["v3"], "StagedKubernetesNetworkPolicy", ManifestKind::StagedKubernetesNetworkPolicy),
-    manifest(CALICO_INTERNAL, &["v1"], "NetworkPolicy", ManifestKind::NetworkPolicy),
-    manifest(CALICO_INTERNAL, &["v1"], "GlobalNetworkPolicy", ManifestKind::GlobalNetworkPolicy),
+    manifest(
+        CALICO,
+        &["v3"],
+        "WorkloadEndpoint",
+        ManifestKind::WorkloadEndpoint,
+    ),
+    manifest(
+        CALICO,
+        &["v3"],
+        "StagedNetworkPolicy",
+        ManifestKind::StagedNetworkPolicy,
+    ),
+    manifest(
+        CALICO,
+        &["v3"],
+        "StagedGlobalNetworkPolicy",
+        ManifestKind::StagedGlobalNetworkPolicy,
+    ),
+    manifest(
+        CALICO,
+        &["v3"],
+        "StagedKubernetesNetworkPolicy",
+        ManifestKind::StagedKubernetesNetworkPolicy,
+    ),
+    manifest(
+        CALICO_INTERNAL,
+        &["v1"],
+        "NetworkPolicy",
+        ManifestKind::NetworkPolicy,
+    ),
+    manifest(
+        CALICO_INTERNAL,
+        &["v1"],
+        "GlobalNetworkPolicy",
+        ManifestKind::GlobalNetworkPolicy,
+    ),
     manifest(CALICO_INTERNAL, &["v1"], "Tier", ManifestKind::Tier),
-    manifest(CALICO_INTERNAL, &["v1"], "NetworkSet", ManifestKind::NetworkSet),
-    manifest(CALICO_INTERNAL, &["v1"], "GlobalNetworkSet", ManifestKind::GlobalNetworkSet),
-    manifest(CALICO_INTERNAL, &["v1"], "HostEndpoint", ManifestKind::HostEndpoint),
-    manifest(CALICO_INTERNAL, &["v1"], "StagedNetworkPolicy", ManifestKind::StagedNetworkPolicy),
-    manifest(CALICO_INTERNAL, &["v1"], "StagedGlobalNetworkPolicy", ManifestKind::StagedGlobalNetworkPolicy),
-    manifest(CALICO_INTERNAL, &["v1"], "StagedKubernetesNetworkPolicy", ManifestKind::StagedKubernetesNetworkPolicy),
-    manifest(KUBERNETES, &["v1"], "NetworkPolicy", ManifestKind::KubernetesNetworkPolicy),
-    manifest(CLUSTER_POLICY, &["v1alpha2"], "ClusterNetworkPolicy", ManifestKind::ClusterNetworkPolicy),
-    manifest(CLUSTER_POLICY, &["v1alpha1"], "AdminNetworkPolicy", ManifestKind::AdminNetworkPolicy),
-    manifest(CLUSTER_POLICY, &["v1alpha1"], "BaselineAdminNetworkPolicy", ManifestKind::BaselineAdminNetworkPolicy),
+    manifest(
+        CALICO_INTERNAL,
+        &["v1"],
+        "NetworkSet",
+        ManifestKind::NetworkSet,
+    ),
+    manifest(
+        CALICO_INTERNAL,
+        &["v1"],
+        "GlobalNetworkSet",
+        ManifestKind::GlobalNetworkSet,
+    ),
+    manifest(
+        CALICO_INTERNAL,
+        &["v1"],
+        "HostEndpoint",
+        ManifestKind::HostEndpoint,
+    ),
+    manifest(
+        CALICO_INTERNAL,
+        &["v1"],
+        "StagedNetworkPolicy",
+        ManifestKind::StagedNetworkPolicy,
+    ),
+    manifest(
+        CALICO_INTERNAL,
+        &["v1"],
+        "StagedGlobalNetworkPolicy",
+        ManifestKind::StagedGlobalNetworkPolicy,
+    ),
+    manifest(
+        CALICO_INTERNAL,
+        &["v1"],
+        "StagedKubernetesNetworkPolicy",
+        ManifestKind::StagedKubernetesNetworkPolicy,
+    ),
+    manifest(
+        KUBERNETES,
+        &["v1"],
+        "NetworkPolicy",
+        ManifestKind::KubernetesNetworkPolicy,
+    ),
+    manifest(
+        CLUSTER_POLICY,
+        &["v1alpha2"],
+        "ClusterNetworkPolicy",
+        ManifestKind::ClusterNetworkPolicy,
+    ),
+    manifest(
+        CLUSTER_POLICY,
+        &["v1alpha1"],
+        "AdminNetworkPolicy",
+        ManifestKind::AdminNetworkPolicy,
+    ),
+    manifest(
+        CLUSTER_POLICY,
+        &["v1alpha1"],
+        "BaselineAdminNetworkPolicy",
+        ManifestKind::BaselineAdminNetworkPolicy,
+    ),
     inventory("", &["v1"], "Namespace", InventoryKind::Namespace),
     inventory("", &["v1"], "ServiceAccount", InventoryKind::ServiceAccount),
     inventory("", &["v1"], "Pod", InventoryKind::Pod),
     inventory("", &["v1"], "Node", InventoryKind::Node),
-    inventory("discovery.k8s.io", &["v1"], "EndpointSlice", InventoryKind::EndpointSlice),
+    inventory(
+        "discovery.k8s.io",
+        &["v1"],
+        "EndpointSlice",
+        InventoryKind::EndpointSlice,
+    ),
     inventory("", &["v1"], "Endpoints", InventoryKind::Endpoints),
     inventory("apps", &["v1"], "Deployment", InventoryKind::Deployment),
     inventory("apps", &["v1"], "StatefulSet", InventoryKind::StatefulSet),
     inventory("apps", &["v1"], "DaemonSet", InventoryKind::DaemonSet),
     inventory("apps", &["v1"], "ReplicaSet", InventoryKind::ReplicaSet),
-    inventory("", &["v1"], "ReplicationController", InventoryKind::ReplicationController),
+    inventory(
+        "",
+        &["v1"],
+        "ReplicationController",
+        InventoryKind::ReplicationController,
+    ),
     inventory("batch", &["v1"], "Job", InventoryKind::Job),
     inventory("batch", &["v1"], "CronJob", InventoryKind::CronJob),
     refused("extensions", &["v1beta1"], "NetworkPolicy"),
@@ -222,7 +364,8 @@ pub const KINDS: &[KindRow] = &[
     skipped(KUBERNETES, "ServiceCIDR"),
 ];
 
-/// Groups whose kinds are all known by name, so that a misspelt kind is not taken for one that says nothing about policy.
+/// Groups whose kinds are all known by name, so that a misspelt kind is not taken for one that says
+/// nothing about policy.
 const POLICY_GROUPS: &[&str] = &[CALICO, CALICO_INTERNAL, KUBERNETES, CLUSTER_POLICY];
 
 const NOT_ENFORCED: &str = "Palisade refuses policy that it does not enforce";
@@ -244,18 +387,29 @@ impl KindRow {
     /// The API versions as written in manifests, in back-ticks.
     fn api_versions(&self) -> String {
         let slash = if self.group.is_empty() { "" } else { "/" };
-        let names: Vec<String> = self.versions.iter().map(|version| format!("`{}{slash}{version}`", self.group)).collect();
+        let names: Vec<String> = self
+            .versions
+            .iter()
+            .map(|version| format!("`{}{slash}{version}`", self.group))
+            .collect();
         names.join(", ")
     }
 }
 
 /// The row of a kind, none where no row has that name.
 pub(super) fn row(group: &str, name: &str) -> Option<&'static KindRow> {
-    KINDS.iter().find(|row| row.group == group && row.name == name)
+    KINDS
+        .iter()
+        .find(|row| row.group == group && row.name == name)
 }
 
-/// What becomes of an object: its row, none where it is skipped for not being in the table, or why it is refused.
-pub(super) fn judge(group: &str, version: &str, name: &str) -> Result<Option<&'static KindRow>, Refusal> {
+/// What becomes of an object: its row, none where it is skipped for not being in the table, or why
+/// it is refused.
+pub(super) fn judge(
+    group: &str,
+    version: &str,
+    name: &str,
+) -> Result<Option<&'static KindRow>, Refusal> {
     match row(group, name) {
         Some(row) if row.role == Role::Refused => Err(refuse_kind(group, name)),
         Some(row) if row.reads(version) => Ok(Some(row)),
@@ -265,41 +419,69 @@ pub(super) fn judge(group: &str, version: &str, name: &str) -> Result<Option<&'s
             help: Some(format!("supported: {}", row.api_versions())),
         }),
         None if POLICY_GROUPS.contains(&group) => Err(refuse_name(group, name)),
-        None => misspelt(group, name).or_else(|| foreign_policy(group, name)).map_or(Ok(None), Err),
+        None => misspelt(group, name)
+            .or_else(|| foreign_policy(group, name))
+            .map_or(Ok(None), Err),
     }
 }
 
 /// Refuses a kind of a group, naming the groups in which it is read.
 fn refuse_kind(group: &str, name: &str) -> Refusal {
-    let rows = KINDS.iter().filter(|row| row.name == name && row.is_policy() && !row.is_internal());
+    let rows = KINDS
+        .iter()
+        .filter(|row| row.name == name && row.is_policy() && !row.is_internal());
     let elsewhere: Vec<String> = rows.map(KindRow::api_versions).collect();
     let message = format!("`{name}` of the API group `{group}` is not supported");
     let (culprit, help) = match elsewhere.as_slice() {
         [] => (Culprit::Kind, NOT_ENFORCED.to_owned()),
-        _ => (Culprit::ApiVersion, format!("supported: {}", elsewhere.join(", "))),
+        _ => (
+            Culprit::ApiVersion,
+            format!("supported: {}", elsewhere.join(", ")),
+        ),
     };
-    Refusal { culprit, message, help: Some(help) }
+    Refusal {
+        culprit,
+        message,
+        help: Some(help),
+    }
 }
 
 fn refuse_name(group: &str, name: &str) -> Refusal {
     let meant = nearest_in(group, name).map(|name| format!("did you mean `{name}`?"));
-    let group = if group.is_empty() { "core API group".to_owned() } else { format!("API group `{group}`") };
+    let group = if group.is_empty() {
+        "core API group".to_owned()
+    } else {
+        format!("API group `{group}`")
+    };
     let message = format!("the {group} has no kind `{name}` that Palisade knows");
-    Refusal { culprit: Culprit::Kind, message, help: meant.or_else(|| Some(NOT_ENFORCED.to_owned())) }
+    Refusal {
+        culprit: Culprit::Kind,
+        message,
+        help: meant.or_else(|| Some(NOT_ENFORCED.to_owned())),
+    }
 }
 
 fn nearest_in(group: &str, name: &str) -> Option<&'static str> {
-    nearest(name, KINDS.iter().filter(|row| row.group == group).map(|row| row.name))
+    nearest(
+        name,
+        KINDS
+            .iter()
+            .filter(|row| row.group == group)
+            .map(|row| row.name),
+    )
 }
 
-/// A kind all but like one that is read, such as `Pods`: skipping it would leave a hole in the inventory.
+/// A kind all but like one that is read, such as `Pods`: skipping it would leave a hole in the
+/// inventory.
 fn misspelt(group: &str, name: &str) -> Option<Refusal> {
     nearest_in(group, name).map(|_| refuse_name(group, name))
 }
 
-/// A kind that has the name of a network policy or network set, in a group that has none: the group is misspelt, or
-/// another engine's. Names like `Tier` or `Profile` are too common to go by.
+/// A kind that has the name of a network policy or network set, in a group that has none: the group
+/// is misspelt, or another engine's. Names like `Tier` or `Profile` are too common to go by.
 fn foreign_policy(group: &str, name: &str) -> Option<Refusal> {
-    let known = KINDS.iter().any(|row| row.name == name && (row.is_policy() || row.role == Role::Refused));
+    let known = KINDS
+        .iter()
+        .any(|row| row.name == name && (row.is_policy() || row.role == Role::Refused));
     (known && name.contains("Network")).then(|| refuse_kind(group, name))
 }

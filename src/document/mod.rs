@@ -1,10 +1,13 @@
-//! Input text to objects: YAML and JSON read into one tree whose every key and value knows its place.
+//! Input text to objects: YAML and JSON read into one tree whose every key and value knows its
+//! place.
 //!
-//! In: [`text::Files`](crate::text::Files). Out: one [`Object`] after another, with its API version and kind found, lists
-//! taken apart, duplicates of keys refused, aliases and merge keys resolved, depth and size bounded. A syntax error costs
-//! its own document only. Absent: any idea of what a field means; [`Fields`] only says which ones nobody asked for.
+//! In: [`text::Files`](crate::text::Files). Out: one [`Object`] after another, with its API version
+//! and kind found, lists taken apart, duplicates of keys refused, aliases and merge keys resolved,
+//! depth and size bounded. A syntax error costs its own document only. Absent: any idea of what a
+//! field means; [`Fields`] only says which ones nobody asked for.
 //!
-//! Cost: linear in the text. One YAML document's tree is in memory at a time; JSON lists stay text until an item is asked for.
+//! Cost: linear in the text. One YAML document's tree is in memory at a time; JSON lists stay text
+//! until an item is asked for.
 
 mod decode;
 mod digest;
@@ -35,7 +38,11 @@ use crate::text::Span;
 const DEEPEST: usize = 64;
 
 fn too_deep(span: Span) -> Diagnostic {
-    Diagnostic::at(Code::NestingTooDeep, span, format!("nested deeper than {DEEPEST} levels, which no manifest needs"))
+    Diagnostic::at(
+        Code::NestingTooDeep,
+        span,
+        format!("nested deeper than {DEEPEST} levels, which no manifest needs"),
+    )
 }
 
 #[cfg(test)]

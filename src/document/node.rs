@@ -42,8 +42,9 @@ pub enum Scalar {
     Number(String),
     /// A string: quoted, a block, or unquoted text that is nothing else.
     Text(Text),
-    /// An unquoted word that YAML readers take for different things: a boolean or text (`yes`, `off`, `y` …), one number,
-    /// another or text (`0123`, `0x1f`, `1_000`, `80:50`, `.inf` …). Fits no type, so that it is refused wherever it is read.
+    /// An unquoted word that YAML readers take for different things: a boolean or text (`yes`,
+    /// `off`, `y` …), one number, another or text (`0123`, `0x1f`, `1_000`, `80:50`, `.inf` …).
+    /// Fits no type, so that it is refused wherever it is read.
     Ambiguous(String),
 }
 
@@ -84,6 +85,9 @@ impl Node {
 
     /// The value of a key of a mapping.
     pub fn get(&self, key: &str) -> Option<&Node> {
-        self.entries()?.iter().find(|entry| entry.key.value == key).map(|entry| &entry.value)
+        self.entries()?
+            .iter()
+            .find(|entry| entry.key.value == key)
+            .map(|entry| &entry.value)
     }
 }

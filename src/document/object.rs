@@ -18,8 +18,8 @@ pub struct Object<'text> {
     pub internal: bool,
     /// The whole object.
     pub span: Span,
-    /// All text that it is made of, trimmed: its own, or that of its whole document where aliases may reach out of it. An
-    /// item of a typed list need not name its kind.
+    /// All text that it is made of, trimmed: its own, or that of its whole document where aliases
+    /// may reach out of it. An item of a typed list need not name its kind.
     pub source: &'text str,
     pub(super) place: Span,
     pub(super) body: Body<'text>,
@@ -45,7 +45,8 @@ impl Body<'_> {
 }
 
 impl Object<'_> {
-    /// The place to point at when the object as a whole is meant: the value of `kind`, or the object where its list names it.
+    /// The place to point at when the object as a whole is meant: the value of `kind`, or the
+    /// object where its list names it.
     pub fn place(&self) -> Span {
         self.place
     }
@@ -61,12 +62,15 @@ impl Object<'_> {
     /// The few fields that `T` has; all others are passed over.
     pub fn decode<T: DeserializeOwned>(&self, found: &mut Diagnostics) -> Option<T> {
         match &self.body {
-            Body::Tree(node) => decode::decode(node).map_err(|problem| found.push(problem)).ok(),
+            Body::Tree(node) => decode::decode(node)
+                .map_err(|problem| found.push(problem))
+                .ok(),
             Body::Json(text) => self.decode_json(text, found),
         }
     }
 
-    /// JSON is read without a tree. Only where that fails a tree is made, to tell the place and the reason.
+    /// JSON is read without a tree. Only where that fails a tree is made, to tell the place and the
+    /// reason.
     fn decode_json<T: DeserializeOwned>(&self, text: &str, found: &mut Diagnostics) -> Option<T> {
         let error = match serde_json::from_str(text) {
             Ok(value) => return Some(value),

@@ -29,13 +29,23 @@ impl Pairs {
     }
 
     pub(super) fn merge(&mut self, key: Span, value: Node) {
-        self.merges.push(Merge { key, value, before: self.entries.len() });
+        self.merges.push(Merge {
+            key,
+            value,
+            before: self.entries.len(),
+        });
     }
 
     /// The end of the last value.
     pub(super) fn end(&self) -> Option<u32> {
-        let entry = self.entries.last().map(|entry| entry.key.span.end.max(entry.value.span.end));
-        let merge = self.merges.last().map(|merge| merge.key.end.max(merge.value.span.end));
+        let entry = self
+            .entries
+            .last()
+            .map(|entry| entry.key.span.end.max(entry.value.span.end));
+        let merge = self
+            .merges
+            .last()
+            .map(|merge| merge.key.end.max(merge.value.span.end));
         entry.max(merge)
     }
 
@@ -43,7 +53,9 @@ impl Pairs {
     pub(super) fn finish(self, found: &mut Diagnostics) -> Vec<Entry> {
         let Self { entries, merges } = self;
         if let [first, second, ..] = merges.as_slice() {
-            found.push(duplicate("<<", first.key, second.key).help("one `<<` takes a list of mappings"));
+            found.push(
+                duplicate("<<", first.key, second.key).help("one `<<` takes a list of mappings"),
+            );
         }
         let explicit = first_places(&entries, &merges);
         let mut entries = unique(entries, found);
@@ -58,16 +70,29 @@ fn unique(entries: Vec<Entry>, found: &mut Diagnostics) -> Vec<Entry> {
     if repeated.is_empty() {
         return entries;
     }
-    entries.into_iter().enumerate().filter(|(index, _)| !repeated.contains(index)).map(|(_, entry)| entry).collect()
+    entries
+        .into_iter()
+        .enumerate()
+        .filter(|(index, _)| !repeated.contains(index))
+        .map(|(_, entry)| entry)
+        .collect()
 }
 
 /// Reports keys that stand more than once, and gives the indices of all but the first of each.
-pub(super) fn repeated<'key>(keys: impl Iterator<Item = &'key Text>, found: &mut Diagnostics) -> BTreeSet<usize> {
-    let mut order: Vec<(&str, usize, Span)> = keys.enumerate().map(|(index, key)| (key.value.as_str(), index, key.span)).collect();
+pub(super) fn repeated<'key>(
+    keys: impl Iterator<Item = &'key Text>,
+    found: &mut Diagnostics,
+) -> BTreeSet<usize> {
+    let mut order: Vec<(&str, usize, Span)> = keys
+        .enumerate()
+        .map(|(index, key)| (key.value.as_str(), index, key.span))
+        .collect();
     order.sort_unstable_by_key(|(key, index, _)| (*key, *index));
     let mut repeated = BTreeSet::new();
     for pair in order.windows(2) {
-        let [(key, _, first), (same, index, second)] = pair else { continue };
+        let [(key, _, first), (same, index, second)] = pair else {
+            continue;
+        };
         if key == same {
             found.push(duplicate(key, *first, *second));
             repeated.insert(*index);
@@ -77,7 +102,9 @@ pub(super) fn repeated<'key>(keys: impl Iterator<Item = &'key Text>, found: &mut
 }
 
 fn duplicate(key: &str, first: Span, second: Span) -> Diagnostic {
-    Diagnostic::new(Code::DuplicateField, format!("`{key}` is here twice")).label(second, "again").label(first, "first here")
+    Diagnostic::new(Code::DuplicateField, format!("`{key}` is here twice"))
+        .label(second, "again")
+        .label(first, "first here")
 }
 
 /// Where the mapping itself first has each key; nothing where there is nothing to merge.
@@ -87,20 +114,35 @@ fn first_places(entries: &[Entry], merges: &[Merge]) -> BTreeMap<String, (usize,
         return places;
     }
     for (index, entry) in entries.iter().enumerate() {
-        places.entry(entry.key.value.clone()).or_insert((index, entry.key.span));
+        places
+            .entry(entry.key.value.clone())
+            .or_insert((index, entry.key.span));
     }
     places
 }
 
 /// Adds what `<<` brings in: the mapping's own keys win, then those of earlier mappings.
 ///
-/// go-yaml v2, and so `kubectl`, lets the merged value win where the own key stands before `<<`. Other readers don't, so
-/// that is refused.
-fn merge_into(entries: &mut Vec<Entry>, explicit: &BTreeMap<String, (usize, Span)>, merges: Vec<Merge>, found: &mut Diagnostics) {
+/// go-yaml v2, and so `kubectl`, lets the merged value win where the own key stands before `<<`.
+/// Other readers don't, so that is refused.
+fn merge_into(
+    entries: &mut Vec<Entry>,
+    explicit: &BTreeMap<String, (usize, Span)>,
+    merges: Vec<Merge>,
+    found: &mut Diagnostics,
+) {
     let mut merged = BTreeSet::new();
-    for Merge { key: merge_key, value, before } in merges {
+    for Merge {
+        key: merge_key,
+        value,
+        before,
+    } in merges
+    {
         for Entry { key, value } in sources(value, found).into_iter().flatten() {
-            if let Some((_, own)) = explicit.get(&key.value).filter(|(index, _)| *index < before) {
+            if let Some((_, own)) = explicit
+                .get(&key.value)
+                .filter(|(index, _)| *index < before)
+            {
                 found.push(before_merge(&key.value, *own, merge_key));
             } else if !explicit.contains_key(&key.value) && merged.insert(key.value.clone()) {
                 entries.push(Entry { key, value });
@@ -110,17 +152,26 @@ fn merge_into(entries: &mut Vec<Entry>, explicit: &BTreeMap<String, (usize, Span
 }
 
 fn before_merge(key: &str, own: Span, merge: Span) -> Diagnostic {
-    Diagnostic::new(Code::DuplicateField, format!("`{key}` is here and in the mapping that `<<` merges"))
-        .label(own, "")
-        .label(merge, "merged here")
-        .help("YAML readers disagree about which one counts: put `<<` first, so that the mapping's own keys win")
+    Diagnostic::new(
+        Code::DuplicateField,
+        format!("`{key}` is here and in the mapping that `<<` merges"),
+    )
+    .label(own, "")
+    .label(merge, "merged here")
+    .help(
+        "YAML readers disagree about which one counts: put `<<` first, so that the mapping's own \
+         keys win",
+    )
 }
 
 /// The mappings that a `<<` brings in.
 fn sources(value: Node, found: &mut Diagnostics) -> Vec<Vec<Entry>> {
     match value.value {
         Value::Map(entries) => vec![entries],
-        Value::List(items) => items.into_iter().filter_map(|item| source(item, found)).collect(),
+        Value::List(items) => items
+            .into_iter()
+            .filter_map(|item| source(item, found))
+            .collect(),
         Value::Scalar(_) => {
             found.push(wrong_type(&value, "a mapping or a list of mappings"));
             Vec::new()

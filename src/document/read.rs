@@ -16,9 +16,19 @@ const DEEPEST_LIST: usize = 8;
 
 /// Calls `visit` for every object whose kind is read, in the order of the files.
 ///
-/// Policy that is not compiled is refused; objects that say nothing about policy are counted in one note.
-pub fn for_each<'text>(files: &'text Files, found: &mut Diagnostics, visit: &mut dyn FnMut(Object<'text>, &mut Diagnostics)) {
-    let mut reader = Reader { found, visit, skipped: BTreeMap::new(), objects: 0 };
+/// Policy that is not compiled is refused; objects that say nothing about policy are counted in one
+/// note.
+pub fn for_each<'text>(
+    files: &'text Files,
+    found: &mut Diagnostics,
+    visit: &mut dyn FnMut(Object<'text>, &mut Diagnostics),
+) {
+    let mut reader = Reader {
+        found,
+        visit,
+        skipped: BTreeMap::new(),
+        objects: 0,
+    };
     for (id, file) in files.iter() {
         reader.file(id, file);
     }
@@ -26,19 +36,29 @@ pub fn for_each<'text>(files: &'text Files, found: &mut Diagnostics, visit: &mut
 }
 
 /// Calls `visit` for the tree of every document of some files, whatever it is.
-pub fn trees(files: &Files, own: &[FileId], found: &mut Diagnostics, visit: &mut dyn FnMut(&Node, &mut Diagnostics)) {
+pub fn trees(
+    files: &Files,
+    own: &[FileId],
+    found: &mut Diagnostics,
+    visit: &mut dyn FnMut(&Node, &mut Diagnostics),
+) {
     for id in own {
         let (input, text, format) = open(*id, files.get(*id));
         match format {
             Format::Json(values) => {
                 for value in values {
-                    let tree = value.map_err(|problem| found.push(problem)).ok().and_then(|value| json::tree(input, value, found));
+                    let tree = value
+                        .map_err(|problem| found.push(problem))
+                        .ok()
+                        .and_then(|value| json::tree(input, value, found));
                     tree.iter().for_each(|root| visit(root, found));
                 }
             }
             Format::Yaml => {
                 for part in yaml::parts(text) {
-                    yaml::read(input, part, found).iter().for_each(|document| visit(&document.root, found));
+                    yaml::read(input, part, found)
+                        .iter()
+                        .for_each(|document| visit(&document.root, found));
                 }
             }
         }
@@ -60,17 +80,22 @@ const SHORTEST_OBJECT: &str = r#"{"apiVersion":"a","kind":"b"}"#;
 
 /// Returns a file's text without its byte order mark, and decides how it is read.
 fn open(id: FileId, file: &File) -> (Input<'_>, &str, Format<'_>) {
-    let input = Input { file: id, text: &file.text };
+    let input = Input {
+        file: id,
+        text: &file.text,
+    };
     let text = file.text.strip_prefix('\u{feff}').unwrap_or(&file.text);
     (input, text, format(input, &file.name, text))
 }
 
 /// Decides how a file is read, before anything of it is visited.
 ///
-/// A file whose name ends in `.json` is JSON. Any other file that starts with a bracket is JSON if all of it is, else YAML:
-/// `{kind: Pod}` is a mapping of YAML, and a value of JSON may be the first document of a YAML stream.
+/// A file whose name ends in `.json` is JSON. Any other file that starts with a bracket is JSON if
+/// all of it is, else YAML: `{kind: Pod}` is a mapping of YAML, and a value of JSON may be the
+/// first document of a YAML stream.
 ///
-/// Cost: JSON is read once; 16 bytes a value are kept, which [`SHORTEST_OBJECT`] keeps below the size of the text.
+/// Cost: JSON is read once; 16 bytes a value are kept, which [`SHORTEST_OBJECT`] keeps below the
+/// size of the text.
 fn format<'text>(input: Input<'text>, name: &str, text: &'text str) -> Format<'text> {
     let mut rest = json::values(text);
     let problem = move |error| json::syntax(input, text, &error);
@@ -82,7 +107,8 @@ fn format<'text>(input: Input<'text>, name: &str, text: &'text str) -> Format<'t
     }
 
     let (mut values, mut no_objects) = (Vec::new(), 0);
-    // With more than `MOST` values that are no objects, reading ends with errors, whatever comes after them.
+    // With more than `MOST` values that are no objects, reading ends with errors, whatever comes
+    // after them.
     while no_objects <= MOST {
         match rest.next() {
             Some(Ok(value)) => {
@@ -97,13 +123,18 @@ fn format<'text>(input: Input<'text>, name: &str, text: &'text str) -> Format<'t
             None => break,
         }
     }
-    Format::Json(Box::new(values.into_iter().chain(rest).map(move |value| value.map_err(problem))))
+    Format::Json(Box::new(
+        values
+            .into_iter()
+            .chain(rest)
+            .map(move |value| value.map_err(problem)),
+    ))
 }
 
 /// Whether text that JSON's reader refuses cannot be YAML either, so that JSON's error says more.
 ///
-/// Text that ends inside of a JSON value ends inside of YAML's brackets too: it was cut short. Text that is too large for
-/// YAML is an inventory, which `kubectl` writes as JSON.
+/// Text that ends inside of a JSON value ends inside of YAML's brackets too: it was cut short. Text
+/// that is too large for YAML is an inventory, which `kubectl` writes as JSON.
 fn is_no_yaml(text: &str, error: &serde_json::Error) -> bool {
     error.is_eof() || yaml::parts(text).any(|part| part.len() > yaml::LONGEST_DOCUMENT)
 }
@@ -143,12 +174,21 @@ impl<'text> Reader<'text, '_> {
             Format::Yaml => self.yaml(input, text),
         }
         if self.objects == objects && self.found.error_count() == errors {
-            let help = "an empty file can be a failed command's output; leave it out if nothing is missing";
-            self.found.push(Diagnostic::at(Code::NoObjects, id.span(0..0), "there is no object in this file").help(help));
+            let help = "an empty file can be a failed command's output; leave it out if nothing \
+                        is missing";
+            self.found.push(
+                Diagnostic::at(
+                    Code::NoObjects,
+                    id.span(0..0),
+                    "there is no object in this file",
+                )
+                .help(help),
+            );
         }
     }
 
-    /// Whether there are so many errors that no more are shown: the input is of another sort, and may be huge.
+    /// Whether there are so many errors that no more are shown: the input is of another sort, and
+    /// may be huge.
     fn gave_up(&self) -> bool {
         self.found.error_count() > MOST
     }
@@ -159,7 +199,15 @@ impl<'text> Reader<'text, '_> {
                 return;
             }
             match value {
-                Ok(value) => self.candidate(Candidate { input, body: Body::Json(value), shared: None, depth: 0 }, None),
+                Ok(value) => self.candidate(
+                    Candidate {
+                        input,
+                        body: Body::Json(value),
+                        shared: None,
+                        depth: 0,
+                    },
+                    None,
+                ),
                 Err(problem) => self.found.push(problem),
             }
         }
@@ -172,15 +220,32 @@ impl<'text> Reader<'text, '_> {
             }
             for Document { root, has_aliases } in yaml::read(input, part, self.found) {
                 let shared = has_aliases.then_some(part.trim());
-                self.candidate(Candidate { input, body: Body::Tree(root), shared, depth: 0 }, None);
+                self.candidate(
+                    Candidate {
+                        input,
+                        body: Body::Tree(root),
+                        shared,
+                        depth: 0,
+                    },
+                    None,
+                );
             }
         }
     }
 
     fn candidate(&mut self, candidate: Candidate<'text>, list: Option<&Header>) {
-        let Candidate { input, body, shared, depth } = candidate;
-        let Some(envelope) = Envelope::open(input, body, self.found) else { return };
-        let Some(header) = header(&envelope, list, self.found) else { return };
+        let Candidate {
+            input,
+            body,
+            shared,
+            depth,
+        } = candidate;
+        let Some(envelope) = Envelope::open(input, body, self.found) else {
+            return;
+        };
+        let Some(header) = header(&envelope, list, self.found) else {
+            return;
+        };
         self.objects += 1;
         match list_item_kind(&header, &envelope) {
             Some(_) if depth == DEEPEST_LIST => self.found.push(too_deep(header.kind.span)),
@@ -193,38 +258,71 @@ impl<'text> Reader<'text, '_> {
     }
 
     /// Takes a list apart; `header` has the kind of items that name none.
-    fn list(&mut self, envelope: Envelope<'text>, header: &Header, shared: Option<&'text str>, depth: usize) {
+    fn list(
+        &mut self,
+        envelope: Envelope<'text>,
+        header: &Header,
+        shared: Option<&'text str>,
+        depth: usize,
+    ) {
         self.check_list(&envelope, header);
         let input = envelope.input;
         for body in envelope.items(self.found) {
             if self.gave_up() {
                 return;
             }
-            self.candidate(Candidate { input, body, shared, depth: depth + 1 }, Some(header));
+            self.candidate(
+                Candidate {
+                    input,
+                    body,
+                    shared,
+                    depth: depth + 1,
+                },
+                Some(header),
+            );
         }
     }
 
     fn check_list(&mut self, envelope: &Envelope<'text>, header: &Header) {
         envelope.check_list_fields(self.found);
         if !envelope.has_items() {
-            self.found.push(Diagnostic::at(Code::MissingField, header.kind.span, "this list has no `items` that are a list"));
+            self.found.push(Diagnostic::at(
+                Code::MissingField,
+                header.kind.span,
+                "this list has no `items` that are a list",
+            ));
         }
         let metadata = envelope.field("metadata", self.found);
-        let rest = metadata.as_ref().and_then(|metadata| metadata.get("continue"));
+        let rest = metadata
+            .as_ref()
+            .and_then(|metadata| metadata.get("continue"));
         if let Some(rest) = rest.filter(|rest| !is_blank(rest)) {
             let message = "this list is only the first part of a longer one";
-            self.found.push(Diagnostic::at(Code::IncompleteList, rest.span, message).help("fetch it without a limit"));
+            self.found.push(
+                Diagnostic::at(Code::IncompleteList, rest.span, message)
+                    .help("fetch it without a limit"),
+            );
         }
     }
 
     fn object(&mut self, envelope: Envelope<'text>, header: &Header, shared: Option<&'text str>) {
-        let Header { api_version, kind: name } = header;
+        let Header {
+            api_version,
+            kind: name,
+        } = header;
         let Some((group, version)) = group_and_version(&api_version.value) else {
             let message = format!("`{}` is not an API version", api_version.value);
-            return self.found.push(Diagnostic::at(Code::NotAnObject, api_version.span, message));
+            return self
+                .found
+                .push(Diagnostic::at(Code::NotAnObject, api_version.span, message));
         };
         match kind::judge(group, version, &name.value) {
-            Ok(Some(row @ KindRow { role: Role::Read(kind), .. })) => {
+            Ok(Some(
+                row @ KindRow {
+                    role: Role::Read(kind),
+                    ..
+                },
+            )) => {
                 let object = envelope.into_object(*kind, row.is_internal(), name.span, shared);
                 (self.visit)(object, self.found);
             }
@@ -234,41 +332,73 @@ impl<'text> Reader<'text, '_> {
     }
 
     fn refuse(&mut self, refusal: Refusal, header: &Header) {
-        let Refusal { culprit, message, help } = refusal;
+        let Refusal {
+            culprit,
+            message,
+            help,
+        } = refusal;
         let place = match culprit {
             Culprit::ApiVersion => header.api_version.span,
             Culprit::Kind => header.kind.span,
         };
-        self.found.push(Diagnostic::at(Code::UnsupportedKind, place, message).maybe_help(help));
+        self.found
+            .push(Diagnostic::at(Code::UnsupportedKind, place, message).maybe_help(help));
     }
 
     fn tell_skipped(self) {
         if self.skipped.is_empty() {
             return;
         }
-        let counts: Vec<String> = self.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        let message = format!("skipped {}: Palisade does not read these kinds", counts.join(", "));
-        self.found.push(Diagnostic::new(Code::SkippedKinds, message));
+        let counts: Vec<String> = self
+            .skipped
+            .iter()
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect();
+        let message = format!(
+            "skipped {}: Palisade does not read these kinds",
+            counts.join(", ")
+        );
+        self.found
+            .push(Diagnostic::new(Code::SkippedKinds, message));
     }
 }
 
 /// What an object says it is, or what its list says where it says nothing.
-fn header(envelope: &Envelope<'_>, list: Option<&Header>, found: &mut Diagnostics) -> Option<Header> {
+fn header(
+    envelope: &Envelope<'_>,
+    list: Option<&Header>,
+    found: &mut Diagnostics,
+) -> Option<Header> {
     let start = envelope.start();
     let mut said = |name, inherited: Option<&Spanned<String>>| match envelope.field(name, found) {
-        Some(node) => node.text(found).map(|text| Spanned::new(text.value, text.span)),
-        None => Some(Spanned::new(inherited.map(|list| list.value.clone()).unwrap_or_default(), start)),
+        Some(node) => node
+            .text(found)
+            .map(|text| Spanned::new(text.value, text.span)),
+        None => Some(Spanned::new(
+            inherited.map(|list| list.value.clone()).unwrap_or_default(),
+            start,
+        )),
     };
     let api_version = said("apiVersion", list.map(|list| &list.api_version));
     let kind = said("kind", list.map(|list| &list.kind));
-    let missing = |said: &Option<Spanned<String>>| said.as_ref().is_some_and(|said| said.value.is_empty());
+    let missing =
+        |said: &Option<Spanned<String>>| said.as_ref().is_some_and(|said| said.value.is_empty());
     let missing = match (missing(&api_version), missing(&kind)) {
-        (false, false) => return Some(Header { api_version: api_version?, kind: kind? }),
+        (false, false) => {
+            return Some(Header {
+                api_version: api_version?,
+                kind: kind?,
+            });
+        }
         (true, false) => "`apiVersion` is",
         (false, true) => "`kind` is",
         (true, true) => "`apiVersion` and `kind` are",
     };
-    found.push(Diagnostic::at(Code::NotAnObject, start, format!("expected a Kubernetes object, but {missing} missing")));
+    found.push(Diagnostic::at(
+        Code::NotAnObject,
+        start,
+        format!("expected a Kubernetes object, but {missing} missing"),
+    ));
     None
 }
 
@@ -276,7 +406,10 @@ fn header(envelope: &Envelope<'_>, list: Option<&Header>, found: &mut Diagnostic
 fn group_and_version(api_version: &str) -> Option<(&str, &str)> {
     match api_version.split_once('/') {
         None => Some(("", api_version)),
-        Some((group, version)) => (!group.is_empty() && !version.is_empty() && !version.contains('/')).then_some((group, version)),
+        Some((group, version)) => {
+            (!group.is_empty() && !version.is_empty() && !version.contains('/'))
+                .then_some((group, version))
+        }
     }
 }
 
@@ -284,7 +417,8 @@ fn group_and_version(api_version: &str) -> Option<(&str, &str)> {
 fn list_item_kind(header: &Header, envelope: &Envelope<'_>) -> Option<String> {
     let item_kind = header.kind.value.strip_suffix("List")?;
     let group = group_and_version(&header.api_version.value).map(|(group, _)| group);
-    let must_be_list = item_kind.is_empty() || group.is_some_and(|group| kind::row(group, item_kind).is_some());
+    let must_be_list =
+        item_kind.is_empty() || group.is_some_and(|group| kind::row(group, item_kind).is_some());
     (must_be_list || envelope.has_items()).then(|| item_kind.to_owned())
 }
 

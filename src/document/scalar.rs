@@ -1,7 +1,8 @@
 //! What an unquoted YAML scalar is.
 //!
-//! The measure is `kubectl`, whose reader (go-yaml, by way of `sigs.k8s.io/yaml`) knows a mix of YAML 1.1 and 1.2. Where the
-//! versions or that reader disagree, the scalar is ambiguous and refused, so that nothing is read as other than it is applied.
+//! The measure is `kubectl`, whose reader (go-yaml, by way of `sigs.k8s.io/yaml`) knows a mix of
+//! YAML 1.1 and 1.2. Where the versions or that reader disagree, the scalar is ambiguous and
+//! refused, so that nothing is read as other than it is applied.
 
 /// The types of unquoted scalars.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,9 +19,20 @@ const WORDS: &[(&[&str], Plain)] = &[
     (&["", "~", "null", "Null", "NULL"], Plain::Null),
     (&["true", "True", "TRUE"], Plain::Bool(true)),
     (&["false", "False", "FALSE"], Plain::Bool(false)),
-    (&["y", "Y", "yes", "Yes", "YES", "on", "On", "ON"], Plain::Ambiguous),
-    (&["n", "N", "no", "No", "NO", "off", "Off", "OFF"], Plain::Ambiguous),
-    (&[".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF"], Plain::Ambiguous),
+    (
+        &["y", "Y", "yes", "Yes", "YES", "on", "On", "ON"],
+        Plain::Ambiguous,
+    ),
+    (
+        &["n", "N", "no", "No", "NO", "off", "Off", "OFF"],
+        Plain::Ambiguous,
+    ),
+    (
+        &[
+            ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF",
+        ],
+        Plain::Ambiguous,
+    ),
     (&[".nan", ".NaN", ".NAN"], Plain::Ambiguous),
 ];
 
@@ -36,7 +48,10 @@ fn word(value: &str) -> Option<Plain> {
     if value.len() > LONGEST_WORD {
         return None;
     }
-    WORDS.iter().find(|(words, _)| words.contains(&value)).map(|(_, plain)| *plain)
+    WORDS
+        .iter()
+        .find(|(words, _)| words.contains(&value))
+        .map(|(_, plain)| *plain)
 }
 
 /// Number or ambiguous, when some reader takes the value for a number.
@@ -46,7 +61,11 @@ fn number(value: &str) -> Option<Plain> {
     }
     let digits = value.strip_prefix(['+', '-']).unwrap_or(value);
     if is_decimal(digits) {
-        return Some(if has_leading_zero(digits) { Plain::Ambiguous } else { Plain::Number });
+        return Some(if has_leading_zero(digits) {
+            Plain::Ambiguous
+        } else {
+            Plain::Number
+        });
     }
     let joined = digits.replace('_', "");
     let is_doubtful = is_decimal(&joined) || is_based(&joined) || is_base_60(&joined);
@@ -55,21 +74,32 @@ fn number(value: &str) -> Option<Plain> {
 
 /// go-yaml's decimal numbers: `(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
 fn is_decimal(digits: &str) -> bool {
-    let (mantissa, exponent) = digits.split_once(['e', 'E']).map_or((digits, None), |(mantissa, exponent)| (mantissa, Some(exponent)));
+    let (mantissa, exponent) = digits
+        .split_once(['e', 'E'])
+        .map_or((digits, None), |(mantissa, exponent)| {
+            (mantissa, Some(exponent))
+        });
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let has_digits = !(whole.is_empty() && fraction.is_empty());
     let exponent = exponent.map(|exponent| exponent.strip_prefix(['+', '-']).unwrap_or(exponent));
-    has_digits && are_digits(whole) && are_digits(fraction) && exponent.is_none_or(|exponent| !exponent.is_empty() && are_digits(exponent))
+    has_digits
+        && are_digits(whole)
+        && are_digits(fraction)
+        && exponent.is_none_or(|exponent| !exponent.is_empty() && are_digits(exponent))
 }
 
 /// Octal to YAML 1.1 and go-yaml, decimal to YAML 1.2.
 fn has_leading_zero(digits: &str) -> bool {
-    digits.strip_prefix('0').is_some_and(|rest| rest.starts_with(|second: char| second.is_ascii_digit()))
+    digits
+        .strip_prefix('0')
+        .is_some_and(|rest| rest.starts_with(|second: char| second.is_ascii_digit()))
 }
 
 /// `0x1f`, `0o17`, `0b11`.
 fn is_based(digits: &str) -> bool {
-    let Some((prefix, rest)) = digits.split_at_checked(2) else { return false };
+    let Some((prefix, rest)) = digits.split_at_checked(2) else {
+        return false;
+    };
     let base = match prefix {
         "0x" | "0X" => 16,
         "0o" | "0O" => 8,
@@ -79,7 +109,8 @@ fn is_based(digits: &str) -> bool {
     !rest.is_empty() && rest.chars().all(|digit| digit.is_digit(base))
 }
 
-/// YAML 1.1's `[1-9][0-9]*(:[0-5]?[0-9])+`, and with a leading zero allowed `…\.[0-9]*`: `12:30` is 750 there.
+/// YAML 1.1's `[1-9][0-9]*(:[0-5]?[0-9])+`, and with a leading zero allowed `…\.[0-9]*`: `12:30` is
+/// 750 there.
 fn is_base_60(digits: &str) -> bool {
     let (whole, is_whole) = match digits.rsplit_once('.') {
         Some((whole, fraction)) if are_digits(fraction) => (whole, false),
@@ -88,7 +119,8 @@ fn is_base_60(digits: &str) -> bool {
     };
     let mut places = whole.split(':');
     let first = places.next().unwrap_or_default();
-    let starts_well = !first.is_empty() && are_digits(first) && !(is_whole && first.starts_with('0'));
+    let starts_well =
+        !first.is_empty() && are_digits(first) && !(is_whole && first.starts_with('0'));
     starts_well && whole.contains(':') && places.all(is_below_60)
 }
 

@@ -1,4 +1,5 @@
-//! Readers of single fields, for `#[serde(default, deserialize_with = "…")]` in the types that [`Object::decode`](crate::document::Object::decode) reads.
+//! Readers of single fields, for `#[serde(default, deserialize_with = "…")]` in the types that
+//! [`Object::decode`](crate::document::Object::decode) reads.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +19,8 @@ where
     Option::<T>::deserialize(source).map(Option::unwrap_or_default)
 }
 
-/// As [`null_as_default`], for a map, which must not have a key twice; YAML never does, JSON text may.
+/// As [`null_as_default`], for a map, which must not have a key twice; YAML never does, JSON text
+/// may.
 ///
 /// # Errors
 /// Those of the values, and of a repeated key.
@@ -27,7 +29,8 @@ where
     T: Deserialize<'de>,
     Source: Deserializer<'de>,
 {
-    Option::<UniqueKeys<T>>::deserialize(source).map(|map| map.map(|UniqueKeys(map)| map).unwrap_or_default())
+    Option::<UniqueKeys<T>>::deserialize(source)
+        .map(|map| map.map(|UniqueKeys(map)| map).unwrap_or_default())
 }
 
 struct UniqueKeys<T>(BTreeMap<String, T>);
@@ -90,7 +93,10 @@ impl<'de> Visitor<'de> for TextSizeVisitor {
         Ok(TextSize(0))
     }
 
-    fn visit_some<Source: Deserializer<'de>>(self, source: Source) -> Result<Self::Value, Source::Error> {
+    fn visit_some<Source: Deserializer<'de>>(
+        self,
+        source: Source,
+    ) -> Result<Self::Value, Source::Error> {
         source.deserialize_str(self)
     }
 }

@@ -17,8 +17,9 @@ use crate::text::{Span, Text};
 /// Bytes of the longest YAML document that is read; its tree takes several times that.
 pub(super) const LONGEST_DOCUMENT: usize = 64 << 20;
 
-/// Values of the largest YAML document that is read. A list of `- a` holds one in four bytes, and each takes a hundred; real
-/// objects have one in twenty or more, so that they meet [`LONGEST_DOCUMENT`] first.
+/// Values of the largest YAML document that is read. A list of `- a` holds one in four bytes, and
+/// each takes a hundred; real objects have one in twenty or more, so that they meet
+/// [`LONGEST_DOCUMENT`] first.
 const MOST_VALUES: usize = 4 << 20;
 
 /// Nodes that aliases may add to one document.
@@ -34,7 +35,8 @@ pub(super) struct Document {
     pub(super) has_aliases: bool,
 }
 
-/// The parts of a stream between lines that start with the marker `---`, which YAML forbids inside of any document.
+/// The parts of a stream between lines that start with the marker `---`, which YAML forbids inside
+/// of any document.
 pub(super) fn parts(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -47,9 +49,14 @@ pub(super) fn parts(text: &str) -> impl Iterator<Item = &str> {
 
 /// The offset of the first marker line but for one at the very start.
 fn next_marker(text: &str) -> usize {
-    let is_marker = |at: &usize| text.get(at + 4..).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\n', '\r']));
+    let is_marker = |at: &usize| {
+        text.get(at + 4..)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\n', '\r']))
+    };
     let mut markers = text.match_indices("\n---").map(|(at, _)| at);
-    markers.find(is_marker).map_or(text.len(), |newline| newline + 1)
+    markers
+        .find(is_marker)
+        .map_or(text.len(), |newline| newline + 1)
 }
 
 /// The documents of one part of a stream that are not null; the first syntax error ends it.
@@ -63,7 +70,10 @@ pub(super) fn read(input: Input<'_>, part: &str, found: &mut Diagnostics) -> Vec
     loop {
         match builder.document() {
             Ok(Some(root)) if root.is_null() => {}
-            Ok(Some(root)) => documents.push(Document { root, has_aliases: builder.has_aliases }),
+            Ok(Some(root)) => documents.push(Document {
+                root,
+                has_aliases: builder.has_aliases,
+            }),
             Ok(None) => return documents,
             Err(problem) => {
                 builder.found.push(problem);
@@ -74,15 +84,26 @@ pub(super) fn read(input: Input<'_>, part: &str, found: &mut Diagnostics) -> Vec
 }
 
 fn too_many(span: Span) -> Diagnostic {
-    Diagnostic::at(Code::TooLarge, span, format!("this YAML document has more than {MOST_VALUES} values")).help(SPLIT)
+    Diagnostic::at(
+        Code::TooLarge,
+        span,
+        format!("this YAML document has more than {MOST_VALUES} values"),
+    )
+    .help(SPLIT)
 }
 
-const SPLIT: &str = "split it at `---`, or give the inventory as JSON (`kubectl get -o json`), which is read at any size";
+const SPLIT: &str = "split it at `---`, or give the inventory as JSON (`kubectl get -o json`), \
+                     which is read at any size";
 
 fn too_large(input: Input<'_>, part: &str) -> Diagnostic {
     let megabytes = LONGEST_DOCUMENT >> 20;
     let start = input.letter(input.place(part).start);
-    Diagnostic::at(Code::TooLarge, start, format!("this YAML document is larger than {megabytes} MiB")).help(SPLIT)
+    Diagnostic::at(
+        Code::TooLarge,
+        start,
+        format!("this YAML document is larger than {megabytes} MiB"),
+    )
+    .help(SPLIT)
 }
 
 /// Builds trees from the parser's events.
@@ -112,7 +133,16 @@ impl<'text, 'found> Builder<'text, 'found> {
     fn new(input: Input<'text>, part: &'text str, found: &'found mut Diagnostics) -> Self {
         let parser = Parser::new_from_str_with_options(part, options());
         let base = input.place(part).start;
-        Self { parser, input, base, anchors: FxHashMap::default(), room: MOST_VALUES, budget: ALIAS_BUDGET, has_aliases: false, found }
+        Self {
+            parser,
+            input,
+            base,
+            anchors: FxHashMap::default(),
+            room: MOST_VALUES,
+            budget: ALIAS_BUDGET,
+            has_aliases: false,
+            found,
+        }
     }
 
     /// The next document's root; none at the end.
@@ -142,15 +172,23 @@ impl<'text, 'found> Builder<'text, 'found> {
     }
 
     fn span(&self, range: Range<usize>) -> Span {
-        self.input.file.span(self.base + range.start..self.base + range.end)
+        self.input
+            .file
+            .span(self.base + range.start..self.base + range.end)
     }
 
     fn node(&mut self, event: Event<'text>, span: Span, depth: usize) -> Step<Node> {
         self.room = self.room.checked_sub(1).ok_or_else(|| too_many(span))?;
         let (node, anchor) = match event {
-            Event::Scalar(value, style, anchor, tag) => (self.scalar(&value, style, tag.as_deref(), span)?, anchor),
-            Event::SequenceStart(_, anchor, tag) => (self.list(tag.as_deref(), span, depth)?, anchor),
-            Event::MappingStart(_, anchor, tag) => (self.mapping(tag.as_deref(), span, depth)?, anchor),
+            Event::Scalar(value, style, anchor, tag) => {
+                (self.scalar(&value, style, tag.as_deref(), span)?, anchor)
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                (self.list(tag.as_deref(), span, depth)?, anchor)
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                (self.mapping(tag.as_deref(), span, depth)?, anchor)
+            }
             Event::Alias(anchor) => return self.alias(anchor, span, depth),
             Event::UnresolvedAlias(name) => return Err(unknown_alias(&name, span)),
             Event::StreamStart
@@ -161,7 +199,13 @@ impl<'text, 'found> Builder<'text, 'found> {
             | Event::Comment(..)
             | Event::SequenceEnd
             | Event::MappingEnd
-            | _ => return Err(Diagnostic::at(Code::YamlSyntax, span, "a value is missing here")),
+            | _ => {
+                return Err(Diagnostic::at(
+                    Code::YamlSyntax,
+                    span,
+                    "a value is missing here",
+                ));
+            }
         };
         if anchor != 0 {
             self.remember(anchor, &node)?;
@@ -172,22 +216,35 @@ impl<'text, 'found> Builder<'text, 'found> {
     fn scalar(&self, value: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Step<Node> {
         let span = self.trimmed(span);
         let source = self.input.slice(span);
-        let value = if source.is_empty() && style == ScalarStyle::Plain { "" } else { value };
+        let value = if source.is_empty() && style == ScalarStyle::Plain {
+            ""
+        } else {
+            value
+        };
         let text = || Scalar::Text(Text::new(value.to_owned(), span, source));
         let scalar = match (style, tag) {
             (ScalarStyle::Plain, None) => plain(value, text),
             (_, None) => text(),
             (_, Some(tag)) if tag.is_yaml_core_schema_tag("str") => text(),
-            (ScalarStyle::Plain, Some(tag)) => fitting(plain(value, text), tag).ok_or_else(|| refused_tag(tag, span))?,
+            (ScalarStyle::Plain, Some(tag)) => {
+                fitting(plain(value, text), tag).ok_or_else(|| refused_tag(tag, span))?
+            }
             (_, Some(tag)) => return Err(refused_tag(tag, span)),
         };
-        Ok(Node { span, value: Value::Scalar(scalar) })
+        Ok(Node {
+            span,
+            value: Value::Scalar(scalar),
+        })
     }
 
-    /// A block scalar ends where the next line starts in the parser's eyes, and behind its last letter in a person's.
+    /// A block scalar ends where the next line starts in the parser's eyes, and behind its last
+    /// letter in a person's.
     fn trimmed(&self, span: Span) -> Span {
         let start = span.range().start;
-        let source = self.input.slice(span).trim_end_matches([' ', '\t', '\n', '\r']);
+        let source = self
+            .input
+            .slice(span)
+            .trim_end_matches([' ', '\t', '\n', '\r']);
         self.input.file.span(start..start + source.len())
     }
 
@@ -197,8 +254,12 @@ impl<'text, 'found> Builder<'text, 'found> {
         loop {
             match self.next()? {
                 (Event::SequenceEnd, end) => {
-                    let span = collection(start, items.last().map(|item: &Node| item.span.end), end);
-                    return Ok(Node { span, value: Value::List(items) });
+                    let span =
+                        collection(start, items.last().map(|item: &Node| item.span.end), end);
+                    return Ok(Node {
+                        span,
+                        value: Value::List(items),
+                    });
                 }
                 (event, span) => items.push(self.node(event, span, depth + 1)?),
             }
@@ -212,9 +273,14 @@ impl<'text, 'found> Builder<'text, 'found> {
             match self.next()? {
                 (Event::MappingEnd, end) => {
                     let span = collection(start, pairs.end(), end);
-                    return Ok(Node { span, value: Value::Map(pairs.finish(self.found)) });
+                    return Ok(Node {
+                        span,
+                        value: Value::Map(pairs.finish(self.found)),
+                    });
                 }
-                (Event::Scalar(key, ScalarStyle::Plain, _, None), span) if key == "<<" => pairs.merge(span, self.value(depth)?),
+                (Event::Scalar(key, ScalarStyle::Plain, _, None), span) if key == "<<" => {
+                    pairs.merge(span, self.value(depth)?)
+                }
                 (event, span) => {
                     let key = self.key(event, span, depth)?;
                     pairs.push(key, self.value(depth)?);
@@ -232,14 +298,17 @@ impl<'text, 'found> Builder<'text, 'found> {
         let node = self.node(event, span, depth + 1)?;
         match node.value {
             Value::Scalar(Scalar::Text(text)) => Ok(text),
-            Value::Scalar(Scalar::Number(number)) if is_whole(&number) => Ok(Text::new(number.clone(), node.span, &number)),
+            Value::Scalar(Scalar::Number(number)) if is_whole(&number) => {
+                Ok(Text::new(number.clone(), node.span, &number))
+            }
             Value::Scalar(_) | Value::List(_) | Value::Map(_) => Err(self.refused_key(&node)),
         }
     }
 
     fn refused_key(&self, key: &Node) -> Diagnostic {
         let template = self.input.template_help(key.span.range().start);
-        let quotes = matches!(&key.value, Value::Scalar(scalar) if *scalar != Scalar::Null).then(|| "put it in quotes".to_owned());
+        let quotes = matches!(&key.value, Value::Scalar(scalar) if *scalar != Scalar::Null)
+            .then(|| "put it in quotes".to_owned());
         let message = format!("expected a string as the key, found {}", key.type_name());
         Diagnostic::at(Code::WrongType, key.span, message).maybe_help(template.or(quotes))
     }
@@ -248,7 +317,9 @@ impl<'text, 'found> Builder<'text, 'found> {
     fn enter(&self, tag: Option<&Tag>, type_tag: &str, start: Span, depth: usize) -> Step<()> {
         match tag {
             _ if depth >= DEEPEST => Err(too_deep(self.input.letter(start.range().start))),
-            Some(tag) if !tag.is_yaml_core_schema_tag(type_tag) => Err(refused_tag(tag, self.input.letter(start.range().start))),
+            Some(tag) if !tag.is_yaml_core_schema_tag(type_tag) => {
+                Err(refused_tag(tag, self.input.letter(start.range().start)))
+            }
             _ => Ok(()),
         }
     }
@@ -256,25 +327,41 @@ impl<'text, 'found> Builder<'text, 'found> {
     fn remember(&mut self, anchor: usize, node: &Node) -> Step<()> {
         let Measure { weight, height } = measure(node);
         self.spend(weight, node.span)?;
-        self.anchors.insert(anchor, Anchor { node: node.clone(), weight, height });
+        self.anchors.insert(
+            anchor,
+            Anchor {
+                node: node.clone(),
+                weight,
+                height,
+            },
+        );
         Ok(())
     }
 
     fn alias(&mut self, anchor: usize, span: Span, depth: usize) -> Step<Node> {
         self.has_aliases = true;
         let Some(Anchor { weight, height, .. }) = self.anchors.get(&anchor) else {
-            return Err(Diagnostic::at(Code::AliasExpansion, span, "this alias stands inside what it stands for"));
+            return Err(Diagnostic::at(
+                Code::AliasExpansion,
+                span,
+                "this alias stands inside what it stands for",
+            ));
         };
         if depth + height > DEEPEST {
             return Err(too_deep(span));
         }
         self.spend(*weight, span)?;
-        self.anchors.get(&anchor).map(|anchor| anchor.node.clone()).ok_or_else(|| unknown_alias("", span))
+        self.anchors
+            .get(&anchor)
+            .map(|anchor| anchor.node.clone())
+            .ok_or_else(|| unknown_alias("", span))
     }
 
     fn spend(&mut self, weight: usize, span: Span) -> Step<()> {
-        let message = format!("anchors and aliases repeat more than {ALIAS_BUDGET} values in this document");
-        let spent = Diagnostic::at(Code::AliasExpansion, span, message).help("write the content out, or less of it");
+        let message =
+            format!("anchors and aliases repeat more than {ALIAS_BUDGET} values in this document");
+        let spent = Diagnostic::at(Code::AliasExpansion, span, message)
+            .help("write the content out, or less of it");
         self.budget = self.budget.checked_sub(weight).ok_or(spent)?;
         Ok(())
     }
@@ -293,8 +380,15 @@ fn options() -> Options {
 /// The span of a list or mapping: brackets and all, or to the end of the last thing in it.
 fn collection(start: Span, last: Option<u32>, end: Span) -> Span {
     let is_bracketed = end.end > end.start;
-    let behind = if is_bracketed { end.end } else { last.unwrap_or(start.end) };
-    Span { end: behind.max(start.start), ..start }
+    let behind = if is_bracketed {
+        end.end
+    } else {
+        last.unwrap_or(start.end)
+    };
+    Span {
+        end: behind.max(start.start),
+        ..start
+    }
 }
 
 fn plain(value: &str, text: impl FnOnce() -> Scalar) -> Scalar {
@@ -312,19 +406,28 @@ fn fitting(scalar: Scalar, tag: &Tag) -> Option<Scalar> {
     let fits = match &scalar {
         Scalar::Null => tag.is_yaml_core_schema_tag("null"),
         Scalar::Bool(_) => tag.is_yaml_core_schema_tag("bool"),
-        Scalar::Number(number) => tag.is_yaml_core_schema_tag("float") || (tag.is_yaml_core_schema_tag("int") && are_digits(number)),
+        Scalar::Number(number) => {
+            tag.is_yaml_core_schema_tag("float")
+                || (tag.is_yaml_core_schema_tag("int") && are_digits(number))
+        }
         Scalar::Text(_) | Scalar::Ambiguous(_) => false,
     };
     fits.then_some(scalar)
 }
 
 fn are_digits(number: &str) -> bool {
-    number.strip_prefix(['+', '-']).unwrap_or(number).bytes().all(|byte| byte.is_ascii_digit())
+    number
+        .strip_prefix(['+', '-'])
+        .unwrap_or(number)
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether all readers make the same text of a number that is a key.
 fn is_whole(number: &str) -> bool {
-    number.parse::<i64>().is_ok_and(|value| value.to_string() == number)
+    number
+        .parse::<i64>()
+        .is_ok_and(|value| value.to_string() == number)
 }
 
 struct Measure {
@@ -334,13 +437,25 @@ struct Measure {
 
 fn measure(node: &Node) -> Measure {
     match &node.value {
-        Value::Scalar(Scalar::Text(text)) => Measure { weight: letters(text), height: 0 },
-        Value::Scalar(Scalar::Number(text) | Scalar::Ambiguous(text)) => Measure { weight: 1 + text.len() / LETTERS_PER_NODE, height: 0 },
-        Value::Scalar(Scalar::Null | Scalar::Bool(_)) => Measure { weight: 1, height: 0 },
+        Value::Scalar(Scalar::Text(text)) => Measure {
+            weight: letters(text),
+            height: 0,
+        },
+        Value::Scalar(Scalar::Number(text) | Scalar::Ambiguous(text)) => Measure {
+            weight: 1 + text.len() / LETTERS_PER_NODE,
+            height: 0,
+        },
+        Value::Scalar(Scalar::Null | Scalar::Bool(_)) => Measure {
+            weight: 1,
+            height: 0,
+        },
         Value::List(items) => sum(items.iter().map(measure)),
         Value::Map(entries) => sum(entries.iter().map(|entry| {
             let Measure { weight, height } = measure(&entry.value);
-            Measure { weight: weight + letters(&entry.key), height }
+            Measure {
+                weight: weight + letters(&entry.key),
+                height,
+            }
         })),
     }
 }
@@ -350,15 +465,23 @@ fn letters(text: &Text) -> usize {
 }
 
 fn sum(parts: impl Iterator<Item = Measure>) -> Measure {
-    parts.fold(Measure { weight: 1, height: 1 }, |whole, part| Measure {
-        weight: whole.weight + part.weight,
-        height: whole.height.max(part.height + 1),
-    })
+    parts.fold(
+        Measure {
+            weight: 1,
+            height: 1,
+        },
+        |whole, part| Measure {
+            weight: whole.weight + part.weight,
+            height: whole.height.max(part.height + 1),
+        },
+    )
 }
 
 fn unknown_alias(name: &str, span: Span) -> Diagnostic {
     let message = format!("the alias `*{name}` has no anchor before it");
-    Diagnostic::at(Code::YamlSyntax, span, message).help(format!("mark the value it stands for with `&{name}`, or put it in quotes"))
+    Diagnostic::at(Code::YamlSyntax, span, message).help(format!(
+        "mark the value it stands for with `&{name}`, or put it in quotes"
+    ))
 }
 
 fn refused_tag(tag: &Tag, span: Span) -> Diagnostic {
@@ -369,15 +492,51 @@ fn refused_tag(tag: &Tag, span: Span) -> Diagnostic {
 
 /// What to say of the commonest errors in place of the parser's own words.
 const ADVICE: &[(ErrorKind, &str, &str)] = &[
-    (ErrorKind::TabInIndentation, "a tab cannot indent YAML", "use spaces"),
-    (ErrorKind::TabInBlockIndentation, "a tab cannot indent YAML", "use spaces"),
-    (ErrorKind::TabNotAllowed, "a tab cannot stand here", "use spaces"),
-    (ErrorKind::DirectiveDisallowed, "directives are not read", "remove the line, and the rest reads the same"),
-    (ErrorKind::MappingValueNotAllowed, "a second `: ` on one line", "put the text in quotes, or the pair on a line of its own"),
-    (ErrorKind::SimpleKeyExpected, "expected `:` behind this", "check the indentation, or put the text in quotes"),
-    (ErrorKind::ExpectedBlockMappingKey, "this is no key of the mapping above it", "indent it like its neighbours"),
-    (ErrorKind::InvalidQuotedScalarIndent, "this quote is not closed on its line", "close it, or indent the lines that continue it"),
-    (ErrorKind::UnclosedQuotedScalar, "this quote is never closed", "close it, and indent lines that continue it"),
+    (
+        ErrorKind::TabInIndentation,
+        "a tab cannot indent YAML",
+        "use spaces",
+    ),
+    (
+        ErrorKind::TabInBlockIndentation,
+        "a tab cannot indent YAML",
+        "use spaces",
+    ),
+    (
+        ErrorKind::TabNotAllowed,
+        "a tab cannot stand here",
+        "use spaces",
+    ),
+    (
+        ErrorKind::DirectiveDisallowed,
+        "directives are not read",
+        "remove the line, and the rest reads the same",
+    ),
+    (
+        ErrorKind::MappingValueNotAllowed,
+        "a second `: ` on one line",
+        "put the text in quotes, or the pair on a line of its own",
+    ),
+    (
+        ErrorKind::SimpleKeyExpected,
+        "expected `:` behind this",
+        "check the indentation, or put the text in quotes",
+    ),
+    (
+        ErrorKind::ExpectedBlockMappingKey,
+        "this is no key of the mapping above it",
+        "indent it like its neighbours",
+    ),
+    (
+        ErrorKind::InvalidQuotedScalarIndent,
+        "this quote is not closed on its line",
+        "close it, or indent the lines that continue it",
+    ),
+    (
+        ErrorKind::UnclosedQuotedScalar,
+        "this quote is never closed",
+        "close it, and indent lines that continue it",
+    ),
 ];
 
 /// The parser's error, with its place in the file.
@@ -388,7 +547,12 @@ fn syntax(input: Input<'_>, base: usize, error: &ScanError) -> Diagnostic {
         return too_deep(span);
     }
     let advice = ADVICE.iter().find(|(kind, _, _)| kind == error.kind());
-    let message = advice.map_or_else(|| error.info().replace('\'', "`"), |(_, message, _)| (*message).to_owned());
+    let message = advice.map_or_else(
+        || error.info().replace('\'', "`"),
+        |(_, message, _)| (*message).to_owned(),
+    );
     let help = advice.map(|(_, _, help)| (*help).to_owned());
-    Diagnostic::at(Code::YamlSyntax, span, message).maybe_help(help).maybe_help(input.template_help(offset))
+    Diagnostic::at(Code::YamlSyntax, span, message)
+        .maybe_help(help)
+        .maybe_help(input.template_help(offset))
 }

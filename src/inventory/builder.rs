@@ -71,7 +71,9 @@ impl Default for Builder {
 impl Builder {
     /// Takes an object in. Objects of other kinds are none of the inventory's business and pass by.
     pub fn take(&mut self, object: &Object<'_>, found: &mut Diagnostics) {
-        let Kind::Inventory(kind) = object.kind else { return };
+        let Kind::Inventory(kind) = object.kind else {
+            return;
+        };
         match kind {
             InventoryKind::Namespace => self.take_as(Self::namespace, object, found),
             InventoryKind::ServiceAccount => self.take_as(Self::service_account, object, found),
@@ -107,7 +109,12 @@ impl Builder {
         }
     }
 
-    pub(super) fn namespace(&mut self, namespace: manifests::Labelled, span: Span, found: &mut Diagnostics) {
+    pub(super) fn namespace(
+        &mut self,
+        namespace: manifests::Labelled,
+        span: Span,
+        found: &mut Diagnostics,
+    ) {
         let metadata = namespace.metadata.unwrap_or_default();
         let mut check = Check::of(self.namespaces.kind, &metadata, span, found);
         let key = self.cluster_key(&metadata, Form::DnsLabel, &mut check);
@@ -115,7 +122,12 @@ impl Builder {
         self.namespaces.add(read, span, found);
     }
 
-    pub(super) fn service_account(&mut self, account: manifests::Labelled, span: Span, found: &mut Diagnostics) {
+    pub(super) fn service_account(
+        &mut self,
+        account: manifests::Labelled,
+        span: Span,
+        found: &mut Diagnostics,
+    ) {
         let metadata = account.metadata.unwrap_or_default();
         let mut check = Check::of(self.service_accounts.kind, &metadata, span, found);
         let key = self.namespaced_key(&metadata, &mut check);
@@ -131,7 +143,11 @@ impl Builder {
         let addresses = node_addresses(node.status.unwrap_or_default(), &mut check);
         let labels = check.own_labels(metadata.labels);
         let given = pod_ranges.zip(addresses).zip(labels);
-        let given = given.map(|((pod_ranges, addresses), labels)| GivenNode { pod_ranges, addresses, labels });
+        let given = given.map(|((pod_ranges, addresses), labels)| GivenNode {
+            pod_ranges,
+            addresses,
+            labels,
+        });
         self.nodes.add(key.zip(given), span, found);
     }
 
@@ -141,17 +157,31 @@ impl Builder {
         let key = self.namespaced_key(&metadata, &mut check);
         let hash = metadata.labels.get(pods::TEMPLATE_HASH).cloned();
         let is_leaving = metadata.deletion.is_some();
-        let read = key.zip(check.own_labels(metadata.labels)).and_then(|(key, own)| {
-            let pod = pods::read(&key, own, pod, &mut self.strings, &mut check)?;
-            let owner = pods::owner(metadata.owners, &mut self.strings);
-            let workload = owner.as_ref().and_then(|owner| pods::deployment(owner, hash.as_deref(), &mut self.strings));
-            Some((key, Pod { owner, workload, is_leaving, ..pod }))
-        });
+        let read = key
+            .zip(check.own_labels(metadata.labels))
+            .and_then(|(key, own)| {
+                let pod = pods::read(&key, own, pod, &mut self.strings, &mut check)?;
+                let owner = pods::owner(metadata.owners, &mut self.strings);
+                let workload = owner
+                    .as_ref()
+                    .and_then(|owner| pods::deployment(owner, hash.as_deref(), &mut self.strings));
+                Some((
+                    key,
+                    Pod {
+                        owner,
+                        workload,
+                        is_leaving,
+                        ..pod
+                    },
+                ))
+            });
         self.pods.add(read, span, found);
     }
 
     fn workload(&mut self, kind: InventoryKind, object: &Object<'_>, found: &mut Diagnostics) {
-        let Some(decoded) = object.decode::<manifests::Workload>(found) else { return };
+        let Some(decoded) = object.decode::<manifests::Workload>(found) else {
+            return;
+        };
         let metadata = decoded.metadata.unwrap_or_default();
         let name = kind.name();
         let mut check = Check::of(name, &metadata, object.place(), found);
@@ -161,10 +191,18 @@ impl Builder {
             let owner = pods::owner(metadata.owners, &mut self.strings);
             Some((key, workloads::Workload { made, owner }))
         });
-        self.workloads.entry(kind).or_insert_with(|| Objects::of(name)).add(read, object.place(), found);
+        self.workloads
+            .entry(kind)
+            .or_insert_with(|| Objects::of(name))
+            .add(read, object.place(), found);
     }
 
-    fn endpoint_slice(&mut self, mut slice: manifests::EndpointSlice, span: Span, found: &mut Diagnostics) {
+    fn endpoint_slice(
+        &mut self,
+        mut slice: manifests::EndpointSlice,
+        span: Span,
+        found: &mut Diagnostics,
+    ) {
         let metadata = slice.metadata.take().unwrap_or_default();
         let mut check = Check::of(self.slices.kind, &metadata, span, found);
         let key = self.namespaced_key(&metadata, &mut check);
@@ -172,7 +210,12 @@ impl Builder {
         self.slices.add(key.zip(read), span, found);
     }
 
-    fn endpoints(&mut self, mut endpoints: manifests::Endpoints, span: Span, found: &mut Diagnostics) {
+    fn endpoints(
+        &mut self,
+        mut endpoints: manifests::Endpoints,
+        span: Span,
+        found: &mut Diagnostics,
+    ) {
         let metadata = endpoints.metadata.take().unwrap_or_default();
         let mut check = Check::of(self.backends.kind, &metadata, span, found);
         let key = self.namespaced_key(&metadata, &mut check);
@@ -193,25 +236,48 @@ impl Builder {
         Some((key, labels))
     }
 
-    fn cluster_key(&mut self, metadata: &manifests::Metadata, form: Form, check: &mut Check<'_>) -> Option<Key> {
+    fn cluster_key(
+        &mut self,
+        metadata: &manifests::Metadata,
+        form: Form,
+        check: &mut Check<'_>,
+    ) -> Option<Key> {
         let name = check.own_name(metadata, form)?;
-        Some(Key { namespace: self.strings.share(""), name: self.strings.share(name) })
+        Some(Key {
+            namespace: self.strings.share(""),
+            name: self.strings.share(name),
+        })
     }
 
-    fn namespaced_key(&mut self, metadata: &manifests::Metadata, check: &mut Check<'_>) -> Option<Key> {
+    fn namespaced_key(
+        &mut self,
+        metadata: &manifests::Metadata,
+        check: &mut Check<'_>,
+    ) -> Option<Key> {
         let name = check.own_name(metadata, Form::DnsSubdomain)?;
-        let namespace = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or("default");
+        let namespace = metadata
+            .namespace
+            .as_deref()
+            .filter(|namespace| !namespace.is_empty())
+            .unwrap_or("default");
         check.name("namespace", namespace, Form::DnsLabel)?;
-        Some(Key { namespace: self.strings.share(namespace), name: Arc::from(name) })
+        Some(Key {
+            namespace: self.strings.share(namespace),
+            name: Arc::from(name),
+        })
     }
 }
 
 impl<T: PartialEq> Objects<T> {
     fn of(kind: &'static str) -> Self {
-        Self { kind, known: BTreeMap::new() }
+        Self {
+            kind,
+            known: BTreeMap::new(),
+        }
     }
 
-    /// Adds an object that was read without complaint. The same again is welcome; another of the same name is not.
+    /// Adds an object that was read without complaint. The same again is welcome; another of the
+    /// same name is not.
     fn add(&mut self, read: Option<(Key, T)>, span: Span, found: &mut Diagnostics) {
         let Some((key, value)) = read else { return };
         match self.known.entry(key) {
@@ -220,8 +286,15 @@ impl<T: PartialEq> Objects<T> {
             }
             Entry::Occupied(first) if first.get().value == value => {}
             Entry::Occupied(first) => {
-                let message = format!("the {} `{}` is given twice, with different contents", self.kind, first.key());
-                found.push(Diagnostic::at(Code::DuplicateObject, span, message).label(first.get().span, "first given here"));
+                let message = format!(
+                    "the {} `{}` is given twice, with different contents",
+                    self.kind,
+                    first.key()
+                );
+                found.push(
+                    Diagnostic::at(Code::DuplicateObject, span, message)
+                        .label(first.get().span, "first given here"),
+                );
             }
         }
     }
@@ -241,9 +314,16 @@ const ADDRESS_KINDS: [&str; 2] = ["InternalIP", "ExternalIP"];
 /// A node's own addresses.
 fn node_addresses(status: manifests::NodeStatus, check: &mut Check<'_>) -> Option<Vec<IpAddr>> {
     let listed = status.addresses.unwrap_or_default();
-    let known = listed.iter().filter(|entry| entry.kind.as_deref().is_some_and(|kind| ADDRESS_KINDS.contains(&kind)));
+    let known = listed.iter().filter(|entry| {
+        entry
+            .kind
+            .as_deref()
+            .is_some_and(|kind| ADDRESS_KINDS.contains(&kind))
+    });
     let texts = known.filter_map(|entry| entry.address.as_deref());
-    let mut addresses = texts.map(|text| pods::address("node", text, check)).collect::<Option<Vec<_>>>()?;
+    let mut addresses = texts
+        .map(|text| pods::address("node", text, check))
+        .collect::<Option<Vec<_>>>()?;
     addresses.sort_unstable();
     addresses.dedup();
     Some(addresses)
@@ -252,9 +332,15 @@ fn node_addresses(status: manifests::NodeStatus, check: &mut Check<'_>) -> Optio
 /// `podCIDRs`, else `podCIDR`.
 fn pod_ranges(spec: manifests::NodeSpec, check: &mut Check<'_>) -> Option<Vec<Cidr>> {
     let listed = spec.pod_cidrs.unwrap_or_default();
-    let texts = if listed.is_empty() { Vec::from_iter(spec.pod_cidr) } else { listed };
+    let texts = if listed.is_empty() {
+        Vec::from_iter(spec.pod_cidr)
+    } else {
+        listed
+    };
     let texts = texts.iter().filter(|text| !text.is_empty());
-    let mut ranges = texts.map(|text| pod_range(text, check)).collect::<Option<Vec<_>>>()?;
+    let mut ranges = texts
+        .map(|text| pod_range(text, check))
+        .collect::<Option<Vec<_>>>()?;
     ranges.sort_unstable();
     ranges.dedup();
     Some(ranges)
@@ -265,7 +351,10 @@ fn pod_range(text: &str, check: &mut Check<'_>) -> Option<Cidr> {
     match Cidr::parse_strict(text) {
         Ok(range) | Err(CidrError::HostBits(range)) if !range.is_everything() => Some(range),
         Ok(_) | Err(_) => {
-            check.refuse(Code::InvalidCidr, &format!("`{text}` is not a range that a node's pods can have"));
+            check.refuse(
+                Code::InvalidCidr,
+                &format!("`{text}` is not a range that a node's pods can have"),
+            );
             None
         }
     }

@@ -1,8 +1,10 @@
-//! The inventory as lines of one form, which say all that is checked and nothing of where it is written.
+//! The inventory as lines of one form, which say all that is checked and nothing of where it is
+//! written.
 //!
-//! Each line is a JSON object without spaces, its keys sorted; lists are in the inventory's own order, which
-//! is that of addresses, names and numbers. Every struct is taken apart by all of its fields, so that a new
-//! field cannot be forgotten here: places (`Span`), symbols and what follows from other lines are left out.
+//! Each line is a JSON object without spaces, its keys sorted; lists are in the inventory's own
+//! order, which is that of addresses, names and numbers. Every struct is taken apart by all of its
+//! fields, so that a new field cannot be forgotten here: places (`Span`), symbols and what follows
+//! from other lines are left out.
 
 use std::sync::Arc;
 
@@ -13,27 +15,52 @@ use crate::inventory::{Endpoint, Inventory, Node, Owner, Parent, Profiles, Servi
 impl Inventory {
     /// All of it, a line for each object, in no order.
     pub fn canonical_lines(&self) -> impl Iterator<Item = String> {
-        let Self { namespaces, service_accounts, nodes, endpoints, services, profiles, strings: _ } = self;
-        let of_namespaces = namespaces.iter().map(|(name, parent)| self.parent_line("namespace", name, parent));
-        let of_accounts = service_accounts.iter().flat_map(move |(namespace, accounts)| {
-            let line =
-                move |(name, parent): (&Arc<str>, &Parent)| self.parent_line("serviceAccount", &format!("{namespace}/{name}"), parent);
-            accounts.iter().map(line)
-        });
+        let Self {
+            namespaces,
+            service_accounts,
+            nodes,
+            endpoints,
+            services,
+            profiles,
+            strings: _,
+        } = self;
+        let of_namespaces = namespaces
+            .iter()
+            .map(|(name, parent)| self.parent_line("namespace", name, parent));
+        let of_accounts = service_accounts
+            .iter()
+            .flat_map(move |(namespace, accounts)| {
+                let line = move |(name, parent): (&Arc<str>, &Parent)| {
+                    self.parent_line("serviceAccount", &format!("{namespace}/{name}"), parent)
+                };
+                accounts.iter().map(line)
+            });
         let of_nodes = nodes.iter().map(node_line);
-        let of_endpoints = endpoints.iter().map(|endpoint| self.endpoint_line(endpoint));
+        let of_endpoints = endpoints
+            .iter()
+            .map(|endpoint| self.endpoint_line(endpoint));
         let of_services = services.iter().map(|(key, service)| {
             let Service { addresses, ports } = service;
-            let ports: Vec<Value> = ports.iter().map(|(address, protocol, port)| json!([address, protocol.number(), port])).collect();
+            let ports: Vec<Value> = ports
+                .iter()
+                .map(|(address, protocol, port)| json!([address, protocol.number(), port]))
+                .collect();
             json!({ "service": key.to_string(), "addresses": addresses, "ports": ports })
         });
-        let of_profiles = profiles.iter().map(|(name, labels)| json!({ "profileLabels": name, "labels": labels }));
+        let of_profiles = profiles
+            .iter()
+            .map(|(name, labels)| json!({ "profileLabels": name, "labels": labels }));
         let parents = of_namespaces.chain(of_accounts);
-        let lines = parents.chain(of_nodes).chain(of_endpoints).chain(of_services).chain(of_profiles);
+        let lines = parents
+            .chain(of_nodes)
+            .chain(of_endpoints)
+            .chain(of_services)
+            .chain(of_profiles);
         lines.map(|line| line.to_string())
     }
 
-    /// A namespace or service account. One that is only referenced is as good as one without labels.
+    /// A namespace or service account. One that is only referenced is as good as one without
+    /// labels.
     fn parent_line(&self, what: &str, name: &str, parent: &Parent) -> Value {
         let Parent { span: _, labels } = parent;
         json!({ what: name, "labels": self.texts(labels) })
@@ -79,7 +106,13 @@ impl Inventory {
 }
 
 fn node_line(node: &Node) -> Value {
-    let Node { name, pod_ranges, addresses, labels, span: _ } = node;
+    let Node {
+        name,
+        pod_ranges,
+        addresses,
+        labels,
+        span: _,
+    } = node;
     json!({
         "node": &**name,
         "podRanges": pod_ranges.iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -19,13 +19,29 @@ pub(super) struct Check<'found> {
 }
 
 impl<'found> Check<'found> {
-    /// Begins with what an API server checks of every object: labels, annotations and owners. Their text
-    /// is printed, and some of it names endpoints, so no reader may leave that out.
-    pub(super) fn of(kind: &'static str, metadata: &manifests::Metadata, span: Span, found: &'found mut Diagnostics) -> Self {
+    /// Begins with what an API server checks of every object: labels, annotations and owners. Their
+    /// text is printed, and some of it names endpoints, so no reader may leave that out.
+    pub(super) fn of(
+        kind: &'static str,
+        metadata: &manifests::Metadata,
+        span: Span,
+        found: &'found mut Diagnostics,
+    ) -> Self {
         let name = metadata.name.clone().unwrap_or_default();
-        let namespace = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty() && !name.is_empty());
-        let name = namespace.map(|namespace| format!("{namespace}/{name}")).unwrap_or(name);
-        let mut check = Self { kind, name, span, is_sound: true, found };
+        let namespace = metadata
+            .namespace
+            .as_deref()
+            .filter(|namespace| !namespace.is_empty() && !name.is_empty());
+        let name = namespace
+            .map(|namespace| format!("{namespace}/{name}"))
+            .unwrap_or(name);
+        let mut check = Self {
+            kind,
+            name,
+            span,
+            is_sound: true,
+            found,
+        };
         check.is_sound = check.metadata(metadata);
         check
     }
@@ -36,7 +52,11 @@ impl<'found> Check<'found> {
     }
 
     fn problem(&self, code: Code, message: &str) -> Diagnostic {
-        let subject = if self.name.is_empty() { self.kind.to_owned() } else { format!("{} `{}`", self.kind, self.name) };
+        let subject = if self.name.is_empty() {
+            self.kind.to_owned()
+        } else {
+            format!("{} `{}`", self.kind, self.name)
+        };
         Diagnostic::at(code, self.span, format!("{message} (in the {subject})"))
     }
 
@@ -44,14 +64,22 @@ impl<'found> Check<'found> {
     pub(super) fn form(&mut self, form: Form, text: &str, code: Code, what: &str) -> bool {
         let fits = form.fits(text);
         if !fits {
-            let problem = self.problem(code, &format!("`{}` is no valid {what}", text.escape_debug()));
-            self.found.push(problem.help(format!("a {what} is {}", form.description())));
+            let problem = self.problem(
+                code,
+                &format!("`{}` is no valid {what}", text.escape_debug()),
+            );
+            self.found
+                .push(problem.help(format!("a {what} is {}", form.description())));
         }
         fits
     }
 
     /// The object's own name.
-    pub(super) fn own_name<'metadata>(&mut self, metadata: &'metadata manifests::Metadata, form: Form) -> Option<&'metadata str> {
+    pub(super) fn own_name<'metadata>(
+        &mut self,
+        metadata: &'metadata manifests::Metadata,
+        form: Form,
+    ) -> Option<&'metadata str> {
         let name = metadata.name.as_deref().filter(|name| !name.is_empty());
         if name.is_none() {
             self.refuse(Code::MissingField, "`metadata.name` is missing");
@@ -62,16 +90,23 @@ impl<'found> Check<'found> {
 
     /// Whether a name has the shape that it must have.
     pub(super) fn name(&mut self, kind: &str, name: &str, form: Form) -> Option<()> {
-        self.form(form, name, Code::InvalidName, &format!("{kind} name")).then_some(())
+        self.form(form, name, Code::InvalidName, &format!("{kind} name"))
+            .then_some(())
     }
 
     /// The object's own labels, where its metadata is sound.
-    pub(super) fn own_labels(&self, labels: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+    pub(super) fn own_labels(
+        &self,
+        labels: BTreeMap<String, String>,
+    ) -> Option<BTreeMap<String, String>> {
         self.is_sound.then_some(labels)
     }
 
     /// The labels of what the object makes, with its metadata checked.
-    pub(super) fn template_labels(&mut self, metadata: manifests::Metadata) -> Option<BTreeMap<String, String>> {
+    pub(super) fn template_labels(
+        &mut self,
+        metadata: manifests::Metadata,
+    ) -> Option<BTreeMap<String, String>> {
         self.metadata(&metadata).then_some(metadata.labels)
     }
 
@@ -85,19 +120,28 @@ impl<'found> Check<'found> {
         for owner in owners {
             all_allowed &= self.owner(owner);
         }
-        let controllers = owners.iter().filter(|owner| owner.controller == Some(true)).count();
+        let controllers = owners
+            .iter()
+            .filter(|owner| owner.controller == Some(true))
+            .count();
         if controllers > 1 {
-            self.refuse(Code::InvalidValue, "more than one owner is its `controller`");
+            self.refuse(
+                Code::InvalidValue,
+                "more than one owner is its `controller`",
+            );
         }
         all_allowed && controllers <= 1 && self.deletion(metadata.deletion.as_deref())
     }
 
-    /// Who is being deleted gives addresses up, so nothing but a time may say that (RFC 3339, as the API
-    /// server writes it).
+    /// Who is being deleted gives addresses up, so nothing but a time may say that (RFC 3339, as
+    /// the API server writes it).
     fn deletion(&mut self, timestamp: Option<&str>) -> bool {
         let is_time = timestamp.is_none_or(is_timestamp);
         if !is_time {
-            self.refuse(Code::InvalidValue, "`metadata.deletionTimestamp` is no time, as `2026-01-31T12:00:00Z`");
+            self.refuse(
+                Code::InvalidValue,
+                "`metadata.deletionTimestamp` is no time, as `2026-01-31T12:00:00Z`",
+            );
         }
         is_time
     }
@@ -112,19 +156,29 @@ impl<'found> Check<'found> {
         let mut all_allowed = true;
         for key in annotations.keys() {
             let key = key.to_ascii_lowercase();
-            all_allowed &= self.form(Form::LabelKey, &key, Code::InvalidLabel, "key of an annotation");
+            all_allowed &= self.form(
+                Form::LabelKey,
+                &key,
+                Code::InvalidLabel,
+                "key of an annotation",
+            );
         }
-        let size: usize = annotations.iter().map(|(key, value)| key.len() + value.0).sum();
+        let size: usize = annotations
+            .iter()
+            .map(|(key, value)| key.len() + value.0)
+            .sum();
         if size > LARGEST_ANNOTATIONS {
-            let message = format!("the annotations have {size} bytes, where {LARGEST_ANNOTATIONS} are allowed");
+            let message = format!(
+                "the annotations have {size} bytes, where {LARGEST_ANNOTATIONS} are allowed"
+            );
             self.refuse(Code::TooLong, &message);
         }
         all_allowed && size <= LARGEST_ANNOTATIONS
     }
 
-    /// API servers want these fields not to be empty. An owner that exists also has a kind and a name of
-    /// these forms, so any other text is refused. A field that is absent is not: such a reference is of a
-    /// file that no server made, and names no owner. `uid` says nothing here.
+    /// API servers want these fields not to be empty. An owner that exists also has a kind and a
+    /// name of these forms, so any other text is refused. A field that is absent is not: such a
+    /// reference is of a file that no server made, and names no owner. `uid` says nothing here.
     fn owner(&mut self, owner: &manifests::OwnerReference) -> bool {
         let fields = [
             (Form::ApiVersion, &owner.api_version, "version of an owner"),
@@ -140,14 +194,22 @@ impl<'found> Check<'found> {
     }
 }
 
-/// Whether a text has the form of a time in RFC 3339: `2026-01-31T12:00:00Z`, perhaps with a fraction of
-/// a second, or an offset in place of `Z`. Values out of range count as well.
+/// Whether a text has the form of a time in RFC 3339: `2026-01-31T12:00:00Z`, perhaps with a
+/// fraction of a second, or an offset in place of `Z`. Values out of range count as well.
 fn is_timestamp(text: &str) -> bool {
     const FORM: &[u8] = b"0000-00-00T00:00:00";
 
     let bytes = text.as_bytes();
-    let fits = |(form, byte): (&u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { form == byte };
-    let Some((time, zone)) = bytes.split_at_checked(FORM.len()) else { return false };
+    let fits = |(form, byte): (&u8, &u8)| {
+        if *form == b'0' {
+            byte.is_ascii_digit()
+        } else {
+            form == byte
+        }
+    };
+    let Some((time, zone)) = bytes.split_at_checked(FORM.len()) else {
+        return false;
+    };
     let is_of_zone = |byte: &u8| byte.is_ascii_digit() || b".:+-Z".contains(byte);
     FORM.iter().zip(time).all(fits) && !zone.is_empty() && zone.iter().all(is_of_zone)
 }

@@ -8,9 +8,13 @@ use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::inventory::labels::LabelList;
 use crate::inventory::{Inventory, Strings};
 use crate::name::Form;
-use crate::name::reserved::{METADATA_NAME, NAME, NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR, SERVICE_ACCOUNT, SERVICE_ACCOUNT_PREFIX};
+use crate::name::reserved::{
+    METADATA_NAME, NAME, NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR, SERVICE_ACCOUNT,
+    SERVICE_ACCOUNT_PREFIX,
+};
 
-/// A label set or removed: `sa:ns/name:key=value`, `pod:ns/name:key=value`, `ns:name:key=value`, and `key-` to remove one.
+/// A label set or removed: `sa:ns/name:key=value`, `pod:ns/name:key=value`, `ns:name:key=value`,
+/// and `key-` to remove one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
     /// Whose label.
@@ -33,7 +37,8 @@ pub enum Target {
         /// Its name.
         name: String,
     },
-    /// An endpoint, or all pods of an owner; see [`Endpoint::is_called`](crate::inventory::Endpoint::is_called).
+    /// An endpoint, or all pods of an owner; see
+    /// [`Endpoint::is_called`](crate::inventory::Endpoint::is_called).
     Endpoint {
         /// Its namespace.
         namespace: String,
@@ -45,16 +50,24 @@ pub enum Target {
 }
 
 /// What can be written.
-const FORMS: &str = "expected `sa:namespace/name:key=value`, `pod:namespace/name:key=value` or `ns:name:key=value`, or `key-` in place of \
-                     `key=value`";
+const FORMS: &str = "expected `sa:namespace/name:key=value`, `pod:namespace/name:key=value` or \
+                     `ns:name:key=value`, or `key-` in place of `key=value`";
 /// Labels that follow from what an object is.
-const GIVEN: [&str; 5] = [NAMESPACE, ORCHESTRATOR, SERVICE_ACCOUNT, NAME, METADATA_NAME];
+const GIVEN: [&str; 5] = [
+    NAMESPACE,
+    ORCHESTRATOR,
+    SERVICE_ACCOUNT,
+    NAME,
+    METADATA_NAME,
+];
 
 impl FromStr for Edit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once(':').and_then(|(sort, rest)| Some((sort, rest.split_once(':')?)));
+        let parts = text
+            .split_once(':')
+            .and_then(|(sort, rest)| Some((sort, rest.split_once(':')?)));
         let (sort, (name, label)) = parts.ok_or(FORMS)?;
         let target = target(sort, name).ok_or(FORMS)?;
         let (key, value) = match (label.split_once('='), label.strip_suffix('-')) {
@@ -63,15 +76,30 @@ impl FromStr for Edit {
             (None, None) => return Err(FORMS.to_owned()),
         };
         if !Form::LabelKey.fits(key) {
-            return Err(format!("`{key}` is no label key, which is {}", Form::LabelKey.description()));
+            return Err(format!(
+                "`{key}` is no label key, which is {}",
+                Form::LabelKey.description()
+            ));
         }
         if let Some(value) = value.filter(|value| !Form::LabelValue.fits(value)) {
-            return Err(format!("`{value}` is no label value, which is {}", Form::LabelValue.description()));
+            return Err(format!(
+                "`{value}` is no label value, which is {}",
+                Form::LabelValue.description()
+            ));
         }
-        if GIVEN.contains(&key) || key.starts_with(NAMESPACE_PREFIX) || key.starts_with(SERVICE_ACCOUNT_PREFIX) {
-            return Err(format!("`{key}` follows from what the object is, and cannot be set"));
+        if GIVEN.contains(&key)
+            || key.starts_with(NAMESPACE_PREFIX)
+            || key.starts_with(SERVICE_ACCOUNT_PREFIX)
+        {
+            return Err(format!(
+                "`{key}` follows from what the object is, and cannot be set"
+            ));
         }
-        Ok(Self { target, key: key.to_owned(), value: value.map(str::to_owned) })
+        Ok(Self {
+            target,
+            key: key.to_owned(),
+            value: value.map(str::to_owned),
+        })
     }
 }
 
@@ -82,11 +110,20 @@ fn target(sort: &str, name: &str) -> Option<Target> {
     }
     match (sort, parts.as_slice()) {
         ("ns", [name]) => Some(Target::Namespace(name.clone())),
-        ("sa", [namespace, name]) => Some(Target::ServiceAccount { namespace: namespace.clone(), name: name.clone() }),
-        ("pod", [namespace, name]) => Some(Target::Endpoint { namespace: namespace.clone(), kind: None, name: name.clone() }),
-        ("pod", [namespace, kind, name]) => {
-            Some(Target::Endpoint { namespace: namespace.clone(), kind: Some(kind.clone()), name: name.clone() })
-        }
+        ("sa", [namespace, name]) => Some(Target::ServiceAccount {
+            namespace: namespace.clone(),
+            name: name.clone(),
+        }),
+        ("pod", [namespace, name]) => Some(Target::Endpoint {
+            namespace: namespace.clone(),
+            kind: None,
+            name: name.clone(),
+        }),
+        ("pod", [namespace, kind, name]) => Some(Target::Endpoint {
+            namespace: namespace.clone(),
+            kind: Some(kind.clone()),
+            name: name.clone(),
+        }),
         _ => None,
     }
 }
@@ -97,18 +134,35 @@ impl Inventory {
     /// # Errors
     /// When nobody has the name, or nothing is there to remove.
     pub fn edit(&mut self, edit: &Edit) -> Result<(), Diagnostic> {
-        let Self { namespaces, service_accounts, endpoints, strings, .. } = self;
+        let Self {
+            namespaces,
+            service_accounts,
+            endpoints,
+            strings,
+            ..
+        } = self;
         let (prefix, lists): (&str, Vec<&mut LabelList>) = match &edit.target {
             Target::Namespace(name) => {
                 let found = namespaces.get_mut(&**name).map(|parent| &mut parent.labels);
                 (NAMESPACE_PREFIX, found.into_iter().collect())
             }
             Target::ServiceAccount { namespace, name } => {
-                let found = service_accounts.get_mut(&**namespace).and_then(|accounts| accounts.get_mut(&**name));
-                (SERVICE_ACCOUNT_PREFIX, found.map(|parent| &mut parent.labels).into_iter().collect())
+                let found = service_accounts
+                    .get_mut(&**namespace)
+                    .and_then(|accounts| accounts.get_mut(&**name));
+                (
+                    SERVICE_ACCOUNT_PREFIX,
+                    found.map(|parent| &mut parent.labels).into_iter().collect(),
+                )
             }
-            Target::Endpoint { namespace, kind, name } => {
-                let found = endpoints.iter_mut().filter(|endpoint| endpoint.is_called(namespace, kind.as_deref(), name));
+            Target::Endpoint {
+                namespace,
+                kind,
+                name,
+            } => {
+                let found = endpoints
+                    .iter_mut()
+                    .filter(|endpoint| endpoint.is_called(namespace, kind.as_deref(), name));
                 ("", found.map(|endpoint| &mut endpoint.labels).collect())
             }
         };
@@ -120,7 +174,11 @@ impl Inventory {
         let mut is_changed = edit.value.is_some();
         for list in lists {
             let mut labels = texts(list, strings);
-            known.extend(labels.keys().map(|key| key.strip_prefix(prefix).unwrap_or(key).to_owned()));
+            known.extend(
+                labels
+                    .keys()
+                    .map(|key| key.strip_prefix(prefix).unwrap_or(key).to_owned()),
+            );
             match &edit.value {
                 Some(value) => drop(labels.insert(key.clone(), value.clone())),
                 None => is_changed |= labels.remove(&key).is_some(),
@@ -128,7 +186,8 @@ impl Inventory {
             *list = strings.intern_labels(&labels);
         }
         if !is_changed {
-            let meant = nearest(&edit.key, known.iter().map(String::as_str)).map(|meant| format!("did you mean `{meant}`?"));
+            let meant = nearest(&edit.key, known.iter().map(String::as_str))
+                .map(|meant| format!("did you mean `{meant}`?"));
             let message = format!("{} has no label `{}` to remove", edit.target, edit.key);
             return Err(Diagnostic::new(Code::UnknownEndpoint, message).maybe_help(meant));
         }
@@ -138,23 +197,44 @@ impl Inventory {
 
     fn unknown_target(&self, target: &Target) -> Diagnostic {
         let known: Vec<String> = match target {
-            Target::Namespace(_) => self.namespaces.keys().map(|name| Target::Namespace(name.to_string()).notation()).collect(),
+            Target::Namespace(_) => self
+                .namespaces
+                .keys()
+                .map(|name| Target::Namespace(name.to_string()).notation())
+                .collect(),
             Target::ServiceAccount { .. } => {
                 let accounts = self.service_accounts.iter();
-                let named =
-                    accounts.flat_map(|(namespace, accounts)| accounts.keys().map(move |name| (namespace.to_string(), name.to_string())));
-                named.map(|(namespace, name)| Target::ServiceAccount { namespace, name }.notation()).collect()
+                let named = accounts.flat_map(|(namespace, accounts)| {
+                    accounts
+                        .keys()
+                        .map(move |name| (namespace.to_string(), name.to_string()))
+                });
+                named
+                    .map(|(namespace, name)| Target::ServiceAccount { namespace, name }.notation())
+                    .collect()
             }
-            Target::Endpoint { .. } => self.endpoints.iter().map(|endpoint| format!("pod:{}", endpoint.notation())).collect(),
+            Target::Endpoint { .. } => self
+                .endpoints
+                .iter()
+                .map(|endpoint| format!("pod:{}", endpoint.notation()))
+                .collect(),
         };
-        let meant = nearest(&target.notation(), known.iter().map(String::as_str)).map(|meant| format!("did you mean `{meant}`?"));
-        Diagnostic::new(Code::UnknownEndpoint, format!("there is no {target} in the input")).maybe_help(meant)
+        let meant = nearest(&target.notation(), known.iter().map(String::as_str))
+            .map(|meant| format!("did you mean `{meant}`?"));
+        Diagnostic::new(
+            Code::UnknownEndpoint,
+            format!("there is no {target} in the input"),
+        )
+        .maybe_help(meant)
     }
 }
 
 fn texts(labels: &LabelList, strings: &Strings) -> BTreeMap<String, String> {
     let text = |symbol| strings.get(symbol).to_owned();
-    labels.iter().map(|(key, value)| (text(*key), text(*value))).collect()
+    labels
+        .iter()
+        .map(|(key, value)| (text(*key), text(*value)))
+        .collect()
 }
 
 impl Target {
@@ -163,8 +243,16 @@ impl Target {
         match self {
             Target::Namespace(name) => format!("ns:{name}"),
             Target::ServiceAccount { namespace, name } => format!("sa:{namespace}/{name}"),
-            Target::Endpoint { namespace, kind: None, name } => format!("pod:{namespace}/{name}"),
-            Target::Endpoint { namespace, kind: Some(kind), name } => format!("pod:{namespace}/{kind}/{name}"),
+            Target::Endpoint {
+                namespace,
+                kind: None,
+                name,
+            } => format!("pod:{namespace}/{name}"),
+            Target::Endpoint {
+                namespace,
+                kind: Some(kind),
+                name,
+            } => format!("pod:{namespace}/{kind}/{name}"),
         }
     }
 }
@@ -174,9 +262,19 @@ impl fmt::Display for Target {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Namespace(name) => write!(out, "namespace `{name}`"),
-            Target::ServiceAccount { namespace, name } => write!(out, "service account `{namespace}/{name}`"),
-            Target::Endpoint { namespace, kind: None, name } => write!(out, "pod `{namespace}/{name}`"),
-            Target::Endpoint { namespace, kind: Some(kind), name } => write!(out, "{kind} `{namespace}/{name}`"),
+            Target::ServiceAccount { namespace, name } => {
+                write!(out, "service account `{namespace}/{name}`")
+            }
+            Target::Endpoint {
+                namespace,
+                kind: None,
+                name,
+            } => write!(out, "pod `{namespace}/{name}`"),
+            Target::Endpoint {
+                namespace,
+                kind: Some(kind),
+                name,
+            } => write!(out, "{kind} `{namespace}/{name}`"),
         }
     }
 }

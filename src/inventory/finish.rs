@@ -24,13 +24,17 @@ type Namespaces = BTreeMap<Arc<str>, Parent>;
 type ServiceAccounts = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Parent>>;
 
 impl Builder {
-    /// The inventory of what was taken in, and of the endpoints of the manifest. Nodes, namespaces and service accounts that
-    /// endpoints name are in it even where the input lacks them.
+    /// The inventory of what was taken in, and of the endpoints of the manifest. Nodes, namespaces
+    /// and service accounts that endpoints name are in it even where the input lacks them.
     pub fn finish(mut self, manifest: &Manifest, found: &mut Diagnostics) -> Inventory {
         workloads::tell_pods(&self.workloads, &mut self.pods);
         let mut strings = self.strings;
         let mut given: Vec<Given> = self.pods.known.into_iter().collect();
-        given.extend(workload_endpoints::read(&manifest.workload_endpoints, &mut strings, found));
+        given.extend(workload_endpoints::read(
+            &manifest.workload_endpoints,
+            &mut strings,
+            found,
+        ));
         given.extend(workloads::endpoints(self.workloads, found));
         leaving::give_up_shared(&mut given, found);
         let nodes = nodes(self.nodes, self.named_nodes, &given);
@@ -38,12 +42,23 @@ impl Builder {
         refuse_shared_addresses(&endpoints, found);
         let mut namespaces = namespaces(self.namespaces);
         let mut service_accounts = service_accounts(self.service_accounts);
-        let members = Members { endpoints: &endpoints, hosts: &manifest.host_endpoints };
+        let members = Members {
+            endpoints: &endpoints,
+            hosts: &manifest.host_endpoints,
+        };
         add_namespaces(&mut namespaces, &members, &mut strings, found);
         add_service_accounts(&mut service_accounts, &members, &mut strings, found);
         let services = services::services(self.slices, self.backends);
         let profiles = profile_labels(manifest);
-        let mut inventory = Inventory { namespaces, service_accounts, nodes, endpoints, services, profiles, strings };
+        let mut inventory = Inventory {
+            namespaces,
+            service_accounts,
+            nodes,
+            endpoints,
+            services,
+            profiles,
+            strings,
+        };
         inventory.inherit();
         inventory
     }
@@ -55,22 +70,52 @@ pub(super) type Given = (Key, Spanned<Pod>);
 /// The labels that Profile objects give.
 fn profile_labels(manifest: &Manifest) -> BTreeMap<String, BTreeMap<String, String>> {
     let text = |(key, value): &(Text, Text)| (key.value.clone(), value.value.clone());
-    manifest.profiles.iter().map(|profile| (profile.metadata.name.value.clone(), profile.labels.iter().map(text).collect())).collect()
+    manifest
+        .profiles
+        .iter()
+        .map(|profile| {
+            (
+                profile.metadata.name.value.clone(),
+                profile.labels.iter().map(text).collect(),
+            )
+        })
+        .collect()
 }
 
 /// Nodes of the input, nodes that endpoints are on, and others that are named, by name.
 fn nodes(given: Objects<GivenNode>, named: Vec<Arc<str>>, endpoints: &[Given]) -> Vec<Node> {
-    let mut names: BTreeSet<Arc<str>> = given.known.keys().map(|key| Arc::clone(&key.name)).collect();
+    let mut names: BTreeSet<Arc<str>> = given
+        .known
+        .keys()
+        .map(|key| Arc::clone(&key.name))
+        .collect();
     names.extend(named);
     for (_, endpoint) in endpoints {
         let node = endpoint.value.place.node();
         names.extend(node.filter(|node| !names.contains(*node)).map(Arc::clone));
     }
-    let mut given: BTreeMap<Arc<str>, Spanned<GivenNode>> = given.known.into_iter().map(|(key, node)| (key.name, node)).collect();
+    let mut given: BTreeMap<Arc<str>, Spanned<GivenNode>> = given
+        .known
+        .into_iter()
+        .map(|(key, node)| (key.name, node))
+        .collect();
     let node = |name: Arc<str>| {
-        let (node, span) = given.remove(&name).map(|node| (node.value, node.span)).unzip();
-        let GivenNode { pod_ranges, addresses, labels } = node.unwrap_or_default();
-        Node { name, pod_ranges, addresses, labels, span }
+        let (node, span) = given
+            .remove(&name)
+            .map(|node| (node.value, node.span))
+            .unzip();
+        let GivenNode {
+            pod_ranges,
+            addresses,
+            labels,
+        } = node.unwrap_or_default();
+        Node {
+            name,
+            pod_ranges,
+            addresses,
+            labels,
+            span,
+        }
     };
     names.into_iter().map(node).collect()
 }
@@ -81,34 +126,85 @@ fn endpoints(given: Vec<Given>, nodes: &[Node], found: &mut Diagnostics) -> Vec<
     let mut endpoints = Vec::with_capacity(given.len());
     for (key, given) in given {
         if let Place::Open(reason) | Place::Nowhere(reason) = given.value.place {
-            *skipped.entry(given.value.kind.word()).or_default().entry(reason).or_default() += 1;
+            *skipped
+                .entry(given.value.kind.word())
+                .or_default()
+                .entry(reason)
+                .or_default() += 1;
         }
         endpoints.extend(endpoint(key, given, nodes));
     }
-    skipped.iter().for_each(|(kind, skipped)| note_skipped(kind, skipped, found));
-    endpoints.sort_by(|left, right| (&left.namespace, &left.name, left.kind).cmp(&(&right.namespace, &right.name, right.kind)));
+    skipped
+        .iter()
+        .for_each(|(kind, skipped)| note_skipped(kind, skipped, found));
+    endpoints.sort_by(|left, right| {
+        (&left.namespace, &left.name, left.kind).cmp(&(&right.namespace, &right.name, right.kind))
+    });
     endpoints.shrink_to_fit();
     endpoints
 }
 
 fn endpoint(key: Key, pod: Spanned<Pod>, nodes: &[Node]) -> Option<Endpoint> {
-    let Spanned { value: Pod { kind, place, service_account, ports, profiles, owner, workload, labels, is_leaving: _ }, span } = pod;
+    let Spanned {
+        value:
+            Pod {
+                kind,
+                place,
+                service_account,
+                ports,
+                profiles,
+                owner,
+                workload,
+                labels,
+                is_leaving: _,
+            },
+        span,
+    } = pod;
     let (node, addresses) = match place {
-        Place::Addressed { node, addresses } => (nodes.binary_search_by(|known| known.name.cmp(&node)).ok().map(NodeId::at), addresses),
+        Place::Addressed { node, addresses } => (
+            nodes
+                .binary_search_by(|known| known.name.cmp(&node))
+                .ok()
+                .map(NodeId::at),
+            addresses,
+        ),
         Place::Open(_) | Place::Template => (None, Box::default()),
         Place::Nowhere(_) => return None,
     };
     let Key { namespace, name } = key;
     let inherited = Box::default();
-    Some(Endpoint { kind, namespace, name, node, service_account, addresses, ports, profiles, owner, workload, span, labels, inherited })
+    Some(Endpoint {
+        kind,
+        namespace,
+        name,
+        node,
+        service_account,
+        addresses,
+        ports,
+        profiles,
+        owner,
+        workload,
+        span,
+        labels,
+        inherited,
+    })
 }
 
 fn note_skipped(kind: &str, skipped: &BTreeMap<Unaddressed, usize>, found: &mut Diagnostics) {
-    let reasons: Vec<String> = skipped.iter().map(|(reason, count)| format!("{count} {}", reason.words())).collect();
+    let reasons: Vec<String> = skipped
+        .iter()
+        .map(|(reason, count)| format!("{count} {}", reason.words()))
+        .collect();
     let message = match skipped.values().sum() {
         0 => return,
-        1usize => format!("1 {kind} is no addressable endpoint: {}", reasons.join(", ")),
-        many => format!("{many} {kind}s are no addressable endpoints: {}", reasons.join(", ")),
+        1usize => format!(
+            "1 {kind} is no addressable endpoint: {}",
+            reasons.join(", ")
+        ),
+        many => format!(
+            "{many} {kind}s are no addressable endpoints: {}",
+            reasons.join(", ")
+        ),
     };
     found.push(Diagnostic::new(Code::SkippedPods, message));
 }
@@ -118,7 +214,9 @@ fn refuse_shared_addresses(endpoints: &[Endpoint], found: &mut Diagnostics) {
     let mut holders: FxHashMap<IpAddr, &Endpoint> = FxHashMap::default();
     for endpoint in endpoints {
         for address in &endpoint.addresses {
-            let Some(first) = holders.insert(*address, endpoint) else { continue };
+            let Some(first) = holders.insert(*address, endpoint) else {
+                continue;
+            };
             let (kind, other) = (first.kind.word(), endpoint.kind.word());
             let holders = match kind == other {
                 true => format!("{kind}s `{first}` and `{endpoint}`"),
@@ -126,19 +224,30 @@ fn refuse_shared_addresses(endpoints: &[Endpoint], found: &mut Diagnostics) {
             };
             let message = format!("the {holders} both have the address `{address}`");
             let diagnostic = Diagnostic::at(Code::DuplicateAddress, endpoint.span, message);
-            found.push(diagnostic.label(first.span, format!("the other {kind}")).help(format!("take stale {kind}s out of the input")));
+            found.push(
+                diagnostic
+                    .label(first.span, format!("the other {kind}"))
+                    .help(format!("take stale {kind}s out of the input")),
+            );
         }
     }
 }
 
 fn namespaces(given: Objects<LabelList>) -> Namespaces {
-    given.known.into_iter().map(|(key, labels)| (key.name, Parent::given(labels))).collect()
+    given
+        .known
+        .into_iter()
+        .map(|(key, labels)| (key.name, Parent::given(labels)))
+        .collect()
 }
 
 fn service_accounts(given: Objects<LabelList>) -> ServiceAccounts {
     let mut accounts = ServiceAccounts::new();
     for (key, labels) in given.known {
-        accounts.entry(key.namespace).or_default().insert(key.name, Parent::given(labels));
+        accounts
+            .entry(key.namespace)
+            .or_default()
+            .insert(key.name, Parent::given(labels));
     }
     accounts
 }
@@ -158,13 +267,24 @@ impl Members<'_> {
         });
         let of_hosts = self.hosts.iter().flat_map(|host| {
             let own = host.profiles.iter();
-            own.map(|profile| (profile_name(&profile.value), profile.span, host.metadata.name.value.as_str()))
+            own.map(|profile| {
+                (
+                    profile_name(&profile.value),
+                    profile.span,
+                    host.metadata.name.value.as_str(),
+                )
+            })
         });
         of_endpoints.chain(of_hosts)
     }
 }
 
-fn add_namespaces(namespaces: &mut Namespaces, members: &Members<'_>, strings: &mut Strings, found: &mut Diagnostics) {
+fn add_namespaces(
+    namespaces: &mut Namespaces,
+    members: &Members<'_>,
+    strings: &mut Strings,
+    found: &mut Diagnostics,
+) {
     let mut add = |name: &str, span: Span, why: String| {
         if namespaces.contains_key(name) {
             return;
@@ -175,7 +295,11 @@ fn add_namespaces(namespaces: &mut Namespaces, members: &Members<'_>, strings: &
         found.push(Diagnostic::new(Code::UnknownNamespace, message).label(span, why));
     };
     for endpoint in members.endpoints {
-        add(&endpoint.namespace, endpoint.span, format!("`{}` is in it", endpoint.name));
+        add(
+            &endpoint.namespace,
+            endpoint.span,
+            format!("`{}` is in it", endpoint.name),
+        );
     }
     for (profile, span, owner) in members.profiles() {
         if let ProfileName::Namespace(name) = profile {
@@ -184,19 +308,37 @@ fn add_namespaces(namespaces: &mut Namespaces, members: &Members<'_>, strings: &
     }
 }
 
-fn add_service_accounts(accounts: &mut ServiceAccounts, members: &Members<'_>, strings: &mut Strings, found: &mut Diagnostics) {
+fn add_service_accounts(
+    accounts: &mut ServiceAccounts,
+    members: &Members<'_>,
+    strings: &mut Strings,
+    found: &mut Diagnostics,
+) {
     let mut add = |namespace: &str, name: &str, span: Span, why: String| {
-        if accounts.get(namespace).is_some_and(|accounts| accounts.contains_key(name)) {
+        if accounts
+            .get(namespace)
+            .is_some_and(|accounts| accounts.contains_key(name))
+        {
             return;
         }
         let labels = strings.intern_labels(&labels::from_service_account(name, BTreeMap::new()));
-        accounts.entry(strings.share(namespace)).or_default().insert(strings.share(name), Parent { span: None, labels });
-        let message = format!("the service account `{namespace}/{name}` is not in the input, so it has no labels");
+        accounts
+            .entry(strings.share(namespace))
+            .or_default()
+            .insert(strings.share(name), Parent { span: None, labels });
+        let message = format!(
+            "the service account `{namespace}/{name}` is not in the input, so it has no labels"
+        );
         found.push(Diagnostic::new(Code::UnknownServiceAccount, message).label(span, why));
     };
     for endpoint in members.endpoints {
         if let Some(name) = &endpoint.service_account {
-            add(&endpoint.namespace, name, endpoint.span, format!("`{}` uses it", endpoint.name));
+            add(
+                &endpoint.namespace,
+                name,
+                endpoint.span,
+                format!("`{}` uses it", endpoint.name),
+            );
         }
     }
     for (profile, span, owner) in members.profiles() {
@@ -208,6 +350,9 @@ fn add_service_accounts(accounts: &mut ServiceAccounts, members: &Members<'_>, s
 
 impl Parent {
     fn given(labels: Spanned<LabelList>) -> Self {
-        Self { span: Some(labels.span), labels: labels.value }
+        Self {
+            span: Some(labels.span),
+            labels: labels.value,
+        }
     }
 }

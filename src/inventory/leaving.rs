@@ -1,9 +1,9 @@
 //! Addresses of pods that are being deleted.
 //!
-//! A pod keeps its address in its object until it is gone, and the network gives it to another one before.
-//! So a pod that is being deleted gives up each address that another endpoint has too. Where all that have
-//! it are being deleted, none of them keeps it: nobody can say whose it is, and an address of nobody is
-//! closed where the node's pod range is known.
+//! A pod keeps its address in its object until it is gone, and the network gives it to another one
+//! before. So a pod that is being deleted gives up each address that another endpoint has too.
+//! Where all that have it are being deleted, none of them keeps it: nobody can say whose it is, and
+//! an address of nobody is closed where the node's pod range is known.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -17,22 +17,38 @@ use crate::inventory::{
 pub(super) fn give_up_shared(given: &mut [Given], found: &mut Diagnostics) {
     let leaving = given.iter().filter(|(_, pod)| pod.value.is_leaving);
     let mut holders: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
-    holders.extend(leaving.flat_map(|given| addresses(given).iter().map(|address| (*address, Vec::new()))));
+    holders.extend(leaving.flat_map(|given| {
+        addresses(given)
+            .iter()
+            .map(|address| (*address, Vec::new()))
+    }));
     if holders.is_empty() {
         return;
     }
     for (index, endpoint) in given.iter().enumerate() {
         for address in addresses(endpoint) {
-            holders.entry(*address).and_modify(|holders| holders.push(index));
+            holders
+                .entry(*address)
+                .and_modify(|holders| holders.push(index));
         }
     }
 
     for (address, holders) in holders.into_iter().filter(|(_, holders)| holders.len() > 1) {
-        let is_leaving = |index: &usize| given.get(*index).is_some_and(|(_, pod)| pod.value.is_leaving);
-        let (leaving, staying): (Vec<usize>, Vec<usize>) = holders.into_iter().partition(is_leaving);
+        let is_leaving = |index: &usize| {
+            given
+                .get(*index)
+                .is_some_and(|(_, pod)| pod.value.is_leaving)
+        };
+        let (leaving, staying): (Vec<usize>, Vec<usize>) =
+            holders.into_iter().partition(is_leaving);
         for index in &leaving {
-            let heir = staying.first().or_else(|| leaving.iter().find(|other| *other != index));
-            if let Some((from, to)) = given.get(*index).zip(heir.and_then(|heir| given.get(*heir))) {
+            let heir = staying
+                .first()
+                .or_else(|| leaving.iter().find(|other| *other != index));
+            if let Some((from, to)) = given
+                .get(*index)
+                .zip(heir.and_then(|heir| given.get(*heir)))
+            {
                 found.push(note(from, to, address));
             }
             if let Some((_, pod)) = given.get_mut(*index) {
@@ -52,8 +68,14 @@ fn addresses((_, pod): &Given) -> &[IpAddr] {
 
 /// Takes an address from a place; one that has no other is none for packets.
 fn take(place: &mut Place, address: IpAddr) {
-    let Place::Addressed { addresses, .. } = place else { return };
-    *addresses = addresses.iter().copied().filter(|own| *own != address).collect();
+    let Place::Addressed { addresses, .. } = place else {
+        return;
+    };
+    *addresses = addresses
+        .iter()
+        .copied()
+        .filter(|own| *own != address)
+        .collect();
     if addresses.is_empty() {
         *place = Place::Open(Unaddressed::Leaving);
     }
@@ -62,8 +84,15 @@ fn take(place: &mut Place, address: IpAddr) {
 fn note((from, leaving): &Given, (to, heir): &Given, address: IpAddr) -> Diagnostic {
     let kind = heir.value.kind.word();
     let message = match heir.value.is_leaving {
-        false => format!("the pod `{from}` is being deleted, and gives its address `{address}` up to the {kind} `{to}`"),
-        true => format!("the pods `{from}` and `{to}` are both being deleted and have the address `{address}`, which neither keeps"),
+        false => format!(
+            "the pod `{from}` is being deleted, and gives its address `{address}` up to the \
+             {kind} `{to}`"
+        ),
+        true => format!(
+            "the pods `{from}` and `{to}` are both being deleted and have the address \
+             `{address}`, which neither keeps"
+        ),
     };
-    Diagnostic::at(Code::AddressGivenUp, leaving.span, message).label(heir.span, format!("the other {kind}"))
+    Diagnostic::at(Code::AddressGivenUp, leaving.span, message)
+        .label(heir.span, format!("the other {kind}"))
 }

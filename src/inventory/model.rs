@@ -23,8 +23,8 @@ pub struct Inventory {
     pub service_accounts: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Parent>>,
     /// Nodes by name: those of the input, and those that endpoints run on or host endpoints are of.
     pub nodes: Vec<Node>,
-    /// Pods, workload endpoints and workloads, by namespace, name and kind. No two share an address. Those without an address
-    /// have policy, and no part in scripts.
+    /// Pods, workload endpoints and workloads, by namespace, name and kind. No two share an
+    /// address. Those without an address have policy, and no part in scripts.
     pub endpoints: Vec<Endpoint>,
     /// Services of which the input names backends, by namespace and name.
     pub services: BTreeMap<ServiceKey, Service>,
@@ -57,7 +57,8 @@ pub struct Node {
     pub span: Option<Span>,
 }
 
-/// Something that policy applies to: a pod, a workload endpoint, or the pods that a workload will make.
+/// Something that policy applies to: a pod, a workload endpoint, or the pods that a workload will
+/// make.
 #[derive(Debug)]
 pub struct Endpoint {
     /// What it is.
@@ -78,7 +79,8 @@ pub struct Endpoint {
     pub profiles: Profiles,
     /// What made it and keeps it; none for a workload endpoint.
     pub owner: Option<Owner>,
-    /// What made its owner, where that is certain: the Deployment of a ReplicaSet, the CronJob of a Job.
+    /// What made its owner, where that is certain: the Deployment of a ReplicaSet, the CronJob of a
+    /// Job.
     pub workload: Option<Owner>,
     /// Where it stands.
     pub span: Span,
@@ -145,8 +147,13 @@ static NO_ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| Endpoint {
 });
 
 /// What an id of another inventory stands for.
-static NO_NODE: LazyLock<Node> =
-    LazyLock::new(|| Node { name: Arc::default(), pod_ranges: Vec::new(), addresses: Vec::new(), labels: BTreeMap::new(), span: None });
+static NO_NODE: LazyLock<Node> = LazyLock::new(|| Node {
+    name: Arc::default(),
+    pod_ranges: Vec::new(),
+    addresses: Vec::new(),
+    labels: BTreeMap::new(),
+    span: None,
+});
 
 impl Inventory {
     /// The endpoint of an id of this inventory.
@@ -161,7 +168,10 @@ impl Inventory {
 
     /// The id of a node.
     pub fn find_node(&self, name: &str) -> Option<NodeId> {
-        self.nodes.binary_search_by(|node| (*node.name).cmp(name)).ok().map(NodeId::at)
+        self.nodes
+            .binary_search_by(|node| (*node.name).cmp(name))
+            .ok()
+            .map(NodeId::at)
     }
 
     /// All endpoints with their ids, by namespace and name.
@@ -180,11 +190,21 @@ impl Inventory {
     }
 
     /// The labels of an endpoint as selectors see them.
-    pub fn labels<'inventory>(&'inventory self, endpoint: &'inventory Endpoint) -> EndpointLabels<'inventory> {
+    pub fn labels<'inventory>(
+        &'inventory self,
+        endpoint: &'inventory Endpoint,
+    ) -> EndpointLabels<'inventory> {
         if endpoint.profiles != Profiles::OfPod {
-            return EndpointLabels { strings: &self.strings, layers: [&endpoint.labels, &endpoint.inherited, &[]] };
+            return EndpointLabels {
+                strings: &self.strings,
+                layers: [&endpoint.labels, &endpoint.inherited, &[]],
+            };
         }
-        self.labels_of_pod(&endpoint.labels, &endpoint.namespace, endpoint.service_account.as_deref().unwrap_or_default())
+        self.labels_of_pod(
+            &endpoint.labels,
+            &endpoint.namespace,
+            endpoint.service_account.as_deref().unwrap_or_default(),
+        )
     }
 
     fn labels_of_pod<'inventory>(
@@ -193,17 +213,30 @@ impl Inventory {
         namespace: &str,
         account: &str,
     ) -> EndpointLabels<'inventory> {
-        let account = self.service_accounts.get(namespace).and_then(|accounts| accounts.get(account));
+        let account = self
+            .service_accounts
+            .get(namespace)
+            .and_then(|accounts| accounts.get(account));
         let namespace = self.namespaces.get(namespace);
-        let inherited = |parent: Option<&'inventory Parent>| parent.map_or(&[][..], |parent| &parent.labels);
-        EndpointLabels { strings: &self.strings, layers: [own, inherited(namespace), inherited(account)] }
+        let inherited =
+            |parent: Option<&'inventory Parent>| parent.map_or(&[][..], |parent| &parent.labels);
+        EndpointLabels {
+            strings: &self.strings,
+            layers: [own, inherited(namespace), inherited(account)],
+        }
     }
 
-    /// The labels of a network set as selectors see them: its own, then those of its namespace. A set without a namespace has
-    /// its own only.
-    pub fn network_set_labels(&self, namespace: Option<&str>, own: &[(String, String)]) -> BTreeMap<String, String> {
+    /// The labels of a network set as selectors see them: its own, then those of its namespace. A
+    /// set without a namespace has its own only.
+    pub fn network_set_labels(
+        &self,
+        namespace: Option<&str>,
+        own: &[(String, String)],
+    ) -> BTreeMap<String, String> {
         let own = own.iter().cloned().collect();
-        let Some(namespace) = namespace else { return own };
+        let Some(namespace) = namespace else {
+            return own;
+        };
         let mut effective = self.inherited_from(namespace);
         effective.extend(labels::of_network_set(own, namespace));
         effective
@@ -218,7 +251,10 @@ impl Inventory {
 
     pub(super) fn texts(&self, labels: &LabelList) -> BTreeMap<String, String> {
         let text = |symbol| self.strings.get(symbol).to_owned();
-        labels.iter().map(|(key, value)| (text(*key), text(*value))).collect()
+        labels
+            .iter()
+            .map(|(key, value)| (text(*key), text(*value)))
+            .collect()
     }
 }
 
@@ -251,7 +287,12 @@ impl Endpoint {
         match self.kind {
             EndpointKind::Pod => self.to_string(),
             EndpointKind::WorkloadEndpoint | EndpointKind::Workload(_) => {
-                format!("{}/{}/{}", self.namespace, self.kind.manifest_word(), self.name)
+                format!(
+                    "{}/{}/{}",
+                    self.namespace,
+                    self.kind.manifest_word(),
+                    self.name
+                )
             }
         }
     }
@@ -261,14 +302,23 @@ impl Endpoint {
         self.owner.iter().chain(&self.workload)
     }
 
-    /// Whether it is meant by a kind and a name: its own, or those of what made it. No kind is that of a pod or
-    /// workload endpoint. The case of a kind's letters does not count.
+    /// Whether it is meant by a kind and a name: its own, or those of what made it. No kind is that
+    /// of a pod or workload endpoint. The case of a kind's letters does not count.
     pub fn is_called(&self, namespace: &str, kind: Option<&str>, name: &str) -> bool {
         let is_so = match kind {
-            None => matches!(self.kind, EndpointKind::Pod | EndpointKind::WorkloadEndpoint) && *self.name == *name,
+            None => {
+                matches!(
+                    self.kind,
+                    EndpointKind::Pod | EndpointKind::WorkloadEndpoint
+                ) && *self.name == *name
+            }
             Some(kind) => {
-                let is_own = kind.eq_ignore_ascii_case(self.kind.manifest_word()) && *self.name == *name;
-                is_own || self.owners().any(|owner| kind.eq_ignore_ascii_case(&owner.kind) && *owner.name == *name)
+                let is_own =
+                    kind.eq_ignore_ascii_case(self.kind.manifest_word()) && *self.name == *name;
+                is_own
+                    || self
+                        .owners()
+                        .any(|owner| kind.eq_ignore_ascii_case(&owner.kind) && *owner.name == *name)
             }
         };
         is_so && *self.namespace == *namespace
@@ -326,28 +376,54 @@ impl fmt::Display for Inventory {
                 self.write_labels(out, account)?;
             }
         }
-        self.endpoints.iter().try_for_each(|endpoint| self.write_endpoint(out, endpoint))
+        self.endpoints
+            .iter()
+            .try_for_each(|endpoint| self.write_endpoint(out, endpoint))
     }
 }
 
 impl Inventory {
     fn write_labels(&self, out: &mut fmt::Formatter<'_>, parent: &Parent) -> fmt::Result {
-        let labels = parent.labels.iter().map(|(key, value)| (self.strings.get(*key), self.strings.get(*value)));
-        write_list(out, "gives labels", labels.map(|(key, value)| format!("{key}={value}")))
+        let labels = parent
+            .labels
+            .iter()
+            .map(|(key, value)| (self.strings.get(*key), self.strings.get(*value)));
+        write_list(
+            out,
+            "gives labels",
+            labels.map(|(key, value)| format!("{key}={value}")),
+        )
     }
 
     fn write_endpoint(&self, out: &mut fmt::Formatter<'_>, endpoint: &Endpoint) -> fmt::Result {
         let account = endpoint.service_account.as_deref().unwrap_or("nobody");
-        let node = endpoint.node.map_or("no node", |node| &self.node(node).name);
-        writeln!(out, "{} {endpoint} on {node} as {account}", endpoint.kind.word())?;
+        let node = endpoint
+            .node
+            .map_or("no node", |node| &self.node(node).name);
+        writeln!(
+            out,
+            "{} {endpoint} on {node} as {account}",
+            endpoint.kind.word()
+        )?;
         write_list(out, "addresses", endpoint.addresses.iter())?;
         write_list(out, "ports", endpoint.ports.iter())?;
-        let own = EndpointLabels { strings: &self.strings, layers: [&endpoint.labels, &[], &[]] };
-        write_list(out, "labels", own.iter().map(|(key, value)| format!("{key}={value}")))
+        let own = EndpointLabels {
+            strings: &self.strings,
+            layers: [&endpoint.labels, &[], &[]],
+        };
+        write_list(
+            out,
+            "labels",
+            own.iter().map(|(key, value)| format!("{key}={value}")),
+        )
     }
 }
 
-fn write_list(out: &mut fmt::Formatter<'_>, what: &str, items: impl Iterator<Item = impl fmt::Display>) -> fmt::Result {
+fn write_list(
+    out: &mut fmt::Formatter<'_>,
+    what: &str,
+    items: impl Iterator<Item = impl fmt::Display>,
+) -> fmt::Result {
     let items: Vec<String> = items.map(|item| item.to_string()).collect();
     match items.is_empty() {
         true => Ok(()),

@@ -13,7 +13,8 @@ use crate::inventory::{
 use crate::name::Form;
 use crate::net::Protocol;
 
-/// What counts of a pod, or of another endpoint. Two pods that are equal here are one, however else they differ.
+/// What counts of a pod, or of another endpoint. Two pods that are equal here are one, however else
+/// they differ.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pod {
     pub(super) kind: EndpointKind,
@@ -90,7 +91,11 @@ pub(super) fn read(
     let mut spec = pod.spec.take().unwrap_or_default();
     let template = template(key, own, &mut spec, strings, check);
     let place = place(spec, pod.status.unwrap_or_default(), strings, check);
-    let Template { service_account, ports, labels } = template?;
+    let Template {
+        service_account,
+        ports,
+        labels,
+    } = template?;
     let service_account = Some(service_account);
     Some(Pod {
         kind: EndpointKind::Pod,
@@ -106,19 +111,41 @@ pub(super) fn read(
 }
 
 /// The controller among the owners of a pod.
-pub(super) fn owner(owners: Option<Vec<manifests::OwnerReference>>, strings: &mut Strings) -> Option<Owner> {
-    let controller = owners.into_iter().flatten().find(|owner| owner.controller == Some(true))?;
-    Some(Owner { kind: strings.share(&controller.kind?), name: strings.share(&controller.name?) })
+pub(super) fn owner(
+    owners: Option<Vec<manifests::OwnerReference>>,
+    strings: &mut Strings,
+) -> Option<Owner> {
+    let controller = owners
+        .into_iter()
+        .flatten()
+        .find(|owner| owner.controller == Some(true))?;
+    Some(Owner {
+        kind: strings.share(&controller.kind?),
+        name: strings.share(&controller.name?),
+    })
 }
 
-/// The label by which the controller of Deployments tells the pods of one template from those of another.
+/// The label by which the controller of Deployments tells the pods of one template from those of
+/// another.
 pub(super) const TEMPLATE_HASH: &str = "pod-template-hash";
 
-/// The Deployment of a ReplicaSet whose name is a Deployment's and the hash of the template behind it, as the Deployment's controller names them.
-pub(super) fn deployment(owner: &Owner, hash: Option<&str>, strings: &mut Strings) -> Option<Owner> {
+/// The Deployment of a ReplicaSet whose name is a Deployment's and the hash of the template behind
+/// it, as the Deployment's controller names them.
+pub(super) fn deployment(
+    owner: &Owner,
+    hash: Option<&str>,
+    strings: &mut Strings,
+) -> Option<Owner> {
     let hash = hash.filter(|hash| !hash.is_empty() && &*owner.kind == "ReplicaSet")?;
-    let name = owner.name.strip_suffix(hash)?.strip_suffix('-').filter(|name| !name.is_empty())?;
-    Some(Owner { kind: strings.share("Deployment"), name: strings.share(name) })
+    let name = owner
+        .name
+        .strip_suffix(hash)?
+        .strip_suffix('-')
+        .filter(|name| !name.is_empty())?;
+    Some(Owner {
+        kind: strings.share("Deployment"),
+        name: strings.share(name),
+    })
 }
 
 /// What pods of one template have in common.
@@ -137,12 +164,17 @@ pub(super) fn template(
     strings: &mut Strings,
     check: &mut Check<'_>,
 ) -> Option<Template> {
-    let account = given(spec.service_account_name.take()).or_else(|| given(spec.service_account.take()));
+    let account =
+        given(spec.service_account_name.take()).or_else(|| given(spec.service_account.take()));
     let account = account.unwrap_or_else(|| "default".to_owned());
     let ports = named_ports(spec, strings, check);
     check.name("service account", &account, Form::DnsSubdomain)?;
     let labels = labels::of_pod(own, &key.namespace, &account);
-    Some(Template { service_account: strings.share(&account), ports: ports?, labels: strings.intern_labels(&labels) })
+    Some(Template {
+        service_account: strings.share(&account),
+        ports: ports?,
+        labels: strings.intern_labels(&labels),
+    })
 }
 
 /// The text of a field; the API server does not tell an empty one from an absent one.
@@ -150,54 +182,99 @@ fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-fn place(spec: manifests::PodSpec, status: manifests::PodStatus, strings: &mut Strings, check: &mut Check<'_>) -> Option<Place> {
-    if status.phase.as_deref().is_some_and(|phase| FINISHED.contains(&phase)) {
+fn place(
+    spec: manifests::PodSpec,
+    status: manifests::PodStatus,
+    strings: &mut Strings,
+    check: &mut Check<'_>,
+) -> Option<Place> {
+    if status
+        .phase
+        .as_deref()
+        .is_some_and(|phase| FINISHED.contains(&phase))
+    {
         return Some(Place::Nowhere(Unaddressed::Finished));
     }
     if spec.host_network == Some(true) {
         return Some(Place::Nowhere(Unaddressed::HostNetwork));
     }
-    let Some(node) = given(spec.node_name) else { return Some(Place::Open(Unaddressed::Unscheduled)) };
+    let Some(node) = given(spec.node_name) else {
+        return Some(Place::Open(Unaddressed::Unscheduled));
+    };
     check.name("node", &node, Form::DnsSubdomain)?;
     let addresses = addresses(status, check)?;
     match addresses.is_empty() {
         true => Some(Place::Open(Unaddressed::NoAddress)),
-        false => Some(Place::Addressed { node: strings.share(&node), addresses }),
+        false => Some(Place::Addressed {
+            node: strings.share(&node),
+            addresses,
+        }),
     }
 }
 
 /// `podIPs`, else `podIP`.
 fn addresses(status: manifests::PodStatus, check: &mut Check<'_>) -> Option<Box<[IpAddr]>> {
-    let mut texts: Vec<String> = status.pod_ips.into_iter().flatten().filter_map(|entry| given(entry.ip)).collect();
+    let mut texts: Vec<String> = status
+        .pod_ips
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| given(entry.ip))
+        .collect();
     if texts.is_empty() {
         texts.extend(given(status.pod_ip));
     }
-    let addresses: Vec<Option<IpAddr>> = texts.iter().map(|text| address("pod", text, check)).collect();
+    let addresses: Vec<Option<IpAddr>> = texts
+        .iter()
+        .map(|text| address("pod", text, check))
+        .collect();
     let mut addresses = addresses.into_iter().collect::<Option<Vec<_>>>()?;
     addresses.sort_unstable();
     addresses.dedup();
     Some(addresses.into_boxed_slice())
 }
 
-/// An address that a pod or node can have. An IPv4 address in IPv6 notation is refused: it would stand in the sets of the wrong family.
+/// An address that a pod or node can have. An IPv4 address in IPv6 notation is refused: it would
+/// stand in the sets of the wrong family.
 pub(super) fn address(owner: &str, text: &str, check: &mut Check<'_>) -> Option<IpAddr> {
-    let address = text.parse().ok().filter(|address: &IpAddr| !is_nobodys(*address));
+    let address = text
+        .parse()
+        .ok()
+        .filter(|address: &IpAddr| !is_nobodys(*address));
     if address.is_none() {
-        check.refuse(Code::InvalidAddress, &format!("`{}` is not an address that a {owner} can have", text.escape_debug()));
+        check.refuse(
+            Code::InvalidAddress,
+            &format!(
+                "`{}` is not an address that a {owner} can have",
+                text.escape_debug()
+            ),
+        );
     }
     address
 }
 
 /// Whether no endpoint can have an address.
 pub(super) fn is_nobodys(address: IpAddr) -> bool {
-    let in_other_notation = matches!(address, IpAddr::V6(inner) if inner.to_ipv4_mapped().is_some());
+    let in_other_notation =
+        matches!(address, IpAddr::V6(inner) if inner.to_ipv4_mapped().is_some());
     let broadcast = matches!(address, IpAddr::V4(inner) if inner.is_broadcast());
-    in_other_notation || broadcast || address.is_unspecified() || address.is_loopback() || address.is_multicast()
+    in_other_notation
+        || broadcast
+        || address.is_unspecified()
+        || address.is_loopback()
+        || address.is_multicast()
 }
 
 /// The ports that have a name, of containers and init containers.
-fn named_ports(spec: &manifests::PodSpec, strings: &mut Strings, check: &mut Check<'_>) -> Option<Box<[NamedPort]>> {
-    let containers = spec.containers.iter().chain(&spec.init_containers).flatten();
+fn named_ports(
+    spec: &manifests::PodSpec,
+    strings: &mut Strings,
+    check: &mut Check<'_>,
+) -> Option<Box<[NamedPort]>> {
+    let containers = spec
+        .containers
+        .iter()
+        .chain(&spec.init_containers)
+        .flatten();
     let ports = containers.flat_map(|container| container.ports.iter().flatten());
     let named = ports.filter(|port| port.name.as_deref().is_some_and(|name| !name.is_empty()));
     let read: Vec<Option<NamedPort>> = named.map(|port| named_port(port, strings, check)).collect();
@@ -207,23 +284,40 @@ fn named_ports(spec: &manifests::PodSpec, strings: &mut Strings, check: &mut Che
     Some(read.into_boxed_slice())
 }
 
-fn named_port(port: &manifests::ContainerPort, strings: &mut Strings, check: &mut Check<'_>) -> Option<NamedPort> {
+fn named_port(
+    port: &manifests::ContainerPort,
+    strings: &mut Strings,
+    check: &mut Check<'_>,
+) -> Option<NamedPort> {
     let name = port.name.as_deref().unwrap_or_default();
     if !check.form(Form::PortName, name, Code::InvalidPort, "port name") {
         return None;
     }
-    let number = port.container_port.and_then(|number| u16::try_from(number).ok()).filter(|number| *number != 0);
+    let number = port
+        .container_port
+        .and_then(|number| u16::try_from(number).ok())
+        .filter(|number| *number != 0);
     if number.is_none() {
-        check.refuse(Code::InvalidPort, &format!("the port `{name}` has no number from 1 to 65535"));
+        check.refuse(
+            Code::InvalidPort,
+            &format!("the port `{name}` has no number from 1 to 65535"),
+        );
     }
-    Some(NamedPort { name: strings.share(name), protocol: protocol(port.protocol.as_deref(), check)?, number: number? })
+    Some(NamedPort {
+        name: strings.share(name),
+        protocol: protocol(port.protocol.as_deref(), check)?,
+        number: number?,
+    })
 }
 
 fn protocol(text: Option<&str>, check: &mut Check<'_>) -> Option<Protocol> {
     let name = text.filter(|name| !name.is_empty()).unwrap_or("TCP");
     let protocol = Protocol::from_name(name).filter(|protocol| protocol.has_ports());
     if protocol.is_none() {
-        check.refuse(Code::InvalidProtocol, &format!("`{name}` is none of `TCP`, `UDP`, `SCTP`"));
+        check.refuse(
+            Code::InvalidProtocol,
+            &format!("`{name}` is none of `TCP`, `UDP`, `SCTP`"),
+        );
     }
     protocol
 }

@@ -1,4 +1,5 @@
-//! The profiles of endpoints: by what an endpoint inherits labels, and what decides behind the tiers.
+//! The profiles of endpoints: by what an endpoint inherits labels, and what decides behind the
+//! tiers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use crate::text::Text;
 /// The profiles of an endpoint, first asked first.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Profiles {
-    /// Its namespace's and its service account's, as every pod has them. The first allows everything.
+    /// Its namespace's and its service account's, as every pod has them. The first allows
+    /// everything.
     OfPod,
     /// Those that it names.
     Listed(Box<[Arc<str>]>),
@@ -33,7 +35,9 @@ const DEFAULT_ALLOW: &str = "projectcalico-default-allow";
 
 /// Takes the name of a profile apart. The name of a namespace has no dot.
 pub fn profile_name(name: &str) -> ProfileName<'_> {
-    let account = name.strip_prefix("ksa.").and_then(|rest| rest.split_once('.'));
+    let account = name
+        .strip_prefix("ksa.")
+        .and_then(|rest| rest.split_once('.'));
     match (name.strip_prefix("kns."), account) {
         (Some(namespace), _) => ProfileName::Namespace(namespace),
         (None, Some((namespace, account))) => ProfileName::ServiceAccount(namespace, account),
@@ -45,7 +49,12 @@ pub fn profile_name(name: &str) -> ProfileName<'_> {
 impl Profiles {
     /// Those of an endpoint that lists them.
     pub fn named(names: &[Text]) -> Self {
-        Profiles::Listed(names.iter().map(|name| Arc::from(name.value.as_str())).collect())
+        Profiles::Listed(
+            names
+                .iter()
+                .map(|name| Arc::from(name.value.as_str()))
+                .collect(),
+        )
     }
 
     /// The names that are listed.
@@ -60,7 +69,11 @@ impl Profiles {
 
 impl Inventory {
     /// The labels of a host endpoint as selectors see them: its own, then those of its profiles.
-    pub fn host_endpoint_labels(&self, own: &[(String, String)], profiles: &Profiles) -> BTreeMap<String, String> {
+    pub fn host_endpoint_labels(
+        &self,
+        own: &[(String, String)],
+        profiles: &Profiles,
+    ) -> BTreeMap<String, String> {
         let mut effective = self.inherited_labels(profiles);
         effective.extend(own.iter().cloned());
         effective
@@ -69,7 +82,10 @@ impl Inventory {
     /// Gives the endpoints that list profiles the labels of those.
     pub(super) fn inherit(&mut self) {
         let mut endpoints = std::mem::take(&mut self.endpoints);
-        for endpoint in endpoints.iter_mut().filter(|endpoint| endpoint.profiles != Profiles::OfPod) {
+        for endpoint in endpoints
+            .iter_mut()
+            .filter(|endpoint| endpoint.profiles != Profiles::OfPod)
+        {
             endpoint.inherited = self.inherited(&endpoint.profiles);
         }
         self.endpoints = endpoints;
@@ -80,15 +96,21 @@ impl Inventory {
         self.strings.intern_labels(&labels)
     }
 
-    /// What an endpoint with these profiles inherits: of every label the value of the first profile that has it.
+    /// What an endpoint with these profiles inherits: of every label the value of the first profile
+    /// that has it.
     fn inherited_labels(&self, profiles: &Profiles) -> BTreeMap<String, String> {
         let mut labels: BTreeMap<String, String> = BTreeMap::new();
         for name in profiles.names() {
             let of_profile = match profile_name(name) {
-                ProfileName::Namespace(namespace) => self.namespaces.get(namespace).map(|parent| self.texts(&parent.labels)),
+                ProfileName::Namespace(namespace) => self
+                    .namespaces
+                    .get(namespace)
+                    .map(|parent| self.texts(&parent.labels)),
                 ProfileName::ServiceAccount(namespace, account) => {
                     let accounts = self.service_accounts.get(namespace);
-                    accounts.and_then(|accounts| accounts.get(account)).map(|parent| self.texts(&parent.labels))
+                    accounts
+                        .and_then(|accounts| accounts.get(account))
+                        .map(|parent| self.texts(&parent.labels))
                 }
                 ProfileName::AllowAll => None,
                 ProfileName::Named(name) => self.profiles.get(name).cloned(),

@@ -1,6 +1,6 @@
-//! Services: who answers for them. Backends come from `EndpointSlice`s or, for a service that has none in the input, from its
-//! `Endpoints`. Readiness does not count (reference §6.2), and cluster addresses never do: by the time a packet meets policy
-//! it bears a backend's.
+//! Services: who answers for them. Backends come from `EndpointSlice`s or, for a service that has
+//! none in the input, from its `Endpoints`. Readiness does not count (reference §6.2), and cluster
+//! addresses never do: by the time a packet meets policy it bears a backend's.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,21 +44,39 @@ impl fmt::Display for ServiceKey {
 }
 
 /// What an `EndpointSlice` says.
-pub(super) fn read_slice(slice: manifests::EndpointSlice, labels: &BTreeMap<String, String>, check: &mut Check<'_>) -> Option<Slice> {
-    let Some(service) = labels.get(SERVICE_NAME).filter(|name| !name.is_empty()) else { return Some(None) };
+pub(super) fn read_slice(
+    slice: manifests::EndpointSlice,
+    labels: &BTreeMap<String, String>,
+    check: &mut Check<'_>,
+) -> Option<Slice> {
+    let Some(service) = labels.get(SERVICE_NAME).filter(|name| !name.is_empty()) else {
+        return Some(None);
+    };
     if slice.address_type.as_deref() == Some("FQDN") {
         return Some(Some((service.clone(), Service::default())));
     }
-    let texts: Vec<String> = slice.endpoints.into_iter().flatten().flat_map(|endpoint| endpoint.addresses.unwrap_or_default()).collect();
+    let texts: Vec<String> = slice
+        .endpoints
+        .into_iter()
+        .flatten()
+        .flat_map(|endpoint| endpoint.addresses.unwrap_or_default())
+        .collect();
     let backends = backends(&texts, &slice.ports.unwrap_or_default(), check)?;
     Some(Some((service.clone(), backends)))
 }
 
 /// What `Endpoints` say.
-pub(super) fn read_endpoints(endpoints: manifests::Endpoints, check: &mut Check<'_>) -> Option<Service> {
+pub(super) fn read_endpoints(
+    endpoints: manifests::Endpoints,
+    check: &mut Check<'_>,
+) -> Option<Service> {
     let mut service = Service::default();
     for subset in endpoints.subsets.unwrap_or_default() {
-        let addresses = subset.addresses.into_iter().chain(subset.not_ready_addresses).flatten();
+        let addresses = subset
+            .addresses
+            .into_iter()
+            .chain(subset.not_ready_addresses)
+            .flatten();
         let texts: Vec<String> = addresses.filter_map(|address| address.ip).collect();
         service.extend(backends(&texts, &subset.ports.unwrap_or_default(), check)?);
     }
@@ -66,30 +84,61 @@ pub(super) fn read_endpoints(endpoints: manifests::Endpoints, check: &mut Check<
 }
 
 /// Every address with every port.
-fn backends(texts: &[String], ports: &[manifests::EndpointPort], check: &mut Check<'_>) -> Option<Service> {
-    let addresses = texts.iter().map(|text| pods::address("service", text, check)).collect::<Option<Vec<_>>>()?;
-    let ports = ports.iter().map(|port| port_of(port, check)).collect::<Option<Vec<_>>>()?;
+fn backends(
+    texts: &[String],
+    ports: &[manifests::EndpointPort],
+    check: &mut Check<'_>,
+) -> Option<Service> {
+    let addresses = texts
+        .iter()
+        .map(|text| pods::address("service", text, check))
+        .collect::<Option<Vec<_>>>()?;
+    let ports = ports
+        .iter()
+        .map(|port| port_of(port, check))
+        .collect::<Option<Vec<_>>>()?;
     let numbered = ports.into_iter().flatten();
-    let all = numbered.flat_map(|(protocol, port)| addresses.iter().map(move |address| (*address, protocol, port)));
-    let mut service = Service { ports: all.collect(), addresses: Vec::new() };
-    service.extend(Service { addresses, ports: Vec::new() });
+    let all = numbered.flat_map(|(protocol, port)| {
+        addresses
+            .iter()
+            .map(move |address| (*address, protocol, port))
+    });
+    let mut service = Service {
+        ports: all.collect(),
+        addresses: Vec::new(),
+    };
+    service.extend(Service {
+        addresses,
+        ports: Vec::new(),
+    });
     Some(service)
 }
 
 /// A port's protocol and number; a port without a number says nothing.
-#[expect(clippy::option_option, reason = "outer: whether it is valid; inner: whether it is there")]
-fn port_of(port: &manifests::EndpointPort, check: &mut Check<'_>) -> Option<Option<(Protocol, u16)>> {
+#[expect(
+    clippy::option_option,
+    reason = "outer: whether it is valid; inner: whether it is there"
+)]
+fn port_of(
+    port: &manifests::EndpointPort,
+    check: &mut Check<'_>,
+) -> Option<Option<(Protocol, u16)>> {
     let protocol = match port.protocol.as_deref() {
         None | Some("") => Protocol::TCP,
         Some(name) => match Protocol::from_name(name).filter(|protocol| protocol.has_ports()) {
             Some(protocol) => protocol,
             None => {
-                check.refuse(Code::InvalidProtocol, &format!("`{}` is no protocol of a service", name.escape_debug()));
+                check.refuse(
+                    Code::InvalidProtocol,
+                    &format!("`{}` is no protocol of a service", name.escape_debug()),
+                );
                 return None;
             }
         },
     };
-    let Some(number) = port.port else { return Some(None) };
+    let Some(number) = port.port else {
+        return Some(None);
+    };
     let valid = u16::try_from(number).ok().filter(|number| *number != 0);
     if valid.is_none() {
         check.refuse(Code::InvalidPort, &format!("`{number}` is no port"));
@@ -109,15 +158,31 @@ impl Service {
 }
 
 /// All services. Slices of one service count together; `Endpoints` count where there is no slice.
-pub(super) fn services(slices: Objects<Slice>, endpoints: Objects<Service>) -> BTreeMap<ServiceKey, Service> {
+pub(super) fn services(
+    slices: Objects<Slice>,
+    endpoints: Objects<Service>,
+) -> BTreeMap<ServiceKey, Service> {
     let mut services: BTreeMap<ServiceKey, Service> = BTreeMap::new();
     for (key, slice) in slices.known {
-        let Some((name, backends)) = slice.value else { continue };
-        services.entry(ServiceKey { namespace: key.namespace.to_string(), name }).or_default().extend(backends);
+        let Some((name, backends)) = slice.value else {
+            continue;
+        };
+        services
+            .entry(ServiceKey {
+                namespace: key.namespace.to_string(),
+                name,
+            })
+            .or_default()
+            .extend(backends);
     }
     for (Key { namespace, name }, backends) in endpoints.known {
         let text = |shared: Arc<str>| shared.to_string();
-        services.entry(ServiceKey { namespace: text(namespace), name: text(name) }).or_insert(backends.value);
+        services
+            .entry(ServiceKey {
+                namespace: text(namespace),
+                name: text(name),
+            })
+            .or_insert(backends.value);
     }
     services
 }

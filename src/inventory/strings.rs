@@ -5,7 +5,8 @@ use std::sync::Arc;
 use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
 
-/// A string of [`Strings`]: equal symbols are equal strings. Numbers follow the order of input, so sort by text, not by symbol.
+/// A string of [`Strings`]: equal symbols are equal strings. Numbers follow the order of input, so
+/// sort by text, not by symbol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Symbol(u32);
 
@@ -18,7 +19,9 @@ pub struct Strings {
 impl Strings {
     /// The text of a symbol of this collection.
     pub fn get(&self, symbol: Symbol) -> &str {
-        self.known.get_index(symbol.0 as usize).map_or("", |text| text)
+        self.known
+            .get_index(symbol.0 as usize)
+            .map_or("", |text| text)
     }
 
     /// The symbol of a text, where some object used it.
@@ -35,7 +38,9 @@ impl Strings {
     /// A text that shares its memory with its equals.
     pub(super) fn share(&mut self, text: &str) -> Arc<str> {
         let symbol = self.intern(text);
-        self.known.get_index(symbol.0 as usize).map_or_else(|| Arc::from(text), Arc::clone)
+        self.known
+            .get_index(symbol.0 as usize)
+            .map_or_else(|| Arc::from(text), Arc::clone)
     }
 }
 

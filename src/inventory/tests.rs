@@ -12,9 +12,16 @@ use crate::text::Files;
 /// The inventory of objects, read as one JSON list.
 pub(crate) fn read(objects: &[Value]) -> (Inventory, Vec<Diagnostic>) {
     let mut files = Files::default();
-    files.add("cluster.json", json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()).unwrap();
+    files
+        .add(
+            "cluster.json",
+            json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string(),
+        )
+        .unwrap();
     let (mut builder, mut found) = (Builder::default(), Diagnostics::default());
-    document::for_each(&files, &mut found, &mut |object, found| builder.take(&object, found));
+    document::for_each(&files, &mut found, &mut |object, found| {
+        builder.take(&object, found)
+    });
     let inventory = builder.finish(&Manifest::default(), &mut found);
     (inventory, found.sorted().into_iter().cloned().collect())
 }
@@ -28,7 +35,13 @@ pub(crate) fn service_account(namespace: &str, name: &str, labels: &Value) -> Va
 }
 
 /// A pod on node `a`.
-pub(crate) fn pod(namespace: &str, name: &str, account: &str, labels: &Value, address: &str) -> Value {
+pub(crate) fn pod(
+    namespace: &str,
+    name: &str,
+    account: &str,
+    labels: &Value,
+    address: &str,
+) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": name, "labels": labels},
         "spec": {"nodeName": "a", "serviceAccountName": account}, "status": {"podIPs": [{"ip": address}]}})
 }
@@ -54,11 +67,17 @@ fn plain() -> Value {
 }
 
 fn labels_of(inventory: &Inventory, index: usize) -> BTreeMap<&str, &str> {
-    inventory.labels(&inventory.endpoints[index]).iter().collect()
+    inventory
+        .labels(&inventory.endpoints[index])
+        .iter()
+        .collect()
 }
 
 fn codes(found: &[Diagnostic]) -> Vec<&'static str> {
-    found.iter().map(|diagnostic| diagnostic.code.name()).collect()
+    found
+        .iter()
+        .map(|diagnostic| diagnostic.code.name())
+        .collect()
 }
 
 #[test]
@@ -67,8 +86,15 @@ fn a_pod_has_its_own_labels_then_those_of_its_namespace_then_those_of_its_servic
         "projectcalico.org/namespace": "forged", "projectcalico.org/orchestrator": "forged",
         "projectcalico.org/serviceaccount": "forged"});
     let (inventory, found) = read(&[
-        namespace("prod", &json!({"env": "live", "kubernetes.io/metadata.name": "forged", "projectcalico.org/name": "forged"})),
-        service_account("prod", "app", &json!({"role": "api", "projectcalico.org/name": "forged"})),
+        namespace(
+            "prod",
+            &json!({"env": "live", "kubernetes.io/metadata.name": "forged", "projectcalico.org/name": "forged"}),
+        ),
+        service_account(
+            "prod",
+            "app",
+            &json!({"role": "api", "projectcalico.org/name": "forged"}),
+        ),
         pod("prod", "web", "app", &own, "10.0.0.1"),
     ]);
     assert_eq!(codes(&found), [""; 0]);
@@ -86,17 +112,39 @@ fn a_pod_has_its_own_labels_then_those_of_its_namespace_then_those_of_its_servic
     ]);
     assert_eq!(labels_of(&inventory, 0), expected);
     let labels = inventory.labels(&inventory.endpoints[0]);
-    assert_eq!((labels.get("empty"), labels.get("pcns.env"), labels.get("env")), (Some(""), Some("live"), None));
+    assert_eq!(
+        (
+            labels.get("empty"),
+            labels.get("pcns.env"),
+            labels.get("env")
+        ),
+        (Some(""), Some("live"), None)
+    );
 }
 
 #[test]
 fn what_is_not_in_the_input_has_no_labels_but_its_name_and_is_noted_once() {
     let (inventory, found) = read(&[
         with(plain(), "/spec/serviceAccountName", Value::Null),
-        with(with(plain(), "/metadata/name", json!("web2")), "/status/podIPs", json!([{"ip": "10.0.0.2"}])),
-        with(pod("prod", "web3", "app", &json!({}), "10.0.0.3"), "/spec/serviceAccountName", json!("")),
+        with(
+            with(plain(), "/metadata/name", json!("web2")),
+            "/status/podIPs",
+            json!([{"ip": "10.0.0.2"}]),
+        ),
+        with(
+            pod("prod", "web3", "app", &json!({}), "10.0.0.3"),
+            "/spec/serviceAccountName",
+            json!(""),
+        ),
     ]);
-    assert_eq!(codes(&found), ["unknown-namespace", "unknown-service-account", "unknown-service-account"]);
+    assert_eq!(
+        codes(&found),
+        [
+            "unknown-namespace",
+            "unknown-service-account",
+            "unknown-service-account"
+        ]
+    );
     let expected = BTreeMap::from([
         ("pcns.kubernetes.io/metadata.name", "prod"),
         ("pcns.projectcalico.org/name", "prod"),
@@ -106,12 +154,18 @@ fn what_is_not_in_the_input_has_no_labels_but_its_name_and_is_noted_once() {
         ("projectcalico.org/serviceaccount", "default"),
     ]);
     assert_eq!(labels_of(&inventory, 0), expected);
-    assert_eq!(labels_of(&inventory, 1)["pcsa.projectcalico.org/name"], "app");
+    assert_eq!(
+        labels_of(&inventory, 1)["pcsa.projectcalico.org/name"],
+        "app"
+    );
 }
 
 #[test]
 fn a_service_account_of_another_namespace_gives_nothing() {
-    let (inventory, _) = read(&[service_account("dev", "app", &json!({"role": "api"})), plain()]);
+    let (inventory, _) = read(&[
+        service_account("dev", "app", &json!({"role": "api"})),
+        plain(),
+    ]);
     assert!(!labels_of(&inventory, 0).contains_key("pcsa.role"));
 }
 
@@ -124,15 +178,28 @@ fn the_service_account_is_the_new_field_then_the_old_then_default() {
         (Value::Null, Value::Null, "default"),
     ];
     for (new, old, expected) in cases {
-        let pod = with(with(plain(), "/spec/serviceAccountName", new), "/spec/serviceAccount", old);
-        assert_eq!(read(&[pod]).0.endpoints[0].service_account.as_deref().unwrap(), expected);
+        let pod = with(
+            with(plain(), "/spec/serviceAccountName", new),
+            "/spec/serviceAccount",
+            old,
+        );
+        assert_eq!(
+            read(&[pod]).0.endpoints[0]
+                .service_account
+                .as_deref()
+                .unwrap(),
+            expected
+        );
     }
 }
 
 #[test]
 fn a_network_set_keeps_its_own_labels_even_empty_ones_before_those_of_its_namespace() {
     let (inventory, _) = read(&[namespace("prod", &json!({"env": "live", "team": "a"}))]);
-    let own = [("pcns.env".to_owned(), String::new()), ("pcsa.role".to_owned(), "claimed".to_owned())];
+    let own = [
+        ("pcns.env".to_owned(), String::new()),
+        ("pcsa.role".to_owned(), "claimed".to_owned()),
+    ];
     let expected = [
         ("pcns.env", ""),
         ("pcns.kubernetes.io/metadata.name", "prod"),
@@ -141,12 +208,29 @@ fn a_network_set_keeps_its_own_labels_even_empty_ones_before_those_of_its_namesp
         ("pcsa.role", "claimed"),
         ("projectcalico.org/namespace", "prod"),
     ];
-    let owned = |labels: &[(&str, &str)]| labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
-    assert_eq!(inventory.network_set_labels(Some("prod"), &own), owned(&expected));
-    assert_eq!(inventory.network_set_labels(None, &own), BTreeMap::from(own));
-    let unknown =
-        [("pcns.kubernetes.io/metadata.name", "dev"), ("pcns.projectcalico.org/name", "dev"), ("projectcalico.org/namespace", "dev")];
-    assert_eq!(inventory.network_set_labels(Some("dev"), &[]), owned(&unknown));
+    let owned = |labels: &[(&str, &str)]| {
+        labels
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect()
+    };
+    assert_eq!(
+        inventory.network_set_labels(Some("prod"), &own),
+        owned(&expected)
+    );
+    assert_eq!(
+        inventory.network_set_labels(None, &own),
+        BTreeMap::from(own)
+    );
+    let unknown = [
+        ("pcns.kubernetes.io/metadata.name", "dev"),
+        ("pcns.projectcalico.org/name", "dev"),
+        ("projectcalico.org/namespace", "dev"),
+    ];
+    assert_eq!(
+        inventory.network_set_labels(Some("dev"), &[]),
+        owned(&unknown)
+    );
 }
 
 #[test]
@@ -158,13 +242,35 @@ fn pods_that_nobody_can_reach_are_counted_in_one_note() {
         named(with(plain(), "/spec/hostNetwork", json!(true)), "host"),
         named(with(plain(), "/spec/nodeName", Value::Null), "pending"),
         named(with(plain(), "/status/podIPs", json!([])), "starting"),
-        named(with(plain(), "/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z")), "leaving"),
+        named(
+            with(
+                plain(),
+                "/metadata/deletionTimestamp",
+                json!("2026-01-01T00:00:00Z"),
+            ),
+            "leaving",
+        ),
     ]);
-    let known: Vec<(String, usize)> = inventory.endpoints.iter().map(|known| (known.to_string(), known.addresses.len())).collect();
-    let expected = [("prod/leaving", 1), ("prod/pending", 0), ("prod/starting", 0)];
-    assert_eq!(known, expected.map(|(name, addresses)| (name.to_owned(), addresses)));
-    let note = found.iter().find(|diagnostic| diagnostic.code.name() == "skipped-pods").unwrap();
-    let expected = "5 pods are no addressable endpoints: 2 finished, 1 on the host's network, 1 not scheduled, 1 without an address";
+    let known: Vec<(String, usize)> = inventory
+        .endpoints
+        .iter()
+        .map(|known| (known.to_string(), known.addresses.len()))
+        .collect();
+    let expected = [
+        ("prod/leaving", 1),
+        ("prod/pending", 0),
+        ("prod/starting", 0),
+    ];
+    assert_eq!(
+        known,
+        expected.map(|(name, addresses)| (name.to_owned(), addresses))
+    );
+    let note = found
+        .iter()
+        .find(|diagnostic| diagnostic.code.name() == "skipped-pods")
+        .unwrap();
+    let expected = "5 pods are no addressable endpoints: 2 finished, 1 on the host's network, 1 \
+                    not scheduled, 1 without an address";
     assert_eq!(note.message, expected);
 }
 
@@ -173,13 +279,28 @@ fn pods_that_nobody_can_reach_are_counted_in_one_note() {
 fn a_deletion_timestamp_is_a_time() {
     let is_refused = |value: &Value| {
         let (_, found) = read(&[with(plain(), "/metadata/deletionTimestamp", value.clone())]);
-        found.iter().any(|diagnostic| ["wrong-type", "invalid-value"].contains(&diagnostic.code.name()))
+        found
+            .iter()
+            .any(|diagnostic| ["wrong-type", "invalid-value"].contains(&diagnostic.code.name()))
     };
-    for value in [json!(null), json!("2026-01-31T12:00:00Z"), json!("2026-01-31T12:00:00.5Z"), json!("2026-01-31T12:00:00+01:00")] {
+    for value in [
+        json!(null),
+        json!("2026-01-31T12:00:00Z"),
+        json!("2026-01-31T12:00:00.5Z"),
+        json!("2026-01-31T12:00:00+01:00"),
+    ] {
         assert!(!is_refused(&value), "{value}");
     }
-    let wrong =
-        [json!(false), json!(0), json!({}), json!([]), json!(""), json!("notadate"), json!("2026-01-31"), json!("2026-01-31T12:00:00")];
+    let wrong = [
+        json!(false),
+        json!(0),
+        json!({}),
+        json!([]),
+        json!(""),
+        json!("notadate"),
+        json!("2026-01-31"),
+        json!("2026-01-31T12:00:00"),
+    ];
     for value in wrong {
         assert!(is_refused(&value), "{value}");
     }
@@ -188,14 +309,27 @@ fn a_deletion_timestamp_is_a_time() {
 #[test]
 fn addresses_are_those_of_pod_ips_else_the_pod_ip() {
     let cases = [
-        (json!({"podIPs": [{"ip": "fd00::1"}, {"ip": "10.0.0.9"}, {"ip": "10.0.0.9"}], "podIP": "10.0.0.8"}), vec!["10.0.0.9", "fd00::1"]),
+        (
+            json!({"podIPs": [{"ip": "fd00::1"}, {"ip": "10.0.0.9"}, {"ip": "10.0.0.9"}], "podIP": "10.0.0.8"}),
+            vec!["10.0.0.9", "fd00::1"],
+        ),
         (json!({"podIP": "10.0.0.8"}), vec!["10.0.0.8"]),
-        (json!({"podIPs": null, "podIP": "10.0.0.8"}), vec!["10.0.0.8"]),
-        (json!({"podIPs": [{"ip": ""}], "podIP": "10.0.0.8"}), vec!["10.0.0.8"]),
+        (
+            json!({"podIPs": null, "podIP": "10.0.0.8"}),
+            vec!["10.0.0.8"],
+        ),
+        (
+            json!({"podIPs": [{"ip": ""}], "podIP": "10.0.0.8"}),
+            vec!["10.0.0.8"],
+        ),
     ];
     for (status, expected) in cases {
         let (inventory, _) = read(&[with(plain(), "/status", status)]);
-        let addresses: Vec<String> = inventory.endpoints[0].addresses.iter().map(ToString::to_string).collect();
+        let addresses: Vec<String> = inventory.endpoints[0]
+            .addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(addresses, expected);
     }
 }
@@ -206,21 +340,34 @@ fn named_ports_come_from_all_containers_and_default_to_tcp() {
     let object = with(
         plain(),
         "/spec/containers",
-        ports(json!([{"name": "http", "containerPort": 80, "hostPort": 8080}, {"containerPort": 9}, {"name": "", "containerPort": 9}])),
+        ports(
+            json!([{"name": "http", "containerPort": 80, "hostPort": 8080}, {"containerPort": 9}, {"name": "", "containerPort": 9}]),
+        ),
     );
     let object = with(
         object,
         "/spec/initContainers",
-        ports(json!([{"name": "dns", "containerPort": 53, "protocol": "UDP"}, {"name": "http", "containerPort": 81}])),
+        ports(
+            json!([{"name": "dns", "containerPort": 53, "protocol": "UDP"}, {"name": "http", "containerPort": 81}]),
+        ),
     );
     let (inventory, _) = read(&[object]);
-    let ports: Vec<String> = inventory.endpoints[0].ports.iter().map(ToString::to_string).collect();
+    let ports: Vec<String> = inventory.endpoints[0]
+        .ports
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(ports, ["dns=UDP:53", "http=TCP:80", "http=TCP:81"]);
 }
 
 #[test]
 fn the_same_object_may_come_twice_but_not_another_of_its_name() {
-    let first = [namespace("prod", &json!({})), service_account("prod", "app", &json!({})), node("a", &["10.0.0.0/24"]), plain()];
+    let first = [
+        namespace("prod", &json!({})),
+        service_account("prod", "app", &json!({})),
+        node("a", &["10.0.0.0/24"]),
+        plain(),
+    ];
     let twice: Vec<Value> = first.iter().chain(&first).cloned().collect();
     assert_eq!(codes(&read(&twice).1), [""; 0]);
     let others = [
@@ -239,11 +386,22 @@ fn the_same_object_may_come_twice_but_not_another_of_its_name() {
 
 #[test]
 fn two_pods_with_one_address_are_refused_with_both_places() {
-    let other = with(with(plain(), "/metadata/name", json!("other")), "/status/podIPs", json!([{"ip": "10.0.0.2"}, {"ip": "10.0.0.1"}]));
+    let other = with(
+        with(plain(), "/metadata/name", json!("other")),
+        "/status/podIPs",
+        json!([{"ip": "10.0.0.2"}, {"ip": "10.0.0.1"}]),
+    );
     let (_, found) = read(&[plain(), other.clone()]);
-    let shared = found.iter().find(|diagnostic| diagnostic.code.name() == "duplicate-address").unwrap();
+    let shared = found
+        .iter()
+        .find(|diagnostic| diagnostic.code.name() == "duplicate-address")
+        .unwrap();
     assert_eq!(shared.labels.len(), 2);
-    assert!(shared.message.contains("prod/web") && shared.message.contains("prod/other") && shared.message.contains("`10.0.0.1`"));
+    assert!(
+        shared.message.contains("prod/web")
+            && shared.message.contains("prod/other")
+            && shared.message.contains("`10.0.0.1`")
+    );
     let (_, found) = read(&[plain(), with(other, "/status/phase", json!("Failed"))]);
     assert!(!codes(&found).contains(&"duplicate-address"));
 }
@@ -255,14 +413,38 @@ fn values_that_kubernetes_does_not_allow_are_refused() {
     let label = |key: &str, value: &str| with(plain(), "/metadata/labels", json!({key: value}));
     let long = "a".repeat(64);
     let cases = [
-        (with(plain(), "/metadata/name", Value::Null), "missing-field"),
-        (with(plain(), "/metadata/name", json!("a\nb")), "invalid-name"),
-        (with(plain(), "/metadata/name", json!("a\"b")), "invalid-name"),
-        (with(plain(), "/metadata/name", json!("Web")), "invalid-name"),
-        (with(plain(), "/metadata/namespace", json!("a.b")), "invalid-name"),
-        (with(plain(), "/metadata/namespace", json!(long)), "invalid-name"),
-        (with(plain(), "/spec/serviceAccountName", json!("it's")), "invalid-name"),
-        (with(plain(), "/spec/nodeName", json!("a b")), "invalid-name"),
+        (
+            with(plain(), "/metadata/name", Value::Null),
+            "missing-field",
+        ),
+        (
+            with(plain(), "/metadata/name", json!("a\nb")),
+            "invalid-name",
+        ),
+        (
+            with(plain(), "/metadata/name", json!("a\"b")),
+            "invalid-name",
+        ),
+        (
+            with(plain(), "/metadata/name", json!("Web")),
+            "invalid-name",
+        ),
+        (
+            with(plain(), "/metadata/namespace", json!("a.b")),
+            "invalid-name",
+        ),
+        (
+            with(plain(), "/metadata/namespace", json!(long)),
+            "invalid-name",
+        ),
+        (
+            with(plain(), "/spec/serviceAccountName", json!("it's")),
+            "invalid-name",
+        ),
+        (
+            with(plain(), "/spec/nodeName", json!("a b")),
+            "invalid-name",
+        ),
         (namespace("a.b", &json!({})), "invalid-name"),
         (namespace(&long, &json!({})), "invalid-name"),
         (service_account("prod", "a/b", &json!({})), "invalid-name"),
@@ -287,19 +469,43 @@ fn values_that_kubernetes_does_not_allow_are_refused() {
         (node("a", &["10.0.0.0"]), "invalid-cidr"),
         (node("a", &["10.0.0.0/33"]), "invalid-cidr"),
         (node("a", &["0.0.0.0/0"]), "invalid-cidr"),
-        (ports(json!({"name": "http", "containerPort": 0})), "invalid-port"),
-        (ports(json!({"name": "http", "containerPort": 65536})), "invalid-port"),
+        (
+            ports(json!({"name": "http", "containerPort": 0})),
+            "invalid-port",
+        ),
+        (
+            ports(json!({"name": "http", "containerPort": 65536})),
+            "invalid-port",
+        ),
         (ports(json!({"name": "http"})), "invalid-port"),
-        (ports(json!({"name": "HTTP", "containerPort": 80})), "invalid-port"),
-        (ports(json!({"name": "a--b", "containerPort": 80})), "invalid-port"),
-        (ports(json!({"name": "80", "containerPort": 80})), "invalid-port"),
-        (ports(json!({"name": "http", "containerPort": 80, "protocol": "tcp"})), "invalid-protocol"),
-        (ports(json!({"name": "http", "containerPort": 80, "protocol": "ICMP"})), "invalid-protocol"),
+        (
+            ports(json!({"name": "HTTP", "containerPort": 80})),
+            "invalid-port",
+        ),
+        (
+            ports(json!({"name": "a--b", "containerPort": 80})),
+            "invalid-port",
+        ),
+        (
+            ports(json!({"name": "80", "containerPort": 80})),
+            "invalid-port",
+        ),
+        (
+            ports(json!({"name": "http", "containerPort": 80, "protocol": "tcp"})),
+            "invalid-protocol",
+        ),
+        (
+            ports(json!({"name": "http", "containerPort": 80, "protocol": "ICMP"})),
+            "invalid-protocol",
+        ),
     ];
     for (object, code) in cases {
         let (inventory, found) = read(std::slice::from_ref(&object));
         assert_eq!(codes(&found), [code], "{object}");
-        assert!(inventory.endpoints.is_empty() && inventory.nodes.is_empty(), "{object}");
+        assert!(
+            inventory.endpoints.is_empty() && inventory.nodes.is_empty(),
+            "{object}"
+        );
     }
 }
 
@@ -315,7 +521,11 @@ fn the_inventory_prints_itself_the_same_in_any_order() {
             "/spec/containers",
             json!([{"ports": [{"name": "sql", "containerPort": 5432}]}]),
         ),
-        with(pod("x", "y", "", &json!({}), "fd00::1"), "/metadata/namespace", Value::Null),
+        with(
+            pod("x", "y", "", &json!({}), "fd00::1"),
+            "/metadata/namespace",
+            Value::Null,
+        ),
     ];
     let expected = "\
 node a
@@ -324,33 +534,41 @@ node b
 namespace default
   gives labels: pcns.kubernetes.io/metadata.name=default, pcns.projectcalico.org/name=default
 namespace prod
-  gives labels: pcns.env=live, pcns.kubernetes.io/metadata.name=prod, pcns.projectcalico.org/name=prod
+  gives labels: pcns.env=live, pcns.kubernetes.io/metadata.name=prod, \
+                    pcns.projectcalico.org/name=prod
 service account default/default
   gives labels: pcsa.projectcalico.org/name=default
 service account prod/app
   gives labels: pcsa.projectcalico.org/name=app, pcsa.role=api
 pod default/y on a as default
   addresses: fd00::1
-  labels: projectcalico.org/namespace=default, projectcalico.org/orchestrator=k8s, projectcalico.org/serviceaccount=default
+  labels: projectcalico.org/namespace=default, projectcalico.org/orchestrator=k8s, \
+                    projectcalico.org/serviceaccount=default
 pod prod/db on a as app
   addresses: 10.0.0.9
   ports: sql=TCP:5432
-  labels: projectcalico.org/namespace=prod, projectcalico.org/orchestrator=k8s, projectcalico.org/serviceaccount=app
+  labels: projectcalico.org/namespace=prod, projectcalico.org/orchestrator=k8s, \
+                    projectcalico.org/serviceaccount=app
 pod prod/web on a as app
   addresses: 10.0.0.10
-  labels: app=web, projectcalico.org/namespace=prod, projectcalico.org/orchestrator=k8s, projectcalico.org/serviceaccount=app
+  labels: app=web, projectcalico.org/namespace=prod, projectcalico.org/orchestrator=k8s, \
+                    projectcalico.org/serviceaccount=app
 ";
     assert_eq!(read(&objects).0.to_string(), expected);
     objects.reverse();
     let (inventory, _) = read(&objects);
     assert_eq!(inventory.to_string(), expected);
-    assert_eq!(inventory.find_node("b").map(|id| &*inventory.node(id).name), Some("b"));
+    assert_eq!(
+        inventory.find_node("b").map(|id| &*inventory.node(id).name),
+        Some("b")
+    );
     assert_eq!(inventory.find_node("c"), None);
 }
 
 #[test]
 fn a_workload_has_the_labels_that_its_pods_will_have_and_pods_know_their_controller() {
-    let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"serviceAccountName": "app"}});
+    let template =
+        json!({"metadata": {"labels": {"app": "web"}}, "spec": {"serviceAccountName": "app"}});
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": "prod", "name": "web"}, "spec": {"template": template},
     });
@@ -366,12 +584,29 @@ fn a_workload_has_the_labels_that_its_pods_will_have_and_pods_know_their_control
     ];
     let (inventory, found) = read(&objects);
     assert_eq!(codes(&found), ["workloads-without-addresses"]);
-    let workload = inventory.endpoints.iter().find(|endpoint| endpoint.kind == EndpointKind::Workload("Deployment")).unwrap();
-    assert_eq!((&*workload.name, workload.addresses.len(), workload.node), ("web", 0, None));
+    let workload = inventory
+        .endpoints
+        .iter()
+        .find(|endpoint| endpoint.kind == EndpointKind::Workload("Deployment"))
+        .unwrap();
+    assert_eq!(
+        (&*workload.name, workload.addresses.len(), workload.node),
+        ("web", 0, None)
+    );
     let labels = inventory.labels(workload);
-    let seen = ["app", "pcns.env", "pcsa.role", "projectcalico.org/serviceaccount"].map(|key| labels.get(key));
+    let seen = [
+        "app",
+        "pcns.env",
+        "pcsa.role",
+        "projectcalico.org/serviceaccount",
+    ]
+    .map(|key| labels.get(key));
     assert_eq!(seen, [Some("web"), Some("prod"), Some("api"), Some("app")]);
-    let pod = inventory.endpoints.iter().find(|endpoint| endpoint.kind == EndpointKind::Pod).unwrap();
+    let pod = inventory
+        .endpoints
+        .iter()
+        .find(|endpoint| endpoint.kind == EndpointKind::Pod)
+        .unwrap();
     let owner = pod.owner.as_ref().unwrap();
     assert_eq!((&*owner.kind, &*owner.name), ("ReplicaSet", "web-5d"));
     assert_eq!(pod.workload, None);
@@ -381,16 +616,29 @@ fn a_workload_has_the_labels_that_its_pods_will_have_and_pods_know_their_control
 fn a_pod_belongs_to_the_deployment_that_certainly_made_its_owner() {
     let made_by = |kind: &str, owner: &str, hash: &str, others: &[Value]| {
         let owners = json!([{"kind": kind, "name": owner, "controller": true}]);
-        let pod = with(with(plain(), "/metadata/ownerReferences", owners), "/metadata/labels", json!({"pod-template-hash": hash}));
+        let pod = with(
+            with(plain(), "/metadata/ownerReferences", owners),
+            "/metadata/labels",
+            json!({"pod-template-hash": hash}),
+        );
         let (inventory, _) = read(&[&[pod], others].concat());
-        let pod = inventory.endpoints.iter().find(|endpoint| endpoint.kind == EndpointKind::Pod).unwrap();
-        pod.workload.as_ref().map(|owner| format!("{} {}", owner.kind, owner.name))
+        let pod = inventory
+            .endpoints
+            .iter()
+            .find(|endpoint| endpoint.kind == EndpointKind::Pod)
+            .unwrap();
+        pod.workload
+            .as_ref()
+            .map(|owner| format!("{} {}", owner.kind, owner.name))
     };
     let maker = |kind: &str, name: &str, owner: &Value| {
         let spec = json!({"template": {"metadata": {"labels": {"a": "b"}}, "spec": {}}});
         json!({"apiVersion": if kind == "Job" { "batch/v1" } else { "apps/v1" }, "kind": kind, "metadata": {"namespace": "prod", "name": name, "ownerReferences": [owner]}, "spec": spec})
     };
-    assert_eq!(made_by("ReplicaSet", "web-5d8f7c9b6d", "5d8f7c9b6d", &[]).as_deref(), Some("Deployment web"));
+    assert_eq!(
+        made_by("ReplicaSet", "web-5d8f7c9b6d", "5d8f7c9b6d", &[]).as_deref(),
+        Some("Deployment web")
+    );
     for (kind, owner, hash) in [
         ("ReplicaSet", "web-5d8f7c9b6d", "6d8f7c9b6d"),
         ("ReplicaSet", "web-5d8f7c9b6d", ""),
@@ -398,19 +646,45 @@ fn a_pod_belongs_to_the_deployment_that_certainly_made_its_owner() {
         ("StatefulSet", "web-5d8f7c9b6d", "5d8f7c9b6d"),
         ("Job", "tidy-29384756", ""),
     ] {
-        assert_eq!(made_by(kind, owner, hash, &[]), None, "{kind} {owner} {hash}");
+        assert_eq!(
+            made_by(kind, owner, hash, &[]),
+            None,
+            "{kind} {owner} {hash}"
+        );
     }
-    let of_cron = |controls: bool| maker("Job", "tidy-29384756", &json!({"kind": "CronJob", "name": "tidy", "controller": controls}));
-    assert_eq!(made_by("Job", "tidy-29384756", "", &[of_cron(true)]).as_deref(), Some("CronJob tidy"));
+    let of_cron = |controls: bool| {
+        maker(
+            "Job",
+            "tidy-29384756",
+            &json!({"kind": "CronJob", "name": "tidy", "controller": controls}),
+        )
+    };
+    assert_eq!(
+        made_by("Job", "tidy-29384756", "", &[of_cron(true)]).as_deref(),
+        Some("CronJob tidy")
+    );
     assert_eq!(made_by("Job", "tidy-29384756", "", &[of_cron(false)]), None);
     assert_eq!(made_by("Job", "tidy-1", "", &[of_cron(true)]), None);
-    let of_rollout = maker("ReplicaSet", "web-5d", &json!({"kind": "Rollout", "name": "web", "controller": true}));
-    assert_eq!(made_by("ReplicaSet", "web-5d", "5d", &[of_rollout]).as_deref(), Some("Rollout web"));
+    let of_rollout = maker(
+        "ReplicaSet",
+        "web-5d",
+        &json!({"kind": "Rollout", "name": "web", "controller": true}),
+    );
+    assert_eq!(
+        made_by("ReplicaSet", "web-5d", "5d", &[of_rollout]).as_deref(),
+        Some("Rollout web")
+    );
 }
 
 #[test]
 fn edits_are_read_and_applied() {
-    for text in ["sa:one/web:role=db", "pod:one/web:a/b=", "pod:one/Deployment/web:a=b", "ns:one:team=x", "ns:one:team-"] {
+    for text in [
+        "sa:one/web:role=db",
+        "pod:one/web:a/b=",
+        "pod:one/Deployment/web:a=b",
+        "ns:one:team=x",
+        "ns:one:team-",
+    ] {
         assert!(text.parse::<Edit>().is_ok(), "{text}");
     }
     for text in [
@@ -432,11 +706,25 @@ fn edits_are_read_and_applied() {
 
 #[test]
 fn an_edit_changes_what_endpoints_inherit_and_nothing_of_others() {
-    let pods = [pod("one", "web", "web", &json!({"app": "web"}), "10.0.0.1"), pod("two", "web", "web", &json!({}), "10.0.0.2")];
-    let parents = [namespace("one", &json!({"team": "a"})), service_account("one", "web", &json!({"role": "front"}))];
+    let pods = [
+        pod("one", "web", "web", &json!({"app": "web"}), "10.0.0.1"),
+        pod("two", "web", "web", &json!({}), "10.0.0.2"),
+    ];
+    let parents = [
+        namespace("one", &json!({"team": "a"})),
+        service_account("one", "web", &json!({"role": "front"})),
+    ];
     let (mut inventory, _) = read(&[parents.as_slice(), &pods].concat());
-    let before: Vec<String> = labels_of(&inventory, 1).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
-    for text in ["ns:one:team=b", "sa:one/web:role-", "sa:one/web:tier=x", "pod:one/web:app=y"] {
+    let before: Vec<String> = labels_of(&inventory, 1)
+        .into_iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    for text in [
+        "ns:one:team=b",
+        "sa:one/web:role-",
+        "sa:one/web:tier=x",
+        "pod:one/web:app=y",
+    ] {
         inventory.edit(&text.parse().unwrap()).unwrap();
     }
     let after = labels_of(&inventory, 0);
@@ -444,7 +732,10 @@ fn an_edit_changes_what_endpoints_inherit_and_nothing_of_others() {
     assert_eq!(after.get("pcsa.role"), None);
     assert_eq!(after.get("pcsa.tier"), Some(&"x"));
     assert_eq!(after.get("app"), Some(&"y"));
-    let others: Vec<String> = labels_of(&inventory, 1).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let others: Vec<String> = labels_of(&inventory, 1)
+        .into_iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     assert_eq!(others, before);
     for (text, help) in [
         ("ns:onne:a=b", "did you mean `ns:one`?"),
@@ -469,7 +760,8 @@ const HOSTILE: [&str; 9] = [
     "-",
 ];
 
-/// Objects of every kind that is read, with the path of their metadata, and of that of the pods they make.
+/// Objects of every kind that is read, with the path of their metadata, and of that of the pods
+/// they make.
 fn objects_with_metadata() -> Vec<(Value, &'static str)> {
     let object = |version: &str, kind: &str| json!({"apiVersion": version, "kind": kind, "metadata": {"name": "a", "namespace": "prod"}});
     let template = |metadata: Value| json!({"metadata": metadata, "spec": {"containers": []}});
@@ -478,7 +770,14 @@ fn objects_with_metadata() -> Vec<(Value, &'static str)> {
         (service_account("prod", "app", &json!({})), "/metadata"),
         (node("a", &[]), "/metadata"),
         (plain(), "/metadata"),
-        (with(object("discovery.k8s.io/v1", "EndpointSlice"), "/addressType", json!("IPv4")), "/metadata"),
+        (
+            with(
+                object("discovery.k8s.io/v1", "EndpointSlice"),
+                "/addressType",
+                json!("IPv4"),
+            ),
+            "/metadata",
+        ),
         (object("v1", "Endpoints"), "/metadata"),
     ];
     for (version, kind) in [
@@ -489,12 +788,22 @@ fn objects_with_metadata() -> Vec<(Value, &'static str)> {
         ("v1", "ReplicationController"),
         ("batch/v1", "Job"),
     ] {
-        let workload = with(object(version, kind), "/spec", json!({"template": template(json!({}))}));
-        objects.extend([(workload.clone(), "/metadata"), (workload, "/spec/template/metadata")]);
+        let workload = with(
+            object(version, kind),
+            "/spec",
+            json!({"template": template(json!({}))}),
+        );
+        objects.extend([
+            (workload.clone(), "/metadata"),
+            (workload, "/spec/template/metadata"),
+        ]);
     }
     let jobs = json!({"jobTemplate": {"spec": {"template": template(json!({}))}}});
     let cron = with(object("batch/v1", "CronJob"), "/spec", jobs);
-    objects.extend([(cron.clone(), "/metadata"), (cron, "/spec/jobTemplate/spec/template/metadata")]);
+    objects.extend([
+        (cron.clone(), "/metadata"),
+        (cron, "/spec/jobTemplate/spec/template/metadata"),
+    ]);
     objects
 }
 
@@ -507,21 +816,59 @@ fn metadata_is_checked_as_an_api_server_does() {
     for (object, metadata) in objects_with_metadata() {
         let refused = |field: &str, value: Value| {
             let (_, found) = read(&[with(object.clone(), &format!("{metadata}/{field}"), value)]);
-            found.iter().filter(|problem| problem.severity() == Severity::Error).count()
+            found
+                .iter()
+                .filter(|problem| problem.severity() == Severity::Error)
+                .count()
         };
-        assert_eq!(refused("labels", json!({"app.example/a": "v_1.x", "b": ""})), 0, "{object}");
-        assert_eq!(refused("annotations", json!({"Example.com/A": "any\u{1b}\n text", "b": ""})), 0, "{object}");
-        assert_eq!(refused("ownerReferences", owner("name", "system:x.y")), 0, "{object}");
+        assert_eq!(
+            refused("labels", json!({"app.example/a": "v_1.x", "b": ""})),
+            0,
+            "{object}"
+        );
+        assert_eq!(
+            refused(
+                "annotations",
+                json!({"Example.com/A": "any\u{1b}\n text", "b": ""})
+            ),
+            0,
+            "{object}"
+        );
+        assert_eq!(
+            refused("ownerReferences", owner("name", "system:x.y")),
+            0,
+            "{object}"
+        );
         for text in HOSTILE {
-            assert_eq!(refused("labels", json!({text: "x"})), 1, "{object} {text:?}");
-            assert_eq!(refused("labels", json!({"x": text})), 1, "{object} {text:?}");
-            assert_eq!(refused("annotations", json!({text: "x"})), 1, "{object} {text:?}");
+            assert_eq!(
+                refused("labels", json!({text: "x"})),
+                1,
+                "{object} {text:?}"
+            );
+            assert_eq!(
+                refused("labels", json!({"x": text})),
+                1,
+                "{object} {text:?}"
+            );
+            assert_eq!(
+                refused("annotations", json!({text: "x"})),
+                1,
+                "{object} {text:?}"
+            );
             for field in ["apiVersion", "kind", "name"] {
-                assert_eq!(refused("ownerReferences", owner(field, text)), 1, "{object} {field} {text:?}");
+                assert_eq!(
+                    refused("ownerReferences", owner(field, text)),
+                    1,
+                    "{object} {field} {text:?}"
+                );
             }
         }
         for field in ["apiVersion", "kind", "name"] {
-            assert_eq!(refused("ownerReferences", owner(field, "")), 1, "{object} {field}");
+            assert_eq!(
+                refused("ownerReferences", owner(field, "")),
+                1,
+                "{object} {field}"
+            );
         }
         let large = "x".repeat(256 * 1024);
         assert_eq!(refused("annotations", json!({"a": large})), 1, "{object}");

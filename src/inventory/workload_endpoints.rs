@@ -14,32 +14,68 @@ use crate::net::Cidr;
 use crate::text::{Spanned, Text};
 
 /// The endpoints, checked; one that is wrong is reported and left out.
-pub(super) fn read(written: &[WorkloadEndpoint], strings: &mut Strings, found: &mut Diagnostics) -> Vec<(Key, Spanned<Pod>)> {
-    written.iter().filter_map(|written| endpoint(written, strings, found)).collect()
+pub(super) fn read(
+    written: &[WorkloadEndpoint],
+    strings: &mut Strings,
+    found: &mut Diagnostics,
+) -> Vec<(Key, Spanned<Pod>)> {
+    written
+        .iter()
+        .filter_map(|written| endpoint(written, strings, found))
+        .collect()
 }
 
-fn endpoint(written: &WorkloadEndpoint, strings: &mut Strings, found: &mut Diagnostics) -> Option<(Key, Spanned<Pod>)> {
+fn endpoint(
+    written: &WorkloadEndpoint,
+    strings: &mut Strings,
+    found: &mut Diagnostics,
+) -> Option<(Key, Spanned<Pod>)> {
     let WorkloadEndpoint { metadata, .. } = written;
-    let addresses: Vec<_> = written.networks.iter().map(|text| address(text, found)).collect();
+    let addresses: Vec<_> = written
+        .networks
+        .iter()
+        .map(|text| address(text, found))
+        .collect();
     let mut addresses = addresses.into_iter().collect::<Option<Vec<_>>>()?;
     addresses.sort_unstable();
     addresses.dedup();
-    let namespace = metadata.namespace.as_ref().map_or("", |namespace| &namespace.value);
-    let own = metadata.labels.iter().map(|(key, value)| (key.value.clone(), value.value.clone())).collect();
-    let account = written.service_account.as_ref().map(|account| account.value.as_str());
+    let namespace = metadata
+        .namespace
+        .as_ref()
+        .map_or("", |namespace| &namespace.value);
+    let own = metadata
+        .labels
+        .iter()
+        .map(|(key, value)| (key.value.clone(), value.value.clone()))
+        .collect();
+    let account = written
+        .service_account
+        .as_ref()
+        .map(|account| account.value.as_str());
     let labels = labels::of_endpoint(own, namespace, &written.orchestrator.value, account);
     let mut ports: Vec<NamedPort> = written
         .ports
         .iter()
-        .map(|port| NamedPort { name: strings.share(&port.name.value), protocol: port.protocol, number: port.number })
+        .map(|port| NamedPort {
+            name: strings.share(&port.name.value),
+            protocol: port.protocol,
+            number: port.number,
+        })
         .collect();
     ports.sort_unstable();
     ports.dedup();
     let place = match addresses.is_empty() {
         true => Place::Open(Unaddressed::NoAddress),
-        false => Place::Addressed { node: strings.share(&written.node.value), addresses: addresses.into_boxed_slice() },
+        false => Place::Addressed {
+            node: strings.share(&written.node.value),
+            addresses: addresses.into_boxed_slice(),
+        },
     };
-    let profiles = written.profiles.iter().map(|profile| strings.share(&profile.value)).collect();
+    let profiles = written
+        .profiles
+        .iter()
+        .map(|profile| strings.share(&profile.value))
+        .collect();
     let pod = Pod {
         kind: EndpointKind::WorkloadEndpoint,
         place,
@@ -51,17 +87,30 @@ fn endpoint(written: &WorkloadEndpoint, strings: &mut Strings, found: &mut Diagn
         labels: strings.intern_labels(&labels),
         is_leaving: false,
     };
-    let key = Key { namespace: strings.share(namespace), name: Arc::from(metadata.name.value.as_str()) };
+    let key = Key {
+        namespace: strings.share(namespace),
+        name: Arc::from(metadata.name.value.as_str()),
+    };
     Some((key, Spanned::new(pod, metadata.name.span)))
 }
 
 /// The address of a network, which must be one.
 fn address(text: &Text, found: &mut Diagnostics) -> Option<std::net::IpAddr> {
-    let network = Cidr::parse_strict(&text.value).ok().filter(|network| *network == Cidr::host(network.address()));
-    let address = network.map(|network| network.address()).filter(|address| !pods::is_nobodys(*address));
+    let network = Cidr::parse_strict(&text.value)
+        .ok()
+        .filter(|network| *network == Cidr::host(network.address()));
+    let address = network
+        .map(|network| network.address())
+        .filter(|address| !pods::is_nobodys(*address));
     if address.is_none() {
-        let message = format!("`{}` is not the network of one address that an endpoint can have", text.value.escape_debug());
-        found.push(Diagnostic::at(Code::InvalidAddress, text.span, message).help("write an address and `/32`, or `/128` for IPv6"));
+        let message = format!(
+            "`{}` is not the network of one address that an endpoint can have",
+            text.value.escape_debug()
+        );
+        found.push(
+            Diagnostic::at(Code::InvalidAddress, text.span, message)
+                .help("write an address and `/32`, or `/128` for IPv6"),
+        );
     }
     address
 }

@@ -32,9 +32,17 @@ pub(super) enum Read {
 }
 
 /// Checks a workload; one that is wrong anywhere is reported and gives none.
-pub(super) fn read(key: &Key, spec: Option<manifests::WorkloadSpec>, strings: &mut Strings, check: &mut Check<'_>) -> Option<Read> {
+pub(super) fn read(
+    key: &Key,
+    spec: Option<manifests::WorkloadSpec>,
+    strings: &mut Strings,
+    check: &mut Check<'_>,
+) -> Option<Read> {
     let spec = spec.unwrap_or_default();
-    let of_jobs = spec.job_template.and_then(|jobs| jobs.spec).and_then(|spec| spec.template);
+    let of_jobs = spec
+        .job_template
+        .and_then(|jobs| jobs.spec)
+        .and_then(|spec| spec.template);
     let Some(template) = spec.template.or(of_jobs) else {
         check.refuse(Code::MissingField, "the template of its pods is missing");
         return None;
@@ -43,10 +51,15 @@ pub(super) fn read(key: &Key, spec: Option<manifests::WorkloadSpec>, strings: &m
     let mut spec = template.spec.unwrap_or_default();
     let on_hosts = spec.host_network == Some(true);
     let template = pods::template(key, own?, &mut spec, strings, check)?;
-    Some(if on_hosts { Read::OnHosts } else { Read::Pods(template) })
+    Some(if on_hosts {
+        Read::OnHosts
+    } else {
+        Read::Pods(template)
+    })
 }
 
-/// The workloads whose pods are endpoints, as one endpoint each; and a note that none of them has an address.
+/// The workloads whose pods are endpoints, as one endpoint each; and a note that none of them has
+/// an address.
 pub(super) fn endpoints(given: Given, found: &mut Diagnostics) -> Vec<(Key, Spanned<Pod>)> {
     let mut endpoints = Vec::new();
     let mut on_hosts = 0;
@@ -54,7 +67,9 @@ pub(super) fn endpoints(given: Given, found: &mut Diagnostics) -> Vec<(Key, Span
         for (key, Spanned { value, span }) in objects.known {
             match value.made {
                 Read::OnHosts => on_hosts += 1,
-                Read::Pods(template) => endpoints.push((key, Spanned::new(endpoint(kind.name(), template), span))),
+                Read::Pods(template) => {
+                    endpoints.push((key, Spanned::new(endpoint(kind.name(), template), span)))
+                }
             }
         }
     }
@@ -65,16 +80,30 @@ pub(super) fn endpoints(given: Given, found: &mut Diagnostics) -> Vec<(Key, Span
 /// Tells pods what made their owners, where these are in the input and say so.
 pub(super) fn tell_pods(given: &Given, pods: &mut Objects<Pod>) {
     for (key, pod) in &mut pods.known {
-        let Some(owner) = &pod.value.owner else { continue };
-        let of_kind = given.iter().find(|(kind, _)| kind.name() == &*owner.kind).map(|(_, objects)| objects);
-        let own = Key { namespace: Arc::clone(&key.namespace), name: Arc::clone(&owner.name) };
-        let maker = of_kind.and_then(|objects| objects.known.get(&own)).and_then(|found| found.value.owner.clone());
+        let Some(owner) = &pod.value.owner else {
+            continue;
+        };
+        let of_kind = given
+            .iter()
+            .find(|(kind, _)| kind.name() == &*owner.kind)
+            .map(|(_, objects)| objects);
+        let own = Key {
+            namespace: Arc::clone(&key.namespace),
+            name: Arc::clone(&owner.name),
+        };
+        let maker = of_kind
+            .and_then(|objects| objects.known.get(&own))
+            .and_then(|found| found.value.owner.clone());
         pod.value.workload = maker.or(pod.value.workload.take());
     }
 }
 
 fn endpoint(kind: &'static str, template: Template) -> Pod {
-    let Template { service_account, ports, labels } = template;
+    let Template {
+        service_account,
+        ports,
+        labels,
+    } = template;
     Pod {
         kind: EndpointKind::Workload(kind),
         place: Place::Template,
@@ -94,7 +123,13 @@ fn note_without_addresses(endpoints: usize, on_hosts: usize, found: &mut Diagnos
         1 => "1 workload has no addresses, so no script names it".to_owned(),
         many => format!("{many} workloads have no addresses, so no script names them"),
     };
-    let hosts = if on_hosts == 0 { String::new() } else { format!(" ({on_hosts} on the network of hosts)") };
+    let hosts = if on_hosts == 0 {
+        String::new()
+    } else {
+        format!(" ({on_hosts} on the network of hosts)")
+    };
     let diagnostic = Diagnostic::new(Code::WorkloadsWithoutAddresses, format!("{subject}{hosts}"));
-    found.push(diagnostic.help("scripts are made from pods, as `kubectl get pods -A -o json` gives them"));
+    found.push(
+        diagnostic.help("scripts are made from pods, as `kubectl get pods -A -o json` gives them"),
+    );
 }

@@ -1,4 +1,5 @@
-//! `default-service-account`: `default` is nobody's identity, since every pod has it that names none.
+//! `default-service-account`: `default` is nobody's identity, since every pod has it that names
+//! none.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,17 +17,27 @@ const DEFAULT: &str = "default";
 
 pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) {
     let mut nameless = nameless(resolved);
-    let asked: Vec<Asked> = resolved.policies.selectors.iter().map(|(_, _, expr)| Asked::of(expr)).collect();
+    let asked: Vec<Asked> = resolved
+        .policies
+        .selectors
+        .iter()
+        .map(|(_, _, expr)| Asked::of(expr))
+        .collect();
     let asked = |id: SelectorId| asked.get(id.index()).copied().unwrap_or_default();
     for (_, policy) in resolved.policies.policies() {
         for place in uses_of(policy).filter(|place| place.rule.is_some()) {
             let asked = asked(place.id);
             if asked.by_default_name {
-                let message = "this names the service account `default`, which every pod has that names none";
+                let message =
+                    "this names the service account `default`, which every pod has that names none";
                 let help = "give the pods that are meant a service account of their own";
-                findings.push(Diagnostic::at(Code::DefaultServiceAccount, place.place, message).help(help));
+                findings.push(
+                    Diagnostic::at(Code::DefaultServiceAccount, place.place, message).help(help),
+                );
             } else if asked.by_account && !asked.by_namespace {
-                beside(policy, &place, &mut nameless).into_iter().for_each(|finding| findings.push(finding));
+                beside(policy, &place, &mut nameless)
+                    .into_iter()
+                    .for_each(|finding| findings.push(finding));
             }
         }
     }
@@ -37,8 +48,16 @@ type Nameless<'input> = BTreeMap<&'input Arc<str>, (&'input Endpoint, usize)>;
 
 fn nameless<'input>(resolved: &Resolved<'input>) -> Nameless<'input> {
     let mut nameless = Nameless::new();
-    for endpoint in resolved.inventory.endpoints.iter().filter(|endpoint| endpoint.service_account.as_deref() == Some(DEFAULT)) {
-        nameless.entry(&endpoint.namespace).or_insert((endpoint, 0)).1 += 1;
+    for endpoint in resolved
+        .inventory
+        .endpoints
+        .iter()
+        .filter(|endpoint| endpoint.service_account.as_deref() == Some(DEFAULT))
+    {
+        nameless
+            .entry(&endpoint.namespace)
+            .or_insert((endpoint, 0))
+            .1 += 1;
     }
     nameless
 }
@@ -52,10 +71,16 @@ fn beside(policy: &Policy, place: &Use<'_>, nameless: &mut Nameless<'_>) -> Opti
         2 => format!("`{example}` and another pod run"),
         _ => format!("`{example}` and {} other pods run", count - 1),
     };
-    let message = format!("rules of `{namespace}` tell service accounts apart, but {pods} as `default`");
+    let message =
+        format!("rules of `{namespace}` tell service accounts apart, but {pods} as `default`");
     let help = "give every workload of the namespace a service account of its own";
-    let finding = Diagnostic::new(Code::DefaultServiceAccount, message).label(place.place, "this goes by service account");
-    Some(finding.label(example.span, "this has none of its own").help(help))
+    let finding = Diagnostic::new(Code::DefaultServiceAccount, message)
+        .label(place.place, "this goes by service account");
+    Some(
+        finding
+            .label(example.span, "this has none of its own")
+            .help(help),
+    )
 }
 
 /// What a selector asks of service accounts.
@@ -70,7 +95,9 @@ impl Asked {
     fn of(expr: &Expr) -> Self {
         let mut asked = Self::default();
         expr.for_each_leaf(&mut |leaf| {
-            let Expr::Label { name, test } = leaf else { return };
+            let Expr::Label { name, test } = leaf else {
+                return;
+            };
             let account = name.strip_prefix(SERVICE_ACCOUNT_PREFIX);
             let is_name = name == SERVICE_ACCOUNT || account == Some(NAME);
             asked.by_account |= is_name || account.is_some();
@@ -85,6 +112,11 @@ fn names_default(test: &Test) -> bool {
     match test {
         Test::Equals(value) => value == DEFAULT,
         Test::In(values) => values.contains(DEFAULT),
-        Test::Present | Test::NotEquals(_) | Test::NotIn(_) | Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => false,
+        Test::Present
+        | Test::NotEquals(_)
+        | Test::NotIn(_)
+        | Test::Contains(_)
+        | Test::StartsWith(_)
+        | Test::EndsWith(_) => false,
     }
 }

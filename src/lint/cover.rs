@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::net::{Cidr, PortRange};
-use crate::policy::{Families, IcmpMatch, Nets, Peer, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId, Selectors};
+use crate::policy::{
+    Families, IcmpMatch, Nets, Peer, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId,
+    Selectors,
+};
 use crate::selector;
 
 /// Pairs of prefixes that are compared; beyond that nothing is proven of two rules.
@@ -18,7 +21,10 @@ pub(super) struct Cover<'input> {
 
 impl<'input> Cover<'input> {
     pub(super) fn of(selectors: &'input Selectors) -> Self {
-        Self { selectors, implied: BTreeMap::new() }
+        Self {
+            selectors,
+            implied: BTreeMap::new(),
+        }
     }
 
     /// Whether it is proven that `wide` matches all that `narrow` matches.
@@ -50,7 +56,10 @@ impl<'input> Cover<'input> {
 
     fn implies(&mut self, narrow: SelectorId, wide: SelectorId) -> bool {
         let selectors = self.selectors;
-        let prove = || selectors.domain(narrow) == selectors.domain(wide) && selector::implies(selectors.get(narrow), selectors.get(wide));
+        let prove = || {
+            selectors.domain(narrow) == selectors.domain(wide)
+                && selector::implies(selectors.get(narrow), selectors.get(wide))
+        };
         narrow == wide || *self.implied.entry((narrow, wide)).or_insert_with(prove)
     }
 }
@@ -66,7 +75,9 @@ fn covers_protocol(wide: ProtocolMatch, narrow: ProtocolMatch) -> bool {
 fn covers_icmp(wide: IcmpMatch, narrow: IcmpMatch) -> bool {
     match (wide, narrow) {
         (IcmpMatch::Any, _) => true,
-        (IcmpMatch::Is(wide), IcmpMatch::Is(narrow)) => wide.kind == narrow.kind && (wide.code.is_none() || wide.code == narrow.code),
+        (IcmpMatch::Is(wide), IcmpMatch::Is(narrow)) => {
+            wide.kind == narrow.kind && (wide.code.is_none() || wide.code == narrow.code)
+        }
         (IcmpMatch::Is(_) | IcmpMatch::IsNot(_), _) => wide == narrow,
     }
 }
@@ -82,7 +93,11 @@ fn covers_nets(wide: &Peer, narrow: &Peer) -> bool {
     let disjoint = |left: Cidr, right: Cidr| !left.contains(right) && !right.contains(left);
     let included = match (&wide.nets, &narrow.nets) {
         (Nets::Any, _) => true,
-        (Nets::In(wide), Nets::In(narrow)) if wide.len().saturating_mul(narrow.len()) > MOST_PAIRS => wide == narrow,
+        (Nets::In(wide), Nets::In(narrow))
+            if wide.len().saturating_mul(narrow.len()) > MOST_PAIRS =>
+        {
+            wide == narrow
+        }
         (Nets::In(wide), Nets::In(narrow)) => narrow.iter().all(|net| within(wide, *net)),
         (Nets::In(_), Nets::Any) => false,
     };
@@ -91,7 +106,12 @@ fn covers_nets(wide: &Peer, narrow: &Peer) -> bool {
         Nets::Any => false,
     };
     let few = wide.not_nets.len().saturating_mul(narrow.not_nets.len()) <= MOST_PAIRS;
-    included && few && wide.not_nets.iter().all(|excluded| within(&narrow.not_nets, *excluded) || spared(*excluded))
+    included
+        && few
+        && wide
+            .not_nets
+            .iter()
+            .all(|excluded| within(&narrow.not_nets, *excluded) || spared(*excluded))
 }
 
 fn covers_ports(wide: &Peer, narrow: &Peer) -> bool {
@@ -100,13 +120,18 @@ fn covers_ports(wide: &Peer, narrow: &Peer) -> bool {
         (Ports::In(wide), Ports::In(narrow)) => holds(wide, narrow),
         (Ports::In(_), Ports::Any) => false,
     };
-    // whose ports of a name are excluded may depend on who is selected, and one address may belong to several
+    // whose ports of a name are excluded may depend on who is selected, and one address may belong
+    // to several
     let comparable = wide.not_ports.names.is_empty() || wide.selected == narrow.selected;
     included && comparable && holds(&narrow.not_ports, &wide.not_ports)
 }
 
 /// Whether one list has every port of another. Both have their ranges merged.
 fn holds(list: &PortList, other: &PortList) -> bool {
-    let range = |inner: &PortRange| list.numbers.iter().any(|outer| outer.first() <= inner.first() && inner.last() <= outer.last());
+    let range = |inner: &PortRange| {
+        list.numbers
+            .iter()
+            .any(|outer| outer.first() <= inner.first() && inner.last() <= outer.last())
+    };
     other.numbers.iter().all(range) && other.names.iter().all(|name| list.names.contains(name))
 }

@@ -6,7 +6,9 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::inventory::Endpoint;
 use crate::lint::Findings;
 use crate::net::Protocol;
-use crate::policy::{Action, DefaultAction, List, Policy, Ports, ProtocolMatch, Rule, SelectorId, Tier};
+use crate::policy::{
+    Action, DefaultAction, List, Policy, Ports, ProtocolMatch, Rule, SelectorId, Tier,
+};
 use crate::resolve::Resolved;
 
 /// Where DNS servers listen.
@@ -22,13 +24,25 @@ struct Egress<'input> {
 
 pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) {
     let mut policies: BTreeMap<SelectorId, Vec<Egress<'_>>> = BTreeMap::new();
-    for (order, (tier, policy)) in
-        resolved.policies.policies().enumerate().filter(|(_, (_, policy))| policy.egress.is_some() && policy.is_on(List::Normal))
+    for (order, (tier, policy)) in resolved
+        .policies
+        .policies()
+        .enumerate()
+        .filter(|(_, (_, policy))| policy.egress.is_some() && policy.is_on(List::Normal))
     {
-        policies.entry(policy.applies_to).or_default().push(Egress { order, tier, policy });
+        policies.entry(policy.applies_to).or_default().push(Egress {
+            order,
+            tier,
+            policy,
+        });
     }
     for (selectors, (first, count)) in classes(resolved) {
-        let mut applied: Vec<Egress<'_>> = selectors.iter().filter_map(|id| policies.get(id)).flatten().copied().collect();
+        let mut applied: Vec<Egress<'_>> = selectors
+            .iter()
+            .filter_map(|id| policies.get(id))
+            .flatten()
+            .copied()
+            .collect();
         applied.sort_by_key(|egress| egress.order);
         if let Some(policy) = deaf(&applied) {
             findings.push(finding(policy, first, count));
@@ -37,19 +51,30 @@ pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) {
 }
 
 /// Endpoints that agree on all policies: one of them, and how many there are.
-fn classes<'run>(resolved: &'run Resolved<'_>) -> BTreeMap<&'run [SelectorId], (&'run Endpoint, usize)> {
+fn classes<'run>(
+    resolved: &'run Resolved<'_>,
+) -> BTreeMap<&'run [SelectorId], (&'run Endpoint, usize)> {
     let mut classes = BTreeMap::new();
     for (id, endpoint) in resolved.inventory.endpoints_with_ids() {
-        classes.entry(resolved.applied_to(id)).or_insert((endpoint, 0)).1 += 1;
+        classes
+            .entry(resolved.applied_to(id))
+            .or_insert((endpoint, 0))
+            .1 += 1;
     }
     classes
 }
 
-/// The first policy of the tier in which all questions to DNS servers end; none when some may get through.
+/// The first policy of the tier in which all questions to DNS servers end; none when some may get
+/// through.
 fn deaf<'input>(applied: &[Egress<'input>]) -> Option<&'input Policy> {
     for tier in applied.chunk_by(|left, right| left.tier.name == right.tier.name) {
-        let mut rules = tier.iter().flat_map(|egress| egress.policy.egress.iter().flatten());
-        if rules.clone().any(|rule| rule.action == Action::Allow && may_ask(rule)) {
+        let mut rules = tier
+            .iter()
+            .flat_map(|egress| egress.policy.egress.iter().flatten());
+        if rules
+            .clone()
+            .any(|rule| rule.action == Action::Allow && may_ask(rule))
+        {
             return None;
         }
         let goes_on = rules.any(|rule| rule.action == Action::Pass && may_ask(rule));
@@ -70,9 +95,20 @@ fn may_ask(rule: &Rule) -> bool {
     };
     let is_dns = match &rule.destination.ports {
         Ports::Any => true,
-        Ports::In(ports) => !ports.names.is_empty() || ports.numbers.iter().any(|range| range.first() <= DNS && DNS <= range.last()),
+        Ports::In(ports) => {
+            !ports.names.is_empty()
+                || ports
+                    .numbers
+                    .iter()
+                    .any(|range| range.first() <= DNS && DNS <= range.last())
+        }
     };
-    let excluded = rule.destination.not_ports.numbers.iter().any(|range| range.first() <= DNS && DNS <= range.last());
+    let excluded = rule
+        .destination
+        .not_ports
+        .numbers
+        .iter()
+        .any(|range| range.first() <= DNS && DNS <= range.last());
     is_udp && is_dns && !excluded
 }
 
@@ -82,7 +118,11 @@ fn finding(policy: &Policy, example: &Endpoint, count: usize) -> Diagnostic {
         2 => " and one pod like it".to_owned(),
         _ => format!(" and {} pods like it", count - 1),
     };
-    let message = format!("`{}` isolates the egress of `{example}`{others}, which no rule lets ask a DNS server", policy.key);
-    let help = "allow UDP and TCP port 53 to the cluster's resolver, in this policy or in one beside it";
+    let message = format!(
+        "`{}` isolates the egress of `{example}`{others}, which no rule lets ask a DNS server",
+        policy.key
+    );
+    let help =
+        "allow UDP and TCP port 53 to the cluster's resolver, in this policy or in one beside it";
     Diagnostic::at(Code::NoDns, policy.span, message).help(help)
 }

@@ -21,7 +21,8 @@ pub(super) fn lint(resolved: &Resolved<'_>, explained: &Explained, findings: &mu
         let live = live(resolved, policy);
         for place in uses_of(policy).filter(|place| !explained.contains(&place.id)) {
             if let Some(finding) = nobody(resolved, policy, &place, &live) {
-                let finding = finding.maybe_help(known.advice(resolved.policies.selectors.get(place.id)));
+                let finding =
+                    finding.maybe_help(known.advice(resolved.policies.selectors.get(place.id)));
                 findings.push_for((Code::UnknownServiceAccount, place.place), finding);
             }
         }
@@ -30,17 +31,29 @@ pub(super) fn lint(resolved: &Resolved<'_>, explained: &Explained, findings: &mu
 }
 
 /// The finding about one selector, if it selects nobody.
-fn nobody(resolved: &Resolved<'_>, policy: &Policy, place: &Use<'_>, live: &Numbers) -> Option<Diagnostic> {
+fn nobody(
+    resolved: &Resolved<'_>,
+    policy: &Policy,
+    place: &Use<'_>,
+    live: &Numbers,
+) -> Option<Diagnostic> {
     let Some((direction, rule)) = place.rule else {
         let message = format!("`{}` applies to no pod of the inventory", policy.key);
         let members = resolved.members(place.id);
         let applies = !members.endpoints.is_empty() || !members.host_endpoints.is_empty();
-        return (!applies).then(|| Diagnostic::at(Code::SelectorMatchesNothing, place.place, message));
+        return (!applies)
+            .then(|| Diagnostic::at(Code::SelectorMatchesNothing, place.place, message));
     };
     let allows_nothing = rule.action == Action::Allow && !live.contains(&(direction, rule.number));
     let (code, message) = match allows_nothing {
-        true => (Code::EmptyPeer, "nobody in the inventory is selected, so that the rule allows nothing"),
-        false => (Code::SelectorMatchesNothing, "nobody in the inventory is selected"),
+        true => (
+            Code::EmptyPeer,
+            "nobody in the inventory is selected, so that the rule allows nothing",
+        ),
+        false => (
+            Code::SelectorMatchesNothing,
+            "nobody in the inventory is selected",
+        ),
     };
     (!selects_somebody(resolved, place.id)).then(|| Diagnostic::at(code, place.place, message))
 }
@@ -50,7 +63,8 @@ fn selects_somebody(resolved: &Resolved<'_>, id: SelectorId) -> bool {
     !members.is_empty() || !members.nodes.is_empty()
 }
 
-/// The rules that can match somebody today. One Kubernetes rule is several of ours, and does if one of them does.
+/// The rules that can match somebody today. One Kubernetes rule is several of ours, and does if one
+/// of them does.
 fn live(resolved: &Resolved<'_>, policy: &Policy) -> Numbers {
     let is_live = |peer: &Peer| {
         let selects = match peer.selected {
@@ -59,22 +73,43 @@ fn live(resolved: &Resolved<'_>, policy: &Policy) -> Numbers {
         };
         selects && has_backends(resolved, peer)
     };
-    let live = rules(policy).filter(|(_, rule)| is_live(&rule.source) && is_live(&rule.destination));
-    live.map(|(direction, rule)| (direction, rule.number)).collect()
+    let live =
+        rules(policy).filter(|(_, rule)| is_live(&rule.source) && is_live(&rule.destination));
+    live.map(|(direction, rule)| (direction, rule.number))
+        .collect()
 }
 
 fn has_backends(resolved: &Resolved<'_>, peer: &Peer) -> bool {
-    let Some(service) = &peer.service else { return true };
-    resolved.inventory.services.get(service).is_some_and(|service| !service.addresses.is_empty() || !service.ports.is_empty())
+    let Some(service) = &peer.service else {
+        return true;
+    };
+    resolved
+        .inventory
+        .services
+        .get(service)
+        .is_some_and(|service| !service.addresses.is_empty() || !service.ports.is_empty())
 }
 
 /// `empty-peer`, of services.
 fn without_backends(resolved: &Resolved<'_>, policy: &Policy, findings: &mut Findings<'_>) {
     for (_, rule) in rules(policy).filter(|(_, rule)| rule.action == Action::Allow) {
-        for (peer, place) in [(&rule.source, rule.places.source), (&rule.destination, rule.places.destination)] {
-            let Some(service) = peer.service.as_ref().filter(|_| !has_backends(resolved, peer)) else { continue };
-            let message = format!("the service `{service}` has no backend in the input, so that the rule allows nothing");
-            let finding = Diagnostic::at(Code::EmptyPeer, place, message).help("add its EndpointSlices to the input, or mend its name");
+        for (peer, place) in [
+            (&rule.source, rule.places.source),
+            (&rule.destination, rule.places.destination),
+        ] {
+            let Some(service) = peer
+                .service
+                .as_ref()
+                .filter(|_| !has_backends(resolved, peer))
+            else {
+                continue;
+            };
+            let message = format!(
+                "the service `{service}` has no backend in the input, so that the rule allows \
+                 nothing"
+            );
+            let finding = Diagnostic::at(Code::EmptyPeer, place, message)
+                .help("add its EndpointSlices to the input, or mend its name");
             findings.push_for((Code::UnknownService, rule.span), finding);
         }
     }

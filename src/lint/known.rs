@@ -1,4 +1,5 @@
-//! What the endpoints and workloads of today have, for advice about selectors that none of them fits.
+//! What the endpoints and workloads of today have, for advice about selectors that none of them
+//! fits.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,10 +19,14 @@ pub(super) struct Known<'input> {
 
 impl<'input> Known<'input> {
     pub(super) fn of(inventory: &'input Inventory) -> Self {
-        Self { inventory, values: OnceCell::new() }
+        Self {
+            inventory,
+            values: OnceCell::new(),
+        }
     }
 
-    /// Why a selector fits nobody: the first thing it asks for that nobody has, and what is near to that.
+    /// Why a selector fits nobody: the first thing it asks for that nobody has, and what is near to
+    /// that.
     pub(super) fn advice(&self, expr: &Expr) -> Option<String> {
         match expr {
             Expr::And(parts) => parts.iter().find_map(|part| self.advice(part)),
@@ -34,7 +39,9 @@ impl<'input> Known<'input> {
         let wanted: Vec<&str> = match test {
             Test::Equals(value) => vec![value],
             Test::In(values) => values.iter().map(String::as_str).collect(),
-            Test::Present | Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => Vec::new(),
+            Test::Present | Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => {
+                Vec::new()
+            }
             Test::NotEquals(_) | Test::NotIn(_) => return None,
         };
         let all = self.values();
@@ -47,9 +54,18 @@ impl<'input> Known<'input> {
         if wanted.is_empty() || wanted.iter().any(|value| values.contains(value)) {
             return None;
         }
-        let near = wanted.iter().find_map(|value| nearest(value, values.iter().copied()));
-        let wanted: Vec<String> = wanted.into_iter().map(|value| format!("`{value}`")).collect();
-        Some(format!("no {owner} has {} as its `{own}`{}", wanted.join(" or "), meant(near)))
+        let near = wanted
+            .iter()
+            .find_map(|value| nearest(value, values.iter().copied()));
+        let wanted: Vec<String> = wanted
+            .into_iter()
+            .map(|value| format!("`{value}`"))
+            .collect();
+        Some(format!(
+            "no {owner} has {} as its `{own}`{}",
+            wanted.join(" or "),
+            meant(near)
+        ))
     }
 
     fn values(&self) -> &BTreeMap<&'input str, BTreeSet<&'input str>> {
@@ -57,10 +73,17 @@ impl<'input> Known<'input> {
             let mut seen = FxHashSet::default();
             let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
             let strings = self.inventory.strings();
-            let endpoints = self.inventory.endpoints.iter().map(|endpoint| self.inventory.labels(endpoint));
+            let endpoints = self
+                .inventory
+                .endpoints
+                .iter()
+                .map(|endpoint| self.inventory.labels(endpoint));
             let labels = endpoints.flat_map(EndpointLabels::symbols);
             for (name, value) in labels.filter(|label| seen.insert(*label)) {
-                values.entry(strings.get(name)).or_default().insert(strings.get(value));
+                values
+                    .entry(strings.get(name))
+                    .or_default()
+                    .insert(strings.get(value));
             }
             values
         })
@@ -69,7 +92,10 @@ impl<'input> Known<'input> {
 
 /// Who has a label, and its name there.
 fn owner(name: &str) -> (&'static str, &str) {
-    match (name.strip_prefix(NAMESPACE_PREFIX), name.strip_prefix(SERVICE_ACCOUNT_PREFIX)) {
+    match (
+        name.strip_prefix(NAMESPACE_PREFIX),
+        name.strip_prefix(SERVICE_ACCOUNT_PREFIX),
+    ) {
         (Some(own), _) => ("namespace of a pod", own),
         (_, Some(own)) => ("service account of a pod", own),
         (None, None) => ("pod", name),
@@ -77,5 +103,6 @@ fn owner(name: &str) -> (&'static str, &str) {
 }
 
 fn meant(near: Option<&str>) -> String {
-    near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
+    near.map(|near| format!("; did you mean `{near}`?"))
+        .unwrap_or_default()
 }

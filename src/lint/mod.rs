@@ -1,9 +1,12 @@
-//! What is valid and questionable: policy that does something else than its author may think, or nothing.
+//! What is valid and questionable: policy that does something else than its author may think, or
+//! nothing.
 //!
-//! In: [`Resolved`] policy, and which lints are on. Out: findings, each with a code, a place in the user's file and advice.
-//! Absent: refusing anything, and changing anything; a render does not come here.
+//! In: [`Resolved`] policy, and which lints are on. Out: findings, each with a code, a place in the
+//! user's file and advice. Absent: refusing anything, and changing anything; a render does not come
+//! here.
 //!
-//! Cost: every selector is looked at once, and every policy and rule a bounded number of times; endpoints are counted by class.
+//! Cost: every selector is looked at once, and every policy and rule a bounded number of times;
+//! endpoints are counted by class.
 
 mod accounts;
 mod cover;
@@ -64,14 +67,22 @@ impl LintLevels {
 
     /// The level of a lint: as stated, else its own.
     pub fn of(&self, code: Code) -> Level {
-        let own = || LINTS.iter().find(|row| row.0 == code).map_or(Level::Allow, |row| row.1);
+        let own = || {
+            LINTS
+                .iter()
+                .find(|row| row.0 == code)
+                .map_or(Level::Allow, |row| row.1)
+        };
         self.stated.get(&code).copied().unwrap_or_else(own)
     }
 }
 
 /// The lint of a name.
 pub fn by_name(name: &str) -> Option<Code> {
-    LINTS.iter().map(|row| row.0).find(|code| code.name() == name)
+    LINTS
+        .iter()
+        .map(|row| row.0)
+        .find(|code| code.name() == name)
 }
 
 /// Looks for everything that the lints which are on have something against.
@@ -81,11 +92,17 @@ pub fn all(resolved: &Resolved<'_>, levels: &LintLevels, found: &mut Diagnostics
         found.recode(Code::HttpNotEnforced, Code::HttpWithoutMesh);
     }
     let has_policies = resolved.policies.policies().next().is_some();
-    let has_endpoints = !resolved.inventory.endpoints.is_empty() || !resolved.policies.host_endpoints.is_empty();
+    let has_endpoints =
+        !resolved.inventory.endpoints.is_empty() || !resolved.policies.host_endpoints.is_empty();
     if has_policies && !has_endpoints {
         found.push(no_endpoints());
     }
-    let mut findings = Findings { levels, has_endpoints, found, told: FxHashSet::default() };
+    let mut findings = Findings {
+        levels,
+        has_endpoints,
+        found,
+        told: FxHashSet::default(),
+    };
     if !has_policies {
         findings.push(no_policies());
     }
@@ -102,12 +119,14 @@ const ABOUT_TODAY: [Code; 3] = [Code::SelectorMatchesNothing, Code::EmptyPeer, C
 
 fn no_endpoints() -> Diagnostic {
     let message = "there is no endpoint in the input, so that no selector matches anything today";
-    Diagnostic::new(Code::NoEndpoints, message).help("add the cluster's pods, or the workloads that make them, to check that too")
+    Diagnostic::new(Code::NoEndpoints, message)
+        .help("add the cluster's pods, or the workloads that make them, to check that too")
 }
 
 fn no_policies() -> Diagnostic {
     let message = "there is no policy in the input, which denies nothing";
-    Diagnostic::new(Code::NoPolicies, message).help("see whether the paths are those of the policies")
+    Diagnostic::new(Code::NoPolicies, message)
+        .help("see whether the paths are those of the policies")
 }
 
 /// Where findings go: once for each place, and only of lints that are on.
@@ -121,9 +140,15 @@ struct Findings<'run> {
 
 impl Findings<'_> {
     fn push(&mut self, finding: Diagnostic) {
-        let is_new = finding.labels.first().is_none_or(|label| self.told.insert((finding.code, label.span)));
+        let is_new = finding
+            .labels
+            .first()
+            .is_none_or(|label| self.told.insert((finding.code, label.span)));
         let is_about_today = ABOUT_TODAY.contains(&finding.code);
-        if is_new && self.levels.of(finding.code) == Level::Deny && (self.has_endpoints || !is_about_today) {
+        if is_new
+            && self.levels.of(finding.code) == Level::Deny
+            && (self.has_endpoints || !is_about_today)
+        {
             self.found.push(finding);
         }
     }
@@ -150,25 +175,47 @@ struct Use<'input> {
 
 /// Every selector at work, in the order of evaluation.
 fn uses<'input>(resolved: &Resolved<'input>) -> impl Iterator<Item = Use<'input>> {
-    resolved.policies.policies().flat_map(|(_, policy)| uses_of(policy))
+    resolved
+        .policies
+        .policies()
+        .flat_map(|(_, policy)| uses_of(policy))
 }
 
 /// The selectors of one policy.
 fn uses_of(policy: &Policy) -> impl Iterator<Item = Use<'_>> {
-    let own = Use { id: policy.applies_to, place: policy.selector, rule: None };
+    let own = Use {
+        id: policy.applies_to,
+        place: policy.selector,
+        rule: None,
+    };
     let of_rules = rules(policy).flat_map(|(direction, rule)| {
-        let sides = [(&rule.source, rule.places.source), (&rule.destination, rule.places.destination)];
-        sides.into_iter().filter_map(move |(peer, place)| match peer.selected {
-            Selected::By(id) => Some(Use { id, place, rule: Some((direction, rule)) }),
-            Selected::Anyone => None,
-        })
+        let sides = [
+            (&rule.source, rule.places.source),
+            (&rule.destination, rule.places.destination),
+        ];
+        sides
+            .into_iter()
+            .filter_map(move |(peer, place)| match peer.selected {
+                Selected::By(id) => Some(Use {
+                    id,
+                    place,
+                    rule: Some((direction, rule)),
+                }),
+                Selected::Anyone => None,
+            })
     });
     std::iter::once(own).chain(of_rules)
 }
 
 /// The rules of both directions.
 fn rules(policy: &Policy) -> impl Iterator<Item = (Direction, &Rule)> {
-    let of = |direction| policy.rules(direction).unwrap_or_default().iter().map(move |rule| (direction, rule));
+    let of = |direction| {
+        policy
+            .rules(direction)
+            .unwrap_or_default()
+            .iter()
+            .map(move |rule| (direction, rule))
+    };
     Direction::BOTH.into_iter().flat_map(of)
 }
 

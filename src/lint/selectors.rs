@@ -2,7 +2,10 @@
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lint::{Explained, Findings, uses};
-use crate::name::reserved::{METADATA_NAME, NAME, NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR, SERVICE_ACCOUNT, SERVICE_ACCOUNT_PREFIX};
+use crate::name::reserved::{
+    METADATA_NAME, NAME, NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR, SERVICE_ACCOUNT,
+    SERVICE_ACCOUNT_PREFIX,
+};
 use crate::policy::{Field, WrittenSelector};
 use crate::resolve::Resolved;
 use crate::selector::{self, Expr, Test};
@@ -17,7 +20,9 @@ pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) -> Expl
             explained.extend(written.part_of);
         }
         let finding = contradiction.or(reserved).or_else(|| alone(written));
-        finding.into_iter().for_each(|finding| findings.push(finding));
+        finding
+            .into_iter()
+            .for_each(|finding| findings.push(finding));
     }
     together(resolved, &mut explained, findings);
     explained
@@ -26,33 +31,44 @@ pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) -> Expl
 /// `selector-contradiction`, within one field.
 fn contradiction(written: &WrittenSelector) -> Option<Diagnostic> {
     is_contradictory(written).then(|| {
-        Diagnostic::at(Code::SelectorContradiction, written.span, "this selector can never match anything")
-            .help("its parts exclude each other: `&&` wants all of them, `||` one of them")
+        Diagnostic::at(
+            Code::SelectorContradiction,
+            written.span,
+            "this selector can never match anything",
+        )
+        .help("its parts exclude each other: `&&` wants all of them, `||` one of them")
     })
 }
 
-/// Whether a field can match nothing by itself. There are selectors in which `all()` comes to ask for a namespace or a service
-/// account (reference §3.2, §3.4): `!all()` matches who has none.
+/// Whether a field can match nothing by itself. There are selectors in which `all()` comes to ask
+/// for a namespace or a service account (reference §3.2, §3.4): `!all()` matches who has none.
 fn is_contradictory(written: &WrittenSelector) -> bool {
     match written.field {
         Field::Selector | Field::NamespaceSelector | Field::ServiceAccountSelector => {
             let unknown = Expr::label("", Test::Present);
             selector::contradicts(&written.expr.clone().replacing_all(&unknown))
         }
-        Field::NotSelector | Field::NotSelectorAlone | Field::PodSelector | Field::KubernetesNamespaceSelector => {
-            selector::contradicts(&written.expr)
-        }
+        Field::NotSelector
+        | Field::NotSelectorAlone
+        | Field::PodSelector
+        | Field::KubernetesNamespaceSelector => selector::contradicts(&written.expr),
     }
 }
 
 /// `selector-contradiction`, between fields, or a field and the namespace that the policy is in.
 fn together(resolved: &Resolved<'_>, explained: &mut Explained, findings: &mut Findings<'_>) {
     let selectors = &resolved.policies.selectors;
-    let contradictory = selectors.iter().filter(|(id, _, expr)| !explained.contains(id) && selector::contradicts(expr));
+    let contradictory = selectors
+        .iter()
+        .filter(|(id, _, expr)| !explained.contains(id) && selector::contradicts(expr));
     let contradictory: Explained = contradictory.map(|(id, _, _)| id).collect();
     for place in uses(resolved).filter(|place| contradictory.contains(&place.id)) {
-        let message = format!("what is asked here can never hold together: `{}`", selectors.describe(place.id));
-        let help = "a selector is joined with those beside it, and in a namespaced policy with the policy's namespace";
+        let message = format!(
+            "what is asked here can never hold together: `{}`",
+            selectors.describe(place.id)
+        );
+        let help = "a selector is joined with those beside it, and in a namespaced policy with \
+                    the policy's namespace";
         findings.push(Diagnostic::at(Code::SelectorContradiction, place.place, message).help(help));
     }
     explained.extend(contradictory);
@@ -60,15 +76,24 @@ fn together(resolved: &Resolved<'_>, explained: &mut Explained, findings: &mut F
 
 /// `reserved-label`
 fn misplaced(written: &WrittenSelector) -> Option<Diagnostic> {
-    let mut advice = written.expr.label_names().into_iter().filter_map(|name| Some((name, right_place(written.field, name)?)));
+    let mut advice = written
+        .expr
+        .label_names()
+        .into_iter()
+        .filter_map(|name| Some((name, right_place(written.field, name)?)));
     advice.next().map(|(name, help)| {
         let (field, nobody) = match written.field {
             Field::Selector => ("`selector`", "no endpoint has it"),
             Field::NotSelector | Field::NotSelectorAlone => ("`notSelector`", "no endpoint has it"),
             Field::NamespaceSelector => ("`namespaceSelector`", "no namespace has it"),
-            Field::ServiceAccountSelector => ("a selector of service accounts", "no service account has it"),
+            Field::ServiceAccountSelector => (
+                "a selector of service accounts",
+                "no service account has it",
+            ),
             Field::PodSelector => ("`podSelector`", "in Kubernetes no pod has it"),
-            Field::KubernetesNamespaceSelector => ("`namespaceSelector`", "in Kubernetes no namespace has it"),
+            Field::KubernetesNamespaceSelector => {
+                ("`namespaceSelector`", "in Kubernetes no namespace has it")
+            }
         };
         let message = format!("the label `{name}` means nothing in {field}: {nobody}");
         Diagnostic::at(Code::ReservedLabel, written.span, message).help(help)
@@ -77,54 +102,87 @@ fn misplaced(written: &WrittenSelector) -> Option<Diagnostic> {
 
 /// What to write in place of a label that nothing has in this field; none where it is in its place.
 fn right_place(field: Field, name: &str) -> Option<String> {
-    let inherited = name.strip_prefix(NAMESPACE_PREFIX).or_else(|| name.strip_prefix(SERVICE_ACCOUNT_PREFIX));
+    let inherited = name
+        .strip_prefix(NAMESPACE_PREFIX)
+        .or_else(|| name.strip_prefix(SERVICE_ACCOUNT_PREFIX));
     match (field, name) {
         (Field::Selector | Field::NotSelector | Field::NotSelectorAlone, NAME) => Some(format!(
-            "`{NAME}` belongs in `namespaceSelector`, or in the selector of service accounts; in `{}` write `{NAMESPACE}` or `{SERVICE_ACCOUNT}`",
-            if field == Field::Selector { "selector" } else { "notSelector" },
+            "`{NAME}` belongs in `namespaceSelector`, or in the selector of service accounts; in \
+             `{}` write `{NAMESPACE}` or `{SERVICE_ACCOUNT}`",
+            if field == Field::Selector {
+                "selector"
+            } else {
+                "notSelector"
+            },
         )),
         (Field::Selector | Field::NotSelector | Field::NotSelectorAlone, METADATA_NAME) => {
-            Some(format!("it is a label of namespaces: write it in `namespaceSelector`, or write `{NAMESPACE}` here"))
+            Some(format!(
+                "it is a label of namespaces: write it in `namespaceSelector`, or write \
+                 `{NAMESPACE}` here"
+            ))
         }
         (Field::Selector | Field::NotSelector | Field::NotSelectorAlone, _) => None,
         (Field::NamespaceSelector | Field::ServiceAccountSelector, _) if inherited.is_some() => {
-            let own = if name.starts_with(NAMESPACE_PREFIX) { "`namespaceSelector`" } else { "the selector of service accounts" };
-            Some(format!("write `{}` in {own}, without the prefix", inherited.unwrap_or_default()))
+            let own = if name.starts_with(NAMESPACE_PREFIX) {
+                "`namespaceSelector`"
+            } else {
+                "the selector of service accounts"
+            };
+            Some(format!(
+                "write `{}` in {own}, without the prefix",
+                inherited.unwrap_or_default()
+            ))
         }
-        (Field::NamespaceSelector, NAMESPACE) => Some(format!("the name of a namespace is `{NAME}` here")),
-        (Field::NamespaceSelector, SERVICE_ACCOUNT) => Some("write the name in `serviceAccounts` or `serviceAccountSelector`".to_owned()),
-        (Field::ServiceAccountSelector, SERVICE_ACCOUNT) => Some(format!("the name of a service account is `{NAME}` here")),
-        (Field::ServiceAccountSelector, NAMESPACE | METADATA_NAME) => {
-            Some(format!("write `{NAME}` in `namespaceSelector`: that is where the namespace is asked for"))
+        (Field::NamespaceSelector, NAMESPACE) => {
+            Some(format!("the name of a namespace is `{NAME}` here"))
         }
-        (Field::NamespaceSelector | Field::ServiceAccountSelector, ORCHESTRATOR) => {
-            Some(format!("only endpoints have `{ORCHESTRATOR}`: write it in `selector`"))
+        (Field::NamespaceSelector, SERVICE_ACCOUNT) => {
+            Some("write the name in `serviceAccounts` or `serviceAccountSelector`".to_owned())
         }
+        (Field::ServiceAccountSelector, SERVICE_ACCOUNT) => {
+            Some(format!("the name of a service account is `{NAME}` here"))
+        }
+        (Field::ServiceAccountSelector, NAMESPACE | METADATA_NAME) => Some(format!(
+            "write `{NAME}` in `namespaceSelector`: that is where the namespace is asked for"
+        )),
+        (Field::NamespaceSelector | Field::ServiceAccountSelector, ORCHESTRATOR) => Some(format!(
+            "only endpoints have `{ORCHESTRATOR}`: write it in `selector`"
+        )),
         (Field::NamespaceSelector | Field::ServiceAccountSelector, _) => None,
-        (Field::PodSelector | Field::KubernetesNamespaceSelector, _) => right_place_in_kubernetes(field, name),
+        (Field::PodSelector | Field::KubernetesNamespaceSelector, _) => {
+            right_place_in_kubernetes(field, name)
+        }
     }
 }
 
-/// The same in a selector of Kubernetes, to which Calico's labels are none of its own, though Calico would go by some.
+/// The same in a selector of Kubernetes, to which Calico's labels are none of its own, though
+/// Calico would go by some.
 fn right_place_in_kubernetes(field: Field, name: &str) -> Option<String> {
     match name {
         METADATA_NAME if field == Field::KubernetesNamespaceSelector => None,
-        NAME | NAMESPACE | METADATA_NAME => Some(format!("the name of a namespace is `{METADATA_NAME}` in `namespaceSelector`")),
+        NAME | NAMESPACE | METADATA_NAME => Some(format!(
+            "the name of a namespace is `{METADATA_NAME}` in `namespaceSelector`"
+        )),
         ORCHESTRATOR => Some("leave it out: it is pods that are selected".to_owned()),
         _ if name == SERVICE_ACCOUNT || name.starts_with(SERVICE_ACCOUNT_PREFIX) => {
-            let help = "Kubernetes does not select by service account: write a `NetworkPolicy` of `projectcalico.org/v3`";
+            let help = "Kubernetes does not select by service account: write a `NetworkPolicy` of \
+                        `projectcalico.org/v3`";
             Some(help.to_owned())
         }
-        _ => name.strip_prefix(NAMESPACE_PREFIX).map(|own| format!("write `{own}` in `namespaceSelector`, without the prefix")),
+        _ => name
+            .strip_prefix(NAMESPACE_PREFIX)
+            .map(|own| format!("write `{own}` in `namespaceSelector`, without the prefix")),
     }
 }
 
 /// `not-selector-alone`
 fn alone(written: &WrittenSelector) -> Option<Diagnostic> {
     (written.field == Field::NotSelectorAlone).then(|| {
-        let message = "`notSelector` alone selects in the policy's own namespace, and nobody outside of it";
-        let help = "say who is meant beside it: `selector: all()` for this namespace, `namespaceSelector: all()` for every pod, \
-                    or write a rule with the opposite action for those who are not meant";
+        let message =
+            "`notSelector` alone selects in the policy's own namespace, and nobody outside of it";
+        let help = "say who is meant beside it: `selector: all()` for this namespace, \
+                    `namespaceSelector: all()` for every pod, or write a rule with the opposite \
+                    action for those who are not meant";
         Diagnostic::at(Code::NotSelectorAlone, written.span, message).help(help)
     })
 }

@@ -7,7 +7,8 @@ use crate::net::Direction;
 use crate::policy::{Action, Rule, Selected};
 use crate::resolve::Resolved;
 
-/// Rules of one policy and direction that later ones are compared with. It keeps the cost linear in long policies.
+/// Rules of one policy and direction that later ones are compared with. It keeps the cost linear in
+/// long policies.
 const COMPARED: usize = 200;
 
 pub(super) fn lint(resolved: &Resolved<'_>, explained: &Explained, findings: &mut Findings<'_>) {
@@ -17,9 +18,13 @@ pub(super) fn lint(resolved: &Resolved<'_>, explained: &Explained, findings: &mu
             let rules = policy.rules(direction).unwrap_or_default();
             // one Kubernetes rule is several of ours, with one number
             let written = rules.chunk_by(|left, right| left.number == right.number);
-            for written in written.filter(|parts| !parts.iter().any(|rule| is_explained(rule, explained))) {
+            for written in
+                written.filter(|parts| !parts.iter().any(|rule| is_explained(rule, explained)))
+            {
                 let shadow = shadow(written, rules, &mut cover);
-                shadow.into_iter().for_each(|(wide, narrow)| findings.push(shadowed(wide, narrow, direction)));
+                shadow
+                    .into_iter()
+                    .for_each(|(wide, narrow)| findings.push(shadowed(wide, narrow, direction)));
             }
         }
     }
@@ -28,20 +33,40 @@ pub(super) fn lint(resolved: &Resolved<'_>, explained: &Explained, findings: &mu
 /// Whether another lint has spoken about whom a rule selects.
 fn is_explained(rule: &Rule, explained: &Explained) -> bool {
     let sides = [&rule.source, &rule.destination];
-    sides.into_iter().any(|peer| matches!(peer.selected, Selected::By(id) if explained.contains(&id)))
+    sides
+        .into_iter()
+        .any(|peer| matches!(peer.selected, Selected::By(id) if explained.contains(&id)))
 }
 
-/// The first of the rules before a written rule that together leave nothing to it, and the rule itself.
-fn shadow<'input>(written: &'input [Rule], rules: &'input [Rule], cover: &mut Cover<'input>) -> Option<(&'input Rule, &'input Rule)> {
+/// The first of the rules before a written rule that together leave nothing to it, and the rule
+/// itself.
+fn shadow<'input>(
+    written: &'input [Rule],
+    rules: &'input [Rule],
+    cover: &mut Cover<'input>,
+) -> Option<(&'input Rule, &'input Rule)> {
     let narrow = written.first()?;
-    let earlier = || rules.iter().take_while(|rule| rule.number < narrow.number).filter(|rule| rule.action != Action::Log).take(COMPARED);
-    let mut covering = written.iter().map(|part| earlier().find(|wide| cover.covers(wide, part)));
+    let earlier = || {
+        rules
+            .iter()
+            .take_while(|rule| rule.number < narrow.number)
+            .filter(|rule| rule.action != Action::Log)
+            .take(COMPARED)
+    };
+    let mut covering = written
+        .iter()
+        .map(|part| earlier().find(|wide| cover.covers(wide, part)));
     let wide = covering.next()??;
-    covering.all(|wide| wide.is_some()).then_some((wide, narrow))
+    covering
+        .all(|wide| wide.is_some())
+        .then_some((wide, narrow))
 }
 
 fn shadowed(wide: &Rule, narrow: &Rule, direction: Direction) -> Diagnostic {
-    let message = format!("{direction} rule {} decides nothing: rule {} takes all of its packets", narrow.number, wide.number);
+    let message = format!(
+        "{direction} rule {} decides nothing: rule {} takes all of its packets",
+        narrow.number, wide.number
+    );
     let help = match wide.action == narrow.action {
         true => "remove it; the verdicts stay the same",
         false => "put it before the other rule if it is meant as an exception, else remove it",

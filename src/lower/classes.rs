@@ -15,16 +15,28 @@ pub(super) struct Class<'input> {
     pub(super) endpoints: Vec<EndpointId>,
 }
 
-/// The classes of a tier, given by its position, in the order of their policies. Endpoints without any policy there are in
-/// none.
+/// The classes of a tier, given by its position, in the order of their policies. Endpoints without
+/// any policy there are in none.
 ///
 /// Cost: for every endpoint of the node the policies that apply to it, in any tier.
-pub(super) fn of_tier<'input>(tier: usize, direction: Direction, resolved: &Resolved<'input>, node: NodeId) -> Vec<Class<'input>> {
-    let policies = resolved.policies.tiers.get(tier).map_or(&[][..], |tier| &tier.policies);
+pub(super) fn of_tier<'input>(
+    tier: usize,
+    direction: Direction,
+    resolved: &Resolved<'input>,
+    node: NodeId,
+) -> Vec<Class<'input>> {
+    let policies = resolved
+        .policies
+        .tiers
+        .get(tier)
+        .map_or(&[][..], |tier| &tier.policies);
     let speaks = |policy: &Policy| policy.is_on(List::Normal) && policy.rules(direction).is_some();
     let mut classes: BTreeMap<Vec<usize>, Vec<EndpointId>> = BTreeMap::new();
     for endpoint in resolved.endpoints_on(node) {
-        let places = resolved.applied_to(*endpoint).iter().flat_map(|selector| resolved.policies_of(*selector));
+        let places = resolved
+            .applied_to(*endpoint)
+            .iter()
+            .flat_map(|selector| resolved.policies_of(*selector));
         let mut positions: Vec<usize> = places
             .filter(|place| place.tier == tier)
             .map(|place| place.policy)
@@ -35,6 +47,17 @@ pub(super) fn of_tier<'input>(tier: usize, direction: Direction, resolved: &Reso
             classes.entry(positions).or_default().push(*endpoint);
         }
     }
-    let chosen = |positions: Vec<usize>| positions.into_iter().filter_map(|position| policies.get(position)).collect();
-    classes.into_iter().map(|(positions, endpoints)| Class { policies: chosen(positions), endpoints }).collect()
+    let chosen = |positions: Vec<usize>| {
+        positions
+            .into_iter()
+            .filter_map(|position| policies.get(position))
+            .collect()
+    };
+    classes
+        .into_iter()
+        .map(|(positions, endpoints)| Class {
+            policies: chosen(positions),
+            endpoints,
+        })
+        .collect()
 }

@@ -6,14 +6,17 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::limits;
 use crate::lower::program::{Chain, ChainName, Program, Table, Target};
 
-/// Reports tables that nf_tables would not load: it counts gotos like jumps. Only policy of host endpoints over many tiers
-/// gets there, in which every tier is one deeper.
+/// Reports tables that nf_tables would not load: it counts gotos like jumps. Only policy of host
+/// endpoints over many tiers gets there, in which every tier is one deeper.
 pub(super) fn check(program: &Program, node: &str, found: &mut Diagnostics) {
     for table in [&program.v4, &program.v6].into_iter().chain(&program.early) {
         let depth = of(table);
         if depth > limits::DEPTH {
             let table = format!("{} table of {}", table.kind.word(), table.family);
-            let message = format!("the chains of the {table} on node `{node}` nest {depth} deep, more than {}", limits::DEPTH);
+            let message = format!(
+                "the chains of the {table} on node `{node}` nest {depth} deep, more than {}",
+                limits::DEPTH
+            );
             let help = "put the policies that apply to one host endpoint into fewer tiers";
             found.push(Diagnostic::new(Code::ChainsTooDeep, message).help(help));
         }
@@ -22,9 +25,18 @@ pub(super) fn check(program: &Program, node: &str, found: &mut Diagnostics) {
 
 /// The deepest nesting of a table. Our chains have no cycles.
 fn of(table: &Table) -> usize {
-    let chains: BTreeMap<&ChainName, &Chain> = table.chains.iter().map(|chain| (&chain.name, chain)).collect();
+    let chains: BTreeMap<&ChainName, &Chain> = table
+        .chains
+        .iter()
+        .map(|chain| (&chain.name, chain))
+        .collect();
     let mut known = BTreeMap::new();
-    table.hooks.iter().map(|hook| below(&hook.chain, &chains, &mut known)).max().unwrap_or_default()
+    table
+        .hooks
+        .iter()
+        .map(|hook| below(&hook.chain, &chains, &mut known))
+        .max()
+        .unwrap_or_default()
 }
 
 /// One for the chain, and the deepest of those it leads to.
@@ -41,7 +53,10 @@ fn below<'table>(
         Target::Jump(chain) | Target::Goto(chain) => Some(chain),
         Target::Accept | Target::Drop | Target::Return | Target::NoTrack | Target::Log(_) => None,
     });
-    let deepest = next.map(|chain| below(chain, chains, known)).max().unwrap_or_default();
+    let deepest = next
+        .map(|chain| below(chain, chains, known))
+        .max()
+        .unwrap_or_default();
     known.insert(name, deepest + 1);
     deepest + 1
 }

@@ -1,8 +1,12 @@
-//! The chains around the policy: where packets come in, which of them policy decides, and what happens to the others.
+//! The chains around the policy: where packets come in, which of them policy decides, and what
+//! happens to the others.
 
 use crate::diagnostic::Diagnostics;
 use crate::lower::names::{fixed_chain, fixed_set, log_prefix};
-use crate::lower::program::{Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, TableKind, Target};
+use crate::lower::program::{
+    Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, TableKind,
+    Target,
+};
 use crate::lower::sets::{Reach, digit};
 use crate::lower::tiers::{self, Asked, Tiers, Way};
 use crate::lower::{Lowering, hosts};
@@ -10,8 +14,9 @@ use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
 use crate::options::{Encapsulated, EndpointToHost, HookPosition, UnknownEndpoint};
 use crate::policy::Icmp;
 
-/// ICMPv6 messages that IPv6 does not work without between a host and its neighbours: multicast listener query, report and
-/// done (RFC 2710), router solicitation, neighbour solicitation and advertisement (RFC 4861), listener report v2 (RFC 3810).
+/// ICMPv6 messages that IPv6 does not work without between a host and its neighbours: multicast
+/// listener query, report and done (RFC 2710), router solicitation, neighbour solicitation and
+/// advertisement (RFC 4861), listener report v2 (RFC 3810).
 pub(super) const NEIGHBOUR_MESSAGES: [(u8, &str); 7] = [
     (130, "multicast listener query"),
     (131, "multicast listener report"),
@@ -42,7 +47,11 @@ struct Fixed {
 }
 
 /// Our filter table of one family.
-pub(super) fn table(lowering: &mut Lowering<'_, '_>, family: Family, found: &mut Diagnostics) -> Table {
+pub(super) fn table(
+    lowering: &mut Lowering<'_, '_>,
+    family: Family,
+    found: &mut Diagnostics,
+) -> Table {
     let fixed = Fixed {
         forward: fixed_chain("FORWARD"),
         input: fixed_chain("INPUT"),
@@ -55,7 +64,14 @@ pub(super) fn table(lowering: &mut Lowering<'_, '_>, family: Family, found: &mut
         known: fixed_set(&format!("known{}", digit(family))),
     };
     let onward = Target::Goto(fixed.allowed.clone());
-    let way = |direction, allowed| Way { direction, family, allowed, passed: &Target::Return, asked: Asked::OfPacket, near: Reach::Node };
+    let way = |direction, allowed| Way {
+        direction,
+        family,
+        allowed,
+        passed: &Target::Return,
+        asked: Asked::OfPacket,
+        near: Reach::Node,
+    };
     let egress = tiers::chains(lowering, &way(Direction::Egress, &onward), found);
     let ingress = tiers::chains(lowering, &way(Direction::Ingress, &Target::Accept), found);
     let ranges = pod_ranges(lowering, family);
@@ -71,33 +87,57 @@ pub(super) fn table(lowering: &mut Lowering<'_, '_>, family: Family, found: &mut
     output.rules.extend(host.output);
     let mut chains = vec![forward, input, output];
     chains.extend(host.chains);
-    chains.push(from_endpoint(&fixed, &egress, lowering.options.encapsulated));
+    chains.push(from_endpoint(
+        &fixed,
+        &egress,
+        lowering.options.encapsulated,
+    ));
     chains.extend(egress.chains);
     chains.extend([allowed(&fixed), to_endpoint(&fixed, &ingress)]);
     chains.extend(ingress.chains);
     chains.extend(guarded.then(|| unknown(&fixed)));
-    Table { kind: TableKind::Filter, family, chains, hooks: hooks(fixed, lowering.options.hook_position) }
+    Table {
+        kind: TableKind::Filter,
+        family,
+        chains,
+        hooks: hooks(fixed, lowering.options.hook_position),
+    }
 }
 
 /// The set of every address of the node's endpoints.
 fn local_set(lowering: &mut Lowering<'_, '_>, family: Family) -> SetName {
-    let members = tiers::addresses(lowering, lowering.resolved.endpoints_on(lowering.node), family);
+    let members = tiers::addresses(
+        lowering,
+        lowering.resolved.endpoints_on(lowering.node),
+        family,
+    );
     let name = fixed_set(&format!("local{}", digit(family)));
-    lowering.sets.add(name, || "all endpoints of this node".to_owned(), || members)
+    lowering
+        .sets
+        .add(name, || "all endpoints of this node".to_owned(), || members)
 }
 
-/// The set of the addresses in the node's pod ranges that some endpoint has. It may run on another node: address management
-/// that does not go by the nodes' ranges (Calico's own) lends addresses out.
+/// The set of the addresses in the node's pod ranges that some endpoint has. It may run on another
+/// node: address management that does not go by the nodes' ranges (Calico's own) lends addresses
+/// out.
 fn add_known_set(lowering: &mut Lowering<'_, '_>, fixed: &Fixed, ranges: &[Cidr], family: Family) {
     let resolved = lowering.resolved;
     let members = || {
-        let known = ranges.iter().flat_map(|range| resolved.endpoint_addresses_in(*range));
-        let mut members: Vec<Member> = known.map(|address| Member::of(Cidr::host(*address))).collect();
+        let known = ranges
+            .iter()
+            .flat_map(|range| resolved.endpoint_addresses_in(*range));
+        let mut members: Vec<Member> = known
+            .map(|address| Member::of(Cidr::host(*address)))
+            .collect();
         members.sort_unstable();
         members.dedup();
         Members::Addresses(family, members)
     };
-    lowering.sets.add(fixed.known.clone(), || "endpoints of any node in the pod ranges of this node".to_owned(), members);
+    lowering.sets.add(
+        fixed.known.clone(),
+        || "endpoints of any node in the pod ranges of this node".to_owned(),
+        members,
+    );
 }
 
 /// The node's pod ranges of a family, where traffic of unknown endpoints is to be dropped.
@@ -105,27 +145,53 @@ fn pod_ranges(lowering: &Lowering<'_, '_>, family: Family) -> Vec<Cidr> {
     let ranges = &lowering.resolved.inventory.node(lowering.node).pod_ranges;
     match lowering.options.unknown_endpoint {
         UnknownEndpoint::Accept => Vec::new(),
-        UnknownEndpoint::Drop => ranges.iter().copied().filter(|range| range.family() == family).collect(),
+        UnknownEndpoint::Drop => ranges
+            .iter()
+            .copied()
+            .filter(|range| range.family() == family)
+            .collect(),
     }
 }
 
 pub(super) fn rule(matches: Vec<Match>, target: Target, about: &str) -> Rule {
-    Rule { matches, target, about: about.to_owned() }
+    Rule {
+        matches,
+        target,
+        about: about.to_owned(),
+    }
 }
 
-/// Forwarded packets: past the host's endpoints, then those from an endpoint, then those to one; others are not ours and go
-/// back to the kernel's chain.
+/// Forwarded packets: past the host's endpoints, then those from an endpoint, then those to one;
+/// others are not ours and go back to the kernel's chain.
 fn forward(fixed: &Fixed, ranges: &[Cidr], host: Vec<Rule>) -> Chain {
     let mut rules = Vec::new();
     for (side, word) in [(Side::Source, "from"), (Side::Destination, "to")] {
         let about = format!("{word} an address in a pod range of this node that no endpoint has");
-        let unknown = |range: &Cidr| rule(unknown_matches(fixed, side, *range), Target::Goto(fixed.unknown.clone()), &about);
+        let unknown = |range: &Cidr| {
+            rule(
+                unknown_matches(fixed, side, *range),
+                Target::Goto(fixed.unknown.clone()),
+                &about,
+            )
+        };
         rules.extend(ranges.iter().map(unknown));
     }
     rules.extend(host);
-    rules.push(rule(vec![local(fixed, Side::Source)], Target::Goto(fixed.from.clone()), "from an endpoint of this node"));
-    rules.push(rule(vec![local(fixed, Side::Destination)], Target::Goto(fixed.to.clone()), "to an endpoint of this node"));
-    Chain { name: fixed.forward.clone(), about: "forwarded packets".to_owned(), rules }
+    rules.push(rule(
+        vec![local(fixed, Side::Source)],
+        Target::Goto(fixed.from.clone()),
+        "from an endpoint of this node",
+    ));
+    rules.push(rule(
+        vec![local(fixed, Side::Destination)],
+        Target::Goto(fixed.to.clone()),
+        "to an endpoint of this node",
+    ));
+    Chain {
+        name: fixed.forward.clone(),
+        about: "forwarded packets".to_owned(),
+        rules,
+    }
 }
 
 fn local(fixed: &Fixed, side: Side) -> Match {
@@ -133,11 +199,15 @@ fn local(fixed: &Fixed, side: Side) -> Match {
 }
 
 fn unknown_matches(fixed: &Fixed, side: Side, range: Cidr) -> Vec<Match> {
-    vec![Match::Address(Sense::Is, side, range), Match::Member(Sense::IsNot, side, fixed.known.clone())]
+    vec![
+        Match::Address(Sense::Is, side, range),
+        Match::Member(Sense::IsNot, side, fixed.known.clone()),
+    ]
 }
 
-/// Packets to the node itself: egress policy of the endpoint that sends them. The node's own packets to itself may bear an
-/// address of the pod range (a bridge's), but they come over the loopback interface.
+/// Packets to the node itself: egress policy of the endpoint that sends them. The node's own
+/// packets to itself may bear an address of the pod range (a bridge's), but they come over the
+/// loopback interface.
 fn input(fixed: &Fixed, ranges: &[Cidr], to_host: EndpointToHost, family: Family) -> Chain {
     let mut rules = Vec::new();
     if family == Family::V6 {
@@ -146,38 +216,77 @@ fn input(fixed: &Fixed, ranges: &[Cidr], to_host: EndpointToHost, family: Family
     let from_local = || local(fixed, Side::Source);
     match to_host {
         EndpointToHost::Accept => {
-            rules.push(rule(vec![from_local()], Target::Goto(fixed.from.clone()), "from an endpoint of this node to the node"));
+            rules.push(rule(
+                vec![from_local()],
+                Target::Goto(fixed.from.clone()),
+                "from an endpoint of this node to the node",
+            ));
         }
         EndpointToHost::Drop => {
-            rules.push(rule(vec![from_local(), Match::Reply], Target::Accept, "replies of an endpoint to the node"));
-            rules.push(rule(vec![from_local()], Target::Drop, "from an endpoint of this node to the node"));
+            rules.push(rule(
+                vec![from_local(), Match::Reply],
+                Target::Accept,
+                "replies of an endpoint to the node",
+            ));
+            rules.push(rule(
+                vec![from_local()],
+                Target::Drop,
+                "from an endpoint of this node to the node",
+            ));
         }
     }
     let about = "from an address in a pod range of this node that no endpoint has";
     for range in ranges {
-        let matches = std::iter::once(Match::NotLoopback).chain(unknown_matches(fixed, Side::Source, *range)).collect();
+        let matches = std::iter::once(Match::NotLoopback)
+            .chain(unknown_matches(fixed, Side::Source, *range))
+            .collect();
         rules.push(rule(matches, Target::Goto(fixed.unknown.clone()), about));
     }
-    Chain { name: fixed.input.clone(), about: "packets to the node".to_owned(), rules }
+    Chain {
+        name: fixed.input.clone(),
+        about: "packets to the node".to_owned(),
+        rules,
+    }
 }
 
 fn neighbour(fixed: &Fixed, kind: u8, about: &str) -> Rule {
     let icmp = Match::Icmp(Sense::Is, Icmp { kind, code: None });
-    rule(vec![Match::Protocol(Sense::Is, Protocol::ICMPV6), icmp, local(fixed, Side::Source)], Target::Accept, about)
+    rule(
+        vec![
+            Match::Protocol(Sense::Is, Protocol::ICMPV6),
+            icmp,
+            local(fixed, Side::Source),
+        ],
+        Target::Accept,
+        about,
+    )
 }
 
-/// Packets of the node itself: those to its endpoints (probes) are not policed, and nothing else is ours.
+/// Packets of the node itself: those to its endpoints (probes) are not policed, and nothing else is
+/// ours.
 fn output(fixed: &Fixed) -> Chain {
     let about = "from the node to its endpoints: not policed";
-    let rules = vec![rule(vec![local(fixed, Side::Destination)], Target::Return, about)];
-    Chain { name: fixed.output.clone(), about: "packets of the node".to_owned(), rules }
+    let rules = vec![rule(
+        vec![local(fixed, Side::Destination)],
+        Target::Return,
+        about,
+    )];
+    Chain {
+        name: fixed.output.clone(),
+        about: "packets of the node".to_owned(),
+        rules,
+    }
 }
 
 /// What every connection-tracked side begins with.
 pub(super) fn tracked() -> [Rule; 2] {
     [
         rule(vec![Match::Reply], Target::Accept, "known connections"),
-        rule(vec![Match::Invalid], Target::Drop, "packets that no connection explains"),
+        rule(
+            vec![Match::Invalid],
+            Target::Drop,
+            "packets that no connection explains",
+        ),
     ]
 }
 
@@ -188,46 +297,101 @@ fn from_endpoint(fixed: &Fixed, egress: &Tiers, encapsulated: Encapsulated) -> C
         rules.extend(drop_encapsulated());
     }
     rules.extend(jumps(egress));
-    rules.push(rule(Vec::new(), Target::Goto(fixed.allowed.clone()), "no egress policy decided: allowed"));
-    Chain { name: fixed.from.clone(), about: "from an endpoint of this node: egress policy".to_owned(), rules }
+    rules.push(rule(
+        Vec::new(),
+        Target::Goto(fixed.allowed.clone()),
+        "no egress policy decided: allowed",
+    ));
+    Chain {
+        name: fixed.from.clone(),
+        about: "from an endpoint of this node: egress policy".to_owned(),
+        rules,
+    }
 }
 
 fn drop_encapsulated() -> [Rule; 2] {
     let port = PortRange::new(VXLAN_PORT, VXLAN_PORT).into_iter().collect();
-    let vxlan = vec![Match::Protocol(Sense::Is, Protocol::UDP), Match::Ports(Sense::Is, Side::Destination, port)];
+    let vxlan = vec![
+        Match::Protocol(Sense::Is, Protocol::UDP),
+        Match::Ports(Sense::Is, Side::Destination, port),
+    ];
     let ipip = Protocol::from_number(IPIP).map(|protocol| Match::Protocol(Sense::Is, protocol));
-    [rule(vxlan, Target::Drop, "VXLAN of an endpoint"), rule(ipip.into_iter().collect(), Target::Drop, "IPIP of an endpoint")]
+    [
+        rule(vxlan, Target::Drop, "VXLAN of an endpoint"),
+        rule(
+            ipip.into_iter().collect(),
+            Target::Drop,
+            "IPIP of an endpoint",
+        ),
+    ]
 }
 
 fn jumps(tiers: &Tiers) -> impl Iterator<Item = Rule> {
-    tiers.entries.iter().map(|(chain, about)| rule(Vec::new(), Target::Jump(chain.clone()), about))
+    tiers
+        .entries
+        .iter()
+        .map(|(chain, about)| rule(Vec::new(), Target::Jump(chain.clone()), about))
 }
 
-/// Behind egress policy that allows: to an endpoint of this node its ingress policy decides. Never returns.
+/// Behind egress policy that allows: to an endpoint of this node its ingress policy decides. Never
+/// returns.
 fn allowed(fixed: &Fixed) -> Chain {
     let rules = vec![
-        rule(vec![local(fixed, Side::Destination)], Target::Goto(fixed.to.clone()), "to an endpoint of this node"),
+        rule(
+            vec![local(fixed, Side::Destination)],
+            Target::Goto(fixed.to.clone()),
+            "to an endpoint of this node",
+        ),
         rule(Vec::new(), Target::Accept, "to anyone else"),
     ];
-    Chain { name: fixed.allowed.clone(), about: "allowed by egress policy".to_owned(), rules }
+    Chain {
+        name: fixed.allowed.clone(),
+        about: "allowed by egress policy".to_owned(),
+        rules,
+    }
 }
 
 /// To an endpoint of this node: ingress policy, tier by tier. Never returns.
 fn to_endpoint(fixed: &Fixed, ingress: &Tiers) -> Chain {
     let mut rules = Vec::from(tracked());
     rules.extend(jumps(ingress));
-    rules.push(rule(Vec::new(), Target::Accept, "no ingress policy decided: allowed"));
-    Chain { name: fixed.to.clone(), about: "to an endpoint of this node: ingress policy".to_owned(), rules }
+    rules.push(rule(
+        Vec::new(),
+        Target::Accept,
+        "no ingress policy decided: allowed",
+    ));
+    Chain {
+        name: fixed.to.clone(),
+        about: "to an endpoint of this node: ingress policy".to_owned(),
+        rules,
+    }
 }
 
 /// Addresses that an endpoint may get tomorrow: closed until it is known.
 fn unknown(fixed: &Fixed) -> Chain {
     let log = Target::Log(log_prefix("unknown", None));
-    let rules = vec![rule(vec![Match::Rarely], log, "unknown endpoint"), rule(Vec::new(), Target::Drop, "unknown endpoint")];
-    Chain { name: fixed.unknown.clone(), about: "of an address in a pod range of this node that no endpoint has".to_owned(), rules }
+    let rules = vec![
+        rule(vec![Match::Rarely], log, "unknown endpoint"),
+        rule(Vec::new(), Target::Drop, "unknown endpoint"),
+    ];
+    Chain {
+        name: fixed.unknown.clone(),
+        about: "of an address in a pod range of this node that no endpoint has".to_owned(),
+        rules,
+    }
 }
 
 fn hooks(fixed: Fixed, position: HookPosition) -> Vec<Hook> {
-    let ours = [("FORWARD", fixed.forward), ("INPUT", fixed.input), ("OUTPUT", fixed.output)];
-    ours.into_iter().map(|(kernel_chain, chain)| Hook { kernel_chain, chain, position }).collect()
+    let ours = [
+        ("FORWARD", fixed.forward),
+        ("INPUT", fixed.input),
+        ("OUTPUT", fixed.output),
+    ];
+    ours.into_iter()
+        .map(|(kernel_chain, chain)| Hook {
+            kernel_chain,
+            chain,
+            position,
+        })
+        .collect()
 }

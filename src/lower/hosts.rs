@@ -1,13 +1,15 @@
 //! Host endpoints to chains: one for every host endpoint and list, and one for every tier of it.
 //!
-//! A chain of these is reached by goto from one that the kernel's chain jumps to, and tier leads to tier by goto. So a return
-//! is a return to the kernel's chain, or to `pal-FORWARD`, and can be the verdict "go on": what forward policy allows meets
-//! the pods' policy next. Unlike with pods, each tier makes the nesting one deeper (`depth` sees to the limit).
+//! A chain of these is reached by goto from one that the kernel's chain jumps to, and tier leads to
+//! tier by goto. So a return is a return to the kernel's chain, or to `pal-FORWARD`, and can be the
+//! verdict "go on": what forward policy allows meets the pods' policy next. Unlike with pods, each
+//! tier makes the nesting one deeper (`depth` sees to the limit).
 //!
-//! Untracked policy is asked again where its packets meet tracked policy, because nothing of ours depends on what another
-//! table did. What it was not asked about in the raw table goes past it there. A packet without a connection may be one of
-//! its own or one that others keep from connection tracking; either way its destination is not translated, so that pre-DNAT
-//! policy is asked again about the destination that it bears.
+//! Untracked policy is asked again where its packets meet tracked policy, because nothing of ours
+//! depends on what another table did. What it was not asked about in the raw table goes past it
+//! there. A packet without a connection may be one of its own or one that others keep from
+//! connection tracking; either way its destination is not translated, so that pre-DNAT policy is
+//! asked again about the destination that it bears.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +18,10 @@ use crate::lower::Lowering;
 use crate::lower::entry::{NEIGHBOUR_MESSAGES, rule, tracked};
 use crate::lower::names::{Identity, fixed_chain};
 use crate::lower::profiles;
-use crate::lower::program::{Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, TableKind, Target};
+use crate::lower::program::{
+    Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, TableKind,
+    Target,
+};
 use crate::lower::sets::{Reach, digit};
 use crate::lower::tiers::{self, Asked, Rules, Way};
 use crate::net::{Cidr, Direction, Family, Protocol};
@@ -38,23 +43,40 @@ pub(super) struct Filter {
 }
 
 /// The host endpoints' part of the filter table of a family; empty on a node without any.
-pub(super) fn filter(lowering: &mut Lowering<'_, '_>, family: Family, found: &mut Diagnostics) -> Filter {
+pub(super) fn filter(
+    lowering: &mut Lowering<'_, '_>,
+    family: Family,
+    found: &mut Diagnostics,
+) -> Filter {
     let hosts = lowering.resolved.hosts_on(lowering.node);
     if hosts.all().next().is_none() {
         return Filter::default();
     }
     let mut work = Work::new(lowering, TableKind::Filter, family, found);
-    let forward = Direction::BOTH.into_iter().filter_map(|direction| work.forward(&hosts, direction)).collect();
+    let forward = Direction::BOTH
+        .into_iter()
+        .filter_map(|direction| work.forward(&hosts, direction))
+        .collect();
     let input = work.dispatch(&hosts, Direction::Ingress, Work::normal);
     let output = work.dispatch(&hosts, Direction::Egress, Work::normal);
-    Filter { forward, input, output, chains: work.finish() }
+    Filter {
+        forward,
+        input,
+        output,
+        chains: work.finish(),
+    }
 }
 
 /// The raw and mangle tables, where untracked and pre-DNAT policy asks for them.
 pub(super) fn early_tables(lowering: &mut Lowering<'_, '_>, found: &mut Diagnostics) -> Vec<Table> {
     let hosts = lowering.resolved.hosts_on(lowering.node);
-    let raw: Vec<Table> = Family::BOTH.into_iter().filter_map(|family| early(lowering, &hosts, (TableKind::Raw, family), found)).collect();
-    let mangle = Family::BOTH.into_iter().filter_map(|family| early(lowering, &hosts, (TableKind::Mangle, family), found));
+    let raw: Vec<Table> = Family::BOTH
+        .into_iter()
+        .filter_map(|family| early(lowering, &hosts, (TableKind::Raw, family), found))
+        .collect();
+    let mangle = Family::BOTH
+        .into_iter()
+        .filter_map(|family| early(lowering, &hosts, (TableKind::Mangle, family), found));
     raw.into_iter().chain(mangle).collect()
 }
 
@@ -69,18 +91,32 @@ fn early(
     let mut work = Work::new(lowering, kind, family, found);
     let mut entries = Vec::new();
     let mut hooks = Vec::new();
-    for (direction, kernel_chain, about) in
-        [(Direction::Ingress, "PREROUTING", "packets that arrive"), (Direction::Egress, "OUTPUT", "packets of the node")]
-    {
+    for (direction, kernel_chain, about) in [
+        (Direction::Ingress, "PREROUTING", "packets that arrive"),
+        (Direction::Egress, "OUTPUT", "packets of the node"),
+    ] {
         let rules = work.dispatch(hosts, direction, Work::before);
         if !rules.is_empty() {
             let chain = fixed_chain(kernel_chain);
-            entries.push(Chain { name: chain.clone(), about: about.to_owned(), rules });
-            hooks.push(Hook { kernel_chain, chain, position });
+            entries.push(Chain {
+                name: chain.clone(),
+                about: about.to_owned(),
+                rules,
+            });
+            hooks.push(Hook {
+                kernel_chain,
+                chain,
+                position,
+            });
         }
     }
     let chains = work.finish();
-    (!hooks.is_empty()).then(|| Table { kind, family, chains: entries.into_iter().chain(chains).collect(), hooks })
+    (!hooks.is_empty()).then(|| Table {
+        kind,
+        family,
+        chains: entries.into_iter().chain(chains).collect(),
+        hooks,
+    })
 }
 
 /// A table's chains of host endpoints in the making.
@@ -128,11 +164,24 @@ struct Begin {
 }
 
 /// Makes the chain of a host endpoint for a direction and gives what leads there.
-type ChainOf<'work, 'run, 'input> = fn(&mut Work<'work, 'run, 'input>, HostEndpointId, &HostEndpoint, Direction) -> Target;
+type ChainOf<'work, 'run, 'input> =
+    fn(&mut Work<'work, 'run, 'input>, HostEndpointId, &HostEndpoint, Direction) -> Target;
 
 impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
-    fn new(lowering: &'work mut Lowering<'run, 'input>, table: TableKind, family: Family, found: &'work mut Diagnostics) -> Self {
-        Self { lowering, table, family, found, chains: Vec::new(), known: BTreeSet::new() }
+    fn new(
+        lowering: &'work mut Lowering<'run, 'input>,
+        table: TableKind,
+        family: Family,
+        found: &'work mut Diagnostics,
+    ) -> Self {
+        Self {
+            lowering,
+            table,
+            family,
+            found,
+            chains: Vec::new(),
+            known: BTreeSet::new(),
+        }
     }
 
     fn finish(self) -> Vec<Chain> {
@@ -144,24 +193,55 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         let at = self.chains.len();
         let rules = self.dispatch(hosts, direction, Work::forwarded);
         let (word, about) = match direction {
-            Direction::Ingress => ("forward-in", "forwarded packets, by the host endpoint that they arrive at"),
-            Direction::Egress => ("forward-out", "forwarded packets, by the host endpoint that they leave by"),
+            Direction::Ingress => (
+                "forward-in",
+                "forwarded packets, by the host endpoint that they arrive at",
+            ),
+            Direction::Egress => (
+                "forward-out",
+                "forwarded packets, by the host endpoint that they leave by",
+            ),
         };
         let name = fixed_chain(word);
         (!rules.is_empty()).then(|| {
-            self.chains.insert(at, Chain { name: name.clone(), about: about.to_owned(), rules });
-            rule(Vec::new(), Target::Jump(name), &format!("forward policy of host endpoints: {direction}"))
+            self.chains.insert(
+                at,
+                Chain {
+                    name: name.clone(),
+                    about: about.to_owned(),
+                    rules,
+                },
+            );
+            rule(
+                Vec::new(),
+                Target::Jump(name),
+                &format!("forward policy of host endpoints: {direction}"),
+            )
         })
     }
 
-    /// Every packet to the chain of its host endpoint; no rule where all of them let everything go on.
-    fn dispatch(&mut self, hosts: &HostsOnNode, direction: Direction, chain_of: ChainOf<'work, 'run, 'input>) -> Vec<Rule> {
+    /// Every packet to the chain of its host endpoint; no rule where all of them let everything go
+    /// on.
+    fn dispatch(
+        &mut self,
+        hosts: &HostsOnNode,
+        direction: Direction,
+        chain_of: ChainOf<'work, 'run, 'input>,
+    ) -> Vec<Rule> {
         let resolved = self.lowering.resolved;
         let mut rules = Vec::new();
         for id in hosts.all() {
-            let Some(host) = resolved.host_endpoint(id) else { continue };
-            let Some(matches) = self.place(host, direction) else { continue };
-            rules.push(rule(matches, chain_of(self, id, host, direction), &host.to_string()));
+            let Some(host) = resolved.host_endpoint(id) else {
+                continue;
+            };
+            let Some(matches) = self.place(host, direction) else {
+                continue;
+            };
+            rules.push(rule(
+                matches,
+                chain_of(self, id, host, direction),
+                &host.to_string(),
+            ));
         }
         match rules.iter().all(|rule| rule.target == Target::Return) {
             true => Vec::new(),
@@ -172,23 +252,45 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     /// The packets of a host endpoint; none where it has no address of the family to tell them by.
     fn place(&mut self, host: &HostEndpoint, direction: Direction) -> Option<Vec<Match>> {
         match (&host.place, direction) {
-            (HostPlace::Interface(name), Direction::Ingress) => Some(vec![Match::Arrives(name.clone())]),
-            (HostPlace::Interface(name), Direction::Egress) => Some(vec![Match::Leaves(name.clone())]),
+            (HostPlace::Interface(name), Direction::Ingress) => {
+                Some(vec![Match::Arrives(name.clone())])
+            }
+            (HostPlace::Interface(name), Direction::Egress) => {
+                Some(vec![Match::Leaves(name.clone())])
+            }
             (HostPlace::Everywhere, _) => Some(Vec::new()),
-            (HostPlace::Addresses, _) => self.address_set(host).map(|set| vec![Match::Member(Sense::Is, near(direction), set)]),
+            (HostPlace::Addresses, _) => self
+                .address_set(host)
+                .map(|set| vec![Match::Member(Sense::Is, near(direction), set)]),
         }
     }
 
     fn address_set(&mut self, host: &HostEndpoint) -> Option<SetName> {
-        let hosts = host.addresses.iter().copied().map(Cidr::host).filter(|address| address.family() == self.family);
+        let hosts = host
+            .addresses
+            .iter()
+            .copied()
+            .map(Cidr::host)
+            .filter(|address| address.family() == self.family);
         let members: Vec<Member> = hosts.map(Member::of).collect();
         if members.is_empty() {
             return None;
         }
         let content = host.to_string();
         let sort = format!("h{}", digit(self.family));
-        let name = self.lowering.names.set(Identity { sort: &sort, word: &host.name, content: &content }, self.found);
-        Some(self.lowering.sets.add(name, || format!("addresses of {content}"), || Members::Addresses(self.family, members)))
+        let name = self.lowering.names.set(
+            Identity {
+                sort: &sort,
+                word: &host.name,
+                content: &content,
+            },
+            self.found,
+        );
+        Some(self.lowering.sets.add(
+            name,
+            || format!("addresses of {content}"),
+            || Members::Addresses(self.family, members),
+        ))
     }
 
     /// Packets from and to the host itself. Never returns.
@@ -198,7 +300,13 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
             Direction::Ingress => ("hi", "hui"),
             Direction::Egress => ("he", "hue"),
         };
-        let way = ListWay { list: List::Normal, direction, sort, scope: "normal", allowed: Target::Accept };
+        let way = ListWay {
+            list: List::Normal,
+            direction,
+            sort,
+            scope: "normal",
+            allowed: Target::Accept,
+        };
         let (end, profiles) = self.profiles(host, direction);
         let first = self.tiers(id, &way, end.clone());
         let asks_profiles = first.target == end.target || self.leads_to(&end.target);
@@ -208,106 +316,207 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         };
         let mut rules = Vec::from(tracked());
         rules.push(self.failsafe(direction));
-        rules.extend(self.without_connection(id, direction, (untracked_sort, Target::Accept), &begin));
+        rules.extend(self.without_connection(
+            id,
+            direction,
+            (untracked_sort, Target::Accept),
+            &begin,
+        ));
         rules.extend(begin.original_failsafes);
         rules.push(rule(Vec::new(), begin.tracked.target, begin.tracked.about));
-        profiles.into_iter().filter(|_| asks_profiles).for_each(|chain| self.add(chain));
+        profiles
+            .into_iter()
+            .filter(|_| asks_profiles)
+            .for_each(|chain| self.add(chain));
         self.chain(at, host, (sort, format!("{direction} of {host}")), rules)
     }
 
     /// What decides behind the normal tiers, and its chains.
     fn profiles(&mut self, host: &HostEndpoint, direction: Direction) -> (Onward, Vec<Chain>) {
         let (allowed, passed) = (&Target::Accept, &Target::Return);
-        let way = Way { direction, family: self.family, allowed, passed, asked: Asked::OfPacket, near: Reach::Cluster };
+        let way = Way {
+            direction,
+            family: self.family,
+            allowed,
+            passed,
+            asked: Asked::OfPacket,
+            near: Reach::Cluster,
+        };
         let (target, chains) = profiles::of_host(self.lowering, &host.profiles, &way, self.found);
         let about = match target {
             Target::Accept => "no policy is left, and a profile allows",
             Target::Drop => "no policy is left, and no profile allows",
-            Target::Goto(_) | Target::Jump(_) | Target::Return | Target::NoTrack | Target::Log(_) => {
-                "no policy is left, on to the profiles"
-            }
+            Target::Goto(_)
+            | Target::Jump(_)
+            | Target::Return
+            | Target::NoTrack
+            | Target::Log(_) => "no policy is left, on to the profiles",
         };
         (Onward { target, about }, chains)
     }
 
     /// Packets that the host forwards. What is allowed or not decided goes on.
-    fn forwarded(&mut self, id: HostEndpointId, host: &HostEndpoint, direction: Direction) -> Target {
+    fn forwarded(
+        &mut self,
+        id: HostEndpointId,
+        host: &HostEndpoint,
+        direction: Direction,
+    ) -> Target {
         let at = self.chains.len();
         let sort = match direction {
             Direction::Ingress => "hfi",
             Direction::Egress => "hfe",
         };
-        let way = ListWay { list: List::Forward, direction, sort, scope: "forward", allowed: Target::Return };
+        let way = ListWay {
+            list: List::Forward,
+            direction,
+            sort,
+            scope: "forward",
+            allowed: Target::Return,
+        };
         let first = self.tiers(id, &way, Onward::RETURN);
         if first.target == Target::Return {
             return Target::Return;
         }
         let [known, invalid] = tracked();
-        let mut rules = vec![Rule { target: Target::Return, ..known }, invalid];
+        let mut rules = vec![
+            Rule {
+                target: Target::Return,
+                ..known
+            },
+            invalid,
+        ];
         match direction {
             Direction::Ingress => rules.extend(self.arrived(id, &first)),
             Direction::Egress => rules.push(rule(Vec::new(), first.target, "on to the first tier")),
         }
-        self.chain(at, host, (sort, format!("forwarded packets, {direction} of {host}")), rules)
+        self.chain(
+            at,
+            host,
+            (sort, format!("forwarded packets, {direction} of {host}")),
+            rules,
+        )
     }
 
-    /// Forwarded packets that begin a connection or have none, to the tiers of which `first` is the first, by way of what is
-    /// asked again. What early policy was not asked about, it has not let through, so that this goes past it.
+    /// Forwarded packets that begin a connection or have none, to the tiers of which `first` is the
+    /// first, by way of what is asked again. What early policy was not asked about, it has not let
+    /// through, so that this goes past it.
     fn arrived(&mut self, id: HostEndpointId, first: &Onward) -> Vec<Rule> {
         let begin = self.pre_dnat_again(id, ("hdf", Target::Return), first.clone());
-        let without_connection = self.without_connection(id, Direction::Ingress, ("huf", Target::Return), &begin);
+        let without_connection =
+            self.without_connection(id, Direction::Ingress, ("huf", Target::Return), &begin);
         let mut rules = Vec::new();
         if begin.tracked.target != first.target || !without_connection.is_empty() {
             rules.extend(self.neighbours(&first.target));
         }
         if !without_connection.is_empty() {
-            rules.extend(self.failsafes(Direction::Ingress, &first.target).into_iter().map(of_no_connection));
+            rules.extend(
+                self.failsafes(Direction::Ingress, &first.target)
+                    .into_iter()
+                    .map(of_no_connection),
+            );
         }
         rules.extend(without_connection);
         rules.extend(begin.original_failsafes);
-        let about = if begin.tracked.target == first.target { "on to the first tier" } else { begin.tracked.about };
+        let about = if begin.tracked.target == first.target {
+            "on to the first tier"
+        } else {
+            begin.tracked.about
+        };
         rules.push(rule(Vec::new(), begin.tracked.target, about));
         rules
     }
 
-    /// Packets before they are tracked, or before their destination is translated. What is allowed or not decided goes on.
+    /// Packets before they are tracked, or before their destination is translated. What is allowed
+    /// or not decided goes on.
     fn before(&mut self, id: HostEndpointId, host: &HostEndpoint, direction: Direction) -> Target {
         let at = self.chains.len();
         let untracked = fixed_chain("untracked");
         let (list, sort, scope, allowed) = match (self.table, direction) {
-            (TableKind::Raw, Direction::Ingress) => (List::Untracked, "hui", "untracked", Target::Goto(untracked.clone())),
-            (TableKind::Raw, Direction::Egress) => (List::Untracked, "hue", "untracked", Target::Goto(untracked.clone())),
-            (TableKind::Mangle | TableKind::Filter, _) => (List::PreDnat, "hdi", "pre-DNAT", Target::Return),
+            (TableKind::Raw, Direction::Ingress) => (
+                List::Untracked,
+                "hui",
+                "untracked",
+                Target::Goto(untracked.clone()),
+            ),
+            (TableKind::Raw, Direction::Egress) => (
+                List::Untracked,
+                "hue",
+                "untracked",
+                Target::Goto(untracked.clone()),
+            ),
+            (TableKind::Mangle | TableKind::Filter, _) => {
+                (List::PreDnat, "hdi", "pre-DNAT", Target::Return)
+            }
         };
-        let first = self.tiers(id, &ListWay { list, direction, sort, scope, allowed }, Onward::RETURN);
+        let first = self.tiers(
+            id,
+            &ListWay {
+                list,
+                direction,
+                sort,
+                scope,
+                allowed,
+            },
+            Onward::RETURN,
+        );
         if first.target == Target::Return {
             return Target::Return;
         }
         let mut rules = Vec::new();
         if list == List::PreDnat {
             let [known, invalid] = tracked();
-            rules.extend([Rule { target: Target::Return, ..known }, invalid]);
+            rules.extend([
+                Rule {
+                    target: Target::Return,
+                    ..known
+                },
+                invalid,
+            ]);
         }
-        // of these chains a return is one to the kernel's chain, where others' rules are still asked; ACCEPT would skip those
+        // of these chains a return is one to the kernel's chain, where others' rules are still
+        // asked; ACCEPT would skip those
         rules.extend(self.unasked(direction, &Target::Return));
         if list == List::PreDnat {
-            rules.extend(self.without_connection(id, direction, ("hud", Target::Return), &Begin::at(first.clone())));
+            rules.extend(self.without_connection(
+                id,
+                direction,
+                ("hud", Target::Return),
+                &Begin::at(first.clone()),
+            ));
         } else if self.leads_to(&Target::Goto(untracked.clone())) {
-            let rules = vec![rule(Vec::new(), Target::NoTrack, "no connection is made of it")];
-            self.add(Chain { name: untracked, about: "allowed by untracked policy".to_owned(), rules });
+            let rules = vec![rule(
+                Vec::new(),
+                Target::NoTrack,
+                "no connection is made of it",
+            )];
+            self.add(Chain {
+                name: untracked,
+                about: "allowed by untracked policy".to_owned(),
+                rules,
+            });
         }
         rules.push(rule(Vec::new(), first.target, "on to the first tier"));
-        self.chain(at, host, (sort, format!("{scope} policy, {direction} of {host}")), rules)
+        self.chain(
+            at,
+            host,
+            (sort, format!("{scope} policy, {direction} of {host}")),
+            rules,
+        )
     }
 
     /// Whether a rule of these chains has a target.
     fn leads_to(&self, target: &Target) -> bool {
-        self.chains.iter().flat_map(|chain| &chain.rules).any(|rule| rule.target == *target)
+        self.chains
+            .iter()
+            .flat_map(|chain| &chain.rules)
+            .any(|rule| rule.target == *target)
     }
 
-    /// The rules for packets without a connection, if they begin elsewhere than others: untracked policy is asked once more, and
-    /// what it allows, nothing else decides. Replies of failsafe ports go past it, because the raw table did not ask it about
-    /// them; the failsafe ports themselves, and messages between neighbours, are the caller's.
+    /// The rules for packets without a connection, if they begin elsewhere than others: untracked
+    /// policy is asked once more, and what it allows, nothing else decides. Replies of failsafe
+    /// ports go past it, because the raw table did not ask it about them; the failsafe ports
+    /// themselves, and messages between neighbours, are the caller's.
     fn without_connection(
         &mut self,
         id: HostEndpointId,
@@ -316,64 +525,137 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         begin: &Begin,
     ) -> Vec<Rule> {
         let next = &begin.without_connection;
-        let way = ListWay { list: List::Untracked, direction, sort, scope: "untracked, again", allowed };
+        let way = ListWay {
+            list: List::Untracked,
+            direction,
+            sort,
+            scope: "untracked, again",
+            allowed,
+        };
         let first = self.tiers(id, &way, next.clone()).target;
         let mut rules = Vec::new();
         if first != next.target {
-            rules.extend(self.failsafe_replies(direction, &next.target).into_iter().map(of_no_connection));
+            rules.extend(
+                self.failsafe_replies(direction, &next.target)
+                    .into_iter()
+                    .map(of_no_connection),
+            );
         }
         if first != begin.tracked.target {
-            let about = if first == next.target { next.about } else { "untracked policy decides what no connection is made of" };
+            let about = if first == next.target {
+                next.about
+            } else {
+                "untracked policy decides what no connection is made of"
+            };
             rules.push(rule(vec![Match::Untracked], first, about));
         }
         rules
     }
 
-    /// Where what pre-DNAT policy allowed leaves the list of which `next` is the first. What reaches a Deny there was denied in
-    /// the mangle table.
-    fn pre_dnat_again(&mut self, id: HostEndpointId, (sort, allowed): (&'static str, Target), next: Onward) -> Begin {
+    /// Where what pre-DNAT policy allowed leaves the list of which `next` is the first. What
+    /// reaches a Deny there was denied in the mangle table.
+    fn pre_dnat_again(
+        &mut self,
+        id: HostEndpointId,
+        (sort, allowed): (&'static str, Target),
+        next: Onward,
+    ) -> Begin {
         let asked = self.lowering.resolved.asked_again(id);
         if asked.is_empty() || next.target == allowed {
             return Begin::at(next);
         }
-        let failsafes = self.lowering.options.failsafes.of(Direction::Ingress).iter();
-        let of_family = failsafes.filter(|port| port.net.is_none_or(|net| net.family() == self.family));
-        let original_failsafes = of_family.map(|port| never_asked(port, next.target.clone())).collect();
-        let way = |scope| ListWay { list: List::PreDnat, direction: Direction::Ingress, sort, scope, allowed: allowed.clone() };
+        let failsafes = self
+            .lowering
+            .options
+            .failsafes
+            .of(Direction::Ingress)
+            .iter();
+        let of_family =
+            failsafes.filter(|port| port.net.is_none_or(|net| net.family() == self.family));
+        let original_failsafes = of_family
+            .map(|port| never_asked(port, next.target.clone()))
+            .collect();
+        let way = |scope| ListWay {
+            list: List::PreDnat,
+            direction: Direction::Ingress,
+            sort,
+            scope,
+            allowed: allowed.clone(),
+        };
         let steps: Vec<_> = asked
             .into_iter()
             .map(|AskedAgain { tier, policies }| {
-                let policies = policies.into_iter().map(|(policy, rules)| Rules { key: &policy.key, rules });
-                Step { tier, policies: policies.collect() }
+                let policies = policies.into_iter().map(|(policy, rules)| Rules {
+                    key: &policy.key,
+                    rules,
+                });
+                Step {
+                    tier,
+                    policies: policies.collect(),
+                }
             })
             .collect();
-        let tracked = self.steps(&steps, &way("pre-DNAT, again"), Asked::OfOriginal, next.clone());
-        let without_connection = self.steps(&steps, &way("pre-DNAT, again, untranslated"), Asked::OfPacket, next);
-        let [tracked, without_connection] =
-            [tracked, without_connection].map(|first| Onward { about: "what pre-DNAT policy allowed needs no other", ..first });
-        Begin { original_failsafes, tracked, without_connection }
+        let tracked = self.steps(
+            &steps,
+            &way("pre-DNAT, again"),
+            Asked::OfOriginal,
+            next.clone(),
+        );
+        let without_connection = self.steps(
+            &steps,
+            &way("pre-DNAT, again, untranslated"),
+            Asked::OfPacket,
+            next,
+        );
+        let [tracked, without_connection] = [tracked, without_connection].map(|first| Onward {
+            about: "what pre-DNAT policy allowed needs no other",
+            ..first
+        });
+        Begin {
+            original_failsafes,
+            tracked,
+            without_connection,
+        }
     }
 
-    /// The chains of a list, one for each tier, from where the packet goes on to `end`; gives where it begins.
+    /// The chains of a list, one for each tier, from where the packet goes on to `end`; gives where
+    /// it begins.
     fn tiers(&mut self, id: HostEndpointId, way: &ListWay, end: Onward) -> Onward {
         let listed = self.lowering.resolved.listed(id, way.list, way.direction);
         let steps: Vec<_> = listed
             .into_iter()
             .map(|Listed { tier, policies }| {
-                let policies = policies.into_iter().map(|policy| Rules::of(policy, way.direction));
-                Step { tier, policies: policies.collect() }
+                let policies = policies
+                    .into_iter()
+                    .map(|policy| Rules::of(policy, way.direction));
+                Step {
+                    tier,
+                    policies: policies.collect(),
+                }
             })
             .collect();
         self.steps(&steps, way, Asked::OfPacket, end)
     }
 
-    fn steps(&mut self, steps: &[Step<'input>], way: &ListWay, asked: Asked, end: Onward) -> Onward {
-        let last = steps.iter().position(|step| self.is_last(step, way)).unwrap_or(steps.len());
+    fn steps(
+        &mut self,
+        steps: &[Step<'input>],
+        way: &ListWay,
+        asked: Asked,
+        end: Onward,
+    ) -> Onward {
+        let last = steps
+            .iter()
+            .position(|step| self.is_last(step, way))
+            .unwrap_or(steps.len());
         let mut next = end;
         let mut chains = Vec::new();
         for step in steps.iter().take(last + 1).rev() {
             let chain = self.tier(step, way, asked, &next);
-            next = Onward { target: Target::Goto(chain.name.clone()), about: "on to the next tier" };
+            next = Onward {
+                target: Target::Goto(chain.name.clone()),
+                about: "on to the next tier",
+            };
             chains.push(chain);
         }
         chains.into_iter().rev().for_each(|chain| self.add(chain));
@@ -383,42 +665,98 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     /// Whether no packet gets past a tier, so that chains of later ones would lead nowhere.
     fn is_last(&self, step: &Step<'_>, way: &ListWay) -> bool {
         let mut rules = step.policies.iter().flat_map(|policy| policy.rules);
-        denies_by_default(step.tier, way) && !rules.any(|rule| rule.action == Action::Pass && rule.applies_to(self.family))
+        denies_by_default(step.tier, way)
+            && !rules.any(|rule| rule.action == Action::Pass && rule.applies_to(self.family))
     }
 
-    fn tier(&mut self, Step { tier, policies }: &Step<'input>, way: &ListWay, asked: Asked, next: &Onward) -> Chain {
-        let ListWay { direction, scope, .. } = *way;
+    fn tier(
+        &mut self,
+        Step { tier, policies }: &Step<'input>,
+        way: &ListWay,
+        asked: Asked,
+        next: &Onward,
+    ) -> Chain {
+        let ListWay {
+            direction, scope, ..
+        } = *way;
         let name = &tier.name;
-        let keys = policies.iter().map(|policy| policy.key.to_string()).collect::<Vec<_>>().join(", ");
-        let content = format!("{scope} {direction} of host endpoints in tier {name}: {keys}; then {:?}", next.target);
+        let keys = policies
+            .iter()
+            .map(|policy| policy.key.to_string())
+            .collect::<Vec<_>>()
+            .join(", ");
+        let content = format!(
+            "{scope} {direction} of host endpoints in tier {name}: {keys}; then {:?}",
+            next.target
+        );
         let sort = format!("t{}", way.sort);
-        let chain = self.lowering.names.chain(Identity { sort: &sort, word: name, content: &content }, self.found);
+        let chain = self.lowering.names.chain(
+            Identity {
+                sort: &sort,
+                word: name,
+                content: &content,
+            },
+            self.found,
+        );
         let (allowed, passed) = (&way.allowed, &next.target);
-        let lowered = Way { direction, family: self.family, allowed, passed, asked, near: Reach::Cluster };
+        let lowered = Way {
+            direction,
+            family: self.family,
+            allowed,
+            passed,
+            asked,
+            near: Reach::Cluster,
+        };
         let mut rules = Vec::new();
         for policy in policies {
-            rules.extend(tiers::rules_of(self.lowering, *policy, &lowered, self.found));
+            rules.extend(tiers::rules_of(
+                self.lowering,
+                *policy,
+                &lowered,
+                self.found,
+            ));
         }
         match (denies_by_default(tier, way), &next.target) {
-            (true, _) => rules.push(rule(Vec::new(), Target::Drop, &format!("end of tier {name}: no rule matched"))),
+            (true, _) => rules.push(rule(
+                Vec::new(),
+                Target::Drop,
+                &format!("end of tier {name}: no rule matched"),
+            )),
             (false, Target::Return) => {}
-            (false, target) => rules.push(rule(Vec::new(), target.clone(), &format!("end of tier {name}: {}", next.about))),
+            (false, target) => rules.push(rule(
+                Vec::new(),
+                target.clone(),
+                &format!("end of tier {name}: {}", next.about),
+            )),
         }
-        Chain { name: chain, about: format!("{scope} {direction} of tier {name} for host endpoints with: {keys}"), rules }
+        Chain {
+            name: chain,
+            about: format!("{scope} {direction} of tier {name} for host endpoints with: {keys}"),
+            rules,
+        }
     }
 
-    /// The jump to the failsafe ports of a direction, whose chain is made when it is first asked for.
+    /// The jump to the failsafe ports of a direction, whose chain is made when it is first asked
+    /// for.
     fn failsafe(&mut self, direction: Direction) -> Rule {
         let (name, about) = match direction {
             Direction::Ingress => (fixed_chain("failsafe-in"), "failsafe ports of the node"),
-            Direction::Egress => (fixed_chain("failsafe-out"), "failsafe ports that the node may reach"),
+            Direction::Egress => (
+                fixed_chain("failsafe-out"),
+                "failsafe ports that the node may reach",
+            ),
         };
         let rules = self.unasked(direction, &Target::Accept);
-        self.add(Chain { name: name.clone(), about: about.to_owned(), rules });
+        self.add(Chain {
+            name: name.clone(),
+            about: about.to_owned(),
+            rules,
+        });
         rule(Vec::new(), Target::Jump(name), about)
     }
 
-    /// The rules for what passes whatever policy says: messages between neighbours, and the failsafe ports of a direction.
+    /// The rules for what passes whatever policy says: messages between neighbours, and the
+    /// failsafe ports of a direction.
     fn unasked(&self, direction: Direction, passes: &Target) -> Vec<Rule> {
         let mut rules = self.neighbours(passes);
         rules.extend(self.failsafes(direction, passes));
@@ -433,7 +771,9 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     fn neighbours(&self, passes: &Target) -> Vec<Rule> {
         match self.family {
             Family::V4 => Vec::new(),
-            Family::V6 => NEIGHBOUR_MESSAGES.map(|(kind, about)| neighbour(kind, about, passes)).into(),
+            Family::V6 => NEIGHBOUR_MESSAGES
+                .map(|(kind, about)| neighbour(kind, about, passes))
+                .into(),
         }
     }
 
@@ -443,7 +783,8 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         self.open(ports, (Side::Destination, far(direction)), passes)
     }
 
-    /// A rule for the replies of each failsafe port of the other direction, which are packets of this one.
+    /// A rule for the replies of each failsafe port of the other direction, which are packets of
+    /// this one.
     fn failsafe_replies(&self, direction: Direction, passes: &Target) -> Vec<Rule> {
         let failsafes = &self.lowering.options.failsafes;
         let ports = match direction {
@@ -455,18 +796,43 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
 
     fn open(&self, ports: &[Failsafe], (side, far): (Side, Side), passes: &Target) -> Vec<Rule> {
         let of_family = |port: &&Failsafe| port.net.is_none_or(|net| net.family() == self.family);
-        ports.iter().filter(of_family).map(|port| open(port, side, far, passes)).collect()
+        ports
+            .iter()
+            .filter(of_family)
+            .map(|port| open(port, side, far, passes))
+            .collect()
     }
 
     /// The chain of a host endpoint itself, before those that it leads to.
-    fn chain(&mut self, at: usize, host: &HostEndpoint, (sort, about): (&str, String), rules: Vec<Rule>) -> Target {
+    fn chain(
+        &mut self,
+        at: usize,
+        host: &HostEndpoint,
+        (sort, about): (&str, String),
+        rules: Vec<Rule>,
+    ) -> Target {
         let content = host.to_string();
-        let name = self.lowering.names.chain(Identity { sort, word: &host.name, content: &content }, self.found);
-        self.chains.insert(at, Chain { name: name.clone(), about, rules });
+        let name = self.lowering.names.chain(
+            Identity {
+                sort,
+                word: &host.name,
+                content: &content,
+            },
+            self.found,
+        );
+        self.chains.insert(
+            at,
+            Chain {
+                name: name.clone(),
+                about,
+                rules,
+            },
+        );
         Target::Goto(name)
     }
 
-    /// Adds a chain unless it is there: host endpoints with the same policies share those of their tiers.
+    /// Adds a chain unless it is there: host endpoints with the same policies share those of their
+    /// tiers.
     fn add(&mut self, chain: Chain) {
         if self.known.insert(chain.name.clone()) {
             self.chains.push(chain);
@@ -474,7 +840,8 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     }
 }
 
-/// Whether a tier ends a packet's way where none of its rules does: never before connections or before DNAT (reference §4.2).
+/// Whether a tier ends a packet's way where none of its rules does: never before connections or
+/// before DNAT (reference §4.2).
 fn denies_by_default(tier: &Tier, way: &ListWay) -> bool {
     matches!(way.list, List::Normal | List::Forward) && tier.default_action == DefaultAction::Deny
 }
@@ -482,13 +849,20 @@ fn denies_by_default(tier: &Tier, way: &ListWay) -> bool {
 impl Begin {
     /// At the list itself.
     fn at(first: Onward) -> Self {
-        Self { original_failsafes: Vec::new(), tracked: first.clone(), without_connection: first }
+        Self {
+            original_failsafes: Vec::new(),
+            tracked: first.clone(),
+            without_connection: first,
+        }
     }
 }
 
 impl Onward {
     /// Back to the chain that jumped to all of this.
-    const RETURN: Onward = Onward { target: Target::Return, about: "on" };
+    const RETURN: Onward = Onward {
+        target: Target::Return,
+        about: "on",
+    };
 }
 
 /// The host's own side.
@@ -507,30 +881,56 @@ fn far(direction: Direction) -> Side {
     }
 }
 
-/// The rule, for packets without a connection only, which go past policy that was not asked early either.
-fn of_no_connection(Rule { mut matches, target, about }: Rule) -> Rule {
+/// The rule, for packets without a connection only, which go past policy that was not asked early
+/// either.
+fn of_no_connection(
+    Rule {
+        mut matches,
+        target,
+        about,
+    }: Rule,
+) -> Rule {
     matches.push(Match::Untracked);
-    rule(matches, target, &format!("early policy was not asked about {about}"))
+    rule(
+        matches,
+        target,
+        &format!("early policy was not asked about {about}"),
+    )
 }
 
 /// Without these no address of a neighbour is known, and no failsafe port can be reached.
 fn neighbour(kind: u8, about: &str, passes: &Target) -> Rule {
     let icmp = Match::Icmp(Sense::Is, Icmp { kind, code: None });
-    rule(vec![Match::Protocol(Sense::Is, Protocol::ICMPV6), icmp], passes.clone(), about)
+    rule(
+        vec![Match::Protocol(Sense::Is, Protocol::ICMPV6), icmp],
+        passes.clone(),
+        about,
+    )
 }
 
 fn open(port: &Failsafe, side: Side, far: Side, passes: &Target) -> Rule {
     let mut matches = vec![Match::Protocol(Sense::Is, port.protocol)];
     matches.extend(port.net.map(|net| Match::Address(Sense::Is, far, net)));
     matches.push(Match::Ports(Sense::Is, side, vec![port.port]));
-    let reply = if side == Side::Source { "reply of " } else { "" };
+    let reply = if side == Side::Source {
+        "reply of "
+    } else {
+        ""
+    };
     rule(matches, passes.clone(), &format!("{reply}failsafe {port}"))
 }
 
 /// Past pre-DNAT policy, which was not asked about a connection to a failsafe port.
 fn never_asked(port: &Failsafe, next: Target) -> Rule {
     let mut matches = vec![Match::Protocol(Sense::Is, port.protocol)];
-    matches.extend(port.net.map(|net| Match::Address(Sense::Is, Side::Source, net)));
+    matches.extend(
+        port.net
+            .map(|net| Match::Address(Sense::Is, Side::Source, net)),
+    );
     matches.push(Match::OriginalPort(Sense::Is, port.port));
-    rule(matches, next, &format!("pre-DNAT policy was not asked about failsafe {port}"))
+    rule(
+        matches,
+        next,
+        &format!("pre-DNAT policy was not asked about failsafe {port}"),
+    )
 }

@@ -1,5 +1,5 @@
-//! One policy rule to the conditions of iptables rules: one rule, or two where a positive port list has numbers and names.
-//! Long lists of SCTP ports take more.
+//! One policy rule to the conditions of iptables rules: one rule, or two where a positive port list
+//! has numbers and names. Long lists of SCTP ports take more.
 
 use crate::diagnostic::Diagnostics;
 use crate::inventory::ServiceKey;
@@ -22,7 +22,8 @@ pub(super) struct Context<'run, 'input> {
     pub(super) near: Reach,
 }
 
-/// The conditions of a rule, one list for every iptables rule it becomes; none when it cannot match in this family.
+/// The conditions of a rule, one list for every iptables rule it becomes; none when it cannot match
+/// in this family.
 pub(super) fn of_rule(rule: &Rule, context: &mut Context<'_, '_>) -> Vec<Vec<Match>> {
     if !rule.applies_to(context.family) {
         return Vec::new();
@@ -30,7 +31,10 @@ pub(super) fn of_rule(rule: &Rule, context: &mut Context<'_, '_>) -> Vec<Vec<Mat
     let mut common = protocol(rule.protocol);
     common.extend(icmp(rule.icmp));
     let protocol = exactly(rule.protocol);
-    let sides = [(Side::Source, &rule.source), (Side::Destination, &rule.destination)];
+    let sides = [
+        (Side::Source, &rule.source),
+        (Side::Destination, &rule.destination),
+    ];
     let mut alternatives = vec![common];
     for (side, peer) in sides {
         let conditions = of_peer(side, peer, protocol, context);
@@ -39,23 +43,51 @@ pub(super) fn of_rule(rule: &Rule, context: &mut Context<'_, '_>) -> Vec<Vec<Mat
     alternatives
 }
 
-/// As [`of_rule`], of packets whose destinations may be translated: of the original ones, one list for each of these.
-pub(super) fn of_original(rule: &Rule, destinations: &[OriginalDestination], context: &mut Context<'_, '_>) -> Vec<Vec<Match>> {
+/// As [`of_rule`], of packets whose destinations may be translated: of the original ones, one list
+/// for each of these.
+pub(super) fn of_original(
+    rule: &Rule,
+    destinations: &[OriginalDestination],
+    context: &mut Context<'_, '_>,
+) -> Vec<Vec<Match>> {
     let source = of_peer(Side::Source, &rule.source, exactly(rule.protocol), context);
     let mut alternatives = Vec::new();
     for destination in destinations {
-        let mut common = protocol(destination.protocol.map_or(rule.protocol, ProtocolMatch::Is));
+        let mut common = protocol(
+            destination
+                .protocol
+                .map_or(rule.protocol, ProtocolMatch::Is),
+        );
         common.extend(icmp(rule.icmp));
-        alternatives.extend(product(&product(&[common], &source), &[original(destination)]));
+        alternatives.extend(product(
+            &product(&[common], &source),
+            &[original(destination)],
+        ));
     }
     alternatives
 }
 
-fn original(OriginalDestination { net, ports, not_nets, not_ports, protocol: _ }: &OriginalDestination) -> Vec<Match> {
+fn original(
+    OriginalDestination {
+        net,
+        ports,
+        not_nets,
+        not_ports,
+        protocol: _,
+    }: &OriginalDestination,
+) -> Vec<Match> {
     let mut matches = Vec::from_iter(net.map(|net| Match::OriginalAddress(Sense::Is, net)));
-    matches.extend(not_nets.iter().map(|net| Match::OriginalAddress(Sense::IsNot, *net)));
+    matches.extend(
+        not_nets
+            .iter()
+            .map(|net| Match::OriginalAddress(Sense::IsNot, *net)),
+    );
     matches.extend(ports.map(|ports| Match::OriginalPort(Sense::Is, ports)));
-    matches.extend(not_ports.iter().map(|ports| Match::OriginalPort(Sense::IsNot, *ports)));
+    matches.extend(
+        not_ports
+            .iter()
+            .map(|ports| Match::OriginalPort(Sense::IsNot, *ports)),
+    );
     matches
 }
 
@@ -69,7 +101,13 @@ fn exactly(condition: ProtocolMatch) -> Option<Protocol> {
 
 /// Every pair joined: (a or b) and (c or d).
 fn product(left: &[Vec<Match>], right: &[Vec<Match>]) -> Vec<Vec<Match>> {
-    left.iter().flat_map(|left| right.iter().map(move |right| [left.as_slice(), right.as_slice()].concat())).collect()
+    left.iter()
+        .flat_map(|left| {
+            right
+                .iter()
+                .map(move |right| [left.as_slice(), right.as_slice()].concat())
+        })
+        .collect()
 }
 
 fn protocol(condition: ProtocolMatch) -> Vec<Match> {
@@ -88,37 +126,76 @@ fn icmp(condition: IcmpMatch) -> Option<Match> {
     }
 }
 
-/// The conditions of one side: whom, which addresses, which ports; several lists where ports are by number or by name.
-fn of_peer(side: Side, peer: &Peer, protocol: Option<Protocol>, context: &mut Context<'_, '_>) -> Vec<Vec<Match>> {
+/// The conditions of one side: whom, which addresses, which ports; several lists where ports are by
+/// number or by name.
+fn of_peer(
+    side: Side,
+    peer: &Peer,
+    protocol: Option<Protocol>,
+    context: &mut Context<'_, '_>,
+) -> Vec<Vec<Match>> {
     let mut common = Vec::new();
-    let only_names = matches!(&peer.ports, Ports::In(list) if list.numbers.is_empty() && !list.names.is_empty());
+    let only_names =
+        matches!(&peer.ports, Ports::In(list) if list.numbers.is_empty() && !list.names.is_empty());
     if let (Selected::By(selector), false) = (peer.selected, only_names) {
-        common.push(Match::Member(Sense::Is, side, selection(selector, side, context)));
+        common.push(Match::Member(
+            Sense::Is,
+            side,
+            selection(selector, side, context),
+        ));
     }
     if let Some(selector) = peer.not_selected {
-        common.push(Match::Member(Sense::IsNot, side, selection(selector, side, context)));
+        common.push(Match::Member(
+            Sense::IsNot,
+            side,
+            selection(selector, side, context),
+        ));
     }
     common.extend(addresses(side, peer, context));
-    common.extend(peer.service.as_ref().map(|service| backend(side, service, context)));
+    common.extend(
+        peer.service
+            .as_ref()
+            .map(|service| backend(side, service, context)),
+    );
     common.extend(excluded_ports(side, peer, protocol, context));
     let ports = ports(side, peer, protocol, context);
-    ports.into_iter().map(|port| common.iter().cloned().chain(port).collect()).collect()
+    ports
+        .into_iter()
+        .map(|port| common.iter().cloned().chain(port).collect())
+        .collect()
 }
 
-fn selection(selector: crate::policy::SelectorId, side: Side, context: &mut Context<'_, '_>) -> crate::lower::program::SetName {
+fn selection(
+    selector: crate::policy::SelectorId,
+    side: Side,
+    context: &mut Context<'_, '_>,
+) -> crate::lower::program::SetName {
     let reach = reach(side, context);
-    context.sets.selection(selector, reach, context.family, (context.names, context.found))
+    context.sets.selection(
+        selector,
+        reach,
+        context.family,
+        (context.names, context.found),
+    )
 }
 
-/// A backend of a service: a sender by its address, a receiver by address, protocol and port (reference §6.2).
+/// A backend of a service: a sender by its address, a receiver by address, protocol and port
+/// (reference §6.2).
 fn backend(side: Side, service: &ServiceKey, context: &mut Context<'_, '_>) -> Match {
     match side {
         Side::Source => {
-            let set = context.sets.service_addresses(service, context.family, (context.names, context.found));
+            let set = context.sets.service_addresses(
+                service,
+                context.family,
+                (context.names, context.found),
+            );
             Match::Member(Sense::Is, side, set)
         }
         Side::Destination => {
-            let set = context.sets.service_ports(service, context.family, (context.names, context.found));
+            let set =
+                context
+                    .sets
+                    .service_ports(service, context.family, (context.names, context.found));
             Match::Service(Sense::Is, side, set)
         }
     }
@@ -128,14 +205,21 @@ fn backend(side: Side, service: &ServiceKey, context: &mut Context<'_, '_>) -> M
 fn reach(side: Side, context: &Context<'_, '_>) -> Reach {
     match (side, context.direction) {
         (Side::Destination, Direction::Ingress) | (Side::Source, Direction::Egress) => context.near,
-        (Side::Source, Direction::Ingress) | (Side::Destination, Direction::Egress) => Reach::Cluster,
+        (Side::Source, Direction::Ingress) | (Side::Destination, Direction::Egress) => {
+            Reach::Cluster
+        }
     }
 }
 
 /// Prefixes: one stands in the rule itself, more and exceptions stand in a set.
 fn addresses(side: Side, peer: &Peer, context: &mut Context<'_, '_>) -> Option<Match> {
     let family = context.family;
-    let of_family = |nets: &[crate::net::Cidr]| nets.iter().copied().filter(|net| net.family() == family).collect::<Vec<_>>();
+    let of_family = |nets: &[crate::net::Cidr]| {
+        nets.iter()
+            .copied()
+            .filter(|net| net.family() == family)
+            .collect::<Vec<_>>()
+    };
     let except = of_family(&peer.not_nets);
     let nets = match &peer.nets {
         Nets::Any => Vec::new(),
@@ -145,41 +229,75 @@ fn addresses(side: Side, peer: &Peer, context: &mut Context<'_, '_>) -> Option<M
         (Nets::Any, _, []) => None,
         (Nets::Any, _, [only]) => Some(Match::Address(Sense::IsNot, side, *only)),
         (Nets::Any, _, except) => {
-            let set = context.sets.prefixes(family, except, &[], (context.names, context.found));
+            let set = context
+                .sets
+                .prefixes(family, except, &[], (context.names, context.found));
             Some(Match::Member(Sense::IsNot, side, set))
         }
         (Nets::In(_), [only], []) => Some(Match::Address(Sense::Is, side, *only)),
         (Nets::In(_), nets, except) => {
-            let set = context.sets.prefixes(family, nets, except, (context.names, context.found));
+            let set = context
+                .sets
+                .prefixes(family, nets, except, (context.names, context.found));
             Some(Match::Member(Sense::Is, side, set))
         }
     }
 }
 
 /// The alternatives of a positive port list.
-fn ports(side: Side, peer: &Peer, protocol: Option<Protocol>, context: &mut Context<'_, '_>) -> Vec<Option<Match>> {
-    let Ports::In(list) = &peer.ports else { return vec![None] };
+fn ports(
+    side: Side,
+    peer: &Peer,
+    protocol: Option<Protocol>,
+    context: &mut Context<'_, '_>,
+) -> Vec<Option<Match>> {
+    let Ports::In(list) = &peer.ports else {
+        return vec![None];
+    };
     let by_number = numbers(Sense::Is, side, (&list.numbers, protocol), context);
-    let by_name = (!list.names.is_empty()).then(|| named(Sense::Is, side, peer, (&list.names, protocol), context));
+    let by_name = (!list.names.is_empty())
+        .then(|| named(Sense::Is, side, peer, (&list.names, protocol), context));
     by_number.into_iter().chain(by_name).map(Some).collect()
 }
 
 /// The conditions of an exclusion: neither by number nor by name.
-fn excluded_ports(side: Side, peer: &Peer, protocol: Option<Protocol>, context: &mut Context<'_, '_>) -> Vec<Match> {
-    let PortList { numbers: excluded, names } = &peer.not_ports;
+fn excluded_ports(
+    side: Side,
+    peer: &Peer,
+    protocol: Option<Protocol>,
+    context: &mut Context<'_, '_>,
+) -> Vec<Match> {
+    let PortList {
+        numbers: excluded,
+        names,
+    } = &peer.not_ports;
     let by_number = numbers(Sense::IsNot, side, (excluded, protocol), context);
-    let by_name = (!names.is_empty()).then(|| named(Sense::IsNot, side, peer, (names, protocol), context));
+    let by_name =
+        (!names.is_empty()).then(|| named(Sense::IsNot, side, peer, (names, protocol), context));
     by_number.into_iter().chain(by_name).collect()
 }
 
-/// Ports by number: in the rule as far as a `multiport` match goes, else in a set; none where there are no numbers. A set of
-/// ports knows TCP and UDP only (`ip_set_get_ip_port`, net/netfilter/ipset/ip_set_bitmap_port.c) and would never match SCTP,
-/// whose lists take several matches.
-fn numbers(sense: Sense, side: Side, (ranges, protocol): (&[PortRange], Option<Protocol>), context: &mut Context<'_, '_>) -> Vec<Match> {
+/// Ports by number: in the rule as far as a `multiport` match goes, else in a set; none where there
+/// are no numbers. A set of ports knows TCP and UDP only (`ip_set_get_ip_port`,
+/// net/netfilter/ipset/ip_set_bitmap_port.c) and would never match SCTP, whose lists take several
+/// matches.
+fn numbers(
+    sense: Sense,
+    side: Side,
+    (ranges, protocol): (&[PortRange], Option<Protocol>),
+    context: &mut Context<'_, '_>,
+) -> Vec<Match> {
     let slots: usize = ranges.iter().map(|range| range.slots()).sum();
     match (slots <= limits::MULTIPORT_SLOTS, protocol) {
-        (true, _) | (false, Some(Protocol::SCTP)) => lists(ranges).into_iter().map(|list| Match::Ports(sense, side, list)).collect(),
-        (false, _) => vec![Match::PortMember(sense, side, context.sets.ports(ranges, (context.names, context.found)))],
+        (true, _) | (false, Some(Protocol::SCTP)) => lists(ranges)
+            .into_iter()
+            .map(|list| Match::Ports(sense, side, list))
+            .collect(),
+        (false, _) => vec![Match::PortMember(
+            sense,
+            side,
+            context.sets.ports(ranges, (context.names, context.found)),
+        )],
     }
 }
 
@@ -200,8 +318,26 @@ fn lists(ranges: &[PortRange]) -> Vec<Vec<PortRange>> {
     lists
 }
 
-/// Ports by name: of the endpoints that the side's positive selector selects, also for an exclusion (reference §6.1).
-fn named(sense: Sense, side: Side, peer: &Peer, (names, protocol): (&[String], Option<Protocol>), context: &mut Context<'_, '_>) -> Match {
-    let wanted = NamedPorts { names, protocol, selected: peer.selected, reach: reach(side, context) };
-    Match::Service(sense, side, context.sets.named_ports(&wanted, context.family, (context.names, context.found)))
+/// Ports by name: of the endpoints that the side's positive selector selects, also for an exclusion
+/// (reference §6.1).
+fn named(
+    sense: Sense,
+    side: Side,
+    peer: &Peer,
+    (names, protocol): (&[String], Option<Protocol>),
+    context: &mut Context<'_, '_>,
+) -> Match {
+    let wanted = NamedPorts {
+        names,
+        protocol,
+        selected: peer.selected,
+        reach: reach(side, context),
+    };
+    Match::Service(
+        sense,
+        side,
+        context
+            .sets
+            .named_ports(&wanted, context.family, (context.names, context.found)),
+    )
 }

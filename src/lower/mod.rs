@@ -1,11 +1,11 @@
 //! Addresses and rules to chains and sets: what one node's kernel is to hold.
 //!
-//! In: a [`Resolved`] and a node. Out: a [`Program`] of values. Control flow is chains, goto and return only; no packet is
-//! marked. `ARCHITECTURE.md` draws a packet's way through them and says why it is this one. Absent: text, and how it gets
-//! into a kernel.
+//! In: a [`Resolved`] and a node. Out: a [`Program`] of values. Control flow is chains, goto and
+//! return only; no packet is marked. `ARCHITECTURE.md` draws a packet's way through them and says
+//! why it is this one. Absent: text, and how it gets into a kernel.
 //!
-//! Total: whatever policy got this far can be lowered. Only the limits of the kernel can refuse it: a name that two things
-//! would share, a set too large, and chains that nest too deep.
+//! Total: whatever policy got this far can be lowered. Only the limits of the kernel can refuse it:
+//! a name that two things would share, a set too large, and chains that nest too deep.
 
 mod classes;
 mod depth;
@@ -21,8 +21,8 @@ mod validation;
 
 pub use names::PREFIX;
 pub use program::{
-    Chain, ChainName, Hook, LogPrefix, Match, Member, Members, Program, Rule, Sense, Service, Set, SetName, Side, Strictness, Table,
-    TableKind, Target,
+    Chain, ChainName, Hook, LogPrefix, Match, Member, Members, Program, Rule, Sense, Service, Set,
+    SetName, Side, Strictness, Table, TableKind, Target,
 };
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -36,14 +36,30 @@ use crate::resolve::Resolved;
 
 /// The program of one node.
 ///
-/// Cost: the node's endpoints and the policies that apply to each, the rules of those policies, and the members of the sets
-/// that those rules name; n log n in each.
-pub fn to_chains(resolved: &Resolved<'_>, node: NodeId, options: &Options, found: &mut Diagnostics) -> Program {
-    let mut lowering = Lowering { resolved, node, options, sets: Sets::new(resolved, node), names: Names::default() };
+/// Cost: the node's endpoints and the policies that apply to each, the rules of those policies, and
+/// the members of the sets that those rules name; n log n in each.
+pub fn to_chains(
+    resolved: &Resolved<'_>,
+    node: NodeId,
+    options: &Options,
+    found: &mut Diagnostics,
+) -> Program {
+    let mut lowering = Lowering {
+        resolved,
+        node,
+        options,
+        sets: Sets::new(resolved, node),
+        names: Names::default(),
+    };
     let [v4, v6] = Family::BOTH.map(|family| entry::table(&mut lowering, family, found));
     let early = hosts::early_tables(&mut lowering, found);
     let early = validation::before(&mut lowering, early);
-    let program = Program { sets: lowering.sets.finish(), v4, v6, early };
+    let program = Program {
+        sets: lowering.sets.finish(),
+        v4,
+        v6,
+        early,
+    };
     report_large_sets(&program, found);
     depth::check(&program, &resolved.inventory.node(node).name, found);
     program
@@ -51,16 +67,31 @@ pub fn to_chains(resolved: &Resolved<'_>, node: NodeId, options: &Options, found
 
 /// Sets over the limit, each with the first rule that names it.
 fn report_large_sets(program: &Program, found: &mut Diagnostics) {
-    for set in program.sets.iter().filter(|set| set.members.len() > limits::SET_ELEMENTS) {
-        let user = program.rules_naming(&set.name).next().map_or("", |rule| rule.about.as_str());
+    for set in program
+        .sets
+        .iter()
+        .filter(|set| set.members.len() > limits::SET_ELEMENTS)
+    {
+        let user = program
+            .rules_naming(&set.name)
+            .next()
+            .map_or("", |rule| rule.about.as_str());
         let size = set.members.len();
-        let message = format!("`{user}` needs a set of {size} members, more than {}: {}", limits::SET_ELEMENTS, set.about);
-        found.push(Diagnostic::new(Code::SetTooLarge, message).help("select fewer endpoints, or name larger prefixes"));
+        let message = format!(
+            "`{user}` needs a set of {size} members, more than {}: {}",
+            limits::SET_ELEMENTS,
+            set.about
+        );
+        found.push(
+            Diagnostic::new(Code::SetTooLarge, message)
+                .help("select fewer endpoints, or name larger prefixes"),
+        );
     }
     let all: usize = program.sets.iter().map(|set| set.members.len()).sum();
     if all > limits::ALL_ELEMENTS {
         let most = limits::ALL_ELEMENTS;
-        let message = format!("the sets of a node would have {all} members together, more than {most}");
+        let message =
+            format!("the sets of a node would have {all} members together, more than {most}");
         let help = "use fewer selectors over the whole cluster, or fewer ranges of ports";
         found.push(Diagnostic::new(Code::SetTooLarge, message).help(help));
     }

@@ -1,4 +1,5 @@
-//! Kernel names: a readable word and a hash of what the thing is, never of where it stands or who is in it.
+//! Kernel names: a readable word and a hash of what the thing is, never of where it stands or who
+//! is in it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,8 @@ use crate::lower::program::{ChainName, LogPrefix, SetName};
 /// What every name of ours begins with.
 pub const PREFIX: &str = "pal-";
 
-/// Letters of the hash part: 5 bits each, so that two names of one node meet by chance once in some 10^15 pairs.
+/// Letters of the hash part: 5 bits each, so that two names of one node meet by chance once in some
+/// 10^15 pairs.
 const HASH_LETTERS: usize = 10;
 
 /// Digits of the hash: Crockford's base 32, which leaves out letters that look like others.
@@ -47,13 +49,26 @@ impl Names {
     }
 
     fn name(&mut self, identity: Identity<'_>, longest: usize, found: &mut Diagnostics) -> String {
-        let Identity { sort, word, content } = identity;
+        let Identity {
+            sort,
+            word,
+            content,
+        } = identity;
         let room = longest.saturating_sub(PREFIX.len() + sort.len() + HASH_LETTERS + 2);
         let name = format!("{PREFIX}{sort}-{}-{}", slug(word, room), hash(content));
-        let known = self.given.entry(name.clone()).or_insert_with(|| content.to_owned());
+        let known = self
+            .given
+            .entry(name.clone())
+            .or_insert_with(|| content.to_owned());
         if known != content {
-            let message = format!("two different things would both be called `{name}` in the kernel: `{known}` and `{content}`");
-            found.push(Diagnostic::new(Code::NameCollision, message).help("rename one of the policies or change one of the selectors"));
+            let message = format!(
+                "two different things would both be called `{name}` in the kernel: `{known}` and \
+                 `{content}`"
+            );
+            found.push(
+                Diagnostic::new(Code::NameCollision, message)
+                    .help("rename one of the policies or change one of the selectors"),
+            );
         }
         name
     }
@@ -69,7 +84,8 @@ pub(super) fn fixed_set(word: &str) -> SetName {
     SetName(format!("{PREFIX}{word}"))
 }
 
-/// A log prefix: the word cut to what the kernel takes, cleaned, with a space at the end as the kernel adds none.
+/// A log prefix: the word cut to what the kernel takes, cleaned, with a space at the end as the
+/// kernel adds none.
 pub(super) fn log_prefix(word: &str, number: Option<usize>) -> LogPrefix {
     let tail = number.map_or_else(|| " ".to_owned(), |number| format!(":{number} "));
     let room = limits::LOG_PREFIX.saturating_sub(PREFIX.len() + tail.len());
@@ -90,16 +106,28 @@ fn slug(text: &str, longest: usize) -> String {
         }
     }
     slug.truncate(slug.trim_end_matches('-').len());
-    if slug.is_empty() { "x".to_owned() } else { slug }
+    if slug.is_empty() {
+        "x".to_owned()
+    } else {
+        slug
+    }
 }
 
 /// The first letters of the SHA-256 of a text.
 fn hash(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
-    let bits = digest.iter().take(8).fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
+    let bits = digest
+        .iter()
+        .take(8)
+        .fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
     let letter = |index: usize| {
         let digit = bits >> (59 - 5 * index) & 31;
-        char::from(ALPHABET.get(usize::try_from(digit).unwrap_or_default()).copied().unwrap_or(b'0'))
+        char::from(
+            ALPHABET
+                .get(usize::try_from(digit).unwrap_or_default())
+                .copied()
+                .unwrap_or(b'0'),
+        )
     };
     (0..HASH_LETTERS).map(letter).collect()
 }

@@ -1,8 +1,9 @@
-//! Profiles to chains: what decides behind all tiers, for endpoints that not everything is allowed to.
+//! Profiles to chains: what decides behind all tiers, for endpoints that not everything is allowed
+//! to.
 //!
-//! As a tier: a chain that sends each such endpoint to the chain of its class, which asks the profiles in order. Every profile
-//! has a chain of its own, from which Pass returns to the next one. What none allows is dropped. Pods are in no class: their
-//! first profile allows everything.
+//! As a tier: a chain that sends each such endpoint to the chain of its class, which asks the
+//! profiles in order. Every profile has a chain of its own, from which Pass returns to the next
+//! one. What none allows is dropped. Pods are in no class: their first profile allows everything.
 //!
 //! A host endpoint's profiles are such a chain too, which its last tier leads to.
 
@@ -37,13 +38,25 @@ struct Class<'input> {
 }
 
 /// Adds the chains of profiles behind those of the tiers.
-pub(super) fn add(lowering: &mut Lowering<'_, '_>, tiers: &mut Tiers, way: &Way<'_>, found: &mut Diagnostics) {
+pub(super) fn add(
+    lowering: &mut Lowering<'_, '_>,
+    tiers: &mut Tiers,
+    way: &Way<'_>,
+    found: &mut Diagnostics,
+) {
     let classes = classes(lowering, way);
     if classes.is_empty() {
         return;
     }
     let sort = format!("{}t", tiers::letter(way.direction));
-    let entry = lowering.names.chain(Identity { sort: &sort, word: "profiles", content: "profiles, behind all tiers" }, found);
+    let entry = lowering.names.chain(
+        Identity {
+            sort: &sort,
+            word: "profiles",
+            content: "profiles, behind all tiers",
+        },
+        found,
+    );
     tiers.entries.push((entry.clone(), "profiles".to_owned()));
     let mut dispatch = Vec::new();
     let mut below = Vec::new();
@@ -52,23 +65,50 @@ pub(super) fn add(lowering: &mut Lowering<'_, '_>, tiers: &mut Tiers, way: &Way<
         let (rule, chain) = class_chain(lowering, content, class, way, found);
         dispatch.push(rule);
         below.push(chain);
-        for profile in class.outcome.asked.iter().filter(|profile| shared.insert(&profile.key)) {
-            let rules = Rules { key: &profile.key, rules: profile.rules(way.direction) };
+        for profile in class
+            .outcome
+            .asked
+            .iter()
+            .filter(|profile| shared.insert(&profile.key))
+        {
+            let rules = Rules {
+                key: &profile.key,
+                rules: profile.rules(way.direction),
+            };
             below.push(tiers::rules_chain(lowering, rules, way, found));
         }
     }
-    let about = format!("{} of profiles: each endpoint to the chain of its class", way.direction);
-    tiers.chains.push(Chain { name: entry, about, rules: dispatch });
+    let about = format!(
+        "{} of profiles: each endpoint to the chain of its class",
+        way.direction
+    );
+    tiers.chains.push(Chain {
+        name: entry,
+        about,
+        rules: dispatch,
+    });
     tiers.chains.extend(below);
 }
 
 /// The classes of the node's endpoints, by what they are.
-fn classes<'input>(lowering: &Lowering<'_, 'input>, way: &Way<'_>) -> BTreeMap<String, Class<'input>> {
+fn classes<'input>(
+    lowering: &Lowering<'_, 'input>,
+    way: &Way<'_>,
+) -> BTreeMap<String, Class<'input>> {
     let resolved = lowering.resolved;
     let mut classes: BTreeMap<String, Class<'input>> = BTreeMap::new();
     for id in resolved.endpoints_on(lowering.node) {
-        let Some(outcome) = outcome(&resolved.inventory.endpoint(*id).profiles, resolved.policies, way) else { continue };
-        let class = classes.entry(content(&outcome)).or_insert_with(|| Class { outcome, endpoints: Vec::new() });
+        let Some(outcome) = outcome(
+            &resolved.inventory.endpoint(*id).profiles,
+            resolved.policies,
+            way,
+        ) else {
+            continue;
+        };
+        let class = classes.entry(content(&outcome)).or_insert_with(|| Class {
+            outcome,
+            endpoints: Vec::new(),
+        });
         class.endpoints.push(*id);
     }
     classes
@@ -81,24 +121,37 @@ pub(super) fn of_host(
     way: &Way<'_>,
     found: &mut Diagnostics,
 ) -> (Target, Vec<Chain>) {
-    let Some(outcome) = outcome(profiles, lowering.resolved.policies, way) else { return (way.allowed.clone(), Vec::new()) };
+    let Some(outcome) = outcome(profiles, lowering.resolved.policies, way) else {
+        return (way.allowed.clone(), Vec::new());
+    };
     if outcome.asked.is_empty() {
         return (Target::Drop, Vec::new());
     }
-    let about = format!("{} of host endpoints with {}", way.direction, content(&outcome));
+    let about = format!(
+        "{} of host endpoints with {}",
+        way.direction,
+        content(&outcome)
+    );
     let sort = format!("h{}p", tiers::letter(way.direction));
     let first = chain(lowering, (&sort, about), &outcome, way, found);
     let entry = Target::Goto(first.name.clone());
     let mut chains = vec![first];
     for profile in outcome.asked {
-        let rules = Rules { key: &profile.key, rules: profile.rules(way.direction) };
+        let rules = Rules {
+            key: &profile.key,
+            rules: profile.rules(way.direction),
+        };
         chains.push(tiers::rules_chain(lowering, rules, way, found));
     }
     (entry, chains)
 }
 
 /// What profiles come to; none where everything is allowed.
-fn outcome<'input>(profiles: &Profiles, policies: &'input PolicySet, way: &Way<'_>) -> Option<Outcome<'input>> {
+fn outcome<'input>(
+    profiles: &Profiles,
+    policies: &'input PolicySet,
+    way: &Way<'_>,
+) -> Option<Outcome<'input>> {
     if *profiles == Profiles::OfPod {
         return None;
     }
@@ -124,27 +177,55 @@ fn outcome<'input>(profiles: &Profiles, policies: &'input PolicySet, way: &Way<'
 
 /// All that makes a class what it is.
 fn content(outcome: &Outcome<'_>) -> String {
-    let names = outcome.asked.iter().map(|profile| profile.key.name.as_str());
+    let names = outcome
+        .asked
+        .iter()
+        .map(|profile| profile.key.name.as_str());
     let rest = match outcome.rest {
         Rest::Allowed => "one that allows everything",
         Rest::Dropped if outcome.asked.is_empty() => "none that allows",
         Rest::Dropped => "none else that allows",
     };
-    format!("profiles: {}", names.chain([rest]).collect::<Vec<_>>().join(", "))
+    format!(
+        "profiles: {}",
+        names.chain([rest]).collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// The chain of a class, and the rule that sends its endpoints there.
-fn class_chain(lowering: &mut Lowering<'_, '_>, content: &str, class: &Class<'_>, way: &Way<'_>, found: &mut Diagnostics) -> (Rule, Chain) {
+fn class_chain(
+    lowering: &mut Lowering<'_, '_>,
+    content: &str,
+    class: &Class<'_>,
+    way: &Way<'_>,
+    found: &mut Diagnostics,
+) -> (Rule, Chain) {
     let about = format!("{} of endpoints with {content}", way.direction);
     let sort = tiers::letter(way.direction).to_string();
     let chain = chain(lowering, (&sort, about), &class.outcome, way, found);
-    let set = tiers::class_set(lowering, &class.endpoints, way, (content, word(&class.outcome)), found);
+    let set = tiers::class_set(
+        lowering,
+        &class.endpoints,
+        way,
+        (content, word(&class.outcome)),
+        found,
+    );
     let matches = vec![Match::Member(Sense::Is, way.side(), set)];
-    (Rule { matches, target: Target::Goto(chain.name.clone()), about: content.to_owned() }, chain)
+    (
+        Rule {
+            matches,
+            target: Target::Goto(chain.name.clone()),
+            about: content.to_owned(),
+        },
+        chain,
+    )
 }
 
 fn word<'outcome>(outcome: &Outcome<'outcome>) -> &'outcome str {
-    outcome.asked.first().map_or("no-profile", |profile| profile.key.name.as_str())
+    outcome
+        .asked
+        .first()
+        .map_or("no-profile", |profile| profile.key.name.as_str())
 }
 
 /// The chain that asks profiles in order.
@@ -155,7 +236,14 @@ fn chain(
     way: &Way<'_>,
     found: &mut Diagnostics,
 ) -> Chain {
-    let name = lowering.names.chain(Identity { sort, word: word(outcome), content: &content(outcome) }, found);
+    let name = lowering.names.chain(
+        Identity {
+            sort,
+            word: word(outcome),
+            content: &content(outcome),
+        },
+        found,
+    );
     let mut rules: Vec<Rule> = Vec::new();
     for profile in &outcome.asked {
         rules.push(tiers::jump(lowering, &profile.key, way, found));
@@ -164,6 +252,10 @@ fn chain(
         Rest::Allowed => (way.allowed.clone(), "a profile that allows everything"),
         Rest::Dropped => (Target::Drop, "end of profiles: none allows"),
     };
-    rules.push(Rule { matches: Vec::new(), target, about: end.to_owned() });
+    rules.push(Rule {
+        matches: Vec::new(),
+        target,
+        about: end.to_owned(),
+    });
     Chain { name, about, rules }
 }

@@ -16,8 +16,8 @@ pub struct Program {
     pub v4: Table,
     /// The filter table of IPv6.
     pub v6: Table,
-    /// Tables that packets meet before the filter table, IPv4 first; only those that source validation
-    /// and policy of host endpoints ask for.
+    /// Tables that packets meet before the filter table, IPv4 first; only those that source
+    /// validation and policy of host endpoints ask for.
     pub early: Vec<Table>,
 }
 
@@ -243,10 +243,17 @@ impl Program {
 
 impl Program {
     /// The rules that name a set, IPv4 first.
-    pub fn rules_naming<'program>(&'program self, set: &'program SetName) -> impl Iterator<Item = &'program Rule> {
+    pub fn rules_naming<'program>(
+        &'program self,
+        set: &'program SetName,
+    ) -> impl Iterator<Item = &'program Rule> {
         let early = self.early.iter().flat_map(|table| &table.chains);
         let chains = self.v4.chains.iter().chain(&self.v6.chains).chain(early);
-        chains.flat_map(|chain| &chain.rules).filter(move |rule| rule.matches.iter().any(|condition| condition.set() == Some(set)))
+        chains.flat_map(|chain| &chain.rules).filter(move |rule| {
+            rule.matches
+                .iter()
+                .any(|condition| condition.set() == Some(set))
+        })
     }
 }
 
@@ -254,7 +261,9 @@ impl Match {
     /// The set that the condition looks into.
     pub fn set(&self) -> Option<&SetName> {
         match self {
-            Match::Member(_, _, set) | Match::Service(_, _, set) | Match::PortMember(_, _, set) => Some(set),
+            Match::Member(_, _, set) | Match::Service(_, _, set) | Match::PortMember(_, _, set) => {
+                Some(set)
+            }
             Match::Protocol(..) | Match::Address(..) | Match::Ports(..) | Match::Icmp(..) => None,
             Match::Reply
             | Match::Invalid
@@ -277,7 +286,10 @@ impl Members {
         match self {
             Members::Addresses(_, members) => members.len(),
             Members::Services(_, services) => services.len(),
-            Members::Ports(ranges) => ranges.iter().map(|range| usize::from(range.last() - range.first()) + 1).sum(),
+            Members::Ports(ranges) => ranges
+                .iter()
+                .map(|range| usize::from(range.last() - range.first()) + 1)
+                .sum(),
         }
     }
 
@@ -290,7 +302,10 @@ impl Members {
 impl Member {
     /// A prefix whose addresses are in the set.
     pub fn of(net: Cidr) -> Self {
-        Self { net, sense: Sense::Is }
+        Self {
+            net,
+            sense: Sense::Is,
+        }
     }
 }
 

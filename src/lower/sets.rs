@@ -22,8 +22,8 @@ pub(super) struct Sets<'input> {
 pub(super) enum Reach {
     /// Everyone's: for the other side of a rule.
     Cluster,
-    /// Those of this node's endpoints, and of network sets: for the side of a rule that the policy applies to. No other
-    /// address can stand there, so that the set stays small.
+    /// Those of this node's endpoints, and of network sets: for the side of a rule that the policy
+    /// applies to. No other address can stand there, so that the set stays small.
     Node,
 }
 
@@ -45,7 +45,11 @@ impl Reach {
 
 impl<'input> Sets<'input> {
     pub(super) fn new(resolved: &'input Resolved<'input>, node: NodeId) -> Self {
-        Self { resolved, node, sets: BTreeMap::new() }
+        Self {
+            resolved,
+            node,
+            sets: BTreeMap::new(),
+        }
     }
 
     /// All sets, by name.
@@ -54,8 +58,17 @@ impl<'input> Sets<'input> {
     }
 
     /// Takes a set in unless it is there.
-    pub(super) fn add(&mut self, name: SetName, about: impl FnOnce() -> String, members: impl FnOnce() -> Members) -> SetName {
-        self.sets.entry(name.clone()).or_insert_with(|| Set { name: name.clone(), about: about(), members: members() });
+    pub(super) fn add(
+        &mut self,
+        name: SetName,
+        about: impl FnOnce() -> String,
+        members: impl FnOnce() -> Members,
+    ) -> SetName {
+        self.sets.entry(name.clone()).or_insert_with(|| Set {
+            name: name.clone(),
+            about: about(),
+            members: members(),
+        });
         name
     }
 
@@ -69,7 +82,14 @@ impl<'input> Sets<'input> {
     ) -> SetName {
         let text = self.resolved.policies.selectors.describe(selector);
         let sort = format!("{}{}", reach.letter(), digit(family));
-        let name = names.set(Identity { sort: &sort, word: &informative(&text), content: &text }, found);
+        let name = names.set(
+            Identity {
+                sort: &sort,
+                word: &informative(&text),
+                content: &text,
+            },
+            found,
+        );
         let (resolved, node) = (self.resolved, self.node);
         let members = || match reach {
             Reach::Cluster => addresses(family, resolved.addresses(selector, family)),
@@ -86,14 +106,30 @@ impl<'input> Sets<'input> {
         except: &[Cidr],
         (names, found): (&mut Names, &mut Diagnostics),
     ) -> SetName {
-        let list = |nets: &[Cidr]| nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let list = |nets: &[Cidr]| {
+            nets.iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         let about = match except {
             [] => list(nets),
             _ => format!("{} except {}", list(nets), list(except)),
         };
         let sort = format!("c{}", digit(family));
-        let name = names.set(Identity { sort: &sort, word: &about, content: &about }, found);
-        self.add(name, || format!("prefixes {about}"), || Members::Addresses(family, with_exceptions(nets, except)))
+        let name = names.set(
+            Identity {
+                sort: &sort,
+                word: &about,
+                content: &about,
+            },
+            found,
+        );
+        self.add(
+            name,
+            || format!("prefixes {about}"),
+            || Members::Addresses(family, with_exceptions(nets, except)),
+        )
     }
 
     /// The set of the addresses of a service's backends.
@@ -105,32 +141,106 @@ impl<'input> Sets<'input> {
     ) -> SetName {
         let content = format!("backends of service {key}");
         let sort = format!("b{}", digit(family));
-        let name = names.set(Identity { sort: &sort, word: &key.name, content: &content }, found);
-        let backends = self.resolved.inventory.services.get(key).map_or(&[][..], |service| &service.addresses);
-        let members = || backends.iter().copied().map(Cidr::host).filter(|host| host.family() == family).map(Member::of).collect();
-        self.add(name, || content.clone(), || Members::Addresses(family, members()))
+        let name = names.set(
+            Identity {
+                sort: &sort,
+                word: &key.name,
+                content: &content,
+            },
+            found,
+        );
+        let backends = self
+            .resolved
+            .inventory
+            .services
+            .get(key)
+            .map_or(&[][..], |service| &service.addresses);
+        let members = || {
+            backends
+                .iter()
+                .copied()
+                .map(Cidr::host)
+                .filter(|host| host.family() == family)
+                .map(Member::of)
+                .collect()
+        };
+        self.add(
+            name,
+            || content.clone(),
+            || Members::Addresses(family, members()),
+        )
     }
 
     /// The set of the addresses and ports of a service's backends.
-    pub(super) fn service_ports(&mut self, key: &ServiceKey, family: Family, (names, found): (&mut Names, &mut Diagnostics)) -> SetName {
+    pub(super) fn service_ports(
+        &mut self,
+        key: &ServiceKey,
+        family: Family,
+        (names, found): (&mut Names, &mut Diagnostics),
+    ) -> SetName {
         let content = format!("backends of service {key}, with ports");
         let sort = format!("bp{}", digit(family));
-        let name = names.set(Identity { sort: &sort, word: &key.name, content: &content }, found);
-        let backends = self.resolved.inventory.services.get(key).map_or(&[][..], |service| &service.ports);
-        let of_family = backends.iter().filter(|(address, ..)| Cidr::host(*address).family() == family);
-        let members =
-            || of_family.map(|(address, protocol, port)| Service { address: *address, protocol: *protocol, port: *port }).collect();
-        self.add(name, || content.clone(), || Members::Services(family, members()))
+        let name = names.set(
+            Identity {
+                sort: &sort,
+                word: &key.name,
+                content: &content,
+            },
+            found,
+        );
+        let backends = self
+            .resolved
+            .inventory
+            .services
+            .get(key)
+            .map_or(&[][..], |service| &service.ports);
+        let of_family = backends
+            .iter()
+            .filter(|(address, ..)| Cidr::host(*address).family() == family);
+        let members = || {
+            of_family
+                .map(|(address, protocol, port)| Service {
+                    address: *address,
+                    protocol: *protocol,
+                    port: *port,
+                })
+                .collect()
+        };
+        self.add(
+            name,
+            || content.clone(),
+            || Members::Services(family, members()),
+        )
     }
 
     /// The set of port numbers.
-    pub(super) fn ports(&mut self, ranges: &[PortRange], (names, found): (&mut Names, &mut Diagnostics)) -> SetName {
-        let list = ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let name = names.set(Identity { sort: "p", word: &list, content: &list }, found);
-        self.add(name, || format!("ports {list}"), || Members::Ports(ranges.to_vec()))
+    pub(super) fn ports(
+        &mut self,
+        ranges: &[PortRange],
+        (names, found): (&mut Names, &mut Diagnostics),
+    ) -> SetName {
+        let list = ranges
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(",");
+        let name = names.set(
+            Identity {
+                sort: "p",
+                word: &list,
+                content: &list,
+            },
+            found,
+        );
+        self.add(
+            name,
+            || format!("ports {list}"),
+            || Members::Ports(ranges.to_vec()),
+        )
     }
 
-    /// The set of the addresses and ports that endpoints give these names to. The protocol is the rule's, where it has one.
+    /// The set of the addresses and ports that endpoints give these names to. The protocol is the
+    /// rule's, where it has one.
     pub(super) fn named_ports(
         &mut self,
         wanted: &NamedPorts<'_>,
@@ -141,13 +251,27 @@ impl<'input> Sets<'input> {
             Selected::Anyone => "all()".to_owned(),
             Selected::By(selector) => self.resolved.policies.selectors.describe(selector),
         };
-        let protocol = wanted.protocol.map_or_else(|| "any protocol".to_owned(), |protocol| protocol.to_string());
+        let protocol = wanted.protocol.map_or_else(
+            || "any protocol".to_owned(),
+            |protocol| protocol.to_string(),
+        );
         let ports = wanted.names.join(",");
         let content = format!("port {ports} ({protocol}) of {whom}");
         let sort = format!("{}p{}", wanted.reach.letter(), digit(family));
-        let name = names.set(Identity { sort: &sort, word: &ports, content: &content }, found);
+        let name = names.set(
+            Identity {
+                sort: &sort,
+                word: &ports,
+                content: &content,
+            },
+            found,
+        );
         let (resolved, node) = (self.resolved, self.node);
-        self.add(name, || format!("{content}{}", wanted.reach.remark()), || services(resolved, node, wanted, family))
+        self.add(
+            name,
+            || format!("{content}{}", wanted.reach.remark()),
+            || services(resolved, node, wanted, family),
+        )
     }
 }
 
@@ -161,11 +285,39 @@ pub(super) struct NamedPorts<'rule> {
 }
 
 /// The members that [`Sets::named_ports`] holds.
-fn services(resolved: &Resolved<'_>, node: NodeId, wanted: &NamedPorts<'_>, family: Family) -> Members {
-    let NamedPorts { names, protocol, selected, reach } = *wanted;
+fn services(
+    resolved: &Resolved<'_>,
+    node: NodeId,
+    wanted: &NamedPorts<'_>,
+    family: Family,
+) -> Members {
+    let NamedPorts {
+        names,
+        protocol,
+        selected,
+        reach,
+    } = *wanted;
     let node = (reach == Reach::Node).then_some(node);
-    let members = resolved.named_ports(&resolve::NamedPorts { names, protocol, selected, node }, family);
-    Members::Services(family, members.into_iter().map(|(address, protocol, port)| Service { address, protocol, port }).collect())
+    let members = resolved.named_ports(
+        &resolve::NamedPorts {
+            names,
+            protocol,
+            selected,
+            node,
+        },
+        family,
+    );
+    Members::Services(
+        family,
+        members
+            .into_iter()
+            .map(|(address, protocol, port)| Service {
+                address,
+                protocol,
+                port,
+            })
+            .collect(),
+    )
 }
 
 /// Plain members.
@@ -173,16 +325,33 @@ fn addresses(family: Family, nets: &[Cidr]) -> Members {
     Members::Addresses(family, nets.iter().copied().map(Member::of).collect())
 }
 
-/// Members for "in one of `nets` and in none of `except`". The longest prefix decides in the kernel, so that a prefix inside
-/// an exception must go, and an exception outside all prefixes may. `/0` is two halves, which is all such a set can hold.
+/// Members for "in one of `nets` and in none of `except`". The longest prefix decides in the
+/// kernel, so that a prefix inside an exception must go, and an exception outside all prefixes may.
+/// `/0` is two halves, which is all such a set can hold.
 pub(super) fn with_exceptions(nets: &[Cidr], except: &[Cidr]) -> Vec<Member> {
-    let halved = |nets: &[Cidr]| nets.iter().copied().flat_map(without_whole_family).collect::<Vec<Cidr>>();
+    let halved = |nets: &[Cidr]| {
+        nets.iter()
+            .copied()
+            .flat_map(without_whole_family)
+            .collect::<Vec<Cidr>>()
+    };
     let (nets, except) = (halved(nets), halved(except));
     let excepted = |net: &Cidr| except.iter().any(|exception| exception.contains(*net));
     let kept: Vec<Cidr> = nets.into_iter().filter(|net| !excepted(net)).collect();
-    let needed = except.iter().copied().filter(|exception| kept.iter().any(|net| net.contains(*exception)));
-    let exceptions = needed.map(|net| Member { net, sense: Sense::IsNot });
-    let mut members: Vec<Member> = kept.iter().copied().map(Member::of).chain(exceptions).collect();
+    let needed = except
+        .iter()
+        .copied()
+        .filter(|exception| kept.iter().any(|net| net.contains(*exception)));
+    let exceptions = needed.map(|net| Member {
+        net,
+        sense: Sense::IsNot,
+    });
+    let mut members: Vec<Member> = kept
+        .iter()
+        .copied()
+        .map(Member::of)
+        .chain(exceptions)
+        .collect();
     members.sort_unstable();
     members.dedup();
     members
@@ -204,13 +373,19 @@ pub(super) fn digit(family: Family) -> char {
     }
 }
 
-/// The part of a selector that tells it from others: without the clauses that nearly every selector has.
+/// The part of a selector that tells it from others: without the clauses that nearly every selector
+/// has.
 fn informative(selector: &str) -> String {
-    let parts = selector.split(" && ").filter(|part| !part.contains("projectcalico.org/orchestrator") || !selector.contains(" && "));
+    let parts = selector.split(" && ").filter(|part| {
+        !part.contains("projectcalico.org/orchestrator") || !selector.contains(" && ")
+    });
     let mut parts: Vec<&str> = parts.collect();
     if parts.len() > 1 {
         parts.retain(|part| !part.contains("projectcalico.org/namespace"));
     }
     let text = parts.join(" ").replace('!', "not ");
-    text.replace("projectcalico.org/", "").replace("serviceaccount in", "sa").replace("pcsa.", "sa-").replace("pcns.", "ns-")
+    text.replace("projectcalico.org/", "")
+        .replace("serviceaccount in", "sa")
+        .replace("pcsa.", "sa-")
+        .replace("pcns.", "ns-")
 }

@@ -1,9 +1,10 @@
 //! Policy to chains: a chain for every tier, class, and policy that needs one.
 //!
-//! In the chain of a tier, an endpoint goes to the chain of its class, or falls through when it has no policy there. In the
-//! chain of a class, policies come in order; what none decides meets the tier's end. A verdict is final: deny drops, allow
-//! goes on to the other side or accepts. Pass is a return, out of the tier, to the next one; so a policy that passes must
-//! stand in the chain of the class itself, while any other has a chain of its own that its classes share.
+//! In the chain of a tier, an endpoint goes to the chain of its class, or falls through when it has
+//! no policy there. In the chain of a class, policies come in order; what none decides meets the
+//! tier's end. A verdict is final: deny drops, allow goes on to the other side or accepts. Pass is
+//! a return, out of the tier, to the next one; so a policy that passes must stand in the chain of
+//! the class itself, while any other has a chain of its own that its classes share.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +15,17 @@ use crate::lower::classes::{self, Class};
 use crate::lower::matches::{self, Context};
 use crate::lower::names::{self, Identity};
 use crate::lower::profiles;
-use crate::lower::program::{Chain, ChainName, Match, Member, Members, Rule, Sense, SetName, Side, Target};
+use crate::lower::program::{
+    Chain, ChainName, Match, Member, Members, Rule, Sense, SetName, Side, Target,
+};
 use crate::lower::sets::{Reach, digit};
 use crate::net::{Cidr, Direction, Family};
 use crate::policy::{self, Action, DefaultAction, Policy, PolicyKey, Tier};
 
 /// Chains of one direction: those to jump to, tier after tier, and all of them.
 pub(super) struct Tiers {
-    /// The chain of every tier that has something to say here, in order, then that of profiles; with what it is.
+    /// The chain of every tier that has something to say here, in order, then that of profiles;
+    /// with what it is.
     pub(super) entries: Vec<(ChainName, String)>,
     /// All chains, tiers first, then their classes, then policies.
     pub(super) chains: Vec<Chain>,
@@ -51,9 +55,16 @@ pub(super) enum Asked {
 }
 
 /// The chains of all tiers for one direction and family.
-pub(super) fn chains(lowering: &mut Lowering<'_, '_>, way: &Way<'_>, found: &mut Diagnostics) -> Tiers {
+pub(super) fn chains(
+    lowering: &mut Lowering<'_, '_>,
+    way: &Way<'_>,
+    found: &mut Diagnostics,
+) -> Tiers {
     let resolved = lowering.resolved;
-    let mut tiers = Tiers { entries: Vec::new(), chains: Vec::new() };
+    let mut tiers = Tiers {
+        entries: Vec::new(),
+        chains: Vec::new(),
+    };
     let mut shared = BTreeSet::new();
     for (position, tier) in resolved.policies.tiers.iter().enumerate() {
         let classes = classes::of_tier(position, way.direction, resolved, lowering.node);
@@ -61,19 +72,38 @@ pub(super) fn chains(lowering: &mut Lowering<'_, '_>, way: &Way<'_>, found: &mut
             continue;
         }
         let entry = tier_name(lowering, tier, way, found);
-        tiers.entries.push((entry.clone(), format!("tier {}", tier.name)));
+        tiers
+            .entries
+            .push((entry.clone(), format!("tier {}", tier.name)));
         let mut dispatch = Vec::new();
         let mut below = Vec::new();
         for class in &classes {
             let (rule, chain) = class_chain(lowering, tier, class, way, found);
             dispatch.push(rule);
             below.push(chain);
-            let own = class.policies.iter().filter(|policy| has_own_chain(policy, way.direction));
-            let new: Vec<&Policy> = own.copied().filter(|policy| shared.insert(&policy.key)).collect();
-            below.extend(new.into_iter().map(|policy| rules_chain(lowering, Rules::of(policy, way.direction), way, found)));
+            let own = class
+                .policies
+                .iter()
+                .filter(|policy| has_own_chain(policy, way.direction));
+            let new: Vec<&Policy> = own
+                .copied()
+                .filter(|policy| shared.insert(&policy.key))
+                .collect();
+            below.extend(
+                new.into_iter().map(|policy| {
+                    rules_chain(lowering, Rules::of(policy, way.direction), way, found)
+                }),
+            );
         }
-        let about = format!("{} of tier {}: each endpoint to the chain of its class", way.direction, tier.name);
-        tiers.chains.push(Chain { name: entry, about, rules: dispatch });
+        let about = format!(
+            "{} of tier {}: each endpoint to the chain of its class",
+            way.direction, tier.name
+        );
+        tiers.chains.push(Chain {
+            name: entry,
+            about,
+            rules: dispatch,
+        });
         tiers.chains.extend(below);
     }
     profiles::add(lowering, &mut tiers, way, found);
@@ -94,39 +124,85 @@ pub(super) fn letter(direction: Direction) -> char {
     }
 }
 
-fn tier_name(lowering: &mut Lowering<'_, '_>, tier: &Tier, way: &Way<'_>, found: &mut Diagnostics) -> ChainName {
+fn tier_name(
+    lowering: &mut Lowering<'_, '_>,
+    tier: &Tier,
+    way: &Way<'_>,
+    found: &mut Diagnostics,
+) -> ChainName {
     let sort = format!("{}t", letter(way.direction));
-    lowering.names.chain(Identity { sort: &sort, word: &tier.name, content: &tier.name }, found)
+    lowering.names.chain(
+        Identity {
+            sort: &sort,
+            word: &tier.name,
+            content: &tier.name,
+        },
+        found,
+    )
 }
 
 /// The chain of a class, and the rule that sends its endpoints there.
-fn class_chain(lowering: &mut Lowering<'_, '_>, tier: &Tier, class: &Class<'_>, way: &Way<'_>, found: &mut Diagnostics) -> (Rule, Chain) {
-    let keys: Vec<String> = class.policies.iter().map(|policy| policy.key.to_string()).collect();
+fn class_chain(
+    lowering: &mut Lowering<'_, '_>,
+    tier: &Tier,
+    class: &Class<'_>,
+    way: &Way<'_>,
+    found: &mut Diagnostics,
+) -> (Rule, Chain) {
+    let keys: Vec<String> = class
+        .policies
+        .iter()
+        .map(|policy| policy.key.to_string())
+        .collect();
     let list = keys.join(", ");
-    let word = class.policies.first().map_or("", |policy| policy.key.name.as_str());
+    let word = class
+        .policies
+        .first()
+        .map_or("", |policy| policy.key.name.as_str());
     let content = format!("tier {}: {list}", tier.name);
     let sort = letter(way.direction).to_string();
-    let name = lowering.names.chain(Identity { sort: &sort, word, content: &content }, found);
+    let name = lowering.names.chain(
+        Identity {
+            sort: &sort,
+            word,
+            content: &content,
+        },
+        found,
+    );
     let set = class_set(lowering, &class.endpoints, way, (&content, word), found);
     let mut rules = Vec::new();
     for policy in &class.policies {
         match has_own_chain(policy, way.direction) {
             true => rules.push(jump(lowering, &policy.key, way, found)),
-            false => rules.extend(rules_of(lowering, Rules::of(policy, way.direction), way, found)),
+            false => rules.extend(rules_of(
+                lowering,
+                Rules::of(policy, way.direction),
+                way,
+                found,
+            )),
         }
     }
     rules.extend(end_of_tier(tier));
-    let about = format!("{} of tier {} for endpoints with: {list}", way.direction, tier.name);
-    let dispatch = Rule { matches: vec![Match::Member(Sense::Is, way.side(), set)], target: Target::Goto(name.clone()), about: list };
+    let about = format!(
+        "{} of tier {} for endpoints with: {list}",
+        way.direction, tier.name
+    );
+    let dispatch = Rule {
+        matches: vec![Match::Member(Sense::Is, way.side(), set)],
+        target: Target::Goto(name.clone()),
+        about: list,
+    };
     (dispatch, Chain { name, about, rules })
 }
 
 /// What a class's chain ends with: a drop, or nothing, which is a return to the next tier.
 fn end_of_tier(tier: &Tier) -> Option<Rule> {
     match tier.default_action {
-        DefaultAction::Deny => {
-            Some(Rule { matches: Vec::new(), target: Target::Drop, about: format!("end of tier {}: no rule matched", tier.name) })
-        }
+        DefaultAction::Deny => Some(Rule {
+            matches: Vec::new(),
+            target: Target::Drop,
+            about: format!("end of tier {}: no rule matched", tier.name),
+        }),
         DefaultAction::Pass => None,
     }
 }
@@ -140,16 +216,41 @@ pub(super) fn class_set(
     found: &mut Diagnostics,
 ) -> SetName {
     let sort = format!("{}{}", letter(way.direction), digit(way.family));
-    let name = lowering.names.set(Identity { sort: &sort, word, content }, found);
+    let name = lowering.names.set(
+        Identity {
+            sort: &sort,
+            word,
+            content,
+        },
+        found,
+    );
     let members = addresses(lowering, endpoints, way.family);
-    lowering.sets.add(name, || format!("endpoints of this node with {} in {content}", way.direction), || members)
+    lowering.sets.add(
+        name,
+        || format!("endpoints of this node with {} in {content}", way.direction),
+        || members,
+    )
 }
 
 /// Addresses of endpoints in one family.
-pub(super) fn addresses(lowering: &Lowering<'_, '_>, endpoints: &[EndpointId], family: Family) -> Members {
+pub(super) fn addresses(
+    lowering: &Lowering<'_, '_>,
+    endpoints: &[EndpointId],
+    family: Family,
+) -> Members {
     let inventory = lowering.resolved.inventory;
-    let hosts = endpoints.iter().flat_map(|endpoint| inventory.endpoint(*endpoint).addresses.iter().copied().map(Cidr::host));
-    let mut members: Vec<Member> = hosts.filter(|host| host.family() == family).map(Member::of).collect();
+    let hosts = endpoints.iter().flat_map(|endpoint| {
+        inventory
+            .endpoint(*endpoint)
+            .addresses
+            .iter()
+            .copied()
+            .map(Cidr::host)
+    });
+    let mut members: Vec<Member> = hosts
+        .filter(|host| host.family() == family)
+        .map(Member::of)
+        .collect();
     members.sort_unstable();
     Members::Addresses(family, members)
 }
@@ -163,7 +264,10 @@ pub(super) struct Rules<'input> {
 
 impl<'input> Rules<'input> {
     pub(super) fn of(policy: &'input Policy, direction: Direction) -> Self {
-        Self { key: &policy.key, rules: policy.rules(direction).unwrap_or_default() }
+        Self {
+            key: &policy.key,
+            rules: policy.rules(direction).unwrap_or_default(),
+        }
     }
 }
 
@@ -177,29 +281,60 @@ impl Way<'_> {
     }
 }
 
-fn rules_name(lowering: &mut Lowering<'_, '_>, key: &PolicyKey, way: &Way<'_>, found: &mut Diagnostics) -> ChainName {
+fn rules_name(
+    lowering: &mut Lowering<'_, '_>,
+    key: &PolicyKey,
+    way: &Way<'_>,
+    found: &mut Diagnostics,
+) -> ChainName {
     let letter = letter(way.direction);
     let sort = match way.near {
         Reach::Node => format!("{letter}p"),
         Reach::Cluster => format!("h{letter}p"),
     };
-    lowering.names.chain(Identity { sort: &sort, word: &key.name, content: &key.to_string() }, found)
+    lowering.names.chain(
+        Identity {
+            sort: &sort,
+            word: &key.name,
+            content: &key.to_string(),
+        },
+        found,
+    )
 }
 
 /// The rule that jumps to the chain of a policy or profile.
-pub(super) fn jump(lowering: &mut Lowering<'_, '_>, key: &PolicyKey, way: &Way<'_>, found: &mut Diagnostics) -> Rule {
+pub(super) fn jump(
+    lowering: &mut Lowering<'_, '_>,
+    key: &PolicyKey,
+    way: &Way<'_>,
+    found: &mut Diagnostics,
+) -> Rule {
     let target = Target::Jump(rules_name(lowering, key, way, found));
-    Rule { matches: Vec::new(), target, about: key.to_string() }
+    Rule {
+        matches: Vec::new(),
+        target,
+        about: key.to_string(),
+    }
 }
 
 /// The chain of a policy or profile.
-pub(super) fn rules_chain(lowering: &mut Lowering<'_, '_>, rules: Rules<'_>, way: &Way<'_>, found: &mut Diagnostics) -> Chain {
+pub(super) fn rules_chain(
+    lowering: &mut Lowering<'_, '_>,
+    rules: Rules<'_>,
+    way: &Way<'_>,
+    found: &mut Diagnostics,
+) -> Chain {
     let name = rules_name(lowering, rules.key, way, found);
     let about = format!("{} of {}", way.direction, rules.key);
-    Chain { name, about, rules: rules_of(lowering, rules, way, found) }
+    Chain {
+        name,
+        about,
+        rules: rules_of(lowering, rules, way, found),
+    }
 }
 
-/// The rules of a policy or profile, in order. Those that only log have done so when they are asked again.
+/// The rules of a policy or profile, in order. Those that only log have done so when they are asked
+/// again.
 pub(super) fn rules_of(
     lowering: &mut Lowering<'_, '_>,
     Rules { key, rules }: Rules<'_>,
@@ -207,7 +342,10 @@ pub(super) fn rules_of(
     found: &mut Diagnostics,
 ) -> Vec<Rule> {
     let mut lowered = Vec::new();
-    for rule in rules.iter().filter(|rule| way.asked == Asked::OfPacket || rule.action != Action::Log) {
+    for rule in rules
+        .iter()
+        .filter(|rule| way.asked == Asked::OfPacket || rule.action != Action::Log)
+    {
         let mut context = Context {
             sets: &mut lowering.sets,
             names: &mut lowering.names,
@@ -220,7 +358,10 @@ pub(super) fn rules_of(
         let alternatives = match way.asked {
             Asked::OfPacket => matches::of_rule(rule, &mut context),
             Asked::OfOriginal => {
-                let destinations = lowering.resolved.original_destinations(rule, way.family).unwrap_or_default();
+                let destinations = lowering
+                    .resolved
+                    .original_destinations(rule, way.family)
+                    .unwrap_or_default();
                 matches::of_original(rule, &destinations, &mut context)
             }
         };
@@ -228,7 +369,11 @@ pub(super) fn rules_of(
             if rule.action == Action::Log {
                 matches.push(Match::Rarely);
             }
-            lowered.push(Rule { matches, target: target(key, rule, way), about: about.clone() });
+            lowered.push(Rule {
+                matches,
+                target: target(key, rule, way),
+                about: about.clone(),
+            });
         }
     }
     lowered

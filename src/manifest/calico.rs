@@ -3,19 +3,28 @@
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Fields, ManifestKind, Node, Scalar, Value};
 use crate::manifest::{
-    Action, DefaultAction, Entity, Icmp, Metadata, NetworkSet, Policy, Port, Profile, Rule, ServiceAccounts, ServiceRef, Tier,
-    WrittenProtocol, http, metadata, stand_in,
+    Action, DefaultAction, Entity, Icmp, Metadata, NetworkSet, Policy, Port, Profile, Rule,
+    ServiceAccounts, ServiceRef, Tier, WrittenProtocol, http, metadata, stand_in,
 };
 use crate::net::{Direction, Family, Protocol};
 use crate::text::{Spanned, Text};
 
-const ACTIONS: [(&str, Action); 4] = [("Allow", Action::Allow), ("Deny", Action::Deny), ("Log", Action::Log), ("Pass", Action::Pass)];
+const ACTIONS: [(&str, Action); 4] = [
+    ("Allow", Action::Allow),
+    ("Deny", Action::Deny),
+    ("Log", Action::Log),
+    ("Pass", Action::Pass),
+];
 
-const DEFAULT_ACTIONS: [(&str, DefaultAction); 2] = [("Deny", DefaultAction::Deny), ("Pass", DefaultAction::Pass)];
+const DEFAULT_ACTIONS: [(&str, DefaultAction); 2] =
+    [("Deny", DefaultAction::Deny), ("Pass", DefaultAction::Pass)];
 
 const HINTS: [(&str, ()); 1] = [("AssumeNeededOnEveryNode", ())];
 
-pub(super) const DIRECTIONS: [(&str, Direction); 2] = [("Ingress", Direction::Ingress), ("Egress", Direction::Egress)];
+pub(super) const DIRECTIONS: [(&str, Direction); 2] = [
+    ("Ingress", Direction::Ingress),
+    ("Egress", Direction::Egress),
+];
 
 /// Rules of one direction (reference §2.3).
 const MOST_RULES: usize = 1_024;
@@ -27,37 +36,71 @@ const MOST_PORTS: usize = 50;
 const LONGEST_SELECTOR: usize = 1_024;
 
 /// A `NetworkPolicy` or `GlobalNetworkPolicy` from its spec, or the staged twin of one.
-pub(super) fn policy(mut spec: Fields<'_>, metadata: Metadata, kind: ManifestKind, found: &mut Diagnostics) -> Policy {
-    let global = matches!(kind, ManifestKind::GlobalNetworkPolicy | ManifestKind::StagedGlobalNetworkPolicy);
+pub(super) fn policy(
+    mut spec: Fields<'_>,
+    metadata: Metadata,
+    kind: ManifestKind,
+    found: &mut Diagnostics,
+) -> Policy {
+    let global = matches!(
+        kind,
+        ManifestKind::GlobalNetworkPolicy | ManifestKind::StagedGlobalNetworkPolicy
+    );
     let policy = Policy {
         metadata,
         tier: absent_if_empty(spec.text("tier", found)),
         order: spec.get("order").and_then(|node| node.float(found)),
         selector: selector(&mut spec, "selector", found),
-        namespace_selector: if global { selector(&mut spec, "namespaceSelector", found) } else { None },
+        namespace_selector: if global {
+            selector(&mut spec, "namespaceSelector", found)
+        } else {
+            None
+        },
         service_account_selector: selector(&mut spec, "serviceAccountSelector", found),
         types: types(&mut spec, found),
         ingress: spec.list_up_to("ingress", MOST_RULES, found, rule),
         egress: spec.list_up_to("egress", MOST_RULES, found, rule),
-        do_not_track: if global { boolean(&mut spec, "doNotTrack", found) } else { None },
-        pre_dnat: if global { boolean(&mut spec, "preDNAT", found) } else { None },
-        apply_on_forward: if global { boolean(&mut spec, "applyOnForward", found) } else { None },
+        do_not_track: if global {
+            boolean(&mut spec, "doNotTrack", found)
+        } else {
+            None
+        },
+        pre_dnat: if global {
+            boolean(&mut spec, "preDNAT", found)
+        } else {
+            None
+        },
+        apply_on_forward: if global {
+            boolean(&mut spec, "applyOnForward", found)
+        } else {
+            None
+        },
     };
     // hints change where Calico programs a policy, never what it means
     spec.distinct("performanceHints", found);
-    spec.list("performanceHints", found, |node, found| node.choice(&HINTS, found));
+    spec.list("performanceHints", found, |node, found| {
+        node.choice(&HINTS, found)
+    });
     spec.finish(found);
     policy
 }
 
-/// The directions of a policy. An empty list would say that there are none, and is an absent one to Calico's own tools.
+/// The directions of a policy. An empty list would say that there are none, and is an absent one to
+/// Calico's own tools.
 fn types(spec: &mut Fields<'_>, found: &mut Diagnostics) -> Vec<Spanned<Direction>> {
     spec.distinct("types", found);
-    if let Some(node) = spec.get("types").filter(|node| node.items().is_some_and(<[Node]>::is_empty)) {
+    if let Some(node) = spec
+        .get("types")
+        .filter(|node| node.items().is_some_and(<[Node]>::is_empty))
+    {
         let help = "leave `types` out, and it is what the rules are for";
-        found.push(Diagnostic::at(Code::InvalidValue, node.span, "`types` must not be empty").help(help));
+        found.push(
+            Diagnostic::at(Code::InvalidValue, node.span, "`types` must not be empty").help(help),
+        );
     }
-    spec.list("types", found, |node, found| node.choice(&DIRECTIONS, found))
+    spec.list("types", found, |node, found| {
+        node.choice(&DIRECTIONS, found)
+    })
 }
 
 /// A `Profile`.
@@ -65,9 +108,17 @@ pub(super) fn profile(tree: &Node, metadata: Metadata, found: &mut Diagnostics) 
     let mut spec = metadata::spec(tree, found)?;
     let ingress = spec.list_up_to("ingress", MOST_RULES, found, rule);
     let egress = spec.list_up_to("egress", MOST_RULES, found, rule);
-    let labels = spec.get("labelsToApply").map(|node| metadata::labels(node, found)).unwrap_or_default();
+    let labels = spec
+        .get("labelsToApply")
+        .map(|node| metadata::labels(node, found))
+        .unwrap_or_default();
     spec.finish(found);
-    Some(Profile { metadata, ingress, egress, labels })
+    Some(Profile {
+        metadata,
+        ingress,
+        egress,
+        labels,
+    })
 }
 
 /// A `Tier`.
@@ -76,16 +127,32 @@ pub(super) fn tier(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> 
     object.ignore(&["apiVersion", "kind", "metadata", "status"]);
     let spec = object.get("spec");
     object.finish(found);
-    let Some(spec) = spec else { return Some(Tier { metadata, order: None, default_action: None }) };
+    let Some(spec) = spec else {
+        return Some(Tier {
+            metadata,
+            order: None,
+            default_action: None,
+        });
+    };
     let mut spec = Fields::of(spec, found)?;
     let order = spec.get("order").and_then(|node| node.float(found));
-    let default_action = spec.get("defaultAction").and_then(|node| node.choice(&DEFAULT_ACTIONS, found));
+    let default_action = spec
+        .get("defaultAction")
+        .and_then(|node| node.choice(&DEFAULT_ACTIONS, found));
     spec.finish(found);
-    Some(Tier { metadata, order, default_action })
+    Some(Tier {
+        metadata,
+        order,
+        default_action,
+    })
 }
 
 /// A `NetworkSet` or `GlobalNetworkSet`.
-pub(super) fn network_set(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<NetworkSet> {
+pub(super) fn network_set(
+    tree: &Node,
+    metadata: Metadata,
+    found: &mut Diagnostics,
+) -> Option<NetworkSet> {
     let mut spec = metadata::spec(tree, found)?;
     spec.distinct("nets", found);
     let nets = spec.list("nets", found, Node::text);
@@ -94,21 +161,35 @@ pub(super) fn network_set(tree: &Node, metadata: Metadata, found: &mut Diagnosti
     Some(NetworkSet { metadata, nets })
 }
 
-fn boolean(fields: &mut Fields<'_>, name: &'static str, found: &mut Diagnostics) -> Option<Spanned<bool>> {
+fn boolean(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    found: &mut Diagnostics,
+) -> Option<Spanned<bool>> {
     fields.get(name).and_then(|node| node.boolean(found))
 }
 
 fn rule(node: &Node, found: &mut Diagnostics) -> Option<Rule> {
     let mut fields = Fields::of(node, found)?;
-    let action = fields.require("action", found).and_then(|node| node.choice(&ACTIONS, found));
+    let action = fields
+        .require("action", found)
+        .and_then(|node| node.choice(&ACTIONS, found));
     let ip_version = fields.get("ipVersion").and_then(|node| family(node, found));
     let stated = fields.get("protocol");
     let protocol = stated.and_then(|node| written_protocol(node, found));
-    let not_protocol = fields.get("notProtocol").and_then(|node| written_protocol(node, found));
+    let not_protocol = fields
+        .get("notProtocol")
+        .and_then(|node| written_protocol(node, found));
     let icmp_match = fields.get("icmp").and_then(|node| icmp(node, found));
     let not_icmp = fields.get("notICMP").and_then(|node| icmp(node, found));
-    let source = fields.get("source").and_then(|node| entity(node, found)).unwrap_or_default();
-    let destination = fields.get("destination").and_then(|node| entity(node, found)).unwrap_or_default();
+    let source = fields
+        .get("source")
+        .and_then(|node| entity(node, found))
+        .unwrap_or_default();
+    let destination = fields
+        .get("destination")
+        .and_then(|node| entity(node, found))
+        .unwrap_or_default();
     let http = fields.get("http");
     if let Some(node) = http {
         http::check(node, found);
@@ -133,7 +214,12 @@ fn rule(node: &Node, found: &mut Diagnostics) -> Option<Rule> {
 
 /// `metadata.annotations` of a rule are remarks for people, with the limits of an object's.
 fn rule_metadata(fields: &mut Fields<'_>, found: &mut Diagnostics) {
-    let Some(mut metadata) = fields.get("metadata").and_then(|node| Fields::of(node, found)) else { return };
+    let Some(mut metadata) = fields
+        .get("metadata")
+        .and_then(|node| Fields::of(node, found))
+    else {
+        return;
+    };
     if let Some(node) = metadata.get("annotations") {
         metadata::check_annotations(node, found);
     }
@@ -142,15 +228,21 @@ fn rule_metadata(fields: &mut Fields<'_>, found: &mut Diagnostics) {
 
 fn entity(node: &Node, found: &mut Diagnostics) -> Option<Entity> {
     let mut fields = Fields::of(node, found)?;
-    ["nets", "notNets"].into_iter().for_each(|name| fields.distinct(name, found));
+    ["nets", "notNets"]
+        .into_iter()
+        .for_each(|name| fields.distinct(name, found));
     let entity = Entity {
         nets: fields.list_up_to("nets", MOST_NETS, found, Node::text),
         not_nets: fields.list_up_to("notNets", MOST_NETS, found, Node::text),
         selector: selector(&mut fields, "selector", found),
         not_selector: selector(&mut fields, "notSelector", found),
         namespace_selector: selector(&mut fields, "namespaceSelector", found),
-        service_accounts: fields.get("serviceAccounts").and_then(|node| service_accounts(node, found)),
-        services: fields.get("services").and_then(|node| services(node, found)),
+        service_accounts: fields
+            .get("serviceAccounts")
+            .and_then(|node| service_accounts(node, found)),
+        services: fields
+            .get("services")
+            .and_then(|node| services(node, found)),
         ports: fields.list_up_to("ports", MOST_PORTS, found, port),
         not_ports: fields.list_up_to("notPorts", MOST_PORTS, found, port),
     };
@@ -171,20 +263,32 @@ fn service_accounts(node: &Node, found: &mut Diagnostics) -> Option<ServiceAccou
 
 fn services(node: &Node, found: &mut Diagnostics) -> Option<ServiceRef> {
     let mut fields = Fields::of(node, found)?;
-    let name = fields.require("name", found).and_then(|node| node.text(found));
+    let name = fields
+        .require("name", found)
+        .and_then(|node| node.text(found));
     let stated = fields.get("namespace");
     let namespace = stated.map(|node| node.text(found).unwrap_or_else(|| stand_in(node.span)));
     fields.finish(found);
     let name = name.unwrap_or_else(|| stand_in(node.span));
-    Some(ServiceRef { span: node.span, name, namespace: absent_if_empty(namespace) })
+    Some(ServiceRef {
+        span: node.span,
+        name,
+        namespace: absent_if_empty(namespace),
+    })
 }
 
-/// A selector's text. An empty one is an absent one (Calico's web interface writes `''`). One of blanks is not: it means
-/// `all()`, which on a rule's side are known addresses only.
+/// A selector's text. An empty one is an absent one (Calico's web interface writes `''`). One of
+/// blanks is not: it means `all()`, which on a rule's side are known addresses only.
 fn selector(fields: &mut Fields<'_>, name: &'static str, found: &mut Diagnostics) -> Option<Text> {
     let text = absent_if_empty(fields.text(name, found));
-    if let Some(text) = text.as_ref().filter(|text| text.value.chars().count() > LONGEST_SELECTOR) {
-        let message = format!("this selector has {} characters, where {LONGEST_SELECTOR} are allowed", text.value.chars().count());
+    if let Some(text) = text
+        .as_ref()
+        .filter(|text| text.value.chars().count() > LONGEST_SELECTOR)
+    {
+        let message = format!(
+            "this selector has {} characters, where {LONGEST_SELECTOR} are allowed",
+            text.value.chars().count()
+        );
         found.push(Diagnostic::at(Code::TooLong, text.span, message));
     }
     text
@@ -200,7 +304,14 @@ fn family(node: &Node, found: &mut Diagnostics) -> Option<Spanned<Family>> {
         4 => Family::V4,
         6 => Family::V6,
         other => {
-            found.push(Diagnostic::at(Code::InvalidValue, node.span, format!("`{other}` is no IP version")).help("write `4` or `6`"));
+            found.push(
+                Diagnostic::at(
+                    Code::InvalidValue,
+                    node.span,
+                    format!("`{other}` is no IP version"),
+                )
+                .help("write `4` or `6`"),
+            );
             return None;
         }
     };
@@ -209,29 +320,57 @@ fn family(node: &Node, found: &mut Diagnostics) -> Option<Spanned<Family>> {
 
 fn icmp(node: &Node, found: &mut Diagnostics) -> Option<Spanned<Icmp>> {
     let mut fields = Fields::of(node, found)?;
-    let kind = fields.get("type").and_then(|node| node.integer(0, 254, found));
-    let code = fields.get("code").and_then(|node| node.integer(0, 255, found));
+    let kind = fields
+        .get("type")
+        .and_then(|node| node.integer(0, 254, found));
+    let code = fields
+        .get("code")
+        .and_then(|node| node.integer(0, 255, found));
     let known = (fields.get("type").is_some(), fields.get("code").is_some());
     fields.finish(found);
     if known == (false, true) {
-        found.push(Diagnostic::at(Code::ConflictingFields, node.span, "an ICMP `code` needs a `type`"));
+        found.push(Diagnostic::at(
+            Code::ConflictingFields,
+            node.span,
+            "an ICMP `code` needs a `type`",
+        ));
     }
     if known == (false, false) {
-        found.push(Diagnostic::at(Code::MissingField, node.span, "`type` is missing"));
+        found.push(Diagnostic::at(
+            Code::MissingField,
+            node.span,
+            "`type` is missing",
+        ));
     }
     let byte = |number: Spanned<i64>| u8::try_from(number.value).ok();
-    Some(Spanned::new(Icmp { kind: kind.and_then(byte).unwrap_or_default(), code: code.and_then(byte) }, node.span))
+    Some(Spanned::new(
+        Icmp {
+            kind: kind.and_then(byte).unwrap_or_default(),
+            code: code.and_then(byte),
+        },
+        node.span,
+    ))
 }
 
 /// A protocol by Calico's name, exact case, or by number from 1 to 255, also as a string of digits.
-pub(super) fn written_protocol(node: &Node, found: &mut Diagnostics) -> Option<Spanned<WrittenProtocol>> {
+pub(super) fn written_protocol(
+    node: &Node,
+    found: &mut Diagnostics,
+) -> Option<Spanned<WrittenProtocol>> {
     let written = match &node.value {
         Value::Scalar(Scalar::Number(number)) => number.clone(),
         Value::Scalar(_) | Value::List(_) | Value::Map(_) => node.text(found)?.value,
     };
     let by_name = Protocol::from_name(&written).map(WrittenProtocol::Name);
     let is_number = written.bytes().all(|byte| byte.is_ascii_digit());
-    let by_number = || written.parse().ok().filter(|_| is_number).and_then(Protocol::from_number).map(WrittenProtocol::Number);
+    let by_number = || {
+        written
+            .parse()
+            .ok()
+            .filter(|_| is_number)
+            .and_then(Protocol::from_number)
+            .map(WrittenProtocol::Number)
+    };
     let protocol = by_name.or_else(by_number);
     if protocol.is_none() {
         found.push(bad_protocol(node, &written));
@@ -244,20 +383,41 @@ fn bad_protocol(node: &Node, written: &str) -> Diagnostic {
     let names: Vec<&str> = Protocol::names().collect();
     let help = match same_letters {
         Some(name) => format!("did you mean `{name}`?"),
-        None => format!("write one of {} or a number from 1 to 255", names.join(", ")),
+        None => format!(
+            "write one of {} or a number from 1 to 255",
+            names.join(", ")
+        ),
     };
-    Diagnostic::at(Code::InvalidProtocol, node.span, format!("`{written}` is no protocol")).help(help)
+    Diagnostic::at(
+        Code::InvalidProtocol,
+        node.span,
+        format!("`{written}` is no protocol"),
+    )
+    .help(help)
 }
 
-/// A port as a number or a string; what it says is for `policy` to check. `8e1` is a number, and must not pass for a name.
+/// A port as a number or a string; what it says is for `policy` to check. `8e1` is a number, and
+/// must not pass for a name.
 pub(super) fn port(node: &Node, found: &mut Diagnostics) -> Option<Port> {
     let text = match &node.value {
-        Value::Scalar(Scalar::Number(number)) if !number.bytes().all(|byte| byte.is_ascii_digit()) => {
-            found.push(Diagnostic::at(Code::InvalidPort, node.span, format!("`{number}` is no port")).help("write it as a whole number"));
+        Value::Scalar(Scalar::Number(number))
+            if !number.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            found.push(
+                Diagnostic::at(
+                    Code::InvalidPort,
+                    node.span,
+                    format!("`{number}` is no port"),
+                )
+                .help("write it as a whole number"),
+            );
             return None;
         }
         Value::Scalar(Scalar::Number(number)) => number.clone(),
         Value::Scalar(_) | Value::List(_) | Value::Map(_) => node.text(found)?.value,
     };
-    Some(Port { text, span: node.span })
+    Some(Port {
+        text,
+        span: node.span,
+    })
 }

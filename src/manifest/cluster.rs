@@ -1,18 +1,31 @@
-//! Cluster-wide Kubernetes policy, field by field: `ClusterNetworkPolicy` (`policy.networking.k8s.io/v1alpha2`),
-//! `AdminNetworkPolicy` and `BaselineAdminNetworkPolicy` (`v1alpha1`).
+//! Cluster-wide Kubernetes policy, field by field: `ClusterNetworkPolicy`
+//! (`policy.networking.k8s.io/v1alpha2`), `AdminNetworkPolicy` and `BaselineAdminNetworkPolicy`
+//! (`v1alpha1`).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Fields, Node};
 use crate::manifest::{
-    Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule, Metadata, Port, kubernetes, metadata,
+    Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule,
+    Metadata, Port, kubernetes, metadata,
 };
 use crate::net::Protocol;
 use crate::text::{Span, Spanned};
 
-const TIERS: [(&str, ClusterRank); 2] = [("Admin", ClusterRank::Admin), ("Baseline", ClusterRank::Baseline)];
+const TIERS: [(&str, ClusterRank); 2] = [
+    ("Admin", ClusterRank::Admin),
+    ("Baseline", ClusterRank::Baseline),
+];
 
-const CLUSTER_ACTIONS: [(&str, Action); 3] = [("Accept", Action::Allow), ("Deny", Action::Deny), ("Pass", Action::Pass)];
-const ADMIN_ACTIONS: [(&str, Action); 3] = [("Allow", Action::Allow), ("Deny", Action::Deny), ("Pass", Action::Pass)];
+const CLUSTER_ACTIONS: [(&str, Action); 3] = [
+    ("Accept", Action::Allow),
+    ("Deny", Action::Deny),
+    ("Pass", Action::Pass),
+];
+const ADMIN_ACTIONS: [(&str, Action); 3] = [
+    ("Allow", Action::Allow),
+    ("Deny", Action::Deny),
+    ("Pass", Action::Pass),
+];
 const BASELINE_ACTIONS: [(&str, Action); 2] = [("Allow", Action::Allow), ("Deny", Action::Deny)];
 
 /// The one name that a `BaselineAdminNetworkPolicy` may have.
@@ -32,43 +45,95 @@ struct Dialect {
     longest_list: usize,
 }
 
-const CLUSTER: Dialect = Dialect { actions: &CLUSTER_ACTIONS, ports: "protocols", longest_list: 25 };
-const ADMIN: Dialect = Dialect { actions: &ADMIN_ACTIONS, ports: "ports", longest_list: 100 };
-const BASELINE: Dialect = Dialect { actions: &BASELINE_ACTIONS, ..ADMIN };
+const CLUSTER: Dialect = Dialect {
+    actions: &CLUSTER_ACTIONS,
+    ports: "protocols",
+    longest_list: 25,
+};
+const ADMIN: Dialect = Dialect {
+    actions: &ADMIN_ACTIONS,
+    ports: "ports",
+    longest_list: 100,
+};
+const BASELINE: Dialect = Dialect {
+    actions: &BASELINE_ACTIONS,
+    ..ADMIN
+};
 
 /// A `ClusterNetworkPolicy`, which names its tier.
-pub(super) fn policy(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<ClusterPolicy> {
+pub(super) fn policy(
+    tree: &Node,
+    metadata: Metadata,
+    found: &mut Diagnostics,
+) -> Option<ClusterPolicy> {
     let mut spec = metadata::spec(tree, found)?;
-    let tier = spec.require("tier", found).and_then(|node| node.choice(&TIERS, found));
+    let tier = spec
+        .require("tier", found)
+        .and_then(|node| node.choice(&TIERS, found));
     let rank = tier.map_or(ClusterRank::Admin, |tier| tier.value);
     let priority = priority(&mut spec, found);
-    Some(ClusterPolicy { rank, priority, ..body(spec, CLUSTER, metadata, found) })
+    Some(ClusterPolicy {
+        rank,
+        priority,
+        ..body(spec, CLUSTER, metadata, found)
+    })
 }
 
 /// An `AdminNetworkPolicy`.
-pub(super) fn admin(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<ClusterPolicy> {
+pub(super) fn admin(
+    tree: &Node,
+    metadata: Metadata,
+    found: &mut Diagnostics,
+) -> Option<ClusterPolicy> {
     let mut spec = metadata::spec(tree, found)?;
     let priority = priority(&mut spec, found);
-    Some(ClusterPolicy { rank: ClusterRank::AdminNetworkPolicy, priority, ..body(spec, ADMIN, metadata, found) })
+    Some(ClusterPolicy {
+        rank: ClusterRank::AdminNetworkPolicy,
+        priority,
+        ..body(spec, ADMIN, metadata, found)
+    })
 }
 
 /// A `BaselineAdminNetworkPolicy`, of which there is one.
-pub(super) fn baseline(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<ClusterPolicy> {
+pub(super) fn baseline(
+    tree: &Node,
+    metadata: Metadata,
+    found: &mut Diagnostics,
+) -> Option<ClusterPolicy> {
     if metadata.name.value != BASELINE_NAME {
         let message = format!("a BaselineAdminNetworkPolicy must be called `{BASELINE_NAME}`");
-        found.push(Diagnostic::at(Code::InvalidName, metadata.name.span, message));
+        found.push(Diagnostic::at(
+            Code::InvalidName,
+            metadata.name.span,
+            message,
+        ));
     }
     let spec = metadata::spec(tree, found)?;
     Some(body(spec, BASELINE, metadata, found))
 }
 
 /// What the kinds share: subject and rules.
-fn body(mut spec: Fields<'_>, dialect: Dialect, metadata: Metadata, found: &mut Diagnostics) -> ClusterPolicy {
-    let subject = spec.require("subject", found).and_then(|node| subject(node, found)).unwrap_or_default();
+fn body(
+    mut spec: Fields<'_>,
+    dialect: Dialect,
+    metadata: Metadata,
+    found: &mut Diagnostics,
+) -> ClusterPolicy {
+    let subject = spec
+        .require("subject", found)
+        .and_then(|node| subject(node, found))
+        .unwrap_or_default();
     let ingress = rules(&mut spec, "ingress", "from", dialect, found);
     let egress = rules(&mut spec, "egress", "to", dialect, found);
     spec.finish(found);
-    ClusterPolicy { metadata, rank: ClusterRank::BaselineAdminNetworkPolicy, priority: None, subject, ingress, egress }
+    ClusterPolicy {
+        metadata,
+        rank: ClusterRank::BaselineAdminNetworkPolicy,
+        priority: None,
+        subject,
+        ingress,
+        egress,
+    }
 }
 
 fn priority(spec: &mut Fields<'_>, found: &mut Diagnostics) -> Option<i64> {
@@ -77,37 +142,80 @@ fn priority(spec: &mut Fields<'_>, found: &mut Diagnostics) -> Option<i64> {
 }
 
 /// The rules of a direction; `peers` is the name of the field that lists the other side.
-fn rules(spec: &mut Fields<'_>, name: &'static str, peers: &'static str, dialect: Dialect, found: &mut Diagnostics) -> Vec<ClusterRule> {
-    spec.list_up_to(name, dialect.longest_list, found, |node, found| rule(node, peers, dialect, found))
+fn rules(
+    spec: &mut Fields<'_>,
+    name: &'static str,
+    peers: &'static str,
+    dialect: Dialect,
+    found: &mut Diagnostics,
+) -> Vec<ClusterRule> {
+    spec.list_up_to(name, dialect.longest_list, found, |node, found| {
+        rule(node, peers, dialect, found)
+    })
 }
 
-/// A list that says something: an empty one would name nobody, where an absent one may name everybody.
+/// A list that says something: an empty one would name nobody, where an absent one may name
+/// everybody.
 fn check_filled(list: &Node, found: &mut Diagnostics) {
     if list.items().is_some_and(<[Node]>::is_empty) {
-        found.push(Diagnostic::at(Code::InvalidValue, list.span, "this list must not be empty"));
+        found.push(Diagnostic::at(
+            Code::InvalidValue,
+            list.span,
+            "this list must not be empty",
+        ));
     }
 }
 
-fn rule(node: &Node, peers: &'static str, dialect: Dialect, found: &mut Diagnostics) -> Option<ClusterRule> {
+fn rule(
+    node: &Node,
+    peers: &'static str,
+    dialect: Dialect,
+    found: &mut Diagnostics,
+) -> Option<ClusterRule> {
     let mut fields = Fields::of(node, found)?;
     check_name(&mut fields, found);
-    let action = fields.require("action", found).and_then(|node| node.choice(dialect.actions, found));
-    [fields.require(peers, found), fields.get(dialect.ports)].into_iter().flatten().for_each(|list| check_filled(list, found));
+    let action = fields
+        .require("action", found)
+        .and_then(|node| node.choice(dialect.actions, found));
+    [fields.require(peers, found), fields.get(dialect.ports)]
+        .into_iter()
+        .flatten()
+        .for_each(|list| check_filled(list, found));
     let most = dialect.longest_list;
-    let sides = fields.list_up_to(peers, most, found, |node, found| peer(node, peers == "to", found));
-    let ports = fields.list_up_to(dialect.ports, most, found, if dialect.ports == "ports" { admin_port } else { cluster_port });
+    let sides = fields.list_up_to(peers, most, found, |node, found| {
+        peer(node, peers == "to", found)
+    });
+    let ports = fields.list_up_to(
+        dialect.ports,
+        most,
+        found,
+        if dialect.ports == "ports" {
+            admin_port
+        } else {
+            cluster_port
+        },
+    );
     fields.finish(found);
     // where it is wrong, any will do: the compile is refused
     let action = action.map_or(Action::Deny, |action| action.value);
-    Some(ClusterRule { span: node.span, action, peers: sides, ports })
+    Some(ClusterRule {
+        span: node.span,
+        action,
+        peers: sides,
+        ports,
+    })
 }
 
-/// A rule's name says nothing to us, but an object with one that is too long never gets into a cluster.
+/// A rule's name says nothing to us, but an object with one that is too long never gets into a
+/// cluster.
 fn check_name(fields: &mut Fields<'_>, found: &mut Diagnostics) {
-    let Some(name) = fields.text("name", found) else { return };
+    let Some(name) = fields.text("name", found) else {
+        return;
+    };
     let length = name.value.chars().count();
     if length > LONGEST_RULE_NAME {
-        let message = format!("this name has {length} characters, where {LONGEST_RULE_NAME} are allowed");
+        let message =
+            format!("this name has {length} characters, where {LONGEST_RULE_NAME} are allowed");
         found.push(Diagnostic::at(Code::TooLong, name.span, message));
     }
 }
@@ -126,21 +234,48 @@ fn peer(node: &Node, is_receiver: bool, found: &mut Diagnostics) -> Option<Clust
     let errors = found.error_count();
     let mut peers: Vec<ClusterPeer> = Vec::new();
     if let Some(node) = fields.get("namespaces") {
-        peers.push(ClusterPeer::Pods(ClusterPods { namespaces: kubernetes::selector(node, found), pods: None }));
+        peers.push(ClusterPeer::Pods(ClusterPods {
+            namespaces: kubernetes::selector(node, found),
+            pods: None,
+        }));
     }
-    peers.extend(fields.get("pods").and_then(|node| namespaced_pods(node, found)).map(ClusterPeer::Pods));
+    peers.extend(
+        fields
+            .get("pods")
+            .and_then(|node| namespaced_pods(node, found))
+            .map(ClusterPeer::Pods),
+    );
     if is_receiver {
-        fields.get("networks").into_iter().for_each(|node| check_filled(node, found));
+        fields
+            .get("networks")
+            .into_iter()
+            .for_each(|node| check_filled(node, found));
         let networks = fields.list_up_to("networks", MOST_NETWORKS, found, Node::text);
-        peers.extend(fields.get("networks").map(|_| ClusterPeer::Networks(networks)));
-        peers.extend(fields.get("nodes").map(|node| ClusterPeer::Nodes(kubernetes::selector(node, found))));
+        peers.extend(
+            fields
+                .get("networks")
+                .map(|_| ClusterPeer::Networks(networks)),
+        );
+        peers.extend(
+            fields
+                .get("nodes")
+                .map(|node| ClusterPeer::Nodes(kubernetes::selector(node, found))),
+        );
         fields.refuse(&["domainNames"], found);
     }
     fields.finish(found);
     let [_] = peers.as_slice() else {
         if peers.len() > 1 || found.error_count() == errors {
-            let choices = if is_receiver { "`namespaces`, `pods`, `networks` or `nodes`" } else { "`namespaces` or `pods`" };
-            found.push(Diagnostic::at(Code::ConflictingFields, node.span, format!("write exactly one of {choices}")));
+            let choices = if is_receiver {
+                "`namespaces`, `pods`, `networks` or `nodes`"
+            } else {
+                "`namespaces` or `pods`"
+            };
+            found.push(Diagnostic::at(
+                Code::ConflictingFields,
+                node.span,
+                format!("write exactly one of {choices}"),
+            ));
         }
         return peers.pop();
     };
@@ -149,16 +284,27 @@ fn peer(node: &Node, is_receiver: bool, found: &mut Diagnostics) -> Option<Clust
 
 fn namespaced_pods(node: &Node, found: &mut Diagnostics) -> Option<ClusterPods> {
     let mut fields = Fields::of(node, found)?;
-    let [namespaces, pods] = ["namespaceSelector", "podSelector"]
-        .map(|name| fields.require(name, found).map(|node| kubernetes::selector(node, found)).unwrap_or_default());
+    let [namespaces, pods] = ["namespaceSelector", "podSelector"].map(|name| {
+        fields
+            .require(name, found)
+            .map(|node| kubernetes::selector(node, found))
+            .unwrap_or_default()
+    });
     fields.finish(found);
-    Some(ClusterPods { namespaces, pods: Some(pods) })
+    Some(ClusterPods {
+        namespaces,
+        pods: Some(pods),
+    })
 }
 
 /// `portNumber`, `portRange` or `namedPort` of `v1alpha1`.
 fn admin_port(node: &Node, found: &mut Diagnostics) -> Option<ClusterPort> {
     let mut fields = Fields::of(node, found)?;
-    let stated = [fields.get("portNumber"), fields.get("portRange"), fields.get("namedPort")];
+    let stated = [
+        fields.get("portNumber"),
+        fields.get("portRange"),
+        fields.get("namedPort"),
+    ];
     fields.finish(found);
     let [number, range, name] = stated;
     let read = [
@@ -166,7 +312,12 @@ fn admin_port(node: &Node, found: &mut Diagnostics) -> Option<ClusterPort> {
         range.map(|node| ports(node, "start", "end", found)),
         name.map(|node| named_port(node, found)),
     ];
-    only_one(read, node, "`portNumber`, `portRange` and `namedPort`", found)
+    only_one(
+        read,
+        node,
+        "`portNumber`, `portRange` and `namedPort`",
+        found,
+    )
 }
 
 /// What was read, when one field is there; each has been looked at before that is asked.
@@ -178,62 +329,126 @@ fn only_one<const FIELDS: usize>(
 ) -> Option<ClusterPort> {
     let mut stated: Vec<Option<ClusterPort>> = read.into_iter().flatten().collect();
     if stated.len() != 1 {
-        found.push(Diagnostic::at(Code::ConflictingFields, node.span, format!("write exactly one of {choices}")));
+        found.push(Diagnostic::at(
+            Code::ConflictingFields,
+            node.span,
+            format!("write exactly one of {choices}"),
+        ));
     }
     stated.pop().flatten()
 }
 
 /// Protocol and first and last port of `v1alpha1`.
-fn ports(node: &Node, first: &'static str, last: &'static str, found: &mut Diagnostics) -> Option<ClusterPort> {
+fn ports(
+    node: &Node,
+    first: &'static str,
+    last: &'static str,
+    found: &mut Diagnostics,
+) -> Option<ClusterPort> {
     let mut fields = Fields::of(node, found)?;
     let protocol = kubernetes::protocol(&mut fields, found);
     let port = range(&mut fields, first, last, found);
     fields.finish(found);
-    Some(ClusterPort { protocol: Some(protocol), port: Some(port?) })
+    Some(ClusterPort {
+        protocol: Some(protocol),
+        port: Some(port?),
+    })
 }
 
 /// The ports from one number to another, or one port where the two are one field.
-fn range(fields: &mut Fields<'_>, first: &'static str, last: &'static str, found: &mut Diagnostics) -> Option<Port> {
-    let from = fields.require(first, found).and_then(|node| node.integer(1, 65535, found));
+fn range(
+    fields: &mut Fields<'_>,
+    first: &'static str,
+    last: &'static str,
+    found: &mut Diagnostics,
+) -> Option<Port> {
+    let from = fields
+        .require(first, found)
+        .and_then(|node| node.integer(1, 65535, found));
     if first == last {
         return from.map(|from| range_text(from, from, fields.span));
     }
-    let to = fields.require(last, found).and_then(|node| node.integer(1, 65535, found));
+    let to = fields
+        .require(last, found)
+        .and_then(|node| node.integer(1, 65535, found));
     Some(range_text(from?, to?, fields.span))
 }
 
 fn range_text(from: Spanned<i64>, to: Spanned<i64>, span: Span) -> Port {
-    Port { text: format!("{}:{}", from.value, to.value), span }
+    Port {
+        text: format!("{}:{}", from.value, to.value),
+        span,
+    }
 }
 
 /// A port by name, of any protocol (Calico's conversion, reference §5.4).
 fn named_port(node: &Node, found: &mut Diagnostics) -> Option<ClusterPort> {
     let name = node.text(found)?;
-    Some(ClusterPort { protocol: None, port: Some(Port { text: name.value, span: name.span }) })
+    Some(ClusterPort {
+        protocol: None,
+        port: Some(Port {
+            text: name.value,
+            span: name.span,
+        }),
+    })
 }
 
 /// `tcp`, `udp`, `sctp` or `destinationNamedPort` of `v1alpha2`.
 fn cluster_port(node: &Node, found: &mut Diagnostics) -> Option<ClusterPort> {
     let mut fields = Fields::of(node, found)?;
-    let by_protocol = [("tcp", Protocol::TCP), ("udp", Protocol::UDP), ("sctp", Protocol::SCTP)];
-    let [tcp, udp, sctp] = by_protocol.map(|(name, protocol)| fields.get(name).map(|node| destination_port(protocol, node, found)));
-    let name = fields.get("destinationNamedPort").map(|node| named_port(node, found));
+    let by_protocol = [
+        ("tcp", Protocol::TCP),
+        ("udp", Protocol::UDP),
+        ("sctp", Protocol::SCTP),
+    ];
+    let [tcp, udp, sctp] = by_protocol.map(|(name, protocol)| {
+        fields
+            .get(name)
+            .map(|node| destination_port(protocol, node, found))
+    });
+    let name = fields
+        .get("destinationNamedPort")
+        .map(|node| named_port(node, found));
     fields.finish(found);
-    only_one([tcp, udp, sctp, name], node, "`tcp`, `udp`, `sctp` and `destinationNamedPort`", found)
+    only_one(
+        [tcp, udp, sctp, name],
+        node,
+        "`tcp`, `udp`, `sctp` and `destinationNamedPort`",
+        found,
+    )
 }
 
-fn destination_port(protocol: Protocol, node: &Node, found: &mut Diagnostics) -> Option<ClusterPort> {
+fn destination_port(
+    protocol: Protocol,
+    node: &Node,
+    found: &mut Diagnostics,
+) -> Option<ClusterPort> {
     let mut fields = Fields::of(node, found)?;
     let destination = fields.get("destinationPort");
     fields.finish(found);
-    let Some(destination) = destination else { return Some(ClusterPort { protocol: Some(protocol), port: None }) };
+    let Some(destination) = destination else {
+        return Some(ClusterPort {
+            protocol: Some(protocol),
+            port: None,
+        });
+    };
     let mut fields = Fields::of(destination, found)?;
     let (number, range_node) = (fields.get("number"), fields.get("range"));
     fields.finish(found);
     let number = number.map(|node| port_number(node, destination, found));
     let range = range_node.map(|node| port_range(node, found));
-    let with_protocol = |port: Option<Port>| port.map(|port| ClusterPort { protocol: Some(protocol), port: Some(port) });
-    only_one([number.map(with_protocol), range.map(with_protocol)], destination, "`number` and `range`", found)
+    let with_protocol = |port: Option<Port>| {
+        port.map(|port| ClusterPort {
+            protocol: Some(protocol),
+            port: Some(port),
+        })
+    };
+    only_one(
+        [number.map(with_protocol), range.map(with_protocol)],
+        destination,
+        "`number` and `range`",
+        found,
+    )
 }
 
 fn port_number(node: &Node, place: &Node, found: &mut Diagnostics) -> Option<Port> {
@@ -246,9 +461,16 @@ fn port_range(node: &Node, found: &mut Diagnostics) -> Option<Port> {
     let port = range(&mut fields, "start", "end", found);
     fields.finish(found);
     // `v1alpha1` takes a range of one port
-    if port.as_ref().is_some_and(|port| port.text.split_once(':').is_some_and(|(first, last)| first == last)) {
+    if port.as_ref().is_some_and(|port| {
+        port.text
+            .split_once(':')
+            .is_some_and(|(first, last)| first == last)
+    }) {
         let message = "`start` must be smaller than `end`";
-        found.push(Diagnostic::at(Code::InvalidPort, node.span, message).help("write one port as `number`"));
+        found.push(
+            Diagnostic::at(Code::InvalidPort, node.span, message)
+                .help("write one port as `number`"),
+        );
     }
     port
 }

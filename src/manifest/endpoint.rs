@@ -22,11 +22,19 @@ struct Parts {
 }
 
 /// A `WorkloadEndpoint`.
-pub(super) fn workload(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<WorkloadEndpoint> {
+pub(super) fn workload(
+    tree: &Node,
+    metadata: Metadata,
+    found: &mut Diagnostics,
+) -> Option<WorkloadEndpoint> {
     let mut spec = metadata::spec(tree, found)?;
     let place = spec.span;
-    let orchestrator = spec.require("orchestrator", found).and_then(|node| node.text(found));
-    let node = spec.require("node", found).and_then(|node| node.text(found));
+    let orchestrator = spec
+        .require("orchestrator", found)
+        .and_then(|node| node.text(found));
+    let node = spec
+        .require("node", found)
+        .and_then(|node| node.text(found));
     let service_account = absent_if_empty(spec.text("serviceAccountName", found));
     let networks = spec.list("ipNetworks", found, Node::text);
     let profiles = spec.list("profiles", found, Node::text);
@@ -42,7 +50,12 @@ pub(super) fn workload(tree: &Node, metadata: Metadata, found: &mut Diagnostics)
         (service_account.as_ref(), "service account name"),
     ];
     let all_fit = check_names(named, found);
-    check_names(profiles.iter().map(|profile| (Some(profile), "profile name")), found);
+    check_names(
+        profiles
+            .iter()
+            .map(|profile| (Some(profile), "profile name")),
+        found,
+    );
     if let (true, Some(orchestrator), Some(node)) = (all_fit, &orchestrator, &node) {
         check_own_name(&metadata.name, [node, orchestrator], &parts, place, found);
     }
@@ -58,45 +71,91 @@ pub(super) fn workload(tree: &Node, metadata: Metadata, found: &mut Diagnostics)
 }
 
 /// Checks names that are there, and gives whether all of them fit.
-fn check_names<'text>(names: impl IntoIterator<Item = (Option<&'text Text>, &'static str)>, found: &mut Diagnostics) -> bool {
-    let stated = names.into_iter().filter_map(|(name, what)| Some((name?, what)));
-    stated.fold(true, |fits, (name, what)| Form::DnsSubdomain.check_text(name, what, found) && fits)
+fn check_names<'text>(
+    names: impl IntoIterator<Item = (Option<&'text Text>, &'static str)>,
+    found: &mut Diagnostics,
+) -> bool {
+    let stated = names
+        .into_iter()
+        .filter_map(|(name, what)| Some((name?, what)));
+    stated.fold(true, |fits, (name, what)| {
+        Form::DnsSubdomain.check_text(name, what, found) && fits
+    })
 }
 
 fn parts(spec: &mut Fields<'_>, found: &mut Diagnostics) -> Parts {
     let mut text = |name| absent_if_empty(spec.text(name, found));
-    let (workload, endpoint, pod, container) = (text("workload"), text("endpoint"), text("pod"), text("containerID"));
-    check_names([(workload.as_ref(), "workload name"), (endpoint.as_ref(), "endpoint name"), (pod.as_ref(), "pod name")], found);
+    let (workload, endpoint, pod, container) = (
+        text("workload"),
+        text("endpoint"),
+        text("pod"),
+        text("containerID"),
+    );
+    check_names(
+        [
+            (workload.as_ref(), "workload name"),
+            (endpoint.as_ref(), "endpoint name"),
+            (pod.as_ref(), "pod name"),
+        ],
+        found,
+    );
     if let Some(id) = container.as_ref().filter(|id| !is_container(&id.value)) {
         let message = format!("`{}` is no valid container ID", id.value.escape_debug());
         let help = "a container ID is made of A-Z, a-z, 0-9 and `-`, and has no `-` at the ends";
         found.push(Diagnostic::at(Code::InvalidName, id.span, message).help(help));
     }
-    Parts { workload, endpoint, pod, container }
+    Parts {
+        workload,
+        endpoint,
+        pod,
+        container,
+    }
 }
 
 fn is_container(id: &str) -> bool {
-    id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') && !id.starts_with('-') && !id.ends_with('-')
+    id.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !id.starts_with('-')
+        && !id.ends_with('-')
 }
 
-/// The name says what the fields say: node, orchestrator, what it runs, and its endpoint, each with `-` doubled (Calico,
-/// `WorkloadEndpointIdentifiers`).
-fn check_own_name(name: &Text, [node, orchestrator]: [&Text; 2], parts: &Parts, place: Span, found: &mut Diagnostics) {
+/// The name says what the fields say: node, orchestrator, what it runs, and its endpoint, each with
+/// `-` doubled (Calico, `WorkloadEndpointIdentifiers`).
+fn check_own_name(
+    name: &Text,
+    [node, orchestrator]: [&Text; 2],
+    parts: &Parts,
+    place: Span,
+    found: &mut Diagnostics,
+) {
     let (field, what) = match orchestrator.value.as_str() {
         "k8s" => ("pod", parts.pod.as_ref()),
         "cni" => ("containerID", parts.container.as_ref()),
         "libnetwork" => ("orchestrator", Some(orchestrator)),
         _ => ("workload", parts.workload.as_ref()),
     };
-    for (field, _) in [(field, what), ("endpoint", parts.endpoint.as_ref())].iter().filter(|(_, part)| part.is_none()) {
+    for (field, _) in [(field, what), ("endpoint", parts.endpoint.as_ref())]
+        .iter()
+        .filter(|(_, part)| part.is_none())
+    {
         let message = format!("`{field}` is missing, which is a part of the endpoint's name");
         found.push(Diagnostic::at(Code::MissingField, place, message));
     }
-    let (Some(what), Some(endpoint)) = (what, &parts.endpoint) else { return };
-    let expected = [node, orchestrator, what, endpoint].map(|part| part.value.replace('-', "--")).join("-");
+    let (Some(what), Some(endpoint)) = (what, &parts.endpoint) else {
+        return;
+    };
+    let expected = [node, orchestrator, what, endpoint]
+        .map(|part| part.value.replace('-', "--"))
+        .join("-");
     if name.value != expected {
-        let message = format!("`{}` is not the name that the endpoint's fields make", name.value.escape_debug());
-        found.push(Diagnostic::at(Code::InvalidName, name.span, message).help(format!("write `{}`", expected.escape_debug())));
+        let message = format!(
+            "`{}` is not the name that the endpoint's fields make",
+            name.value.escape_debug()
+        );
+        found.push(
+            Diagnostic::at(Code::InvalidName, name.span, message)
+                .help(format!("write `{}`", expected.escape_debug())),
+        );
     }
 }
 
@@ -107,11 +166,19 @@ fn check_connection(spec: &mut Fields<'_>, found: &mut Diagnostics) {
     }
     if let Some(mac) = absent_if_empty(spec.text("mac", found)).filter(|mac| !is_mac(&mac.value)) {
         let message = format!("`{}` is no MAC address", mac.value.escape_debug());
-        found.push(Diagnostic::at(Code::InvalidAddress, mac.span, message).help("write `02:00:00:00:00:01`"));
+        found.push(
+            Diagnostic::at(Code::InvalidAddress, mac.span, message)
+                .help("write `02:00:00:00:00:01`"),
+        );
     }
     for (name, family) in [("ipv4Gateway", Family::V4), ("ipv6Gateway", Family::V6)] {
-        let Some(gateway) = absent_if_empty(spec.text(name, found)) else { continue };
-        let fits = gateway.value.parse().is_ok_and(|address: IpAddr| address.is_ipv4() == (family == Family::V4));
+        let Some(gateway) = absent_if_empty(spec.text(name, found)) else {
+            continue;
+        };
+        let fits = gateway
+            .value
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_ipv4() == (family == Family::V4));
         if !fits {
             let message = format!("`{}` is no {family} address", gateway.value.escape_debug());
             found.push(Diagnostic::at(Code::InvalidAddress, gateway.span, message));
@@ -119,43 +186,78 @@ fn check_connection(spec: &mut Fields<'_>, found: &mut Diagnostics) {
     }
 }
 
-/// 6, 8 or 20 bytes in hexadecimal, in pairs with `:` or `-` between them, or in fours with `.` (Go's `net.ParseMAC`).
+/// 6, 8 or 20 bytes in hexadecimal, in pairs with `:` or `-` between them, or in fours with `.`
+/// (Go's `net.ParseMAC`).
 fn is_mac(text: &str) -> bool {
     let is_made_of = |separator: char, digits: usize| {
         let groups: Vec<&str> = text.split(separator).collect();
-        let fit = |group: &&str| group.len() == digits && group.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let fit = |group: &&str| {
+            group.len() == digits && group.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
         groups.iter().all(fit) && [6, 8, 20].contains(&(groups.len() * digits / 2))
     };
     is_made_of(':', 2) || is_made_of('-', 2) || is_made_of('.', 4)
 }
 
-/// A port; inner none where it has no name, which only a port that is mapped from the host may lack.
-#[expect(clippy::option_option, reason = "outer: whether it is valid; inner: whether it has a name")]
+/// A port; inner none where it has no name, which only a port that is mapped from the host may
+/// lack.
+#[expect(
+    clippy::option_option,
+    reason = "outer: whether it is valid; inner: whether it has a name"
+)]
 fn port(node: &Node, found: &mut Diagnostics) -> Option<Option<EndpointPort>> {
     let mut fields = Fields::of(node, found)?;
-    let host_port = fields.get("hostPort").and_then(|node| node.integer(0, 65535, found)).is_some_and(|port| port.value > 0);
-    let name = if host_port { fields.get("name") } else { fields.require("name", found) };
-    let name = name.and_then(|node| node.text(found)).filter(|name| !(host_port && name.value.is_empty()));
-    let protocol = fields.require("protocol", found).and_then(|node| port_protocol(node, found));
-    let number = fields.require("port", found).and_then(|node| node.integer(1, 65535, found));
-    if let Some(address) = absent_if_empty(fields.text("hostIP", found)).filter(|address| !is_network(&address.value)) {
+    let host_port = fields
+        .get("hostPort")
+        .and_then(|node| node.integer(0, 65535, found))
+        .is_some_and(|port| port.value > 0);
+    let name = if host_port {
+        fields.get("name")
+    } else {
+        fields.require("name", found)
+    };
+    let name = name
+        .and_then(|node| node.text(found))
+        .filter(|name| !(host_port && name.value.is_empty()));
+    let protocol = fields
+        .require("protocol", found)
+        .and_then(|node| port_protocol(node, found));
+    let number = fields
+        .require("port", found)
+        .and_then(|node| node.integer(1, 65535, found));
+    if let Some(address) =
+        absent_if_empty(fields.text("hostIP", found)).filter(|address| !is_network(&address.value))
+    {
         let message = format!("`{}` is no IP address", address.value.escape_debug());
         found.push(Diagnostic::at(Code::InvalidAddress, address.span, message));
     }
     fields.finish(found);
-    if let Some(name) = name.as_ref().filter(|name| !Form::PortName.fits(&name.value)) {
+    if let Some(name) = name
+        .as_ref()
+        .filter(|name| !Form::PortName.fits(&name.value))
+    {
         let message = format!("`{}` is no valid port name", name.value.escape_debug());
-        found.push(Diagnostic::at(Code::InvalidPort, name.span, message).help(format!("a port name is {}", Form::PortName.description())));
+        found.push(
+            Diagnostic::at(Code::InvalidPort, name.span, message)
+                .help(format!("a port name is {}", Form::PortName.description())),
+        );
     }
     let (protocol, number) = (protocol?, u16::try_from(number?.value).ok()?);
-    Some(name.map(|name| EndpointPort { name, protocol, number }))
+    Some(name.map(|name| EndpointPort {
+        name,
+        protocol,
+        number,
+    }))
 }
 
 fn port_protocol(node: &Node, found: &mut Diagnostics) -> Option<Protocol> {
     let protocol = calico::written_protocol(node, found)?.value.protocol();
     if !protocol.has_ports() {
         let message = format!("{protocol} has no ports");
-        found.push(Diagnostic::at(Code::InvalidProtocol, node.span, message).help("write TCP, UDP or SCTP"));
+        found.push(
+            Diagnostic::at(Code::InvalidProtocol, node.span, message)
+                .help("write TCP, UDP or SCTP"),
+        );
     }
     protocol.has_ports().then_some(protocol)
 }
@@ -167,9 +269,14 @@ fn is_network(text: &str) -> bool {
 
 fn check_interface(name: &Text, found: &mut Diagnostics) {
     let fits = |letter: char| letter.is_ascii_alphanumeric() || "_.-".contains(letter);
-    if name.value.is_empty() || name.value.len() > LONGEST_INTERFACE || !name.value.chars().all(fits) {
+    if name.value.is_empty()
+        || name.value.len() > LONGEST_INTERFACE
+        || !name.value.chars().all(fits)
+    {
         let message = format!("`{}` is no valid interface name", name.value.escape_debug());
-        let help = format!("an interface name is up to {LONGEST_INTERFACE} of A-Z, a-z, 0-9, `_`, `.` and `-`");
+        let help = format!(
+            "an interface name is up to {LONGEST_INTERFACE} of A-Z, a-z, 0-9, `_`, `.` and `-`"
+        );
         found.push(Diagnostic::at(Code::InvalidName, name.span, message).help(help));
     }
 }

@@ -1,4 +1,5 @@
-//! `http` of a rule, which a mesh enforces and iptables cannot (reference §2.2, §8): checked, and then only its place counts.
+//! `http` of a rule, which a mesh enforces and iptables cannot (reference §2.2, §8): checked, and
+//! then only its place counts.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Fields, Node};
@@ -11,16 +12,22 @@ const LONGEST_PATH: usize = 1_024;
 
 /// Checks the field.
 pub(super) fn check(node: &Node, found: &mut Diagnostics) {
-    let Some(mut fields) = Fields::of(node, found) else { return };
+    let Some(mut fields) = Fields::of(node, found) else {
+        return;
+    };
     fields.distinct("methods", found);
     fields.list_up_to("methods", LONGEST_LIST, found, Node::text);
-    fields.list_up_to("paths", LONGEST_LIST, found, |node, found| path(node, found).then_some(()));
+    fields.list_up_to("paths", LONGEST_LIST, found, |node, found| {
+        path(node, found).then_some(())
+    });
     fields.finish(found);
 }
 
 /// Exactly one of `exact` and `prefix`, an absolute path without query, fragment or blank.
 fn path(node: &Node, found: &mut Diagnostics) -> bool {
-    let Some(mut fields) = Fields::of(node, found) else { return false };
+    let Some(mut fields) = Fields::of(node, found) else {
+        return false;
+    };
     let errors = found.error_count();
     let [exact, prefix] = ["exact", "prefix"].map(|name| absent_if_empty(fields.text(name, found)));
     let are_texts = found.error_count() == errors;
@@ -29,13 +36,18 @@ fn path(node: &Node, found: &mut Diagnostics) -> bool {
         (Some(path), None) | (None, Some(path)) => path,
         (None, None) if !are_texts => return false,
         (Some(_), Some(_)) | (None, None) => {
-            found.push(Diagnostic::at(Code::ConflictingFields, node.span, "write exactly one of `exact` and `prefix`"));
+            found.push(Diagnostic::at(
+                Code::ConflictingFields,
+                node.span,
+                "write exactly one of `exact` and `prefix`",
+            ));
             return false;
         }
     };
     let length = path.value.chars().count();
     if length > LONGEST_PATH {
-        let message = format!("this path has {length} characters, where {LONGEST_PATH} are allowed");
+        let message =
+            format!("this path has {length} characters, where {LONGEST_PATH} are allowed");
         found.push(Diagnostic::at(Code::TooLong, path.span, message));
     }
     let fits = path.value.starts_with('/') && !path.value.contains(['?', '#', ' ']);

@@ -3,56 +3,104 @@
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Fields, Node, Scalar, Value};
 use crate::manifest::{
-    KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Metadata, Operator, Port, Requirement, calico,
-    metadata,
+    KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Metadata,
+    Operator, Port, Requirement, calico, metadata,
 };
 use crate::name::Form;
 use crate::net::Protocol;
 use crate::text::Text;
 
-pub(super) const PROTOCOLS: [(&str, Protocol); 3] = [("TCP", Protocol::TCP), ("UDP", Protocol::UDP), ("SCTP", Protocol::SCTP)];
+pub(super) const PROTOCOLS: [(&str, Protocol); 3] = [
+    ("TCP", Protocol::TCP),
+    ("UDP", Protocol::UDP),
+    ("SCTP", Protocol::SCTP),
+];
 
-const OPERATORS: [(&str, Operator); 4] =
-    [("In", Operator::In), ("NotIn", Operator::NotIn), ("Exists", Operator::Exists), ("DoesNotExist", Operator::DoesNotExist)];
+const OPERATORS: [(&str, Operator); 4] = [
+    ("In", Operator::In),
+    ("NotIn", Operator::NotIn),
+    ("Exists", Operator::Exists),
+    ("DoesNotExist", Operator::DoesNotExist),
+];
 
-/// A `NetworkPolicy` from its spec. An absent `podSelector` is the empty one, which selects every pod (API server default).
-pub(super) fn policy(mut spec: Fields<'_>, metadata: Metadata, found: &mut Diagnostics) -> KubernetesPolicy {
-    let pod_selector = spec.get("podSelector").map(|node| selector(node, found)).unwrap_or_default();
-    let types = spec.list_up_to("policyTypes", calico::DIRECTIONS.len(), found, |node, found| node.choice(&calico::DIRECTIONS, found));
+/// A `NetworkPolicy` from its spec. An absent `podSelector` is the empty one, which selects every
+/// pod (API server default).
+pub(super) fn policy(
+    mut spec: Fields<'_>,
+    metadata: Metadata,
+    found: &mut Diagnostics,
+) -> KubernetesPolicy {
+    let pod_selector = spec
+        .get("podSelector")
+        .map(|node| selector(node, found))
+        .unwrap_or_default();
+    let types = spec.list_up_to(
+        "policyTypes",
+        calico::DIRECTIONS.len(),
+        found,
+        |node, found| node.choice(&calico::DIRECTIONS, found),
+    );
     let ingress = spec.list("ingress", found, |node, found| rule(node, "from", found));
     let egress = spec.list("egress", found, |node, found| rule(node, "to", found));
     spec.finish(found);
-    KubernetesPolicy { metadata, pod_selector, types, ingress, egress }
+    KubernetesPolicy {
+        metadata,
+        pod_selector,
+        types,
+        ingress,
+        egress,
+    }
 }
 
-/// A rule; `peers` is the name of the field that lists the other side. An empty rule (`{}` or nothing) allows everything.
+/// A rule; `peers` is the name of the field that lists the other side. An empty rule (`{}` or
+/// nothing) allows everything.
 fn rule(node: &Node, peers: &'static str, found: &mut Diagnostics) -> Option<KubernetesRule> {
     if node.is_null() {
         let message = "this rule is null, and so allows everything";
         let help = "write `{}` if that is meant; the API server takes both alike";
         found.push(Diagnostic::at(Code::NullRule, node.span, message).help(help));
-        return Some(KubernetesRule { span: node.span, peers: Vec::new(), ports: Vec::new() });
+        return Some(KubernetesRule {
+            span: node.span,
+            peers: Vec::new(),
+            ports: Vec::new(),
+        });
     }
     let mut fields = Fields::of(node, found)?;
     let peers = fields.list(peers, found, peer);
     let ports = fields.list("ports", found, port);
     fields.finish(found);
-    Some(KubernetesRule { span: node.span, peers, ports })
+    Some(KubernetesRule {
+        span: node.span,
+        peers,
+        ports,
+    })
 }
 
 fn peer(node: &Node, found: &mut Diagnostics) -> Option<KubernetesPeer> {
     let mut fields = Fields::of(node, found)?;
-    let (block, pods, namespaces) = (fields.get("ipBlock"), fields.get("podSelector"), fields.get("namespaceSelector"));
+    let (block, pods, namespaces) = (
+        fields.get("ipBlock"),
+        fields.get("podSelector"),
+        fields.get("namespaceSelector"),
+    );
     fields.finish(found);
-    let [pods, namespaces] = [pods, namespaces].map(|stated| stated.map(|node| selector(node, found)));
+    let [pods, namespaces] =
+        [pods, namespaces].map(|stated| stated.map(|node| selector(node, found)));
     let by_label = pods.is_some() || namespaces.is_some();
     match (block, by_label) {
         (Some(_), true) => {
-            found.push(Diagnostic::at(Code::ConflictingFields, node.span, "`ipBlock` excludes `podSelector` and `namespaceSelector`"));
+            found.push(Diagnostic::at(
+                Code::ConflictingFields,
+                node.span,
+                "`ipBlock` excludes `podSelector` and `namespaceSelector`",
+            ));
         }
         (None, false) => {
             let message = "a peer needs `podSelector`, `namespaceSelector` or `ipBlock`";
-            found.push(Diagnostic::at(Code::MissingField, node.span, message).help("to name everyone, leave the whole list out"));
+            found.push(
+                Diagnostic::at(Code::MissingField, node.span, message)
+                    .help("to name everyone, leave the whole list out"),
+            );
         }
         (Some(_), false) | (None, true) => {}
     }
@@ -64,7 +112,9 @@ fn peer(node: &Node, found: &mut Diagnostics) -> Option<KubernetesPeer> {
 
 fn ip_block(node: &Node, found: &mut Diagnostics) -> Option<KubernetesPeer> {
     let mut fields = Fields::of(node, found)?;
-    let cidr = fields.require("cidr", found).and_then(|node| node.text(found));
+    let cidr = fields
+        .require("cidr", found)
+        .and_then(|node| node.text(found));
     let except = fields.list("except", found, Node::text);
     fields.finish(found);
     Some(KubernetesPeer::Block { cidr, except })
@@ -75,10 +125,17 @@ fn port(node: &Node, found: &mut Diagnostics) -> Option<KubernetesPort> {
     let protocol = protocol(&mut fields, found);
     let stated = fields.get("port");
     let port = stated.and_then(|node| number_or_name(node, found));
-    let end_port = fields.get("endPort").and_then(|node| node.integer(1, 65535, found));
+    let end_port = fields
+        .get("endPort")
+        .and_then(|node| node.integer(1, 65535, found));
     fields.finish(found);
     let port_is_wrong = stated.is_some() && port.is_none();
-    Some(KubernetesPort { span: node.span, protocol, port, end_port: end_port.filter(|_| !port_is_wrong) })
+    Some(KubernetesPort {
+        span: node.span,
+        protocol,
+        port,
+        end_port: end_port.filter(|_| !port_is_wrong),
+    })
 }
 
 /// A port's number or name. A string is a name, which has a letter in it (API server,
@@ -87,7 +144,10 @@ fn number_or_name(node: &Node, found: &mut Diagnostics) -> Option<Port> {
     let port = calico::port(node, found)?;
     let is_string = matches!(node.value, Value::Scalar(Scalar::Text(_)));
     if is_string && !port.text.is_empty() && port.text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let message = format!("`{0}` is a string, and the name of a port needs a letter", port.text);
+        let message = format!(
+            "`{0}` is a string, and the name of a port needs a letter",
+            port.text
+        );
         let help = format!("write `port: {0}`, without quotes", port.text);
         found.push(Diagnostic::at(Code::InvalidPort, node.span, message).help(help));
         return None;
@@ -97,17 +157,30 @@ fn number_or_name(node: &Node, found: &mut Diagnostics) -> Option<Port> {
 
 /// A protocol by Kubernetes' name; TCP where none is stated.
 pub(super) fn protocol(fields: &mut Fields<'_>, found: &mut Diagnostics) -> Protocol {
-    let stated = fields.get("protocol").and_then(|node| node.choice(&PROTOCOLS, found));
+    let stated = fields
+        .get("protocol")
+        .and_then(|node| node.choice(&PROTOCOLS, found));
     stated.map_or(Protocol::TCP, |protocol| protocol.value)
 }
 
 /// A label selector. Requirements that are wrong are reported and left out.
 pub(super) fn selector(node: &Node, found: &mut Diagnostics) -> KubernetesSelector {
-    let Some(mut fields) = Fields::of(node, found) else { return KubernetesSelector::default() };
-    let mut labels = fields.get("matchLabels").map(|node| metadata::labels(node, found)).unwrap_or_default();
+    let Some(mut fields) = Fields::of(node, found) else {
+        return KubernetesSelector::default();
+    };
+    let mut labels = fields
+        .get("matchLabels")
+        .map(|node| metadata::labels(node, found))
+        .unwrap_or_default();
     labels.sort_by(|left, right| left.0.value.cmp(&right.0.value));
-    let mut requirements: Vec<Requirement> =
-        labels.into_iter().map(|(key, value)| Requirement { key, operator: Operator::In, values: vec![value] }).collect();
+    let mut requirements: Vec<Requirement> = labels
+        .into_iter()
+        .map(|(key, value)| Requirement {
+            key,
+            operator: Operator::In,
+            values: vec![value],
+        })
+        .collect();
     requirements.extend(fields.list("matchExpressions", found, requirement));
     fields.finish(found);
     KubernetesSelector { requirements }
@@ -115,9 +188,15 @@ pub(super) fn selector(node: &Node, found: &mut Diagnostics) -> KubernetesSelect
 
 fn requirement(node: &Node, found: &mut Diagnostics) -> Option<Requirement> {
     let mut fields = Fields::of(node, found)?;
-    let key = fields.require("key", found).and_then(|node| node.text(found));
-    let operator = fields.require("operator", found).and_then(|node| node.choice(&OPERATORS, found));
-    let is_empty = fields.get("values").map_or(Some(true), |node| node.items().map(<[Node]>::is_empty));
+    let key = fields
+        .require("key", found)
+        .and_then(|node| node.text(found));
+    let operator = fields
+        .require("operator", found)
+        .and_then(|node| node.choice(&OPERATORS, found));
+    let is_empty = fields
+        .get("values")
+        .map_or(Some(true), |node| node.items().map(<[Node]>::is_empty));
     let values: Vec<Text> = fields.list("values", found, Node::text);
     fields.finish(found);
     if let Some(key) = &key {
@@ -129,8 +208,20 @@ fn requirement(node: &Node, found: &mut Diagnostics) -> Option<Requirement> {
     let operator = operator?;
     let wants_values = matches!(operator.value, Operator::In | Operator::NotIn);
     if is_empty == Some(wants_values) {
-        let message = if wants_values { "`In` and `NotIn` need `values`" } else { "`Exists` and `DoesNotExist` take no `values`" };
-        found.push(Diagnostic::at(Code::ConflictingFields, operator.span, message));
+        let message = if wants_values {
+            "`In` and `NotIn` need `values`"
+        } else {
+            "`Exists` and `DoesNotExist` take no `values`"
+        };
+        found.push(Diagnostic::at(
+            Code::ConflictingFields,
+            operator.span,
+            message,
+        ));
     }
-    Some(Requirement { key: key?, operator: operator.value, values })
+    Some(Requirement {
+        key: key?,
+        operator: operator.value,
+        values,
+    })
 }

@@ -19,7 +19,8 @@ const SERVER_FIELDS: [&str; 8] = [
     "uid",
 ];
 
-/// Fields that say nothing about policy, whoever wrote them: two objects that differ in these are the same.
+/// Fields that say nothing about policy, whoever wrote them: two objects that differ in these are
+/// the same.
 pub(super) const SILENT_FIELDS: [&str; 12] = [
     "annotations",
     "creationTimestamp",
@@ -38,24 +39,36 @@ pub(super) const SILENT_FIELDS: [&str; 12] = [
 /// The namespace of a namespaced object that names none, as `kubectl` has it.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// Reads and checks `metadata`. One that does not say who the object is gives a stand-in, so that the rest gets looked at.
+/// Reads and checks `metadata`. One that does not say who the object is gives a stand-in, so that
+/// the rest gets looked at.
 pub(super) fn read(tree: &Node, kind: ManifestKind, found: &mut Diagnostics) -> Option<Metadata> {
     let mut object = Fields::of(tree, found)?;
-    let metadata = object.require("metadata", found).and_then(|node| Fields::of(node, found));
+    let metadata = object
+        .require("metadata", found)
+        .and_then(|node| Fields::of(node, found));
     Some(match metadata {
         Some(fields) => of_fields(fields, kind, found),
-        None => Metadata { name: nameless(kind, tree.span), namespace: default_namespace(kind, tree.span), labels: Vec::new() },
+        None => Metadata {
+            name: nameless(kind, tree.span),
+            namespace: default_namespace(kind, tree.span),
+            labels: Vec::new(),
+        },
     })
 }
 
 fn of_fields(mut fields: Fields<'_>, kind: ManifestKind, found: &mut Diagnostics) -> Metadata {
     let place = fields.span;
-    let name = fields.require("name", found).and_then(|node| node.text(found));
+    let name = fields
+        .require("name", found)
+        .and_then(|node| node.text(found));
     if let Some(name) = &name {
         form(kind).check_text(name, "name", found);
     }
     let namespace = namespace(&mut fields, kind, found);
-    let labels = fields.get("labels").map(|node| labels(node, found)).unwrap_or_default();
+    let labels = fields
+        .get("labels")
+        .map(|node| labels(node, found))
+        .unwrap_or_default();
     if let Some(node) = fields.get("annotations") {
         check_annotations(node, found);
     }
@@ -65,7 +78,11 @@ fn of_fields(mut fields: Fields<'_>, kind: ManifestKind, found: &mut Diagnostics
     fields.ignore(&SERVER_FIELDS);
     fields.ignore(&["selfLink", "generateName"]);
     fields.finish(found);
-    Metadata { name: name.unwrap_or_else(|| nameless(kind, place)), namespace, labels }
+    Metadata {
+        name: name.unwrap_or_else(|| nameless(kind, place)),
+        namespace,
+        labels,
+    }
 }
 
 /// The name of an object that has none, which has been reported.
@@ -94,41 +111,63 @@ pub(super) fn spec<'node>(tree: &'node Node, found: &mut Diagnostics) -> Option<
 fn form(kind: ManifestKind) -> Form {
     match kind {
         ManifestKind::NetworkPolicy | ManifestKind::StagedNetworkPolicy => Form::PolicyName,
-        ManifestKind::GlobalNetworkPolicy | ManifestKind::StagedGlobalNetworkPolicy => Form::GlobalPolicyName,
+        ManifestKind::GlobalNetworkPolicy | ManifestKind::StagedGlobalNetworkPolicy => {
+            Form::GlobalPolicyName
+        }
         ManifestKind::Tier => Form::DnsLabel,
         ManifestKind::NetworkSet
         | ManifestKind::GlobalNetworkSet
         | ManifestKind::HostEndpoint
         | ManifestKind::Profile
         | ManifestKind::WorkloadEndpoint => Form::DnsSubdomain,
-        ManifestKind::KubernetesNetworkPolicy | ManifestKind::StagedKubernetesNetworkPolicy => Form::DnsSubdomain,
-        ManifestKind::ClusterNetworkPolicy | ManifestKind::AdminNetworkPolicy | ManifestKind::BaselineAdminNetworkPolicy => {
+        ManifestKind::KubernetesNetworkPolicy | ManifestKind::StagedKubernetesNetworkPolicy => {
             Form::DnsSubdomain
         }
+        ManifestKind::ClusterNetworkPolicy
+        | ManifestKind::AdminNetworkPolicy
+        | ManifestKind::BaselineAdminNetworkPolicy => Form::DnsSubdomain,
     }
 }
 
 fn is_namespaced(kind: ManifestKind) -> bool {
     match kind {
-        ManifestKind::NetworkPolicy | ManifestKind::NetworkSet | ManifestKind::KubernetesNetworkPolicy => true,
-        ManifestKind::StagedNetworkPolicy | ManifestKind::StagedKubernetesNetworkPolicy | ManifestKind::WorkloadEndpoint => true,
-        ManifestKind::GlobalNetworkPolicy | ManifestKind::GlobalNetworkSet | ManifestKind::HostEndpoint | ManifestKind::Tier => false,
+        ManifestKind::NetworkPolicy
+        | ManifestKind::NetworkSet
+        | ManifestKind::KubernetesNetworkPolicy => true,
+        ManifestKind::StagedNetworkPolicy
+        | ManifestKind::StagedKubernetesNetworkPolicy
+        | ManifestKind::WorkloadEndpoint => true,
+        ManifestKind::GlobalNetworkPolicy
+        | ManifestKind::GlobalNetworkSet
+        | ManifestKind::HostEndpoint
+        | ManifestKind::Tier => false,
         ManifestKind::StagedGlobalNetworkPolicy | ManifestKind::Profile => false,
-        ManifestKind::ClusterNetworkPolicy | ManifestKind::AdminNetworkPolicy | ManifestKind::BaselineAdminNetworkPolicy => false,
+        ManifestKind::ClusterNetworkPolicy
+        | ManifestKind::AdminNetworkPolicy
+        | ManifestKind::BaselineAdminNetworkPolicy => false,
     }
 }
 
-/// The namespace of a namespaced kind; a cluster-wide kind has none, and the field is unknown there.
-fn namespace(fields: &mut Fields<'_>, kind: ManifestKind, found: &mut Diagnostics) -> Option<Spanned<String>> {
+/// The namespace of a namespaced kind; a cluster-wide kind has none, and the field is unknown
+/// there.
+fn namespace(
+    fields: &mut Fields<'_>,
+    kind: ManifestKind,
+    found: &mut Diagnostics,
+) -> Option<Spanned<String>> {
     if !is_namespaced(kind) {
         if let Some(node) = fields.get("namespace") {
             let message = "an object of this kind is in no namespace";
-            found.push(Diagnostic::at(Code::UnknownField, node.span, message).help("remove `namespace`"));
+            found.push(
+                Diagnostic::at(Code::UnknownField, node.span, message).help("remove `namespace`"),
+            );
         }
         return None;
     }
     let stated = fields.get("namespace").and_then(|node| node.text(found));
-    let Some(namespace) = stated else { return default_namespace(kind, fields.span) };
+    let Some(namespace) = stated else {
+        return default_namespace(kind, fields.span);
+    };
     Form::DnsLabel.check_text(&namespace, "namespace", found);
     Some(Spanned::new(namespace.value, namespace.span))
 }
@@ -144,37 +183,55 @@ pub(super) fn labels(node: &Node, found: &mut Diagnostics) -> Vec<(Text, Text)> 
         .collect()
 }
 
-/// Annotations say nothing about policy, but an object with wrong ones never gets into a cluster (reference §2.6).
+/// Annotations say nothing about policy, but an object with wrong ones never gets into a cluster
+/// (reference §2.6).
 pub(super) fn check_annotations(node: &Node, found: &mut Diagnostics) {
     let annotations = string_map(node, found);
-    let size: usize = annotations.iter().map(|(key, value)| key.value.len() + value.value.len()).sum();
+    let size: usize = annotations
+        .iter()
+        .map(|(key, value)| key.value.len() + value.value.len())
+        .sum();
     if size > LARGEST_ANNOTATIONS {
-        let message = format!("the annotations have {size} bytes, where {LARGEST_ANNOTATIONS} are allowed");
+        let message =
+            format!("the annotations have {size} bytes, where {LARGEST_ANNOTATIONS} are allowed");
         found.push(Diagnostic::at(Code::TooLong, node.span, message));
     }
     for (key, _) in &annotations {
-        Form::LabelKey.check(&key.value.to_lowercase(), key.span, "key of an annotation", found);
+        Form::LabelKey.check(
+            &key.value.to_lowercase(),
+            key.span,
+            "key of an annotation",
+            found,
+        );
     }
 }
 
-/// Owners say nothing about policy, but an object with wrong ones never gets into a cluster. `uid` is not
-/// looked at, since files may lack it.
+/// Owners say nothing about policy, but an object with wrong ones never gets into a cluster. `uid`
+/// is not looked at, since files may lack it.
 fn check_owners(node: &Node, found: &mut Diagnostics) {
     let controllers = node.list(found, |item, found| {
         let mut owner = Fields::of(item, found)?;
         let place = item.span;
         for (field, form, what) in OWNER_FIELDS {
-            let text = owner.require(field, found).and_then(|node| node.text(found));
+            let text = owner
+                .require(field, found)
+                .and_then(|node| node.text(found));
             text.map(|text| form.check_text(&text, what, found));
         }
         owner.ignore(&["uid", "blockOwnerDeletion"]);
         let is_controller = owner.get("controller").and_then(|node| node.boolean(found));
         owner.finish(found);
-        is_controller.filter(|controls| controls.value).map(|_| place)
+        is_controller
+            .filter(|controls| controls.value)
+            .map(|_| place)
     });
     if let [first, second, ..] = controllers.as_slice() {
         let message = "more than one owner is its `controller`";
-        found.push(Diagnostic::new(Code::InvalidValue, message).label(*second, "again").label(*first, "first here"));
+        found.push(
+            Diagnostic::new(Code::InvalidValue, message)
+                .label(*second, "again")
+                .label(*first, "first here"),
+        );
     }
 }
 
@@ -191,5 +248,8 @@ pub(super) fn string_map(node: &Node, found: &mut Diagnostics) -> Vec<(Text, Tex
         return Vec::new();
     }
     let entries = node.entries().unwrap_or_default();
-    entries.iter().filter_map(|entry| Some((entry.key.clone(), entry.value.text(found)?))).collect()
+    entries
+        .iter()
+        .filter_map(|entry| Some((entry.key.clone(), entry.value.text(found)?)))
+        .collect()
 }

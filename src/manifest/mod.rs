@@ -1,8 +1,10 @@
-//! Policy objects as they were written: every field that we compile, with its place, and nothing decided.
+//! Policy objects as they were written: every field that we compile, with its place, and nothing
+//! decided.
 //!
-//! In: [`Object`]s of policy kinds. Out: a [`Manifest`]. Unknown fields, wrong types and words outside their list are errors
-//! here; fields that the language has and we do not compile yet are refused by name. Absent: defaults, selectors' meaning,
-//! which fields go together (that is `policy`).
+//! In: [`Object`]s of policy kinds. Out: a [`Manifest`]. Unknown fields, wrong types and words
+//! outside their list are errors here; fields that the language has and we do not compile yet are
+//! refused by name. Absent: defaults, selectors' meaning, which fields go together (that is
+//! `policy`).
 //!
 //! Cost: linear in the text.
 
@@ -17,10 +19,11 @@ mod model;
 mod staged;
 
 pub use model::{
-    Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule, DefaultAction, EndpointPort, Entity,
-    HostEndpoint, HostPort, Icmp, KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest, Metadata,
-    NetworkSet, Operator, Policy, Port, Profile, Requirement, Rule, ServiceAccounts, ServiceRef, Staged, StagedAction, StagedPolicy, Tier,
-    WorkloadEndpoint, WrittenProtocol,
+    Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule,
+    DefaultAction, EndpointPort, Entity, HostEndpoint, HostPort, Icmp, KubernetesPeer,
+    KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest, Metadata,
+    NetworkSet, Operator, Policy, Port, Profile, Requirement, Rule, ServiceAccounts, ServiceRef,
+    Staged, StagedAction, StagedPolicy, Tier, WorkloadEndpoint, WrittenProtocol,
 };
 
 use std::collections::BTreeMap;
@@ -29,7 +32,8 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Kind, ManifestKind, Node, Object, Scalar, Value};
 use crate::text::{Span, Text};
 
-/// Takes policy objects in, one after another. An object given twice counts once when both say the same.
+/// Takes policy objects in, one after another. An object given twice counts once when both say the
+/// same.
 #[derive(Debug, Default)]
 pub struct Reader {
     manifest: Manifest,
@@ -42,9 +46,15 @@ type Identity = (ManifestKind, Option<String>, String);
 impl Reader {
     /// Reads one object of a policy kind; others are left alone.
     pub fn take(&mut self, object: &Object<'_>, found: &mut Diagnostics) {
-        let Kind::Manifest(kind) = object.kind else { return };
-        let Some(tree) = object.tree(found) else { return };
-        let Some(metadata) = metadata::read(&tree, kind, found) else { return };
+        let Kind::Manifest(kind) = object.kind else {
+            return;
+        };
+        let Some(tree) = object.tree(found) else {
+            return;
+        };
+        let Some(metadata) = metadata::read(&tree, kind, found) else {
+            return;
+        };
         if object.internal {
             found.push(internal_api(&metadata));
         }
@@ -56,29 +66,47 @@ impl Reader {
         match kind {
             ManifestKind::NetworkPolicy | ManifestKind::GlobalNetworkPolicy => {
                 let spec = metadata::spec(&tree, found);
-                manifest.policies.extend(spec.map(|spec| calico::policy(spec, metadata, kind, found)))
+                manifest
+                    .policies
+                    .extend(spec.map(|spec| calico::policy(spec, metadata, kind, found)))
             }
-            ManifestKind::StagedNetworkPolicy | ManifestKind::StagedGlobalNetworkPolicy | ManifestKind::StagedKubernetesNetworkPolicy => {
-                manifest.staged.extend(staged::policy(&tree, metadata, kind, found))
-            }
-            ManifestKind::Profile => manifest.profiles.extend(calico::profile(&tree, metadata, found)),
+            ManifestKind::StagedNetworkPolicy
+            | ManifestKind::StagedGlobalNetworkPolicy
+            | ManifestKind::StagedKubernetesNetworkPolicy => manifest
+                .staged
+                .extend(staged::policy(&tree, metadata, kind, found)),
+            ManifestKind::Profile => manifest
+                .profiles
+                .extend(calico::profile(&tree, metadata, found)),
             ManifestKind::WorkloadEndpoint => {
                 let endpoint = endpoint::workload(&tree, metadata, found);
                 // beside the other one, it would have its addresses
-                manifest.workload_endpoints.extend(endpoint.filter(|_| sight == Sight::First));
+                manifest
+                    .workload_endpoints
+                    .extend(endpoint.filter(|_| sight == Sight::First));
             }
             ManifestKind::Tier => manifest.tiers.extend(calico::tier(&tree, metadata, found)),
-            ManifestKind::NetworkSet | ManifestKind::GlobalNetworkSet => {
-                manifest.network_sets.extend(calico::network_set(&tree, metadata, found))
-            }
-            ManifestKind::HostEndpoint => manifest.host_endpoints.extend(host::endpoint(&tree, metadata, found)),
+            ManifestKind::NetworkSet | ManifestKind::GlobalNetworkSet => manifest
+                .network_sets
+                .extend(calico::network_set(&tree, metadata, found)),
+            ManifestKind::HostEndpoint => manifest
+                .host_endpoints
+                .extend(host::endpoint(&tree, metadata, found)),
             ManifestKind::KubernetesNetworkPolicy => {
                 let spec = metadata::spec(&tree, found);
-                manifest.kubernetes_policies.extend(spec.map(|spec| kubernetes::policy(spec, metadata, found)))
+                manifest
+                    .kubernetes_policies
+                    .extend(spec.map(|spec| kubernetes::policy(spec, metadata, found)))
             }
-            ManifestKind::ClusterNetworkPolicy => manifest.cluster_policies.extend(cluster::policy(&tree, metadata, found)),
-            ManifestKind::AdminNetworkPolicy => manifest.cluster_policies.extend(cluster::admin(&tree, metadata, found)),
-            ManifestKind::BaselineAdminNetworkPolicy => manifest.cluster_policies.extend(cluster::baseline(&tree, metadata, found)),
+            ManifestKind::ClusterNetworkPolicy => manifest
+                .cluster_policies
+                .extend(cluster::policy(&tree, metadata, found)),
+            ManifestKind::AdminNetworkPolicy => manifest
+                .cluster_policies
+                .extend(cluster::admin(&tree, metadata, found)),
+            ManifestKind::BaselineAdminNetworkPolicy => manifest
+                .cluster_policies
+                .extend(cluster::baseline(&tree, metadata, found)),
         }
     }
 
@@ -88,7 +116,13 @@ impl Reader {
     }
 
     /// Whether an object of this name came before; reports it when the two differ.
-    fn sight(&mut self, kind: ManifestKind, metadata: &Metadata, tree: &Node, found: &mut Diagnostics) -> Sight {
+    fn sight(
+        &mut self,
+        kind: ManifestKind,
+        metadata: &Metadata,
+        tree: &Node,
+        found: &mut Diagnostics,
+    ) -> Sight {
         if !is_named(tree) {
             return Sight::First;
         }
@@ -100,8 +134,19 @@ impl Reader {
                 | ManifestKind::StagedNetworkPolicy
                 | ManifestKind::StagedGlobalNetworkPolicy
         );
-        let name = if is_calico_policy { metadata.short_name(tier) } else { metadata.name.value.as_str() };
-        let identity = (kind, metadata.namespace.as_ref().map(|namespace| namespace.value.clone()), name.to_owned());
+        let name = if is_calico_policy {
+            metadata.short_name(tier)
+        } else {
+            metadata.name.value.as_str()
+        };
+        let identity = (
+            kind,
+            metadata
+                .namespace
+                .as_ref()
+                .map(|namespace| namespace.value.clone()),
+            name.to_owned(),
+        );
         let here = metadata.name.span;
         let Some((first, known)) = self.seen.get(&identity) else {
             self.seen.insert(identity, (here, digest));
@@ -127,18 +172,22 @@ enum Sight {
     First,
     /// An object that says the same.
     Same,
-    /// One that says something else, which has been reported. It is read all the same, for its own mistakes.
+    /// One that says something else, which has been reported. It is read all the same, for its own
+    /// mistakes.
     Different,
 }
 
-/// What stands for a word that is missing or no word, which has been reported: it fits wherever a name does, so that nothing
-/// more is said about it, while everything beside it gets looked at. The compile is refused.
+/// What stands for a word that is missing or no word, which has been reported: it fits wherever a
+/// name does, so that nothing more is said about it, while everything beside it gets looked at. The
+/// compile is refused.
 fn stand_in(place: Span) -> Text {
     Text::new("x".to_owned(), place, "")
 }
 
 fn is_named(tree: &Node) -> bool {
-    tree.get("metadata").and_then(|metadata| metadata.get("name")).is_some_and(|name| matches!(name.value, Value::Scalar(Scalar::Text(_))))
+    tree.get("metadata")
+        .and_then(|metadata| metadata.get("name"))
+        .is_some_and(|name| matches!(name.value, Value::Scalar(Scalar::Text(_))))
 }
 
 /// The tier that an object names.
@@ -151,6 +200,10 @@ fn tier_of(tree: &Node) -> Option<&str> {
 
 /// Remarks on an object of the API group that Calico keeps for itself.
 fn internal_api(metadata: &Metadata) -> Diagnostic {
-    Diagnostic::at(Code::InternalApi, metadata.name.span, "`crd.projectcalico.org/v1` is internal to Calico and bypasses its validation")
-        .help("write `apiVersion: projectcalico.org/v3`")
+    Diagnostic::at(
+        Code::InternalApi,
+        metadata.name.span,
+        "`crd.projectcalico.org/v1` is internal to Calico and bypasses its validation",
+    )
+    .help("write `apiVersion: projectcalico.org/v3`")
 }

@@ -33,7 +33,8 @@ pub struct Manifest {
 pub struct Metadata {
     /// The name as written.
     pub name: Text,
-    /// The namespace of an object of a namespaced kind (`default` where none is written); none for a cluster-wide kind.
+    /// The namespace of an object of a namespaced kind (`default` where none is written); none for
+    /// a cluster-wide kind.
     pub namespace: Option<Spanned<String>>,
     /// Labels.
     pub labels: Vec<(Text, Text)>,
@@ -110,7 +111,8 @@ pub struct Rule {
     pub ip_version: Option<Spanned<Family>>,
     /// Protocol.
     pub protocol: Option<Spanned<WrittenProtocol>>,
-    /// Whether a protocol is written that is none, which has been reported; `protocol` is absent then.
+    /// Whether a protocol is written that is none, which has been reported; `protocol` is absent
+    /// then.
     pub protocol_is_wrong: bool,
     /// Excluded protocol.
     pub not_protocol: Option<Spanned<WrittenProtocol>>,
@@ -126,7 +128,8 @@ pub struct Rule {
     pub destination: Entity,
 }
 
-/// A protocol and how it was written: Calico ties the names `ICMP` and `ICMPv6` to their families, and numbers to none.
+/// A protocol and how it was written: Calico ties the names `ICMP` and `ICMPv6` to their families,
+/// and numbers to none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WrittenProtocol {
     /// By name.
@@ -491,7 +494,8 @@ impl WrittenProtocol {
 }
 
 impl Metadata {
-    /// The name of a policy in this tier, without the `default.` that older Calico put before names in tier `default`.
+    /// The name of a policy in this tier, without the `default.` that older Calico put before names
+    /// in tier `default`.
     pub fn short_name(&self, tier: Option<&str>) -> &str {
         let name = self.name.value.as_str();
         match tier {

@@ -6,13 +6,25 @@ use crate::manifest::{Metadata, Staged, StagedAction, StagedPolicy, calico, kube
 
 const STAGED_ACTION: &str = "stagedAction";
 
-const ACTIONS: [(&str, StagedAction); 4] =
-    [("Set", StagedAction::Set), ("Delete", StagedAction::Delete), ("Learn", StagedAction::Learn), ("Ignore", StagedAction::Ignore)];
+const ACTIONS: [(&str, StagedAction); 4] = [
+    ("Set", StagedAction::Set),
+    ("Delete", StagedAction::Delete),
+    ("Learn", StagedAction::Learn),
+    ("Ignore", StagedAction::Ignore),
+];
 
-/// A policy of a staged kind. Its spec is read whatever is proposed, so that it has no mistakes on the day it is enforced.
-pub(super) fn policy(tree: &Node, metadata: Metadata, kind: ManifestKind, found: &mut Diagnostics) -> Option<Staged> {
+/// A policy of a staged kind. Its spec is read whatever is proposed, so that it has no mistakes on
+/// the day it is enforced.
+pub(super) fn policy(
+    tree: &Node,
+    metadata: Metadata,
+    kind: ManifestKind,
+    found: &mut Diagnostics,
+) -> Option<Staged> {
     let mut spec = metadata::spec(tree, found)?;
-    let stated = spec.get(STAGED_ACTION).and_then(|node| node.choice(&ACTIONS, found));
+    let stated = spec
+        .get(STAGED_ACTION)
+        .and_then(|node| node.choice(&ACTIONS, found));
     let action = stated.map_or(StagedAction::Set, |stated| stated.value);
     if action == StagedAction::Delete {
         refuse_contents(tree, kind, found);
@@ -21,7 +33,12 @@ pub(super) fn policy(tree: &Node, metadata: Metadata, kind: ManifestKind, found:
     Some(Staged { action, policy })
 }
 
-fn read(mut spec: Fields<'_>, metadata: Metadata, kind: ManifestKind, found: &mut Diagnostics) -> StagedPolicy {
+fn read(
+    mut spec: Fields<'_>,
+    metadata: Metadata,
+    kind: ManifestKind,
+    found: &mut Diagnostics,
+) -> StagedPolicy {
     if kind == ManifestKind::StagedKubernetesNetworkPolicy {
         spec.distinct("policyTypes", found);
         return StagedPolicy::Kubernetes(kubernetes::policy(spec, metadata, found));
@@ -32,10 +49,22 @@ fn read(mut spec: Fields<'_>, metadata: Metadata, kind: ManifestKind, found: &mu
 /// What is to be deleted has no contents but the tier it is in (reference §2.5).
 fn refuse_contents(tree: &Node, kind: ManifestKind, found: &mut Diagnostics) {
     let entries = tree.get("spec").and_then(Node::entries).unwrap_or_default();
-    let may_stay = |name: &str| name == STAGED_ACTION || name == "tier" && kind != ManifestKind::StagedKubernetesNetworkPolicy;
-    for Entry { key, .. } in entries.iter().filter(|entry| !may_stay(&entry.key.value) && !is_empty(&entry.value)) {
-        let message = format!("`{}` has no place in a policy that proposes to delete another", key.value);
-        found.push(Diagnostic::at(Code::ConflictingFields, key.span, message).help("keep `stagedAction` and `tier` only"));
+    let may_stay = |name: &str| {
+        name == STAGED_ACTION
+            || name == "tier" && kind != ManifestKind::StagedKubernetesNetworkPolicy
+    };
+    for Entry { key, .. } in entries
+        .iter()
+        .filter(|entry| !may_stay(&entry.key.value) && !is_empty(&entry.value))
+    {
+        let message = format!(
+            "`{}` has no place in a policy that proposes to delete another",
+            key.value
+        );
+        found.push(
+            Diagnostic::at(Code::ConflictingFields, key.span, message)
+                .help("keep `stagedAction` and `tier` only"),
+        );
     }
 }
 

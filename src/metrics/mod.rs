@@ -1,7 +1,8 @@
 //! Measurements to the text that Prometheus and the textfile collector of node_exporter read.
 //!
-//! In: [`Metrics`], filled family by family. Out: the classic text format, version 0.0.4. Not OpenMetrics: its info type makes the textfile
-//! collector drop the whole file (measured with node_exporter 1.5.0). Absent: files, time, and what is measured.
+//! In: [`Metrics`], filled family by family. Out: the classic text format, version 0.0.4. Not
+//! OpenMetrics: its info type makes the textfile collector drop the whole file (measured with
+//! node_exporter 1.5.0). Absent: files, time, and what is measured.
 //!
 //! ```
 //! use palisade::metrics::Metrics;
@@ -50,7 +51,8 @@ enum Kind {
 }
 
 impl Metrics {
-    /// Begins a family of what only grows (until the kernel or the rule begins anew); its name ends in `_total`.
+    /// Begins a family of what only grows (until the kernel or the rule begins anew); its name ends
+    /// in `_total`.
     pub fn counter(&mut self, name: &'static str, help: &'static str) -> &mut Family {
         self.family(name, help, Kind::Counter)
     }
@@ -62,9 +64,18 @@ impl Metrics {
 
     /// The family of a name, whose samples must stand together.
     fn family(&mut self, name: &'static str, help: &'static str, kind: Kind) -> &mut Family {
-        let at = self.families.iter().position(|family| family.name == name).unwrap_or(self.families.len());
+        let at = self
+            .families
+            .iter()
+            .position(|family| family.name == name)
+            .unwrap_or(self.families.len());
         if at == self.families.len() {
-            self.families.push(Family { name, help, kind, samples: Vec::new() });
+            self.families.push(Family {
+                name,
+                help,
+                kind,
+                samples: Vec::new(),
+            });
         }
         // it was found or pushed just now
         #[expect(clippy::indexing_slicing, reason = "the index is that of a family")]
@@ -75,7 +86,10 @@ impl Metrics {
 impl Family {
     /// Adds a sample. No two of a family may have the same labels.
     pub fn add(&mut self, labels: &[(&'static str, &str)], value: impl Into<Value>) {
-        let labels = labels.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+        let labels = labels
+            .iter()
+            .map(|(name, text)| (*name, (*text).to_owned()))
+            .collect();
         self.samples.push((labels, value.into()));
     }
 }
@@ -115,7 +129,10 @@ impl fmt::Display for Metrics {
     /// The text. A family without samples is left out. A control character in a label is written
     /// out, since people look at metrics, too.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.families.iter().filter(|family| !family.samples.is_empty()).try_for_each(|family| family.fmt(out))
+        self.families
+            .iter()
+            .filter(|family| !family.samples.is_empty())
+            .try_for_each(|family| family.fmt(out))
     }
 }
 
@@ -125,11 +142,20 @@ impl fmt::Display for Family {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
         };
-        writeln!(out, "# HELP {} {}", self.name, escaped(self.help, &['\\', '\n']))?;
+        writeln!(
+            out,
+            "# HELP {} {}",
+            self.name,
+            escaped(self.help, &['\\', '\n'])
+        )?;
         writeln!(out, "# TYPE {} {kind}", self.name)?;
         for (labels, value) in &self.samples {
-            let labels: Vec<String> =
-                labels.iter().map(|(name, text)| format!("{name}=\"{}\"", escaped(&label(text), &['\\', '\n', '"']))).collect();
+            let labels: Vec<String> = labels
+                .iter()
+                .map(|(name, text)| {
+                    format!("{name}=\"{}\"", escaped(&label(text), &['\\', '\n', '"']))
+                })
+                .collect();
             match labels.is_empty() {
                 true => writeln!(out, "{} {value}", self.name)?,
                 false => writeln!(out, "{}{{{}}} {value}", self.name, labels.join(","))?,
@@ -144,13 +170,16 @@ impl fmt::Display for Value {
         match self {
             Value::Whole(count) => count.fmt(out),
             Value::Real(measure) if measure.is_nan() => out.write_str("NaN"),
-            Value::Real(measure) if measure.is_infinite() => out.write_str(if *measure > 0.0 { "+Inf" } else { "-Inf" }),
+            Value::Real(measure) if measure.is_infinite() => {
+                out.write_str(if *measure > 0.0 { "+Inf" } else { "-Inf" })
+            }
             Value::Real(measure) => measure.fmt(out),
         }
     }
 }
 
-/// A label's text without letters that steer a terminal. The format has an escape for newlines only.
+/// A label's text without letters that steer a terminal. The format has an escape for newlines
+/// only.
 fn label(text: &str) -> String {
     text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
 }

@@ -1,7 +1,8 @@
 //! The forms that names may have.
 //!
-//! In: text from manifests. Out: whether it has the form, and the form in words. What passes holds no white space, quote
-//! or control character, so that it can stand in a script. Absent: who has which name.
+//! In: text from manifests. Out: whether it has the form, and the form in words. What passes holds
+//! no white space, quote or control character, so that it can stand in a script. Absent: who has
+//! which name.
 
 pub mod reserved;
 
@@ -18,11 +19,13 @@ pub enum Form {
     DnsLabel,
     /// RFC 1123 subdomain: most objects.
     DnsSubdomain,
-    /// Calico's namespaced policies: one word, or two with a dot, or a subdomain behind `knp.default.`.
+    /// Calico's namespaced policies: one word, or two with a dot, or a subdomain behind
+    /// `knp.default.`.
     PolicyName,
     /// Calico's global policies: one word, or two with a dot.
     GlobalPolicyName,
-    /// Key of a Kubernetes label: a name of up to 63 characters, behind an optional subdomain and `/`.
+    /// Key of a Kubernetes label: a name of up to 63 characters, behind an optional subdomain and
+    /// `/`.
     LabelKey,
     /// Value of a Kubernetes label.
     LabelValue,
@@ -30,11 +33,11 @@ pub enum Form {
     PortName,
     /// What an owner reference gives as `apiVersion`: a version, behind an optional group and `/`.
     ApiVersion,
-    /// What an owner reference gives as `kind`: in lower case an RFC 1035 label, as API servers want it
-    /// of custom resources; all built-in kinds are such, too.
+    /// What an owner reference gives as `kind`: in lower case an RFC 1035 label, as API servers
+    /// want it of custom resources; all built-in kinds are such, too.
     Kind,
-    /// What an owner reference gives as `name`. Objects that own others have names of subdomains; those of
-    /// roles may also hold upper case, `_` and `:`.
+    /// What an owner reference gives as `name`. Objects that own others have names of subdomains;
+    /// those of roles may also hold upper case, `_` and `:`.
     OwnerName,
 }
 
@@ -42,17 +45,38 @@ impl Form {
     /// The form in words.
     pub fn description(self) -> &'static str {
         match self {
-            Form::DnsLabel => "up to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit",
-            Form::DnsSubdomain => "up to 253 of a-z, 0-9, `-` and `.`, every part beginning and ending with a letter or digit",
-            Form::PolicyName | Form::GlobalPolicyName => {
-                "up to 253 of a-z, 0-9 and `-`, beginning and ending with a letter or digit, or two such words with a `.` between them"
+            Form::DnsLabel => {
+                "up to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit"
             }
-            Form::LabelKey => "up to 63 of A-Z, a-z, 0-9, `-`, `_` and `.`, after an optional subdomain and `/`",
-            Form::LabelValue => "up to 63 of A-Z, a-z, 0-9, `-`, `_` and `.`, beginning and ending with a letter or digit, or nothing",
-            Form::ApiVersion => "a version such as `v1`, or `GROUP/VERSION` with a subdomain as the group",
-            Form::Kind => "up to 63 of A-Z, a-z, 0-9 and `-`, beginning with a letter and ending with a letter or digit",
-            Form::OwnerName => "up to 253 of A-Z, a-z, 0-9, `-`, `_`, `.` and `:`, beginning and ending with a letter or digit",
-            Form::PortName => "up to 15 of a-z, 0-9 and `-`, with a letter, no `--`, no `-` at the ends",
+            Form::DnsSubdomain => {
+                "up to 253 of a-z, 0-9, `-` and `.`, every part beginning and ending with a letter \
+                 or digit"
+            }
+            Form::PolicyName | Form::GlobalPolicyName => {
+                "up to 253 of a-z, 0-9 and `-`, beginning and ending with a letter or digit, or \
+                 two such words with a `.` between them"
+            }
+            Form::LabelKey => {
+                "up to 63 of A-Z, a-z, 0-9, `-`, `_` and `.`, after an optional subdomain and `/`"
+            }
+            Form::LabelValue => {
+                "up to 63 of A-Z, a-z, 0-9, `-`, `_` and `.`, beginning and ending with a letter \
+                 or digit, or nothing"
+            }
+            Form::ApiVersion => {
+                "a version such as `v1`, or `GROUP/VERSION` with a subdomain as the group"
+            }
+            Form::Kind => {
+                "up to 63 of A-Z, a-z, 0-9 and `-`, beginning with a letter and ending with a \
+                 letter or digit"
+            }
+            Form::OwnerName => {
+                "up to 253 of A-Z, a-z, 0-9, `-`, `_`, `.` and `:`, beginning and ending with a \
+                 letter or digit"
+            }
+            Form::PortName => {
+                "up to 15 of a-z, 0-9 and `-`, with a letter, no `--`, no `-` at the ends"
+            }
         }
     }
 
@@ -68,17 +92,27 @@ impl Form {
             Form::PortName => is_port_name(text),
             Form::ApiVersion => is_api_version(text),
             Form::Kind => is_kind(text),
-            Form::OwnerName => text.len() <= 253 && is_bounded(text, u8::is_ascii_alphanumeric, b"-_.:"),
+            Form::OwnerName => {
+                text.len() <= 253 && is_bounded(text, u8::is_ascii_alphanumeric, b"-_.:")
+            }
         }
     }
 
-    /// Reports a text that does not have the form; gives whether it has. `what` names the thing, as in `namespace`.
+    /// Reports a text that does not have the form; gives whether it has. `what` names the thing, as
+    /// in `namespace`.
     pub fn check(self, text: &str, span: Span, what: &str, found: &mut Diagnostics) -> bool {
         let fits = self.fits(text);
         if !fits {
-            let code = if matches!(self, Form::LabelKey | Form::LabelValue) { Code::InvalidLabel } else { Code::InvalidName };
+            let code = if matches!(self, Form::LabelKey | Form::LabelValue) {
+                Code::InvalidLabel
+            } else {
+                Code::InvalidName
+            };
             let message = format!("`{}` is no valid {what}", text.escape_debug());
-            found.push(Diagnostic::at(code, span, message).help(format!("a {what} is {}", self.description())));
+            found.push(
+                Diagnostic::at(code, span, message)
+                    .help(format!("a {what} is {}", self.description())),
+            );
         }
         fits
     }
@@ -90,17 +124,30 @@ impl Form {
 }
 
 fn is_dns_label(text: &str) -> bool {
-    text.len() <= 63 && is_bounded(text, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit(), b"-")
+    text.len() <= 63
+        && is_bounded(
+            text,
+            |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit(),
+            b"-",
+        )
 }
 
 fn is_subdomain(text: &str) -> bool {
-    let part = |part: &str| is_bounded(part, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit(), b"-");
+    let part = |part: &str| {
+        is_bounded(
+            part,
+            |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit(),
+            b"-",
+        )
+    };
     text.len() <= 253 && text.split('.').all(part)
 }
 
 /// Calico v3 validator: as a global one, or `knp.default.` / `ossg.default.` and a subdomain.
 fn is_policy_name(text: &str) -> bool {
-    let is_generated = ["knp.default.", "ossg.default."].iter().any(|prefix| text.starts_with(prefix));
+    let is_generated = ["knp.default.", "ossg.default."]
+        .iter()
+        .any(|prefix| text.starts_with(prefix));
     is_global_policy_name(text) || is_generated && is_subdomain(text)
 }
 
@@ -121,11 +168,16 @@ fn is_label_word(text: &str) -> bool {
 }
 
 fn is_port_name(text: &str) -> bool {
-    text.len() <= 15 && text.bytes().any(|byte| byte.is_ascii_lowercase()) && !text.contains("--") && is_dns_label(text)
+    text.len() <= 15
+        && text.bytes().any(|byte| byte.is_ascii_lowercase())
+        && !text.contains("--")
+        && is_dns_label(text)
 }
 
 fn is_api_version(text: &str) -> bool {
-    let is_version = |text: &str| is_dns_label(text) && text.starts_with(|first: char| first.is_ascii_lowercase());
+    let is_version = |text: &str| {
+        is_dns_label(text) && text.starts_with(|first: char| first.is_ascii_lowercase())
+    };
     match text.split_once('/') {
         Some((group, version)) => is_subdomain(group) && is_version(version),
         None => is_version(text),
@@ -134,13 +186,17 @@ fn is_api_version(text: &str) -> bool {
 
 fn is_kind(text: &str) -> bool {
     let is_letter = |first: char| first.is_ascii_alphabetic();
-    text.len() <= 63 && text.starts_with(is_letter) && is_bounded(text, u8::is_ascii_alphanumeric, b"-")
+    text.len() <= 63
+        && text.starts_with(is_letter)
+        && is_bounded(text, u8::is_ascii_alphanumeric, b"-")
 }
 
 /// Not empty, made of `outer` and `inner` characters, with an `outer` one at each end.
 fn is_bounded(text: &str, outer: impl Fn(&u8) -> bool, inner: &[u8]) -> bool {
     let bytes = text.as_bytes();
-    bytes.first().is_some_and(&outer) && bytes.last().is_some_and(&outer) && bytes.iter().all(|byte| outer(byte) || inner.contains(byte))
+    bytes.first().is_some_and(&outer)
+        && bytes.last().is_some_and(&outer)
+        && bytes.iter().all(|byte| outer(byte) || inner.contains(byte))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Labels that Calico gives endpoints and network sets, beside those that people give (reference §3.1).
+//! Labels that Calico gives endpoints and network sets, beside those that people give (reference
+//! §3.1).
 
 /// The namespace of an endpoint or namespaced network set.
 pub const NAMESPACE: &str = "projectcalico.org/namespace";

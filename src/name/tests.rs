@@ -5,36 +5,112 @@ fn forms_accept_and_refuse() {
     let long = "a".repeat(64);
     let endless = "a".repeat(254);
     let cases = [
-        (Form::DnsLabel, vec!["a", "prod-engineering", "1a"], vec!["", "-a", "a-", "A", "a.b", "a b", "a\n", "a'", long.as_str()]),
-        (Form::DnsSubdomain, vec!["a", "a.b-c.d"], vec!["", ".a", "a..b", "a.-b", "a_b", "a\"b"]),
+        (
+            Form::DnsLabel,
+            vec!["a", "prod-engineering", "1a"],
+            vec![
+                "",
+                "-a",
+                "a-",
+                "A",
+                "a.b",
+                "a b",
+                "a\n",
+                "a'",
+                long.as_str(),
+            ],
+        ),
+        (
+            Form::DnsSubdomain,
+            vec!["a", "a.b-c.d"],
+            vec!["", ".a", "a..b", "a.-b", "a_b", "a\"b"],
+        ),
         (
             Form::PolicyName,
             vec!["allow-web", "default.allow-web", "knp.default.a.b.c"],
-            vec!["a.b.c", "", "Allow", "allow web", "knp.default.", "x\ny", ".a", "a."],
+            vec![
+                "a.b.c",
+                "",
+                "Allow",
+                "allow web",
+                "knp.default.",
+                "x\ny",
+                ".a",
+                "a.",
+            ],
         ),
         (
             Form::GlobalPolicyName,
             vec!["allow-web", "default.allow-web", long.as_str()],
             vec!["a.b.c", "knp.default.a", "", "-a", endless.as_str()],
         ),
-        (Form::LabelKey, vec!["app", "app.kubernetes.io/name", "A_b.c"], vec!["", "/a", "a/", "a/b/c", "a b", "é"]),
-        (Form::LabelValue, vec!["", "v1.2_x", "A"], vec!["-a", "a b", "a\"", long.as_str()]),
-        (Form::PortName, vec!["http", "http-8080", "a"], vec!["", "8080", "http--x", "Http", "http_x", "a-very-long-port-name"]),
-        (Form::ApiVersion, vec!["v1", "apps/v1", "batch.x-k8s.io/v1beta1"], vec!["", "/v1", "apps/", "V1", "1", "a/b/c", "v1\n", "@a/v1"]),
-        (Form::Kind, vec!["Pod", "ReplicaSet", "x-Y9"], vec!["", "=Pod", "Pod ", "9P", "P-", "Pod\u{1b}", "@org", long.as_str()]),
+        (
+            Form::LabelKey,
+            vec!["app", "app.kubernetes.io/name", "A_b.c"],
+            vec!["", "/a", "a/", "a/b/c", "a b", "é"],
+        ),
+        (
+            Form::LabelValue,
+            vec!["", "v1.2_x", "A"],
+            vec!["-a", "a b", "a\"", long.as_str()],
+        ),
+        (
+            Form::PortName,
+            vec!["http", "http-8080", "a"],
+            vec![
+                "",
+                "8080",
+                "http--x",
+                "Http",
+                "http_x",
+                "a-very-long-port-name",
+            ],
+        ),
+        (
+            Form::ApiVersion,
+            vec!["v1", "apps/v1", "batch.x-k8s.io/v1beta1"],
+            vec!["", "/v1", "apps/", "V1", "1", "a/b/c", "v1\n", "@a/v1"],
+        ),
+        (
+            Form::Kind,
+            vec!["Pod", "ReplicaSet", "x-Y9"],
+            vec![
+                "",
+                "=Pod",
+                "Pod ",
+                "9P",
+                "P-",
+                "Pod\u{1b}",
+                "@org",
+                long.as_str(),
+            ],
+        ),
         (
             Form::OwnerName,
             vec!["web-1", "n1.example", "system:node", "Role_x"],
-            vec!["", "a b", "a/b", ".", "x\u{1b}", "-a", "@org", "a\n::error::", endless.as_str()],
+            vec![
+                "",
+                "a b",
+                "a/b",
+                ".",
+                "x\u{1b}",
+                "-a",
+                "@org",
+                "a\n::error::",
+                endless.as_str(),
+            ],
         ),
     ];
     for (form, good, bad) in cases {
-        good.iter().for_each(|text| assert!(form.fits(text), "{form:?} {text:?}"));
-        bad.iter().for_each(|text| assert!(!form.fits(text), "{form:?} {text:?}"));
+        good.iter()
+            .for_each(|text| assert!(form.fits(text), "{form:?} {text:?}"));
+        bad.iter()
+            .for_each(|text| assert!(!form.fits(text), "{form:?} {text:?}"));
     }
 }
 
-/// What has a form can be printed anywhere, so no form takes a character of another sort, wherever it is.
+/// What has a form can be printed anywhere, so no form takes a character of another sort, wherever
+/// it is.
 #[test]
 fn no_form_takes_a_character_that_steers() {
     const GOOD: [(Form, &str); 10] = [

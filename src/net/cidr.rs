@@ -8,7 +8,8 @@ use ipnetwork::IpNetwork;
 
 use crate::net::Family;
 
-/// A prefix without host bits. Ordered as scripts list members: IPv4 before IPv6, then by address, then shorter first.
+/// A prefix without host bits. Ordered as scripts list members: IPv4 before IPv6, then by address,
+/// then shorter first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cidr {
     address: IpAddr,
@@ -33,7 +34,9 @@ impl Cidr {
     /// See [`CidrError`].
     pub fn parse_strict(text: &str) -> Result<Self, CidrError> {
         let network: IpNetwork = text.parse().map_err(|_| CidrError::Malformed)?;
-        let Some((_, length)) = text.split_once('/') else { return Err(CidrError::NoPrefixLength) };
+        let Some((_, length)) = text.split_once('/') else {
+            return Err(CidrError::NoPrefixLength);
+        };
         if !length.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(CidrError::Malformed); // `ipnetwork` takes netmasks, Calico does not
         }
@@ -44,14 +47,18 @@ impl Cidr {
         }
     }
 
-    /// Reads an address or a prefix and drops host bits, as Calico does for the `nets` of network sets.
+    /// Reads an address or a prefix and drops host bits, as Calico does for the `nets` of network
+    /// sets.
     pub fn parse_lenient(text: &str) -> Option<Self> {
         text.parse().ok().map(Self::masked)
     }
 
     /// The prefix that holds one address.
     pub fn host(address: IpAddr) -> Self {
-        Self { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
+        Self {
+            address,
+            prefix: if address.is_ipv4() { 32 } else { 128 },
+        }
     }
 
     /// The prefix of a length that holds the address; none when its family has no prefix as long.
@@ -60,7 +67,10 @@ impl Cidr {
     }
 
     fn masked(network: IpNetwork) -> Self {
-        Self { address: network.network(), prefix: network.prefix() }
+        Self {
+            address: network.network(),
+            prefix: network.prefix(),
+        }
     }
 
     /// What orders prefixes, as numbers, which compare several times faster than addresses.
@@ -83,7 +93,11 @@ impl Cidr {
 
     /// The family.
     pub fn family(self) -> Family {
-        if self.address.is_ipv4() { Family::V4 } else { Family::V6 }
+        if self.address.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        }
     }
 
     /// Whether this is the whole family, `0.0.0.0/0` or `::/0`.
@@ -116,10 +130,23 @@ impl Cidr {
     pub fn halves(self) -> Option<[Cidr; 2]> {
         let prefix = self.prefix + 1;
         let upper = match self.address {
-            IpAddr::V4(low) => IpAddr::V4((low.to_bits() | 1u32.checked_shl(32u32.checked_sub(prefix.into())?)?).into()),
-            IpAddr::V6(low) => IpAddr::V6((low.to_bits() | 1u128.checked_shl(128u32.checked_sub(prefix.into())?)?).into()),
+            IpAddr::V4(low) => IpAddr::V4(
+                (low.to_bits() | 1u32.checked_shl(32u32.checked_sub(prefix.into())?)?).into(),
+            ),
+            IpAddr::V6(low) => IpAddr::V6(
+                (low.to_bits() | 1u128.checked_shl(128u32.checked_sub(prefix.into())?)?).into(),
+            ),
         };
-        Some([Self { address: self.address, prefix }, Self { address: upper, prefix }])
+        Some([
+            Self {
+                address: self.address,
+                prefix,
+            },
+            Self {
+                address: upper,
+                prefix,
+            },
+        ])
     }
 }
 

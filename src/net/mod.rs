@@ -1,6 +1,7 @@
 //! Small checked values of the network: families, protocols, ports, prefixes, directions.
 //!
-//! In: text or numbers from manifests. Out: values that cannot be wrong. Absent: names, labels, policy.
+//! In: text or numbers from manifests. Out: values that cannot be wrong. Absent: names, labels,
+//! policy.
 
 mod cidr;
 mod packet;
@@ -32,7 +33,8 @@ pub enum Direction {
     Egress,
 }
 
-/// An IP protocol number, 0 to 255; rules name those from 1 (IANA "Assigned Internet Protocol Numbers").
+/// An IP protocol number, 0 to 255; rules name those from 1 (IANA "Assigned Internet Protocol
+/// Numbers").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Protocol(u8);
 
@@ -111,16 +113,20 @@ impl Protocol {
         [Self::TCP, Self::UDP, Self::SCTP].contains(&self)
     }
 
-    /// Whether IPv6 has an extension header of this number that rules by protocol do not see: routing,
-    /// fragment, authentication, destination options. The kernel goes on to the header after it
-    /// (`ipv6_find_hdr` in net/ipv6/exthdrs_core.c); only nft stops at authentication (51).
+    /// Whether IPv6 has an extension header of this number that rules by protocol do not see:
+    /// routing, fragment, authentication, destination options. The kernel goes on to the header
+    /// after it (`ipv6_find_hdr` in net/ipv6/exthdrs_core.c); only nft stops at authentication
+    /// (51).
     pub fn is_ipv6_extension_header(self) -> bool {
         [43, 44, 51, 60].contains(&self.0)
     }
 
     /// The word iptables and ipset use: a lower-case name, or the number.
     pub fn keyword(self) -> String {
-        PROTOCOLS.iter().find(|row| row.2 == self).map_or_else(|| self.0.to_string(), |row| row.1.to_owned())
+        PROTOCOLS
+            .iter()
+            .find(|row| row.2 == self)
+            .map_or_else(|| self.0.to_string(), |row| row.1.to_owned())
     }
 }
 

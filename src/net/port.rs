@@ -30,7 +30,8 @@ impl PortRange {
         (self.first..=self.last).contains(&port)
     }
 
-    /// Slots this range takes in one `multiport` match: a range counts as two ports (iptables-extensions(8)).
+    /// Slots this range takes in one `multiport` match: a range counts as two ports
+    /// (iptables-extensions(8)).
     pub fn slots(self) -> usize {
         if self.first == self.last { 1 } else { 2 }
     }
@@ -46,13 +47,16 @@ impl fmt::Display for PortRange {
     }
 }
 
-/// The fewest ranges that hold the same ports, in numeric order; overlapping and adjacent ranges become one.
+/// The fewest ranges that hold the same ports, in numeric order; overlapping and adjacent ranges
+/// become one.
 pub fn merge_ranges(mut ranges: Vec<PortRange>) -> Vec<PortRange> {
     ranges.sort_unstable();
     let mut merged: Vec<PortRange> = Vec::with_capacity(ranges.len());
     for range in ranges {
         match merged.last_mut() {
-            Some(last) if u32::from(range.first) <= u32::from(last.last) + 1 => last.last = last.last.max(range.last),
+            Some(last) if u32::from(range.first) <= u32::from(last.last) + 1 => {
+                last.last = last.last.max(range.last)
+            }
             _ => merged.push(range),
         }
     }

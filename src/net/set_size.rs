@@ -13,14 +13,20 @@ pub struct SetSize {
 
 impl SetSize {
     /// ipset's own default, which small sets have.
-    const LEAST: SetSize = SetSize { hashsize: 1024, maxelem: 65_536 };
+    const LEAST: SetSize = SetSize {
+        hashsize: 1024,
+        maxelem: 65_536,
+    };
 
     /// The size for so many members. The set has room for twice as many, so that it need not be
     /// made anew when some are added.
     pub fn of(members: usize) -> Self {
         let elements = members.checked_next_power_of_two().unwrap_or(usize::MAX);
         let elements = u32::try_from(elements).unwrap_or(u32::MAX);
-        Self { hashsize: elements.max(Self::LEAST.hashsize), maxelem: elements.saturating_mul(2).max(Self::LEAST.maxelem) }
+        Self {
+            hashsize: elements.max(Self::LEAST.hashsize),
+            maxelem: elements.saturating_mul(2).max(Self::LEAST.maxelem),
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use crate::runner::{Answer, Call, Failure, Runner};
 /// Lines on standard error that are no errors begin with this.
 const REMARK: &str = "# Warning";
 
-/// What `iptables-legacy-restore` ends with where it did not get the xtables lock; the words are those of versions that end with another one.
-/// `iptables-nft-restore` ends with it where the kernel refuses a rule.
+/// What `iptables-legacy-restore` ends with where it did not get the xtables lock; the words are
+/// those of versions that end with another one. `iptables-nft-restore` ends with it where the
+/// kernel refuses a rule.
 const LOCKED: i32 = 4;
 const LOCKING: &str = "-legacy-restore";
 const LOCKED_WORDS: &str = "holding the xtables lock";
@@ -28,13 +29,22 @@ pub fn ask(runner: &mut dyn Runner, call: &Call) -> Result<String, Problem> {
 
 /// Runs calls that do not depend on each other, all at once, as [`ask`] does; what each printed.
 pub fn ask_all(runner: &mut dyn Runner, calls: &[Call]) -> Vec<Result<String, Problem>> {
-    calls.iter().zip(runner.run_all(calls)).map(|(call, answer)| answered(call, answer)).collect()
+    calls
+        .iter()
+        .zip(runner.run_all(calls))
+        .map(|(call, answer)| answered(call, answer))
+        .collect()
 }
 
 /// What a call printed, of its answer.
 fn answered(call: &Call, answer: Result<Answer, Failure>) -> Result<String, Problem> {
     let answer = answer.map_err(Problem::NoAnswer)?;
-    let mut said: Vec<&str> = answer.errors.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(REMARK)).collect();
+    let mut said: Vec<&str> = answer
+        .errors
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with(REMARK))
+        .collect();
     match answer.status {
         Some(0) if said.is_empty() => return Ok(answer.output),
         Some(_) if said.iter().any(|line| line.contains(LOCK_FILE_WORDS)) => {}
@@ -54,8 +64,15 @@ fn answered(call: &Call, answer: Result<Answer, Failure>) -> Result<String, Prob
 
 /// What a call printed is not to be relied on.
 pub(super) fn refused(call: &Call, said: &str) -> Problem {
-    let said = said.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(MOST_SAID).collect();
-    Problem::Refused { call: call.to_string(), said }
+    let said = said
+        .chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .take(MOST_SAID)
+        .collect();
+    Problem::Refused {
+        call: call.to_string(),
+        said,
+    }
 }
 
 fn busy() -> Problem {

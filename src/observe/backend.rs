@@ -20,7 +20,11 @@ pub fn backend(runner: &mut dyn Runner) -> Result<Backend, Problem> {
         Ok(version) if version.contains("(nf_tables)") => Ok(Backend::Nft),
         Ok(_) => Ok(Backend::Legacy),
         Err(problem @ Problem::NoAnswer(Failure::NotFound(_))) => {
-            let there = |backend: &Backend| runner.run(&Call::of(&format!("iptables-{}", backend.word()), &["-V"])).is_ok();
+            let there = |backend: &Backend| {
+                runner
+                    .run(&Call::of(&format!("iptables-{}", backend.word()), &["-V"]))
+                    .is_ok()
+            };
             Backend::BOTH.into_iter().find(there).ok_or(problem)
         }
         Err(problem) => Err(problem),
@@ -36,26 +40,49 @@ pub fn refuse_other(runner: &mut dyn Runner, tools: Tools) -> Result<(), Problem
     if other == Backend::Legacy && !has_legacy_tables(runner)? {
         return Ok(());
     }
-    let tools = Tools { backend: other, ..tools };
-    match Family::BOTH.into_iter().try_fold(Observed::default(), |seen, family| kernel::tables(runner, tools, (family, Scope::All), seen)) {
+    let tools = Tools {
+        backend: other,
+        ..tools
+    };
+    match Family::BOTH
+        .into_iter()
+        .try_fold(Observed::default(), |seen, family| {
+            kernel::tables(runner, tools, (family, Scope::All), seen)
+        }) {
         Ok(seen) if seen.tables.values().all(|table| table.is_empty()) => Ok(()),
         Ok(_) => Err(Problem::OtherBackend(other)),
-        // what stands in the other build's tables cannot be listed; in nf_tables names can be seen all the same
+        // what stands in the other build's tables cannot be listed; in nf_tables names can be seen
+        // all the same
         Err(Problem::NoAnswer(Failure::NotFound(_))) => match other {
-            Backend::Nft if nft_chains(runner).is_some_and(|chains| chains.iter().any(|chain| is_ours(chain))) => {
+            Backend::Nft
+                if nft_chains(runner)
+                    .is_some_and(|chains| chains.iter().any(|chain| is_ours(chain))) =>
+            {
                 Err(Problem::OtherBackend(other))
             }
             Backend::Nft | Backend::Legacy => Ok(()),
         },
-        Err(Problem::Refused { said, .. }) if NOT_IN_KERNEL.iter().any(|words| said.contains(words)) => Ok(()),
+        Err(Problem::Refused { said, .. })
+            if NOT_IN_KERNEL.iter().any(|words| said.contains(words)) =>
+        {
+            Ok(())
+        }
         Err(problem) => Err(problem),
     }
 }
 
-/// The chains of nf_tables by name, in all its tables, where iptables-nft is not installed; none where `nft` does not tell either.
+/// The chains of nf_tables by name, in all its tables, where iptables-nft is not installed; none
+/// where `nft` does not tell either.
 pub fn nft_chains(runner: &mut dyn Runner) -> Option<Vec<String>> {
     let text = ask(runner, &Call::of("nft", &["list", "chains"])).ok()?;
-    let name = |line: &str| Some(line.trim().strip_prefix("chain ")?.strip_suffix(" {")?.to_owned());
+    let name = |line: &str| {
+        Some(
+            line.trim()
+                .strip_prefix("chain ")?
+                .strip_suffix(" {")?
+                .to_owned(),
+        )
+    };
     Some(text.lines().filter_map(name).collect())
 }
 

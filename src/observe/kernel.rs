@@ -8,14 +8,16 @@ use crate::script::{Set, Sets, Table, TableKind, is_ours, lines};
 /// Which tables are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// The filter tables. On a node whose other tables are large (kube-proxy's nat), that is much less to print.
+    /// The filter tables. On a node whose other tables are large (kube-proxy's nat), that is much
+    /// less to print.
     Filter,
     /// All that there are.
     All,
 }
 
-/// What `iptables-nft-save` says of a table that somebody made rules in which it cannot print, and the tables of which that is an error:
-/// ours may stand there. Any other is somebody else's business.
+/// What `iptables-nft-save` says of a table that somebody made rules in which it cannot print, and
+/// the tables of which that is an error: ours may stand there. Any other is somebody else's
+/// business.
 const UNREADABLE: &str = "' is incompatible";
 const MUST_BE_READ: [TableKind; 3] = [TableKind::Raw, TableKind::Mangle, TableKind::Filter];
 
@@ -24,7 +26,11 @@ const MUST_BE_READ: [TableKind; 3] = [TableKind::Raw, TableKind::Mangle, TableKi
 /// # Errors
 /// When a tool refuses, or its answer is not whole.
 pub fn kernel(runner: &mut dyn Runner, tools: Tools, scope: Scope) -> Result<Observed, Problem> {
-    let calls = [tools.sets_save(), save(tools, Family::V4, scope), save(tools, Family::V6, scope)];
+    let calls = [
+        tools.sets_save(),
+        save(tools, Family::V4, scope),
+        save(tools, Family::V6, scope),
+    ];
     let mut answers = calls.iter().zip(ask_all(runner, &calls));
     let mut seen = match answers.next() {
         Some((call, sets_answer)) => sets(runner, call, sets_answer)?,
@@ -57,26 +63,46 @@ fn save(tools: Tools, family: Family, scope: Scope) -> Call {
     tools.save(family, only)
 }
 
-fn read_tables(family: Family, (call, text): (&Call, String), seen: &mut Observed) -> Result<(), Problem> {
+fn read_tables(
+    family: Family,
+    (call, text): (&Call, String),
+    seen: &mut Observed,
+) -> Result<(), Problem> {
     let text = whole(call, text)?;
-    if let Some(line) = lines(&text).map(|(_, line)| line).find(|line| is_unreadable(line)) {
+    if let Some(line) = lines(&text)
+        .map(|(_, line)| line)
+        .find(|line| is_unreadable(line))
+    {
         return Err(answer::refused(call, line));
     }
-    let tables = Table::read(&text, family).map_err(|error| answer::refused(call, &format!("its output is not whole: {error}")))?;
+    let tables = Table::read(&text, family)
+        .map_err(|error| answer::refused(call, &format!("its output is not whole: {error}")))?;
     seen.tables.extend(tables);
     Ok(())
 }
 
 /// ``# Table `filter' is incompatible, use 'nft' tool.``
 fn is_unreadable(line: &str) -> bool {
-    let table = line.strip_prefix("# Table `").and_then(|rest| rest.split_once(UNREADABLE));
+    let table = line
+        .strip_prefix("# Table `")
+        .and_then(|rest| rest.split_once(UNREADABLE));
     table.is_some_and(|(name, _)| MUST_BE_READ.iter().any(|kind| kind.word() == name))
 }
 
-/// Our sets, of what the tool listed: all at once, or one by one where it says that it cannot. What it says to have listed has to be whole.
-fn sets(runner: &mut dyn Runner, call: &Call, answer: Result<String, Problem>) -> Result<Observed, Problem> {
+/// Our sets, of what the tool listed: all at once, or one by one where it says that it cannot. What
+/// it says to have listed has to be whole.
+fn sets(
+    runner: &mut dyn Runner,
+    call: &Call,
+    answer: Result<String, Problem>,
+) -> Result<Observed, Problem> {
     let problem = match answer {
-        Ok(text) => return read_sets(call, text).map(|sets| Observed { sets, ..Observed::default() }),
+        Ok(text) => {
+            return read_sets(call, text).map(|sets| Observed {
+                sets,
+                ..Observed::default()
+            });
+        }
         Err(problem @ Problem::Refused { .. }) => problem,
         Err(problem) => return Err(problem),
     };
@@ -87,7 +113,9 @@ fn sets(runner: &mut dyn Runner, call: &Call, answer: Result<String, Problem>) -
         let call = Call::of("ipset", &["save", name]);
         match ask(runner, &call).and_then(|text| read_sets(&call, text)) {
             Ok(set) => seen.sets.extend(set),
-            Err(Problem::NoAnswer(failure @ (Failure::TimedOut(..) | Failure::Stuck(..)))) => return Err(Problem::NoAnswer(failure)),
+            Err(Problem::NoAnswer(failure @ (Failure::TimedOut(..) | Failure::Stuck(..)))) => {
+                return Err(Problem::NoAnswer(failure));
+            }
             Err(_) => drop(seen.unlisted.insert(name.to_owned())),
         }
     }
@@ -96,13 +124,17 @@ fn sets(runner: &mut dyn Runner, call: &Call, answer: Result<String, Problem>) -
 
 fn read_sets(call: &Call, text: String) -> Result<Sets, Problem> {
     let text = whole(call, text)?;
-    Set::read(&text).map_err(|error| answer::refused(call, &format!("its output is not whole: {error}")))
+    Set::read(&text)
+        .map_err(|error| answer::refused(call, &format!("its output is not whole: {error}")))
 }
 
 /// Text that does not end with its line was cut.
 fn whole(call: &Call, text: String) -> Result<String, Problem> {
     match text.is_empty() || text.ends_with('\n') {
         true => Ok(text),
-        false => Err(answer::refused(call, "its output ends in the middle of a line")),
+        false => Err(answer::refused(
+            call,
+            "its output ends in the middle of a line",
+        )),
     }
 }

@@ -1,7 +1,8 @@
 //! Kernel to [`Observed`]: our sets and chains, of both families, as they are now.
 //!
-//! In: a [`Runner`](crate::runner::Runner), and which build of iptables is asked. Out: what the kernel holds of ours and what others have to do with it.
-//! Nothing is written. An answer that is not whole (another exit status than 0, an error on standard error, half a table) is a
+//! In: a [`Runner`](crate::runner::Runner), and which build of iptables is asked. Out: what the
+//! kernel holds of ours and what others have to do with it. Nothing is written. An answer that is
+//! not whole (another exit status than 0, an error on standard error, half a table) is a
 //! [`Problem`], never "nothing is there" (projectcalico/felix#2501).
 //!
 //! Cost: one process for sets and one a family for tables; linear in what they print.
@@ -38,8 +39,8 @@ pub enum Backend {
 pub struct Observed {
     /// Our sets.
     pub sets: Sets,
-    /// Sets of ours that are there and that `ipset` could not list: a newer revision of their type than it knows
-    /// (projectcalico/calico#5011).
+    /// Sets of ours that are there and that `ipset` could not list: a newer revision of their type
+    /// than it knows (projectcalico/calico#5011).
     pub unlisted: BTreeSet<String>,
     /// Tables that there are, of those that were looked at.
     pub tables: BTreeMap<TableId, Table>,
@@ -69,7 +70,9 @@ impl Backend {
 
     /// The build of that word.
     pub fn from_word(word: &str) -> Option<Self> {
-        Self::BOTH.into_iter().find(|backend| backend.word() == word)
+        Self::BOTH
+            .into_iter()
+            .find(|backend| backend.word() == word)
     }
 
     /// The one that it is not.
@@ -98,7 +101,9 @@ impl fmt::Display for Problem {
             Problem::Busy(what) => write!(out, "{what} is held by somebody else"),
             Problem::Refused { call, said } => write!(out, "`{call}` failed: {said}"),
             Problem::NoAnswer(failure) => failure.fmt(out),
-            Problem::OtherBackend(other) => write!(out, "iptables-{} holds chains of ours", other.word()),
+            Problem::OtherBackend(other) => {
+                write!(out, "iptables-{} holds chains of ours", other.word())
+            }
         }
     }
 }

@@ -24,7 +24,10 @@ impl Tools {
 
     /// Changes a family's tables. Each table in the input is one transaction.
     pub fn restore(&self, family: Family) -> Call {
-        Call::of(&self.program(family, "restore"), &["--noflush", "-w", &self.lock_wait.to_string()])
+        Call::of(
+            &self.program(family, "restore"),
+            &["--noflush", "-w", &self.lock_wait.to_string()],
+        )
     }
 
     /// Lists all sets.

@@ -17,7 +17,8 @@ pub struct Options {
     pub failsafes: Failsafes,
     /// How sources of packets are validated.
     pub source_validation: SourceValidation,
-    /// Interfaces whose packets are always validated strictly, unless validation is off. Sorted, each once.
+    /// Interfaces whose packets are always validated strictly, unless validation is off. Sorted,
+    /// each once.
     pub pod_interfaces: Vec<InterfacePattern>,
     /// Matches and targets that scripts may have beside palisade's own.
     pub extensions: Extensions,
@@ -53,7 +54,8 @@ pub enum HookPosition {
     Tail,
 }
 
-/// What becomes of traffic of endpoints in VXLAN (UDP port 4789, RFC 7348) or IPIP (protocol 4, RFC 2003).
+/// What becomes of traffic of endpoints in VXLAN (UDP port 4789, RFC 7348) or IPIP (protocol 4, RFC
+/// 2003).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Encapsulated {
     /// Policy decides, as for all else.
@@ -63,13 +65,15 @@ pub enum Encapsulated {
     Drop,
 }
 
-/// What becomes of packets that claim an address of a pod and arrive where the route back to that address does not lead.
+/// What becomes of packets that claim an address of a pod and arrive where the route back to that
+/// address does not lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SourceValidation {
     /// Packets of all pods' addresses whose route back is not the arriving interface are dropped.
     #[default]
     Strict,
-    /// As `Strict` for addresses of the node's own pods. Others are dropped only if there is no route back.
+    /// As `Strict` for addresses of the node's own pods. Others are dropped only if there is no
+    /// route back.
     Loose,
     /// What `Strict` drops is counted and logged.
     Log,
@@ -84,16 +88,21 @@ pub trait Words: Copy + Sized + 'static {
 
     /// The choice of a word.
     fn from_word(word: &str) -> Option<Self> {
-        Self::WORDS.iter().find(|row| row.0 == word).map(|row| row.1)
+        Self::WORDS
+            .iter()
+            .find(|row| row.0 == word)
+            .map(|row| row.1)
     }
 }
 
 impl Words for EndpointToHost {
-    const WORDS: &'static [(&'static str, Self)] = &[("accept", Self::Accept), ("drop", Self::Drop)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("accept", Self::Accept), ("drop", Self::Drop)];
 }
 
 impl Words for UnknownEndpoint {
-    const WORDS: &'static [(&'static str, Self)] = &[("accept", Self::Accept), ("drop", Self::Drop)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("accept", Self::Accept), ("drop", Self::Drop)];
 }
 
 impl Words for HookPosition {
@@ -101,10 +110,15 @@ impl Words for HookPosition {
 }
 
 impl Words for Encapsulated {
-    const WORDS: &'static [(&'static str, Self)] = &[("policed", Self::Policed), ("drop", Self::Drop)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("policed", Self::Policed), ("drop", Self::Drop)];
 }
 
 impl Words for SourceValidation {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("strict", Self::Strict), ("loose", Self::Loose), ("log", Self::Log), ("off", Self::Off)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("strict", Self::Strict),
+        ("loose", Self::Loose),
+        ("log", Self::Log),
+        ("off", Self::Off),
+    ];
 }

@@ -19,7 +19,15 @@ pub struct Extensions {
 pub struct Extension(String);
 
 /// Matches whose options palisade reads itself.
-const OWN_MATCHES: [&str; 7] = ["comment", "multiport", "icmp", "icmp6", "conntrack", "rpfilter", "set"];
+const OWN_MATCHES: [&str; 7] = [
+    "comment",
+    "multiport",
+    "icmp",
+    "icmp6",
+    "conntrack",
+    "rpfilter",
+    "set",
+];
 
 /// `XT_EXTENSION_MAXNAMELEN` 29 less the end mark (linux/netfilter/x_tables.h).
 const LONGEST_NAME: usize = 28;
@@ -27,7 +35,10 @@ const LONGEST_NAME: usize = 28;
 impl Extensions {
     /// All that may be allowed: for scripts that were accepted on this node before.
     pub fn every() -> Self {
-        Self { names: BTreeSet::new(), has_every: true }
+        Self {
+            names: BTreeSet::new(),
+            has_every: true,
+        }
     }
 
     /// Whether scripts may have a match or a target.
@@ -49,7 +60,10 @@ impl Extensions {
 
 impl FromIterator<Extension> for Extensions {
     fn from_iter<Names: IntoIterator<Item = Extension>>(names: Names) -> Self {
-        Self { names: names.into_iter().collect(), has_every: false }
+        Self {
+            names: names.into_iter().collect(),
+            has_every: false,
+        }
     }
 }
 
@@ -80,9 +94,18 @@ impl FromStr for Extension {
             names.join(", ")
         };
         match (is_target, is_match) {
-            (true, _) => Err(format!("`{name}` may do more than drop or observe; targets that may be allowed: {}", known(&TARGETS))),
-            (false, true) => Err(format!("`{name}` may do more than ask about a packet; matches that may be allowed: {}", known(&MATCHES))),
-            (false, false) => Err(format!("`{}` is no name of a match or target", name.escape_debug())),
+            (true, _) => Err(format!(
+                "`{name}` may do more than drop or observe; targets that may be allowed: {}",
+                known(&TARGETS)
+            )),
+            (false, true) => Err(format!(
+                "`{name}` may do more than ask about a packet; matches that may be allowed: {}",
+                known(&MATCHES)
+            )),
+            (false, false) => Err(format!(
+                "`{}` is no name of a match or target",
+                name.escape_debug()
+            )),
         }
     }
 }

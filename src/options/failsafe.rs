@@ -1,4 +1,5 @@
-//! Failsafe ports: what a host endpoint's policy cannot close, so that nobody locks himself out of a node.
+//! Failsafe ports: what a host endpoint's policy cannot close, so that nobody locks himself out of
+//! a node.
 
 use std::fmt;
 
@@ -28,14 +29,20 @@ pub struct Failsafe {
     pub port: PortRange,
 }
 
-/// Calico's defaults (reference §7.12): SSH, DHCP, BGP, etcd, Typha, the Kubernetes API, etcd of old clusters; and DNS outward.
-const INBOUND: &str = "tcp:22, udp:68, tcp:179, tcp:2379, tcp:2380, tcp:5473, tcp:6443, tcp:6666, tcp:6667";
-const OUTBOUND: &str = "udp:53, udp:67, tcp:179, tcp:2379, tcp:2380, tcp:5473, tcp:6443, tcp:6666, tcp:6667";
+/// Calico's defaults (reference §7.12): SSH, DHCP, BGP, etcd, Typha, the Kubernetes API, etcd of
+/// old clusters; and DNS outward.
+const INBOUND: &str =
+    "tcp:22, udp:68, tcp:179, tcp:2379, tcp:2380, tcp:5473, tcp:6443, tcp:6666, tcp:6667";
+const OUTBOUND: &str =
+    "udp:53, udp:67, tcp:179, tcp:2379, tcp:2380, tcp:5473, tcp:6443, tcp:6666, tcp:6667";
 
 impl Default for Failsafes {
     fn default() -> Self {
         let list = |text: &str| text.parse().unwrap_or(FailsafeList(Vec::new()));
-        Self { inbound: list(INBOUND), outbound: list(OUTBOUND) }
+        Self {
+            inbound: list(INBOUND),
+            outbound: list(OUTBOUND),
+        }
     }
 }
 
@@ -52,12 +59,16 @@ impl Failsafes {
 impl std::str::FromStr for FailsafeList {
     type Err = String;
 
-    /// `none`, or items between commas: `port` (of TCP), `protocol:port`, `protocol:prefix:port`, an IPv6 prefix in brackets.
+    /// `none`, or items between commas: `port` (of TCP), `protocol:port`, `protocol:prefix:port`,
+    /// an IPv6 prefix in brackets.
     fn from_str(text: &str) -> Result<Self, String> {
         if text.trim().eq_ignore_ascii_case("none") {
             return Ok(Self(Vec::new()));
         }
-        let mut list = text.split(',').map(|item| failsafe(item.trim())).collect::<Result<Vec<_>, _>>()?;
+        let mut list = text
+            .split(',')
+            .map(|item| failsafe(item.trim()))
+            .collect::<Result<Vec<_>, _>>()?;
         list.sort_unstable();
         list.dedup();
         Ok(Self(list))
@@ -65,10 +76,18 @@ impl std::str::FromStr for FailsafeList {
 }
 
 fn failsafe(item: &str) -> Result<Failsafe, String> {
-    let wrong =
-        || format!("`{item}` is no failsafe port: write `22`, `udp:68`, `tcp:10.0.0.0/8:22` or `tcp:[2001:db8::/32]:22`, or `none` alone");
+    let wrong = || {
+        format!(
+            "`{item}` is no failsafe port: write `22`, `udp:68`, `tcp:10.0.0.0/8:22` or \
+             `tcp:[2001:db8::/32]:22`, or `none` alone"
+        )
+    };
     let Some((protocol, rest)) = item.split_once(':') else {
-        return Ok(Failsafe { protocol: Protocol::TCP, net: None, port: port(item).ok_or_else(wrong)? });
+        return Ok(Failsafe {
+            protocol: Protocol::TCP,
+            net: None,
+            port: port(item).ok_or_else(wrong)?,
+        });
     };
     let protocol = match protocol.to_ascii_lowercase().as_str() {
         "tcp" => Protocol::TCP,
@@ -76,15 +95,28 @@ fn failsafe(item: &str) -> Result<Failsafe, String> {
         _ => return Err(wrong()),
     };
     let Some((prefix, number)) = rest.rsplit_once(':') else {
-        return Ok(Failsafe { protocol, net: None, port: port(rest).ok_or_else(wrong)? });
+        return Ok(Failsafe {
+            protocol,
+            net: None,
+            port: port(rest).ok_or_else(wrong)?,
+        });
     };
-    let bare = prefix.strip_prefix('[').and_then(|prefix| prefix.strip_suffix(']'));
+    let bare = prefix
+        .strip_prefix('[')
+        .and_then(|prefix| prefix.strip_suffix(']'));
     let net = net(bare.unwrap_or(prefix)).filter(|net| bare.is_some() || net.address().is_ipv4());
-    Ok(Failsafe { protocol, net: Some(net.ok_or_else(wrong)?), port: port(number).ok_or_else(wrong)? })
+    Ok(Failsafe {
+        protocol,
+        net: Some(net.ok_or_else(wrong)?),
+        port: port(number).ok_or_else(wrong)?,
+    })
 }
 
 fn port(text: &str) -> Option<PortRange> {
-    let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())??;
+    let number = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())??;
     PortRange::new(number, number)
 }
 

@@ -24,7 +24,11 @@ impl InterfacePattern {
 
     /// Whether an interface of this name is meant.
     pub fn matches(&self, name: &str) -> bool {
-        if self.is_open() { name.starts_with(self.stem()) } else { name == self.stem() }
+        if self.is_open() {
+            name.starts_with(self.stem())
+        } else {
+            name == self.stem()
+        }
     }
 }
 
@@ -34,8 +38,8 @@ impl FromStr for InterfacePattern {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// When the text is no name of an interface, but for one `+` at its end. A `+` alone is refused:
-    /// it would say that pods are behind every interface.
+    /// When the text is no name of an interface, but for one `+` at its end. A `+` alone is
+    /// refused: it would say that pods are behind every interface.
     fn from_str(text: &str) -> Result<Self, String> {
         let pattern = Self(text.to_owned());
         let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "_.-".contains(letter);
@@ -45,7 +49,10 @@ impl FromStr for InterfacePattern {
         if is_name && stem.chars().all(is_letter) && ![".", ".."].contains(&stem) {
             return Ok(pattern);
         }
-        Err(format!("`{}` is no name of an interface, nor the beginning of one as in `cali+`", text.escape_debug()))
+        Err(format!(
+            "`{}` is no name of an interface, nor the beginning of one as in `cali+`",
+            text.escape_debug()
+        ))
     }
 }
 

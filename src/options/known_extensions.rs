@@ -34,10 +34,24 @@ pub struct ExtensionOption {
 
 /// Matches that may be allowed.
 pub(super) const MATCHES: [KnownExtension; 28] = [
-    of_all("addrtype", &[not("src-type"), not("dst-type"), flag("limit-iface-in"), flag("limit-iface-out")]),
+    of_all(
+        "addrtype",
+        &[
+            not("src-type"),
+            not("dst-type"),
+            flag("limit-iface-in"),
+            flag("limit-iface-out"),
+        ],
+    ),
     of_all(
         "connlimit",
-        &[one("connlimit-upto"), one("connlimit-above"), one("connlimit-mask"), flag("connlimit-saddr"), flag("connlimit-daddr")],
+        &[
+            one("connlimit-upto"),
+            one("connlimit-above"),
+            one("connlimit-mask"),
+            flag("connlimit-saddr"),
+            flag("connlimit-daddr"),
+        ],
     ),
     of_all("connmark", &[not("mark")]),
     of_all("cpu", &[not("cpu")]),
@@ -56,26 +70,54 @@ pub(super) const MATCHES: [KnownExtension; 28] = [
         ],
     ),
     of_all("helper", &[not("helper")]),
-    of_family("hl", Family::V6, &[not("hl-eq"), one("hl-lt"), one("hl-gt")]),
+    of_family(
+        "hl",
+        Family::V6,
+        &[not("hl-eq"), one("hl-lt"), one("hl-gt")],
+    ),
     of_all("iprange", &[not("src-range"), not("dst-range")]),
     of_all("length", &[not("length")]),
     of_all("limit", &[one("limit"), one("limit-burst")]),
     of_all("mac", &[not("mac-source")]),
     of_all("mark", &[not("mark")]),
-    of_all("owner", &[not("uid-owner"), not("gid-owner"), negatable_flag("socket-exists")]),
+    of_all(
+        "owner",
+        &[
+            not("uid-owner"),
+            not("gid-owner"),
+            negatable_flag("socket-exists"),
+        ],
+    ),
     of_all("pkttype", &[not("pkt-type")]),
     of_all("realm", &[not("realm")]),
     of_protocol("sctp", Protocol::SCTP, &[not("sport"), not("dport")]),
     of_all("state", &[not("state")]),
-    of_all("statistic", &[one("mode"), not("probability"), not("every"), one("packet")]),
-    of_all("string", &[one("from"), one("to"), one("algo"), not("string"), not("hex-string"), flag("icase")]),
+    of_all(
+        "statistic",
+        &[one("mode"), not("probability"), not("every"), one("packet")],
+    ),
+    of_all(
+        "string",
+        &[
+            one("from"),
+            one("to"),
+            one("algo"),
+            not("string"),
+            not("hex-string"),
+            flag("icase"),
+        ],
+    ),
     of_protocol(
         "tcp",
         Protocol::TCP,
         &[
             not("sport"),
             not("dport"),
-            ExtensionOption { name: "tcp-flags", values: 2, is_negatable: true },
+            ExtensionOption {
+                name: "tcp-flags",
+                values: 2,
+                is_negatable: true,
+            },
             negatable_flag("syn"),
             not("tcp-option"),
         ],
@@ -95,7 +137,11 @@ pub(super) const MATCHES: [KnownExtension; 28] = [
         ],
     ),
     of_all("tos", &[not("tos")]),
-    of_family("ttl", Family::V4, &[not("ttl-eq"), one("ttl-lt"), one("ttl-gt")]),
+    of_family(
+        "ttl",
+        Family::V4,
+        &[not("ttl-eq"), one("ttl-lt"), one("ttl-gt")],
+    ),
     of_all("u32", &[not("u32")]),
     of_protocol("udp", Protocol::UDP, &[not("sport"), not("dport")]),
 ];
@@ -115,7 +161,16 @@ pub(super) const TARGETS: [KnownExtension; 5] = [
             flag("log-macdecode"),
         ],
     ),
-    of_all("NFLOG", &[one("nflog-group"), one("nflog-prefix"), one("nflog-range"), one("nflog-size"), one("nflog-threshold")]),
+    of_all(
+        "NFLOG",
+        &[
+            one("nflog-group"),
+            one("nflog-prefix"),
+            one("nflog-range"),
+            one("nflog-size"),
+            one("nflog-threshold"),
+        ],
+    ),
     of_all("AUDIT", &[one("type")]),
     of_all("TRACE", &[]),
 ];
@@ -133,33 +188,72 @@ impl KnownExtension {
 }
 
 const fn of_all(name: &'static str, options: &'static [ExtensionOption]) -> KnownExtension {
-    KnownExtension { name, family: None, protocol: None, options }
+    KnownExtension {
+        name,
+        family: None,
+        protocol: None,
+        options,
+    }
 }
 
-const fn of_family(name: &'static str, family: Family, options: &'static [ExtensionOption]) -> KnownExtension {
-    KnownExtension { name, family: Some(family), protocol: None, options }
+const fn of_family(
+    name: &'static str,
+    family: Family,
+    options: &'static [ExtensionOption],
+) -> KnownExtension {
+    KnownExtension {
+        name,
+        family: Some(family),
+        protocol: None,
+        options,
+    }
 }
 
-const fn of_protocol(name: &'static str, protocol: Protocol, options: &'static [ExtensionOption]) -> KnownExtension {
-    KnownExtension { name, family: None, protocol: Some(protocol), options }
+const fn of_protocol(
+    name: &'static str,
+    protocol: Protocol,
+    options: &'static [ExtensionOption],
+) -> KnownExtension {
+    KnownExtension {
+        name,
+        family: None,
+        protocol: Some(protocol),
+        options,
+    }
 }
 
 /// An option with one value.
 const fn one(name: &'static str) -> ExtensionOption {
-    ExtensionOption { name, values: 1, is_negatable: false }
+    ExtensionOption {
+        name,
+        values: 1,
+        is_negatable: false,
+    }
 }
 
 /// An option with one value, which `!` may precede.
 const fn not(name: &'static str) -> ExtensionOption {
-    ExtensionOption { name, values: 1, is_negatable: true }
+    ExtensionOption {
+        name,
+        values: 1,
+        is_negatable: true,
+    }
 }
 
 /// An option without a value.
 const fn flag(name: &'static str) -> ExtensionOption {
-    ExtensionOption { name, values: 0, is_negatable: false }
+    ExtensionOption {
+        name,
+        values: 0,
+        is_negatable: false,
+    }
 }
 
 /// An option without a value, which `!` may precede.
 const fn negatable_flag(name: &'static str) -> ExtensionOption {
-    ExtensionOption { name, values: 0, is_negatable: true }
+    ExtensionOption {
+        name,
+        values: 0,
+        is_negatable: true,
+    }
 }

@@ -1,7 +1,7 @@
 //! What the user may choose about the traffic around policy.
 //!
-//! Values only: `cli` fills them in from flags, variables and the configuration file, `lower` writes rules by them, and
-//! `analysis` reads the same ones to say what those rules ought to do.
+//! Values only: `cli` fills them in from flags, variables and the configuration file, `lower`
+//! writes rules by them, and `analysis` reads the same ones to say what those rules ought to do.
 
 mod choices;
 mod extensions;
@@ -9,7 +9,9 @@ mod failsafe;
 mod interface;
 mod known_extensions;
 
-pub use choices::{Encapsulated, EndpointToHost, HookPosition, Options, SourceValidation, UnknownEndpoint, Words};
+pub use choices::{
+    Encapsulated, EndpointToHost, HookPosition, Options, SourceValidation, UnknownEndpoint, Words,
+};
 pub use extensions::{Extension, Extensions};
 pub use failsafe::{Failsafe, FailsafeList, Failsafes};
 pub use interface::InterfacePattern;

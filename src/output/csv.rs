@@ -5,12 +5,14 @@ use std::io::{self, Write};
 use crate::output::Sink;
 use crate::output::visible::{shown, without_commands};
 
-/// What a cell begins with that a spreadsheet takes for a formula, in the widths that it knows. Tab and
-/// carriage return, which do so too, never get into a cell.
-const FORMULA: [char; 8] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+/// What a cell begins with that a spreadsheet takes for a formula, in the widths that it knows. Tab
+/// and carriage return, which do so too, never get into a cell.
+const FORMULA: [char; 8] = [
+    '=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
+];
 
-/// Writes records. A cell is one line of text; one that a spreadsheet would compute begins with `'`,
-/// which makes it text there.
+/// Writes records. A cell is one line of text; one that a spreadsheet would compute begins with
+/// `'`, which makes it text there.
 pub struct Csv<'sink, 'out>(csv::Writer<Bytes<'sink, 'out>>);
 
 /// What the writer of the `csv` crate writes to.

@@ -19,7 +19,8 @@ impl<'sink, 'out> Dot<'sink, 'out> {
         self.0.put(text);
     }
 
-    /// Writes text as an identifier or a label, in quotes. Graphviz reads escapes and entities in it.
+    /// Writes text as an identifier or a label, in quotes. Graphviz reads escapes and entities in
+    /// it.
     pub fn quoted(&mut self, text: impl Display) {
         let text = shown(text);
         let mut out = String::from("\"");

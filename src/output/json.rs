@@ -6,9 +6,9 @@ use crate::output::{Sink, is_steering};
 
 /// Writes JSON.
 ///
-/// RFC 8259 lets every character but quotes, backslashes and those below U+0020 stand in a string as it
-/// is. What steers a terminal is written as `\uXXXX` all the same, since output for machines is looked
-/// at, too; a parser reads back the same text.
+/// RFC 8259 lets every character but quotes, backslashes and those below U+0020 stand in a string
+/// as it is. What steers a terminal is written as `\uXXXX` all the same, since output for machines
+/// is looked at, too; a parser reads back the same text.
 pub struct Json<'sink, 'out>(&'sink mut Sink<'out>);
 
 /// A value as JSON, with all escapes.
@@ -29,7 +29,9 @@ impl<'sink, 'out> Json<'sink, 'out> {
 
     /// Writes a value over several indented lines.
     pub fn pretty(&mut self, value: &impl Serialize) {
-        self.text(&JsonText(escaped(&serde_json::to_string_pretty(value).unwrap_or_default())));
+        self.text(&JsonText(escaped(
+            &serde_json::to_string_pretty(value).unwrap_or_default(),
+        )));
         self.literal("\n");
     }
 

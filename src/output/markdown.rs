@@ -5,8 +5,8 @@ use std::fmt::Display;
 use crate::output::Sink;
 use crate::output::visible::{shown, without_commands};
 
-/// Marks that a word may have and still be plain text to Markdown and to a forge. `_` is one, too, but
-/// stands behind a backslash.
+/// Marks that a word may have and still be plain text to Markdown and to a forge. `_` is one, too,
+/// but stands behind a backslash.
 const PLAIN: &str = "-./,:;()'\"→–…";
 
 /// What begins a word that a forge makes a link.
@@ -14,9 +14,10 @@ const LINKS: [&str; 2] = ["www.", "gh-"];
 
 /// Writes Markdown.
 ///
-/// A word of text with any mark of Markdown, of HTML or of a forge (mentions, references, links) becomes
-/// a code span. A backslash or an entity would not do: forges look for mentions and references in the
-/// rendered text, where both are gone, but not in code. Text never stands inside of HTML.
+/// A word of text with any mark of Markdown, of HTML or of a forge (mentions, references, links)
+/// becomes a code span. A backslash or an entity would not do: forges look for mentions and
+/// references in the rendered text, where both are gone, but not in code. Text never stands inside
+/// of HTML.
 pub struct Markdown<'sink, 'out>(&'sink mut Sink<'out>);
 
 impl<'sink, 'out> Markdown<'sink, 'out> {
@@ -78,17 +79,22 @@ fn word(word: &str) -> String {
 }
 
 fn is_plain(word: &str) -> bool {
-    let is_known = |letter: char| letter.is_alphanumeric() || letter == '_' || PLAIN.contains(letter);
+    let is_known =
+        |letter: char| letter.is_alphanumeric() || letter == '_' || PLAIN.contains(letter);
     let lower = word.to_ascii_lowercase();
     let is_link = word.contains("://") || LINKS.iter().any(|begin| lower.contains(begin));
     // `-`, `1.` and `1)` begin a list, `---` is a rule
-    let is_list =
-        word.starts_with('-') || word.trim_end_matches(['.', ')']).bytes().all(|byte| byte.is_ascii_digit()) && word.ends_with(['.', ')']);
+    let is_list = word.starts_with('-')
+        || word
+            .trim_end_matches(['.', ')'])
+            .bytes()
+            .all(|byte| byte.is_ascii_digit())
+            && word.ends_with(['.', ')']);
     word.is_empty() || word.chars().all(is_known) && !is_link && !is_list
 }
 
-/// A code span. Its fence is longer than any row of backticks in it. A pipe would end a cell even there,
-/// so it stands between two spans.
+/// A code span. Its fence is longer than any row of backticks in it. A pipe would end a cell even
+/// there, so it stands between two spans.
 fn code(word: &str) -> String {
     let parts: Vec<String> = word.split('|').map(span).collect();
     parts.join("&#124;")
@@ -98,8 +104,16 @@ fn span(text: &str) -> String {
     if text.is_empty() {
         return String::new();
     }
-    let longest = text.split(|letter| letter != '`').map(str::len).max().unwrap_or_default();
+    let longest = text
+        .split(|letter| letter != '`')
+        .map(str::len)
+        .max()
+        .unwrap_or_default();
     let fence = "`".repeat(longest + 1);
-    let gap = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
+    let gap = if text.starts_with('`') || text.ends_with('`') {
+        " "
+    } else {
+        ""
+    };
     format!("{fence}{gap}{text}{gap}{fence}")
 }

@@ -1,13 +1,15 @@
 //! Text that leaves the program, escaped for the medium it goes to.
 //!
-//! In: literals of this program, and text that may come from anywhere: names, selectors, file names,
-//! answers of tools, comments of scripts. Out: bytes of a terminal, JSON, CSV, Markdown, DOT or XML.
+//! In: literals of this program, and text that may come from anywhere: names, selectors, file
+//! names, answers of tools, comments of scripts. Out: bytes of a terminal, JSON, CSV, Markdown, DOT
+//! or XML.
 //!
-//! A [`Sink`] is the only thing that standard output and standard error accept, and only the media of
-//! this room write to one. Their methods take `&'static str` for what is structure (line ends, commas,
-//! braces), and escape everything else. So a caller cannot forget to escape: text that was put together
-//! at run time has no other way out. No type marks text as "from the input", because such a mark would
-//! be lost wherever two texts are joined; instead, all text that is not a literal counts as hostile.
+//! A [`Sink`] is the only thing that standard output and standard error accept, and only the media
+//! of this room write to one. Their methods take `&'static str` for what is structure (line ends,
+//! commas, braces), and escape everything else. So a caller cannot forget to escape: text that was
+//! put together at run time has no other way out. No type marks text as "from the input", because
+//! such a mark would be lost wherever two texts are joined; instead, all text that is not a literal
+//! counts as hostile.
 //!
 //! | medium | a control, invisible or bidirectional character | and |
 //! |---|---|---|

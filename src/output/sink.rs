@@ -41,16 +41,16 @@ impl<'out> Sink<'out> {
         self.raw(text.0.as_bytes());
     }
 
-    /// Writes what was generated from this program alone, such as its manual page. The caller warrants
-    /// that nothing of the input is in it.
+    /// Writes what was generated from this program alone, such as its manual page. The caller
+    /// warrants that nothing of the input is in it.
     pub fn without_input(&mut self, bytes: &[u8]) {
         self.raw(bytes);
     }
 
     /// Writes what a medium made.
     ///
-    /// Every medium has escaped before. This is the last look, in the one place where bytes leave: a
-    /// control character that a medium missed is written out here.
+    /// Every medium has escaped before. This is the last look, in the one place where bytes leave:
+    /// a control character that a medium missed is written out here.
     pub(super) fn put(&mut self, text: &str) {
         let is_missed = |letter: char| letter != '\n' && is_steering(letter);
         let text = match text.contains(is_missed) {
@@ -71,7 +71,9 @@ impl<'out> Sink<'out> {
 fn written_out(part: &str) -> String {
     let mut letters = part.chars();
     match letters.next_back() {
-        Some(last) if last != '\n' && is_steering(last) => letters.chain(last.escape_default()).collect(),
+        Some(last) if last != '\n' && is_steering(last) => {
+            letters.chain(last.escape_default()).collect()
+        }
         Some(_) | None => part.to_owned(),
     }
 }

@@ -8,8 +8,8 @@ use crate::output::visible::{Visible, without_commands};
 /// What a line of a deeper level begins with.
 const INDENT: &str = "  ";
 
-/// Writes lines. Text keeps to its line: what would end the line, steer the terminal or command a build
-/// service is written out.
+/// Writes lines. Text keeps to its line: what would end the line, steer the terminal or command a
+/// build service is written out.
 pub struct Terminal<'sink, 'out> {
     sink: &'sink mut Sink<'out>,
     /// The line so far.
@@ -19,7 +19,10 @@ pub struct Terminal<'sink, 'out> {
 impl<'sink, 'out> Terminal<'sink, 'out> {
     /// A terminal on a sink.
     pub fn on(sink: &'sink mut Sink<'out>) -> Self {
-        Self { sink, line: String::new() }
+        Self {
+            sink,
+            line: String::new(),
+        }
     }
 
     /// Writes a literal, in which a newline ends the line.
@@ -50,11 +53,11 @@ impl<'sink, 'out> Terminal<'sink, 'out> {
         self.line(text);
     }
 
-    /// Writes lines that a renderer laid out of parts which are visible already. With `is_styled`, the
-    /// sequences that set colours (`ESC [ … m`) stay.
+    /// Writes lines that a renderer laid out of parts which are visible already. With `is_styled`,
+    /// the sequences that set colours (`ESC [ … m`) stay.
     ///
-    /// The renderer's newlines are ends of lines here, so a part that still holds one could begin a line
-    /// of its own. Use [`Terminal::line`] wherever possible.
+    /// The renderer's newlines are ends of lines here, so a part that still holds one could begin a
+    /// line of its own. Use [`Terminal::line`] wherever possible.
     pub fn rendered(&mut self, text: &str, is_styled: bool) {
         for line in text.split('\n') {
             match is_styled {
@@ -113,7 +116,9 @@ impl Drop for Terminal<'_, '_> {
 
 impl fmt::Debug for Terminal<'_, '_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Terminal").field("line", &self.line).finish_non_exhaustive()
+        out.debug_struct("Terminal")
+            .field("line", &self.line)
+            .finish_non_exhaustive()
     }
 }
 
@@ -131,7 +136,10 @@ impl Style {
             let rest = text.get(start + begin.len()..)?;
             let end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != ';')?;
             let is_style = rest.get(end..)?.starts_with('m');
-            is_style.then_some(Self { start, length: begin.len() + end + 1 })
+            is_style.then_some(Self {
+                start,
+                length: begin.len() + end + 1,
+            })
         })
     }
 }

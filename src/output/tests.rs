@@ -55,7 +55,12 @@ fn assert_harmless(text: &str) {
 #[test]
 fn letters_that_steer_are_written_out() {
     assert_eq!(visible("a\n\u{1b}[0m\u{202e}"), "a\\n\\u{1b}[0m\\u{202e}");
-    for harmless in ["", "shop/web → shop/db", "é漢字 😀 « ' \" \\", "\u{fffd}\u{a0}"] {
+    for harmless in [
+        "",
+        "shop/web → shop/db",
+        "é漢字 😀 « ' \" \\",
+        "\u{fffd}\u{a0}",
+    ] {
         assert_eq!(visible(harmless), harmless);
     }
 }
@@ -94,13 +99,19 @@ fn literals_have_lines_and_addresses_stay() {
         out.line("  ::: a.yaml:1:2");
         out.literal("end");
     });
-    assert_eq!(text, "a\n\n  b\nc 1\n::/0 to ::1\n::ffff:10.0.0.1, ::2\n  ::: a.yaml:1:2\nend");
+    assert_eq!(
+        text,
+        "a\n\n  b\nc 1\n::/0 to ::1\n::ffff:10.0.0.1, ::2\n  ::: a.yaml:1:2\nend"
+    );
 }
 
 #[test]
 fn colours_of_a_renderer_stay() {
     let styled = "\u{1b}[1m\u{1b}[38;5;9merror\u{1b}[0m: x";
-    assert_eq!(printed(|out| Terminal::on(out).rendered(styled, true)), format!("{styled}\n"));
+    assert_eq!(
+        printed(|out| Terminal::on(out).rendered(styled, true)),
+        format!("{styled}\n")
+    );
     let hidden = "\u{1b}[8m::error::x\u{1b}[0m";
     assert_harmless(&printed(|out| Terminal::on(out).rendered(hidden, true)));
 }
@@ -131,7 +142,10 @@ fn csv_has_its_columns_and_no_formula() {
         assert_eq!((record.len(), &record[1]), (3, "x"));
         for cell in &record {
             let begins = cell.trim_start().chars().next();
-            assert!(!begins.is_some_and(|first| "=+-@\t\r".contains(first)), "{cell:?}");
+            assert!(
+                !begins.is_some_and(|first| "=+-@\t\r".contains(first)),
+                "{cell:?}"
+            );
         }
     }
 }
@@ -146,7 +160,10 @@ fn markdown_has_no_marks_outside_of_code() {
         let plain = without_code(row.trim_end());
         let marks = |letter: char| "@#<>*[]!~$\\`{}^=+%".contains(letter);
         let plain = plain.replace("&#124;", "").replace("\\_", "");
-        assert!(!plain.contains(marks) && !plain.contains('&'), "{row:?}: {plain:?}");
+        assert!(
+            !plain.contains(marks) && !plain.contains('&'),
+            "{row:?}: {plain:?}"
+        );
         for link in ["www.", "://", "GH-"] {
             assert!(!plain.contains(link), "{row:?}");
         }
@@ -167,9 +184,13 @@ fn without_code(text: &str) -> String {
         let rows = inside.match_indices(fence).map(|found| found.0);
         let is_fence = |at: &usize| {
             let (before, behind) = (inside.get(..*at), inside.get(at + length..));
-            !before.unwrap_or_default().ends_with('`') && !behind.unwrap_or_default().starts_with('`')
+            !before.unwrap_or_default().ends_with('`')
+                && !behind.unwrap_or_default().starts_with('`')
         };
-        let end = rows.into_iter().find(is_fence).unwrap_or_else(|| panic!("{text:?}"));
+        let end = rows
+            .into_iter()
+            .find(is_fence)
+            .unwrap_or_else(|| panic!("{text:?}"));
         out.push_str(before);
         rest = inside.get(end + length..).unwrap_or_default();
     }
@@ -186,7 +207,11 @@ fn dot_is_read_back() {
         let mut read = String::new();
         while let Some(letter) = letters.next() {
             assert_ne!(letter, '"', "{quoted:?}");
-            read.push(if letter == '\\' { letters.next().expect("an escaped letter") } else { letter });
+            read.push(if letter == '\\' {
+                letters.next().expect("an escaped letter")
+            } else {
+                letter
+            });
         }
         assert_eq!(read.replace("&amp;", "&"), shown(text));
     }
@@ -194,7 +219,9 @@ fn dot_is_read_back() {
 
 fn document(xml: &mut Xml, text: &str) {
     let lines = [text.to_owned(), "second".to_owned()];
-    xml.element("a", &[("name", text)], |xml| xml.lines("b", &[("name", text)], &lines));
+    xml.element("a", &[("name", text)], |xml| {
+        xml.lines("b", &[("name", text)], &lines)
+    });
 }
 
 #[test]
@@ -218,7 +245,10 @@ fn xml_is_read_back() {
 }
 
 fn value(attribute: &Attribute<'_>) -> String {
-    attribute.normalized_value(XmlVersion::Explicit1_0).unwrap().into_owned()
+    attribute
+        .normalized_value(XmlVersion::Explicit1_0)
+        .unwrap()
+        .into_owned()
 }
 
 /// The text as every medium but JSON has it.
@@ -228,5 +258,8 @@ fn shown(text: &str) -> String {
 
 #[test]
 fn the_last_look_finds_what_a_medium_missed() {
-    assert_eq!(printed(|out| out.put("a\n\u{1b}[2Jb\u{202e}")), "a\n\\u{1b}[2Jb\\u{202e}");
+    assert_eq!(
+        printed(|out| out.put("a\n\u{1b}[2Jb\u{202e}")),
+        "a\n\\u{1b}[2Jb\\u{202e}"
+    );
 }

@@ -4,23 +4,25 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv6Addr;
 
-/// Marks that begin a command of a build service anywhere in a line: GitHub Actions (`##[error]`, see
-/// `ActionCommand.cs` of actions/runner), Azure Pipelines (`##vso[…]`) and TeamCity (`##teamcity[…]`).
+/// Marks that begin a command of a build service anywhere in a line: GitHub Actions (`##[error]`,
+/// see `ActionCommand.cs` of actions/runner), Azure Pipelines (`##vso[…]`) and TeamCity
+/// (`##teamcity[…]`).
 const COMMAND_MARK: &str = "##";
 
-/// What begins a command of GitHub Actions at the start of a line; the runner skips white space before.
+/// What begins a command of GitHub Actions at the start of a line; the runner skips white space
+/// before.
 const COMMAND_START: &str = "::";
 
-/// What the renderer of diagnostics begins the place in another file with. The name of a command would
-/// be `:`, which none has.
+/// What the renderer of diagnostics begins the place in another file with. The name of a command
+/// would be `:`, which none has.
 const OTHER_FILE: &str = "::: ";
 
-/// Whether a character does something else than to be seen: it moves a cursor, ends a line, turns the
-/// direction of writing, or is not visible at all.
+/// Whether a character does something else than to be seen: it moves a cursor, ends a line, turns
+/// the direction of writing, or is not visible at all.
 ///
 /// These are the control characters (C0, DEL, C1), the line and paragraph separators, interlinear
-/// annotations, noncharacters, and all of Unicode's `Default_Ignorable_Code_Point`, which includes the
-/// bidirectional marks, the zero-width characters, the variation selectors and the tags.
+/// annotations, noncharacters, and all of Unicode's `Default_Ignorable_Code_Point`, which includes
+/// the bidirectional marks, the zero-width characters, the variation selectors and the tags.
 pub fn is_steering(letter: char) -> bool {
     if letter.is_ascii() {
         return letter.is_ascii_control();
@@ -136,6 +138,7 @@ fn has_mark(line: &str) -> bool {
     line.match_indices(COMMAND_MARK).any(|(at, mark)| {
         let rest = line.get(at + mark.len()..).unwrap_or_default();
         let rest = rest.trim_start_matches('#');
-        rest.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric()).starts_with('[')
+        rest.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric())
+            .starts_with('[')
     })
 }

@@ -18,7 +18,9 @@ pub type Attributes<'text> = [(&'static str, &'text str)];
 impl Xml {
     /// Writes a document to a sink: the declaration, and what a function adds.
     pub fn document(sink: &mut Sink<'_>, content: impl FnOnce(&mut Self)) {
-        let mut xml = Self { writer: Writer::new_with_indent(Vec::new(), b' ', 2) };
+        let mut xml = Self {
+            writer: Writer::new_with_indent(Vec::new(), b' ', 2),
+        };
         xml.event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)));
         content(&mut xml);
         sink.put(&String::from_utf8_lossy(&xml.writer.into_inner()));
@@ -26,7 +28,12 @@ impl Xml {
     }
 
     /// Writes an element with what a function adds inside.
-    pub fn element(&mut self, name: &'static str, attributes: &Attributes<'_>, content: impl FnOnce(&mut Self)) {
+    pub fn element(
+        &mut self,
+        name: &'static str,
+        attributes: &Attributes<'_>,
+        content: impl FnOnce(&mut Self),
+    ) {
         self.event(Event::Start(start(name, attributes)));
         content(self);
         self.event(Event::End(BytesEnd::new(name)));

@@ -35,7 +35,9 @@ impl Delta {
                     wanted.next();
                     found.next();
                 }
-                (Some(left), right) if right.is_none_or(|right| left < right) => delta.missing.extend(wanted.next()),
+                (Some(left), right) if right.is_none_or(|right| left < right) => {
+                    delta.missing.extend(wanted.next())
+                }
                 (Some(_) | None, _) => delta.extra.extend(found.next()),
             }
         }
@@ -46,18 +48,21 @@ impl Delta {
         self.missing.len() + self.extra.len()
     }
 
-    /// Whether the removals take the last prefix of a length, while the set has wider ones. The kernel looks for an address length by length, longest
-    /// first, in a list that it then moves up under packets in the middle of it: such a packet misses the next length, and with it a member that stays.
+    /// Whether the removals take the last prefix of a length, while the set has wider ones. The
+    /// kernel looks for an address length by length, longest first, in a list that it then moves up
+    /// under packets in the middle of it: such a packet misses the next length, and with it a
+    /// member that stays.
     ///
     /// Cost: linear.
     pub(super) fn ends_a_length(&self, found: &[Member]) -> bool {
         let (there, gone) = (lengths(found), lengths(&self.extra));
         let widest = there.keys().next();
-        gone.iter().any(|(length, count)| Some(length) != widest && there.get(length) == Some(count))
+        gone.iter()
+            .any(|(length, count)| Some(length) != widest && there.get(length) == Some(count))
     }
 
-    /// The lines that change a set, removals first: there is room for the rest then, and one prefix may come back as its own exception,
-    /// which is the same member to the kernel.
+    /// The lines that change a set, removals first: there is room for the rest then, and one prefix
+    /// may come back as its own exception, which is the same member to the kernel.
     pub(super) fn write(&self, slot: &str, out: &mut String) {
         for run in runs(&self.extra) {
             match run {
@@ -104,25 +109,41 @@ pub(super) fn is_roomy(set: &Set, members: usize) -> bool {
     set.maxelem == 0 || usize::try_from(set.maxelem).is_ok_and(|most| members <= most)
 }
 
-/// Whether sets that a family's rules look into may be changed line by line, so that at every instant what was and will be allowed
-/// passes, and what was and will be denied does not. Each line must be the only one that a packet sees; or else all that it sees
-/// open, or all close. A packet sees a line when one of its addresses lies in the member, on a side that rules ask about.
+/// Whether sets that a family's rules look into may be changed line by line, so that at every
+/// instant what was and will be allowed passes, and what was and will be denied does not. Each line
+/// must be the only one that a packet sees; or else all that it sees open, or all close. A packet
+/// sees a line when one of its addresses lies in the member, on a side that rules ask about.
 ///
 /// Cost: a sort of the members that change.
 pub(super) fn is_hitless(changes: &[(&str, &Delta)], family: Family, looks: &Looks<'_>) -> bool {
-    let mut operations: Vec<Operation> = changes.iter().flat_map(|(slot, delta)| operations(slot, delta, family, looks)).collect();
+    let mut operations: Vec<Operation> = changes
+        .iter()
+        .flat_map(|(slot, delta)| operations(slot, delta, family, looks))
+        .collect();
     if operations.len() <= 1 || is_monotone(&operations) {
         return true;
     }
     let side = operations.first().and_then(|first| first.side);
-    if side.is_none() || operations.iter().any(|operation| operation.side != side || operation.net.is_none()) {
+    if side.is_none()
+        || operations
+            .iter()
+            .any(|operation| operation.side != side || operation.net.is_none())
+    {
         return false;
     }
     operations.sort_unstable_by_key(|operation| operation.net);
-    let holds = |outer: &Operation, inner: &Operation| outer.net.zip(inner.net).is_some_and(|(outer, inner)| outer.contains(inner));
+    let holds = |outer: &Operation, inner: &Operation| {
+        outer
+            .net
+            .zip(inner.net)
+            .is_some_and(|(outer, inner)| outer.contains(inner))
+    };
     let mut rest = operations.as_slice();
     while let Some(outer) = rest.first() {
-        let end = rest.iter().position(|inner| !holds(outer, inner)).unwrap_or(rest.len());
+        let end = rest
+            .iter()
+            .position(|inner| !holds(outer, inner))
+            .unwrap_or(rest.len());
         let (group, behind) = rest.split_at(end.max(1));
         if group.len() > 1 && !is_monotone(group) {
             return false;
@@ -133,7 +154,11 @@ pub(super) fn is_hitless(changes: &[(&str, &Delta)], family: Family, looks: &Loo
 }
 
 fn is_monotone(operations: &[Operation]) -> bool {
-    [Effect::Opens, Effect::Closes].iter().any(|effect| operations.iter().all(|operation| operation.effect == *effect))
+    [Effect::Opens, Effect::Closes].iter().any(|effect| {
+        operations
+            .iter()
+            .all(|operation| operation.effect == *effect)
+    })
 }
 
 /// The lines of a delta, as a family sees them; none where they change nothing there.
@@ -143,13 +168,31 @@ fn operations<'delta>(
     family: Family,
     looks: &Looks<'_>,
 ) -> impl Iterator<Item = Operation> + use<'delta> {
-    let view = looks.view(slot, family).filter(|view| view.effect() != Effect::None);
+    let view = looks
+        .view(slot, family)
+        .filter(|view| view.effect() != Effect::None);
     view.into_iter().flat_map(move |view| {
         let operation = move |member: &Member, effect: Effect| {
             let is_exception = matches!(member, Member::Net(_, true));
-            Operation { net: member.net(), effect: if is_exception { effect.reverse() } else { effect }, side: view.side() }
+            Operation {
+                net: member.net(),
+                effect: if is_exception {
+                    effect.reverse()
+                } else {
+                    effect
+                },
+                side: view.side(),
+            }
         };
-        let missing = delta.missing.iter().map(move |member| operation(member, view.effect()));
-        missing.chain(delta.extra.iter().map(move |member| operation(member, view.effect().reverse())))
+        let missing = delta
+            .missing
+            .iter()
+            .map(move |member| operation(member, view.effect()));
+        missing.chain(
+            delta
+                .extra
+                .iter()
+                .map(move |member| operation(member, view.effect().reverse())),
+        )
     })
 }

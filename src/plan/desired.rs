@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::script::{CheckedRule, CheckedScripts, CheckedTable, Holdings, Hook, Place, Rule, Sets, Table, TableId};
+use crate::script::{
+    CheckedRule, CheckedScripts, CheckedTable, Holdings, Hook, Place, Rule, Sets, Table, TableId,
+};
 
 /// What the kernel is to hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -11,9 +13,9 @@ pub struct Desired {
     pub sets: Sets,
     /// Our part of each table. A table that is not here is to hold nothing of ours.
     pub tables: BTreeMap<TableId, Table>,
-    /// Sets by their names in the kernel that stay as they are: rules look into them, and they cannot be
-    /// made anew, since `ipset` cannot list them or they are of a type that palisade does not make. No
-    /// bundle has any.
+    /// Sets by their names in the kernel that stay as they are: rules look into them, and they
+    /// cannot be made anew, since `ipset` cannot list them or they are of a type that palisade does
+    /// not make. No bundle has any.
     pub untouched: BTreeSet<String>,
 }
 
@@ -25,20 +27,46 @@ impl Desired {
 
     pub(crate) fn of_holdings(holdings: Holdings) -> Self {
         let (sets, tables) = holdings.into_parts();
-        let tables = tables.iter().map(|(id, table)| (*id, table_of(table))).collect();
-        Self { sets, tables, untouched: BTreeSet::new() }
+        let tables = tables
+            .iter()
+            .map(|(id, table)| (*id, table_of(table)))
+            .collect();
+        Self {
+            sets,
+            tables,
+            untouched: BTreeSet::new(),
+        }
     }
 }
 
 fn table_of(checked: &CheckedTable) -> Table {
     let rules = |rules: &Vec<CheckedRule>| rules.iter().map(rule_of).collect();
-    let chains = checked.chains.iter().map(|(name, own)| (name.clone(), rules(own))).collect();
-    let mut table = Table { chains, ..Table::default() };
-    for (chain, rules) in checked.built_in.iter().filter(|(_, rules)| !rules.is_empty()) {
+    let chains = checked
+        .chains
+        .iter()
+        .map(|(name, own)| (name.clone(), rules(own)))
+        .collect();
+    let mut table = Table {
+        chains,
+        ..Table::default()
+    };
+    for (chain, rules) in checked
+        .built_in
+        .iter()
+        .filter(|(_, rules)| !rules.is_empty())
+    {
         table.lengths.insert((*chain).to_owned(), rules.len());
         for (number, rule) in (1..).zip(rules) {
-            let place = if rule.is_at_head { Place::Head } else { Place::Number(number) };
-            let hook = Hook { from: (*chain).to_owned(), rule: rule_of(rule), place };
+            let place = if rule.is_at_head {
+                Place::Head
+            } else {
+                Place::Number(number)
+            };
+            let hook = Hook {
+                from: (*chain).to_owned(),
+                rule: rule_of(rule),
+                place,
+            };
             table.hooks.push(hook);
         }
     }

@@ -15,43 +15,92 @@ use crate::script::{Place, Rule, Set, TableId};
 const NAMED: usize = 5;
 
 /// All differences: sets, then tables.
-pub(super) fn of(comparison: &Comparison<'_>, (targets, looks): (&Targets<'_>, &Looks<'_>), changes: &[Change<'_>]) -> Vec<Difference> {
+pub(super) fn of(
+    comparison: &Comparison<'_>,
+    (targets, looks): (&Targets<'_>, &Looks<'_>),
+    changes: &[Change<'_>],
+) -> Vec<Difference> {
     let mut found = Vec::new();
-    let copied: BTreeSet<String> = looks.sets().filter(|slot| is_copy(slot)).map(base).collect();
+    let copied: BTreeSet<String> = looks
+        .sets()
+        .filter(|slot| is_copy(slot))
+        .map(base)
+        .collect();
     for (name, target) in &targets.sets {
-        let is_as_ever = target.way == Way::Stands && target.slot == *name && !copied.contains(*name);
-        found.extend(if is_as_ever { None } else { of_set(name, target, comparison.observed, looks) });
+        let is_as_ever =
+            target.way == Way::Stands && target.slot == *name && !copied.contains(*name);
+        found.extend(if is_as_ever {
+            None
+        } else {
+            of_set(name, target, comparison.observed, looks)
+        });
     }
     // a copy that rules still look into belongs to what is said of its set
     let is_live = |slot: &str| looks.has(slot) && targets.sets.contains_key(base(slot).as_str());
-    let unused = unused(targets, comparison.observed, looks).into_iter().filter(|slot| !is_live(slot));
+    let unused = unused(targets, comparison.observed, looks)
+        .into_iter()
+        .filter(|slot| !is_live(slot));
     found.extend(unused.map(|slot| Difference::ExtraSet(slot.to_owned())));
-    changes.iter().for_each(|change| of_table(change, comparison, &mut found));
+    changes
+        .iter()
+        .for_each(|change| of_table(change, comparison, &mut found));
     found
 }
 
 /// Sets of ours that no rule will look into, and that others leave alone.
-pub(super) fn unused<'all>(targets: &Targets<'_>, observed: &'all Observed, looks: &Looks<'_>) -> Vec<&'all str> {
-    let all: BTreeSet<&str> = observed.sets.keys().chain(&observed.unlisted).map(String::as_str).collect();
-    all.into_iter().filter(|slot| !targets.keeps(slot) && !looks.is_of_others(slot)).collect()
+pub(super) fn unused<'all>(
+    targets: &Targets<'_>,
+    observed: &'all Observed,
+    looks: &Looks<'_>,
+) -> Vec<&'all str> {
+    let all: BTreeSet<&str> = observed
+        .sets
+        .keys()
+        .chain(&observed.unlisted)
+        .map(String::as_str)
+        .collect();
+    all.into_iter()
+        .filter(|slot| !targets.keeps(slot) && !looks.is_of_others(slot))
+        .collect()
 }
 
 /// `1 set`, `3 sets`.
 pub(super) fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+    if count == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{count} {what}s")
+    }
 }
 
 /// A set is told apart from the copy that rules look into, else from the first that there is.
-fn of_set(name: &str, target: &Target<'_>, observed: &Observed, looks: &Looks<'_>) -> Option<Difference> {
+fn of_set(
+    name: &str,
+    target: &Target<'_>,
+    observed: &Observed,
+    looks: &Looks<'_>,
+) -> Option<Difference> {
     let looked: Vec<String> = slots(name).filter(|slot| looks.has(slot)).collect();
     if target.way == Way::Stands {
         let other = looked.into_iter().find(|slot| *slot != target.slot)?;
-        let found = observed.sets.get(&other).filter(|found| can_be_filled(found, target.set) && found.members != target.set.members);
-        return Some(found.map_or_else(|| Difference::SetSplit(name.to_owned()), |found| of_members(name, target.set, found)));
+        let found = observed.sets.get(&other).filter(|found| {
+            can_be_filled(found, target.set) && found.members != target.set.members
+        });
+        return Some(found.map_or_else(
+            || Difference::SetSplit(name.to_owned()),
+            |found| of_members(name, target.set, found),
+        ));
     }
-    let found = looked.into_iter().chain(slots(name)).find(|slot| observed.sets.contains_key(slot) || observed.unlisted.contains(slot));
-    let Some(slot) = found else { return Some(Difference::NoSet(name.to_owned())) };
-    let Some(found) = observed.sets.get(&slot) else { return Some(Difference::SetUnlisted(name.to_owned())) };
+    let found = looked
+        .into_iter()
+        .chain(slots(name))
+        .find(|slot| observed.sets.contains_key(slot) || observed.unlisted.contains(slot));
+    let Some(slot) = found else {
+        return Some(Difference::NoSet(name.to_owned()));
+    };
+    let Some(found) = observed.sets.get(&slot) else {
+        return Some(Difference::SetUnlisted(name.to_owned()));
+    };
     if !can_be_filled(found, target.set) {
         return Some(Difference::SetKind(name.to_owned()));
     }
@@ -60,8 +109,21 @@ fn of_set(name: &str, target: &Target<'_>, observed: &Observed, looks: &Looks<'_
 
 fn of_members(name: &str, wanted: &Set, found: &Set) -> Difference {
     let Delta { missing, extra } = Delta::between(&wanted.members, &found.members);
-    let [missing, extra] = [missing, extra].map(|members| (members.iter().take(NAMED).map(ToString::to_string).collect(), members.len()));
-    Difference::Members { set: name.to_owned(), missing, extra }
+    let [missing, extra] = [missing, extra].map(|members| {
+        (
+            members
+                .iter()
+                .take(NAMED)
+                .map(ToString::to_string)
+                .collect(),
+            members.len(),
+        )
+    });
+    Difference::Members {
+        set: name.to_owned(),
+        missing,
+        extra,
+    }
 }
 
 fn of_table(change: &Change<'_>, comparison: &Comparison<'_>, out: &mut Vec<Difference>) {
@@ -74,7 +136,13 @@ fn of_table(change: &Change<'_>, comparison: &Comparison<'_>, out: &mut Vec<Diff
         }
     }
     let is_named = |name: &&&str| !change.chains.iter().any(|(other, _)| other == *name);
-    out.extend(change.unwanted.iter().filter(is_named).map(|name| Difference::ExtraChain(change.id, (*name).to_owned())));
+    out.extend(
+        change
+            .unwanted
+            .iter()
+            .filter(is_named)
+            .map(|name| Difference::ExtraChain(change.id, (*name).to_owned())),
+    );
     out.extend(change.hooks.iter().map(|hooks| Difference::Hook {
         table: change.id,
         chain: hooks.chain.to_owned(),
@@ -82,20 +150,44 @@ fn of_table(change: &Change<'_>, comparison: &Comparison<'_>, out: &mut Vec<Diff
     }));
 }
 
-/// Rules that differ by more than by the copies that they look into, which the sets' own differences tell. Rules at both ends that are as
-/// they are to be are left out, so that one which is missing or too many is one difference.
-fn of_chain((id, name): (TableId, &str), wanted: &[Rule], found: &[Rule], out: &mut Vec<Difference>) {
-    let [left, right] = [wanted, found].map(|rules| rules.iter().map(|rule| rule.with_sets(base)).collect::<Vec<Rule>>());
+/// Rules that differ by more than by the copies that they look into, which the sets' own
+/// differences tell. Rules at both ends that are as they are to be are left out, so that one which
+/// is missing or too many is one difference.
+fn of_chain(
+    (id, name): (TableId, &str),
+    wanted: &[Rule],
+    found: &[Rule],
+    out: &mut Vec<Difference>,
+) {
+    let [left, right] = [wanted, found].map(|rules| {
+        rules
+            .iter()
+            .map(|rule| rule.with_sets(base))
+            .collect::<Vec<Rule>>()
+    });
     let is_same = |pair: &(&Rule, &Rule)| pair.0.does_same(pair.1);
     let before = left.iter().zip(&right).take_while(is_same).count();
     let [left, right] = [&left, &right].map(|rules| rules.get(before..).unwrap_or_default());
-    let behind = left.iter().rev().zip(right.iter().rev()).take_while(is_same).count();
-    let [left, right] = [left, right].map(|rules| rules.get(..rules.len() - behind).unwrap_or_default());
+    let behind = left
+        .iter()
+        .rev()
+        .zip(right.iter().rev())
+        .take_while(is_same)
+        .count();
+    let [left, right] =
+        [left, right].map(|rules| rules.get(..rules.len() - behind).unwrap_or_default());
     for at in 0..left.len().max(right.len()) {
         let [wanted, found] = [left.get(at), right.get(at)];
         if wanted.map(Rule::words) != found.map(Rule::words) {
-            let [wanted, found] = [wanted, found].map(|rule| rule.map(|rule| rule.text().to_owned()));
-            out.push(Difference::Rule { table: id, chain: name.to_owned(), number: before + at + 1, wanted, found });
+            let [wanted, found] =
+                [wanted, found].map(|rule| rule.map(|rule| rule.text().to_owned()));
+            out.push(Difference::Rule {
+                table: id,
+                chain: name.to_owned(),
+                number: before + at + 1,
+                wanted,
+                found,
+            });
         }
     }
 }

@@ -58,11 +58,14 @@ impl Script {
         script
     }
 
-    /// What is done and the texts that do it, which are run at once; in order. What nobody sees comes first: should a line be refused, nothing
-    /// has happened yet.
+    /// What is done and the texts that do it, which are run at once; in order. What nobody sees
+    /// comes first: should a line be refused, nothing has happened yet.
     pub(super) fn parts(self) -> Vec<(String, Vec<String>)> {
         let own = self.hidden.len() - self.lent;
-        let hidden = about(&[("fill", own, "that no rule looks into"), ("fill", self.lent, "that only rules of others look into")]);
+        let hidden = about(&[
+            ("fill", own, "that no rule looks into"),
+            ("fill", self.lent, "that only rules of others look into"),
+        ]);
         let exposed = "in place, half of which packets may see, since all its names are taken";
         let gates = "of source validation what is to come";
         let visible = [
@@ -72,8 +75,14 @@ impl Script {
             ("change", self.exposed, exposed),
         ];
         let visible = about(&visible);
-        let parts = [(hidden, shared_out(self.hidden)), (visible, vec![self.visible])];
-        parts.into_iter().filter(|(about, _)| !about.is_empty()).collect()
+        let parts = [
+            (hidden, shared_out(self.hidden)),
+            (visible, vec![self.visible]),
+        ];
+        parts
+            .into_iter()
+            .filter(|(about, _)| !about.is_empty())
+            .collect()
     }
 
     fn hide(&mut self, target: &Target<'_>, observed: &Observed) {
@@ -84,7 +93,10 @@ impl Script {
                 self.hidden.push(fill(target.set, &target.slot, observed));
                 self.lent += 1;
             }
-            Way::Swap(copy) | Way::Gate { copy: Some(copy), .. } => {
+            Way::Swap(copy)
+            | Way::Gate {
+                copy: Some(copy), ..
+            } => {
                 self.hidden.push(fill(target.set, copy, observed));
             }
         }
@@ -96,12 +108,23 @@ pub(super) fn shrink(targets: &Targets<'_>) -> (String, usize) {
     let (mut text, mut count) = (String::new(), 0);
     for Target { slot, way, .. } in targets.sets.values() {
         match way {
-            Way::Gate { copy: Some(copy), .. } => text.push_str(&format!("swap {slot} {copy}\n")),
+            Way::Gate {
+                copy: Some(copy), ..
+            } => text.push_str(&format!("swap {slot} {copy}\n")),
             Way::Gate { delta, copy: None } if !delta.extra.is_empty() => {
-                let delta = Delta { missing: Vec::new(), extra: delta.extra.clone() };
+                let delta = Delta {
+                    missing: Vec::new(),
+                    extra: delta.extra.clone(),
+                };
                 delta.write(slot, &mut text);
             }
-            Way::Gate { .. } | Way::Stands | Way::Fresh | Way::Lent | Way::InPlace(_) | Way::Swap(_) | Way::Exposed(_) => continue,
+            Way::Gate { .. }
+            | Way::Stands
+            | Way::Fresh
+            | Way::Lent
+            | Way::InPlace(_)
+            | Way::Swap(_)
+            | Way::Exposed(_) => continue,
         }
         count += 1;
     }
@@ -120,7 +143,9 @@ fn fill(set: &Set, slot: &str, observed: &Observed) -> String {
         }
         text.push_str(&format!("flush {slot}\n"));
     } else {
-        found.into_iter().for_each(|_| text.push_str(&format!("destroy {slot}\n")));
+        found
+            .into_iter()
+            .for_each(|_| text.push_str(&format!("destroy {slot}\n")));
         text.push_str(&set.create_line(slot));
     }
     add(&set.members, slot, &mut text);
@@ -134,7 +159,11 @@ fn shared_out(texts: Vec<String>) -> Vec<String> {
     }
     let mut halves = [String::new(), String::new()];
     for text in texts {
-        halves.iter_mut().min_by_key(|half| half.len()).into_iter().for_each(|half| half.push_str(&text));
+        halves
+            .iter_mut()
+            .min_by_key(|half| half.len())
+            .into_iter()
+            .for_each(|half| half.push_str(&text));
     }
     halves.into_iter().filter(|half| !half.is_empty()).collect()
 }
@@ -142,6 +171,8 @@ fn shared_out(texts: Vec<String>) -> Vec<String> {
 /// `change 2 sets in place, swap 1 set with a copy`.
 fn about(parts: &[(&str, usize, &str)]) -> String {
     let parts = parts.iter().filter(|(_, count, _)| *count > 0);
-    let words: Vec<String> = parts.map(|(verb, count, how)| format!("{verb} {} {how}", counted(*count, "set"))).collect();
+    let words: Vec<String> = parts
+        .map(|(verb, count, how)| format!("{verb} {} {how}", counted(*count, "set")))
+        .collect();
     words.join(", ")
 }

@@ -1,12 +1,13 @@
 //! Sets that source validation asks before all else.
 //!
-//! Packets that such a set holds can only be dropped for it, or logged, and whether they are does not depend on any
-//! other set or rule that a plan changes: as long as the chains on the way there stay. So a set of
-//! this sort need not change together with others. What it is to gain it gains before the other
-//! changes of a plan, and what it is to lose it loses behind them. Meanwhile it holds both:
+//! Packets that such a set holds can only be dropped for it, or logged, and whether they are does
+//! not depend on any other set or rule that a plan changes: as long as the chains on the way there
+//! stay. So a set of this sort need not change together with others. What it is to gain it gains
+//! before the other changes of a plan, and what it is to lose it loses behind them. Meanwhile it
+//! holds both:
 //!
-//! - What was denied is denied. Before the other changes, because more is dropped than until then; and
-//!   behind them, because more is dropped than will be.
+//! - What was denied is denied. Before the other changes, because more is dropped than until then;
+//!   and behind them, because more is dropped than will be.
 //! - What was allowed and will be allowed is in neither, or its route back is right. It passes.
 //!
 //! Without this, a pod or node that comes would have the raw table written with the filter table,
@@ -19,17 +20,23 @@ use crate::plan::tables::Comparison;
 use crate::plan::targets::Targets;
 use crate::script::{Leads, Rule, Table, TableId, TableKind};
 
-/// Our chains on the way there: the first begins with a jump to the second, of packets whose route back is
-/// wrong.
+/// Our chains on the way there: the first begins with a jump to the second, of packets whose route
+/// back is wrong.
 const WAY: [&str; 2] = ["pal-PREROUTING", "pal-validate-source"];
 
 /// Where packets with a wrong source end.
 const SPOOFED: &str = "pal-spoofed";
 
 /// The names in the kernel of sets that only source validation looks into, where its rules stay.
-pub(super) fn of<'all>(comparison: &Comparison<'all>, targets: &Targets<'_>) -> BTreeSet<&'all str> {
+pub(super) fn of<'all>(
+    comparison: &Comparison<'all>,
+    targets: &Targets<'_>,
+) -> BTreeSet<&'all str> {
     let families = Family::BOTH.into_iter();
-    let raw = families.map(|family| TableId { family, kind: TableKind::Raw });
+    let raw = families.map(|family| TableId {
+        family,
+        kind: TableKind::Raw,
+    });
     let standing: Vec<TableId> = raw.filter(|id| stays(*id, comparison, targets)).collect();
 
     let (mut asked, mut elsewhere) = (BTreeSet::new(), BTreeSet::new());
@@ -38,7 +45,11 @@ pub(super) fn of<'all>(comparison: &Comparison<'all>, targets: &Targets<'_>) -> 
             let [_, validate] = WAY;
             let is_gate = standing.contains(id) && chain == validate;
             let sets = rules.iter().flat_map(Rule::sets);
-            if is_gate { asked.extend(sets) } else { elsewhere.extend(sets) }
+            if is_gate {
+                asked.extend(sets)
+            } else {
+                elsewhere.extend(sets)
+            }
         }
         elsewhere.extend(table.hooks.iter().flat_map(|hook| hook.rule.sets()));
         elsewhere.extend(table.sets_of_others.iter().map(String::as_str));
@@ -64,11 +75,17 @@ fn is_validating(table: &Table) -> bool {
     let rules = |name: &str| table.chains.get(name).map_or(&[][..], Vec::as_slice);
     let goes = |rule: &Rule| rule.leads() == Some(Leads::Goto(SPOOFED));
     let ends = |rule: &Rule| matches!(rule.leads(), Some(Leads::Jump("LOG" | "DROP" | "RETURN")));
-    let is_first = rules(prerouting).first().is_some_and(|rule| rule.leads() == Some(Leads::Jump(validate)) && rule.sets().is_empty());
+    let is_first = rules(prerouting)
+        .first()
+        .is_some_and(|rule| rule.leads() == Some(Leads::Jump(validate)) && rule.sets().is_empty());
 
     let is_plain = |rule: &Rule| rule.looks().iter().all(|look| !look.is_negated);
 
     is_first
-        && rules(validate).iter().all(|rule| goes(rule) && is_plain(rule))
-        && rules(SPOOFED).iter().all(|rule| ends(rule) && rule.sets().is_empty())
+        && rules(validate)
+            .iter()
+            .all(|rule| goes(rule) && is_plain(rule))
+        && rules(SPOOFED)
+            .iter()
+            .all(|rule| ends(rule) && rule.sets().is_empty())
 }

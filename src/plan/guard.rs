@@ -1,5 +1,6 @@
-//! A copy of the filter table that is to be, behind the one that is: in the security table, whose chains packets pass behind the filter table's.
-//! What it denies is denied, and what it accepts must have passed the filter table too.
+//! A copy of the filter table that is to be, behind the one that is: in the security table, whose
+//! chains packets pass behind the filter table's. What it denies is denied, and what it accepts
+//! must have passed the filter table too.
 //!
 //! Cost: the filter table once more.
 
@@ -30,25 +31,51 @@ pub(super) struct Guard {
 impl Guard {
     /// The guard of a family, for what is to be.
     pub(super) fn of(family: Family, comparison: &Comparison<'_>, targets: &Targets<'_>) -> Self {
-        let [id, filter] = [TableKind::Security, TableKind::Filter].map(|kind| TableId { family, kind });
+        let [id, filter] =
+            [TableKind::Security, TableKind::Filter].map(|kind| TableId { family, kind });
         let (_, left) = comparison.tables(id);
         let copy = copied(comparison.tables(filter).0, &targets.moved());
-        let desired = Desired { tables: BTreeMap::from([(id, copy)]), ..Desired::default() };
-        let put = Comparison { desired: &desired, observed: comparison.observed, memory: None };
+        let desired = Desired {
+            tables: BTreeMap::from([(id, copy)]),
+            ..Desired::default()
+        };
+        let put = Comparison {
+            desired: &desired,
+            observed: comparison.observed,
+            memory: None,
+        };
         let change = put.change(id, &Moved::new());
         let (mut on, mut off, mut removal) = (String::new(), String::new(), String::new());
         if change.is_commit() {
             change.write(&mut on);
         }
-        let is_replaced = !on.is_empty() && !left.hooks.is_empty() && !is_part(left, comparison.tables(filter).1);
-        let observed = Observed { tables: BTreeMap::from([(id, behind(&put, id))]), ..Observed::default() };
+        let is_replaced =
+            !on.is_empty() && !left.hooks.is_empty() && !is_part(left, comparison.tables(filter).1);
+        let observed = Observed {
+            tables: BTreeMap::from([(id, behind(&put, id))]),
+            ..Observed::default()
+        };
         // a state that is brought back may have had a guard
         let before = copied(comparison.tables(id).0, &targets.moved());
-        let before = Desired { tables: BTreeMap::from([(id, before)]), ..Desired::default() };
-        let taken = Comparison { desired: &before, observed: &observed, memory: None }.change(id, &Moved::new());
+        let before = Desired {
+            tables: BTreeMap::from([(id, before)]),
+            ..Desired::default()
+        };
+        let taken = Comparison {
+            desired: &before,
+            observed: &observed,
+            memory: None,
+        }
+        .change(id, &Moved::new());
         taken.write(&mut off);
         taken.remove(&mut removal);
-        Self { on, off, removal, chains: taken.unwanted.len(), is_replaced }
+        Self {
+            on,
+            off,
+            removal,
+            chains: taken.unwanted.len(),
+            is_replaced,
+        }
     }
 }
 
@@ -59,7 +86,10 @@ fn behind(put: &Comparison<'_>, id: TableId) -> Table {
     for name in left.chains.keys() {
         table.chains.entry(name.clone()).or_default();
     }
-    let of_others = left.hooks.iter().filter(|hook| !id.kind.built_in().contains(&hook.from.as_str()));
+    let of_others = left
+        .hooks
+        .iter()
+        .filter(|hook| !id.kind.built_in().contains(&hook.from.as_str()));
     table.hooks.extend(of_others.cloned());
     table
 }
@@ -68,8 +98,15 @@ fn behind(put: &Comparison<'_>, id: TableId) -> Table {
 fn is_part(table: &Table, of: &Table) -> bool {
     let mut chains = table.chains.iter();
     let mut hooks = table.hooks.iter();
-    chains.all(|(name, own)| of.chains.get(name).is_some_and(|others| are_equal(&each(own), &each(others))))
-        && hooks.all(|hook| of.hooks.iter().any(|other| other.from == hook.from && other.rule.does_same(&hook.rule)))
+    chains.all(|(name, own)| {
+        of.chains
+            .get(name)
+            .is_some_and(|others| are_equal(&each(own), &each(others)))
+    }) && hooks.all(|hook| {
+        of.hooks
+            .iter()
+            .any(|other| other.from == hook.from && other.rule.does_same(&hook.rule))
+    })
 }
 
 fn each(rules: &[Rule]) -> Vec<&Rule> {

@@ -42,8 +42,8 @@ pub(super) enum Effect {
     Unclear,
 }
 
-/// Behind it everything that egress policy does not drop goes the same way on (`lower/entry.rs`), so that leading there is as good
-/// as accepting.
+/// Behind it everything that egress policy does not drop goes the same way on (`lower/entry.rs`),
+/// so that leading there is as good as accepting.
 const ALLOWED: &str = "pal-allowed";
 
 impl<'tables> Looks<'tables> {
@@ -51,23 +51,38 @@ impl<'tables> Looks<'tables> {
     pub(super) fn of(tables: &'tables BTreeMap<TableId, Table>) -> Self {
         let mut looks = Self::default();
         for (id, table) in tables {
-            let rules = table.chains.values().flatten().chain(table.hooks.iter().map(|hook| &hook.rule));
+            let rules = table
+                .chains
+                .values()
+                .flatten()
+                .chain(table.hooks.iter().map(|hook| &hook.rule));
             rules.for_each(|rule| looks.take(*id, rule));
-            looks.others.extend(table.sets_of_others.iter().map(String::as_str));
+            looks
+                .others
+                .extend(table.sets_of_others.iter().map(String::as_str));
         }
         looks
     }
 
     fn take(&mut self, id: TableId, rule: &'tables Rule) {
         for look in rule.looks() {
-            let view = self.by_set.entry(look.set).or_default().entry(id.family).or_default();
+            let view = self
+                .by_set
+                .entry(look.set)
+                .or_default()
+                .entry(id.family)
+                .or_default();
             view.take(effect(id.kind, rule, look), look);
         }
     }
 
     /// The families whose rules look into a set.
     pub(super) fn families(&self, set: &str) -> BTreeSet<Family> {
-        self.by_set.get(set).into_iter().flat_map(|views| views.keys().copied()).collect()
+        self.by_set
+            .get(set)
+            .into_iter()
+            .flat_map(|views| views.keys().copied())
+            .collect()
     }
 
     /// How rules of a family look into a set; none where none does.
@@ -137,7 +152,8 @@ impl Effect {
     }
 }
 
-/// What a rule does with packets that come into a set. Accepting is final in the filter table alone.
+/// What a rule does with packets that come into a set. Accepting is final in the filter table
+/// alone.
 fn effect(table: TableKind, rule: &Rule, look: Look<'_>) -> Effect {
     let effect = match (rule.leads(), table) {
         (Some(Leads::Jump("ACCEPT") | Leads::Goto(ALLOWED)), TableKind::Filter) => Effect::Opens,
@@ -145,5 +161,9 @@ fn effect(table: TableKind, rule: &Rule, look: Look<'_>) -> Effect {
         (Some(Leads::Jump("LOG")), _) => Effect::None,
         (Some(Leads::Jump(_) | Leads::Goto(_)) | None, _) => Effect::Unclear,
     };
-    if look.is_negated { effect.reverse() } else { effect }
+    if look.is_negated {
+        effect.reverse()
+    } else {
+        effect
+    }
 }

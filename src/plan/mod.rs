@@ -1,10 +1,12 @@
 //! What the kernel is to hold and what it holds, to the calls that bring it there.
 //!
-//! In: a [`Desired`] state, what was [`Observed`], and the [`Memory`] of how the tools printed what we wrote. Out: a
-//! [`Plan`], a value that can be printed, or run by `apply`. Absent: processes, files, time.
+//! In: a [`Desired`] state, what was [`Observed`], and the [`Memory`] of how the tools printed what
+//! we wrote. Out: a [`Plan`], a value that can be printed, or run by `apply`. Absent: processes,
+//! files, time.
 //!
-//! The law: at every instant of a plan, what was allowed and will be allowed passes, and what was denied and will be denied does not.
-//! Each line for ipset is an instant, and each table's commit. Limits are in ARCHITECTURE, "Changing a running kernel".
+//! The law: at every instant of a plan, what was allowed and will be allowed passes, and what was
+//! denied and will be denied does not. Each line for ipset is an instant, and each table's commit.
+//! Limits are in ARCHITECTURE, "Changing a running kernel".
 
 mod delta;
 mod desired;
@@ -108,7 +110,8 @@ pub enum Difference {
         /// What it is; none where it is missing.
         found: Option<String>,
     },
-    /// The jump from one of the kernel's chains into ours is missing, moved, changed or there more than once.
+    /// The jump from one of the kernel's chains into ours is missing, moved, changed or there more
+    /// than once.
     Hook {
         /// The table.
         table: TableId,
@@ -134,30 +137,52 @@ pub enum HookProblem {
     Extra,
 }
 
-/// The most calls that remove sets. A set that cannot be removed keeps back those behind it in its call, until the next plan.
+/// The most calls that remove sets. A set that cannot be removed keeps back those behind it in its
+/// call, until the next plan.
 const MOST_REMOVALS: usize = 64;
 
-/// The plan that brings a kernel from what was observed to what is desired, or tells that it is there.
+/// The plan that brings a kernel from what was observed to what is desired, or tells that it is
+/// there.
 ///
 /// Cost: linear in sets and rules, and a sort of the members that change where several do.
 pub fn between(desired: &Desired, observed: &Observed, memory: &Memory, tools: &Tools) -> Plan {
     let memory = Some(memory).filter(|memory| memory.is_about(tools.backend));
-    let comparison = Comparison { desired, observed, memory };
+    let comparison = Comparison {
+        desired,
+        observed,
+        memory,
+    };
     let looks = Looks::of(&observed.tables);
     let targets = Targets::choose(&comparison, &looks);
     let changes = comparison.changes(&targets);
     let mut steps = Vec::new();
     steps.extend(fill(&targets, observed, tools));
     let orders = Family::BOTH.map(|family| Order::of(family, &changes, (&comparison, &targets)));
-    steps.extend(by_family(tools, orders.iter().filter_map(|order| commit(order, tools))));
+    steps.extend(by_family(
+        tools,
+        orders.iter().filter_map(|order| commit(order, tools)),
+    ));
     steps.extend(shrink(&targets, tools));
-    steps.extend(by_family(tools, orders.iter().filter_map(|order| remove_chains(order, tools))));
+    steps.extend(by_family(
+        tools,
+        orders
+            .iter()
+            .filter_map(|order| remove_chains(order, tools)),
+    ));
     steps.extend(remove_sets(&targets, (observed, &looks)));
     let chains = changes.iter().flat_map(|change| {
-        let names = change.chains.iter().map(|(name, _)| *name).chain(change.hooks.iter().map(|hooks| hooks.chain));
+        let names = change
+            .chains
+            .iter()
+            .map(|(name, _)| *name)
+            .chain(change.hooks.iter().map(|hooks| hooks.chain));
         names.map(|name| (change.id, name.to_owned()))
     });
-    Plan { differences: differences::of(&comparison, (&targets, &looks), &changes), steps, written: chains.collect() }
+    Plan {
+        differences: differences::of(&comparison, (&targets, &looks), &changes),
+        steps,
+        written: chains.collect(),
+    }
 }
 
 /// The plan that takes everything of ours out of a kernel.
@@ -168,7 +193,9 @@ pub fn removal(observed: &Observed, tools: &Tools) -> Plan {
 impl Plan {
     /// Whether policy is in force as desired: at most, something unused is left to remove.
     pub fn is_in_force(&self) -> bool {
-        self.steps.iter().all(|step| step.weight == Weight::BestEffort)
+        self.steps
+            .iter()
+            .all(|step| step.weight == Weight::BestEffort)
     }
 
     /// Whether a chain's rules, or the jumps from one of the kernel's, are written.
@@ -179,8 +206,16 @@ impl Plan {
 
 fn fill(targets: &Targets<'_>, observed: &Observed, tools: &Tools) -> Vec<Step> {
     let call = |text: String| tools.sets_restore().with_input(text);
-    let step = |(about, texts): (String, Vec<String>)| Step { about, calls: texts.into_iter().map(call).collect(), weight: Weight::Must };
-    Script::of(targets, observed).parts().into_iter().map(step).collect()
+    let step = |(about, texts): (String, Vec<String>)| Step {
+        about,
+        calls: texts.into_iter().map(call).collect(),
+        weight: Weight::Must,
+    };
+    Script::of(targets, observed)
+        .parts()
+        .into_iter()
+        .map(step)
+        .collect()
 }
 
 /// Takes out of gates what they are to lose, behind all that they may not lose it before.
@@ -189,10 +224,15 @@ fn shrink(targets: &Targets<'_>, tools: &Tools) -> Option<Step> {
     let sets = differences::counted(count, "set");
     let about = format!("take out of {sets} of source validation what is to go");
     let calls = vec![tools.sets_restore().with_input(input)];
-    (count > 0).then_some(Step { about, calls, weight: Weight::Must })
+    (count > 0).then_some(Step {
+        about,
+        calls,
+        weight: Weight::Must,
+    })
 }
 
-/// The steps of both families: at once where nothing keeps one waiting for the other, as the lock of the legacy build does.
+/// The steps of both families: at once where nothing keeps one waiting for the other, as the lock
+/// of the legacy build does.
 fn by_family(tools: &Tools, steps: impl Iterator<Item = Step>) -> Vec<Step> {
     match tools.backend {
         Backend::Legacy => steps.collect(),
@@ -203,28 +243,49 @@ fn by_family(tools: &Tools, steps: impl Iterator<Item = Step>) -> Vec<Step> {
 fn commit(order: &Order<'_>, tools: &Tools) -> Option<Step> {
     let input = order.write();
     let calls = |input: String| vec![tools.restore(order.family).with_input(input)];
-    (!input.is_empty()).then(|| Step { about: order.to_string(), calls: calls(input), weight: Weight::Must })
+    (!input.is_empty()).then(|| Step {
+        about: order.to_string(),
+        calls: calls(input),
+        weight: Weight::Must,
+    })
 }
 
 fn remove_chains(order: &Order<'_>, tools: &Tools) -> Option<Step> {
     let (input, count) = order.remove();
-    let about = format!("{}: remove chains that nobody wants ({count})", order.family);
-    (count > 0).then(|| Step { about, calls: vec![tools.restore(order.family).with_input(input)], weight: Weight::BestEffort })
+    let about = format!(
+        "{}: remove chains that nobody wants ({count})",
+        order.family
+    );
+    (count > 0).then(|| Step {
+        about,
+        calls: vec![tools.restore(order.family).with_input(input)],
+        weight: Weight::BestEffort,
+    })
 }
 
-/// Removes sets that no rule looks into any more, those among them that were swapped out: one by one, so that one which the kernel keeps does not keep others back.
+/// Removes sets that no rule looks into any more, those among them that were swapped out: one by
+/// one, so that one which the kernel keeps does not keep others back.
 fn remove_sets(targets: &Targets<'_>, (observed, looks): (&Observed, &Looks<'_>)) -> Vec<Step> {
-    let mut unused: BTreeSet<&str> = differences::unused(targets, observed, looks).into_iter().collect();
+    let mut unused: BTreeSet<&str> = differences::unused(targets, observed, looks)
+        .into_iter()
+        .collect();
     unused.extend(targets.sets.values().filter_map(|target| target.way.copy()));
     let unused: Vec<&str> = unused.into_iter().collect();
     let size = unused.len().div_ceil(MOST_REMOVALS).max(1);
     let step = |names: &[&str]| {
         let call = match names {
             [only] => Call::of("ipset", &["destroy", only]),
-            many => Call::of("ipset", &["restore"]).with_input(many.iter().map(|name| format!("destroy {name}\n")).collect()),
+            many => Call::of("ipset", &["restore"]).with_input(
+                many.iter()
+                    .map(|name| format!("destroy {name}\n"))
+                    .collect(),
+            ),
         };
         Step {
-            about: format!("remove {} that no rule looks into", differences::counted(names.len(), "set")),
+            about: format!(
+                "remove {} that no rule looks into",
+                differences::counted(names.len(), "set")
+            ),
             calls: vec![call],
             weight: Weight::BestEffort,
         }

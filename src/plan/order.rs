@@ -1,12 +1,15 @@
-//! In which order the tables of a family are written. Each commit is an instant at which packets meet some tables that were and some that
-//! will be.
+//! In which order the tables of a family are written. Each commit is an instant at which packets
+//! meet some tables that were and some that will be.
 //!
-//! A packet passes where every table lets it. So nothing is opened while the tables that were are all in force, or those that will be, whatever
-//! else is; and nothing is lost while there are no others than these. A table that is new comes first, then, and one that we leave goes last. Of
-//! those between there may be one, or the filter table and another one with a [`Guard`] around both: the tables that were are in force
-//! until the other one is written, and from then on those that will be.
+//! A packet passes where every table lets it. So nothing is opened while the tables that were are
+//! all in force, or those that will be, whatever else is; and nothing is lost while there are no
+//! others than these. A table that is new comes first, then, and one that we leave goes last. Of
+//! those between there may be one, or the filter table and another one with a [`Guard`] around
+//! both: the tables that were are in force until the other one is written, and from then on those
+//! that will be.
 //!
-//! Who is tracked, the raw table alone says, and the others ask for it. A raw table that moves that is one of those between, always.
+//! Who is tracked, the raw table alone says, and the others ask for it. A raw table that moves that
+//! is one of those between, always.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,8 +44,13 @@ impl Breach {
     /// For people.
     fn words(self) -> &'static str {
         match self {
-            Breach::Mixed => "a packet may pass between the raw table of one policy and the mangle table of the other",
-            Breach::Replaced => "a packet may pass that the plan before, which was killed, denied already",
+            Breach::Mixed => {
+                "a packet may pass between the raw table of one policy and the mangle table of the \
+                 other"
+            }
+            Breach::Replaced => {
+                "a packet may pass that the plan before, which was killed, denied already"
+            }
             Breach::Lost => "a packet that is tracked from now on, or no longer, may be lost",
         }
     }
@@ -58,12 +66,28 @@ struct Early {
 
 impl Early {
     fn of(family: Family, changes: &[&Change<'_>], comparison: &Comparison<'_>) -> Self {
-        let stage = |kind: TableKind| changes.iter().find(|change| change.id.kind == kind && change.is_commit()).map(|change| change.stage);
+        let stage = |kind: TableKind| {
+            changes
+                .iter()
+                .find(|change| change.id.kind == kind && change.is_commit())
+                .map(|change| change.stage)
+        };
         let (raw, mangle) = (stage(TableKind::Raw), stage(TableKind::Mangle));
-        let (wanted, found) = comparison.tables(TableId { family, kind: TableKind::Raw });
-        let [is_wanted, is_found] = [&comparison.desired.tables, &comparison.observed.tables].map(|tables| is_in_force(tables, family));
-        let moves_tracking = raw.is_some() && is_wanted && is_found && [wanted, found].into_iter().any(keeps_from_tracking);
-        Self { raw, mangle, moves_tracking }
+        let (wanted, found) = comparison.tables(TableId {
+            family,
+            kind: TableKind::Raw,
+        });
+        let [is_wanted, is_found] = [&comparison.desired.tables, &comparison.observed.tables]
+            .map(|tables| is_in_force(tables, family));
+        let moves_tracking = raw.is_some()
+            && is_wanted
+            && is_found
+            && [wanted, found].into_iter().any(keeps_from_tracking);
+        Self {
+            raw,
+            mangle,
+            moves_tracking,
+        }
     }
 
     /// Whether no order is right.
@@ -74,34 +98,61 @@ impl Early {
     fn stage(&self, change: &Change<'_>) -> Stage {
         match change.id.kind {
             TableKind::Raw if self.moves_tracking && !self.is_mixed() => Stage::Other,
-            TableKind::Raw | TableKind::Mangle | TableKind::Filter | TableKind::Security => change.stage,
+            TableKind::Raw | TableKind::Mangle | TableKind::Filter | TableKind::Security => {
+                change.stage
+            }
         }
     }
 }
 
 impl<'all> Order<'all> {
     /// Of what is to be done, in all families.
-    pub(super) fn of(family: Family, changes: &'all [Change<'all>], (comparison, targets): (&Comparison<'_>, &Targets<'_>)) -> Self {
-        let mut changes: Vec<&Change<'_>> = changes.iter().filter(|change| change.id.family == family).collect();
+    pub(super) fn of(
+        family: Family,
+        changes: &'all [Change<'all>],
+        (comparison, targets): (&Comparison<'_>, &Targets<'_>),
+    ) -> Self {
+        let mut changes: Vec<&Change<'_>> = changes
+            .iter()
+            .filter(|change| change.id.family == family)
+            .collect();
         let early = Early::of(family, &changes, comparison);
         changes.sort_by_key(|change| {
             let stage = early.stage(change);
             (stage, place(change.id.kind, stage))
         });
-        let written = changes.iter().filter(|change| change.is_commit() && change.id.kind != TableKind::Security);
-        let between = written.clone().filter(|change| early.stage(change) == Stage::Other).map(|change| change.id.kind);
-        let is_guarded = between.clone().count() > 1 && between.into_iter().any(|kind| kind == TableKind::Filter);
+        let written = changes
+            .iter()
+            .filter(|change| change.is_commit() && change.id.kind != TableKind::Security);
+        let between = written
+            .clone()
+            .filter(|change| early.stage(change) == Stage::Other)
+            .map(|change| change.id.kind);
+        let is_guarded = between.clone().count() > 1
+            && between.into_iter().any(|kind| kind == TableKind::Filter);
         let guard = is_guarded.then(|| Guard::of(family, comparison, targets));
         let breaches = [
             (Breach::Mixed, early.is_mixed()),
-            (Breach::Replaced, guard.as_ref().is_some_and(|guard| guard.is_replaced)),
+            (
+                Breach::Replaced,
+                guard.as_ref().is_some_and(|guard| guard.is_replaced),
+            ),
             (Breach::Lost, early.moves_tracking && written.count() > 1),
         ];
-        let breaches = breaches.into_iter().filter_map(|(breach, is_there)| is_there.then_some(breach)).collect();
-        Self { family, changes, guard, breaches }
+        let breaches = breaches
+            .into_iter()
+            .filter_map(|(breach, is_there)| is_there.then_some(breach))
+            .collect();
+        Self {
+            family,
+            changes,
+            guard,
+            breaches,
+        }
     }
 
-    /// One transaction a table, and those of the guard before and behind; empty where there is nothing to write.
+    /// One transaction a table, and those of the guard before and behind; empty where there is
+    /// nothing to write.
     pub(super) fn write(&self) -> String {
         let guard = self.guard.as_ref();
         let mut out = guard.map(|guard| guard.on.clone()).unwrap_or_default();
@@ -130,34 +181,56 @@ impl<'all> Order<'all> {
 
     /// The tables that are not the guard's.
     fn own(&self) -> impl Iterator<Item = &Change<'all>> {
-        self.changes.iter().copied().filter(|change| self.guard.is_none() || change.id.kind != TableKind::Security)
+        self.changes
+            .iter()
+            .copied()
+            .filter(|change| self.guard.is_none() || change.id.kind != TableKind::Security)
     }
 }
 
 /// `IPv4: write mangle: 1 chain; filter: 2 chains`, and what may happen meanwhile.
 impl fmt::Display for Order<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let guarded = |words: &str| self.guard.iter().map(|_| words.to_owned()).collect::<Vec<_>>();
+        let guarded = |words: &str| {
+            self.guard
+                .iter()
+                .map(|_| words.to_owned())
+                .collect::<Vec<_>>()
+        };
         let mut parts = guarded("security: the filter table that will be, as a guard");
         parts.extend(self.commits().map(ToString::to_string));
         parts.extend(guarded("security: nothing"));
         write!(out, "{}: write {}", self.family, parts.join("; "))?;
-        self.breaches.iter().try_for_each(|breach| write!(out, "; meanwhile, in {}, {}", self.family, breach.words()))
+        self.breaches.iter().try_for_each(|breach| {
+            write!(out, "; meanwhile, in {}, {}", self.family, breach.words())
+        })
     }
 }
 
-/// Where a table comes among those of its stage: as packets meet them; of those that are left, the last one first, so that none is asked about packets
-/// that the raw table has just let go.
+/// Where a table comes among those of its stage: as packets meet them; of those that are left, the
+/// last one first, so that none is asked about packets that the raw table has just let go.
 fn place(kind: TableKind, stage: Stage) -> usize {
-    let place = TableKind::ALL.iter().position(|other| *other == kind).unwrap_or_default();
-    if stage == Stage::Left { TableKind::ALL.len() - place } else { place }
+    let place = TableKind::ALL
+        .iter()
+        .position(|other| *other == kind)
+        .unwrap_or_default();
+    if stage == Stage::Left {
+        TableKind::ALL.len() - place
+    } else {
+        place
+    }
 }
 
 /// Whether packets come by chains of ours.
 fn is_in_force(tables: &BTreeMap<TableId, Table>, family: Family) -> bool {
-    tables.iter().any(|(id, table)| id.family == family && !table.hooks.is_empty())
+    tables
+        .iter()
+        .any(|(id, table)| id.family == family && !table.hooks.is_empty())
 }
 
 fn keeps_from_tracking(raw: &Table) -> bool {
-    raw.chains.values().flatten().any(|rule| rule.leads() == Some(Leads::Jump("CT")))
+    raw.chains
+        .values()
+        .flatten()
+        .any(|rule| rule.leads() == Some(Leads::Jump("CT")))
 }

@@ -19,20 +19,33 @@ type Names<'observed> = BTreeMap<&'observed str, String>;
 impl Desired {
     /// The state that was observed, for a plan that brings it back.
     ///
-    /// Sets have their own names again, so that the planner is free to choose where each is filled. A set
-    /// of which rules look into two copies with different members becomes two sets. Jumps from chains of
-    /// others are theirs, and left out. What no rule looks into is policy of no packet: of such copies the
-    /// first is kept.
+    /// Sets have their own names again, so that the planner is free to choose where each is filled.
+    /// A set of which rules look into two copies with different members becomes two sets. Jumps
+    /// from chains of others are theirs, and left out. What no rule looks into is policy of no
+    /// packet: of such copies the first is kept.
     ///
     /// Cost: linear in the rules and sets.
     pub fn of_kernel(observed: &Observed) -> Self {
         let looks = Looks::of(&observed.tables);
-        let is_unmakeable = |slot: &str| observed.sets.get(slot).is_none_or(|set| set.kind.is_none()) && is_ours(slot);
-        let untouched: BTreeSet<String> = looks.sets().filter(|slot| is_unmakeable(slot)).map(str::to_owned).collect();
+        let is_unmakeable = |slot: &str| {
+            observed.sets.get(slot).is_none_or(|set| set.kind.is_none()) && is_ours(slot)
+        };
+        let untouched: BTreeSet<String> = looks
+            .sets()
+            .filter(|slot| is_unmakeable(slot))
+            .map(str::to_owned)
+            .collect();
 
         let (sets, names) = named(observed, &looks, &untouched);
-        let tables = observed.tables.iter().map(|(id, table)| (*id, renamed(*id, table, &names)));
-        Self { sets, tables: tables.collect(), untouched }
+        let tables = observed
+            .tables
+            .iter()
+            .map(|(id, table)| (*id, renamed(*id, table, &names)));
+        Self {
+            sets,
+            tables: tables.collect(),
+            untouched,
+        }
     }
 
     /// Whether it holds nothing.
@@ -42,7 +55,11 @@ impl Desired {
 }
 
 /// The sets under the names that they are to have, and these names.
-fn named<'observed>(observed: &'observed Observed, looks: &Looks<'_>, untouched: &BTreeSet<String>) -> (Sets, Names<'observed>) {
+fn named<'observed>(
+    observed: &'observed Observed,
+    looks: &Looks<'_>,
+    untouched: &BTreeSet<String>,
+) -> (Sets, Names<'observed>) {
     let (mut sets, mut names) = (Sets::new(), Names::new());
     let makeable = observed.sets.iter().filter(|(_, set)| set.kind.is_some());
     let (live, idle): (Vec<_>, Vec<_>) = makeable.partition(|(slot, _)| looks.has(slot));
@@ -75,13 +92,24 @@ fn renamed(id: TableId, table: &Table, names: &Names<'_>) -> Table {
     let rule = |rule: &Rule| rule.with_sets(name);
     let chains = table.chains.iter();
     let chains = chains.map(|(chain, rules)| (chain.clone(), rules.iter().map(rule).collect()));
-    let own = table.hooks.iter().filter(|hook| id.kind.built_in().contains(&hook.from.as_str()));
+    let own = table
+        .hooks
+        .iter()
+        .filter(|hook| id.kind.built_in().contains(&hook.from.as_str()));
     let hooks = own.map(|hook| {
         let number = match hook.place {
             Place::Head => 1,
             Place::Number(number) | Place::At(number) => number,
         };
-        Hook { from: hook.from.clone(), rule: rule(&hook.rule), place: Place::At(number) }
+        Hook {
+            from: hook.from.clone(),
+            rule: rule(&hook.rule),
+            place: Place::At(number),
+        }
     });
-    Table { chains: chains.collect(), hooks: hooks.collect(), ..Table::default() }
+    Table {
+        chains: chains.collect(),
+        hooks: hooks.collect(),
+        ..Table::default()
+    }
 }

@@ -52,51 +52,108 @@ pub(super) struct Comparison<'all> {
     pub(super) memory: Option<&'all Memory>,
 }
 
-static NOTHING: Table = Table { chains: BTreeMap::new(), hooks: Vec::new(), lengths: BTreeMap::new(), sets_of_others: BTreeSet::new() };
+static NOTHING: Table = Table {
+    chains: BTreeMap::new(),
+    hooks: Vec::new(),
+    lengths: BTreeMap::new(),
+    sets_of_others: BTreeSet::new(),
+};
 
 impl<'all> Comparison<'all> {
     /// All tables that something is to be done in, as packets meet them.
     pub(super) fn changes(&self, targets: &Targets<'_>) -> Vec<Change<'all>> {
         let moved = targets.moved();
-        let ids: BTreeSet<TableId> = self.desired.tables.keys().chain(self.observed.tables.keys()).copied().collect();
+        let ids: BTreeSet<TableId> = self
+            .desired
+            .tables
+            .keys()
+            .chain(self.observed.tables.keys())
+            .copied()
+            .collect();
         let changes = ids.into_iter().map(|id| self.change(id, &moved));
-        changes.filter(|change| change.is_commit() || !change.unwanted.is_empty()).collect()
+        changes
+            .filter(|change| change.is_commit() || !change.unwanted.is_empty())
+            .collect()
     }
 
     /// The families in which a table is to be written.
     pub(super) fn committing(&self, targets: &Targets<'_>) -> BTreeSet<Family> {
-        self.changes(targets).iter().filter(|change| change.is_commit()).map(|change| change.id.family).collect()
+        self.changes(targets)
+            .iter()
+            .filter(|change| change.is_commit())
+            .map(|change| change.id.family)
+            .collect()
     }
 
     /// A table as it is to be, and as it is.
     pub(super) fn tables(&self, id: TableId) -> (&'all Table, &'all Table) {
-        (self.desired.tables.get(&id).unwrap_or(&NOTHING), self.observed.tables.get(&id).unwrap_or(&NOTHING))
+        (
+            self.desired.tables.get(&id).unwrap_or(&NOTHING),
+            self.observed.tables.get(&id).unwrap_or(&NOTHING),
+        )
     }
 
     /// What is to be done in a table, where sets have other names than their own; maybe nothing.
     pub(super) fn change(&self, id: TableId, moved: &Moved<'_>) -> Change<'all> {
         let (wanted, found) = self.tables(id);
         let is_unwanted = |name: &&'all str| !wanted.chains.contains_key(*name);
-        let mut chains: Vec<_> = wanted.chains.iter().filter_map(|(name, rules)| self.chain(id, (name, rules), moved)).collect();
-        let is_left = |(name, rules): &(&'all String, &Vec<Rule>)| !wanted.chains.contains_key(*name) && !rules.is_empty();
-        chains.extend(found.chains.iter().filter(is_left).map(|(name, _)| (name.as_str(), Vec::new())));
-        let unwanted = found.chains.keys().map(String::as_str).filter(is_unwanted).filter(|name| !is_held(found, id.kind, name));
-        let hooks = hooked_from(id.kind, wanted).into_iter().filter_map(|chain| self.hooks(id, chain, moved)).collect();
+        let mut chains: Vec<_> = wanted
+            .chains
+            .iter()
+            .filter_map(|(name, rules)| self.chain(id, (name, rules), moved))
+            .collect();
+        let is_left = |(name, rules): &(&'all String, &Vec<Rule>)| {
+            !wanted.chains.contains_key(*name) && !rules.is_empty()
+        };
+        chains.extend(
+            found
+                .chains
+                .iter()
+                .filter(is_left)
+                .map(|(name, _)| (name.as_str(), Vec::new())),
+        );
+        let unwanted = found
+            .chains
+            .keys()
+            .map(String::as_str)
+            .filter(is_unwanted)
+            .filter(|name| !is_held(found, id.kind, name));
+        let hooks = hooked_from(id.kind, wanted)
+            .into_iter()
+            .filter_map(|chain| self.hooks(id, chain, moved))
+            .collect();
         let stage = match (found.hooks.is_empty(), wanted.hooks.is_empty()) {
             (true, _) => Stage::New,
             (false, true) => Stage::Left,
             (false, false) => Stage::Other,
         };
-        Change { id, chains, hooks, unwanted: unwanted.collect(), stage }
+        Change {
+            id,
+            chains,
+            hooks,
+            unwanted: unwanted.collect(),
+            stage,
+        }
     }
 
     /// A wanted chain, where it is to be written.
-    fn chain(&self, id: TableId, (name, rules): (&'all str, &'all [Rule]), moved: &Moved<'_>) -> Option<(&'all str, Vec<Cow<'all, Rule>>)> {
+    fn chain(
+        &self,
+        id: TableId,
+        (name, rules): (&'all str, &'all [Rule]),
+        moved: &Moved<'_>,
+    ) -> Option<(&'all str, Vec<Cow<'all, Rule>>)> {
         let rules: Vec<Cow<'all, Rule>> = rules.iter().map(|rule| rendered(rule, moved)).collect();
         let found = self.tables(id).1.chains.get(name);
         let is_right = found.is_some_and(|found| {
-            let (wrote, read): (Vec<&Rule>, Vec<&Rule>) = (rules.iter().map(Cow::as_ref).collect(), found.iter().collect());
-            are_equal(&wrote, &read) || self.memory.is_some_and(|memory| memory.has_chain(id, name, &wrote, &read))
+            let (wrote, read): (Vec<&Rule>, Vec<&Rule>) = (
+                rules.iter().map(Cow::as_ref).collect(),
+                found.iter().collect(),
+            );
+            are_equal(&wrote, &read)
+                || self
+                    .memory
+                    .is_some_and(|memory| memory.has_chain(id, name, &wrote, &read))
         });
         (!is_right).then_some((name, rules))
     }
@@ -105,12 +162,27 @@ impl<'all> Comparison<'all> {
     fn hooks(&self, id: TableId, chain: &'all str, moved: &Moved<'_>) -> Option<Hooks<'all>> {
         let (wanted, found) = self.tables(id);
         let length = found.lengths.get(chain).copied().unwrap_or_default();
-        let found = found.hooks.iter().filter(|hook| hook.from == chain).collect();
+        let found = found
+            .hooks
+            .iter()
+            .filter(|hook| hook.from == chain)
+            .collect();
         let of_chain = wanted.hooks.iter().filter(|hook| hook.from == chain);
-        let wanted = of_chain.map(|hook| (hook.place, rendered(&hook.rule, moved))).collect();
-        let hooks = Hooks { chain, wanted, found, length };
-        let is_remembered = || self.memory.is_some_and(|memory| memory.has_hooks(id, chain, &hooks.wrote(), &hooks.read()));
-        let is_right = hooks.is_placed() && (are_equal(&hooks.wrote(), &hooks.read()) || is_remembered());
+        let wanted = of_chain
+            .map(|hook| (hook.place, rendered(&hook.rule, moved)))
+            .collect();
+        let hooks = Hooks {
+            chain,
+            wanted,
+            found,
+            length,
+        };
+        let is_remembered = || {
+            self.memory
+                .is_some_and(|memory| memory.has_hooks(id, chain, &hooks.wrote(), &hooks.read()))
+        };
+        let is_right =
+            hooks.is_placed() && (are_equal(&hooks.wrote(), &hooks.read()) || is_remembered());
         (!is_right).then_some(hooks)
     }
 }
@@ -126,42 +198,73 @@ impl Hooks<'_> {
         self.found.iter().map(|hook| &hook.rule).collect()
     }
 
-    /// The lines that take away the jumps that there are. One with a newline, which restore cannot read, goes by its number, the last first.
+    /// The lines that take away the jumps that there are. One with a newline, which restore cannot
+    /// read, goes by its number, the last first.
     fn removals(&self) -> impl Iterator<Item = String> {
-        let (by_number, by_text): (Vec<&Hook>, Vec<&Hook>) = self.found.iter().partition(|hook| hook.rule.text().contains('\n'));
-        let by_number = by_number.into_iter().rev().map(|hook| format!("-D {} {}", self.chain, number(hook.place)));
-        by_number.chain(by_text.into_iter().map(|hook| format!("-D {} {}", self.chain, hook.rule.text())))
+        let (by_number, by_text): (Vec<&Hook>, Vec<&Hook>) = self
+            .found
+            .iter()
+            .partition(|hook| hook.rule.text().contains('\n'));
+        let by_number = by_number
+            .into_iter()
+            .rev()
+            .map(|hook| format!("-D {} {}", self.chain, number(hook.place)));
+        by_number.chain(
+            by_text
+                .into_iter()
+                .map(|hook| format!("-D {} {}", self.chain, hook.rule.text())),
+        )
     }
 
     /// Whether there are as many as are wanted, where they are to stand.
     pub(super) fn is_placed(&self) -> bool {
-        self.standing().iter().map(|(number, _)| *number).eq(self.found.iter().map(|hook| number(hook.place)))
+        self.standing()
+            .iter()
+            .map(|(number, _)| *number)
+            .eq(self.found.iter().map(|hook| number(hook.place)))
     }
 
-    /// The wanted jumps in the order in which they are to stand, and at which number if there are no others.
+    /// The wanted jumps in the order in which they are to stand, and at which number if there are
+    /// no others.
     fn standing(&self) -> Vec<(usize, &Rule)> {
         let exact = self.exact();
         if !exact.is_empty() {
             return exact;
         }
-        let (mut heads, tails): (Vec<_>, Vec<_>) = self.wanted.iter().partition(|(place, _)| *place == Place::Head);
+        let (mut heads, tails): (Vec<_>, Vec<_>) = self
+            .wanted
+            .iter()
+            .partition(|(place, _)| *place == Place::Head);
         heads.reverse(); // each was put before those that were there
         let tails = ((self.length + 1).saturating_sub(tails.len())..).zip(tails);
-        (1..).zip(heads).chain(tails).map(|(number, (_, rule))| (number, rule.as_ref())).collect()
+        (1..)
+            .zip(heads)
+            .chain(tails)
+            .map(|(number, (_, rule))| (number, rule.as_ref()))
+            .collect()
     }
 }
 
 impl Hooks<'_> {
-    /// The jumps that are to stand at a number, each at it, or at the end where the chain is shorter.
+    /// The jumps that are to stand at a number, each at it, or at the end where the chain is
+    /// shorter.
     fn exact(&self) -> Vec<(usize, &Rule)> {
         let mut exact: Vec<(usize, &Rule)> = Vec::new();
         for (place, rule) in &self.wanted {
-            exact.extend(if let Place::At(number) = place { Some((*number, rule.as_ref())) } else { None });
+            exact.extend(if let Place::At(number) = place {
+                Some((*number, rule.as_ref()))
+            } else {
+                None
+            });
         }
         exact.sort_by_key(|(number, _)| *number);
         let others = self.length.saturating_sub(self.found.len());
         let ends = others.saturating_add(1)..;
-        exact.into_iter().zip(ends).map(|((number, rule), end)| (number.min(end), rule)).collect()
+        exact
+            .into_iter()
+            .zip(ends)
+            .map(|((number, rule), end)| (number.min(end), rule))
+            .collect()
     }
 }
 
@@ -171,13 +274,24 @@ impl Change<'_> {
         !self.chains.is_empty() || !self.hooks.is_empty()
     }
 
-    /// One transaction that writes everything that differs. A chain that is declared is emptied, unseen, before it gets its rules.
+    /// One transaction that writes everything that differs. A chain that is declared is emptied,
+    /// unseen, before it gets its rules.
     pub(super) fn write(&self, out: &mut String) {
         let mut lines = vec![format!("*{}", self.id.kind.word())];
-        lines.extend(self.chains.iter().map(|(name, _)| format!(":{name} - [0:0]")));
-        self.hooks.iter().for_each(|hooks| lines.extend(hooks.removals()));
+        lines.extend(
+            self.chains
+                .iter()
+                .map(|(name, _)| format!(":{name} - [0:0]")),
+        );
+        self.hooks
+            .iter()
+            .for_each(|hooks| lines.extend(hooks.removals()));
         for (name, rules) in &self.chains {
-            lines.extend(rules.iter().map(|rule| format!("-A {name} {}", rule.text())));
+            lines.extend(
+                rules
+                    .iter()
+                    .map(|rule| format!("-A {name} {}", rule.text())),
+            );
         }
         for hooks in &self.hooks {
             lines.extend(hooks.wanted.iter().filter_map(|(place, rule)| match place {
@@ -186,7 +300,9 @@ impl Change<'_> {
                 Place::At(_) => None,
             }));
             let exact = hooks.exact().into_iter();
-            lines.extend(exact.map(|(number, rule)| format!("-I {} {number} {}", hooks.chain, rule.text())));
+            lines.extend(
+                exact.map(|(number, rule)| format!("-I {} {number} {}", hooks.chain, rule.text())),
+            );
         }
         lines.push("COMMIT".to_owned());
         lines.iter().for_each(|line| push_line(out, line));
@@ -195,7 +311,9 @@ impl Change<'_> {
     /// One transaction that removes chains which are empty, and which nothing leads to.
     pub(super) fn remove(&self, out: &mut String) {
         push_line(out, &format!("*{}", self.id.kind.word()));
-        self.unwanted.iter().for_each(|name| push_line(out, &format!("-X {name}")));
+        self.unwanted
+            .iter()
+            .for_each(|name| push_line(out, &format!("-X {name}")));
         push_line(out, "COMMIT");
     }
 }
@@ -205,7 +323,8 @@ impl fmt::Display for Change<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.id.kind.word())?;
         let mut parts = Vec::new();
-        let (empty, full): (Vec<_>, Vec<_>) = self.chains.iter().partition(|(_, rules)| rules.is_empty());
+        let (empty, full): (Vec<_>, Vec<_>) =
+            self.chains.iter().partition(|(_, rules)| rules.is_empty());
         for (chains, about) in [(full, ""), (empty, " without rules")] {
             match chains.len() {
                 0 => {}
@@ -217,29 +336,50 @@ impl fmt::Display for Change<'_> {
             let chains: Vec<&str> = self.hooks.iter().map(|hooks| hooks.chain).collect();
             parts.push(format!("jumps from {}", chains.join(", ")));
         }
-        parts.iter().enumerate().try_for_each(|(at, part)| write!(out, "{} {part}", if at == 0 { ":" } else { "," }))
+        parts
+            .iter()
+            .enumerate()
+            .try_for_each(|(at, part)| write!(out, "{} {part}", if at == 0 { ":" } else { "," }))
     }
 }
 
-/// Our part of a table with the names that its sets have in the kernel, for the end of the kernel's chains.
+/// Our part of a table with the names that its sets have in the kernel, for the end of the kernel's
+/// chains.
 pub(super) fn copied(table: &Table, moved: &Moved<'_>) -> Table {
     let owned = |rule: &Rule| rendered(rule, moved).into_owned();
-    let chains = table.chains.iter().map(|(name, rules)| (name.clone(), rules.iter().map(owned).collect()));
-    let hooks = table.hooks.iter().map(|hook| Hook { from: hook.from.clone(), rule: owned(&hook.rule), place: Place::Number(1) });
-    Table { chains: chains.collect(), hooks: hooks.collect(), ..Table::default() }
+    let chains = table
+        .chains
+        .iter()
+        .map(|(name, rules)| (name.clone(), rules.iter().map(owned).collect()));
+    let hooks = table.hooks.iter().map(|hook| Hook {
+        from: hook.from.clone(),
+        rule: owned(&hook.rule),
+        place: Place::Number(1),
+    });
+    Table {
+        chains: chains.collect(),
+        hooks: hooks.collect(),
+        ..Table::default()
+    }
 }
 
 /// A rule with the names that its sets have in the kernel, given those that are not their own.
 fn rendered<'rule>(rule: &'rule Rule, moved: &Moved<'_>) -> Cow<'rule, Rule> {
     match moved.is_empty() || !rule.sets().iter().any(|set| moved.contains_key(set)) {
         true => Cow::Borrowed(rule),
-        false => Cow::Owned(rule.with_sets(|set| moved.get(set).copied().unwrap_or(set).to_owned())),
+        false => {
+            Cow::Owned(rule.with_sets(|set| moved.get(set).copied().unwrap_or(set).to_owned()))
+        }
     }
 }
 
 /// Whether rules do the same, one by one.
 pub(super) fn are_equal(left: &[&Rule], right: &[&Rule]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.does_same(right))
+    left.len() == right.len()
+        && left
+            .iter()
+            .zip(right)
+            .all(|(left, right)| left.does_same(right))
 }
 
 /// Where a jump stands.
@@ -250,15 +390,26 @@ pub(super) fn number(place: Place) -> usize {
     }
 }
 
-/// The chains from which jumps into ours are ours: those of the kernel. What others' chains do is theirs.
+/// The chains from which jumps into ours are ours: those of the kernel. What others' chains do is
+/// theirs.
 pub(super) fn hooked_from(kind: TableKind, wanted: &Table) -> BTreeSet<&str> {
-    wanted.hooks.iter().map(|hook| hook.from.as_str()).chain(kind.built_in().iter().copied()).collect()
+    wanted
+        .hooks
+        .iter()
+        .map(|hook| hook.from.as_str())
+        .chain(kind.built_in().iter().copied())
+        .collect()
 }
 
 /// Whether a chain that is not ours leads to one of ours, which can then not be removed.
 fn is_held(found: &Table, kind: TableKind, name: &str) -> bool {
-    let of_others = found.hooks.iter().filter(|hook| !is_ours(&hook.from) && !kind.built_in().contains(&hook.from.as_str()));
-    of_others.filter_map(|hook| hook.rule.leads()).any(|leads| leads.chain() == name)
+    let of_others = found
+        .hooks
+        .iter()
+        .filter(|hook| !is_ours(&hook.from) && !kind.built_in().contains(&hook.from.as_str()));
+    of_others
+        .filter_map(|hook| hook.rule.leads())
+        .any(|leads| leads.chain() == name)
 }
 
 fn push_line(out: &mut String, line: &str) {

@@ -54,7 +54,8 @@ pub(super) enum Way {
         /// The copy that it is swapped with to lose members, where lines would not do.
         copy: Option<String>,
     },
-    /// Line by line, while rules look into it and packets may see it half, since all its names are taken.
+    /// Line by line, while rules look into it and packets may see it half, since all its names are
+    /// taken.
     Exposed(Delta),
 }
 
@@ -62,8 +63,16 @@ impl Way {
     /// The name under which the set stood that a swap put away.
     pub(super) fn copy(&self) -> Option<&str> {
         match self {
-            Way::Swap(copy) | Way::Gate { copy: Some(copy), .. } => Some(copy),
-            Way::Gate { copy: None, .. } | Way::Stands | Way::Fresh | Way::Lent | Way::InPlace(_) | Way::Exposed(_) => None,
+            Way::Swap(copy)
+            | Way::Gate {
+                copy: Some(copy), ..
+            } => Some(copy),
+            Way::Gate { copy: None, .. }
+            | Way::Stands
+            | Way::Fresh
+            | Way::Lent
+            | Way::InPlace(_)
+            | Way::Exposed(_) => None,
         }
     }
 }
@@ -97,15 +106,32 @@ struct Chooser<'all, 'desired> {
 impl<'desired> Targets<'desired> {
     /// Chooses.
     ///
-    /// A set with the right members stays. One that rules look into is changed in place where that can be seen by nobody as something
-    /// between old and new ([`is_hitless`]); else it is filled anew beside, and the rules that look into it are written again: their commit
-    /// is the switch, for all sets of the family at once.
+    /// A set with the right members stays. One that rules look into is changed in place where that
+    /// can be seen by nobody as something between old and new ([`is_hitless`]); else it is filled
+    /// anew beside, and the rules that look into it are written again: their commit is the switch,
+    /// for all sets of the family at once.
     pub(super) fn choose(comparison: &Comparison<'desired>, looks: &Looks<'_>) -> Self {
-        let Comparison { desired, observed, .. } = *comparison;
-        let targets = Self { untouched: Some(&desired.untouched), ..Self::default() };
+        let Comparison {
+            desired, observed, ..
+        } = *comparison;
+        let targets = Self {
+            untouched: Some(&desired.untouched),
+            ..Self::default()
+        };
         let wanted_looks = Looks::default();
-        let mut chooser = Chooser { desired, observed, looks, wanted_looks, targets, changes: Changes::new(), seen: BTreeMap::new() };
-        desired.sets.iter().for_each(|(name, set)| chooser.begin(name, set));
+        let mut chooser = Chooser {
+            desired,
+            observed,
+            looks,
+            wanted_looks,
+            targets,
+            changes: Changes::new(),
+            seen: BTreeMap::new(),
+        };
+        desired
+            .sets
+            .iter()
+            .for_each(|(name, set)| chooser.begin(name, set));
         if !chooser.changes.is_empty() {
             chooser.open_and_close(&gates::of(comparison, &chooser.targets));
         }
@@ -120,13 +146,23 @@ impl<'desired> Targets<'desired> {
 
     /// The names that rules are to look into, by the sets' own names, where they are others.
     pub(super) fn moved(&self) -> Moved<'_> {
-        self.sets.iter().filter(|(name, target)| target.slot != **name).map(|(name, target)| (*name, target.slot.as_str())).collect()
+        self.sets
+            .iter()
+            .filter(|(name, target)| target.slot != **name)
+            .map(|(name, target)| (*name, target.slot.as_str()))
+            .collect()
     }
 
     /// Whether a name in the kernel is to stay.
     pub(super) fn keeps(&self, slot: &str) -> bool {
-        let is_target = self.sets.get(base(slot).as_str()).is_some_and(|target| target.slot == slot);
-        is_target || self.untouched.is_some_and(|untouched| untouched.contains(slot))
+        let is_target = self
+            .sets
+            .get(base(slot).as_str())
+            .is_some_and(|target| target.slot == slot);
+        is_target
+            || self
+                .untouched
+                .is_some_and(|untouched| untouched.contains(slot))
     }
 }
 
@@ -137,8 +173,17 @@ impl<'desired> Chooser<'_, 'desired> {
             (Some(slot), _) => (slot, Way::Stands),
             (None, Some((slot, found))) => {
                 let delta = Delta::between(&set.members, &found.members);
-                self.looks.families(&slot).into_iter().for_each(|family| *self.seen.entry(family).or_default() += 1);
-                self.changes.insert(name, Change { slot: slot.clone(), delta });
+                self.looks
+                    .families(&slot)
+                    .into_iter()
+                    .for_each(|family| *self.seen.entry(family).or_default() += 1);
+                self.changes.insert(
+                    name,
+                    Change {
+                        slot: slot.clone(),
+                        delta,
+                    },
+                );
                 (slot, Way::Fresh)
             }
             (None, None) => self.fresh(name, set),
@@ -150,14 +195,23 @@ impl<'desired> Chooser<'_, 'desired> {
     /// beside what is to go.
     fn open_and_close(&mut self, gates: &BTreeSet<&str>) {
         let is_gate = |change: &Change| gates.contains(change.slot.as_str());
-        let names = self.changes.iter().filter(|(_, change)| is_gate(change)).map(|(name, _)| *name);
+        let names = self
+            .changes
+            .iter()
+            .filter(|(_, change)| is_gate(change))
+            .map(|(name, _)| *name);
         for name in names.collect::<Vec<&str>>() {
-            let Some((way, families)) = self.gate(name) else { continue };
+            let Some((way, families)) = self.gate(name) else {
+                continue;
+            };
             for family in families {
                 self.seen.entry(family).and_modify(|count| *count -= 1);
             }
             self.changes.remove(name);
-            self.targets.sets.entry(name).and_modify(|target| target.way = way);
+            self.targets
+                .sets
+                .entry(name)
+                .and_modify(|target| target.way = way);
         }
     }
 
@@ -178,7 +232,10 @@ impl<'desired> Chooser<'_, 'desired> {
             true => Some(self.free(name, set)?),
             false => None,
         };
-        let way = Way::Gate { delta: delta.clone(), copy };
+        let way = Way::Gate {
+            delta: delta.clone(),
+            copy,
+        };
         Some((way, self.families(name)))
     }
 
@@ -186,7 +243,11 @@ impl<'desired> Chooser<'_, 'desired> {
     fn standing(&self, name: &str, set: &Set) -> Option<String> {
         let is_right = |slot: &String| {
             let found = self.observed.sets.get(slot);
-            found.is_some_and(|found| set.is_like(found) && is_roomy(found, set.members.len()) && found.members == set.members)
+            found.is_some_and(|found| {
+                set.is_like(found)
+                    && is_roomy(found, set.members.len())
+                    && found.members == set.members
+            })
         };
         let live = slots(name).find(|slot| self.looks.has(slot) && is_right(slot));
         live.or_else(|| slots(name).find(is_right))
@@ -195,44 +256,67 @@ impl<'desired> Chooser<'_, 'desired> {
     /// The one copy that all rules look into, if it may have the members.
     fn live(&self, name: &str, set: &Set) -> Option<(String, &Set)> {
         let mut looked = slots(name).filter(|slot| self.looks.has(slot));
-        let (slot, None) = (looked.next()?, looked.next()) else { return None };
+        let (slot, None) = (looked.next()?, looked.next()) else {
+            return None;
+        };
         let found = self.observed.sets.get(&slot)?;
         set.is_like(found).then_some((slot, found))
     }
 
-    /// A name that no rule looks into: of a set that may have the members, else of none, else of one that must go first.
+    /// A name that no rule looks into: of a set that may have the members, else of none, else of
+    /// one that must go first.
     fn free(&self, name: &str, set: &Set) -> Option<String> {
         let is_free = |slot: &String| {
             let is_looked_into = self.looks.has(slot) || self.looks.is_of_others(slot);
-            let is_fixed = self.observed.unlisted.contains(slot) || self.desired.untouched.contains(slot);
+            let is_fixed =
+                self.observed.unlisted.contains(slot) || self.desired.untouched.contains(slot);
             !is_looked_into && !is_fixed
         };
-        slots(name).filter(is_free).min_by_key(|slot| match self.observed.sets.get(slot) {
-            Some(found) if can_be_filled(found, set) => 0,
-            None => 1,
-            Some(_) => 2,
-        })
+        slots(name)
+            .filter(is_free)
+            .min_by_key(|slot| match self.observed.sets.get(slot) {
+                Some(found) if can_be_filled(found, set) => 0,
+                None => 1,
+                Some(_) => 2,
+            })
     }
 
-    /// Where a set is filled anew: under a name that no rule looks into, else under one that rules of others look into and ours do not, else
-    /// before everybody's eyes.
+    /// Where a set is filled anew: under a name that no rule looks into, else under one that rules
+    /// of others look into and ours do not, else before everybody's eyes.
     fn fresh(&self, name: &str, set: &Set) -> (String, Way) {
         let free = self.free(name, set).map(|slot| (slot, Way::Fresh));
         if let Some(found) = free.or_else(|| Some((self.lent(name, set)?, Way::Lent))) {
             return found;
         }
-        let mut there =
-            slots(name).filter_map(|slot| Some((self.observed.sets.get(&slot).filter(|found| can_be_filled(found, set))?, slot)));
+        let mut there = slots(name).filter_map(|slot| {
+            Some((
+                self.observed
+                    .sets
+                    .get(&slot)
+                    .filter(|found| can_be_filled(found, set))?,
+                slot,
+            ))
+        });
         match there.next() {
-            Some((found, slot)) => (slot, Way::Exposed(Delta::between(&set.members, &found.members))),
+            Some((found, slot)) => (
+                slot,
+                Way::Exposed(Delta::between(&set.members, &found.members)),
+            ),
             None => (name.to_owned(), Way::Fresh), // which the kernel refuses
         }
     }
 
     /// A name of a set that may have the members, and which only rules of others look into.
     fn lent(&self, name: &str, set: &Set) -> Option<String> {
-        let can_be_filled = |slot: &String| self.observed.sets.get(slot).is_some_and(|found| can_be_filled(found, set));
-        slots(name).filter(|slot| !self.looks.has(slot)).find(can_be_filled)
+        let can_be_filled = |slot: &String| {
+            self.observed
+                .sets
+                .get(slot)
+                .is_some_and(|found| can_be_filled(found, set))
+        };
+        slots(name)
+            .filter(|slot| !self.looks.has(slot))
+            .find(can_be_filled)
     }
 
     /// Sorts out which changes are made in place.
@@ -244,16 +328,26 @@ impl<'desired> Chooser<'_, 'desired> {
                 committing.extend(self.wanted_looks.families(name));
                 self.switch(name);
             }
-            let unsafe_family = Family::BOTH.into_iter().find(|family| !self.can_change(*family));
+            let unsafe_family = Family::BOTH
+                .into_iter()
+                .find(|family| !self.can_change(*family));
             match unsafe_family {
                 Some(family) => drop(committing.insert(family)),
                 None if switched.is_empty() => break,
                 None => {}
             }
         }
-        let hows: Vec<(&str, How)> = self.changes.keys().filter_map(|name| Some((*name, self.in_place(name)?))).collect();
+        let hows: Vec<(&str, How)> = self
+            .changes
+            .keys()
+            .filter_map(|name| Some((*name, self.in_place(name)?)))
+            .collect();
         for (name, how) in hows {
-            let (Some(change), Some(target)) = (self.changes.remove(name), self.targets.sets.get_mut(name)) else { continue };
+            let (Some(change), Some(target)) =
+                (self.changes.remove(name), self.targets.sets.get_mut(name))
+            else {
+                continue;
+            };
             target.way = match how {
                 How::Lines => Way::InPlace(change.delta),
                 How::Swap(copy) => Way::Swap(copy),
@@ -267,7 +361,9 @@ impl<'desired> Chooser<'_, 'desired> {
             self.seen.entry(family).and_modify(|count| *count -= 1);
         }
         self.changes.remove(name);
-        let Some(set) = self.desired.sets.get(name) else { return };
+        let Some(set) = self.desired.sets.get(name) else {
+            return;
+        };
         let (slot, way) = self.fresh(name, set);
         if let Some(target) = self.targets.sets.get_mut(name) {
             (target.slot, target.way) = (slot, way);
@@ -276,8 +372,14 @@ impl<'desired> Chooser<'_, 'desired> {
 
     /// Whether all changes that a family sees may be made in place.
     fn can_change(&self, family: Family) -> bool {
-        let seen: Vec<&str> = self.changes.keys().copied().filter(|name| self.families(name).contains(&family)).collect();
-        seen.iter().all(|name| self.in_place(name).is_some()) && self.is_hitless_or_one(&seen, family)
+        let seen: Vec<&str> = self
+            .changes
+            .keys()
+            .copied()
+            .filter(|name| self.families(name).contains(&family))
+            .collect();
+        seen.iter().all(|name| self.in_place(name).is_some())
+            && self.is_hitless_or_one(&seen, family)
     }
 
     fn is_hitless_or_one(&self, seen: &[&str], family: Family) -> bool {
@@ -286,21 +388,31 @@ impl<'desired> Chooser<'_, 'desired> {
         {
             return true; // `in_place` has seen to it
         }
-        let changes: Vec<(&str, &Delta)> =
-            seen.iter().filter_map(|name| self.changes.get(name)).map(|change| (change.slot.as_str(), &change.delta)).collect();
+        let changes: Vec<(&str, &Delta)> = seen
+            .iter()
+            .filter_map(|name| self.changes.get(name))
+            .map(|change| (change.slot.as_str(), &change.delta))
+            .collect();
         is_hitless(&changes, family, self.looks)
     }
 
-    /// How one set may be changed in place: by its lines or, where it is the only one that its families see changing, by a swap, whichever
-    /// is safe and shorter.
+    /// How one set may be changed in place: by its lines or, where it is the only one that its
+    /// families see changing, by a swap, whichever is safe and shorter.
     fn in_place(&self, name: &str) -> Option<How> {
         let (Change { slot, delta }, set) = (self.changes.get(name)?, self.desired.sets.get(name)?);
         let found = self.observed.sets.get(slot)?;
         let is_alone = self.is_alone(name);
         let families = self.families(name);
-        let is_hitless = !is_alone || families.iter().all(|family| is_hitless(&[(slot, delta)], *family, self.looks));
-        let by_lines = is_hitless && is_roomy(found, set.members.len()) && !delta.ends_a_length(&found.members);
-        let copy = self.free(name, set).filter(|_| is_alone && (!by_lines || delta.len() > set.members.len().max(1)));
+        let is_hitless = !is_alone
+            || families
+                .iter()
+                .all(|family| is_hitless(&[(slot, delta)], *family, self.looks));
+        let by_lines = is_hitless
+            && is_roomy(found, set.members.len())
+            && !delta.ends_a_length(&found.members);
+        let copy = self
+            .free(name, set)
+            .filter(|_| is_alone && (!by_lines || delta.len() > set.members.len().max(1)));
         match copy {
             Some(copy) => Some(How::Swap(copy)),
             None => by_lines.then_some(How::Lines),
@@ -309,12 +421,17 @@ impl<'desired> Chooser<'_, 'desired> {
 
     /// Whether no other set changes in any family that looks into this one.
     fn is_alone(&self, name: &str) -> bool {
-        self.families(name).iter().all(|family| self.seen.get(family) == Some(&1))
+        self.families(name)
+            .iter()
+            .all(|family| self.seen.get(family) == Some(&1))
     }
 
     /// The families whose rules look into a set that may be changed.
     fn families(&self, name: &str) -> BTreeSet<Family> {
-        self.changes.get(name).map(|change| self.looks.families(&change.slot)).unwrap_or_default()
+        self.changes
+            .get(name)
+            .map(|change| self.looks.families(&change.slot))
+            .unwrap_or_default()
     }
 }
 

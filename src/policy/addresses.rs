@@ -9,7 +9,10 @@ use crate::text::{Spanned, Text};
 
 /// Prefixes of a rule: with a length, without host bits.
 pub(super) fn prefixes(written: &[Text], found: &mut Diagnostics) -> Vec<Spanned<Cidr>> {
-    written.iter().filter_map(|text| prefix(text, found)).collect()
+    written
+        .iter()
+        .filter_map(|text| prefix(text, found))
+        .collect()
 }
 
 /// One prefix of a rule.
@@ -26,14 +29,23 @@ pub(super) fn prefix(text: &Text, found: &mut Diagnostics) -> Option<Spanned<Cid
 fn bad_prefix(text: &Text, error: CidrError) -> Diagnostic {
     let written = text.value.escape_debug();
     let (message, help) = match error {
-        CidrError::Malformed => (format!("`{written}` is no CIDR"), "write `10.0.0.0/8` or `2001:db8::/32`".to_owned()),
+        CidrError::Malformed => (
+            format!("`{written}` is no CIDR"),
+            "write `10.0.0.0/8` or `2001:db8::/32`".to_owned(),
+        ),
         CidrError::NoPrefixLength => {
             let length = if text.value.contains(':') { 128 } else { 32 };
-            (format!("`{written}` has no prefix length"), format!("write `{written}/{length}` for one address"))
+            (
+                format!("`{written}` has no prefix length"),
+                format!("write `{written}/{length}` for one address"),
+            )
         }
         CidrError::HostBits(meant) => {
             let meant = format!("{}/{}", meant.address(), meant.prefix());
-            (format!("`{written}` has bits set behind its prefix length"), format!("did you mean `{meant}`?"))
+            (
+                format!("`{written}` has bits set behind its prefix length"),
+                format!("did you mean `{meant}`?"),
+            )
         }
     };
     Diagnostic::at(Code::InvalidCidr, text.span, message).help(help)
@@ -56,7 +68,11 @@ pub(super) fn network_set(set: manifest::NetworkSet, found: &mut Diagnostics) ->
         namespace: metadata.namespace.map(|namespace| namespace.value),
         span: metadata.name.span,
         name: metadata.name.value,
-        labels: metadata.labels.into_iter().map(|(key, value)| (key.value, value.value)).collect(),
+        labels: metadata
+            .labels
+            .into_iter()
+            .map(|(key, value)| (key.value, value.value))
+            .collect(),
         nets,
     }
 }
@@ -68,10 +84,19 @@ pub(super) fn network_set(set: manifest::NetworkSet, found: &mut Diagnostics) ->
 /// orchestrator. So a set of one namespace could open another one's policies.
 fn refuse_claims(set: &manifest::NetworkSet, found: &mut Diagnostics) {
     let is_namespaced = set.metadata.namespace.is_some();
-    let of_namespace = |key: &str| key == reserved::ORCHESTRATOR || key.starts_with(reserved::NAMESPACE_PREFIX);
+    let of_namespace =
+        |key: &str| key == reserved::ORCHESTRATOR || key.starts_with(reserved::NAMESPACE_PREFIX);
     let is_claim = |key: &str| key == reserved::NAMESPACE || is_namespaced && of_namespace(key);
-    for (key, _) in set.metadata.labels.iter().filter(|(key, _)| is_claim(&key.value)) {
-        let message = format!("the label `{}` is not for a network set to claim", key.value);
+    for (key, _) in set
+        .metadata
+        .labels
+        .iter()
+        .filter(|(key, _)| is_claim(&key.value))
+    {
+        let message = format!(
+            "the label `{}` is not for a network set to claim",
+            key.value
+        );
         let help = match key.value == reserved::ORCHESTRATOR {
             true => "only endpoints have an orchestrator",
             false => "a NetworkSet has the labels of its own namespace",

@@ -6,14 +6,18 @@ use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::policy::order::{DEFAULT_TIER, Placed};
 use crate::policy::scope::{self, PeerClause};
 use crate::policy::{
-    Families, Field, IcmpMatch, Nets, Peer, Places, Policy, PolicyKey, PolicyKind, Ports, ProtocolMatch, Rule, Selected, Selectors, Stage,
-    addresses, ports, services,
+    Families, Field, IcmpMatch, Nets, Peer, Places, Policy, PolicyKey, PolicyKind, Ports,
+    ProtocolMatch, Rule, Selected, Selectors, Stage, addresses, ports, services,
 };
 use crate::text::{Span, Spanned};
 
-/// A checked policy and its tier. One with a wrong selector is checked to its end, so that all of its mistakes are told at
-/// once; the compile is refused.
-pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, found: &mut Diagnostics) -> Placed {
+/// A checked policy and its tier. One with a wrong selector is checked to its end, so that all of
+/// its mistakes are told at once; the compile is refused.
+pub(super) fn policy(
+    written: &manifest::Policy,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> Placed {
     let metadata = &written.metadata;
     let first = selectors.written().len();
     let applies_to = applies_to(written, selectors, found);
@@ -32,10 +36,25 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
     let stage = stage(written, found);
     selectors.join(own, applies_to);
     let first_of = |rules: &[manifest::Rule]| rules.first().map(|rule| rule.span);
-    let unused = Policy::unused(&ingress, first_of(&written.ingress)).or_else(|| Policy::unused(&egress, first_of(&written.egress)));
-    let stated = written.selector.as_ref().or(written.service_account_selector.as_ref()).or(written.namespace_selector.as_ref());
+    let unused = Policy::unused(&ingress, first_of(&written.ingress))
+        .or_else(|| Policy::unused(&egress, first_of(&written.egress)));
+    let stated = written
+        .selector
+        .as_ref()
+        .or(written.service_account_selector.as_ref())
+        .or(written.namespace_selector.as_ref());
     let selector = stated.map_or(metadata.name.span, |text| text.span);
-    let policy = Policy { key, order, applies_to, ingress, egress, stage, span: metadata.name.span, selector, unused };
+    let policy = Policy {
+        key,
+        order,
+        applies_to,
+        ingress,
+        egress,
+        stage,
+        span: metadata.name.span,
+        selector,
+        unused,
+    };
     let tier = match &written.tier {
         Some(tier) => Spanned::new(tier.value.clone(), tier.span),
         None => Spanned::new(DEFAULT_TIER.to_owned(), metadata.name.span),
@@ -45,16 +64,23 @@ pub(super) fn policy(written: &manifest::Policy, selectors: &mut Selectors, foun
 
 /// What of a host endpoint's traffic the policy is for (reference §2.3).
 fn stage(written: &manifest::Policy, found: &mut Diagnostics) -> Stage {
-    let stated = |field: &Option<Spanned<bool>>| field.filter(|field| field.value).map(|field| field.span);
+    let stated =
+        |field: &Option<Spanned<bool>>| field.filter(|field| field.value).map(|field| field.span);
     let (untracked, pre_dnat) = (stated(&written.do_not_track), stated(&written.pre_dnat));
-    let mut refuse = |span: Span, message: &str| found.push(Diagnostic::at(Code::ConflictingFields, span, message));
+    let mut refuse = |span: Span, message: &str| {
+        found.push(Diagnostic::at(Code::ConflictingFields, span, message))
+    };
     if let (Some(_), Some(span)) = (untracked, pre_dnat) {
         refuse(span, "`preDNAT` and `doNotTrack` exclude each other");
     }
     if let Some(rule) = pre_dnat.and(written.egress.first()) {
         refuse(rule.span, "a policy with `preDNAT` has no egress rules");
     }
-    for egress in written.types.iter().filter(|stated| pre_dnat.is_some() && stated.value == Direction::Egress) {
+    for egress in written
+        .types
+        .iter()
+        .filter(|stated| pre_dnat.is_some() && stated.value == Direction::Egress)
+    {
         refuse(egress.span, "a policy with `preDNAT` is for ingress only");
     }
     let forwards = stated(&written.apply_on_forward).is_some();
@@ -64,9 +90,16 @@ fn stage(written: &manifest::Policy, found: &mut Diagnostics) -> Stage {
         (Some(span), _) | (None, Some(span)) => {
             if !forwards {
                 let message = "`doNotTrack` and `preDNAT` need `applyOnForward: true`";
-                found.push(Diagnostic::at(Code::MissingField, span, message).help("they decide before it is known what is forwarded"));
+                found.push(
+                    Diagnostic::at(Code::MissingField, span, message)
+                        .help("they decide before it is known what is forwarded"),
+                );
             }
-            if untracked.is_some() { Stage::Untracked } else { Stage::PreDnat }
+            if untracked.is_some() {
+                Stage::Untracked
+            } else {
+                Stage::PreDnat
+            }
         }
     }
 }
@@ -74,18 +107,41 @@ fn stage(written: &manifest::Policy, found: &mut Diagnostics) -> Stage {
 /// What identifies a policy.
 pub(super) fn key(written: &manifest::Policy) -> PolicyKey {
     let metadata = &written.metadata;
-    let namespace = metadata.namespace.as_ref().map(|namespace| namespace.value.clone());
-    let kind = if namespace.is_some() { PolicyKind::NetworkPolicy } else { PolicyKind::GlobalNetworkPolicy };
-    let name = metadata.short_name(written.tier.as_ref().map(|tier| tier.value.as_str())).to_owned();
-    PolicyKey { kind, namespace, name }
+    let namespace = metadata
+        .namespace
+        .as_ref()
+        .map(|namespace| namespace.value.clone());
+    let kind = if namespace.is_some() {
+        PolicyKind::NetworkPolicy
+    } else {
+        PolicyKind::GlobalNetworkPolicy
+    };
+    let name = metadata
+        .short_name(written.tier.as_ref().map(|tier| tier.value.as_str()))
+        .to_owned();
+    PolicyKey {
+        kind,
+        namespace,
+        name,
+    }
 }
 
 /// The clause of the endpoints a policy applies to.
-fn applies_to(written: &manifest::Policy, selectors: &mut Selectors, found: &mut Diagnostics) -> crate::selector::Expr {
-    let mut parse = |text: &Option<_>, field| text.as_ref().and_then(|text| scope::parse(text, field, selectors, found));
+fn applies_to(
+    written: &manifest::Policy,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> crate::selector::Expr {
+    let mut parse = |text: &Option<_>, field| {
+        text.as_ref()
+            .and_then(|text| scope::parse(text, field, selectors, found))
+    };
     let selector = parse(&written.selector, Field::Selector);
     let namespaces = parse(&written.namespace_selector, Field::NamespaceSelector);
-    let service_accounts = parse(&written.service_account_selector, Field::ServiceAccountSelector);
+    let service_accounts = parse(
+        &written.service_account_selector,
+        Field::ServiceAccountSelector,
+    );
     match &written.metadata.namespace {
         Some(namespace) => scope::namespaced_policy(selector, service_accounts, &namespace.value),
         None => scope::global_policy(selector, namespaces, service_accounts),
@@ -95,7 +151,11 @@ fn applies_to(written: &manifest::Policy, selectors: &mut Selectors, found: &mut
 /// The directions a policy speaks about: `types`, or what its rules tell (reference §2.3).
 fn directions(written: &manifest::Policy) -> Vec<Direction> {
     let directions: Vec<Direction> = written.types.iter().map(|stated| stated.value).collect();
-    match (directions.is_empty(), written.ingress.is_empty(), written.egress.is_empty()) {
+    match (
+        directions.is_empty(),
+        written.ingress.is_empty(),
+        written.egress.is_empty(),
+    ) {
         (false, _, _) => directions,
         (true, _, true) => vec![Direction::Ingress],
         (true, true, false) => vec![Direction::Egress],
@@ -103,7 +163,8 @@ fn directions(written: &manifest::Policy) -> Vec<Direction> {
     }
 }
 
-/// The checked rules of a direction. `namespace` is the policy's, none for a global policy and for a profile.
+/// The checked rules of a direction. `namespace` is the policy's, none for a global policy and for
+/// a profile.
 pub(super) fn rules(
     written: &[manifest::Rule],
     direction: Direction,
@@ -115,11 +176,20 @@ pub(super) fn rules(
         services::check_side(rule, direction, found);
         check_http(rule, direction, found);
     }
-    (1..).zip(written).map(|(number, written)| rule(number, written, namespace, selectors, found)).collect()
+    (1..)
+        .zip(written)
+        .map(|(number, written)| rule(number, written, namespace, selectors, found))
+        .collect()
 }
 
 /// One checked rule. `namespace` is the policy's, none for a global policy.
-fn rule(number: usize, written: &manifest::Rule, namespace: Option<&str>, selectors: &mut Selectors, found: &mut Diagnostics) -> Rule {
+fn rule(
+    number: usize,
+    written: &manifest::Rule,
+    namespace: Option<&str>,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> Rule {
     let protocol = protocol(written, found);
     check_ports(written, protocol, found);
     let families = families(written, found);
@@ -148,15 +218,34 @@ fn place(entity: &Entity) -> Option<Span> {
     let accounts = entity.service_accounts.as_ref();
     let names = accounts.and_then(|accounts| accounts.names.first());
     let labels = accounts.and_then(|accounts| accounts.selector.as_ref());
-    let texts = [entity.selector.as_ref(), names, labels, entity.namespace_selector.as_ref(), entity.not_selector.as_ref()];
+    let texts = [
+        entity.selector.as_ref(),
+        names,
+        labels,
+        entity.namespace_selector.as_ref(),
+        entity.not_selector.as_ref(),
+    ];
     let service = entity.services.as_ref().map(|service| service.span);
-    texts.into_iter().flatten().map(|text| text.span).next().or(service)
+    texts
+        .into_iter()
+        .flatten()
+        .map(|text| text.span)
+        .next()
+        .or(service)
 }
 
 /// One checked side of a rule.
-fn peer(entity: &Entity, namespace: Option<&str>, selectors: &mut Selectors, found: &mut Diagnostics) -> Peer {
+fn peer(
+    entity: &Entity,
+    namespace: Option<&str>,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> Peer {
     let first = selectors.written().len();
-    let PeerClause { selected, not_selected } = scope::peer(entity, namespace, selectors, found);
+    let PeerClause {
+        selected,
+        not_selected,
+    } = scope::peer(entity, namespace, selectors, found);
     let own = first..selectors.written().len();
     let nets = plain(addresses::prefixes(&entity.nets, found));
     let not_nets = addresses::prefixes(&entity.not_nets, found);
@@ -173,10 +262,21 @@ fn peer(entity: &Entity, namespace: Option<&str>, selectors: &mut Selectors, fou
     Peer {
         selected: selected.map_or(Selected::Anyone, Selected::By),
         not_selected,
-        nets: if entity.nets.is_empty() { Nets::Any } else { Nets::In(nets) },
+        nets: if entity.nets.is_empty() {
+            Nets::Any
+        } else {
+            Nets::In(nets)
+        },
         not_nets: plain(not_nets),
-        service: entity.services.as_ref().and_then(|service| services::key(service, entity, namespace, found)),
-        ports: if entity.ports.is_empty() { Ports::Any } else { Ports::In(port_list) },
+        service: entity
+            .services
+            .as_ref()
+            .and_then(|service| services::key(service, entity, namespace, found)),
+        ports: if entity.ports.is_empty() {
+            Ports::Any
+        } else {
+            Ports::In(port_list)
+        },
         not_ports: ports::list(&entity.not_ports, found),
     }
 }
@@ -192,11 +292,16 @@ pub(super) fn plain(prefixes: Vec<Spanned<Cidr>>) -> Vec<Cidr> {
 /// The condition on the protocol.
 fn protocol(written: &manifest::Rule, found: &mut Diagnostics) -> ProtocolMatch {
     let number = |written: Spanned<WrittenProtocol>| written.value.protocol();
-    match (written.protocol.map(number), written.not_protocol.map(number)) {
+    match (
+        written.protocol.map(number),
+        written.not_protocol.map(number),
+    ) {
         (None, None) => ProtocolMatch::Any,
         (None, Some(excluded)) => ProtocolMatch::IsNot(excluded),
         (Some(protocol), Some(excluded)) if protocol == excluded => {
-            let place = written.not_protocol.map_or(written.span, |written| written.span);
+            let place = written
+                .not_protocol
+                .map_or(written.span, |written| written.span);
             found.push(Diagnostic::at(
                 Code::ConflictingFields,
                 place,
@@ -210,36 +315,61 @@ fn protocol(written: &manifest::Rule, found: &mut Diagnostics) -> ProtocolMatch 
 
 /// Ports need a protocol that has them; without one, only names say enough (reference §2.2).
 fn check_ports(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Diagnostics) {
-    if written.protocol_is_wrong || matches!(protocol, ProtocolMatch::Is(protocol) if protocol.has_ports()) {
+    if written.protocol_is_wrong
+        || matches!(protocol, ProtocolMatch::Is(protocol) if protocol.has_ports())
+    {
         return;
     }
     let may_name = matches!(protocol, ProtocolMatch::Any | ProtocolMatch::IsNot(_));
-    let lists = [&written.source.ports, &written.source.not_ports, &written.destination.ports, &written.destination.not_ports];
+    let lists = [
+        &written.source.ports,
+        &written.source.not_ports,
+        &written.destination.ports,
+        &written.destination.not_ports,
+    ];
     for port in lists.into_iter().flatten() {
         if !may_name || ports::is_numeric(port) {
             let message = "ports need a protocol that has them";
-            found.push(Diagnostic::at(Code::PortsNeedProtocol, port.span, message).help("write `protocol: TCP`, `UDP` or `SCTP`"));
+            found.push(
+                Diagnostic::at(Code::PortsNeedProtocol, port.span, message)
+                    .help("write `protocol: TCP`, `UDP` or `SCTP`"),
+            );
         }
     }
 }
 
-/// A rule of IPv6 must not let packets through because ip6tables does not see an extension header as
-/// their protocol. A rule that allows by such a number matches less than it says, which is safe.
+/// A rule of IPv6 must not let packets through because ip6tables does not see an extension header
+/// as their protocol. A rule that allows by such a number matches less than it says, which is safe.
 fn check_extension_headers(written: &manifest::Rule, families: Families, found: &mut Diagnostics) {
     if families == Families::Only(Family::V4) {
         return;
     }
-    let is_extension = |stated: &Spanned<WrittenProtocol>| stated.value.protocol().is_ipv6_extension_header();
-    let protocol = written.protocol.filter(|_| matches!(written.action, Action::Deny | Action::Pass));
-    let excluded = written.not_protocol.filter(|_| matches!(written.action, Action::Allow | Action::Pass));
-    for stated in [protocol, excluded].into_iter().flatten().filter(is_extension) {
+    let is_extension =
+        |stated: &Spanned<WrittenProtocol>| stated.value.protocol().is_ipv6_extension_header();
+    let protocol = written
+        .protocol
+        .filter(|_| matches!(written.action, Action::Deny | Action::Pass));
+    let excluded = written
+        .not_protocol
+        .filter(|_| matches!(written.action, Action::Allow | Action::Pass));
+    for stated in [protocol, excluded]
+        .into_iter()
+        .flatten()
+        .filter(is_extension)
+    {
         let number = stated.value.protocol().number();
-        let message =
-            format!("protocol {number} is an extension header in IPv6, which ip6tables looks past, so this rule would let packets through");
+        let message = format!(
+            "protocol {number} is an extension header in IPv6, which ip6tables looks past, so \
+             this rule would let packets through"
+        );
         let help = match families {
-            Families::Only(Family::V6) => "leave this rule out; IPv6 packets are decided by the protocol after their extension headers",
+            Families::Only(Family::V6) => {
+                "leave this rule out; IPv6 packets are decided by the protocol after their \
+                 extension headers"
+            }
             Families::Only(Family::V4) | Families::Both => {
-                "write `ipVersion: 4` in this rule; IPv6 packets are decided by the protocol after their extension headers"
+                "write `ipVersion: 4` in this rule; IPv6 packets are decided by the protocol after \
+                 their extension headers"
             }
         };
         found.push(Diagnostic::at(Code::ExtensionHeader, stated.span, message).help(help));
@@ -249,25 +379,45 @@ fn check_extension_headers(written: &manifest::Rule, families: Families, found: 
 /// HTTP conditions may only narrow what ingress allows of TCP (reference §2.2).
 fn check_http(written: &manifest::Rule, direction: Direction, found: &mut Diagnostics) {
     let Some(span) = written.http else { return };
-    let is_tcp = written.protocol.is_none_or(|protocol| protocol.value.protocol() == Protocol::TCP);
+    let is_tcp = written
+        .protocol
+        .is_none_or(|protocol| protocol.value.protocol() == Protocol::TCP);
     if direction != Direction::Ingress || written.action != Action::Allow || !is_tcp {
         let message = "`http` may only stand in an ingress rule that allows TCP";
         found.push(Diagnostic::at(Code::ConflictingFields, span, message));
     }
-    let message = "`http` is not enforced: iptables lets through whatever the rest of the rule allows";
-    found.push(Diagnostic::at(Code::HttpNotEnforced, span, message).help("a service mesh must check methods and paths"));
+    let message =
+        "`http` is not enforced: iptables lets through whatever the rest of the rule allows";
+    found.push(
+        Diagnostic::at(Code::HttpNotEnforced, span, message)
+            .help("a service mesh must check methods and paths"),
+    );
 }
 
 /// The condition on the ICMP type. iptables can only look for it behind an ICMP protocol.
 fn icmp(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Diagnostics) -> IcmpMatch {
-    let Some(stated) = written.icmp.or(written.not_icmp) else { return IcmpMatch::Any };
-    if !written.protocol_is_wrong && !matches!(protocol, ProtocolMatch::Is(Protocol::ICMP | Protocol::ICMPV6)) {
+    let Some(stated) = written.icmp.or(written.not_icmp) else {
+        return IcmpMatch::Any;
+    };
+    if !written.protocol_is_wrong
+        && !matches!(
+            protocol,
+            ProtocolMatch::Is(Protocol::ICMP | Protocol::ICMPV6)
+        )
+    {
         let message = "an ICMP type needs an ICMP protocol";
-        found.push(Diagnostic::at(Code::IcmpNeedsProtocol, stated.span, message).help("add `protocol: ICMP` or `protocol: ICMPv6`"));
+        found.push(
+            Diagnostic::at(Code::IcmpNeedsProtocol, stated.span, message)
+                .help("add `protocol: ICMP` or `protocol: ICMPv6`"),
+        );
     }
     match (written.icmp, written.not_icmp) {
         (Some(_), Some(excluded)) => {
-            found.push(Diagnostic::at(Code::ConflictingFields, excluded.span, "`icmp` and `notICMP` exclude each other"));
+            found.push(Diagnostic::at(
+                Code::ConflictingFields,
+                excluded.span,
+                "`icmp` and `notICMP` exclude each other",
+            ));
             IcmpMatch::Any
         }
         (Some(stated), None) => IcmpMatch::Is(stated.value),
@@ -276,21 +426,27 @@ fn icmp(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Diagnosti
     }
 }
 
-/// The families a rule applies to: those of its addresses, its protocol and its `ipVersion`, which must agree. A list of
-/// addresses, also of excluded ones, without any of a family takes the rule out of that family (decision 18).
+/// The families a rule applies to: those of its addresses, its protocol and its `ipVersion`, which
+/// must agree. A list of addresses, also of excluded ones, without any of a family takes the rule
+/// out of that family (decision 18).
 fn families(written: &manifest::Rule, found: &mut Diagnostics) -> Families {
     let mut families = Families::Both;
     let mut narrow = |family: Family, span: Span| match families {
         Families::Only(other) if other != family => {
             let message = format!("this is {family}, and the rest of the rule is {other}");
-            found.push(Diagnostic::at(Code::MixedFamilies, span, message).help("write one rule per family"));
+            found.push(
+                Diagnostic::at(Code::MixedFamilies, span, message)
+                    .help("write one rule per family"),
+            );
         }
         Families::Only(_) | Families::Both => families = Families::Only(family),
     };
     if let Some(version) = written.ip_version {
         narrow(version.value, version.span);
     }
-    let excluded = written.not_protocol.filter(|_| written.ip_version.is_some());
+    let excluded = written
+        .not_protocol
+        .filter(|_| written.ip_version.is_some());
     for protocol in [written.protocol, excluded].into_iter().flatten() {
         if let Some(family) = protocol_family(written, protocol.value) {
             narrow(family, protocol.span);
@@ -298,18 +454,23 @@ fn families(written: &manifest::Rule, found: &mut Diagnostics) -> Families {
     }
     for entity in [&written.source, &written.destination] {
         for net in entity.nets.iter().chain(&entity.not_nets) {
-            let family = if net.value.contains(':') { Family::V6 } else { Family::V4 };
+            let family = if net.value.contains(':') {
+                Family::V6
+            } else {
+                Family::V4
+            };
             narrow(family, net.span);
         }
     }
     families
 }
 
-/// The family a protocol belongs to: the names `ICMP` and `ICMPv6`, and their numbers where an ICMP type is asked for or an
-/// IP version is stated.
+/// The family a protocol belongs to: the names `ICMP` and `ICMPv6`, and their numbers where an ICMP
+/// type is asked for or an IP version is stated.
 fn protocol_family(written: &manifest::Rule, protocol: WrittenProtocol) -> Option<Family> {
     let asks_type = written.icmp.is_some() || written.not_icmp.is_some();
-    let tied = matches!(protocol, WrittenProtocol::Name(_)) || asks_type || written.ip_version.is_some();
+    let tied =
+        matches!(protocol, WrittenProtocol::Name(_)) || asks_type || written.ip_version.is_some();
     match protocol.protocol() {
         Protocol::ICMP if tied => Some(Family::V4),
         Protocol::ICMPV6 if tied => Some(Family::V6),

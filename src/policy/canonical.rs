@@ -1,50 +1,90 @@
 //! Policy as lines of one form, which say all that is checked and nothing of where it is written.
 //!
-//! Each line is a JSON object without spaces, its keys sorted. Selectors are in their canonical text, and
-//! prefixes, ports and protocols in the notation of this program. Lists whose order means something (policies
-//! of a tier, rules, profiles) are arrays in that order; labels are sorted. Every struct is taken apart by
-//! all of its fields, so that a new field cannot be forgotten here: places (`Span`) alone are left out.
+//! Each line is a JSON object without spaces, its keys sorted. Selectors are in their canonical
+//! text, and prefixes, ports and protocols in the notation of this program. Lists whose order means
+//! something (policies of a tier, rules, profiles) are arrays in that order; labels are sorted.
+//! Every struct is taken apart by all of its fields, so that a new field cannot be forgotten here:
+//! places (`Span`) alone are left out.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use crate::policy::{
-    HostEndpoint, HostPlace, Nets, NetworkSet, Peer, Policy, PolicySet, PortList, Ports, Profile, Rule, Selected, SelectorId, Selectors,
-    Tier,
+    HostEndpoint, HostPlace, Nets, NetworkSet, Peer, Policy, PolicySet, PortList, Ports, Profile,
+    Rule, Selected, SelectorId, Selectors, Tier,
 };
 
 impl PolicySet {
     /// All of it, a line for each object, in no order.
     pub fn canonical_lines(&self) -> impl Iterator<Item = String> {
-        let Self { tiers, profiles, selectors, network_sets, host_endpoints } = self;
-        let of_tiers = tiers.iter().flat_map(move |tier| tier_lines(tier, selectors));
-        let of_profiles = profiles.iter().map(move |(name, profile)| profile_line(name, profile, selectors));
+        let Self {
+            tiers,
+            profiles,
+            selectors,
+            network_sets,
+            host_endpoints,
+        } = self;
+        let of_tiers = tiers
+            .iter()
+            .flat_map(move |tier| tier_lines(tier, selectors));
+        let of_profiles = profiles
+            .iter()
+            .map(move |(name, profile)| profile_line(name, profile, selectors));
         let of_sets = network_sets.iter().map(network_set_line);
         let of_hosts = host_endpoints.iter().map(host_endpoint_line);
-        of_tiers.chain(of_profiles).chain(of_sets).chain(of_hosts).map(|line| line.to_string())
+        of_tiers
+            .chain(of_profiles)
+            .chain(of_sets)
+            .chain(of_hosts)
+            .map(|line| line.to_string())
     }
 }
 
-fn tier_lines<'tier>(tier: &'tier Tier, selectors: &'tier Selectors) -> impl Iterator<Item = Value> + 'tier {
-    let Tier { name, order, default_action, policies } = tier;
+fn tier_lines<'tier>(
+    tier: &'tier Tier,
+    selectors: &'tier Selectors,
+) -> impl Iterator<Item = Value> + 'tier {
+    let Tier {
+        name,
+        order,
+        default_action,
+        policies,
+    } = tier;
     let own = json!({ "tier": name, "order": number(*order), "defaultAction": format!("{default_action:?}") });
     let policies = (1..).zip(policies).map(move |(position, policy)| {
         let mut line = policy_line(policy, selectors);
-        line.extend([("tier".to_owned(), json!(name)), ("position".to_owned(), json!(position))]);
+        line.extend([
+            ("tier".to_owned(), json!(name)),
+            ("position".to_owned(), json!(position)),
+        ]);
         Value::Object(line)
     });
     std::iter::once(own).chain(policies)
 }
 
 fn policy_line(policy: &Policy, selectors: &Selectors) -> Map<String, Value> {
-    let Policy { key, order, applies_to, ingress, egress, stage, span: _, selector: _, unused: _ } = policy;
-    let rules = |rules: &Option<Vec<Rule>>| rules.as_ref().map(|rules| rules_value(rules, selectors));
+    let Policy {
+        key,
+        order,
+        applies_to,
+        ingress,
+        egress,
+        stage,
+        span: _,
+        selector: _,
+        unused: _,
+    } = policy;
+    let rules =
+        |rules: &Option<Vec<Rule>>| rules.as_ref().map(|rules| rules_value(rules, selectors));
     let mut line = Map::new();
     line.extend([
         ("policy".to_owned(), json!(key.to_string())),
         ("order".to_owned(), json!(order.map(number))),
-        ("appliesTo".to_owned(), json!(selectors.describe(*applies_to))),
+        (
+            "appliesTo".to_owned(),
+            json!(selectors.describe(*applies_to)),
+        ),
         ("ingress".to_owned(), json!(rules(ingress))),
         ("egress".to_owned(), json!(rules(egress))),
         ("stage".to_owned(), json!(format!("{stage:?}"))),
@@ -53,7 +93,11 @@ fn policy_line(policy: &Policy, selectors: &Selectors) -> Map<String, Value> {
 }
 
 fn profile_line(name: &str, profile: &Profile, selectors: &Selectors) -> Value {
-    let Profile { key, ingress, egress } = profile;
+    let Profile {
+        key,
+        ingress,
+        egress,
+    } = profile;
     json!({
         "profile": name,
         "key": key.to_string(),
@@ -63,11 +107,25 @@ fn profile_line(name: &str, profile: &Profile, selectors: &Selectors) -> Value {
 }
 
 fn rules_value(rules: &[Rule], selectors: &Selectors) -> Value {
-    rules.iter().map(|rule| rule_value(rule, selectors)).collect()
+    rules
+        .iter()
+        .map(|rule| rule_value(rule, selectors))
+        .collect()
 }
 
 fn rule_value(rule: &Rule, selectors: &Selectors) -> Value {
-    let Rule { number, span: _, action, families, protocol, icmp, source, destination, http, places: _ } = rule;
+    let Rule {
+        number,
+        span: _,
+        action,
+        families,
+        protocol,
+        icmp,
+        source,
+        destination,
+        http,
+        places: _,
+    } = rule;
     json!({
         "number": number,
         "action": action.to_string(),
@@ -81,7 +139,15 @@ fn rule_value(rule: &Rule, selectors: &Selectors) -> Value {
 }
 
 fn peer_value(peer: &Peer, selectors: &Selectors) -> Value {
-    let Peer { selected, not_selected, nets, not_nets, service, ports, not_ports } = peer;
+    let Peer {
+        selected,
+        not_selected,
+        nets,
+        not_nets,
+        service,
+        ports,
+        not_ports,
+    } = peer;
     let selector = |id: &SelectorId| selectors.describe(*id);
     let selected = match selected {
         Selected::Anyone => None,
@@ -112,7 +178,13 @@ fn ports_value(ports: &PortList) -> Value {
 }
 
 fn network_set_line(set: &NetworkSet) -> Value {
-    let NetworkSet { namespace, name, labels, nets, span: _ } = set;
+    let NetworkSet {
+        namespace,
+        name,
+        labels,
+        nets,
+        span: _,
+    } = set;
     json!({
         "networkSet": name,
         "namespace": namespace,
@@ -122,7 +194,16 @@ fn network_set_line(set: &NetworkSet) -> Value {
 }
 
 fn host_endpoint_line(host: &HostEndpoint) -> Value {
-    let HostEndpoint { name, node, place, addresses, ports, labels, profiles, span: _ } = host;
+    let HostEndpoint {
+        name,
+        node,
+        place,
+        addresses,
+        ports,
+        labels,
+        profiles,
+        span: _,
+    } = host;
     let place = match place {
         HostPlace::Interface(name) => format!("interface {name}"),
         HostPlace::Addresses => "addresses".to_owned(),
@@ -140,7 +221,12 @@ fn host_endpoint_line(host: &HostEndpoint) -> Value {
 }
 
 fn labels_value(labels: &[(String, String)]) -> Value {
-    json!(labels.iter().map(|(key, value)| (key, value)).collect::<BTreeMap<_, _>>())
+    json!(
+        labels
+            .iter()
+            .map(|(key, value)| (key, value))
+            .collect::<BTreeMap<_, _>>()
+    )
 }
 
 /// JSON has no number for what is behind all others.

@@ -1,28 +1,41 @@
-//! Cluster-wide Kubernetes policies, checked and turned into rules like Calico's (reference §5.3, §5.4, decision 12).
+//! Cluster-wide Kubernetes policies, checked and turned into rules like Calico's (reference §5.3,
+//! §5.4, decision 12).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::manifest::{ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule};
+use crate::manifest::{
+    ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule,
+};
 use crate::net::{Cidr, Direction, Family};
 use crate::policy::kubernetes::{self, Side};
-use crate::policy::order::{ADMIN_TIER, BASELINE_TIER, KUBE_ADMIN_TIER, KUBE_BASELINE_TIER, Placed};
+use crate::policy::order::{
+    ADMIN_TIER, BASELINE_TIER, KUBE_ADMIN_TIER, KUBE_BASELINE_TIER, Placed,
+};
 use crate::policy::{
-    Families, Field, Peer, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected, Selectors, Stage, addresses,
-    ports, scope,
+    Families, Field, Peer, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule,
+    Selected, Selectors, Stage, addresses, ports, scope,
 };
 use crate::selector::Expr;
 use crate::text::Spanned;
 
 /// A checked policy.
-pub(super) fn policy(written: &ClusterPolicy, selectors: &mut Selectors, found: &mut Diagnostics) -> Placed {
+pub(super) fn policy(
+    written: &ClusterPolicy,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> Placed {
     let name = &written.metadata.name;
     let (kind, tier) = match written.rank {
         ClusterRank::Admin => (PolicyKind::ClusterNetworkPolicy, KUBE_ADMIN_TIER),
         ClusterRank::Baseline => (PolicyKind::ClusterNetworkPolicy, KUBE_BASELINE_TIER),
         ClusterRank::AdminNetworkPolicy => (PolicyKind::AdminNetworkPolicy, ADMIN_TIER),
-        ClusterRank::BaselineAdminNetworkPolicy => (PolicyKind::BaselineAdminNetworkPolicy, BASELINE_TIER),
+        ClusterRank::BaselineAdminNetworkPolicy => {
+            (PolicyKind::BaselineAdminNetworkPolicy, BASELINE_TIER)
+        }
     };
     let mut rules = |direction: Direction, written: &[ClusterRule]| -> Option<Vec<Rule>> {
-        let converted = (1..).zip(written).flat_map(|(number, rule)| convert(number, rule, direction, selectors, found));
+        let converted = (1..)
+            .zip(written)
+            .flat_map(|(number, rule)| convert(number, rule, direction, selectors, found));
         let converted: Vec<Rule> = converted.collect();
         (!written.is_empty()).then_some(converted)
     };
@@ -32,13 +45,37 @@ pub(super) fn policy(written: &ClusterPolicy, selectors: &mut Selectors, found: 
     write(&written.subject, selectors);
     let applies_to = selectors.intern(subject(&written.subject));
     selectors.join(first..selectors.written().len(), applies_to);
-    let key = PolicyKey { kind, namespace: None, name: name.value.clone() };
-    let order = written.priority.and_then(|priority| u16::try_from(priority).ok()).map(f64::from);
+    let key = PolicyKey {
+        kind,
+        namespace: None,
+        name: name.value.clone(),
+    };
+    let order = written
+        .priority
+        .and_then(|priority| u16::try_from(priority).ok())
+        .map(f64::from);
     let subject = &written.subject;
-    let stated = subject.pods.as_ref().and_then(kubernetes::place).or_else(|| kubernetes::place(&subject.namespaces));
+    let stated = subject
+        .pods
+        .as_ref()
+        .and_then(kubernetes::place)
+        .or_else(|| kubernetes::place(&subject.namespaces));
     let selector = stated.unwrap_or(name.span);
-    let policy = Policy { key, order, applies_to, ingress, egress, stage: Stage::Normal, span: name.span, selector, unused: None };
-    Placed { tier: Spanned::new(tier.to_owned(), name.span), policy }
+    let policy = Policy {
+        key,
+        order,
+        applies_to,
+        ingress,
+        egress,
+        stage: Stage::Normal,
+        span: name.span,
+        selector,
+        unused: None,
+    };
+    Placed {
+        tier: Spanned::new(tier.to_owned(), name.span),
+        policy,
+    }
 }
 
 /// Returns the clause of the pods that a policy applies to; network sets and host endpoints never
@@ -53,7 +90,13 @@ fn subject(subject: &ClusterPods) -> Expr {
 }
 
 /// The rules that one rule becomes: one for every protocol and every kind of peer.
-fn convert(number: usize, written: &ClusterRule, direction: Direction, selectors: &mut Selectors, found: &mut Diagnostics) -> Vec<Rule> {
+fn convert(
+    number: usize,
+    written: &ClusterRule,
+    direction: Direction,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> Vec<Rule> {
     check_names(written, found);
     let sides = sides(&written.peers, selectors, found);
     let matches: Vec<(ProtocolMatch, Ports)> = protocols(&written.ports, found);
@@ -63,15 +106,26 @@ fn convert(number: usize, written: &ClusterRule, direction: Direction, selectors
 
 /// Only pods give their ports names (`v1alpha1`, CEL on egress rules).
 fn check_names(written: &ClusterRule, found: &mut Diagnostics) {
-    let has_others = written.peers.iter().any(|peer| !matches!(peer, ClusterPeer::Pods(_)));
-    for port in written.ports.iter().filter(|port| has_others && port.protocol.is_none()) {
+    let has_others = written
+        .peers
+        .iter()
+        .any(|peer| !matches!(peer, ClusterPeer::Pods(_)));
+    for port in written
+        .ports
+        .iter()
+        .filter(|port| has_others && port.protocol.is_none())
+    {
         let message = "networks and nodes have no ports by name";
         let span = port.port.as_ref().map_or(written.span, |port| port.span);
-        found.push(Diagnostic::at(Code::ConflictingFields, span, message).help("write the port's number, or two rules"));
+        found.push(
+            Diagnostic::at(Code::ConflictingFields, span, message)
+                .help("write the port's number, or two rules"),
+        );
     }
 }
 
-/// The other side: all label peers together, all nodes together, all prefixes of one family together.
+/// The other side: all label peers together, all nodes together, all prefixes of one family
+/// together.
 fn sides(peers: &[ClusterPeer], selectors: &mut Selectors, found: &mut Diagnostics) -> Vec<Side> {
     let mut clauses = Vec::new();
     let mut nodes = Vec::new();
@@ -84,16 +138,29 @@ fn sides(peers: &[ClusterPeer], selectors: &mut Selectors, found: &mut Diagnosti
                 clauses.push(peer_clause(pods));
             }
             ClusterPeer::Nodes(labels) => nodes.push(kubernetes::clause(labels)),
-            ClusterPeer::Networks(prefixes) => networks.extend(addresses::prefixes(prefixes, found).into_iter().map(|prefix| prefix.value)),
+            ClusterPeer::Networks(prefixes) => networks.extend(
+                addresses::prefixes(prefixes, found)
+                    .into_iter()
+                    .map(|prefix| prefix.value),
+            ),
         }
     }
     let by_label = (!clauses.is_empty()).then(|| selectors.intern(Expr::or(clauses)));
-    by_label.into_iter().for_each(|id| selectors.join(first..selectors.written().len(), id));
+    by_label
+        .into_iter()
+        .for_each(|id| selectors.join(first..selectors.written().len(), id));
     let by_node = (!nodes.is_empty()).then(|| selectors.intern_nodes(Expr::or(nodes)));
-    let selected = by_label.into_iter().chain(by_node).map(|id| Peer { selected: Selected::By(id), ..Peer::anyone() });
+    let selected = by_label.into_iter().chain(by_node).map(|id| Peer {
+        selected: Selected::By(id),
+        ..Peer::anyone()
+    });
     let mut sides: Vec<Side> = selected.map(|peer| (Families::Both, peer)).collect();
     for family in Family::BOTH {
-        let of_family: Vec<Cidr> = networks.iter().copied().filter(|net| net.family() == family).collect();
+        let of_family: Vec<Cidr> = networks
+            .iter()
+            .copied()
+            .filter(|net| net.family() == family)
+            .collect();
         if !of_family.is_empty() {
             sides.push(kubernetes::block_peer(family, of_family, Vec::new()));
         }
@@ -103,12 +170,19 @@ fn sides(peers: &[ClusterPeer], selectors: &mut Selectors, found: &mut Diagnosti
 
 /// Keeps the selectors of pods as written.
 fn write(written: &ClusterPods, selectors: &mut Selectors) {
-    kubernetes::write(&written.namespaces, Field::KubernetesNamespaceSelector, selectors);
-    written.pods.iter().for_each(|pods| kubernetes::write(pods, Field::PodSelector, selectors));
+    kubernetes::write(
+        &written.namespaces,
+        Field::KubernetesNamespaceSelector,
+        selectors,
+    );
+    written
+        .pods
+        .iter()
+        .for_each(|pods| kubernetes::write(pods, Field::PodSelector, selectors));
 }
 
-/// Returns the clause of one peer. Whole namespaces include the network sets in them (reference §5.4);
-/// what is in no namespace never matches (decision 30).
+/// Returns the clause of one peer. Whole namespaces include the network sets in them (reference
+/// §5.4); what is in no namespace never matches (decision 30).
 fn peer_clause(peer: &ClusterPods) -> Expr {
     let namespaces = scope::of_kubernetes_namespaces(kubernetes::clause(&peer.namespaces));
     match &peer.pods {
@@ -122,13 +196,17 @@ fn protocols(written: &[ClusterPort], found: &mut Diagnostics) -> Vec<(ProtocolM
     let mut lists = kubernetes::ProtocolLists::default();
     let mut names: Vec<PortList> = Vec::new();
     for entry in written {
-        let ports = entry.port.as_ref().map(|port| ports::list(std::slice::from_ref(port), found));
+        let ports = entry
+            .port
+            .as_ref()
+            .map(|port| ports::list(std::slice::from_ref(port), found));
         match (entry.protocol, ports) {
             (Some(protocol), ports) => lists.add(protocol, ports),
             (None, ports) => names.extend(ports),
         }
     }
-    let by_name = (!names.is_empty()).then(|| (ProtocolMatch::Any, Ports::In(kubernetes::join(names))));
+    let by_name =
+        (!names.is_empty()).then(|| (ProtocolMatch::Any, Ports::In(kubernetes::join(names))));
     match written.is_empty() {
         true => vec![(ProtocolMatch::Any, Ports::Any)],
         false => lists.finish().into_iter().chain(by_name).collect(),

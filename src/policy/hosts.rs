@@ -16,8 +16,14 @@ const EVERY_INTERFACE: &str = "*";
 const INTERFACE_NAME: usize = 15;
 
 /// All host endpoints, by name.
-pub(super) fn endpoints(written: &[manifest::HostEndpoint], found: &mut Diagnostics) -> Vec<HostEndpoint> {
-    let mut endpoints: Vec<HostEndpoint> = written.iter().filter_map(|written| endpoint(written, found)).collect();
+pub(super) fn endpoints(
+    written: &[manifest::HostEndpoint],
+    found: &mut Diagnostics,
+) -> Vec<HostEndpoint> {
+    let mut endpoints: Vec<HostEndpoint> = written
+        .iter()
+        .filter_map(|written| endpoint(written, found))
+        .collect();
     endpoints.sort_by(|left, right| left.name.cmp(&right.name));
     endpoints
 }
@@ -27,8 +33,15 @@ fn endpoint(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option
     refuse_namespace(written, found);
     let node_fits = Form::DnsSubdomain.check_text(&written.node, "node name", found);
     let place = place(written, found);
-    let labels = written.metadata.labels.iter().map(|(key, value)| (key.value.clone(), value.value.clone()));
-    let (addresses, ports) = (addresses(&written.expected_ips, found), ports(&written.ports, found));
+    let labels = written
+        .metadata
+        .labels
+        .iter()
+        .map(|(key, value)| (key.value.clone(), value.value.clone()));
+    let (addresses, ports) = (
+        addresses(&written.expected_ips, found),
+        ports(&written.ports, found),
+    );
     let endpoint = HostEndpoint {
         name: name.value.clone(),
         node: written.node.value.clone(),
@@ -42,11 +55,23 @@ fn endpoint(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option
     node_fits.then_some(endpoint)
 }
 
-/// With that label it would be taken for a pod of the namespace, to which policies of the namespace apply.
+/// With that label it would be taken for a pod of the namespace, to which policies of the namespace
+/// apply.
 fn refuse_namespace(written: &manifest::HostEndpoint, found: &mut Diagnostics) {
-    for (key, _) in written.metadata.labels.iter().filter(|(key, _)| key.value == reserved::NAMESPACE) {
-        let message = format!("the label `{}` is not for a host endpoint to claim", key.value);
-        found.push(Diagnostic::at(Code::InvalidLabel, key.span, message).help("a host endpoint is in no namespace"));
+    for (key, _) in written
+        .metadata
+        .labels
+        .iter()
+        .filter(|(key, _)| key.value == reserved::NAMESPACE)
+    {
+        let message = format!(
+            "the label `{}` is not for a host endpoint to claim",
+            key.value
+        );
+        found.push(
+            Diagnostic::at(Code::InvalidLabel, key.span, message)
+                .help("a host endpoint is in no namespace"),
+        );
     }
 }
 
@@ -55,12 +80,18 @@ fn place(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option<Ho
         let name = &written.metadata.name;
         if written.expected_ips.is_empty() {
             let message = "a host endpoint needs `interfaceName` or `expectedIPs`";
-            found
-                .push(Diagnostic::at(Code::MissingField, name.span, message).help("`interfaceName: \"*\"` is every interface of the node"));
+            found.push(
+                Diagnostic::at(Code::MissingField, name.span, message)
+                    .help("`interfaceName: \"*\"` is every interface of the node"),
+            );
             return None;
         }
-        let message = format!("`{}` names no interface, so its packets are told by its addresses", name.value);
-        let help = "name its interface: packets that it receives for other addresses of the node are not its";
+        let message = format!(
+            "`{}` names no interface, so its packets are told by its addresses",
+            name.value
+        );
+        let help = "name its interface: packets that it receives for other addresses of the node \
+                    are not its";
         found.push(Diagnostic::at(Code::HostEndpointByAddress, name.span, message).help(help));
         return Some(HostPlace::Addresses);
     };
@@ -69,7 +100,10 @@ fn place(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option<Ho
     }
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if interface.value.len() > INTERFACE_NAME || !interface.value.bytes().all(allowed) {
-        let message = format!("`{}` is no valid interface name", interface.value.escape_debug());
+        let message = format!(
+            "`{}` is no valid interface name",
+            interface.value.escape_debug()
+        );
         let help = "an interface name is `*`, or up to 15 of A-Z, a-z, 0-9, `_`, `.` and `-`";
         found.push(Diagnostic::at(Code::InvalidName, interface.span, message).help(help));
         return None;
@@ -78,38 +112,72 @@ fn place(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option<Ho
 }
 
 fn addresses(written: &[Text], found: &mut Diagnostics) -> Vec<IpAddr> {
-    let mut addresses: Vec<IpAddr> = written.iter().filter_map(|text| address(text, found)).collect();
+    let mut addresses: Vec<IpAddr> = written
+        .iter()
+        .filter_map(|text| address(text, found))
+        .collect();
     addresses.sort_unstable();
     addresses.dedup();
     addresses
 }
 
-/// An address that a host can have. An IPv4 address in IPv6 notation is refused: it would stand in the sets of the wrong family.
+/// An address that a host can have. An IPv4 address in IPv6 notation is refused: it would stand in
+/// the sets of the wrong family.
 fn address(text: &Text, found: &mut Diagnostics) -> Option<IpAddr> {
-    let in_other_notation = |address: &IpAddr| matches!(address, IpAddr::V6(inner) if inner.to_ipv4_mapped().is_some());
-    let nobodys = |address: &IpAddr| address.is_unspecified() || address.is_loopback() || address.is_multicast();
-    let address = text.value.parse().ok().filter(|address| !in_other_notation(address) && !nobodys(address));
+    let in_other_notation =
+        |address: &IpAddr| matches!(address, IpAddr::V6(inner) if inner.to_ipv4_mapped().is_some());
+    let nobodys = |address: &IpAddr| {
+        address.is_unspecified() || address.is_loopback() || address.is_multicast()
+    };
+    let address = text
+        .value
+        .parse()
+        .ok()
+        .filter(|address| !in_other_notation(address) && !nobodys(address));
     if address.is_none() {
-        let message = format!("`{}` is not an address that a host can have", text.value.escape_debug());
-        found.push(Diagnostic::at(Code::InvalidAddress, text.span, message).help("write one address, without a prefix length"));
+        let message = format!(
+            "`{}` is not an address that a host can have",
+            text.value.escape_debug()
+        );
+        found.push(
+            Diagnostic::at(Code::InvalidAddress, text.span, message)
+                .help("write one address, without a prefix length"),
+        );
     }
     address
 }
 
 fn ports(written: &[HostPort], found: &mut Diagnostics) -> Vec<NamedPort> {
-    let mut ports: Vec<NamedPort> = written.iter().filter_map(|written| port(written, found)).collect();
+    let mut ports: Vec<NamedPort> = written
+        .iter()
+        .filter_map(|written| port(written, found))
+        .collect();
     ports.sort_unstable();
     ports.dedup();
     ports
 }
 
-fn port(HostPort { name, protocol, number }: &HostPort, found: &mut Diagnostics) -> Option<NamedPort> {
+fn port(
+    HostPort {
+        name,
+        protocol,
+        number,
+    }: &HostPort,
+    found: &mut Diagnostics,
+) -> Option<NamedPort> {
     let fits = Form::PortName.check_text(name, "port name", found);
     let written = protocol.value.protocol();
     if !written.has_ports() {
         let message = format!("{written} has no ports");
-        found.push(Diagnostic::at(Code::InvalidProtocol, protocol.span, message).help("write TCP, UDP or SCTP"));
+        found.push(
+            Diagnostic::at(Code::InvalidProtocol, protocol.span, message)
+                .help("write TCP, UDP or SCTP"),
+        );
         return None;
     }
-    fits.then(|| NamedPort { name: Arc::from(name.value.as_str()), protocol: written, number: *number })
+    fits.then(|| NamedPort {
+        name: Arc::from(name.value.as_str()),
+        protocol: written,
+        number: *number,
+    })
 }

@@ -1,19 +1,23 @@
 //! Kubernetes policies, checked and turned into rules like Calico's (reference §5.1).
 //!
-//! One Kubernetes rule becomes one rule for every protocol and every kind of peer: all its label peers together, all its
-//! plain blocks of one family together, and each block with exceptions alone.
+//! One Kubernetes rule becomes one rule for every protocol and every kind of peer: all its label
+//! peers together, all its plain blocks of one family together, and each block with exceptions
+//! alone.
 
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::manifest::{Action, KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Operator, Port};
+use crate::manifest::{
+    Action, KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector,
+    Operator, Port,
+};
 use crate::name::reserved;
 use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::policy::calico::plain;
 use crate::policy::order::{DEFAULT_TIER, Placed};
 use crate::policy::{
-    Families, Field, IcmpMatch, Nets, Peer, Places, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule, Selected,
-    Selectors, Stage, addresses, ports, scope,
+    Families, Field, IcmpMatch, Nets, Peer, Places, Policy, PolicyKey, PolicyKind, PortList, Ports,
+    ProtocolMatch, Rule, Selected, Selectors, Stage, addresses, ports, scope,
 };
 use crate::selector::{Expr, Test};
 use crate::text::{Span, Spanned, Text};
@@ -22,23 +26,36 @@ use crate::text::{Span, Spanned, Text};
 const ORDER: f64 = 1_000.0;
 
 /// A checked policy.
-pub(super) fn policy(written: &KubernetesPolicy, selectors: &mut Selectors, found: &mut Diagnostics) -> Placed {
+pub(super) fn policy(
+    written: &KubernetesPolicy,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> Placed {
     let key = key(written);
     let namespace = key.namespace.clone().unwrap_or_default();
     let first = selectors.written().len();
     write(&written.pod_selector, Field::PodSelector, selectors);
-    let applies_to = selectors.intern(scope::namespaced_policy(Some(pods(&written.pod_selector)), None, &namespace));
+    let applies_to = selectors.intern(scope::namespaced_policy(
+        Some(pods(&written.pod_selector)),
+        None,
+        &namespace,
+    ));
     selectors.join(first..selectors.written().len(), applies_to);
     let directions = directions(written);
     let mut rules = |direction: Direction, written: &[KubernetesRule]| {
-        let converted: Vec<Rule> =
-            (1..).zip(written).flat_map(|(number, rule)| convert(number, rule, direction, &namespace, (selectors, found))).collect();
+        let converted: Vec<Rule> = (1..)
+            .zip(written)
+            .flat_map(|(number, rule)| {
+                convert(number, rule, direction, &namespace, (selectors, found))
+            })
+            .collect();
         directions.contains(&direction).then_some(converted)
     };
     let ingress = rules(Direction::Ingress, &written.ingress);
     let egress = rules(Direction::Egress, &written.egress);
     let first_of = |rules: &[KubernetesRule]| rules.first().map(|rule| rule.span);
-    let unused = Policy::unused(&ingress, first_of(&written.ingress)).or_else(|| Policy::unused(&egress, first_of(&written.egress)));
+    let unused = Policy::unused(&ingress, first_of(&written.ingress))
+        .or_else(|| Policy::unused(&egress, first_of(&written.egress)));
     let selector = place(&written.pod_selector).unwrap_or(written.metadata.name.span);
     let policy = Policy {
         key,
@@ -51,18 +68,30 @@ pub(super) fn policy(written: &KubernetesPolicy, selectors: &mut Selectors, foun
         selector,
         unused,
     };
-    Placed { tier: Spanned::new(DEFAULT_TIER.to_owned(), written.metadata.name.span), policy }
+    Placed {
+        tier: Spanned::new(DEFAULT_TIER.to_owned(), written.metadata.name.span),
+        policy,
+    }
 }
 
 /// What identifies a policy.
 pub(super) fn key(written: &KubernetesPolicy) -> PolicyKey {
     let metadata = &written.metadata;
-    let namespace = metadata.namespace.as_ref().map(|namespace| namespace.value.clone()).unwrap_or_default();
-    PolicyKey { kind: PolicyKind::KubernetesNetworkPolicy, namespace: Some(namespace), name: metadata.name.value.clone() }
+    let namespace = metadata
+        .namespace
+        .as_ref()
+        .map(|namespace| namespace.value.clone())
+        .unwrap_or_default();
+    PolicyKey {
+        kind: PolicyKind::KubernetesNetworkPolicy,
+        namespace: Some(namespace),
+        name: metadata.name.value.clone(),
+    }
 }
 
-/// The directions a policy speaks about. Without `policyTypes` that is ingress, and egress when the policy has egress rules:
-/// the API server writes exactly that into the object (Kubernetes API, `NetworkPolicySpec.policyTypes`).
+/// The directions a policy speaks about. Without `policyTypes` that is ingress, and egress when the
+/// policy has egress rules: the API server writes exactly that into the object (Kubernetes API,
+/// `NetworkPolicySpec.policyTypes`).
 fn directions(written: &KubernetesPolicy) -> Vec<Direction> {
     match (written.types.is_empty(), written.egress.is_empty()) {
         (false, _) => written.types.iter().map(|stated| stated.value).collect(),
@@ -73,7 +102,10 @@ fn directions(written: &KubernetesPolicy) -> Vec<Direction> {
 
 /// Where a label selector begins to ask.
 pub(super) fn place(selector: &KubernetesSelector) -> Option<Span> {
-    selector.requirements.first().map(|requirement| requirement.key.span)
+    selector
+        .requirements
+        .first()
+        .map(|requirement| requirement.key.span)
 }
 
 /// The other side of a rule, and the families it has addresses of.
@@ -88,7 +120,12 @@ fn convert(
     (selectors, found): (&mut Selectors, &mut Diagnostics),
 ) -> Vec<Rule> {
     let sides = others(&written.peers, namespace, selectors, found);
-    product(&stem(number, written.span, Action::Allow), direction, &sides, &protocols(&written.ports, found))
+    product(
+        &stem(number, written.span, Action::Allow),
+        direction,
+        &sides,
+        &protocols(&written.ports, found),
+    )
 }
 
 /// A rule that matches everything.
@@ -103,15 +140,29 @@ pub(super) fn stem(number: usize, span: Span, action: Action) -> Rule {
         source: Peer::anyone(),
         destination: Peer::anyone(),
         http: false,
-        places: Places { source: span, destination: span },
+        places: Places {
+            source: span,
+            destination: span,
+        },
     }
 }
 
 /// One rule for every protocol and every side.
-pub(super) fn product(stem: &Rule, direction: Direction, sides: &[Side], protocols: &[(ProtocolMatch, Ports)]) -> Vec<Rule> {
-    let pairs = protocols.iter().flat_map(|protocol| sides.iter().map(move |side| (protocol, side)));
+pub(super) fn product(
+    stem: &Rule,
+    direction: Direction,
+    sides: &[Side],
+    protocols: &[(ProtocolMatch, Ports)],
+) -> Vec<Rule> {
+    let pairs = protocols
+        .iter()
+        .flat_map(|protocol| sides.iter().map(move |side| (protocol, side)));
     let rule = |((protocol, ports), (families, other)): (&(ProtocolMatch, Ports), &Side)| {
-        let mut rule = Rule { families: *families, protocol: *protocol, ..stem.clone() };
+        let mut rule = Rule {
+            families: *families,
+            protocol: *protocol,
+            ..stem.clone()
+        };
         match direction {
             Direction::Ingress => rule.source = other.clone(),
             Direction::Egress => rule.destination = other.clone(),
@@ -123,7 +174,12 @@ pub(super) fn product(stem: &Rule, direction: Direction, sides: &[Side], protoco
 }
 
 /// The other side of a rule, by kinds of peers. No peers at all is anyone.
-fn others(peers: &[KubernetesPeer], namespace: &str, selectors: &mut Selectors, found: &mut Diagnostics) -> Vec<Side> {
+fn others(
+    peers: &[KubernetesPeer],
+    namespace: &str,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> Vec<Side> {
     if peers.is_empty() {
         return vec![(Families::Both, Peer::anyone())];
     }
@@ -134,12 +190,17 @@ fn others(peers: &[KubernetesPeer], namespace: &str, selectors: &mut Selectors, 
     for peer in peers {
         match peer {
             KubernetesPeer::Pods { pods, namespaces } => {
-                pods.iter().for_each(|pods| write(pods, Field::PodSelector, selectors));
-                namespaces.iter().for_each(|namespaces| write(namespaces, Field::KubernetesNamespaceSelector, selectors));
+                pods.iter()
+                    .for_each(|pods| write(pods, Field::PodSelector, selectors));
+                namespaces.iter().for_each(|namespaces| {
+                    write(namespaces, Field::KubernetesNamespaceSelector, selectors)
+                });
                 clauses.push(peer_clause(pods.as_ref(), namespaces.as_ref(), namespace));
             }
             KubernetesPeer::Block { cidr, except } => match block(cidr.as_ref(), except, found) {
-                Some((cidr, except)) if except.is_empty() => blocks.entry(cidr.family()).or_default().push(cidr),
+                Some((cidr, except)) if except.is_empty() => {
+                    blocks.entry(cidr.family()).or_default().push(cidr)
+                }
                 Some((cidr, except)) => others.push(block_peer(cidr.family(), vec![cidr], except)),
                 None => {}
             },
@@ -148,30 +209,68 @@ fn others(peers: &[KubernetesPeer], namespace: &str, selectors: &mut Selectors, 
     if !clauses.is_empty() {
         let clause = selectors.intern(Expr::or(clauses));
         selectors.join(first..selectors.written().len(), clause);
-        others.insert(0, (Families::Both, Peer { selected: Selected::By(clause), ..Peer::anyone() }));
+        others.insert(
+            0,
+            (
+                Families::Both,
+                Peer {
+                    selected: Selected::By(clause),
+                    ..Peer::anyone()
+                },
+            ),
+        );
     }
-    others.extend(blocks.into_iter().map(|(family, cidrs)| block_peer(family, cidrs, Vec::new())));
+    others.extend(
+        blocks
+            .into_iter()
+            .map(|(family, cidrs)| block_peer(family, cidrs, Vec::new())),
+    );
     others
 }
 
 pub(super) fn block_peer(family: Family, mut nets: Vec<Cidr>, not_nets: Vec<Cidr>) -> Side {
     nets.sort_unstable();
     nets.dedup();
-    (Families::Only(family), Peer { nets: Nets::In(nets), not_nets, ..Peer::anyone() })
+    (
+        Families::Only(family),
+        Peer {
+            nets: Nets::In(nets),
+            not_nets,
+            ..Peer::anyone()
+        },
+    )
 }
 
 /// A checked block; exceptions must lie in it (Kubernetes API, `IPBlock.except`).
-fn block(cidr: Option<&Text>, except: &[Text], found: &mut Diagnostics) -> Option<(Cidr, Vec<Cidr>)> {
+fn block(
+    cidr: Option<&Text>,
+    except: &[Text],
+    found: &mut Diagnostics,
+) -> Option<(Cidr, Vec<Cidr>)> {
     let cidr = cidr.and_then(|cidr| addresses::prefix(cidr, found));
     let except = addresses::prefixes(except, found);
     let cidr = cidr?;
-    for exception in except.iter().filter(|exception| exception.value == cidr.value || !cidr.value.contains(exception.value)) {
+    for exception in except
+        .iter()
+        .filter(|exception| exception.value == cidr.value || !cidr.value.contains(exception.value))
+    {
         let message = match exception.value.contains(cidr.value) {
-            true => format!("excepting `{}` leaves nothing of the block", exception.value),
-            false => format!("`{}` does not lie in the block, so that there is nothing to except", exception.value),
+            true => format!(
+                "excepting `{}` leaves nothing of the block",
+                exception.value
+            ),
+            false => format!(
+                "`{}` does not lie in the block, so that there is nothing to except",
+                exception.value
+            ),
         };
         let help = "every `except` must lie in its block and be smaller than it";
-        found.push(Diagnostic::new(Code::InvalidCidr, message).label(exception.span, "").label(cidr.span, "the block").help(help));
+        found.push(
+            Diagnostic::new(Code::InvalidCidr, message)
+                .label(exception.span, "")
+                .label(cidr.span, "the block")
+                .help(help),
+        );
     }
     Some((cidr.value, plain(except)))
 }
@@ -190,7 +289,11 @@ pub(super) fn any_pod() -> Expr {
 
 /// The clause of a label selector over pods: only pods, never network sets or host endpoints.
 pub(super) fn pods(selector: &KubernetesSelector) -> Expr {
-    Expr::and(std::iter::once(any_pod()).chain(requirements(selector)).collect())
+    Expr::and(
+        std::iter::once(any_pod())
+            .chain(requirements(selector))
+            .collect(),
+    )
 }
 
 /// The clause of a label selector over anything.
@@ -199,17 +302,30 @@ pub(super) fn clause(selector: &KubernetesSelector) -> Expr {
 }
 
 /// The clause of one label peer.
-fn peer_clause(selected: Option<&KubernetesSelector>, namespaces: Option<&KubernetesSelector>, namespace: &str) -> Expr {
+fn peer_clause(
+    selected: Option<&KubernetesSelector>,
+    namespaces: Option<&KubernetesSelector>,
+    namespace: &str,
+) -> Expr {
     let scope = match namespaces {
         Some(namespaces) => scope::of_kubernetes_namespaces(clause(namespaces)),
         None => scope::in_namespace(namespace),
     };
-    Expr::and(vec![scope, pods(selected.unwrap_or(&KubernetesSelector::default()))])
+    Expr::and(vec![
+        scope,
+        pods(selected.unwrap_or(&KubernetesSelector::default())),
+    ])
 }
 
 fn requirements(selector: &KubernetesSelector) -> impl Iterator<Item = Expr> {
     selector.requirements.iter().map(|requirement| {
-        let values = || requirement.values.iter().map(|value| value.value.clone()).collect();
+        let values = || {
+            requirement
+                .values
+                .iter()
+                .map(|value| value.value.clone())
+                .collect()
+        };
         let key = requirement.key.value.clone();
         match (requirement.operator, requirement.values.as_slice()) {
             (Operator::In, [only]) => Expr::label(key, Test::Equals(only.value.clone())),
@@ -221,7 +337,8 @@ fn requirements(selector: &KubernetesSelector) -> impl Iterator<Item = Expr> {
     })
 }
 
-/// Ports by protocol. An entry without ports means every port of its protocol, whatever else the list says of it.
+/// Ports by protocol. An entry without ports means every port of its protocol, whatever else the
+/// list says of it.
 #[derive(Default)]
 pub(super) struct ProtocolLists {
     limited: BTreeMap<Protocol, Vec<PortList>>,
@@ -239,8 +356,17 @@ impl ProtocolLists {
 
     /// Protocols in the order of their numbers, each with its ports.
     pub(super) fn finish(self) -> Vec<(ProtocolMatch, Ports)> {
-        let ports = |protocol, lists| if self.unlimited.contains(&protocol) { Ports::Any } else { Ports::In(join(lists)) };
-        self.limited.into_iter().map(|(protocol, lists)| (ProtocolMatch::Is(protocol), ports(protocol, lists))).collect()
+        let ports = |protocol, lists| {
+            if self.unlimited.contains(&protocol) {
+                Ports::Any
+            } else {
+                Ports::In(join(lists))
+            }
+        };
+        self.limited
+            .into_iter()
+            .map(|(protocol, lists)| (ProtocolMatch::Is(protocol), ports(protocol, lists)))
+            .collect()
     }
 }
 
@@ -254,36 +380,65 @@ fn protocols(written: &[KubernetesPort], found: &mut Diagnostics) -> Vec<(Protoc
         if entry.port.is_none() {
             check_no_end(entry, found);
         }
-        lists.add(entry.protocol, entry.port.as_ref().map(|port| port_list(entry, port, found)));
+        lists.add(
+            entry.protocol,
+            entry
+                .port
+                .as_ref()
+                .map(|port| port_list(entry, port, found)),
+        );
     }
     lists.finish()
 }
 
 fn check_no_end(entry: &KubernetesPort, found: &mut Diagnostics) {
     if let Some(end) = entry.end_port {
-        found.push(Diagnostic::at(Code::ConflictingFields, end.span, "`endPort` needs `port`"));
+        found.push(Diagnostic::at(
+            Code::ConflictingFields,
+            end.span,
+            "`endPort` needs `port`",
+        ));
     }
 }
 
 /// The port, range or port name of one entry.
 fn port_list(entry: &KubernetesPort, port: &Port, found: &mut Diagnostics) -> PortList {
-    let Some(end) = entry.end_port else { return ports::list(std::slice::from_ref(port), found) };
+    let Some(end) = entry.end_port else {
+        return ports::list(std::slice::from_ref(port), found);
+    };
     if !port.text.bytes().all(|byte| byte.is_ascii_digit()) {
-        found.push(Diagnostic::at(Code::ConflictingFields, end.span, "`endPort` needs a `port` by number"));
+        found.push(Diagnostic::at(
+            Code::ConflictingFields,
+            end.span,
+            "`endPort` needs a `port` by number",
+        ));
         return PortList::default();
     }
     if port.text.parse().is_ok_and(|first: i64| first > end.value) {
-        found.push(Diagnostic::at(Code::InvalidPort, end.span, format!("`endPort` is smaller than `port`, which is {}", port.text)));
+        found.push(Diagnostic::at(
+            Code::InvalidPort,
+            end.span,
+            format!("`endPort` is smaller than `port`, which is {}", port.text),
+        ));
         return PortList::default();
     }
-    let range = Port { text: format!("{}:{}", port.text, end.value), span: entry.span };
+    let range = Port {
+        text: format!("{}:{}", port.text, end.value),
+        span: entry.span,
+    };
     ports::list(&[range], found)
 }
 
 pub(super) fn join(lists: Vec<PortList>) -> PortList {
-    let (numbers, names): (Vec<_>, Vec<_>) = lists.into_iter().map(|list| (list.numbers, list.names)).unzip();
+    let (numbers, names): (Vec<_>, Vec<_>) = lists
+        .into_iter()
+        .map(|list| (list.numbers, list.names))
+        .unzip();
     let mut names = names.concat();
     names.sort_unstable();
     names.dedup();
-    PortList { numbers: crate::net::merge_ranges(numbers.concat()), names }
+    PortList {
+        numbers: crate::net::merge_ranges(numbers.concat()),
+        names,
+    }
 }

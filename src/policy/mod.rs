@@ -1,9 +1,11 @@
-//! Manifest to policy: defaults filled in, orders fixed, selectors parsed and scoped, fields that must agree checked.
+//! Manifest to policy: defaults filled in, orders fixed, selectors parsed and scoped, fields that
+//! must agree checked.
 //!
-//! In: a [`Manifest`]. Out: a [`PolicySet`], which cannot be wrong: this is the last room that may refuse a policy. Absent:
-//! addresses of endpoints; a selector stays a selector.
+//! In: a [`Manifest`]. Out: a [`PolicySet`], which cannot be wrong: this is the last room that may
+//! refuse a policy. Absent: addresses of endpoints; a selector stays a selector.
 //!
-//! Meaning: `calico-reference` §2 to §5 as our decisions take them, `all()` and `global()` replaced in the syntax tree.
+//! Meaning: `calico-reference` §2 to §5 as our decisions take them, `all()` and `global()` replaced
+//! in the syntax tree.
 
 mod addresses;
 mod calico;
@@ -22,16 +24,17 @@ mod staged;
 
 pub use crate::manifest::{Action, DefaultAction, Icmp};
 pub use model::{
-    Domain, Families, Field, HostEndpoint, HostPlace, IcmpMatch, List, NamedAccount, Nets, NetworkSet, Peer, Places, Policy, PolicyKey,
-    PolicyKind, PolicySet, PortList, Ports, Profile, ProtocolMatch, Rule, Selected, SelectorId, Selectors, Stage, Tier, WrittenSelector,
+    Domain, Families, Field, HostEndpoint, HostPlace, IcmpMatch, List, NamedAccount, Nets,
+    NetworkSet, Peer, Places, Policy, PolicyKey, PolicyKind, PolicySet, PortList, Ports, Profile,
+    ProtocolMatch, Rule, Selected, SelectorId, Selectors, Stage, Tier, WrittenSelector,
 };
 pub use staged::Staging;
 
 use crate::diagnostic::Diagnostics;
 use crate::manifest::Manifest;
 
-/// Checks all policy and puts it into the order of evaluation. Whatever is wrong goes to `found`; use the result only when
-/// that has no errors.
+/// Checks all policy and puts it into the order of evaluation. Whatever is wrong goes to `found`;
+/// use the result only when that has no errors.
 ///
 /// Cost: linear in the number of rules, and n log n in tiers and policies for their order.
 ///
@@ -51,9 +54,19 @@ pub fn check(manifest: Manifest, staging: Staging, found: &mut Diagnostics) -> P
     let profiles = profiles::profiles(&manifest.profiles, &mut selectors, found);
     let sorted = staged::add(&manifest.staged, staging, placed, &mut selectors, found);
     let tiers = order::tiers(&manifest.tiers, sorted, found);
-    let network_sets = manifest.network_sets.into_iter().map(|set| addresses::network_set(set, found)).collect();
+    let network_sets = manifest
+        .network_sets
+        .into_iter()
+        .map(|set| addresses::network_set(set, found))
+        .collect();
     let host_endpoints = hosts::endpoints(&manifest.host_endpoints, found);
-    PolicySet { tiers, profiles, selectors, network_sets, host_endpoints }
+    PolicySet {
+        tiers,
+        profiles,
+        selectors,
+        network_sets,
+        host_endpoints,
+    }
 }
 
 #[cfg(test)]

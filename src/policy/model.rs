@@ -1,4 +1,5 @@
-//! The checked form of all policy: every default filled in, every order fixed, every selector scoped and parsed.
+//! The checked form of all policy: every default filled in, every order fixed, every selector
+//! scoped and parsed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -50,7 +51,8 @@ pub struct Policy {
     pub order: Option<f64>,
     /// The endpoints it applies to.
     pub applies_to: SelectorId,
-    /// Ingress rules in order; none when the policy says nothing about ingress (an empty list denies).
+    /// Ingress rules in order; none when the policy says nothing about ingress (an empty list
+    /// denies).
     pub ingress: Option<Vec<Rule>>,
     /// Egress rules in order; none when the policy says nothing about egress.
     pub egress: Option<Vec<Rule>>,
@@ -78,7 +80,8 @@ pub enum Stage {
     PreDnat,
 }
 
-/// A list of policies of an endpoint, for one sort of traffic (reference §4.2). Pods have the normal one only.
+/// A list of policies of an endpoint, for one sort of traffic (reference §4.2). Pods have the
+/// normal one only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum List {
     /// Traffic from and to the endpoint.
@@ -100,7 +103,8 @@ pub struct HostEndpoint {
     pub node: String,
     /// Which packets are its.
     pub place: HostPlace,
-    /// Its addresses, in order, once: what rules that select it stand for, none where the object names none.
+    /// Its addresses, in order, once: what rules that select it stand for, none where the object
+    /// names none.
     pub addresses: Vec<IpAddr>,
     /// Its named ports, in order, once.
     pub ports: Vec<NamedPort>,
@@ -123,7 +127,8 @@ pub enum HostPlace {
     Everywhere,
 }
 
-/// A profile: rules of the endpoints that name it. What matches none of them is for the endpoint's next profile.
+/// A profile: rules of the endpoints that name it. What matches none of them is for the endpoint's
+/// next profile.
 #[derive(Debug, Clone)]
 pub struct Profile {
     /// What identifies it.
@@ -167,7 +172,8 @@ pub enum PolicyKind {
 /// One rule. It matches a packet when every part of it does.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// Number in the policy's list for its direction, from 1. The rules that one Kubernetes rule becomes share its number.
+    /// Number in the policy's list for its direction, from 1. The rules that one Kubernetes rule
+    /// becomes share its number.
     pub number: usize,
     /// Where it stands.
     pub span: Span,
@@ -218,7 +224,8 @@ pub enum ProtocolMatch {
     IsNot(Protocol),
 }
 
-/// A condition on the ICMP type and code. The rule's protocol is ICMP or ICMPv6 where this is not `Any`.
+/// A condition on the ICMP type and code. The rule's protocol is ICMP or ICMPv6 where this is not
+/// `Any`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IcmpMatch {
     /// Any type.
@@ -320,7 +327,8 @@ pub struct NamedAccount {
     pub name: Text,
 }
 
-/// A selector as it stands in a field, before it is scoped; of a Kubernetes label selector, one requirement.
+/// A selector as it stands in a field, before it is scoped; of a Kubernetes label selector, one
+/// requirement.
 #[derive(Debug)]
 pub struct WrittenSelector {
     /// The field.
@@ -340,7 +348,8 @@ pub enum Field {
     Selector,
     /// `notSelector`
     NotSelector,
-    /// `notSelector` in a rule of a namespaced policy, with nothing beside it that says who is meant.
+    /// `notSelector` in a rule of a namespaced policy, with nothing beside it that says who is
+    /// meant.
     NotSelectorAlone,
     /// `namespaceSelector`
     NamespaceSelector,
@@ -367,7 +376,9 @@ static NOBODY: Expr = Expr::Or(Vec::new());
 impl PolicySet {
     /// Every policy with its tier, in the order of evaluation.
     pub fn policies(&self) -> impl Iterator<Item = (&Tier, &Policy)> {
-        self.tiers.iter().flat_map(|tier| tier.policies.iter().map(move |policy| (tier, policy)))
+        self.tiers
+            .iter()
+            .flat_map(|tier| tier.policies.iter().map(move |policy| (tier, policy)))
     }
 }
 
@@ -384,7 +395,8 @@ impl List {
 }
 
 impl Policy {
-    /// Where the first rule stands that is written for a direction which the policy does not speak about.
+    /// Where the first rule stands that is written for a direction which the policy does not speak
+    /// about.
     pub(super) fn unused(checked: &Option<Vec<Rule>>, first_written: Option<Span>) -> Option<Span> {
         first_written.filter(|_| checked.is_none())
     }
@@ -473,7 +485,12 @@ impl Selectors {
 
     /// Keeps a selector as written.
     pub(super) fn write(&mut self, field: Field, span: Span, expr: Expr) {
-        self.written.push(WrittenSelector { field, span, expr, part_of: None });
+        self.written.push(WrittenSelector {
+            field,
+            span,
+            expr,
+            part_of: None,
+        });
     }
 
     /// Service accounts that rules name, in the order they were read.
@@ -483,25 +500,37 @@ impl Selectors {
 
     /// Keeps a service account that a rule names.
     pub(super) fn name_account(&mut self, namespace: Option<&str>, name: &Text) {
-        self.accounts.push(NamedAccount { namespace: namespace.map(str::to_owned), name: name.clone() });
+        self.accounts.push(NamedAccount {
+            namespace: namespace.map(str::to_owned),
+            name: name.clone(),
+        });
     }
 
     /// Says what the written selectors of a range of [`Selectors::written`] became.
     pub(super) fn join(&mut self, range: Range<usize>, id: SelectorId) {
-        self.written.get_mut(range).into_iter().flatten().for_each(|written| written.part_of = Some(id));
+        self.written
+            .get_mut(range)
+            .into_iter()
+            .flatten()
+            .for_each(|written| written.part_of = Some(id));
     }
 
     /// The selector behind an id of this collection.
     pub fn get(&self, id: SelectorId) -> &Expr {
-        self.exprs.get_index(id.index()).map_or(&NOBODY, |(_, expr)| expr)
+        self.exprs
+            .get_index(id.index())
+            .map_or(&NOBODY, |(_, expr)| expr)
     }
 
     /// What a selector chooses from.
     pub fn domain(&self, id: SelectorId) -> Domain {
-        self.exprs.get_index(id.index()).map_or(Domain::Endpoints, |(domain, _)| *domain)
+        self.exprs
+            .get_index(id.index())
+            .map_or(Domain::Endpoints, |(domain, _)| *domain)
     }
 
-    /// A selector in words: its canonical text, and what it chooses from where that is not endpoints.
+    /// A selector in words: its canonical text, and what it chooses from where that is not
+    /// endpoints.
     pub fn describe(&self, id: SelectorId) -> String {
         match self.domain(id) {
             Domain::Endpoints => self.get(id).to_string(),
@@ -511,7 +540,10 @@ impl Selectors {
 
     /// All selectors with their ids.
     pub fn iter(&self) -> impl Iterator<Item = (SelectorId, Domain, &Expr)> {
-        (0u32..).map(SelectorId).zip(&self.exprs).map(|(id, (domain, expr))| (id, *domain, expr))
+        (0u32..)
+            .map(SelectorId)
+            .zip(&self.exprs)
+            .map(|(id, (domain, expr))| (id, *domain, expr))
     }
 
     /// How many there are.
@@ -551,7 +583,9 @@ impl PolicyKind {
     /// The name that Calico breaks ties by: what it has from Kubernetes says so (reference §5).
     pub(super) fn calico_name(self) -> &'static str {
         match self {
-            PolicyKind::NetworkPolicy | PolicyKind::GlobalNetworkPolicy | PolicyKind::KubernetesNetworkPolicy => self.name(),
+            PolicyKind::NetworkPolicy
+            | PolicyKind::GlobalNetworkPolicy
+            | PolicyKind::KubernetesNetworkPolicy => self.name(),
             PolicyKind::Profile => self.name(),
             PolicyKind::ClusterNetworkPolicy => "KubernetesClusterNetworkPolicy",
             PolicyKind::AdminNetworkPolicy => "KubernetesAdminNetworkPolicy",

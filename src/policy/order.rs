@@ -11,14 +11,16 @@ use crate::text::Spanned;
 /// The tier of a policy that names none.
 pub(super) const DEFAULT_TIER: &str = "default";
 
-/// Order of a tier that states none: the same as that of tier `default`, so that the name decides between the two.
+/// Order of a tier that states none: the same as that of tier `default`, so that the name decides
+/// between the two.
 const UNSTATED_ORDER: f64 = 1_000_000.0;
 
 /// The tiers of `ClusterNetworkPolicy`.
 pub(super) const KUBE_ADMIN_TIER: &str = "kube-admin";
 pub(super) const KUBE_BASELINE_TIER: &str = "kube-baseline";
 
-/// The tiers of `AdminNetworkPolicy` and `BaselineAdminNetworkPolicy`, by the names they had in Calico until 2025.
+/// The tiers of `AdminNetworkPolicy` and `BaselineAdminNetworkPolicy`, by the names they had in
+/// Calico until 2025.
 pub(super) const ADMIN_TIER: &str = "adminnetworkpolicy";
 pub(super) const BASELINE_TIER: &str = "baselineadminnetworkpolicy";
 
@@ -37,11 +39,19 @@ pub(super) struct Placed {
     pub(super) policy: Policy,
 }
 
-/// Tiers with their policies, everything in the order of evaluation; tiers without policies left out. Policies that do not
-/// count must be in a tier too.
-pub(super) fn tiers(written: &[manifest::Tier], policies: Sorted, found: &mut Diagnostics) -> Vec<Tier> {
+/// Tiers with their policies, everything in the order of evaluation; tiers without policies left
+/// out. Policies that do not count must be in a tier too.
+pub(super) fn tiers(
+    written: &[manifest::Tier],
+    policies: Sorted,
+    found: &mut Diagnostics,
+) -> Vec<Tier> {
     let mut tiers = known_tiers(written, found);
-    for Placed { tier: name, .. } in policies.left_out.iter().filter(|placed| !tiers.contains_key(&placed.tier.value)) {
+    for Placed { tier: name, .. } in policies
+        .left_out
+        .iter()
+        .filter(|placed| !tiers.contains_key(&placed.tier.value))
+    {
         found.push(unknown_tier(name, tiers.keys()));
     }
     for Placed { tier: name, policy } in policies.in_force {
@@ -50,16 +60,28 @@ pub(super) fn tiers(written: &[manifest::Tier], policies: Sorted, found: &mut Di
             None => found.push(unknown_tier(&name, tiers.keys())),
         }
     }
-    let mut tiers: Vec<Tier> = tiers.into_values().filter(|tier| !tier.policies.is_empty()).collect();
-    tiers.sort_by(|left, right| left.order.total_cmp(&right.order).then_with(|| left.name.cmp(&right.name)));
-    tiers.iter_mut().for_each(|tier| sort_policies(&mut tier.policies));
+    let mut tiers: Vec<Tier> = tiers
+        .into_values()
+        .filter(|tier| !tier.policies.is_empty())
+        .collect();
+    tiers.sort_by(|left, right| {
+        left.order
+            .total_cmp(&right.order)
+            .then_with(|| left.name.cmp(&right.name))
+    });
+    tiers
+        .iter_mut()
+        .for_each(|tier| sort_policies(&mut tier.policies));
     tiers
 }
 
 /// The built-in tiers and those of the input, by name.
 fn known_tiers(written: &[manifest::Tier], found: &mut Diagnostics) -> BTreeMap<String, Tier> {
-    let built_in = BUILT_IN.iter().map(|(name, order, default_action)| tier(name, *order, *default_action));
-    let mut tiers: BTreeMap<String, Tier> = built_in.map(|tier| (tier.name.clone(), tier)).collect();
+    let built_in = BUILT_IN
+        .iter()
+        .map(|(name, order, default_action)| tier(name, *order, *default_action));
+    let mut tiers: BTreeMap<String, Tier> =
+        built_in.map(|tier| (tier.name.clone(), tier)).collect();
     for written in written {
         let name = &written.metadata.name.value;
         if let Some(fixed) = BUILT_IN.iter().find(|row| row.0 == name) {
@@ -67,7 +89,9 @@ fn known_tiers(written: &[manifest::Tier], found: &mut Diagnostics) -> BTreeMap<
             continue;
         }
         let order = written.order.map_or(UNSTATED_ORDER, |order| order.value);
-        let default_action = written.default_action.map_or(DefaultAction::Deny, |action| action.value);
+        let default_action = written
+            .default_action
+            .map_or(DefaultAction::Deny, |action| action.value);
         tiers.insert(name.clone(), tier(name, order, default_action));
     }
     tiers
@@ -75,44 +99,89 @@ fn known_tiers(written: &[manifest::Tier], found: &mut Diagnostics) -> BTreeMap<
 
 fn tier(name: &str, order: f64, default_action: DefaultAction) -> Tier {
     // -0.0 would sort before 0.0
-    Tier { name: name.to_owned(), order: order + 0.0, default_action, policies: Vec::new() }
+    Tier {
+        name: name.to_owned(),
+        order: order + 0.0,
+        default_action,
+        policies: Vec::new(),
+    }
 }
 
-/// A built-in tier may be written down, but only with the values it has. What it does not say is filled in when it is applied,
-/// as for any other tier, which the values of tier `default` agree with.
-fn check_fixed(written: &manifest::Tier, (name, order, default_action): (&str, f64, DefaultAction), found: &mut Diagnostics) {
+/// A built-in tier may be written down, but only with the values it has. What it does not say is
+/// filled in when it is applied, as for any other tier, which the values of tier `default` agree
+/// with.
+fn check_fixed(
+    written: &manifest::Tier,
+    (name, order, default_action): (&str, f64, DefaultAction),
+    found: &mut Diagnostics,
+) {
     let unstated_differs = [
-        ("order", written.order.is_none() && order.total_cmp(&UNSTATED_ORDER).is_ne()),
-        ("defaultAction", written.default_action.is_none() && default_action != DefaultAction::Deny),
+        (
+            "order",
+            written.order.is_none() && order.total_cmp(&UNSTATED_ORDER).is_ne(),
+        ),
+        (
+            "defaultAction",
+            written.default_action.is_none() && default_action != DefaultAction::Deny,
+        ),
     ];
     for (field, _) in unstated_differs.iter().filter(|(_, differs)| *differs) {
         let message = format!("tier `{name}` must state its fixed `{field}`");
-        let help = format!("write `order: {order}` and `defaultAction: {default_action:?}`, or leave the tier out: it is there anyway");
+        let help = format!(
+            "write `order: {order}` and `defaultAction: {default_action:?}`, or leave the tier \
+             out: it is there anyway"
+        );
         found.push(Diagnostic::at(Code::FixedTier, written.metadata.name.span, message).help(help));
     }
-    if let Some(stated) = written.order.filter(|stated| stated.value.total_cmp(&order).is_ne()) {
+    if let Some(stated) = written
+        .order
+        .filter(|stated| stated.value.total_cmp(&order).is_ne())
+    {
         let message = format!("tier `{name}` has the fixed order {order}");
-        found.push(Diagnostic::at(Code::FixedTier, stated.span, message).help("remove `order`, or use a tier of your own"));
+        found.push(
+            Diagnostic::at(Code::FixedTier, stated.span, message)
+                .help("remove `order`, or use a tier of your own"),
+        );
     }
-    if let Some(stated) = written.default_action.filter(|stated| stated.value != default_action) {
+    if let Some(stated) = written
+        .default_action
+        .filter(|stated| stated.value != default_action)
+    {
         let message = format!("tier `{name}` has the fixed default action `{default_action:?}`");
-        found.push(Diagnostic::at(Code::FixedTier, stated.span, message).help("remove `defaultAction`, or use a tier of your own"));
+        found.push(
+            Diagnostic::at(Code::FixedTier, stated.span, message)
+                .help("remove `defaultAction`, or use a tier of your own"),
+        );
     }
 }
 
-fn unknown_tier<'name>(name: &Spanned<String>, known: impl Iterator<Item = &'name String>) -> Diagnostic {
+fn unknown_tier<'name>(
+    name: &Spanned<String>,
+    known: impl Iterator<Item = &'name String>,
+) -> Diagnostic {
     let help = match nearest(&name.value, known.map(String::as_str)) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => format!("add a Tier object named `{}` to the input", name.value),
     };
-    Diagnostic::at(Code::UnknownTier, name.span, format!("there is no tier `{}`", name.value)).help(help)
+    Diagnostic::at(
+        Code::UnknownTier,
+        name.span,
+        format!("there is no tier `{}`", name.value),
+    )
+    .help(help)
 }
 
-/// Lowest order first, none last; ties by the text `name/namespace/kind`, byte by byte, with the kinds' names in Calico.
+/// Lowest order first, none last; ties by the text `name/namespace/kind`, byte by byte, with the
+/// kinds' names in Calico.
 fn sort_policies(policies: &mut [Policy]) {
     policies.sort_by_cached_key(|policy| {
         let key = &policy.key;
-        let tie = format!("{}/{}/{}", key.name, key.namespace.as_deref().unwrap_or_default(), key.kind.calico_name());
+        let tie = format!(
+            "{}/{}/{}",
+            key.name,
+            key.namespace.as_deref().unwrap_or_default(),
+            key.kind.calico_name()
+        );
         (Order(policy.order), tie)
     });
 }

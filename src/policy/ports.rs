@@ -25,21 +25,39 @@ pub(super) fn list(ports: &[Port], found: &mut Diagnostics) -> PortList {
     }
     names.sort_unstable();
     names.dedup();
-    PortList { numbers: merge_ranges(numbers), names }
+    PortList {
+        numbers: merge_ranges(numbers),
+        names,
+    }
 }
 
 /// Whether a port is written by number, or as a range of numbers; a name may begin with a digit.
 pub(super) fn is_numeric(port: &Port) -> bool {
-    let (first, last) = port.text.split_once(':').unwrap_or((&port.text, &port.text));
-    [first, last].into_iter().all(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
+    let (first, last) = port
+        .text
+        .split_once(':')
+        .unwrap_or((&port.text, &port.text));
+    [first, last]
+        .into_iter()
+        .all(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// `80`, `80:90`, or an RFC 6335 service name.
 fn parse(port: &Port, found: &mut Diagnostics) -> Option<Parsed> {
-    let (first, last) = port.text.split_once(':').unwrap_or((&port.text, &port.text));
+    let (first, last) = port
+        .text
+        .split_once(':')
+        .unwrap_or((&port.text, &port.text));
     let parsed = match is_numeric(port) {
-        true => first.parse().ok().zip(last.parse().ok()).and_then(|(first, last)| PortRange::new(first, last)).map(Parsed::Numbers),
-        false => Form::PortName.fits(&port.text).then(|| Parsed::Name(port.text.clone())),
+        true => first
+            .parse()
+            .ok()
+            .zip(last.parse().ok())
+            .and_then(|(first, last)| PortRange::new(first, last))
+            .map(Parsed::Numbers),
+        false => Form::PortName
+            .fits(&port.text)
+            .then(|| Parsed::Name(port.text.clone())),
     };
     if parsed.is_none() {
         found.push(bad_port(port));
@@ -48,14 +66,29 @@ fn parse(port: &Port, found: &mut Diagnostics) -> Option<Parsed> {
 }
 
 fn bad_port(port: &Port) -> Diagnostic {
-    let range =
-        |separator| port.text.split_once(separator).and_then(|(first, last)| first.parse::<u16>().ok().zip(last.parse::<u16>().ok()));
+    let range = |separator| {
+        port.text
+            .split_once(separator)
+            .and_then(|(first, last)| first.parse::<u16>().ok().zip(last.parse::<u16>().ok()))
+    };
     let meant = Some(port.text.to_ascii_lowercase()).filter(|lower| Form::PortName.fits(lower));
     let help = match (range(':').or_else(|| range('-')), meant) {
-        (Some((first, last)), _) if first.min(last) > 0 => format!("a range is written `{}:{}`", first.min(last), first.max(last)),
+        (Some((first, last)), _) if first.min(last) > 0 => format!(
+            "a range is written `{}:{}`",
+            first.min(last),
+            first.max(last)
+        ),
         _ if port.text.parse::<i64>().is_ok() => "ports go from 1 to 65535".to_owned(),
         (None, Some(meant)) => format!("did you mean `{meant}`?"),
-        _ => format!("write a number from 1 to 65535, a range `80:90`, or a port name: {}", Form::PortName.description()),
+        _ => format!(
+            "write a number from 1 to 65535, a range `80:90`, or a port name: {}",
+            Form::PortName.description()
+        ),
     };
-    Diagnostic::at(Code::InvalidPort, port.span, format!("`{}` is no port", port.text.escape_debug())).help(help)
+    Diagnostic::at(
+        Code::InvalidPort,
+        port.span,
+        format!("`{}` is no port", port.text.escape_debug()),
+    )
+    .help(help)
 }

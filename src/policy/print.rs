@@ -4,24 +4,41 @@ use std::fmt::{Display, Formatter, Result};
 
 use crate::net::{Cidr, Direction};
 use crate::policy::{
-    DefaultAction, Families, HostPlace, IcmpMatch, Nets, Peer, Policy, PolicySet, PortList, Ports, ProtocolMatch, Rule, Selected,
-    Selectors, Stage, Tier,
+    DefaultAction, Families, HostPlace, IcmpMatch, Nets, Peer, Policy, PolicySet, PortList, Ports,
+    ProtocolMatch, Rule, Selected, Selectors, Stage, Tier,
 };
 
 impl Display for PolicySet {
     /// Tiers, policies and rules in the order of evaluation, one a line; then the network sets.
     fn fmt(&self, out: &mut Formatter<'_>) -> Result {
-        for Tier { name, order, default_action, policies } in &self.tiers {
+        for Tier {
+            name,
+            order,
+            default_action,
+            policies,
+        } in &self.tiers
+        {
             let end = match default_action {
                 DefaultAction::Deny => "deny",
                 DefaultAction::Pass => "pass",
             };
             writeln!(out, "tier {name}, order {order}, ends in {end}")?;
-            policies.iter().try_for_each(|policy| write_policy(out, policy, &self.selectors))?;
+            policies
+                .iter()
+                .try_for_each(|policy| write_policy(out, policy, &self.selectors))?;
         }
         for set in &self.network_sets {
-            let namespace = set.namespace.as_deref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
-            writeln!(out, "network set {namespace}{}: {}", set.name, prefixes(&set.nets))?;
+            let namespace = set
+                .namespace
+                .as_deref()
+                .map(|namespace| format!("{namespace}/"))
+                .unwrap_or_default();
+            writeln!(
+                out,
+                "network set {namespace}{}: {}",
+                set.name,
+                prefixes(&set.nets)
+            )?;
         }
         for host in &self.host_endpoints {
             let place = match &host.place {
@@ -36,21 +53,35 @@ impl Display for PolicySet {
 }
 
 fn write_policy(out: &mut Formatter<'_>, policy: &Policy, selectors: &Selectors) -> Result {
-    let order = policy.order.map_or_else(|| "last".to_owned(), |order| format!("order {order}"));
+    let order = policy
+        .order
+        .map_or_else(|| "last".to_owned(), |order| format!("order {order}"));
     let stage = match policy.stage {
         Stage::Normal => "",
         Stage::Forwarded => "forwarded traffic too, ",
         Stage::Untracked => "untracked, ",
         Stage::PreDnat => "before DNAT, ",
     };
-    writeln!(out, "  {}, {order}, {stage}applies to {}", policy.key, selectors.describe(policy.applies_to))?;
+    writeln!(
+        out,
+        "  {}, {order}, {stage}applies to {}",
+        policy.key,
+        selectors.describe(policy.applies_to)
+    )?;
     for direction in Direction::BOTH {
-        let Some(rules) = policy.rules(direction) else { continue };
+        let Some(rules) = policy.rules(direction) else {
+            continue;
+        };
         if rules.is_empty() {
             writeln!(out, "    {direction}: no rule")?;
         }
         for rule in rules {
-            writeln!(out, "    {direction} {}: {}", rule.number, rule.describe(selectors))?;
+            writeln!(
+                out,
+                "    {direction} {}: {}",
+                rule.number,
+                rule.describe(selectors)
+            )?;
         }
     }
     Ok(())
@@ -102,14 +133,24 @@ fn peer_text(peer: &Peer, selectors: &Selectors) -> String {
     if !peer.not_ports.is_empty() {
         parts.push(format!("not ports {}", port_text(&peer.not_ports)));
     }
-    if parts.is_empty() { "anyone".to_owned() } else { format!("{{{}}}", parts.join("; ")) }
+    if parts.is_empty() {
+        "anyone".to_owned()
+    } else {
+        format!("{{{}}}", parts.join("; "))
+    }
 }
 
 fn prefixes(nets: &[Cidr]) -> String {
-    nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    nets.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn port_text(ports: &PortList) -> String {
     let numbers = ports.numbers.iter().map(ToString::to_string);
-    numbers.chain(ports.names.iter().cloned()).collect::<Vec<_>>().join(",")
+    numbers
+        .chain(ports.names.iter().cloned())
+        .collect::<Vec<_>>()
+        .join(",")
 }

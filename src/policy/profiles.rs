@@ -1,4 +1,5 @@
-//! Profiles, checked: the policy of the endpoints that name them, behind all tiers (reference §4.3).
+//! Profiles, checked: the policy of the endpoints that name them, behind all tiers (reference
+//! §4.3).
 
 use std::collections::BTreeMap;
 
@@ -10,11 +11,27 @@ use crate::net::Direction;
 use crate::policy::{PolicyKey, PolicyKind, Profile, Selectors, calico};
 
 /// Profiles by name.
-pub(super) fn profiles(written: &[manifest::Profile], selectors: &mut Selectors, found: &mut Diagnostics) -> BTreeMap<String, Profile> {
-    written.iter().map(|written| (written.metadata.name.value.clone(), profile(written, selectors, found))).collect()
+pub(super) fn profiles(
+    written: &[manifest::Profile],
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> BTreeMap<String, Profile> {
+    written
+        .iter()
+        .map(|written| {
+            (
+                written.metadata.name.value.clone(),
+                profile(written, selectors, found),
+            )
+        })
+        .collect()
 }
 
-fn profile(written: &manifest::Profile, selectors: &mut Selectors, found: &mut Diagnostics) -> Profile {
+fn profile(
+    written: &manifest::Profile,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> Profile {
     let name = &written.metadata.name;
     if let Some(owner) = owner(&name.value) {
         let message = format!("the profile `{}` is {owner}", name.value);
@@ -24,15 +41,30 @@ fn profile(written: &manifest::Profile, selectors: &mut Selectors, found: &mut D
     refuse_namespace(written, found);
     let ingress = calico::rules(&written.ingress, Direction::Ingress, None, selectors, found);
     let egress = calico::rules(&written.egress, Direction::Egress, None, selectors, found);
-    let key = PolicyKey { kind: PolicyKind::Profile, namespace: None, name: name.value.clone() };
-    Profile { key, ingress, egress }
+    let key = PolicyKey {
+        kind: PolicyKind::Profile,
+        namespace: None,
+        name: name.value.clone(),
+    };
+    Profile {
+        key,
+        ingress,
+        egress,
+    }
 }
 
 /// Whoever has that label is taken for a pod of the namespace.
 fn refuse_namespace(written: &manifest::Profile, found: &mut Diagnostics) {
-    for (key, _) in written.labels.iter().filter(|(key, _)| key.value == reserved::NAMESPACE) {
+    for (key, _) in written
+        .labels
+        .iter()
+        .filter(|(key, _)| key.value == reserved::NAMESPACE)
+    {
         let message = format!("the label `{}` is not for a profile to give", key.value);
-        found.push(Diagnostic::at(Code::InvalidLabel, key.span, message).help("an endpoint has the label of its own namespace"));
+        found.push(
+            Diagnostic::at(Code::InvalidLabel, key.span, message)
+                .help("an endpoint has the label of its own namespace"),
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a selector really matches: the one clause that a policy's or a rule's selectors together become (reference §3).
+//! What a selector really matches: the one clause that a policy's or a rule's selectors together
+//! become (reference §3).
 
 use std::collections::BTreeSet;
 
@@ -22,15 +23,18 @@ fn namespaced() -> Expr {
 
 /// Labels of a namespace, `all()` and `global()` as a rule's `namespaceSelector` means them.
 fn of_namespace(selector: Expr) -> Expr {
-    selector.prefixed(NAMESPACE_PREFIX).replacing_all(&namespaced()).replacing_global(&namespaced().not())
+    selector
+        .prefixed(NAMESPACE_PREFIX)
+        .replacing_all(&namespaced())
+        .replacing_global(&namespaced().not())
 }
 
 /// The clause of a Kubernetes namespace selector: what is in a namespace that it selects.
 ///
-/// Kubernetes selects namespaces, and then what is in them. Calico asks each object for labels of its
-/// namespace, so that a negative expression also selects what is in no namespace (reference §3.2).
-/// Positive ones select it too where it claims a label with the prefix `pcns.` for itself. Hence the
-/// clause always asks for some namespace (decision 30).
+/// Kubernetes selects namespaces, and then what is in them. Calico asks each object for labels of
+/// its namespace, so that a negative expression also selects what is in no namespace (reference
+/// §3.2). Positive ones select it too where it claims a label with the prefix `pcns.` for itself.
+/// Hence the clause always asks for some namespace (decision 30).
 pub(super) fn of_kubernetes_namespaces(selector: Expr) -> Expr {
     let labels = selector.prefixed(NAMESPACE_PREFIX);
     if labels == Expr::All {
@@ -40,29 +44,50 @@ pub(super) fn of_kubernetes_namespaces(selector: Expr) -> Expr {
     Expr::and(vec![namespaced(), labels])
 }
 
-/// Parses a selector in which `global()` has no meaning. None when it is wrong, which refuses the compile.
-pub(super) fn parse(text: &Text, field: Field, selectors: &mut Selectors, found: &mut Diagnostics) -> Option<Expr> {
+/// Parses a selector in which `global()` has no meaning. None when it is wrong, which refuses the
+/// compile.
+pub(super) fn parse(
+    text: &Text,
+    field: Field,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> Option<Expr> {
     let expr = parse_any(text, field, selectors, found)?;
     if expr.mentions_global() {
         let message = "`global()` has no meaning here";
-        found.push(Diagnostic::at(Code::SelectorGlobal, text.span, message).help("it may stand alone in a rule's `namespaceSelector`"));
+        found.push(
+            Diagnostic::at(Code::SelectorGlobal, text.span, message)
+                .help("it may stand alone in a rule's `namespaceSelector`"),
+        );
         return None;
     }
     Some(expr)
 }
 
 /// Parses a rule's `namespaceSelector`, which may be `global()` and nothing else.
-fn parse_namespace_selector(text: &Text, selectors: &mut Selectors, found: &mut Diagnostics) -> Option<Expr> {
+fn parse_namespace_selector(
+    text: &Text,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> Option<Expr> {
     let expr = parse_any(text, Field::NamespaceSelector, selectors, found)?;
     if expr.mentions_global() && expr != Expr::Global {
         let message = "`global()` must stand alone";
-        found.push(Diagnostic::at(Code::SelectorGlobal, text.span, message).help("write two rules, one of them with `global()`"));
+        found.push(
+            Diagnostic::at(Code::SelectorGlobal, text.span, message)
+                .help("write two rules, one of them with `global()`"),
+        );
         return None;
     }
     Some(expr)
 }
 
-fn parse_any(text: &Text, field: Field, selectors: &mut Selectors, found: &mut Diagnostics) -> Option<Expr> {
+fn parse_any(
+    text: &Text,
+    field: Field,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> Option<Expr> {
     match selector::parse(&text.value) {
         Ok(expr) => {
             selectors.write(field, text.span, expr.clone());
@@ -72,32 +97,51 @@ fn parse_any(text: &Text, field: Field, selectors: &mut Selectors, found: &mut D
             let place = text.inner(error.range.clone());
             let at_end = error.range.start >= text.value.len();
             let label = if at_end { "at the end" } else { "" };
-            found.push(Diagnostic::new(Code::SelectorSyntax, error.message).label(place, label).maybe_help(error.help));
+            found.push(
+                Diagnostic::new(Code::SelectorSyntax, error.message)
+                    .label(place, label)
+                    .maybe_help(error.help),
+            );
             None
         }
     }
 }
 
 /// The endpoints a namespaced policy applies to.
-pub(super) fn namespaced_policy(selector: Option<Expr>, service_accounts: Option<Expr>, namespace: &str) -> Expr {
+pub(super) fn namespaced_policy(
+    selector: Option<Expr>,
+    service_accounts: Option<Expr>,
+    namespace: &str,
+) -> Expr {
     let mut parts: Vec<Expr> = selector.into_iter().collect();
     parts.push(in_namespace(namespace));
     parts.extend(service_accounts.map(|expr| expr.prefixed(SERVICE_ACCOUNT_PREFIX)));
     Expr::and(parts)
 }
 
-/// The endpoints a global policy applies to. With a namespace selector every `all()` means "in some namespace", and after
-/// that, with a service account selector, every one that is left means "has a service account" (reference §3.4).
-pub(super) fn global_policy(selector: Option<Expr>, namespaces: Option<Expr>, service_accounts: Option<Expr>) -> Expr {
+/// The endpoints a global policy applies to. With a namespace selector every `all()` means "in some
+/// namespace", and after that, with a service account selector, every one that is left means "has a
+/// service account" (reference §3.4).
+pub(super) fn global_policy(
+    selector: Option<Expr>,
+    namespaces: Option<Expr>,
+    service_accounts: Option<Expr>,
+) -> Expr {
     let mut parts: Vec<Expr> = selector.into_iter().collect();
     if let Some(namespaces) = namespaces {
         parts.push(namespaces.prefixed(NAMESPACE_PREFIX));
-        parts = parts.into_iter().map(|part| part.replacing_all(&namespaced())).collect();
+        parts = parts
+            .into_iter()
+            .map(|part| part.replacing_all(&namespaced()))
+            .collect();
     }
     if let Some(service_accounts) = service_accounts {
         let has_account = Expr::label(SERVICE_ACCOUNT, Test::Present);
         parts.push(service_accounts.prefixed(SERVICE_ACCOUNT_PREFIX));
-        parts = parts.into_iter().map(|part| part.replacing_all(&has_account)).collect();
+        parts = parts
+            .into_iter()
+            .map(|part| part.replacing_all(&has_account))
+            .collect();
     }
     Expr::and(parts)
 }
@@ -108,15 +152,38 @@ pub(super) struct PeerClause {
     pub(super) not_selected: Option<Expr>,
 }
 
-/// The clause of one side of a rule (reference §3.2). `namespace` is the policy's, none for a global policy.
-pub(super) fn peer(entity: &Entity, namespace: Option<&str>, selectors: &mut Selectors, found: &mut Diagnostics) -> PeerClause {
-    let namespaces = entity.namespace_selector.as_ref().and_then(|text| parse_namespace_selector(text, selectors, found));
+/// The clause of one side of a rule (reference §3.2). `namespace` is the policy's, none for a
+/// global policy.
+pub(super) fn peer(
+    entity: &Entity,
+    namespace: Option<&str>,
+    selectors: &mut Selectors,
+    found: &mut Diagnostics,
+) -> PeerClause {
+    let namespaces = entity
+        .namespace_selector
+        .as_ref()
+        .and_then(|text| parse_namespace_selector(text, selectors, found));
     let own = namespace.filter(|_| entity.namespace_selector.is_none());
-    let accounts = entity.service_accounts.as_ref().and_then(|accounts| service_accounts(accounts, own, selectors, found));
-    let labels = entity.selector.as_ref().and_then(|text| parse(text, Field::Selector, selectors, found));
-    let is_alone = namespace.is_some() && namespaces.is_none() && accounts.is_none() && labels.is_none();
-    let not_field = if is_alone { Field::NotSelectorAlone } else { Field::NotSelector };
-    let not_selected = entity.not_selector.as_ref().and_then(|text| parse(text, not_field, selectors, found));
+    let accounts = entity
+        .service_accounts
+        .as_ref()
+        .and_then(|accounts| service_accounts(accounts, own, selectors, found));
+    let labels = entity
+        .selector
+        .as_ref()
+        .and_then(|text| parse(text, Field::Selector, selectors, found));
+    let is_alone =
+        namespace.is_some() && namespaces.is_none() && accounts.is_none() && labels.is_none();
+    let not_field = if is_alone {
+        Field::NotSelectorAlone
+    } else {
+        Field::NotSelector
+    };
+    let not_selected = entity
+        .not_selector
+        .as_ref()
+        .and_then(|text| parse(text, not_field, selectors, found));
     let mut asked: Vec<Expr> = accounts.into_iter().chain(labels).collect();
     let asks_who = !asked.is_empty() || not_selected.is_some() || namespaces.is_some();
     let scope = match (namespaces, namespace) {
@@ -128,24 +195,40 @@ pub(super) fn peer(entity: &Entity, namespace: Option<&str>, selectors: &mut Sel
         asked.insert(0, scope);
     }
     if asked.is_empty() {
-        return PeerClause { selected: None, not_selected };
+        return PeerClause {
+            selected: None,
+            not_selected,
+        };
     }
-    // one selection, as in Calico: it excludes by label, not by address, which differs where network sets overlap endpoints
+    // one selection, as in Calico: it excludes by label, not by address, which differs where
+    // network sets overlap endpoints
     asked.extend(not_selected.map(Expr::not));
-    PeerClause { selected: Some(Expr::and(asked)), not_selected: None }
+    PeerClause {
+        selected: Some(Expr::and(asked)),
+        not_selected: None,
+    }
 }
 
-/// The clause of `serviceAccounts`; none when it restricts nothing (reference §3.3). `namespace` is the one whose accounts are
-/// named, none where that is any.
+/// The clause of `serviceAccounts`; none when it restricts nothing (reference §3.3). `namespace` is
+/// the one whose accounts are named, none where that is any.
 fn service_accounts(
     accounts: &ServiceAccounts,
     namespace: Option<&str>,
     selectors: &mut Selectors,
     found: &mut Diagnostics,
 ) -> Option<Expr> {
-    let valid = accounts.names.iter().filter(|name| Form::DnsSubdomain.check_text(name, "service account name", found));
-    let names: BTreeSet<String> = valid.inspect(|name| selectors.name_account(namespace, name)).map(|name| name.value.clone()).collect();
-    let labels = accounts.selector.as_ref().and_then(|text| parse(text, Field::ServiceAccountSelector, selectors, found));
+    let valid = accounts
+        .names
+        .iter()
+        .filter(|name| Form::DnsSubdomain.check_text(name, "service account name", found));
+    let names: BTreeSet<String> = valid
+        .inspect(|name| selectors.name_account(namespace, name))
+        .map(|name| name.value.clone())
+        .collect();
+    let labels = accounts
+        .selector
+        .as_ref()
+        .and_then(|text| parse(text, Field::ServiceAccountSelector, selectors, found));
     let labels = labels.map(|expr| expr.prefixed(SERVICE_ACCOUNT_PREFIX));
     let named = (!names.is_empty()).then(|| Expr::label(SERVICE_ACCOUNT, Test::In(names)));
     let parts: Vec<Expr> = labels.into_iter().chain(named).collect();

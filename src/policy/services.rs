@@ -1,4 +1,5 @@
-//! Services in rules: what may stand beside them, and which service is meant (reference §2.2, §3.5, decision 11).
+//! Services in rules: what may stand beside them, and which service is meant (reference §2.2, §3.5,
+//! decision 11).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::ServiceKey;
@@ -6,17 +7,35 @@ use crate::manifest::{self, Entity, ServiceRef};
 use crate::name::Form;
 use crate::net::Direction;
 
-/// The service of one side of a rule. Without a namespace it is the policy's own, which a global policy does not have.
-pub(super) fn key(service: &ServiceRef, entity: &Entity, namespace: Option<&str>, found: &mut Diagnostics) -> Option<ServiceKey> {
+/// The service of one side of a rule. Without a namespace it is the policy's own, which a global
+/// policy does not have.
+pub(super) fn key(
+    service: &ServiceRef,
+    entity: &Entity,
+    namespace: Option<&str>,
+    found: &mut Diagnostics,
+) -> Option<ServiceKey> {
     check_company(service, entity, found);
     Form::DnsSubdomain.check_text(&service.name, "service name", found);
-    let stated = service.namespace.as_ref().filter(|namespace| Form::DnsLabel.check_text(namespace, "namespace", found));
-    let Some(namespace) = stated.map(|namespace| namespace.value.as_str()).or(namespace) else {
+    let stated = service
+        .namespace
+        .as_ref()
+        .filter(|namespace| Form::DnsLabel.check_text(namespace, "namespace", found));
+    let Some(namespace) = stated
+        .map(|namespace| namespace.value.as_str())
+        .or(namespace)
+    else {
         let message = "a global policy must name the namespace of a service";
-        found.push(Diagnostic::at(Code::MissingField, service.span, message).help("add `namespace` beside `name`"));
+        found.push(
+            Diagnostic::at(Code::MissingField, service.span, message)
+                .help("add `namespace` beside `name`"),
+        );
         return None;
     };
-    Some(ServiceKey { namespace: namespace.to_owned(), name: service.name.value.clone() })
+    Some(ServiceKey {
+        namespace: namespace.to_owned(),
+        name: service.name.value.clone(),
+    })
 }
 
 /// A service says who is meant, so nothing else on its side may.
@@ -30,22 +49,41 @@ fn check_company(service: &ServiceRef, entity: &Entity, found: &mut Diagnostics)
         ("notNets", !entity.not_nets.is_empty()),
     ];
     for (name, _) in others.iter().filter(|(_, is_there)| *is_there) {
-        found.push(Diagnostic::at(Code::ConflictingFields, service.span, format!("`services` excludes `{name}`")));
+        found.push(Diagnostic::at(
+            Code::ConflictingFields,
+            service.span,
+            format!("`services` excludes `{name}`"),
+        ));
     }
 }
 
-/// A service stands for the other side: the sender of ingress, or the receiver of egress, whose ports it gives too.
+/// A service stands for the other side: the sender of ingress, or the receiver of egress, whose
+/// ports it gives too.
 pub(super) fn check_side(rule: &manifest::Rule, direction: Direction, found: &mut Diagnostics) {
     let (own, word) = match direction {
-        Direction::Ingress => (&rule.destination, "`destination.services` may only stand in egress rules"),
-        Direction::Egress => (&rule.source, "`source.services` may only stand in ingress rules"),
+        Direction::Ingress => (
+            &rule.destination,
+            "`destination.services` may only stand in egress rules",
+        ),
+        Direction::Egress => (
+            &rule.source,
+            "`source.services` may only stand in ingress rules",
+        ),
     };
     if let Some(service) = &own.services {
         found.push(Diagnostic::at(Code::ConflictingFields, service.span, word));
     }
     let receiver = &rule.destination;
-    if let Some(service) = receiver.services.as_ref().filter(|_| !receiver.ports.is_empty() || !receiver.not_ports.is_empty()) {
+    if let Some(service) = receiver
+        .services
+        .as_ref()
+        .filter(|_| !receiver.ports.is_empty() || !receiver.not_ports.is_empty())
+    {
         let message = "`services` excludes `ports` and `notPorts`: the service has its ports";
-        found.push(Diagnostic::at(Code::ConflictingFields, service.span, message));
+        found.push(Diagnostic::at(
+            Code::ConflictingFields,
+            service.span,
+            message,
+        ));
     }
 }

@@ -3,7 +3,9 @@
 use std::cmp::Reverse;
 use std::fmt::Write;
 
-use crate::lower::{Chain, Match, Member, Members, Rule, Sense, Service, Set, Side, Strictness, Table, Target};
+use crate::lower::{
+    Chain, Match, Member, Members, Rule, Sense, Service, Set, Side, Strictness, Table, Target,
+};
 use crate::net::{Family, PortRange, SetSize};
 use crate::options::HookPosition;
 use crate::policy::Icmp;
@@ -16,8 +18,9 @@ const SMALL: usize = 99;
 
 /// All sets: a comment, `create`, and an `add` for every member.
 ///
-/// Large sets come first, by their order of magnitude, since ipset(8) looks the set of every line up in a list of those
-/// that came before: with the largest last, thousands of sets of a million members take it minutes.
+/// Large sets come first, by their order of magnitude, since ipset(8) looks the set of every line
+/// up in a list of those that came before: with the largest last, thousands of sets of a million
+/// members take it minutes.
 pub(super) fn sets(sets: &[Set]) -> String {
     let mut sorted: Vec<&Set> = sets.iter().collect();
     sorted.sort_by_key(|set| Reverse(set.members.len().max(SMALL).ilog10()));
@@ -38,7 +41,9 @@ fn header(members: &Members) -> String {
     let size = SetSize::of(members.len());
     match members {
         Members::Addresses(family, _) => format!("hash:net family {} {size}", family_word(*family)),
-        Members::Services(family, _) => format!("hash:ip,port family {} {size}", family_word(*family)),
+        Members::Services(family, _) => {
+            format!("hash:ip,port family {} {size}", family_word(*family))
+        }
         Members::Ports(_) => "bitmap:port range 0-65535".to_owned(),
     }
 }
@@ -54,12 +59,22 @@ fn add_members(out: &mut String, set: &Set) {
     let name = &set.name;
     match &set.members {
         Members::Addresses(_, members) => members.iter().for_each(|Member { net, sense }| {
-            let exception = if *sense == Sense::IsNot { " nomatch" } else { "" };
+            let exception = if *sense == Sense::IsNot {
+                " nomatch"
+            } else {
+                ""
+            };
             let _ = writeln!(out, "add {name} {net}{exception}");
         }),
-        Members::Services(_, services) => services.iter().for_each(|Service { address, protocol, port }| {
-            let _ = writeln!(out, "add {name} {address},{}:{port}", protocol.keyword());
-        }),
+        Members::Services(_, services) => services.iter().for_each(
+            |Service {
+                 address,
+                 protocol,
+                 port,
+             }| {
+                let _ = writeln!(out, "add {name} {address},{}:{port}", protocol.keyword());
+            },
+        ),
         Members::Ports(ranges) => ranges.iter().for_each(|range| {
             let _ = writeln!(out, "add {name} {}", range.to_string().replace(':', "-"));
         }),
@@ -99,13 +114,27 @@ pub(super) fn hooks(table: &Table) -> String {
             HookPosition::Head => format!("-I {} 1", hook.kernel_chain),
             HookPosition::Tail => format!("-A {}", hook.kernel_chain),
         };
-        let _ = writeln!(out, "{how} -m comment --comment \"palisade\" -j {}", hook.chain);
+        let _ = writeln!(
+            out,
+            "{how} -m comment --comment \"palisade\" -j {}",
+            hook.chain
+        );
     }
     out
 }
 
-fn write_rule(out: &mut String, Rule { matches, target, about }: &Rule, family: Family) {
-    matches.iter().for_each(|condition| write_match(out, condition, family));
+fn write_rule(
+    out: &mut String,
+    Rule {
+        matches,
+        target,
+        about,
+    }: &Rule,
+    family: Family,
+) {
+    matches
+        .iter()
+        .for_each(|condition| write_match(out, condition, family));
     let _ = write!(out, " -m comment --comment \"{}\"", rule_comment(about));
     let _ = match target {
         Target::Accept => writeln!(out, " -j ACCEPT"),
@@ -120,31 +149,65 @@ fn write_rule(out: &mut String, Rule { matches, target, about }: &Rule, family: 
 
 fn write_match(out: &mut String, condition: &Match, family: Family) {
     let _ = match condition {
-        Match::Protocol(sense, protocol) => write!(out, "{} -p {}", not(*sense), protocol.keyword()),
-        Match::Address(sense, side, net) => write!(out, "{} {} {}/{}", not(*sense), address_option(*side), net.address(), net.prefix()),
+        Match::Protocol(sense, protocol) => {
+            write!(out, "{} -p {}", not(*sense), protocol.keyword())
+        }
+        Match::Address(sense, side, net) => write!(
+            out,
+            "{} {} {}/{}",
+            not(*sense),
+            address_option(*side),
+            net.address(),
+            net.prefix()
+        ),
         Match::Member(sense, side, set) | Match::PortMember(sense, side, set) => {
-            write!(out, " -m set{} --match-set {set} {}", not(*sense), set_word(*side))
+            write!(
+                out,
+                " -m set{} --match-set {set} {}",
+                not(*sense),
+                set_word(*side)
+            )
         }
         Match::Service(sense, side, set) => {
             let word = set_word(*side);
-            write!(out, " -m set{} --match-set {set} {word},{word}", not(*sense))
+            write!(
+                out,
+                " -m set{} --match-set {set} {word},{word}",
+                not(*sense)
+            )
         }
         Match::Ports(sense, side, ranges) => {
-            write!(out, " -m multiport{} {} {}", not(*sense), ports_option(*side), list(ranges))
+            write!(
+                out,
+                " -m multiport{} {} {}",
+                not(*sense),
+                ports_option(*side),
+                list(ranges)
+            )
         }
         Match::Icmp(sense, icmp) => write_icmp(out, *sense, *icmp, family),
         Match::Reply => write!(out, " -m conntrack --ctstate RELATED,ESTABLISHED"),
         Match::Invalid => write!(out, " -m conntrack --ctstate INVALID"),
         Match::Untracked => write!(out, " -m conntrack --ctstate UNTRACKED"),
         Match::OriginalAddress(sense, net) => {
-            write!(out, " -m conntrack{} --ctorigdst {}/{}", not(*sense), net.address(), net.prefix())
+            write!(
+                out,
+                " -m conntrack{} --ctorigdst {}/{}",
+                not(*sense),
+                net.address(),
+                net.prefix()
+            )
         }
-        Match::OriginalPort(sense, ports) => write!(out, " -m conntrack{} --ctorigdstport {ports}", not(*sense)),
+        Match::OriginalPort(sense, ports) => {
+            write!(out, " -m conntrack{} --ctorigdstport {ports}", not(*sense))
+        }
         Match::Arrives(interface) => write!(out, " -i {interface}"),
         Match::ArrivesLike(pattern) => write!(out, " -i {pattern}"),
         // with the packet's mark, by which its replies may be routed; no pod can set one
         Match::Spoofed(Strictness::Strict) => write!(out, " -m rpfilter --validmark --invert"),
-        Match::Spoofed(Strictness::Loose) => write!(out, " -m rpfilter --loose --validmark --invert"),
+        Match::Spoofed(Strictness::Loose) => {
+            write!(out, " -m rpfilter --loose --validmark --invert")
+        }
         Match::Leaves(interface) => write!(out, " -o {interface}"),
         Match::NotLoopback => write!(out, " ! -i lo"),
         Match::Rarely => write!(out, " -m limit --limit 10/second --limit-burst 20"),
@@ -156,7 +219,14 @@ fn write_icmp(out: &mut String, sense: Sense, icmp: Icmp, family: Family) -> std
         Family::V4 => ("icmp", "--icmp-type"),
         Family::V6 => ("icmp6", "--icmpv6-type"),
     };
-    write!(out, " -m {}{} {} {}", option.0, not(sense), option.1, icmp.kind)?;
+    write!(
+        out,
+        " -m {}{} {} {}",
+        option.0,
+        not(sense),
+        option.1,
+        icmp.kind
+    )?;
     icmp.code.map_or(Ok(()), |code| write!(out, "/{code}"))
 }
 
@@ -189,5 +259,9 @@ fn ports_option(side: Side) -> &'static str {
 }
 
 fn list(ranges: &[PortRange]) -> String {
-    ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    ranges
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
 }

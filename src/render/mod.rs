@@ -1,11 +1,12 @@
 //! A node's program to the text of its scripts.
 //!
-//! In: a [`Program`] and [`Templates`]. Out: [`Scripts`], texts that the stock tools load. Templates own the layout;
-//! rules and members are written by typed code ([`lines`](self)) and put where a template has their slot, so that a million
-//! lines cost what writing them costs. Absent: files.
+//! In: a [`Program`] and [`Templates`]. Out: [`Scripts`], texts that the stock tools load.
+//! Templates own the layout; rules and members are written by typed code ([`lines`](self)) and put
+//! where a template has their slot, so that a million lines cost what writing them costs. Absent:
+//! files.
 //!
-//! Text that came from manifests reaches a script only through [`comment`](self), which leaves no quote, no backslash and
-//! no end of line in it, and cuts it.
+//! Text that came from manifests reaches a script only through [`comment`](self), which leaves no
+//! quote, no backslash and no end of line in it, and cuts it.
 //!
 //! Cost: linear in the output.
 
@@ -35,9 +36,17 @@ pub struct Scripts {
 impl Scripts {
     /// File names and texts, in the order they are loaded.
     pub fn files(&self) -> Vec<(&'static str, &str)> {
-        let always = [("sets.ipset", &self.sets), ("filter.v4.rules", &self.filter_v4), ("filter.v6.rules", &self.filter_v6)];
+        let always = [
+            ("sets.ipset", &self.sets),
+            ("filter.v4.rules", &self.filter_v4),
+            ("filter.v6.rules", &self.filter_v6),
+        ];
         let early = self.early.iter().map(|(name, text)| (*name, text));
-        always.into_iter().chain(early).map(|(name, text)| (name, text.as_str())).collect()
+        always
+            .into_iter()
+            .chain(early)
+            .map(|(name, text)| (name, text.as_str()))
+            .collect()
     }
 }
 
@@ -50,18 +59,33 @@ pub fn to_text(program: &Program, templates: &Templates) -> Result<Scripts, Diag
         sets: templates.sets(&lines::sets(&program.sets))?,
         filter_v4: text(program.table(Family::V4), templates)?,
         filter_v6: text(program.table(Family::V6), templates)?,
-        early: program.early.iter().map(|table| Ok((file(table), text(table, templates)?))).collect::<Result<_, Diagnostic>>()?,
+        early: program
+            .early
+            .iter()
+            .map(|table| Ok((file(table), text(table, templates)?)))
+            .collect::<Result<_, Diagnostic>>()?,
     })
 }
 
 fn text(table: &Table, templates: &Templates) -> Result<String, Diagnostic> {
-    let parts = [lines::declarations(table), lines::rules(table), lines::hooks(table)];
+    let parts = [
+        lines::declarations(table),
+        lines::rules(table),
+        lines::hooks(table),
+    ];
     templates.table(table.kind, table.family, &parts)
 }
 
 /// File names of all scripts that a node may have, in the order they are loaded.
-pub const SCRIPT_FILES: [&str; 7] =
-    ["sets.ipset", "raw.v4.rules", "raw.v6.rules", "mangle.v4.rules", "mangle.v6.rules", "filter.v4.rules", "filter.v6.rules"];
+pub const SCRIPT_FILES: [&str; 7] = [
+    "sets.ipset",
+    "raw.v4.rules",
+    "raw.v6.rules",
+    "mangle.v4.rules",
+    "mangle.v6.rules",
+    "filter.v4.rules",
+    "filter.v6.rules",
+];
 
 /// The name of a table's script.
 fn file(table: &Table) -> &'static str {

@@ -18,9 +18,18 @@ pub struct TemplateSource {
 
 /// The templates in this binary.
 pub const TEMPLATES: [TemplateSource; 3] = [
-    TemplateSource { file: SETS, text: include_str!("../../templates/sets.ipset.hbs") },
-    TemplateSource { file: FILTER, text: include_str!("../../templates/filter.rules.hbs") },
-    TemplateSource { file: EARLY, text: include_str!("../../templates/early.rules.hbs") },
+    TemplateSource {
+        file: SETS,
+        text: include_str!("../../templates/sets.ipset.hbs"),
+    },
+    TemplateSource {
+        file: FILTER,
+        text: include_str!("../../templates/filter.rules.hbs"),
+    },
+    TemplateSource {
+        file: EARLY,
+        text: include_str!("../../templates/early.rules.hbs"),
+    },
 ];
 
 const SETS: &str = "sets.ipset.hbs";
@@ -53,11 +62,13 @@ struct TableView {
     hooks: &'static str,
 }
 
-/// Marks of the places where typed code's lines go; no template text can hold them by chance, and no manifest text gets here.
+/// Marks of the places where typed code's lines go; no template text can hold them by chance, and
+/// no manifest text gets here.
 const MARKS: [&str; 3] = ["\u{1}1\u{1}\n", "\u{1}2\u{1}\n", "\u{1}3\u{1}\n"];
 
 impl Templates {
-    /// Parses templates; `replaced` holds file names and texts that stand in for those of this binary.
+    /// Parses templates; `replaced` holds file names and texts that stand in for those of this
+    /// binary.
     ///
     /// # Errors
     /// When a template does not parse, or its name is not one of [`TEMPLATES`].
@@ -65,17 +76,30 @@ impl Templates {
         let mut registry = Handlebars::new();
         registry.set_strict_mode(true);
         registry.register_escape_fn(no_escape);
-        if let Some((name, _)) = replaced.iter().find(|(name, _)| TEMPLATES.iter().all(|template| template.file != name)) {
-            let known = TEMPLATES.map(|template| format!("`{}`", template.file)).join(" and ");
-            return Err(
-                Diagnostic::new(Code::InvalidTemplate, format!("there is no template `{name}`")).help(format!("templates are {known}"))
-            );
+        if let Some((name, _)) = replaced
+            .iter()
+            .find(|(name, _)| TEMPLATES.iter().all(|template| template.file != name))
+        {
+            let known = TEMPLATES
+                .map(|template| format!("`{}`", template.file))
+                .join(" and ");
+            return Err(Diagnostic::new(
+                Code::InvalidTemplate,
+                format!("there is no template `{name}`"),
+            )
+            .help(format!("templates are {known}")));
         }
         for template in TEMPLATES {
-            let own = replaced.iter().find(|(name, _)| name == template.file).map(|(_, text)| text.as_str());
+            let own = replaced
+                .iter()
+                .find(|(name, _)| name == template.file)
+                .map(|(_, text)| text.as_str());
             let text = own.unwrap_or(template.text);
             if includes(text) {
-                return Err(invalid(template.file, "partials and decorators are not read: one that includes itself has no end"));
+                return Err(invalid(
+                    template.file,
+                    "partials and decorators are not read: one that includes itself has no end",
+                ));
             }
             let registered = registry.register_template_string(template.file, text);
             registered.map_err(|error| invalid(template.file, &error.to_string()))?;
@@ -85,22 +109,37 @@ impl Templates {
         Ok(templates)
     }
 
-    /// Renders every template once with nothing in it, so that a wrong one is found before any output.
+    /// Renders every template once with nothing in it, so that a wrong one is found before any
+    /// output.
     fn check(&self) -> Result<(), Diagnostic> {
         self.sets("")?;
         let nothing = || [String::new(), String::new(), String::new()];
         self.table(TableKind::Raw, Family::V4, &nothing())?;
-        self.table(TableKind::Filter, Family::V4, &nothing()).map(drop)
+        self.table(TableKind::Filter, Family::V4, &nothing())
+            .map(drop)
     }
 
     /// The script of the sets.
     pub(super) fn sets(&self, sets: &str) -> Result<String, Diagnostic> {
         let [first, ..] = MARKS;
-        self.render(SETS, &SetsView { prefix: PREFIX, sets: first }, &[first], &[sets])
+        self.render(
+            SETS,
+            &SetsView {
+                prefix: PREFIX,
+                sets: first,
+            },
+            &[first],
+            &[sets],
+        )
     }
 
     /// The script of a table from its declarations, rules and hooks.
-    pub(super) fn table(&self, kind: TableKind, family: Family, [declarations, rules, hooks]: &[String; 3]) -> Result<String, Diagnostic> {
+    pub(super) fn table(
+        &self,
+        kind: TableKind,
+        family: Family,
+        [declarations, rules, hooks]: &[String; 3],
+    ) -> Result<String, Diagnostic> {
         let [first, second, third] = MARKS;
         let (command, ending) = match family {
             Family::V4 => ("iptables-restore", "v4.rules"),
@@ -108,24 +147,51 @@ impl Templates {
         };
         let (family, table) = (family.to_string(), kind.word());
         let file = format!("{table}.{ending}");
-        let view = TableView { prefix: PREFIX, family, table, command, file, declarations: first, rules: second, hooks: third };
+        let view = TableView {
+            prefix: PREFIX,
+            family,
+            table,
+            command,
+            file,
+            declarations: first,
+            rules: second,
+            hooks: third,
+        };
         let (template, head) = match kind {
             TableKind::Filter => (FILTER, "*filter\n"),
             TableKind::Raw => (EARLY, "*raw\n"),
             TableKind::Mangle => (EARLY, "*mangle\n"),
         };
-        self.render(template, &view, &[head, first, second, third, "COMMIT\n"], &[declarations, rules, hooks])
+        self.render(
+            template,
+            &view,
+            &[head, first, second, third, "COMMIT\n"],
+            &[declarations, rules, hooks],
+        )
     }
 
-    /// Renders a template and puts the parts in the places of their marks, each of which must be there once. `lines` are to
-    /// stand in it in this order: a table whose chains are declared behind their rules would be loaded empty, and so would
-    /// one without its end.
-    fn render(&self, file: &str, view: &impl Serialize, lines: &[&str], parts: &[&str]) -> Result<String, Diagnostic> {
-        let mut text = self.registry.render(file, view).map_err(|error| not_rendered(file, &error))?;
+    /// Renders a template and puts the parts in the places of their marks, each of which must be
+    /// there once. `lines` are to stand in it in this order: a table whose chains are declared
+    /// behind their rules would be loaded empty, and so would one without its end.
+    fn render(
+        &self,
+        file: &str,
+        view: &impl Serialize,
+        lines: &[&str],
+        parts: &[&str],
+    ) -> Result<String, Diagnostic> {
+        let mut text = self
+            .registry
+            .render(file, view)
+            .map_err(|error| not_rendered(file, &error))?;
         text = text.replace("\u{1}\n\n", "\u{1}\n");
-        let found: Vec<&str> = text.split_inclusive('\n').filter(|line| lines.contains(line)).collect();
+        let found: Vec<&str> = text
+            .split_inclusive('\n')
+            .filter(|line| lines.contains(line))
+            .collect();
         if found != lines || text.matches('\u{1}').count() != 2 * parts.len() {
-            let message = "every part of the script must stand in it once, on a line of its own, in the order of the built-in template";
+            let message = "every part of the script must stand in it once, on a line of its own, \
+                           in the order of the built-in template";
             return Err(invalid(file, message));
         }
         for (mark, part) in MARKS.iter().zip(parts) {
@@ -137,13 +203,19 @@ impl Templates {
 
 /// Whether a template has partials (`{{>`, `{{#>`) or decorators (`{{*`, `{{#*`).
 fn includes(text: &str) -> bool {
-    let tags = text.split("{{").skip(1).map(|tag| tag.trim_start_matches(['{', '~', '#', ' ', '\t', '\r', '\n']));
+    let tags = text
+        .split("{{")
+        .skip(1)
+        .map(|tag| tag.trim_start_matches(['{', '~', '#', ' ', '\t', '\r', '\n']));
     tags.into_iter().any(|tag| tag.starts_with(['>', '*']))
 }
 
 /// Why a template does not render.
 fn not_rendered(file: &str, error: &RenderError) -> Diagnostic {
-    let line = error.line_no.map(|line| format!(" (line {line})")).unwrap_or_default();
+    let line = error
+        .line_no
+        .map(|line| format!(" (line {line})"))
+        .unwrap_or_default();
     if let RenderErrorReason::MissingVariable(Some(name)) = error.reason() {
         return invalid(file, &format!("there is no variable `{name}`{line}"));
     }
@@ -151,6 +223,9 @@ fn not_rendered(file: &str, error: &RenderError) -> Diagnostic {
 }
 
 fn invalid(file: &str, what: &str) -> Diagnostic {
-    Diagnostic::new(Code::InvalidTemplate, format!("template `{file}` cannot be used: {what}"))
-        .help("see templates/README.md for what a template must hold")
+    Diagnostic::new(
+        Code::InvalidTemplate,
+        format!("template `{file}` cannot be used: {what}"),
+    )
+    .help("see templates/README.md for what a template must hold")
 }

@@ -8,8 +8,8 @@ use crate::net::{Direction, Family};
 use crate::policy::{Action, HostEndpoint, HostPlace, List, Policy, Rule, Tier};
 use crate::resolve::{HostEndpointId, Resolved};
 
-/// The host endpoints of a node, those that another one comes before left out. A packet is that one's whose interface it
-/// passes, else that one's whose address it has, else the last one's.
+/// The host endpoints of a node, those that another one comes before left out. A packet is that
+/// one's whose interface it passes, else that one's whose address it has, else the last one's.
 #[derive(Debug, Default)]
 pub struct HostsOnNode {
     /// Those of one interface, by its name.
@@ -29,7 +29,8 @@ pub struct Listed<'input> {
     pub policies: Vec<&'input Policy>,
 }
 
-/// A tier with those of its pre-DNAT policies, and of their rules, that say what is allowed: none behind the last Allow.
+/// A tier with those of its pre-DNAT policies, and of their rules, that say what is allowed: none
+/// behind the last Allow.
 #[derive(Debug, Clone)]
 pub struct AskedAgain<'input> {
     /// The tier.
@@ -41,52 +42,93 @@ pub struct AskedAgain<'input> {
 impl HostsOnNode {
     /// All of them, in the order in which they are asked.
     pub fn all(&self) -> impl Iterator<Item = HostEndpointId> {
-        self.interfaces.values().chain(&self.addresses).chain(&self.everywhere).copied()
+        self.interfaces
+            .values()
+            .chain(&self.addresses)
+            .chain(&self.everywhere)
+            .copied()
     }
 }
 
 impl<'input> Resolved<'input> {
-    /// The host endpoints of a node. Of several for one place the first by name counts (reference §7.5).
+    /// The host endpoints of a node. Of several for one place the first by name counts (reference
+    /// §7.5).
     pub fn hosts_on(&self, node: NodeId) -> HostsOnNode {
         let mut hosts = HostsOnNode::default();
         let name = &*self.inventory.node(node).name;
-        for (id, host) in self.host_endpoints_with_ids().filter(|(_, host)| host.node == name) {
+        for (id, host) in self
+            .host_endpoints_with_ids()
+            .filter(|(_, host)| host.node == name)
+        {
             match &host.place {
-                HostPlace::Interface(interface) => drop(hosts.interfaces.entry(interface.clone()).or_insert(id)),
+                HostPlace::Interface(interface) => {
+                    hosts.interfaces.entry(interface.clone()).or_insert(id);
+                }
                 HostPlace::Addresses => hosts.addresses.push(id),
-                HostPlace::Everywhere => drop(hosts.everywhere.get_or_insert(id)),
+                HostPlace::Everywhere => {
+                    hosts.everywhere.get_or_insert(id);
+                }
             }
         }
         hosts
     }
 
-    /// A list of a host endpoint in one direction: its policies that speak about it, by tier, in the order of evaluation.
-    pub fn listed(&self, host: HostEndpointId, list: List, direction: Direction) -> Vec<Listed<'input>> {
-        let applies = |policy: &Policy| self.members(policy.applies_to).host_endpoints.binary_search(&host).is_ok();
+    /// A list of a host endpoint in one direction: its policies that speak about it, by tier, in
+    /// the order of evaluation.
+    pub fn listed(
+        &self,
+        host: HostEndpointId,
+        list: List,
+        direction: Direction,
+    ) -> Vec<Listed<'input>> {
+        let applies = |policy: &Policy| {
+            self.members(policy.applies_to)
+                .host_endpoints
+                .binary_search(&host)
+                .is_ok()
+        };
         let listed = self.policies.tiers.iter().map(|tier| {
-            let policies = tier.policies.iter().filter(|policy| policy.is_on(list) && policy.rules(direction).is_some());
-            Listed { tier, policies: policies.filter(|policy| applies(policy)).collect() }
+            let policies = tier
+                .policies
+                .iter()
+                .filter(|policy| policy.is_on(list) && policy.rules(direction).is_some());
+            Listed {
+                tier,
+                policies: policies.filter(|policy| applies(policy)).collect(),
+            }
         });
-        listed.filter(|listed| !listed.policies.is_empty()).collect()
+        listed
+            .filter(|listed| !listed.policies.is_empty())
+            .collect()
     }
 
-    /// What pre-DNAT policy of a host endpoint allows, to be asked again behind DNAT: nothing else may deny it there. Empty
-    /// where it allows nothing.
+    /// What pre-DNAT policy of a host endpoint allows, to be asked again behind DNAT: nothing else
+    /// may deny it there. Empty where it allows nothing.
     pub fn asked_again(&self, host: HostEndpointId) -> Vec<AskedAgain<'input>> {
         let mut tiers = Vec::new();
-        for listed in self.listed(host, List::PreDnat, Direction::Ingress).into_iter().rev() {
+        for listed in self
+            .listed(host, List::PreDnat, Direction::Ingress)
+            .into_iter()
+            .rev()
+        {
             let mut policies = Vec::new();
             for policy in listed.policies.into_iter().rev() {
                 let rules = policy.rules(Direction::Ingress).unwrap_or_default();
                 let counts = match tiers.is_empty() && policies.is_empty() {
-                    true => rules.iter().rposition(|rule| rule.action == Action::Allow).map_or(0, |last| last + 1),
+                    true => rules
+                        .iter()
+                        .rposition(|rule| rule.action == Action::Allow)
+                        .map_or(0, |last| last + 1),
                     false => rules.len(),
                 };
                 let rules = rules.get(..counts).unwrap_or_default();
                 policies.extend((!rules.is_empty()).then_some((policy, rules)));
             }
             policies.reverse();
-            tiers.extend((!policies.is_empty()).then_some(AskedAgain { tier: listed.tier, policies }));
+            tiers.extend((!policies.is_empty()).then_some(AskedAgain {
+                tier: listed.tier,
+                policies,
+            }));
         }
         tiers.reverse();
         tiers
@@ -94,7 +136,9 @@ impl<'input> Resolved<'input> {
 
     /// The first policy on a list of a host endpoint, in any direction.
     fn first_on(&self, host: HostEndpointId, list: List) -> Option<&'input Policy> {
-        let lists = Direction::BOTH.into_iter().flat_map(|direction| self.listed(host, list, direction));
+        let lists = Direction::BOTH
+            .into_iter()
+            .flat_map(|direction| self.listed(host, list, direction));
         lists.flat_map(|listed| listed.policies).next()
     }
 }
@@ -102,69 +146,144 @@ impl<'input> Resolved<'input> {
 /// Lists for packets that do not bear the host's own addresses, or do not bear them yet.
 const BEYOND_THE_HOST: [List; 3] = [List::Forward, List::Untracked, List::PreDnat];
 
-/// Refuses lists that the kernel cannot be told as they are meant, and warns of host endpoints that no packet meets.
+/// Refuses lists that the kernel cannot be told as they are meant, and warns of host endpoints that
+/// no packet meets.
 pub(super) fn check(resolved: &Resolved<'_>, found: &mut Diagnostics) {
     for (node, _) in resolved.inventory.nodes_with_ids() {
         let hosts = resolved.hosts_on(node);
         warn_of_shadowed(resolved, &hosts, node, found);
-        hosts.addresses.iter().for_each(|id| refuse_by_address(resolved, *id, found));
+        hosts
+            .addresses
+            .iter()
+            .for_each(|id| refuse_by_address(resolved, *id, found));
         if let Some(id) = hosts.everywhere {
             refuse_everywhere(resolved, &hosts, id, found);
         }
-        hosts.all().for_each(|id| refuse_pre_dnat(resolved, id, found));
+        hosts
+            .all()
+            .for_each(|id| refuse_pre_dnat(resolved, id, found));
     }
 }
 
-fn warn_of_shadowed(resolved: &Resolved<'_>, hosts: &HostsOnNode, node: NodeId, found: &mut Diagnostics) {
+fn warn_of_shadowed(
+    resolved: &Resolved<'_>,
+    hosts: &HostsOnNode,
+    node: NodeId,
+    found: &mut Diagnostics,
+) {
     let name = &*resolved.inventory.node(node).name;
-    for (id, host) in resolved.host_endpoints_with_ids().filter(|(_, host)| host.node == name) {
+    for (id, host) in resolved
+        .host_endpoints_with_ids()
+        .filter(|(_, host)| host.node == name)
+    {
         if hosts.all().all(|known| known != id) {
-            let message = format!("another host endpoint comes before `{}` on its interface, so no packet meets it", host.name);
-            found.push(Diagnostic::at(Code::HostEndpointShadowed, host.span, message).help("of several, the first by name counts"));
+            let message = format!(
+                "another host endpoint comes before `{}` on its interface, so no packet meets it",
+                host.name
+            );
+            found.push(
+                Diagnostic::at(Code::HostEndpointShadowed, host.span, message)
+                    .help("of several, the first by name counts"),
+            );
         }
     }
 }
 
 /// What is forwarded bears none of the host's addresses, so that nothing tells whose it is.
 fn refuse_by_address(resolved: &Resolved<'_>, id: HostEndpointId, found: &mut Diagnostics) {
-    let Some(host) = resolved.host_endpoint(id) else { return };
-    for policy in BEYOND_THE_HOST.into_iter().filter_map(|list| resolved.first_on(id, list)) {
-        let message = format!("`{}` names no interface, and {} is for packets that its addresses do not tell", host.name, policy.key);
-        found.push(refusal(host, policy, message).help("give the host endpoint an `interfaceName`"));
+    let Some(host) = resolved.host_endpoint(id) else {
+        return;
+    };
+    for policy in BEYOND_THE_HOST
+        .into_iter()
+        .filter_map(|list| resolved.first_on(id, list))
+    {
+        let message = format!(
+            "`{}` names no interface, and {} is for packets that its addresses do not tell",
+            host.name, policy.key
+        );
+        found
+            .push(refusal(host, policy, message).help("give the host endpoint an `interfaceName`"));
     }
 }
 
-fn refuse_everywhere(resolved: &Resolved<'_>, hosts: &HostsOnNode, id: HostEndpointId, found: &mut Diagnostics) {
-    let Some(host) = resolved.host_endpoint(id) else { return };
+fn refuse_everywhere(
+    resolved: &Resolved<'_>,
+    hosts: &HostsOnNode,
+    id: HostEndpointId,
+    found: &mut Diagnostics,
+) {
+    let Some(host) = resolved.host_endpoint(id) else {
+        return;
+    };
     if let Some(policy) = resolved.first_on(id, List::Untracked) {
-        let message = format!("`{}` is of every interface, for which there is no untracked policy such as {}", host.name, policy.key);
-        found.push(refusal(host, policy, message).help("name the interfaces (Calico ignores such a policy)"));
+        let message = format!(
+            "`{}` is of every interface, for which there is no untracked policy such as {}",
+            host.name, policy.key
+        );
+        found.push(
+            refusal(host, policy, message)
+                .help("name the interfaces (Calico ignores such a policy)"),
+        );
     }
-    let beyond = [List::Forward, List::PreDnat].into_iter().filter_map(|list| resolved.first_on(id, list)).next();
-    if let (Some(policy), Some(other)) = (beyond, hosts.addresses.first().and_then(|other| resolved.host_endpoint(*other))) {
-        let message = format!("which packets {} is for cannot be told: `{}` on the same node names no interface", policy.key, other.name);
-        found.push(refusal(other, policy, message).help("give that host endpoint an `interfaceName`"));
+    let beyond = [List::Forward, List::PreDnat]
+        .into_iter()
+        .filter_map(|list| resolved.first_on(id, list))
+        .next();
+    if let (Some(policy), Some(other)) = (
+        beyond,
+        hosts
+            .addresses
+            .first()
+            .and_then(|other| resolved.host_endpoint(*other)),
+    ) {
+        let message = format!(
+            "which packets {} is for cannot be told: `{}` on the same node names no interface",
+            policy.key, other.name
+        );
+        found.push(
+            refusal(other, policy, message).help("give that host endpoint an `interfaceName`"),
+        );
     }
 }
 
-/// In Calico, what pre-DNAT policy allows meets no further ingress policy of the host endpoint, which takes a mark on the
-/// packet. We set none, and ask again behind DNAT, in the terms that connection tracking knows.
+/// In Calico, what pre-DNAT policy allows meets no further ingress policy of the host endpoint,
+/// which takes a mark on the packet. We set none, and ask again behind DNAT, in the terms that
+/// connection tracking knows.
 fn refuse_pre_dnat(resolved: &Resolved<'_>, id: HostEndpointId, found: &mut Diagnostics) {
-    let Some(host) = resolved.host_endpoint(id) else { return };
+    let Some(host) = resolved.host_endpoint(id) else {
+        return;
+    };
     if !may_deny_ingress(resolved, id, host) {
         return;
     }
-    for (policy, rule) in resolved.asked_again(id).iter().flat_map(|asked| &asked.policies).flat_map(with_rules) {
-        let mut reasons = Family::BOTH.into_iter().filter_map(|family| resolved.original_destinations(rule, family).err());
+    for (policy, rule) in resolved
+        .asked_again(id)
+        .iter()
+        .flat_map(|asked| &asked.policies)
+        .flat_map(with_rules)
+    {
+        let mut reasons = Family::BOTH
+            .into_iter()
+            .filter_map(|family| resolved.original_destinations(rule, family).err());
         if let Some(reason) = reasons.find(|_| rule.action != Action::Log) {
-            let message = format!("rule {} of {} cannot be asked again behind DNAT: it {reason}", rule.number, policy.key);
-            let problem = Diagnostic::at(Code::UnenforceableList, rule.span, message).label(host.span, "of this host endpoint");
-            found.push(problem.help("what it allows must pass the policies behind DNAT too: write fewer and wider prefixes and ports"));
+            let message = format!(
+                "rule {} of {} cannot be asked again behind DNAT: it {reason}",
+                rule.number, policy.key
+            );
+            let problem = Diagnostic::at(Code::UnenforceableList, rule.span, message)
+                .label(host.span, "of this host endpoint");
+            found.push(problem.help(
+                "what it allows must pass the policies behind DNAT too: write fewer and wider \
+                 prefixes and ports",
+            ));
         }
     }
 }
 
-fn with_rules<'rule>((policy, rules): &(&'rule Policy, &'rule [Rule])) -> impl Iterator<Item = (&'rule Policy, &'rule Rule)> {
+fn with_rules<'rule>(
+    (policy, rules): &(&'rule Policy, &'rule [Rule]),
+) -> impl Iterator<Item = (&'rule Policy, &'rule Rule)> {
     let policy = *policy;
     rules.iter().map(move |rule| (policy, rule))
 }
@@ -174,14 +293,26 @@ fn may_deny_ingress(resolved: &Resolved<'_>, id: HostEndpointId, host: &HostEndp
     let has_policy = |list| !resolved.listed(id, list, Direction::Ingress).is_empty();
     let says_nothing = |name: &ProfileName<'_>| match name {
         ProfileName::ServiceAccount(..) => true,
-        ProfileName::Named(name) => resolved.policies.profiles.get(*name).is_some_and(|profile| profile.ingress.is_empty()),
+        ProfileName::Named(name) => resolved
+            .policies
+            .profiles
+            .get(*name)
+            .is_some_and(|profile| profile.ingress.is_empty()),
         ProfileName::AllowAll | ProfileName::Namespace(_) => false,
     };
-    let first = host.profiles.names().map(profile_name).find(|name| !says_nothing(name));
-    let allows = matches!(first, Some(ProfileName::AllowAll | ProfileName::Namespace(_)));
+    let first = host
+        .profiles
+        .names()
+        .map(profile_name)
+        .find(|name| !says_nothing(name));
+    let allows = matches!(
+        first,
+        Some(ProfileName::AllowAll | ProfileName::Namespace(_))
+    );
     has_policy(List::Normal) || has_policy(List::Forward) || !allows
 }
 
 fn refusal(host: &HostEndpoint, policy: &Policy, message: String) -> Diagnostic {
-    Diagnostic::at(Code::UnenforceableList, policy.span, message).label(host.span, "of this host endpoint")
+    Diagnostic::at(Code::UnenforceableList, policy.span, message)
+        .label(host.span, "of this host endpoint")
 }

@@ -33,7 +33,10 @@ struct Key<'universe> {
 
 impl<'universe> Index<'universe> {
     pub(super) fn of(universe: &'universe Universe<'universe>) -> Self {
-        let mut index = Self { universe, keys: BTreeMap::new() };
+        let mut index = Self {
+            universe,
+            keys: BTreeMap::new(),
+        };
         index.add_endpoints();
         index.add_network_sets();
         index
@@ -79,7 +82,9 @@ impl<'universe> Index<'universe> {
             Expr::Label { name, test } => self.select_label(name, test, within),
             Expr::Not(operand) => Cow::Owned(difference(within, &self.select(operand, within))),
             Expr::And(parts) => self.select_all(parts, within),
-            Expr::Or(parts) => Cow::Owned(union(parts.iter().map(|part| self.select(part, within)))),
+            Expr::Or(parts) => {
+                Cow::Owned(union(parts.iter().map(|part| self.select(part, within))))
+            }
         }
     }
 
@@ -97,7 +102,12 @@ impl<'universe> Index<'universe> {
         left
     }
 
-    fn select_label<'list>(&'list self, name: &str, test: &Test, within: &'list [u32]) -> Cow<'list, [u32]> {
+    fn select_label<'list>(
+        &'list self,
+        name: &str,
+        test: &Test,
+        within: &'list [u32],
+    ) -> Cow<'list, [u32]> {
         let without = |ids: Cow<'list, [u32]>| Cow::Owned(difference(within, &ids));
         match test {
             Test::Present => self.both(self.having(name), within),
@@ -105,7 +115,9 @@ impl<'universe> Index<'universe> {
             Test::In(values) => self.in_any(name, values, within),
             Test::NotEquals(value) => without(Cow::Borrowed(self.holders(name, value))),
             Test::NotIn(values) => without(self.in_any(name, values, within)),
-            Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => Cow::Owned(self.with_value_like(name, test, within)),
+            Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => {
+                Cow::Owned(self.with_value_like(name, test, within))
+            }
         }
     }
 
@@ -116,26 +128,49 @@ impl<'universe> Index<'universe> {
         }
     }
 
-    fn in_any<'list>(&'list self, name: &str, values: &BTreeSet<String>, within: &'list [u32]) -> Cow<'list, [u32]> {
-        Cow::Owned(union(values.iter().map(|value| self.both(self.holders(name, value), within))))
+    fn in_any<'list>(
+        &'list self,
+        name: &str,
+        values: &BTreeSet<String>,
+        within: &'list [u32],
+    ) -> Cow<'list, [u32]> {
+        Cow::Owned(union(
+            values
+                .iter()
+                .map(|value| self.both(self.holders(name, value), within)),
+        ))
     }
 
     /// Tests every value of the label, or every member of `within`, whichever are fewer.
     fn with_value_like(&self, name: &str, test: &Test, within: &[u32]) -> Vec<u32> {
-        let Some(key) = self.keys.get(name) else { return Vec::new() };
+        let Some(key) = self.keys.get(name) else {
+            return Vec::new();
+        };
         if within.len() < key.values.len() {
-            return within.iter().copied().filter(|id| self.universe.passes(*id, name, test)).collect();
+            return within
+                .iter()
+                .copied()
+                .filter(|id| self.universe.passes(*id, name, test))
+                .collect();
         }
-        let alike = key.values.iter().filter(|(value, _)| test.holds(Some(value)));
+        let alike = key
+            .values
+            .iter()
+            .filter(|(value, _)| test.holds(Some(value)));
         union(alike.map(|(_, ids)| self.both(ids, within)))
     }
 
     fn holders(&self, name: &str, value: &str) -> &[u32] {
-        self.keys.get(name).and_then(|key| key.values.get(value)).map_or(&[], Vec::as_slice)
+        self.keys
+            .get(name)
+            .and_then(|key| key.values.get(value))
+            .map_or(&[], Vec::as_slice)
     }
 
     fn having(&self, name: &str) -> &[u32] {
-        self.keys.get(name).map_or(&[], |key| key.present.get_or_init(|| union(key.values.values())))
+        self.keys.get(name).map_or(&[], |key| {
+            key.present.get_or_init(|| union(key.values.values()))
+        })
     }
 
     /// How many a selector selects at most.
@@ -143,7 +178,11 @@ impl<'universe> Index<'universe> {
         match expr {
             Expr::All | Expr::Global | Expr::Not(_) => self.universe.ids.len(),
             Expr::Label { name, test } => self.estimate_label(name, test),
-            Expr::And(parts) => parts.iter().map(|part| self.estimate(part)).min().unwrap_or(self.universe.ids.len()),
+            Expr::And(parts) => parts
+                .iter()
+                .map(|part| self.estimate(part))
+                .min()
+                .unwrap_or(self.universe.ids.len()),
             Expr::Or(parts) => parts.iter().map(|part| self.estimate(part)).sum(),
         }
     }
@@ -151,8 +190,13 @@ impl<'universe> Index<'universe> {
     fn estimate_label(&self, name: &str, test: &Test) -> usize {
         match test {
             Test::Equals(value) => self.holders(name, value).len(),
-            Test::In(values) => values.iter().map(|value| self.holders(name, value).len()).sum(),
-            Test::Present | Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => self.keys.get(name).map_or(0, |key| key.count),
+            Test::In(values) => values
+                .iter()
+                .map(|value| self.holders(name, value).len())
+                .sum(),
+            Test::Present | Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => {
+                self.keys.get(name).map_or(0, |key| key.count)
+            }
             Test::NotEquals(_) | Test::NotIn(_) => self.universe.ids.len(),
         }
     }

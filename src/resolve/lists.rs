@@ -2,7 +2,11 @@
 
 /// What stands in both. Costs the shorter list, times the logarithm of the gaps in the longer one.
 pub(super) fn intersection(left: &[u32], right: &[u32]) -> Vec<u32> {
-    let (few, mut many) = if left.len() <= right.len() { (left, right) } else { (right, left) };
+    let (few, mut many) = if left.len() <= right.len() {
+        (left, right)
+    } else {
+        (right, left)
+    };
     let mut both = Vec::new();
     for id in few {
         many = from(many, *id);
@@ -36,7 +40,8 @@ pub(super) fn union<List: AsRef<[u32]>>(lists: impl IntoIterator<Item = List>) -
     any
 }
 
-/// The part of a list that is not below a number: a window is doubled until it reaches far enough, then searched.
+/// The part of a list that is not below a number: a window is doubled until it reaches far enough,
+/// then searched.
 fn from(list: &[u32], least: u32) -> &[u32] {
     let mut window = 1;
     while list.get(window - 1).is_some_and(|id| *id < least) {

@@ -1,4 +1,5 @@
-//! Time and memory for a large cluster: `cargo test --release --lib measure -- --ignored --nocapture`.
+//! Time and memory for a large cluster: `cargo test --release --lib measure -- --ignored
+//! --nocapture`.
 
 use std::{fmt::Write as _, time::Instant};
 
@@ -7,7 +8,9 @@ use crate::diagnostic::Diagnostics;
 use crate::document;
 use crate::inventory::{Builder, Inventory};
 use crate::net::Family;
-use crate::policy::{DefaultAction, Policy, PolicyKey, PolicyKind, PolicySet, SelectorId, Stage, Tier};
+use crate::policy::{
+    DefaultAction, Policy, PolicyKey, PolicyKind, PolicySet, SelectorId, Stage, Tier,
+};
 use crate::selector;
 use crate::text::{FileId, Files};
 
@@ -17,12 +20,25 @@ const NAMESPACES: usize = 5_000;
 fn cluster() -> String {
     let mut text = r#"{"apiVersion":"v1","kind":"List","items":["#.to_owned();
     for number in 0..NAMESPACES {
-        let metadata =
-            format!(r#""name":"ns-{number}","labels":{{"env":"e{}","team":"t{}","owner":"o{number}"}}"#, number % 25, number % 50);
-        write!(text, r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{{metadata}}}}},"#).unwrap();
+        let metadata = format!(
+            r#""name":"ns-{number}","labels":{{"env":"e{}","team":"t{}","owner":"o{number}"}}"#,
+            number % 25,
+            number % 50
+        );
+        write!(
+            text,
+            r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{{metadata}}}}},"#
+        )
+        .unwrap();
         for account in 0..2 {
-            let metadata = format!(r#""namespace":"ns-{number}","name":"sa-{account}","labels":{{"role":"r{account}","x":"y"}}"#);
-            write!(text, r#"{{"apiVersion":"v1","kind":"ServiceAccount","metadata":{{{metadata}}}}},"#).unwrap();
+            let metadata = format!(
+                r#""namespace":"ns-{number}","name":"sa-{account}","labels":{{"role":"r{account}","x":"y"}}"#
+            );
+            write!(
+                text,
+                r#"{{"apiVersion":"v1","kind":"ServiceAccount","metadata":{{{metadata}}}}},"#
+            )
+            .unwrap();
         }
     }
     for number in 0..PODS {
@@ -47,7 +63,12 @@ fn pod(number: usize) -> String {
         number % 1000,
         number % 2
     );
-    let ip = format!("10.{}.{}.{}", 64 + number / 65_536, number / 256 % 256, number % 256);
+    let ip = format!(
+        "10.{}.{}.{}",
+        64 + number / 65_536,
+        number / 256 % 256,
+        number % 256
+    );
     format!(
         r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"app-{app}-{number}","namespace":"ns-{namespace}","labels":{{{labels}}}}},"spec":{{{spec}}},"status":{{"podIPs":[{{"ip":"{ip}"}},{{"ip":"fd00::{:x}:{:x}"}}]}}}}"#,
         1 + number / 65_536,
@@ -56,8 +77,13 @@ fn pod(number: usize) -> String {
 }
 
 fn texts() -> Vec<String> {
-    let local = (0..10_000)
-        .map(|number| format!("projectcalico.org/namespace == \"ns-{}\" && app == \"app-{}\"", number % NAMESPACES, number / NAMESPACES));
+    let local = (0..10_000).map(|number| {
+        format!(
+            "projectcalico.org/namespace == \"ns-{}\" && app == \"app-{}\"",
+            number % NAMESPACES,
+            number / NAMESPACES
+        )
+    });
     let wide = (0..100).map(|number| match number % 5 {
         0 => format!("team == \"t{number}\""),
         1 => format!("pcns.env != \"e{number}\""),
@@ -71,8 +97,15 @@ fn texts() -> Vec<String> {
 fn policies() -> PolicySet {
     let mut set = PolicySet::default();
     let span = FileId::default().span(0..0);
-    let key = |name| PolicyKey { kind: PolicyKind::GlobalNetworkPolicy, namespace: None, name };
-    let ids: Vec<SelectorId> = texts().iter().map(|text| set.selectors.intern(selector::parse(text).unwrap())).collect();
+    let key = |name| PolicyKey {
+        kind: PolicyKind::GlobalNetworkPolicy,
+        namespace: None,
+        name,
+    };
+    let ids: Vec<SelectorId> = texts()
+        .iter()
+        .map(|text| set.selectors.intern(selector::parse(text).unwrap()))
+        .collect();
     let policy = |applies_to| Policy {
         key: key(String::new()),
         order: None,
@@ -85,7 +118,12 @@ fn policies() -> PolicySet {
         unused: None,
     };
     let policies = ids.into_iter().map(policy).collect();
-    set.tiers.push(Tier { name: "t".to_owned(), order: 1.0, default_action: DefaultAction::Deny, policies });
+    set.tiers.push(Tier {
+        name: "t".to_owned(),
+        order: 1.0,
+        default_action: DefaultAction::Deny,
+        policies,
+    });
     set
 }
 
@@ -94,7 +132,9 @@ fn inventory(found: &mut Diagnostics) -> Inventory {
     files.add("cluster.json", cluster()).unwrap();
     let started = Instant::now();
     let mut builder = Builder::default();
-    document::for_each(&files, found, &mut |object, found| builder.take(&object, found));
+    document::for_each(&files, found, &mut |object, found| {
+        builder.take(&object, found)
+    });
     report("read and take", started);
     let started = Instant::now();
     let inventory = builder.finish(&crate::manifest::Manifest::default(), found);
@@ -115,23 +155,57 @@ fn measure() {
     let index = Index::of(&universe);
     report("index alone", started);
     let started = Instant::now();
-    let selected: usize = policies.selectors.iter().map(|(_, _, expr)| index.evaluate(expr).len()).sum();
+    let selected: usize = policies
+        .selectors
+        .iter()
+        .map(|(_, _, expr)| index.evaluate(expr).len())
+        .sum();
     report(&format!("evaluation alone, {selected} members"), started);
     drop(index);
     let started = Instant::now();
     let resolved = selectors(&policies, &inventory, &mut found);
     report("resolve", started);
     let started = Instant::now();
-    let members: usize = policies.selectors.iter().map(|(id, _, _)| resolved.addresses(id, Family::V4).len()).sum();
-    report(&format!("{members} addresses of {} selectors", policies.selectors.len()), started);
-    let applied: usize = inventory.endpoints_with_ids().map(|(id, _)| resolved.applied_to(id).len()).sum();
-    report(&format!("{applied} applied selectors of {} endpoints", inventory.endpoints.len()), Instant::now());
+    let members: usize = policies
+        .selectors
+        .iter()
+        .map(|(id, _, _)| resolved.addresses(id, Family::V4).len())
+        .sum();
+    report(
+        &format!(
+            "{members} addresses of {} selectors",
+            policies.selectors.len()
+        ),
+        started,
+    );
+    let applied: usize = inventory
+        .endpoints_with_ids()
+        .map(|(id, _)| resolved.applied_to(id).len())
+        .sum();
+    report(
+        &format!(
+            "{applied} applied selectors of {} endpoints",
+            inventory.endpoints.len()
+        ),
+        Instant::now(),
+    );
     assert!(!found.has_errors());
 }
 
-#[expect(clippy::print_stdout, clippy::disallowed_methods, reason = "it is run to see figures")]
+#[expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "it is run to see figures"
+)]
 fn report(what: &str, started: Instant) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let memory: Vec<&str> = status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM")).collect();
-    println!("{what}: {:?}, {}", started.elapsed(), memory.join(" ").replace('\t', " "));
+    let memory: Vec<&str> = status
+        .lines()
+        .filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM"))
+        .collect();
+    println!(
+        "{what}: {:?}, {}",
+        started.elapsed(),
+        memory.join(" ").replace('\t', " ")
+    );
 }

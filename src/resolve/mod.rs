@@ -1,11 +1,13 @@
 //! Selectors become endpoints, network sets and addresses.
 //!
-//! In: the [`PolicySet`] and the [`Inventory`]. Out: [`Resolved`], which knows who every selector selects and which policies
-//! apply to whom. Absent: changing policy, chains, kernel names. Later rooms ask for members; they never look at a label.
+//! In: the [`PolicySet`] and the [`Inventory`]. Out: [`Resolved`], which knows who every selector
+//! selects and which policies apply to whom. Absent: changing policy, chains, kernel names. Later
+//! rooms ask for members; they never look at a label.
 //!
-//! Cost, with `L` labels in all, `S` distinct selectors and `R` members of all of them together: `O(L)` for an index from label
-//! to who has it, then for each selector about as many steps as its rarest part has members, so `O(L + S + R)` where selectors
-//! have a rare part, and never policy × endpoint. Only a negation by itself, or an `||` of several, costs the whole cluster.
+//! Cost, with `L` labels in all, `S` distinct selectors and `R` members of all of them together:
+//! `O(L)` for an index from label to who has it, then for each selector about as many steps as its
+//! rarest part has members, so `O(L + S + R)` where selectors have a rare part, and never policy ×
+//! endpoint. Only a negation by itself, or an `||` of several, costs the whole cluster.
 
 mod applied;
 mod hosts;
@@ -32,46 +34,75 @@ use index::Index;
 use universe::Universe;
 
 /// Evaluates every selector of the policies, once.
-pub fn selectors<'input>(policies: &'input PolicySet, inventory: &'input Inventory, found: &mut Diagnostics) -> Resolved<'input> {
+pub fn selectors<'input>(
+    policies: &'input PolicySet,
+    inventory: &'input Inventory,
+    found: &mut Diagnostics,
+) -> Resolved<'input> {
     note_unknown_namespaces(policies, inventory, found);
     note_unknown_services(policies, inventory, found);
     note_unknown_accounts(policies, inventory, found);
     note_unknown_profiles(policies, inventory, found);
     let universe = Universe::of(policies, inventory);
     let index = Index::of(&universe);
-    let selections = policies.selectors.iter().map(|(_, domain, expr)| match domain {
-        Domain::Endpoints => Selection::of(&index.evaluate(expr), policies, inventory),
-        Domain::Nodes => Selection::of_nodes(expr, inventory),
-    });
+    let selections = policies
+        .selectors
+        .iter()
+        .map(|(_, domain, expr)| match domain {
+            Domain::Endpoints => Selection::of(&index.evaluate(expr), policies, inventory),
+            Domain::Nodes => Selection::of_nodes(expr, inventory),
+        });
     let selections = selections.collect();
     let resolved = Resolved::new(policies, inventory, selections);
     hosts::check(&resolved, found);
     resolved
 }
 
-/// The inventory has noted those of endpoints; these are only named by policies, which then apply to nobody, and network sets.
+/// The inventory has noted those of endpoints; these are only named by policies, which then apply
+/// to nobody, and network sets.
 fn note_unknown_namespaces(policies: &PolicySet, inventory: &Inventory, found: &mut Diagnostics) {
     let mut noted = BTreeSet::new();
-    let of_policies = policies.tiers.iter().flat_map(|tier| &tier.policies).map(|policy| (policy.key.namespace.as_deref(), policy.span));
-    let of_sets = policies.network_sets.iter().map(|set| (set.namespace.as_deref(), set.span));
+    let of_policies = policies
+        .tiers
+        .iter()
+        .flat_map(|tier| &tier.policies)
+        .map(|policy| (policy.key.namespace.as_deref(), policy.span));
+    let of_sets = policies
+        .network_sets
+        .iter()
+        .map(|set| (set.namespace.as_deref(), set.span));
     for (namespace, span) in of_policies.chain(of_sets) {
         let Some(namespace) = namespace else { continue };
         if !inventory.namespaces.contains_key(namespace) && noted.insert(namespace) {
-            let message = format!("the namespace `{namespace}` is not in the input, so it has no labels");
-            found.push(Diagnostic::new(Code::UnknownNamespace, message).label(span, "this is in it"));
+            let message =
+                format!("the namespace `{namespace}` is not in the input, so it has no labels");
+            found.push(
+                Diagnostic::new(Code::UnknownNamespace, message).label(span, "this is in it"),
+            );
         }
     }
 }
 
 /// A service without backends in the input matches nobody.
 fn note_unknown_services(policies: &PolicySet, inventory: &Inventory, found: &mut Diagnostics) {
-    let of_policies = policies.policies().flat_map(|(_, policy)| policy.ingress.iter().chain(&policy.egress).flatten());
-    let of_profiles = policies.profiles.values().flat_map(|profile| profile.ingress.iter().chain(&profile.egress));
+    let of_policies = policies
+        .policies()
+        .flat_map(|(_, policy)| policy.ingress.iter().chain(&policy.egress).flatten());
+    let of_profiles = policies
+        .profiles
+        .values()
+        .flat_map(|profile| profile.ingress.iter().chain(&profile.egress));
     let mut noted = BTreeSet::new();
     for rule in of_policies.chain(of_profiles) {
-        for service in [&rule.source, &rule.destination].into_iter().filter_map(|peer| peer.service.as_ref()) {
+        for service in [&rule.source, &rule.destination]
+            .into_iter()
+            .filter_map(|peer| peer.service.as_ref())
+        {
             if !inventory.services.contains_key(service) && noted.insert(service) {
-                let message = format!("the service `{service}` has no EndpointSlice or Endpoints in the input, so the rule matches nobody");
+                let message = format!(
+                    "the service `{service}` has no EndpointSlice or Endpoints in the input, so \
+                     the rule matches nobody"
+                );
                 found.push(Diagnostic::at(Code::UnknownService, rule.span, message));
             }
         }
@@ -84,15 +115,31 @@ fn note_unknown_accounts(policies: &PolicySet, inventory: &Inventory, found: &mu
     for account in policies.selectors.accounts() {
         let (namespace, name) = (account.namespace.as_deref(), account.name.value.as_str());
         let is_known = match namespace {
-            Some(namespace) => inventory.service_accounts.get(namespace).is_some_and(|accounts| accounts.contains_key(name)),
-            None => inventory.service_accounts.values().any(|accounts| accounts.contains_key(name)),
+            Some(namespace) => inventory
+                .service_accounts
+                .get(namespace)
+                .is_some_and(|accounts| accounts.contains_key(name)),
+            None => inventory
+                .service_accounts
+                .values()
+                .any(|accounts| accounts.contains_key(name)),
         };
         if !is_known && noted.insert((namespace, name)) {
             let message = match namespace {
-                Some(namespace) => format!("the service account `{namespace}/{name}` is not in the input, and nobody runs as it"),
-                None => format!("no service account `{name}` of any namespace is in the input, and nobody runs as one"),
+                Some(namespace) => format!(
+                    "the service account `{namespace}/{name}` is not in the input, and nobody \
+                     runs as it"
+                ),
+                None => format!(
+                    "no service account `{name}` of any namespace is in the input, and nobody \
+                     runs as one"
+                ),
             };
-            found.push(Diagnostic::at(Code::UnknownServiceAccount, account.name.span, message));
+            found.push(Diagnostic::at(
+                Code::UnknownServiceAccount,
+                account.name.span,
+                message,
+            ));
         }
     }
 }
@@ -100,10 +147,21 @@ fn note_unknown_accounts(policies: &PolicySet, inventory: &Inventory, found: &mu
 /// A profile that is not in the input allows nothing, and neither do those behind it.
 fn note_unknown_profiles(policies: &PolicySet, inventory: &Inventory, found: &mut Diagnostics) {
     let mut noted = BTreeSet::new();
-    let of_endpoints = inventory.endpoints.iter().map(|endpoint| (&endpoint.profiles, endpoint.span));
-    let of_hosts = policies.host_endpoints.iter().map(|host| (&host.profiles, host.span));
-    for (name, span) in of_endpoints.chain(of_hosts).flat_map(|(profiles, span)| profiles.names().map(move |name| (name, span))) {
-        let ProfileName::Named(name) = profile_name(name) else { continue };
+    let of_endpoints = inventory
+        .endpoints
+        .iter()
+        .map(|endpoint| (&endpoint.profiles, endpoint.span));
+    let of_hosts = policies
+        .host_endpoints
+        .iter()
+        .map(|host| (&host.profiles, host.span));
+    for (name, span) in of_endpoints
+        .chain(of_hosts)
+        .flat_map(|(profiles, span)| profiles.names().map(move |name| (name, span)))
+    {
+        let ProfileName::Named(name) = profile_name(name) else {
+            continue;
+        };
         if !policies.profiles.contains_key(name) && noted.insert(name) {
             let message = format!("the profile `{name}` is not in the input, so it denies");
             found.push(Diagnostic::new(Code::UnknownProfile, message).label(span, "this has it"));

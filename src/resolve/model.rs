@@ -59,18 +59,39 @@ pub struct NetworkSetId(u32);
 pub struct HostEndpointId(u32);
 
 /// Who an id of another policy set selects.
-static NOBODY: Selection = Selection { endpoints: Vec::new(), network_sets: Vec::new(), host_endpoints: Vec::new(), nodes: Vec::new() };
+static NOBODY: Selection = Selection {
+    endpoints: Vec::new(),
+    network_sets: Vec::new(),
+    host_endpoints: Vec::new(),
+    nodes: Vec::new(),
+};
 
 impl<'input> Resolved<'input> {
-    pub(super) fn new(policies: &'input PolicySet, inventory: &'input Inventory, selections: Vec<Selection>) -> Self {
+    pub(super) fn new(
+        policies: &'input PolicySet,
+        inventory: &'input Inventory,
+        selections: Vec<Selection>,
+    ) -> Self {
         let addresses = selections.iter().map(|_| Default::default()).collect();
         let places = by_selector(policies);
         let all = policies.selectors.iter().zip(&selections).zip(&places);
-        let members = all.filter(|(_, places)| !places.is_empty()).map(|(((id, ..), selection), _)| (id, selection.endpoints.as_slice()));
+        let members = all
+            .filter(|(_, places)| !places.is_empty())
+            .map(|(((id, ..), selection), _)| (id, selection.endpoints.as_slice()));
         let applied = Applied::of(members, inventory.endpoints.len());
         let on_node = by_node(inventory);
         let (endpoint_addresses, pod_sources) = Default::default();
-        Self { policies, inventory, places, applied, on_node, selections, addresses, endpoint_addresses, pod_sources }
+        Self {
+            policies,
+            inventory,
+            places,
+            applied,
+            on_node,
+            selections,
+            addresses,
+            endpoint_addresses,
+            pod_sources,
+        }
     }
 
     /// Who a selector of the policies selects.
@@ -78,8 +99,8 @@ impl<'input> Resolved<'input> {
         self.selections.get(id.index()).unwrap_or(&NOBODY)
     }
 
-    /// The selectors that say of some policy whom it applies to, and that select this endpoint; in order. Endpoints with the
-    /// same policies get the same list.
+    /// The selectors that say of some policy whom it applies to, and that select this endpoint; in
+    /// order. Endpoints with the same policies get the same list.
     pub fn applied_to(&self, endpoint: EndpointId) -> &[SelectorId] {
         self.applied.to(endpoint)
     }
@@ -105,48 +126,105 @@ impl<'input> Resolved<'input> {
     }
 
     /// All host endpoints with their ids, by name.
-    pub fn host_endpoints_with_ids(&self) -> impl Iterator<Item = (HostEndpointId, &'input HostEndpoint)> {
-        (0u32..).map(HostEndpointId).zip(&self.policies.host_endpoints)
+    pub fn host_endpoints_with_ids(
+        &self,
+    ) -> impl Iterator<Item = (HostEndpointId, &'input HostEndpoint)> {
+        (0u32..)
+            .map(HostEndpointId)
+            .zip(&self.policies.host_endpoints)
     }
 
-    /// The addresses of a family that a selector stands for, as members of a set: endpoints' own and network sets' prefixes,
-    /// in numeric order, each once, and a prefix of length 0 as its two halves, since ipset has no `/0`. Made once.
+    /// The addresses of a family that a selector stands for, as members of a set: endpoints' own
+    /// and network sets' prefixes, in numeric order, each once, and a prefix of length 0 as its two
+    /// halves, since ipset has no `/0`. Made once.
     pub fn addresses(&self, id: SelectorId, family: Family) -> &[Cidr] {
         let made = self.addresses.get(id.index()).map(|[v4, v6]| match family {
             Family::V4 => v4,
             Family::V6 => v6,
         });
         made.map_or(&[], |made| {
-            made.get_or_init(|| self.collect(family, self.members(id), &self.members(id).endpoints, &self.members(id).host_endpoints))
+            made.get_or_init(|| {
+                self.collect(
+                    family,
+                    self.members(id),
+                    &self.members(id).endpoints,
+                    &self.members(id).host_endpoints,
+                )
+            })
         })
     }
 
-    /// As [`Resolved::addresses`], with the endpoints of one node only, and no host endpoints. Network sets count everywhere.
+    /// As [`Resolved::addresses`], with the endpoints of one node only, and no host endpoints.
+    /// Network sets count everywhere.
     pub fn local_addresses(&self, id: SelectorId, family: Family, node: NodeId) -> Vec<Cidr> {
         let selection = self.members(id);
-        self.collect(family, selection, &common(&selection.endpoints, self.endpoints_on(node)), &[])
+        self.collect(
+            family,
+            selection,
+            &common(&selection.endpoints, self.endpoints_on(node)),
+            &[],
+        )
     }
 
     /// The addresses of endpoints of any node that lie in a prefix, in order.
     pub fn endpoint_addresses_in(&self, range: Cidr) -> &[IpAddr] {
         let all = self.endpoint_addresses.get_or_init(|| {
-            let mut all: Vec<IpAddr> = self.inventory.endpoints.iter().flat_map(|endpoint| endpoint.addresses.iter().copied()).collect();
+            let mut all: Vec<IpAddr> = self
+                .inventory
+                .endpoints
+                .iter()
+                .flat_map(|endpoint| endpoint.addresses.iter().copied())
+                .collect();
             all.sort_unstable();
             all
         });
-        let from = all.get(all.partition_point(|address| *address < range.address())..).unwrap_or_default();
-        from.get(..from.partition_point(|address| range.holds(*address))).unwrap_or_default()
+        let from = all
+            .get(all.partition_point(|address| *address < range.address())..)
+            .unwrap_or_default();
+        from.get(..from.partition_point(|address| range.holds(*address)))
+            .unwrap_or_default()
     }
 
-    /// Addresses of these endpoints and host endpoints, and of the network sets and nodes of a selection.
-    fn collect(&self, family: Family, selection: &Selection, endpoints: &[EndpointId], hosts: &[HostEndpointId]) -> Vec<Cidr> {
-        let sets = selection.network_sets.iter().filter_map(|id| self.network_set(*id));
-        let nets = sets.flat_map(|set| set.nets.iter().copied()).flat_map(without_everything);
-        let own = endpoints.iter().flat_map(|id| self.inventory.endpoint(*id).addresses.iter().copied().map(Cidr::host));
-        let nodes = selection.nodes.iter().flat_map(|id| self.inventory.node(*id).addresses.iter().copied().map(Cidr::host));
+    /// Addresses of these endpoints and host endpoints, and of the network sets and nodes of a
+    /// selection.
+    fn collect(
+        &self,
+        family: Family,
+        selection: &Selection,
+        endpoints: &[EndpointId],
+        hosts: &[HostEndpointId],
+    ) -> Vec<Cidr> {
+        let sets = selection
+            .network_sets
+            .iter()
+            .filter_map(|id| self.network_set(*id));
+        let nets = sets
+            .flat_map(|set| set.nets.iter().copied())
+            .flat_map(without_everything);
+        let own = endpoints.iter().flat_map(|id| {
+            self.inventory
+                .endpoint(*id)
+                .addresses
+                .iter()
+                .copied()
+                .map(Cidr::host)
+        });
+        let nodes = selection.nodes.iter().flat_map(|id| {
+            self.inventory
+                .node(*id)
+                .addresses
+                .iter()
+                .copied()
+                .map(Cidr::host)
+        });
         let hosts = hosts.iter().filter_map(|id| self.host_endpoint(*id));
         let hosts = hosts.flat_map(|host| host.addresses.iter().copied().map(Cidr::host));
-        let mut members: Vec<Cidr> = nets.chain(own).chain(hosts).chain(nodes).filter(|member| member.family() == family).collect();
+        let mut members: Vec<Cidr> = nets
+            .chain(own)
+            .chain(hosts)
+            .chain(nodes)
+            .filter(|member| member.family() == family)
+            .collect();
         members.sort_unstable();
         members.dedup();
         members.shrink_to_fit();
@@ -156,15 +234,26 @@ impl<'input> Resolved<'input> {
 
 /// A prefix, or the halves of the one that ipset cannot hold.
 fn without_everything(net: Cidr) -> impl Iterator<Item = Cidr> {
-    let halves = if net.is_everything() { net.halves() } else { None };
+    let halves = if net.is_everything() {
+        net.halves()
+    } else {
+        None
+    };
     let whole = if halves.is_none() { Some(net) } else { None };
     halves.into_iter().flatten().chain(whole)
 }
 
 /// What stands in both of two ordered lists, looking up the fewer in the more.
 fn common(left: &[EndpointId], right: &[EndpointId]) -> Vec<EndpointId> {
-    let (few, many) = if left.len() <= right.len() { (left, right) } else { (right, left) };
-    few.iter().copied().filter(|id| many.binary_search(id).is_ok()).collect()
+    let (few, many) = if left.len() <= right.len() {
+        (left, right)
+    } else {
+        (right, left)
+    };
+    few.iter()
+        .copied()
+        .filter(|id| many.binary_search(id).is_ok())
+        .collect()
 }
 
 fn by_selector(policies: &PolicySet) -> Vec<Vec<Place>> {
@@ -192,21 +281,33 @@ fn by_node(inventory: &Inventory) -> Vec<Vec<EndpointId>> {
 impl Selection {
     /// The nodes whose labels fit. Costs all nodes.
     pub(super) fn of_nodes(expr: &Expr, inventory: &Inventory) -> Self {
-        let nodes = inventory.nodes_with_ids().filter(|(_, node)| expr.matches(&node.labels));
-        Self { nodes: nodes.map(|(id, _)| id).collect(), ..Self::default() }
+        let nodes = inventory
+            .nodes_with_ids()
+            .filter(|(_, node)| expr.matches(&node.labels));
+        Self {
+            nodes: nodes.map(|(id, _)| id).collect(),
+            ..Self::default()
+        }
     }
 
-    /// The members behind numbers that count endpoints first, network sets after them, and then host endpoints.
+    /// The members behind numbers that count endpoints first, network sets after them, and then
+    /// host endpoints.
     pub(super) fn of(ids: &[u32], policies: &PolicySet, inventory: &Inventory) -> Self {
         let first_set = inventory.endpoints.len();
         let first_host = first_set + policies.network_sets.len();
-        let (endpoints, others) = ids.split_at(ids.partition_point(|id| (*id as usize) < first_set));
-        let (sets, hosts) = others.split_at(others.partition_point(|id| (*id as usize) < first_host));
-        let [first_set, first_host] = [first_set, first_host].map(|first| u32::try_from(first).unwrap_or(u32::MAX));
+        let (endpoints, others) =
+            ids.split_at(ids.partition_point(|id| (*id as usize) < first_set));
+        let (sets, hosts) =
+            others.split_at(others.partition_point(|id| (*id as usize) < first_host));
+        let [first_set, first_host] =
+            [first_set, first_host].map(|first| u32::try_from(first).unwrap_or(u32::MAX));
         Self {
             endpoints: endpoints.iter().copied().map(EndpointId::at).collect(),
             network_sets: sets.iter().map(|id| NetworkSetId(id - first_set)).collect(),
-            host_endpoints: hosts.iter().map(|id| HostEndpointId(id - first_host)).collect(),
+            host_endpoints: hosts
+                .iter()
+                .map(|id| HostEndpointId(id - first_host))
+                .collect(),
             nodes: Vec::new(),
         }
     }
@@ -232,17 +333,23 @@ impl HostEndpointId {
 }
 
 impl fmt::Display for Resolved<'_> {
-    /// Every selector with its members, in the order of the selectors' text; then every endpoint with its policies, in the
-    /// order of evaluation.
+    /// Every selector with its members, in the order of the selectors' text; then every endpoint
+    /// with its policies, in the order of evaluation.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut selectors: Vec<(String, SelectorId)> =
-            self.policies.selectors.iter().map(|(id, _, _)| (self.policies.selectors.describe(id), id)).collect();
+        let mut selectors: Vec<(String, SelectorId)> = self
+            .policies
+            .selectors
+            .iter()
+            .map(|(id, _, _)| (self.policies.selectors.describe(id), id))
+            .collect();
         selectors.sort_unstable();
         for (text, id) in selectors {
             writeln!(out, "selector {text}")?;
             self.write_members(out, self.members(id))?;
         }
-        self.inventory.endpoints_with_ids().try_for_each(|(id, _)| self.write_policies(out, id))
+        self.inventory
+            .endpoints_with_ids()
+            .try_for_each(|(id, _)| self.write_policies(out, id))
     }
 }
 
@@ -250,27 +357,58 @@ impl Resolved<'_> {
     fn write_members(&self, out: &mut fmt::Formatter<'_>, selection: &Selection) -> fmt::Result {
         for id in &selection.endpoints {
             let endpoint = self.inventory.endpoint(*id);
-            writeln!(out, "  {} {endpoint}: {}", endpoint.kind.word(), listed(endpoint.addresses.iter()))?;
+            writeln!(
+                out,
+                "  {} {endpoint}: {}",
+                endpoint.kind.word(),
+                listed(endpoint.addresses.iter())
+            )?;
         }
-        for set in selection.network_sets.iter().filter_map(|id| self.network_set(*id)) {
+        for set in selection
+            .network_sets
+            .iter()
+            .filter_map(|id| self.network_set(*id))
+        {
             match &set.namespace {
-                Some(namespace) => writeln!(out, "  network set {namespace}/{}: {}", set.name, listed(set.nets.iter()))?,
-                None => writeln!(out, "  global network set {}: {}", set.name, listed(set.nets.iter()))?,
+                Some(namespace) => writeln!(
+                    out,
+                    "  network set {namespace}/{}: {}",
+                    set.name,
+                    listed(set.nets.iter())
+                )?,
+                None => writeln!(
+                    out,
+                    "  global network set {}: {}",
+                    set.name,
+                    listed(set.nets.iter())
+                )?,
             }
         }
-        for host in selection.host_endpoints.iter().filter_map(|id| self.host_endpoint(*id)) {
-            writeln!(out, "  host endpoint {}: {}", host.name, listed(host.addresses.iter()))?;
+        for host in selection
+            .host_endpoints
+            .iter()
+            .filter_map(|id| self.host_endpoint(*id))
+        {
+            writeln!(
+                out,
+                "  host endpoint {}: {}",
+                host.name,
+                listed(host.addresses.iter())
+            )?;
         }
         Ok(())
     }
 
     fn write_policies(&self, out: &mut fmt::Formatter<'_>, id: EndpointId) -> fmt::Result {
         let endpoint = self.inventory.endpoint(id);
-        let node = endpoint.node.map_or("no node", |node| &self.inventory.node(node).name);
+        let node = endpoint
+            .node
+            .map_or("no node", |node| &self.inventory.node(node).name);
         writeln!(out, "{} {endpoint} on {node}", endpoint.kind.word())?;
         let applied = self.applied_to(id);
-        let policies =
-            self.policies.policies().filter(|(_, policy)| policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok());
+        let policies = self.policies.policies().filter(|(_, policy)| {
+            policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok()
+        });
         for (tier, policy) in policies {
             writeln!(out, "  {}: {}", tier.name, policy.key)?;
         }
@@ -280,5 +418,9 @@ impl Resolved<'_> {
 
 fn listed(items: impl Iterator<Item = impl fmt::Display>) -> String {
     let items: Vec<String> = items.map(|item| item.to_string()).collect();
-    if items.is_empty() { "no address".to_owned() } else { items.join(", ") }
+    if items.is_empty() {
+        "no address".to_owned()
+    } else {
+        items.join(", ")
+    }
 }

@@ -1,5 +1,6 @@
-//! What a rule says of destinations, as the kernel can still be asked once they are translated: connection tracking keeps the
-//! original destination of a connection, and compares it with one prefix and one range of ports, not with sets.
+//! What a rule says of destinations, as the kernel can still be asked once they are translated:
+//! connection tracking keeps the original destination of a connection, and compares it with one
+//! prefix and one range of ports, not with sets.
 
 use std::fmt;
 
@@ -10,7 +11,8 @@ use crate::resolve::{NamedPorts, Resolved};
 /// Rules of iptables that a policy rule may take for its destinations.
 const ALTERNATIVES: usize = 32;
 
-/// Exceptions in one of them. iptables-nft loads 20 conditions of this sort in one rule, 21 not (measured, 1.8.9).
+/// Exceptions in one of them. iptables-nft loads 20 conditions of this sort in one rule, 21 not
+/// (measured, 1.8.9).
 const EXCEPTIONS: usize = 12;
 
 /// A destination before it was translated: all that is said here holds.
@@ -46,9 +48,16 @@ impl fmt::Display for Unaskable {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unaskable::Alternatives(count) => {
-                write!(out, "has {count} pairs of prefix and port range as destination, more than {ALTERNATIVES}")
+                write!(
+                    out,
+                    "has {count} pairs of prefix and port range as destination, more than \
+                     {ALTERNATIVES}"
+                )
             }
-            Unaskable::Exceptions(count) => write!(out, "excludes {count} prefixes and port ranges, more than {EXCEPTIONS}"),
+            Unaskable::Exceptions(count) => write!(
+                out,
+                "excludes {count} prefixes and port ranges, more than {EXCEPTIONS}"
+            ),
             Unaskable::NamedExceptions => write!(out, "excludes ports by name"),
             Unaskable::Service => write!(out, "names a service as destination"),
         }
@@ -56,11 +65,16 @@ impl fmt::Display for Unaskable {
 }
 
 impl Resolved<'_> {
-    /// The original destinations of a family that fit a rule: one of these; none where the rule cannot match in the family.
+    /// The original destinations of a family that fit a rule: one of these; none where the rule
+    /// cannot match in the family.
     ///
     /// # Errors
     /// When that is more than the kernel can be asked.
-    pub fn original_destinations(&self, rule: &Rule, family: Family) -> Result<Vec<OriginalDestination>, Unaskable> {
+    pub fn original_destinations(
+        &self,
+        rule: &Rule,
+        family: Family,
+    ) -> Result<Vec<OriginalDestination>, Unaskable> {
         let peer = &rule.destination;
         if !rule.applies_to(family) {
             return Ok(Vec::new());
@@ -74,12 +88,30 @@ impl Resolved<'_> {
         let not_nets = self.excluded(peer, family);
         let mut alternatives = Vec::new();
         for (net, ports, protocol) in self.alternatives(rule, family) {
-            let not_nets = not_nets.iter().copied().filter(|not| net.is_none_or(|net| not.contains(net) || net.contains(*not)));
-            let not_ports = peer.not_ports.numbers.iter().copied().filter(|not| ports.is_none_or(|ports| overlap(*not, ports)));
-            let fitting = OriginalDestination { net, ports, protocol, not_nets: not_nets.collect(), not_ports: not_ports.collect() };
+            let not_nets = not_nets
+                .iter()
+                .copied()
+                .filter(|not| net.is_none_or(|net| not.contains(net) || net.contains(*not)));
+            let not_ports = peer
+                .not_ports
+                .numbers
+                .iter()
+                .copied()
+                .filter(|not| ports.is_none_or(|ports| overlap(*not, ports)));
+            let fitting = OriginalDestination {
+                net,
+                ports,
+                protocol,
+                not_nets: not_nets.collect(),
+                not_ports: not_ports.collect(),
+            };
             alternatives.extend(fitting.is_possible().then_some(fitting));
         }
-        let exceptions = alternatives.iter().map(|fitting| fitting.not_nets.len() + fitting.not_ports.len()).max().unwrap_or_default();
+        let exceptions = alternatives
+            .iter()
+            .map(|fitting| fitting.not_nets.len() + fitting.not_ports.len())
+            .max()
+            .unwrap_or_default();
         match (alternatives.len(), exceptions) {
             (count, _) if count > ALTERNATIVES => Err(Unaskable::Alternatives(count)),
             (_, count) if count > EXCEPTIONS => Err(Unaskable::Exceptions(count)),
@@ -88,22 +120,40 @@ impl Resolved<'_> {
     }
 
     /// Every pair of prefix and ports that the rule names.
-    fn alternatives(&self, rule: &Rule, family: Family) -> Vec<(Option<Cidr>, Option<PortRange>, Option<Protocol>)> {
+    fn alternatives(
+        &self,
+        rule: &Rule,
+        family: Family,
+    ) -> Vec<(Option<Cidr>, Option<PortRange>, Option<Protocol>)> {
         let peer = &rule.destination;
         let nets = self.nets(peer, family);
         let Ports::In(PortList { numbers, names }) = &peer.ports else {
             return nets.into_iter().map(|net| (net, None, None)).collect();
         };
-        let mut pairs: Vec<_> = nets.iter().flat_map(|net| numbers.iter().map(move |ports| (*net, Some(*ports), None))).collect();
+        let mut pairs: Vec<_> = nets
+            .iter()
+            .flat_map(|net| numbers.iter().map(move |ports| (*net, Some(*ports), None)))
+            .collect();
         let protocol = match rule.protocol {
             ProtocolMatch::Is(protocol) => Some(protocol),
             ProtocolMatch::Any | ProtocolMatch::IsNot(_) => None,
         };
-        let named = NamedPorts { names, protocol, selected: peer.selected, node: None };
+        let named = NamedPorts {
+            names,
+            protocol,
+            selected: peer.selected,
+            node: None,
+        };
         for (address, protocol, port) in self.named_ports(&named, family) {
-            let within = nets.iter().any(|net| net.is_none_or(|net| net.contains(Cidr::host(address))));
+            let within = nets
+                .iter()
+                .any(|net| net.is_none_or(|net| net.contains(Cidr::host(address))));
             if within && rule.protocol != ProtocolMatch::IsNot(protocol) {
-                pairs.push((Some(Cidr::host(address)), PortRange::new(port, port), Some(protocol)));
+                pairs.push((
+                    Some(Cidr::host(address)),
+                    PortRange::new(port, port),
+                    Some(protocol),
+                ));
             }
         }
         pairs
@@ -121,15 +171,25 @@ impl Resolved<'_> {
         };
         match (written, selected) {
             (None, None) => vec![None],
-            (Some(nets), None) | (None, Some(nets)) => widest(nets).into_iter().map(unless_everything).collect(),
-            (Some(left), Some(right)) => widest(common(&left, &right)).into_iter().map(unless_everything).collect(),
+            (Some(nets), None) | (None, Some(nets)) => {
+                widest(nets).into_iter().map(unless_everything).collect()
+            }
+            (Some(left), Some(right)) => widest(common(&left, &right))
+                .into_iter()
+                .map(unless_everything)
+                .collect(),
         }
     }
 
     fn excluded(&self, peer: &Peer, family: Family) -> Vec<Cidr> {
         let of_selector = |selector: SelectorId| self.addresses(selector, family);
         let selected = peer.not_selected.map(of_selector).unwrap_or_default();
-        widest(of_family(&peer.not_nets, family).into_iter().chain(selected.iter().copied()).collect())
+        widest(
+            of_family(&peer.not_nets, family)
+                .into_iter()
+                .chain(selected.iter().copied())
+                .collect(),
+        )
     }
 }
 
@@ -138,13 +198,20 @@ impl OriginalDestination {
     fn is_possible(&self) -> bool {
         let in_net = |net: Cidr| self.not_nets.iter().any(|not| not.contains(net));
         let nowhere = self.not_nets.iter().any(|not| not.is_everything());
-        let in_ports = |ports: PortRange| self.not_ports.iter().any(|not| not.first() <= ports.first() && ports.last() <= not.last());
+        let in_ports = |ports: PortRange| {
+            self.not_ports
+                .iter()
+                .any(|not| not.first() <= ports.first() && ports.last() <= not.last())
+        };
         !nowhere && !self.net.is_some_and(in_net) && !self.ports.is_some_and(in_ports)
     }
 }
 
 fn of_family(nets: &[Cidr], family: Family) -> Vec<Cidr> {
-    nets.iter().copied().filter(|net| net.family() == family).collect()
+    nets.iter()
+        .copied()
+        .filter(|net| net.family() == family)
+        .collect()
 }
 
 fn unless_everything(net: Cidr) -> Option<Cidr> {
@@ -170,7 +237,9 @@ fn common(left: &[Cidr], right: &[Cidr]) -> Vec<Cidr> {
         (false, true) => Some(left),
         (false, false) => None,
     };
-    left.iter().flat_map(|left| right.iter().filter_map(move |right| pair(*left, *right))).collect()
+    left.iter()
+        .flat_map(|left| right.iter().filter_map(move |right| pair(*left, *right)))
+        .collect()
 }
 
 fn overlap(left: PortRange, right: PortRange) -> bool {

@@ -21,13 +21,20 @@ pub struct NamedPorts<'rule> {
 }
 
 impl Resolved<'_> {
-    /// The addresses of a family with the protocols and ports that endpoints give the names to; in order, each once.
-    pub fn named_ports(&self, wanted: &NamedPorts<'_>, family: Family) -> Vec<(IpAddr, Protocol, u16)> {
+    /// The addresses of a family with the protocols and ports that endpoints give the names to; in
+    /// order, each once.
+    pub fn named_ports(
+        &self,
+        wanted: &NamedPorts<'_>,
+        family: Family,
+    ) -> Vec<(IpAddr, Protocol, u16)> {
         let inventory = self.inventory;
         let endpoints: Vec<_> = match (wanted.selected, wanted.node) {
             (Selected::By(selector), node) => {
                 let selected = self.members(selector).endpoints.iter().copied();
-                selected.filter(|id| node.is_none_or(|node| inventory.endpoint(*id).node == Some(node))).collect()
+                selected
+                    .filter(|id| node.is_none_or(|node| inventory.endpoint(*id).node == Some(node)))
+                    .collect()
             }
             (Selected::Anyone, Some(node)) => self.endpoints_on(node).to_vec(),
             (Selected::Anyone, None) => inventory.endpoints_with_ids().map(|(id, _)| id).collect(),
@@ -37,12 +44,20 @@ impl Resolved<'_> {
             (Selected::By(selector), None) => self.members(selector).host_endpoints.clone(),
             (Selected::Anyone, None) => self.host_endpoints_with_ids().map(|(id, _)| id).collect(),
         };
-        let of_pods = endpoints.into_iter().map(|id| inventory.endpoint(id)).map(|pod| (&pod.addresses[..], &pod.ports[..]));
-        let of_hosts = hosts.into_iter().filter_map(|id| self.host_endpoint(id)).map(|host| (&host.addresses[..], &host.ports[..]));
+        let of_pods = endpoints
+            .into_iter()
+            .map(|id| inventory.endpoint(id))
+            .map(|pod| (&pod.addresses[..], &pod.ports[..]));
+        let of_hosts = hosts
+            .into_iter()
+            .filter_map(|id| self.host_endpoint(id))
+            .map(|host| (&host.addresses[..], &host.ports[..]));
         let mut found = Vec::new();
         for (addresses, ports) in of_pods.chain(of_hosts) {
             for port in ports.iter().filter(|port| wanted.fits(port)) {
-                let addresses = addresses.iter().filter(|address| Cidr::host(**address).family() == family);
+                let addresses = addresses
+                    .iter()
+                    .filter(|address| Cidr::host(**address).family() == family);
                 found.extend(addresses.map(|address| (*address, port.protocol, port.number)));
             }
         }
@@ -54,6 +69,7 @@ impl Resolved<'_> {
 
 impl NamedPorts<'_> {
     fn fits(&self, port: &NamedPort) -> bool {
-        self.names.iter().any(|name| *name == *port.name) && self.protocol.is_none_or(|wanted| wanted == port.protocol)
+        self.names.iter().any(|name| *name == *port.name)
+            && self.protocol.is_none_or(|wanted| wanted == port.protocol)
     }
 }

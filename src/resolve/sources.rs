@@ -1,7 +1,7 @@
 //! The addresses that are pods' own, as far as the input tells.
 //!
-//! In: the inventory. Out: prefixes for the sets of source validation. A pod range stands for all its
-//! addresses, so that the pods in it need not be listed.
+//! In: the inventory. Out: prefixes for the sets of source validation. A pod range stands for all
+//! its addresses, so that the pods in it need not be listed.
 //!
 //! Cost: the set of the cluster is made once for all nodes; that of a node takes as long as its own
 //! ranges and endpoints are many.
@@ -25,7 +25,11 @@ impl Resolved<'_> {
             let nodes = self.inventory.nodes.iter();
             let ranges = nodes.flat_map(|node| node.pod_ranges.iter().copied());
             let endpoints = self.inventory.endpoints.iter();
-            sources(family, ranges, endpoints.flat_map(|endpoint| endpoint.addresses.iter().copied()))
+            sources(
+                family,
+                ranges,
+                endpoints.flat_map(|endpoint| endpoint.addresses.iter().copied()),
+            )
         })
     }
 
@@ -33,18 +37,34 @@ impl Resolved<'_> {
     /// them, whose addresses may lie in a range of another node.
     pub fn pod_sources_of(&self, node: NodeId, family: Family) -> Vec<Cidr> {
         let ranges = self.inventory.node(node).pod_ranges.iter().copied();
-        let endpoints = self.endpoints_on(node).iter().map(|id| self.inventory.endpoint(*id));
-        sources(family, ranges, endpoints.flat_map(|endpoint| endpoint.addresses.iter().copied()))
+        let endpoints = self
+            .endpoints_on(node)
+            .iter()
+            .map(|id| self.inventory.endpoint(*id));
+        sources(
+            family,
+            ranges,
+            endpoints.flat_map(|endpoint| endpoint.addresses.iter().copied()),
+        )
     }
 }
 
 /// Ranges of a family, and addresses outside of them.
-fn sources(family: Family, ranges: impl Iterator<Item = Cidr>, addresses: impl Iterator<Item = IpAddr>) -> Vec<Cidr> {
+fn sources(
+    family: Family,
+    ranges: impl Iterator<Item = Cidr>,
+    addresses: impl Iterator<Item = IpAddr>,
+) -> Vec<Cidr> {
     let ranges = merge_prefixes(ranges.filter(|range| range.family() == family).collect());
-    let hosts = addresses.map(Cidr::host).filter(|host| host.family() == family);
+    let hosts = addresses
+        .map(Cidr::host)
+        .filter(|host| host.family() == family);
     let outside = |host: &Cidr| {
         let before = ranges.partition_point(|range| range <= host);
-        !before.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|range| range.contains(*host))
+        !before
+            .checked_sub(1)
+            .and_then(|at| ranges.get(at))
+            .is_some_and(|range| range.contains(*host))
     };
 
     let mut sources: Vec<Cidr> = hosts.filter(outside).collect();

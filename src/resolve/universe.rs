@@ -1,4 +1,5 @@
-//! Everything that a selector can select, numbered: endpoints first, then network sets, then host endpoints.
+//! Everything that a selector can select, numbered: endpoints first, then network sets, then host
+//! endpoints.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,8 @@ use crate::selector::{Labels, Test};
 /// Endpoints, network sets and host endpoints with the labels that count.
 pub(super) struct Universe<'input> {
     pub(super) inventory: &'input Inventory,
-    /// Effective labels of the network sets, then those of the host endpoints, in the order of the policy set.
+    /// Effective labels of the network sets, then those of the host endpoints, in the order of the
+    /// policy set.
     pub(super) sets: Vec<BTreeMap<String, String>>,
     /// Every number.
     pub(super) ids: Vec<u32>,
@@ -17,11 +19,21 @@ pub(super) struct Universe<'input> {
 
 impl<'input> Universe<'input> {
     pub(super) fn of(policies: &PolicySet, inventory: &'input Inventory) -> Self {
-        let labels = policies.network_sets.iter().map(|set| inventory.network_set_labels(set.namespace.as_deref(), &set.labels));
-        let of_hosts = policies.host_endpoints.iter().map(|host| inventory.host_endpoint_labels(&host.labels, &host.profiles));
+        let labels = policies
+            .network_sets
+            .iter()
+            .map(|set| inventory.network_set_labels(set.namespace.as_deref(), &set.labels));
+        let of_hosts = policies
+            .host_endpoints
+            .iter()
+            .map(|host| inventory.host_endpoint_labels(&host.labels, &host.profiles));
         let sets: Vec<_> = labels.chain(of_hosts).collect();
         let size = inventory.endpoints.len() + sets.len();
-        Self { inventory, sets, ids: (0u32..).take(size).collect() }
+        Self {
+            inventory,
+            sets,
+            ids: (0u32..).take(size).collect(),
+        }
     }
 
     /// Number of the first network set.
@@ -32,8 +44,16 @@ impl<'input> Universe<'input> {
     /// Whether a label of one of them passes a test.
     pub(super) fn passes(&self, id: u32, name: &str, test: &Test) -> bool {
         match (id as usize).checked_sub(self.first_set()) {
-            Some(set) => test.holds(self.sets.get(set).and_then(|labels| Labels::get(labels, name))),
-            None => test.holds(self.inventory.labels(self.inventory.endpoint(EndpointId::at(id))).get(name)),
+            Some(set) => test.holds(
+                self.sets
+                    .get(set)
+                    .and_then(|labels| Labels::get(labels, name)),
+            ),
+            None => test.holds(
+                self.inventory
+                    .labels(self.inventory.endpoint(EndpointId::at(id)))
+                    .get(name),
+            ),
         }
     }
 }

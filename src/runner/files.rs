@@ -30,12 +30,15 @@ pub(super) fn write(directory: &Path, name: &str, content: &[u8]) -> Result<(), 
     let path = directory.join(name);
     own::check_entry(&path, Sort::File)?;
     own::prepare(directory)?;
-    let written = tempfile::Builder::new().prefix(".palisade-").tempfile_in(directory).and_then(|mut file| {
-        file.write_all(content)?;
-        file.as_file().sync_all()?;
-        file.persist(&path).map_err(|error| error.error)?;
-        sync(directory)
-    });
+    let written = tempfile::Builder::new()
+        .prefix(".palisade-")
+        .tempfile_in(directory)
+        .and_then(|mut file| {
+            file.write_all(content)?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)?;
+            sync(directory)
+        });
     written.map_err(|error| failure("write", &path, &error))
 }
 
@@ -44,17 +47,26 @@ pub(super) fn write_folder(directory: &Path, name: &str, files: &Folder) -> Resu
     let path = directory.join(name);
     let is_there = own::check_entry(&path, Sort::Folder)?;
     own::prepare(directory)?;
-    let written = tempfile::Builder::new().prefix(".palisade-").tempdir_in(directory).and_then(|draft| {
-        fs::set_permissions(draft.path(), Permissions::from_mode(0o755))?;
-        files.iter().try_for_each(|(name, content)| write_below(draft.path(), name, content))?;
-        sync(draft.path())?;
-        let owned = Owned::of_our_own(&path);
-        let flags = if is_there { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-        renameat_with(CWD, draft.path(), CWD, &path, flags)?;
-        // what came meanwhile and is no part of a bundle is kept beside
-        drop(clear(draft, &owned));
-        sync(directory)
-    });
+    let written = tempfile::Builder::new()
+        .prefix(".palisade-")
+        .tempdir_in(directory)
+        .and_then(|draft| {
+            fs::set_permissions(draft.path(), Permissions::from_mode(0o755))?;
+            files
+                .iter()
+                .try_for_each(|(name, content)| write_below(draft.path(), name, content))?;
+            sync(draft.path())?;
+            let owned = Owned::of_our_own(&path);
+            let flags = if is_there {
+                RenameFlags::EXCHANGE
+            } else {
+                RenameFlags::NOREPLACE
+            };
+            renameat_with(CWD, draft.path(), CWD, &path, flags)?;
+            // what came meanwhile and is no part of a bundle is kept beside
+            drop(clear(draft, &owned));
+            sync(directory)
+        });
     written.map_err(|error| failure("write", &path, &error))
 }
 
@@ -62,7 +74,10 @@ fn write_below(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let path = folder.join(name);
     let parent = path.parent().unwrap_or(folder);
     make_directory(parent)?;
-    let mut file = fs::OpenOptions::new().create_new(true).write(true).open(&path)?;
+    let mut file = fs::OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .open(&path)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(content)?;
     file.sync_all()?;
@@ -76,7 +91,9 @@ pub(super) fn remove(directory: &Path, name: &str) -> Result<(), Failure> {
         return Ok(());
     }
     own::check(directory)?;
-    let removed = fs::remove_file(&path).and_then(|()| own::release(directory)).and_then(|()| sync(directory));
+    let removed = fs::remove_file(&path)
+        .and_then(|()| own::release(directory))
+        .and_then(|()| sync(directory));
     removed.map_err(|error| failure("remove", &path, &error))
 }
 
@@ -87,12 +104,19 @@ pub(super) fn remove_folder(directory: &Path, name: &str) -> Result<(), Failure>
         return Ok(());
     }
     own::check(directory)?;
-    let left = Owned::of_our_own(&path).remove_from(&path).map_err(|error| failure("remove", &path, &error))?;
+    let left = Owned::of_our_own(&path)
+        .remove_from(&path)
+        .map_err(|error| failure("remove", &path, &error))?;
     if !left.is_empty() {
         let what = named(&left);
-        return Err(Failure::Other(format!("cannot remove `{}`: palisade did not write {what}", path.display())));
+        return Err(Failure::Other(format!(
+            "cannot remove `{}`: palisade did not write {what}",
+            path.display()
+        )));
     }
-    own::release(directory).and_then(|()| sync(directory)).map_err(|error| failure("remove", &path, &error))
+    own::release(directory)
+        .and_then(|()| sync(directory))
+        .map_err(|error| failure("remove", &path, &error))
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {

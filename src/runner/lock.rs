@@ -38,7 +38,8 @@ impl Lock {
 /// Only root's: whoever can read a file can lock it, and keep all others waiting.
 const MODE: u32 = 0o600;
 
-/// Locks the file in a directory of ours. It is never unlocked, only closed, so that a child that has it open holds the lock on.
+/// Locks the file in a directory of ours. It is never unlocked, only closed, so that a child that
+/// has it open holds the lock on.
 pub(super) fn take(directory: &Path, wait: Duration) -> Result<Option<File>, Failure> {
     let path = directory.join(LOCK_FILE);
     own::check_entry(&path, Sort::File)?;
@@ -47,7 +48,8 @@ pub(super) fn take(directory: &Path, wait: Duration) -> Result<Option<File>, Fai
     locked.map_err(|error| files::failure("lock", &path, &error))
 }
 
-/// Locks the file with all others who only look. Where there is none, nobody has changed this node since it booted.
+/// Locks the file with all others who only look. Where there is none, nobody has changed this node
+/// since it booted.
 pub(super) fn share(directory: &Path, wait: Duration) -> Result<Option<Lock>, Failure> {
     let path = directory.join(LOCK_FILE);
     own::check_entry(&path, Sort::File)?;
@@ -59,13 +61,20 @@ pub(super) fn share(directory: &Path, wait: Duration) -> Result<Option<Lock>, Fa
 }
 
 /// No other file than the lock's own is opened, nor has its mode changed, and no pipe is waited on.
-const NO_LINK: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
+const NO_LINK: i32 = OFlags::NOFOLLOW
+    .union(OFlags::NONBLOCK)
+    .bits()
+    .cast_signed();
 
 fn open_to_look(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(NO_LINK).open(path)
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(NO_LINK)
+        .open(path)
 }
 
-/// Opens the lock's file, and takes from others the right to, which they had in files of versions before.
+/// Opens the lock's file, and takes from others the right to, which they had in files of versions
+/// before.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(MODE);
@@ -76,8 +85,8 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Tries until it succeeds; none where it does not in time. A file that was removed or replaced meanwhile is no lock any more: it is
-/// opened anew each time.
+/// Tries until it succeeds; none where it does not in time. A file that was removed or replaced
+/// meanwhile is no lock any more: it is opened anew each time.
 fn wait_for(
     path: &Path,
     open: impl Fn() -> io::Result<File>,

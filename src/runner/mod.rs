@@ -1,9 +1,12 @@
 //! The node's world: everything that is done to it goes through one [`Runner`].
 //!
-//! In: [`Call`]s, each one process with its input, [`Request`]s to the kernel, and files of our own. Out: what they answered, as it is. Absent:
-//! what calls and requests mean.
-//! The real one is [`Processes`]; tests put faults before, into and behind each call.
-#![expect(clippy::disallowed_methods, reason = "this room runs processes and keeps files")]
+//! In: [`Call`]s, each one process with its input, [`Request`]s to the kernel, and files of our
+//! own. Out: what they answered, as it is. Absent: what calls and requests mean. The real one is
+//! [`Processes`]; tests put faults before, into and behind each call.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this room runs processes and keeps files"
+)]
 
 mod files;
 mod lock;
@@ -63,7 +66,8 @@ pub enum Failure {
     NotFound(String),
     /// It did not end in time, and was killed with all of its children.
     TimedOut(String, Duration),
-    /// It did not end in time and could not be killed: the kernel is busy with it, and it may still write.
+    /// It did not end in time and could not be killed: the kernel is busy with it, and it may still
+    /// write.
     Stuck(String, Duration),
     /// Something else: what the system said.
     Other(String),
@@ -77,13 +81,14 @@ pub trait Runner {
     /// When it cannot be started, or does not end in time. An exit status is no error here.
     fn run(&mut self, call: &Call) -> Result<Answer, Failure>;
 
-    /// Runs processes that do not depend on each other, as [`Runner::run`] does; the answers in the order of the calls. The real one runs
-    /// them at once.
+    /// Runs processes that do not depend on each other, as [`Runner::run`] does; the answers in the
+    /// order of the calls. The real one runs them at once.
     fn run_all(&mut self, calls: &[Call]) -> Vec<Result<Answer, Failure>> {
         calls.iter().map(|call| self.run(call)).collect()
     }
 
-    /// Makes requests of the kernel's netfilter, one after another; what the kernel says of each. A runner without a kernel has no answers.
+    /// Makes requests of the kernel's netfilter, one after another; what the kernel says of each. A
+    /// runner without a kernel has no answers.
     ///
     /// # Errors
     /// When the kernel cannot be asked, or does not answer.
@@ -99,14 +104,16 @@ pub trait Runner {
 
     /// Waits until nobody else changes this node; none where somebody still does after that long.
     ///
-    /// Processes that [`Runner::run`] starts while it is held hold it too: where this process is killed, the node is free when they have ended.
+    /// Processes that [`Runner::run`] starts while it is held hold it too: where this process is
+    /// killed, the node is free when they have ended.
     ///
     /// # Errors
     /// When there can be no lock.
     fn lock(&mut self, wait: Duration) -> Result<Option<Lock>, Failure>;
 
-    /// Waits until nobody changes this node, and keeps others from it, but not from looking too; none where somebody still does after that long.
-    /// Nothing is written. A runner that is alone need not wait.
+    /// Waits until nobody changes this node, and keeps others from it, but not from looking too;
+    /// none where somebody still does after that long. Nothing is written. A runner that is alone
+    /// need not wait.
     ///
     /// # Errors
     /// When the lock cannot be looked at.
@@ -130,10 +137,15 @@ pub trait Runner {
     ///
     /// # Errors
     /// When it cannot be written; what was there is there still.
-    fn write_folder(&mut self, folder: Keep, name: &str, files: Option<&Folder>) -> Result<(), Failure>;
+    fn write_folder(
+        &mut self,
+        folder: Keep,
+        name: &str,
+        files: Option<&Folder>,
+    ) -> Result<(), Failure>;
 
-    /// Whether a file or folder of ours may be written at a name: nothing that palisade did not write is there. Changes nothing. A runner
-    /// that keeps nothing has nothing against it.
+    /// Whether a file or folder of ours may be written at a name: nothing that palisade did not
+    /// write is there. Changes nothing. A runner that keeps nothing has nothing against it.
     ///
     /// # Errors
     /// When it may not, with what stands there.
@@ -179,7 +191,11 @@ pub enum Keep {
 impl Call {
     /// A call without input.
     pub fn of(program: &str, arguments: &[&str]) -> Self {
-        Self { program: program.to_owned(), arguments: arguments.iter().map(|word| (*word).to_owned()).collect(), input: String::new() }
+        Self {
+            program: program.to_owned(),
+            arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
+            input: String::new(),
+        }
     }
 
     /// The same call with input.
@@ -193,7 +209,9 @@ impl fmt::Display for Call {
     /// `ipset restore`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.program)?;
-        self.arguments.iter().try_for_each(|word| write!(out, " {word}"))
+        self.arguments
+            .iter()
+            .try_for_each(|word| write!(out, " {word}"))
     }
 }
 
@@ -203,9 +221,17 @@ impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::NotFound(program) => write!(out, "there is no program `{program}`"),
-            Failure::TimedOut(call, after) => write!(out, "`{call}` did not end within {} s and was killed", after.as_secs()),
+            Failure::TimedOut(call, after) => write!(
+                out,
+                "`{call}` did not end within {} s and was killed",
+                after.as_secs()
+            ),
             Failure::Stuck(call, after) => {
-                write!(out, "`{call}` did not end within {} s and could not be killed", after.as_secs())
+                write!(
+                    out,
+                    "`{call}` did not end within {} s and could not be killed",
+                    after.as_secs()
+                )
             }
             Failure::Other(problem) => out.write_str(problem),
         }

@@ -3,7 +3,9 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
+};
 
 use crate::runner::Request;
 
@@ -16,24 +18,43 @@ const ANSWER: u16 = 2;
 /// Bytes of the header: length, kind, flags, number, sender.
 const HEADER: usize = 16;
 
-/// The most that is read of an answer: its header, the error number, and the request that it repeats.
+/// The most that is read of an answer: its header, the error number, and the request that it
+/// repeats.
 const MOST_OF_ANSWER: usize = 4096;
 
 /// Makes requests one after another; what the kernel says of each.
 pub(super) fn ask(requests: &[Request]) -> io::Result<Vec<io::Result<()>>> {
     // netfilter answers before `send` returns
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::NETFILTER))?;
-    (1..).zip(requests).map(|(number, request)| ask_one(&socket, number, request)).collect()
+    let socket = socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        flags,
+        Some(netlink::NETFILTER),
+    )?;
+    (1..)
+        .zip(requests)
+        .map(|(number, request)| ask_one(&socket, number, request))
+        .collect()
 }
 
 fn ask_one(socket: &OwnedFd, number: u32, request: &Request) -> io::Result<io::Result<()>> {
-    send(socket.as_fd(), &message(number, request)?, SendFlags::empty())?;
+    send(
+        socket.as_fd(),
+        &message(number, request)?,
+        SendFlags::empty(),
+    )?;
     let mut answer = [0; MOST_OF_ANSWER];
     let (length, _) = recv(socket.as_fd(), &mut answer, RecvFlags::empty())?;
-    let error = answer.get(..length).and_then(|answer| error_of(answer, number));
+    let error = answer
+        .get(..length)
+        .and_then(|answer| error_of(answer, number));
     let error = error.ok_or_else(|| io::Error::other("the answer is not of this request"))?;
-    Ok(if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error.saturating_neg())) })
+    Ok(if error == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(error.saturating_neg()))
+    })
 }
 
 /// A request with its header.
@@ -50,8 +71,10 @@ fn message(number: u32, request: &Request) -> io::Result<Vec<u8>> {
     Ok(message)
 }
 
-/// The error number in an answer to the request of that number, which is not above 0; none where it is something else.
+/// The error number in an answer to the request of that number, which is not above 0; none where it
+/// is something else.
 pub(super) fn error_of(answer: &[u8], number: u32) -> Option<i32> {
-    let is_answer = *answer.get(4..)?.first_chunk()? == ANSWER.to_ne_bytes() && *answer.get(8..)?.first_chunk()? == number.to_ne_bytes();
+    let is_answer = *answer.get(4..)?.first_chunk()? == ANSWER.to_ne_bytes()
+        && *answer.get(8..)?.first_chunk()? == number.to_ne_bytes();
     is_answer.then_some(i32::from_ne_bytes(*answer.get(HEADER..)?.first_chunk()?))
 }

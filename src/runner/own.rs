@@ -1,14 +1,15 @@
 //! Directories that palisade keeps its files in: which are its own, and what in them is.
 //!
-//! A user names them, perhaps by mistake, and palisade runs as root. So nothing is written or removed in a
-//! directory unless the directory is palisade's own: a default one, one that was empty before, or one that
-//! palisade has marked. Nothing that palisade did not write is removed or replaced there either: each entry
-//! must be of the type that palisade writes, and no link is followed.
+//! A user names them, perhaps by mistake, and palisade runs as root. So nothing is written or
+//! removed in a directory unless the directory is palisade's own: a default one, one that was empty
+//! before, or one that palisade has marked. Nothing that palisade did not write is removed or
+//! replaced there either: each entry must be of the type that palisade writes, and no link is
+//! followed.
 //!
-//! Checks and changes are steps of their own. Nobody comes between who could not do all of it anyway: only
-//! root and this user may write to a directory on the way there, as sshd has it of its files (`StrictModes`
-//! in sshd_config(5)). In a directory that all may write to, as `/tmp`, the sticky bit must keep them from
-//! the entries of others.
+//! Checks and changes are steps of their own. Nobody comes between who could not do all of it
+//! anyway: only root and this user may write to a directory on the way there, as sshd has it of its
+//! files (`StrictModes` in sshd_config(5)). In a directory that all may write to, as `/tmp`, the
+//! sticky bit must keep them from the entries of others.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -42,43 +43,59 @@ const UNMAPPED: u32 = 65_534;
 /// Fails unless palisade may write to `directory` or make it, and what is in it is palisade's.
 pub(super) fn check(directory: &Path) -> Result<(), Failure> {
     check_way(directory)?;
-    is_own(directory).map_err(|error| failure("look into", directory, &error))?.map_or(Ok(()), |foreign| {
-        let what = named(&foreign);
-        let problem = format!(
-            "`{}` holds what palisade did not write: {what}; palisade uses an empty directory or one that it made",
-            directory.display()
-        );
-        Err(Failure::Other(problem))
-    })
+    is_own(directory)
+        .map_err(|error| failure("look into", directory, &error))?
+        .map_or(Ok(()), |foreign| {
+            let what = named(&foreign);
+            let problem = format!(
+                "`{}` holds what palisade did not write: {what}; palisade uses an empty directory \
+                 or one that it made",
+                directory.display()
+            );
+            Err(Failure::Other(problem))
+        })
 }
 
 /// Makes `directory`, unless it is there, and marks it as palisade's own.
 pub(super) fn prepare(directory: &Path) -> Result<(), Failure> {
     check(directory)?;
-    DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(|error| failure("make", directory, &error))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(directory)
+        .map_err(|error| failure("make", directory, &error))?;
     // somebody else may have made it meanwhile
     check_way(directory)?;
     if is_default(directory) {
         return Ok(());
     }
     let path = directory.join(MARK);
-    match OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failure("write", &path, &error)),
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(&path)
+    {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(failure("write", &path, &error))
+        }
         Ok(_) | Err(_) => Ok(()),
     }
 }
 
 /// Removes the mark from a directory that has nothing else in it any more.
 pub(super) fn release(directory: &Path) -> io::Result<()> {
-    let names: Vec<OsString> = fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<_>>()?;
+    let names: Vec<OsString> = fs::read_dir(directory)?
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<io::Result<_>>()?;
     match names.iter().all(|name| name == MARK) && is_marked(directory)? {
         true => fs::remove_file(directory.join(MARK)),
         false => Ok(()),
     }
 }
 
-/// Whether something of palisade's stands at `path`. Anything else there is an error, a symbolic link for
-/// one.
+/// Whether something of palisade's stands at `path`. Anything else there is an error, a symbolic
+/// link for one.
 pub(super) fn check_entry(path: &Path, sort: Sort) -> Result<bool, Failure> {
     let about = match fs::symlink_metadata(path) {
         Ok(about) => about,
@@ -87,15 +104,29 @@ pub(super) fn check_entry(path: &Path, sort: Sort) -> Result<bool, Failure> {
     };
     match sort {
         Sort::File if about.is_file() => Ok(true),
-        Sort::File => Err(Failure::Other(format!("`{}`: it is {}, and no file of palisade's", path.display(), words(&about)))),
+        Sort::File => Err(Failure::Other(format!(
+            "`{}`: it is {}, and no file of palisade's",
+            path.display(),
+            words(&about)
+        ))),
         Sort::Folder if about.is_dir() => {
-            let foreign = Owned::of_our_own(path).foreign_in(path).map_err(|error| failure("look into", path, &error))?;
+            let foreign = Owned::of_our_own(path)
+                .foreign_in(path)
+                .map_err(|error| failure("look into", path, &error))?;
             match foreign.is_empty() {
                 true => Ok(true),
-                false => Err(Failure::Other(format!("`{}` holds what palisade did not write: {}", path.display(), named(&foreign)))),
+                false => Err(Failure::Other(format!(
+                    "`{}` holds what palisade did not write: {}",
+                    path.display(),
+                    named(&foreign)
+                ))),
             }
         }
-        Sort::Folder => Err(Failure::Other(format!("`{}`: it is {}, and no directory of palisade's", path.display(), words(&about)))),
+        Sort::Folder => Err(Failure::Other(format!(
+            "`{}`: it is {}, and no directory of palisade's",
+            path.display(),
+            words(&about)
+        ))),
     }
 }
 
@@ -112,7 +143,9 @@ fn words(about: &Metadata) -> &'static str {
 }
 
 fn is_default(directory: &Path) -> bool {
-    [RUN_DIRECTORY, STATE_DIRECTORY].iter().any(|default| directory == Path::new(default))
+    [RUN_DIRECTORY, STATE_DIRECTORY]
+        .iter()
+        .any(|default| directory == Path::new(default))
 }
 
 /// Returns `None` if a directory is palisade's own, or may become so, else the entries that say no.
@@ -137,20 +170,29 @@ fn is_own(directory: &Path) -> io::Result<Option<Vec<PathBuf>>> {
 fn is_marked(directory: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(directory.join(MARK)) {
         Ok(about) => Ok(about.is_file() && about.len() == 0),
-        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => Ok(false),
+        Err(error)
+            if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
+        {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
 }
 
-/// Fails unless only root and this user say what stands at `directory`, which need not be there: it is no
-/// link, theirs, and nobody else may write there; each directory above it is theirs, and nobody else may
-/// write there, or the sticky bit keeps them from the entries of others. Links above it are followed where
-/// that holds of the directories that they are in.
+/// Fails unless only root and this user say what stands at `directory`, which need not be there: it
+/// is no link, theirs, and nobody else may write there; each directory above it is theirs, and
+/// nobody else may write there, or the sticky bit keeps them from the entries of others. Links
+/// above it are followed where that holds of the directories that they are in.
 ///
-/// Who could write there could exchange what is applied at the next boot, or have files elsewhere changed.
+/// Who could write there could exchange what is applied at the next boot, or have files elsewhere
+/// changed.
 pub(super) fn check_way(directory: &Path) -> Result<(), Failure> {
-    let absolute = std::path::absolute(directory).map_err(|error| failure("look at", directory, &error))?;
-    let mut rest: VecDeque<OsString> = absolute.components().map(|component| component.as_os_str().to_owned()).collect();
+    let absolute =
+        std::path::absolute(directory).map_err(|error| failure("look at", directory, &error))?;
+    let mut rest: VecDeque<OsString> = absolute
+        .components()
+        .map(|component| component.as_os_str().to_owned())
+        .collect();
     let (mut at, mut links) = (PathBuf::from("/"), 0);
     while let Some(name) = rest.pop_front() {
         let next = step(&at, &name);
@@ -162,10 +204,16 @@ pub(super) fn check_way(directory: &Path) -> Result<(), Failure> {
         if about.is_symlink() && !rest.is_empty() {
             links += 1;
             if links > MOST_LINKS || !is_trusted(&about, true) {
-                return Err(refused(&next, "is a symbolic link of somebody else, or one of too many"));
+                return Err(refused(
+                    &next,
+                    "is a symbolic link of somebody else, or one of too many",
+                ));
             }
             let target = fs::read_link(&next).map_err(|error| failure("look at", &next, &error))?;
-            target.components().rev().for_each(|component| rest.push_front(component.as_os_str().to_owned()));
+            target
+                .components()
+                .rev()
+                .for_each(|component| rest.push_front(component.as_os_str().to_owned()));
             continue;
         }
         check_directory(&next, &about, !rest.is_empty())?;
@@ -192,22 +240,32 @@ fn check_directory(path: &Path, about: &Metadata, is_above: bool) -> Result<(), 
     match () {
         () if about.is_symlink() => Err(refused(path, "is a symbolic link")),
         () if !about.is_dir() => Err(refused(path, "is no directory")),
-        () if !is_trusted(about, is_above) => Err(refused(path, &format!("belongs to user {}", about.uid()))),
-        () if mode & 0o022 != 0 && !is_sticky => {
-            Err(refused(path, &format!("has mode {:o}, so that others may write there", mode & 0o777)))
+        () if !is_trusted(about, is_above) => {
+            Err(refused(path, &format!("belongs to user {}", about.uid())))
         }
+        () if mode & 0o022 != 0 && !is_sticky => Err(refused(
+            path,
+            &format!(
+                "has mode {:o}, so that others may write there",
+                mode & 0o777
+            ),
+        )),
         () => Ok(()),
     }
 }
 
 fn refused(path: &Path, problem: &str) -> Failure {
-    Failure::Other(format!("`{}` {problem}; nothing is kept in such a directory, nor below it", path.display()))
+    Failure::Other(format!(
+        "`{}` {problem}; nothing is kept in such a directory, nor below it",
+        path.display()
+    ))
 }
 
-/// Whether something is root's or this user's. Above our own directory, an owner without a number in this
-/// user namespace counts as root: who made the namespace chose what is there.
+/// Whether something is root's or this user's. Above our own directory, an owner without a number
+/// in this user namespace counts as root: who made the namespace chose what is there.
 fn is_trusted(about: &Metadata, is_above: bool) -> bool {
-    [0, geteuid().as_raw()].contains(&about.uid()) || is_above && about.uid() == UNMAPPED && is_in_user_namespace()
+    [0, geteuid().as_raw()].contains(&about.uid())
+        || is_above && about.uid() == UNMAPPED && is_in_user_namespace()
 }
 
 fn is_in_user_namespace() -> bool {
@@ -216,12 +274,20 @@ fn is_in_user_namespace() -> bool {
     !map.is_empty() && words != ["0", "0", "4294967295"]
 }
 
-/// Tries whether a file can be made in `directory`, or where that would be made. Nothing is left there.
+/// Tries whether a file can be made in `directory`, or where that would be made. Nothing is left
+/// there.
 pub(super) fn try_to_keep(directory: &Path) -> Result<(), Failure> {
     check(directory)?;
-    let absolute = std::path::absolute(directory).map_err(|error| failure("look at", directory, &error))?;
-    let there = absolute.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
-    let tried = tempfile::Builder::new().prefix(".palisade-").tempfile_in(there).and_then(|file| file.close());
+    let absolute =
+        std::path::absolute(directory).map_err(|error| failure("look at", directory, &error))?;
+    let there = absolute
+        .ancestors()
+        .find(|path| path.is_dir())
+        .unwrap_or(Path::new("/"));
+    let tried = tempfile::Builder::new()
+        .prefix(".palisade-")
+        .tempfile_in(there)
+        .and_then(|file| file.close());
     tried.map_err(|error| failure("write to", there, &error))
 }
 

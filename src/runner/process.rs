@@ -1,7 +1,8 @@
 //! One process: its input as a file of memory, its output by pipes, its end by a deadline.
 //!
-//! The input is a file and no pipe: a tool whose input ends in the middle of a line takes the half of it (`ipset restore` adds
-//! `10.0.0.1` where `10.0.0.128` was to come), and a pipe ends wherever this process is killed.
+//! The input is a file and no pipe: a tool whose input ends in the middle of a line takes the half
+//! of it (`ipset restore` adds `10.0.0.1` where `10.0.0.128` was to come), and a pipe ends wherever
+//! this process is killed.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -33,14 +34,29 @@ pub(super) fn run(call: &Call, limit: Duration, lock: Option<&File>) -> Result<A
 }
 
 /// Runs processes at once, each as [`run`] does.
-pub(super) fn run_all(calls: &[Call], limit: Duration, lock: Option<&File>) -> Vec<Result<Answer, Failure>> {
+pub(super) fn run_all(
+    calls: &[Call],
+    limit: Duration,
+    lock: Option<&File>,
+) -> Vec<Result<Answer, Failure>> {
     // one after another, since each opens and closes the lock to children
-    let running: Vec<Result<Running<'_>, Failure>> = calls.iter().map(|call| Running::of(call, lock)).collect();
+    let running: Vec<Result<Running<'_>, Failure>> =
+        calls.iter().map(|call| Running::of(call, lock)).collect();
     thread::scope(|scope| {
         let finish = |running: Result<Running<'_>, Failure>| running?.finish(limit);
-        let threads: Vec<_> = running.into_iter().map(|running| scope.spawn(move || finish(running))).collect();
-        let died = |_| Err(Failure::Other("a thread that reads a tool's output died".to_owned()));
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(died)).collect()
+        let threads: Vec<_> = running
+            .into_iter()
+            .map(|running| scope.spawn(move || finish(running)))
+            .collect();
+        let died = |_| {
+            Err(Failure::Other(
+                "a thread that reads a tool's output died".to_owned(),
+            ))
+        };
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(died))
+            .collect()
     })
 }
 
@@ -55,9 +71,19 @@ impl<'call> Running<'call> {
     fn of(call: &'call Call, lock: Option<&File>) -> Result<Self, Failure> {
         let input = memory(&call.input).map_err(|error| broken(call, &error))?;
         let mut command = command(call)?;
-        command.process_group(0).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .process_group(0)
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let child = spawn(&mut command, lock);
-        child.map(|child| Self { call, child, start: Instant::now() }).map_err(|error| not_started(call, &error))
+        child
+            .map(|child| Self {
+                call,
+                child,
+                start: Instant::now(),
+            })
+            .map_err(|error| not_started(call, &error))
     }
 
     fn finish(mut self, limit: Duration) -> Result<Answer, Failure> {
@@ -67,8 +93,15 @@ impl<'call> Running<'call> {
         });
         match watched {
             Ok(Some([output, errors])) => {
-                let status = self.child.wait().map_err(|error| broken(self.call, &error))?;
-                Ok(Answer { status: status.code(), output: text(output.bytes), errors: text(errors.bytes) })
+                let status = self
+                    .child
+                    .wait()
+                    .map_err(|error| broken(self.call, &error))?;
+                Ok(Answer {
+                    status: status.code(),
+                    output: text(output.bytes),
+                    errors: text(errors.bytes),
+                })
             }
             Ok(None) => Err(self.end(limit, Failure::TimedOut(self.call.to_string(), limit))),
             Err(error) => Err(self.end(limit, broken(self.call, &error))),
@@ -86,15 +119,22 @@ impl Running<'_> {
     }
 }
 
-/// Starts a process with nothing of this one's, and waits for its first line. It leads no group, so that it may begin a session.
+/// Starts a process with nothing of this one's, and waits for its first line. It leads no group, so
+/// that it may begin a session.
 pub(super) fn start(call: &Call, limit: Duration) -> Result<(), Failure> {
-    let child = command(call)?.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let child = command(call)?
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
     let mut child = child.map_err(|error| not_started(call, &error))?;
     let mut output = Pipe::of(child.stdout.take()).map_err(|error| broken(call, &error))?;
     let begin = Instant::now();
     while !output.bytes.contains(&b'\n') {
         let left = limit.saturating_sub(begin.elapsed());
-        let is_ready = output.fd.as_ref().is_some_and(|fd| wait_for(&mut [PollFd::new(fd, PollFlags::IN)], left).unwrap_or(false));
+        let is_ready = output.fd.as_ref().is_some_and(|fd| {
+            wait_for(&mut [PollFd::new(fd, PollFlags::IN)], left).unwrap_or(false)
+        });
         if !is_ready || output.take().is_err() {
             end(&mut child);
             return Err(Failure::Other(format!("`{call}` did not get ready")));
@@ -114,7 +154,9 @@ fn command(call: &Call) -> Result<Command, Failure> {
 
 /// The child has the lock open too.
 fn spawn(command: &mut Command, lock: Option<&File>) -> io::Result<Child> {
-    let Some(lock) = lock else { return command.spawn() };
+    let Some(lock) = lock else {
+        return command.spawn();
+    };
     fcntl_setfd(lock, FdFlags::empty())?;
     let child = command.spawn();
     fcntl_setfd(lock, FdFlags::CLOEXEC)?;
@@ -145,21 +187,36 @@ struct Pipe {
 
 impl Watched {
     fn of(child: &mut Child) -> io::Result<Self> {
-        let pipes = [Pipe::of(child.stdout.take())?, Pipe::of(child.stderr.take())?];
-        Ok(Self { process: pidfd_open(Pid::from_child(child), PidfdFlags::empty())?, has_ended: false, pipes })
+        let pipes = [
+            Pipe::of(child.stdout.take())?,
+            Pipe::of(child.stderr.take())?,
+        ];
+        Ok(Self {
+            process: pidfd_open(Pid::from_child(child), PidfdFlags::empty())?,
+            has_ended: false,
+            pipes,
+        })
     }
 
     /// Reads until the end; false when that does not come in time.
     fn watch(&mut self, start: Instant, limit: Duration) -> io::Result<bool> {
         while !self.has_ended || self.pipes.iter().any(|pipe| pipe.fd.is_some()) {
-            let mut events: Vec<PollFd<'_>> = self.pipes.iter().filter_map(|pipe| pipe.fd.as_ref()).map(readable).collect();
+            let mut events: Vec<PollFd<'_>> = self
+                .pipes
+                .iter()
+                .filter_map(|pipe| pipe.fd.as_ref())
+                .map(readable)
+                .collect();
             if !self.has_ended {
                 events.push(readable(&self.process));
             }
             if !wait_for(&mut events, limit.saturating_sub(start.elapsed()))? {
                 return Ok(false);
             }
-            let is_process_done = !self.has_ended && events.last().is_some_and(|event| !event.revents().is_empty());
+            let is_process_done = !self.has_ended
+                && events
+                    .last()
+                    .is_some_and(|event| !event.revents().is_empty());
             self.has_ended |= is_process_done;
             self.pipes.iter_mut().try_for_each(Pipe::take)?;
         }
@@ -170,18 +227,31 @@ impl Watched {
 impl Pipe {
     fn of(end: Option<impl Into<OwnedFd>>) -> io::Result<Self> {
         let fd = end.map(|end| File::from(end.into()));
-        fd.as_ref().map_or(Ok(()), |fd| fcntl_setfl(fd, OFlags::NONBLOCK))?;
-        Ok(Self { fd, bytes: Vec::new(), chunk: vec![0; CHUNK] })
+        fd.as_ref()
+            .map_or(Ok(()), |fd| fcntl_setfl(fd, OFlags::NONBLOCK))?;
+        Ok(Self {
+            fd,
+            bytes: Vec::new(),
+            chunk: vec![0; CHUNK],
+        })
     }
 
     /// Takes a chunk of what is there now.
     fn take(&mut self) -> io::Result<()> {
-        let Some(fd) = &mut self.fd else { return Ok(()) };
+        let Some(fd) = &mut self.fd else {
+            return Ok(());
+        };
         match fd.read(&mut self.chunk) {
             Ok(0) => self.fd = None,
-            Ok(_) if self.bytes.len() > MOST_OUTPUT => return Err(io::Error::other("it says more than 1 GiB")),
-            Ok(length) => self.bytes.extend_from_slice(self.chunk.get(..length).unwrap_or_default()),
-            Err(error) if [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted].contains(&error.kind()) => {}
+            Ok(_) if self.bytes.len() > MOST_OUTPUT => {
+                return Err(io::Error::other("it says more than 1 GiB"));
+            }
+            Ok(length) => self
+                .bytes
+                .extend_from_slice(self.chunk.get(..length).unwrap_or_default()),
+            Err(error)
+                if [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted]
+                    .contains(&error.kind()) => {}
             Err(error) => return Err(error),
         }
         Ok(())
@@ -212,7 +282,8 @@ fn end(child: &mut Child) -> bool {
     // where they are gone already, there is nothing to kill
     let _ = kill_process_group(process, Signal::KILL);
     let _ = child.kill();
-    let is_gone = pidfd_open(process, PidfdFlags::empty()).map_or(Ok(true), |fd| wait_for(&mut [readable(&fd)], LAST_RESPECTS));
+    let is_gone = pidfd_open(process, PidfdFlags::empty())
+        .map_or(Ok(true), |fd| wait_for(&mut [readable(&fd)], LAST_RESPECTS));
     let is_gone = is_gone.unwrap_or(false);
     if is_gone {
         let _ = child.wait();
@@ -221,7 +292,8 @@ fn end(child: &mut Child) -> bool {
 }
 
 fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 fn not_started(call: &Call, error: &io::Error) -> Failure {

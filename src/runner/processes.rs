@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::runner::{Answer, Call, Failure, Folder, Keep, Lock, Request, Runner, Sort, files, lock, netlink, own, process};
+use crate::runner::{
+    Answer, Call, Failure, Folder, Keep, Lock, Request, Runner, Sort, files, lock, netlink, own,
+    process,
+};
 
 /// Runs processes, each in a process group of its own, and keeps files in two directories.
 #[derive(Debug)]
@@ -28,14 +31,21 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { run_directory: own::RUN_DIRECTORY.into(), state_directory: own::STATE_DIRECTORY.into(), limit: Duration::from_mins(1) }
+        Self {
+            run_directory: own::RUN_DIRECTORY.into(),
+            state_directory: own::STATE_DIRECTORY.into(),
+            limit: Duration::from_mins(1),
+        }
     }
 }
 
 impl Processes {
     /// Runs processes with these settings. No directory is made before something is kept in it.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, lock: Weak::new() }
+        Self {
+            settings,
+            lock: Weak::new(),
+        }
     }
 
     /// The directory of ours in which something is kept.
@@ -59,14 +69,22 @@ impl Processes {
         own::prepare(directory).map(|()| path)
     }
 
-    /// The lock that is held; an error where it was removed, since somebody else may have a new one by now.
+    /// The lock that is held; an error where it was removed, since somebody else may have a new one
+    /// by now.
     fn held(&self) -> Result<Option<Arc<File>>, Failure> {
-        let (held, path) = (self.lock.upgrade(), self.place(Keep::UntilBoot, lock::LOCK_FILE));
-        match held.as_ref().is_none_or(|file| lock::stands_at(file, &path).unwrap_or(false)) {
+        let (held, path) = (
+            self.lock.upgrade(),
+            self.place(Keep::UntilBoot, lock::LOCK_FILE),
+        );
+        match held
+            .as_ref()
+            .is_none_or(|file| lock::stands_at(file, &path).unwrap_or(false))
+        {
             true => Ok(held),
-            false => {
-                Err(Failure::Other(format!("`{}` was removed meanwhile, and somebody else may be changing this node", path.display())))
-            }
+            false => Err(Failure::Other(format!(
+                "`{}` was removed meanwhile, and somebody else may be changing this node",
+                path.display()
+            ))),
         }
     }
 }
@@ -84,7 +102,8 @@ impl Runner for Processes {
     }
 
     fn ask(&mut self, requests: &[Request]) -> Result<Vec<io::Result<()>>, Failure> {
-        netlink::ask(requests).map_err(|error| Failure::Other(format!("netfilter cannot be asked: {error}")))
+        netlink::ask(requests)
+            .map_err(|error| Failure::Other(format!("netfilter cannot be asked: {error}")))
     }
 
     fn start(&mut self, call: &Call) -> Result<(), Failure> {
@@ -116,7 +135,12 @@ impl Runner for Processes {
         }
     }
 
-    fn write_folder(&mut self, folder: Keep, name: &str, files: Option<&Folder>) -> Result<(), Failure> {
+    fn write_folder(
+        &mut self,
+        folder: Keep,
+        name: &str,
+        files: Option<&Folder>,
+    ) -> Result<(), Failure> {
         let directory = self.directory(folder)?;
         match files {
             Some(files) => files::write_folder(directory, name, files),

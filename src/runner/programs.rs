@@ -44,7 +44,8 @@ pub fn find(program: &str) -> Option<PathBuf> {
 /// directories of [`PATH`]; for root only the latter.
 pub fn find_for_user(program: &str, path: Option<&OsStr>) -> Option<PathBuf> {
     let path = path.filter(|_| !geteuid().is_root());
-    path.and_then(|path| search(program, path)).or_else(|| find(program))
+    path.and_then(|path| search(program, path))
+        .or_else(|| find(program))
 }
 
 /// Returns the first executable file of this name. An entry that is empty or relative means

@@ -11,7 +11,11 @@ use super::netlink::error_of;
 use super::{Answer, Call, Failure, Keep, Processes, Runner, Settings};
 
 fn processes(home: &Path, limit: Duration) -> Processes {
-    Processes::new(Settings { run_directory: home.join("run"), state_directory: home.join("state"), limit })
+    Processes::new(Settings {
+        run_directory: home.join("run"),
+        state_directory: home.join("state"),
+        limit,
+    })
 }
 
 fn sh(script: &str) -> Call {
@@ -19,7 +23,11 @@ fn sh(script: &str) -> Call {
 }
 
 fn answer(status: i32, output: &str, errors: &str) -> Answer {
-    Answer { status: Some(status), output: output.to_owned(), errors: errors.to_owned() }
+    Answer {
+        status: Some(status),
+        output: output.to_owned(),
+        errors: errors.to_owned(),
+    }
 }
 
 #[test]
@@ -27,11 +35,24 @@ fn processes_that_wait_for_each_other_run_at_once() {
     let home = tempfile::tempdir().unwrap();
     let pipe = home.path().join("pipe").display().to_string();
     let mut runner = processes(home.path(), LONG);
-    assert_eq!(runner.run(&Call::of("mkfifo", &[&pipe])), Ok(answer(0, "", "")));
-    let calls =
-        [sh(&format!("read word < {pipe}; echo got $word")), Call::of("no-such-tool", &[]), sh(&format!("echo word > {pipe}; exit 3"))];
+    assert_eq!(
+        runner.run(&Call::of("mkfifo", &[&pipe])),
+        Ok(answer(0, "", ""))
+    );
+    let calls = [
+        sh(&format!("read word < {pipe}; echo got $word")),
+        Call::of("no-such-tool", &[]),
+        sh(&format!("echo word > {pipe}; exit 3")),
+    ];
     let answers = runner.run_all(&calls);
-    assert_eq!(answers, [Ok(answer(0, "got word\n", "")), Err(Failure::NotFound("no-such-tool".to_owned())), Ok(answer(3, "", ""))]);
+    assert_eq!(
+        answers,
+        [
+            Ok(answer(0, "got word\n", "")),
+            Err(Failure::NotFound("no-such-tool".to_owned())),
+            Ok(answer(3, "", ""))
+        ]
+    );
 }
 
 #[test]
@@ -46,9 +67,17 @@ fn what_a_process_says_is_told_as_it_is() {
         ("printf '\\377x'", "", answer(0, "\u{fffd}x", "")),
         ("kill -9 $$", "", Answer::default()),
         ("exec 1>&- 2>&-; sleep 0.1; exit 3", "", answer(3, "", "")),
-        ("(sleep 0.1; echo late) & echo early", "", answer(0, "early\nlate\n", "")),
+        (
+            "(sleep 0.1; echo late) & echo early",
+            "",
+            answer(0, "early\nlate\n", ""),
+        ),
     ] {
-        assert_eq!(runner.run(&sh(script).with_input(input.to_owned())), Ok(expected), "{script}");
+        assert_eq!(
+            runner.run(&sh(script).with_input(input.to_owned())),
+            Ok(expected),
+            "{script}"
+        );
     }
 }
 
@@ -57,10 +86,18 @@ fn much_goes_in_and_out_at_once() {
     let home = tempfile::tempdir().unwrap();
     let mut runner = processes(home.path(), LONG);
     let text = "0123456789abcde\n".repeat(5 << 16);
-    let said = runner.run(&sh("tee /dev/stderr").with_input(text.clone())).unwrap();
-    assert!(said.output == text && said.errors == text, "5 MiB each way came back otherwise");
+    let said = runner
+        .run(&sh("tee /dev/stderr").with_input(text.clone()))
+        .unwrap();
+    assert!(
+        said.output == text && said.errors == text,
+        "5 MiB each way came back otherwise"
+    );
     let much = "x".repeat(100 << 20);
-    assert_eq!(runner.run(&sh("wc -c").with_input(much)), Ok(answer(0, "104857600\n", "")));
+    assert_eq!(
+        runner.run(&sh("wc -c").with_input(much)),
+        Ok(answer(0, "104857600\n", ""))
+    );
 }
 
 #[test]
@@ -71,12 +108,21 @@ fn a_process_that_does_not_end_is_killed_with_its_children() {
     // each keeps a pipe of its own open until it and its children are gone
     let pipe = home.path().join("pipe");
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    for script in ["sleep 3600", "sleep 3600 & wait", "sleep 3600 &", "(sleep 3600 & wait) &", "trap '' TERM; while :; do echo more; done"]
-    {
+    for script in [
+        "sleep 3600",
+        "sleep 3600 & wait",
+        "sleep 3600 &",
+        "(sleep 3600 & wait) &",
+        "trap '' TERM; while :; do echo more; done",
+    ] {
         let reader = open(&pipe, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
         let script = format!("exec 9> \"$0\"; {script}");
         let call = Call::of("sh", &["-c", &script, &pipe.display().to_string()]);
-        assert_eq!(runner.run(&call), Err(Failure::TimedOut(call.to_string(), limit)), "{script}");
+        assert_eq!(
+            runner.run(&call),
+            Err(Failure::TimedOut(call.to_string(), limit)),
+            "{script}"
+        );
         // one that was killed before it opened the pipe: somebody must have had it
         drop(fs::OpenOptions::new().write(true).open(&pipe).unwrap());
         let mut end = [PollFd::new(&reader, PollFlags::IN)];
@@ -89,13 +135,26 @@ fn a_process_that_does_not_end_is_killed_with_its_children() {
 fn a_program_that_is_not_there() {
     let home = tempfile::tempdir().unwrap();
     let mut runner = processes(home.path(), LONG);
-    let missing = runner.run(&Call::of("palisade-no-such-program", &[])).unwrap_err();
-    assert_eq!(missing.to_string(), "there is no program `palisade-no-such-program`");
+    let missing = runner
+        .run(&Call::of("palisade-no-such-program", &[]))
+        .unwrap_err();
+    assert_eq!(
+        missing.to_string(),
+        "there is no program `palisade-no-such-program`"
+    );
     let file = home.path().join("text");
     fs::write(&file, "no program").unwrap();
-    let refused = runner.run(&Call::of(&file.display().to_string(), &[])).unwrap_err();
-    assert!(matches!(&refused, Failure::Other(problem) if problem.contains("Permission denied")), "{refused}");
-    assert!(runner.start(&sh("exit 0")).is_err(), "it ended without a line");
+    let refused = runner
+        .run(&Call::of(&file.display().to_string(), &[]))
+        .unwrap_err();
+    assert!(
+        matches!(&refused, Failure::Other(problem) if problem.contains("Permission denied")),
+        "{refused}"
+    );
+    assert!(
+        runner.start(&sh("exit 0")).is_err(),
+        "it ended without a line"
+    );
     assert!(runner.start(&sh("echo ready; sleep 0.2")).is_ok());
 }
 
@@ -108,12 +167,28 @@ fn files_are_whole_or_not_there() {
     runner.write(Keep::Always, "note", Some(b"two")).unwrap();
     assert_eq!(runner.read(Keep::Always, "note"), Ok(Some(b"two".to_vec())));
     for round in 0..2 {
-        let files = [("palisade.json".to_owned(), vec![round]), (format!("nodes/{round}/sets.ipset"), vec![round])];
-        runner.write_folder(Keep::Always, "good", Some(&files.into())).unwrap();
+        let files = [
+            ("palisade.json".to_owned(), vec![round]),
+            (format!("nodes/{round}/sets.ipset"), vec![round]),
+        ];
+        runner
+            .write_folder(Keep::Always, "good", Some(&files.into()))
+            .unwrap();
     }
-    assert_eq!(runner.read(Keep::Always, "good/palisade.json"), Ok(Some(vec![1])));
-    assert_eq!(runner.read(Keep::Always, "good/nodes/0/sets.ipset"), Ok(None), "what was there before is gone");
-    assert_eq!(fs::read_dir(home.path().join("state")).unwrap().count(), 3, "nothing is left beside them and the mark");
+    assert_eq!(
+        runner.read(Keep::Always, "good/palisade.json"),
+        Ok(Some(vec![1]))
+    );
+    assert_eq!(
+        runner.read(Keep::Always, "good/nodes/0/sets.ipset"),
+        Ok(None),
+        "what was there before is gone"
+    );
+    assert_eq!(
+        fs::read_dir(home.path().join("state")).unwrap().count(),
+        3,
+        "nothing is left beside them and the mark"
+    );
     runner.write(Keep::Always, "note", None).unwrap();
     runner.write_folder(Keep::Always, "good", None).unwrap();
     runner.write_folder(Keep::Always, "good", None).unwrap();
@@ -131,13 +206,24 @@ fn one_at_a_time_and_a_process_of_a_killed_one_counts() {
     let held = one.lock(Duration::ZERO).unwrap().expect("nobody has it");
     assert!(other.lock(Duration::from_millis(120)).unwrap().is_none());
     drop(held);
-    // a process that another test has begun and that is no other program yet may have it for a moment
+    // a process that another test has begun and that is no other program yet may have it for a
+    // moment
     let held = other.lock(LONG).unwrap().expect("it was let go");
     let pipe = home.path().join("pipe");
-    let child = Call::of("sh", &["-c", "mkfifo \"$0\"; (exec cat \"$0\") >/dev/null 2>&1 &", &pipe.display().to_string()]);
+    let child = Call::of(
+        "sh",
+        &[
+            "-c",
+            "mkfifo \"$0\"; (exec cat \"$0\") >/dev/null 2>&1 &",
+            &pipe.display().to_string(),
+        ],
+    );
     other.run(&child).unwrap();
     drop((held, other));
-    assert!(one.lock(Duration::ZERO).unwrap().is_none(), "a child still reads");
+    assert!(
+        one.lock(Duration::ZERO).unwrap().is_none(),
+        "a child still reads"
+    );
     fs::OpenOptions::new().write(true).open(&pipe).unwrap();
     assert!(one.lock(LONG).unwrap().is_some());
 }
@@ -153,7 +239,11 @@ fn nobody_else_can_hold_the_lock() {
             fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         }
         drop(runner.lock(LONG).unwrap().expect("nobody has it"));
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "from before: {from_before}");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600,
+            "from before: {from_before}"
+        );
     }
 }
 
@@ -164,24 +254,45 @@ fn who_waits_for_a_lock_that_is_removed_waits_for_the_next_one() {
     let first = one.lock(LONG).unwrap().expect("nobody has it");
     // another file in its place, which somebody has from the first moment
     let elsewhere = home.path().join("elsewhere");
-    let _second = processes(&elsewhere, LONG).lock(LONG).unwrap().expect("nobody has it");
+    let _second = processes(&elsewhere, LONG)
+        .lock(LONG)
+        .unwrap()
+        .expect("nobody has it");
     thread::scope(|scope| {
         let waits = scope.spawn(|| third.lock(Duration::from_secs(2)).unwrap().is_some());
-        let looks = scope.spawn(|| processes(home.path(), LONG).lock_to_look(Duration::from_secs(2)).unwrap().is_some());
+        let looks = scope.spawn(|| {
+            processes(home.path(), LONG)
+                .lock_to_look(Duration::from_secs(2))
+                .unwrap()
+                .is_some()
+        });
         thread::sleep(Duration::from_millis(300));
         fs::rename(elsewhere.join("run/lock"), home.path().join("run/lock")).unwrap();
         // whoever had it can no longer be sure to be alone
         assert!(one.run(&sh("exit 0")).is_err() && one.run_all(&[sh("exit 0")])[0].is_err());
         drop(first);
-        assert!(one.run(&sh("exit 0")).is_ok(), "without a lock all may look");
-        assert_eq!((waits.join().unwrap(), looks.join().unwrap()), (false, false));
+        assert!(
+            one.run(&sh("exit 0")).is_ok(),
+            "without a lock all may look"
+        );
+        assert_eq!(
+            (waits.join().unwrap(), looks.join().unwrap()),
+            (false, false)
+        );
     });
 }
 
 #[test]
 fn only_a_whole_answer_to_the_request_says_anything() {
     let answer = |kind: u16, number: u32, error: i32| -> Vec<u8> {
-        let head = [&20_u32.to_ne_bytes()[..], &kind.to_ne_bytes(), &0_u16.to_ne_bytes(), &number.to_ne_bytes(), &[0; 4]].concat();
+        let head = [
+            &20_u32.to_ne_bytes()[..],
+            &kind.to_ne_bytes(),
+            &0_u16.to_ne_bytes(),
+            &number.to_ne_bytes(),
+            &[0; 4],
+        ]
+        .concat();
         [head, error.to_ne_bytes().to_vec()].concat()
     };
     for (bytes, expected) in [

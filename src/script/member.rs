@@ -37,8 +37,14 @@ impl SetKind {
         SetKind::Ports,
     ];
 
-    /// Takes the members that one `add` line means: a range of ports is as many as it has. None where the line is not for this type.
-    pub(super) fn take(self, word: &str, is_exception: bool, members: &mut Vec<Member>) -> Option<()> {
+    /// Takes the members that one `add` line means: a range of ports is as many as it has. None
+    /// where the line is not for this type.
+    pub(super) fn take(
+        self,
+        word: &str,
+        is_exception: bool,
+        members: &mut Vec<Member>,
+    ) -> Option<()> {
         match word.split_once('-') {
             Some((first, last)) if self == SetKind::Ports && !is_exception => {
                 let ports = first.parse::<u16>().ok()?..=last.parse::<u16>().ok()?;
@@ -91,22 +97,33 @@ impl fmt::Display for Member {
         match self {
             Member::Net(net, false) => write!(out, "{net}"),
             Member::Net(net, true) => write!(out, "{net} nomatch"),
-            Member::Service(address, protocol, port) => write!(out, "{address},{}:{port}", protocol.keyword()),
+            Member::Service(address, protocol, port) => {
+                write!(out, "{address},{}:{port}", protocol.keyword())
+            }
             Member::Port(port) => write!(out, "{port}"),
         }
     }
 }
 
 fn net(word: &str) -> Option<Cidr> {
-    if word.contains('/') { Cidr::parse_strict(word).ok() } else { word.parse().ok().map(Cidr::host) }
+    if word.contains('/') {
+        Cidr::parse_strict(word).ok()
+    } else {
+        word.parse().ok().map(Cidr::host)
+    }
 }
 
-/// `10.0.0.1,tcp:80`. ipset prints `ipv6-icmp` and the like by names of its own, none of which palisade writes.
+/// `10.0.0.1,tcp:80`. ipset prints `ipv6-icmp` and the like by names of its own, none of which
+/// palisade writes.
 fn service(word: &str, family: Family) -> Option<Member> {
     let (address, service) = word.split_once(',')?;
     let (protocol, port) = service.split_once(':')?;
     let address: IpAddr = address.parse().ok()?;
     let is_of_family = address.is_ipv4() == (family == Family::V4);
-    let member = Member::Service(address, Protocol::from_keyword(protocol)?, port.parse().ok()?);
+    let member = Member::Service(
+        address,
+        Protocol::from_keyword(protocol)?,
+        port.parse().ok()?,
+    );
     is_of_family.then_some(member)
 }

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 /// A rule: all that stands behind `-A chain` or `-I chain 1`.
 ///
-/// Equality is that of the text. The tools print a rule otherwise than it was written, in ways that [`Rule::words`] levels
-/// for all that palisade writes; what else they do to it, only its writer's memory can tell.
+/// Equality is that of the text. The tools print a rule otherwise than it was written, in ways that
+/// [`Rule::words`] levels for all that palisade writes; what else they do to it, only its writer's
+/// memory can tell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rule {
     text: String,
@@ -52,7 +53,10 @@ impl<'rule> Leads<'rule> {
 }
 
 /// Options whose value the tools print otherwise: the option, our word, and theirs.
-const PRINTED: [(&str, &str, &str); 2] = [("-p", "icmpv6", "ipv6-icmp"), ("--limit", "10/second", "10/sec")];
+const PRINTED: [(&str, &str, &str); 2] = [
+    ("-p", "icmpv6", "ipv6-icmp"),
+    ("--limit", "10/second", "10/sec"),
+];
 
 /// The option whose value is a set.
 const MATCH_SET: &str = "--match-set";
@@ -69,7 +73,10 @@ const ADDRESS_OPTIONS: [&str; 3] = ["-s", "-d", "--ctorigdst"];
 impl Rule {
     /// A rule of its text.
     pub fn of(text: &str) -> Self {
-        Self { text: text.to_owned(), counters: None }
+        Self {
+            text: text.to_owned(),
+            counters: None,
+        }
     }
 
     /// The text, as it was read.
@@ -77,7 +84,8 @@ impl Rule {
         &self.text
     }
 
-    /// The words, without quotes, each as the tools print it, those first that may stand in any order. Two rules with the same words do the same.
+    /// The words, without quotes, each as the tools print it, those first that may stand in any
+    /// order. Two rules with the same words do the same.
     pub fn words(&self) -> Vec<Cow<'_, str>> {
         let (mut first, mut rest) = (Vec::new(), Vec::new());
         let mut words = self.each_word();
@@ -86,7 +94,11 @@ impl Rule {
             group.extend(if group == ["!"] { words.next() } else { None });
             let option = group.last().cloned().unwrap_or_default();
             let is_first = FIRST_OPTIONS.contains(&option.as_ref());
-            group.extend(if is_first || TEXT_OPTIONS.contains(&option.as_ref()) { words.next() } else { None });
+            group.extend(if is_first || TEXT_OPTIONS.contains(&option.as_ref()) {
+                words.next()
+            } else {
+                None
+            });
             if is_first { &mut first } else { &mut rest }.push(group);
         }
         first.sort_unstable();
@@ -95,12 +107,17 @@ impl Rule {
 
     /// Whether the words are the same. Most often the texts are, and then no word is looked at.
     pub fn does_same(&self, other: &Rule) -> bool {
-        self.text == other.text || self.each_word().eq(other.each_word()) || self.words() == other.words()
+        self.text == other.text
+            || self.each_word().eq(other.each_word())
+            || self.words() == other.words()
     }
 
     /// The sets that it looks into.
     pub fn sets(&self) -> Vec<&str> {
-        self.spots().into_iter().filter_map(|(from, to)| self.text.get(from..to)).collect()
+        self.spots()
+            .into_iter()
+            .filter_map(|(from, to)| self.text.get(from..to))
+            .collect()
     }
 
     /// What it asks of sets.
@@ -109,11 +126,17 @@ impl Rule {
             return Vec::new();
         }
         let places: Vec<(usize, usize)> = places(&self.text).collect();
-        let word =
-            |at: Option<usize>| at.and_then(|at| places.get(at)).and_then(|(from, to)| self.text.get(*from..*to)).unwrap_or_default();
+        let word = |at: Option<usize>| {
+            at.and_then(|at| places.get(at))
+                .and_then(|(from, to)| self.text.get(*from..*to))
+                .unwrap_or_default()
+        };
         let options = (0..places.len()).filter(|at| word(Some(*at)) == MATCH_SET);
-        let look =
-            |at: usize| Look { set: word(at.checked_add(1)), is_negated: word(at.checked_sub(1)) == "!", sides: word(at.checked_add(2)) };
+        let look = |at: usize| Look {
+            set: word(at.checked_add(1)),
+            is_negated: word(at.checked_sub(1)) == "!",
+            sides: word(at.checked_add(2)),
+        };
         options.map(look).collect()
     }
 
@@ -128,12 +151,17 @@ impl Rule {
             done = to;
         }
         text.push_str(self.text.get(done..).unwrap_or_default());
-        Self { text, counters: self.counters }
+        Self {
+            text,
+            counters: self.counters,
+        }
     }
 
     /// Its comment, empty where it has none.
     pub fn comment(&self) -> String {
-        let mut behind = split(&self.text).skip_while(|word| word != "--comment").skip(1);
+        let mut behind = split(&self.text)
+            .skip_while(|word| word != "--comment")
+            .skip(1);
         behind.next().map_or_else(String::new, Cow::into_owned)
     }
 
@@ -186,7 +214,10 @@ fn printed<'text>(option: &str, value: Cow<'text, str>) -> Cow<'text, str> {
         return Cow::Borrowed(row.2);
     }
     match ADDRESS_OPTIONS.contains(&option) && !value.contains('/') {
-        true => Cow::Owned(format!("{value}/{}", if value.contains(':') { 128 } else { 32 })),
+        true => Cow::Owned(format!(
+            "{value}/{}",
+            if value.contains(':') { 128 } else { 32 }
+        )),
         false => value,
     }
 }
@@ -195,7 +226,10 @@ fn printed<'text>(option: &str, value: Cow<'text, str>) -> Cow<'text, str> {
 fn split(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     let word = move |(from, to): (usize, usize)| {
         let word = text.get(from..to).unwrap_or_default();
-        match word.strip_prefix('"').and_then(|word| word.strip_suffix('"')) {
+        match word
+            .strip_prefix('"')
+            .and_then(|word| word.strip_suffix('"'))
+        {
             None => Cow::Borrowed(word),
             Some(inner) if inner.contains('\\') => Cow::Owned(unescaped(inner)),
             Some(inner) => Cow::Borrowed(inner),
@@ -204,19 +238,25 @@ fn split(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     places(text).map(word)
 }
 
-/// Where the words of a line begin and end, quotes included: iptables-restore's `add_param_to_argv`.
+/// Where the words of a line begin and end, quotes included: iptables-restore's
+/// `add_param_to_argv`.
 fn places(text: &str) -> impl Iterator<Item = (usize, usize)> + '_ {
     let mut next = 0;
     std::iter::from_fn(move || {
         let bytes = text.as_bytes().get(next..).unwrap_or_default();
         let start = next + bytes.iter().position(|byte| *byte != b' ')?;
         let (mut is_quoted, mut is_escaped) = (false, false);
-        let length = text.as_bytes().get(start..).unwrap_or_default().iter().position(|byte| {
-            let is_gap = *byte == b' ' && !is_quoted;
-            is_quoted ^= *byte == b'"' && !is_escaped;
-            is_escaped = *byte == b'\\' && !is_escaped;
-            is_gap
-        });
+        let length = text
+            .as_bytes()
+            .get(start..)
+            .unwrap_or_default()
+            .iter()
+            .position(|byte| {
+                let is_gap = *byte == b' ' && !is_quoted;
+                is_quoted ^= *byte == b'"' && !is_escaped;
+                is_escaped = *byte == b'\\' && !is_escaped;
+                is_gap
+            });
         next = length.map_or(text.len(), |length| start + length);
         Some((start, next))
     })
@@ -226,7 +266,11 @@ fn unescaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {
-        out.extend(if letter == '\\' { letters.next() } else { Some(letter) });
+        out.extend(if letter == '\\' {
+            letters.next()
+        } else {
+            Some(letter)
+        });
     }
     out
 }

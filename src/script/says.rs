@@ -33,7 +33,8 @@ enum Sort {
     Rate,
 }
 
-/// What a rule of ours may say. Values of other options, which only templates of a user's own can have, are not looked at.
+/// What a rule of ours may say. Values of other options, which only templates of a user's own can
+/// have, are not looked at.
 const OPTIONS: [(&str, Sort); 18] = [
     ("-s", Sort::Address),
     ("-d", Sort::Address),
@@ -77,8 +78,20 @@ const OTHER_NAMES: [(&str, &str); 17] = [
 ];
 
 /// Matches that ask nothing without an option: `-m` loads them, and may stand there or not.
-const SILENT_MATCHES: [&str; 12] =
-    ["comment", "set", "multiport", "conntrack", "limit", "tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmp6"];
+const SILENT_MATCHES: [&str; 12] = [
+    "comment",
+    "set",
+    "multiport",
+    "conntrack",
+    "limit",
+    "tcp",
+    "udp",
+    "udplite",
+    "sctp",
+    "dccp",
+    "icmp",
+    "icmp6",
+];
 
 /// What says nothing more than its lack, and is left out by the tools.
 const NOTHING: [(&str, &str); 9] = [
@@ -93,10 +106,12 @@ const NOTHING: [(&str, &str); 9] = [
     ("--limit-burst", "5"),
 ];
 
-/// The target that means something else with other options. What options of LOG and the like say is no matter of policy.
+/// The target that means something else with other options. What options of LOG and the like say is
+/// no matter of policy.
 const TARGET_WITH_OPTIONS: &str = "CT";
 
-/// Names of protocols in /etc/protocols, beside those that we write. Some hosts have others, which may stand for any other number.
+/// Names of protocols in /etc/protocols, beside those that we write. Some hosts have others, which
+/// may stand for any other number.
 const PROTOCOL_NAMES: [(&str, &str); 20] = [
     ("ipv6-icmp", "58"),
     ("igmp", "2"),
@@ -125,11 +140,15 @@ const UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3_600), ("d", DAY)];
 const DAY: u64 = 86_400;
 
 impl Rule {
-    /// Whether a rule that was read back can be this one, which was written, in the tools' own way of printing: it says all that this one
-    /// says, and nothing more.
+    /// Whether a rule that was read back can be this one, which was written, in the tools' own way
+    /// of printing: it says all that this one says, and nothing more.
     pub fn is_printed_as(&self, read: &Rule) -> bool {
         let [wrote, read] = [self, read].map(Rule::sayings);
-        wrote.len() == read.len() && wrote.iter().zip(&read).all(|(wrote, read)| wrote.is_printed_as(read))
+        wrote.len() == read.len()
+            && wrote
+                .iter()
+                .zip(&read)
+                .all(|(wrote, read)| wrote.is_printed_as(read))
     }
 
     /// All that it says, in one order.
@@ -142,11 +161,20 @@ impl Rule {
                 is_negated = true;
                 continue;
             }
-            let option = OTHER_NAMES.iter().find(|row| row.0 == word).map_or(word, |row| row.1);
+            let option = OTHER_NAMES
+                .iter()
+                .find(|row| row.0 == word)
+                .map_or(word, |row| row.1);
             let sort = OPTIONS.iter().find(|row| row.0 == option).map(|row| row.1);
             let takes_one = TEXT_OPTIONS.contains(&word);
-            let mut values: Vec<&str> = if takes_one { words.next().into_iter().collect() } else { Vec::new() };
-            while let Some(value) = words.next_if(|next| !takes_one && *next != "!" && !next.starts_with('-')) {
+            let mut values: Vec<&str> = if takes_one {
+                words.next().into_iter().collect()
+            } else {
+                Vec::new()
+            };
+            while let Some(value) =
+                words.next_if(|next| !takes_one && *next != "!" && !next.starts_with('-'))
+            {
                 values.push(value);
             }
             let saying = Saying::of((option, sort), is_negated, &values.join(" "));
@@ -169,16 +197,26 @@ impl Saying {
         };
         let is_silent = option == "-m" && SILENT_MATCHES.contains(&value.as_str());
         let is_nothing = is_silent || !is_negated && NOTHING.contains(&(option, value.as_str()));
-        (!is_nothing).then(|| Self { option: option.to_owned(), is_negated, value })
+        (!is_nothing).then(|| Self {
+            option: option.to_owned(),
+            is_negated,
+            value,
+        })
     }
 
     fn is_printed_as(&self, read: &Saying) -> bool {
-        let has_name = |saying: &Saying| saying.value.contains(|letter: char| letter.is_alphabetic());
+        let has_name =
+            |saying: &Saying| saying.value.contains(|letter: char| letter.is_alphabetic());
         self == read
             || (&self.option, self.is_negated) == (&read.option, read.is_negated)
                 && match self.option.as_str() {
-                    "-p" => has_name(self) != has_name(read) && [self, read].iter().all(|saying| !is_named(&saying.value)),
-                    "--sports" | "--dports" | "--icmp-type" | "--icmpv6-type" => has_name(self) && !has_name(read),
+                    "-p" => {
+                        has_name(self) != has_name(read)
+                            && [self, read].iter().all(|saying| !is_named(&saying.value))
+                    }
+                    "--sports" | "--dports" | "--icmp-type" | "--icmpv6-type" => {
+                        has_name(self) && !has_name(read)
+                    }
                     _ => false,
                 }
     }
@@ -189,7 +227,9 @@ impl Sort {
     fn level(self, value: &str) -> String {
         match self {
             Sort::Plain | Sort::Icmp => value.to_owned(),
-            Sort::Address => Cidr::parse_lenient(value).map_or_else(|| value.to_owned(), |net| net.to_string()),
+            Sort::Address => {
+                Cidr::parse_lenient(value).map_or_else(|| value.to_owned(), |net| net.to_string())
+            }
             Sort::Ports => sorted(value.split(',').map(|ports| match ports.split_once(':') {
                 Some((first, last)) if first == last => first,
                 Some(_) | None => ports,
@@ -209,8 +249,13 @@ fn sorted<'text>(parts: impl Iterator<Item = &'text str>) -> String {
 
 /// The number of a protocol, or its name where that is not known to us.
 fn protocol(value: &str) -> String {
-    let named = PROTOCOL_NAMES.iter().find(|row| row.0 == value).map(|row| row.1.to_owned());
-    named.or_else(|| Protocol::from_keyword(value).map(|protocol| protocol.number().to_string())).unwrap_or_else(|| value.to_owned())
+    let named = PROTOCOL_NAMES
+        .iter()
+        .find(|row| row.0 == value)
+        .map(|row| row.1.to_owned());
+    named
+        .or_else(|| Protocol::from_keyword(value).map(|protocol| protocol.number().to_string()))
+        .unwrap_or_else(|| value.to_owned())
 }
 
 /// Whether it is the number of a protocol that has one name on all hosts.

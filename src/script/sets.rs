@@ -12,7 +12,8 @@ pub type Sets = BTreeMap<String, Set>;
 /// A set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Set {
-    /// Its type and family; none where it is of a type that palisade does not make, or has options that it does not give.
+    /// Its type and family; none where it is of a type that palisade does not make, or has options
+    /// that it does not give.
     pub kind: Option<SetKind>,
     /// Buckets at its creation; the kernel makes more as the set grows. 0 for types without.
     pub hashsize: u32,
@@ -37,17 +38,27 @@ const IGNORED_OPTIONS: [&str; 2] = ["bucketsize", "initval"];
 impl Set {
     /// The size that it is created in.
     pub fn size(&self) -> SetSize {
-        SetSize { hashsize: self.hashsize, maxelem: self.maxelem }
+        SetSize {
+            hashsize: self.hashsize,
+            maxelem: self.maxelem,
+        }
     }
 
     /// Reads our sets of a script; lines about others are left out.
     ///
     /// # Errors
-    /// The first line that is not one of `create` or `add`, or that has a member its set cannot have.
+    /// The first line that is not one of `create` or `add`, or that has a member its set cannot
+    /// have.
     pub fn read(text: &str) -> Result<Sets, SetError> {
         let mut reader = Reader::default();
-        for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
-            reader.take(line).map_err(|problem| SetError { line: number, problem })?;
+        for (number, line) in (1..)
+            .zip(text.lines())
+            .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        {
+            reader.take(line).map_err(|problem| SetError {
+                line: number,
+                problem,
+            })?;
         }
         let mut sets = reader.finish();
         for set in sets.values_mut() {
@@ -57,7 +68,8 @@ impl Set {
         Ok(sets)
     }
 
-    /// Whether the other can take this one's members and be asked the same way. The kernel's `swap` asks for no more.
+    /// Whether the other can take this one's members and be asked the same way. The kernel's `swap`
+    /// asks for no more.
     pub fn is_like(&self, other: &Set) -> bool {
         self.kind.is_some() && self.kind == other.kind
     }
@@ -67,7 +79,12 @@ impl Set {
         match self.kind {
             None => String::new(),
             Some(SetKind::Ports) => format!("create {name} {}\n", SetKind::Ports.words()),
-            Some(kind) => format!("create {name} {} hashsize {} maxelem {}\n", kind.words(), self.hashsize, self.maxelem),
+            Some(kind) => format!(
+                "create {name} {} hashsize {} maxelem {}\n",
+                kind.words(),
+                self.hashsize,
+                self.maxelem
+            ),
         }
     }
 }
@@ -95,10 +112,15 @@ impl<'text> Reader<'text> {
                 Some(_) => Err(format!("`{name}` is created twice")),
             },
             "add" => {
-                let set = self.turn_to(name).ok_or_else(|| format!("there is no set `{name}`"))?;
+                let set = self
+                    .turn_to(name)
+                    .ok_or_else(|| format!("there is no set `{name}`"))?;
                 let Some(kind) = set.kind else { return Ok(()) };
-                let (word, is_exception) = rest.strip_suffix(" nomatch").map_or((rest, false), |word| (word, true));
-                kind.take(word, is_exception, &mut set.members).ok_or_else(|| format!("bad member `{rest}` of `{name}`"))
+                let (word, is_exception) = rest
+                    .strip_suffix(" nomatch")
+                    .map_or((rest, false), |word| (word, true));
+                kind.take(word, is_exception, &mut set.members)
+                    .ok_or_else(|| format!("bad member `{rest}` of `{name}`"))
             }
             _ => Err(unknown()),
         }
@@ -114,7 +136,8 @@ impl<'text> Reader<'text> {
     }
 
     fn put_back(&mut self) {
-        self.sets.extend(self.last.take().map(|(name, set)| (name.to_owned(), set)));
+        self.sets
+            .extend(self.last.take().map(|(name, set)| (name.to_owned(), set)));
     }
 
     fn finish(mut self) -> Sets {
@@ -125,7 +148,12 @@ impl<'text> Reader<'text> {
 
 /// What `create` makes: of no kind of ours where anything in the line is unknown.
 fn create(words: &str) -> Set {
-    let mut set = Set { kind: None, hashsize: 0, maxelem: 0, members: Vec::new() };
+    let mut set = Set {
+        kind: None,
+        hashsize: 0,
+        maxelem: 0,
+        members: Vec::new(),
+    };
     let mut words = words.split(' ').filter(|word| !word.is_empty());
     let kind = words.next();
     let mut family = None;

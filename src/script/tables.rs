@@ -24,7 +24,8 @@ pub enum TableKind {
     Mangle,
     /// Where verdicts are due.
     Filter,
-    /// Behind the filter table, with the same chains of the kernel. No bundle has it: it is ours while several tables change.
+    /// Behind the filter table, with the same chains of the kernel. No bundle has it: it is ours
+    /// while several tables change.
     Security,
 }
 
@@ -57,7 +58,8 @@ pub struct Hook {
 pub enum Place {
     /// Before all others: `-I chain 1`.
     Head,
-    /// At this number, from 1: `-A` in what the kernel has. In a script of ours it stands for the end of the chain.
+    /// At this number, from 1: `-A` in what the kernel has. In a script of ours it stands for the
+    /// end of the chain.
     Number(usize),
     /// At this number and no other, from 1: where a jump was that is to come back.
     At(usize),
@@ -77,7 +79,12 @@ pub struct TableError {
 
 impl TableKind {
     /// All of them.
-    pub const ALL: [TableKind; 4] = [TableKind::Raw, TableKind::Mangle, TableKind::Filter, TableKind::Security];
+    pub const ALL: [TableKind; 4] = [
+        TableKind::Raw,
+        TableKind::Mangle,
+        TableKind::Filter,
+        TableKind::Security,
+    ];
 
     /// Those that bundles have scripts of.
     pub const OF_BUNDLES: [TableKind; 3] = [TableKind::Raw, TableKind::Mangle, TableKind::Filter];
@@ -109,7 +116,11 @@ impl TableKind {
 impl TableId {
     /// The tables of both families that bundles have scripts of.
     pub fn of_bundles() -> impl Iterator<Item = TableId> {
-        Family::BOTH.into_iter().flat_map(|family| TableKind::OF_BUNDLES.into_iter().map(move |kind| TableId { family, kind }))
+        Family::BOTH.into_iter().flat_map(|family| {
+            TableKind::OF_BUNDLES
+                .into_iter()
+                .map(move |kind| TableId { family, kind })
+        })
     }
 
     /// The name of its script in a bundle: `filter.v4.rules`.
@@ -128,15 +139,25 @@ impl Table {
     /// # Errors
     /// A line that is unknown, or a table that does not end in `COMMIT`.
     pub fn read(text: &str, family: Family) -> Result<BTreeMap<TableId, Table>, TableError> {
-        let mut reader = Reader { family, tables: BTreeMap::new(), open: Open::Nothing };
+        let mut reader = Reader {
+            family,
+            tables: BTreeMap::new(),
+            open: Open::Nothing,
+        };
         let mut last = 0;
         for (number, line) in lines(text) {
             last = number;
-            reader.line(line).map_err(|problem| TableError { line: number, problem })?;
+            reader.line(line).map_err(|problem| TableError {
+                line: number,
+                problem,
+            })?;
         }
         match reader.open {
             Open::Nothing => Ok(reader.tables),
-            Open::Ours(_) | Open::Others => Err(TableError { line: last, problem: "the table does not end in `COMMIT`".to_owned() }),
+            Open::Ours(_) | Open::Others => Err(TableError {
+                line: last,
+                problem: "the table does not end in `COMMIT`".to_owned(),
+            }),
         }
     }
 
@@ -169,7 +190,12 @@ impl Reader {
             (Some(word), Open::Nothing) => {
                 self.open = TableKind::from_word(word).map_or(Open::Others, Open::Ours);
                 if let Open::Ours(kind) = self.open {
-                    self.tables.entry(TableId { family: self.family, kind }).or_default();
+                    self.tables
+                        .entry(TableId {
+                            family: self.family,
+                            kind,
+                        })
+                        .or_default();
                 }
                 Ok(())
             }
@@ -178,8 +204,17 @@ impl Reader {
                 self.open = Open::Nothing;
                 Ok(())
             }
-            (None, Open::Ours(kind)) => self.tables.entry(TableId { family: self.family, kind }).or_default().take(line),
-            (Some(_), Open::Ours(_) | Open::Others) | (None, Open::Nothing | Open::Others) => Err(format!("unknown line `{line}`")),
+            (None, Open::Ours(kind)) => self
+                .tables
+                .entry(TableId {
+                    family: self.family,
+                    kind,
+                })
+                .or_default()
+                .take(line),
+            (Some(_), Open::Ours(_) | Open::Others) | (None, Open::Nothing | Open::Others) => {
+                Err(format!("unknown line `{line}`"))
+            }
         }
     }
 }
@@ -219,20 +254,38 @@ impl Table {
         let leads_to_us = rule.leads().map(Leads::chain).is_some_and(is_ours);
         match leads_to_us {
             true => {
-                let place = if is_at_head { Place::Head } else { Place::Number(*length) };
-                self.hooks.push(Hook { from: chain.to_owned(), rule, place });
+                let place = if is_at_head {
+                    Place::Head
+                } else {
+                    Place::Number(*length)
+                };
+                self.hooks.push(Hook {
+                    from: chain.to_owned(),
+                    rule,
+                    place,
+                });
             }
-            false => self.sets_of_others.extend(rule.sets().into_iter().map(str::to_owned)),
+            false => self
+                .sets_of_others
+                .extend(rule.sets().into_iter().map(str::to_owned)),
         }
     }
 }
 
 /// `[12:3456] -A …` or `-A …`.
 fn counted(line: &str) -> Option<(Option<Counters>, &str)> {
-    let Some(inner) = line.strip_prefix('[') else { return Some((None, line)) };
+    let Some(inner) = line.strip_prefix('[') else {
+        return Some((None, line));
+    };
     let (counters, rest) = inner.split_once("] ")?;
     let (packets, bytes) = counters.split_once(':')?;
-    Some((Some(Counters { packets: packets.parse().ok()?, bytes: bytes.parse().ok()? }), rest))
+    Some((
+        Some(Counters {
+            packets: packets.parse().ok()?,
+            bytes: bytes.parse().ok()?,
+        }),
+        rest,
+    ))
 }
 
 impl std::error::Error for TableError {}

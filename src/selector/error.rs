@@ -20,8 +20,16 @@ pub struct SyntaxError {
 
 impl SyntaxError {
     /// An error with advice.
-    pub(super) fn new(range: Range<usize>, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { range, message: message.into(), help: Some(help.into()) }
+    pub(super) fn new(
+        range: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self {
+            range,
+            message: message.into(),
+            help: Some(help.into()),
+        }
     }
 
     /// The error about nesting beyond [`MAX_DEPTH`].
@@ -29,7 +37,10 @@ impl SyntaxError {
         Self::new(
             range,
             "nested too deeply",
-            format!("parentheses nest at most {MAX_DEPTH} deep, and at most {MAX_DEPTH} `!` follow each other"),
+            format!(
+                "parentheses nest at most {MAX_DEPTH} deep, and at most {MAX_DEPTH} `!` follow \
+                 each other"
+            ),
         )
     }
 }
@@ -42,7 +53,8 @@ impl fmt::Display for SyntaxError {
 
 impl Error for SyntaxError {}
 
-/// The user's text in back-ticks: cut when long, invisible characters escaped, so that it cannot disturb a terminal.
+/// The user's text in back-ticks: cut when long, invisible characters escaped, so that it cannot
+/// disturb a terminal.
 pub(super) fn quoted(text: &str) -> String {
     let mut shown: String = text.chars().take(LONGEST_QUOTE).flat_map(visible).collect();
     if text.chars().nth(LONGEST_QUOTE).is_some() {
@@ -55,5 +67,8 @@ pub(super) fn quoted(text: &str) -> String {
 fn visible(character: char) -> impl Iterator<Item = char> {
     let plain = matches!(character, '"' | '\'' | '\\');
     let escaped = (!plain).then(|| character.escape_debug());
-    plain.then_some(character).into_iter().chain(escaped.into_iter().flatten())
+    plain
+        .then_some(character)
+        .into_iter()
+        .chain(escaped.into_iter().flatten())
 }

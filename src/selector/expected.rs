@@ -38,7 +38,8 @@ pub(super) enum Place {
     End,
 }
 
-const CONDITION: &str = r#"a condition is for example `has(app)`, `app == "db"` or `app in {"db", "web"}`"#;
+const CONDITION: &str =
+    r#"a condition is for example `has(app)`, `app == "db"` or `app in {"db", "web"}`"#;
 const CLOSING: &str = "each of `(`, `has(`, `all(` and `global(` needs its `)`";
 const QUOTES: &str = r#"values stand in straight quotes: `"value"` or `'value'`"#;
 
@@ -58,7 +59,9 @@ impl Place {
             Place::ValueOrEndOfSet => ("a quoted value or `}`", QUOTES),
             Place::Value => ("a quoted value", QUOTES),
             Place::InGroup => ("`&&`, `||` or `)`", CLOSING),
-            Place::BehindCondition => ("`&&`, `||` or the end", "join conditions with `&&` or `||`"),
+            Place::BehindCondition => {
+                ("`&&`, `||` or the end", "join conditions with `&&` or `||`")
+            }
             Place::Close => ("`)`", CLOSING),
             Place::End => (END, "the selector is complete before this"),
         };
@@ -69,34 +72,61 @@ impl Place {
 
 /// A label without its operator. Points at the label where nothing follows it.
 fn behind_label(text: &str, range: Range<usize>, found: &str) -> SyntaxError {
-    let before = text.get(..range.start).unwrap_or_default().trim_end_matches(BLANKS);
+    let before = text
+        .get(..range.start)
+        .unwrap_or_default()
+        .trim_end_matches(BLANKS);
     let label = last_word(before);
-    let message = format!("expected an operator after {}, found {}", quoted(label), name_of(found));
-    let place = if found.is_empty() { before.len() - label.len()..before.len() } else { range };
+    let message = format!(
+        "expected an operator after {}, found {}",
+        quoted(label),
+        name_of(found)
+    );
+    let place = if found.is_empty() {
+        before.len() - label.len()..before.len()
+    } else {
+        range
+    };
     SyntaxError::new(place, message, operator_help(label, found))
 }
 
 fn operator_help(label: &str, found: &str) -> String {
     match found {
-        "" | ")" | "&&" | "||" => format!("to test that the label exists, write {}", quoted(&format!("has({label})"))),
-        "(" if ["has", "all", "global"].contains(&label) => format!("write `{label}(` without a blank"),
+        "" | ")" | "&&" | "||" => format!(
+            "to test that the label exists, write {}",
+            quoted(&format!("has({label})"))
+        ),
+        "(" if ["has", "all", "global"].contains(&label) => {
+            format!("write `{label}(` without a blank")
+        }
         "(" => "the functions are `has(label)`, `all()` and `global()`".to_owned(),
-        _ => usage_of(found)
-            .unwrap_or_else(|| "the operators are `==`, `!=`, `in`, `not in`, `contains`, `starts with` and `ends with`".to_owned()),
+        _ => usage_of(found).unwrap_or_else(|| {
+            "the operators are `==`, `!=`, `in`, `not in`, `contains`, `starts with` and `ends \
+             with`"
+                .to_owned()
+        }),
     }
 }
 
 /// How to use the operator that begins with a word.
 fn usage_of(first_word: &str) -> Option<String> {
-    let operator = OPERATORS.iter().find(|operator| operator.words.first() == Some(&first_word));
+    let operator = OPERATORS
+        .iter()
+        .find(|operator| operator.words.first() == Some(&first_word));
     operator.map(|operator| format!("write `{}`", operator.usage))
 }
 
 fn name_of(found: &str) -> String {
-    if found.is_empty() { END.to_owned() } else { quoted(found) }
+    if found.is_empty() {
+        END.to_owned()
+    } else {
+        quoted(found)
+    }
 }
 
 /// The label at the end of a text.
 fn last_word(text: &str) -> &str {
-    text.rsplit(|character| !is_label_character(character)).next().unwrap_or_default()
+    text.rsplit(|character| !is_label_character(character))
+        .next()
+        .unwrap_or_default()
 }

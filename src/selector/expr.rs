@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A selector. Made by [`parse`](crate::selector::parse) or by the constructors below, which keep two promises: a negation
-/// never stands directly in a negation, and a group has at least two parts. Trees put together by hand should keep them too.
+/// A selector. Made by [`parse`](crate::selector::parse) or by the constructors below, which keep
+/// two promises: a negation never stands directly in a negation, and a group has at least two
+/// parts. Trees put together by hand should keep them too.
 ///
-/// The first promise is the one difference from Calico's canonical form: `!(!has(a))` is `has(a)` here, while Calico prints
-/// `!!has(a)` and reads that back as `has(a)`. The verdicts are the same.
+/// The first promise is the one difference from Calico's canonical form: `!(!has(a))` is `has(a)`
+/// here, while Calico prints `!!has(a)` and reads that back as `has(a)`. The verdicts are the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Expr {
     /// `all()`: matches everything.
     All,
-    /// `global()`: matches everything too. Only the field it stands in can give it another meaning, by replacing it.
+    /// `global()`: matches everything too. Only the field it stands in can give it another meaning,
+    /// by replacing it.
     Global,
     /// A test of one label.
     Label {
@@ -80,25 +82,35 @@ impl Test {
 impl Expr {
     /// A test of one label. The name is taken as it is.
     pub fn label(name: impl Into<String>, test: Test) -> Expr {
-        Expr::Label { name: name.into(), test }
+        Expr::Label {
+            name: name.into(),
+            test,
+        }
     }
 
-    /// All of the parts: one part is itself, none is [`Expr::All`]. Groups among the parts stay groups.
+    /// All of the parts: one part is itself, none is [`Expr::All`]. Groups among the parts stay
+    /// groups.
     pub fn and(parts: Vec<Expr>) -> Expr {
         group(parts, Expr::And, || Expr::All)
     }
 
-    /// Any of the parts: one part is itself, none matches nothing (`!all()`). Groups among the parts stay groups.
+    /// Any of the parts: one part is itself, none matches nothing (`!all()`). Groups among the
+    /// parts stay groups.
     pub fn or(parts: Vec<Expr>) -> Expr {
         group(parts, Expr::Or, || Expr::All.not())
     }
 
     /// The opposite. Takes a negation away where there is one.
-    #[expect(clippy::should_implement_trait, reason = "a builder beside `and` and `or`, to be called without importing a trait")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a builder beside `and` and `or`, to be called without importing a trait"
+    )]
     pub fn not(self) -> Expr {
         match self {
             Expr::Not(operand) => *operand,
-            Expr::All | Expr::Global | Expr::Label { .. } | Expr::And(_) | Expr::Or(_) => Expr::Not(Box::new(self)),
+            Expr::All | Expr::Global | Expr::Label { .. } | Expr::And(_) | Expr::Or(_) => {
+                Expr::Not(Box::new(self))
+            }
         }
     }
 
@@ -165,7 +177,13 @@ impl Expr {
         match self {
             Expr::All | Expr::Global | Expr::Label { .. } => 0,
             Expr::Not(operand) => operand.group_depth(),
-            Expr::And(parts) | Expr::Or(parts) => 1 + parts.iter().map(Expr::group_depth).max().unwrap_or_default(),
+            Expr::And(parts) | Expr::Or(parts) => {
+                1 + parts
+                    .iter()
+                    .map(Expr::group_depth)
+                    .max()
+                    .unwrap_or_default()
+            }
         }
     }
 
@@ -173,7 +191,9 @@ impl Expr {
     fn change_leaves(&mut self, change: &impl Fn(&mut Expr)) {
         match self {
             Expr::All | Expr::Global | Expr::Label { .. } => change(self),
-            Expr::And(parts) | Expr::Or(parts) => parts.iter_mut().for_each(|part| part.change_leaves(change)),
+            Expr::And(parts) | Expr::Or(parts) => {
+                parts.iter_mut().for_each(|part| part.change_leaves(change))
+            }
             Expr::Not(operand) => {
                 operand.change_leaves(change);
                 let operand = std::mem::replace(operand.as_mut(), Expr::All);
@@ -187,12 +207,18 @@ impl Expr {
         match self {
             Expr::All | Expr::Global | Expr::Label { .. } => visit(self),
             Expr::Not(operand) => operand.for_each_leaf(visit),
-            Expr::And(parts) | Expr::Or(parts) => parts.iter().for_each(|part| part.for_each_leaf(visit)),
+            Expr::And(parts) | Expr::Or(parts) => {
+                parts.iter().for_each(|part| part.for_each_leaf(visit))
+            }
         }
     }
 }
 
 /// Joins parts, where there is something to join.
 fn group(mut parts: Vec<Expr>, join: impl Fn(Vec<Expr>) -> Expr, none: impl Fn() -> Expr) -> Expr {
-    if parts.len() > 1 { join(parts) } else { parts.pop().unwrap_or_else(none) }
+    if parts.len() > 1 {
+        join(parts)
+    } else {
+        parts.pop().unwrap_or_else(none)
+    }
 }

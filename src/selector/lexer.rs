@@ -1,4 +1,5 @@
-//! Text to tokens. Operators in words are recognised only directly behind a label, so labels may have any name.
+//! Text to tokens. Operators in words are recognised only directly behind a label, so labels may
+//! have any name.
 
 use std::ops::Range;
 
@@ -35,7 +36,8 @@ pub(super) enum Token<'text> {
     Label(&'text str),
     /// A value without its quotes.
     String(&'text str),
-    /// What no selector holds at this place: a strange character, or a word behind a label that is no operator.
+    /// What no selector holds at this place: a strange character, or a word behind a label that is
+    /// no operator.
     Other,
 }
 
@@ -50,11 +52,31 @@ pub(super) struct Operator {
 
 /// The operators in words. None is the beginning of another.
 pub(super) const OPERATORS: [Operator; 5] = [
-    Operator { words: &["contains"], usage: r#"contains "value""#, token: Token::Contains },
-    Operator { words: &["starts", "with"], usage: r#"starts with "value""#, token: Token::StartsWith },
-    Operator { words: &["ends", "with"], usage: r#"ends with "value""#, token: Token::EndsWith },
-    Operator { words: &["not", "in"], usage: r#"not in {"value"}"#, token: Token::NotIn },
-    Operator { words: &["in"], usage: r#"in {"value"}"#, token: Token::In },
+    Operator {
+        words: &["contains"],
+        usage: r#"contains "value""#,
+        token: Token::Contains,
+    },
+    Operator {
+        words: &["starts", "with"],
+        usage: r#"starts with "value""#,
+        token: Token::StartsWith,
+    },
+    Operator {
+        words: &["ends", "with"],
+        usage: r#"ends with "value""#,
+        token: Token::EndsWith,
+    },
+    Operator {
+        words: &["not", "in"],
+        usage: r#"not in {"value"}"#,
+        token: Token::NotIn,
+    },
+    Operator {
+        words: &["in"],
+        usage: r#"in {"value"}"#,
+        token: Token::In,
+    },
 ];
 
 /// Tokens of fixed spelling; the first that fits is meant.
@@ -72,7 +94,11 @@ const SIGNS: [(&str, Token<'static>); 10] = [
 ];
 
 /// Functions; the parenthesis is part of the word.
-const FUNCTIONS: [(&str, Token<'static>); 3] = [("has(", Token::Has), ("all(", Token::All), ("global(", Token::Global)];
+const FUNCTIONS: [(&str, Token<'static>); 3] = [
+    ("has(", Token::Has),
+    ("all(", Token::All),
+    ("global(", Token::Global),
+];
 
 /// Tokens that a `)` closes.
 const OPENING: [Token<'static>; 4] = [Token::Open, Token::Has, Token::All, Token::Global];
@@ -86,7 +112,8 @@ const MISTAKES: [(char, &str, &str); 5] = [
     ('\r', LINE_BREAK, USE_FOLDING),
 ];
 const LINE_BREAK: &str = "line break in a selector";
-const USE_FOLDING: &str = "a selector is one line; in YAML, the block scalars `|`, `|-` and `>` keep line breaks, write `>-`";
+const USE_FOLDING: &str = "a selector is one line; in YAML, the block scalars `|`, `|-` and `>` \
+                           keep line breaks, write `>-`";
 
 /// The tokens of a text with their byte ranges. It does not get past an error.
 pub(super) struct Lexer<'text> {
@@ -100,7 +127,13 @@ pub(super) struct Lexer<'text> {
 impl<'text> Lexer<'text> {
     /// A lexer at the start of a text.
     pub(super) fn new(text: &'text str) -> Self {
-        Self { text, at: 0, behind_label: false, open: 0, negations: 0 }
+        Self {
+            text,
+            at: 0,
+            behind_label: false,
+            open: 0,
+            negations: 0,
+        }
     }
 
     fn rest(&self) -> &'text str {
@@ -126,15 +159,22 @@ impl<'text> Lexer<'text> {
     fn string(&self) -> Result<(Token<'text>, usize), SyntaxError> {
         let (quote, body) = self.rest().split_at_checked(1).unwrap_or_default();
         let value = body.split_once(quote).map(|(value, _)| value);
-        value.map(|value| (Token::String(value), value.len() + 2)).ok_or_else(|| {
-            let help = "a string ends with the quote it began with, and nothing in it escapes that quote";
-            SyntaxError::new(self.at..self.text.len(), "unterminated string", help)
-        })
+        value
+            .map(|value| (Token::String(value), value.len() + 2))
+            .ok_or_else(|| {
+                let help = "a string ends with the quote it began with, and nothing in it escapes \
+                            that quote";
+                SyntaxError::new(self.at..self.text.len(), "unterminated string", help)
+            })
     }
 
     fn refuse_mistakes(&self) -> Result<(), SyntaxError> {
-        let mistake = MISTAKES.iter().find(|(character, ..)| self.rest().starts_with(*character));
-        mistake.map_or(Ok(()), |(_, message, help)| Err(SyntaxError::new(self.ahead(1), *message, *help)))
+        let mistake = MISTAKES
+            .iter()
+            .find(|(character, ..)| self.rest().starts_with(*character));
+        mistake.map_or(Ok(()), |(_, message, help)| {
+            Err(SyntaxError::new(self.ahead(1), *message, *help))
+        })
     }
 
     fn label(&self) -> Result<(Token<'text>, usize), SyntaxError> {
@@ -142,9 +182,11 @@ impl<'text> Lexer<'text> {
         match name.len() {
             0 => Ok(other(self.rest())),
             1..=LONGEST_LABEL => Ok((Token::Label(name), name.len())),
-            length => {
-                Err(SyntaxError::new(self.ahead(length), "label too long", format!("a label name has at most {LONGEST_LABEL} bytes")))
-            }
+            length => Err(SyntaxError::new(
+                self.ahead(length),
+                "label too long",
+                format!("a label name has at most {LONGEST_LABEL} bytes"),
+            )),
         }
     }
 
@@ -153,11 +195,19 @@ impl<'text> Lexer<'text> {
         let range = self.ahead(length);
         self.at = range.end;
         self.behind_label = matches!(token, Token::Label(_));
-        self.negations = if token == Token::Not { self.negations + 1 } else { 0 };
+        self.negations = if token == Token::Not {
+            self.negations + 1
+        } else {
+            0
+        };
         self.open += usize::from(OPENING.contains(&token));
         self.open = self.open.saturating_sub(usize::from(token == Token::Close));
         let too_deep = token == Token::Open && self.open > MAX_DEPTH || self.negations > MAX_DEPTH;
-        if too_deep { Err(SyntaxError::too_deep(range)) } else { Ok(()) }
+        if too_deep {
+            Err(SyntaxError::too_deep(range))
+        } else {
+            Ok(())
+        }
     }
 
     fn ahead(&self, length: usize) -> Range<usize> {
@@ -181,21 +231,36 @@ impl<'text> Iterator for Lexer<'text> {
 
 /// The row of a table whose spelling the text begins with.
 fn fixed(table: &[(&str, Token<'static>)], text: &str) -> Option<(Token<'static>, usize)> {
-    table.iter().find(|(spelling, _)| text.starts_with(spelling)).map(|(spelling, token)| (*token, spelling.len()))
+    table
+        .iter()
+        .find(|(spelling, _)| text.starts_with(spelling))
+        .map(|(spelling, token)| (*token, spelling.len()))
 }
 
 /// The operator in words that the text begins with.
 fn operator(text: &str) -> (Token<'static>, usize) {
-    let found = OPERATORS.iter().find_map(|operator| Some((operator.token, length_of(operator.words, text)?)));
+    let found = OPERATORS
+        .iter()
+        .find_map(|operator| Some((operator.token, length_of(operator.words, text)?)));
     found.unwrap_or_else(|| other(text))
 }
 
-/// How long an operator at the front of the text is; none when it is not there or runs into another word.
+/// How long an operator at the front of the text is; none when it is not there or runs into another
+/// word.
 fn length_of(words: &[&str], text: &str) -> Option<usize> {
-    let rest = words.iter().try_fold(text, |rest, word| rest.trim_start_matches(BLANKS).strip_prefix(word))?;
-    // As in Calico, `in foo` is an operator and a word, but `not in foo` and `starts with foo` are nothing.
-    let neighbour = if words.len() > 1 { rest.trim_start_matches(BLANKS) } else { rest };
-    word(neighbour).is_empty().then_some(text.len() - rest.len())
+    let rest = words.iter().try_fold(text, |rest, word| {
+        rest.trim_start_matches(BLANKS).strip_prefix(word)
+    })?;
+    // As in Calico, `in foo` is an operator and a word, but `not in foo` and `starts with foo` are
+    // nothing.
+    let neighbour = if words.len() > 1 {
+        rest.trim_start_matches(BLANKS)
+    } else {
+        rest
+    };
+    word(neighbour)
+        .is_empty()
+        .then_some(text.len() - rest.len())
 }
 
 /// A word, or else one character, that has no meaning.

@@ -1,5 +1,5 @@
-//! A second reading of the language for tests: a descent over characters, written from the grammar in Calico's terms,
-//! and an evaluator that shares nothing with the tree's own.
+//! A second reading of the language for tests: a descent over characters, written from the grammar
+//! in Calico's terms, and an evaluator that shares nothing with the tree's own.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,9 @@ pub(super) fn parse(text: &str) -> Option<Expr> {
 }
 
 fn trim(text: &str) -> &str {
-    text.trim_start_matches(' ').strip_prefix('\t').map_or(text.trim_start_matches(' '), trim)
+    text.trim_start_matches(' ')
+        .strip_prefix('\t')
+        .map_or(text.trim_start_matches(' '), trim)
 }
 
 fn or(text: &str) -> Option<(Expr, &str)> {
@@ -39,7 +41,11 @@ fn and(text: &str) -> Option<(Expr, &str)> {
     Some((Expr::and(parts), rest))
 }
 
-fn list<'text>(text: &'text str, item: fn(&'text str) -> Option<(Expr, &'text str)>, separator: &str) -> Option<(Vec<Expr>, &'text str)> {
+fn list<'text>(
+    text: &'text str,
+    item: fn(&'text str) -> Option<(Expr, &'text str)>,
+    separator: &str,
+) -> Option<(Vec<Expr>, &'text str)> {
     let (first, mut rest) = item(text)?;
     let mut parts = vec![first];
     while let Some(behind) = trim(rest).strip_prefix(separator) {
@@ -65,7 +71,10 @@ fn operand(text: &str) -> Option<(Expr, &str)> {
     }
     if let Some(rest) = text.strip_prefix("has(") {
         let (name, rest) = label(trim(rest))?;
-        return Some((Expr::label(name, Test::Present), trim(rest).strip_prefix(')')?));
+        return Some((
+            Expr::label(name, Test::Present),
+            trim(rest).strip_prefix(')')?,
+        ));
     }
     for (word, expr) in [("all(", Expr::All), ("global(", Expr::Global)] {
         if let Some(rest) = text.strip_prefix(word) {
@@ -102,7 +111,9 @@ fn test(text: &str) -> Option<(Test, &str)> {
 }
 
 fn words_at<'text>(words: &[&str], text: &'text str) -> Option<&'text str> {
-    let rest = words.iter().try_fold(text, |rest, word| trim(rest).strip_prefix(word))?;
+    let rest = words
+        .iter()
+        .try_fold(text, |rest, word| trim(rest).strip_prefix(word))?;
     let glued = words[0].starts_with(is_label) && trim(rest).starts_with(is_label);
     (!glued).then_some(rest)
 }

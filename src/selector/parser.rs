@@ -26,7 +26,12 @@ use crate::selector::{
 /// # Errors
 /// The first token that cannot follow those before it.
 pub(super) fn parse(text: &str) -> Result<Expr, SyntaxError> {
-    Parser { text, lexer: Lexer::new(text), end: 0 }.selector()
+    Parser {
+        text,
+        lexer: Lexer::new(text),
+        end: 0,
+    }
+    .selector()
 }
 
 /// The tokens of a text, and how far they were read.
@@ -55,12 +60,14 @@ impl Group {
     /// Adds an operand, negated as often as a `!` stood before it.
     fn add(&mut self, operand: Expr) {
         let negations = mem::take(&mut self.negations);
-        self.parts.push((0..negations).fold(operand, |operand, _| operand.not()));
+        self.parts
+            .push((0..negations).fold(operand, |operand, _| operand.not()));
     }
 
     /// Begins the next alternative.
     fn or(&mut self) {
-        self.alternatives.push(Expr::and(mem::take(&mut self.parts)));
+        self.alternatives
+            .push(Expr::and(mem::take(&mut self.parts)));
     }
 
     /// Returns what the group says as a whole.
@@ -90,7 +97,12 @@ impl<'text> Parser<'text> {
     }
 
     /// Reads `!` and `(` from a token on. Returns the first token of an operand.
-    fn before_operand(&mut self, mut next: Next<'text>, group: &mut Group, outer: &mut Vec<Group>) -> Result<Next<'text>, SyntaxError> {
+    fn before_operand(
+        &mut self,
+        mut next: Next<'text>,
+        group: &mut Group,
+        outer: &mut Vec<Group>,
+    ) -> Result<Next<'text>, SyntaxError> {
         loop {
             match next.0 {
                 Some(Token::Not) => group.negations += 1,
@@ -102,7 +114,11 @@ impl<'text> Parser<'text> {
     }
 
     /// Reads up to the next operand, and closes groups on the way. Returns whether the text ends.
-    fn behind_operand(&mut self, group: &mut Group, outer: &mut Vec<Group>) -> Result<bool, SyntaxError> {
+    fn behind_operand(
+        &mut self,
+        group: &mut Group,
+        outer: &mut Vec<Group>,
+    ) -> Result<bool, SyntaxError> {
         loop {
             let (token, found) = self.next()?;
             match (token, outer.pop()) {

@@ -8,11 +8,13 @@ use std::{
 use crate::selector::{Expr, Test};
 
 impl Display for Expr {
-    /// Canonical form: one blank round operators; every `&&` and `||` group in parentheses, the outermost too; sets sorted;
-    /// values in double quotes unless they hold one. Equal trees print equally, and a printed tree parses to itself.
+    /// Canonical form: one blank round operators; every `&&` and `||` group in parentheses, the
+    /// outermost too; sets sorted; values in double quotes unless they hold one. Equal trees print
+    /// equally, and a printed tree parses to itself.
     ///
-    /// Two kinds of tree that no parser makes print as text that does not parse back: values that hold both kinds of quote
-    /// (printed in single quotes, as Calico does), and names that are no labels. Never parse the print of such a tree.
+    /// Two kinds of tree that no parser makes print as text that does not parse back: values that
+    /// hold both kinds of quote (printed in single quotes, as Calico does), and names that are no
+    /// labels. Never parse the print of such a tree.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Expr::All => out.write_str("all()"),

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::selector::{Expr, Test};
 
-/// Steps of one proof. A selector that takes more is left unproven; those that people write take a few dozen.
+/// Steps of one proof. A selector that takes more is left unproven; those that people write take a
+/// few dozen.
 const BUDGET: usize = 4_000;
 
-/// Whether it is proven that the selector matches nothing, whatever labels there are. Values may be any text. For one label
-/// the proof is exact, and so it is for a whole selector, but for those that outrun the budget.
+/// Whether it is proven that the selector matches nothing, whatever labels there are. Values may be
+/// any text. For one label the proof is exact, and so it is for a whole selector, but for those
+/// that outrun the budget.
 pub fn contradicts(expr: &Expr) -> bool {
     refutes(vec![(expr, true)])
 }
@@ -23,7 +25,11 @@ type Claim<'expr> = (&'expr Expr, bool);
 
 fn refutes(claims: Vec<Claim<'_>>) -> bool {
     let mut budget = BUDGET;
-    Branch { claims, ..Branch::default() }.closes(&mut budget)
+    Branch {
+        claims,
+        ..Branch::default()
+    }
+    .closes(&mut budget)
 }
 
 /// What is assumed on the way to one leaf of the disjunctive normal form.
@@ -49,7 +55,9 @@ impl<'expr> Branch<'expr> {
                 return true;
             }
         }
-        let Some((parts, holds)) = self.choices.pop() else { return false };
+        let Some((parts, holds)) = self.choices.pop() else {
+            return false;
+        };
         let cost = self.choices.len() + self.labels.len();
         parts.iter().all(|part| {
             *budget = budget.saturating_sub(cost);
@@ -64,8 +72,12 @@ impl<'expr> Branch<'expr> {
         match (expr, holds) {
             (Expr::All | Expr::Global, holds) => return holds,
             (Expr::Not(operand), holds) => self.claims.push((operand, !holds)),
-            (Expr::And(parts), true) | (Expr::Or(parts), false) => self.claims.extend(parts.iter().map(|part| (part, holds))),
-            (Expr::Or(parts), true) | (Expr::And(parts), false) => self.choices.push((parts, holds)),
+            (Expr::And(parts), true) | (Expr::Or(parts), false) => {
+                self.claims.extend(parts.iter().map(|part| (part, holds)))
+            }
+            (Expr::Or(parts), true) | (Expr::And(parts), false) => {
+                self.choices.push((parts, holds))
+            }
             (Expr::Label { name, test }, holds) => {
                 let asked = self.labels.entry(name).or_default();
                 asked.push((test, holds));
@@ -78,13 +90,19 @@ impl<'expr> Branch<'expr> {
 
 /// Whether a label can have a value, or be missing, so that every test has its answer.
 fn is_possible(asked: &[(&Test, bool)]) -> bool {
-    let fits = |value: Option<&str>| asked.iter().all(|(test, holds)| test.holds(value) == *holds);
+    let fits = |value: Option<&str>| {
+        asked
+            .iter()
+            .all(|(test, holds)| test.holds(value) == *holds)
+    };
     if fits(None) {
         return true;
     }
     let listed = asked.iter().find_map(|(test, holds)| match (test, holds) {
         (Test::Equals(value), true) | (Test::NotEquals(value), false) => Some(vec![value.as_str()]),
-        (Test::In(values), true) | (Test::NotIn(values), false) => Some(values.iter().map(String::as_str).collect()),
+        (Test::In(values), true) | (Test::NotIn(values), false) => {
+            Some(values.iter().map(String::as_str).collect())
+        }
         _ => None,
     });
     match listed {
@@ -93,9 +111,10 @@ fn is_possible(asked: &[(&Test, bool)]) -> bool {
     }
 }
 
-/// Whether some text fits tests of which none lists values: if any does, then one that begins with the longest start that is
-/// asked for, ends with the longest end, and has every part that is asked for between them, with a letter around each that no
-/// test knows. Such a text equals no value of a list, and what it holds beside the parts breaks no test.
+/// Whether some text fits tests of which none lists values: if any does, then one that begins with
+/// the longest start that is asked for, ends with the longest end, and has every part that is asked
+/// for between them, with a letter around each that no test knows. Such a text equals no value of a
+/// list, and what it holds beside the parts breaks no test.
 fn fits_some_long_text(asked: &[(&Test, bool)]) -> bool {
     let (mut start, mut end, mut parts) = ("", "", Vec::new());
     for (test, _) in asked.iter().filter(|(_, holds)| *holds) {
@@ -112,7 +131,10 @@ fn fits_some_long_text(asked: &[(&Test, bool)]) -> bool {
         (Test::EndsWith(text), true) => end.ends_with(text.as_str()),
         (Test::StartsWith(text), false) => !start.starts_with(text.as_str()),
         (Test::EndsWith(text), false) => !end.ends_with(text.as_str()),
-        (Test::Contains(text), false) => ![start, end].iter().chain(&parts).any(|part| part.contains(text.as_str())),
+        (Test::Contains(text), false) => ![start, end]
+            .iter()
+            .chain(&parts)
+            .any(|part| part.contains(text.as_str())),
         (Test::Present, holds) => *holds,
         // a list that must not have it never does, and one that must would have been searched
         _ => true,

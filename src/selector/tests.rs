@@ -5,7 +5,10 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use super::{Expr, Labels, MAX_DEPTH, Test, contradicts, implies, oracle, parse};
 
 fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 fn tree(text: &str) -> Expr {
@@ -14,8 +17,17 @@ fn tree(text: &str) -> Expr {
 
 /// A selector's verdict on `app: db` in a missing, equal, other and empty `app` label.
 fn check_verdicts(text: &str, expected: [bool; 4]) {
-    let cases = [labels(&[("tier", "db")]), labels(&[("app", "db")]), labels(&[("app", "web")]), labels(&[("app", "")])];
-    assert_eq!(cases.map(|labels| tree(text).matches(&labels)), expected, "{text}");
+    let cases = [
+        labels(&[("tier", "db")]),
+        labels(&[("app", "db")]),
+        labels(&[("app", "web")]),
+        labels(&[("app", "")]),
+    ];
+    assert_eq!(
+        cases.map(|labels| tree(text).matches(&labels)),
+        expected,
+        "{text}"
+    );
 }
 
 #[test]
@@ -47,8 +59,14 @@ fn every_operator_with_a_missing_an_equal_another_and_an_empty_value() {
         ("!global()", [NO; 4]),
         (r#"has(app) && app != "db""#, [NO, NO, YES, YES]),
         (r#"has(tier) || app == "db""#, [YES, YES, NO, NO]),
-        (r#"has(tier) || has(app) && app == "web""#, [YES, NO, YES, NO]),
-        (r#"(has(tier) || has(app)) && app == "web""#, [NO, NO, YES, NO]),
+        (
+            r#"has(tier) || has(app) && app == "web""#,
+            [YES, NO, YES, NO],
+        ),
+        (
+            r#"(has(tier) || has(app)) && app == "web""#,
+            [NO, NO, YES, NO],
+        ),
         ("", [YES; 4]),
     ];
     for (text, expected) in cases {
@@ -97,14 +115,27 @@ fn contradictions_are_proven_and_nothing_else_is() {
 #[test]
 fn a_proof_that_takes_too_long_is_given_up() {
     // pigeons and holes: a contradiction that takes more steps than anybody waits for
-    let one_of = |pigeon: usize| (0..9).map(|hole| format!("p{pigeon}h{hole} == 'y'")).collect::<Vec<_>>().join(" || ");
+    let one_of = |pigeon: usize| {
+        (0..9)
+            .map(|hole| format!("p{pigeon}h{hole} == 'y'"))
+            .collect::<Vec<_>>()
+            .join(" || ")
+    };
     let alone = |hole: usize| {
         let pairs = (0..10).flat_map(|left| (left + 1..10).map(move |right| (left, right)));
-        pairs.map(|(left, right)| format!("(p{left}h{hole} != 'y' || p{right}h{hole} != 'y')")).collect::<Vec<_>>().join(" && ")
+        pairs
+            .map(|(left, right)| format!("(p{left}h{hole} != 'y' || p{right}h{hole} != 'y')"))
+            .collect::<Vec<_>>()
+            .join(" && ")
     };
-    let pigeons: Vec<String> = (0..10).map(|pigeon| format!("({})", one_of(pigeon))).chain((0..9).map(alone)).collect();
+    let pigeons: Vec<String> = (0..10)
+        .map(|pigeon| format!("({})", one_of(pigeon)))
+        .chain((0..9).map(alone))
+        .collect();
     assert!(!contradicts(&tree(&pigeons.join(" && "))));
-    let wide: Vec<String> = (0..20_000).map(|number| format!("a != '{number}'")).collect();
+    let wide: Vec<String> = (0..20_000)
+        .map(|number| format!("a != '{number}'"))
+        .collect();
     assert!(!contradicts(&tree(&wide.join(" && "))));
 }
 
@@ -146,10 +177,22 @@ fn canonical_form() {
         ("!(!(!has(a)))", "!has(a)"),
         ("((has(a)))", "has(a)"),
         ("has(a) && has(b) && has(c)", "(has(a) && has(b) && has(c))"),
-        ("has(a) && (has(b) && has(c))", "(has(a) && (has(b) && has(c)))"),
-        ("has(a) || has(b) && has(c)", "(has(a) || (has(b) && has(c)))"),
-        ("(has(a) || has(b)) && has(c)", "((has(a) || has(b)) && has(c))"),
-        ("!has(a) && !(has(b) && has(c))", "(!has(a) && !(has(b) && has(c)))"),
+        (
+            "has(a) && (has(b) && has(c))",
+            "(has(a) && (has(b) && has(c)))",
+        ),
+        (
+            "has(a) || has(b) && has(c)",
+            "(has(a) || (has(b) && has(c)))",
+        ),
+        (
+            "(has(a) || has(b)) && has(c)",
+            "((has(a) || has(b)) && has(c))",
+        ),
+        (
+            "!has(a) && !(has(b) && has(c))",
+            "(!has(a) && !(has(b) && has(c)))",
+        ),
         ("has(a)&&has(b)||has(c)", "((has(a) && has(b)) || has(c))"),
     ];
     for (text, expected) in cases {
@@ -187,7 +230,11 @@ fn words_are_operators_only_behind_a_label() {
 /// The error of a text: its message, and the part of the text it points at.
 fn check_error(text: &str, message: &str, underlined: &str) {
     let error = parse(text).expect_err(text);
-    assert_eq!((error.message.as_str(), &text[error.range.clone()]), (message, underlined), "{text}");
+    assert_eq!(
+        (error.message.as_str(), &text[error.range.clone()]),
+        (message, underlined),
+        "{text}"
+    );
     assert!(error.help.is_some_and(|help| !help.is_empty()), "{text}");
 }
 
@@ -204,7 +251,11 @@ const ERRORS: &[(&str, &str, &str)] = &[
     ("a == 'b", "unterminated string", "'b"),
     ("a == \"b'", "unterminated string", "\"b'"),
     ("a == 'ü", "unterminated string", "'ü"),
-    (r#"a == "b\"c""#, "expected `&&`, `||` or the end, found `c`", "c"),
+    (
+        r#"a == "b\"c""#,
+        "expected `&&`, `||` or the end, found `c`",
+        "c",
+    ),
     // line breaks
     ("has(a) &&\nhas(b)", "line break in a selector", "\n"),
     ("has(a)\n", "line break in a selector", "\n"),
@@ -215,16 +266,32 @@ const ERRORS: &[(&str, &str, &str)] = &[
     ("%", "expected a condition, found `%`", "%"),
     ("has(a) && ;", "expected a condition, found `;`", ";"),
     ("é == 'a'", "expected a condition, found `é`", "é"),
-    ("\u{a0}has(a)", "expected a condition, found `\\u{a0}`", "\u{a0}"),
-    ("\u{1b}[31m", "expected a condition, found `\\u{1b}`", "\u{1b}"),
-    ("\u{feff}has(a)", "expected a condition, found `\\u{feff}`", "\u{feff}"),
+    (
+        "\u{a0}has(a)",
+        "expected a condition, found `\\u{a0}`",
+        "\u{a0}",
+    ),
+    (
+        "\u{1b}[31m",
+        "expected a condition, found `\\u{1b}`",
+        "\u{1b}",
+    ),
+    (
+        "\u{feff}has(a)",
+        "expected a condition, found `\\u{feff}`",
+        "\u{feff}",
+    ),
     ("'a' == b", "expected a condition, found `'a'`", "'a'"),
     ("()", "expected a condition, found `)`", ")"),
     ("!", "expected a condition, found the end", ""),
     ("has(a) &&", "expected a condition, found the end", ""),
     ("has(a) && ", "expected a condition, found the end", ""),
     ("|| has(a)", "expected a condition, found `||`", "||"),
-    ("has(a) && || has(b)", "expected a condition, found `||`", "||"),
+    (
+        "has(a) && || has(b)",
+        "expected a condition, found `||`",
+        "||",
+    ),
     ("!= 'a'", "expected a condition, found `!=`", "!="),
     ("{", "expected a condition, found `{`", "{"),
     (")", "expected a condition, found `)`", ")"),
@@ -244,30 +311,82 @@ const ERRORS: &[(&str, &str, &str)] = &[
     ("global(x)", "expected `)`, found `x`", "x"),
     // operators
     ("a", "expected an operator after `a`, found the end", "a"),
-    ("has(b) && a ", "expected an operator after `a`, found the end", "a"),
+    (
+        "has(b) && a ",
+        "expected an operator after `a`, found the end",
+        "a",
+    ),
     ("(app)", "expected an operator after `app`, found `)`", ")"),
-    ("a && has(b)", "expected an operator after `a`, found `&&`", "&&"),
-    ("has (a)", "expected an operator after `has`, found `(`", "("),
+    (
+        "a && has(b)",
+        "expected an operator after `a`, found `&&`",
+        "&&",
+    ),
+    (
+        "has (a)",
+        "expected an operator after `has`, found `(`",
+        "(",
+    ),
     ("all ()", "expected an operator after `all`, found `(`", "("),
     ("Has(a)", "expected an operator after `Has`, found `(`", "("),
-    ("xhas(a)", "expected an operator after `xhas`, found `(`", "("),
-    ("a 'b'", "expected an operator after `a`, found `'b'`", "'b'"),
+    (
+        "xhas(a)",
+        "expected an operator after `xhas`, found `(`",
+        "(",
+    ),
+    (
+        "a 'b'",
+        "expected an operator after `a`, found `'b'`",
+        "'b'",
+    ),
     ("a {'b'}", "expected an operator after `a`, found `{`", "{"),
     ("a !b", "expected an operator after `a`, found `!`", "!"),
     ("a b", "expected an operator after `a`, found `b`", "b"),
     ("a %", "expected an operator after `a`, found `%`", "%"),
     ("a ü", "expected an operator after `a`, found `ü`", "ü"),
-    ("a has(b)", "expected an operator after `a`, found `has`", "has"),
-    ("a IN {'b'}", "expected an operator after `a`, found `IN`", "IN"),
-    ("a not in foo", "expected an operator after `a`, found `not`", "not"),
-    ("a starts with foo", "expected an operator after `a`, found `starts`", "starts"),
-    ("a inb {'c'}", "expected an operator after `a`, found `inb`", "inb"),
-    ("a not {'b'}", "expected an operator after `a`, found `not`", "not"),
-    ("a contains-x 'b'", "expected an operator after `a`, found `contains-x`", "contains-x"),
+    (
+        "a has(b)",
+        "expected an operator after `a`, found `has`",
+        "has",
+    ),
+    (
+        "a IN {'b'}",
+        "expected an operator after `a`, found `IN`",
+        "IN",
+    ),
+    (
+        "a not in foo",
+        "expected an operator after `a`, found `not`",
+        "not",
+    ),
+    (
+        "a starts with foo",
+        "expected an operator after `a`, found `starts`",
+        "starts",
+    ),
+    (
+        "a inb {'c'}",
+        "expected an operator after `a`, found `inb`",
+        "inb",
+    ),
+    (
+        "a not {'b'}",
+        "expected an operator after `a`, found `not`",
+        "not",
+    ),
+    (
+        "a contains-x 'b'",
+        "expected an operator after `a`, found `contains-x`",
+        "contains-x",
+    ),
     // values
     ("a == b", "expected a quoted value, found `b`", "b"),
     ("a == “b”", "expected a quoted value, found `“`", "“"),
-    ("a contains foo", "expected a quoted value, found `foo`", "foo"),
+    (
+        "a contains foo",
+        "expected a quoted value, found `foo`",
+        "foo",
+    ),
     ("a == {'b'}", "expected a quoted value, found `{`", "{"),
     ("a == in", "expected a quoted value, found `in`", "in"),
     ("a !=", "expected a quoted value, found the end", ""),
@@ -280,17 +399,41 @@ const ERRORS: &[(&str, &str, &str)] = &[
     ("a in", "expected a set, found the end", ""),
     ("a in {,}", "expected a quoted value or `}`, found `,`", ","),
     ("a in {b}", "expected a quoted value or `}`, found `b`", "b"),
-    ("a in {'b',,}", "expected a quoted value or `}`, found `,`", ","),
-    ("a in {", "expected a quoted value or `}`, found the end", ""),
+    (
+        "a in {'b',,}",
+        "expected a quoted value or `}`, found `,`",
+        ",",
+    ),
+    (
+        "a in {",
+        "expected a quoted value or `}`, found the end",
+        "",
+    ),
     ("a in {'b' 'c'}", "expected `,` or `}`, found `'c'`", "'c'"),
     ("a in {'b'", "expected `,` or `}`, found the end", ""),
     // behind a condition
-    ("has(a) has(b)", "expected `&&`, `||` or the end, found `has(`", "has("),
+    (
+        "has(a) has(b)",
+        "expected `&&`, `||` or the end, found `has(`",
+        "has(",
+    ),
     ("has(a))", "expected the end, found `)`", ")"),
-    ("a == 'b' c", "expected `&&`, `||` or the end, found `c`", "c"),
-    ("a == 'b' in {'c'}", "expected `&&`, `||` or the end, found `in`", "in"),
+    (
+        "a == 'b' c",
+        "expected `&&`, `||` or the end, found `c`",
+        "c",
+    ),
+    (
+        "a == 'b' in {'c'}",
+        "expected `&&`, `||` or the end, found `in`",
+        "in",
+    ),
     ("(has(a)", "expected `)`, found the end", ""),
-    ("(has(a) has(b)", "expected `&&`, `||` or `)`, found `has(`", "has("),
+    (
+        "(has(a) has(b)",
+        "expected `&&`, `||` or `)`, found `has(`",
+        "has(",
+    ),
     ("(has(a)}", "expected `&&`, `||` or `)`, found `}`", "}"),
 ];
 
@@ -303,7 +446,11 @@ fn every_error_names_what_was_expected_and_points_at_it() {
 }
 
 fn check_help(text: &str, expected: &str) {
-    assert_eq!(parse(text).expect_err(text).help.as_deref(), Some(expected), "{text}");
+    assert_eq!(
+        parse(text).expect_err(text).help.as_deref(),
+        Some(expected),
+        "{text}"
+    );
 }
 
 #[test]
@@ -312,13 +459,27 @@ fn help_says_what_to_write() {
         ("app", "to test that the label exists, write `has(app)`"),
         ("!(app)", "to test that the label exists, write `has(app)`"),
         ("has (a)", "write `has(` without a blank"),
-        ("Has(a)", "the functions are `has(label)`, `all()` and `global()`"),
-        ("a equals 'b'", "the operators are `==`, `!=`, `in`, `not in`, `contains`, `starts with` and `ends with`"),
+        (
+            "Has(a)",
+            "the functions are `has(label)`, `all()` and `global()`",
+        ),
+        (
+            "a equals 'b'",
+            "the operators are `==`, `!=`, `in`, `not in`, `contains`, `starts with` and `ends \
+             with`",
+        ),
         ("a not in foo", r#"write `not in {"value"}`"#),
         ("a starts 'b'", r#"write `starts with "value"`"#),
         ("a = 'b'", "one `=` compares nothing, write `==`"),
-        ("a == b", r#"values stand in straight quotes: `"value"` or `'value'`"#),
-        ("has(a)\n", "a selector is one line; in YAML, the block scalars `|`, `|-` and `>` keep line breaks, write `>-`"),
+        (
+            "a == b",
+            r#"values stand in straight quotes: `"value"` or `'value'`"#,
+        ),
+        (
+            "has(a)\n",
+            "a selector is one line; in YAML, the block scalars `|`, `|-` and `>` keep line \
+             breaks, write `>-`",
+        ),
     ];
     for (text, expected) in cases {
         check_help(text, expected);
@@ -331,9 +492,20 @@ fn long_labels() {
     let longer = "x".repeat(513);
     check_print(&format!("has({longest})"), &format!("has({longest})"));
     check_print(&format!("{longest} == 'a'"), &format!("{longest} == \"a\""));
-    check_error(&format!("has(a) && {longer} == 'a'"), "label too long", &longer);
+    check_error(
+        &format!("has(a) && {longer} == 'a'"),
+        "label too long",
+        &longer,
+    );
     check_error(&format!("has({longer})"), "label too long", &longer);
-    check_error(&format!("a {longer}"), &format!("expected an operator after `a`, found `{}…`", "x".repeat(40)), &longer);
+    check_error(
+        &format!("a {longer}"),
+        &format!(
+            "expected an operator after `a`, found `{}…`",
+            "x".repeat(40)
+        ),
+        &longer,
+    );
 }
 
 #[test]
@@ -344,10 +516,16 @@ fn constructors() {
         (Expr::or(vec![]), "!all()"),
         (Expr::and(vec![has("a")]), "has(a)"),
         (Expr::or(vec![has("a")]), "has(a)"),
-        (Expr::and(vec![has("a"), Expr::and(vec![has("b"), has("c")])]), "(has(a) && (has(b) && has(c)))"),
+        (
+            Expr::and(vec![has("a"), Expr::and(vec![has("b"), has("c")])]),
+            "(has(a) && (has(b) && has(c)))",
+        ),
         (has("a").not(), "!has(a)"),
         (has("a").not().not(), "has(a)"),
-        (Expr::label("a", Test::Equals("'\"".to_owned())), "a == ''\"'"),
+        (
+            Expr::label("a", Test::Equals("'\"".to_owned())),
+            "a == ''\"'",
+        ),
     ];
     for (expr, expected) in cases {
         assert_eq!(expr.to_string(), expected);
@@ -358,12 +536,16 @@ fn constructors() {
 fn rewriting() {
     let expr = tree("all() && !global() && a == 'all()' && (has(a) || !b in {'global()'})");
     let with = tree("!has(x)");
-    let prefixed = r#"(all() && !global() && p.a == "all()" && (has(p.a) || !p.b in {"global()"}))"#;
+    let prefixed =
+        r#"(all() && !global() && p.a == "all()" && (has(p.a) || !p.b in {"global()"}))"#;
     let without_all = r#"(!has(x) && !global() && a == "all()" && (has(a) || !b in {"global()"}))"#;
     let without_global = r#"(all() && has(x) && a == "all()" && (has(a) || !b in {"global()"}))"#;
     assert_eq!(expr.clone().prefixed("p.").to_string(), prefixed);
     assert_eq!(expr.clone().replacing_all(&with).to_string(), without_all);
-    assert_eq!(expr.clone().replacing_global(&with).to_string(), without_global);
+    assert_eq!(
+        expr.clone().replacing_global(&with).to_string(),
+        without_global
+    );
     assert!(expr.mentions_global());
     assert!(!tree("a == 'global()' && all()").mentions_global());
     assert_eq!(expr.label_names(), ["a", "b"].into());
@@ -371,13 +553,27 @@ fn rewriting() {
 
 /// Runs on a thread with a stack half as large as Rust gives by default.
 fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
-    std::thread::Builder::new().stack_size(1 << 20).spawn(work).unwrap().join().unwrap();
+    std::thread::Builder::new()
+        .stack_size(1 << 20)
+        .spawn(work)
+        .unwrap()
+        .join()
+        .unwrap();
 }
 
 #[test]
 fn hostile_nesting_is_refused() {
     on_a_small_stack(|| {
-        for part in ["(", "!", "!(", "! (", "!!(!", "(has(a)&&", "!(has(a)||has(b)&&", "a in {'b'} && ("] {
+        for part in [
+            "(",
+            "!",
+            "!(",
+            "! (",
+            "!!(!",
+            "(has(a)&&",
+            "!(has(a)||has(b)&&",
+            "a in {'b'} && (",
+        ] {
             let error = parse(&part.repeat(100_000)).expect_err(part);
             assert_eq!(error.message, "nested too deeply", "{part}");
         }
@@ -387,9 +583,24 @@ fn hostile_nesting_is_refused() {
 #[test]
 fn hostile_length_is_no_danger() {
     on_a_small_stack(|| {
-        for part in
-            ["has(", "all(", "a", "'", "''", "{", ")", "a in {", "\"(", " ", "\t", "é", "\u{0}", "has(a)", "a == '(' && ", "a in {'b',"]
-        {
+        for part in [
+            "has(",
+            "all(",
+            "a",
+            "'",
+            "''",
+            "{",
+            ")",
+            "a in {",
+            "\"(",
+            " ",
+            "\t",
+            "é",
+            "\u{0}",
+            "has(a)",
+            "a == '(' && ",
+            "a in {'b',",
+        ] {
             drop(parse(&part.repeat(100_000)));
         }
         let wide = parse(&format!("{}has(a)", "!has(b) && ".repeat(100_000))).unwrap();
@@ -401,7 +612,11 @@ fn hostile_length_is_no_danger() {
 
 /// `depth` groups in each other, each negated.
 fn nested(depth: usize) -> String {
-    format!("{}has(z){}", "!(has(a) || ".repeat(depth), ")".repeat(depth))
+    format!(
+        "{}has(z){}",
+        "!(has(a) || ".repeat(depth),
+        ")".repeat(depth)
+    )
 }
 
 #[test]
@@ -411,7 +626,10 @@ fn the_deepest_tree_can_be_walked() {
         let none = labels(&[]);
         assert!(!expr.clone().matches(&none));
         assert_eq!(parse(&expr.to_string()).as_ref(), Ok(&expr));
-        assert_eq!(expr.clone().prefixed("p.").label_names(), ["p.a", "p.z"].into());
+        assert_eq!(
+            expr.clone().prefixed("p.").label_names(),
+            ["p.a", "p.z"].into()
+        );
         assert!(!format!("{expr:?}").is_empty());
     });
 }
@@ -419,22 +637,51 @@ fn the_deepest_tree_can_be_walked() {
 #[test]
 fn nesting_is_counted_as_written_and_as_printed() {
     let redundant = |depth: usize| format!("{}has(a){}", "(".repeat(depth), ")".repeat(depth));
-    let implied = |depth: usize| format!("{}has(z){}", "has(a) || has(b) && (".repeat(depth), ")".repeat(depth));
+    let implied = |depth: usize| {
+        format!(
+            "{}has(z){}",
+            "has(a) || has(b) && (".repeat(depth),
+            ")".repeat(depth)
+        )
+    };
     let negated = |depth: usize| format!("{}has(a)", "!".repeat(depth));
-    let cases =
-        [(redundant(MAX_DEPTH), true), (redundant(MAX_DEPTH + 1), false), (nested(MAX_DEPTH), true), (nested(MAX_DEPTH + 1), false)];
-    let more =
-        [(implied(MAX_DEPTH / 2), true), (implied(MAX_DEPTH / 2 + 1), false), (negated(MAX_DEPTH), true), (negated(MAX_DEPTH + 1), false)];
+    let cases = [
+        (redundant(MAX_DEPTH), true),
+        (redundant(MAX_DEPTH + 1), false),
+        (nested(MAX_DEPTH), true),
+        (nested(MAX_DEPTH + 1), false),
+    ];
+    let more = [
+        (implied(MAX_DEPTH / 2), true),
+        (implied(MAX_DEPTH / 2 + 1), false),
+        (negated(MAX_DEPTH), true),
+        (negated(MAX_DEPTH + 1), false),
+    ];
     for (text, allowed) in cases.into_iter().chain(more) {
         assert_eq!(parse(&text).is_ok(), allowed, "{text}");
     }
     assert!(
-        parse(&"(has(a)) && ".repeat(2000).replace("&& ", "&&!")).is_err_and(|error| error.message.starts_with("expected a condition"))
+        parse(&"(has(a)) && ".repeat(2000).replace("&& ", "&&!"))
+            .is_err_and(|error| error.message.starts_with("expected a condition"))
     );
 }
 
-const NAMES: [&str; 14] = ["a", "b", "c", "in", "not", "has", "all", "global", "contains", "starts", "ends", "with", "notin", "x/y.z-1"];
-const VALUES: [&str; 10] = ["", "a", "b", "ab", "aba", "it's", "say \"a\"", "all()", "ü", "two\nlines"];
+const NAMES: [&str; 14] = [
+    "a", "b", "c", "in", "not", "has", "all", "global", "contains", "starts", "ends", "with",
+    "notin", "x/y.z-1",
+];
+const VALUES: [&str; 10] = [
+    "",
+    "a",
+    "b",
+    "ab",
+    "aba",
+    "it's",
+    "say \"a\"",
+    "all()",
+    "ü",
+    "two\nlines",
+];
 const PIECES: [&str; 43] = [
     "a",
     "b",
@@ -482,7 +729,13 @@ const PIECES: [&str; 43] = [
 ];
 
 fn any_test() -> impl Strategy<Value = Test> {
-    let value = || prop_oneof![select(&VALUES[..]).prop_map(str::to_owned), "[^\"]{0,6}", "[^']{0,6}"];
+    let value = || {
+        prop_oneof![
+            select(&VALUES[..]).prop_map(str::to_owned),
+            "[^\"]{0,6}",
+            "[^']{0,6}"
+        ]
+    };
     let values = || proptest::collection::btree_set(value(), 0..4);
     prop_oneof![
         Just(Test::Present),
@@ -497,11 +750,16 @@ fn any_test() -> impl Strategy<Value = Test> {
 }
 
 fn any_expr() -> impl Strategy<Value = Expr> {
-    let name = prop_oneof![4 => select(&NAMES[..]).prop_map(str::to_owned), 1 => "[A-Za-z0-9_./-]{1,12}"];
+    let name =
+        prop_oneof![4 => select(&NAMES[..]).prop_map(str::to_owned), 1 => "[A-Za-z0-9_./-]{1,12}"];
     let label = (name, any_test()).prop_map(|(name, test)| Expr::label(name, test));
     let leaf = prop_oneof![6 => label, 1 => Just(Expr::All), 1 => Just(Expr::Global)];
     leaf.prop_recursive(5, 40, 4, |inner| {
-        prop_oneof![inner.clone().prop_map(Expr::not), vec(inner.clone(), 2..5).prop_map(Expr::and), vec(inner, 2..5).prop_map(Expr::or),]
+        prop_oneof![
+            inner.clone().prop_map(Expr::not),
+            vec(inner.clone(), 2..5).prop_map(Expr::and),
+            vec(inner, 2..5).prop_map(Expr::or),
+        ]
     })
 }
 
@@ -509,38 +767,69 @@ fn any_expr() -> impl Strategy<Value = Expr> {
 fn one_label() -> impl Strategy<Value = Expr> {
     let leaf = any_test().prop_map(|test| Expr::label("a", test));
     leaf.prop_recursive(3, 8, 3, |inner| {
-        prop_oneof![inner.clone().prop_map(Expr::not), vec(inner.clone(), 2..4).prop_map(Expr::and), vec(inner, 2..4).prop_map(Expr::or)]
+        prop_oneof![
+            inner.clone().prop_map(Expr::not),
+            vec(inner.clone(), 2..4).prop_map(Expr::and),
+            vec(inner, 2..4).prop_map(Expr::or)
+        ]
     })
 }
 
 fn any_labels() -> impl Strategy<Value = BTreeMap<String, String>> {
     let own = |text: &'static str| text.to_owned();
-    proptest::collection::btree_map(select(&NAMES[..]).prop_map(own), select(&VALUES[..]).prop_map(own), 0..6)
+    proptest::collection::btree_map(
+        select(&NAMES[..]).prop_map(own),
+        select(&VALUES[..]).prop_map(own),
+        0..6,
+    )
 }
 
 /// Tokens and half tokens, side by side or with blanks between.
 fn soup() -> impl Strategy<Value = String> {
     let glue = select(&["", " ", " ", "  ", "\t"][..]);
-    vec((select(&PIECES[..]), glue), 0..14).prop_map(|pairs| pairs.into_iter().flat_map(|(piece, glue)| [piece, glue]).collect())
+    vec((select(&PIECES[..]), glue), 0..14).prop_map(|pairs| {
+        pairs
+            .into_iter()
+            .flat_map(|(piece, glue)| [piece, glue])
+            .collect()
+    })
 }
 
 /// A printed tree with one part of it cut out or doubled, or something put in.
 fn damaged() -> impl Strategy<Value = String> {
-    (any_expr(), any::<prop::sample::Index>(), 0..4_usize, select(&PIECES[..]), any::<bool>()).prop_map(
-        |(expr, at, length, piece, insert)| {
+    (
+        any_expr(),
+        any::<prop::sample::Index>(),
+        0..4_usize,
+        select(&PIECES[..]),
+        any::<bool>(),
+    )
+        .prop_map(|(expr, at, length, piece, insert)| {
             let text: Vec<char> = expr.to_string().chars().collect();
             let start = at.index(text.len());
             let end = (start + length).min(text.len());
-            let middle = if insert { piece.to_owned() } else { String::new() };
-            text[..start].iter().copied().chain(middle.chars()).chain(text[end..].iter().copied()).collect()
-        },
-    )
+            let middle = if insert {
+                piece.to_owned()
+            } else {
+                String::new()
+            };
+            text[..start]
+                .iter()
+                .copied()
+                .chain(middle.chars())
+                .chain(text[end..].iter().copied())
+                .collect()
+        })
 }
 
 /// Both readings agree, and an error points into the text.
 fn check_agreement(text: &str) {
     let parsed = parse(text);
-    assert_eq!(parsed.as_ref().ok(), oracle::parse(text).as_ref(), "{text:?}");
+    assert_eq!(
+        parsed.as_ref().ok(),
+        oracle::parse(text).as_ref(),
+        "{text:?}"
+    );
     if let Err(error) = parsed {
         assert!(text.get(error.range).is_some(), "{text:?}");
     }

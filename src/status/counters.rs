@@ -7,13 +7,15 @@ use crate::script::{Counters, Leads, Rule, TableKind};
 use crate::status::Look;
 use crate::status::layout::{Layout, direction, direction_in};
 
-/// Where policy rules stand: `policies.yaml:12`, by policy (`NetworkPolicy shop/web`), direction and number.
+/// Where policy rules stand: `policies.yaml:12`, by policy (`NetworkPolicy shop/web`), direction
+/// and number.
 pub type Places = BTreeMap<(String, Direction, usize), String>;
 
 /// What all rules of one source counted, over chains and families.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counter {
-    /// The table; policy before connection tracking or translation is asked in others than the rest, and may be asked again there.
+    /// The table; policy before connection tracking or translation is asked in others than the
+    /// rest, and may be asked again there.
     pub table: TableKind,
     /// What the rules stand for.
     pub source: Source,
@@ -64,17 +66,25 @@ const VERDICTS: [&str; 3] = ["ACCEPT", "DROP", "pal-allowed"];
 /// The chain of packets whose source is not where they come from.
 const SPOOFED: &str = "pal-spoofed";
 
-/// Counters of the tables that the scripts have, in the order in which packets meet the rules. Chains that the scripts do not have are left
-/// out, as is what leads to another chain without a verdict.
+/// Counters of the tables that the scripts have, in the order in which packets meet the rules.
+/// Chains that the scripts do not have are left out, as is what leads to another chain without a
+/// verdict.
 pub(super) fn of(look: &Look<'_>) -> Vec<Counter> {
     let mut sums = Sums::default();
     for (id, text) in look.scripts {
-        let (Some(desired), Some(observed)) = (look.desired.tables.get(id), look.observed.tables.get(id)) else { continue };
+        let (Some(desired), Some(observed)) =
+            (look.desired.tables.get(id), look.observed.tables.get(id))
+        else {
+            continue;
+        };
         let layout = Layout::read(text, desired);
         for (chain, about) in &layout.chains {
             let rules = observed.chains.get(chain).into_iter().flatten();
-            let known = rules.filter_map(|rule| Some((source(rule, (chain, about), &layout)?, rule.counters)));
-            known.for_each(|(source, counters)| sums.add((id.kind, source), counters.unwrap_or_default(), look.places));
+            let known = rules
+                .filter_map(|rule| Some((source(rule, (chain, about), &layout)?, rule.counters)));
+            known.for_each(|(source, counters)| {
+                sums.add((id.kind, source), counters.unwrap_or_default(), look.places)
+            });
         }
     }
     sums.found
@@ -95,7 +105,12 @@ impl Sums {
             Some(counter) => add(&mut counter.counters, more),
             None => {
                 self.known.insert((table, source.clone()), self.found.len());
-                self.found.push(Counter { table, place: place(&source, places), source, counters: more });
+                self.found.push(Counter {
+                    table,
+                    place: place(&source, places),
+                    source,
+                    counters: more,
+                });
             }
         }
     }
@@ -108,7 +123,12 @@ fn add(sum: &mut Counters, more: Counters) {
 
 fn place(source: &Source, places: &Places) -> Option<String> {
     match source {
-        Source::Rule { policy, direction, number, .. } => places.get(&(policy.clone(), *direction, *number)).cloned(),
+        Source::Rule {
+            policy,
+            direction,
+            number,
+            ..
+        } => places.get(&(policy.clone(), *direction, *number)).cloned(),
         Source::TierEnd { .. } | Source::Spoofed { .. } | Source::Beside { .. } => None,
     }
 }
@@ -117,7 +137,12 @@ fn source(rule: &Rule, (chain, about): (&str, &str), layout: &Layout) -> Option<
     let comment = rule.comment();
     if let Some((policy, direction, number)) = policy_rule(&comment) {
         let policy = own_policy(about, direction).unwrap_or(policy).to_owned();
-        return Some(Source::Rule { tier: layout.tier(chain).map(str::to_owned), policy, direction, number });
+        return Some(Source::Rule {
+            tier: layout.tier(chain).map(str::to_owned),
+            policy,
+            direction,
+            number,
+        });
     }
     let leads = rule.leads().map(|(Leads::Jump(to) | Leads::Goto(to))| to);
     if chain == SPOOFED {
@@ -127,9 +152,19 @@ fn source(rule: &Rule, (chain, about): (&str, &str), layout: &Layout) -> Option<
     if !leads.is_some_and(|target| VERDICTS.contains(&target)) {
         return None;
     }
-    match (comment.starts_with("end of tier "), layout.tier(chain), direction_in(about)) {
-        (true, Some(tier), Some(direction)) => Some(Source::TierEnd { tier: tier.to_owned(), direction }),
-        _ => Some(Source::Beside { chain: chain.to_owned(), about: comment }),
+    match (
+        comment.starts_with("end of tier "),
+        layout.tier(chain),
+        direction_in(about),
+    ) {
+        (true, Some(tier), Some(direction)) => Some(Source::TierEnd {
+            tier: tier.to_owned(),
+            direction,
+        }),
+        _ => Some(Source::Beside {
+            chain: chain.to_owned(),
+            about: comment,
+        }),
     }
 }
 
@@ -140,7 +175,10 @@ fn policy_rule(comment: &str) -> Option<(&str, Direction, usize)> {
     Some((policy, direction(word)?, number.parse().ok()?))
 }
 
-/// The policy whose own chain this is, from the line above it, which has room for names that a rule's comment has not.
+/// The policy whose own chain this is, from the line above it, which has room for names that a
+/// rule's comment has not.
 fn own_policy(about: &str, direction: Direction) -> Option<&str> {
-    about.strip_prefix(&format!("{direction} of ")).filter(|policy| policy.split(' ').count() == 2)
+    about
+        .strip_prefix(&format!("{direction} of "))
+        .filter(|policy| policy.split(' ').count() == 2)
 }

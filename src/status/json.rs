@@ -7,13 +7,16 @@ use crate::plan::{Difference, HookProblem};
 use crate::status::{Counter, Source, Status};
 
 impl Status {
-    /// On one line: `{"node", "scripts": DIGEST, "backend", "inSync", "differences": [{"what", "text", …}], "sets", "members", "chains", "rules",
-    /// "counters": [{"table", "packets", "bytes", …}]}`.
+    /// On one line: `{"node", "scripts": DIGEST, "backend", "inSync", "differences": [{"what",
+    /// "text", …}], "sets", "members", "chains", "rules", "counters": [{"table", "packets",
+    /// "bytes", …}]}`.
     ///
-    /// A difference has, by its `what`: `set`; `table` and `chain`; for a `rule` also `number`, `expected` and `actual` (null where there is
-    /// none); for `members` the first few of `missing` and `extra` and how many there are (`missingCount`, `extraCount`). A counter has
-    /// `tier` (null for profiles), `kind`, `policy`, `direction`, `rule` and `place` (null where nobody knows); or `tier`, `direction` and
-    /// `"end": true`; or `spoofed` (`dropped` or `logged`), of packets whose source is not where they come from; or `chain` and `about`.
+    /// A difference has, by its `what`: `set`; `table` and `chain`; for a `rule` also `number`,
+    /// `expected` and `actual` (null where there is none); for `members` the first few of `missing`
+    /// and `extra` and how many there are (`missingCount`, `extraCount`). A counter has `tier`
+    /// (null for profiles), `kind`, `policy`, `direction`, `rule` and `place` (null where nobody
+    /// knows); or `tier`, `direction` and `"end": true`; or `spoofed` (`dropped` or `logged`), of
+    /// packets whose source is not where they come from; or `chain` and `about`.
     pub fn json(&self, out: &mut Sink<'_>) {
         let view = json!({
             "node": self.node,
@@ -37,17 +40,35 @@ fn difference(difference: &Difference) -> Value {
         Difference::SetKind(set) => json!({ "what": "set-kind", "set": set }),
         Difference::SetUnlisted(set) => json!({ "what": "set-unlisted", "set": set }),
         Difference::SetSplit(set) => json!({ "what": "set-split", "set": set }),
-        Difference::Members { set, missing, extra } => json!({
+        Difference::Members {
+            set,
+            missing,
+            extra,
+        } => json!({
             "what": "members", "set": set,
             "missing": missing.0, "missingCount": missing.1, "extra": extra.0, "extraCount": extra.1,
         }),
         Difference::ExtraSet(set) => json!({ "what": "extra-set", "set": set }),
-        Difference::NoChain(table, chain) => json!({ "what": "no-chain", "table": table.file(), "chain": chain }),
-        Difference::ExtraChain(table, chain) => json!({ "what": "extra-chain", "table": table.file(), "chain": chain }),
-        Difference::Rule { table, chain, number, wanted, found } => json!({
+        Difference::NoChain(table, chain) => {
+            json!({ "what": "no-chain", "table": table.file(), "chain": chain })
+        }
+        Difference::ExtraChain(table, chain) => {
+            json!({ "what": "extra-chain", "table": table.file(), "chain": chain })
+        }
+        Difference::Rule {
+            table,
+            chain,
+            number,
+            wanted,
+            found,
+        } => json!({
             "what": "rule", "table": table.file(), "chain": chain, "number": number, "expected": wanted, "actual": found,
         }),
-        Difference::Hook { table, chain, problem } => {
+        Difference::Hook {
+            table,
+            chain,
+            problem,
+        } => {
             json!({ "what": "jump", "table": table.file(), "chain": chain, "problem": jump(*problem) })
         }
     };
@@ -71,7 +92,12 @@ fn counter(counter: &Counter) -> Value {
     let (table, place) = (counter.table.word(), &counter.place);
     let (packets, bytes) = (counter.counters.packets, counter.counters.bytes);
     match &counter.source {
-        Source::Rule { tier, policy, direction, number } => {
+        Source::Rule {
+            tier,
+            policy,
+            direction,
+            number,
+        } => {
             let (kind, policy) = policy.split_once(' ').unwrap_or(("", policy));
             json!({
                 "table": table, "tier": tier, "kind": kind, "policy": policy, "direction": direction.to_string(), "rule": number,

@@ -26,14 +26,20 @@ impl Layout {
             if let Some(comment) = line.strip_prefix("# ") {
                 above = comment;
             }
-            let chain = line.strip_prefix("-A ").and_then(|rest| rest.split(' ').next()).filter(|chain| table.chains.contains_key(*chain));
+            let chain = line
+                .strip_prefix("-A ")
+                .and_then(|rest| rest.split(' ').next())
+                .filter(|chain| table.chains.contains_key(*chain));
             if let Some(chain) = chain
                 && layout.chains.last().is_none_or(|(last, _)| last != chain)
             {
                 layout.chains.push((chain.to_owned(), above.to_owned()));
             }
         }
-        let named = layout.chains.iter().filter_map(|(chain, about)| Some((chain.clone(), tier_in(about)?.to_owned())));
+        let named = layout
+            .chains
+            .iter()
+            .filter_map(|(chain, about)| Some((chain.clone(), tier_in(about)?.to_owned())));
         layout.tiers = named.collect();
         layout.tiers.extend(jumped_to(&layout.tiers, table));
         layout
@@ -75,5 +81,7 @@ pub(super) fn direction_in(about: &str) -> Option<Direction> {
 
 /// A direction by its word.
 pub(super) fn direction(word: &str) -> Option<Direction> {
-    [Direction::Ingress, Direction::Egress].into_iter().find(|direction| direction.to_string() == word)
+    [Direction::Ingress, Direction::Egress]
+        .into_iter()
+        .find(|direction| direction.to_string() == word)
 }

@@ -1,10 +1,12 @@
-//! What a node's kernel holds beside what its bundle says, and how often each policy rule took a packet.
+//! What a node's kernel holds beside what its bundle says, and how often each policy rule took a
+//! packet.
 //!
-//! In: the scripts, what was [`Observed`], and the [`Difference`]s that a plan found. Out: a [`Status`], as text, JSON and Prometheus metrics.
-//! Absent: the kernel, and any repair.
+//! In: the scripts, what was [`Observed`], and the [`Difference`]s that a plan found. Out: a
+//! [`Status`], as text, JSON and Prometheus metrics. Absent: the kernel, and any repair.
 //!
-//! Policy is asked about the packets that begin a connection; those behind them are `known connections`. So a rule's count is of
-//! connections, and of attempts where it denies. Counts of a chain begin anew when it is written.
+//! Policy is asked about the packets that begin a connection; those behind them are `known
+//! connections`. So a rule's count is of connections, and of attempts where it denies. Counts of a
+//! chain begin anew when it is written.
 //!
 //! Cost: linear in the rules.
 
@@ -92,11 +94,24 @@ impl Status {
 
 impl Sizes {
     fn of(observed: &Observed) -> Self {
-        let tables = observed.tables.iter().filter(|(_, table)| !table.chains.is_empty());
+        let tables = observed
+            .tables
+            .iter()
+            .filter(|(_, table)| !table.chains.is_empty());
         Self {
             sets: observed.sets.len() + observed.unlisted.len(),
             members: observed.sets.values().map(|set| set.members.len()).sum(),
-            tables: tables.map(|(id, table)| (*id, (table.chains.len(), table.chains.values().map(Vec::len).sum()))).collect(),
+            tables: tables
+                .map(|(id, table)| {
+                    (
+                        *id,
+                        (
+                            table.chains.len(),
+                            table.chains.values().map(Vec::len).sum(),
+                        ),
+                    )
+                })
+                .collect(),
         }
     }
 

@@ -9,37 +9,90 @@ use crate::status::{Counter, Source, Status};
 type Names = [(&'static str, &'static str); 2];
 
 const RULES: Names = [
-    ("palisade_rule_packets_total", "Packets that a policy rule took; those of known connections are not asked about."),
-    ("palisade_rule_bytes_total", "Bytes of the packets that a policy rule took."),
+    (
+        "palisade_rule_packets_total",
+        "Packets that a policy rule took; those of known connections are not asked about.",
+    ),
+    (
+        "palisade_rule_bytes_total",
+        "Bytes of the packets that a policy rule took.",
+    ),
 ];
 const TIER_ENDS: Names = [
-    ("palisade_tier_end_packets_total", "Packets that no rule of a tier took, and that its end decided."),
-    ("palisade_tier_end_bytes_total", "Bytes of the packets that the end of a tier decided."),
+    (
+        "palisade_tier_end_packets_total",
+        "Packets that no rule of a tier took, and that its end decided.",
+    ),
+    (
+        "palisade_tier_end_bytes_total",
+        "Bytes of the packets that the end of a tier decided.",
+    ),
 ];
 const SPOOFED: Names = [
-    ("palisade_spoofed_packets_total", "Packets with a source that is not where they come from, by what was done about them."),
-    ("palisade_spoofed_bytes_total", "Bytes of the packets with such a source."),
+    (
+        "palisade_spoofed_packets_total",
+        "Packets with a source that is not where they come from, by what was done about them.",
+    ),
+    (
+        "palisade_spoofed_bytes_total",
+        "Bytes of the packets with such a source.",
+    ),
 ];
 const BESIDE: Names = [
-    ("palisade_beside_packets_total", "Packets that a verdict around policy took, such as known connections."),
-    ("palisade_beside_bytes_total", "Bytes of the packets that a verdict around policy took."),
+    (
+        "palisade_beside_packets_total",
+        "Packets that a verdict around policy took, such as known connections.",
+    ),
+    (
+        "palisade_beside_bytes_total",
+        "Bytes of the packets that a verdict around policy took.",
+    ),
 ];
 
 impl Status {
     /// Adds what is known to metrics.
     pub fn measure(&self, metrics: &mut Metrics) {
-        metrics.gauge("palisade_in_sync", "Whether the kernel holds exactly what the scripts say.").add(&[], self.is_in_sync());
-        metrics.gauge("palisade_differences", "How many things differ from the scripts.").add(&[], self.differences.len());
-        let labels = [("node", self.node.as_str()), ("digest", self.digest.as_str()), ("backend", self.backend.word())];
-        metrics.gauge("palisade_bundle_info", "The scripts that the kernel is compared with.").add(&labels, true);
-        metrics.gauge("palisade_sets", "Sets of ours in the kernel.").add(&[], self.sizes.sets);
-        metrics.gauge("palisade_set_members", "Members of all sets of ours.").add(&[], self.sizes.members);
+        metrics
+            .gauge(
+                "palisade_in_sync",
+                "Whether the kernel holds exactly what the scripts say.",
+            )
+            .add(&[], self.is_in_sync());
+        metrics
+            .gauge(
+                "palisade_differences",
+                "How many things differ from the scripts.",
+            )
+            .add(&[], self.differences.len());
+        let labels = [
+            ("node", self.node.as_str()),
+            ("digest", self.digest.as_str()),
+            ("backend", self.backend.word()),
+        ];
+        metrics
+            .gauge(
+                "palisade_bundle_info",
+                "The scripts that the kernel is compared with.",
+            )
+            .add(&labels, true);
+        metrics
+            .gauge("palisade_sets", "Sets of ours in the kernel.")
+            .add(&[], self.sizes.sets);
+        metrics
+            .gauge("palisade_set_members", "Members of all sets of ours.")
+            .add(&[], self.sizes.members);
         for (id, (chains, rules)) in &self.sizes.tables {
             let labels = [("table", id.kind.word()), ("family", family(id.family))];
-            metrics.gauge("palisade_chains", "Chains of ours in the kernel.").add(&labels, *chains);
-            metrics.gauge("palisade_rules", "Rules in chains of ours.").add(&labels, *rules);
+            metrics
+                .gauge("palisade_chains", "Chains of ours in the kernel.")
+                .add(&labels, *chains);
+            metrics
+                .gauge("palisade_rules", "Rules in chains of ours.")
+                .add(&labels, *rules);
         }
-        self.counters.iter().for_each(|counter| count(counter, metrics));
+        self.counters
+            .iter()
+            .for_each(|counter| count(counter, metrics));
     }
 }
 
@@ -47,27 +100,58 @@ fn count(counter: &Counter, metrics: &mut Metrics) {
     let table = ("table", counter.table.word());
     let counters = counter.counters;
     match &counter.source {
-        Source::Rule { tier, policy, direction, number } => {
+        Source::Rule {
+            tier,
+            policy,
+            direction,
+            number,
+        } => {
             let (kind, policy) = policy.split_once(' ').unwrap_or(("", policy));
             let (direction, number) = (direction.to_string(), number.to_string());
             let tier = ("tier", tier.as_deref().unwrap_or_default());
-            let labels = [table, tier, ("kind", kind), ("policy", policy), ("direction", &direction), ("rule", &number)];
+            let labels = [
+                table,
+                tier,
+                ("kind", kind),
+                ("policy", policy),
+                ("direction", &direction),
+                ("rule", &number),
+            ];
             add(RULES, &labels, counters, metrics);
         }
         Source::TierEnd { tier, direction } => {
-            add(TIER_ENDS, &[table, ("tier", tier), ("direction", &direction.to_string())], counters, metrics);
+            add(
+                TIER_ENDS,
+                &[table, ("tier", tier), ("direction", &direction.to_string())],
+                counters,
+                metrics,
+            );
         }
         Source::Spoofed { is_dropped } => {
             let action = if *is_dropped { "dropped" } else { "logged" };
             add(SPOOFED, &[table, ("action", action)], counters, metrics);
         }
-        Source::Beside { chain, about } => add(BESIDE, &[table, ("chain", chain), ("about", about)], counters, metrics),
+        Source::Beside { chain, about } => add(
+            BESIDE,
+            &[table, ("chain", chain), ("about", about)],
+            counters,
+            metrics,
+        ),
     }
 }
 
-fn add([packets, bytes]: Names, labels: &[(&'static str, &str)], counters: Counters, metrics: &mut Metrics) {
-    metrics.counter(packets.0, packets.1).add(labels, counters.packets);
-    metrics.counter(bytes.0, bytes.1).add(labels, counters.bytes);
+fn add(
+    [packets, bytes]: Names,
+    labels: &[(&'static str, &str)],
+    counters: Counters,
+    metrics: &mut Metrics,
+) {
+    metrics
+        .counter(packets.0, packets.1)
+        .add(labels, counters.packets);
+    metrics
+        .counter(bytes.0, bytes.1)
+        .add(labels, counters.bytes);
 }
 
 /// `4` or `6`.

@@ -8,9 +8,11 @@ use crate::output::Printed;
 use crate::plan::{Desired, Difference};
 use crate::script::{Set, Table, TableId, TableKind};
 
-const SETS: &str = "create pal-i4-web hash:net family inet hashsize 1024 maxelem 65536\nadd pal-i4-web 10.0.0.1\nadd pal-i4-web 10.0.0.2\n";
+const SETS: &str = "create pal-i4-web hash:net family inet hashsize 1024 maxelem 65536\nadd \
+                    pal-i4-web 10.0.0.1\nadd pal-i4-web 10.0.0.2\n";
 
-/// What `render` writes: a policy with a chain of its own, one that passes, the end of a tier, and what stands around policy.
+/// What `render` writes: a policy with a chain of its own, one that passes, the end of a tier, and
+/// what stands around policy.
 const SCRIPT: &str = r#"*filter
 :pal-to-endpoint - [0:0]
 :pal-it-default-1 - [0:0]
@@ -40,10 +42,14 @@ const SCRIPT: &str = r#"*filter
 COMMIT
 "#;
 
-/// The script as the kernel holds it, each rule with so many packets of a hundred bytes as its line has.
+/// The script as the kernel holds it, each rule with so many packets of a hundred bytes as its line
+/// has.
 fn saved(script: &str) -> String {
     let line = |(number, line): (usize, &str)| match line.starts_with('-') {
-        true => format!("[{number}:{number}00] {}\n", line.replace("-I FORWARD 1", "-A FORWARD")),
+        true => format!(
+            "[{number}:{number}00] {}\n",
+            line.replace("-I FORWARD 1", "-A FORWARD")
+        ),
         false => format!("{line}\n"),
     };
     (1..).zip(script.lines()).map(line).collect()
@@ -51,13 +57,28 @@ fn saved(script: &str) -> String {
 
 /// The status where the kernel holds a script in both families.
 fn status(held: &str, differences: &[Difference], places: &Places) -> Status {
-    let ids = Family::BOTH.map(|family| TableId { family, kind: TableKind::Filter });
+    let ids = Family::BOTH.map(|family| TableId {
+        family,
+        kind: TableKind::Filter,
+    });
     let sets = Set::read(SETS).unwrap();
     let mut tables = BTreeMap::new();
-    ids.iter().for_each(|id| tables.extend(Table::read(SCRIPT, id.family).unwrap()));
-    let desired = Desired { sets, tables, ..Desired::default() };
-    let mut observed = Observed { sets: Set::read(SETS).unwrap(), ..Observed::default() };
-    ids.iter().for_each(|id| observed.tables.extend(Table::read(&saved(held), id.family).unwrap()));
+    ids.iter()
+        .for_each(|id| tables.extend(Table::read(SCRIPT, id.family).unwrap()));
+    let desired = Desired {
+        sets,
+        tables,
+        ..Desired::default()
+    };
+    let mut observed = Observed {
+        sets: Set::read(SETS).unwrap(),
+        ..Observed::default()
+    };
+    ids.iter().for_each(|id| {
+        observed
+            .tables
+            .extend(Table::read(&saved(held), id.family).unwrap())
+    });
     Status::of(&Look {
         node: "n1",
         digest: "0123",
@@ -73,12 +94,21 @@ fn status(held: &str, differences: &[Difference], places: &Places) -> Status {
 /// Line numbers of the script, summed over both families.
 fn packets(status: &Status) -> Vec<(String, u64)> {
     let word = |source: &Source| match source {
-        Source::Rule { tier, policy, direction, number } => format!("{tier:?} {policy} {direction} {number}"),
+        Source::Rule {
+            tier,
+            policy,
+            direction,
+            number,
+        } => format!("{tier:?} {policy} {direction} {number}"),
         Source::TierEnd { tier, direction } => format!("end of {tier} {direction}"),
         Source::Spoofed { is_dropped } => format!("spoofed, dropped: {is_dropped}"),
         Source::Beside { chain, about } => format!("{chain}: {about}"),
     };
-    status.counters.iter().map(|counter| (word(&counter.source), counter.counters.packets)).collect()
+    status
+        .counters
+        .iter()
+        .map(|counter| (word(&counter.source), counter.counters.packets))
+        .collect()
 }
 
 #[test]
@@ -86,8 +116,14 @@ fn packets_are_summed_by_rule_of_policy() {
     let long = "Some(\"default\") NetworkPolicy shop/web-whose-name-is-cut-in-comments ingress";
     let expected = [
         ("pal-to-endpoint: known connections".to_owned(), 2 * 8),
-        ("pal-to-endpoint: no ingress policy decided: allowed".to_owned(), 2 * 10),
-        ("Some(\"default\") NetworkPolicy shop/passes ingress 1".to_owned(), 2 * 17),
+        (
+            "pal-to-endpoint: no ingress policy decided: allowed".to_owned(),
+            2 * 10,
+        ),
+        (
+            "Some(\"default\") NetworkPolicy shop/passes ingress 1".to_owned(),
+            2 * 17,
+        ),
         ("end of default ingress".to_owned(), 2 * 18),
         (format!("{long} 1"), 2 * (21 + 22)),
         (format!("{long} 2"), 2 * 23),
@@ -102,12 +138,30 @@ fn what_is_not_of_the_scripts_counts_for_no_policy() {
             "# ingress of NetworkPolicy shop/web-whose",
             "-A pal-i-web-1 -s 10.9.9.9/32 -j ACCEPT\n# ingress of NetworkPolicy shop/web-whose",
         )
-        .replace("\n# hooks", "-A pal-old -m comment --comment \"NetworkPolicy shop/passes ingress rule 1\" -j ACCEPT\n# hooks")
+        .replace(
+            "\n# hooks",
+            "-A pal-old -m comment --comment \"NetworkPolicy shop/passes ingress rule 1\" -j \
+             ACCEPT\n# hooks",
+        )
         .replace(":pal-ip-web-1", ":pal-old - [0:0]\n:pal-ip-web-1");
     let found = packets(&status(&strange, &[], &Places::new()));
-    let of = |word: &str| found.iter().filter(|(source, _)| source.contains(word)).map(|(_, packets)| *packets).collect::<Vec<u64>>();
-    assert_eq!(of("shop/passes"), [2 * 18], "one line lower, and without that of the old chain");
-    assert_eq!(of("pal-i-web-1: "), [2 * 21], "somebody's own verdict in a chain of ours");
+    let of = |word: &str| {
+        found
+            .iter()
+            .filter(|(source, _)| source.contains(word))
+            .map(|(_, packets)| *packets)
+            .collect::<Vec<u64>>()
+    };
+    assert_eq!(
+        of("shop/passes"),
+        [2 * 18],
+        "one line lower, and without that of the old chain"
+    );
+    assert_eq!(
+        of("pal-i-web-1: "),
+        [2 * 21],
+        "somebody's own verdict in a chain of ours"
+    );
     assert_eq!(of("pal-old"), [0; 0]);
 }
 
@@ -117,25 +171,55 @@ fn text(status: &Status) -> String {
 
 #[test]
 fn people_see_what_differs_and_a_table() {
-    let places = Places::from([(("NetworkPolicy shop/passes".to_owned(), Direction::Ingress, 1), "web.yaml:12".to_owned())]);
+    let places = Places::from([(
+        (
+            "NetworkPolicy shop/passes".to_owned(),
+            Direction::Ingress,
+            1,
+        ),
+        "web.yaml:12".to_owned(),
+    )]);
     let text = text(&status(SCRIPT, &[], &places));
-    let expected = "n1: in sync\nscripts 0123, iptables-nft: 1 sets, 2 members, 8 chains, 20 rules\n\nPACKETS  BYTES  TIER";
+    let expected = "n1: in sync\nscripts 0123, iptables-nft: 1 sets, 2 members, 8 chains, 20 \
+                    rules\n\nPACKETS  BYTES  TIER";
     assert!(text.starts_with(expected), "{text}");
-    let row = ["34", "3400", "default", "NetworkPolicy", "shop/passes", "ingress", "1", "web.yaml:12"];
-    assert!(text.lines().any(|line| line.split_whitespace().eq(row)), "{text}");
+    let row = [
+        "34",
+        "3400",
+        "default",
+        "NetworkPolicy",
+        "shop/passes",
+        "ingress",
+        "1",
+        "web.yaml:12",
+    ];
+    assert!(
+        text.lines().any(|line| line.split_whitespace().eq(row)),
+        "{text}"
+    );
 
     let rule = |number| Difference::Rule {
-        table: TableId { family: Family::V4, kind: TableKind::Filter },
+        table: TableId {
+            family: Family::V4,
+            kind: TableKind::Filter,
+        },
         chain: "pal-ip-web-1".to_owned(),
         number,
         wanted: Some("-j ACCEPT".to_owned()),
         found: None,
     };
-    let text = self::text(&status(SCRIPT, &(1..=52).map(rule).collect::<Vec<_>>(), &Places::new()));
-    let first =
-        "n1: drift, 52 differences\n  filter table of IPv4, chain pal-ip-web-1, rule 1:\n    expected: -j ACCEPT\n    actual:   no rule\n";
+    let text = self::text(&status(
+        SCRIPT,
+        &(1..=52).map(rule).collect::<Vec<_>>(),
+        &Places::new(),
+    ));
+    let first = "n1: drift, 52 differences\n  filter table of IPv4, chain pal-ip-web-1, rule 1:\n    \
+         expected: -j ACCEPT\n    actual:   no rule\n";
     assert!(text.starts_with(first), "{text}");
-    assert!(text.contains("\n  and 2 more, which `--format json` lists\n"), "{text}");
+    assert!(
+        text.contains("\n  and 2 more, which `--format json` lists\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -145,12 +229,26 @@ fn machines_see_the_same() {
         missing: (vec!["10.0.0.2".to_owned()], 1),
         extra: (vec!["10.0.0.8".to_owned(), "10.0.0.9".to_owned()], 7),
     };
-    let view: serde_json::Value =
-        serde_json::from_str(Printed::of(|out| status(SCRIPT, &[members], &Places::new()).json(out)).as_str()).unwrap();
-    assert_eq!((&view["inSync"], &view["sets"], &view["members"], &view["rules"]), (&false.into(), &1.into(), &2.into(), &20.into()));
+    let view: serde_json::Value = serde_json::from_str(
+        Printed::of(|out| status(SCRIPT, &[members], &Places::new()).json(out)).as_str(),
+    )
+    .unwrap();
+    assert_eq!(
+        (
+            &view["inSync"],
+            &view["sets"],
+            &view["members"],
+            &view["rules"]
+        ),
+        (&false.into(), &1.into(), &2.into(), &20.into())
+    );
     let difference = &view["differences"][0];
     assert_eq!(
-        (&difference["what"], &difference["missing"][0], &difference["extraCount"]),
+        (
+            &difference["what"],
+            &difference["missing"][0],
+            &difference["extraCount"]
+        ),
         (&"members".into(), &"10.0.0.2".into(), &7.into())
     );
     let rule = &view["counters"][2];
@@ -164,7 +262,12 @@ fn machines_see_the_same() {
 #[test]
 fn prometheus_sees_the_same() {
     let mut metrics = Metrics::default();
-    status(SCRIPT, &[Difference::NoSet("pal-s4-x".to_owned())], &Places::new()).measure(&mut metrics);
+    status(
+        SCRIPT,
+        &[Difference::NoSet("pal-s4-x".to_owned())],
+        &Places::new(),
+    )
+    .measure(&mut metrics);
     let text = metrics.to_string();
     for line in [
         "palisade_in_sync 0",
@@ -174,13 +277,19 @@ fn prometheus_sees_the_same() {
         "palisade_set_members 2",
         "palisade_chains{table=\"filter\",family=\"6\"} 4",
         "palisade_rules{table=\"filter\",family=\"4\"} 10",
-        "palisade_rule_packets_total{table=\"filter\",tier=\"default\",kind=\"NetworkPolicy\",policy=\"shop/passes\",direction=\"ingress\",rule=\"1\"} 34",
-        "palisade_tier_end_bytes_total{table=\"filter\",tier=\"default\",direction=\"ingress\"} 3600",
-        "palisade_beside_packets_total{table=\"filter\",chain=\"pal-to-endpoint\",about=\"known connections\"} 16",
+        "palisade_rule_packets_total{table=\"filter\",tier=\"default\",kind=\"NetworkPolicy\",\
+         policy=\"shop/passes\",direction=\"ingress\",rule=\"1\"} 34",
+        "palisade_tier_end_bytes_total{table=\"filter\",tier=\"default\",direction=\"ingress\"} \
+         3600",
+        "palisade_beside_packets_total{table=\"filter\",chain=\"pal-to-endpoint\",about=\"known \
+         connections\"} 16",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
-    let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .collect();
     let mut once = names.clone();
     once.dedup();
     assert_eq!(names, once);

@@ -15,23 +15,42 @@ impl Status {
     /// Whether it is in sync, what differs, and the table of counters.
     pub fn text(&self, out: &mut Sink<'_>) {
         let mut out = Terminal::on(out);
-        let Self { node, digest, sizes, .. } = self;
+        let Self {
+            node,
+            digest,
+            sizes,
+            ..
+        } = self;
         match self.differences.len() {
             0 => out.line(format_args!("{node}: in sync")),
             1 => out.line(format_args!("{node}: drift, 1 difference")),
             several => out.line(format_args!("{node}: drift, {several} differences")),
         }
         let shown = self.differences.iter().take(MOST);
-        shown.flat_map(Difference::lines).for_each(|line| out.indented(1, line));
-        if let Some(more) = self.differences.len().checked_sub(MOST).filter(|more| *more > 0) {
-            out.indented(1, format_args!("and {more} more, which `--format json` lists"));
+        shown
+            .flat_map(Difference::lines)
+            .for_each(|line| out.indented(1, line));
+        if let Some(more) = self
+            .differences
+            .len()
+            .checked_sub(MOST)
+            .filter(|more| *more > 0)
+        {
+            out.indented(
+                1,
+                format_args!("and {more} more, which `--format json` lists"),
+            );
         }
 
         let (sets, members) = (sizes.sets, sizes.members);
         let (chains, rules) = (sizes.chains(), sizes.rules());
         let build = self.backend.word();
-        out.text(format_args!("scripts {digest}, iptables-{build}: {sets} sets, "));
-        out.line(format_args!("{members} members, {chains} chains, {rules} rules"));
+        out.text(format_args!(
+            "scripts {digest}, iptables-{build}: {sets} sets, "
+        ));
+        out.line(format_args!(
+            "{members} members, {chains} chains, {rules} rules"
+        ));
         table(&self.counters, &mut out);
     }
 }
@@ -46,7 +65,10 @@ fn table(counters: &[Counter], out: &mut Terminal<'_, '_>) {
     let all = || std::iter::once(&heads).chain(&rows);
     let width = |column: usize| {
         let cells = all().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        cells
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
     };
     out.literal("\n");
     for [packets, bytes, tier, policy, rule, place] in all() {
@@ -58,21 +80,48 @@ fn table(counters: &[Counter], out: &mut Terminal<'_, '_>) {
 }
 
 fn row(counter: &Counter) -> [String; 6] {
-    let (packets, bytes) = (counter.counters.packets.to_string(), counter.counters.bytes.to_string());
+    let (packets, bytes) = (
+        counter.counters.packets.to_string(),
+        counter.counters.bytes.to_string(),
+    );
     let table = match counter.table {
         TableKind::Filter => String::new(),
-        TableKind::Raw | TableKind::Mangle | TableKind::Security => format!(" ({} table)", counter.table.word()),
+        TableKind::Raw | TableKind::Mangle | TableKind::Security => {
+            format!(" ({} table)", counter.table.word())
+        }
     };
     let (tier, policy, rule) = match &counter.source {
-        Source::Rule { tier, policy, direction, number } => {
-            (tier.as_deref().unwrap_or("-"), policy.as_str(), format!("{direction} {number}{table}"))
-        }
-        Source::TierEnd { tier, direction } => (tier.as_str(), "end of the tier", format!("{direction}{table}")),
+        Source::Rule {
+            tier,
+            policy,
+            direction,
+            number,
+        } => (
+            tier.as_deref().unwrap_or("-"),
+            policy.as_str(),
+            format!("{direction} {number}{table}"),
+        ),
+        Source::TierEnd { tier, direction } => (
+            tier.as_str(),
+            "end of the tier",
+            format!("{direction}{table}"),
+        ),
         Source::Spoofed { is_dropped } => {
-            let fate = if *is_dropped { "dropped" } else { "only logged" };
+            let fate = if *is_dropped {
+                "dropped"
+            } else {
+                "only logged"
+            };
             ("-", "source validation", format!("spoofed, {fate}{table}"))
         }
         Source::Beside { chain, about } => ("-", chain.as_str(), format!("{about}{table}")),
     };
-    [packets, bytes, tier.to_owned(), policy.to_owned(), rule, counter.place.clone().unwrap_or_default()]
+    [
+        packets,
+        bytes,
+        tier.to_owned(),
+        policy.to_owned(),
+        rule,
+        counter.place.clone().unwrap_or_default(),
+    ]
 }

@@ -1,12 +1,14 @@
-//! Where a thing came from: input files, byte spans inside them, and values that remember their span.
+//! Where a thing came from: input files, byte spans inside them, and values that remember their
+//! span.
 //!
-//! In: a file's name and text, as the edges read them. Out: [`Files`], which every diagnostic is printed against.
-//! Absent: reading from disk (the `cli` room does that) and any idea of YAML.
+//! In: a file's name and text, as the edges read them. Out: [`Files`], which every diagnostic is
+//! printed against. Absent: reading from disk (the `cli` room does that) and any idea of YAML.
 
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// All input of one run, by [`FileId`]. Texts stay in memory until the run ends, so that any diagnostic can show its line.
+/// All input of one run, by [`FileId`]. Texts stay in memory until the run ends, so that any
+/// diagnostic can show its line.
 #[derive(Debug, Default)]
 pub struct Files {
     files: Vec<File>,
@@ -50,14 +52,16 @@ pub struct Spanned<T> {
     pub span: Span,
 }
 
-/// A string scalar: its value, its place, and, where the file shows the value letter by letter, where those letters start.
+/// A string scalar: its value, its place, and, where the file shows the value letter by letter,
+/// where those letters start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
     /// The value after unquoting and unfolding.
     pub value: String,
     /// The whole scalar as written, quotes included.
     pub span: Span,
-    /// Offset of the first letter of `value`, when the file spells the value out unescaped and unfolded.
+    /// Offset of the first letter of `value`, when the file spells the value out unescaped and
+    /// unfolded.
     verbatim: Option<u32>,
 }
 
@@ -78,7 +82,11 @@ impl Files {
     pub fn add(&mut self, name: impl Into<String>, text: String) -> Result<FileId, usize> {
         u32::try_from(text.len()).map_err(|_| text.len())?;
         let id = FileId(u32::try_from(self.files.len()).map_err(|_| self.files.len())?);
-        self.files.push(File { name: name.into(), text, line_ends: OnceLock::new() });
+        self.files.push(File {
+            name: name.into(),
+            text,
+            line_ends: OnceLock::new(),
+        });
         Ok(id)
     }
 
@@ -94,10 +102,14 @@ impl Files {
 
     /// The text a span covers; empty when the span does not fall on character boundaries.
     pub fn slice(&self, span: Span) -> &str {
-        self.get(span.file).text.get(span.start as usize..span.end as usize).unwrap_or_default()
+        self.get(span.file)
+            .text
+            .get(span.start as usize..span.end as usize)
+            .unwrap_or_default()
     }
 
-    /// Line and column of a span's start. Costs the line up to there, and the first time a scan of the file.
+    /// Line and column of a span's start. Costs the line up to there, and the first time a scan of
+    /// the file.
     pub fn position(&self, span: Span) -> Position {
         let file = self.get(span.file);
         let before = file.text.get(..span.start as usize).unwrap_or(&file.text);
@@ -109,7 +121,11 @@ impl Files {
 }
 
 /// What an id of another collection shows.
-static NO_FILE: File = File { name: String::new(), text: String::new(), line_ends: OnceLock::new() };
+static NO_FILE: File = File {
+    name: String::new(),
+    text: String::new(),
+    line_ends: OnceLock::new(),
+};
 
 impl File {
     /// The line, from 1, that the byte at an offset is in.
@@ -117,7 +133,12 @@ impl File {
         let bytes = self.text.as_bytes();
         let offset = offset.min(bytes.len());
         let block = offset / BLOCK;
-        let before = self.line_ends.get_or_init(|| line_ends(bytes)).get(block).copied().unwrap_or_default();
+        let before = self
+            .line_ends
+            .get_or_init(|| line_ends(bytes))
+            .get(block)
+            .copied()
+            .unwrap_or_default();
         before + count_line_ends(bytes.get(block * BLOCK..offset).unwrap_or_default()) + 1
     }
 }
@@ -136,10 +157,15 @@ fn count_line_ends(bytes: &[u8]) -> usize {
 }
 
 impl FileId {
-    /// The span of this file's bytes in `range`. Offsets beyond 4 GiB are cut, which [`Files::add`] rules out.
+    /// The span of this file's bytes in `range`. Offsets beyond 4 GiB are cut, which [`Files::add`]
+    /// rules out.
     pub fn span(self, range: Range<usize>) -> Span {
         let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        Span { file: self, start: offset(range.start), end: offset(range.end) }
+        Span {
+            file: self,
+            start: offset(range.start),
+            end: offset(range.end),
+        }
     }
 }
 
@@ -158,26 +184,40 @@ impl<T> Spanned<T> {
 }
 
 impl Text {
-    /// Joins a scalar's value, its place, and the source it was read from, which tells whether inner offsets can be trusted.
+    /// Joins a scalar's value, its place, and the source it was read from, which tells whether
+    /// inner offsets can be trusted.
     ///
     /// `source` is the scalar as written, quotes included: the text that `span` covers.
     pub fn new(value: String, span: Span, source: &str) -> Self {
-        let shown_at = |shift: usize| source.get(shift..).is_some_and(|rest| rest.starts_with(&value));
+        let shown_at = |shift: usize| {
+            source
+                .get(shift..)
+                .is_some_and(|rest| rest.starts_with(&value))
+        };
         let quoted = source.starts_with(['"', '\'']);
         let verbatim = match quoted {
             false if shown_at(0) => Some(span.start),
             true if shown_at(1) => Some(span.start + 1),
             _ => None,
         };
-        Self { value, span, verbatim }
+        Self {
+            value,
+            span,
+            verbatim,
+        }
     }
 
-    /// The place of a byte range of `value` in the file: exact where the file spells the value out, else the whole scalar.
+    /// The place of a byte range of `value` in the file: exact where the file spells the value out,
+    /// else the whole scalar.
     pub fn inner(&self, range: Range<usize>) -> Span {
         let exact = self.verbatim.and_then(|first| {
             let start = first.checked_add(u32::try_from(range.start).ok()?)?;
             let end = first.checked_add(u32::try_from(range.end).ok()?)?;
-            Some(Span { file: self.span.file, start, end })
+            Some(Span {
+                file: self.span.file,
+                start,
+                end,
+            })
         });
         exact.unwrap_or(self.span)
     }

@@ -19,7 +19,11 @@ fn inner_offsets_point_into_the_file_where_the_file_spells_the_value_out() {
     for (source, value, part) in cases {
         let (files, text) = scalar(source, value);
         let start = value.find(part).unwrap();
-        assert_eq!(files.slice(text.inner(start..start + part.len())), part, "{source}");
+        assert_eq!(
+            files.slice(text.inner(start..start + part.len())),
+            part,
+            "{source}"
+        );
     }
 }
 
@@ -33,5 +37,8 @@ fn inner_offsets_fall_back_to_the_whole_scalar() {
 fn columns_count_characters() {
     let mut files = Files::default();
     let file = files.add("a", "x\nüé: y\n".to_owned()).unwrap();
-    assert_eq!(files.position(file.span(8..9)), Position { line: 2, column: 5 });
+    assert_eq!(
+        files.position(file.span(8..9)),
+        Position { line: 2, column: 5 }
+    );
 }

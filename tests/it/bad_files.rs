@@ -1,5 +1,9 @@
-//! What is no file where a file is to be: refused at once where nobody named it, and read to an end where somebody did.
-#![expect(clippy::disallowed_methods, reason = "tests write files and start programs")]
+//! What is no file where a file is to be: refused at once where nobody named it, and read to an end
+//! where somebody did.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests write files and start programs"
+)]
 
 use std::fs;
 use std::path::Path;
@@ -21,10 +25,20 @@ pub(crate) const NO_FILES: [(&str, &str); 7] = [
 
 /// Puts what is no file in the place of a file.
 pub(crate) fn replace(place: &Path, script: &str) {
-    fs::remove_file(place).or_else(|_| fs::remove_dir(place)).expect("something stands there");
+    fs::remove_file(place)
+        .or_else(|_| fs::remove_dir(place))
+        .expect("something stands there");
     match script {
         "" => drop(std::os::unix::net::UnixListener::bind(place).expect("a socket")),
-        script => assert!(command("sh").args(["-c", script, "sh"]).arg(place).status().expect("sh").success(), "{script}"),
+        script => assert!(
+            command("sh")
+                .args(["-c", script, "sh"])
+                .arg(place)
+                .status()
+                .expect("sh")
+                .success(),
+            "{script}"
+        ),
     }
 }
 
@@ -63,7 +77,10 @@ fn parts_of_bundles_that_are_no_files_are_refused_at_once() {
     for (part, told) in NO_PARTS {
         let outcome = run(place.path(), &["render", &cluster, "--out", "bad"]);
         assert_eq!(outcome.status, 0, "{}", outcome.stderr);
-        let name = files_below(&place.path().join("bad")).into_keys().find(|name| name.ends_with(part)).expect("a part");
+        let name = files_below(&place.path().join("bad"))
+            .into_keys()
+            .find(|name| name.ends_with(part))
+            .expect("a part");
         for ((about, script), part) in NO_FILES.into_iter().zip(told) {
             replace(&place.path().join("bad").join(&name), script);
             let verified = bounded(place.path(), &format!("verify {cluster} --bundle bad"));
@@ -80,26 +97,57 @@ fn parts_of_bundles_that_are_no_files_are_refused_at_once() {
 fn pipes_and_devices_are_read_where_a_user_names_them_and_end() {
     let place = Place::new();
     place.write("policy.yaml", format!("{POLICY}  selector: all()\n"));
-    for words in
-        ["check - < policy.yaml", "check /dev/stdin < policy.yaml", "check /dev/fd/3 3< policy.yaml", "check /dev/null policy.yaml"]
-    {
+    for words in [
+        "check - < policy.yaml",
+        "check /dev/stdin < policy.yaml",
+        "check /dev/fd/3 3< policy.yaml",
+        "check /dev/null policy.yaml",
+    ] {
         let outcome = bounded(place.path(), words);
-        assert_eq!(outcome.status, if words.contains("null") { 2 } else { 0 }, "{words}: {}", outcome.stderr);
-        assert!(!outcome.stderr.contains("[unreadable]"), "{words}: {}", outcome.stderr);
+        assert_eq!(
+            outcome.status,
+            if words.contains("null") { 2 } else { 0 },
+            "{words}: {}",
+            outcome.stderr
+        );
+        assert!(
+            !outcome.stderr.contains("[unreadable]"),
+            "{words}: {}",
+            outcome.stderr
+        );
     }
     // as a shell does for `<(…)`
-    let script = "mkfifo pipe && { cat policy.yaml > pipe & } && exec timeout 600 \"$0\" check pipe";
-    let status = command("sh").args(["-c", script, env!("CARGO_BIN_EXE_palisade")]).current_dir(place.path()).status();
+    let script =
+        "mkfifo pipe && { cat policy.yaml > pipe & } && exec timeout 600 \"$0\" check pipe";
+    let status = command("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_palisade")])
+        .current_dir(place.path())
+        .status();
     assert!(status.expect("sh starts").success());
-    for words in ["check /dev/zero", "check - < /dev/zero", "render policy.yaml --out new --config /dev/zero"] {
+    for words in [
+        "check /dev/zero",
+        "check - < /dev/zero",
+        "render policy.yaml --out new --config /dev/zero",
+    ] {
         let outcome = bounded(place.path(), words);
         is_refusal(&outcome, words);
-        says(&outcome.stderr, &["it is a device that does not end"], words);
+        says(
+            &outcome.stderr,
+            &["it is a device that does not end"],
+            words,
+        );
     }
     fs::create_dir(place.path().join("templates")).expect("a directory");
     fs::write(place.path().join("templates/sets.ipset.hbs"), "").expect("written");
     replace(&place.path().join("templates/sets.ipset.hbs"), "mkfifo $1");
-    let outcome = bounded(place.path(), "render policy.yaml --out new --templates templates");
+    let outcome = bounded(
+        place.path(),
+        "render policy.yaml --out new --templates templates",
+    );
     is_refusal(&outcome, "a pipe for a template");
-    says(&outcome.stderr, &["it is a named pipe, and no file"], "a pipe for a template");
+    says(
+        &outcome.stderr,
+        &["it is a named pipe, and no file"],
+        "a pipe for a template",
+    );
 }

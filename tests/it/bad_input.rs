@@ -1,5 +1,9 @@
-//! Bad input: exit status 2, words that say what to do, no panic, nothing written, and the bundle that was there untouched.
-#![expect(clippy::disallowed_methods, reason = "tests write files and start programs")]
+//! Bad input: exit status 2, words that say what to do, no panic, nothing written, and the bundle
+//! that was there untouched.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests write files and start programs"
+)]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -37,12 +41,15 @@ impl Place {
         fs::write(path, text).expect("written");
     }
 
-    /// Renders the example cluster together with what the words name, into a new place and over the old bundle. Both must be
-    /// refused and change nothing. Gives what was said.
+    /// Renders the example cluster together with what the words name, into a new place and over the
+    /// old bundle. Both must be refused and change nothing. Gives what was said.
     pub(crate) fn refused(&self, words: &[&str]) -> String {
         let before = self.names();
         let [new, old] = ["new/deep", "old"].map(|out| {
-            let outcome = run(self.path(), &[&["render", &cluster(), "--out", out], words].concat());
+            let outcome = run(
+                self.path(),
+                &[&["render", &cluster(), "--out", out], words].concat(),
+            );
             is_refusal(&outcome, &words.join(" "));
             outcome.stderr
         });
@@ -52,40 +59,69 @@ impl Place {
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.path()).expect("home").map(|entry| entry.expect("an entry").file_name());
-        let mut names: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
+        let entries = fs::read_dir(self.path())
+            .expect("home")
+            .map(|entry| entry.expect("an entry").file_name());
+        let mut names: Vec<String> = entries
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
         names.sort_unstable();
         names
     }
 
     pub(crate) fn is_untouched(&self, before: &[String], about: &str) {
         assert_eq!(self.names(), before, "{about}: something was left behind");
-        assert_eq!(files_below(&self.path().join("old")), self.old, "{about}: the old bundle was changed");
+        assert_eq!(
+            files_below(&self.path().join("old")),
+            self.old,
+            "{about}: the old bundle was changed"
+        );
     }
 }
 
 /// The example whose inventory bad policy is given with.
 pub(crate) fn cluster() -> String {
-    root().join("examples/service-accounts").display().to_string()
+    root()
+        .join("examples/service-accounts")
+        .display()
+        .to_string()
 }
 
 /// Status 2, an error with a code, and no word of Rust.
 pub(crate) fn is_refusal(outcome: &Outcome, about: &str) {
-    let Outcome { status, stdout, stderr } = outcome;
+    let Outcome {
+        status,
+        stdout,
+        stderr,
+    } = outcome;
     assert_eq!((*status, stdout.as_str()), (2, ""), "{about}:\n{stderr}");
-    assert!(stderr.contains("error"), "{about}: no error is told:\n{stderr}");
-    for word in ["panicked", "src/", "Some(", "Err(", "unwrap", "RUST_BACKTRACE"] {
+    assert!(
+        stderr.contains("error"),
+        "{about}: no error is told:\n{stderr}"
+    );
+    for word in [
+        "panicked",
+        "src/",
+        "Some(",
+        "Err(",
+        "unwrap",
+        "RUST_BACKTRACE",
+    ] {
         assert!(!stderr.contains(word), "{about}: `{word}` in\n{stderr}");
     }
 }
 
 pub(crate) fn says(told: &str, parts: &[&str], about: &str) {
     for part in parts {
-        assert!(told.contains(part), "{about}: nothing of `{part}` in\n{told}");
+        assert!(
+            told.contains(part),
+            "{about}: nothing of `{part}` in\n{told}"
+        );
     }
 }
 
-pub(crate) const POLICY: &str = "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: bad, namespace: shop}\nspec:\n";
+pub(crate) const POLICY: &str = "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: \
+                                 {name: bad, namespace: shop}\nspec:\n";
 
 /// What a policy's `spec` says, and what is to be told.
 #[rustfmt::skip]
@@ -152,8 +188,17 @@ const TEXTS: &[(&str, &[u8], &[&str])] = &[
 #[test]
 fn a_misspelt_protocol_is_told_once() {
     let place = Place::new();
-    place.write("bad.yaml", format!("{POLICY}  ingress: [{{action: Allow, protocol: XTP, destination: {{ports: [80]}}}}]\n"));
-    says(&place.refused(&["bad.yaml"]), &["[invalid-protocol]", "1 error;"], "XTP");
+    place.write(
+        "bad.yaml",
+        format!(
+            "{POLICY}  ingress: [{{action: Allow, protocol: XTP, destination: {{ports: [80]}}}}]\n"
+        ),
+    );
+    says(
+        &place.refused(&["bad.yaml"]),
+        &["[invalid-protocol]", "1 error;"],
+        "XTP",
+    );
 }
 
 #[test]
@@ -170,12 +215,17 @@ fn two_live_pods_with_one_address_are_refused() {
     let place = Place::new();
     let pod = |name: &str| {
         format!(
-            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{nodeName: node-a}}\n\
-             status: {{phase: Running, podIP: 192.0.2.9, podIPs: [{{ip: 192.0.2.9}}]}}\n"
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop}}\nspec: \
+             {{nodeName: node-a}}\nstatus: {{phase: Running, podIP: 192.0.2.9, podIPs: [{{ip: \
+             192.0.2.9}}]}}\n"
         )
     };
     place.write("pods.yaml", pod("one") + &pod("two"));
-    says(&place.refused(&["pods.yaml"]), &["[duplicate-address]", "shop/one", "shop/two"], "pods");
+    says(
+        &place.refused(&["pods.yaml"]),
+        &["[duplicate-address]", "shop/one", "shop/two"],
+        "pods",
+    );
 }
 
 #[test]
@@ -186,29 +236,76 @@ fn bombs_are_refused_early() {
     let mut merges = "a0: &a0 {k0: x, l0: x}\n".to_owned();
     for level in 1..40 {
         let before = level - 1;
-        let _ = writeln!(aliases, "a{level}: &a{level} [{}]", vec![format!("*a{before}"); 9].join(", "));
-        let _ = writeln!(merges, "a{level}: &a{level} {{<<: [*a{before}, *a{before}], k{level}: *a{before}, l{level}: *a{before}}}");
+        let _ = writeln!(
+            aliases,
+            "a{level}: &a{level} [{}]",
+            vec![format!("*a{before}"); 9].join(", ")
+        );
+        let _ = writeln!(
+            merges,
+            "a{level}: &a{level} {{<<: [*a{before}, *a{before}], k{level}: *a{before}, l{level}: \
+             *a{before}}}"
+        );
     }
-    let blocks = (0..3_000).fold(String::new(), |text, depth| text + &" ".repeat(depth) + "a:\n");
-    let pod = "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"name\": \"a\", \"namespace\": \"b\"}, \"spec\": ";
-    let policy =
-        "{\"apiVersion\": \"projectcalico.org/v3\", \"kind\": \"GlobalNetworkPolicy\", \"metadata\": {\"name\": \"a\"}, \"spec\": ";
+    let blocks = (0..3_000).fold(String::new(), |text, depth| {
+        text + &" ".repeat(depth) + "a:\n"
+    });
+    let pod = "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"name\": \"a\", \
+               \"namespace\": \"b\"}, \"spec\": ";
+    let policy = "{\"apiVersion\": \"projectcalico.org/v3\", \"kind\": \"GlobalNetworkPolicy\", \
+                  \"metadata\": {\"name\": \"a\"}, \"spec\": ";
     let cases: Vec<(&str, String, &str)> = vec![
-        ("flow.yaml", format!("a: {}", "[".repeat(deep)), "[nesting-too-deep]"),
-        ("closed.yaml", format!("a: {}{}", "[".repeat(deep), "]".repeat(deep)), "[nesting-too-deep]"),
+        (
+            "flow.yaml",
+            format!("a: {}", "[".repeat(deep)),
+            "[nesting-too-deep]",
+        ),
+        (
+            "closed.yaml",
+            format!("a: {}{}", "[".repeat(deep), "]".repeat(deep)),
+            "[nesting-too-deep]",
+        ),
         ("maps.yaml", "{a: ".repeat(deep), "[nesting-too-deep]"),
-        ("keys.yaml", format!("a: {}", "{? ".repeat(deep)), "[nesting-too-deep]"),
+        (
+            "keys.yaml",
+            format!("a: {}", "{? ".repeat(deep)),
+            "[nesting-too-deep]",
+        ),
         ("block.yaml", blocks, "[nesting-too-deep]"),
         ("dashes.yaml", "- ".repeat(deep), "[nesting-too-deep]"),
-        ("open.json", format!("{pod}{}", "[".repeat(deep)), "[json-syntax]"),
-        ("policy.json", format!("{policy}{}1{}}}", "{\"a\": ".repeat(deep), "}".repeat(deep)), "[nesting-too-deep]"),
+        (
+            "open.json",
+            format!("{pod}{}", "[".repeat(deep)),
+            "[json-syntax]",
+        ),
+        (
+            "policy.json",
+            format!("{policy}{}1{}}}", "{\"a\": ".repeat(deep), "}".repeat(deep)),
+            "[nesting-too-deep]",
+        ),
         ("aliases.yaml", aliases, "[alias-expansion]"),
         ("merges.yaml", merges, "[alias-expansion]"),
-        ("loop.yaml", "apiVersion: v1\nkind: Pod\nspec: &a {b: *a}\n".to_owned(), "[alias-expansion]"),
-        ("documents.yaml", "---\na\n".repeat(deep), "more than 1000 errors"),
+        (
+            "loop.yaml",
+            "apiVersion: v1\nkind: Pod\nspec: &a {b: *a}\n".to_owned(),
+            "[alias-expansion]",
+        ),
+        (
+            "documents.yaml",
+            "---\na\n".repeat(deep),
+            "more than 1000 errors",
+        ),
         ("values.json", "1 ".repeat(deep), "more than 1000 errors"),
-        ("selector.yaml", format!("{POLICY}  selector: \"{}has(a)\"\n", "(".repeat(deep)), "[selector-syntax]"),
-        ("negation.yaml", format!("{POLICY}  selector: \"{}has(a)\"\n", "!".repeat(deep)), "[selector-syntax]"),
+        (
+            "selector.yaml",
+            format!("{POLICY}  selector: \"{}has(a)\"\n", "(".repeat(deep)),
+            "[selector-syntax]",
+        ),
+        (
+            "negation.yaml",
+            format!("{POLICY}  selector: \"{}has(a)\"\n", "!".repeat(deep)),
+            "[selector-syntax]",
+        ),
     ];
     for (name, text, part) in cases {
         place.write(name, text);
@@ -220,9 +317,17 @@ fn bombs_are_refused_early() {
 /// busy machine makes neither larger.
 pub(crate) fn bounded(directory: &Path, words: &str) -> Outcome {
     let script = format!("ulimit -v 2000000; ulimit -t 120; exec timeout 3600 \"$0\" {words}");
-    let output = command("sh").args(["-c", &script, env!("CARGO_BIN_EXE_palisade")]).current_dir(directory).output().expect("sh starts");
+    let output = command("sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_palisade")])
+        .current_dir(directory)
+        .output()
+        .expect("sh starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-    Outcome { status: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+    Outcome {
+        status: output.status.code().unwrap_or(-1),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
 }
 
 #[test]
@@ -230,13 +335,28 @@ fn huge_files_are_refused_in_bounded_memory_and_time() {
     let place = Place::new();
     let zeros = fs::File::create_new(place.path().join("zeros.yaml")).expect("a file");
     zeros.set_len(200 << 20).expect("a sparse file");
-    place.write("garbage.yaml", [vec![b'a'; 1 << 20], vec![0xfe; 1]].concat());
-    let garbage = fs::OpenOptions::new().append(true).open(place.path().join("garbage.yaml")).expect("a file");
+    place.write(
+        "garbage.yaml",
+        [vec![b'a'; 1 << 20], vec![0xfe; 1]].concat(),
+    );
+    let garbage = fs::OpenOptions::new()
+        .append(true)
+        .open(place.path().join("garbage.yaml"))
+        .expect("a file");
     garbage.set_len(200 << 20).expect("a sparse file");
     place.write("zeros.json", "");
-    fs::OpenOptions::new().append(true).open(place.path().join("zeros.json")).expect("a file").set_len(200 << 20).expect("a sparse file");
+    fs::OpenOptions::new()
+        .append(true)
+        .open(place.path().join("zeros.json"))
+        .expect("a file")
+        .set_len(200 << 20)
+        .expect("a sparse file");
     let before = place.names();
-    for (name, part) in [("zeros.yaml", "[too-large]"), ("garbage.yaml", "[not-utf-8]"), ("zeros.json", "[json-syntax]")] {
+    for (name, part) in [
+        ("zeros.yaml", "[too-large]"),
+        ("garbage.yaml", "[not-utf-8]"),
+        ("zeros.json", "[json-syntax]"),
+    ] {
         let outcome = bounded(place.path(), &format!("render {name} --out old"));
         is_refusal(&outcome, name);
         says(&outcome.stderr, &[part, name], name);
@@ -252,7 +372,11 @@ fn a_document_of_too_many_values_is_refused_in_bounded_memory() {
     place.write("dashes.yaml", "- a\n".repeat(15 << 20));
     let outcome = bounded(place.path(), "render dashes.yaml --out old");
     is_refusal(&outcome, "dashes");
-    says(&outcome.stderr, &["[too-large]", "dashes.yaml:4194304:", "split it"], "dashes");
+    says(
+        &outcome.stderr,
+        &["[too-large]", "dashes.yaml:4194304:", "split it"],
+        "dashes",
+    );
 }
 
 #[test]
@@ -266,13 +390,20 @@ fn a_set_beyond_the_limit_is_refused() {
     place.write("big.json", text + "]}}");
     place.write(
         "policy.yaml",
-        "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: all}\n\
-         spec: {ingress: [{action: Allow, source: {selector: a == 'b'}}]}\n",
+        "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: \
+         all}\nspec: {ingress: [{action: Allow, source: {selector: a == 'b'}}]}\n",
     );
     let before = place.names();
-    let outcome = bounded(place.path(), &format!("render {} big.json policy.yaml --out new", cluster()));
+    let outcome = bounded(
+        place.path(),
+        &format!("render {} big.json policy.yaml --out new", cluster()),
+    );
     is_refusal(&outcome, "a big set");
-    says(&outcome.stderr, &["[set-too-large]", "1048577 members", "larger prefixes"], "a big set");
+    says(
+        &outcome.stderr,
+        &["[set-too-large]", "1048577 members", "larger prefixes"],
+        "a big set",
+    );
     place.is_untouched(&before, "a big set");
 }
 
@@ -286,7 +417,13 @@ fn paths_that_cannot_be_read_are_refused() {
     symlink("nowhere", home.join("lost/policies")).expect("a link");
     symlink("round.yaml", home.join("round.yaml")).expect("a link");
     fs::create_dir_all(home.join("pipe")).expect("a directory");
-    assert!(command("mkfifo").arg(home.join("pipe/a.yaml")).status().expect("mkfifo").success());
+    assert!(
+        command("mkfifo")
+            .arg(home.join("pipe/a.yaml"))
+            .status()
+            .expect("mkfifo")
+            .success()
+    );
     fs::create_dir_all(home.join("latin")).expect("a directory");
     place.write("latin/\u{1b}[31m\n.yaml", b"\xff");
     let cases = [
@@ -301,7 +438,10 @@ fn paths_that_cannot_be_read_are_refused() {
     for (path, part) in cases {
         let told = place.refused(&[path]);
         says(&told, &[part], path);
-        assert!(!told.contains('\u{1b}'), "{path}: a file's name reaches the terminal:\n{told}");
+        assert!(
+            !told.contains('\u{1b}'),
+            "{path}: a file's name reaches the terminal:\n{told}"
+        );
     }
 }
 
@@ -318,23 +458,54 @@ fn directories_that_lead_back_are_read_once() {
     says(&outcome.stderr, &["valid: 1 policies"], "all");
 }
 
-/// A volume that is not mounted and a clone that broke off look so, and policy of nothing allows everything.
+/// A volume that is not mounted and a clone that broke off look so, and policy of nothing allows
+/// everything.
 #[test]
 fn directories_without_manifests_are_refused() {
     let place = Place::new();
     let home = place.path();
     place.write("notes/readme.txt", "none");
     place.write("hidden/.git/a.yaml", format!("{POLICY}  selector: all()\n"));
-    place.write("bundle/palisade.json", r#"{"formatVersion": 1, "nodes": [], "files": {}}"#);
+    place.write(
+        "bundle/palisade.json",
+        r#"{"formatVersion": 1, "nodes": [], "files": {}}"#,
+    );
     fs::create_dir_all(home.join("empty/sub")).expect("a directory");
-    place.write("full/sub/policy.yaml", format!("{POLICY}  selector: all()\n"));
+    place.write(
+        "full/sub/policy.yaml",
+        format!("{POLICY}  selector: all()\n"),
+    );
     for path in ["notes", "hidden", "bundle", "empty", "empty/sub"] {
         let told = place.refused(&[path, "full"]);
-        says(&told, &["[no-objects]", &format!("there is no manifest in the directory `{path}`"), "is it mounted"], path);
+        says(
+            &told,
+            &[
+                "[no-objects]",
+                &format!("there is no manifest in the directory `{path}`"),
+                "is it mounted",
+            ],
+            path,
+        );
     }
-    for paths in ["full full", "full/sub full", "full full/sub", "full/sub/policy.yaml full"] {
-        let outcome = run(home, &[&["render", &cluster(), "--out", "other"], paths.split(' ').collect::<Vec<_>>().as_slice()].concat());
-        assert!(!outcome.stderr.contains("no manifest"), "{paths}: {}", outcome.stderr);
+    for paths in [
+        "full full",
+        "full/sub full",
+        "full full/sub",
+        "full/sub/policy.yaml full",
+    ] {
+        let outcome = run(
+            home,
+            &[
+                &["render", &cluster(), "--out", "other"],
+                paths.split(' ').collect::<Vec<_>>().as_slice(),
+            ]
+            .concat(),
+        );
+        assert!(
+            !outcome.stderr.contains("no manifest"),
+            "{paths}: {}",
+            outcome.stderr
+        );
     }
 }
 
@@ -344,13 +515,27 @@ fn hidden_manifests_are_not_passed_over_in_silence() {
     let place = Place::new();
     let policy = format!("{POLICY}  selector: all()\n");
     place.write("all/policy.yaml", policy.replace("name: ", "name: first-"));
-    for (hidden, is_told) in [(".policy.yaml", true), (".b.yml", true), (".pre-commit-config.yaml", false), (".git/policy.yaml", false)] {
+    for (hidden, is_told) in [
+        (".policy.yaml", true),
+        (".b.yml", true),
+        (".pre-commit-config.yaml", false),
+        (".git/policy.yaml", false),
+    ] {
         let path = format!("all/{hidden}");
-        let text = if hidden.contains("pre-commit") { "repos: []\n" } else { policy.as_str() };
+        let text = if hidden.contains("pre-commit") {
+            "repos: []\n"
+        } else {
+            policy.as_str()
+        };
         place.write(&path, text);
         let outcome = run(place.path(), &["check", "all"]);
         assert_eq!(outcome.status, 0, "{hidden}: {}", outcome.stderr);
-        assert_eq!(outcome.stderr.contains("[hidden-manifests]"), is_told, "{hidden}: {}", outcome.stderr);
+        assert_eq!(
+            outcome.stderr.contains("[hidden-manifests]"),
+            is_told,
+            "{hidden}: {}",
+            outcome.stderr
+        );
         fs::remove_file(place.path().join(&path)).expect("removed");
     }
 }
@@ -359,16 +544,30 @@ fn hidden_manifests_are_not_passed_over_in_silence() {
 #[test]
 fn a_policy_in_a_file_with_the_name_of_an_index_is_read() {
     let place = Place::new();
-    let policy =
-        r#"{"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": "p"}, "spec": {"selector": "=="}}"#;
+    let policy = r#"{"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": "p"}, "spec": {"selector": "=="}}"#;
     place.write("policy/palisade.json", policy);
-    place.write("policy/index/palisade.json", r#"{"formatVersion": 1, "nodes": [], "files": {}}"#);
-    says(&place.refused(&["policy"]), &["[selector-syntax]", "policy/palisade.json"], "policy");
+    place.write(
+        "policy/index/palisade.json",
+        r#"{"formatVersion": 1, "nodes": [], "files": {}}"#,
+    );
+    says(
+        &place.refused(&["policy"]),
+        &["[selector-syntax]", "policy/palisade.json"],
+        "policy",
+    );
 
-    for (name, text) in [("empty", "{}"), ("both", r#"{"formatVersion": 1, "kind": "Pod"}"#), ("yaml", "formatVersion: 1"), ("bad", "{")] {
+    for (name, text) in [
+        ("empty", "{}"),
+        ("both", r#"{"formatVersion": 1, "kind": "Pod"}"#),
+        ("yaml", "formatVersion: 1"),
+        ("bad", "{"),
+    ] {
         place.write(&format!("{name}/palisade.json"), text);
         let told = place.refused(&[name]);
-        assert!(!told.contains("no manifest") && told.contains(&format!("{name}/palisade.json")), "{name}: {told}");
+        assert!(
+            !told.contains("no manifest") && told.contains(&format!("{name}/palisade.json")),
+            "{name}: {told}"
+        );
     }
 }
 
@@ -395,7 +594,10 @@ fn output_places_that_cannot_be_used_are_refused() {
         says(&outcome.stderr, &[part], out);
         place.is_untouched(&before, out);
     }
-    assert_eq!(fs::read_to_string(home.join("full/letter.txt")).expect("a letter"), "dear");
+    assert_eq!(
+        fs::read_to_string(home.join("full/letter.txt")).expect("a letter"),
+        "dear"
+    );
     assert_eq!(files_below(&home.join("full")).len(), 1);
 }
 
@@ -408,13 +610,28 @@ fn a_full_disk_leaves_nothing_behind() {
     let place = Place::new();
     fs::create_dir(place.path().join("disk")).expect("a directory");
     let output = command("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", FULL_DISK, env!("CARGO_BIN_EXE_palisade")])
+        .args([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            FULL_DISK,
+            env!("CARGO_BIN_EXE_palisade"),
+        ])
         .args([place.path().join("disk"), PathBuf::from(cluster())])
         .output()
         .expect("unshare starts");
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert_eq!(stdout, "status 2\n./kept\n./kept/letter\n", "{stderr}");
-    says(&stderr, &["[unwritable]", "No space left", "nothing was changed"], "a full disk");
+    says(
+        &stderr,
+        &["[unwritable]", "No space left", "nothing was changed"],
+        "a full disk",
+    );
 }
 
 #[rustfmt::skip]
@@ -442,44 +659,88 @@ fn templates_that_cannot_be_used_are_refused() {
     for (index, (file, text, part)) in TEMPLATES.iter().enumerate() {
         let directory = format!("t{index}");
         place.write(&format!("{directory}/{file}"), text);
-        says(&place.refused(&["--templates", &directory]), &[part, "templates/README.md"], text);
+        says(
+            &place.refused(&["--templates", &directory]),
+            &[part, "templates/README.md"],
+            text,
+        );
     }
     place.write("none/letter.txt", "dear");
-    says(&place.refused(&["--templates", "none"]), &["holds neither"], "no template");
-    says(&place.refused(&["--templates", "nowhere"]), &["[unreadable]", "takes a directory"], "no directory");
+    says(
+        &place.refused(&["--templates", "none"]),
+        &["holds neither"],
+        "no template",
+    );
+    says(
+        &place.refused(&["--templates", "nowhere"]),
+        &["[unreadable]", "takes a directory"],
+        "no directory",
+    );
     place.write("latin/sets.ipset.hbs", b"\xff{{sets}}\n");
-    says(&place.refused(&["--templates", "latin"]), &["[unreadable]"], "no UTF-8");
+    says(
+        &place.refused(&["--templates", "latin"]),
+        &["[unreadable]"],
+        "no UTF-8",
+    );
 }
 
 #[test]
 fn a_template_of_ones_own_is_used() {
     let place = Place::new();
     place.write("t/sets.ipset.hbs", "# mine\n{{sets}}\n");
-    let outcome = run(place.path(), &["render", &cluster(), "--out", "new", "--templates", "t"]);
+    let outcome = run(
+        place.path(),
+        &["render", &cluster(), "--out", "new", "--templates", "t"],
+    );
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
     let files = files_below(&place.path().join("new"));
-    let sets = files.iter().filter(|(name, _)| name.ends_with("sets.ipset"));
-    assert!(sets.into_iter().all(|(_, text)| text.starts_with("# mine\n# ")));
+    let sets = files
+        .iter()
+        .filter(|(name, _)| name.ends_with("sets.ipset"));
+    assert!(
+        sets.into_iter()
+            .all(|(_, text)| text.starts_with("# mine\n# "))
+    );
 }
 
 #[test]
 fn configurations_that_cannot_be_used_are_refused() {
     let place = Place::new();
     for (text, parts) in [
-        ("endpointToHots: drop\n", ["endpointToHots", "endpointToHost"]),
-        ("endpointToHost: reject\n", ["`reject` is no value of `endpointToHost`", "write `accept` or `drop`"]),
+        (
+            "endpointToHots: drop\n",
+            ["endpointToHots", "endpointToHost"],
+        ),
+        (
+            "endpointToHost: reject\n",
+            [
+                "`reject` is no value of `endpointToHost`",
+                "write `accept` or `drop`",
+            ],
+        ),
         ("unknownEndpoint: [drop]\n", ["config.yaml", "line 1"]),
         ("- a\n", ["config.yaml", "render --help"]),
         ("a: [\n", ["config.yaml", "render --help"]),
-        ("hookPosition: 'he\\nad'\n", ["is no value of `hookPosition`", "`head` or `tail`"]),
+        (
+            "hookPosition: 'he\\nad'\n",
+            ["is no value of `hookPosition`", "`head` or `tail`"],
+        ),
         ("templates: nowhere\n", ["nowhere", "takes a directory"]),
     ] {
         place.write("config.yaml", text);
         says(&place.refused(&["--config", "config.yaml"]), &parts, text);
     }
     place.write("latin.yaml", b"\xff");
-    says(&place.refused(&["--config", "latin.yaml"]), &["[invalid-config]"], "no UTF-8");
-    says(&place.refused(&["--config", "nowhere.yaml"]), &["nowhere.yaml", "PALISADE_CONFIG"], "no file");
+    says(
+        &place.refused(&["--config", "latin.yaml"]),
+        &["[invalid-config]"],
+        "no UTF-8",
+    );
+    says(
+        &place.refused(&["--config", "nowhere.yaml"]),
+        &["nowhere.yaml", "PALISADE_CONFIG"],
+        "no file",
+    );
 }
 
 /// Twelve mistakes, one of each sort.

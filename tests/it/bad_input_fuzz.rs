@@ -1,7 +1,12 @@
-//! Input made bad at random: nothing panics, nothing is half refused, and what is accepted gives scripts of known lines only.
+//! Input made bad at random: nothing panics, nothing is half refused, and what is accepted gives
+//! scripts of known lines only.
 //!
-//! A failure prints its seed, and `PALISADE_FUZZ_SEED=n` runs it again; `PALISADE_FUZZ_CASES=n` tries more.
-#![expect(clippy::disallowed_methods, reason = "tests read files and the environment")]
+//! A failure prints its seed, and `PALISADE_FUZZ_SEED=n` runs it again; `PALISADE_FUZZ_CASES=n`
+//! tries more.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests read files and the environment"
+)]
 #![expect(clippy::print_stdout, reason = "shown when a test fails")]
 
 use std::fs;
@@ -33,7 +38,9 @@ fn compile(texts: &[(&str, &str)]) -> Result<Vec<NodePart>, String> {
         found
             .sorted()
             .into_iter()
-            .map(|problem| print::human(problem, &files, false) + print::json(problem, &files).as_str())
+            .map(|problem| {
+                print::human(problem, &files, false) + print::json(problem, &files).as_str()
+            })
             .collect::<String>()
     };
     if found.has_errors() {
@@ -42,9 +49,18 @@ fn compile(texts: &[(&str, &str)]) -> Result<Vec<NodePart>, String> {
     let resolved = palisade::resolve::selectors(&input.policies, &input.inventory, &mut found);
     let templates = Templates::new(&[]).expect("built-in templates");
     let nodes = input.inventory.nodes_with_ids();
-    let parts = nodes.map(|(node, _)| palisade::compile(&resolved, node, &Options::default(), &templates, &mut found));
-    let parts: Vec<NodePart> = parts.map(|part| part.expect("built-in templates render")).map_while(|part| part).collect();
-    if found.has_errors() { Err(told(&found)) } else { Ok(parts) }
+    let parts = nodes.map(|(node, _)| {
+        palisade::compile(&resolved, node, &Options::default(), &templates, &mut found)
+    });
+    let parts: Vec<NodePart> = parts
+        .map(|part| part.expect("built-in templates render"))
+        .map_while(|part| part)
+        .collect();
+    if found.has_errors() {
+        Err(told(&found))
+    } else {
+        Ok(parts)
+    }
 }
 
 /// Bytes of the longest line that the tools may be given.
@@ -54,8 +70,19 @@ const LONGEST_TABLE_LINE: usize = 2_000;
 const SETS_LINES: [&str; 3] = ["# ", "create pal-", "add pal-"];
 
 /// How lines of tables begin: of the filter table, and of the raw table that validates sources.
-const TABLE_LINES: [&str; 11] =
-    ["# ", "#   ip", "*filter", "*raw", ":pal-", "-A pal-", "-I FORWARD 1 ", "-I INPUT 1 ", "-I OUTPUT 1 ", "-I PREROUTING 1 ", "COMMIT"];
+const TABLE_LINES: [&str; 11] = [
+    "# ",
+    "#   ip",
+    "*filter",
+    "*raw",
+    ":pal-",
+    "-A pal-",
+    "-I FORWARD 1 ",
+    "-I INPUT 1 ",
+    "-I OUTPUT 1 ",
+    "-I PREROUTING 1 ",
+    "COMMIT",
+];
 
 /// What is wrong with the lines of scripts.
 fn strange_lines(parts: &[NodePart]) -> Vec<String> {
@@ -68,36 +95,77 @@ fn strange_lines(parts: &[NodePart]) -> Vec<String> {
 }
 
 fn strange(text: &str, shapes: &[&str], longest: usize) -> Vec<String> {
-    let is_known = |line: &str| line.is_empty() || shapes.iter().any(|shape| line.starts_with(shape));
-    let is_plain = |line: &str| line.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-    let is_good = |line: &str| is_known(line) && is_plain(line) && line.len() <= longest && (line.starts_with('#') || is_well_quoted(line));
+    let is_known =
+        |line: &str| line.is_empty() || shapes.iter().any(|shape| line.starts_with(shape));
+    let is_plain = |line: &str| {
+        line.bytes()
+            .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+    };
+    let is_good = |line: &str| {
+        is_known(line)
+            && is_plain(line)
+            && line.len() <= longest
+            && (line.starts_with('#') || is_well_quoted(line))
+    };
     // `lines` would hide a `\r`
-    text.split('\n').filter(|line| !is_good(line)).map(str::to_owned).collect()
+    text.split('\n')
+        .filter(|line| !is_good(line))
+        .map(str::to_owned)
+        .collect()
 }
 
-/// Quotes only round a comment or log prefix, and nothing in them that a shell or the tools would take for more than text.
+/// Quotes only round a comment or log prefix, and nothing in them that a shell or the tools would
+/// take for more than text.
 fn is_well_quoted(line: &str) -> bool {
     let pieces: Vec<&str> = line.split('"').collect();
-    let is_text = |piece: &str| piece.chars().all(|letter| letter.is_ascii_alphanumeric() || " -_./:,()=@+".contains(letter));
-    let is_introduced = |piece: &str| piece.ends_with("--comment ") || piece.ends_with("--log-prefix ");
-    let outside = pieces.iter().step_by(2).all(|piece| piece.chars().all(|letter| !"\\'`$;|&<>#".contains(letter)));
-    let pairs = pieces.chunks_exact(2).all(|pair| matches!(pair, [before, inside] if is_introduced(before) && is_text(inside)));
+    let is_text = |piece: &str| {
+        piece
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || " -_./:,()=@+".contains(letter))
+    };
+    let is_introduced =
+        |piece: &str| piece.ends_with("--comment ") || piece.ends_with("--log-prefix ");
+    let outside = pieces
+        .iter()
+        .step_by(2)
+        .all(|piece| piece.chars().all(|letter| !"\\'`$;|&<>#".contains(letter)));
+    let pairs = pieces
+        .chunks_exact(2)
+        .all(|pair| matches!(pair, [before, inside] if is_introduced(before) && is_text(inside)));
     pieces.len() % 2 == 1 && outside && pairs
 }
 
 /// Runs a property on a seed of its own, which is printed.
-fn holds<Input: Strategy>(cases: u32, input: &Input, property: impl Fn(Input::Value) -> Result<(), TestCaseError>) {
-    let asked = std::env::var("PALISADE_FUZZ_SEED").ok().and_then(|seed| seed.parse().ok());
+fn holds<Input: Strategy>(
+    cases: u32,
+    input: &Input,
+    property: impl Fn(Input::Value) -> Result<(), TestCaseError>,
+) {
+    let asked = std::env::var("PALISADE_FUZZ_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
     let seed = asked.unwrap_or_else(|| RandomState::new().hash_one(cases));
-    let cases = std::env::var("PALISADE_FUZZ_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
+    let cases = std::env::var("PALISADE_FUZZ_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok())
+        .unwrap_or(cases);
     println!("PALISADE_FUZZ_SEED={seed}");
-    let config = ProptestConfig { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(seed), ..ProptestConfig::default() };
-    TestRunner::new(config).run(input, property).expect("the property holds");
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(seed),
+        ..ProptestConfig::default()
+    };
+    TestRunner::new(config)
+        .run(input, property)
+        .expect("the property holds");
 }
 
 /// The texts of an example: its cluster and its policies.
 fn example(name: &str) -> [String; 2] {
-    ["cluster", "policies"].map(|file| fs::read_to_string(root().join(format!("examples/{name}/{file}.yaml"))).expect("an example"))
+    ["cluster", "policies"].map(|file| {
+        fs::read_to_string(root().join(format!("examples/{name}/{file}.yaml"))).expect("an example")
+    })
 }
 
 fn examples() -> &'static [[String; 2]; 2] {
@@ -179,17 +247,30 @@ impl Change {
 
 /// Words are what stands between white space and YAML's own marks.
 fn replace_word(text: &str, place: &Index, word: &str) -> String {
-    let words: Vec<&str> = text.split([' ', '\n', ',', '[', ']', '{', '}']).filter(|word| !word.is_empty()).collect();
-    let Some(old) = words.get(place.index(words.len().max(1))) else { return word.to_owned() };
+    let words: Vec<&str> = text
+        .split([' ', '\n', ',', '[', ']', '{', '}'])
+        .filter(|word| !word.is_empty())
+        .collect();
+    let Some(old) = words.get(place.index(words.len().max(1))) else {
+        return word.to_owned();
+    };
     let start = old.as_ptr().addr() - text.as_ptr().addr();
     format!("{}{word}{}", &text[..start], &text[start + old.len()..])
 }
 
 #[test]
 fn changed_examples_are_refused_or_give_known_lines() {
-    let input = (select(examples().as_slice()), 0..3_usize, vec(change(), 1..4));
+    let input = (
+        select(examples().as_slice()),
+        0..3_usize,
+        vec(change(), 1..4),
+    );
     holds(150, &input, |([cluster, policies], which, changes)| {
-        let changed = |text: &String| changes.iter().fold(text.clone(), |text, change| change.apply(&text));
+        let changed = |text: &String| {
+            changes
+                .iter()
+                .fold(text.clone(), |text, change| change.apply(&text))
+        };
         let (cluster, policies) = match which {
             0 => (changed(&cluster), policies),
             _ => (cluster, changed(&policies)),
@@ -204,15 +285,21 @@ fn changed_examples_are_refused_or_give_known_lines() {
 #[test]
 fn random_selectors_never_panic() {
     let words = [
-        "a", "\"b\"", "'c'", "==", "!=", "in", "not in", "{", "}", "(", ")", "!", "&&", "||", ",", "has", "all()", "global()", "\\", "\n",
-        "é",
+        "a", "\"b\"", "'c'", "==", "!=", "in", "not in", "{", "}", "(", ")", "!", "&&", "||", ",",
+        "has", "all()", "global()", "\\", "\n", "é",
     ];
-    let text = prop_oneof![any::<String>(), vec(select(words.to_vec()), 0..20).prop_map(|words| words.join(" "))];
+    let text = prop_oneof![
+        any::<String>(),
+        vec(select(words.to_vec()), 0..20).prop_map(|words| words.join(" "))
+    ];
     holds(300, &text, |text| {
         let mut policy = rich_policy();
         policy["spec"]["selector"] = json!(text);
         policy["spec"]["ingress"][0]["source"]["notSelector"] = json!(text);
-        if let Ok(parts) = compile(&[("cluster.json", &cluster()), ("policy.json", &policy.to_string())]) {
+        if let Ok(parts) = compile(&[
+            ("cluster.json", &cluster()),
+            ("policy.json", &policy.to_string()),
+        ]) {
             prop_assert_eq!(strange_lines(&parts), Vec::<String>::new());
         }
         Ok(())
@@ -289,12 +376,20 @@ fn cluster() -> String {
     cluster_value().to_string()
 }
 
-/// JSON pointers to every value, and, by the second of each, to every key (as its object's pointer and the key).
+/// JSON pointers to every value, and, by the second of each, to every key (as its object's pointer
+/// and the key).
 fn places(value: &Value) -> Vec<String> {
     fn walk(value: &Value, path: &str, places: &mut Vec<String>) {
         let children: Vec<(String, &Value)> = match value {
-            Value::Object(fields) => fields.iter().map(|(key, value)| (key.replace('~', "~0").replace('/', "~1"), value)).collect(),
-            Value::Array(items) => items.iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect(),
+            Value::Object(fields) => fields
+                .iter()
+                .map(|(key, value)| (key.replace('~', "~0").replace('/', "~1"), value))
+                .collect(),
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, value)| (index.to_string(), value))
+                .collect(),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
         };
         for (key, child) in children {
@@ -329,18 +424,35 @@ fn with_key_misspelt(value: &Value, place: &str) -> Option<Value> {
 fn no_mistake_in_a_policy_is_taken_for_an_absent_field() {
     let cluster = cluster();
     for policy in [rich_policy(), rich_kubernetes_policy()] {
-        let compiled = compile(&[("cluster.json", &cluster), ("policy.json", &policy.to_string())]);
+        let compiled = compile(&[
+            ("cluster.json", &cluster),
+            ("policy.json", &policy.to_string()),
+        ]);
         assert_eq!(compiled.map(|parts| strange_lines(&parts)), Ok(Vec::new()));
         for place in places(&policy) {
-            let junk = [json!("~!"), json!([[]]), json!({"nope": 1}), json!(true), json!(-7.5)];
+            let junk = [
+                json!("~!"),
+                json!([[]]),
+                json!({"nope": 1}),
+                json!(true),
+                json!(-7.5),
+            ];
             // an order may be any number; a key of labels may be any key
-            let wrong = junk.into_iter().filter(|junk| !(place.ends_with("/order") && junk.is_number()));
+            let wrong = junk
+                .into_iter()
+                .filter(|junk| !(place.ends_with("/order") && junk.is_number()));
             let mut mistakes: Vec<Value> = wrong.map(|junk| with(&policy, &place, junk)).collect();
             let is_label = place.contains("abels/");
             mistakes.extend(with_key_misspelt(&policy, &place).filter(|_| !is_label));
             for mistake in mistakes {
-                let compiled = compile(&[("cluster.json", &cluster), ("policy.json", &mistake.to_string())]);
-                assert!(compiled.is_err(), "a mistake at {place} is not seen:\n{mistake}");
+                let compiled = compile(&[
+                    ("cluster.json", &cluster),
+                    ("policy.json", &mistake.to_string()),
+                ]);
+                assert!(
+                    compiled.is_err(),
+                    "a mistake at {place} is not seen:\n{mistake}"
+                );
             }
         }
     }
@@ -359,22 +471,42 @@ fn hostile_strings_are_refused_or_harmless() {
     let (cluster, policy) = (cluster_value(), rich_policy());
     let long = "a".repeat(5_000);
     let long_selector = format!("app == '{}'", "b c".repeat(2_000));
-    let strings: Vec<&str> = HOSTILE.iter().copied().chain([long.as_str(), &long_selector]).collect();
+    let strings: Vec<&str> = HOSTILE
+        .iter()
+        .copied()
+        .chain([long.as_str(), &long_selector])
+        .collect();
     let mut accepted = 0;
     for hostile in strings {
-        let in_policy = string_places(&policy).map(|place| (cluster.clone(), with(&policy, &place, json!(hostile))));
-        let in_cluster = string_places(&cluster).map(|place| (with(&cluster, &place, json!(hostile)), policy.clone()));
+        let in_policy = string_places(&policy)
+            .map(|place| (cluster.clone(), with(&policy, &place, json!(hostile))));
+        let in_cluster = string_places(&cluster)
+            .map(|place| (with(&cluster, &place, json!(hostile)), policy.clone()));
         for (cluster, policy) in in_policy.chain(in_cluster) {
-            let Ok(parts) = compile(&[("cluster.json", &cluster.to_string()), ("policy.json", &policy.to_string())]) else { continue };
+            let Ok(parts) = compile(&[
+                ("cluster.json", &cluster.to_string()),
+                ("policy.json", &policy.to_string()),
+            ]) else {
+                continue;
+            };
             accepted += 1;
-            assert_eq!(strange_lines(&parts), Vec::<String>::new(), "{hostile:?}\n{cluster}\n{policy}");
+            assert_eq!(
+                strange_lines(&parts),
+                Vec::<String>::new(),
+                "{hostile:?}\n{cluster}\n{policy}"
+            );
         }
     }
-    assert!(accepted > 100, "nearly everything was refused, so that little was tried: {accepted}");
+    assert!(
+        accepted > 100,
+        "nearly everything was refused, so that little was tried: {accepted}"
+    );
 }
 
 fn string_places(value: &Value) -> impl Iterator<Item = String> {
-    places(value).into_iter().filter(|place| value.pointer(place).is_some_and(Value::is_string))
+    places(value)
+        .into_iter()
+        .filter(|place| value.pointer(place).is_some_and(Value::is_string))
 }
 
 #[test]
@@ -388,6 +520,21 @@ fn strange_lines_are_seen() {
     ] {
         assert_eq!(strange(line, &TABLE_LINES, LONGEST_TABLE_LINE), [line]);
     }
-    assert_eq!(strange(&format!("# {}", "a".repeat(2_000)), &TABLE_LINES, LONGEST_TABLE_LINE).len(), 1);
-    assert!(strange("-A pal-a -m comment --comment \"a (b)\" -j DROP", &TABLE_LINES, LONGEST_TABLE_LINE).is_empty());
+    assert_eq!(
+        strange(
+            &format!("# {}", "a".repeat(2_000)),
+            &TABLE_LINES,
+            LONGEST_TABLE_LINE
+        )
+        .len(),
+        1
+    );
+    assert!(
+        strange(
+            "-A pal-a -m comment --comment \"a (b)\" -j DROP",
+            &TABLE_LINES,
+            LONGEST_TABLE_LINE
+        )
+        .is_empty()
+    );
 }

@@ -7,22 +7,46 @@ use crate::bad_input::{Place, cluster, is_refusal};
 use crate::palisade::{Outcome, files_below, run, run_with_input};
 use crate::tools;
 
-/// A shell line in which `$P` is the program, with no variable of the caller's but those in the line.
+/// A shell line in which `$P` is the program, with no variable of the caller's but those in the
+/// line.
 fn shell(directory: &Path, line: &str) -> Outcome {
     let mut command = tools::command("bash");
-    command.args(["-c", line]).current_dir(directory).env_clear().env("PATH", tools::PATH);
-    command.env("P", env!("CARGO_BIN_EXE_palisade")).env("E", cluster());
-    let Output { status, stdout, stderr } = command.output().expect("bash starts");
+    command
+        .args(["-c", line])
+        .current_dir(directory)
+        .env_clear()
+        .env("PATH", tools::PATH);
+    command
+        .env("P", env!("CARGO_BIN_EXE_palisade"))
+        .env("E", cluster());
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().expect("bash starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-    Outcome { status: status.code().expect("no signal"), stdout: text(stdout), stderr: text(stderr) }
+    Outcome {
+        status: status.code().expect("no signal"),
+        stdout: text(stdout),
+        stderr: text(stderr),
+    }
 }
 
 /// Status and standard output of shell lines.
 fn lines_give(directory: &Path, cases: &[(&str, i32, &str)]) {
     for (line, status, stdout) in cases {
         let outcome = shell(directory, line);
-        assert_eq!((outcome.status, outcome.stdout.as_str()), (*status, *stdout), "{line}:\n{}", outcome.stderr);
-        assert!(!outcome.stderr.contains("panicked"), "{line}:\n{}", outcome.stderr);
+        assert_eq!(
+            (outcome.status, outcome.stdout.as_str()),
+            (*status, *stdout),
+            "{line}:\n{}",
+            outcome.stderr
+        );
+        assert!(
+            !outcome.stderr.contains("panicked"),
+            "{line}:\n{}",
+            outcome.stderr
+        );
     }
 }
 
@@ -30,7 +54,10 @@ fn lines_give(directory: &Path, cases: &[(&str, i32, &str)]) {
 fn check_gives_0_1_or_2_and_writes_nothing_to_standard_output() {
     let place = Place::new();
     place.write("bad.yaml", "apiVersion: v1\n");
-    place.write("old.yaml", "apiVersion: crd.projectcalico.org/v1\nkind: Tier\nmetadata: {name: a}\nspec: {}\n");
+    place.write(
+        "old.yaml",
+        "apiVersion: crd.projectcalico.org/v1\nkind: Tier\nmetadata: {name: a}\nspec: {}\n",
+    );
     let before = place.names();
     lines_give(
         place.path(),
@@ -43,7 +70,11 @@ fn check_gives_0_1_or_2_and_writes_nothing_to_standard_output() {
             ("$P check bad.yaml", 2, ""),
             ("$P check old.yaml", 1, ""),
             ("$P check old.yaml --allow no-policies", 0, ""),
-            ("(cat $E/policies.yaml; echo ---; cat $E/cluster.yaml) | $P check -", 1, ""),
+            (
+                "(cat $E/policies.yaml; echo ---; cat $E/cluster.yaml) | $P check -",
+                1,
+                "",
+            ),
             ("$P check - < /dev/null", 2, ""),
             ("$P check - <&-", 2, ""),
             ("$P check", 2, ""),
@@ -53,7 +84,11 @@ fn check_gives_0_1_or_2_and_writes_nothing_to_standard_output() {
         ],
     );
     place.is_untouched(&before, "check");
-    assert!(shell(place.path(), "$P check $E").stderr.contains("valid: "));
+    assert!(
+        shell(place.path(), "$P check $E")
+            .stderr
+            .contains("valid: ")
+    );
 }
 
 #[test]
@@ -68,7 +103,11 @@ fn lints_are_chosen_by_flag_and_file() {
         &[
             ("$P check $E --config allow.yaml", 0, ""),
             ("$P check $E --config deny.yaml", 1, ""),
-            ("$P check $E --config deny.yaml --allow default-service-account", 0, ""),
+            (
+                "$P check $E --config deny.yaml --allow default-service-account",
+                0,
+                "",
+            ),
             ("$P check $E --config level.yaml", 2, ""),
             ("$P check $E --config name.yaml", 2, ""),
             ("$P render $E --out new --config name.yaml", 2, ""),
@@ -76,26 +115,60 @@ fn lints_are_chosen_by_flag_and_file() {
     );
     let told = |line: &str| shell(place.path(), line).stderr;
     assert!(told("$P check $E --config name.yaml").contains("did you mean `no-dns`?"));
-    assert!(told("$P check $E --allow defaultserviceaccount").contains("did you mean `default-service-account`?"));
-    assert!(told("$P check $E --format json").contains(r#""code":"default-service-account","severity":"lint""#));
+    assert!(
+        told("$P check $E --allow defaultserviceaccount")
+            .contains("did you mean `default-service-account`?")
+    );
+    assert!(
+        told("$P check $E --format json")
+            .contains(r#""code":"default-service-account","severity":"lint""#)
+    );
 }
 
 #[test]
 fn the_check_of_a_bundle_gives_0_or_1_and_never_writes() {
     let place = Place::new();
     let home = place.path();
-    place.write("more.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: more}\n");
+    place.write(
+        "more.yaml",
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: more}\n",
+    );
     let before = place.names();
     let same = run(home, &["render", &cluster(), "--out", "old", "--check"]);
-    assert_eq!((same.status, same.stdout.as_str()), (0, ""), "{}", same.stderr);
-    let other = run(home, &["render", &cluster(), "more.yaml", "--out", "old", "--check"]);
+    assert_eq!(
+        (same.status, same.stdout.as_str()),
+        (0, ""),
+        "{}",
+        same.stderr
+    );
+    let other = run(
+        home,
+        &["render", &cluster(), "more.yaml", "--out", "old", "--check"],
+    );
     assert_eq!(other.status, 1, "{}", other.stderr);
-    assert!(other.stdout.contains("+++ b/palisade.json") && other.stderr.is_empty(), "{}{}", other.stdout, other.stderr);
-    let none = run(home, &["render", &cluster(), "--out", "none/deep", "--check"]);
+    assert!(
+        other.stdout.contains("+++ b/palisade.json") && other.stderr.is_empty(),
+        "{}{}",
+        other.stdout,
+        other.stderr
+    );
+    let none = run(
+        home,
+        &["render", &cluster(), "--out", "none/deep", "--check"],
+    );
     assert_eq!(none.status, 1, "{}", none.stderr);
     assert!(none.stdout.contains("+*filter"));
-    is_refusal(&run(home, &["render", &cluster(), "--out", "more.yaml", "--check"]), "a file as bundle");
-    is_refusal(&run(home, &["render", "nothing", "--out", "old", "--check"]), "bad input");
+    is_refusal(
+        &run(
+            home,
+            &["render", &cluster(), "--out", "more.yaml", "--check"],
+        ),
+        "a file as bundle",
+    );
+    is_refusal(
+        &run(home, &["render", "nothing", "--out", "old", "--check"]),
+        "bad input",
+    );
     place.is_untouched(&before, "--check");
 }
 
@@ -103,8 +176,15 @@ fn the_check_of_a_bundle_gives_0_or_1_and_never_writes() {
 fn unknown_nodes_are_refused() {
     let place = Place::new();
     let before = place.names();
-    for words in [["--node", "nowhere"], ["--node", "../../etc"], ["--node", ""]] {
-        let outcome = run(place.path(), &[&["render", &cluster(), "--out", "new"], words.as_slice()].concat());
+    for words in [
+        ["--node", "nowhere"],
+        ["--node", "../../etc"],
+        ["--node", ""],
+    ] {
+        let outcome = run(
+            place.path(),
+            &[&["render", &cluster(), "--out", "new"], words.as_slice()].concat(),
+        );
         is_refusal(&outcome, &words.join(" "));
     }
     place.is_untouched(&before, "--node");
@@ -123,7 +203,11 @@ fn selectors_give_0_1_or_2() {
             (r#"$P selector match 'a = "b"' --label a=b"#, 2, ""),
             (r#"$P selector match 'all()' --label a"#, 2, ""),
             (r#"$P selector match 'all()' --label =a"#, 2, ""),
-            (r#"$P selector format " a  in{'x',\"y\"}&&!(!has(b)) ""#, 0, "(a in {\"x\", \"y\"} && has(b))\n"),
+            (
+                r#"$P selector format " a  in{'x',\"y\"}&&!(!has(b)) ""#,
+                0,
+                "(a in {\"x\", \"y\"} && has(b))\n",
+            ),
             (r#"$P selector format 'a =='"#, 2, ""),
             (r#"$P selector format $'a == "\x01\n'"#, 2, ""),
             (r#"$P selector format $'\xff'"#, 2, ""),
@@ -131,7 +215,10 @@ fn selectors_give_0_1_or_2() {
         ],
     );
     let told = run(place.path(), &["selector", "format", "app = 'web'"]).stderr;
-    assert!(told.contains("[selector-syntax]") && told.contains("<selector>:1:5"), "{told}");
+    assert!(
+        told.contains("[selector-syntax]") && told.contains("<selector>:1:5"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -140,8 +227,17 @@ fn closed_and_full_streams_are_no_panic() {
     lines_give(
         place.path(),
         &[
-            ("set -o pipefail; $P render $E --out none --check | head -1 >/dev/null; test $? -ne 101", 0, ""),
-            ("$P render $E --out none --check >&-; test $? -ne 101", 0, ""),
+            (
+                "set -o pipefail; $P render $E --out none --check | head -1 >/dev/null; test $? \
+                 -ne 101",
+                0,
+                "",
+            ),
+            (
+                "$P render $E --out none --check >&-; test $? -ne 101",
+                0,
+                "",
+            ),
             ("$P render $E --out none --check > /dev/full", 2, ""),
             ("$P selector format 'has(a)' > /dev/full", 2, ""),
             ("$P check nothing 2>&-", 2, ""),
@@ -158,23 +254,47 @@ fn closed_and_full_streams_are_no_panic() {
 #[test]
 fn problems_as_json_are_one_object_a_line() {
     let place = Place::new();
-    place.write("bad.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: 'A\n\n  b', labels: {'ä': b}}\n---\na: b\n");
-    let outcome = run(place.path(), &["check", "--format", "json", "bad.yaml", "nothing"]);
+    place.write(
+        "bad.yaml",
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: 'A\n\n  b', labels: {'ä': b}}\n---\na: \
+         b\n",
+    );
+    let outcome = run(
+        place.path(),
+        &["check", "--format", "json", "bad.yaml", "nothing"],
+    );
     is_refusal(&outcome, "json");
-    let lines: Vec<serde_json::Value> = outcome.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let lines: Vec<serde_json::Value> = outcome
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
     assert!(lines.len() >= 4, "{}", outcome.stderr);
     for line in &lines {
-        assert!(line["code"].is_string() && line["message"].is_string() && line["severity"] == "error", "{line}");
+        assert!(
+            line["code"].is_string() && line["message"].is_string() && line["severity"] == "error",
+            "{line}"
+        );
     }
-    let placed = lines.iter().filter(|line| line["labels"][0]["file"] == "bad.yaml");
+    let placed = lines
+        .iter()
+        .filter(|line| line["labels"][0]["file"] == "bad.yaml");
     assert!(placed.clone().count() >= 3, "{}", outcome.stderr);
-    assert!(placed.into_iter().all(|line| line["labels"][0]["line"].as_u64() > Some(0) && line["labels"][0]["column"].as_u64() > Some(0)));
+    assert!(
+        placed
+            .into_iter()
+            .all(|line| line["labels"][0]["line"].as_u64() > Some(0)
+                && line["labels"][0]["column"].as_u64() > Some(0))
+    );
 }
 
 #[test]
 fn quiet_colour_and_their_variables() {
     let place = Place::new();
-    place.write("note.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n");
+    place.write(
+        "note.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n",
+    );
     let told = |line: &str| shell(place.path(), line).stderr;
     assert!(told("$P check note.yaml").contains("note[skipped-kinds]"));
     assert_eq!(told("$P check -q note.yaml"), "");
@@ -218,7 +338,10 @@ fn flags_win_over_variables_and_those_over_the_file() {
     ] {
         assert_eq!(bundle(line), drop, "{line}");
     }
-    for line in ["$P render --config empty.yaml", "PALISADE_ENDPOINT_TO_HOST=accept $P render --config drop.yaml"] {
+    for line in [
+        "$P render --config empty.yaml",
+        "PALISADE_ENDPOINT_TO_HOST=accept $P render --config drop.yaml",
+    ] {
         assert_eq!(bundle(line), accept, "{line}");
     }
 }
@@ -227,9 +350,21 @@ fn flags_win_over_variables_and_those_over_the_file() {
 fn wrong_words_in_variables_are_refused() {
     let place = Place::new();
     let before = place.names();
-    for variable in ["ENDPOINT_TO_HOST", "UNKNOWN_ENDPOINT", "HOOK_POSITION", "ENCAPSULATED", "FORMAT", "COLOR", "TEMPLATES", "CONFIG"] {
+    for variable in [
+        "ENDPOINT_TO_HOST",
+        "UNKNOWN_ENDPOINT",
+        "HOOK_POSITION",
+        "ENCAPSULATED",
+        "FORMAT",
+        "COLOR",
+        "TEMPLATES",
+        "CONFIG",
+    ] {
         for word in ["nonsense", "$'\\xff'", "$'a\\nb'"] {
-            let outcome = shell(place.path(), &format!("PALISADE_{variable}={word} $P render $E --out new"));
+            let outcome = shell(
+                place.path(),
+                &format!("PALISADE_{variable}={word} $P render $E --out new"),
+            );
             is_refusal(&outcome, variable);
         }
     }
@@ -252,16 +387,30 @@ fn help_is_data_and_fits_the_screen() {
         "selector format --help",
     ] {
         let outcome = shell(place.path(), &format!("$P {command}"));
-        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{command}");
+        assert_eq!(
+            (outcome.status, outcome.stderr.as_str()),
+            (0, ""),
+            "{command}"
+        );
         assert!(outcome.stdout.contains("Usage: palisade"), "{command}");
-        assert!(outcome.stdout.lines().all(|line| line.chars().count() <= 100), "{command}");
+        assert!(
+            outcome
+                .stdout
+                .lines()
+                .all(|line| line.chars().count() <= 100),
+            "{command}"
+        );
     }
 }
 
 #[test]
 fn standard_input_is_one_more_file() {
     let place = Place::new();
-    let outcome = run_with_input(place.path(), &["check", "-"], b"apiVersion: v1\nkind: Namespace\nmetadata: {name: A}\n");
+    let outcome = run_with_input(
+        place.path(),
+        &["check", "-"],
+        b"apiVersion: v1\nkind: Namespace\nmetadata: {name: A}\n",
+    );
     is_refusal(&outcome, "standard input");
     assert!(outcome.stderr.contains("<stdin>:"), "{}", outcome.stderr);
 }

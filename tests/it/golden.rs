@@ -50,7 +50,8 @@ const ELSEWHERE: [(Code, &str); 22] = [
     (Code::RolledBack, "tests/it/apply/confirmed.rs"),
 ];
 
-/// Folders of transcripts and of plans, which are cases of another sort: see `transcripts.rs` and `node/plans.rs`.
+/// Folders of transcripts and of plans, which are cases of another sort: see `transcripts.rs` and
+/// `node/plans.rs`.
 const OTHERS: [&str; 2] = ["commands", "plans"];
 
 /// All cases, in the order of their names.
@@ -67,9 +68,15 @@ pub(crate) fn cases() -> Vec<PathBuf> {
 
 /// The input files of a case, in the order of their names.
 fn inputs(case: &Path) -> Vec<String> {
-    let entries = fs::read_dir(case).expect("a case").map(|entry| entry.expect("an entry"));
-    let names = entries.filter(|entry| entry.path().is_file()).map(|entry| entry.file_name().into_string().expect("a name"));
-    let mut inputs: Vec<String> = names.filter(|name| ![ABOUT, ARGUMENTS, ERRORS, NOTES, CHECK].contains(&name.as_str())).collect();
+    let entries = fs::read_dir(case)
+        .expect("a case")
+        .map(|entry| entry.expect("an entry"));
+    let names = entries
+        .filter(|entry| entry.path().is_file())
+        .map(|entry| entry.file_name().into_string().expect("a name"));
+    let mut inputs: Vec<String> = names
+        .filter(|name| ![ABOUT, ARGUMENTS, ERRORS, NOTES, CHECK].contains(&name.as_str()))
+        .collect();
     inputs.sort_unstable();
     inputs
 }
@@ -78,25 +85,46 @@ fn inputs(case: &Path) -> Vec<String> {
 type Outputs = BTreeMap<String, String>;
 
 fn expected(case: &Path) -> Outputs {
-    files_below(case).into_iter().filter(|(path, _)| [ERRORS, NOTES, CHECK].contains(&path.as_str()) || path.starts_with(BUNDLE)).collect()
+    files_below(case)
+        .into_iter()
+        .filter(|(path, _)| {
+            [ERRORS, NOTES, CHECK].contains(&path.as_str()) || path.starts_with(BUNDLE)
+        })
+        .collect()
 }
 
 /// Renders `paths` in a case and gives what comes out.
 fn render(case: &Path, paths: &[String], input: &str) -> Outputs {
     let place = tempfile::tempdir().expect("a directory");
     let bundle = place.path().join("bundle");
-    let mut words = vec!["render".to_owned(), "--out".to_owned(), bundle.display().to_string()];
+    let mut words = vec![
+        "render".to_owned(),
+        "--out".to_owned(),
+        bundle.display().to_string(),
+    ];
     let own = fs::read_to_string(case.join(ARGUMENTS)).unwrap_or_default();
     words.extend(own.split_whitespace().map(str::to_owned));
     words.extend(paths.iter().cloned());
     let outcome = run_with_input(case, &words, input.as_bytes());
-    let mut outputs: Outputs = files_below(&bundle).into_iter().map(|(path, text)| (format!("{BUNDLE}/{path}"), text)).collect();
+    let mut outputs: Outputs = files_below(&bundle)
+        .into_iter()
+        .map(|(path, text)| (format!("{BUNDLE}/{path}"), text))
+        .collect();
     let name = match outcome.status {
         0 => NOTES,
         2 => ERRORS,
-        other => panic!("{}: exit status {other}\n{}", case.display(), outcome.stderr),
+        other => panic!(
+            "{}: exit status {other}\n{}",
+            case.display(),
+            outcome.stderr
+        ),
     };
-    assert_eq!(outcome.status == 2, outputs.is_empty(), "{}: a refused input must write nothing, any other a bundle", case.display());
+    assert_eq!(
+        outcome.status == 2,
+        outputs.is_empty(),
+        "{}: a refused input must write nothing, any other a bundle",
+        case.display()
+    );
     if !outcome.stderr.is_empty() {
         outputs.insert(name.to_owned(), outcome.stderr);
     }
@@ -111,7 +139,10 @@ fn check(case: &Path, paths: &[String], input: &str) -> Outputs {
     words.extend(paths.iter().cloned());
     let outcome = run_with_input(case, &words, input.as_bytes());
     assert_eq!(outcome.stdout, "", "{}", case.display());
-    Outputs::from([(CHECK.to_owned(), format!("{}exit status {}\n", outcome.stderr, outcome.status))])
+    Outputs::from([(
+        CHECK.to_owned(),
+        format!("{}exit status {}\n", outcome.stderr, outcome.status),
+    )])
 }
 
 /// Writes what came out in place of what was expected.
@@ -132,7 +163,11 @@ fn every_case_gives_what_it_should() {
     let wants_update = env::var_os("UPDATE_GOLDEN").is_some_and(|value| !value.is_empty());
     let mut wrong = Vec::new();
     for case in cases() {
-        assert!(case.join(ABOUT).is_file(), "{}: what is the idea? write {ABOUT}", case.display());
+        assert!(
+            case.join(ABOUT).is_file(),
+            "{}: what is the idea? write {ABOUT}",
+            case.display()
+        );
         let outputs = match case.join(CHECK).is_file() {
             true => check(&case, &inputs(&case), ""),
             false => render(&case, &inputs(&case), ""),
@@ -142,44 +177,78 @@ fn every_case_gives_what_it_should() {
             false => wrong.extend(differences(&case, &expected(&case), &outputs)),
         }
     }
-    assert!(wrong.is_empty(), "{}\nUPDATE_GOLDEN=1 accepts this", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{}\nUPDATE_GOLDEN=1 accepts this",
+        wrong.join("\n")
+    );
 }
 
 /// Files that are missing, too many, or different.
 fn differences(case: &Path, expected: &Outputs, found: &Outputs) -> Vec<String> {
     let paths: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
-    let differ = paths.into_iter().filter(|path| expected.get(*path) != found.get(*path));
-    differ.map(|path| difference(&case.join(path), expected.get(path), found.get(path))).collect()
+    let differ = paths
+        .into_iter()
+        .filter(|path| expected.get(*path) != found.get(*path));
+    differ
+        .map(|path| difference(&case.join(path), expected.get(path), found.get(path)))
+        .collect()
 }
 
 fn difference(path: &Path, expected: Option<&String>, found: Option<&String>) -> String {
     match (expected, found) {
-        (Some(expected), Some(found)) => format!("{}:\n{}", path.display(), line_diff(expected, found)),
+        (Some(expected), Some(found)) => {
+            format!("{}:\n{}", path.display(), line_diff(expected, found))
+        }
         (Some(_), None) => format!("{}: expected, and not given", path.display()),
-        (None, _) => format!("{}: given, and not expected:\n{}", path.display(), found.map_or("", |found| found)),
+        (None, _) => format!(
+            "{}: given, and not expected:\n{}",
+            path.display(),
+            found.map_or("", |found| found)
+        ),
     }
 }
 
 #[test]
 fn the_order_of_files_and_objects_changes_no_byte() {
-    for case in cases().into_iter().filter(|case| case.join(BUNDLE).is_dir()) {
-        let expected: Outputs = expected(&case).into_iter().filter(|(path, _)| path.starts_with(BUNDLE)).collect();
+    for case in cases()
+        .into_iter()
+        .filter(|case| case.join(BUNDLE).is_dir())
+    {
+        let expected: Outputs = expected(&case)
+            .into_iter()
+            .filter(|(path, _)| path.starts_with(BUNDLE))
+            .collect();
         let backwards: Vec<String> = inputs(&case).into_iter().rev().collect();
-        for outputs in [render(&case, &backwards, ""), render(&case, &["-".to_owned()], &shuffled(&case))] {
-            let bundle: Outputs = outputs.into_iter().filter(|(path, _)| path.starts_with(BUNDLE)).collect();
+        for outputs in [
+            render(&case, &backwards, ""),
+            render(&case, &["-".to_owned()], &shuffled(&case)),
+        ] {
+            let bundle: Outputs = outputs
+                .into_iter()
+                .filter(|(path, _)| path.starts_with(BUNDLE))
+                .collect();
             assert_eq!(differences(&case, &expected, &bundle).join("\n"), "");
         }
     }
 }
 
-/// All objects of a case's input as one stream, last first. Cases with JSON or lists have one file, which stays whole.
+/// All objects of a case's input as one stream, last first. Cases with JSON or lists have one file,
+/// which stays whole.
 fn shuffled(case: &Path) -> String {
-    let texts: Vec<String> = inputs(case).iter().map(|name| fs::read_to_string(case.join(name)).expect("a text")).collect();
+    let texts: Vec<String> = inputs(case)
+        .iter()
+        .map(|name| fs::read_to_string(case.join(name)).expect("a text"))
+        .collect();
     let json = texts.iter().any(|text| text.starts_with(['{', '[']));
     let documents: Vec<String> = texts.iter().flat_map(|text| documents(text)).collect();
     match json {
         true => texts.concat(),
-        false => documents.iter().rev().map(|document| format!("---\n{document}")).collect(),
+        false => documents
+            .iter()
+            .rev()
+            .map(|document| format!("---\n{document}"))
+            .collect(),
     }
 }
 
@@ -188,7 +257,11 @@ fn documents(text: &str) -> Vec<String> {
     for line in text.lines() {
         match line.starts_with("---") {
             true => documents.push(String::new()),
-            false => documents.iter_mut().last().expect("one").extend([line, "\n"]),
+            false => documents
+                .iter_mut()
+                .last()
+                .expect("one")
+                .extend([line, "\n"]),
         }
     }
     documents
@@ -196,27 +269,56 @@ fn documents(text: &str) -> Vec<String> {
 
 #[test]
 fn a_bundle_on_disk_is_in_sync_with_its_input() {
-    for case in cases().into_iter().filter(|case| case.join(BUNDLE).is_dir()) {
-        let mut words = vec!["render".to_owned(), "--check".to_owned(), "--out".to_owned(), BUNDLE.to_owned()];
+    for case in cases()
+        .into_iter()
+        .filter(|case| case.join(BUNDLE).is_dir())
+    {
+        let mut words = vec![
+            "render".to_owned(),
+            "--check".to_owned(),
+            "--out".to_owned(),
+            BUNDLE.to_owned(),
+        ];
         let own = fs::read_to_string(case.join(ARGUMENTS)).unwrap_or_default();
         words.extend(own.split_whitespace().map(str::to_owned));
         words.extend(inputs(&case));
         let outcome = run(&case, &words);
-        assert_eq!((outcome.status, outcome.stdout.as_str()), (0, ""), "{}", case.display());
+        assert_eq!(
+            (outcome.status, outcome.stdout.as_str()),
+            (0, ""),
+            "{}",
+            case.display()
+        );
     }
 }
 
 #[test]
 fn every_code_has_a_case() {
-    let texts: Vec<String> = cases().iter().flat_map(|case| expected(case)).map(|(_, text)| text).chain(transcripts::texts()).collect();
-    let shown = |code: Code| texts.iter().any(|text| text.contains(&format!("[{}]: ", code.name())));
+    let texts: Vec<String> = cases()
+        .iter()
+        .flat_map(|case| expected(case))
+        .map(|(_, text)| text)
+        .chain(transcripts::texts())
+        .collect();
+    let shown = |code: Code| {
+        texts
+            .iter()
+            .any(|text| text.contains(&format!("[{}]: ", code.name())))
+    };
     let elsewhere = |code: Code| ELSEWHERE.iter().any(|row| row.0 == code);
-    let missing: Vec<&str> = Code::ALL.iter().filter(|code| !shown(**code) && !elsewhere(**code)).map(|code| code.name()).collect();
+    let missing: Vec<&str> = Code::ALL
+        .iter()
+        .filter(|code| !shown(**code) && !elsewhere(**code))
+        .map(|code| code.name())
+        .collect();
     assert!(missing.is_empty(), "no golden case shows {missing:?}");
     for (code, place) in ELSEWHERE {
         let text = fs::read_to_string(root().join(place)).expect("a test");
         let names = [format!("[{}]", code.name()), format!("Code::{code:?}")];
-        assert!(names.iter().any(|name| text.contains(name)), "{place} has nothing of {code}");
+        assert!(
+            names.iter().any(|name| text.contains(name)),
+            "{place} has nothing of {code}"
+        );
     }
 }
 
@@ -229,9 +331,17 @@ fn every_lint_has_a_case_and_can_be_left_out() {
         words.extend(own.split_whitespace().map(str::to_owned));
         words.extend(inputs(&case));
         let finding = format!("lint[{code}]: ");
-        assert!(run(&case, &words).stderr.contains(&finding), "{code}: {} does not show it", case.display());
+        assert!(
+            run(&case, &words).stderr.contains(&finding),
+            "{code}: {} does not show it",
+            case.display()
+        );
         words.extend(["--allow".to_owned(), code.name().to_owned()]);
         let outcome = run(&case, &words);
-        assert!(!outcome.stderr.contains(&finding) && outcome.status < 2, "{code}: --allow does not leave it out\n{}", outcome.stderr);
+        assert!(
+            !outcome.stderr.contains(&finding) && outcome.status < 2,
+            "{code}: --allow does not leave it out\n{}",
+            outcome.stderr
+        );
     }
 }

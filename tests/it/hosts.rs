@@ -1,5 +1,5 @@
-//! Host endpoints in real kernels: who reaches a node, whom a node reaches, and what goes through it, on both builds of
-//! iptables and in both families.
+//! Host endpoints in real kernels: who reaches a node, whom a node reaches, and what goes through
+//! it, on both builds of iptables and in both families.
 #![expect(clippy::disallowed_methods, reason = "tests write files")]
 
 use std::fs;
@@ -9,7 +9,8 @@ use crate::enforced::{BUILDS, scripts};
 use crate::kernel::{self, Cluster, Host, Node, Probe, Question};
 use crate::palisade::{root, run};
 
-/// Nodes `n1` (with the pods `db`, `web` and `shut`) and `n2` (with the pod `far`), and who is outside.
+/// Nodes `n1` (with the pods `db`, `web` and `shut`) and `n2` (with the pod `far`), and who is
+/// outside.
 const CLUSTER: &str = "
 apiVersion: v1
 kind: Node
@@ -83,7 +84,8 @@ fn a_host_endpoint_guards_its_host_and_nothing_else() {
         "
   types: [Ingress, Egress]
   ingress:
-    - {action: Allow, protocol: TCP, source: {selector: who == 'friend'}, destination: {ports: [8080]}}
+    - {action: Allow, protocol: TCP, source: {selector: who == 'friend'}, destination: {ports: \
+         [8080]}}
   egress:
     - {action: Allow, protocol: TCP, destination: {ports: [9000]}}
 ",
@@ -125,8 +127,10 @@ fn forward_policy_of_every_interface_is_for_those_of_pods_too() {
         "
   applyOnForward: true
   types: [Ingress, Egress]
-  ingress: [{action: Pass, source: {selector: who == 'friend'}}, {action: Allow, protocol: TCP, destination: {ports: [80, 82]}}]
-  egress: [{action: Allow, protocol: TCP, destination: {ports: [80, 81]}}, {action: Allow, protocol: UDP, destination: {ports: [5353]}}]
+  ingress: [{action: Pass, source: {selector: who == 'friend'}}, {action: Allow, protocol: TCP, \
+         destination: {ports: [80, 82]}}]
+  egress: [{action: Allow, protocol: TCP, destination: {ports: [80, 81]}}, {action: Allow, \
+         protocol: UDP, destination: {ports: [5353]}}]
 ",
     );
     let rows = [
@@ -136,7 +140,8 @@ fn forward_policy_of_every_interface_is_for_those_of_pods_too() {
         ("stranger", "db", Tcp(82), false),
         ("far", "db", Tcp(80), true),
         ("far", "db", Tcp(82), false),
-        // passed, and no tier is left: forwarded packets go on, and a profile allows those to the host
+        // passed, and no tier is left: forwarded packets go on, and a profile allows those to the
+        // host
         ("friend", "db", Tcp(81), true),
         ("friend", "db", Tcp(82), false),
         ("friend", "n1", Tcp(81), true),
@@ -238,7 +243,10 @@ spec: {node: n1, interfaceName: eth0, profiles: [projectcalico-default-allow]}
         ("n1", "db", Tcp(80), true),
         ("n1", "db", Tcp(1004), true),
     ];
-    check(&[host_endpoint(EVERYWHERE), named.to_owned(), forward, before], &rows);
+    check(
+        &[host_endpoint(EVERYWHERE), named.to_owned(), forward, before],
+        &rows,
+    );
 }
 
 #[test]
@@ -307,11 +315,13 @@ fn pre_dnat_policy_decides_on_all_that_arrives() {
     check(&[host_endpoint(EVERYWHERE), before], &rows);
 }
 
-/// What others keep from connection tracking is decided as it would be if its verdicts were carried along: policy that was
-/// not asked early is not asked late, and what was allowed early stays allowed.
+/// What others keep from connection tracking is decided as it would be if its verdicts were carried
+/// along: policy that was not asked early is not asked late, and what was allowed early stays
+/// allowed.
 #[test]
 fn what_others_do_not_track_meets_each_list_once() {
-    let list = |name: &str, spec: &str| global(name, &format!("\n  applyOnForward: true\n  {spec}\n"));
+    let list =
+        |name: &str, spec: &str| global(name, &format!("\n  applyOnForward: true\n  {spec}\n"));
     let untracked = list(
         "untracked",
         "doNotTrack: true
@@ -321,7 +331,10 @@ fn what_others_do_not_track_meets_each_list_once() {
     - {action: Deny, protocol: UDP, destination: {ports: [68, 7003]}}
     - {action: Allow, protocol: UDP, destination: {ports: [7002]}}",
     );
-    let before = list("before", "preDNAT: true\n  ingress: [{action: Allow, protocol: UDP, destination: {ports: [7000]}}]");
+    let before = list(
+        "before",
+        "preDNAT: true\n  ingress: [{action: Allow, protocol: UDP, destination: {ports: [7000]}}]",
+    );
     let behind = list(
         "behind",
         "types: [Ingress, Egress]
@@ -330,9 +343,12 @@ fn what_others_do_not_track_meets_each_list_once() {
     - {action: Allow, protocol: UDP, destination: {ports: [68, 7001, 7003]}}
   egress: [{action: Allow}]",
     );
-    let others = "*raw\n-I PREROUTING 1 -i eth0 -p udp -j CT --notrack\n-I OUTPUT 1 -o eth0 -p udp -j CT --notrack\nCOMMIT\n".to_owned();
+    let others = "*raw\n-I PREROUTING 1 -i eth0 -p udp -j CT --notrack\n-I OUTPUT 1 -o eth0 -p \
+                  udp -j CT --notrack\nCOMMIT\n"
+        .to_owned();
     let rows = [
-        // pre-DNAT policy allows it by its destination, untracked policy allows it, or both are silent
+        // pre-DNAT policy allows it by its destination, untracked policy allows it, or both are
+        // silent
         ("friend", "n1", Udp(7000), true),
         ("friend", "n1", Udp(7001), true),
         ("friend", "n1", Udp(7002), true),
@@ -343,22 +359,34 @@ fn what_others_do_not_track_meets_each_list_once() {
         ("friend", "db", Udp(7002), true),
         ("friend", "db", Udp(7003), false),
         ("friend", "db", Udp(7004), false),
-        // untracked policy is asked about no failsafe port, of whomever, and no reply of one; all others are denied
+        // untracked policy is asked about no failsafe port, of whomever, and no reply of one; all
+        // others are denied
         ("friend", "n1", Udp(68), true),
         ("friend", "db", Udp(68), true),
         ("n1", "friend", Udp(53), true),
         ("n1", "friend", Udp(54), true),
         ("n1", "friend", Udp(55), false),
     ];
-    check_beside(&[host_endpoint(ETH0), untracked, before, behind], &[others.clone(), others], &rows);
+    check_beside(
+        &[host_endpoint(ETH0), untracked, before, behind],
+        &[others.clone(), others],
+        &rows,
+    );
 }
 
 /// Rules of others behind ours in the raw and mangle tables are asked about all that we let pass.
 #[test]
 fn failsafe_ports_skip_no_rule_of_others() {
-    let list = |name: &str, spec: &str| global(name, &format!("\n  applyOnForward: true\n  {spec}\n"));
-    let untracked = list("untracked", "doNotTrack: true\n  types: [Ingress, Egress]\n  egress: [{action: Allow, protocol: UDP}]");
-    let before = list("before", "preDNAT: true\n  ingress: [{action: Allow, protocol: UDP}]");
+    let list =
+        |name: &str, spec: &str| global(name, &format!("\n  applyOnForward: true\n  {spec}\n"));
+    let untracked = list(
+        "untracked",
+        "doNotTrack: true\n  types: [Ingress, Egress]\n  egress: [{action: Allow, protocol: UDP}]",
+    );
+    let before = list(
+        "before",
+        "preDNAT: true\n  ingress: [{action: Allow, protocol: UDP}]",
+    );
     let raw = "-A PREROUTING -p tcp --dport 22 -j DROP\n-A OUTPUT -p udp --dport 53 -j DROP\n";
     let mangle = "-A PREROUTING -p tcp --dport 179 -j DROP\n";
     let others = format!("*raw\n{raw}COMMIT\n*mangle\n{mangle}COMMIT\n");
@@ -369,7 +397,11 @@ fn failsafe_ports_skip_no_rule_of_others() {
         ("n1", "stranger", Udp(53), false),
         ("n1", "stranger", Udp(67), true),
     ];
-    check_beside(&[host_endpoint(ETH0), untracked, before], &[others.clone(), others], &rows);
+    check_beside(
+        &[host_endpoint(ETH0), untracked, before],
+        &[others.clone(), others],
+        &rows,
+    );
 }
 
 #[test]
@@ -379,13 +411,15 @@ fn addresses_tell_packets_where_no_interface_is_named() {
         "
   types: [Ingress, Egress]
   ingress: [{action: Allow, protocol: TCP, destination: {selector: host == 'node', ports: [8080]}}]
-  egress: [{action: Allow, protocol: TCP, source: {selector: host == 'node'}, destination: {ports: [9000]}}]
+  egress: [{action: Allow, protocol: TCP, source: {selector: host == 'node'}, destination: {ports: \
+         [9000]}}]
 ",
     );
     let from_the_node = "apiVersion: projectcalico.org/v3
 kind: NetworkPolicy
 metadata: {name: from-the-node, namespace: shop}
-spec: {selector: app == 'shut', ingress: [{action: Allow, source: {selector: host == 'node', namespaceSelector: global()}}]}
+spec: {selector: app == 'shut', ingress: [{action: Allow, source: {selector: host == 'node', \
+                         namespaceSelector: global()}}]}
 ";
     let rows = [
         ("stranger", "n1", Tcp(8080), true),
@@ -398,7 +432,10 @@ spec: {selector: app == 'shut', ingress: [{action: Allow, source: {selector: hos
         ("stranger", "db", Tcp(81), true),
         ("stranger", "shut", Tcp(81), false),
     ];
-    check(&[host_endpoint(BY_ADDRESS), node, from_the_node.to_owned()], &rows);
+    check(
+        &[host_endpoint(BY_ADDRESS), node, from_the_node.to_owned()],
+        &rows,
+    );
 }
 
 #[test]
@@ -411,7 +448,8 @@ fn what_pre_dnat_policy_allows_no_other_policy_of_the_host_denies() {
   applyOnForward: true
   ingress:
     - {action: Log, destination: {ports: [30080]}, protocol: TCP}
-    - {action: Allow, protocol: TCP, source: {selector: who == 'friend'}, destination: {ports: [22, 30080, '30443:30444', 30082]}}
+    - {action: Allow, protocol: TCP, source: {selector: who == 'friend'}, destination: {ports: \
+         [22, 30080, '30443:30444', 30082]}}
     - {action: Deny, protocol: TCP, destination: {ports: ['30000:32767']}}
 ",
     );
@@ -475,7 +513,10 @@ fn a_host_endpoint_that_lets_in_the_cluster_only() {
   ingress: [{action: Deny}]
 ",
     );
-    let outbound = global("allow-outbound-external", "\n  order: 10\n  egress: [{action: Allow}]\n");
+    let outbound = global(
+        "allow-outbound-external",
+        "\n  order: 10\n  egress: [{action: Allow}]\n",
+    );
     let rows = [
         ("friend", "n1", Tcp(8080), true),
         ("stranger", "n1", Tcp(8080), false),
@@ -489,7 +530,11 @@ fn a_host_endpoint_that_lets_in_the_cluster_only() {
         ("db", "stranger", Tcp(8080), true),
         ("db", "n1", Tcp(8080), true),
     ];
-    check_translating(&[host_endpoint(ETH0), inside, outside, outbound], &[(30080, "db", 80)], &rows);
+    check_translating(
+        &[host_endpoint(ETH0), inside, outside, outbound],
+        &[(30080, "db", 80)],
+        &rows,
+    );
 }
 
 #[test]
@@ -505,15 +550,23 @@ fn original_destinations_by_selector_name_and_exception() {
   preDNAT: true
   applyOnForward: true
   ingress:
-    - {action: Pass, source: {selector: who == 'stranger'}, protocol: TCP, destination: {notPorts: [9443, 9500]}}
-    - {action: Allow, protocol: TCP, destination: {selector: host == 'node', ports: [console, 9501]}}
-    - {action: Allow, protocol: TCP, destination: {nets: [10.1.0.0/30], notNets: [10.1.0.2/32], notPorts: [90]}}
-    - {action: Allow, protocol: TCP, destination: {nets: ['fd00:1::/126'], notNets: ['fd00:1::2/128'], notPorts: [90]}}
-    - {action: Allow, protocol: UDP, destination: {notSelector: host == 'node', notPorts: [53, '100:200']}}
+    - {action: Pass, source: {selector: who == 'stranger'}, protocol: TCP, destination: {notPorts: \
+         [9443, 9500]}}
+    - {action: Allow, protocol: TCP, destination: {selector: host == 'node', ports: [console, \
+         9501]}}
+    - {action: Allow, protocol: TCP, destination: {nets: [10.1.0.0/30], notNets: [10.1.0.2/32], \
+         notPorts: [90]}}
+    - {action: Allow, protocol: TCP, destination: {nets: ['fd00:1::/126'], notNets: \
+         ['fd00:1::2/128'], notPorts: [90]}}
+    - {action: Allow, protocol: UDP, destination: {notSelector: host == 'node', notPorts: [53, \
+         '100:200']}}
 ",
     );
-    let behind =
-        global("behind", "\n  applyOnForward: true\n  ingress: [{action: Allow, protocol: ICMP}, {action: Allow, protocol: ICMPv6}]\n");
+    let behind = global(
+        "behind",
+        "\n  applyOnForward: true\n  ingress: [{action: Allow, protocol: ICMP}, {action: Allow, \
+         protocol: ICMPv6}]\n",
+    );
     let rows = [
         ("stranger", "n1", Tcp(9443), true),
         ("friend", "n1", Tcp(9443), true),
@@ -534,7 +587,11 @@ fn original_destinations_by_selector_name_and_exception() {
         ("stranger", "n1", Icmp, true),
         ("stranger", "web", Icmp, true),
     ];
-    check_translating(&[host_endpoint(eth0), before, behind], &[(9443, "n1", 8443), (30080, "db", 80)], &rows);
+    check_translating(
+        &[host_endpoint(eth0), before, behind],
+        &[(9443, "n1", 8443), (30080, "db", 80)],
+        &rows,
+    );
 }
 
 #[test]
@@ -573,7 +630,8 @@ spec:
   tier: edge
   selector: zone == 'edge'
   types: [Ingress]
-  ingress: [{action: Deny, protocol: TCP, destination: {ports: [8083]}}, {action: Allow, protocol: TCP, destination: {ports: [8084]}}]
+  ingress: [{action: Deny, protocol: TCP, destination: {ports: [8083]}}, {action: Allow, protocol: \
+                  TCP, destination: {ports: [8084]}}]
 ";
     let rows = [
         ("friend", "n1", Tcp(8080), true),
@@ -590,7 +648,16 @@ spec:
         // forwarded: profiles are not asked
         ("stranger", "db", Tcp(8085), true),
     ];
-    check(&[host_endpoint(eth0), first.to_owned(), second.to_owned(), tier.to_owned(), policy.to_owned()], &rows);
+    check(
+        &[
+            host_endpoint(eth0),
+            first.to_owned(),
+            second.to_owned(),
+            tier.to_owned(),
+            policy.to_owned(),
+        ],
+        &rows,
+    );
 }
 
 const ETH0: &str = "\n  interfaceName: eth0\n";
@@ -599,7 +666,8 @@ const BY_ADDRESS: &str = "\n  expectedIPs: [192.0.2.1, '2001:db8:2::1']\n";
 
 /// A host endpoint of `n1`, which the policies of [`global`] are for.
 fn host_endpoint(spec: &str) -> String {
-    let head = "apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: host, labels: {host: node}}";
+    let head = "apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: host, \
+                labels: {host: node}}";
     format!("{head}\nspec:\n  node: n1{spec}")
 }
 
@@ -613,46 +681,93 @@ fn check(objects: &[String], rows: &[Row]) {
     check_beside(objects, &[String::new(), String::new()], rows);
 }
 
-/// As [`check`]; `n1` leads connections from outside to a TCP port of its own on to a port of somebody.
+/// As [`check`]; `n1` leads connections from outside to a TCP port of its own on to a port of
+/// somebody.
 fn check_translating(objects: &[String], ways: &[(u16, &str, u16)], rows: &[Row]) {
-    check_beside(objects, &[0, 1].map(|family| translation(ways, family)), rows);
+    check_beside(
+        objects,
+        &[0, 1].map(|family| translation(ways, family)),
+        rows,
+    );
 }
 
-/// Renders the cluster with the objects, and asks every row in both families on both builds. `n1` has rules of others too,
-/// behind ours, for IPv4 and IPv6.
+/// Renders the cluster with the objects, and asks every row in both families on both builds. `n1`
+/// has rules of others too, behind ours, for IPv4 and IPv6.
 fn check_beside(objects: &[String], [v4, v6]: &[String; 2], rows: &[Row]) {
     let place = tempfile::tempdir().expect("a directory");
     let (input, bundle) = (place.path().join("input.yaml"), place.path().join("bundle"));
     fs::write(&input, format!("{CLUSTER}---\n{}", objects.join("---\n"))).expect("written");
-    let outcome = run(&root(), &["render", &input.display().to_string(), "--out", &bundle.display().to_string()]);
+    let outcome = run(
+        &root(),
+        &[
+            "render",
+            &input.display().to_string(),
+            "--out",
+            &bundle.display().to_string(),
+        ],
+    );
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
     let node = |name: &str, pods: &[&str]| {
         let Host { name, addresses } = host(name);
-        Node { scripts: scripts(&bundle, &name), pods: pods.iter().map(|pod| host(pod)).collect(), name, addresses }
+        Node {
+            scripts: scripts(&bundle, &name),
+            pods: pods.iter().map(|pod| host(pod)).collect(),
+            name,
+            addresses,
+        }
     };
     let mut n1 = node("n1", &["db", "web", "shut"]);
     n1.scripts.v4.push_str(v4);
     n1.scripts.v6.push_str(v6);
-    let cluster = Cluster { nodes: vec![n1, node("n2", &["far"])], outside: vec![host("friend"), host("stranger")] };
+    let cluster = Cluster {
+        nodes: vec![n1, node("n2", &["far"])],
+        outside: vec![host("friend"), host("stranger")],
+    };
     let asked = rows.iter().flat_map(|(from, to, probe, through)| {
-        let question = move |to| Question { from: (*from).to_owned(), to, probe: *probe, source_port: None };
-        host(to).addresses.into_iter().map(move |to| (question(to), *through))
+        let question = move |to| Question {
+            from: (*from).to_owned(),
+            to,
+            probe: *probe,
+            source_port: None,
+        };
+        host(to)
+            .addresses
+            .into_iter()
+            .map(move |to| (question(to), *through))
     });
     let questions: Vec<(Question, bool)> = asked.collect();
-    BUILDS.iter().for_each(|build| kernel::check(&cluster, *build, &questions));
+    BUILDS
+        .iter()
+        .for_each(|build| kernel::check(&cluster, *build, &questions));
 }
 
 /// The nat table of `n1` for the family of its first or second address.
 fn translation(ways: &[(u16, &str, u16)], family: usize) -> String {
-    let address = |name| *host(name).addresses.get(family).expect("an address of either family");
+    let address = |name| {
+        *host(name)
+            .addresses
+            .get(family)
+            .expect("an address of either family")
+    };
     let rules = ways.iter().map(|(port, to, new)| {
         let to = SocketAddr::new(address(to), *new);
-        format!("-A PREROUTING -i eth0 -d {} -p tcp --dport {port} -j DNAT --to-destination {to}\n", address("n1"))
+        format!(
+            "-A PREROUTING -i eth0 -d {} -p tcp --dport {port} -j DNAT --to-destination {to}\n",
+            address("n1")
+        )
     });
     format!("*nat\n{}COMMIT\n", rules.collect::<String>())
 }
 
 fn host(name: &str) -> Host {
-    let (_, v4, v6) = ADDRESSES.iter().find(|row| row.0 == name).expect("a known name");
-    Host { name: name.to_owned(), addresses: [v4, v6].map(|text| text.parse().expect("an address")).to_vec() }
+    let (_, v4, v6) = ADDRESSES
+        .iter()
+        .find(|row| row.0 == name)
+        .expect("a known name");
+    Host {
+        name: name.to_owned(),
+        addresses: [v4, v6]
+            .map(|text| text.parse().expect("an address"))
+            .to_vec(),
+    }
 }

@@ -1,5 +1,8 @@
 //! Running the program as a user does.
-#![expect(clippy::disallowed_methods, reason = "tests start programs and read files")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start programs and read files"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,10 +31,17 @@ pub(crate) fn run<Word: AsRef<std::ffi::OsStr>>(directory: &Path, words: &[Word]
 }
 
 /// The same, with bytes on standard input.
-pub(crate) fn run_with_input<Word: AsRef<std::ffi::OsStr>>(directory: &Path, words: &[Word], input: &[u8]) -> Outcome {
+pub(crate) fn run_with_input<Word: AsRef<std::ffi::OsStr>>(
+    directory: &Path,
+    words: &[Word],
+    input: &[u8],
+) -> Outcome {
     let mut command = tools::command(env!("CARGO_BIN_EXE_palisade"));
     command.args(words).current_dir(directory).env_clear();
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("palisade starts");
     let mut stdin = child.stdin.take().expect("a pipe");
     let output = std::thread::scope(|scope| {
@@ -40,18 +50,31 @@ pub(crate) fn run_with_input<Word: AsRef<std::ffi::OsStr>>(directory: &Path, wor
         child.wait_with_output().expect("palisade ends")
     });
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("palisade prints UTF-8");
-    Outcome { status: output.status.code().expect("no signal"), stdout: text(output.stdout), stderr: text(output.stderr) }
+    Outcome {
+        status: output.status.code().expect("no signal"),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
 }
 
-/// Every file below a directory with its text, by its path there; nothing when the directory is not there.
+/// Every file below a directory with its text, by its path there; nothing when the directory is not
+/// there.
 pub(crate) fn files_below(directory: &Path) -> BTreeMap<String, String> {
     let mut open: Vec<PathBuf> = vec![directory.to_owned()];
     let mut files = BTreeMap::new();
     while let Some(path) = open.pop() {
         if path.is_dir() {
-            open.extend(fs::read_dir(&path).expect("a directory").map(|entry| entry.expect("an entry").path()));
+            open.extend(
+                fs::read_dir(&path)
+                    .expect("a directory")
+                    .map(|entry| entry.expect("an entry").path()),
+            );
         } else if path.is_file() {
-            let name = path.strip_prefix(directory).expect("below").display().to_string();
+            let name = path
+                .strip_prefix(directory)
+                .expect("below")
+                .display()
+                .to_string();
             files.insert(name, fs::read_to_string(&path).expect("a text"));
         }
     }

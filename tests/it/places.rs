@@ -20,7 +20,8 @@ use crate::agree::random::Dice;
 use crate::bad_input::{cluster, is_refusal};
 use crate::palisade::run;
 
-/// Everything below a directory without following links: what it is, and a file's bytes or a link's end.
+/// Everything below a directory without following links: what it is, and a file's bytes or a link's
+/// end.
 pub(crate) fn listing(directory: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut open = vec![directory.to_owned()];
@@ -65,7 +66,16 @@ pub(crate) fn put(sort: usize, path: &Path) {
 }
 
 /// Names that are no part of the example's bundle, anywhere in it.
-const NAMES: [&str; 8] = [".git", "README.md", "palisade.json~", "nodes~", "sets.ipset.bak", "\u{1b}[31m", "a b", "filter.v4.rules.d"];
+const NAMES: [&str; 8] = [
+    ".git",
+    "README.md",
+    "palisade.json~",
+    "nodes~",
+    "sets.ipset.bak",
+    "\u{1b}[31m",
+    "a b",
+    "filter.v4.rules.d",
+];
 
 /// Renders the example into a directory.
 fn render(home: &Path, out: &str) -> crate::palisade::Outcome {
@@ -78,7 +88,11 @@ fn what_is_no_part_of_a_bundle_is_never_removed() {
     let bundle = home.path().join("bundle");
     assert_eq!(render(home.path(), "bundle").status, 0);
     let files: Vec<PathBuf> = listing(&bundle).into_keys().collect();
-    let directories: Vec<&PathBuf> = files.iter().filter(|path| path.is_dir()).chain([&bundle]).collect();
+    let directories: Vec<&PathBuf> = files
+        .iter()
+        .filter(|path| path.is_dir())
+        .chain([&bundle])
+        .collect();
     let mut dice = Dice(7);
     for number in 0..120 {
         let beside = dice.chance(70);
@@ -94,26 +108,50 @@ fn what_is_no_part_of_a_bundle_is_never_removed() {
         } else {
             fs::rename(&path, &kept).unwrap();
             // a directory without anything in it, where a file was, is none that the index leads to
-            put(if path.ends_with("nodes") || path.parent().unwrap().ends_with("nodes") { 2 } else { sort.min(6) }, &path);
+            put(
+                if path.ends_with("nodes") || path.parent().unwrap().ends_with("nodes") {
+                    2
+                } else {
+                    sort.min(6)
+                },
+                &path,
+            );
         }
         let before = listing(home.path());
         let outcome = render(home.path(), "bundle");
         let about = format!("{number}: {}", path.display());
         is_refusal(&outcome, &about);
-        assert!(outcome.stderr.contains("[not-a-bundle]"), "{about}: {}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains("[not-a-bundle]"),
+            "{about}: {}",
+            outcome.stderr
+        );
         assert!(listing(home.path()) == before, "{about}: something changed");
         remove(&path);
         if !beside {
             fs::rename(&kept, &path).unwrap();
         }
     }
-    assert_eq!(render(home.path(), "bundle").status, 0, "a bundle alone is replaced");
-    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(
+        render(home.path(), "bundle").status,
+        0,
+        "a bundle alone is replaced"
+    );
+    assert_eq!(
+        fs::read_dir(home.path()).unwrap().count(),
+        1,
+        "nothing is left beside it"
+    );
 }
 
 fn remove(path: &Path) {
     let is_directory = fs::symlink_metadata(path).unwrap().is_dir();
-    if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+    if is_directory {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    }
+    .unwrap();
 }
 
 #[test]
@@ -132,7 +170,11 @@ fn places_that_are_links_or_not_whole_bundles_are_refused() {
     fs::write(at("listless/palisade.json"), "{\"formatVersion\": 1}").unwrap();
     // an index that lists what no bundle has does not make it one
     fs::create_dir_all(at("other/a")).unwrap();
-    fs::write(at("other/palisade.json"), index(1, &["../bundle/palisade.json", "/etc"])).unwrap();
+    fs::write(
+        at("other/palisade.json"),
+        index(1, &["../bundle/palisade.json", "/etc"]),
+    )
+    .unwrap();
     let before = listing(home.path());
     let places = [
         ("link", "is a symbolic link"),
@@ -142,7 +184,10 @@ fn places_that_are_links_or_not_whole_bundles_are_refused() {
         ("no-index", "holds what is no part of a bundle: `nodes`"),
         ("damaged", "does not say which files are a bundle's"),
         ("listless", "does not say which files are a bundle's"),
-        ("other", "it lists `../bundle/palisade.json`, which no bundle has"),
+        (
+            "other",
+            "it lists `../bundle/palisade.json`, which no bundle has",
+        ),
         (".", "holds what is no part of a bundle: "),
     ];
     for (place, says) in places {
@@ -163,8 +208,8 @@ fn index(format: u32, paths: &[&str]) -> String {
     json!({"formatVersion": format, "inputs": "", "nodes": ["n1"], "files": files}).to_string()
 }
 
-/// Paths that an index could list to have them removed: each is there as a file, in a repository that
-/// holds the bundle of a node too.
+/// Paths that an index could list to have them removed: each is there as a file, in a repository
+/// that holds the bundle of a node too.
 const WANTED: [&str; 18] = [
     "README.md",
     "code/main.rs",
@@ -208,7 +253,12 @@ fn an_index_cannot_have_other_files_removed() {
     assert_eq!(render(home.path(), "repository").status, 0);
     let genuine = fs::read_to_string(repository.join("palisade.json")).unwrap();
     let genuine: serde_json::Value = serde_json::from_str(&genuine).unwrap();
-    let scripts: Vec<&str> = genuine["files"].as_object().unwrap().keys().map(String::as_str).collect();
+    let scripts: Vec<&str> = genuine["files"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
 
     let mut dice = Dice(11);
     for number in 0..150 {
@@ -219,7 +269,10 @@ fn an_index_cannot_have_other_files_removed() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "dear").unwrap();
         }
-        let listed: Vec<String> = there.iter().map(|path| spelling(&mut dice, home.path(), path)).collect();
+        let listed: Vec<String> = there
+            .iter()
+            .map(|path| spelling(&mut dice, home.path(), path))
+            .collect();
         let mut listed: Vec<&str> = listed.iter().map(String::as_str).collect();
         listed.extend(scripts.iter().filter(|_| dice.chance(80)));
         let format = dice.pick(&[1, 1, 1, 0, 2]);
@@ -229,12 +282,27 @@ fn an_index_cannot_have_other_files_removed() {
         let outcome = render(home.path(), "repository");
         let about = format!("{number}: {listed:?}");
         is_refusal(&outcome, &about);
-        assert!(outcome.stderr.contains("[not-a-bundle]"), "{about}: {}", outcome.stderr);
-        let says = if format == 1 { "which no bundle has" } else { "it has format" };
+        assert!(
+            outcome.stderr.contains("[not-a-bundle]"),
+            "{about}: {}",
+            outcome.stderr
+        );
+        let says = if format == 1 {
+            "which no bundle has"
+        } else {
+            "it has format"
+        };
         assert!(outcome.stderr.contains(says), "{about}: {}", outcome.stderr);
-        let outcome = run(home.path(), &["verify", &cluster(), "--bundle", "repository"]);
+        let outcome = run(
+            home.path(),
+            &["verify", &cluster(), "--bundle", "repository"],
+        );
         is_refusal(&outcome, &about);
-        let code = if format == 1 { "[bundle-path]" } else { "[bundle-format]" };
+        let code = if format == 1 {
+            "[bundle-path]"
+        } else {
+            "[bundle-format]"
+        };
         assert!(outcome.stderr.contains(code), "{about}: {}", outcome.stderr);
         assert!(listing(home.path()) == before, "{about}: something changed");
         for path in there {
@@ -251,12 +319,21 @@ fn an_index_of_another_format_does_not_make_a_bundle() {
     let genuine = fs::read_to_string(&path).unwrap();
     let version = "\"formatVersion\": 1,";
     assert!(genuine.contains(version));
-    for other in ["", "\"formatVersion\": 0,", "\"formatVersion\": 2,", "\"formatVersion\": \"1\","] {
+    for other in [
+        "",
+        "\"formatVersion\": 0,",
+        "\"formatVersion\": 2,",
+        "\"formatVersion\": \"1\",",
+    ] {
         fs::write(&path, genuine.replacen(version, other, 1)).unwrap();
         let before = listing(home.path());
         let outcome = render(home.path(), "bundle");
         is_refusal(&outcome, other);
-        assert!(outcome.stderr.contains("[not-a-bundle]"), "{other}: {}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains("[not-a-bundle]"),
+            "{other}: {}",
+            outcome.stderr
+        );
         assert!(listing(home.path()) == before, "{other}: something changed");
     }
     fs::write(&path, &genuine).unwrap();
@@ -275,9 +352,22 @@ fn a_bundle_with_a_link_in_it_is_not_read() {
         let away = home.path().join("away");
         fs::rename(&path, &away).unwrap();
         symlink(&away, &path).unwrap();
-        for outcome in [verify(), run(home.path(), &["render", &cluster(), "--out", "bundle", "--check"])] {
+        for outcome in [
+            verify(),
+            run(
+                home.path(),
+                &["render", &cluster(), "--out", "bundle", "--check"],
+            ),
+        ] {
             is_refusal(&outcome, &path.display().to_string());
-            assert!(outcome.stderr.contains("is a symbolic link, which is not followed"), "{}: {}", path.display(), outcome.stderr);
+            assert!(
+                outcome
+                    .stderr
+                    .contains("is a symbolic link, which is not followed"),
+                "{}: {}",
+                path.display(),
+                outcome.stderr
+            );
         }
         fs::remove_file(&path).unwrap();
         fs::rename(&away, &path).unwrap();
@@ -287,7 +377,11 @@ fn a_bundle_with_a_link_in_it_is_not_read() {
 
 fn processes(home: &Path) -> Processes {
     let [run_directory, state_directory] = ["run", "state"].map(|name| home.join(name));
-    Processes::new(Settings { run_directory, state_directory, limit: Duration::from_mins(1) })
+    Processes::new(Settings {
+        run_directory,
+        state_directory,
+        limit: Duration::from_mins(1),
+    })
 }
 
 #[test]
@@ -297,7 +391,11 @@ fn directories_that_others_may_write_to_are_not_used() {
         let path = home.path().join(name);
         let used = |home: &Path| {
             let mut runner = processes(home);
-            let locked = if keep == Keep::UntilBoot { runner.lock(Duration::ZERO).map(drop) } else { Ok(()) };
+            let locked = if keep == Keep::UntilBoot {
+                runner.lock(Duration::ZERO).map(drop)
+            } else {
+                Ok(())
+            };
             let folder = [("palisade.json".to_owned(), Vec::new())].into();
             let each = [
                 runner.read(keep, "memory.json").map(drop),
@@ -305,13 +403,18 @@ fn directories_that_others_may_write_to_are_not_used() {
                 runner.write_folder(keep, "good", Some(&folder)),
                 locked,
             ];
-            (each.iter().all(Result::is_ok), each.iter().all(Result::is_err), format!("{each:?}"))
+            (
+                each.iter().all(Result::is_ok),
+                each.iter().all(Result::is_err),
+                format!("{each:?}"),
+            )
         };
         for mode in [0o777, 0o1777, 0o775, 0o757, 0o702] {
             fs::create_dir(&path).unwrap();
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             let (_, none, said) = used(home.path());
-            let is_refused = none || keep == Keep::Always && said.matches("others may write there").count() == 3;
+            let is_refused =
+                none || keep == Keep::Always && said.matches("others may write there").count() == 3;
             assert!(is_refused, "{name}, {mode:o}: {said}");
             assert_eq!(fs::read_dir(&path).unwrap().count(), 0, "{name}, {mode:o}");
             fs::remove_dir(&path).unwrap();
@@ -319,8 +422,14 @@ fn directories_that_others_may_write_to_are_not_used() {
         fs::create_dir(home.path().join("elsewhere")).unwrap();
         symlink("elsewhere", &path).unwrap();
         let (all, _, said) = used(home.path());
-        assert!(!all && said.contains("is a symbolic link"), "{name}: {said}");
-        assert_eq!(fs::read_dir(home.path().join("elsewhere")).unwrap().count(), 0);
+        assert!(
+            !all && said.contains("is a symbolic link"),
+            "{name}: {said}"
+        );
+        assert_eq!(
+            fs::read_dir(home.path().join("elsewhere")).unwrap().count(),
+            0
+        );
         fs::remove_file(&path).unwrap();
         let (all, _, said) = used(home.path());
         assert!(all, "{name}: {said}");
@@ -337,7 +446,10 @@ fn a_link_in_the_lock_s_place_leads_nowhere() {
     symlink(&target, home.path().join("run/lock")).unwrap();
     let mut runner = processes(home.path());
     assert!(runner.lock(Duration::ZERO).is_err() && runner.lock_to_look(Duration::ZERO).is_err());
-    assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(
+        fs::metadata(&target).unwrap().permissions().mode() & 0o777,
+        0o644
+    );
 }
 
 /// Something that is done to an entry of ours; whether it was refused.
@@ -346,33 +458,63 @@ type Deed = (&'static str, fn(&mut Processes) -> bool);
 /// Everything that is done to our own files.
 const DEEDS: [Deed; 9] = [
     ("run/lock", |runner| runner.lock(Duration::ZERO).is_err()),
-    ("run/lock", |runner| runner.lock_to_look(Duration::ZERO).is_err()),
-    ("run/memory.json", |runner| runner.write(Keep::UntilBoot, "memory.json", Some(b"{}")).is_err()),
-    ("run/memory.json", |runner| runner.write(Keep::UntilBoot, "memory.json", None).is_err()),
-    ("run/memory.json", |runner| runner.read(Keep::UntilBoot, "memory.json").is_err()),
-    ("run/memory.json", |runner| runner.check(Keep::UntilBoot, "memory.json", Sort::File).is_err()),
-    ("state/good", |runner| runner.write_folder(Keep::Always, "good", Some(&folder())).is_err()),
-    ("state/good", |runner| runner.write_folder(Keep::Always, "good", None).is_err()),
+    ("run/lock", |runner| {
+        runner.lock_to_look(Duration::ZERO).is_err()
+    }),
+    ("run/memory.json", |runner| {
+        runner
+            .write(Keep::UntilBoot, "memory.json", Some(b"{}"))
+            .is_err()
+    }),
+    ("run/memory.json", |runner| {
+        runner.write(Keep::UntilBoot, "memory.json", None).is_err()
+    }),
+    ("run/memory.json", |runner| {
+        runner.read(Keep::UntilBoot, "memory.json").is_err()
+    }),
+    ("run/memory.json", |runner| {
+        runner
+            .check(Keep::UntilBoot, "memory.json", Sort::File)
+            .is_err()
+    }),
     ("state/good", |runner| {
-        runner.check(Keep::Always, "good", Sort::Folder).is_err() && runner.place_for_folder(Keep::Always, "good").is_err()
+        runner
+            .write_folder(Keep::Always, "good", Some(&folder()))
+            .is_err()
+    }),
+    ("state/good", |runner| {
+        runner.write_folder(Keep::Always, "good", None).is_err()
+    }),
+    ("state/good", |runner| {
+        runner.check(Keep::Always, "good", Sort::Folder).is_err()
+            && runner.place_for_folder(Keep::Always, "good").is_err()
     }),
 ];
 
 /// A bundle's folder of ours.
 fn folder() -> Folder {
-    [("palisade.json".to_owned(), b"{}".to_vec()), ("nodes/n1/sets.ipset".to_owned(), Vec::new())].into()
+    [
+        ("palisade.json".to_owned(), b"{}".to_vec()),
+        ("nodes/n1/sets.ipset".to_owned(), Vec::new()),
+    ]
+    .into()
 }
 
 /// A node where palisade keeps files.
 fn kept(home: &Path) -> Processes {
     let mut runner = processes(home);
     drop(runner.lock(Duration::ZERO).unwrap().expect("nobody has it"));
-    runner.write(Keep::UntilBoot, "memory.json", Some(b"{}")).unwrap();
-    runner.write_folder(Keep::Always, "good", Some(&folder())).unwrap();
+    runner
+        .write(Keep::UntilBoot, "memory.json", Some(b"{}"))
+        .unwrap();
+    runner
+        .write_folder(Keep::Always, "good", Some(&folder()))
+        .unwrap();
     runner
 }
 
-/// What stands in the place of a file or folder of ours, and is none of the type that palisade writes, is neither removed nor led to.
+/// What stands in the place of a file or folder of ours, and is none of the type that palisade
+/// writes, is neither removed nor led to.
 #[test]
 fn what_others_put_in_the_place_of_our_files_stays() {
     for (entry, deed) in DEEDS {
@@ -395,7 +537,10 @@ fn what_others_put_in_the_place_of_our_files_stays() {
             }
             let before = listing(home.path());
             assert!(deed(&mut runner), "{entry}, {sort}: nothing is refused");
-            assert!(listing(home.path()) == before, "{entry}, {sort}: something changed");
+            assert!(
+                listing(home.path()) == before,
+                "{entry}, {sort}: something changed"
+            );
         }
     }
 }
@@ -412,21 +557,42 @@ fn what_others_put_into_a_folder_of_ours_stays() {
             put(sort, &good.join(place));
             let before = listing(home.path());
             for files in [Some(folder()), None] {
-                let refused = runner.write_folder(Keep::Always, "good", files.as_ref()).unwrap_err().to_string();
-                assert!(refused.contains("holds what palisade did not write: `"), "{sort}: {refused}");
+                let refused = runner
+                    .write_folder(Keep::Always, "good", files.as_ref())
+                    .unwrap_err()
+                    .to_string();
+                assert!(
+                    refused.contains("holds what palisade did not write: `"),
+                    "{sort}: {refused}"
+                );
             }
             assert!(listing(home.path()) == before, "{sort}: something changed");
             remove(&good.join(place));
             runner.write_folder(Keep::Always, "good", None).unwrap();
-            assert_eq!(fs::read_dir(home.path().join("state")).unwrap().count(), 0, "{sort}");
+            assert_eq!(
+                fs::read_dir(home.path().join("state")).unwrap().count(),
+                0,
+                "{sort}"
+            );
         }
     }
 }
 
-/// A directory that a user names, and that has something in it, is not palisade's: also where a name in it is one of ours.
+/// A directory that a user names, and that has something in it, is not palisade's: also where a
+/// name in it is one of ours.
 #[test]
 fn a_directory_of_others_is_not_used() {
-    for name in ["lock", "memory.json", "pending.json", "good", "waiting", "compiled", "doctor", "README.md", ".palisade-directory"] {
+    for name in [
+        "lock",
+        "memory.json",
+        "pending.json",
+        "good",
+        "waiting",
+        "compiled",
+        "doctor",
+        "README.md",
+        ".palisade-directory",
+    ] {
         for sort in 0..8 {
             let home = tempfile::tempdir().unwrap();
             for directory in ["run", "state"] {
@@ -447,35 +613,55 @@ fn a_directory_of_others_is_not_used() {
             .into_iter();
             assert!(refused.all(|outcome| outcome.is_err()), "{name}, {sort}");
             // what is not there need not be removed
-            for (keep, name) in [(Keep::UntilBoot, "memory.json"), (Keep::Always, "pending.json")] {
+            for (keep, name) in [
+                (Keep::UntilBoot, "memory.json"),
+                (Keep::Always, "pending.json"),
+            ] {
                 let _ = runner.write(keep, name, None);
             }
             for name in ["good", "waiting", "compiled"] {
                 let _ = runner.write_folder(Keep::Always, name, None);
             }
-            assert!(listing(home.path()) == before, "{name}, {sort}: something changed");
+            assert!(
+                listing(home.path()) == before,
+                "{name}, {sort}: something changed"
+            );
         }
     }
 }
 
-/// An empty directory is taken, and so is one that palisade made, whatever else came there; a probe leaves nothing.
+/// An empty directory is taken, and so is one that palisade made, whatever else came there; a probe
+/// leaves nothing.
 #[test]
 fn a_directory_of_ours_is_used_with_other_files_in_it() {
     let home = tempfile::tempdir().unwrap();
     let mut runner = processes(home.path());
     runner.try_to_keep(Keep::Always).unwrap();
-    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "a probe made something");
+    assert_eq!(
+        fs::read_dir(home.path()).unwrap().count(),
+        0,
+        "a probe made something"
+    );
     fs::create_dir_all(home.path().join("state/lost+found")).unwrap();
     runner.try_to_keep(Keep::Always).unwrap();
-    runner.write(Keep::Always, "pending.json", Some(b"{}")).unwrap();
+    runner
+        .write(Keep::Always, "pending.json", Some(b"{}"))
+        .unwrap();
     fs::write(home.path().join("state/doctor"), "dear").unwrap();
     let before = listing(home.path());
     runner.try_to_keep(Keep::Always).unwrap();
     assert!(listing(home.path()) == before, "a probe changed something");
-    runner.write(Keep::Always, "pending.json", Some(b"[]")).unwrap();
+    runner
+        .write(Keep::Always, "pending.json", Some(b"[]"))
+        .unwrap();
     runner.write(Keep::Always, "pending.json", None).unwrap();
-    runner.write(Keep::Always, "pending.json", Some(b"{}")).unwrap();
-    assert_eq!(fs::read_to_string(home.path().join("state/doctor")).unwrap(), "dear");
+    runner
+        .write(Keep::Always, "pending.json", Some(b"{}"))
+        .unwrap();
+    assert_eq!(
+        fs::read_to_string(home.path().join("state/doctor")).unwrap(),
+        "dear"
+    );
 }
 
 /// Who may write to a directory on the way decides what stands there.
@@ -483,7 +669,11 @@ fn a_directory_of_ours_is_used_with_other_files_in_it() {
 fn each_directory_on_the_way_is_ours_alone() {
     let tries = |home: &Path, directory: &str| {
         let directory = home.join(directory);
-        let settings = Settings { run_directory: directory.clone(), state_directory: directory, limit: Duration::from_mins(1) };
+        let settings = Settings {
+            run_directory: directory.clone(),
+            state_directory: directory,
+            limit: Duration::from_mins(1),
+        };
         let mut runner = Processes::new(settings);
         let each = [
             runner.lock(Duration::ZERO).map(drop),
@@ -491,7 +681,11 @@ fn each_directory_on_the_way_is_ours_alone() {
             runner.read(Keep::Always, "pending.json").map(drop),
             runner.try_to_keep(Keep::Always),
         ];
-        (each.iter().all(Result::is_ok), each.iter().all(Result::is_err), format!("{each:?}"))
+        (
+            each.iter().all(Result::is_ok),
+            each.iter().all(Result::is_err),
+            format!("{each:?}"),
+        )
     };
     for mode in [0o777, 0o775, 0o757, 0o1777, 0o1775, 0o755, 0o700, 0o711] {
         for below in ["own", "deep/er/own"] {
@@ -502,11 +696,17 @@ fn each_directory_on_the_way_is_ours_alone() {
             let (all, none, said) = tries(home.path(), &format!("above/{below}"));
             let is_safe = mode & 0o022 == 0 || mode & 0o1000 != 0;
             assert!(if is_safe { all } else { none }, "{mode:o}: {said}");
-            assert!(is_safe || fs::read_dir(&above).unwrap().count() == 0, "{mode:o}");
+            assert!(
+                is_safe || fs::read_dir(&above).unwrap().count() == 0,
+                "{mode:o}"
+            );
             // a link does not hide where it leads
             symlink("above", home.path().join("link")).unwrap();
             let (all, none, said) = tries(home.path(), &format!("link/{below}"));
-            assert!(if is_safe { all } else { none }, "{mode:o}, by a link: {said}");
+            assert!(
+                if is_safe { all } else { none },
+                "{mode:o}, by a link: {said}"
+            );
         }
     }
     let home = tempfile::tempdir().unwrap();
@@ -521,7 +721,12 @@ fn each_directory_on_the_way_is_ours_alone() {
 #[test]
 fn only_metrics_are_replaced_by_metrics() {
     let home = tempfile::tempdir().unwrap();
-    let write = |name: &str| palisade::agent::write_metrics(&home.path().join(name), "# HELP palisade_x X.\npalisade_x 1\n");
+    let write = |name: &str| {
+        palisade::agent::write_metrics(
+            &home.path().join(name),
+            "# HELP palisade_x X.\npalisade_x 1\n",
+        )
+    };
     write("new.prom").unwrap();
     write("new.prom").unwrap();
     fs::write(home.path().join("empty.prom"), "").unwrap();
@@ -531,11 +736,17 @@ fn only_metrics_are_replaced_by_metrics() {
         put(sort, &home.path().join(&name));
         let before = listing(home.path());
         let refused = write(&name).unwrap_err().to_string();
-        assert!(refused.contains("something else than metrics"), "{sort}: {refused}");
+        assert!(
+            refused.contains("something else than metrics"),
+            "{sort}: {refused}"
+        );
         assert!(listing(home.path()) == before, "{sort}");
     }
     if fs::symlink_metadata("/dev/null").is_ok() {
-        assert!(palisade::agent::write_metrics(Path::new("/dev/null"), "# HELP palisade_x X.\n").is_err());
+        assert!(
+            palisade::agent::write_metrics(Path::new("/dev/null"), "# HELP palisade_x X.\n")
+                .is_err()
+        );
     } else {
         panic!("there is no /dev/null");
     }

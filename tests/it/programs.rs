@@ -15,15 +15,29 @@ const GROUPS: [&str; 5] = ["unit", "cli", "kernel", "bench", "ci"];
 const STARTERS: [&str; 2] = ["tests/tools/mod.rs", "src/runner/programs.rs"];
 
 /// Calls that take a program's name first, as a text.
-const CALLS: [&str; 6] = ["command(\"", ".tool(\"", "try_tool(\"", "tools::run(\"", "world.replace(\"", "Call::of(\""];
+const CALLS: [&str; 6] = [
+    "command(\"",
+    ".tool(\"",
+    "try_tool(\"",
+    "tools::run(\"",
+    "world.replace(\"",
+    "Call::of(\"",
+];
 
 /// What `palisade` and its tests run only where it is there, and names that no program has.
-const OPTIONAL: [&str; 4] = ["systemd-run", "firewall-cmd", "no-such-tool", "palisade-no-such-program"];
+const OPTIONAL: [&str; 4] = [
+    "systemd-run",
+    "firewall-cmd",
+    "no-such-tool",
+    "palisade-no-such-program",
+];
 
 /// All Rust files of the package, by their paths in it.
 fn sources() -> Vec<(String, String)> {
     let root = root();
-    let mut open: Vec<PathBuf> = ["src", "tests", "benches"].map(|name| root.join(name)).into();
+    let mut open: Vec<PathBuf> = ["src", "tests", "benches"]
+        .map(|name| root.join(name))
+        .into();
 
     let mut found = Vec::new();
     while let Some(path) = open.pop() {
@@ -31,7 +45,11 @@ fn sources() -> Vec<(String, String)> {
             let entries = fs::read_dir(&path).expect("a directory");
             open.extend(entries.map(|entry| entry.expect("an entry").path()));
         } else if path.extension().is_some_and(|ending| ending == "rs") {
-            let name = path.strip_prefix(&root).expect("below the root").display().to_string();
+            let name = path
+                .strip_prefix(&root)
+                .expect("below the root")
+                .display()
+                .to_string();
             found.push((name, fs::read_to_string(&path).expect("a source file")));
         }
     }
@@ -48,11 +66,19 @@ fn the_list_is_well_formed() {
     let mut names = BTreeSet::new();
     for row in rows {
         let columns: Vec<&str> = row.split('\t').collect();
-        let [name, source, package, version, groups] = columns[..] else { panic!("{row}") };
+        let [name, source, package, version, groups] = columns[..] else {
+            panic!("{row}")
+        };
         assert!(names.insert(name), "`{name}` is listed twice");
         assert!(SOURCES.contains(&source), "{row}");
-        assert!(!package.is_empty() && (version == "-") == (source == "debian"), "{row}");
-        assert!(groups.split(',').all(|group| GROUPS.contains(&group)), "{row}");
+        assert!(
+            !package.is_empty() && (version == "-") == (source == "debian"),
+            "{row}"
+        );
+        assert!(
+            groups.split(',').all(|group| GROUPS.contains(&group)),
+            "{row}"
+        );
     }
 }
 
@@ -63,8 +89,11 @@ fn processes_are_made_in_one_place() {
     let sources = sources();
     assert!(sources.len() > 200, "{} files", sources.len());
 
-    let mut found: Vec<&str> =
-        sources.iter().filter(|(_, text)| text.contains(&maker) || text.contains(&renamed)).map(|(name, _)| name.as_str()).collect();
+    let mut found: Vec<&str> = sources
+        .iter()
+        .filter(|(_, text)| text.contains(&maker) || text.contains(&renamed))
+        .map(|(name, _)| name.as_str())
+        .collect();
     found.sort_unstable();
     let mut expected = STARTERS.to_vec();
     expected.sort_unstable();
@@ -75,9 +104,16 @@ fn processes_are_made_in_one_place() {
 fn programs_that_sources_name_are_listed() {
     let mut named = 0;
     for (file, text) in sources() {
-        for name in CALLS.iter().flat_map(|call| text.split(call).skip(1)).filter_map(first_text) {
+        for name in CALLS
+            .iter()
+            .flat_map(|call| text.split(call).skip(1))
+            .filter_map(first_text)
+        {
             named += 1;
-            assert!(is_listed(name) || OPTIONAL.contains(&name), "{file}: `{name}`");
+            assert!(
+                is_listed(name) || OPTIONAL.contains(&name),
+                "{file}: `{name}`"
+            );
         }
     }
     assert!(named > 80, "{named}");
@@ -92,10 +128,23 @@ fn first_text(rest: &str) -> Option<&str> {
 #[test]
 fn nothing_else_is_there() {
     let restricted = std::env::var_os("PALISADE_ONLY_LISTED").is_some();
-    for directory in ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"] {
-        let Ok(entries) = fs::read_dir(Path::new(directory)) else { continue };
+    for directory in [
+        "/usr/local/sbin",
+        "/usr/local/bin",
+        "/usr/sbin",
+        "/usr/bin",
+        "/sbin",
+        "/bin",
+    ] {
+        let Ok(entries) = fs::read_dir(Path::new(directory)) else {
+            continue;
+        };
         for entry in entries.filter(|_| restricted) {
-            let name = entry.expect("an entry").file_name().into_string().expect("a text");
+            let name = entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("a text");
             assert!(is_listed(&name), "{directory}/{name}");
         }
     }

@@ -1,5 +1,9 @@
-//! Counters are those of the policies that the scripts were rendered from; and `status` and `doctor` in a kernel.
-#![expect(clippy::disallowed_methods, reason = "tests start programs and read files")]
+//! Counters are those of the policies that the scripts were rendered from; and `status` and
+//! `doctor` in a kernel.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start programs and read files"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,18 +21,45 @@ use crate::tools::command;
 
 /// One packet for every rule of a bundle's node, by source.
 fn counted(texts: &BTreeMap<String, String>, node: &str) -> Status {
-    let file = |name: &str| texts.get(&format!("nodes/{node}/{name}")).map(String::as_str);
+    let file = |name: &str| {
+        texts
+            .get(&format!("nodes/{node}/{name}"))
+            .map(String::as_str)
+    };
     let folder = format!("nodes/{node}/");
-    let own = texts.iter().filter_map(|(path, text)| Some((path.strip_prefix(&folder)?, text.as_str())));
+    let own = texts
+        .iter()
+        .filter_map(|(path, text)| Some((path.strip_prefix(&folder)?, text.as_str())));
     let checked = CheckedScripts::read(own, &Extensions::default()).expect("scripts of ours");
     let desired = Desired::of(checked);
-    let mut observed = Observed { tables: desired.tables.clone(), ..Observed::default() };
-    let rules = observed.tables.values_mut().flat_map(|table| table.chains.values_mut().flatten());
-    rules.for_each(|rule| rule.counters = Some(Counters { packets: 1, bytes: 40 }));
-    let scripts = TableId::of_bundles().filter_map(|id| Some((id, file(&id.file())?))).collect();
+    let mut observed = Observed {
+        tables: desired.tables.clone(),
+        ..Observed::default()
+    };
+    let rules = observed
+        .tables
+        .values_mut()
+        .flat_map(|table| table.chains.values_mut().flatten());
+    rules.for_each(|rule| {
+        rule.counters = Some(Counters {
+            packets: 1,
+            bytes: 40,
+        })
+    });
+    let scripts = TableId::of_bundles()
+        .filter_map(|id| Some((id, file(&id.file())?)))
+        .collect();
     let (backend, places) = (Backend::Nft, Places::new());
-    let look =
-        Look { node, digest: "", backend, desired: &desired, scripts: &scripts, observed: &observed, differences: &[], places: &places };
+    let look = Look {
+        node,
+        digest: "",
+        backend,
+        desired: &desired,
+        scripts: &scripts,
+        observed: &observed,
+        differences: &[],
+        places: &places,
+    };
     Status::of(&look)
 }
 
@@ -38,7 +69,10 @@ fn every_rule_of_every_golden_bundle_is_known_by_its_policy_and_tier() {
     for case in fs::read_dir(root().join("golden")).expect("golden/") {
         let case = case.expect("an entry").path();
         let texts = files_below(&case.join("bundle"));
-        let nodes: BTreeSet<&str> = texts.keys().filter_map(|path| path.strip_prefix("nodes/")?.split('/').next()).collect();
+        let nodes: BTreeSet<&str> = texts
+            .keys()
+            .filter_map(|path| path.strip_prefix("nodes/")?.split('/').next())
+            .collect();
         for node in nodes {
             let status = counted(&texts, node);
             let comments: usize = of_policies(&texts, node);
@@ -49,15 +83,24 @@ fn every_rule_of_every_golden_bundle_is_known_by_its_policy_and_tier() {
             bundles += 1;
         }
     }
-    assert!(bundles > 100 && rules > 200 && ends > 100, "{bundles} {rules} {ends}");
+    assert!(
+        bundles > 100 && rules > 200 && ends > 100,
+        "{bundles} {rules} {ends}"
+    );
 }
 
-/// How many counters are of rules of policies and of ends of tiers, and how many packets the former have.
+/// How many counters are of rules of policies and of ends of tiers, and how many packets the former
+/// have.
 fn judge(status: &Status, case: &Path) -> (usize, usize, u64) {
     let (mut rules, mut ends, mut packets) = (0, 0, 0);
     for counter in &status.counters {
         let is_as_it_should = match &counter.source {
-            Source::Rule { tier, policy, number, .. } => {
+            Source::Rule {
+                tier,
+                policy,
+                number,
+                ..
+            } => {
                 packets += counter.counters.packets;
                 rules += 1;
                 tier.is_none() == policy.starts_with("Profile ") && *number > 0
@@ -66,7 +109,10 @@ fn judge(status: &Status, case: &Path) -> (usize, usize, u64) {
                 ends += 1;
                 true
             }
-            Source::Spoofed { is_dropped } => counter.table == TableKind::Raw && *is_dropped != case.ends_with("source-validation-log"),
+            Source::Spoofed { is_dropped } => {
+                counter.table == TableKind::Raw
+                    && *is_dropped != case.ends_with("source-validation-log")
+            }
             Source::Beside { about, .. } => {
                 let is_rule = about.contains(" rule ") && !about.contains("no rule matched");
                 !is_rule && !about.starts_with("end of tier")
@@ -79,9 +125,13 @@ fn judge(status: &Status, case: &Path) -> (usize, usize, u64) {
 
 /// How many rules of the scripts of a node have a comment that names a policy's rule.
 fn of_policies(texts: &BTreeMap<String, String>, node: &str) -> usize {
-    let scripts = texts.iter().filter(|(path, _)| path.starts_with(&format!("nodes/{node}/")) && path.ends_with(".rules"));
+    let scripts = texts.iter().filter(|(path, _)| {
+        path.starts_with(&format!("nodes/{node}/")) && path.ends_with(".rules")
+    });
     let is_one = |line: &&str| line.starts_with("-A pal-") && line.contains("gress rule ");
-    scripts.map(|(_, text)| text.lines().filter(is_one).count()).sum()
+    scripts
+        .map(|(_, text)| text.lines().filter(is_one).count())
+        .sum()
 }
 
 #[test]
@@ -98,19 +148,37 @@ fn tiers_are_those_of_the_policies() {
     ] {
         let place = root().join("golden").join(case);
         let mut files = palisade::text::Files::default();
-        for (name, text) in files_below(&place).into_iter().filter(|(name, _)| !name.contains('/') && name.ends_with(".yaml")) {
+        for (name, text) in files_below(&place)
+            .into_iter()
+            .filter(|(name, _)| !name.contains('/') && name.ends_with(".yaml"))
+        {
             files.add(&name, text).expect("small");
         }
         let mut found = palisade::diagnostic::Diagnostics::default();
         let input = palisade::read(&files, palisade::policy::Staging::Proposed, &mut found);
         let mut tiers = BTreeMap::new();
         for tier in &input.policies.tiers {
-            tiers.extend(tier.policies.iter().map(|policy| (policy.key.to_string(), tier.name.clone())));
+            tiers.extend(
+                tier.policies
+                    .iter()
+                    .map(|policy| (policy.key.to_string(), tier.name.clone())),
+            );
         }
         let texts = files_below(&place.join("bundle"));
-        let nodes: BTreeSet<&str> = texts.keys().filter_map(|path| path.strip_prefix("nodes/")?.split('/').next()).collect();
-        for counter in nodes.into_iter().flat_map(|node| counted(&texts, node).counters) {
-            if let Source::Rule { tier: Some(tier), policy, .. } = &counter.source {
+        let nodes: BTreeSet<&str> = texts
+            .keys()
+            .filter_map(|path| path.strip_prefix("nodes/")?.split('/').next())
+            .collect();
+        for counter in nodes
+            .into_iter()
+            .flat_map(|node| counted(&texts, node).counters)
+        {
+            if let Source::Rule {
+                tier: Some(tier),
+                policy,
+                ..
+            } = &counter.source
+            {
                 assert_eq!(Some(tier), tiers.get(policy), "{case}: {policy}");
                 compared += 1;
             }
@@ -152,11 +220,28 @@ fn drift_of_each_sort_is_told_in_a_kernel() {
     let case = root().join("golden/dual-stack");
     for backend in ["nft", "legacy"] {
         let output = command("unshare")
-            .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", WALK, "sh", env!("CARGO_BIN_EXE_palisade"), backend])
+            .args([
+                "--user",
+                "--map-root-user",
+                "--net",
+                "--mount",
+                "sh",
+                "-c",
+                WALK,
+                "sh",
+                env!("CARGO_BIN_EXE_palisade"),
+                backend,
+            ])
             .args([&case.join("bundle"), &case as &Path])
             .output()
             .expect("unshare starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "{backend}: {}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{backend}: {}\n{}\n{}",
+            output.status,
+            text(&output.stdout),
+            text(&output.stderr)
+        );
     }
 }

@@ -1,7 +1,12 @@
-//! What an input has beside the fields that palisade reads changes no byte of a bundle, nor does the way
-//! it is written; and whatever changes a script changes the digest of the input.
+//! What an input has beside the fields that palisade reads changes no byte of a bundle, nor does
+//! the way it is written; and whatever changes a script changes the digest of the input.
 #![expect(clippy::disallowed_methods, reason = "tests read and write files")]
-#![expect(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "a test may panic, and says what it counted")]
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may panic, and says what it counted"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,15 +26,21 @@ use crate::palisade::{files_below, root, run};
 
 /// Golden cases that have a bundle.
 fn cases() -> Vec<PathBuf> {
-    let entries = fs::read_dir(root().join("golden")).unwrap().map(|entry| entry.unwrap().path());
-    let mut cases: Vec<PathBuf> = entries.filter(|case| case.join("bundle").is_dir()).collect();
+    let entries = fs::read_dir(root().join("golden"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut cases: Vec<PathBuf> = entries
+        .filter(|case| case.join("bundle").is_dir())
+        .collect();
     cases.sort_unstable();
     cases
 }
 
 /// The objects of a case's inputs, as a parser of another hand reads them; none where it cannot.
 fn objects(case: &Path) -> Option<Vec<Value>> {
-    let inputs = files_below(case).into_iter().filter(|(path, _)| !path.contains('/'));
+    let inputs = files_below(case)
+        .into_iter()
+        .filter(|(path, _)| !path.contains('/'));
     let mut objects = Vec::new();
     for (path, text) in inputs {
         if path.ends_with(".json") {
@@ -61,17 +72,28 @@ const INVENTORY: [&str; 14] = [
     "Service",
 ];
 
-/// Fields that an API server or a controller writes, in every object; in those of an inventory some that
-/// nobody has heard of.
+/// Fields that an API server or a controller writes, in every object; in those of an inventory some
+/// that nobody has heard of.
 fn litter(object: &mut Value, kind: &str, dice: &mut Dice) {
-    let kind = object.get("kind").and_then(Value::as_str).unwrap_or(kind).to_owned();
+    let kind = object
+        .get("kind")
+        .and_then(Value::as_str)
+        .unwrap_or(kind)
+        .to_owned();
     if let Some(items) = object.get_mut("items").and_then(Value::as_array_mut) {
         let kind = kind.strip_suffix("List").unwrap_or(&kind);
         return items.iter_mut().for_each(|item| litter(item, kind, dice));
     }
     let number = dice.below(1_000_000);
-    let time = format!("2026-11-30T{:02}:{:02}:{:02}Z", number % 24, number % 60, number / 60 % 60);
-    let Some(object) = object.as_object_mut() else { return };
+    let time = format!(
+        "2026-11-30T{:02}:{:02}:{:02}Z",
+        number % 24,
+        number % 60,
+        number / 60 % 60
+    );
+    let Some(object) = object.as_object_mut() else {
+        return;
+    };
     let metadata = below(object, "metadata");
     let fields = json!({"f:spec": {format!("f:x{number}"): {}}});
     metadata.extend([
@@ -85,14 +107,21 @@ fn litter(object: &mut Value, kind: &str, dice: &mut Dice) {
         ),
     ]);
     let note = format!("{{\"x\": {number}}}\n");
-    below(metadata, "annotations").insert("kubectl.kubernetes.io/last-applied-configuration".to_owned(), json!(note));
+    below(metadata, "annotations").insert(
+        "kubectl.kubernetes.io/last-applied-configuration".to_owned(),
+        json!(note),
+    );
     if INVENTORY.contains(&kind.as_str()) {
         let word = format!("unknown{number}");
         object.insert(word.clone(), json!([number, null, {"a": time}]));
         below(object, "spec").insert(word.clone(), json!({"b": number}));
-        let beat = json!({"type": "Ready", "status": "True", "lastHeartbeatTime": time, "reason": word});
+        let beat =
+            json!({"type": "Ready", "status": "True", "lastHeartbeatTime": time, "reason": word});
         let status = below(object, "status");
-        status.extend([("conditions".to_owned(), json!([beat])), ("observedGeneration".to_owned(), json!(number))]);
+        status.extend([
+            ("conditions".to_owned(), json!([beat])),
+            ("observedGeneration".to_owned(), json!(number)),
+        ]);
     }
 }
 
@@ -102,7 +131,9 @@ fn below<'map>(map: &'map mut Map<String, Value>, key: &str) -> &'map mut Map<St
     if value.is_null() {
         *value = json!({});
     }
-    value.as_object_mut().unwrap_or_else(|| panic!("`{key}` is no mapping"))
+    value
+        .as_object_mut()
+        .unwrap_or_else(|| panic!("`{key}` is no mapping"))
 }
 
 /// JSON with keys in any order and gaps anywhere; in YAML, some texts in single quotes.
@@ -114,23 +145,40 @@ fn shuffled(value: &Value, is_yaml: bool, dice: &mut Dice) -> String {
             for end in (1..entries.len()).rev() {
                 entries.swap(end, dice.below(end + 1));
             }
-            let entries = entries.into_iter().map(|(key, value)| format!("{}:{gap}{}", json!(key), shuffled(value, is_yaml, dice)));
-            format!("{{{}}}", entries.collect::<Vec<_>>().join(&format!(",{gap}")))
+            let entries = entries.into_iter().map(|(key, value)| {
+                format!("{}:{gap}{}", json!(key), shuffled(value, is_yaml, dice))
+            });
+            format!(
+                "{{{}}}",
+                entries.collect::<Vec<_>>().join(&format!(",{gap}"))
+            )
         }
         Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(|item| shuffled(item, is_yaml, dice)).collect();
+            let items: Vec<String> = items
+                .iter()
+                .map(|item| shuffled(item, is_yaml, dice))
+                .collect();
             format!("[{gap}{}]", items.join(&format!("{gap},")))
         }
-        Value::String(text) if is_yaml && !text.contains(char::is_control) && dice.chance(50) => format!("'{}'", text.replace('\'', "''")),
+        Value::String(text) if is_yaml && !text.contains(char::is_control) && dice.chance(50) => {
+            format!("'{}'", text.replace('\'', "''"))
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
     }
 }
 
-/// Whether a line of YAML ends in a word without quotes that YAML readers disagree about, as ports such as
-/// `1:9` and the word `yes`, which that library writes so.
+/// Whether a line of YAML ends in a word without quotes that YAML readers disagree about, as ports
+/// such as `1:9` and the word `yes`, which that library writes so.
 fn is_ambiguous(line: &str) -> bool {
-    let word = line.rsplit([' ', '-']).next().unwrap_or_default().to_lowercase();
-    let is_sexagesimal = word.contains(':') && word.chars().all(|letter| letter.is_ascii_digit() || letter == ':');
+    let word = line
+        .rsplit([' ', '-'])
+        .next()
+        .unwrap_or_default()
+        .to_lowercase();
+    let is_sexagesimal = word.contains(':')
+        && word
+            .chars()
+            .all(|letter| letter.is_ascii_digit() || letter == ':');
     is_sexagesimal || ["yes", "no", "on", "off", "y", "n"].contains(&word.as_str())
 }
 
@@ -143,7 +191,11 @@ fn rewritten(objects: &[Value], dice: &mut Dice) -> (&'static str, String) {
     let documents = objects.iter().rev().map(|object| {
         let text = serde_yaml::to_string(object).unwrap();
         let is_clear = !text.lines().any(is_ambiguous);
-        if is_clear && dice.chance(50) { text } else { shuffled(object, true, dice) + "\n" }
+        if is_clear && dice.chance(50) {
+            text
+        } else {
+            shuffled(object, true, dice) + "\n"
+        }
     });
     let text = documents.collect::<Vec<_>>().join("---\n# a comment\n");
     // a file that begins with a brace is read as one JSON value
@@ -154,23 +206,37 @@ fn rewritten(objects: &[Value], dice: &mut Dice) -> (&'static str, String) {
 fn fields_that_are_not_read_change_no_byte() {
     let (mut dice, mut compared, mut lists) = (Dice(13), 0, 0);
     for case in cases() {
-        let Some(plain) = objects(&case) else { continue };
+        let Some(plain) = objects(&case) else {
+            continue;
+        };
         // lists in lists are another matter
         let is_list = plain.iter().any(|object| object.get("items").is_some());
         lists += usize::from(is_list);
         let home = tempfile::tempdir().unwrap();
         let mut littered = plain.clone();
-        littered.iter_mut().for_each(|object| litter(object, "", &mut dice));
+        littered
+            .iter_mut()
+            .for_each(|object| litter(object, "", &mut dice));
         let (name, text) = rewritten(&littered, &mut dice);
         let file = home.path().join(name);
         fs::write(&file, &text).unwrap();
         let out = home.path().join("bundle");
         let arguments = fs::read_to_string(case.join("arguments")).unwrap_or_default();
-        let mut words = vec!["render".to_owned(), "--out".to_owned(), out.display().to_string()];
+        let mut words = vec![
+            "render".to_owned(),
+            "--out".to_owned(),
+            out.display().to_string(),
+        ];
         words.extend(arguments.split_whitespace().map(str::to_owned));
         words.push(file.display().to_string());
         let outcome = run(&case, &words);
-        assert_eq!(outcome.status, 0, "{}: {}\n{text}", case.display(), outcome.stderr);
+        assert_eq!(
+            outcome.status,
+            0,
+            "{}: {}\n{text}",
+            case.display(),
+            outcome.stderr
+        );
         let (expected, found) = (files_below(&case.join("bundle")), files_below(&out));
         for (path, text) in &expected {
             assert_eq!(found.get(path), Some(text), "{}: {path}", case.display());
@@ -195,7 +261,9 @@ fn compile(objects: &[Value]) -> Option<(String, Vec<NodePart>)> {
     let resolved = palisade::resolve::selectors(&input.policies, &input.inventory, &mut found);
     let templates = Templates::new(&[]).unwrap();
     let nodes = input.inventory.nodes_with_ids();
-    let parts = nodes.map(|(node, _)| palisade::compile(&resolved, node, &Options::default(), &templates, &mut found).unwrap());
+    let parts = nodes.map(|(node, _)| {
+        palisade::compile(&resolved, node, &Options::default(), &templates, &mut found).unwrap()
+    });
     let parts: Option<Vec<NodePart>> = parts.collect();
     parts.map(|parts| (input.digest, parts))
 }
@@ -203,26 +271,40 @@ fn compile(objects: &[Value]) -> Option<(String, Vec<NodePart>)> {
 /// The paths of all scalars in a value, as JSON pointers.
 fn scalars(value: &Value, at: String, out: &mut Vec<String>) {
     match value {
-        Value::Object(map) => {
-            map.iter().for_each(|(key, value)| scalars(value, format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), out))
-        }
-        Value::Array(items) => items.iter().enumerate().for_each(|(index, item)| scalars(item, format!("{at}/{index}"), out)),
+        Value::Object(map) => map.iter().for_each(|(key, value)| {
+            scalars(
+                value,
+                format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")),
+                out,
+            )
+        }),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .for_each(|(index, item)| scalars(item, format!("{at}/{index}"), out)),
         Value::Null => {}
         Value::Bool(_) | Value::Number(_) | Value::String(_) => out.push(at),
     }
 }
 
-/// Changes a scalar into another one of its sort, which may mean something else, nothing, or the same.
+/// Changes a scalar into another one of its sort, which may mean something else, nothing, or the
+/// same.
 fn change(value: &mut Value, dice: &mut Dice) {
     *value = match &*value {
         Value::Bool(is_set) => json!(!is_set),
         Value::Number(number) => json!(number.as_f64().unwrap_or_default() as u64 + 1),
         Value::String(text) => {
-            let digit = text.rfind(|letter: char| letter.is_ascii_digit()).filter(|_| dice.chance(70));
+            let digit = text
+                .rfind(|letter: char| letter.is_ascii_digit())
+                .filter(|_| dice.chance(70));
             match digit {
                 Some(at) => {
                     let mut changed = text.clone();
-                    let other = if text.as_bytes().get(at) == Some(&b'1') { "2" } else { "1" };
+                    let other = if text.as_bytes().get(at) == Some(&b'1') {
+                        "2"
+                    } else {
+                        "1"
+                    };
                     changed.replace_range(at..=at, other);
                     json!(changed)
                 }
@@ -241,24 +323,39 @@ fn what_changes_a_script_changes_the_digest() {
     let mut dice = Dice(17);
     let (mut digests, mut scripts, mut same) = (0, 0, 0);
     for case in cases() {
-        let Some(plain) = objects(&case) else { continue };
-        let Some((digest, parts)) = compile(&plain) else { continue };
+        let Some(plain) = objects(&case) else {
+            continue;
+        };
+        let Some((digest, parts)) = compile(&plain) else {
+            continue;
+        };
         let mut paths = Vec::new();
         scalars(&json!(plain), String::new(), &mut paths);
         for _ in 0..CHANGES {
             let path = dice.pick(&paths);
             let mut changed = json!(plain);
             change(changed.pointer_mut(&path).unwrap(), &mut dice);
-            let Some((other, others)) = compile(changed.as_array().unwrap()) else { continue };
+            let Some((other, others)) = compile(changed.as_array().unwrap()) else {
+                continue;
+            };
             let about = format!("{}: {path}", case.display());
-            assert!(digest != other || parts == others, "{about}: other scripts, and the same digest");
+            assert!(
+                digest != other || parts == others,
+                "{about}: other scripts, and the same digest"
+            );
             digests += usize::from(digest != other);
             scripts += usize::from(parts != others);
             same += usize::from(digest == other);
         }
     }
-    println!("{digests} other digests, {scripts} of them with other scripts; {same} changes without an effect");
-    assert!(scripts > 300 && digests > scripts, "{digests} {scripts} {same}");
+    println!(
+        "{digests} other digests, {scripts} of them with other scripts; {same} changes without an \
+         effect"
+    );
+    assert!(
+        scripts > 300 && digests > scripts,
+        "{digests} {scripts} {same}"
+    );
 }
 
 /// One change of each field of the model that no script need show.
@@ -279,7 +376,10 @@ fn every_field_of_the_model_is_in_the_digest() {
         let mut metadata = json!({"name": name, "labels": {"team": "a"}});
         if let Some(namespace) = namespace {
             below(metadata.as_object_mut().unwrap(), "labels").insert("ns".to_owned(), json!("x"));
-            metadata.as_object_mut().unwrap().insert("namespace".to_owned(), json!(namespace));
+            metadata
+                .as_object_mut()
+                .unwrap()
+                .insert("namespace".to_owned(), json!(namespace));
         }
         json!({"apiVersion": "v1", "kind": kind, "metadata": metadata})
     };
@@ -288,7 +388,13 @@ fn every_field_of_the_model_is_in_the_digest() {
         "metadata": {"name": "web-1", "namespace": "prod", "labels": {"kubernetes.io/service-name": "web"}},
         "endpoints": [{"addresses": ["10.0.0.1"]}], "ports": [{"protocol": "TCP", "port": 80}],
     });
-    let objects = json!([pod, node, named("Namespace", None, "prod"), named("ServiceAccount", Some("prod"), "web"), slice]);
+    let objects = json!([
+        pod,
+        node,
+        named("Namespace", None, "prod"),
+        named("ServiceAccount", Some("prod"), "web"),
+        slice
+    ]);
     let changes = [
         ("/0/metadata/name", json!("web-x-2")),
         ("/0/metadata/namespace", json!("test")),
@@ -308,7 +414,10 @@ fn every_field_of_the_model_is_in_the_digest() {
         ("/2/metadata/labels/team", json!("b")),
         ("/3/metadata/labels/ns", json!("y")),
         ("/3/metadata/name", json!("api")),
-        ("/4/metadata/labels/kubernetes.io~1service-name", json!("db")),
+        (
+            "/4/metadata/labels/kubernetes.io~1service-name",
+            json!("db"),
+        ),
         ("/4/endpoints/0/addresses/0", json!("10.0.0.9")),
         ("/4/ports/0/protocol", json!("UDP")),
         ("/4/ports/0/port", json!(81)),
@@ -317,8 +426,13 @@ fn every_field_of_the_model_is_in_the_digest() {
     let mut seen = BTreeMap::from([(digest(&objects), "nothing")]);
     for (path, value) in changes {
         let mut changed = objects.clone();
-        *changed.pointer_mut(path).unwrap_or_else(|| panic!("{path}")) = value;
+        *changed
+            .pointer_mut(path)
+            .unwrap_or_else(|| panic!("{path}")) = value;
         let before = seen.insert(digest(&changed), path);
-        assert_eq!(before, None, "{path} changes nothing, or what another one does");
+        assert_eq!(
+            before, None,
+            "{path} changes nothing, or what another one does"
+        );
     }
 }

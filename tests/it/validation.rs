@@ -1,5 +1,6 @@
-//! What Calico's and Kubernetes' own validation refuses, statement by statement (reference §2, §5, §6): the code it has here, and
-//! the place. `»` marks where each of the codes must point, in order; it is taken out before the text is read.
+//! What Calico's and Kubernetes' own validation refuses, statement by statement (reference §2, §5,
+//! §6): the code it has here, and the place. `»` marks where each of the codes must point, in
+//! order; it is taken out before the text is read.
 #![expect(clippy::disallowed_methods, reason = "tests write files")]
 
 use std::fs;
@@ -9,13 +10,19 @@ use crate::palisade::run;
 /// Kind and metadata of what the texts of a table belong to.
 type Head = &'static str;
 
-const POLICY: Head = "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\nspec:\n";
-const GLOBAL: Head = "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: g}\nspec:\n";
+const POLICY: Head = "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: p, \
+                      namespace: shop}\nspec:\n";
+const GLOBAL: Head =
+    "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: g}\nspec:\n";
 const CALICO: Head = "apiVersion: projectcalico.org/v3\n";
-const KUBERNETES: Head = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: k, namespace: shop}\nspec:\n";
-const CLUSTER: Head = "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {name: c}\nspec:\n";
-const ADMIN: Head = "apiVersion: policy.networking.k8s.io/v1alpha1\nkind: AdminNetworkPolicy\nmetadata: {name: a}\nspec:\n";
-const HOST: Head = "apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: h}\nspec:\n";
+const KUBERNETES: Head = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: \
+                          k, namespace: shop}\nspec:\n";
+const CLUSTER: Head = "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: \
+                       ClusterNetworkPolicy\nmetadata: {name: c}\nspec:\n";
+const ADMIN: Head = "apiVersion: policy.networking.k8s.io/v1alpha1\nkind: \
+                     AdminNetworkPolicy\nmetadata: {name: a}\nspec:\n";
+const HOST: Head =
+    "apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: h}\nspec:\n";
 const WORKLOAD: Head = "apiVersion: projectcalico.org/v3\nkind: WorkloadEndpoint\n";
 
 /// An ingress rule of a namespaced policy.
@@ -225,9 +232,20 @@ const TOGETHER: &[Row] = &[
 
 /// Codes and places as they are told.
 fn told(stderr: &str) -> Vec<String> {
-    let heads = stderr.lines().zip(stderr.lines().skip(1)).filter(|(head, _)| head.starts_with("error["));
+    let heads = stderr
+        .lines()
+        .zip(stderr.lines().skip(1))
+        .filter(|(head, _)| head.starts_with("error["));
     let code = |head: &str| head.split(['[', ']']).nth(1).unwrap_or_default().to_owned();
-    heads.map(|(head, place)| format!("{} {}", place.rsplit_once("yaml:").map_or("", |(_, place)| place), code(head))).collect()
+    heads
+        .map(|(head, place)| {
+            format!(
+                "{} {}",
+                place.rsplit_once("yaml:").map_or("", |(_, place)| place),
+                code(head)
+            )
+        })
+        .collect()
 }
 
 /// What is wrong with a row.
@@ -235,22 +253,44 @@ fn problem(place: &std::path::Path, ((head, marked), codes): &Row) -> Option<Str
     let text = format!("{head}{marked}\n");
     let mut places = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        let columns = line.chars().enumerate().filter(|(_, letter)| *letter == '»').map(|(column, _)| column);
-        places.extend(columns.enumerate().map(|(earlier, column)| format!("{}:{}", index + 1, column - earlier + 1)));
+        let columns = line
+            .chars()
+            .enumerate()
+            .filter(|(_, letter)| *letter == '»')
+            .map(|(column, _)| column);
+        places.extend(
+            columns
+                .enumerate()
+                .map(|(earlier, column)| format!("{}:{}", index + 1, column - earlier + 1)),
+        );
     }
     fs::write(place.join("a.yaml"), text.replace('»', "")).expect("written");
     let outcome = run(place, &["check", "a.yaml"]);
     let mut found = told(&outcome.stderr);
-    let mut expected: Vec<String> = places.iter().zip(*codes).map(|(place, code)| format!("{place} {code}")).collect();
+    let mut expected: Vec<String> = places
+        .iter()
+        .zip(*codes)
+        .map(|(place, code)| format!("{place} {code}"))
+        .collect();
     found.sort_unstable();
     expected.sort_unstable();
-    let fits = found == expected && places.len() == codes.len() && (outcome.status == 2) != codes.is_empty();
-    (!fits).then(|| format!("{marked}\n  expected {expected:?}\n  found    {found:?}\n  status   {}", outcome.status))
+    let fits = found == expected
+        && places.len() == codes.len()
+        && (outcome.status == 2) != codes.is_empty();
+    (!fits).then(|| {
+        format!(
+            "{marked}\n  expected {expected:?}\n  found    {found:?}\n  status   {}",
+            outcome.status
+        )
+    })
 }
 
 fn check(rows: &[Row]) {
     let place = tempfile::tempdir().expect("a directory");
-    let wrong: Vec<String> = rows.iter().filter_map(|row| problem(place.path(), row)).collect();
+    let wrong: Vec<String> = rows
+        .iter()
+        .filter_map(|row| problem(place.path(), row))
+        .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -282,34 +322,104 @@ fn limits() {
     let rule = |text: String| format!("{POLICY}  ingress: [{{action: Allow, {text}}}]\n");
     let cluster = |text: String| {
         format!(
-            "{CLUSTER}  tier: Admin\n  priority: 1\n  subject: {{namespaces: {{}}}}\n  egress: [{{action: Deny, to: [{{namespaces: {{}}}}], {text}}}]\n"
+            "{CLUSTER}  tier: Admin\n  priority: 1\n  subject: {{namespaces: {{}}}}\n  egress: \
+             [{{action: Deny, to: [{{namespaces: {{}}}}], {text}}}]\n"
         )
     };
     let admin_rules = |head: Head, count| {
         let tier = if head == CLUSTER { "tier: Admin, " } else { "" };
         let rules = times(count, "{action: Deny, from: [{namespaces: {}}]}");
-        format!("{}{{{tier}priority: 1, subject: {{namespaces: {{}}}}, ingress: [{rules}]}}\n", head.replace("spec:\n", "spec: "))
+        format!(
+            "{}{{{tier}priority: 1, subject: {{namespaces: {{}}}}, ingress: [{rules}]}}\n",
+            head.replace("spec:\n", "spec: ")
+        )
     };
-    let nets = |count: usize| (0..count).map(|index| format!("10.{}.{}.0/24", index / 256, index % 256)).collect::<Vec<_>>().join(", ");
+    let nets = |count: usize| {
+        (0..count)
+            .map(|index| format!("10.{}.{}.0/24", index / 256, index % 256))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let annotated = |count: usize| {
-        format!("{}spec: {{}}\n", POLICY.replace("namespace: shop}\nspec:\n", &format!("annotations: {{a: {}}}}}\n", letters(count))))
+        format!(
+            "{}spec: {{}}\n",
+            POLICY.replace(
+                "namespace: shop}\nspec:\n",
+                &format!("annotations: {{a: {}}}}}\n", letters(count))
+            )
+        )
     };
     let cases: [(usize, &dyn Fn(usize) -> String); 17] = [
-        (1_024, &|count| format!("{POLICY}  ingress: [{}]\n", times(count, "{action: Deny}"))),
-        (1_024, &|count| format!("{POLICY}  egress: [{}]\n", times(count, "{action: Deny}"))),
-        (1_024, &|count| format!("{POLICY}  selector: has({:<width$})\n", "a", width = count - 5)),
-        (1_024, &|count| rule(format!("source: {{namespaceSelector: 'has({:<width$})'}}", "a", width = count - 5))),
-        (1_024, &|count| rule(format!("http: {{paths: [{{exact: /{}}}]}}", letters(count - 1)))),
-        (20, &|count| rule(format!("http: {{paths: [{}]}}", times(count, "{exact: /a}")))),
-        (256, &|count| rule(format!("source: {{nets: [{}]}}", nets(count)))),
-        (256, &|count| rule(format!("destination: {{notNets: [{}]}}", nets(count)))),
-        (50, &|count| rule(format!("protocol: TCP, source: {{ports: [{}]}}", times(count, "80")))),
-        (50, &|count| rule(format!("protocol: TCP, destination: {{notPorts: [{}]}}", times(count, "80")))),
+        (1_024, &|count| {
+            format!("{POLICY}  ingress: [{}]\n", times(count, "{action: Deny}"))
+        }),
+        (1_024, &|count| {
+            format!("{POLICY}  egress: [{}]\n", times(count, "{action: Deny}"))
+        }),
+        (1_024, &|count| {
+            format!(
+                "{POLICY}  selector: has({:<width$})\n",
+                "a",
+                width = count - 5
+            )
+        }),
+        (1_024, &|count| {
+            rule(format!(
+                "source: {{namespaceSelector: 'has({:<width$})'}}",
+                "a",
+                width = count - 5
+            ))
+        }),
+        (1_024, &|count| {
+            rule(format!(
+                "http: {{paths: [{{exact: /{}}}]}}",
+                letters(count - 1)
+            ))
+        }),
+        (20, &|count| {
+            rule(format!(
+                "http: {{paths: [{}]}}",
+                times(count, "{exact: /a}")
+            ))
+        }),
+        (256, &|count| {
+            rule(format!("source: {{nets: [{}]}}", nets(count)))
+        }),
+        (256, &|count| {
+            rule(format!("destination: {{notNets: [{}]}}", nets(count)))
+        }),
+        (50, &|count| {
+            rule(format!(
+                "protocol: TCP, source: {{ports: [{}]}}",
+                times(count, "80")
+            ))
+        }),
+        (50, &|count| {
+            rule(format!(
+                "protocol: TCP, destination: {{notPorts: [{}]}}",
+                times(count, "80")
+            ))
+        }),
         (262_143, &annotated),
-        (262_143, &|count| rule(format!("metadata: {{annotations: {{a: {}}}}}", letters(count)))),
-        (25, &|count| cluster(format!("protocols: [{}]", times(count, "{tcp: {destinationPort: {number: 80}}}")))),
+        (262_143, &|count| {
+            rule(format!(
+                "metadata: {{annotations: {{a: {}}}}}",
+                letters(count)
+            ))
+        }),
+        (25, &|count| {
+            cluster(format!(
+                "protocols: [{}]",
+                times(count, "{tcp: {destinationPort: {number: 80}}}")
+            ))
+        }),
         (100, &|count| cluster(format!("name: {}", letters(count)))),
-        (25, &|count| cluster(String::new()).replace("{namespaces: {}}], }", &format!("{{networks: [{}]}}]}}", nets(count)))),
+        (25, &|count| {
+            cluster(String::new()).replace(
+                "{namespaces: {}}], }",
+                &format!("{{networks: [{}]}}]}}", nets(count)),
+            )
+        }),
         (25, &|count| admin_rules(CLUSTER, count)),
         (100, &|count| admin_rules(ADMIN, count)),
     ];
@@ -318,9 +428,17 @@ fn limits() {
         let codes = |count| {
             fs::write(place.path().join("a.yaml"), text(count)).expect("written");
             let stderr = run(place.path(), &["check", "a.yaml"]).stderr;
-            told(&stderr).iter().filter_map(|told| told.split_once(' ')).map(|(_, code)| code.to_owned()).collect::<Vec<_>>()
+            told(&stderr)
+                .iter()
+                .filter_map(|told| told.split_once(' '))
+                .map(|(_, code)| code.to_owned())
+                .collect::<Vec<_>>()
         };
-        assert_eq!((codes(most), codes(most + 1)), (Vec::new(), vec!["too-long".to_owned()]), "case {number}: {most}");
+        assert_eq!(
+            (codes(most), codes(most + 1)),
+            (Vec::new(), vec!["too-long".to_owned()]),
+            "case {number}: {most}"
+        );
     }
 }
 

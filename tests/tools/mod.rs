@@ -21,7 +21,10 @@ pub(crate) fn command(program: impl AsRef<Path>) -> Command {
     let program = program.as_ref();
     let name = program.to_str().expect("names of programs are text");
     let is_built_here = program.is_absolute() && !is_in_system(program);
-    assert!(is_built_here || is_listed(name), "`{name}` is not in tests/tools.tsv, so `tests/run` does not install it");
+    assert!(
+        is_built_here || is_listed(name),
+        "`{name}` is not in tests/tools.tsv, so `tests/run` does not install it"
+    );
 
     let mut command = Command::new(program);
     command.env("PATH", PATH);
@@ -30,10 +33,13 @@ pub(crate) fn command(program: impl AsRef<Path>) -> Command {
 
 /// Returns whether the list has a program of this name.
 pub(crate) fn is_listed(name: &str) -> bool {
-    LIST.lines().any(|line| line.split('\t').next() == Some(name))
+    LIST.lines()
+        .any(|line| line.split('\t').next() == Some(name))
 }
 
 /// Returns whether a path is in one of the system's program directories.
 fn is_in_system(path: &Path) -> bool {
-    ["/usr", "/bin", "/sbin"].iter().any(|directory| path.starts_with(directory))
+    ["/usr", "/bin", "/sbin"]
+        .iter()
+        .any(|directory| path.starts_with(directory))
 }

@@ -1,8 +1,10 @@
 //! Assertions about who may talk to whom, proven.
 //!
-//! In: an assertions file, and [`Resolved`](crate::resolve::Resolved) policy. Out: for each [`Assertion`] whether it holds for every packet
-//! that it covers, or a packet for which it does not and why; and which rules no assertion touches. All packets are decided, by their
-//! classes in [`space`](crate::analysis::space); none is drawn. Absent: nodes, host endpoints' own policy, words.
+//! In: an assertions file, and [`Resolved`](crate::resolve::Resolved) policy. Out: for each
+//! [`Assertion`] whether it holds for every packet that it covers, or a packet for which it does
+//! not and why; and which rules no assertion touches. All packets are decided, by their classes in
+//! [`space`](crate::analysis::space); none is drawn. Absent: nodes, host endpoints' own policy,
+//! words.
 //!
 //! Cost: for each assertion the pairs of classes that it covers.
 
@@ -51,8 +53,20 @@ impl Assertion {
     /// What it is called, on one line: its description, or what it says.
     pub fn title(&self) -> String {
         let title = self.description.clone().unwrap_or_else(|| self.words());
-        let shown = |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
-        title.split_whitespace().collect::<Vec<_>>().join(" ").chars().map(shown).collect()
+        let shown = |letter: char| {
+            if letter.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                letter
+            }
+        };
+        title
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .chars()
+            .map(shown)
+            .collect()
     }
 
     fn words(&self) -> String {
@@ -61,8 +75,17 @@ impl Assertion {
             Expected::Denied => "deny",
         };
         let who = |who: &[Who]| who.iter().map(Who::words).collect::<Vec<_>>().join(", ");
-        let what = self.what.iter().map(What::words).collect::<Vec<_>>().join(", ");
-        let what = if what.is_empty() { what } else { format!(" on {what}") };
+        let what = self
+            .what
+            .iter()
+            .map(What::words)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let what = if what.is_empty() {
+            what
+        } else {
+            format!(" on {what}")
+        };
         format!("{verb} {} to {}{what}", who(&self.from), who(&self.to))
     }
 }

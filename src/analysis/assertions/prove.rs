@@ -27,7 +27,8 @@ pub struct Proof<'input> {
 pub enum Verdict<'input> {
     /// It holds for every packet that it covers.
     Holds,
-    /// It covers less than it says: why, for each part that is nobody. An assertion that may be empty holds all the same.
+    /// It covers less than it says: why, for each part that is nobody. An assertion that may be
+    /// empty holds all the same.
     Empty(Vec<String>),
     /// It does not hold for one packet, of one case: what becomes of it, and why.
     Fails(Box<Group<'input>>),
@@ -45,22 +46,40 @@ impl Verdict<'_> {
 }
 
 /// Why an assertion covers nothing although its ends are somebody.
-const NO_PACKET: &str = "covers nothing: no such packet goes between two endpoints, or an endpoint and an address, of one family";
+const NO_PACKET: &str = "covers nothing: no such packet goes between two endpoints, or an \
+                         endpoint and an address, of one family";
 
 /// Decides about all assertions; tells which rules they touch, where that is wanted.
 ///
 /// # Errors
 /// When two ways to decide about one packet disagree, which is a mistake in Palisade.
-pub fn prove<'input>(resolved: &Resolved<'input>, assertions: &[Assertion], wants_coverage: bool) -> Result<Proof<'input>, Diagnostic> {
+pub fn prove<'input>(
+    resolved: &Resolved<'input>,
+    assertions: &[Assertion],
+    wants_coverage: bool,
+) -> Result<Proof<'input>, Diagnostic> {
     let mut cuts = Cuts::default();
     cuts.of_policy(resolved);
-    assertions.iter().flat_map(|assertion| &assertion.what).for_each(|what| what.cut(&mut cuts));
+    assertions
+        .iter()
+        .flat_map(|assertion| &assertion.what)
+        .for_each(|what| what.cut(&mut cuts));
     let mut traffic = Traffic::of(&cuts);
     let space = Space::of(resolved, &mut traffic);
-    let mut prover =
-        Prover { resolved, evaluator: Evaluator::of(resolved), space, traffic, touched: wants_coverage.then(Touched::default) };
-    let verdicts = assertions.iter().map(|assertion| prover.verdict(assertion)).collect::<Result<Vec<Verdict<'input>>, Diagnostic>>()?;
-    let coverage = prover.touched.map(|touched| touched.coverage(&prover.space.relation, resolved));
+    let mut prover = Prover {
+        resolved,
+        evaluator: Evaluator::of(resolved),
+        space,
+        traffic,
+        touched: wants_coverage.then(Touched::default),
+    };
+    let verdicts = assertions
+        .iter()
+        .map(|assertion| prover.verdict(assertion))
+        .collect::<Result<Vec<Verdict<'input>>, Diagnostic>>()?;
+    let coverage = prover
+        .touched
+        .map(|touched| touched.coverage(&prover.space.relation, resolved));
     Ok(Proof { verdicts, coverage })
 }
 
@@ -89,15 +108,27 @@ impl<'input> Prover<'_, 'input> {
         let to = self.spots(&assertion.to, &mut empty);
         let mut is_empty = true;
         let mut fails = None;
-        let sent = Family::BOTH.map(|family| (family, self.sent(&assertion.what, family))).into_iter();
+        let sent = Family::BOTH
+            .map(|family| (family, self.sent(&assertion.what, family)))
+            .into_iter();
         let sent = sent.filter(|(_, sent)| *sent != Traffic::NONE);
         for ends in sent.flat_map(|(family, sent)| pairs(&from, &to, (family, sent))) {
-            let Some(pair) = self.pair(&ends) else { continue };
+            let Some(pair) = self.pair(&ends) else {
+                continue;
+            };
             is_empty = false;
             if let Some(touched) = &mut self.touched {
-                touched.add(&self.space.relation, ends.classes, ends.sent, &mut self.traffic);
+                touched.add(
+                    &self.space.relation,
+                    ends.classes,
+                    ends.sent,
+                    &mut self.traffic,
+                );
             }
-            fails = fails.or_else(|| self.wrong(assertion.expected, &ends).and_then(|class| case(pair, ends.family, &class)));
+            fails = fails.or_else(|| {
+                self.wrong(assertion.expected, &ends)
+                    .and_then(|class| case(pair, ends.family, &class))
+            });
             if fails.is_some() && self.touched.is_none() {
                 break;
             }
@@ -108,7 +139,11 @@ impl<'input> Prover<'_, 'input> {
         if is_empty && empty.is_empty() {
             empty.push(NO_PACKET.to_owned());
         }
-        Ok(if empty.is_empty() { Verdict::Holds } else { Verdict::Empty(empty) })
+        Ok(if empty.is_empty() {
+            Verdict::Holds
+        } else {
+            Verdict::Empty(empty)
+        })
     }
 
     /// Everyone meant by any of these; notes those by which nobody is.
@@ -118,9 +153,14 @@ impl<'input> Prover<'_, 'input> {
         for who in who {
             let spots = who.spots(&self.space.places, inventory);
             if spots.is_empty() {
-                empty.push(who.unknown(inventory).unwrap_or_else(|| format!("`{}` is nobody in the input", who.words())));
+                empty.push(
+                    who.unknown(inventory)
+                        .unwrap_or_else(|| format!("`{}` is nobody in the input", who.words())),
+                );
             }
-            spots.into_iter().for_each(|(class, more)| all.entry(class).or_default().extend(more));
+            spots
+                .into_iter()
+                .for_each(|(class, more)| all.entry(class).or_default().extend(more));
         }
         all
     }
@@ -138,42 +178,72 @@ impl<'input> Prover<'_, 'input> {
 
     /// Two who can send to one another: not a pod to itself.
     fn pair(&self, ends: &Ends<'_>) -> Option<[Spot; 2]> {
-        let mut pairs = ends.from.iter().flat_map(|from| ends.to.iter().map(move |to| [*from, *to]));
+        let mut pairs = ends
+            .from
+            .iter()
+            .flat_map(|from| ends.to.iter().map(move |to| [*from, *to]));
         pairs.find(|pair| !is_itself(pair.map(|spot| spot.owner), self.resolved.inventory))
     }
 
-    /// A class of what is sent that does not fare as expected, one with a usual source port where there is any.
+    /// A class of what is sent that does not fare as expected, one with a usual source port where
+    /// there is any.
     fn wrong(&mut self, expected: Expected, ends: &Ends<'_>) -> Option<Class> {
         let [source, destination] = ends.classes;
-        let allowed = self.space.relation.allowed(source, destination, &mut self.traffic);
+        let allowed = self
+            .space
+            .relation
+            .allowed(source, destination, &mut self.traffic);
         let wrong = match expected {
             Expected::Allowed => self.traffic.less(ends.sent, allowed),
             Expected::Denied => self.traffic.and(ends.sent, allowed),
         };
-        self.traffic.classes(wrong).filter(|class| class.example().is_some()).min_by_key(|class| !is_usual(class)).cloned()
+        self.traffic
+            .classes(wrong)
+            .filter(|class| class.example().is_some())
+            .min_by_key(|class| !is_usual(class))
+            .cloned()
     }
 
     fn explained(&self, expected: Expected, case: Case) -> Result<Verdict<'input>, Diagnostic> {
         let group = explain::answer(&self.evaluator, &[case]).into_iter().next();
         match group.filter(|group| group.is_allowed == (expected == Expected::Denied)) {
             Some(group) => Ok(Verdict::Fails(Box::new(group))),
-            None => Err(Diagnostic::new(Code::InternalError, format!("the evaluator and the packet space disagree about {:?}", case.flow))),
+            None => Err(Diagnostic::new(
+                Code::InternalError,
+                format!(
+                    "the evaluator and the packet space disagree about {:?}",
+                    case.flow
+                ),
+            )),
         }
     }
 }
 
 /// The pairs of classes of a family of which one at least has endpoints.
-fn pairs<'spots>(from: &'spots Spots, to: &'spots Spots, (family, sent): (Family, TrafficId)) -> impl Iterator<Item = Ends<'spots>> {
-    let of_family = move |spots: &'spots Spots| spots.iter().filter(move |((own, _), _)| *own == family);
+fn pairs<'spots>(
+    from: &'spots Spots,
+    to: &'spots Spots,
+    (family, sent): (Family, TrafficId),
+) -> impl Iterator<Item = Ends<'spots>> {
+    let of_family =
+        move |spots: &'spots Spots| spots.iter().filter(move |((own, _), _)| *own == family);
     let all = of_family(from).flat_map(move |from| of_family(to).map(move |to| (from, to)));
     let is_inside = |spots: &[Spot]| spots.iter().any(|spot| spot.owner.is_some());
     let inside = all.filter(move |((_, from), (_, to))| is_inside(from) || is_inside(to));
-    inside.map(move |(((_, source), from), ((_, destination), to))| Ends { family, sent, classes: [*source, *destination], from, to })
+    inside.map(move |(((_, source), from), ((_, destination), to))| Ends {
+        family,
+        sent,
+        classes: [*source, *destination],
+        from,
+        to,
+    })
 }
 
 /// Packets that people expect to see before others: from a usual port, and not to port 0.
 fn is_usual(class: &Class) -> bool {
-    let from = class.port(Side::Source).is_none_or(|(first, last)| (first..=last).contains(&SOURCE_PORT));
+    let from = class
+        .port(Side::Source)
+        .is_none_or(|(first, last)| (first..=last).contains(&SOURCE_PORT));
     from && class.port(Side::Destination) != Some((0, 0))
 }
 
@@ -181,7 +251,21 @@ fn is_usual(class: &Class) -> bool {
 fn case([from, to]: [Spot; 2], family: Family, class: &Class) -> Option<Case> {
     let (protocol, ports, icmp) = class.example()?;
     let icmp = icmp.filter(|_| !is_control_of_other(protocol, family));
-    let party = |spot: Spot| Party { owner: spot.owner, address: spot.address };
-    let flow = Conversation { source: party(from), destination: party(to), family, protocol, ports, icmp };
-    Some(Case { from: from.end()?, to: to.end()?, flow })
+    let party = |spot: Spot| Party {
+        owner: spot.owner,
+        address: spot.address,
+    };
+    let flow = Conversation {
+        source: party(from),
+        destination: party(to),
+        family,
+        protocol,
+        ports,
+        icmp,
+    };
+    Some(Case {
+        from: from.end()?,
+        to: to.end()?,
+        flow,
+    })
 }

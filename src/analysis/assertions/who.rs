@@ -50,19 +50,33 @@ impl Who {
     /// Everyone meant.
     pub(super) fn spots(&self, places: &Places<'_>, inventory: &Inventory) -> Spots {
         let mut spots = Spots::new();
-        let everywhere = inventory.endpoints_with_ids().flat_map(|(id, _)| places.of_endpoint(id).iter().map(move |place| (id, place)));
+        let everywhere = inventory
+            .endpoints_with_ids()
+            .flat_map(|(id, _)| places.of_endpoint(id).iter().map(move |place| (id, place)));
         for (id, place) in everywhere {
-            let spot = Spot { owner: Some(id), address: place.address };
+            let spot = Spot {
+                owner: Some(id),
+                address: place.address,
+            };
             if self.means(spot, inventory) {
-                spots.entry((place.family, place.class)).or_default().push(spot);
+                spots
+                    .entry((place.family, place.class))
+                    .or_default()
+                    .push(spot);
             }
         }
         let mut firsts = BTreeSet::new();
         self.cut(&mut firsts);
         for (id, class) in places.classes() {
             let known = class.outside.iter().filter_map(|range| well_known(*range));
-            let pieces = class.outside.iter().flat_map(|range| pieces(*range, &firsts));
-            let mut spots_outside = known.chain(pieces).map(|address| Spot { owner: None, address: Some(address) });
+            let pieces = class
+                .outside
+                .iter()
+                .flat_map(|range| pieces(*range, &firsts));
+            let mut spots_outside = known.chain(pieces).map(|address| Spot {
+                owner: None,
+                address: Some(address),
+            });
             if let Some(spot) = spots_outside.find(|spot| self.means(*spot, inventory)) {
                 spots.insert((class.family, id), vec![spot]);
             }
@@ -77,12 +91,21 @@ impl Who {
             Condition::Outside | Condition::Namespace(_) | Condition::Selected(_) => None,
         };
         let diagnostic = self.conditions.iter().find_map(resolve)?;
-        Some(diagnostic.help.map_or(diagnostic.message.clone(), |help| format!("{}; {help}", diagnostic.message)))
+        Some(diagnostic.help.map_or(diagnostic.message.clone(), |help| {
+            format!("{}; {help}", diagnostic.message)
+        }))
     }
 
     fn means(&self, spot: Spot, inventory: &Inventory) -> bool {
-        let holds = self.conditions.iter().all(|condition| condition.holds(spot, inventory));
-        holds && !self.except.iter().any(|except| except.means(spot, inventory))
+        let holds = self
+            .conditions
+            .iter()
+            .all(|condition| condition.holds(spot, inventory));
+        holds
+            && !self
+                .except
+                .iter()
+                .any(|except| except.means(spot, inventory))
     }
 
     /// The first addresses of all ranges that conditions tell apart.
@@ -100,8 +123,11 @@ impl Who {
 
 /// The first address of every piece of a range.
 fn pieces(range: Range, firsts: &BTreeSet<(Family, u128)>) -> impl Iterator<Item = IpAddr> {
-    let inside = firsts.range((range.family, range.first)..=(range.family, range.last)).map(|(_, first)| *first);
-    let starts = std::iter::once(range.first).chain(inside.filter(move |first| *first != range.first));
+    let inside = firsts
+        .range((range.family, range.first)..=(range.family, range.last))
+        .map(|(_, first)| *first);
+    let starts =
+        std::iter::once(range.first).chain(inside.filter(move |first| *first != range.first));
     starts.map(move |first| Range { first, ..range }.first_address())
 }
 
@@ -111,7 +137,9 @@ fn well_known(range: Range) -> Option<IpAddr> {
         Family::V4 => IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
         Family::V6 => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
     };
-    (range.first..=range.last).contains(&Range::at(address).first).then_some(address)
+    (range.first..=range.last)
+        .contains(&Range::at(address).first)
+        .then_some(address)
 }
 
 impl Condition {
@@ -119,10 +147,16 @@ impl Condition {
         let endpoint = spot.owner.map(|id| inventory.endpoint(id));
         match self {
             Condition::Outside => endpoint.is_none(),
-            Condition::Is(Subject::Addresses(cidr)) => spot.address.is_some_and(|address| cidr.holds(address)),
+            Condition::Is(Subject::Addresses(cidr)) => {
+                spot.address.is_some_and(|address| cidr.holds(address))
+            }
             Condition::Is(subject) => endpoint.is_some_and(|endpoint| subject.means(endpoint)),
-            Condition::Namespace(name) => endpoint.is_some_and(|endpoint| *endpoint.namespace == **name),
-            Condition::Selected(selector) => endpoint.is_some_and(|endpoint| selector.matches(&inventory.labels(endpoint))),
+            Condition::Namespace(name) => {
+                endpoint.is_some_and(|endpoint| *endpoint.namespace == **name)
+            }
+            Condition::Selected(selector) => {
+                endpoint.is_some_and(|endpoint| selector.matches(&inventory.labels(endpoint)))
+            }
         }
     }
 }
@@ -132,7 +166,9 @@ impl Spot {
     pub(super) fn end(self) -> Option<End> {
         match self.owner {
             Some(id) => Some(End::Endpoint(id, self.address)),
-            None => self.address.map(|address| End::Addresses(Cidr::host(address))),
+            None => self
+                .address
+                .map(|address| End::Addresses(Cidr::host(address))),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What both states say in one direction, with each class at the other end.
 //!
-//! Cost: for views that say something else than before, the classes that their rules name, each with its way through them; for
-//! the others, the classes with which they say something else than by default.
+//! Cost: for views that say something else than before, the classes that their rules name, each
+//! with its way through them; for the others, the classes with which they say something else than
+//! by default.
 
 use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
@@ -52,13 +53,20 @@ impl Row {
     /// The cell with a class.
     pub(super) fn at(&self, far: usize) -> CellId {
         let found = self.named.binary_search_by_key(&far, |row| row.0).ok();
-        found.and_then(|at| self.named.get(at)).map_or(self.by_default, |row| row.1)
+        found
+            .and_then(|at| self.named.get(at))
+            .map_or(self.by_default, |row| row.1)
     }
 }
 
 impl<'work, 'input> Cells<'work, 'input> {
     pub(super) fn of(both: Both<Known<'work, 'input>>, joint: &'work Joint<'input>) -> Self {
-        Self { both, joint, deciders: Deciders::default(), all: IndexSet::default() }
+        Self {
+            both,
+            joint,
+            deciders: Deciders::default(),
+            all: IndexSet::default(),
+        }
     }
 
     /// A cell.
@@ -68,7 +76,8 @@ impl<'work, 'input> Cells<'work, 'input> {
 
     /// Whether a cell says something else than before.
     pub(super) fn differs(&self, id: CellId) -> bool {
-        self.get(id).is_some_and(|cell| cell.seen.old != cell.seen.new)
+        self.get(id)
+            .is_some_and(|cell| cell.seen.old != cell.seen.new)
     }
 
     /// Whether a view says something else than before with any class.
@@ -78,38 +87,88 @@ impl<'work, 'input> Cells<'work, 'input> {
             let far = self.joint.classes.get(*index).map(|class| class.classes);
             far.is_some_and(|far| old.seen(views.old, far.old) != new.seen(views.new, far.new))
         };
-        let before = || old.exceptions(views.old).iter().flat_map(|row| self.joint.within(State::Old, row.0));
-        let after = || new.exceptions(views.new).iter().flat_map(|row| self.joint.within(State::New, row.0));
-        old.seen_by_default(views.old) != new.seen_by_default(views.new) || before().any(differs) || after().any(differs)
+        let before = || {
+            old.exceptions(views.old)
+                .iter()
+                .flat_map(|row| self.joint.within(State::Old, row.0))
+        };
+        let after = || {
+            new.exceptions(views.new)
+                .iter()
+                .flat_map(|row| self.joint.within(State::New, row.0))
+        };
+        old.seen_by_default(views.old) != new.seen_by_default(views.new)
+            || before().any(differs)
+            || after().any(differs)
     }
 
     /// What some say with one class.
-    pub(super) fn between(&mut self, near: Both<Near>, far: usize, direction: Direction, traffic: &mut Traffic) -> CellId {
+    pub(super) fn between(
+        &mut self,
+        near: Both<Near>,
+        far: usize,
+        direction: Direction,
+        traffic: &mut Traffic,
+    ) -> CellId {
         let far = self.joint.classes.get(far).map(|class| class.classes);
-        far.map_or_else(CellId::default, |far| self.cell(near, far, direction, traffic))
+        far.map_or_else(CellId::default, |far| {
+            self.cell(near, far, direction, traffic)
+        })
     }
 
     /// All that some say in a direction.
-    pub(super) fn row(&mut self, near: Both<Near>, direction: Direction, traffic: &mut Traffic) -> Row {
-        let nowhere = Both { old: ClassId::NOWHERE, new: ClassId::NOWHERE };
+    pub(super) fn row(
+        &mut self,
+        near: Both<Near>,
+        direction: Direction,
+        traffic: &mut Traffic,
+    ) -> Row {
+        let nowhere = Both {
+            old: ClassId::NOWHERE,
+            new: ClassId::NOWHERE,
+        };
         let by_default = self.cell(near, nowhere, direction, traffic);
-        let views = Both { old: near.old.view, new: near.new.view };
-        let named = if self.is_touched(views) { self.named(views) } else { self.excepted(views) };
-        let mut row = Row { by_default, named: Vec::new() };
+        let views = Both {
+            old: near.old.view,
+            new: near.new.view,
+        };
+        let named = if self.is_touched(views) {
+            self.named(views)
+        } else {
+            self.excepted(views)
+        };
+        let mut row = Row {
+            by_default,
+            named: Vec::new(),
+        };
         for index in named {
-            let Some(far) = self.joint.classes.get(index).map(|class| class.classes) else { continue };
+            let Some(far) = self.joint.classes.get(index).map(|class| class.classes) else {
+                continue;
+            };
             let cell = self.cell(near, far, direction, traffic);
-            row.named.extend((cell != by_default).then_some((index, cell)));
+            row.named
+                .extend((cell != by_default).then_some((index, cell)));
         }
         row
     }
 
-    fn cell(&mut self, near: Both<Near>, far: Both<ClassId>, direction: Direction, traffic: &mut Traffic) -> CellId {
+    fn cell(
+        &mut self,
+        near: Both<Near>,
+        far: Both<ClassId>,
+        direction: Direction,
+        traffic: &mut Traffic,
+    ) -> CellId {
         let [old, new] = [self.both.old, self.both.new].map(|known| &known.space.relation);
-        let seen = Both { old: old.seen(near.old.view, far.old), new: new.seen(near.new.view, far.new) };
+        let seen = Both {
+            old: old.seen(near.old.view, far.old),
+            new: new.seen(near.new.view, far.new),
+        };
         let turned = match seen.old == seen.new {
             true => Vec::new(),
-            false => self.deciders.turned(self.both, (near, far), direction, traffic),
+            false => self
+                .deciders
+                .turned(self.both, (near, far), direction, traffic),
         };
         let (index, _) = self.all.insert_full(Cell { seen, turned });
         CellId(u32::try_from(index).unwrap_or(u32::MAX))
@@ -117,18 +176,36 @@ impl<'work, 'input> Cells<'work, 'input> {
 
     /// The joint classes that the rules of a view name, in order.
     fn named(&self, views: Both<ViewId>) -> Vec<usize> {
-        self.within(self.both.old.space.relation.named(views.old), self.both.new.space.relation.named(views.new))
+        self.within(
+            self.both.old.space.relation.named(views.old),
+            self.both.new.space.relation.named(views.new),
+        )
     }
 
     /// The joint classes with which a view says something else than by default, in order.
     fn excepted(&self, views: Both<ViewId>) -> Vec<usize> {
-        let excepted = |known: Known<'_, '_>, view| known.space.relation.exceptions(view).iter().map(|row| row.0).collect();
-        self.within(excepted(self.both.old, views.old), excepted(self.both.new, views.new))
+        let excepted = |known: Known<'_, '_>, view| {
+            known
+                .space
+                .relation
+                .exceptions(view)
+                .iter()
+                .map(|row| row.0)
+                .collect()
+        };
+        self.within(
+            excepted(self.both.old, views.old),
+            excepted(self.both.new, views.new),
+        )
     }
 
     fn within(&self, old: Vec<ClassId>, new: Vec<ClassId>) -> Vec<usize> {
-        let before = old.into_iter().flat_map(|class| self.joint.within(State::Old, class));
-        let after = new.into_iter().flat_map(|class| self.joint.within(State::New, class));
+        let before = old
+            .into_iter()
+            .flat_map(|class| self.joint.within(State::Old, class));
+        let after = new
+            .into_iter()
+            .flat_map(|class| self.joint.within(State::New, class));
         let mut within: Vec<usize> = before.chain(after).copied().collect();
         within.sort_unstable();
         within.dedup();

@@ -58,7 +58,8 @@ pub(super) struct Class {
     pub(super) peers: Vec<PeerId>,
     /// One of its places.
     pub(super) example: Both<Spot>,
-    /// One on another node than that one, where there is any, so that each is elsewhere than one of them.
+    /// One on another node than that one, where there is any, so that each is elsewhere than one of
+    /// them.
     pub(super) elsewhere: Option<Both<Spot>>,
 }
 
@@ -103,7 +104,13 @@ impl Peer<'_> {
 
     /// Whether it is one endpoint, whose traffic to itself is nobody's business.
     pub fn is_single(&self) -> bool {
-        matches!(self.identity, Identity::Endpoints { kind: "Pod" | "WorkloadEndpoint", .. })
+        matches!(
+            self.identity,
+            Identity::Endpoints {
+                kind: "Pod" | "WorkloadEndpoint",
+                ..
+            }
+        )
     }
 
     pub(super) fn endpoints(&self, state: State) -> &[EndpointId] {
@@ -122,36 +129,63 @@ impl<'input> Joint<'input> {
         joint.add_endpoints(both, &mut made);
         joint.add_outside(both, &mut made);
         joint.classes = made.into_values().collect();
-        let within = |known: Known<'_, '_>| known.space.places.classes().map(|_| Vec::new()).collect();
-        joint.within = Both { old: within(both.old), new: within(both.new) };
+        let within =
+            |known: Known<'_, '_>| known.space.places.classes().map(|_| Vec::new()).collect();
+        joint.within = Both {
+            old: within(both.old),
+            new: within(both.new),
+        };
         for (index, class) in joint.classes.iter().enumerate() {
-            joint.within.old.get_mut(class.classes.old.index()).into_iter().for_each(|within: &mut Vec<usize>| within.push(index));
-            joint.within.new.get_mut(class.classes.new.index()).into_iter().for_each(|within: &mut Vec<usize>| within.push(index));
+            joint
+                .within
+                .old
+                .get_mut(class.classes.old.index())
+                .into_iter()
+                .for_each(|within: &mut Vec<usize>| within.push(index));
+            joint
+                .within
+                .new
+                .get_mut(class.classes.new.index())
+                .into_iter()
+                .for_each(|within: &mut Vec<usize>| within.push(index));
         }
         joint
     }
 
     /// The classes here of a class of a state, in order.
     pub(super) fn within(&self, state: State, class: ClassId) -> &[usize] {
-        self.within.of(state).get(class.index()).map_or(&[], Vec::as_slice)
+        self.within
+            .of(state)
+            .get(class.index())
+            .map_or(&[], Vec::as_slice)
     }
 
     /// The single endpoint that a class is of; none where it is of several.
     pub(super) fn single(&self, class: usize) -> Option<PeerId> {
-        let [peer] = self.classes.get(class)?.peers.as_slice() else { return None };
-        self.peers.get(peer.index()).filter(|peer| peer.is_single()).map(|_| *peer)
+        let [peer] = self.classes.get(class)?.peers.as_slice() else {
+            return None;
+        };
+        self.peers
+            .get(peer.index())
+            .filter(|peer| peer.is_single())
+            .map(|_| *peer)
     }
 
     /// The class of an address that is no endpoint's in either state.
     pub(super) fn at(&self, both: Both<Known<'_, '_>>, address: IpAddr) -> Option<usize> {
         let [old, new] = [both.old, both.new].map(|known| known.space.places.at(address, None));
         let within = self.within(State::Old, old?).iter();
-        within.copied().find(|index| self.classes.get(*index).is_some_and(|class| Some(class.classes.new) == new))
+        within.copied().find(|index| {
+            self.classes
+                .get(*index)
+                .is_some_and(|class| Some(class.classes.new) == new)
+        })
     }
 
     fn add_endpoints(&mut self, both: Both<Known<'_, 'input>>, made: &mut Made) {
         let mut named: BTreeMap<Identity<'input>, [Vec<EndpointId>; 2]> = BTreeMap::new();
-        let inventories: [&'input Inventory; 2] = [both.old.resolved.inventory, both.new.resolved.inventory];
+        let inventories: [&'input Inventory; 2] =
+            [both.old.resolved.inventory, both.new.resolved.inventory];
         for (inventory, state) in inventories.into_iter().zip([State::Old, State::New]) {
             for (id, endpoint) in inventory.endpoints_with_ids() {
                 let [old, new] = named.entry(identity(endpoint)).or_default();
@@ -167,9 +201,14 @@ impl<'input> Joint<'input> {
             match (old.is_empty(), new.is_empty()) {
                 (true, _) => drop(self.sole.insert(id, State::New)),
                 (false, true) => drop(self.sole.insert(id, State::Old)),
-                (false, false) => counterparts(both, old, new).into_iter().for_each(|pair| add_pair(both, (id, pair), made)),
+                (false, false) => counterparts(both, old, new)
+                    .into_iter()
+                    .for_each(|pair| add_pair(both, (id, pair), made)),
             }
-            self.peers.push(Peer { identity, endpoints });
+            self.peers.push(Peer {
+                identity,
+                endpoints,
+            });
         }
     }
 
@@ -179,22 +218,51 @@ impl<'input> Joint<'input> {
         let mut ranges: BTreeMap<(Family, ClassId, ClassId), Vec<Range>> = BTreeMap::new();
         let mut from = 0;
         for (range, class) in outside(both.new) {
-            let ends_before = |(other, _): &(Range, ClassId)| (other.family, other.last) < (range.family, range.first);
-            from += old.get(from..).unwrap_or_default().partition_point(ends_before);
+            let ends_before = |(other, _): &(Range, ClassId)| {
+                (other.family, other.last) < (range.family, range.first)
+            };
+            from += old
+                .get(from..)
+                .unwrap_or_default()
+                .partition_point(ends_before);
             let reached = old.get(from..).unwrap_or_default().iter();
-            for (other, known) in reached.take_while(|(other, _)| (other.family, other.first) <= (range.family, range.last)) {
-                let common = Range { first: range.first.max(other.first), last: range.last.min(other.last), ..range };
-                ranges.entry((range.family, *known, class)).or_default().push(common);
+            for (other, known) in reached
+                .take_while(|(other, _)| (other.family, other.first) <= (range.family, range.last))
+            {
+                let common = Range {
+                    first: range.first.max(other.first),
+                    last: range.last.min(other.last),
+                    ..range
+                };
+                ranges
+                    .entry((range.family, *known, class))
+                    .or_default()
+                    .push(common);
             }
         }
         let mut sorted: Vec<_> = ranges.into_iter().collect();
         sorted.sort_by(|left, right| left.1.cmp(&right.1));
         for ((family, old, new), ranges) in sorted {
-            let spot = Spot { endpoint: None, address: ranges.first().map(Range::first_address) };
+            let spot = Spot {
+                endpoint: None,
+                address: ranges.first().map(Range::first_address),
+            };
             let peers = vec![PeerId::at(self.peers.len())];
-            let class = Class { family, classes: Both { old, new }, peers, example: Both { old: spot, new: spot }, elsewhere: None };
+            let class = Class {
+                family,
+                classes: Both { old, new },
+                peers,
+                example: Both {
+                    old: spot,
+                    new: spot,
+                },
+                elsewhere: None,
+            };
             made.insert((family, old, new), class);
-            self.peers.push(Peer { identity: Identity::Outside(ranges), endpoints: [Vec::new(), Vec::new()] });
+            self.peers.push(Peer {
+                identity: Identity::Outside(ranges),
+                endpoints: [Vec::new(), Vec::new()],
+            });
         }
     }
 }
@@ -206,17 +274,31 @@ fn identity(endpoint: &Endpoint) -> Identity<'_> {
         EndpointKind::Workload(kind) => (kind, &endpoint.name),
     };
     // a node owns its static pods, which have no more in common than that
-    let owner = endpoint.owners().last().filter(|owner| &*owner.kind != "Node");
+    let owner = endpoint
+        .owners()
+        .last()
+        .filter(|owner| &*owner.kind != "Node");
     let (kind, name) = owner.map_or(own, |owner| (&owner.kind, &owner.name));
-    Identity::Endpoints { namespace: &endpoint.namespace, kind, name }
+    Identity::Endpoints {
+        namespace: &endpoint.namespace,
+        kind,
+        name,
+    }
 }
 
-/// For every endpoint of a peer those of the other state that it is to be compared with: the one of its name; else one with
-/// its labels; else all.
-fn counterparts(both: Both<Known<'_, '_>>, old: &[EndpointId], new: &[EndpointId]) -> Vec<(EndpointId, EndpointId)> {
+/// For every endpoint of a peer those of the other state that it is to be compared with: the one of
+/// its name; else one with its labels; else all.
+fn counterparts(
+    both: Both<Known<'_, '_>>,
+    old: &[EndpointId],
+    new: &[EndpointId],
+) -> Vec<(EndpointId, EndpointId)> {
     let [before, after] = [both.old, both.new].map(|known| known.resolved.inventory);
-    let by_name: FxHashMap<(&str, &str), EndpointId> =
-        old.iter().map(|id| (before.endpoint(*id), *id)).map(|(endpoint, id)| ((endpoint.kind.word(), &*endpoint.name), id)).collect();
+    let by_name: FxHashMap<(&str, &str), EndpointId> = old
+        .iter()
+        .map(|id| (before.endpoint(*id), *id))
+        .map(|(endpoint, id)| ((endpoint.kind.word(), &*endpoint.name), id))
+        .collect();
     let mut pairs = Vec::new();
     let mut found: FxHashSet<EndpointId> = FxHashSet::default();
     let mut others = Vec::new();
@@ -230,18 +312,32 @@ fn counterparts(both: Both<Known<'_, '_>>, old: &[EndpointId], new: &[EndpointId
             None => others.push(*id),
         }
     }
-    let gone: Vec<EndpointId> = old.iter().copied().filter(|id| !found.contains(id)).collect();
+    let gone: Vec<EndpointId> = old
+        .iter()
+        .copied()
+        .filter(|id| !found.contains(id))
+        .collect();
     if others.is_empty() && gone.is_empty() {
         return pairs;
     }
     let [old_labels, new_labels] = [by_labels(before, old), by_labels(after, new)];
     for id in others {
         let alike = old_labels.get(&labels(after, id)).copied();
-        pairs.extend(alike.map_or_else(|| old.to_vec(), |one| vec![one]).into_iter().map(|other| (other, id)));
+        pairs.extend(
+            alike
+                .map_or_else(|| old.to_vec(), |one| vec![one])
+                .into_iter()
+                .map(|other| (other, id)),
+        );
     }
     for id in gone {
         let alike = new_labels.get(&labels(before, id)).copied();
-        pairs.extend(alike.map_or_else(|| new.to_vec(), |one| vec![one]).into_iter().map(|other| (id, other)));
+        pairs.extend(
+            alike
+                .map_or_else(|| new.to_vec(), |one| vec![one])
+                .into_iter()
+                .map(|other| (id, other)),
+        );
     }
     pairs
 }
@@ -252,27 +348,57 @@ fn labels(inventory: &Inventory, id: EndpointId) -> LabelTexts<'_> {
     inventory.labels(inventory.endpoint(id)).iter().collect()
 }
 
-fn by_labels<'inventory>(inventory: &'inventory Inventory, ids: &[EndpointId]) -> BTreeMap<LabelTexts<'inventory>, EndpointId> {
-    ids.iter().rev().map(|id| (labels(inventory, *id), *id)).collect()
+fn by_labels<'inventory>(
+    inventory: &'inventory Inventory,
+    ids: &[EndpointId],
+) -> BTreeMap<LabelTexts<'inventory>, EndpointId> {
+    ids.iter()
+        .rev()
+        .map(|id| (labels(inventory, *id), *id))
+        .collect()
 }
 
 /// The places of two endpoints that correspond: of one address, else of one family.
-fn add_pair(both: Both<Known<'_, '_>>, (peer, (old, new)): (PeerId, (EndpointId, EndpointId)), made: &mut Made) {
+fn add_pair(
+    both: Both<Known<'_, '_>>,
+    (peer, (old, new)): (PeerId, (EndpointId, EndpointId)),
+    made: &mut Made,
+) {
     let before = both.old.space.places.of_endpoint(old);
     for place in both.new.space.places.of_endpoint(new) {
-        let same = before.iter().find(|other| other.address.is_some() && other.address == place.address);
-        let Some(other) = same.or_else(|| before.iter().find(|other| other.family == place.family)) else { continue };
-        let spot = |endpoint: EndpointId, place: &Place| Spot { endpoint: Some(endpoint), address: place.address };
-        let class = made.entry((place.family, other.class, place.class)).or_insert_with(|| Class {
-            family: place.family,
-            classes: Both { old: other.class, new: place.class },
-            peers: Vec::new(),
-            example: Both { old: spot(old, other), new: spot(new, place) },
-            elsewhere: None,
-        });
+        let same = before
+            .iter()
+            .find(|other| other.address.is_some() && other.address == place.address);
+        let Some(other) = same.or_else(|| before.iter().find(|other| other.family == place.family))
+        else {
+            continue;
+        };
+        let spot = |endpoint: EndpointId, place: &Place| Spot {
+            endpoint: Some(endpoint),
+            address: place.address,
+        };
+        let class = made
+            .entry((place.family, other.class, place.class))
+            .or_insert_with(|| Class {
+                family: place.family,
+                classes: Both {
+                    old: other.class,
+                    new: place.class,
+                },
+                peers: Vec::new(),
+                example: Both {
+                    old: spot(old, other),
+                    new: spot(new, place),
+                },
+                elsewhere: None,
+            });
         if class.elsewhere.is_none() {
-            let own = Both { old: spot(old, other), new: spot(new, place) };
-            class.elsewhere = Some(own).filter(|own| nodes(both, own) != nodes(both, &class.example));
+            let own = Both {
+                old: spot(old, other),
+                new: spot(new, place),
+            };
+            class.elsewhere =
+                Some(own).filter(|own| nodes(both, own) != nodes(both, &class.example));
         }
         if class.peers.last() != Some(&peer) {
             class.peers.push(peer);
@@ -281,10 +407,15 @@ fn add_pair(both: Both<Known<'_, '_>>, (peer, (old, new)): (PeerId, (EndpointId,
 }
 
 /// The nodes of a place in each state; none where it is on no known one.
-pub(super) fn nodes<'known>(both: Both<Known<'known, '_>>, spot: &Both<Spot>) -> [Option<&'known str>; 2] {
+pub(super) fn nodes<'known>(
+    both: Both<Known<'known, '_>>,
+    spot: &Both<Spot>,
+) -> [Option<&'known str>; 2] {
     let name = |known: Known<'known, '_>, spot: &Spot| {
         let inventory = known.resolved.inventory;
-        spot.endpoint.and_then(|id| inventory.endpoint(id).node).map(|node| &*inventory.node(node).name)
+        spot.endpoint
+            .and_then(|id| inventory.endpoint(id).node)
+            .map(|node| &*inventory.node(node).name)
     };
     [name(both.old, &spot.old), name(both.new, &spot.new)]
 }
@@ -292,15 +423,21 @@ pub(super) fn nodes<'known>(both: Both<Known<'known, '_>>, spot: &Both<Spot>) ->
 /// The ranges outside of a state with their classes, in order.
 fn outside(known: Known<'_, '_>) -> Vec<(Range, ClassId)> {
     let classes = known.space.places.classes();
-    let mut ranges: Vec<(Range, ClassId)> = classes.flat_map(|(id, class)| class.outside.iter().map(move |range| (*range, id))).collect();
+    let mut ranges: Vec<(Range, ClassId)> = classes
+        .flat_map(|(id, class)| class.outside.iter().map(move |range| (*range, id)))
+        .collect();
     ranges.sort_unstable();
     ranges
 }
 
 /// The addresses of all endpoints, in order.
 pub(super) fn taken(inventories: [&Inventory; 2]) -> Vec<IpAddr> {
-    let endpoints = inventories.into_iter().flat_map(|inventory| &inventory.endpoints);
-    let mut taken: Vec<IpAddr> = endpoints.flat_map(|endpoint| endpoint.addresses.iter().copied()).collect();
+    let endpoints = inventories
+        .into_iter()
+        .flat_map(|inventory| &inventory.endpoints);
+    let mut taken: Vec<IpAddr> = endpoints
+        .flat_map(|endpoint| endpoint.addresses.iter().copied())
+        .collect();
     taken.sort_unstable();
     taken.dedup();
     taken

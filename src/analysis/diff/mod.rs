@@ -1,14 +1,17 @@
-//! What two states of a cluster allow otherwise, over the whole packet space, and which rules are the cause.
+//! What two states of a cluster allow otherwise, over the whole packet space, and which rules are
+//! the cause.
 //!
-//! In: [`Resolved`] policy, old and new. Out: [`Difference`]: changes of what may pass between those who are in both, each with a
-//! witness packet and the rules that decide about it then and now, those at host endpoints among them; endpoints that are new or
-//! gone, apart from them. Absent: words, and nodes' scripts.
+//! In: [`Resolved`] policy, old and new. Out: [`Difference`]: changes of what may pass between
+//! those who are in both, each with a witness packet and the rules that decide about it then and
+//! now, those at host endpoints among them; endpoints that are new or gone, apart from them.
+//! Absent: words, and nodes' scripts.
 //!
-//! Endpoints are the same in both when their owner (or, of what has none, they themselves) has the same namespace, kind and
-//! name. Addresses that an endpoint has in one of the two are that endpoint's, and no place outside.
+//! Endpoints are the same in both when their owner (or, of what has none, they themselves) has the
+//! same namespace, kind and name. Addresses that an endpoint has in one of the two are that
+//! endpoint's, and no place outside.
 //!
-//! Cost: that of both spaces; where nothing differs, the exceptions of all views, once; and then the pairs that a difference
-//! touches.
+//! Cost: that of both spaces; where nothing differs, the exceptions of all views, once; and then
+//! the pairs that a difference touches.
 
 mod causes;
 mod cells;
@@ -84,9 +87,15 @@ struct Known<'known, 'input> {
 }
 
 /// Everything that differs between two states, whose nodes have these options.
-pub fn between<'input>(old: &Resolved<'input>, new: &Resolved<'input>, options: &Options) -> Difference<'input> {
+pub fn between<'input>(
+    old: &Resolved<'input>,
+    new: &Resolved<'input>,
+    options: &Options,
+) -> Difference<'input> {
     let states = [old, new];
-    let has_hosts = states.iter().any(|state| state.host_endpoints_with_ids().next().is_some());
+    let has_hosts = states
+        .iter()
+        .any(|state| state.host_endpoints_with_ids().next().is_some());
     let exempt = Exempt::of(&options.failsafes);
     let mut cuts = Cuts::default();
     states.iter().for_each(|state| cuts.of_policy(state));
@@ -98,21 +107,51 @@ pub fn between<'input>(old: &Resolved<'input>, new: &Resolved<'input>, options: 
         true => Space::with_hosts(state, exempt.prefixes(), &mut traffic),
         false => Space::of(state, &mut traffic),
     });
-    let both = Both { old: Known { resolved: old, space: &then }, new: Known { resolved: new, space: &now } };
+    let both = Both {
+        old: Known {
+            resolved: old,
+            space: &then,
+        },
+        new: Known {
+            resolved: new,
+            space: &now,
+        },
+    };
     let joint = joint::Joint::of(both);
     let mut cells = Cells::of(both, &joint);
     let mut changes = changes::all(&mut cells, &mut traffic);
-    let (of_hosts, hosts) = if has_hosts { hosts::all(&mut cells, exempt, &mut traffic) } else { Default::default() };
+    let (of_hosts, hosts) = if has_hosts {
+        hosts::all(&mut cells, exempt, &mut traffic)
+    } else {
+        Default::default()
+    };
     changes.extend(of_hosts);
-    changes.sort_by_cached_key(|change| (change.gained.is_empty(), change.host.clone(), change.blocks.first().cloned()));
-    let sole =
-        Both { old: sole::all(both.old, &joint, State::Old, &mut traffic), new: sole::all(both.new, &joint, State::New, &mut traffic) };
+    changes.sort_by_cached_key(|change| {
+        (
+            change.gained.is_empty(),
+            change.host.clone(),
+            change.blocks.first().cloned(),
+        )
+    });
+    let sole = Both {
+        old: sole::all(both.old, &joint, State::Old, &mut traffic),
+        new: sole::all(both.new, &joint, State::New, &mut traffic),
+    };
     let peers = joint.peers.into_iter().chain(hosts).collect();
-    Difference { traffic, peers, changes, sole, taken: joint::taken([old.inventory, new.inventory]) }
+    Difference {
+        traffic,
+        peers,
+        changes,
+        sole,
+        taken: joint::taken([old.inventory, new.inventory]),
+    }
 }
 
 fn has_untracked(state: &Resolved<'_>) -> bool {
-    state.policies.policies().any(|(_, policy)| policy.is_on(List::Untracked))
+    state
+        .policies
+        .policies()
+        .any(|(_, policy)| policy.is_on(List::Untracked))
 }
 
 impl Difference<'_> {
@@ -126,12 +165,16 @@ impl Difference<'_> {
         self.peers.get(id.index())
     }
 
-    /// The addresses outside that some peers are, as few ranges: those of endpoints that lie among them are left in.
+    /// The addresses outside that some peers are, as few ranges: those of endpoints that lie among
+    /// them are left in.
     pub fn ranges(&self, peers: &[PeerId]) -> Vec<Range> {
-        let outside = peers.iter().filter_map(|id| self.peer(*id)).filter_map(|peer| match &peer.identity {
-            Identity::Outside(ranges) => Some(ranges),
-            Identity::Endpoints { .. } | Identity::Host { .. } => None,
-        });
+        let outside = peers
+            .iter()
+            .filter_map(|id| self.peer(*id))
+            .filter_map(|peer| match &peer.identity {
+                Identity::Outside(ranges) => Some(ranges),
+                Identity::Endpoints { .. } | Identity::Host { .. } => None,
+            });
         let mut ranges: Vec<Range> = outside.flatten().copied().collect();
         ranges.sort_unstable();
         peers::around(&ranges, &self.taken)
@@ -139,7 +182,9 @@ impl Difference<'_> {
 
     /// How many pairs of peers a block has.
     pub fn pairs(&self, block: &Block) -> usize {
-        let is_itself = |id: &&PeerId| block.to.binary_search(id).is_ok() && self.peer(**id).is_some_and(Peer::is_single);
+        let is_itself = |id: &&PeerId| {
+            block.to.binary_search(id).is_ok() && self.peer(**id).is_some_and(Peer::is_single)
+        };
         block.from.len() * block.to.len() - block.from.iter().filter(is_itself).count()
     }
 }

@@ -107,7 +107,11 @@ impl Kernel {
     /// Loads what some kernel holds.
     pub fn of_holdings(holdings: &Holdings) -> Self {
         let [v4, v6] = Family::BOTH.map(|family| Tables::of(holdings, family));
-        Self { sets: Sets::of(holdings.sets()), v4, v6 }
+        Self {
+            sets: Sets::of(holdings.sets()),
+            v4,
+            v6,
+        }
     }
 
     /// What becomes of a packet, through all tables on its way.
@@ -116,15 +120,35 @@ impl Kernel {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
         };
-        let mut run = Run { verdict: Verdict::Undecided, is_untracked: packet.state == State::Untracked, passed: Vec::new() };
+        let mut run = Run {
+            verdict: Verdict::Undecided,
+            is_untracked: packet.state == State::Untracked,
+            passed: Vec::new(),
+        };
         for (name, chain) in way(&packet.hook) {
-            let Some(table) = tables.get(*name) else { continue };
-            let state = if run.is_untracked { State::Untracked } else { packet.state };
+            let Some(table) = tables.get(*name) else {
+                continue;
+            };
+            let state = if run.is_untracked {
+                State::Untracked
+            } else {
+                packet.state
+            };
             let flow = match name {
                 TableName::Raw | TableName::Mangle => packet.sent(),
                 TableName::Filter => packet.filtered(state),
             };
-            let verdict = self.walk(table, chain, &Seen { table: *name, packet, flow, state }, &mut run);
+            let verdict = self.walk(
+                table,
+                chain,
+                &Seen {
+                    table: *name,
+                    packet,
+                    flow,
+                    state,
+                },
+                &mut run,
+            );
             match (name, verdict) {
                 (TableName::Filter, verdict) => run.verdict = verdict.unwrap_or(Verdict::Undecided),
                 (TableName::Raw | TableName::Mangle, Some(Verdict::Drop)) => {
@@ -138,12 +162,28 @@ impl Kernel {
         run
     }
 
-    /// Goes through a chain; none when the packet comes back from it. A goto gives the rest of the chain up. Loading has seen
-    /// to it that chains do not nest deep.
-    fn walk<'kernel>(&'kernel self, table: &'kernel Table, chain: &str, seen: &Seen<'_>, run: &mut Run<'kernel>) -> Option<Verdict> {
+    /// Goes through a chain; none when the packet comes back from it. A goto gives the rest of the
+    /// chain up. Loading has seen to it that chains do not nest deep.
+    fn walk<'kernel>(
+        &'kernel self,
+        table: &'kernel Table,
+        chain: &str,
+        seen: &Seen<'_>,
+        run: &mut Run<'kernel>,
+    ) -> Option<Verdict> {
         let (chain, rules) = table.chain(chain)?;
-        for (number, rule) in (1..).zip(rules).filter(|(_, rule)| self.matches(rule, seen)) {
-            run.passed.push(Passed { table: seen.table, chain, number, line: rule.line, comment: &rule.comment, target: &rule.target });
+        for (number, rule) in (1..)
+            .zip(rules)
+            .filter(|(_, rule)| self.matches(rule, seen))
+        {
+            run.passed.push(Passed {
+                table: seen.table,
+                chain,
+                number,
+                line: rule.line,
+                comment: &rule.comment,
+                target: &rule.target,
+            });
             let verdict = match &rule.target {
                 Target::Accept => Some(Verdict::Accept),
                 Target::Drop => Some(Verdict::Drop),
@@ -164,7 +204,9 @@ impl Kernel {
     }
 
     fn matches(&self, rule: &Rule, seen: &Seen<'_>) -> bool {
-        rule.conditions.iter().all(|(is_negated, condition)| self.holds(condition, seen) != *is_negated)
+        rule.conditions
+            .iter()
+            .all(|(is_negated, condition)| self.holds(condition, seen) != *is_negated)
     }
 
     fn holds(&self, condition: &Condition, seen: &Seen<'_>) -> bool {
@@ -172,14 +214,22 @@ impl Kernel {
         match condition {
             Condition::Protocol(protocol) => flow.protocol == *protocol,
             Condition::Address(side, net) => net.holds(flow.address(*side)),
-            Condition::Arrives(interface) => seen.packet.hook.arrives().is_some_and(|name| interface.is(name)),
+            Condition::Arrives(interface) => seen
+                .packet
+                .hook
+                .arrives()
+                .is_some_and(|name| interface.is(name)),
             Condition::ReversePath { is_loose } => leads_back(seen.packet.reverse_path, *is_loose),
             Condition::Leaves(interface) => seen.packet.hook.leaves() == Some(interface),
-            Condition::Set(name, sides) => self.sets.get(name).is_some_and(|set| set.has(sides, flow)),
-            Condition::Ports(side, ranges) => flow.port(*side).is_some_and(|port| ranges.iter().any(|range| range.holds(port))),
-            Condition::Icmp(icmp) => {
-                flow.icmp.is_some_and(|found| found.kind == icmp.kind && icmp.code.is_none_or(|code| code == found.code))
+            Condition::Set(name, sides) => {
+                self.sets.get(name).is_some_and(|set| set.has(sides, flow))
             }
+            Condition::Ports(side, ranges) => flow
+                .port(*side)
+                .is_some_and(|port| ranges.iter().any(|range| range.holds(port))),
+            Condition::Icmp(icmp) => flow.icmp.is_some_and(|found| {
+                found.kind == icmp.kind && icmp.code.is_none_or(|code| code == found.code)
+            }),
             Condition::Connection(connection) => connection.holds(seen),
             Condition::Limit => true,
         }
@@ -197,30 +247,51 @@ fn leads_back(reverse_path: ReversePath, is_loose: bool) -> bool {
 }
 
 impl Connection {
-    /// As `conntrack_mt` in net/netfilter/xt_conntrack.c: a packet without a connection is only asked its state, and matches
-    /// nothing that asks no state, negated or not. We take the packet for one of the connection's original direction.
+    /// As `conntrack_mt` in net/netfilter/xt_conntrack.c: a packet without a connection is only
+    /// asked its state, and matches nothing that asks no state, negated or not. We take the packet
+    /// for one of the connection's original direction.
     fn holds(&self, seen: &Seen<'_>) -> bool {
         let is = |(is_negated, holds): (bool, bool)| holds != is_negated;
-        let state = self.states.as_ref().is_none_or(|(is_negated, states)| is((*is_negated, states.contains(&seen.state))));
+        let state = self
+            .states
+            .as_ref()
+            .is_none_or(|(is_negated, states)| is((*is_negated, states.contains(&seen.state))));
         if matches!(seen.state, State::Untracked | State::Invalid) {
             return state && self.states.is_some();
         }
         let sent = seen.packet.sent();
         let port = sent.ports.map(|ports| ports.destination);
         state
-            && self.address.is_none_or(|(is_negated, net)| is((is_negated, net.holds(sent.destination))))
-            && self.port.is_none_or(|(is_negated, range)| is((is_negated, port.is_some_and(|port| range.holds(port)))))
+            && self
+                .address
+                .is_none_or(|(is_negated, net)| is((is_negated, net.holds(sent.destination))))
+            && self.port.is_none_or(|(is_negated, range)| {
+                is((is_negated, port.is_some_and(|port| range.holds(port))))
+            })
     }
 }
 
 impl Tables {
     fn of(holdings: &Holdings, family: Family) -> Self {
         let table = |name: TableName| {
-            let id = TableId { family, kind: name.kind() };
-            holdings.tables().get(&id).map(|checked| Table::of(name, checked))
+            let id = TableId {
+                family,
+                kind: name.kind(),
+            };
+            holdings
+                .tables()
+                .get(&id)
+                .map(|checked| Table::of(name, checked))
         };
-        let empty = || Table { name: TableName::Filter, chains: BTreeMap::new() };
-        Self { raw: table(TableName::Raw), mangle: table(TableName::Mangle), filter: table(TableName::Filter).unwrap_or_else(empty) }
+        let empty = || Table {
+            name: TableName::Filter,
+            chains: BTreeMap::new(),
+        };
+        Self {
+            raw: table(TableName::Raw),
+            mangle: table(TableName::Mangle),
+            filter: table(TableName::Filter).unwrap_or_else(empty),
+        }
     }
 
     fn get(&self, name: TableName) -> Option<&Table> {
@@ -235,8 +306,16 @@ impl Tables {
 /// The built-in chains that a packet passes, of those that palisade hooks into.
 fn way(hook: &Hook) -> &'static [(TableName, &'static str)] {
     match hook {
-        Hook::Forward { .. } => &[(TableName::Raw, "PREROUTING"), (TableName::Mangle, "PREROUTING"), (TableName::Filter, "FORWARD")],
-        Hook::Input { .. } => &[(TableName::Raw, "PREROUTING"), (TableName::Mangle, "PREROUTING"), (TableName::Filter, "INPUT")],
+        Hook::Forward { .. } => &[
+            (TableName::Raw, "PREROUTING"),
+            (TableName::Mangle, "PREROUTING"),
+            (TableName::Filter, "FORWARD"),
+        ],
+        Hook::Input { .. } => &[
+            (TableName::Raw, "PREROUTING"),
+            (TableName::Mangle, "PREROUTING"),
+            (TableName::Filter, "INPUT"),
+        ],
         Hook::Output { .. } => &[(TableName::Raw, "OUTPUT"), (TableName::Filter, "OUTPUT")],
     }
 }
@@ -283,7 +362,14 @@ impl fmt::Display for Script {
 impl fmt::Display for Passed<'_> {
     /// `filter FORWARD: the comment: goto pal-x`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} {}: {}: {}", self.table.word(), self.chain, self.comment, self.target)
+        write!(
+            out,
+            "{} {}: {}: {}",
+            self.table.word(),
+            self.chain,
+            self.comment,
+            self.target
+        )
     }
 }
 

@@ -36,7 +36,9 @@ impl Sets {
     /// The sets of a script.
     pub(super) fn of(sets: &script::Sets) -> Self {
         let known = |(name, set): (&String, &script::Set)| Some((name.clone(), Set::of(set)?));
-        Self { by_name: sets.iter().filter_map(known).collect() }
+        Self {
+            by_name: sets.iter().filter_map(known).collect(),
+        }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Set> {
@@ -56,12 +58,16 @@ impl Set {
 
     /// Whether the flow's sides are in the set.
     pub(super) fn has(&self, sides: &[Side], flow: &Flow) -> bool {
-        let Some(side) = sides.first().copied() else { return false };
+        let Some(side) = sides.first().copied() else {
+            return false;
+        };
         let port = sides.last().and_then(|side| flow.port(*side));
         match self {
             Set::Nets(nets) => nets.has(flow.address(side)),
-            Set::Services(members) => port.is_some_and(|port| members.contains(&(flow.address(side), flow.protocol, port))),
-            // `ip_set_get_ip_port` in net/netfilter/ipset/ip_set_bitmap_port.c knows no other protocol
+            Set::Services(members) => port
+                .is_some_and(|port| members.contains(&(flow.address(side), flow.protocol, port))),
+            // `ip_set_get_ip_port` in net/netfilter/ipset/ip_set_bitmap_port.c knows no other
+            // protocol
             Set::Ports(ranges) => {
                 let has_ports = [Protocol::TCP, Protocol::UDP].contains(&flow.protocol);
                 has_ports && port.is_some_and(|port| ranges.iter().any(|range| range.holds(port)))
@@ -73,7 +79,11 @@ impl Set {
 impl Nets {
     /// The longest prefix that holds the address decides.
     pub(super) fn has(&self, address: IpAddr) -> bool {
-        let mut around = self.lengths.iter().rev().filter_map(|length| self.members.get(&Cidr::around(address, *length)?));
+        let mut around = self
+            .lengths
+            .iter()
+            .rev()
+            .filter_map(|length| self.members.get(&Cidr::around(address, *length)?));
         around.next().is_some_and(|is_exception| !is_exception)
     }
 
@@ -83,7 +93,10 @@ impl Nets {
             Member::Service(..) | Member::Port(_) => None,
         };
         let members: BTreeMap<Cidr, bool> = members.iter().filter_map(net).collect();
-        Self { lengths: members.keys().map(|net| net.prefix()).collect(), members }
+        Self {
+            lengths: members.keys().map(|net| net.prefix()).collect(),
+            members,
+        }
     }
 }
 
@@ -102,5 +115,6 @@ fn ranges(members: &[Member]) -> Vec<PortRange> {
     };
     let ports: Vec<u16> = members.iter().filter_map(port).collect();
     let runs = ports.chunk_by(|before, next| before.checked_add(1) == Some(*next));
-    runs.filter_map(|run| PortRange::new(*run.first()?, *run.last()?)).collect()
+    runs.filter_map(|run| PortRange::new(*run.first()?, *run.last()?))
+        .collect()
 }

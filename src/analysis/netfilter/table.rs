@@ -20,10 +20,16 @@ impl Table {
         let names = built_in.chain(checked.chains.keys().map(String::as_str));
         let chain = |chain: &str| {
             let rules = checked.chain(chain).unwrap_or_default().into_iter();
-            (chain.to_owned(), rules.filter(|rule| !rule.is_extension()).cloned().collect())
+            (
+                chain.to_owned(),
+                rules.filter(|rule| !rule.is_extension()).cloned().collect(),
+            )
         };
 
-        Self { name, chains: names.map(chain).collect() }
+        Self {
+            name,
+            chains: names.map(chain).collect(),
+        }
     }
 
     /// A chain's name and rules.

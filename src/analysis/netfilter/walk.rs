@@ -1,14 +1,17 @@
 //! Scripts walked through with all packets between all places at once.
 //!
-//! In: a [`Symbolic`], [`Columns`], a [`Block`] of pairs of places. Out: what becomes of all traffic between them, in blocks of pairs with
-//! which the scripts do the same. A rule that asks about an address splits a block in those that have what it asks and those that have
-//! not; blocks that are at the same rule with the same fates so far become one again, since nothing before that rule matters to what
-//! comes behind it. So pairs are in one block only if every rule they meet does the same with them.
+//! In: a [`Symbolic`], [`Columns`], a [`Block`] of pairs of places. Out: what becomes of all
+//! traffic between them, in blocks of pairs with which the scripts do the same. A rule that asks
+//! about an address splits a block in those that have what it asks and those that have not; blocks
+//! that are at the same rule with the same fates so far become one again, since nothing before that
+//! rule matters to what comes behind it. So pairs are in one block only if every rule they meet
+//! does the same with them.
 //!
-//! Cost: a rule that asks about few addresses, or about all but few, costs the blocks that hold one of them ([`Front`]). Rules that ask
-//! about no address are joined ([`Cascade`]), and a block goes through all that stand between two others at once, for a logarithm of
-//! their number. There are as many blocks as outcomes, not as pairs. What grows with the square of the rules is what is known of
-//! `n` blocks, each with a set of its own of `n` classes of traffic: a bit for each of both.
+//! Cost: a rule that asks about few addresses, or about all but few, costs the blocks that hold one
+//! of them ([`Front`]). Rules that ask about no address are joined ([`Cascade`]), and a block goes
+//! through all that stand between two others at once, for a logarithm of their number. There are as
+//! many blocks as outcomes, not as pairs. What grows with the square of the rules is what is known
+//! of `n` blocks, each with a set of its own of `n` classes of traffic: a bit for each of both.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -28,7 +31,8 @@ pub(in crate::analysis) struct At<'at> {
     pub(in crate::analysis) hook: &'at Hook,
     pub(in crate::analysis) state: State,
     pub(in crate::analysis) reverse_path: ReversePath,
-    /// What their connections' original destinations satisfy; none where those are the destinations that they have.
+    /// What their connections' original destinations satisfy; none where those are the destinations
+    /// that they have.
     pub(in crate::analysis) origins: Option<&'at [TrafficId]>,
 }
 
@@ -47,8 +51,9 @@ pub(in crate::analysis) struct Out {
     pub(in crate::analysis) accepted: TrafficId,
     pub(in crate::analysis) dropped: TrafficId,
     pub(in crate::analysis) untracked: TrafficId,
-    /// Packets of known connections of which a rule asks the original destination. Those of the reply
-    /// direction have it for their source, so that the rule is not known to hit or to miss them.
+    /// Packets of known connections of which a rule asks the original destination. Those of the
+    /// reply direction have it for their source, so that the rule is not known to hit or to miss
+    /// them.
     pub(in crate::analysis) unclear: TrafficId,
 }
 
@@ -89,10 +94,12 @@ pub(super) enum Act {
     Goto(usize),
 }
 
-/// Packets at a rule: those that are there, those that have left the chain by a return, and what the others met.
+/// Packets at a rule: those that are there, those that have left the chain by a return, and what
+/// the others met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Way {
-    /// The rule that they are at. Those after it that ask about no address may have been passed over till now.
+    /// The rule that they are at. Those after it that ask about no address may have been passed
+    /// over till now.
     next: usize,
     here: TrafficId,
     back: TrafficId,
@@ -117,8 +124,8 @@ struct Sequence {
     positions: Vec<usize>,
     /// What these do.
     rules: Cascade<5>,
-    /// The chain that rules go to. The packets of all these rules go through it together, after the other packets of this
-    /// chain: the outcome for one packet does not depend on other packets.
+    /// The chain that rules go to. The packets of all these rules go through it together, after the
+    /// other packets of this chain: the outcome for one packet does not depend on other packets.
     goto: Option<usize>,
 }
 
@@ -129,7 +136,8 @@ enum Effect {
     Nothing,
     /// It is about all blocks alike.
     Alike,
-    /// It is about all blocks alike that do not hold an address that it excludes. The others are looked at.
+    /// It is about all blocks alike that do not hold an address that it excludes. The others are
+    /// looked at.
     AlikeButFew,
     /// Blocks that hold an address that it asks about are looked at. It is not about the others.
     Each,
@@ -151,7 +159,8 @@ struct Walker<'walk> {
     sequences: FxHashMap<usize, Sequence>,
 }
 
-/// What a rule does to a block: pairs that it leaves alone, and those of which it takes some traffic.
+/// What a rule does to a block: pairs that it leaves alone, and those of which it takes some
+/// traffic.
 #[derive(Debug, Default)]
 struct Pieces {
     missed: Vec<Block>,
@@ -160,29 +169,72 @@ struct Pieces {
 
 impl Out {
     /// Nothing yet.
-    pub(in crate::analysis) const NONE: Out =
-        Out { accepted: Traffic::NONE, dropped: Traffic::NONE, untracked: Traffic::NONE, unclear: Traffic::NONE };
+    pub(in crate::analysis) const NONE: Out = Out {
+        accepted: Traffic::NONE,
+        dropped: Traffic::NONE,
+        untracked: Traffic::NONE,
+        unclear: Traffic::NONE,
+    };
 }
 
 impl Symbolic<'_> {
     /// What becomes of all traffic before the filter table.
-    pub(in crate::analysis) fn early(&self, at: &At<'_>, block: Block, traffic: &mut Traffic) -> Vec<(Block, Early)> {
+    pub(in crate::analysis) fn early(
+        &self,
+        at: &At<'_>,
+        block: Block,
+        traffic: &mut Traffic,
+    ) -> Vec<(Block, Early)> {
         let chain = match at.hook {
             Hook::Forward { .. } | Hook::Input { .. } => "PREROUTING",
             Hook::Output { .. } => "OUTPUT",
         };
         let mut all = Vec::new();
-        for (block, raw) in run(self.raw.as_ref(), chain, at, (block, Traffic::ALL, Out::NONE), traffic) {
-            let untracked = if at.state == State::Untracked { Traffic::ALL } else { raw.untracked };
+        for (block, raw) in run(
+            self.raw.as_ref(),
+            chain,
+            at,
+            (block, Traffic::ALL, Out::NONE),
+            traffic,
+        ) {
+            let untracked = if at.state == State::Untracked {
+                Traffic::ALL
+            } else {
+                raw.untracked
+            };
             let tracked = traffic.less(Traffic::ALL, untracked);
-            let mut blocks = vec![(block, Out { dropped: raw.dropped, unclear: raw.unclear, ..Out::NONE })];
+            let mut blocks = vec![(
+                block,
+                Out {
+                    dropped: raw.dropped,
+                    unclear: raw.unclear,
+                    ..Out::NONE
+                },
+            )];
             for (state, here) in [(at.state, tracked), (State::Untracked, untracked)] {
                 let here = traffic.less(here, raw.dropped);
                 let at = At { state, ..*at };
-                let on = |(block, out): (Block, Out)| run(self.mangle.as_ref(), chain, &at, (block, here, out), traffic);
+                let on = |(block, out): (Block, Out)| {
+                    run(
+                        self.mangle.as_ref(),
+                        chain,
+                        &at,
+                        (block, here, out),
+                        traffic,
+                    )
+                };
                 blocks = blocks.into_iter().flat_map(on).collect();
             }
-            all.extend(blocks.into_iter().map(|(block, out)| (block, Early { dropped: out.dropped, unclear: out.unclear, untracked })));
+            all.extend(blocks.into_iter().map(|(block, out)| {
+                (
+                    block,
+                    Early {
+                        dropped: out.dropped,
+                        unclear: out.unclear,
+                        untracked,
+                    },
+                )
+            }));
         }
         merged(all)
     }
@@ -210,17 +262,38 @@ fn run(
     (block, here, known): (Block, TrafficId, Out),
     traffic: &mut Traffic,
 ) -> Vec<(Block, Out)> {
-    let first = graph.and_then(|graph| Some((graph, *graph.built_in.get(chain)?))).filter(|_| here != Traffic::NONE);
-    let Some((graph, first)) = first else { return vec![(block, known)] };
-    let mut walker = Walker { graph, at, traffic, sequences: FxHashMap::default() };
+    let first = graph
+        .and_then(|graph| Some((graph, *graph.built_in.get(chain)?)))
+        .filter(|_| here != Traffic::NONE);
+    let Some((graph, first)) = first else {
+        return vec![(block, known)];
+    };
+    let mut walker = Walker {
+        graph,
+        at,
+        traffic,
+        sequences: FxHashMap::default(),
+    };
     let blocks = walker.walk(first, vec![(block, Way::new(here, known))]);
-    merged(blocks.into_iter().map(|(block, way)| (block, way.out)).collect())
+    merged(
+        blocks
+            .into_iter()
+            .map(|(block, way)| (block, way.out))
+            .collect(),
+    )
 }
 
 impl Way {
     /// At the first rule of a chain.
     fn new(here: TrafficId, out: Out) -> Self {
-        Self { next: 0, here, back: Traffic::NONE, gone: Traffic::NONE, out, caller: 0 }
+        Self {
+            next: 0,
+            here,
+            back: Traffic::NONE,
+            gone: Traffic::NONE,
+            out,
+            caller: 0,
+        }
     }
 
     /// Whether there are no packets at the rule.
@@ -236,8 +309,19 @@ impl Way {
 
 impl Sequence {
     fn of(steps: &[Step], at: &At<'_>, traffic: &mut Traffic) -> Self {
-        let goto = steps.iter().find_map(|step| if let Act::Goto(chain) = step.act { Some(chain) } else { None });
-        let mut sequence = Self { effects: Vec::new(), positions: Vec::new(), rules: Cascade::of(Vec::new()), goto };
+        let goto = steps.iter().find_map(|step| {
+            if let Act::Goto(chain) = step.act {
+                Some(chain)
+            } else {
+                None
+            }
+        });
+        let mut sequence = Self {
+            effects: Vec::new(),
+            positions: Vec::new(),
+            rules: Cascade::of(Vec::new()),
+            goto,
+        };
         let mut rules = Vec::new();
         for (position, step) in steps.iter().enumerate() {
             let carried = step.carried(at, Traffic::ALL, traffic);
@@ -255,7 +339,10 @@ impl Sequence {
                 rules.push(rule);
             }
         }
-        Self { rules: Cascade::of(rules), ..sequence }
+        Self {
+            rules: Cascade::of(rules),
+            ..sequence
+        }
     }
 
     /// Goes through the rules before a position that are about all blocks alike.
@@ -266,24 +353,38 @@ impl Sequence {
         if rules.is_empty() {
             return;
         }
-        let Way { back, gone, out, .. } = *way;
+        let Way {
+            back, gone, out, ..
+        } = *way;
         let mut sinks = [out.accepted, out.dropped, back, out.untracked, gone];
         way.here = self.rules.pass(rules, way.here, &mut sinks, traffic);
-        [way.out.accepted, way.out.dropped, way.back, way.out.untracked, way.gone] = sinks;
+        [
+            way.out.accepted,
+            way.out.dropped,
+            way.back,
+            way.out.untracked,
+            way.gone,
+        ] = sinks;
     }
 }
 
 impl Walker<'_> {
-    /// Goes through a chain with some traffic between pairs that no two blocks have both; what comes back from it is what
-    /// `back` says then.
+    /// Goes through a chain with some traffic between pairs that no two blocks have both; what
+    /// comes back from it is what `back` says then.
     fn walk(&mut self, chain: usize, blocks: Vec<(Block, Way)>) -> Vec<(Block, Way)> {
         let graph = self.graph;
         let steps = graph.chains.get(chain).map_or(&[][..], Vec::as_slice);
-        let mut sequence = self.sequences.remove(&chain).unwrap_or_else(|| Sequence::of(steps, self.at, self.traffic));
+        let mut sequence = self
+            .sequences
+            .remove(&chain)
+            .unwrap_or_else(|| Sequence::of(steps, self.at, self.traffic));
         let mut front = Front::of(blocks);
         let mut ended = Vec::new();
         for (position, step) in steps.iter().enumerate() {
-            if matches!(sequence.effects.get(position), Some(Effect::Nothing | Effect::Alike)) {
+            if matches!(
+                sequence.effects.get(position),
+                Some(Effect::Nothing | Effect::Alike)
+            ) {
                 continue;
             }
             let mut met = front.take_met(step, self.at.columns);
@@ -292,7 +393,8 @@ impl Walker<'_> {
                 way.next = position + 1;
             }
             for (slot, pieces) in self.pass(step, sequence.goto, met) {
-                let (done, open): (Vec<_>, Vec<_>) = pieces.into_iter().partition(|(_, way)| way.is_done());
+                let (done, open): (Vec<_>, Vec<_>) =
+                    pieces.into_iter().partition(|(_, way)| way.is_done());
                 ended.extend(done);
                 front.put(slot, open);
             }
@@ -302,18 +404,31 @@ impl Walker<'_> {
         for (block, mut way) in front.into_blocks() {
             sequence.pass(steps.len(), &mut way, self.traffic);
             let back = self.traffic.or(way.back, way.here);
-            ended.push((block, Way { here: Traffic::NONE, back, ..way }));
+            ended.push((
+                block,
+                Way {
+                    here: Traffic::NONE,
+                    back,
+                    ..way
+                },
+            ));
         }
         let goto = sequence.goto;
         self.sequences.insert(chain, sequence);
-        let ended = merged(ended.into_iter().map(|(block, way)| (block, way.ended())).collect());
+        let ended = merged(
+            ended
+                .into_iter()
+                .map(|(block, way)| (block, way.ended()))
+                .collect(),
+        );
         match goto {
             Some(goto) => self.go_on(goto, ended),
             None => ended,
         }
     }
 
-    /// Goes on to the chain that rules go to, with what they send there. The order of blocks stays as it is.
+    /// Goes on to the chain that rules go to, with what they send there. The order of blocks stays
+    /// as it is.
     fn go_on(&mut self, goto: usize, blocks: Vec<(Block, Way)>) -> Vec<(Block, Way)> {
         let (mut all, mut sent, mut senders) = (Vec::new(), Vec::new(), Vec::new());
         for (number, (block, way)) in blocks.into_iter().enumerate() {
@@ -321,12 +436,21 @@ impl Walker<'_> {
                 Traffic::NONE => all.push((number, (block, way))),
                 hit => {
                     senders.push(number);
-                    sent.push(Sent { block, hit, others: Way { gone: Traffic::NONE, ..way } });
+                    sent.push(Sent {
+                        block,
+                        hit,
+                        others: Way {
+                            gone: Traffic::NONE,
+                            ..way
+                        },
+                    });
                 }
             }
         }
         for (number, block, way) in self.send(Act::Goto(goto), sent) {
-            let sender = senders.get(number).expect("each block that is sent has a sender");
+            let sender = senders
+                .get(number)
+                .expect("each block that is sent has a sender");
             all.push((*sender, (block, way)));
         }
         all.sort_by_key(|row| row.0);
@@ -334,19 +458,31 @@ impl Walker<'_> {
     }
 
     /// Applies a rule to the blocks that reach it. Returns the outcome for each block.
-    fn pass<Slot>(&mut self, step: &Step, goto: Option<usize>, met: Vec<(Slot, (Block, Way))>) -> Vec<(Slot, Vec<(Block, Way)>)> {
-        let (mut all, mut sent, mut senders) = (Vec::with_capacity(met.len()), Vec::new(), Vec::new());
+    fn pass<Slot>(
+        &mut self,
+        step: &Step,
+        goto: Option<usize>,
+        met: Vec<(Slot, (Block, Way))>,
+    ) -> Vec<(Slot, Vec<(Block, Way)>)> {
+        let (mut all, mut sent, mut senders) =
+            (Vec::with_capacity(met.len()), Vec::new(), Vec::new());
         for (number, (slot, (block, way))) in met.into_iter().enumerate() {
             let pieces = step.apply(self.at, block, way.here, self.traffic);
             let missed = pieces.missed.into_iter().map(|block| (block, way));
-            let hit = pieces.hit.into_iter().map(|(block, hit)| Sent { block, hit, others: self.others(step, hit, way) });
+            let hit = pieces.hit.into_iter().map(|(block, hit)| Sent {
+                block,
+                hit,
+                others: self.others(step, hit, way),
+            });
             if step.sends(goto) {
                 sent.extend(hit);
                 senders.resize(sent.len(), number);
                 all.push((slot, missed.collect()));
             } else {
                 let hit: Vec<Sent> = hit.collect();
-                let hit = hit.into_iter().map(|Sent { block, hit, others }| (block, self.act(step.act, hit, others)));
+                let hit = hit
+                    .into_iter()
+                    .map(|Sent { block, hit, others }| (block, self.act(step.act, hit, others)));
                 all.push((slot, missed.chain(hit).collect::<Vec<_>>()));
             }
         }
@@ -361,29 +497,61 @@ impl Walker<'_> {
 
     /// What is known of a block but for what a rule hits there.
     fn others(&mut self, step: &Step, hit: TrafficId, way: Way) -> Way {
-        let mut others = Way { here: self.traffic.less(way.here, hit), ..way };
+        let mut others = Way {
+            here: self.traffic.less(way.here, hit),
+            ..way
+        };
         if step.asks_origin() && is_known(self.at.state) {
             others.out.unclear = self.traffic.or(others.out.unclear, hit);
         }
         others
     }
 
-    /// Sends blocks through another chain together. Returns the outcomes, each with the number of its block.
+    /// Sends blocks through another chain together. Returns the outcomes, each with the number of
+    /// its block.
     fn send(&mut self, act: Act, sent: Vec<Sent>) -> Vec<(usize, Block, Way)> {
-        let (Act::Jump(chain) | Act::Goto(chain)) = act else { return Vec::new() };
+        let (Act::Jump(chain) | Act::Goto(chain)) = act else {
+            return Vec::new();
+        };
         if sent.is_empty() {
             return Vec::new();
         }
-        let (mut blocks, mut others) = (Vec::with_capacity(sent.len()), Vec::with_capacity(sent.len()));
-        for (caller, Sent { block, hit, others: own }) in sent.into_iter().enumerate() {
-            blocks.push((block, Way { caller, ..Way::new(hit, own.out) }));
+        let (mut blocks, mut others) = (
+            Vec::with_capacity(sent.len()),
+            Vec::with_capacity(sent.len()),
+        );
+        for (
+            caller,
+            Sent {
+                block,
+                hit,
+                others: own,
+            },
+        ) in sent.into_iter().enumerate()
+        {
+            blocks.push((
+                block,
+                Way {
+                    caller,
+                    ..Way::new(hit, own.out)
+                },
+            ));
             others.push(own);
         }
         let mut all = Vec::new();
         for (block, inner) in self.walk(chain, blocks) {
-            let others = others.get(inner.caller).expect("a chain gives back what came to it");
-            let mut way = Way { out: inner.out, ..*others };
-            let to = if matches!(act, Act::Jump(_)) { &mut way.here } else { &mut way.back };
+            let others = others
+                .get(inner.caller)
+                .expect("a chain gives back what came to it");
+            let mut way = Way {
+                out: inner.out,
+                ..*others
+            };
+            let to = if matches!(act, Act::Jump(_)) {
+                &mut way.here
+            } else {
+                &mut way.back
+            };
             *to = self.traffic.or(*to, inner.back);
             all.push((inner.caller, block, way));
         }
@@ -424,20 +592,32 @@ impl Step {
             pieces.missed.extend(no);
             inside = yes;
         }
-        let Some(inside) = inside else { return Pieces { missed: vec![block], hit: Vec::new() } };
+        let Some(inside) = inside else {
+            return Pieces {
+                missed: vec![block],
+                hit: Vec::new(),
+            };
+        };
         pieces.hit.push((inside, carried));
         for (negated, side, number) in &self.services {
-            let groups = at.columns.services.get(*number).map_or(&[][..], Vec::as_slice);
+            let groups = at
+                .columns
+                .services
+                .get(*number)
+                .map_or(&[][..], Vec::as_slice);
             pieces.refine(*side, groups, *negated, traffic);
         }
         if at.state == State::New {
-            self.connections.iter().filter_map(|(_, origin)| *origin).for_each(|number| pieces.ask_origin(at, number, traffic));
+            self.connections
+                .iter()
+                .filter_map(|(_, origin)| *origin)
+                .for_each(|number| pieces.ask_origin(at, number, traffic));
         }
         pieces
     }
 
-    /// Returns the effect of the rule on packets, without its conditions on addresses, or `None` if the effect depends on
-    /// more than the headers of packets.
+    /// Returns the effect of the rule on packets, without its conditions on addresses, or `None` if
+    /// the effect depends on more than the headers of packets.
     fn taken(&self, carried: TrafficId, goto: Option<usize>) -> Option<Taken<5>> {
         if self.asks_origin() {
             return None;
@@ -447,7 +627,10 @@ impl Step {
             Act::Drop => Some(Taken::into_sink(DROPPED, carried)),
             Act::Return => Some(Taken::into_sink(BACK, carried)),
             Act::Log => Some(Taken::NOTHING),
-            Act::NoTrack => Some(Taken { off: Traffic::NONE, ..Taken::into_sink(UNTRACKED, carried) }),
+            Act::NoTrack => Some(Taken {
+                off: Traffic::NONE,
+                ..Taken::into_sink(UNTRACKED, carried)
+            }),
             Act::Goto(other) if goto == Some(other) => Some(Taken::into_sink(GONE, carried)),
             Act::Jump(_) | Act::Goto(_) => None,
         }
@@ -479,9 +662,13 @@ impl Step {
 
     /// What of some traffic meets all conditions but those on addresses.
     fn carried(&self, at: &At<'_>, here: TrafficId, traffic: &mut Traffic) -> TrafficId {
-        let arrives = |(negated, asked): &(bool, Interface)| at.hook.arrives().is_some_and(|name| asked.is(name)) != *negated;
-        let leaves = |(negated, asked): &(bool, String)| (at.hook.leaves() == Some(asked)) != *negated;
-        let leads_back = |(negated, is_loose): &(bool, bool)| leads_back(at.reverse_path, *is_loose) != *negated;
+        let arrives = |(negated, asked): &(bool, Interface)| {
+            at.hook.arrives().is_some_and(|name| asked.is(name)) != *negated
+        };
+        let leaves =
+            |(negated, asked): &(bool, String)| (at.hook.leaves() == Some(asked)) != *negated;
+        let leads_back =
+            |(negated, is_loose): &(bool, bool)| leads_back(at.reverse_path, *is_loose) != *negated;
         let is_in = |states: &Option<States>| match states {
             Some((negated, states)) => states.contains(&at.state) != *negated,
             None => !matches!(at.state, State::Untracked | State::Invalid),
@@ -490,11 +677,16 @@ impl Step {
             && self.leaves.iter().all(leaves)
             && self.reverse_paths.iter().all(leads_back)
             && self.connections.iter().all(|(states, _)| is_in(states));
-        if matches { traffic.and(here, self.traffic) } else { Traffic::NONE }
+        if matches {
+            traffic.and(here, self.traffic)
+        } else {
+            Traffic::NONE
+        }
     }
 }
 
-/// Whether packets in this state belong to a known connection, and may go in either direction of it.
+/// Whether packets in this state belong to a known connection, and may go in either direction of
+/// it.
 fn is_known(state: State) -> bool {
     match state {
         State::Established | State::Related => true,
@@ -504,12 +696,25 @@ fn is_known(state: State) -> bool {
 
 impl Pieces {
     /// Splits what is hit by the sets of traffic that places have; a place is in just one.
-    fn refine(&mut self, side: Side, groups: &[(TrafficId, Members)], negated: bool, traffic: &mut Traffic) {
+    fn refine(
+        &mut self,
+        side: Side,
+        groups: &[(TrafficId, Members)],
+        negated: bool,
+        traffic: &mut Traffic,
+    ) {
         let parts = |(block, hit): (Block, TrafficId)| {
-            groups.iter().filter_map(move |(own, places)| Some((block.split(side, places).0?, hit, *own))).collect::<Vec<_>>()
+            groups
+                .iter()
+                .filter_map(move |(own, places)| Some((block.split(side, places).0?, hit, *own)))
+                .collect::<Vec<_>>()
         };
         for (part, hit, own) in std::mem::take(&mut self.hit).into_iter().flat_map(parts) {
-            let hit = if negated { traffic.less(hit, own) } else { traffic.and(hit, own) };
+            let hit = if negated {
+                traffic.less(hit, own)
+            } else {
+                traffic.and(hit, own)
+            };
             self.put(part, hit);
         }
     }
@@ -523,7 +728,15 @@ impl Pieces {
 
     fn ask_origin(&mut self, at: &At<'_>, number: usize, traffic: &mut Traffic) {
         let Some(origins) = at.origins else {
-            return self.refine(Side::Destination, at.columns.origins.get(number).map_or(&[][..], Vec::as_slice), false, traffic);
+            return self.refine(
+                Side::Destination,
+                at.columns
+                    .origins
+                    .get(number)
+                    .map_or(&[][..], Vec::as_slice),
+                false,
+                traffic,
+            );
         };
         let own = origins.get(number).copied().unwrap_or(Traffic::NONE);
         for (block, hit) in std::mem::take(&mut self.hit) {
@@ -548,32 +761,64 @@ mod tests {
 
     impl Dice {
         fn below(&mut self, end: usize) -> usize {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             usize::try_from(self.0 >> 33).unwrap_or_default() % end
         }
     }
 
     /// Mostly of few places, so that the index finds them, now and then of many.
     fn column(dice: &mut Dice) -> Members {
-        let count = if dice.below(8) == 0 { PLACES / 2 } else { 1 + dice.below(3) };
+        let count = if dice.below(8) == 0 {
+            PLACES / 2
+        } else {
+            1 + dice.below(3)
+        };
         let places: Vec<usize> = (0..count).map(|_| dice.below(PLACES)).collect();
         Members::these(PLACES, &places)
     }
 
     /// `alike` of hundred ask about no address.
-    fn step(dice: &mut Dice, (columns, sets): (usize, &[TrafficId]), (most, alike): (Side, usize)) -> Step {
-        let other = if most == Side::Source { Side::Destination } else { Side::Source };
+    fn step(
+        dice: &mut Dice,
+        (columns, sets): (usize, &[TrafficId]),
+        (most, alike): (Side, usize),
+    ) -> Step {
+        let other = if most == Side::Source {
+            Side::Destination
+        } else {
+            Side::Source
+        };
         let net = |dice: &mut Dice| {
             let side = if dice.below(6) == 0 { other } else { most };
             (dice.below(9) == 0, side, dice.below(columns))
         };
         let nets = (0..dice.below(12).clamp(1, 2)).map(|_| net(dice)).collect();
-        let services = if dice.below(8) == 0 { vec![(dice.below(6) == 0, most, dice.below(SERVICES))] } else { Vec::new() };
-        let act = [Act::Accept, Act::Drop, Act::Return, Act::Log, Act::Accept, Act::NoTrack, Act::Goto(1), Act::Goto(2), Act::Jump(2)];
+        let services = if dice.below(8) == 0 {
+            vec![(dice.below(6) == 0, most, dice.below(SERVICES))]
+        } else {
+            Vec::new()
+        };
+        let act = [
+            Act::Accept,
+            Act::Drop,
+            Act::Return,
+            Act::Log,
+            Act::Accept,
+            Act::NoTrack,
+            Act::Goto(1),
+            Act::Goto(2),
+            Act::Jump(2),
+        ];
         let (arrives, reverse_paths, leaves, connections) = Default::default();
         let is_alike = dice.below(100) < alike;
         Step {
-            traffic: sets.get(dice.below(sets.len())).copied().unwrap_or(Traffic::ALL),
+            traffic: sets
+                .get(dice.below(sets.len()))
+                .copied()
+                .unwrap_or(Traffic::ALL),
             nets: if is_alike { Vec::new() } else { nets },
             services: if is_alike { Vec::new() } else { services },
             arrives,
@@ -585,22 +830,44 @@ mod tests {
     }
 
     /// What a step hits with one pair of places.
-    fn hit(step: &Step, (columns, pair): (&Columns, [usize; 2]), here: TrafficId, traffic: &mut Traffic) -> TrafficId {
+    fn hit(
+        step: &Step,
+        (columns, pair): (&Columns, [usize; 2]),
+        here: TrafficId,
+        traffic: &mut Traffic,
+    ) -> TrafficId {
         let at = |side: Side| pair[usize::from(side == Side::Destination)];
-        if step.nets.iter().any(|(negated, side, number)| columns.nets[*number].holds(at(*side)) == *negated) {
+        if step
+            .nets
+            .iter()
+            .any(|(negated, side, number)| columns.nets[*number].holds(at(*side)) == *negated)
+        {
             return Traffic::NONE;
         }
         let mut hit = traffic.and(here, step.traffic);
         for (negated, side, number) in &step.services {
-            let (own, _) = columns.services[*number].iter().find(|(_, places)| places.holds(at(*side))).expect("a group");
-            let own = if *negated { traffic.less(Traffic::ALL, *own) } else { *own };
+            let (own, _) = columns.services[*number]
+                .iter()
+                .find(|(_, places)| places.holds(at(*side)))
+                .expect("a group");
+            let own = if *negated {
+                traffic.less(Traffic::ALL, *own)
+            } else {
+                *own
+            };
             hit = traffic.and(hit, own);
         }
         hit
     }
 
     /// Goes through a chain, step by step, with one pair of places.
-    fn alone(graph: &Graph, chain: usize, at: (&Columns, [usize; 2]), (here, out): (TrafficId, Out), traffic: &mut Traffic) -> Way {
+    fn alone(
+        graph: &Graph,
+        chain: usize,
+        at: (&Columns, [usize; 2]),
+        (here, out): (TrafficId, Out),
+        traffic: &mut Traffic,
+    ) -> Way {
         let mut way = Way::new(here, out);
         for step in &graph.chains[chain] {
             let hit = hit(step, at, way.here, traffic);
@@ -624,7 +891,11 @@ mod tests {
                 Act::Accept | Act::Drop | Act::Return | Act::Goto(_) => rest,
             };
         }
-        Way { back: traffic.or(way.back, way.here), here: Traffic::NONE, ..way }
+        Way {
+            back: traffic.or(way.back, way.here),
+            here: Traffic::NONE,
+            ..way
+        }
     }
 
     /// What each place has of the services of a set: mostly nothing.
@@ -636,38 +907,86 @@ mod tests {
         (vec![(Traffic::NONE, rest), (own, served.clone())], served)
     }
 
-    /// Walks through random chains with all pairs, and with some one by one; `alike` of hundred rules ask about no address.
+    /// Walks through random chains with all pairs, and with some one by one; `alike` of hundred
+    /// rules ask about no address.
     fn check(seed: u64, alike: usize) -> usize {
         let mut dice = Dice(seed);
         let mut cuts = Cuts::default();
-        let ports: Vec<PortRange> = (1..90).filter_map(|port| PortRange::new(port * 10, port * 10)).collect();
-        ports.iter().for_each(|port| cuts.ports(Protocol::TCP, Side::Destination, *port));
+        let ports: Vec<PortRange> = (1..90)
+            .filter_map(|port| PortRange::new(port * 10, port * 10))
+            .collect();
+        ports
+            .iter()
+            .for_each(|port| cuts.ports(Protocol::TCP, Side::Destination, *port));
         let mut traffic = Traffic::of(&cuts);
-        let sets: Vec<TrafficId> = ports.iter().map(|port| traffic.with_ports(Side::Destination, &[*port])).collect();
+        let sets: Vec<TrafficId> = ports
+            .iter()
+            .map(|port| traffic.with_ports(Side::Destination, &[*port]))
+            .collect();
         let nets: Vec<Members> = (0..STEPS).map(|_| column(&mut dice)).collect();
         let (services, served) = (0..SERVICES).map(|_| service(&mut dice, &sets)).unzip();
-        let columns = Columns { nets, services, served, origins: Vec::new() };
+        let columns = Columns {
+            nets,
+            services,
+            served,
+            origins: Vec::new(),
+        };
         let most = Side::BOTH[dice.below(2)];
-        let mut chain = |count: usize| -> Vec<Step> { (0..count).map(|_| step(&mut dice, (STEPS, &sets), (most, alike))).collect() };
+        let mut chain = |count: usize| -> Vec<Step> {
+            (0..count)
+                .map(|_| step(&mut dice, (STEPS, &sets), (most, alike)))
+                .collect()
+        };
         let mut chains = vec![chain(STEPS), chain(6), chain(6)];
-        chains[1..].iter_mut().for_each(|steps| steps.retain(|step| !matches!(step.act, Act::Jump(_) | Act::Goto(_))));
-        let graph = Graph { chains, built_in: BTreeMap::new() };
+        chains[1..].iter_mut().for_each(|steps| {
+            steps.retain(|step| !matches!(step.act, Act::Jump(_) | Act::Goto(_)))
+        });
+        let graph = Graph {
+            chains,
+            built_in: BTreeMap::new(),
+        };
         let all = Members::of(PLACES, |_| true);
-        let block = Block { sources: all.clone(), destinations: all };
-        let hook = Hook::Input { arrives: "eth0".to_owned() };
+        let block = Block {
+            sources: all.clone(),
+            destinations: all,
+        };
+        let hook = Hook::Input {
+            arrives: "eth0".to_owned(),
+        };
         let reverse_path = ReversePath::Arriving;
-        let at = At { columns: &columns, hook: &hook, state: State::New, reverse_path, origins: None };
-        let mut walker = Walker { graph: &graph, at: &at, traffic: &mut traffic, sequences: FxHashMap::default() };
+        let at = At {
+            columns: &columns,
+            hook: &hook,
+            state: State::New,
+            reverse_path,
+            origins: None,
+        };
+        let mut walker = Walker {
+            graph: &graph,
+            at: &at,
+            traffic: &mut traffic,
+            sequences: FxHashMap::default(),
+        };
 
         let blocks = walker.walk(0, vec![(block, Way::new(Traffic::ALL, Out::NONE))]);
 
         let pairs: usize = blocks.iter().map(|(block, _)| block.pairs()).sum();
         assert_eq!(pairs, PLACES * PLACES, "blocks share a pair, or lack one");
         let every = |(block, way): &(Block, Way)| -> Vec<(usize, usize, Way)> {
-            block.each().step_by(19).map(|(source, destination)| (source, destination, *way)).collect()
+            block
+                .each()
+                .step_by(19)
+                .map(|(source, destination)| (source, destination, *way))
+                .collect()
         };
         for (source, destination, way) in blocks.iter().flat_map(every) {
-            let expected = alone(&graph, 0, (&columns, [source, destination]), (Traffic::ALL, Out::NONE), &mut traffic);
+            let expected = alone(
+                &graph,
+                0,
+                (&columns, [source, destination]),
+                (Traffic::ALL, Out::NONE),
+                &mut traffic,
+            );
             assert_eq!(way, expected, "seed {seed}, from {source} to {destination}");
         }
         blocks.len()

@@ -1,7 +1,8 @@
 //! Who there is to talk, as people know them: workloads or service accounts, and addresses outside.
 //!
-//! In: an [`Inventory`] and its [`Space`]. Out: [`Peers`]: every endpoint in one peer, and every address outside in another. Endpoints of
-//! one workload that policy tells apart are peers of their own.
+//! In: an [`Inventory`] and its [`Space`]. Out: [`Peers`]: every endpoint in one peer, and every
+//! address outside in another. Endpoints of one workload that policy tells apart are peers of their
+//! own.
 //!
 //! Cost: sorting endpoints.
 
@@ -29,7 +30,8 @@ pub enum Identity {
     Endpoints {
         /// Their namespace.
         namespace: Arc<str>,
-        /// The kind of their owner; `Pod` and `WorkloadEndpoint` of what has none, `ServiceAccount` of all that run as one.
+        /// The kind of their owner; `Pod` and `WorkloadEndpoint` of what has none, `ServiceAccount`
+        /// of all that run as one.
         kind: Arc<str>,
         /// The name of their owner, or their own.
         name: Arc<str>,
@@ -72,12 +74,18 @@ impl Peers {
             let name = name(endpoint, by);
             let classes = classes(id, space);
             let alike = named.entry(name.clone()).or_default();
-            match alike.iter_mut().find(|peer| by == By::ServiceAccount || peer.takes(&classes)) {
+            match alike
+                .iter_mut()
+                .find(|peer| by == By::ServiceAccount || peer.takes(&classes))
+            {
                 Some(peer) => peer.add(id, &classes),
                 None => alike.push(Peer::new(name, id, classes)),
             }
         }
-        let mut peers: Vec<Peer> = named.into_values().flat_map(|alike| told_apart(alike, inventory)).collect();
+        let mut peers: Vec<Peer> = named
+            .into_values()
+            .flat_map(|alike| told_apart(alike, inventory))
+            .collect();
         peers.sort_by(|left, right| left.identity.cmp(&right.identity));
         peers.extend(outside(inventory, space));
         Self { peers }
@@ -90,9 +98,24 @@ impl Peers {
 }
 
 impl Peer {
-    fn new((namespace, kind, name, service_account): Name, id: EndpointId, classes: Vec<(Family, ClassId)>) -> Self {
-        let identity = Identity::Endpoints { namespace, kind, name, service_account, pods: Vec::new() };
-        Self { identity, endpoints: vec![id], classes, around: Vec::new() }
+    fn new(
+        (namespace, kind, name, service_account): Name,
+        id: EndpointId,
+        classes: Vec<(Family, ClassId)>,
+    ) -> Self {
+        let identity = Identity::Endpoints {
+            namespace,
+            kind,
+            name,
+            service_account,
+            pods: Vec::new(),
+        };
+        Self {
+            identity,
+            endpoints: vec![id],
+            classes,
+            around: Vec::new(),
+        }
     }
 
     /// Whether these are addresses outside.
@@ -112,10 +135,21 @@ impl Peer {
 
     /// The part of it that some addresses are, where it is outside; none where that is nothing.
     pub fn within(&self, addresses: Range) -> Option<Self> {
-        let Identity::Outside(ranges) = &self.identity else { return None };
-        let within = |ranges: &[Range]| ranges.iter().filter_map(|range| common(*range, addresses)).collect::<Vec<_>>();
+        let Identity::Outside(ranges) = &self.identity else {
+            return None;
+        };
+        let within = |ranges: &[Range]| {
+            ranges
+                .iter()
+                .filter_map(|range| common(*range, addresses))
+                .collect::<Vec<_>>()
+        };
         let ranges = within(ranges);
-        (!ranges.is_empty()).then(|| Self { identity: Identity::Outside(ranges), around: within(&self.around), ..self.clone() })
+        (!ranges.is_empty()).then(|| Self {
+            identity: Identity::Outside(ranges),
+            around: within(&self.around),
+            ..self.clone()
+        })
     }
 
     /// Whether policy tells it from an endpoint in these classes in no family that both have.
@@ -139,12 +173,19 @@ fn name(endpoint: &Endpoint, by: By) -> Name {
     let namespace = Arc::clone(&endpoint.namespace);
     let account = endpoint.service_account.clone();
     if let (By::ServiceAccount, Some(account)) = (by, &account) {
-        return (namespace, Arc::from("ServiceAccount"), Arc::clone(account), Some(Arc::clone(account)));
+        return (
+            namespace,
+            Arc::from("ServiceAccount"),
+            Arc::clone(account),
+            Some(Arc::clone(account)),
+        );
     }
     let (kind, name) = match (endpoint.owners().last(), endpoint.kind) {
         (Some(owner), _) => (Arc::clone(&owner.kind), Arc::clone(&owner.name)),
         (None, EndpointKind::Pod) => (Arc::from("Pod"), Arc::clone(&endpoint.name)),
-        (None, EndpointKind::WorkloadEndpoint) => (Arc::from("WorkloadEndpoint"), Arc::clone(&endpoint.name)),
+        (None, EndpointKind::WorkloadEndpoint) => {
+            (Arc::from("WorkloadEndpoint"), Arc::clone(&endpoint.name))
+        }
         (None, EndpointKind::Workload(kind)) => (Arc::from(kind), Arc::clone(&endpoint.name)),
     };
     (namespace, kind, name, account)
@@ -152,7 +193,12 @@ fn name(endpoint: &Endpoint, by: By) -> Name {
 
 /// The classes of an endpoint, in order.
 fn classes(id: EndpointId, space: &Space<'_>) -> Vec<(Family, ClassId)> {
-    let mut classes: Vec<(Family, ClassId)> = space.places.of_endpoint(id).iter().map(|place| (place.family, place.class)).collect();
+    let mut classes: Vec<(Family, ClassId)> = space
+        .places
+        .of_endpoint(id)
+        .iter()
+        .map(|place| (place.family, place.class))
+        .collect();
     classes.sort_unstable();
     classes.dedup();
     classes
@@ -162,7 +208,11 @@ fn classes(id: EndpointId, space: &Space<'_>) -> Vec<(Family, ClassId)> {
 fn told_apart(mut alike: Vec<Peer>, inventory: &Inventory) -> Vec<Peer> {
     if alike.len() > 1 {
         for peer in &mut alike {
-            let names = peer.endpoints.iter().map(|id| Arc::clone(&inventory.endpoint(*id).name)).collect();
+            let names = peer
+                .endpoints
+                .iter()
+                .map(|id| Arc::clone(&inventory.endpoint(*id).name))
+                .collect();
             if let Identity::Endpoints { pods, .. } = &mut peer.identity {
                 *pods = names;
             }
@@ -173,9 +223,16 @@ fn told_apart(mut alike: Vec<Peer>, inventory: &Inventory) -> Vec<Peer> {
 
 /// The addresses outside, class by class.
 fn outside(inventory: &Inventory, space: &Space<'_>) -> Vec<Peer> {
-    let mut taken: Vec<IpAddr> = inventory.endpoints.iter().flat_map(|endpoint| endpoint.addresses.iter().copied()).collect();
+    let mut taken: Vec<IpAddr> = inventory
+        .endpoints
+        .iter()
+        .flat_map(|endpoint| endpoint.addresses.iter().copied())
+        .collect();
     taken.sort_unstable();
-    let classes = space.places.classes().filter(|(_, class)| class.owner.is_none());
+    let classes = space
+        .places
+        .classes()
+        .filter(|(_, class)| class.owner.is_none());
     let mut peers: Vec<Peer> = classes
         .map(|(id, class)| Peer {
             identity: Identity::Outside(class.outside.clone()),
@@ -200,11 +257,14 @@ pub(super) fn around(ranges: &[Range], taken: &[IpAddr]) -> Vec<Range> {
     for range in ranges {
         let is_filled = |last: u128| {
             let gap = range.first.saturating_sub(last).saturating_sub(1);
-            let inside = before(range.family, range.first).saturating_sub(before(range.family, last.saturating_add(1)));
+            let inside = before(range.family, range.first)
+                .saturating_sub(before(range.family, last.saturating_add(1)));
             u128::try_from(inside).is_ok_and(|inside| inside >= gap)
         };
         match merged.last_mut() {
-            Some(known) if known.family == range.family && is_filled(known.last) => known.last = range.last,
+            Some(known) if known.family == range.family && is_filled(known.last) => {
+                known.last = range.last
+            }
             Some(_) | None => merged.push(*range),
         }
     }

@@ -1,6 +1,7 @@
 //! Addresses, cut into ranges that no list of prefixes tells apart.
 //!
-//! Cost: `O(p log p)` for `p` prefixes in all lists, with as many steps as lists hold one prefix in another.
+//! Cost: `O(p log p)` for `p` prefixes in all lists, with as many steps as lists hold one prefix in
+//! another.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -48,7 +49,8 @@ impl Lists {
     pub(super) fn add(&mut self, prefixes: impl IntoIterator<Item = Cidr>) -> ListId {
         let id = ListId(self.count);
         self.count += 1;
-        self.prefixes.extend(prefixes.into_iter().map(|prefix| (prefix, id)));
+        self.prefixes
+            .extend(prefixes.into_iter().map(|prefix| (prefix, id)));
         id
     }
 }
@@ -63,18 +65,30 @@ impl Addresses {
     pub(super) fn of(mut lists: Lists) -> Self {
         lists.prefixes.sort_unstable();
         lists.prefixes.dedup();
-        let mut addresses = Self { sets: IndexSet::default(), ranges: Vec::new() };
+        let mut addresses = Self {
+            sets: IndexSet::default(),
+            ranges: Vec::new(),
+        };
         addresses.intern(Vec::new());
         for family in Family::BOTH {
-            let of_family = lists.prefixes.iter().filter(|(prefix, _)| prefix.family() == family);
-            let mut sweep = Sweep { addresses: &mut addresses, family, open: Vec::new(), next: Some(0) };
+            let of_family = lists
+                .prefixes
+                .iter()
+                .filter(|(prefix, _)| prefix.family() == family);
+            let mut sweep = Sweep {
+                addresses: &mut addresses,
+                family,
+                open: Vec::new(),
+                next: Some(0),
+            };
             of_family.for_each(|(prefix, list)| sweep.begin(*prefix, *list));
             sweep.end();
         }
         addresses
     }
 
-    /// The ranges with the lists that hold them, in order; together they are all addresses of both families.
+    /// The ranges with the lists that hold them, in order; together they are all addresses of both
+    /// families.
     pub(super) fn ranges(&self) -> &[(Range, ListsId)] {
         &self.ranges
     }
@@ -82,8 +96,12 @@ impl Addresses {
     /// The lists that hold an address.
     pub(super) fn around(&self, address: IpAddr) -> ListsId {
         let at = Range::at(address);
-        let after = self.ranges.partition_point(|(range, _)| (range.family, range.first) <= (at.family, at.first));
-        self.ranges.get(after.wrapping_sub(1)).map_or(ListsId::NONE, |(_, lists)| *lists)
+        let after = self
+            .ranges
+            .partition_point(|(range, _)| (range.family, range.first) <= (at.family, at.first));
+        self.ranges
+            .get(after.wrapping_sub(1))
+            .map_or(ListsId::NONE, |(_, lists)| *lists)
     }
 
     /// Whether a list is among these.
@@ -93,7 +111,9 @@ impl Addresses {
 
     /// The lists of an id, in order.
     pub(super) fn lists(&self, lists: ListsId) -> &[ListId] {
-        self.sets.get_index(lists.0 as usize).map_or(&[], Vec::as_slice)
+        self.sets
+            .get_index(lists.0 as usize)
+            .map_or(&[], Vec::as_slice)
     }
 
     fn intern(&mut self, lists: Vec<ListId>) -> ListsId {
@@ -102,7 +122,8 @@ impl Addresses {
     }
 }
 
-/// Goes through the prefixes of a family in numeric order, shorter first, and knows those that hold the place it is at.
+/// Goes through the prefixes of a family in numeric order, shorter first, and knows those that hold
+/// the place it is at.
 struct Sweep<'addresses> {
     addresses: &'addresses mut Addresses,
     family: Family,
@@ -145,9 +166,18 @@ impl Sweep<'_> {
 
     /// Everything up to this address that is in no range yet.
     fn fill(&mut self, last: Option<u128>, lists: ListsId) {
-        let (Some(first), Some(last)) = (self.next, last) else { return };
+        let (Some(first), Some(last)) = (self.next, last) else {
+            return;
+        };
         if first <= last {
-            self.addresses.ranges.push((Range { family: self.family, first, last }, lists));
+            self.addresses.ranges.push((
+                Range {
+                    family: self.family,
+                    first,
+                    last,
+                },
+                lists,
+            ));
             self.next = last.checked_add(1);
         }
     }
@@ -167,7 +197,11 @@ impl Range {
             IpAddr::V4(address) => (Family::V4, address.to_bits().into()),
             IpAddr::V6(address) => (Family::V6, address.to_bits()),
         };
-        Self { family, first: bits, last: bits }
+        Self {
+            family,
+            first: bits,
+            last: bits,
+        }
     }
 
     /// The addresses of a prefix.
@@ -177,8 +211,13 @@ impl Range {
             Family::V4 => 32,
             Family::V6 => 128,
         };
-        let hosts = u128::MAX.checked_shr(128 - (width - u32::from(prefix.prefix()))).unwrap_or(0);
-        Self { last: first.first | hosts, ..first }
+        let hosts = u128::MAX
+            .checked_shr(128 - (width - u32::from(prefix.prefix())))
+            .unwrap_or(0);
+        Self {
+            last: first.first | hosts,
+            ..first
+        }
     }
 
     /// The first address.
@@ -199,14 +238,32 @@ impl Range {
     }
 
     /// The range without some addresses, which are in order.
-    pub fn without<'ranges>(self, addresses: &'ranges [IpAddr]) -> impl Iterator<Item = Range> + 'ranges {
+    pub fn without<'ranges>(
+        self,
+        addresses: &'ranges [IpAddr],
+    ) -> impl Iterator<Item = Range> + 'ranges {
         let bits = |address: &IpAddr| Self::at(*address).first;
-        let inside =
-            move |address: &&IpAddr| Self::at(**address).family == self.family && (self.first..=self.last).contains(&bits(address));
-        let firsts = std::iter::once(Some(self.first)).chain(addresses.iter().filter(inside).map(move |gone| bits(gone).checked_add(1)));
-        let lasts = addresses.iter().filter(inside).map(move |gone| bits(gone).checked_sub(1)).chain([Some(self.last)]);
+        let inside = move |address: &&IpAddr| {
+            Self::at(**address).family == self.family
+                && (self.first..=self.last).contains(&bits(address))
+        };
+        let firsts = std::iter::once(Some(self.first)).chain(
+            addresses
+                .iter()
+                .filter(inside)
+                .map(move |gone| bits(gone).checked_add(1)),
+        );
+        let lasts = addresses
+            .iter()
+            .filter(inside)
+            .map(move |gone| bits(gone).checked_sub(1))
+            .chain([Some(self.last)]);
         firsts.zip(lasts).filter_map(move |pair| match pair {
-            (Some(first), Some(last)) if first <= last => Some(Range { first, last, ..self }),
+            (Some(first), Some(last)) if first <= last => Some(Range {
+                first,
+                last,
+                ..self
+            }),
             (Some(_) | None, Some(_) | None) => None,
         })
     }
@@ -216,11 +273,18 @@ impl Range {
         let width: u8 = if self.family == Family::V4 { 32 } else { 128 };
         let (mut next, mut prefixes) = (Some(self.first), Vec::new());
         while let Some(first) = next.filter(|first| *first <= self.last) {
-            // as many host bits as the first address has zeros at its end, and as fit before the last
-            let left = (self.last - first).checked_add(1).map_or(u128::BITS, u128::ilog2);
-            let hosts = u8::try_from(first.trailing_zeros().min(left)).unwrap_or(width).min(width);
+            // as many host bits as the first address has zeros at its end, and as fit before the
+            // last
+            let left = (self.last - first)
+                .checked_add(1)
+                .map_or(u128::BITS, u128::ilog2);
+            let hosts = u8::try_from(first.trailing_zeros().min(left))
+                .unwrap_or(width)
+                .min(width);
             prefixes.extend(Cidr::around(self.address(first), width - hosts));
-            next = 1u128.checked_shl(hosts.into()).and_then(|size| first.checked_add(size));
+            next = 1u128
+                .checked_shl(hosts.into())
+                .and_then(|size| first.checked_add(size));
         }
         prefixes
     }

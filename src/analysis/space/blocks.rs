@@ -1,7 +1,8 @@
 //! Pairs of places, many at once.
 //!
-//! Places are numbers here. A [`Block`] is all pairs of a source out of one set and a destination out of another; a question about one
-//! end splits it in two, and blocks of which the same is known become one again.
+//! Places are numbers here. A [`Block`] is all pairs of a source out of one set and a destination
+//! out of another; a question about one end splits it in two, and blocks of which the same is known
+//! become one again.
 //!
 //! Cost: a split or a union costs a word for 64 places.
 
@@ -33,7 +34,9 @@ impl Members {
     /// Those of so many places that pass a test.
     pub(in crate::analysis) fn of(count: usize, test: impl Fn(usize) -> bool) -> Self {
         let mut words = vec![0u64; count.div_ceil(64)];
-        (0..count).filter(|number| test(*number)).for_each(|number| set(&mut words, number));
+        (0..count)
+            .filter(|number| test(*number))
+            .for_each(|number| set(&mut words, number));
         Self(words.into())
     }
 
@@ -56,7 +59,9 @@ impl Members {
 
     /// Whether a place is among them.
     pub(in crate::analysis) fn holds(&self, number: usize) -> bool {
-        self.0.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
+        self.0
+            .get(number / 64)
+            .is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 
     /// Their numbers, in order.
@@ -74,7 +79,10 @@ impl Members {
     /// Those that are in another set, and those that are not.
     pub(in crate::analysis) fn split(&self, by: &Self) -> Halves<Self> {
         let pairs = || self.0.iter().zip(by.0.iter());
-        let (some_in, some_out) = (pairs().any(|(own, other)| own & other != 0), pairs().any(|(own, other)| own & !other != 0));
+        let (some_in, some_out) = (
+            pairs().any(|(own, other)| own & other != 0),
+            pairs().any(|(own, other)| own & !other != 0),
+        );
         match (some_in, some_out) {
             (false, false) => (None, None),
             (true, false) => (Some(self.clone()), None),
@@ -89,7 +97,13 @@ impl Members {
 
     /// Those of both sets.
     pub(in crate::analysis) fn with(&self, others: &Self) -> Self {
-        Self(self.0.iter().zip(others.0.iter()).map(|(own, other)| own | other).collect())
+        Self(
+            self.0
+                .iter()
+                .zip(others.0.iter())
+                .map(|(own, other)| own | other)
+                .collect(),
+        )
     }
 }
 
@@ -109,7 +123,11 @@ impl Block {
 
     /// Every pair: source, destination.
     pub(in crate::analysis) fn each(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        self.sources.iter().flat_map(|source| self.destinations.iter().map(move |destination| (source, destination)))
+        self.sources.iter().flat_map(|source| {
+            self.destinations
+                .iter()
+                .map(move |destination| (source, destination))
+        })
     }
 
     /// The pairs whose end at a side is in a set, and the others.
@@ -119,20 +137,36 @@ impl Block {
             Side::Destination => self.destinations.split(by),
         };
         let with = |end: Members| match side {
-            Side::Source => Self { sources: end, destinations: self.destinations.clone() },
-            Side::Destination => Self { sources: self.sources.clone(), destinations: end },
+            Side::Source => Self {
+                sources: end,
+                destinations: self.destinations.clone(),
+            },
+            Side::Destination => Self {
+                sources: self.sources.clone(),
+                destinations: end,
+            },
         };
         (halves.0.map(with), halves.1.map(with))
     }
 
     /// The pairs between these ends; none where there are none.
-    pub(in crate::analysis) fn within(&self, sources: &Members, destinations: &Members) -> Option<Self> {
-        Some(Self { sources: self.sources.split(sources).0?, destinations: self.destinations.split(destinations).0? })
+    pub(in crate::analysis) fn within(
+        &self,
+        sources: &Members,
+        destinations: &Members,
+    ) -> Option<Self> {
+        Some(Self {
+            sources: self.sources.split(sources).0?,
+            destinations: self.destinations.split(destinations).0?,
+        })
     }
 }
 
-/// Makes blocks one of which the same is known, where together they are one. They must have no pair in common.
-pub(in crate::analysis) fn merged<Known: Eq + Hash>(blocks: Vec<(Block, Known)>) -> Vec<(Block, Known)> {
+/// Makes blocks one of which the same is known, where together they are one. They must have no pair
+/// in common.
+pub(in crate::analysis) fn merged<Known: Eq + Hash>(
+    blocks: Vec<(Block, Known)>,
+) -> Vec<(Block, Known)> {
     if blocks.len() < 2 {
         return blocks;
     }
@@ -140,15 +174,29 @@ pub(in crate::analysis) fn merged<Known: Eq + Hash>(blocks: Vec<(Block, Known)>)
     for (block, known) in blocks {
         join(&mut by_source, (block.sources, known), block.destinations);
     }
-    let mut by_destination: IndexMap<(Members, Known), Members, FxBuildHasher> = IndexMap::default();
+    let mut by_destination: IndexMap<(Members, Known), Members, FxBuildHasher> =
+        IndexMap::default();
     for ((sources, known), destinations) in by_source {
         join(&mut by_destination, (destinations, known), sources);
     }
-    by_destination.into_iter().map(|((destinations, known), sources)| (Block { sources, destinations }, known)).collect()
+    by_destination
+        .into_iter()
+        .map(|((destinations, known), sources)| {
+            (
+                Block {
+                    sources,
+                    destinations,
+                },
+                known,
+            )
+        })
+        .collect()
 }
 
 fn join<Key: Eq + Hash>(ends: &mut IndexMap<Key, Members, FxBuildHasher>, key: Key, end: Members) {
-    ends.entry(key).and_modify(|known| *known = known.with(&end)).or_insert(end);
+    ends.entry(key)
+        .and_modify(|known| *known = known.with(&end))
+        .or_insert(end);
 }
 
 fn set(words: &mut [u64], number: usize) {

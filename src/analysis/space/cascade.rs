@@ -1,10 +1,12 @@
 //! Rules that are asked one after another, gone through many at a time.
 //!
-//! A rule that is about all places alike takes some traffic off its way. What several such rules in a row take is again of that
-//! form, so that a row of any length is applied at once: [`Cascade`] joins rules by twos, fours and so on, when first asked.
+//! A rule that is about all places alike takes some traffic off its way. What several such rules in
+//! a row take is again of that form, so that a row of any length is applied at once: [`Cascade`]
+//! joins rules by twos, fours and so on, when first asked.
 //!
-//! Cost: each joint is made once, of two others. To go through any range of `n` rules takes at most `2 log n` joints, of which
-//! each costs a word for 64 classes of traffic; only the outcome becomes a set with a number.
+//! Cost: each joint is made once, of two others. To go through any range of `n` rules takes at most
+//! `2 log n` joints, of which each costs a word for 64 classes of traffic; only the outcome becomes
+//! a set with a number.
 
 use std::ops::Range;
 
@@ -25,17 +27,24 @@ pub(in crate::analysis) struct Taken<const SINKS: usize> {
 #[derive(Debug)]
 pub(in crate::analysis) struct Cascade<const SINKS: usize> {
     rules: Vec<Taken<SINKS>>,
-    /// By level and number: two to the power of the level many rules, from as many times the number.
+    /// By level and number: two to the power of the level many rules, from as many times the
+    /// number.
     joints: FxHashMap<(u32, usize), Taken<SINKS>>,
 }
 
 impl<const SINKS: usize> Taken<SINKS> {
     /// A rule that does nothing.
-    pub(in crate::analysis) const NOTHING: Self = Self { off: Traffic::NONE, to: [Traffic::NONE; SINKS] };
+    pub(in crate::analysis) const NOTHING: Self = Self {
+        off: Traffic::NONE,
+        to: [Traffic::NONE; SINKS],
+    };
 
     /// A rule that takes traffic off its way into a sink.
     pub(in crate::analysis) fn into_sink(sink: usize, taken: TrafficId) -> Self {
-        let mut rule = Self { off: taken, ..Self::NOTHING };
+        let mut rule = Self {
+            off: taken,
+            ..Self::NOTHING
+        };
         rule.to.get_mut(sink).into_iter().for_each(|to| *to = taken);
         rule
     }
@@ -52,7 +61,12 @@ impl<const SINKS: usize> Taken<SINKS> {
     }
 
     /// Applies it to some traffic. Returns what is left of it.
-    fn apply(&self, here: TrafficId, sinks: &mut [TrafficId; SINKS], traffic: &mut Traffic) -> TrafficId {
+    fn apply(
+        &self,
+        here: TrafficId,
+        sinks: &mut [TrafficId; SINKS],
+        traffic: &mut Traffic,
+    ) -> TrafficId {
         for (sink, to) in sinks.iter_mut().zip(self.to) {
             let taken = traffic.and(here, to);
             *sink = traffic.or(*sink, taken);
@@ -64,10 +78,14 @@ impl<const SINKS: usize> Taken<SINKS> {
 impl<const SINKS: usize> Cascade<SINKS> {
     /// These rules, in order.
     pub(in crate::analysis) fn of(rules: Vec<Taken<SINKS>>) -> Self {
-        Self { rules, joints: FxHashMap::default() }
+        Self {
+            rules,
+            joints: FxHashMap::default(),
+        }
     }
 
-    /// Takes some traffic through the rules of a range, and adds to the sinks what gets there. Returns what is left.
+    /// Takes some traffic through the rules of a range, and adds to the sinks what gets there.
+    /// Returns what is left.
     pub(in crate::analysis) fn pass(
         &mut self,
         range: Range<usize>,
@@ -98,7 +116,9 @@ impl<const SINKS: usize> Cascade<SINKS> {
     }
 
     fn joint(&mut self, level: u32, number: usize, traffic: &mut Traffic) -> Taken<SINKS> {
-        let Some(below) = level.checked_sub(1) else { return self.rules.get(number).copied().unwrap_or(Taken::NOTHING) };
+        let Some(below) = level.checked_sub(1) else {
+            return self.rules.get(number).copied().unwrap_or(Taken::NOTHING);
+        };
         if let Some(known) = self.joints.get(&(level, number)) {
             return *known;
         }
@@ -122,14 +142,21 @@ mod tests {
 
     impl Dice {
         fn below(&mut self, end: usize) -> usize {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             usize::try_from(self.0 >> 33).unwrap_or_default() % end
         }
     }
 
     /// Some ports, now and then everything.
     fn set(dice: &mut Dice, ports: &[PortRange], traffic: &mut Traffic) -> TrafficId {
-        let chosen: Vec<PortRange> = ports.iter().filter(|_| dice.below(9) == 0).copied().collect();
+        let chosen: Vec<PortRange> = ports
+            .iter()
+            .filter(|_| dice.below(9) == 0)
+            .copied()
+            .collect();
         match dice.below(20) {
             0 => Traffic::ALL,
             _ => traffic.with_ports(Side::Destination, &chosen),
@@ -139,7 +166,10 @@ mod tests {
     fn rule(dice: &mut Dice, ports: &[PortRange], traffic: &mut Traffic) -> Taken<3> {
         let rule = Taken::into_sink(dice.below(3), set(dice, ports, traffic));
         match dice.below(5) {
-            0 => Taken { off: Traffic::NONE, ..rule },
+            0 => Taken {
+                off: Traffic::NONE,
+                ..rule
+            },
             _ => rule,
         }
     }
@@ -147,17 +177,24 @@ mod tests {
     fn check(seed: u64) {
         let mut dice = Dice(seed);
         let mut cuts = Cuts::default();
-        let ports: Vec<PortRange> = (1..70).filter_map(|port| PortRange::new(port * 10, port * 10)).collect();
-        ports.iter().for_each(|port| cuts.ports(Protocol::TCP, Side::Destination, *port));
+        let ports: Vec<PortRange> = (1..70)
+            .filter_map(|port| PortRange::new(port * 10, port * 10))
+            .collect();
+        ports
+            .iter()
+            .for_each(|port| cuts.ports(Protocol::TCP, Side::Destination, *port));
         let mut traffic = Traffic::of(&cuts);
         let count = 1 + dice.below(60);
-        let rules: Vec<Taken<3>> = (0..count).map(|_| rule(&mut dice, &ports, &mut traffic)).collect();
+        let rules: Vec<Taken<3>> = (0..count)
+            .map(|_| rule(&mut dice, &ports, &mut traffic))
+            .collect();
         let mut cascade = Cascade::of(rules.clone());
         for _ in 0..40 {
             let start = dice.below(count + 1);
             let end = start + dice.below(count + 1 - start);
             let here = set(&mut dice, &ports, &mut traffic);
-            let sinks: [TrafficId; 3] = std::array::from_fn(|_| set(&mut dice, &ports, &mut traffic));
+            let sinks: [TrafficId; 3] =
+                std::array::from_fn(|_| set(&mut dice, &ports, &mut traffic));
 
             let mut found = sinks;
             let left = cascade.pass(start..end, here, &mut found, &mut traffic);
@@ -166,7 +203,11 @@ mod tests {
             for rule in &rules[start..end] {
                 expected_left = rule.apply(expected_left, &mut expected, &mut traffic);
             }
-            assert_eq!((left, found), (expected_left, expected), "seed {seed}, rules {start}..{end} of {count}");
+            assert_eq!(
+                (left, found),
+                (expected_left, expected),
+                "seed {seed}, rules {start}..{end} of {count}"
+            );
         }
     }
 

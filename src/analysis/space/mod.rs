@@ -1,8 +1,9 @@
 //! The whole packet space of a cluster, decided.
 //!
-//! In: [`Resolved`] policy. Out: for every two places, all the traffic that may go from one to the other: exact, not sampled.
-//! What packets carry is cut into classes that no rule tells apart ([`Traffic`]), and so is who can send and receive them
-//! ([`Places`]); [`Relation`] decides each pair of classes once. Absent: chains, nodes, hooks, host endpoints' own policy.
+//! In: [`Resolved`] policy. Out: for every two places, all the traffic that may go from one to the
+//! other: exact, not sampled. What packets carry is cut into classes that no rule tells apart
+//! ([`Traffic`]), and so is who can send and receive them ([`Places`]); [`Relation`] decides each
+//! pair of classes once. Absent: chains, nodes, hooks, host endpoints' own policy.
 //!
 //! Two clusters can be asked about the same traffic, when [`Cuts`] of both go into one [`Traffic`].
 
@@ -45,8 +46,13 @@ impl<'input> Space<'input> {
         Self { places, relation }
     }
 
-    /// The same with the lists of host endpoints, in classes of places that some lists of prefixes do not tell apart either.
-    pub fn with_hosts(resolved: &Resolved<'input>, prefixes: Vec<Vec<Cidr>>, traffic: &mut Traffic) -> Self {
+    /// The same with the lists of host endpoints, in classes of places that some lists of prefixes
+    /// do not tell apart either.
+    pub fn with_hosts(
+        resolved: &Resolved<'input>,
+        prefixes: Vec<Vec<Cidr>>,
+        traffic: &mut Traffic,
+    ) -> Self {
         let places = Places::told_apart(resolved, prefixes);
         let relation = Relation::with_hosts(resolved, &places, traffic);
         Self { places, relation }
@@ -57,7 +63,8 @@ impl Cuts {
     /// Adds what the rules of some policy tell apart.
     pub fn of_policy(&mut self, resolved: &Resolved<'_>) {
         let named = places::port_numbers(resolved);
-        places::rules(resolved).for_each(|rule| places::cut(rule, resolved.inventory, &named, self));
+        places::rules(resolved)
+            .for_each(|rule| places::cut(rule, resolved.inventory, &named, self));
     }
 }
 

@@ -1,9 +1,11 @@
 //! With whom a class of places may speak, for all of them at once.
 //!
-//! In: a [`Space`], and the direction that is looked into. Out: [`Rows`], which gives for a class everyone with whom anything may pass.
+//! In: a [`Space`], and the direction that is looked into. Out: [`Rows`], which gives for a class
+//! everyone with whom anything may pass.
 //!
-//! Cost: once, the exceptions of all views; then a row costs what it names, and the classes that an open view leaves open: those
-//! between whom nothing may pass are not looked at where either side's policy closes by default.
+//! Cost: once, the exceptions of all views; then a row costs what it names, and the classes that an
+//! open view leaves open: those between whom nothing may pass are not looked at where either side's
+//! policy closes by default.
 
 use std::collections::BTreeMap;
 
@@ -42,15 +44,33 @@ impl<'space, 'input> Rows<'space, 'input> {
     /// Rows of what classes may send (egress) or get (ingress).
     pub fn of(space: &'space Space<'input>, direction: Direction) -> Self {
         let (relation, other) = (&space.relation, direction.opposite());
-        let families: Vec<Family> = space.places.classes().map(|(_, class)| class.family).collect();
+        let families: Vec<Family> = space
+            .places
+            .classes()
+            .map(|(_, class)| class.family)
+            .collect();
         let mut by_view: BTreeMap<(Family, ViewId), Vec<ClassId>> = BTreeMap::new();
         for (id, class) in space.places.classes() {
-            by_view.entry((class.family, relation.view(id, other))).or_default().push(id);
+            by_view
+                .entry((class.family, relation.view(id, other)))
+                .or_default()
+                .push(id);
         }
         let near = vec![Traffic::NONE; families.len()];
         let (others, open, naming) = (Vec::new(), [Vec::new(), Vec::new()], FxHashMap::default());
-        let mut rows = Self { relation, direction, families, others, open, naming, near, filled: None };
-        by_view.into_iter().for_each(|((family, view), classes)| rows.add_others(family, view, classes));
+        let mut rows = Self {
+            relation,
+            direction,
+            families,
+            others,
+            open,
+            naming,
+            near,
+            filled: None,
+        };
+        by_view
+            .into_iter()
+            .for_each(|((family, view), classes)| rows.add_others(family, view, classes));
         rows
     }
 
@@ -66,21 +86,36 @@ impl<'space, 'input> Rows<'space, 'input> {
         }
         for (class, seen) in self.relation.exceptions(view) {
             if self.families.get(class.index()) == Some(&family) {
-                self.naming.entry(*class).or_default().push((position, *seen));
+                self.naming
+                    .entry(*class)
+                    .or_default()
+                    .push((position, *seen));
             }
         }
-        self.others.push(Others { classes, by_default });
+        self.others.push(Others {
+            classes,
+            by_default,
+        });
     }
 
     /// Everyone with whom anything may pass, and what.
     pub fn with(&mut self, class: ClassId, traffic: &mut Traffic) -> Vec<(ClassId, TrafficId)> {
         let mut row = Vec::new();
-        let Some(family) = self.families.get(class.index()).copied() else { return row };
+        let Some(family) = self.families.get(class.index()).copied() else {
+            return row;
+        };
         let view = self.relation.view(class, self.direction);
         if self.relation.seen_by_default(view) == Traffic::NONE {
             let is_far = |far: &ClassId| self.families.get(far.index()) == Some(&family);
-            for (far, near) in self.relation.exceptions(view).iter().filter(|(far, _)| is_far(far)) {
-                let seen = self.relation.seen(self.relation.view(*far, self.direction.opposite()), class);
+            for (far, near) in self
+                .relation
+                .exceptions(view)
+                .iter()
+                .filter(|(far, _)| is_far(far))
+            {
+                let seen = self
+                    .relation
+                    .seen(self.relation.view(*far, self.direction.opposite()), class);
                 row.push((*far, traffic.and(*near, seen)));
             }
         } else {
@@ -99,7 +134,10 @@ impl<'space, 'input> Rows<'space, 'input> {
         }
         self.near.fill(self.relation.seen_by_default(view));
         for (far, seen) in self.relation.exceptions(view) {
-            self.near.get_mut(far.index()).into_iter().for_each(|near| *near = *seen);
+            self.near
+                .get_mut(far.index())
+                .into_iter()
+                .for_each(|near| *near = *seen);
         }
     }
 
@@ -116,16 +154,28 @@ impl<'space, 'input> Rows<'space, 'input> {
         for position in open {
             while next.next_if(|row| row.0 < *position).is_some() {}
             if next.peek().is_none_or(|row| row.0 != *position) {
-                allowing.extend(self.others.get(*position).map(|others| (others, others.by_default)));
+                allowing.extend(
+                    self.others
+                        .get(*position)
+                        .map(|others| (others, others.by_default)),
+                );
             }
         }
         let named = naming.iter().filter(|row| row.1 != Traffic::NONE);
-        allowing.extend(named.filter_map(|(position, seen)| Some((self.others.get(*position)?, *seen))));
+        allowing.extend(
+            named.filter_map(|(position, seen)| Some((self.others.get(*position)?, *seen))),
+        );
         allowing
     }
 
     /// Most classes of a view are seen alike, so that the last answer is mostly the next.
-    fn add(&self, others: &Others, seen: TrafficId, traffic: &mut Traffic, row: &mut Vec<(ClassId, TrafficId)>) {
+    fn add(
+        &self,
+        others: &Others,
+        seen: TrafficId,
+        traffic: &mut Traffic,
+        row: &mut Vec<(ClassId, TrafficId)>,
+    ) {
         let mut last = (Traffic::NONE, Traffic::NONE);
         for far in &others.classes {
             let near = self.near.get(far.index()).copied().unwrap_or(Traffic::NONE);

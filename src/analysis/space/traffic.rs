@@ -1,9 +1,11 @@
 //! What packets carry, cut into classes that no rule can tell apart, and sets of such classes.
 //!
-//! In: the [`Cuts`] that rules make. Out: [`Traffic`], which knows every class and every set of classes that was asked for.
-//! A set is a number ([`TrafficId`]); equal sets have equal numbers, so that to compare two answers is to compare numbers.
+//! In: the [`Cuts`] that rules make. Out: [`Traffic`], which knows every class and every set of
+//! classes that was asked for. A set is a number ([`TrafficId`]); equal sets have equal numbers, so
+//! that to compare two answers is to compare numbers.
 //!
-//! Cost: a set takes a bit a class, once; an operation costs that, or a look-up when it was made before.
+//! Cost: a set takes a bit a class, once; an operation costs that, or a look-up when it was made
+//! before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +30,8 @@ pub struct Cuts {
 /// Packets that no rule tells apart by what they carry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// Of a protocol with ports: those with both ports in these ranges, which hold both of their ends.
+    /// Of a protocol with ports: those with both ports in these ranges, which hold both of their
+    /// ends.
     Ports {
         /// The protocol.
         protocol: Protocol,
@@ -37,7 +40,8 @@ pub enum Class {
         /// The receiver's port.
         destination: (u16, u16),
     },
-    /// Of a protocol of control messages: those of one type, or of all types not named; with one code, or all not named.
+    /// Of a protocol of control messages: those of one type, or of all types not named; with one
+    /// code, or all not named.
     Message {
         /// ICMP or ICMPv6.
         protocol: Protocol,
@@ -108,18 +112,29 @@ impl Cuts {
     }
 
     fn has_ports(&self, protocol: Protocol) -> bool {
-        [Side::Source, Side::Destination].iter().any(|side| self.ports.contains_key(&(protocol, *side)))
+        [Side::Source, Side::Destination]
+            .iter()
+            .any(|side| self.ports.contains_key(&(protocol, *side)))
     }
 
     /// The first port of every class at the receiver, whatever the protocol.
     pub fn receivers_ports(&self) -> BTreeSet<u16> {
-        let firsts = self.ports.iter().filter(|((_, side), _)| *side == Side::Destination).flat_map(|(_, firsts)| firsts);
+        let firsts = self
+            .ports
+            .iter()
+            .filter(|((_, side), _)| *side == Side::Destination)
+            .flat_map(|(_, firsts)| firsts);
         firsts.copied().chain([1]).collect()
     }
 
     /// A control message is told from the others.
     pub fn message(&mut self, protocol: Protocol, icmp: Icmp) {
-        self.messages.entry(protocol).or_default().entry(icmp.kind).or_default().extend(icmp.code);
+        self.messages
+            .entry(protocol)
+            .or_default()
+            .entry(icmp.kind)
+            .or_default()
+            .extend(icmp.code);
     }
 }
 
@@ -134,19 +149,45 @@ impl Traffic {
         let mut classes = Vec::new();
         let udplite = Some(Protocol::UDPLITE).filter(|other| cuts.has_ports(*other));
         let cut_by_ports: Vec<Protocol> = WITH_PORTS.into_iter().chain(udplite).collect();
-        cut_by_ports.iter().for_each(|protocol| port_classes(*protocol, cuts, &mut classes));
-        WITH_MESSAGES.iter().for_each(|protocol| message_classes(*protocol, cuts, &mut classes));
-        let special = |protocol: &Protocol| cut_by_ports.contains(protocol) || WITH_MESSAGES.contains(protocol);
-        let rest = (1..=u8::MAX).filter_map(Protocol::from_number).filter(|protocol| !special(protocol));
-        let (named, unnamed): (Vec<Protocol>, Vec<Protocol>) = rest.partition(|protocol| cuts.protocols.contains(protocol));
-        classes.extend(named.into_iter().map(|protocol| Class::Protocols(vec![protocol])));
+        cut_by_ports
+            .iter()
+            .for_each(|protocol| port_classes(*protocol, cuts, &mut classes));
+        WITH_MESSAGES
+            .iter()
+            .for_each(|protocol| message_classes(*protocol, cuts, &mut classes));
+        let special = |protocol: &Protocol| {
+            cut_by_ports.contains(protocol) || WITH_MESSAGES.contains(protocol)
+        };
+        let rest = (1..=u8::MAX)
+            .filter_map(Protocol::from_number)
+            .filter(|protocol| !special(protocol));
+        let (named, unnamed): (Vec<Protocol>, Vec<Protocol>) =
+            rest.partition(|protocol| cuts.protocols.contains(protocol));
+        classes.extend(
+            named
+                .into_iter()
+                .map(|protocol| Class::Protocols(vec![protocol])),
+        );
         // no rule names protocol 0, so that it is there even where rules name all others
-        let unnamed = if unnamed.is_empty() { vec![Protocol::HOPOPT] } else { unnamed };
+        let unnamed = if unnamed.is_empty() {
+            vec![Protocol::HOPOPT]
+        } else {
+            unnamed
+        };
         classes.push(Class::Protocols(unnamed));
         let (made, of_rules, of_ports) = Default::default();
         let [sources, destinations] = Side::BOTH.map(|side| by_first_port(&classes, side));
         let messages = by_type(&classes);
-        let mut traffic = Self { classes, sets: IndexSet::default(), made, of_rules, of_ports, sources, destinations, messages };
+        let mut traffic = Self {
+            classes,
+            sets: IndexSet::default(),
+            made,
+            of_rules,
+            of_ports,
+            sources,
+            destinations,
+            messages,
+        };
         traffic.select(|_| false);
         traffic.select(|_| true);
         traffic
@@ -156,7 +197,10 @@ impl Traffic {
     pub fn select(&mut self, test: impl Fn(&Class) -> bool) -> TrafficId {
         let mut words = vec![0u64; self.classes.len().div_ceil(64)].into_boxed_slice();
         for (chunk, word) in self.classes.chunks(64).zip(&mut words) {
-            *word = chunk.iter().rev().fold(0, |bits, class| bits << 1 | u64::from(test(class)));
+            *word = chunk
+                .iter()
+                .rev()
+                .fold(0, |bits, class| bits << 1 | u64::from(test(class)));
         }
         self.intern(words)
     }
@@ -169,11 +213,17 @@ impl Traffic {
         let id = match icmp {
             IcmpMatch::Any => self.select(|class| class.is_of(protocol)),
             IcmpMatch::Is(icmp) => {
-                let (own, message) = (self.of_rule(protocol, IcmpMatch::Any), self.of_message(icmp));
+                let (own, message) = (
+                    self.of_rule(protocol, IcmpMatch::Any),
+                    self.of_message(icmp),
+                );
                 self.and(own, message)
             }
             IcmpMatch::IsNot(icmp) => {
-                let (own, message) = (self.of_rule(protocol, IcmpMatch::Any), self.of_message(icmp));
+                let (own, message) = (
+                    self.of_rule(protocol, IcmpMatch::Any),
+                    self.of_message(icmp),
+                );
                 self.less(own, message)
             }
         };
@@ -181,7 +231,8 @@ impl Traffic {
         id
     }
 
-    /// Control messages of a type, and of a code where one is given, of every protocol that has them.
+    /// Control messages of a type, and of a code where one is given, of every protocol that has
+    /// them.
     fn of_message(&mut self, icmp: Icmp) -> TrafficId {
         let mut words = vec![0u64; self.classes.len().div_ceil(64)].into_boxed_slice();
         for (code, position) in self.messages.get(&icmp.kind).into_iter().flatten() {
@@ -194,7 +245,8 @@ impl Traffic {
 
     /// Packets whose port at a side is one of these; of protocols that have ports.
     pub fn with_ports(&mut self, side: Side, ranges: &[PortRange]) -> TrafficId {
-        let known = |[source, destination]: &[FxHashMap<Box<[PortRange]>, TrafficId>; 2]| match side {
+        let known = |[source, destination]: &[FxHashMap<Box<[PortRange]>, TrafficId>; 2]| match side
+        {
             Side::Source => source.get(ranges).copied(),
             Side::Destination => destination.get(ranges).copied(),
         };
@@ -265,9 +317,11 @@ impl Traffic {
         }
     }
 
-    /// Takes some traffic through rules in a row, and adds to the sinks what gets there. Returns what is left.
+    /// Takes some traffic through rules in a row, and adds to the sinks what gets there. Returns
+    /// what is left.
     ///
-    /// What is known between two rules does not become a set with a number: there would be one for each rule.
+    /// What is known between two rules does not become a set with a number: there would be one for
+    /// each rule.
     pub(super) fn cascade<const SINKS: usize>(
         &mut self,
         rules: &[Taken<SINKS>],
@@ -283,7 +337,9 @@ impl Traffic {
                 let rows = sink.iter_mut().zip(&left).zip(self.words(to));
                 rows.for_each(|((sink, left), to)| *sink |= left & to);
             }
-            left.iter_mut().zip(self.words(rule.off)).for_each(|(left, off)| *left &= !off);
+            left.iter_mut()
+                .zip(self.words(rule.off))
+                .for_each(|(left, off)| *left &= !off);
         }
 
         for (sink, filled) in sinks.iter_mut().zip(filled) {
@@ -296,42 +352,75 @@ impl Traffic {
 
     /// The classes of a set, a bit for each.
     fn words(&self, id: TrafficId) -> &[u64] {
-        self.sets.get_index(id.0 as usize).map_or(&[], |words| words)
+        self.sets
+            .get_index(id.0 as usize)
+            .map_or(&[], |words| words)
     }
 
-    /// The packets that would be in a set if they were for this port; of protocols without ports, those that are.
+    /// The packets that would be in a set if they were for this port; of protocols without ports,
+    /// those that are.
     pub fn redirected(&mut self, set: TrafficId, port: u16) -> TrafficId {
         if matches!(set, Self::NONE | Self::ALL) {
             return set;
         }
-        let within = |class: &Class| class.port(Side::Destination).is_none_or(|(first, last)| (first..=last).contains(&port));
-        let targets: FxHashSet<Class> = self.classes(set).filter(|class| within(class)).map(Class::but_for_receiver).collect();
+        let within = |class: &Class| {
+            class
+                .port(Side::Destination)
+                .is_none_or(|(first, last)| (first..=last).contains(&port))
+        };
+        let targets: FxHashSet<Class> = self
+            .classes(set)
+            .filter(|class| within(class))
+            .map(Class::but_for_receiver)
+            .collect();
         self.select(|class| targets.contains(&class.but_for_receiver()))
     }
 
-    /// The classes of a set, in order: TCP, UDP, SCTP by ports, then control messages, then other protocols.
+    /// The classes of a set, in order: TCP, UDP, SCTP by ports, then control messages, then other
+    /// protocols.
     pub fn classes(&self, id: TrafficId) -> impl Iterator<Item = &Class> {
         let words = self.words(id);
         let numbered = self
             .classes
             .chunks(64)
             .zip(words)
-            .flat_map(|(chunk, word)| (0..64u32).zip(chunk).map(move |(bit, class)| (class, word >> bit & 1)));
-        numbered.filter(|(_, bit)| *bit == 1).map(|(class, _)| class)
+            .flat_map(|(chunk, word)| {
+                (0..64u32)
+                    .zip(chunk)
+                    .map(move |(bit, class)| (class, word >> bit & 1))
+            });
+        numbered
+            .filter(|(_, bit)| *bit == 1)
+            .map(|(class, _)| class)
     }
 
-    /// Whether a packet is in a set. One of the other family's control protocol has no message, and no rule tells it apart.
-    pub fn holds(&self, id: TrafficId, protocol: Protocol, ports: Option<PortPair>, message: Option<Message>) -> bool {
-        self.classes(id).any(|class| class.holds(protocol, ports, message, self))
+    /// Whether a packet is in a set. One of the other family's control protocol has no message, and
+    /// no rule tells it apart.
+    pub fn holds(
+        &self,
+        id: TrafficId,
+        protocol: Protocol,
+        ports: Option<PortPair>,
+        message: Option<Message>,
+    ) -> bool {
+        self.classes(id)
+            .any(|class| class.holds(protocol, ports, message, self))
     }
 
     /// Whether a rule names a control message's type; and the code, with it.
     fn names(&self, protocol: Protocol, message: Message) -> (bool, bool) {
         let of_kind = self.classes.iter().filter_map(|class| match class {
-            Class::Message { protocol: own, kind, code, .. } if (*own, *kind) == (protocol, Some(message.kind)) => Some(*code),
+            Class::Message {
+                protocol: own,
+                kind,
+                code,
+                ..
+            } if (*own, *kind) == (protocol, Some(message.kind)) => Some(*code),
             Class::Message { .. } | Class::Ports { .. } | Class::Protocols(_) => None,
         });
-        of_kind.fold((false, false), |(_, code_named), code| (true, code_named || code == Some(message.code)))
+        of_kind.fold((false, false), |(_, code_named), code| {
+            (true, code_named || code == Some(message.code))
+        })
     }
 
     /// How many classes there are.
@@ -378,18 +467,33 @@ impl Class {
     /// The class with the receiver's port left open.
     fn but_for_receiver(&self) -> Class {
         match self {
-            Class::Ports { protocol, source, .. } => Class::Ports { protocol: *protocol, source: *source, destination: (0, u16::MAX) },
+            Class::Ports {
+                protocol, source, ..
+            } => Class::Ports {
+                protocol: *protocol,
+                source: *source,
+                destination: (0, u16::MAX),
+            },
             Class::Message { .. } | Class::Protocols(_) => self.clone(),
         }
     }
 
-    /// How far [`Self::example`] is from what people expect, to choose between classes: TCP, UDP and SCTP from a port that senders take
-    /// to one that everyone knows come first, port 0 comes last.
+    /// How far [`Self::example`] is from what people expect, to choose between classes: TCP, UDP
+    /// and SCTP from a port that senders take to one that everyone knows come first, port 0 comes
+    /// last.
     pub(in crate::analysis) fn strangeness(&self) -> u8 {
         match self {
-            Class::Ports { source: (_, 0), .. } | Class::Ports { destination: (_, 0), .. } => 5,
+            Class::Ports { source: (_, 0), .. }
+            | Class::Ports {
+                destination: (_, 0),
+                ..
+            } => 5,
             Class::Message { .. } | Class::Protocols(_) => 4,
-            Class::Ports { source, destination, .. } => u8::from(source.1 < EPHEMERAL) * 2 + u8::from(well_known(*destination).is_none()),
+            Class::Ports {
+                source,
+                destination,
+                ..
+            } => u8::from(source.1 < EPHEMERAL) * 2 + u8::from(well_known(*destination).is_none()),
         }
     }
 
@@ -397,8 +501,15 @@ impl Class {
     pub fn example(&self) -> Option<(Protocol, Option<PortPair>, Option<Message>)> {
         let protocol = self.protocol()?;
         Some(match self {
-            Class::Ports { source, destination, .. } => {
-                let ports = PortPair { source: usual(*source), destination: expected(*destination) };
+            Class::Ports {
+                source,
+                destination,
+                ..
+            } => {
+                let ports = PortPair {
+                    source: usual(*source),
+                    destination: expected(*destination),
+                };
                 (protocol, Some(ports), None)
             }
             Class::Message { example, .. } => (protocol, None, Some(*example)),
@@ -415,16 +526,35 @@ impl Class {
         }
     }
 
-    fn holds(&self, protocol: Protocol, ports: Option<PortPair>, message: Option<Message>, traffic: &Traffic) -> bool {
+    fn holds(
+        &self,
+        protocol: Protocol,
+        ports: Option<PortPair>,
+        message: Option<Message>,
+        traffic: &Traffic,
+    ) -> bool {
         let within = |(first, last): (u16, u16), port: u16| (first..=last).contains(&port);
         match self {
-            Class::Ports { protocol: own, source, destination } => {
-                *own == protocol && ports.is_some_and(|ports| within(*source, ports.source) && within(*destination, ports.destination))
+            Class::Ports {
+                protocol: own,
+                source,
+                destination,
+            } => {
+                *own == protocol
+                    && ports.is_some_and(|ports| {
+                        within(*source, ports.source) && within(*destination, ports.destination)
+                    })
             }
-            Class::Message { protocol: own, kind, code, .. } => {
+            Class::Message {
+                protocol: own,
+                kind,
+                code,
+                ..
+            } => {
                 let is_message = |message: Message| {
                     let (kind_named, code_named) = traffic.names(protocol, message);
-                    *kind == kind_named.then_some(message.kind) && *code == code_named.then_some(message.code)
+                    *kind == kind_named.then_some(message.kind)
+                        && *code == code_named.then_some(message.code)
                 };
                 *own == protocol && message.is_none_or(is_message)
             }
@@ -433,26 +563,31 @@ impl Class {
     }
 
     fn is_of(&self, wanted: ProtocolMatch) -> bool {
-        self.protocol().is_some_and(|protocol| holds(wanted, protocol))
+        self.protocol()
+            .is_some_and(|protocol| holds(wanted, protocol))
     }
 }
 
 /// Below it are ports that no sender takes by itself (Linux, `ip_local_port_range`).
 const EPHEMERAL: u16 = 32_768;
 
-/// A port that people expect a sender to have, where the class leaves the choice (RFC 6335, section 6: from 49152).
+/// A port that people expect a sender to have, where the class leaves the choice (RFC 6335, section
+/// 6: from 49152).
 fn usual((first, last): (u16, u16)) -> u16 {
     DYNAMIC.clamp(first, last)
 }
 
-/// A port that people expect a receiver to have: one that everyone knows, else the first that is not 0.
+/// A port that people expect a receiver to have: one that everyone knows, else the first that is
+/// not 0.
 fn expected(range: (u16, u16)) -> u16 {
     well_known(range).unwrap_or(range.0.max(1).min(range.1))
 }
 
 /// A port in a range that everyone knows: HTTPS, HTTP, DNS, PostgreSQL.
 fn well_known((first, last): (u16, u16)) -> Option<u16> {
-    [443, 80, 53, 5432].into_iter().find(|port| (first..=last).contains(port))
+    [443, 80, 53, 5432]
+        .into_iter()
+        .find(|port| (first..=last).contains(port))
 }
 /// Whether the sender has a port that people expect it to have.
 pub fn is_usual(ports: PortPair) -> bool {
@@ -484,7 +619,12 @@ fn by_first_port(classes: &[Class], side: Side) -> BTreeMap<u16, Vec<usize>> {
 fn by_type(classes: &[Class]) -> FxHashMap<u8, Vec<(Option<u8>, usize)>> {
     let mut by_type: FxHashMap<u8, Vec<(Option<u8>, usize)>> = FxHashMap::default();
     for (position, class) in classes.iter().enumerate() {
-        if let Class::Message { kind: Some(kind), code, .. } = class {
+        if let Class::Message {
+            kind: Some(kind),
+            code,
+            ..
+        } = class
+        {
             by_type.entry(*kind).or_default().push((*code, position));
         }
     }
@@ -497,17 +637,35 @@ fn mark(words: &mut [u64], position: usize) {
     }
 }
 
-/// Port 0 is in no range of a rule, and so in a class of its own where a rule asks for any port at all.
+/// Port 0 is in no range of a rule, and so in a class of its own where a rule asks for any port at
+/// all.
 fn port_classes(protocol: Protocol, cuts: &Cuts, classes: &mut Vec<Class>) {
     let ranges = |side| {
-        let firsts = cuts.ports.get(&(protocol, side)).into_iter().flatten().copied();
+        let firsts = cuts
+            .ports
+            .get(&(protocol, side))
+            .into_iter()
+            .flatten()
+            .copied();
         let firsts: BTreeSet<u16> = firsts.chain([0, 1]).collect();
-        let lasts: Vec<u16> = firsts.iter().skip(1).map(|next| next - 1).chain([u16::MAX]).collect();
+        let lasts: Vec<u16> = firsts
+            .iter()
+            .skip(1)
+            .map(|next| next - 1)
+            .chain([u16::MAX])
+            .collect();
         firsts.into_iter().zip(lasts)
     };
-    for source in merged_below_one(ranges(Side::Source).collect(), cuts.ports.contains_key(&(protocol, Side::Source))) {
+    for source in merged_below_one(
+        ranges(Side::Source).collect(),
+        cuts.ports.contains_key(&(protocol, Side::Source)),
+    ) {
         for destination in ranges(Side::Destination) {
-            classes.push(Class::Ports { protocol, source, destination });
+            classes.push(Class::Ports {
+                protocol,
+                source,
+                destination,
+            });
         }
     }
 }
@@ -521,14 +679,30 @@ fn message_classes(protocol: Protocol, cuts: &Cuts, classes: &mut Vec<Class>) {
     let nothing = BTreeMap::new();
     let named = cuts.messages.get(&protocol).unwrap_or(&nothing);
     let mut push = |kind, code, example: Option<Message>| {
-        classes.extend(example.map(|example| Class::Message { protocol, kind, code, example }));
+        classes.extend(example.map(|example| Class::Message {
+            protocol,
+            kind,
+            code,
+            example,
+        }));
     };
     for (kind, codes) in named {
         for code in codes {
-            push(Some(*kind), Some(*code), Some(Message { kind: *kind, code: *code }));
+            push(
+                Some(*kind),
+                Some(*code),
+                Some(Message {
+                    kind: *kind,
+                    code: *code,
+                }),
+            );
         }
         let other = (0..=u8::MAX).find(|code| !codes.contains(code));
-        push(Some(*kind), None, other.map(|code| Message { kind: *kind, code }));
+        push(
+            Some(*kind),
+            None,
+            other.map(|code| Message { kind: *kind, code }),
+        );
     }
     let other = (0..=u8::MAX).find(|kind| !named.contains_key(kind));
     push(None, None, other.map(|kind| Message { kind, code: 0 }));

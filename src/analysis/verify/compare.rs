@@ -1,11 +1,13 @@
 //! What scripts do and what is owed, compared for all packets of a family.
 //!
-//! The scripts are walked through with all pairs of places at once, and give blocks of pairs with which they do the same. A block is split
-//! by the [kinds](Kind) of its ends; the pairs of such a part are owed the same, but for what the policies of this node's endpoints say, so
-//! that one comparison is for all of them. Where those policies are asked, each pair is looked up, and compared once for each pair of
-//! answers.
+//! The scripts are walked through with all pairs of places at once, and give blocks of pairs with
+//! which they do the same. A block is split by the [kinds](Kind) of its ends; the pairs of such a
+//! part are owed the same, but for what the policies of this node's endpoints say, so that one
+//! comparison is for all of them. Where those policies are asked, each pair is looked up, and
+//! compared once for each pair of answers.
 //!
-//! Cost: the walk, and where policy is asked (new connections to and from this node's endpoints) a look-up for each pair.
+//! Cost: the walk, and where policy is asked (new connections to and from this node's endpoints) a
+//! look-up for each pair.
 
 use rustc_hash::FxHashMap;
 
@@ -52,7 +54,9 @@ pub(super) struct Case<'case> {
 impl Comparison<'_, '_, '_, '_> {
     /// All packets of a hook in a state whose destination is not translated.
     pub(super) fn hook(&mut self, hook: &Hook, state: State) {
-        let Some(possible) = self.ground.possible(hook) else { return };
+        let Some(possible) = self.ground.possible(hook) else {
+            return;
+        };
         for (block, before) in self.before(hook, (state, ReversePath::Arriving), possible) {
             self.tables((hook, state, ReversePath::Arriving), block, &before);
         }
@@ -60,35 +64,70 @@ impl Comparison<'_, '_, '_, '_> {
 
     /// The packets of a hook in a state whose route back does not lead where they arrive.
     ///
-    /// The kernel has no `rpfilter` in the filter table. So where the tables before that do the same with a
-    /// packet as with one whose route back is right, and the same is owed to it there, all is as
-    /// [`Self::hook`] compares it. The others are compared here.
+    /// The kernel has no `rpfilter` in the filter table. So where the tables before that do the
+    /// same with a packet as with one whose route back is right, and the same is owed to it there,
+    /// all is as [`Self::hook`] compares it. The others are compared here.
     pub(super) fn spoofed(&mut self, hook: &Hook, state: State) {
-        let Some(possible) = self.ground.possible(hook) else { return };
+        let Some(possible) = self.ground.possible(hook) else {
+            return;
+        };
         let arriving = self.before(hook, (state, ReversePath::Arriving), possible.clone());
         for reverse_path in [ReversePath::Elsewhere, ReversePath::Nowhere] {
             for (block, before) in self.before(hook, (state, reverse_path), possible.clone()) {
                 let others = arriving.iter().filter(|(_, other)| *other != before);
-                let parts = others.filter_map(|(other, _)| block.within(&other.sources, &other.destinations));
+                let parts = others
+                    .filter_map(|(other, _)| block.within(&other.sources, &other.destinations));
                 parts.for_each(|part| self.tables((hook, state, reverse_path), part, &before));
             }
         }
     }
 
     /// What becomes of packets before the filter table.
-    pub(super) fn before(&mut self, hook: &Hook, (state, reverse_path): (State, ReversePath), block: Block) -> Vec<(Block, Before)> {
-        let at = At { columns: &self.ground.columns, hook, state, reverse_path, origins: None };
-        let untracked = if state == State::Untracked { Traffic::ALL } else { Traffic::NONE };
+    pub(super) fn before(
+        &mut self,
+        hook: &Hook,
+        (state, reverse_path): (State, ReversePath),
+        block: Block,
+    ) -> Vec<(Block, Before)> {
+        let at = At {
+            columns: &self.ground.columns,
+            hook,
+            state,
+            reverse_path,
+            origins: None,
+        };
+        let untracked = if state == State::Untracked {
+            Traffic::ALL
+        } else {
+            Traffic::NONE
+        };
         let found = match self.symbolic.has_early() {
             true => self.symbolic.early(&at, block, self.traffic),
-            false => vec![(block, Early { dropped: Traffic::NONE, unclear: Traffic::NONE, untracked })],
+            false => vec![(
+                block,
+                Early {
+                    dropped: Traffic::NONE,
+                    unclear: Traffic::NONE,
+                    untracked,
+                },
+            )],
         };
         let ground = self.ground;
-        let parts = found.into_iter().flat_map(|(block, found)| ground.parts(&block).into_iter().map(move |part| (part, found)));
+        let parts = found.into_iter().flat_map(|(block, found)| {
+            ground
+                .parts(&block)
+                .into_iter()
+                .map(move |part| (part, found))
+        });
         let mut all = Vec::new();
         for (part, found) in parts {
-            let Some(between) = self.between(hook, (part.source, part.destination), Policy::NONE) else { continue };
-            let mut owed = self.owed.early(&between, (state, reverse_path), self.traffic);
+            let Some(between) = self.between(hook, (part.source, part.destination), Policy::NONE)
+            else {
+                continue;
+            };
+            let mut owed = self
+                .owed
+                .early(&between, (state, reverse_path), self.traffic);
             if state == State::Untracked {
                 owed.untracked = Traffic::ALL;
             }
@@ -98,13 +137,40 @@ impl Comparison<'_, '_, '_, '_> {
     }
 
     /// Packets through the filter table, behind the others.
-    fn tables(&mut self, (hook, state, reverse_path): (&Hook, State, ReversePath), block: Block, before: &Before) {
-        let at = At { columns: &self.ground.columns, hook, state, reverse_path, origins: None };
+    fn tables(
+        &mut self,
+        (hook, state, reverse_path): (&Hook, State, ReversePath),
+        block: Block,
+        before: &Before,
+    ) {
+        let at = At {
+            columns: &self.ground.columns,
+            hook,
+            state,
+            reverse_path,
+            origins: None,
+        };
         let on = self.traffic.less(Traffic::ALL, before.found.dropped);
         let untracked = self.traffic.and(on, before.found.untracked);
         let tracked = self.traffic.less(on, untracked);
-        let mut blocks = vec![(block, Out { dropped: before.found.dropped, unclear: before.found.unclear, ..Out::NONE })];
-        for (at, here) in [(At { state: State::Untracked, ..at }, untracked), (at, tracked)] {
+        let mut blocks = vec![(
+            block,
+            Out {
+                dropped: before.found.dropped,
+                unclear: before.found.unclear,
+                ..Out::NONE
+            },
+        )];
+        for (at, here) in [
+            (
+                At {
+                    state: State::Untracked,
+                    ..at
+                },
+                untracked,
+            ),
+            (at, tracked),
+        ] {
             let on = |(block, out)| self.symbolic.filter(&at, (block, here, out), self.traffic);
             blocks = blocks.into_iter().flat_map(on).collect();
         }
@@ -113,19 +179,26 @@ impl Comparison<'_, '_, '_, '_> {
             state,
             reverse_path,
             portions: before.owed.portions(state, self.traffic),
-            owed: Fates { dropped: before.owed.dropped, ..Fates::NONE },
+            owed: Fates {
+                dropped: before.owed.dropped,
+                ..Fates::NONE
+            },
             kept: self.differs(before.owed.untracked, before.found.untracked),
             originals: &[],
             known: FxHashMap::default(),
         };
-        blocks.into_iter().for_each(|(block, found)| self.judge(&mut case, &block, found));
+        blocks
+            .into_iter()
+            .for_each(|(block, found)| self.judge(&mut case, &block, found));
     }
 
     /// Compares what was found for a block with what is owed.
     pub(super) fn judge(&mut self, case: &mut Case<'_>, block: &Block, found: Out) {
         self.pairs += block.pairs();
         for part in self.ground.parts(block) {
-            let Some((source, destination)) = part.block.each().next() else { continue };
+            let Some((source, destination)) = part.block.each().next() else {
+                continue;
+            };
             let fates = self.fates(case, &part, self.ground.policy(source, destination));
             if fates.is_by_policy {
                 self.judge_each(case, &part, found);
@@ -146,12 +219,22 @@ impl Comparison<'_, '_, '_, '_> {
                 Some(differing) => *differing,
                 None => {
                     let fates = self.fates(case, part, policy);
-                    *known.entry(policy).or_insert(self.differing(case, fates, found))
+                    *known
+                        .entry(policy)
+                        .or_insert(self.differing(case, fates, found))
                 }
             };
             if differing != Traffic::NONE {
-                let [sources, destinations] = [source, destination].map(|number| Members::these(count, &[number]));
-                self.note(case, differing, &Block { sources, destinations });
+                let [sources, destinations] =
+                    [source, destination].map(|number| Members::these(count, &[number]));
+                self.note(
+                    case,
+                    differing,
+                    &Block {
+                        sources,
+                        destinations,
+                    },
+                );
             }
         }
     }
@@ -172,9 +255,19 @@ impl Comparison<'_, '_, '_, '_> {
         fates
     }
 
-    fn between<'hook>(&self, hook: &'hook Hook, (source, destination): (usize, usize), policy: Policy) -> Option<Between<'hook>> {
+    fn between<'hook>(
+        &self,
+        hook: &'hook Hook,
+        (source, destination): (usize, usize),
+        policy: Policy,
+    ) -> Option<Between<'hook>> {
         let place = |kind: usize| self.ground.kinds.get(kind).map(|kind: &Kind| kind.place);
-        Some(Between { source: place(source)?, destination: place(destination)?, hook, policy })
+        Some(Between {
+            source: place(source)?,
+            destination: place(destination)?,
+            hook,
+            policy,
+        })
     }
 
     fn differing(&mut self, case: &Case<'_>, owed: Fates, found: Out) -> TrafficId {
@@ -191,7 +284,10 @@ impl Comparison<'_, '_, '_, '_> {
         if left == right {
             return Traffic::NONE;
         }
-        let (one, other) = (self.traffic.less(left, right), self.traffic.less(right, left));
+        let (one, other) = (
+            self.traffic.less(left, right),
+            self.traffic.less(right, left),
+        );
         self.traffic.or(one, other)
     }
 
@@ -201,16 +297,33 @@ impl Comparison<'_, '_, '_, '_> {
             return;
         }
         self.collector.count(block.pairs());
-        let class = self.traffic.classes(differing).min_by_key(|class| class.strangeness());
+        let class = self
+            .traffic
+            .classes(differing)
+            .min_by_key(|class| class.strangeness());
         for (source, destination) in block.each() {
             if !self.collector.wants_more() {
                 return;
             }
-            let original = case.originals.iter().find(|(sources, _)| sources.holds(source)).map(|row| row.1);
-            let places = self.ground.places.get(source).zip(self.ground.places.get(destination));
-            let between = places.map(|(from, to)| Between { source: *from, destination: *to, hook: case.hook, policy: Policy::NONE });
-            let packet =
-                between.zip(class).and_then(|(between, class)| witness::packet(&between, original, (case.state, case.reverse_path), class));
+            let original = case
+                .originals
+                .iter()
+                .find(|(sources, _)| sources.holds(source))
+                .map(|row| row.1);
+            let places = self
+                .ground
+                .places
+                .get(source)
+                .zip(self.ground.places.get(destination));
+            let between = places.map(|(from, to)| Between {
+                source: *from,
+                destination: *to,
+                hook: case.hook,
+                policy: Policy::NONE,
+            });
+            let packet = between.zip(class).and_then(|(between, class)| {
+                witness::packet(&between, original, (case.state, case.reverse_path), class)
+            });
             self.collector.add(packet);
         }
     }

@@ -42,9 +42,7 @@ enum Step<'input> {
         traffic: TrafficId,
     },
     /// The end of a tier or profile; what is left is denied, or goes on with what was passed.
-    End {
-        denies: bool,
-    },
+    End { denies: bool },
     /// Profiles that allow everything.
     Allow,
 }
@@ -53,11 +51,24 @@ impl<'input> Hosts<'input> {
     pub(super) fn of(node: NodeId, work: &mut Workshop<'_, 'input>) -> Self {
         let resolved = work.resolved;
         let on_node = resolved.hosts_on(node);
-        let known = on_node.all().filter_map(|id| Some((id, resolved.host_endpoint(id)?))).collect();
-        let mut hosts = Self { on_node, known, sides: Sides::default(), lists: BTreeMap::new(), said: RefCell::default() };
+        let known = on_node
+            .all()
+            .filter_map(|id| Some((id, resolved.host_endpoint(id)?)))
+            .collect();
+        let mut hosts = Self {
+            on_node,
+            known,
+            sides: Sides::default(),
+            lists: BTreeMap::new(),
+            said: RefCell::default(),
+        };
         let ids: Vec<HostEndpointId> = hosts.on_node.all().collect();
         let lists = [List::Normal, List::Forward, List::Untracked, List::PreDnat];
-        let asked = |id| lists.into_iter().flat_map(move |list| Direction::BOTH.map(|direction| (id, list, direction)));
+        let asked = |id| {
+            lists
+                .into_iter()
+                .flat_map(move |list| Direction::BOTH.map(|direction| (id, list, direction)))
+        };
         for asked in ids.into_iter().flat_map(asked) {
             let steps = hosts.steps(asked, work);
             hosts.lists.extend(steps.map(|steps| (asked, steps)));
@@ -91,12 +102,21 @@ impl<'input> Hosts<'input> {
     }
 
     /// The one that packets meet at an interface.
-    pub(super) fn met(&self, interface: &str, direction: Direction, between: &Between<'_>) -> Option<HostEndpointId> {
+    pub(super) fn met(
+        &self,
+        interface: &str,
+        direction: Direction,
+        between: &Between<'_>,
+    ) -> Option<HostEndpointId> {
         let near = match direction {
             Direction::Ingress => between.destination,
             Direction::Egress => between.source,
         };
-        let has = |id: &HostEndpointId| self.known.get(id).is_some_and(|host| host.addresses.contains(&near.address));
+        let has = |id: &HostEndpointId| {
+            self.known
+                .get(id)
+                .is_some_and(|host| host.addresses.contains(&near.address))
+        };
         let named = self.on_node.interfaces.get(interface).copied();
         let by_address = || self.on_node.addresses.iter().copied().find(has);
         named.or_else(by_address).or(self.on_node.everywhere)
@@ -114,13 +134,22 @@ impl<'input> Hosts<'input> {
     }
 
     fn listed(&self, asked: Asked, between: &Between<'_>, traffic: &mut Traffic) -> Said {
-        let mut said = Said { allowed: Traffic::NONE, denied: Traffic::NONE };
+        let mut said = Said {
+            allowed: Traffic::NONE,
+            denied: Traffic::NONE,
+        };
         let (mut open, mut passed) = (Traffic::ALL, Traffic::NONE);
         for step in self.lists.get(&asked).map_or(&[][..], Vec::as_slice) {
             let (fate, taken) = match step {
                 Step::Rule { rule, .. } if rule.action == Action::Log => continue,
-                Step::Rule { rule, source, destination, traffic: own } => {
-                    let hit = self.matching((rule, *own), (*source, *destination), between, traffic);
+                Step::Rule {
+                    rule,
+                    source,
+                    destination,
+                    traffic: own,
+                } => {
+                    let hit =
+                        self.matching((rule, *own), (*source, *destination), between, traffic);
                     let fate = match rule.action {
                         Action::Allow => &mut said.allowed,
                         Action::Deny => &mut said.denied,
@@ -144,8 +173,15 @@ impl<'input> Hosts<'input> {
     /// What all sides of rules let through at a class of addresses.
     pub(super) fn at(&self, class: ClassId, said: &mut Vec<TrafficId>) {
         for step in self.lists.values().flatten() {
-            if let Step::Rule { source, destination, .. } = step {
-                let tables = [source, destination].into_iter().filter_map(|side| self.sides.table(*side));
+            if let Step::Rule {
+                source,
+                destination,
+                ..
+            } = step
+            {
+                let tables = [source, destination]
+                    .into_iter()
+                    .filter_map(|side| self.sides.table(*side));
                 said.extend(tables.map(|table| table.at(class)));
             }
         }
@@ -158,17 +194,33 @@ impl<'input> Hosts<'input> {
         between: &Between<'_>,
         traffic: &mut Traffic,
     ) -> TrafficId {
-        let family = if between.source.address.is_ipv4() { Family::V4 } else { Family::V6 };
+        let family = if between.source.address.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        };
         if !rule.applies_to(family) {
             return Traffic::NONE;
         }
-        let at = |side, class| self.sides.table(side).map_or(Traffic::NONE, |table| table.at(class));
-        let sides = traffic.and(at(source, between.source.class), at(destination, between.destination.class));
+        let at = |side, class| {
+            self.sides
+                .table(side)
+                .map_or(Traffic::NONE, |table| table.at(class))
+        };
+        let sides = traffic.and(
+            at(source, between.source.class),
+            at(destination, between.destination.class),
+        );
         traffic.and(own, sides)
     }
 
-    /// The steps of a list; none where no policy is on it. The normal one denies what it has no policy for.
-    fn steps(&mut self, (id, list, direction): Asked, work: &mut Workshop<'_, 'input>) -> Option<Vec<Step<'input>>> {
+    /// The steps of a list; none where no policy is on it. The normal one denies what it has no
+    /// policy for.
+    fn steps(
+        &mut self,
+        (id, list, direction): Asked,
+        work: &mut Workshop<'_, 'input>,
+    ) -> Option<Vec<Step<'input>>> {
         let listed = work.resolved.listed(id, list, direction);
         if listed.is_empty() && list != List::Normal {
             return None;
@@ -176,9 +228,14 @@ impl<'input> Hosts<'input> {
         let mut steps = Vec::new();
         for tier in listed {
             for policy in tier.policies {
-                self.rules(policy.rules(direction).unwrap_or_default(), &mut steps, work);
+                self.rules(
+                    policy.rules(direction).unwrap_or_default(),
+                    &mut steps,
+                    work,
+                );
             }
-            let denies = tier.tier.default_action == DefaultAction::Deny && matches!(list, List::Normal | List::Forward);
+            let denies = tier.tier.default_action == DefaultAction::Deny
+                && matches!(list, List::Normal | List::Forward);
             steps.push(Step::End { denies });
         }
         if let (List::Normal, Some(host)) = (list, work.resolved.host_endpoint(id)) {
@@ -187,14 +244,22 @@ impl<'input> Hosts<'input> {
         Some(steps)
     }
 
-    fn profiles(&mut self, profiles: &Profiles, direction: Direction, steps: &mut Vec<Step<'input>>, work: &mut Workshop<'_, 'input>) {
+    fn profiles(
+        &mut self,
+        profiles: &Profiles,
+        direction: Direction,
+        steps: &mut Vec<Step<'input>>,
+        work: &mut Workshop<'_, 'input>,
+    ) {
         if *profiles == Profiles::OfPod {
             return steps.push(Step::Allow);
         }
         for name in profiles.names() {
             let profile = match profile_name(name) {
                 ProfileName::ServiceAccount(..) => continue,
-                ProfileName::Namespace(_) | ProfileName::AllowAll => return steps.push(Step::Allow),
+                ProfileName::Namespace(_) | ProfileName::AllowAll => {
+                    return steps.push(Step::Allow);
+                }
                 ProfileName::Named(name) => work.resolved.policies.profiles.get(name),
             };
             let Some(profile) = profile else { break };
@@ -204,12 +269,26 @@ impl<'input> Hosts<'input> {
         steps.push(Step::End { denies: true });
     }
 
-    fn rules(&mut self, rules: &'input [Rule], steps: &mut Vec<Step<'input>>, work: &mut Workshop<'_, 'input>) {
+    fn rules(
+        &mut self,
+        rules: &'input [Rule],
+        steps: &mut Vec<Step<'input>>,
+        work: &mut Workshop<'_, 'input>,
+    ) {
         for rule in rules {
-            let source = self.sides.add(Side::Source, &rule.source, rule.protocol, work);
-            let destination = self.sides.add(Side::Destination, &rule.destination, rule.protocol, work);
+            let source = self
+                .sides
+                .add(Side::Source, &rule.source, rule.protocol, work);
+            let destination =
+                self.sides
+                    .add(Side::Destination, &rule.destination, rule.protocol, work);
             let traffic = work.traffic.of_rule(rule.protocol, rule.icmp);
-            steps.push(Step::Rule { rule, source, destination, traffic });
+            steps.push(Step::Rule {
+                rule,
+                source,
+                destination,
+                traffic,
+            });
         }
     }
 }
@@ -218,5 +297,7 @@ impl<'input> Hosts<'input> {
 pub(super) fn prefixes(resolved: &Resolved<'_>, node: NodeId) -> Vec<Vec<Cidr>> {
     let hosts = resolved.hosts_on(node);
     let known = hosts.all().filter_map(|id| resolved.host_endpoint(id));
-    known.map(|host| host.addresses.iter().copied().map(Cidr::host).collect()).collect()
+    known
+        .map(|host| host.addresses.iter().copied().map(Cidr::host).collect())
+        .collect()
 }

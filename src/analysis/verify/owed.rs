@@ -1,7 +1,9 @@
-//! What a node owes to sets of packets: what [`node`](crate::analysis::node) says of one, for all that goes between two places.
+//! What a node owes to sets of packets: what [`node`](crate::analysis::node) says of one, for all
+//! that goes between two places.
 //!
-//! In: resolved policy, options, a node. Out: [`Owed`]. What policies of endpoints say is given; those of host
-//! endpoints are asked by way of [`Hosts`]. Absent: the scripts. `tests` holds it against `Node::expect`.
+//! In: resolved policy, options, a node. Out: [`Owed`]. What policies of endpoints say is given;
+//! those of host endpoints are asked by way of [`Hosts`]. Absent: the scripts. `tests` holds it
+//! against `Node::expect`.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -87,20 +89,45 @@ pub(super) struct Fates {
     pub(super) is_by_policy: bool,
 }
 
-/// Adds what options and the protocols of neighbours tell apart; failsafe ports are ports of host endpoints.
+/// Adds what options and the protocols of neighbours tell apart; failsafe ports are ports of host
+/// endpoints.
 pub(super) fn cut(options: &Options, has_hosts: bool, cuts: &mut Cuts) {
-    NEIGHBOUR_MESSAGES.iter().for_each(|kind| cuts.message(Protocol::ICMPV6, Icmp { kind: *kind, code: None }));
-    PortRange::new(VXLAN_PORT, VXLAN_PORT).into_iter().for_each(|port| cuts.ports(Protocol::UDP, Side::Destination, port));
-    Protocol::from_number(IPIP).into_iter().for_each(|ipip| cuts.protocol(ipip));
-    for failsafe in Direction::BOTH.into_iter().filter(|_| has_hosts).flat_map(|direction| options.failsafes.of(direction)) {
-        [Side::Source, Side::Destination].into_iter().for_each(|side| cuts.ports(failsafe.protocol, side, failsafe.port));
+    NEIGHBOUR_MESSAGES.iter().for_each(|kind| {
+        cuts.message(
+            Protocol::ICMPV6,
+            Icmp {
+                kind: *kind,
+                code: None,
+            },
+        )
+    });
+    PortRange::new(VXLAN_PORT, VXLAN_PORT)
+        .into_iter()
+        .for_each(|port| cuts.ports(Protocol::UDP, Side::Destination, port));
+    Protocol::from_number(IPIP)
+        .into_iter()
+        .for_each(|ipip| cuts.protocol(ipip));
+    for failsafe in Direction::BOTH
+        .into_iter()
+        .filter(|_| has_hosts)
+        .flat_map(|direction| options.failsafes.of(direction))
+    {
+        [Side::Source, Side::Destination]
+            .into_iter()
+            .for_each(|side| cuts.ports(failsafe.protocol, side, failsafe.port));
     }
 }
 
 /// Messages between neighbours in IPv6.
 pub(super) fn neighbours(traffic: &mut Traffic) -> TrafficId {
     NEIGHBOUR_MESSAGES.iter().fold(Traffic::NONE, |all, kind| {
-        let own = traffic.of_rule(ProtocolMatch::Is(Protocol::ICMPV6), IcmpMatch::Is(Icmp { kind: *kind, code: None }));
+        let own = traffic.of_rule(
+            ProtocolMatch::Is(Protocol::ICMPV6),
+            IcmpMatch::Is(Icmp {
+                kind: *kind,
+                code: None,
+            }),
+        );
         traffic.or(all, own)
     })
 }
@@ -108,7 +135,9 @@ pub(super) fn neighbours(traffic: &mut Traffic) -> TrafficId {
 /// What is encapsulated.
 pub(super) fn encapsulated(traffic: &mut Traffic) -> TrafficId {
     let vxlan = traffic.with_port(Protocol::UDP, Side::Destination, VXLAN_PORT);
-    let ipip = traffic.select(|class| Protocol::from_number(IPIP).is_some() && class.protocol() == Protocol::from_number(IPIP));
+    let ipip = traffic.select(|class| {
+        Protocol::from_number(IPIP).is_some() && class.protocol() == Protocol::from_number(IPIP)
+    });
     traffic.or(vxlan, ipip)
 }
 
@@ -136,18 +165,30 @@ impl Way<'_> {
 }
 
 impl Fates {
-    pub(super) const NONE: Fates = Fates { accepted: Traffic::NONE, dropped: Traffic::NONE, is_by_policy: false };
+    pub(super) const NONE: Fates = Fates {
+        accepted: Traffic::NONE,
+        dropped: Traffic::NONE,
+        is_by_policy: false,
+    };
 }
 
 impl Policy {
     /// Where nobody asks.
-    pub(super) const NONE: Policy = Policy { leaves: Traffic::NONE, enters: Traffic::NONE };
+    pub(super) const NONE: Policy = Policy {
+        leaves: Traffic::NONE,
+        enters: Traffic::NONE,
+    };
 }
 
 impl EarlyOwed {
-    const NONE: EarlyOwed = EarlyOwed { dropped: Traffic::NONE, untracked: Traffic::NONE, let_through: Traffic::NONE };
+    const NONE: EarlyOwed = EarlyOwed {
+        dropped: Traffic::NONE,
+        untracked: Traffic::NONE,
+        let_through: Traffic::NONE,
+    };
 
-    /// What goes on to the filter table, by what is known of it. `state` is what connection tracking would say.
+    /// What goes on to the filter table, by what is known of it. `state` is what connection
+    /// tracking would say.
     pub(super) fn portions(&self, state: State, traffic: &mut Traffic) -> Vec<Portion> {
         let on = traffic.less(Traffic::ALL, self.dropped);
         let untracked = traffic.and(on, self.untracked);
@@ -155,29 +196,56 @@ impl EarlyOwed {
         let mut portions = Vec::new();
         for (state, here) in [(State::Untracked, untracked), (state, tracked)] {
             let through = traffic.and(here, self.let_through);
-            portions.push(Portion { here: through, state, is_let_through: true });
-            portions.push(Portion { here: traffic.less(here, through), state, is_let_through: false });
+            portions.push(Portion {
+                here: through,
+                state,
+                is_let_through: true,
+            });
+            portions.push(Portion {
+                here: traffic.less(here, through),
+                state,
+                is_let_through: false,
+            });
         }
-        portions.into_iter().filter(|portion| portion.here != Traffic::NONE).collect()
+        portions
+            .into_iter()
+            .filter(|portion| portion.here != Traffic::NONE)
+            .collect()
     }
 }
 
 impl Owed<'_, '_> {
-    /// What ought to become of packets before the filter table; `between` has the destination that they are sent to.
-    pub(super) fn early(&self, between: &Between<'_>, (state, reverse_path): (State, ReversePath), traffic: &mut Traffic) -> EarlyOwed {
+    /// What ought to become of packets before the filter table; `between` has the destination that
+    /// they are sent to.
+    pub(super) fn early(
+        &self,
+        between: &Between<'_>,
+        (state, reverse_path): (State, ReversePath),
+        traffic: &mut Traffic,
+    ) -> EarlyOwed {
         let mut early = EarlyOwed::NONE;
-        let is_spoofed = |arrives| validation::drops(self.options, between.source.claim, arrives, reverse_path);
+        let is_spoofed =
+            |arrives| validation::drops(self.options, between.source.claim, arrives, reverse_path);
         if between.hook.arrives().is_some_and(is_spoofed) {
-            return EarlyOwed { dropped: Traffic::ALL, ..early };
+            return EarlyOwed {
+                dropped: Traffic::ALL,
+                ..early
+            };
         }
         let (interface, direction) = match between.hook {
-            Hook::Forward { arrives, .. } | Hook::Input { arrives } => (arrives, Direction::Ingress),
+            Hook::Forward { arrives, .. } | Hook::Input { arrives } => {
+                (arrives, Direction::Ingress)
+            }
             Hook::Output { leaves } => (leaves, Direction::Egress),
         };
-        let Some(host) = self.hosts.met(interface, direction, between) else { return early };
+        let Some(host) = self.hosts.met(interface, direction, between) else {
+            return early;
+        };
         if self.hosts.has(host, List::Untracked, direction) {
             let asked = self.unguarded(between, direction, true, traffic);
-            let said = self.hosts.ask((host, List::Untracked, direction), between, traffic);
+            let said = self
+                .hosts
+                .ask((host, List::Untracked, direction), between, traffic);
             early.dropped = traffic.and(said.denied, asked);
             early.untracked = traffic.and(said.allowed, asked);
             early.let_through = early.untracked;
@@ -188,7 +256,13 @@ impl Owed<'_, '_> {
         early
     }
 
-    fn before_dnat(&self, between: &Between<'_>, state: State, early: &mut EarlyOwed, (host, traffic): (HostEndpointId, &mut Traffic)) {
+    fn before_dnat(
+        &self,
+        between: &Between<'_>,
+        state: State,
+        early: &mut EarlyOwed,
+        (host, traffic): (HostEndpointId, &mut Traffic),
+    ) {
         let decided = traffic.or(early.dropped, early.let_through);
         let rest = traffic.less(Traffic::ALL, decided);
         match tracked(state) {
@@ -197,7 +271,9 @@ impl Owed<'_, '_> {
             None => {
                 let asked = self.unguarded(between, Direction::Ingress, false, traffic);
                 let asked = traffic.and(asked, rest);
-                let said = self.hosts.ask((host, List::PreDnat, Direction::Ingress), between, traffic);
+                let said =
+                    self.hosts
+                        .ask((host, List::PreDnat, Direction::Ingress), between, traffic);
                 let denied = traffic.and(said.denied, asked);
                 let allowed = traffic.and(said.allowed, asked);
                 early.dropped = traffic.or(early.dropped, denied);
@@ -207,7 +283,13 @@ impl Owed<'_, '_> {
     }
 
     /// All but neighbours' messages and failsafe ports.
-    fn unguarded(&self, between: &Between<'_>, direction: Direction, with_replies: bool, traffic: &mut Traffic) -> TrafficId {
+    fn unguarded(
+        &self,
+        between: &Between<'_>,
+        direction: Direction,
+        with_replies: bool,
+        traffic: &mut Traffic,
+    ) -> TrafficId {
         let neighbours = self.neighbours(between);
         let failsafe = self.failsafe(between, direction, with_replies, traffic);
         let guarded = traffic.or(neighbours, failsafe);
@@ -221,7 +303,13 @@ impl Owed<'_, '_> {
         }
     }
 
-    fn failsafe(&self, between: &Between<'_>, direction: Direction, with_replies: bool, traffic: &mut Traffic) -> TrafficId {
+    fn failsafe(
+        &self,
+        between: &Between<'_>,
+        direction: Direction,
+        with_replies: bool,
+        traffic: &mut Traffic,
+    ) -> TrafficId {
         let far = match direction {
             Direction::Ingress => between.source,
             Direction::Egress => between.destination,
@@ -235,15 +323,35 @@ impl Owed<'_, '_> {
         all
     }
 
-    fn failsafe_ports(&self, far: IpAddr, direction: Direction, with_replies: bool, traffic: &mut Traffic) -> TrafficId {
+    fn failsafe_ports(
+        &self,
+        far: IpAddr,
+        direction: Direction,
+        with_replies: bool,
+        traffic: &mut Traffic,
+    ) -> TrafficId {
         let other = match direction {
             Direction::Ingress => Direction::Egress,
             Direction::Egress => Direction::Ingress,
         };
         let mut all = Traffic::NONE;
-        let own = self.options.failsafes.of(direction).iter().map(|failsafe| (failsafe, Side::Destination));
-        let replies = self.options.failsafes.of(other).iter().filter(|_| with_replies).map(|failsafe| (failsafe, Side::Source));
-        for (failsafe, side) in own.chain(replies).filter(|(failsafe, _)| failsafe.net.is_none_or(|net| net.holds(far))) {
+        let own = self
+            .options
+            .failsafes
+            .of(direction)
+            .iter()
+            .map(|failsafe| (failsafe, Side::Destination));
+        let replies = self
+            .options
+            .failsafes
+            .of(other)
+            .iter()
+            .filter(|_| with_replies)
+            .map(|failsafe| (failsafe, Side::Source));
+        for (failsafe, side) in own
+            .chain(replies)
+            .filter(|(failsafe, _)| failsafe.net.is_none_or(|net| net.holds(far)))
+        {
             let ports = traffic.select(|class| is_of(failsafe, side, class));
             all = traffic.or(all, ports);
         }
@@ -251,17 +359,37 @@ impl Owed<'_, '_> {
     }
 
     /// What ought to become of some packets in the filter table.
-    pub(super) fn late(&self, between: &Between<'_>, portion: Portion, traffic: &mut Traffic, fates: &mut Fates) {
-        let mut way = Way { traffic, open: portion.here, fates };
+    pub(super) fn late(
+        &self,
+        between: &Between<'_>,
+        portion: Portion,
+        traffic: &mut Traffic,
+        fates: &mut Fates,
+    ) {
+        let mut way = Way {
+            traffic,
+            open: portion.here,
+            fates,
+        };
         match between.hook {
-            Hook::Forward { arrives, leaves } => self.forwarded((arrives, leaves), between, portion, &mut way),
+            Hook::Forward { arrives, leaves } => {
+                self.forwarded((arrives, leaves), between, portion, &mut way)
+            }
             Hook::Input { arrives } => self.to_node(arrives, between, portion, &mut way),
             Hook::Output { .. } if between.destination.is_local => {}
-            Hook::Output { leaves } => self.at_host((leaves, Direction::Egress), between, portion, &mut way),
+            Hook::Output { leaves } => {
+                self.at_host((leaves, Direction::Egress), between, portion, &mut way)
+            }
         }
     }
 
-    fn forwarded(&self, (arrives, leaves): (&str, &str), between: &Between<'_>, portion: Portion, way: &mut Way<'_>) {
+    fn forwarded(
+        &self,
+        (arrives, leaves): (&str, &str),
+        between: &Between<'_>,
+        portion: Portion,
+        way: &mut Way<'_>,
+    ) {
         if between.source.is_unknown || between.destination.is_unknown {
             return way.decide_rest(Verdict::Drop);
         }
@@ -286,8 +414,16 @@ impl Owed<'_, '_> {
         way.decide_rest(Verdict::Accept);
     }
 
-    fn passing(&self, (interface, direction): (&str, Direction), between: &Between<'_>, state: State, way: &mut Way<'_>) {
-        let Some(host) = self.hosts.met(interface, direction, between) else { return };
+    fn passing(
+        &self,
+        (interface, direction): (&str, Direction),
+        between: &Between<'_>,
+        state: State,
+        way: &mut Way<'_>,
+    ) {
+        let Some(host) = self.hosts.met(interface, direction, between) else {
+            return;
+        };
         if !self.hosts.has(host, List::Forward, direction) {
             return;
         }
@@ -295,7 +431,9 @@ impl Owed<'_, '_> {
             Some(Verdict::Drop) => way.decide_rest(Verdict::Drop),
             Some(Verdict::Accept | Verdict::Undecided) => {}
             None => {
-                let said = self.hosts.ask((host, List::Forward, direction), between, way.traffic);
+                let said = self
+                    .hosts
+                    .ask((host, List::Forward, direction), between, way.traffic);
                 way.decide(said.denied, Verdict::Drop);
             }
         }
@@ -321,7 +459,8 @@ impl Owed<'_, '_> {
         way.decide(self.neighbours(between), Verdict::Accept);
         match (tracked(portion.state), self.options.endpoint_to_host) {
             (Some(Verdict::Accept), _) => way.decide_rest(Verdict::Accept),
-            (_, EndpointToHost::Drop) | (Some(Verdict::Drop | Verdict::Undecided), EndpointToHost::Accept) => {
+            (_, EndpointToHost::Drop)
+            | (Some(Verdict::Drop | Verdict::Undecided), EndpointToHost::Accept) => {
                 way.decide_rest(Verdict::Drop);
             }
             (None, EndpointToHost::Accept) => {
@@ -331,8 +470,16 @@ impl Owed<'_, '_> {
         }
     }
 
-    fn at_host(&self, (interface, direction): (&str, Direction), between: &Between<'_>, portion: Portion, way: &mut Way<'_>) {
-        let Some(host) = self.hosts.met(interface, direction, between) else { return };
+    fn at_host(
+        &self,
+        (interface, direction): (&str, Direction),
+        between: &Between<'_>,
+        portion: Portion,
+        way: &mut Way<'_>,
+    ) {
+        let Some(host) = self.hosts.met(interface, direction, between) else {
+            return;
+        };
         if let Some(verdict) = tracked(portion.state) {
             return way.decide_rest(verdict);
         }
@@ -342,7 +489,9 @@ impl Owed<'_, '_> {
         if portion.is_let_through {
             return way.decide_rest(Verdict::Accept);
         }
-        let said = self.hosts.ask((host, List::Normal, direction), between, way.traffic);
+        let said = self
+            .hosts
+            .ask((host, List::Normal, direction), between, way.traffic);
         way.decide(said.denied, Verdict::Drop);
         way.decide_rest(Verdict::Accept);
     }
@@ -350,7 +499,11 @@ impl Owed<'_, '_> {
 
 impl Between<'_> {
     pub(super) fn family(&self) -> Family {
-        if self.source.address.is_ipv4() { Family::V4 } else { Family::V6 }
+        if self.source.address.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        }
     }
 }
 
@@ -364,5 +517,8 @@ pub(super) fn tracked(state: State) -> Option<Verdict> {
 }
 
 fn is_of(failsafe: &Failsafe, side: Side, class: &Class) -> bool {
-    class.protocol() == Some(failsafe.protocol) && class.port(side).is_some_and(|(first, _)| failsafe.port.holds(first))
+    class.protocol() == Some(failsafe.protocol)
+        && class
+            .port(side)
+            .is_some_and(|(first, _)| failsafe.port.holds(first))
 }

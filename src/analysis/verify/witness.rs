@@ -58,7 +58,14 @@ const MOST_TRIED: usize = 2_000;
 
 impl<'run, 'eval, 'resolved, 'input> Collector<'run, 'eval, 'resolved, 'input> {
     pub(super) fn new(kernel: &'run Kernel, node: Node<'eval, 'resolved, 'input>) -> Self {
-        Self { kernel, node, seen: BTreeSet::new(), tried: 0, differing: 0, witnesses: Vec::new() }
+        Self {
+            kernel,
+            node,
+            seen: BTreeSet::new(),
+            tried: 0,
+            differing: 0,
+            witnesses: Vec::new(),
+        }
     }
 
     /// Takes note of so many pairs that differ.
@@ -77,7 +84,10 @@ impl<'run, 'eval, 'resolved, 'input> Collector<'run, 'eval, 'resolved, 'input> {
         let Some(packet) = packet else { return };
         let owed = self.node.expect(&packet);
         let run = self.kernel.run(&packet);
-        let last = run.passed.last().map(|passed| (passed.table, passed.chain.to_owned(), passed.line));
+        let last = run
+            .passed
+            .last()
+            .map(|passed| (passed.table, passed.chain.to_owned(), passed.line));
         if self.seen.insert((owed.verdict, run.verdict, last)) {
             let passed = run.passed.iter().map(|passed| RulePassed {
                 table: passed.table,
@@ -87,7 +97,13 @@ impl<'run, 'eval, 'resolved, 'input> Collector<'run, 'eval, 'resolved, 'input> {
                 target: passed.target.clone(),
             });
             let passed = passed.collect();
-            self.witnesses.push(Witness { packet, owed, verdict: run.verdict, is_untracked: run.is_untracked, passed });
+            self.witnesses.push(Witness {
+                packet,
+                owed,
+                verdict: run.verdict,
+                is_untracked: run.is_untracked,
+                passed,
+            });
         }
     }
 }
@@ -106,7 +122,22 @@ pub(super) fn packet(
     };
     let icmp = message.filter(|_| protocol == own);
     let (source, destination) = (between.source.address, between.destination.address);
-    let original = original.map(|original| Original { port: original.port.filter(|_| ports.is_some()), ..original });
+    let original = original.map(|original| Original {
+        port: original.port.filter(|_| ports.is_some()),
+        ..original
+    });
     let hook: Hook = between.hook.clone();
-    Some(Packet { flow: Flow { source, destination, protocol, ports, icmp }, original, hook, state, reverse_path })
+    Some(Packet {
+        flow: Flow {
+            source,
+            destination,
+            protocol,
+            ports,
+            icmp,
+        },
+        original,
+        hook,
+        state,
+        reverse_path,
+    })
 }

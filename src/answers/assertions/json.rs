@@ -13,22 +13,30 @@ use crate::output::{Json, Sink};
 
 /// What was found, as one JSON object on one line.
 ///
-/// `{"assertions": [{"description": TEXT | null, "title", "file", "line", "expected": "allowed" | "denied", "passed": BOOLEAN, "verdict": "holds"
+/// `{"assertions": [{"description": TEXT | null, "title", "file", "line", "expected": "allowed" |
+/// "denied", "passed": BOOLEAN, "verdict": "holds"
 /// | "empty" | "fails", "message"?, "counterExample"?: {"from": PARTY, "to": PARTY, "family", "protocol", "port"?, "sourcePort"?, "icmp"?:
-/// {"type", "code"}, "egress", "ingress"}}], "passed": NUMBER, "failed": NUMBER, "coverage"?: {"rules": NUMBER, "touched": NUMBER, "percent":
-/// NUMBER, "untouched": [{"policy", "direction", "rule", "file", "line"}]}}`. PARTY is `{"endpoint"?, "address"?}`; `egress` and `ingress` say
+/// {"type", "code"}, "egress", "ingress"}}], "passed": NUMBER, "failed": NUMBER, "coverage"?:
+/// {"rules": NUMBER, "touched": NUMBER, "percent": NUMBER, "untouched": [{"policy", "direction",
+/// "rule", "file", "line"}]}}`. PARTY is `{"endpoint"?, "address"?}`; `egress` and `ingress` say
 /// what decides there.
 pub fn json(tested: &Tested<'_, '_>, out: &mut Sink<'_>) {
     let coverage = tested.proof.coverage.as_ref();
     let view = View {
-        assertions: tested.found().map(|(assertion, verdict)| assertion_view(tested, assertion, verdict)).collect(),
+        assertions: tested
+            .found()
+            .map(|(assertion, verdict)| assertion_view(tested, assertion, verdict))
+            .collect(),
         passed: tested.assertions.len() - tested.failed(),
         failed: tested.failed(),
         coverage: coverage.map(|coverage| CoverageView {
             rules: coverage.rules.len(),
             touched: coverage.touched(),
             percent: coverage.percent(),
-            untouched: coverage.untouched().map(|rule| rule_view(tested, rule)).collect(),
+            untouched: coverage
+                .untouched()
+                .map(|rule| rule_view(tested, rule))
+                .collect(),
         }),
     };
     Json::on(out).line(&view);
@@ -127,17 +135,28 @@ fn assertion_view<'tested, 'input>(
     }
 }
 
-fn counter_example<'input>(tested: &Tested<'_, 'input>, group: &Group<'input>) -> Option<CounterExampleView> {
+fn counter_example<'input>(
+    tested: &Tested<'_, 'input>,
+    group: &Group<'input>,
+) -> Option<CounterExampleView> {
     let case = group.cases.first()?;
     let party = |end: End| match end {
         End::Endpoint(id, address) => PartyView {
             endpoint: Some(tested.resolved.inventory.endpoint(id).notation()),
             address: address.map(|address| address.to_string()),
         },
-        End::Addresses(cidr) => PartyView { endpoint: None, address: Some(cidr.address().to_string()) },
+        End::Addresses(cidr) => PartyView {
+            endpoint: None,
+            address: Some(cidr.address().to_string()),
+        },
     };
     let reasons = tested.reasons(group);
-    let reason = |wanted: Direction| reasons.iter().find(|(direction, _)| *direction == wanted).map(|(_, reason)| reason.clone());
+    let reason = |wanted: Direction| {
+        reasons
+            .iter()
+            .find(|(direction, _)| *direction == wanted)
+            .map(|(_, reason)| reason.clone())
+    };
     Some(CounterExampleView {
         from: party(case.from),
         to: party(case.to),

@@ -34,7 +34,9 @@ pub struct Tested<'tested, 'input> {
 impl<'tested, 'input> Tested<'tested, 'input> {
     /// How many assertions have failed.
     pub fn failed(&self) -> usize {
-        self.found().filter(|(assertion, verdict)| !verdict.is_passed(assertion)).count()
+        self.found()
+            .filter(|(assertion, verdict)| !verdict.is_passed(assertion))
+            .count()
     }
 
     fn found(&self) -> impl Iterator<Item = (&'tested Assertion, &'tested Verdict<'input>)> {
@@ -51,7 +53,10 @@ impl<'tested, 'input> Tested<'tested, 'input> {
 
     /// `ingress rule 2 of NetworkPolicy shop/web`.
     fn rule(rule: &RuleOf<'_>) -> String {
-        format!("{} rule {} of {}", rule.direction, rule.rule.number, rule.key)
+        format!(
+            "{} rule {} of {}",
+            rule.direction, rule.rule.number, rule.key
+        )
     }
 
     /// What is wrong, in one line; none where the assertion holds.
@@ -64,26 +69,49 @@ impl<'tested, 'input> Tested<'tested, 'input> {
                     Expected::Allowed => ("allowed", "denied"),
                     Expected::Denied => ("denied", "allowed"),
                 };
-                Some(format!("should be {wanted}, and is {found}: {}", self.packet(group)))
+                Some(format!(
+                    "should be {wanted}, and is {found}: {}",
+                    self.packet(group)
+                ))
             }
         }
     }
 
     /// `shop/web (10.0.0.1) to shop/db (10.0.0.2), TCP port 5432`.
     fn packet(&self, group: &Group<'_>) -> String {
-        let ends = pairs(group).iter().map(|pair| pair.words(self.resolved.inventory)).collect::<Vec<_>>().join(" and ");
+        let ends = pairs(group)
+            .iter()
+            .map(|pair| pair.words(self.resolved.inventory))
+            .collect::<Vec<_>>()
+            .join(" and ");
         let what = group.cases.first().map(what).unwrap_or_default();
         format!("{ends}, {what}")
     }
 
     /// What decides at each end.
     fn reasons(&self, group: &Group<'input>) -> Vec<(Direction, String)> {
-        let Some(question) = group.cases.first().and_then(|case| self.question(case)) else { return Vec::new() };
+        let Some(question) = group.cases.first().and_then(|case| self.question(case)) else {
+            return Vec::new();
+        };
         let groups = std::slice::from_ref(group);
-        let answer = Answer { question: &question, groups, traced: &[], resolved: self.resolved, files: self.files };
-        let reason =
-            |direction, way: &Option<Way<'input>>| (direction, way.as_ref().map_or_else(|| stranger(direction), |way| answer.reason(way)));
-        vec![reason(Direction::Egress, &group.egress), reason(Direction::Ingress, &group.ingress)]
+        let answer = Answer {
+            question: &question,
+            groups,
+            traced: &[],
+            resolved: self.resolved,
+            files: self.files,
+        };
+        let reason = |direction, way: &Option<Way<'input>>| {
+            (
+                direction,
+                way.as_ref()
+                    .map_or_else(|| stranger(direction), |way| answer.reason(way)),
+            )
+        };
+        vec![
+            reason(Direction::Egress, &group.egress),
+            reason(Direction::Ingress, &group.ingress),
+        ]
     }
 
     /// The question that is about this packet.
@@ -94,9 +122,21 @@ impl<'tested, 'input> Tested<'tested, 'input> {
             End::Addresses(cidr) => Some(Subject::Addresses(cidr)),
         };
         let ports = case.flow.ports;
-        let message = (case.flow.icmp.map(|message| message.kind), case.flow.icmp.map(|message| message.code));
-        let traffic = Traffic { protocol: case.flow.protocol, port: ports.map(|ports| ports.destination), message };
-        Some(Question { from: subject(case.from)?, to: subject(case.to)?, traffic, source_port: ports.map(|ports| ports.source) })
+        let message = (
+            case.flow.icmp.map(|message| message.kind),
+            case.flow.icmp.map(|message| message.code),
+        );
+        let traffic = Traffic {
+            protocol: case.flow.protocol,
+            port: ports.map(|ports| ports.destination),
+            message,
+        };
+        Some(Question {
+            from: subject(case.from)?,
+            to: subject(case.to)?,
+            traffic,
+            source_port: ports.map(|ports| ports.source),
+        })
     }
 }
 
@@ -104,10 +144,19 @@ impl<'tested, 'input> Tested<'tested, 'input> {
 fn what(case: &Case) -> String {
     let flow = &case.flow;
     let name = flow.protocol.to_string();
-    let name = if name.parse::<u8>().is_ok() { format!("protocol {name}") } else { name };
+    let name = if name.parse::<u8>().is_ok() {
+        format!("protocol {name}")
+    } else {
+        name
+    };
     match (flow.ports, flow.icmp) {
-        (Some(ports), _) if ports.source == SOURCE_PORT => format!("{name} port {}", ports.destination),
-        (Some(ports), _) => format!("{name} port {} from port {}", ports.destination, ports.source),
+        (Some(ports), _) if ports.source == SOURCE_PORT => {
+            format!("{name} port {}", ports.destination)
+        }
+        (Some(ports), _) => format!(
+            "{name} port {} from port {}",
+            ports.destination, ports.source
+        ),
         (None, Some(message)) => format!("{name} type {} code {}", message.kind, message.code),
         (None, None) => name,
     }

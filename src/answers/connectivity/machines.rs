@@ -8,8 +8,10 @@ use crate::analysis::peers::{Identity, Peer};
 use crate::answers::connectivity::each_traffic;
 use crate::output::{Csv, Json, JsonText, Sink};
 
-/// A list of `{"from": PEER, "to": PEER, "allowed": [ALLOWED]}`, a line each. PEER is `{"namespace", "kind", "name", "serviceAccount"?,
-/// "pods"?}` or `{"cidrs": […]}`; `pods` only where another peer is called alike. ALLOWED is `{"protocol", "ports"?, "types"?, "sourcePorts"?}`.
+/// A list of `{"from": PEER, "to": PEER, "allowed": [ALLOWED]}`, a line each. PEER is
+/// `{"namespace", "kind", "name", "serviceAccount"?, "pods"?}` or `{"cidrs": […]}`; `pods` only
+/// where another peer is called alike. ALLOWED is `{"protocol", "ports"?, "types"?,
+/// "sourcePorts"?}`.
 pub fn json(answer: &Connectivity, out: &mut Sink<'_>) {
     let view = |peer: &Peer| JsonText::of(&PeerView::of(peer));
     let senders: Vec<JsonText> = answer.senders.iter().map(view).collect();
@@ -23,21 +25,36 @@ pub fn json(answer: &Connectivity, out: &mut Sink<'_>) {
     out.literal("[");
     let mut before = "\n";
     for pair in &answer.pairs {
-        let (from, to) = (senders.get(pair.from as usize), receivers.get(pair.to as usize));
-        let (Some(from), Some(to)) = (from, to) else { continue };
-        let Some(allowed) = allowed.get(&pair.traffic) else { continue };
+        let (from, to) = (
+            senders.get(pair.from as usize),
+            receivers.get(pair.to as usize),
+        );
+        let (Some(from), Some(to)) = (from, to) else {
+            continue;
+        };
+        let Some(allowed) = allowed.get(&pair.traffic) else {
+            continue;
+        };
         if out.is_closed() {
             return;
         }
         out.literal(before);
-        for (key, value) in [("{\"from\":", from), (",\"to\":", to), (",\"allowed\":", allowed)] {
+        for (key, value) in [
+            ("{\"from\":", from),
+            (",\"to\":", to),
+            (",\"allowed\":", allowed),
+        ] {
             out.literal(key);
             out.text(value);
         }
         out.literal("}");
         before = ",\n";
     }
-    out.literal(if answer.pairs.is_empty() { "]\n" } else { "\n]\n" });
+    out.literal(if answer.pairs.is_empty() {
+        "]\n"
+    } else {
+        "\n]\n"
+    });
 }
 
 #[derive(Serialize)]
@@ -61,7 +78,13 @@ enum PeerView<'answer> {
 impl<'answer> PeerView<'answer> {
     fn of(peer: &'answer Peer) -> Self {
         match &peer.identity {
-            Identity::Endpoints { namespace, kind, name, service_account, pods } => Self::Endpoints {
+            Identity::Endpoints {
+                namespace,
+                kind,
+                name,
+                service_account,
+                pods,
+            } => Self::Endpoints {
                 namespace,
                 kind,
                 name,
@@ -70,7 +93,11 @@ impl<'answer> PeerView<'answer> {
             },
             Identity::Outside(ranges) => {
                 let prefixes = ranges.iter().flat_map(|range| range.prefixes());
-                Self::Outside { cidrs: prefixes.map(|prefix| format!("{}/{}", prefix.address(), prefix.prefix())).collect() }
+                Self::Outside {
+                    cidrs: prefixes
+                        .map(|prefix| format!("{}/{}", prefix.address(), prefix.prefix()))
+                        .collect(),
+                }
             }
         }
     }
@@ -118,7 +145,8 @@ const COLUMNS: [&str; 16] = [
     "sourcePorts",
 ];
 
-/// What [`json`] says, as a table: a row for each pair and protocol. Several pods or prefixes have spaces between them.
+/// What [`json`] says, as a table: a row for each pair and protocol. Several pods or prefixes have
+/// spaces between them.
 pub fn csv(answer: &Connectivity, out: &mut Sink<'_>) {
     let senders: Vec<[String; 6]> = answer.senders.iter().map(peer_cells).collect();
     let receivers: Vec<[String; 6]> = answer.receivers.iter().map(peer_cells).collect();
@@ -129,14 +157,22 @@ pub fn csv(answer: &Connectivity, out: &mut Sink<'_>) {
 
     let mut table = Csv::on(out, &COLUMNS);
     for pair in &answer.pairs {
-        let (from, to) = (senders.get(pair.from as usize), receivers.get(pair.to as usize));
-        let (Some(from), Some(to)) = (from, to) else { continue };
-        let Some(allowed) = allowed.get(&pair.traffic) else { continue };
+        let (from, to) = (
+            senders.get(pair.from as usize),
+            receivers.get(pair.to as usize),
+        );
+        let (Some(from), Some(to)) = (from, to) else {
+            continue;
+        };
+        let Some(allowed) = allowed.get(&pair.traffic) else {
+            continue;
+        };
         if table.is_closed() {
             return;
         }
         for view in allowed {
-            let [ports, types, sources] = [&view.ports, &view.types, &view.source_ports].map(|cell| cell.as_deref().unwrap_or_default());
+            let [ports, types, sources] = [&view.ports, &view.types, &view.source_ports]
+                .map(|cell| cell.as_deref().unwrap_or_default());
             let own = [view.protocol.as_str(), ports, types, sources];
             table.record(from.iter().chain(to).map(String::as_str).chain(own));
         }
@@ -146,9 +182,20 @@ pub fn csv(answer: &Connectivity, out: &mut Sink<'_>) {
 fn peer_cells(peer: &Peer) -> [String; 6] {
     let text = |text: &str| text.to_owned();
     match PeerView::of(peer) {
-        PeerView::Endpoints { namespace, kind, name, service_account, pods } => {
-            [text(namespace), text(kind), text(name), text(service_account.unwrap_or_default()), pods.join(" "), String::new()]
-        }
+        PeerView::Endpoints {
+            namespace,
+            kind,
+            name,
+            service_account,
+            pods,
+        } => [
+            text(namespace),
+            text(kind),
+            text(name),
+            text(service_account.unwrap_or_default()),
+            pods.join(" "),
+            String::new(),
+        ],
         PeerView::Outside { cidrs } => {
             let [namespace, kind, name, account, pods] = <[String; 5]>::default();
             [namespace, kind, name, account, pods, cidrs.join(" ")]

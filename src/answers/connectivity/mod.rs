@@ -1,7 +1,8 @@
 //! Who can talk to whom, as JSON, CSV, text, Markdown and DOT.
 //!
-//! In: [`Connectivity`]. Out: text, written pair by pair, for of large clusters there are many. Machines get every protocol by itself and
-//! every address outside; people get "all" where all is allowed, and the addresses of endpoints left in the ranges they lie in.
+//! In: [`Connectivity`]. Out: text, written pair by pair, for of large clusters there are many.
+//! Machines get every protocol by itself and every address outside; people get "all" where all is
+//! allowed, and the addresses of endpoints left in the ranges they lie in.
 
 mod machines;
 mod people;
@@ -15,10 +16,14 @@ use crate::analysis::connectivity::Connectivity;
 use crate::analysis::space::TrafficId;
 
 /// For every traffic of the pairs, once, what a function makes of it.
-fn each_traffic<Words>(answer: &Connectivity, words: impl Fn(TrafficId) -> Words) -> BTreeMap<TrafficId, Words> {
+fn each_traffic<Words>(
+    answer: &Connectivity,
+    words: impl Fn(TrafficId) -> Words,
+) -> BTreeMap<TrafficId, Words> {
     let mut made = BTreeMap::new();
     for pair in &answer.pairs {
-        made.entry(pair.traffic).or_insert_with(|| words(pair.traffic));
+        made.entry(pair.traffic)
+            .or_insert_with(|| words(pair.traffic));
     }
     made
 }

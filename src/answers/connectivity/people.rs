@@ -42,10 +42,16 @@ pub fn text(answer: &Connectivity, out: &mut Sink<'_>) {
         let from = pairs.first().map_or(0, |pair| pair.from as usize);
         let sender = words.senders.get(from).map_or("", String::as_str);
         let account = answer.senders.get(from).map(account);
-        let account = account.filter(|account| !sender.ends_with(account)).unwrap_or_default();
+        let account = account
+            .filter(|account| !sender.ends_with(account))
+            .unwrap_or_default();
         out.line(format_args!("{sender}{account}"));
 
-        let rows = || pairs.iter().map(|pair| (words.receiver(pair), words.allowed(pair)));
+        let rows = || {
+            pairs
+                .iter()
+                .map(|pair| (words.receiver(pair), words.allowed(pair)))
+        };
         let width = rows().map(|row| row.0.chars().count()).max().unwrap_or(0);
         rows().for_each(|(to, allowed)| out.indented(1, format_args!("to {to:width$}  {allowed}")));
     }
@@ -64,7 +70,11 @@ pub fn markdown(answer: &Connectivity, out: &mut Sink<'_>) {
         if out.is_closed() {
             return;
         }
-        out.row(&[words.sender(pair), words.receiver(pair), words.allowed(pair)]);
+        out.row(&[
+            words.sender(pair),
+            words.receiver(pair),
+            words.allowed(pair),
+        ]);
     }
 }
 
@@ -76,11 +86,17 @@ pub fn dot(answer: &Connectivity, out: &mut Sink<'_>) {
 
     let senders = answer.senders.iter().zip(&words.senders);
     let all = senders.chain(answer.receivers.iter().zip(&words.receivers));
-    let nodes: BTreeSet<(bool, &str)> = all.map(|(peer, name)| (peer.is_outside(), name.as_str())).collect();
+    let nodes: BTreeSet<(bool, &str)> = all
+        .map(|(peer, name)| (peer.is_outside(), name.as_str()))
+        .collect();
     for (is_outside, name) in nodes {
         out.literal("  ");
         out.quoted(name);
-        out.literal(if is_outside { " [shape=ellipse];\n" } else { ";\n" });
+        out.literal(if is_outside {
+            " [shape=ellipse];\n"
+        } else {
+            ";\n"
+        });
     }
 
     for pair in &answer.pairs {
@@ -88,7 +104,11 @@ pub fn dot(answer: &Connectivity, out: &mut Sink<'_>) {
             return;
         }
         let (from, to) = (words.sender(pair), words.receiver(pair));
-        let parts = [("  ", from), (" -> ", to), (" [label=", words.allowed(pair))];
+        let parts = [
+            ("  ", from),
+            (" -> ", to),
+            (" [label=", words.allowed(pair)),
+        ];
         for (before, text) in parts {
             out.literal(before);
             out.quoted(text);
@@ -100,16 +120,30 @@ pub fn dot(answer: &Connectivity, out: &mut Sink<'_>) {
 
 impl Words {
     fn of(answer: &Connectivity) -> Self {
-        let say = |id| if id == answer.everything { "all".to_owned() } else { summary(&allowed::describe(id, &answer.traffic)) };
-        Self { senders: names(&answer.senders), receivers: names(&answer.receivers), allowed: each_traffic(answer, say) }
+        let say = |id| {
+            if id == answer.everything {
+                "all".to_owned()
+            } else {
+                summary(&allowed::describe(id, &answer.traffic))
+            }
+        };
+        Self {
+            senders: names(&answer.senders),
+            receivers: names(&answer.receivers),
+            allowed: each_traffic(answer, say),
+        }
     }
 
     fn sender(&self, pair: &Pair) -> &str {
-        self.senders.get(pair.from as usize).map_or("", String::as_str)
+        self.senders
+            .get(pair.from as usize)
+            .map_or("", String::as_str)
     }
 
     fn receiver(&self, pair: &Pair) -> &str {
-        self.receivers.get(pair.to as usize).map_or("", String::as_str)
+        self.receivers
+            .get(pair.to as usize)
+            .map_or("", String::as_str)
     }
 
     fn allowed(&self, pair: &Pair) -> &str {
@@ -120,27 +154,45 @@ impl Words {
 /// The names of peers; with what they run as where only that tells them apart.
 fn names(peers: &[Peer]) -> Vec<String> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    peers.iter().for_each(|peer| *seen.entry(name(peer)).or_default() += 1);
+    peers
+        .iter()
+        .for_each(|peer| *seen.entry(name(peer)).or_default() += 1);
     let is_shared = |name: &String| seen.get(name).is_some_and(|count| *count > 1);
-    let unique = |peer: &Peer| Some(name(peer)).filter(|name| !is_shared(name)).unwrap_or_else(|| name(peer) + &account(peer));
+    let unique = |peer: &Peer| {
+        Some(name(peer))
+            .filter(|name| !is_shared(name))
+            .unwrap_or_else(|| name(peer) + &account(peer))
+    };
     peers.iter().map(unique).collect()
 }
 
 /// As questions write it, where they can.
 fn name(peer: &Peer) -> String {
     match &peer.identity {
-        Identity::Endpoints { namespace, kind, name, pods, .. } => {
+        Identity::Endpoints {
+            namespace,
+            kind,
+            name,
+            pods,
+            ..
+        } => {
             let own = match &**kind {
                 "Pod" => format!("{namespace}/{name}"),
                 "ServiceAccount" => format!("{namespace}/sa:{name}"),
                 _ => format!("{namespace}/{kind}/{name}"),
             };
             let pods: Vec<String> = pods.iter().map(ToString::to_string).collect();
-            if pods.is_empty() { own } else { format!("{own} (pods {})", first(&pods)) }
+            if pods.is_empty() {
+                own
+            } else {
+                format!("{own} (pods {})", first(&pods))
+            }
         }
         Identity::Outside(_) => {
             let prefixes = peer.around().iter().flat_map(|range| range.prefixes());
-            let prefixes: Vec<String> = prefixes.map(|prefix| format!("{}/{}", prefix.address(), prefix.prefix())).collect();
+            let prefixes: Vec<String> = prefixes
+                .map(|prefix| format!("{}/{}", prefix.address(), prefix.prefix()))
+                .collect();
             format!("outside {}", first(&prefixes))
         }
     }
@@ -149,7 +201,11 @@ fn name(peer: &Peer) -> String {
 /// What a peer runs as, where its name does not say.
 fn account(peer: &Peer) -> String {
     match &peer.identity {
-        Identity::Endpoints { kind, service_account: Some(account), .. } if **kind != *"ServiceAccount" => {
+        Identity::Endpoints {
+            kind,
+            service_account: Some(account),
+            ..
+        } if **kind != *"ServiceAccount" => {
             format!(" (service account {account})")
         }
         Identity::Endpoints { .. } | Identity::Outside(_) => String::new(),
@@ -159,7 +215,9 @@ fn account(peer: &Peer) -> String {
 /// The first of some, and how many there are besides.
 fn first(all: &[String]) -> String {
     match all.split_at_checked(SHOWN) {
-        Some((shown, rest)) if rest.len() > 1 => format!("{} and {} more", shown.join(", "), rest.len()),
+        Some((shown, rest)) if rest.len() > 1 => {
+            format!("{} and {} more", shown.join(", "), rest.len())
+        }
         Some(_) | None => all.join(", "),
     }
 }
@@ -168,9 +226,13 @@ fn first(all: &[String]) -> String {
 fn summary(allowed: &[Allowed]) -> String {
     let (mut words, mut numbers) = (Vec::new(), Vec::new());
     for one in allowed {
-        match one.protocol.has_ports() || [Protocol::ICMP, Protocol::ICMPV6].contains(&one.protocol) {
+        match one.protocol.has_ports() || [Protocol::ICMP, Protocol::ICMPV6].contains(&one.protocol)
+        {
             true => words.push(of_protocol(one)),
-            false => numbers.extend(PortRange::new(one.protocol.number().into(), one.protocol.number().into())),
+            false => numbers.extend(PortRange::new(
+                one.protocol.number().into(),
+                one.protocol.number().into(),
+            )),
         }
     }
     match numbers.len() {
@@ -189,9 +251,16 @@ fn runs(numbers: &[PortRange]) -> String {
 fn of_protocol(allowed: &Allowed) -> String {
     let mut words = allowed.protocol.to_string();
     let every: Vec<PortRange> = PortRange::new(1, u16::MAX).into_iter().collect();
-    let ports = allowed.ports.as_ref().filter(|ports| **ports != every).map(|ports| allowed::ports_text(ports));
+    let ports = allowed
+        .ports
+        .as_ref()
+        .filter(|ports| **ports != every)
+        .map(|ports| allowed::ports_text(ports));
     let types = allowed.types.as_deref().map(allowed::types_text);
-    let sources = allowed.source_ports.as_deref().map(|ports| format!("from {}", allowed::ports_text(ports)));
+    let sources = allowed
+        .source_ports
+        .as_deref()
+        .map(|ports| format!("from {}", allowed::ports_text(ports)));
     for part in [ports, types, sources].into_iter().flatten() {
         // writing to a text does not fail
         let _ = write!(words, " {part}");

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use crate::analysis::allowed::{self, ports_text, protocol_text, types_text};
-use crate::analysis::diff::{Block, Change, Decider, End, Identity, PeerId, Portion, Reason, Sole, State};
+use crate::analysis::diff::{
+    Block, Change, Decider, End, Identity, PeerId, Portion, Reason, Sole, State,
+};
 use crate::analysis::space::{ListWay, TrafficId};
 use crate::answers::diff::{Comparison, Counts};
 use crate::bundle::{Count, ScriptChange};
@@ -11,18 +13,25 @@ use crate::output::{Json, Sink};
 
 /// The difference as one JSON object on one line.
 ///
-/// `{"equal", "old", "new", "gained", "lost", "changes": [{"kind": "added" | "removed" | "changed", "before": TRAFFIC, "after": TRAFFIC,
-/// "gained": [PORTION], "lost": [PORTION], "hostEndpoint"?: {"list", "direction", "allowedAtOnce", "at"?: [PEER]}, "between": [{"from": [PEER], "to": [PEER],
-/// "families": ["IPv4"]}]}], "newEndpoints": [ALONE], "goneEndpoints": [ALONE], "nodes": null | [{"node", "rules": {"added", "removed"},
-/// "chains", "sets", "members"}]}`. `gained` and `lost` count pairs; `nodes` is null where nobody asked. A single endpoint's traffic to
-/// itself is not meant. A change with `hostEndpoint` is of that list of the host endpoints that are the receivers (ingress) or senders
-/// (egress): `normal`, `forward`, `untracked` or `pre-DNAT`; with `allowedAtOnce` it is what a rule of the list allows, and no list
-/// behind is asked about; with `at` it is so only where the node, or who is behind it, has these addresses. TRAFFIC is `{"text", "everything", "protocols": [{"protocol", "ports"?, "sourcePorts"?, "types"?}]}`, without protocols where
-/// it is everything. PORTION is `{"traffic": TRAFFIC, "witness": {"family", "protocol", "from": {"endpoint"?, "address"?}, "to", "sourcePort"?,
-/// "port"?, "icmpType"?, "icmpCode"?}, "reasons": [{"direction", "old": DECIDER, "new": DECIDER}]}`. DECIDER is `{"allowed", "text", "policies":
-/// [{"policy", "rule"?, "file", "line"}]}`. PEER is `{"namespace", "kind", "name"}`, of a host endpoint `{"kind", "node", "name"}`, or
-/// `{"from", "to"}`, addresses outside; an end of a witness may have `hostEndpoint`. ALONE is those who speak with the same,
-/// `{"endpoints": [PEER], "connections": {"from": [{"peers": [PEER], "traffic": TRAFFIC}], "to": […]}}`.
+/// `{"equal", "old", "new", "gained", "lost", "changes": [{"kind": "added" | "removed" | "changed",
+/// "before": TRAFFIC, "after": TRAFFIC, "gained": [PORTION], "lost": [PORTION], "hostEndpoint"?:
+/// {"list", "direction", "allowedAtOnce", "at"?: [PEER]}, "between": [{"from": [PEER], "to":
+/// [PEER], "families": ["IPv4"]}]}], "newEndpoints": [ALONE], "goneEndpoints": [ALONE], "nodes":
+/// null | [{"node", "rules": {"added", "removed"}, "chains", "sets", "members"}]}`. `gained` and
+/// `lost` count pairs; `nodes` is null where nobody asked. A single endpoint's traffic to itself is
+/// not meant. A change with `hostEndpoint` is of that list of the host endpoints that are the
+/// receivers (ingress) or senders (egress): `normal`, `forward`, `untracked` or `pre-DNAT`; with
+/// `allowedAtOnce` it is what a rule of the list allows, and no list behind is asked about; with
+/// `at` it is so only where the node, or who is behind it, has these addresses. TRAFFIC is
+/// `{"text", "everything", "protocols": [{"protocol", "ports"?, "sourcePorts"?, "types"?}]}`,
+/// without protocols where it is everything. PORTION is `{"traffic": TRAFFIC, "witness": {"family",
+/// "protocol", "from": {"endpoint"?, "address"?}, "to", "sourcePort"?, "port"?, "icmpType"?,
+/// "icmpCode"?}, "reasons": [{"direction", "old": DECIDER, "new": DECIDER}]}`. DECIDER is
+/// `{"allowed", "text", "policies": [{"policy", "rule"?, "file", "line"}]}`. PEER is `{"namespace",
+/// "kind", "name"}`, of a host endpoint `{"kind", "node", "name"}`, or `{"from", "to"}`, addresses
+/// outside; an end of a witness may have `hostEndpoint`. ALONE is those who speak with the same,
+/// `{"endpoints": [PEER], "connections": {"from": [{"peers": [PEER], "traffic": TRAFFIC}], "to":
+/// […]}}`.
 pub fn json(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
     let difference = comparison.difference;
     let Counts { gained, lost } = comparison.counts();
@@ -33,10 +42,16 @@ pub fn json(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
         new: comparison.names.new,
         gained,
         lost,
-        changes: difference.changes.iter().map(|change| comparison.change(change)).collect(),
+        changes: difference
+            .changes
+            .iter()
+            .map(|change| comparison.change(change))
+            .collect(),
         new_endpoints: alone(&difference.sole.new),
         gone_endpoints: alone(&difference.sole.old),
-        nodes: comparison.nodes.map(|nodes| nodes.iter().map(node).collect()),
+        nodes: comparison
+            .nodes
+            .map(|nodes| nodes.iter().map(node).collect()),
     };
     Json::on(out).line(&view);
 }
@@ -87,9 +102,20 @@ struct Between<'view> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Peer<'view> {
-    Endpoints { namespace: &'view str, kind: &'view str, name: &'view str },
-    Host { kind: &'view str, node: &'view str, name: &'view str },
-    Outside { from: String, to: String },
+    Endpoints {
+        namespace: &'view str,
+        kind: &'view str,
+        name: &'view str,
+    },
+    Host {
+        kind: &'view str,
+        node: &'view str,
+        name: &'view str,
+    },
+    Outside {
+        from: String,
+        to: String,
+    },
 }
 
 #[derive(Serialize)]
@@ -204,9 +230,19 @@ struct CountView {
 }
 
 fn node(change: &ScriptChange) -> Node<'_> {
-    let count = |count: Count| CountView { added: count.added, removed: count.removed };
-    let [rules, chains, sets, members] = [change.rules, change.chains, change.sets, change.members].map(count);
-    Node { node: &change.node, rules, chains, sets, members }
+    let count = |count: Count| CountView {
+        added: count.added,
+        removed: count.removed,
+    };
+    let [rules, chains, sets, members] =
+        [change.rules, change.chains, change.sets, change.members].map(count);
+    Node {
+        node: &change.node,
+        rules,
+        chains,
+        sets,
+        members,
+    }
 }
 
 impl Comparison<'_, '_> {
@@ -221,47 +257,84 @@ impl Comparison<'_, '_> {
             kind,
             before: self.traffic_view(change.before),
             after: self.traffic_view(change.after),
-            gained: change.gained.iter().map(|portion| self.portion(portion)).collect(),
-            lost: change.lost.iter().map(|portion| self.portion(portion)).collect(),
+            gained: change
+                .gained
+                .iter()
+                .map(|portion| self.portion(portion))
+                .collect(),
+            lost: change
+                .lost
+                .iter()
+                .map(|portion| self.portion(portion))
+                .collect(),
             host: change.host.as_ref().map(|at| HostView {
                 list: at.way.list().word(),
                 direction: at.direction.to_string(),
                 allowed_at_once: matches!(at.way, ListWay::LetThrough(_)),
                 at: self.peer_views(&at.near),
             }),
-            between: change.blocks.iter().map(|block| self.between(block)).collect(),
+            between: change
+                .blocks
+                .iter()
+                .map(|block| self.between(block))
+                .collect(),
         }
     }
 
     fn between(&self, block: &Block) -> Between<'_> {
         let families = block.families.iter().map(ToString::to_string).collect();
-        Between { from: self.peer_views(&block.from), to: self.peer_views(&block.to), families }
+        Between {
+            from: self.peer_views(&block.from),
+            to: self.peer_views(&block.to),
+            families,
+        }
     }
 
     fn peer_views(&self, peers: &[PeerId]) -> Vec<Peer<'_>> {
         let known = peers.iter().filter_map(|id| self.difference.peer(*id));
         let endpoints = known.filter_map(|peer| match &peer.identity {
-            Identity::Endpoints { namespace, kind, name } => Some(Peer::Endpoints { namespace, kind, name }),
-            Identity::Host { node, name } => Some(Peer::Host { kind: "HostEndpoint", node, name }),
+            Identity::Endpoints {
+                namespace,
+                kind,
+                name,
+            } => Some(Peer::Endpoints {
+                namespace,
+                kind,
+                name,
+            }),
+            Identity::Host { node, name } => Some(Peer::Host {
+                kind: "HostEndpoint",
+                node,
+                name,
+            }),
             Identity::Outside(_) => None,
         });
         let outside = self.difference.ranges(peers).into_iter();
-        let outside = outside.map(|range| Peer::Outside { from: range.first_address().to_string(), to: range.last_address().to_string() });
+        let outside = outside.map(|range| Peer::Outside {
+            from: range.first_address().to_string(),
+            to: range.last_address().to_string(),
+        });
         endpoints.chain(outside).collect()
     }
 
     fn traffic_view(&self, id: TrafficId) -> TrafficView<'_> {
         let everything = allowed::is_everything(id, &self.difference.traffic);
         let protocols = (!everything).then(|| {
-            let protocols = allowed::describe(id, &self.difference.traffic).into_iter().map(|allowed| ProtocolView {
-                protocol: protocol_text(allowed.protocol),
-                ports: allowed.ports.as_deref().map(ports_text),
-                source_ports: allowed.source_ports.as_deref().map(ports_text),
-                types: allowed.types.as_deref().map(types_text),
-            });
+            let protocols = allowed::describe(id, &self.difference.traffic)
+                .into_iter()
+                .map(|allowed| ProtocolView {
+                    protocol: protocol_text(allowed.protocol),
+                    ports: allowed.ports.as_deref().map(ports_text),
+                    source_ports: allowed.source_ports.as_deref().map(ports_text),
+                    types: allowed.types.as_deref().map(types_text),
+                });
             protocols.collect()
         });
-        TrafficView { text: self.traffic(id), everything, protocols }
+        TrafficView {
+            text: self.traffic(id),
+            everything,
+            protocols,
+        }
     }
 
     fn portion<'view>(&'view self, portion: &'view Portion<'_>) -> PortionView<'view> {
@@ -281,30 +354,64 @@ impl Comparison<'_, '_> {
             icmp_type: witness.message.map(|message| message.kind),
             icmp_code: witness.message.map(|message| message.code),
         };
-        let reasons = portion.reasons.iter().map(|reason| self.reason(reason)).collect();
-        PortionView { traffic: self.traffic_view(portion.traffic), witness, reasons }
+        let reasons = portion
+            .reasons
+            .iter()
+            .map(|reason| self.reason(reason))
+            .collect();
+        PortionView {
+            traffic: self.traffic_view(portion.traffic),
+            witness,
+            reasons,
+        }
     }
 
     fn reason(&self, reason: &Reason<'_>) -> ReasonView {
         let view = |state: State, decider: &Decider<'_>| DeciderView {
             allowed: decider.is_allowed(),
             text: self.decider(state, reason.direction, decider),
-            policies: decider.places().into_iter().map(|(key, rule, span)| self.policy(state, (key.to_string(), rule, span))).collect(),
+            policies: decider
+                .places()
+                .into_iter()
+                .map(|(key, rule, span)| self.policy(state, (key.to_string(), rule, span)))
+                .collect(),
         };
-        ReasonView { direction: reason.direction.to_string(), old: view(State::Old, &reason.old), new: view(State::New, &reason.new) }
+        ReasonView {
+            direction: reason.direction.to_string(),
+            old: view(State::Old, &reason.old),
+            new: view(State::New, &reason.new),
+        }
     }
 
-    fn policy(&self, state: State, (policy, rule, span): (String, Option<usize>, crate::text::Span)) -> PolicyView {
+    fn policy(
+        &self,
+        state: State,
+        (policy, rule, span): (String, Option<usize>, crate::text::Span),
+    ) -> PolicyView {
         let files = self.files.of(state);
-        PolicyView { policy, rule, file: files.get(span.file).name.clone(), line: files.position(span).line }
+        PolicyView {
+            policy,
+            rule,
+            file: files.get(span.file).name.clone(),
+            line: files.position(span).line,
+        }
     }
 
     fn alone(&self, sole: &Sole) -> Alone<'_> {
         let with = |rows: &[(TrafficId, Vec<PeerId>)]| {
-            let rows = rows.iter().map(|(traffic, peers)| With { peers: self.peer_views(peers), traffic: self.traffic_view(*traffic) });
+            let rows = rows.iter().map(|(traffic, peers)| With {
+                peers: self.peer_views(peers),
+                traffic: self.traffic_view(*traffic),
+            });
             rows.collect()
         };
-        let connections = ConnectionsView { from: with(&sole.connections.from), to: with(&sole.connections.to) };
-        Alone { endpoints: self.peer_views(&sole.peers), connections }
+        let connections = ConnectionsView {
+            from: with(&sole.connections.from),
+            to: with(&sole.connections.to),
+        };
+        Alone {
+            endpoints: self.peer_views(&sole.peers),
+            connections,
+        }
     }
 }

@@ -25,8 +25,16 @@ pub fn markdown(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
     table(comparison, GAINED, &mut out);
     table(comparison, LOST, &mut out);
     details(comparison, &mut out);
-    soles(comparison, ("New endpoints", &difference.sole.new), &mut out);
-    soles(comparison, ("Endpoints gone", &difference.sole.old), &mut out);
+    soles(
+        comparison,
+        ("New endpoints", &difference.sole.new),
+        &mut out,
+    );
+    soles(
+        comparison,
+        ("Endpoints gone", &difference.sole.old),
+        &mut out,
+    );
     nodes(comparison, &mut out);
 }
 
@@ -40,11 +48,21 @@ struct Direction {
     word: &'static str,
 }
 
-const GAINED: Direction =
-    Direction { state: State::New, head: "\n#### Gained\n\n| from → to | gained | why |\n|---|---|---|\n", word: "gained" };
-const LOST: Direction = Direction { state: State::Old, head: "\n#### Lost\n\n| from → to | lost | why |\n|---|---|---|\n", word: "lost" };
+const GAINED: Direction = Direction {
+    state: State::New,
+    head: "\n#### Gained\n\n| from → to | gained | why |\n|---|---|---|\n",
+    word: "gained",
+};
+const LOST: Direction = Direction {
+    state: State::Old,
+    head: "\n#### Lost\n\n| from → to | lost | why |\n|---|---|---|\n",
+    word: "lost",
+};
 
-fn of<'change, 'input>(change: &'change Change<'input>, state: State) -> &'change [Portion<'input>] {
+fn of<'change, 'input>(
+    change: &'change Change<'input>,
+    state: State,
+) -> &'change [Portion<'input>] {
     match state {
         State::New => &change.gained,
         State::Old => &change.lost,
@@ -53,7 +71,11 @@ fn of<'change, 'input>(change: &'change Change<'input>, state: State) -> &'chang
 
 fn table(comparison: &Comparison<'_, '_>, direction: Direction, out: &mut Markdown<'_, '_>) {
     let changes = &comparison.difference.changes;
-    let portions = |change| of(change, direction.state).iter().map(move |portion| (change, portion));
+    let portions = |change| {
+        of(change, direction.state)
+            .iter()
+            .map(move |portion| (change, portion))
+    };
     let rows: Vec<(&Change<'_>, &Portion<'_>)> = changes.iter().flat_map(portions).collect();
     if rows.is_empty() {
         return;
@@ -61,7 +83,10 @@ fn table(comparison: &Comparison<'_, '_>, direction: Direction, out: &mut Markdo
 
     out.literal(direction.head);
     for (change, portion) in rows.iter().take(MOST_ROWS) {
-        let reasons = portion.reasons.iter().flat_map(|reason| comparison.reasons(reason));
+        let reasons = portion
+            .reasons
+            .iter()
+            .flat_map(|reason| comparison.reasons(reason));
         out.literal("| ");
         out.lines(&comparison.pairs(change, MOST));
         out.literal(" | ");
@@ -103,7 +128,11 @@ fn details(comparison: &Comparison<'_, '_>, out: &mut Markdown<'_, '_>) {
     out.literal("\n</details>\n");
 }
 
-fn soles(comparison: &Comparison<'_, '_>, (title, soles): (&'static str, &[Sole]), out: &mut Markdown<'_, '_>) {
+fn soles(
+    comparison: &Comparison<'_, '_>,
+    (title, soles): (&'static str, &[Sole]),
+    out: &mut Markdown<'_, '_>,
+) {
     if soles.is_empty() {
         return;
     }
@@ -117,7 +146,10 @@ fn soles(comparison: &Comparison<'_, '_>, (title, soles): (&'static str, &[Sole]
         out.literal("- ");
         out.text(comparison.peers(&sole.peers, MOST));
         out.literal("\n");
-        for (word, rows) in [("  - from ", &sole.connections.from), ("  - to ", &sole.connections.to)] {
+        for (word, rows) in [
+            ("  - from ", &sole.connections.from),
+            ("  - to ", &sole.connections.to),
+        ] {
             for (traffic, peers) in rows {
                 out.literal(word);
                 out.text(comparison.peers(peers, MOST));

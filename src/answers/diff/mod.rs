@@ -43,7 +43,8 @@ struct Counts {
 }
 
 impl<'compared, 'input> Comparison<'compared, 'input> {
-    /// Joins a difference with the files and names of both states, and with the nodes whose scripts change; none where nobody asked.
+    /// Joins a difference with the files and names of both states, and with the nodes whose scripts
+    /// change; none where nobody asked.
     pub fn new(
         difference: &'compared mut Difference<'input>,
         files: Both<&'compared Files>,
@@ -52,16 +53,44 @@ impl<'compared, 'input> Comparison<'compared, 'input> {
     ) -> Self {
         let words = words(difference);
         let blocks = difference.changes.iter().flat_map(|change| &change.blocks);
-        let families: BTreeSet<Family> = blocks.flat_map(|block| block.families.iter().copied()).collect();
-        Self { difference, files, names, nodes, words, has_both_families: families.len() > 1 }
+        let families: BTreeSet<Family> = blocks
+            .flat_map(|block| block.families.iter().copied())
+            .collect();
+        Self {
+            difference,
+            files,
+            names,
+            nodes,
+            words,
+            has_both_families: families.len() > 1,
+        }
     }
 
     fn counts(&self) -> Counts {
-        let pairs = |change: &Change<'_>| change.blocks.iter().map(|block| self.difference.pairs(block)).sum::<usize>();
-        self.difference.changes.iter().fold(Counts::default(), |sum, change| Counts {
-            gained: sum.gained + if change.gained.is_empty() { 0 } else { pairs(change) },
-            lost: sum.lost + if change.lost.is_empty() { 0 } else { pairs(change) },
-        })
+        let pairs = |change: &Change<'_>| {
+            change
+                .blocks
+                .iter()
+                .map(|block| self.difference.pairs(block))
+                .sum::<usize>()
+        };
+        self.difference
+            .changes
+            .iter()
+            .fold(Counts::default(), |sum, change| Counts {
+                gained: sum.gained
+                    + if change.gained.is_empty() {
+                        0
+                    } else {
+                        pairs(change)
+                    },
+                lost: sum.lost
+                    + if change.lost.is_empty() {
+                        0
+                    } else {
+                        pairs(change)
+                    },
+            })
     }
 
     /// Traffic in words.
@@ -72,10 +101,18 @@ impl<'compared, 'input> Comparison<'compared, 'input> {
     /// `3 connections gained, 1 lost; 1 new endpoint`.
     fn summary(&self) -> String {
         let Counts { gained, lost } = self.counts();
-        let several = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
-        let mut parts = vec![format!("{} gained, {lost} lost", several(gained, "connection", "connections"))];
+        let several = |count: usize, one: &str, many: &str| {
+            format!("{count} {}", if count == 1 { one } else { many })
+        };
+        let mut parts = vec![format!(
+            "{} gained, {lost} lost",
+            several(gained, "connection", "connections")
+        )];
         let count = |soles: &[Sole]| soles.iter().map(|sole| sole.peers.len()).sum::<usize>();
-        let (gone, new) = (count(&self.difference.sole.old), count(&self.difference.sole.new));
+        let (gone, new) = (
+            count(&self.difference.sole.old),
+            count(&self.difference.sole.new),
+        );
         if new > 0 {
             parts.push(several(new, "new endpoint", "new endpoints"));
         }
@@ -83,7 +120,10 @@ impl<'compared, 'input> Comparison<'compared, 'input> {
             parts.push(several(gone, "endpoint gone", "endpoints gone"));
         }
         if let Some(nodes) = self.nodes.filter(|nodes| !nodes.is_empty()) {
-            parts.push(format!("scripts of {} change", several(nodes.len(), "node", "nodes")));
+            parts.push(format!(
+                "scripts of {} change",
+                several(nodes.len(), "node", "nodes")
+            ));
         }
         parts.join("; ")
     }
@@ -94,14 +134,28 @@ fn words(difference: &mut Difference<'_>) -> FxHashMap<TrafficId, String> {
     let mut ids = Vec::new();
     for change in &difference.changes {
         ids.extend([change.before, change.after]);
-        ids.extend(change.gained.iter().chain(&change.lost).map(|portion| portion.traffic));
+        ids.extend(
+            change
+                .gained
+                .iter()
+                .chain(&change.lost)
+                .map(|portion| portion.traffic),
+        );
     }
     for sole in difference.sole.old.iter().chain(&difference.sole.new) {
-        ids.extend(sole.connections.to.iter().chain(&sole.connections.from).map(|row| row.0));
+        ids.extend(
+            sole.connections
+                .to
+                .iter()
+                .chain(&sole.connections.from)
+                .map(|row| row.0),
+        );
     }
     ids.sort_unstable();
     ids.dedup();
-    ids.into_iter().map(|id| (id, in_words(id, &mut difference.traffic))).collect()
+    ids.into_iter()
+        .map(|id| (id, in_words(id, &mut difference.traffic)))
+        .collect()
 }
 
 /// `TCP 80,443; UDP`, or what is left out of everything where that is less.

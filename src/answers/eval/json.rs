@@ -14,13 +14,18 @@ use crate::text::Span;
 
 /// The answer as one JSON object on one line.
 ///
-/// `{"verdict": "allowed" | "denied" | "denied for some", "from", "to", "protocol", "port"?, "sourcePort"?, "icmp"?: {"type", "code"},
-/// "notes": […], "groups": [{"verdict", "pairs": [{"from": PARTY, "to": PARTY, "families": ["IPv4"]}], "egress": WAY | null, "ingress": WAY |
-/// null, "nodes": [NODE], "scripts"?: [{"node", "script", "verdict", "rules": [{"script", "chain", "number", "line", "action", "comment"}]}],
-/// "notes"?: […]}]}`. PARTY is `{"endpoint"?, "addresses": […]}`. NODE is `{"node", "hook": "forward" | "input" | "output", "verdict", "because"?,
-/// "hostEndpoints": [{"hostEndpoint", "list": "normal" | "forward" | "untracked" | "pre-DNAT", "direction", and as WAY}], "beside": […]}`. WAY is `{"verdict", "reason"}`, of a host endpoint also with the verdict "goes on", and, unless only verdicts are asked for, `"tiers": [{"tier", "end",
-/// "policies": [{"policy", "file", "line", "rules": [RULE]}]}], "profiles": [{"profile", "rules": [RULE]}], "nearMisses": [{"policy", "rule",
-/// "file", "line", "wouldMatchIf"}]`. RULE is `{"number", "file", "line", "action", "matches", "misses": […]}`.
+/// `{"verdict": "allowed" | "denied" | "denied for some", "from", "to", "protocol", "port"?,
+/// "sourcePort"?, "icmp"?: {"type", "code"}, "notes": […], "groups": [{"verdict", "pairs":
+/// [{"from": PARTY, "to": PARTY, "families": ["IPv4"]}], "egress": WAY | null, "ingress": WAY |
+/// null, "nodes": [NODE], "scripts"?: [{"node", "script", "verdict", "rules": [{"script", "chain",
+/// "number", "line", "action", "comment"}]}], "notes"?: […]}]}`. PARTY is `{"endpoint"?,
+/// "addresses": […]}`. NODE is `{"node", "hook": "forward" | "input" | "output", "verdict",
+/// "because"?, "hostEndpoints": [{"hostEndpoint", "list": "normal" | "forward" | "untracked" |
+/// "pre-DNAT", "direction", and as WAY}], "beside": […]}`. WAY is `{"verdict", "reason"}`, of a
+/// host endpoint also with the verdict "goes on", and, unless only verdicts are asked for,
+/// `"tiers": [{"tier", "end", "policies": [{"policy", "file", "line", "rules": [RULE]}]}],
+/// "profiles": [{"profile", "rules": [RULE]}], "nearMisses": [{"policy", "rule", "file", "line",
+/// "wouldMatchIf"}]`. RULE is `{"number", "file", "line", "action", "matches", "misses": […]}`.
 pub fn json(answer: &Answer<'_, '_>, detail: Detail, out: &mut Sink<'_>) {
     let question = answer.question;
     let ports = question.ports();
@@ -70,7 +75,10 @@ pub(in crate::answers) struct IcmpView {
 
 impl IcmpView {
     pub(in crate::answers) fn of(message: Message) -> Self {
-        Self { kind: message.kind, code: message.code }
+        Self {
+            kind: message.kind,
+            code: message.code,
+        }
     }
 }
 
@@ -217,15 +225,28 @@ fn said(outcome: Outcome) -> &'static str {
     }
 }
 
-fn group_view(answer: &Answer<'_, '_>, (group, traced): (&Group<'_>, Option<&Traced>), detail: Detail) -> GroupView {
+fn group_view(
+    answer: &Answer<'_, '_>,
+    (group, traced): (&Group<'_>, Option<&Traced>),
+    detail: Detail,
+) -> GroupView {
     let way = |way: &Option<Way<'_>>| way.as_ref().map(|way| way_view(answer, way, detail));
     GroupView {
         verdict: verdict(group.is_allowed),
-        pairs: pairs(group).iter().map(|pair| pair_view(answer, pair)).collect(),
+        pairs: pairs(group)
+            .iter()
+            .map(|pair| pair_view(answer, pair))
+            .collect(),
         egress: way(&group.egress),
         ingress: way(&group.ingress),
-        nodes: group.stops.iter().map(|stop| node_view(answer, stop, detail)).collect(),
-        scripts: traced.filter(|_| detail != Detail::Verdict).map(script_views),
+        nodes: group
+            .stops
+            .iter()
+            .map(|stop| node_view(answer, stop, detail))
+            .collect(),
+        scripts: traced
+            .filter(|_| detail != Detail::Verdict)
+            .map(script_views),
         notes: traced.map(|traced| traced.notes.clone()),
     }
 }
@@ -248,23 +269,37 @@ fn node_view(answer: &Answer<'_, '_>, way: &StopWay<'_>, detail: Detail) -> Node
         verdict: stop.expected.verdict.to_string(),
         because: answer.doing(stop),
         host_endpoints: hosts.iter().map(host).collect(),
-        beside: answer.beside(way).into_iter().chain(forged_words(stop, detail).map(str::to_owned)).collect(),
+        beside: answer
+            .beside(way)
+            .into_iter()
+            .chain(forged_words(stop, detail).map(str::to_owned))
+            .collect(),
     }
 }
 
 fn host_name(answer: &Answer<'_, '_>, whose: Whose) -> String {
     match whose {
-        Whose::HostEndpoint(id) => answer.resolved.host_endpoint(id).map(|host| host.name.clone()).unwrap_or_default(),
+        Whose::HostEndpoint(id) => answer
+            .resolved
+            .host_endpoint(id)
+            .map(|host| host.name.clone())
+            .unwrap_or_default(),
         Whose::Endpoint(_) => String::new(),
     }
 }
 
 fn pair_view(answer: &Answer<'_, '_>, pair: &Pair) -> PairView {
     let party = |party: &Party| PartyView {
-        endpoint: party.endpoint.map(|id| answer.resolved.inventory.endpoint(id).notation()),
+        endpoint: party
+            .endpoint
+            .map(|id| answer.resolved.inventory.endpoint(id).notation()),
         addresses: party.addresses.iter().map(ToString::to_string).collect(),
     };
-    PairView { from: party(&pair.from), to: party(&pair.to), families: pair.families.iter().map(ToString::to_string).collect() }
+    PairView {
+        from: party(&pair.from),
+        to: party(&pair.to),
+        families: pair.families.iter().map(ToString::to_string).collect(),
+    }
 }
 
 fn way_view(answer: &Answer<'_, '_>, way: &Way<'_>, detail: Detail) -> WayView {
@@ -273,11 +308,18 @@ fn way_view(answer: &Answer<'_, '_>, way: &Way<'_>, detail: Detail) -> WayView {
         profiles: way
             .profiles
             .iter()
-            .map(|own| ProfileView { profile: own.name.to_owned(), rules: rule_views(answer, &own.rules) })
+            .map(|own| ProfileView {
+                profile: own.name.to_owned(),
+                rules: rule_views(answer, &own.rules),
+            })
             .collect(),
         near_misses: near_miss_views(answer, way),
     });
-    WayView { verdict: said(way.outcome), reason: answer.reason(way), told }
+    WayView {
+        verdict: said(way.outcome),
+        reason: answer.reason(way),
+        told,
+    }
 }
 
 fn tier_views(answer: &Answer<'_, '_>, way: &Way<'_>) -> Vec<TierView> {
@@ -306,7 +348,11 @@ fn rule_views(answer: &Answer<'_, '_>, rules: &[RuleWay<'_>]) -> Vec<RuleView> {
         place: place(answer, asked.rule.span),
         action: asked.rule.action.to_string(),
         matches: asked.is_match(),
-        misses: asked.misses.iter().map(|part| answer.miss(*part, asked.rule)).collect(),
+        misses: asked
+            .misses
+            .iter()
+            .map(|part| answer.miss(*part, asked.rule))
+            .collect(),
     };
     rules.iter().map(view).collect()
 }
@@ -332,10 +378,27 @@ fn script_views(traced: &Traced) -> Vec<ScriptView> {
 }
 
 fn step_view(step: &Step) -> StepView {
-    let Step { script, chain, number, line, action, comment } = step.clone();
-    StepView { script, chain, number, line, action, comment }
+    let Step {
+        script,
+        chain,
+        number,
+        line,
+        action,
+        comment,
+    } = step.clone();
+    StepView {
+        script,
+        chain,
+        number,
+        line,
+        action,
+        comment,
+    }
 }
 
 fn place(answer: &Answer<'_, '_>, span: Span) -> PlaceView {
-    PlaceView { file: answer.files.get(span.file).name.clone(), line: answer.files.position(span).line }
+    PlaceView {
+        file: answer.files.get(span.file).name.clone(),
+        line: answer.files.position(span).line,
+    }
 }

@@ -1,7 +1,8 @@
 //! What becomes of a connection, and why: the answer of `eval` and of `explain`.
 //!
-//! In: a [`Question`], the [`Group`]s of its cases, and the rules of scripts that a packet passed ([`Traced`]). Out: text for people,
-//! JSON for machines. A word printed here for a verdict is the verdict of a [`Group`].
+//! In: a [`Question`], the [`Group`]s of its cases, and the rules of scripts that a packet passed
+//! ([`Traced`]). Out: text for people, JSON for machines. A word printed here for a verdict is the
+//! verdict of a [`Group`].
 
 mod json;
 mod pairs;

@@ -26,8 +26,8 @@ pub(super) struct Party {
     pub(super) addresses: Vec<Cidr>,
 }
 
-/// What keeps cases apart: the endpoints, and between addresses outside the sender's, since not all of them need to be allowed
-/// to reach all receivers.
+/// What keeps cases apart: the endpoints, and between addresses outside the sender's, since not all
+/// of them need to be allowed to reach all receivers.
 type Key = (Option<EndpointId>, Option<EndpointId>, Option<Cidr>);
 
 /// The pairs of a group, in order.
@@ -37,8 +37,14 @@ pub(in crate::answers) fn pairs(group: &Group<'_>) -> Vec<Pair> {
         found.entry(key(case)).or_default().push(*case);
     }
     let party = |cases: &[Case], end: fn(&Case) -> End| {
-        let addresses: BTreeSet<Cidr> = cases.iter().filter_map(|case| addresses(end(case))).collect();
-        Party { endpoint: cases.first().and_then(|case| endpoint(end(case))), addresses: joined(addresses.into_iter().collect()) }
+        let addresses: BTreeSet<Cidr> = cases
+            .iter()
+            .filter_map(|case| addresses(end(case)))
+            .collect();
+        Party {
+            endpoint: cases.first().and_then(|case| endpoint(end(case))),
+            addresses: joined(addresses.into_iter().collect()),
+        }
     };
     let pair = |cases: Vec<Case>| Pair {
         from: party(&cases, |case| case.from),
@@ -74,16 +80,33 @@ impl Pair {
     pub(in crate::answers) fn words(&self, inventory: &Inventory) -> String {
         let is_open = self.from.addresses.is_empty() && self.to.addresses.is_empty();
         let families: Vec<String> = self.families.iter().map(ToString::to_string).collect();
-        let families = if is_open { format!(", {}", families.join(" and ")) } else { String::new() };
-        format!("{} to {}{families}", self.from.words(inventory), self.to.words(inventory))
+        let families = if is_open {
+            format!(", {}", families.join(" and "))
+        } else {
+            String::new()
+        };
+        format!(
+            "{} to {}{families}",
+            self.from.words(inventory),
+            self.to.words(inventory)
+        )
     }
 }
 
 impl Party {
     fn words(&self, inventory: &Inventory) -> String {
-        let shown: Vec<String> = self.addresses.iter().take(MOST_PREFIXES).map(ToString::to_string).collect();
+        let shown: Vec<String> = self
+            .addresses
+            .iter()
+            .take(MOST_PREFIXES)
+            .map(ToString::to_string)
+            .collect();
         let more = self.addresses.len().saturating_sub(MOST_PREFIXES);
-        let more = if more > 0 { format!(" and {more} prefixes more") } else { String::new() };
+        let more = if more > 0 {
+            format!(" and {more} prefixes more")
+        } else {
+            String::new()
+        };
         let addresses = shown.join(", ") + &more;
         match self.endpoint.map(|id| inventory.endpoint(id).notation()) {
             None => addresses,

@@ -21,58 +21,110 @@ impl<'input> Answer<'_, 'input> {
         if let Some(way) = way {
             return Some(self.reason(way));
         }
-        if group.cases.first().is_some_and(|case| case.flow.party(side).owner.is_some()) {
+        if group
+            .cases
+            .first()
+            .is_some_and(|case| case.flow.party(side).owner.is_some())
+        {
             return None;
         }
-        let Some(at_end) = group.stops.iter().find(|stop| is_end(&stop.stop.packet.hook, direction)) else {
+        let Some(at_end) = group
+            .stops
+            .iter()
+            .find(|stop| is_end(&stop.stop.packet.hook, direction))
+        else {
             return Some(stranger(direction));
         };
-        let is_told = at_end.stop.expected.cause == Cause::Failsafe || at_end.hosts.iter().any(|way| way.direction == direction);
-        let role = if direction == Direction::Egress { "sender" } else { "receiver" };
-        (!is_told).then(|| format!("the {role} is node {}, and no policy of a host endpoint is about this", self.node(at_end.stop.node)))
+        let is_told = at_end.stop.expected.cause == Cause::Failsafe
+            || at_end.hosts.iter().any(|way| way.direction == direction);
+        let role = if direction == Direction::Egress {
+            "sender"
+        } else {
+            "receiver"
+        };
+        (!is_told).then(|| {
+            format!(
+                "the {role} is node {}, and no policy of a host endpoint is about this",
+                self.node(at_end.stop.node)
+            )
+        })
     }
 
     /// `forward ingress of HostEndpoint n1-eth0: denied by …`.
     pub(super) fn host_line(&self, way: &Way<'input>) -> String {
         let list = list_word(way.list).map_or_else(String::new, |word| format!("{word} "));
-        format!("{list}{} of {}: {}", way.direction, self.whose(way.whose), self.reason(way))
+        format!(
+            "{list}{} of {}: {}",
+            way.direction,
+            self.whose(way.whose),
+            self.reason(way)
+        )
     }
 
     /// What a node does without policy, where it does something.
     pub(super) fn doing(&self, stop: &Stop<'_>) -> Option<String> {
         let flow = &stop.packet.flow;
         let does = match stop.expected.cause {
-            Cause::Nothing if stop.is_probe => "does not police what it sends to its own endpoints (probes)".to_owned(),
+            Cause::Nothing if stop.is_probe => {
+                "does not police what it sends to its own endpoints (probes)".to_owned()
+            }
             Cause::Policy | Cause::Nothing => return None,
             Cause::KnownConnection => "lets known connections pass".to_owned(),
             Cause::NoConnection => "drops what belongs to no connection".to_owned(),
-            Cause::Neighbour => "lets messages between neighbours in IPv6 pass before policy".to_owned(),
-            Cause::Failsafe => "keeps this port open whatever policy says: it is a failsafe port".to_owned(),
-            Cause::SpoofedSource => "drops packets that claim this source elsewhere than where it is".to_owned(),
-            Cause::UnknownEndpoint => {
-                format!("drops packets of addresses in its pod range{} that no endpoint has", self.range(stop.node, flow))
+            Cause::Neighbour => {
+                "lets messages between neighbours in IPv6 pass before policy".to_owned()
             }
-            Cause::Encapsulated => "drops encapsulated packets of endpoints (`--encapsulated drop`)".to_owned(),
-            Cause::EndpointToHost => "drops what its endpoints send to it (`--endpoint-to-host drop`)".to_owned(),
+            Cause::Failsafe => {
+                "keeps this port open whatever policy says: it is a failsafe port".to_owned()
+            }
+            Cause::SpoofedSource => {
+                "drops packets that claim this source elsewhere than where it is".to_owned()
+            }
+            Cause::UnknownEndpoint => {
+                format!(
+                    "drops packets of addresses in its pod range{} that no endpoint has",
+                    self.range(stop.node, flow)
+                )
+            }
+            Cause::Encapsulated => {
+                "drops encapsulated packets of endpoints (`--encapsulated drop`)".to_owned()
+            }
+            Cause::EndpointToHost => {
+                "drops what its endpoints send to it (`--endpoint-to-host drop`)".to_owned()
+            }
         };
         Some(format!("node {} {does}", self.node(stop.node)))
     }
 
     fn range(&self, node: NodeId, flow: &Flow) -> String {
         let ranges = &self.resolved.inventory.node(node).pod_ranges;
-        let holding = Side::BOTH.into_iter().find_map(|side| ranges.iter().find(|range| range.holds(flow.address(side))));
+        let holding = Side::BOTH
+            .into_iter()
+            .find_map(|side| ranges.iter().find(|range| range.holds(flow.address(side))));
         holding.map_or_else(String::new, |range| format!(" {range}"))
     }
 
-    /// What was taken for granted of a packet's way past a node, and what else is to be known of it.
+    /// What was taken for granted of a packet's way past a node, and what else is to be known of
+    /// it.
     pub(super) fn beside(&self, way: &StopWay<'input>) -> Vec<String> {
         let node = self.node(way.stop.node);
-        let mut beside: Vec<String> = way.stop.assumed.iter().map(|assumed| format!("assumed: {}", assumed_words(assumed, node))).collect();
+        let mut beside: Vec<String> = way
+            .stop
+            .assumed
+            .iter()
+            .map(|assumed| format!("assumed: {}", assumed_words(assumed, node)))
+            .collect();
         if way.hosts.iter().any(|way| way.list == List::PreDnat) {
-            beside.push(format!("assumed: nothing translates its destination on node {node} (a NodePort, a service's address)"));
+            beside.push(format!(
+                "assumed: nothing translates its destination on node {node} (a NodePort, a \
+                 service's address)"
+            ));
         }
         if way.stop.expected.is_untracked {
-            beside.push(format!("note: node {node} keeps it from connection tracking, so replies meet policy too, which must allow them"));
+            beside.push(format!(
+                "note: node {node} keeps it from connection tracking, so replies meet policy too, \
+                 which must allow them"
+            ));
         }
         beside
     }
@@ -82,14 +134,14 @@ impl<'input> Answer<'_, 'input> {
     }
 }
 
-/// What a node does to others that send with the same source. That it stops them goes without saying
-/// where only the verdict is asked for.
+/// What a node does to others that send with the same source. That it stops them goes without
+/// saying where only the verdict is asked for.
 pub(super) fn forged_words(stop: &Stop<'_>, detail: Detail) -> Option<&'static str> {
     Some(match stop.forged? {
         Forged::Dropped if detail == Detail::Verdict => return None,
         Forged::Dropped => {
-            "assumed: it comes by the interface that the route back to its sender leads to; by any other, \
-             source validation drops it"
+            "assumed: it comes by the interface that the route back to its sender leads to; by any \
+             other, source validation drops it"
         }
         Forged::DroppedWithoutRoute => {
             "note: the node of the receiver takes packets with this source from any interface \
@@ -135,16 +187,41 @@ fn assumed_words(assumed: &Assumed, node: &str) -> String {
         Because::Strictest => "; the input does not tell, and none lets less pass",
     };
     let by = |interfaces: Vec<&Option<String>>| {
-        listed(&interfaces.into_iter().map(|name| interface_words(name.as_deref())).collect::<Vec<_>>(), "or")
+        listed(
+            &interfaces
+                .into_iter()
+                .map(|name| interface_words(name.as_deref()))
+                .collect::<Vec<_>>(),
+            "or",
+        )
     };
     let [passing, dropping] = [true, false].map(|passes| {
-        let others: Vec<&Option<String>> = assumed.others.iter().filter(|(_, other)| *other == passes).map(|(name, _)| name).collect();
-        let fate = if passes { "this node would let it pass" } else { "this node would drop it" };
-        if others.is_empty() { String::new() } else { format!("; by {} {fate}", by(others)) }
+        let others: Vec<&Option<String>> = assumed
+            .others
+            .iter()
+            .filter(|(_, other)| *other == passes)
+            .map(|(name, _)| name)
+            .collect();
+        let fate = if passes {
+            "this node would let it pass"
+        } else {
+            "this node would drop it"
+        };
+        if others.is_empty() {
+            String::new()
+        } else {
+            format!("; by {} {fate}", by(others))
+        }
     });
-    format!("{way} {}{because}{passing}{dropping}", interface_words(assumed.interface.as_deref()))
+    format!(
+        "{way} {}{because}{passing}{dropping}",
+        interface_words(assumed.interface.as_deref())
+    )
 }
 
 fn interface_words(name: Option<&str>) -> String {
-    name.map_or_else(|| "an interface that no host endpoint names".to_owned(), str::to_owned)
+    name.map_or_else(
+        || "an interface that no host endpoint names".to_owned(),
+        str::to_owned,
+    )
 }

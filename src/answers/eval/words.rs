@@ -10,7 +10,8 @@ use crate::inventory::Profiles;
 use crate::name::reserved::{METADATA_NAME, NAME, NAMESPACE, SERVICE_ACCOUNT};
 use crate::net::{Cidr, Direction};
 use crate::policy::{
-    Action, Families, Icmp, IcmpMatch, Nets, Peer, Policy, PolicyKey, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId,
+    Action, Families, Icmp, IcmpMatch, Nets, Peer, Policy, PolicyKey, PortList, Ports,
+    ProtocolMatch, Rule, Selected, SelectorId,
 };
 use crate::selector::{Expr, Test};
 use crate::text::Span;
@@ -21,12 +22,20 @@ const MOST_NETS: usize = 4;
 impl<'input> Answer<'_, 'input> {
     /// `policies.yaml:12`.
     pub(super) fn place(&self, span: Span) -> String {
-        format!("{}:{}", self.files.get(span.file).name, self.files.position(span).line)
+        format!(
+            "{}:{}",
+            self.files.get(span.file).name,
+            self.files.position(span).line
+        )
     }
 
     /// `ingress rule 2 of NetworkPolicy shop/web (policies.yaml:12)`.
     pub(super) fn rule(&self, direction: Direction, key: &PolicyKey, rule: &Rule) -> String {
-        format!("{direction} rule {} of {key} ({})", rule.number, self.place(rule.span))
+        format!(
+            "{direction} rule {} of {key} ({})",
+            rule.number,
+            self.place(rule.span)
+        )
     }
 
     fn policy(&self, policy: &Policy) -> String {
@@ -35,40 +44,84 @@ impl<'input> Answer<'_, 'input> {
 
     /// What decides at an end.
     pub(in crate::answers) fn reason(&self, way: &Way<'input>) -> String {
-        let Some(last) = way.tiers.last() else { return self.reason_of_profiles(way) };
-        let decider = last.policies.last().and_then(|passed| Some((passed.policy, passed.rules.last()?.rule)));
-        let by_rule = decider.map_or_else(String::new, |(policy, rule)| format!(" by {}", self.rule(way.direction, &policy.key, rule)));
+        let Some(last) = way.tiers.last() else {
+            return self.reason_of_profiles(way);
+        };
+        let decider = last
+            .policies
+            .last()
+            .and_then(|passed| Some((passed.policy, passed.rules.last()?.rule)));
+        let by_rule = decider.map_or_else(String::new, |(policy, rule)| {
+            format!(" by {}", self.rule(way.direction, &policy.key, rule))
+        });
         match last.end {
             TierEnd::Allowed => format!("allowed{by_rule}"),
             TierEnd::Denied => format!("denied{by_rule}"),
             TierEnd::DeniedByDefault => {
-                let policies: Vec<String> = last.policies.iter().map(|passed| self.policy(passed.policy)).collect();
-                let is_logged = last.policies.iter().flat_map(|passed| &passed.rules).any(RuleWay::is_match);
-                let matched = if is_logged { "no rule matched but such as only log" } else { "no rule matched" };
-                format!("denied: isolated by {} in tier {}; {matched}", listed(&policies, "and"), last.tier.name)
+                let policies: Vec<String> = last
+                    .policies
+                    .iter()
+                    .map(|passed| self.policy(passed.policy))
+                    .collect();
+                let is_logged = last
+                    .policies
+                    .iter()
+                    .flat_map(|passed| &passed.rules)
+                    .any(RuleWay::is_match);
+                let matched = if is_logged {
+                    "no rule matched but such as only log"
+                } else {
+                    "no rule matched"
+                };
+                format!(
+                    "denied: isolated by {} in tier {}; {matched}",
+                    listed(&policies, "and"),
+                    last.tier.name
+                )
             }
             TierEnd::Passed | TierEnd::PassedByDefault => self.reason_of_profiles(way),
         }
     }
 
     fn reason_of_profiles(&self, way: &Way<'input>) -> String {
-        let before = if way.tiers.is_empty() { "no policy applies" } else { "every tier passes on" };
+        let before = if way.tiers.is_empty() {
+            "no policy applies"
+        } else {
+            "every tier passes on"
+        };
         if way.outcome == Outcome::Undecided {
             return format!("goes on: {before}");
         }
         if self.has_profiles_of_pod(way.whose) {
             return format!("allowed: {before}, and its namespace's profile allows");
         }
-        let decider = way.profiles.last().filter(|last| last.end.is_some_and(|end| !end.goes_on()));
+        let decider = way
+            .profiles
+            .last()
+            .filter(|last| last.end.is_some_and(|end| !end.goes_on()));
         let Some(decider) = decider else {
-            let names: Vec<String> = way.profiles.iter().map(|profile| format!("`{}`", profile.name)).collect();
+            let names: Vec<String> = way
+                .profiles
+                .iter()
+                .map(|profile| format!("`{}`", profile.name))
+                .collect();
             return match names.is_empty() {
                 true => format!("denied: {before}, and it has no profile"),
-                false => format!("denied: {before}, and none of its profiles allows ({})", names.join(", ")),
+                false => format!(
+                    "denied: {before}, and none of its profiles allows ({})",
+                    names.join(", ")
+                ),
             };
         };
-        let word = if way.is_allowed() { "allowed" } else { "denied" };
-        format!("{word}: {before}, and {}", self.decision_of(decider, way.direction))
+        let word = if way.is_allowed() {
+            "allowed"
+        } else {
+            "denied"
+        };
+        format!(
+            "{word}: {before}, and {}",
+            self.decision_of(decider, way.direction)
+        )
     }
 
     fn has_profiles_of_pod(&self, whose: Whose) -> bool {
@@ -82,14 +135,22 @@ impl<'input> Answer<'_, 'input> {
     pub(super) fn whose(&self, whose: Whose) -> String {
         match whose {
             Whose::Endpoint(id) => self.resolved.inventory.endpoint(id).notation(),
-            Whose::HostEndpoint(id) => self.resolved.host_endpoint(id).map(ToString::to_string).unwrap_or_default(),
+            Whose::HostEndpoint(id) => self
+                .resolved
+                .host_endpoint(id)
+                .map(ToString::to_string)
+                .unwrap_or_default(),
         }
     }
 
     fn decision_of(&self, profile: &ProfileWay<'input>, direction: Direction) -> String {
         match (profile.key.zip(profile.rules.last()), profile.end) {
             (Some((key, asked)), Some(end)) => {
-                let verb = if end == TierEnd::Allowed { "allows" } else { "denies" };
+                let verb = if end == TierEnd::Allowed {
+                    "allows"
+                } else {
+                    "denies"
+                };
                 format!("{} {verb}", self.rule(direction, key, asked.rule))
             }
             (None, Some(TierEnd::Allowed)) => format!("its profile `{}` allows", profile.name),
@@ -103,15 +164,23 @@ impl<'input> Answer<'_, 'input> {
             Part::Family => format!("it is for {} only", family(rule)),
             Part::Protocol => match rule.protocol {
                 ProtocolMatch::Is(protocol) => format!("the protocol is not {protocol}"),
-                ProtocolMatch::IsNot(protocol) => format!("the protocol is {protocol}, which it leaves out"),
+                ProtocolMatch::IsNot(protocol) => {
+                    format!("the protocol is {protocol}, which it leaves out")
+                }
                 ProtocolMatch::Any => String::new(),
             },
             Part::Icmp => match rule.icmp {
                 IcmpMatch::Is(icmp) => format!("the message is not {}", message(icmp)),
-                IcmpMatch::IsNot(icmp) => format!("the message is {}, which it leaves out", message(icmp)),
+                IcmpMatch::IsNot(icmp) => {
+                    format!("the message is {}, which it leaves out", message(icmp))
+                }
                 IcmpMatch::Any => String::new(),
             },
-            Part::Of(side, part) => format!("the {} {}", word(side), self.side_miss(part, peer(rule, side))),
+            Part::Of(side, part) => format!(
+                "the {} {}",
+                word(side),
+                self.side_miss(part, peer(rule, side))
+            ),
         }
     }
 
@@ -122,14 +191,19 @@ impl<'input> Answer<'_, 'input> {
                 Selected::Anyone => String::new(),
             },
             SidePart::NotSelected => {
-                let selector = peer.not_selected.map(|selector| self.selector(selector)).unwrap_or_default();
+                let selector = peer
+                    .not_selected
+                    .map(|selector| self.selector(selector))
+                    .unwrap_or_default();
                 format!("is selected by {selector}, which it leaves out")
             }
             SidePart::Nets => format!("is not in {}", wanted_nets(peer)),
             SidePart::NotNets => format!("is in {}, which it leaves out", prefixes(&peer.not_nets)),
             SidePart::Service => format!("is no backend of {}", service(peer)),
             SidePart::Ports => format!("port is not {}", wanted_ports(peer)),
-            SidePart::NotPorts => format!("port is {}, which it leaves out", ports(&peer.not_ports)),
+            SidePart::NotPorts => {
+                format!("port is {}, which it leaves out", ports(&peer.not_ports))
+            }
         }
     }
 
@@ -139,7 +213,11 @@ impl<'input> Answer<'_, 'input> {
 
     /// `ingress rule 1 of … would match if the service account `shop/web` had the label role=db`.
     pub(super) fn near_miss(&self, near: &NearMiss<'input>, direction: Direction) -> String {
-        format!("{} would match if {}", self.rule(direction, near.key, near.rule), self.wish(near))
+        format!(
+            "{} would match if {}",
+            self.rule(direction, near.key, near.rule),
+            self.wish(near)
+        )
     }
 
     /// What would have to hold for a near miss to match.
@@ -147,7 +225,11 @@ impl<'input> Answer<'_, 'input> {
         let rule = near.rule;
         if !near.labels.is_empty() {
             let mut seen = BTreeSet::new();
-            let terms = near.labels.iter().map(|term| self.term(term)).filter(|term| seen.insert(term.clone()));
+            let terms = near
+                .labels
+                .iter()
+                .map(|term| self.term(term))
+                .filter(|term| seen.insert(term.clone()));
             return terms.collect::<Vec<_>>().join(" and ");
         }
         match near.part {
@@ -162,18 +244,30 @@ impl<'input> Answer<'_, 'input> {
                 IcmpMatch::IsNot(icmp) => format!("the message were not {}", message(icmp)),
                 IcmpMatch::Any => String::new(),
             },
-            Part::Of(side, part) => format!("the {} {}", word(side), self.side_wish(part, peer(rule, side))),
+            Part::Of(side, part) => format!(
+                "the {} {}",
+                word(side),
+                self.side_wish(part, peer(rule, side))
+            ),
         }
     }
 
     fn side_wish(&self, part: SidePart, peer: &Peer) -> String {
         match part {
             SidePart::Selected => match peer.selected {
-                Selected::By(selector) => format!("were an endpoint or in a network set that {} selects", self.selector(selector)),
+                Selected::By(selector) => format!(
+                    "were an endpoint or in a network set that {} selects",
+                    self.selector(selector)
+                ),
                 Selected::Anyone => String::new(),
             },
             SidePart::NotSelected => {
-                format!("were nobody that is selected by {}", peer.not_selected.map(|selector| self.selector(selector)).unwrap_or_default())
+                format!(
+                    "were nobody that is selected by {}",
+                    peer.not_selected
+                        .map(|selector| self.selector(selector))
+                        .unwrap_or_default()
+                )
             }
             SidePart::Nets => format!("were in {}", wanted_nets(peer)),
             SidePart::NotNets => format!("were not in {}", prefixes(&peer.not_nets)),
@@ -231,8 +325,14 @@ fn names(term: &Term<'_>) -> Option<(String, bool)> {
     match term.test {
         Test::Equals(value) => Some((quoted(value), term.holds)),
         Test::NotEquals(value) => Some((quoted(value), !term.holds)),
-        Test::In(values) => Some((listed(&values.iter().map(quoted).collect::<Vec<_>>(), "or"), term.holds)),
-        Test::NotIn(values) => Some((listed(&values.iter().map(quoted).collect::<Vec<_>>(), "or"), !term.holds)),
+        Test::In(values) => Some((
+            listed(&values.iter().map(quoted).collect::<Vec<_>>(), "or"),
+            term.holds,
+        )),
+        Test::NotIn(values) => Some((
+            listed(&values.iter().map(quoted).collect::<Vec<_>>(), "or"),
+            !term.holds,
+        )),
         Test::Present | Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => None,
     }
 }
@@ -241,18 +341,29 @@ fn label_words(term: &Term<'_>) -> String {
     let label = term.label;
     let is_had = match term.test {
         Test::NotEquals(_) | Test::NotIn(_) => !term.holds,
-        Test::Present | Test::Equals(_) | Test::In(_) | Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => term.holds,
+        Test::Present
+        | Test::Equals(_)
+        | Test::In(_)
+        | Test::Contains(_)
+        | Test::StartsWith(_)
+        | Test::EndsWith(_) => term.holds,
     };
     let had = if is_had { "had" } else { "did not have" };
     match term.test {
         Test::Present => format!("{had} the label {label}"),
         Test::Equals(value) | Test::NotEquals(value) => format!("{had} the label {label}={value}"),
         Test::In(values) | Test::NotIn(values) => {
-            let values: Vec<String> = values.iter().map(|value| format!("{label}={value}")).collect();
+            let values: Vec<String> = values
+                .iter()
+                .map(|value| format!("{label}={value}"))
+                .collect();
             format!("{had} the label {}", listed(&values, "or"))
         }
         Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => {
-            format!("{had} a label so that `{}`", Expr::label(label, term.test.clone()))
+            format!(
+                "{had} a label so that `{}`",
+                Expr::label(label, term.test.clone())
+            )
         }
     }
 }
@@ -301,7 +412,11 @@ fn wanted_nets(peer: &Peer) -> String {
 }
 
 fn prefixes(nets: &[Cidr]) -> String {
-    let shown: Vec<String> = nets.iter().take(MOST_NETS).map(ToString::to_string).collect();
+    let shown: Vec<String> = nets
+        .iter()
+        .take(MOST_NETS)
+        .map(ToString::to_string)
+        .collect();
     match nets.len().checked_sub(MOST_NETS) {
         None | Some(0) => listed(&shown, "or"),
         Some(more) => format!("{} or {more} more", shown.join(", ")),
@@ -309,7 +424,10 @@ fn prefixes(nets: &[Cidr]) -> String {
 }
 
 fn service(peer: &Peer) -> String {
-    peer.service.as_ref().map(|service| format!("the service `{service}`")).unwrap_or_default()
+    peer.service
+        .as_ref()
+        .map(|service| format!("the service `{service}`"))
+        .unwrap_or_default()
 }
 
 fn wanted_ports(peer: &Peer) -> String {
@@ -321,8 +439,17 @@ fn wanted_ports(peer: &Peer) -> String {
 
 fn ports(list: &PortList) -> String {
     let names = list.names.iter().map(|name| format!("one named `{name}`"));
-    let all: Vec<String> = list.numbers.iter().map(ToString::to_string).chain(names).collect();
-    if all.is_empty() { "any".to_owned() } else { listed(&all, "or") }
+    let all: Vec<String> = list
+        .numbers
+        .iter()
+        .map(ToString::to_string)
+        .chain(names)
+        .collect();
+    if all.is_empty() {
+        "any".to_owned()
+    } else {
+        listed(&all, "or")
+    }
 }
 
 /// What a rule does, as in the third person.

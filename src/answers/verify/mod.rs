@@ -30,7 +30,11 @@ pub struct Verified<'input> {
 impl Verified<'_> {
     /// Whether the scripts are what policy wants.
     pub fn is_proven(&self) -> bool {
-        self.problems.is_empty() && self.verification.as_ref().is_some_and(Verification::is_proven)
+        self.problems.is_empty()
+            && self
+                .verification
+                .as_ref()
+                .is_some_and(Verification::is_proven)
     }
 
     /// The answer for people: `n1: proven: 34 classes of addresses, …`, or what differs.
@@ -41,10 +45,15 @@ impl Verified<'_> {
 
     /// The answer for people, line by line.
     pub fn lines(&self, files: &Files) -> Vec<String> {
-        let proof = self.verification.as_ref().map(|found| found.proof).unwrap_or_default();
+        let proof = self
+            .verification
+            .as_ref()
+            .map(|found| found.proof)
+            .unwrap_or_default();
         if self.is_proven() {
             return vec![format!(
-                "{}: proven: {} classes of addresses, {} of traffic, {} pairs in all hooks and states{}",
+                "{}: proven: {} classes of addresses, {} of traffic, {} pairs in all hooks and \
+                 states{}",
                 self.node,
                 proof.places,
                 proof.traffic,
@@ -53,17 +62,32 @@ impl Verified<'_> {
             )];
         }
 
-        let differing = self.verification.as_ref().map_or(0, |found| found.differing);
+        let differing = self
+            .verification
+            .as_ref()
+            .map_or(0, |found| found.differing);
         let mut lines = vec![match differing {
             0 => format!("{}: differs", self.node),
-            _ => format!("{}: differs in {differing} of {} pairs", self.node, proof.pairs),
+            _ => format!(
+                "{}: differs in {differing} of {} pairs",
+                self.node, proof.pairs
+            ),
         }];
         lines.extend(self.problems.iter().map(|problem| format!("  {problem}")));
-        if self.verification.as_ref().is_some_and(Verification::is_proven) {
+        if self
+            .verification
+            .as_ref()
+            .is_some_and(Verification::is_proven)
+        {
             let proven = "what the scripts say now is proven all the same";
-            lines.push(format!("  {proven}: they decide every packet as the policies do"));
+            lines.push(format!(
+                "  {proven}: they decide every packet as the policies do"
+            ));
         }
-        let differences = self.verification.iter().flat_map(|found| &found.differences);
+        let differences = self
+            .verification
+            .iter()
+            .flat_map(|found| &found.differences);
         differences.for_each(|difference| lines.extend(difference_lines(difference, files)));
         lines
     }
@@ -78,15 +102,26 @@ impl Verified<'_> {
             rules => format!("{name} in {rules} rules"),
         };
         let list: Vec<String> = self.extensions.iter().map(of).collect();
-        format!("; without rules of extensions, which may drop more: {}", list.join(", "))
+        format!(
+            "; without rules of extensions, which may drop more: {}",
+            list.join(", ")
+        )
     }
 
-    /// The answer for machines: `{"node", "proven", "places", "traffic", "pairs", "differing", "problems": […], "differences": [{"packet",
-    /// "owed": {"verdict", "because"}, "found": {"verdict", "rules": [{"script", "chain", "line", "action", "comment"}]}} or {"problem"}]}`,
+    /// The answer for machines: `{"node", "proven", "places", "traffic", "pairs", "differing",
+    /// "problems": […], "differences": [{"packet", "owed": {"verdict", "because"}, "found":
+    /// {"verdict", "rules": [{"script", "chain", "line", "action", "comment"}]}} or {"problem"}]}`,
     /// on one line.
     pub fn json(&self, files: &Files, out: &mut Sink<'_>) {
-        let proof = self.verification.as_ref().map(|found| found.proof).unwrap_or_default();
-        let differences = self.verification.iter().flat_map(|found| &found.differences);
+        let proof = self
+            .verification
+            .as_ref()
+            .map(|found| found.proof)
+            .unwrap_or_default();
+        let differences = self
+            .verification
+            .iter()
+            .flat_map(|found| &found.differences);
         let view = json!({
             "node": self.node,
             "proven": self.is_proven(),
@@ -114,7 +149,9 @@ impl Strays {
     pub fn text(&self, out: &mut Sink<'_>) {
         let mut out = Terminal::on(out);
         out.line("the bundle: differs");
-        self.problems.iter().for_each(|problem| out.line(format_args!("  {problem}")));
+        self.problems
+            .iter()
+            .for_each(|problem| out.line(format_args!("  {problem}")));
     }
 
     /// The answer for machines: `{"node": null, "proven": false, "problems": […]}`, on one line.
@@ -159,9 +196,17 @@ fn not_loadable(refused: &ScriptError) -> String {
 }
 
 fn misplaced_words(misplaced: &Misplaced) -> String {
-    let Misplaced { table, family, chain, line } = misplaced;
+    let Misplaced {
+        table,
+        family,
+        chain,
+        line,
+    } = misplaced;
     let script = Script::Table(*table, *family);
-    format!("{script}, line {line}: the rule stands at the other end of {chain} than `hookPosition` says")
+    format!(
+        "{script}, line {line}: the rule stands at the other end of {chain} than `hookPosition` \
+         says"
+    )
 }
 
 fn witness_lines(witness: &Witness<'_>, files: &Files) -> Vec<String> {
@@ -169,23 +214,43 @@ fn witness_lines(witness: &Witness<'_>, files: &Files) -> Vec<String> {
     let mut lines = vec![
         format!("  {}", packet_words(&witness.packet)),
         format!("    should be {owed}: {}", because(&witness.owed, files)),
-        format!("    the scripts: {}", fate(witness.verdict, witness.is_untracked)),
+        format!(
+            "    the scripts: {}",
+            fate(witness.verdict, witness.is_untracked)
+        ),
     ];
     let family = witness.packet.flow.family();
-    for RulePassed { table, chain, line, comment, target } in &witness.passed {
+    for RulePassed {
+        table,
+        chain,
+        line,
+        comment,
+        target,
+    } in &witness.passed
+    {
         let script = Script::Table(*table, family);
-        lines.push(format!("      {script}, line {line}, {chain}: {target} ({comment})"));
+        lines.push(format!(
+            "      {script}, line {line}, {chain}: {target} ({comment})"
+        ));
     }
     lines
 }
 
-/// `TCP 10.0.0.1 port 49152 to 10.0.0.2 port 80, first of a connection, forwarded from eth0 to cali0`.
+/// `TCP 10.0.0.1 port 49152 to 10.0.0.2 port 80, first of a connection, forwarded from eth0 to
+/// cali0`.
 fn packet_words(packet: &Packet) -> String {
     let flow = &packet.flow;
     let port = |port: Option<u16>| port.map_or_else(String::new, |port| format!(" port {port}"));
-    let message = flow.icmp.map_or_else(String::new, |message| format!(" type {} code {}", message.kind, message.code));
-    let ports = (flow.ports.map(|ports| ports.source), flow.ports.map(|ports| ports.destination));
-    let original = packet.original.map_or_else(String::new, |sent| format!(" (sent to {}{})", sent.address, port(sent.port)));
+    let message = flow.icmp.map_or_else(String::new, |message| {
+        format!(" type {} code {}", message.kind, message.code)
+    });
+    let ports = (
+        flow.ports.map(|ports| ports.source),
+        flow.ports.map(|ports| ports.destination),
+    );
+    let original = packet.original.map_or_else(String::new, |sent| {
+        format!(" (sent to {}{})", sent.address, port(sent.port))
+    });
     let state = match packet.state {
         State::New => "first of its connection",
         State::Established => "of a known connection",
@@ -198,23 +263,36 @@ fn packet_words(packet: &Packet) -> String {
         Hook::Input { arrives } => format!("to the node by {arrives}"),
         Hook::Output { leaves } => format!("of the node by {leaves}"),
     };
-    let (source, destination) = (format!("{}{}", flow.source, port(ports.0)), format!("{}{}", flow.destination, port(ports.1)));
+    let (source, destination) = (
+        format!("{}{}", flow.source, port(ports.0)),
+        format!("{}{}", flow.destination, port(ports.1)),
+    );
     let reverse_path = match packet.reverse_path {
         ReversePath::Arriving => "",
         ReversePath::Elsewhere => ", though the route back leads elsewhere",
         ReversePath::Nowhere => ", without a route back",
     };
-    format!("{}{message} from {source} to {destination}{original}, {state}, {place}{reverse_path}", flow.protocol)
+    format!(
+        "{}{message} from {source} to {destination}{original}, {state}, {place}{reverse_path}",
+        flow.protocol
+    )
 }
 
 fn fate(verdict: Verdict, is_untracked: bool) -> String {
-    let kept = if is_untracked { ", kept from connection tracking" } else { "" };
+    let kept = if is_untracked {
+        ", kept from connection tracking"
+    } else {
+        ""
+    };
     format!("{verdict}{kept}")
 }
 
 fn because(owed: &Expected<'_>, files: &Files) -> String {
     match owed.cause {
-        Cause::Policy => owed.passages.last().map_or_else(|| "policy".to_owned(), |passage| decider(passage, files)),
+        Cause::Policy => owed
+            .passages
+            .last()
+            .map_or_else(|| "policy".to_owned(), |passage| decider(passage, files)),
         Cause::KnownConnection => "known connections go on".to_owned(),
         Cause::NoConnection => "it belongs to no connection".to_owned(),
         Cause::Neighbour => "neighbours must find each other".to_owned(),
@@ -230,16 +308,36 @@ fn because(owed: &Expected<'_>, files: &Files) -> String {
 /// The rule that decides, with its place, or what decides in its absence.
 fn decider(passage: &Passage<'_>, files: &Files) -> String {
     let direction = passage.direction;
-    let Some(last) = passage.tiers.last() else { return format!("no {direction} policy applies") };
-    let rule = last.policies.last().and_then(|passed| Some((passed.policy, *passed.rules.last()?)));
+    let Some(last) = passage.tiers.last() else {
+        return format!("no {direction} policy applies");
+    };
+    let rule = last
+        .policies
+        .last()
+        .and_then(|passed| Some((passed.policy, *passed.rules.last()?)));
     match (last.end, rule) {
         (TierEnd::Allowed | TierEnd::Denied, Some((policy, rule))) => {
-            let place = format!("{}:{}", files.get(rule.span.file).name, files.position(rule.span).line);
-            format!("{direction} rule {} of {} ({place})", rule.number, policy.key)
+            let place = format!(
+                "{}:{}",
+                files.get(rule.span.file).name,
+                files.position(rule.span).line
+            );
+            format!(
+                "{direction} rule {} of {} ({place})",
+                rule.number, policy.key
+            )
         }
         (TierEnd::DeniedByDefault, _) => {
-            let policies: Vec<String> = last.policies.iter().map(|passed| passed.policy.key.to_string()).collect();
-            format!("no {direction} rule of {} matches, and tier {} denies the rest", policies.join(", "), last.tier.name)
+            let policies: Vec<String> = last
+                .policies
+                .iter()
+                .map(|passed| passed.policy.key.to_string())
+                .collect();
+            format!(
+                "no {direction} rule of {} matches, and tier {} denies the rest",
+                policies.join(", "),
+                last.tier.name
+            )
         }
         (TierEnd::Allowed | TierEnd::Denied | TierEnd::Passed | TierEnd::PassedByDefault, _) => {
             format!("every tier of {direction} policy passes on, and profiles decide")

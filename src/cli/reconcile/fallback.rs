@@ -10,7 +10,8 @@ pub(super) enum Fallback {
     Missing,
     /// The last good bundle is another node's.
     OfNode(String),
-    /// Something else was written since, and not kept: the last good bundle is older, and may allow more.
+    /// Something else was written since, and not kept: the last good bundle is older, and may allow
+    /// more.
     Older,
     /// Nobody can say.
     Unreadable(Error),
@@ -27,9 +28,12 @@ impl Fallback {
         let is_last = match (apply::last_written(node.runner), &good) {
             (None, _) => true,
             (Some(_), None) => false,
-            (Some(written), Some(good)) => (&written.node, &written.scripts) == (&good.node, &good.scripts),
+            (Some(written), Some(good)) => {
+                (&written.node, &written.scripts) == (&good.node, &good.scripts)
+            }
         };
-        // what waits to be confirmed was not to be kept; it is taken back before anything else is done
+        // what waits to be confirmed was not to be kept; it is taken back before anything else is
+        // done
         if !is_last && apply::waits(node)?.is_none() {
             return Ok(Self::Older);
         }
@@ -53,9 +57,15 @@ impl Fallback {
         match self {
             Self::Good(_) => "the last good bundle stays in force".to_owned(),
             Self::Missing => "there is no good bundle yet: the kernel stays as it is".to_owned(),
-            Self::OfNode(other) => format!("the last good bundle is for node `{other}`, and not taken"),
-            Self::Older => "what was applied last stays; it was not kept, so drift is not repaired".to_owned(),
-            Self::Unreadable(_) => "the last good bundle cannot be read; what is in force stays, and drift is not repaired".to_owned(),
+            Self::OfNode(other) => {
+                format!("the last good bundle is for node `{other}`, and not taken")
+            }
+            Self::Older => {
+                "what was applied last stays; it was not kept, so drift is not repaired".to_owned()
+            }
+            Self::Unreadable(_) => "the last good bundle cannot be read; what is in force stays, \
+                                    and drift is not repaired"
+                .to_owned(),
         }
     }
 }

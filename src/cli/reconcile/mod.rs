@@ -27,24 +27,38 @@ use told::Told;
 
 /// Keep this node's kernel as a bundle says
 ///
-/// Applies the bundle, and again when it changes or the kernel drifts: looks at both on every change of the files, after every
-/// interval, and on SIGHUP. A bundle that is bad is told of, and the last good one stays in force; it comes back where the kernel refuses the
-/// new one. After a failure it tries again soon, then less and less often. SIGTERM ends it and leaves policy in place. With --policies it compiles this node's part itself.
+/// Applies the bundle, and again when it changes or the kernel drifts: looks at both on every
+/// change of the files, after every interval, and on SIGHUP. A bundle that is bad is told of, and
+/// the last good one stays in force; it comes back where the kernel refuses the new one. After a
+/// failure it tries again soon, then less and less often. SIGTERM ends it and leaves policy in
+/// place. With --policies it compiles this node's part itself.
 ///
-/// Under systemd it says when it is ready, how it is, and that it is alive (Type=notify, WatchdogSec).
+/// Under systemd it says when it is ready, how it is, and that it is alive (Type=notify,
+/// WatchdogSec).
 ///
-/// Exit status with --once: 0 in sync or done, 2 bad bundle (the last good one is in force, where it is what was applied last), 3 the kernel or a tool refused, 4 busy; else 0
-/// when it was told to end, 2 where it cannot begin.
+/// Exit status with --once: 0 in sync or done, 2 bad bundle (the last good one is in force, where
+/// it is what was applied last), 3 the kernel or a tool refused, 4 busy; else 0 when it was told to
+/// end, 2 where it cannot begin.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Directory of the bundle
-    #[arg(value_name = "BUNDLE", required_unless_present = "policies", conflicts_with = "policies")]
+    #[arg(
+        value_name = "BUNDLE",
+        required_unless_present = "policies",
+        conflicts_with = "policies"
+    )]
     bundle: Option<PathBuf>,
     /// Compile this node's part from these files and directories instead
     #[arg(long, value_name = "PATH", num_args = 1..)]
     policies: Vec<PathBuf>,
-    /// Which node this is; without it NODE_NAME, the host's name, or the bundle's only node if that was applied last
-    #[arg(long, value_name = "NODE", env = "PALISADE_NODE", hide_env_values = true)]
+    /// Which node this is; without it NODE_NAME, the host's name, or the bundle's only node if that
+    /// was applied last
+    #[arg(
+        long,
+        value_name = "NODE",
+        env = "PALISADE_NODE",
+        hide_env_values = true
+    )]
     node: Option<String>,
     /// How often to look for drift
     #[arg(long, value_name = "SECONDS", default_value_t = 30, env = "PALISADE_INTERVAL", hide_env_values = true,
@@ -53,7 +67,8 @@ pub(super) struct Arguments {
     /// One round only, for cron
     #[arg(long)]
     once: bool,
-    /// At the start (so always with --once), and when policy has changed, end known connections that it denies, and only those (needs `conntrack`)
+    /// At the start (so always with --once), and when policy has changed, end known connections
+    /// that it denies, and only those (needs `conntrack`)
     #[arg(long, env = "PALISADE_CUT_DENIED", hide_env_values = true, value_parser = BoolishValueParser::new())]
     cut_denied: bool,
     /// Compile also where there is no endpoint in the input
@@ -62,11 +77,23 @@ pub(super) struct Arguments {
     /// Take policy with staged policies in force
     #[arg(long)]
     staged: bool,
-    /// Write metrics to this file after each round, for node_exporter's textfile collector (FILE ends in .prom)
-    #[arg(long, value_name = "FILE", env = "PALISADE_METRICS_FILE", hide_env_values = true)]
+    /// Write metrics to this file after each round, for node_exporter's textfile collector (FILE
+    /// ends in .prom)
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PALISADE_METRICS_FILE",
+        hide_env_values = true
+    )]
     metrics_file: Option<PathBuf>,
     /// Answer `GET /metrics` at this address, such as 127.0.0.1:9632
-    #[arg(long, value_name = "ADDRESS", env = "PALISADE_METRICS_LISTEN", hide_env_values = true, conflicts_with = "once")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "PALISADE_METRICS_LISTEN",
+        hide_env_values = true,
+        conflicts_with = "once"
+    )]
     metrics_listen: Option<SocketAddr>,
     #[command(flatten)]
     options: Options,
@@ -90,17 +117,30 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     }
     let mut system = match System::watching(&arguments.inputs()) {
         Ok(system) => system,
-        Err(problem) => return keeper.report.diagnostic(Diagnostic::new(Code::Unreadable, problem.to_string())),
+        Err(problem) => {
+            return keeper
+                .report
+                .diagnostic(Diagnostic::new(Code::Unreadable, problem.to_string()));
+        }
     };
     if let Some(problem) = system.unwatched() {
-        keeper.report.remark(&format!("{problem}; until that is possible, changes are seen when the interval is over"));
+        keeper.report.remark(&format!(
+            "{problem}; until that is possible, changes are seen when the interval is over"
+        ));
     }
     let interval = Duration::from_secs(u64::from(arguments.interval));
-    agent::run(&mut system, &Pace { interval, retry: RETRY.min(interval) }, &mut |why| {
-        let (health, _) = keeper.round(why);
-        agent::tell_ready(keeper.words());
-        health
-    });
+    agent::run(
+        &mut system,
+        &Pace {
+            interval,
+            retry: RETRY.min(interval),
+        },
+        &mut |why| {
+            let (health, _) = keeper.round(why);
+            agent::tell_ready(keeper.words());
+            health
+        },
+    );
     agent::tell_stopping();
     keeper.report.remark("told to end; policy stays in place");
     Status::Clean
@@ -124,7 +164,8 @@ struct Keeper<'run> {
     is_fallback: bool,
     /// Whether what was read last is bad.
     is_bad: bool,
-    /// Whether connections are to be ended: policy was written, by this process or perhaps by one before, which was killed or could not end them.
+    /// Whether connections are to be ended: policy was written, by this process or perhaps by one
+    /// before, which was killed or could not end them.
     owes_cut: bool,
     told: Told,
     listener: Option<Listener>,
@@ -134,11 +175,20 @@ struct Keeper<'run> {
 }
 
 impl<'run> Keeper<'run> {
-    fn new(arguments: &'run Arguments, config: Option<&'run Path>, report: &'run mut Report) -> Result<Self, Diagnostic> {
+    fn new(
+        arguments: &'run Arguments,
+        config: Option<&'run Path>,
+        report: &'run mut Report,
+    ) -> Result<Self, Diagnostic> {
         let mut processes = arguments.options.processes();
         let source = Source::of(arguments, config, &mut processes)?;
         let at = |address: SocketAddr| {
-            Listener::at(address).map_err(|error| Diagnostic::new(Code::Unwritable, format!("cannot listen at {address}: {error}")))
+            Listener::at(address).map_err(|error| {
+                Diagnostic::new(
+                    Code::Unwritable,
+                    format!("cannot listen at {address}: {error}"),
+                )
+            })
         };
         let listener = arguments.metrics_listen.map(at).transpose()?;
         Ok(Self {
@@ -168,13 +218,18 @@ impl<'run> Keeper<'run> {
             }
         };
         // drift from the last good one is looked for as often as from any other
-        let status = if self.is_bad && status == Status::Clean { Status::Invalid } else { status };
+        let status = if self.is_bad && status == Status::Clean {
+            Status::Invalid
+        } else {
+            status
+        };
         self.told.count(status, self.is_bad);
         self.measure();
         (health, status)
     }
 
-    /// Reads what is to be in force, where that may have changed. What is bad is told of, and what was good before stays.
+    /// Reads what is to be in force, where that may have changed. What is bad is told of, and what
+    /// was good before stays.
     fn refresh(&mut self, why: Why) {
         match self.source.read(why, &mut self.processes, self.report) {
             Found::Same => {}
@@ -192,7 +247,8 @@ impl<'run> Keeper<'run> {
         }
     }
 
-    /// Where nothing good was read yet, the last good bundle is wanted, if it may be; by each round anew, since others apply, too.
+    /// Where nothing good was read yet, the last good bundle is wanted, if it may be; by each round
+    /// anew, since others apply, too.
     fn fall_back(&mut self) {
         let name = self.source.node();
         let fallback = Fallback::find(&mut self.node(), name.as_deref());
@@ -200,12 +256,17 @@ impl<'run> Keeper<'run> {
             self.report.failure(&error.diagnostic(&self.processes));
         }
         self.report.remark(&fallback.words());
-        self.wanted = fallback.good().map(|good| (good, " (the last good bundle)".to_owned()));
+        self.wanted = fallback
+            .good()
+            .map(|good| (good, " (the last good bundle)".to_owned()));
         self.is_fallback = self.wanted.is_some();
     }
 
     fn node(&mut self) -> Node<'_> {
-        Node { runner: &mut self.processes, settings: self.arguments.options.settings() }
+        Node {
+            runner: &mut self.processes,
+            settings: self.arguments.options.settings(),
+        }
     }
 
     fn keep(&mut self, wanted: &Wanted, ground: &str) -> (Health, Status) {
@@ -222,7 +283,11 @@ impl<'run> Keeper<'run> {
                     || self.told.is_first()
                     || (self.told.has_failed() && !self.is_bad);
                 if is_news || self.arguments.once {
-                    status = node::tell(&outcome, (&format!("node {}{ground}", wanted.node), &Beside::default()), self.report);
+                    status = node::tell(
+                        &outcome,
+                        (&format!("node {}{ground}", wanted.node), &Beside::default()),
+                        self.report,
+                    );
                 }
                 // policy is in force all the same, and is looked after as often
                 let is_cut = !self.owes_cut || !self.arguments.cut_denied || self.cut(wanted);
@@ -238,12 +303,22 @@ impl<'run> Keeper<'run> {
         match error.kind() {
             // that is tried every second, and need not be told each time
             Kind::Busy if self.told.is_busy() => (Health::Busy, Status::Busy),
-            Kind::Busy => (Health::Busy, node::fail(error, &self.processes, self.report)),
-            Kind::Bad => (Health::Failed, node::fail(error, &self.processes, self.report)),
+            Kind::Busy => (
+                Health::Busy,
+                node::fail(error, &self.processes, self.report),
+            ),
+            Kind::Bad => (
+                Health::Failed,
+                node::fail(error, &self.processes, self.report),
+            ),
             Kind::Refused => {
                 let status = node::fail(error, &self.processes, self.report);
-                // the state before is enforced again, if it could be; it may be another one than the last good bundle's
-                if matches!(error, Error::Kernel(_) | Error::RolledBack { .. } | Error::NotRolledBack { .. }) {
+                // the state before is enforced again, if it could be; it may be another one than
+                // the last good bundle's
+                if matches!(
+                    error,
+                    Error::Kernel(_) | Error::RolledBack { .. } | Error::NotRolledBack { .. }
+                ) {
                     self.bring_back(wanted, error);
                 }
                 (Health::Failed, status)
@@ -256,7 +331,9 @@ impl<'run> Keeper<'run> {
         let fallback = Fallback::find(&mut self.node(), Some(&refused.node));
         let words = fallback.words();
         let Some(good) = fallback.good() else {
-            return self.report.remark(&format!("nothing is brought back: {words}"));
+            return self
+                .report
+                .remark(&format!("nothing is brought back: {words}"));
         };
         if good.scripts == refused.scripts {
             return;
@@ -264,13 +341,15 @@ impl<'run> Keeper<'run> {
         match apply::run(&mut self.node(), &good) {
             Ok(outcome) => {
                 self.told.apply(&outcome);
-                self.report.remark("the last good bundle is in force; the new one is tried again");
+                self.report
+                    .remark("the last good bundle is in force; the new one is tried again");
             }
             Err(error) => {
                 if error != *why {
                     self.report.failure(&error.diagnostic(&self.processes));
                 }
-                self.report.remark("the last good bundle could not be brought back");
+                self.report
+                    .remark("the last good bundle could not be brought back");
             }
         }
     }
@@ -283,7 +362,8 @@ impl<'run> Keeper<'run> {
         }
     }
 
-    /// Ends known connections that policy denies now; whether that was possible. Where it was not, the next round tries again.
+    /// Ends known connections that policy denies now; whether that was possible. Where it was not,
+    /// the next round tries again.
     fn cut(&mut self, wanted: &Wanted) -> bool {
         match node::cut(wanted, &mut self.processes) {
             Ok(cut) => {
@@ -302,9 +382,19 @@ impl<'run> Keeper<'run> {
 
     /// Looks at the kernel.
     fn see(&mut self) -> Option<status::Status> {
-        let settings = apply::Settings { wait: MEASURE_WAIT, ..self.arguments.options.settings() };
+        let settings = apply::Settings {
+            wait: MEASURE_WAIT,
+            ..self.arguments.options.settings()
+        };
         let (wanted, _) = self.wanted.as_ref()?;
-        let look = apply::look(&mut Node { runner: &mut self.processes, settings }, wanted).ok()?;
+        let look = apply::look(
+            &mut Node {
+                runner: &mut self.processes,
+                settings,
+            },
+            wanted,
+        )
+        .ok()?;
         Some(node::status(wanted, &look, &Places::new()))
     }
 
@@ -318,9 +408,16 @@ impl<'run> Keeper<'run> {
         if let Some(listener) = &self.listener {
             listener.show(&text);
         }
-        let written = self.arguments.metrics_file.as_deref().map(|path| agent::write_metrics(path, &text).map_err(|error| (path, error)));
+        let written = self
+            .arguments
+            .metrics_file
+            .as_deref()
+            .map(|path| agent::write_metrics(path, &text).map_err(|error| (path, error)));
         if let Some(Err((path, error))) = written {
-            self.report.remark(&format!("cannot write the metrics to `{}`: {error}", path.display()));
+            self.report.remark(&format!(
+                "cannot write the metrics to `{}`: {error}",
+                path.display()
+            ));
         }
     }
 }

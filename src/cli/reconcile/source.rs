@@ -36,7 +36,8 @@ struct Compiler {
     node: String,
 }
 
-/// What a file was like. Times are in seconds and nanoseconds; the one of its last change in any way nobody can set.
+/// What a file was like. Times are in seconds and nanoseconds; the one of its last change in any
+/// way nobody can set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Trace {
     path: PathBuf,
@@ -60,18 +61,33 @@ pub(super) enum Found {
 const MOST_READS: usize = 3;
 
 impl<'run> Source<'run> {
-    pub(super) fn of(arguments: &'run Arguments, config: Option<&Path>, processes: &mut Processes) -> Result<Self, Diagnostic> {
+    pub(super) fn of(
+        arguments: &'run Arguments,
+        config: Option<&Path>,
+        processes: &mut Processes,
+    ) -> Result<Self, Diagnostic> {
         let compiler = match arguments.bundle {
             Some(_) => None,
             None => {
                 let (options, templates) = config::load(&arguments.choices, config)?;
                 let host = apply::host_name(processes).unwrap_or_default();
-                let node = node::name(arguments.node.as_deref()).or(host).unwrap_or_default();
-                Some(Compiler { options, templates, node })
+                let node = node::name(arguments.node.as_deref())
+                    .or(host)
+                    .unwrap_or_default();
+                Some(Compiler {
+                    options,
+                    templates,
+                    node,
+                })
             }
         };
         let extensions = config::extensions(arguments.choices.extensions(), config)?;
-        Ok(Self { arguments, extensions, compiler, seen: None })
+        Ok(Self {
+            arguments,
+            extensions,
+            compiler,
+            seen: None,
+        })
     }
 
     /// The node that it is for, as far as somebody says it.
@@ -82,9 +98,14 @@ impl<'run> Source<'run> {
         }
     }
 
-    /// Reads it, where it may have changed since it was read last: files have another length, time or inode. What was bad is read again
-    /// each time: why it was need not be seen in the files.
-    pub(super) fn read(&mut self, why: Why, processes: &mut Processes, report: &mut Report) -> Found {
+    /// Reads it, where it may have changed since it was read last: files have another length, time
+    /// or inode. What was bad is read again each time: why it was need not be seen in the files.
+    pub(super) fn read(
+        &mut self,
+        why: Why,
+        processes: &mut Processes,
+        report: &mut Report,
+    ) -> Found {
         let now = traces(&self.traced());
         let is_same = self.seen.as_ref() == Some(&now);
         if is_same && matches!(why, Why::Interval | Why::Changed | Why::Retry) {
@@ -92,11 +113,16 @@ impl<'run> Source<'run> {
         }
         let read = match (&self.compiler, &self.arguments.bundle) {
             (None, Some(bundle)) => {
-                let asked =
-                    Asked { node: self.arguments.node.as_deref(), takes_staged: self.arguments.staged, extensions: &self.extensions };
+                let asked = Asked {
+                    node: self.arguments.node.as_deref(),
+                    takes_staged: self.arguments.staged,
+                    extensions: &self.extensions,
+                };
                 let wanted = node::wanted(bundle, &asked, processes);
                 // a change while they are read is seen the next time
-                wanted.map(|wanted| (now, wanted)).map_err(|bad| report.failure(&bad))
+                wanted
+                    .map(|wanted| (now, wanted))
+                    .map_err(|bad| report.failure(&bad))
             }
             (Some(compiler), _) => self.compile_at_rest(now, compiler, processes, report),
             (None, None) => Err(()),
@@ -115,12 +141,19 @@ impl<'run> Source<'run> {
 
     /// What is read, but of a bundle its index only, which has the digests of all its files.
     fn traced(&self) -> Vec<PathBuf> {
-        let index = self.arguments.bundle.as_ref().map(|bundle| bundle.join(INDEX_FILE));
-        index.into_iter().chain(self.arguments.policies.iter().cloned()).collect()
+        let index = self
+            .arguments
+            .bundle
+            .as_ref()
+            .map(|bundle| bundle.join(INDEX_FILE));
+        index
+            .into_iter()
+            .chain(self.arguments.policies.iter().cloned())
+            .collect()
     }
 
-    /// Compiles files that stay as they are meanwhile, and gives what they are like: half of a checkout may well compile, and lack the policy
-    /// that denies.
+    /// Compiles files that stay as they are meanwhile, and gives what they are like: half of a
+    /// checkout may well compile, and lack the policy that denies.
     fn compile_at_rest(
         &self,
         now: Vec<Trace>,
@@ -129,32 +162,60 @@ impl<'run> Source<'run> {
         report: &mut Report,
     ) -> Result<(Vec<Trace>, (Wanted, String)), ()> {
         let traced = self.traced();
-        match at_rest(now, || traces(&traced), || self.compile(compiler, processes, report)) {
+        match at_rest(
+            now,
+            || traces(&traced),
+            || self.compile(compiler, processes, report),
+        ) {
             Some((seen, compiled)) => compiled.map(|compiled| (seen, compiled)),
             None => {
-                let help = "let the whole directory be exchanged at once, as git-sync does; it is read again soon";
-                report.diagnostic(Diagnostic::new(Code::Unreadable, "the policies change while they are read").help(help));
+                let help = "let the whole directory be exchanged at once, as git-sync does; it is \
+                            read again soon";
+                report.diagnostic(
+                    Diagnostic::new(Code::Unreadable, "the policies change while they are read")
+                        .help(help),
+                );
                 Err(())
             }
         }
     }
 
     /// Compiles this node's part; what is wrong with the input is told.
-    fn compile(&self, compiler: &Compiler, processes: &mut Processes, report: &mut Report) -> Result<(Wanted, String), ()> {
+    fn compile(
+        &self,
+        compiler: &Compiler,
+        processes: &mut Processes,
+        report: &mut Report,
+    ) -> Result<(Wanted, String), ()> {
         let mut found = Diagnostics::default();
         let files = input::read(&self.arguments.policies, &mut found);
         let input = crate::read(&files, input::staging(self.arguments.staged), &mut found);
-        let nodes = render::nodes(std::slice::from_ref(&compiler.node), &input.inventory, &mut found);
+        let nodes = render::nodes(
+            std::slice::from_ref(&compiler.node),
+            &input.inventory,
+            &mut found,
+        );
         if !self.arguments.allow_no_endpoints {
             emptiness::refuse(&input, "the bundle", &mut found);
         }
         let mut wanted = None;
         if let (Some(node), false) = (nodes.first(), found.has_errors()) {
             let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-            let provenance = Provenance { inputs: input.digest, staged: self.arguments.staged };
-            let part = crate::compile(&resolved, *node, &compiler.options, &compiler.templates, &mut found);
-            let kept =
-                part.and_then(|part| part.map(|part| keep(&part, (provenance, &compiler.options.extensions), processes)).transpose());
+            let provenance = Provenance {
+                inputs: input.digest,
+                staged: self.arguments.staged,
+            };
+            let part = crate::compile(
+                &resolved,
+                *node,
+                &compiler.options,
+                &compiler.templates,
+                &mut found,
+            );
+            let kept = part.and_then(|part| {
+                part.map(|part| keep(&part, (provenance, &compiler.options.extensions), processes))
+                    .transpose()
+            });
             wanted = kept.unwrap_or_else(|bad| {
                 found.push(bad);
                 None
@@ -167,9 +228,13 @@ impl<'run> Source<'run> {
     }
 }
 
-/// What reading brings when the files are alike before and behind it, and what they are like; none where they differ each time. `state` is
-/// what they are like at first.
-fn at_rest<State: PartialEq, Read>(mut state: State, look: impl Fn() -> State, mut read: impl FnMut() -> Read) -> Option<(State, Read)> {
+/// What reading brings when the files are alike before and behind it, and what they are like; none
+/// where they differ each time. `state` is what they are like at first.
+fn at_rest<State: PartialEq, Read>(
+    mut state: State,
+    look: impl Fn() -> State,
+    mut read: impl FnMut() -> Read,
+) -> Option<(State, Read)> {
     for _ in 0..MOST_READS {
         let (brought, behind) = (read(), look());
         if behind == state {
@@ -186,10 +251,13 @@ fn keep(
     (provenance, extensions): (Provenance, &options::Extensions),
     processes: &Processes,
 ) -> Result<Wanted, Diagnostic> {
-    let place = processes.place_for_folder(Keep::Always, COMPILED).map_err(|failure| {
-        let help = "name another directory with --state-dir, or move that away; nothing was changed";
-        Diagnostic::new(Code::Unwritable, failure.to_string()).help(help)
-    })?;
+    let place = processes
+        .place_for_folder(Keep::Always, COMPILED)
+        .map_err(|failure| {
+            let help =
+                "name another directory with --state-dir, or move that away; nothing was changed";
+            Diagnostic::new(Code::Unwritable, failure.to_string()).help(help)
+        })?;
     let mut writer = Writer::of_our_own(&place, provenance)?;
     writer.add(part)?;
     // what else came into it was not palisade's, and is kept beside it
@@ -197,18 +265,22 @@ fn keep(
     Wanted::read(&OnDisk::open(&place)?, &part.node, extensions)
 }
 
-/// What all files below the paths are like, links followed and hidden entries passed over, as they are read. What cannot be seen has no trace,
-/// and so differs when it can.
+/// What all files below the paths are like, links followed and hidden entries passed over, as they
+/// are read. What cannot be seen has no trace, and so differs when it can.
 fn traces(paths: &[PathBuf]) -> Vec<Trace> {
     let mut open: Vec<PathBuf> = paths.to_vec();
     let mut seen = BTreeSet::new();
     let mut traces = Vec::new();
     while let Some(path) = open.pop() {
-        let Ok(about) = fs::metadata(&path) else { continue };
+        let Ok(about) = fs::metadata(&path) else {
+            continue;
+        };
         match about.is_dir() {
             false => traces.push(Trace::of(path, &about)),
             // a link may lead back to where it stands
-            true if fs::canonicalize(&path).is_ok_and(|real| seen.insert(real)) => open.extend(input::list(&path).unwrap_or_default()),
+            true if fs::canonicalize(&path).is_ok_and(|real| seen.insert(real)) => {
+                open.extend(input::list(&path).unwrap_or_default())
+            }
             true => {}
         }
     }
@@ -241,7 +313,12 @@ mod tests {
     /// Writes the file in place, as old as it was, as `tar` and `rsync --times` do.
     fn rewrite(path: &Path, text: &str) {
         fs::write(path, text).unwrap();
-        File::options().write(true).open(path).unwrap().set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH)).unwrap();
+        File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH))
+            .unwrap();
     }
 
     #[test]
@@ -251,7 +328,11 @@ mod tests {
         for directory in ["all/.hidden", "all/sub", "shared"] {
             fs::create_dir_all(at(directory)).unwrap();
         }
-        for (link, to) in [("all/shared", at("shared")), ("all/sub/up", at("all")), ("all/one.yaml", at("one.yaml"))] {
+        for (link, to) in [
+            ("all/shared", at("shared")),
+            ("all/sub/up", at("all")),
+            ("all/one.yaml", at("one.yaml")),
+        ] {
             symlink(to, at(link)).unwrap();
         }
         let look = || traces(&[at("all"), at("all/shared")]);
@@ -264,7 +345,10 @@ mod tests {
             let begun = fs::metadata(at(file)).unwrap();
             while changed(&at("tick")) == std::os::unix::fs::MetadataExt::ctime_nsec(&begun) {}
             rewrite(&at(file), "word");
-            assert!(look() != before, "{file} is another one of the same length, time and inode");
+            assert!(
+                look() != before,
+                "{file} is another one of the same length, time and inode"
+            );
         }
         assert_eq!(look().len(), 4, "each once");
         let before = look();
@@ -281,7 +365,12 @@ mod tests {
     /// Files that change during so many readings: which reading counts, if any.
     #[test]
     fn what_changes_while_it_is_read_does_not_count() {
-        for (changes, expected) in [(0, Some(1)), (1, Some(2)), (MOST_READS - 1, Some(MOST_READS)), (MOST_READS, None)] {
+        for (changes, expected) in [
+            (0, Some(1)),
+            (1, Some(2)),
+            (MOST_READS - 1, Some(MOST_READS)),
+            (MOST_READS, None),
+        ] {
             let (reads, state) = (Cell::new(0), Cell::new(0));
             let brought = at_rest(
                 state.get(),
@@ -292,7 +381,11 @@ mod tests {
                     reads.get()
                 },
             );
-            assert_eq!(brought, expected.map(|read| (state.get(), read)), "{changes} changes");
+            assert_eq!(
+                brought,
+                expected.map(|read| (state.get(), read)),
+                "{changes} changes"
+            );
         }
     }
 }

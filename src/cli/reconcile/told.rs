@@ -79,17 +79,44 @@ impl Told {
     /// All of it, and how the kernel is, where it could be seen.
     pub(super) fn metrics(&self, kernel: Option<&status::Status>) -> String {
         let mut metrics = Metrics::default();
-        let rounds = metrics.counter("palisade_rounds_total", "Rounds of the loop, by how they ended.");
-        ENDS.into_iter().zip(self.rounds).for_each(|(end, count)| rounds.add(&[("end", end)], count));
+        let rounds = metrics.counter(
+            "palisade_rounds_total",
+            "Rounds of the loop, by how they ended.",
+        );
+        ENDS.into_iter()
+            .zip(self.rounds)
+            .for_each(|(end, count)| rounds.add(&[("end", end)], count));
         let counts = [
-            ("palisade_applies_total", "Rounds that changed what is in force.", self.repairs),
-            ("palisade_calls_total", "Calls of tools that wrote to the kernel.", self.calls),
-            ("palisade_connections_cut_total", "Known connections that were ended because policy denies them now.", self.cut),
+            (
+                "palisade_applies_total",
+                "Rounds that changed what is in force.",
+                self.repairs,
+            ),
+            (
+                "palisade_calls_total",
+                "Calls of tools that wrote to the kernel.",
+                self.calls,
+            ),
+            (
+                "palisade_connections_cut_total",
+                "Known connections that were ended because policy denies them now.",
+                self.cut,
+            ),
         ];
-        counts.into_iter().for_each(|(name, help, count)| metrics.counter(name, help).add(&[], count));
-        metrics.gauge("palisade_failed_rounds", "Rounds in a row that did not end well, up to now.").add(&[], self.failures);
+        counts
+            .into_iter()
+            .for_each(|(name, help, count)| metrics.counter(name, help).add(&[], count));
         metrics
-            .gauge("palisade_bundle_bad", "Whether the bundle that was read last is bad, and another one in force.")
+            .gauge(
+                "palisade_failed_rounds",
+                "Rounds in a row that did not end well, up to now.",
+            )
+            .add(&[], self.failures);
+        metrics
+            .gauge(
+                "palisade_bundle_bad",
+                "Whether the bundle that was read last is bad, and another one in force.",
+            )
             .add(&[], self.is_bad);
         if let Some(kernel) = kernel {
             kernel.measure(&mut metrics);

@@ -17,20 +17,30 @@ pub(super) fn bare(node: &Node) -> Json {
         Value::Scalar(Scalar::Text(text)) => Json::String(text.value.clone()),
         Value::Scalar(Scalar::Ambiguous(word)) => panic!("{word} was quoted"),
         Value::List(items) => Json::Array(items.iter().map(bare).collect()),
-        Value::Map(entries) => Json::Object(entries.iter().map(|entry| (entry.key.value.clone(), bare(&entry.value))).collect()),
+        Value::Map(entries) => Json::Object(
+            entries
+                .iter()
+                .map(|entry| (entry.key.value.clone(), bare(&entry.value)))
+                .collect(),
+        ),
     }
 }
 
 /// A number to its last digit, which serde_json's own reader gives up for speed.
 fn exact(number: &str) -> Json {
-    let whole = number.parse::<i64>().map(Json::from).or_else(|_| number.parse::<u64>().map(Json::from));
+    let whole = number
+        .parse::<i64>()
+        .map(Json::from)
+        .or_else(|_| number.parse::<u64>().map(Json::from));
     whole.unwrap_or_else(|_| Json::from(number.parse::<f64>().unwrap()))
 }
 
 fn tree(file: &str, text: &str) -> Json {
     let mut found = Diagnostics::default();
     let mut tree = None;
-    for_each(&one(file, text), &mut found, &mut |object, found| tree = object.tree(found).as_deref().map(bare));
+    for_each(&one(file, text), &mut found, &mut |object, found| {
+        tree = object.tree(found).as_deref().map(bare)
+    });
     assert!(!found.has_errors(), "{text}\n{:?}", found.sorted());
     tree.unwrap()
 }
@@ -39,13 +49,30 @@ fn tree(file: &str, text: &str) -> Json {
 fn decoded(file: &str, text: &str) -> Result<Sample, Vec<(Code, String)>> {
     let mut found = Diagnostics::default();
     let mut sample = None;
-    for_each(&one(file, text), &mut found, &mut |object, found| sample = object.decode(found));
-    sample.ok_or_else(|| found.sorted().into_iter().map(|problem| (problem.code, problem.message.clone())).collect())
+    for_each(&one(file, text), &mut found, &mut |object, found| {
+        sample = object.decode(found)
+    });
+    sample.ok_or_else(|| {
+        found
+            .sorted()
+            .into_iter()
+            .map(|problem| (problem.code, problem.message.clone()))
+            .collect()
+    })
 }
 
 fn json(string: impl Strategy<Value = String> + Clone + 'static) -> impl Strategy<Value = Json> {
-    let number = prop_oneof![any::<i64>().prop_map(Json::from), any::<u64>().prop_map(Json::from), (-1e9..1e9).prop_map(Json::from)];
-    let leaf = prop_oneof![Just(Json::Null), any::<bool>().prop_map(Json::Bool), number, string.clone().prop_map(Json::String)];
+    let number = prop_oneof![
+        any::<i64>().prop_map(Json::from),
+        any::<u64>().prop_map(Json::from),
+        (-1e9..1e9).prop_map(Json::from)
+    ];
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::Bool),
+        number,
+        string.clone().prop_map(Json::String)
+    ];
     leaf.prop_recursive(4, 40, 6, move |inner| {
         let map = prop::collection::btree_map(string.clone(), inner.clone(), 0..6);
         prop_oneof![
@@ -59,8 +86,10 @@ fn pod(spec: &Json) -> Json {
     serde_json::json!({"apiVersion": "v1", "kind": "Pod", "spec": spec})
 }
 
-const WORDS: &[&str] =
-    &["yes", "on", "null", "~", "0123", "1_000", "80:50", "<<", "- a", "a: b", "#", "\n", "\t", "*a", "&a", "!!str", "%", "---", "..."];
+const WORDS: &[&str] = &[
+    "yes", "on", "null", "~", "0123", "1_000", "80:50", "<<", "- a", "a: b", "#", "\n", "\t", "*a",
+    "&a", "!!str", "%", "---", "...",
+];
 
 /// Values of a field, right and wrong.
 const VALUES: &[&str] = &[
@@ -89,7 +118,11 @@ const VALUES: &[&str] = &[
     "{\"a\": \"b\", \"a\": \"c\"}",
 ];
 
-const MANIFEST: &str = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: projectcalico.org/v3\n  kind: NetworkPolicy\n  metadata: &m {name: 'wéb', namespace: \"prod\"}\n  spec:\n    selector: app == 'x'\n    types: [Ingress]\n    ingress:\n    - action: Allow\n      source:\n        notes: |\n          a\n          b\n---\napiVersion: v1\nkind: Pod\nmetadata:\n  <<: *m\n";
+const MANIFEST: &str = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: projectcalico.org/v3\n  \
+                        kind: NetworkPolicy\n  metadata: &m {name: 'wéb', namespace: \"prod\"}\n  \
+                        spec:\n    selector: app == 'x'\n    types: [Ingress]\n    ingress:\n    \
+                        - action: Allow\n      source:\n        notes: |\n          a\n          \
+                        b\n---\napiVersion: v1\nkind: Pod\nmetadata:\n  <<: *m\n";
 const JSON_MANIFEST: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "wéb", "labels": {"a": "\u00fc"}}, "spec": {"ports": [80, 1.5e3]}}, {"apiVersion": "projectcalico.org/v3", "kind": "Tier", "spec": {"order": null}}]}"#;
 const SNIPPETS: &[&str] = &[
     "\0",
@@ -191,19 +224,31 @@ const TOKENS: &[&str] = &[
 fn agrees(node: &Node, other: &serde_yaml::Value) -> bool {
     use serde_yaml::Value as Other;
     match (&node.value, other) {
-        (Value::Scalar(Scalar::Ambiguous(_)), _) | (Value::Scalar(Scalar::Null), Other::Null) => true,
+        (Value::Scalar(Scalar::Ambiguous(_)), _) | (Value::Scalar(Scalar::Null), Other::Null) => {
+            true
+        }
         (Value::Scalar(Scalar::Bool(value)), Other::Bool(other)) => value == other,
-        (Value::Scalar(Scalar::Number(number)), Other::Number(other)) => number.parse::<f64>().ok() == other.as_f64(),
+        (Value::Scalar(Scalar::Number(number)), Other::Number(other)) => {
+            number.parse::<f64>().ok() == other.as_f64()
+        }
         (Value::Scalar(Scalar::Text(text)), Other::String(other)) => text.value == *other,
         (Value::List(items), Other::Sequence(others)) => {
-            items.len() == others.len() && items.iter().zip(others).all(|(item, other)| agrees(item, other))
+            items.len() == others.len()
+                && items
+                    .iter()
+                    .zip(others)
+                    .all(|(item, other)| agrees(item, other))
         }
         (Value::Map(entries), Other::Mapping(others)) => {
             let named = |name: &str| {
-                others.iter().find(|(key, _)| key.as_str() == Some(name) || serde_yaml::to_string(key).unwrap().trim() == name)
+                others.iter().find(|(key, _)| {
+                    key.as_str() == Some(name) || serde_yaml::to_string(key).unwrap().trim() == name
+                })
             };
             entries.len() == others.len()
-                && entries.iter().all(|entry| named(&entry.key.value).is_some_and(|(_, other)| agrees(&entry.value, other)))
+                && entries.iter().all(|entry| {
+                    named(&entry.key.value).is_some_and(|(_, other)| agrees(&entry.value, other))
+                })
         }
         _ => false,
     }
@@ -215,7 +260,10 @@ fn check_nothing_panics(text: &str) {
         let mut found = Diagnostics::default();
         read(&files, &mut found);
         for problem in found.sorted() {
-            let outside = problem.labels.iter().find(|label| text.get(label.span.range()).is_none());
+            let outside = problem
+                .labels
+                .iter()
+                .find(|label| text.get(label.span.range()).is_none());
             assert!(outside.is_none(), "{problem:?} in {text:?}");
             print::human(problem, &files, false);
         }

@@ -10,7 +10,8 @@ use crate::text::Files;
 
 /// A file: its name, its text, and the names of its pods or `code:line` of its errors.
 ///
-/// In the text, `J1` is pod `1` as JSON, `F1` as a flow mapping of YAML that is no JSON, and `B1` as a block of YAML.
+/// In the text, `J1` is pod `1` as JSON, `F1` as a flow mapping of YAML that is no JSON, and `B1`
+/// as a block of YAML.
 type Row = (&'static str, &'static str, &'static [&'static str]);
 
 #[rustfmt::skip]
@@ -62,7 +63,8 @@ const FILES: &[Row] = &[
 fn written(text: &str) -> String {
     let mut text = text.to_owned();
     for name in ["1", "2", "3"] {
-        let json = format!(r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "{name}"}}}}"#);
+        let json =
+            format!(r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "{name}"}}}}"#);
         let flow = format!("{{apiVersion: v1, kind: Pod, metadata: {{name: '{name}'}}}}");
         let block = format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: '{name}'\n");
         for (mark, pod) in [("J", json), ("F", flow), ("B", block)] {
@@ -75,7 +77,11 @@ fn written(text: &str) -> String {
 /// Returns the code and the line of every error.
 fn errors(files: &Files, found: &Diagnostics) -> Vec<String> {
     let place = |label: &crate::diagnostic::Label| files.position(label.span).line;
-    found.sorted().into_iter().map(|one| format!("{}:{}", one.code, one.labels.first().map_or(0, place))).collect()
+    found
+        .sorted()
+        .into_iter()
+        .map(|one| format!("{}:{}", one.code, one.labels.first().map_or(0, place)))
+        .collect()
 }
 
 #[test]
@@ -85,9 +91,16 @@ fn a_file_is_json_or_else_yaml() {
         let text = written(text);
         let files = one(name, &text);
         let mut found = Diagnostics::default();
-        let objects: Vec<String> = read(&files, &mut found).into_iter().map(|(_, name, _)| name).collect();
+        let objects: Vec<String> = read(&files, &mut found)
+            .into_iter()
+            .map(|(_, name, _)| name)
+            .collect();
 
-        let seen = if found.has_errors() { errors(&files, &found) } else { objects };
+        let seen = if found.has_errors() {
+            errors(&files, &found)
+        } else {
+            objects
+        };
         if seen != *expected {
             wrong.push(format!("{name}: {text}: {seen:?}, not {expected:?}"));
         }
@@ -105,12 +118,21 @@ fn trees_are_those_of_the_same_format() {
         let (mut found, mut count) = (Diagnostics::default(), 0);
         trees(&files, &own, &mut found, &mut |_, _| count += 1);
 
-        let is_no_object = |error: &&str| ["wrong-type", "not-an-object"].iter().any(|code| error.starts_with(code));
+        let is_no_object = |error: &&str| {
+            ["wrong-type", "not-an-object"]
+                .iter()
+                .any(|code| error.starts_with(code))
+        };
         let is_list = text.contains("items");
         if !found.has_errors() && !is_list {
-            assert!(count == expected.len() || expected.iter().any(is_no_object), "{name}: {text}: {count}");
+            assert!(
+                count == expected.len() || expected.iter().any(is_no_object),
+                "{name}: {text}: {count}"
+            );
         }
-        let has_syntax_error = expected.iter().any(|error| error.contains("-syntax") || error.starts_with("duplicate"));
+        let has_syntax_error = expected
+            .iter()
+            .any(|error| error.contains("-syntax") || error.starts_with("duplicate"));
         assert!(!has_syntax_error || found.has_errors(), "{name}: {text}");
     }
 }
@@ -142,7 +164,8 @@ fn has_ambiguous(node: &Node) -> bool {
 }
 
 proptest! {
-    /// What JSON's reader alone takes, and YAML's, is the same: so it does not matter which one a file gets.
+    /// What JSON's reader alone takes, and YAML's, is the same: so it does not matter which one a
+    /// file gets.
     #[test]
     fn both_readers_see_the_same_objects(pods in prop::collection::vec((any::<bool>(), "[a-z]{1,8}", "\\PC{0,12}"), 1..4), extra in any::<bool>()) {
         let pod = |(pretty, name, note): &(bool, String, String)| {

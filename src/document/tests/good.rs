@@ -12,14 +12,23 @@ use crate::text::Files;
 fn names(file: &str, text: &str) -> Vec<String> {
     let mut found = Diagnostics::default();
     let objects = read(&one(file, text), &mut found);
-    assert_eq!(found.sorted(), Vec::<&crate::diagnostic::Diagnostic>::new(), "{text}");
-    objects.into_iter().map(|(kind, name, _)| format!("{} {name}", kind.name())).collect()
+    assert_eq!(
+        found.sorted(),
+        Vec::<&crate::diagnostic::Diagnostic>::new(),
+        "{text}"
+    );
+    objects
+        .into_iter()
+        .map(|(kind, name, _)| format!("{} {name}", kind.name()))
+        .collect()
 }
 
 #[test]
 fn streams_and_lists_are_taken_apart() {
     let pod = |name: &str| format!("{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}}}");
-    let json = |name: &str| format!(r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "{name}"}}}}"#);
+    let json = |name: &str| {
+        format!(r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "{name}"}}}}"#)
+    };
     let (a, b) = (pod("a"), pod("b"));
     let (json_a, json_b) = (json("a"), json("b"));
     let cases = [
@@ -60,20 +69,36 @@ fn empty_lists_are_no_mistake() {
 
 #[test]
 fn both_groups_of_calico_are_one_kind() {
-    let files = one("a.yaml", "apiVersion: crd.projectcalico.org/v1\nkind: Tier\n---\napiVersion: projectcalico.org/v3\nkind: Tier\n");
+    let files = one(
+        "a.yaml",
+        "apiVersion: crd.projectcalico.org/v1\nkind: Tier\n---\napiVersion: \
+         projectcalico.org/v3\nkind: Tier\n",
+    );
     let mut seen = Vec::new();
-    for_each(&files, &mut Diagnostics::default(), &mut |object, _| seen.push((object.kind, object.internal)));
-    assert_eq!(seen, [true, false].map(|internal| (Kind::Manifest(ManifestKind::Tier), internal)));
+    for_each(&files, &mut Diagnostics::default(), &mut |object, _| {
+        seen.push((object.kind, object.internal))
+    });
+    assert_eq!(
+        seen,
+        [true, false].map(|internal| (Kind::Manifest(ManifestKind::Tier), internal))
+    );
 }
 
 #[test]
 fn sources_hold_all_that_an_object_is_made_of() {
-    let plain = "# head\n---\napiVersion: v1\nkind: PodList\nitems:\n- metadata: {name: a}\n- metadata:\n    name: b # end\n";
-    let sources: Vec<String> = read(&one("a.yaml", plain), &mut Diagnostics::default()).into_iter().map(|(_, _, source)| source).collect();
+    let plain = "# head\n---\napiVersion: v1\nkind: PodList\nitems:\n- metadata: {name: a}\n- \
+                 metadata:\n    name: b # end\n";
+    let sources: Vec<String> = read(&one("a.yaml", plain), &mut Diagnostics::default())
+        .into_iter()
+        .map(|(_, _, source)| source)
+        .collect();
     assert_eq!(sources, ["metadata: {name: a}", "metadata:\n    name: b"]);
-    let aliased = "apiVersion: v1\nkind: PodList\nmetadata: {annotations: &m {name: a}}\nitems:\n- metadata: *m\n";
-    let sources: Vec<String> =
-        read(&one("a.yaml", aliased), &mut Diagnostics::default()).into_iter().map(|(_, _, source)| source).collect();
+    let aliased = "apiVersion: v1\nkind: PodList\nmetadata: {annotations: &m {name: \
+                   a}}\nitems:\n- metadata: *m\n";
+    let sources: Vec<String> = read(&one("a.yaml", aliased), &mut Diagnostics::default())
+        .into_iter()
+        .map(|(_, _, source)| source)
+        .collect();
     assert_eq!(sources, [aliased.trim()]);
 }
 
@@ -94,7 +119,11 @@ fn shown(files: &Files, node: &Node, lines: &mut Vec<String>) {
 fn spec(files: &Files) -> Node {
     let mut spec = None;
     let mut found = Diagnostics::default();
-    for_each(files, &mut found, &mut |object, found| spec = object.tree(found).and_then(|node| node.get("spec").cloned()));
+    for_each(files, &mut found, &mut |object, found| {
+        spec = object
+            .tree(found)
+            .and_then(|node| node.get("spec").cloned())
+    });
     assert!(!found.has_errors(), "{:?}", found.sorted());
     spec.unwrap()
 }
@@ -104,14 +133,31 @@ fn spans_show_what_was_written() {
     let head = "\u{feff}apiVersion: v1 # ü\r\nkind: Pod\r\nspec:\r\n";
     let cases = [
         ("  'ö': é\r\n", &["'ö': é", "'ö':", "é"][..]),
-        ("  a: \"x\\n\" # c\r\n  b:\r\n", &["a: \"x\\n\" # c\r\n  b", "a:", "\"x\\n\"", "b:", ""]),
+        (
+            "  a: \"x\\n\" # c\r\n  b:\r\n",
+            &["a: \"x\\n\" # c\r\n  b", "a:", "\"x\\n\"", "b:", ""],
+        ),
         (
             "  a: |\r\n    one\r\n    two\r\n\r\n  b: >-\r\n    x\r\n",
-            &["a: |\r\n    one\r\n    two\r\n\r\n  b: >-\r\n    x", "a:", "one\r\n    two", "b:", "x"],
+            &[
+                "a: |\r\n    one\r\n    two\r\n\r\n  b: >-\r\n    x",
+                "a:",
+                "one\r\n    two",
+                "b:",
+                "x",
+            ],
         ),
         (
             "  - [1, {a: b} ]\r\n  -   two\r\n   words\r\n",
-            &["- [1, {a: b} ]\r\n  -   two\r\n   words", "[1, {a: b} ]", "1", "{a: b}", "a:", "b", "two\r\n   words"],
+            &[
+                "- [1, {a: b} ]\r\n  -   two\r\n   words",
+                "[1, {a: b} ]",
+                "1",
+                "{a: b}",
+                "a:",
+                "b",
+                "two\r\n   words",
+            ],
         ),
         ("  a: !!str 80\r\n", &["a: !!str 80", "a:", "80"]),
     ];
@@ -121,10 +167,23 @@ fn spans_show_what_was_written() {
         shown(&files, &spec(&files), &mut lines);
         assert_eq!(lines, expected, "{text}");
     }
-    let files = one("a.json", r#"{"apiVersion": "v1", "kind": "Pod", "spec": {"ö" : [ 1, "\u00fc" , {} ] } }"#);
+    let files = one(
+        "a.json",
+        r#"{"apiVersion": "v1", "kind": "Pod", "spec": {"ö" : [ 1, "\u00fc" , {} ] } }"#,
+    );
     let mut lines = Vec::new();
     shown(&files, &spec(&files), &mut lines);
-    assert_eq!(lines, [r#"{"ö" : [ 1, "\u00fc" , {} ] }"#, r#""ö":"#, r#"[ 1, "\u00fc" , {} ]"#, "1", r#""\u00fc""#, "{}"]);
+    assert_eq!(
+        lines,
+        [
+            r#"{"ö" : [ 1, "\u00fc" , {} ] }"#,
+            r#""ö":"#,
+            r#"[ 1, "\u00fc" , {} ]"#,
+            "1",
+            r#""\u00fc""#,
+            "{}"
+        ]
+    );
 }
 
 #[test]
@@ -133,12 +192,30 @@ fn plain_scalars_are_what_kubectl_reads_or_ambiguous() {
         (Plain::Null, &["", "~", "null", "Null", "NULL"]),
         (Plain::Bool(true), &["true", "True", "TRUE"]),
         (Plain::Bool(false), &["false", "False", "FALSE"]),
-        (Plain::Number, &["0", "-0", "80", "+80", "-1", "1.5", ".5", "1.", "0.10", "1e3", "1.5e-3", "1E+3", "99999999999999999999"]),
+        (
+            Plain::Number,
+            &[
+                "0",
+                "-0",
+                "80",
+                "+80",
+                "-1",
+                "1.5",
+                ".5",
+                "1.",
+                "0.10",
+                "1e3",
+                "1.5e-3",
+                "1E+3",
+                "99999999999999999999",
+            ],
+        ),
         (
             Plain::Ambiguous,
             &[
-                "y", "N", "yes", "Yes", "NO", "on", "Off", "0123", "-0123", "089", "00", "0x1f", "0X1F", "0o17", "0b11", "-0b1", "1_000",
-                "80_", "0_1", "1_0.5", "80:50", "12:30:45", "1:2", "0:30.5", "+1:30", ".inf", "-.INF", ".NaN", "00.5",
+                "y", "N", "yes", "Yes", "NO", "on", "Off", "0123", "-0123", "089", "00", "0x1f",
+                "0X1F", "0o17", "0b11", "-0b1", "1_000", "80_", "0_1", "1_0.5", "80:50",
+                "12:30:45", "1:2", "0:30.5", "+1:30", ".inf", "-.INF", ".NaN", "00.5",
             ],
         ),
         (
@@ -183,32 +260,60 @@ fn plain_scalars_are_what_kubectl_reads_or_ambiguous() {
 
 #[test]
 fn aliases_and_merge_keys_are_resolved() {
-    let text = "apiVersion: v1\nkind: Pod\nspec:\n  base: &base {a: 1, b: 2}\n  other: &other {b: 3, c: 4}\n  all:\n    <<: [*base, *other]\n    a: 0\n  list: [*base, &x y, *x]\n";
+    let text = "apiVersion: v1\nkind: Pod\nspec:\n  base: &base {a: 1, b: 2}\n  other: &other {b: \
+                3, c: 4}\n  all:\n    <<: [*base, *other]\n    a: 0\n  list: [*base, &x y, *x]\n";
     let spec = spec(&one("a.yaml", text));
-    let all: Vec<(&str, &Value)> =
-        spec.get("all").unwrap().entries().unwrap().iter().map(|entry| (entry.key.value.as_str(), &entry.value.value)).collect();
+    let all: Vec<(&str, &Value)> = spec
+        .get("all")
+        .unwrap()
+        .entries()
+        .unwrap()
+        .iter()
+        .map(|entry| (entry.key.value.as_str(), &entry.value.value))
+        .collect();
     let number = |text: &str| Value::Scalar(Scalar::Number(text.to_owned()));
-    assert_eq!(all, [("a", &number("0")), ("b", &number("2")), ("c", &number("4"))]);
-    let Value::List(list) = &spec.get("list").unwrap().value else { panic!("no list") };
+    assert_eq!(
+        all,
+        [
+            ("a", &number("0")),
+            ("b", &number("2")),
+            ("c", &number("4"))
+        ]
+    );
+    let Value::List(list) = &spec.get("list").unwrap().value else {
+        panic!("no list")
+    };
     assert_eq!(list.first(), spec.get("base"));
     assert_eq!(list[1].value, list[2].value);
 }
 
 #[test]
 fn blocks_keep_their_lines() {
-    let spec = spec(&one("a.yaml", "apiVersion: v1\nkind: Pod\nspec:\n- |\n  a\n\n   b\n- >-\n  a\n  b\n- |+\n\n- ''\n"));
-    let values = spec.list(&mut Diagnostics::default(), |node, found| node.text(found).map(|text| text.value));
+    let spec = spec(&one(
+        "a.yaml",
+        "apiVersion: v1\nkind: Pod\nspec:\n- |\n  a\n\n   b\n- >-\n  a\n  b\n- |+\n\n- ''\n",
+    ));
+    let values = spec.list(&mut Diagnostics::default(), |node, found| {
+        node.text(found).map(|text| text.value)
+    });
     assert_eq!(values, ["a\n\n b\n", "a b", "\n", ""]);
 }
 
 #[test]
 fn tags_and_quotes_make_strings_and_whole_numbers_can_be_keys() {
-    let text = "apiVersion: v1\nkind: Pod\nspec: {a: !!str 80, b: 'yes', c: !!int 80, d: !!float 1, 80: !!str , e: !!null , f: !!map {}, g: '', h: \"\"}\n";
+    let text = "apiVersion: v1\nkind: Pod\nspec: {a: !!str 80, b: 'yes', c: !!int 80, d: !!float \
+                1, 80: !!str , e: !!null , f: !!map {}, g: '', h: \"\"}\n";
     let spec = spec(&one("a.yaml", text));
     let value = |key: &str| spec.get(key).unwrap();
     let text = |key: &str| value(key).text(&mut Diagnostics::default()).unwrap().value;
-    assert_eq!((text("a").as_str(), text("b").as_str(), text("80").as_str()), ("80", "yes", ""));
-    assert_eq!(value("c").value, Value::Scalar(Scalar::Number("80".to_owned())));
+    assert_eq!(
+        (text("a").as_str(), text("b").as_str(), text("80").as_str()),
+        ("80", "yes", "")
+    );
+    assert_eq!(
+        value("c").value,
+        Value::Scalar(Scalar::Number("80".to_owned()))
+    );
     assert!(value("e").is_null());
 }
 
@@ -227,7 +332,11 @@ fn quick_codes(file: &str, text: &str) -> Vec<Code> {
     read(&files, &mut found);
     let took = busy() - started;
     assert!(took < Duration::from_secs(10), "{took:?}");
-    found.sorted().into_iter().map(|diagnostic| diagnostic.code).collect()
+    found
+        .sorted()
+        .into_iter()
+        .map(|diagnostic| diagnostic.code)
+        .collect()
 }
 
 #[test]
@@ -239,7 +348,11 @@ fn bombs_are_refused_quickly() {
         laughs.push_str(&format!("  a{level}: &a{level} [{aliases}]\n"));
     }
     assert_eq!(quick_codes("a.yaml", &laughs), [Code::AliasExpansion]);
-    let long = format!("{pod}  a: &a {}\n  b: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(10_000));
+    let long = format!(
+        "{pod}  a: &a {}\n  b: [{}]\n",
+        "x".repeat(1 << 20),
+        "*a, ".repeat(10_000)
+    );
     assert_eq!(quick_codes("a.yaml", &long), [Code::AliasExpansion]);
     let mut deep = format!("{pod}  a0: &a0 [x]\n");
     for level in 1..=100 {
@@ -252,39 +365,82 @@ fn bombs_are_refused_quickly() {
 fn depth_is_bounded() {
     let many = 100_000;
     let cases = [
-        ("a.yaml", format!("kind: {}", "[".repeat(many)), Code::NestingTooDeep),
-        ("a.yaml", format!("--- {}", "{\"a\":".repeat(many)), Code::NestingTooDeep),
-        ("a.yaml", format!("a:\n {}x", "- ".repeat(many)), Code::NestingTooDeep),
+        (
+            "a.yaml",
+            format!("kind: {}", "[".repeat(many)),
+            Code::NestingTooDeep,
+        ),
+        (
+            "a.yaml",
+            format!("--- {}", "{\"a\":".repeat(many)),
+            Code::NestingTooDeep,
+        ),
+        (
+            "a.yaml",
+            format!("a:\n {}x", "- ".repeat(many)),
+            Code::NestingTooDeep,
+        ),
         ("a.json", "[".repeat(many), Code::JsonSyntax),
         ("a.json", "{\"a\":".repeat(many), Code::JsonSyntax),
-        ("a.json", format!("{}{}", "[".repeat(many), "]".repeat(many)), Code::NotAnObject),
+        (
+            "a.json",
+            format!("{}{}", "[".repeat(many), "]".repeat(many)),
+            Code::NotAnObject,
+        ),
     ];
     for (file, text, code) in cases {
         assert_eq!(quick_codes(file, &text), [code], "{}", &text[..20]);
     }
     let nested = format!("{}{}", "[".repeat(many), "]".repeat(many));
-    let policy = format!(r#"{{"apiVersion": "projectcalico.org/v3", "kind": "Tier", "spec": {nested}}}"#);
+    let policy =
+        format!(r#"{{"apiVersion": "projectcalico.org/v3", "kind": "Tier", "spec": {nested}}}"#);
     assert_eq!(quick_codes("a.json", &policy), [Code::NestingTooDeep]);
     let level = |depth: usize| format!("{}\"[\\\"[\"{}", "[".repeat(depth), "]".repeat(depth));
-    let tier = |depth: usize| format!(r#"{{"apiVersion": "projectcalico.org/v3", "kind": "Tier", "spec": {}}}"#, level(depth));
+    let tier = |depth: usize| {
+        format!(
+            r#"{{"apiVersion": "projectcalico.org/v3", "kind": "Tier", "spec": {}}}"#,
+            level(depth)
+        )
+    };
     assert_eq!(quick_codes("a.json", &tier(63)), []);
     assert_eq!(quick_codes("a.json", &tier(64)), [Code::NestingTooDeep]);
     assert_eq!(quick_codes("a.yaml", &format!("--- {}", tier(63))), []);
-    assert_eq!(quick_codes("a.yaml", &format!("--- {}", tier(64))), [Code::NestingTooDeep]);
-    let lists = format!("{}{}", r#"{"apiVersion":"v1","kind":"List","items":["#.repeat(20), "]}".repeat(20));
+    assert_eq!(
+        quick_codes("a.yaml", &format!("--- {}", tier(64))),
+        [Code::NestingTooDeep]
+    );
+    let lists = format!(
+        "{}{}",
+        r#"{"apiVersion":"v1","kind":"List","items":["#.repeat(20),
+        "]}".repeat(20)
+    );
     assert_eq!(quick_codes("a.json", &lists), [Code::NestingTooDeep]);
 }
 
 #[test]
 fn a_yaml_document_has_a_largest_size() {
-    let text = format!("apiVersion: v1\nkind: Pod\n# {}\n---\napiVersion: v1\nkind: Pod\nmetadata: {{name: 1}}\n", "x".repeat(64 << 20));
+    let text = format!(
+        "apiVersion: v1\nkind: Pod\n# {}\n---\napiVersion: v1\nkind: Pod\nmetadata: {{name: 1}}\n",
+        "x".repeat(64 << 20)
+    );
     let lines = told("a.yaml", &text);
-    assert!(lines.starts_with("error[too-large]: this YAML document is larger than 64 MiB\n --> a.yaml:1:1"), "{lines}");
-    assert!(lines.contains("error[wrong-type]"), "the next document is read all the same: {lines}");
+    assert!(
+        lines.starts_with(
+            "error[too-large]: this YAML document is larger than 64 MiB\n --> a.yaml:1:1"
+        ),
+        "{lines}"
+    );
+    assert!(
+        lines.contains("error[wrong-type]"),
+        "the next document is read all the same: {lines}"
+    );
 }
 
 #[test]
 fn a_tree_of_json_is_the_tree_of_yaml() {
-    let node = spec(&one("a.json", r#"{"apiVersion": "v1", "kind": "Pod", "spec": {"metadata": {"name": "w\u0065b"}}}"#));
+    let node = spec(&one(
+        "a.json",
+        r#"{"apiVersion": "v1", "kind": "Pod", "spec": {"metadata": {"name": "w\u0065b"}}}"#,
+    ));
     assert_eq!(name_of(&node).as_deref(), Some("web"));
 }

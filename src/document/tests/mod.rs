@@ -59,15 +59,24 @@ fn read(files: &Files, found: &mut Diagnostics) -> Vec<(Kind, String, String)> {
     for_each(files, found, &mut |object, found| {
         let name = match object.kind {
             Kind::Manifest(_) => object.tree(found).and_then(|node| name_of(&node)),
-            Kind::Inventory(_) => object.decode(found).map(|sample: Sample| sample.metadata.name),
+            Kind::Inventory(_) => object
+                .decode(found)
+                .map(|sample: Sample| sample.metadata.name),
         };
-        objects.push((object.kind, name.unwrap_or_default(), object.source.to_owned()));
+        objects.push((
+            object.kind,
+            name.unwrap_or_default(),
+            object.source.to_owned(),
+        ));
     });
     objects
 }
 
 fn name_of(node: &Node) -> Option<String> {
-    node.get("metadata")?.get("name")?.text(&mut Diagnostics::default()).map(|text| text.value)
+    node.get("metadata")?
+        .get("name")?
+        .text(&mut Diagnostics::default())
+        .map(|text| text.value)
 }
 
 /// Every diagnostic of reading a file, as people see them.
@@ -75,6 +84,10 @@ fn told(name: &str, text: &str) -> String {
     let files = one(name, text);
     let mut found = Diagnostics::default();
     read(&files, &mut found);
-    let told: Vec<String> = found.sorted().into_iter().map(|diagnostic| print::human(diagnostic, &files, false)).collect();
+    let told: Vec<String> = found
+        .sorted()
+        .into_iter()
+        .map(|diagnostic| print::human(diagnostic, &files, false))
+        .collect();
     told.join("\n")
 }

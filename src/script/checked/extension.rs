@@ -29,9 +29,15 @@ pub(super) fn read_target(reader: &mut Reader<'_, '_>, name: &str, id: TableId) 
         "TRACE" => id.kind == TableKind::Raw,
         _ => true,
     };
-    ensure(is_here, || format!("{name} in the {} table", id.kind.word()))?;
+    ensure(is_here, || {
+        format!("{name} in the {} table", id.kind.word())
+    })?;
 
-    Ok(if name == "REJECT" { Target::Drop } else { Target::Log })
+    Ok(if name == "REJECT" {
+        Target::Drop
+    } else {
+        Target::Log
+    })
 }
 
 /// Options of one extension with their values, each at most once.
@@ -41,18 +47,31 @@ fn options(reader: &mut Reader<'_, '_>, name: &str) -> Read<()> {
     let family = reader.family();
     let is_of_family = known.family.is_none_or(|only| only == family);
     ensure(is_of_family, || format!("`{name}` is of the other family"))?;
-    let has_protocol = known.protocol.is_none_or(|protocol| reader.has_protocol(&[protocol]));
+    let has_protocol = known
+        .protocol
+        .is_none_or(|protocol| reader.has_protocol(&[protocol]));
     ensure(has_protocol, || format!("`{name}` without its protocol"))?;
-    ensure(!reader.extensions.iter().any(|own| own == name), || format!("`{name}` twice"))?;
+    ensure(!reader.extensions.iter().any(|own| own == name), || {
+        format!("`{name}` twice")
+    })?;
     reader.extensions.push(name.to_owned());
 
     let mut given = Vec::new();
     loop {
         let is_negated = reader.peek() == Some("!");
-        let word = reader.words.get(usize::from(is_negated)).and_then(|word| word.bare());
-        let Some(word) = word.and_then(|word| word.strip_prefix("--")) else { return Ok(()) };
+        let word = reader
+            .words
+            .get(usize::from(is_negated))
+            .and_then(|word| word.bare());
+        let Some(word) = word.and_then(|word| word.strip_prefix("--")) else {
+            return Ok(());
+        };
         let bad = || format!("bad option `--{word}` of `{name}`");
-        let option = known.options.iter().find(|option| option.name == word).ok_or_else(bad)?;
+        let option = known
+            .options
+            .iter()
+            .find(|option| option.name == word)
+            .ok_or_else(bad)?;
         ensure(!is_negated || option.is_negatable, bad)?;
         ensure(!given.contains(&word), || format!("`--{word}` twice"))?;
         given.push(word);
@@ -66,7 +85,10 @@ fn options(reader: &mut Reader<'_, '_>, name: &str) -> Read<()> {
 /// The values of an option.
 fn values(reader: &mut Reader<'_, '_>, option: &ExtensionOption) -> Read<()> {
     let bad = || format!("bad value of `--{}`", option.name);
-    let (values, rest) = reader.words.split_at_checked(option.values).ok_or_else(bad)?;
+    let (values, rest) = reader
+        .words
+        .split_at_checked(option.values)
+        .ok_or_else(bad)?;
     let is_value = |word: &Word<'_>| !word.text.starts_with(['-', '!']);
     ensure(values.iter().all(is_value), bad)?;
     if option.name == SHARED_NAME {
@@ -75,7 +97,9 @@ fn values(reader: &mut Reader<'_, '_>, option: &ExtensionOption) -> Read<()> {
             let own = word.text.strip_prefix(PREFIX);
             own.is_some_and(|own| !own.is_empty() && own.bytes().all(is_letter))
         };
-        ensure(values.iter().all(is_own), || format!("`--{SHARED_NAME}` with a name that does not begin with `{PREFIX}`"))?;
+        ensure(values.iter().all(is_own), || {
+            format!("`--{SHARED_NAME}` with a name that does not begin with `{PREFIX}`")
+        })?;
     }
 
     reader.words = rest;

@@ -74,7 +74,10 @@ impl CheckedScripts {
     /// # Errors
     /// The first line that palisade would not have written, a script that is missing, or a file
     /// that is none.
-    pub fn read<'text>(files: impl IntoIterator<Item = (&'text str, &'text str)>, allowed: &Extensions) -> Result<Self, ScriptError> {
+    pub fn read<'text>(
+        files: impl IntoIterator<Item = (&'text str, &'text str)>,
+        allowed: &Extensions,
+    ) -> Result<Self, ScriptError> {
         let holdings = Holdings::read(files, Level::Bundle(allowed))?;
         structure::check(&holdings)?;
 
@@ -93,7 +96,11 @@ impl CheckedScripts {
 
     /// How many rules each extension has, by its name.
     pub fn extensions(&self) -> BTreeMap<&str, usize> {
-        let rules = self.0.tables.values().flat_map(|table| table.chains.values().flatten());
+        let rules = self
+            .0
+            .tables
+            .values()
+            .flat_map(|table| table.chains.values().flatten());
         let mut counts = BTreeMap::new();
         for name in rules.flat_map(|rule| &rule.extensions) {
             *counts.entry(name.as_str()).or_default() += 1;
@@ -110,24 +117,36 @@ impl Holdings {
     ///
     /// # Errors
     /// The first line that the stock tools would refuse, or that palisade would not write.
-    pub fn of_kernel<'text>(files: impl IntoIterator<Item = (&'text str, &'text str)>) -> Result<Self, ScriptError> {
+    pub fn of_kernel<'text>(
+        files: impl IntoIterator<Item = (&'text str, &'text str)>,
+    ) -> Result<Self, ScriptError> {
         Self::read(files, Level::Kernel)
     }
 
-    fn read<'text>(files: impl IntoIterator<Item = (&'text str, &'text str)>, level: Level<'_>) -> Result<Self, ScriptError> {
+    fn read<'text>(
+        files: impl IntoIterator<Item = (&'text str, &'text str)>,
+        level: Level<'_>,
+    ) -> Result<Self, ScriptError> {
         let files: BTreeMap<&str, &str> = files.into_iter().collect();
         if let Some(other) = files.keys().find(|file| !is_script(file)) {
             return Err(ScriptError::whole(other, "it is no script of a bundle"));
         }
 
-        let required = |file: &str| files.get(file).copied().ok_or_else(|| ScriptError::whole(file, "it is missing"));
+        let required = |file: &str| {
+            files
+                .get(file)
+                .copied()
+                .ok_or_else(|| ScriptError::whole(file, "it is missing"))
+        };
         let sets = sets::read(required(SETS_FILE)?, level).map_err(ScriptError::of(SETS_FILE))?;
         let mut tables = BTreeMap::new();
         for id in TableId::of_bundles() {
             let file = id.file();
             let text = match id.kind {
                 TableKind::Filter => Some(required(&file)?),
-                TableKind::Raw | TableKind::Mangle | TableKind::Security => files.get(file.as_str()).copied(),
+                TableKind::Raw | TableKind::Mangle | TableKind::Security => {
+                    files.get(file.as_str()).copied()
+                }
             };
             let Some(text) = text else { continue };
             let table = table::read(text, id, &sets, level).map_err(ScriptError::of(&file))?;
@@ -155,11 +174,19 @@ impl Holdings {
 
 impl ScriptError {
     fn whole(file: &str, problem: &str) -> Self {
-        Self { file: file.to_owned(), line: None, problem: problem.to_owned() }
+        Self {
+            file: file.to_owned(),
+            line: None,
+            problem: problem.to_owned(),
+        }
     }
 
     fn of(file: &str) -> impl Fn((Option<usize>, String)) -> Self {
-        move |(line, problem)| Self { file: file.to_owned(), line, problem }
+        move |(line, problem)| Self {
+            file: file.to_owned(),
+            line,
+            problem,
+        }
     }
 }
 

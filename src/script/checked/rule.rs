@@ -54,7 +54,8 @@ pub enum Condition {
     Icmp(Icmp),
     /// What connection tracking knows.
     Connection(Connection),
-    /// A limit on how often; taken as never reached, and so only where the target is [`Target::Log`].
+    /// A limit on how often; taken as never reached, and so only where the target is
+    /// [`Target::Log`].
     Limit,
 }
 
@@ -106,11 +107,22 @@ pub(super) struct Context<'run> {
 }
 
 /// Protocols that have ports, for `multiport`.
-const WITH_PORTS: [Protocol; 4] = [Protocol::TCP, Protocol::UDP, Protocol::SCTP, Protocol::UDPLITE];
+const WITH_PORTS: [Protocol; 4] = [
+    Protocol::TCP,
+    Protocol::UDP,
+    Protocol::SCTP,
+    Protocol::UDPLITE,
+];
 
 /// The order in which iptables-save prints states (iptables 1.8.9, `print_state` in
 /// extensions/libxt_conntrack.c).
-const STATES: [State; 5] = [State::Invalid, State::New, State::Related, State::Established, State::Untracked];
+const STATES: [State; 5] = [
+    State::Invalid,
+    State::New,
+    State::Related,
+    State::Established,
+    State::Untracked,
+];
 
 /// The order in which iptables-save prints the options of `conntrack` (iptables 1.8.9,
 /// `conntrack_dump` in extensions/libxt_conntrack.c).
@@ -135,9 +147,18 @@ pub(super) struct Reader<'run, 'line> {
 
 /// Reads what stands behind `-A chain` in a line.
 pub(super) fn read(text: &str, words: &[Word<'_>], context: Context<'_>) -> Read<CheckedRule> {
-    let mut reader = Reader { words, context, conditions: Vec::new(), comment: None, known: Vec::new(), extensions: Vec::new() };
+    let mut reader = Reader {
+        words,
+        context,
+        conditions: Vec::new(),
+        comment: None,
+        known: Vec::new(),
+        extensions: Vec::new(),
+    };
     let target = reader.read()?;
-    ensure(reader.words.is_empty(), || "words behind the target".to_owned())?;
+    ensure(reader.words.is_empty(), || {
+        "words behind the target".to_owned()
+    })?;
     reader.check_extensions(&target)?;
 
     Ok(CheckedRule {
@@ -163,14 +184,17 @@ impl<'run, 'line> Reader<'run, 'line> {
         while !self.words.is_empty() {
             let is_negated = self.skip("!");
             match self.next_bare()? {
-                word @ ("-m" | "-j" | "-g") if is_negated => return Err(format!("a `!` before `{word}`")),
+                word @ ("-m" | "-j" | "-g") if is_negated => {
+                    return Err(format!("a `!` before `{word}`"));
+                }
                 "-m" => self.extension()?,
                 "-j" => return self.jump(),
                 "-g" => return self.chain().map(Target::Goto),
                 option => {
                     let condition = self.general(option)?;
                     // legacy iptables takes it for any address, and nft refuses it
-                    let is_all = matches!(condition, Condition::Address(_, net) if net.is_everything());
+                    let is_all =
+                        matches!(condition, Condition::Address(_, net) if net.is_everything());
                     let is_met = !is_negated || !is_all;
                     ensure(is_met, || format!("`! {option}` of all addresses"))?;
                     self.conditions.push((is_negated, condition));
@@ -188,14 +212,19 @@ impl<'run, 'line> Reader<'run, 'line> {
 
     fn next_bare(&mut self) -> Read<&'line str> {
         let word = self.next()?;
-        word.bare().ok_or_else(|| format!("quotes around `{}`", word.text))
+        word.bare()
+            .ok_or_else(|| format!("quotes around `{}`", word.text))
     }
 
     /// A text, which is in quotes in bundles; tools print it without where it needs none.
     fn next_quoted(&mut self, most: usize) -> Read<&'line str> {
         let word = self.next()?;
-        ensure(self.is_text(word), || format!("no quotes around `{}`", word.text))?;
-        ensure(word.text.len() <= most, || format!("`{}` is too long", word.text))?;
+        ensure(self.is_text(word), || {
+            format!("no quotes around `{}`", word.text)
+        })?;
+        ensure(word.text.len() <= most, || {
+            format!("`{}` is too long", word.text)
+        })?;
         Ok(word.text)
     }
 
@@ -219,20 +248,28 @@ impl<'run, 'line> Reader<'run, 'line> {
 
     fn expect(&mut self, wanted: &str) -> Read<()> {
         let word = self.next_bare()?;
-        ensure(word == wanted, || format!("`{word}` in the place of `{wanted}`"))
+        ensure(word == wanted, || {
+            format!("`{word}` in the place of `{wanted}`")
+        })
     }
 
     /// An option that needs no extension.
     fn general(&mut self, option: &str) -> Read<Condition> {
-        let known = ["-p", "-s", "-d", "-i", "-o"].into_iter().find(|known| *known == option);
+        let known = ["-p", "-s", "-d", "-i", "-o"]
+            .into_iter()
+            .find(|known| *known == option);
         let known = known.ok_or_else(|| format!("unknown option `{option}`"))?;
         ensure(!self.known.contains(&known), || format!("`{known}` twice"))?;
         self.known.push(known);
 
         match known {
             "-p" => self.protocol(),
-            "-s" => self.address().map(|net| Condition::Address(Side::Source, net)),
-            "-d" => self.address().map(|net| Condition::Address(Side::Destination, net)),
+            "-s" => self
+                .address()
+                .map(|net| Condition::Address(Side::Source, net)),
+            "-d" => self
+                .address()
+                .map(|net| Condition::Address(Side::Destination, net)),
             "-i" => self.interfaces().map(Condition::Arrives),
             _ => self.interface().map(Condition::Leaves),
         }
@@ -241,7 +278,9 @@ impl<'run, 'line> Reader<'run, 'line> {
     fn protocol(&mut self) -> Read<Condition> {
         let word = self.next_bare()?;
         let protocol = Protocol::from_keyword(word).filter(|known| known.keyword() == word);
-        protocol.map(Condition::Protocol).ok_or_else(|| format!("unknown protocol `{word}`"))
+        protocol
+            .map(Condition::Protocol)
+            .ok_or_else(|| format!("unknown protocol `{word}`"))
     }
 
     fn address(&mut self) -> Read<Cidr> {
@@ -253,16 +292,25 @@ impl<'run, 'line> Reader<'run, 'line> {
     /// An interface, or the beginning of names with `+` at its end.
     fn interfaces(&mut self) -> Read<Interface> {
         let word = self.next_bare()?;
-        let (stem, is_open) = word.strip_suffix('+').map_or((word, false), |stem| (stem, true));
+        let (stem, is_open) = word
+            .strip_suffix('+')
+            .map_or((word, false), |stem| (stem, true));
         let is_short = word.len() <= limits::INTERFACE;
-        ensure(is_short && is_interface(stem), || format!("bad interface `{word}`"))?;
-        Ok(Interface { stem: stem.to_owned(), is_open })
+        ensure(is_short && is_interface(stem), || {
+            format!("bad interface `{word}`")
+        })?;
+        Ok(Interface {
+            stem: stem.to_owned(),
+            is_open,
+        })
     }
 
     fn interface(&mut self) -> Read<String> {
         let name = self.next_bare()?;
         let is_short = name.len() <= limits::INTERFACE;
-        ensure(is_short && is_interface(name), || format!("bad interface `{name}`"))?;
+        ensure(is_short && is_interface(name), || {
+            format!("bad interface `{name}`")
+        })?;
         Ok(name.to_owned())
     }
 
@@ -319,8 +367,16 @@ impl<'run, 'line> Reader<'run, 'line> {
     fn set(&mut self) -> Read<Condition> {
         self.expect("--match-set")?;
         let name = self.next_bare()?;
-        let sides = self.next_bare()?.split(',').map(side).collect::<Read<Vec<Side>>>()?;
-        let set = self.context.sets.get(name).ok_or_else(|| format!("there is no set `{name}`"))?;
+        let sides = self
+            .next_bare()?
+            .split(',')
+            .map(side)
+            .collect::<Read<Vec<Side>>>()?;
+        let set = self
+            .context
+            .sets
+            .get(name)
+            .ok_or_else(|| format!("there is no set `{name}`"))?;
         let family = self.context.id.family;
         let fits = match set.kind {
             Some(SetKind::Nets(own)) => own == family && sides.len() == 1,
@@ -335,7 +391,9 @@ impl<'run, 'line> Reader<'run, 'line> {
     /// Whether the rule is for one of these protocols.
     pub(super) fn has_protocol(&self, wanted: &[Protocol]) -> bool {
         let is_wanted = |condition: &Condition| matches!(condition, Condition::Protocol(protocol) if wanted.contains(protocol));
-        self.conditions.iter().any(|(is_negated, condition)| !is_negated && is_wanted(condition))
+        self.conditions
+            .iter()
+            .any(|(is_negated, condition)| !is_negated && is_wanted(condition))
     }
 
     fn ports(&mut self) -> Read<Condition> {
@@ -344,12 +402,19 @@ impl<'run, 'line> Reader<'run, 'line> {
             "--dports" => Side::Destination,
             other => return Err(format!("unknown option `{other}` of `multiport`")),
         };
-        ensure(self.has_protocol(&WITH_PORTS), || "multiport without a protocol that has ports".to_owned())?;
+        ensure(self.has_protocol(&WITH_PORTS), || {
+            "multiport without a protocol that has ports".to_owned()
+        })?;
         let words = self.next_bare()?;
-        let ranges = words.split(',').map(range).collect::<Option<Vec<PortRange>>>();
+        let ranges = words
+            .split(',')
+            .map(range)
+            .collect::<Option<Vec<PortRange>>>();
         let ranges = ranges.ok_or_else(|| format!("bad ports `{words}`"))?;
         let slots: usize = ranges.iter().map(|range| range.slots()).sum();
-        ensure(slots <= limits::MULTIPORT_SLOTS, || format!("too many ports: `{words}`"))?;
+        ensure(slots <= limits::MULTIPORT_SLOTS, || {
+            format!("too many ports: `{words}`")
+        })?;
         Ok(Condition::Ports(side, ranges))
     }
 
@@ -367,7 +432,9 @@ impl<'run, 'line> Reader<'run, 'line> {
             Family::V6 => ("--icmpv6-type", Protocol::ICMPV6),
         };
         self.expect(option)?;
-        ensure(self.has_protocol(&[protocol]), || format!("`{option}` without its protocol"))?;
+        ensure(self.has_protocol(&[protocol]), || {
+            format!("`{option}` without its protocol")
+        })?;
         let word = self.next_bare()?;
         let (kind, code) = match word.split_once('/') {
             Some((kind, code)) => (kind, Some(code)),
@@ -378,7 +445,10 @@ impl<'run, 'line> Reader<'run, 'line> {
             let number = number.filter(|number| number.to_string() == text);
             number.ok_or_else(|| format!("bad ICMP type `{word}`"))
         };
-        let icmp = Icmp { kind: number(kind)?, code: code.map(number).transpose()? };
+        let icmp = Icmp {
+            kind: number(kind)?,
+            code: code.map(number).transpose()?,
+        };
         ensure(icmp.kind != ANY_ICMP, || format!("bad ICMP type `{word}`"))?;
         Ok(Condition::Icmp(icmp))
     }
@@ -390,33 +460,48 @@ impl<'run, 'line> Reader<'run, 'line> {
         let is_early = self.context.id.kind != TableKind::Filter;
         ensure(is_early, || "rpfilter in the filter table".to_owned())?;
         let is_known = |row: &(bool, Condition)| matches!(row.1, Condition::ReversePath { .. });
-        ensure(!self.conditions.iter().any(is_known), || "rpfilter twice".to_owned())?;
+        ensure(!self.conditions.iter().any(is_known), || {
+            "rpfilter twice".to_owned()
+        })?;
         let is_loose = self.skip("--loose");
         let _ = self.skip("--validmark");
         let is_negated = self.skip("--invert");
-        self.conditions.push((is_negated, Condition::ReversePath { is_loose }));
+        self.conditions
+            .push((is_negated, Condition::ReversePath { is_loose }));
         Ok(())
     }
 
     /// The options of one `conntrack`, which is a condition even without any.
     fn connection(&mut self) -> Read<()> {
         let is_tracked = self.context.id.kind != TableKind::Raw;
-        ensure(is_tracked, || "conntrack, in the table before connections are tracked".to_owned())?;
+        ensure(is_tracked, || {
+            "conntrack, in the table before connections are tracked".to_owned()
+        })?;
         let (mut connection, mut last) = (Connection::default(), None);
         loop {
             let is_behind_mark = self.peek() == Some("!");
-            let option = self.words.get(usize::from(is_behind_mark)).and_then(|word| word.bare());
+            let option = self
+                .words
+                .get(usize::from(is_behind_mark))
+                .and_then(|word| word.bare());
             if option.is_none_or(|option| !option.starts_with("--ct")) {
                 break;
             }
             let is_negated = self.skip("!");
-            let place = CONNECTION_OPTIONS.iter().position(|known| Some(*known) == option);
-            ensure(place.is_none() || last < place, || "options of conntrack out of order".to_owned())?;
+            let place = CONNECTION_OPTIONS
+                .iter()
+                .position(|known| Some(*known) == option);
+            ensure(place.is_none() || last < place, || {
+                "options of conntrack out of order".to_owned()
+            })?;
             last = place.max(last);
             self.option_of_connection(&mut connection, is_negated)?;
         }
-        ensure(connection != Connection::default(), || "conntrack without an option".to_owned())?;
-        self.conditions.push((false, Condition::Connection(connection)));
+        ensure(connection != Connection::default(), || {
+            "conntrack without an option".to_owned()
+        })?;
+        self.conditions
+            .push((false, Condition::Connection(connection)));
         Ok(())
     }
 
@@ -424,11 +509,16 @@ impl<'run, 'line> Reader<'run, 'line> {
         match self.next_bare()? {
             "--ctstate" if connection.states.is_none() => {
                 let word = self.next_bare()?;
-                let states = word.split(',').map(State::from_word).collect::<Option<Vec<State>>>();
+                let states = word
+                    .split(',')
+                    .map(State::from_word)
+                    .collect::<Option<Vec<State>>>();
                 let states = states.ok_or_else(|| format!("unknown state in `{word}`"))?;
                 let place = |state: &State| STATES.iter().position(|own| own == state);
                 let is_sorted = states.is_sorted_by(|one, next| place(one) < place(next));
-                ensure(is_sorted, || format!("`{word}` is not in the order in which tools print it"))?;
+                ensure(is_sorted, || {
+                    format!("`{word}` is not in the order in which tools print it")
+                })?;
                 connection.states = Some((is_negated, states));
             }
             "--ctorigdst" if connection.address.is_none() => {
@@ -438,7 +528,9 @@ impl<'run, 'line> Reader<'run, 'line> {
                 connection.address = Some((is_negated, net));
             }
             "--ctorigdstport" if connection.port.is_none() => {
-                ensure(self.has_protocol(&WITH_PORTS), || "conntrack asks for a port without a protocol that has ports".to_owned())?;
+                ensure(self.has_protocol(&WITH_PORTS), || {
+                    "conntrack asks for a port without a protocol that has ports".to_owned()
+                })?;
                 let word = self.next_bare()?;
                 let range = range(word).ok_or_else(|| format!("bad port `{word}`"))?;
                 connection.port = Some((is_negated, range));
@@ -460,7 +552,9 @@ impl<'run, 'line> Reader<'run, 'line> {
             Some("CT") => {
                 self.expect("CT")?;
                 let is_known = self.skip("--notrack") && self.context.id.kind == TableKind::Raw;
-                ensure(is_known, || "CT, but for `--notrack` in the raw table".to_owned())?;
+                ensure(is_known, || {
+                    "CT, but for `--notrack` in the raw table".to_owned()
+                })?;
                 Ok(Target::NoTrack)
             }
             Some(name) if self.is_allowed(name) => {
@@ -472,13 +566,20 @@ impl<'run, 'line> Reader<'run, 'line> {
         }
     }
 
-    /// ACCEPT ends the kernel's chain. In raw and mangle that is no verdict: it would keep the packet
-    /// from the rules that others have behind ours. RETURN, from a chain that a goto led to, says the
-    /// same of the packet and skips nobody. A kernel may hold an ACCEPT that somebody wrote there.
+    /// ACCEPT ends the kernel's chain. In raw and mangle that is no verdict: it would keep the
+    /// packet from the rules that others have behind ours. RETURN, from a chain that a goto led to,
+    /// says the same of the packet and skips nobody. A kernel may hold an ACCEPT that somebody
+    /// wrote there.
     fn accept(&mut self) -> Read<Target> {
         let kind = self.context.id.kind;
-        let is_verdict = !matches!(kind, TableKind::Raw | TableKind::Mangle) || matches!(self.context.level, Level::Kernel);
-        ensure(is_verdict, || format!("ACCEPT in the {} table, where it would skip the rules of others", kind.word()))?;
+        let is_verdict = !matches!(kind, TableKind::Raw | TableKind::Mangle)
+            || matches!(self.context.level, Level::Kernel);
+        ensure(is_verdict, || {
+            format!(
+                "ACCEPT in the {} table, where it would skip the rules of others",
+                kind.word()
+            )
+        })?;
         self.simple(Target::Accept)
     }
 
@@ -488,7 +589,9 @@ impl<'run, 'line> Reader<'run, 'line> {
 
     /// Whether the target is LOG as palisade writes it.
     fn is_own_log(&self) -> bool {
-        let [_, option, prefix, level, number] = self.words else { return false };
+        let [_, option, prefix, level, number] = self.words else {
+            return false;
+        };
         let options = [option, level, number].map(|word| word.bare());
         let is_short = self.is_text(*prefix) && prefix.text.len() <= limits::LOG_PREFIX;
         is_short && options == ["--log-prefix", "--log-level", "5"].map(Some)
@@ -496,7 +599,9 @@ impl<'run, 'line> Reader<'run, 'line> {
 
     fn chain(&mut self) -> Read<String> {
         let name = self.next_bare()?;
-        ensure(name.starts_with(PREFIX), || format!("`{name}` is no chain of palisade's"))?;
+        ensure(name.starts_with(PREFIX), || {
+            format!("`{name}` is no chain of palisade's")
+        })?;
         Ok(name.to_owned())
     }
 
@@ -506,11 +611,15 @@ impl<'run, 'line> Reader<'run, 'line> {
         if self.extensions.is_empty() {
             let is_limited = self.conditions.iter().any(|row| row.1 == Condition::Limit);
             let is_sound = !is_limited || *target == Target::Log;
-            return ensure(is_sound, || "a limit on a rule that does not log".to_owned());
+            return ensure(is_sound, || {
+                "a limit on a rule that does not log".to_owned()
+            });
         }
 
         let names = self.extensions.join("`, `");
-        ensure(matches!(target, Target::Drop | Target::Log), || format!("a rule with `{names}` may drop, reject or log, and nothing else"))
+        ensure(matches!(target, Target::Drop | Target::Log), || {
+            format!("a rule with `{names}` may drop, reject or log, and nothing else")
+        })
     }
 }
 
@@ -532,7 +641,11 @@ fn is_interface(name: &str) -> bool {
 impl Interface {
     /// Whether this is one of them.
     pub fn is(&self, name: &str) -> bool {
-        if self.is_open { name.starts_with(&self.stem) } else { name == self.stem }
+        if self.is_open {
+            name.starts_with(&self.stem)
+        } else {
+            name == self.stem
+        }
     }
 }
 

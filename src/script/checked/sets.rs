@@ -32,7 +32,12 @@ struct Open<'text> {
 /// Any line that is not `create` or `add` in the form that palisade writes; members that are not
 /// in order, each once and, of ports, in as few ranges as there can be.
 pub(super) fn read<'text>(text: &'text str, level: Level<'text>) -> ReadScript<Sets> {
-    let mut reader = Reader { level, done: BTreeMap::new(), open: None, total: 0 };
+    let mut reader = Reader {
+        level,
+        done: BTreeMap::new(),
+        open: None,
+        total: 0,
+    };
     for (number, line) in lines::lines(text, limits::IPSET_LINE)? {
         reader.line(number, line)?;
     }
@@ -51,7 +56,12 @@ impl<'text> Reader<'text> {
             "create" => {
                 self.close()?;
                 let (kind, set) = self.create(name, rest).map_err(at)?;
-                self.open = Some(Open { name, kind, set, line: number });
+                self.open = Some(Open {
+                    name,
+                    kind,
+                    set,
+                    line: number,
+                });
                 Ok(())
             }
             "add" => self.add(name, rest).map_err(at),
@@ -60,8 +70,12 @@ impl<'text> Reader<'text> {
     }
 
     fn create(&self, name: &str, words: &str) -> Read<(SetKind, Set)> {
-        ensure(self.is_name(name), || format!("bad name of a set: `{name}`"))?;
-        ensure(!self.done.contains_key(name), || format!("`{name}` is created twice"))?;
+        ensure(self.is_name(name), || {
+            format!("bad name of a set: `{name}`")
+        })?;
+        ensure(!self.done.contains_key(name), || {
+            format!("`{name}` is created twice")
+        })?;
         header(words)
     }
 
@@ -87,21 +101,35 @@ impl<'text> Reader<'text> {
             (None, _) | (Some(_), Level::Kernel) => true,
             (Some(before), Level::Bundle(_)) => before.is_before(first),
         };
-        ensure(is_in_order, || format!("`{word}` of `{name}` is out of order, or there twice"))?;
+        ensure(is_in_order, || {
+            format!("`{word}` of `{name}` is out of order, or there twice")
+        })?;
 
         let count = usize::from(last - first.port_or_zero()) + 1;
         self.total += count;
-        ensure(self.total <= limits::ALL_ELEMENTS, || format!("more than {} members in all sets", limits::ALL_ELEMENTS))?;
+        ensure(self.total <= limits::ALL_ELEMENTS, || {
+            format!("more than {} members in all sets", limits::ALL_ELEMENTS)
+        })?;
         open.set.members.extend(first.up_to(last));
         let most = open.set.maxelem as usize;
         let has_room = open.kind == SetKind::Ports || open.set.members.len() <= most;
-        ensure(has_room, || format!("`{name}` is full: its maxelem is {most}"))
+        ensure(has_room, || {
+            format!("`{name}` is full: its maxelem is {most}")
+        })
     }
 
     /// Ends the set that is being filled. A bundle's set is created in the size that its members
     /// need: the kernel takes memory for it at once.
     fn close(&mut self) -> ReadScript<()> {
-        let Some(Open { name, kind, mut set, line }) = self.open.take() else { return Ok(()) };
+        let Some(Open {
+            name,
+            kind,
+            mut set,
+            line,
+        }) = self.open.take()
+        else {
+            return Ok(());
+        };
         match self.level {
             Level::Bundle(_) if kind != SetKind::Ports => {
                 let (is, needed) = (set.size(), SetSize::of(set.members.len()));
@@ -130,10 +158,17 @@ fn header(words: &str) -> Read<(SetKind, Set)> {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
     };
     let kind = SetKind::ALL.into_iter().find(is).ok_or_else(unknown)?;
-    let mut set = Set { kind: Some(kind), hashsize: 0, maxelem: 0, members: Vec::new() };
+    let mut set = Set {
+        kind: Some(kind),
+        hashsize: 0,
+        maxelem: 0,
+        members: Vec::new(),
+    };
     if kind != SetKind::Ports {
         let options: Vec<&str> = words.split(' ').skip(3).collect();
-        let ["hashsize", size, "maxelem", most] = options.as_slice() else { return Err(unknown()) };
+        let ["hashsize", size, "maxelem", most] = options.as_slice() else {
+            return Err(unknown());
+        };
         let number = |word: &str, most: usize| word.parse().ok().filter(|n| *n as usize <= most);
         let bad = || format!("bad size: {size} of {most}");
         set.hashsize = number(size, limits::SET_ELEMENTS).ok_or_else(bad)?;
@@ -160,11 +195,15 @@ impl SetKind {
             Some(text) => (text, true),
             None => (first, false),
         };
-        let member = self.member(text, is_exception).filter(|member| member.can_be_held())?;
+        let member = self
+            .member(text, is_exception)
+            .filter(|member| member.can_be_held())?;
         if member.to_string() != first {
             return None;
         }
-        let Some(last) = last else { return Some((member, member.port_or_zero())) };
+        let Some(last) = last else {
+            return Some((member, member.port_or_zero()));
+        };
 
         let port: u16 = last.parse().ok()?;
         let is_range = port.to_string() == last && member.port_or_zero() < port;

@@ -23,14 +23,46 @@ enum Lead {
 
 /// The fixed rules of a filter table, by chains without their prefix.
 const NEEDED: [Needed; 8] = [
-    Needed { chain: "FORWARD", side: FROM, targets: &[Lead::Goto("from-endpoint")] },
-    Needed { chain: "FORWARD", side: TO, targets: &[Lead::Goto("to-endpoint")] },
-    Needed { chain: "INPUT", side: FROM, targets: &[Lead::Goto("from-endpoint"), Lead::Verdict(Target::Drop)] },
-    Needed { chain: "OUTPUT", side: TO, targets: &[Lead::Verdict(Target::Return)] },
-    Needed { chain: "from-endpoint", side: None, targets: &[Lead::Goto("allowed")] },
-    Needed { chain: "allowed", side: TO, targets: &[Lead::Goto("to-endpoint")] },
-    Needed { chain: "allowed", side: None, targets: &[Lead::Verdict(Target::Accept)] },
-    Needed { chain: "to-endpoint", side: None, targets: &[Lead::Verdict(Target::Accept)] },
+    Needed {
+        chain: "FORWARD",
+        side: FROM,
+        targets: &[Lead::Goto("from-endpoint")],
+    },
+    Needed {
+        chain: "FORWARD",
+        side: TO,
+        targets: &[Lead::Goto("to-endpoint")],
+    },
+    Needed {
+        chain: "INPUT",
+        side: FROM,
+        targets: &[Lead::Goto("from-endpoint"), Lead::Verdict(Target::Drop)],
+    },
+    Needed {
+        chain: "OUTPUT",
+        side: TO,
+        targets: &[Lead::Verdict(Target::Return)],
+    },
+    Needed {
+        chain: "from-endpoint",
+        side: None,
+        targets: &[Lead::Goto("allowed")],
+    },
+    Needed {
+        chain: "allowed",
+        side: TO,
+        targets: &[Lead::Goto("to-endpoint")],
+    },
+    Needed {
+        chain: "allowed",
+        side: None,
+        targets: &[Lead::Verdict(Target::Accept)],
+    },
+    Needed {
+        chain: "to-endpoint",
+        side: None,
+        targets: &[Lead::Verdict(Target::Accept)],
+    },
 ];
 
 const FROM: Option<Side> = Some(Side::Source);
@@ -61,13 +93,19 @@ fn check_filter(id: TableId, table: &CheckedTable) -> Result<(), String> {
         Family::V4 => "pal-local4",
         Family::V6 => "pal-local6",
     };
-    NEEDED.iter().try_for_each(|needed| needed.check(table, local))
+    NEEDED
+        .iter()
+        .try_for_each(|needed| needed.check(table, local))
 }
 
 /// A table before the filter table has the jumps that it needs, and no other chain of its own
 /// leads packets in.
 fn check_early(table: &CheckedTable) -> Result<(), String> {
-    let mut hooks = table.built_in.iter().filter(|(_, rules)| !rules.is_empty()).peekable();
+    let mut hooks = table
+        .built_in
+        .iter()
+        .filter(|(_, rules)| !rules.is_empty())
+        .peekable();
     if hooks.peek().is_none() {
         return Err("no chain of the kernel leads into it".to_owned());
     }
@@ -89,7 +127,10 @@ impl Needed {
         let name = format!("{PREFIX}{}", self.chain);
         let rules = table.chains.get(&name).map_or(&[][..], Vec::as_slice);
         // what stands behind a rule that takes every packet is not met by any
-        let end = rules.iter().position(takes_everything).unwrap_or(rules.len());
+        let end = rules
+            .iter()
+            .position(takes_everything)
+            .unwrap_or(rules.len());
         let met = rules.iter().take(end + 1);
         match met.into_iter().any(|rule| self.is(rule, local)) {
             true => Ok(()),

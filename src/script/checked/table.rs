@@ -34,10 +34,29 @@ struct Reader<'run> {
 /// # Errors
 /// Any line that is not in the form that palisade writes; jumps that lead nowhere or nest too
 /// deep; chains that no packet gets to.
-pub(super) fn read(text: &str, id: TableId, sets: &Sets, level: Level<'_>) -> ReadScript<CheckedTable> {
-    let built_in = id.kind.built_in().iter().map(|chain| (*chain, Vec::new())).collect();
-    let table = CheckedTable { chains: BTreeMap::new(), built_in };
-    let mut reader = Reader { id, sets, level, table, has_rules: false };
+pub(super) fn read(
+    text: &str,
+    id: TableId,
+    sets: &Sets,
+    level: Level<'_>,
+) -> ReadScript<CheckedTable> {
+    let built_in = id
+        .kind
+        .built_in()
+        .iter()
+        .map(|chain| (*chain, Vec::new()))
+        .collect();
+    let table = CheckedTable {
+        chains: BTreeMap::new(),
+        built_in,
+    };
+    let mut reader = Reader {
+        id,
+        sets,
+        level,
+        table,
+        has_rules: false,
+    };
     let mut lines = lines::lines(text, limits::IPTABLES_LINE)?;
     let head = format!("*{}", id.kind.word());
     if lines.next().is_none_or(|(_, line)| line != head) {
@@ -48,14 +67,19 @@ pub(super) fn read(text: &str, id: TableId, sets: &Sets, level: Level<'_>) -> Re
             None => return Err((None, "there is no `COMMIT`".to_owned())),
             Some((_, "COMMIT")) => break,
             Some((number, line)) => {
-                reader.line(number, line).map_err(|problem| (Some(number), problem))?;
+                reader
+                    .line(number, line)
+                    .map_err(|problem| (Some(number), problem))?;
             }
         }
     }
     if let Some((number, _)) = lines.next() {
         return Err((Some(number), "text behind `COMMIT`".to_owned()));
     }
-    reader.table.check_jumps().map_err(|problem| (None, problem))?;
+    reader
+        .table
+        .check_jumps()
+        .map_err(|problem| (None, problem))?;
 
     Ok(reader.table)
 }
@@ -73,25 +97,44 @@ impl Reader<'_> {
             Some("-I") => words.get(2).and_then(|word| word.bare()) == Some("1"),
             _ => return Err(unknown()),
         };
-        let chain = words.get(1).and_then(|word| word.bare()).ok_or_else(unknown)?;
+        let chain = words
+            .get(1)
+            .and_then(|word| word.bare())
+            .ok_or_else(unknown)?;
         let begin = if is_at_head { 3 } else { 2 };
         ensure(is_at_head == line.starts_with("-I"), unknown)?;
 
-        let context = rule::Context { id: self.id, sets: self.sets, level: self.level };
+        let context = rule::Context {
+            id: self.id,
+            sets: self.sets,
+            level: self.level,
+        };
         let rest = words.get(begin..).unwrap_or_default();
         // the words are parted by one space each
         let text = line.splitn(begin + 1, ' ').last().unwrap_or_default();
-        let rule = CheckedRule { line: number, is_at_head, ..rule::read(text, rest, context)? };
+        let rule = CheckedRule {
+            line: number,
+            is_at_head,
+            ..rule::read(text, rest, context)?
+        };
         self.put(chain, rule)
     }
 
     fn declare(&mut self, declared: &str) -> Read<()> {
-        ensure(!self.has_rules, || "a chain that is declared behind rules".to_owned())?;
+        ensure(!self.has_rules, || {
+            "a chain that is declared behind rules".to_owned()
+        })?;
         let name = declared.strip_suffix(" - [0:0]");
         let name = name.ok_or_else(|| format!("bad declaration of a chain: `:{declared}`"))?;
-        ensure(is_chain_name(name), || format!("bad name of a chain: `{name}`"))?;
+        ensure(is_chain_name(name), || {
+            format!("bad name of a chain: `{name}`")
+        })?;
 
-        let is_new = self.table.chains.insert(name.to_owned(), Vec::new()).is_none();
+        let is_new = self
+            .table
+            .chains
+            .insert(name.to_owned(), Vec::new())
+            .is_none();
         ensure(is_new, || format!("`{name}` is declared twice"))
     }
 
@@ -104,7 +147,9 @@ impl Reader<'_> {
         let rules = self.table.built_in.get_mut(chain);
         let rules = rules.ok_or_else(|| format!("there is no chain `{chain}`"))?;
         if matches!(self.level, Level::Bundle(_)) {
-            ensure(rule.is_hook_of(chain), || format!("a rule in `{chain}`, where bundles have the jump to `pal-{chain}` alone"))?;
+            ensure(rule.is_hook_of(chain), || {
+                format!("a rule in `{chain}`, where bundles have the jump to `pal-{chain}` alone")
+            })?;
             ensure(rules.is_empty(), || format!("a second rule in `{chain}`"))?;
         }
         rules.push(rule);
@@ -115,7 +160,8 @@ impl Reader<'_> {
 impl CheckedRule {
     /// Whether it is the jump from one of the kernel's chains that bundles have.
     fn is_hook_of(&self, chain: &str) -> bool {
-        let leads = matches!(&self.target, Target::Jump(to) if to.strip_prefix(PREFIX) == Some(chain));
+        let leads =
+            matches!(&self.target, Target::Jump(to) if to.strip_prefix(PREFIX) == Some(chain));
         leads && self.conditions.is_empty() && self.comment == HOOK_COMMENT && !self.is_extension()
     }
 }
@@ -124,7 +170,8 @@ impl CheckedTable {
     /// The rules of a chain, the kernel's included, as the kernel holds them.
     pub fn chain(&self, name: &str) -> Option<Vec<&CheckedRule>> {
         let rules = self.chains.get(name).or_else(|| self.built_in.get(name))?;
-        let (head, tail): (Vec<&CheckedRule>, Vec<_>) = rules.iter().partition(|rule| rule.is_at_head);
+        let (head, tail): (Vec<&CheckedRule>, Vec<_>) =
+            rules.iter().partition(|rule| rule.is_at_head);
         Some(head.into_iter().rev().chain(tail).collect())
     }
 
@@ -136,9 +183,15 @@ impl CheckedTable {
             self.descend(chain, 0, &mut used)?;
         }
         self.check_reverse_paths()?;
-        let unused = self.chains.keys().map(String::as_str).filter(|name| !used.contains_key(name));
+        let unused = self
+            .chains
+            .keys()
+            .map(String::as_str)
+            .filter(|name| !used.contains_key(name));
         let unused: Vec<&str> = unused.collect();
-        ensure(unused.is_empty(), || format!("no packet gets to {}", unused.join(", ")))
+        ensure(unused.is_empty(), || {
+            format!("no packet gets to {}", unused.join(", "))
+        })
     }
 
     /// The kernel has no `rpfilter` but below PREROUTING (`rpfilter_mt_reg` in
@@ -151,16 +204,26 @@ impl CheckedTable {
 
         let is_asked = |row: &(bool, Condition)| matches!(row.1, Condition::ReversePath { .. });
         let asks = |rule: &&CheckedRule| rule.conditions.iter().any(is_asked);
-        let has_asking = |name: &&&str| self.chain(name).is_some_and(|rules| rules.iter().any(asks));
+        let has_asking =
+            |name: &&&str| self.chain(name).is_some_and(|rules| rules.iter().any(asks));
         match used.keys().find(has_asking) {
-            Some(chain) => Err(format!("`{chain}` asks for the reverse path of packets that did not arrive")),
+            Some(chain) => Err(format!(
+                "`{chain}` asks for the reverse path of packets that did not arrive"
+            )),
             None => Ok(()),
         }
     }
 
     /// Goes where a packet can go; `used` holds the greatest depth at which a chain was met.
-    fn descend<'table>(&'table self, chain: &'table str, depth: usize, used: &mut BTreeMap<&'table str, usize>) -> Read<()> {
-        ensure(depth <= limits::DEPTH, || format!("`{chain}` is nested too deep"))?;
+    fn descend<'table>(
+        &'table self,
+        chain: &'table str,
+        depth: usize,
+        used: &mut BTreeMap<&'table str, usize>,
+    ) -> Read<()> {
+        ensure(depth <= limits::DEPTH, || {
+            format!("`{chain}` is nested too deep")
+        })?;
         if used.get(chain).is_some_and(|known| *known >= depth) {
             return Ok(());
         }
@@ -169,7 +232,9 @@ impl CheckedTable {
         let rules = self.chains.get(chain).or_else(|| self.built_in.get(chain));
         for rule in rules.ok_or_else(|| format!("there is no chain `{chain}`"))? {
             match &rule.target {
-                Target::Jump(other) | Target::Goto(other) => self.descend(other, depth + 1, used)?,
+                Target::Jump(other) | Target::Goto(other) => {
+                    self.descend(other, depth + 1, used)?
+                }
                 Target::Accept | Target::Drop | Target::Return | Target::Log | Target::NoTrack => {}
             }
         }

@@ -48,15 +48,25 @@ COMMIT
 "#;
 
 /// The rule of [`FILTER`] that others take the place of.
-const RULE: &str = r#"-A pal-from-endpoint -p tcp -m multiport --dports 80 -m comment --comment "rule" -j DROP"#;
+const RULE: &str =
+    r#"-A pal-from-endpoint -p tcp -m multiport --dports 80 -m comment --comment "rule" -j DROP"#;
 
 fn allowed(names: &[&str]) -> Extensions {
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
-fn read_all(sets: &str, filter: &str, raw: Option<&str>, allowed: &Extensions) -> Result<CheckedScripts, ScriptError> {
+fn read_all(
+    sets: &str,
+    filter: &str,
+    raw: Option<&str>,
+    allowed: &Extensions,
+) -> Result<CheckedScripts, ScriptError> {
     let v6 = FILTER.replace("pal-local4", "pal-local6");
-    let files = [("sets.ipset", sets), ("filter.v4.rules", filter), ("filter.v6.rules", &v6)];
+    let files = [
+        ("sets.ipset", sets),
+        ("filter.v4.rules", filter),
+        ("filter.v6.rules", &v6),
+    ];
     let early = raw.map(|text| ("raw.v4.rules", text));
     CheckedScripts::read(files.into_iter().chain(early), allowed)
 }
@@ -74,19 +84,31 @@ fn rule(rule: &str, names: &[&str]) -> Result<CheckedScripts, ScriptError> {
 /// Reads conditions of a rule that drops, in the filter table of a family.
 fn rule_of(family: &str, conditions: &str) -> Result<CheckedScripts, ScriptError> {
     let sized = |filter: String| filter.replace("pal-local4", "pal-local6");
-    let [plain, changed] = [FILTER.to_owned(), FILTER.replace(RULE, &format!("-A pal-from-endpoint {conditions} -j DROP"))];
+    let [plain, changed] = [
+        FILTER.to_owned(),
+        FILTER.replace(RULE, &format!("-A pal-from-endpoint {conditions} -j DROP")),
+    ];
     let (v4, v6) = match family {
         "v4" => (changed, sized(plain)),
         _ => (plain, sized(changed)),
     };
-    let files = [("sets.ipset", SETS), ("filter.v4.rules", &v4), ("filter.v6.rules", &v6)];
+    let files = [
+        ("sets.ipset", SETS),
+        ("filter.v4.rules", &v4),
+        ("filter.v6.rules", &v6),
+    ];
     CheckedScripts::read(files, &Extensions::every())
 }
 
 #[test]
 fn what_palisade_writes_is_read() {
     let read = read_all(SETS, FILTER, None, &Extensions::default()).unwrap();
-    let members: Vec<usize> = read.holdings().sets().values().map(|set| set.members.len()).collect();
+    let members: Vec<usize> = read
+        .holdings()
+        .sets()
+        .values()
+        .map(|set| set.members.len())
+        .collect();
     assert_eq!(members, [2, 2, 0, 11, 1]);
 }
 
@@ -96,11 +118,17 @@ fn bytes_that_tools_read_otherwise_are_refused() {
         let bad = String::from_utf8_lossy(&[byte]).into_owned();
         for place in ["# endpoints", "create", "10.0.0.2"] {
             let sets = SETS.replace(place, &format!("{place}{bad}"));
-            assert!(refusal(&sets, FILTER).contains("printable ASCII"), "{byte} in {place}");
+            assert!(
+                refusal(&sets, FILTER).contains("printable ASCII"),
+                "{byte} in {place}"
+            );
         }
         for place in ["# filter", "rule\"", "-j DROP", "COMMIT"] {
             let filter = FILTER.replace(place, &format!("{bad}{place}"));
-            assert!(refusal(SETS, &filter).contains("printable ASCII"), "{byte} in {place}");
+            assert!(
+                refusal(SETS, &filter).contains("printable ASCII"),
+                "{byte} in {place}"
+            );
         }
     }
 }
@@ -117,7 +145,10 @@ fn lines_are_as_long_as_the_tools_read() {
         }
     }
     let open = SETS.trim_end();
-    assert_eq!(refusal(open, FILTER), "sets.ipset, line 13: the last line does not end in a newline");
+    assert_eq!(
+        refusal(open, FILTER),
+        "sets.ipset, line 13: the last line does not end in a newline"
+    );
 }
 
 #[test]
@@ -267,8 +298,14 @@ fn lines_are_those_of_bundles() {
         (":pal-allowed - [0:0]", ":pal-allowed - [1:1]"),
         (":pal-allowed - [0:0]", ":pal-allowed -"),
         (":pal-allowed - [0:0]", ":allowed - [0:0]"),
-        (":pal-allowed - [0:0]", ":pal-allowed - [0:0]\n:pal-allowed - [0:0]"),
-        (":pal-allowed - [0:0]", ":pal-allowed - [0:0]\n:pal-unused - [0:0]"),
+        (
+            ":pal-allowed - [0:0]",
+            ":pal-allowed - [0:0]\n:pal-allowed - [0:0]",
+        ),
+        (
+            ":pal-allowed - [0:0]",
+            ":pal-allowed - [0:0]\n:pal-unused - [0:0]",
+        ),
     ] {
         refusal(SETS, &FILTER.replacen(from, to, 1));
     }
@@ -330,17 +367,34 @@ fn sets_have_the_size_that_their_members_need() {
             let adds = addresses.map(|address| format!("add pal-c4-z {address}\n"));
             format!("{SETS}{create}{}", adds.collect::<String>())
         };
-        let read = |size: SetSize| read_all(&script(size), FILTER, None, &Extensions::default()).map(|_| ());
+        let read = |size: SetSize| {
+            read_all(&script(size), FILTER, None, &Extensions::default()).map(|_| ())
+        };
         read(size).unwrap();
 
         for factor in [2, 16, 1024] {
-            let larger = SetSize { hashsize: size.hashsize * factor, ..size };
+            let larger = SetSize {
+                hashsize: size.hashsize * factor,
+                ..size
+            };
             let refused = read(larger).unwrap_err();
             assert_eq!(refused.line, Some(14), "{refused}");
-            read(SetSize { maxelem: size.maxelem * factor, ..size }).unwrap_err();
+            read(SetSize {
+                maxelem: size.maxelem * factor,
+                ..size
+            })
+            .unwrap_err();
         }
-        read(SetSize { hashsize: size.hashsize / 2, ..size }).unwrap_err();
-        read(SetSize { maxelem: size.maxelem / 2, ..size }).unwrap_err();
+        read(SetSize {
+            hashsize: size.hashsize / 2,
+            ..size
+        })
+        .unwrap_err();
+        read(SetSize {
+            maxelem: size.maxelem / 2,
+            ..size
+        })
+        .unwrap_err();
     }
 }
 
@@ -348,7 +402,9 @@ fn sets_have_the_size_that_their_members_need() {
 #[test]
 fn all_sets_together_are_bounded() {
     let one = "create pal-p-0 bitmap:port range 0-65535\nadd pal-p-0 1-65535\n";
-    let many: String = (0..80).map(|number| one.replace("-0 ", &format!("-{number} "))).collect();
+    let many: String = (0..80)
+        .map(|number| one.replace("-0 ", &format!("-{number} ")))
+        .collect();
     let refused = refusal(&format!("{SETS}{many}"), FILTER);
     assert!(refused.ends_with("members in all sets"), "{refused}");
 }
@@ -372,20 +428,35 @@ fn fixed_chains_lead_into_policy() {
         }
     }
     let drop = "-A pal-INPUT -m set --match-set pal-local4 src -j DROP";
-    let other = FILTER.lines().find(|line| line.starts_with("-A pal-INPUT")).unwrap();
-    read_all(SETS, &FILTER.replace(other, drop), None, &Extensions::default()).unwrap();
+    let other = FILTER
+        .lines()
+        .find(|line| line.starts_with("-A pal-INPUT"))
+        .unwrap();
+    read_all(
+        SETS,
+        &FILTER.replace(other, drop),
+        None,
+        &Extensions::default(),
+    )
+    .unwrap();
 }
 
 #[test]
 fn early_tables_have_jumps_of_their_own() {
-    let raw = "*raw\n:pal-PREROUTING - [0:0]\n-A pal-PREROUTING -j CT --notrack\n\
-               -I PREROUTING 1 -m comment --comment \"palisade\" -j pal-PREROUTING\nCOMMIT\n";
+    let raw = "*raw\n:pal-PREROUTING - [0:0]\n-A pal-PREROUTING -j CT --notrack\n-I PREROUTING 1 \
+               -m comment --comment \"palisade\" -j pal-PREROUTING\nCOMMIT\n";
     let read = |raw: &str| read_all(SETS, FILTER, Some(raw), &Extensions::default());
     read(raw).unwrap();
     for (from, to) in [
-        ("-I PREROUTING 1 -m comment --comment \"palisade\" -j pal-PREROUTING\n", ""),
+        (
+            "-I PREROUTING 1 -m comment --comment \"palisade\" -j pal-PREROUTING\n",
+            "",
+        ),
         ("-A pal-PREROUTING -j CT --notrack\n", ""),
-        ("-A pal-PREROUTING -j CT --notrack\n", "-A pal-PREROUTING -j CT --zone 1\n"),
+        (
+            "-A pal-PREROUTING -j CT --notrack\n",
+            "-A pal-PREROUTING -j CT --zone 1\n",
+        ),
         ("-j CT", "-m conntrack --ctstate NEW -j CT"),
         ("*raw", "*nat"),
     ] {
@@ -412,15 +483,26 @@ fn early_tables_accept_nothing() {
             let read = |target: &str| {
                 let rule = format!("-A pal-{chain} {conditions}-j {target}\n");
                 let table = format!(
-                    "*{kind}\n:pal-PREROUTING - [0:0]\n:pal-more - [0:0]\n{rule}-A pal-PREROUTING -g pal-more\n-A pal-more -j RETURN\n\
-                     -I PREROUTING 1 -m comment --comment \"palisade\" -j pal-PREROUTING\nCOMMIT\n"
+                    "*{kind}\n:pal-PREROUTING - [0:0]\n:pal-more - [0:0]\n{rule}-A pal-PREROUTING \
+                     -g pal-more\n-A pal-more -j RETURN\n-I PREROUTING 1 -m comment --comment \
+                     \"palisade\" -j pal-PREROUTING\nCOMMIT\n"
                 );
                 let file = format!("{kind}.v4.rules");
                 let v6 = FILTER.replace("pal-local4", "pal-local6");
-                let files = [("sets.ipset", SETS), ("filter.v4.rules", FILTER), ("filter.v6.rules", &v6), (&file, &table)];
-                CheckedScripts::read(files, &Extensions::every()).map(drop).map_err(|refused| refused.to_string())
+                let files = [
+                    ("sets.ipset", SETS),
+                    ("filter.v4.rules", FILTER),
+                    ("filter.v6.rules", &v6),
+                    (&file, &table),
+                ];
+                CheckedScripts::read(files, &Extensions::every())
+                    .map(drop)
+                    .map_err(|refused| refused.to_string())
             };
-            let refused = format!("{kind}.v4.rules, line 4: ACCEPT in the {kind} table, where it would skip the rules of others");
+            let refused = format!(
+                "{kind}.v4.rules, line 4: ACCEPT in the {kind} table, where it would skip the \
+                 rules of others"
+            );
             assert_eq!(read("ACCEPT"), Err(refused), "{conditions}");
             for target in ["RETURN", "DROP"] {
                 assert_eq!(read(target), Ok(()), "{conditions}{target}");
@@ -433,7 +515,10 @@ fn early_tables_accept_nothing() {
 fn other_files_are_refused() {
     let files = [("sets.ipset", SETS), ("nat.v4.rules", "*nat\nCOMMIT\n")];
     let refused = CheckedScripts::read(files, &Extensions::default()).unwrap_err();
-    assert_eq!(refused.to_string(), "nat.v4.rules: it is no script of a bundle");
+    assert_eq!(
+        refused.to_string(),
+        "nat.v4.rules: it is no script of a bundle"
+    );
     let refused = CheckedScripts::read([("sets.ipset", SETS)], &Extensions::default()).unwrap_err();
     assert_eq!(refused.to_string(), "filter.v4.rules: it is missing");
 }
@@ -482,9 +567,17 @@ fn extensions_drop_or_observe() {
 
 /// Conditions with one extension: its family, and what stands before its options.
 fn begun(known: &KnownExtension) -> (&'static str, String) {
-    let family = known.family.map_or("v4", |family| if family == Family::V6 { "v6" } else { "v4" });
-    let protocol = known.protocol.map(|protocol| format!("-p {} ", protocol.keyword()));
-    (family, format!("{}-m {}", protocol.unwrap_or_default(), known.name))
+    let family = known.family.map_or(
+        "v4",
+        |family| if family == Family::V6 { "v6" } else { "v4" },
+    );
+    let protocol = known
+        .protocol
+        .map(|protocol| format!("-p {} ", protocol.keyword()));
+    (
+        family,
+        format!("{}-m {}", protocol.unwrap_or_default(), known.name),
+    )
 }
 
 /// The matches that may be allowed.
@@ -497,14 +590,22 @@ fn options_of_extensions_are_known_in_full() {
     for known in matches() {
         let (family, begun) = begun(known);
         for option in known.options {
-            let value = if option.name == "hashlimit-name" { " pal-x" } else { " 1" };
+            let value = if option.name == "hashlimit-name" {
+                " pal-x"
+            } else {
+                " 1"
+            };
             let values = value.repeat(option.values);
             let text = |name: &str| format!("{begun} --{name}{values}");
             let taken = text(option.name);
             rule_of(family, &taken).unwrap_or_else(|refused| panic!("{taken}: {refused}"));
 
             let negated = taken.replace(" --", " ! --");
-            assert_eq!(rule_of(family, &negated).is_ok(), option.is_negatable, "{negated}");
+            assert_eq!(
+                rule_of(family, &negated).is_ok(),
+                option.is_negatable,
+                "{negated}"
+            );
             // getopt_long takes what begins only one option for it
             for length in 0..option.name.len() {
                 let (part, _) = option.name.split_at(length);
@@ -512,11 +613,18 @@ fn options_of_extensions_are_known_in_full() {
                 let short = text(part);
                 assert!(is_other || rule_of(family, &short).is_err(), "{short}");
             }
-            for more in [format!("{taken} --{}{values}", option.name), format!("{taken} 1")] {
+            for more in [
+                format!("{taken} --{}{values}", option.name),
+                format!("{taken} 1"),
+            ] {
                 assert!(rule_of(family, &more).is_err(), "{more}");
             }
             if option.values > 0 {
-                let less = format!("{begun} --{}{}", option.name, value.repeat(option.values - 1));
+                let less = format!(
+                    "{begun} --{}{}",
+                    option.name,
+                    value.repeat(option.values - 1)
+                );
                 assert!(rule_of(family, &less).is_err(), "{less}");
             }
         }
@@ -526,8 +634,8 @@ fn options_of_extensions_are_known_in_full() {
 }
 
 /// Options of the tools, in full, short or abbreviated, and of extensions that are never allowed.
-const FOREIGN: &str = "-4 -6 -A -D -F -I -M -V -X -Z -c -d -f -g -h -i -j -m -n -o -p -s -t -v -w -x \
-                       -- - ! --append --delete --destination --flush --fragment --goto --help \
+const FOREIGN: &str = "-4 -6 -A -D -F -I -M -V -X -Z -c -d -f -g -h -i -j -m -n -o -p -s -t -v -w \
+                       -x -- - ! --append --delete --destination --flush --fragment --goto --help \
                        --in-interface --insert --ipv4 --ipv6 --jump --label --match --modprobe \
                        --policy --set --set-counters --table --version --vers --wait --zero";
 
@@ -535,16 +643,24 @@ const FOREIGN: &str = "-4 -6 -A -D -F -I -M -V -X -Z -c -d -f -g -h -i -j -m -n 
 #[test]
 fn words_of_extensions_are_no_options_of_the_tools_in_quotes_or_without() {
     let words = FOREIGN.split(' ').filter(|word| !word.is_empty());
-    let words: Vec<String> = words.flat_map(|word| [word.to_owned(), format!("\"{word}\"")]).collect();
+    let words: Vec<String> = words
+        .flat_map(|word| [word.to_owned(), format!("\"{word}\"")])
+        .collect();
     let behind = ["", " x", " \"x\"", " recent --set"];
-    let ends: Vec<(&String, &str)> = words.iter().flat_map(|word| behind.map(|behind| (word, behind))).collect();
+    let ends: Vec<(&String, &str)> = words
+        .iter()
+        .flat_map(|word| behind.map(|behind| (word, behind)))
+        .collect();
     for known in matches() {
         let (family, begun) = begun(known);
         let option = known.options.first().unwrap();
         let name = format!("{begun} --{}", option.name);
         let value = format!("{name}{}", " 1".repeat(option.values));
         let places = [&begun, &name, &value];
-        for (before, (word, behind)) in places.iter().flat_map(|place| ends.iter().map(move |end| (place, end))) {
+        for (before, (word, behind)) in places
+            .iter()
+            .flat_map(|place| ends.iter().map(move |end| (place, end)))
+        {
             let text = format!("{before} {word}{behind}");
             // an interface: a condition that palisade writes itself
             let is_own = ["-i", "-o"].contains(&word.as_str()) && *behind == " x";
@@ -556,7 +672,16 @@ fn words_of_extensions_are_no_options_of_the_tools_in_quotes_or_without() {
 
 #[test]
 fn tables_of_limits_are_not_those_of_others() {
-    for name in ["kubeX", "pal", "pal-", "Xpal-a", "\"kubeX\"", "\"pal-a b\"", "pal-../x", "PAL-a"] {
+    for name in [
+        "kubeX",
+        "pal",
+        "pal-",
+        "Xpal-a",
+        "\"kubeX\"",
+        "\"pal-a b\"",
+        "pal-../x",
+        "PAL-a",
+    ] {
         let text = format!("-m hashlimit --hashlimit-upto 1/sec --hashlimit-name {name}");
         assert!(rule_of("v4", &text).is_err(), "{text}");
     }

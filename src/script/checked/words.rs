@@ -29,7 +29,9 @@ pub(super) fn words(line: &str) -> Read<Vec<Word<'_>>> {
     loop {
         let (word, behind) = first(rest)?;
         words.push(word);
-        ensure(words.len() <= limits::IPTABLES_WORDS, || "too many words".to_owned())?;
+        ensure(words.len() <= limits::IPTABLES_WORDS, || {
+            "too many words".to_owned()
+        })?;
         match behind {
             Some(behind) => rest = behind,
             None => return Ok(words),
@@ -50,7 +52,13 @@ fn first(text: &str) -> Read<(Word<'_>, Option<&str>)> {
                 None => return Err("letters right behind a quote".to_owned()),
                 Some(behind) => Some(behind),
             };
-            Ok((Word { text: word, is_quoted: true }, behind))
+            Ok((
+                Word {
+                    text: word,
+                    is_quoted: true,
+                },
+                behind,
+            ))
         }
         None => {
             let (word, behind) = match text.split_once(' ') {
@@ -61,11 +69,19 @@ fn first(text: &str) -> Read<(Word<'_>, Option<&str>)> {
             let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || BARE.contains(&byte);
             ensure(word.bytes().all(is_bare), || format!("bad word `{word}`"))?;
             check_length(word)?;
-            Ok((Word { text: word, is_quoted: false }, behind))
+            Ok((
+                Word {
+                    text: word,
+                    is_quoted: false,
+                },
+                behind,
+            ))
         }
     }
 }
 
 fn check_length(word: &str) -> Read<()> {
-    ensure(word.len() <= limits::IPTABLES_WORD, || "a word is too long".to_owned())
+    ensure(word.len() <= limits::IPTABLES_WORD, || {
+        "a word is too long".to_owned()
+    })
 }

@@ -1,5 +1,5 @@
-//! Answers are what the evaluator says, in random worlds: verdicts of addresses and of whole families, matching rules, and that
-//! `explain` begins as `eval` does.
+//! Answers are what the evaluator says, in random worlds: verdicts of addresses and of whole
+//! families, matching rules, and that `explain` begins as `eval` does.
 #![expect(clippy::disallowed_methods, reason = "tests write files")]
 
 use std::fs;
@@ -29,29 +29,58 @@ const SAMPLES: u32 = 40;
 
 #[test]
 fn answers_are_the_evaluators() {
-    for seed in SEEDS.iter().flat_map(|seed| (0..WORLDS).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE)))) {
+    for seed in SEEDS.iter().flat_map(|seed| {
+        (0..WORLDS).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE)))
+    }) {
         let mut dice = Dice(seed);
         let world = random::world(&mut dice);
         let aim = Aim::at(&world);
         let input = read(manifests::yaml(&world), Staging::Proposed).expect("palisade takes this");
-        let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
+        let resolved = resolve::selectors(
+            &input.policies,
+            &input.inventory,
+            &mut Diagnostics::default(),
+        );
         let evaluator = Evaluator::of(&resolved);
         for _ in 0..PACKETS {
             let flow = aim.packet(&mut dice, &world).flow();
             let question = question(&flow, Cidr::host(flow.source));
-            let Ok(cases) = question.cases(&evaluator, &Options::default()) else { continue };
+            let Ok(cases) = question.cases(&evaluator, &Options::default()) else {
+                continue;
+            };
             let groups = explain::answer(&evaluator, &cases);
-            let answer = Answer { question: &question, groups: &groups, traced: &[], resolved: &resolved, files: &Files::default() };
+            let answer = Answer {
+                question: &question,
+                groups: &groups,
+                traced: &[],
+                resolved: &resolved,
+                files: &Files::default(),
+            };
             let expected = evaluator.decide(&flow);
-            assert_eq!(answer.verdict() == Verdict::Allowed, expected.is_allowed(), "seed {seed}, {flow:?}");
-            let [brief, long, full] =
-                [Detail::Verdict, Detail::Way, Detail::Rules].map(|detail| Printed::of(|out| eval::text(&answer, detail, out)));
+            assert_eq!(
+                answer.verdict() == Verdict::Allowed,
+                expected.is_allowed(),
+                "seed {seed}, {flow:?}"
+            );
+            let [brief, long, full] = [Detail::Verdict, Detail::Way, Detail::Rules]
+                .map(|detail| Printed::of(|out| eval::text(&answer, detail, out)));
             let [brief, long, full] = [&brief, &long, &full].map(Printed::as_str);
             let first = eval::verdict_line(&answer);
-            assert!([&brief, &long, &full].iter().all(|text| text.lines().next() == Some(&*first)), "seed {seed}, {flow:?}:\n{long}");
+            assert!(
+                [&brief, &long, &full]
+                    .iter()
+                    .all(|text| text.lines().next() == Some(&*first)),
+                "seed {seed}, {flow:?}:\n{long}"
+            );
             let group = groups.first().expect("a group");
-            let passed = [&expected.egress, &expected.ingress].into_iter().flatten().flat_map(|passage| &passage.tiers);
-            let passed = passed.flat_map(|tier| &tier.policies).flat_map(numbers).collect::<Vec<_>>();
+            let passed = [&expected.egress, &expected.ingress]
+                .into_iter()
+                .flatten()
+                .flat_map(|passage| &passage.tiers);
+            let passed = passed
+                .flat_map(|tier| &tier.policies)
+                .flat_map(numbers)
+                .collect::<Vec<_>>();
             assert_eq!(passed, matching(group), "seed {seed}, {flow:?}");
         }
         whole_prefixes(&evaluator, &aim.packet(&mut dice, &world).flow());
@@ -72,8 +101,15 @@ fn explain_begins_as_eval_does() {
             let told = ["eval", "explain"].map(|command| run(place.path(), &words(command, &flow)));
             let [eval, explain] = &told;
             let is_asked = eval.status != 2 || eval.stderr.contains("[no-answer]");
-            assert!(is_asked && eval.status == explain.status, "seed {seed}, {flow:?}: {told:?}");
-            assert_eq!(eval.stdout.lines().next(), explain.stdout.lines().next(), "seed {seed}, {flow:?}");
+            assert!(
+                is_asked && eval.status == explain.status,
+                "seed {seed}, {flow:?}: {told:?}"
+            );
+            assert_eq!(
+                eval.stdout.lines().next(),
+                explain.stdout.lines().next(),
+                "seed {seed}, {flow:?}"
+            );
         }
     }
 }
@@ -86,25 +122,52 @@ fn words(command: &str, flow: &Flow) -> Vec<String> {
         (_, None) => format!("proto/{}", flow.protocol.number()),
     };
     let mut words = vec![command.to_owned(), "world.yaml".to_owned(), "-q".to_owned()];
-    words.extend(["--from", &flow.source.to_string(), "--to", &flow.destination.to_string(), "--port", &what].map(str::to_owned));
+    words.extend(
+        [
+            "--from",
+            &flow.source.to_string(),
+            "--to",
+            &flow.destination.to_string(),
+            "--port",
+            &what,
+        ]
+        .map(str::to_owned),
+    );
     let ports = flow.ports.filter(|_| flow.protocol.has_ports());
-    words.extend(ports.into_iter().flat_map(|ports| ["--source-port".to_owned(), ports.source.to_string()]));
+    words.extend(
+        ports
+            .into_iter()
+            .flat_map(|ports| ["--source-port".to_owned(), ports.source.to_string()]),
+    );
     words
 }
 
 /// Every address of a prefix fares as the piece does that it is in.
 fn whole_prefixes(evaluator: &Evaluator<'_, '_>, flow: &Flow) {
-    let Some(around) = Cidr::around(flow.source, if flow.source.is_ipv4() { 8 } else { 32 }) else { return };
+    let Some(around) = Cidr::around(flow.source, if flow.source.is_ipv4() { 8 } else { 32 }) else {
+        return;
+    };
     let question = question(flow, around);
-    let Ok(cases) = question.cases(evaluator, &Options::default()) else { return };
+    let Ok(cases) = question.cases(evaluator, &Options::default()) else {
+        return;
+    };
     let groups = explain::answer(evaluator, &cases);
     let mut dice = Dice(7);
     for _ in 0..SAMPLES {
-        let flow = Flow { source: random_in(around, &mut dice), ..*flow };
+        let flow = Flow {
+            source: random_in(around, &mut dice),
+            ..*flow
+        };
         let holds = |group: &&Group<'_>| group.cases.iter().any(|case| is_in(case.from, &flow));
         // a pod's packets to itself are no case
-        let Some(group) = groups.iter().find(holds) else { continue };
-        assert_eq!(group.is_allowed, evaluator.decide(&flow).is_allowed(), "{flow:?}");
+        let Some(group) = groups.iter().find(holds) else {
+            continue;
+        };
+        assert_eq!(
+            group.is_allowed,
+            evaluator.decide(&flow).is_allowed(),
+            "{flow:?}"
+        );
     }
 }
 
@@ -124,10 +187,22 @@ fn random_in(cidr: Cidr, dice: &mut Dice) -> std::net::IpAddr {
 }
 
 fn question(flow: &Flow, from: Cidr) -> Question {
-    let message = (flow.icmp.map(|message| message.kind), flow.icmp.map(|message| message.code));
-    let traffic = Traffic { protocol: flow.protocol, port: flow.ports.map(|ports| ports.destination), message };
+    let message = (
+        flow.icmp.map(|message| message.kind),
+        flow.icmp.map(|message| message.code),
+    );
+    let traffic = Traffic {
+        protocol: flow.protocol,
+        port: flow.ports.map(|ports| ports.destination),
+        message,
+    };
     let source_port = flow.ports.map(|PortPair { source, .. }| source);
-    Question { from: Subject::Addresses(from), to: Subject::Addresses(Cidr::host(flow.destination)), traffic, source_port }
+    Question {
+        from: Subject::Addresses(from),
+        to: Subject::Addresses(Cidr::host(flow.destination)),
+        traffic,
+        source_port,
+    }
 }
 
 fn numbers<'passed>(passed: &'passed PolicyPassed<'_>) -> impl Iterator<Item = usize> + 'passed {
@@ -136,7 +211,16 @@ fn numbers<'passed>(passed: &'passed PolicyPassed<'_>) -> impl Iterator<Item = u
 
 /// The numbers of the rules of policies that match, as an explanation tells them.
 fn matching(group: &Group<'_>) -> Vec<usize> {
-    let tiers = group.egress.iter().chain(&group.ingress).flat_map(|way: &Way<'_>| &way.tiers);
-    let rules = tiers.flat_map(|tier| &tier.policies).flat_map(|policy| &policy.rules);
-    rules.filter(|asked| asked.misses.is_empty()).map(|asked| asked.rule.number).collect()
+    let tiers = group
+        .egress
+        .iter()
+        .chain(&group.ingress)
+        .flat_map(|way: &Way<'_>| &way.tiers);
+    let rules = tiers
+        .flat_map(|tier| &tier.policies)
+        .flat_map(|policy| &policy.rules);
+    rules
+        .filter(|asked| asked.misses.is_empty())
+        .map(|asked| asked.rule.number)
+        .collect()
 }

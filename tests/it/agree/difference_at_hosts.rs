@@ -1,8 +1,11 @@
-//! What `analysis::diff` says of host endpoints: no packet that a node drops in one state only, or tracks in one only, for the
-//! sake of a host endpoint is left out, and every witness turns in the list that is named.
+//! What `analysis::diff` says of host endpoints: no packet that a node drops in one state only, or
+//! tracks in one only, for the sake of a host endpoint is left out, and every witness turns in the
+//! list that is named.
 
 use palisade::analysis::Flow;
-use palisade::analysis::diff::{self, AtHost, Change, Difference, End, Identity, PeerId, State, Witness};
+use palisade::analysis::diff::{
+    self, AtHost, Change, Difference, End, Identity, PeerId, State, Witness,
+};
 use palisade::analysis::evaluate::{Evaluator, Outcome};
 use palisade::analysis::node::Node;
 use palisade::analysis::space::ListWay;
@@ -25,68 +28,118 @@ const PAIRS: u64 = 100;
 #[test]
 fn a_node_owes_something_else_where_a_host_endpoint_differs() {
     let (mut turned, mut shown) = (0, 0);
-    for seed in SEEDS.iter().flat_map(|seed| (0..PAIRS).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE)))) {
+    for seed in SEEDS
+        .iter()
+        .flat_map(|seed| (0..PAIRS).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE))))
+    {
         let mut dice = Dice(seed);
         let old = random::world(&mut dice);
         let mut new = old.clone();
         for _ in 0..1 + dice.below(3) {
             let less = parts_less(&new);
-            new = if less.is_empty() { new } else { dice.pick(&less) };
+            new = if less.is_empty() {
+                new
+            } else {
+                dice.pick(&less)
+            };
         }
-        let (old, new) = if dice.chance(50) { (old, new) } else { (new, old) };
+        let (old, new) = if dice.chance(50) {
+            (old, new)
+        } else {
+            (new, old)
+        };
         let aim = Aim::at(&old);
-        let packets: Vec<Packet> = (0..2 * PACKETS).map(|_| aim.packet(&mut dice, &old)).collect();
+        let packets: Vec<Packet> = (0..2 * PACKETS)
+            .map(|_| aim.packet(&mut dice, &old))
+            .collect();
         match compare(&old, &new, &packets) {
             Ok(counts) => (turned, shown) = (turned + counts.0, shown + counts.1),
             Err(problem) if problem.contains("palisade refuses") => {}
             Err(problem) => panic!("seed {seed}: {problem}\n{}", manifests::yaml(&old)),
         }
     }
-    assert!(turned > 100 && shown > 50, "{turned} packets turned, {shown} witnesses");
+    assert!(
+        turned > 100 && shown > 50,
+        "{turned} packets turned, {shown} witnesses"
+    );
 }
 
 /// How many packets turned, and how many witnesses there are.
 fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize), String> {
     let (options, names) = (options(old), node_names(old));
-    let [old, new] = [read(manifests::yaml(old), Staging::Proposed)?, read(manifests::yaml(new), Staging::Proposed)?];
+    let [old, new] = [
+        read(manifests::yaml(old), Staging::Proposed)?,
+        read(manifests::yaml(new), Staging::Proposed)?,
+    ];
     let before = resolve::selectors(&old.policies, &old.inventory, &mut Diagnostics::default());
     let after = resolve::selectors(&new.policies, &new.inventory, &mut Diagnostics::default());
     let difference = diff::between(&before, &after, &options);
     let states = [Evaluator::of(&before), Evaluator::of(&after)];
     let mut turned = 0;
-    for packet in packets.iter().filter(|packet| packet.original.is_none() && packet.state == Known::New) {
+    for packet in packets
+        .iter()
+        .filter(|packet| packet.original.is_none() && packet.state == Known::New)
+    {
         let name = names.get(packet.node).copied().ok_or("the node is gone")?;
-        let ends = [packet.source, packet.destination].map(|address| peer(&difference, [&old, &new], address));
-        let [Some(from), Some(to)] = ends else { continue };
-        if !turns(&states, (name, &options), &packet.seen()) || is_of_an_endpoint(&difference, packet, (from, to)) {
+        let ends = [packet.source, packet.destination]
+            .map(|address| peer(&difference, [&old, &new], address));
+        let [Some(from), Some(to)] = ends else {
+            continue;
+        };
+        if !turns(&states, (name, &options), &packet.seen())
+            || is_of_an_endpoint(&difference, packet, (from, to))
+        {
             continue;
         }
         turned += 1;
-        if !difference.changes.iter().any(|change| tells(&difference, change, (name, &packet.flow()), (from, to))) {
-            return Err(format!("{packet:?}\nthe node owes it something else, and the difference says nothing\n{difference:?}"));
+        if !difference
+            .changes
+            .iter()
+            .any(|change| tells(&difference, change, (name, &packet.flow()), (from, to)))
+        {
+            return Err(format!(
+                "{packet:?}\nthe node owes it something else, and the difference says \
+                 nothing\n{difference:?}"
+            ));
         }
     }
     Ok((turned, witnesses(&difference, &states)?))
 }
 
 /// Whether a packet fares otherwise, and no policy of an endpoint is the cause.
-fn turns(states: &[Evaluator<'_, '_>; 2], (node, options): (&str, &Options), packet: &analysis::Packet) -> bool {
+fn turns(
+    states: &[Evaluator<'_, '_>; 2],
+    (node, options): (&str, &Options),
+    packet: &analysis::Packet,
+) -> bool {
     let fate = |evaluator: &Evaluator<'_, '_>| {
         let node = evaluator.resolved().inventory.find_node(node)?;
         let owed = Node::of(evaluator, node, options).expect(packet);
-        Some((owed.verdict == analysis::Verdict::Drop, owed.is_untracked && owed.verdict != analysis::Verdict::Drop))
+        Some((
+            owed.verdict == analysis::Verdict::Drop,
+            owed.is_untracked && owed.verdict != analysis::Verdict::Drop,
+        ))
     };
     let at_endpoints = |evaluator: &Evaluator<'_, '_>| {
         let decision = evaluator.decide(&packet.flow);
-        [decision.egress, decision.ingress].map(|passage| passage.is_none_or(|passage| passage.is_allowed()))
+        [decision.egress, decision.ingress]
+            .map(|passage| passage.is_none_or(|passage| passage.is_allowed()))
     };
-    let is_zero = packet.flow.ports.is_some_and(|ports| ports.source == 0 || ports.destination == 0);
+    let is_zero = packet
+        .flow
+        .ports
+        .is_some_and(|ports| ports.source == 0 || ports.destination == 0);
     let [old, new] = states;
     !is_zero && fate(old) != fate(new) && at_endpoints(old) == at_endpoints(new)
 }
 
-/// Whether the address at the node is an endpoint's, which no packet from or to the node itself has.
-fn is_of_an_endpoint(difference: &Difference<'_>, packet: &Packet, (from, to): (PeerId, PeerId)) -> bool {
+/// Whether the address at the node is an endpoint's, which no packet from or to the node itself
+/// has.
+fn is_of_an_endpoint(
+    difference: &Difference<'_>,
+    packet: &Packet,
+    (from, to): (PeerId, PeerId),
+) -> bool {
     let near = match packet.seen().hook {
         Hook::Forward { .. } => return false,
         Hook::Input { .. } => to,
@@ -96,31 +149,57 @@ fn is_of_an_endpoint(difference: &Difference<'_>, packet: &Packet, (from, to): (
 }
 
 /// Whether a change is of a host endpoint of the node, and has a packet.
-fn tells(difference: &Difference<'_>, change: &Change<'_>, (node, flow): (&str, &Flow), (from, to): (PeerId, PeerId)) -> bool {
+fn tells(
+    difference: &Difference<'_>,
+    change: &Change<'_>,
+    (node, flow): (&str, &Flow),
+    (from, to): (PeerId, PeerId),
+) -> bool {
     let Some(at) = &change.host else { return false };
-    let is_of_node =
-        |id: &PeerId| difference.peer(*id).is_some_and(|peer| matches!(&peer.identity, Identity::Host { node: own, .. } if *own == node));
+    let is_of_node = |id: &PeerId| {
+        difference.peer(*id).is_some_and(
+            |peer| matches!(&peer.identity, Identity::Host { node: own, .. } if *own == node),
+        )
+    };
     let near = match at.direction {
         Direction::Ingress => to,
         Direction::Egress => from,
     };
     let is_here = at.near.is_empty() || at.near.contains(&near);
-    let is_between = change.blocks.iter().filter(|block| block.families.contains(&flow.family())).any(|block| match at.direction {
-        Direction::Ingress => block.from.contains(&from) && block.to.iter().any(is_of_node),
-        Direction::Egress => block.to.contains(&to) && block.from.iter().any(is_of_node),
-    });
+    let is_between = change
+        .blocks
+        .iter()
+        .filter(|block| block.families.contains(&flow.family()))
+        .any(|block| match at.direction {
+            Direction::Ingress => block.from.contains(&from) && block.to.iter().any(is_of_node),
+            Direction::Egress => block.to.contains(&to) && block.from.iter().any(is_of_node),
+        });
     let mut portions = change.gained.iter().chain(&change.lost);
-    is_here && is_between && portions.any(|portion| difference.traffic.holds(portion.traffic, flow.protocol, flow.ports, flow.icmp))
+    is_here
+        && is_between
+        && portions.any(|portion| {
+            difference
+                .traffic
+                .holds(portion.traffic, flow.protocol, flow.ports, flow.icmp)
+        })
 }
 
-/// Counts the witnesses at host endpoints that are at the same place in both states, all of which must turn.
-fn witnesses(difference: &Difference<'_>, states: &[Evaluator<'_, '_>; 2]) -> Result<usize, String> {
+/// Counts the witnesses at host endpoints that are at the same place in both states, all of which
+/// must turn.
+fn witnesses(
+    difference: &Difference<'_>,
+    states: &[Evaluator<'_, '_>; 2],
+) -> Result<usize, String> {
     let mut shown = 0;
     for change in &difference.changes {
         let Some(at) = &change.host else { continue };
         let gained = change.gained.iter().map(|portion| (State::New, portion));
-        for (state, portion) in gained.chain(change.lost.iter().map(|portion| (State::Old, portion))) {
-            let Some(passes) = verdicts(states, at, &portion.witness) else { continue };
+        for (state, portion) in
+            gained.chain(change.lost.iter().map(|portion| (State::Old, portion)))
+        {
+            let Some(passes) = verdicts(states, at, &portion.witness) else {
+                continue;
+            };
             if passes != [state == State::Old, state == State::New] || portion.reasons.is_empty() {
                 return Err(format!("passes {passes:?}: {at:?} {portion:?}"));
             }
@@ -130,24 +209,52 @@ fn witnesses(difference: &Difference<'_>, states: &[Evaluator<'_, '_>; 2]) -> Re
     Ok(shown)
 }
 
-/// Whether a witness passes then and now; none where that is another host endpoint's, or an end has no address. Where the address of
-/// the host endpoint may be any, one that nobody speaks of is.
-fn verdicts(states: &[Evaluator<'_, '_>; 2], at: &AtHost, witness: &Witness<'_>) -> Option<[bool; 2]> {
-    let any = |family| if family == Family::V4 { "203.0.113.77" } else { "2001:db8:77::1" }.parse().ok();
-    let address = |end: &End<'_>| end.address.or_else(|| end.host.and_then(|_| any(witness.family)));
+/// Whether a witness passes then and now; none where that is another host endpoint's, or an end has
+/// no address. Where the address of the host endpoint may be any, one that nobody speaks of is.
+fn verdicts(
+    states: &[Evaluator<'_, '_>; 2],
+    at: &AtHost,
+    witness: &Witness<'_>,
+) -> Option<[bool; 2]> {
+    let any = |family| {
+        if family == Family::V4 {
+            "203.0.113.77"
+        } else {
+            "2001:db8:77::1"
+        }
+        .parse()
+        .ok()
+    };
+    let address = |end: &End<'_>| {
+        end.address
+            .or_else(|| end.host.and_then(|_| any(witness.family)))
+    };
     let (source, destination) = (address(&witness.from)?, address(&witness.to)?);
-    let flow = Flow { source, destination, protocol: witness.protocol, ports: witness.ports, icmp: witness.message };
+    let flow = Flow {
+        source,
+        destination,
+        protocol: witness.protocol,
+        ports: witness.ports,
+        icmp: witness.message,
+    };
     let host = witness.from.host.or(witness.to.host)?;
     let [old, new] = states;
     let met = |resolved: &Resolved<'_>| -> Option<HostEndpointId> {
-        let same = |own: &palisade::policy::HostEndpoint| (&own.node, &own.name, &own.place) == (&host.node, &host.name, &host.place);
-        let id = resolved.host_endpoints_with_ids().find(|(_, own)| same(own))?.0;
+        let same = |own: &palisade::policy::HostEndpoint| {
+            (&own.node, &own.name, &own.place) == (&host.node, &host.name, &host.place)
+        };
+        let id = resolved
+            .host_endpoints_with_ids()
+            .find(|(_, own)| same(own))?
+            .0;
         let hosts = resolved.hosts_on(resolved.inventory.find_node(&host.node)?);
         hosts.all().any(|known| known == id).then_some(id)
     };
     let ids = [met(old.resolved())?, met(new.resolved())?];
     let passes = |evaluator: &Evaluator<'_, '_>, id| {
-        let outcome = evaluator.of_host(id, at.way.list(), at.direction, &flow).outcome();
+        let outcome = evaluator
+            .of_host(id, at.way.list(), at.direction, &flow)
+            .outcome();
         match at.way {
             ListWay::Passed(_) => outcome != Outcome::Denied,
             ListWay::LetThrough(_) => outcome == Outcome::Allowed,

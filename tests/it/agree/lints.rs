@@ -1,4 +1,5 @@
-//! Lints that say of rules and selectors what no packet can show otherwise are held to it, on random clusters.
+//! Lints that say of rules and selectors what no packet can show otherwise are held to it, on
+//! random clusters.
 
 use std::collections::BTreeSet;
 use std::ops::AddAssign;
@@ -15,7 +16,9 @@ use palisade::text::Span;
 
 use super::packet::Packet;
 use super::random::{self, Aim, Dice, PORTS};
-use super::world::{self, Action, ClusterRule, Entity, KubernetesRule, Labels, Port, Protocol, Selector, World};
+use super::world::{
+    self, Action, ClusterRule, Entity, KubernetesRule, Labels, Port, Protocol, Selector, World,
+};
 use super::{manifests, read, seeds};
 
 const WORLDS: u64 = 30;
@@ -52,44 +55,73 @@ fn what_lints_say_is_so() {
         provoke(&mut dice, &mut world);
         match judge(&mut dice, &world) {
             Ok(here) => told += here,
-            Err(problem) => panic!("PALISADE_SEED={seed}\n{problem}\n{}", manifests::yaml(&world)),
+            Err(problem) => panic!(
+                "PALISADE_SEED={seed}\n{problem}\n{}",
+                manifests::yaml(&world)
+            ),
         }
     }
-    assert!(told.shadowed >= 300 && told.shadowed_but_live >= 150, "hardly any: {told:?}");
-    assert!(told.empty >= 200 && told.contradictions >= 80, "hardly any: {told:?}");
+    assert!(
+        told.shadowed >= 300 && told.shadowed_but_live >= 150,
+        "hardly any: {told:?}"
+    );
+    assert!(
+        told.empty >= 200 && told.contradictions >= 80,
+        "hardly any: {told:?}"
+    );
 }
 
-/// Holds what lints find in a world against packets; gives how much that was, or the first finding that is wrong.
+/// Holds what lints find in a world against packets; gives how much that was, or the first finding
+/// that is wrong.
 fn judge(dice: &mut Dice, world: &World) -> Result<Told, String> {
     let mut input = read(manifests::yaml(world), Staging::Proposed)?;
     let aim = Aim::at(world);
     let packets: Vec<Packet> = (0..PACKETS).map(|_| aim.packet(dice, world)).collect();
     let (claims, contradictions) = findings(dice, world, &input)?;
     refuse_change(&mut input, &claims, &packets)?;
-    let mut told = Told { contradictions, ..Told::default() };
+    let mut told = Told {
+        contradictions,
+        ..Told::default()
+    };
     for claim in &claims {
         told += judge_claim(&mut input, claim, &packets)?;
     }
     Ok(told)
 }
 
-/// What lints say of rules; and how many selectors they say contradict themselves, which is looked into at once.
+/// What lints say of rules; and how many selectors they say contradict themselves, which is looked
+/// into at once.
 fn findings(dice: &mut Dice, world: &World, input: &Input) -> Result<(Vec<Claim>, usize), String> {
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
+    let resolved = resolve::selectors(
+        &input.policies,
+        &input.inventory,
+        &mut Diagnostics::default(),
+    );
     let mut found = Diagnostics::default();
     lint::all(&resolved, &LintLevels::default(), &mut found);
     let places = |code: Code| -> Vec<Span> {
-        let of_code = found.sorted().into_iter().filter(move |finding| finding.code == code);
-        of_code.filter_map(|finding| finding.labels.first()).map(|label| label.span).collect()
+        let of_code = found
+            .sorted()
+            .into_iter()
+            .filter(move |finding| finding.code == code);
+        of_code
+            .filter_map(|finding| finding.labels.first())
+            .map(|label| label.span)
+            .collect()
     };
     let mut claims = Vec::new();
     for code in [Code::ShadowedRule, Code::EmptyPeer] {
         for place in places(code) {
-            claims.push(claim(&resolved, code, place).ok_or_else(|| format!("{code}: no rule is at {place:?}"))?);
+            claims.push(
+                claim(&resolved, code, place)
+                    .ok_or_else(|| format!("{code}: no rule is at {place:?}"))?,
+            );
         }
     }
     let contradictions = places(Code::SelectorContradiction);
-    contradictions.iter().try_for_each(|place| contradicts((dice, world), &resolved, *place))?;
+    contradictions
+        .iter()
+        .try_for_each(|place| contradicts((dice, world), &resolved, *place))?;
     Ok((claims, contradictions.len()))
 }
 
@@ -102,41 +134,91 @@ fn claim(resolved: &Resolved<'_>, code: Code, place: Span) -> Option<Claim> {
     resolved.policies.policies().find_map(|(tier, policy)| {
         Direction::BOTH.into_iter().find_map(|direction| {
             let number = policy.rules(direction)?.iter().find(is_at)?.number;
-            Some(Claim { code, tier: tier.clone(), policy: policy.clone(), direction, number })
+            Some(Claim {
+                code,
+                tier: tier.clone(),
+                policy: policy.clone(),
+                direction,
+                number,
+            })
         })
     })
 }
 
 /// A selector that can never match matches nobody here, and no labels that come to mind.
-fn contradicts((dice, world): (&mut Dice, &World), resolved: &Resolved<'_>, place: Span) -> Result<(), String> {
-    let written = resolved.policies.selectors.written().iter().filter(|written| written.span == place);
-    let written: Vec<_> = written.filter(|written| selector::contradicts(&written.expr)).collect();
+fn contradicts(
+    (dice, world): (&mut Dice, &World),
+    resolved: &Resolved<'_>,
+    place: Span,
+) -> Result<(), String> {
+    let written = resolved
+        .policies
+        .selectors
+        .written()
+        .iter()
+        .filter(|written| written.span == place);
+    let written: Vec<_> = written
+        .filter(|written| selector::contradicts(&written.expr))
+        .collect();
     let mut labels: Vec<Labels> = (0..50).map(|_| random::labels(dice)).collect();
-    labels.extend(world.pods.iter().map(|pod| &pod.labels).chain(world.namespaces.values()).chain(world.accounts.values()).cloned());
-    if let Some(wrong) = written.iter().find(|written| labels.iter().any(|labels| written.expr.matches(labels))) {
+    labels.extend(
+        world
+            .pods
+            .iter()
+            .map(|pod| &pod.labels)
+            .chain(world.namespaces.values())
+            .chain(world.accounts.values())
+            .cloned(),
+    );
+    if let Some(wrong) = written
+        .iter()
+        .find(|written| labels.iter().any(|labels| written.expr.matches(labels)))
+    {
         return Err(format!("`{}` matches after all", wrong.expr));
     }
     let is_negative = |field| matches!(field, Field::NotSelector | Field::NotSelectorAlone);
-    let whole = written.iter().filter(|written| !is_negative(written.field)).filter_map(|written| written.part_of);
+    let whole = written
+        .iter()
+        .filter(|written| !is_negative(written.field))
+        .filter_map(|written| written.part_of);
     let ids: BTreeSet<SelectorId> = whole.chain(contradictory_at(resolved, place)).collect();
     match ids.iter().find(|id| !resolved.members(**id).is_empty()) {
-        Some(id) => Err(format!("`{}` selects somebody", resolved.policies.selectors.describe(*id))),
-        None if ids.is_empty() && written.is_empty() => Err(format!("nothing contradicts itself at {place:?}")),
+        Some(id) => Err(format!(
+            "`{}` selects somebody",
+            resolved.policies.selectors.describe(*id)
+        )),
+        None if ids.is_empty() && written.is_empty() => {
+            Err(format!("nothing contradicts itself at {place:?}"))
+        }
         None => Ok(()),
     }
 }
 
 /// What is asked at a place, by a policy or by a side of a rule, and can never hold together.
-fn contradictory_at<'resolved>(resolved: &'resolved Resolved<'_>, place: Span) -> impl Iterator<Item = SelectorId> + 'resolved {
+fn contradictory_at<'resolved>(
+    resolved: &'resolved Resolved<'_>,
+    place: Span,
+) -> impl Iterator<Item = SelectorId> + 'resolved {
     resolved.policies.policies().flat_map(move |(_, policy)| {
-        let rules = Direction::BOTH.into_iter().flat_map(|direction| policy.rules(direction).unwrap_or_default());
-        let sides =
-            rules.flat_map(|rule| [(rule.places.source, rule.source.selected), (rule.places.destination, rule.destination.selected)]);
-        let of_rules = sides.filter(move |side| side.0 == place).filter_map(|(_, selected)| match selected {
-            Selected::By(id) => Some(id),
-            Selected::Anyone => None,
+        let rules = Direction::BOTH
+            .into_iter()
+            .flat_map(|direction| policy.rules(direction).unwrap_or_default());
+        let sides = rules.flat_map(|rule| {
+            [
+                (rule.places.source, rule.source.selected),
+                (rule.places.destination, rule.destination.selected),
+            ]
         });
-        let all = (policy.selector == place).then_some(policy.applies_to).into_iter().chain(of_rules);
+        let of_rules = sides
+            .filter(move |side| side.0 == place)
+            .filter_map(|(_, selected)| match selected {
+                Selected::By(id) => Some(id),
+                Selected::Anyone => None,
+            });
+        let all = (policy.selector == place)
+            .then_some(policy.applies_to)
+            .into_iter()
+            .chain(of_rules);
         all.filter(|id| selector::contradicts(resolved.policies.selectors.get(*id)))
     })
 }
@@ -145,84 +227,181 @@ fn contradictory_at<'resolved>(resolved: &'resolved Resolved<'_>, place: Span) -
 fn refuse_change(input: &mut Input, claims: &[Claim], packets: &[Packet]) -> Result<(), String> {
     let before = verdicts(input, packets);
     let tiers = input.policies.tiers.clone();
-    for claim in claims.iter().filter(|claim| claim.code == Code::ShadowedRule) {
-        let policies = input.policies.tiers.iter_mut().flat_map(|tier| &mut tier.policies);
+    for claim in claims
+        .iter()
+        .filter(|claim| claim.code == Code::ShadowedRule)
+    {
+        let policies = input
+            .policies
+            .tiers
+            .iter_mut()
+            .flat_map(|tier| &mut tier.policies);
         for policy in policies.filter(|policy| policy.key == claim.policy.key) {
-            let rules = if claim.direction == Direction::Ingress { &mut policy.ingress } else { &mut policy.egress };
-            rules.iter_mut().for_each(|rules| rules.retain(|rule| rule.number != claim.number));
+            let rules = if claim.direction == Direction::Ingress {
+                &mut policy.ingress
+            } else {
+                &mut policy.egress
+            };
+            rules
+                .iter_mut()
+                .for_each(|rules| rules.retain(|rule| rule.number != claim.number));
         }
     }
     let after = verdicts(input, packets);
     input.policies.tiers = tiers;
-    match packets.iter().zip(before.iter().zip(&after)).find(|(_, (before, after))| before != after) {
-        Some((packet, (before, after))) => Err(format!("{packet:?}\nwithout shadowed rules {before:?} becomes {after:?}")),
+    match packets
+        .iter()
+        .zip(before.iter().zip(&after))
+        .find(|(_, (before, after))| before != after)
+    {
+        Some((packet, (before, after))) => Err(format!(
+            "{packet:?}\nwithout shadowed rules {before:?} becomes {after:?}"
+        )),
         None => Ok(()),
     }
 }
 
 fn verdicts(input: &Input, packets: &[Packet]) -> Vec<[Option<bool>; 2]> {
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
+    let resolved = resolve::selectors(
+        &input.policies,
+        &input.inventory,
+        &mut Diagnostics::default(),
+    );
     let evaluator = Evaluator::of(&resolved);
-    let decisions = packets.iter().map(|packet| evaluator.decide(&packet.flow()));
-    decisions.map(|decision| [decision.egress, decision.ingress].map(|passage| passage.as_ref().map(Passage::is_allowed))).collect()
+    let decisions = packets
+        .iter()
+        .map(|packet| evaluator.decide(&packet.flow()));
+    decisions
+        .map(|decision| {
+            [decision.egress, decision.ingress]
+                .map(|passage| passage.as_ref().map(Passage::is_allowed))
+        })
+        .collect()
 }
 
-/// Asks with every packet for the one rule, in its policy and alone, as if the policy were the only one and everybody had it.
+/// Asks with every packet for the one rule, in its policy and alone, as if the policy were the only
+/// one and everybody had it.
 fn judge_claim(input: &mut Input, claim: &Claim, packets: &[Packet]) -> Result<Told, String> {
-    let Claim { code, policy, direction, number, .. } = claim;
+    let Claim {
+        code,
+        policy,
+        direction,
+        number,
+        ..
+    } = claim;
     let all = policy.rules(*direction).unwrap_or_default().to_vec();
-    let own: Vec<Rule> = all.iter().filter(|rule| rule.number == *number).cloned().collect();
-    let alone: Vec<&Packet> = matching(input, claim, own, packets).into_iter().map(|(packet, _)| packet).collect();
-    let near: Vec<Packet> = alone.iter().take(NEAR).flat_map(|packet| on_other_ports(packet)).collect();
-    let comes = [packets, &near].into_iter().any(|packets| matching(input, claim, all.clone(), packets).iter().any(|hit| hit.1 == *number));
+    let own: Vec<Rule> = all
+        .iter()
+        .filter(|rule| rule.number == *number)
+        .cloned()
+        .collect();
+    let alone: Vec<&Packet> = matching(input, claim, own, packets)
+        .into_iter()
+        .map(|(packet, _)| packet)
+        .collect();
+    let near: Vec<Packet> = alone
+        .iter()
+        .take(NEAR)
+        .flat_map(|packet| on_other_ports(packet))
+        .collect();
+    let comes = [packets, &near].into_iter().any(|packets| {
+        matching(input, claim, all.clone(), packets)
+            .iter()
+            .any(|hit| hit.1 == *number)
+    });
     if comes || *code == Code::EmptyPeer && !alone.is_empty() {
-        return Err(format!("{code}: a packet comes to {direction} rule {number} of {}", policy.key));
+        return Err(format!(
+            "{code}: a packet comes to {direction} rule {number} of {}",
+            policy.key
+        ));
     }
     let is_shadow = *code == Code::ShadowedRule;
     let (shadowed, empty) = (usize::from(is_shadow), usize::from(!is_shadow));
-    Ok(Told { shadowed, shadowed_but_live: shadowed.min(alone.len()), empty, ..Told::default() })
+    Ok(Told {
+        shadowed,
+        shadowed_but_live: shadowed.min(alone.len()),
+        empty,
+        ..Told::default()
+    })
 }
 
 /// The same packet on all ports that policies have in mind.
 fn on_other_ports(packet: &Packet) -> impl Iterator<Item = Packet> {
-    let ports = packet
-        .ports
-        .into_iter()
-        .flat_map(|(source, destination)| PORTS.into_iter().flat_map(move |port| [(port, destination), (source, port)]));
-    ports.map(|ports| Packet { ports: Some(ports), ..packet.clone() })
+    let ports = packet.ports.into_iter().flat_map(|(source, destination)| {
+        PORTS
+            .into_iter()
+            .flat_map(move |port| [(port, destination), (source, port)])
+    });
+    ports.map(|ports| Packet {
+        ports: Some(ports),
+        ..packet.clone()
+    })
 }
 
 /// Packets, and the numbers of the rules that they come to and match, of these rules alone.
-fn matching<'packets>(input: &mut Input, claim: &Claim, rules: Vec<Rule>, packets: &'packets [Packet]) -> Vec<(&'packets Packet, usize)> {
+fn matching<'packets>(
+    input: &mut Input,
+    claim: &Claim,
+    rules: Vec<Rule>,
+    packets: &'packets [Packet],
+) -> Vec<(&'packets Packet, usize)> {
     let applies_to = input.policies.selectors.intern(Expr::All);
     let (ingress, egress) = match claim.direction {
         Direction::Ingress => (Some(rules), None),
         Direction::Egress => (None, Some(rules)),
     };
-    let policy = Policy { applies_to, ingress, egress, ..claim.policy.clone() };
-    input.policies.tiers = vec![Tier { policies: vec![policy], ..claim.tier.clone() }];
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
+    let policy = Policy {
+        applies_to,
+        ingress,
+        egress,
+        ..claim.policy.clone()
+    };
+    input.policies.tiers = vec![Tier {
+        policies: vec![policy],
+        ..claim.tier.clone()
+    }];
+    let resolved = resolve::selectors(
+        &input.policies,
+        &input.inventory,
+        &mut Diagnostics::default(),
+    );
     let evaluator = Evaluator::of(&resolved);
     let numbers = |packet: &Packet| {
         let decision = evaluator.decide(&packet.flow());
-        let tiers = [decision.egress, decision.ingress].into_iter().flatten().flat_map(|passage| passage.tiers);
-        tiers.flat_map(|tier| tier.policies).flat_map(|policy| policy.rules).map(|rule| rule.number)
+        let tiers = [decision.egress, decision.ingress]
+            .into_iter()
+            .flatten()
+            .flat_map(|passage| passage.tiers);
+        tiers
+            .flat_map(|tier| tier.policies)
+            .flat_map(|policy| policy.rules)
+            .map(|rule| rule.number)
     };
-    packets.iter().flat_map(|packet| numbers(packet).map(move |number| (packet, number))).collect()
+    packets
+        .iter()
+        .flat_map(|packet| numbers(packet).map(move |number| (packet, number)))
+        .collect()
 }
 
-/// Puts rules beside others that are all but like them, so that some are shadowed and some just not.
+/// Puts rules beside others that are all but like them, so that some are shadowed and some just
+/// not.
 fn provoke(dice: &mut Dice, world: &mut World) {
     for policy in &mut world.policies {
         match policy {
             world::Policy::Calico(policy) => {
-                [&mut policy.ingress, &mut policy.egress].into_iter().for_each(|rules| follow(dice, rules, change_rule));
+                [&mut policy.ingress, &mut policy.egress]
+                    .into_iter()
+                    .for_each(|rules| follow(dice, rules, change_rule));
             }
             world::Policy::Kubernetes(policy) => {
-                [&mut policy.ingress, &mut policy.egress].into_iter().for_each(|rules| follow(dice, rules, change_kubernetes_rule));
+                [&mut policy.ingress, &mut policy.egress]
+                    .into_iter()
+                    .for_each(|rules| follow(dice, rules, change_kubernetes_rule));
             }
             world::Policy::Cluster(policy) => {
-                [&mut policy.ingress, &mut policy.egress].into_iter().for_each(|rules| follow(dice, rules, change_cluster_rule));
+                [&mut policy.ingress, &mut policy.egress]
+                    .into_iter()
+                    .for_each(|rules| follow(dice, rules, change_cluster_rule));
             }
         }
     }
@@ -242,9 +421,17 @@ fn change_rule(dice: &mut Dice, rule: &mut world::Rule) {
     rule.http = false;
     rule.action = dice.pick(&[Action::Allow, Action::Deny]);
     if rule.protocol.is_none() && dice.chance(30) {
-        (rule.protocol, rule.not_protocol) = (Some(Protocol { number: 6, named: true }), None);
+        (rule.protocol, rule.not_protocol) = (
+            Some(Protocol {
+                number: 6,
+                named: true,
+            }),
+            None,
+        );
     }
-    let has_ports = rule.protocol.is_some_and(|protocol| [6, 17, 132].contains(&protocol.number));
+    let has_ports = rule
+        .protocol
+        .is_some_and(|protocol| [6, 17, 132].contains(&protocol.number));
     if has_ports && rule.destination.service.is_none() && dice.chance(25) {
         let port = dice.pick(&PORTS);
         rule.destination.not_ports = vec![Port::Numbers(port, port)];
@@ -272,7 +459,11 @@ fn change_entity(dice: &mut Dice, entity: &mut Entity) {
     match dice.below(10) {
         0 => entity.selector = None,
         1 | 2 => {
-            let parts = entity.selector.take().into_iter().chain([random::peer_selector(dice)]);
+            let parts = entity
+                .selector
+                .take()
+                .into_iter()
+                .chain([random::peer_selector(dice)]);
             entity.selector = Some(Selector::And(parts.collect()));
         }
         3 => entity.not_selector = None,

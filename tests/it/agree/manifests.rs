@@ -5,9 +5,10 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::world::{
-    Action, Backends, CalicoPolicy, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRule, Entity, Host, KubernetesPolicy,
-    KubernetesRule, LabelSelector, Labels, NamedPort, Net, NetSet, Peer, Pod, Policy, Port, Profile, Protocol, Rank, Rule, Selector, Stage,
-    Staged, StagedAction, Tier, Way, Workload, World,
+    Action, Backends, CalicoPolicy, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort,
+    ClusterRule, Entity, Host, KubernetesPolicy, KubernetesRule, LabelSelector, Labels, NamedPort,
+    Net, NetSet, Peer, Pod, Policy, Port, Profile, Protocol, Rank, Rule, Selector, Stage, Staged,
+    StagedAction, Tier, Way, Workload, World,
 };
 
 /// All objects of a world, one document each.
@@ -18,7 +19,13 @@ pub(crate) fn yaml(world: &World) -> String {
         out.line(0, "spec:");
         out.texts(1, "podCIDRs", node.ranges.iter().map(net));
         out.line(0, "status:");
-        out.texts(1, "addresses", node.addresses.iter().map(|address| format!("{{type: InternalIP, address: '{address}'}}")));
+        out.texts(
+            1,
+            "addresses",
+            node.addresses
+                .iter()
+                .map(|address| format!("{{type: InternalIP, address: '{address}'}}")),
+        );
     }
     for (name, labels) in &world.namespaces {
         out.object(("v1", "Namespace"), None, name, labels);
@@ -33,9 +40,16 @@ pub(crate) fn yaml(world: &World) -> String {
         }
     }
     world.hosts.iter().for_each(|host| out.host(host));
-    world.profiles.iter().for_each(|profile| out.profile(profile));
+    world
+        .profiles
+        .iter()
+        .for_each(|profile| out.profile(profile));
     world.net_sets.iter().for_each(|set| out.net_set(set));
-    world.backends.iter().enumerate().for_each(|(index, backends)| out.backends(index, backends));
+    world
+        .backends
+        .iter()
+        .enumerate()
+        .for_each(|(index, backends)| out.backends(index, backends));
     world.tiers.iter().for_each(|tier| out.tier(tier));
     for policy in &world.policies {
         match policy {
@@ -58,7 +72,13 @@ impl Out {
         let _ = writeln!(self.text, "{:1$}{2}", "", depth * 2, text.as_ref());
     }
 
-    fn object(&mut self, (version, kind): (&str, &str), namespace: Option<&str>, name: &str, labels: &Labels) {
+    fn object(
+        &mut self,
+        (version, kind): (&str, &str),
+        namespace: Option<&str>,
+        name: &str,
+        labels: &Labels,
+    ) {
         self.line(0, "---");
         self.line(0, format!("apiVersion: {version}"));
         self.line(0, format!("kind: {kind}"));
@@ -101,56 +121,148 @@ impl Out {
         self.line(1, "containers:");
         self.line(1, "- name: main");
         let ports = pod.ports.iter().map(|port| {
-            let protocol = if port.protocol == 6 { String::new() } else { format!(", protocol: {}", word(port.protocol)) };
-            format!("{{name: {}, containerPort: {}{protocol}}}", port.name, port.number)
+            let protocol = if port.protocol == 6 {
+                String::new()
+            } else {
+                format!(", protocol: {}", word(port.protocol))
+            };
+            format!(
+                "{{name: {}, containerPort: {}{protocol}}}",
+                port.name, port.number
+            )
         });
         self.texts(2, "ports", ports);
         self.line(0, "status:");
-        self.line(1, format!("phase: {}", if pod.finished { "Succeeded" } else { "Running" }));
-        self.texts(1, "podIPs", pod.addresses.iter().map(|address| format!("{{ip: '{address}'}}")));
+        self.line(
+            1,
+            format!(
+                "phase: {}",
+                if pod.finished { "Succeeded" } else { "Running" }
+            ),
+        );
+        self.texts(
+            1,
+            "podIPs",
+            pod.addresses
+                .iter()
+                .map(|address| format!("{{ip: '{address}'}}")),
+        );
     }
 
     fn net_set(&mut self, set: &NetSet) {
-        let kind = if set.namespace.is_some() { "NetworkSet" } else { "GlobalNetworkSet" };
-        self.object(("projectcalico.org/v3", kind), set.namespace.as_deref(), &set.name, &set.labels);
+        let kind = if set.namespace.is_some() {
+            "NetworkSet"
+        } else {
+            "GlobalNetworkSet"
+        };
+        self.object(
+            ("projectcalico.org/v3", kind),
+            set.namespace.as_deref(),
+            &set.name,
+            &set.labels,
+        );
         self.line(0, "spec:");
-        self.line(1, format!("nets: [{}]", once(set.nets.iter().map(net)).collect::<Vec<_>>().join(", ")));
+        self.line(
+            1,
+            format!(
+                "nets: [{}]",
+                once(set.nets.iter().map(net))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+        );
     }
 
     fn backends(&mut self, index: usize, backends: &Backends) {
         let service = &backends.service;
-        let named = Labels::from([("kubernetes.io/service-name".to_owned(), service.name.clone())]);
-        let ports = || backends.ports.iter().map(|(protocol, port)| format!("{{protocol: {}, port: {port}}}", word(*protocol)));
+        let named = Labels::from([(
+            "kubernetes.io/service-name".to_owned(),
+            service.name.clone(),
+        )]);
+        let ports = || {
+            backends
+                .ports
+                .iter()
+                .map(|(protocol, port)| format!("{{protocol: {}, port: {port}}}", word(*protocol)))
+        };
         match backends.slice {
             true => {
-                self.object(("discovery.k8s.io/v1", "EndpointSlice"), Some(&service.namespace), &format!("slice-{index}"), &named);
+                self.object(
+                    ("discovery.k8s.io/v1", "EndpointSlice"),
+                    Some(&service.namespace),
+                    &format!("slice-{index}"),
+                    &named,
+                );
                 let v4 = backends.addresses.iter().all(IpAddr::is_ipv4);
-                self.line(0, format!("addressType: {}", if v4 { "IPv4" } else { "IPv6" }));
-                self.texts(0, "endpoints", backends.addresses.iter().map(|address| format!("{{addresses: ['{address}']}}")));
+                self.line(
+                    0,
+                    format!("addressType: {}", if v4 { "IPv4" } else { "IPv6" }),
+                );
+                self.texts(
+                    0,
+                    "endpoints",
+                    backends
+                        .addresses
+                        .iter()
+                        .map(|address| format!("{{addresses: ['{address}']}}")),
+                );
                 self.texts(0, "ports", ports());
             }
             false => {
-                self.object(("v1", "Endpoints"), Some(&service.namespace), &service.name, &Labels::new());
+                self.object(
+                    ("v1", "Endpoints"),
+                    Some(&service.namespace),
+                    &service.name,
+                    &Labels::new(),
+                );
                 self.line(0, "subsets:");
-                let addresses: Vec<String> = backends.addresses.iter().map(|address| format!("{{ip: '{address}'}}")).collect();
+                let addresses: Vec<String> = backends
+                    .addresses
+                    .iter()
+                    .map(|address| format!("{{ip: '{address}'}}"))
+                    .collect();
                 let ports: Vec<String> = ports().collect();
-                self.line(0, format!("- {{addresses: [{}], ports: [{}]}}", addresses.join(", "), ports.join(", ")));
+                self.line(
+                    0,
+                    format!(
+                        "- {{addresses: [{}], ports: [{}]}}",
+                        addresses.join(", "),
+                        ports.join(", ")
+                    ),
+                );
             }
         }
     }
 
     fn tier(&mut self, tier: &Tier) {
-        self.object(("projectcalico.org/v3", "Tier"), None, &tier.name, &Labels::new());
+        self.object(
+            ("projectcalico.org/v3", "Tier"),
+            None,
+            &tier.name,
+            &Labels::new(),
+        );
         self.line(0, "spec:");
-        self.line(1, format!("defaultAction: {}", if tier.pass { "Pass" } else { "Deny" }));
+        self.line(
+            1,
+            format!("defaultAction: {}", if tier.pass { "Pass" } else { "Deny" }),
+        );
         if let Some(order) = tier.order {
             self.line(1, format!("order: {order}"));
         }
     }
 
     fn calico(&mut self, policy: &CalicoPolicy) {
-        let kind = if policy.namespace.is_some() { "NetworkPolicy" } else { "GlobalNetworkPolicy" };
-        self.object(("projectcalico.org/v3", kind), policy.namespace.as_deref(), &policy.name, &Labels::new());
+        let kind = if policy.namespace.is_some() {
+            "NetworkPolicy"
+        } else {
+            "GlobalNetworkPolicy"
+        };
+        self.object(
+            ("projectcalico.org/v3", kind),
+            policy.namespace.as_deref(),
+            &policy.name,
+            &Labels::new(),
+        );
         self.line(0, "spec:");
         self.calico_spec(policy, (self.text.len(), false));
     }
@@ -169,7 +281,11 @@ impl Out {
         self.selector(1, "selector", policy.selector.as_ref());
         self.selector(1, "namespaceSelector", policy.namespaces.as_ref());
         self.selector(1, "serviceAccountSelector", policy.accounts.as_ref());
-        self.texts(1, "types", once(policy.types.iter().map(|way| way_word(*way).to_owned())));
+        self.texts(
+            1,
+            "types",
+            once(policy.types.iter().map(|way| way_word(*way).to_owned())),
+        );
         if policy.stage != Stage::Plain {
             self.line(1, "applyOnForward: true");
         }
@@ -210,9 +326,22 @@ impl Out {
         if let Some(version) = rule.version {
             self.line(2, format!("ipVersion: {version}"));
         }
-        for (field, protocol) in [("protocol", rule.protocol), ("notProtocol", rule.not_protocol)] {
+        for (field, protocol) in [
+            ("protocol", rule.protocol),
+            ("notProtocol", rule.not_protocol),
+        ] {
             if let Some(Protocol { number, named }) = protocol {
-                self.line(2, format!("{field}: {}", if named { word(number).to_owned() } else { number.to_string() }));
+                self.line(
+                    2,
+                    format!(
+                        "{field}: {}",
+                        if named {
+                            word(number).to_owned()
+                        } else {
+                            number.to_string()
+                        }
+                    ),
+                );
             }
         }
         for (field, icmp) in [("icmp", rule.icmp), ("notICMP", rule.not_icmp)] {
@@ -243,7 +372,9 @@ impl Out {
             self.selector(4, "selector", entity.accounts.as_ref());
         }
         if let Some((namespace, name)) = &entity.service {
-            let namespace = namespace.as_ref().map_or_else(String::new, |namespace| format!(", namespace: {namespace}"));
+            let namespace = namespace
+                .as_ref()
+                .map_or_else(String::new, |namespace| format!(", namespace: {namespace}"));
             self.line(3, format!("services: {{name: {name}{namespace}}}"));
         }
         self.texts(3, "ports", entity.ports.iter().map(port));
@@ -254,20 +385,37 @@ impl Out {
     }
 
     fn kubernetes(&mut self, policy: &KubernetesPolicy) {
-        self.object(("networking.k8s.io/v1", "NetworkPolicy"), Some(&policy.namespace), &policy.name, &Labels::new());
+        self.object(
+            ("networking.k8s.io/v1", "NetworkPolicy"),
+            Some(&policy.namespace),
+            &policy.name,
+            &Labels::new(),
+        );
         self.line(0, "spec:");
         self.kubernetes_spec(policy);
     }
 
     fn kubernetes_spec(&mut self, policy: &KubernetesPolicy) {
         self.line(1, format!("podSelector: {}", label_selector(&policy.pods)));
-        self.texts(1, "policyTypes", policy.types.iter().map(|way| way_word(*way).to_owned()));
-        for (field, other, rules) in [("ingress", "from", &policy.ingress), ("egress", "to", &policy.egress)] {
-            let rules: Vec<String> = rules.iter().map(|rule| kubernetes_rule(rule, other)).collect();
+        self.texts(
+            1,
+            "policyTypes",
+            policy.types.iter().map(|way| way_word(*way).to_owned()),
+        );
+        for (field, other, rules) in [
+            ("ingress", "from", &policy.ingress),
+            ("egress", "to", &policy.egress),
+        ] {
+            let rules: Vec<String> = rules
+                .iter()
+                .map(|rule| kubernetes_rule(rule, other))
+                .collect();
             if !rules.is_empty() {
                 self.line(1, format!("{field}:"));
             }
-            rules.iter().for_each(|rule| self.line(1, format!("- {rule}")));
+            rules
+                .iter()
+                .for_each(|rule| self.line(1, format!("- {rule}")));
         }
     }
 }
@@ -281,8 +429,15 @@ fn once(items: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
 impl Out {
     fn workload(&mut self, pod: &Pod, workload: &Workload) {
         let node = format!("node-{}", pod.node.expect("it names its node"));
-        let name = [&node, &workload.orchestrator, &pod.name, "eth0"].map(|part| part.replace('-', "--")).join("-");
-        self.object(("projectcalico.org/v3", "WorkloadEndpoint"), Some(&pod.namespace), &name, &pod.labels);
+        let name = [&node, &workload.orchestrator, &pod.name, "eth0"]
+            .map(|part| part.replace('-', "--"))
+            .join("-");
+        self.object(
+            ("projectcalico.org/v3", "WorkloadEndpoint"),
+            Some(&pod.namespace),
+            &name,
+            &pod.labels,
+        );
         self.line(0, "spec:");
         self.line(1, format!("orchestrator: {}", workload.orchestrator));
         self.line(1, format!("node: {node}"));
@@ -295,7 +450,12 @@ impl Out {
         self.texts(
             1,
             "ipNetworks",
-            pod.addresses.iter().map(|address| net(&Net { address: *address, length: if address.is_ipv4() { 32 } else { 128 } })),
+            pod.addresses.iter().map(|address| {
+                net(&Net {
+                    address: *address,
+                    length: if address.is_ipv4() { 32 } else { 128 },
+                })
+            }),
         );
         self.texts(1, "profiles", workload.profiles.iter().cloned());
         if let Some(account) = &pod.account {
@@ -305,24 +465,45 @@ impl Out {
     }
 
     fn host(&mut self, host: &Host) {
-        self.object(("projectcalico.org/v3", "HostEndpoint"), None, &host.name, &host.labels);
+        self.object(
+            ("projectcalico.org/v3", "HostEndpoint"),
+            None,
+            &host.name,
+            &host.labels,
+        );
         self.line(0, "spec:");
         self.line(1, format!("node: node-{}", host.node));
         if let Some(interface) = &host.interface {
             self.line(1, format!("interfaceName: {}", quoted(interface)));
         }
-        self.texts(1, "expectedIPs", host.addresses.iter().map(|address| format!("'{address}'")));
+        self.texts(
+            1,
+            "expectedIPs",
+            host.addresses.iter().map(|address| format!("'{address}'")),
+        );
         self.texts(1, "profiles", once(host.profiles.iter().cloned()));
         self.ports(&host.ports);
     }
 
     fn ports(&mut self, ports: &[NamedPort]) {
-        let ports = ports.iter().map(|port| format!("{{name: {}, protocol: {}, port: {}}}", port.name, word(port.protocol), port.number));
+        let ports = ports.iter().map(|port| {
+            format!(
+                "{{name: {}, protocol: {}, port: {}}}",
+                port.name,
+                word(port.protocol),
+                port.number
+            )
+        });
         self.texts(1, "ports", once(ports));
     }
 
     fn profile(&mut self, profile: &Profile) {
-        self.object(("projectcalico.org/v3", "Profile"), None, &profile.name, &Labels::new());
+        self.object(
+            ("projectcalico.org/v3", "Profile"),
+            None,
+            &profile.name,
+            &Labels::new(),
+        );
         self.line(0, "spec:");
         let begun = self.text.len();
         self.labels(1, "labelsToApply", &profile.labels);
@@ -334,12 +515,27 @@ impl Out {
 
     fn staged(&mut self, staged: &Staged) {
         let (kind, namespace, name) = match &staged.policy {
-            Policy::Calico(policy) if policy.namespace.is_none() => ("StagedGlobalNetworkPolicy", None, &policy.name),
-            Policy::Calico(policy) => ("StagedNetworkPolicy", policy.namespace.as_deref(), &policy.name),
-            Policy::Kubernetes(policy) => ("StagedKubernetesNetworkPolicy", Some(policy.namespace.as_str()), &policy.name),
+            Policy::Calico(policy) if policy.namespace.is_none() => {
+                ("StagedGlobalNetworkPolicy", None, &policy.name)
+            }
+            Policy::Calico(policy) => (
+                "StagedNetworkPolicy",
+                policy.namespace.as_deref(),
+                &policy.name,
+            ),
+            Policy::Kubernetes(policy) => (
+                "StagedKubernetesNetworkPolicy",
+                Some(policy.namespace.as_str()),
+                &policy.name,
+            ),
             Policy::Cluster(_) => unreachable!("there is no such kind"),
         };
-        self.object(("projectcalico.org/v3", kind), namespace, name, &Labels::new());
+        self.object(
+            ("projectcalico.org/v3", kind),
+            namespace,
+            name,
+            &Labels::new(),
+        );
         self.line(0, "spec:");
         let action = match staged.action {
             StagedAction::Unsaid | StagedAction::Set => "Set",
@@ -366,7 +562,12 @@ impl Out {
             Rank::OldAdmin => ("v1alpha1", "AdminNetworkPolicy", None),
             Rank::OldBaseline => ("v1alpha1", "BaselineAdminNetworkPolicy", None),
         };
-        self.object((&format!("policy.networking.k8s.io/{version}"), kind), None, &policy.name, &Labels::new());
+        self.object(
+            (&format!("policy.networking.k8s.io/{version}"), kind),
+            None,
+            &policy.name,
+            &Labels::new(),
+        );
         self.line(0, "spec:");
         if let Some(tier) = tier {
             self.line(1, format!("tier: {tier}"));
@@ -375,11 +576,19 @@ impl Out {
             self.line(1, format!("priority: {}", policy.priority));
         }
         self.line(1, format!("subject: {{{}}}", cluster_pods(&policy.subject)));
-        for (field, other, rules) in [("ingress", "from", &policy.ingress), ("egress", "to", &policy.egress)] {
+        for (field, other, rules) in [
+            ("ingress", "from", &policy.ingress),
+            ("egress", "to", &policy.egress),
+        ] {
             if !rules.is_empty() {
                 self.line(1, format!("{field}:"));
             }
-            rules.iter().for_each(|rule| self.line(1, format!("- {}", cluster_rule(rule, other, tier.is_some()))));
+            rules.iter().for_each(|rule| {
+                self.line(
+                    1,
+                    format!("- {}", cluster_rule(rule, other, tier.is_some())),
+                )
+            });
         }
     }
 }
@@ -388,7 +597,10 @@ fn cluster_pods(pods: &ClusterPods) -> String {
     let namespaces = label_selector(&pods.namespaces);
     match &pods.pods {
         None => format!("namespaces: {namespaces}"),
-        Some(pods) => format!("pods: {{namespaceSelector: {namespaces}, podSelector: {}}}", label_selector(pods)),
+        Some(pods) => format!(
+            "pods: {{namespaceSelector: {namespaces}, podSelector: {}}}",
+            label_selector(pods)
+        ),
     }
 }
 
@@ -402,13 +614,33 @@ fn cluster_rule(rule: &ClusterRule, other: &str, new: bool) -> String {
     };
     let peers = rule.peers.iter().map(|peer| match peer {
         ClusterPeer::Pods(pods) => format!("{{{}}}", cluster_pods(pods)),
-        ClusterPeer::Networks(nets) => format!("{{networks: [{}]}}", nets.iter().map(net).collect::<Vec<_>>().join(", ")),
+        ClusterPeer::Networks(nets) => format!(
+            "{{networks: [{}]}}",
+            nets.iter().map(net).collect::<Vec<_>>().join(", ")
+        ),
         ClusterPeer::Nodes(nodes) => format!("{{nodes: {}}}", label_selector(nodes)),
     });
-    let ports: Vec<String> = rule.ports.iter().map(|port| if new { cluster_port(port) } else { old_port(port) }).collect();
+    let ports: Vec<String> = rule
+        .ports
+        .iter()
+        .map(|port| {
+            if new {
+                cluster_port(port)
+            } else {
+                old_port(port)
+            }
+        })
+        .collect();
     let field = if new { "protocols" } else { "ports" };
-    let ports = if ports.is_empty() { String::new() } else { format!(", {field}: [{}]", ports.join(", ")) };
-    format!("{{action: {action}, {other}: [{}]{ports}}}", peers.collect::<Vec<_>>().join(", "))
+    let ports = if ports.is_empty() {
+        String::new()
+    } else {
+        format!(", {field}: [{}]", ports.join(", "))
+    };
+    format!(
+        "{{action: {action}, {other}: [{}]{ports}}}",
+        peers.collect::<Vec<_>>().join(", ")
+    )
 }
 
 fn cluster_port(port: &ClusterPort) -> String {
@@ -417,8 +649,12 @@ fn cluster_port(port: &ClusterPort) -> String {
         ClusterPort::Numbers(protocol, ports) => {
             let ports = match ports {
                 None => String::new(),
-                Some((first, last)) if first == last => format!("destinationPort: {{number: {first}}}"),
-                Some((first, last)) => format!("destinationPort: {{range: {{start: {first}, end: {last}}}}}"),
+                Some((first, last)) if first == last => {
+                    format!("destinationPort: {{number: {first}}}")
+                }
+                Some((first, last)) => {
+                    format!("destinationPort: {{range: {{start: {first}, end: {last}}}}}")
+                }
             };
             format!("{{{}: {{{ports}}}}}", word(*protocol).to_lowercase())
         }
@@ -430,11 +666,17 @@ fn old_port(port: &ClusterPort) -> String {
     match port {
         ClusterPort::Name(name) => format!("{{namedPort: {name}}}"),
         ClusterPort::Numbers(protocol, Some((first, last))) if first == last => {
-            format!("{{portNumber: {{protocol: {}, port: {first}}}}}", word(*protocol))
+            format!(
+                "{{portNumber: {{protocol: {}, port: {first}}}}}",
+                word(*protocol)
+            )
         }
         ClusterPort::Numbers(protocol, ports) => {
             let (first, last) = ports.unwrap_or((1, u16::MAX));
-            format!("{{portRange: {{protocol: {}, start: {first}, end: {last}}}}}", word(*protocol))
+            format!(
+                "{{portRange: {{protocol: {}, start: {first}, end: {last}}}}}",
+                word(*protocol)
+            )
         }
     }
 }
@@ -445,18 +687,32 @@ fn kubernetes_rule(rule: &KubernetesRule, other: &str) -> String {
         .ports
         .iter()
         .map(|wanted| {
-            let protocol = wanted.protocol.map(|protocol| format!("protocol: {}", word(protocol)));
+            let protocol = wanted
+                .protocol
+                .map(|protocol| format!("protocol: {}", word(protocol)));
             let (number, end) = match &wanted.port {
-                Some(Port::Numbers(first, last)) => (Some(first.to_string()), (first != last).then(|| format!("endPort: {last}"))),
+                Some(Port::Numbers(first, last)) => (
+                    Some(first.to_string()),
+                    (first != last).then(|| format!("endPort: {last}")),
+                ),
                 Some(Port::Name(name)) => (Some(name.clone()), None),
                 None => (None, None),
             };
-            let fields: Vec<String> = protocol.into_iter().chain(number.map(|number| format!("port: {number}"))).chain(end).collect();
+            let fields: Vec<String> = protocol
+                .into_iter()
+                .chain(number.map(|number| format!("port: {number}")))
+                .chain(end)
+                .collect();
             format!("{{{}}}", fields.join(", "))
         })
         .collect();
-    let list = |field: &str, items: &[String]| (!items.is_empty()).then(|| format!("{field}: [{}]", items.join(", ")));
-    let fields: Vec<String> = list(other, &peers).into_iter().chain(list("ports", &ports)).collect();
+    let list = |field: &str, items: &[String]| {
+        (!items.is_empty()).then(|| format!("{field}: [{}]", items.join(", ")))
+    };
+    let fields: Vec<String> = list(other, &peers)
+        .into_iter()
+        .chain(list("ports", &ports))
+        .collect();
     format!("{{{}}}", fields.join(", "))
 }
 
@@ -464,38 +720,81 @@ fn peer(peer: &Peer) -> String {
     match peer {
         Peer::Pods { pods, namespaces } => {
             let field = |name: &str, selector: &Option<LabelSelector>| {
-                selector.as_ref().map(|selector| format!("{name}: {}", label_selector(selector)))
+                selector
+                    .as_ref()
+                    .map(|selector| format!("{name}: {}", label_selector(selector)))
             };
-            let fields: Vec<String> = field("podSelector", pods).into_iter().chain(field("namespaceSelector", namespaces)).collect();
+            let fields: Vec<String> = field("podSelector", pods)
+                .into_iter()
+                .chain(field("namespaceSelector", namespaces))
+                .collect();
             format!("{{{}}}", fields.join(", "))
         }
         Peer::Block { net: block, except } => {
             let except: Vec<String> = except.iter().map(net).collect();
-            format!("{{ipBlock: {{cidr: {}, except: [{}]}}}}", net(block), except.join(", "))
+            format!(
+                "{{ipBlock: {{cidr: {}, except: [{}]}}}}",
+                net(block),
+                except.join(", ")
+            )
         }
     }
 }
 
 fn label_selector(selector: &LabelSelector) -> String {
-    let labels: Vec<String> = selector.labels.iter().map(|(key, value)| format!("{key}: {}", quoted(value))).collect();
+    let labels: Vec<String> = selector
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}: {}", quoted(value)))
+        .collect();
     let expressions: Vec<String> = selector
         .expressions
         .iter()
         .map(|requirement| {
-            let values: Vec<String> = requirement.values.iter().map(|value| quoted(value)).collect();
-            let values = if values.is_empty() { String::new() } else { format!(", values: [{}]", values.join(", ")) };
-            format!("{{key: {}, operator: {}{values}}}", requirement.key, requirement.operator)
+            let values: Vec<String> = requirement
+                .values
+                .iter()
+                .map(|value| quoted(value))
+                .collect();
+            let values = if values.is_empty() {
+                String::new()
+            } else {
+                format!(", values: [{}]", values.join(", "))
+            };
+            format!(
+                "{{key: {}, operator: {}{values}}}",
+                requirement.key, requirement.operator
+            )
         })
         .collect();
     let labels = (!labels.is_empty()).then(|| format!("matchLabels: {{{}}}", labels.join(", ")));
-    let expressions = (!expressions.is_empty()).then(|| format!("matchExpressions: [{}]", expressions.join(", ")));
-    format!("{{{}}}", labels.into_iter().chain(expressions).collect::<Vec<_>>().join(", "))
+    let expressions = (!expressions.is_empty())
+        .then(|| format!("matchExpressions: [{}]", expressions.join(", ")));
+    format!(
+        "{{{}}}",
+        labels
+            .into_iter()
+            .chain(expressions)
+            .collect::<Vec<_>>()
+            .join(", ")
+    )
 }
 
 /// A selector in Calico's language.
 fn expression(selector: &Selector) -> String {
-    let list = |values: &[String]| values.iter().map(|value| format!("'{value}'")).collect::<Vec<_>>().join(", ");
-    let group = |parts: &[Selector], sign: &str| format!("({})", parts.iter().map(expression).collect::<Vec<_>>().join(sign));
+    let list = |values: &[String]| {
+        values
+            .iter()
+            .map(|value| format!("'{value}'"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let group = |parts: &[Selector], sign: &str| {
+        format!(
+            "({})",
+            parts.iter().map(expression).collect::<Vec<_>>().join(sign)
+        )
+    };
     match selector {
         Selector::All => "all()".to_owned(),
         Selector::Global => "global()".to_owned(),

@@ -1,8 +1,12 @@
-//! Policies mean the same three times: an evaluator written from the reference, which shares no code with palisade
-//! ([`meaning`]), palisade's own idea of what a node owes a packet, and its interpreter of the rendered scripts, which shares none with
-//! the compile (`palisade::analysis`), agree on every packet. Worlds and packets are random from fixed seeds, and from one
-//! more in `PALISADE_SEED`; nothing depends on the clock.
-#![expect(clippy::disallowed_methods, reason = "the seed comes from the environment")]
+//! Policies mean the same three times: an evaluator written from the reference, which shares no
+//! code with palisade ([`meaning`]), palisade's own idea of what a node owes a packet, and its
+//! interpreter of the rendered scripts, which shares none with the compile (`palisade::analysis`),
+//! agree on every packet. Worlds and packets are random from fixed seeds, and from one more in
+//! `PALISADE_SEED`; nothing depends on the clock.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the seed comes from the environment"
+)]
 
 mod answers;
 mod assertions;
@@ -29,7 +33,10 @@ use palisade::analysis::netfilter::Kernel;
 use palisade::analysis::node::Node;
 use palisade::diagnostic::Diagnostics;
 use palisade::lower;
-use palisade::options::{Encapsulated, EndpointToHost, Extensions, FailsafeList, Failsafes, Options, SourceValidation, UnknownEndpoint};
+use palisade::options::{
+    Encapsulated, EndpointToHost, Extensions, FailsafeList, Failsafes, Options, SourceValidation,
+    UnknownEndpoint,
+};
 use palisade::policy::Staging;
 use palisade::render::{self, Scripts, Templates};
 use palisade::resolve::{self, Resolved};
@@ -58,21 +65,40 @@ fn scripts_do_what_policies_say() {
         let mut dice = Dice(seed);
         let world = random::world(&mut dice);
         let aim = Aim::at(&world);
-        let packets: Vec<Packet> = (0..PACKETS).map(|_| aim.packet(&mut dice, &world)).collect();
+        let packets: Vec<Packet> = (0..PACKETS)
+            .map(|_| aim.packet(&mut dice, &world))
+            .collect();
         match compare(&world, &packets) {
-            Ok(verdicts) => verdicts.into_iter().for_each(|verdict| *seen.entry(verdict).or_default() += 1),
+            Ok(verdicts) => verdicts
+                .into_iter()
+                .for_each(|verdict| *seen.entry(verdict).or_default() += 1),
             Err(_) => {
                 let (world, packets) = smaller(world, packets);
                 let problem = compare(&world, &packets).err().unwrap_or_default();
-                panic!("PALISADE_SEED={seed}\n{problem}\n{}", manifests::yaml(&world));
+                panic!(
+                    "PALISADE_SEED={seed}\n{problem}\n{}",
+                    manifests::yaml(&world)
+                );
             }
         }
     }
-    assert!(seen.values().sum::<usize>() >= 10_000, "too few packets: {seen:?}");
-    for fate in [Verdict::Accept, Verdict::Drop].into_iter().flat_map(|verdict| HOOKS.map(|hook| (hook, verdict, false))) {
-        assert!(seen.get(&fate).is_some_and(|count| *count > 100), "hardly any {fate:?}: {seen:?}");
+    assert!(
+        seen.values().sum::<usize>() >= 10_000,
+        "too few packets: {seen:?}"
+    );
+    for fate in [Verdict::Accept, Verdict::Drop]
+        .into_iter()
+        .flat_map(|verdict| HOOKS.map(|hook| (hook, verdict, false)))
+    {
+        assert!(
+            seen.get(&fate).is_some_and(|count| *count > 100),
+            "hardly any {fate:?}: {seen:?}"
+        );
     }
-    let untracked: usize = HOOKS.iter().filter_map(|hook| seen.get(&(*hook, Verdict::Accept, true))).sum();
+    let untracked: usize = HOOKS
+        .iter()
+        .filter_map(|hook| seen.get(&(*hook, Verdict::Accept, true)))
+        .sum();
     assert!(untracked > 50, "hardly any that is not tracked: {seen:?}");
 }
 
@@ -81,10 +107,15 @@ type Fate = (Hook, Verdict, bool);
 
 const HOOKS: [Hook; 3] = [Hook::Forward, Hook::Input, Hook::Output];
 
-/// The seeds of so many worlds for each of the fixed ones, and the one that the environment asks for before them.
+/// The seeds of so many worlds for each of the fixed ones, and the one that the environment asks
+/// for before them.
 fn seeds(worlds: u64) -> impl Iterator<Item = u64> {
-    let own = std::env::var("PALISADE_SEED").ok().map(|seed| seed.parse().expect("PALISADE_SEED is a number"));
-    let fixed = SEEDS.iter().flat_map(move |seed| (0..worlds).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE))));
+    let own = std::env::var("PALISADE_SEED")
+        .ok()
+        .map(|seed| seed.parse().expect("PALISADE_SEED is a number"));
+    let fixed = SEEDS.iter().flat_map(move |seed| {
+        (0..worlds).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE)))
+    });
     own.into_iter().chain(fixed)
 }
 
@@ -92,14 +123,24 @@ fn seeds(worlds: u64) -> impl Iterator<Item = u64> {
 fn compare(world: &World, packets: &[Packet]) -> Result<Vec<Fate>, String> {
     let mut verdicts = compare_staging(world, (world, Staging::Proposed), packets)?;
     if !world.staged.is_empty() {
-        let found = compare_staging(world, (&meaning::with_staged(world), Staging::InForce), packets);
-        verdicts.extend(found.map_err(|problem| format!("with staged policies in force: {problem}"))?);
+        let found = compare_staging(
+            world,
+            (&meaning::with_staged(world), Staging::InForce),
+            packets,
+        );
+        verdicts
+            .extend(found.map_err(|problem| format!("with staged policies in force: {problem}"))?);
     }
     Ok(verdicts)
 }
 
-/// The same with staged policies in force or not, against a world whose policies count as they stand.
-fn compare_staging(written: &World, (world, staging): (&World, Staging), packets: &[Packet]) -> Result<Vec<Fate>, String> {
+/// The same with staged policies in force or not, against a world whose policies count as they
+/// stand.
+fn compare_staging(
+    written: &World,
+    (world, staging): (&World, Staging),
+    packets: &[Packet],
+) -> Result<Vec<Fate>, String> {
     let input = read(manifests::yaml(written), staging)?;
     let mut found = Diagnostics::default();
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
@@ -108,29 +149,45 @@ fn compare_staging(written: &World, (world, staging): (&World, Staging), packets
     let names = node_names(world);
     let kernels = kernels(&scripts(&resolved, &names, &options)?)?;
     let (cluster, evaluator) = (Cluster::of(world), Evaluator::of(&resolved));
-    let ids = names.iter().map(|name| resolved.inventory.find_node(name).ok_or("the node is gone"));
-    let nodes = ids.map(|id| id.map(|id| Node::of(&evaluator, id, &options))).collect::<Result<Vec<Node<'_, '_, '_>>, _>>()?;
+    let ids = names
+        .iter()
+        .map(|name| resolved.inventory.find_node(name).ok_or("the node is gone"));
+    let nodes = ids
+        .map(|id| id.map(|id| Node::of(&evaluator, id, &options)))
+        .collect::<Result<Vec<Node<'_, '_, '_>>, _>>()?;
     let mut verdicts = Vec::with_capacity(packets.len());
     for packet in packets {
         compare_policy(&cluster, &evaluator, packet)?;
         let expected = cluster.verdict(packet);
-        let owed = nodes.get(packet.node).ok_or("no such node")?.expect(&packet.seen());
+        let owed = nodes
+            .get(packet.node)
+            .ok_or("no such node")?
+            .expect(&packet.seen());
         if expected != (owed.verdict.into(), owed.is_untracked) {
             let words: Vec<String> = owed.passages.iter().flat_map(way).collect();
             return Err(format!(
-                "{packet:?}\nshould be {expected:?}, and the node owes it {:?} by {:?}, untracked {}:\n{}",
+                "{packet:?}\nshould be {expected:?}, and the node owes it {:?} by {:?}, untracked \
+                 {}:\n{}",
                 owed.verdict,
                 owed.cause,
                 owed.is_untracked,
                 words.join("\n")
             ));
         }
-        let run = kernels.get(packet.node).ok_or("no such node")?.run(&packet.seen());
+        let run = kernels
+            .get(packet.node)
+            .ok_or("no such node")?
+            .run(&packet.seen());
         if expected != (run.verdict.into(), run.is_untracked) {
-            let passed: String = run.passed.iter().map(|passed| format!("\n  {passed}")).collect();
+            let passed: String = run
+                .passed
+                .iter()
+                .map(|passed| format!("\n  {passed}"))
+                .collect();
             let found = run.verdict;
             return Err(format!(
-                "{packet:?}\nshould be {expected:?}, and the scripts say {found:?}, untracked {}:{passed}",
+                "{packet:?}\nshould be {expected:?}, and the scripts say {found:?}, untracked \
+                 {}:{passed}",
                 run.is_untracked
             ));
         }
@@ -140,15 +197,25 @@ fn compare_staging(written: &World, (world, staging): (&World, Staging), packets
 }
 
 /// The two evaluators of policy, on both ends of a packet.
-fn compare_policy(cluster: &Cluster<'_>, evaluator: &Evaluator<'_, '_>, packet: &Packet) -> Result<(), String> {
+fn compare_policy(
+    cluster: &Cluster<'_>,
+    evaluator: &Evaluator<'_, '_>,
+    packet: &Packet,
+) -> Result<(), String> {
     let expected = cluster.policy(packet);
     let decision = evaluator.decide(&packet.flow());
-    let found = [&decision.egress, &decision.ingress].map(|passage| passage.as_ref().map(Passage::is_allowed));
-    let words: Vec<String> = [&decision.egress, &decision.ingress].into_iter().flatten().flat_map(way).collect();
+    let found = [&decision.egress, &decision.ingress]
+        .map(|passage| passage.as_ref().map(Passage::is_allowed));
+    let words: Vec<String> = [&decision.egress, &decision.ingress]
+        .into_iter()
+        .flatten()
+        .flat_map(way)
+        .collect();
     match found == [expected.0, expected.1] {
         true => Ok(()),
         false => Err(format!(
-            "{packet:?}\npolicy should allow {expected:?} (egress, ingress), and the evaluator says {found:?}:\n{}",
+            "{packet:?}\npolicy should allow {expected:?} (egress, ingress), and the evaluator \
+             says {found:?}:\n{}",
             words.join("\n")
         )),
     }
@@ -187,11 +254,18 @@ fn read(yaml: String, staging: Staging) -> Result<Input, String> {
 }
 
 /// What palisade renders for nodes.
-fn scripts(resolved: &Resolved<'_>, nodes: &[&str], options: &Options) -> Result<Vec<Scripts>, String> {
+fn scripts(
+    resolved: &Resolved<'_>,
+    nodes: &[&str],
+    options: &Options,
+) -> Result<Vec<Scripts>, String> {
     let mut found = Diagnostics::default();
     let templates = Templates::new(&[]).map_err(|problem| problem.message)?;
     let script = |node: &&str| {
-        let id = resolved.inventory.find_node(node).ok_or("the node is gone")?;
+        let id = resolved
+            .inventory
+            .find_node(node)
+            .ok_or("the node is gone")?;
         let program = lower::to_chains(resolved, id, options, &mut found);
         refuse_errors(&found)?;
         render::to_text(&program, &templates).map_err(|problem| problem.message)
@@ -200,26 +274,44 @@ fn scripts(resolved: &Resolved<'_>, nodes: &[&str], options: &Options) -> Result
 }
 
 fn kernels(scripts: &[Scripts]) -> Result<Vec<Kernel>, String> {
-    let load = |scripts: &Scripts| CheckedScripts::read(scripts.files(), &Extensions::default()).map(|checked| Kernel::load(&checked));
-    scripts.iter().map(|scripts| load(scripts).map_err(|refused| refused.to_string())).collect()
+    let load = |scripts: &Scripts| {
+        CheckedScripts::read(scripts.files(), &Extensions::default())
+            .map(|checked| Kernel::load(&checked))
+    };
+    scripts
+        .iter()
+        .map(|scripts| load(scripts).map_err(|refused| refused.to_string()))
+        .collect()
 }
 
 /// What palisade renders for each node of a world.
 pub(crate) fn compiled(world: &World) -> Result<Vec<Scripts>, String> {
     let input = read(manifests::yaml(world), Staging::Proposed)?;
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
+    let resolved = resolve::selectors(
+        &input.policies,
+        &input.inventory,
+        &mut Diagnostics::default(),
+    );
     scripts(&resolved, &node_names(world), &options(world))
 }
 
 fn compile_yaml(yaml: String, nodes: &[&str], options: &Options) -> Result<Vec<Kernel>, String> {
     let input = read(yaml, Staging::Proposed)?;
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
+    let resolved = resolve::selectors(
+        &input.policies,
+        &input.inventory,
+        &mut Diagnostics::default(),
+    );
     kernels(&scripts(&resolved, nodes, options)?)
 }
 
 fn options(world: &World) -> Options {
-    let [inbound, outbound] = [&world.choices.inbound, &world.choices.outbound].map(|list| failsafes(list));
-    let mut options = Options { failsafes: Failsafes { inbound, outbound }, ..Options::default() };
+    let [inbound, outbound] =
+        [&world.choices.inbound, &world.choices.outbound].map(|list| failsafes(list));
+    let mut options = Options {
+        failsafes: Failsafes { inbound, outbound },
+        ..Options::default()
+    };
     if world.choices.host_closed {
         options.endpoint_to_host = EndpointToHost::Drop;
     }
@@ -236,44 +328,68 @@ fn options(world: &World) -> Options {
         Sources::Trusted => SourceValidation::Off,
     };
     let links = world.choices.pod_links.iter();
-    options.pod_interfaces = links.map(|link| link.parse().expect("an interface")).collect();
+    options.pod_interfaces = links
+        .map(|link| link.parse().expect("an interface"))
+        .collect();
     options
 }
 
 fn failsafes(list: &[Failsafe]) -> FailsafeList {
     let item = |failsafe: &Failsafe| {
         let protocol = if failsafe.protocol == 6 { "tcp" } else { "udp" };
-        let net = failsafe.net.map_or_else(String::new, |Net { address, length }| match address {
-            IpAddr::V4(_) => format!("{address}/{length}:"),
-            IpAddr::V6(_) => format!("[{address}/{length}]:"),
-        });
+        let net = failsafe
+            .net
+            .map_or_else(String::new, |Net { address, length }| match address {
+                IpAddr::V4(_) => format!("{address}/{length}:"),
+                IpAddr::V6(_) => format!("[{address}/{length}]:"),
+            });
         format!("{protocol}:{net}{}", failsafe.port)
     };
     let items: Vec<String> = list.iter().map(item).collect();
-    let text = if items.is_empty() { "none".to_owned() } else { items.join(",") };
+    let text = if items.is_empty() {
+        "none".to_owned()
+    } else {
+        items.join(",")
+    };
     text.parse().expect("failsafe ports")
 }
 
 fn refuse_errors(found: &Diagnostics) -> Result<(), String> {
-    let messages: Vec<&str> = found.sorted().iter().map(|diagnostic| diagnostic.message.as_str()).collect();
-    if found.has_errors() { Err(format!("palisade refuses this: {}", messages.join("; "))) } else { Ok(()) }
+    let messages: Vec<&str> = found
+        .sorted()
+        .iter()
+        .map(|diagnostic| diagnostic.message.as_str())
+        .collect();
+    if found.has_errors() {
+        Err(format!("palisade refuses this: {}", messages.join("; ")))
+    } else {
+        Ok(())
+    }
 }
 
 /// Takes away whatever a disagreement does not need.
 fn smaller(mut world: World, mut packets: Vec<Packet>) -> (World, Vec<Packet>) {
     // what palisade refuses is no disagreement
-    let fails = |world: &World, packets: &[Packet]| compare(world, packets).is_err_and(|problem| !problem.contains("palisade refuses"));
-    if let Some(packet) = packets.iter().find(|packet| fails(&world, std::slice::from_ref(packet))) {
+    let fails = |world: &World, packets: &[Packet]| {
+        compare(world, packets).is_err_and(|problem| !problem.contains("palisade refuses"))
+    };
+    if let Some(packet) = packets
+        .iter()
+        .find(|packet| fails(&world, std::slice::from_ref(packet)))
+    {
         packets = vec![packet.clone()];
     }
-    while let Some(less) = parts_less(&world).into_iter().find(|less| fails(less, &packets)) {
+    while let Some(less) = parts_less(&world)
+        .into_iter()
+        .find(|less| fails(less, &packets))
+    {
         world = less;
     }
     (world, packets)
 }
 
-/// The same world without one of its policies, rules, network sets, services, endpoints, host endpoints, proposals
-/// or profiles, in every way.
+/// The same world without one of its policies, rules, network sets, services, endpoints, host
+/// endpoints, proposals or profiles, in every way.
 pub(crate) fn parts_less(world: &World) -> Vec<World> {
     let mut all = Vec::new();
     let mut without = |cut: &dyn Fn(&mut World)| {
@@ -290,10 +406,15 @@ pub(crate) fn parts_less(world: &World) -> Vec<World> {
     (0..world.profiles.len()).for_each(|index| without(&|less| drop(less.profiles.remove(index))));
     for (index, profile) in world.profiles.iter().enumerate() {
         let cut = |less: &mut World, from: fn(&mut Profile) -> &mut Vec<Rule>, rule: usize| {
-            less.profiles.get_mut(index).into_iter().for_each(|profile| drop(from(profile).remove(rule)));
+            less.profiles
+                .get_mut(index)
+                .into_iter()
+                .for_each(|profile| drop(from(profile).remove(rule)));
         };
-        (0..profile.ingress.len()).for_each(|rule| without(&|less| cut(less, |profile| &mut profile.ingress, rule)));
-        (0..profile.egress.len()).for_each(|rule| without(&|less| cut(less, |profile| &mut profile.egress, rule)));
+        (0..profile.ingress.len())
+            .for_each(|rule| without(&|less| cut(less, |profile| &mut profile.ingress, rule)));
+        (0..profile.egress.len())
+            .for_each(|rule| without(&|less| cut(less, |profile| &mut profile.egress, rule)));
     }
     for (index, policy) in world.policies.iter().enumerate() {
         let counts = match policy {
@@ -303,7 +424,9 @@ pub(crate) fn parts_less(world: &World) -> Vec<World> {
         };
         for (ingress, count) in [true, false].into_iter().zip(counts) {
             // the last one stays: a list that becomes empty changes the directions
-            (0..count).filter(|_| count > 1).for_each(|rule| without(&|less| cut_rule(less, index, (ingress, rule))));
+            (0..count)
+                .filter(|_| count > 1)
+                .for_each(|rule| without(&|less| cut_rule(less, index, (ingress, rule))));
         }
     }
     all

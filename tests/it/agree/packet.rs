@@ -77,7 +77,10 @@ impl Packet {
             source: self.source,
             destination: self.destination,
             protocol: Protocol::from_number(self.protocol).expect("a protocol"),
-            ports: self.ports.map(|(source, destination)| PortPair { source, destination }),
+            ports: self.ports.map(|(source, destination)| PortPair {
+                source,
+                destination,
+            }),
             icmp: self.icmp.map(|(kind, code)| Message { kind, code }),
         }
     }
@@ -97,13 +100,21 @@ impl Packet {
             State::Invalid => analysis::State::Invalid,
             State::Untracked => analysis::State::Untracked,
         };
-        let original = self.original.map(|(address, port)| analysis::Original { address, port });
+        let original = self
+            .original
+            .map(|(address, port)| analysis::Original { address, port });
         let reverse_path = match self.route_back {
             RouteBack::Same => analysis::ReversePath::Arriving,
             RouteBack::Other => analysis::ReversePath::Elsewhere,
             RouteBack::Missing => analysis::ReversePath::Nowhere,
         };
-        analysis::Packet { flow: self.flow(), original, hook, state, reverse_path }
+        analysis::Packet {
+            flow: self.flow(),
+            original,
+            hook,
+            state,
+            reverse_path,
+        }
     }
 }
 

@@ -16,22 +16,38 @@ use super::{PACKETS, SEEDS, STRIDE, WORLDS, manifests, read};
 fn the_space_says_of_every_packet_what_the_evaluator_says() {
     let mut allowed = 0;
     let mut denied = 0;
-    for seed in SEEDS.iter().flat_map(|seed| (0..WORLDS).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE)))) {
+    for seed in SEEDS.iter().flat_map(|seed| {
+        (0..WORLDS).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE)))
+    }) {
         let mut dice = Dice(seed);
         let world = random::world(&mut dice);
         let aim = Aim::at(&world);
-        let packets: Vec<Packet> = (0..PACKETS).map(|_| aim.packet(&mut dice, &world)).collect();
-        for is_allowed in compare(&world, &packets).unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{}", manifests::yaml(&world)))
+        let packets: Vec<Packet> = (0..PACKETS)
+            .map(|_| aim.packet(&mut dice, &world))
+            .collect();
+        for is_allowed in compare(&world, &packets)
+            .unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{}", manifests::yaml(&world)))
         {
-            if is_allowed { allowed += 1 } else { denied += 1 }
+            if is_allowed {
+                allowed += 1
+            } else {
+                denied += 1
+            }
         }
     }
-    assert!(allowed > 1_000 && denied > 1_000, "{allowed} allowed, {denied} denied");
+    assert!(
+        allowed > 1_000 && denied > 1_000,
+        "{allowed} allowed, {denied} denied"
+    );
 }
 
 fn compare(world: &World, packets: &[Packet]) -> Result<Vec<bool>, String> {
     let input = read(manifests::yaml(world), Staging::Proposed)?;
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
+    let resolved = resolve::selectors(
+        &input.policies,
+        &input.inventory,
+        &mut Diagnostics::default(),
+    );
     let mut cuts = Cuts::default();
     cuts.of_policy(&resolved);
     let mut traffic = Traffic::of(&cuts);
@@ -39,17 +55,29 @@ fn compare(world: &World, packets: &[Packet]) -> Result<Vec<bool>, String> {
     let evaluator = Evaluator::of(&resolved);
     let owner = |address| -> Option<EndpointId> {
         let mut endpoints = input.inventory.endpoints_with_ids();
-        endpoints.find(|(_, endpoint)| endpoint.addresses.contains(&address)).map(|(id, _)| id)
+        endpoints
+            .find(|(_, endpoint)| endpoint.addresses.contains(&address))
+            .map(|(id, _)| id)
     };
     let mut verdicts = Vec::new();
     for packet in packets {
         let flow = packet.flow();
-        let class = |address| space.places.at(address, owner(address)).ok_or_else(|| format!("{address} is nowhere"));
-        let set = space.relation.allowed(class(flow.source)?, class(flow.destination)?, &mut traffic);
+        let class = |address| {
+            space
+                .places
+                .at(address, owner(address))
+                .ok_or_else(|| format!("{address} is nowhere"))
+        };
+        let set =
+            space
+                .relation
+                .allowed(class(flow.source)?, class(flow.destination)?, &mut traffic);
         let found = traffic.holds(set, flow.protocol, flow.ports, flow.icmp);
         let expected = evaluator.decide(&flow).is_allowed();
         if found != expected {
-            return Err(format!("{packet:?}\nthe evaluator says {expected}, the space {found}"));
+            return Err(format!(
+                "{packet:?}\nthe evaluator says {expected}, the space {found}"
+            ));
         }
         verdicts.push(found);
     }

@@ -19,7 +19,11 @@ fn what_is_rendered_is_proven() {
     for seed in seeds(WORLDS) {
         let world = random::world(&mut Dice(seed));
         if let Err(problem) = prove(&world) {
-            assert!(problem.contains("palisade refuses"), "seed {seed}: {problem}\n{}", manifests::yaml(&world));
+            assert!(
+                problem.contains("palisade refuses"),
+                "seed {seed}: {problem}\n{}",
+                manifests::yaml(&world)
+            );
         }
     }
 }
@@ -27,16 +31,28 @@ fn what_is_rendered_is_proven() {
 fn prove(world: &World) -> Result<(), String> {
     let options = options(world);
     let input = read(manifests::yaml(world), Staging::Proposed)?;
-    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut Diagnostics::default());
+    let resolved = resolve::selectors(
+        &input.policies,
+        &input.inventory,
+        &mut Diagnostics::default(),
+    );
     let evaluator = Evaluator::of(&resolved);
     let names = node_names(world);
     let kernels = kernels(&scripts(&resolved, &names, &options)?)?;
     for (name, kernel) in names.iter().zip(&kernels) {
-        let node: NodeId = resolved.inventory.find_node(name).ok_or("the node is gone")?;
+        let node: NodeId = resolved
+            .inventory
+            .find_node(name)
+            .ok_or("the node is gone")?;
         let verification = verify::of_kernel(&evaluator, node, &options, kernel);
         let shown: Vec<String> = verification.differences.iter().take(3).map(shown).collect();
         if !verification.is_proven() {
-            return Err(format!("node {name}: {} of {:?} differ:\n{}", verification.differing, verification.proof, shown.join("\n")));
+            return Err(format!(
+                "node {name}: {} of {:?} differ:\n{}",
+                verification.differing,
+                verification.proof,
+                shown.join("\n")
+            ));
         }
     }
     Ok(())
@@ -50,7 +66,12 @@ fn shown(difference: &Difference<'_>) -> String {
             let lines: Vec<String> = witness
                 .passed
                 .iter()
-                .map(|rule| format!("  {} line {} {:?} {}", rule.chain, rule.line, rule.target, rule.comment))
+                .map(|rule| {
+                    format!(
+                        "  {} line {} {:?} {}",
+                        rule.chain, rule.line, rule.target, rule.comment
+                    )
+                })
                 .collect();
             let (owed, packet) = (&witness.owed, &witness.packet);
             format!(

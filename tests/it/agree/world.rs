@@ -1,5 +1,5 @@
-//! A cluster and its policies as plain values: what the random generator makes, the manifests are printed from, and the
-//! evaluator gives meaning to. Shares no type with palisade.
+//! A cluster and its policies as plain values: what the random generator makes, the manifests are
+//! printed from, and the evaluator gives meaning to. Shares no type with palisade.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -162,7 +162,8 @@ pub(crate) enum Policy {
 #[derive(Debug, Clone)]
 pub(crate) struct Staged {
     pub(crate) action: StagedAction,
-    /// Never a cluster-wide one of Kubernetes. Of one to delete only kind, namespace, name and tier count.
+    /// Never a cluster-wide one of Kubernetes. Of one to delete only kind, namespace, name and tier
+    /// count.
     pub(crate) policy: Policy,
 }
 
@@ -305,8 +306,14 @@ pub(crate) struct KubernetesRule {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Peer {
-    Pods { pods: Option<LabelSelector>, namespaces: Option<LabelSelector> },
-    Block { net: Net, except: Vec<Net> },
+    Pods {
+        pods: Option<LabelSelector>,
+        namespaces: Option<LabelSelector>,
+    },
+    Block {
+        net: Net,
+        except: Vec<Net>,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -387,7 +394,11 @@ impl Net {
         let (bits, width) = number(self.address);
         let free = width - u32::from(self.length);
         let low = if free == 128 { 0 } else { bits >> free << free };
-        let ones = if free == 128 { u128::MAX } else { (1 << free) - 1 };
+        let ones = if free == 128 {
+            u128::MAX
+        } else {
+            (1 << free) - 1
+        };
         (low, low | ones)
     }
 
@@ -408,7 +419,11 @@ pub(crate) fn number(address: IpAddr) -> (u128, u32) {
 /// The address of a number; an IPv4 number is cut to its width.
 pub(crate) fn address(number: u128, v4: bool) -> IpAddr {
     match v4 {
-        true => IpAddr::V4(u32::try_from(number & u128::from(u32::MAX)).unwrap_or_default().into()),
+        true => IpAddr::V4(
+            u32::try_from(number & u128::from(u32::MAX))
+                .unwrap_or_default()
+                .into(),
+        ),
         false => IpAddr::V6(number.into()),
     }
 }

@@ -27,7 +27,10 @@ pub(crate) fn until(about: &str, is_so: impl Fn() -> bool) {
 fn let_time_pass() {
     let text = fs::read_to_string(PENDING).unwrap();
     let mut pending: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert!(pending["until"].as_u64().is_some_and(|until| until > 0), "{pending}");
+    assert!(
+        pending["until"].as_u64().is_some_and(|until| until > 0),
+        "{pending}"
+    );
     pending["until"] = 0.into();
     // the guard may read it at any time: the file is replaced whole
     let draft = format!("{PENDING}.draft");
@@ -44,12 +47,16 @@ pub(super) fn taken_back_unless_confirmed(world: &World) {
     let empty = world.print();
     let (status, said) = world.palisade(&["apply", &bundle(BEFORE), "--confirm", "1"]);
     assert_eq!(status, 0, "{said}");
-    assert!(said.contains("`palisade confirm` keeps it; without that, the state before is back in 1 s"), "{said}");
+    assert!(
+        said.contains("`palisade confirm` keeps it; without that, the state before is back in 1 s"),
+        "{said}"
+    );
     until("the first is taken back", is_settled);
     assert_eq!(world.print(), empty);
 
     world.apply(BEFORE).unwrap();
-    let (status, said) = world.palisade(&["apply", &bundle(MOVED), "--node", "n1", "--confirm", "3600"]);
+    let (status, said) =
+        world.palisade(&["apply", &bundle(MOVED), "--node", "n1", "--confirm", "3600"]);
     assert_eq!(status, 0, "{said}");
     world.holds(MOVED);
     let_time_pass();
@@ -59,7 +66,10 @@ pub(super) fn taken_back_unless_confirmed(world: &World) {
 
     world.palisade(&["apply", &bundle(MOVED), "--node", "n1", "--confirm", "3600"]);
     let (status, said) = world.palisade(&["apply", &bundle(OTHER)]);
-    assert!(status == 4 && said.contains("an apply waits to be confirmed"), "{status}: {said}");
+    assert!(
+        status == 4 && said.contains("an apply waits to be confirmed"),
+        "{status}: {said}"
+    );
     world.holds(MOVED);
     let (status, said) = world.palisade(&["confirm"]);
     assert_eq!(status, 0, "{said}");
@@ -78,16 +88,20 @@ pub(super) fn taken_back_unless_confirmed(world: &World) {
 pub(super) fn guards() -> Vec<i32> {
     let is_guard = |pid: &i32| {
         let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let is_in_here = fs::read_link(format!("/proc/{pid}/ns/net")).ok() == fs::read_link("/proc/thread-self/ns/net").ok();
+        let is_in_here = fs::read_link(format!("/proc/{pid}/ns/net")).ok()
+            == fs::read_link("/proc/thread-self/ns/net").ok();
         is_in_here && String::from_utf8_lossy(&words).contains("confirm\0--guard")
     };
-    let entries = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let entries = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     entries.filter(is_guard).collect()
 }
 
 pub(super) fn taken_back_without_the_guard(world: &World) {
     world.apply(BEFORE).unwrap();
-    let (status, said) = world.palisade(&["apply", &bundle(MOVED), "--node", "n1", "--confirm", "3600"]);
+    let (status, said) =
+        world.palisade(&["apply", &bundle(MOVED), "--node", "n1", "--confirm", "3600"]);
     assert_eq!(status, 0, "{said}");
     let guard = guards();
     assert_eq!(guard.len(), 1, "{guard:?}");
@@ -95,12 +109,19 @@ pub(super) fn taken_back_without_the_guard(world: &World) {
     let_time_pass();
     world.holds(MOVED);
     let mut processes = world.processes();
-    let mut node = Node { runner: &mut processes, settings: world.settings() };
+    let mut node = Node {
+        runner: &mut processes,
+        settings: world.settings(),
+    };
     assert_eq!(apply::waits(&mut node), Ok(Some(Duration::ZERO)));
-    assert!(matches!(apply::confirm(&mut node), Ok(Confirmed::TooLate(_))));
+    assert!(matches!(
+        apply::confirm(&mut node),
+        Ok(Confirmed::TooLate(_))
+    ));
     world.holds(BEFORE);
 
-    // the node boots: another boot's clock says nothing, and what was confirmed last is what comes up
+    // the node boots: another boot's clock says nothing, and what was confirmed last is what comes
+    // up
     let idle = Call::of("sh", &["-c", "echo ready"]);
     apply::run_to_be_confirmed(&mut node, &wanted(MOVED), Duration::from_hours(1), &idle).unwrap();
     let text = fs::read_to_string(PENDING).unwrap();
@@ -117,13 +138,26 @@ pub(super) fn taken_back_when_it_goes_wrong(world: &World) {
     let idle = Call::of("sh", &["-c", "echo ready"]);
     let limit = Duration::from_hours(1);
     let run = |runner: &mut Faulty, case: &str, guard: &Call| {
-        apply::run_to_be_confirmed(&mut Node { runner, settings: world.settings() }, &wanted(case), limit, guard)
+        apply::run_to_be_confirmed(
+            &mut Node {
+                runner,
+                settings: world.settings(),
+            },
+            &wanted(case),
+            limit,
+            guard,
+        )
     };
     world.apply(BEFORE).unwrap();
     let before = world.print();
     // a guard that does not stand: nothing is begun
     let gone = Call::of("sh", &["-c", "exit 1"]);
-    let error = run(&mut Faulty::new(world.processes(), Fault::None, 0), MOVED, &gone).unwrap_err();
+    let error = run(
+        &mut Faulty::new(world.processes(), Fault::None, 0),
+        MOVED,
+        &gone,
+    )
+    .unwrap_err();
     assert!(matches!(error, Error::Files(_)), "{error:?}");
     assert_eq!((world.print(), is_settled()), (before, true));
     let mut taken_back = 0;
@@ -137,7 +171,13 @@ pub(super) fn taken_back_when_it_goes_wrong(world: &World) {
             // before the first write
             Err(Error::Kernel(_)) => {}
             // sets can be listed in a second way, and what cannot be removed does not matter
-            Ok(_) => drop(apply::undo(&mut Node { runner: &mut faulty, settings: world.settings() }).unwrap()),
+            Ok(_) => drop(
+                apply::undo(&mut Node {
+                    runner: &mut faulty,
+                    settings: world.settings(),
+                })
+                .unwrap(),
+            ),
             Err(other) => panic!("at {at}, {:?}: {other:?}", faulty.calls),
         }
         world.holds(BEFORE);
@@ -146,7 +186,15 @@ pub(super) fn taken_back_when_it_goes_wrong(world: &World) {
     assert!(taken_back > 3, "{taken_back}");
     // policy that no apply brought there cannot be brought back
     fs::remove_dir_all("/run/p/state/good").unwrap();
-    let error = run(&mut Faulty::new(world.processes(), Fault::None, 0), MOVED, &idle).unwrap_err();
-    assert_eq!((error.diagnostic(&world.processes()).code, error), (Code::NoWayBack, Error::NoWayBack));
+    let error = run(
+        &mut Faulty::new(world.processes(), Fault::None, 0),
+        MOVED,
+        &idle,
+    )
+    .unwrap_err();
+    assert_eq!(
+        (error.diagnostic(&world.processes()).code, error),
+        (Code::NoWayBack, Error::NoWayBack)
+    );
     world.holds(BEFORE);
 }

@@ -22,8 +22,20 @@ const RAN: &str = "/run/ran";
 const ENVIRONMENTS: &str = "/run/environments";
 
 /// Entries of `PATH`, for a process in [`HOSTILE`].
-const ENTRIES: [&str; 12] =
-    ["", ".", "./", "bin", "./bin", "../hostile", "bin/..", HOSTILE, BELOW, "/run/../run/hostile", "/proc/self/cwd", "/usr/bin"];
+const ENTRIES: [&str; 12] = [
+    "",
+    ".",
+    "./",
+    "bin",
+    "./bin",
+    "../hostile",
+    "bin/..",
+    HOSTILE,
+    BELOW,
+    "/run/../run/hostile",
+    "/proc/self/cwd",
+    "/usr/bin",
+];
 
 /// Variables by which callers choose libraries, programs, files or languages of a child.
 const VARIABLES: [&str; 24] = [
@@ -55,8 +67,12 @@ const VARIABLES: [&str; 24] = [
 
 /// All programs that `palisade` may run on a node.
 fn programs_of_nodes() -> impl Iterator<Item = &'static str> {
-    let listed = LIST.lines().filter(|line| !line.starts_with('#') && line.contains("kernel"));
-    listed.filter_map(|line| line.split('\t').next()).chain(["systemd-run", "firewall-cmd"])
+    let listed = LIST
+        .lines()
+        .filter(|line| !line.starts_with('#') && line.contains("kernel"));
+    listed
+        .filter_map(|line| line.split('\t').next())
+        .chain(["systemd-run", "firewall-cmd"])
 }
 
 fn put_hostile_programs() {
@@ -80,42 +96,72 @@ fn run(world: &World, words: &[&str], variables: &[(String, String)]) -> Output 
 /// Fails unless a run ended with 0.
 fn went_well(output: &Output, about: &str) {
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{about}: {}: {said}", output.status);
+    assert!(
+        output.status.success(),
+        "{about}: {}: {said}",
+        output.status
+    );
 }
 
 pub(super) fn no_path_leads_to_programs_of_strangers(world: &World) {
     put_hostile_programs();
     let pairs = (0..ENTRIES.len()).map(|at| [ENTRIES[at], ENTRIES[(at * 5 + 3) % ENTRIES.len()]]);
-    let paths = ENTRIES.map(str::to_owned).into_iter().chain(pairs.map(|pair| pair.join(":")));
+    let paths = ENTRIES
+        .map(str::to_owned)
+        .into_iter()
+        .chain(pairs.map(|pair| pair.join(":")));
 
     for (number, path) in paths.enumerate() {
-        let (first, second) = if number % 2 == 0 { (BEFORE, MOVED) } else { (MOVED, BEFORE) };
+        let (first, second) = if number % 2 == 0 {
+            (BEFORE, MOVED)
+        } else {
+            (MOVED, BEFORE)
+        };
         let variables = [("PATH".to_owned(), path.clone())];
-        for words in
-            [&["apply", &bundle(first), "--node", "n1"][..], &["status"], &["apply", &bundle(second), "--node", "n1", "--cut-denied"]]
-        {
-            went_well(&run(world, words, &variables), &format!("PATH `{path}`, {words:?}"));
+        for words in [
+            &["apply", &bundle(first), "--node", "n1"][..],
+            &["status"],
+            &["apply", &bundle(second), "--node", "n1", "--cut-denied"],
+        ] {
+            went_well(
+                &run(world, words, &variables),
+                &format!("PATH `{path}`, {words:?}"),
+            );
         }
         world.holds(second);
     }
     let variables = [("PATH".to_owned(), format!("{HOSTILE}:."))];
     let doctor = run(world, &["doctor"], &variables);
-    assert!(doctor.status.code().is_some_and(|status| status < 2), "{doctor:?}");
+    assert!(
+        doctor.status.code().is_some_and(|status| status < 2),
+        "{doctor:?}"
+    );
     let to_confirm = ["apply", &bundle(MOVED), "--node", "n1", "--confirm", "600"];
     went_well(&run(world, &to_confirm, &variables), "guard");
     went_well(&run(world, &["confirm"], &variables), "confirm");
-    went_well(&run(world, &["reconcile", &bundle(BEFORE), "--once"], &variables), "reconcile");
+    went_well(
+        &run(world, &["reconcile", &bundle(BEFORE), "--once"], &variables),
+        "reconcile",
+    );
     went_well(&run(world, &["uninstall"], &variables), "uninstall");
-    assert!(!Path::new(RAN).exists(), "{}", fs::read_to_string(RAN).unwrap_or_default());
+    assert!(
+        !Path::new(RAN).exists(),
+        "{}",
+        fs::read_to_string(RAN).unwrap_or_default()
+    );
 }
 
 /// Lets every program write down its environment, which is that of the shell in its place.
 fn record_environments(world: &World) -> Vec<Replaced> {
     fs::create_dir(ENVIRONMENTS).unwrap();
-    let script = format!("cat /proc/$$/environ > {ENVIRONMENTS}/$$.\"${{0##*/}}\"\nexec \"$real\" \"$@\"");
+    let script =
+        format!("cat /proc/$$/environ > {ENVIRONMENTS}/$$.\"${{0##*/}}\"\nexec \"$real\" \"$@\"");
     // the shell and what the script itself runs
     let own = ["sh", "cat"];
-    programs_of_nodes().filter(|name| !own.contains(name) && *name != "firewall-cmd").map(|name| world.replace(name, &script)).collect()
+    programs_of_nodes()
+        .filter(|name| !own.contains(name) && *name != "firewall-cmd")
+        .map(|name| world.replace(name, &script))
+        .collect()
 }
 
 pub(super) fn no_variable_of_the_caller_reaches_a_program(world: &World) {
@@ -143,16 +189,30 @@ pub(super) fn no_variable_of_the_caller_reaches_a_program(world: &World) {
         went_well(&run(world, words, &variables), &format!("{words:?}"));
     }
     let doctor = run(world, &["doctor"], &variables);
-    assert!(doctor.status.code().is_some_and(|status| status < 2), "{doctor:?}");
+    assert!(
+        doctor.status.code().is_some_and(|status| status < 2),
+        "{doctor:?}"
+    );
     drop(recorded);
 
     let path = format!("PATH={}", programs::PATH);
     let mut programs = BTreeSet::new();
     for (name, record) in files_below(Path::new(ENVIRONMENTS)) {
-        programs.insert(name.split_once('.').expect("a number and a name").1.to_owned());
-        let variables: BTreeSet<&str> =
-            record.split('\0').filter(|variable| !variable.is_empty() && !variable.starts_with("PWD=")).collect();
-        assert_eq!(variables, BTreeSet::from([path.as_str(), "LC_ALL=C"]), "{name}");
+        programs.insert(
+            name.split_once('.')
+                .expect("a number and a name")
+                .1
+                .to_owned(),
+        );
+        let variables: BTreeSet<&str> = record
+            .split('\0')
+            .filter(|variable| !variable.is_empty() && !variable.starts_with("PWD="))
+            .collect();
+        assert_eq!(
+            variables,
+            BTreeSet::from([path.as_str(), "LC_ALL=C"]),
+            "{name}"
+        );
     }
     for expected in ["ipset", "conntrack", "unshare", "systemd-run", "iptables"] {
         assert!(programs.contains(expected), "{expected}: {programs:?}");

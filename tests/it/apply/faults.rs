@@ -20,14 +20,21 @@ use crate::tools;
 const LOOKS: usize = 3;
 const LAST: usize = 10;
 
-/// Tries a fault at each call of an apply, from one state to another: in between, and when it is applied again.
-fn at_each_call(world: &World, (from, to): (&str, &str), (faults, first): (&[Fault], usize)) -> usize {
+/// Tries a fault at each call of an apply, from one state to another: in between, and when it is
+/// applied again.
+fn at_each_call(
+    world: &World,
+    (from, to): (&str, &str),
+    (faults, first): (&[Fault], usize),
+) -> usize {
     let states = [from, to].map(|case| verdicts_of(Some(case)));
     let others = world.others();
     let mut tried = 0;
     for fault in faults {
         for at in first..=LAST {
-            world.apply(from).unwrap_or_else(|error| panic!("back to {from}: {error:?}"));
+            world
+                .apply(from)
+                .unwrap_or_else(|error| panic!("back to {from}: {error:?}"));
             let before = world.print();
             let mut faulty = Faulty::new(world.processes(), *fault, at);
             let outcome = world.apply_by(&mut faulty, to);
@@ -35,13 +42,27 @@ fn at_each_call(world: &World, (from, to): (&str, &str), (faults, first): (&[Fau
                 break;
             }
             tried += 1;
-            let about = format!("{from} to {to}, {fault:?} at {at}: {:?}", faulty.calls.last());
+            let about = format!(
+                "{from} to {to}, {fault:?} at {at}: {:?}",
+                faulty.calls.last()
+            );
             is_between(&world.verdicts(), [&states[0], &states[1]], &about);
             assert_eq!(world.others(), others, "{about}");
-            let wrote = faulty.calls.iter().any(|call| call.contains("restore") || call.contains("destroy"));
-            assert!(wrote || world.print() == before, "{about}: changed without a call that changes");
-            assert!(outcome.is_err() || world.verdicts() == states[1], "{about}: {outcome:?}");
-            world.apply(to).unwrap_or_else(|error| panic!("{about}, then {error:?}"));
+            let wrote = faulty
+                .calls
+                .iter()
+                .any(|call| call.contains("restore") || call.contains("destroy"));
+            assert!(
+                wrote || world.print() == before,
+                "{about}: changed without a call that changes"
+            );
+            assert!(
+                outcome.is_err() || world.verdicts() == states[1],
+                "{about}: {outcome:?}"
+            );
+            world
+                .apply(to)
+                .unwrap_or_else(|error| panic!("{about}, then {error:?}"));
             world.holds(to);
         }
     }
@@ -50,8 +71,8 @@ fn at_each_call(world: &World, (from, to): (&str, &str), (faults, first): (&[Fau
 
 pub(super) fn killed_anywhere_the_next_apply_goes_on(world: &World) {
     let kills = [Fault::KilledBefore, Fault::KilledWithin];
-    let tried =
-        at_each_call(world, (BEFORE, MOVED), (&kills, LOOKS)) + at_each_call(world, (OTHER, BEFORE), (&[Fault::KilledBehind], LOOKS));
+    let tried = at_each_call(world, (BEFORE, MOVED), (&kills, LOOKS))
+        + at_each_call(world, (OTHER, BEFORE), (&[Fault::KilledBehind], LOOKS));
     assert!(tried > 20, "{tried}");
     // the tables of host endpoints are seen again though nothing says that they were written
     for at in 4..8 {
@@ -64,8 +85,15 @@ pub(super) fn killed_anywhere_the_next_apply_goes_on(world: &World) {
 }
 
 pub(super) fn tools_that_fail(world: &World) {
-    let tried = at_each_call(world, (BEFORE, MOVED), (&[Fault::FailsWithZero, Fault::Garbage], 0))
-        + at_each_call(world, (MOVED, OTHER), (&[Fault::Fails, Fault::Hangs], LOOKS));
+    let tried = at_each_call(
+        world,
+        (BEFORE, MOVED),
+        (&[Fault::FailsWithZero, Fault::Garbage], 0),
+    ) + at_each_call(
+        world,
+        (MOVED, OTHER),
+        (&[Fault::Fails, Fault::Hangs], LOOKS),
+    );
     assert!(tried > 30, "{tried}");
 }
 
@@ -73,19 +101,38 @@ pub(super) fn a_lock_that_is_held(world: &World) {
     world.apply(BEFORE).unwrap();
     let before = world.print();
     let held = |path: &str, says: &str| {
-        let file: File = OpenOptions::new().create(true).truncate(false).write(true).open(path).unwrap();
+        let file: File = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .unwrap();
         file.lock().unwrap();
-        let (status, said) = world.palisade(&["apply", &bundle(MOVED), "--lock-wait", "1", "--node", "n1"]);
+        let (status, said) =
+            world.palisade(&["apply", &bundle(MOVED), "--lock-wait", "1", "--node", "n1"]);
         assert_eq!(status, 4, "{said}");
-        assert!(said.starts_with("error[node-busy]") && said.contains(says), "{said}");
+        assert!(
+            said.starts_with("error[node-busy]") && said.contains(says),
+            "{said}"
+        );
     };
-    held("/run/p/run/lock", "another `palisade` is changing this node");
+    held(
+        "/run/p/run/lock",
+        "another `palisade` is changing this node",
+    );
     assert_eq!(world.print(), before);
     // the nft build has no such lock
     if world.build == Backend::Legacy {
-        held("/run/xtables.lock", "the xtables lock is held by somebody else");
+        held(
+            "/run/xtables.lock",
+            "the xtables lock is held by somebody else",
+        );
         let states = [BEFORE, MOVED].map(|case| verdicts_of(Some(case)));
-        is_between(&world.verdicts(), [&states[0], &states[1]], "the xtables lock is held");
+        is_between(
+            &world.verdicts(),
+            [&states[0], &states[1]],
+            "the xtables lock is held",
+        );
     }
     world.apply(MOVED).unwrap();
     world.holds(MOVED);
@@ -111,11 +158,21 @@ macro_rules! runs_otherwise {
                 self.0.read(file, name)
             }
 
-            fn write(&mut self, file: Keep, name: &str, content: Option<&[u8]>) -> Result<(), Failure> {
+            fn write(
+                &mut self,
+                file: Keep,
+                name: &str,
+                content: Option<&[u8]>,
+            ) -> Result<(), Failure> {
                 self.0.write(file, name, content)
             }
 
-            fn write_folder(&mut self, folder: Keep, name: &str, files: Option<&Folder>) -> Result<(), Failure> {
+            fn write_folder(
+                &mut self,
+                folder: Keep,
+                name: &str,
+                files: Option<&Folder>,
+            ) -> Result<(), Failure> {
                 self.0.write_folder(folder, name, files)
             }
 
@@ -131,23 +188,40 @@ struct Old(Processes, &'static str);
 
 runs_otherwise!(Old, |old: &mut Old, call: &Call| {
     let answer = old.0.run(call)?;
-    let lists_it = call.program == "ipset" && call.arguments[0] == "save" && answer.output.contains(&format!("create {} ", old.1));
-    let errors = "ipset v7.1: Kernel and userspace incompatible: settype hash:net with revision 9 not supported by userspace.\n";
-    Ok(if lists_it { Answer { status: Some(1), output: String::new(), errors: errors.to_owned() } } else { answer })
+    let lists_it = call.program == "ipset"
+        && call.arguments[0] == "save"
+        && answer.output.contains(&format!("create {} ", old.1));
+    let errors = "ipset v7.1: Kernel and userspace incompatible: settype hash:net with revision 9 \
+                  not supported by userspace.\n";
+    Ok(if lists_it {
+        Answer {
+            status: Some(1),
+            output: String::new(),
+            errors: errors.to_owned(),
+        }
+    } else {
+        answer
+    })
 });
 
 /// A node without `ipset`.
 struct Bare(Processes);
 
 runs_otherwise!(Bare, |bare: &mut Bare, call: &Call| {
-    if call.program == "ipset" { Err(Failure::NotFound(call.program.clone())) } else { bare.0.run(call) }
+    if call.program == "ipset" {
+        Err(Failure::NotFound(call.program.clone()))
+    } else {
+        bare.0.run(call)
+    }
 });
 
 runs_otherwise!(Rival<'_>, |rival: &mut Rival<'_>, call: &Call| {
     let answer = rival.0.run(call)?;
     if call.program == rival.1.iptables(Family::V4, "-restore") {
         // the chain may have no such rule where the state before comes back
-        let _ = rival.1.try_tool(&rival.1.iptables(Family::V4, ""), rival.2, "");
+        let _ = rival
+            .1
+            .try_tool(&rival.1.iptables(Family::V4, ""), rival.2, "");
     }
     Ok(answer)
 });
@@ -156,8 +230,14 @@ pub(super) fn a_set_that_cannot_be_listed(world: &World) {
     world.apply(BEFORE).unwrap();
     let mut old = Old(world.processes(), "pal-local4");
     let outcome = world.apply_by(&mut old, BEFORE).unwrap();
-    assert!(!outcome.is_in_sync() && outcome.left.is_empty(), "{outcome:?}");
-    assert!(!world.observe().sets.contains_key("pal-local4"), "rules look into another one, which can be listed");
+    assert!(
+        !outcome.is_in_sync() && outcome.left.is_empty(),
+        "{outcome:?}"
+    );
+    assert!(
+        !world.observe().sets.contains_key("pal-local4"),
+        "rules look into another one, which can be listed"
+    );
     assert!(world.apply_by(&mut old, BEFORE).unwrap().is_in_sync());
     world.holds(BEFORE);
     // a set of somebody else's that cannot be listed is none of our business
@@ -170,28 +250,56 @@ pub(super) fn a_set_that_cannot_be_listed(world: &World) {
 pub(super) fn no_room_for_our_files(world: &World) {
     world.apply(BEFORE).unwrap();
     fs::create_dir_all("/run/small").unwrap();
-    world.tool("mount", &["-t", "tmpfs", "-o", "size=8k", "tmpfs", "/run/small"], "");
+    world.tool(
+        "mount",
+        &["-t", "tmpfs", "-o", "size=8k", "tmpfs", "/run/small"],
+        "",
+    );
     let apply = |words: &[&str]| {
         let output = tools::command(env!("CARGO_BIN_EXE_palisade"))
-            .args(["apply", &bundle(MOVED), "--node", "n1", "--backend", world.build.word()])
+            .args([
+                "apply",
+                &bundle(MOVED),
+                "--node",
+                "n1",
+                "--backend",
+                world.build.word(),
+            ])
             .args(words)
             .output()
             .unwrap();
-        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     };
     let before = world.print();
     let written = || apply::last_written(&mut world.processes());
     let of = |case: &str| wanted(case).scripts;
-    assert_eq!(written().map(|written| (written.node, written.scripts)), Some(("n1".to_owned(), of(BEFORE))));
+    assert_eq!(
+        written().map(|written| (written.node, written.scripts)),
+        Some(("n1".to_owned(), of(BEFORE)))
+    );
     let small = ["--state-dir", "/run/small/state", "--run-dir", "/run/p/run"];
     let (status, said) = apply(&[&small[..], &["--confirm", "30"]].concat());
     assert_eq!(status, 2, "{said}");
-    assert_eq!(world.print(), before, "what could not be taken back is not begun: {said}");
+    assert_eq!(
+        world.print(),
+        before,
+        "what could not be taken back is not begun: {said}"
+    );
     let (status, said) = apply(&small);
     assert_eq!(status, 2, "{said}");
-    assert!(said.contains("No space left") && said.contains("the kernel holds the new policy"), "{said}");
+    assert!(
+        said.contains("No space left") && said.contains("the kernel holds the new policy"),
+        "{said}"
+    );
     world.holds(MOVED);
-    assert_eq!(written().map(|written| written.scripts), Some(of(MOVED)), "what was written counts, kept or not");
+    assert_eq!(
+        written().map(|written| written.scripts),
+        Some(of(MOVED)),
+        "what was written counts, kept or not"
+    );
     let (status, said) = apply(&["--state-dir", "/run/p/state", "--run-dir", "/run/small/run"]);
     assert_eq!(status, 0, "{said}");
     assert!(matches!(world.apply(MOVED), Ok(outcome) if outcome.is_in_sync()));
@@ -204,8 +312,13 @@ struct Rival<'world>(Faulty, &'world World, &'world [&'world str]);
 fn never_settles(world: &World, deed: &[&str]) -> Error {
     let mut rival = Rival(Faulty::new(world.processes(), Fault::None, 0), world, deed);
     let error = world.apply_by(&mut rival, BEFORE).unwrap_err();
-    let (Error::NotRolledBack { why, .. } | Error::RolledBack { why, .. }) = &error else { panic!("{deed:?}: {error:?}") };
-    assert!(matches!(&**why, Error::NotSettled(differences) if !differences.is_empty()), "{deed:?}: {error:?}");
+    let (Error::NotRolledBack { why, .. } | Error::RolledBack { why, .. }) = &error else {
+        panic!("{deed:?}: {error:?}")
+    };
+    assert!(
+        matches!(&**why, Error::NotSettled(differences) if !differences.is_empty()),
+        "{deed:?}: {error:?}"
+    );
     assert_eq!(error.diagnostic(&world.processes()).code, Code::NotSettled);
     world.apply(BEFORE).unwrap();
     world.holds(BEFORE);
@@ -215,26 +328,52 @@ fn never_settles(world: &World, deed: &[&str]) -> Error {
 pub(super) fn others_who_do_not_give_in(world: &World) {
     // nor does the way back settle: it writes the same chain
     let error = never_settles(world, &["-I", "pal-FORWARD", "1", "-j", "ACCEPT"]);
-    assert!(matches!(&error, Error::NotRolledBack { then: Some(then), .. } if matches!(**then, Error::NotSettled(_))), "{error:?}");
+    assert!(
+        matches!(&error, Error::NotRolledBack { then: Some(then), .. } if matches!(**then, Error::NotSettled(_))),
+        "{error:?}"
+    );
     let message = error.diagnostic(&world.processes()).message;
     assert!(message.ends_with("enforced now: unknown"), "{message}");
 }
 
 /// Rules of ours with the same comment, sets and target that let more pass.
 const WIDENED: [&str; 3] = [
-    "-R pal-from-endpoint 1 -m conntrack --ctstate NEW,RELATED,ESTABLISHED -m comment --comment X -j ACCEPT",
-    "-R pal-from-endpoint 2 -s 192.0.2.1 -m conntrack --ctstate INVALID -m comment --comment X -j DROP",
-    "-R pal-from-endpoint 2 -m comment --comment X -m conntrack --ctstate INVALID -m mark --mark 7 -j DROP",
+    "-R pal-from-endpoint 1 -m conntrack --ctstate NEW,RELATED,ESTABLISHED -m comment --comment X \
+     -j ACCEPT",
+    "-R pal-from-endpoint 2 -s 192.0.2.1 -m conntrack --ctstate INVALID -m comment --comment X -j \
+     DROP",
+    "-R pal-from-endpoint 2 -m comment --comment X -m conntrack --ctstate INVALID -m mark --mark \
+     7 -j DROP",
 ];
 
 pub(super) fn rules_that_were_widened_are_never_ours(world: &World) {
-    let comments = ["known connections", "packets that no connection explains", "packets that no connection explains"];
+    let comments = [
+        "known connections",
+        "packets that no connection explains",
+        "packets that no connection explains",
+    ];
     for (deed, comment) in WIDENED.iter().zip(comments) {
-        let deed: Vec<&str> = deed.split(' ').map(|word| if word == "X" { comment } else { word }).collect();
+        let deed: Vec<&str> = deed
+            .split(' ')
+            .map(|word| if word == "X" { comment } else { word })
+            .collect();
         world.apply(OTHER).unwrap();
-        world.tool(&world.iptables(Family::V4, ""), &["-F", "pal-from-endpoint"], "");
+        world.tool(
+            &world.iptables(Family::V4, ""),
+            &["-F", "pal-from-endpoint"],
+            "",
+        );
         let error = never_settles(world, &deed);
-        assert!(matches!(error, Error::RolledBack { enforced: Enforced::Before, .. }), "{error:?}");
+        assert!(
+            matches!(
+                error,
+                Error::RolledBack {
+                    enforced: Enforced::Before,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
     }
 }
 
@@ -242,22 +381,41 @@ pub(super) fn rules_that_were_widened_are_never_ours(world: &World) {
 pub(super) fn no_rule_of_ours_is_refused(world: &World) {
     let (mut shapes, mut applied) = (BTreeSet::new(), 0);
     let golden = root().join("golden");
-    let mut cases: Vec<String> = fs::read_dir(&golden).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut cases: Vec<String> = fs::read_dir(&golden)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     cases.sort_unstable();
-    for case in cases.iter().filter(|case| golden.join(case).join("bundle/nodes").exists()) {
+    for case in cases
+        .iter()
+        .filter(|case| golden.join(case).join("bundle/nodes").exists())
+    {
         let desired = wanted(case).desired;
-        let rules = desired.tables.values().flat_map(|table| table.chains.values().flatten());
+        let rules = desired
+            .tables
+            .values()
+            .flat_map(|table| table.chains.values().flatten());
         let before = shapes.len();
         shapes.extend(rules.map(shape));
         if shapes.len() > before {
             applied += 1;
-            let outcome = world.apply(case).unwrap_or_else(|error| panic!("{case}: {error:?}"));
+            let outcome = world
+                .apply(case)
+                .unwrap_or_else(|error| panic!("{case}: {error:?}"));
             assert!(outcome.rounds <= 1, "{case}: {outcome:?}");
             world.holds(case);
         }
     }
-    println!("{}: {applied} bundles with {} sorts of rules", world.build.word(), shapes.len());
-    assert!(applied > 20 && shapes.len() > 100, "{applied} {}", shapes.len());
+    println!(
+        "{}: {applied} bundles with {} sorts of rules",
+        world.build.word(),
+        shapes.len()
+    );
+    assert!(
+        applied > 20 && shapes.len() > 100,
+        "{applied} {}",
+        shapes.len()
+    );
 }
 
 /// A rule without names of its own: its options, and values that tools may print otherwise.
@@ -265,22 +423,44 @@ fn shape(rule: &Rule) -> String {
     let words = rule.words();
     let is_name = |word: &str| word.starts_with("pal-") || word.contains(' ');
     let comment = rule.comment();
-    words.iter().filter(|word| !is_name(word) && **word != comment).map(|word| &**word).collect::<Vec<_>>().join(" ")
+    words
+        .iter()
+        .filter(|word| !is_name(word) && **word != comment)
+        .map(|word| &**word)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 pub(super) fn tools_that_are_not_there(world: &World) {
     // programs of these names come first, and are not what they seem
     for (script, says) in [
-        ("echo 'Kernel error received: Operation not permitted' >&2; exit 1", "= help: run it as root"),
-        ("echo garbage", "its output is not whole: line 1: unknown line `garbage`"),
-        ("echo 'Cannot open session to kernel.' >&2", "= help: the kernel lacks a module"),
+        (
+            "echo 'Kernel error received: Operation not permitted' >&2; exit 1",
+            "= help: run it as root",
+        ),
+        (
+            "echo garbage",
+            "its output is not whole: line 1: unknown line `garbage`",
+        ),
+        (
+            "echo 'Cannot open session to kernel.' >&2",
+            "= help: the kernel lacks a module",
+        ),
     ] {
         let _replaced = world.replace("ipset", script);
         let (status, said) = world.palisade(&["apply", &bundle(BEFORE)]);
-        assert!(status == 3 && said.starts_with("error[kernel-refused]") && said.contains(says), "{status}: {said}");
+        assert!(
+            status == 3 && said.starts_with("error[kernel-refused]") && said.contains(says),
+            "{status}: {said}"
+        );
     }
-    let error = world.apply_by(&mut Bare(world.processes()), BEFORE).unwrap_err();
+    let error = world
+        .apply_by(&mut Bare(world.processes()), BEFORE)
+        .unwrap_err();
     let diagnostic = error.diagnostic(&world.processes());
-    assert_eq!((diagnostic.code, diagnostic.message.as_str()), (Code::ToolMissing, "there is no program `ipset`"));
+    assert_eq!(
+        (diagnostic.code, diagnostic.message.as_str()),
+        (Code::ToolMissing, "there is no program `ipset`")
+    );
     assert!(world.observe().sets.is_empty());
 }

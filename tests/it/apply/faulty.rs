@@ -42,7 +42,8 @@ pub(super) struct Faulty {
     fault: Fault,
     /// The number of the call that it is about.
     at: usize,
-    /// How many calls that write it is about, behind that one; it is met by a call that looks only there.
+    /// How many calls that write it is about, behind that one; it is met by a call that looks only
+    /// there.
     more: usize,
     /// All calls until now.
     pub(super) calls: Vec<String>,
@@ -51,7 +52,14 @@ pub(super) struct Faulty {
 
 impl Faulty {
     pub(super) fn new(inner: Processes, fault: Fault, at: usize) -> Self {
-        Self { inner, fault, at, more: 0, calls: Vec::new(), is_dead: false }
+        Self {
+            inner,
+            fault,
+            at,
+            more: 0,
+            calls: Vec::new(),
+            is_dead: false,
+        }
     }
 
     /// The fault comes about at so many more calls that write.
@@ -70,12 +78,20 @@ impl Faulty {
     }
 
     fn alive(&self) -> Result<(), Failure> {
-        if self.is_dead { Err(Failure::Other("killed".to_owned())) } else { Ok(()) }
+        if self.is_dead {
+            Err(Failure::Other("killed".to_owned()))
+        } else {
+            Ok(())
+        }
     }
 
     fn go_wrong(&mut self, call: &Call) -> Result<Answer, Failure> {
         let answer = |status: i32, output: &str, errors: &str| {
-            Ok(Answer { status: Some(status), output: output.to_owned(), errors: errors.to_owned() })
+            Ok(Answer {
+                status: Some(status),
+                output: output.to_owned(),
+                errors: errors.to_owned(),
+            })
         };
         match self.fault {
             Fault::None => self.inner.run(call),
@@ -88,14 +104,21 @@ impl Faulty {
                 // a table is committed whole or not at all
                 if call.program == "ipset" {
                     let lines: Vec<&str> = call.input.lines().collect();
-                    let half = lines.iter().take(lines.len() / 2).map(|line| format!("{line}\n")).collect();
+                    let half = lines
+                        .iter()
+                        .take(lines.len() / 2)
+                        .map(|line| format!("{line}\n"))
+                        .collect();
                     self.inner.run(&call.clone().with_input(half))?;
                 }
                 Err(self.killed())
             }
             Fault::Fails => answer(1, "", "no reason\n"),
             Fault::FailsWithZero => answer(0, "", "Error: bad file descriptor\n"),
-            Fault::Garbage => self.inner.run(call).map(|answer| Answer { output: "\u{1}garbage".to_owned(), ..answer }),
+            Fault::Garbage => self.inner.run(call).map(|answer| Answer {
+                output: "\u{1}garbage".to_owned(),
+                ..answer
+            }),
             Fault::Hangs => Err(hung(call)),
             Fault::HangsBehind => {
                 self.inner.run(call)?;
@@ -119,10 +142,14 @@ impl Faulty {
 }
 
 impl Faulty {
-    /// Runs a call with the first half of its input: of its lines, or of its tables, which are committed
-    /// whole or not at all.
+    /// Runs a call with the first half of its input: of its lines, or of its tables, which are
+    /// committed whole or not at all.
     fn run_half(&mut self, call: &Call) -> Result<Answer, Failure> {
-        let end = if call.program == "ipset" { "\n" } else { "COMMIT\n" };
+        let end = if call.program == "ipset" {
+            "\n"
+        } else {
+            "COMMIT\n"
+        };
         let parts: Vec<&str> = call.input.split_inclusive(end).collect();
         let half: String = parts.iter().take(parts.len() / 2).copied().collect();
         self.inner.run(&call.clone().with_input(half))
@@ -142,7 +169,11 @@ impl Runner for Faulty {
         let is_more = number > self.at + 1 && writes && self.more > 0;
         self.more -= usize::from(is_more);
         let is_met = number == self.at + 1 || is_more;
-        if is_met { self.go_wrong(call) } else { self.inner.run(call) }
+        if is_met {
+            self.go_wrong(call)
+        } else {
+            self.inner.run(call)
+        }
     }
 
     fn start(&mut self, call: &Call) -> Result<(), Failure> {
@@ -164,7 +195,12 @@ impl Runner for Faulty {
         self.inner.write(file, name, content)
     }
 
-    fn write_folder(&mut self, folder: Keep, name: &str, files: Option<&Folder>) -> Result<(), Failure> {
+    fn write_folder(
+        &mut self,
+        folder: Keep,
+        name: &str,
+        files: Option<&Folder>,
+    ) -> Result<(), Failure> {
         self.alive()?;
         self.inner.write_folder(folder, name, files)
     }

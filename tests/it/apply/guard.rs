@@ -11,16 +11,27 @@ use super::world::{HOST, World, wanted};
 use crate::palisade::HANG;
 
 /// Bundles that differ in the mangle and the filter table, or in the raw and the filter table.
-const PAIRS: [[&str; 2]; 2] = [[HOST, "host-pre-dnat-allow"], ["host-untracked", "host-chains-lead-somewhere"]];
+const PAIRS: [[&str; 2]; 2] = [
+    [HOST, "host-pre-dnat-allow"],
+    ["host-untracked", "host-chains-lead-somewhere"],
+];
 
 pub(super) fn several_tables_change_behind_a_guard(world: &World) {
     let others = world.others();
     for [old, new] in PAIRS {
         for case in [old, new, old] {
             let is_guarded = said_of(&plan(world, case)).matches("as a guard").count();
-            assert!(is_guarded == 2 || !world.is_held(if case == new { old } else { new }), "{case}");
-            let outcome = world.apply(case).unwrap_or_else(|error| panic!("{case}: {error:?}"));
-            assert!(outcome.left.is_empty() && outcome.rounds == 1, "{case}: {outcome:?}");
+            assert!(
+                is_guarded == 2 || !world.is_held(if case == new { old } else { new }),
+                "{case}"
+            );
+            let outcome = world
+                .apply(case)
+                .unwrap_or_else(|error| panic!("{case}: {error:?}"));
+            assert!(
+                outcome.left.is_empty() && outcome.rounds == 1,
+                "{case}: {outcome:?}"
+            );
             world.holds(case);
             assert_eq!(world.others(), others, "{case}");
         }
@@ -33,13 +44,30 @@ pub(super) fn a_guard_that_was_left_is_known(world: &World) {
         for count in 1..4 {
             world.apply(old).unwrap();
             killed_behind(world, new, count);
-            let ids = Family::BOTH.map(|family| TableId { family, kind: TableKind::Security });
+            let ids = Family::BOTH.map(|family| TableId {
+                family,
+                kind: TableKind::Security,
+            });
             let seen = world.observe();
-            assert!(ids.iter().all(|id| !seen.tables.get(id).is_none_or(|table| table.hooks.is_empty())), "{new} {count}");
+            assert!(
+                ids.iter().all(|id| !seen
+                    .tables
+                    .get(id)
+                    .is_none_or(|table| table.hooks.is_empty())),
+                "{new} {count}"
+            );
             let next = plan(world, new);
-            let away = next.steps.iter().flat_map(|step| &step.calls).filter(|call| call.input.contains("*security\n:"));
+            let away = next
+                .steps
+                .iter()
+                .flat_map(|step| &step.calls)
+                .filter(|call| call.input.contains("*security\n:"));
             assert_eq!(away.clone().count(), 2, "{next}");
-            assert!(away.into_iter().all(|call| call.input.matches("*security\n").count() == 1), "{count}: it is not known:\n{next}");
+            assert!(
+                away.into_iter()
+                    .all(|call| call.input.matches("*security\n").count() == 1),
+                "{count}: it is not known:\n{next}"
+            );
             world.apply(new).unwrap();
             world.holds(new);
         }
@@ -52,7 +80,9 @@ fn killed_behind(world: &World, case: &str, count: usize) {
     for call in plan.steps.iter().flat_map(|step| &step.calls) {
         let words: Vec<&str> = call.arguments.iter().map(String::as_str).collect();
         match call.input.contains("COMMIT\n") {
-            false if call.input.contains("create ") || call.input.contains("add ") => drop(world.tool(&call.program, &words, &call.input)),
+            false if call.input.contains("create ") || call.input.contains("add ") => {
+                drop(world.tool(&call.program, &words, &call.input))
+            }
             true if call.input.contains("-X ") => {}
             true => {
                 let input: String = call.input.split_inclusive("COMMIT\n").take(count).collect();
@@ -67,7 +97,13 @@ pub(super) fn what_the_filter_table_accepts_the_guard_is_asked(world: &World) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let reaches = |patience| TcpStream::connect_timeout(&address, patience).is_ok();
-    let restore = |text: &str| drop(world.tool(&world.iptables(Family::V4, "-restore"), &["--noflush"], text));
+    let restore = |text: &str| {
+        drop(world.tool(
+            &world.iptables(Family::V4, "-restore"),
+            &["--noflush"],
+            text,
+        ))
+    };
     restore("*filter\n-I INPUT 1 -j ACCEPT\n-I OUTPUT 1 -j ACCEPT\nCOMMIT\n");
     assert!(reaches(HANG));
     for chain in ["INPUT", "OUTPUT"] {
@@ -80,9 +116,18 @@ pub(super) fn what_the_filter_table_accepts_the_guard_is_asked(world: &World) {
 }
 
 fn plan(world: &World, case: &str) -> Plan {
-    plan::between(&wanted(case).desired, &world.observe(), &Memory::default(), &world.tools())
+    plan::between(
+        &wanted(case).desired,
+        &world.observe(),
+        &Memory::default(),
+        &world.tools(),
+    )
 }
 
 fn said_of(plan: &Plan) -> String {
-    plan.steps.iter().map(|step| step.about.as_str()).collect::<Vec<_>>().join("; ")
+    plan.steps
+        .iter()
+        .map(|step| step.about.as_str())
+        .collect::<Vec<_>>()
+        .join("; ")
 }

@@ -1,4 +1,5 @@
-//! Nothing that tools, bundles or rules of others say steers what reads the output of a command here.
+//! Nothing that tools, bundles or rules of others say steers what reads the output of a command
+//! here.
 
 use std::fs;
 use std::path::Path;
@@ -15,23 +16,45 @@ const TALKATIVE: &str = "cat /run/said; cat /run/said >&2; exit 1";
 pub(super) fn nothing_hostile_gets_through_on_a_node(world: &World) {
     let bundles = bundles();
     world.apply(BEFORE).unwrap();
-    let said: String = FIXED.iter().map(|text| text.replace('\0', "") + "\n").collect();
+    let said: String = FIXED
+        .iter()
+        .map(|text| text.replace('\0', "") + "\n")
+        .collect();
     fs::write("/run/said", said).unwrap();
 
     let mut marked = sweep(world, &bundles);
     for text in FIXED {
         // a tool that does not take the comment has nothing to print
         for family in palisade::net::Family::BOTH {
-            let rule = ["-A", "pal-FORWARD", "-m", "comment", "--comment", text, "-j", "ACCEPT"];
+            let rule = [
+                "-A",
+                "pal-FORWARD",
+                "-m",
+                "comment",
+                "--comment",
+                text,
+                "-j",
+                "ACCEPT",
+            ];
             world.try_tool(&world.iptables(family, ""), &rule, "");
         }
     }
     marked += sweep(world, &bundles);
-    for tool in ["ipset", "iptables-save", "iptables-nft-save", "iptables-legacy-save", "conntrack", "sysctl"] {
+    for tool in [
+        "ipset",
+        "iptables-save",
+        "iptables-nft-save",
+        "iptables-legacy-save",
+        "conntrack",
+        "sysctl",
+    ] {
         let _replaced = world.replace(tool, TALKATIVE);
         marked += sweep(world, &bundles[..1]);
     }
-    assert!(marked > 20, "{marked} runs show anything hostile, so this tests little");
+    assert!(
+        marked > 20,
+        "{marked} runs show anything hostile, so this tests little"
+    );
 }
 
 /// A sound bundle, damaged ones, and none, in directories of hostile names.
@@ -40,14 +63,24 @@ fn bundles() -> Vec<String> {
     let mut made = vec![name(0)];
     put(&made[0], |_, text| text);
     for index in [1, 2] {
-        put(&name(index), |path, text| match path.ends_with("filter.v4.rules") {
-            true => text + FIXED[index],
-            false => text,
+        put(&name(index), |path, text| {
+            match path.ends_with("filter.v4.rules") {
+                true => text + FIXED[index],
+                false => text,
+            }
         });
         made.push(name(index));
     }
-    put(&name(3), |_, text| text.replace("\"n1\"", &serde_json::to_string(FIXED[4]).unwrap()));
-    put(&name(4), |path, text| if path == "palisade.json" { text.replace("n1", "n1\u{1b}mrk") } else { text });
+    put(&name(3), |_, text| {
+        text.replace("\"n1\"", &serde_json::to_string(FIXED[4]).unwrap())
+    });
+    put(&name(4), |path, text| {
+        if path == "palisade.json" {
+            text.replace("n1", "n1\u{1b}mrk")
+        } else {
+            text
+        }
+    });
     made.extend([name(3), name(4), name(5)]);
     made
 }
@@ -62,19 +95,32 @@ fn put(place: &str, change: impl Fn(&str, String) -> String) {
 
 /// Runs every command of a node in every format; how many runs show anything of the hostile texts.
 fn sweep(world: &World, bundles: &[String]) -> usize {
-    let commands = COMMANDS.iter().filter(|command| command.reads == Reads::Node);
+    let commands = COMMANDS
+        .iter()
+        .filter(|command| command.reads == Reads::Node);
     let formats = all_formats();
     let runs = commands.flat_map(|command| formats.iter().map(move |format| (command, format)));
-    runs.map(|(command, format)| run_all(world, (command, format), bundles)).sum()
+    runs.map(|(command, format)| run_all(world, (command, format), bundles))
+        .sum()
 }
 
 fn run_all(world: &World, (command, format): (&Command, &str), bundles: &[String]) -> usize {
     let is_known = command.formats.contains(&format);
     let own = ["--format", format];
     let mut lines: Vec<Vec<&str>> = match command.name {
-        "apply" => bundles.iter().flat_map(|bundle| [vec![bundle.as_str(), "--dry-run"], vec![bundle]]).collect(),
-        "reconcile" => bundles.iter().map(|bundle| vec![bundle.as_str(), "--once"]).collect(),
-        "status" => bundles.iter().map(|bundle| vec![bundle.as_str()]).chain([vec![]]).collect(),
+        "apply" => bundles
+            .iter()
+            .flat_map(|bundle| [vec![bundle.as_str(), "--dry-run"], vec![bundle]])
+            .collect(),
+        "reconcile" => bundles
+            .iter()
+            .map(|bundle| vec![bundle.as_str(), "--once"])
+            .collect(),
+        "status" => bundles
+            .iter()
+            .map(|bundle| vec![bundle.as_str()])
+            .chain([vec![]])
+            .collect(),
         "confirm" => vec![vec![], vec!["--undo"]],
         "doctor" => vec![vec![]],
         // removes what the others look at
@@ -88,11 +134,20 @@ fn run_all(world: &World, (command, format): (&Command, &str), bundles: &[String
     let marked = lines.iter().filter(|line| {
         let words = [&[command.name], &own[..], line].concat();
         let output = world.command(&words).output().expect("palisade starts");
-        let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("UTF-8"));
-        assert_eq!(!has_no_format(&stderr), is_known, "{words:?}: add it to the table");
+        let [stdout, stderr] =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("UTF-8"));
+        assert_eq!(
+            !has_no_format(&stderr),
+            is_known,
+            "{words:?}: add it to the table"
+        );
         let about = format!("{words:?}");
         Medium::of(format).judge(if is_known { &stdout } else { "" }, &about);
-        let problems = if format == "json" { Medium::JsonLines } else { Medium::Terminal };
+        let problems = if format == "json" {
+            Medium::JsonLines
+        } else {
+            Medium::Terminal
+        };
         problems.judge(&stderr, &about);
         stdout.contains(MARK) || stderr.contains(MARK)
     });

@@ -1,8 +1,13 @@
-//! `apply` against the real kernel, in namespaces of its own: both builds of iptables, both families, with faults of every sort.
+//! `apply` against the real kernel, in namespaces of its own: both builds of iptables, both
+//! families, with faults of every sort.
 //!
-//! Each case is a process in fresh user, network and mount namespaces ([`sandbox`]), once a build. In it the library and the program work as they
-//! do on a node, on a [`world::World`] where others have rules too.
-#![expect(clippy::disallowed_methods, reason = "tests start programs and read files")]
+//! Each case is a process in fresh user, network and mount namespaces ([`sandbox`]), once a build.
+//! In it the library and the program work as they do on a node, on a [`world::World`] where others
+//! have rules too.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start programs and read files"
+)]
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,

@@ -28,7 +28,11 @@ impl World {
         let path = Path::new(REPLACED).join(tool);
         let draft = Path::new("/run").join(format!("{tool}.draft"));
         let real = place_of(tool);
-        fs::write(&draft, format!("#!/bin/sh\nreal={}\n{script}\n", real.display())).expect("written");
+        fs::write(
+            &draft,
+            format!("#!/bin/sh\nreal={}\n{script}\n", real.display()),
+        )
+        .expect("written");
         fs::set_permissions(&draft, Permissions::from_mode(0o755)).expect("executable");
         // a process that is about to run the script never finds half of it
         fs::rename(&draft, &path).expect("in place");
@@ -45,5 +49,7 @@ impl Drop for Replaced {
 /// Returns the path of a tool. One that the machine does not have is where it would be.
 pub(crate) fn place_of(tool: &str) -> PathBuf {
     let mut places = std::env::split_paths(tools::PATH).map(|directory| directory.join(tool));
-    places.find(|place| place.exists()).unwrap_or_else(|| Path::new("/usr/bin").join(tool))
+    places
+        .find(|place| place.exists())
+        .unwrap_or_else(|| Path::new("/usr/bin").join(tool))
 }

@@ -1,5 +1,5 @@
-//! Applies that fail behind their first write: what the kernel held before comes back, by meaning, and
-//! nothing of others differs.
+//! Applies that fail behind their first write: what the kernel held before comes back, by meaning,
+//! and nothing of others differs.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,8 @@ const FAULTS: [Fault; 9] = [
     Fault::Garbage,
 ];
 
-/// How many calls that write go wrong behind the first one: by these, the way back may go wrong as well.
+/// How many calls that write go wrong behind the first one: by these, the way back may go wrong as
+/// well.
 const MORE: [usize; 2] = [1, 99];
 
 /// The call behind the first look, and the last one that is tried.
@@ -36,21 +37,38 @@ const LAST: usize = 8;
 
 /// What a kernel holds of ours, without the names that copies of sets have there.
 fn meaning(observed: &Observed) -> Vec<String> {
-    let members =
-        |slot: &str| observed.sets.get(slot).map_or_else(|| "unlisted".to_owned(), |set| format!("{:?} {:?}", set.kind, set.members));
+    let members = |slot: &str| {
+        observed.sets.get(slot).map_or_else(
+            || "unlisted".to_owned(),
+            |set| format!("{:?} {:?}", set.kind, set.members),
+        )
+    };
     let plain = |rule: &Rule| {
         let rule = rule.with_sets(|slot| format!("{}:{}", base(slot), members(slot)));
         rule.text().to_owned()
     };
     let sets = observed.sets.keys().chain(&observed.unlisted);
-    let mut lines: Vec<String> = sets.map(|slot| format!("{} {}", base(slot), members(slot))).collect();
+    let mut lines: Vec<String> = sets
+        .map(|slot| format!("{} {}", base(slot), members(slot)))
+        .collect();
     lines.sort_unstable();
     lines.dedup();
     for (id, table) in &observed.tables {
-        lines.extend(table.hooks.iter().map(|hook| format!("{id} {} {} {}", hook.from, number(hook.place), plain(&hook.rule))));
+        lines.extend(table.hooks.iter().map(|hook| {
+            format!(
+                "{id} {} {} {}",
+                hook.from,
+                number(hook.place),
+                plain(&hook.rule)
+            )
+        }));
         for (chain, rules) in &table.chains {
             lines.push(format!("{id} {chain}"));
-            lines.extend(rules.iter().map(|rule| format!("{id} {chain} {}", plain(rule))));
+            lines.extend(
+                rules
+                    .iter()
+                    .map(|rule| format!("{id} {chain} {}", plain(rule))),
+            );
         }
     }
     lines
@@ -59,7 +77,11 @@ fn meaning(observed: &Observed) -> Vec<String> {
 /// Brings a node to a golden case, or to nothing.
 fn begin(world: &World, from: Option<&str>) {
     match from {
-        Some(case) => drop(world.apply(case).unwrap_or_else(|error| panic!("{case}: {error:?}"))),
+        Some(case) => drop(
+            world
+                .apply(case)
+                .unwrap_or_else(|error| panic!("{case}: {error:?}")),
+        ),
         None => assert_eq!(world.palisade(&["uninstall"]).0, 0),
     }
 }
@@ -74,7 +96,13 @@ struct Ends {
 }
 
 /// Applies with a fault, and looks at what it left.
-fn fails(world: &World, (from, to): (Option<&str>, &str), faulty: &mut Faulty, about: &str, ends: &mut Ends) {
+fn fails(
+    world: &World,
+    (from, to): (Option<&str>, &str),
+    faulty: &mut Faulty,
+    about: &str,
+    ends: &mut Ends,
+) {
     let (before, others) = (world.observe(), world.others_of_both());
     let outcome = world.apply_by(faulty, to);
     let about = format!("{about}, {:?}: {outcome:?}", faulty.calls.last());
@@ -89,7 +117,10 @@ fn fails(world: &World, (from, to): (Option<&str>, &str), faulty: &mut Faulty, a
             ends.rolled_back += 1;
             is_back(&about);
             says_what_is_enforced(from, &enforced, &about);
-            assert!(matches!(*why, Error::Kernel(_) | Error::NotSettled(_)), "{about}");
+            assert!(
+                matches!(*why, Error::Kernel(_) | Error::NotSettled(_)),
+                "{about}"
+            );
         }
         Err(Error::NotRolledBack { .. }) => {
             ends.not_rolled_back += 1;
@@ -106,17 +137,26 @@ fn fails(world: &World, (from, to): (Option<&str>, &str), faulty: &mut Faulty, a
 fn says_what_is_enforced(from: Option<&str>, enforced: &Enforced, about: &str) {
     let expected = match from {
         None => Enforced::Nothing,
-        Some(case) => Enforced::Bundle { node: "n1".to_owned(), scripts: wanted(case).scripts },
+        Some(case) => Enforced::Bundle {
+            node: "n1".to_owned(),
+            scripts: wanted(case).scripts,
+        },
     };
     assert_eq!(*enforced, expected, "{about}");
 }
 
-/// Bundles that a node goes between: members and rules that differ, tables that come, change and go.
-const WAYS: [(Option<&str>, &str); 5] =
-    [(None, BEFORE), (Some(BEFORE), MOVED), (Some(MOVED), OTHER), (Some(OTHER), HOST), (Some(HOST), BEFORE)];
+/// Bundles that a node goes between: members and rules that differ, tables that come, change and
+/// go.
+const WAYS: [(Option<&str>, &str); 5] = [
+    (None, BEFORE),
+    (Some(BEFORE), MOVED),
+    (Some(MOVED), OTHER),
+    (Some(OTHER), HOST),
+    (Some(HOST), BEFORE),
+];
 
-/// Which faults are tried at which calls, and how often each comes about: every third fault of each call,
-/// and every second of those once more, where it lasts.
+/// Which faults are tried at which calls, and how often each comes about: every third fault of each
+/// call, and every second of those once more, where it lasts.
 fn trials() -> impl Iterator<Item = (usize, Fault, usize, usize)> {
     let ways = 0..WAYS.len();
     let calls = ways.flat_map(|way| (FIRST..=LAST).map(move |at| (way, at)));
@@ -125,7 +165,9 @@ fn trials() -> impl Iterator<Item = (usize, Fault, usize, usize)> {
     tried.flat_map(|(way, at, fault)| {
         let number = way + at + fault;
         let lasting = Some(MORE[number / 6 % 2]).filter(|_| number.is_multiple_of(2));
-        std::iter::once(0).chain(lasting).map(move |more| (way, FAULTS[fault], at, more))
+        std::iter::once(0)
+            .chain(lasting)
+            .map(move |more| (way, FAULTS[fault], at, more))
     })
 }
 
@@ -139,24 +181,56 @@ pub(super) fn what_fails_is_taken_back(world: &World) {
         let ends = if more == 0 { &mut once } else { &mut lasting };
         fails(world, (from, to), &mut faulty, &about, ends);
         if more > 0 {
-            world.apply(to).unwrap_or_else(|error| panic!("{about}, then {error:?}"));
+            world
+                .apply(to)
+                .unwrap_or_else(|error| panic!("{about}, then {error:?}"));
             world.holds(to);
         }
     }
-    println!("{}: once: {once:?}, several times: {lasting:?}", world.build.word());
-    assert!(once.rolled_back > 30 && lasting.rolled_back > 9, "{once:?} {lasting:?}");
+    println!(
+        "{}: once: {once:?}, several times: {lasting:?}",
+        world.build.word()
+    );
+    assert!(
+        once.rolled_back > 30 && lasting.rolled_back > 9,
+        "{once:?} {lasting:?}"
+    );
     assert_eq!(once.not_rolled_back, 0, "{once:?}");
 }
 
 /// What others did to ours before; a rule, a jump, a member. The jump comes back to its number.
 const DRIFT: [(&str, &[&str]); 7] = [
-    ("a rule in our chain", &["iptables -I pal-FORWARD 1 -s 10.9.9.9 -j ACCEPT"]),
+    (
+        "a rule in our chain",
+        &["iptables -I pal-FORWARD 1 -s 10.9.9.9 -j ACCEPT"],
+    ),
     ("our rules flushed", &["ip6tables -F pal-from-endpoint"]),
-    ("the jump moved", &["iptables -D FORWARD 1", "iptables -I FORWARD 3 -j pal-FORWARD"]),
-    ("the jump last", &["ip6tables -D FORWARD 1", "ip6tables -A FORWARD -j pal-FORWARD"]),
+    (
+        "the jump moved",
+        &[
+            "iptables -D FORWARD 1",
+            "iptables -I FORWARD 3 -j pal-FORWARD",
+        ],
+    ),
+    (
+        "the jump last",
+        &[
+            "ip6tables -D FORWARD 1",
+            "ip6tables -A FORWARD -j pal-FORWARD",
+        ],
+    ),
     ("the jump twice", &["iptables -I FORWARD 3 -j pal-FORWARD"]),
-    ("members", &["ipset del pal-local4 10.0.0.1", "ipset add pal-local4 10.66.0.0/16"]),
-    ("a chain of others", &["iptables -N mine", "iptables -A mine -j pal-FORWARD"]),
+    (
+        "members",
+        &[
+            "ipset del pal-local4 10.0.0.1",
+            "ipset add pal-local4 10.66.0.0/16",
+        ],
+    ),
+    (
+        "a chain of others",
+        &["iptables -N mine", "iptables -A mine -j pal-FORWARD"],
+    ),
 ];
 
 /// Runs lines of `iptables`, `ip6tables` and `ipset`.
@@ -190,10 +264,20 @@ pub(super) fn a_state_that_drifted_comes_back_as_it_was(world: &World) {
                 let is_back = matches!(error, Error::RolledBack { .. });
                 rolled_back += usize::from(is_back);
                 let wrote = faulty.calls.iter().any(|call| call.contains("restore"));
-                assert!(is_back || !wrote && matches!(error, Error::Kernel(_)), "{about}");
+                assert!(
+                    is_back || !wrote && matches!(error, Error::Kernel(_)),
+                    "{about}"
+                );
                 assert_eq!(meaning(&world.observe()), meaning(&before), "{about}");
             }
-            act(world, if about.starts_with("a chain of") { &["iptables -F mine", "iptables -X mine"] } else { &[] });
+            act(
+                world,
+                if about.starts_with("a chain of") {
+                    &["iptables -F mine", "iptables -X mine"]
+                } else {
+                    &[]
+                },
+            );
         }
     }
     println!("{}: {rolled_back} states came back", world.build.word());
@@ -212,7 +296,10 @@ pub(super) fn a_state_between_two_comes_back(world: &World) {
             let (before, others) = (world.observe(), world.others_of_both());
             let copies: Vec<String> = before.sets.keys().map(|slot| base(slot)).collect();
             split += usize::from(copies.windows(2).any(|pair| pair[0] == pair[1]));
-            let outcome = world.apply_by(&mut Faulty::new(world.processes(), Fault::FailsBehind, at), OTHER);
+            let outcome = world.apply_by(
+                &mut Faulty::new(world.processes(), Fault::FailsBehind, at),
+                OTHER,
+            );
             let about = format!("killed behind {killed}, failed at {at}: {outcome:?}");
             assert_eq!(world.others_of_both(), others, "{about}");
             if outcome.is_err() {
@@ -227,30 +314,50 @@ pub(super) fn a_state_between_two_comes_back(world: &World) {
 
 /// The rules with the members of the sets that they look into, whatever the sets' names are.
 fn in_force(observed: &Observed) -> BTreeMap<String, Vec<String>> {
-    let members = |slot: &str| observed.sets.get(slot).map_or_else(String::new, |set| format!("{:?}", set.members));
+    let members = |slot: &str| {
+        observed
+            .sets
+            .get(slot)
+            .map_or_else(String::new, |set| format!("{:?}", set.members))
+    };
     let mut chains = BTreeMap::new();
     for (id, table) in &observed.tables {
         for (chain, rules) in &table.chains {
-            let rules = rules.iter().map(|rule| rule.with_sets(members).text().to_owned());
+            let rules = rules
+                .iter()
+                .map(|rule| rule.with_sets(members).text().to_owned());
             chains.insert(format!("{id} {chain}"), rules.collect());
         }
         let hooks = table.hooks.iter();
-        let hooks = hooks.map(|hook| format!("{} {}", hook.from, hook.rule.text())).collect();
+        let hooks = hooks
+            .map(|hook| format!("{} {}", hook.from, hook.rule.text()))
+            .collect();
         chains.insert(format!("{id} jumps"), hooks);
     }
     chains
 }
 
 pub(super) fn a_take_over_that_fails_leaves_both(world: &World) {
-    let other = World { build: world.build.other() };
+    let other = World {
+        build: world.build.other(),
+    };
     let mut both = 0;
     for at in FIRST..20 {
         begin(world, None);
         other.apply(BEFORE).unwrap();
         let (before, others) = (other.observe(), world.others_of_both());
         let mut faulty = Faulty::new(world.processes(), Fault::FailsBehind, at);
-        let settings = Settings { takes_over: true, ..world.settings() };
-        let outcome = apply::run(&mut Node { runner: &mut faulty, settings }, &wanted(BEFORE));
+        let settings = Settings {
+            takes_over: true,
+            ..world.settings()
+        };
+        let outcome = apply::run(
+            &mut Node {
+                runner: &mut faulty,
+                settings,
+            },
+            &wanted(BEFORE),
+        );
         let about = format!("failed at {at}, {:?}: {outcome:?}", faulty.calls.last());
         assert_eq!(world.others_of_both(), others, "{about}");
         if let Err(Error::RolledBack { enforced, .. }) = &outcome {
@@ -296,7 +403,12 @@ impl Runner for Rival<'_> {
         self.inner.write(file, name, content)
     }
 
-    fn write_folder(&mut self, folder: Keep, name: &str, files: Option<&Folder>) -> Result<(), Failure> {
+    fn write_folder(
+        &mut self,
+        folder: Keep,
+        name: &str,
+        files: Option<&Folder>,
+    ) -> Result<(), Failure> {
         self.inner.write_folder(folder, name, files)
     }
 
@@ -312,7 +424,11 @@ pub(super) fn a_rival_who_gives_in(world: &World) {
         let mut ends = Vec::new();
         for left in 0..6 {
             begin(world, from);
-            let mut rival = Rival { inner: world.processes(), world, left };
+            let mut rival = Rival {
+                inner: world.processes(),
+                world,
+                left,
+            };
             let outcome: Result<Outcome, Error> = world.apply_by(&mut rival, to);
             let about = format!("{from:?} to {to}, a rival of {left}: {outcome:?}");
             assert_eq!(world.others_of_both(), others, "{about}");

@@ -12,7 +12,8 @@ const CHILD: &str = "apply::sandbox::child";
 const CASE: &str = "PALISADE_APPLY_CASE";
 const BUILD: &str = "PALISADE_APPLY_BUILD";
 
-/// `/run` becomes our own: for the lock of iptables, and for all of our files. The host's name is that of the golden cases' first node.
+/// `/run` becomes our own: for the lock of iptables, and for all of our files. The host's name is
+/// that of the golden cases' first node.
 const PREPARE: &str = r#"mount -t tmpfs tmpfs /run && echo n1 > /run/host &&
     mount --bind /run/host /proc/sys/kernel/hostname && ip link set lo up && exec "$@""#;
 
@@ -37,7 +38,9 @@ pub(crate) fn run(case: &str) {
     if skipped() {
         return;
     }
-    Backend::BOTH.into_iter().for_each(|build| run_with(case, build));
+    Backend::BOTH
+        .into_iter()
+        .for_each(|build| run_with(case, build));
 }
 
 /// The same, with both at the same time: of cases that wait more than they work.
@@ -46,23 +49,42 @@ pub(crate) fn run_at_once(case: &str) {
         return;
     }
     std::thread::scope(|scope| {
-        Backend::BOTH.into_iter().for_each(|build| drop(scope.spawn(move || run_with(case, build))));
+        Backend::BOTH
+            .into_iter()
+            .for_each(|build| drop(scope.spawn(move || run_with(case, build))));
     });
 }
 
 fn run_with(case: &str, build: Backend) {
     let itself = std::env::current_exe().expect("the test binary has a path");
     let output = command("unshare")
-        .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", PREPARE, "sh"])
+        .args([
+            "--user",
+            "--map-root-user",
+            "--net",
+            "--mount",
+            "sh",
+            "-c",
+            PREPARE,
+            "sh",
+        ])
         .arg(itself)
         .args([CHILD, "--exact", "--ignored", "--nocapture"])
         .envs([(CASE, case), (BUILD, build.word())])
         .stdin(Stdio::null())
         .output()
         .expect("`unshare` starts");
-    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    assert!(output.status.success(), "{case}, {}:\n{stderr}\n{stdout}", build.word());
-    stdout.lines().filter(|line| line.starts_with(build.word())).for_each(|line| println!("{line}"));
+    let [stdout, stderr] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(
+        output.status.success(),
+        "{case}, {}:\n{stderr}\n{stdout}",
+        build.word()
+    );
+    stdout
+        .lines()
+        .filter(|line| line.starts_with(build.word()))
+        .for_each(|line| println!("{line}"));
     assert!(stdout.contains("1 passed"), "{case} was not run:\n{stdout}");
 }
 
@@ -70,9 +92,17 @@ fn run_with(case: &str, build: Backend) {
 #[test]
 #[ignore = "runs inside of the other tests"]
 fn child() {
-    let Ok(case) = std::env::var(CASE) else { return };
-    let build = std::env::var(BUILD).ok().and_then(|word| Backend::from_word(&word)).expect("a build");
-    let mut cases = super::CASES.iter().chain(crate::reconcile::CASES).chain(crate::tampered::CASES);
+    let Ok(case) = std::env::var(CASE) else {
+        return;
+    };
+    let build = std::env::var(BUILD)
+        .ok()
+        .and_then(|word| Backend::from_word(&word))
+        .expect("a build");
+    let mut cases = super::CASES
+        .iter()
+        .chain(crate::reconcile::CASES)
+        .chain(crate::tampered::CASES);
     let (_, work) = cases.find(|(name, _)| *name == case).expect("a case");
     work(&World::new(build));
 }

@@ -20,21 +20,37 @@ const PROTOCOLS: [Protocol; 3] = [Protocol::SCTP, Protocol::TCP, Protocol::UDP];
 /// Asks about everything; an error is what palisade says of the manifests.
 pub(super) fn connections(cluster: &Cluster) -> Result<Connections, String> {
     let mut files = Files::default();
-    files.add("case.json", cluster.manifest()).map_err(|_| "too long")?;
+    files
+        .add("case.json", cluster.manifest())
+        .map_err(|_| "too long")?;
     let mut found = Diagnostics::default();
     let input = palisade::read(&files, Staging::Proposed, &mut found);
-    let messages: Vec<&str> = found.sorted().iter().map(|diagnostic| diagnostic.message.as_str()).collect();
+    let messages: Vec<&str> = found
+        .sorted()
+        .iter()
+        .map(|diagnostic| diagnostic.message.as_str())
+        .collect();
     if found.has_errors() {
         return Err(format!("refused: {}", messages.join("; ")));
     }
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-    let asked = Asked { by: By::Workload, from: Vec::new(), to: Vec::new(), what: Vec::new() };
+    let asked = Asked {
+        by: By::Workload,
+        from: Vec::new(),
+        to: Vec::new(),
+        what: Vec::new(),
+    };
     let answer = connectivity::of(&resolved, &asked).map_err(|diagnostic| diagnostic.message)?;
     let mut connections = Connections::default();
     for pair in &answer.pairs {
         let from = answer.senders.get(pair.from as usize).ok_or("no sender")?;
-        let to = answer.receivers.get(pair.to as usize).ok_or("no receiver")?;
-        let Some(what) = what(&allowed::describe(pair.traffic, &answer.traffic)) else { continue };
+        let to = answer
+            .receivers
+            .get(pair.to as usize)
+            .ok_or("no receiver")?;
+        let Some(what) = what(&allowed::describe(pair.traffic, &answer.traffic)) else {
+            continue;
+        };
         add(from, to, what, &mut connections);
     }
     Ok(connections)
@@ -44,8 +60,10 @@ fn add(from: &Peer, to: &Peer, what: String, connections: &mut Connections) {
     match (name(from), name(to)) {
         (Some(from), Some(to)) if from == to => {}
         (Some(from), Some(to)) => drop(connections.pods.insert((from, to, what))),
-        (Some(from), None) => ranges(to).for_each(|range| connections.add_outside((from.clone(), false, what.clone()), range)),
-        (None, Some(to)) => ranges(from).for_each(|range| connections.add_outside((to.clone(), true, what.clone()), range)),
+        (Some(from), None) => ranges(to)
+            .for_each(|range| connections.add_outside((from.clone(), false, what.clone()), range)),
+        (None, Some(to)) => ranges(from)
+            .for_each(|range| connections.add_outside((to.clone(), true, what.clone()), range)),
         (None, None) => unreachable!("outside to outside is left out"),
     }
 }
@@ -53,7 +71,12 @@ fn add(from: &Peer, to: &Peer, what: String, connections: &mut Connections) {
 /// `namespace/owner[Kind]`.
 fn name(peer: &Peer) -> Option<String> {
     match &peer.identity {
-        Identity::Endpoints { namespace, kind, name, .. } => Some(format!("{namespace}/{name}[{kind}]")),
+        Identity::Endpoints {
+            namespace,
+            kind,
+            name,
+            ..
+        } => Some(format!("{namespace}/{name}[{kind}]")),
         Identity::Outside(_) => None,
     }
 }
@@ -75,11 +98,24 @@ fn ranges(peer: &Peer) -> impl Iterator<Item = Range> {
 /// What the other tool says of TCP, UDP and SCTP; none where nothing of them is allowed.
 fn what(allowed: &[Allowed]) -> Option<String> {
     let every: Vec<PortRange> = PortRange::new(1, u16::MAX).into_iter().collect();
-    let of = |protocol: Protocol| allowed.iter().find(|one| one.protocol == protocol).and_then(|one| one.ports.as_ref());
-    if PROTOCOLS.iter().all(|protocol| of(*protocol) == Some(&every)) {
+    let of = |protocol: Protocol| {
+        allowed
+            .iter()
+            .find(|one| one.protocol == protocol)
+            .and_then(|one| one.ports.as_ref())
+    };
+    if PROTOCOLS
+        .iter()
+        .all(|protocol| of(*protocol) == Some(&every))
+    {
         return Some("All Connections".to_owned());
     }
-    let words = PROTOCOLS.iter().filter_map(|protocol| Some(format!("{protocol} {}", allowed::ports_text(of(*protocol)?))));
+    let words = PROTOCOLS.iter().filter_map(|protocol| {
+        Some(format!(
+            "{protocol} {}",
+            allowed::ports_text(of(*protocol)?)
+        ))
+    });
     let words: Vec<String> = words.collect();
     (!words.is_empty()).then(|| words.join(","))
 }

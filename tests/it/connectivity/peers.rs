@@ -33,8 +33,13 @@ impl Cluster {
     pub(super) fn read(folder: &Path) -> Self {
         let mut objects = Vec::new();
         for (name, text) in files_below(folder) {
-            if [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending)) {
-                documents(&text).into_iter().for_each(|document| flatten(document, None, &mut objects));
+            if [".yaml", ".yml", ".json"]
+                .iter()
+                .any(|ending| name.ends_with(ending))
+            {
+                documents(&text)
+                    .into_iter()
+                    .for_each(|document| flatten(document, None, &mut objects));
             }
         }
         objects.retain(|object| KEPT.contains(&text(object, "/kind").as_str()));
@@ -60,16 +65,23 @@ impl Cluster {
     }
 }
 
-/// Makes an endpoint without an address of what the other tool takes for one: its blocks of addresses speak of the outside only, it
-/// polices pods on the network of their hosts, and the first owner of a pod is the one that counts.
+/// Makes an endpoint without an address of what the other tool takes for one: its blocks of
+/// addresses speak of the outside only, it polices pods on the network of their hosts, and the
+/// first owner of a pod is the one that counts.
 fn as_endpoint(object: &mut Value) {
-    for path in ["/spec", "/spec/template/spec", "/spec/jobTemplate/spec/template/spec"] {
+    for path in [
+        "/spec",
+        "/spec/template/spec",
+        "/spec/jobTemplate/spec/template/spec",
+    ] {
         if let Some(Value::Object(spec)) = object.pointer_mut(path) {
             spec.remove("hostNetwork");
         }
     }
     if text(object, "/kind") == "Pod" {
-        object.as_object_mut().and_then(|fields| fields.remove("status"));
+        object
+            .as_object_mut()
+            .and_then(|fields| fields.remove("status"));
     }
     if let Some(Value::Object(owner)) = object.pointer_mut("/metadata/ownerReferences/0") {
         owner.insert("controller".to_owned(), json!(true));
@@ -93,23 +105,37 @@ fn complete(value: &mut Value) {
 
 /// The documents of a file; one that is no YAML ends it.
 fn documents(text: &str) -> Vec<Value> {
-    serde_yaml::Deserializer::from_str(text).map_while(|document| Value::deserialize(document).ok()).collect()
+    serde_yaml::Deserializer::from_str(text)
+        .map_while(|document| Value::deserialize(document).ok())
+        .collect()
 }
 
 /// An object, or the items of a list, which may leave their kind to the list.
 fn flatten(mut object: Value, listed: Option<(&str, &str)>, objects: &mut Vec<Value>) {
-    if let (Some((version, kind)), Some(fields)) = (listed.filter(|(_, kind)| !kind.is_empty()), object.as_object_mut()) {
+    if let (Some((version, kind)), Some(fields)) = (
+        listed.filter(|(_, kind)| !kind.is_empty()),
+        object.as_object_mut(),
+    ) {
         fields.entry("apiVersion").or_insert_with(|| json!(version));
         fields.entry("kind").or_insert_with(|| json!(kind));
     }
     let (version, kind) = (text(&object, "/apiVersion"), text(&object, "/kind"));
-    match (kind.strip_suffix("List"), object.get_mut("items").and_then(Value::as_array_mut)) {
-        (Some(kind), Some(items)) => std::mem::take(items).into_iter().for_each(|item| flatten(item, Some((&version, kind)), objects)),
+    match (
+        kind.strip_suffix("List"),
+        object.get_mut("items").and_then(Value::as_array_mut),
+    ) {
+        (Some(kind), Some(items)) => std::mem::take(items)
+            .into_iter()
+            .for_each(|item| flatten(item, Some((&version, kind)), objects)),
         _ if kind.is_empty() => {}
         _ => objects.push(object),
     }
 }
 
 fn text(value: &Value, path: &str) -> String {
-    value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
+    value
+        .pointer(path)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -67,9 +67,15 @@ fn harmless(text: &str, about: &str) {
     for line in text.split('\n') {
         // rustc's mark of another file begins no command: its name would be `:`
         let line = line.trim_start();
-        assert!(!line.starts_with("::") || line.starts_with("::: "), "{about}: {line:?}");
+        assert!(
+            !line.starts_with("::") || line.starts_with("::: "),
+            "{about}: {line:?}"
+        );
         let runs = line.split("##").skip(1);
-        let begins = |rest: &str| rest.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric()).starts_with('[');
+        let begins = |rest: &str| {
+            rest.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric())
+                .starts_with('[')
+        };
         assert!(!runs.into_iter().any(begins), "{about}: {line:?}");
     }
 }
@@ -94,32 +100,45 @@ fn steers(letter: char) -> bool {
         (0x1d173, 0x1d17a),
         (0xe0000, 0xe0fff),
     ];
-    RANGES.iter().any(|(first, last)| (*first..=*last).contains(&code))
+    RANGES
+        .iter()
+        .any(|(first, last)| (*first..=*last).contains(&code))
 }
 
 fn values(text: &str, about: &str) -> Vec<Value> {
     let values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    values.map(|value| value.unwrap_or_else(|error| panic!("{about}: {error}: {text}"))).collect()
+    values
+        .map(|value| value.unwrap_or_else(|error| panic!("{about}: {error}: {text}")))
+        .collect()
 }
 
 fn csv(text: &str, about: &str) {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .from_reader(text.as_bytes());
     for record in reader.records() {
         let record = record.unwrap_or_else(|error| panic!("{about}: {error}"));
         assert_eq!(record.len(), COLUMNS, "{about}: {record:?}");
         for cell in &record {
             let first = cell.trim_start().chars().next();
-            assert!(!first.is_some_and(|first| "=+-@＝＋－＠".contains(first)), "{about}: {cell:?}");
+            assert!(
+                !first.is_some_and(|first| "=+-@＝＋－＠".contains(first)),
+                "{about}: {cell:?}"
+            );
         }
     }
 }
 
-/// Outside of code, and less our own HTML, no mark of Markdown or of a forge is left; and every row of a
-/// table has the cells of its head.
+/// Outside of code, and less our own HTML, no mark of Markdown or of a forge is left; and every row
+/// of a table has the cells of its head.
 fn markdown(text: &str, about: &str) {
     let mut cells = None;
     for line in text.lines() {
-        let plain = OWN_HTML.iter().fold(without_code(line, about), |line, html| line.replace(html, ""));
+        let plain = OWN_HTML
+            .iter()
+            .fold(without_code(line, about), |line, html| {
+                line.replace(html, "")
+            });
         let row = plain.replace("&#124;", "");
         let count = row.matches('|').count();
         if line.starts_with('|') {
@@ -129,9 +148,19 @@ fn markdown(text: &str, about: &str) {
             cells = None;
         }
 
-        let row = row.trim_start_matches('#').replace("**", "").replace("\\_", "").replace("|---", "");
-        assert!(!row.contains(|letter: char| "<>@#&`*_[]!~\\$^{}%".contains(letter)), "{about}: {line:?}: {row:?}");
-        assert!(!row.contains("://") && !row.contains("www."), "{about}: {line:?}");
+        let row = row
+            .trim_start_matches('#')
+            .replace("**", "")
+            .replace("\\_", "")
+            .replace("|---", "");
+        assert!(
+            !row.contains(|letter: char| "<>@#&`*_[]!~\\$^{}%".contains(letter)),
+            "{about}: {line:?}: {row:?}"
+        );
+        assert!(
+            !row.contains("://") && !row.contains("www."),
+            "{about}: {line:?}"
+        );
     }
 }
 
@@ -145,7 +174,9 @@ fn without_code(line: &str, about: &str) -> String {
         let fence = from.len() - from.trim_start_matches('`').len();
         let mut at = fence;
         loop {
-            let next = from[at..].find('`').unwrap_or_else(|| panic!("{about}: {line:?}: a span does not end"));
+            let next = from[at..]
+                .find('`')
+                .unwrap_or_else(|| panic!("{about}: {line:?}: a span does not end"));
             let row = &from[at + next..];
             let length = row.len() - row.trim_start_matches('`').len();
             at += next + length;
@@ -160,8 +191,17 @@ fn without_code(line: &str, about: &str) -> String {
 
 /// Every line is a node, an edge, or the frame.
 fn dot(text: &str, about: &str) {
-    const FRAME: [&str; 4] = ["digraph connectivity {", "  rankdir=LR;", "  node [shape=box];", "}"];
-    const SHAPES: [&str; 3] = ["  \"\";", "  \"\" [shape=ellipse];", "  \"\" -> \"\" [label=\"\"];"];
+    const FRAME: [&str; 4] = [
+        "digraph connectivity {",
+        "  rankdir=LR;",
+        "  node [shape=box];",
+        "}",
+    ];
+    const SHAPES: [&str; 3] = [
+        "  \"\";",
+        "  \"\" [shape=ellipse];",
+        "  \"\" -> \"\" [label=\"\"];",
+    ];
     for line in text.lines().filter(|line| !FRAME.contains(line)) {
         let shape = without_quoted(line);
         assert!(SHAPES.contains(&shape.as_str()), "{about}: {line:?}");
@@ -189,12 +229,20 @@ fn without_quoted(line: &str) -> String {
 
 /// No message has a link, and no place leaves the files.
 fn sarif(log: &Value, about: &str) {
-    for result in log["runs"][0]["results"].as_array().unwrap_or_else(|| panic!("{about}: {log}")) {
+    for result in log["runs"][0]["results"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{about}: {log}"))
+    {
         let message = result["message"]["text"].as_str().unwrap();
-        let plain = message.replace("\\\\", "").replace("\\[", "").replace("\\]", "");
+        let plain = message
+            .replace("\\\\", "")
+            .replace("\\[", "")
+            .replace("\\]", "");
         assert!(!plain.contains(['[', ']']), "{about}: {message}");
         for location in result["locations"].as_array().unwrap() {
-            let uri = location["physicalLocation"]["artifactLocation"]["uri"].as_str().unwrap();
+            let uri = location["physicalLocation"]["artifactLocation"]["uri"]
+                .as_str()
+                .unwrap();
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/.-_~%".contains(&byte);
             assert!(uri.bytes().all(is_plain), "{about}: {uri}");
         }
@@ -204,9 +252,14 @@ fn sarif(log: &Value, about: &str) {
 fn junit(text: &str, about: &str) {
     let mut reader = quick_xml::Reader::from_str(text);
     loop {
-        let event = reader.read_event().unwrap_or_else(|error| panic!("{about}: {error}: {text}"));
+        let event = reader
+            .read_event()
+            .unwrap_or_else(|error| panic!("{about}: {error}: {text}"));
         let (Event::Start(tag) | Event::Empty(tag)) = event else {
-            let is_known = matches!(event, Event::End(_) | Event::Text(_) | Event::Decl(_) | Event::GeneralRef(_) | Event::Eof);
+            let is_known = matches!(
+                event,
+                Event::End(_) | Event::Text(_) | Event::Decl(_) | Event::GeneralRef(_) | Event::Eof
+            );
             assert!(is_known, "{about}: {event:?}");
             if event == Event::Eof {
                 return;
@@ -214,8 +267,14 @@ fn junit(text: &str, about: &str) {
             continue;
         };
         let name = String::from_utf8_lossy(tag.name().as_ref().as_bytes()).into_owned();
-        assert!(["testsuites", "testsuite", "testcase", "failure"].contains(&name.as_str()), "{about}: {name}");
-        assert!(tag.attributes().all(|attribute| attribute.is_ok()), "{about}: {text}");
+        assert!(
+            ["testsuites", "testsuite", "testcase", "failure"].contains(&name.as_str()),
+            "{about}: {name}"
+        );
+        assert!(
+            tag.attributes().all(|attribute| attribute.is_ok()),
+            "{about}: {text}"
+        );
     }
 }
 
@@ -223,9 +282,15 @@ fn junit(text: &str, about: &str) {
 fn prometheus(text: &str, about: &str) {
     for line in text.lines() {
         let begins = ["# HELP palisade_", "# TYPE palisade_", "palisade_"];
-        assert!(begins.iter().any(|begin| line.starts_with(begin)), "{about}: {line:?}");
+        assert!(
+            begins.iter().any(|begin| line.starts_with(begin)),
+            "{about}: {line:?}"
+        );
         let value = line.rsplit(' ').next().unwrap_or_default();
-        assert!(line.starts_with('#') || value.parse::<f64>().is_ok(), "{about}: {line:?}");
+        assert!(
+            line.starts_with('#') || value.parse::<f64>().is_ok(),
+            "{about}: {line:?}"
+        );
     }
 }
 
@@ -233,7 +298,12 @@ fn prometheus(text: &str, about: &str) {
 #[test]
 fn judges_find_what_is_hostile() {
     let row = |cells: &[&str]| format!("{}\n{}\n", ["h"; COLUMNS].join(","), cells.join(","));
-    let result = |text: &str| format!("{{\"runs\": [{{\"results\": [{{\"message\": {{\"text\": \"{text}\"}}, \"locations\": []}}]}}]}}");
+    let result = |text: &str| {
+        format!(
+            "{{\"runs\": [{{\"results\": [{{\"message\": {{\"text\": \"{text}\"}}, \"locations\": \
+             []}}]}}]}}"
+        )
+    };
     let cases = [
         (Medium::Terminal, "a\u{1b}[2J\n".to_owned()),
         (Medium::Terminal, "a\u{202e}b\n".to_owned()),
@@ -244,8 +314,14 @@ fn judges_find_what_is_hostile() {
         (Medium::Json, "{\"a\": ".to_owned()),
         (Medium::JsonLines, "{}\nerror\n".to_owned()),
         (Medium::Csv, row(&["a"; COLUMNS - 1])),
-        (Medium::Csv, row(&[["a"; COLUMNS - 1].as_slice(), &["=1"]].concat())),
-        (Medium::Markdown, "| a | b |\n|---|---|\n| a | b | c |\n".to_owned()),
+        (
+            Medium::Csv,
+            row(&[["a"; COLUMNS - 1].as_slice(), &["=1"]].concat()),
+        ),
+        (
+            Medium::Markdown,
+            "| a | b |\n|---|---|\n| a | b | c |\n".to_owned(),
+        ),
         (Medium::Markdown, "a @org/team\n".to_owned()),
         (Medium::Markdown, "a \\@org/team\n".to_owned()),
         (Medium::Markdown, "a <img src=x>\n".to_owned()),
@@ -263,11 +339,21 @@ fn judges_find_what_is_hostile() {
         assert!(judged.is_err(), "{text:?}");
     }
     let good = [
-        (Medium::Terminal, "a \\u{1b}: ::error::\n  ::: b.yaml:1:2\n".to_owned()),
+        (
+            Medium::Terminal,
+            "a \\u{1b}: ::error::\n  ::: b.yaml:1:2\n".to_owned(),
+        ),
         (Medium::Csv, row(&["'=1"; COLUMNS])),
-        (Medium::Markdown, "| a\\_b | `@c` |\n|---|---|\n| `` ` `` | d<br>e |\n".to_owned()),
-        (Medium::Dot, "  \"a\\\"\\\\\" -> \"b\" [label=\"c\"];\n".to_owned()),
+        (
+            Medium::Markdown,
+            "| a\\_b | `@c` |\n|---|---|\n| `` ` `` | d<br>e |\n".to_owned(),
+        ),
+        (
+            Medium::Dot,
+            "  \"a\\\"\\\\\" -> \"b\" [label=\"c\"];\n".to_owned(),
+        ),
         (Medium::Sarif, result("\\\\[a\\\\](b)")),
     ];
-    good.iter().for_each(|(medium, text)| medium.judge(text, "a good one"));
+    good.iter()
+        .for_each(|(medium, text)| medium.judge(text, "a good one"));
 }

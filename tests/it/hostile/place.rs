@@ -78,7 +78,8 @@ spec:
   order: {index}
   selector: app == 'db'
   ingress:
-  - {{action: {action}, protocol: TCP, source: {{selector: {selector}}}, destination: {{ports: [{port}]}}}}
+  - {{action: {action}, protocol: TCP, source: {{selector: {selector}}}, destination: {{ports: \
+         [{port}]}}}}
   - {{action: Allow, source: {{selector: {nobody}}}}}
 ",
     )
@@ -108,25 +109,31 @@ spec:
 ---
 apiVersion: projectcalico.org/v3
 kind: NetworkPolicy
-metadata: {{name: a, namespace: shop, ownerReferences: [{{apiVersion: {t}, kind: {t}, name: {t}}}]}}
+metadata: {{name: a, namespace: shop, ownerReferences: [{{apiVersion: {t}, kind: {t}, name: \
+         {t}}}]}}
 spec: {{tier: {t}, ingress: [{{action: Allow, destination: {{services: {{name: {t}}}}}}}]}}
 ---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {{name: b, namespace: shop}}
 spec:
-  podSelector: {{matchLabels: {{{t}: {t}}}, matchExpressions: [{{key: {t}, operator: {t}, values: [{t}]}}]}}
-  ingress: [{{from: [{{ipBlock: {{cidr: {t}, except: [{t}]}}}}], ports: [{{port: {t}, protocol: {t}}}]}}]
+  podSelector: {{matchLabels: {{{t}: {t}}}, matchExpressions: [{{key: {t}, operator: {t}, values: \
+         [{t}]}}]}}
+  ingress: [{{from: [{{ipBlock: {{cidr: {t}, except: [{t}]}}}}], ports: [{{port: {t}, protocol: \
+         {t}}}]}}]
 ---
 apiVersion: projectcalico.org/v3
 kind: HostEndpoint
 metadata: {{name: {t}}}
-spec: {{node: {t}, interfaceName: {t}, expectedIPs: [{t}], profiles: [{t}], ports: [{{name: {t}, port: 1, protocol: {t}}}]}}
+spec: {{node: {t}, interfaceName: {t}, expectedIPs: [{t}], profiles: [{t}], ports: [{{name: {t}, \
+         port: 1, protocol: {t}}}]}}
 ---
 apiVersion: v1
 kind: Pod
-metadata: {{name: {t}, namespace: {t}, labels: {{{t}: {t}}}, ownerReferences: [{{apiVersion: {t}, kind: {t}, name: {t}}}]}}
-spec: {{nodeName: {t}, serviceAccountName: {t}, containers: [{{ports: [{{name: {t}, protocol: {t}, containerPort: 1}}]}}]}}
+metadata: {{name: {t}, namespace: {t}, labels: {{{t}: {t}}}, ownerReferences: [{{apiVersion: {t}, \
+         kind: {t}, name: {t}}}]}}
+spec: {{nodeName: {t}, serviceAccountName: {t}, containers: [{{ports: [{{name: {t}, protocol: {t}, \
+         containerPort: 1}}]}}]}}
 status: {{podIP: {t}}}
 "
     )
@@ -135,7 +142,10 @@ status: {{podIP: {t}}}
 impl Place {
     pub(super) fn new(texts: &[String]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let place = Self { directory, texts: texts.to_vec() };
+        let place = Self {
+            directory,
+            texts: texts.to_vec(),
+        };
         place.write_states();
         place.write_bad();
         place.write_questions();
@@ -163,8 +173,14 @@ impl Place {
         self.write("with/cluster.yaml", CLUSTER);
         for (index, text) in self.texts.iter().enumerate() {
             let file = name(&format!("p{index}"), text) + ".yaml";
-            self.write(&format!("{}/{file}", self.name("old", 0)), policy(index, text, "Deny"));
-            self.write(&format!("{}/{file}", self.name("new", 1)), policy(index, text, "Allow"));
+            self.write(
+                &format!("{}/{file}", self.name("old", 0)),
+                policy(index, text, "Deny"),
+            );
+            self.write(
+                &format!("{}/{file}", self.name("new", 1)),
+                policy(index, text, "Allow"),
+            );
         }
         git(self.path(), &["init", "-q"]);
         git(self.path(), &["add", "-A"]);
@@ -174,9 +190,18 @@ impl Place {
     fn write_bad(&self) {
         for (index, text) in self.texts.iter().enumerate() {
             let directory = self.name("bad", 2);
-            self.write(&format!("{directory}/{}.yaml", name(&format!("y{index}"), text)), bad(text));
-            self.write(&format!("{directory}/{}.json", name(&format!("j{index}"), text)), format!("{{\"{text}"));
-            self.write(&format!("{directory}/{}.yml", name(&format!("r{index}"), text)), format!("a: [{text}\n  : {text}"));
+            self.write(
+                &format!("{directory}/{}.yaml", name(&format!("y{index}"), text)),
+                bad(text),
+            );
+            self.write(
+                &format!("{directory}/{}.json", name(&format!("j{index}"), text)),
+                format!("{{\"{text}"),
+            );
+            self.write(
+                &format!("{directory}/{}.yml", name(&format!("r{index}"), text)),
+                format!("a: [{text}\n  : {text}"),
+            );
         }
         self.write(&format!("{}/x.yaml", self.name("bytes", 3)), b"a: \xff\n");
     }
@@ -186,27 +211,50 @@ impl Place {
         let mut assertions = String::from("assertions:\n");
         for text in &self.texts {
             let text = yaml(text);
-            assertions += &format!("- description: {text}\n  deny: {{from: shop/web, to: shop/db, port: tcp/1000}}\n");
-            assertions += &format!("- description: {text}\n  allow: {{from: shop/web, to: shop/db, port: tcp/80}}\n");
+            assertions += &format!(
+                "- description: {text}\n  deny: {{from: shop/web, to: shop/db, port: tcp/1000}}\n"
+            );
+            assertions += &format!(
+                "- description: {text}\n  allow: {{from: shop/web, to: shop/db, port: tcp/80}}\n"
+            );
         }
         self.write(&format!("{}/a.yaml", self.name("asserted", 4)), assertions);
         for (index, text) in self.texts.iter().enumerate() {
             let text = yaml(text);
             let bad = format!(
-                "assertions:\n- {{description: {text}, {text}: {text}, allow: {{from: {text}, to: {{selector: {text}}}, ports: [{text}]}}}}\n"
+                "assertions:\n- {{description: {text}, {text}: {text}, allow: {{from: {text}, to: \
+                 {{selector: {text}}}, ports: [{text}]}}}}\n"
             );
-            self.write(&format!("{}/a{index}.yaml", self.name("misasserted", 5)), bad);
+            self.write(
+                &format!("{}/a{index}.yaml", self.name("misasserted", 5)),
+                bad,
+            );
         }
 
         let [first, second] = [0, 1].map(|index| yaml(&self.texts[index]));
         let file = self.name("c", 6);
         self.write(&format!("{file}0.yaml"), format!("{first}: {second}\n"));
-        self.write(&format!("{file}1.yaml"), format!("endpointToHost: {first}\n"));
-        self.write(&format!("{file}2.yaml"), format!("lints: {{{first}: allow}}\n"));
+        self.write(
+            &format!("{file}1.yaml"),
+            format!("endpointToHost: {first}\n"),
+        );
+        self.write(
+            &format!("{file}2.yaml"),
+            format!("lints: {{{first}: allow}}\n"),
+        );
         self.write(&format!("{file}3.yaml"), format!("templates: {first}\n"));
-        self.write(&format!("{file}4.yaml"), format!("lints: {{empty-selector: {first}}}\nfailsafeInbound: {second}\n"));
+        self.write(
+            &format!("{file}4.yaml"),
+            format!("lints: {{empty-selector: {first}}}\nfailsafeInbound: {second}\n"),
+        );
         for (index, text) in self.texts.iter().take(3).enumerate() {
-            self.write(&format!("{}/filter.rules.hbs", self.name(&format!("templates{index}"), 7)), format!("{{{{{text}}}}}"));
+            self.write(
+                &format!(
+                    "{}/filter.rules.hbs",
+                    self.name(&format!("templates{index}"), 7)
+                ),
+                format!("{{{{{text}}}}}"),
+            );
         }
     }
 
@@ -214,23 +262,41 @@ impl Place {
     fn write_bundles(&self) {
         let (good, changed) = (self.name("good", 8), self.name("changed", 9));
         for out in [&good, &changed] {
-            let outcome = run(self.path(), &["render", "with", &self.name("old", 0), "--out", out]);
+            let outcome = run(
+                self.path(),
+                &["render", "with", &self.name("old", 0), "--out", out],
+            );
             assert_eq!(outcome.status, 0, "{}", outcome.stderr);
         }
         let script = format!("{changed}/nodes/n1/filter.v4.rules");
         let mut text = fs::read_to_string(self.path().join(&script)).expect("a script");
         for hostile in &self.texts {
-            text = text.replacen("\nCOMMIT", &format!("\n# {hostile}\n-A {hostile} -m comment --comment \"{hostile}\"\nCOMMIT"), 1);
+            text = text.replacen(
+                "\nCOMMIT",
+                &format!("\n# {hostile}\n-A {hostile} -m comment --comment \"{hostile}\"\nCOMMIT"),
+                1,
+            );
         }
         self.write(&script, text);
-        self.write(&format!("{changed}/nodes/{}/sets.ipset", self.name("n", 10)), &self.texts[0]);
+        self.write(
+            &format!("{changed}/nodes/{}/sets.ipset", self.name("n", 10)),
+            &self.texts[0],
+        );
     }
 
     /// Command lines that are well formed, as far as `palisade` can tell before it reads.
     pub(super) fn words(&self, command: &str) -> Vec<Vec<String>> {
         let text = |index: usize| self.texts[index % self.texts.len()].clone();
-        let (old, new, bad) = (self.name("old", 0), self.name("new", 1), self.name("bad", 2));
-        let (good, changed, config) = (self.name("good", 8), self.name("changed", 9), self.name("c", 6));
+        let (old, new, bad) = (
+            self.name("old", 0),
+            self.name("new", 1),
+            self.name("bad", 2),
+        );
+        let (good, changed, config) = (
+            self.name("good", 8),
+            self.name("changed", 9),
+            self.name("c", 6),
+        );
         let asked = ["--from", "shop/web", "--to", "shop/db", "--port", "tcp/80"];
         let sound = ["with", old.as_str()];
         let lines: Vec<Vec<&str>> = match command {
@@ -241,9 +307,15 @@ impl Place {
                 [&sound[..], &["--out", &changed, "--check"]].concat(),
                 vec![&bad, "--out", &changed],
             ],
-            "eval" | "explain" => vec![[&sound[..], &asked].concat(), [&[bad.as_str()][..], &asked].concat()],
+            "eval" | "explain" => vec![
+                [&sound[..], &asked].concat(),
+                [&[bad.as_str()][..], &asked].concat(),
+            ],
             "connectivity" => vec![sound.to_vec(), vec![&bad]],
-            "diff" => vec![vec![&old, &new, "--with", "with"], vec![&old, &bad, "--with", "with"]],
+            "diff" => vec![
+                vec![&old, &new, "--with", "with"],
+                vec![&old, &bad, "--with", "with"],
+            ],
             "test" => vec![],
             "selector" => vec![],
             "verify" => vec![
@@ -255,49 +327,100 @@ impl Place {
             "man" => vec![vec![]],
             other => panic!("`{other}` is never run: add its command lines"),
         };
-        let mut lines: Vec<Vec<String>> = lines.iter().map(|line| line.iter().map(|word| (*word).to_owned()).collect()).collect();
+        let mut lines: Vec<Vec<String>> = lines
+            .iter()
+            .map(|line| line.iter().map(|word| (*word).to_owned()).collect())
+            .collect();
         lines.extend(self.more_words(command, text));
         if ["check", "render", "eval", "explain", "diff", "verify"].contains(&command) {
-            let configured = (0..5).map(|index| ["--config".to_owned(), format!("{config}{index}.yaml")]);
+            let configured =
+                (0..5).map(|index| ["--config".to_owned(), format!("{config}{index}.yaml")]);
             let first = lines[0].clone();
             lines.extend(configured.map(|words| [&first[..], &words].concat()));
         }
-        lines.iter().map(|line| [&[command.to_owned()][..], line].concat()).collect()
+        lines
+            .iter()
+            .map(|line| [&[command.to_owned()][..], line].concat())
+            .collect()
     }
 
     /// Those with hostile words.
     fn more_words(&self, command: &str, text: impl Fn(usize) -> String) -> Vec<Vec<String>> {
-        let words = |line: &[&str]| line.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let words = |line: &[&str]| {
+            line.iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<_>>()
+        };
         let (old, bad) = (self.name("old", 0), self.name("bad", 2));
         let all = 0..self.texts.len();
         match command {
-            "check" => vec![words(&["with", &self.name("bytes", 3)]), words(&["with", &old, "--allow", &self.name("x", 1)])],
+            "check" => vec![
+                words(&["with", &self.name("bytes", 3)]),
+                words(&["with", &old, "--allow", &self.name("x", 1)]),
+            ],
             "render" => (0..3)
                 .map(|index| {
                     let templates = self.name(&format!("templates{index}"), 7);
-                    words(&["with", &old, "--out", "none", "--templates", &templates, "--node", &self.name("x", index)])
+                    words(&[
+                        "with",
+                        &old,
+                        "--out",
+                        "none",
+                        "--templates",
+                        &templates,
+                        "--node",
+                        &self.name("x", index),
+                    ])
                 })
                 .chain([words(&["with", &old, "--out", &bad])])
                 .collect(),
-            "explain" => vec![words(&["with", &old, "--from", "shop/web", "--to", "shop/db", "--port", "tcp/80", "--verbose"])],
+            "explain" => vec![words(&[
+                "with",
+                &old,
+                "--from",
+                "shop/web",
+                "--to",
+                "shop/db",
+                "--port",
+                "tcp/80",
+                "--verbose",
+            ])],
             "diff" => {
-                let revision = |index| format!("git:x{}:old", self.name("", index).replace(':', "_"));
+                let revision =
+                    |index| format!("git:x{}:old", self.name("", index).replace(':', "_"));
                 let path = |index| format!("git:HEAD:{}", self.name("", index));
                 let pairs = all.flat_map(|index| [revision(index), path(index)]);
-                let mut lines: Vec<Vec<String>> = pairs.take(8).map(|path| words(&[&path, "with"])).collect();
-                lines.push(words(&[&format!("git:HEAD:{old}"), &self.name("new", 1), "--with", "with"]));
+                let mut lines: Vec<Vec<String>> =
+                    pairs.take(8).map(|path| words(&[&path, "with"])).collect();
+                lines.push(words(&[
+                    &format!("git:HEAD:{old}"),
+                    &self.name("new", 1),
+                    "--with",
+                    "with",
+                ]));
                 lines
             }
             "test" => {
                 let (asserted, wrong) = (self.name("asserted", 4), self.name("misasserted", 5));
-                let lines = [&[&*asserted, "with", &old, "--coverage"][..], &[&wrong, "with", &old], &[&asserted, &bad]];
+                let lines = [
+                    &[&*asserted, "with", &old, "--coverage"][..],
+                    &[&wrong, "with", &old],
+                    &[&asserted, &bad],
+                ];
                 lines.iter().map(|line| words(line)).collect()
             }
             "selector" => all
                 .flat_map(|index| {
-                    let (text, own) = (text(index).replace('\0', ""), selector(&text(index)).replace('\0', ""));
+                    let (text, own) = (
+                        text(index).replace('\0', ""),
+                        selector(&text(index)).replace('\0', ""),
+                    );
                     let label = format!("--label=app={text}");
-                    [words(&["format", "--", &own]), words(&["format", "--", &text]), words(&["match", &label, "--", &own])]
+                    [
+                        words(&["format", "--", &own]),
+                        words(&["format", "--", &text]),
+                        words(&["match", &label, "--", &own]),
+                    ]
                 })
                 .collect(),
             _ => Vec::new(),

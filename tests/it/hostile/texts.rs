@@ -67,11 +67,14 @@ const PARTS: [&str; 34] = [
 
 /// The seed of this run.
 pub(crate) fn seed() -> u64 {
-    let given = std::env::var("PALISADE_HOSTILE_SEED").ok().and_then(|text| text.parse().ok());
+    let given = std::env::var("PALISADE_HOSTILE_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok());
     given.unwrap_or_else(|| RandomState::new().hash_one(0))
 }
 
-/// As many texts as are fixed, drawn at random: of parts that steer something and of any characters.
+/// As many texts as are fixed, drawn at random: of parts that steer something and of any
+/// characters.
 pub(crate) fn drawn(dice: &mut Dice) -> Vec<String> {
     FIXED.iter().map(|_| text(dice)).collect()
 }

@@ -16,15 +16,23 @@ use super::{Probe, tools};
 /// Opens all the ports, then serves them until the process ends. ICMP is the kernel's own affair.
 ///
 /// Returns a socket whose datagrams come back from the thread that serves, past all rules.
-pub(super) fn start(topology: &Topology, targets: &BTreeSet<(IpAddr, Probe)>) -> Result<UdpSocket, String> {
+pub(super) fn start(
+    topology: &Topology,
+    targets: &BTreeSet<(IpAddr, Probe)>,
+) -> Result<UdpSocket, String> {
     let mut servers = Servers::new().map_err(|error| format!("epoll: {error}"))?;
     for (address, probe) in targets {
         tools::enter(topology.owner_of(*address))?;
-        let opened = open(*address, *probe).and_then(|server| server.map_or(Ok(()), |server| servers.add(server)));
+        let opened = open(*address, *probe)
+            .and_then(|server| server.map_or(Ok(()), |server| servers.add(server)));
         opened.map_err(|error| format!("cannot listen on {address} {probe}: {error}"))?;
     }
     let pulse = pulse(topology, &mut servers).map_err(|error| format!("pulse: {error}"))?;
-    thread::spawn(move || servers.serve().expect("the echo server can wait for packets"));
+    thread::spawn(move || {
+        servers
+            .serve()
+            .expect("the echo server can wait for packets")
+    });
     Ok(pulse)
 }
 
@@ -45,7 +53,9 @@ fn pulse(topology: &Topology, servers: &mut Servers) -> io::Result<UdpSocket> {
 fn open(address: IpAddr, probe: Probe) -> io::Result<Option<Server>> {
     match probe {
         Probe::Tcp(port) => Ok(Some(Server::Listener(listener((address, port).into())?))),
-        Probe::Udp(port) => Ok(Some(Server::Datagrams(bound((address, port).into(), Type::DGRAM, Protocol::UDP)?.into()))),
+        Probe::Udp(port) => Ok(Some(Server::Datagrams(
+            bound((address, port).into(), Type::DGRAM, Protocol::UDP)?.into(),
+        ))),
         Probe::Icmp => Ok(None),
     }
 }
@@ -58,7 +68,11 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// A socket that shares its port: a question may come from the port that its host also listens on.
 fn bound(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), kind.nonblocking(), Some(protocol))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        kind.nonblocking(),
+        Some(protocol),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
@@ -79,11 +93,20 @@ struct Servers {
 
 impl Servers {
     fn new() -> io::Result<Self> {
-        Ok(Self { epoll: epoll::create(CreateFlags::CLOEXEC)?, all: BTreeMap::new(), next: 0 })
+        Ok(Self {
+            epoll: epoll::create(CreateFlags::CLOEXEC)?,
+            all: BTreeMap::new(),
+            next: 0,
+        })
     }
 
     fn add(&mut self, server: Server) -> io::Result<()> {
-        epoll::add(&self.epoll, server.as_fd(), EventData::new_u64(self.next), EventFlags::IN)?;
+        epoll::add(
+            &self.epoll,
+            server.as_fd(),
+            EventData::new_u64(self.next),
+            EventFlags::IN,
+        )?;
         self.all.insert(self.next, server);
         self.next += 1;
         Ok(())
@@ -126,7 +149,10 @@ impl Servers {
 fn echo(stream: &mut TcpStream) -> bool {
     let mut bytes = [0; 64];
     let got = stream.read(&mut bytes).unwrap_or(0);
-    got > 0 && stream.write_all(bytes.get(..got).unwrap_or_default()).is_ok()
+    got > 0
+        && stream
+            .write_all(bytes.get(..got).unwrap_or_default())
+            .is_ok()
 }
 
 /// Sends back a datagram, and always goes on: errors are news of earlier answers that were refused.

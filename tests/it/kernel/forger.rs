@@ -1,8 +1,8 @@
 //! Datagrams with a source that the sender has not, and which of them arrive.
 //!
-//! Each has a socket of its own at its receiver, so that one that arrives is known by its port. They
-//! are sent by `IP_TRANSPARENT` sockets: from the outside that is as if the address were on the
-//! sender's loopback interface.
+//! Each has a socket of its own at its receiver, so that one that arrives is known by its port.
+//! They are sent by `IP_TRANSPARENT` sockets: from the outside that is as if the address were on
+//! the sender's loopback interface.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -42,16 +42,21 @@ struct Ends {
 
 /// Sends all, some times; whether each arrived, with the source that it was given.
 pub(super) fn send(topology: &Topology, forgeries: &[Forgery]) -> Result<Vec<bool>, String> {
-    let ends = (FIRST_PORT..).zip(forgeries).map(|(port, forgery)| Ends::open(topology, port, forgery));
+    let ends = (FIRST_PORT..)
+        .zip(forgeries)
+        .map(|(port, forgery)| Ends::open(topology, port, forgery));
     let ends = ends.collect::<Result<Vec<Ends>, String>>()?;
 
     let mut arrived = vec![false; ends.len()];
     for _ in 0..ROUNDS {
         // a sender's own node or neighbours may refuse it: then it does not arrive
-        ends.iter().for_each(|ends| drop(ends.sender.send(b"palisade")));
+        ends.iter()
+            .for_each(|ends| drop(ends.sender.send(b"palisade")));
         thread::sleep(ROUND);
         for (arrived, ends) in arrived.iter_mut().zip(&ends) {
-            *arrived |= ends.has_arrived().map_err(|error| format!("{:?}: {error}", ends.forgery))?;
+            *arrived |= ends
+                .has_arrived()
+                .map_err(|error| format!("{:?}: {error}", ends.forgery))?;
         }
     }
     Ok(arrived)
@@ -67,7 +72,11 @@ impl Ends {
 
         tools::enter(topology.namespace_of(&forgery.from))?;
         let sender = sender(SocketAddr::new(forgery.claims, port), to).map_err(failed)?;
-        Ok(Self { sender, receiver, forgery: forgery.clone() })
+        Ok(Self {
+            sender,
+            receiver,
+            forgery: forgery.clone(),
+        })
     }
 
     fn has_arrived(&self) -> io::Result<bool> {
@@ -81,7 +90,11 @@ impl Ends {
 }
 
 fn sender(from: SocketAddr, to: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(from), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(from),
+        Type::DGRAM.nonblocking(),
+        Some(Protocol::UDP),
+    )?;
     match from {
         SocketAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
         SocketAddr::V6(_) => socket.set_ip_transparent_v6(true)?,

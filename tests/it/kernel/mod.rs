@@ -1,12 +1,17 @@
-//! Kernel tests: a cluster of network namespaces, the stock tools, real packets, and who got through.
+//! Kernel tests: a cluster of network namespaces, the stock tools, real packets, and who got
+//! through.
 //!
-//! In: a [`Cluster`] with the scripts of each node, and questions with the answers expected. Out: the answers, or a table
-//! of those that differ ([`check`]). Every call lives in one process of its own ([`sandbox`]) that makes the namespaces
-//! ([`topology`]), loads the scripts ([`tools`]) and asks ([`prober`], answered by [`echo`]); when it ends, or the test
-//! does, the kernel takes everything away. Absent: root, traces on the host, and any knowledge of policy.
+//! In: a [`Cluster`] with the scripts of each node, and questions with the answers expected. Out:
+//! the answers, or a table of those that differ ([`check`]). Every call lives in one process of its
+//! own ([`sandbox`]) that makes the namespaces ([`topology`]), loads the scripts ([`tools`]) and
+//! asks ([`prober`], answered by [`echo`]); when it ends, or the test does, the kernel takes
+//! everything away. Absent: root, traces on the host, and any knowledge of policy.
 //!
 //! A kernel test fails where a tool is missing. `PALISADE_SKIP_KERNEL=1` turns all of them off.
-#![expect(clippy::disallowed_methods, reason = "tests start programs and read files")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start programs and read files"
+)]
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod echo;
@@ -28,7 +33,8 @@ use sandbox::{Job, Report};
 pub(crate) use forger::Forgery;
 pub(crate) use tools::enter;
 
-/// A cluster to build. Names and addresses are unique in it; nodes and outside hosts meet in one router that filters nothing.
+/// A cluster to build. Names and addresses are unique in it; nodes and outside hosts meet in one
+/// router that filters nothing.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Cluster {
     /// The nodes with their pods.
@@ -37,7 +43,8 @@ pub(crate) struct Cluster {
     pub(crate) outside: Vec<Host>,
 }
 
-/// A router with its own netfilter state, and pods behind it on interfaces `cali0`, `cali1`, …; its uplink is `eth0`.
+/// A router with its own netfilter state, and pods behind it on interfaces `cali0`, `cali1`, …; its
+/// uplink is `eth0`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Node {
     /// Name to ask from.
@@ -92,7 +99,8 @@ pub(crate) enum Probe {
 
 /// May `from` reach `to`? The address must belong to a host of the cluster: it is made to answer.
 ///
-/// Do not ask both `a:p → b:q` and `b:q → a:p` over UDP with both source ports fixed: one flow is the reply of the other.
+/// Do not ask both `a:p → b:q` and `b:q → a:p` over UDP with both source ports fixed: one flow is
+/// the reply of the other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Question {
     /// Name of a pod, a node or an outside host.
@@ -105,35 +113,57 @@ pub(crate) struct Question {
     pub(crate) source_port: Option<u16>,
 }
 
-/// Asks everything at once and panics with a table, and the counters of the nodes concerned, unless all is as expected.
+/// Asks everything at once and panics with a table, and the counters of the nodes concerned, unless
+/// all is as expected.
 pub(crate) fn check(cluster: &Cluster, build: Build, questions: &[(Question, bool)]) {
     if skipped() {
         return;
     }
     let report = report(cluster, build, questions);
     let table = mismatches(questions, &report.answers);
-    assert!(table.is_empty(), "{build}: {} of {} answers differ\n{}", table.len(), questions.len(), complaint(&table, &report));
+    assert!(
+        table.is_empty(),
+        "{build}: {} of {} answers differ\n{}",
+        table.len(),
+        questions.len(),
+        complaint(&table, &report)
+    );
 }
 
-/// Asks everything at once; the answers in the order of the questions: true means a full round trip.
+/// Asks everything at once; the answers in the order of the questions: true means a full round
+/// trip.
 ///
-/// The expectation decides only how long to wait for an answer: see [`prober`]. Panics if a script is refused.
-pub(crate) fn ask_expecting(cluster: &Cluster, build: Build, questions: &[Question], expected: &[bool]) -> Vec<bool> {
-    assert_eq!(questions.len(), expected.len(), "every question needs its expectation");
+/// The expectation decides only how long to wait for an answer: see [`prober`]. Panics if a script
+/// is refused.
+pub(crate) fn ask_expecting(
+    cluster: &Cluster,
+    build: Build,
+    questions: &[Question],
+    expected: &[bool],
+) -> Vec<bool> {
+    assert_eq!(
+        questions.len(),
+        expected.len(),
+        "every question needs its expectation"
+    );
     if skipped() {
         return expected.to_vec();
     }
-    let pairs: Vec<_> = questions.iter().cloned().zip(expected.iter().copied()).collect();
+    let pairs: Vec<_> = questions
+        .iter()
+        .cloned()
+        .zip(expected.iter().copied())
+        .collect();
     report(cluster, build, &pairs).answers
 }
 
-/// What is done to a built cluster before its scripts are loaded: lines for `ip -batch`, by namespace.
-/// Nodes are `n0`, `n1`, …, the router between them is `fabric`; each node's link to it is called there
-/// as the node is.
+/// What is done to a built cluster before its scripts are loaded: lines for `ip -batch`, by
+/// namespace. Nodes are `n0`, `n1`, …, the router between them is `fabric`; each node's link to it
+/// is called there as the node is.
 pub(crate) type Changes = Vec<(String, String)>;
 
-/// A cluster with its changes, what is asked of it, and what is sent with sources of others, each with
-/// whether it is to get through.
+/// A cluster with its changes, what is asked of it, and what is sent with sources of others, each
+/// with whether it is to get through.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Trial {
     pub(crate) cluster: Cluster,
@@ -148,7 +178,10 @@ pub(crate) fn check_forgeries(trial: &Trial, build: Build) -> BTreeMap<String, S
     if skipped() {
         return BTreeMap::new();
     }
-    let job = Job::Forge { trial: trial.clone(), build };
+    let job = Job::Forge {
+        trial: trial.clone(),
+        build,
+    };
     let report = sandbox::run(&job).unwrap_or_else(|error| panic!("kernel test, {build}: {error}"));
 
     let mut table = mismatches(&trial.questions, &report.answers);
@@ -157,19 +190,33 @@ pub(crate) fn check_forgeries(trial: &Trial, build: Build) -> BTreeMap<String, S
             let Forgery { from, claims, to } = forgery;
             let from = format!("{from} as {claims}");
             let (expected, got) = (word(*expected), word(*got));
-            table.push(format!("{from:<28} {:<28} {:<10} {expected:<9} {got}", to.to_string(), "datagram"));
+            table.push(format!(
+                "{from:<28} {:<28} {:<10} {expected:<9} {got}",
+                to.to_string(),
+                "datagram"
+            ));
         }
     }
-    assert!(table.is_empty(), "{build}: {} differ\n{}", table.len(), complaint(&table, &report));
+    assert!(
+        table.is_empty(),
+        "{build}: {} differ\n{}",
+        table.len(),
+        complaint(&table, &report)
+    );
     report.counters
 }
 
-/// Loads the sets and tries both restore scripts with `--test`; the tool's complaint if one is refused.
+/// Loads the sets and tries both restore scripts with `--test`; the tool's complaint if one is
+/// refused.
 pub(crate) fn restores(scripts: &Scripts, build: Build) -> Result<(), String> {
     if skipped() {
         return Ok(());
     }
-    sandbox::run(&Job::Restore { scripts: scripts.clone(), build }).map(|_report| ())
+    sandbox::run(&Job::Restore {
+        scripts: scripts.clone(),
+        build,
+    })
+    .map(|_report| ())
 }
 
 /// Whether `PALISADE_SKIP_KERNEL=1` is set; says so.
@@ -183,19 +230,38 @@ pub(crate) fn skipped() -> bool {
 }
 
 fn report(cluster: &Cluster, build: Build, questions: &[(Question, bool)]) -> Report {
-    let job = Job::Ask { cluster: cluster.clone(), build, questions: questions.to_vec() };
+    let job = Job::Ask {
+        cluster: cluster.clone(),
+        build,
+        questions: questions.to_vec(),
+    };
     sandbox::run(&job).unwrap_or_else(|error| panic!("kernel test, {build}: {error}"))
 }
 
 fn mismatches(questions: &[(Question, bool)], answers: &[bool]) -> Vec<String> {
-    let differ = questions.iter().zip(answers).filter(|((_, expected), got)| expected != *got);
-    differ.map(|((question, expected), got)| row(question, word(*expected), word(*got))).collect()
+    let differ = questions
+        .iter()
+        .zip(answers)
+        .filter(|((_, expected), got)| expected != *got);
+    differ
+        .map(|((question, expected), got)| row(question, word(*expected), word(*got)))
+        .collect()
 }
 
 fn row(question: &Question, expected: &str, got: &str) -> String {
-    let Question { from, to, probe, source_port } = question;
+    let Question {
+        from,
+        to,
+        probe,
+        source_port,
+    } = question;
     let source_port = source_port.map_or_else(String::new, |port| format!(":{port}"));
-    format!("{:<28} {:<28} {:<10} {expected:<9} {got}", format!("{from}{source_port}"), to.to_string(), probe.to_string())
+    format!(
+        "{:<28} {:<28} {:<10} {expected:<9} {got}",
+        format!("{from}{source_port}"),
+        to.to_string(),
+        probe.to_string()
+    )
 }
 
 fn word(through: bool) -> &'static str {
@@ -203,9 +269,18 @@ fn word(through: bool) -> &'static str {
 }
 
 fn complaint(table: &[String], report: &Report) -> String {
-    let head = format!("{:<28} {:<28} {:<10} {:<9} got", "from", "to", "probe", "expected");
-    let counters = report.counters.iter().map(|(node, counters)| format!("\ncounters of {node}, without the rules never met:\n{counters}"));
-    format!("{head}\n{}\n{}", table.join("\n"), counters.collect::<String>())
+    let head = format!(
+        "{:<28} {:<28} {:<10} {:<9} got",
+        "from", "to", "probe", "expected"
+    );
+    let counters = report.counters.iter().map(|(node, counters)| {
+        format!("\ncounters of {node}, without the rules never met:\n{counters}")
+    });
+    format!(
+        "{head}\n{}\n{}",
+        table.join("\n"),
+        counters.collect::<String>()
+    )
 }
 
 impl Build {

@@ -1,13 +1,15 @@
 //! The asking side: all questions at once, in rounds, until nothing more can be hoped for.
 //!
-//! A question counts as answered the moment its echo comes. Each round sends every open datagram and echo request again,
-//! and opens anew what failed (a refusal may be a neighbour not found yet); a TCP SYN is sent again by the kernel, after
-//! 1 s, 3 s and 7 s. A question expected to be answered is given 50 rounds, 10 s. One expected to be denied is given up
-//! after 7 rounds (1.4 s: the first SYN retransmission is out and back) of which the last 4 brought no answer at all.
+//! A question counts as answered the moment its echo comes. Each round sends every open datagram
+//! and echo request again, and opens anew what failed (a refusal may be a neighbour not found yet);
+//! a TCP SYN is sent again by the kernel, after 1 s, 3 s and 7 s. A question expected to be
+//! answered is given 50 rounds, 10 s. One expected to be denied is given up after 7 rounds (1.4 s:
+//! the first SYN retransmission is out and back) of which the last 4 brought no answer at all.
 //!
-//! A round lasts 200 ms, and until the answerer has echoed a datagram of the asker's own that no rule sees: on a busy machine
-//! rounds are longer, and as many packets get their chance. So a true answer that was expected is lost only if 50 of its
-//! packets are held up while 50 others of the same machine come and go, and an unexpected one only if all of its 7 are.
+//! A round lasts 200 ms, and until the answerer has echoed a datagram of the asker's own that no
+//! rule sees: on a busy machine rounds are longer, and as many packets get their chance. So a true
+//! answer that was expected is lost only if 50 of its packets are held up while 50 others of the
+//! same machine come and go, and an unexpected one only if all of its 7 are.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
@@ -32,9 +34,18 @@ const QUIET_ROUNDS: usize = 4;
 const WAVE: usize = 4000;
 
 /// Asks all questions of a built cluster.
-pub(super) fn ask(topology: &Topology, questions: &[(Question, bool)]) -> Result<Vec<bool>, String> {
-    let attempts: Vec<_> = questions.iter().map(|(question, expected)| Attempt::new(topology, question, *expected)).collect();
-    let targets: BTreeSet<_> = questions.iter().map(|(question, _)| (question.to, question.probe)).collect();
+pub(super) fn ask(
+    topology: &Topology,
+    questions: &[(Question, bool)],
+) -> Result<Vec<bool>, String> {
+    let attempts: Vec<_> = questions
+        .iter()
+        .map(|(question, expected)| Attempt::new(topology, question, *expected))
+        .collect();
+    let targets: BTreeSet<_> = questions
+        .iter()
+        .map(|(question, _)| (question.to, question.probe))
+        .collect();
     let pulse = echo::start(topology, &targets)?;
     let mut answers = Vec::new();
     let mut attempts = attempts.into_iter().peekable();
@@ -59,11 +70,20 @@ const PULSE: u64 = u64::MAX;
 impl<'a> Wave<'a> {
     fn new(attempts: Vec<Attempt<'a>>, pulse: &'a UdpSocket) -> Result<Self, String> {
         let epoll = epoll::create(CreateFlags::CLOEXEC).and_then(|epoll| {
-            epoll::add(&epoll, pulse, EventData::new_u64(PULSE), EventFlags::IN | EventFlags::ET)?;
+            epoll::add(
+                &epoll,
+                pulse,
+                EventData::new_u64(PULSE),
+                EventFlags::IN | EventFlags::ET,
+            )?;
             Ok(epoll)
         });
         let epoll = epoll.map_err(|error| format!("epoll: {error}"))?;
-        Ok(Self { epoll, attempts, pulse })
+        Ok(Self {
+            epoll,
+            attempts,
+            pulse,
+        })
     }
 
     fn run(mut self) -> Result<Vec<bool>, String> {
@@ -75,12 +95,23 @@ impl<'a> Wave<'a> {
                 break;
             }
         }
-        Ok(self.attempts.iter().map(|attempt| attempt.answered).collect())
+        Ok(self
+            .attempts
+            .iter()
+            .map(|attempt| attempt.answered)
+            .collect())
     }
 
     fn send(&mut self) -> Result<(), String> {
-        for (number, attempt) in self.attempts.iter_mut().enumerate().filter(|(_, attempt)| !attempt.answered) {
-            attempt.again(&self.epoll, number as u64).map_err(|error| format!("cannot ask {:?}: {error}", attempt.question))?;
+        for (number, attempt) in self
+            .attempts
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, attempt)| !attempt.answered)
+        {
+            attempt
+                .again(&self.epoll, number as u64)
+                .map_err(|error| format!("cannot ask {:?}: {error}", attempt.question))?;
         }
         Ok(())
     }
@@ -99,7 +130,8 @@ impl<'a> Wave<'a> {
             let left = end.saturating_duration_since(Instant::now());
             let left = Timespec::try_from(left).expect("a round is short");
             events.clear();
-            epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&left)).map_err(|error| format!("epoll: {error}"))?;
+            epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&left))
+                .map_err(|error| format!("epoll: {error}"))?;
             is_alive |= self.has_pulse(round).map_err(failed)?;
             match (events.is_empty(), is_alive) {
                 (true, true) => break,
@@ -110,7 +142,10 @@ impl<'a> Wave<'a> {
                 }
                 (false, _) => {}
             }
-            open -= events.iter().filter(|event| self.advance(event.data.u64())).count();
+            open -= events
+                .iter()
+                .filter(|event| self.advance(event.data.u64()))
+                .count();
         }
         Ok(open < before)
     }
@@ -129,7 +164,9 @@ impl<'a> Wave<'a> {
     }
 
     fn advance(&mut self, number: u64) -> bool {
-        let attempt = usize::try_from(number).ok().and_then(|number| self.attempts.get_mut(number));
+        let attempt = usize::try_from(number)
+            .ok()
+            .and_then(|number| self.attempts.get_mut(number));
         attempt.is_some_and(Attempt::advance)
     }
 
@@ -156,17 +193,32 @@ struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     fn new(topology: &'a Topology, question: &'a Question, expected: bool) -> Self {
-        assert!(question.probe != Probe::Icmp || question.source_port.is_none(), "ICMP has no source port: {question:?}");
-        let source = SocketAddr::new(topology.source(&question.from, question.to), question.source_port.unwrap_or(0));
+        assert!(
+            question.probe != Probe::Icmp || question.source_port.is_none(),
+            "ICMP has no source port: {question:?}"
+        );
+        let source = SocketAddr::new(
+            topology.source(&question.from, question.to),
+            question.source_port.unwrap_or(0),
+        );
         let namespace = topology.namespace_of(&question.from);
-        Self { question, expected, namespace, source, socket: None, sent: false, answered: false }
+        Self {
+            question,
+            expected,
+            namespace,
+            source,
+            socket: None,
+            sent: false,
+            answered: false,
+        }
     }
 
     /// Sends again what can be sent again, and opens what is not open.
     fn again(&mut self, epoll: &OwnedFd, number: u64) -> Result<(), String> {
         if self.socket.is_none() {
             tools::enter(self.namespace)?;
-            self.open(epoll, number).map_err(|error| error.to_string())?;
+            self.open(epoll, number)
+                .map_err(|error| error.to_string())?;
         } else if !matches!(self.question.probe, Probe::Tcp(_)) {
             self.sent = false;
             self.advance();
@@ -176,11 +228,18 @@ impl<'a> Attempt<'a> {
 
     fn open(&mut self, epoll: &OwnedFd, number: u64) -> io::Result<()> {
         let socket = self.bound()?;
-        epoll::add(epoll, &socket, EventData::new_u64(number), EventFlags::IN | EventFlags::OUT | EventFlags::ET)?;
+        epoll::add(
+            epoll,
+            &socket,
+            EventData::new_u64(number),
+            EventFlags::IN | EventFlags::OUT | EventFlags::ET,
+        )?;
         self.sent = false;
-        // Refused at once (no neighbour yet, an OUTPUT rule, the same ports in use): the next round tries again.
+        // Refused at once (no neighbour yet, an OUTPUT rule, the same ports in use): the next round
+        // tries again.
         let connected = socket.connect(&self.target().into());
-        let under_way = connected.is_ok() || connected.is_err_and(|error| error.raw_os_error() == Some(IN_PROGRESS));
+        let under_way = connected.is_ok()
+            || connected.is_err_and(|error| error.raw_os_error() == Some(IN_PROGRESS));
         self.socket = under_way.then_some(socket);
         Ok(())
     }
@@ -192,7 +251,11 @@ impl<'a> Attempt<'a> {
             (Probe::Icmp, IpAddr::V4(_)) => (Type::DGRAM, Protocol::ICMPV4),
             (Probe::Icmp, IpAddr::V6(_)) => (Type::DGRAM, Protocol::ICMPV6),
         };
-        let socket = Socket::new(Domain::for_address(self.source), kind.nonblocking(), Some(protocol))?;
+        let socket = Socket::new(
+            Domain::for_address(self.source),
+            kind.nonblocking(),
+            Some(protocol),
+        )?;
         if kind == Type::STREAM {
             // Reset on close: no port stays taken by a connection that waits out its end.
             socket.set_linger(Some(Duration::ZERO))?;
@@ -233,7 +296,9 @@ impl<'a> Attempt<'a> {
         }
         let mut bytes = [0; 64];
         let got = socket.read(&mut bytes)?;
-        Ok(bytes.get(..got).is_some_and(|answer| answer.ends_with(TOKEN)))
+        Ok(bytes
+            .get(..got)
+            .is_some_and(|answer| answer.ends_with(TOKEN)))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The namespaces of a cluster: who lives where, and the `ip -batch` scripts that make it so.
 //!
-//! Every pod, node and outside host is a leaf on a point-to-point link to a router (its node, or the fabric): default route
-//! to the router, one route back per address. A router has the same link-local addresses on all its links, as in Calico.
+//! Every pod, node and outside host is a leaf on a point-to-point link to a router (its node, or
+//! the fabric): default route to the router, one route back per address. A router has the same
+//! link-local addresses on all its links, as in Calico.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -45,8 +46,9 @@ const ROUTER_V6: &str = "fe80::1";
 const UPLINK_V4: &str = "169.254.2.2";
 const LEAF_V6: &str = "fe80::2";
 
-/// For every namespace, before it has interfaces: no address waits for duplicate detection, none comes by itself, all
-/// routes may be asymmetric, none is changed by a neighbour's word, and group 0 (ours) may open ping sockets.
+/// For every namespace, before it has interfaces: no address waits for duplicate detection, none
+/// comes by itself, all routes may be asymmetric, none is changed by a neighbour's word, and group
+/// 0 (ours) may open ping sockets.
 const SETTINGS: [(&str, &str); 12] = [
     ("ipv6/conf/all/disable_ipv6", "0"),
     ("ipv6/conf/default/disable_ipv6", "0"),
@@ -67,7 +69,12 @@ const FORWARDING: [(&str, &str); 2] = [("ipv4/ip_forward", "1"), ("ipv6/conf/all
 impl Topology {
     /// Plans a cluster; panics if a name or an address occurs twice.
     pub(crate) fn of(cluster: &Cluster) -> Self {
-        let mut plan = Self { namespaces: Vec::new(), links: String::new(), homes: BTreeMap::new(), owners: BTreeMap::new() };
+        let mut plan = Self {
+            namespaces: Vec::new(),
+            links: String::new(),
+            homes: BTreeMap::new(),
+            owners: BTreeMap::new(),
+        };
         let mut fabric = Router::new(FABRIC, FABRIC_V4);
         for (number, node) in cluster.nodes.iter().enumerate() {
             plan.node(&format!("n{number}"), node, &mut fabric);
@@ -82,7 +89,11 @@ impl Topology {
 
     /// Makes the namespaces, their links, addresses and routes.
     pub(crate) fn build(&self) -> Result<(), String> {
-        let create: String = self.namespaces.iter().map(|namespace| format!("netns add {}\n", namespace.name)).collect();
+        let create: String = self
+            .namespaces
+            .iter()
+            .map(|namespace| format!("netns add {}\n", namespace.name))
+            .collect();
         tools::run("ip", &["-batch", "-"], &create)?;
         for namespace in &self.namespaces {
             namespace.set()?;
@@ -102,24 +113,38 @@ impl Topology {
 
     /// The namespace that has no rules: the router between the nodes.
     pub(super) fn without_rules(&self) -> &str {
-        let fabric = self.namespaces.last().map(|namespace| namespace.name.as_str());
+        let fabric = self
+            .namespaces
+            .last()
+            .map(|namespace| namespace.name.as_str());
         fabric.expect("it was added last")
     }
 
     /// The namespace that has an address; panics if none has.
     pub(super) fn owner_of(&self, address: IpAddr) -> &str {
         let owner = self.owners.get(&address);
-        owner.unwrap_or_else(|| panic!("nobody in the cluster has the address {address}: a question to it would prove nothing"))
+        owner.unwrap_or_else(|| {
+            panic!(
+                "nobody in the cluster has the address {address}: a question to it would prove \
+                 nothing"
+            )
+        })
     }
 
     /// The address that a host asks from; panics if it has none of that family.
     pub(super) fn source(&self, name: &str, to: IpAddr) -> IpAddr {
-        let source = self.home(name).addresses.iter().find(|address| address.is_ipv4() == to.is_ipv4());
+        let source = self
+            .home(name)
+            .addresses
+            .iter()
+            .find(|address| address.is_ipv4() == to.is_ipv4());
         *source.unwrap_or_else(|| panic!("`{name}` has no address of the family of {to}"))
     }
 
     fn home(&self, name: &str) -> &Home {
-        self.homes.get(name).unwrap_or_else(|| panic!("no host in the cluster is named `{name}`"))
+        self.homes
+            .get(name)
+            .unwrap_or_else(|| panic!("no host in the cluster is named `{name}`"))
     }
 
     fn node(&mut self, name: &str, node: &Node, fabric: &mut Router) {
@@ -127,10 +152,17 @@ impl Topology {
         self.settle(name, &node.name, &node.addresses);
         self.link(name, FABRIC, name);
         router.namespace.uplink(FABRIC_V4, &node.addresses);
-        router.namespace.add(format_args!("addr add {UPLINK_V4}/32 dev eth0"));
+        router
+            .namespace
+            .add(format_args!("addr add {UPLINK_V4}/32 dev eth0"));
         fabric.downlink(name, &node.addresses);
         for (number, pod) in node.pods.iter().enumerate() {
-            self.leaf(&format!("{name}p{number}"), pod, &mut router, &format!("cali{number}"));
+            self.leaf(
+                &format!("{name}p{number}"),
+                pod,
+                &mut router,
+                &format!("cali{number}"),
+            );
             fabric.routes_through(name, &pod.addresses);
         }
         self.namespaces.push(router.namespace);
@@ -146,22 +178,39 @@ impl Topology {
     }
 
     fn settle(&mut self, namespace: &str, name: &str, addresses: &[IpAddr]) {
-        let home = Home { namespace: namespace.to_owned(), addresses: addresses.to_vec() };
-        assert!(self.homes.insert(name.to_owned(), home).is_none(), "two hosts of the cluster are named `{name}`");
+        let home = Home {
+            namespace: namespace.to_owned(),
+            addresses: addresses.to_vec(),
+        };
+        assert!(
+            self.homes.insert(name.to_owned(), home).is_none(),
+            "two hosts of the cluster are named `{name}`"
+        );
         for address in addresses {
             let before = self.owners.insert(*address, namespace.to_owned());
-            assert!(before.is_none(), "two hosts of the cluster have the address {address}");
+            assert!(
+                before.is_none(),
+                "two hosts of the cluster have the address {address}"
+            );
         }
     }
 
     fn link(&mut self, leaf: &str, router: &str, interface: &str) {
-        writeln!(self.links, "link add eth0 netns {leaf} type veth peer name {interface} netns {router}").expect("a string takes all");
+        writeln!(
+            self.links,
+            "link add eth0 netns {leaf} type veth peer name {interface} netns {router}"
+        )
+        .expect("a string takes all");
     }
 }
 
 impl Namespace {
     fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), forwards: false, commands: "link set lo up\n".to_owned() }
+        Self {
+            name: name.to_owned(),
+            forwards: false,
+            commands: "link set lo up\n".to_owned(),
+        }
     }
 
     fn set(&self) -> Result<(), String> {
@@ -177,10 +226,16 @@ impl Namespace {
     fn uplink(&mut self, router_v4: &str, addresses: &[IpAddr]) {
         self.add(format_args!("link set eth0 up"));
         for address in addresses {
-            self.add(format_args!("addr add {}{} dev eth0", whole(*address), if address.is_ipv6() { " nodad" } else { "" }));
+            self.add(format_args!(
+                "addr add {}{} dev eth0",
+                whole(*address),
+                if address.is_ipv6() { " nodad" } else { "" }
+            ));
         }
         self.add(format_args!("addr add {LEAF_V6}/64 dev eth0 nodad"));
-        self.add(format_args!("route add 0.0.0.0/0 via {router_v4} dev eth0 onlink"));
+        self.add(format_args!(
+            "route add 0.0.0.0/0 via {router_v4} dev eth0 onlink"
+        ));
         self.add(format_args!("route add ::/0 via {ROUTER_V6} dev eth0"));
     }
 
@@ -191,22 +246,41 @@ impl Namespace {
 
 impl Router {
     fn new(name: &str, v4: &'static str) -> Self {
-        Self { namespace: Namespace { forwards: true, ..Namespace::new(name) }, v4 }
+        Self {
+            namespace: Namespace {
+                forwards: true,
+                ..Namespace::new(name)
+            },
+            v4,
+        }
     }
 
     fn downlink(&mut self, interface: &str, addresses: &[IpAddr]) {
         self.namespace.add(format_args!("link set {interface} up"));
-        self.namespace.add(format_args!("addr add {}/32 dev {interface}", self.v4));
-        self.namespace.add(format_args!("addr add {ROUTER_V6}/64 dev {interface} nodad"));
+        self.namespace
+            .add(format_args!("addr add {}/32 dev {interface}", self.v4));
+        self.namespace.add(format_args!(
+            "addr add {ROUTER_V6}/64 dev {interface} nodad"
+        ));
         for address in addresses {
-            self.namespace.add(format_args!("route add {} dev {interface}", whole(*address)));
+            self.namespace.add(format_args!(
+                "route add {} dev {interface}",
+                whole(*address)
+            ));
         }
     }
 
     fn routes_through(&mut self, interface: &str, addresses: &[IpAddr]) {
         for address in addresses {
-            let via = if address.is_ipv4() { UPLINK_V4 } else { LEAF_V6 };
-            self.namespace.add(format_args!("route add {} via {via} dev {interface} onlink", whole(*address)));
+            let via = if address.is_ipv4() {
+                UPLINK_V4
+            } else {
+                LEAF_V6
+            };
+            self.namespace.add(format_args!(
+                "route add {} via {via} dev {interface} onlink",
+                whole(*address)
+            ));
         }
     }
 }

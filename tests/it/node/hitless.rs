@@ -1,8 +1,16 @@
-//! At every instant of a plan, a packet that was allowed and will be allowed passes, and one that was denied and will be denied does
-//! not: on random pairs of bundles, from random states of the kernel, also when the plan is killed anywhere and made anew.
-//! What happens is played on [`World`], and judged by palisade's interpreter of scripts.
-#![expect(clippy::disallowed_methods, reason = "the seed comes from the environment")]
-#![expect(clippy::indexing_slicing, clippy::print_stdout, reason = "a test may panic, and says what it counted")]
+//! At every instant of a plan, a packet that was allowed and will be allowed passes, and one that
+//! was denied and will be denied does not: on random pairs of bundles, from random states of the
+//! kernel, also when the plan is killed anywhere and made anew. What happens is played on
+//! [`World`], and judged by palisade's interpreter of scripts.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the seed comes from the environment"
+)]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may panic, and says what it counted"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -30,19 +38,30 @@ const STRIDE: u64 = 1_000_003;
 #[test]
 fn what_old_and_new_decide_alike_is_decided_so_at_every_instant() {
     let mut counts = Counts::default();
-    let own = std::env::var("PALISADE_SEED").ok().map(|seed| seed.parse().expect("PALISADE_SEED is a number"));
-    let fixed = SEEDS.iter().flat_map(|seed| (0..PAIRS).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE))));
+    let own = std::env::var("PALISADE_SEED")
+        .ok()
+        .map(|seed| seed.parse().expect("PALISADE_SEED is a number"));
+    let fixed = SEEDS.iter().flat_map(|seed| {
+        (0..PAIRS).map(move |index| seed.wrapping_add(index.wrapping_mul(STRIDE)))
+    });
     for seed in own.into_iter().chain(fixed) {
-        check_pair(seed, &mut counts).unwrap_or_else(|problem| panic!("PALISADE_SEED={seed}: {problem}"));
+        check_pair(seed, &mut counts)
+            .unwrap_or_else(|problem| panic!("PALISADE_SEED={seed}: {problem}"));
     }
     println!("{counts:?}");
-    assert!(counts.pairs > 50 && counts.visible > 300 && counts.kills > 200, "{counts:?}");
-    assert!(counts.in_place > 10 && counts.swaps > 6 && counts.switches > 40 && counts.guarded > 5, "{counts:?}");
+    assert!(
+        counts.pairs > 50 && counts.visible > 300 && counts.kills > 200,
+        "{counts:?}"
+    );
+    assert!(
+        counts.in_place > 10 && counts.swaps > 6 && counts.switches > 40 && counts.guarded > 5,
+        "{counts:?}"
+    );
     assert!(counts.gates > 20, "{counts:?}");
 }
 
-/// A node that comes is one more pod range to all others. Their raw tables stay as they are, so that no
-/// guard is needed, which the legacy build may not have.
+/// A node that comes is one more pod range to all others. Their raw tables stay as they are, so
+/// that no guard is needed, which the legacy build may not have.
 #[test]
 fn a_pod_range_that_comes_or_goes_writes_no_table() {
     let node = |number: usize| Node {
@@ -52,16 +71,43 @@ fn a_pod_range_that_comes_or_goes_writes_no_table() {
         labels: BTreeMap::new(),
     };
     let desired_of = |nodes: usize| {
-        let world = world::World { nodes: (0..nodes).map(node).collect(), ..world::World::default() };
-        desired(compiled(&world).expect("palisade takes it").first().expect("a node"), false)
+        let world = world::World {
+            nodes: (0..nodes).map(node).collect(),
+            ..world::World::default()
+        };
+        desired(
+            compiled(&world)
+                .expect("palisade takes it")
+                .first()
+                .expect("a node"),
+            false,
+        )
     };
-    let tools = Tools { backend: Backend::Legacy, lock_wait: 5 };
+    let tools = Tools {
+        backend: Backend::Legacy,
+        lock_wait: 5,
+    };
     let mut kernel = World::new(false);
     for (nodes, expected) in [(2, ""), (4, "add pal-pods4"), (1, "del pal-pods4")] {
-        let plan = plan::between(&desired_of(nodes), &kernel.observed(), &Memory::default(), &tools);
-        let inputs: String = plan.steps.iter().flat_map(|step| &step.calls).map(|call| call.input.as_str()).collect();
-        assert!(expected.is_empty() || inputs.contains(expected) && !inputs.contains('*'), "{nodes}: {plan}");
-        plan.steps.iter().for_each(|step| kernel.step(step, &mut |_| {}).expect("a step"));
+        let plan = plan::between(
+            &desired_of(nodes),
+            &kernel.observed(),
+            &Memory::default(),
+            &tools,
+        );
+        let inputs: String = plan
+            .steps
+            .iter()
+            .flat_map(|step| &step.calls)
+            .map(|call| call.input.as_str())
+            .collect();
+        assert!(
+            expected.is_empty() || inputs.contains(expected) && !inputs.contains('*'),
+            "{nodes}: {plan}"
+        );
+        plan.steps
+            .iter()
+            .for_each(|step| kernel.step(step, &mut |_| {}).expect("a step"));
     }
 }
 
@@ -71,7 +117,11 @@ fn changes_in_place_are_found_out() {
     let (mut found, mut counts) = (0, Counts::default());
     for seed in (0..PAIRS).map(|index| SEEDS[0].wrapping_add(index.wrapping_mul(STRIDE))) {
         let mut dice = Dice(seed);
-        let Some(pair) = Pair::random(&mut dice, &mut counts).unwrap_or_else(|problem| panic!("seed {seed}: {problem}")) else { continue };
+        let Some(pair) = Pair::random(&mut dice, &mut counts)
+            .unwrap_or_else(|problem| panic!("seed {seed}: {problem}"))
+        else {
+            continue;
+        };
         let packets = packets(&pair.ends(), &mut dice);
         let lines = in_place(&pair.start, &pair.goal);
         let mut known = BTreeSet::new();
@@ -84,7 +134,10 @@ fn changes_in_place_are_found_out() {
             problem: None,
         };
         let call = pair.tools.sets_restore().with_input(lines);
-        pair.start.clone().run(&call, &mut |state| watch.look(state)).unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
+        pair.start
+            .clone()
+            .run(&call, &mut |state| watch.look(state))
+            .unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
         found += usize::from(watch.problem.is_some());
     }
     println!("{found} of {}", counts.pairs);
@@ -95,8 +148,16 @@ impl Pair {
     /// None where palisade refuses one of the worlds.
     fn random(dice: &mut Dice, counts: &mut Counts) -> Result<Option<Self>, String> {
         let first = random::world(dice);
-        let second = if dice.chance(25) { random::world(dice) } else { changed(&first, dice) };
-        let (old, new) = if dice.chance(50) { (first, second) } else { (second, first) };
+        let second = if dice.chance(25) {
+            random::world(dice)
+        } else {
+            changed(&first, dice)
+        };
+        let (old, new) = if dice.chance(50) {
+            (first, second)
+        } else {
+            (second, first)
+        };
         let (Ok(old), Ok(new)) = (compiled(&old), compiled(&new)) else {
             counts.refused += 1;
             return Ok(None);
@@ -104,12 +165,20 @@ impl Pair {
         counts.pairs += 1;
         let node = dice.below(old.len().min(new.len()));
         let is_at_end = dice.chance(20);
-        let [old, mut new] = [&old[node], &new[node]].map(|scripts| desired(scripts, is_at_end != dice.chance(5)));
+        let [old, mut new] =
+            [&old[node], &new[node]].map(|scripts| desired(scripts, is_at_end != dice.chance(5)));
         if dice.chance(60) {
             new = with_other_members(&old, dice);
         }
         let is_nft = dice.chance(50);
-        let tools = Tools { backend: if is_nft { Backend::Nft } else { Backend::Legacy }, lock_wait: 5 };
+        let tools = Tools {
+            backend: if is_nft {
+                Backend::Nft
+            } else {
+                Backend::Legacy
+            },
+            lock_wait: 5,
+        };
         let mut start = with_others(World::new(is_nft));
         let mut memory = Memory::default();
         if dice.chance(92) {
@@ -121,7 +190,13 @@ impl Pair {
         }
         let mut goal = with_others(World::new(is_nft));
         converge(&mut goal, &new, &tools)?;
-        Ok(Some(Self { start, memory, goal, new, tools }))
+        Ok(Some(Self {
+            start,
+            memory,
+            goal,
+            new,
+            tools,
+        }))
     }
 }
 
@@ -139,25 +214,40 @@ fn desired(scripts: &Scripts, is_at_end: bool) -> Desired {
         .files()
         .into_iter()
         .map(|(name, text)| {
-            let at_end = |line: &str| match line.strip_prefix("-I ").and_then(|rest| rest.split_once(" 1 ")) {
+            let at_end = |line: &str| match line
+                .strip_prefix("-I ")
+                .and_then(|rest| rest.split_once(" 1 "))
+            {
                 Some((chain, rule)) if is_at_end => format!("-A {chain} {rule}\n"),
                 Some(_) | None => format!("{line}\n"),
             };
             (name.to_owned(), text.lines().map(at_end).collect())
         })
         .collect();
-    let files = files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    let files = files
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
     Desired::of(CheckedScripts::read(files, &Extensions::default()).expect("palisade wrote it"))
 }
 
 /// The same rules with other members in a few sets, often the same in all of them.
 fn with_other_members(old: &Desired, dice: &mut Dice) -> Desired {
     let mut new = old.clone();
-    let looked: BTreeSet<String> =
-        old.tables.values().flat_map(|table| table.chains.values().flatten()).flat_map(Rule::sets).map(str::to_owned).collect();
-    let names: Vec<String> = looked.into_iter().filter(|name| name.starts_with("pal-s") || dice.chance(40)).collect();
+    let looked: BTreeSet<String> = old
+        .tables
+        .values()
+        .flat_map(|table| table.chains.values().flatten())
+        .flat_map(Rule::sets)
+        .map(str::to_owned)
+        .collect();
+    let names: Vec<String> = looked
+        .into_iter()
+        .filter(|name| name.starts_with("pal-s") || dice.chance(40))
+        .collect();
     let count = 1 + dice.below(3);
-    let some: Vec<String> = (0..1 + dice.below(3)).map(|_| dice.pick(&NETS).to_owned()).collect();
+    let some: Vec<String> = (0..1 + dice.below(3))
+        .map(|_| dice.pick(&NETS).to_owned())
+        .collect();
     let names: Vec<String> = (0..count).filter_map(|_| pick(&names, dice)).collect();
     for name in names {
         let set = new.sets.get_mut(&name).expect("a set");
@@ -193,7 +283,10 @@ const NETS: [&str; 12] = [
 ];
 
 fn nets(family: Family, some: &[String], dice: &mut Dice) -> Vec<Member> {
-    let nets = some.iter().filter_map(|text| Cidr::parse_lenient(text)).filter(|net| net.family() == family);
+    let nets = some
+        .iter()
+        .filter_map(|text| Cidr::parse_lenient(text))
+        .filter(|net| net.family() == family);
     let is_exception = dice.chance(15);
     nets.map(|net| Member::Net(net, is_exception)).collect()
 }
@@ -201,7 +294,11 @@ fn nets(family: Family, some: &[String], dice: &mut Dice) -> Vec<Member> {
 /// A kernel in which others have rules of their own.
 fn with_others(mut world: World) -> World {
     for family in Family::BOTH {
-        world.insert((family, "filter", "FORWARD"), 0, "-m comment --comment \"docker's\" -j ACCEPT");
+        world.insert(
+            (family, "filter", "FORWARD"),
+            0,
+            "-m comment --comment \"docker's\" -j ACCEPT",
+        );
         world.insert((family, "filter", "INPUT"), 0, "-i lo -j ACCEPT");
     }
     world
@@ -219,22 +316,43 @@ fn disturb(world: &mut World, dice: &mut Dice) {
             4 | 5 => disturb_chain(world, dice),
             6 => disturb_hook(world, dice),
             _ => {
-                let (create, members) = ("hash:ip family inet hashsize 64 maxelem 10".to_owned(), BTreeMap::new());
-                world.sets.insert("pal-left-over".to_owned(), super::model::Members { create, members });
-                world.tables.get_mut(&(Family::V4, "filter")).expect("a table").insert("pal-old".to_owned(), vec!["-j DROP".to_owned()]);
+                let (create, members) = (
+                    "hash:ip family inet hashsize 64 maxelem 10".to_owned(),
+                    BTreeMap::new(),
+                );
+                world.sets.insert(
+                    "pal-left-over".to_owned(),
+                    super::model::Members { create, members },
+                );
+                world
+                    .tables
+                    .get_mut(&(Family::V4, "filter"))
+                    .expect("a table")
+                    .insert("pal-old".to_owned(), vec!["-j DROP".to_owned()]);
             }
         }
     }
 }
 
 fn disturb_set(world: &mut World, dice: &mut Dice) {
-    let names: Vec<String> = world.sets.keys().filter(|name| world.sets[*name].create.starts_with("hash:net")).cloned().collect();
-    let Some(set) = pick(&names, dice).and_then(|name| world.sets.get_mut(&name)) else { return };
+    let names: Vec<String> = world
+        .sets
+        .keys()
+        .filter(|name| world.sets[*name].create.starts_with("hash:net"))
+        .cloned()
+        .collect();
+    let Some(set) = pick(&names, dice).and_then(|name| world.sets.get_mut(&name)) else {
+        return;
+    };
     let members: Vec<String> = set.members.keys().cloned().collect();
     match pick(&members, dice).filter(|_| dice.chance(60)) {
         Some(member) => drop(set.members.remove(&member)),
         None => {
-            let word = if set.create.contains("inet6") { "2001:db8::/34" } else { "203.0.113.64/26" };
+            let word = if set.create.contains("inet6") {
+                "2001:db8::/34"
+            } else {
+                "203.0.113.64/26"
+            };
             set.members.insert(word.to_owned(), dice.chance(30));
         }
     }
@@ -243,15 +361,24 @@ fn disturb_set(world: &mut World, dice: &mut Dice) {
 /// A set that stands under another of its names, also for the rules of one family only.
 fn rename_set(world: &mut World, dice: &mut Dice) {
     let names: Vec<String> = world.sets.keys().cloned().collect();
-    let Some(name) = pick(&names, dice) else { return };
-    let slots: Vec<String> = plan::slots(&plan::base(&name)).filter(|slot| !world.sets.contains_key(slot)).collect();
-    let Some(slot) = pick(&slots, dice) else { return };
+    let Some(name) = pick(&names, dice) else {
+        return;
+    };
+    let slots: Vec<String> = plan::slots(&plan::base(&name))
+        .filter(|slot| !world.sets.contains_key(slot))
+        .collect();
+    let Some(slot) = pick(&slots, dice) else {
+        return;
+    };
     world.sets.insert(slot.clone(), world.sets[&name].clone());
     let only = dice.chance(30).then(|| dice.pick(&Family::BOTH));
     for ((family, _), chains) in &mut world.tables {
         let is_renamed = only.is_none_or(|only| only == *family);
         for rule in chains.values_mut().flatten().filter(|_| is_renamed) {
-            *rule = rule.replace(&format!("--match-set {name} "), &format!("--match-set {slot} "));
+            *rule = rule.replace(
+                &format!("--match-set {name} "),
+                &format!("--match-set {slot} "),
+            );
         }
     }
 }
@@ -260,22 +387,43 @@ fn disturb_chain(world: &mut World, dice: &mut Dice) {
     let family = dice.pick(&Family::BOTH);
     let (table, _) = dice.pick(&TABLES);
     let chains = world.tables.get_mut(&(family, table)).expect("a table");
-    let names: Vec<String> = chains.keys().filter(|name| name.starts_with("pal-")).cloned().collect();
-    let Some(rules) = pick(&names, dice).and_then(|name| chains.get_mut(&name)) else { return };
+    let names: Vec<String> = chains
+        .keys()
+        .filter(|name| name.starts_with("pal-"))
+        .cloned()
+        .collect();
+    let Some(rules) = pick(&names, dice).and_then(|name| chains.get_mut(&name)) else {
+        return;
+    };
     match dice.below(4) {
         0 => rules.clear(),
         1 if !rules.is_empty() => drop(rules.remove(dice.below(rules.len()))),
         2 if !rules.is_empty() => rules.push(rules[0].clone()),
-        _ => rules.insert(0, if family == Family::V4 { "-s 10.1.1.0/24 -j ACCEPT" } else { "-s fd00:1::/64 -j DROP" }.to_owned()),
+        _ => rules.insert(
+            0,
+            if family == Family::V4 {
+                "-s 10.1.1.0/24 -j ACCEPT"
+            } else {
+                "-s fd00:1::/64 -j DROP"
+            }
+            .to_owned(),
+        ),
     }
 }
 
 fn disturb_hook(world: &mut World, dice: &mut Dice) {
     let family = dice.pick(&Family::BOTH);
     let chain = dice.pick(&["FORWARD", "INPUT", "OUTPUT"]);
-    let rules = world.tables.get_mut(&(family, "filter")).and_then(|chains| chains.get_mut(chain)).expect("a chain");
+    let rules = world
+        .tables
+        .get_mut(&(family, "filter"))
+        .and_then(|chains| chains.get_mut(chain))
+        .expect("a chain");
     match dice.below(4) {
-        0 => rules.insert(0, "-m comment --comment \"somebody's\" -j ACCEPT".to_owned()),
+        0 => rules.insert(
+            0,
+            "-m comment --comment \"somebody's\" -j ACCEPT".to_owned(),
+        ),
         1 => rules.clear(),
         2 => rules.extend(rules.clone()),
         _ => rules.reverse(),
@@ -294,16 +442,32 @@ fn changed(world: &world::World, dice: &mut Dice) -> world::World {
         match dice.below(6) {
             0 | 1 => {
                 let less = parts_less(&changed);
-                changed = if less.is_empty() { changed } else { dice.pick(&less) };
+                changed = if less.is_empty() {
+                    changed
+                } else {
+                    dice.pick(&less)
+                };
             }
             2 if count > 0 => {
                 let pod = dice.pick(&changed.pods);
-                let addresses = pod.addresses.iter().map(|address| moved(*address, dice)).collect();
-                changed.pods.push(world::Pod { name: format!("new-{count}"), addresses, ..pod });
+                let addresses = pod
+                    .addresses
+                    .iter()
+                    .map(|address| moved(*address, dice))
+                    .collect();
+                changed.pods.push(world::Pod {
+                    name: format!("new-{count}"),
+                    addresses,
+                    ..pod
+                });
             }
             3 if count > 0 => {
                 let pod = &mut changed.pods[dice.below(count)];
-                pod.addresses = pod.addresses.iter().map(|address| moved(*address, dice)).collect();
+                pod.addresses = pod
+                    .addresses
+                    .iter()
+                    .map(|address| moved(*address, dice))
+                    .collect();
             }
             4 if count > 0 => changed.pods[dice.below(count)].labels = random::labels(dice),
             _ => grow(&mut changed, dice),
@@ -316,7 +480,14 @@ fn changed(world: &world::World, dice: &mut Dice) -> world::World {
 fn grow(world: &mut world::World, dice: &mut Dice) {
     let sets = world.net_sets.len();
     if sets > 0 && dice.chance(70) {
-        let nets = ["198.51.100.0/24", "10.9.0.0/16", "10.1.1.4/32", "10.1.2.0/25", "2001:db8:1::/48", "fd00:1::4/128"];
+        let nets = [
+            "198.51.100.0/24",
+            "10.9.0.0/16",
+            "10.1.1.4/32",
+            "10.1.2.0/25",
+            "2001:db8:1::/48",
+            "fd00:1::4/128",
+        ];
         let set = &mut world.net_sets[dice.below(sets)];
         (0..1 + dice.below(4)).for_each(|_| set.nets.push(random::net(dice.pick(&nets))));
         return;

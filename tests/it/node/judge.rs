@@ -1,4 +1,5 @@
-//! What judges plans: a kernel is brought from a state to another, every instant of it is looked at, the plan is killed and made anew.
+//! What judges plans: a kernel is brought from a state to another, every instant of it is looked
+//! at, the plan is killed and made anew.
 #![expect(clippy::indexing_slicing, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,8 +62,11 @@ pub(super) struct Said {
 }
 
 /// Words for people, and whether they are about leaks.
-const BREACHES: [(&str, bool); 3] =
-    [("a packet may pass between", true), ("which was killed, denied already", true), ("may be lost", false)];
+const BREACHES: [(&str, bool); 3] = [
+    ("a packet may pass between", true),
+    ("which was killed, denied already", true),
+    ("may be lost", false),
+];
 
 /// A plan under way.
 pub(super) struct Watch<'all> {
@@ -97,9 +101,12 @@ pub(super) fn check(pair: &Pair, dice: &mut Dice, counts: &mut Counts) -> Result
     count(&plan, counts);
     let mut states = vec![pair.start.clone()];
     let first = Said::of(&plan);
-    let end = watched(&pair.start, (&plan, first), (&packets, counts, &mut known), &mut |state| {
-        states.extend((!state.is_fleeting).then(|| state.clone()))
-    })?;
+    let end = watched(
+        &pair.start,
+        (&plan, first),
+        (&packets, counts, &mut known),
+        &mut |state| states.extend((!state.is_fleeting).then(|| state.clone())),
+    )?;
     in_sync(&end, pair, &plan)?;
     let stride = states.len().div_ceil(KILLS);
     for killed in states.iter().skip(dice.below(stride)).step_by(stride) {
@@ -108,7 +115,8 @@ pub(super) fn check(pair: &Pair, dice: &mut Dice, counts: &mut Counts) -> Result
         count(&plan, counts);
         let again = (&packets[..], &mut *counts, &mut known);
         let said = Said::of(&plan).or(first); // it begins with what the first one did
-        let end = watched(killed, (&plan, said), again, &mut |_| {}).map_err(|problem| format!("killed before: {problem}"))?;
+        let end = watched(killed, (&plan, said), again, &mut |_| {})
+            .map_err(|problem| format!("killed before: {problem}"))?;
         in_sync(&end, pair, &plan).map_err(|problem| format!("killed before: {problem}"))?;
     }
     Ok(())
@@ -121,7 +129,14 @@ fn watched(
     (packets, counts, known): (&[Decided], &mut Counts, &mut Known),
     then: &mut dyn FnMut(&World),
 ) -> Result<World, String> {
-    let mut watch = Watch { packets, known, last: start.texts(), said, counts, problem: None };
+    let mut watch = Watch {
+        packets,
+        known,
+        last: start.texts(),
+        said,
+        counts,
+        problem: None,
+    };
     let mut world = start.clone();
     for step in &plan.steps {
         let done = world.step(step, &mut |state| {
@@ -150,23 +165,39 @@ impl Watch<'_> {
         }
         let kernel = texts.load();
         for decided in self.packets {
-            let Decided { packet, verdict, .. } = decided;
+            let Decided {
+                packet, verdict, ..
+            } = decided;
             let (met, _, passed) = kernel.run(packet);
             if met == *verdict || self.is_said(decided) {
                 continue;
             }
-            let passed: String = passed.iter().map(|passed| format!("\n  {passed}")).collect();
-            self.problem = Some(format!("{packet:?}\nold and new say {verdict:?}, and on the way it is {met:?}:{passed}"));
+            let passed: String = passed
+                .iter()
+                .map(|passed| format!("\n  {passed}"))
+                .collect();
+            self.problem = Some(format!(
+                "{packet:?}\nold and new say {verdict:?}, and on the way it is {met:?}:{passed}"
+            ));
             return;
         }
     }
 
-    /// Whether the plan said that this may happen to a packet which is decided otherwise on the way, and counts it then.
+    /// Whether the plan said that this may happen to a packet which is decided otherwise on the
+    /// way, and counts it then.
     fn is_said(&mut self, decided: &Decided) -> bool {
         let family = usize::from(decided.packet.flow.family() == Family::V6);
         let is_leak = decided.verdict == Verdict::Drop;
-        let is_said = if is_leak { self.said.leaks[family] } else { self.said.losses[family] && !decided.is_tracked_alike };
-        let count = if is_leak { &mut self.counts.leaks } else { &mut self.counts.losses };
+        let is_said = if is_leak {
+            self.said.leaks[family]
+        } else {
+            self.said.losses[family] && !decided.is_tracked_alike
+        };
+        let count = if is_leak {
+            &mut self.counts.leaks
+        } else {
+            &mut self.counts.losses
+        };
         *count += usize::from(is_said);
         is_said
     }
@@ -174,14 +205,27 @@ impl Watch<'_> {
 
 impl Said {
     pub(super) fn of(plan: &Plan) -> Self {
-        let parts: Vec<&str> = plan.steps.iter().flat_map(|step| step.about.split("; ")).collect();
+        let parts: Vec<&str> = plan
+            .steps
+            .iter()
+            .flat_map(|step| step.about.split("; "))
+            .collect();
         let says = |is_leak: bool| {
             ["meanwhile, in IPv4, ", "meanwhile, in IPv6, "].map(|family| {
-                let is_said = |part: &str| BREACHES.iter().any(|(words, leaks)| *leaks == is_leak && part.contains(words));
-                parts.iter().any(|part| part.starts_with(family) && is_said(part))
+                let is_said = |part: &str| {
+                    BREACHES
+                        .iter()
+                        .any(|(words, leaks)| *leaks == is_leak && part.contains(words))
+                };
+                parts
+                    .iter()
+                    .any(|part| part.starts_with(family) && is_said(part))
             })
         };
-        Self { leaks: says(true), losses: says(false) }
+        Self {
+            leaks: says(true),
+            losses: says(false),
+        }
     }
 
     fn or(mut self, other: Self) -> Self {
@@ -203,55 +247,130 @@ fn in_sync(end: &World, pair: &Pair, plan: &Plan) -> Result<(), String> {
     }
     // which slot a set stands in is nobody's business
     let bare = |world: &World| lines(&world.texts().whole());
-    if bare(end) == bare(&pair.goal) { Ok(()) } else { Err(format!("another end than from nothing:\n{plan}\n{}", end.texts().whole())) }
+    if bare(end) == bare(&pair.goal) {
+        Ok(())
+    } else {
+        Err(format!(
+            "another end than from nothing:\n{plan}\n{}",
+            end.texts().whole()
+        ))
+    }
 }
 
 /// The lines of a text with the sets' own names, sorted where they stand for sets.
 fn lines(text: &str) -> Vec<String> {
-    let word = |word: &str| if word.starts_with("pal-") { plan::base(word) } else { word.to_owned() };
+    let word = |word: &str| {
+        if word.starts_with("pal-") {
+            plan::base(word)
+        } else {
+            word.to_owned()
+        }
+    };
     let line = |line: &str| line.split(' ').map(word).collect::<Vec<_>>().join(" ");
     let mut lines: Vec<String> = text.lines().map(line).collect();
-    let chain = |line: &String| line.starts_with("-A").then(|| line.split(' ').nth(1).unwrap_or_default().to_owned());
-    lines.sort_by_key(|line| (chain(line), if line.starts_with("-A") { String::new() } else { line.clone() }));
+    let chain = |line: &String| {
+        line.starts_with("-A")
+            .then(|| line.split(' ').nth(1).unwrap_or_default().to_owned())
+    };
+    lines.sort_by_key(|line| {
+        (
+            chain(line),
+            if line.starts_with("-A") {
+                String::new()
+            } else {
+                line.clone()
+            },
+        )
+    });
     lines
 }
 
 /// Runs a plan, and says what is to be remembered of it.
-pub(super) fn converge(world: &mut World, desired: &Desired, tools: &Tools) -> Result<Memory, String> {
+pub(super) fn converge(
+    world: &mut World,
+    desired: &Desired,
+    tools: &Tools,
+) -> Result<Memory, String> {
     let plan = plan::between(desired, &world.observed(), &Memory::default(), tools);
-    plan.steps.iter().try_for_each(|step| world.step(step, &mut |_| {})).map_err(|problem| format!("{problem}\n{plan}"))?;
-    Ok(remembered(desired, world, (&plan, &Memory::default()), tools))
+    plan.steps
+        .iter()
+        .try_for_each(|step| world.step(step, &mut |_| {}))
+        .map_err(|problem| format!("{problem}\n{plan}"))?;
+    Ok(remembered(
+        desired,
+        world,
+        (&plan, &Memory::default()),
+        tools,
+    ))
 }
 
-fn remembered(desired: &Desired, world: &World, (plan, previous): (&Plan, &Memory), tools: &Tools) -> Memory {
-    let previous = Memory { version: Memory::VERSION, backend: tools.backend.word().to_owned(), ..previous.clone() };
+fn remembered(
+    desired: &Desired,
+    world: &World,
+    (plan, previous): (&Plan, &Memory),
+    tools: &Tools,
+) -> Memory {
+    let previous = Memory {
+        version: Memory::VERSION,
+        backend: tools.backend.word().to_owned(),
+        ..previous.clone()
+    };
     plan::remember(desired, &world.observed(), plan, previous)
 }
 
 fn count(plan: &Plan, counts: &mut Counts) {
     for (count, (words, _)) in counts.said.iter_mut().zip(BREACHES) {
-        *count += plan.steps.iter().map(|step| step.about.matches(words).count()).sum::<usize>();
+        *count += plan
+            .steps
+            .iter()
+            .map(|step| step.about.matches(words).count())
+            .sum::<usize>();
     }
-    counts.guarded += plan.steps.iter().map(|step| step.about.matches("as a guard").count()).sum::<usize>();
+    counts.guarded += plan
+        .steps
+        .iter()
+        .map(|step| step.about.matches("as a guard").count())
+        .sum::<usize>();
     for step in &plan.steps {
         counts.swaps += usize::from(step.about.contains("swap"));
         counts.in_place += usize::from(step.about.contains("in place"));
         counts.gates += usize::from(step.about.contains("of source validation"));
-        counts.switches += step.calls.iter().filter(|call| call.input.contains("COMMIT\n") && call.input.contains("--match-set")).count();
+        counts.switches += step
+            .calls
+            .iter()
+            .filter(|call| call.input.contains("COMMIT\n") && call.input.contains("--match-set"))
+            .count();
     }
 }
 
-/// Packets that both kernels decide alike, and how: random ones of the kinds that either tells apart.
+/// Packets that both kernels decide alike, and how: random ones of the kinds that either tells
+/// apart.
 pub(super) fn packets(ends: &[Loaded; 2], dice: &mut Dice) -> Vec<Decided> {
     let mut cuts = Cuts::default();
     let kernels: Vec<&Kernel> = ends.iter().flat_map(Loaded::kernels).collect();
     kernels.iter().for_each(|kernel| kernel.cut(&mut cuts));
     let traffic = Traffic::of(&cuts);
-    let examples: Vec<_> = traffic.classes(Traffic::ALL).filter_map(Class::example).collect();
+    let examples: Vec<_> = traffic
+        .classes(Traffic::ALL)
+        .filter_map(Class::example)
+        .collect();
     let addresses = Family::BOTH.map(|family| addresses(&kernels, family));
-    let mut interfaces: Vec<String> = kernels.iter().flat_map(|kernel| kernel.interfaces()).map(str::to_owned).collect();
+    let mut interfaces: Vec<String> = kernels
+        .iter()
+        .flat_map(|kernel| kernel.interfaces())
+        .map(str::to_owned)
+        .collect();
     interfaces.extend(["eth1", "cali0", "lo"].map(str::to_owned));
-    let states = [State::New, State::New, State::New, State::New, State::Established, State::Related, State::Invalid, State::Untracked];
+    let states = [
+        State::New,
+        State::New,
+        State::New,
+        State::New,
+        State::Established,
+        State::Related,
+        State::Invalid,
+        State::Untracked,
+    ];
     let mut packets = Vec::new();
     while packets.len() < PACKETS {
         let addresses = dice.pick(&addresses);
@@ -264,30 +383,71 @@ pub(super) fn packets(ends: &[Loaded; 2], dice: &mut Dice) -> Vec<Decided> {
             2 => Hook::Input { arrives },
             _ => Hook::Output { leaves },
         };
-        let original = dice.chance(12).then(|| Original { address: dice.pick(&addresses), port: ports.map(|ports| ports.destination) });
-        let flow = Flow { source, destination, protocol, ports, icmp };
+        let original = dice.chance(12).then(|| Original {
+            address: dice.pick(&addresses),
+            port: ports.map(|ports| ports.destination),
+        });
+        let flow = Flow {
+            source,
+            destination,
+            protocol,
+            ports,
+            icmp,
+        };
         let reverse_path = match hook.arrives() {
             Some("lo") | None => ReversePath::Arriving,
             Some(_) if dice.chance(60) => ReversePath::Arriving,
             Some(_) => dice.pick(&[ReversePath::Elsewhere, ReversePath::Nowhere]),
         };
-        packets.push(Packet { flow, original, hook, state: dice.pick(&states), reverse_path });
+        packets.push(Packet {
+            flow,
+            original,
+            hook,
+            state: dice.pick(&states),
+            reverse_path,
+        });
     }
     let decided = packets.into_iter().filter_map(|packet| {
-        let [(old, is_untracked, _), (new, will_be_untracked, _)] = ends.each_ref().map(|end| end.run(&packet));
-        (old == new).then_some(Decided { packet, verdict: old, is_tracked_alike: is_untracked == will_be_untracked })
+        let [(old, is_untracked, _), (new, will_be_untracked, _)] =
+            ends.each_ref().map(|end| end.run(&packet));
+        (old == new).then_some(Decided {
+            packet,
+            verdict: old,
+            is_tracked_alike: is_untracked == will_be_untracked,
+        })
     });
     decided.collect()
 }
 
 /// One address of each kind that the kernels tell apart.
 fn addresses(kernels: &[&Kernel], family: Family) -> Vec<IpAddr> {
-    let lists: Vec<_> = kernels.iter().flat_map(|kernel| kernel.prefixes()).collect();
-    let outside = if family == Family::V4 { "192.0.2.77" } else { "2001:db8:ffff::77" };
+    let lists: Vec<_> = kernels
+        .iter()
+        .flat_map(|kernel| kernel.prefixes())
+        .collect();
+    let outside = if family == Family::V4 {
+        "192.0.2.77"
+    } else {
+        "2001:db8:ffff::77"
+    };
     let nets = lists.iter().flatten().filter(|net| net.family() == family);
-    let ends = nets.flat_map(|net| [Range::of(*net).first_address(), Range::of(*net).last_address()]);
+    let ends = nets.flat_map(|net| {
+        [
+            Range::of(*net).first_address(),
+            Range::of(*net).last_address(),
+        ]
+    });
     let all = ends.chain([outside.parse().expect("an address")]);
-    let kinds: BTreeMap<Vec<bool>, IpAddr> =
-        all.map(|address| (lists.iter().map(|list| list.iter().any(|net| net.holds(address))).collect(), address)).collect();
+    let kinds: BTreeMap<Vec<bool>, IpAddr> = all
+        .map(|address| {
+            (
+                lists
+                    .iter()
+                    .map(|list| list.iter().any(|net| net.holds(address)))
+                    .collect(),
+                address,
+            )
+        })
+        .collect();
     kinds.into_values().collect()
 }

@@ -20,9 +20,15 @@ fn desired_of<'text>(text: impl Fn(&str) -> Option<&'text str>) -> Desired {
     let mut tables = BTreeMap::new();
     for (family, word) in [(Family::V4, "v4"), (Family::V6, "v6")] {
         for kind in ["raw", "mangle", "filter"] {
-            let Some(text) = text(&format!("{kind}.{word}.rules")) else { continue };
+            let Some(text) = text(&format!("{kind}.{word}.rules")) else {
+                continue;
+            };
             tables.extend(Table::read(text, family).expect("a table"));
         }
     }
-    Desired { sets, tables, ..Desired::default() }
+    Desired {
+        sets,
+        tables,
+        ..Desired::default()
+    }
 }

@@ -1,5 +1,10 @@
-//! Several tables of a family that change together: small ones at random, in which packets find whatever stands between old and new.
-#![expect(clippy::indexing_slicing, clippy::print_stdout, reason = "a test may panic, and says what it counted")]
+//! Several tables of a family that change together: small ones at random, in which packets find
+//! whatever stands between old and new.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may panic, and says what it counted"
+)]
 
 use std::collections::BTreeMap;
 
@@ -14,11 +19,21 @@ use crate::agree::random::Dice;
 const SEED: u64 = 77;
 const STRIDE: u64 = 1_000_003;
 const PAIRS: u64 = 500;
-const NETS: [&str; 5] = ["10.1.0.0/16", "10.1.1.0/24", "10.1.1.1", "10.1.2.9", "10.2.0.0/16"];
+const NETS: [&str; 5] = [
+    "10.1.0.0/16",
+    "10.1.1.0/24",
+    "10.1.1.1",
+    "10.1.2.9",
+    "10.2.0.0/16",
+];
 const SETS: usize = 2;
-const TOOLS: Tools = Tools { backend: Backend::Nft, lock_wait: 5 };
+const TOOLS: Tools = Tools {
+    backend: Backend::Nft,
+    lock_wait: 5,
+};
 
-/// A table: the kernel's chains that lead to ours, what rules do, and what they ask beside addresses.
+/// A table: the kernel's chains that lead to ours, what rules do, and what they ask beside
+/// addresses.
 struct Kind {
     name: &'static str,
     chains: &'static [&'static str],
@@ -30,7 +45,13 @@ const TABLES: [Kind; 3] = [
     Kind {
         name: "raw",
         chains: &["PREROUTING", "OUTPUT"],
-        leads: &["-j DROP", "-j CT --notrack", "-j CT --notrack", "-j RETURN", "-j ACCEPT"],
+        leads: &[
+            "-j DROP",
+            "-j CT --notrack",
+            "-j CT --notrack",
+            "-j RETURN",
+            "-j ACCEPT",
+        ],
         asked: &[""],
     },
     Kind {
@@ -43,7 +64,12 @@ const TABLES: [Kind; 3] = [
         name: "filter",
         chains: &["FORWARD", "INPUT", "OUTPUT"],
         leads: &["-j DROP", "-j ACCEPT", "-j RETURN"],
-        asked: &["", "", "-m conntrack --ctstate UNTRACKED", "-m conntrack --ctstate RELATED,ESTABLISHED"],
+        asked: &[
+            "",
+            "",
+            "-m conntrack --ctstate UNTRACKED",
+            "-m conntrack --ctstate RELATED,ESTABLISHED",
+        ],
     },
 ];
 
@@ -60,7 +86,10 @@ struct Small {
 impl Small {
     fn random(dice: &mut Dice) -> Self {
         let sets = (0..SETS).map(|_| members(dice)).collect();
-        Self { sets, tables: [0, 1, 2].map(|at| table(at, dice)) }
+        Self {
+            sets,
+            tables: [0, 1, 2].map(|at| table(at, dice)),
+        }
     }
 
     /// Tables and sets that are not what they were.
@@ -70,7 +99,9 @@ impl Small {
             match dice.below(4) {
                 0 => {}
                 1 => changed.tables[at] = table(at, dice),
-                _ => changed.tables[at].values_mut().for_each(|rules| change(at, rules, dice)),
+                _ => changed.tables[at]
+                    .values_mut()
+                    .for_each(|rules| change(at, rules, dice)),
             }
         }
         if dice.chance(40) {
@@ -80,12 +111,22 @@ impl Small {
     }
 
     fn desired(&self) -> Desired {
-        let create = |at: usize| format!("create pal-s4-{at} hash:net family inet hashsize 1024 maxelem 65536\n");
+        let create = |at: usize| {
+            format!("create pal-s4-{at} hash:net family inet hashsize 1024 maxelem 65536\n")
+        };
         let set = |(at, members): (usize, &Vec<&str>)| {
-            create(at) + &members.iter().map(|member| format!("add pal-s4-{at} {member}\n")).collect::<String>()
+            create(at)
+                + &members
+                    .iter()
+                    .map(|member| format!("add pal-s4-{at} {member}\n"))
+                    .collect::<String>()
         };
         let sets: String = self.sets.iter().enumerate().map(set).collect();
-        let tables: Vec<String> = TABLES.iter().zip(&self.tables).map(|(kind, chains)| text(kind.name, chains)).collect();
+        let tables: Vec<String> = TABLES
+            .iter()
+            .zip(&self.tables)
+            .map(|(kind, chains)| text(kind.name, chains))
+            .collect();
         let file = |name: &str| match name {
             "sets.ipset" => Some(sets.as_str()),
             "raw.v4.rules" => Some(tables[0].as_str()).filter(|_| !self.tables[0].is_empty()),
@@ -108,7 +149,10 @@ fn table(at: usize, dice: &mut Dice) -> BTreeMap<&'static str, Vec<String>> {
     }
     let mut rules = |chain: &&'static str| {
         let mut rules: Vec<String> = (0..1 + dice.below(3)).map(|_| rule(at, dice)).collect();
-        rules.extend((name == "filter" && dice.chance(60)).then(|| dice.pick(&["-j DROP", "-j ACCEPT"]).to_owned()));
+        rules.extend(
+            (name == "filter" && dice.chance(60))
+                .then(|| dice.pick(&["-j DROP", "-j ACCEPT"]).to_owned()),
+        );
         (*chain, rules)
     };
     chains.iter().map(&mut rules).collect()
@@ -119,9 +163,15 @@ fn rule(at: usize, dice: &mut Dice) -> String {
     let side = dice.pick(&["src", "dst"]);
     let address = match dice.below(3) {
         0 => format!("-m set --match-set pal-s4-{} {side}", dice.below(SETS)),
-        _ => format!("{} {}", if side == "src" { "-s" } else { "-d" }, dice.pick(&NETS)),
+        _ => format!(
+            "{} {}",
+            if side == "src" { "-s" } else { "-d" },
+            dice.pick(&NETS)
+        ),
     };
-    [address.as_str(), dice.pick(asked), dice.pick(leads)].join(" ").replace("  ", " ")
+    [address.as_str(), dice.pick(asked), dice.pick(leads)]
+        .join(" ")
+        .replace("  ", " ")
 }
 
 fn change(at: usize, rules: &mut Vec<String>, dice: &mut Dice) {
@@ -133,10 +183,23 @@ fn change(at: usize, rules: &mut Vec<String>, dice: &mut Dice) {
 }
 
 fn text(name: &str, chains: &BTreeMap<&'static str, Vec<String>>) -> String {
-    let declared: String = chains.keys().map(|chain| format!(":pal-{chain} - [0:0]\n")).collect();
-    let rules = chains.iter().flat_map(|(chain, rules)| rules.iter().map(move |rule| format!("-A pal-{chain} {rule}\n")));
-    let hooks: String = chains.keys().map(|chain| format!("-I {chain} 1 -m comment --comment \"palisade\" -j pal-{chain}\n")).collect();
-    format!("*{name}\n{declared}{}{hooks}COMMIT\n", rules.collect::<String>())
+    let declared: String = chains
+        .keys()
+        .map(|chain| format!(":pal-{chain} - [0:0]\n"))
+        .collect();
+    let rules = chains.iter().flat_map(|(chain, rules)| {
+        rules
+            .iter()
+            .map(move |rule| format!("-A pal-{chain} {rule}\n"))
+    });
+    let hooks: String = chains
+        .keys()
+        .map(|chain| format!("-I {chain} 1 -m comment --comment \"palisade\" -j pal-{chain}\n"))
+        .collect();
+    format!(
+        "*{name}\n{declared}{}{hooks}COMMIT\n",
+        rules.collect::<String>()
+    )
 }
 
 /// A kernel in which a plan to some state was killed at some instant.
@@ -144,7 +207,9 @@ fn killed(mut world: World, other: &Desired, dice: &mut Dice) -> World {
     let plan = plan::between(other, &world.observed(), &Memory::default(), &TOOLS);
     let mut states = vec![world.clone()];
     let mut note = |state: &World| states.extend((!state.is_fleeting).then(|| state.clone()));
-    plan.steps.iter().for_each(|step| world.step(step, &mut note).expect("it runs"));
+    plan.steps
+        .iter()
+        .for_each(|step| world.step(step, &mut note).expect("it runs"));
     dice.pick(&states)
 }
 
@@ -159,7 +224,16 @@ fn pair(seed: u64) -> (Pair, Dice) {
     }
     let mut goal = World::new(true);
     converge(&mut goal, &new.desired(), &TOOLS).expect("it runs");
-    (Pair { start, memory, goal, new: new.desired(), tools: TOOLS }, dice)
+    (
+        Pair {
+            start,
+            memory,
+            goal,
+            new: new.desired(),
+            tools: TOOLS,
+        },
+        dice,
+    )
 }
 
 fn pairs() -> impl Iterator<Item = (u64, Pair, Dice)> {
@@ -174,11 +248,15 @@ fn pairs() -> impl Iterator<Item = (u64, Pair, Dice)> {
 fn several_tables_keep_the_law() {
     let mut counts = Counts::default();
     for (seed, pair, mut dice) in pairs() {
-        check(&pair, &mut dice, &mut counts).unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
+        check(&pair, &mut dice, &mut counts)
+            .unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
         counts.pairs += 1;
     }
     println!("{counts:?}");
-    assert!(counts.guarded > 200 && counts.said.iter().all(|said| *said > 50), "{counts:?}");
+    assert!(
+        counts.guarded > 200 && counts.said.iter().all(|said| *said > 50),
+        "{counts:?}"
+    );
     assert!(counts.leaks > 0 && counts.losses > 0, "{counts:?}");
 }
 
@@ -189,12 +267,18 @@ fn plans_without_a_guard_are_found_out() {
     for (name, changed) in ways {
         let (mut found, mut count) = (0, 0);
         for (_, pair, mut dice) in pairs() {
-            let mut plan = plan::between(&pair.new, &pair.start.observed(), &pair.memory, &pair.tools);
+            let mut plan =
+                plan::between(&pair.new, &pair.start.observed(), &pair.memory, &pair.tools);
             if Said::of(&plan).leaks[0] {
                 continue;
             }
-            let inputs = plan.steps.iter_mut().flat_map(|step| &mut step.calls).map(|call| &mut call.input);
-            let several = inputs.filter(|input| input.matches("COMMIT\n").count() > 1 && !input.contains("-X "));
+            let inputs = plan
+                .steps
+                .iter_mut()
+                .flat_map(|step| &mut step.calls)
+                .map(|call| &mut call.input);
+            let several = inputs
+                .filter(|input| input.matches("COMMIT\n").count() > 1 && !input.contains("-X "));
             let is_changed = several.map(|input| *input = changed(input)).count() > 0;
             count += usize::from(is_changed);
             found += usize::from(is_changed && breaks_the_law(&pair, &plan, &mut dice));
@@ -207,26 +291,48 @@ fn plans_without_a_guard_are_found_out() {
 fn breaks_the_law(pair: &Pair, plan: &Plan, dice: &mut Dice) -> bool {
     let packets = packets(&pair.ends(), dice);
     let (mut known, mut counts) = (std::collections::BTreeSet::new(), Counts::default());
-    let mut watch =
-        Watch { packets: &packets, known: &mut known, last: pair.start.texts(), said: Said::of(plan), counts: &mut counts, problem: None };
+    let mut watch = Watch {
+        packets: &packets,
+        known: &mut known,
+        last: pair.start.texts(),
+        said: Said::of(plan),
+        counts: &mut counts,
+        problem: None,
+    };
     let mut world = pair.start.clone();
     let steps = plan.steps.iter().filter(|step| step.weight == Weight::Must);
-    steps.for_each(|step| world.step(step, &mut |state| watch.look(state)).expect("it runs"));
+    steps.for_each(|step| {
+        world
+            .step(step, &mut |state| watch.look(state))
+            .expect("it runs")
+    });
     watch.problem.is_some()
 }
 
 /// The transactions of an input.
 fn transactions(input: &str) -> Vec<String> {
-    input.split_inclusive("COMMIT\n").map(str::to_owned).collect()
+    input
+        .split_inclusive("COMMIT\n")
+        .map(str::to_owned)
+        .collect()
 }
 
 fn without_guard(input: &str) -> String {
-    transactions(input).into_iter().filter(|text| !text.starts_with("*security")).collect()
+    transactions(input)
+        .into_iter()
+        .filter(|text| !text.starts_with("*security"))
+        .collect()
 }
 
 fn backwards(input: &str) -> String {
-    let (guard, mut own): (Vec<String>, Vec<String>) = transactions(input).into_iter().partition(|text| text.starts_with("*security"));
+    let (guard, mut own): (Vec<String>, Vec<String>) = transactions(input)
+        .into_iter()
+        .partition(|text| text.starts_with("*security"));
     own.reverse();
     let first = guard.first().into_iter().filter(|_| guard.len() > 1);
-    first.chain(&own).chain(guard.last()).map(String::as_str).collect()
+    first
+        .chain(&own)
+        .chain(guard.last())
+        .map(String::as_str)
+        .collect()
 }

@@ -16,7 +16,8 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Starts `reconcile` with these words and variables, and waits until its first round is told of.
+    /// Starts `reconcile` with these words and variables, and waits until its first round is told
+    /// of.
     pub(crate) fn start(world: &World, words: &[&str], variables: &[(&str, &str)]) -> Self {
         let keeper = Self::start_only(world.command(&[&["reconcile"], words].concat()), variables);
         until("the first round", || !keeper.said().is_empty());
@@ -25,8 +26,13 @@ impl Keeper {
 
     fn start_only(mut command: Command, variables: &[(&str, &str)]) -> Self {
         let said = File::create(SAID).unwrap();
-        command.envs(variables.iter().copied()).stdout(said.try_clone().unwrap()).stderr(said);
-        Self { child: command.spawn().unwrap() }
+        command
+            .envs(variables.iter().copied())
+            .stdout(said.try_clone().unwrap())
+            .stderr(said);
+        Self {
+            child: command.spawn().unwrap(),
+        }
     }
 
     /// What it has said up to now.

@@ -1,7 +1,15 @@
-//! `reconcile` against the real kernel, and connections that are ended: in namespaces of their own, with both builds of iptables, as the
-//! cases of [`crate::apply`].
-#![expect(clippy::disallowed_methods, reason = "tests start programs and read files")]
-#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "this is how a test fails")]
+//! `reconcile` against the real kernel, and connections that are ended: in namespaces of their own,
+//! with both builds of iptables, as the cases of [`crate::apply`].
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start programs and read files"
+)]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "this is how a test fails"
+)]
 
 mod cut;
 mod entries;
@@ -70,7 +78,11 @@ fn put_changed(case: &str, place: &Path, change: impl Fn(String) -> String) {
     for (name, text) in crate::palisade::files_below(Path::new(&bundle(case))) {
         let path = new.join(&name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let text = if name.ends_with("filter.v4.rules") { change(text) } else { text };
+        let text = if name.ends_with("filter.v4.rules") {
+            change(text)
+        } else {
+            text
+        };
         fs::write(path, text).unwrap();
     }
     if place.exists() {
@@ -83,6 +95,10 @@ fn put_changed(case: &str, place: &Path, change: impl Fn(String) -> String) {
 /// Takes our jump away.
 fn drift(world: &World) {
     for family in palisade::net::Family::BOTH {
-        world.tool(&world.iptables(family, ""), &["-w", "600", "-D", "FORWARD", "1"], "");
+        world.tool(
+            &world.iptables(family, ""),
+            &["-w", "600", "-D", "FORWARD", "1"],
+            "",
+        );
     }
 }

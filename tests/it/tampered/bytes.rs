@@ -17,8 +17,13 @@ use crate::palisade::{files_below, root};
 
 /// Bytes that no script has, as the reader of bundles gives them on.
 fn bad_bytes() -> Vec<char> {
-    let controls = (0..=0x1f_u8).chain([0x7f]).filter(|byte| *byte != b'\n').map(char::from);
-    controls.chain(['\u{80}', '\u{e9}', '\u{a0}', '\u{202e}', '\u{fffd}']).collect()
+    let controls = (0..=0x1f_u8)
+        .chain([0x7f])
+        .filter(|byte| *byte != b'\n')
+        .map(char::from);
+    controls
+        .chain(['\u{80}', '\u{e9}', '\u{a0}', '\u{202e}', '\u{fffd}'])
+        .collect()
 }
 
 #[test]
@@ -28,7 +33,9 @@ fn every_line_with_a_bad_byte_is_refused() {
         let texts = files_below(&folder);
         for (name, mutant) in mutants(&texts, &bad, &mut dice) {
             let text = |own: &String, text| if *own == name { mutant.as_str() } else { text };
-            let files = texts.iter().map(|(own, old)| (own.as_str(), text(own, old.as_str())));
+            let files = texts
+                .iter()
+                .map(|(own, old)| (own.as_str(), text(own, old.as_str())));
             let read = CheckedScripts::read(files, &Extensions::every());
             assert!(read.is_err(), "{} {name}: {mutant:?}", folder.display());
             tried += 1;
@@ -39,7 +46,11 @@ fn every_line_with_a_bad_byte_is_refused() {
 }
 
 /// For each line of each script, the script with a bad byte somewhere in the line.
-fn mutants(texts: &BTreeMap<String, String>, bad: &[char], dice: &mut Dice) -> Vec<(String, String)> {
+fn mutants(
+    texts: &BTreeMap<String, String>,
+    bad: &[char],
+    dice: &mut Dice,
+) -> Vec<(String, String)> {
     let mut mutants = Vec::new();
     for (name, text) in texts {
         let mut start = 0;
@@ -55,7 +66,9 @@ fn mutants(texts: &BTreeMap<String, String>, bad: &[char], dice: &mut Dice) -> V
 
 /// The folders of nodes in a case's bundle.
 fn node_folders(case: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(case.join("bundle/nodes")) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(case.join("bundle/nodes")) else {
+        return Vec::new();
+    };
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
@@ -67,14 +80,21 @@ fn a_bundle_on_disk_with_a_bad_byte_is_refused() {
     let mut dice = Dice(12);
     let place = tempfile::tempdir().unwrap();
     for bad in bad_bytes() {
-        for (name, text) in files.iter().filter(|(name, _)| name.starts_with("nodes/n1/")) {
+        for (name, text) in files
+            .iter()
+            .filter(|(name, _)| name.starts_with("nodes/n1/"))
+        {
             let mut mutant = text.clone();
             mutant.insert(dice.below(text.len()), bad);
             write_bundle(place.path(), &files, name, &mutant);
             let opened = OnDisk::open(place.path()).unwrap();
             let read = Wanted::read(&opened, "n1", &Extensions::default());
             let refused = read.err().unwrap_or_else(|| panic!("{bad:?} in {name}"));
-            assert!(refused.message.contains("cannot be applied"), "{}", refused.message);
+            assert!(
+                refused.message.contains("cannot be applied"),
+                "{}",
+                refused.message
+            );
         }
     }
 }

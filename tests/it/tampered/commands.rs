@@ -22,36 +22,66 @@ type Change = (&'static str, fn(&str) -> String);
 /// Each is an example of a class.
 const CHANGES: [Change; 13] = [
     // the tail of a comment, or of a rule, that is longer than the tool reads
-    (FILTER, |text| text.replace("COMMIT\n", &format!("#{}-I FORWARD 1 -j ACCEPT\nCOMMIT\n", " ".repeat(10_238)))),
+    (FILTER, |text| {
+        text.replace(
+            "COMMIT\n",
+            &format!("#{}-I FORWARD 1 -j ACCEPT\nCOMMIT\n", " ".repeat(10_238)),
+        )
+    }),
     (FILTER, |text| {
         let rule = "-A pal-OUTPUT -m comment --comment \"x\" -j RETURN";
         let filler = " ".repeat(10_239 - rule.len());
-        text.replace("COMMIT\n", &format!("{rule}{filler}-I INPUT 1 -j ACCEPT\nCOMMIT\n"))
+        text.replace(
+            "COMMIT\n",
+            &format!("{rule}{filler}-I INPUT 1 -j ACCEPT\nCOMMIT\n"),
+        )
     }),
-    (SETS, |text| format!("{text}#{}add pal-local4 203.0.113.66\n", " ".repeat(1_022))),
+    (SETS, |text| {
+        format!("{text}#{}add pal-local4 203.0.113.66\n", " ".repeat(1_022))
+    }),
     // bytes
     (FILTER, |text| text.replacen("end of", "end\0of", 1)),
     (FILTER, |text| text.replace('\n', "\r\n")),
     // rules of others' chains, and a policy
-    (FILTER, |text| text.replace("COMMIT\n", "-I INPUT 1 -j ACCEPT\nCOMMIT\n")),
-    (FILTER, |text| text.replace("*filter\n", "*filter\n:FORWARD ACCEPT [0:0]\n")),
+    (FILTER, |text| {
+        text.replace("COMMIT\n", "-I INPUT 1 -j ACCEPT\nCOMMIT\n")
+    }),
+    (FILTER, |text| {
+        text.replace("*filter\n", "*filter\n:FORWARD ACCEPT [0:0]\n")
+    }),
     // ranges that are many members each
     (SETS, |text| {
         let more = "add pal-p-x 1-65535\n".repeat(1_200);
         format!("{text}create pal-p-x bitmap:port range 0-65535\n{more}")
     }),
     // ACCEPT before the filter table: no verdict of ours, and rules of others are skipped
-    (RAW, |text| text.replacen("-A pal-PREROUTING ", "-A pal-PREROUTING -j ACCEPT\n-A pal-PREROUTING ", 1)),
-    (RAW, |text| text.replace("# hooks", "-A pal-PREROUTING -m rpfilter -j ACCEPT\n# hooks")),
+    (RAW, |text| {
+        text.replacen(
+            "-A pal-PREROUTING ",
+            "-A pal-PREROUTING -j ACCEPT\n-A pal-PREROUTING ",
+            1,
+        )
+    }),
+    (RAW, |text| {
+        text.replace(
+            "# hooks",
+            "-A pal-PREROUTING -m rpfilter -j ACCEPT\n# hooks",
+        )
+    }),
     (RAW, |text| text.replacen("-j DROP", "-j ACCEPT", 1)),
     (MANGLE, |_| {
-        let rules = "-A pal-PREROUTING -j ACCEPT\n-I PREROUTING 1 -m comment --comment \"palisade\" -j pal-PREROUTING";
+        let rules = "-A pal-PREROUTING -j ACCEPT\n-I PREROUTING 1 -m comment --comment \
+                     \"palisade\" -j pal-PREROUTING";
         format!("*mangle\n:pal-PREROUTING - [0:0]\n{rules}\nCOMMIT\n")
     }),
     // chains that lead nowhere
     (FILTER, |text| {
-        let is_kept = |line: &&str| !line.starts_with("-A pal-FORWARD") && !line.starts_with("-A pal-INPUT");
-        text.lines().filter(is_kept).map(|line| format!("{line}\n")).collect()
+        let is_kept =
+            |line: &&str| !line.starts_with("-A pal-FORWARD") && !line.starts_with("-A pal-INPUT");
+        text.lines()
+            .filter(is_kept)
+            .map(|line| format!("{line}\n"))
+            .collect()
     }),
 ];
 
@@ -75,14 +105,37 @@ pub(super) fn every_command_refuses_what_was_tampered_with(world: &World) {
 
         let bundle = place.display().to_string();
         let file = name.rsplit('/').next().unwrap();
-        for words in [&["apply", &bundle][..], &["apply", &bundle, "--dry-run"], &["status", &bundle]] {
+        for words in [
+            &["apply", &bundle][..],
+            &["apply", &bundle, "--dry-run"],
+            &["status", &bundle],
+        ] {
             let (status, said) = world.palisade(words);
-            assert!(status == 2 && said.contains(file), "{number} {words:?}: {status} {said}");
+            assert!(
+                status == 2 && said.contains(file),
+                "{number} {words:?}: {status} {said}"
+            );
         }
         let (status, said) = world.palisade(&["reconcile", &bundle, "--once"]);
-        assert!(status == 2 && said.contains(file), "{number}: {status} {said}");
-        let verified = run(&case, &["verify", "manifest.yaml", "inventory.yaml", "--bundle", &bundle]);
-        assert!(verified.status == 1 && verified.stdout.contains(file), "{number}: {}", verified.stdout);
+        assert!(
+            status == 2 && said.contains(file),
+            "{number}: {status} {said}"
+        );
+        let verified = run(
+            &case,
+            &[
+                "verify",
+                "manifest.yaml",
+                "inventory.yaml",
+                "--bundle",
+                &bundle,
+            ],
+        );
+        assert!(
+            verified.status == 1 && verified.stdout.contains(file),
+            "{number}: {}",
+            verified.stdout
+        );
         assert_eq!(world.print(), before, "{number}");
     }
 }
@@ -91,7 +144,10 @@ pub(super) fn every_command_refuses_what_was_tampered_with(world: &World) {
 fn sign(place: &Path, name: &str, text: &str) {
     let path = place.join("palisade.json");
     let mut index: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-    let digest: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Sha256::digest(text)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     if index["files"].get(name).is_none() {
         index["files"][name] = json!({"chains": 1, "rules": 2});
     }
@@ -105,27 +161,47 @@ pub(super) fn extensions_are_taken_where_they_are_allowed(world: &World) {
     let place = Path::new("/run/extensions");
     fs::create_dir_all(place).unwrap();
     let template = fs::read_to_string(root().join("templates/filter.rules.hbs")).unwrap();
-    let rule = "-A pal-INPUT -p tcp -m tcp --dport 22 -m comment --comment \"own\" -j REJECT --reject-with tcp-reset";
+    let rule = "-A pal-INPUT -p tcp -m tcp --dport 22 -m comment --comment \"own\" -j REJECT \
+                --reject-with tcp-reset";
     let own = template.replace("\n{{hooks}}", &format!("\n{rule}\n{{{{hooks}}}}"));
     fs::write(place.join("filter.rules.hbs"), own).unwrap();
-    let [templates, bundle] = [place.to_owned(), place.join("bundle")].map(|path| path.display().to_string());
+    let [templates, bundle] =
+        [place.to_owned(), place.join("bundle")].map(|path| path.display().to_string());
     let case = root().join("golden").join(CASE);
-    let words = ["render", "manifest.yaml", "inventory.yaml", "--templates", &templates, "--out", &bundle];
+    let words = [
+        "render",
+        "manifest.yaml",
+        "inventory.yaml",
+        "--templates",
+        &templates,
+        "--out",
+        &bundle,
+    ];
     assert_eq!(run(&case, &words).status, 2);
     let allowed = ["--allow-extension", "tcp", "--allow-extension", "REJECT"];
     let rendered = run(&case, &[&words[..], &allowed].concat());
     assert_eq!(rendered.status, 0, "{}", rendered.stderr);
     let index = fs::read_to_string(place.join("bundle/palisade.json")).unwrap();
-    assert_eq!(serde_json::from_str::<Value>(&index).unwrap()["extensions"], json!(["REJECT", "tcp"]));
+    assert_eq!(
+        serde_json::from_str::<Value>(&index).unwrap()["extensions"],
+        json!(["REJECT", "tcp"])
+    );
 
     let before = world.print();
     for more in [&[][..], &["--allow-extension", "tcp"]] {
         let (status, said) = world.palisade(&[&["apply", &bundle][..], more].concat());
-        assert!(status == 2 && said.contains("filter.v4.rules"), "{status} {said}");
+        assert!(
+            status == 2 && said.contains("filter.v4.rules"),
+            "{status} {said}"
+        );
         assert_eq!(world.print(), before);
     }
     fs::write("/run/config.yaml", "allowExtensions: [tcp, REJECT]\n").unwrap();
-    for words in [["apply", &bundle], ["status", &bundle], ["reconcile", &bundle]] {
+    for words in [
+        ["apply", &bundle],
+        ["status", &bundle],
+        ["reconcile", &bundle],
+    ] {
         let once = ["--once"].into_iter().filter(|_| words[0] == "reconcile");
         let more = ["--config", "/run/config.yaml"].into_iter().chain(once);
         let (status, said) = world.palisade(&words.into_iter().chain(more).collect::<Vec<&str>>());
@@ -136,8 +212,18 @@ pub(super) fn extensions_are_taken_where_they_are_allowed(world: &World) {
     // what was accepted here is known as the last good bundle
     let (status, said) = world.palisade(&["status"]);
     assert_eq!(status, 0, "{said}");
-    let verify = ["verify", "manifest.yaml", "inventory.yaml", "--bundle", &bundle];
+    let verify = [
+        "verify",
+        "manifest.yaml",
+        "inventory.yaml",
+        "--bundle",
+        &bundle,
+    ];
     assert_eq!(run(&case, &verify).status, 1);
     let proven = run(&case, &[&verify[..], &allowed].concat());
-    assert!(proven.status == 0 && proven.stdout.contains("REJECT in 2 rules"), "{}", proven.stdout);
+    assert!(
+        proven.status == 0 && proven.stdout.contains("REJECT in 2 rules"),
+        "{}",
+        proven.stdout
+    );
 }

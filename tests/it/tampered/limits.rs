@@ -20,15 +20,30 @@ pub(super) fn limits_are_those_of_the_tools(world: &World) {
             let listing = world.tool(&world.iptables(family, "-save"), &["-t", "filter"], "");
             assert_eq!(listing.contains(RULE), is_read, "{tool} {extra}");
         }
-        let words = |count: usize| format!("*filter\n-A FORWARD{}\nCOMMIT\n", " x".repeat(count - 2));
-        for (count, is_taken) in [(limits::IPTABLES_WORDS, true), (limits::IPTABLES_WORDS + 1, false)] {
+        let words =
+            |count: usize| format!("*filter\n-A FORWARD{}\nCOMMIT\n", " x".repeat(count - 2));
+        for (count, is_taken) in [
+            (limits::IPTABLES_WORDS, true),
+            (limits::IPTABLES_WORDS + 1, false),
+        ] {
             let (_, said) = world.try_tool(&tool, &["--noflush"], &words(count));
-            assert_eq!(!said.contains("more arguments"), is_taken, "{tool} {count}: {said}");
+            assert_eq!(
+                !said.contains("more arguments"),
+                is_taken,
+                "{tool} {count}: {said}"
+            );
         }
-        for (length, is_taken) in [(limits::IPTABLES_WORD, true), (limits::IPTABLES_WORD + 1, false)] {
+        for (length, is_taken) in [
+            (limits::IPTABLES_WORD, true),
+            (limits::IPTABLES_WORD + 1, false),
+        ] {
             let text = format!("*filter\n-A FORWARD {}\nCOMMIT\n", "x".repeat(length));
             let (_, said) = world.try_tool(&tool, &["--noflush"], &text);
-            assert_eq!(!said.contains("too long"), is_taken, "{tool} {length}: {said}");
+            assert_eq!(
+                !said.contains("too long"),
+                is_taken,
+                "{tool} {length}: {said}"
+            );
         }
     }
     world.tool("ipset", &["restore"], "create tail hash:net\n");

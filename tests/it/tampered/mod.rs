@@ -2,8 +2,16 @@
 //!
 //! `cargo test --test it tampered -- --nocapture` prints the counts. `PALISADE_MUTATIONS` says how
 //! many mutants each build of iptables is tried with.
-#![expect(clippy::disallowed_methods, reason = "tests read files and models of kernels")]
-#![expect(clippy::indexing_slicing, clippy::print_stdout, clippy::unwrap_used, reason = "a test may panic, and says what it counted")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests read files and models of kernels"
+)]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may panic, and says what it counted"
+)]
 
 mod bytes;
 mod commands;

@@ -5,7 +5,8 @@ use palisade::limits;
 use crate::agree::random::Dice;
 
 /// Letters that tools or readers treat in a way of their own, and some that they do not.
-const LETTERS: &str = "\0\t\r\u{b}\u{c}\u{1b}\u{7f}\u{80}\u{e9}\u{2028}\"\"\"\\\\'''###!! ,:/-+*.~^%@=;|&$`(){}[]<>?0123456789aAzZ_\n\n";
+const LETTERS: &str = "\0\t\r\u{b}\u{c}\u{1b}\u{7f}\u{80}\u{e9}\u{2028}\"\"\"\\\\'''###!! \
+                       ,:/-+*.~^%@=;|&$`(){}[]<>?0123456789aAzZ_\n\n";
 
 /// What looks like an order to one of the tools.
 const LINES: [&str; 30] = [
@@ -125,7 +126,10 @@ fn delete(text: &str, dice: &mut Dice) -> String {
 
 fn replace(text: &str, dice: &mut Dice) -> String {
     let at = place(text, dice);
-    let behind = text[at..].chars().next().map_or(at, |letter| at + letter.len_utf8());
+    let behind = text[at..]
+        .chars()
+        .next()
+        .map_or(at, |letter| at + letter.len_utf8());
     format!("{}{}{}", &text[..at], letter(dice), &text[behind..])
 }
 
@@ -149,7 +153,11 @@ fn move_line(text: &str, dice: &mut Dice) -> String {
 fn line_twice(text: &str, dice: &mut Dice) -> String {
     let mut lines = lines(text);
     let from = dice.below(lines.len());
-    let to = if dice.chance(50) { from } else { dice.below(lines.len()) };
+    let to = if dice.chance(50) {
+        from
+    } else {
+        dice.below(lines.len())
+    };
     lines.insert(to, lines[from]);
     lines.join("\n")
 }
@@ -165,11 +173,19 @@ fn with_line(text: &str, dice: &mut Dice) -> String {
 fn lengthen(text: &str, dice: &mut Dice) -> String {
     let mut lines: Vec<String> = lines(text).into_iter().map(str::to_owned).collect();
     let at = dice.below(lines.len());
-    let line = if dice.chance(50) { "#".to_owned() } else { lines[at].clone() };
+    let line = if dice.chance(50) {
+        "#".to_owned()
+    } else {
+        lines[at].clone()
+    };
     let longest = dice.pick(&[limits::IPTABLES_LINE, limits::IPSET_LINE]);
     let length = (longest + 3 - dice.below(6)).max(line.len());
     let filler = dice.pick(&[" ", "x", "#"]).repeat(length - line.len());
-    let tail = if dice.chance(70) { dice.pick(&LINES) } else { "" };
+    let tail = if dice.chance(70) {
+        dice.pick(&LINES)
+    } else {
+        ""
+    };
     lines[at] = format!("{line}{filler}{tail}");
     lines.join("\n")
 }
@@ -182,7 +198,9 @@ fn number(text: &str, dice: &mut Dice) -> String {
         .filter(|at| !text[..*at].ends_with(|letter: char| letter.is_ascii_digit()))
         .collect();
     let at = dice.pick(&starts);
-    let end = text[at..].find(|letter: char| !letter.is_ascii_digit()).map_or(text.len(), |to| at + to);
+    let end = text[at..]
+        .find(|letter: char| !letter.is_ascii_digit())
+        .map_or(text.len(), |to| at + to);
     let value: u64 = text[at..end].parse().unwrap_or_default();
     let other = match dice.below(8) {
         0 => format!("0{value}"),
@@ -219,7 +237,10 @@ fn option(text: &str, dice: &mut Dice) -> String {
         Some(to) if line.starts_with('-') => {
             format!("{} {}{}", &line[..to], dice.pick(&OPTIONS), &line[to..])
         }
-        _ => format!("{line}{}", dice.pick(&[" nomatch", " timeout 1", " -exist", " ", "\"", "#"])),
+        _ => format!(
+            "{line}{}",
+            dice.pick(&[" nomatch", " timeout 1", " -exist", " ", "\"", "#"])
+        ),
     };
     lines.join("\n")
 }
@@ -228,12 +249,16 @@ fn option(text: &str, dice: &mut Dice) -> String {
 fn in_comment(text: &str, dice: &mut Dice) -> String {
     let mut lines: Vec<String> = lines(text).into_iter().map(str::to_owned).collect();
     let commented = |line: &String| line.starts_with('#') || line.contains("--comment \"");
-    let numbers: Vec<usize> = (0..lines.len()).filter(|at| commented(&lines[*at])).collect();
+    let numbers: Vec<usize> = (0..lines.len())
+        .filter(|at| commented(&lines[*at]))
+        .collect();
     if numbers.is_empty() {
         return insert(text, dice);
     }
     let line = &mut lines[dice.pick(&numbers)];
-    let from = line.find("--comment \"").map_or(1, |at| at + "--comment \"".len());
+    let from = line
+        .find("--comment \"")
+        .map_or(1, |at| at + "--comment \"".len());
     let room = line[from..].find('"').unwrap_or(line.len() - from);
     let mut at = from + dice.below(room + 1);
     while !line.is_char_boundary(at) {

@@ -83,7 +83,9 @@ struct Subject<'run> {
 }
 
 pub(super) fn mutants_that_are_proven_load_as_they_are_read(world: &World) {
-    let asked = std::env::var(VARIABLE).ok().map(|number| number.parse().expect("a number"));
+    let asked = std::env::var(VARIABLE)
+        .ok()
+        .map(|number| number.parse().expect("a number"));
     let share = asked.unwrap_or(MUTANTS).div_ceil(CASES.len());
     let mut counts = Counts::default();
     let mut problems = Vec::new();
@@ -93,12 +95,27 @@ pub(super) fn mutants_that_are_proven_load_as_they_are_read(world: &World) {
     }
     println!("{}: {counts}", world.build.word());
     let shown: Vec<String> = problems.iter().take(10).cloned().collect();
-    assert!(problems.is_empty(), "{}\n{}", problems.len(), shown.join("\n\n"));
-    let has_all = [counts.refused, counts.differing, counts.equal, counts.comments];
+    assert!(
+        problems.is_empty(),
+        "{}\n{}",
+        problems.len(),
+        shown.join("\n\n")
+    );
+    let has_all = [
+        counts.refused,
+        counts.differing,
+        counts.equal,
+        counts.comments,
+    ];
     assert!(has_all.iter().all(|count| *count > 0), "{counts}");
 }
 
-fn of_case(case: &str, world: &World, (share, seed): (usize, u64), counts: &mut Counts) -> Vec<String> {
+fn of_case(
+    case: &str,
+    world: &World,
+    (share, seed): (usize, u64),
+    counts: &mut Counts,
+) -> Vec<String> {
     let files = inputs(case);
     let options = Options::default();
     let mut found = Diagnostics::default();
@@ -118,9 +135,20 @@ fn of_case(case: &str, world: &World, (share, seed): (usize, u64), counts: &mut 
     load(world, &scripts).expect("the original loads");
     let original = listing(world);
     let (evaluator, options, scripts) = (&evaluator, &options, &scripts);
-    let subject = Subject { evaluator, node, options, scripts, world, original, before, empty };
+    let subject = Subject {
+        evaluator,
+        node,
+        options,
+        scripts,
+        world,
+        original,
+        before,
+        empty,
+    };
     let mut dice = Dice(seed);
-    let problems = (0..share).filter_map(|_| subject.judge(&mut dice, counts)).collect();
+    let problems = (0..share)
+        .filter_map(|_| subject.judge(&mut dice, counts))
+        .collect();
     world.clear();
     problems
 }
@@ -148,7 +176,10 @@ impl Subject<'_> {
         counts.proven += 1;
         self.world.clear();
         let problem = self.loaded(&scripts, checked, counts).err()?;
-        Some(format!("{problem}\n{}", first_change(&self.scripts[at].1, &scripts[at].1)))
+        Some(format!(
+            "{problem}\n{}",
+            first_change(&self.scripts[at].1, &scripts[at].1)
+        ))
     }
 
     fn is_proven(&self, kernel: &Kernel) -> bool {
@@ -157,7 +188,12 @@ impl Subject<'_> {
     }
 
     /// Loads what was proven, and looks at the kernel.
-    fn loaded(&self, scripts: &Scripts, checked: CheckedScripts, counts: &mut Counts) -> Result<(), String> {
+    fn loaded(
+        &self,
+        scripts: &Scripts,
+        checked: CheckedScripts,
+        counts: &mut Counts,
+    ) -> Result<(), String> {
         load(self.world, scripts)?;
         let now = listing(self.world);
         if now == self.original {
@@ -167,12 +203,16 @@ impl Subject<'_> {
 
         let (others, before) = (others(&now), others(&self.before));
         if others != before {
-            return Err(format!("what is not palisade's is other:\n{others}\nbefore:\n{before}"));
+            return Err(format!(
+                "what is not palisade's is other:\n{others}\nbefore:\n{before}"
+            ));
         }
         let observed = self.world.observe();
         let plan = self.plan_after_load(&Desired::of(checked), &observed);
         if !plan.differences.is_empty() {
-            return Err(format!("the kernel holds something else than what was read:\n{plan}"));
+            return Err(format!(
+                "the kernel holds something else than what was read:\n{plan}"
+            ));
         }
         if without_comments(&now) == without_comments(&self.original) {
             counts.comments += 1;
@@ -190,7 +230,11 @@ impl Subject<'_> {
     fn plan_after_load(&self, desired: &Desired, observed: &Observed) -> Plan {
         let tools = self.world.tools();
         let backend = self.world.build.word().to_owned();
-        let nothing = Memory { version: Memory::VERSION, backend, ..Memory::default() };
+        let nothing = Memory {
+            version: Memory::VERSION,
+            backend,
+            ..Memory::default()
+        };
         let ran = plan::between(desired, self.empty, &nothing, &tools);
         plan::remember_and_plan(desired, observed, (&ran, nothing), &tools).1
     }
@@ -199,7 +243,11 @@ impl Subject<'_> {
 /// Loads scripts as the README says.
 fn load(world: &World, scripts: &Scripts) -> Result<(), String> {
     for (name, text) in scripts {
-        let family = if name.contains("v4") { Family::V4 } else { Family::V6 };
+        let family = if name.contains("v4") {
+            Family::V4
+        } else {
+            Family::V6
+        };
         let (tool, words) = match *name {
             "sets.ipset" => ("ipset".to_owned(), ["restore"]),
             _ => (world.iptables(family, "-restore"), ["--noflush"]),
@@ -216,7 +264,10 @@ fn load(world: &World, scripts: &Scripts) -> Result<(), String> {
 /// kernel counted or drew, and without empty tables.
 fn listing(world: &World) -> String {
     let sets = world.tool("ipset", &["save"], "");
-    let mut sets: Vec<&str> = sets.lines().map(|line| before(line, " bucketsize ")).collect();
+    let mut sets: Vec<&str> = sets
+        .lines()
+        .map(|line| before(line, " bucketsize "))
+        .collect();
     // a hash lists its members in the order of a number that is drawn
     sets.sort_unstable();
     let mut listing: String = sets.iter().map(|line| format!("{line}\n")).collect();
@@ -232,9 +283,16 @@ fn listing(world: &World) -> String {
 /// A table without comments and counters; nothing where it has only the kernel's chains.
 fn table(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let lines = lines.map(|line| if line.starts_with(':') { before(line, " [") } else { line });
+    let lines = lines.map(|line| {
+        if line.starts_with(':') {
+            before(line, " [")
+        } else {
+            line
+        }
+    });
     let lines: Vec<&str> = lines.collect();
-    let is_used = |line: &&str| line.starts_with('-') || line.starts_with(':') && line.ends_with(" -");
+    let is_used =
+        |line: &&str| line.starts_with('-') || line.starts_with(':') && line.ends_with(" -");
     match lines.iter().any(is_used) {
         true => lines.iter().map(|line| format!("{line}\n")).collect(),
         false => String::new(),
@@ -247,16 +305,22 @@ fn before<'text>(text: &'text str, mark: &str) -> &'text str {
 
 /// The lines of a listing that are not palisade's.
 fn others(listing: &str) -> String {
-    let hooks =
-        ["FORWARD", "INPUT", "OUTPUT", "PREROUTING"].map(|chain| format!("-A {chain} -m comment --comment palisade -j pal-{chain}"));
+    let hooks = ["FORWARD", "INPUT", "OUTPUT", "PREROUTING"]
+        .map(|chain| format!("-A {chain} -m comment --comment palisade -j pal-{chain}"));
     let is_other = |line: &&str| {
         let ours = ["create pal-", "add pal-", ":pal-", "-A pal-"];
         !ours.iter().any(|begin| line.starts_with(begin)) && !hooks.iter().any(|hook| hook == line)
     };
     // tables that are empty but for palisade's chains are not there without these
-    let kept = |text: &str| text.lines().filter(is_other).map(|line| format!("{line}\n")).collect();
+    let kept = |text: &str| {
+        text.lines()
+            .filter(is_other)
+            .map(|line| format!("{line}\n"))
+            .collect()
+    };
     let parts: Vec<String> = listing.split_inclusive("COMMIT\n").map(kept).collect();
-    let is_used = |part: &String| part.contains("\n-") || part.contains(" -\n") || part.contains("create");
+    let is_used =
+        |part: &String| part.contains("\n-") || part.contains(" -\n") || part.contains("create");
     parts.into_iter().filter(is_used).collect()
 }
 
@@ -308,7 +372,10 @@ impl fmt::Display for Counts {
             ("6 but for comments", self.comments),
             ("7 otherwise, proven from the listing", self.otherwise),
         ]);
-        let words: Vec<String> = rows.iter().map(|(name, count)| format!("{count} {}", &name[2..])).collect();
+        let words: Vec<String> = rows
+            .iter()
+            .map(|(name, count)| format!("{count} {}", &name[2..]))
+            .collect();
         out.write_str(&words.join(", "))
     }
 }

@@ -1,4 +1,5 @@
-//! What is changed in scripts, by tables: each word by what it is, and every word, line and member for what it is not.
+//! What is changed in scripts, by tables: each word by what it is, and every word, line and member
+//! for what it is not.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -35,14 +36,22 @@ type Others = Vec<(Kind, String)>;
 
 const VERDICTS: [&str; 3] = ["ACCEPT", "DROP", "RETURN"];
 const PROTOCOLS: [&str; 7] = ["tcp", "udp", "sctp", "udplite", "icmp", "ipv6-icmp", "47"];
-const STATES: [&str; 6] = ["NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED", "RELATED,ESTABLISHED"];
+const STATES: [&str; 6] = [
+    "NEW",
+    "ESTABLISHED",
+    "RELATED",
+    "INVALID",
+    "UNTRACKED",
+    "RELATED,ESTABLISHED",
+];
 const SIDES: [&str; 6] = ["src", "dst", "src,src", "src,dst", "dst,src", "dst,dst"];
 const INTERFACES: [&str; 4] = ["lo", "eth0", "eth1", "any9"];
 const SET_TYPES: [&str; 4] = ["hash:net", "hash:ip,port", "bitmap:port", "hash:ip"];
 const FAMILIES: [&str; 2] = ["inet", "inet6"];
 /// For how many other chains or sets one is exchanged.
 const MOST_NAMES: usize = 4;
-/// Conditions of rules that are put before each rule; those that are not empty, in early tables only.
+/// Conditions of rules that are put before each rule; those that are not empty, in early tables
+/// only.
 const ADDED: [&str; 3] = ["", "-m rpfilter ", "-i eth0 "];
 /// Options that a `!` may stand before.
 const NEGATED: [&str; 13] = [
@@ -87,9 +96,18 @@ const CHOICES: [(&str, Kind, &[&str]); 7] = [
 /// Every mutant of one line, and of it with the next.
 pub(super) fn of_line(scripts: &[Script], script: usize, at: usize) -> Vec<Mutant> {
     let lines = &scripts[script].lines;
-    let names = Names { chains: chains(lines), sets: sets(scripts) };
+    let names = Names {
+        chains: chains(lines),
+        sets: sets(scripts),
+    };
     let mut mutants = Vec::new();
-    let mut push = |kind: Kind, lines: Vec<String>| mutants.push(Mutant { kind, script, lines });
+    let mut push = |kind: Kind, lines: Vec<String>| {
+        mutants.push(Mutant {
+            kind,
+            script,
+            lines,
+        })
+    };
     let replaced = |new: &[String]| [&lines[..at], new, &lines[at + 1..]].concat();
     let line = &lines[at];
     push("line dropped", replaced(&[]));
@@ -99,25 +117,40 @@ pub(super) fn of_line(scripts: &[Script], script: usize, at: usize) -> Vec<Mutan
         swapped.swap(at, at + 1);
         push("lines swapped", swapped);
     }
-    if let Some(other) =
-        (at + 1..lines.len()).find(|other| is_member(line) && is_member(&lines[*other]) && set_of(line) != set_of(&lines[*other]))
-    {
+    if let Some(other) = (at + 1..lines.len()).find(|other| {
+        is_member(line) && is_member(&lines[*other]) && set_of(line) != set_of(&lines[*other])
+    }) {
         let mut swapped = lines.clone();
-        (swapped[at], swapped[other]) = (with_set(&lines[other], set_of(line)), with_set(line, set_of(&lines[other])));
+        (swapped[at], swapped[other]) = (
+            with_set(&lines[other], set_of(line)),
+            with_set(line, set_of(&lines[other])),
+        );
         push("members swapped", swapped);
     }
     if line.starts_with("-A ") {
         let own = line.split(' ').nth(1).unwrap_or_default();
         for other in behind(&names.chains, own) {
-            let moved = line.splitn(3, ' ').enumerate().map(|(number, word)| if number == 1 { other.as_str() } else { word });
-            push("line moved", replaced(&[moved.collect::<Vec<_>>().join(" ")]));
+            let moved = line
+                .splitn(3, ' ')
+                .enumerate()
+                .map(|(number, word)| if number == 1 { other.as_str() } else { word });
+            push(
+                "line moved",
+                replaced(&[moved.collect::<Vec<_>>().join(" ")]),
+            );
         }
     }
     if line.starts_with("-A ") {
         let own = line.split(' ').nth(1).unwrap_or_default();
-        for conditions in ADDED.iter().filter(|conditions| is_early(&scripts[script]) || conditions.is_empty()) {
+        for conditions in ADDED
+            .iter()
+            .filter(|conditions| is_early(&scripts[script]) || conditions.is_empty())
+        {
             for verdict in VERDICTS {
-                push("rule added", replaced(&[format!("-A {own} {conditions}-j {verdict}"), line.clone()]));
+                push(
+                    "rule added",
+                    replaced(&[format!("-A {own} {conditions}-j {verdict}"), line.clone()]),
+                );
             }
         }
     }
@@ -134,8 +167,16 @@ pub(super) fn is_early(script: &Script) -> bool {
 
 /// Some other names, from those that follow one.
 fn behind<'names>(all: &'names [String], own: &str) -> impl Iterator<Item = &'names String> {
-    let at = all.iter().position(|name| name == own).map_or(0, |at| at + 1);
-    all.iter().cycle().skip(at).take(all.len()).filter(move |name| *name != own).take(MOST_NAMES)
+    let at = all
+        .iter()
+        .position(|name| name == own)
+        .map_or(0, |at| at + 1);
+    all.iter()
+        .cycle()
+        .skip(at)
+        .take(all.len())
+        .filter(move |name| *name != own)
+        .take(MOST_NAMES)
 }
 
 fn is_member(line: &str) -> bool {
@@ -148,16 +189,25 @@ fn set_of(line: &str) -> &str {
 
 /// A member with another set's name.
 fn with_set(line: &str, set: &str) -> String {
-    line.splitn(3, ' ').enumerate().map(|(number, word)| if number == 1 { set } else { word }).collect::<Vec<_>>().join(" ")
+    line.splitn(3, ' ')
+        .enumerate()
+        .map(|(number, word)| if number == 1 { set } else { word })
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn chains(lines: &[String]) -> Vec<String> {
-    lines.iter().filter_map(|line| Some(line.strip_prefix(':')?.split(' ').next()?.to_owned())).collect()
+    lines
+        .iter()
+        .filter_map(|line| Some(line.strip_prefix(':')?.split(' ').next()?.to_owned()))
+        .collect()
 }
 
 fn sets(scripts: &[Script]) -> Vec<String> {
     let lines = scripts.iter().flat_map(|script| &script.lines);
-    lines.filter_map(|line| Some(line.strip_prefix("create ")?.split(' ').next()?.to_owned())).collect()
+    lines
+        .filter_map(|line| Some(line.strip_prefix("create ")?.split(' ').next()?.to_owned()))
+        .collect()
 }
 
 /// The line with one word changed, dropped, doubled or swapped with the next, in every way.
@@ -181,9 +231,15 @@ fn changed(line: &str, names: &Names) -> Others {
     for (at, phrase) in phrases.iter().enumerate() {
         let (before, behind) = (phrases[..at].concat(), phrases[at + 1..].concat());
         push("condition dropped", &[before.as_slice(), &behind].concat());
-        push("condition doubled", &[before.as_slice(), phrase, phrase, &behind].concat());
+        push(
+            "condition doubled",
+            &[before.as_slice(), phrase, phrase, &behind].concat(),
+        );
         if let Some(next) = phrases.get(at + 1) {
-            push("conditions swapped", &[before.as_slice(), next, phrase, &phrases[at + 2..].concat()].concat());
+            push(
+                "conditions swapped",
+                &[before.as_slice(), next, phrase, &phrases[at + 2..].concat()].concat(),
+            );
         }
     }
     for (at, word) in words.iter().enumerate() {
@@ -194,7 +250,14 @@ fn changed(line: &str, names: &Names) -> Others {
         if NEGATED.contains(word) && before.last() != Some(&"!") {
             push("negation", &[before, &["!", *word], behind].concat());
         }
-        push(if *word == "!" { "negation" } else { "word dropped" }, &[before, behind].concat());
+        push(
+            if *word == "!" {
+                "negation"
+            } else {
+                "word dropped"
+            },
+            &[before, behind].concat(),
+        );
         push("word doubled", &[before, &[*word, *word], behind].concat());
         if let [next, rest @ ..] = behind {
             push("words swapped", &[before, &[*next, *word], rest].concat());
@@ -208,10 +271,15 @@ fn phrases<'words>(words: &[&'words str]) -> Vec<Vec<&'words str>> {
     let mut phrases: Vec<Vec<&str>> = Vec::new();
     let mut is_negated = false;
     for word in words {
-        let begins = *word == "!" || word.starts_with('-') && !word.starts_with("--") && !is_negated;
+        let begins =
+            *word == "!" || word.starts_with('-') && !word.starts_with("--") && !is_negated;
         is_negated = *word == "!";
         match phrases.last_mut() {
-            Some(phrase) if !begins || is_negated && phrase.first() == Some(&"-m") && phrase.len() == 2 => phrase.push(word),
+            Some(phrase)
+                if !begins || is_negated && phrase.first() == Some(&"-m") && phrase.len() == 2 =>
+            {
+                phrase.push(word)
+            }
             Some(_) | None => phrases.push(vec![word]),
         }
     }
@@ -231,9 +299,23 @@ fn words(line: &str) -> Vec<&str> {
 /// What else could stand in a word's place.
 fn others(word: &str, before: &[&str], names: &Names) -> Others {
     let option = before.last().copied().unwrap_or_default();
-    let all = |kind: Kind, words: &[&str]| words.iter().map(|other| (kind, (*other).to_owned())).collect::<Others>();
-    let strings = |kind: Kind, all: &[String], own: &str| behind(all, own).map(|other| (kind, other.clone())).collect::<Others>();
-    let each = |kind: Kind, words: Vec<String>| words.into_iter().map(|other| (kind, other)).collect::<Others>();
+    let all = |kind: Kind, words: &[&str]| {
+        words
+            .iter()
+            .map(|other| (kind, (*other).to_owned()))
+            .collect::<Others>()
+    };
+    let strings = |kind: Kind, all: &[String], own: &str| {
+        behind(all, own)
+            .map(|other| (kind, other.clone()))
+            .collect::<Others>()
+    };
+    let each = |kind: Kind, words: Vec<String>| {
+        words
+            .into_iter()
+            .map(|other| (kind, other))
+            .collect::<Others>()
+    };
     if let Some((_, kind, choice)) = CHOICES.iter().find(|row| row.0 == option) {
         return all(kind, choice);
     }
@@ -245,20 +327,33 @@ fn others(word: &str, before: &[&str], names: &Names) -> Others {
         (["add", _], _, _) => each("member", member(word)),
         (["add", _, _], _, _) => all("nomatch", &["match"]),
         (["create", _], _, _) => all("type of a set", &SET_TYPES),
-        (_, "hashsize" | "maxelem", _) => all("size of a set", &["0", "1", "2", "1000", "4294967295"]),
-        (_, "-j" | "-g", _) => [all("verdict", &VERDICTS), strings("target", &names.chains, word)].concat(),
-        (_, "-I", _) => all("kernel's chain", &["FORWARD", "INPUT", "OUTPUT", "PREROUTING", "POSTROUTING"]),
+        (_, "hashsize" | "maxelem", _) => {
+            all("size of a set", &["0", "1", "2", "1000", "4294967295"])
+        }
+        (_, "-j" | "-g", _) => [
+            all("verdict", &VERDICTS),
+            strings("target", &names.chains, word),
+        ]
+        .concat(),
+        (_, "-I", _) => all(
+            "kernel's chain",
+            &["FORWARD", "INPUT", "OUTPUT", "PREROUTING", "POSTROUTING"],
+        ),
         (_, "--match-set", _) => strings("set", &names.sets, word),
         (_, "--dports" | "--sports" | "--ctorigdstport", _) => each("port", ports(word)),
         (_, "-s" | "-d" | "--ctorigdst", _) => each("prefix", prefix(word)),
         (_, "--icmp-type" | "--icmpv6-type", _) => each("ICMP type", message(word)),
         (_, "--limit" | "--limit-burst", _) => all("limit", &["1"]),
         ([], _, "-A" | "-I") => all("way to add", &["-A", "-I", "-D"]),
-        ([], _, word) if word.starts_with(':') => {
-            behind(&names.chains, &word[1..]).map(|chain| ("declaration", format!(":{chain}"))).collect()
+        ([], _, word) if word.starts_with(':') => behind(&names.chains, &word[1..])
+            .map(|chain| ("declaration", format!(":{chain}")))
+            .collect(),
+        ([], _, word) if word.starts_with('*') => {
+            all("table", &["*filter", "*raw", "*mangle", "*nat"])
         }
-        ([], _, word) if word.starts_with('*') => all("table", &["*filter", "*raw", "*mangle", "*nat"]),
-        ([declared], _, "-") if declared.starts_with(':') => all("policy of the chain", &["ACCEPT", "DROP"]),
+        ([declared], _, "-") if declared.starts_with(':') => {
+            all("policy of the chain", &["ACCEPT", "DROP"])
+        }
         (_, _, "[0:0]") => all("policy of the chain", &["[1:1]", ""]),
         (_, _, word) if SIDES.contains(&word) => all("side", &SIDES),
         _ => Others::new(),
@@ -287,7 +382,11 @@ fn ports(list: &str) -> Vec<String> {
             (last, first),
             (0, 65_535),
         ] {
-            push(&[&if first == last { first.to_string() } else { format!("{first}{separator}{last}") }]);
+            push(&[&if first == last {
+                first.to_string()
+            } else {
+                format!("{first}{separator}{last}")
+            }]);
         }
     }
     lists
@@ -296,18 +395,33 @@ fn ports(list: &str) -> Vec<String> {
 /// A bit more, a bit less, the other half, everything, and the neighbours of an address.
 fn prefix(text: &str) -> Vec<String> {
     let (address, length) = text.split_once('/').unwrap_or((text, ""));
-    let Ok(address) = address.parse::<IpAddr>() else { return Vec::new() };
+    let Ok(address) = address.parse::<IpAddr>() else {
+        return Vec::new();
+    };
     let width: u8 = if address.is_ipv4() { 32 } else { 128 };
     let own: u8 = length.parse().unwrap_or(width);
     let with = |bits: u128, length: u8| {
         let hosts = width - length;
-        let bits = if hosts == 128 { 0 } else { bits >> hosts << hosts };
-        let shown = if length == width { String::new() } else { format!("/{length}") };
+        let bits = if hosts == 128 {
+            0
+        } else {
+            bits >> hosts << hosts
+        };
+        let shown = if length == width {
+            String::new()
+        } else {
+            format!("/{length}")
+        };
         format!("{}{shown}", address_of(bits, width))
     };
     let bits = bits_of(address);
     let last = 1u128.checked_shl(u32::from(width - own)).unwrap_or(0);
-    let mut all = vec![with(bits ^ last, own), format!("{address}/{}", own + 1), format!("{address}/0"), "10.0.0.300".to_owned()];
+    let mut all = vec![
+        with(bits ^ last, own),
+        format!("{address}/{}", own + 1),
+        format!("{address}/0"),
+        "10.0.0.300".to_owned(),
+    ];
     all.extend(own.checked_sub(1).map(|length| with(bits, length)));
     all.extend((own < width).then(|| with(bits, own + 1)));
     all.extend((own < width).then(|| with(bits | last >> 1, own + 1)));
@@ -330,10 +444,23 @@ fn address_of(bits: u128, width: u8) -> IpAddr {
 
 /// A type and a code, one off, with another and without.
 fn message(text: &str) -> Vec<String> {
-    let (kind, code) = text.split_once('/').map_or((text, None), |(kind, code)| (kind, Some(code)));
-    let near = |number: &str| number.parse::<u8>().map_or(vec![], |number| vec![number.wrapping_add(1), number.wrapping_sub(1)]);
-    let mut all: Vec<String> = near(kind).iter().map(|kind| code.map_or(kind.to_string(), |code| format!("{kind}/{code}"))).collect();
-    all.extend(code.map_or(vec![0, 1], near).iter().map(|code| format!("{kind}/{code}")));
+    let (kind, code) = text
+        .split_once('/')
+        .map_or((text, None), |(kind, code)| (kind, Some(code)));
+    let near = |number: &str| {
+        number.parse::<u8>().map_or(vec![], |number| {
+            vec![number.wrapping_add(1), number.wrapping_sub(1)]
+        })
+    };
+    let mut all: Vec<String> = near(kind)
+        .iter()
+        .map(|kind| code.map_or(kind.to_string(), |code| format!("{kind}/{code}")))
+        .collect();
+    all.extend(
+        code.map_or(vec![0, 1], near)
+            .iter()
+            .map(|code| format!("{kind}/{code}")),
+    );
     all.push(kind.to_owned());
     all
 }
@@ -342,12 +469,20 @@ fn message(text: &str) -> Vec<String> {
 fn member(text: &str) -> Vec<String> {
     if let Some((address, service)) = text.split_once(',') {
         let (protocol, port) = service.split_once(':').unwrap_or((service, ""));
-        let addresses = prefix(address).into_iter().map(|address| format!("{address},{service}"));
-        let ports = ports(port).into_iter().map(|port| format!("{address},{protocol}:{port}"));
-        let protocols = PROTOCOLS.iter().map(|protocol| format!("{address},{protocol}:{port}"));
+        let addresses = prefix(address)
+            .into_iter()
+            .map(|address| format!("{address},{service}"));
+        let ports = ports(port)
+            .into_iter()
+            .map(|port| format!("{address},{protocol}:{port}"));
+        let protocols = PROTOCOLS
+            .iter()
+            .map(|protocol| format!("{address},{protocol}:{port}"));
         return addresses.chain(ports).chain(protocols).collect();
     }
-    let is_port = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    let is_port = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'-');
     let mut all = if is_port { ports(text) } else { prefix(text) };
     all.push(format!("{text} nomatch"));
     all

@@ -20,12 +20,24 @@ pub(in crate::analysis::diff) struct Exempt<'options> {
 
 impl<'options> Exempt<'options> {
     pub(in crate::analysis::diff) fn of(failsafes: &'options Failsafes) -> Self {
-        Self { failsafes, known: FxHashMap::default() }
+        Self {
+            failsafes,
+            known: FxHashMap::default(),
+        }
     }
 
-    /// Adds what is told apart; the sender's ports only where policy is asked before replies are known.
+    /// Adds what is told apart; the sender's ports only where policy is asked before replies are
+    /// known.
     pub(in crate::analysis::diff) fn cut(&self, has_untracked: bool, cuts: &mut Cuts) {
-        NEIGHBOUR_MESSAGES.iter().for_each(|kind| cuts.message(Protocol::ICMPV6, Icmp { kind: *kind, code: None }));
+        NEIGHBOUR_MESSAGES.iter().for_each(|kind| {
+            cuts.message(
+                Protocol::ICMPV6,
+                Icmp {
+                    kind: *kind,
+                    code: None,
+                },
+            )
+        });
         for failsafe in self.all() {
             cuts.ports(failsafe.protocol, Side::Destination, failsafe.port);
             if has_untracked {
@@ -36,7 +48,10 @@ impl<'options> Exempt<'options> {
 
     /// The prefixes of those at the other end that have failsafe ports of their own.
     pub(in crate::analysis::diff) fn prefixes(&self) -> Vec<Vec<Cidr>> {
-        self.all().filter_map(|failsafe| failsafe.net).map(|net| vec![net]).collect()
+        self.all()
+            .filter_map(|failsafe| failsafe.net)
+            .map(|net| vec![net])
+            .collect()
     }
 
     /// Whether it matters who is at the other end.
@@ -54,15 +69,28 @@ impl<'options> Exempt<'options> {
         if way.list() == List::Forward {
             return Traffic::NONE;
         }
-        let is_here = |failsafe: &Failsafe| failsafe.net.is_none_or(|net| far.is_some_and(|far| net.holds(far)));
+        let is_here = |failsafe: &Failsafe| {
+            failsafe
+                .net
+                .is_none_or(|net| far.is_some_and(|far| net.holds(far)))
+        };
         let here: Vec<bool> = self.all().map(is_here).collect();
         let key = (way, direction, family, here);
         if let Some(known) = self.known.get(&key) {
             return *known;
         }
         let with_replies = way.list() == List::Untracked;
-        let own = self.failsafes.of(direction).iter().map(|failsafe| (failsafe, Side::Destination));
-        let replies = self.failsafes.of(direction.opposite()).iter().filter(|_| with_replies).map(|failsafe| (failsafe, Side::Source));
+        let own = self
+            .failsafes
+            .of(direction)
+            .iter()
+            .map(|failsafe| (failsafe, Side::Destination));
+        let replies = self
+            .failsafes
+            .of(direction.opposite())
+            .iter()
+            .filter(|_| with_replies)
+            .map(|failsafe| (failsafe, Side::Source));
         let mut all = neighbours(family, traffic);
         for (failsafe, side) in own.chain(replies).filter(|(failsafe, _)| is_here(failsafe)) {
             let ports = traffic.select(|class| is_of(failsafe, side, class));
@@ -74,18 +102,29 @@ impl<'options> Exempt<'options> {
 
     fn all(&self) -> impl Iterator<Item = &'options Failsafe> {
         let failsafes: &'options Failsafes = self.failsafes;
-        Direction::BOTH.into_iter().flat_map(|direction| failsafes.of(direction))
+        Direction::BOTH
+            .into_iter()
+            .flat_map(|direction| failsafes.of(direction))
     }
 }
 
 fn neighbours(family: Family, traffic: &mut Traffic) -> TrafficId {
     let kinds = NEIGHBOUR_MESSAGES.iter().filter(|_| family == Family::V6);
     kinds.fold(Traffic::NONE, |all, kind| {
-        let own = traffic.of_rule(ProtocolMatch::Is(Protocol::ICMPV6), IcmpMatch::Is(Icmp { kind: *kind, code: None }));
+        let own = traffic.of_rule(
+            ProtocolMatch::Is(Protocol::ICMPV6),
+            IcmpMatch::Is(Icmp {
+                kind: *kind,
+                code: None,
+            }),
+        );
         traffic.or(all, own)
     })
 }
 
 fn is_of(failsafe: &Failsafe, side: Side, class: &Class) -> bool {
-    class.protocol() == Some(failsafe.protocol) && class.port(side).is_some_and(|(first, _)| failsafe.port.holds(first))
+    class.protocol() == Some(failsafe.protocol)
+        && class
+            .port(side)
+            .is_some_and(|(first, _)| failsafe.port.holds(first))
 }

@@ -22,22 +22,51 @@ pub(super) fn nodes<'input>(both: Both<Known<'_, 'input>>) -> BTreeSet<&'input s
     old.chain(new).map(|(_, host)| host.node.as_str()).collect()
 }
 
-/// The places of a node at which somebody is met: each interface that has a host endpoint of its own, and all others.
-pub(super) fn of_node(both: Both<Known<'_, '_>>, joint: &Joint<'_>, node: &str) -> BTreeSet<Meeting> {
+/// The places of a node at which somebody is met: each interface that has a host endpoint of its
+/// own, and all others.
+pub(super) fn of_node(
+    both: Both<Known<'_, '_>>,
+    joint: &Joint<'_>,
+    node: &str,
+) -> BTreeSet<Meeting> {
     let [old, new] = [both.old, both.new].map(|known| Here::of(known, node));
-    let interfaces = old.hosts.interfaces.keys().chain(new.hosts.interfaces.keys());
-    let interfaces: BTreeSet<Option<&str>> = interfaces.map(|name| Some(name.as_str())).chain([None]).collect();
+    let interfaces = old
+        .hosts
+        .interfaces
+        .keys()
+        .chain(new.hosts.interfaces.keys());
+    let interfaces: BTreeSet<Option<&str>> = interfaces
+        .map(|name| Some(name.as_str()))
+        .chain([None])
+        .collect();
     let mut meetings = BTreeSet::new();
     for interface in interfaces {
-        let own = [&old, &new].map(|here| interface.and_then(|name| here.hosts.interfaces.get(name).copied()));
+        let own = [&old, &new]
+            .map(|here| interface.and_then(|name| here.hosts.interfaces.get(name).copied()));
         let [then, now] = own;
-        let open = [(&old, then), (&new, now)].into_iter().filter(|(_, own)| own.is_none());
-        let addresses: BTreeSet<IpAddr> = open.flat_map(|(here, _)| here.addresses.iter().map(|row| row.0)).collect();
+        let open = [(&old, then), (&new, now)]
+            .into_iter()
+            .filter(|(_, own)| own.is_none());
+        let addresses: BTreeSet<IpAddr> = open
+            .flat_map(|(here, _)| here.addresses.iter().map(|row| row.0))
+            .collect();
         for address in addresses {
-            let hosts = Both { old: then.or_else(|| old.at(address)), new: now.or_else(|| new.at(address)) };
-            meetings.insert(Meeting { near: joint.at(both, address), hosts });
+            let hosts = Both {
+                old: then.or_else(|| old.at(address)),
+                new: now.or_else(|| new.at(address)),
+            };
+            meetings.insert(Meeting {
+                near: joint.at(both, address),
+                hosts,
+            });
         }
-        meetings.insert(Meeting { near: None, hosts: Both { old: then.or(old.hosts.everywhere), new: now.or(new.hosts.everywhere) } });
+        meetings.insert(Meeting {
+            near: None,
+            hosts: Both {
+                old: then.or(old.hosts.everywhere),
+                new: now.or(new.hosts.everywhere),
+            },
+        });
     }
     meetings.retain(|meeting| meeting.hosts.old.is_some() || meeting.hosts.new.is_some());
     meetings
@@ -53,14 +82,31 @@ struct Here {
 impl Here {
     fn of(known: Known<'_, '_>, node: &str) -> Self {
         let resolved = known.resolved;
-        let hosts = resolved.inventory.find_node(node).map(|node| resolved.hosts_on(node)).unwrap_or_default();
-        let of = |id: &HostEndpointId| resolved.host_endpoint(*id).into_iter().flat_map(|host| host.addresses.iter().copied());
-        let addresses = hosts.addresses.iter().flat_map(|id| of(id).map(move |address| (address, *id))).collect();
+        let hosts = resolved
+            .inventory
+            .find_node(node)
+            .map(|node| resolved.hosts_on(node))
+            .unwrap_or_default();
+        let of = |id: &HostEndpointId| {
+            resolved
+                .host_endpoint(*id)
+                .into_iter()
+                .flat_map(|host| host.addresses.iter().copied())
+        };
+        let addresses = hosts
+            .addresses
+            .iter()
+            .flat_map(|id| of(id).map(move |address| (address, *id)))
+            .collect();
         Self { hosts, addresses }
     }
 
     fn at(&self, address: IpAddr) -> Option<HostEndpointId> {
-        let by_address = self.addresses.iter().find(|row| row.0 == address).map(|row| row.1);
+        let by_address = self
+            .addresses
+            .iter()
+            .find(|row| row.0 == address)
+            .map(|row| row.1);
         by_address.or(self.hosts.everywhere)
     }
 }

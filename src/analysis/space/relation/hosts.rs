@@ -1,8 +1,9 @@
 //! What the lists of host endpoints say, as views.
 //!
-//! Each list is a way for packets, which either pass or do not; those before connection tracking and before the translation of
-//! destinations are two, for what they allow themselves is asked no further. A rule's near side is the node's: a list has a view
-//! for most addresses there, and others for those that its rules name.
+//! Each list is a way for packets, which either pass or do not; those before connection tracking
+//! and before the translation of destinations are two, for what they allow themselves is asked no
+//! further. A rule's near side is the node's: a list has a view for most addresses there, and
+//! others for those that its rules name.
 //!
 //! Cost: lists with the same policies and profiles are one; of each, the views.
 
@@ -46,7 +47,12 @@ pub struct HostList {
 }
 
 /// What lists are one by.
-type Key<'input> = (bool, (ListWay, Direction), Vec<Place>, Option<&'input Profiles>);
+type Key<'input> = (
+    bool,
+    (ListWay, Direction),
+    Vec<Place>,
+    Option<&'input Profiles>,
+);
 
 /// All lists.
 #[derive(Debug, Default)]
@@ -88,7 +94,9 @@ impl HostList {
             Family::V4 => v4,
             Family::V6 => v6,
         };
-        named.and_then(|at| self.named.get(at)).map_or(by_default, |row| row.1)
+        named
+            .and_then(|at| self.named.get(at))
+            .map_or(by_default, |row| row.1)
     }
 
     /// The classes of addresses at the node that have a view of their own, in order.
@@ -98,8 +106,14 @@ impl HostList {
 }
 
 impl Relation<'_> {
-    /// The list of a host endpoint, or where there is none. Only of a relation [with hosts](Self::with_hosts).
-    pub fn list_of(&self, host: Option<HostEndpointId>, way: ListWay, direction: Direction) -> Option<ListId> {
+    /// The list of a host endpoint, or where there is none. Only of a relation [with
+    /// hosts](Self::with_hosts).
+    pub fn list_of(
+        &self,
+        host: Option<HostEndpointId>,
+        way: ListWay,
+        direction: Direction,
+    ) -> Option<ListId> {
         self.hosts.of_host.get(&(host, way, direction)).copied()
     }
 
@@ -113,28 +127,53 @@ impl<'input> Maker<'_, 'input> {
     /// Makes the lists of all host endpoints, and those of none.
     pub(super) fn add_hosts(&mut self) {
         let resolved = self.work.resolved;
-        let mut applied: FxHashMap<HostEndpointId, Vec<(Place, &'input Policy)>> = FxHashMap::default();
+        let mut applied: FxHashMap<HostEndpointId, Vec<(Place, &'input Policy)>> =
+            FxHashMap::default();
         for (tier_at, tier) in resolved.policies.tiers.iter().enumerate() {
             for (policy_at, policy) in tier.policies.iter().enumerate() {
-                let place = Place { tier: tier_at, policy: policy_at };
+                let place = Place {
+                    tier: tier_at,
+                    policy: policy_at,
+                };
                 let hosts = &resolved.members(policy.applies_to).host_endpoints;
-                hosts.iter().for_each(|host| applied.entry(*host).or_default().push((place, policy)));
+                hosts
+                    .iter()
+                    .for_each(|host| applied.entry(*host).or_default().push((place, policy)));
             }
         }
         for (way, direction) in ListWay::ALL {
             self.add_list(None, (way, direction), &[]);
             for (id, _) in resolved.host_endpoints_with_ids() {
-                self.add_list(Some(id), (way, direction), applied.get(&id).map_or(&[], Vec::as_slice));
+                self.add_list(
+                    Some(id),
+                    (way, direction),
+                    applied.get(&id).map_or(&[], Vec::as_slice),
+                );
             }
         }
     }
 
-    fn add_list(&mut self, host: Option<HostEndpointId>, (way, direction): (ListWay, Direction), applied: &[(Place, &'input Policy)]) {
+    fn add_list(
+        &mut self,
+        host: Option<HostEndpointId>,
+        (way, direction): (ListWay, Direction),
+        applied: &[(Place, &'input Policy)],
+    ) {
         let resolved = self.work.resolved;
-        let speaking = applied.iter().filter(|(_, policy)| policy.is_on(way.list()) && policy.rules(direction).is_some());
+        let speaking = applied
+            .iter()
+            .filter(|(_, policy)| policy.is_on(way.list()) && policy.rules(direction).is_some());
         let policies: Vec<(Place, &'input Policy)> = speaking.copied().collect();
-        let profiles = host.filter(|_| way.list() == List::Normal).and_then(|id| resolved.host_endpoint(id)).map(|host| &host.profiles);
-        let key: Key<'input> = (host.is_some(), (way, direction), policies.iter().map(|row| row.0).collect(), profiles);
+        let profiles = host
+            .filter(|_| way.list() == List::Normal)
+            .and_then(|id| resolved.host_endpoint(id))
+            .map(|host| &host.profiles);
+        let key: Key<'input> = (
+            host.is_some(),
+            (way, direction),
+            policies.iter().map(|row| row.0).collect(),
+            profiles,
+        );
         let id = match self.relation.hosts.known.get(&key) {
             Some(known) => *known,
             None => {
@@ -145,7 +184,10 @@ impl<'input> Maker<'_, 'input> {
                 id
             }
         };
-        self.relation.hosts.of_host.insert((host, way, direction), id);
+        self.relation
+            .hosts
+            .of_host
+            .insert((host, way, direction), id);
     }
 
     fn list(
@@ -159,14 +201,41 @@ impl<'input> Maker<'_, 'input> {
             let steps = maker.steps_of_list(asked.0, (policies, profiles), near);
             ViewId(number(maker.relation.steps.insert_full(steps).0))
         };
-        let by_default = Family::BOTH.map(|family| steps(self, Near { id: ClassId::NOWHERE, family, direction }));
+        let by_default = Family::BOTH.map(|family| {
+            steps(
+                self,
+                Near {
+                    id: ClassId::NOWHERE,
+                    family,
+                    direction,
+                },
+            )
+        });
         let mut named = Vec::new();
         for id in self.near_classes(direction, (policies, profiles)) {
-            let Some(family) = self.work.places.class(id).map(|class| class.family) else { continue };
-            named.push((id, steps(self, Near { id, family, direction })));
+            let Some(family) = self.work.places.class(id).map(|class| class.family) else {
+                continue;
+            };
+            named.push((
+                id,
+                steps(
+                    self,
+                    Near {
+                        id,
+                        family,
+                        direction,
+                    },
+                ),
+            ));
         }
         let is_let_through = matches!(asked.0, ListWay::LetThrough(_));
-        HostList { policies: policies.iter().map(|row| row.0).collect(), has_host, is_let_through, by_default, named }
+        HostList {
+            policies: policies.iter().map(|row| row.0).collect(),
+            has_host,
+            is_let_through,
+            by_default,
+            named,
+        }
     }
 
     /// The classes of addresses at the node that any rule names, in order.
@@ -176,18 +245,31 @@ impl<'input> Maker<'_, 'input> {
         (policies, profiles): (&[(Place, &'input Policy)], Option<&'input Profiles>),
     ) -> BTreeSet<ClassId> {
         let resolved = self.work.resolved;
-        let of_policies = policies.iter().map(|(_, policy)| (&policy.key, policy.rules(direction).map_or(0, <[_]>::len)));
-        let profiles = profiles.into_iter().flat_map(Profiles::names).filter_map(|name| resolved.policies.profiles.get(name));
+        let of_policies = policies
+            .iter()
+            .map(|(_, policy)| (&policy.key, policy.rules(direction).map_or(0, <[_]>::len)));
+        let profiles = profiles
+            .into_iter()
+            .flat_map(Profiles::names)
+            .filter_map(|name| resolved.policies.profiles.get(name));
         let of_profiles = profiles.map(|profile| (&profile.key, profile.rules(direction).len()));
         let mut named = BTreeSet::new();
         for (key, count) in of_policies.chain(of_profiles) {
-            let first = self.firsts.get(&(key, direction)).copied().unwrap_or(u32::MAX) as usize;
+            let first = self
+                .firsts
+                .get(&(key, direction))
+                .copied()
+                .unwrap_or(u32::MAX) as usize;
             for prepared in self.prepared.iter().skip(first).take(count) {
                 let near = match direction {
                     Direction::Egress => prepared.source,
                     Direction::Ingress => prepared.destination,
                 };
-                let table = self.relation.sides.table(near).map_or(&[][..], |table| &table.listed);
+                let table = self
+                    .relation
+                    .sides
+                    .table(near)
+                    .map_or(&[][..], |table| &table.listed);
                 named.extend(table.iter().map(|row| row.0));
             }
         }
@@ -202,10 +284,18 @@ impl<'input> Maker<'_, 'input> {
     ) -> Vec<Step> {
         let (mut steps, mut last) = (Vec::new(), None);
         for (place, policy) in policies {
-            if let Some(before) = last.replace(place.tier).filter(|before| *before != place.tier) {
+            if let Some(before) = last
+                .replace(place.tier)
+                .filter(|before| *before != place.tier)
+            {
                 steps.extend(self.end_on_list(before, way.list()));
             }
-            self.add_rules(&policy.key, policy.rules(near.direction).unwrap_or_default(), near, &mut steps);
+            self.add_rules(
+                &policy.key,
+                policy.rules(near.direction).unwrap_or_default(),
+                near,
+                &mut steps,
+            );
         }
         steps.extend(last.and_then(|tier| self.end_on_list(tier, way.list())));
         match (profiles, way) {
@@ -220,7 +310,10 @@ impl<'input> Maker<'_, 'input> {
     fn end_on_list(&self, tier: usize, list: List) -> Option<Step> {
         match list {
             List::Normal | List::Forward => self.end_of_tier(tier),
-            List::Untracked | List::PreDnat => Some(Step::Tier { tier: number(tier), default: DefaultAction::Pass }),
+            List::Untracked | List::PreDnat => Some(Step::Tier {
+                tier: number(tier),
+                default: DefaultAction::Pass,
+            }),
         }
     }
 }

@@ -24,7 +24,8 @@ pub(super) enum Knob {
     AddressesSwap,
     /// A pod has both allowed labels instead of one.
     InBothTeams,
-    /// Servers that nothing else selects have a default deny, and an exception for the pods of one team.
+    /// Servers that nothing else selects have a default deny, and an exception for the pods of one
+    /// team.
     DefaultDeny,
     /// A policy has more rules, in another order.
     RulesRewritten,
@@ -43,7 +44,12 @@ pub(super) enum Knob {
 pub(super) const KNOBS: u32 = 10;
 
 /// Those that may be seen to by lines in place, or by a swap.
-pub(super) const OF_MEMBERS: [Knob; 4] = [Knob::PodComes, Knob::ListOfLengths, Knob::PodJoins, Knob::ListGrows];
+pub(super) const OF_MEMBERS: [Knob; 4] = [
+    Knob::PodComes,
+    Knob::ListOfLengths,
+    Knob::PodJoins,
+    Knob::ListGrows,
+];
 
 pub(super) const PORTS: [u16; 2] = [9000, 9001];
 const MANY: usize = 400;
@@ -53,7 +59,11 @@ pub(super) fn pairs() -> Vec<Pair> {
     let mut pairs = Vec::new();
     for (from, to) in (0..6).flat_map(|from| (0..5).map(move |to| (from, to))) {
         for port in PORTS {
-            pairs.extend([0, 1].map(|family| Pair { from: address(CLIENTS[family], from), to: address(SERVERS[family], to), port }));
+            pairs.extend([0, 1].map(|family| Pair {
+                from: address(CLIENTS[family], from),
+                to: address(SERVERS[family], to),
+                port,
+            }));
         }
     }
     pairs
@@ -66,7 +76,9 @@ const CLIENTS: [&str; 2] = ["10.65.0.", "fd00:65::"];
 const SERVERS: [&str; 2] = ["10.66.0.", "fd00:66::"];
 
 fn address(prefix: &str, number: usize) -> IpAddr {
-    format!("{prefix}{}", number + 1).parse().expect("an address")
+    format!("{prefix}{}", number + 1)
+        .parse()
+        .expect("an address")
 }
 
 /// Renders versions with the program, and reads the bundles back.
@@ -82,8 +94,17 @@ pub(super) fn render(versions: &[u32]) -> Vec<Wanted> {
             .arg(place.join("bundle"))
             .output()
             .expect("palisade starts");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Wanted::read(&OnDisk::open(&place.join("bundle")).expect("a bundle"), "n1", &Extensions::default()).expect("scripts")
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Wanted::read(
+            &OnDisk::open(&place.join("bundle")).expect("a bundle"),
+            "n1",
+            &Extensions::default(),
+        )
+        .expect("scripts")
     };
     versions.iter().map(render).collect()
 }
@@ -91,78 +112,163 @@ pub(super) fn render(versions: &[u32]) -> Vec<Wanted> {
 /// Whether a bundle lets each pair pass; the kernel's own chains accept.
 pub(super) fn allowed(wanted: &Wanted, pairs: &[Pair]) -> Vec<bool> {
     let Wanted { desired, .. } = wanted;
-    let kernel = kernel_of(&Observed { sets: desired.sets.clone(), tables: desired.tables.clone(), ..Observed::default() });
+    let kernel = kernel_of(&Observed {
+        sets: desired.sets.clone(),
+        tables: desired.tables.clone(),
+        ..Observed::default()
+    });
     let packet = |pair: &Pair| {
-        let ports = Some(PortPair { source: 1024, destination: pair.port });
-        let flow = Flow { source: pair.from, destination: pair.to, protocol: Protocol::UDP, ports, icmp: None };
-        let hook = Hook::Forward { arrives: "cali0".to_owned(), leaves: "cali1".to_owned() };
-        Packet { flow, original: None, hook, state: State::New, reverse_path: ReversePath::Arriving }
+        let ports = Some(PortPair {
+            source: 1024,
+            destination: pair.port,
+        });
+        let flow = Flow {
+            source: pair.from,
+            destination: pair.to,
+            protocol: Protocol::UDP,
+            ports,
+            icmp: None,
+        };
+        let hook = Hook::Forward {
+            arrives: "cali0".to_owned(),
+            leaves: "cali1".to_owned(),
+        };
+        Packet {
+            flow,
+            original: None,
+            hook,
+            state: State::New,
+            reverse_path: ReversePath::Arriving,
+        }
     };
-    pairs.iter().map(|pair| kernel.run(&packet(pair)).verdict != Verdict::Drop).collect()
+    pairs
+        .iter()
+        .map(|pair| kernel.run(&packet(pair)).verdict != Verdict::Drop)
+        .collect()
 }
 
 /// Policies of clients 0 to 5 and servers 0 to 4.
 ///
-/// Client 0 is of team a, 1 and 2 of teams a and b in turn; 3 may join; 4 is in a list of networks; 5 is denied by all.
+/// Client 0 is of team a, 1 and 2 of teams a and b in turn; 3 may join; 4 is in a list of networks;
+/// 5 is denied by all.
 fn yaml(version: u32) -> String {
     let is = |knob: Knob| version & 1 << knob as u32 != 0;
     let mut parts = vec![
         "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n".to_owned(),
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n".to_owned(),
-        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: default, namespace: shop}\n".to_owned(),
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: default, namespace: shop}\n"
+            .to_owned(),
     ];
     let swapped = is(Knob::AddressesSwap);
     let pair = if swapped { [2, 1] } else { [1, 2] };
-    let both = if is(Knob::InBothTeams) { "team-a: x, team-b: x" } else { "team-a: x" };
-    let joins = if is(Knob::PodJoins) { "team-a: x" } else { "team: none" };
-    let clients = [(0, both), (pair[0], "team-a: x"), (pair[1], "team-b: x"), (3, joins), (4, "team: none"), (5, "team: none")];
+    let both = if is(Knob::InBothTeams) {
+        "team-a: x, team-b: x"
+    } else {
+        "team-a: x"
+    };
+    let joins = if is(Knob::PodJoins) {
+        "team-a: x"
+    } else {
+        "team: none"
+    };
+    let clients = [
+        (0, both),
+        (pair[0], "team-a: x"),
+        (pair[1], "team-b: x"),
+        (3, joins),
+        (4, "team: none"),
+        (5, "team: none"),
+    ];
     let names = ["steady", "left", "right", "joins", "listed", "denied"];
-    parts.extend(clients.iter().zip(names).map(|((number, labels), name)| pod(name, labels, CLIENTS, *number)));
+    parts.extend(
+        clients
+            .iter()
+            .zip(names)
+            .map(|((number, labels), name)| pod(name, labels, CLIENTS, *number)),
+    );
     if is(Knob::PodComes) {
         parts.push(pod("guest", "team-a: x", CLIENTS, 8));
     }
     for server in 0..5 {
-        parts.push(pod(&format!("server-{server}"), &format!("server: s{server}"), SERVERS, server));
+        parts.push(pod(
+            &format!("server-{server}"),
+            &format!("server: s{server}"),
+            SERVERS,
+            server,
+        ));
     }
     let teams = ["has(team-a)", "has(team-b)"];
-    let rules: Vec<String> = teams.iter().map(|team| rule(&format!("selector: {team}"), "[9000, 9001]")).collect();
+    let rules: Vec<String> = teams
+        .iter()
+        .map(|team| rule(&format!("selector: {team}"), "[9000, 9001]"))
+        .collect();
     parts.push(policy("teams", "server in {'s0', 's1'}", 100, &rules));
     if is(Knob::ClassMoves) {
-        parts.push(policy("more", "server in {'s1', 's2'}", 50, &[rule("selector: has(team-b)", "[9001]")]));
+        parts.push(policy(
+            "more",
+            "server in {'s1', 's2'}",
+            50,
+            &[rule("selector: has(team-b)", "[9001]")],
+        ));
     }
-    let mut listed = vec![rule("selector: kind == 'listed'", "[9000]"), rule("selector: has(team-a)", "[9001]")];
+    let mut listed = vec![
+        rule("selector: kind == 'listed'", "[9000]"),
+        rule("selector: has(team-a)", "[9001]"),
+    ];
     if is(Knob::RulesRewritten) {
         listed.insert(0, rule("nets: [198.18.0.0/15]", "[7]"));
         listed.rotate_left(1);
     }
     parts.push(policy("listed", "server == 's2'", 100, &listed));
-    let port = if is(Knob::PortGone) { "[9000]" } else { "[9000, 9001]" };
-    parts.push(policy("port", "server == 's3'", 100, &[rule("selector: has(team-a) || has(team-b)", port)]));
+    let port = if is(Knob::PortGone) {
+        "[9000]"
+    } else {
+        "[9000, 9001]"
+    };
+    parts.push(policy(
+        "port",
+        "server == 's3'",
+        100,
+        &[rule("selector: has(team-a) || has(team-b)", port)],
+    ));
     if is(Knob::DefaultDeny) {
-        parts.push(policy("deny", "server == 's4'", 200, &[rule("selector: has(team-a) || has(team-b)", "[9000, 9001]")]));
+        parts.push(policy(
+            "deny",
+            "server == 's4'",
+            200,
+            &[rule("selector: has(team-a) || has(team-b)", "[9000, 9001]")],
+        ));
     }
-    parts.push(list(if is(Knob::ListGrows) { MANY } else { 1 }, is(Knob::ListOfLengths)));
+    parts.push(list(
+        if is(Knob::ListGrows) { MANY } else { 1 },
+        is(Knob::ListOfLengths),
+    ));
     parts.join("---\n")
 }
 
 fn pod(name: &str, labels: &str, [v4, v6]: [&str; 2], number: usize) -> String {
     let [v4, v6] = [address(v4, number), address(v6, number)];
     format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, labels: {{{labels}}}}}\nspec: {{nodeName: n1}}\n\
-         status: {{podIPs: [{{ip: {v4}}}, {{ip: \"{v6}\"}}]}}\n"
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, labels: \
+         {{{labels}}}}}\nspec: {{nodeName: n1}}\nstatus: {{podIPs: [{{ip: {v4}}}, {{ip: \
+         \"{v6}\"}}]}}\n"
     )
 }
 
 fn policy(name: &str, selector: &str, order: u32, rules: &[String]) -> String {
     format!(
-        "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {{name: {name}, namespace: shop}}\nspec:\n  order: {order}\n  \
-         selector: {selector}\n  types: [Ingress]\n  ingress:\n{}",
+        "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {{name: {name}, \
+         namespace: shop}}\nspec:\n  order: {order}\n  selector: {selector}\n  types: [Ingress]\n  \
+         ingress:\n{}",
         rules.concat()
     )
 }
 
 fn rule(source: &str, ports: &str) -> String {
-    format!("    - action: Allow\n      protocol: UDP\n      source: {{{source}}}\n      destination: {{ports: {ports}}}\n")
+    format!(
+        "    - action: Allow\n      protocol: UDP\n      source: {{{source}}}\n      destination: \
+         {{ports: {ports}}}\n"
+    )
 }
 
 /// The addresses of client 4, and networks of nobody.
@@ -175,7 +281,7 @@ fn list(many: usize, of_lengths: bool) -> String {
     }
     let nets: String = nets.iter().map(|net| format!("    - {net}\n")).collect();
     format!(
-        "apiVersion: projectcalico.org/v3\nkind: NetworkSet\nmetadata: {{name: listed, namespace: shop, labels: {{kind: listed}}}}\n\
-         spec:\n  nets:\n{nets}"
+        "apiVersion: projectcalico.org/v3\nkind: NetworkSet\nmetadata: {{name: listed, namespace: \
+         shop, labels: {{kind: listed}}}}\nspec:\n  nets:\n{nets}"
     )
 }

@@ -1,8 +1,11 @@
-//! The law under load: while bundles are applied in a loop, no packet is lost that old and new allow, and none leaks that both deny.
+//! The law under load: while bundles are applied in a loop, no packet is lost that old and new
+//! allow, and none leaks that both deny.
 //!
-//! Packets come from all clients to all servers, in both families, each as a new connection ([`traffic`]); the cluster changes in many
-//! ways ([`cluster`]); between two applies others meddle. A pair is judged in an apply where the bundles before, of and behind it agree:
-//! a packet may be late by one. No apply begins before all packets of the last but one have met the rules, however busy the machine.
+//! Packets come from all clients to all servers, in both families, each as a new connection
+//! ([`traffic`]); the cluster changes in many ways ([`cluster`]); between two applies others
+//! meddle. A pair is judged in an apply where the bundles before, of and behind it agree: a packet
+//! may be late by one. No apply begins before all packets of the last but one have met the rules,
+//! however busy the machine.
 
 mod cluster;
 mod traffic;
@@ -29,10 +32,19 @@ const ROUNDS: u64 = 3;
 /// What others do, between applies: nothing that the packets of a judged pair can tell.
 const DEEDS: [&[&str]; 5] = [
     &["iptables -I pal-FORWARD 1 -s 10.9.9.9 -j ACCEPT"],
-    &["ip6tables -A pal-allowed -j ACCEPT", "iptables -A pal-OUTPUT -j RETURN"],
+    &[
+        "ip6tables -A pal-allowed -j ACCEPT",
+        "iptables -A pal-OUTPUT -j RETURN",
+    ],
     &["iptables -I FORWARD 1 -m comment --comment palisade -j pal-FORWARD"],
-    &["ipset add pal-local4 10.99.0.1", "ipset add pal-local6 fd00:99::1"],
-    &["ip6tables -I FORWARD 1 -i eth8 -j ACCEPT", "iptables -D pal-OUTPUT 1"],
+    &[
+        "ipset add pal-local4 10.99.0.1",
+        "ipset add pal-local6 fd00:99::1",
+    ],
+    &[
+        "ip6tables -I FORWARD 1 -i eth8 -j ACCEPT",
+        "iptables -D pal-OUTPUT 1",
+    ],
 ];
 
 /// Packets of pairs that were judged.
@@ -69,15 +81,47 @@ pub(super) fn nothing_is_lost_or_leaked_at_a_high_rate(world: &World) {
     }
     let went = traffic.end();
     let judged = judge(&bundles, &pairs, &went);
-    println!("{}: {} applies, {ways:?}, {judged:?}, {} without room", world.build.word(), bundles.len() - 1, went.drops);
-    assert_eq!(went.drops, 0, "packets found no room in an interface or a socket");
-    assert_eq!((judged.lost, judged.leaked), (0, 0), "{versions:?}: {:#?}", judged.first);
+    println!(
+        "{}: {} applies, {ways:?}, {judged:?}, {} without room",
+        world.build.word(),
+        bundles.len() - 1,
+        went.drops
+    );
+    assert_eq!(
+        went.drops, 0,
+        "packets found no room in an interface or a socket"
+    );
+    assert_eq!(
+        (judged.lost, judged.leaked),
+        (0, 0),
+        "{versions:?}: {:#?}",
+        judged.first
+    );
     assert!(judged.allowed > 1000 && judged.denied > 1000, "{judged:?}");
     // the list that is swapped decides on these packets
-    let listed = |at: &usize| pairs[*at].from.to_string() == cluster::LISTED[0] && pairs[*at].to.to_string() == cluster::LISTED[1];
-    let at_swaps: Vec<u64> = swaps.iter().map(|number| (0..pairs.len()).filter(listed).map(|at| went.sent[at][*number]).sum()).collect();
-    assert!(swaps.len() >= SWAPS / 2 && at_swaps.iter().all(|sent| *sent > 0), "{swaps:?}: {at_swaps:?}");
-    assert!(["in place", "swap", "that no rule looks into", "write"].iter().all(|way| ways.contains_key(way)), "{ways:?}");
+    let listed = |at: &usize| {
+        pairs[*at].from.to_string() == cluster::LISTED[0]
+            && pairs[*at].to.to_string() == cluster::LISTED[1]
+    };
+    let at_swaps: Vec<u64> = swaps
+        .iter()
+        .map(|number| {
+            (0..pairs.len())
+                .filter(listed)
+                .map(|at| went.sent[at][*number])
+                .sum()
+        })
+        .collect();
+    assert!(
+        swaps.len() >= SWAPS / 2 && at_swaps.iter().all(|sent| *sent > 0),
+        "{swaps:?}: {at_swaps:?}"
+    );
+    assert!(
+        ["in place", "swap", "that no rule looks into", "write"]
+            .iter()
+            .all(|way| ways.contains_key(way)),
+        "{ways:?}"
+    );
 }
 
 /// The judge sees what happens where rules and sets are emptied and loaded again.
@@ -86,7 +130,12 @@ pub(super) fn flush_and_load_is_found_out(world: &World) {
     let pairs = cluster::pairs();
     traffic::build(world, &pairs);
     apply(world, &bundles[0]);
-    let peers: Vec<String> = world.observe().sets.into_keys().filter(|name| name.starts_with("pal-s")).collect();
+    let peers: Vec<String> = world
+        .observe()
+        .sets
+        .into_keys()
+        .filter(|name| name.starts_with("pal-s"))
+        .collect();
     assert!(!peers.is_empty(), "{:?}", world.observe().sets.keys());
     let traffic = Traffic::start(&pairs, bundles.len());
     for (number, wanted) in bundles.iter().enumerate().skip(1) {
@@ -94,28 +143,48 @@ pub(super) fn flush_and_load_is_found_out(world: &World) {
         traffic.begin(number);
         let between = || traffic.go_on(1);
         if number % 2 == 0 {
-            Family::BOTH.into_iter().for_each(|family| flush_and_load(world, family, wanted, &between));
+            Family::BOTH
+                .into_iter()
+                .for_each(|family| flush_and_load(world, family, wanted, &between));
         } else {
-            peers.iter().for_each(|name| drop(world.tool("ipset", &["flush", name], "")));
+            peers
+                .iter()
+                .for_each(|name| drop(world.tool("ipset", &["flush", name], "")));
             between();
-            world.tool("ipset", &["restore", "-exist"], wanted.text("sets.ipset").expect("a script"));
+            world.tool(
+                "ipset",
+                &["restore", "-exist"],
+                wanted.text("sets.ipset").expect("a script"),
+            );
         }
     }
     let went = traffic.end();
     let judged = judge(&bundles, &pairs, &went);
-    println!("{}: {judged:?}, {} without room", world.build.word(), went.drops);
+    println!(
+        "{}: {judged:?}, {} without room",
+        world.build.word(),
+        went.drops
+    );
     assert!(judged.lost > 0 && judged.leaked > 0, "{judged:?}");
 }
 
 fn flush_and_load(world: &World, family: Family, wanted: &Wanted, between: &dyn Fn()) {
-    let file = if family == Family::V4 { "filter.v4.rules" } else { "filter.v6.rules" };
+    let file = if family == Family::V4 {
+        "filter.v4.rules"
+    } else {
+        "filter.v6.rules"
+    };
     world.tool(&world.iptables(family, ""), &["-F"], "");
     between();
-    world.tool(&world.iptables(family, "-restore"), &["--noflush"], wanted.text(file).expect("a script"));
+    world.tool(
+        &world.iptables(family, "-restore"),
+        &["--noflush"],
+        wanted.text(file).expect("a script"),
+    );
 }
 
-/// Versions: from each to the next one thing changes, all of them in turn; then up to three; then one of those that are about members only; then a
-/// list that grows and shrinks.
+/// Versions: from each to the next one thing changes, all of them in turn; then up to three; then
+/// one of those that are about members only; then a list that grows and shrinks.
 fn versions() -> Vec<u32> {
     let (mut dice, mut version) = (SEED, 0);
     let mut roll = || {
@@ -123,32 +192,64 @@ fn versions() -> Vec<u32> {
         1 << ((dice >> 16) % KNOBS)
     };
     let alone = (0..KNOBS).map(|knob| 1 << knob);
-    let several: Vec<u32> = (0..SEVERAL).map(|step| 1 << (step % KNOBS) | roll() | roll()).collect();
-    let of_members = cluster::OF_MEMBERS.into_iter().cycle().take(MEMBERS).map(|knob| 1 << knob as u32);
+    let several: Vec<u32> = (0..SEVERAL)
+        .map(|step| 1 << (step % KNOBS) | roll() | roll())
+        .collect();
+    let of_members = cluster::OF_MEMBERS
+        .into_iter()
+        .cycle()
+        .take(MEMBERS)
+        .map(|knob| 1 << knob as u32);
     let of_swaps = std::iter::repeat_n(1 << Knob::ListGrows as u32, SWAPS);
-    let changes = alone.chain(several).chain(of_members).chain(of_swaps).map(|change| {
-        version ^= change;
-        version
-    });
+    let changes = alone
+        .chain(several)
+        .chain(of_members)
+        .chain(of_swaps)
+        .map(|change| {
+            version ^= change;
+            version
+        });
     std::iter::once(0).chain(changes).collect()
 }
 
 fn apply(world: &World, wanted: &Wanted) {
     let mut runner = world.processes();
-    apply::run(&mut Node { runner: &mut runner, settings: world.settings() }, wanted).unwrap_or_else(|error| panic!("{error:?}"));
+    apply::run(
+        &mut Node {
+            runner: &mut runner,
+            settings: world.settings(),
+        },
+        wanted,
+    )
+    .unwrap_or_else(|error| panic!("{error:?}"));
 }
 
 /// Counts by which ways the next apply goes; whether a swap is among them.
 fn look(world: &World, wanted: &Wanted, ways: &mut BTreeMap<&'static str, usize>) -> bool {
     let mut runner = world.processes();
-    let look = apply::look(&mut Node { runner: &mut runner, settings: world.settings() }, wanted).expect("seen");
+    let look = apply::look(
+        &mut Node {
+            runner: &mut runner,
+            settings: world.settings(),
+        },
+        wanted,
+    )
+    .expect("seen");
     for way in ["in place", "swap", "that no rule looks into", "write"] {
-        let count = look.plan.steps.iter().filter(|step| step.about.contains(way) && !step.about.starts_with("remove")).count();
+        let count = look
+            .plan
+            .steps
+            .iter()
+            .filter(|step| step.about.contains(way) && !step.about.starts_with("remove"))
+            .count();
         if count > 0 {
             *ways.entry(way).or_default() += count;
         }
     }
-    look.plan.steps.iter().any(|step| step.about.contains("swap"))
+    look.plan
+        .steps
+        .iter()
+        .any(|step| step.about.contains("swap"))
 }
 
 fn meddle(world: &World, deeds: &[&str]) {
@@ -156,7 +257,11 @@ fn meddle(world: &World, deeds: &[&str]) {
         let words: Vec<&str> = deed.split(' ').collect();
         match words[..] {
             ["ipset", verb, start, member] => {
-                let copies = world.observe().sets.into_keys().filter(|name| name.starts_with(start));
+                let copies = world
+                    .observe()
+                    .sets
+                    .into_keys()
+                    .filter(|name| name.starts_with(start));
                 copies.for_each(|name| drop(world.tool("ipset", &[verb, &name, member], "")));
             }
             ["iptables", ..] => drop(world.tool(&world.iptables(Family::V4, ""), &words[1..], "")),
@@ -166,14 +271,21 @@ fn meddle(world: &World, deeds: &[&str]) {
 }
 
 fn judge(bundles: &[Wanted], pairs: &[Pair], went: &Went) -> Judged {
-    let allowed: Vec<Vec<bool>> = bundles.iter().map(|wanted| cluster::allowed(wanted, pairs)).collect();
+    let allowed: Vec<Vec<bool>> = bundles
+        .iter()
+        .map(|wanted| cluster::allowed(wanted, pairs))
+        .collect();
     let mut judged = Judged::default();
     for (at, pair) in pairs.iter().enumerate() {
         for number in 0..bundles.len() {
             let (sent, received) = (went.sent[at][number], went.received[at][number]);
             let around = &allowed[number.saturating_sub(1)..bundles.len().min(number + 2)];
             let passes: Vec<bool> = around.iter().map(|bundle| bundle[at]).collect();
-            judged.take(passes.as_slice(), (sent, received), &format!("{pair:?} in apply {number}"));
+            judged.take(
+                passes.as_slice(),
+                (sent, received),
+                &format!("{pair:?} in apply {number}"),
+            );
         }
     }
     judged
@@ -194,7 +306,8 @@ impl Judged {
             received > 0
         };
         if wrong && self.first.len() < 20 {
-            self.first.push(format!("{about}: {sent} sent, {received} received"));
+            self.first
+                .push(format!("{about}: {sent} sent, {received} received"));
         }
     }
 }
