@@ -5,7 +5,7 @@
 //! test sees to that).
 
 // ground: no stage, anyone may use
-pub mod text;
+pub mod source;
 pub mod output;
 pub mod diagnostic;
 pub mod net;
@@ -24,16 +24,24 @@ pub mod lower;
 pub mod render;
 pub mod bundle;
 // scripts, of bundles and of tools
-pub mod script;
+pub mod ruleset;
 // ask
-pub mod analysis;
-pub mod answers;
+pub mod packet;
+pub mod semantics;
+pub mod packet_space;
+pub mod netfilter;
+pub mod verify;
+pub mod explain;
+pub mod connectivity;
+pub mod diff;
+pub mod assertions;
+pub mod report;
 // node
 pub mod runner;
 pub mod observe;
 pub mod plan;
 pub mod apply;
-pub mod connections;
+pub mod conntrack;
 pub mod metrics;
 pub mod status;
 pub mod doctor;
@@ -48,8 +56,8 @@ use options::Options;
 use policy::{PolicySet, Staging};
 use render::Templates;
 use resolve::Resolved;
-use script::{CheckedScripts, ScriptError};
-use text::Files;
+use ruleset::{CheckedScripts, ScriptError};
+use source::Files;
 
 /// The input of a compile, read and checked.
 #[derive(Debug)]

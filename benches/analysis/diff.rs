@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use palisade::analysis::diff::{self, Change};
 use palisade::diagnostic::Diagnostics;
+use palisade::diff::{self, Change};
 use palisade::options::Options;
 use palisade::output::Printed;
 use palisade::policy::Staging;
-use palisade::text::Files;
-use palisade::{Input, answers, resolve};
+use palisade::source::Files;
+use palisade::{Input, report, resolve};
 
 use super::timed;
 
@@ -76,7 +76,7 @@ fn compare(stage: &str, [old, new]: [(&str, &str); 2], out: &mut dyn Write) -> i
         old: &files,
         new: &files,
     };
-    let comparison = answers::diff::Comparison::new(
+    let comparison = report::diff::Comparison::new(
         &mut difference,
         files,
         diff::Both {
@@ -86,10 +86,10 @@ fn compare(stage: &str, [old, new]: [(&str, &str); 2], out: &mut dyn Write) -> i
         None,
     );
     let text = timed("as text", out, || {
-        Printed::of(|out| answers::diff::text(&comparison, out))
+        Printed::of(|out| report::diff::text(&comparison, out))
     })?;
     let json = timed("as JSON", out, || {
-        Printed::of(|out| answers::diff::json(&comparison, out))
+        Printed::of(|out| report::diff::json(&comparison, out))
     })?;
     let (text, json) = (text.as_str().len(), json.as_str().len());
     writeln!(

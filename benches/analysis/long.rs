@@ -5,16 +5,15 @@
 
 use std::io::{self, Write};
 
-use palisade::analysis::evaluate::Evaluator;
-use palisade::analysis::netfilter::Kernel;
-use palisade::analysis::verify;
 use palisade::diagnostic::Diagnostics;
+use palisade::netfilter::Kernel;
 use palisade::options::Options;
 use palisade::policy::Staging;
-use palisade::render::Templates;
-use palisade::script::CheckedScripts;
-use palisade::text::Files;
-use palisade::{lower, render, resolve};
+use palisade::render::{self, Templates};
+use palisade::ruleset::CheckedScripts;
+use palisade::semantics::evaluate::Evaluator;
+use palisade::source::Files;
+use palisade::{lower, resolve, verify};
 
 use crate::processor;
 

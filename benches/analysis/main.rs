@@ -26,25 +26,23 @@ use std::io::{self, Write};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use palisade::analysis::connectivity::{self, Asked};
-use palisade::analysis::evaluate::Evaluator;
-use palisade::analysis::explain;
-use palisade::analysis::netfilter::Kernel;
-use palisade::analysis::peers::{By, Peers};
-use palisade::analysis::question::{self, Question};
-use palisade::analysis::route::Router;
-use palisade::analysis::space::{Cuts, Space, Traffic};
-use palisade::analysis::verify;
+use palisade::connectivity::peers::{By, Peers};
+use palisade::connectivity::{self, Asked};
 use palisade::diagnostic::Diagnostics;
+use palisade::explain::query::{self, Question};
 use palisade::inventory::Endpoint;
+use palisade::netfilter::Kernel;
 use palisade::options::Options;
 use palisade::output::Sink;
+use palisade::packet_space::{Cuts, Space, Traffic};
 use palisade::policy::Staging;
-use palisade::render::Templates;
-use palisade::resolve::Resolved;
-use palisade::script::CheckedScripts;
-use palisade::text::Files;
-use palisade::{answers, lower, render, resolve};
+use palisade::render::{self, Templates};
+use palisade::resolve::{self, Resolved};
+use palisade::ruleset::CheckedScripts;
+use palisade::semantics::evaluate::Evaluator;
+use palisade::semantics::path::Router;
+use palisade::source::Files;
+use palisade::{explain, lower, report, verify};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Single connections that are asked about.
@@ -115,7 +113,7 @@ fn measure(case: &cases::Case) -> io::Result<()> {
     })?;
     let answer = answer.map_err(|diagnostic| io::Error::other(diagnostic.message))?;
     timed("as text", &mut out, || {
-        answers::connectivity::text(&answer, &mut Sink::on(&mut io::sink()))
+        report::connectivity::text(&answer, &mut Sink::on(&mut io::sink()))
     })?;
     diff::measure(&inventory, &policies, &mut out)?;
     eval(&resolved, &mut out)?;
@@ -183,7 +181,7 @@ fn eval(resolved: &Resolved<'_>, out: &mut dyn Write) -> io::Result<()> {
         let question = Question {
             from: parsed(from.notation())?,
             to: parsed(to.notation())?,
-            traffic: question::Traffic::from_str("tcp/443").map_err(io::Error::other)?,
+            traffic: query::Traffic::from_str("tcp/443").map_err(io::Error::other)?,
             source_port: None,
         };
         let started = Instant::now();

@@ -1,10 +1,9 @@
 //! One process: how long, how much of a processor, how much memory.
 
 use std::fs::{self, File};
-use std::io;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 

@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 use palisade::bundle::{Counts, NodePart, Provenance, Writer, input_digest};
 use palisade::diagnostic::{Diagnostic, Diagnostics, print};
 use palisade::inventory::{self, Inventory, NodeId};
-use palisade::lower;
 use palisade::options::Options;
 use palisade::policy::{self, PolicySet};
 use palisade::render::{self, Templates};
 use palisade::resolve::{self, Resolved};
-use palisade::script::CheckedScripts;
-use palisade::text::Files;
-use palisade::{document, manifest};
+use palisade::ruleset::CheckedScripts;
+use palisade::source::Files;
+use palisade::{document, lower, manifest};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::cases::{Case, Nodes};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::apply::round::{self, Goal};
-use crate::apply::{Error, Node, Outcome, Wanted, kept};
+use crate::apply::{Error, Node, Outcome, Wanted, state_store};
 use crate::bundle::OnDisk;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::observe::Observed;
@@ -57,7 +57,7 @@ pub fn run_to_be_confirmed(
     guard: &Call,
 ) -> Result<Outcome, Error> {
     let _lock = node.lock()?;
-    kept::check(node.runner).map_err(Error::Files)?;
+    state_store::check(node.runner).map_err(Error::Files)?;
     let took_back = settle(node)?;
     let mut has_begun = false;
     let mut first = |node: &mut Node<'_>, observed: &Observed| {
@@ -75,7 +75,7 @@ pub fn run_to_be_confirmed(
                 ..outcome
             })
         }
-        (Ok(outcome), false) => kept::keep_good(node.runner, wanted)
+        (Ok(outcome), false) => state_store::keep_good(node.runner, wanted)
             .map(|()| Outcome {
                 took_back,
                 ..outcome
@@ -100,14 +100,14 @@ pub fn run_to_be_confirmed(
 /// When it cannot be kept for the next boot; it waits on then.
 pub fn confirm(node: &mut Node<'_>) -> Result<Confirmed, Error> {
     let _lock = node.lock()?;
-    kept::check(node.runner).map_err(Error::Files)?;
+    state_store::check(node.runner).map_err(Error::Files)?;
     match left(node.runner)? {
         None => Ok(Confirmed::Nothing),
         Some(Duration::ZERO) => take_back(node).map(Confirmed::TooLate),
         Some(_) => {
-            let waiting =
-                bundle(node.runner, kept::WAITING).map_err(|bad| Error::Bundle(Box::new(bad)))?;
-            kept::keep_good(node.runner, &waiting)
+            let waiting = bundle(node.runner, state_store::WAITING)
+                .map_err(|bad| Error::Bundle(Box::new(bad)))?;
+            state_store::keep_good(node.runner, &waiting)
                 .and_then(|()| forget(node.runner))
                 .map_err(Error::Files)?;
             Ok(Confirmed::Kept)
@@ -121,7 +121,7 @@ pub fn confirm(node: &mut Node<'_>) -> Result<Confirmed, Error> {
 /// When it cannot be taken back.
 pub fn undo(node: &mut Node<'_>) -> Result<Option<Outcome>, Error> {
     let _lock = node.lock()?;
-    kept::check(node.runner).map_err(Error::Files)?;
+    state_store::check(node.runner).map_err(Error::Files)?;
     left(node.runner)?.map(|_| take_back(node)).transpose()
 }
 
@@ -178,7 +178,7 @@ fn begin(
         return Err(Error::NoWayBack);
     }
     node.runner
-        .write_folder(Keep::Always, kept::WAITING, Some(wanted.folder()))
+        .write_folder(Keep::Always, state_store::WAITING, Some(wanted.folder()))
         .map_err(Error::Files)?;
     write_pending(node.runner, limit).map_err(Error::Files)?;
     start_apart(node.runner, guard).map_err(Error::Files)
@@ -219,7 +219,7 @@ fn take_back(node: &mut Node<'_>) -> Result<Outcome, Error> {
 /// # Errors
 /// When it cannot be read, or is damaged.
 pub fn last_good(runner: &mut dyn Runner) -> Result<Option<Wanted>, Error> {
-    let good = kept::has_good(runner).then(|| bundle(runner, kept::GOOD));
+    let good = state_store::has_good(runner).then(|| bundle(runner, state_store::GOOD));
     good.transpose().map_err(|bad| Error::Good(Box::new(bad)))
 }
 
@@ -230,11 +230,11 @@ pub fn last_good(runner: &mut dyn Runner) -> Result<Option<Wanted>, Error> {
 /// When our files cannot be read.
 pub fn last_applied(runner: &mut dyn Runner) -> Result<Option<(PathBuf, Option<Duration>)>, Error> {
     let waits = left(runner)?.filter(|left| !left.is_zero());
-    let is_there = waits.is_some() || kept::has_good(runner);
+    let is_there = waits.is_some() || state_store::has_good(runner);
     let name = if waits.is_some() {
-        kept::WAITING
+        state_store::WAITING
     } else {
-        kept::GOOD
+        state_store::GOOD
     };
     runner
         .check(Keep::Always, name, Sort::Folder)
@@ -255,15 +255,15 @@ fn bundle(runner: &mut dyn Runner, name: &str) -> Result<Wanted, Diagnostic> {
 
 /// First that something waits: from then on the good bundle is the one.
 pub(super) fn forget(runner: &mut dyn Runner) -> Result<(), Failure> {
-    runner.write(Keep::Always, kept::PENDING, None)?;
-    runner.write_folder(Keep::Always, kept::WAITING, None)
+    runner.write(Keep::Always, state_store::PENDING, None)?;
+    runner.write_folder(Keep::Always, state_store::WAITING, None)
 }
 
 /// How long something waits yet: no time, where it was applied before this boot, or nobody can say
 /// when.
 fn left(runner: &mut dyn Runner) -> Result<Option<Duration>, Error> {
     let Some(content) = runner
-        .read(Keep::Always, kept::PENDING)
+        .read(Keep::Always, state_store::PENDING)
         .map_err(Error::Files)?
     else {
         return Ok(None);
@@ -287,7 +287,7 @@ fn write_pending(runner: &mut dyn Runner, limit: Duration) -> Result<(), Failure
         until: now.saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
     };
     let text = serde_json::to_vec(&pending).map_err(|error| Failure::Other(error.to_string()))?;
-    runner.write(Keep::Always, kept::PENDING, Some(&text))
+    runner.write(Keep::Always, state_store::PENDING, Some(&text))
 }
 
 /// Which boot this is, and the milliseconds since it, time asleep included.

@@ -9,22 +9,22 @@
 
 mod confirm;
 mod error;
-mod kept;
+mod state_store;
 mod outcome;
 mod rollback;
 mod round;
 mod uninstall;
-mod wanted;
+mod target_bundle;
 
 pub use confirm::{
     Confirmed, confirm, guard, last_applied, last_good, run_to_be_confirmed, undo, waits,
 };
 pub use error::{Enforced, Error, Kind};
-pub use kept::{COMPILED, GOOD, Written, last_node, last_written};
 pub use outcome::{Counts, Outcome};
 pub use round::{Look, look};
+pub use state_store::{COMPILED, GOOD, Written, last_node, last_written};
+pub use target_bundle::{Known, Named, Wanted, node_of};
 pub use uninstall::uninstall;
-pub use wanted::{Known, Named, Wanted, node_of};
 
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ use crate::observe::{Backend, Problem, Scope, Tools, refuse_other};
 use crate::plan::Desired;
 use crate::runner::{Failure, Keep, Lock, Runner};
 
-use kept::Remembered;
 use round::{Goal, Start};
+use state_store::Remembered;
 
 /// The node that is worked on.
 pub struct Node<'run> {
@@ -64,7 +64,7 @@ pub struct Settings {
 /// error says so, and the next run goes on from what there is.
 pub fn run(node: &mut Node<'_>, wanted: &Wanted) -> Result<Outcome, Error> {
     let _lock = node.lock()?;
-    kept::check(node.runner).map_err(Error::Files)?;
+    state_store::check(node.runner).map_err(Error::Files)?;
     let (took_back, gave_up) = match confirm::settle(node) {
         Err(Error::Good(_)) => (false, true),
         settled => (settled?, false),
@@ -77,7 +77,7 @@ pub fn run(node: &mut Node<'_>, wanted: &Wanted) -> Result<Outcome, Error> {
     if node.settings.takes_over {
         clear_other(node, &mut outcome)?;
     }
-    kept::keep_good(node.runner, wanted).map_err(Error::NotKept)?;
+    state_store::keep_good(node.runner, wanted).map_err(Error::NotKept)?;
     if gave_up {
         confirm::forget(node.runner).map_err(Error::NotKept)?;
     }
@@ -86,7 +86,7 @@ pub fn run(node: &mut Node<'_>, wanted: &Wanted) -> Result<Outcome, Error> {
 
 /// Takes our chains out of the other build of iptables, if there are any.
 fn clear_other(node: &mut Node<'_>, outcome: &mut Outcome) -> Result<(), Error> {
-    let tools = kept::tools(node)?;
+    let tools = state_store::tools(node)?;
     let other = match refuse_other(node.runner, tools) {
         Ok(()) => return Ok(()),
         Err(Problem::OtherBackend(backend)) => Tools { backend, ..tools },

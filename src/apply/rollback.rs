@@ -4,8 +4,8 @@
 //! The way back is a plan like any other, and so the law of plans holds on it.
 
 use crate::apply::confirm::last_good;
-use crate::apply::kept::{self, Remembered};
 use crate::apply::round::{self, Goal, Start};
+use crate::apply::state_store::{self, Remembered};
 use crate::apply::{Enforced, Error, Node, Wanted};
 use crate::observe::{Observed, Problem, Scope, Tools, kernel};
 use crate::plan::{Desired, Memory, between, remember};
@@ -95,7 +95,7 @@ impl Before {
         }
         let memory = remember(&good.desired, &now, &rewritten, last.memory.clone());
         if plan(&memory).is_in_force() {
-            let _ = kept::remember(
+            let _ = state_store::remember(
                 node.runner,
                 &Remembered {
                     memory,

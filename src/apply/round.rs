@@ -3,13 +3,13 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::apply::kept::{self, Remembered};
 use crate::apply::rollback::{Before, Journal};
+use crate::apply::state_store::{self, Remembered};
 use crate::apply::{Counts, Error, Node, Outcome, Wanted, scope};
 use crate::observe::{Observed, Problem, Scope, Tools, ask_all, kernel, refuse_other};
 use crate::plan::{Desired, Memory, Plan, Step, Weight, between, remember_and_plan};
+use crate::ruleset::TableKind;
 use crate::runner::Failure;
-use crate::script::TableKind;
 
 /// How often is written before we give up: others may write between.
 const MOST_ROUNDS: usize = 3;
@@ -36,8 +36,8 @@ pub struct Look {
 /// When it cannot be seen, or an apply does not end in time.
 pub fn look(node: &mut Node<'_>, wanted: &Wanted) -> Result<Look, Error> {
     let _lock = node.lock_to_look()?;
-    let tools = kept::tools(node)?;
-    let last = kept::remembered(node.runner, tools.backend);
+    let tools = state_store::tools(node)?;
+    let last = state_store::remembered(node.runner, tools.backend);
     let observed = kernel(
         node.runner,
         tools,
@@ -166,7 +166,7 @@ impl Goal<'_> {
             memory,
         };
         if last != Some(&now) {
-            let kept = kept::remember(node.runner, &now);
+            let kept = state_store::remember(node.runner, &now);
             outcome.left.extend(
                 kept.err()
                     .map(|failure| format!("keep in mind what was written: {failure}")),
@@ -215,7 +215,7 @@ fn bring_or_roll_back(
     goal: Goal<'_>,
     mut start: Start<'_>,
 ) -> Result<Outcome, Error> {
-    let tools = kept::tools(node)?;
+    let tools = state_store::tools(node)?;
     let brought = bring_with(node, goal, tools, &mut start);
     brought.map_err(|error| start.journal.roll_back(node, error))
 }
@@ -228,7 +228,7 @@ pub(super) fn bring_with(
     tools: Tools,
     start: &mut Start<'_>,
 ) -> Result<Outcome, Error> {
-    let last = kept::remembered(node.runner, tools.backend);
+    let last = state_store::remembered(node.runner, tools.backend);
     let scope = goal.scope(last.as_ref());
     let backend = tools.backend.word().to_owned();
     let fresh = || Memory {
@@ -335,7 +335,7 @@ fn prepare(
     }
     match last {
         // killed behind the write, we would not look there again
-        Some(last) if goal.early && !last.early => kept::remember(
+        Some(last) if goal.early && !last.early => state_store::remember(
             node.runner,
             &Remembered {
                 early: true,

@@ -1,12 +1,12 @@
 //! Everything of ours out of the kernel.
 
-use crate::apply::kept::{self, tools};
 use crate::apply::round::{self, Goal, Start};
+use crate::apply::state_store::{self, tools};
 use crate::apply::{Error, Node, Outcome, clear_other};
 use crate::net::Family;
 use crate::observe::{Observed, Problem, Scope, Tools, ask, kernel, refuse_other};
 use crate::plan::Desired;
-use crate::script::{is_ours, lines};
+use crate::ruleset::{is_ours, lines};
 
 /// Takes everything of ours out of the kernel, out of both builds of iptables, and then our files.
 ///
@@ -30,7 +30,7 @@ pub fn uninstall(node: &mut Node<'_>) -> Result<Outcome, Error> {
         .flat_map(|seen| seen.tables.values())
         .all(|table| table.chains.values().all(Vec::is_empty))
     {
-        kept::forget_all(node.runner).map_err(Error::NotForgotten)?;
+        state_store::forget_all(node.runner).map_err(Error::NotForgotten)?;
     }
     let names: Vec<String> = left.iter().flat_map(names).collect();
     match names.is_empty() {

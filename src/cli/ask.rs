@@ -5,21 +5,21 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::analysis::evaluate::Evaluator;
-use crate::analysis::explain;
-use crate::analysis::question::{Question, Traffic};
-use crate::analysis::route::Router;
-use crate::analysis::subject::Subject;
-use crate::answers::eval::{self, Answer, Detail, Verdict};
 use crate::cli::config::{self, Choices};
 use crate::cli::report::Report;
 use crate::cli::trace::Tracer;
 use crate::cli::{Status, input};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::explain;
+use crate::explain::query::{Question, Traffic};
 use crate::inventory::Edit;
 use crate::output::Printed;
+use crate::packet::endpoint_pattern::Subject;
+use crate::report::eval::{self, Answer, Detail, Verdict};
 use crate::resolve::{self, Resolved};
-use crate::text::Files;
+use crate::semantics::evaluate::Evaluator;
+use crate::semantics::path::Router;
+use crate::source::Files;
 
 /// A question about a connection.
 #[derive(Debug, Args)]

@@ -7,8 +7,7 @@ use clap::Args;
 use crate::cli::report::Report;
 use crate::cli::{Status, config, input};
 use crate::diagnostic::{Diagnostics, MOST};
-use crate::lint;
-use crate::resolve;
+use crate::{lint, resolve};
 
 /// Parse, validate and lint policies and inventory
 ///

@@ -4,16 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::analysis::What;
-use crate::analysis::connectivity::{self, Asked, Connectivity};
-use crate::analysis::peers;
-use crate::analysis::subject::Subject;
-use crate::answers;
 use crate::cli::report::Report;
 use crate::cli::{Format, Status, emptiness, input};
+use crate::connectivity::{self, Asked, Connectivity, peers};
 use crate::diagnostic::Diagnostics;
 use crate::output::Sink;
-use crate::resolve;
+use crate::packet::endpoint_pattern::Subject;
+use crate::packet_space::What;
+use crate::{report, resolve};
 
 /// List who can talk to whom on what
 ///
@@ -84,12 +82,12 @@ fn write(answer: &Connectivity, format: Format, out: &mut Sink<'_>) {
     match format {
         // a command without a format never gets here with it
         Format::Text | Format::Sarif | Format::Junit | Format::Prometheus => {
-            answers::connectivity::text(answer, out)
+            report::connectivity::text(answer, out)
         }
-        Format::Json => answers::connectivity::json(answer, out),
-        Format::Csv => answers::connectivity::csv(answer, out),
-        Format::Md => answers::connectivity::markdown(answer, out),
-        Format::Dot => answers::connectivity::dot(answer, out),
+        Format::Json => report::connectivity::json(answer, out),
+        Format::Csv => report::connectivity::csv(answer, out),
+        Format::Md => report::connectivity::markdown(answer, out),
+        Format::Dot => report::connectivity::dot(answer, out),
     }
 }
 

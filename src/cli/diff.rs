@@ -6,20 +6,21 @@ use std::thread;
 use clap::{Args, ValueEnum};
 
 use crate::Input;
-use crate::analysis::diff::{self, Both};
-use crate::answers::diff::{self as answers, Comparison};
 use crate::bundle::{NodePart, ScriptChange};
 use crate::cli::config::{self, Choices};
 use crate::cli::git::Revision;
 use crate::cli::report::Report;
 use crate::cli::{Format, Status, emptiness, input};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::diff::{self, Both};
 use crate::inventory::Edit;
 use crate::options::Options;
 use crate::output::Printed;
 use crate::render::Templates;
+use crate::report::diff as answers;
+use crate::report::diff::Comparison;
 use crate::resolve::{self, Resolved};
-use crate::text::Files;
+use crate::source::Files;
 
 /// What connections are gained and lost between two states, and by which rules?
 ///

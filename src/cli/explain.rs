@@ -4,10 +4,10 @@ use std::path::Path;
 
 use clap::Args;
 
-use crate::answers::eval::Detail;
 use crate::cli::Status;
 use crate::cli::ask::{self, Asked};
 use crate::cli::report::Report;
+use crate::report::eval::Detail;
 
 /// Why is a connection allowed or denied?
 ///

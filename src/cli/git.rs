@@ -8,7 +8,7 @@ use crate::cli::build_roots::{self, Builder};
 use crate::cli::input;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::runner::programs;
-use crate::text::Files;
+use crate::source::Files;
 
 /// What a path in a revision begins with.
 const PREFIX: &str = "git:";

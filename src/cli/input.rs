@@ -14,7 +14,7 @@ use crate::bundle::INDEX_FILE;
 use crate::cli::build_roots::Builder;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::policy::Staging;
-use crate::text::{FileId, Files};
+use crate::source::{FileId, Files};
 
 /// Endings of files that are read from directories.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];

@@ -7,18 +7,18 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use crate::analysis::netfilter::Kernel;
 use crate::apply::{self, Error, GOOD, Kind, Known, Named, Outcome, Wanted};
 use crate::bundle::OnDisk;
 use crate::cli::Status;
 use crate::cli::report::Report;
-use crate::connections::{self, Cut};
+use crate::conntrack::{self, Cut};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::netfilter::Kernel;
 use crate::observe::{self, Problem};
 use crate::options::Extensions;
 use crate::output::{Json, Printed, Sink, Terminal};
+use crate::ruleset::TableId;
 use crate::runner::{Call, Failure, Keep, Processes, Runner, Settings};
-use crate::script::TableId;
 use crate::status::{self, Places};
 
 /// How this node is worked on.
@@ -220,7 +220,7 @@ pub(super) fn cut(wanted: &Wanted, runner: &mut dyn Runner) -> Result<Cut, Diagn
         Diagnostic::new(Code::BundleDamaged, message).help("policy is in force all the same")
     })?;
     let kernel = Kernel::load(&checked);
-    connections::cut_denied(runner, &kernel).map_err(|problem| {
+    conntrack::cut_denied(runner, &kernel).map_err(|problem| {
         let is_missing = matches!(problem, Problem::NoAnswer(Failure::NotFound(_)));
         let (code, help) = match is_missing {
             true => (

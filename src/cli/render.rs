@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::analysis::evaluate::Evaluator;
 use crate::bundle::{Comparison, NodePart, Provenance, Writer};
 use crate::cli::config::{self, Choices};
 use crate::cli::report::Report;
@@ -16,7 +15,8 @@ use crate::options::Options;
 use crate::output::Printed;
 use crate::render::Templates;
 use crate::resolve::{self, Resolved};
-use crate::text::Files;
+use crate::semantics::evaluate::Evaluator;
+use crate::source::Files;
 
 /// Compile policies to a bundle of scripts for every node
 ///

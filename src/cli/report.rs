@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, IsTerminal};
 use crate::cli::{Color, Format, Global, Status};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, MOST, Severity, print};
 use crate::output::{Json, Printed, Sink, Terminal, is_steering};
-use crate::text::Files;
+use crate::source::Files;
 
 /// Where and how this run prints.
 pub(super) struct Report {

@@ -9,7 +9,7 @@ use crate::cli::report::Report;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::output::Terminal;
 use crate::selector::{self, Expr};
-use crate::text::Files;
+use crate::source::Files;
 
 /// Try the selector language
 #[derive(Debug, Args)]

@@ -15,8 +15,8 @@ use crate::net::Direction;
 use crate::output::Sink;
 use crate::policy::{PolicyKey, PolicySet, Rule};
 use crate::runner::Runner;
+use crate::source::Files;
 use crate::status::{self, Places};
-use crate::text::Files;
 
 /// Say whether this node's kernel holds what its bundle says, and how often each policy rule took a
 /// packet

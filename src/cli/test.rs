@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::analysis::assertions::{self, Coverage};
-use crate::answers::assertions::{Tested, json, junit, text};
+use crate::assertions::{self, Coverage};
 use crate::cli::report::Report;
 use crate::cli::{Format, Status, input};
 use crate::diagnostic::Diagnostics;
 use crate::output::Printed;
+use crate::report::assertions::{Tested, json, junit, text};
 use crate::resolve;
 
 /// Do assertions about connections hold?

@@ -1,16 +1,15 @@
 use super::trace::Tracer;
-use crate::analysis::Verdict;
-use crate::analysis::evaluate::Evaluator;
-use crate::analysis::explain;
-use crate::analysis::question::Question;
-use crate::analysis::route::Router;
-use crate::answers::eval::Detail;
 use crate::diagnostic::{Code, Diagnostics};
+use crate::explain::query::Question;
 use crate::options::Options;
+use crate::packet::Verdict;
 use crate::policy::Staging;
 use crate::render::Templates;
-use crate::resolve;
-use crate::text::Files;
+use crate::report::eval::Detail;
+use crate::semantics::evaluate::Evaluator;
+use crate::semantics::path::Router;
+use crate::source::Files;
+use crate::{explain, resolve};
 
 const CLUSTER: &str = "
 apiVersion: v1

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::analysis::Verdict;
-use crate::analysis::explain::Group;
-use crate::analysis::netfilter::{Kernel, Run, Script, TableName};
-use crate::analysis::route::Stop;
-use crate::answers::eval::{Detail, Step, Trace, Traced};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::explain::Group;
 use crate::inventory::NodeId;
 use crate::net::Family;
+use crate::netfilter::{Kernel, Run, Script, TableName};
 use crate::options::Options;
+use crate::packet::Verdict;
 use crate::render::Templates;
+use crate::report::eval::{Detail, Step, Trace, Traced};
 use crate::resolve::Resolved;
-use crate::script::CheckedScripts;
+use crate::ruleset::CheckedScripts;
+use crate::semantics::path::Stop;
 
 /// Compiles the nodes that a packet comes past, and sends it through their scripts.
 pub(super) struct Tracer {

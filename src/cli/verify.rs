@@ -4,9 +4,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::analysis::evaluate::Evaluator;
-use crate::analysis::verify;
-use crate::answers::verify::{Strays, Verified};
 use crate::bundle::OnDisk;
 use crate::cli::config::{self, Choices};
 use crate::cli::report::Report;
@@ -15,9 +12,11 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::inventory::{Inventory, NodeId};
 use crate::options::Options;
 use crate::output::Printed;
-use crate::resolve;
-use crate::script::CheckedScripts;
-use crate::text::Files;
+use crate::report::verify::{Strays, Verified};
+use crate::ruleset::CheckedScripts;
+use crate::semantics::evaluate::Evaluator;
+use crate::source::Files;
+use crate::{resolve, verify};
 
 /// Prove that a bundle's scripts decide every packet as the policies do
 ///

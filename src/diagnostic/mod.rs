@@ -10,7 +10,7 @@ pub mod print;
 
 pub use code::Code;
 
-use crate::text::Span;
+use crate::source::Span;
 
 /// How much a diagnostic matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::diagnostic::{Diagnostic, Label, Severity};
 use crate::output::{JsonText, is_steering, visible};
-use crate::text::{Files, Position, Span};
+use crate::source::{Files, Position, Span};
 
 /// Bytes shown at most on either side of a label's start.
 const LONGEST_EXCERPT: usize = 500;

@@ -1,5 +1,5 @@
 use super::{Code, Diagnostic, nearest, print};
-use crate::text::Files;
+use crate::source::Files;
 
 #[test]
 fn code_names_are_kebab_case_and_unique() {

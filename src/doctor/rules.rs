@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::doctor::{Finding, Node};
 use crate::observe::{Backend, nft_chains};
+use crate::ruleset::{PREFIX, TableKind, is_ours, lines};
 use crate::runner::Call;
-use crate::script::{PREFIX, TableKind, is_ours, lines};
 
 /// Whose chains begin how.
 const OWNERS: [(&str, &str); 14] = [

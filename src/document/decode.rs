@@ -14,7 +14,7 @@ use serde::de::{
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::document::fields::{listed, wrong_type};
 use crate::document::{Entry, Node, Scalar, Value};
-use crate::text::Span;
+use crate::source::Span;
 
 /// Reads a value of any type from a tree.
 pub(super) fn decode<T: DeserializeOwned>(node: &Node) -> Result<T, Diagnostic> {

@@ -3,9 +3,8 @@
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::document::input::Input;
 use crate::document::object::Body;
-use crate::document::pairs;
-use crate::document::{Entry, Kind, Node, Object, Scalar, Value, json};
-use crate::text::{Span, Text};
+use crate::document::{Entry, Kind, Node, Object, Scalar, Value, json, pairs};
+use crate::source::{Span, Text};
 
 /// An object or list, opened.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::document::{Entry, Node, Scalar, Value};
-use crate::text::{Span, Spanned, Text};
+use crate::source::{Span, Spanned, Text};
 
 /// The fields of one mapping, asked for one by one. [`Fields::finish`] reports those that nobody
 /// asked for.

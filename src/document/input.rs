@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::text::{FileId, Span};
+use crate::source::{FileId, Span};
 
 /// Bytes that are looked at on either side of an offset for the line it is in: a file may be one
 /// line.

@@ -9,7 +9,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::input::Input;
 use crate::document::pairs::Pairs;
 use crate::document::{DEEPEST, Node, Scalar, Value, too_deep};
-use crate::text::Text;
+use crate::source::Text;
 
 /// The values that stand one after another in a file's text; ends at the first error.
 pub(super) fn values(text: &str) -> impl Iterator<Item = Result<&str, serde_json::Error>> {

@@ -1,7 +1,7 @@
 //! Input text to objects: YAML and JSON read into one tree whose every key and value knows its
 //! place.
 //!
-//! In: [`text::Files`](crate::text::Files). Out: one [`Object`] after another, with its API version
+//! In: [`text::Files`](crate::source::Files). Out: one [`Object`] after another, with its API version
 //! and kind found, lists taken apart, duplicates of keys refused, aliases and merge keys resolved,
 //! depth and size bounded. A syntax error costs its own document only. Absent: any idea of what a
 //! field means; [`Fields`] only says which ones nobody asked for.
@@ -32,7 +32,7 @@ pub use read::{for_each, trees};
 pub use with::{TextSize, null_as_default, unique_keys};
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::text::Span;
+use crate::source::Span;
 
 /// How many mappings and lists may lie in one another.
 const DEEPEST: usize = 64;

@@ -1,6 +1,6 @@
 //! The tree.
 
-use crate::text::{Span, Text};
+use crate::source::{Span, Text};
 
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::diagnostic::Diagnostics;
 use crate::document::input::Input;
 use crate::document::{Kind, Node, decode, json};
-use crate::text::Span;
+use crate::source::Span;
 
 /// One object of the input, lists taken apart.
 #[derive(Debug)]

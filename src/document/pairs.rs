@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::fields::wrong_type;
 use crate::document::{Entry, Node, Value};
-use crate::text::{Span, Text};
+use crate::source::{Span, Text};
 
 /// The pairs of one mapping in the order written, not checked yet.
 #[derive(Debug, Default)]

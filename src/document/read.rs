@@ -9,7 +9,7 @@ use crate::document::kind::{self, Culprit, Refusal};
 use crate::document::object::Body;
 use crate::document::yaml::{self, Document};
 use crate::document::{KindRow, Node, Object, Role, Scalar, Value, json, too_deep};
-use crate::text::{File, FileId, Files, Spanned};
+use crate::source::{File, FileId, Files, Spanned};
 
 /// How many lists an object may lie in.
 const DEEPEST_LIST: usize = 8;

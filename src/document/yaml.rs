@@ -12,7 +12,7 @@ use crate::document::input::Input;
 use crate::document::pairs::Pairs;
 use crate::document::scalar::{self, Plain};
 use crate::document::{DEEPEST, Node, Scalar, Value, too_deep};
-use crate::text::{Span, Text};
+use crate::source::{Span, Text};
 
 /// Bytes of the longest YAML document that is read; its tree takes several times that.
 pub(super) const LONGEST_DOCUMENT: usize = 64 << 20;

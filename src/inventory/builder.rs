@@ -22,7 +22,7 @@ use crate::inventory::{
 };
 use crate::name::Form;
 use crate::net::{Cidr, CidrError};
-use crate::text::{Span, Spanned};
+use crate::source::{Span, Spanned};
 
 /// An inventory in the making.
 #[derive(Debug)]

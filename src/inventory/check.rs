@@ -6,7 +6,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::TextSize;
 use crate::inventory::manifests;
 use crate::name::{Form, LARGEST_ANNOTATIONS};
-use crate::text::Span;
+use crate::source::Span;
 
 /// The object that is being checked, for messages.
 pub(super) struct Check<'found> {

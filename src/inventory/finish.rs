@@ -18,7 +18,7 @@ use crate::inventory::{
     profile_name, services, workload_endpoints, workloads,
 };
 use crate::manifest::{HostEndpoint, Manifest};
-use crate::text::{Span, Spanned, Text};
+use crate::source::{Span, Spanned, Text};
 
 type Namespaces = BTreeMap<Arc<str>, Parent>;
 type ServiceAccounts = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Parent>>;

@@ -12,7 +12,7 @@ use crate::inventory::{
     labels::{self, LabelList},
 };
 use crate::net::{Cidr, Protocol};
-use crate::text::{FileId, Span};
+use crate::source::{FileId, Span};
 
 /// The cluster as it is. Everything in it is sorted, checked and there once.
 #[derive(Debug, Default)]

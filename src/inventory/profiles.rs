@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::inventory::Inventory;
 use crate::inventory::labels::LabelList;
-use crate::text::Text;
+use crate::source::Text;
 
 /// The profiles of an endpoint, first asked first.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

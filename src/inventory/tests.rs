@@ -7,7 +7,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::document;
 use crate::manifest::Manifest;
 use crate::selector::Labels;
-use crate::text::Files;
+use crate::source::Files;
 
 /// The inventory of objects, read as one JSON list.
 pub(crate) fn read(objects: &[Value]) -> (Inventory, Vec<Diagnostic>) {

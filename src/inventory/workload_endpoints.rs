@@ -11,7 +11,7 @@ use crate::inventory::{
 };
 use crate::manifest::WorkloadEndpoint;
 use crate::net::Cidr;
-use crate::text::{Spanned, Text};
+use crate::source::{Spanned, Text};
 
 /// The endpoints, checked; one that is wrong is reported and left out.
 pub(super) fn read(

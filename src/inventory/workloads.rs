@@ -11,7 +11,7 @@ use crate::inventory::{
     manifests,
     pods::{self, Place, Pod, Template},
 };
-use crate::text::Spanned;
+use crate::source::Spanned;
 
 /// Workloads of every kind.
 pub(super) type Given = BTreeMap<InventoryKind, Objects<Workload>>;

@@ -25,7 +25,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::net::Direction;
 use crate::policy::{Policy, Rule, Selected, SelectorId};
 use crate::resolve::Resolved;
-use crate::text::Span;
+use crate::source::Span;
 
 /// Whether a lint's findings are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

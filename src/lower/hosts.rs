@@ -14,16 +14,15 @@
 use std::collections::BTreeSet;
 
 use crate::diagnostic::Diagnostics;
-use crate::lower::Lowering;
 use crate::lower::entry::{NEIGHBOUR_MESSAGES, rule, tracked};
 use crate::lower::names::{Identity, fixed_chain};
-use crate::lower::profiles;
 use crate::lower::program::{
     Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, TableKind,
     Target,
 };
 use crate::lower::sets::{Reach, digit};
 use crate::lower::tiers::{self, Asked, Rules, Way};
+use crate::lower::{Lowering, profiles};
 use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::options::Failsafe;
 use crate::policy::{Action, DefaultAction, HostEndpoint, HostPlace, Icmp, List, Tier};

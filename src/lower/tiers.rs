@@ -10,15 +10,14 @@ use std::collections::BTreeSet;
 
 use crate::diagnostic::Diagnostics;
 use crate::inventory::EndpointId;
-use crate::lower::Lowering;
 use crate::lower::classes::{self, Class};
 use crate::lower::matches::{self, Context};
 use crate::lower::names::{self, Identity};
-use crate::lower::profiles;
 use crate::lower::program::{
     Chain, ChainName, Match, Member, Members, Rule, Sense, SetName, Side, Target,
 };
 use crate::lower::sets::{Reach, digit};
+use crate::lower::{Lowering, profiles};
 use crate::net::{Cidr, Direction, Family};
 use crate::policy::{self, Action, DefaultAction, Policy, PolicyKey, Tier};
 

@@ -7,7 +7,7 @@ use crate::manifest::{
     ServiceAccounts, ServiceRef, Tier, WrittenProtocol, http, metadata, stand_in,
 };
 use crate::net::{Direction, Family, Protocol};
-use crate::text::{Spanned, Text};
+use crate::source::{Spanned, Text};
 
 const ACTIONS: [(&str, Action); 4] = [
     ("Allow", Action::Allow),

@@ -9,7 +9,7 @@ use crate::manifest::{
     Metadata, Port, kubernetes, metadata,
 };
 use crate::net::Protocol;
-use crate::text::{Span, Spanned};
+use crate::source::{Span, Spanned};
 
 const TIERS: [(&str, ClusterRank); 2] = [
     ("Admin", ClusterRank::Admin),

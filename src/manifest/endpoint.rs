@@ -8,7 +8,7 @@ use crate::manifest::calico::absent_if_empty;
 use crate::manifest::{EndpointPort, Metadata, WorkloadEndpoint, calico, metadata, stand_in};
 use crate::name::Form;
 use crate::net::{Cidr, Family, Protocol};
-use crate::text::{Span, Text};
+use crate::source::{Span, Text};
 
 /// Characters of an interface's name (Linux `IFNAMSIZ`).
 const LONGEST_INTERFACE: usize = 15;

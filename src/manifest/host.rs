@@ -6,7 +6,7 @@ use crate::manifest::{
     HostEndpoint, HostPort, Metadata, WrittenProtocol, calico, metadata, stand_in,
 };
 use crate::net::Protocol;
-use crate::text::Spanned;
+use crate::source::Spanned;
 
 /// A `HostEndpoint`.
 pub(super) fn endpoint(

@@ -8,7 +8,7 @@ use crate::manifest::{
 };
 use crate::name::Form;
 use crate::net::Protocol;
-use crate::text::Text;
+use crate::source::Text;
 
 pub(super) const PROTOCOLS: [(&str, Protocol); 3] = [
     ("TCP", Protocol::TCP),

@@ -5,7 +5,7 @@ use crate::document::{Fields, ManifestKind, Node};
 use crate::manifest::cluster::BASELINE_NAME;
 use crate::manifest::{Metadata, stand_in};
 use crate::name::{Form, LARGEST_ANNOTATIONS};
-use crate::text::{Span, Spanned, Text};
+use crate::source::{Span, Spanned, Text};
 
 /// Fields that an API server adds; they say nothing about policy.
 const SERVER_FIELDS: [&str; 8] = [

@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Kind, ManifestKind, Node, Object, Scalar, Value};
-use crate::text::{Span, Text};
+use crate::source::{Span, Text};
 
 /// Takes policy objects in, one after another. An object given twice counts once when both say the
 /// same.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::net::{Direction, Family, Protocol};
-use crate::text::{Span, Spanned, Text};
+use crate::source::{Span, Spanned, Text};
 
 /// All policy of one compile, as written.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@
 pub mod reserved;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::text::{Span, Text};
+use crate::source::{Span, Text};
 
 /// Bytes of all annotations of an object together.
 pub const LARGEST_ANNOTATIONS: usize = 256 * 1_024;

@@ -2,8 +2,8 @@
 
 use crate::net::Family;
 use crate::observe::{Backend, Observed, Problem, Scope, Tools, ask, kernel};
+use crate::ruleset::is_ours;
 use crate::runner::{Call, Failure, Keep, Runner};
-use crate::script::is_ours;
 
 /// Tables of the legacy build, a file a family.
 const LEGACY_TABLES: [&str; 2] = ["net/ip_tables_names", "net/ip6_tables_names"];

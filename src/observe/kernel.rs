@@ -2,8 +2,8 @@
 
 use crate::net::Family;
 use crate::observe::{Observed, Problem, Tools, answer, ask, ask_all};
+use crate::ruleset::{Set, Sets, Table, TableKind, is_ours, lines};
 use crate::runner::{Call, Failure, Runner};
-use crate::script::{Set, Sets, Table, TableKind, is_ours, lines};
 
 /// Which tables are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,8 +22,8 @@ pub use tools::Tools;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::ruleset::{Sets, Table, TableId};
 use crate::runner::Failure;
-use crate::script::{Sets, Table, TableId};
 
 /// The builds of iptables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

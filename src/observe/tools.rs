@@ -2,8 +2,8 @@
 
 use crate::net::Family;
 use crate::observe::Backend;
+use crate::ruleset::TableKind;
 use crate::runner::Call;
-use crate::script::TableKind;
 
 /// How the kernel is asked and told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

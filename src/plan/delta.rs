@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::net::{Cidr, Family};
-use crate::plan::looks::{Effect, Looks, Side};
-use crate::script::{Member, Set};
+use crate::plan::set_references::{Effect, Looks, Side};
+use crate::ruleset::{Member, Set};
 
 /// What is to come and to go; both sorted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::script::{
+use crate::ruleset::{
     CheckedRule, CheckedScripts, CheckedTable, Holdings, Hook, Place, Rule, Sets, Table, TableId,
 };
 

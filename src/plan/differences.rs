@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use crate::observe::Observed;
 use crate::plan::delta::Delta;
-use crate::plan::looks::Looks;
+use crate::plan::set_references::Looks;
 use crate::plan::slots::{base, is_copy, slots};
 use crate::plan::tables::{Change, Comparison, Hooks};
 use crate::plan::targets::{Target, Targets, Way, can_be_filled};
 use crate::plan::{Difference, HookProblem};
-use crate::script::{Place, Rule, Set, TableId};
+use crate::ruleset::{Place, Rule, Set, TableId};
 
 /// Of the members that differ, so many are named.
 const NAMED: usize = 5;

@@ -4,7 +4,7 @@ use crate::observe::Observed;
 use crate::plan::delta::{Delta, add};
 use crate::plan::differences::counted;
 use crate::plan::targets::{Target, Targets, Way, can_be_filled};
-use crate::script::Set;
+use crate::ruleset::Set;
 
 /// Bytes from which on it is worth another process to fill sets by two at once.
 const WORTH_TWO: usize = 1 << 20;

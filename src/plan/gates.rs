@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use crate::net::Family;
 use crate::plan::tables::Comparison;
 use crate::plan::targets::Targets;
-use crate::script::{Leads, Rule, Table, TableId, TableKind};
+use crate::ruleset::{Leads, Rule, Table, TableId, TableKind};
 
 /// Our chains on the way there: the first begins with a jump to the second, of packets whose route
 /// back is wrong.

@@ -11,7 +11,7 @@ use crate::observe::Observed;
 use crate::plan::Desired;
 use crate::plan::tables::{Comparison, are_equal, copied};
 use crate::plan::targets::{Moved, Targets};
-use crate::script::{Rule, Table, TableId, TableKind};
+use crate::ruleset::{Rule, Table, TableId, TableKind};
 
 /// Transactions that put it up and take it away.
 #[derive(Debug)]

@@ -7,11 +7,11 @@ use sha2::{Digest, Sha256};
 
 use crate::net::Family;
 use crate::observe::{Backend, Observed, Tools};
-use crate::plan::looks::Looks;
+use crate::plan::set_references::Looks;
 use crate::plan::tables::Comparison;
 use crate::plan::targets::Targets;
 use crate::plan::{Desired, Plan, between};
-use crate::script::{Rule, TableId};
+use crate::ruleset::{Rule, TableId};
 
 /// What was written last, and how it was read back. It is kept as long as the kernel runs; without
 /// it a plan is as right, and may write more than it must.

@@ -14,7 +14,7 @@ mod differences;
 mod fill;
 mod gates;
 mod guard;
-mod looks;
+mod set_references;
 mod memory;
 mod order;
 mod print;
@@ -31,12 +31,12 @@ use std::collections::BTreeSet;
 
 use crate::net::Family;
 use crate::observe::{Backend, Observed, Tools};
+use crate::ruleset::TableId;
 use crate::runner::Call;
-use crate::script::TableId;
 
 use fill::Script;
-use looks::Looks;
 use order::Order;
+use set_references::Looks;
 use tables::Comparison;
 use targets::Targets;
 

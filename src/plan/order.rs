@@ -18,7 +18,7 @@ use crate::net::Family;
 use crate::plan::guard::Guard;
 use crate::plan::tables::{Change, Comparison, Stage};
 use crate::plan::targets::Targets;
-use crate::script::{Leads, Table, TableId, TableKind};
+use crate::ruleset::{Leads, Table, TableId, TableKind};
 
 /// The tables of a family in the order in which they are written.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use sha2::{Digest, Sha256};
 
 use crate::observe::Observed;
 use crate::plan::Desired;
-use crate::plan::looks::Looks;
+use crate::plan::set_references::Looks;
 use crate::plan::slots::base;
-use crate::script::{Hook, PREFIX, Place, Rule, Sets, Table, TableId, is_ours};
+use crate::ruleset::{Hook, PREFIX, Place, Rule, Sets, Table, TableId, is_ours};
 
 /// Hexadecimal digits of the name of a second set of one name; it stays within 31 characters.
 const DIGITS: usize = 16;

@@ -31,7 +31,7 @@ pub fn base(slot: &str) -> String {
 /// `pal-s4-web-…` becomes `pal-s4~web-…`, and `pal-local4` becomes `pal-local4~`: names of the
 /// first form may be as long as names can be.
 fn marked(name: &str, mark: char) -> String {
-    let own = crate::script::PREFIX.len();
+    let own = crate::ruleset::PREFIX.len();
     let gap = name.get(own..).and_then(|rest| rest.find('-'));
     match gap.and_then(|at| Some((name.get(..own + at)?, name.get(own + at + 1..)?))) {
         Some((sort, rest)) => format!("{sort}{mark}{rest}"),

@@ -8,7 +8,7 @@ use crate::net::Family;
 use crate::observe::Observed;
 use crate::plan::targets::{Moved, Targets};
 use crate::plan::{Desired, Memory};
-use crate::script::{Hook, Place, Rule, Table, TableId, TableKind, is_ours};
+use crate::ruleset::{Hook, Place, Rule, Table, TableId, TableKind, is_ours};
 
 /// What is to be written in a table.
 #[derive(Debug)]

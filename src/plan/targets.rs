@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::net::Family;
 use crate::observe::Observed;
-use crate::plan::Desired;
 use crate::plan::delta::{Delta, is_hitless, is_roomy};
-use crate::plan::gates;
-use crate::plan::looks::Looks;
+use crate::plan::set_references::Looks;
 use crate::plan::slots::{base, slots};
 use crate::plan::tables::Comparison;
-use crate::script::{Member, Set};
+use crate::plan::{Desired, gates};
+use crate::ruleset::{Member, Set};
 
 /// What becomes of each set, by its own name.
 #[derive(Debug, Default)]

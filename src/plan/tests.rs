@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use crate::net::Family;
 use crate::plan::delta::{Delta, is_hitless};
-use crate::plan::looks::Looks;
-use crate::script::{Member, Table};
+use crate::plan::set_references::Looks;
+use crate::ruleset::{Member, Table};
 
 /// Rules, lines for the sets that they look into, and whether these may be seen one by one.
 const IN_PLACE: [(&[&str], &[&str], bool); 13] = [

@@ -5,7 +5,7 @@ use crate::manifest;
 use crate::name::reserved;
 use crate::net::{Cidr, CidrError};
 use crate::policy::NetworkSet;
-use crate::text::{Spanned, Text};
+use crate::source::{Spanned, Text};
 
 /// Prefixes of a rule: with a length, without host bits.
 pub(super) fn prefixes(written: &[Text], found: &mut Diagnostics) -> Vec<Spanned<Cidr>> {

@@ -9,7 +9,7 @@ use crate::policy::{
     Families, Field, IcmpMatch, Nets, Peer, Places, Policy, PolicyKey, PolicyKind, Ports,
     ProtocolMatch, Rule, Selected, Selectors, Stage, addresses, ports, services,
 };
-use crate::text::{Span, Spanned};
+use crate::source::{Span, Spanned};
 
 /// A checked policy and its tier. One with a wrong selector is checked to its end, so that all of
 /// its mistakes are told at once; the compile is refused.

@@ -15,7 +15,7 @@ use crate::policy::{
     Selected, Selectors, Stage, addresses, ports, scope,
 };
 use crate::selector::Expr;
-use crate::text::Spanned;
+use crate::source::Spanned;
 
 /// A checked policy.
 pub(super) fn policy(

@@ -7,7 +7,7 @@ use crate::inventory::{NamedPort, Profiles};
 use crate::manifest::{self, HostPort};
 use crate::name::{Form, reserved};
 use crate::policy::{HostEndpoint, HostPlace};
-use crate::text::Text;
+use crate::source::Text;
 
 /// The interface name that stands for every interface.
 const EVERY_INTERFACE: &str = "*";

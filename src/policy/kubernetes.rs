@@ -20,7 +20,7 @@ use crate::policy::{
     ProtocolMatch, Rule, Selected, Selectors, Stage, addresses, ports, scope,
 };
 use crate::selector::{Expr, Test};
-use crate::text::{Span, Spanned, Text};
+use crate::source::{Span, Spanned, Text};
 
 /// Order of every Kubernetes policy in tier `default`.
 const ORDER: f64 = 1_000.0;

@@ -12,7 +12,7 @@ use crate::inventory::{NamedPort, Profiles, ServiceKey};
 use crate::manifest::{Action, DefaultAction, Icmp};
 use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
 use crate::selector::Expr;
-use crate::text::{Span, Text};
+use crate::source::{Span, Text};
 
 /// All policy of one compile, in the order of evaluation.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::manifest;
 use crate::policy::staged::Sorted;
 use crate::policy::{DefaultAction, Policy, Tier};
-use crate::text::Spanned;
+use crate::source::Spanned;
 
 /// The tier of a policy that names none.
 pub(super) const DEFAULT_TIER: &str = "default";

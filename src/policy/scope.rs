@@ -9,7 +9,7 @@ use crate::name::Form;
 use crate::name::reserved::{NAMESPACE, NAMESPACE_PREFIX, SERVICE_ACCOUNT, SERVICE_ACCOUNT_PREFIX};
 use crate::policy::{Field, Selectors};
 use crate::selector::{self, Expr, Test};
-use crate::text::Text;
+use crate::source::Text;
 
 /// The clause "in this namespace".
 pub(super) fn in_namespace(namespace: &str) -> Expr {

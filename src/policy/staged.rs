@@ -7,7 +7,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest::{Staged, StagedAction, StagedPolicy};
 use crate::policy::order::Placed;
 use crate::policy::{PolicyKey, Selectors, calico, kubernetes};
-use crate::text::Span;
+use crate::source::Span;
 
 /// What becomes of staged policies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@ use super::{Staging, check};
 use crate::diagnostic::Diagnostics;
 use crate::document;
 use crate::manifest::Reader;
-use crate::text::Files;
+use crate::source::Files;
 
 /// What a manifest means, printed; or the codes of what is wrong with it.
 fn meaning(yaml: &str) -> String {

@@ -3,16 +3,17 @@
 
 use std::{fmt::Write as _, time::Instant};
 
-use super::{index::Index, selectors, universe::Universe};
+use super::index::Index;
+use super::selectors;
+use super::universe::Universe;
 use crate::diagnostic::Diagnostics;
-use crate::document;
 use crate::inventory::{Builder, Inventory};
 use crate::net::Family;
 use crate::policy::{
     DefaultAction, Policy, PolicyKey, PolicyKind, PolicySet, SelectorId, Stage, Tier,
 };
-use crate::selector;
-use crate::text::{FileId, Files};
+use crate::source::{FileId, Files};
+use crate::{document, selector};
 
 const PODS: usize = 150_000;
 const NAMESPACES: usize = 5_000;

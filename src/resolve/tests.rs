@@ -18,7 +18,7 @@ use crate::policy::{
     DefaultAction, NetworkSet, Policy, PolicyKey, PolicyKind, PolicySet, SelectorId, Stage, Tier,
 };
 use crate::selector::{self, Expr, Test};
-use crate::text::FileId;
+use crate::source::FileId;
 
 fn network_set(
     namespace: Option<&str>,

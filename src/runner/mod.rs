@@ -22,10 +22,9 @@ pub use lock::{LOCK_FILE, Lock};
 pub use processes::{Processes, Settings};
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{fmt, io};
 
 /// A process to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::net::Direction;
-use crate::script::{Counters, Leads, Rule, TableKind};
+use crate::ruleset::{Counters, Leads, Rule, TableKind};
 use crate::status::Look;
 use crate::status::layout::{Layout, direction, direction_in};
 

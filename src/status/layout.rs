@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::net::Direction;
-use crate::script::{Leads, Table};
+use crate::ruleset::{Leads, Table};
 
 /// What stands in the line above a tier's chain, before its name.
 const OF_TIER: &str = " of tier ";

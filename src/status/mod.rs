@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 use crate::observe::{Backend, Observed};
 use crate::plan::{Desired, Difference};
-use crate::script::TableId;
+use crate::ruleset::TableId;
 
 /// What a look at a node brought.
 #[derive(Debug, Clone, Copy)]

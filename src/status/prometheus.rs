@@ -2,7 +2,7 @@
 
 use crate::metrics::Metrics;
 use crate::net::Family;
-use crate::script::Counters;
+use crate::ruleset::Counters;
 use crate::status::{Counter, Source, Status};
 
 /// Families of counters of one kind of source: names and help, of packets and of bytes.

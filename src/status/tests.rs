@@ -6,7 +6,7 @@ use crate::net::{Direction, Family};
 use crate::observe::{Backend, Observed};
 use crate::output::Printed;
 use crate::plan::{Desired, Difference};
-use crate::script::{Set, Table, TableId, TableKind};
+use crate::ruleset::{Set, Table, TableId, TableKind};
 
 const SETS: &str = "create pal-i4-web hash:net family inet hashsize 1024 maxelem 65536\nadd \
                     pal-i4-web 10.0.0.1\nadd pal-i4-web 10.0.0.2\n";

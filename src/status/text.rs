@@ -2,7 +2,7 @@
 
 use crate::output::{Sink, Terminal};
 use crate::plan::Difference;
-use crate::script::TableKind;
+use crate::ruleset::TableKind;
 use crate::status::{Counter, Source, Status};
 
 /// The most differences that are told; JSON has them all.

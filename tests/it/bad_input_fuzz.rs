@@ -17,7 +17,7 @@ use palisade::bundle::NodePart;
 use palisade::diagnostic::{Diagnostics, print};
 use palisade::options::Options;
 use palisade::render::Templates;
-use palisade::text::Files;
+use palisade::source::Files;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};

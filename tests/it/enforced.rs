@@ -10,7 +10,7 @@ use std::path::Path;
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::Inventory;
 use palisade::policy::Staging;
-use palisade::text::Files;
+use palisade::source::Files;
 
 use crate::golden;
 use crate::kernel::{self, Build, Cluster, Host, Node, Probe, Question, Scripts};

@@ -5,9 +5,8 @@
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use palisade::diagnostic::Code;
 

@@ -12,7 +12,7 @@ use std::path::Path;
 use palisade::observe::{Backend, Observed};
 use palisade::options::Extensions;
 use palisade::plan::Desired;
-use palisade::script::{CheckedScripts, Counters, TableId, TableKind};
+use palisade::ruleset::{CheckedScripts, Counters, TableId, TableKind};
 use palisade::status::{Look, Places, Source, Status};
 
 use crate::kernel;
@@ -147,7 +147,7 @@ fn tiers_are_those_of_the_policies() {
         "host-forward",
     ] {
         let place = root().join("golden").join(case);
-        let mut files = palisade::text::Files::default();
+        let mut files = palisade::source::Files::default();
         for (name, text) in files_below(&place)
             .into_iter()
             .filter(|(name, _)| !name.contains('/') && name.ends_with(".yaml"))

@@ -5,9 +5,8 @@
 //! between. `UPDATE_GOLDEN=1` writes what they print now.
 #![expect(clippy::disallowed_methods, reason = "tests read and write files")]
 
-use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use crate::line_diff::line_diff;
 use crate::palisade::{files_below, root, run};

@@ -17,7 +17,7 @@ use palisade::diagnostic::Diagnostics;
 use palisade::options::Options;
 use palisade::policy::Staging;
 use palisade::render::Templates;
-use palisade::text::Files;
+use palisade::source::Files;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 

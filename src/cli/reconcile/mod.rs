@@ -2,7 +2,7 @@
 
 mod fallback;
 mod source;
-mod told;
+mod history;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ use crate::runner::Processes;
 use crate::status::{self, Places};
 
 use fallback::Fallback;
+use history::Told;
 use source::{Found, Source};
-use told::Told;
 
 /// Keep this node's kernel as a bundle says
 ///

@@ -8,16 +8,14 @@ use std::path::{Path, PathBuf};
 use crate::agent::Why;
 use crate::apply::{self, COMPILED, Wanted};
 use crate::bundle::{INDEX_FILE, OnDisk, Provenance, Writer};
-use crate::cli::config;
-use crate::cli::node::Asked;
+use crate::cli::node::{self, Asked};
 use crate::cli::reconcile::Arguments;
 use crate::cli::report::Report;
-use crate::cli::{Status, emptiness, input, node, render};
+use crate::cli::{Status, config, emptiness, input, render};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::options;
 use crate::render::Templates;
-use crate::resolve;
 use crate::runner::{Keep, Processes};
+use crate::{options, resolve};
 
 /// Where what is to be in force comes from.
 pub(super) struct Source<'run> {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{one, read};
 use crate::diagnostic::{Diagnostics, MOST};
 use crate::document::{Node, Scalar, Value, trees};
-use crate::text::Files;
+use crate::source::Files;
 
 /// A file: its name, its text, and the names of its pods or `code:line` of its errors.
 ///

@@ -6,7 +6,7 @@ use super::{name_of, one, read, told};
 use crate::diagnostic::{Code, Diagnostics};
 use crate::document::scalar::{Plain, resolve};
 use crate::document::{Kind, ManifestKind, Node, Scalar, Value, for_each};
-use crate::text::Files;
+use crate::source::Files;
 
 /// Names of the objects of a file that must have no diagnostic.
 fn names(file: &str, text: &str) -> Vec<String> {

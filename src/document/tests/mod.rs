@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::diagnostic::{Diagnostics, print};
 use crate::document::{Kind, Node, for_each, null_as_default, unique_keys};
-use crate::text::Files;
+use crate::source::Files;
 
 /// What the `inventory` room would read of an object.
 #[derive(Debug, Default, PartialEq, Deserialize)]

@@ -4,19 +4,19 @@
 
 use std::fs;
 
-use palisade::analysis::evaluate::{Evaluator, PolicyPassed};
-use palisade::analysis::explain::{self, Group, Way};
-use palisade::analysis::question::{End, Question, Traffic};
-use palisade::analysis::subject::Subject;
-use palisade::analysis::{Flow, PortPair};
-use palisade::answers::eval::{self, Answer, Detail, Verdict};
 use palisade::diagnostic::Diagnostics;
+use palisade::explain::query::{End, Question, Traffic};
+use palisade::explain::{self, Group, Way};
 use palisade::net::Cidr;
 use palisade::options::Options;
 use palisade::output::Printed;
+use palisade::packet::endpoint_pattern::Subject;
+use palisade::packet::{Flow, PortPair};
 use palisade::policy::Staging;
+use palisade::report::eval::{self, Answer, Detail, Verdict};
 use palisade::resolve;
-use palisade::text::Files;
+use palisade::semantics::evaluate::{Evaluator, PolicyPassed};
+use palisade::source::Files;
 
 use super::random::{self, Aim, Dice};
 use super::{SEEDS, STRIDE, manifests, read};

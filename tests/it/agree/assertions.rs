@@ -5,16 +5,15 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use palisade::analysis::Flow;
-use palisade::analysis::assertions::{self, Coverage, Verdict};
-use palisade::analysis::evaluate::Evaluator;
+use palisade::assertions::{self, Coverage, Verdict};
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::{Endpoint, Inventory};
 use palisade::net::{Cidr, Protocol};
+use palisade::packet::Flow;
 use palisade::policy::{Action, Staging};
-use palisade::resolve;
-use palisade::selector;
-use palisade::text::Files;
+use palisade::semantics::evaluate::Evaluator;
+use palisade::source::Files;
+use palisade::{resolve, selector};
 
 use super::packet::Packet;
 use super::random::{self, Aim, Dice};

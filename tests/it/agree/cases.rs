@@ -1,9 +1,8 @@
 //! Disagreements that were found once, as small as they get.
 
 use crate::palisade::files_below;
-use palisade::options::Extensions;
-use palisade::options::Options;
-use palisade::script::CheckedScripts;
+use palisade::options::{Extensions, Options};
+use palisade::ruleset::CheckedScripts;
 
 use super::compile_yaml;
 use super::packet::{Hook, Packet, RouteBack, State, Verdict};

@@ -3,15 +3,14 @@
 
 use std::net::IpAddr;
 
-use palisade::Input;
-use palisade::analysis::Flow;
-use palisade::analysis::diff::{self, Block, Difference, Identity, PeerId, Portion};
-use palisade::analysis::evaluate::Evaluator;
 use palisade::diagnostic::Diagnostics;
+use palisade::diff::{self, Block, Difference, Identity, PeerId, Portion};
 use palisade::inventory::{Endpoint, EndpointKind};
 use palisade::options::Options;
+use palisade::packet::Flow;
 use palisade::policy::Staging;
-use palisade::resolve;
+use palisade::semantics::evaluate::Evaluator;
+use palisade::{Input, resolve};
 
 use super::packet::Packet;
 use super::random::{self, Aim, Dice};

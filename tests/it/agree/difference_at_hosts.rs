@@ -2,19 +2,17 @@
 //! tracks in one only, for the sake of a host endpoint is left out, and every witness turns in the
 //! list that is named.
 
-use palisade::analysis::Flow;
-use palisade::analysis::diff::{
-    self, AtHost, Change, Difference, End, Identity, PeerId, State, Witness,
-};
-use palisade::analysis::evaluate::{Evaluator, Outcome};
-use palisade::analysis::node::Node;
-use palisade::analysis::space::ListWay;
-use palisade::analysis::{self, Hook};
+use palisade::packet;
 use palisade::diagnostic::Diagnostics;
+use palisade::diff::{self, AtHost, Change, Difference, End, Identity, PeerId, State, Witness};
 use palisade::net::{Direction, Family};
 use palisade::options::Options;
+use palisade::packet::{Flow, Hook};
+use palisade::packet_space::ListWay;
 use palisade::policy::Staging;
 use palisade::resolve::{self, HostEndpointId, Resolved};
+use palisade::semantics::evaluate::{Evaluator, Outcome};
+use palisade::semantics::node::Node;
 
 use super::difference::peer;
 use super::packet::{Packet, State as Known};
@@ -110,14 +108,14 @@ fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize
 fn turns(
     states: &[Evaluator<'_, '_>; 2],
     (node, options): (&str, &Options),
-    packet: &analysis::Packet,
+    packet: &packet::Packet,
 ) -> bool {
     let fate = |evaluator: &Evaluator<'_, '_>| {
         let node = evaluator.resolved().inventory.find_node(node)?;
         let owed = Node::of(evaluator, node, options).expect(packet);
         Some((
-            owed.verdict == analysis::Verdict::Drop,
-            owed.is_untracked && owed.verdict != analysis::Verdict::Drop,
+            owed.verdict == packet::Verdict::Drop,
+            owed.is_untracked && owed.verdict != packet::Verdict::Drop,
         ))
     };
     let at_endpoints = |evaluator: &Evaluator<'_, '_>| {

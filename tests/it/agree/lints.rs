@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::ops::AddAssign;
 
 use palisade::Input;
-use palisade::analysis::evaluate::{Evaluator, Passage};
 use palisade::diagnostic::{Code, Diagnostics};
 use palisade::lint::{self, LintLevels};
 use palisade::net::Direction;
 use palisade::policy::{Field, Policy, Rule, Selected, SelectorId, Staging, Tier};
 use palisade::resolve::{self, Resolved};
 use palisade::selector::{self, Expr};
-use palisade::text::Span;
+use palisade::semantics::evaluate::{Evaluator, Passage};
+use palisade::source::Span;
 
 use super::packet::Packet;
 use super::random::{self, Aim, Dice, PORTS};

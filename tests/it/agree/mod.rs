@@ -27,12 +27,8 @@ pub(crate) mod world;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use palisade::Input;
-use palisade::analysis::evaluate::{Evaluator, Passage};
-use palisade::analysis::netfilter::Kernel;
-use palisade::analysis::node::Node;
 use palisade::diagnostic::Diagnostics;
-use palisade::lower;
+use palisade::netfilter::Kernel;
 use palisade::options::{
     Encapsulated, EndpointToHost, Extensions, FailsafeList, Failsafes, Options, SourceValidation,
     UnknownEndpoint,
@@ -40,8 +36,11 @@ use palisade::options::{
 use palisade::policy::Staging;
 use palisade::render::{self, Scripts, Templates};
 use palisade::resolve::{self, Resolved};
-use palisade::script::CheckedScripts;
-use palisade::text::Files;
+use palisade::ruleset::CheckedScripts;
+use palisade::semantics::evaluate::{Evaluator, Passage};
+use palisade::semantics::node::Node;
+use palisade::source::Files;
+use palisade::{Input, lower};
 
 use meaning::Cluster;
 use packet::{Hook, Packet, Verdict};

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use palisade::analysis::{self, Flow, Message, PortPair};
+use palisade::{net, packet};
 use palisade::net::Protocol;
+use palisade::packet::{Flow, Message, PortPair};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Packet {
@@ -86,29 +87,29 @@ impl Packet {
     }
 
     /// The same.
-    pub(crate) fn seen(&self) -> analysis::Packet {
+    pub(crate) fn seen(&self) -> packet::Packet {
         let [arrives, leaves] = [self.arrives, self.leaves].map(str::to_owned);
         let hook = match self.hook {
-            Hook::Forward => analysis::Hook::Forward { arrives, leaves },
-            Hook::Input => analysis::Hook::Input { arrives },
-            Hook::Output => analysis::Hook::Output { leaves },
+            Hook::Forward => packet::Hook::Forward { arrives, leaves },
+            Hook::Input => packet::Hook::Input { arrives },
+            Hook::Output => packet::Hook::Output { leaves },
         };
         let state = match self.state {
-            State::New => analysis::State::New,
-            State::Established => analysis::State::Established,
-            State::Related => analysis::State::Related,
-            State::Invalid => analysis::State::Invalid,
-            State::Untracked => analysis::State::Untracked,
+            State::New => net::State::New,
+            State::Established => net::State::Established,
+            State::Related => net::State::Related,
+            State::Invalid => net::State::Invalid,
+            State::Untracked => net::State::Untracked,
         };
         let original = self
             .original
-            .map(|(address, port)| analysis::Original { address, port });
+            .map(|(address, port)| packet::Original { address, port });
         let reverse_path = match self.route_back {
-            RouteBack::Same => analysis::ReversePath::Arriving,
-            RouteBack::Other => analysis::ReversePath::Elsewhere,
-            RouteBack::Missing => analysis::ReversePath::Nowhere,
+            RouteBack::Same => packet::ReversePath::Arriving,
+            RouteBack::Other => packet::ReversePath::Elsewhere,
+            RouteBack::Missing => packet::ReversePath::Nowhere,
         };
-        analysis::Packet {
+        packet::Packet {
             flow: self.flow(),
             original,
             hook,
@@ -118,12 +119,12 @@ impl Packet {
     }
 }
 
-impl From<analysis::Verdict> for Verdict {
-    fn from(verdict: analysis::Verdict) -> Self {
+impl From<packet::Verdict> for Verdict {
+    fn from(verdict: packet::Verdict) -> Self {
         match verdict {
-            analysis::Verdict::Accept => Verdict::Accept,
-            analysis::Verdict::Drop => Verdict::Drop,
-            analysis::Verdict::Undecided => Verdict::NotOurs,
+            packet::Verdict::Accept => Verdict::Accept,
+            packet::Verdict::Drop => Verdict::Drop,
+            packet::Verdict::Undecided => Verdict::NotOurs,
         }
     }
 }

@@ -1,11 +1,11 @@
 //! The whole space, decided at once, says of every packet what the evaluator says of it alone.
 
-use palisade::analysis::evaluate::Evaluator;
-use palisade::analysis::space::{Cuts, Space, Traffic};
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::EndpointId;
+use palisade::packet_space::{Cuts, Space, Traffic};
 use palisade::policy::Staging;
 use palisade::resolve;
+use palisade::semantics::evaluate::Evaluator;
 
 use super::packet::Packet;
 use super::random::{self, Aim, Dice};

@@ -1,11 +1,11 @@
 //! What is rendered for random worlds is proven, node by node; what shows a difference is one.
 
-use palisade::analysis::evaluate::Evaluator;
-use palisade::analysis::verify::{self, Difference};
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::NodeId;
 use palisade::policy::Staging;
 use palisade::resolve;
+use palisade::semantics::evaluate::Evaluator;
+use palisade::verify::{self, Difference};
 
 use super::random::{self, Dice};
 use super::world::World;

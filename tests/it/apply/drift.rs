@@ -1,7 +1,7 @@
 //! What others do to what is ours.
 
 use palisade::net::Family;
-use palisade::script::TableKind;
+use palisade::ruleset::TableKind;
 
 use super::world::{BEFORE, MOVED, World};
 
@@ -54,10 +54,10 @@ pub(super) fn every_line_that_is_deleted_comes_back(world: &World) {
     assert_eq!(world.others(), others);
 }
 
-pub(super) fn number(place: palisade::script::Place) -> usize {
+pub(super) fn number(place: palisade::ruleset::Place) -> usize {
     match place {
-        palisade::script::Place::Head => 1,
-        palisade::script::Place::Number(number) | palisade::script::Place::At(number) => number,
+        palisade::ruleset::Place::Head => 1,
+        palisade::ruleset::Place::Number(number) | palisade::ruleset::Place::At(number) => number,
     }
 }
 

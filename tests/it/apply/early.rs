@@ -2,7 +2,7 @@
 
 use palisade::apply::{self, Node};
 use palisade::net::Family;
-use palisade::script::{Rule, Table, TableId, TableKind};
+use palisade::ruleset::{Rule, Table, TableId, TableKind};
 
 use super::drift::number;
 use super::world::{BEFORE, HOST, World, bundle, wanted};
@@ -101,7 +101,7 @@ fn inserted(id: TableId, table: &Table) -> Vec<Damage> {
 
 /// The jumps: gone, behind another rule, and twice.
 fn moved(id: TableId, table: &Table) -> Vec<Damage> {
-    let of_hook = |hook: &palisade::script::Hook| {
+    let of_hook = |hook: &palisade::ruleset::Hook| {
         let (chain, place) = (&hook.from, number(hook.place));
         let told = |problem: &str| format!("{id}, jump from {chain}: {problem}");
         let other = format!("{chain} -m comment --comment theirs -j ACCEPT");

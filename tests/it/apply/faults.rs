@@ -8,8 +8,8 @@ use palisade::apply::{self, Enforced, Error};
 use palisade::diagnostic::Code;
 use palisade::net::Family;
 use palisade::observe::Backend;
+use palisade::ruleset::Rule;
 use palisade::runner::{Answer, Call, Failure, Folder, Keep, Lock, Processes, Runner};
-use palisade::script::Rule;
 
 use super::faulty::{Fault, Faulty};
 use super::world::{BEFORE, HOST, MOVED, OTHER, World, bundle, is_between, verdicts_of, wanted};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use palisade::net::Family;
 use palisade::plan::{self, Memory, Plan};
-use palisade::script::{TableId, TableKind};
+use palisade::ruleset::{TableId, TableKind};
 
 use super::world::{HOST, World, wanted};
 use crate::palisade::HANG;

@@ -7,8 +7,8 @@ use palisade::apply::{self, Enforced, Error, Node, Outcome, Settings};
 use palisade::net::Family;
 use palisade::observe::Observed;
 use palisade::plan::base;
+use palisade::ruleset::Rule;
 use palisade::runner::{Answer, Call, Failure, Folder, Keep, Lock, Processes, Runner};
-use palisade::script::Rule;
 
 use super::drift::number;
 use super::faulty::{Fault, Faulty};

@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use palisade::analysis::netfilter::Kernel;
-use palisade::analysis::{Flow, Hook, Packet, PortPair, ReversePath, State, Verdict};
 use palisade::apply::{self, Error, Node, Outcome, Settings, Wanted};
 use palisade::bundle::OnDisk;
-use palisade::net::{Family, Protocol};
+use palisade::net::{Family, Protocol, State};
+use palisade::netfilter::Kernel;
 use palisade::observe::{self, Backend, Observed, Scope, Tools};
 use palisade::options::Extensions;
+use palisade::packet::{Flow, Hook, Packet, PortPair, ReversePath, Verdict};
 use palisade::plan::{self, Desired, Memory};
+use palisade::ruleset::{Holdings, Leads, Member, Place, Rule, Table, TableId, TableKind};
 use palisade::runner::{Processes, Runner, Settings as Places};
-use palisade::script::Holdings;
-use palisade::script::{Leads, Member, Place, Rule, Table, TableId, TableKind};
 
 use crate::palisade::{HANG, root};
 use crate::tools;

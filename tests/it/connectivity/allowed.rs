@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use palisade::analysis::allowed::{self, Allowed};
-use palisade::analysis::connectivity::{self, Asked};
-use palisade::analysis::peers::{By, Identity, Peer};
+use palisade::connectivity::peers::{By, Identity, Peer};
+use palisade::connectivity::port_list::{self, Allowed};
+use palisade::connectivity::{self, Asked};
 use palisade::diagnostic::Diagnostics;
 use palisade::net::{Family, PortRange, Protocol};
 use palisade::policy::Staging;
 use palisade::resolve;
-use palisade::text::Files;
+use palisade::source::Files;
 
 use super::peers::Cluster;
 use super::{Connections, Range};
@@ -48,7 +48,7 @@ pub(super) fn connections(cluster: &Cluster) -> Result<Connections, String> {
             .receivers
             .get(pair.to as usize)
             .ok_or("no receiver")?;
-        let Some(what) = what(&allowed::describe(pair.traffic, &answer.traffic)) else {
+        let Some(what) = what(&port_list::describe(pair.traffic, &answer.traffic)) else {
             continue;
         };
         add(from, to, what, &mut connections);
@@ -113,7 +113,7 @@ fn what(allowed: &[Allowed]) -> Option<String> {
     let words = PROTOCOLS.iter().filter_map(|protocol| {
         Some(format!(
             "{protocol} {}",
-            allowed::ports_text(of(*protocol)?)
+            port_list::ports_text(of(*protocol)?)
         ))
     });
     let words: Vec<String> = words.collect();

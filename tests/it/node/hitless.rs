@@ -20,8 +20,7 @@ use palisade::observe::{Backend, Tools};
 use palisade::options::Extensions;
 use palisade::plan::{self, Desired, Memory};
 use palisade::render::Scripts;
-use palisade::script::CheckedScripts;
-use palisade::script::{Member, Rule, SetKind};
+use palisade::ruleset::{CheckedScripts, Member, Rule, SetKind};
 
 use super::judge::{Counts, Pair, Said, Watch, check, converge, packets};
 use super::model::{TABLES, World};

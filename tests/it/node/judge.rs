@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use palisade::analysis::netfilter::Kernel;
-use palisade::analysis::space::{Class, Cuts, Range, Traffic};
-use palisade::analysis::{Flow, Hook, Original, Packet, ReversePath, State, Verdict};
-use palisade::net::{Family, Protocol};
+use palisade::net::{Family, Protocol, State};
+use palisade::netfilter::Kernel;
 use palisade::observe::Tools;
+use palisade::packet::{Flow, Hook, Original, Packet, ReversePath, Verdict};
+use palisade::packet_space::{Class, Cuts, Range, Traffic};
 use palisade::plan::{self, Desired, Memory, Plan};
 
 use super::model::{Loaded, World, WorldTexts};

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use palisade::net::Family;
 use palisade::plan::Desired;
-use palisade::script::{Set, Table};
+use palisade::ruleset::{Set, Table};
 
 /// What small scripts want, which are no bundle: each has a few chains and sets only. `text` gives
 /// a script by its file name.

@@ -5,14 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use palisade::analysis::netfilter::Kernel;
-use palisade::analysis::{Packet, Verdict};
 use palisade::net::Family;
+use palisade::netfilter::Kernel;
 use palisade::observe::Observed;
+use palisade::packet::{Packet, Verdict};
 use palisade::plan::Step;
+use palisade::ruleset::{Holdings, Set, Table};
 use palisade::runner::Call;
-use palisade::script::Holdings;
-use palisade::script::{Set, Table};
 
 /// Tables, in the order in which packets meet them, and their built-in chains.
 pub(super) const TABLES: [(&str, &[&str]); 4] = [

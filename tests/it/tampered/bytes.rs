@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use palisade::apply::Wanted;
 use palisade::bundle::OnDisk;
 use palisade::options::Extensions;
-use palisade::script::CheckedScripts;
+use palisade::ruleset::CheckedScripts;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

@@ -2,24 +2,21 @@
 //! kernel holds what was read of them.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::fs;
+use std::{fmt, fs};
 
-use palisade::analysis::evaluate::Evaluator;
-use palisade::analysis::netfilter::Kernel;
-use palisade::analysis::verify;
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::NodeId;
-use palisade::lower;
 use palisade::net::Family;
+use palisade::netfilter::Kernel;
 use palisade::observe::Observed;
 use palisade::options::{Extensions, Options};
 use palisade::plan::{self, Desired, Memory, Plan};
 use palisade::policy::Staging;
 use palisade::render::{self, Templates};
-use palisade::resolve;
-use palisade::script::CheckedScripts;
-use palisade::text::Files;
+use palisade::ruleset::CheckedScripts;
+use palisade::semantics::evaluate::Evaluator;
+use palisade::source::Files;
+use palisade::{lower, resolve, verify};
 
 use super::mutate;
 use crate::agree::random::Dice;

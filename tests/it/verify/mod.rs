@@ -16,21 +16,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use palisade::analysis::evaluate::Evaluator;
-use palisade::analysis::netfilter::Kernel;
-use palisade::analysis::verify::{self, Difference};
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::NodeId;
-use palisade::lower;
 use palisade::net::{Cidr, Family, PortRange};
+use palisade::netfilter::Kernel;
 use palisade::options::{
     Encapsulated, EndpointToHost, Extensions, Failsafes, HookPosition, Options, SourceValidation,
 };
 use palisade::policy::Staging;
 use palisade::render::{self, Templates};
-use palisade::resolve;
-use palisade::script::{CheckedScripts, Holdings};
-use palisade::text::Files;
+use palisade::ruleset::{CheckedScripts, Holdings};
+use palisade::semantics::evaluate::Evaluator;
+use palisade::source::Files;
+use palisade::verify::{self, Difference};
+use palisade::{lower, resolve};
 
 use crate::line_diff::line_diff;
 use crate::palisade::root;

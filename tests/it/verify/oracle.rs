@@ -17,12 +17,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use palisade::analysis::netfilter::{Kernel, Run, TableName, Target};
-use palisade::analysis::space::{Class, Cuts, Range, Traffic};
-use palisade::analysis::{
-    Flow, Hook, Message, Original, Packet, PortPair, ReversePath, State, Verdict,
-};
-use palisade::net::{Cidr, Family, PortRange, Protocol};
+use palisade::net::{Cidr, Family, PortRange, Protocol, State};
+use palisade::netfilter::{Kernel, Run, TableName, Target};
+use palisade::packet::{Flow, Hook, Message, Original, Packet, PortPair, ReversePath, Verdict};
+use palisade::packet_space::{Class, Cuts, Range, Traffic};
 
 /// A chain of a script.
 pub(super) type ChainKey = (&'static str, String);
@@ -443,7 +441,7 @@ fn originals(early: Option<&Kernel>, asked: &Asked, family: Family) -> Vec<Origi
     asked
         .ports
         .iter()
-        .for_each(|range| cuts.ports(Protocol::TCP, palisade::analysis::Side::Destination, *range));
+        .for_each(|range| cuts.ports(Protocol::TCP, palisade::net::Side::Destination, *range));
     let ports: Vec<Option<u16>> = cuts
         .receivers_ports()
         .into_iter()

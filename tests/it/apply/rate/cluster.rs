@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use palisade::analysis::{Flow, Hook, Packet, PortPair, ReversePath, State, Verdict};
 use palisade::apply::Wanted;
 use palisade::bundle::OnDisk;
-use palisade::net::Protocol;
+use palisade::net::{Protocol, State};
 use palisade::observe::Observed;
 use palisade::options::Extensions;
+use palisade::packet::{Flow, Hook, Packet, PortPair, ReversePath, Verdict};
 
 use super::traffic::Pair;
 use crate::apply::world::kernel_of;

@@ -1,0 +1,199 @@
+//! What a bundle says of one node.
+
+use sha2::{Digest, Sha256};
+
+use crate::bundle::{INDEX_FILE, OnDisk};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::options::Extensions;
+use crate::plan::Desired;
+use crate::ruleset::{CheckedScripts, ScriptError, TableKind};
+use crate::runner::Folder;
+
+/// One node's part of a bundle, checked.
+#[derive(Debug)]
+pub struct Wanted {
+    /// The node.
+    pub node: String,
+    /// What its kernel is to hold.
+    pub desired: Desired,
+    /// SHA-256 of its scripts, in hexadecimal.
+    pub scripts: String,
+    /// The bundle that has this node only.
+    folder: Folder,
+    /// The extensions that its scripts may have.
+    allowed: Extensions,
+}
+
+/// How a node's name was found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    /// The user says so.
+    Asked,
+    /// It is the host's name.
+    Host,
+    /// Its policy was applied here last, and the bundle has no other node.
+    Last,
+}
+
+/// What is known of which node this is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'known> {
+    /// The node that the user says it is.
+    pub asked: Option<&'known str>,
+    /// The host's name.
+    pub host: Option<&'known str>,
+    /// The node whose policy was applied here last.
+    pub last: Option<&'known str>,
+}
+
+/// Which node of a bundle this is: the one that is asked for, else the one of the host's name, else
+/// the bundle's only one, if that is the one whose policy was applied here last. That a bundle has
+/// one node only says nothing of whose it is.
+///
+/// # Errors
+/// When the bundle has nothing for that node.
+pub fn node_of(bundle: &OnDisk, known: Known<'_>) -> Result<(String, Named), Diagnostic> {
+    let nodes: Vec<&str> = bundle.nodes().collect();
+    let last = known.last.filter(|last| nodes == [*last]);
+    let found = match (known.asked, known.host, last) {
+        (Some(asked), ..) => Some((asked, Named::Asked)).filter(|_| nodes.contains(&asked)),
+        (None, Some(host), _) if nodes.contains(&host) => Some((host, Named::Host)),
+        (None, _, last) => last.map(|last| (last, Named::Last)),
+    };
+    let refused = || not_of(&nodes, known);
+    found
+        .map(|(name, named)| (name.to_owned(), named))
+        .ok_or_else(refused)
+}
+
+/// That a bundle has nothing for this node.
+fn not_of(nodes: &[&str], known: Known<'_>) -> Diagnostic {
+    let host = known.host.unwrap_or_default();
+    let held = known.last.map_or_else(String::new, |last| {
+        format!("; policy of node `{last}` was applied here last")
+    });
+    let (message, help) = match (known.asked, nodes) {
+        (Some(asked), _) => (
+            format!(
+                "the bundle has nothing for node `{asked}`; it is for {}",
+                list(nodes)
+            ),
+            "take this node's bundle, or render one for it".to_owned(),
+        ),
+        (None, [only]) => (
+            format!(
+                "the bundle is for node `{only}`, and nothing says that this host, `{host}`, is \
+                 that node{held}"
+            ),
+            format!("say --node {only}, if this is that node, or take this node's bundle"),
+        ),
+        (None, _) => (
+            format!(
+                "the bundle has nothing for this host, `{host}`; it is for {}",
+                list(nodes)
+            ),
+            "say which node this is with --node or PALISADE_NODE".to_owned(),
+        ),
+    };
+    Diagnostic::new(Code::BundleOfOthers, message).help(help)
+}
+
+/// `n1, n2, n3 and 5 more`.
+fn list(nodes: &[&str]) -> String {
+    const NAMED: usize = 3;
+    match nodes.len() {
+        0 => "no node".to_owned(),
+        length if length <= NAMED => nodes.join(", "),
+        length => format!(
+            "{} and {} more",
+            nodes.get(..NAMED).unwrap_or_default().join(", "),
+            length - NAMED
+        ),
+    }
+}
+
+impl Wanted {
+    /// Reads a node's scripts and compares them with their digests. They may have the extensions
+    /// that are allowed.
+    ///
+    /// # Errors
+    /// Scripts that cannot be read, that are otherwise than the index says, or that palisade would
+    /// not have written.
+    pub fn read(bundle: &OnDisk, node: &str, allowed: &Extensions) -> Result<Self, Diagnostic> {
+        let texts = bundle.node(node)?;
+        if let Some(problem) = texts.problems.first() {
+            let help = "copy the bundle here again, whole; the node keeps the policy that it has";
+            return Err(Diagnostic::new(
+                Code::BundleDamaged,
+                format!("the bundle is damaged: {problem}"),
+            )
+            .help(help));
+        }
+        let checked = CheckedScripts::read(texts.files(), allowed).map_err(|refused| {
+            let help = match allowed.is_empty() {
+                true => "render the bundle again; the node keeps the policy that it has",
+                false => "render the bundle again, and name its extensions with --allow-extension",
+            };
+            let message = format!("scripts of node `{node}` cannot be applied: {refused}");
+            Diagnostic::new(Code::BundleDamaged, message).help(help)
+        })?;
+        let desired = Desired::of(checked);
+        let mut digest = Sha256::new();
+        let mut folder =
+            Folder::from([(INDEX_FILE.to_owned(), bundle.index_of(node).into_bytes())]);
+        for (file, text) in texts.into_texts() {
+            digest.update(format!("{file} {}\n", text.len()));
+            digest.update(&text);
+            folder.insert(format!("nodes/{node}/{file}"), text.into_bytes());
+        }
+        let scripts = digest
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Ok(Self {
+            node: node.to_owned(),
+            desired,
+            scripts,
+            folder,
+            allowed: allowed.clone(),
+        })
+    }
+
+    /// The bundle that has this node only, by its files.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// The text of a script, by its file name.
+    pub fn text(&self, file: &str) -> Option<&str> {
+        self.folder
+            .get(&format!("nodes/{}/{file}", self.node))
+            .and_then(|text| std::str::from_utf8(text).ok())
+    }
+
+    /// Its scripts, read again: what is to be in force takes no memory for what is asked rarely.
+    ///
+    /// # Errors
+    /// None in practice, since they were read before.
+    pub fn checked(&self) -> Result<CheckedScripts, ScriptError> {
+        let folder = format!("nodes/{}/", self.node);
+        let file = |(path, text): (&'_ String, &'_ Vec<u8>)| -> Option<(String, String)> {
+            let name = path.strip_prefix(&folder)?;
+            Some((name.to_owned(), String::from_utf8(text.clone()).ok()?))
+        };
+        let files: Vec<(String, String)> = self.folder.iter().filter_map(file).collect();
+        let texts = files
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()));
+        CheckedScripts::read(texts, &self.allowed)
+    }
+
+    /// Whether it has chains in other tables than the filter tables.
+    pub(super) fn has_early_tables(&self) -> bool {
+        self.desired
+            .tables
+            .keys()
+            .any(|id| id.kind != TableKind::Filter)
+    }
+}

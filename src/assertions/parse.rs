@@ -1,0 +1,297 @@
+//! The assertions file.
+
+use std::str::FromStr;
+
+use crate::assertions::endpoint_selection::Condition;
+use crate::assertions::{Assertion, Expected, Who};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::document::{self, Fields, Node, Value};
+use crate::packet::endpoint_pattern::Subject;
+use crate::packet_space::What;
+use crate::selector;
+use crate::source::{FileId, Files, Span, Text};
+
+/// What the head of a document may say, so that other commands pass over it.
+const API_VERSION: &[(&str, ())] = &[("palisade/v1", ())];
+const KIND: &[(&str, ())] = &[("Assertions", ())];
+
+/// The assertions of some files, in order. They may be used when `found` has no errors.
+pub fn read(files: &Files, own: &[FileId], found: &mut Diagnostics) -> Vec<Assertion> {
+    let mut assertions = Vec::new();
+    document::trees(files, own, found, &mut |node, found| {
+        assertions.extend(document(node, found))
+    });
+    assertions
+}
+
+fn document(node: &Node, found: &mut Diagnostics) -> Vec<Assertion> {
+    let Some(mut fields) = Fields::of(node, found) else {
+        return Vec::new();
+    };
+    fields
+        .get("apiVersion")
+        .and_then(|node| node.choice(API_VERSION, found));
+    fields.get("kind").and_then(|node| node.choice(KIND, found));
+    let assertions = match fields.require("assertions", found) {
+        Some(list) => list.list(found, assertion),
+        None => Vec::new(),
+    };
+    fields.finish(found);
+    assertions
+}
+
+fn assertion(node: &Node, found: &mut Diagnostics) -> Option<Assertion> {
+    let mut fields = Fields::of(node, found)?;
+    let description = fields.text("description", found).map(|text| text.value);
+    let may_be_empty = fields
+        .get("mayBeEmpty")
+        .and_then(|node| node.boolean(found))
+        .is_some_and(|flag| flag.value);
+    let (allow, deny) = (fields.get("allow"), fields.get("deny"));
+    let span = fields.span;
+    fields.finish(found);
+    let (expected, packets) = match (allow, deny) {
+        (Some(packets), None) => (Expected::Allowed, packets),
+        (None, Some(packets)) => (Expected::Denied, packets),
+        (Some(allow), Some(deny)) => {
+            let message = "an assertion says `allow` or `deny`, not both";
+            found.push(
+                Diagnostic::new(Code::ConflictingFields, message)
+                    .label(deny.span, "")
+                    .label(allow.span, "the other one"),
+            );
+            return None;
+        }
+        (None, None) => {
+            found.push(
+                Diagnostic::at(Code::MissingField, span, "`allow` or `deny` is missing").help(FORM),
+            );
+            return None;
+        }
+    };
+    let mut fields = Fields::of(packets, found)?;
+    let from = fields
+        .require("from", found)
+        .map(|node| everyone(node, found));
+    let to = fields
+        .require("to", found)
+        .map(|node| everyone(node, found));
+    let what = fields
+        .get("ports")
+        .map(|node| ports(node, found))
+        .unwrap_or_default();
+    fields.finish(found);
+    Some(Assertion {
+        span,
+        description,
+        expected,
+        from: from?,
+        to: to?,
+        what,
+        may_be_empty,
+    })
+}
+
+/// The shape of an assertion.
+const FORM: &str = "write `allow: {from: …, to: …, ports: [tcp/443]}`";
+
+fn ports(node: &Node, found: &mut Diagnostics) -> Vec<What> {
+    one_or_more(node, "ports", found, |node, found| {
+        node.text(found).and_then(|text| parsed(&text, found))
+    })
+}
+
+fn everyone(node: &Node, found: &mut Diagnostics) -> Vec<Who> {
+    one_or_more(node, "senders or receivers", found, who)
+}
+
+/// An item, or a list of them that is not empty.
+fn one_or_more<Item>(
+    node: &Node,
+    what: &str,
+    found: &mut Diagnostics,
+    mut item: impl FnMut(&Node, &mut Diagnostics) -> Option<Item>,
+) -> Vec<Item> {
+    match &node.value {
+        Value::List(items) if items.is_empty() => {
+            found.push(Diagnostic::at(
+                Code::InvalidValue,
+                node.span,
+                format!("an empty list of {what} covers nothing"),
+            ));
+            Vec::new()
+        }
+        Value::List(items) => items.iter().filter_map(|node| item(node, found)).collect(),
+        Value::Scalar(_) | Value::Map(_) => item(node, found).into_iter().collect(),
+    }
+}
+
+fn who(node: &Node, found: &mut Diagnostics) -> Option<Who> {
+    match &node.value {
+        Value::Map(_) => conditions(node, found),
+        Value::Scalar(_) | Value::List(_) => {
+            let text = node.text(found)?;
+            let conditions = match text.value.as_str() {
+                "any" => Vec::new(),
+                "outside" => vec![Condition::Outside],
+                _ => vec![Condition::Is(parsed(&text, found)?)],
+            };
+            Some(Who {
+                words: text.value,
+                conditions,
+                except: Vec::new(),
+            })
+        }
+    }
+}
+
+/// A mapping: all of its fields hold.
+fn conditions(node: &Node, found: &mut Diagnostics) -> Option<Who> {
+    let errors = found.error_count();
+    let mut fields = Fields::of(node, found)?;
+    let mut said = Vec::new();
+    let mut words = Vec::new();
+    for (name, read) in FIELDS {
+        let Some(text) = fields.text(name, found) else {
+            continue;
+        };
+        words.push(format!("{name} {}", text.value));
+        said.extend(read(&text, found));
+    }
+    let except = fields
+        .get("except")
+        .map(|node| everyone(node, found))
+        .unwrap_or_default();
+    if !except.is_empty() {
+        let all = except.iter().map(Who::words).collect::<Vec<_>>().join(", ");
+        words.push(if words.is_empty() {
+            format!("any except {all}")
+        } else {
+            format!("except {all}")
+        });
+    }
+    let span = fields.span;
+    fields.finish(found);
+    if words.is_empty() && found.error_count() == errors {
+        found.push(
+            Diagnostic::at(Code::MissingField, span, "this says nobody")
+                .help("write `any` where everyone is meant"),
+        );
+    }
+    (found.error_count() == errors).then(|| Who {
+        words: words.join(" "),
+        conditions: said,
+        except,
+    })
+}
+
+/// Reads a field of a mapping.
+type Reader = fn(&Text, &mut Diagnostics) -> Option<Condition>;
+
+/// The fields that are conditions.
+const FIELDS: [(&str, Reader); 5] = [
+    ("endpoint", endpoint),
+    ("serviceAccount", service_account),
+    ("namespace", namespace),
+    ("selector", selected),
+    ("cidr", cidr),
+];
+
+fn endpoint(text: &Text, found: &mut Diagnostics) -> Option<Condition> {
+    match text.value.parse() {
+        Ok(subject @ Subject::Endpoint { .. }) => Some(Condition::Is(subject)),
+        Ok(Subject::Account { .. } | Subject::Addresses(_)) | Err(_) => invalid(
+            Code::InvalidValue,
+            text.span,
+            format!(
+                "`{}` is no endpoint; expected `namespace/pod` or `namespace/Kind/name`",
+                text.value
+            ),
+            found,
+        ),
+    }
+}
+
+fn service_account(text: &Text, found: &mut Diagnostics) -> Option<Condition> {
+    match text.value.split_once('/') {
+        Some((namespace, name))
+            if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
+        {
+            Some(Condition::Is(Subject::Account {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            }))
+        }
+        Some(_) | None => invalid(
+            Code::InvalidValue,
+            text.span,
+            format!(
+                "`{}` is no service account; expected `namespace/name`",
+                text.value
+            ),
+            found,
+        ),
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it is one of several readers")]
+fn namespace(text: &Text, _: &mut Diagnostics) -> Option<Condition> {
+    Some(Condition::Namespace(text.value.clone()))
+}
+
+fn selected(text: &Text, found: &mut Diagnostics) -> Option<Condition> {
+    let error = match selector::parse(&text.value) {
+        Ok(selector) => return Some(Condition::Selected(selector)),
+        Err(error) => error,
+    };
+    let label = if error.range.start >= text.value.len() {
+        "at the end"
+    } else {
+        ""
+    };
+    let place = text.inner(error.range);
+    found.push(
+        Diagnostic::new(Code::SelectorSyntax, error.message)
+            .label(place, label)
+            .maybe_help(error.help),
+    );
+    None
+}
+
+fn cidr(text: &Text, found: &mut Diagnostics) -> Option<Condition> {
+    match text.value.parse() {
+        Ok(subject @ Subject::Addresses(_)) => Some(Condition::Is(subject)),
+        Ok(Subject::Endpoint { .. } | Subject::Account { .. }) => invalid(
+            Code::InvalidCidr,
+            text.span,
+            format!("`{}` is no address and no CIDR", text.value),
+            found,
+        ),
+        Err(message) if text.value.contains(['.', ':']) => {
+            invalid(Code::InvalidCidr, text.span, message, found)
+        }
+        Err(_) => invalid(
+            Code::InvalidCidr,
+            text.span,
+            format!("`{}` is no address and no CIDR", text.value),
+            found,
+        ),
+    }
+}
+
+fn parsed<Value: FromStr<Err = String>>(text: &Text, found: &mut Diagnostics) -> Option<Value> {
+    match text.value.parse() {
+        Ok(value) => Some(value),
+        Err(message) => invalid(Code::InvalidValue, text.span, message, found),
+    }
+}
+
+fn invalid<Value>(
+    code: Code,
+    span: Span,
+    message: String,
+    found: &mut Diagnostics,
+) -> Option<Value> {
+    found.push(Diagnostic::at(code, span, message));
+    None
+}

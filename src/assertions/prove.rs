@@ -1,0 +1,271 @@
+//! Whether assertions hold.
+
+use crate::assertions::coverage::{Coverage, Touched};
+use crate::assertions::endpoint_selection::{Spot, Spots, Who};
+use crate::assertions::{Assertion, Expected};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::explain::query::{Case, SOURCE_PORT, is_itself};
+use crate::explain::{self, Group};
+use crate::net::{Family, Side};
+use crate::packet::{Conversation, Party};
+use crate::packet_space::traffic_pattern::is_control_of_other;
+use crate::packet_space::{Class, ClassId, Cuts, Space, Traffic, TrafficId, What};
+use crate::resolve::Resolved;
+use crate::semantics::evaluate::Evaluator;
+
+/// What was found of assertions.
+#[derive(Debug)]
+pub struct Proof<'input> {
+    /// A verdict for each assertion, in order.
+    pub verdicts: Vec<Verdict<'input>>,
+    /// Which rules they touch; none where nobody asked.
+    pub coverage: Option<Coverage<'input>>,
+}
+
+/// What was found of an assertion.
+#[derive(Debug)]
+pub enum Verdict<'input> {
+    /// It holds for every packet that it covers.
+    Holds,
+    /// It covers less than it says: why, for each part that is nobody. An assertion that may be
+    /// empty holds all the same.
+    Empty(Vec<String>),
+    /// It does not hold for one packet, of one case: what becomes of it, and why.
+    Fails(Box<Group<'input>>),
+}
+
+impl Verdict<'_> {
+    /// Whether an assertion of which this was found has passed.
+    pub fn is_passed(&self, assertion: &Assertion) -> bool {
+        match self {
+            Verdict::Holds => true,
+            Verdict::Empty(_) => assertion.may_be_empty,
+            Verdict::Fails(_) => false,
+        }
+    }
+}
+
+/// Why an assertion covers nothing although its ends are somebody.
+const NO_PACKET: &str = "covers nothing: no such packet goes between two endpoints, or an \
+                         endpoint and an address, of one family";
+
+/// Decides about all assertions; tells which rules they touch, where that is wanted.
+///
+/// # Errors
+/// When two ways to decide about one packet disagree, which is a mistake in Palisade.
+pub fn prove<'input>(
+    resolved: &Resolved<'input>,
+    assertions: &[Assertion],
+    wants_coverage: bool,
+) -> Result<Proof<'input>, Diagnostic> {
+    let mut cuts = Cuts::default();
+    cuts.of_policy(resolved);
+    assertions
+        .iter()
+        .flat_map(|assertion| &assertion.what)
+        .for_each(|what| what.cut(&mut cuts));
+    let mut traffic = Traffic::of(&cuts);
+    let space = Space::of(resolved, &mut traffic);
+    let mut prover = Prover {
+        resolved,
+        evaluator: Evaluator::of(resolved),
+        space,
+        traffic,
+        touched: wants_coverage.then(Touched::default),
+    };
+    let verdicts = assertions
+        .iter()
+        .map(|assertion| prover.verdict(assertion))
+        .collect::<Result<Vec<Verdict<'input>>, Diagnostic>>()?;
+    let coverage = prover
+        .touched
+        .map(|touched| touched.coverage(&prover.space.relation, resolved));
+    Ok(Proof { verdicts, coverage })
+}
+
+struct Prover<'resolved, 'input> {
+    resolved: &'resolved Resolved<'input>,
+    evaluator: Evaluator<'resolved, 'input>,
+    space: Space<'input>,
+    traffic: Traffic,
+    touched: Option<Touched>,
+}
+
+/// Two classes with everyone who is meant in each.
+struct Ends<'spots> {
+    family: Family,
+    /// What is sent.
+    sent: TrafficId,
+    classes: [ClassId; 2],
+    from: &'spots [Spot],
+    to: &'spots [Spot],
+}
+
+impl<'input> Prover<'_, 'input> {
+    fn verdict(&mut self, assertion: &Assertion) -> Result<Verdict<'input>, Diagnostic> {
+        let mut empty = Vec::new();
+        let from = self.spots(&assertion.from, &mut empty);
+        let to = self.spots(&assertion.to, &mut empty);
+        let mut is_empty = true;
+        let mut fails = None;
+        let sent = Family::BOTH
+            .map(|family| (family, self.sent(&assertion.what, family)))
+            .into_iter();
+        let sent = sent.filter(|(_, sent)| *sent != Traffic::NONE);
+        for ends in sent.flat_map(|(family, sent)| pairs(&from, &to, (family, sent))) {
+            let Some(pair) = self.pair(&ends) else {
+                continue;
+            };
+            is_empty = false;
+            if let Some(touched) = &mut self.touched {
+                touched.add(
+                    &self.space.relation,
+                    ends.classes,
+                    ends.sent,
+                    &mut self.traffic,
+                );
+            }
+            fails = fails.or_else(|| {
+                self.wrong(assertion.expected, &ends)
+                    .and_then(|class| case(pair, ends.family, &class))
+            });
+            if fails.is_some() && self.touched.is_none() {
+                break;
+            }
+        }
+        if let Some(case) = fails {
+            return self.explained(assertion.expected, case);
+        }
+        if is_empty && empty.is_empty() {
+            empty.push(NO_PACKET.to_owned());
+        }
+        Ok(if empty.is_empty() {
+            Verdict::Holds
+        } else {
+            Verdict::Empty(empty)
+        })
+    }
+
+    /// Everyone meant by any of these; notes those by which nobody is.
+    fn spots(&self, who: &[Who], empty: &mut Vec<String>) -> Spots {
+        let inventory = self.resolved.inventory;
+        let mut all = Spots::new();
+        for who in who {
+            let spots = who.spots(&self.space.places, inventory);
+            if spots.is_empty() {
+                empty.push(
+                    who.unknown(inventory)
+                        .unwrap_or_else(|| format!("`{}` is nobody in the input", who.words())),
+                );
+            }
+            spots
+                .into_iter()
+                .for_each(|(class, more)| all.entry(class).or_default().extend(more));
+        }
+        all
+    }
+
+    /// What is sent between addresses of a family.
+    fn sent(&mut self, what: &[What], family: Family) -> TrafficId {
+        if what.is_empty() {
+            return Traffic::ALL;
+        }
+        what.iter().fold(Traffic::NONE, |all, what| {
+            let one = what.between(family, &mut self.traffic);
+            self.traffic.or(all, one)
+        })
+    }
+
+    /// Two who can send to one another: not a pod to itself.
+    fn pair(&self, ends: &Ends<'_>) -> Option<[Spot; 2]> {
+        let mut pairs = ends
+            .from
+            .iter()
+            .flat_map(|from| ends.to.iter().map(move |to| [*from, *to]));
+        pairs.find(|pair| !is_itself(pair.map(|spot| spot.owner), self.resolved.inventory))
+    }
+
+    /// A class of what is sent that does not fare as expected, one with a usual source port where
+    /// there is any.
+    fn wrong(&mut self, expected: Expected, ends: &Ends<'_>) -> Option<Class> {
+        let [source, destination] = ends.classes;
+        let allowed = self
+            .space
+            .relation
+            .allowed(source, destination, &mut self.traffic);
+        let wrong = match expected {
+            Expected::Allowed => self.traffic.less(ends.sent, allowed),
+            Expected::Denied => self.traffic.and(ends.sent, allowed),
+        };
+        self.traffic
+            .classes(wrong)
+            .filter(|class| class.example().is_some())
+            .min_by_key(|class| !is_usual(class))
+            .cloned()
+    }
+
+    fn explained(&self, expected: Expected, case: Case) -> Result<Verdict<'input>, Diagnostic> {
+        let group = explain::answer(&self.evaluator, &[case]).into_iter().next();
+        match group.filter(|group| group.is_allowed == (expected == Expected::Denied)) {
+            Some(group) => Ok(Verdict::Fails(Box::new(group))),
+            None => Err(Diagnostic::new(
+                Code::InternalError,
+                format!(
+                    "the evaluator and the packet space disagree about {:?}",
+                    case.flow
+                ),
+            )),
+        }
+    }
+}
+
+/// The pairs of classes of a family of which one at least has endpoints.
+fn pairs<'spots>(
+    from: &'spots Spots,
+    to: &'spots Spots,
+    (family, sent): (Family, TrafficId),
+) -> impl Iterator<Item = Ends<'spots>> {
+    let of_family =
+        move |spots: &'spots Spots| spots.iter().filter(move |((own, _), _)| *own == family);
+    let all = of_family(from).flat_map(move |from| of_family(to).map(move |to| (from, to)));
+    let is_inside = |spots: &[Spot]| spots.iter().any(|spot| spot.owner.is_some());
+    let inside = all.filter(move |((_, from), (_, to))| is_inside(from) || is_inside(to));
+    inside.map(move |(((_, source), from), ((_, destination), to))| Ends {
+        family,
+        sent,
+        classes: [*source, *destination],
+        from,
+        to,
+    })
+}
+
+/// Packets that people expect to see before others: from a usual port, and not to port 0.
+fn is_usual(class: &Class) -> bool {
+    let from = class
+        .port(Side::Source)
+        .is_none_or(|(first, last)| (first..=last).contains(&SOURCE_PORT));
+    from && class.port(Side::Destination) != Some((0, 0))
+}
+
+/// A packet of a class.
+fn case([from, to]: [Spot; 2], family: Family, class: &Class) -> Option<Case> {
+    let (protocol, ports, icmp) = class.example()?;
+    let icmp = icmp.filter(|_| !is_control_of_other(protocol, family));
+    let party = |spot: Spot| Party {
+        owner: spot.owner,
+        address: spot.address,
+    };
+    let flow = Conversation {
+        source: party(from),
+        destination: party(to),
+        family,
+        protocol,
+        ports,
+        icmp,
+    };
+    Some(Case {
+        from: from.end()?,
+        to: to.end()?,
+        flow,
+    })
+}

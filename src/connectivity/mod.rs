@@ -1,0 +1,284 @@
+//! Who can talk to whom on what.
+//!
+//! In: [`Resolved`] policy, and what of it is [`Asked`] for. Out: [`Connectivity`]: for every two
+//! peers but two outside, all that may go from one to the other, where that is something.
+//!
+//! Cost: the pairs with traffic, and for every different sender the classes that its policy does
+//! not close; see [`Rows`].
+
+pub mod peers;
+pub mod port_list;
+
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+
+use crate::connectivity::peers::{By, Peer, Peers};
+use crate::diagnostic::Diagnostic;
+use crate::inventory::Inventory;
+use crate::net::{Cidr, Direction, Family, Side};
+use crate::packet::endpoint_pattern::{Members, Subject};
+use crate::packet_space::{Class, ClassId, Cuts, Range, Rows, Space, Traffic, TrafficId, What};
+use crate::resolve::Resolved;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// What makes endpoints one peer.
+    pub by: By,
+    /// Senders; none are all.
+    pub from: Vec<Subject>,
+    /// Receivers; none are all.
+    pub to: Vec<Subject>,
+    /// What is sent; none is everything.
+    pub what: Vec<What>,
+}
+
+/// All that was asked for.
+#[derive(Debug)]
+pub struct Connectivity {
+    /// Everyone who was asked about as sender, in order.
+    pub senders: Vec<Peer>,
+    /// Everyone who was asked about as receiver, in order.
+    pub receivers: Vec<Peer>,
+    /// What may go, by sender and receiver.
+    pub pairs: Vec<Pair>,
+    /// What the pairs' traffic is of.
+    pub traffic: Traffic,
+    /// All traffic that listings have: without port 0, which is reserved.
+    pub everything: TrafficId,
+}
+
+/// What may go from one peer to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair {
+    /// Position among the senders.
+    pub from: u32,
+    /// Position among the receivers.
+    pub to: u32,
+    /// Not nothing.
+    pub traffic: TrafficId,
+}
+
+/// Decides about all pairs that are asked for.
+///
+/// # Errors
+/// When somebody is asked for who is not in the input.
+pub fn of(resolved: &Resolved<'_>, asked: &Asked) -> Result<Connectivity, Diagnostic> {
+    let mut cuts = Cuts::default();
+    cuts.of_policy(resolved);
+    asked.what.iter().for_each(|what| what.cut(&mut cuts));
+    let mut traffic = Traffic::of(&cuts);
+    let space = Space::of(resolved, &mut traffic);
+    let peers = Peers::of(resolved.inventory, &space, asked.by);
+    let senders = chosen(&peers, &asked.from, resolved.inventory)?;
+    let receivers = chosen(&peers, &asked.to, resolved.inventory)?;
+    let everything = traffic.select(is_listed);
+    let wanted = wanted(&asked.what, everything, &mut traffic);
+    let pairs = pairs(&space, (&senders, &receivers), wanted, &mut traffic);
+    Ok(Connectivity {
+        senders,
+        receivers,
+        pairs,
+        traffic,
+        everything,
+    })
+}
+
+/// Everyone whom a sender reaches, by position among the receivers.
+type Reached = Vec<(u32, TrafficId)>;
+/// Where a peer can be, and whether that is outside.
+type At<'peers> = (bool, &'peers [(Family, ClassId)]);
+
+/// What goes from each sender to each receiver, where that is something of what is wanted. Senders
+/// in the same classes reach the same.
+fn pairs(
+    space: &Space<'_>,
+    (senders, receivers): (&[Peer], &[Peer]),
+    wanted: TrafficId,
+    traffic: &mut Traffic,
+) -> Vec<Pair> {
+    let mut reach = Reach::of(space, receivers, wanted);
+    let mut known: FxHashMap<At<'_>, Rc<Reached>> = FxHashMap::default();
+    let mut alike: FxHashMap<At<'_>, usize> = FxHashMap::default();
+    senders.iter().for_each(|sender| {
+        *alike
+            .entry((sender.is_outside(), sender.classes()))
+            .or_default() += 1
+    });
+    let mut pairs = Vec::new();
+    for (from, sender) in (0u32..).zip(senders) {
+        let key = (sender.is_outside(), sender.classes());
+        let reached = known
+            .get(&key)
+            .map_or_else(|| Rc::new(reach.of_sender(sender, traffic)), Rc::clone);
+        pairs.extend(reached.iter().map(|(to, traffic)| Pair {
+            from,
+            to: *to,
+            traffic: *traffic,
+        }));
+        if alike.get(&key).is_some_and(|count| *count > 1) {
+            known.insert(key, reached);
+        }
+    }
+    pairs
+}
+
+/// Finds whom senders reach.
+struct Reach<'space, 'input> {
+    rows: Rows<'space, 'input>,
+    /// Positions of the receivers in each class.
+    here: Vec<Vec<u32>>,
+    is_outside: Vec<bool>,
+    wanted: TrafficId,
+    /// What each receiver gets, and who gets something.
+    got: Vec<TrafficId>,
+    reached: Vec<u32>,
+}
+
+impl<'space, 'input> Reach<'space, 'input> {
+    fn of(space: &'space Space<'input>, receivers: &[Peer], wanted: TrafficId) -> Self {
+        let mut here: Vec<Vec<u32>> = space.places.classes().map(|_| Vec::new()).collect();
+        for (to, receiver) in (0u32..).zip(receivers) {
+            for (_, class) in receiver.classes() {
+                here.get_mut(class.index())
+                    .into_iter()
+                    .for_each(|here| here.push(to));
+            }
+        }
+        Self {
+            rows: Rows::of(space, Direction::Egress),
+            here,
+            is_outside: receivers.iter().map(Peer::is_outside).collect(),
+            wanted,
+            got: vec![Traffic::NONE; receivers.len()],
+            reached: Vec::new(),
+        }
+    }
+
+    fn of_sender(&mut self, sender: &Peer, traffic: &mut Traffic) -> Reached {
+        for (_, class) in sender.classes() {
+            let row = self.rows.with(*class, traffic);
+            self.add(&row, traffic);
+        }
+        let mut reached = std::mem::take(&mut self.reached);
+        reached.sort_unstable();
+        let is_outside = sender.is_outside();
+        let mut all = Vec::with_capacity(reached.len());
+        for to in reached.drain(..) {
+            let Some(got) = self.got.get_mut(to as usize) else {
+                continue;
+            };
+            let got = std::mem::replace(got, Traffic::NONE);
+            if !(is_outside
+                && self
+                    .is_outside
+                    .get(to as usize)
+                    .copied()
+                    .unwrap_or_default())
+            {
+                all.push((to, got));
+            }
+        }
+        self.reached = reached;
+        all
+    }
+
+    /// Traffic is mostly that of the last class, so that what is wanted of it is mostly known.
+    fn add(&mut self, row: &[(ClassId, TrafficId)], traffic: &mut Traffic) {
+        let mut last = (Traffic::NONE, Traffic::NONE);
+        for (far, passing) in row {
+            if *passing != last.0 {
+                last = (*passing, traffic.and(*passing, self.wanted));
+            }
+            self.add_class(*far, last.1, traffic);
+        }
+    }
+
+    fn add_class(&mut self, far: ClassId, passing: TrafficId, traffic: &mut Traffic) {
+        if passing == Traffic::NONE {
+            return;
+        }
+        for to in self.here.get(far.index()).map_or(&[][..], Vec::as_slice) {
+            let Some(got) = self.got.get_mut(*to as usize) else {
+                continue;
+            };
+            if *got == Traffic::NONE {
+                self.reached.push(*to);
+            }
+            *got = traffic.or(*got, passing);
+        }
+    }
+}
+
+/// Whether nobody listens at port 0 of either side.
+fn is_listed(class: &Class) -> bool {
+    [Side::Source, Side::Destination]
+        .into_iter()
+        .all(|side| class.port(side) != Some((0, 0)))
+}
+
+fn wanted(what: &[What], everything: TrafficId, traffic: &mut Traffic) -> TrafficId {
+    if what.is_empty() {
+        return everything;
+    }
+    let mut all = Traffic::NONE;
+    for what in what {
+        let one = what.traffic(traffic);
+        all = traffic.or(all, one);
+    }
+    traffic.and(all, everything)
+}
+
+/// The peers of subjects, in order; all where there is no subject.
+fn chosen(
+    peers: &Peers,
+    subjects: &[Subject],
+    inventory: &Inventory,
+) -> Result<Vec<Peer>, Diagnostic> {
+    if subjects.is_empty() {
+        return Ok(peers.all().to_vec());
+    }
+    let meant = subjects
+        .iter()
+        .map(|subject| subject.resolve(inventory))
+        .collect::<Result<Vec<Members>, Diagnostic>>()?;
+    let mut chosen = Vec::new();
+    for peer in peers.all() {
+        match peer.is_outside() {
+            false => chosen.extend(
+                meant
+                    .iter()
+                    .any(|meant| is_meant(peer, meant, inventory))
+                    .then(|| peer.clone()),
+            ),
+            true => chosen.extend(
+                meant
+                    .iter()
+                    .filter_map(prefix)
+                    .filter_map(|prefix| peer.within(Range::of(prefix))),
+            ),
+        }
+    }
+    chosen.dedup_by(|left, right| left.identity == right.identity);
+    Ok(chosen)
+}
+
+fn prefix(meant: &Members) -> Option<Cidr> {
+    match meant {
+        Members::Addresses(cidr) => Some(*cidr),
+        Members::Endpoints(_) => None,
+    }
+}
+
+/// Whether one of a peer's endpoints is meant.
+fn is_meant(peer: &Peer, meant: &Members, inventory: &Inventory) -> bool {
+    peer.endpoints.iter().any(|id| match meant {
+        Members::Endpoints(ids) => ids.binary_search(id).is_ok(),
+        Members::Addresses(cidr) => inventory
+            .endpoint(*id)
+            .addresses
+            .iter()
+            .any(|address| cidr.holds(*address)),
+    })
+}

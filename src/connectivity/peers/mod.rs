@@ -1,0 +1,280 @@
+//! Who there is to talk, as people know them: workloads or service accounts, and addresses outside.
+//!
+//! In: an [`Inventory`] and its [`Space`]. Out: [`Peers`]: every endpoint in one peer, and every
+//! address outside in another. Endpoints of one workload that policy tells apart are peers of their
+//! own.
+//!
+//! Cost: sorting endpoints.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::inventory::{Endpoint, EndpointId, EndpointKind, Inventory};
+use crate::net::Family;
+use crate::packet_space::{ClassId, Range, Space};
+
+/// What makes endpoints one peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// One owner and one service account, as far as policy does not tell them apart.
+    Workload,
+    /// One service account. Policy may tell them apart: what one of them may do, the peer may do.
+    ServiceAccount,
+}
+
+/// Who a peer is. The same in every cluster that has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Identity {
+    /// Endpoints of one workload, or all that run as a service account.
+    Endpoints {
+        /// Their namespace.
+        namespace: Arc<str>,
+        /// The kind of their owner; `Pod` and `WorkloadEndpoint` of what has none, `ServiceAccount`
+        /// of all that run as one.
+        kind: Arc<str>,
+        /// The name of their owner, or their own.
+        name: Arc<str>,
+        /// What they run as; a workload endpoint may not say.
+        service_account: Option<Arc<str>>,
+        /// Their own names, in order, where another peer is called alike; else none.
+        pods: Vec<Arc<str>>,
+    },
+    /// Addresses that no endpoint has, of one family and in order.
+    Outside(Vec<Range>),
+}
+
+/// Someone who sends and receives.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Who it is.
+    pub identity: Identity,
+    /// Its endpoints, in order; none where it is outside.
+    pub endpoints: Vec<EndpointId>,
+    /// Where it can be, in order.
+    classes: Vec<(Family, ClassId)>,
+    /// The addresses outside with those of endpoints that lie among them: fewer ranges, for people.
+    around: Vec<Range>,
+}
+
+/// All peers of a cluster, in order: endpoints by namespace, kind and name, then addresses outside.
+#[derive(Debug)]
+pub struct Peers {
+    peers: Vec<Peer>,
+}
+
+/// Namespace, kind, name, service account.
+type Name = (Arc<str>, Arc<str>, Arc<str>, Option<Arc<str>>);
+
+impl Peers {
+    /// Everyone in a cluster, and everyone outside of it.
+    pub fn of(inventory: &Inventory, space: &Space<'_>, by: By) -> Self {
+        let mut named: BTreeMap<Name, Vec<Peer>> = BTreeMap::new();
+        for (id, endpoint) in inventory.endpoints_with_ids() {
+            let name = name(endpoint, by);
+            let classes = classes(id, space);
+            let alike = named.entry(name.clone()).or_default();
+            match alike
+                .iter_mut()
+                .find(|peer| by == By::ServiceAccount || peer.takes(&classes))
+            {
+                Some(peer) => peer.add(id, &classes),
+                None => alike.push(Peer::new(name, id, classes)),
+            }
+        }
+        let mut peers: Vec<Peer> = named
+            .into_values()
+            .flat_map(|alike| told_apart(alike, inventory))
+            .collect();
+        peers.sort_by(|left, right| left.identity.cmp(&right.identity));
+        peers.extend(outside(inventory, space));
+        Self { peers }
+    }
+
+    /// All of them, in order.
+    pub fn all(&self) -> &[Peer] {
+        &self.peers
+    }
+}
+
+impl Peer {
+    fn new(
+        (namespace, kind, name, service_account): Name,
+        id: EndpointId,
+        classes: Vec<(Family, ClassId)>,
+    ) -> Self {
+        let identity = Identity::Endpoints {
+            namespace,
+            kind,
+            name,
+            service_account,
+            pods: Vec::new(),
+        };
+        Self {
+            identity,
+            endpoints: vec![id],
+            classes,
+            around: Vec::new(),
+        }
+    }
+
+    /// Whether these are addresses outside.
+    pub fn is_outside(&self) -> bool {
+        matches!(self.identity, Identity::Outside(_))
+    }
+
+    /// Where it can be, in order.
+    pub fn classes(&self) -> &[(Family, ClassId)] {
+        &self.classes
+    }
+
+    /// The addresses outside with those of endpoints that lie among them: fewer ranges, for people.
+    pub fn around(&self) -> &[Range] {
+        &self.around
+    }
+
+    /// The part of it that some addresses are, where it is outside; none where that is nothing.
+    pub fn within(&self, addresses: Range) -> Option<Self> {
+        let Identity::Outside(ranges) = &self.identity else {
+            return None;
+        };
+        let within = |ranges: &[Range]| {
+            ranges
+                .iter()
+                .filter_map(|range| common(*range, addresses))
+                .collect::<Vec<_>>()
+        };
+        let ranges = within(ranges);
+        (!ranges.is_empty()).then(|| Self {
+            identity: Identity::Outside(ranges),
+            around: within(&self.around),
+            ..self.clone()
+        })
+    }
+
+    /// Whether policy tells it from an endpoint in these classes in no family that both have.
+    fn takes(&self, classes: &[(Family, ClassId)]) -> bool {
+        Family::BOTH.into_iter().all(|family| {
+            let mut own = self.classes.iter().filter(|row| row.0 == family).peekable();
+            let mut others = classes.iter().filter(|row| row.0 == family).peekable();
+            own.peek().is_none() || others.peek().is_none() || own.eq(others)
+        })
+    }
+
+    fn add(&mut self, id: EndpointId, classes: &[(Family, ClassId)]) {
+        self.endpoints.push(id);
+        self.classes.extend_from_slice(classes);
+        self.classes.sort_unstable();
+        self.classes.dedup();
+    }
+}
+
+fn name(endpoint: &Endpoint, by: By) -> Name {
+    let namespace = Arc::clone(&endpoint.namespace);
+    let account = endpoint.service_account.clone();
+    if let (By::ServiceAccount, Some(account)) = (by, &account) {
+        return (
+            namespace,
+            Arc::from("ServiceAccount"),
+            Arc::clone(account),
+            Some(Arc::clone(account)),
+        );
+    }
+    let (kind, name) = match (endpoint.owners().last(), endpoint.kind) {
+        (Some(owner), _) => (Arc::clone(&owner.kind), Arc::clone(&owner.name)),
+        (None, EndpointKind::Pod) => (Arc::from("Pod"), Arc::clone(&endpoint.name)),
+        (None, EndpointKind::WorkloadEndpoint) => {
+            (Arc::from("WorkloadEndpoint"), Arc::clone(&endpoint.name))
+        }
+        (None, EndpointKind::Workload(kind)) => (Arc::from(kind), Arc::clone(&endpoint.name)),
+    };
+    (namespace, kind, name, account)
+}
+
+/// The classes of an endpoint, in order.
+fn classes(id: EndpointId, space: &Space<'_>) -> Vec<(Family, ClassId)> {
+    let mut classes: Vec<(Family, ClassId)> = space
+        .places
+        .of_endpoint(id)
+        .iter()
+        .map(|place| (place.family, place.class))
+        .collect();
+    classes.sort_unstable();
+    classes.dedup();
+    classes
+}
+
+/// Peers of one name get the names of their endpoints.
+fn told_apart(mut alike: Vec<Peer>, inventory: &Inventory) -> Vec<Peer> {
+    if alike.len() > 1 {
+        for peer in &mut alike {
+            let names = peer
+                .endpoints
+                .iter()
+                .map(|id| Arc::clone(&inventory.endpoint(*id).name))
+                .collect();
+            if let Identity::Endpoints { pods, .. } = &mut peer.identity {
+                *pods = names;
+            }
+        }
+    }
+    alike
+}
+
+/// The addresses outside, class by class.
+fn outside(inventory: &Inventory, space: &Space<'_>) -> Vec<Peer> {
+    let mut taken: Vec<IpAddr> = inventory
+        .endpoints
+        .iter()
+        .flat_map(|endpoint| endpoint.addresses.iter().copied())
+        .collect();
+    taken.sort_unstable();
+    let classes = space
+        .places
+        .classes()
+        .filter(|(_, class)| class.owner.is_none());
+    let mut peers: Vec<Peer> = classes
+        .map(|(id, class)| Peer {
+            identity: Identity::Outside(class.outside.clone()),
+            endpoints: Vec::new(),
+            classes: vec![(class.family, id)],
+            around: around(&class.outside, &taken),
+        })
+        .collect();
+    peers.sort_by(|left, right| left.identity.cmp(&right.identity));
+    peers
+}
+
+/// Ranges without the gaps between them in which all addresses are endpoints'; both are in order.
+pub(crate) fn around(ranges: &[Range], taken: &[IpAddr]) -> Vec<Range> {
+    let before = |family: Family, bits: u128| {
+        taken.partition_point(|address| {
+            let at = Range::at(*address);
+            (at.family, at.first) < (family, bits)
+        })
+    };
+    let mut merged: Vec<Range> = Vec::new();
+    for range in ranges {
+        let is_filled = |last: u128| {
+            let gap = range.first.saturating_sub(last).saturating_sub(1);
+            let inside = before(range.family, range.first)
+                .saturating_sub(before(range.family, last.saturating_add(1)));
+            u128::try_from(inside).is_ok_and(|inside| inside >= gap)
+        };
+        match merged.last_mut() {
+            Some(known) if known.family == range.family && is_filled(known.last) => {
+                known.last = range.last
+            }
+            Some(_) | None => merged.push(*range),
+        }
+    }
+    merged
+}
+
+fn common(one: Range, other: Range) -> Option<Range> {
+    let (first, last) = (one.first.max(other.first), one.last.min(other.last));
+    (one.family == other.family && first <= last).then_some(Range { first, last, ..one })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! Traffic in words that people and other programs know: protocols, ports, types of control
+//! messages.
+//!
+//! In: a [`TrafficId`]. Out: [`Allowed`], for every protocol in it. Port 0 is left out: it is
+//! reserved, and nobody listens there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::net::{PortRange, Protocol, Side, merge_ranges};
+use crate::packet_space::{Class, Traffic, TrafficId};
+
+/// What may pass of one protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The ports it may go to, merged; none where the protocol has no ports.
+    pub ports: Option<Vec<PortRange>>,
+    /// The ports it may come from, merged; none where that may be any, or the protocol has no
+    /// ports.
+    pub source_ports: Option<Vec<PortRange>>,
+    /// The control messages; none where that may be any, or the protocol has no messages.
+    pub types: Option<Vec<Messages>>,
+}
+
+/// Control messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Messages {
+    /// From the first type to the last, with all codes.
+    Types(u8, u8),
+    /// Of a type, from the first code to the last.
+    Codes(u8, u8, u8),
+}
+
+/// Type and code of a class of messages; none stands for all that no rule names.
+type Named = (Option<u8>, Option<u8>);
+
+/// Protocols in the order of listings; the others are behind them, by number.
+const FIRST: [Protocol; 5] = [
+    Protocol::TCP,
+    Protocol::UDP,
+    Protocol::SCTP,
+    Protocol::ICMP,
+    Protocol::ICMPV6,
+];
+
+/// All that a set holds, protocol after protocol. One that only some source ports may come from is
+/// listed once for each set of ports it may go to.
+pub fn describe(id: TrafficId, traffic: &Traffic) -> Vec<Allowed> {
+    let mut ports: BTreeMap<Protocol, BTreeMap<PortRange, Vec<PortRange>>> = BTreeMap::new();
+    let mut messages: BTreeMap<Protocol, Vec<Named>> = BTreeMap::new();
+    let mut others: BTreeSet<Protocol> = BTreeSet::new();
+    for class in traffic.classes(id) {
+        match class {
+            Class::Ports {
+                protocol,
+                source,
+                destination,
+            } => {
+                let pair = listed(*source).zip(listed(*destination));
+                let known = ports.entry(*protocol).or_default();
+                pair.into_iter().for_each(|(source, destination)| {
+                    known.entry(source).or_default().push(destination)
+                });
+            }
+            Class::Message {
+                protocol,
+                kind,
+                code,
+                ..
+            } => messages.entry(*protocol).or_default().push((*kind, *code)),
+            Class::Protocols(protocols) => others.extend(protocols),
+        }
+    }
+    let mut all = Vec::new();
+    for protocol in FIRST {
+        all.extend(
+            ports
+                .remove(&protocol)
+                .into_iter()
+                .flat_map(|by_source| with_ports(protocol, by_source)),
+        );
+        all.extend(
+            messages
+                .remove(&protocol)
+                .map(|allowed| with_messages(protocol, &allowed, traffic)),
+        );
+    }
+    all.extend(others.into_iter().map(|protocol| Allowed {
+        protocol,
+        ports: None,
+        source_ports: None,
+        types: None,
+    }));
+    all
+}
+
+/// Whether a set holds all that can be listed.
+pub fn is_everything(id: TrafficId, traffic: &Traffic) -> bool {
+    let left_out = |class: &Class| {
+        [Side::Source, Side::Destination]
+            .into_iter()
+            .any(|side| class.port(side) == Some((0, 0)))
+    };
+    let count = |id| traffic.classes(id).filter(|class| !left_out(class)).count();
+    count(id) == count(Traffic::ALL)
+}
+
+/// The ports of a class that are listed.
+fn listed((first, last): (u16, u16)) -> Option<PortRange> {
+    PortRange::new(first.max(1), last)
+}
+
+fn with_ports(protocol: Protocol, by_source: BTreeMap<PortRange, Vec<PortRange>>) -> Vec<Allowed> {
+    let mut by_ports: BTreeMap<Vec<PortRange>, Vec<PortRange>> = BTreeMap::new();
+    for (source, ports) in by_source {
+        by_ports
+            .entry(merge_ranges(ports))
+            .or_default()
+            .push(source);
+    }
+    let every = PortRange::new(1, u16::MAX).into_iter().collect::<Vec<_>>();
+    let allowed = |(ports, sources)| {
+        let sources = merge_ranges(sources);
+        Allowed {
+            protocol,
+            ports: Some(ports),
+            source_ports: (sources != every).then_some(sources),
+            types: None,
+        }
+    };
+    by_ports.into_iter().map(allowed).collect()
+}
+
+fn with_messages(protocol: Protocol, allowed: &[Named], traffic: &Traffic) -> Allowed {
+    let mut named: BTreeMap<u8, BTreeSet<u8>> = BTreeMap::new();
+    for class in traffic.classes(Traffic::ALL) {
+        if let Class::Message {
+            protocol: own,
+            kind: Some(kind),
+            code,
+            ..
+        } = class
+            && *own == protocol
+        {
+            named.entry(*kind).or_default().extend(*code);
+        }
+    }
+    let codes_of = |kind: u8| match named.get(&kind) {
+        None if allowed.contains(&(None, None)) => vec![(0, u8::MAX)],
+        None => Vec::new(),
+        Some(codes) => {
+            let is_allowed =
+                |code: &u8| allowed.contains(&(Some(kind), codes.contains(code).then_some(*code)));
+            runs((0..=u8::MAX).filter(is_allowed))
+        }
+    };
+    let mut types: Vec<Messages> = Vec::new();
+    for kind in 0..=u8::MAX {
+        for (first, last) in codes_of(kind) {
+            match types.last_mut() {
+                Some(Messages::Types(_, before))
+                    if (first, last) == (0, u8::MAX) && before.checked_add(1) == Some(kind) =>
+                {
+                    *before = kind
+                }
+                Some(_) | None if (first, last) == (0, u8::MAX) => {
+                    types.push(Messages::Types(kind, kind))
+                }
+                Some(_) | None => types.push(Messages::Codes(kind, first, last)),
+            }
+        }
+    }
+    let types = Some(types).filter(|types| *types != [Messages::Types(0, u8::MAX)]);
+    Allowed {
+        protocol,
+        ports: None,
+        source_ports: None,
+        types,
+    }
+}
+
+/// Numbers that are in order, as ranges.
+fn runs(numbers: impl Iterator<Item = u8>) -> Vec<(u8, u8)> {
+    let mut runs: Vec<(u8, u8)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
+            Some(_) | None => runs.push((number, number)),
+        }
+    }
+    runs
+}
+
+/// `80,443,8000-8100`.
+pub fn ports_text(ports: &[PortRange]) -> String {
+    let texts: Vec<String> = ports
+        .iter()
+        .map(|range| span(&range.first(), &range.last()))
+        .collect();
+    texts.join(",")
+}
+
+/// `8/0,3`.
+pub fn types_text(types: &[Messages]) -> String {
+    let texts: Vec<String> = types.iter().map(ToString::to_string).collect();
+    texts.join(",")
+}
+
+/// A protocol as listings have it: Calico's name of those with ports or messages, or the number.
+pub fn protocol_text(protocol: Protocol) -> String {
+    if FIRST.contains(&protocol) {
+        protocol.to_string()
+    } else {
+        protocol.number().to_string()
+    }
+}
+
+fn span<Number: fmt::Display + PartialEq>(first: &Number, last: &Number) -> String {
+    if first == last {
+        first.to_string()
+    } else {
+        format!("{first}-{last}")
+    }
+}
+
+impl fmt::Display for Messages {
+    /// `8`, `3-4`, `8/0`, `3/0-4`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Messages::Types(first, last) => out.write_str(&span(first, last)),
+            Messages::Codes(kind, first, last) => write!(out, "{kind}/{}", span(first, last)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! Where the node sees a connection's packets: in which of its hooks, over which interfaces.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::conntrack::{Connection, refused};
+use crate::netfilter::Kernel;
+use crate::observe::{Problem, ask};
+use crate::packet::{Flow, Hook};
+use crate::runner::{Call, Runner};
+
+/// What is known of the node's interfaces.
+#[derive(Debug, Default)]
+pub(super) struct Interfaces {
+    /// The node's own addresses.
+    pub(super) own: BTreeSet<IpAddr>,
+    /// Those that scripts name, and one that they do not.
+    pub(super) any: Vec<String>,
+    /// The interface that leads to an address, where there is only one.
+    pub(super) towards: BTreeMap<IpAddr, String>,
+}
+
+impl Interfaces {
+    /// Asks the kernel for what matters to these connections: routes only where scripts name
+    /// interfaces.
+    pub(super) fn ask(
+        runner: &mut dyn Runner,
+        kernel: &Kernel,
+        known: &[Connection],
+    ) -> Result<Self, Problem> {
+        let own = addresses(&ask(runner, &Call::of("ip", &["-o", "address", "show"]))?);
+        let any = any(kernel);
+        let towards = match any.as_slice() {
+            [_] => BTreeMap::new(),
+            _ => towards(runner, &others(known, &own))?,
+        };
+        Ok(Self { own, any, towards })
+    }
+
+    /// Where a flow's first packet may be seen; nowhere where both ends are the node's own.
+    pub(super) fn hooks(&self, flow: &Flow) -> Vec<Hook> {
+        let (sources, destinations) = (
+            self.leading_to(flow.source),
+            self.leading_to(flow.destination),
+        );
+        match (
+            self.own.contains(&flow.source),
+            self.own.contains(&flow.destination),
+        ) {
+            (true, true) => Vec::new(),
+            (true, false) => destinations
+                .into_iter()
+                .map(|leaves| Hook::Output { leaves })
+                .collect(),
+            (false, true) => sources
+                .into_iter()
+                .map(|arrives| Hook::Input { arrives })
+                .collect(),
+            (false, false) => {
+                let pairs = sources
+                    .iter()
+                    .flat_map(|arrives| destinations.iter().map(move |leaves| (arrives, leaves)));
+                pairs
+                    .map(|(arrives, leaves)| Hook::Forward {
+                        arrives: arrives.clone(),
+                        leaves: leaves.clone(),
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    fn leading_to(&self, address: IpAddr) -> Vec<String> {
+        self.towards
+            .get(&address)
+            .map_or_else(|| self.any.clone(), |name| vec![name.clone()])
+    }
+}
+
+/// The interfaces that scripts name, and one that they do not.
+pub(super) fn any(kernel: &Kernel) -> Vec<String> {
+    let mut any: Vec<String> = kernel.interfaces().into_iter().map(str::to_owned).collect();
+    any.extend(
+        (0..)
+            .map(|number| format!("other{number}"))
+            .find(|name| kernel.interfaces().iter().all(|known| known != name)),
+    );
+    any
+}
+
+/// Ends of connections that are not the node's own.
+fn others(known: &[Connection], own: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
+    let ends = known
+        .iter()
+        .map(Connection::flow)
+        .flat_map(|flow| [flow.source, flow.destination]);
+    ends.filter(|address| !own.contains(address)).collect()
+}
+
+/// The interface over which the node sends to each address. Not told where the kernel chooses among
+/// several, or has no route.
+fn towards(
+    runner: &mut dyn Runner,
+    others: &BTreeSet<IpAddr>,
+) -> Result<BTreeMap<IpAddr, String>, Problem> {
+    let mut choices = BTreeSet::new();
+    for family in ["-4", "-6"] {
+        let routes = ask(
+            runner,
+            &Call::of("ip", &["-o", family, "route", "show", "table", "all"]),
+        )?;
+        choices.extend(choices_of(&routes));
+    }
+    let questions = others
+        .iter()
+        .map(|address| format!("route get {address}\n"))
+        .collect();
+    let call = Call::of("ip", &["-o", "-force", "-batch", "-"]).with_input(questions);
+    let answers = runner.run(&call).map_err(Problem::NoAnswer)?;
+    // it fails where one address has no route, and tells of the others all the same
+    if answers.status.is_none() {
+        return Err(refused(&call, "it was killed by a signal"));
+    }
+    let only = answers
+        .output
+        .lines()
+        .filter_map(route)
+        .filter(|(_, hop)| !choices.contains(hop));
+    Ok(only
+        .map(|(address, hop)| (address, hop.interface))
+        .collect())
+}
+
+/// Where a packet goes next.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Hop {
+    /// The router; empty where the receiver is reached without one.
+    pub(super) router: String,
+    /// The interface.
+    pub(super) interface: String,
+}
+
+/// `10.0.0.9 via 10.0.0.1 dev eth0 src 10.0.0.2 uid 0`; another first word tells of another kind of
+/// route.
+pub(super) fn route(line: &str) -> Option<(IpAddr, Hop)> {
+    Some((line.split_whitespace().next()?.parse().ok()?, hop(line)?))
+}
+
+/// The hops of routes that have several: `default proto static \ nexthop via 10.0.0.1 dev eth0
+/// weight 1 \ nexthop …`.
+pub(super) fn choices_of(routes: &str) -> BTreeSet<Hop> {
+    routes
+        .lines()
+        .flat_map(|line| line.split("nexthop ").skip(1))
+        .filter_map(hop)
+        .collect()
+}
+
+/// `… via 10.0.0.1 dev eth0 …`.
+fn hop(text: &str) -> Option<Hop> {
+    let (before, behind) = text.split_once("dev ")?;
+    let router = before
+        .split_once("via ")
+        .map_or("", |(_, router)| router.trim());
+    Some(Hop {
+        router: router.to_owned(),
+        interface: behind.split_whitespace().next()?.to_owned(),
+    })
+}
+
+/// The node's own addresses, of what `ip -o address show` prints: `2: eth0    inet 10.0.0.1/24 brd
+/// …`.
+pub(super) fn addresses(text: &str) -> BTreeSet<IpAddr> {
+    let of_line = |line: &str| {
+        let mut words = line
+            .split_whitespace()
+            .skip_while(|word| !matches!(*word, "inet" | "inet6"))
+            .skip(1);
+        words.next()?.split('/').next()?.parse().ok()
+    };
+    text.lines().filter_map(of_line).collect()
+}

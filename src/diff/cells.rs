@@ -1,0 +1,214 @@
+//! What both states say in one direction, with each class at the other end.
+//!
+//! Cost: for views that say something else than before, the classes that their rules name, each
+//! with its way through them; for the others, the classes with which they say something else than
+//! by default.
+
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
+
+use crate::diff::causes::{Deciders, Near, Turned};
+use crate::diff::matched_peers::Joint;
+use crate::diff::{Both, Known, State};
+use crate::net::Direction;
+use crate::packet_space::{ClassId, Traffic, TrafficId, ViewId};
+
+/// What a view says with a class, then and now.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Cell {
+    pub(super) seen: Both<TrafficId>,
+    /// What turned, in parts of one reason each.
+    pub(super) turned: Vec<Turned>,
+}
+
+/// A number for each cell. Equal cells have equal numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct CellId(u32);
+
+/// A view of both states, cell by cell.
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    /// With most classes.
+    pub(super) by_default: CellId,
+    /// With these, in order, by position among the joint classes.
+    pub(super) named: Vec<(usize, CellId)>,
+}
+
+/// All cells that came up.
+#[derive(Debug)]
+pub(super) struct Cells<'work, 'input> {
+    pub(super) both: Both<Known<'work, 'input>>,
+    pub(super) joint: &'work Joint<'input>,
+    pub(super) deciders: Deciders<'input>,
+    all: IndexSet<Cell, FxBuildHasher>,
+}
+
+impl Default for CellId {
+    fn default() -> Self {
+        Self(u32::MAX)
+    }
+}
+
+impl Row {
+    /// The cell with a class.
+    pub(super) fn at(&self, far: usize) -> CellId {
+        let found = self.named.binary_search_by_key(&far, |row| row.0).ok();
+        found
+            .and_then(|at| self.named.get(at))
+            .map_or(self.by_default, |row| row.1)
+    }
+}
+
+impl<'work, 'input> Cells<'work, 'input> {
+    pub(super) fn of(both: Both<Known<'work, 'input>>, joint: &'work Joint<'input>) -> Self {
+        Self {
+            both,
+            joint,
+            deciders: Deciders::default(),
+            all: IndexSet::default(),
+        }
+    }
+
+    /// A cell.
+    pub(super) fn get(&self, id: CellId) -> Option<&Cell> {
+        self.all.get_index(id.0 as usize)
+    }
+
+    /// Whether a cell says something else than before.
+    pub(super) fn differs(&self, id: CellId) -> bool {
+        self.get(id)
+            .is_some_and(|cell| cell.seen.old != cell.seen.new)
+    }
+
+    /// Whether a view says something else than before with any class.
+    pub(super) fn is_touched(&self, views: Both<ViewId>) -> bool {
+        let [old, new] = [self.both.old, self.both.new].map(|known| &known.space.relation);
+        let differs = |index: &usize| {
+            let far = self.joint.classes.get(*index).map(|class| class.classes);
+            far.is_some_and(|far| old.seen(views.old, far.old) != new.seen(views.new, far.new))
+        };
+        let before = || {
+            old.exceptions(views.old)
+                .iter()
+                .flat_map(|row| self.joint.within(State::Old, row.0))
+        };
+        let after = || {
+            new.exceptions(views.new)
+                .iter()
+                .flat_map(|row| self.joint.within(State::New, row.0))
+        };
+        old.seen_by_default(views.old) != new.seen_by_default(views.new)
+            || before().any(differs)
+            || after().any(differs)
+    }
+
+    /// What some say with one class.
+    pub(super) fn between(
+        &mut self,
+        near: Both<Near>,
+        far: usize,
+        direction: Direction,
+        traffic: &mut Traffic,
+    ) -> CellId {
+        let far = self.joint.classes.get(far).map(|class| class.classes);
+        far.map_or_else(CellId::default, |far| {
+            self.cell(near, far, direction, traffic)
+        })
+    }
+
+    /// All that some say in a direction.
+    pub(super) fn row(
+        &mut self,
+        near: Both<Near>,
+        direction: Direction,
+        traffic: &mut Traffic,
+    ) -> Row {
+        let nowhere = Both {
+            old: ClassId::NOWHERE,
+            new: ClassId::NOWHERE,
+        };
+        let by_default = self.cell(near, nowhere, direction, traffic);
+        let views = Both {
+            old: near.old.view,
+            new: near.new.view,
+        };
+        let named = if self.is_touched(views) {
+            self.named(views)
+        } else {
+            self.excepted(views)
+        };
+        let mut row = Row {
+            by_default,
+            named: Vec::new(),
+        };
+        for index in named {
+            let Some(far) = self.joint.classes.get(index).map(|class| class.classes) else {
+                continue;
+            };
+            let cell = self.cell(near, far, direction, traffic);
+            row.named
+                .extend((cell != by_default).then_some((index, cell)));
+        }
+        row
+    }
+
+    fn cell(
+        &mut self,
+        near: Both<Near>,
+        far: Both<ClassId>,
+        direction: Direction,
+        traffic: &mut Traffic,
+    ) -> CellId {
+        let [old, new] = [self.both.old, self.both.new].map(|known| &known.space.relation);
+        let seen = Both {
+            old: old.seen(near.old.view, far.old),
+            new: new.seen(near.new.view, far.new),
+        };
+        let turned = match seen.old == seen.new {
+            true => Vec::new(),
+            false => self
+                .deciders
+                .turned(self.both, (near, far), direction, traffic),
+        };
+        let (index, _) = self.all.insert_full(Cell { seen, turned });
+        CellId(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// The joint classes that the rules of a view name, in order.
+    fn named(&self, views: Both<ViewId>) -> Vec<usize> {
+        self.within(
+            self.both.old.space.relation.named(views.old),
+            self.both.new.space.relation.named(views.new),
+        )
+    }
+
+    /// The joint classes with which a view says something else than by default, in order.
+    fn excepted(&self, views: Both<ViewId>) -> Vec<usize> {
+        let excepted = |known: Known<'_, '_>, view| {
+            known
+                .space
+                .relation
+                .exceptions(view)
+                .iter()
+                .map(|row| row.0)
+                .collect()
+        };
+        self.within(
+            excepted(self.both.old, views.old),
+            excepted(self.both.new, views.new),
+        )
+    }
+
+    fn within(&self, old: Vec<ClassId>, new: Vec<ClassId>) -> Vec<usize> {
+        let before = old
+            .into_iter()
+            .flat_map(|class| self.joint.within(State::Old, class));
+        let after = new
+            .into_iter()
+            .flat_map(|class| self.joint.within(State::New, class));
+        let mut within: Vec<usize> = before.chain(after).copied().collect();
+        within.sort_unstable();
+        within.dedup();
+        within
+    }
+}

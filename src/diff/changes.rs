@@ -1,0 +1,415 @@
+//! What may pass otherwise between those who are in both states.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::diff::causes::{Deciders, Turn, Turned};
+use crate::diff::cells::{CellId, Cells};
+use crate::diff::matched_peers::{Class, Joint, Spot};
+use crate::diff::pairs::{Group, Groups, Walk};
+use crate::diff::{Both, Known, PeerId, Reason, State};
+use crate::inventory::Endpoint;
+use crate::net::{Direction, Family, Protocol, Side};
+use crate::packet::{Message, PortPair};
+use crate::packet_space::{self, ListWay, Traffic, TrafficId};
+use crate::policy::HostEndpoint;
+
+/// What may pass otherwise between some.
+#[derive(Debug)]
+pub struct Change<'input> {
+    /// All that might pass.
+    pub before: TrafficId,
+    /// All that may pass.
+    pub after: TrafficId,
+    /// What may pass now and might not, in parts of one cause each.
+    pub gained: Vec<Portion<'input>>,
+    /// What might pass and may not now, in parts of one cause each.
+    pub lost: Vec<Portion<'input>>,
+    /// The list of host endpoints that says so, where it is one; these are the near ends of the
+    /// blocks then.
+    pub host: Option<AtHost>,
+    /// Between whom.
+    pub blocks: Vec<Block>,
+}
+
+/// A list of host endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AtHost {
+    /// The list, and what becomes of packets there.
+    pub way: ListWay,
+    /// The direction: ingress has the host endpoint for its destination.
+    pub direction: Direction,
+    /// The addresses at the node, or behind it, where it is so; none where it is so with all.
+    pub near: Vec<PeerId>,
+}
+
+/// Traffic that one cause lets through or stops.
+#[derive(Debug)]
+pub struct Portion<'input> {
+    /// The traffic.
+    pub traffic: TrafficId,
+    /// Why: one reason for each direction in which the verdict turned.
+    pub reasons: Vec<Reason<'input>>,
+    /// One packet of it.
+    pub witness: Witness<'input>,
+}
+
+/// Each of some with each of others. What a single endpoint says to itself is not meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Block {
+    /// Senders, in order.
+    pub from: Vec<PeerId>,
+    /// Receivers, in order.
+    pub to: Vec<PeerId>,
+    /// The families in which it is so.
+    pub families: Vec<Family>,
+}
+
+/// A packet that shows a change. Its ends are those of the state that allows it.
+#[derive(Debug, Clone)]
+pub struct Witness<'input> {
+    /// The family.
+    pub family: Family,
+    /// The sender.
+    pub from: End<'input>,
+    /// The receiver.
+    pub to: End<'input>,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The ports, of a protocol that has them.
+    pub ports: Option<PortPair>,
+    /// The message, of ICMP and ICMPv6.
+    pub message: Option<Message>,
+}
+
+/// An end of a witness.
+#[derive(Debug, Clone, Copy)]
+pub struct End<'input> {
+    /// The endpoint; none outside.
+    pub endpoint: Option<&'input Endpoint>,
+    /// The host endpoint that is met there.
+    pub host: Option<&'input HostEndpoint>,
+    /// The address; none where nobody knows it yet.
+    pub address: Option<IpAddr>,
+}
+
+/// What makes changes one: before, after, and the parts with their turns.
+pub(super) type Key = (TrafficId, TrafficId, Vec<Part>);
+/// What turned, in which state it passes, and why.
+pub(super) type Part = (State, TrafficId, Vec<Turn>);
+
+/// One side of a block.
+pub(super) struct Sides {
+    pub(super) endpoints: Vec<PeerId>,
+    pub(super) outside: Vec<PeerId>,
+}
+
+/// Blocks in the making. Those between endpoints are of one family or both; addresses outside say
+/// their family themselves.
+#[derive(Default)]
+pub(super) struct Blocks {
+    between: BTreeMap<(Vec<PeerId>, Vec<PeerId>), BTreeSet<Family>>,
+    /// By the receivers.
+    from_outside: BTreeMap<Vec<PeerId>, (BTreeSet<PeerId>, BTreeSet<Family>)>,
+    /// By the senders.
+    to_outside: BTreeMap<Vec<PeerId>, (BTreeSet<PeerId>, BTreeSet<Family>)>,
+}
+
+impl Blocks {
+    pub(super) fn add(&mut self, from: Sides, to: Sides, family: Family) {
+        if !from.outside.is_empty() && !to.endpoints.is_empty() {
+            let known = self.from_outside.entry(to.endpoints.clone()).or_default();
+            known.0.extend(from.outside);
+            known.1.insert(family);
+        }
+        if !from.endpoints.is_empty() && !to.outside.is_empty() {
+            let known = self.to_outside.entry(from.endpoints.clone()).or_default();
+            known.0.extend(to.outside);
+            known.1.insert(family);
+        }
+        if !from.endpoints.is_empty() && !to.endpoints.is_empty() {
+            self.between
+                .entry((from.endpoints, to.endpoints))
+                .or_default()
+                .insert(family);
+        }
+    }
+
+    pub(super) fn finish(self) -> Vec<Block> {
+        let listed = |peers: BTreeSet<PeerId>| peers.into_iter().collect();
+        let families = |families: BTreeSet<Family>| families.into_iter().collect();
+        let between = self.between.into_iter().map(|((from, to), known)| Block {
+            from,
+            to,
+            families: families(known),
+        });
+        let entering = self
+            .from_outside
+            .into_iter()
+            .map(|(to, (from, known))| Block {
+                from: listed(from),
+                to,
+                families: families(known),
+            });
+        let leaving = self
+            .to_outside
+            .into_iter()
+            .map(|(from, (to, known))| Block {
+                from,
+                to: listed(to),
+                families: families(known),
+            });
+        between.chain(entering).chain(leaving).collect()
+    }
+}
+
+/// Makes changes of what is found.
+pub(super) struct Teller<'work, 'input> {
+    pub(super) both: Both<Known<'work, 'input>>,
+    pub(super) joint: &'work Joint<'input>,
+    pub(super) deciders: &'work Deciders<'input>,
+}
+
+/// All changes between endpoints and outside.
+pub(super) fn all<'input>(
+    cells: &mut Cells<'_, 'input>,
+    traffic: &mut Traffic,
+) -> Vec<Change<'input>> {
+    let counted = counted(traffic);
+    let find =
+        |cells: &Cells<'_, 'input>, pair, traffic: &mut Traffic| key(cells, pair, counted, traffic);
+    let groups = Walk::new(cells, traffic, find).groups();
+    let teller = Teller {
+        both: cells.both,
+        joint: cells.joint,
+        deciders: &cells.deciders,
+    };
+    let change =
+        |(key, group): (&Key, &Group)| teller.change_of_group(key, (group, &groups), traffic);
+    groups.all.iter().filter_map(change).collect()
+}
+
+/// What counts: port 0 is reserved, and nobody listens there.
+pub(super) fn counted(traffic: &mut Traffic) -> TrafficId {
+    let is_zero = |class: &packet_space::Class| {
+        [Side::Source, Side::Destination]
+            .into_iter()
+            .any(|side| class.port(side) == Some((0, 0)))
+    };
+    traffic.select(|class| !is_zero(class))
+}
+
+/// What changes between a sender and a receiver; none where that is nothing.
+fn key(
+    cells: &Cells<'_, '_>,
+    (leaving, entering): (CellId, CellId),
+    counted: TrafficId,
+    traffic: &mut Traffic,
+) -> Option<Key> {
+    let (leaving, entering) = (cells.get(leaving)?, cells.get(entering)?);
+    let before = traffic.and(leaving.seen.old, entering.seen.old);
+    let after = traffic.and(leaving.seen.new, entering.seen.new);
+    let [before, after] = [before, after].map(|all| traffic.and(all, counted));
+    let parts = parts(
+        (before, after),
+        &[&leaving.turned, &entering.turned],
+        traffic,
+    );
+    (before != after).then_some((before, after, parts))
+}
+
+/// What was gained and lost, by the directions in which the verdict turned, and by what turned it.
+pub(super) fn parts(
+    (before, after): (TrafficId, TrafficId),
+    turned: &[&[Turned]],
+    traffic: &mut Traffic,
+) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (state, all) in [
+        (State::New, traffic.less(after, before)),
+        (State::Old, traffic.less(before, after)),
+    ] {
+        let mut own = if all == Traffic::NONE {
+            Vec::new()
+        } else {
+            vec![(all, Vec::new())]
+        };
+        for turned in turned {
+            own = cut(own, turned, traffic);
+        }
+        parts.extend(
+            own.into_iter()
+                .map(|(traffic, turns)| (state, traffic, turns)),
+        );
+    }
+    parts
+}
+
+/// Cuts parts further by what turned in one more direction.
+fn cut(
+    parts: Vec<(TrafficId, Vec<Turn>)>,
+    turned: &[Turned],
+    traffic: &mut Traffic,
+) -> Vec<(TrafficId, Vec<Turn>)> {
+    let mut cut: BTreeMap<Vec<Turn>, TrafficId> = BTreeMap::new();
+    let mut add = |turns: Vec<Turn>, part: TrafficId, traffic: &mut Traffic| {
+        let known = cut.entry(turns).or_insert(Traffic::NONE);
+        *known = traffic.or(*known, part);
+    };
+    for (mut rest, turns) in parts {
+        for one in turned {
+            let common = traffic.and(rest, one.traffic);
+            rest = traffic.less(rest, common);
+            add(
+                turns.iter().copied().chain([one.turn]).collect(),
+                common,
+                traffic,
+            );
+        }
+        add(turns, rest, traffic);
+    }
+    cut.into_iter()
+        .filter(|(_, part)| *part != Traffic::NONE)
+        .map(|(turns, part)| (part, turns))
+        .collect()
+}
+
+impl<'input> Teller<'_, 'input> {
+    fn change_of_group(
+        &self,
+        key: &Key,
+        (group, groups): (&Group, &Groups<Key>),
+        traffic: &Traffic,
+    ) -> Option<Change<'input>> {
+        let (from, to) = group.first;
+        let (source, destination) = (self.joint.classes.get(from)?, self.joint.classes.get(to)?);
+        let end = |class: &Class, state| self.end(class.example, state);
+        let ends = |state| (source.family, end(source, state), end(destination, state));
+        self.change(key, (ends, self.blocks(group, groups)), traffic)
+    }
+
+    /// A change in full, of what passes between some in a state.
+    pub(super) fn change(
+        &self,
+        (before, after, parts): &Key,
+        (ends, blocks): (
+            impl Fn(State) -> (Family, End<'input>, End<'input>),
+            Vec<Block>,
+        ),
+        traffic: &Traffic,
+    ) -> Option<Change<'input>> {
+        let mut change = Change {
+            before: *before,
+            after: *after,
+            gained: Vec::new(),
+            lost: Vec::new(),
+            host: None,
+            blocks,
+        };
+        for (state, part, turns) in parts {
+            let reasons = turns
+                .iter()
+                .map(|turn| self.deciders.reason(*turn))
+                .collect();
+            let portion = Portion {
+                traffic: *part,
+                reasons,
+                witness: witness(ends(*state), *part, traffic)?,
+            };
+            match state {
+                State::New => change.gained.push(portion),
+                State::Old => change.lost.push(portion),
+            }
+        }
+        change
+            .gained
+            .sort_by(|left, right| left.reasons.cmp(&right.reasons));
+        change
+            .lost
+            .sort_by(|left, right| left.reasons.cmp(&right.reasons));
+        Some(change)
+    }
+
+    /// A place of a class as the end of a witness.
+    pub(super) fn end(&self, spot: Both<Spot>, state: State) -> End<'input> {
+        let (spot, inventory) = (spot.of(state), self.both.of(state).resolved.inventory);
+        End {
+            endpoint: spot.endpoint.map(|id| inventory.endpoint(id)),
+            host: None,
+            address: spot.address,
+        }
+    }
+
+    /// Pairs of classes as few blocks of peers.
+    fn blocks(&self, group: &Group, groups: &Groups<Key>) -> Vec<Block> {
+        let mut blocks = Blocks::default();
+        for (list, from) in &group.senders {
+            let family = from
+                .first()
+                .and_then(|index| self.joint.classes.get(*index))
+                .map(|class| class.family);
+            if let Some(family) = family {
+                blocks.add(
+                    self.sides(from),
+                    self.sides(groups.receivers(*list)),
+                    family,
+                );
+            }
+        }
+        blocks.finish()
+    }
+
+    /// The peers of some classes: endpoints, and addresses outside.
+    pub(super) fn sides(&self, classes: &[usize]) -> Sides {
+        let is_outside = |id: &PeerId| {
+            self.joint
+                .peers
+                .get(id.index())
+                .is_some_and(super::Peer::is_outside)
+        };
+        let (outside, endpoints) = self.peers(classes).into_iter().partition(is_outside);
+        Sides { endpoints, outside }
+    }
+
+    pub(super) fn peers(&self, classes: &[usize]) -> Vec<PeerId> {
+        let mut peers: Vec<PeerId> = classes
+            .iter()
+            .filter_map(|index| self.joint.classes.get(*index))
+            .flat_map(|class| class.peers.iter().copied())
+            .collect();
+        peers.sort_unstable();
+        peers.dedup();
+        peers
+    }
+}
+
+/// A packet of some traffic, of a protocol that the family has where there is any.
+fn witness<'input>(
+    (family, from, to): (Family, End<'input>, End<'input>),
+    part: TrafficId,
+    traffic: &Traffic,
+) -> Option<Witness<'input>> {
+    let foreign = match family {
+        Family::V4 => Protocol::ICMPV6,
+        Family::V6 => Protocol::ICMP,
+    };
+    let examples = || {
+        traffic
+            .classes(part)
+            .filter_map(packet_space::Class::example)
+    };
+    let mut own = examples().filter(|(protocol, ..)| *protocol != foreign);
+    // a class of senders' ports may have been cut below those that senders use
+    let usual = examples()
+        .filter(|(protocol, ..)| *protocol != foreign)
+        .find(|(_, ports, _)| ports.is_none_or(packet_space::is_usual));
+    let (protocol, ports, message) = usual.or_else(|| own.next()).or_else(|| examples().next())?;
+    Some(Witness {
+        family,
+        from,
+        to,
+        protocol,
+        ports,
+        message,
+    })
+}

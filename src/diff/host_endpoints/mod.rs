@@ -1,0 +1,431 @@
+//! What the lists of host endpoints let pass otherwise.
+//!
+//! Compared is by place, not by name: who is met at an interface then and now, list by list, with
+//! what passes unasked (failsafe ports, neighbours' messages) left out. Where all lists of two
+//! states say the same, the same passes. The node's own address is no endpoint's. Normal policy is
+//! not asked about endpoints of the node itself: what concerns them alone is no difference, and
+//! where it concerns others too they are left in, so that nodes with the same policy stay together.
+//!
+//! Cost: places with the same lists are one; of those, a row for each view, and the classes with
+//! which it differs.
+
+mod exempt;
+mod meetings;
+
+pub(super) use exempt::Exempt;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use indexmap::{IndexMap, IndexSet};
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+use crate::diff::causes::{Near, Speaker};
+use crate::diff::cells::{CellId, Cells};
+use crate::diff::changes::{self, AtHost, Blocks, Change, End, Key, Sides, Teller};
+use crate::diff::matched_peers::{self, Class};
+use crate::diff::{Both, Identity, Known, Peer, PeerId, State};
+use crate::net::{Direction, Family};
+use crate::packet_space::{HostList, ListId, ListWay, Traffic, TrafficId, ViewId};
+use crate::policy::{HostEndpoint, List};
+use crate::resolve::HostEndpointId;
+
+use meetings::Meeting;
+
+/// A list in both states, and the joint class of the node's address where only that is meant.
+type Asked = ((ListWay, Direction), Both<ListId>, Option<usize>);
+
+/// What differs at a list, and with whom.
+#[derive(Debug)]
+struct Found {
+    key: Key,
+    family: Family,
+    /// The joint classes at the node; none where it is so with all.
+    near: Option<Vec<usize>>,
+    /// Those at the other end, in order.
+    far: Rc<Vec<usize>>,
+}
+
+/// Host endpoints at which the same differs.
+#[derive(Debug)]
+struct Alike {
+    /// By who is at the other end.
+    hosts: BTreeMap<(Rc<Vec<usize>>, Family), BTreeSet<PeerId>>,
+    seat: Seat,
+}
+
+/// Where a witness is met.
+#[derive(Debug, Clone)]
+struct Seat {
+    hosts: Both<Option<HostEndpointId>>,
+    node: String,
+    family: Family,
+    near: Option<Vec<usize>>,
+    far: usize,
+}
+
+/// Compares host endpoints.
+struct Comparer<'run, 'work, 'input> {
+    cells: &'run mut Cells<'work, 'input>,
+    exempt: Exempt<'run>,
+    traffic: &'run mut Traffic,
+    counted: TrafficId,
+    known: FxHashMap<Asked, Rc<Vec<Found>>>,
+    peers: IndexSet<(&'input str, &'input str), FxBuildHasher>,
+    alike: IndexMap<(Key, AtHost), Alike, FxBuildHasher>,
+}
+
+/// All that host endpoints let pass otherwise, and host endpoints as peers behind all others.
+pub(super) fn all<'input>(
+    cells: &mut Cells<'_, 'input>,
+    exempt: Exempt<'_>,
+    traffic: &mut Traffic,
+) -> (Vec<Change<'input>>, Vec<Peer<'input>>) {
+    let (both, joint) = (cells.both, cells.joint);
+    let counted = changes::counted(traffic);
+    let (known, peers, alike) = (
+        FxHashMap::default(),
+        IndexSet::default(),
+        IndexMap::default(),
+    );
+    let mut comparer = Comparer {
+        cells,
+        exempt,
+        traffic,
+        counted,
+        known,
+        peers,
+        alike,
+    };
+    for node in meetings::nodes(both) {
+        for meeting in meetings::of_node(both, joint, node) {
+            ListWay::ALL
+                .into_iter()
+                .for_each(|asked| comparer.compare(node, meeting, asked));
+        }
+    }
+    let teller = Teller {
+        both,
+        joint,
+        deciders: &comparer.cells.deciders,
+    };
+    let changes = comparer
+        .alike
+        .iter()
+        .filter_map(|((key, at), alike)| change(&teller, (key, at), alike, comparer.traffic))
+        .collect();
+    let peer = |(node, name): &(&'input str, &'input str)| Peer {
+        identity: Identity::Host { node, name },
+        endpoints: Default::default(),
+    };
+    (changes, comparer.peers.iter().map(peer).collect())
+}
+
+impl<'input> Comparer<'_, '_, 'input> {
+    fn compare(&mut self, node: &str, meeting: Meeting, (way, direction): (ListWay, Direction)) {
+        let list = |known: Known<'_, '_>, host| known.space.relation.list_of(host, way, direction);
+        let both = self.cells.both;
+        let (Some(old), Some(new)) = (
+            list(both.old, meeting.hosts.old),
+            list(both.new, meeting.hosts.new),
+        ) else {
+            return;
+        };
+        let asked = ((way, direction), Both { old, new }, meeting.near);
+        let found = match self.known.get(&asked) {
+            Some(known) => Rc::clone(known),
+            None => {
+                let found = Rc::new(self.find(asked));
+                self.known.insert(asked, Rc::clone(&found));
+                found
+            }
+        };
+        let is_for_others = way.list() == List::Normal;
+        for found in found.iter() {
+            let is_met = |far: &usize| !is_for_others || !self.is_all_on(*far, node);
+            if let Some(far) = found.far.iter().copied().find(is_met) {
+                self.add((node, meeting.hosts), (way, direction), (found, far));
+            }
+        }
+    }
+
+    /// Whether all places of a class are on a node in both states.
+    fn is_all_on(&self, class: usize, node: &str) -> bool {
+        let here = |class: &Class| {
+            matched_peers::nodes(self.cells.both, &class.example) == [Some(node), Some(node)]
+                && class.elsewhere.is_none()
+        };
+        self.cells.joint.classes.get(class).is_some_and(here)
+    }
+
+    fn add(
+        &mut self,
+        at: (&str, Both<Option<HostEndpointId>>),
+        asked: (ListWay, Direction),
+        (found, far): (&Found, usize),
+    ) {
+        let (node, hosts) = at;
+        let Some(host) = host(self.cells.both, hosts) else {
+            return;
+        };
+        let peer = PeerId::at(
+            self.cells.joint.peers.len()
+                + self
+                    .peers
+                    .insert_full((host.node.as_str(), host.name.as_str()))
+                    .0,
+        );
+        let teller = Teller {
+            both: self.cells.both,
+            joint: self.cells.joint,
+            deciders: &self.cells.deciders,
+        };
+        let near = found
+            .near
+            .as_ref()
+            .map_or_else(Vec::new, |near| teller.peers(near));
+        let key = (
+            found.key.clone(),
+            AtHost {
+                way: asked.0,
+                direction: asked.1,
+                near,
+            },
+        );
+        let (family, near) = (found.family, found.near.clone());
+        let seat = || Seat {
+            hosts,
+            node: node.to_owned(),
+            family,
+            near,
+            far,
+        };
+        let alike = self.alike.entry(key).or_insert_with(|| Alike {
+            hosts: BTreeMap::new(),
+            seat: seat(),
+        });
+        alike
+            .hosts
+            .entry((Rc::clone(&found.far), family))
+            .or_default()
+            .insert(peer);
+    }
+
+    /// What differs at a list.
+    fn find(&mut self, (asked, lists, near): Asked) -> Vec<Found> {
+        let relations =
+            [self.cells.both.old, self.cells.both.new].map(|known| &known.space.relation);
+        let [old, new] = relations;
+        let (Some(old), Some(new)) = (old.list(lists.old), new.list(lists.new)) else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for family in Family::BOTH {
+            let views = self.views((old, new), (family, asked.0.list()), near);
+            let mut alike: BTreeMap<(Key, Vec<usize>), Vec<usize>> = BTreeMap::new();
+            let all: usize = views.values().map(Vec::len).sum();
+            for (views, members) in views {
+                let differing = self.differing(views, lists, (asked, family));
+                differing
+                    .into_iter()
+                    .for_each(|found| alike.entry(found).or_default().extend(&members));
+            }
+            for ((key, far), mut members) in alike {
+                members.sort_unstable();
+                let near = (members.len() < all || near.is_some()).then_some(members);
+                found.push(Found {
+                    key,
+                    family,
+                    near,
+                    far: Rc::new(far),
+                });
+            }
+        }
+        found
+    }
+
+    /// The views of the joint classes that may be at the node, each with its classes.
+    fn views(
+        &self,
+        (old, new): (&HostList, &HostList),
+        (family, list): (Family, List),
+        near: Option<usize>,
+    ) -> BTreeMap<(ViewId, ViewId), Vec<usize>> {
+        let mut views: BTreeMap<(ViewId, ViewId), Vec<usize>> = BTreeMap::new();
+        for (index, class) in self.cells.joint.classes.iter().enumerate() {
+            let is_outside = class.example.new.endpoint.is_none();
+            let is_here = class.family == family
+                && near.is_none_or(|near| near == index)
+                && (is_outside || list != List::Normal);
+            if is_here {
+                let key = (
+                    old.view(Some(class.classes.old), family),
+                    new.view(Some(class.classes.new), family),
+                );
+                views.entry(key).or_default().push(index);
+            }
+        }
+        views
+    }
+
+    /// What differs where the node has some addresses, and with whom.
+    fn differing(
+        &mut self,
+        (old, new): (ViewId, ViewId),
+        lists: Both<ListId>,
+        (asked, family): ((ListWay, Direction), Family),
+    ) -> BTreeMap<Key, Vec<usize>> {
+        let near = Both {
+            old: Near {
+                view: old,
+                speaker: Speaker::List(lists.old),
+            },
+            new: Near {
+                view: new,
+                speaker: Speaker::List(lists.new),
+            },
+        };
+        let mut found: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
+        if !self.exempt.has_prefixes() && !self.cells.is_touched(Both { old, new }) {
+            return found;
+        }
+        let row = self.cells.row(near, asked.1, self.traffic);
+        let mut known: FxHashMap<(CellId, Both<TrafficId>), Option<Key>> = FxHashMap::default();
+        let joint = self.cells.joint;
+        for (index, class) in joint
+            .classes
+            .iter()
+            .enumerate()
+            .filter(|(_, class)| class.family == family)
+        {
+            let exempt = Both {
+                old: self
+                    .exempt
+                    .passing(asked, (family, class.example.old.address), self.traffic),
+                new: self
+                    .exempt
+                    .passing(asked, (family, class.example.new.address), self.traffic),
+            };
+            let cell = row.at(index);
+            let key = known
+                .entry((cell, exempt))
+                .or_insert_with(|| self.key(asked.0, cell, exempt));
+            key.iter()
+                .for_each(|key| found.entry(key.clone()).or_default().push(index));
+        }
+        found
+    }
+
+    fn key(&mut self, way: ListWay, cell: CellId, exempt: Both<TrafficId>) -> Option<Key> {
+        let cell = self.cells.get(cell)?;
+        let mut asked = |seen, exempt| match way {
+            ListWay::Passed(_) => self.traffic.or(seen, exempt),
+            ListWay::LetThrough(_) => self.traffic.less(seen, exempt),
+        };
+        let (before, after) = (
+            asked(cell.seen.old, exempt.old),
+            asked(cell.seen.new, exempt.new),
+        );
+        let [before, after] = [before, after].map(|all| self.traffic.and(all, self.counted));
+        let parts = changes::parts((before, after), &[&cell.turned], self.traffic);
+        (before != after).then_some((before, after, parts))
+    }
+}
+
+/// The host endpoint that is shown for a place: that of now, else that of then.
+fn host<'input>(
+    both: Both<Known<'_, 'input>>,
+    hosts: Both<Option<HostEndpointId>>,
+) -> Option<&'input HostEndpoint> {
+    let [then, now] = [(both.old, hosts.old), (both.new, hosts.new)]
+        .map(|(known, id)| known.resolved.host_endpoint(id?));
+    now.or(then)
+}
+
+fn change<'input>(
+    teller: &Teller<'_, 'input>,
+    (key, at): (&Key, &AtHost),
+    alike: &Alike,
+    traffic: &Traffic,
+) -> Option<Change<'input>> {
+    let mut blocks = Blocks::default();
+    for ((far, family), hosts) in &alike.hosts {
+        let hosts = Sides {
+            endpoints: hosts.iter().copied().collect(),
+            outside: Vec::new(),
+        };
+        match at.direction {
+            Direction::Ingress => blocks.add(teller.sides(far), hosts, *family),
+            Direction::Egress => blocks.add(hosts, teller.sides(far), *family),
+        }
+    }
+    let seat = &alike.seat;
+    let is_normal = at.way.list() == List::Normal;
+    let ends = |state: State| {
+        let far = far_end(teller, seat, state, is_normal);
+        let near = End {
+            endpoint: None,
+            host: host(teller.both, seat.hosts),
+            address: near_address(teller, seat),
+        };
+        match at.direction {
+            Direction::Ingress => (seat.family, far, near),
+            Direction::Egress => (seat.family, near, far),
+        }
+    };
+    let change = teller.change(key, (ends, blocks.finish()), traffic)?;
+    Some(Change {
+        host: Some(at.clone()),
+        ..change
+    })
+}
+
+/// Somebody at the other end, not of the node where that matters.
+fn far_end<'input>(
+    teller: &Teller<'_, 'input>,
+    seat: &Seat,
+    state: State,
+    is_normal: bool,
+) -> End<'input> {
+    let Some(class) = teller.joint.classes.get(seat.far) else {
+        return End {
+            endpoint: None,
+            host: None,
+            address: None,
+        };
+    };
+    let is_here = is_normal
+        && matched_peers::nodes(teller.both, &class.example).contains(&Some(seat.node.as_str()));
+    let spot = class.elsewhere.filter(|_| is_here).unwrap_or(class.example);
+    teller.end(spot, state)
+}
+
+/// An address at the node, of its own if there is such a one; none where it may be any, and no own
+/// one is known.
+fn near_address(teller: &Teller<'_, '_>, seat: &Seat) -> Option<IpAddr> {
+    let of_host = host(teller.both, seat.hosts)
+        .into_iter()
+        .flat_map(|host| host.addresses.iter().copied());
+    let inventory = teller.both.new.resolved.inventory;
+    let of_node = inventory
+        .find_node(&seat.node)
+        .into_iter()
+        .flat_map(|node| inventory.node(node).addresses.iter().copied());
+    let is_near = |index: usize| seat.near.as_ref().is_none_or(|near| near.contains(&index));
+    let fits = |address: &IpAddr| {
+        let family = if address.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        };
+        family == seat.family && teller.joint.at(teller.both, *address).is_some_and(is_near)
+    };
+    let only = || {
+        seat.near
+            .iter()
+            .flatten()
+            .find_map(|index| teller.joint.classes.get(*index)?.example.new.address)
+    };
+    of_host.chain(of_node).find(fits).or_else(only)
+}

@@ -1,0 +1,444 @@
+//! Who is in both states, and which classes of places they are in.
+//!
+//! Cost: sorting endpoints and ranges.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use indexmap::IndexMap;
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
+
+use crate::diff::{Both, Known, State};
+use crate::inventory::{Endpoint, EndpointId, EndpointKind, Inventory};
+use crate::net::Family;
+use crate::packet_space::{ClassId, Place, Range};
+
+/// Position in [`Difference::peers`](super::Difference::peers).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(u32);
+
+/// Someone who sends and receives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer<'input> {
+    /// Who it is.
+    pub identity: Identity<'input>,
+    /// Its endpoints in each state, as they are numbered there.
+    pub(super) endpoints: [Vec<EndpointId>; 2],
+}
+
+/// Who a peer is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Identity<'input> {
+    /// An endpoint, or all that have an owner.
+    Endpoints {
+        /// The namespace.
+        namespace: &'input str,
+        /// The kind of the owner; `Pod` and `WorkloadEndpoint` of what has none.
+        kind: &'input str,
+        /// The name.
+        name: &'input str,
+    },
+    /// Addresses that no endpoint has, in order.
+    Outside(Vec<Range>),
+    /// A host endpoint.
+    Host {
+        /// The node.
+        node: &'input str,
+        /// The name.
+        name: &'input str,
+    },
+}
+
+/// Places that are in one class in the old state and in one class in the new state.
+#[derive(Debug)]
+pub(super) struct Class {
+    pub(super) family: Family,
+    pub(super) classes: Both<ClassId>,
+    /// Who has places in it, in order.
+    pub(super) peers: Vec<PeerId>,
+    /// One of its places.
+    pub(super) example: Both<Spot>,
+    /// One on another node than that one, where there is any, so that each is elsewhere than one of
+    /// them.
+    pub(super) elsewhere: Option<Both<Spot>>,
+}
+
+/// A place, and who has it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Spot {
+    pub(super) endpoint: Option<EndpointId>,
+    pub(super) address: Option<IpAddr>,
+}
+
+/// Everyone, and the classes of those who are in both.
+#[derive(Debug, Default)]
+pub(super) struct Joint<'input> {
+    pub(super) peers: Vec<Peer<'input>>,
+    pub(super) classes: Vec<Class>,
+    /// For every peer that is in one state only, that state.
+    pub(super) sole: BTreeMap<PeerId, State>,
+    /// The classes here of each class there.
+    within: Both<Vec<Vec<usize>>>,
+}
+
+/// Classes by what makes one.
+type Made = IndexMap<(Family, ClassId, ClassId), Class, FxBuildHasher>;
+
+impl PeerId {
+    /// The peer at a position.
+    pub fn at(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// Position in [`Difference::peers`](super::Difference::peers).
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Peer<'_> {
+    /// Whether these are addresses outside.
+    pub fn is_outside(&self) -> bool {
+        matches!(self.identity, Identity::Outside(_))
+    }
+
+    /// Whether it is one endpoint, whose traffic to itself is nobody's business.
+    pub fn is_single(&self) -> bool {
+        matches!(
+            self.identity,
+            Identity::Endpoints {
+                kind: "Pod" | "WorkloadEndpoint",
+                ..
+            }
+        )
+    }
+
+    pub(super) fn endpoints(&self, state: State) -> &[EndpointId] {
+        let [old, new] = &self.endpoints;
+        match state {
+            State::Old => old,
+            State::New => new,
+        }
+    }
+}
+
+impl<'input> Joint<'input> {
+    pub(super) fn of(both: Both<Known<'_, 'input>>) -> Self {
+        let mut joint = Self::default();
+        let mut made = Made::default();
+        joint.add_endpoints(both, &mut made);
+        joint.add_outside(both, &mut made);
+        joint.classes = made.into_values().collect();
+        let within =
+            |known: Known<'_, '_>| known.space.places.classes().map(|_| Vec::new()).collect();
+        joint.within = Both {
+            old: within(both.old),
+            new: within(both.new),
+        };
+        for (index, class) in joint.classes.iter().enumerate() {
+            joint
+                .within
+                .old
+                .get_mut(class.classes.old.index())
+                .into_iter()
+                .for_each(|within: &mut Vec<usize>| within.push(index));
+            joint
+                .within
+                .new
+                .get_mut(class.classes.new.index())
+                .into_iter()
+                .for_each(|within: &mut Vec<usize>| within.push(index));
+        }
+        joint
+    }
+
+    /// The classes here of a class of a state, in order.
+    pub(super) fn within(&self, state: State, class: ClassId) -> &[usize] {
+        self.within
+            .of(state)
+            .get(class.index())
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The single endpoint that a class is of; none where it is of several.
+    pub(super) fn single(&self, class: usize) -> Option<PeerId> {
+        let [peer] = self.classes.get(class)?.peers.as_slice() else {
+            return None;
+        };
+        self.peers
+            .get(peer.index())
+            .filter(|peer| peer.is_single())
+            .map(|_| *peer)
+    }
+
+    /// The class of an address that is no endpoint's in either state.
+    pub(super) fn at(&self, both: Both<Known<'_, '_>>, address: IpAddr) -> Option<usize> {
+        let [old, new] = [both.old, both.new].map(|known| known.space.places.at(address, None));
+        let within = self.within(State::Old, old?).iter();
+        within.copied().find(|index| {
+            self.classes
+                .get(*index)
+                .is_some_and(|class| Some(class.classes.new) == new)
+        })
+    }
+
+    fn add_endpoints(&mut self, both: Both<Known<'_, 'input>>, made: &mut Made) {
+        let mut named: BTreeMap<Identity<'input>, [Vec<EndpointId>; 2]> = BTreeMap::new();
+        let inventories: [&'input Inventory; 2] =
+            [both.old.resolved.inventory, both.new.resolved.inventory];
+        for (inventory, state) in inventories.into_iter().zip([State::Old, State::New]) {
+            for (id, endpoint) in inventory.endpoints_with_ids() {
+                let [old, new] = named.entry(identity(endpoint)).or_default();
+                match state {
+                    State::Old => old.push(id),
+                    State::New => new.push(id),
+                }
+            }
+        }
+        for (identity, endpoints) in named {
+            let id = PeerId::at(self.peers.len());
+            let [old, new] = &endpoints;
+            match (old.is_empty(), new.is_empty()) {
+                (true, _) => drop(self.sole.insert(id, State::New)),
+                (false, true) => drop(self.sole.insert(id, State::Old)),
+                (false, false) => counterparts(both, old, new)
+                    .into_iter()
+                    .for_each(|pair| add_pair(both, (id, pair), made)),
+            }
+            self.peers.push(Peer {
+                identity,
+                endpoints,
+            });
+        }
+    }
+
+    /// The addresses that no endpoint has in either state, by the classes that they are in.
+    fn add_outside(&mut self, both: Both<Known<'_, 'input>>, made: &mut Made) {
+        let old = outside(both.old);
+        let mut ranges: BTreeMap<(Family, ClassId, ClassId), Vec<Range>> = BTreeMap::new();
+        let mut from = 0;
+        for (range, class) in outside(both.new) {
+            let ends_before = |(other, _): &(Range, ClassId)| {
+                (other.family, other.last) < (range.family, range.first)
+            };
+            from += old
+                .get(from..)
+                .unwrap_or_default()
+                .partition_point(ends_before);
+            let reached = old.get(from..).unwrap_or_default().iter();
+            for (other, known) in reached
+                .take_while(|(other, _)| (other.family, other.first) <= (range.family, range.last))
+            {
+                let common = Range {
+                    first: range.first.max(other.first),
+                    last: range.last.min(other.last),
+                    ..range
+                };
+                ranges
+                    .entry((range.family, *known, class))
+                    .or_default()
+                    .push(common);
+            }
+        }
+        let mut sorted: Vec<_> = ranges.into_iter().collect();
+        sorted.sort_by(|left, right| left.1.cmp(&right.1));
+        for ((family, old, new), ranges) in sorted {
+            let spot = Spot {
+                endpoint: None,
+                address: ranges.first().map(Range::first_address),
+            };
+            let peers = vec![PeerId::at(self.peers.len())];
+            let class = Class {
+                family,
+                classes: Both { old, new },
+                peers,
+                example: Both {
+                    old: spot,
+                    new: spot,
+                },
+                elsewhere: None,
+            };
+            made.insert((family, old, new), class);
+            self.peers.push(Peer {
+                identity: Identity::Outside(ranges),
+                endpoints: [Vec::new(), Vec::new()],
+            });
+        }
+    }
+}
+
+fn identity(endpoint: &Endpoint) -> Identity<'_> {
+    let own: (&str, &str) = match endpoint.kind {
+        EndpointKind::Pod => ("Pod", &endpoint.name),
+        EndpointKind::WorkloadEndpoint => ("WorkloadEndpoint", &endpoint.name),
+        EndpointKind::Workload(kind) => (kind, &endpoint.name),
+    };
+    // a node owns its static pods, which have no more in common than that
+    let owner = endpoint
+        .owners()
+        .last()
+        .filter(|owner| &*owner.kind != "Node");
+    let (kind, name) = owner.map_or(own, |owner| (&owner.kind, &owner.name));
+    Identity::Endpoints {
+        namespace: &endpoint.namespace,
+        kind,
+        name,
+    }
+}
+
+/// For every endpoint of a peer those of the other state that it is to be compared with: the one of
+/// its name; else one with its labels; else all.
+fn counterparts(
+    both: Both<Known<'_, '_>>,
+    old: &[EndpointId],
+    new: &[EndpointId],
+) -> Vec<(EndpointId, EndpointId)> {
+    let [before, after] = [both.old, both.new].map(|known| known.resolved.inventory);
+    let by_name: FxHashMap<(&str, &str), EndpointId> = old
+        .iter()
+        .map(|id| (before.endpoint(*id), *id))
+        .map(|(endpoint, id)| ((endpoint.kind.word(), &*endpoint.name), id))
+        .collect();
+    let mut pairs = Vec::new();
+    let mut found: FxHashSet<EndpointId> = FxHashSet::default();
+    let mut others = Vec::new();
+    for id in new {
+        let endpoint = after.endpoint(*id);
+        match by_name.get(&(endpoint.kind.word(), &*endpoint.name)) {
+            Some(same) => {
+                found.insert(*same);
+                pairs.push((*same, *id));
+            }
+            None => others.push(*id),
+        }
+    }
+    let gone: Vec<EndpointId> = old
+        .iter()
+        .copied()
+        .filter(|id| !found.contains(id))
+        .collect();
+    if others.is_empty() && gone.is_empty() {
+        return pairs;
+    }
+    let [old_labels, new_labels] = [by_labels(before, old), by_labels(after, new)];
+    for id in others {
+        let alike = old_labels.get(&labels(after, id)).copied();
+        pairs.extend(
+            alike
+                .map_or_else(|| old.to_vec(), |one| vec![one])
+                .into_iter()
+                .map(|other| (other, id)),
+        );
+    }
+    for id in gone {
+        let alike = new_labels.get(&labels(before, id)).copied();
+        pairs.extend(
+            alike
+                .map_or_else(|| new.to_vec(), |one| vec![one])
+                .into_iter()
+                .map(|other| (id, other)),
+        );
+    }
+    pairs
+}
+
+type LabelTexts<'inventory> = BTreeSet<(&'inventory str, &'inventory str)>;
+
+fn labels(inventory: &Inventory, id: EndpointId) -> LabelTexts<'_> {
+    inventory.labels(inventory.endpoint(id)).iter().collect()
+}
+
+fn by_labels<'inventory>(
+    inventory: &'inventory Inventory,
+    ids: &[EndpointId],
+) -> BTreeMap<LabelTexts<'inventory>, EndpointId> {
+    ids.iter()
+        .rev()
+        .map(|id| (labels(inventory, *id), *id))
+        .collect()
+}
+
+/// The places of two endpoints that correspond: of one address, else of one family.
+fn add_pair(
+    both: Both<Known<'_, '_>>,
+    (peer, (old, new)): (PeerId, (EndpointId, EndpointId)),
+    made: &mut Made,
+) {
+    let before = both.old.space.places.of_endpoint(old);
+    for place in both.new.space.places.of_endpoint(new) {
+        let same = before
+            .iter()
+            .find(|other| other.address.is_some() && other.address == place.address);
+        let Some(other) = same.or_else(|| before.iter().find(|other| other.family == place.family))
+        else {
+            continue;
+        };
+        let spot = |endpoint: EndpointId, place: &Place| Spot {
+            endpoint: Some(endpoint),
+            address: place.address,
+        };
+        let class = made
+            .entry((place.family, other.class, place.class))
+            .or_insert_with(|| Class {
+                family: place.family,
+                classes: Both {
+                    old: other.class,
+                    new: place.class,
+                },
+                peers: Vec::new(),
+                example: Both {
+                    old: spot(old, other),
+                    new: spot(new, place),
+                },
+                elsewhere: None,
+            });
+        if class.elsewhere.is_none() {
+            let own = Both {
+                old: spot(old, other),
+                new: spot(new, place),
+            };
+            class.elsewhere =
+                Some(own).filter(|own| nodes(both, own) != nodes(both, &class.example));
+        }
+        if class.peers.last() != Some(&peer) {
+            class.peers.push(peer);
+        }
+    }
+}
+
+/// The nodes of a place in each state; none where it is on no known one.
+pub(super) fn nodes<'known>(
+    both: Both<Known<'known, '_>>,
+    spot: &Both<Spot>,
+) -> [Option<&'known str>; 2] {
+    let name = |known: Known<'known, '_>, spot: &Spot| {
+        let inventory = known.resolved.inventory;
+        spot.endpoint
+            .and_then(|id| inventory.endpoint(id).node)
+            .map(|node| &*inventory.node(node).name)
+    };
+    [name(both.old, &spot.old), name(both.new, &spot.new)]
+}
+
+/// The ranges outside of a state with their classes, in order.
+fn outside(known: Known<'_, '_>) -> Vec<(Range, ClassId)> {
+    let classes = known.space.places.classes();
+    let mut ranges: Vec<(Range, ClassId)> = classes
+        .flat_map(|(id, class)| class.outside.iter().map(move |range| (*range, id)))
+        .collect();
+    ranges.sort_unstable();
+    ranges
+}
+
+/// The addresses of all endpoints, in order.
+pub(super) fn taken(inventories: [&Inventory; 2]) -> Vec<IpAddr> {
+    let endpoints = inventories
+        .into_iter()
+        .flat_map(|inventory| &inventory.endpoints);
+    let mut taken: Vec<IpAddr> = endpoints
+        .flat_map(|endpoint| endpoint.addresses.iter().copied())
+        .collect();
+    taken.sort_unstable();
+    taken.dedup();
+    taken
+}

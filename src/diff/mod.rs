@@ -1,0 +1,190 @@
+//! What two states of a cluster allow otherwise, over the whole packet space, and which rules are
+//! the cause.
+//!
+//! In: [`Resolved`] policy, old and new. Out: [`Difference`]: changes of what may pass between
+//! those who are in both, each with a witness packet and the rules that decide about it then and
+//! now, those at host endpoints among them; endpoints that are new or gone, apart from them.
+//! Absent: words, and nodes' scripts.
+//!
+//! Endpoints are the same in both when their owner (or, of what has none, they themselves) has the
+//! same namespace, kind and name. Addresses that an endpoint has in one of the two are that
+//! endpoint's, and no place outside.
+//!
+//! Cost: that of both spaces; where nothing differs, the exceptions of all views, once; and then
+//! the pairs that a difference touches.
+
+mod causes;
+mod cells;
+mod changes;
+mod host_endpoints;
+mod matched_peers;
+mod pairs;
+mod unmatched_peers;
+
+pub use causes::{Decider, Reason};
+pub use changes::{AtHost, Block, Change, End, Portion, Witness};
+pub use matched_peers::{Identity, Peer, PeerId};
+pub use unmatched_peers::{Connections, Sole};
+
+use std::net::IpAddr;
+
+use crate::connectivity::peers;
+use crate::diff::cells::Cells;
+use crate::diff::host_endpoints::Exempt;
+use crate::options::Options;
+use crate::packet_space::{Cuts, Range, Space, Traffic};
+use crate::policy::List;
+use crate::resolve::Resolved;
+
+/// One of the two states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Before.
+    Old,
+    /// After.
+    New,
+}
+
+/// Something of both states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Both<T> {
+    /// Before.
+    pub old: T,
+    /// After.
+    pub new: T,
+}
+
+/// All that differs.
+#[derive(Debug)]
+pub struct Difference<'input> {
+    /// What the sets of packets below are of.
+    pub traffic: Traffic,
+    /// Everyone in either state, in order; see [`PeerId`].
+    pub peers: Vec<Peer<'input>>,
+    /// What may pass otherwise, between those who are in both; those that gain something first.
+    pub changes: Vec<Change<'input>>,
+    /// Endpoints that are in one state only, in order.
+    pub sole: Both<Vec<Sole>>,
+    /// The addresses of all endpoints of either state, in order.
+    taken: Vec<IpAddr>,
+}
+
+impl<T> Both<T> {
+    /// The one of a state.
+    pub fn of(&self, state: State) -> &T {
+        match state {
+            State::Old => &self.old,
+            State::New => &self.new,
+        }
+    }
+}
+
+/// A state with its space.
+#[derive(Debug, Clone, Copy)]
+struct Known<'known, 'input> {
+    resolved: &'known Resolved<'input>,
+    space: &'known Space<'input>,
+}
+
+/// Everything that differs between two states, whose nodes have these options.
+pub fn between<'input>(
+    old: &Resolved<'input>,
+    new: &Resolved<'input>,
+    options: &Options,
+) -> Difference<'input> {
+    let states = [old, new];
+    let has_hosts = states
+        .iter()
+        .any(|state| state.host_endpoints_with_ids().next().is_some());
+    let exempt = Exempt::of(&options.failsafes);
+    let mut cuts = Cuts::default();
+    states.iter().for_each(|state| cuts.of_policy(state));
+    if has_hosts {
+        exempt.cut(states.iter().any(|state| has_untracked(state)), &mut cuts);
+    }
+    let mut traffic = Traffic::of(&cuts);
+    let [then, now] = states.map(|state| match has_hosts {
+        true => Space::with_hosts(state, exempt.prefixes(), &mut traffic),
+        false => Space::of(state, &mut traffic),
+    });
+    let both = Both {
+        old: Known {
+            resolved: old,
+            space: &then,
+        },
+        new: Known {
+            resolved: new,
+            space: &now,
+        },
+    };
+    let joint = matched_peers::Joint::of(both);
+    let mut cells = Cells::of(both, &joint);
+    let mut changes = changes::all(&mut cells, &mut traffic);
+    let (of_hosts, hosts) = if has_hosts {
+        host_endpoints::all(&mut cells, exempt, &mut traffic)
+    } else {
+        Default::default()
+    };
+    changes.extend(of_hosts);
+    changes.sort_by_cached_key(|change| {
+        (
+            change.gained.is_empty(),
+            change.host.clone(),
+            change.blocks.first().cloned(),
+        )
+    });
+    let sole = Both {
+        old: unmatched_peers::all(both.old, &joint, State::Old, &mut traffic),
+        new: unmatched_peers::all(both.new, &joint, State::New, &mut traffic),
+    };
+    let peers = joint.peers.into_iter().chain(hosts).collect();
+    Difference {
+        traffic,
+        peers,
+        changes,
+        sole,
+        taken: matched_peers::taken([old.inventory, new.inventory]),
+    }
+}
+
+fn has_untracked(state: &Resolved<'_>) -> bool {
+    state
+        .policies
+        .policies()
+        .any(|(_, policy)| policy.is_on(List::Untracked))
+}
+
+impl Difference<'_> {
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.sole.old.is_empty() && self.sole.new.is_empty()
+    }
+
+    /// The peer of an id.
+    pub fn peer(&self, id: PeerId) -> Option<&Peer<'_>> {
+        self.peers.get(id.index())
+    }
+
+    /// The addresses outside that some peers are, as few ranges: those of endpoints that lie among
+    /// them are left in.
+    pub fn ranges(&self, peers: &[PeerId]) -> Vec<Range> {
+        let outside = peers
+            .iter()
+            .filter_map(|id| self.peer(*id))
+            .filter_map(|peer| match &peer.identity {
+                Identity::Outside(ranges) => Some(ranges),
+                Identity::Endpoints { .. } | Identity::Host { .. } => None,
+            });
+        let mut ranges: Vec<Range> = outside.flatten().copied().collect();
+        ranges.sort_unstable();
+        peers::around(&ranges, &self.taken)
+    }
+
+    /// How many pairs of peers a block has.
+    pub fn pairs(&self, block: &Block) -> usize {
+        let is_itself = |id: &&PeerId| {
+            block.to.binary_search(id).is_ok() && self.peer(**id).is_some_and(Peer::is_single)
+        };
+        block.from.len() * block.to.len() - block.from.iter().filter(is_itself).count()
+    }
+}

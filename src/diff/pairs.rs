@@ -1,0 +1,401 @@
+//! The pairs of classes for whom something else may pass than before, in groups that say the same.
+//!
+//! Cost: where a view differs with most classes, two look-ups for each pair of its members and
+//! them; else those that it names. What becomes of a pair is found once for each two cells. Pairs
+//! are kept by sender, and senders with the same receivers together.
+
+use std::collections::BTreeMap;
+
+use indexmap::{IndexMap, IndexSet};
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+use crate::diff::Both;
+use crate::diff::causes::{Near, Speaker};
+use crate::diff::cells::{CellId, Cells, Row};
+use crate::net::{Direction, Family};
+use crate::packet_space::{Traffic, ViewId};
+
+/// Positions of two joint classes: sender, receiver.
+pub(super) type Pair = (usize, usize);
+
+/// Pairs that fare alike, and what they have in common.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// The first of them.
+    pub(super) first: Pair,
+    /// Senders by receivers; all in order.
+    pub(super) senders: BTreeMap<ListId, Vec<usize>>,
+}
+
+/// Position of a list of receivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ListId(usize);
+
+/// All pairs, by what makes them one group.
+#[derive(Debug)]
+pub(super) struct Groups<Key> {
+    pub(super) all: IndexMap<Key, Group, FxBuildHasher>,
+    lists: IndexSet<Vec<usize>, FxBuildHasher>,
+}
+
+/// Classes that say the same in a direction.
+#[derive(Debug)]
+struct Alike {
+    near: Both<Near>,
+    family: Family,
+    members: Vec<usize>,
+    is_touched: bool,
+    /// What they say; made when it is asked for.
+    row: Option<Row>,
+}
+
+/// What makes classes alike.
+type AlikeKey = (Family, Both<ViewId>, Both<usize>);
+
+/// All classes in one direction.
+#[derive(Debug)]
+struct Side {
+    direction: Direction,
+    all: Vec<Alike>,
+    /// For every class, its position there.
+    of_class: Vec<usize>,
+}
+
+/// Goes through the pairs.
+pub(super) struct Walk<'walk, 'work, 'input, Key, Find> {
+    pub(super) cells: &'walk mut Cells<'work, 'input>,
+    pub(super) traffic: &'walk mut Traffic,
+    /// What makes a group of what sender and receiver say; none where nothing changes.
+    pub(super) find: Find,
+    groups: Groups<Key>,
+    known: FxHashMap<(CellId, CellId), Option<usize>>,
+}
+
+impl<Key> Groups<Key> {
+    /// The receivers of a list.
+    pub(super) fn receivers(&self, list: ListId) -> &[usize] {
+        self.lists.get_index(list.0).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Side {
+    fn of(cells: &mut Cells<'_, '_>, direction: Direction) -> Self {
+        let mut side = Self {
+            direction,
+            all: Vec::new(),
+            of_class: Vec::new(),
+        };
+        let mut known: FxHashMap<AlikeKey, usize> = FxHashMap::default();
+        let mut touched: FxHashMap<Both<ViewId>, bool> = FxHashMap::default();
+        for (index, class) in cells.joint.classes.iter().enumerate() {
+            let near = |known: crate::diff::Known<'_, '_>, class| Near {
+                view: known.space.relation.view(class, direction),
+                speaker: Speaker::Class(class),
+            };
+            let near = Both {
+                old: near(cells.both.old, class.classes.old),
+                new: near(cells.both.new, class.classes.new),
+            };
+            let views = Both {
+                old: near.old.view,
+                new: near.new.view,
+            };
+            let speaking = cells
+                .deciders
+                .speaking(cells.both, class.classes, direction);
+            let position = *known
+                .entry((class.family, views, speaking))
+                .or_insert_with(|| {
+                    let is_touched = *touched
+                        .entry(views)
+                        .or_insert_with(|| cells.is_touched(views));
+                    side.all.push(Alike {
+                        near,
+                        family: class.family,
+                        members: Vec::new(),
+                        is_touched,
+                        row: None,
+                    });
+                    side.all.len() - 1
+                });
+            side.all
+                .get_mut(position)
+                .into_iter()
+                .for_each(|alike| alike.members.push(index));
+            side.of_class.push(position);
+        }
+        side
+    }
+
+    fn make(&mut self, position: usize, cells: &mut Cells<'_, '_>, traffic: &mut Traffic) {
+        let Some(alike) = self
+            .all
+            .get_mut(position)
+            .filter(|alike| alike.row.is_none())
+        else {
+            return;
+        };
+        alike.row = Some(cells.row(alike.near, self.direction, traffic));
+    }
+
+    fn row(&self, position: usize) -> Option<&Row> {
+        self.all.get(position).and_then(|alike| alike.row.as_ref())
+    }
+
+    fn at(&self, class: usize) -> Option<&Alike> {
+        self.of_class
+            .get(class)
+            .and_then(|position| self.all.get(*position))
+    }
+
+    /// The pairs of which it names the other class, and says something else of it than before.
+    fn named_pairs(&self, cells: &Cells<'_, '_>) -> Vec<Pair> {
+        let mut pairs = Vec::new();
+        for alike in self.all.iter().filter(|alike| alike.is_touched) {
+            let differing = alike
+                .row
+                .iter()
+                .flat_map(|row| &row.named)
+                .filter(|(_, cell)| cells.differs(*cell))
+                .map(|row| row.0);
+            let is_of = |far: &usize| {
+                cells
+                    .joint
+                    .classes
+                    .get(*far)
+                    .is_some_and(|class| class.family == alike.family)
+            };
+            let far: Vec<usize> = differing.filter(is_of).collect();
+            let each = alike
+                .members
+                .iter()
+                .flat_map(|near| far.iter().map(move |far| (*near, *far)));
+            pairs.extend(each.map(|(near, far)| match self.direction {
+                Direction::Egress => (near, far),
+                Direction::Ingress => (far, near),
+            }));
+        }
+        pairs
+    }
+
+    /// For every class, the rows that name it, in order, with what they say.
+    fn naming(&self) -> FxHashMap<usize, Vec<(usize, CellId)>> {
+        let mut naming: FxHashMap<usize, Vec<(usize, CellId)>> = FxHashMap::default();
+        for (position, alike) in self.all.iter().enumerate() {
+            let named = alike.row.iter().flat_map(|row| &row.named);
+            named.for_each(|(far, cell)| naming.entry(*far).or_default().push((position, *cell)));
+        }
+        naming
+    }
+
+    /// What all say with a class that these rows name.
+    fn entering(&self, named: &[(usize, CellId)]) -> impl Iterator<Item = (&Alike, CellId)> {
+        let mut named = named.iter().peekable();
+        self.all.iter().enumerate().map(move |(position, alike)| {
+            let by_default = || {
+                alike
+                    .row
+                    .as_ref()
+                    .map(|row| row.by_default)
+                    .unwrap_or_default()
+            };
+            (
+                alike,
+                named
+                    .next_if(|row| row.0 == position)
+                    .map_or_else(by_default, |row| row.1),
+            )
+        })
+    }
+
+    /// Makes the rows that differ; gives whether any differs with most classes.
+    fn make_touched(&mut self, cells: &mut Cells<'_, '_>, traffic: &mut Traffic) -> bool {
+        let mut is_wide = false;
+        for position in 0..self.all.len() {
+            if self.all.get(position).is_some_and(|alike| alike.is_touched) {
+                self.make(position, cells, traffic);
+                is_wide |= self
+                    .row(position)
+                    .is_some_and(|row| cells.differs(row.by_default));
+            }
+        }
+        is_wide
+    }
+}
+
+impl<'walk, 'work, 'input, Key: std::hash::Hash + Eq, Find> Walk<'walk, 'work, 'input, Key, Find>
+where
+    Find: FnMut(&Cells<'work, 'input>, (CellId, CellId), &mut Traffic) -> Option<Key>,
+{
+    pub(super) fn new(
+        cells: &'walk mut Cells<'work, 'input>,
+        traffic: &'walk mut Traffic,
+        find: Find,
+    ) -> Self {
+        let groups = Groups {
+            all: IndexMap::default(),
+            lists: IndexSet::default(),
+        };
+        Self {
+            cells,
+            traffic,
+            find,
+            groups,
+            known: FxHashMap::default(),
+        }
+    }
+
+    /// All groups.
+    pub(super) fn groups(mut self) -> Groups<Key> {
+        let [mut senders, mut receivers] = [Direction::Egress, Direction::Ingress]
+            .map(|direction| Side::of(self.cells, direction));
+        let is_wide =
+            [&mut senders, &mut receivers].map(|side| side.make_touched(self.cells, self.traffic));
+        if is_wide.contains(&true) {
+            self.all_pairs(&mut senders, &mut receivers);
+        } else {
+            self.named_pairs(&senders, &receivers);
+        }
+        self.groups
+    }
+
+    /// Only pairs of which one side names the other.
+    fn named_pairs(&mut self, senders: &Side, receivers: &Side) {
+        let mut pairs: Vec<Pair> = [senders, receivers]
+            .into_iter()
+            .flat_map(|side| side.named_pairs(self.cells))
+            .collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        let single = |index: usize| self.cells.joint.single(index);
+        pairs.retain(|(from, to)| single(*from).is_none() || single(*from) != single(*to));
+        for of_sender in pairs.chunk_by(|left, right| left.0 == right.0) {
+            let mut found: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+            for pair in of_sender {
+                let group = self.group_of_named(*pair, (senders, receivers));
+                group
+                    .into_iter()
+                    .for_each(|group| found.entry(group).or_default().push(pair.1));
+            }
+            let from = of_sender.first().map_or(0, |pair| pair.0);
+            self.keep(from, found);
+        }
+    }
+
+    fn group_of_named(
+        &mut self,
+        (from, to): Pair,
+        (senders, receivers): (&Side, &Side),
+    ) -> Option<usize> {
+        let (sender, receiver) = (senders.at(from)?, receivers.at(to)?);
+        let leaving = self
+            .cells
+            .between(sender.near, to, Direction::Egress, self.traffic);
+        let entering = self
+            .cells
+            .between(receiver.near, from, Direction::Ingress, self.traffic);
+        self.group((leaving, entering), (from, to))
+    }
+
+    fn all_pairs(&mut self, senders: &mut Side, receivers: &mut Side) {
+        (0..receivers.all.len())
+            .for_each(|position| receivers.make(position, self.cells, self.traffic));
+        let naming = receivers.naming();
+        let mut leaving = vec![CellId::default(); senders.of_class.len()];
+        // senders that say the same one behind the other, so that the row is written once for them
+        for position in 0..senders.all.len() {
+            senders.make(position, self.cells, self.traffic);
+            let Some(alike) = senders.all.get_mut(position) else {
+                continue;
+            };
+            let Some(row) = alike.row.take() else {
+                continue;
+            };
+            leaving.fill(row.by_default);
+            row.named.iter().for_each(|(far, cell)| {
+                leaving
+                    .get_mut(*far)
+                    .into_iter()
+                    .for_each(|place| *place = *cell)
+            });
+            for from in &alike.members {
+                let named = naming.get(from).map_or(&[][..], Vec::as_slice);
+                self.with_receivers((*from, alike), receivers.entering(named), &leaving);
+            }
+        }
+    }
+
+    /// One sender, with what the receivers say.
+    fn with_receivers<'side>(
+        &mut self,
+        (from, alike): (usize, &Alike),
+        entering: impl Iterator<Item = (&'side Alike, CellId)>,
+        leaving: &[CellId],
+    ) {
+        let mut found: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (receiver, cell) in entering.filter(|(receiver, _)| receiver.family == alike.family) {
+            if alike.is_touched || self.cells.differs(cell) {
+                self.between((from, receiver), (leaving, cell), &mut found);
+            }
+        }
+        found.values_mut().for_each(|receivers| receivers.sort());
+        self.keep(from, found);
+    }
+
+    /// A sender and receivers that say the same.
+    fn between(
+        &mut self,
+        (from, receiver): (usize, &Alike),
+        (leaving, entering): (&[CellId], CellId),
+        found: &mut BTreeMap<usize, Vec<usize>>,
+    ) {
+        let mut last: Option<(CellId, Option<usize>)> = None;
+        let single = self.cells.joint.single(from);
+        let others = receiver
+            .members
+            .iter()
+            .filter(|to| single.is_none() || self.cells.joint.single(**to) != single);
+        for to in others {
+            let cell = leaving.get(*to).copied().unwrap_or_default();
+            let group = match last {
+                Some((same, group)) if same == cell => group,
+                Some(_) | None => self.group((cell, entering), (from, *to)),
+            };
+            last = Some((cell, group));
+            group
+                .into_iter()
+                .for_each(|group| found.entry(group).or_default().push(*to));
+        }
+    }
+
+    /// The group of a pair; none where nothing changes.
+    fn group(&mut self, cells: (CellId, CellId), pair: Pair) -> Option<usize> {
+        if let Some(known) = self.known.get(&cells) {
+            return *known;
+        }
+        let key = (self.find)(self.cells, cells, self.traffic);
+        let group = key.map(|key| {
+            let entry = self.groups.all.entry(key);
+            let index = entry.index();
+            entry.or_insert_with(|| Group {
+                first: pair,
+                senders: BTreeMap::new(),
+            });
+            index
+        });
+        self.known.insert(cells, group);
+        group
+    }
+
+    /// Takes the receivers of a sender in, by group.
+    fn keep(&mut self, from: usize, found: BTreeMap<usize, Vec<usize>>) {
+        for (group, to) in found {
+            let first = to.first().map(|to| (from, *to));
+            let list = ListId(self.groups.lists.insert_full(to).0);
+            if let Some((_, group)) = self.groups.all.get_index_mut(group) {
+                group.first = first.map_or(group.first, |first| first.min(group.first));
+                group.senders.entry(list).or_default().push(from);
+            }
+        }
+    }
+}

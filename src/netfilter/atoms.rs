@@ -1,0 +1,299 @@
+//! What scripts tell apart: the axes along which packets are put into classes before scripts are
+//! walked through.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::net::{Cidr, Family, PortRange, Protocol, Side, State};
+use crate::netfilter::model::{Condition, Interface, Rule, Table};
+use crate::netfilter::sets::{Nets, Set, Sets};
+use crate::netfilter::{Kernel, TableName, Tables, Target};
+use crate::packet_space::Cuts;
+use crate::policy::ProtocolMatch;
+
+/// A rule of one of the kernel's chains that stands at the wrong end of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misplaced {
+    /// The table.
+    pub table: TableName,
+    /// Its family.
+    pub family: Family,
+    /// The chain.
+    pub chain: String,
+    /// The rule's line in the script, from 1.
+    pub line: usize,
+}
+
+impl Kernel {
+    /// Adds what rules and sets tell apart in what packets carry.
+    pub fn cut(&self, cuts: &mut Cuts) {
+        for (family, rule) in self.rules() {
+            let protocols: Vec<Protocol> = rule
+                .conditions
+                .iter()
+                .filter_map(|(_, condition)| protocol(condition))
+                .collect();
+            protocols
+                .iter()
+                .for_each(|protocol| cuts.protocol(*protocol));
+            rule.conditions
+                .iter()
+                .for_each(|(_, condition)| cut(condition, (family, &protocols), &self.sets, cuts));
+        }
+    }
+
+    /// Lists of prefixes: addresses that are in the same lists are the same to all rules and sets.
+    pub fn prefixes(&self) -> Vec<Vec<Cidr>> {
+        let mut lists = Vec::new();
+        let named: BTreeSet<&str> = self.rules().flat_map(|(_, rule)| set_names(rule)).collect();
+        for set in named.into_iter().filter_map(|name| self.sets.get(name)) {
+            match set {
+                Set::Nets(nets) => lists.extend(by_decision(nets)),
+                Set::Services(members) => {
+                    let mut rows: BTreeMap<(Protocol, u16), Vec<Cidr>> = BTreeMap::new();
+                    members.iter().for_each(|row| {
+                        rows.entry((row.1, row.2))
+                            .or_default()
+                            .push(Cidr::host(row.0))
+                    });
+                    lists.extend(rows.into_values());
+                }
+                Set::Ports(_) => {}
+            }
+        }
+        let asked: BTreeSet<Cidr> = self.rules().flat_map(|(_, rule)| addresses(rule)).collect();
+        lists.extend(asked.into_iter().map(|net| vec![net]));
+        lists
+    }
+
+    /// The interfaces that rules name.
+    pub fn interfaces(&self) -> BTreeSet<&str> {
+        let named = self.interface_conditions().filter(|(_, is_open)| !is_open);
+        named.map(|(name, _)| name).collect()
+    }
+
+    /// What the names of interfaces begin with of which rules say no more.
+    pub fn interface_stems(&self) -> BTreeSet<&str> {
+        let stems = self.interface_conditions().filter(|(_, is_open)| *is_open);
+        stems.map(|(stem, _)| stem).collect()
+    }
+
+    /// Names of interfaces, and whether they are only the beginning.
+    fn interface_conditions(&self) -> impl Iterator<Item = (&str, bool)> {
+        let conditions = self.rules().flat_map(|(_, rule)| &rule.conditions);
+        conditions.filter_map(|(_, condition)| {
+            if let Condition::Leaves(name) = condition {
+                return Some((name.as_str(), false));
+            }
+            let Condition::Arrives(Interface { stem, is_open }) = condition else {
+                return None;
+            };
+            Some((stem.as_str(), *is_open))
+        })
+    }
+
+    /// Whether a rule asks where the route back to a packet's source leads.
+    pub(crate) fn asks_reverse_paths(&self) -> bool {
+        let asks = |condition: &Condition| matches!(condition, Condition::ReversePath { .. });
+        self.rules()
+            .any(|(_, rule)| rule.conditions.iter().any(|(_, condition)| asks(condition)))
+    }
+
+    /// Whether it matters where a packet was sent to before its destination was translated: to
+    /// rules that ask for that, and before the filter table to those that ask for a destination or
+    /// keep packets from connection tracking.
+    pub fn asks_before_dnat(&self) -> bool {
+        let asks_original = |condition: &Condition| matches!(condition, Condition::Connection(asked) if asked.address.is_some() || asked.port.is_some());
+        let depends = |table: &Table, rule: &Rule| {
+            let conditions = || rule.conditions.iter().map(|(_, condition)| condition);
+            let is_early = table.name != TableName::Filter;
+            conditions().any(asks_original)
+                || is_early
+                    && (rule.target == Target::NoTrack || conditions().any(asks_destination))
+        };
+        self.all_tables().any(|(_, table)| {
+            table
+                .chains
+                .values()
+                .flatten()
+                .any(|rule| depends(table, rule))
+        })
+    }
+
+    /// Rules that are not put to the end of the kernel's chains that is meant.
+    pub fn misplaced(&self, at_head: bool) -> Vec<Misplaced> {
+        let mut misplaced = Vec::new();
+        for (family, table) in self.all_tables() {
+            for chain in table.name.built_in() {
+                let rules = table.chain(chain).map_or(&[][..], |(_, rules)| rules);
+                let wrong = rules.iter().filter(|rule| rule.is_at_head != at_head);
+                misplaced.extend(wrong.map(|rule| Misplaced {
+                    table: table.name,
+                    family,
+                    chain: (*chain).to_owned(),
+                    line: rule.line,
+                }));
+            }
+        }
+        misplaced
+    }
+
+    fn all_tables(&self) -> impl Iterator<Item = (Family, &Table)> {
+        let of_v4 = self.v4.all().map(|table| (Family::V4, table));
+        of_v4.chain(self.v6.all().map(|table| (Family::V6, table)))
+    }
+
+    fn rules(&self) -> impl Iterator<Item = (Family, &Rule)> {
+        self.all_tables().flat_map(|(family, table)| {
+            table
+                .chains
+                .values()
+                .flatten()
+                .map(move |rule| (family, rule))
+        })
+    }
+}
+
+impl Tables {
+    fn all(&self) -> impl Iterator<Item = &Table> {
+        self.raw.iter().chain(&self.mangle).chain([&self.filter])
+    }
+}
+
+/// The longest prefix decides: with exceptions, prefixes of each length are a list of their own.
+fn by_decision(nets: &Nets) -> Vec<Vec<Cidr>> {
+    let mut lists: BTreeMap<Option<(u8, bool)>, Vec<Cidr>> = BTreeMap::new();
+    let has_exceptions = nets.members.values().any(|is_exception| *is_exception);
+    for (net, is_exception) in &nets.members {
+        lists
+            .entry(has_exceptions.then_some((net.prefix(), *is_exception)))
+            .or_default()
+            .push(*net);
+    }
+    lists.into_values().collect()
+}
+
+/// Whether a condition is about the destination of a packet.
+fn asks_destination(condition: &Condition) -> bool {
+    match condition {
+        Condition::Address(side, _) | Condition::Ports(side, _) => *side == Side::Destination,
+        Condition::Set(_, sides) => sides.contains(&Side::Destination),
+        Condition::Protocol(_)
+        | Condition::Arrives(_)
+        | Condition::Leaves(_)
+        | Condition::ReversePath { .. }
+        | Condition::Icmp(_)
+        | Condition::Connection(_)
+        | Condition::Limit => false,
+    }
+}
+
+fn protocol(condition: &Condition) -> Option<Protocol> {
+    if let Condition::Protocol(protocol) = condition {
+        Some(*protocol)
+    } else {
+        None
+    }
+}
+
+fn set_names(rule: &Rule) -> impl Iterator<Item = &str> {
+    rule.conditions.iter().filter_map(|(_, condition)| {
+        if let Condition::Set(name, _) = condition {
+            Some(name.as_str())
+        } else {
+            None
+        }
+    })
+}
+
+fn addresses(rule: &Rule) -> impl Iterator<Item = Cidr> + '_ {
+    rule.conditions
+        .iter()
+        .filter_map(|(_, condition)| match condition {
+            Condition::Address(_, net) => Some(*net),
+            Condition::Connection(asked) => asked.address.map(|(_, net)| net),
+            Condition::Protocol(_)
+            | Condition::Arrives(_)
+            | Condition::Leaves(_)
+            | Condition::ReversePath { .. }
+            | Condition::Set(..)
+            | Condition::Ports(..)
+            | Condition::Icmp(_)
+            | Condition::Limit => None,
+        })
+}
+
+fn cut(
+    condition: &Condition,
+    (family, protocols): (Family, &[Protocol]),
+    sets: &Sets,
+    cuts: &mut Cuts,
+) {
+    let mut ports = |side: Side, range: PortRange| {
+        protocols
+            .iter()
+            .for_each(|protocol| cuts.ports(*protocol, side, range))
+    };
+    match condition {
+        Condition::Ports(side, ranges) => ranges.iter().for_each(|range| ports(*side, *range)),
+        Condition::Connection(asked) => asked
+            .port
+            .iter()
+            .for_each(|(_, range)| ports(Side::Destination, *range)),
+        Condition::Icmp(icmp) => cuts.message(control(family), *icmp),
+        Condition::Set(name, sides) => cut_by_set(
+            sets.get(name),
+            sides.last().copied().unwrap_or(Side::Source),
+            cuts,
+        ),
+        Condition::Protocol(_)
+        | Condition::Address(..)
+        | Condition::Arrives(_)
+        | Condition::Leaves(_)
+        | Condition::ReversePath { .. }
+        | Condition::Limit => {}
+    }
+}
+
+fn cut_by_set(set: Option<&Set>, side: Side, cuts: &mut Cuts) {
+    match set {
+        Some(Set::Ports(ranges)) => {
+            for protocol in [Protocol::TCP, Protocol::UDP] {
+                ranges
+                    .iter()
+                    .for_each(|range| cuts.ports_of(ProtocolMatch::Is(protocol), side, *range));
+            }
+        }
+        Some(Set::Services(members)) => {
+            let rows: BTreeSet<(Protocol, u16)> =
+                members.iter().map(|row| (row.1, row.2)).collect();
+            for (protocol, port) in rows {
+                cuts.protocol(protocol);
+                // no range holds port 0; it is what is not in that of all others
+                let range = PortRange::new(port, port).or(PortRange::new(1, u16::MAX));
+                range
+                    .into_iter()
+                    .for_each(|range| cuts.ports(protocol, side, range));
+            }
+        }
+        Some(Set::Nets(_)) | None => {}
+    }
+}
+
+/// The protocol of control messages in a family.
+pub(super) fn control(family: Family) -> Protocol {
+    match family {
+        Family::V4 => Protocol::ICMP,
+        Family::V6 => Protocol::ICMPV6,
+    }
+}
+
+impl State {
+    /// All states.
+    pub(crate) const ALL: [State; 5] = [
+        State::New,
+        State::Established,
+        State::Related,
+        State::Invalid,
+        State::Untracked,
+    ];
+}

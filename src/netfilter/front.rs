@@ -1,0 +1,226 @@
+//! The blocks of pairs that are at one rule, found by the places at their ends.
+//!
+//! A policy of many rules, each about other addresses, leaves a block for each of them. A rule then
+//! has to do with few of the blocks: those that hold an address it asks about. Once there are many
+//! blocks, an index by place finds these, so that a chain costs its rules and not its rules times
+//! its blocks.
+//!
+//! Cost: a split costs the places of its smaller part. Blocks of which the same is known are joined
+//! whenever their number has doubled; while they are few, whenever it grows.
+
+use crate::net::Side;
+use crate::netfilter::Columns;
+use crate::netfilter::trace::{Step, Way};
+use crate::packet_space::{Block, Members, merged};
+
+/// Up to so many blocks, looking at each is cheaper than an index.
+const FEW: usize = 64;
+
+/// How many places an index may hold for each block and place that there is.
+const MOST_PER_BLOCK: usize = 8;
+
+/// Blocks at a rule, each in a slot.
+#[derive(Debug)]
+pub(super) struct Front {
+    slots: Vec<Option<(Block, Way)>>,
+    /// How many slots are taken.
+    open: usize,
+    /// How many blocks there were when they were joined last.
+    joined: usize,
+    index: Option<Index>,
+    /// How many blocks there were when an index of a side was too large.
+    too_large: [usize; 2],
+}
+
+/// For each place, the slots of the blocks that have it at a side. Slots of blocks that had it
+/// stay.
+#[derive(Debug)]
+struct Index {
+    side: Side,
+    by_place: Vec<Vec<usize>>,
+}
+
+impl Front {
+    /// Returns a front of these blocks.
+    pub(super) fn of(blocks: Vec<(Block, Way)>) -> Self {
+        let open = blocks.len();
+        let slots = blocks.into_iter().map(Some).collect();
+        Self {
+            slots,
+            open,
+            joined: open,
+            index: None,
+            too_large: [0; 2],
+        }
+    }
+
+    /// Takes out all blocks that a rule may do something to, each with the slot that it was in
+    /// while an index knows it.
+    pub(super) fn take_met(
+        &mut self,
+        step: &Step,
+        columns: &Columns,
+    ) -> Vec<(Option<usize>, (Block, Way))> {
+        if let Some(slots) = self.indexed(step, columns) {
+            let taken = slots
+                .into_iter()
+                .filter_map(|slot| Some((Some(slot), self.slots.get_mut(slot)?.take()?)));
+            let taken: Vec<_> = taken.collect();
+            self.open -= taken.len();
+            return taken;
+        }
+
+        (self.open, self.index) = (0, None);
+        let all = std::mem::take(&mut self.slots);
+        all.into_iter()
+            .flatten()
+            .map(|block| (None, block))
+            .collect()
+    }
+
+    /// Puts back the parts of a block that was taken out of a slot.
+    pub(super) fn put(&mut self, slot: Option<usize>, mut parts: Vec<(Block, Way)>) {
+        self.open += parts.len();
+        let indexed = slot
+            .and_then(|slot| self.slots.get_mut(slot))
+            .zip(self.index.as_mut());
+        let Some((place, index)) = indexed else {
+            self.slots.extend(parts.into_iter().map(Some));
+            return;
+        };
+
+        // the largest part stays in the slot that the index has for its places
+        parts.sort_by_key(|(block, _)| block.end(index.side).len());
+        *place = parts.pop();
+        for part in parts {
+            index.add(self.slots.len(), &part.0);
+            self.slots.push(Some(part));
+        }
+    }
+
+    /// Joins blocks of which the same is known, where there are so many more that it may be worth
+    /// it. All of them are brought to the same rule before. Returns those of which no packets are
+    /// left there.
+    pub(super) fn tidy(&mut self, mut bring: impl FnMut(&mut Way)) -> Vec<(Block, Way)> {
+        let least = if self.open <= FEW {
+            self.joined
+        } else {
+            2 * self.joined
+        };
+        if self.open <= least && self.slots.len() <= 2 * self.open + FEW {
+            return Vec::new();
+        }
+
+        let mut blocks: Vec<(Block, Way)> = std::mem::take(&mut self.slots)
+            .into_iter()
+            .flatten()
+            .collect();
+        blocks.iter_mut().for_each(|(_, way)| bring(way));
+        let (done, open): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|(_, way)| way.is_done());
+        *self = Self {
+            too_large: self.too_large,
+            ..Self::of(merged(open))
+        };
+        done
+    }
+
+    /// Returns all blocks.
+    pub(super) fn into_blocks(self) -> impl Iterator<Item = (Block, Way)> {
+        self.slots.into_iter().flatten()
+    }
+
+    /// Returns the slots of the blocks that a rule may do something to, or `None` where all blocks
+    /// are to be looked at.
+    fn indexed(&mut self, step: &Step, columns: &Columns) -> Option<Vec<usize>> {
+        if self.open <= FEW {
+            return None;
+        }
+        let is_asked = |negated: bool| !negated || step.excludes_only();
+        let nets = step
+            .nets
+            .iter()
+            .filter(|(negated, _, _)| is_asked(*negated));
+        let nets = nets.filter_map(|(_, side, number)| Some((*side, columns.nets.get(*number)?)));
+        let services = step.services.iter().filter(|(negated, _, _)| !negated);
+        let services =
+            services.filter_map(|(_, side, number)| Some((*side, columns.served.get(*number)?)));
+        nets.chain(services)
+            .find_map(|(side, column)| self.holding(side, column))
+    }
+
+    /// Returns the slots of the blocks that hold one of these places at a side, or `None` where
+    /// looking at all blocks is cheaper.
+    fn holding(&mut self, side: Side, column: &Members) -> Option<Vec<usize>> {
+        if column.len() >= self.open || !self.is_indexed(side) {
+            return None;
+        }
+
+        let mut slots = Vec::new();
+        for place in column.iter() {
+            let here = self
+                .index
+                .as_mut()
+                .and_then(|index| index.by_place.get_mut(place));
+            let Some(here) = here else { continue };
+            let holds = |slot: &usize| {
+                let block = self.slots.get(*slot).and_then(Option::as_ref);
+                block.is_some_and(|(block, _)| block.end(side).holds(place))
+            };
+            here.retain(holds);
+            slots.extend_from_slice(here);
+        }
+        slots.sort_unstable();
+        slots.dedup();
+        Some(slots)
+    }
+
+    /// Makes an index of a side unless it is there. Returns whether it is there then.
+    fn is_indexed(&mut self, side: Side) -> bool {
+        if self.index.as_ref().is_some_and(|index| index.side == side) {
+            return true;
+        }
+        let [source, destination] = &mut self.too_large;
+        let too_large = match side {
+            Side::Source => source,
+            Side::Destination => destination,
+        };
+        if self.open < 2 * *too_large {
+            return false;
+        }
+
+        let blocks = || {
+            self.slots
+                .iter()
+                .enumerate()
+                .filter_map(|(slot, block)| Some((slot, &block.as_ref()?.0)))
+        };
+        let places = blocks()
+            .map(|(_, block)| block.end(side).room())
+            .max()
+            .unwrap_or_default();
+        let all: usize = blocks().map(|(_, block)| block.end(side).len()).sum();
+        if all > MOST_PER_BLOCK * (places + self.open) {
+            *too_large = self.open;
+            return false;
+        }
+
+        let mut index = Index {
+            side,
+            by_place: vec![Vec::new(); places],
+        };
+        blocks().for_each(|(slot, block)| index.add(slot, block));
+        self.index = Some(index);
+        true
+    }
+}
+
+impl Index {
+    fn add(&mut self, slot: usize, block: &Block) {
+        for place in block.end(self.side).iter() {
+            self.by_place
+                .get_mut(place)
+                .into_iter()
+                .for_each(|slots| slots.push(slot));
+        }
+    }
+}

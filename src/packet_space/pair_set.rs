@@ -1,0 +1,200 @@
+//! Pairs of places, many at once.
+//!
+//! Places are numbers here. A [`Block`] is all pairs of a source out of one set and a destination
+//! out of another; a question about one end splits it in two, and blocks of which the same is known
+//! become one again.
+//!
+//! Cost: a split or a union costs a word for 64 places.
+
+use std::hash::Hash;
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+
+use crate::net::Side;
+
+/// Some of the places, by number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Members(Rc<[u64]>);
+
+/// All pairs of one of these sources and one of these destinations. Neither end is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Block {
+    /// Where packets come from.
+    pub(crate) sources: Members,
+    /// Where they go to.
+    pub(crate) destinations: Members,
+}
+
+/// What of a block is so, and what is not.
+pub(crate) type Halves<Part> = (Option<Part>, Option<Part>);
+
+impl Members {
+    /// Those of so many places that pass a test.
+    pub(crate) fn of(count: usize, test: impl Fn(usize) -> bool) -> Self {
+        let mut words = vec![0u64; count.div_ceil(64)];
+        (0..count)
+            .filter(|number| test(*number))
+            .for_each(|number| set(&mut words, number));
+        Self(words.into())
+    }
+
+    /// These, of so many places.
+    pub(crate) fn these(count: usize, numbers: &[usize]) -> Self {
+        let mut words = vec![0u64; count.div_ceil(64)];
+        numbers.iter().for_each(|number| set(&mut words, *number));
+        Self(words.into())
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// A bound of the numbers of places that may be among them.
+    pub(crate) fn room(&self) -> usize {
+        self.0.len() * 64
+    }
+
+    /// Whether a place is among them.
+    pub(crate) fn holds(&self, number: usize) -> bool {
+        self.0
+            .get(number / 64)
+            .is_some_and(|word| word >> (number % 64) & 1 == 1)
+    }
+
+    /// Their numbers, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().enumerate().flat_map(|(at, word)| {
+            let mut rest = *word;
+            std::iter::from_fn(move || {
+                let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+                rest &= rest - 1;
+                Some(at * 64 + bit)
+            })
+        })
+    }
+
+    /// Those that are in another set, and those that are not.
+    pub(crate) fn split(&self, by: &Self) -> Halves<Self> {
+        let pairs = || self.0.iter().zip(by.0.iter());
+        let (some_in, some_out) = (
+            pairs().any(|(own, other)| own & other != 0),
+            pairs().any(|(own, other)| own & !other != 0),
+        );
+        match (some_in, some_out) {
+            (false, false) => (None, None),
+            (true, false) => (Some(self.clone()), None),
+            (false, true) => (None, Some(self.clone())),
+            (true, true) => {
+                let within = pairs().map(|(own, other)| own & other).collect();
+                let without = pairs().map(|(own, other)| own & !other).collect();
+                (Some(Self(within)), Some(Self(without)))
+            }
+        }
+    }
+
+    /// Those of both sets.
+    pub(crate) fn with(&self, others: &Self) -> Self {
+        Self(
+            self.0
+                .iter()
+                .zip(others.0.iter())
+                .map(|(own, other)| own | other)
+                .collect(),
+        )
+    }
+}
+
+impl Block {
+    /// How many pairs there are.
+    pub(crate) fn pairs(&self) -> usize {
+        self.sources.len() * self.destinations.len()
+    }
+
+    /// The places at a side.
+    pub(crate) fn end(&self, side: Side) -> &Members {
+        match side {
+            Side::Source => &self.sources,
+            Side::Destination => &self.destinations,
+        }
+    }
+
+    /// Every pair: source, destination.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.sources.iter().flat_map(|source| {
+            self.destinations
+                .iter()
+                .map(move |destination| (source, destination))
+        })
+    }
+
+    /// The pairs whose end at a side is in a set, and the others.
+    pub(crate) fn split(&self, side: Side, by: &Members) -> Halves<Self> {
+        let halves = match side {
+            Side::Source => self.sources.split(by),
+            Side::Destination => self.destinations.split(by),
+        };
+        let with = |end: Members| match side {
+            Side::Source => Self {
+                sources: end,
+                destinations: self.destinations.clone(),
+            },
+            Side::Destination => Self {
+                sources: self.sources.clone(),
+                destinations: end,
+            },
+        };
+        (halves.0.map(with), halves.1.map(with))
+    }
+
+    /// The pairs between these ends; none where there are none.
+    pub(crate) fn within(&self, sources: &Members, destinations: &Members) -> Option<Self> {
+        Some(Self {
+            sources: self.sources.split(sources).0?,
+            destinations: self.destinations.split(destinations).0?,
+        })
+    }
+}
+
+/// Makes blocks one of which the same is known, where together they are one. They must have no pair
+/// in common.
+pub(crate) fn merged<Known: Eq + Hash>(blocks: Vec<(Block, Known)>) -> Vec<(Block, Known)> {
+    if blocks.len() < 2 {
+        return blocks;
+    }
+    let mut by_source: IndexMap<(Members, Known), Members, FxBuildHasher> = IndexMap::default();
+    for (block, known) in blocks {
+        join(&mut by_source, (block.sources, known), block.destinations);
+    }
+    let mut by_destination: IndexMap<(Members, Known), Members, FxBuildHasher> =
+        IndexMap::default();
+    for ((sources, known), destinations) in by_source {
+        join(&mut by_destination, (destinations, known), sources);
+    }
+    by_destination
+        .into_iter()
+        .map(|((destinations, known), sources)| {
+            (
+                Block {
+                    sources,
+                    destinations,
+                },
+                known,
+            )
+        })
+        .collect()
+}
+
+fn join<Key: Eq + Hash>(ends: &mut IndexMap<Key, Members, FxBuildHasher>, key: Key, end: Members) {
+    ends.entry(key)
+        .and_modify(|known| *known = known.with(&end))
+        .or_insert(end);
+}
+
+fn set(words: &mut [u64], number: usize) {
+    if let Some(word) = words.get_mut(number / 64) {
+        *word |= 1 << (number % 64);
+    }
+}

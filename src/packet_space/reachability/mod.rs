@@ -1,0 +1,787 @@
+//! Who may talk to whom on what.
+//!
+//! In: [`Resolved`], its [`Places`], and [`Traffic`]. Out: [`Relation`], which answers for every
+//! pair of classes of places. What an endpoint's policies say in one direction is a *view*; classes
+//! with the same policies share one. A view knows what it allows with every class at the other end:
+//! one answer for most, and those of the classes that its rules name.
+//!
+//! Cost: for each view, the classes that the sides of its rules name, each with a logarithm of its
+//! rules, and a word for 64 classes of traffic for that. Then an answer is two look-ups.
+
+mod host_endpoints;
+
+pub use host_endpoints::{HostList, ListId, ListWay};
+
+use std::ops::Range;
+
+use indexmap::IndexSet;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+use crate::inventory::{EndpointId, Inventory, ProfileName, Profiles, profile_name};
+use crate::net::{Direction, Family, Side};
+use crate::packet_space::cascade::{Cascade, Taken};
+use crate::packet_space::endpoint_class::{ClassId, PlaceClass, Places};
+use crate::packet_space::header_space::{Traffic, TrafficId};
+use crate::packet_space::peer_table::{SideId, Sides, Workshop};
+use crate::policy::{Action, DefaultAction, List, PolicyKey, Rule, Tier};
+use crate::resolve::Resolved;
+
+/// What policy says in one direction, with every class at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ViewId(u32);
+
+/// A rule with the policy or profile it stands in.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleOf<'input> {
+    /// The tier; none for a profile.
+    pub tier: Option<&'input Tier>,
+    /// The policy or profile.
+    pub key: &'input PolicyKey,
+    /// The direction.
+    pub direction: Direction,
+    /// The rule.
+    pub rule: &'input Rule,
+}
+
+/// What decides about some traffic.
+#[derive(Debug, Clone, Copy)]
+pub enum Cause<'input> {
+    /// A rule.
+    Rule(RuleOf<'input>),
+    /// The end of a tier that denies what no rule of its policies decided.
+    Tier(&'input Tier),
+    /// The end of the profiles.
+    Profiles,
+}
+
+/// Traffic with what decides about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Decided<'input> {
+    /// The traffic; not empty.
+    pub traffic: TrafficId,
+    /// What decides.
+    pub cause: Cause<'input>,
+    /// Whether it is allowed.
+    pub is_allowed: bool,
+}
+
+/// Answers for all pairs of classes of places.
+#[derive(Debug)]
+pub struct Relation<'input> {
+    rules: Vec<RuleOf<'input>>,
+    tiers: Vec<&'input Tier>,
+    sides: Sides<'input>,
+    steps: IndexSet<Vec<Step>, FxBuildHasher>,
+    views: Vec<View>,
+    egress: Vec<ViewId>,
+    ingress: Vec<ViewId>,
+    hosts: host_endpoints::Lists<'input>,
+}
+
+/// What a view allows.
+#[derive(Debug)]
+struct View {
+    default: TrafficId,
+    listed: Vec<(ClassId, TrafficId)>,
+}
+
+/// A step on the way through the policies of one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Step {
+    /// A rule, with the traffic that its own conditions and its near side leave.
+    Rule {
+        rule: u32,
+        far: SideId,
+        traffic: TrafficId,
+        action: Action,
+    },
+    /// The end of a tier.
+    Tier { tier: u32, default: DefaultAction },
+    /// The end of a profile.
+    Profile,
+    /// Behind all.
+    End { is_allowed: bool },
+}
+
+/// Traffic on its way through the steps.
+struct Way {
+    /// What no rule of the tier has decided yet.
+    open: TrafficId,
+    /// What a rule of the tier passes on.
+    passed: TrafficId,
+    allowed: TrafficId,
+}
+
+/// What is known of all rules while views are made.
+struct Maker<'work, 'input> {
+    work: Workshop<'work, 'input>,
+    relation: Relation<'input>,
+    /// For every rule, what it takes without looking at anyone, and its sides.
+    prepared: Vec<Prepared>,
+    /// Where the rules of a policy or profile begin among all rules.
+    firsts: FxHashMap<(&'input PolicyKey, Direction), u32>,
+}
+
+/// A rule before anyone is looked at.
+#[derive(Debug, Clone, Copy)]
+struct Prepared {
+    source: SideId,
+    destination: SideId,
+    traffic: TrafficId,
+}
+
+impl<'input> Relation<'input> {
+    /// Decides every pair.
+    pub fn of(resolved: &Resolved<'input>, places: &Places<'input>, traffic: &mut Traffic) -> Self {
+        Self::near(resolved, places, traffic, |_| true)
+    }
+
+    /// The same, and what the lists of host endpoints say.
+    pub fn with_hosts(
+        resolved: &Resolved<'input>,
+        places: &Places<'input>,
+        traffic: &mut Traffic,
+    ) -> Self {
+        Self::made(resolved, (places, true), traffic, |_| true)
+    }
+
+    /// Decides by the policies of some classes of places; the others allow everything.
+    pub fn near(
+        resolved: &Resolved<'input>,
+        places: &Places<'input>,
+        traffic: &mut Traffic,
+        is_near: impl Fn(&PlaceClass) -> bool,
+    ) -> Self {
+        Self::made(resolved, (places, false), traffic, is_near)
+    }
+
+    fn made(
+        resolved: &Resolved<'input>,
+        (places, of_hosts): (&Places<'input>, bool),
+        traffic: &mut Traffic,
+        is_near: impl Fn(&PlaceClass) -> bool,
+    ) -> Self {
+        let relation = Self {
+            rules: Vec::new(),
+            tiers: resolved.policies.tiers.iter().collect(),
+            sides: Sides::default(),
+            steps: IndexSet::default(),
+            views: Vec::new(),
+            egress: Vec::new(),
+            ingress: Vec::new(),
+            hosts: host_endpoints::Lists::default(),
+        };
+        let mut maker = Maker {
+            work: Workshop {
+                resolved,
+                places,
+                traffic,
+            },
+            relation,
+            prepared: Vec::new(),
+            firsts: FxHashMap::default(),
+        };
+        maker.number_rules();
+        if of_hosts {
+            maker.add_hosts();
+        }
+        for (id, class) in places.classes() {
+            let [egress, ingress] =
+                [Direction::Egress, Direction::Ingress].map(|direction| match is_near(class) {
+                    true => maker.view((id, class), direction),
+                    false => maker.open_view(),
+                });
+            maker.relation.egress.push(egress);
+            maker.relation.ingress.push(ingress);
+        }
+        maker.decide();
+        maker.relation
+    }
+
+    /// What may go from one class of places to another of the same family.
+    pub fn allowed(
+        &self,
+        source: ClassId,
+        destination: ClassId,
+        traffic: &mut Traffic,
+    ) -> TrafficId {
+        let leaves = self.seen(self.view(source, Direction::Egress), destination);
+        let enters = self.seen(self.view(destination, Direction::Ingress), source);
+        traffic.and(leaves, enters)
+    }
+
+    /// The view of a class of places.
+    pub fn view(&self, class: ClassId, direction: Direction) -> ViewId {
+        let views = match direction {
+            Direction::Egress => &self.egress,
+            Direction::Ingress => &self.ingress,
+        };
+        views
+            .get(class.0 as usize)
+            .copied()
+            .unwrap_or(ViewId(u32::MAX))
+    }
+
+    /// What a view allows with a class at the other end; nothing, for a view of another relation.
+    pub fn seen(&self, view: ViewId, far: ClassId) -> TrafficId {
+        let Some(view) = self.views.get(view.0 as usize) else {
+            return Traffic::NONE;
+        };
+        let found = view.listed.binary_search_by_key(&far, |row| row.0).ok();
+        found
+            .and_then(|at| view.listed.get(at))
+            .map_or(view.default, |row| row.1)
+    }
+
+    /// What a view allows with most classes at the other end.
+    pub fn seen_by_default(&self, view: ViewId) -> TrafficId {
+        self.views
+            .get(view.0 as usize)
+            .map_or(Traffic::NONE, |view| view.default)
+    }
+
+    /// The classes at the other end with which a view allows something else than by default, in
+    /// order.
+    pub fn exceptions(&self, view: ViewId) -> &[(ClassId, TrafficId)] {
+        self.views
+            .get(view.0 as usize)
+            .map_or(&[], |view| &view.listed)
+    }
+
+    /// Who decides about what, in a view with a class at the other end, in order. The traffic of
+    /// all of them is everything.
+    pub fn causes(
+        &self,
+        view: ViewId,
+        far: ClassId,
+        traffic: &mut Traffic,
+    ) -> Vec<Decided<'input>> {
+        let mut decided = Vec::new();
+        let Some(steps) = self.steps.get_index(view.0 as usize) else {
+            return decided;
+        };
+        let mut way = Way::new();
+        for step in steps {
+            let here = match step {
+                Step::Rule { far: side, .. } => self
+                    .sides
+                    .table(*side)
+                    .map_or(Traffic::NONE, |table| table.at(far)),
+                Step::Tier { .. } | Step::Profile | Step::End { .. } => Traffic::ALL,
+            };
+            let taken = way.take(*step, here, traffic);
+            let Some((cause, is_allowed)) = self.cause(*step) else {
+                continue;
+            };
+            if taken != Traffic::NONE {
+                decided.push(Decided {
+                    traffic: taken,
+                    cause,
+                    is_allowed,
+                });
+            }
+        }
+        decided
+    }
+
+    /// The classes at the other end that any rule of a view names, in order; with all others it
+    /// says the same, and by the same rules.
+    pub fn named(&self, view: ViewId) -> Vec<ClassId> {
+        let steps = self.steps.get_index(view.0 as usize).into_iter().flatten();
+        let tables = steps.filter_map(|step| match step {
+            Step::Rule { far, .. } => self.sides.table(*far),
+            Step::Tier { .. } | Step::Profile | Step::End { .. } => None,
+        });
+        let mut named: Vec<ClassId> = tables
+            .flat_map(|table| table.listed.iter().map(|row| row.0))
+            .collect();
+        named.sort_unstable();
+        named.dedup();
+        named
+    }
+
+    /// What rules take, in a view with a class at the other end: each that takes anything, by its
+    /// position in [`Relation::rules`]. A rule that passes packets on takes them too, one that logs
+    /// does not.
+    pub fn taken(
+        &self,
+        view: ViewId,
+        far: ClassId,
+        traffic: &mut Traffic,
+    ) -> Vec<(usize, TrafficId)> {
+        let mut all = Vec::new();
+        let mut way = Way::new();
+        for step in self.steps.get_index(view.0 as usize).into_iter().flatten() {
+            let Step::Rule {
+                rule, far: side, ..
+            } = step
+            else {
+                way.take(*step, Traffic::ALL, traffic);
+                continue;
+            };
+            let here = self
+                .sides
+                .table(*side)
+                .map_or(Traffic::NONE, |table| table.at(far));
+            let taken = way.take(*step, here, traffic);
+            if taken != Traffic::NONE {
+                all.push((*rule as usize, taken));
+            }
+        }
+        all
+    }
+
+    /// Every rule of the policies, in the order of evaluation, then those of profiles.
+    pub fn rules(&self) -> &[RuleOf<'input>] {
+        &self.rules
+    }
+
+    /// What a step is, and whether it allows what it decides; none where it decides nothing.
+    fn cause(&self, step: Step) -> Option<(Cause<'input>, bool)> {
+        match step {
+            Step::Rule {
+                rule,
+                action: Action::Allow,
+                ..
+            } => Some((Cause::Rule(*self.rules.get(rule as usize)?), true)),
+            Step::Rule {
+                rule,
+                action: Action::Deny,
+                ..
+            } => Some((Cause::Rule(*self.rules.get(rule as usize)?), false)),
+            Step::Rule {
+                action: Action::Pass | Action::Log,
+                ..
+            }
+            | Step::Tier {
+                default: DefaultAction::Pass,
+                ..
+            }
+            | Step::Profile => None,
+            Step::Tier {
+                tier,
+                default: DefaultAction::Deny,
+            } => Some((Cause::Tier(self.tiers.get(tier as usize)?), false)),
+            Step::End { is_allowed } => Some((Cause::Profiles, is_allowed)),
+        }
+    }
+}
+
+impl Way {
+    fn new() -> Self {
+        Self {
+            open: Traffic::ALL,
+            passed: Traffic::NONE,
+            allowed: Traffic::NONE,
+        }
+    }
+
+    /// Goes a step on; gives what it takes off the way.
+    fn take(&mut self, step: Step, here: TrafficId, traffic: &mut Traffic) -> TrafficId {
+        match step {
+            Step::Rule {
+                action: Action::Log,
+                ..
+            } => Traffic::NONE,
+            Step::Rule {
+                traffic: wanted,
+                action,
+                ..
+            } => {
+                let wanted = traffic.and(wanted, here);
+                let taken = traffic.and(self.open, wanted);
+                self.open = traffic.less(self.open, taken);
+                match action {
+                    Action::Allow => self.allowed = traffic.or(self.allowed, taken),
+                    Action::Pass => self.passed = traffic.or(self.passed, taken),
+                    Action::Deny | Action::Log => {}
+                }
+                taken
+            }
+            Step::Tier {
+                default: DefaultAction::Deny,
+                ..
+            } => {
+                let passed = std::mem::replace(&mut self.passed, Traffic::NONE);
+                std::mem::replace(&mut self.open, passed)
+            }
+            Step::Tier {
+                default: DefaultAction::Pass,
+                ..
+            }
+            | Step::Profile => {
+                let passed = std::mem::replace(&mut self.passed, Traffic::NONE);
+                self.open = traffic.or(self.open, passed);
+                Traffic::NONE
+            }
+            Step::End { is_allowed } => {
+                let rest = std::mem::replace(&mut self.open, Traffic::NONE);
+                if is_allowed {
+                    self.allowed = traffic.or(self.allowed, rest);
+                }
+                rest
+            }
+        }
+    }
+}
+
+impl<'input> Maker<'_, 'input> {
+    fn number_rules(&mut self) {
+        let policies = self.work.resolved.policies;
+        for (tier, policy) in policies.policies() {
+            for direction in Direction::BOTH {
+                self.number(
+                    Some(tier),
+                    &policy.key,
+                    direction,
+                    policy.rules(direction).unwrap_or_default(),
+                );
+            }
+        }
+        for profile in policies.profiles.values() {
+            for direction in Direction::BOTH {
+                self.number(None, &profile.key, direction, profile.rules(direction));
+            }
+        }
+    }
+
+    fn number(
+        &mut self,
+        tier: Option<&'input Tier>,
+        key: &'input PolicyKey,
+        direction: Direction,
+        rules: &'input [Rule],
+    ) {
+        self.firsts
+            .insert((key, direction), number(self.relation.rules.len()));
+        for rule in rules {
+            let source =
+                self.relation
+                    .sides
+                    .add(Side::Source, &rule.source, rule.protocol, &mut self.work);
+            let destination = self.relation.sides.add(
+                Side::Destination,
+                &rule.destination,
+                rule.protocol,
+                &mut self.work,
+            );
+            let traffic = self.work.traffic.of_rule(rule.protocol, rule.icmp);
+            self.prepared.push(Prepared {
+                source,
+                destination,
+                traffic,
+            });
+            self.relation.rules.push(RuleOf {
+                tier,
+                key,
+                direction,
+                rule,
+            });
+        }
+    }
+
+    /// The view of a class, new or known.
+    fn view(&mut self, (id, class): (ClassId, &PlaceClass), direction: Direction) -> ViewId {
+        let steps = match class.owner {
+            None => vec![Step::End { is_allowed: true }],
+            Some(owner) => self.steps(
+                owner,
+                Near {
+                    id,
+                    family: class.family,
+                    direction,
+                },
+            ),
+        };
+        ViewId(number(self.relation.steps.insert_full(steps).0))
+    }
+
+    /// The view of those without policies.
+    fn open_view(&mut self) -> ViewId {
+        ViewId(number(
+            self.relation
+                .steps
+                .insert_full(vec![Step::End { is_allowed: true }])
+                .0,
+        ))
+    }
+
+    fn steps(&mut self, owner: EndpointId, near: Near) -> Vec<Step> {
+        let resolved = self.work.resolved;
+        let mut places: Vec<_> = resolved
+            .applied_to(owner)
+            .iter()
+            .flat_map(|selector| resolved.policies_of(*selector))
+            .copied()
+            .collect();
+        places.sort_unstable();
+        let (mut steps, mut last) = (Vec::new(), None);
+        for place in places {
+            let Some(tier) = resolved.policies.tiers.get(place.tier) else {
+                continue;
+            };
+            let Some(policy) = tier
+                .policies
+                .get(place.policy)
+                .filter(|policy| policy.is_on(List::Normal))
+            else {
+                continue;
+            };
+            let Some(rules) = policy.rules(near.direction) else {
+                continue;
+            };
+            if let Some(before) = last
+                .replace(place.tier)
+                .filter(|before| *before != place.tier)
+            {
+                steps.extend(self.end_of_tier(before));
+            }
+            self.add_rules(&policy.key, rules, near, &mut steps);
+        }
+        steps.extend(last.and_then(|tier| self.end_of_tier(tier)));
+        self.add_profiles(owner, near, &mut steps);
+        steps
+    }
+
+    fn end_of_tier(&self, position: usize) -> Option<Step> {
+        let default = self
+            .work
+            .resolved
+            .policies
+            .tiers
+            .get(position)?
+            .default_action;
+        Some(Step::Tier {
+            tier: number(position),
+            default,
+        })
+    }
+
+    /// Behind the tiers, profile after profile: what one passes or does not decide is for the next
+    /// (reference §4.3.6).
+    fn add_profiles(&mut self, owner: EndpointId, near: Near, steps: &mut Vec<Step>) {
+        let inventory: &'input Inventory = self.work.resolved.inventory;
+        self.add_rules_of(&inventory.endpoint(owner).profiles, near, steps);
+    }
+
+    fn add_rules_of(&mut self, profiles: &'input Profiles, near: Near, steps: &mut Vec<Step>) {
+        let resolved = self.work.resolved;
+        if *profiles == Profiles::OfPod {
+            steps.push(Step::End { is_allowed: true });
+            return;
+        }
+        for name in profiles.names().map(profile_name) {
+            let profile = match name {
+                ProfileName::ServiceAccount(..) => continue,
+                ProfileName::Namespace(_) | ProfileName::AllowAll => {
+                    steps.push(Step::End { is_allowed: true });
+                    return;
+                }
+                ProfileName::Named(name) => resolved.policies.profiles.get(name),
+            };
+            let Some(profile) = profile else { break };
+            self.add_rules(&profile.key, profile.rules(near.direction), near, steps);
+            steps.push(Step::Profile);
+        }
+        steps.push(Step::End { is_allowed: false });
+    }
+
+    /// The rules that can match where the near side is this class.
+    fn add_rules(
+        &mut self,
+        key: &'input PolicyKey,
+        rules: &'input [Rule],
+        near: Near,
+        steps: &mut Vec<Step>,
+    ) {
+        let first = self
+            .firsts
+            .get(&(key, near.direction))
+            .copied()
+            .unwrap_or(u32::MAX);
+        for (number, rule) in (first..)
+            .zip(rules)
+            .filter(|(_, rule)| rule.applies_to(near.family))
+        {
+            let Some(prepared) = self.prepared.get(number as usize).copied() else {
+                continue;
+            };
+            let (own, far) = match near.direction {
+                Direction::Egress => (prepared.source, prepared.destination),
+                Direction::Ingress => (prepared.destination, prepared.source),
+            };
+            let own = self
+                .relation
+                .sides
+                .table(own)
+                .map_or(Traffic::NONE, |table| table.at(near.id));
+            let traffic = self.work.traffic.and(prepared.traffic, own);
+            if traffic != Traffic::NONE {
+                steps.push(Step::Rule {
+                    rule: number,
+                    far,
+                    traffic,
+                    action: rule.action,
+                });
+            }
+        }
+    }
+
+    /// What every view allows.
+    fn decide(&mut self) {
+        let steps = std::mem::take(&mut self.relation.steps);
+        self.relation.views = steps.iter().map(|steps| self.decide_view(steps)).collect();
+        self.relation.steps = steps;
+    }
+
+    fn decide_view(&mut self, steps: &[Step]) -> View {
+        let mut common = Common::default();
+        let mut touched: FxHashMap<ClassId, Vec<(usize, TrafficId)>> = FxHashMap::default();
+        let mut rules = Vec::new();
+        for (position, step) in steps.iter().enumerate() {
+            let Step::Rule {
+                far,
+                traffic: wanted,
+                action,
+                ..
+            } = step
+            else {
+                common.ends.push(position);
+                continue;
+            };
+            let Some(table) = self.relation.sides.table(*far) else {
+                continue;
+            };
+            if let Some(rule) = taken(*action, self.work.traffic.and(*wanted, table.default)) {
+                common.positions.push(position);
+                rules.push(rule);
+            }
+            table.listed.iter().for_each(|(class, traffic)| {
+                touched
+                    .entry(*class)
+                    .or_default()
+                    .push((position, *traffic))
+            });
+        }
+        common.rules = Cascade::of(rules);
+
+        let default = common.walk(steps, &[], self.work.traffic);
+        let rows = touched
+            .iter()
+            .map(|(class, own)| (*class, common.walk(steps, own, self.work.traffic)));
+        let mut listed: Vec<(ClassId, TrafficId)> = rows.filter(|row| row.1 != default).collect();
+        listed.sort_unstable();
+        View { default, listed }
+    }
+}
+
+/// The sinks of what rules take.
+const ALLOWED: usize = 0;
+const PASSED: usize = 1;
+
+/// Returns the effect of a rule on the traffic that it matches, or `None` if it has none.
+fn taken(action: Action, wanted: TrafficId) -> Option<Taken<2>> {
+    match action {
+        _ if wanted == Traffic::NONE => None,
+        Action::Log => None,
+        Action::Allow => Some(Taken::into_sink(ALLOWED, wanted)),
+        Action::Pass => Some(Taken::into_sink(PASSED, wanted)),
+        Action::Deny => Some(Taken {
+            off: wanted,
+            ..Taken::NOTHING
+        }),
+    }
+}
+
+/// The steps of a view as most classes at the other end meet them.
+///
+/// A class that rules name meets the steps between these all at once ([`Cascade`]). So a view costs
+/// the rows of its rules' tables, and not its classes times its rules.
+struct Common {
+    /// Where the rules stand that are about most classes, in order.
+    positions: Vec<usize>,
+    /// What these do there.
+    rules: Cascade<2>,
+    /// Where the steps stand that are no rules, in order.
+    ends: Vec<usize>,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            positions: Vec::new(),
+            rules: Cascade::of(Vec::new()),
+            ends: Vec::new(),
+        }
+    }
+}
+
+impl Common {
+    /// What all steps allow with a class for which rules at some positions, in order, do something
+    /// else than for most.
+    fn walk(
+        &mut self,
+        steps: &[Step],
+        own: &[(usize, TrafficId)],
+        traffic: &mut Traffic,
+    ) -> TrafficId {
+        let ends: Vec<(usize, TrafficId)> = self
+            .ends
+            .iter()
+            .map(|position| (*position, Traffic::ALL))
+            .collect();
+        let (mut way, mut next) = (Way::new(), 0);
+        for (position, here) in merged(&ends, own) {
+            self.pass(next..position, &mut way, traffic);
+            if let Some(step) = steps.get(position) {
+                way.take(*step, here, traffic);
+            }
+            next = position + 1;
+        }
+        self.pass(next..steps.len(), &mut way, traffic);
+        way.allowed
+    }
+
+    /// Goes through the rules at these positions.
+    fn pass(&mut self, range: Range<usize>, way: &mut Way, traffic: &mut Traffic) {
+        let number = |position: usize| self.positions.partition_point(|known| *known < position);
+        let rules = number(range.start)..number(range.end);
+        let mut sinks = [way.allowed, way.passed];
+        way.open = self.rules.pass(rules, way.open, &mut sinks, traffic);
+        [way.allowed, way.passed] = sinks;
+    }
+}
+
+/// The class whose policies are asked.
+#[derive(Debug, Clone, Copy)]
+struct Near {
+    id: ClassId,
+    family: Family,
+    direction: Direction,
+}
+
+/// Positions of both lists, in order; where both have one, the second's counts.
+fn merged<'rows>(
+    always: &'rows [(usize, TrafficId)],
+    own: &'rows [(usize, TrafficId)],
+) -> impl Iterator<Item = (usize, TrafficId)> + use<'rows> {
+    let (mut always, mut own) = (
+        always.iter().copied().peekable(),
+        own.iter().copied().peekable(),
+    );
+    std::iter::from_fn(move || match (always.peek(), own.peek()) {
+        (Some(left), Some(right)) if left.0 < right.0 => always.next(),
+        (Some(left), Some(right)) => {
+            if left.0 == right.0 {
+                always.next();
+            }
+            own.next()
+        }
+        (Some(_), None) => always.next(),
+        (None, _) => own.next(),
+    })
+}
+
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,188 @@
+//! With whom a class of places may speak, for all of them at once.
+//!
+//! In: a [`Space`], and the direction that is looked into. Out: [`Rows`], which gives for a class
+//! everyone with whom anything may pass.
+//!
+//! Cost: once, the exceptions of all views; then a row costs what it names, and the classes that an
+//! open view leaves open: those between whom nothing may pass are not looked at where either side's
+//! policy closes by default.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+
+use crate::net::{Direction, Family};
+use crate::packet_space::{ClassId, Relation, Space, Traffic, TrafficId, ViewId};
+
+/// What may pass between a class and each other class, class by class.
+#[derive(Debug)]
+pub struct Rows<'space, 'input> {
+    relation: &'space Relation<'input>,
+    /// The direction of the class that is asked about.
+    direction: Direction,
+    families: Vec<Family>,
+    /// Classes of a family by their view in the other direction.
+    others: Vec<Others>,
+    /// Those in each family whose view allows something by default, in order.
+    open: [Vec<usize>; 2],
+    /// Of others, those whose view speaks about a class, in order.
+    naming: FxHashMap<ClassId, Vec<(usize, TrafficId)>>,
+    /// What the class that is asked about allows with each other one.
+    near: Vec<TrafficId>,
+    /// The view that is written there.
+    filled: Option<ViewId>,
+}
+
+/// Classes with one view.
+#[derive(Debug)]
+struct Others {
+    classes: Vec<ClassId>,
+    by_default: TrafficId,
+}
+
+impl<'space, 'input> Rows<'space, 'input> {
+    /// Rows of what classes may send (egress) or get (ingress).
+    pub fn of(space: &'space Space<'input>, direction: Direction) -> Self {
+        let (relation, other) = (&space.relation, direction.opposite());
+        let families: Vec<Family> = space
+            .places
+            .classes()
+            .map(|(_, class)| class.family)
+            .collect();
+        let mut by_view: BTreeMap<(Family, ViewId), Vec<ClassId>> = BTreeMap::new();
+        for (id, class) in space.places.classes() {
+            by_view
+                .entry((class.family, relation.view(id, other)))
+                .or_default()
+                .push(id);
+        }
+        let near = vec![Traffic::NONE; families.len()];
+        let (others, open, naming) = (Vec::new(), [Vec::new(), Vec::new()], FxHashMap::default());
+        let mut rows = Self {
+            relation,
+            direction,
+            families,
+            others,
+            open,
+            naming,
+            near,
+            filled: None,
+        };
+        by_view
+            .into_iter()
+            .for_each(|((family, view), classes)| rows.add_others(family, view, classes));
+        rows
+    }
+
+    fn add_others(&mut self, family: Family, view: ViewId, classes: Vec<ClassId>) {
+        let position = self.others.len();
+        let by_default = self.relation.seen_by_default(view);
+        if by_default != Traffic::NONE {
+            let [v4, v6] = &mut self.open;
+            match family {
+                Family::V4 => v4.push(position),
+                Family::V6 => v6.push(position),
+            }
+        }
+        for (class, seen) in self.relation.exceptions(view) {
+            if self.families.get(class.index()) == Some(&family) {
+                self.naming
+                    .entry(*class)
+                    .or_default()
+                    .push((position, *seen));
+            }
+        }
+        self.others.push(Others {
+            classes,
+            by_default,
+        });
+    }
+
+    /// Everyone with whom anything may pass, and what.
+    pub fn with(&mut self, class: ClassId, traffic: &mut Traffic) -> Vec<(ClassId, TrafficId)> {
+        let mut row = Vec::new();
+        let Some(family) = self.families.get(class.index()).copied() else {
+            return row;
+        };
+        let view = self.relation.view(class, self.direction);
+        if self.relation.seen_by_default(view) == Traffic::NONE {
+            let is_far = |far: &ClassId| self.families.get(far.index()) == Some(&family);
+            for (far, near) in self
+                .relation
+                .exceptions(view)
+                .iter()
+                .filter(|(far, _)| is_far(far))
+            {
+                let seen = self
+                    .relation
+                    .seen(self.relation.view(*far, self.direction.opposite()), class);
+                row.push((*far, traffic.and(*near, seen)));
+            }
+        } else {
+            self.fill(view);
+            for (others, seen) in self.allowing(class, family) {
+                self.add(others, seen, traffic, &mut row);
+            }
+        }
+        row.retain(|(_, passing)| *passing != Traffic::NONE);
+        row
+    }
+
+    fn fill(&mut self, view: ViewId) {
+        if self.filled.replace(view) == Some(view) {
+            return;
+        }
+        self.near.fill(self.relation.seen_by_default(view));
+        for (far, seen) in self.relation.exceptions(view) {
+            self.near
+                .get_mut(far.index())
+                .into_iter()
+                .for_each(|near| *near = *seen);
+        }
+    }
+
+    /// The others that allow anything with a class, and what.
+    fn allowing(&self, class: ClassId, family: Family) -> Vec<(&Others, TrafficId)> {
+        let naming = self.naming.get(&class).map_or(&[][..], Vec::as_slice);
+        let [v4, v6] = &self.open;
+        let open = match family {
+            Family::V4 => v4,
+            Family::V6 => v6,
+        };
+        let mut next = naming.iter().copied().peekable();
+        let mut allowing = Vec::with_capacity(open.len() + naming.len());
+        for position in open {
+            while next.next_if(|row| row.0 < *position).is_some() {}
+            if next.peek().is_none_or(|row| row.0 != *position) {
+                allowing.extend(
+                    self.others
+                        .get(*position)
+                        .map(|others| (others, others.by_default)),
+                );
+            }
+        }
+        let named = naming.iter().filter(|row| row.1 != Traffic::NONE);
+        allowing.extend(
+            named.filter_map(|(position, seen)| Some((self.others.get(*position)?, *seen))),
+        );
+        allowing
+    }
+
+    /// Most classes of a view are seen alike, so that the last answer is mostly the next.
+    fn add(
+        &self,
+        others: &Others,
+        seen: TrafficId,
+        traffic: &mut Traffic,
+        row: &mut Vec<(ClassId, TrafficId)>,
+    ) {
+        let mut last = (Traffic::NONE, Traffic::NONE);
+        for far in &others.classes {
+            let near = self.near.get(far.index()).copied().unwrap_or(Traffic::NONE);
+            if near != last.0 {
+                last = (near, traffic.and(near, seen));
+            }
+            row.push((*far, last.1));
+        }
+    }
+}

@@ -1,0 +1,298 @@
+use std::net::IpAddr;
+
+use crate::net::{Cidr, Family, PortRange, Protocol, Side};
+use crate::packet_space::address_atoms::{Addresses, Lists};
+use crate::packet_space::{Block, Class, Cuts, Members, Range, Traffic, merged};
+use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
+
+fn prefix(text: &str) -> Cidr {
+    Cidr::parse_strict(text).unwrap()
+}
+
+#[test]
+fn ranges_are_cut_at_the_edges_of_prefixes_and_know_the_lists_that_hold_them() {
+    let mut lists = Lists::default();
+    let wide = lists.add([prefix("10.0.0.0/8"), prefix("0.0.0.0/0")]);
+    let narrow = lists.add([
+        prefix("10.1.0.0/16"),
+        prefix("10.1.0.0/16"),
+        prefix("::/0"),
+        prefix("255.255.255.255/32"),
+    ]);
+    let addresses = Addresses::of(lists);
+    let shown: Vec<String> = addresses
+        .ranges()
+        .iter()
+        .map(|(range, known)| {
+            let held = [wide, narrow].map(|list| {
+                if addresses.holds(*known, list) {
+                    "in"
+                } else {
+                    "out"
+                }
+            });
+            format!(
+                "{}-{} {} {}",
+                range.first_address(),
+                range.last_address(),
+                held[0],
+                held[1]
+            )
+        })
+        .collect();
+    let expected = [
+        "0.0.0.0-9.255.255.255 in out",
+        "10.0.0.0-10.0.255.255 in out",
+        "10.1.0.0-10.1.255.255 in in",
+        "10.2.0.0-10.255.255.255 in out",
+        "11.0.0.0-255.255.255.254 in out",
+        "255.255.255.255-255.255.255.255 in in",
+        "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff out in",
+    ];
+    assert_eq!(shown, expected);
+    let around = |text: &str| {
+        addresses
+            .lists(addresses.around(text.parse().unwrap()))
+            .to_vec()
+    };
+    assert_eq!(around("10.1.2.3"), [wide, narrow]);
+    assert_eq!(around("::1"), [narrow]);
+}
+
+#[test]
+fn a_range_without_addresses_is_the_ranges_between_them() {
+    let range = Range::of(prefix("10.0.0.0/29"));
+    let gone: Vec<IpAddr> = [
+        "9.0.0.1", "10.0.0.0", "10.0.0.3", "10.0.0.4", "10.0.0.7", "10.0.0.8",
+    ]
+    .map(|text| text.parse().unwrap())
+    .to_vec();
+    let left: Vec<String> = range
+        .without(&gone)
+        .map(|range| format!("{}-{}", range.first_address(), range.last_address()))
+        .collect();
+    assert_eq!(left, ["10.0.0.1-10.0.0.2", "10.0.0.5-10.0.0.6"]);
+    assert_eq!(range.without(&[]).collect::<Vec<_>>(), [range]);
+}
+
+#[test]
+fn prefixes_of_a_range_are_the_fewest() {
+    let range = |first: &str, last: &str| Range {
+        last: Range::at(last.parse().unwrap()).first,
+        ..Range::at(first.parse().unwrap())
+    };
+    let texts = |range: Range| {
+        range
+            .prefixes()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let cases = [
+        (("0.0.0.0", "255.255.255.255"), "0.0.0.0/0"),
+        (("0.0.0.0", "0.0.0.0"), "0.0.0.0"),
+        (
+            ("0.0.0.1", "255.255.255.255"),
+            "0.0.0.1 0.0.0.2/31 0.0.0.4/30 0.0.0.8/29 0.0.0.16/28 0.0.0.32/27 0.0.0.64/26 \
+             0.0.0.128/25 0.0.1.0/24 0.0.2.0/23 0.0.4.0/22 0.0.8.0/21 0.0.16.0/20 0.0.32.0/19 \
+             0.0.64.0/18 0.0.128.0/17 0.1.0.0/16 0.2.0.0/15 0.4.0.0/14 0.8.0.0/13 0.16.0.0/12 \
+             0.32.0.0/11 0.64.0.0/10 0.128.0.0/9 1.0.0.0/8 2.0.0.0/7 4.0.0.0/6 8.0.0.0/5 \
+             16.0.0.0/4 32.0.0.0/3 64.0.0.0/2 128.0.0.0/1",
+        ),
+        (("10.0.0.0", "10.0.0.255"), "10.0.0.0/24"),
+        (
+            ("10.0.0.1", "10.0.0.6"),
+            "10.0.0.1 10.0.0.2/31 10.0.0.4/31 10.0.0.6",
+        ),
+        (("10.0.0.255", "10.0.1.0"), "10.0.0.255 10.0.1.0"),
+        (("255.255.255.254", "255.255.255.255"), "255.255.255.254/31"),
+        (("255.255.255.255", "255.255.255.255"), "255.255.255.255"),
+        (("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), "::/0"),
+        (
+            ("8000::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+            "8000::/1",
+        ),
+        (("::", "7fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), "::/1"),
+        (("::1", "::4"), "::1 ::2/127 ::4"),
+    ];
+    for ((first, last), expected) in cases {
+        assert_eq!(texts(range(first, last)), expected, "{first}-{last}");
+    }
+    assert_eq!(range("::1", "::1").family, Family::V6);
+}
+
+#[test]
+fn every_class_is_found_again_by_its_example_and_by_nothing_else() {
+    let mut cuts = Cuts::default();
+    cuts.ports(
+        Protocol::TCP,
+        Side::Destination,
+        PortRange::new(80, 90).unwrap(),
+    );
+    cuts.ports(
+        Protocol::TCP,
+        Side::Destination,
+        PortRange::new(65_535, 65_535).unwrap(),
+    );
+    cuts.ports(Protocol::UDP, Side::Source, PortRange::new(1, 53).unwrap());
+    cuts.message(
+        Protocol::ICMP,
+        Icmp {
+            kind: 8,
+            code: Some(0),
+        },
+    );
+    cuts.message(
+        Protocol::ICMP,
+        Icmp {
+            kind: 0,
+            code: None,
+        },
+    );
+    cuts.protocol(Protocol::from_number(47).unwrap());
+    let mut traffic = Traffic::of(&cuts);
+    let classes: Vec<Class> = traffic.classes(Traffic::ALL).cloned().collect();
+    for class in &classes {
+        let own = traffic.select(|other| other == class);
+        let rest = traffic.less(Traffic::ALL, own);
+        let (protocol, ports, message) = class.example().unwrap();
+        assert!(traffic.holds(own, protocol, ports, message), "{class:?}");
+        assert!(!traffic.holds(rest, protocol, ports, message), "{class:?}");
+    }
+}
+
+#[test]
+fn sets_that_are_equal_are_one() {
+    let mut cuts = Cuts::default();
+    cuts.ports_of(
+        ProtocolMatch::IsNot(Protocol::UDP),
+        Side::Destination,
+        PortRange::new(80, 80).unwrap(),
+    );
+    let mut traffic = Traffic::of(&cuts);
+    let tcp = traffic.of_rule(ProtocolMatch::Is(Protocol::TCP), IcmpMatch::Any);
+    let rest = traffic.of_rule(ProtocolMatch::IsNot(Protocol::TCP), IcmpMatch::Any);
+    assert_eq!(traffic.less(Traffic::ALL, tcp), rest);
+    assert_eq!(traffic.or(tcp, rest), Traffic::ALL);
+    assert_eq!(traffic.and(tcp, rest), Traffic::NONE);
+    let web = traffic.with_ports(Side::Destination, &[PortRange::new(80, 80).unwrap()]);
+    let web_by_tcp = traffic.with_port(Protocol::TCP, Side::Destination, 80);
+    assert_eq!(traffic.and(web, tcp), web_by_tcp);
+    assert_eq!(
+        traffic.classes(web).count(),
+        2,
+        "TCP and SCTP: UDP is not cut, and so not one with port 80"
+    );
+}
+
+/// All pairs of 70 places, cut by both ends: four blocks, of which two are known to be the same,
+/// beside each other; and three.
+#[test]
+fn blocks_of_which_the_same_is_known_become_one_and_no_pair_is_lost() {
+    let any = Members::of(70, |_| true);
+    let (even, third) = (
+        Members::of(70, |number| number % 2 == 0),
+        Members::of(70, |number| number % 3 == 0),
+    );
+    let all = Block {
+        sources: any.clone(),
+        destinations: any.clone(),
+    };
+    let halves = |block: &Block, side, by: &Members| {
+        let (within, without) = block.split(side, by);
+        [within.unwrap(), without.unwrap()]
+    };
+    let quarters: Vec<Block> = halves(&all, Side::Source, &even)
+        .iter()
+        .flat_map(|half| halves(half, Side::Destination, &third))
+        .collect();
+    assert_eq!(
+        quarters.iter().map(Block::pairs).collect::<Vec<_>>(),
+        [35 * 24, 35 * 46, 35 * 24, 35 * 46]
+    );
+    let known = |known: [u8; 4]| merged(quarters.iter().cloned().zip(known).collect());
+    let pairs = |blocks: Vec<(Block, u8)>| -> Vec<(usize, u8)> {
+        blocks
+            .iter()
+            .map(|(block, known)| (block.pairs(), *known))
+            .collect()
+    };
+    assert_eq!(known([1, 1, 1, 1]), [(all, 1)]);
+    assert_eq!(pairs(known([1, 2, 1, 2])), [(70 * 24, 1), (70 * 46, 2)]);
+    assert_eq!(pairs(known([1, 1, 2, 2])), [(35 * 70, 1), (35 * 70, 2)]);
+    assert_eq!(
+        pairs(known([1, 1, 1, 2])),
+        [(35 * 70, 1), (35 * 24, 1), (35 * 46, 2)]
+    );
+    assert_eq!(
+        even.iter()
+            .filter(|number| third.holds(*number))
+            .collect::<Vec<_>>(),
+        (0..70).step_by(6).collect::<Vec<_>>()
+    );
+    assert!(any.split(&even).1.unwrap().split(&even).0.is_none());
+}
+
+#[test]
+fn packets_that_are_shown_have_ports_that_people_know() {
+    let mut cuts = Cuts::default();
+    cuts.ports(
+        Protocol::TCP,
+        Side::Destination,
+        PortRange::new(100, 999).unwrap(),
+    );
+    cuts.ports(Protocol::TCP, Side::Source, PortRange::new(20, 20).unwrap());
+    let traffic = Traffic::of(&cuts);
+    let mut shown: Vec<(u8, u16, u16)> = traffic
+        .classes(Traffic::ALL)
+        .filter(|class| class.protocol() == Some(Protocol::TCP))
+        .map(|class| (class.strangeness(), class.example().unwrap().1.unwrap()))
+        .map(|(strangeness, ports)| (strangeness, ports.source, ports.destination))
+        .collect();
+    shown.sort_by_key(|row| row.0);
+    let usual = [(0, 49_152, 80), (0, 49_152, 443), (0, 49_152, 5432)];
+    assert_eq!(shown[..3], usual);
+    assert_eq!(shown[3], (2, 19, 80));
+    assert!(
+        shown
+            .iter()
+            .all(|(strangeness, source, destination)| (*strangeness == 5)
+                == (*source == 0 || *destination == 0))
+    );
+}
+
+/// Whatever rules name, a class is left for what they do not, and a packet shows it.
+#[test]
+fn every_class_has_a_packet() {
+    let protocols: Vec<Protocol> = (0..=u8::MAX).filter_map(Protocol::from_number).collect();
+    let messages =
+        || (0..=u8::MAX).flat_map(|kind| [None, Some(kind)].map(|code| Icmp { kind, code }));
+    for left_out in [None, Some(1), Some(17), Some(99), Some(255)] {
+        let mut cuts = Cuts::default();
+        let named = protocols
+            .iter()
+            .filter(|protocol| Some(protocol.number()) != left_out);
+        named.for_each(|protocol| cuts.protocol(*protocol));
+        for protocol in [Protocol::ICMP, Protocol::ICMPV6] {
+            messages()
+                .filter(|icmp| Some(icmp.kind) != left_out)
+                .for_each(|icmp| cuts.message(protocol, icmp));
+        }
+
+        let mut traffic = Traffic::of(&cuts);
+        let shown: Vec<_> = traffic
+            .classes(Traffic::ALL)
+            .map(|class| class.example())
+            .collect();
+        assert!(shown.iter().all(Option::is_some), "{left_out:?}");
+        let named = protocols
+            .iter()
+            .filter(|protocol| Some(protocol.number()) != left_out);
+        let rest = named.fold(Traffic::ALL, |rest, protocol| {
+            let own = traffic.of_rule(ProtocolMatch::Is(*protocol), IcmpMatch::Any);
+            traffic.less(rest, own)
+        });
+        assert_ne!(rest, Traffic::NONE, "{left_out:?}");
+    }
+}

@@ -1,0 +1,164 @@
+//! What is sent, in the words of questions and assertions: the one place that reads `tcp/443`.
+
+use std::str::FromStr;
+
+use crate::net::{Family, PortRange, Protocol, Side};
+use crate::packet_space::{Cuts, Traffic, TrafficId};
+use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
+
+/// Some traffic: `any`, `tcp`, `tcp/443`, `tcp/8000-8100`, `icmp`, `icmp/8`, `icmp/8/0`,
+/// `proto/47`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct What {
+    words: String,
+    kind: Kind,
+}
+
+/// What such words mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Any,
+    Protocol(Protocol),
+    Ports(Protocol, PortRange),
+    Messages(Protocol, Icmp),
+}
+
+/// What can be written.
+const FORMS: &str = "expected `any`, `tcp`, `tcp/443`, `udp/8000-8100`, `icmp`, `icmp/8`, \
+                     `icmp/8/0`, `icmpv6/…` or `proto/47`";
+
+impl FromStr for What {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self {
+            words: text.to_owned(),
+            kind: kind(&text.to_lowercase())?,
+        })
+    }
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+    if text == "any" {
+        return Ok(Kind::Any);
+    }
+    if let Some(number) = text.strip_prefix("proto/") {
+        let protocol = number.parse().ok().and_then(Protocol::from_number);
+        return protocol
+            .map(Kind::Protocol)
+            .ok_or_else(|| format!("`{number}` is no protocol number from 1 to 255"));
+    }
+    let (word, rest) = text
+        .split_once('/')
+        .map_or((text, None), |(word, rest)| (word, Some(rest)));
+    if !word.is_empty() && is_number(word) {
+        return Err(format!(
+            "of which protocol? write `tcp/{word}`, or `proto/{word}` for the protocol of that \
+             number"
+        ));
+    }
+    let protocol =
+        Protocol::from_keyword(word).ok_or_else(|| format!("`{text}` is no traffic; {FORMS}"))?;
+    match rest {
+        None => Ok(Kind::Protocol(protocol)),
+        Some(rest) if is_control(protocol) => {
+            message(rest).map(|icmp| Kind::Messages(protocol, icmp))
+        }
+        Some(rest) if protocol.has_ports() => ports(rest).map(|range| Kind::Ports(protocol, range)),
+        Some(_) => Err(format!(
+            "{protocol} has no ports that policy can name; {FORMS}"
+        )),
+    }
+}
+
+fn is_control(protocol: Protocol) -> bool {
+    [Protocol::ICMP, Protocol::ICMPV6].contains(&protocol)
+}
+
+fn ports(text: &str) -> Result<PortRange, String> {
+    let (first, last) = text.split_once(['-', ':']).unwrap_or((text, text));
+    let range = first
+        .parse()
+        .ok()
+        .zip(last.parse().ok())
+        .and_then(|(first, last)| PortRange::new(first, last));
+    range.ok_or_else(|| {
+        format!("`{text}` is no port from 1 to 65535 and no range of ports as in `8000-8100`")
+    })
+}
+
+fn message(text: &str) -> Result<Icmp, String> {
+    let number = |text: &str| {
+        text.parse()
+            .map_err(|_| format!("`{text}` is no ICMP type or code from 0 to 255"))
+    };
+    let (kind, code) = text
+        .split_once('/')
+        .map_or((text, None), |(kind, code)| (kind, Some(code)));
+    Ok(Icmp {
+        kind: number(kind)?,
+        code: code.map(number).transpose()?,
+    })
+}
+
+impl What {
+    /// As it was written.
+    pub fn words(&self) -> &str {
+        &self.words
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Tells it from all other traffic.
+    pub(crate) fn cut(&self, cuts: &mut Cuts) {
+        match self.kind {
+            Kind::Any => {}
+            Kind::Protocol(protocol) => cuts.protocol(protocol),
+            Kind::Ports(protocol, range) => cuts.ports(protocol, Side::Destination, range),
+            Kind::Messages(protocol, icmp) => cuts.message(protocol, icmp),
+        }
+    }
+
+    /// All of it that goes between addresses of a family. Control messages go in their own.
+    pub(crate) fn between(&self, family: Family, traffic: &mut Traffic) -> TrafficId {
+        match self.kind {
+            Kind::Protocol(protocol) | Kind::Messages(protocol, _)
+                if is_control_of_other(protocol, family) =>
+            {
+                Traffic::NONE
+            }
+            Kind::Any | Kind::Protocol(_) | Kind::Ports(..) | Kind::Messages(..) => {
+                self.traffic(traffic)
+            }
+        }
+    }
+
+    /// All of it.
+    pub(crate) fn traffic(&self, traffic: &mut Traffic) -> TrafficId {
+        let (protocol, icmp, range) = match self.kind {
+            Kind::Any => return Traffic::ALL,
+            Kind::Protocol(protocol) => (protocol, IcmpMatch::Any, None),
+            Kind::Ports(protocol, range) => (protocol, IcmpMatch::Any, Some(range)),
+            Kind::Messages(protocol, icmp) => (protocol, IcmpMatch::Is(icmp), None),
+        };
+        let all = traffic.of_rule(ProtocolMatch::Is(protocol), icmp);
+        match range {
+            None => all,
+            Some(range) => {
+                let to_ports = traffic.with_ports(Side::Destination, &[range]);
+                traffic.and(all, to_ports)
+            }
+        }
+    }
+}
+
+/// Whether these are the control messages of the other family.
+pub(crate) fn is_control_of_other(protocol: Protocol, family: Family) -> bool {
+    match family {
+        Family::V4 => protocol == Protocol::ICMPV6,
+        Family::V6 => protocol == Protocol::ICMP,
+    }
+}

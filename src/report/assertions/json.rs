@@ -1,0 +1,181 @@
+//! For machines.
+
+use serde::Serialize;
+
+use crate::assertions::{Assertion, Expected, Verdict};
+use crate::explain::Group;
+use crate::explain::query::End;
+use crate::net::Direction;
+use crate::output::{Json, Sink};
+use crate::packet_space::RuleOf;
+use crate::report::assertions::Tested;
+use crate::report::eval::IcmpView;
+
+/// What was found, as one JSON object on one line.
+///
+/// `{"assertions": [{"description": TEXT | null, "title", "file", "line", "expected": "allowed" |
+/// "denied", "passed": BOOLEAN, "verdict": "holds"
+/// | "empty" | "fails", "message"?, "counterExample"?: {"from": PARTY, "to": PARTY, "family", "protocol", "port"?, "sourcePort"?, "icmp"?:
+/// {"type", "code"}, "egress", "ingress"}}], "passed": NUMBER, "failed": NUMBER, "coverage"?:
+/// {"rules": NUMBER, "touched": NUMBER, "percent": NUMBER, "untouched": [{"policy", "direction",
+/// "rule", "file", "line"}]}}`. PARTY is `{"endpoint"?, "address"?}`; `egress` and `ingress` say
+/// what decides there.
+pub fn json(tested: &Tested<'_, '_>, out: &mut Sink<'_>) {
+    let coverage = tested.proof.coverage.as_ref();
+    let view = View {
+        assertions: tested
+            .found()
+            .map(|(assertion, verdict)| assertion_view(tested, assertion, verdict))
+            .collect(),
+        passed: tested.assertions.len() - tested.failed(),
+        failed: tested.failed(),
+        coverage: coverage.map(|coverage| CoverageView {
+            rules: coverage.rules.len(),
+            touched: coverage.touched(),
+            percent: coverage.percent(),
+            untouched: coverage
+                .untouched()
+                .map(|rule| rule_view(tested, rule))
+                .collect(),
+        }),
+    };
+    Json::on(out).line(&view);
+}
+
+#[derive(Serialize)]
+struct View<'tested> {
+    assertions: Vec<AssertionView<'tested>>,
+    passed: usize,
+    failed: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coverage: Option<CoverageView<'tested>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AssertionView<'tested> {
+    description: Option<&'tested str>,
+    title: String,
+    file: &'tested str,
+    line: usize,
+    expected: &'static str,
+    passed: bool,
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counter_example: Option<CounterExampleView>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CounterExampleView {
+    from: PartyView,
+    to: PartyView,
+    family: String,
+    protocol: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icmp: Option<IcmpView>,
+    egress: Option<String>,
+    ingress: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PartyView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+}
+
+#[derive(Serialize)]
+struct CoverageView<'tested> {
+    rules: usize,
+    touched: usize,
+    percent: usize,
+    untouched: Vec<RuleView<'tested>>,
+}
+
+#[derive(Serialize)]
+struct RuleView<'tested> {
+    policy: String,
+    direction: String,
+    rule: usize,
+    file: &'tested str,
+    line: usize,
+}
+
+fn assertion_view<'tested, 'input>(
+    tested: &Tested<'tested, 'input>,
+    assertion: &'tested Assertion,
+    verdict: &Verdict<'input>,
+) -> AssertionView<'tested> {
+    let (word, counter_example) = match verdict {
+        Verdict::Holds => ("holds", None),
+        Verdict::Empty(_) => ("empty", None),
+        Verdict::Fails(group) => ("fails", counter_example(tested, group)),
+    };
+    AssertionView {
+        description: assertion.description.as_deref(),
+        title: assertion.title(),
+        file: tested.file(assertion.span),
+        line: tested.line(assertion.span),
+        expected: match assertion.expected {
+            Expected::Allowed => "allowed",
+            Expected::Denied => "denied",
+        },
+        passed: verdict.is_passed(assertion),
+        verdict: word,
+        message: tested.message(assertion, verdict),
+        counter_example,
+    }
+}
+
+fn counter_example<'input>(
+    tested: &Tested<'_, 'input>,
+    group: &Group<'input>,
+) -> Option<CounterExampleView> {
+    let case = group.cases.first()?;
+    let party = |end: End| match end {
+        End::Endpoint(id, address) => PartyView {
+            endpoint: Some(tested.resolved.inventory.endpoint(id).notation()),
+            address: address.map(|address| address.to_string()),
+        },
+        End::Addresses(cidr) => PartyView {
+            endpoint: None,
+            address: Some(cidr.address().to_string()),
+        },
+    };
+    let reasons = tested.reasons(group);
+    let reason = |wanted: Direction| {
+        reasons
+            .iter()
+            .find(|(direction, _)| *direction == wanted)
+            .map(|(_, reason)| reason.clone())
+    };
+    Some(CounterExampleView {
+        from: party(case.from),
+        to: party(case.to),
+        family: case.flow.family.to_string(),
+        protocol: case.flow.protocol.to_string(),
+        port: case.flow.ports.map(|ports| ports.destination),
+        source_port: case.flow.ports.map(|ports| ports.source),
+        icmp: case.flow.icmp.map(IcmpView::of),
+        egress: reason(Direction::Egress),
+        ingress: reason(Direction::Ingress),
+    })
+}
+
+fn rule_view<'tested>(tested: &Tested<'tested, '_>, of: &RuleOf<'_>) -> RuleView<'tested> {
+    RuleView {
+        policy: of.key.to_string(),
+        direction: of.direction.to_string(),
+        rule: of.rule.number,
+        file: tested.file(of.rule.span),
+        line: tested.line(of.rule.span),
+    }
+}

@@ -1,0 +1,102 @@
+//! For continuous integration: JUnit's XML, a suite for each file of assertions.
+
+use std::collections::BTreeMap;
+
+use crate::assertions::{Assertion, Verdict};
+use crate::output::{Sink, Xml};
+use crate::report::assertions::Tested;
+use crate::report::assertions::text::details;
+use crate::source::FileId;
+
+/// Assertions with their verdicts.
+type Found<'tested, 'input> = Vec<(&'tested Assertion, &'tested Verdict<'input>)>;
+
+/// What was found, as an XML document.
+pub fn junit(tested: &Tested<'_, '_>, out: &mut Sink<'_>) {
+    let mut suites: BTreeMap<FileId, Found<'_, '_>> = BTreeMap::new();
+    tested
+        .found()
+        .for_each(|row| suites.entry(row.0.span.file).or_default().push(row));
+
+    let (tests, failures) = (
+        tested.assertions.len().to_string(),
+        tested.failed().to_string(),
+    );
+    let attributes = [
+        ("name", "palisade"),
+        ("tests", &tests),
+        ("failures", &failures),
+    ];
+    Xml::document(out, |xml| {
+        xml.element("testsuites", &attributes, |xml| {
+            suites
+                .values()
+                .for_each(|suite| self::suite(tested, suite, xml));
+        });
+    });
+}
+
+fn suite<'tested, 'input>(
+    tested: &Tested<'tested, 'input>,
+    suite: &Found<'tested, 'input>,
+    xml: &mut Xml,
+) {
+    let is_failed = |row: &&(&Assertion, &Verdict<'_>)| !row.1.is_passed(row.0);
+    let failures = suite.iter().filter(is_failed).count().to_string();
+    let name = suite
+        .first()
+        .map(|(assertion, _)| tested.file(assertion.span))
+        .unwrap_or_default();
+    let tests = suite.len().to_string();
+    let attributes = [
+        ("name", name),
+        ("tests", &tests),
+        ("failures", &failures),
+        ("errors", "0"),
+        ("skipped", "0"),
+    ];
+    xml.element("testsuite", &attributes, |xml| {
+        suite
+            .iter()
+            .for_each(|(assertion, verdict)| case(tested, assertion, verdict, xml));
+    });
+}
+
+fn case<'input>(
+    tested: &Tested<'_, 'input>,
+    assertion: &Assertion,
+    verdict: &Verdict<'input>,
+    xml: &mut Xml,
+) {
+    let (file, line) = (
+        tested.file(assertion.span),
+        tested.line(assertion.span).to_string(),
+    );
+    let title = assertion.title();
+    let attributes = [
+        ("name", title.as_str()),
+        ("classname", file),
+        ("file", file),
+        ("line", &line),
+        ("time", "0"),
+    ];
+    let message = tested
+        .message(assertion, verdict)
+        .filter(|_| !verdict.is_passed(assertion));
+    let Some(message) = message else {
+        return xml.empty("testcase", &attributes);
+    };
+
+    let lines = details(tested, assertion, verdict);
+    let failure = [("type", kind(verdict)), ("message", message.as_str())];
+    xml.element("testcase", &attributes, |xml| {
+        xml.lines("failure", &failure, &lines)
+    });
+}
+
+fn kind(verdict: &Verdict<'_>) -> &'static str {
+    match verdict {
+        Verdict::Holds | Verdict::Fails(_) => "counter-example",
+        Verdict::Empty(_) => "empty",
+    }
+}

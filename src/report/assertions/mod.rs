@@ -1,0 +1,163 @@
+//! What was found of assertions, for people, for machines, and for continuous integration.
+
+mod json;
+mod junit;
+mod text;
+
+pub use json::json;
+pub use junit::junit;
+pub use text::text;
+
+use crate::assertions::{Assertion, Expected, Proof, Verdict};
+use crate::explain::query::{Case, End, Question, SOURCE_PORT, Traffic};
+use crate::explain::{Group, Way};
+use crate::net::{Cidr, Direction};
+use crate::packet::endpoint_pattern::Subject;
+use crate::packet_space::RuleOf;
+use crate::report::eval::{Answer, pairs, stranger};
+use crate::resolve::Resolved;
+use crate::source::{Files, Span};
+
+/// Assertions and what was found of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Tested<'tested, 'input> {
+    /// The assertions.
+    pub assertions: &'tested [Assertion],
+    /// A verdict for each.
+    pub proof: &'tested Proof<'input>,
+    /// What they are about.
+    pub resolved: &'tested Resolved<'input>,
+    /// Where they and the policies were read.
+    pub files: &'tested Files,
+}
+
+impl<'tested, 'input> Tested<'tested, 'input> {
+    /// How many assertions have failed.
+    pub fn failed(&self) -> usize {
+        self.found()
+            .filter(|(assertion, verdict)| !verdict.is_passed(assertion))
+            .count()
+    }
+
+    fn found(&self) -> impl Iterator<Item = (&'tested Assertion, &'tested Verdict<'input>)> {
+        self.assertions.iter().zip(&self.proof.verdicts)
+    }
+
+    fn file(&self, span: Span) -> &'tested str {
+        &self.files.get(span.file).name
+    }
+
+    fn line(&self, span: Span) -> usize {
+        self.files.position(span).line
+    }
+
+    /// `ingress rule 2 of NetworkPolicy shop/web`.
+    fn rule(rule: &RuleOf<'_>) -> String {
+        format!(
+            "{} rule {} of {}",
+            rule.direction, rule.rule.number, rule.key
+        )
+    }
+
+    /// What is wrong, in one line; none where the assertion holds.
+    fn message(&self, assertion: &Assertion, verdict: &Verdict<'input>) -> Option<String> {
+        match verdict {
+            Verdict::Holds => None,
+            Verdict::Empty(reasons) => Some(reasons.join("; ")),
+            Verdict::Fails(group) => {
+                let (wanted, found) = match assertion.expected {
+                    Expected::Allowed => ("allowed", "denied"),
+                    Expected::Denied => ("denied", "allowed"),
+                };
+                Some(format!(
+                    "should be {wanted}, and is {found}: {}",
+                    self.packet(group)
+                ))
+            }
+        }
+    }
+
+    /// `shop/web (10.0.0.1) to shop/db (10.0.0.2), TCP port 5432`.
+    fn packet(&self, group: &Group<'_>) -> String {
+        let ends = pairs(group)
+            .iter()
+            .map(|pair| pair.words(self.resolved.inventory))
+            .collect::<Vec<_>>()
+            .join(" and ");
+        let what = group.cases.first().map(what).unwrap_or_default();
+        format!("{ends}, {what}")
+    }
+
+    /// What decides at each end.
+    fn reasons(&self, group: &Group<'input>) -> Vec<(Direction, String)> {
+        let Some(question) = group.cases.first().and_then(|case| self.question(case)) else {
+            return Vec::new();
+        };
+        let groups = std::slice::from_ref(group);
+        let answer = Answer {
+            question: &question,
+            groups,
+            traced: &[],
+            resolved: self.resolved,
+            files: self.files,
+        };
+        let reason = |direction, way: &Option<Way<'input>>| {
+            (
+                direction,
+                way.as_ref()
+                    .map_or_else(|| stranger(direction), |way| answer.reason(way)),
+            )
+        };
+        vec![
+            reason(Direction::Egress, &group.egress),
+            reason(Direction::Ingress, &group.ingress),
+        ]
+    }
+
+    /// The question that is about this packet.
+    fn question(&self, case: &Case) -> Option<Question> {
+        let subject = |end: End| match end {
+            End::Endpoint(_, Some(address)) => Some(Subject::Addresses(Cidr::host(address))),
+            End::Endpoint(id, None) => self.resolved.inventory.endpoint(id).notation().parse().ok(),
+            End::Addresses(cidr) => Some(Subject::Addresses(cidr)),
+        };
+        let ports = case.flow.ports;
+        let message = (
+            case.flow.icmp.map(|message| message.kind),
+            case.flow.icmp.map(|message| message.code),
+        );
+        let traffic = Traffic {
+            protocol: case.flow.protocol,
+            port: ports.map(|ports| ports.destination),
+            message,
+        };
+        Some(Question {
+            from: subject(case.from)?,
+            to: subject(case.to)?,
+            traffic,
+            source_port: ports.map(|ports| ports.source),
+        })
+    }
+}
+
+/// `TCP port 443`, `TCP port 443 from port 53`, `ICMP type 8 code 0`, `protocol 47`.
+fn what(case: &Case) -> String {
+    let flow = &case.flow;
+    let name = flow.protocol.to_string();
+    let name = if name.parse::<u8>().is_ok() {
+        format!("protocol {name}")
+    } else {
+        name
+    };
+    match (flow.ports, flow.icmp) {
+        (Some(ports), _) if ports.source == SOURCE_PORT => {
+            format!("{name} port {}", ports.destination)
+        }
+        (Some(ports), _) => format!(
+            "{name} port {} from port {}",
+            ports.destination, ports.source
+        ),
+        (None, Some(message)) => format!("{name} type {} code {}", message.kind, message.code),
+        (None, None) => name,
+    }
+}

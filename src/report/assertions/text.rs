@@ -1,0 +1,81 @@
+//! For people: a line for each assertion, and behind a failed one what is wrong.
+
+use crate::assertions::{Assertion, Coverage, Verdict};
+use crate::output::{Sink, Terminal};
+use crate::packet_space::RuleOf;
+use crate::report::assertions::Tested;
+
+/// What was found, line by line.
+pub fn text(tested: &Tested<'_, '_>, out: &mut Sink<'_>) {
+    let mut lines = Vec::new();
+    for (assertion, verdict) in tested.found() {
+        let word = if verdict.is_passed(assertion) {
+            "ok     "
+        } else {
+            "FAILED "
+        };
+        lines.push(format!(
+            "{word}{}:{}: {}",
+            tested.file(assertion.span),
+            tested.line(assertion.span),
+            assertion.title()
+        ));
+        lines.extend(
+            details(tested, assertion, verdict)
+                .into_iter()
+                .map(|line| format!("  {line}")),
+        );
+    }
+    let (all, failed) = (tested.assertions.len(), tested.failed());
+    let word = if all == 1 { "assertion" } else { "assertions" };
+    lines.push(if failed == 0 {
+        format!("{all} {word} passed")
+    } else {
+        format!("{failed} of {all} {word} failed")
+    });
+    if let Some(coverage) = &tested.proof.coverage {
+        add_coverage(tested, coverage, &mut lines);
+    }
+    let mut out = Terminal::on(out);
+    lines.iter().for_each(|line| out.line(line));
+}
+
+/// What is wrong, and what decides about the counter-example.
+pub(super) fn details(
+    tested: &Tested<'_, '_>,
+    assertion: &Assertion,
+    verdict: &Verdict<'_>,
+) -> Vec<String> {
+    let mut lines: Vec<String> = tested.message(assertion, verdict).into_iter().collect();
+    if let Verdict::Fails(group) = verdict {
+        lines.extend(
+            tested
+                .reasons(group)
+                .into_iter()
+                .map(|(direction, reason)| format!("  {direction}: {reason}")),
+        );
+    }
+    lines
+}
+
+fn add_coverage(tested: &Tested<'_, '_>, coverage: &Coverage<'_>, lines: &mut Vec<String>) {
+    let (touched, all) = (coverage.touched(), coverage.rules.len());
+    lines.push(format!(
+        "coverage: {}%, {touched} of {all} rules",
+        coverage.percent()
+    ));
+    let place = |rule: &RuleOf<'_>| {
+        format!(
+            "{}:{}",
+            tested.file(rule.rule.span),
+            tested.line(rule.rule.span)
+        )
+    };
+    lines.extend(coverage.untouched().map(|rule| {
+        format!(
+            "  no assertion touches {} ({})",
+            Tested::rule(rule),
+            place(rule)
+        )
+    }));
+}

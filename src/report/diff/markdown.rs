@@ -1,0 +1,182 @@
+//! A difference as a comment on a pull request.
+
+use crate::diff::{Change, Portion, Sole, State};
+use crate::output::{Markdown, Sink};
+use crate::report::diff::Comparison;
+
+/// Names in a cell.
+const MOST: usize = 5;
+/// Rows of a table; a comment may have 65,536 characters.
+const MOST_ROWS: usize = 50;
+
+/// A summary, tables of what is gained and lost, and details to unfold.
+pub fn markdown(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
+    let difference = comparison.difference;
+    let mut out = Markdown::on(out);
+    out.literal("### Network policy\n\n");
+    if difference.is_empty() {
+        out.literal("No connection is gained or lost.\n");
+    } else {
+        out.literal("**");
+        out.text(comparison.summary());
+        out.literal("**\n");
+    }
+
+    table(comparison, GAINED, &mut out);
+    table(comparison, LOST, &mut out);
+    details(comparison, &mut out);
+    soles(
+        comparison,
+        ("New endpoints", &difference.sole.new),
+        &mut out,
+    );
+    soles(
+        comparison,
+        ("Endpoints gone", &difference.sole.old),
+        &mut out,
+    );
+    nodes(comparison, &mut out);
+}
+
+/// What a table is about.
+#[derive(Clone, Copy)]
+struct Direction {
+    state: State,
+    /// The heading, and the heads of the columns.
+    head: &'static str,
+    /// What happened to a connection.
+    word: &'static str,
+}
+
+const GAINED: Direction = Direction {
+    state: State::New,
+    head: "\n#### Gained\n\n| from → to | gained | why |\n|---|---|---|\n",
+    word: "gained",
+};
+const LOST: Direction = Direction {
+    state: State::Old,
+    head: "\n#### Lost\n\n| from → to | lost | why |\n|---|---|---|\n",
+    word: "lost",
+};
+
+fn of<'change, 'input>(
+    change: &'change Change<'input>,
+    state: State,
+) -> &'change [Portion<'input>] {
+    match state {
+        State::New => &change.gained,
+        State::Old => &change.lost,
+    }
+}
+
+fn table(comparison: &Comparison<'_, '_>, direction: Direction, out: &mut Markdown<'_, '_>) {
+    let changes = &comparison.difference.changes;
+    let portions = |change| {
+        of(change, direction.state)
+            .iter()
+            .map(move |portion| (change, portion))
+    };
+    let rows: Vec<(&Change<'_>, &Portion<'_>)> = changes.iter().flat_map(portions).collect();
+    if rows.is_empty() {
+        return;
+    }
+
+    out.literal(direction.head);
+    for (change, portion) in rows.iter().take(MOST_ROWS) {
+        let reasons = portion
+            .reasons
+            .iter()
+            .flat_map(|reason| comparison.reasons(reason));
+        out.literal("| ");
+        out.lines(&comparison.pairs(change, MOST));
+        out.literal(" | ");
+        out.text(comparison.traffic(portion.traffic));
+        out.literal(" | ");
+        out.lines(&reasons.collect::<Vec<_>>());
+        out.literal(" |\n");
+    }
+    more(rows.len(), out);
+}
+
+fn more(rows: usize, out: &mut Markdown<'_, '_>) {
+    if rows > MOST_ROWS {
+        out.literal("\n");
+        out.number(rows - MOST_ROWS);
+        out.literal(" more are left out here; `palisade diff` lists all.\n");
+    }
+}
+
+fn details(comparison: &Comparison<'_, '_>, out: &mut Markdown<'_, '_>) {
+    let changes = &comparison.difference.changes;
+    if changes.is_empty() {
+        return;
+    }
+
+    out.literal("\n<details><summary>Witness packets</summary>\n\n");
+    for change in changes.iter().take(MOST_ROWS) {
+        for direction in [GAINED, LOST] {
+            for portion in of(change, direction.state) {
+                out.literal("- ");
+                out.literal(direction.word);
+                out.literal(": ");
+                out.text(comparison.witness(&portion.witness));
+                out.literal("\n");
+            }
+        }
+    }
+    more(changes.len(), out);
+    out.literal("\n</details>\n");
+}
+
+fn soles(
+    comparison: &Comparison<'_, '_>,
+    (title, soles): (&'static str, &[Sole]),
+    out: &mut Markdown<'_, '_>,
+) {
+    if soles.is_empty() {
+        return;
+    }
+
+    out.literal("\n<details><summary>");
+    out.literal(title);
+    out.literal(": ");
+    out.number(soles.iter().map(|sole| sole.peers.len()).sum());
+    out.literal("</summary>\n\n");
+    for sole in soles.iter().take(MOST_ROWS) {
+        out.literal("- ");
+        out.text(comparison.peers(&sole.peers, MOST));
+        out.literal("\n");
+        for (word, rows) in [
+            ("  - from ", &sole.connections.from),
+            ("  - to ", &sole.connections.to),
+        ] {
+            for (traffic, peers) in rows {
+                out.literal(word);
+                out.text(comparison.peers(peers, MOST));
+                out.literal(": ");
+                out.text(comparison.traffic(*traffic));
+                out.literal("\n");
+            }
+        }
+    }
+    more(soles.len(), out);
+    out.literal("\n</details>\n");
+}
+
+fn nodes(comparison: &Comparison<'_, '_>, out: &mut Markdown<'_, '_>) {
+    let nodes = comparison.nodes.unwrap_or_default();
+    if nodes.is_empty() {
+        return;
+    }
+
+    out.literal("\n<details><summary>Nodes whose scripts change: ");
+    out.number(nodes.len());
+    out.literal("</summary>\n\n");
+    for node in nodes.iter().take(MOST_ROWS) {
+        out.literal("- ");
+        out.text(node);
+        out.literal("\n");
+    }
+    more(nodes.len(), out);
+    out.literal("\n</details>\n");
+}

@@ -1,0 +1,175 @@
+//! What differs between two states, for people, machines, pull requests and code scanning.
+
+mod json;
+mod markdown;
+mod sarif;
+mod text;
+mod phrases;
+
+pub use json::json;
+pub use markdown::markdown;
+pub use sarif::sarif;
+pub use text::text;
+
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
+
+use crate::bundle::ScriptChange;
+use crate::connectivity::port_list;
+use crate::diff::{Both, Change, Difference, Sole};
+use crate::net::Family;
+use crate::packet_space::{Traffic, TrafficId};
+use crate::source::Files;
+
+/// A difference, and what is needed to tell it.
+#[derive(Debug)]
+pub struct Comparison<'compared, 'input> {
+    difference: &'compared Difference<'input>,
+    files: Both<&'compared Files>,
+    names: Both<&'compared str>,
+    nodes: Option<&'compared [ScriptChange]>,
+    /// Traffic in words.
+    words: FxHashMap<TrafficId, String>,
+    /// Whether endpoints change in both families, so that one is worth a word.
+    has_both_families: bool,
+}
+
+/// How many pairs of peers gain and lose something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counts {
+    gained: usize,
+    lost: usize,
+}
+
+impl<'compared, 'input> Comparison<'compared, 'input> {
+    /// Joins a difference with the files and names of both states, and with the nodes whose scripts
+    /// change; none where nobody asked.
+    pub fn new(
+        difference: &'compared mut Difference<'input>,
+        files: Both<&'compared Files>,
+        names: Both<&'compared str>,
+        nodes: Option<&'compared [ScriptChange]>,
+    ) -> Self {
+        let words = words(difference);
+        let blocks = difference.changes.iter().flat_map(|change| &change.blocks);
+        let families: BTreeSet<Family> = blocks
+            .flat_map(|block| block.families.iter().copied())
+            .collect();
+        Self {
+            difference,
+            files,
+            names,
+            nodes,
+            words,
+            has_both_families: families.len() > 1,
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let pairs = |change: &Change<'_>| {
+            change
+                .blocks
+                .iter()
+                .map(|block| self.difference.pairs(block))
+                .sum::<usize>()
+        };
+        self.difference
+            .changes
+            .iter()
+            .fold(Counts::default(), |sum, change| Counts {
+                gained: sum.gained
+                    + if change.gained.is_empty() {
+                        0
+                    } else {
+                        pairs(change)
+                    },
+                lost: sum.lost
+                    + if change.lost.is_empty() {
+                        0
+                    } else {
+                        pairs(change)
+                    },
+            })
+    }
+
+    /// Traffic in words.
+    fn traffic(&self, id: TrafficId) -> &str {
+        self.words.get(&id).map_or("nothing", String::as_str)
+    }
+
+    /// `3 connections gained, 1 lost; 1 new endpoint`.
+    fn summary(&self) -> String {
+        let Counts { gained, lost } = self.counts();
+        let several = |count: usize, one: &str, many: &str| {
+            format!("{count} {}", if count == 1 { one } else { many })
+        };
+        let mut parts = vec![format!(
+            "{} gained, {lost} lost",
+            several(gained, "connection", "connections")
+        )];
+        let count = |soles: &[Sole]| soles.iter().map(|sole| sole.peers.len()).sum::<usize>();
+        let (gone, new) = (
+            count(&self.difference.sole.old),
+            count(&self.difference.sole.new),
+        );
+        if new > 0 {
+            parts.push(several(new, "new endpoint", "new endpoints"));
+        }
+        if gone > 0 {
+            parts.push(several(gone, "endpoint gone", "endpoints gone"));
+        }
+        if let Some(nodes) = self.nodes.filter(|nodes| !nodes.is_empty()) {
+            parts.push(format!(
+                "scripts of {} change",
+                several(nodes.len(), "node", "nodes")
+            ));
+        }
+        parts.join("; ")
+    }
+}
+
+/// Every set of packets that a difference names, in words.
+fn words(difference: &mut Difference<'_>) -> FxHashMap<TrafficId, String> {
+    let mut ids = Vec::new();
+    for change in &difference.changes {
+        ids.extend([change.before, change.after]);
+        ids.extend(
+            change
+                .gained
+                .iter()
+                .chain(&change.lost)
+                .map(|portion| portion.traffic),
+        );
+    }
+    for sole in difference.sole.old.iter().chain(&difference.sole.new) {
+        ids.extend(
+            sole.connections
+                .to
+                .iter()
+                .chain(&sole.connections.from)
+                .map(|row| row.0),
+        );
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    ids.into_iter()
+        .map(|id| (id, in_words(id, &mut difference.traffic)))
+        .collect()
+}
+
+/// `TCP 80,443; UDP`, or what is left out of everything where that is less.
+fn in_words(id: TrafficId, traffic: &mut Traffic) -> String {
+    if id == Traffic::NONE {
+        return "nothing".to_owned();
+    }
+    if port_list::is_everything(id, traffic) {
+        return "everything".to_owned();
+    }
+    let rest = traffic.less(Traffic::ALL, id);
+    let (own, rest) = (phrases::listed(id, traffic), phrases::listed(rest, traffic));
+    match own.len() > rest.len() {
+        true => format!("everything but {}", rest.join("; ")),
+        false => own.join("; "),
+    }
+}

@@ -1,0 +1,286 @@
+//! Parts of a difference in words.
+
+use std::net::IpAddr;
+
+use crate::connectivity::port_list::{self, Allowed, ports_text, protocol_text, types_text};
+use crate::diff::{
+    AtHost, Block, Change, Decider, End, Identity, Peer, PeerId, Reason, State, Witness,
+};
+use crate::net::{Direction, Family};
+use crate::packet_space::{ListWay, Range, Traffic, TrafficId};
+use crate::policy::{HostEndpoint, List};
+use crate::report::diff::Comparison;
+use crate::source::Span;
+
+/// Protocols without ports or messages that are written one by one.
+const MOST_PROTOCOLS: usize = 4;
+
+/// What a set holds, protocol after protocol.
+pub(super) fn listed(id: TrafficId, traffic: &Traffic) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut others = Vec::new();
+    for allowed in port_list::describe(id, traffic) {
+        let is_special =
+            allowed.ports.is_some() || allowed.protocol.to_string().starts_with("ICMP");
+        if is_special {
+            texts.push(protocol(&allowed))
+        } else {
+            others.push(allowed.protocol)
+        }
+    }
+    match others.len() > MOST_PROTOCOLS {
+        true => texts.push("other protocols".to_owned()),
+        false => texts.extend(
+            others
+                .into_iter()
+                .map(|protocol| format!("protocol {}", protocol_text(protocol))),
+        ),
+    }
+    texts
+}
+
+fn protocol(allowed: &Allowed) -> String {
+    let ports = allowed
+        .ports
+        .as_deref()
+        .map(ports_text)
+        .filter(|ports| ports != "1-65535");
+    let ports = ports.map(|ports| format!(" {ports}")).unwrap_or_default();
+    let from = allowed
+        .source_ports
+        .as_deref()
+        .map(|ports| format!(" from {}", ports_text(ports)))
+        .unwrap_or_default();
+    let types = allowed
+        .types
+        .as_deref()
+        .map(|types| format!(" {}", types_text(types)))
+        .unwrap_or_default();
+    format!("{}{ports}{from}{types}", protocol_text(allowed.protocol))
+}
+
+impl<'input> Comparison<'_, 'input> {
+    /// `policies.yaml:12`, in the files of a state.
+    pub(super) fn place(&self, state: State, span: Span) -> String {
+        let files = self.files.of(state);
+        format!(
+            "{}:{}",
+            files.get(span.file).name,
+            files.position(span).line
+        )
+    }
+
+    /// Peers by their names, addresses outside as few ranges; at most so many.
+    pub(super) fn peers(&self, peers: &[PeerId], most: usize) -> String {
+        let mut names = self.names(peers);
+        let more = names.len().saturating_sub(most);
+        if more > 1 {
+            names.truncate(most);
+            names.push(format!("and {more} more"));
+        }
+        names.join(", ")
+    }
+
+    /// All peers by their names, addresses outside as few ranges.
+    pub(super) fn names(&self, peers: &[PeerId]) -> Vec<String> {
+        let known = peers.iter().filter_map(|id| self.difference.peer(*id));
+        let endpoints = known.filter(|peer| !peer.is_outside()).map(name);
+        endpoints
+            .chain(self.difference.ranges(peers).into_iter().map(range))
+            .collect()
+    }
+
+    /// The lines of a change's blocks: `a → b, c`; at most so many.
+    pub(super) fn pairs(&self, change: &Change<'_>, most: usize) -> Vec<String> {
+        let host = change.host.as_ref();
+        let mut lines: Vec<String> = change
+            .blocks
+            .iter()
+            .take(most)
+            .map(|block| self.pair(block, host, most))
+            .collect();
+        let rest: usize = change
+            .blocks
+            .iter()
+            .skip(most)
+            .map(|block| self.difference.pairs(block))
+            .sum();
+        lines.extend((rest > 0).then(|| format!("and {rest} more pairs")));
+        lines
+    }
+
+    fn pair(&self, block: &Block, host: Option<&AtHost>, most: usize) -> String {
+        let families = match block.families.as_slice() {
+            [family] if self.has_both_families && !self.has_outside(block) => {
+                format!(" ({family})")
+            }
+            _ => String::new(),
+        };
+        let [from, to] = [
+            (Direction::Egress, &block.from),
+            (Direction::Ingress, &block.to),
+        ]
+        .map(|(direction, peers)| {
+            let at = host
+                .filter(|at| at.direction == direction)
+                .map(|at| self.at_host(at, most))
+                .unwrap_or_default();
+            format!("{}{at}", self.peers(peers, most))
+        });
+        format!("{from} → {to}{families}")
+    }
+
+    /// What is said behind the names of host endpoints: which list, and for which addresses behind
+    /// them.
+    fn at_host(&self, at: &AtHost, most: usize) -> String {
+        let list = match at.way {
+            ListWay::Passed(List::Normal) | ListWay::LetThrough(List::Normal | List::Forward) => {
+                String::new()
+            }
+            ListWay::Passed(list) => format!(" ({} policy)", list.word()),
+            ListWay::LetThrough(list) => format!(" (allowed at once by {} policy)", list.word()),
+        };
+        let near = if at.near.is_empty() {
+            String::new()
+        } else {
+            format!(" at {}", self.peers(&at.near, most))
+        };
+        format!("{list}{near}")
+    }
+
+    fn has_outside(&self, block: &Block) -> bool {
+        block
+            .from
+            .iter()
+            .chain(&block.to)
+            .filter_map(|id| self.difference.peer(*id))
+            .any(Peer::is_outside)
+    }
+
+    /// Why some traffic turned, a line for each: what decided, and what decides.
+    pub(super) fn reasons(&self, reason: &Reason<'input>) -> [String; 2] {
+        let then = self.decider(State::Old, reason.direction, &reason.old);
+        let now = self.decider(State::New, reason.direction, &reason.new);
+        [
+            format!("{}: was {then}", reason.direction),
+            format!("{}: now {now}", reason.direction),
+        ]
+    }
+
+    /// `denied: isolated by …`.
+    pub(super) fn decider(
+        &self,
+        state: State,
+        direction: Direction,
+        decider: &Decider<'input>,
+    ) -> String {
+        match decider {
+            Decider::Rule {
+                key,
+                number,
+                span,
+                is_allowed,
+            } => {
+                let verdict = if *is_allowed { "allowed" } else { "denied" };
+                format!(
+                    "{verdict} by {direction} rule {number} of {key} ({})",
+                    self.place(state, *span)
+                )
+            }
+            Decider::Isolated { tier, policies } => {
+                let policies: Vec<String> = policies
+                    .iter()
+                    .map(|(key, span)| format!("{key} ({})", self.place(state, *span)))
+                    .collect();
+                format!(
+                    "denied: isolated by {} in tier {tier}; no rule matched",
+                    policies.join(" and ")
+                )
+            }
+            Decider::NoPolicy => format!("allowed: no {direction} policy applies"),
+            Decider::PassedOn => "allowed: every tier passes on".to_owned(),
+            Decider::Profiles => "denied: no profile allows".to_owned(),
+            Decider::NoHost => "allowed: no host endpoint is there".to_owned(),
+            Decider::NotLetThrough => {
+                "not let through: no rule allows, so that what comes behind is asked".to_owned()
+            }
+        }
+    }
+
+    /// `TCP from shop/web (10.0.0.1) port 49152 to shop/db (10.0.0.2) port 5432`.
+    pub(super) fn witness(&self, witness: &Witness<'input>) -> String {
+        let end = |end: &End<'input>| match (end.endpoint, end.address) {
+            (None, address) if end.host.is_some() => at_host(end.host, address),
+            (Some(endpoint), Some(address)) => format!("{} ({address})", endpoint.notation()),
+            (Some(endpoint), None) => endpoint.notation(),
+            (None, Some(address)) => address.to_string(),
+            (None, None) => witness.family.to_string(),
+        };
+        let port = |port: Option<u16>| port.map(|port| format!(" port {port}")).unwrap_or_default();
+        let message = witness
+            .message
+            .map(|message| format!(" type {} code {}", message.kind, message.code))
+            .unwrap_or_default();
+        let (source, destination) = (
+            witness.ports.map(|ports| ports.source),
+            witness.ports.map(|ports| ports.destination),
+        );
+        let protocol = protocol_text(witness.protocol);
+        let protocol = if protocol.starts_with(|letter: char| letter.is_ascii_digit()) {
+            format!("protocol {protocol}")
+        } else {
+            protocol
+        };
+        format!(
+            "{protocol}{message} from {}{} to {}{}",
+            end(&witness.from),
+            port(source),
+            end(&witness.to),
+            port(destination)
+        )
+    }
+}
+
+/// `HostEndpoint n1-eth0 (10.0.0.1)`.
+fn at_host(host: Option<&HostEndpoint>, address: Option<IpAddr>) -> String {
+    let name = host.map(ToString::to_string).unwrap_or_default();
+    address.map_or(name.clone(), |address| format!("{name} ({address})"))
+}
+
+/// `shop/db`, `shop/Deployment/db`, `HostEndpoint n1-eth0`.
+fn name(peer: &Peer<'_>) -> String {
+    match &peer.identity {
+        Identity::Endpoints {
+            namespace,
+            kind: "Pod",
+            name,
+        } => format!("{namespace}/{name}"),
+        Identity::Endpoints {
+            namespace,
+            kind,
+            name,
+        } => format!("{namespace}/{kind}/{name}"),
+        Identity::Host { name, .. } => format!("HostEndpoint {name}"),
+        Identity::Outside(ranges) => ranges
+            .iter()
+            .copied()
+            .map(range)
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+/// A prefix, where it is one; else `first-last`.
+pub(super) fn range(range: Range) -> String {
+    let last = match range.family {
+        Family::V4 => u32::MAX.into(),
+        Family::V6 => u128::MAX,
+    };
+    if (range.first, range.last) == (0, last) {
+        return format!("everything outside ({})", range.family);
+    }
+    match range.prefixes().as_slice() {
+        [prefix] => prefix.to_string(),
+        _ => format!("{}-{}", range.first_address(), range.last_address()),
+    }
+}

@@ -1,0 +1,185 @@
+//! A difference for code scanning: SARIF 2.1.0, a result for each place of a cause.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::diff::{Change, Portion, State};
+use crate::output::{Json, Sink, visible};
+use crate::report::diff::Comparison;
+use crate::source::Span;
+
+/// Rules of results: id, what it means, level.
+const RULES: [(&str, &str, &str); 3] = [
+    (
+        "connection-gained",
+        "A connection is allowed that was not allowed before",
+        "warning",
+    ),
+    (
+        "connection-lost",
+        "A connection is no longer allowed",
+        "note",
+    ),
+    (
+        "connection-changed",
+        "A connection is allowed for other traffic than before, more in part and less in part",
+        "warning",
+    ),
+];
+/// Names in a message, and lines of one result.
+const MOST: usize = 5;
+
+/// What results are one by: rule and place.
+type Key = (usize, Option<(State, Span)>);
+
+/// One run with a result for each rule or policy that is the cause of something. The place is in
+/// the new state where that allows what is gained or denies what is lost by a rule or policy, else
+/// in the old state.
+pub fn sarif(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
+    let mut results: BTreeMap<Key, Vec<String>> = BTreeMap::new();
+    for change in &comparison.difference.changes {
+        let gained = change.gained.iter().map(|portion| (State::New, portion));
+        for (state, portion) in
+            gained.chain(change.lost.iter().map(|portion| (State::Old, portion)))
+        {
+            let rule = rule(change, state);
+            let message = message(comparison, change, (state, portion));
+            for place in places(portion) {
+                results
+                    .entry((rule, place))
+                    .or_default()
+                    .push(message.clone());
+            }
+        }
+    }
+    let results: Vec<Value> = results
+        .into_iter()
+        .map(|(key, lines)| result(comparison, key, &lines))
+        .collect();
+    let rules =
+        RULES.map(|(id, text, level)| json!({"id": id, "shortDescription": {"text": text}, "defaultConfiguration": {"level": level}}));
+    let driver = json!({"name": "palisade", "version": env!("CARGO_PKG_VERSION"), "rules": rules});
+    let run =
+        json!({"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results});
+    let log = json!({"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]});
+    Json::on(out).pretty(&log);
+}
+
+/// Position in [`RULES`].
+fn rule(change: &Change<'_>, state: State) -> usize {
+    match (change.gained.is_empty() || change.lost.is_empty(), state) {
+        (false, _) => 2,
+        (true, State::New) => 0,
+        (true, State::Old) => 1,
+    }
+}
+
+/// Where the causes stand; nowhere, once, where no policy is one.
+fn places(portion: &Portion<'_>) -> Vec<Option<(State, Span)>> {
+    let mut places = Vec::new();
+    for reason in &portion.reasons {
+        let now = reason
+            .new
+            .places()
+            .into_iter()
+            .map(|(.., span)| (State::New, span));
+        let then = reason
+            .old
+            .places()
+            .into_iter()
+            .map(|(.., span)| (State::Old, span));
+        let now: Vec<_> = now.collect();
+        places.extend(if now.is_empty() { then.collect() } else { now });
+    }
+    places.sort_unstable();
+    places.dedup();
+    if places.is_empty() {
+        vec![None]
+    } else {
+        places.into_iter().map(Some).collect()
+    }
+}
+
+fn message(
+    comparison: &Comparison<'_, '_>,
+    change: &Change<'_>,
+    (state, portion): (State, &Portion<'_>),
+) -> String {
+    let word = match state {
+        State::New => "gained",
+        State::Old => "lost",
+    };
+    let pairs = comparison.pairs(change, MOST).join("; ");
+    let reasons: Vec<String> = portion
+        .reasons
+        .iter()
+        .flat_map(|reason| comparison.reasons(reason))
+        .collect();
+    let traffic = comparison.traffic(portion.traffic);
+    format!(
+        "{word} {traffic}: {pairs}. {}. Witness: {}",
+        reasons.join("; "),
+        comparison.witness(&portion.witness)
+    )
+}
+
+fn result(comparison: &Comparison<'_, '_>, (rule, place): Key, lines: &[String]) -> Value {
+    let (id, _, level) = RULES.get(rule).copied().unwrap_or_default();
+    let more = lines.len().saturating_sub(MOST);
+    let mut text = lines
+        .iter()
+        .take(MOST)
+        .map(|line| plain(line))
+        .collect::<Vec<_>>()
+        .join("\n");
+    if more > 0 {
+        text.push_str(&format!("\nand {more} more"));
+    }
+    let locations: Vec<Value> = place
+        .into_iter()
+        .map(|(state, span)| location(comparison, state, span))
+        .collect();
+    json!({"ruleId": id, "ruleIndex": rule, "level": level, "message": {"text": text}, "locations": locations})
+}
+
+fn location(comparison: &Comparison<'_, '_>, state: State, span: Span) -> Value {
+    let files = comparison.files.of(state);
+    let start = files.position(span);
+    let name = &files.get(span.file).name;
+    json!({"physicalLocation": {
+        "artifactLocation": {"uri": uri(name)},
+        "region": {"startLine": start.line, "startColumn": start.column},
+    }})
+}
+
+/// Text of a message as SARIF has it (section 3.11.6): brackets would make a link.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in visible(text).chars() {
+        out.extend(matches!(letter, '[' | ']' | '\\').then_some('\\'));
+        out.push(letter);
+    }
+    out
+}
+
+/// A file's name as a reference: of one in a revision, its path in the repository.
+fn uri(name: &str) -> String {
+    let path = match name
+        .strip_prefix("git:")
+        .and_then(|rest| rest.split_once(':'))
+    {
+        Some((_, path)) => path,
+        None => name.strip_prefix("./").unwrap_or(name),
+    };
+    let mut uri = String::new();
+    for byte in path.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => {
+                uri.push(char::from(byte))
+            }
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri
+}

@@ -1,0 +1,139 @@
+//! A difference for people.
+
+use crate::diff::{Change, Portion, Sole, State};
+use crate::output::{Sink, Terminal};
+use crate::report::diff::Comparison;
+
+/// Names in a line, and lines of one thing, that are written out.
+const MOST: usize = 8;
+/// Endpoints that are new or gone, in groups that speak with the same, that are written out.
+const MOST_SOLE: usize = 200;
+
+/// What is gained first, then what is lost, then the rest. Empty where nothing differs and no
+/// script changes.
+pub fn text(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
+    let difference = comparison.difference;
+    let mut out = Terminal::on(out);
+    if difference.is_empty() && comparison.nodes.is_none_or(<[_]>::is_empty) {
+        return;
+    }
+    let (old, new) = (comparison.names.old, comparison.names.new);
+    out.line(format_args!("{old} → {new}: {}", comparison.summary()));
+    portions(comparison, ("gained", State::New), &mut out);
+    portions(comparison, ("lost", State::Old), &mut out);
+    soles(
+        comparison,
+        ("new endpoints", &difference.sole.new),
+        &mut out,
+    );
+    soles(
+        comparison,
+        ("endpoints gone", &difference.sole.old),
+        &mut out,
+    );
+    let nodes = comparison.nodes.unwrap_or_default();
+    if !nodes.is_empty() {
+        out.literal("\nnodes whose scripts change:\n");
+        nodes.iter().for_each(|node| out.indented(1, node));
+    }
+}
+
+fn portions(
+    comparison: &Comparison<'_, '_>,
+    (title, state): (&str, State),
+    out: &mut Terminal<'_, '_>,
+) {
+    let (sign, of): (char, fn(&Change<'_>) -> usize) = match state {
+        State::New => ('+', |change| change.gained.len()),
+        State::Old => ('-', |change| change.lost.len()),
+    };
+    let changes: Vec<_> = comparison
+        .difference
+        .changes
+        .iter()
+        .filter(|change| of(change) > 0)
+        .collect();
+    if changes.is_empty() {
+        return;
+    }
+    out.literal("\n");
+    out.line(format_args!("{title}:"));
+    for change in changes {
+        for line in comparison.pairs(change, MOST) {
+            out.line(format_args!("{sign} {line}"));
+        }
+        let (before, after) = (
+            comparison.traffic(change.before),
+            comparison.traffic(change.after),
+        );
+        out.indented(2, format_args!("before: {before}; now: {after}"));
+        let portions = match state {
+            State::New => &change.gained,
+            State::Old => &change.lost,
+        };
+        portions
+            .iter()
+            .for_each(|portion| write_portion(comparison, (title, portion), out));
+    }
+}
+
+fn write_portion(
+    comparison: &Comparison<'_, '_>,
+    (title, portion): (&str, &Portion<'_>),
+    out: &mut Terminal<'_, '_>,
+) {
+    out.indented(
+        2,
+        format_args!("{title} {}", comparison.traffic(portion.traffic)),
+    );
+    for line in portion
+        .reasons
+        .iter()
+        .flat_map(|reason| comparison.reasons(reason))
+    {
+        out.indented(3, line);
+    }
+    out.indented(
+        3,
+        format_args!("witness: {}", comparison.witness(&portion.witness)),
+    );
+}
+
+fn soles(
+    comparison: &Comparison<'_, '_>,
+    (title, soles): (&str, &[Sole]),
+    out: &mut Terminal<'_, '_>,
+) {
+    if !soles.is_empty() {
+        out.literal("\n");
+        out.line(format_args!("{title}:"));
+    }
+    for sole in soles.iter().take(MOST_SOLE) {
+        out.indented(1, comparison.peers(&sole.peers, MOST));
+        for (word, rows) in [
+            ("from", &sole.connections.from),
+            ("to", &sole.connections.to),
+        ] {
+            for (traffic, peers) in rows.iter().take(MOST) {
+                let (peers, traffic) =
+                    (comparison.peers(peers, MOST), comparison.traffic(*traffic));
+                out.indented(2, format_args!("{word} {peers}: {traffic}"));
+            }
+            if rows.len() > MOST {
+                let more: usize = rows.iter().skip(MOST).map(|row| row.1.len()).sum();
+                out.indented(2, format_args!("{word} and {more} more"));
+            }
+        }
+    }
+    let more: usize = soles
+        .iter()
+        .skip(MOST_SOLE)
+        .map(|sole| sole.peers.len())
+        .sum();
+    if more > 0 {
+        out.indented(
+            1,
+            format_args!("and {more} more; `--format json` lists all"),
+        );
+    }
+}

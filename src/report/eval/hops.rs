@@ -1,0 +1,228 @@
+//! What nodes make of a packet, in words.
+
+use crate::explain::{Group, StopWay, Way};
+use crate::inventory::NodeId;
+use crate::net::{Direction, Side};
+use crate::packet::{Flow, Hook};
+use crate::policy::List;
+use crate::report::eval::phrases::listed;
+use crate::report::eval::text::stranger;
+use crate::report::eval::{Answer, Detail};
+use crate::semantics::Forged;
+use crate::semantics::node::Cause;
+use crate::semantics::path::{Assumed, Because, Stop};
+
+impl<'input> Answer<'_, 'input> {
+    /// What decides at an end of a group's cases; none where a node's line tells it.
+    pub(super) fn end(&self, group: &Group<'input>, direction: Direction) -> Option<String> {
+        let (way, side) = match direction {
+            Direction::Egress => (&group.egress, Side::Source),
+            Direction::Ingress => (&group.ingress, Side::Destination),
+        };
+        if let Some(way) = way {
+            return Some(self.reason(way));
+        }
+        if group
+            .cases
+            .first()
+            .is_some_and(|case| case.flow.party(side).owner.is_some())
+        {
+            return None;
+        }
+        let Some(at_end) = group
+            .stops
+            .iter()
+            .find(|stop| is_end(&stop.stop.packet.hook, direction))
+        else {
+            return Some(stranger(direction));
+        };
+        let is_told = at_end.stop.expected.cause == Cause::Failsafe
+            || at_end.hosts.iter().any(|way| way.direction == direction);
+        let role = if direction == Direction::Egress {
+            "sender"
+        } else {
+            "receiver"
+        };
+        (!is_told).then(|| {
+            format!(
+                "the {role} is node {}, and no policy of a host endpoint is about this",
+                self.node(at_end.stop.node)
+            )
+        })
+    }
+
+    /// `forward ingress of HostEndpoint n1-eth0: denied by …`.
+    pub(super) fn host_line(&self, way: &Way<'input>) -> String {
+        let list = list_word(way.list).map_or_else(String::new, |word| format!("{word} "));
+        format!(
+            "{list}{} of {}: {}",
+            way.direction,
+            self.whose(way.whose),
+            self.reason(way)
+        )
+    }
+
+    /// What a node does without policy, where it does something.
+    pub(super) fn doing(&self, stop: &Stop<'_>) -> Option<String> {
+        let flow = &stop.packet.flow;
+        let does = match stop.expected.cause {
+            Cause::Nothing if stop.is_probe => {
+                "does not police what it sends to its own endpoints (probes)".to_owned()
+            }
+            Cause::Policy | Cause::Nothing => return None,
+            Cause::KnownConnection => "lets known connections pass".to_owned(),
+            Cause::NoConnection => "drops what belongs to no connection".to_owned(),
+            Cause::Neighbour => {
+                "lets messages between neighbours in IPv6 pass before policy".to_owned()
+            }
+            Cause::Failsafe => {
+                "keeps this port open whatever policy says: it is a failsafe port".to_owned()
+            }
+            Cause::SpoofedSource => {
+                "drops packets that claim this source elsewhere than where it is".to_owned()
+            }
+            Cause::UnknownEndpoint => {
+                format!(
+                    "drops packets of addresses in its pod range{} that no endpoint has",
+                    self.range(stop.node, flow)
+                )
+            }
+            Cause::Encapsulated => {
+                "drops encapsulated packets of endpoints (`--encapsulated drop`)".to_owned()
+            }
+            Cause::EndpointToHost => {
+                "drops what its endpoints send to it (`--endpoint-to-host drop`)".to_owned()
+            }
+        };
+        Some(format!("node {} {does}", self.node(stop.node)))
+    }
+
+    fn range(&self, node: NodeId, flow: &Flow) -> String {
+        let ranges = &self.resolved.inventory.node(node).pod_ranges;
+        let holding = Side::BOTH
+            .into_iter()
+            .find_map(|side| ranges.iter().find(|range| range.holds(flow.address(side))));
+        holding.map_or_else(String::new, |range| format!(" {range}"))
+    }
+
+    /// What was taken for granted of a packet's way past a node, and what else is to be known of
+    /// it.
+    pub(super) fn beside(&self, way: &StopWay<'input>) -> Vec<String> {
+        let node = self.node(way.stop.node);
+        let mut beside: Vec<String> = way
+            .stop
+            .assumed
+            .iter()
+            .map(|assumed| format!("assumed: {}", assumed_words(assumed, node)))
+            .collect();
+        if way.hosts.iter().any(|way| way.list == List::PreDnat) {
+            beside.push(format!(
+                "assumed: nothing translates its destination on node {node} (a NodePort, a \
+                 service's address)"
+            ));
+        }
+        if way.stop.expected.is_untracked {
+            beside.push(format!(
+                "note: node {node} keeps it from connection tracking, so replies meet policy too, \
+                 which must allow them"
+            ));
+        }
+        beside
+    }
+
+    pub(super) fn node(&self, node: NodeId) -> &str {
+        &self.resolved.inventory.node(node).name
+    }
+}
+
+/// What a node does to others that send with the same source. That it stops them goes without
+/// saying where only the verdict is asked for.
+pub(super) fn forged_words(stop: &Stop<'_>, detail: Detail) -> Option<&'static str> {
+    Some(match stop.forged? {
+        Forged::Dropped if detail == Detail::Verdict => return None,
+        Forged::Dropped => {
+            "assumed: it comes by the interface that the route back to its sender leads to; by any \
+             other, source validation drops it"
+        }
+        Forged::DroppedWithoutRoute => {
+            "note: the node of the receiver takes packets with this source from any interface \
+             (`--source-validation loose`): a pod there could send them"
+        }
+        Forged::Logged => {
+            "note: packets with this source that come by a wrong interface are only logged \
+             (`--source-validation log`): whoever can send them is taken for this sender"
+        }
+        Forged::Passed => {
+            "note: packets with this source may come by any interface (`--source-validation off`): \
+             whoever can send them is taken for this sender"
+        }
+    })
+}
+
+/// Whether the packet begins or ends at the node itself.
+fn is_end(hook: &Hook, direction: Direction) -> bool {
+    match (hook, direction) {
+        (Hook::Output { .. }, Direction::Egress) | (Hook::Input { .. }, Direction::Ingress) => true,
+        (Hook::Output { .. } | Hook::Input { .. } | Hook::Forward { .. }, _) => false,
+    }
+}
+
+/// What a list is called before the direction; the normal one has no name.
+pub(super) fn list_word(list: List) -> Option<&'static str> {
+    match list {
+        List::Normal => None,
+        List::Forward => Some("forward"),
+        List::Untracked => Some("untracked"),
+        List::PreDnat => Some("pre-DNAT"),
+    }
+}
+
+fn assumed_words(assumed: &Assumed, node: &str) -> String {
+    let way = match assumed.direction {
+        Direction::Ingress => format!("it comes to node {node} by"),
+        Direction::Egress => format!("it leaves node {node} by"),
+    };
+    let because = match assumed.because {
+        Because::HasPacketsAddress => ", whose host endpoint has its address",
+        Because::HasNodesAddress => ", whose host endpoint has the node's address",
+        Because::Strictest => "; the input does not tell, and none lets less pass",
+    };
+    let by = |interfaces: Vec<&Option<String>>| {
+        listed(
+            &interfaces
+                .into_iter()
+                .map(|name| interface_words(name.as_deref()))
+                .collect::<Vec<_>>(),
+            "or",
+        )
+    };
+    let [passing, dropping] = [true, false].map(|passes| {
+        let others: Vec<&Option<String>> = assumed
+            .others
+            .iter()
+            .filter(|(_, other)| *other == passes)
+            .map(|(name, _)| name)
+            .collect();
+        let fate = if passes {
+            "this node would let it pass"
+        } else {
+            "this node would drop it"
+        };
+        if others.is_empty() {
+            String::new()
+        } else {
+            format!("; by {} {fate}", by(others))
+        }
+    });
+    format!(
+        "{way} {}{because}{passing}{dropping}",
+        interface_words(assumed.interface.as_deref())
+    )
+}
+
+fn interface_words(name: Option<&str>) -> String {
+    name.map_or_else(
+        || "an interface that no host endpoint names".to_owned(),
+        str::to_owned,
+    )
+}

@@ -1,0 +1,117 @@
+//! The pairs of a group, put together as far as one line can tell them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::explain::Group;
+use crate::explain::query::{Case, End, joined};
+use crate::inventory::{EndpointId, Inventory};
+use crate::net::{Cidr, Family};
+
+/// Prefixes that one line lists.
+const MOST_PREFIXES: usize = 8;
+
+/// Senders and receivers of which every one may be put together with every other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::report) struct Pair {
+    pub(super) from: Party,
+    pub(super) to: Party,
+    /// The families of the cases.
+    pub(super) families: BTreeSet<Family>,
+}
+
+/// An endpoint with addresses of its, or other addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Party {
+    pub(super) endpoint: Option<EndpointId>,
+    pub(super) addresses: Vec<Cidr>,
+}
+
+/// What keeps cases apart: the endpoints, and between addresses outside the sender's, since not all
+/// of them need to be allowed to reach all receivers.
+type Key = (Option<EndpointId>, Option<EndpointId>, Option<Cidr>);
+
+/// The pairs of a group, in order.
+pub(in crate::report) fn pairs(group: &Group<'_>) -> Vec<Pair> {
+    let mut found: BTreeMap<Key, Vec<Case>> = BTreeMap::new();
+    for case in &group.cases {
+        found.entry(key(case)).or_default().push(*case);
+    }
+    let party = |cases: &[Case], end: fn(&Case) -> End| {
+        let addresses: BTreeSet<Cidr> = cases
+            .iter()
+            .filter_map(|case| addresses(end(case)))
+            .collect();
+        Party {
+            endpoint: cases.first().and_then(|case| endpoint(end(case))),
+            addresses: joined(addresses.into_iter().collect()),
+        }
+    };
+    let pair = |cases: Vec<Case>| Pair {
+        from: party(&cases, |case| case.from),
+        to: party(&cases, |case| case.to),
+        families: cases.iter().map(|case| case.flow.family).collect(),
+    };
+    found.into_values().map(pair).collect()
+}
+
+fn key(case: &Case) -> Key {
+    match (case.from, case.to) {
+        (End::Addresses(from), End::Addresses(_)) => (None, None, Some(from)),
+        (from, to) => (endpoint(from), endpoint(to), None),
+    }
+}
+
+fn endpoint(end: End) -> Option<EndpointId> {
+    match end {
+        End::Endpoint(id, _) => Some(id),
+        End::Addresses(_) => None,
+    }
+}
+
+fn addresses(end: End) -> Option<Cidr> {
+    match end {
+        End::Endpoint(_, address) => address.map(Cidr::host),
+        End::Addresses(cidr) => Some(cidr),
+    }
+}
+
+impl Pair {
+    /// `shop/web (10.0.0.1) to 192.0.2.0/24`.
+    pub(in crate::report) fn words(&self, inventory: &Inventory) -> String {
+        let is_open = self.from.addresses.is_empty() && self.to.addresses.is_empty();
+        let families: Vec<String> = self.families.iter().map(ToString::to_string).collect();
+        let families = if is_open {
+            format!(", {}", families.join(" and "))
+        } else {
+            String::new()
+        };
+        format!(
+            "{} to {}{families}",
+            self.from.words(inventory),
+            self.to.words(inventory)
+        )
+    }
+}
+
+impl Party {
+    fn words(&self, inventory: &Inventory) -> String {
+        let shown: Vec<String> = self
+            .addresses
+            .iter()
+            .take(MOST_PREFIXES)
+            .map(ToString::to_string)
+            .collect();
+        let more = self.addresses.len().saturating_sub(MOST_PREFIXES);
+        let more = if more > 0 {
+            format!(" and {more} prefixes more")
+        } else {
+            String::new()
+        };
+        let addresses = shown.join(", ") + &more;
+        match self.endpoint.map(|id| inventory.endpoint(id).notation()) {
+            None => addresses,
+            Some(name) if addresses.is_empty() => format!("{name} (no address yet)"),
+            Some(name) => format!("{name} ({addresses})"),
+        }
+    }
+}

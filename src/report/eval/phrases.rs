@@ -1,0 +1,463 @@
+//! Rules, and parts of rules, in words.
+
+use std::collections::BTreeSet;
+
+use crate::explain::{Bearer, NearMiss, ProfileWay, RuleWay, Term, Way};
+use crate::inventory::Profiles;
+use crate::name::reserved::{METADATA_NAME, NAME, NAMESPACE, SERVICE_ACCOUNT};
+use crate::net::{Cidr, Direction, Side};
+use crate::policy::{
+    Action, Families, Icmp, IcmpMatch, Nets, Peer, Policy, PolicyKey, PortList, Ports,
+    ProtocolMatch, Rule, Selected, SelectorId,
+};
+use crate::report::eval::Answer;
+use crate::selector::{Expr, Test};
+use crate::semantics::evaluate::{Outcome, TierEnd, Whose};
+use crate::semantics::{Part, SidePart};
+use crate::source::Span;
+
+/// Prefixes that are written out.
+const MOST_NETS: usize = 4;
+
+impl<'input> Answer<'_, 'input> {
+    /// `policies.yaml:12`.
+    pub(super) fn place(&self, span: Span) -> String {
+        format!(
+            "{}:{}",
+            self.files.get(span.file).name,
+            self.files.position(span).line
+        )
+    }
+
+    /// `ingress rule 2 of NetworkPolicy shop/web (policies.yaml:12)`.
+    pub(super) fn rule(&self, direction: Direction, key: &PolicyKey, rule: &Rule) -> String {
+        format!(
+            "{direction} rule {} of {key} ({})",
+            rule.number,
+            self.place(rule.span)
+        )
+    }
+
+    fn policy(&self, policy: &Policy) -> String {
+        format!("{} ({})", policy.key, self.place(policy.span))
+    }
+
+    /// What decides at an end.
+    pub(in crate::report) fn reason(&self, way: &Way<'input>) -> String {
+        let Some(last) = way.tiers.last() else {
+            return self.reason_of_profiles(way);
+        };
+        let decider = last
+            .policies
+            .last()
+            .and_then(|passed| Some((passed.policy, passed.rules.last()?.rule)));
+        let by_rule = decider.map_or_else(String::new, |(policy, rule)| {
+            format!(" by {}", self.rule(way.direction, &policy.key, rule))
+        });
+        match last.end {
+            TierEnd::Allowed => format!("allowed{by_rule}"),
+            TierEnd::Denied => format!("denied{by_rule}"),
+            TierEnd::DeniedByDefault => {
+                let policies: Vec<String> = last
+                    .policies
+                    .iter()
+                    .map(|passed| self.policy(passed.policy))
+                    .collect();
+                let is_logged = last
+                    .policies
+                    .iter()
+                    .flat_map(|passed| &passed.rules)
+                    .any(RuleWay::is_match);
+                let matched = if is_logged {
+                    "no rule matched but such as only log"
+                } else {
+                    "no rule matched"
+                };
+                format!(
+                    "denied: isolated by {} in tier {}; {matched}",
+                    listed(&policies, "and"),
+                    last.tier.name
+                )
+            }
+            TierEnd::Passed | TierEnd::PassedByDefault => self.reason_of_profiles(way),
+        }
+    }
+
+    fn reason_of_profiles(&self, way: &Way<'input>) -> String {
+        let before = if way.tiers.is_empty() {
+            "no policy applies"
+        } else {
+            "every tier passes on"
+        };
+        if way.outcome == Outcome::Undecided {
+            return format!("goes on: {before}");
+        }
+        if self.has_profiles_of_pod(way.whose) {
+            return format!("allowed: {before}, and its namespace's profile allows");
+        }
+        let decider = way
+            .profiles
+            .last()
+            .filter(|last| last.end.is_some_and(|end| !end.goes_on()));
+        let Some(decider) = decider else {
+            let names: Vec<String> = way
+                .profiles
+                .iter()
+                .map(|profile| format!("`{}`", profile.name))
+                .collect();
+            return match names.is_empty() {
+                true => format!("denied: {before}, and it has no profile"),
+                false => format!(
+                    "denied: {before}, and none of its profiles allows ({})",
+                    names.join(", ")
+                ),
+            };
+        };
+        let word = if way.is_allowed() {
+            "allowed"
+        } else {
+            "denied"
+        };
+        format!(
+            "{word}: {before}, and {}",
+            self.decision_of(decider, way.direction)
+        )
+    }
+
+    fn has_profiles_of_pod(&self, whose: Whose) -> bool {
+        match whose {
+            Whose::Endpoint(id) => self.resolved.inventory.endpoint(id).profiles == Profiles::OfPod,
+            Whose::HostEndpoint(_) => false,
+        }
+    }
+
+    /// `shop/web`, `HostEndpoint n1-eth0`.
+    pub(super) fn whose(&self, whose: Whose) -> String {
+        match whose {
+            Whose::Endpoint(id) => self.resolved.inventory.endpoint(id).notation(),
+            Whose::HostEndpoint(id) => self
+                .resolved
+                .host_endpoint(id)
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        }
+    }
+
+    fn decision_of(&self, profile: &ProfileWay<'input>, direction: Direction) -> String {
+        match (profile.key.zip(profile.rules.last()), profile.end) {
+            (Some((key, asked)), Some(end)) => {
+                let verb = if end == TierEnd::Allowed {
+                    "allows"
+                } else {
+                    "denies"
+                };
+                format!("{} {verb}", self.rule(direction, key, asked.rule))
+            }
+            (None, Some(TierEnd::Allowed)) => format!("its profile `{}` allows", profile.name),
+            (_, _) => format!("its profile `{}` is not in the input", profile.name),
+        }
+    }
+
+    /// Why a part of a rule does not hold.
+    pub(super) fn miss(&self, part: Part, rule: &Rule) -> String {
+        match part {
+            Part::Family => format!("it is for {} only", family(rule)),
+            Part::Protocol => match rule.protocol {
+                ProtocolMatch::Is(protocol) => format!("the protocol is not {protocol}"),
+                ProtocolMatch::IsNot(protocol) => {
+                    format!("the protocol is {protocol}, which it leaves out")
+                }
+                ProtocolMatch::Any => String::new(),
+            },
+            Part::Icmp => match rule.icmp {
+                IcmpMatch::Is(icmp) => format!("the message is not {}", message(icmp)),
+                IcmpMatch::IsNot(icmp) => {
+                    format!("the message is {}, which it leaves out", message(icmp))
+                }
+                IcmpMatch::Any => String::new(),
+            },
+            Part::Of(side, part) => format!(
+                "the {} {}",
+                word(side),
+                self.side_miss(part, peer(rule, side))
+            ),
+        }
+    }
+
+    fn side_miss(&self, part: SidePart, peer: &Peer) -> String {
+        match part {
+            SidePart::Selected => match peer.selected {
+                Selected::By(selector) => format!("is not selected by {}", self.selector(selector)),
+                Selected::Anyone => String::new(),
+            },
+            SidePart::NotSelected => {
+                let selector = peer
+                    .not_selected
+                    .map(|selector| self.selector(selector))
+                    .unwrap_or_default();
+                format!("is selected by {selector}, which it leaves out")
+            }
+            SidePart::Nets => format!("is not in {}", wanted_nets(peer)),
+            SidePart::NotNets => format!("is in {}, which it leaves out", prefixes(&peer.not_nets)),
+            SidePart::Service => format!("is no backend of {}", service(peer)),
+            SidePart::Ports => format!("port is not {}", wanted_ports(peer)),
+            SidePart::NotPorts => {
+                format!("port is {}, which it leaves out", ports(&peer.not_ports))
+            }
+        }
+    }
+
+    fn selector(&self, selector: SelectorId) -> String {
+        format!("`{}`", self.resolved.policies.selectors.describe(selector))
+    }
+
+    /// `ingress rule 1 of … would match if the service account `shop/web` had the label role=db`.
+    pub(super) fn near_miss(&self, near: &NearMiss<'input>, direction: Direction) -> String {
+        format!(
+            "{} would match if {}",
+            self.rule(direction, near.key, near.rule),
+            self.wish(near)
+        )
+    }
+
+    /// What would have to hold for a near miss to match.
+    pub(super) fn wish(&self, near: &NearMiss<'input>) -> String {
+        let rule = near.rule;
+        if !near.labels.is_empty() {
+            let mut seen = BTreeSet::new();
+            let terms = near
+                .labels
+                .iter()
+                .map(|term| self.term(term))
+                .filter(|term| seen.insert(term.clone()));
+            return terms.collect::<Vec<_>>().join(" and ");
+        }
+        match near.part {
+            Part::Family => format!("it were {}", family(rule)),
+            Part::Protocol => match rule.protocol {
+                ProtocolMatch::Is(protocol) => format!("the protocol were {protocol}"),
+                ProtocolMatch::IsNot(protocol) => format!("the protocol were not {protocol}"),
+                ProtocolMatch::Any => String::new(),
+            },
+            Part::Icmp => match rule.icmp {
+                IcmpMatch::Is(icmp) => format!("the message were {}", message(icmp)),
+                IcmpMatch::IsNot(icmp) => format!("the message were not {}", message(icmp)),
+                IcmpMatch::Any => String::new(),
+            },
+            Part::Of(side, part) => format!(
+                "the {} {}",
+                word(side),
+                self.side_wish(part, peer(rule, side))
+            ),
+        }
+    }
+
+    fn side_wish(&self, part: SidePart, peer: &Peer) -> String {
+        match part {
+            SidePart::Selected => match peer.selected {
+                Selected::By(selector) => format!(
+                    "were an endpoint or in a network set that {} selects",
+                    self.selector(selector)
+                ),
+                Selected::Anyone => String::new(),
+            },
+            SidePart::NotSelected => {
+                format!(
+                    "were nobody that is selected by {}",
+                    peer.not_selected
+                        .map(|selector| self.selector(selector))
+                        .unwrap_or_default()
+                )
+            }
+            SidePart::Nets => format!("were in {}", wanted_nets(peer)),
+            SidePart::NotNets => format!("were not in {}", prefixes(&peer.not_nets)),
+            SidePart::Service => format!("were a backend of {}", service(peer)),
+            SidePart::Ports => format!("port were {}", wanted_ports(peer)),
+            SidePart::NotPorts => format!("port were not {}", ports(&peer.not_ports)),
+        }
+    }
+
+    fn term(&self, term: &Term<'_>) -> String {
+        let endpoint = self.resolved.inventory.endpoint(term.endpoint);
+        let own = format!("{} `{endpoint}`", endpoint.kind.word());
+        let places_in_namespace = match term.bearer {
+            Bearer::Endpoint => term.label == NAMESPACE,
+            Bearer::Namespace => [NAME, METADATA_NAME].contains(&term.label),
+            Bearer::ServiceAccount => false,
+        };
+        let runs_as = match term.bearer {
+            Bearer::Endpoint => term.label == SERVICE_ACCOUNT,
+            Bearer::ServiceAccount => term.label == NAME,
+            Bearer::Namespace => false,
+        };
+        if let Some((values, holds)) = names(term) {
+            let not = if holds { "" } else { "not " };
+            if places_in_namespace {
+                return format!("the {own} were {not}in the namespace {values}");
+            }
+            if runs_as && holds {
+                return format!("the {own} ran as the service account {values}");
+            }
+            if runs_as {
+                return format!("the {own} did not run as the service account {values}");
+            }
+        }
+        let account = endpoint.service_account.as_deref().unwrap_or_default();
+        let bearer = match term.bearer {
+            Bearer::Endpoint => own,
+            Bearer::Namespace => format!("namespace `{}`", endpoint.namespace),
+            Bearer::ServiceAccount => format!("service account `{}/{account}`", endpoint.namespace),
+        };
+        format!("the {bearer} {}", label_words(term))
+    }
+}
+
+impl RuleWay<'_> {
+    /// Whether the rule matches.
+    pub(super) fn is_match(&self) -> bool {
+        self.misses.is_empty()
+    }
+}
+
+/// The values that a test compares with, and whether the label would have to be one of them.
+fn names(term: &Term<'_>) -> Option<(String, bool)> {
+    let quoted = |value: &String| format!("`{value}`");
+    match term.test {
+        Test::Equals(value) => Some((quoted(value), term.holds)),
+        Test::NotEquals(value) => Some((quoted(value), !term.holds)),
+        Test::In(values) => Some((
+            listed(&values.iter().map(quoted).collect::<Vec<_>>(), "or"),
+            term.holds,
+        )),
+        Test::NotIn(values) => Some((
+            listed(&values.iter().map(quoted).collect::<Vec<_>>(), "or"),
+            !term.holds,
+        )),
+        Test::Present | Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => None,
+    }
+}
+
+fn label_words(term: &Term<'_>) -> String {
+    let label = term.label;
+    let is_had = match term.test {
+        Test::NotEquals(_) | Test::NotIn(_) => !term.holds,
+        Test::Present
+        | Test::Equals(_)
+        | Test::In(_)
+        | Test::Contains(_)
+        | Test::StartsWith(_)
+        | Test::EndsWith(_) => term.holds,
+    };
+    let had = if is_had { "had" } else { "did not have" };
+    match term.test {
+        Test::Present => format!("{had} the label {label}"),
+        Test::Equals(value) | Test::NotEquals(value) => format!("{had} the label {label}={value}"),
+        Test::In(values) | Test::NotIn(values) => {
+            let values: Vec<String> = values
+                .iter()
+                .map(|value| format!("{label}={value}"))
+                .collect();
+            format!("{had} the label {}", listed(&values, "or"))
+        }
+        Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => {
+            format!(
+                "{had} a label so that `{}`",
+                Expr::label(label, term.test.clone())
+            )
+        }
+    }
+}
+
+pub(super) fn listed(items: &[String], joint: &str) -> String {
+    match items {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} {joint} {last}", first.join(", ")),
+    }
+}
+
+fn peer(rule: &Rule, side: Side) -> &Peer {
+    match side {
+        Side::Source => &rule.source,
+        Side::Destination => &rule.destination,
+    }
+}
+
+fn word(side: Side) -> &'static str {
+    match side {
+        Side::Source => "source",
+        Side::Destination => "destination",
+    }
+}
+
+fn family(rule: &Rule) -> String {
+    match rule.families {
+        Families::Both => String::new(),
+        Families::Only(family) => family.to_string(),
+    }
+}
+
+fn message(icmp: Icmp) -> String {
+    match icmp.code {
+        Some(code) => format!("type {} code {code}", icmp.kind),
+        None => format!("type {}", icmp.kind),
+    }
+}
+
+fn wanted_nets(peer: &Peer) -> String {
+    match &peer.nets {
+        Nets::Any => String::new(),
+        Nets::In(nets) => prefixes(nets),
+    }
+}
+
+fn prefixes(nets: &[Cidr]) -> String {
+    let shown: Vec<String> = nets
+        .iter()
+        .take(MOST_NETS)
+        .map(ToString::to_string)
+        .collect();
+    match nets.len().checked_sub(MOST_NETS) {
+        None | Some(0) => listed(&shown, "or"),
+        Some(more) => format!("{} or {more} more", shown.join(", ")),
+    }
+}
+
+fn service(peer: &Peer) -> String {
+    peer.service
+        .as_ref()
+        .map(|service| format!("the service `{service}`"))
+        .unwrap_or_default()
+}
+
+fn wanted_ports(peer: &Peer) -> String {
+    match &peer.ports {
+        Ports::Any => String::new(),
+        Ports::In(list) => ports(list),
+    }
+}
+
+fn ports(list: &PortList) -> String {
+    let names = list.names.iter().map(|name| format!("one named `{name}`"));
+    let all: Vec<String> = list
+        .numbers
+        .iter()
+        .map(ToString::to_string)
+        .chain(names)
+        .collect();
+    if all.is_empty() {
+        "any".to_owned()
+    } else {
+        listed(&all, "or")
+    }
+}
+
+/// What a rule does, as in the third person.
+pub(super) fn action(action: Action) -> &'static str {
+    match action {
+        Action::Allow => "allows",
+        Action::Deny => "denies",
+        Action::Log => "logs",
+        Action::Pass => "passes on",
+    }
+}

@@ -1,0 +1,107 @@
+//! Matches and targets of a user's templates, which the user allows by name.
+//!
+//! The values of their options are not understood. So a rule with one is taken only where it can do
+//! no more than drop or observe, whatever the values are: its target is DROP, or one of the few
+//! targets below, and every word is an option of the extension, in full, or one of its values.
+//! The tools lose the quotes of words before they look for options, so that a word in quotes is
+//! judged as one without.
+
+use crate::options::{ExtensionOption, KnownExtension};
+use crate::ruleset::checked::rule::{Reader, Target};
+use crate::ruleset::checked::words::Word;
+use crate::ruleset::checked::{Read, ensure};
+use crate::ruleset::{PREFIX, TableId, TableKind};
+
+/// The option whose value names a table that all rules of the kernel share, ours and others'
+/// (`htable_find_get` in net/netfilter/xt_hashlimit.c).
+const SHARED_NAME: &str = "hashlimit-name";
+
+/// Reads the options of a match.
+pub(super) fn read_match(reader: &mut Reader<'_, '_>, name: &str) -> Read<()> {
+    options(reader, name)
+}
+
+/// Reads the options of a target.
+pub(super) fn read_target(reader: &mut Reader<'_, '_>, name: &str, id: TableId) -> Read<Target> {
+    options(reader, name)?;
+    let is_here = match name {
+        "REJECT" => id.kind == TableKind::Filter,
+        "TRACE" => id.kind == TableKind::Raw,
+        _ => true,
+    };
+    ensure(is_here, || {
+        format!("{name} in the {} table", id.kind.word())
+    })?;
+
+    Ok(if name == "REJECT" {
+        Target::Drop
+    } else {
+        Target::Log
+    })
+}
+
+/// Options of one extension with their values, each at most once.
+fn options(reader: &mut Reader<'_, '_>, name: &str) -> Read<()> {
+    let known = KnownExtension::find(name);
+    let known = known.ok_or_else(|| format!("unknown extension `{name}`"))?;
+    let family = reader.family();
+    let is_of_family = known.family.is_none_or(|only| only == family);
+    ensure(is_of_family, || format!("`{name}` is of the other family"))?;
+    let has_protocol = known
+        .protocol
+        .is_none_or(|protocol| reader.has_protocol(&[protocol]));
+    ensure(has_protocol, || format!("`{name}` without its protocol"))?;
+    ensure(!reader.extensions.iter().any(|own| own == name), || {
+        format!("`{name}` twice")
+    })?;
+    reader.extensions.push(name.to_owned());
+
+    let mut given = Vec::new();
+    loop {
+        let is_negated = reader.peek() == Some("!");
+        let word = reader
+            .words
+            .get(usize::from(is_negated))
+            .and_then(|word| word.bare());
+        let Some(word) = word.and_then(|word| word.strip_prefix("--")) else {
+            return Ok(());
+        };
+        let bad = || format!("bad option `--{word}` of `{name}`");
+        let option = known
+            .options
+            .iter()
+            .find(|option| option.name == word)
+            .ok_or_else(bad)?;
+        ensure(!is_negated || option.is_negatable, bad)?;
+        ensure(!given.contains(&word), || format!("`--{word}` twice"))?;
+        given.push(word);
+
+        let read = usize::from(is_negated) + 1;
+        reader.words = reader.words.get(read..).unwrap_or_default();
+        values(reader, option)?;
+    }
+}
+
+/// The values of an option.
+fn values(reader: &mut Reader<'_, '_>, option: &ExtensionOption) -> Read<()> {
+    let bad = || format!("bad value of `--{}`", option.name);
+    let (values, rest) = reader
+        .words
+        .split_at_checked(option.values)
+        .ok_or_else(bad)?;
+    let is_value = |word: &Word<'_>| !word.text.starts_with(['-', '!']);
+    ensure(values.iter().all(is_value), bad)?;
+    if option.name == SHARED_NAME {
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        let is_own = |word: &Word<'_>| {
+            let own = word.text.strip_prefix(PREFIX);
+            own.is_some_and(|own| !own.is_empty() && own.bytes().all(is_letter))
+        };
+        ensure(values.iter().all(is_own), || {
+            format!("`--{SHARED_NAME}` with a name that does not begin with `{PREFIX}`")
+        })?;
+    }
+
+    reader.words = rest;
+    Ok(())
+}

@@ -1,0 +1,679 @@
+//! The conditions and the target of one rule.
+//!
+//! Known are the options that palisade writes, in the form in which it writes them, and, where a
+//! user allows them, extensions that can only drop or observe.
+
+use crate::limits;
+use crate::net::{Cidr, Family, PortRange, Protocol, Side, State};
+use crate::policy::Icmp;
+use crate::ruleset::checked::words::Word;
+use crate::ruleset::checked::{Level, Read, ensure, extension};
+use crate::ruleset::{PREFIX, SetKind, Sets, TableId, TableKind};
+
+/// A rule.
+#[derive(Debug, Clone)]
+pub struct CheckedRule {
+    /// Its line in the script, from 1.
+    pub line: usize,
+    /// All that stands behind `-A chain` or `-I chain 1`.
+    pub text: String,
+    /// Conditions that must all hold, and whether each is negated. Those of extensions are not
+    /// among them.
+    pub conditions: Vec<(bool, Condition)>,
+    /// What it does.
+    pub target: Target,
+    /// Its comment; may be empty.
+    pub comment: String,
+    /// Whether it is put before all rules of its chain that are there.
+    pub is_at_head: bool,
+    /// The extensions that it names. Such a rule drops or observes, and does nothing else.
+    pub extensions: Vec<String>,
+}
+
+/// A condition of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// The protocol.
+    Protocol(Protocol),
+    /// An address in a prefix.
+    Address(Side, Cidr),
+    /// The interface that the packet comes in by.
+    Arrives(Interface),
+    /// The route back to the packet's source leads out of the interface that it comes in by.
+    ReversePath {
+        /// Whether it may lead out of any other interface, too.
+        is_loose: bool,
+    },
+    /// The interface that the packet goes out by.
+    Leaves(String),
+    /// Membership in a set: the side of its address, then of its port.
+    Set(String, Vec<Side>),
+    /// A port in one of some ranges.
+    Ports(Side, Vec<PortRange>),
+    /// A control message.
+    Icmp(Icmp),
+    /// What connection tracking knows.
+    Connection(Connection),
+    /// A limit on how often; taken as never reached, and so only where the target is
+    /// [`Target::Log`].
+    Limit,
+}
+
+/// An interface, or all whose names begin alike (`cali+`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// The name, or what the names begin with.
+    pub stem: String,
+    /// Whether names may go on behind it.
+    pub is_open: bool,
+}
+
+/// What one `-m conntrack` asks, and whether each is negated.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// States.
+    pub states: Option<(bool, Vec<State>)>,
+    /// The destination that the connection was made to, before it was translated.
+    pub address: Option<(bool, Cidr)>,
+    /// The port of that.
+    pub port: Option<(bool, PortRange)>,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// The packet is accepted.
+    Accept,
+    /// The packet is dropped.
+    Drop,
+    /// Back to where the chain was jumped to.
+    Return,
+    /// A line goes to the kernel's log.
+    Log,
+    /// No connection is made of the packet.
+    NoTrack,
+    /// To another chain, and back.
+    Jump(String),
+    /// To another chain, from which the way leads back over this one.
+    Goto(String),
+}
+
+/// Where a rule stands, and what it may name.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'run> {
+    pub(super) id: TableId,
+    pub(super) sets: &'run Sets,
+    pub(super) level: Level<'run>,
+}
+
+/// Protocols that have ports, for `multiport`.
+const WITH_PORTS: [Protocol; 4] = [
+    Protocol::TCP,
+    Protocol::UDP,
+    Protocol::SCTP,
+    Protocol::UDPLITE,
+];
+
+/// The order in which iptables-save prints states (iptables 1.8.9, `print_state` in
+/// extensions/libxt_conntrack.c).
+const STATES: [State; 5] = [
+    State::Invalid,
+    State::New,
+    State::Related,
+    State::Established,
+    State::Untracked,
+];
+
+/// The order in which iptables-save prints the options of `conntrack` (iptables 1.8.9,
+/// `conntrack_dump` in extensions/libxt_conntrack.c).
+const CONNECTION_OPTIONS: [&str; 3] = ["--ctstate", "--ctorigdst", "--ctorigdstport"];
+
+/// The one limit that palisade writes.
+const LIMIT: [&str; 4] = ["--limit", "10/second", "--limit-burst", "20"];
+
+/// The number that iptables takes for all types of ICMP (extensions/libxt_icmp.h).
+const ANY_ICMP: u8 = 255;
+
+/// The words of a rule that are not read yet, and what was read.
+pub(super) struct Reader<'run, 'line> {
+    pub(super) words: &'run [Word<'line>],
+    context: Context<'run>,
+    pub(super) conditions: Vec<(bool, Condition)>,
+    comment: Option<String>,
+    /// General options that were read: each may stand there once.
+    known: Vec<&'static str>,
+    pub(super) extensions: Vec<String>,
+}
+
+/// Reads what stands behind `-A chain` in a line.
+pub(super) fn read(text: &str, words: &[Word<'_>], context: Context<'_>) -> Read<CheckedRule> {
+    let mut reader = Reader {
+        words,
+        context,
+        conditions: Vec::new(),
+        comment: None,
+        known: Vec::new(),
+        extensions: Vec::new(),
+    };
+    let target = reader.read()?;
+    ensure(reader.words.is_empty(), || {
+        "words behind the target".to_owned()
+    })?;
+    reader.check_extensions(&target)?;
+
+    Ok(CheckedRule {
+        line: 0,
+        text: text.to_owned(),
+        conditions: reader.conditions,
+        target,
+        comment: reader.comment.unwrap_or_default(),
+        is_at_head: false,
+        extensions: reader.extensions,
+    })
+}
+
+impl CheckedRule {
+    /// Whether it names an extension.
+    pub fn is_extension(&self) -> bool {
+        !self.extensions.is_empty()
+    }
+}
+
+impl<'run, 'line> Reader<'run, 'line> {
+    fn read(&mut self) -> Read<Target> {
+        while !self.words.is_empty() {
+            let is_negated = self.skip("!");
+            match self.next_bare()? {
+                word @ ("-m" | "-j" | "-g") if is_negated => {
+                    return Err(format!("a `!` before `{word}`"));
+                }
+                "-m" => self.extension()?,
+                "-j" => return self.jump(),
+                "-g" => return self.chain().map(Target::Goto),
+                option => {
+                    let condition = self.general(option)?;
+                    // legacy iptables takes it for any address, and nft refuses it
+                    let is_all =
+                        matches!(condition, Condition::Address(_, net) if net.is_everything());
+                    let is_met = !is_negated || !is_all;
+                    ensure(is_met, || format!("`! {option}` of all addresses"))?;
+                    self.conditions.push((is_negated, condition));
+                }
+            }
+        }
+        Err("there is no target".to_owned())
+    }
+
+    fn next(&mut self) -> Read<Word<'line>> {
+        let (first, rest) = self.words.split_first().ok_or("a word is missing")?;
+        self.words = rest;
+        Ok(*first)
+    }
+
+    fn next_bare(&mut self) -> Read<&'line str> {
+        let word = self.next()?;
+        word.bare()
+            .ok_or_else(|| format!("quotes around `{}`", word.text))
+    }
+
+    /// A text, which is in quotes in bundles; tools print it without where it needs none.
+    fn next_quoted(&mut self, most: usize) -> Read<&'line str> {
+        let word = self.next()?;
+        ensure(self.is_text(word), || {
+            format!("no quotes around `{}`", word.text)
+        })?;
+        ensure(word.text.len() <= most, || {
+            format!("`{}` is too long", word.text)
+        })?;
+        Ok(word.text)
+    }
+
+    fn is_text(&self, word: Word<'_>) -> bool {
+        word.is_quoted || matches!(self.context.level, Level::Kernel)
+    }
+
+    /// The next word, if it is bare.
+    pub(super) fn peek(&self) -> Option<&'line str> {
+        self.words.first().and_then(|word| word.bare())
+    }
+
+    /// Skips a bare word; whether it was there.
+    pub(super) fn skip(&mut self, wanted: &str) -> bool {
+        let is_there = self.peek() == Some(wanted);
+        if is_there {
+            self.words = self.words.get(1..).unwrap_or_default();
+        }
+        is_there
+    }
+
+    fn expect(&mut self, wanted: &str) -> Read<()> {
+        let word = self.next_bare()?;
+        ensure(word == wanted, || {
+            format!("`{word}` in the place of `{wanted}`")
+        })
+    }
+
+    /// An option that needs no extension.
+    fn general(&mut self, option: &str) -> Read<Condition> {
+        let known = ["-p", "-s", "-d", "-i", "-o"]
+            .into_iter()
+            .find(|known| *known == option);
+        let known = known.ok_or_else(|| format!("unknown option `{option}`"))?;
+        ensure(!self.known.contains(&known), || format!("`{known}` twice"))?;
+        self.known.push(known);
+
+        match known {
+            "-p" => self.protocol(),
+            "-s" => self
+                .address()
+                .map(|net| Condition::Address(Side::Source, net)),
+            "-d" => self
+                .address()
+                .map(|net| Condition::Address(Side::Destination, net)),
+            "-i" => self.interfaces().map(Condition::Arrives),
+            _ => self.interface().map(Condition::Leaves),
+        }
+    }
+
+    fn protocol(&mut self) -> Read<Condition> {
+        let word = self.next_bare()?;
+        let protocol = Protocol::from_keyword(word).filter(|known| known.keyword() == word);
+        protocol
+            .map(Condition::Protocol)
+            .ok_or_else(|| format!("unknown protocol `{word}`"))
+    }
+
+    fn address(&mut self) -> Read<Cidr> {
+        let word = self.next_bare()?;
+        let net = prefix(word).filter(|net| net.family() == self.context.id.family);
+        net.ok_or_else(|| format!("bad address `{word}`"))
+    }
+
+    /// An interface, or the beginning of names with `+` at its end.
+    fn interfaces(&mut self) -> Read<Interface> {
+        let word = self.next_bare()?;
+        let (stem, is_open) = word
+            .strip_suffix('+')
+            .map_or((word, false), |stem| (stem, true));
+        let is_short = word.len() <= limits::INTERFACE;
+        ensure(is_short && is_interface(stem), || {
+            format!("bad interface `{word}`")
+        })?;
+        Ok(Interface {
+            stem: stem.to_owned(),
+            is_open,
+        })
+    }
+
+    fn interface(&mut self) -> Read<String> {
+        let name = self.next_bare()?;
+        let is_short = name.len() <= limits::INTERFACE;
+        ensure(is_short && is_interface(name), || {
+            format!("bad interface `{name}`")
+        })?;
+        Ok(name.to_owned())
+    }
+
+    /// What stands behind `-m`.
+    fn extension(&mut self) -> Read<()> {
+        let name = self.next_bare()?;
+        match name {
+            "comment" => self.comment(),
+            "set" => self.negatable(Self::set),
+            "multiport" => self.negatable(Self::ports),
+            name if name == self.icmp_match() => self.negatable(Self::icmp),
+            "conntrack" => self.connection(),
+            "rpfilter" => self.reverse_path(),
+            "limit" if self.is_own_limit() => {
+                self.words = self.words.get(LIMIT.len()..).unwrap_or_default();
+                self.conditions.push((false, Condition::Limit));
+                Ok(())
+            }
+            name if self.is_allowed(name) => extension::read_match(self, name),
+            name => Err(format!("unknown match `{name}`")),
+        }
+    }
+
+    fn is_own_limit(&self) -> bool {
+        let words = self.words.iter().take(LIMIT.len()).map(|word| word.bare());
+        words.eq(LIMIT.map(Some))
+    }
+
+    /// The family of the table that the rule is for.
+    pub(super) fn family(&self) -> Family {
+        self.context.id.family
+    }
+
+    /// Whether the user allows an extension.
+    fn is_allowed(&self, name: &str) -> bool {
+        matches!(self.context.level, Level::Bundle(allowed) if allowed.has(name))
+    }
+
+    fn comment(&mut self) -> Read<()> {
+        self.expect("--comment")?;
+        ensure(self.comment.is_none(), || "two comments".to_owned())?;
+        self.comment = Some(self.next_quoted(limits::COMMENT)?.to_owned());
+        Ok(())
+    }
+
+    /// A condition behind an optional `!`.
+    fn negatable(&mut self, condition: fn(&mut Self) -> Read<Condition>) -> Read<()> {
+        let is_negated = self.skip("!");
+        let condition = condition(self)?;
+        self.conditions.push((is_negated, condition));
+        Ok(())
+    }
+
+    fn set(&mut self) -> Read<Condition> {
+        self.expect("--match-set")?;
+        let name = self.next_bare()?;
+        let sides = self
+            .next_bare()?
+            .split(',')
+            .map(side)
+            .collect::<Read<Vec<Side>>>()?;
+        let set = self
+            .context
+            .sets
+            .get(name)
+            .ok_or_else(|| format!("there is no set `{name}`"))?;
+        let family = self.context.id.family;
+        let fits = match set.kind {
+            Some(SetKind::Nets(own)) => own == family && sides.len() == 1,
+            Some(SetKind::Services(own)) => own == family && sides.len() == 2,
+            Some(SetKind::Ports) => sides.len() == 1,
+            None => false,
+        };
+        ensure(fits, || format!("`{name}` does not fit here"))?;
+        Ok(Condition::Set(name.to_owned(), sides))
+    }
+
+    /// Whether the rule is for one of these protocols.
+    pub(super) fn has_protocol(&self, wanted: &[Protocol]) -> bool {
+        let is_wanted = |condition: &Condition| matches!(condition, Condition::Protocol(protocol) if wanted.contains(protocol));
+        self.conditions
+            .iter()
+            .any(|(is_negated, condition)| !is_negated && is_wanted(condition))
+    }
+
+    fn ports(&mut self) -> Read<Condition> {
+        let side = match self.next_bare()? {
+            "--sports" => Side::Source,
+            "--dports" => Side::Destination,
+            other => return Err(format!("unknown option `{other}` of `multiport`")),
+        };
+        ensure(self.has_protocol(&WITH_PORTS), || {
+            "multiport without a protocol that has ports".to_owned()
+        })?;
+        let words = self.next_bare()?;
+        let ranges = words
+            .split(',')
+            .map(range)
+            .collect::<Option<Vec<PortRange>>>();
+        let ranges = ranges.ok_or_else(|| format!("bad ports `{words}`"))?;
+        let slots: usize = ranges.iter().map(|range| range.slots()).sum();
+        ensure(slots <= limits::MULTIPORT_SLOTS, || {
+            format!("too many ports: `{words}`")
+        })?;
+        Ok(Condition::Ports(side, ranges))
+    }
+
+    /// The name of the match on control messages, which each family has its own of.
+    fn icmp_match(&self) -> &'static str {
+        match self.context.id.family {
+            Family::V4 => "icmp",
+            Family::V6 => "icmp6",
+        }
+    }
+
+    fn icmp(&mut self) -> Read<Condition> {
+        let (option, protocol) = match self.context.id.family {
+            Family::V4 => ("--icmp-type", Protocol::ICMP),
+            Family::V6 => ("--icmpv6-type", Protocol::ICMPV6),
+        };
+        self.expect(option)?;
+        ensure(self.has_protocol(&[protocol]), || {
+            format!("`{option}` without its protocol")
+        })?;
+        let word = self.next_bare()?;
+        let (kind, code) = match word.split_once('/') {
+            Some((kind, code)) => (kind, Some(code)),
+            None => (word, None),
+        };
+        let number = |text: &str| {
+            let number: Option<u8> = text.parse().ok();
+            let number = number.filter(|number| number.to_string() == text);
+            number.ok_or_else(|| format!("bad ICMP type `{word}`"))
+        };
+        let icmp = Icmp {
+            kind: number(kind)?,
+            code: code.map(number).transpose()?,
+        };
+        ensure(icmp.kind != ANY_ICMP, || format!("bad ICMP type `{word}`"))?;
+        Ok(Condition::Icmp(icmp))
+    }
+
+    /// The options of `rpfilter`. The mark of a packet is an input of the route, and not of what
+    /// we know of it, so that `--validmark` says nothing more.
+    fn reverse_path(&mut self) -> Read<()> {
+        // `rpfilter_check` in net/ipv4/netfilter/ipt_rpfilter.c
+        let is_early = self.context.id.kind != TableKind::Filter;
+        ensure(is_early, || "rpfilter in the filter table".to_owned())?;
+        let is_known = |row: &(bool, Condition)| matches!(row.1, Condition::ReversePath { .. });
+        ensure(!self.conditions.iter().any(is_known), || {
+            "rpfilter twice".to_owned()
+        })?;
+        let is_loose = self.skip("--loose");
+        let _ = self.skip("--validmark");
+        let is_negated = self.skip("--invert");
+        self.conditions
+            .push((is_negated, Condition::ReversePath { is_loose }));
+        Ok(())
+    }
+
+    /// The options of one `conntrack`, which is a condition even without any.
+    fn connection(&mut self) -> Read<()> {
+        let is_tracked = self.context.id.kind != TableKind::Raw;
+        ensure(is_tracked, || {
+            "conntrack, in the table before connections are tracked".to_owned()
+        })?;
+        let (mut connection, mut last) = (Connection::default(), None);
+        loop {
+            let is_behind_mark = self.peek() == Some("!");
+            let option = self
+                .words
+                .get(usize::from(is_behind_mark))
+                .and_then(|word| word.bare());
+            if option.is_none_or(|option| !option.starts_with("--ct")) {
+                break;
+            }
+            let is_negated = self.skip("!");
+            let place = CONNECTION_OPTIONS
+                .iter()
+                .position(|known| Some(*known) == option);
+            ensure(place.is_none() || last < place, || {
+                "options of conntrack out of order".to_owned()
+            })?;
+            last = place.max(last);
+            self.option_of_connection(&mut connection, is_negated)?;
+        }
+        ensure(connection != Connection::default(), || {
+            "conntrack without an option".to_owned()
+        })?;
+        self.conditions
+            .push((false, Condition::Connection(connection)));
+        Ok(())
+    }
+
+    fn option_of_connection(&mut self, connection: &mut Connection, is_negated: bool) -> Read<()> {
+        match self.next_bare()? {
+            "--ctstate" if connection.states.is_none() => {
+                let word = self.next_bare()?;
+                let states = word
+                    .split(',')
+                    .map(State::from_word)
+                    .collect::<Option<Vec<State>>>();
+                let states = states.ok_or_else(|| format!("unknown state in `{word}`"))?;
+                let place = |state: &State| STATES.iter().position(|own| own == state);
+                let is_sorted = states.is_sorted_by(|one, next| place(one) < place(next));
+                ensure(is_sorted, || {
+                    format!("`{word}` is not in the order in which tools print it")
+                })?;
+                connection.states = Some((is_negated, states));
+            }
+            "--ctorigdst" if connection.address.is_none() => {
+                let net = self.address()?;
+                let is_met = !is_negated || !net.is_everything();
+                ensure(is_met, || "`! --ctorigdst` of all addresses".to_owned())?;
+                connection.address = Some((is_negated, net));
+            }
+            "--ctorigdstport" if connection.port.is_none() => {
+                ensure(self.has_protocol(&WITH_PORTS), || {
+                    "conntrack asks for a port without a protocol that has ports".to_owned()
+                })?;
+                let word = self.next_bare()?;
+                let range = range(word).ok_or_else(|| format!("bad port `{word}`"))?;
+                connection.port = Some((is_negated, range));
+            }
+            option => return Err(format!("unknown option `{option}` of `conntrack`")),
+        }
+        Ok(())
+    }
+
+    fn jump(&mut self) -> Read<Target> {
+        match self.peek() {
+            Some("ACCEPT") => self.accept(),
+            Some("DROP") => self.simple(Target::Drop),
+            Some("RETURN") => self.simple(Target::Return),
+            Some("LOG") if self.is_own_log() => {
+                self.words = &[];
+                Ok(Target::Log)
+            }
+            Some("CT") => {
+                self.expect("CT")?;
+                let is_known = self.skip("--notrack") && self.context.id.kind == TableKind::Raw;
+                ensure(is_known, || {
+                    "CT, but for `--notrack` in the raw table".to_owned()
+                })?;
+                Ok(Target::NoTrack)
+            }
+            Some(name) if self.is_allowed(name) => {
+                self.words = self.words.get(1..).unwrap_or_default();
+                extension::read_target(self, name, self.context.id)
+            }
+            Some(name) if !name.starts_with(PREFIX) => Err(format!("unknown target `{name}`")),
+            Some(_) | None => self.chain().map(Target::Jump),
+        }
+    }
+
+    /// ACCEPT ends the kernel's chain. In raw and mangle that is no verdict: it would keep the
+    /// packet from the rules that others have behind ours. RETURN, from a chain that a goto led to,
+    /// says the same of the packet and skips nobody. A kernel may hold an ACCEPT that somebody
+    /// wrote there.
+    fn accept(&mut self) -> Read<Target> {
+        let kind = self.context.id.kind;
+        let is_verdict = !matches!(kind, TableKind::Raw | TableKind::Mangle)
+            || matches!(self.context.level, Level::Kernel);
+        ensure(is_verdict, || {
+            format!(
+                "ACCEPT in the {} table, where it would skip the rules of others",
+                kind.word()
+            )
+        })?;
+        self.simple(Target::Accept)
+    }
+
+    fn simple(&mut self, target: Target) -> Read<Target> {
+        self.next().map(|_| target)
+    }
+
+    /// Whether the target is LOG as palisade writes it.
+    fn is_own_log(&self) -> bool {
+        let [_, option, prefix, level, number] = self.words else {
+            return false;
+        };
+        let options = [option, level, number].map(|word| word.bare());
+        let is_short = self.is_text(*prefix) && prefix.text.len() <= limits::LOG_PREFIX;
+        is_short && options == ["--log-prefix", "--log-level", "5"].map(Some)
+    }
+
+    fn chain(&mut self) -> Read<String> {
+        let name = self.next_bare()?;
+        ensure(name.starts_with(PREFIX), || {
+            format!("`{name}` is no chain of palisade's")
+        })?;
+        Ok(name.to_owned())
+    }
+
+    /// A rule with an extension drops or observes. One without may be limited only where it logs:
+    /// what is above the limit would be a verdict less.
+    fn check_extensions(&self, target: &Target) -> Read<()> {
+        if self.extensions.is_empty() {
+            let is_limited = self.conditions.iter().any(|row| row.1 == Condition::Limit);
+            let is_sound = !is_limited || *target == Target::Log;
+            return ensure(is_sound, || {
+                "a limit on a rule that does not log".to_owned()
+            });
+        }
+
+        let names = self.extensions.join("`, `");
+        ensure(matches!(target, Target::Drop | Target::Log), || {
+            format!("a rule with `{names}` may drop, reject or log, and nothing else")
+        })
+    }
+}
+
+/// An address, or a prefix without host bits, in its one form.
+fn prefix(word: &str) -> Option<Cidr> {
+    let net = match word.contains('/') {
+        true => Cidr::parse_strict(word).ok(),
+        false => word.parse().ok().map(Cidr::host),
+    }?;
+    let whole = format!("{}/{}", net.address(), net.prefix());
+    (whole == word || net.to_string() == word).then_some(net)
+}
+
+fn is_interface(name: &str) -> bool {
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    !name.is_empty() && !name.starts_with('-') && name.bytes().all(is_known)
+}
+
+impl Interface {
+    /// Whether this is one of them.
+    pub fn is(&self, name: &str) -> bool {
+        if self.is_open {
+            name.starts_with(&self.stem)
+        } else {
+            name == self.stem
+        }
+    }
+}
+
+fn side(word: &str) -> Read<Side> {
+    match word {
+        "src" => Ok(Side::Source),
+        "dst" => Ok(Side::Destination),
+        other => Err(format!("unknown side `{other}`")),
+    }
+}
+
+/// `80` or `80:90`, in its one form: tools read `010` as 8.
+fn range(word: &str) -> Option<PortRange> {
+    let (first, last) = word.split_once(':').unwrap_or((word, word));
+    let range = PortRange::new(first.parse().ok()?, last.parse().ok()?)?;
+    (range.to_string() == word).then_some(range)
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Accept => out.write_str("accept"),
+            Target::Drop => out.write_str("drop"),
+            Target::Return => out.write_str("return"),
+            Target::Log => out.write_str("log"),
+            Target::NoTrack => out.write_str("no tracking"),
+            Target::Jump(chain) => write!(out, "jump {chain}"),
+            Target::Goto(chain) => write!(out, "goto {chain}"),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The script of the sets.
+
+use std::collections::BTreeMap;
+
+use crate::limits;
+use crate::net::SetSize;
+use crate::ruleset::checked::{Level, Read, ReadScript, ensure, lines};
+use crate::ruleset::{Member, PREFIX, Set, SetKind, Sets};
+
+/// Sets as far as they were read.
+struct Reader<'text> {
+    level: Level<'text>,
+    done: Sets,
+    /// The set that is being filled.
+    open: Option<Open<'text>>,
+    /// Members of all sets.
+    total: usize,
+}
+
+/// A set that is being filled.
+struct Open<'text> {
+    name: &'text str,
+    kind: SetKind,
+    set: Set,
+    /// The line of its `create`.
+    line: usize,
+}
+
+/// Reads the script of the sets.
+///
+/// # Errors
+/// Any line that is not `create` or `add` in the form that palisade writes; members that are not
+/// in order, each once and, of ports, in as few ranges as there can be.
+pub(super) fn read<'text>(text: &'text str, level: Level<'text>) -> ReadScript<Sets> {
+    let mut reader = Reader {
+        level,
+        done: BTreeMap::new(),
+        open: None,
+        total: 0,
+    };
+    for (number, line) in lines::lines(text, limits::IPSET_LINE)? {
+        reader.line(number, line)?;
+    }
+    reader.close()?;
+
+    Ok(reader.done)
+}
+
+impl<'text> Reader<'text> {
+    fn line(&mut self, number: usize, line: &'text str) -> ReadScript<()> {
+        let at = |problem: String| (Some(number), problem);
+        let unknown = || at(format!("unknown line `{line}`"));
+        let (verb, rest) = line.split_once(' ').ok_or_else(unknown)?;
+        let (name, rest) = rest.split_once(' ').ok_or_else(unknown)?;
+        match verb {
+            "create" => {
+                self.close()?;
+                let (kind, set) = self.create(name, rest).map_err(at)?;
+                self.open = Some(Open {
+                    name,
+                    kind,
+                    set,
+                    line: number,
+                });
+                Ok(())
+            }
+            "add" => self.add(name, rest).map_err(at),
+            _ => Err(unknown()),
+        }
+    }
+
+    fn create(&self, name: &str, words: &str) -> Read<(SetKind, Set)> {
+        ensure(self.is_name(name), || {
+            format!("bad name of a set: `{name}`")
+        })?;
+        ensure(!self.done.contains_key(name), || {
+            format!("`{name}` is created twice")
+        })?;
+        header(words)
+    }
+
+    /// Names of a bundle's sets have letters, digits and `-`; in a kernel, another mark may stand
+    /// in a copy's name.
+    fn is_name(&self, name: &str) -> bool {
+        let is_known = |byte: u8| match self.level {
+            Level::Bundle(_) => byte.is_ascii_alphanumeric() || byte == b'-',
+            Level::Kernel => byte.is_ascii_graphic(),
+        };
+        let own = name.strip_prefix(PREFIX).unwrap_or_default();
+        !own.is_empty() && name.len() <= limits::SET_NAME && own.bytes().all(is_known)
+    }
+
+    fn add(&mut self, name: &str, word: &str) -> Read<()> {
+        let level = self.level;
+        let open = self.open.as_mut().filter(|open| open.name == name);
+        let open = open.ok_or_else(|| format!("a member of `{name}`, not behind its `create`"))?;
+
+        let bad = || format!("bad member `{word}` of `{name}`");
+        let (first, last) = open.kind.read(word).ok_or_else(bad)?;
+        let is_in_order = match (open.set.members.last(), level) {
+            (None, _) | (Some(_), Level::Kernel) => true,
+            (Some(before), Level::Bundle(_)) => before.is_before(first),
+        };
+        ensure(is_in_order, || {
+            format!("`{word}` of `{name}` is out of order, or there twice")
+        })?;
+
+        let count = usize::from(last - first.port_or_zero()) + 1;
+        self.total += count;
+        ensure(self.total <= limits::ALL_ELEMENTS, || {
+            format!("more than {} members in all sets", limits::ALL_ELEMENTS)
+        })?;
+        open.set.members.extend(first.up_to(last));
+        let most = open.set.maxelem as usize;
+        let has_room = open.kind == SetKind::Ports || open.set.members.len() <= most;
+        ensure(has_room, || {
+            format!("`{name}` is full: its maxelem is {most}")
+        })
+    }
+
+    /// Ends the set that is being filled. A bundle's set is created in the size that its members
+    /// need: the kernel takes memory for it at once.
+    fn close(&mut self) -> ReadScript<()> {
+        let Some(Open {
+            name,
+            kind,
+            mut set,
+            line,
+        }) = self.open.take()
+        else {
+            return Ok(());
+        };
+        match self.level {
+            Level::Bundle(_) if kind != SetKind::Ports => {
+                let (is, needed) = (set.size(), SetSize::of(set.members.len()));
+                let problem = || {
+                    let count = set.members.len();
+                    format!("`{name}` has `{is}`, and `{needed}` is the size for {count} members")
+                };
+                ensure(is == needed, problem).map_err(|problem| (Some(line), problem))?;
+            }
+            Level::Bundle(_) => {}
+            Level::Kernel => {
+                set.members.sort_unstable();
+                set.members.dedup();
+            }
+        }
+        self.done.insert(name.to_owned(), set);
+        Ok(())
+    }
+}
+
+/// Type and size of a set, without members.
+fn header(words: &str) -> Read<(SetKind, Set)> {
+    let unknown = || format!("unknown set: {words}");
+    let is = |kind: &SetKind| {
+        let rest = words.strip_prefix(kind.words());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    let kind = SetKind::ALL.into_iter().find(is).ok_or_else(unknown)?;
+    let mut set = Set {
+        kind: Some(kind),
+        hashsize: 0,
+        maxelem: 0,
+        members: Vec::new(),
+    };
+    if kind != SetKind::Ports {
+        let options: Vec<&str> = words.split(' ').skip(3).collect();
+        let ["hashsize", size, "maxelem", most] = options.as_slice() else {
+            return Err(unknown());
+        };
+        let number = |word: &str, most: usize| word.parse().ok().filter(|n| *n as usize <= most);
+        let bad = || format!("bad size: {size} of {most}");
+        set.hashsize = number(size, limits::SET_ELEMENTS).ok_or_else(bad)?;
+        set.maxelem = number(most, 2 * limits::SET_ELEMENTS).ok_or_else(bad)?;
+        let is_size = set.hashsize.is_power_of_two() && set.hashsize >= limits::LEAST_HASHSIZE;
+        ensure(is_size && set.maxelem > 0, bad)?;
+    }
+
+    // numbers have other forms
+    let is_as_written = set.create_line("x").trim_end() == format!("create x {words}");
+    ensure(is_as_written, unknown)?;
+    Ok((kind, set))
+}
+
+impl SetKind {
+    /// Reads what `add` says of a member, in the one form in which palisade writes it; a range of
+    /// ports is its first member and its last port, and so is a single one.
+    fn read(self, word: &str) -> Option<(Member, u16)> {
+        let (first, last) = match word.split_once('-') {
+            Some((first, last)) if self == SetKind::Ports => (first, Some(last)),
+            Some(_) | None => (word, None),
+        };
+        let (text, is_exception) = match first.strip_suffix(" nomatch") {
+            Some(text) => (text, true),
+            None => (first, false),
+        };
+        let member = self
+            .member(text, is_exception)
+            .filter(|member| member.can_be_held())?;
+        if member.to_string() != first {
+            return None;
+        }
+        let Some(last) = last else {
+            return Some((member, member.port_or_zero()));
+        };
+
+        let port: u16 = last.parse().ok()?;
+        let is_range = port.to_string() == last && member.port_or_zero() < port;
+        is_range.then_some((member, port))
+    }
+}
+
+impl Member {
+    /// Whether a set takes it, and means the same: no whole family, no port 0, and no protocol
+    /// whose members have another form (ipset 7.17, `ipset_parse_proto_port` in lib/parse.c).
+    fn can_be_held(self) -> bool {
+        match self {
+            Member::Net(net, _) => !net.is_everything(),
+            Member::Service(_, protocol, _) => protocol.has_ports(),
+            Member::Port(port) => port != 0,
+        }
+    }
+
+    fn port_or_zero(self) -> u16 {
+        match self {
+            Member::Port(port) => port,
+            Member::Net(..) | Member::Service(..) => 0,
+        }
+    }
+
+    /// The members from this one to the port; itself alone where it is no port.
+    fn up_to(self, last: u16) -> impl Iterator<Item = Member> {
+        let ports = match self {
+            Member::Port(first) => Some((first..=last).map(Member::Port)),
+            Member::Net(..) | Member::Service(..) => None,
+        };
+        let alone = ports.is_none().then_some(self);
+        ports.into_iter().flatten().chain(alone)
+    }
+
+    /// Whether another member may be listed right behind this one: a prefix, an address with a
+    /// port, each once; ports that do not touch, which would be one range.
+    fn is_before(self, next: Member) -> bool {
+        match (self, next) {
+            (Member::Net(before, _), Member::Net(next, _)) => before < next,
+            (Member::Port(before), Member::Port(next)) => next > before.saturating_add(1),
+            (before, next) => before < next,
+        }
+    }
+}

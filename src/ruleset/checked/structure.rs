@@ -1,0 +1,177 @@
+//! What every bundle has: the jumps from the kernel's chains, and the rules of the fixed chains
+//! that lead packets into policy.
+//!
+//! That the rest of the rules is what policy wants is for `verify` to prove.
+
+use crate::net::{Family, Side};
+use crate::ruleset::checked::{
+    CheckedRule, CheckedTable, Condition, Holdings, ScriptError, Target,
+};
+use crate::ruleset::{KernelChain, PREFIX, TableId, TableKind};
+
+/// A rule that a chain must have: asked of all packets, or of those of which a side is an endpoint
+/// of the node.
+struct Needed {
+    chain: &'static str,
+    side: Option<Side>,
+    targets: &'static [Lead],
+}
+
+/// Where a needed rule leads.
+enum Lead {
+    Goto(&'static str),
+    Verdict(Target),
+}
+
+/// The fixed rules of a filter table, by chains without their prefix.
+const NEEDED: [Needed; 8] = [
+    Needed {
+        chain: "FORWARD",
+        side: FROM,
+        targets: &[Lead::Goto("from-endpoint")],
+    },
+    Needed {
+        chain: "FORWARD",
+        side: TO,
+        targets: &[Lead::Goto("to-endpoint")],
+    },
+    Needed {
+        chain: "INPUT",
+        side: FROM,
+        targets: &[Lead::Goto("from-endpoint"), Lead::Verdict(Target::Drop)],
+    },
+    Needed {
+        chain: "OUTPUT",
+        side: TO,
+        targets: &[Lead::Verdict(Target::Return)],
+    },
+    Needed {
+        chain: "from-endpoint",
+        side: None,
+        targets: &[Lead::Goto("allowed")],
+    },
+    Needed {
+        chain: "allowed",
+        side: TO,
+        targets: &[Lead::Goto("to-endpoint")],
+    },
+    Needed {
+        chain: "allowed",
+        side: None,
+        targets: &[Lead::Verdict(Target::Accept)],
+    },
+    Needed {
+        chain: "to-endpoint",
+        side: None,
+        targets: &[Lead::Verdict(Target::Accept)],
+    },
+];
+
+const FROM: Option<Side> = Some(Side::Source);
+const TO: Option<Side> = Some(Side::Destination);
+
+/// Checks a node's scripts.
+///
+/// # Errors
+/// A jump or a rule that is missing.
+pub(super) fn check(holdings: &Holdings) -> Result<(), ScriptError> {
+    for (id, table) in &holdings.tables {
+        let checked = match id.kind {
+            TableKind::Filter => check_filter(*id, table),
+            TableKind::Raw | TableKind::Mangle | TableKind::Security => check_early(table),
+        };
+        checked.map_err(|problem| ScriptError::whole(&id.file(), &problem))?;
+    }
+    Ok(())
+}
+
+fn check_filter(id: TableId, table: &CheckedTable) -> Result<(), String> {
+    for (chain, rules) in &table.built_in {
+        if rules.is_empty() {
+            return Err(missing_hook(chain));
+        }
+    }
+    let local = match id.family {
+        Family::V4 => "pal-local4",
+        Family::V6 => "pal-local6",
+    };
+    NEEDED
+        .iter()
+        .try_for_each(|needed| needed.check(table, local))
+}
+
+/// A table before the filter table has the jumps that it needs, and no other chain of its own
+/// leads packets in.
+fn check_early(table: &CheckedTable) -> Result<(), String> {
+    let mut hooks = table
+        .built_in
+        .iter()
+        .filter(|(_, rules)| !rules.is_empty())
+        .peekable();
+    if hooks.peek().is_none() {
+        return Err("no chain of the kernel leads into it".to_owned());
+    }
+    for (chain, _) in hooks {
+        let rules = table.chains.get(&format!("{PREFIX}{chain}"));
+        if rules.is_none_or(Vec::is_empty) {
+            return Err(format!("`pal-{chain}` has no rule"));
+        }
+    }
+    Ok(())
+}
+
+fn missing_hook(chain: KernelChain) -> String {
+    format!("the jump from {chain} to `pal-{chain}` is missing")
+}
+
+impl Needed {
+    fn check(&self, table: &CheckedTable, local: &str) -> Result<(), String> {
+        let name = format!("{PREFIX}{}", self.chain);
+        let rules = table.chains.get(&name).map_or(&[][..], Vec::as_slice);
+        // what stands behind a rule that takes every packet is not met by any
+        let end = rules
+            .iter()
+            .position(takes_everything)
+            .unwrap_or(rules.len());
+        let met = rules.iter().take(end + 1);
+        match met.into_iter().any(|rule| self.is(rule, local)) {
+            true => Ok(()),
+            false => Err(format!("`{name}` does not lead {} on", self.words(local))),
+        }
+    }
+
+    fn is(&self, rule: &CheckedRule, local: &str) -> bool {
+        let is_asked = match (self.side, rule.conditions.as_slice()) {
+            (None, []) => true,
+            (Some(side), [(false, Condition::Set(set, sides))]) => set == local && *sides == [side],
+            _ => false,
+        };
+        is_asked && !rule.is_extension() && self.targets.iter().any(|lead| lead.is(&rule.target))
+    }
+
+    fn words(&self, local: &str) -> String {
+        match self.side {
+            None => "all packets".to_owned(),
+            Some(Side::Source) => format!("packets from `{local}`"),
+            Some(Side::Destination) => format!("packets to `{local}`"),
+        }
+    }
+}
+
+impl Lead {
+    fn is(&self, target: &Target) -> bool {
+        match (self, target) {
+            (Lead::Goto(chain), Target::Goto(to)) => to.strip_prefix(PREFIX) == Some(chain),
+            (Lead::Verdict(wanted), target) => wanted == target,
+            (Lead::Goto(_), _) => false,
+        }
+    }
+}
+
+fn takes_everything(rule: &CheckedRule) -> bool {
+    let is_final = match rule.target {
+        Target::Accept | Target::Drop | Target::Return | Target::Goto(_) => true,
+        Target::Jump(_) | Target::Log | Target::NoTrack => false,
+    };
+    is_final && rule.conditions.is_empty() && !rule.is_extension()
+}

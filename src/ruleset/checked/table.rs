@@ -1,0 +1,257 @@
+//! The script of a table.
+
+use std::collections::BTreeMap;
+
+use crate::limits;
+use crate::ruleset::checked::rule::{self, CheckedRule, Condition, Target};
+use crate::ruleset::checked::words::{Word, words};
+use crate::ruleset::checked::{Level, Read, ReadScript, ensure, lines};
+use crate::ruleset::{KernelChain, PREFIX, Sets, TableId};
+
+/// Our part of a table.
+#[derive(Debug, Clone)]
+pub struct CheckedTable {
+    /// Our chains and their rules, in order.
+    pub chains: BTreeMap<String, Vec<CheckedRule>>,
+    /// Rules in the kernel's chains, in the order of the script.
+    pub built_in: BTreeMap<KernelChain, Vec<CheckedRule>>,
+}
+
+/// The comment of the jumps from the kernel's chains.
+const HOOK_COMMENT: &str = "palisade";
+
+struct Reader<'run> {
+    id: TableId,
+    sets: &'run Sets,
+    level: Level<'run>,
+    table: CheckedTable,
+    /// Whether a rule was read: chains are declared before all rules.
+    has_rules: bool,
+}
+
+/// Reads the script of a table.
+///
+/// # Errors
+/// Any line that is not in the form that palisade writes; jumps that lead nowhere or nest too
+/// deep; chains that no packet gets to.
+pub(super) fn read(
+    text: &str,
+    id: TableId,
+    sets: &Sets,
+    level: Level<'_>,
+) -> ReadScript<CheckedTable> {
+    let built_in = id
+        .kind
+        .built_in()
+        .iter()
+        .map(|chain| (*chain, Vec::new()))
+        .collect();
+    let table = CheckedTable {
+        chains: BTreeMap::new(),
+        built_in,
+    };
+    let mut reader = Reader {
+        id,
+        sets,
+        level,
+        table,
+        has_rules: false,
+    };
+    let mut lines = lines::lines(text, limits::IPTABLES_LINE)?;
+    let head = format!("*{}", id.kind.word());
+    if lines.next().is_none_or(|(_, line)| line != head) {
+        return Err((None, format!("it does not begin with `{head}`")));
+    }
+    loop {
+        match lines.next() {
+            None => return Err((None, "there is no `COMMIT`".to_owned())),
+            Some((_, "COMMIT")) => break,
+            Some((number, line)) => {
+                reader
+                    .line(number, line)
+                    .map_err(|problem| (Some(number), problem))?;
+            }
+        }
+    }
+    if let Some((number, _)) = lines.next() {
+        return Err((Some(number), "text behind `COMMIT`".to_owned()));
+    }
+    reader
+        .table
+        .check_jumps()
+        .map_err(|problem| (None, problem))?;
+
+    Ok(reader.table)
+}
+
+impl Reader<'_> {
+    fn line(&mut self, number: usize, line: &str) -> Read<()> {
+        if let Some(declared) = line.strip_prefix(':') {
+            return self.declare(declared);
+        }
+        self.has_rules = true;
+        let words = words(line)?;
+        let unknown = || format!("unknown line `{line}`");
+        let is_at_head = match words.first().ok_or_else(unknown)?.bare() {
+            Some("-A") => false,
+            Some("-I") => words.get(2).and_then(|word| word.bare()) == Some("1"),
+            _ => return Err(unknown()),
+        };
+        let chain = words
+            .get(1)
+            .and_then(|word| word.bare())
+            .ok_or_else(unknown)?;
+        let begin = if is_at_head { 3 } else { 2 };
+        ensure(is_at_head == line.starts_with("-I"), unknown)?;
+
+        let context = rule::Context {
+            id: self.id,
+            sets: self.sets,
+            level: self.level,
+        };
+        let rest = words.get(begin..).unwrap_or_default();
+        // the words are parted by one space each
+        let text = line.splitn(begin + 1, ' ').last().unwrap_or_default();
+        let rule = CheckedRule {
+            line: number,
+            is_at_head,
+            ..rule::read(text, rest, context)?
+        };
+        self.put(chain, rule)
+    }
+
+    fn declare(&mut self, declared: &str) -> Read<()> {
+        ensure(!self.has_rules, || {
+            "a chain that is declared behind rules".to_owned()
+        })?;
+        let name = declared.strip_suffix(" - [0:0]");
+        let name = name.ok_or_else(|| format!("bad declaration of a chain: `:{declared}`"))?;
+        ensure(is_chain_name(name), || {
+            format!("bad name of a chain: `{name}`")
+        })?;
+
+        let is_new = self
+            .table
+            .chains
+            .insert(name.to_owned(), Vec::new())
+            .is_none();
+        ensure(is_new, || format!("`{name}` is declared twice"))
+    }
+
+    fn put(&mut self, chain: &str, rule: CheckedRule) -> Read<()> {
+        if let Some(rules) = self.table.chains.get_mut(chain) {
+            ensure(!rule.is_at_head, || format!("`-I` into `{chain}`"))?;
+            rules.push(rule);
+            return Ok(());
+        }
+        let rules = self.table.built_in.get_mut(chain);
+        let rules = rules.ok_or_else(|| format!("there is no chain `{chain}`"))?;
+        if matches!(self.level, Level::Bundle(_)) {
+            ensure(rule.is_hook_of(chain), || {
+                format!("a rule in `{chain}`, where bundles have the jump to `pal-{chain}` alone")
+            })?;
+            ensure(rules.is_empty(), || format!("a second rule in `{chain}`"))?;
+        }
+        rules.push(rule);
+        Ok(())
+    }
+}
+
+impl CheckedRule {
+    /// Whether it is the jump from one of the kernel's chains that bundles have.
+    fn is_hook_of(&self, chain: &str) -> bool {
+        let leads =
+            matches!(&self.target, Target::Jump(to) if to.strip_prefix(PREFIX) == Some(chain));
+        leads && self.conditions.is_empty() && self.comment == HOOK_COMMENT && !self.is_extension()
+    }
+}
+
+impl CheckedTable {
+    /// The rules of a chain, the kernel's included, as the kernel holds them.
+    pub fn chain(&self, name: &str) -> Option<Vec<&CheckedRule>> {
+        let rules = self.chains.get(name).or_else(|| self.built_in.get(name))?;
+        let (head, tail): (Vec<&CheckedRule>, Vec<_>) =
+            rules.iter().partition(|rule| rule.is_at_head);
+        Some(head.into_iter().rev().chain(tail).collect())
+    }
+
+    /// What the tools check when they commit: targets exist, nothing loops, nesting is not too
+    /// deep. And what we ask: every chain is used.
+    fn check_jumps(&self) -> Read<()> {
+        let mut used = BTreeMap::new();
+        for chain in self.built_in.keys() {
+            self.descend(chain, 0, &mut used)?;
+        }
+        self.check_reverse_paths()?;
+        let unused = self
+            .chains
+            .keys()
+            .map(String::as_str)
+            .filter(|name| !used.contains_key(name));
+        let unused: Vec<&str> = unused.collect();
+        ensure(unused.is_empty(), || {
+            format!("no packet gets to {}", unused.join(", "))
+        })
+    }
+
+    /// The kernel has no `rpfilter` but below PREROUTING (`rpfilter_mt_reg` in
+    /// net/ipv4/netfilter/ipt_rpfilter.c): the packet must have arrived on an interface.
+    fn check_reverse_paths(&self) -> Read<()> {
+        let mut used = BTreeMap::new();
+        for chain in self.built_in.keys().filter(|chain| **chain != "PREROUTING") {
+            self.descend(chain, 0, &mut used)?;
+        }
+
+        let is_asked = |row: &(bool, Condition)| matches!(row.1, Condition::ReversePath { .. });
+        let asks = |rule: &&CheckedRule| rule.conditions.iter().any(is_asked);
+        let has_asking =
+            |name: &&&str| self.chain(name).is_some_and(|rules| rules.iter().any(asks));
+        match used.keys().find(has_asking) {
+            Some(chain) => Err(format!(
+                "`{chain}` asks for the reverse path of packets that did not arrive"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes where a packet can go; `used` holds the greatest depth at which a chain was met.
+    fn descend<'table>(
+        &'table self,
+        chain: &'table str,
+        depth: usize,
+        used: &mut BTreeMap<&'table str, usize>,
+    ) -> Read<()> {
+        ensure(depth <= limits::DEPTH, || {
+            format!("`{chain}` is nested too deep")
+        })?;
+        if used.get(chain).is_some_and(|known| *known >= depth) {
+            return Ok(());
+        }
+        used.insert(chain, depth);
+
+        let rules = self.chains.get(chain).or_else(|| self.built_in.get(chain));
+        for rule in rules.ok_or_else(|| format!("there is no chain `{chain}`"))? {
+            match &rule.target {
+                Target::Jump(other) | Target::Goto(other) => {
+                    self.descend(other, depth + 1, used)?
+                }
+                Target::Accept | Target::Drop | Target::Return | Target::Log | Target::NoTrack => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `pal-` and letters, digits, `-`, `_` and `.`.
+fn is_chain_name(name: &str) -> bool {
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let own = name.strip_prefix(PREFIX).unwrap_or_default();
+    !own.is_empty() && name.len() <= limits::CHAIN_NAME && own.bytes().all(is_known)
+}
+
+impl<'line> Word<'line> {
+    /// The word, if it is not in quotes.
+    pub(super) fn bare(self) -> Option<&'line str> {
+        (!self.is_quoted).then_some(self.text)
+    }
+}

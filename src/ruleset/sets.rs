@@ -1,0 +1,196 @@
+//! The text for `ipset restore`, and of `ipset save`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::net::{Family, SetSize};
+use crate::ruleset::{Member, SetKind, is_ours};
+
+/// Our sets, by name.
+pub type Sets = BTreeMap<String, Set>;
+
+/// A set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// Its type and family; none where it is of a type that palisade does not make, or has options
+    /// that it does not give.
+    pub kind: Option<SetKind>,
+    /// Buckets at its creation; the kernel makes more as the set grows. 0 for types without.
+    pub hashsize: u32,
+    /// The most members it takes; 0 for types that take all there can be.
+    pub maxelem: u32,
+    /// Its members, sorted, each once.
+    pub members: Vec<Member>,
+}
+
+/// A line that is none of a script for ipset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetError {
+    /// Its number, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// Options of `create` that newer versions of ipset print and that say nothing about the members.
+const IGNORED_OPTIONS: [&str; 2] = ["bucketsize", "initval"];
+
+impl Set {
+    /// The size that it is created in.
+    pub fn size(&self) -> SetSize {
+        SetSize {
+            hashsize: self.hashsize,
+            maxelem: self.maxelem,
+        }
+    }
+
+    /// Reads our sets of a script; lines about others are left out.
+    ///
+    /// # Errors
+    /// The first line that is not one of `create` or `add`, or that has a member its set cannot
+    /// have.
+    pub fn read(text: &str) -> Result<Sets, SetError> {
+        let mut reader = Reader::default();
+        for (number, line) in (1..)
+            .zip(text.lines())
+            .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        {
+            reader.take(line).map_err(|problem| SetError {
+                line: number,
+                problem,
+            })?;
+        }
+        let mut sets = reader.finish();
+        for set in sets.values_mut() {
+            set.members.sort_unstable();
+            set.members.dedup();
+        }
+        Ok(sets)
+    }
+
+    /// Whether the other can take this one's members and be asked the same way. The kernel's `swap`
+    /// asks for no more.
+    pub fn is_like(&self, other: &Set) -> bool {
+        self.kind.is_some() && self.kind == other.kind
+    }
+
+    /// The line that makes it, without members, under a name.
+    pub fn create_line(&self, name: &str) -> String {
+        match self.kind {
+            None => String::new(),
+            Some(SetKind::Ports) => format!("create {name} {}\n", SetKind::Ports.words()),
+            Some(kind) => format!(
+                "create {name} {} hashsize {} maxelem {}\n",
+                kind.words(),
+                self.hashsize,
+                self.maxelem
+            ),
+        }
+    }
+}
+
+/// Sets as far as they were read.
+#[derive(Default)]
+struct Reader<'text> {
+    sets: Sets,
+    /// The set that the last line was about, which the next one is mostly about too.
+    last: Option<(&'text str, Set)>,
+}
+
+impl<'text> Reader<'text> {
+    fn take(&mut self, line: &'text str) -> Result<(), String> {
+        let unknown = || format!("unknown line `{line}`");
+        let (verb, rest) = line.split_once(' ').ok_or_else(unknown)?;
+        let (name, rest) = rest.split_once(' ').ok_or_else(unknown)?;
+        match verb {
+            "create" | "add" if !is_ours(name) => Ok(()),
+            "create" => match self.turn_to(name) {
+                None => {
+                    self.last = Some((name, create(rest)));
+                    Ok(())
+                }
+                Some(_) => Err(format!("`{name}` is created twice")),
+            },
+            "add" => {
+                let set = self
+                    .turn_to(name)
+                    .ok_or_else(|| format!("there is no set `{name}`"))?;
+                let Some(kind) = set.kind else { return Ok(()) };
+                let (word, is_exception) = rest
+                    .strip_suffix(" nomatch")
+                    .map_or((rest, false), |word| (word, true));
+                kind.take(word, is_exception, &mut set.members)
+                    .ok_or_else(|| format!("bad member `{rest}` of `{name}`"))
+            }
+            _ => Err(unknown()),
+        }
+    }
+
+    /// The set of a name, if there is one.
+    fn turn_to(&mut self, name: &'text str) -> Option<&mut Set> {
+        if self.last.as_ref().is_none_or(|(last, _)| *last != name) {
+            self.put_back();
+            self.last = self.sets.remove(name).map(|set| (name, set));
+        }
+        self.last.as_mut().map(|(_, set)| set)
+    }
+
+    fn put_back(&mut self) {
+        self.sets
+            .extend(self.last.take().map(|(name, set)| (name.to_owned(), set)));
+    }
+
+    fn finish(mut self) -> Sets {
+        self.put_back();
+        self.sets
+    }
+}
+
+/// What `create` makes: of no kind of ours where anything in the line is unknown.
+fn create(words: &str) -> Set {
+    let mut set = Set {
+        kind: None,
+        hashsize: 0,
+        maxelem: 0,
+        members: Vec::new(),
+    };
+    let mut words = words.split(' ').filter(|word| !word.is_empty());
+    let kind = words.next();
+    let mut family = None;
+    let mut is_known = true;
+    while let Some(option) = words.next() {
+        let value = words.next().unwrap_or_default();
+        match option {
+            "family" => family = family_of(value),
+            "hashsize" => set.hashsize = value.parse().unwrap_or_default(),
+            "maxelem" => set.maxelem = value.parse().unwrap_or_default(),
+            "range" if value == "0-65535" => {}
+            option => is_known &= IGNORED_OPTIONS.contains(&option),
+        }
+    }
+    set.kind = match (kind, family) {
+        (Some("hash:net"), Some(family)) => Some(SetKind::Nets(family)),
+        (Some("hash:ip,port"), Some(family)) => Some(SetKind::Services(family)),
+        (Some("bitmap:port"), None) => Some(SetKind::Ports),
+        _ => None,
+    }
+    .filter(|_| is_known);
+    set
+}
+
+fn family_of(word: &str) -> Option<Family> {
+    match word {
+        "inet" => Some(Family::V4),
+        "inet6" => Some(Family::V6),
+        _ => None,
+    }
+}
+
+impl std::error::Error for SetError {}
+
+impl fmt::Display for SetError {
+    /// `line 3: no set web`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "line {}: {}", self.line, self.problem)
+    }
+}

@@ -1,0 +1,399 @@
+//! The way of a flow's first packet past nodes, and what each of them owes it.
+//!
+//! In: an [`Evaluator`], the [`Options`] of the compile, and a flow. Out: its [`Stop`]s in order:
+//! the node of the sender, then that of the receiver. An address is an endpoint's, else a node's
+//! (its own, or one of its host endpoints'), else one of the node in whose pod range it lies, else
+//! outside. Absent: routes, translation of addresses, and nodes in between, which the input does
+//! not tell.
+//!
+//! No input tells either by which interface a packet comes to a node or goes from it, and host
+//! endpoints are of interfaces. It is taken to be that of the host endpoint that has the packet's
+//! own address there, else that of the one that has an address of the node. Where there is none, or
+//! several, it is the interface at which the most is denied. [`Assumed`] says so wherever another
+//! interface would make a difference.
+//!
+//! Cost: once all addresses of nodes and host endpoints, then for a flow a few questions to two
+//! nodes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use rustc_hash::FxHashMap;
+
+use crate::inventory::{EndpointId, NodeId};
+use crate::net::{Cidr, Direction, Side, State};
+use crate::options::Options;
+use crate::packet::{Conversation, Flow, Hook, LOOPBACK, Packet, Party, ReversePath, Verdict};
+use crate::resolve::HostsOnNode;
+use crate::semantics::Forged;
+use crate::semantics::evaluate::{Evaluator, Whose};
+use crate::semantics::node::{Cause, Expected, Node};
+
+/// Leads flows past nodes.
+#[derive(Debug)]
+pub struct Router<'eval, 'resolved, 'input> {
+    evaluator: &'eval Evaluator<'resolved, 'input>,
+    options: &'eval Options,
+    of_nodes: FxHashMap<IpAddr, NodeId>,
+    ranges: Vec<(Cidr, NodeId)>,
+    known: BTreeMap<NodeId, Known<'eval, 'resolved, 'input>>,
+}
+
+/// A node on the way.
+#[derive(Debug, Clone)]
+pub struct Stop<'input> {
+    /// The node.
+    pub node: NodeId,
+    /// The packet as it sees it.
+    pub packet: Packet,
+    /// What it owes to it.
+    pub expected: Expected<'input>,
+    /// Whether it is the node's own packet to an endpoint there, which no policy is asked about
+    /// (decision 15).
+    pub is_probe: bool,
+    /// The endpoints there that send it and that get it.
+    pub endpoints: [Option<EndpointId>; 2],
+    /// What is assumed of the interface to the network, where another one would make a difference.
+    pub assumed: Option<Assumed>,
+    /// What becomes of a packet with this source that arrives there by a wrong interface; `None` if
+    /// the source is no pod's, or the packet does not arrive.
+    pub forged: Option<Forged>,
+}
+
+/// An interface that nothing in the input tells.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Assumed {
+    /// The interface that is taken; none is one that no host endpoint names.
+    pub interface: Option<String>,
+    /// Whether the packet goes out by it, or comes in.
+    pub direction: Direction,
+    /// Why this one.
+    pub because: Because,
+    /// The others by which the packet would fare otherwise, and whether they would let it pass.
+    pub others: Vec<(Option<String>, bool)>,
+}
+
+/// Why an interface is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Because {
+    /// Its host endpoint has the packet's address on this node.
+    HasPacketsAddress,
+    /// Its host endpoint has an address of the node.
+    HasNodesAddress,
+    /// No other one denies more.
+    Strictest,
+}
+
+/// A node with its host endpoints.
+#[derive(Debug)]
+struct Known<'eval, 'resolved, 'input> {
+    node: Node<'eval, 'resolved, 'input>,
+    hosts: HostsOnNode,
+}
+
+/// Where an address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Endpoint(NodeId),
+    Host(NodeId),
+    Outside,
+}
+
+/// What a packet passes between a node and an end of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Endpoint,
+    Network,
+    Loopback,
+}
+
+/// [`Hook`] before interfaces have names.
+#[derive(Debug, Clone, Copy)]
+enum Course {
+    Forward(Link, Link),
+    Input(Link),
+    Output(Link),
+}
+
+impl<'eval, 'resolved, 'input> Router<'eval, 'resolved, 'input> {
+    /// Learns where all addresses are.
+    pub fn of(evaluator: &'eval Evaluator<'resolved, 'input>, options: &'eval Options) -> Self {
+        let resolved = evaluator.resolved();
+        let inventory = resolved.inventory;
+        let nodes = || inventory.nodes_with_ids();
+        let own =
+            nodes().flat_map(|(id, node)| node.addresses.iter().map(move |address| (*address, id)));
+        let hosts = resolved
+            .host_endpoints_with_ids()
+            .filter_map(|(_, host)| Some((host, inventory.find_node(&host.node)?)));
+        let of_hosts =
+            hosts.flat_map(|(host, id)| host.addresses.iter().map(move |address| (*address, id)));
+        // a node's own addresses last, so that they stay
+        let of_nodes = of_hosts.chain(own).collect();
+        let ranges = nodes()
+            .flat_map(|(id, node)| node.pod_ranges.iter().map(move |range| (*range, id)))
+            .collect();
+        Self {
+            evaluator,
+            options,
+            of_nodes,
+            ranges,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// The options that nodes are owed to by.
+    pub fn options(&self) -> &'eval Options {
+        self.options
+    }
+
+    /// The nodes that a flow comes past; none where an end has no address, or where no end is
+    /// known.
+    pub fn stops(&mut self, conversation: &Conversation) -> Vec<Stop<'input>> {
+        let Some(flow) = conversation.flow() else {
+            return Vec::new();
+        };
+        let [from, to] = Side::BOTH.map(|side| self.place(conversation.party(side)));
+        let courses = match (from, to) {
+            (Place::Endpoint(node), Place::Endpoint(other)) if node == other => {
+                vec![(node, Course::Forward(Link::Endpoint, Link::Endpoint))]
+            }
+            (Place::Endpoint(node), Place::Host(other)) if node == other => {
+                vec![(node, Course::Input(Link::Endpoint))]
+            }
+            (Place::Host(node), Place::Endpoint(other)) if node == other => {
+                vec![(node, Course::Output(Link::Endpoint))]
+            }
+            (Place::Host(node), Place::Host(other)) if node == other => {
+                vec![
+                    (node, Course::Output(Link::Loopback)),
+                    (node, Course::Input(Link::Loopback)),
+                ]
+            }
+            (from, to) => sending(from).into_iter().chain(receiving(to)).collect(),
+        };
+        courses
+            .into_iter()
+            .map(|(node, course)| self.stop(node, course, &flow))
+            .collect()
+    }
+
+    fn place(&self, party: Party) -> Place {
+        if let Some(owner) = party.owner {
+            return self
+                .evaluator
+                .resolved()
+                .inventory
+                .endpoint(owner)
+                .node
+                .map_or(Place::Outside, Place::Endpoint);
+        }
+        let Some(address) = party.address else {
+            return Place::Outside;
+        };
+        match self.of_nodes.get(&address) {
+            Some(node) => Place::Host(*node),
+            None => {
+                let around = self.ranges.iter().find(|(range, _)| range.holds(address));
+                around.map_or(Place::Outside, |(_, node)| Place::Endpoint(*node))
+            }
+        }
+    }
+
+    fn stop(&mut self, id: NodeId, course: Course, flow: &Flow) -> Stop<'input> {
+        let (evaluator, options) = (self.evaluator, self.options);
+        let known = self.known.entry(id).or_insert_with(|| Known {
+            node: Node::of(evaluator, id, options),
+            hosts: evaluator.resolved().hosts_on(id),
+        });
+        let inventory = evaluator.resolved().inventory;
+        let (assumed, packet, expected) =
+            known.decide(course, flow, &inventory.node(id).addresses, evaluator);
+        let here = |owner: &EndpointId| inventory.endpoint(*owner).node == Some(id);
+        let endpoints = Side::BOTH.map(|side| evaluator.owner(flow.address(side)).filter(here));
+        let [_, receiver] = endpoints;
+        let is_probe = matches!(packet.hook, Hook::Output { .. })
+            && expected.cause == Cause::Nothing
+            && receiver.is_some();
+        let forged = known.node.forged(&packet);
+        Stop {
+            node: id,
+            packet,
+            expected,
+            is_probe,
+            endpoints,
+            assumed,
+            forged,
+        }
+    }
+}
+
+impl Stop<'_> {
+    /// Whether an endpoint that sends or gets the packet is on this node.
+    pub(crate) fn is_at(&self, whose: Whose) -> bool {
+        self.endpoints
+            .iter()
+            .flatten()
+            .any(|id| Whose::Endpoint(*id) == whose)
+    }
+}
+
+fn sending(from: Place) -> Option<(NodeId, Course)> {
+    match from {
+        Place::Endpoint(node) => Some((node, Course::Forward(Link::Endpoint, Link::Network))),
+        Place::Host(node) => Some((node, Course::Output(Link::Network))),
+        Place::Outside => None,
+    }
+}
+
+fn receiving(to: Place) -> Option<(NodeId, Course)> {
+    match to {
+        Place::Endpoint(node) => Some((node, Course::Forward(Link::Network, Link::Endpoint))),
+        Place::Host(node) => Some((node, Course::Input(Link::Network))),
+        Place::Outside => None,
+    }
+}
+
+impl Course {
+    /// The way in which a packet passes the interface to the network, where it does.
+    fn on_network(self) -> Option<Direction> {
+        match self {
+            Course::Forward(Link::Network, _) | Course::Input(Link::Network) => {
+                Some(Direction::Ingress)
+            }
+            Course::Forward(_, Link::Network) | Course::Output(Link::Network) => {
+                Some(Direction::Egress)
+            }
+            Course::Forward(..) | Course::Input(_) | Course::Output(_) => None,
+        }
+    }
+
+    /// The address that the node itself has of a flow.
+    fn own_address(self, flow: &Flow) -> Option<IpAddr> {
+        match self {
+            Course::Forward(..) => None,
+            Course::Input(_) => Some(flow.destination),
+            Course::Output(_) => Some(flow.source),
+        }
+    }
+
+    fn hook(self, name: impl Fn(Link) -> String) -> Hook {
+        match self {
+            Course::Forward(arrives, leaves) => Hook::Forward {
+                arrives: name(arrives),
+                leaves: name(leaves),
+            },
+            Course::Input(arrives) => Hook::Input {
+                arrives: name(arrives),
+            },
+            Course::Output(leaves) => Hook::Output {
+                leaves: name(leaves),
+            },
+        }
+    }
+}
+
+impl<'input> Known<'_, '_, 'input> {
+    /// What is owed at the interface that is taken.
+    fn decide(
+        &self,
+        course: Course,
+        flow: &Flow,
+        own: &[IpAddr],
+        evaluator: &Evaluator<'_, 'input>,
+    ) -> (Option<Assumed>, Packet, Expected<'input>) {
+        let packet = |uplink: Option<&str>| Packet {
+            flow: *flow,
+            original: None,
+            hook: course.hook(|link| self.interface(link, uplink)),
+            state: State::New,
+            reverse_path: ReversePath::Arriving,
+        };
+        let expect = |uplink: Option<&str>| self.node.expect(&packet(uplink));
+        let Some(direction) = course
+            .on_network()
+            .filter(|_| !self.hosts.interfaces.is_empty())
+        else {
+            return (None, packet(None), expect(None));
+        };
+        let (likely, because) = self.likely(course.own_address(flow), own, evaluator);
+        let strictest = likely
+            .iter()
+            .find(|uplink| expect(**uplink).verdict == Verdict::Drop);
+        let interface = strictest.or(likely.first()).copied().flatten();
+        let expected = expect(interface);
+        let all = self
+            .uplinks()
+            .map(|uplink| (uplink.map(str::to_owned), expect(uplink)));
+        let fate =
+            |expected: &Expected<'_>| (expected.verdict == Verdict::Drop, expected.is_untracked);
+        let differing = all.filter(|(_, other)| fate(other) != fate(&expected));
+        let others: Vec<(Option<String>, bool)> = differing
+            .map(|(uplink, other)| (uplink, other.verdict != Verdict::Drop))
+            .collect();
+        let is_open = !others.is_empty() && because != Because::HasPacketsAddress;
+        let assumed = is_open.then(|| Assumed {
+            interface: interface.map(str::to_owned),
+            direction,
+            because,
+            others,
+        });
+        (assumed, packet(interface), expected)
+    }
+
+    /// Every interface that may lead to the network and that policy can tell apart, likelier ones
+    /// first: a host endpoint of all other interfaces is there for those that nobody names.
+    fn uplinks(&self) -> impl Iterator<Item = Option<&str>> {
+        let has_others = self.hosts.everywhere.is_some();
+        let named = self.hosts.interfaces.keys().map(|name| Some(name.as_str()));
+        let unnamed = |wanted| (has_others == wanted).then_some(None);
+        unnamed(true).into_iter().chain(named).chain(unnamed(false))
+    }
+
+    /// The interfaces that the packet likely passes, one at least.
+    fn likely(
+        &self,
+        packets: Option<IpAddr>,
+        own: &[IpAddr],
+        evaluator: &Evaluator<'_, 'input>,
+    ) -> (Vec<Option<&str>>, Because) {
+        let with = |wanted: &[IpAddr]| -> Vec<Option<&str>> {
+            let has = |id| {
+                evaluator
+                    .resolved()
+                    .host_endpoint(id)
+                    .is_some_and(|host| wanted.iter().any(|own| host.addresses.contains(own)))
+            };
+            self.hosts
+                .interfaces
+                .iter()
+                .filter(|(_, id)| has(**id))
+                .map(|(name, _)| Some(name.as_str()))
+                .collect()
+        };
+        let of_packet: Vec<Option<&str>> =
+            packets.map(|address| with(&[address])).unwrap_or_default();
+        match (of_packet.len(), with(own)) {
+            (1, _) => (of_packet, Because::HasPacketsAddress),
+            (_, of_node) if of_node.len() == 1 => (of_node, Because::HasNodesAddress),
+            (_, _) => (self.uplinks().collect(), Because::Strictest),
+        }
+    }
+
+    /// A name for an interface; those that nobody names get one that nobody has.
+    fn interface(&self, link: Link, uplink: Option<&str>) -> String {
+        let unnamed = |word: &str| {
+            let mut name = word.to_owned();
+            while self.hosts.interfaces.contains_key(&name) {
+                name.push('-');
+            }
+            name
+        };
+        match (link, uplink) {
+            (Link::Loopback, _) => LOOPBACK.to_owned(),
+            (Link::Network, Some(name)) => name.to_owned(),
+            (Link::Network, None) => unnamed("network"),
+            (Link::Endpoint, _) => unnamed("pod"),
+        }
+    }
+}

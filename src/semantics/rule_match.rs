@@ -1,0 +1,330 @@
+//! Whether a rule of checked policy matches a flow (reference §3, §6).
+
+use std::net::IpAddr;
+
+use rustc_hash::FxHashMap;
+
+use crate::inventory::{EndpointId, ServiceKey};
+use crate::net::{Cidr, Family, Protocol, Side};
+use crate::packet::{Conversation, Flow, Message, Party};
+use crate::policy::{
+    Icmp, IcmpMatch, Nets, Peer, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId,
+};
+use crate::resolve::{HostEndpointId, Resolved, Selection};
+
+/// Answers for the rules of some resolved policy.
+#[derive(Debug)]
+pub(crate) struct Matcher<'resolved, 'input> {
+    pub(crate) resolved: &'resolved Resolved<'input>,
+    /// Whose an address is.
+    owners: FxHashMap<IpAddr, EndpointId>,
+    /// The same for host endpoints, several of which may have one.
+    hosts: FxHashMap<IpAddr, Vec<HostEndpointId>>,
+}
+
+/// A part of a rule. The rule matches where all of its parts hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The family.
+    Family,
+    /// The protocol.
+    Protocol,
+    /// The ICMP type and code.
+    Icmp,
+    /// A part of one of the sides.
+    Of(Side, SidePart),
+}
+
+/// A part of a side of a rule, as in [`Peer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SidePart {
+    /// Who must be there.
+    Selected,
+    /// Who must not be there.
+    NotSelected,
+    /// Prefixes.
+    Nets,
+    /// Prefixes that are excluded.
+    NotNets,
+    /// A service.
+    Service,
+    /// Ports.
+    Ports,
+    /// Ports that are excluded.
+    NotPorts,
+}
+
+impl Part {
+    /// All parts; those that cost least first.
+    pub const ALL: [Part; 17] = [
+        Part::Family,
+        Part::Protocol,
+        Part::Icmp,
+        Part::Of(Side::Source, SidePart::Selected),
+        Part::Of(Side::Source, SidePart::NotSelected),
+        Part::Of(Side::Source, SidePart::Nets),
+        Part::Of(Side::Source, SidePart::NotNets),
+        Part::Of(Side::Source, SidePart::Service),
+        Part::Of(Side::Source, SidePart::Ports),
+        Part::Of(Side::Source, SidePart::NotPorts),
+        Part::Of(Side::Destination, SidePart::Selected),
+        Part::Of(Side::Destination, SidePart::NotSelected),
+        Part::Of(Side::Destination, SidePart::Nets),
+        Part::Of(Side::Destination, SidePart::NotNets),
+        Part::Of(Side::Destination, SidePart::Service),
+        Part::Of(Side::Destination, SidePart::Ports),
+        Part::Of(Side::Destination, SidePart::NotPorts),
+    ];
+}
+
+/// One side of a flow as one rule sees it.
+struct View<'view> {
+    side: Side,
+    peer: &'view Peer,
+    protocol: ProtocolMatch,
+    flow: &'view Conversation,
+}
+
+impl<'resolved, 'input> Matcher<'resolved, 'input> {
+    pub(crate) fn of(resolved: &'resolved Resolved<'input>) -> Self {
+        let endpoints = || resolved.inventory.endpoints_with_ids();
+        let mut owners: FxHashMap<IpAddr, EndpointId> = FxHashMap::default();
+        // room for all at once: growing took more time than all else of a question
+        owners.reserve(
+            endpoints()
+                .map(|(_, endpoint)| endpoint.addresses.len())
+                .sum(),
+        );
+        owners.extend(endpoints().flat_map(|(id, endpoint)| {
+            endpoint.addresses.iter().map(move |address| (*address, id))
+        }));
+        let mut hosts: FxHashMap<IpAddr, Vec<HostEndpointId>> = FxHashMap::default();
+        for (id, host) in resolved.host_endpoints_with_ids() {
+            host.addresses
+                .iter()
+                .for_each(|address| hosts.entry(*address).or_default().push(id));
+        }
+        Self {
+            resolved,
+            owners,
+            hosts,
+        }
+    }
+
+    /// Who has an address.
+    pub(crate) fn party(&self, address: IpAddr) -> Party {
+        Party {
+            owner: self.owners.get(&address).copied(),
+            address: Some(address),
+        }
+    }
+
+    /// A flow with the owners of its addresses.
+    pub(crate) fn conversation(&self, flow: &Flow) -> Conversation {
+        let [source, destination] =
+            [flow.source, flow.destination].map(|address| self.party(address));
+        Conversation {
+            source,
+            destination,
+            family: flow.family(),
+            protocol: flow.protocol,
+            ports: flow.ports,
+            icmp: flow.icmp,
+        }
+    }
+
+    /// Whether every part of a rule matches.
+    pub(crate) fn matches(&self, rule: &Rule, flow: &Conversation) -> bool {
+        Part::ALL.iter().all(|part| self.holds(*part, rule, flow))
+    }
+
+    /// Whether a part of a rule matches.
+    pub(crate) fn holds(&self, part: Part, rule: &Rule, flow: &Conversation) -> bool {
+        match part {
+            Part::Family => rule.applies_to(flow.family),
+            Part::Protocol => is_protocol(rule.protocol, flow.protocol),
+            Part::Icmp => is_message(rule.icmp, flow.icmp),
+            Part::Of(side, part) => self.side_holds(
+                part,
+                &View {
+                    side,
+                    peer: side_of(rule, side),
+                    protocol: rule.protocol,
+                    flow,
+                },
+            ),
+        }
+    }
+
+    fn side_holds(&self, part: SidePart, view: &View<'_>) -> bool {
+        let (peer, party) = (view.peer, view.flow.party(view.side));
+        match part {
+            SidePart::Selected => self.is_selected(peer.selected, party),
+            SidePart::NotSelected => !peer
+                .not_selected
+                .is_some_and(|selector| self.has_member(selector, party)),
+            SidePart::Nets => is_in(&peer.nets, party),
+            SidePart::NotNets => !peer
+                .not_nets
+                .iter()
+                .any(|net| party.address.is_some_and(|address| net.holds(address))),
+            SidePart::Service => peer
+                .service
+                .as_ref()
+                .is_none_or(|service| self.is_backend(service, view)),
+            SidePart::Ports => self.has_port(&peer.ports, view),
+            SidePart::NotPorts => !self.in_list(&peer.not_ports, view),
+        }
+    }
+
+    fn is_selected(&self, selected: Selected, party: Party) -> bool {
+        match selected {
+            Selected::Anyone => true,
+            Selected::By(selector) => self.has_member(selector, party),
+        }
+    }
+
+    /// Whether an address belongs to someone whom the selector selects. Members are in order, so
+    /// every prefix that could hold the address is looked up.
+    fn has_member(&self, selector: SelectorId, party: Party) -> bool {
+        let Some(address) = party.address else {
+            return self.has_endpoint(selector, party.owner);
+        };
+        let (family, longest) = if address.is_ipv4() {
+            (Family::V4, 32)
+        } else {
+            (Family::V6, 128)
+        };
+        let members = self.resolved.addresses(selector, family);
+        let mut around = (0..=longest)
+            .rev()
+            .filter_map(|length| Cidr::around(address, length));
+        around.any(|prefix| members.binary_search(&prefix).is_ok())
+    }
+
+    fn has_endpoint(&self, selector: SelectorId, endpoint: Option<EndpointId>) -> bool {
+        endpoint.is_some_and(|id| {
+            self.resolved
+                .members(selector)
+                .endpoints
+                .binary_search(&id)
+                .is_ok()
+        })
+    }
+
+    /// A sender by its address, a receiver by its port too (reference §6.2).
+    fn is_backend(&self, service: &ServiceKey, view: &View<'_>) -> bool {
+        let Some(service) = self.resolved.inventory.services.get(service) else {
+            return false;
+        };
+        let Some(address) = view.flow.party(view.side).address else {
+            return false;
+        };
+        match (view.side, view.flow.port(view.side)) {
+            (Side::Source, _) => service.addresses.binary_search(&address).is_ok(),
+            (Side::Destination, Some(port)) => service
+                .ports
+                .binary_search(&(address, view.flow.protocol, port))
+                .is_ok(),
+            (Side::Destination, None) => false,
+        }
+    }
+
+    fn has_port(&self, ports: &Ports, view: &View<'_>) -> bool {
+        match ports {
+            Ports::Any => true,
+            Ports::In(list) => self.in_list(list, view),
+        }
+    }
+
+    fn in_list(&self, list: &PortList, view: &View<'_>) -> bool {
+        let Some(port) = view.flow.port(view.side) else {
+            return false;
+        };
+        list.numbers.iter().any(|range| range.holds(port))
+            || list
+                .names
+                .iter()
+                .any(|name| self.is_named(name, port, view))
+    }
+
+    /// Whether an endpoint or host endpoint here gives the port this name. It must be one that the
+    /// side selects, also where the port is excluded (reference §6.1).
+    fn is_named(&self, name: &str, port: u16, view: &View<'_>) -> bool {
+        let resolved = self.resolved;
+        let party = view.flow.party(view.side);
+        let selected = view.peer.selected;
+        let endpoint = party.owner.filter(|id| {
+            self.selects(selected, |members| {
+                members.endpoints.binary_search(id).is_ok()
+            })
+        });
+        let hosts = party
+            .address
+            .and_then(|address| self.hosts.get(&address))
+            .into_iter()
+            .flatten();
+        let hosts = hosts.filter(|id| {
+            self.selects(selected, |members| {
+                members.host_endpoints.binary_search(id).is_ok()
+            })
+        });
+        let of_endpoint = endpoint
+            .into_iter()
+            .flat_map(|id| resolved.inventory.endpoint(id).ports.iter());
+        let of_hosts = hosts
+            .filter_map(|id| resolved.host_endpoint(*id))
+            .flat_map(|host| host.ports.iter());
+        of_endpoint.chain(of_hosts).any(|named| {
+            *named.name == *name
+                && named.number == port
+                && named.protocol == view.flow.protocol
+                && is_protocol(view.protocol, named.protocol)
+        })
+    }
+
+    fn selects(&self, selected: Selected, has: impl Fn(&Selection) -> bool) -> bool {
+        match selected {
+            Selected::Anyone => true,
+            Selected::By(selector) => has(self.resolved.members(selector)),
+        }
+    }
+}
+
+fn is_protocol(wanted: ProtocolMatch, protocol: Protocol) -> bool {
+    match wanted {
+        ProtocolMatch::Any => true,
+        ProtocolMatch::Is(wanted) => wanted == protocol,
+        ProtocolMatch::IsNot(excluded) => excluded != protocol,
+    }
+}
+
+fn is_message(wanted: IcmpMatch, message: Option<Message>) -> bool {
+    let is = |icmp: Icmp| {
+        message.is_some_and(|message| {
+            message.kind == icmp.kind && icmp.code.is_none_or(|code| code == message.code)
+        })
+    };
+    match wanted {
+        IcmpMatch::Any => true,
+        IcmpMatch::Is(icmp) => is(icmp),
+        IcmpMatch::IsNot(icmp) => !is(icmp),
+    }
+}
+
+fn is_in(nets: &Nets, party: Party) -> bool {
+    match nets {
+        Nets::Any => true,
+        Nets::In(nets) => party
+            .address
+            .is_some_and(|address| nets.iter().any(|net| net.holds(address))),
+    }
+}
+
+/// A side of a rule.
+pub(crate) fn side_of(rule: &Rule, side: Side) -> &Peer {
+    match side {
+        Side::Source => &rule.source,
+        Side::Destination => &rule.destination,
+    }
+}

@@ -1,0 +1,422 @@
+use crate::diagnostic::Diagnostics;
+use crate::explain::query::{self, Traffic};
+use crate::net::{Cidr, Protocol, State};
+use crate::options::Options;
+use crate::packet::endpoint_pattern::Subject;
+use crate::packet::{Flow, Hook, Original, Packet, PortPair, ReversePath};
+use crate::resolve;
+use crate::semantics::evaluate::{Evaluator, Passage};
+use crate::semantics::node::{Expected, Node};
+use crate::source::Files;
+
+/// Two pods, `client` on 10.0.0.1 and `server` on 10.0.0.2 with a port named `web`, and policies.
+const CLUSTER: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: client, namespace: one, labels: {app: client}}
+spec: {nodeName: a}
+status: {podIP: 10.0.0.1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: server, namespace: one, labels: {app: server}}
+spec: {nodeName: b, containers: [{ports: [{name: web, containerPort: 80}]}]}
+status: {podIP: 10.0.0.2}
+---
+apiVersion: projectcalico.org/v3
+kind: Tier
+metadata: {name: first}
+spec: {order: 1}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: guard}
+spec:
+  tier: first
+  selector: app == 'server'
+  ingress: [{action: Log}, {action: Pass, protocol: TCP, destination: {ports: [web]}}, {action: \
+                       Deny, source: {nets: [192.0.2.0/24]}}]
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: a, namespace: one}
+spec: {selector: app == 'server', types: [Egress]}
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: b, namespace: one}
+spec: {selector: app == 'server', ingress: [{action: Allow, source: {selector: app == 'client'}}]}
+";
+
+/// Every end of a flow's way in words.
+fn ways(source: &str, destination: &str, port: u16) -> String {
+    asked(CLUSTER, |evaluator| {
+        let decision = evaluator.decide(&flow(source, destination, port));
+        let ends = [("egress", &decision.egress), ("ingress", &decision.ingress)];
+        let words = ends.into_iter().filter_map(|(end, passage)| {
+            passage
+                .as_ref()
+                .map(|passage| format!("{end}:{}", way(passage)))
+        });
+        format!(
+            "{} {}",
+            if decision.is_allowed() {
+                "allowed"
+            } else {
+                "denied"
+            },
+            words.collect::<Vec<_>>().join("; ")
+        )
+    })
+}
+
+fn asked<Answer>(cluster: &str, ask: impl FnOnce(&Evaluator<'_, '_>) -> Answer) -> Answer {
+    let mut files = Files::default();
+    files.add("a.yaml", cluster.to_owned()).unwrap();
+    let mut found = Diagnostics::default();
+    let input = crate::read(&files, crate::policy::Staging::Proposed, &mut found);
+    assert!(!found.has_errors(), "{:?}", found.sorted());
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    ask(&Evaluator::of(&resolved))
+}
+
+fn flow(source: &str, destination: &str, port: u16) -> Flow {
+    Flow {
+        source: source.parse().unwrap(),
+        destination: destination.parse().unwrap(),
+        protocol: Protocol::TCP,
+        ports: Some(PortPair {
+            source: 4000,
+            destination: port,
+        }),
+        icmp: None,
+    }
+}
+
+fn way(passage: &Passage<'_>) -> String {
+    let mut words = String::new();
+    for passed in &passage.tiers {
+        for policy in &passed.policies {
+            let numbers: Vec<usize> = policy.rules.iter().map(|rule| rule.number).collect();
+            words += &format!(" {} {numbers:?}", policy.policy.key.name);
+        }
+        words += &format!(" {:?} by {}", passed.end, passed.tier.name);
+    }
+    words
+}
+
+#[test]
+fn every_tier_policy_and_rule_on_the_way_is_told() {
+    for (source, destination, port, expected) in [
+        (
+            "10.0.0.1",
+            "10.0.0.2",
+            80,
+            "allowed egress:; ingress: guard [1, 2] Passed by first b [1] Allowed by default",
+        ),
+        (
+            "10.0.0.1",
+            "10.0.0.2",
+            81,
+            "denied egress:; ingress: guard [1] DeniedByDefault by first",
+        ),
+        (
+            "192.0.2.1",
+            "10.0.0.2",
+            81,
+            "denied ingress: guard [1, 3] Denied by first",
+        ),
+        (
+            "192.0.2.1",
+            "10.0.0.2",
+            80,
+            "denied ingress: guard [1, 2] Passed by first b [] DeniedByDefault by default",
+        ),
+        (
+            "10.0.0.2",
+            "192.0.2.1",
+            80,
+            "denied egress: a [] DeniedByDefault by default",
+        ),
+        ("192.0.2.1", "192.0.2.2", 80, "allowed "),
+    ] {
+        assert_eq!(
+            ways(source, destination, port),
+            expected,
+            "{source} to {destination}:{port}"
+        );
+    }
+}
+
+/// Policy of a host endpoint for each list, on the node `b`, which has the pod `server`.
+const HOSTS: &str = "
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: b-eth0, labels: {host: b}}
+spec: {node: b, interfaceName: eth0}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: b-all}
+spec: {node: b, interfaceName: '*', profiles: [projectcalico-default-allow]}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: early}
+spec: {selector: host == 'b', preDNAT: true, applyOnForward: true, ingress: [{action: Deny, \
+                     protocol: TCP, destination: {ports: [22, 30000]}}]}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: quick}
+spec: {selector: host == 'b', doNotTrack: true, applyOnForward: true, ingress: [{action: Allow, \
+                     protocol: TCP, destination: {ports: [53]}}]}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: through}
+spec: {selector: host == 'b', applyOnForward: true, ingress: [{action: Allow, protocol: TCP, \
+                     destination: {ports: [80, 81]}}]}
+";
+
+#[test]
+fn a_node_owes_a_packet_what_the_policies_of_its_way_say() {
+    let [eth0, eth1, pod] = ["eth0", "eth1", "cali0"].map(str::to_owned);
+    let through = || Hook::Forward {
+        arrives: eth0.clone(),
+        leaves: pod.clone(),
+    };
+    let here = |arrives: &String| Hook::Input {
+        arrives: arrives.clone(),
+    };
+    let rows = [
+        (
+            through(),
+            ("192.0.2.1", "10.0.0.2", 80),
+            None,
+            "Drop Policy: Untracked; PreDnat; Forward Allowed; Normal DeniedByDefault",
+        ),
+        (
+            through(),
+            ("10.0.0.1", "10.0.0.2", 80),
+            None,
+            "Accept Policy: Untracked; PreDnat; Forward Allowed; Normal Allowed",
+        ),
+        (
+            through(),
+            ("10.0.0.1", "10.0.0.2", 80),
+            Some(30_000),
+            "Drop Policy: Untracked; PreDnat Denied",
+        ),
+        (
+            through(),
+            ("10.0.0.1", "10.0.0.2", 53),
+            None,
+            "untracked Drop Policy: Untracked Allowed; Normal DeniedByDefault",
+        ),
+        (
+            through(),
+            ("192.0.2.1", "192.0.2.3", 81),
+            None,
+            "Undecided Nothing: Untracked; PreDnat; Forward Allowed",
+        ),
+        (
+            here(&eth0),
+            ("192.0.2.1", "192.0.2.2", 53),
+            None,
+            "untracked Accept Policy: Untracked Allowed",
+        ),
+        (
+            here(&eth0),
+            ("192.0.2.1", "192.0.2.2", 80),
+            None,
+            "Accept Policy: Untracked; PreDnat; Normal Allowed",
+        ),
+        (
+            here(&eth0),
+            ("192.0.2.1", "192.0.2.2", 82),
+            None,
+            "Drop Policy: Untracked; PreDnat; Normal DeniedByDefault",
+        ),
+        (
+            here(&eth0),
+            ("192.0.2.1", "192.0.2.2", 22),
+            None,
+            "Accept Failsafe: ",
+        ),
+        (
+            here(&eth1),
+            ("192.0.2.1", "192.0.2.2", 82),
+            None,
+            "Accept Policy: Normal",
+        ),
+        (
+            Hook::Output {
+                leaves: eth0.clone(),
+            },
+            ("192.0.2.2", "192.0.2.1", 443),
+            None,
+            "Drop Policy: Normal",
+        ),
+        (
+            Hook::Output {
+                leaves: pod.clone(),
+            },
+            ("192.0.2.2", "10.0.0.2", 443),
+            None,
+            "Undecided Nothing: ",
+        ),
+    ];
+    asked(&format!("{CLUSTER}{HOSTS}"), |evaluator| {
+        let id = evaluator.resolved().inventory.find_node("b").unwrap();
+        let options = Options::default();
+        let node = Node::of(evaluator, id, &options);
+        for (hook, (source, destination, port), sent_to, expected) in rows {
+            let original = sent_to.map(|port| Original {
+                address: "192.0.2.2".parse().unwrap(),
+                port: Some(port),
+            });
+            let packet = Packet {
+                flow: flow(source, destination, port),
+                original,
+                hook,
+                state: State::New,
+                reverse_path: ReversePath::Arriving,
+            };
+            assert_eq!(words(&node.expect(&packet)), expected, "{packet:?}");
+        }
+    });
+}
+
+fn words(expected: &Expected<'_>) -> String {
+    let passages = expected.passages.iter().map(|passage| {
+        let ends = passage
+            .tiers
+            .iter()
+            .map(|tier| tier.end)
+            .filter(|end| !end.goes_on());
+        let end = ends.map(|end| format!(" {end:?}")).collect::<String>();
+        format!("{:?}{end}", passage.list)
+    });
+    let passages = passages.collect::<Vec<_>>().join("; ");
+    let untracked = if expected.is_untracked {
+        "untracked "
+    } else {
+        ""
+    };
+    format!(
+        "{untracked}{:?} {:?}: {passages}",
+        expected.verdict, expected.cause
+    )
+}
+
+#[test]
+fn traffic_is_written_in_many_ways() {
+    for (text, expected) in [
+        ("tcp/443", "TCP port 443"),
+        ("TCP/443", "TCP port 443"),
+        ("Udp/53", "UDP port 53"),
+        ("sctp/36412", "SCTP port 36412"),
+        ("tcp/22-22", "TCP port 22"),
+        ("tcp/22-23", "`tcp/22-23` is several ports; write one"),
+        ("any", "`any` is no one packet; write `tcp/443`"),
+        (
+            "22",
+            "of which protocol? write `tcp/22`, or `proto/22` for the protocol of that number",
+        ),
+        ("icmp", "ICMP type 8 code 0"),
+        ("icmp/3", "ICMP type 3 code 0"),
+        ("ICMP/3/1", "ICMP type 3 code 1"),
+        ("icmpv6", "ICMPv6 type 128 code 0"),
+        ("icmpv6/1/4", "ICMPv6 type 1 code 4"),
+        ("proto/47", "protocol 47"),
+        ("udplite", "UDPLite"),
+        ("tcp", "which port? write `tcp/443`"),
+        ("proto/6", "which port? write `tcp/443`"),
+        (
+            "tcp/0",
+            "`0` is no port from 1 to 65535 and no range of ports as in `8000-8100`",
+        ),
+        (
+            "tcp/65536",
+            "`65536` is no port from 1 to 65535 and no range of ports as in `8000-8100`",
+        ),
+        (
+            "tcp/http",
+            "`http` is no port from 1 to 65535 and no range of ports as in `8000-8100`",
+        ),
+        ("icmp/256", "`256` is no ICMP type or code from 0 to 255"),
+        ("icmp/3/", "`` is no ICMP type or code from 0 to 255"),
+    ] {
+        let found = text
+            .parse::<Traffic>()
+            .map_or_else(|problem| problem, |traffic| traffic.to_string());
+        assert_eq!(found, expected, "{text}");
+    }
+    for text in [
+        "",
+        "0",
+        "256",
+        "proto/",
+        "smtp/25",
+        "47/1",
+        "tcp/443/1",
+        "proto/tcp/443/2",
+    ] {
+        assert!(text.parse::<Traffic>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn subjects_print_as_they_are_written() {
+    for text in [
+        "one/pod",
+        "one/Deployment/web",
+        "one/sa:web",
+        "10.0.0.1",
+        "10.0.0.0/8",
+        "fd00::/64",
+        "::/0",
+        "fd00::1",
+    ] {
+        assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
+    }
+    for text in [
+        "",
+        "pod",
+        "one/",
+        "/pod",
+        "one/sa:",
+        "a/b/c/d",
+        "10.0.0.1/8",
+        "fd00::1/64",
+    ] {
+        assert!(text.parse::<Subject>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn prefixes_are_joined_to_the_fewest() {
+    let joined_of = |texts: &[&str]| {
+        let prefixes = texts
+            .iter()
+            .map(|text| Cidr::parse_lenient(text).unwrap())
+            .collect();
+        query::joined(prefixes)
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(joined_of(&["10.0.0.0/9", "10.128.0.0/9"]), "10.0.0.0/8");
+    assert_eq!(
+        joined_of(&["10.0.0.3", "10.0.0.2", "10.0.0.0/31", "10.0.0.4"]),
+        "10.0.0.0/30 10.0.0.4"
+    );
+    assert_eq!(
+        joined_of(&["10.128.0.0/9", "11.0.0.0/9"]),
+        "10.128.0.0/9 11.0.0.0/9"
+    );
+    assert_eq!(joined_of(&["::/1", "8000::/1"]), "::/0");
+}

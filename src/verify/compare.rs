@@ -1,0 +1,331 @@
+//! What scripts do and what is owed, compared for all packets of a family.
+//!
+//! The scripts are walked through with all pairs of places at once, and give blocks of pairs with
+//! which they do the same. A block is split by the [kinds](Kind) of its ends; the pairs of such a
+//! part are owed the same, but for what the policies of this node's endpoints say, so that one
+//! comparison is for all of them. Where those policies are asked, each pair is looked up, and
+//! compared once for each pair of answers.
+//!
+//! Cost: the walk, and where policy is asked (new connections to and from this node's endpoints) a
+//! look-up for each pair.
+
+use rustc_hash::FxHashMap;
+
+use crate::net::State;
+use crate::netfilter::{At, Early, Out, Symbolic};
+use crate::packet::{Hook, Original, ReversePath};
+use crate::packet_space::{Block, Members, Traffic, TrafficId, merged};
+use crate::verify::address_class::{Ground, Kind, Part};
+use crate::verify::expected::{Between, EarlyOwed, Fates, Owed, Policy, Portion};
+use crate::verify::witness::{self, Collector};
+
+/// A family's comparison.
+pub(super) struct Comparison<'run, 'eval, 'resolved, 'input> {
+    pub(super) symbolic: &'run Symbolic<'run>,
+    pub(super) owed: &'run Owed<'run, 'input>,
+    pub(super) ground: &'run Ground,
+    pub(super) traffic: &'run mut Traffic,
+    pub(super) collector: &'run mut Collector<'eval, 'eval, 'resolved, 'input>,
+    pub(super) pairs: usize,
+}
+
+/// Packets before the filter table, on both ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Before {
+    pub(super) found: Early,
+    pub(super) owed: EarlyOwed,
+}
+
+/// Packets that get to the filter table with the same behind them.
+pub(super) struct Case<'case> {
+    pub(super) hook: &'case Hook,
+    pub(super) state: State,
+    pub(super) reverse_path: ReversePath,
+    pub(super) portions: Vec<Portion>,
+    /// What is owed before.
+    pub(super) owed: Fates,
+    /// Packets that are kept from connection tracking on one way only.
+    pub(super) kept: TrafficId,
+    /// Where they were sent to, by their source; nothing, where that is where they go.
+    pub(super) originals: &'case [(Members, Original)],
+    /// What was asked: kinds of source and destination, and what policy says between them.
+    pub(super) known: FxHashMap<(usize, usize, Policy), Fates>,
+}
+
+impl Comparison<'_, '_, '_, '_> {
+    /// All packets of a hook in a state whose destination is not translated.
+    pub(super) fn hook(&mut self, hook: &Hook, state: State) {
+        let Some(possible) = self.ground.possible(hook) else {
+            return;
+        };
+        for (block, before) in self.before(hook, (state, ReversePath::Arriving), possible) {
+            self.tables((hook, state, ReversePath::Arriving), block, &before);
+        }
+    }
+
+    /// The packets of a hook in a state whose route back does not lead where they arrive.
+    ///
+    /// The kernel has no `rpfilter` in the filter table. So where the tables before that do the
+    /// same with a packet as with one whose route back is right, and the same is owed to it there,
+    /// all is as [`Self::hook`] compares it. The others are compared here.
+    pub(super) fn spoofed(&mut self, hook: &Hook, state: State) {
+        let Some(possible) = self.ground.possible(hook) else {
+            return;
+        };
+        let arriving = self.before(hook, (state, ReversePath::Arriving), possible.clone());
+        for reverse_path in [ReversePath::Elsewhere, ReversePath::Nowhere] {
+            for (block, before) in self.before(hook, (state, reverse_path), possible.clone()) {
+                let others = arriving.iter().filter(|(_, other)| *other != before);
+                let parts = others
+                    .filter_map(|(other, _)| block.within(&other.sources, &other.destinations));
+                parts.for_each(|part| self.tables((hook, state, reverse_path), part, &before));
+            }
+        }
+    }
+
+    /// What becomes of packets before the filter table.
+    pub(super) fn before(
+        &mut self,
+        hook: &Hook,
+        (state, reverse_path): (State, ReversePath),
+        block: Block,
+    ) -> Vec<(Block, Before)> {
+        let at = At {
+            columns: &self.ground.columns,
+            hook,
+            state,
+            reverse_path,
+            origins: None,
+        };
+        let untracked = if state == State::Untracked {
+            Traffic::ALL
+        } else {
+            Traffic::NONE
+        };
+        let found = match self.symbolic.has_early() {
+            true => self.symbolic.early(&at, block, self.traffic),
+            false => vec![(
+                block,
+                Early {
+                    dropped: Traffic::NONE,
+                    unclear: Traffic::NONE,
+                    untracked,
+                },
+            )],
+        };
+        let ground = self.ground;
+        let parts = found.into_iter().flat_map(|(block, found)| {
+            ground
+                .parts(&block)
+                .into_iter()
+                .map(move |part| (part, found))
+        });
+        let mut all = Vec::new();
+        for (part, found) in parts {
+            let Some(between) = self.between(hook, (part.source, part.destination), Policy::NONE)
+            else {
+                continue;
+            };
+            let mut owed = self
+                .owed
+                .early(&between, (state, reverse_path), self.traffic);
+            if state == State::Untracked {
+                owed.untracked = Traffic::ALL;
+            }
+            all.push((part.block, Before { found, owed }));
+        }
+        merged(all)
+    }
+
+    /// Packets through the filter table, behind the others.
+    fn tables(
+        &mut self,
+        (hook, state, reverse_path): (&Hook, State, ReversePath),
+        block: Block,
+        before: &Before,
+    ) {
+        let at = At {
+            columns: &self.ground.columns,
+            hook,
+            state,
+            reverse_path,
+            origins: None,
+        };
+        let on = self.traffic.less(Traffic::ALL, before.found.dropped);
+        let untracked = self.traffic.and(on, before.found.untracked);
+        let tracked = self.traffic.less(on, untracked);
+        let mut blocks = vec![(
+            block,
+            Out {
+                dropped: before.found.dropped,
+                unclear: before.found.unclear,
+                ..Out::NONE
+            },
+        )];
+        for (at, here) in [
+            (
+                At {
+                    state: State::Untracked,
+                    ..at
+                },
+                untracked,
+            ),
+            (at, tracked),
+        ] {
+            let on = |(block, out)| self.symbolic.filter(&at, (block, here, out), self.traffic);
+            blocks = blocks.into_iter().flat_map(on).collect();
+        }
+        let mut case = Case {
+            hook,
+            state,
+            reverse_path,
+            portions: before.owed.portions(state, self.traffic),
+            owed: Fates {
+                dropped: before.owed.dropped,
+                ..Fates::NONE
+            },
+            kept: self.differs(before.owed.untracked, before.found.untracked),
+            originals: &[],
+            known: FxHashMap::default(),
+        };
+        blocks
+            .into_iter()
+            .for_each(|(block, found)| self.judge(&mut case, &block, found));
+    }
+
+    /// Compares what was found for a block with what is owed.
+    pub(super) fn judge(&mut self, case: &mut Case<'_>, block: &Block, found: Out) {
+        self.pairs += block.pairs();
+        for part in self.ground.parts(block) {
+            let Some((source, destination)) = part.block.each().next() else {
+                continue;
+            };
+            let fates = self.fates(case, &part, self.ground.policy(source, destination));
+            if fates.is_by_policy {
+                self.judge_each(case, &part, found);
+            } else {
+                let differing = self.differing(case, fates, found);
+                self.note(case, differing, &part.block);
+            }
+        }
+    }
+
+    /// The same, pair by pair, for those that policy decides about.
+    fn judge_each(&mut self, case: &mut Case<'_>, part: &Part, found: Out) {
+        let mut known: FxHashMap<Policy, TrafficId> = FxHashMap::default();
+        let count = self.ground.places.len();
+        for (source, destination) in part.block.each() {
+            let policy = self.ground.policy(source, destination);
+            let differing = match known.get(&policy) {
+                Some(differing) => *differing,
+                None => {
+                    let fates = self.fates(case, part, policy);
+                    *known
+                        .entry(policy)
+                        .or_insert(self.differing(case, fates, found))
+                }
+            };
+            if differing != Traffic::NONE {
+                let [sources, destinations] =
+                    [source, destination].map(|number| Members::these(count, &[number]));
+                self.note(
+                    case,
+                    differing,
+                    &Block {
+                        sources,
+                        destinations,
+                    },
+                );
+            }
+        }
+    }
+
+    /// What is owed to packets between two kinds of places.
+    fn fates(&mut self, case: &mut Case<'_>, part: &Part, policy: Policy) -> Fates {
+        let key = (part.source, part.destination, policy);
+        if let Some(known) = case.known.get(&key) {
+            return *known;
+        }
+        let mut fates = case.owed;
+        if let Some(between) = self.between(case.hook, (part.source, part.destination), policy) {
+            for portion in &case.portions {
+                self.owed.late(&between, *portion, self.traffic, &mut fates);
+            }
+        }
+        case.known.insert(key, fates);
+        fates
+    }
+
+    fn between<'hook>(
+        &self,
+        hook: &'hook Hook,
+        (source, destination): (usize, usize),
+        policy: Policy,
+    ) -> Option<Between<'hook>> {
+        let place = |kind: usize| self.ground.kinds.get(kind).map(|kind: &Kind| kind.place);
+        Some(Between {
+            source: place(source)?,
+            destination: place(destination)?,
+            hook,
+            policy,
+        })
+    }
+
+    fn differing(&mut self, case: &Case<'_>, owed: Fates, found: Out) -> TrafficId {
+        let accepted = self.differs(owed.accepted, found.accepted);
+        let dropped = self.differs(owed.dropped, found.dropped);
+        // of what is dropped nobody needs to know more
+        let kept = self.traffic.less(case.kept, found.dropped);
+        let differing = self.traffic.or(accepted, dropped);
+        let differing = self.traffic.or(differing, found.unclear);
+        self.traffic.or(differing, kept)
+    }
+
+    fn differs(&mut self, left: TrafficId, right: TrafficId) -> TrafficId {
+        if left == right {
+            return Traffic::NONE;
+        }
+        let (one, other) = (
+            self.traffic.less(left, right),
+            self.traffic.less(right, left),
+        );
+        self.traffic.or(one, other)
+    }
+
+    /// Takes note of a block of pairs with which something differs.
+    fn note(&mut self, case: &Case<'_>, differing: TrafficId, block: &Block) {
+        if differing == Traffic::NONE {
+            return;
+        }
+        self.collector.count(block.pairs());
+        let class = self
+            .traffic
+            .classes(differing)
+            .min_by_key(|class| class.strangeness());
+        for (source, destination) in block.each() {
+            if !self.collector.wants_more() {
+                return;
+            }
+            let original = case
+                .originals
+                .iter()
+                .find(|(sources, _)| sources.holds(source))
+                .map(|row| row.1);
+            let places = self
+                .ground
+                .places
+                .get(source)
+                .zip(self.ground.places.get(destination));
+            let between = places.map(|(from, to)| Between {
+                source: *from,
+                destination: *to,
+                hook: case.hook,
+                policy: Policy::NONE,
+            });
+            let packet = between.zip(class).and_then(|(between, class)| {
+                witness::packet(&between, original, (case.state, case.reverse_path), class)
+            });
+            self.collector.add(packet);
+        }
+    }
+}

@@ -1,0 +1,524 @@
+//! What a node owes to sets of packets: what [`node`](crate::semantics::node) says of one, for all
+//! that goes between two places.
+//!
+//! In: resolved policy, options, a node. Out: [`Owed`]. What policies of endpoints say is given;
+//! those of host endpoints are asked by way of [`Hosts`]. Absent: the scripts. `tests` holds it
+//! against `Node::expect`.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+
+use rustc_hash::FxHashMap;
+
+use crate::net::{Direction, Family, PortRange, Protocol, Side, State};
+use crate::options::{Encapsulated, EndpointToHost, Failsafe, Options};
+use crate::packet::{Hook, LOOPBACK, ReversePath, Verdict};
+use crate::packet_space::{Class, ClassId, Cuts, Traffic, TrafficId};
+use crate::policy::{Icmp, IcmpMatch, List, ProtocolMatch};
+use crate::resolve::HostEndpointId;
+use crate::semantics::node::{IPIP, NEIGHBOUR_MESSAGES, VXLAN_PORT};
+use crate::semantics::source_validation::{self, Claim};
+use crate::verify::host_endpoints::Hosts;
+
+/// A node's duties.
+#[derive(Debug)]
+pub(super) struct Owed<'run, 'input> {
+    pub(super) options: &'run Options,
+    pub(super) hosts: &'run Hosts<'input>,
+    pub(super) neighbours: TrafficId,
+    pub(super) encapsulated: TrafficId,
+    /// Failsafe ports, by the class at the far end, the direction, and whether replies count.
+    pub(super) failsafes: RefCell<FxHashMap<(ClassId, Direction, bool), TrafficId>>,
+}
+
+/// Where packets come from or go to, as the node sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) address: IpAddr,
+    pub(super) class: ClassId,
+    /// Whether an endpoint of this node has it.
+    pub(super) is_local: bool,
+    /// Whether it is in the node's pod ranges and no endpoint's, and that matters.
+    pub(super) is_unknown: bool,
+    /// Whose it is, where packets come from it.
+    pub(super) claim: Claim,
+}
+
+/// Two places, and where their packets are met.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Between<'run> {
+    pub(super) source: Place,
+    pub(super) destination: Place,
+    pub(super) hook: &'run Hook,
+    pub(super) policy: Policy,
+}
+
+/// What endpoints' policies allow between two places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Policy {
+    /// Of the source, where it is an endpoint of this node.
+    pub(super) leaves: TrafficId,
+    /// Of the destination, where it is an endpoint of this node.
+    pub(super) enters: TrafficId,
+}
+
+/// What ought to become of packets before the filter table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct EarlyOwed {
+    pub(super) dropped: TrafficId,
+    pub(super) untracked: TrafficId,
+    /// What untracked or pre-DNAT policy allows.
+    pub(super) let_through: TrafficId,
+}
+
+/// Packets of one kind on their way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Portion {
+    pub(super) here: TrafficId,
+    pub(super) state: State,
+    pub(super) is_let_through: bool,
+}
+
+/// What becomes of packets; the rest is undecided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fates {
+    pub(super) accepted: TrafficId,
+    pub(super) dropped: TrafficId,
+    /// Whether endpoints' policies were asked. If not, it is the same whatever they say.
+    pub(super) is_by_policy: bool,
+}
+
+/// Adds what options and the protocols of neighbours tell apart; failsafe ports are ports of host
+/// endpoints.
+pub(super) fn cut(options: &Options, has_hosts: bool, cuts: &mut Cuts) {
+    NEIGHBOUR_MESSAGES.iter().for_each(|kind| {
+        cuts.message(
+            Protocol::ICMPV6,
+            Icmp {
+                kind: *kind,
+                code: None,
+            },
+        )
+    });
+    PortRange::new(VXLAN_PORT, VXLAN_PORT)
+        .into_iter()
+        .for_each(|port| cuts.ports(Protocol::UDP, Side::Destination, port));
+    Protocol::from_number(IPIP)
+        .into_iter()
+        .for_each(|ipip| cuts.protocol(ipip));
+    for failsafe in Direction::BOTH
+        .into_iter()
+        .filter(|_| has_hosts)
+        .flat_map(|direction| options.failsafes.of(direction))
+    {
+        [Side::Source, Side::Destination]
+            .into_iter()
+            .for_each(|side| cuts.ports(failsafe.protocol, side, failsafe.port));
+    }
+}
+
+/// Messages between neighbours in IPv6.
+pub(super) fn neighbours(traffic: &mut Traffic) -> TrafficId {
+    NEIGHBOUR_MESSAGES.iter().fold(Traffic::NONE, |all, kind| {
+        let own = traffic.of_rule(
+            ProtocolMatch::Is(Protocol::ICMPV6),
+            IcmpMatch::Is(Icmp {
+                kind: *kind,
+                code: None,
+            }),
+        );
+        traffic.or(all, own)
+    })
+}
+
+/// What is encapsulated.
+pub(super) fn encapsulated(traffic: &mut Traffic) -> TrafficId {
+    let vxlan = traffic.with_port(Protocol::UDP, Side::Destination, VXLAN_PORT);
+    let ipip = traffic.select(|class| {
+        Protocol::from_number(IPIP).is_some() && class.protocol() == Protocol::from_number(IPIP)
+    });
+    traffic.or(vxlan, ipip)
+}
+
+/// Sets of packets that are being decided.
+struct Way<'way> {
+    traffic: &'way mut Traffic,
+    open: TrafficId,
+    fates: &'way mut Fates,
+}
+
+impl Way<'_> {
+    fn decide(&mut self, set: TrafficId, verdict: Verdict) {
+        let set = self.traffic.and(self.open, set);
+        self.open = self.traffic.less(self.open, set);
+        match verdict {
+            Verdict::Accept => self.fates.accepted = self.traffic.or(self.fates.accepted, set),
+            Verdict::Drop => self.fates.dropped = self.traffic.or(self.fates.dropped, set),
+            Verdict::Undecided => {}
+        }
+    }
+
+    fn decide_rest(&mut self, verdict: Verdict) {
+        self.decide(Traffic::ALL, verdict);
+    }
+}
+
+impl Fates {
+    pub(super) const NONE: Fates = Fates {
+        accepted: Traffic::NONE,
+        dropped: Traffic::NONE,
+        is_by_policy: false,
+    };
+}
+
+impl Policy {
+    /// Where nobody asks.
+    pub(super) const NONE: Policy = Policy {
+        leaves: Traffic::NONE,
+        enters: Traffic::NONE,
+    };
+}
+
+impl EarlyOwed {
+    const NONE: EarlyOwed = EarlyOwed {
+        dropped: Traffic::NONE,
+        untracked: Traffic::NONE,
+        let_through: Traffic::NONE,
+    };
+
+    /// What goes on to the filter table, by what is known of it. `state` is what connection
+    /// tracking would say.
+    pub(super) fn portions(&self, state: State, traffic: &mut Traffic) -> Vec<Portion> {
+        let on = traffic.less(Traffic::ALL, self.dropped);
+        let untracked = traffic.and(on, self.untracked);
+        let tracked = traffic.less(on, untracked);
+        let mut portions = Vec::new();
+        for (state, here) in [(State::Untracked, untracked), (state, tracked)] {
+            let through = traffic.and(here, self.let_through);
+            portions.push(Portion {
+                here: through,
+                state,
+                is_let_through: true,
+            });
+            portions.push(Portion {
+                here: traffic.less(here, through),
+                state,
+                is_let_through: false,
+            });
+        }
+        portions
+            .into_iter()
+            .filter(|portion| portion.here != Traffic::NONE)
+            .collect()
+    }
+}
+
+impl Owed<'_, '_> {
+    /// What ought to become of packets before the filter table; `between` has the destination that
+    /// they are sent to.
+    pub(super) fn early(
+        &self,
+        between: &Between<'_>,
+        (state, reverse_path): (State, ReversePath),
+        traffic: &mut Traffic,
+    ) -> EarlyOwed {
+        let mut early = EarlyOwed::NONE;
+        let is_spoofed = |arrives| {
+            source_validation::drops(self.options, between.source.claim, arrives, reverse_path)
+        };
+        if between.hook.arrives().is_some_and(is_spoofed) {
+            return EarlyOwed {
+                dropped: Traffic::ALL,
+                ..early
+            };
+        }
+        let (interface, direction) = match between.hook {
+            Hook::Forward { arrives, .. } | Hook::Input { arrives } => {
+                (arrives, Direction::Ingress)
+            }
+            Hook::Output { leaves } => (leaves, Direction::Egress),
+        };
+        let Some(host) = self.hosts.met(interface, direction, between) else {
+            return early;
+        };
+        if self.hosts.has(host, List::Untracked, direction) {
+            let asked = self.unguarded(between, direction, true, traffic);
+            let said = self
+                .hosts
+                .ask((host, List::Untracked, direction), between, traffic);
+            early.dropped = traffic.and(said.denied, asked);
+            early.untracked = traffic.and(said.allowed, asked);
+            early.let_through = early.untracked;
+        }
+        if direction == Direction::Ingress && self.hosts.has(host, List::PreDnat, direction) {
+            self.before_dnat(between, state, &mut early, (host, traffic));
+        }
+        early
+    }
+
+    fn before_dnat(
+        &self,
+        between: &Between<'_>,
+        state: State,
+        early: &mut EarlyOwed,
+        (host, traffic): (HostEndpointId, &mut Traffic),
+    ) {
+        let decided = traffic.or(early.dropped, early.let_through);
+        let rest = traffic.less(Traffic::ALL, decided);
+        match tracked(state) {
+            Some(Verdict::Drop) => early.dropped = traffic.or(early.dropped, rest),
+            Some(Verdict::Accept | Verdict::Undecided) => {}
+            None => {
+                let asked = self.unguarded(between, Direction::Ingress, false, traffic);
+                let asked = traffic.and(asked, rest);
+                let said =
+                    self.hosts
+                        .ask((host, List::PreDnat, Direction::Ingress), between, traffic);
+                let denied = traffic.and(said.denied, asked);
+                let allowed = traffic.and(said.allowed, asked);
+                early.dropped = traffic.or(early.dropped, denied);
+                early.let_through = traffic.or(early.let_through, allowed);
+            }
+        }
+    }
+
+    /// All but neighbours' messages and failsafe ports.
+    fn unguarded(
+        &self,
+        between: &Between<'_>,
+        direction: Direction,
+        with_replies: bool,
+        traffic: &mut Traffic,
+    ) -> TrafficId {
+        let neighbours = self.neighbours(between);
+        let failsafe = self.failsafe(between, direction, with_replies, traffic);
+        let guarded = traffic.or(neighbours, failsafe);
+        traffic.less(Traffic::ALL, guarded)
+    }
+
+    fn neighbours(&self, between: &Between<'_>) -> TrafficId {
+        match between.family() {
+            Family::V4 => Traffic::NONE,
+            Family::V6 => self.neighbours,
+        }
+    }
+
+    fn failsafe(
+        &self,
+        between: &Between<'_>,
+        direction: Direction,
+        with_replies: bool,
+        traffic: &mut Traffic,
+    ) -> TrafficId {
+        let far = match direction {
+            Direction::Ingress => between.source,
+            Direction::Egress => between.destination,
+        };
+        let known = (far.class, direction, with_replies);
+        if let Some(all) = self.failsafes.borrow().get(&known) {
+            return *all;
+        }
+        let all = self.failsafe_ports(far.address, direction, with_replies, traffic);
+        self.failsafes.borrow_mut().insert(known, all);
+        all
+    }
+
+    fn failsafe_ports(
+        &self,
+        far: IpAddr,
+        direction: Direction,
+        with_replies: bool,
+        traffic: &mut Traffic,
+    ) -> TrafficId {
+        let other = match direction {
+            Direction::Ingress => Direction::Egress,
+            Direction::Egress => Direction::Ingress,
+        };
+        let mut all = Traffic::NONE;
+        let own = self
+            .options
+            .failsafes
+            .of(direction)
+            .iter()
+            .map(|failsafe| (failsafe, Side::Destination));
+        let replies = self
+            .options
+            .failsafes
+            .of(other)
+            .iter()
+            .filter(|_| with_replies)
+            .map(|failsafe| (failsafe, Side::Source));
+        for (failsafe, side) in own
+            .chain(replies)
+            .filter(|(failsafe, _)| failsafe.net.is_none_or(|net| net.holds(far)))
+        {
+            let ports = traffic.select(|class| is_of(failsafe, side, class));
+            all = traffic.or(all, ports);
+        }
+        all
+    }
+
+    /// What ought to become of some packets in the filter table.
+    pub(super) fn late(
+        &self,
+        between: &Between<'_>,
+        portion: Portion,
+        traffic: &mut Traffic,
+        fates: &mut Fates,
+    ) {
+        let mut way = Way {
+            traffic,
+            open: portion.here,
+            fates,
+        };
+        match between.hook {
+            Hook::Forward { arrives, leaves } => {
+                self.forwarded((arrives, leaves), between, portion, &mut way)
+            }
+            Hook::Input { arrives } => self.to_node(arrives, between, portion, &mut way),
+            Hook::Output { .. } if between.destination.is_local => {}
+            Hook::Output { leaves } => {
+                self.at_host((leaves, Direction::Egress), between, portion, &mut way)
+            }
+        }
+    }
+
+    fn forwarded(
+        &self,
+        (arrives, leaves): (&str, &str),
+        between: &Between<'_>,
+        portion: Portion,
+        way: &mut Way<'_>,
+    ) {
+        if between.source.is_unknown || between.destination.is_unknown {
+            return way.decide_rest(Verdict::Drop);
+        }
+        if !portion.is_let_through {
+            self.passing((arrives, Direction::Ingress), between, portion.state, way);
+        }
+        self.passing((leaves, Direction::Egress), between, portion.state, way);
+        if !between.source.is_local && !between.destination.is_local {
+            return;
+        }
+        if let Some(verdict) = tracked(portion.state) {
+            return way.decide_rest(verdict);
+        }
+        if between.source.is_local {
+            self.leaving(between, way);
+        }
+        if between.destination.is_local {
+            way.fates.is_by_policy = true;
+            way.decide(between.policy.enters, Verdict::Accept);
+            way.decide_rest(Verdict::Drop);
+        }
+        way.decide_rest(Verdict::Accept);
+    }
+
+    fn passing(
+        &self,
+        (interface, direction): (&str, Direction),
+        between: &Between<'_>,
+        state: State,
+        way: &mut Way<'_>,
+    ) {
+        let Some(host) = self.hosts.met(interface, direction, between) else {
+            return;
+        };
+        if !self.hosts.has(host, List::Forward, direction) {
+            return;
+        }
+        match tracked(state) {
+            Some(Verdict::Drop) => way.decide_rest(Verdict::Drop),
+            Some(Verdict::Accept | Verdict::Undecided) => {}
+            None => {
+                let said = self
+                    .hosts
+                    .ask((host, List::Forward, direction), between, way.traffic);
+                way.decide(said.denied, Verdict::Drop);
+            }
+        }
+    }
+
+    /// Drops what may not leave an endpoint.
+    fn leaving(&self, between: &Between<'_>, way: &mut Way<'_>) {
+        if self.options.encapsulated == Encapsulated::Drop {
+            way.decide(self.encapsulated, Verdict::Drop);
+        }
+        way.fates.is_by_policy = true;
+        let denied = way.traffic.less(Traffic::ALL, between.policy.leaves);
+        way.decide(denied, Verdict::Drop);
+    }
+
+    fn to_node(&self, arrives: &str, between: &Between<'_>, portion: Portion, way: &mut Way<'_>) {
+        if !between.source.is_local {
+            if arrives != LOOPBACK && between.source.is_unknown {
+                return way.decide_rest(Verdict::Drop);
+            }
+            return self.at_host((arrives, Direction::Ingress), between, portion, way);
+        }
+        way.decide(self.neighbours(between), Verdict::Accept);
+        match (tracked(portion.state), self.options.endpoint_to_host) {
+            (Some(Verdict::Accept), _) => way.decide_rest(Verdict::Accept),
+            (_, EndpointToHost::Drop)
+            | (Some(Verdict::Drop | Verdict::Undecided), EndpointToHost::Accept) => {
+                way.decide_rest(Verdict::Drop);
+            }
+            (None, EndpointToHost::Accept) => {
+                self.leaving(between, way);
+                way.decide_rest(Verdict::Accept);
+            }
+        }
+    }
+
+    fn at_host(
+        &self,
+        (interface, direction): (&str, Direction),
+        between: &Between<'_>,
+        portion: Portion,
+        way: &mut Way<'_>,
+    ) {
+        let Some(host) = self.hosts.met(interface, direction, between) else {
+            return;
+        };
+        if let Some(verdict) = tracked(portion.state) {
+            return way.decide_rest(verdict);
+        }
+        way.decide(self.neighbours(between), Verdict::Accept);
+        let failsafe = self.failsafe(between, direction, false, way.traffic);
+        way.decide(failsafe, Verdict::Accept);
+        if portion.is_let_through {
+            return way.decide_rest(Verdict::Accept);
+        }
+        let said = self
+            .hosts
+            .ask((host, List::Normal, direction), between, way.traffic);
+        way.decide(said.denied, Verdict::Drop);
+        way.decide_rest(Verdict::Accept);
+    }
+}
+
+impl Between<'_> {
+    pub(super) fn family(&self) -> Family {
+        if self.source.address.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        }
+    }
+}
+
+/// What connection tracking says by itself (decision 14).
+pub(super) fn tracked(state: State) -> Option<Verdict> {
+    match state {
+        State::Established | State::Related => Some(Verdict::Accept),
+        State::Invalid => Some(Verdict::Drop),
+        State::New | State::Untracked => None,
+    }
+}
+
+fn is_of(failsafe: &Failsafe, side: Side, class: &Class) -> bool {
+    class.protocol() == Some(failsafe.protocol)
+        && class
+            .port(side)
+            .is_some_and(|(first, _)| failsafe.port.holds(first))
+}

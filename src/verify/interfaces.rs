@@ -1,0 +1,195 @@
+//! Interfaces that stand for all that neither rules nor policy tell apart.
+//!
+//! In: the names and the beginnings of names that are asked for. Out: [`Asked::all`], one name for
+//! each class of names. A class that has a name is never left out: whatever readable names are
+//! taken, [`UNASKED`] is a letter that no script and no input can hold.
+
+use std::collections::BTreeSet;
+
+use crate::limits;
+use crate::netfilter::Kernel;
+use crate::options::Options;
+use crate::packet::LOOPBACK;
+use crate::verify::host_endpoints::Hosts;
+
+/// Readable letters that names are tried with.
+const LETTERS: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+/// A letter that only the kernel takes in the name of an interface. It stands for byte 0xff, and so
+/// for one byte of a name.
+///
+/// The kernel takes every byte but `/`, `:` and white space (`dev_valid_name` in net/core/dev.c).
+/// Scripts, host endpoints and options hold ASCII names alone.
+const UNASKED: char = '\u{ff}';
+
+/// What is asked about the names of interfaces.
+#[derive(Debug, Default)]
+pub(super) struct Asked<'run> {
+    /// Whole names.
+    names: BTreeSet<&'run str>,
+    /// Beginnings of names.
+    stems: BTreeSet<&'run str>,
+}
+
+impl<'run> Asked<'run> {
+    /// Returns what rules, host endpoints and options ask, and the loopback interface.
+    pub(super) fn of(kernel: &'run Kernel, hosts: &'run Hosts<'_>, options: &'run Options) -> Self {
+        let mut asked = Self {
+            names: kernel.interfaces(),
+            stems: kernel.interface_stems(),
+        };
+        asked.names.extend(hosts.interfaces());
+        asked.names.insert(LOOPBACK);
+
+        for pattern in &options.pod_interfaces {
+            let known = if pattern.is_open() {
+                &mut asked.stems
+            } else {
+                &mut asked.names
+            };
+            known.insert(pattern.stem());
+        }
+
+        asked
+    }
+
+    /// Returns one name for each class of interfaces: every name that is asked for, one for each
+    /// beginning without a longer one, and one that nothing asks for.
+    pub(super) fn all(&self) -> Vec<String> {
+        let names = self.names.iter().map(|name| (*name).to_owned());
+        let under = self.stems.iter().filter_map(|stem| self.under(stem));
+        names.chain(under).chain([self.other()]).collect()
+    }
+
+    /// Returns a name with this beginning that no name and no longer beginning is asked of. `None`
+    /// if the beginning has all bytes that a name can have, and is itself a name that is asked for.
+    fn under(&self, stem: &str) -> Option<String> {
+        let longer = LETTERS.chars().map(|letter| format!("{stem}{letter}"));
+        let mut readable = std::iter::once(stem.to_owned()).chain(longer);
+        let is_free = |name: &String| name.len() <= limits::INTERFACE && self.is_free(name, stem);
+        let has_room = stem.len() < limits::INTERFACE;
+        readable
+            .find(is_free)
+            .or_else(|| has_room.then(|| format!("{stem}{UNASKED}")))
+    }
+
+    /// Returns a name that nothing asks for.
+    fn other(&self) -> String {
+        let letters = LETTERS.chars().map(|letter| format!("{letter}ther"));
+        let mut readable = std::iter::once("other0".to_owned()).chain(letters);
+        readable
+            .find(|name| self.is_free(name, ""))
+            .unwrap_or_else(|| UNASKED.to_string())
+    }
+
+    /// Whether a name is asked for by its beginning `stem` alone, and by shorter ones.
+    fn is_free(&self, name: &str, stem: &str) -> bool {
+        let mut longer = self.stems.iter().filter(|other| other.len() > stem.len());
+        !self.names.contains(name) && !longer.any(|other| name.starts_with(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which questions a name is an answer to: no rule tells two names with the same answers apart.
+    fn answers(asked: &Asked<'_>, name: &str) -> (Option<String>, Vec<String>) {
+        let stems = asked.stems.iter().filter(|stem| name.starts_with(**stem));
+        (
+            asked.names.get(name).map(|name| (*name).to_owned()),
+            stems.map(|stem| (*stem).to_owned()).collect(),
+        )
+    }
+
+    /// Asserts that each of some names fares as one of those that are compared.
+    fn check(asked: &Asked<'_>, names: impl IntoIterator<Item = String>) {
+        let all = asked.all();
+        let known: BTreeSet<_> = all.iter().map(|name| answers(asked, name)).collect();
+        assert!(
+            all.iter()
+                .all(|name| name.chars().count() <= limits::INTERFACE),
+            "{all:?}"
+        );
+        for name in names {
+            let of_name = answers(asked, &name);
+            assert!(
+                known.contains(&of_name),
+                "`{name}` is left out: {of_name:?}"
+            );
+        }
+    }
+
+    /// The letters that scripts may have in the names of interfaces.
+    fn script_letters() -> impl Iterator<Item = char> {
+        LETTERS.chars().chain("_.-".chars())
+    }
+
+    /// Asserts it where all names behind `stem` that end in one of these letters have beginnings of
+    /// their own, and `stem` is a whole name, too, or is not.
+    fn check_behind(stem: &str, is_whole: bool, letters: &str) {
+        let longer: Vec<String> = script_letters()
+            .map(|letter| format!("{stem}{letter}"))
+            .collect();
+        let taken = longer
+            .iter()
+            .filter(|name| name.ends_with(|last| letters.contains(last)));
+        let stems = taken
+            .map(String::as_str)
+            .chain(Some(stem).filter(|stem| !stem.is_empty()));
+        let names = Some(stem).filter(|stem| is_whole && !stem.is_empty());
+        let asked = Asked {
+            names: names.into_iter().chain([LOOPBACK]).collect(),
+            stems: stems.collect(),
+        };
+
+        let kernels =
+            ["-", "_1", ".", "é", "\u{1}", "\u{ff}", "%"].map(|end| format!("{stem}{end}"));
+        let fits = |name: &String| name.chars().count() <= limits::INTERFACE;
+        check(
+            &asked,
+            kernels.into_iter().chain(longer.clone()).filter(fits),
+        );
+    }
+
+    #[test]
+    fn names_behind_all_beginnings_are_compared() {
+        for stem in [
+            "",
+            "br",
+            "eth0.",
+            "b",
+            "veth_12345678",
+            "abcdefghijklm",
+            "abcdefghijklmn",
+        ] {
+            check_behind(stem, true, LETTERS);
+            check_behind(stem, true, "_.-");
+            check_behind(stem, false, LETTERS);
+        }
+    }
+
+    #[test]
+    fn names_that_begin_like_no_other_are_compared() {
+        let stems: Vec<String> = script_letters().map(String::from).collect();
+        let asked = Asked {
+            names: BTreeSet::from([LOOPBACK]),
+            stems: stems.iter().map(String::as_str).collect(),
+        };
+        check(&asked, ["é0", "other0", "%", "\u{1}x"].map(str::to_owned));
+
+        let whole = [
+            ["other0"].map(str::to_owned).to_vec(),
+            LETTERS
+                .chars()
+                .map(|letter| format!("{letter}ther"))
+                .collect(),
+        ]
+        .concat();
+        let asked = Asked {
+            names: whole.iter().map(String::as_str).collect(),
+            stems: BTreeSet::new(),
+        };
+        check(&asked, ["eth0", "br-lan"].map(str::to_owned));
+    }
+}

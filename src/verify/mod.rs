@@ -1,0 +1,262 @@
+//! Whether the scripts of a node decide every packet as the policies do: a proof, or packets that
+//! show the contrary.
+//!
+//! In: [`Resolved`](crate::resolve::Resolved) policy, a node, the [`Options`] of the compile, and
+//! the texts of the node's scripts. Out: a [`Proof`], or a list of [`Difference`]s, each with a
+//! packet, what it is owed, and what it gets. Absent: `lower` and `render`.
+//!
+//! Packets are put into classes that neither policy nor scripts tell apart: addresses into
+//! [`Places`], what packets carry into [`Traffic`]. Then, for every hook, kind of interface and
+//! state, all traffic between all pairs of classes of addresses goes through the scripts at once
+//! (`netfilter::walk`), which gives blocks of pairs with which they do the same; and each block is
+//! held against policy (`owed`). To compare two outcomes is to compare two numbers.
+//!
+//! Cost: a rule costs the blocks of pairs that hold an address it asks about. Rules that ask about
+//! none are gone through together, for a logarithm of their number a block. So rules of a policy
+//! cost no more than in proportion to their number and its logarithm, but for this:
+//! - What `n` classes of addresses may each send on a set of ports of its own out of `n` is an
+//!   answer of `n²` bits. It costs that many, 64 at a time: 20,000 rules, every other one with an
+//!   address, are 25 MB for each outcome.
+//! - A rule that excludes addresses of both ends, or of one end by a list and by a selector, is
+//!   asked of all blocks.
+//! - Where policy is asked, each pair of which one is on the node costs a look-up: endpoints on the
+//!   node, times classes of addresses.
+//! - Where packets have a destination before translation that matters (pre-DNAT and untracked
+//!   policy of host endpoints), all this is done once for each kind of that.
+
+mod compare;
+mod host_endpoints;
+mod interfaces;
+mod expected;
+mod address_class;
+mod dnat;
+mod witness;
+
+use std::cell::RefCell;
+
+use crate::inventory::NodeId;
+use crate::net::{Family, State};
+use crate::netfilter::{Kernel, Misplaced};
+use crate::options::{HookPosition, Options, SourceValidation};
+use crate::packet::{Hook, LOOPBACK};
+use crate::packet_space::{Cuts, Places, Relation, Traffic, Workshop};
+use crate::policy::List;
+use crate::ruleset::{CheckedScripts, ScriptError};
+use crate::semantics::evaluate::Evaluator;
+use crate::semantics::node::Node;
+
+use address_class::Ground;
+use compare::Comparison;
+use dnat::{Ports, Redirected};
+use expected::Owed;
+use host_endpoints::Hosts;
+use interfaces::Asked;
+use witness::Collector;
+pub use witness::{RulePassed, Witness};
+
+/// What was compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// Classes of addresses, of both families.
+    pub places: usize,
+    /// Classes of what packets carry.
+    pub traffic: usize,
+    /// Comparisons: pairs of classes of addresses, by hook, interfaces and state.
+    pub pairs: usize,
+}
+
+/// Why scripts are not what policy wants.
+#[derive(Debug)]
+pub enum Difference<'input> {
+    /// They do not load.
+    NotLoadable(ScriptError),
+    /// A rule stands at the wrong end of a chain of the kernel's.
+    Misplaced(Misplaced),
+    /// A packet is decided otherwise.
+    Packet(Box<Witness<'input>>),
+}
+
+/// The outcome for a node.
+#[derive(Debug)]
+pub struct Verification<'input> {
+    /// What was compared.
+    pub proof: Proof,
+    /// What differs; nothing where the scripts are proven. Of packets, one for each pair of a
+    /// reason and a rule, at most [`MOST_WITNESSES`].
+    pub differences: Vec<Difference<'input>>,
+    /// In how many comparisons something differs.
+    pub differing: usize,
+}
+
+impl Verification<'_> {
+    /// Whether the scripts are what policy wants. What differs counts, whether or not a packet
+    /// shows it.
+    pub fn is_proven(&self) -> bool {
+        self.differences.is_empty() && self.differing == 0
+    }
+}
+
+/// How many packets are shown at most.
+pub const MOST_WITNESSES: usize = 20;
+
+/// Compares what scripts do with what a node owes. Scripts that were refused differ by that.
+pub fn verify<'input>(
+    evaluator: &Evaluator<'_, 'input>,
+    node: NodeId,
+    options: &Options,
+    scripts: Result<&CheckedScripts, ScriptError>,
+) -> Verification<'input> {
+    match scripts {
+        Ok(scripts) => of_kernel(evaluator, node, options, &Kernel::load(scripts)),
+        Err(refused) => {
+            let differences = vec![Difference::NotLoadable(refused)];
+            Verification {
+                proof: Proof::default(),
+                differences,
+                differing: 0,
+            }
+        }
+    }
+}
+
+/// Compares what loaded scripts do with what a node owes.
+pub fn of_kernel<'input>(
+    evaluator: &Evaluator<'_, 'input>,
+    node: NodeId,
+    options: &Options,
+    kernel: &Kernel,
+) -> Verification<'input> {
+    let resolved = evaluator.resolved();
+    let mut cuts = Cuts::default();
+    cuts.of_policy(resolved);
+    kernel.cut(&mut cuts);
+    expected::cut(
+        options,
+        resolved.hosts_on(node).all().next().is_some(),
+        &mut cuts,
+    );
+    let ports = cuts.receivers_ports();
+    let mut traffic = Traffic::of(&cuts);
+    let places = Places::told_apart(
+        resolved,
+        address_class::lists(resolved, node, options, kernel),
+    );
+    let hosts = Hosts::of(
+        node,
+        &mut Workshop {
+            resolved,
+            places: &places,
+            traffic: &mut traffic,
+        },
+    );
+    let relation = Relation::near(resolved, &places, &mut traffic, |class| {
+        address_class::is_local(resolved, node, class.owner)
+    });
+    let (neighbours, encapsulated) = (
+        expected::neighbours(&mut traffic),
+        expected::encapsulated(&mut traffic),
+    );
+    let owed = Owed {
+        options,
+        hosts: &hosts,
+        neighbours,
+        encapsulated,
+        failsafes: RefCell::default(),
+    };
+    let at_head = options.hook_position == HookPosition::Head;
+    let differences = kernel
+        .misplaced(at_head)
+        .into_iter()
+        .map(Difference::Misplaced)
+        .collect();
+    let proof = Proof {
+        traffic: traffic.len(),
+        ..Proof::default()
+    };
+    let mut verification = Verification {
+        proof,
+        differences,
+        differing: 0,
+    };
+    let mut collector = Collector::new(kernel, Node::of(evaluator, node, options));
+    let origins_matter = [List::Untracked, List::PreDnat]
+        .iter()
+        .any(|list| hosts.have(*list))
+        || kernel.asks_before_dnat();
+    let hooks = hooks(&Asked::of(kernel, &hosts, options).all());
+    let reverse_paths_matter =
+        kernel.asks_reverse_paths() || options.source_validation != SourceValidation::Off;
+    for family in Family::BOTH {
+        let symbolic = kernel.symbolic(family, &mut traffic);
+        let ground = Ground::of(
+            (resolved, node, options),
+            (&places, family),
+            (&symbolic, &relation, &owed),
+            &mut traffic,
+        );
+        verification.proof.places += ground.places.len();
+        let ports = std::iter::once(None).chain(ports.iter().copied().map(Some));
+        let ports: Ports = ports
+            .map(|port| (port, symbolic.origins(port, &mut traffic)))
+            .collect();
+        let mut redirected = Redirected::default();
+        let mut comparison = Comparison {
+            symbolic: &symbolic,
+            owed: &owed,
+            ground: &ground,
+            traffic: &mut traffic,
+            collector: &mut collector,
+            pairs: 0,
+        };
+        for hook in &hooks {
+            // packets without a connection too: the kernel tracks no message between IPv6
+            // neighbours (`nf_conntrack_icmpv6_error` in
+            // net/netfilter/nf_conntrack_proto_icmpv6.c), and rules of others may keep any packet
+            // from tracking
+            State::ALL
+                .iter()
+                .for_each(|state| comparison.hook(hook, *state));
+            if reverse_paths_matter && hook.arrives().is_some_and(|name| name != LOOPBACK) {
+                State::ALL
+                    .iter()
+                    .for_each(|state| comparison.spoofed(hook, *state));
+            }
+            if origins_matter {
+                comparison.translated(hook, (&ports, &mut redirected));
+            }
+        }
+        verification.proof.pairs += comparison.pairs;
+    }
+    verification.differing = collector.differing;
+    verification.differences.extend(
+        collector
+            .witnesses
+            .into_iter()
+            .map(|witness| Difference::Packet(Box::new(witness))),
+    );
+    verification
+}
+
+/// All hooks with all interfaces. Nothing is forwarded over the loopback interface.
+fn hooks(interfaces: &[String]) -> Vec<Hook> {
+    let mut hooks = Vec::new();
+    for one in interfaces {
+        hooks.push(Hook::Input {
+            arrives: one.clone(),
+        });
+        hooks.push(Hook::Output {
+            leaves: one.clone(),
+        });
+        let others = interfaces
+            .iter()
+            .filter(|other| *one != LOOPBACK && *other != LOOPBACK);
+        hooks.extend(others.map(|other| Hook::Forward {
+            arrives: one.clone(),
+            leaves: other.clone(),
+        }));
+    }
+    hooks
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,594 @@
+//! What is owed to sets of packets is what is owed to each packet in them: [`Owed`] against
+//! [`Node::expect`], on random packets of all golden cases and their host endpoints.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests read files, and the seed comes from the environment"
+)]
+#![expect(
+    clippy::print_stdout,
+    reason = "a test says its seed and what it counted"
+)]
+
+use std::cell::RefCell;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::diagnostic::Diagnostics;
+use crate::inventory::NodeId;
+use crate::net::{Cidr, Direction, Protocol, Side, State};
+use crate::netfilter::Kernel;
+use crate::options::{
+    Encapsulated, EndpointToHost, Failsafes, Options, SourceValidation, UnknownEndpoint,
+};
+use crate::packet::{Flow, Hook, Message, Original, Packet, PortPair, ReversePath, Verdict};
+use crate::packet_space::{Class, Cuts, Places, Relation, Traffic, TrafficId, Workshop};
+use crate::policy::Staging;
+use crate::resolve;
+use crate::ruleset::Holdings;
+use crate::semantics::evaluate::Evaluator;
+use crate::semantics::node::Node;
+use crate::semantics::source_validation::Validation;
+use crate::source::Files;
+use crate::verify::expected::{self, Between, Fates, Owed, Place, Policy, Portion};
+use crate::verify::{Hosts, address_class};
+
+/// Packets of a node under each choice of options.
+const PACKETS: usize = 100;
+const SEED: u64 = 20_261_122;
+
+/// `splitmix64`.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn one_of<'all, Thing>(&mut self, all: &'all [Thing]) -> &'all Thing {
+        let number = usize::try_from(self.next() >> 1).unwrap() % all.len();
+        all.get(number).unwrap()
+    }
+
+    fn within(&mut self, (first, last): (u16, u16)) -> u16 {
+        let inside = first + u16::try_from(self.next() % (u64::from(last - first) + 1)).unwrap();
+        *self.one_of(&[first, last, inside])
+    }
+}
+
+#[test]
+fn a_set_is_owed_what_its_packets_are() {
+    let seed = std::env::var("PALISADE_SEED").map_or(SEED, |seed| {
+        seed.parse().expect("PALISADE_SEED is a number")
+    });
+    println!("PALISADE_SEED={seed}");
+    let mut dice = Dice(seed);
+    let mut seen = Seen::default();
+    for case in cases() {
+        let files = inputs(&case);
+        let mut found = Diagnostics::default();
+        let input = crate::read(&files, Staging::Proposed, &mut found);
+        let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+        let evaluator = Evaluator::of(&resolved);
+        for (node, _) in resolved.inventory.nodes_with_ids() {
+            for options in choices() {
+                let differing = compare(&evaluator, (node, &options), &mut dice, &mut seen);
+                assert!(
+                    differing.is_none(),
+                    "PALISADE_SEED={seed} {}: {}",
+                    case.display(),
+                    differing.unwrap_or_default()
+                );
+            }
+        }
+    }
+    println!("{seen:?}");
+    let few = [seen.accepted, seen.dropped, seen.undecided, seen.translated]
+        .into_iter()
+        .min();
+    assert!(
+        few.is_some_and(|few| few > 1_000) && seen.untracked > 5,
+        "{seen:?}"
+    );
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    accepted: usize,
+    dropped: usize,
+    undecided: usize,
+    /// Of all, those that policy keeps from connection tracking, and that have another destination
+    /// at first.
+    untracked: usize,
+    translated: usize,
+}
+
+/// Golden cases in the order of their names; those of host endpoints several times, for they have
+/// more to say, and most of all the one with untracked policy.
+fn cases() -> Vec<PathBuf> {
+    let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")).unwrap();
+    let mut all: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("bundle").is_dir())
+        .collect();
+    all.sort_unstable();
+    let times = |case: &Path| match (
+        case.ends_with("host-untracked"),
+        case.join("policies.yaml").is_file(),
+    ) {
+        (true, _) => 90,
+        (false, true) => 4,
+        (false, false) => 1,
+    };
+    let cases: Vec<PathBuf> = all
+        .iter()
+        .flat_map(|case| std::iter::repeat_n(case.clone(), times(case)))
+        .collect();
+    assert!(all.len() > 100 && cases.len() > all.len() + 50);
+    cases
+}
+
+fn inputs(case: &Path) -> Files {
+    let mut files = Files::default();
+    for file in [
+        "manifest.yaml",
+        "policies.yaml",
+        "inventory.yaml",
+        "cluster.json",
+    ] {
+        if let Ok(text) = fs::read_to_string(case.join(file)) {
+            files.add(file, text).unwrap();
+        }
+    }
+    files
+}
+
+fn choices() -> [Options; 3] {
+    let closed = Options {
+        endpoint_to_host: EndpointToHost::Drop,
+        unknown_endpoint: UnknownEndpoint::Accept,
+        encapsulated: Encapsulated::Drop,
+        failsafes: Failsafes {
+            inbound: "22,udp:53,tcp:192.0.2.0/24:6443,tcp:[2001:db8::/32]:6443"
+                .parse()
+                .unwrap(),
+            outbound: "udp:68,tcp:80".parse().unwrap(),
+        },
+        ..Options::default()
+    };
+    let loose = Options {
+        source_validation: SourceValidation::Loose,
+        pod_interfaces: vec!["cali+".parse().unwrap()],
+        ..Options::default()
+    };
+    [Options::default(), closed, loose]
+}
+
+/// A node, in sets.
+struct World<'run, 'input> {
+    evaluator: &'run Evaluator<'run, 'input>,
+    node: NodeId,
+    options: &'run Options,
+    places: &'run Places<'input>,
+    relation: &'run Relation<'input>,
+    owed: Owed<'run, 'input>,
+    validation: Validation,
+    traffic: Traffic,
+}
+
+/// Asks about random packets of a node in both ways; a packet for which the answers differ.
+fn compare(
+    evaluator: &Evaluator<'_, '_>,
+    (node, options): (NodeId, &Options),
+    dice: &mut Dice,
+    seen: &mut Seen,
+) -> Option<String> {
+    let resolved = evaluator.resolved();
+    let mut cuts = Cuts::default();
+    cuts.of_policy(resolved);
+    expected::cut(
+        options,
+        resolved.hosts_on(node).all().next().is_some(),
+        &mut cuts,
+    );
+    let mut traffic = Traffic::of(&cuts);
+    let nothing = "*filter\nCOMMIT\n";
+    let files = [
+        ("sets.ipset", ""),
+        ("filter.v4.rules", nothing),
+        ("filter.v6.rules", nothing),
+    ];
+    let kernel = Kernel::of_holdings(&Holdings::of_kernel(files).unwrap());
+    let places = Places::told_apart(resolved, address_class::lists(resolved, node, options, &kernel));
+    let hosts = Hosts::of(
+        node,
+        &mut Workshop {
+            resolved,
+            places: &places,
+            traffic: &mut traffic,
+        },
+    );
+    let relation = Relation::near(resolved, &places, &mut traffic, |class| {
+        address_class::is_local(resolved, node, class.owner)
+    });
+    let (neighbours, encapsulated) = (
+        expected::neighbours(&mut traffic),
+        expected::encapsulated(&mut traffic),
+    );
+    let owed = Owed {
+        options,
+        hosts: &hosts,
+        neighbours,
+        encapsulated,
+        failsafes: RefCell::default(),
+    };
+    let interfaces: Vec<String> = hosts
+        .interfaces()
+        .map(str::to_owned)
+        .chain(["lo", "cali7", "other0"].map(str::to_owned))
+        .collect();
+    let validation = Validation::of(resolved, node);
+    let mut world = World {
+        evaluator,
+        node,
+        options,
+        places: &places,
+        relation: &relation,
+        owed,
+        validation,
+        traffic,
+    };
+    let concrete = Node::of(evaluator, node, options);
+    let addresses = addresses(&world);
+    for _ in 0..PACKETS {
+        let packet = packet(&world, (&addresses, &interfaces), dice);
+        let Some(packet) = packet.filter(|packet| world.is_possible(packet)) else {
+            continue;
+        };
+        let expected = concrete.expect(&packet);
+        let (verdict, is_untracked) = world.owed_to(&packet);
+        if (verdict, is_untracked && verdict != Verdict::Drop)
+            != (
+                expected.verdict,
+                expected.is_untracked && verdict != Verdict::Drop,
+            )
+        {
+            return Some(format!(
+                "{packet:?}\nalone {expected:?}\nin its set {verdict:?}, untracked {is_untracked}"
+            ));
+        }
+        match verdict {
+            Verdict::Accept => seen.accepted += 1,
+            Verdict::Drop => seen.dropped += 1,
+            Verdict::Undecided => seen.undecided += 1,
+        }
+        seen.untracked += usize::from(is_untracked && packet.state != State::Untracked);
+        seen.translated += usize::from(packet.original.is_some());
+    }
+    None
+}
+
+/// The edges of all places.
+fn addresses(world: &World<'_, '_>) -> Vec<IpAddr> {
+    let inventory = world.evaluator.resolved().inventory;
+    let known = inventory
+        .endpoints
+        .iter()
+        .flat_map(|endpoint| endpoint.addresses.iter().copied());
+    let outside = world.places.classes().flat_map(|(_, class)| &class.outside);
+    known
+        .chain(outside.flat_map(|range| [range.first_address(), range.last_address()]))
+        .collect()
+}
+
+fn packet(
+    world: &World<'_, '_>,
+    (addresses, interfaces): (&[IpAddr], &[String]),
+    dice: &mut Dice,
+) -> Option<Packet> {
+    let source = *dice.one_of(addresses);
+    let of_family: Vec<IpAddr> = addresses
+        .iter()
+        .filter(|other| other.is_ipv4() == source.is_ipv4())
+        .copied()
+        .collect();
+    let destination = *dice.one_of(&of_family);
+    let classes: Vec<&Class> = world.traffic.classes(Traffic::ALL).collect();
+    let is_named = |class: &&Class| {
+        Side::BOTH.iter().any(|side| {
+            class
+                .port(*side)
+                .is_some_and(|(first, last)| first == last && first > 0)
+        })
+    };
+    let named: Vec<&Class> = classes
+        .iter()
+        .copied()
+        .filter(is_named)
+        .chain(classes.first().copied())
+        .collect();
+    let some = *dice.one_of(&[&classes, &named]);
+    let (protocol, ports, message) = carried(dice.one_of::<&Class>(some), dice)?;
+    let own = if source.is_ipv4() {
+        Protocol::ICMP
+    } else {
+        Protocol::ICMPV6
+    };
+    let flow = Flow {
+        source,
+        destination,
+        protocol,
+        ports,
+        icmp: message.filter(|_| protocol == own),
+    };
+    let [arrives, leaves] = [0, 1].map(|_| dice.one_of(interfaces).clone());
+    let hooks = [
+        Hook::Forward {
+            arrives: arrives.clone(),
+            leaves: leaves.clone(),
+        },
+        Hook::Input { arrives },
+        Hook::Output { leaves },
+    ];
+    let hook = dice.one_of(&hooks).clone();
+    let states = [
+        State::New,
+        State::New,
+        State::New,
+        State::Established,
+        State::Related,
+        State::Invalid,
+        State::Untracked,
+    ];
+    let state = *dice.one_of(&states);
+    let port = dice
+        .one_of(&classes)
+        .port(Side::Destination)
+        .map(|range| dice.within(range));
+    let original = Original {
+        address: *dice.one_of(&of_family),
+        port: port.filter(|_| ports.is_some()),
+    };
+    let is_translated = state == State::New && *dice.one_of(&[true, false]);
+    let reverse_path = match hook.arrives() {
+        Some("lo") | None => ReversePath::Arriving,
+        Some(_) => *dice.one_of(&[
+            ReversePath::Arriving,
+            ReversePath::Arriving,
+            ReversePath::Elsewhere,
+            ReversePath::Nowhere,
+        ]),
+    };
+    Some(Packet {
+        flow,
+        original: is_translated.then_some(original),
+        hook,
+        state,
+        reverse_path,
+    })
+}
+
+/// What a packet of a class carries.
+fn carried(
+    class: &Class,
+    dice: &mut Dice,
+) -> Option<(Protocol, Option<PortPair>, Option<Message>)> {
+    Some(match class {
+        Class::Ports {
+            protocol,
+            source,
+            destination,
+        } => {
+            let ports = PortPair {
+                source: dice.within(*source),
+                destination: dice.within(*destination),
+            };
+            (*protocol, Some(ports), None)
+        }
+        Class::Message { .. } => class.example()?,
+        Class::Protocols(protocols) if protocols.is_empty() => return None,
+        Class::Protocols(protocols) => (*dice.one_of(protocols), None, None),
+    })
+}
+
+impl World<'_, '_> {
+    /// Endpoints are not the node, and nothing is forwarded over the loopback interface.
+    fn is_possible(&self, packet: &Packet) -> bool {
+        match &packet.hook {
+            Hook::Forward { arrives, leaves } => arrives != "lo" && leaves != "lo",
+            Hook::Input { .. } => !self.place(packet.flow.destination).is_local,
+            Hook::Output { .. } => !self.place(packet.flow.source).is_local,
+        }
+    }
+
+    fn place(&self, address: IpAddr) -> Place {
+        let resolved = self.evaluator.resolved();
+        let owner = self.evaluator.owner(address);
+        let in_range = || {
+            resolved
+                .inventory
+                .node(self.node)
+                .pod_ranges
+                .iter()
+                .any(|range: &Cidr| range.holds(address))
+        };
+        Place {
+            address,
+            class: self.places.at(address, owner).unwrap(),
+            is_local: address_class::is_local(resolved, self.node, owner),
+            is_unknown: self.options.unknown_endpoint == UnknownEndpoint::Drop
+                && owner.is_none()
+                && in_range(),
+            claim: self.validation.claim(
+                address,
+                owner.map(|_| address_class::is_local(resolved, self.node, owner)),
+            ),
+        }
+    }
+
+    fn between<'packet>(&self, flow: &Flow, hook: &'packet Hook) -> Between<'packet> {
+        let (source, destination) = (self.place(flow.source), self.place(flow.destination));
+        let says = |near: Place, direction, far: Place| match near.is_local {
+            true => self
+                .relation
+                .seen(self.relation.view(near.class, direction), far.class),
+            false => Traffic::NONE,
+        };
+        let leaves = says(source, Direction::Egress, destination);
+        let policy = Policy {
+            leaves,
+            enters: says(destination, Direction::Ingress, source),
+        };
+        Between {
+            source,
+            destination,
+            hook,
+            policy,
+        }
+    }
+
+    fn holds(&self, set: TrafficId, flow: &Flow) -> bool {
+        self.traffic
+            .holds(set, flow.protocol, flow.ports, flow.icmp)
+    }
+
+    /// What is owed to the packets that are like this one.
+    fn owed_to(&mut self, packet: &Packet) -> (Verdict, bool) {
+        let sent = packet.sent();
+        let between = self.between(&sent, &packet.hook);
+        let early = self.owed.early(
+            &between,
+            (packet.state, packet.reverse_path),
+            &mut self.traffic,
+        );
+        if self.holds(early.dropped, &sent) {
+            return (Verdict::Drop, false);
+        }
+        let state = if self.holds(early.untracked, &sent) {
+            State::Untracked
+        } else {
+            packet.state
+        };
+        let flow = packet.filtered(state);
+        let between = self.between(&flow, &packet.hook);
+        let portion = Portion {
+            here: Traffic::ALL,
+            state,
+            is_let_through: self.holds(early.let_through, &sent),
+        };
+        let mut fates = Fates::NONE;
+        self.owed
+            .late(&between, portion, &mut self.traffic, &mut fates);
+        let verdict = match (
+            self.holds(fates.accepted, &flow),
+            self.holds(fates.dropped, &flow),
+        ) {
+            (true, false) => Verdict::Accept,
+            (false, true) => Verdict::Drop,
+            (false, false) => Verdict::Undecided,
+            (true, true) => panic!("accepted and dropped: {packet:?}"),
+        };
+        (verdict, state == State::Untracked)
+    }
+}
+
+/// Rules at the head of `pal-FORWARD` that decide packets of some state otherwise than policy does.
+fn wrong_rules() -> Vec<String> {
+    let states = [
+        "NEW",
+        "RELATED",
+        "INVALID",
+        "UNTRACKED",
+        "INVALID,UNTRACKED",
+    ];
+    let by_state = states.iter().flat_map(|state| {
+        [
+            "-i br-lan",
+            "! -o lo",
+            "-p tcp",
+            "-p udp -m multiport --dports 4000",
+        ]
+        .map(|also| format!("{also} -m conntrack --ctstate {state}"))
+    });
+    let mut rules: Vec<String> = by_state
+        .flat_map(|rule| ["ACCEPT", "DROP"].map(|verdict| format!("{rule} -j {verdict}")))
+        .collect();
+
+    // of known connections, which may go in the reply direction
+    for state in [
+        "",
+        " --ctstate ESTABLISHED",
+        " --ctstate RELATED",
+        " ! --ctstate NEW",
+    ] {
+        for net in ["10.0.0.1", "192.0.2.0/24"] {
+            rules.push(format!(
+                "! -d {net} -m conntrack{state} --ctorigdst {net} -j DROP"
+            ));
+            rules.push(format!(
+                "-d {net} -m conntrack{state} ! --ctorigdst {net} -j DROP"
+            ));
+        }
+    }
+    rules
+}
+
+/// Each rule that changes what one state of packets meets is found, whatever else the state has.
+#[test]
+fn every_state_is_compared_at_forward() {
+    ["dual-stack", "host-untracked"]
+        .into_iter()
+        .for_each(every_state_is_compared_in);
+}
+
+fn every_state_is_compared_in(case: &str) {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("golden")
+        .join(case);
+    let files = inputs(&case);
+    let mut found = Diagnostics::default();
+    let input = crate::read(&files, Staging::Proposed, &mut found);
+    let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
+    let evaluator = Evaluator::of(&resolved);
+    let node = resolved.inventory.find_node("n1").unwrap();
+    let names = [
+        "sets.ipset",
+        "filter.v4.rules",
+        "filter.v6.rules",
+        "raw.v4.rules",
+        "raw.v6.rules",
+    ];
+    let texts =
+        names.map(|name| fs::read_to_string(case.join("bundle/nodes/n1").join(name)).unwrap());
+
+    let is_proven = |rule: Option<String>| {
+        let rule = rule
+            .map(|rule| format!("-A pal-FORWARD {rule}\n"))
+            .unwrap_or_default();
+        let changed = |(name, text): (&'static str, &String)| match name {
+            "filter.v4.rules" => (
+                name,
+                text.replacen("-A pal-FORWARD ", &format!("{rule}-A pal-FORWARD "), 1),
+            ),
+            _ => (name, text.clone()),
+        };
+        let files: Vec<(&str, String)> = names.into_iter().zip(&texts).map(changed).collect();
+        let holdings =
+            Holdings::of_kernel(files.iter().map(|(name, text)| (*name, text.as_str()))).unwrap();
+        super::of_kernel(
+            &evaluator,
+            node,
+            &Options::default(),
+            &Kernel::of_holdings(&holdings),
+        )
+        .is_proven()
+    };
+
+    assert!(is_proven(None), "{}: the bundle itself", case.display());
+    for rule in wrong_rules() {
+        assert!(!is_proven(Some(rule.clone())), "{}: {rule}", case.display());
+    }
+}

@@ -1,0 +1,143 @@
+//! Packets that show a difference.
+
+use std::collections::BTreeSet;
+
+use crate::net::{Family, Protocol, State};
+use crate::netfilter::{Kernel, TableName, Target};
+use crate::packet::{Flow, Hook, Original, Packet, ReversePath, Verdict};
+use crate::packet_space::Class;
+use crate::semantics::node::{Expected, Node};
+use crate::verify::MOST_WITNESSES;
+use crate::verify::expected::Between;
+
+/// A packet that scripts decide otherwise than policy.
+#[derive(Debug)]
+pub struct Witness<'input> {
+    /// The packet.
+    pub packet: Packet,
+    /// What it is owed, and why.
+    pub owed: Expected<'input>,
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// Whether it is kept from connection tracking.
+    pub is_untracked: bool,
+    /// The rules that it matches, in order.
+    pub passed: Vec<RulePassed>,
+}
+
+/// A rule that a packet matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RulePassed {
+    /// The table.
+    pub table: TableName,
+    /// The chain.
+    pub chain: String,
+    /// The line in the script, from 1.
+    pub line: usize,
+    /// The comment.
+    pub comment: String,
+    /// What the rule does.
+    pub target: Target,
+}
+
+/// The last rule that a packet matches.
+type LastRule = Option<(TableName, String, usize)>;
+
+/// Keeps a packet for each pair of what ought to be and what is.
+pub(super) struct Collector<'run, 'eval, 'resolved, 'input> {
+    kernel: &'run Kernel,
+    node: Node<'eval, 'resolved, 'input>,
+    seen: BTreeSet<(Verdict, Verdict, LastRule)>,
+    tried: usize,
+    pub(super) differing: usize,
+    pub(super) witnesses: Vec<Witness<'input>>,
+}
+
+/// How many packets are looked at.
+const MOST_TRIED: usize = 2_000;
+
+impl<'run, 'eval, 'resolved, 'input> Collector<'run, 'eval, 'resolved, 'input> {
+    pub(super) fn new(kernel: &'run Kernel, node: Node<'eval, 'resolved, 'input>) -> Self {
+        Self {
+            kernel,
+            node,
+            seen: BTreeSet::new(),
+            tried: 0,
+            differing: 0,
+            witnesses: Vec::new(),
+        }
+    }
+
+    /// Takes note of so many pairs that differ.
+    pub(super) fn count(&mut self, pairs: usize) {
+        self.differing += pairs;
+    }
+
+    /// Whether another packet would be looked at.
+    pub(super) fn wants_more(&self) -> bool {
+        self.tried < MOST_TRIED && self.witnesses.len() < MOST_WITNESSES
+    }
+
+    /// Looks at a packet that is decided otherwise.
+    pub(super) fn add(&mut self, packet: Option<Packet>) {
+        self.tried += 1;
+        let Some(packet) = packet else { return };
+        let owed = self.node.expect(&packet);
+        let run = self.kernel.run(&packet);
+        let last = run
+            .passed
+            .last()
+            .map(|passed| (passed.table, passed.chain.to_owned(), passed.line));
+        if self.seen.insert((owed.verdict, run.verdict, last)) {
+            let passed = run.passed.iter().map(|passed| RulePassed {
+                table: passed.table,
+                chain: passed.chain.to_owned(),
+                line: passed.line,
+                comment: passed.comment.to_owned(),
+                target: passed.target.clone(),
+            });
+            let passed = passed.collect();
+            self.witnesses.push(Witness {
+                packet,
+                owed,
+                verdict: run.verdict,
+                is_untracked: run.is_untracked,
+                passed,
+            });
+        }
+    }
+}
+
+/// A packet of a class. One of the other family's control protocol has no message.
+pub(super) fn packet(
+    between: &Between<'_>,
+    original: Option<Original>,
+    (state, reverse_path): (State, ReversePath),
+    class: &Class,
+) -> Option<Packet> {
+    let (protocol, ports, message) = class.example()?;
+    let own = match between.family() {
+        Family::V4 => Protocol::ICMP,
+        Family::V6 => Protocol::ICMPV6,
+    };
+    let icmp = message.filter(|_| protocol == own);
+    let (source, destination) = (between.source.address, between.destination.address);
+    let original = original.map(|original| Original {
+        port: original.port.filter(|_| ports.is_some()),
+        ..original
+    });
+    let hook: Hook = between.hook.clone();
+    Some(Packet {
+        flow: Flow {
+            source,
+            destination,
+            protocol,
+            ports,
+            icmp,
+        },
+        original,
+        hook,
+        state,
+        reverse_path,
+    })
+}
