@@ -2,11 +2,11 @@
 //! tracks in one only, for the sake of a host endpoint is left out, and every witness turns in the
 //! list that is named.
 
-use palisade::packet;
 use palisade::diagnostic::Diagnostics;
 use palisade::diff::{self, AtHost, Change, Difference, End, Identity, PeerId, State, Witness};
 use palisade::net::{Direction, Family};
 use palisade::options::Options;
+use palisade::packet;
 use palisade::packet::{Flow, Hook};
 use palisade::packet_space::ListWay;
 use palisade::policy::Staging;

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use palisade::{net, packet};
 use palisade::net::Protocol;
 use palisade::packet::{Flow, Message, PortPair};
+use palisade::{net, packet};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Packet {
