@@ -7,7 +7,8 @@
 //! judged as one without.
 
 use crate::options::{ExtensionOption, KnownExtension};
-use crate::ruleset::checked::rule::{Reader, Target};
+use crate::ruleset::checked::model::Target;
+use crate::ruleset::checked::reader::Reader;
 use crate::ruleset::checked::words::Word;
 use crate::ruleset::checked::{Read, ensure};
 use crate::ruleset::{PREFIX, TableId, TableKind};

@@ -13,13 +13,15 @@
 
 mod extension;
 mod lines;
+mod model;
+mod reader;
 mod rule;
 mod sets;
 mod structure;
 mod table;
 mod words;
 
-pub use rule::{CheckedRule, Condition, Connection, Interface, Target};
+pub use model::{CheckedRule, Condition, Connection, Interface, Target};
 pub use table::CheckedTable;
 
 use std::collections::BTreeMap;

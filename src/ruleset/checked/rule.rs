@@ -6,105 +6,11 @@
 use crate::limits;
 use crate::net::{Cidr, Family, PortRange, Protocol, Side, State};
 use crate::policy::Icmp;
+use crate::ruleset::checked::model::{CheckedRule, Condition, Connection, Interface, Target};
+use crate::ruleset::checked::reader::{Context, Reader};
 use crate::ruleset::checked::words::Word;
 use crate::ruleset::checked::{Level, Read, ensure, extension};
-use crate::ruleset::{PREFIX, SetKind, Sets, TableId, TableKind};
-
-/// A rule.
-#[derive(Debug, Clone)]
-pub struct CheckedRule {
-    /// Its line in the script, from 1.
-    pub line: usize,
-    /// All that stands behind `-A chain` or `-I chain 1`.
-    pub text: String,
-    /// Conditions that must all hold, and whether each is negated. Those of extensions are not
-    /// among them.
-    pub conditions: Vec<(bool, Condition)>,
-    /// What it does.
-    pub target: Target,
-    /// Its comment; may be empty.
-    pub comment: String,
-    /// Whether it is put before all rules of its chain that are there.
-    pub is_at_head: bool,
-    /// The extensions that it names. Such a rule drops or observes, and does nothing else.
-    pub extensions: Vec<String>,
-}
-
-/// A condition of a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Condition {
-    /// The protocol.
-    Protocol(Protocol),
-    /// An address in a prefix.
-    Address(Side, Cidr),
-    /// The interface that the packet comes in by.
-    Arrives(Interface),
-    /// The route back to the packet's source leads out of the interface that it comes in by.
-    ReversePath {
-        /// Whether it may lead out of any other interface, too.
-        is_loose: bool,
-    },
-    /// The interface that the packet goes out by.
-    Leaves(String),
-    /// Membership in a set: the side of its address, then of its port.
-    Set(String, Vec<Side>),
-    /// A port in one of some ranges.
-    Ports(Side, Vec<PortRange>),
-    /// A control message.
-    Icmp(Icmp),
-    /// What connection tracking knows.
-    Connection(Connection),
-    /// A limit on how often; taken as never reached, and so only where the target is
-    /// [`Target::Log`].
-    Limit,
-}
-
-/// An interface, or all whose names begin alike (`cali+`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interface {
-    /// The name, or what the names begin with.
-    pub stem: String,
-    /// Whether names may go on behind it.
-    pub is_open: bool,
-}
-
-/// What one `-m conntrack` asks, and whether each is negated.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Connection {
-    /// States.
-    pub states: Option<(bool, Vec<State>)>,
-    /// The destination that the connection was made to, before it was translated.
-    pub address: Option<(bool, Cidr)>,
-    /// The port of that.
-    pub port: Option<(bool, PortRange)>,
-}
-
-/// What a rule does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// The packet is accepted.
-    Accept,
-    /// The packet is dropped.
-    Drop,
-    /// Back to where the chain was jumped to.
-    Return,
-    /// A line goes to the kernel's log.
-    Log,
-    /// No connection is made of the packet.
-    NoTrack,
-    /// To another chain, and back.
-    Jump(String),
-    /// To another chain, from which the way leads back over this one.
-    Goto(String),
-}
-
-/// Where a rule stands, and what it may name.
-#[derive(Clone, Copy)]
-pub(super) struct Context<'run> {
-    pub(super) id: TableId,
-    pub(super) sets: &'run Sets,
-    pub(super) level: Level<'run>,
-}
+use crate::ruleset::{PREFIX, SetKind, TableKind};
 
 /// Protocols that have ports, for `multiport`.
 const WITH_PORTS: [Protocol; 4] = [
@@ -134,17 +40,6 @@ const LIMIT: [&str; 4] = ["--limit", "10/second", "--limit-burst", "20"];
 /// The number that iptables takes for all types of ICMP (extensions/libxt_icmp.h).
 const ANY_ICMP: u8 = 255;
 
-/// The words of a rule that are not read yet, and what was read.
-pub(super) struct Reader<'run, 'line> {
-    pub(super) words: &'run [Word<'line>],
-    context: Context<'run>,
-    pub(super) conditions: Vec<(bool, Condition)>,
-    comment: Option<String>,
-    /// General options that were read: each may stand there once.
-    known: Vec<&'static str>,
-    pub(super) extensions: Vec<String>,
-}
-
 /// Reads what stands behind `-A chain` in a line.
 pub(super) fn read(text: &str, words: &[Word<'_>], context: Context<'_>) -> Read<CheckedRule> {
     let mut reader = Reader {
@@ -172,13 +67,6 @@ pub(super) fn read(text: &str, words: &[Word<'_>], context: Context<'_>) -> Read
     })
 }
 
-impl CheckedRule {
-    /// Whether it names an extension.
-    pub fn is_extension(&self) -> bool {
-        !self.extensions.is_empty()
-    }
-}
-
 impl<'run, 'line> Reader<'run, 'line> {
     fn read(&mut self) -> Read<Target> {
         while !self.words.is_empty() {
@@ -202,55 +90,6 @@ impl<'run, 'line> Reader<'run, 'line> {
             }
         }
         Err("there is no target".to_owned())
-    }
-
-    fn next(&mut self) -> Read<Word<'line>> {
-        let (first, rest) = self.words.split_first().ok_or("a word is missing")?;
-        self.words = rest;
-        Ok(*first)
-    }
-
-    fn next_bare(&mut self) -> Read<&'line str> {
-        let word = self.next()?;
-        word.bare()
-            .ok_or_else(|| format!("quotes around `{}`", word.text))
-    }
-
-    /// A text, which is in quotes in bundles; tools print it without where it needs none.
-    fn next_quoted(&mut self, most: usize) -> Read<&'line str> {
-        let word = self.next()?;
-        ensure(self.is_text(word), || {
-            format!("no quotes around `{}`", word.text)
-        })?;
-        ensure(word.text.len() <= most, || {
-            format!("`{}` is too long", word.text)
-        })?;
-        Ok(word.text)
-    }
-
-    fn is_text(&self, word: Word<'_>) -> bool {
-        word.is_quoted || matches!(self.context.level, Level::Kernel)
-    }
-
-    /// The next word, if it is bare.
-    pub(super) fn peek(&self) -> Option<&'line str> {
-        self.words.first().and_then(|word| word.bare())
-    }
-
-    /// Skips a bare word; whether it was there.
-    pub(super) fn skip(&mut self, wanted: &str) -> bool {
-        let is_there = self.peek() == Some(wanted);
-        if is_there {
-            self.words = self.words.get(1..).unwrap_or_default();
-        }
-        is_there
-    }
-
-    fn expect(&mut self, wanted: &str) -> Read<()> {
-        let word = self.next_bare()?;
-        ensure(word == wanted, || {
-            format!("`{word}` in the place of `{wanted}`")
-        })
     }
 
     /// An option that needs no extension.
@@ -339,16 +178,6 @@ impl<'run, 'line> Reader<'run, 'line> {
         words.eq(LIMIT.map(Some))
     }
 
-    /// The family of the table that the rule is for.
-    pub(super) fn family(&self) -> Family {
-        self.context.id.family
-    }
-
-    /// Whether the user allows an extension.
-    fn is_allowed(&self, name: &str) -> bool {
-        matches!(self.context.level, Level::Bundle(allowed) if allowed.has(name))
-    }
-
     fn comment(&mut self) -> Read<()> {
         self.expect("--comment")?;
         ensure(self.comment.is_none(), || "two comments".to_owned())?;
@@ -386,14 +215,6 @@ impl<'run, 'line> Reader<'run, 'line> {
         };
         ensure(fits, || format!("`{name}` does not fit here"))?;
         Ok(Condition::Set(name.to_owned(), sides))
-    }
-
-    /// Whether the rule is for one of these protocols.
-    pub(super) fn has_protocol(&self, wanted: &[Protocol]) -> bool {
-        let is_wanted = |condition: &Condition| matches!(condition, Condition::Protocol(protocol) if wanted.contains(protocol));
-        self.conditions
-            .iter()
-            .any(|(is_negated, condition)| !is_negated && is_wanted(condition))
     }
 
     fn ports(&mut self) -> Read<Condition> {
@@ -638,17 +459,6 @@ fn is_interface(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('-') && name.bytes().all(is_known)
 }
 
-impl Interface {
-    /// Whether this is one of them.
-    pub fn is(&self, name: &str) -> bool {
-        if self.is_open {
-            name.starts_with(&self.stem)
-        } else {
-            name == self.stem
-        }
-    }
-}
-
 fn side(word: &str) -> Read<Side> {
     match word {
         "src" => Ok(Side::Source),
@@ -662,18 +472,4 @@ fn range(word: &str) -> Option<PortRange> {
     let (first, last) = word.split_once(':').unwrap_or((word, word));
     let range = PortRange::new(first.parse().ok()?, last.parse().ok()?)?;
     (range.to_string() == word).then_some(range)
-}
-
-impl std::fmt::Display for Target {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Target::Accept => out.write_str("accept"),
-            Target::Drop => out.write_str("drop"),
-            Target::Return => out.write_str("return"),
-            Target::Log => out.write_str("log"),
-            Target::NoTrack => out.write_str("no tracking"),
-            Target::Jump(chain) => write!(out, "jump {chain}"),
-            Target::Goto(chain) => write!(out, "goto {chain}"),
-        }
-    }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::limits;
-use crate::ruleset::checked::rule::{self, CheckedRule, Condition, Target};
+use crate::ruleset::checked::model::{CheckedRule, Condition, Target};
+use crate::ruleset::checked::reader::Context;
+use crate::ruleset::checked::rule;
 use crate::ruleset::checked::words::{Word, words};
 use crate::ruleset::checked::{Level, Read, ReadScript, ensure, lines};
 use crate::ruleset::{KernelChain, PREFIX, Sets, TableId};
@@ -104,7 +106,7 @@ impl Reader<'_> {
         let begin = if is_at_head { 3 } else { 2 };
         ensure(is_at_head == line.starts_with("-I"), unknown)?;
 
-        let context = rule::Context {
+        let context = Context {
             id: self.id,
             sets: self.sets,
             level: self.level,
