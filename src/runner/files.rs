@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::bundle::{Owned, clear, named, read_below, read_file};
+use crate::runner::failure::failure;
 use crate::runner::own::{self, sync};
 use crate::runner::{Failure, Folder, Sort};
 
@@ -121,8 +122,4 @@ pub(super) fn remove_folder(directory: &Path, name: &str) -> Result<(), Failure>
 
 fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o755).create(path)
-}
-
-pub(super) fn failure(doing: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::Other(format!("cannot {doing} `{}`: {error}", path.display()))
 }

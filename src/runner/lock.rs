@@ -9,7 +9,8 @@ use std::{io, thread};
 
 use rustix::fs::OFlags;
 
-use crate::runner::{Failure, Sort, files, own};
+use crate::runner::failure::failure;
+use crate::runner::{Failure, Sort, own};
 
 /// The lock's file, which is kept until the next boot.
 pub const LOCK_FILE: &str = "lock";
@@ -44,7 +45,7 @@ pub(super) fn take(directory: &Path, wait: Duration) -> Result<Option<File>, Fai
     own::check_entry(&path, Sort::File)?;
     own::prepare(directory)?;
     let locked = wait_for(&path, || open(&path), File::try_lock, wait);
-    locked.map_err(|error| files::failure("lock", &path, &error))
+    locked.map_err(|error| failure("lock", &path, &error))
 }
 
 /// Locks the file with all others who only look. Where there is none, nobody has changed this node
@@ -55,7 +56,7 @@ pub(super) fn share(directory: &Path, wait: Duration) -> Result<Option<Lock>, Fa
     match wait_for(&path, || open_to_look(&path), File::try_lock_shared, wait) {
         Ok(file) => Ok(file.map(|file| Lock::of(Arc::new(file)))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Lock::none())),
-        Err(error) => Err(files::failure("lock", &path, &error)),
+        Err(error) => Err(failure("lock", &path, &error)),
     }
 }
 

@@ -8,6 +8,7 @@
     reason = "this room runs processes and keeps files"
 )]
 
+mod failure;
 mod files;
 mod lock;
 mod netlink;
@@ -18,6 +19,7 @@ pub mod programs;
 #[cfg(test)]
 mod tests;
 
+pub use failure::Failure;
 pub use lock::{LOCK_FILE, Lock};
 pub use processes::{Processes, Settings};
 
@@ -56,20 +58,6 @@ pub struct Answer {
     pub output: String,
     /// Standard error, likewise.
     pub errors: String,
-}
-
-/// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// There is no such program.
-    NotFound(String),
-    /// It did not end in time, and was killed with all of its children.
-    TimedOut(String, Duration),
-    /// It did not end in time and could not be killed: the kernel is busy with it, and it may still
-    /// write.
-    Stuck(String, Duration),
-    /// Something else: what the system said.
-    Other(String),
 }
 
 /// Everything that a node can be made to do.
@@ -211,28 +199,5 @@ impl fmt::Display for Call {
         self.arguments
             .iter()
             .try_for_each(|word| write!(out, " {word}"))
-    }
-}
-
-impl std::error::Error for Failure {}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::NotFound(program) => write!(out, "there is no program `{program}`"),
-            Failure::TimedOut(call, after) => write!(
-                out,
-                "`{call}` did not end within {} s and was killed",
-                after.as_secs()
-            ),
-            Failure::Stuck(call, after) => {
-                write!(
-                    out,
-                    "`{call}` did not end within {} s and could not be killed",
-                    after.as_secs()
-                )
-            }
-            Failure::Other(problem) => out.write_str(problem),
-        }
     }
 }

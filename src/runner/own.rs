@@ -21,7 +21,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::process::geteuid;
 
 use crate::bundle::{Owned, named};
-use crate::runner::files::failure;
+use crate::runner::failure::failure;
 use crate::runner::{Failure, Sort};
 
 /// The directories that no user needs to name.
