@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::apply::round::{self, Goal};
+use crate::apply::converge;
+use crate::apply::file_names::{GOOD, PENDING, WAITING};
+use crate::apply::goal::Goal;
+use crate::apply::state_store::last_good;
 use crate::apply::{Error, Node, Outcome, Wanted, state_store};
-use crate::bundle::OnDisk;
-use crate::diagnostic::{Code, Diagnostic};
 use crate::observe::Observed;
-use crate::options::Extensions;
 use crate::plan::Desired;
 use crate::runner::{Call, Failure, Keep, Runner, Sort};
 
@@ -65,7 +65,7 @@ pub fn run_to_be_confirmed(
         has_begun = true;
         Ok(())
     };
-    let brought = round::bring_first(node, Goal::of(wanted), &mut first);
+    let brought = converge::bring_first(node, Goal::of(wanted), &mut first);
     match (brought, has_begun) {
         (Ok(outcome), true) => {
             // the time is the user's, however long the apply took
@@ -105,7 +105,7 @@ pub fn confirm(node: &mut Node<'_>) -> Result<Confirmed, Error> {
         None => Ok(Confirmed::Nothing),
         Some(Duration::ZERO) => take_back(node).map(Confirmed::TooLate),
         Some(_) => {
-            let waiting = bundle(node.runner, state_store::WAITING)
+            let waiting = state_store::bundle(node.runner, WAITING)
                 .map_err(|bad| Error::Bundle(Box::new(bad)))?;
             state_store::keep_good(node.runner, &waiting)
                 .and_then(|()| forget(node.runner))
@@ -178,7 +178,7 @@ fn begin(
         return Err(Error::NoWayBack);
     }
     node.runner
-        .write_folder(Keep::Always, state_store::WAITING, Some(wanted.folder()))
+        .write_folder(Keep::Always, WAITING, Some(wanted.folder()))
         .map_err(Error::Files)?;
     write_pending(node.runner, limit).map_err(Error::Files)?;
     start_apart(node.runner, guard).map_err(Error::Files)
@@ -207,20 +207,11 @@ fn start_apart(runner: &mut dyn Runner, guard: &Call) -> Result<(), Failure> {
 /// Under the lock: brings back the last good bundle, or nothing where there was none.
 fn take_back(node: &mut Node<'_>) -> Result<Outcome, Error> {
     let outcome = match last_good(node.runner)? {
-        Some(good) => round::bring(node, Goal::of(&good)),
-        None => round::bring(node, Goal::nothing(&Desired::default())),
+        Some(good) => converge::bring(node, Goal::of(&good)),
+        None => converge::bring(node, Goal::nothing(&Desired::default())),
     }?;
     forget(node.runner).map_err(Error::NotKept)?;
     Ok(outcome)
-}
-
-/// The bundle that was applied last without fail, and is confirmed; none where there was none.
-///
-/// # Errors
-/// When it cannot be read, or is damaged.
-pub fn last_good(runner: &mut dyn Runner) -> Result<Option<Wanted>, Error> {
-    let good = state_store::has_good(runner).then(|| bundle(runner, state_store::GOOD));
-    good.transpose().map_err(|bad| Error::Good(Box::new(bad)))
 }
 
 /// Where the bundle is that was applied last, and how long it waits yet to be confirmed; none where
@@ -231,41 +222,23 @@ pub fn last_good(runner: &mut dyn Runner) -> Result<Option<Wanted>, Error> {
 pub fn last_applied(runner: &mut dyn Runner) -> Result<Option<(PathBuf, Option<Duration>)>, Error> {
     let waits = left(runner)?.filter(|left| !left.is_zero());
     let is_there = waits.is_some() || state_store::has_good(runner);
-    let name = if waits.is_some() {
-        state_store::WAITING
-    } else {
-        state_store::GOOD
-    };
+    let name = if waits.is_some() { WAITING } else { GOOD };
     runner
         .check(Keep::Always, name, Sort::Folder)
         .map_err(Error::Files)?;
     Ok(is_there.then(|| (runner.place(Keep::Always, name), waits)))
 }
 
-fn bundle(runner: &mut dyn Runner, name: &str) -> Result<Wanted, Diagnostic> {
-    // the way to a bundle of ours leads through no link, as that to a user's may
-    runner
-        .check(Keep::Always, name, Sort::Folder)
-        .map_err(|failure| Diagnostic::new(Code::BundleDamaged, failure.to_string()))?;
-    let bundle = OnDisk::open(&runner.place(Keep::Always, name))?;
-    let node = bundle.nodes().next().unwrap_or_default().to_owned();
-    // whoever applied it allowed the extensions that it has
-    Wanted::read(&bundle, &node, &Extensions::every())
-}
-
 /// First that something waits: from then on the good bundle is the one.
 pub(super) fn forget(runner: &mut dyn Runner) -> Result<(), Failure> {
-    runner.write(Keep::Always, state_store::PENDING, None)?;
-    runner.write_folder(Keep::Always, state_store::WAITING, None)
+    runner.write(Keep::Always, PENDING, None)?;
+    runner.write_folder(Keep::Always, WAITING, None)
 }
 
 /// How long something waits yet: no time, where it was applied before this boot, or nobody can say
 /// when.
 fn left(runner: &mut dyn Runner) -> Result<Option<Duration>, Error> {
-    let Some(content) = runner
-        .read(Keep::Always, state_store::PENDING)
-        .map_err(Error::Files)?
-    else {
+    let Some(content) = runner.read(Keep::Always, PENDING).map_err(Error::Files)? else {
         return Ok(None);
     };
     let Ok(pending) = serde_json::from_slice::<Pending>(&content) else {
@@ -287,7 +260,7 @@ fn write_pending(runner: &mut dyn Runner, limit: Duration) -> Result<(), Failure
         until: now.saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
     };
     let text = serde_json::to_vec(&pending).map_err(|error| Failure::Other(error.to_string()))?;
-    runner.write(Keep::Always, state_store::PENDING, Some(&text))
+    runner.write(Keep::Always, PENDING, Some(&text))
 }
 
 /// Which boot this is, and the milliseconds since it, time asleep included.

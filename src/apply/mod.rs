@@ -8,21 +8,25 @@
 //! Cost: two looks at the kernel and the calls of the plan; one look where nothing is to be done.
 
 mod confirm;
+mod converge;
 mod error;
-mod state_store;
+mod file_names;
+mod goal;
+mod inspect;
+mod journal;
 mod outcome;
 mod rollback;
 mod round;
-mod uninstall;
+mod state_store;
 mod target_bundle;
+mod uninstall;
 
-pub use confirm::{
-    Confirmed, confirm, guard, last_applied, last_good, run_to_be_confirmed, undo, waits,
-};
+pub use confirm::{Confirmed, confirm, guard, last_applied, run_to_be_confirmed, undo, waits};
 pub use error::{Enforced, Error, Kind};
+pub use file_names::{COMPILED, GOOD};
+pub use inspect::{Look, look};
 pub use outcome::{Counts, Outcome};
-pub use round::{Look, look};
-pub use state_store::{COMPILED, GOOD, Written, last_node, last_written};
+pub use state_store::{Written, last_good, last_node, last_written};
 pub use target_bundle::{Known, Named, Wanted, node_of};
 pub use uninstall::uninstall;
 
@@ -32,7 +36,8 @@ use crate::observe::{Backend, Problem, Scope, Tools, refuse_other};
 use crate::plan::Desired;
 use crate::runner::{Failure, Keep, Lock, Runner};
 
-use round::{Goal, Start};
+use goal::Goal;
+use journal::Start;
 use state_store::Remembered;
 
 /// The node that is worked on.
@@ -72,7 +77,7 @@ pub fn run(node: &mut Node<'_>, wanted: &Wanted) -> Result<Outcome, Error> {
     let mut outcome = Outcome {
         took_back,
         gave_up,
-        ..round::bring(node, Goal::of(wanted))?
+        ..converge::bring(node, Goal::of(wanted))?
     };
     if node.settings.takes_over {
         clear_other(node, &mut outcome)?;

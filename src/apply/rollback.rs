@@ -3,35 +3,16 @@
 //! In: what was observed before that write. Out: the error of the run, with what is enforced now.
 //! The way back is a plan like any other, and so the law of plans holds on it.
 
-use crate::apply::confirm::last_good;
-use crate::apply::round::{self, Goal, Start};
-use crate::apply::state_store::{self, Remembered};
+use crate::apply::goal::Goal;
+use crate::apply::journal::{Before, Journal, Start};
+use crate::apply::round;
+use crate::apply::state_store::{self, Remembered, last_good};
 use crate::apply::{Enforced, Error, Node, Wanted};
-use crate::observe::{Observed, Problem, Scope, Tools, kernel};
+use crate::observe::{Problem, kernel};
 use crate::plan::{Desired, Memory, between, remember};
 use crate::runner::Failure;
 
-/// What a kernel held before a run wrote to it for the first time.
-pub(super) struct Before {
-    pub(super) tools: Tools,
-    pub(super) scope: Scope,
-    /// Whether sets were looked at.
-    pub(super) has_sets: bool,
-    pub(super) observed: Observed,
-    /// What was written last until then.
-    pub(super) last: Option<Remembered>,
-}
-
-/// The way back of a run; empty before its first write.
-#[derive(Default)]
-pub(super) struct Journal(Option<Before>);
-
 impl Journal {
-    /// Keeps what the kernel holds, before the first write.
-    pub(super) fn note(&mut self, before: Before) {
-        self.0.get_or_insert(before);
-    }
-
     /// Brings back what the kernel held before the run, which failed with `error`; the error with
     /// what is enforced now. Where nothing was written, that is the error itself.
     pub(super) fn roll_back(self, node: &mut Node<'_>, error: Error) -> Error {

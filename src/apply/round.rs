@@ -3,12 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::apply::rollback::{Before, Journal};
+use crate::apply::goal::{Goal, Sort};
+use crate::apply::journal::{Before, Start};
 use crate::apply::state_store::{self, Remembered};
-use crate::apply::{Counts, Error, Node, Outcome, Wanted, scope};
-use crate::observe::{Observed, Problem, Scope, Tools, ask_all, kernel, refuse_other};
-use crate::plan::{Desired, Memory, Plan, Step, Weight, between, remember_and_plan};
-use crate::ruleset::TableKind;
+use crate::apply::{Counts, Error, Look, Node, Outcome};
+use crate::observe::{Observed, Problem, Tools, ask_all, refuse_other};
+use crate::plan::{Memory, Plan, Step, Weight, between, remember_and_plan};
 use crate::runner::Failure;
 
 /// How often is written before we give up: others may write between.
@@ -18,207 +18,6 @@ const MOST_ROUNDS: usize = 3;
 /// what it no longer needs a little later.
 const REMOVALS: usize = 5;
 const PAUSE: Duration = Duration::from_millis(40);
-
-/// What the kernel holds, and what is to be done about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
-    /// The calls that were used.
-    pub tools: Tools,
-    /// What the kernel holds.
-    pub observed: Observed,
-    /// What would be done.
-    pub plan: Plan,
-}
-
-/// Looks at the kernel, when no apply is under way, and writes nothing.
-///
-/// # Errors
-/// When it cannot be seen, or an apply does not end in time.
-pub fn look(node: &mut Node<'_>, wanted: &Wanted) -> Result<Look, Error> {
-    let _lock = node.lock_to_look()?;
-    let tools = state_store::tools(node)?;
-    let last = state_store::remembered(node.runner, tools.backend);
-    let observed = kernel(
-        node.runner,
-        tools,
-        scope(last.as_ref(), wanted.has_early_tables()),
-    )
-    .map_err(Error::Kernel)?;
-    let memory = last.map(|last| last.memory).unwrap_or_default();
-    let plan = between(&wanted.desired, &observed, &memory, &tools);
-    Ok(Look {
-        tools,
-        observed,
-        plan,
-    })
-}
-
-/// What the kernel is to hold.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Goal<'goal> {
-    desired: &'goal Desired,
-    node: &'goal str,
-    scripts: &'goal str,
-    early: bool,
-    sort: Sort,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sort {
-    /// A bundle's sets and chains.
-    Bundle,
-    /// Nothing of ours.
-    Nothing,
-    /// No chains of ours; sets stay.
-    NoChains,
-    /// What was observed before a run.
-    Before {
-        /// In these tables.
-        scope: Scope,
-        /// And whether sets were looked at, too.
-        has_sets: bool,
-    },
-}
-
-impl<'goal> Goal<'goal> {
-    pub(super) fn of(wanted: &'goal Wanted) -> Self {
-        let early = wanted.has_early_tables();
-        Self {
-            desired: &wanted.desired,
-            node: &wanted.node,
-            scripts: &wanted.scripts,
-            early,
-            sort: Sort::Bundle,
-        }
-    }
-
-    /// Nothing of ours.
-    pub(super) fn nothing(nothing: &'goal Desired) -> Self {
-        Self {
-            desired: nothing,
-            node: "",
-            scripts: "",
-            early: false,
-            sort: Sort::Nothing,
-        }
-    }
-
-    /// No chains of ours.
-    pub(super) fn no_chains(nothing: &'goal Desired) -> Self {
-        Self {
-            sort: Sort::NoChains,
-            ..Self::nothing(nothing)
-        }
-    }
-
-    /// What was observed in a scope before a run, with sets or without.
-    pub(super) fn before(before: &'goal Desired, scope: Scope, has_sets: bool) -> Self {
-        Self {
-            sort: Sort::Before { scope, has_sets },
-            ..Self::nothing(before)
-        }
-    }
-
-    /// Which tables are looked at.
-    fn scope(&self, last: Option<&Remembered>) -> Scope {
-        match self.sort {
-            Sort::Bundle => scope(last, self.early),
-            Sort::Nothing | Sort::NoChains => Scope::All,
-            Sort::Before { scope, .. } => scope,
-        }
-    }
-
-    /// The kernel as far as it matters.
-    fn see(&self, node: &mut Node<'_>, tools: Tools, scope: Scope) -> Result<Observed, Error> {
-        let observed = kernel(node.runner, tools, scope).map_err(Error::Kernel)?;
-        match self.sort {
-            Sort::Bundle | Sort::Nothing | Sort::Before { has_sets: true, .. } => Ok(observed),
-            Sort::NoChains
-            | Sort::Before {
-                has_sets: false, ..
-            } => Ok(Observed {
-                tables: observed.tables,
-                ..Observed::default()
-            }),
-        }
-    }
-}
-
-impl Goal<'_> {
-    /// Keeps in mind what was written. Where that fails, the next apply writes more than it must.
-    fn remember(
-        &self,
-        node: &mut Node<'_>,
-        (last, memory): (Option<&Remembered>, Memory),
-        observed: &Observed,
-        outcome: &mut Outcome,
-    ) {
-        if self.sort != Sort::Bundle {
-            return;
-        }
-        let memory = Memory {
-            node: self.node.to_owned(),
-            scripts: self.scripts.to_owned(),
-            ..memory
-        };
-        let now = Remembered {
-            early: has_early_tables(observed),
-            memory,
-        };
-        if last != Some(&now) {
-            let kept = state_store::remember(node.runner, &now);
-            outcome.left.extend(
-                kept.err()
-                    .map(|failure| format!("keep in mind what was written: {failure}")),
-            );
-        }
-    }
-}
-
-/// What is to be done before the first write, with what the kernel holds; an error keeps the kernel
-/// as it is.
-pub(super) type First<'first> = dyn FnMut(&mut Node<'_>, &Observed) -> Result<(), Error> + 'first;
-
-/// What goes before the first write of a run.
-#[derive(Default)]
-pub(super) struct Start<'first> {
-    /// What is done, if anything.
-    first: Option<&'first mut First<'first>>,
-    /// What the kernel held then.
-    pub(super) journal: Journal,
-}
-
-/// Brings the kernel there. Where that fails behind the first write, what the kernel held before
-/// comes back.
-pub(super) fn bring(node: &mut Node<'_>, goal: Goal<'_>) -> Result<Outcome, Error> {
-    bring_or_roll_back(node, goal, Start::default())
-}
-
-/// The same, where something is to be done before the first write.
-pub(super) fn bring_first<'first>(
-    node: &mut Node<'_>,
-    goal: Goal<'_>,
-    first: &'first mut First<'first>,
-) -> Result<Outcome, Error> {
-    bring_or_roll_back(
-        node,
-        goal,
-        Start {
-            first: Some(first),
-            ..Start::default()
-        },
-    )
-}
-
-fn bring_or_roll_back(
-    node: &mut Node<'_>,
-    goal: Goal<'_>,
-    mut start: Start<'_>,
-) -> Result<Outcome, Error> {
-    let tools = state_store::tools(node)?;
-    let brought = bring_with(node, goal, tools, &mut start);
-    brought.map_err(|error| start.journal.roll_back(node, error))
-}
 
 /// Brings the kernel there by a build of iptables. Where that fails, it may hold a part of it, and
 /// the journal has what it held before.
@@ -345,13 +144,6 @@ fn prepare(
         .map_err(Error::Files),
         Some(_) | None => Ok(()),
     }
-}
-
-fn has_early_tables(observed: &Observed) -> bool {
-    observed
-        .tables
-        .iter()
-        .any(|(id, table)| id.kind != TableKind::Filter && !table.is_empty())
 }
 
 /// Removes what is no longer used. What cannot be removed is told, and tried again with the next

@@ -2,20 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::apply::file_names::{COMPILED, GOOD, PENDING, WAITING};
 use crate::apply::{Error, Node, Wanted};
 use crate::bundle::OnDisk;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::observe::{Backend, Tools, backend};
+use crate::options::Extensions;
 use crate::plan::Memory;
 use crate::runner::{Failure, Keep, Runner, Sort};
 
-/// The last good bundle: of this node only.
-pub const GOOD: &str = "good";
-/// The bundle that waits to be confirmed.
-pub(super) const WAITING: &str = "waiting";
-/// That something waits, and until when.
-pub(super) const PENDING: &str = "pending.json";
-/// The bundle that the loop compiled here.
-pub const COMPILED: &str = "compiled";
 const MEMORY: &str = "memory.json";
 
 /// What was written last.
@@ -44,6 +39,26 @@ pub fn last_written(runner: &mut dyn Runner) -> Option<Written> {
         node: memory.node,
         scripts: memory.scripts,
     })
+}
+
+/// The bundle that was applied last without fail, and is confirmed; none where there was none.
+///
+/// # Errors
+/// When it cannot be read, or is damaged.
+pub fn last_good(runner: &mut dyn Runner) -> Result<Option<Wanted>, Error> {
+    let good = has_good(runner).then(|| bundle(runner, GOOD));
+    good.transpose().map_err(|bad| Error::Good(Box::new(bad)))
+}
+
+pub(super) fn bundle(runner: &mut dyn Runner, name: &str) -> Result<Wanted, Diagnostic> {
+    // the way to a bundle of ours leads through no link, as that to a user's may
+    runner
+        .check(Keep::Always, name, Sort::Folder)
+        .map_err(|failure| Diagnostic::new(Code::BundleDamaged, failure.to_string()))?;
+    let bundle = OnDisk::open(&runner.place(Keep::Always, name))?;
+    let node = bundle.nodes().next().unwrap_or_default().to_owned();
+    // whoever applied it allowed the extensions that it has
+    Wanted::read(&bundle, &node, &Extensions::every())
 }
 
 /// What was written last, by this build; none where that is not known, which makes a plan no less

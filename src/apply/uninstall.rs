@@ -1,8 +1,9 @@
 //! Everything of ours out of the kernel.
 
-use crate::apply::round::{self, Goal, Start};
+use crate::apply::goal::Goal;
+use crate::apply::journal::Start;
 use crate::apply::state_store::{self, tools};
-use crate::apply::{Error, Node, Outcome, clear_other};
+use crate::apply::{Error, Node, Outcome, clear_other, round};
 use crate::net::Family;
 use crate::observe::{Observed, Problem, Scope, Tools, ask, kernel, refuse_other};
 use crate::plan::Desired;
