@@ -18,13 +18,16 @@ mod set_references;
 mod memory;
 mod order;
 mod print;
+mod remember;
 mod restore;
 mod slots;
 mod tables;
+mod target_planner;
 mod targets;
 
 pub use desired::Desired;
-pub use memory::{Memory, Printed, remember, remember_and_plan};
+pub use memory::{Memory, Printed};
+pub use remember::{remember, remember_and_plan};
 pub use slots::{base, slots};
 
 use std::collections::BTreeSet;

@@ -1,0 +1,350 @@
+//! The choice of a name and a way for each set, so that nobody sees one between old and new.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::net::Family;
+use crate::observe::Observed;
+use crate::plan::delta::{Delta, is_hitless, is_roomy};
+use crate::plan::set_references::Looks;
+use crate::plan::slots::slots;
+use crate::plan::tables::Comparison;
+use crate::plan::targets::{Target, Targets, Way, can_be_filled};
+use crate::plan::{Desired, gates};
+use crate::ruleset::{Member, Set};
+
+/// A set that may be changed while rules look into it.
+#[derive(Debug)]
+struct Change {
+    slot: String,
+    delta: Delta,
+}
+
+type Changes<'desired> = BTreeMap<&'desired str, Change>;
+
+/// How a set is changed while rules look into it.
+enum How {
+    Lines,
+    Swap(String),
+}
+
+struct Chooser<'all, 'desired> {
+    desired: &'desired Desired,
+    observed: &'all Observed,
+    looks: &'all Looks<'all>,
+    wanted_looks: Looks<'desired>,
+    targets: Targets<'desired>,
+    changes: Changes<'desired>,
+    /// How many of the changes a family sees.
+    seen: BTreeMap<Family, usize>,
+}
+
+impl<'desired> Targets<'desired> {
+    /// Chooses.
+    ///
+    /// A set with the right members stays. One that rules look into is changed in place where that
+    /// can be seen by nobody as something between old and new ([`is_hitless`]); else it is filled
+    /// anew beside, and the rules that look into it are written again: their commit is the switch,
+    /// for all sets of the family at once.
+    pub(super) fn choose(comparison: &Comparison<'desired>, looks: &Looks<'_>) -> Self {
+        let Comparison {
+            desired, observed, ..
+        } = *comparison;
+        let targets = Self {
+            untouched: Some(&desired.untouched),
+            ..Self::default()
+        };
+        let wanted_looks = Looks::default();
+        let mut chooser = Chooser {
+            desired,
+            observed,
+            looks,
+            wanted_looks,
+            targets,
+            changes: Changes::new(),
+            seen: BTreeMap::new(),
+        };
+        desired
+            .sets
+            .iter()
+            .for_each(|(name, set)| chooser.begin(name, set));
+        if !chooser.changes.is_empty() {
+            chooser.open_and_close(&gates::of(comparison, &chooser.targets));
+        }
+        if chooser.changes.is_empty() {
+            return chooser.targets; // no rule looks into what is filled, but for gates
+        }
+        chooser.wanted_looks = Looks::of(&desired.tables);
+        let committing = comparison.committing(&chooser.targets);
+        chooser.settle(committing);
+        chooser.targets
+    }
+}
+
+impl<'desired> Chooser<'_, 'desired> {
+    /// A first choice, without a look at rules that differ.
+    fn begin(&mut self, name: &'desired str, set: &'desired Set) {
+        let (slot, way) = match (self.standing(name, set), self.live(name, set)) {
+            (Some(slot), _) => (slot, Way::Stands),
+            (None, Some((slot, found))) => {
+                let delta = Delta::between(&set.members, &found.members);
+                self.looks
+                    .families(&slot)
+                    .into_iter()
+                    .for_each(|family| *self.seen.entry(family).or_default() += 1);
+                self.changes.insert(
+                    name,
+                    Change {
+                        slot: slot.clone(),
+                        delta,
+                    },
+                );
+                (slot, Way::Fresh)
+            }
+            (None, None) => self.fresh(name, set),
+        };
+        self.targets.sets.insert(name, Target { set, slot, way });
+    }
+
+    /// Takes gates out of what must change at once with others, where they have room for what comes
+    /// beside what is to go.
+    fn open_and_close(&mut self, gates: &BTreeSet<&str>) {
+        let is_gate = |change: &Change| gates.contains(change.slot.as_str());
+        let names = self
+            .changes
+            .iter()
+            .filter(|(_, change)| is_gate(change))
+            .map(|(name, _)| *name);
+        for name in names.collect::<Vec<&str>>() {
+            let Some((way, families)) = self.gate(name) else {
+                continue;
+            };
+            for family in families {
+                self.seen.entry(family).and_modify(|count| *count -= 1);
+            }
+            self.changes.remove(name);
+            self.targets
+                .sets
+                .entry(name)
+                .and_modify(|target| target.way = way);
+        }
+    }
+
+    /// How a gate changes, and the families that see it; `None` if it cannot hold what comes beside
+    /// what is to go.
+    fn gate(&self, name: &str) -> Option<(Way, BTreeSet<Family>)> {
+        let (Change { slot, delta }, set) = (self.changes.get(name)?, self.desired.sets.get(name)?);
+        let found = self.observed.sets.get(slot)?;
+        let most = set.members.len() + delta.extra.len();
+        let is_plain = |member: &Member| !matches!(member, Member::Net(_, true));
+        if !is_roomy(found, most) || !delta.missing.iter().chain(&delta.extra).all(is_plain) {
+            return None;
+        }
+
+        let mut together = found.members.clone();
+        together.extend_from_slice(&delta.missing);
+        let copy = match delta.ends_a_length(&together) {
+            true => Some(self.free(name, set)?),
+            false => None,
+        };
+        let way = Way::Gate {
+            delta: delta.clone(),
+            copy,
+        };
+        Some((way, self.families(name)))
+    }
+
+    /// A copy with the right members: the one that rules look into, else the first.
+    fn standing(&self, name: &str, set: &Set) -> Option<String> {
+        let is_right = |slot: &String| {
+            let found = self.observed.sets.get(slot);
+            found.is_some_and(|found| {
+                set.is_like(found)
+                    && is_roomy(found, set.members.len())
+                    && found.members == set.members
+            })
+        };
+        let live = slots(name).find(|slot| self.looks.has(slot) && is_right(slot));
+        live.or_else(|| slots(name).find(is_right))
+    }
+
+    /// The one copy that all rules look into, if it may have the members.
+    fn live(&self, name: &str, set: &Set) -> Option<(String, &Set)> {
+        let mut looked = slots(name).filter(|slot| self.looks.has(slot));
+        let (slot, None) = (looked.next()?, looked.next()) else {
+            return None;
+        };
+        let found = self.observed.sets.get(&slot)?;
+        set.is_like(found).then_some((slot, found))
+    }
+
+    /// A name that no rule looks into: of a set that may have the members, else of none, else of
+    /// one that must go first.
+    fn free(&self, name: &str, set: &Set) -> Option<String> {
+        let is_free = |slot: &String| {
+            let is_looked_into = self.looks.has(slot) || self.looks.is_of_others(slot);
+            let is_fixed =
+                self.observed.unlisted.contains(slot) || self.desired.untouched.contains(slot);
+            !is_looked_into && !is_fixed
+        };
+        slots(name)
+            .filter(is_free)
+            .min_by_key(|slot| match self.observed.sets.get(slot) {
+                Some(found) if can_be_filled(found, set) => 0,
+                None => 1,
+                Some(_) => 2,
+            })
+    }
+
+    /// Where a set is filled anew: under a name that no rule looks into, else under one that rules
+    /// of others look into and ours do not, else before everybody's eyes.
+    fn fresh(&self, name: &str, set: &Set) -> (String, Way) {
+        let free = self.free(name, set).map(|slot| (slot, Way::Fresh));
+        if let Some(found) = free.or_else(|| Some((self.lent(name, set)?, Way::Lent))) {
+            return found;
+        }
+        let mut there = slots(name).filter_map(|slot| {
+            Some((
+                self.observed
+                    .sets
+                    .get(&slot)
+                    .filter(|found| can_be_filled(found, set))?,
+                slot,
+            ))
+        });
+        match there.next() {
+            Some((found, slot)) => (
+                slot,
+                Way::Exposed(Delta::between(&set.members, &found.members)),
+            ),
+            None => (name.to_owned(), Way::Fresh), // which the kernel refuses
+        }
+    }
+
+    /// A name of a set that may have the members, and which only rules of others look into.
+    fn lent(&self, name: &str, set: &Set) -> Option<String> {
+        let can_be_filled = |slot: &String| {
+            self.observed
+                .sets
+                .get(slot)
+                .is_some_and(|found| can_be_filled(found, set))
+        };
+        slots(name)
+            .filter(|slot| !self.looks.has(slot))
+            .find(can_be_filled)
+    }
+
+    /// Sorts out which changes are made in place.
+    fn settle(&mut self, mut committing: BTreeSet<Family>) {
+        loop {
+            let seen = |name: &&str| !self.families(name).is_disjoint(&committing);
+            let switched: Vec<&str> = self.changes.keys().copied().filter(seen).collect();
+            for name in &switched {
+                committing.extend(self.wanted_looks.families(name));
+                self.switch(name);
+            }
+            let unsafe_family = Family::BOTH
+                .into_iter()
+                .find(|family| !self.can_change(*family));
+            match unsafe_family {
+                Some(family) => drop(committing.insert(family)),
+                None if switched.is_empty() => break,
+                None => {}
+            }
+        }
+        let hows: Vec<(&str, How)> = self
+            .changes
+            .keys()
+            .filter_map(|name| Some((*name, self.in_place(name)?)))
+            .collect();
+        for (name, how) in hows {
+            let (Some(change), Some(target)) =
+                (self.changes.remove(name), self.targets.sets.get_mut(name))
+            else {
+                continue;
+            };
+            target.way = match how {
+                How::Lines => Way::InPlace(change.delta),
+                How::Swap(copy) => Way::Swap(copy),
+            };
+        }
+    }
+
+    /// Fills a set beside.
+    fn switch(&mut self, name: &str) {
+        for family in self.families(name) {
+            self.seen.entry(family).and_modify(|count| *count -= 1);
+        }
+        self.changes.remove(name);
+        let Some(set) = self.desired.sets.get(name) else {
+            return;
+        };
+        let (slot, way) = self.fresh(name, set);
+        if let Some(target) = self.targets.sets.get_mut(name) {
+            (target.slot, target.way) = (slot, way);
+        }
+    }
+
+    /// Whether all changes that a family sees may be made in place.
+    fn can_change(&self, family: Family) -> bool {
+        let seen: Vec<&str> = self
+            .changes
+            .keys()
+            .copied()
+            .filter(|name| self.families(name).contains(&family))
+            .collect();
+        seen.iter().all(|name| self.in_place(name).is_some())
+            && self.is_hitless_or_one(&seen, family)
+    }
+
+    fn is_hitless_or_one(&self, seen: &[&str], family: Family) -> bool {
+        if let [only] = seen
+            && self.is_alone(only)
+        {
+            return true; // `in_place` has seen to it
+        }
+        let changes: Vec<(&str, &Delta)> = seen
+            .iter()
+            .filter_map(|name| self.changes.get(name))
+            .map(|change| (change.slot.as_str(), &change.delta))
+            .collect();
+        is_hitless(&changes, family, self.looks)
+    }
+
+    /// How one set may be changed in place: by its lines or, where it is the only one that its
+    /// families see changing, by a swap, whichever is safe and shorter.
+    fn in_place(&self, name: &str) -> Option<How> {
+        let (Change { slot, delta }, set) = (self.changes.get(name)?, self.desired.sets.get(name)?);
+        let found = self.observed.sets.get(slot)?;
+        let is_alone = self.is_alone(name);
+        let families = self.families(name);
+        let is_hitless = !is_alone
+            || families
+                .iter()
+                .all(|family| is_hitless(&[(slot, delta)], *family, self.looks));
+        let by_lines = is_hitless
+            && is_roomy(found, set.members.len())
+            && !delta.ends_a_length(&found.members);
+        let copy = self
+            .free(name, set)
+            .filter(|_| is_alone && (!by_lines || delta.len() > set.members.len().max(1)));
+        match copy {
+            Some(copy) => Some(How::Swap(copy)),
+            None => by_lines.then_some(How::Lines),
+        }
+    }
+
+    /// Whether no other set changes in any family that looks into this one.
+    fn is_alone(&self, name: &str) -> bool {
+        self.families(name)
+            .iter()
+            .all(|family| self.seen.get(family) == Some(&1))
+    }
+
+    /// The families whose rules look into a set that may be changed.
+    fn families(&self, name: &str) -> BTreeSet<Family> {
+        self.changes
+            .get(name)
+            .map(|change| self.looks.families(&change.slot))
+            .unwrap_or_default()
+    }
+}
