@@ -1,28 +1,24 @@
 //! Objects in: read, checked, and each kept once.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    fmt,
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
-use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::diagnostic::{Code, Diagnostics};
 use crate::document::{InventoryKind, Kind, Object};
 use crate::inventory::{
-    Service, Strings,
+    Service, Strings, addresses,
     check::Check,
     labels::{self, LabelList},
     manifests,
+    objects::{Key, Objects},
     pods::{self, Pod},
     services::{self, Slice},
     workloads,
 };
 use crate::name::Form;
 use crate::net::{Cidr, CidrError};
-use crate::source::{Span, Spanned};
+use crate::source::Span;
 
 /// An inventory in the making.
 #[derive(Debug)]
@@ -36,20 +32,6 @@ pub struct Builder {
     pub(super) slices: Objects<Slice>,
     pub(super) backends: Objects<Service>,
     pub(super) workloads: workloads::Given,
-}
-
-/// The objects of one kind.
-#[derive(Debug)]
-pub(super) struct Objects<T> {
-    kind: &'static str,
-    pub(super) known: BTreeMap<Key, Spanned<T>>,
-}
-
-/// Namespace and name; the namespace is empty for what has none.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
-    pub(super) namespace: Arc<str>,
-    pub(super) name: Arc<str>,
 }
 
 impl Default for Builder {
@@ -268,38 +250,6 @@ impl Builder {
     }
 }
 
-impl<T: PartialEq> Objects<T> {
-    fn of(kind: &'static str) -> Self {
-        Self {
-            kind,
-            known: BTreeMap::new(),
-        }
-    }
-
-    /// Adds an object that was read without complaint. The same again is welcome; another of the
-    /// same name is not.
-    fn add(&mut self, read: Option<(Key, T)>, span: Span, found: &mut Diagnostics) {
-        let Some((key, value)) = read else { return };
-        match self.known.entry(key) {
-            Entry::Vacant(free) => {
-                free.insert(Spanned::new(value, span));
-            }
-            Entry::Occupied(first) if first.get().value == value => {}
-            Entry::Occupied(first) => {
-                let message = format!(
-                    "the {} `{}` is given twice, with different contents",
-                    self.kind,
-                    first.key()
-                );
-                found.push(
-                    Diagnostic::at(Code::DuplicateObject, span, message)
-                        .label(first.get().span, "first given here"),
-                );
-            }
-        }
-    }
-}
-
 /// What counts of a Node object.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct GivenNode {
@@ -322,7 +272,7 @@ fn node_addresses(status: manifests::NodeStatus, check: &mut Check<'_>) -> Optio
     });
     let texts = known.filter_map(|entry| entry.address.as_deref());
     let mut addresses = texts
-        .map(|text| pods::address("node", text, check))
+        .map(|text| addresses::address("node", text, check))
         .collect::<Option<Vec<_>>>()?;
     addresses.sort_unstable();
     addresses.dedup();
@@ -356,15 +306,6 @@ fn pod_range(text: &str, check: &mut Check<'_>) -> Option<Cidr> {
                 &format!("`{text}` is not a range that a node's pods can have"),
             );
             None
-        }
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.namespace.is_empty() {
-            true => out.write_str(&self.name),
-            false => write!(out, "{}/{}", self.namespace, self.name),
         }
     }
 }

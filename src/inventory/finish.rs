@@ -11,10 +11,11 @@ use rustc_hash::FxHashMap;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::{
     Builder, Endpoint, Inventory, Node, NodeId, Parent, ProfileName, Strings,
-    builder::{GivenNode, Key, Objects},
+    builder::GivenNode,
     labels::{self, LabelList},
     leaving,
-    pods::{Place, Pod, Unaddressed},
+    objects::{Key, Objects},
+    pods::{Given, Place, Pod, Unaddressed},
     profile_name, services, workload_endpoints, workloads,
 };
 use crate::manifest::{HostEndpoint, Manifest};
@@ -63,9 +64,6 @@ impl Builder {
         inventory
     }
 }
-
-/// A pod or another endpoint, by namespace and name.
-pub(super) type Given = (Key, Spanned<Pod>);
 
 /// The labels that Profile objects give.
 fn profile_labels(manifest: &Manifest) -> BTreeMap<String, BTreeMap<String, String>> {

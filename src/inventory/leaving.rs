@@ -8,10 +8,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::inventory::{
-    finish::Given,
-    pods::{Place, Unaddressed},
-};
+use crate::inventory::pods::{Given, Place, Unaddressed};
 
 /// Takes addresses that others have too from pods that are being deleted, with a note for each.
 pub(super) fn give_up_shared(given: &mut [Given], found: &mut Diagnostics) {

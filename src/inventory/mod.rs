@@ -9,15 +9,18 @@
 //! Cost: linear in the objects, plus sorting. Every distinct string is in memory once; a pod with
 //! two addresses and eight labels takes some 850 bytes, names and label values of its own included.
 
+mod addresses;
 mod builder;
 mod canonical;
 mod check;
 mod edit;
 mod finish;
+mod inheritance;
 mod labels;
 mod leaving;
 mod manifests;
 mod model;
+mod objects;
 mod pods;
 mod profiles;
 mod services;

@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use crate::diagnostic::Code;
 use crate::inventory::{
     EndpointKind, NamedPort, Owner, Profiles, Strings,
-    builder::Key,
+    addresses::address,
     check::Check,
     labels::{self, LabelList},
     manifests,
+    objects::Key,
 };
 use crate::name::Form;
 use crate::net::Protocol;
+use crate::source::Spanned;
 
 /// What counts of a pod, or of another endpoint. Two pods that are equal here are one, however else
 /// they differ.
@@ -29,6 +31,9 @@ pub(super) struct Pod {
     /// Whether it is being deleted.
     pub(super) is_leaving: bool,
 }
+
+/// A pod or another endpoint, by namespace and name.
+pub(super) type Given = (Key, Spanned<Pod>);
 
 /// Where packets for a pod go.
 #[derive(Debug, PartialEq, Eq)]
@@ -231,37 +236,6 @@ fn addresses(status: manifests::PodStatus, check: &mut Check<'_>) -> Option<Box<
     addresses.sort_unstable();
     addresses.dedup();
     Some(addresses.into_boxed_slice())
-}
-
-/// An address that a pod or node can have. An IPv4 address in IPv6 notation is refused: it would
-/// stand in the sets of the wrong family.
-pub(super) fn address(owner: &str, text: &str, check: &mut Check<'_>) -> Option<IpAddr> {
-    let address = text
-        .parse()
-        .ok()
-        .filter(|address: &IpAddr| !is_nobodys(*address));
-    if address.is_none() {
-        check.refuse(
-            Code::InvalidAddress,
-            &format!(
-                "`{}` is not an address that a {owner} can have",
-                text.escape_debug()
-            ),
-        );
-    }
-    address
-}
-
-/// Whether no endpoint can have an address.
-pub(super) fn is_nobodys(address: IpAddr) -> bool {
-    let in_other_notation =
-        matches!(address, IpAddr::V6(inner) if inner.to_ipv4_mapped().is_some());
-    let broadcast = matches!(address, IpAddr::V4(inner) if inner.is_broadcast());
-    in_other_notation
-        || broadcast
-        || address.is_unspecified()
-        || address.is_loopback()
-        || address.is_multicast()
 }
 
 /// The ports that have a name, of containers and init containers.

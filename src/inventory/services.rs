@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::diagnostic::Code;
-use crate::inventory::builder::{Key, Objects};
 use crate::inventory::check::Check;
-use crate::inventory::{manifests, pods};
+use crate::inventory::objects::{Key, Objects};
+use crate::inventory::{addresses, manifests};
 use crate::net::Protocol;
 
 /// Namespace and name of a service.
@@ -91,7 +91,7 @@ fn backends(
 ) -> Option<Service> {
     let addresses = texts
         .iter()
-        .map(|text| pods::address("service", text, check))
+        .map(|text| addresses::address("service", text, check))
         .collect::<Option<Vec<_>>>()?;
     let ports = ports
         .iter()

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::{
     EndpointKind, NamedPort, Profiles, Strings,
-    builder::Key,
+    addresses::is_nobodys,
     labels,
-    pods::{self, Place, Pod, Unaddressed},
+    objects::Key,
+    pods::{Place, Pod, Unaddressed},
 };
 use crate::manifest::WorkloadEndpoint;
 use crate::net::Cidr;
@@ -101,7 +102,7 @@ fn address(text: &Text, found: &mut Diagnostics) -> Option<std::net::IpAddr> {
         .filter(|network| *network == Cidr::host(network.address()));
     let address = network
         .map(|network| network.address())
-        .filter(|address| !pods::is_nobodys(*address));
+        .filter(|address| !is_nobodys(*address));
     if address.is_none() {
         let message = format!(
             "`{}` is not the network of one address that an endpoint can have",

@@ -6,9 +6,9 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::InventoryKind;
 use crate::inventory::{
     EndpointKind, Owner, Profiles, Strings,
-    builder::{Key, Objects},
     check::Check,
     manifests,
+    objects::{Key, Objects},
     pods::{self, Place, Pod, Template},
 };
 use crate::source::Spanned;

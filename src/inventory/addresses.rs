@@ -1,0 +1,37 @@
+//! Addresses that endpoints, nodes and backends can have.
+
+use std::net::IpAddr;
+
+use crate::diagnostic::Code;
+use crate::inventory::check::Check;
+
+/// An address that a pod or node can have. An IPv4 address in IPv6 notation is refused: it would
+/// stand in the sets of the wrong family.
+pub(super) fn address(owner: &str, text: &str, check: &mut Check<'_>) -> Option<IpAddr> {
+    let address = text
+        .parse()
+        .ok()
+        .filter(|address: &IpAddr| !is_nobodys(*address));
+    if address.is_none() {
+        check.refuse(
+            Code::InvalidAddress,
+            &format!(
+                "`{}` is not an address that a {owner} can have",
+                text.escape_debug()
+            ),
+        );
+    }
+    address
+}
+
+/// Whether no endpoint can have an address.
+pub(super) fn is_nobodys(address: IpAddr) -> bool {
+    let in_other_notation =
+        matches!(address, IpAddr::V6(inner) if inner.to_ipv4_mapped().is_some());
+    let broadcast = matches!(address, IpAddr::V4(inner) if inner.is_broadcast());
+    in_other_notation
+        || broadcast
+        || address.is_unspecified()
+        || address.is_loopback()
+        || address.is_multicast()
+}

@@ -1,0 +1,65 @@
+//! The objects of one kind, each kept once.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+    sync::Arc,
+};
+
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::source::{Span, Spanned};
+
+/// The objects of one kind.
+#[derive(Debug)]
+pub(super) struct Objects<T> {
+    pub(super) kind: &'static str,
+    pub(super) known: BTreeMap<Key, Spanned<T>>,
+}
+
+/// Namespace and name; the namespace is empty for what has none.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) namespace: Arc<str>,
+    pub(super) name: Arc<str>,
+}
+
+impl<T: PartialEq> Objects<T> {
+    pub(super) fn of(kind: &'static str) -> Self {
+        Self {
+            kind,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Adds an object that was read without complaint. The same again is welcome; another of the
+    /// same name is not.
+    pub(super) fn add(&mut self, read: Option<(Key, T)>, span: Span, found: &mut Diagnostics) {
+        let Some((key, value)) = read else { return };
+        match self.known.entry(key) {
+            Entry::Vacant(free) => {
+                free.insert(Spanned::new(value, span));
+            }
+            Entry::Occupied(first) if first.get().value == value => {}
+            Entry::Occupied(first) => {
+                let message = format!(
+                    "the {} `{}` is given twice, with different contents",
+                    self.kind,
+                    first.key()
+                );
+                found.push(
+                    Diagnostic::at(Code::DuplicateObject, span, message)
+                        .label(first.get().span, "first given here"),
+                );
+            }
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.namespace.is_empty() {
+            true => out.write_str(&self.name),
+            false => write!(out, "{}/{}", self.namespace, self.name),
+        }
+    }
+}
