@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::manifest;
-use crate::policy::staged::Sorted;
 use crate::policy::{DefaultAction, Policy, Tier};
 use crate::source::Spanned;
 
@@ -37,6 +36,12 @@ const BUILT_IN: [(&str, f64, DefaultAction); 5] = [
 pub(super) struct Placed {
     pub(super) tier: Spanned<String>,
     pub(super) policy: Policy,
+}
+
+/// Policies by whether they count.
+pub(super) struct Sorted {
+    pub(super) in_force: Vec<Placed>,
+    pub(super) left_out: Vec<Placed>,
 }
 
 /// Tiers with their policies, everything in the order of evaluation; tiers without policies left

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest::{Staged, StagedAction, StagedPolicy};
-use crate::policy::order::Placed;
+use crate::policy::order::{Placed, Sorted};
 use crate::policy::{PolicyKey, Selectors, calico, kubernetes};
 use crate::source::Span;
 
@@ -17,12 +17,6 @@ pub enum Staging {
     Proposed,
     /// They are compiled as if they were in force.
     InForce,
-}
-
-/// Policies by whether they count.
-pub(super) struct Sorted {
-    pub(super) in_force: Vec<Placed>,
-    pub(super) left_out: Vec<Placed>,
 }
 
 /// Adds staged policies to the enforced ones. Each is checked, whatever it proposes.
