@@ -2,6 +2,7 @@
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Fields, ManifestKind, Node, Scalar, Value};
+use crate::manifest::text_fields::absent_if_empty;
 use crate::manifest::{
     Action, DefaultAction, Entity, Icmp, Metadata, NetworkSet, Policy, Port, Profile, Rule,
     ServiceAccounts, ServiceRef, Tier, WrittenProtocol, http, metadata, stand_in,
@@ -292,10 +293,6 @@ fn selector(fields: &mut Fields<'_>, name: &'static str, found: &mut Diagnostics
         found.push(Diagnostic::at(Code::TooLong, text.span, message));
     }
     text
-}
-
-pub(super) fn absent_if_empty(text: Option<Text>) -> Option<Text> {
-    text.filter(|text| !text.value.is_empty())
 }
 
 fn family(node: &Node, found: &mut Diagnostics) -> Option<Spanned<Family>> {

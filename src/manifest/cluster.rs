@@ -8,6 +8,7 @@ use crate::manifest::{
     Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule,
     Metadata, Port, kubernetes, metadata,
 };
+use crate::name::reserved::BASELINE_NAME;
 use crate::net::Protocol;
 use crate::source::{Span, Spanned};
 
@@ -27,9 +28,6 @@ const ADMIN_ACTIONS: [(&str, Action); 3] = [
     ("Pass", Action::Pass),
 ];
 const BASELINE_ACTIONS: [(&str, Action); 2] = [("Allow", Action::Allow), ("Deny", Action::Deny)];
-
-/// The one name that a `BaselineAdminNetworkPolicy` may have.
-pub(super) const BASELINE_NAME: &str = "default";
 
 /// Prefixes that a peer may have.
 const MOST_NETWORKS: usize = 25;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Fields, Node};
-use crate::manifest::calico::absent_if_empty;
+use crate::manifest::text_fields::absent_if_empty;
 use crate::manifest::{EndpointPort, Metadata, WorkloadEndpoint, calico, metadata, stand_in};
 use crate::name::Form;
 use crate::net::{Cidr, Family, Protocol};

@@ -2,6 +2,7 @@
 
 use crate::diagnostic::Diagnostics;
 use crate::document::{Fields, Node};
+use crate::manifest::text_fields::absent_if_empty;
 use crate::manifest::{
     HostEndpoint, HostPort, Metadata, WrittenProtocol, calico, metadata, stand_in,
 };
@@ -18,7 +19,7 @@ pub(super) fn endpoint(
     let node = spec
         .require("node", found)
         .and_then(|node| node.text(found));
-    let interface = calico::absent_if_empty(spec.text("interfaceName", found));
+    let interface = absent_if_empty(spec.text("interfaceName", found));
     ["expectedIPs", "profiles"]
         .into_iter()
         .for_each(|name| spec.distinct(name, found));

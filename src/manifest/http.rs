@@ -3,7 +3,7 @@
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Fields, Node};
-use crate::manifest::calico::absent_if_empty;
+use crate::manifest::text_fields::absent_if_empty;
 
 /// Methods, and paths, that one rule may list.
 const LONGEST_LIST: usize = 20;

@@ -2,8 +2,8 @@
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::{Fields, ManifestKind, Node};
-use crate::manifest::cluster::BASELINE_NAME;
 use crate::manifest::{Metadata, stand_in};
+use crate::name::reserved::BASELINE_NAME;
 use crate::name::{Form, LARGEST_ANNOTATIONS};
 use crate::source::{Span, Spanned, Text};
 

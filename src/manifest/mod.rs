@@ -17,6 +17,7 @@ mod kubernetes;
 mod metadata;
 mod model;
 mod staged;
+mod text_fields;
 
 pub use model::{
     Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule,

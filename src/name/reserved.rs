@@ -1,5 +1,5 @@
 //! Labels that Calico gives endpoints and network sets, beside those that people give (reference
-//! §3.1).
+//! §3.1), and the one name that all objects of a kind must have.
 
 /// The namespace of an endpoint or namespaced network set.
 pub const NAMESPACE: &str = "projectcalico.org/namespace";
@@ -15,3 +15,5 @@ pub const METADATA_NAME: &str = "kubernetes.io/metadata.name";
 pub const NAMESPACE_PREFIX: &str = "pcns.";
 /// Stands before the labels of an endpoint's service account.
 pub const SERVICE_ACCOUNT_PREFIX: &str = "pcsa.";
+/// The one name that a `BaselineAdminNetworkPolicy` may have.
+pub const BASELINE_NAME: &str = "default";
