@@ -3,29 +3,17 @@
 
 use crate::diagnostic::Diagnostics;
 use crate::lower::names::{fixed_chain, fixed_set, log_prefix};
+use crate::lower::policy_chains::{Asked, Tiers, Way, addresses};
 use crate::lower::program::{
     Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, TableKind,
     Target,
 };
+use crate::lower::rules::{NEIGHBOUR_MESSAGES, rule, tracked};
 use crate::lower::sets::{Reach, digit};
-use crate::lower::tiers::{self, Asked, Tiers, Way};
-use crate::lower::{Lowering, hosts};
+use crate::lower::{Lowering, hosts, tiers};
 use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
 use crate::options::{Encapsulated, EndpointToHost, HookPosition, UnknownEndpoint};
 use crate::policy::Icmp;
-
-/// ICMPv6 messages that IPv6 does not work without between a host and its neighbours: multicast
-/// listener query, report and done (RFC 2710), router solicitation, neighbour solicitation and
-/// advertisement (RFC 4861), listener report v2 (RFC 3810).
-pub(super) const NEIGHBOUR_MESSAGES: [(u8, &str); 7] = [
-    (130, "multicast listener query"),
-    (131, "multicast listener report"),
-    (132, "multicast listener done"),
-    (133, "router solicitation"),
-    (135, "neighbour solicitation"),
-    (136, "neighbour advertisement"),
-    (143, "multicast listener report, version 2"),
-];
 
 /// UDP port of VXLAN (RFC 7348).
 const VXLAN_PORT: u16 = 4789;
@@ -106,7 +94,7 @@ pub(super) fn table(
 
 /// The set of every address of the node's endpoints.
 fn local_set(lowering: &mut Lowering<'_, '_>, family: Family) -> SetName {
-    let members = tiers::addresses(
+    let members = addresses(
         lowering,
         lowering.resolved.endpoints_on(lowering.node),
         family,
@@ -150,14 +138,6 @@ fn pod_ranges(lowering: &Lowering<'_, '_>, family: Family) -> Vec<Cidr> {
             .copied()
             .filter(|range| range.family() == family)
             .collect(),
-    }
-}
-
-pub(super) fn rule(matches: Vec<Match>, target: Target, about: &str) -> Rule {
-    Rule {
-        matches,
-        target,
-        about: about.to_owned(),
     }
 }
 
@@ -276,18 +256,6 @@ fn output(fixed: &Fixed) -> Chain {
         about: "packets of the node".to_owned(),
         rules,
     }
-}
-
-/// What every connection-tracked side begins with.
-pub(super) fn tracked() -> [Rule; 2] {
-    [
-        rule(vec![Match::Reply], Target::Accept, "known connections"),
-        rule(
-            vec![Match::Invalid],
-            Target::Drop,
-            "packets that no connection explains",
-        ),
-    ]
 }
 
 /// From an endpoint of this node: egress policy, tier by tier. Never returns.

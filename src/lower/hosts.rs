@@ -14,14 +14,14 @@
 use std::collections::BTreeSet;
 
 use crate::diagnostic::Diagnostics;
-use crate::lower::entry::{NEIGHBOUR_MESSAGES, rule, tracked};
 use crate::lower::names::{Identity, fixed_chain};
+use crate::lower::policy_chains::{Asked, Rules, Way, rules_of};
 use crate::lower::program::{
     Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, TableKind,
     Target,
 };
+use crate::lower::rules::{NEIGHBOUR_MESSAGES, rule, tracked};
 use crate::lower::sets::{Reach, digit};
-use crate::lower::tiers::{self, Asked, Rules, Way};
 use crate::lower::{Lowering, profiles};
 use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::options::Failsafe;
@@ -708,12 +708,7 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         };
         let mut rules = Vec::new();
         for policy in policies {
-            rules.extend(tiers::rules_of(
-                self.lowering,
-                *policy,
-                &lowered,
-                self.found,
-            ));
+            rules.extend(rules_of(self.lowering, *policy, &lowered, self.found));
         }
         match (denies_by_default(tier, way), &next.target) {
             (true, _) => rules.push(rule(

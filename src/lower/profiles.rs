@@ -13,8 +13,8 @@ use crate::diagnostic::Diagnostics;
 use crate::inventory::{EndpointId, ProfileName, Profiles, profile_name};
 use crate::lower::Lowering;
 use crate::lower::names::Identity;
+use crate::lower::policy_chains::{Rules, Tiers, Way, class_set, jump, letter, rules_chain};
 use crate::lower::program::{Chain, Match, Rule, Sense, Target};
-use crate::lower::tiers::{self, Rules, Tiers, Way};
 use crate::policy::{PolicySet, Profile};
 
 /// What an endpoint's profiles come to in a direction.
@@ -48,7 +48,7 @@ pub(super) fn add(
     if classes.is_empty() {
         return;
     }
-    let sort = format!("{}t", tiers::letter(way.direction));
+    let sort = format!("{}t", letter(way.direction));
     let entry = lowering.names.chain(
         Identity {
             sort: &sort,
@@ -75,7 +75,7 @@ pub(super) fn add(
                 key: &profile.key,
                 rules: profile.rules(way.direction),
             };
-            below.push(tiers::rules_chain(lowering, rules, way, found));
+            below.push(rules_chain(lowering, rules, way, found));
         }
     }
     let about = format!(
@@ -132,7 +132,7 @@ pub(super) fn of_host(
         way.direction,
         content(&outcome)
     );
-    let sort = format!("h{}p", tiers::letter(way.direction));
+    let sort = format!("h{}p", letter(way.direction));
     let first = chain(lowering, (&sort, about), &outcome, way, found);
     let entry = Target::Goto(first.name.clone());
     let mut chains = vec![first];
@@ -141,7 +141,7 @@ pub(super) fn of_host(
             key: &profile.key,
             rules: profile.rules(way.direction),
         };
-        chains.push(tiers::rules_chain(lowering, rules, way, found));
+        chains.push(rules_chain(lowering, rules, way, found));
     }
     (entry, chains)
 }
@@ -201,9 +201,9 @@ fn class_chain(
     found: &mut Diagnostics,
 ) -> (Rule, Chain) {
     let about = format!("{} of endpoints with {content}", way.direction);
-    let sort = tiers::letter(way.direction).to_string();
+    let sort = letter(way.direction).to_string();
     let chain = chain(lowering, (&sort, about), &class.outcome, way, found);
-    let set = tiers::class_set(
+    let set = class_set(
         lowering,
         &class.endpoints,
         way,
@@ -246,7 +246,7 @@ fn chain(
     );
     let mut rules: Vec<Rule> = Vec::new();
     for profile in &outcome.asked {
-        rules.push(tiers::jump(lowering, &profile.key, way, found));
+        rules.push(jump(lowering, &profile.key, way, found));
     }
     let (target, end) = match outcome.rest {
         Rest::Allowed => (way.allowed.clone(), "a profile that allows everything"),

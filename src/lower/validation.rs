@@ -15,12 +15,12 @@
 //! members of sets only.
 
 use crate::lower::Lowering;
-use crate::lower::entry::rule;
 use crate::lower::names::{fixed_chain, fixed_set, log_prefix};
 use crate::lower::program::{
     Chain, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Strictness, Table, TableKind,
     Target,
 };
+use crate::lower::rules::rule;
 use crate::lower::sets::digit;
 use crate::net::Family;
 use crate::options::SourceValidation;

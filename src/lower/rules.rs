@@ -1,0 +1,36 @@
+//! Rules that the chains of endpoints and those of host endpoints both have.
+
+use crate::lower::program::{Match, Rule, Target};
+
+/// ICMPv6 messages that IPv6 does not work without between a host and its neighbours: multicast
+/// listener query, report and done (RFC 2710), router solicitation, neighbour solicitation and
+/// advertisement (RFC 4861), listener report v2 (RFC 3810).
+pub(super) const NEIGHBOUR_MESSAGES: [(u8, &str); 7] = [
+    (130, "multicast listener query"),
+    (131, "multicast listener report"),
+    (132, "multicast listener done"),
+    (133, "router solicitation"),
+    (135, "neighbour solicitation"),
+    (136, "neighbour advertisement"),
+    (143, "multicast listener report, version 2"),
+];
+
+pub(super) fn rule(matches: Vec<Match>, target: Target, about: &str) -> Rule {
+    Rule {
+        matches,
+        target,
+        about: about.to_owned(),
+    }
+}
+
+/// What every connection-tracked side begins with.
+pub(super) fn tracked() -> [Rule; 2] {
+    [
+        rule(vec![Match::Reply], Target::Accept, "known connections"),
+        rule(
+            vec![Match::Invalid],
+            Target::Drop,
+            "packets that no connection explains",
+        ),
+    ]
+}
