@@ -24,6 +24,8 @@ mod git;
 mod input;
 mod emptiness;
 mod node;
+mod nodes;
+mod proof;
 mod reconcile;
 mod render;
 mod report;

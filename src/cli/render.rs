@@ -6,11 +6,12 @@ use clap::Args;
 
 use crate::bundle::{Comparison, NodePart, Provenance, Writer};
 use crate::cli::config::{self, Choices};
+use crate::cli::nodes::nodes;
+use crate::cli::proof::Rendered;
 use crate::cli::report::Report;
-use crate::cli::verify::Rendered;
 use crate::cli::{Status, emptiness, input};
-use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
-use crate::inventory::{Inventory, NodeId};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::inventory::NodeId;
 use crate::options::Options;
 use crate::output::Printed;
 use crate::render::Templates;
@@ -190,46 +191,4 @@ fn render(
         sink.add(&part)?;
     }
     sink.finish(found)
-}
-
-/// The nodes to render: those asked for, else all.
-pub(super) fn nodes(
-    names: &[String],
-    inventory: &Inventory,
-    found: &mut Diagnostics,
-) -> Vec<NodeId> {
-    if names.is_empty() {
-        let all: Vec<NodeId> = inventory.nodes_with_ids().map(|(id, _)| id).collect();
-        if all.is_empty() && !found.has_errors() {
-            let message = "there is no node to render for";
-            found.push(
-                Diagnostic::new(Code::NoNodes, message)
-                    .help("add the cluster's nodes and pods: `kubectl get nodes,pods -A -o json`"),
-            );
-        }
-        return all;
-    }
-    let mut nodes: Vec<NodeId> = names
-        .iter()
-        .filter_map(|name| node(name, inventory, found))
-        .collect();
-    nodes.sort_unstable();
-    nodes.dedup();
-    nodes
-}
-
-fn node(name: &str, inventory: &Inventory, found: &mut Diagnostics) -> Option<NodeId> {
-    let id = inventory.find_node(name);
-    if id.is_none() {
-        let meant = nearest(name, inventory.nodes.iter().map(|node| &*node.name))
-            .map(|meant| format!("did you mean `{meant}`?"));
-        found.push(
-            Diagnostic::new(
-                Code::UnknownNode,
-                format!("there is no node `{name}` in the inventory"),
-            )
-            .maybe_help(meant),
-        );
-    }
-    id
 }

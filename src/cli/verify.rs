@@ -6,17 +6,18 @@ use clap::Args;
 
 use crate::bundle::OnDisk;
 use crate::cli::config::{self, Choices};
+use crate::cli::nodes::nodes;
+use crate::cli::proof::Rendered;
 use crate::cli::report::Report;
-use crate::cli::{Status, input, render};
+use crate::cli::{Status, input};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::inventory::{Inventory, NodeId};
 use crate::options::Options;
 use crate::output::Printed;
 use crate::report::verify::{Strays, Verified};
-use crate::ruleset::CheckedScripts;
+use crate::resolve;
 use crate::semantics::evaluate::Evaluator;
 use crate::source::Files;
-use crate::{resolve, verify};
 
 /// Prove that a bundle's scripts decide every packet as the policies do
 ///
@@ -54,7 +55,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     let mut found = Diagnostics::default();
     let files = input::read(&arguments.paths, &mut found);
     let input = crate::read(&files, input::staging(arguments.staged), &mut found);
-    let nodes = render::nodes(&arguments.nodes, &input.inventory, &mut found);
+    let nodes = nodes(&arguments.nodes, &input.inventory, &mut found);
     if found.has_errors() {
         return report.diagnostics(&found, &files);
     }
@@ -171,51 +172,5 @@ impl Asked<'_, '_, '_> {
             false => verified.text(self.files, out),
         });
         report.data(&text)
-    }
-}
-
-/// A node whose scripts are verified.
-pub(super) struct Rendered<'run, 'resolved, 'input> {
-    pub(super) evaluator: &'run Evaluator<'resolved, 'input>,
-    pub(super) node: NodeId,
-    pub(super) options: &'run Options,
-    pub(super) name: &'run str,
-}
-
-impl<'input> Rendered<'_, '_, 'input> {
-    /// Verifies scripts, which are given by their names in a bundle. `problems` are what is wrong
-    /// with their files.
-    pub(super) fn verified<'text>(
-        &self,
-        files: impl Iterator<Item = (&'text str, &'text str)>,
-        mut problems: Vec<String>,
-    ) -> Verified<'input> {
-        let files: Vec<(&str, &str)> = files.collect();
-        let name = self.name.to_owned();
-        if files.is_empty() {
-            if problems.is_empty() {
-                problems.push("the bundle has no scripts for it".to_owned());
-            }
-            return Verified {
-                node: name,
-                verification: None,
-                problems,
-                extensions: Vec::new(),
-            };
-        }
-
-        let checked = CheckedScripts::read(files, &self.options.extensions);
-        let scripts = checked.as_ref().map_err(Clone::clone);
-        let verification = verify::verify(self.evaluator, self.node, self.options, scripts);
-        let extensions = checked.iter().flat_map(CheckedScripts::extensions);
-        let extensions = extensions
-            .map(|(name, rules)| (name.to_owned(), rules))
-            .collect();
-        Verified {
-            node: name,
-            verification: Some(verification),
-            problems,
-            extensions,
-        }
     }
 }

@@ -11,7 +11,7 @@ use crate::bundle::{INDEX_FILE, OnDisk, Provenance, Writer};
 use crate::cli::node::{self, Asked};
 use crate::cli::reconcile::Arguments;
 use crate::cli::report::Report;
-use crate::cli::{Status, config, emptiness, input, render};
+use crate::cli::{Status, config, emptiness, input, nodes};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::render::Templates;
 use crate::runner::{Keep, Processes};
@@ -188,7 +188,7 @@ impl<'run> Source<'run> {
         let mut found = Diagnostics::default();
         let files = input::read(&self.arguments.policies, &mut found);
         let input = crate::read(&files, input::staging(self.arguments.staged), &mut found);
-        let nodes = render::nodes(
+        let nodes = nodes::nodes(
             std::slice::from_ref(&compiler.node),
             &input.inventory,
             &mut found,
