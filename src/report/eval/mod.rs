@@ -13,7 +13,7 @@ mod phrases;
 pub(super) use json::IcmpView;
 pub use json::json;
 pub(super) use pairs::pairs;
-pub(super) use text::stranger;
+pub(super) use phrases::stranger;
 pub use text::{text, verdict_line};
 
 use crate::explain::Group;

@@ -368,6 +368,15 @@ fn label_words(term: &Term<'_>) -> String {
     }
 }
 
+/// What is said of an end that no endpoint has.
+pub(in crate::report) fn stranger(direction: Direction) -> String {
+    let side = match direction {
+        Direction::Egress => "sender",
+        Direction::Ingress => "receiver",
+    };
+    format!("the {side} is no known endpoint, so no policy applies")
+}
+
 pub(super) fn listed(items: &[String], joint: &str) -> String {
     match items {
         [] => String::new(),

@@ -227,14 +227,6 @@ fn add_beside(
     forged.into_iter().for_each(|line| lines.add(depth, line));
 }
 
-pub(in crate::report) fn stranger(direction: Direction) -> String {
-    let side = match direction {
-        Direction::Egress => "sender",
-        Direction::Ingress => "receiver",
-    };
-    format!("the {side} is no known endpoint, so no policy applies")
-}
-
 /// Policy of the endpoint at an end.
 fn add_end(
     answer: &Answer<'_, '_>,
