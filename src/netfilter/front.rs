@@ -9,8 +9,8 @@
 //! whenever their number has doubled; while they are few, whenever it grows.
 
 use crate::net::Side;
-use crate::netfilter::Columns;
-use crate::netfilter::trace::{Step, Way};
+use crate::netfilter::graph::{Columns, Step};
+use crate::netfilter::residual::Way;
 use crate::packet_space::{Block, Members, merged};
 
 /// Up to so many blocks, looking at each is cheaper than an index.

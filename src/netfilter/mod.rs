@@ -6,14 +6,19 @@
 
 mod atoms;
 mod front;
+mod graph;
 mod sets;
 mod symbolic;
 mod model;
+mod residual;
+mod sequence;
 mod trace;
 
 pub use atoms::Misplaced;
-pub(crate) use symbolic::{Columns, Marks, Symbolic};
-pub(crate) use trace::{At, Early, Out};
+pub(crate) use graph::{At, Columns};
+pub(crate) use residual::Out;
+pub(crate) use symbolic::{Marks, Symbolic};
+pub(crate) use trace::Early;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -15,9 +15,9 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::net::{Cidr, Family, PortRange, Protocol, Side};
 use crate::netfilter::atoms::control;
+use crate::netfilter::graph::{Act, Columns, Graph, Step};
 use crate::netfilter::model::{Condition, Connection, Rule, Table};
 use crate::netfilter::sets::{Nets, Set};
-use crate::netfilter::trace::{Act, Graph, Step};
 use crate::netfilter::{Kernel, Target};
 use crate::packet_space::{Members, Traffic, TrafficId};
 use crate::policy::{IcmpMatch, ProtocolMatch};
@@ -61,17 +61,6 @@ pub(crate) struct Marks {
     /// Which of those connections were made to it, as far as the address goes, that rules ask for
     /// the original destination.
     pub(crate) sent: Box<[bool]>,
-}
-
-/// What rules say of all places, by question.
-#[derive(Debug)]
-pub(crate) struct Columns {
-    pub(super) nets: Vec<Members>,
-    pub(super) services: Vec<Vec<(TrafficId, Members)>>,
-    /// The places at which there is any traffic of these.
-    pub(super) served: Vec<Members>,
-    /// What connections have, that were made to a place and to the port that the packet is for.
-    pub(super) origins: Vec<Vec<(TrafficId, Members)>>,
 }
 
 impl Kernel {

@@ -13,102 +13,24 @@
 //! many blocks as outcomes, not as pairs. What grows with the square of the rules is what is known
 //! of `n` blocks, each with a set of its own of `n` classes of traffic: a bit for each of both.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-
 use rustc_hash::FxHashMap;
 
-use crate::net::{Side, State};
+use crate::net::State;
+use crate::netfilter::Symbolic;
 use crate::netfilter::front::Front;
-use crate::netfilter::model::Interface;
-use crate::netfilter::{Columns, Symbolic, leads_back};
-use crate::packet::{Hook, ReversePath};
-use crate::packet_space::{Block, Cascade, Members, Taken, Traffic, TrafficId, merged};
+use crate::netfilter::graph::{Act, At, Graph, Step};
+use crate::netfilter::residual::{Out, Way};
+use crate::netfilter::sequence::{Effect, Sequence};
+use crate::packet::Hook;
+use crate::packet_space::{Block, Traffic, TrafficId, merged};
 
-/// Where packets are met, and what rules say of all places.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct At<'at> {
-    pub(crate) columns: &'at Columns,
-    pub(crate) hook: &'at Hook,
-    pub(crate) state: State,
-    pub(crate) reverse_path: ReversePath,
-    /// What their connections' original destinations satisfy; none where those are the destinations
-    /// that they have.
-    pub(crate) origins: Option<&'at [TrafficId]>,
-}
-
-/// Outcome for packets before the filter table. Bundles have no ACCEPT there (`script::checked`).
+/// Outcome for packets before the filter table. Bundles have no ACCEPT there (`ruleset::checked`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Early {
     pub(crate) dropped: TrafficId,
     /// As [`Out::unclear`].
     pub(crate) unclear: TrafficId,
     pub(crate) untracked: TrafficId,
-}
-
-/// What becomes of packets in a table; the rest comes back from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Out {
-    pub(crate) accepted: TrafficId,
-    pub(crate) dropped: TrafficId,
-    pub(crate) untracked: TrafficId,
-    /// Packets of known connections of which a rule asks the original destination. Those of the
-    /// reply direction have it for their source, so that the rule is not known to hit or to miss
-    /// them.
-    pub(crate) unclear: TrafficId,
-}
-
-/// A table's chains by number.
-#[derive(Debug)]
-pub(super) struct Graph {
-    pub(super) chains: Vec<Vec<Step>>,
-    pub(super) built_in: BTreeMap<&'static str, usize>,
-}
-
-/// States, and whether they are excluded.
-type States = (bool, Vec<State>);
-
-/// A rule.
-#[derive(Debug)]
-pub(super) struct Step {
-    pub(super) traffic: TrafficId,
-    /// Questions about addresses: whether the answer must be no, the side, and the number.
-    pub(super) nets: Vec<(bool, Side, usize)>,
-    pub(super) services: Vec<(bool, Side, usize)>,
-    pub(super) arrives: Vec<(bool, Interface)>,
-    /// Wanted routes back: whether there must be none, and whether any interface will do.
-    pub(super) reverse_paths: Vec<(bool, bool)>,
-    pub(super) leaves: Vec<(bool, String)>,
-    /// Wanted states, and the number of what is asked of the original destination.
-    pub(super) connections: Vec<(Option<States>, Option<usize>)>,
-    pub(super) act: Act,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Act {
-    Accept,
-    Drop,
-    Return,
-    Log,
-    NoTrack,
-    Jump(usize),
-    Goto(usize),
-}
-
-/// Packets at a rule: those that are there, those that have left the chain by a return, and what
-/// the others met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Way {
-    /// The rule that they are at. Those after it that ask about no address may have been passed
-    /// over till now.
-    next: usize,
-    here: TrafficId,
-    back: TrafficId,
-    /// What goes on to [`Sequence::goto`].
-    gone: TrafficId,
-    out: Out,
-    /// Which of those they are that came to the chain together; only of one are joined.
-    caller: usize,
 }
 
 /// Packets that a rule sends through another chain, and what is known of the others of their block.
@@ -118,39 +40,6 @@ struct Sent {
     others: Way,
 }
 
-/// What the rules of a chain do at a hook to packets in a state.
-struct Sequence {
-    effects: Vec<Effect>,
-    /// Positions of the rules that apply to all blocks without a look at each block, in order.
-    positions: Vec<usize>,
-    /// What these do.
-    rules: Cascade<5>,
-    /// The chain that rules go to. The packets of all these rules go through it together, after the
-    /// other packets of this chain: the outcome for one packet does not depend on other packets.
-    goto: Option<usize>,
-}
-
-/// How a rule is met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
-    /// It does nothing here.
-    Nothing,
-    /// It is about all blocks alike.
-    Alike,
-    /// It is about all blocks alike that do not hold an address that it excludes. The others are
-    /// looked at.
-    AlikeButFew,
-    /// Blocks that hold an address that it asks about are looked at. It is not about the others.
-    Each,
-}
-
-/// The sinks of what rules take, of which the last is the chain that they go to.
-const ACCEPTED: usize = 0;
-const DROPPED: usize = 1;
-const BACK: usize = 2;
-const UNTRACKED: usize = 3;
-const GONE: usize = 4;
-
 /// A table that is walked through at a hook in a state.
 struct Walker<'walk> {
     graph: &'walk Graph,
@@ -158,24 +47,6 @@ struct Walker<'walk> {
     traffic: &'walk mut Traffic,
     /// By chain, once it was walked through.
     sequences: FxHashMap<usize, Sequence>,
-}
-
-/// What a rule does to a block: pairs that it leaves alone, and those of which it takes some
-/// traffic.
-#[derive(Debug, Default)]
-struct Pieces {
-    missed: Vec<Block>,
-    hit: Vec<(Block, TrafficId)>,
-}
-
-impl Out {
-    /// Nothing yet.
-    pub(crate) const NONE: Out = Out {
-        accepted: Traffic::NONE,
-        dropped: Traffic::NONE,
-        untracked: Traffic::NONE,
-        unclear: Traffic::NONE,
-    };
 }
 
 impl Symbolic<'_> {
@@ -282,91 +153,6 @@ fn run(
             .map(|(block, way)| (block, way.out))
             .collect(),
     )
-}
-
-impl Way {
-    /// At the first rule of a chain.
-    fn new(here: TrafficId, out: Out) -> Self {
-        Self {
-            next: 0,
-            here,
-            back: Traffic::NONE,
-            gone: Traffic::NONE,
-            out,
-            caller: 0,
-        }
-    }
-
-    /// Whether there are no packets at the rule.
-    pub(super) fn is_done(&self) -> bool {
-        self.here == Traffic::NONE
-    }
-
-    /// At no rule.
-    fn ended(self) -> Self {
-        Self { next: 0, ..self }
-    }
-}
-
-impl Sequence {
-    fn of(steps: &[Step], at: &At<'_>, traffic: &mut Traffic) -> Self {
-        let goto = steps.iter().find_map(|step| {
-            if let Act::Goto(chain) = step.act {
-                Some(chain)
-            } else {
-                None
-            }
-        });
-        let mut sequence = Self {
-            effects: Vec::new(),
-            positions: Vec::new(),
-            rules: Cascade::of(Vec::new()),
-            goto,
-        };
-        let mut rules = Vec::new();
-        for (position, step) in steps.iter().enumerate() {
-            let carried = step.carried(at, Traffic::ALL, traffic);
-            let taken = step.taken(carried, goto);
-            let effect = match taken {
-                _ if carried == Traffic::NONE => Effect::Nothing,
-                Some(rule) if rule == Taken::NOTHING => Effect::Nothing,
-                Some(_) if step.asks_nothing() => Effect::Alike,
-                Some(_) if step.excludes_only() => Effect::AlikeButFew,
-                Some(_) | None => Effect::Each,
-            };
-            sequence.effects.push(effect);
-            if let (Effect::Alike | Effect::AlikeButFew, Some(rule)) = (effect, taken) {
-                sequence.positions.push(position);
-                rules.push(rule);
-            }
-        }
-        Self {
-            rules: Cascade::of(rules),
-            ..sequence
-        }
-    }
-
-    /// Goes through the rules before a position that are about all blocks alike.
-    fn pass(&mut self, position: usize, way: &mut Way, traffic: &mut Traffic) {
-        let number = |position: usize| self.positions.partition_point(|known| *known < position);
-        let rules: Range<usize> = number(way.next)..number(position);
-        way.next = position;
-        if rules.is_empty() {
-            return;
-        }
-        let Way {
-            back, gone, out, ..
-        } = *way;
-        let mut sinks = [out.accepted, out.dropped, back, out.untracked, gone];
-        way.here = self.rules.pass(rules, way.here, &mut sinks, traffic);
-        [
-            way.out.accepted,
-            way.out.dropped,
-            way.back,
-            way.out.untracked,
-            way.gone,
-        ] = sinks;
-    }
 }
 
 impl Walker<'_> {
@@ -578,110 +364,12 @@ impl Walker<'_> {
 }
 
 impl Step {
-    /// Splits a block by what the rule takes of it.
-    fn apply(&self, at: &At<'_>, block: Block, here: TrafficId, traffic: &mut Traffic) -> Pieces {
-        let carried = self.carried(at, here, traffic);
-        let mut pieces = Pieces::default();
-        let mut inside = Some(block.clone()).filter(|_| carried != Traffic::NONE);
-        for (negated, side, number) in &self.nets {
-            let Some((part, column)) = inside.zip(at.columns.nets.get(*number)) else {
-                inside = None;
-                break;
-            };
-            let (yes, no) = part.split(*side, column);
-            let (yes, no) = if *negated { (no, yes) } else { (yes, no) };
-            pieces.missed.extend(no);
-            inside = yes;
-        }
-        let Some(inside) = inside else {
-            return Pieces {
-                missed: vec![block],
-                hit: Vec::new(),
-            };
-        };
-        pieces.hit.push((inside, carried));
-        for (negated, side, number) in &self.services {
-            let groups = at
-                .columns
-                .services
-                .get(*number)
-                .map_or(&[][..], Vec::as_slice);
-            pieces.refine(*side, groups, *negated, traffic);
-        }
-        if at.state == State::New {
-            self.connections
-                .iter()
-                .filter_map(|(_, origin)| *origin)
-                .for_each(|number| pieces.ask_origin(at, number, traffic));
-        }
-        pieces
-    }
-
-    /// Returns the effect of the rule on packets, without its conditions on addresses, or `None` if
-    /// the effect depends on more than the headers of packets.
-    fn taken(&self, carried: TrafficId, goto: Option<usize>) -> Option<Taken<5>> {
-        if self.asks_origin() {
-            return None;
-        }
-        match self.act {
-            Act::Accept => Some(Taken::into_sink(ACCEPTED, carried)),
-            Act::Drop => Some(Taken::into_sink(DROPPED, carried)),
-            Act::Return => Some(Taken::into_sink(BACK, carried)),
-            Act::Log => Some(Taken::NOTHING),
-            Act::NoTrack => Some(Taken {
-                off: Traffic::NONE,
-                ..Taken::into_sink(UNTRACKED, carried)
-            }),
-            Act::Goto(other) if goto == Some(other) => Some(Taken::into_sink(GONE, carried)),
-            Act::Jump(_) | Act::Goto(_) => None,
-        }
-    }
-
     /// Whether it sends packets through another chain at once.
     fn sends(&self, goto: Option<usize>) -> bool {
         match self.act {
             Act::Jump(_) => true,
             Act::Goto(chain) => goto != Some(chain),
             Act::Accept | Act::Drop | Act::Return | Act::Log | Act::NoTrack => false,
-        }
-    }
-
-    /// Whether it asks about no address.
-    fn asks_nothing(&self) -> bool {
-        self.nets.is_empty() && self.services.is_empty()
-    }
-
-    /// Whether all that it asks of addresses is that one is not among some.
-    pub(super) fn excludes_only(&self) -> bool {
-        matches!(self.nets.as_slice(), [(true, _, _)]) && self.services.is_empty()
-    }
-
-    /// Whether it asks for the original destination of a connection.
-    fn asks_origin(&self) -> bool {
-        self.connections.iter().any(|(_, origin)| origin.is_some())
-    }
-
-    /// What of some traffic meets all conditions but those on addresses.
-    fn carried(&self, at: &At<'_>, here: TrafficId, traffic: &mut Traffic) -> TrafficId {
-        let arrives = |(negated, asked): &(bool, Interface)| {
-            at.hook.arrives().is_some_and(|name| asked.is(name)) != *negated
-        };
-        let leaves =
-            |(negated, asked): &(bool, String)| (at.hook.leaves() == Some(asked)) != *negated;
-        let leads_back =
-            |(negated, is_loose): &(bool, bool)| leads_back(at.reverse_path, *is_loose) != *negated;
-        let is_in = |states: &Option<States>| match states {
-            Some((negated, states)) => states.contains(&at.state) != *negated,
-            None => !matches!(at.state, State::Untracked | State::Invalid),
-        };
-        let matches = self.arrives.iter().all(arrives)
-            && self.leaves.iter().all(leaves)
-            && self.reverse_paths.iter().all(leads_back)
-            && self.connections.iter().all(|(states, _)| is_in(states));
-        if matches {
-            traffic.and(here, self.traffic)
-        } else {
-            Traffic::NONE
         }
     }
 }
@@ -695,62 +383,15 @@ fn is_known(state: State) -> bool {
     }
 }
 
-impl Pieces {
-    /// Splits what is hit by the sets of traffic that places have; a place is in just one.
-    fn refine(
-        &mut self,
-        side: Side,
-        groups: &[(TrafficId, Members)],
-        negated: bool,
-        traffic: &mut Traffic,
-    ) {
-        let parts = |(block, hit): (Block, TrafficId)| {
-            groups
-                .iter()
-                .filter_map(move |(own, places)| Some((block.split(side, places).0?, hit, *own)))
-                .collect::<Vec<_>>()
-        };
-        for (part, hit, own) in std::mem::take(&mut self.hit).into_iter().flat_map(parts) {
-            let hit = if negated {
-                traffic.less(hit, own)
-            } else {
-                traffic.and(hit, own)
-            };
-            self.put(part, hit);
-        }
-    }
-
-    fn put(&mut self, part: Block, hit: TrafficId) {
-        match hit {
-            Traffic::NONE => self.missed.push(part),
-            hit => self.hit.push((part, hit)),
-        }
-    }
-
-    fn ask_origin(&mut self, at: &At<'_>, number: usize, traffic: &mut Traffic) {
-        let Some(origins) = at.origins else {
-            return self.refine(
-                Side::Destination,
-                at.columns
-                    .origins
-                    .get(number)
-                    .map_or(&[][..], Vec::as_slice),
-                false,
-                traffic,
-            );
-        };
-        let own = origins.get(number).copied().unwrap_or(Traffic::NONE);
-        for (block, hit) in std::mem::take(&mut self.hit) {
-            self.put(block, traffic.and(hit, own));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::net::{PortRange, Protocol};
-    use crate::packet_space::Cuts;
+    use crate::net::{PortRange, Protocol, Side};
+    use crate::netfilter::Columns;
+    use crate::packet::ReversePath;
+    use crate::packet_space::{Cuts, Members};
 
     /// So many that blocks are found by an index.
     const PLACES: usize = 150;
