@@ -16,7 +16,8 @@ use crate::packet_space::{
 };
 use crate::resolve::Resolved;
 use crate::semantics::source_validation::{Claim, Validation};
-use crate::verify::expected::{Owed, Place, Policy};
+use crate::verify::crossing::{Place, Policy};
+use crate::verify::expected::Owed;
 use crate::verify::host_endpoints;
 
 /// All classes of a family's addresses by number, and what is known of them.

@@ -16,7 +16,8 @@ use crate::netfilter::{At, Early, Out, Symbolic};
 use crate::packet::{Hook, Original, ReversePath};
 use crate::packet_space::{Block, Members, Traffic, TrafficId, merged};
 use crate::verify::address_class::{Ground, Kind, Part};
-use crate::verify::expected::{Between, EarlyOwed, Fates, Owed, Policy, Portion};
+use crate::verify::crossing::{Between, Policy};
+use crate::verify::expected::{EarlyOwed, Fates, Owed, Portion};
 use crate::verify::witness::{self, Collector};
 
 /// A family's comparison.

@@ -17,7 +17,8 @@ use crate::packet_space::{Class, ClassId, Cuts, Traffic, TrafficId};
 use crate::policy::{Icmp, IcmpMatch, List, ProtocolMatch};
 use crate::resolve::HostEndpointId;
 use crate::semantics::node::{IPIP, NEIGHBOUR_MESSAGES, VXLAN_PORT};
-use crate::semantics::source_validation::{self, Claim};
+use crate::semantics::source_validation;
+use crate::verify::crossing::Between;
 use crate::verify::host_endpoints::Hosts;
 
 /// A node's duties.
@@ -29,37 +30,6 @@ pub(super) struct Owed<'run, 'input> {
     pub(super) encapsulated: TrafficId,
     /// Failsafe ports, by the class at the far end, the direction, and whether replies count.
     pub(super) failsafes: RefCell<FxHashMap<(ClassId, Direction, bool), TrafficId>>,
-}
-
-/// Where packets come from or go to, as the node sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Place {
-    pub(super) address: IpAddr,
-    pub(super) class: ClassId,
-    /// Whether an endpoint of this node has it.
-    pub(super) is_local: bool,
-    /// Whether it is in the node's pod ranges and no endpoint's, and that matters.
-    pub(super) is_unknown: bool,
-    /// Whose it is, where packets come from it.
-    pub(super) claim: Claim,
-}
-
-/// Two places, and where their packets are met.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Between<'run> {
-    pub(super) source: Place,
-    pub(super) destination: Place,
-    pub(super) hook: &'run Hook,
-    pub(super) policy: Policy,
-}
-
-/// What endpoints' policies allow between two places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Policy {
-    /// Of the source, where it is an endpoint of this node.
-    pub(super) leaves: TrafficId,
-    /// Of the destination, where it is an endpoint of this node.
-    pub(super) enters: TrafficId,
 }
 
 /// What ought to become of packets before the filter table.
@@ -168,14 +138,6 @@ impl Fates {
         accepted: Traffic::NONE,
         dropped: Traffic::NONE,
         is_by_policy: false,
-    };
-}
-
-impl Policy {
-    /// Where nobody asks.
-    pub(super) const NONE: Policy = Policy {
-        leaves: Traffic::NONE,
-        enters: Traffic::NONE,
     };
 }
 
@@ -494,16 +456,6 @@ impl Owed<'_, '_> {
             .ask((host, List::Normal, direction), between, way.traffic);
         way.decide(said.denied, Verdict::Drop);
         way.decide_rest(Verdict::Accept);
-    }
-}
-
-impl Between<'_> {
-    pub(super) fn family(&self) -> Family {
-        if self.source.address.is_ipv4() {
-            Family::V4
-        } else {
-            Family::V6
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::net::{Cidr, Direction, Family, Side};
 use crate::packet_space::{ClassId, SideId, Sides, Traffic, TrafficId, Workshop};
 use crate::policy::{Action, DefaultAction, HostEndpoint, List, Rule};
 use crate::resolve::{HostEndpointId, HostsOnNode, Resolved};
-use crate::verify::expected::Between;
+use crate::verify::crossing::Between;
 
 /// The host endpoints of a node with what their lists say.
 #[derive(Debug)]

@@ -25,6 +25,7 @@
 //!   policy of host endpoints), all this is done once for each kind of that.
 
 mod compare;
+mod crossing;
 mod host_endpoints;
 mod interfaces;
 mod expected;

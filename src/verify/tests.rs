@@ -30,7 +30,8 @@ use crate::semantics::evaluate::Evaluator;
 use crate::semantics::node::Node;
 use crate::semantics::source_validation::Validation;
 use crate::source::Files;
-use crate::verify::expected::{self, Between, Fates, Owed, Place, Policy, Portion};
+use crate::verify::crossing::{Between, Place, Policy};
+use crate::verify::expected::{self, Fates, Owed, Portion};
 use crate::verify::{Hosts, address_class};
 
 /// Packets of a node under each choice of options.
@@ -202,7 +203,10 @@ fn compare(
         ("filter.v6.rules", nothing),
     ];
     let kernel = Kernel::of_holdings(&Holdings::of_kernel(files).unwrap());
-    let places = Places::told_apart(resolved, address_class::lists(resolved, node, options, &kernel));
+    let places = Places::told_apart(
+        resolved,
+        address_class::lists(resolved, node, options, &kernel),
+    );
     let hosts = Hosts::of(
         node,
         &mut Workshop {

@@ -8,7 +8,7 @@ use crate::packet::{Flow, Hook, Original, Packet, ReversePath, Verdict};
 use crate::packet_space::Class;
 use crate::semantics::node::{Expected, Node};
 use crate::verify::MOST_WITNESSES;
-use crate::verify::expected::Between;
+use crate::verify::crossing::Between;
 
 /// A packet that scripts decide otherwise than policy.
 #[derive(Debug)]
