@@ -52,12 +52,12 @@ pub mod cli;
 use bundle::NodePart;
 use diagnostic::{Code, Diagnostic, Diagnostics};
 use inventory::{Inventory, NodeId};
-use options::Options;
-use policy::{PolicySet, Staging};
-use render::Templates;
-use resolve::Resolved;
+use options::CompileOptions;
+use policy::{PolicySet, StagedPolicies};
+use render::TemplateSet;
+use resolve::ResolvedPolicy;
 use ruleset::{CheckedScripts, ScriptError};
-use source::Files;
+use source::SourceFiles;
 
 /// The input of a compile, read and checked.
 #[derive(Debug)]
@@ -71,12 +71,12 @@ pub struct Input {
 }
 
 /// Texts to checked policy and inventory. The result may be used when `found` has no errors.
-pub fn read(files: &Files, staging: Staging, found: &mut Diagnostics) -> Input {
-    let mut manifest = manifest::Reader::default();
-    let mut inventory = inventory::Builder::default();
+pub fn read(files: &SourceFiles, staging: StagedPolicies, found: &mut Diagnostics) -> Input {
+    let mut manifest = manifest::ManifestReader::default();
+    let mut inventory = inventory::InventoryBuilder::default();
     document::for_each(files, found, &mut |object, found| {
-        manifest.take(&object, found);
-        inventory.take(&object, found);
+        manifest.ingest(&object, found);
+        inventory.ingest(&object, found);
     });
     let manifest = manifest.finish();
     manifest
@@ -99,10 +99,10 @@ pub fn read(files: &Files, staging: Staging, found: &mut Diagnostics) -> Input {
 /// # Errors
 /// When a template of the user's does not render, or adds what no script may hold.
 pub fn compile(
-    resolved: &Resolved<'_>,
+    resolved: &ResolvedPolicy<'_>,
     node: NodeId,
-    options: &Options,
-    templates: &Templates,
+    options: &CompileOptions,
+    templates: &TemplateSet,
     found: &mut Diagnostics,
 ) -> Result<Option<NodePart>, Diagnostic> {
     let program = lower::to_chains(resolved, node, options, found);

@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 
 use palisade::diagnostic::Diagnostics;
-use palisade::diff::{self, Change};
-use palisade::options::Options;
-use palisade::output::Printed;
-use palisade::policy::Staging;
-use palisade::source::Files;
+use palisade::diff::{self, ConnectionChange};
+use palisade::options::CompileOptions;
+use palisade::output::BufferedOutput;
+use palisade::policy::StagedPolicies;
+use palisade::source::SourceFiles;
 use palisade::{Input, report, resolve};
 
 use super::timed;
@@ -59,9 +59,9 @@ fn compare(stage: &str, [old, new]: [(&str, &str); 2], out: &mut dyn Write) -> i
         )
     });
     let mut difference = timed(stage, out, || {
-        diff::between(&before, &after, &Options::default())
+        diff::between(&before, &after, &CompileOptions::default())
     })?;
-    let pairs = |change: &Change<'_>| {
+    let pairs = |change: &ConnectionChange<'_>| {
         change
             .blocks
             .iter()
@@ -72,24 +72,24 @@ fn compare(stage: &str, [old, new]: [(&str, &str); 2], out: &mut dyn Write) -> i
         difference.changes.len(),
         difference.changes.iter().map(pairs).sum(),
     );
-    let files = diff::Both {
+    let files = diff::OldNew {
         old: &files,
         new: &files,
     };
-    let comparison = report::diff::Comparison::new(
+    let comparison = report::diff::DiffReport::new(
         &mut difference,
         files,
-        diff::Both {
+        diff::OldNew {
             old: "old",
             new: "new",
         },
         None,
     );
     let text = timed("as text", out, || {
-        Printed::of(|out| report::diff::text(&comparison, out))
+        BufferedOutput::capture(|out| report::diff::text(&comparison, out))
     })?;
     let json = timed("as JSON", out, || {
-        Printed::of(|out| report::diff::json(&comparison, out))
+        BufferedOutput::capture(|out| report::diff::json(&comparison, out))
     })?;
     let (text, json) = (text.as_str().len(), json.as_str().len());
     writeln!(
@@ -98,13 +98,17 @@ fn compare(stage: &str, [old, new]: [(&str, &str); 2], out: &mut dyn Write) -> i
     )
 }
 
-fn read(inventory: &str, policies: &str) -> io::Result<(Files, Input)> {
-    let mut files = Files::default();
+fn read(inventory: &str, policies: &str) -> io::Result<(SourceFiles, Input)> {
+    let mut files = SourceFiles::default();
     for (name, text) in [("inventory.json", inventory), ("policies.yaml", policies)] {
         files
             .add(name, text.to_owned())
             .map_err(|length| io::Error::other(format!("`{name}` has {length} bytes")))?;
     }
-    let input = palisade::read(&files, Staging::Proposed, &mut Diagnostics::default());
+    let input = palisade::read(
+        &files,
+        StagedPolicies::Proposed,
+        &mut Diagnostics::default(),
+    );
     Ok((files, input))
 }

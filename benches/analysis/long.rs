@@ -6,13 +6,13 @@
 use std::io::{self, Write};
 
 use palisade::diagnostic::Diagnostics;
-use palisade::netfilter::Kernel;
-use palisade::options::Options;
-use palisade::policy::Staging;
-use palisade::render::{self, Templates};
+use palisade::netfilter::NodeKernel;
+use palisade::options::CompileOptions;
+use palisade::policy::StagedPolicies;
+use palisade::render::{self, TemplateSet};
 use palisade::ruleset::CheckedScripts;
 use palisade::semantics::evaluate::Evaluator;
-use palisade::source::Files;
+use palisade::source::SourceFiles;
 use palisade::{lower, resolve, verify};
 
 use crate::processor;
@@ -199,13 +199,13 @@ pub(crate) fn measure(out: &mut dyn Write) -> io::Result<()> {
 
 /// Seconds that the proof of a node with a policy takes.
 fn proof(shape: &Shape, rules: usize) -> io::Result<f64> {
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     let length = |length| io::Error::other(format!("the policy has {length} bytes"));
     files
         .add("policy.yaml", cluster(shape, rules))
         .map_err(length)?;
     let mut found = Diagnostics::default();
-    let input = palisade::read(&files, Staging::Proposed, &mut found);
+    let input = palisade::read(&files, StagedPolicies::Proposed, &mut found);
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
     assert!(!found.has_errors(), "{found:?}");
     let node = resolved
@@ -214,9 +214,9 @@ fn proof(shape: &Shape, rules: usize) -> io::Result<f64> {
         .next()
         .map(|(node, _)| node);
     let node = node.ok_or_else(|| io::Error::other("no node"))?;
-    let options = Options::default();
+    let options = CompileOptions::default();
     let templates =
-        Templates::new(&[]).map_err(|diagnostic| io::Error::other(diagnostic.message))?;
+        TemplateSet::new(&[]).map_err(|diagnostic| io::Error::other(diagnostic.message))?;
     let program = lower::to_chains(&resolved, node, &options, &mut found);
     let scripts = render::to_text(&program, &templates)
         .map_err(|diagnostic| io::Error::other(diagnostic.message))?;
@@ -224,8 +224,8 @@ fn proof(shape: &Shape, rules: usize) -> io::Result<f64> {
     let before = processor();
     let checked =
         CheckedScripts::read(scripts.files(), &options.extensions).map_err(io::Error::other)?;
-    let kernel = Kernel::load(&checked);
-    let evaluator = Evaluator::of(&resolved);
+    let kernel = NodeKernel::load(&checked);
+    let evaluator = Evaluator::new(&resolved);
     let verification = verify::of_kernel(&evaluator, node, &options, &kernel);
     let spent = processor().saturating_sub(before).as_secs_f64();
     assert!(

@@ -26,22 +26,22 @@ use std::io::{self, Write};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use palisade::connectivity::peers::{By, Peers};
-use palisade::connectivity::{self, Asked};
+use palisade::connectivity::peers::{PeerGrouping, PeerList};
+use palisade::connectivity::{self, ConnectivityQuery};
 use palisade::diagnostic::Diagnostics;
-use palisade::explain::query::{self, Question};
+use palisade::explain::query::{self, Query};
 use palisade::inventory::Endpoint;
-use palisade::netfilter::Kernel;
-use palisade::options::Options;
-use palisade::output::Sink;
-use palisade::packet_space::{Cuts, Space, Traffic};
-use palisade::policy::Staging;
-use palisade::render::{self, Templates};
-use palisade::resolve::{self, Resolved};
+use palisade::netfilter::NodeKernel;
+use palisade::options::CompileOptions;
+use palisade::output::OutputSink;
+use palisade::packet_space::{ClusterSpace, HeaderSpace, PartitionBuilder};
+use palisade::policy::StagedPolicies;
+use palisade::render::{self, TemplateSet};
+use palisade::resolve::{self, ResolvedPolicy};
 use palisade::ruleset::CheckedScripts;
 use palisade::semantics::evaluate::Evaluator;
-use palisade::semantics::path::Router;
-use palisade::source::Files;
+use palisade::semantics::path::FlowRouter;
+use palisade::source::SourceFiles;
 use palisade::{explain, lower, report, verify};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -71,7 +71,7 @@ fn measure(case: &cases::Case) -> io::Result<()> {
         "## {}: {}\n\n| stage | seconds | of processor |\n|---|---|---|",
         case.name, case.about
     )?;
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     let (mut inventory, mut policies) = (Vec::new(), Vec::new());
     generator::inventory(&case.shape, &mut inventory)?;
     policies::write(&case.shape, &mut policies)?;
@@ -88,32 +88,34 @@ fn measure(case: &cases::Case) -> io::Result<()> {
     }
     let mut found = Diagnostics::default();
     let input = timed("read", &mut out, || {
-        palisade::read(&files, Staging::Proposed, &mut found)
+        palisade::read(&files, StagedPolicies::Proposed, &mut found)
     })?;
     let resolved = timed("resolve::selectors", &mut out, || {
         resolve::selectors(&input.policies, &input.inventory, &mut found)
     })?;
     let mut traffic = timed("Cuts and Traffic::of", &mut out, || {
-        let mut cuts = Cuts::default();
+        let mut cuts = PartitionBuilder::default();
         cuts.of_policy(&resolved);
-        Traffic::of(&cuts)
+        HeaderSpace::of(&cuts)
     })?;
-    let space = timed("Space::of", &mut out, || Space::of(&resolved, &mut traffic))?;
+    let space = timed("Space::of", &mut out, || {
+        ClusterSpace::new(&resolved, &mut traffic)
+    })?;
     let peers = timed("Peers::of", &mut out, || {
-        Peers::of(resolved.inventory, &space, By::Workload)
+        PeerList::group(resolved.inventory, &space, PeerGrouping::Workload)
     })?;
-    let asked = Asked {
-        by: By::Workload,
+    let asked = ConnectivityQuery {
+        by: PeerGrouping::Workload,
         from: Vec::new(),
         to: Vec::new(),
         what: Vec::new(),
     };
     let answer = timed("connectivity::of, with the space", &mut out, || {
-        connectivity::of(&resolved, &asked)
+        connectivity::list(&resolved, &asked)
     })?;
     let answer = answer.map_err(|diagnostic| io::Error::other(diagnostic.message))?;
     timed("as text", &mut out, || {
-        report::connectivity::text(&answer, &mut Sink::on(&mut io::sink()))
+        report::connectivity::text(&answer, &mut OutputSink::on(&mut io::sink()))
     })?;
     diff::measure(&inventory, &policies, &mut out)?;
     eval(&resolved, &mut out)?;
@@ -132,13 +134,13 @@ fn measure(case: &cases::Case) -> io::Result<()> {
 }
 
 /// One node's scripts, proven.
-fn verified(resolved: &Resolved<'_>, out: &mut dyn Write) -> io::Result<()> {
+fn verified(resolved: &ResolvedPolicy<'_>, out: &mut dyn Write) -> io::Result<()> {
     let Some((node, _)) = resolved.inventory.nodes_with_ids().next() else {
         return Ok(());
     };
-    let (options, mut found) = (Options::default(), Diagnostics::default());
+    let (options, mut found) = (CompileOptions::default(), Diagnostics::default());
     let templates =
-        Templates::new(&[]).map_err(|diagnostic| io::Error::other(diagnostic.message))?;
+        TemplateSet::new(&[]).map_err(|diagnostic| io::Error::other(diagnostic.message))?;
     let program = lower::to_chains(resolved, node, &options, &mut found);
     let scripts = render::to_text(&program, &templates)
         .map_err(|diagnostic| io::Error::other(diagnostic.message))?;
@@ -146,8 +148,10 @@ fn verified(resolved: &Resolved<'_>, out: &mut dyn Write) -> io::Result<()> {
     let read = || CheckedScripts::read(scripts.files(), &options.extensions);
     let checked =
         timed("CheckedScripts::read, of one node", out, read)?.map_err(io::Error::other)?;
-    let kernel = timed("Kernel::load, of one node", out, || Kernel::load(&checked))?;
-    let evaluator = timed("Evaluator::of", out, || Evaluator::of(resolved))?;
+    let kernel = timed("Kernel::load, of one node", out, || {
+        NodeKernel::load(&checked)
+    })?;
+    let evaluator = timed("Evaluator::of", out, || Evaluator::new(resolved))?;
     let verification = timed("verify::of_kernel", out, || {
         verify::of_kernel(&evaluator, node, &options, &kernel)
     })?;
@@ -161,7 +165,7 @@ fn verified(resolved: &Resolved<'_>, out: &mut dyn Write) -> io::Result<()> {
 
 /// Questions about single connections, each with a router and an evaluator of its own, as `palisade
 /// eval` has them.
-fn eval(resolved: &Resolved<'_>, out: &mut dyn Write) -> io::Result<()> {
+fn eval(resolved: &ResolvedPolicy<'_>, out: &mut dyn Write) -> io::Result<()> {
     let addressed: Vec<&Endpoint> = resolved
         .inventory
         .endpoints
@@ -169,7 +173,7 @@ fn eval(resolved: &Resolved<'_>, out: &mut dyn Write) -> io::Result<()> {
         .filter(|endpoint| !endpoint.addresses.is_empty())
         .collect();
     let last = addressed.len().saturating_sub(1);
-    let options = Options::default();
+    let options = CompileOptions::default();
     let mut spent: Vec<Duration> = Vec::new();
     for index in 0..ASKED {
         let [from, to] =
@@ -178,19 +182,22 @@ fn eval(resolved: &Resolved<'_>, out: &mut dyn Write) -> io::Result<()> {
             return Ok(());
         };
         let parsed = |text: String| text.parse().map_err(io::Error::other);
-        let question = Question {
+        let question = Query {
             from: parsed(from.notation())?,
             to: parsed(to.notation())?,
-            traffic: query::Traffic::from_str("tcp/443").map_err(io::Error::other)?,
+            traffic: query::QueryTraffic::from_str("tcp/443").map_err(io::Error::other)?,
             source_port: None,
         };
         let started = Instant::now();
-        let evaluator = Evaluator::of(resolved);
+        let evaluator = Evaluator::new(resolved);
         let cases = question
             .cases(&evaluator, &options)
             .map_err(|diagnostic| io::Error::other(diagnostic.message))?;
-        let groups =
-            explain::answer_on_nodes(&evaluator, &mut Router::of(&evaluator, &options), &cases);
+        let groups = explain::answer_on_nodes(
+            &evaluator,
+            &mut FlowRouter::new(&evaluator, &options),
+            &cases,
+        );
         spent.push(started.elapsed());
         assert!(!groups.is_empty());
     }

@@ -6,9 +6,9 @@ use std::io;
 use std::net::Ipv6Addr;
 use std::path::Path;
 
-use palisade::bundle::{Counts, NodePart, Provenance, Writer};
+use palisade::bundle::{BundleWriter, NodePart, Provenance, ScriptCounts};
 use palisade::net::Family;
-use palisade::render::Scripts;
+use palisade::render::NodeScripts;
 
 /// The size of a bundle.
 #[derive(Clone, Copy)]
@@ -46,18 +46,18 @@ const NEW: usize = 999_999;
 /// Writes the bundle.
 pub(super) fn write(size: Size, edit: Edit, place: &Path) -> io::Result<()> {
     let [filter_v4, filter_v6] = Family::BOTH.map(|family| filter(size, edit, family));
-    let scripts = Scripts {
+    let scripts = NodeScripts {
         sets: sets(size, edit),
         filter_v4,
         filter_v6,
         early: Vec::new(),
     };
-    let table = Counts::Table {
+    let table = ScriptCounts::Table {
         chains: 0,
         rules: size.rules,
     };
     let counts = vec![
-        Counts::Sets {
+        ScriptCounts::Sets {
             sets: size.sets,
             members: size.sets * size.members,
         },
@@ -66,7 +66,7 @@ pub(super) fn write(size: Size, edit: Edit, place: &Path) -> io::Result<()> {
     ];
     let failure =
         |diagnostic: palisade::diagnostic::Diagnostic| io::Error::other(diagnostic.message);
-    let mut writer = Writer::new(
+    let mut writer = BundleWriter::new(
         place,
         Provenance {
             inputs: format!("{edit:?}"),

@@ -7,15 +7,15 @@ use std::ops::{Add, Sub};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use palisade::bundle::{Counts, NodePart, Provenance, Writer, input_digest};
+use palisade::bundle::{BundleWriter, NodePart, Provenance, ScriptCounts, input_digest};
 use palisade::diagnostic::{Diagnostic, Diagnostics, print};
 use palisade::inventory::{self, Inventory, NodeId};
-use palisade::options::Options;
+use palisade::options::CompileOptions;
 use palisade::policy::{self, PolicySet};
-use palisade::render::{self, Templates};
-use palisade::resolve::{self, Resolved};
+use palisade::render::{self, TemplateSet};
+use palisade::resolve::{self, ResolvedPolicy};
 use palisade::ruleset::CheckedScripts;
-use palisade::source::Files;
+use palisade::source::SourceFiles;
 use palisade::{document, lower, manifest};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -45,7 +45,7 @@ pub(super) fn compile(case: &Case, directory: &Path) -> io::Result<()> {
             .take(1)
             .collect(),
     };
-    let writer = Writer::new(
+    let writer = BundleWriter::new(
         &bundle(directory),
         Provenance {
             inputs: digest,
@@ -62,8 +62,8 @@ pub(super) fn compile(case: &Case, directory: &Path) -> io::Result<()> {
     io::stdout().write_all(table(case, input, &stages, &output).as_bytes())
 }
 
-fn texts(directory: &Path) -> io::Result<Files> {
-    let mut files = Files::default();
+fn texts(directory: &Path) -> io::Result<SourceFiles> {
+    let mut files = SourceFiles::default();
     for name in [INVENTORY, POLICIES] {
         let text = fs::read_to_string(directory.join(name))?;
         files
@@ -75,19 +75,19 @@ fn texts(directory: &Path) -> io::Result<Files> {
 
 /// As `palisade::read`, with a clock for each reader.
 fn read(
-    files: &Files,
+    files: &SourceFiles,
     stages: &mut Stages,
     found: &mut Diagnostics,
 ) -> (PolicySet, Inventory, String) {
-    let mut written = manifest::Reader::default();
-    let mut cluster = inventory::Builder::default();
+    let mut written = manifest::ManifestReader::default();
+    let mut cluster = inventory::InventoryBuilder::default();
     let [mut in_manifest, mut in_inventory] = [Time::default(); 2];
     let clock = Clock::start();
     document::for_each(files, found, &mut |object, found| {
         let mut lap = Clock::start();
-        written.take(&object, found);
+        written.ingest(&object, found);
         in_manifest = in_manifest + lap.lap();
-        cluster.take(&object, found);
+        cluster.ingest(&object, found);
         in_inventory = in_inventory + lap.lap();
     });
     stages.add(
@@ -99,7 +99,7 @@ fn read(
     let manifest = written.finish();
     let inventory = stages.time("inventory finish", || cluster.finish(&manifest, found));
     let policies = stages.time("policy::check", || {
-        policy::check(manifest, policy::Staging::Proposed, found)
+        policy::check(manifest, policy::StagedPolicies::Proposed, found)
     });
     let digest = stages.time("bundle::input_digest", || {
         input_digest(&policies, &inventory)
@@ -119,12 +119,15 @@ struct Output {
 }
 
 fn render_nodes(
-    resolved: &Resolved<'_>,
+    resolved: &ResolvedPolicy<'_>,
     nodes: &[NodeId],
-    mut writer: Writer,
+    mut writer: BundleWriter,
     (stages, found): (&mut Stages, &mut Diagnostics),
 ) -> io::Result<Output> {
-    let (options, templates) = (Options::default(), Templates::new(&[]).map_err(failure)?);
+    let (options, templates) = (
+        CompileOptions::default(),
+        TemplateSet::new(&[]).map_err(failure)?,
+    );
     let mut output = Output::default();
     for node in nodes {
         let program = stages.time("lower::to_chains", || {
@@ -167,11 +170,11 @@ impl Output {
         let mut tables = self.tables.iter_mut();
         for counts in &part.counts {
             match counts {
-                Counts::Sets { sets, members } => {
+                ScriptCounts::Sets { sets, members } => {
                     self.sets += sets;
                     self.members += members;
                 }
-                Counts::Table { chains, rules } => tables
+                ScriptCounts::Table { chains, rules } => tables
                     .next()
                     .into_iter()
                     .for_each(|table| *table = (table.0 + chains, table.1 + rules)),
@@ -346,7 +349,7 @@ fn megabytes(bytes: usize) -> f64 {
 }
 
 /// An error where the input has one: the generator is wrong then.
-fn refuse(found: &Diagnostics, files: &Files) -> io::Result<()> {
+fn refuse(found: &Diagnostics, files: &SourceFiles) -> io::Result<()> {
     match found.has_errors() {
         true => Err(io::Error::other(
             found

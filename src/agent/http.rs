@@ -12,14 +12,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Answers `GET /metrics` with the text that it was given last.
 #[derive(Debug)]
-pub struct Listener {
+pub struct MetricsServer {
     text: Arc<Mutex<Arc<str>>>,
     address: SocketAddr,
 }
 
 /// What bounds the connections of a server.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct ConnectionLimits {
     /// Connections that are open at the same time. One more takes the place of the oldest.
     pub(super) connections: usize,
     /// How long a connection may last, from the moment when it is accepted.
@@ -27,7 +27,7 @@ pub(super) struct Limits {
 }
 
 /// Ten seconds are what Prometheus waits for an answer.
-pub(super) const LIMITS: Limits = Limits {
+pub(super) const LIMITS: ConnectionLimits = ConnectionLimits {
     connections: 32,
     time: Duration::from_secs(10),
 };
@@ -43,7 +43,7 @@ const STEPS: usize = 16;
 /// The content type of Prometheus's text format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-impl Listener {
+impl MetricsServer {
     /// Listens at an address.
     ///
     /// # Errors
@@ -52,14 +52,14 @@ impl Listener {
         Self::with(address, LIMITS)
     }
 
-    pub(super) fn with(address: SocketAddr, limits: Limits) -> io::Result<Self> {
+    pub(super) fn with(address: SocketAddr, limits: ConnectionLimits) -> io::Result<Self> {
         let socket = TcpListener::bind(address)?;
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         let text = Arc::new(Mutex::new(Arc::from("")));
 
         let shown = Arc::clone(&text);
-        let server = Server {
+        let server = ServerThread {
             socket,
             limits,
             shown,
@@ -84,41 +84,41 @@ impl Listener {
 }
 
 /// The thread that serves.
-struct Server {
+struct ServerThread {
     socket: TcpListener,
-    limits: Limits,
+    limits: ConnectionLimits,
     shown: Arc<Mutex<Arc<str>>>,
     /// The oldest first.
-    connections: Vec<Connection>,
+    connections: Vec<ClientConnection>,
     /// Set if no connection is accepted for now.
     pause_until: Option<Instant>,
 }
 
 /// A client.
-struct Connection {
+struct ClientConnection {
     stream: TcpStream,
     deadline: Instant,
-    state: State,
+    state: ConnectionPhase,
 }
 
 /// How far a connection is.
-enum State {
+enum ConnectionPhase {
     /// These bytes of the request were read.
     Reads(Vec<u8>),
     /// So many bytes of the answer were written.
-    Writes(Answer, usize),
+    Writes(HttpResponse, usize),
     /// All is written. What the client still sends is read and ignored: the kernel would take back
     /// an answer under way if the connection ended with bytes unread.
     Ends,
 }
 
 /// An answer, whose body is that of other answers too.
-struct Answer {
+struct HttpResponse {
     head: String,
     body: Arc<str>,
 }
 
-impl Server {
+impl ServerThread {
     fn run(mut self) {
         loop {
             self.wait();
@@ -140,7 +140,11 @@ impl Server {
         let timeout =
             left.and_then(|left| Timespec::try_from(left + Duration::from_millis(1)).ok());
 
-        let mut waiting: Vec<PollFd<'_>> = self.connections.iter().map(Connection::event).collect();
+        let mut waiting: Vec<PollFd<'_>> = self
+            .connections
+            .iter()
+            .map(ClientConnection::event)
+            .collect();
         if self.pause_until.is_none() {
             waiting.push(PollFd::new(&self.socket, PollFlags::IN));
         }
@@ -175,10 +179,10 @@ impl Server {
             self.connections.remove(0);
         }
         let deadline = Instant::now() + self.limits.time;
-        let mut connection = Connection {
+        let mut connection = ClientConnection {
             stream,
             deadline,
-            state: State::Reads(Vec::new()),
+            state: ConnectionPhase::Reads(Vec::new()),
         };
         // most requests are there already, and need no turn of their own
         if connection.goes_on(&self.shown) {
@@ -187,11 +191,11 @@ impl Server {
     }
 }
 
-impl Connection {
+impl ClientConnection {
     fn event(&self) -> PollFd<'_> {
         let flags = match &self.state {
-            State::Reads(_) | State::Ends => PollFlags::IN,
-            State::Writes(..) => PollFlags::OUT,
+            ConnectionPhase::Reads(_) | ConnectionPhase::Ends => PollFlags::IN,
+            ConnectionPhase::Writes(..) => PollFlags::OUT,
         };
         PollFd::new(&self.stream, flags)
     }
@@ -215,31 +219,31 @@ impl Connection {
     /// Reads or writes once. Returns whether there is more to do.
     fn step(&mut self, shown: &Mutex<Arc<str>>) -> io::Result<bool> {
         match &mut self.state {
-            State::Reads(read) => {
+            ConnectionPhase::Reads(read) => {
                 let mut chunk = [0; CHUNK];
                 let count = self.stream.read(&mut chunk)?;
                 read.extend_from_slice(chunk.get(..count).unwrap_or_default());
                 let is_all = count == 0 || read.len() >= LONGEST_REQUEST;
                 if let Some(answer) = answer(read, is_all, shown) {
-                    self.state = State::Writes(answer, 0);
+                    self.state = ConnectionPhase::Writes(answer, 0);
                 }
                 Ok(true)
             }
-            State::Writes(answer, written) => {
+            ConnectionPhase::Writes(answer, written) => {
                 *written += self.stream.write(answer.from(*written))?;
                 if answer.from(*written).is_empty() {
                     self.stream.shutdown(Shutdown::Write)?;
-                    self.state = State::Ends;
+                    self.state = ConnectionPhase::Ends;
                 }
                 Ok(true)
             }
-            State::Ends => Ok(self.stream.read(&mut [0; CHUNK])? > 0),
+            ConnectionPhase::Ends => Ok(self.stream.read(&mut [0; CHUNK])? > 0),
         }
     }
 }
 
-impl Answer {
-    fn of(status: &str, kind: &str, body: Arc<str>) -> Self {
+impl HttpResponse {
+    fn new(status: &str, kind: &str, body: Arc<str>) -> Self {
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: \
              close\r\n\r\n",
@@ -262,10 +266,10 @@ impl Answer {
 }
 
 /// Returns the answer to a request; `None` if the client is to send more of it.
-fn answer(read: &[u8], is_all: bool, shown: &Mutex<Arc<str>>) -> Option<Answer> {
+fn answer(read: &[u8], is_all: bool, shown: &Mutex<Arc<str>>) -> Option<HttpResponse> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);
-    let plain = |status, body: &str| Some(Answer::of(status, "text/plain", Arc::from(body)));
+    let plain = |status, body: &str| Some(HttpResponse::new(status, "text/plain", Arc::from(body)));
     match request.parse(read) {
         Ok(httparse::Status::Partial) if !is_all => return None,
         Ok(httparse::Status::Complete(_)) => {}
@@ -274,7 +278,7 @@ fn answer(read: &[u8], is_all: bool, shown: &Mutex<Arc<str>>) -> Option<Answer> 
     match (request.method, request.path) {
         (Some("GET"), Some("/metrics")) => {
             let text = Arc::clone(&shown.lock().unwrap_or_else(PoisonError::into_inner));
-            Some(Answer::of("200 OK", METRICS, text))
+            Some(HttpResponse::new("200 OK", METRICS, text))
         }
         (Some("GET"), _) => plain("404 Not Found", "the metrics are at /metrics\n"),
         _ => plain("405 Method Not Allowed", "only GET\n"),

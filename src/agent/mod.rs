@@ -1,6 +1,6 @@
 //! The loop of a node: a round when there is reason to, until it is told to stop.
 //!
-//! In: a [`World`] that tells what happens, a [`Pace`], and what a round does. Out: rounds, each
+//! In: a [`LoopEnvironment`] that tells what happens, a [`LoopTiming`], and what a round does. Out: rounds, each
 //! with its reason. A round that fails is tried again soon, and then less and less often; one that
 //! finds a lock held is tried again soon. Absent: what a round does.
 //!
@@ -13,14 +13,14 @@
 mod http;
 mod system;
 
-pub use http::Listener;
-pub use system::{System, Unwatchable, tell_ready, tell_stopping, write_metrics};
+pub use http::MetricsServer;
+pub use system::{SystemEvents, WatchFailure, tell_ready, tell_stopping, write_metrics};
 
 use std::time::Duration;
 
 /// What happened while the loop waited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub enum WakeEvent {
     /// The time is over.
     Elapsed,
     /// Something that is read has changed.
@@ -33,7 +33,7 @@ pub enum Event {
 
 /// Why there is a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum RoundReason {
     /// It is the first one.
     Start,
     /// The interval is over: look for drift.
@@ -48,7 +48,7 @@ pub enum Why {
 
 /// How a round went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
+pub enum RoundHealth {
     /// The kernel holds what it is to hold.
     Good,
     /// A lock is held by somebody else.
@@ -58,14 +58,14 @@ pub enum Health {
 }
 
 /// What happens round the loop.
-pub trait World {
+pub trait LoopEnvironment {
     /// Waits for an event, at most so long.
-    fn wait(&mut self, most: Duration) -> Event;
+    fn wait(&mut self, most: Duration) -> WakeEvent;
 }
 
 /// How long the loop waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub struct LoopTiming {
     /// Between rounds that succeed.
     pub interval: Duration,
     /// After the first one that fails; twice as long after each other, up to the interval or
@@ -76,7 +76,7 @@ pub struct Pace {
 /// The longest wait after failures, where the interval is shorter.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-impl Pace {
+impl LoopTiming {
     /// How long to wait after so many rounds in a row that failed.
     pub fn after(&self, failures: u32) -> Duration {
         match failures.checked_sub(1) {
@@ -90,27 +90,31 @@ impl Pace {
 }
 
 /// Goes round until told to stop.
-pub fn run(world: &mut dyn World, pace: &Pace, round: &mut dyn FnMut(Why) -> Health) {
+pub fn run(
+    world: &mut dyn LoopEnvironment,
+    pace: &LoopTiming,
+    round: &mut dyn FnMut(RoundReason) -> RoundHealth,
+) {
     let mut failures = 0u32;
-    let mut why = Why::Start;
+    let mut why = RoundReason::Start;
     loop {
         let wait = match round(why) {
-            Health::Good => {
+            RoundHealth::Good => {
                 failures = 0;
                 pace.interval
             }
-            Health::Busy => pace.retry.min(pace.interval),
-            Health::Failed => {
+            RoundHealth::Busy => pace.retry.min(pace.interval),
+            RoundHealth::Failed => {
                 failures = failures.saturating_add(1);
                 pace.after(failures)
             }
         };
         why = match world.wait(wait) {
-            Event::Stop => return,
-            Event::Changed => Why::Changed,
-            Event::Asked => Why::Asked,
-            Event::Elapsed if failures > 0 => Why::Retry,
-            Event::Elapsed => Why::Interval,
+            WakeEvent::Stop => return,
+            WakeEvent::Changed => RoundReason::Changed,
+            WakeEvent::Asked => RoundReason::Asked,
+            WakeEvent::Elapsed if failures > 0 => RoundReason::Retry,
+            WakeEvent::Elapsed => RoundReason::Interval,
         };
     }
 }

@@ -18,17 +18,17 @@ use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
-use crate::agent::{Event, World};
+use crate::agent::{LoopEnvironment, WakeEvent};
 use crate::bundle::read_file;
 
 /// Watches paths and signals; tells systemd, where it asks, that the loop is alive.
 #[derive(Debug)]
-pub struct System {
+pub struct SystemEvents {
     paths: Vec<PathBuf>,
     /// None where nothing could be watched yet.
     watch: Option<OwnedFd>,
     /// Why watching failed when it was tried last; each wait tries it again.
-    unwatched: Option<Unwatchable>,
+    unwatched: Option<WatchFailure>,
     stop: UnixStream,
     ask: UnixStream,
     /// How often systemd wants to hear of us.
@@ -37,7 +37,7 @@ pub struct System {
 
 /// What cannot be watched, and why.
 #[derive(Debug)]
-pub struct Unwatchable(&'static str, io::Error);
+pub struct WatchFailure(&'static str, io::Error);
 
 /// What is told of directories.
 const CHANGES: inotify::WatchFlags = inotify::WatchFlags::CLOSE_WRITE
@@ -57,15 +57,15 @@ const NEVER_SETTLED: Duration = Duration::from_secs(2);
 /// over.
 const MOST_DIRECTORIES: usize = 4096;
 
-impl System {
+impl SystemEvents {
     /// Watches files and directories, and everything below these. A path that is not there yet is
-    /// watched for in its directory. Where that cannot be done ([`System::unwatched`]), signals are
+    /// watched for in its directory. Where that cannot be done ([`SystemEvents::unwatched`]), signals are
     /// heard all the same.
     ///
     /// # Errors
     /// When the kernel gives no more pipes.
-    pub fn watching(paths: &[PathBuf]) -> Result<Self, Unwatchable> {
-        let deaf = |error| Unwatchable("signals", error);
+    pub fn watching(paths: &[PathBuf]) -> Result<Self, WatchFailure> {
+        let deaf = |error| WatchFailure("signals", error);
         let (stop, stopped) = UnixStream::pair().map_err(deaf)?;
         let (ask, asked) = UnixStream::pair().map_err(deaf)?;
         for (signal, end) in [(SIGTERM, &stopped), (SIGINT, &stopped), (SIGHUP, &asked)] {
@@ -88,7 +88,7 @@ impl System {
     }
 
     /// Why changes of files are not seen, or not all of them; none where they are.
-    pub fn unwatched(&self) -> Option<&Unwatchable> {
+    pub fn unwatched(&self) -> Option<&WatchFailure> {
         self.unwatched.as_ref()
     }
 
@@ -96,12 +96,12 @@ impl System {
     fn watch_anew(&mut self) {
         match watch(&self.paths) {
             Ok(watch) => (self.watch, self.unwatched) = (Some(watch), None),
-            Err(error) => self.unwatched = Some(Unwatchable("changes", error)),
+            Err(error) => self.unwatched = Some(WatchFailure("changes", error)),
         }
     }
 
     /// What happened within a time; none where that is nothing.
-    fn poll(&mut self, most: Duration) -> Option<Event> {
+    fn poll(&mut self, most: Duration) -> Option<WakeEvent> {
         let timeout = Timespec::try_from(most).unwrap_or(Timespec {
             tv_sec: i64::MAX,
             tv_nsec: 0,
@@ -114,29 +114,29 @@ impl System {
         let _ = poll(&mut waiting, Some(&timeout));
         let [stop, ask, watch] = waiting.map(|waiting| !waiting.revents().is_empty());
         match (stop, ask, watch) {
-            (true, _, _) => Some(Event::Stop),
+            (true, _, _) => Some(WakeEvent::Stop),
             (_, true, _) => {
                 let _ = self.ask.read(&mut [0; 64]);
-                Some(Event::Asked)
+                Some(WakeEvent::Asked)
             }
-            (_, _, true) => self.has_changed().then_some(Event::Changed),
+            (_, _, true) => self.has_changed().then_some(WakeEvent::Changed),
             (false, false, false) => None,
         }
     }
 
     /// Waits for the last of many changes, but not for ever.
-    fn settled(&mut self) -> Event {
+    fn settled(&mut self) -> WakeEvent {
         let begun = Instant::now();
         while begun.elapsed() < NEVER_SETTLED
             && let Some(event) = self.poll(SETTLED)
         {
-            if event != Event::Changed {
+            if event != WakeEvent::Changed {
                 return event;
             }
         }
         // directories may be others now
         self.watch_anew();
-        Event::Changed
+        WakeEvent::Changed
     }
 
     /// Takes what the watch has to say; whether it is about one of the paths.
@@ -165,20 +165,20 @@ impl System {
     }
 }
 
-impl World for System {
-    fn wait(&mut self, most: Duration) -> Event {
+impl LoopEnvironment for SystemEvents {
+    fn wait(&mut self, most: Duration) -> WakeEvent {
         let begun = Instant::now();
         if self.unwatched.is_some() {
             self.watch_anew();
         }
         loop {
-            tell(&[NotifyState::Watchdog]);
+            notify(&[NotifyState::Watchdog]);
             let left = most.saturating_sub(begun.elapsed());
             let event = self.poll(self.watchdog.map_or(left, |period| period.min(left)));
             match event {
-                Some(Event::Changed) => return self.settled(),
+                Some(WakeEvent::Changed) => return self.settled(),
                 Some(event) => return event,
-                None if begun.elapsed() >= most => return Event::Elapsed,
+                None if begun.elapsed() >= most => return WakeEvent::Elapsed,
                 None => {}
             }
         }
@@ -225,17 +225,17 @@ fn watch(paths: &[PathBuf]) -> io::Result<OwnedFd> {
 /// Tells systemd that the first round is over, and in words how things are. Where nobody listens,
 /// nothing happens.
 pub fn tell_ready(status: &'static str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// Tells systemd that the loop ends.
 pub fn tell_stopping() {
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
 }
 
 /// Tells systemd, and does not wait for it: where nobody reads, the node is looked after all the
 /// same, and the next message says as much.
-fn tell(states: &[NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     let text: String = states.iter().map(|state| format!("{state}\n")).collect();
     let place = std::env::var_os("NOTIFY_SOCKET");
     let _ = place.map_or(Ok(()), |place| send(&place, text.as_bytes()));
@@ -289,9 +289,9 @@ fn may_be_replaced(path: &Path) -> io::Result<bool> {
     Ok(text.is_empty() || text.starts_with(BEGIN))
 }
 
-impl std::error::Error for Unwatchable {}
+impl std::error::Error for WatchFailure {}
 
-impl fmt::Display for Unwatchable {
+impl fmt::Display for WatchFailure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "cannot watch for {}: {}", self.0, self.1)
     }

@@ -4,25 +4,28 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::agent::http::{LIMITS, Limits};
-use crate::agent::{Event, Health, LONGEST_WAIT, Listener, Pace, System, Why, World, run};
+use crate::agent::http::{ConnectionLimits, LIMITS};
+use crate::agent::{
+    LONGEST_WAIT, LoopEnvironment, LoopTiming, MetricsServer, RoundHealth, RoundReason,
+    SystemEvents, WakeEvent, run,
+};
 
-const PACE: Pace = Pace {
+const PACE: LoopTiming = LoopTiming {
     interval: Duration::from_secs(30),
     retry: Duration::from_secs(1),
 };
 
 /// Tells what it was given, one after another, and then to stop.
 struct Script {
-    events: Vec<Event>,
+    events: Vec<WakeEvent>,
     waits: Vec<u64>,
 }
 
-impl World for Script {
-    fn wait(&mut self, most: Duration) -> Event {
+impl LoopEnvironment for Script {
+    fn wait(&mut self, most: Duration) -> WakeEvent {
         self.waits.push(most.as_secs());
         if self.events.is_empty() {
-            Event::Stop
+            WakeEvent::Stop
         } else {
             self.events.remove(0)
         }
@@ -31,39 +34,53 @@ impl World for Script {
 
 #[test]
 fn rounds_their_reasons_and_the_waits_between() {
-    use Event::{Asked, Changed, Elapsed};
-    use Health::{Busy, Failed, Good};
-    type Row<'row> = (&'row [Event], &'row [Health], &'row [Why], &'row [u64]);
+    use RoundHealth::{Busy, Failed, Good};
+    use WakeEvent::{Asked, Changed, Elapsed};
+    type Row<'row> = (
+        &'row [WakeEvent],
+        &'row [RoundHealth],
+        &'row [RoundReason],
+        &'row [u64],
+    );
     let table: [Row<'_>; 4] = [
         (
             &[Elapsed, Changed, Asked],
             &[Good; 4],
-            &[Why::Start, Why::Interval, Why::Changed, Why::Asked],
+            &[
+                RoundReason::Start,
+                RoundReason::Interval,
+                RoundReason::Changed,
+                RoundReason::Asked,
+            ],
             &[30; 4],
         ),
         (
             &[Elapsed, Elapsed, Elapsed, Elapsed],
             &[Failed, Failed, Failed, Good, Good],
             &[
-                Why::Start,
-                Why::Retry,
-                Why::Retry,
-                Why::Retry,
-                Why::Interval,
+                RoundReason::Start,
+                RoundReason::Retry,
+                RoundReason::Retry,
+                RoundReason::Retry,
+                RoundReason::Interval,
             ],
             &[1, 2, 4, 30, 30],
         ),
         (
             &[Elapsed, Elapsed],
             &[Busy, Busy, Good],
-            &[Why::Start, Why::Interval, Why::Interval],
+            &[
+                RoundReason::Start,
+                RoundReason::Interval,
+                RoundReason::Interval,
+            ],
             &[1, 1, 30],
         ),
         // a change begins a round at once, and does not make failures forgotten
         (
             &[Elapsed, Changed],
             &[Failed, Failed, Failed],
-            &[Why::Start, Why::Retry, Why::Changed],
+            &[RoundReason::Start, RoundReason::Retry, RoundReason::Changed],
             &[1, 2, 4],
         ),
     ];
@@ -87,7 +104,7 @@ fn waits_grow_to_a_bound() {
     assert_eq!(PACE.after(0), PACE.interval);
     assert_eq!(PACE.after(5), Duration::from_secs(16));
     assert_eq!([PACE.after(20), PACE.after(u32::MAX)], [LONGEST_WAIT; 2]);
-    let slow = Pace {
+    let slow = LoopTiming {
         interval: Duration::from_secs(3600),
         ..PACE
     };
@@ -101,7 +118,7 @@ const LONG: Duration = Duration::from_mins(10);
 fn changes_of_files_are_seen_and_those_of_others_are_not() {
     let place = tempfile::tempdir().unwrap();
     let (bundle, beside) = (place.path().join("bundle"), place.path().join("beside"));
-    let mut system = System::watching(std::slice::from_ref(&bundle)).unwrap();
+    let mut system = SystemEvents::watching(std::slice::from_ref(&bundle)).unwrap();
     let change = |what: &str| match what {
         "it comes" => std::fs::create_dir_all(bundle.join("nodes/n1")).unwrap(),
         "a file in it" => std::fs::write(bundle.join("nodes/n1/x"), "1").unwrap(),
@@ -126,27 +143,27 @@ fn changes_of_files_are_seen_and_those_of_others_are_not() {
         "a file of the new one",
     ] {
         change(what);
-        assert_eq!(system.wait(LONG), Event::Changed, "{what}");
+        assert_eq!(system.wait(LONG), WakeEvent::Changed, "{what}");
     }
     std::fs::write(&beside, "somebody else's").unwrap();
-    assert_eq!(system.wait(Duration::from_millis(1)), Event::Elapsed);
+    assert_eq!(system.wait(Duration::from_millis(1)), WakeEvent::Elapsed);
 }
 
 #[test]
 fn what_cannot_be_watched_is_watched_once_it_can_be() {
     let place = tempfile::tempdir().unwrap();
     let bundle = place.path().join("volume/bundle");
-    let mut system = System::watching(std::slice::from_ref(&bundle)).unwrap();
+    let mut system = SystemEvents::watching(std::slice::from_ref(&bundle)).unwrap();
     assert!(system.unwatched().is_some(), "there is no directory");
-    assert_eq!(system.wait(Duration::from_millis(1)), Event::Elapsed);
+    assert_eq!(system.wait(Duration::from_millis(1)), WakeEvent::Elapsed);
     std::fs::create_dir_all(&bundle).unwrap();
-    assert_eq!(system.wait(Duration::from_millis(1)), Event::Elapsed);
+    assert_eq!(system.wait(Duration::from_millis(1)), WakeEvent::Elapsed);
     assert!(system.unwatched().is_none());
     std::fs::write(bundle.join("palisade.json"), "{}").unwrap();
-    assert_eq!(system.wait(LONG), Event::Changed);
+    assert_eq!(system.wait(LONG), WakeEvent::Changed);
 }
 
-fn ask(listener: &Listener, request: &str) -> String {
+fn ask(listener: &MetricsServer, request: &str) -> String {
     let mut client = TcpStream::connect(listener.address()).unwrap();
     client.write_all(request.as_bytes()).unwrap();
     client.shutdown(std::net::Shutdown::Write).unwrap();
@@ -157,7 +174,7 @@ fn ask(listener: &Listener, request: &str) -> String {
 
 #[test]
 fn metrics_over_http() {
-    let listener = Listener::at(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = MetricsServer::at(([127, 0, 0, 1], 0).into()).unwrap();
     listener.show("palisade_in_sync 1\n");
     let answer = ask(&listener, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(
@@ -192,7 +209,7 @@ const BURDENS: [(&str, &[u8]); 5] = [
     ("says what is no request", &[0; 600]),
 ];
 
-fn connect(listener: &Listener, text: &[u8]) -> TcpStream {
+fn connect(listener: &MetricsServer, text: &[u8]) -> TcpStream {
     let mut client = TcpStream::connect(listener.address()).unwrap();
     client.set_read_timeout(Some(LONG)).unwrap();
     client.write_all(text).unwrap();
@@ -212,9 +229,9 @@ fn read_all(mut client: TcpStream) -> String {
 /// Without a bound, and a deadline for each, these would take longer than [`LONG`].
 #[test]
 fn clients_that_do_not_go_on_keep_no_other_waiting() {
-    let listener = Listener::with(
+    let listener = MetricsServer::with(
         ([127, 0, 0, 1], 0).into(),
-        Limits {
+        ConnectionLimits {
             time: LONG * 2,
             ..LIMITS
         },
@@ -238,11 +255,11 @@ fn clients_that_do_not_go_on_keep_no_other_waiting() {
 
 #[test]
 fn each_connection_has_a_deadline() {
-    let limits = Limits {
+    let limits = ConnectionLimits {
         time: Duration::from_millis(100),
         ..LIMITS
     };
-    let listener = Listener::with(([127, 0, 0, 1], 0).into(), limits).unwrap();
+    let listener = MetricsServer::with(([127, 0, 0, 1], 0).into(), limits).unwrap();
     let clients: Vec<TcpStream> = (0..4).map(|_| connect(&listener, b"GET /metr")).collect();
     let mut trickling = connect(&listener, b"");
     // the server ends them; none is answered

@@ -12,17 +12,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::apply::converge;
 use crate::apply::file_names::{GOOD, PENDING, WAITING};
-use crate::apply::goal::Goal;
+use crate::apply::goal::ConvergenceGoal;
 use crate::apply::state_store::last_good;
-use crate::apply::{Error, Node, Outcome, Wanted, state_store};
-use crate::observe::Observed;
-use crate::plan::Desired;
-use crate::runner::{Call, Failure, Keep, Runner, Sort};
+use crate::apply::{ApplyError, ApplyOutcome, ApplyTarget, TargetBundle, state_store};
+use crate::observe::ObservedKernel;
+use crate::plan::DesiredKernel;
+use crate::runner::{EntryType, Retention, Runner, RunnerFailure, ToolCall};
 
 /// Something that waits to be confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Pending {
+struct PendingConfirmation {
     /// The boot in which it was applied.
     boot: String,
     /// Until when, in milliseconds since that boot.
@@ -31,13 +31,13 @@ struct Pending {
 
 /// What came of a confirmation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Confirmed {
+pub enum ConfirmOutcome {
     /// It is kept.
     Kept,
     /// Nothing waits.
     Nothing,
     /// It came too late: the policy before is in force again.
-    TooLate(Outcome),
+    TooLate(ApplyOutcome),
 }
 
 /// How long the guard sleeps at most, and between two tries to take something back.
@@ -51,45 +51,48 @@ const RETRY: Duration = Duration::from_secs(5);
 /// # Errors
 /// As there; what was begun is taken back then, if it can be.
 pub fn run_to_be_confirmed(
-    node: &mut Node<'_>,
-    wanted: &Wanted,
+    node: &mut ApplyTarget<'_>,
+    wanted: &TargetBundle,
     limit: Duration,
-    guard: &Call,
-) -> Result<Outcome, Error> {
+    guard: &ToolCall,
+) -> Result<ApplyOutcome, ApplyError> {
     let _lock = node.lock()?;
-    state_store::check(node.runner).map_err(Error::Files)?;
+    state_store::check(node.runner).map_err(ApplyError::Files)?;
     let took_back = settle(node)?;
     let mut has_begun = false;
-    let mut first = |node: &mut Node<'_>, observed: &Observed| {
+    let mut first = |node: &mut ApplyTarget<'_>, observed: &ObservedKernel| {
         begin(node, (wanted, observed), limit, guard).inspect_err(|_| drop(forget(node.runner)))?;
         has_begun = true;
         Ok(())
     };
-    let brought = converge::bring_first(node, Goal::of(wanted), &mut first);
+    let brought =
+        converge::converge_with_first_step(node, ConvergenceGoal::for_target(wanted), &mut first);
     match (brought, has_begun) {
         (Ok(outcome), true) => {
             // the time is the user's, however long the apply took
-            write_pending(node.runner, limit).map_err(Error::NotKept)?;
-            Ok(Outcome {
+            write_pending(node.runner, limit).map_err(ApplyError::NotKept)?;
+            Ok(ApplyOutcome {
                 took_back,
                 ..outcome
             })
         }
         (Ok(outcome), false) => state_store::keep_good(node.runner, wanted)
-            .map(|()| Outcome {
+            .map(|()| ApplyOutcome {
                 took_back,
                 ..outcome
             })
-            .map_err(Error::NotKept),
+            .map_err(ApplyError::NotKept),
         (Err(error), false) => Err(error),
         // what the kernel held before is newer than the last good bundle, or the same
-        (Err(error @ Error::RolledBack { .. }), true) => Err(match forget(node.runner) {
-            Ok(()) => Error::TakenBack(Box::new(error)),
-            Err(failure) => Error::NotTakenBack(Box::new(error), Box::new(Error::Files(failure))),
+        (Err(error @ ApplyError::RolledBack { .. }), true) => Err(match forget(node.runner) {
+            Ok(()) => ApplyError::TakenBack(Box::new(error)),
+            Err(failure) => {
+                ApplyError::NotTakenBack(Box::new(error), Box::new(ApplyError::Files(failure)))
+            }
         }),
         (Err(error), true) => Err(match take_back(node) {
-            Ok(_) => Error::TakenBack(Box::new(error)),
-            Err(then) => Error::NotTakenBack(Box::new(error), Box::new(then)),
+            Ok(_) => ApplyError::TakenBack(Box::new(error)),
+            Err(then) => ApplyError::NotTakenBack(Box::new(error), Box::new(then)),
         }),
     }
 }
@@ -98,19 +101,19 @@ pub fn run_to_be_confirmed(
 ///
 /// # Errors
 /// When it cannot be kept for the next boot; it waits on then.
-pub fn confirm(node: &mut Node<'_>) -> Result<Confirmed, Error> {
+pub fn confirm(node: &mut ApplyTarget<'_>) -> Result<ConfirmOutcome, ApplyError> {
     let _lock = node.lock()?;
-    state_store::check(node.runner).map_err(Error::Files)?;
+    state_store::check(node.runner).map_err(ApplyError::Files)?;
     match left(node.runner)? {
-        None => Ok(Confirmed::Nothing),
-        Some(Duration::ZERO) => take_back(node).map(Confirmed::TooLate),
+        None => Ok(ConfirmOutcome::Nothing),
+        Some(Duration::ZERO) => take_back(node).map(ConfirmOutcome::TooLate),
         Some(_) => {
             let waiting = state_store::bundle(node.runner, WAITING)
-                .map_err(|bad| Error::Bundle(Box::new(bad)))?;
+                .map_err(|bad| ApplyError::Bundle(Box::new(bad)))?;
             state_store::keep_good(node.runner, &waiting)
                 .and_then(|()| forget(node.runner))
-                .map_err(Error::Files)?;
-            Ok(Confirmed::Kept)
+                .map_err(ApplyError::Files)?;
+            Ok(ConfirmOutcome::Kept)
         }
     }
 }
@@ -119,9 +122,9 @@ pub fn confirm(node: &mut Node<'_>) -> Result<Confirmed, Error> {
 ///
 /// # Errors
 /// When it cannot be taken back.
-pub fn undo(node: &mut Node<'_>) -> Result<Option<Outcome>, Error> {
+pub fn undo(node: &mut ApplyTarget<'_>) -> Result<Option<ApplyOutcome>, ApplyError> {
     let _lock = node.lock()?;
-    state_store::check(node.runner).map_err(Error::Files)?;
+    state_store::check(node.runner).map_err(ApplyError::Files)?;
     left(node.runner)?.map(|_| take_back(node)).transpose()
 }
 
@@ -129,7 +132,7 @@ pub fn undo(node: &mut Node<'_>) -> Result<Option<Outcome>, Error> {
 ///
 /// # Errors
 /// When our files cannot be read.
-pub fn waits(node: &mut Node<'_>) -> Result<Option<Duration>, Error> {
+pub fn waits(node: &mut ApplyTarget<'_>) -> Result<Option<Duration>, ApplyError> {
     left(node.runner)
 }
 
@@ -137,14 +140,14 @@ pub fn waits(node: &mut Node<'_>) -> Result<Option<Duration>, Error> {
 ///
 /// # Errors
 /// When our files cannot be read. While something cannot be taken back, it is tried again.
-pub fn guard(node: &mut Node<'_>, ready: impl FnOnce()) -> Result<(), Error> {
+pub fn guard(node: &mut ApplyTarget<'_>, ready: impl FnOnce()) -> Result<(), ApplyError> {
     ready();
     loop {
         match left(node.runner)? {
             None => return Ok(()),
             Some(Duration::ZERO) => {
                 let settled = node.lock().and_then(|_lock| settle(node));
-                if settled.is_err_and(|error| !matches!(error, Error::Waiting(_))) {
+                if settled.is_err_and(|error| !matches!(error, ApplyError::Waiting(_))) {
                     thread::sleep(RETRY);
                 }
             }
@@ -155,33 +158,33 @@ pub fn guard(node: &mut Node<'_>, ready: impl FnOnce()) -> Result<(), Error> {
 
 /// Under the lock: takes back what was not confirmed in time, and refuses to go on where something
 /// waits yet. Whether it took back.
-pub(super) fn settle(node: &mut Node<'_>) -> Result<bool, Error> {
+pub(super) fn settle(node: &mut ApplyTarget<'_>) -> Result<bool, ApplyError> {
     match left(node.runner)? {
         None => Ok(false),
         Some(Duration::ZERO) => take_back(node).map(|_| true),
-        Some(left) => Err(Error::Waiting(left)),
+        Some(left) => Err(ApplyError::Waiting(left)),
     }
 }
 
 /// Before the kernel is touched.
 fn begin(
-    node: &mut Node<'_>,
-    (wanted, observed): (&Wanted, &Observed),
+    node: &mut ApplyTarget<'_>,
+    (wanted, observed): (&TargetBundle, &ObservedKernel),
     limit: Duration,
-    guard: &Call,
-) -> Result<(), Error> {
+    guard: &ToolCall,
+) -> Result<(), ApplyError> {
     let holds_ours = !observed.sets.is_empty()
         || !observed.unlisted.is_empty()
         || observed.tables.values().any(|table| !table.is_empty());
     // what cannot be read whole could not be brought back
     if last_good(node.runner)?.is_none() && holds_ours {
-        return Err(Error::NoWayBack);
+        return Err(ApplyError::NoWayBack);
     }
     node.runner
-        .write_folder(Keep::Always, WAITING, Some(wanted.folder()))
-        .map_err(Error::Files)?;
-    write_pending(node.runner, limit).map_err(Error::Files)?;
-    start_apart(node.runner, guard).map_err(Error::Files)
+        .write_folder(Retention::Always, WAITING, Some(wanted.folder()))
+        .map_err(ApplyError::Files)?;
+    write_pending(node.runner, limit).map_err(ApplyError::Files)?;
+    start_apart(node.runner, guard).map_err(ApplyError::Files)
 }
 
 /// What systemd ends with a unit or a session are the processes of its control group; a scope is
@@ -197,20 +200,20 @@ const SCOPE: [&str; 6] = [
 
 /// Starts the guard in a scope of its own, where systemd runs and allows it, else as a process like
 /// any other.
-fn start_apart(runner: &mut dyn Runner, guard: &Call) -> Result<(), Failure> {
-    let mut apart = Call::of("systemd-run", &SCOPE);
+fn start_apart(runner: &mut dyn Runner, guard: &ToolCall) -> Result<(), RunnerFailure> {
+    let mut apart = ToolCall::new("systemd-run", &SCOPE);
     apart.arguments.push(guard.program.clone());
     apart.arguments.extend(guard.arguments.iter().cloned());
     runner.start(&apart).or_else(|_| runner.start(guard))
 }
 
 /// Under the lock: brings back the last good bundle, or nothing where there was none.
-fn take_back(node: &mut Node<'_>) -> Result<Outcome, Error> {
+fn take_back(node: &mut ApplyTarget<'_>) -> Result<ApplyOutcome, ApplyError> {
     let outcome = match last_good(node.runner)? {
-        Some(good) => converge::bring(node, Goal::of(&good)),
-        None => converge::bring(node, Goal::nothing(&Desired::default())),
+        Some(good) => converge::converge(node, ConvergenceGoal::for_target(&good)),
+        None => converge::converge(node, ConvergenceGoal::nothing(&DesiredKernel::default())),
     }?;
-    forget(node.runner).map_err(Error::NotKept)?;
+    forget(node.runner).map_err(ApplyError::NotKept)?;
     Ok(outcome)
 }
 
@@ -219,32 +222,37 @@ fn take_back(node: &mut Node<'_>) -> Result<Outcome, Error> {
 ///
 /// # Errors
 /// When our files cannot be read.
-pub fn last_applied(runner: &mut dyn Runner) -> Result<Option<(PathBuf, Option<Duration>)>, Error> {
+pub fn last_applied(
+    runner: &mut dyn Runner,
+) -> Result<Option<(PathBuf, Option<Duration>)>, ApplyError> {
     let waits = left(runner)?.filter(|left| !left.is_zero());
     let is_there = waits.is_some() || state_store::has_good(runner);
     let name = if waits.is_some() { WAITING } else { GOOD };
     runner
-        .check(Keep::Always, name, Sort::Folder)
-        .map_err(Error::Files)?;
-    Ok(is_there.then(|| (runner.place(Keep::Always, name), waits)))
+        .check(Retention::Always, name, EntryType::Folder)
+        .map_err(ApplyError::Files)?;
+    Ok(is_there.then(|| (runner.place(Retention::Always, name), waits)))
 }
 
 /// First that something waits: from then on the good bundle is the one.
-pub(super) fn forget(runner: &mut dyn Runner) -> Result<(), Failure> {
-    runner.write(Keep::Always, PENDING, None)?;
-    runner.write_folder(Keep::Always, WAITING, None)
+pub(super) fn forget(runner: &mut dyn Runner) -> Result<(), RunnerFailure> {
+    runner.write(Retention::Always, PENDING, None)?;
+    runner.write_folder(Retention::Always, WAITING, None)
 }
 
 /// How long something waits yet: no time, where it was applied before this boot, or nobody can say
 /// when.
-fn left(runner: &mut dyn Runner) -> Result<Option<Duration>, Error> {
-    let Some(content) = runner.read(Keep::Always, PENDING).map_err(Error::Files)? else {
+fn left(runner: &mut dyn Runner) -> Result<Option<Duration>, ApplyError> {
+    let Some(content) = runner
+        .read(Retention::Always, PENDING)
+        .map_err(ApplyError::Files)?
+    else {
         return Ok(None);
     };
-    let Ok(pending) = serde_json::from_slice::<Pending>(&content) else {
+    let Ok(pending) = serde_json::from_slice::<PendingConfirmation>(&content) else {
         return Ok(Some(Duration::ZERO));
     };
-    let (boot, now) = clock(runner).map_err(Error::Files)?;
+    let (boot, now) = clock(runner).map_err(ApplyError::Files)?;
     let left = if pending.boot == boot {
         pending.until.saturating_sub(now)
     } else {
@@ -253,22 +261,23 @@ fn left(runner: &mut dyn Runner) -> Result<Option<Duration>, Error> {
     Ok(Some(Duration::from_millis(left)))
 }
 
-fn write_pending(runner: &mut dyn Runner, limit: Duration) -> Result<(), Failure> {
+fn write_pending(runner: &mut dyn Runner, limit: Duration) -> Result<(), RunnerFailure> {
     let (boot, now) = clock(runner)?;
-    let pending = Pending {
+    let pending = PendingConfirmation {
         boot,
         until: now.saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
     };
-    let text = serde_json::to_vec(&pending).map_err(|error| Failure::Other(error.to_string()))?;
-    runner.write(Keep::Always, PENDING, Some(&text))
+    let text =
+        serde_json::to_vec(&pending).map_err(|error| RunnerFailure::Other(error.to_string()))?;
+    runner.write(Retention::Always, PENDING, Some(&text))
 }
 
 /// Which boot this is, and the milliseconds since it, time asleep included.
-fn clock(runner: &mut dyn Runner) -> Result<(String, u64), Failure> {
-    let mut text = |file: &str| -> Result<String, Failure> {
+fn clock(runner: &mut dyn Runner) -> Result<(String, u64), RunnerFailure> {
+    let mut text = |file: &str| -> Result<String, RunnerFailure> {
         let content = runner
-            .read(Keep::Kernel, file)?
-            .ok_or_else(|| Failure::Other(format!("there is no `/proc/{file}`")))?;
+            .read(Retention::Kernel, file)?
+            .ok_or_else(|| RunnerFailure::Other(format!("there is no `/proc/{file}`")))?;
         Ok(String::from_utf8_lossy(&content).trim().to_owned())
     };
     let (boot, uptime) = (text("sys/kernel/random/boot_id")?, text("uptime")?);
@@ -282,6 +291,6 @@ fn clock(runner: &mut dyn Runner) -> Result<(String, u64), Failure> {
         .map(|(whole, part)| whole * 1000 + part * 10);
     Ok((
         boot,
-        now.ok_or_else(|| Failure::Other(format!("`/proc/uptime` says `{uptime}`")))?,
+        now.ok_or_else(|| RunnerFailure::Other(format!("`/proc/uptime` says `{uptime}`")))?,
     ))
 }

@@ -1,37 +1,40 @@
 //! A run to its end: the kernel holds what it is to hold, or what it held before.
 
-use crate::apply::goal::Goal;
-use crate::apply::journal::{First, Start};
-use crate::apply::{Error, Node, Outcome, round, state_store};
+use crate::apply::goal::ConvergenceGoal;
+use crate::apply::journal::{PreWriteStep, RunStart};
+use crate::apply::{ApplyError, ApplyOutcome, ApplyTarget, round, state_store};
 
 /// Brings the kernel there. Where that fails behind the first write, what the kernel held before
 /// comes back.
-pub(super) fn bring(node: &mut Node<'_>, goal: Goal<'_>) -> Result<Outcome, Error> {
-    bring_or_roll_back(node, goal, Start::default())
+pub(super) fn converge(
+    node: &mut ApplyTarget<'_>,
+    goal: ConvergenceGoal<'_>,
+) -> Result<ApplyOutcome, ApplyError> {
+    bring_or_roll_back(node, goal, RunStart::default())
 }
 
 /// The same, where something is to be done before the first write.
-pub(super) fn bring_first<'first>(
-    node: &mut Node<'_>,
-    goal: Goal<'_>,
-    first: &'first mut First<'first>,
-) -> Result<Outcome, Error> {
+pub(super) fn converge_with_first_step<'first>(
+    node: &mut ApplyTarget<'_>,
+    goal: ConvergenceGoal<'_>,
+    first: &'first mut PreWriteStep<'first>,
+) -> Result<ApplyOutcome, ApplyError> {
     bring_or_roll_back(
         node,
         goal,
-        Start {
+        RunStart {
             first: Some(first),
-            ..Start::default()
+            ..RunStart::default()
         },
     )
 }
 
 fn bring_or_roll_back(
-    node: &mut Node<'_>,
-    goal: Goal<'_>,
-    mut start: Start<'_>,
-) -> Result<Outcome, Error> {
+    node: &mut ApplyTarget<'_>,
+    goal: ConvergenceGoal<'_>,
+    mut start: RunStart<'_>,
+) -> Result<ApplyOutcome, ApplyError> {
     let tools = state_store::tools(node)?;
-    let brought = round::bring_with(node, goal, tools, &mut start);
+    let brought = round::converge_with(node, goal, tools, &mut start);
     brought.map_err(|error| start.journal.roll_back(node, error))
 }

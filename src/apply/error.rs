@@ -6,25 +6,25 @@ use std::time::Duration;
 
 use crate::apply::GOOD;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::observe::{Backend, Problem};
-use crate::plan::Difference;
-use crate::runner::{Failure, Keep, LOCK_FILE, Runner, Settings};
+use crate::observe::{IptablesBackend, KernelProblem};
+use crate::plan::KernelDifference;
+use crate::runner::{LOCK_FILE, ProcessSettings, Retention, Runner, RunnerFailure};
 
 /// Why an apply did not do what it was to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Error {
+pub enum ApplyError {
     /// Another apply runs.
     Locked,
     /// An apply waits to be confirmed, for so long.
     Waiting(Duration),
     /// The kernel cannot be seen or changed.
-    Kernel(Problem),
+    Kernel(KernelProblem),
     /// Our files cannot be read or written; the kernel is as it was.
-    Files(Failure),
+    Files(RunnerFailure),
     /// Our files cannot be written; the kernel holds what is wanted.
-    NotKept(Failure),
+    NotKept(RunnerFailure),
     /// What was written is not what was read back, in every round.
-    NotSettled(Vec<Difference>),
+    NotSettled(Vec<KernelDifference>),
     /// Something of ours could not be removed.
     Left {
         /// What.
@@ -33,7 +33,7 @@ pub enum Error {
         held_by: Vec<String>,
     },
     /// Nothing of ours is in force any more, and our files cannot be removed.
-    NotForgotten(Failure),
+    NotForgotten(RunnerFailure),
     /// There is something of ours that no apply of ours brought there, and that could not be
     /// brought back.
     NoWayBack,
@@ -44,27 +44,27 @@ pub enum Error {
     /// It went wrong behind its first write, and what the kernel held before is enforced again.
     RolledBack {
         /// What went wrong.
-        why: Box<Error>,
+        why: Box<ApplyError>,
         /// What is enforced now.
-        enforced: Enforced,
+        enforced: EnforcedState,
     },
     /// It went wrong behind its first write, and what the kernel held before could not be brought
     /// back.
     NotRolledBack {
         /// What went wrong.
-        why: Box<Error>,
+        why: Box<ApplyError>,
         /// What went wrong then; none where nothing was tried, since a tool may still be writing.
-        then: Option<Box<Error>>,
+        then: Option<Box<ApplyError>>,
     },
     /// It was to be confirmed, went wrong and was taken back.
-    TakenBack(Box<Error>),
+    TakenBack(Box<ApplyError>),
     /// It went wrong, and then taking it back went wrong.
-    NotTakenBack(Box<Error>, Box<Error>),
+    NotTakenBack(Box<ApplyError>, Box<ApplyError>),
 }
 
 /// What a kernel enforces of palisade, behind a run that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Enforced {
+pub enum EnforcedState {
     /// Nothing.
     Nothing,
     /// A node's part of a bundle, unchanged.
@@ -78,12 +78,12 @@ pub enum Enforced {
     /// What the kernel held before, which is not that of the last good bundle.
     Before,
     /// What is wanted, and beside it what this other build of iptables held before.
-    Both(Backend),
+    Both(IptablesBackend),
 }
 
 /// What a caller can do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ErrorKind {
     /// Give another bundle, or make room for our files.
     Bad,
     /// Look at the kernel and its tools.
@@ -137,37 +137,39 @@ const ADVICE: [(&[&str], &str); 6] = [
 
 const LOOK_AGAIN: &str = "run the command by hand to see more, and apply again";
 
-impl Error {
+impl ApplyError {
     /// What a caller can do about it.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
-            Error::Locked | Error::Waiting(_) | Error::Kernel(Problem::Busy(_)) => Kind::Busy,
-            Error::Kernel(_)
-            | Error::NotSettled(_)
-            | Error::Left { .. }
-            | Error::NotForgotten(_) => Kind::Refused,
-            Error::Files(_)
-            | Error::NotKept(_)
-            | Error::NoWayBack
-            | Error::Bundle(_)
-            | Error::Good(_) => Kind::Bad,
-            Error::TakenBack(why) | Error::RolledBack { why, .. } => why.kind(),
-            Error::NotTakenBack(..) | Error::NotRolledBack { .. } => Kind::Refused,
+            ApplyError::Locked
+            | ApplyError::Waiting(_)
+            | ApplyError::Kernel(KernelProblem::Busy(_)) => ErrorKind::Busy,
+            ApplyError::Kernel(_)
+            | ApplyError::NotSettled(_)
+            | ApplyError::Left { .. }
+            | ApplyError::NotForgotten(_) => ErrorKind::Refused,
+            ApplyError::Files(_)
+            | ApplyError::NotKept(_)
+            | ApplyError::NoWayBack
+            | ApplyError::Bundle(_)
+            | ApplyError::Good(_) => ErrorKind::Bad,
+            ApplyError::TakenBack(why) | ApplyError::RolledBack { why, .. } => why.kind(),
+            ApplyError::NotTakenBack(..) | ApplyError::NotRolledBack { .. } => ErrorKind::Refused,
         }
     }
 
     /// It in words, with what to do next. `runner` says where files are kept.
     pub fn diagnostic(&self, runner: &dyn Runner) -> Diagnostic {
         match self {
-            Error::Locked => {
+            ApplyError::Locked => {
                 Diagnostic::new(Code::NodeBusy, "another `palisade` is changing this node").help(
                     format!(
                         "try again when it is done; `fuser -v {}` says who it is",
-                        runner.place(Keep::UntilBoot, LOCK_FILE).display()
+                        runner.place(Retention::UntilBoot, LOCK_FILE).display()
                     ),
                 )
             }
-            Error::Waiting(left) => {
+            ApplyError::Waiting(left) => {
                 let message = format!(
                     "an apply waits to be confirmed, for {} s more",
                     left.as_secs()
@@ -177,9 +179,9 @@ impl Error {
                 Diagnostic::new(Code::NodeBusy, message)
                     .help(format!("`{keep}` keeps it, `{undo}` takes it back"))
             }
-            Error::Kernel(problem) => of_problem(problem),
-            Error::Files(failure) => of_files(failure),
-            Error::NotKept(failure) => Diagnostic::new(
+            ApplyError::Kernel(problem) => of_problem(problem),
+            ApplyError::Files(failure) => of_files(failure),
+            ApplyError::NotKept(failure) => Diagnostic::new(
                 Code::Unwritable,
                 format!("{failure}; the kernel holds the new policy"),
             )
@@ -187,25 +189,25 @@ impl Error {
                 "a reboot would bring back the bundle before; make room, or name other \
                  directories with --run-dir and --state-dir, and apply again",
             ),
-            Error::NotSettled(differences) => not_settled(differences),
-            Error::Left { names, held_by } => left(names, held_by),
-            Error::NotForgotten(failure) => Diagnostic::new(
+            ApplyError::NotSettled(differences) => not_settled(differences),
+            ApplyError::Left { names, held_by } => left(names, held_by),
+            ApplyError::NotForgotten(failure) => Diagnostic::new(
                 Code::Unwritable,
                 format!("{failure}; nothing of ours is in the kernel"),
             )
             .help(format!(
                 "a boot may bring policy back: remove `{}` by hand, or disable \
                  palisade-boot.service",
-                runner.place(Keep::Always, GOOD).display()
+                runner.place(Retention::Always, GOOD).display()
             )),
-            Error::NoWayBack => Diagnostic::new(
+            ApplyError::NoWayBack => Diagnostic::new(
                 Code::NoWayBack,
                 "this node holds policy that was not applied by `palisade apply`, so it could not \
                  be brought back",
             )
             .help("apply the bundle that it holds first, without --confirm"),
-            Error::Bundle(diagnostic) => (**diagnostic).clone(),
-            Error::Good(why) => Diagnostic::new(
+            ApplyError::Bundle(diagnostic) => (**diagnostic).clone(),
+            ApplyError::Good(why) => Diagnostic::new(
                 why.code,
                 format!(
                     "the last good bundle cannot be brought back: {}",
@@ -216,13 +218,15 @@ impl Error {
                 "apply a sound bundle without --confirm, and it takes its place; nothing was \
                  changed",
             ),
-            Error::RolledBack { why, enforced } => {
+            ApplyError::RolledBack { why, enforced } => {
                 let why = why.diagnostic(runner);
                 let message = format!("{}\nenforced now: {enforced}", why.message);
                 Diagnostic::new(why.code, message).maybe_help(why.help)
             }
-            Error::NotRolledBack { why, then } => not_rolled_back(why, then.as_deref(), runner),
-            Error::TakenBack(why) => {
+            ApplyError::NotRolledBack { why, then } => {
+                not_rolled_back(why, then.as_deref(), runner)
+            }
+            ApplyError::TakenBack(why) => {
                 let why = why.diagnostic(runner);
                 Diagnostic::new(
                     Code::RolledBack,
@@ -230,7 +234,7 @@ impl Error {
                 )
                 .maybe_help(why.help)
             }
-            Error::NotTakenBack(why, then) => {
+            ApplyError::NotTakenBack(why, then) => {
                 let message = format!(
                     "{}; and it could not be taken back: {}",
                     why.diagnostic(runner).message,
@@ -245,44 +249,44 @@ impl Error {
     }
 }
 
-fn of_problem(problem: &Problem) -> Diagnostic {
+fn of_problem(problem: &KernelProblem) -> Diagnostic {
     match problem {
-        Problem::Busy(_) => Diagnostic::new(Code::NodeBusy, problem.to_string()).help(
+        KernelProblem::Busy(_) => Diagnostic::new(Code::NodeBusy, problem.to_string()).help(
             "try again, or wait longer with --lock-wait; `fuser -v /run/xtables.lock` says who \
              has it",
         ),
-        Problem::Refused { said, .. } => {
+        KernelProblem::Refused { said, .. } => {
             let advice = ADVICE
                 .iter()
                 .find(|(words, _)| words.iter().any(|word| said.contains(word)));
             Diagnostic::new(Code::KernelRefused, problem.to_string())
                 .help(advice.map_or(LOOK_AGAIN, |(_, advice)| *advice))
         }
-        Problem::NoAnswer(Failure::NotFound(_)) => {
+        KernelProblem::NoAnswer(RunnerFailure::NotFound(_)) => {
             Diagnostic::new(Code::ToolMissing, problem.to_string()).help(
                 "install the packages `iptables` and `ipset`, or choose a build of iptables that \
                  is there with --backend",
             )
         }
-        Problem::NoAnswer(Failure::Other(_)) => {
+        KernelProblem::NoAnswer(RunnerFailure::Other(_)) => {
             Diagnostic::new(Code::KernelRefused, problem.to_string())
                 .help("see what the system says, and apply again")
         }
-        Problem::NoAnswer(Failure::TimedOut(..)) => {
+        KernelProblem::NoAnswer(RunnerFailure::TimedOut(..)) => {
             Diagnostic::new(Code::KernelRefused, problem.to_string())
                 .help("see what it waits for, or give it longer with --timeout, and apply again")
         }
-        Problem::NoAnswer(Failure::Stuck(..)) => {
+        KernelProblem::NoAnswer(RunnerFailure::Stuck(..)) => {
             Diagnostic::new(Code::KernelRefused, problem.to_string()).help(
                 "see what the kernel does for it (`cat /proc/PID/stack`); the next apply waits \
                  until it is gone",
             )
         }
-        Problem::OtherBackend(other) => {
+        KernelProblem::OtherBackend(other) => {
             let help = format!(
                 "use that build with --backend {}, or let the new chains take over with `palisade \
                  apply --take-over`",
-                other.word()
+                other.label()
             );
             Diagnostic::new(
                 Code::OtherBackend,
@@ -293,7 +297,7 @@ fn of_problem(problem: &Problem) -> Diagnostic {
     }
 }
 
-fn of_files(failure: &Failure) -> Diagnostic {
+fn of_files(failure: &RunnerFailure) -> Diagnostic {
     let said = failure.to_string();
     let help = match said.contains("Permission denied") {
         true => "nothing was changed; run it as root",
@@ -323,7 +327,7 @@ fn left(names: &[String], held_by: &[String]) -> Diagnostic {
 }
 
 /// Nobody can say what is enforced.
-fn not_rolled_back(why: &Error, then: Option<&Error>, runner: &dyn Runner) -> Diagnostic {
+fn not_rolled_back(why: &ApplyError, then: Option<&ApplyError>, runner: &dyn Runner) -> Diagnostic {
     let why = why.diagnostic(runner);
     let then = match then {
         Some(then) => format!(
@@ -346,11 +350,11 @@ fn not_rolled_back(why: &Error, then: Option<&Error>, runner: &dyn Runner) -> Di
 
 /// A command of palisade's that works with the same directories.
 fn command_line(words: &str, runner: &dyn Runner) -> String {
-    let defaults = Settings::default();
+    let defaults = ProcessSettings::default();
     let mut command = format!("palisade {words}");
     for (keep, default, option) in [
-        (Keep::UntilBoot, defaults.run_directory, "--run-dir"),
-        (Keep::Always, defaults.state_directory, "--state-dir"),
+        (Retention::UntilBoot, defaults.run_directory, "--run-dir"),
+        (Retention::Always, defaults.state_directory, "--state-dir"),
     ] {
         let directory = runner.place(keep, "");
         if directory != default {
@@ -364,37 +368,37 @@ fn command_line(words: &str, runner: &dyn Runner) -> String {
 /// The command that applies the last good bundle.
 fn apply_good(runner: &dyn Runner) -> String {
     command_line(
-        &format!("apply {}", runner.place(Keep::Always, GOOD).display()),
+        &format!("apply {}", runner.place(Retention::Always, GOOD).display()),
         runner,
     )
 }
 
-impl fmt::Display for Enforced {
+impl fmt::Display for EnforcedState {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Enforced::Nothing => out.write_str("nothing of palisade, as before this run"),
-            Enforced::Bundle { node, scripts } => {
+            EnforcedState::Nothing => out.write_str("nothing of palisade, as before this run"),
+            EnforcedState::Bundle { node, scripts } => {
                 write!(
                     out,
                     "the policy before this run, the last good bundle (node {node}, scripts \
                      {scripts})"
                 )
             }
-            Enforced::Both(other) => {
-                let other = other.word();
+            EnforcedState::Both(other) => {
+                let other = other.label();
                 write!(
                     out,
                     "the new policy, and that of iptables-{other} beside it: a packet passes \
                      where both let it"
                 )
             }
-            Enforced::Before => out
+            EnforcedState::Before => out
                 .write_str("the policy before this run, which is not that of the last good bundle"),
         }
     }
 }
 
-fn not_settled(differences: &[Difference]) -> Diagnostic {
+fn not_settled(differences: &[KernelDifference]) -> Diagnostic {
     const SHOWN: usize = 5;
     let shown: Vec<String> = differences
         .iter()
@@ -415,32 +419,32 @@ fn not_settled(differences: &[Difference]) -> Diagnostic {
 mod tests {
     use std::time::Duration;
 
-    use super::Error;
-    use crate::runner::{Failure, Processes, Settings};
+    use super::ApplyError;
+    use crate::runner::{ProcessRunner, ProcessSettings, RunnerFailure};
 
     /// Every error whose advice leads to a directory of ours.
-    fn errors() -> Vec<Error> {
-        let full = || Error::Files(Failure::Other("no room".to_owned()));
+    fn errors() -> Vec<ApplyError> {
+        let full = || ApplyError::Files(RunnerFailure::Other("no room".to_owned()));
         vec![
-            Error::Locked,
-            Error::Waiting(Duration::from_secs(3)),
-            Error::NotForgotten(Failure::Other("no room".to_owned())),
-            Error::NotTakenBack(Box::new(full()), Box::new(Error::Locked)),
-            Error::NotRolledBack {
+            ApplyError::Locked,
+            ApplyError::Waiting(Duration::from_secs(3)),
+            ApplyError::NotForgotten(RunnerFailure::Other("no room".to_owned())),
+            ApplyError::NotTakenBack(Box::new(full()), Box::new(ApplyError::Locked)),
+            ApplyError::NotRolledBack {
                 why: Box::new(full()),
                 then: None,
             },
-            Error::RolledBack {
-                why: Box::new(Error::Locked),
-                enforced: super::Enforced::Nothing,
+            ApplyError::RolledBack {
+                why: Box::new(ApplyError::Locked),
+                enforced: super::EnforcedState::Nothing,
             },
-            Error::TakenBack(Box::new(Error::Locked)),
+            ApplyError::TakenBack(Box::new(ApplyError::Locked)),
         ]
     }
 
-    fn advice(error: &Error, settings: Settings) -> String {
+    fn advice(error: &ApplyError, settings: ProcessSettings) -> String {
         error
-            .diagnostic(&Processes::new(settings))
+            .diagnostic(&ProcessRunner::new(settings))
             .help
             .expect("advice")
             .to_string()
@@ -452,10 +456,10 @@ mod tests {
             let [run_directory, state_directory] = ["/srv/run", "/srv/state"].map(Into::into);
             let own = advice(
                 &error,
-                Settings {
+                ProcessSettings {
                     run_directory,
                     state_directory,
-                    ..Settings::default()
+                    ..ProcessSettings::default()
                 },
             );
             assert!(
@@ -467,14 +471,14 @@ mod tests {
                 "{error:?}: {own}"
             );
 
-            let default = advice(&error, Settings::default());
+            let default = advice(&error, ProcessSettings::default());
             assert!(!default.contains("-dir"), "{error:?}: {default}");
         }
         let kept = advice(
             &errors()[3],
-            Settings {
+            ProcessSettings {
                 state_directory: "/srv/state".into(),
-                ..Settings::default()
+                ..ProcessSettings::default()
             },
         );
         assert_eq!(

@@ -1,23 +1,23 @@
 //! What the kernel is to hold after a run, and which part of it counts.
 
-use crate::apply::state_store::{self, Remembered};
-use crate::apply::{Error, Node, Outcome, Wanted, scope};
-use crate::observe::{Observed, Scope, Tools, kernel};
-use crate::plan::{Desired, Memory};
+use crate::apply::state_store::{self, AppliedState};
+use crate::apply::{ApplyError, ApplyOutcome, ApplyTarget, TargetBundle, scope};
+use crate::observe::{ObservedKernel, TableScope, ToolSettings, kernel};
+use crate::plan::{DesiredKernel, PrintCache};
 use crate::ruleset::TableKind;
 
 /// What the kernel is to hold.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Goal<'goal> {
-    pub(super) desired: &'goal Desired,
+pub(super) struct ConvergenceGoal<'goal> {
+    pub(super) desired: &'goal DesiredKernel,
     pub(super) node: &'goal str,
     scripts: &'goal str,
     pub(super) early: bool,
-    pub(super) sort: Sort,
+    pub(super) sort: GoalKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sort {
+pub(super) enum GoalKind {
     /// A bundle's sets and chains.
     Bundle,
     /// Nothing of ours.
@@ -27,99 +27,101 @@ pub(super) enum Sort {
     /// What was observed before a run.
     Before {
         /// In these tables.
-        scope: Scope,
+        scope: TableScope,
         /// And whether sets were looked at, too.
         has_sets: bool,
     },
 }
 
-impl<'goal> Goal<'goal> {
-    pub(super) fn of(wanted: &'goal Wanted) -> Self {
+impl<'goal> ConvergenceGoal<'goal> {
+    pub(super) fn for_target(wanted: &'goal TargetBundle) -> Self {
         let early = wanted.has_early_tables();
         Self {
             desired: &wanted.desired,
             node: &wanted.node,
             scripts: &wanted.scripts,
             early,
-            sort: Sort::Bundle,
+            sort: GoalKind::Bundle,
         }
     }
 
     /// Nothing of ours.
-    pub(super) fn nothing(nothing: &'goal Desired) -> Self {
+    pub(super) fn nothing(nothing: &'goal DesiredKernel) -> Self {
         Self {
             desired: nothing,
             node: "",
             scripts: "",
             early: false,
-            sort: Sort::Nothing,
+            sort: GoalKind::Nothing,
         }
     }
 
     /// No chains of ours.
-    pub(super) fn no_chains(nothing: &'goal Desired) -> Self {
+    pub(super) fn no_chains(nothing: &'goal DesiredKernel) -> Self {
         Self {
-            sort: Sort::NoChains,
+            sort: GoalKind::NoChains,
             ..Self::nothing(nothing)
         }
     }
 
     /// What was observed in a scope before a run, with sets or without.
-    pub(super) fn before(before: &'goal Desired, scope: Scope, has_sets: bool) -> Self {
+    pub(super) fn before(before: &'goal DesiredKernel, scope: TableScope, has_sets: bool) -> Self {
         Self {
-            sort: Sort::Before { scope, has_sets },
+            sort: GoalKind::Before { scope, has_sets },
             ..Self::nothing(before)
         }
     }
 
     /// Which tables are looked at.
-    pub(super) fn scope(&self, last: Option<&Remembered>) -> Scope {
+    pub(super) fn scope(&self, last: Option<&AppliedState>) -> TableScope {
         match self.sort {
-            Sort::Bundle => scope(last, self.early),
-            Sort::Nothing | Sort::NoChains => Scope::All,
-            Sort::Before { scope, .. } => scope,
+            GoalKind::Bundle => scope(last, self.early),
+            GoalKind::Nothing | GoalKind::NoChains => TableScope::All,
+            GoalKind::Before { scope, .. } => scope,
         }
     }
 
     /// The kernel as far as it matters.
-    pub(super) fn see(
+    pub(super) fn observe(
         &self,
-        node: &mut Node<'_>,
-        tools: Tools,
-        scope: Scope,
-    ) -> Result<Observed, Error> {
-        let observed = kernel(node.runner, tools, scope).map_err(Error::Kernel)?;
+        node: &mut ApplyTarget<'_>,
+        tools: ToolSettings,
+        scope: TableScope,
+    ) -> Result<ObservedKernel, ApplyError> {
+        let observed = kernel(node.runner, tools, scope).map_err(ApplyError::Kernel)?;
         match self.sort {
-            Sort::Bundle | Sort::Nothing | Sort::Before { has_sets: true, .. } => Ok(observed),
-            Sort::NoChains
-            | Sort::Before {
+            GoalKind::Bundle | GoalKind::Nothing | GoalKind::Before { has_sets: true, .. } => {
+                Ok(observed)
+            }
+            GoalKind::NoChains
+            | GoalKind::Before {
                 has_sets: false, ..
-            } => Ok(Observed {
+            } => Ok(ObservedKernel {
                 tables: observed.tables,
-                ..Observed::default()
+                ..ObservedKernel::default()
             }),
         }
     }
 }
 
-impl Goal<'_> {
+impl ConvergenceGoal<'_> {
     /// Keeps in mind what was written. Where that fails, the next apply writes more than it must.
     pub(super) fn remember(
         &self,
-        node: &mut Node<'_>,
-        (last, memory): (Option<&Remembered>, Memory),
-        observed: &Observed,
-        outcome: &mut Outcome,
+        node: &mut ApplyTarget<'_>,
+        (last, memory): (Option<&AppliedState>, PrintCache),
+        observed: &ObservedKernel,
+        outcome: &mut ApplyOutcome,
     ) {
-        if self.sort != Sort::Bundle {
+        if self.sort != GoalKind::Bundle {
             return;
         }
-        let memory = Memory {
+        let memory = PrintCache {
             node: self.node.to_owned(),
             scripts: self.scripts.to_owned(),
             ..memory
         };
-        let now = Remembered {
+        let now = AppliedState {
             early: has_early_tables(observed),
             memory,
         };
@@ -133,7 +135,7 @@ impl Goal<'_> {
     }
 }
 
-fn has_early_tables(observed: &Observed) -> bool {
+fn has_early_tables(observed: &ObservedKernel) -> bool {
     observed
         .tables
         .iter()

@@ -4,19 +4,19 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::apply::Look;
-use crate::observe::Backend;
-use crate::plan::{Difference, HookProblem};
+use crate::apply::Inspection;
+use crate::observe::IptablesBackend;
+use crate::plan::{HookProblem, KernelDifference};
 
 /// What an apply did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct ApplyOutcome {
     /// The node; empty where nothing was to be left of any.
     pub node: String,
     /// The build of iptables.
-    pub backend: Backend,
+    pub backend: IptablesBackend,
     /// What differed before.
-    pub counts: Counts,
+    pub counts: DifferenceCounts,
     /// Calls that wrote.
     pub calls: usize,
     /// How often was written before it held; 0 where it held already.
@@ -30,13 +30,13 @@ pub struct Outcome {
     pub gave_up: bool,
     /// The last look at the kernel, which found what is wanted; none where something was removed
     /// behind it. It is as large as the kernel's sets.
-    pub look: Option<Box<Look>>,
+    pub look: Option<Box<Inspection>>,
 }
 
 /// How much differed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Counts {
+pub struct DifferenceCounts {
     /// Sets that were missing, or of another type.
     pub sets_made: usize,
     /// Sets whose members differed.
@@ -57,48 +57,48 @@ pub struct Counts {
     pub jumps_removed: usize,
 }
 
-impl Counts {
+impl DifferenceCounts {
     /// Counts differences.
-    pub fn of(differences: &[Difference]) -> Self {
+    pub fn from_differences(differences: &[KernelDifference]) -> Self {
         let mut counts = Self::default();
         let mut chain = None;
         for difference in differences {
             match difference {
-                Difference::NoSet(_)
-                | Difference::SetKind(_)
-                | Difference::SetUnlisted(_)
-                | Difference::SetSplit(_) => counts.sets_made += 1,
-                Difference::Members { missing, extra, .. } => {
+                KernelDifference::NoSet(_)
+                | KernelDifference::SetKind(_)
+                | KernelDifference::SetUnlisted(_)
+                | KernelDifference::SetSplit(_) => counts.sets_made += 1,
+                KernelDifference::Members { missing, extra, .. } => {
                     counts.sets_changed += 1;
                     counts.members_added += missing.1;
                     counts.members_removed += extra.1;
                 }
-                Difference::ExtraSet(_) => counts.sets_removed += 1,
-                Difference::NoChain(..) => counts.chains_written += 1,
-                Difference::ExtraChain(..) => counts.chains_removed += 1,
-                Difference::Rule {
+                KernelDifference::ExtraSet(_) => counts.sets_removed += 1,
+                KernelDifference::NoChain(..) => counts.chains_written += 1,
+                KernelDifference::ExtraChain(..) => counts.chains_removed += 1,
+                KernelDifference::Rule {
                     table, chain: name, ..
                 } => {
                     let is_new = chain.replace((table, name)) != Some((table, name));
                     counts.chains_written += usize::from(is_new);
                 }
-                Difference::Hook {
+                KernelDifference::Hook {
                     problem: HookProblem::Extra,
                     ..
                 } => counts.jumps_removed += 1,
-                Difference::Hook { .. } => counts.jumps += 1,
+                KernelDifference::Hook { .. } => counts.jumps += 1,
             }
         }
         counts
     }
 }
 
-impl Outcome {
-    pub(super) fn new(node: &str, backend: Backend) -> Self {
+impl ApplyOutcome {
+    pub(super) fn new(node: &str, backend: IptablesBackend) -> Self {
         Self {
             node: node.to_owned(),
             backend,
-            counts: Counts::default(),
+            counts: DifferenceCounts::default(),
             calls: 0,
             rounds: 0,
             left: Vec::new(),
@@ -127,7 +127,7 @@ impl Outcome {
     }
 }
 
-impl fmt::Display for Counts {
+impl fmt::Display for DifferenceCounts {
     /// `3 sets made, 2 sets changed (+4 -1 members), 12 chains written`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let members = format!(

@@ -3,27 +3,30 @@
 //! In: what was observed before that write. Out: the error of the run, with what is enforced now.
 //! The way back is a plan like any other, and so the law of plans holds on it.
 
-use crate::apply::goal::Goal;
-use crate::apply::journal::{Before, Journal, Start};
+use crate::apply::goal::ConvergenceGoal;
+use crate::apply::journal::{KernelSnapshot, RollbackJournal, RunStart};
 use crate::apply::round;
-use crate::apply::state_store::{self, Remembered, last_good};
-use crate::apply::{Enforced, Error, Node, Wanted};
-use crate::observe::{Problem, kernel};
-use crate::plan::{Desired, Memory, between, remember};
-use crate::runner::Failure;
+use crate::apply::state_store::{self, AppliedState, last_good};
+use crate::apply::{ApplyError, ApplyTarget, EnforcedState, TargetBundle};
+use crate::observe::{KernelProblem, kernel};
+use crate::plan::{DesiredKernel, PrintCache, between, remember};
+use crate::runner::RunnerFailure;
 
-impl Journal {
+impl RollbackJournal {
     /// Brings back what the kernel held before the run, which failed with `error`; the error with
     /// what is enforced now. Where nothing was written, that is the error itself.
-    pub(super) fn roll_back(self, node: &mut Node<'_>, error: Error) -> Error {
+    pub(super) fn roll_back(self, node: &mut ApplyTarget<'_>, error: ApplyError) -> ApplyError {
         let Some(before) = self.0 else { return error };
         let why = Box::new(error);
-        if matches!(*why, Error::Kernel(Problem::NoAnswer(Failure::Stuck(..)))) {
-            return Error::NotRolledBack { why, then: None };
+        if matches!(
+            *why,
+            ApplyError::Kernel(KernelProblem::NoAnswer(RunnerFailure::Stuck(..)))
+        ) {
+            return ApplyError::NotRolledBack { why, then: None };
         }
         match before.bring_back(node) {
-            Ok(enforced) => Error::RolledBack { why, enforced },
-            Err(then) => Error::NotRolledBack {
+            Ok(enforced) => ApplyError::RolledBack { why, enforced },
+            Err(then) => ApplyError::NotRolledBack {
                 why,
                 then: Some(Box::new(then)),
             },
@@ -31,29 +34,29 @@ impl Journal {
     }
 }
 
-impl Before {
+impl KernelSnapshot {
     /// Brings it back, and says what that is.
-    fn bring_back(self, node: &mut Node<'_>) -> Result<Enforced, Error> {
-        let desired = Desired::of_kernel(&self.observed);
-        let goal = Goal::before(&desired, self.scope, self.has_sets);
-        let outcome = round::bring_with(node, goal, self.tools, &mut Start::default())?;
+    fn bring_back(self, node: &mut ApplyTarget<'_>) -> Result<EnforcedState, ApplyError> {
+        let desired = DesiredKernel::of_kernel(&self.observed);
+        let goal = ConvergenceGoal::before(&desired, self.scope, self.has_sets);
+        let outcome = round::converge_with(node, goal, self.tools, &mut RunStart::default())?;
         if desired.is_empty() {
-            return Ok(Enforced::Nothing);
+            return Ok(EnforcedState::Nothing);
         }
         let Some((good, last)) = self.good(node) else {
-            return Ok(Enforced::Before);
+            return Ok(EnforcedState::Before);
         };
         if outcome.rounds > 0 {
             self.remember(node, &good, &last);
         }
-        Ok(Enforced::Bundle {
+        Ok(EnforcedState::Bundle {
             node: good.node,
             scripts: good.scripts,
         })
     }
 
     /// The last good bundle, and what is remembered of it, if it is what the kernel held.
-    fn good(&self, node: &mut Node<'_>) -> Option<(Wanted, Remembered)> {
+    fn good(&self, node: &mut ApplyTarget<'_>) -> Option<(TargetBundle, AppliedState)> {
         let good = last_good(node.runner).ok()??;
         let last = self
             .last
@@ -65,11 +68,11 @@ impl Before {
 
     /// Keeps in mind how the tools print what was brought back, where sets have other names than
     /// before. Where that fails, the next apply writes more than it must.
-    fn remember(&self, node: &mut Node<'_>, good: &Wanted, last: &Remembered) {
+    fn remember(&self, node: &mut ApplyTarget<'_>, good: &TargetBundle, last: &AppliedState) {
         let Ok(now) = kernel(node.runner, self.tools, self.scope) else {
             return;
         };
-        let plan = |memory: &Memory| between(&good.desired, &now, memory, &self.tools);
+        let plan = |memory: &PrintCache| between(&good.desired, &now, memory, &self.tools);
         let rewritten = plan(&last.memory);
         if rewritten.is_in_force() {
             return;
@@ -78,7 +81,7 @@ impl Before {
         if plan(&memory).is_in_force() {
             let _ = state_store::remember(
                 node.runner,
-                &Remembered {
+                &AppliedState {
                     memory,
                     ..last.clone()
                 },

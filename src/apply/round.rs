@@ -3,13 +3,13 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::apply::goal::{Goal, Sort};
-use crate::apply::journal::{Before, Start};
-use crate::apply::state_store::{self, Remembered};
-use crate::apply::{Counts, Error, Look, Node, Outcome};
-use crate::observe::{Observed, Problem, Tools, ask_all, refuse_other};
-use crate::plan::{Memory, Plan, Step, Weight, between, remember_and_plan};
-use crate::runner::Failure;
+use crate::apply::goal::{ConvergenceGoal, GoalKind};
+use crate::apply::journal::{KernelSnapshot, RunStart};
+use crate::apply::state_store::{self, AppliedState};
+use crate::apply::{ApplyError, ApplyOutcome, ApplyTarget, DifferenceCounts, Inspection};
+use crate::observe::{KernelProblem, ObservedKernel, ToolSettings, ask_all, refuse_other};
+use crate::plan::{Plan, PlanStep, PrintCache, StepWeight, between, remember_and_plan};
+use crate::runner::RunnerFailure;
 
 /// How often is written before we give up: others may write between.
 const MOST_ROUNDS: usize = 3;
@@ -21,28 +21,28 @@ const PAUSE: Duration = Duration::from_millis(40);
 
 /// Brings the kernel there by a build of iptables. Where that fails, it may hold a part of it, and
 /// the journal has what it held before.
-pub(super) fn bring_with(
-    node: &mut Node<'_>,
-    goal: Goal<'_>,
-    tools: Tools,
-    start: &mut Start<'_>,
-) -> Result<Outcome, Error> {
+pub(super) fn converge_with(
+    node: &mut ApplyTarget<'_>,
+    goal: ConvergenceGoal<'_>,
+    tools: ToolSettings,
+    start: &mut RunStart<'_>,
+) -> Result<ApplyOutcome, ApplyError> {
     let last = state_store::remembered(node.runner, tools.backend);
     let scope = goal.scope(last.as_ref());
-    let backend = tools.backend.word().to_owned();
-    let fresh = || Memory {
-        version: Memory::VERSION,
+    let backend = tools.backend.label().to_owned();
+    let fresh = || PrintCache {
+        version: PrintCache::VERSION,
         backend,
-        ..Memory::default()
+        ..PrintCache::default()
     };
     let known = last
         .as_ref()
-        .filter(|_| !matches!(goal.sort, Sort::Before { .. }));
+        .filter(|_| !matches!(goal.sort, GoalKind::Before { .. }));
     let mut memory = known.map_or_else(fresh, |last| last.memory.clone());
     let mut written: Option<Plan> = None;
-    let mut outcome = Outcome::new(goal.node, tools.backend);
+    let mut outcome = ApplyOutcome::new(goal.node, tools.backend);
     for round in 0..=MOST_ROUNDS {
-        let observed = goal.see(node, tools, scope)?;
+        let observed = goal.observe(node, tools, scope)?;
         let mut plan;
         (memory, plan) = match written.take() {
             Some(ran) => remember_and_plan(goal.desired, &observed, (&ran, memory), &tools),
@@ -52,7 +52,7 @@ pub(super) fn bring_with(
             }
         };
         if round == 0 {
-            outcome.counts = Counts::of(&plan.differences);
+            outcome.counts = DifferenceCounts::from_differences(&plan.differences);
             prepare(
                 node,
                 (tools, goal),
@@ -65,7 +65,7 @@ pub(super) fn bring_with(
             remove(node, &plan, &mut outcome);
             goal.remember(node, (last.as_ref(), memory), &observed, &mut outcome);
             outcome.look = plan.steps.is_empty().then(|| {
-                Box::new(Look {
+                Box::new(Inspection {
                     tools,
                     observed,
                     plan,
@@ -74,11 +74,11 @@ pub(super) fn bring_with(
             return Ok(outcome);
         }
         if round == MOST_ROUNDS {
-            return Err(Error::NotSettled(plan.differences));
+            return Err(ApplyError::NotSettled(plan.differences));
         }
         if round == 0 {
-            let has_sets = goal.sort != Sort::NoChains;
-            start.journal.note(Before {
+            let has_sets = goal.sort != GoalKind::NoChains;
+            start.journal.note(KernelSnapshot {
                 tools,
                 scope,
                 has_sets,
@@ -89,25 +89,28 @@ pub(super) fn bring_with(
         outcome.calls += write(node, &mut plan)?;
         written = Some(plan);
     }
-    Err(Error::NotSettled(Vec::new()))
+    Err(ApplyError::NotSettled(Vec::new()))
 }
 
 /// Makes the calls without which the plan fails; how many they were.
-fn write(node: &mut Node<'_>, plan: &mut Plan) -> Result<usize, Error> {
+fn write(node: &mut ApplyTarget<'_>, plan: &mut Plan) -> Result<usize, ApplyError> {
     let mut count = 0;
     for step in plan
         .steps
         .iter_mut()
-        .filter(|step| step.weight == Weight::Must)
+        .filter(|step| step.weight == StepWeight::Must)
     {
         let calls = std::mem::take(&mut step.calls); // they are as long as the scripts
         count += calls.len();
         let answers = ask_all(node.runner, &calls);
-        let mut problems: Vec<Problem> = answers.into_iter().filter_map(Result::err).collect();
+        let mut problems: Vec<KernelProblem> =
+            answers.into_iter().filter_map(Result::err).collect();
         // of calls that ran at once, one that may still write says most
-        problems.sort_by_key(|problem| !matches!(problem, Problem::NoAnswer(Failure::Stuck(..))));
+        problems.sort_by_key(|problem| {
+            !matches!(problem, KernelProblem::NoAnswer(RunnerFailure::Stuck(..)))
+        });
         if let Some(problem) = problems.into_iter().next() {
-            return Err(Error::Kernel(problem));
+            return Err(ApplyError::Kernel(problem));
         }
     }
     Ok(count)
@@ -115,16 +118,16 @@ fn write(node: &mut Node<'_>, plan: &mut Plan) -> Result<usize, Error> {
 
 /// What is to be done before the first write.
 fn prepare(
-    node: &mut Node<'_>,
-    (tools, goal): (Tools, Goal<'_>),
-    (observed, plan, last): (&Observed, &Plan, Option<&Remembered>),
-    start: &mut Start<'_>,
-) -> Result<(), Error> {
+    node: &mut ApplyTarget<'_>,
+    (tools, goal): (ToolSettings, ConvergenceGoal<'_>),
+    (observed, plan, last): (&ObservedKernel, &Plan, Option<&AppliedState>),
+    start: &mut RunStart<'_>,
+) -> Result<(), ApplyError> {
     if plan.steps.is_empty() {
         return Ok(());
     }
-    if goal.sort == Sort::Bundle && !node.settings.takes_over {
-        refuse_other(node.runner, tools).map_err(Error::Kernel)?;
+    if goal.sort == GoalKind::Bundle && !node.settings.takes_over {
+        refuse_other(node.runner, tools).map_err(ApplyError::Kernel)?;
     }
     if plan.is_in_force() {
         return Ok(());
@@ -136,19 +139,19 @@ fn prepare(
         // killed behind the write, we would not look there again
         Some(last) if goal.early && !last.early => state_store::remember(
             node.runner,
-            &Remembered {
+            &AppliedState {
                 early: true,
                 ..last.clone()
             },
         )
-        .map_err(Error::Files),
+        .map_err(ApplyError::Files),
         Some(_) | None => Ok(()),
     }
 }
 
 /// Removes what is no longer used. What cannot be removed is told, and tried again with the next
 /// apply.
-fn remove(node: &mut Node<'_>, plan: &Plan, outcome: &mut Outcome) {
+fn remove(node: &mut ApplyTarget<'_>, plan: &Plan, outcome: &mut ApplyOutcome) {
     for step in &plan.steps {
         outcome.calls += step.calls.len();
         outcome.left.extend(
@@ -160,7 +163,7 @@ fn remove(node: &mut Node<'_>, plan: &Plan, outcome: &mut Outcome) {
 }
 
 /// Tries calls until none fails or it is enough; gives why those do that still fail.
-fn try_removal(node: &mut Node<'_>, step: &Step) -> Vec<Problem> {
+fn try_removal(node: &mut ApplyTarget<'_>, step: &PlanStep) -> Vec<KernelProblem> {
     let (mut left, mut problems) = (step.calls.clone(), Vec::new());
     for attempt in 0..REMOVALS {
         if attempt > 0 {

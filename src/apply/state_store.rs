@@ -3,39 +3,39 @@
 use serde::{Deserialize, Serialize};
 
 use crate::apply::file_names::{COMPILED, GOOD, PENDING, WAITING};
-use crate::apply::{Error, Node, Wanted};
-use crate::bundle::OnDisk;
+use crate::apply::{ApplyError, ApplyTarget, TargetBundle};
+use crate::bundle::BundleOnDisk;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::observe::{Backend, Tools, backend};
-use crate::options::Extensions;
-use crate::plan::Memory;
-use crate::runner::{Failure, Keep, Runner, Sort};
+use crate::observe::{IptablesBackend, ToolSettings, backend};
+use crate::options::ExtensionSet;
+use crate::plan::PrintCache;
+use crate::runner::{EntryType, Retention, Runner, RunnerFailure};
 
 const MEMORY: &str = "memory.json";
 
 /// What was written last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Remembered {
+pub(super) struct AppliedState {
     /// Whether there may be something of ours in other tables than the filter tables.
     pub(super) early: bool,
     /// How the tools print what was written.
-    pub(super) memory: Memory,
+    pub(super) memory: PrintCache,
 }
 
 /// What the kernel was brought to last.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
+pub struct WrittenState {
     /// The node.
     pub node: String,
-    /// SHA-256 of its scripts, in hexadecimal, as [`Wanted::scripts`].
+    /// SHA-256 of its scripts, in hexadecimal, as [`TargetBundle::scripts`].
     pub scripts: String,
 }
 
 /// What the kernel was brought to last since it booted, by either build, whether it was kept for
 /// the next boot or not; none where that is not known.
-pub fn last_written(runner: &mut dyn Runner) -> Option<Written> {
-    last(runner).map(|Remembered { memory, .. }| Written {
+pub fn last_written(runner: &mut dyn Runner) -> Option<WrittenState> {
+    last(runner).map(|AppliedState { memory, .. }| WrittenState {
         node: memory.node,
         scripts: memory.scripts,
     })
@@ -45,50 +45,58 @@ pub fn last_written(runner: &mut dyn Runner) -> Option<Written> {
 ///
 /// # Errors
 /// When it cannot be read, or is damaged.
-pub fn last_good(runner: &mut dyn Runner) -> Result<Option<Wanted>, Error> {
+pub fn last_good(runner: &mut dyn Runner) -> Result<Option<TargetBundle>, ApplyError> {
     let good = has_good(runner).then(|| bundle(runner, GOOD));
-    good.transpose().map_err(|bad| Error::Good(Box::new(bad)))
+    good.transpose()
+        .map_err(|bad| ApplyError::Good(Box::new(bad)))
 }
 
-pub(super) fn bundle(runner: &mut dyn Runner, name: &str) -> Result<Wanted, Diagnostic> {
+pub(super) fn bundle(runner: &mut dyn Runner, name: &str) -> Result<TargetBundle, Diagnostic> {
     // the way to a bundle of ours leads through no link, as that to a user's may
     runner
-        .check(Keep::Always, name, Sort::Folder)
+        .check(Retention::Always, name, EntryType::Folder)
         .map_err(|failure| Diagnostic::new(Code::BundleDamaged, failure.to_string()))?;
-    let bundle = OnDisk::open(&runner.place(Keep::Always, name))?;
+    let bundle = BundleOnDisk::open(&runner.place(Retention::Always, name))?;
     let node = bundle.nodes().next().unwrap_or_default().to_owned();
     // whoever applied it allowed the extensions that it has
-    Wanted::read(&bundle, &node, &Extensions::every())
+    TargetBundle::read(&bundle, &node, &ExtensionSet::every())
 }
 
 /// What was written last, by this build; none where that is not known, which makes a plan no less
 /// right.
-pub(super) fn remembered(runner: &mut dyn Runner, backend: Backend) -> Option<Remembered> {
-    last(runner).filter(|last| last.memory.backend == backend.word())
+pub(super) fn remembered(
+    runner: &mut dyn Runner,
+    backend: IptablesBackend,
+) -> Option<AppliedState> {
+    last(runner).filter(|last| last.memory.backend == backend.label())
 }
 
-fn last(runner: &mut dyn Runner) -> Option<Remembered> {
-    let content = runner.read(Keep::UntilBoot, MEMORY).ok().flatten()?;
+fn last(runner: &mut dyn Runner) -> Option<AppliedState> {
+    let content = runner.read(Retention::UntilBoot, MEMORY).ok().flatten()?;
     serde_json::from_slice(&content)
         .ok()
-        .filter(|remembered: &Remembered| remembered.memory.version == Memory::VERSION)
+        .filter(|remembered: &AppliedState| remembered.memory.version == PrintCache::VERSION)
 }
 
-pub(super) fn remember(runner: &mut dyn Runner, remembered: &Remembered) -> Result<(), Failure> {
-    let text = serde_json::to_vec(remembered).map_err(|error| Failure::Other(error.to_string()))?;
-    runner.write(Keep::UntilBoot, MEMORY, Some(&text))
+pub(super) fn remember(
+    runner: &mut dyn Runner,
+    remembered: &AppliedState,
+) -> Result<(), RunnerFailure> {
+    let text =
+        serde_json::to_vec(remembered).map_err(|error| RunnerFailure::Other(error.to_string()))?;
+    runner.write(Retention::UntilBoot, MEMORY, Some(&text))
 }
 
 /// How the kernel is asked: by the build that is set, that was used last, or that is installed.
-pub(super) fn tools(node: &mut Node<'_>) -> Result<Tools, Error> {
-    let last =
-        last(node.runner).and_then(|remembered| Backend::from_word(&remembered.memory.backend));
+pub(super) fn tools(node: &mut ApplyTarget<'_>) -> Result<ToolSettings, ApplyError> {
+    let last = last(node.runner)
+        .and_then(|remembered| IptablesBackend::from_word(&remembered.memory.backend));
     let backend = match node.settings.backend.or(last) {
         Some(backend) => backend,
-        None => backend(node.runner).map_err(Error::Kernel)?,
+        None => backend(node.runner).map_err(ApplyError::Kernel)?,
     };
     let lock_wait = u32::try_from(node.settings.wait.as_secs()).unwrap_or(u32::MAX);
-    Ok(Tools { backend, lock_wait })
+    Ok(ToolSettings { backend, lock_wait })
 }
 
 /// The node whose policy was applied here last: in this boot, or else before it; none where that is
@@ -96,8 +104,10 @@ pub(super) fn tools(node: &mut Node<'_>) -> Result<Tools, Error> {
 pub fn last_node(runner: &mut dyn Runner) -> Option<String> {
     let written = last_written(runner).map(|written| written.node);
     written.or_else(|| {
-        runner.check(Keep::Always, GOOD, Sort::Folder).ok()?;
-        OnDisk::open(&runner.place(Keep::Always, GOOD))
+        runner
+            .check(Retention::Always, GOOD, EntryType::Folder)
+            .ok()?;
+        BundleOnDisk::open(&runner.place(Retention::Always, GOOD))
             .ok()?
             .nodes()
             .next()
@@ -106,46 +116,49 @@ pub fn last_node(runner: &mut dyn Runner) -> Option<String> {
 }
 
 /// Keeps a bundle for the next boot, if it is not kept already, byte by byte.
-pub(super) fn keep_good(runner: &mut dyn Runner, wanted: &Wanted) -> Result<(), Failure> {
+pub(super) fn keep_good(
+    runner: &mut dyn Runner,
+    wanted: &TargetBundle,
+) -> Result<(), RunnerFailure> {
     let is_kept = |(name, content): (&String, &Vec<u8>)| {
-        let kept = runner.read(Keep::Always, &format!("{GOOD}/{name}"));
+        let kept = runner.read(Retention::Always, &format!("{GOOD}/{name}"));
         kept.is_ok_and(|kept| kept.as_ref() == Some(content))
     };
     match wanted.folder().iter().all(is_kept) {
         true => Ok(()),
-        false => runner.write_folder(Keep::Always, GOOD, Some(wanted.folder())),
+        false => runner.write_folder(Retention::Always, GOOD, Some(wanted.folder())),
     }
 }
 
 /// Whether anything stands in the place of the last good bundle, whole or damaged: what is no file
 /// cannot be read as one.
 pub(super) fn has_good(runner: &mut dyn Runner) -> bool {
-    runner.read(Keep::Always, GOOD) != Ok(None)
+    runner.read(Retention::Always, GOOD) != Ok(None)
 }
 
 /// What is kept, but the lock's file.
-const KEPT: [(Keep, &str, Sort); 5] = [
+const KEPT: [(Retention, &str, EntryType); 5] = [
     // first that something waits: from then on the good bundle is the one
-    (Keep::Always, PENDING, Sort::File),
-    (Keep::Always, WAITING, Sort::Folder),
-    (Keep::Always, GOOD, Sort::Folder),
-    (Keep::Always, COMPILED, Sort::Folder),
-    (Keep::UntilBoot, MEMORY, Sort::File),
+    (Retention::Always, PENDING, EntryType::File),
+    (Retention::Always, WAITING, EntryType::Folder),
+    (Retention::Always, GOOD, EntryType::Folder),
+    (Retention::Always, COMPILED, EntryType::Folder),
+    (Retention::UntilBoot, MEMORY, EntryType::File),
 ];
 
 /// Before the kernel is touched: whether what is kept may be written, since nothing that palisade
 /// did not write is there.
-pub(super) fn check(runner: &mut dyn Runner) -> Result<(), Failure> {
+pub(super) fn check(runner: &mut dyn Runner) -> Result<(), RunnerFailure> {
     KEPT.into_iter()
         .try_for_each(|(keep, name, sort)| runner.check(keep, name, sort))
 }
 
 /// Removes what we keep, but the lock's file, which others may wait on. What can be removed is,
 /// also where something else cannot.
-pub(super) fn forget_all(runner: &mut dyn Runner) -> Result<(), Failure> {
+pub(super) fn forget_all(runner: &mut dyn Runner) -> Result<(), RunnerFailure> {
     let removed = KEPT.map(|(keep, name, sort)| match sort {
-        Sort::File => runner.write(keep, name, None),
-        Sort::Folder => runner.write_folder(keep, name, None),
+        EntryType::File => runner.write(keep, name, None),
+        EntryType::Folder => runner.write_folder(keep, name, None),
     });
     removed.into_iter().collect()
 }

@@ -2,31 +2,31 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::bundle::{INDEX_FILE, OnDisk};
+use crate::bundle::{BundleOnDisk, INDEX_FILE};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::options::Extensions;
-use crate::plan::Desired;
+use crate::options::ExtensionSet;
+use crate::plan::DesiredKernel;
 use crate::ruleset::{CheckedScripts, ScriptError, TableKind};
-use crate::runner::Folder;
+use crate::runner::FileTree;
 
 /// One node's part of a bundle, checked.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct TargetBundle {
     /// The node.
     pub node: String,
     /// What its kernel is to hold.
-    pub desired: Desired,
+    pub desired: DesiredKernel,
     /// SHA-256 of its scripts, in hexadecimal.
     pub scripts: String,
     /// The bundle that has this node only.
-    folder: Folder,
+    folder: FileTree,
     /// The extensions that its scripts may have.
-    allowed: Extensions,
+    allowed: ExtensionSet,
 }
 
 /// How a node's name was found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Named {
+pub enum NodeNameSource {
     /// The user says so.
     Asked,
     /// It is the host's name.
@@ -37,7 +37,7 @@ pub enum Named {
 
 /// What is known of which node this is.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Known<'known> {
+pub struct NodeNameHints<'known> {
     /// The node that the user says it is.
     pub asked: Option<&'known str>,
     /// The host's name.
@@ -52,13 +52,18 @@ pub struct Known<'known> {
 ///
 /// # Errors
 /// When the bundle has nothing for that node.
-pub fn node_of(bundle: &OnDisk, known: Known<'_>) -> Result<(String, Named), Diagnostic> {
+pub fn node_of(
+    bundle: &BundleOnDisk,
+    known: NodeNameHints<'_>,
+) -> Result<(String, NodeNameSource), Diagnostic> {
     let nodes: Vec<&str> = bundle.nodes().collect();
     let last = known.last.filter(|last| nodes == [*last]);
     let found = match (known.asked, known.host, last) {
-        (Some(asked), ..) => Some((asked, Named::Asked)).filter(|_| nodes.contains(&asked)),
-        (None, Some(host), _) if nodes.contains(&host) => Some((host, Named::Host)),
-        (None, _, last) => last.map(|last| (last, Named::Last)),
+        (Some(asked), ..) => {
+            Some((asked, NodeNameSource::Asked)).filter(|_| nodes.contains(&asked))
+        }
+        (None, Some(host), _) if nodes.contains(&host) => Some((host, NodeNameSource::Host)),
+        (None, _, last) => last.map(|last| (last, NodeNameSource::Last)),
     };
     let refused = || not_of(&nodes, known);
     found
@@ -67,7 +72,7 @@ pub fn node_of(bundle: &OnDisk, known: Known<'_>) -> Result<(String, Named), Dia
 }
 
 /// That a bundle has nothing for this node.
-fn not_of(nodes: &[&str], known: Known<'_>) -> Diagnostic {
+fn not_of(nodes: &[&str], known: NodeNameHints<'_>) -> Diagnostic {
     let host = known.host.unwrap_or_default();
     let held = known.last.map_or_else(String::new, |last| {
         format!("; policy of node `{last}` was applied here last")
@@ -112,14 +117,18 @@ fn list(nodes: &[&str]) -> String {
     }
 }
 
-impl Wanted {
+impl TargetBundle {
     /// Reads a node's scripts and compares them with their digests. They may have the extensions
     /// that are allowed.
     ///
     /// # Errors
     /// Scripts that cannot be read, that are otherwise than the index says, or that palisade would
     /// not have written.
-    pub fn read(bundle: &OnDisk, node: &str, allowed: &Extensions) -> Result<Self, Diagnostic> {
+    pub fn read(
+        bundle: &BundleOnDisk,
+        node: &str,
+        allowed: &ExtensionSet,
+    ) -> Result<Self, Diagnostic> {
         let texts = bundle.node(node)?;
         if let Some(problem) = texts.problems.first() {
             let help = "copy the bundle here again, whole; the node keeps the policy that it has";
@@ -137,10 +146,10 @@ impl Wanted {
             let message = format!("scripts of node `{node}` cannot be applied: {refused}");
             Diagnostic::new(Code::BundleDamaged, message).help(help)
         })?;
-        let desired = Desired::of(checked);
+        let desired = DesiredKernel::from_scripts(checked);
         let mut digest = Sha256::new();
         let mut folder =
-            Folder::from([(INDEX_FILE.to_owned(), bundle.index_of(node).into_bytes())]);
+            FileTree::from([(INDEX_FILE.to_owned(), bundle.index_of(node).into_bytes())]);
         for (file, text) in texts.into_texts() {
             digest.update(format!("{file} {}\n", text.len()));
             digest.update(&text);
@@ -161,7 +170,7 @@ impl Wanted {
     }
 
     /// The bundle that has this node only, by its files.
-    pub fn folder(&self) -> &Folder {
+    pub fn folder(&self) -> &FileTree {
         &self.folder
     }
 

@@ -1,12 +1,14 @@
 //! Everything of ours out of the kernel.
 
-use crate::apply::goal::Goal;
-use crate::apply::journal::Start;
+use crate::apply::goal::ConvergenceGoal;
+use crate::apply::journal::RunStart;
 use crate::apply::state_store::{self, tools};
-use crate::apply::{Error, Node, Outcome, clear_other, round};
+use crate::apply::{ApplyError, ApplyOutcome, ApplyTarget, clear_other, round};
 use crate::net::Family;
-use crate::observe::{Observed, Problem, Scope, Tools, ask, kernel, refuse_other};
-use crate::plan::Desired;
+use crate::observe::{
+    KernelProblem, ObservedKernel, TableScope, ToolSettings, ask, kernel, refuse_other,
+};
+use crate::plan::DesiredKernel;
 use crate::ruleset::{is_ours, lines};
 
 /// Takes everything of ours out of the kernel, out of both builds of iptables, and then our files.
@@ -14,16 +16,16 @@ use crate::ruleset::{is_ours, lines};
 /// # Errors
 /// When something is left. Our files are gone also then, unless rules of ours are left: no boot is
 /// to bring back what was taken away.
-pub fn uninstall(node: &mut Node<'_>) -> Result<Outcome, Error> {
+pub fn uninstall(node: &mut ApplyTarget<'_>) -> Result<ApplyOutcome, ApplyError> {
     let _lock = node.lock()?;
     let tools = tools(node)?;
-    let mut outcome = Outcome::new("", tools.backend);
+    let mut outcome = ApplyOutcome::new("", tools.backend);
     clear_other(node, &mut outcome)?;
-    outcome.add(round::bring_with(
+    outcome.add(round::converge_with(
         node,
-        Goal::nothing(&Desired::default()),
+        ConvergenceGoal::nothing(&DesiredKernel::default()),
         tools,
-        &mut Start::default(),
+        &mut RunStart::default(),
     )?);
     let left = see_both(node, tools)?;
     if left
@@ -31,12 +33,12 @@ pub fn uninstall(node: &mut Node<'_>) -> Result<Outcome, Error> {
         .flat_map(|seen| seen.tables.values())
         .all(|table| table.chains.values().all(Vec::is_empty))
     {
-        state_store::forget_all(node.runner).map_err(Error::NotForgotten)?;
+        state_store::forget_all(node.runner).map_err(ApplyError::NotForgotten)?;
     }
     let names: Vec<String> = left.iter().flat_map(names).collect();
     match names.is_empty() {
         true => Ok(outcome),
-        false => Err(Error::Left {
+        false => Err(ApplyError::Left {
             names,
             held_by: held_by(node, tools),
         }),
@@ -44,25 +46,32 @@ pub fn uninstall(node: &mut Node<'_>) -> Result<Outcome, Error> {
 }
 
 /// What both builds hold; sets are no build's, and told with the first.
-fn see_both(node: &mut Node<'_>, tools: Tools) -> Result<Vec<Observed>, Error> {
-    let mut seen = vec![kernel(node.runner, tools, Scope::All).map_err(Error::Kernel)?];
+fn see_both(
+    node: &mut ApplyTarget<'_>,
+    tools: ToolSettings,
+) -> Result<Vec<ObservedKernel>, ApplyError> {
+    let mut seen = vec![kernel(node.runner, tools, TableScope::All).map_err(ApplyError::Kernel)?];
     match refuse_other(node.runner, tools) {
         Ok(()) => {}
-        Err(Problem::OtherBackend(backend)) => {
-            let other = kernel(node.runner, Tools { backend, ..tools }, Scope::All)
-                .map_err(Error::Kernel)?;
-            seen.push(Observed {
+        Err(KernelProblem::OtherBackend(backend)) => {
+            let other = kernel(
+                node.runner,
+                ToolSettings { backend, ..tools },
+                TableScope::All,
+            )
+            .map_err(ApplyError::Kernel)?;
+            seen.push(ObservedKernel {
                 tables: other.tables,
-                ..Observed::default()
+                ..ObservedKernel::default()
             });
         }
-        Err(problem) => return Err(Error::Kernel(problem)),
+        Err(problem) => return Err(ApplyError::Kernel(problem)),
     }
     Ok(seen)
 }
 
 /// `chain pal-FORWARD`, `set pal-local4`.
-fn names(seen: &Observed) -> Vec<String> {
+fn names(seen: &ObservedKernel) -> Vec<String> {
     let chains = seen
         .tables
         .values()
@@ -88,11 +97,11 @@ const LEADS: [&str; 6] = [
 
 /// The commands that would delete the rules of others that lead to something of ours, as far as
 /// they can be seen.
-fn held_by(node: &mut Node<'_>, tools: Tools) -> Vec<String> {
+fn held_by(node: &mut ApplyTarget<'_>, tools: ToolSettings) -> Vec<String> {
     let mut commands = Vec::new();
     for backend in [tools.backend, tools.backend.other()] {
         for family in Family::BOTH {
-            let call = Tools { backend, ..tools }.save(family, None);
+            let call = ToolSettings { backend, ..tools }.save(family, None);
             // a build that is not installed holds nothing that could be told of
             let text = ask(node.runner, &call).unwrap_or_default();
             commands.extend(rules_of_others(&text).map(|(table, rule)| {

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use rustc_hash::FxHashSet;
 
 use crate::net::Direction;
-use crate::packet_space::{ClassId, Relation, RuleOf, Traffic, TrafficId, ViewId};
-use crate::policy::{Action, List};
-use crate::resolve::Resolved;
+use crate::packet_space::{
+    EndpointClassId, HeaderSetId, HeaderSpace, PolicyProfileId, ReachabilityMatrix, RuleId,
+};
+use crate::policy::{Action, PolicyListKind};
+use crate::resolve::ResolvedPolicy;
 
 /// The rules that count, and which of them some assertion touches: they take packets that it
 /// covers, at either end.
@@ -17,24 +19,24 @@ use crate::resolve::Resolved;
 #[derive(Debug)]
 pub struct Coverage<'input> {
     /// Every rule that counts, in the order of evaluation, and whether it is touched.
-    pub rules: Vec<(RuleOf<'input>, bool)>,
+    pub rules: Vec<(RuleId<'input>, bool)>,
 }
 
 /// What is touched so far.
 #[derive(Debug, Default)]
-pub(super) struct Touched {
+pub(super) struct TouchedRules {
     rules: BTreeSet<usize>,
-    seen: FxHashSet<(ViewId, ClassId, TrafficId)>,
+    seen: FxHashSet<(PolicyProfileId, EndpointClassId, HeaderSetId)>,
 }
 
-impl Touched {
+impl TouchedRules {
     /// Takes in what goes from one class to another.
     pub(super) fn add(
         &mut self,
-        relation: &Relation<'_>,
-        [source, destination]: [ClassId; 2],
-        sent: TrafficId,
-        traffic: &mut Traffic,
+        relation: &ReachabilityMatrix<'_>,
+        [source, destination]: [EndpointClassId; 2],
+        sent: HeaderSetId,
+        traffic: &mut HeaderSpace,
     ) {
         let ends = [
             (source, Direction::Egress, destination),
@@ -48,7 +50,7 @@ impl Touched {
             let taken = relation.taken(view, far, traffic).into_iter();
             self.rules.extend(
                 taken
-                    .filter(|(_, taken)| traffic.and(*taken, sent) != Traffic::NONE)
+                    .filter(|(_, taken)| traffic.and(*taken, sent) != HeaderSpace::NONE)
                     .map(|(rule, _)| rule),
             );
         }
@@ -57,8 +59,8 @@ impl Touched {
     /// All rules that count.
     pub(super) fn coverage<'input>(
         &self,
-        relation: &Relation<'input>,
-        resolved: &Resolved<'input>,
+        relation: &ReachabilityMatrix<'input>,
+        resolved: &ResolvedPolicy<'input>,
     ) -> Coverage<'input> {
         let rules = relation
             .rules()
@@ -73,13 +75,13 @@ impl Touched {
     }
 }
 
-fn counts(of: &RuleOf<'_>, resolved: &Resolved<'_>) -> bool {
+fn counts(of: &RuleId<'_>, resolved: &ResolvedPolicy<'_>) -> bool {
     let policy = of
         .tier
         .and_then(|tier| tier.policies.iter().find(|policy| policy.key == *of.key));
     let is_of_endpoints = policy.is_none_or(|policy| {
         let members = resolved.members(policy.applies_to);
-        policy.is_on(List::Normal)
+        policy.is_on(PolicyListKind::Normal)
             && (!members.endpoints.is_empty() || members.host_endpoints.is_empty())
     });
     of.rule.action != Action::Log && is_of_endpoints
@@ -87,7 +89,7 @@ fn counts(of: &RuleOf<'_>, resolved: &Resolved<'_>) -> bool {
 
 impl<'input> Coverage<'input> {
     /// The rules that no assertion touches.
-    pub fn untouched(&self) -> impl Iterator<Item = &RuleOf<'input>> {
+    pub fn untouched(&self) -> impl Iterator<Item = &RuleId<'input>> {
         self.rules
             .iter()
             .filter(|(_, is_touched)| !is_touched)

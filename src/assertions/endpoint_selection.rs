@@ -3,28 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::explain::query::End;
+use crate::explain::query::QueryEnd;
 use crate::inventory::{EndpointId, Inventory};
 use crate::net::{Cidr, Family};
-use crate::packet::endpoint_pattern::Subject;
-use crate::packet_space::{ClassId, Places, Range};
+use crate::packet::endpoint_pattern::EndpointPattern;
+use crate::packet_space::{AddressRange, EndpointClassId, EndpointClasses};
 use crate::selector::Expr;
 
 /// Endpoints and addresses: all for which every condition holds, without the exceptions.
 #[derive(Debug, Clone)]
-pub struct Who {
+pub struct PartySelector {
     pub(super) words: String,
-    pub(super) conditions: Vec<Condition>,
-    pub(super) except: Vec<Who>,
+    pub(super) conditions: Vec<PartyCondition>,
+    pub(super) except: Vec<PartySelector>,
 }
 
 /// A condition. Without any, everyone is meant, inside and outside.
 #[derive(Debug, Clone)]
-pub(super) enum Condition {
+pub(super) enum PartyCondition {
     /// It is no endpoint.
     Outside,
     /// It is meant by a name, a service account or a prefix.
-    Is(Subject),
+    Is(EndpointPattern),
     /// It is an endpoint of a namespace.
     Namespace(String),
     /// It is an endpoint that a selector selects.
@@ -33,28 +33,32 @@ pub(super) enum Condition {
 
 /// Somebody with an address, or an endpoint without.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Spot {
+pub(super) struct EndpointAddress {
     pub(super) owner: Option<EndpointId>,
     pub(super) address: Option<IpAddr>,
 }
 
 /// Where somebody can be: the classes, with everyone meant in each; of addresses outside, one.
-pub(super) type Spots = BTreeMap<(Family, ClassId), Vec<Spot>>;
+pub(super) type EndpointAddresses = BTreeMap<(Family, EndpointClassId), Vec<EndpointAddress>>;
 
-impl Who {
+impl PartySelector {
     /// As it was written, in short.
-    pub fn words(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.words
     }
 
     /// Everyone meant.
-    pub(super) fn spots(&self, places: &Places<'_>, inventory: &Inventory) -> Spots {
-        let mut spots = Spots::new();
+    pub(super) fn spots(
+        &self,
+        places: &EndpointClasses<'_>,
+        inventory: &Inventory,
+    ) -> EndpointAddresses {
+        let mut spots = EndpointAddresses::new();
         let everywhere = inventory
             .endpoints_with_ids()
             .flat_map(|(id, _)| places.of_endpoint(id).iter().map(move |place| (id, place)));
         for (id, place) in everywhere {
-            let spot = Spot {
+            let spot = EndpointAddress {
                 owner: Some(id),
                 address: place.address,
             };
@@ -66,14 +70,14 @@ impl Who {
             }
         }
         let mut firsts = BTreeSet::new();
-        self.cut(&mut firsts);
+        self.add_boundaries(&mut firsts);
         for (id, class) in places.classes() {
             let known = class.outside.iter().filter_map(|range| well_known(*range));
             let pieces = class
                 .outside
                 .iter()
                 .flat_map(|range| pieces(*range, &firsts));
-            let mut spots_outside = known.chain(pieces).map(|address| Spot {
+            let mut spots_outside = known.chain(pieces).map(|address| EndpointAddress {
                 owner: None,
                 address: Some(address),
             });
@@ -86,9 +90,11 @@ impl Who {
 
     /// Why nobody is meant, where a name is wrong.
     pub(super) fn unknown(&self, inventory: &Inventory) -> Option<String> {
-        let resolve = |condition: &Condition| match condition {
-            Condition::Is(subject) => subject.resolve(inventory).err(),
-            Condition::Outside | Condition::Namespace(_) | Condition::Selected(_) => None,
+        let resolve = |condition: &PartyCondition| match condition {
+            PartyCondition::Is(subject) => subject.resolve(inventory).err(),
+            PartyCondition::Outside
+            | PartyCondition::Namespace(_)
+            | PartyCondition::Selected(_) => None,
         };
         let diagnostic = self.conditions.iter().find_map(resolve)?;
         Some(diagnostic.help.map_or(diagnostic.message.clone(), |help| {
@@ -96,7 +102,7 @@ impl Who {
         }))
     }
 
-    fn means(&self, spot: Spot, inventory: &Inventory) -> bool {
+    fn means(&self, spot: EndpointAddress, inventory: &Inventory) -> bool {
         let holds = self
             .conditions
             .iter()
@@ -109,66 +115,68 @@ impl Who {
     }
 
     /// The first addresses of all ranges that conditions tell apart.
-    fn cut(&self, firsts: &mut BTreeSet<(Family, u128)>) {
+    fn add_boundaries(&self, firsts: &mut BTreeSet<(Family, u128)>) {
         for condition in &self.conditions {
-            if let Condition::Is(Subject::Addresses(cidr)) = condition {
-                let range = Range::of(*cidr);
+            if let PartyCondition::Is(EndpointPattern::Addresses(cidr)) = condition {
+                let range = AddressRange::from_prefix(*cidr);
                 firsts.insert((range.family, range.first));
                 firsts.extend(range.last.checked_add(1).map(|next| (range.family, next)));
             }
         }
-        self.except.iter().for_each(|except| except.cut(firsts));
+        self.except
+            .iter()
+            .for_each(|except| except.add_boundaries(firsts));
     }
 }
 
 /// The first address of every piece of a range.
-fn pieces(range: Range, firsts: &BTreeSet<(Family, u128)>) -> impl Iterator<Item = IpAddr> {
+fn pieces(range: AddressRange, firsts: &BTreeSet<(Family, u128)>) -> impl Iterator<Item = IpAddr> {
     let inside = firsts
         .range((range.family, range.first)..=(range.family, range.last))
         .map(|(_, first)| *first);
     let starts =
         std::iter::once(range.first).chain(inside.filter(move |first| *first != range.first));
-    starts.map(move |first| Range { first, ..range }.first_address())
+    starts.map(move |first| AddressRange { first, ..range }.first_address())
 }
 
 /// An address of a range that people take for an example (RFC 5737, RFC 3849), where it has one.
-fn well_known(range: Range) -> Option<IpAddr> {
+fn well_known(range: AddressRange) -> Option<IpAddr> {
     let address = match range.family {
         Family::V4 => IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
         Family::V6 => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
     };
     (range.first..=range.last)
-        .contains(&Range::at(address).first)
+        .contains(&AddressRange::at(address).first)
         .then_some(address)
 }
 
-impl Condition {
-    fn holds(&self, spot: Spot, inventory: &Inventory) -> bool {
+impl PartyCondition {
+    fn holds(&self, spot: EndpointAddress, inventory: &Inventory) -> bool {
         let endpoint = spot.owner.map(|id| inventory.endpoint(id));
         match self {
-            Condition::Outside => endpoint.is_none(),
-            Condition::Is(Subject::Addresses(cidr)) => {
+            PartyCondition::Outside => endpoint.is_none(),
+            PartyCondition::Is(EndpointPattern::Addresses(cidr)) => {
                 spot.address.is_some_and(|address| cidr.holds(address))
             }
-            Condition::Is(subject) => endpoint.is_some_and(|endpoint| subject.means(endpoint)),
-            Condition::Namespace(name) => {
+            PartyCondition::Is(subject) => endpoint.is_some_and(|endpoint| subject.means(endpoint)),
+            PartyCondition::Namespace(name) => {
                 endpoint.is_some_and(|endpoint| *endpoint.namespace == **name)
             }
-            Condition::Selected(selector) => {
+            PartyCondition::Selected(selector) => {
                 endpoint.is_some_and(|endpoint| selector.matches(&inventory.labels(endpoint)))
             }
         }
     }
 }
 
-impl Spot {
+impl EndpointAddress {
     /// As an end of a case.
-    pub(super) fn end(self) -> Option<End> {
+    pub(super) fn end(self) -> Option<QueryEnd> {
         match self.owner {
-            Some(id) => Some(End::Endpoint(id, self.address)),
+            Some(id) => Some(QueryEnd::Endpoint(id, self.address)),
             None => self
                 .address
-                .map(|address| End::Addresses(Cidr::host(address))),
+                .map(|address| QueryEnd::Addresses(Cidr::host(address))),
         }
     }
 }

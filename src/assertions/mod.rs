@@ -14,11 +14,11 @@ mod parse;
 mod endpoint_selection;
 
 pub use coverage::Coverage;
-pub use endpoint_selection::Who;
+pub use endpoint_selection::PartySelector;
 pub use parse::read;
-pub use prove::{Proof, Verdict, prove};
+pub use prove::{AssertionReport, AssertionVerdict, prove};
 
-use crate::packet_space::What;
+use crate::packet_space::TrafficPattern;
 use crate::source::Span;
 
 /// That all of some packets are allowed, or that none is.
@@ -29,20 +29,20 @@ pub struct Assertion {
     /// What it is for, in the author's words.
     pub description: Option<String>,
     /// What it says of the packets.
-    pub expected: Expected,
+    pub expected: ExpectedOutcome,
     /// The senders: each of these.
-    pub from: Vec<Who>,
+    pub from: Vec<PartySelector>,
     /// The receivers: each of these.
-    pub to: Vec<Who>,
+    pub to: Vec<PartySelector>,
     /// What is sent: all of these; none is everything.
-    pub what: Vec<What>,
+    pub what: Vec<TrafficPattern>,
     /// Whether it holds where it covers nothing.
     pub may_be_empty: bool,
 }
 
 /// What becomes of packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Expected {
+pub enum ExpectedOutcome {
     /// They are allowed.
     Allowed,
     /// They are denied.
@@ -52,7 +52,7 @@ pub enum Expected {
 impl Assertion {
     /// What it is called, on one line: its description, or what it says.
     pub fn title(&self) -> String {
-        let title = self.description.clone().unwrap_or_else(|| self.words());
+        let title = self.description.clone().unwrap_or_else(|| self.text());
         let shown = |letter: char| {
             if letter.is_control() {
                 char::REPLACEMENT_CHARACTER
@@ -69,16 +69,21 @@ impl Assertion {
             .collect()
     }
 
-    fn words(&self) -> String {
+    fn text(&self) -> String {
         let verb = match self.expected {
-            Expected::Allowed => "allow",
-            Expected::Denied => "deny",
+            ExpectedOutcome::Allowed => "allow",
+            ExpectedOutcome::Denied => "deny",
         };
-        let who = |who: &[Who]| who.iter().map(Who::words).collect::<Vec<_>>().join(", ");
+        let who = |who: &[PartySelector]| {
+            who.iter()
+                .map(PartySelector::as_str)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let what = self
             .what
             .iter()
-            .map(What::words)
+            .map(TrafficPattern::as_str)
             .collect::<Vec<_>>()
             .join(", ");
         let what = if what.is_empty() {

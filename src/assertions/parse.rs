@@ -2,21 +2,21 @@
 
 use std::str::FromStr;
 
-use crate::assertions::endpoint_selection::Condition;
-use crate::assertions::{Assertion, Expected, Who};
+use crate::assertions::endpoint_selection::PartyCondition;
+use crate::assertions::{Assertion, ExpectedOutcome, PartySelector};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{self, Fields, Node, Value};
-use crate::packet::endpoint_pattern::Subject;
-use crate::packet_space::What;
+use crate::document::{self, MappingFields, NodeValue, YamlNode};
+use crate::packet::endpoint_pattern::EndpointPattern;
+use crate::packet_space::TrafficPattern;
 use crate::selector;
-use crate::source::{FileId, Files, Span, Text};
+use crate::source::{FileId, SourceFiles, Span, SpannedString};
 
 /// What the head of a document may say, so that other commands pass over it.
 const API_VERSION: &[(&str, ())] = &[("palisade/v1", ())];
 const KIND: &[(&str, ())] = &[("Assertions", ())];
 
 /// The assertions of some files, in order. They may be used when `found` has no errors.
-pub fn read(files: &Files, own: &[FileId], found: &mut Diagnostics) -> Vec<Assertion> {
+pub fn read(files: &SourceFiles, own: &[FileId], found: &mut Diagnostics) -> Vec<Assertion> {
     let mut assertions = Vec::new();
     document::trees(files, own, found, &mut |node, found| {
         assertions.extend(document(node, found))
@@ -24,8 +24,8 @@ pub fn read(files: &Files, own: &[FileId], found: &mut Diagnostics) -> Vec<Asser
     assertions
 }
 
-fn document(node: &Node, found: &mut Diagnostics) -> Vec<Assertion> {
-    let Some(mut fields) = Fields::of(node, found) else {
+fn document(node: &YamlNode, found: &mut Diagnostics) -> Vec<Assertion> {
+    let Some(mut fields) = MappingFields::from_node(node, found) else {
         return Vec::new();
     };
     fields
@@ -40,8 +40,8 @@ fn document(node: &Node, found: &mut Diagnostics) -> Vec<Assertion> {
     assertions
 }
 
-fn assertion(node: &Node, found: &mut Diagnostics) -> Option<Assertion> {
-    let mut fields = Fields::of(node, found)?;
+fn assertion(node: &YamlNode, found: &mut Diagnostics) -> Option<Assertion> {
+    let mut fields = MappingFields::from_node(node, found)?;
     let description = fields.text("description", found).map(|text| text.value);
     let may_be_empty = fields
         .get("mayBeEmpty")
@@ -51,8 +51,8 @@ fn assertion(node: &Node, found: &mut Diagnostics) -> Option<Assertion> {
     let span = fields.span;
     fields.finish(found);
     let (expected, packets) = match (allow, deny) {
-        (Some(packets), None) => (Expected::Allowed, packets),
-        (None, Some(packets)) => (Expected::Denied, packets),
+        (Some(packets), None) => (ExpectedOutcome::Allowed, packets),
+        (None, Some(packets)) => (ExpectedOutcome::Denied, packets),
         (Some(allow), Some(deny)) => {
             let message = "an assertion says `allow` or `deny`, not both";
             found.push(
@@ -69,7 +69,7 @@ fn assertion(node: &Node, found: &mut Diagnostics) -> Option<Assertion> {
             return None;
         }
     };
-    let mut fields = Fields::of(packets, found)?;
+    let mut fields = MappingFields::from_node(packets, found)?;
     let from = fields
         .require("from", found)
         .map(|node| everyone(node, found));
@@ -95,25 +95,25 @@ fn assertion(node: &Node, found: &mut Diagnostics) -> Option<Assertion> {
 /// The shape of an assertion.
 const FORM: &str = "write `allow: {from: …, to: …, ports: [tcp/443]}`";
 
-fn ports(node: &Node, found: &mut Diagnostics) -> Vec<What> {
+fn ports(node: &YamlNode, found: &mut Diagnostics) -> Vec<TrafficPattern> {
     one_or_more(node, "ports", found, |node, found| {
         node.text(found).and_then(|text| parsed(&text, found))
     })
 }
 
-fn everyone(node: &Node, found: &mut Diagnostics) -> Vec<Who> {
+fn everyone(node: &YamlNode, found: &mut Diagnostics) -> Vec<PartySelector> {
     one_or_more(node, "senders or receivers", found, who)
 }
 
 /// An item, or a list of them that is not empty.
 fn one_or_more<Item>(
-    node: &Node,
+    node: &YamlNode,
     what: &str,
     found: &mut Diagnostics,
-    mut item: impl FnMut(&Node, &mut Diagnostics) -> Option<Item>,
+    mut item: impl FnMut(&YamlNode, &mut Diagnostics) -> Option<Item>,
 ) -> Vec<Item> {
     match &node.value {
-        Value::List(items) if items.is_empty() => {
+        NodeValue::List(items) if items.is_empty() => {
             found.push(Diagnostic::at(
                 Code::InvalidValue,
                 node.span,
@@ -121,22 +121,22 @@ fn one_or_more<Item>(
             ));
             Vec::new()
         }
-        Value::List(items) => items.iter().filter_map(|node| item(node, found)).collect(),
-        Value::Scalar(_) | Value::Map(_) => item(node, found).into_iter().collect(),
+        NodeValue::List(items) => items.iter().filter_map(|node| item(node, found)).collect(),
+        NodeValue::Scalar(_) | NodeValue::Map(_) => item(node, found).into_iter().collect(),
     }
 }
 
-fn who(node: &Node, found: &mut Diagnostics) -> Option<Who> {
+fn who(node: &YamlNode, found: &mut Diagnostics) -> Option<PartySelector> {
     match &node.value {
-        Value::Map(_) => conditions(node, found),
-        Value::Scalar(_) | Value::List(_) => {
+        NodeValue::Map(_) => conditions(node, found),
+        NodeValue::Scalar(_) | NodeValue::List(_) => {
             let text = node.text(found)?;
             let conditions = match text.value.as_str() {
                 "any" => Vec::new(),
-                "outside" => vec![Condition::Outside],
-                _ => vec![Condition::Is(parsed(&text, found)?)],
+                "outside" => vec![PartyCondition::Outside],
+                _ => vec![PartyCondition::Is(parsed(&text, found)?)],
             };
-            Some(Who {
+            Some(PartySelector {
                 words: text.value,
                 conditions,
                 except: Vec::new(),
@@ -146,9 +146,9 @@ fn who(node: &Node, found: &mut Diagnostics) -> Option<Who> {
 }
 
 /// A mapping: all of its fields hold.
-fn conditions(node: &Node, found: &mut Diagnostics) -> Option<Who> {
+fn conditions(node: &YamlNode, found: &mut Diagnostics) -> Option<PartySelector> {
     let errors = found.error_count();
-    let mut fields = Fields::of(node, found)?;
+    let mut fields = MappingFields::from_node(node, found)?;
     let mut said = Vec::new();
     let mut words = Vec::new();
     for (name, read) in FIELDS {
@@ -163,7 +163,11 @@ fn conditions(node: &Node, found: &mut Diagnostics) -> Option<Who> {
         .map(|node| everyone(node, found))
         .unwrap_or_default();
     if !except.is_empty() {
-        let all = except.iter().map(Who::words).collect::<Vec<_>>().join(", ");
+        let all = except
+            .iter()
+            .map(PartySelector::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
         words.push(if words.is_empty() {
             format!("any except {all}")
         } else {
@@ -178,7 +182,7 @@ fn conditions(node: &Node, found: &mut Diagnostics) -> Option<Who> {
                 .help("write `any` where everyone is meant"),
         );
     }
-    (found.error_count() == errors).then(|| Who {
+    (found.error_count() == errors).then(|| PartySelector {
         words: words.join(" "),
         conditions: said,
         except,
@@ -186,10 +190,10 @@ fn conditions(node: &Node, found: &mut Diagnostics) -> Option<Who> {
 }
 
 /// Reads a field of a mapping.
-type Reader = fn(&Text, &mut Diagnostics) -> Option<Condition>;
+type FieldReader = fn(&SpannedString, &mut Diagnostics) -> Option<PartyCondition>;
 
 /// The fields that are conditions.
-const FIELDS: [(&str, Reader); 5] = [
+const FIELDS: [(&str, FieldReader); 5] = [
     ("endpoint", endpoint),
     ("serviceAccount", service_account),
     ("namespace", namespace),
@@ -197,10 +201,10 @@ const FIELDS: [(&str, Reader); 5] = [
     ("cidr", cidr),
 ];
 
-fn endpoint(text: &Text, found: &mut Diagnostics) -> Option<Condition> {
+fn endpoint(text: &SpannedString, found: &mut Diagnostics) -> Option<PartyCondition> {
     match text.value.parse() {
-        Ok(subject @ Subject::Endpoint { .. }) => Some(Condition::Is(subject)),
-        Ok(Subject::Account { .. } | Subject::Addresses(_)) | Err(_) => invalid(
+        Ok(subject @ EndpointPattern::Endpoint { .. }) => Some(PartyCondition::Is(subject)),
+        Ok(EndpointPattern::Account { .. } | EndpointPattern::Addresses(_)) | Err(_) => invalid(
             Code::InvalidValue,
             text.span,
             format!(
@@ -212,12 +216,12 @@ fn endpoint(text: &Text, found: &mut Diagnostics) -> Option<Condition> {
     }
 }
 
-fn service_account(text: &Text, found: &mut Diagnostics) -> Option<Condition> {
+fn service_account(text: &SpannedString, found: &mut Diagnostics) -> Option<PartyCondition> {
     match text.value.split_once('/') {
         Some((namespace, name))
             if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
         {
-            Some(Condition::Is(Subject::Account {
+            Some(PartyCondition::Is(EndpointPattern::Account {
                 namespace: namespace.to_owned(),
                 name: name.to_owned(),
             }))
@@ -235,13 +239,13 @@ fn service_account(text: &Text, found: &mut Diagnostics) -> Option<Condition> {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it is one of several readers")]
-fn namespace(text: &Text, _: &mut Diagnostics) -> Option<Condition> {
-    Some(Condition::Namespace(text.value.clone()))
+fn namespace(text: &SpannedString, _: &mut Diagnostics) -> Option<PartyCondition> {
+    Some(PartyCondition::Namespace(text.value.clone()))
 }
 
-fn selected(text: &Text, found: &mut Diagnostics) -> Option<Condition> {
+fn selected(text: &SpannedString, found: &mut Diagnostics) -> Option<PartyCondition> {
     let error = match selector::parse(&text.value) {
-        Ok(selector) => return Some(Condition::Selected(selector)),
+        Ok(selector) => return Some(PartyCondition::Selected(selector)),
         Err(error) => error,
     };
     let label = if error.range.start >= text.value.len() {
@@ -258,10 +262,10 @@ fn selected(text: &Text, found: &mut Diagnostics) -> Option<Condition> {
     None
 }
 
-fn cidr(text: &Text, found: &mut Diagnostics) -> Option<Condition> {
+fn cidr(text: &SpannedString, found: &mut Diagnostics) -> Option<PartyCondition> {
     match text.value.parse() {
-        Ok(subject @ Subject::Addresses(_)) => Some(Condition::Is(subject)),
-        Ok(Subject::Endpoint { .. } | Subject::Account { .. }) => invalid(
+        Ok(subject @ EndpointPattern::Addresses(_)) => Some(PartyCondition::Is(subject)),
+        Ok(EndpointPattern::Endpoint { .. } | EndpointPattern::Account { .. }) => invalid(
             Code::InvalidCidr,
             text.span,
             format!("`{}` is no address and no CIDR", text.value),
@@ -279,7 +283,10 @@ fn cidr(text: &Text, found: &mut Diagnostics) -> Option<Condition> {
     }
 }
 
-fn parsed<Value: FromStr<Err = String>>(text: &Text, found: &mut Diagnostics) -> Option<Value> {
+fn parsed<Value: FromStr<Err = String>>(
+    text: &SpannedString,
+    found: &mut Diagnostics,
+) -> Option<Value> {
     match text.value.parse() {
         Ok(value) => Some(value),
         Err(message) => invalid(Code::InvalidValue, text.span, message, found),

@@ -1,46 +1,49 @@
 //! Whether assertions hold.
 
-use crate::assertions::coverage::{Coverage, Touched};
-use crate::assertions::endpoint_selection::{Spot, Spots, Who};
-use crate::assertions::{Assertion, Expected};
+use crate::assertions::coverage::{Coverage, TouchedRules};
+use crate::assertions::endpoint_selection::{EndpointAddress, EndpointAddresses, PartySelector};
+use crate::assertions::{Assertion, ExpectedOutcome};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::explain::query::{Case, SOURCE_PORT, is_itself};
-use crate::explain::{self, Group};
+use crate::explain::query::{QueryCase, SOURCE_PORT, is_itself};
+use crate::explain::{self, ExplainedGroup};
 use crate::net::{Family, Side};
 use crate::packet::{Conversation, Party};
 use crate::packet_space::traffic_pattern::is_control_of_other;
-use crate::packet_space::{Class, ClassId, Cuts, Space, Traffic, TrafficId, What};
-use crate::resolve::Resolved;
+use crate::packet_space::{
+    ClusterSpace, EndpointClassId, HeaderClass, HeaderSetId, HeaderSpace, PartitionBuilder,
+    TrafficPattern,
+};
+use crate::resolve::ResolvedPolicy;
 use crate::semantics::evaluate::Evaluator;
 
 /// What was found of assertions.
 #[derive(Debug)]
-pub struct Proof<'input> {
+pub struct AssertionReport<'input> {
     /// A verdict for each assertion, in order.
-    pub verdicts: Vec<Verdict<'input>>,
+    pub verdicts: Vec<AssertionVerdict<'input>>,
     /// Which rules they touch; none where nobody asked.
     pub coverage: Option<Coverage<'input>>,
 }
 
 /// What was found of an assertion.
 #[derive(Debug)]
-pub enum Verdict<'input> {
+pub enum AssertionVerdict<'input> {
     /// It holds for every packet that it covers.
     Holds,
     /// It covers less than it says: why, for each part that is nobody. An assertion that may be
     /// empty holds all the same.
     Empty(Vec<String>),
     /// It does not hold for one packet, of one case: what becomes of it, and why.
-    Fails(Box<Group<'input>>),
+    Fails(Box<ExplainedGroup<'input>>),
 }
 
-impl Verdict<'_> {
+impl AssertionVerdict<'_> {
     /// Whether an assertion of which this was found has passed.
     pub fn is_passed(&self, assertion: &Assertion) -> bool {
         match self {
-            Verdict::Holds => true,
-            Verdict::Empty(_) => assertion.may_be_empty,
-            Verdict::Fails(_) => false,
+            AssertionVerdict::Holds => true,
+            AssertionVerdict::Empty(_) => assertion.may_be_empty,
+            AssertionVerdict::Fails(_) => false,
         }
     }
 }
@@ -54,55 +57,55 @@ const NO_PACKET: &str = "covers nothing: no such packet goes between two endpoin
 /// # Errors
 /// When two ways to decide about one packet disagree, which is a mistake in Palisade.
 pub fn prove<'input>(
-    resolved: &Resolved<'input>,
+    resolved: &ResolvedPolicy<'input>,
     assertions: &[Assertion],
     wants_coverage: bool,
-) -> Result<Proof<'input>, Diagnostic> {
-    let mut cuts = Cuts::default();
+) -> Result<AssertionReport<'input>, Diagnostic> {
+    let mut cuts = PartitionBuilder::default();
     cuts.of_policy(resolved);
     assertions
         .iter()
         .flat_map(|assertion| &assertion.what)
-        .for_each(|what| what.cut(&mut cuts));
-    let mut traffic = Traffic::of(&cuts);
-    let space = Space::of(resolved, &mut traffic);
-    let mut prover = Prover {
+        .for_each(|what| what.add_cuts(&mut cuts));
+    let mut traffic = HeaderSpace::of(&cuts);
+    let space = ClusterSpace::new(resolved, &mut traffic);
+    let mut prover = AssertionProver {
         resolved,
-        evaluator: Evaluator::of(resolved),
+        evaluator: Evaluator::new(resolved),
         space,
         traffic,
-        touched: wants_coverage.then(Touched::default),
+        touched: wants_coverage.then(TouchedRules::default),
     };
     let verdicts = assertions
         .iter()
         .map(|assertion| prover.verdict(assertion))
-        .collect::<Result<Vec<Verdict<'input>>, Diagnostic>>()?;
+        .collect::<Result<Vec<AssertionVerdict<'input>>, Diagnostic>>()?;
     let coverage = prover
         .touched
         .map(|touched| touched.coverage(&prover.space.relation, resolved));
-    Ok(Proof { verdicts, coverage })
+    Ok(AssertionReport { verdicts, coverage })
 }
 
-struct Prover<'resolved, 'input> {
-    resolved: &'resolved Resolved<'input>,
+struct AssertionProver<'resolved, 'input> {
+    resolved: &'resolved ResolvedPolicy<'input>,
     evaluator: Evaluator<'resolved, 'input>,
-    space: Space<'input>,
-    traffic: Traffic,
-    touched: Option<Touched>,
+    space: ClusterSpace<'input>,
+    traffic: HeaderSpace,
+    touched: Option<TouchedRules>,
 }
 
 /// Two classes with everyone who is meant in each.
-struct Ends<'spots> {
+struct ClassPair<'spots> {
     family: Family,
     /// What is sent.
-    sent: TrafficId,
-    classes: [ClassId; 2],
-    from: &'spots [Spot],
-    to: &'spots [Spot],
+    sent: HeaderSetId,
+    classes: [EndpointClassId; 2],
+    from: &'spots [EndpointAddress],
+    to: &'spots [EndpointAddress],
 }
 
-impl<'input> Prover<'_, 'input> {
-    fn verdict(&mut self, assertion: &Assertion) -> Result<Verdict<'input>, Diagnostic> {
+impl<'input> AssertionProver<'_, 'input> {
+    fn verdict(&mut self, assertion: &Assertion) -> Result<AssertionVerdict<'input>, Diagnostic> {
         let mut empty = Vec::new();
         let from = self.spots(&assertion.from, &mut empty);
         let to = self.spots(&assertion.to, &mut empty);
@@ -111,7 +114,7 @@ impl<'input> Prover<'_, 'input> {
         let sent = Family::BOTH
             .map(|family| (family, self.sent(&assertion.what, family)))
             .into_iter();
-        let sent = sent.filter(|(_, sent)| *sent != Traffic::NONE);
+        let sent = sent.filter(|(_, sent)| *sent != HeaderSpace::NONE);
         for ends in sent.flat_map(|(family, sent)| pairs(&from, &to, (family, sent))) {
             let Some(pair) = self.pair(&ends) else {
                 continue;
@@ -140,22 +143,22 @@ impl<'input> Prover<'_, 'input> {
             empty.push(NO_PACKET.to_owned());
         }
         Ok(if empty.is_empty() {
-            Verdict::Holds
+            AssertionVerdict::Holds
         } else {
-            Verdict::Empty(empty)
+            AssertionVerdict::Empty(empty)
         })
     }
 
     /// Everyone meant by any of these; notes those by which nobody is.
-    fn spots(&self, who: &[Who], empty: &mut Vec<String>) -> Spots {
+    fn spots(&self, who: &[PartySelector], empty: &mut Vec<String>) -> EndpointAddresses {
         let inventory = self.resolved.inventory;
-        let mut all = Spots::new();
+        let mut all = EndpointAddresses::new();
         for who in who {
             let spots = who.spots(&self.space.places, inventory);
             if spots.is_empty() {
                 empty.push(
                     who.unknown(inventory)
-                        .unwrap_or_else(|| format!("`{}` is nobody in the input", who.words())),
+                        .unwrap_or_else(|| format!("`{}` is nobody in the input", who.as_str())),
                 );
             }
             spots
@@ -166,18 +169,18 @@ impl<'input> Prover<'_, 'input> {
     }
 
     /// What is sent between addresses of a family.
-    fn sent(&mut self, what: &[What], family: Family) -> TrafficId {
+    fn sent(&mut self, what: &[TrafficPattern], family: Family) -> HeaderSetId {
         if what.is_empty() {
-            return Traffic::ALL;
+            return HeaderSpace::ALL;
         }
-        what.iter().fold(Traffic::NONE, |all, what| {
+        what.iter().fold(HeaderSpace::NONE, |all, what| {
             let one = what.between(family, &mut self.traffic);
             self.traffic.or(all, one)
         })
     }
 
     /// Two who can send to one another: not a pod to itself.
-    fn pair(&self, ends: &Ends<'_>) -> Option<[Spot; 2]> {
+    fn pair(&self, ends: &ClassPair<'_>) -> Option<[EndpointAddress; 2]> {
         let mut pairs = ends
             .from
             .iter()
@@ -187,15 +190,15 @@ impl<'input> Prover<'_, 'input> {
 
     /// A class of what is sent that does not fare as expected, one with a usual source port where
     /// there is any.
-    fn wrong(&mut self, expected: Expected, ends: &Ends<'_>) -> Option<Class> {
+    fn wrong(&mut self, expected: ExpectedOutcome, ends: &ClassPair<'_>) -> Option<HeaderClass> {
         let [source, destination] = ends.classes;
         let allowed = self
             .space
             .relation
             .allowed(source, destination, &mut self.traffic);
         let wrong = match expected {
-            Expected::Allowed => self.traffic.less(ends.sent, allowed),
-            Expected::Denied => self.traffic.and(ends.sent, allowed),
+            ExpectedOutcome::Allowed => self.traffic.less(ends.sent, allowed),
+            ExpectedOutcome::Denied => self.traffic.and(ends.sent, allowed),
         };
         self.traffic
             .classes(wrong)
@@ -204,10 +207,14 @@ impl<'input> Prover<'_, 'input> {
             .cloned()
     }
 
-    fn explained(&self, expected: Expected, case: Case) -> Result<Verdict<'input>, Diagnostic> {
+    fn explained(
+        &self,
+        expected: ExpectedOutcome,
+        case: QueryCase,
+    ) -> Result<AssertionVerdict<'input>, Diagnostic> {
         let group = explain::answer(&self.evaluator, &[case]).into_iter().next();
-        match group.filter(|group| group.is_allowed == (expected == Expected::Denied)) {
-            Some(group) => Ok(Verdict::Fails(Box::new(group))),
+        match group.filter(|group| group.is_allowed == (expected == ExpectedOutcome::Denied)) {
+            Some(group) => Ok(AssertionVerdict::Fails(Box::new(group))),
             None => Err(Diagnostic::new(
                 Code::InternalError,
                 format!(
@@ -221,26 +228,29 @@ impl<'input> Prover<'_, 'input> {
 
 /// The pairs of classes of a family of which one at least has endpoints.
 fn pairs<'spots>(
-    from: &'spots Spots,
-    to: &'spots Spots,
-    (family, sent): (Family, TrafficId),
-) -> impl Iterator<Item = Ends<'spots>> {
-    let of_family =
-        move |spots: &'spots Spots| spots.iter().filter(move |((own, _), _)| *own == family);
+    from: &'spots EndpointAddresses,
+    to: &'spots EndpointAddresses,
+    (family, sent): (Family, HeaderSetId),
+) -> impl Iterator<Item = ClassPair<'spots>> {
+    let of_family = move |spots: &'spots EndpointAddresses| {
+        spots.iter().filter(move |((own, _), _)| *own == family)
+    };
     let all = of_family(from).flat_map(move |from| of_family(to).map(move |to| (from, to)));
-    let is_inside = |spots: &[Spot]| spots.iter().any(|spot| spot.owner.is_some());
+    let is_inside = |spots: &[EndpointAddress]| spots.iter().any(|spot| spot.owner.is_some());
     let inside = all.filter(move |((_, from), (_, to))| is_inside(from) || is_inside(to));
-    inside.map(move |(((_, source), from), ((_, destination), to))| Ends {
-        family,
-        sent,
-        classes: [*source, *destination],
-        from,
-        to,
-    })
+    inside.map(
+        move |(((_, source), from), ((_, destination), to))| ClassPair {
+            family,
+            sent,
+            classes: [*source, *destination],
+            from,
+            to,
+        },
+    )
 }
 
 /// Packets that people expect to see before others: from a usual port, and not to port 0.
-fn is_usual(class: &Class) -> bool {
+fn is_usual(class: &HeaderClass) -> bool {
     let from = class
         .port(Side::Source)
         .is_none_or(|(first, last)| (first..=last).contains(&SOURCE_PORT));
@@ -248,10 +258,14 @@ fn is_usual(class: &Class) -> bool {
 }
 
 /// A packet of a class.
-fn case([from, to]: [Spot; 2], family: Family, class: &Class) -> Option<Case> {
+fn case(
+    [from, to]: [EndpointAddress; 2],
+    family: Family,
+    class: &HeaderClass,
+) -> Option<QueryCase> {
     let (protocol, ports, icmp) = class.example()?;
     let icmp = icmp.filter(|_| !is_control_of_other(protocol, family));
-    let party = |spot: Spot| Party {
+    let party = |spot: EndpointAddress| Party {
         owner: spot.owner,
         address: spot.address,
     };
@@ -263,7 +277,7 @@ fn case([from, to]: [Spot; 2], family: Family, class: &Class) -> Option<Case> {
         ports,
         icmp,
     };
-    Some(Case {
+    Some(QueryCase {
         from: from.end()?,
         to: to.end()?,
         flow,

@@ -11,18 +11,18 @@ pub struct ScriptChange {
     /// The node.
     pub node: String,
     /// Sets added and removed.
-    pub sets: Count,
+    pub sets: LineCount,
     /// Members of sets added and removed.
-    pub members: Count,
+    pub members: LineCount,
     /// Chains added and removed, in all tables.
-    pub chains: Count,
+    pub chains: LineCount,
     /// Rules added and removed, in all tables.
-    pub rules: Count,
+    pub rules: LineCount,
 }
 
 /// Lines of one sort.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Count {
+pub struct LineCount {
     /// In the new scripts only.
     pub added: usize,
     /// In the old ones only.
@@ -35,7 +35,7 @@ impl ScriptChange {
     pub fn between(old: Option<&NodePart>, new: Option<&NodePart>) -> Option<Self> {
         let node = new.or(old)?.node.clone();
         let [before, after] = [old, new].map(lines);
-        let count = |sort: fn(&str) -> bool| Count::between(&before, &after, sort);
+        let count = |sort: fn(&str) -> bool| LineCount::between(&before, &after, sort);
         let change = Self {
             node,
             sets: count(|line| line.starts_with("create ")),
@@ -46,7 +46,7 @@ impl ScriptChange {
         let counts = [change.sets, change.members, change.chains, change.rules];
         counts
             .iter()
-            .any(|count| *count != Count::default())
+            .any(|count| *count != LineCount::default())
             .then_some(change)
     }
 }
@@ -64,7 +64,7 @@ fn lines(part: Option<&NodePart>) -> Vec<(&'static str, &str)> {
     lines
 }
 
-impl Count {
+impl LineCount {
     fn between(old: &[(&str, &str)], new: &[(&str, &str)], sort: fn(&str) -> bool) -> Self {
         let mut count = Self::default();
         let [mut old, mut new] =
@@ -99,7 +99,7 @@ impl fmt::Display for ScriptChange {
         ];
         let words = counts
             .iter()
-            .filter(|(_, count)| *count != Count::default())
+            .filter(|(_, count)| *count != LineCount::default())
             .map(|(word, count)| {
                 let part = |sign: char, count: usize| {
                     if count == 0 {

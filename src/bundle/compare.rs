@@ -4,30 +4,30 @@ use std::path::Path;
 
 use rustix::fs::FileType;
 
-use crate::bundle::directory::{Content, Directory};
+use crate::bundle::directory::{BundleDirectory, FileContent};
 use crate::bundle::unified::hunks;
-use crate::bundle::{FileEntry, INDEX_FILE, Index, NodePart, Provenance};
+use crate::bundle::{BundleIndex, FileEntry, INDEX_FILE, NodePart, Provenance};
 use crate::diagnostic::Diagnostic;
-use crate::output::{Printed, Sink, Terminal, visible};
+use crate::output::{BufferedOutput, OutputSink, TerminalWriter, visible};
 
 /// A comparison with a bundle on disk, which stays as it is.
 #[derive(Debug)]
-pub struct Comparison {
-    directory: Directory,
-    index: Index,
-    diff: Printed,
+pub struct BundleComparison {
+    directory: BundleDirectory,
+    index: BundleIndex,
+    diff: BufferedOutput,
 }
 
-impl Comparison {
+impl BundleComparison {
     /// Starts a comparison with the bundle at `place`, which need not exist.
     ///
     /// # Errors
     /// If the directory cannot be read.
     pub fn new(place: &Path, provenance: Provenance) -> Result<Self, Diagnostic> {
         Ok(Self {
-            directory: Directory::open(place)?,
-            index: Index::new(provenance),
-            diff: Printed::default(),
+            directory: BundleDirectory::open(place)?,
+            index: BundleIndex::new(provenance),
+            diff: BufferedOutput::default(),
         })
     }
 
@@ -38,7 +38,9 @@ impl Comparison {
     pub fn add(&mut self, part: &NodePart) -> Result<(), Diagnostic> {
         for (path, text, counts) in part.files() {
             self.compare(&path, text)?;
-            self.index.files.insert(path, FileEntry::of(text, counts));
+            self.index
+                .files
+                .insert(path, FileEntry::for_text(text, counts));
         }
         self.index
             .extensions
@@ -52,7 +54,7 @@ impl Comparison {
     ///
     /// # Errors
     /// If the bundle on disk cannot be read, or has a symbolic link in it.
-    pub fn finish(mut self) -> Result<Printed, Diagnostic> {
+    pub fn finish(mut self) -> Result<BufferedOutput, Diagnostic> {
         self.index.nodes.sort_unstable();
         let entries = self.directory.entries()?;
         for (path, kind) in &entries {
@@ -80,17 +82,17 @@ impl Comparison {
         let content = if kind == FileType::RegularFile {
             self.directory.read(path)?
         } else {
-            Content::Missing
+            FileContent::Missing
         };
         match content {
-            Content::File(bytes) if !bytes.is_empty() => {
+            FileContent::File(bytes) if !bytes.is_empty() => {
                 let old = String::from_utf8_lossy(&bytes);
                 self.diff.add(|out| unified(path, [&old, ""], out));
             }
             // there are no lines to show, as with `diff --recursive`
-            Content::File(_) | Content::Missing | Content::Other(_) => {
+            FileContent::File(_) | FileContent::Missing | FileContent::Other(_) => {
                 self.diff.add(|out| {
-                    Terminal::on(out).line(format_args!("Only in a: {}", visible(path)))
+                    TerminalWriter::on(out).line(format_args!("Only in a: {}", visible(path)))
                 });
             }
         }
@@ -100,12 +102,12 @@ impl Comparison {
     fn compare(&mut self, path: &str, new: &str) -> Result<(), Diagnostic> {
         let old = match self.directory.read(path)? {
             // bytes that are no text differ from any script
-            Content::File(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Content::Missing => String::new(),
-            Content::Other(what) => {
+            FileContent::File(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            FileContent::Missing => String::new(),
+            FileContent::Other(what) => {
                 let path = visible(path);
                 self.diff.add(|out| {
-                    Terminal::on(out)
+                    TerminalWriter::on(out)
                         .line(format_args!("a/{path} is {what}, and b/{path} is a file"))
                 });
                 return Ok(());
@@ -119,9 +121,9 @@ impl Comparison {
 }
 
 /// Prints a unified diff. Only the scripts' own newlines end lines in it.
-fn unified(path: &str, [old, new]: [&str; 2], out: &mut Sink<'_>) {
+fn unified(path: &str, [old, new]: [&str; 2], out: &mut OutputSink<'_>) {
     let path = visible(path);
-    let mut out = Terminal::on(out);
+    let mut out = TerminalWriter::on(out);
     out.line(format!("--- a/{path}"));
     out.line(format!("+++ b/{path}"));
     hunks(old, new)

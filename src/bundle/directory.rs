@@ -1,7 +1,7 @@
 //! The directory of a bundle that is read. No symbolic link in it is followed.
 //!
 //! What a link names may change without a change in the bundle, and no bundle has one. Every reader
-//! goes through [`Directory`], which opens each directory by the one that holds it: a link that
+//! goes through [`BundleDirectory`], which opens each directory by the one that holds it: a link that
 //! takes the place of a directory meanwhile is not followed either. The way to the bundle is the
 //! user's, who may have it lead through links.
 
@@ -22,7 +22,7 @@ use crate::diagnostic::{Code, Diagnostic};
 
 /// The directory of a bundle.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(super) struct BundleDirectory {
     place: PathBuf,
     /// `None` if there is no such directory.
     root: Option<OwnedFd>,
@@ -30,7 +30,7 @@ pub(super) struct Directory {
 
 /// What stands at a path where a file is to be.
 #[derive(Debug)]
-pub(super) enum Content {
+pub(super) enum FileContent {
     /// A file with these bytes.
     File(Vec<u8>),
     /// Nothing.
@@ -45,10 +45,10 @@ pub(super) enum Content {
 /// # Errors
 /// If something else is there, a symbolic link for one, or the file cannot be read.
 pub fn read_below(directory: &Path, path: &str) -> Result<Option<Vec<u8>>, Diagnostic> {
-    match Directory::open(directory)?.read(path)? {
-        Content::File(bytes) => Ok(Some(bytes)),
-        Content::Missing => Ok(None),
-        Content::Other(what) => {
+    match BundleDirectory::open(directory)?.read(path)? {
+        FileContent::File(bytes) => Ok(Some(bytes)),
+        FileContent::Missing => Ok(None),
+        FileContent::Other(what) => {
             let message = format!(
                 "cannot read `{}`: it is {what}, and no file",
                 directory.join(path).display()
@@ -58,7 +58,7 @@ pub fn read_below(directory: &Path, path: &str) -> Result<Option<Vec<u8>>, Diagn
     }
 }
 
-impl Directory {
+impl BundleDirectory {
     /// Opens the directory of a bundle, which need not exist.
     ///
     /// # Errors
@@ -133,9 +133,9 @@ impl Directory {
     ///
     /// # Errors
     /// If a part of the path is a symbolic link, or the file cannot be read.
-    pub(super) fn read(&self, path: &str) -> Result<Content, Diagnostic> {
+    pub(super) fn read(&self, path: &str) -> Result<FileContent, Diagnostic> {
         let Some(root) = &self.root else {
-            return Ok(Content::Missing);
+            return Ok(FileContent::Missing);
         };
         let unreadable =
             |error: io::Error| io_error(Code::Unreadable, "read", &self.place.join(path), &error);
@@ -148,7 +148,7 @@ impl Directory {
         for folder in folders.iter().flat_map(|folders| folders.split('/')) {
             at.push(folder);
             if self.kind(directory, OsStr::new(folder), &at)? != Some(FileType::Directory) {
-                return Ok(Content::Missing);
+                return Ok(FileContent::Missing);
             }
             let below = openat(directory, folder, OPENED | OFlags::NOFOLLOW, Mode::empty());
             opened = below.map_err(|error| unreadable(error.into()))?;
@@ -156,15 +156,15 @@ impl Directory {
         }
 
         match self.kind(directory, OsStr::new(name), Path::new(path))? {
-            None => return Ok(Content::Missing),
+            None => return Ok(FileContent::Missing),
             Some(FileType::RegularFile) => {}
-            Some(kind) => return Ok(Content::Other(words(kind))),
+            Some(kind) => return Ok(FileContent::Other(type_name(kind))),
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(directory, name, flags, Mode::empty())
             .map_err(|error| unreadable(error.into()))?;
         read_open(File::from(file))
-            .map(Content::File)
+            .map(FileContent::File)
             .map_err(unreadable)
     }
 
@@ -209,7 +209,7 @@ const OPENED: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC);
 
 /// What something is that is no file.
-fn words(kind: FileType) -> &'static str {
+fn type_name(kind: FileType) -> &'static str {
     match kind {
         FileType::Directory => "a directory",
         FileType::Fifo => "a named pipe",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::lower::{Program, Table};
+use crate::lower::{Program, ProgramTable};
 
 /// Version of the layout of bundles; readers refuse others.
 pub const FORMAT_VERSION: u32 = 1;
@@ -16,7 +16,7 @@ pub const INDEX_FILE: &str = "palisade.json";
 /// The index of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Index {
+pub struct BundleIndex {
     /// [`FORMAT_VERSION`] of the writer.
     pub format_version: u32,
     /// What the bundle is made of.
@@ -51,13 +51,13 @@ pub struct FileEntry {
     pub bytes: usize,
     /// What is in it.
     #[serde(flatten)]
-    pub counts: Counts,
+    pub counts: ScriptCounts,
 }
 
 /// What a script holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum Counts {
+pub enum ScriptCounts {
     /// An ipset script.
     Sets {
         /// Sets.
@@ -74,7 +74,7 @@ pub enum Counts {
     },
 }
 
-impl Index {
+impl BundleIndex {
     /// The index of nothing yet.
     pub fn new(provenance: Provenance) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl Index {
 
 impl FileEntry {
     /// The entry of a text.
-    pub fn of(text: &str, counts: Counts) -> Self {
+    pub fn for_text(text: &str, counts: ScriptCounts) -> Self {
         Self {
             sha256: hex(&Sha256::digest(text.as_bytes())),
             bytes: text.len(),
@@ -103,11 +103,11 @@ impl FileEntry {
     }
 }
 
-impl Counts {
+impl ScriptCounts {
     /// Counts of a program's scripts, in the order they are loaded.
-    pub(super) fn of(program: &Program) -> Vec<Counts> {
+    pub(super) fn from_program(program: &Program) -> Vec<ScriptCounts> {
         let members = program.sets.iter().map(|set| set.members.len()).sum();
-        let table = |table: &Table| Counts::Table {
+        let table = |table: &ProgramTable| ScriptCounts::Table {
             chains: table.chains.len(),
             rules: table.chains.iter().map(|chain| chain.rules.len()).sum(),
         };
@@ -115,7 +115,7 @@ impl Counts {
             .into_iter()
             .chain(&program.early)
             .map(table);
-        std::iter::once(Counts::Sets {
+        std::iter::once(ScriptCounts::Sets {
             sets: program.sets.len(),
             members,
         })

@@ -1,6 +1,6 @@
 //! Scripts to a directory, whole or not at all, and back.
 //!
-//! In: [`Scripts`] of one node after another. Out: the bundle directory: `palisade.json` with
+//! In: [`NodeScripts`] of one node after another. Out: the bundle directory: `palisade.json` with
 //! digests and counts, and `nodes/<node>/` with the scripts. Absent: rendering, and the kernel.
 //!
 //! Cost: linear in the bytes.
@@ -21,15 +21,15 @@ mod tree;
 mod unified;
 mod write;
 
-pub use changes::{Count, ScriptChange};
-pub use compare::Comparison;
+pub use changes::{LineCount, ScriptChange};
+pub use compare::BundleComparison;
 pub use directory::read_below;
 pub use file::read_file;
-pub use index::{Counts, FORMAT_VERSION, FileEntry, INDEX_FILE, Index, Provenance};
+pub use index::{BundleIndex, FORMAT_VERSION, FileEntry, INDEX_FILE, Provenance, ScriptCounts};
 pub use inputs::input_digest;
-pub use read::{FileProblem, FileProblemKind, NodeTexts, OnDisk};
-pub use tree::Owned;
-pub use write::{Left, Writer, clear, named};
+pub use read::{BundleOnDisk, FileProblem, FileProblemKind, NodeTexts};
+pub use tree::BundleFiles;
+pub use write::{BundleWriter, LeftoverEntries, clear, named};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -37,7 +37,7 @@ use std::path::Path;
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lower::Program;
-use crate::render::Scripts;
+use crate::render::NodeScripts;
 
 /// One node's part of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,9 +45,9 @@ pub struct NodePart {
     /// The node; its name is a valid directory name.
     pub node: String,
     /// Its scripts.
-    pub scripts: Scripts,
-    /// What they hold, in the order of [`Scripts::files`].
-    pub counts: Vec<Counts>,
+    pub scripts: NodeScripts,
+    /// What they hold, in the order of [`NodeScripts::files`].
+    pub counts: Vec<ScriptCounts>,
     /// Matches and targets of templates in them, by name.
     pub extensions: BTreeSet<String>,
 }
@@ -57,20 +57,20 @@ impl NodePart {
     pub fn new(
         node: &str,
         program: &Program,
-        scripts: Scripts,
+        scripts: NodeScripts,
         extensions: BTreeMap<&str, usize>,
     ) -> Self {
         let extensions = extensions.into_keys().map(str::to_owned).collect();
         Self {
             node: node.to_owned(),
             scripts,
-            counts: Counts::of(program),
+            counts: ScriptCounts::from_program(program),
             extensions,
         }
     }
 
     /// Paths in the bundle, texts and counts, in the order the scripts are loaded.
-    fn files(&self) -> impl Iterator<Item = (String, &str, Counts)> {
+    fn files(&self) -> impl Iterator<Item = (String, &str, ScriptCounts)> {
         let files = self
             .scripts
             .files()

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::name::Form;
+use crate::name::NameForm;
 use crate::render::SCRIPT_FILES;
 
 /// The directory of all nodes' directories.
@@ -58,5 +58,5 @@ pub(super) fn node_of(path: &Path) -> Option<&str> {
 
 /// Whether a node may have this name, as Kubernetes validates names of Nodes.
 pub(super) fn is_node_name(name: &str) -> bool {
-    Form::DnsSubdomain.fits(name)
+    NameForm::DnsSubdomain.fits(name)
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::bundle::directory::{Content, Directory};
+use crate::bundle::directory::{BundleDirectory, FileContent};
 use crate::bundle::index::hex;
 use crate::bundle::path::{self, BundlePath, NODES};
 use crate::bundle::{FORMAT_VERSION, INDEX_FILE};
@@ -17,19 +17,19 @@ use crate::diagnostic::{Code, Diagnostic};
 
 /// A bundle on disk.
 #[derive(Debug)]
-pub struct OnDisk {
-    directory: Directory,
+pub struct BundleOnDisk {
+    directory: BundleDirectory,
     /// What stands there, by its path in the bundle.
     entries: BTreeMap<PathBuf, FileType>,
-    listed: Listed,
+    listed: ParsedIndex,
 }
 
 /// What the index says, as far as readers need it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Listed {
+struct ParsedIndex {
     nodes: BTreeSet<String>,
-    files: BTreeMap<String, Entry>,
+    files: BTreeMap<String, IndexEntry>,
     #[serde(default)]
     staged: bool,
     /// Everything else, as it is.
@@ -38,7 +38,7 @@ struct Listed {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Entry {
+struct IndexEntry {
     sha256: String,
     bytes: u64,
     #[serde(flatten)]
@@ -48,7 +48,7 @@ struct Entry {
 /// Of any format.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct AnyFormat {
+struct IndexFormat {
     format_version: u32,
 }
 
@@ -86,7 +86,7 @@ pub enum FileProblemKind {
     NodeNotListed,
 }
 
-impl OnDisk {
+impl BundleOnDisk {
     /// Opens a bundle.
     ///
     /// # Errors
@@ -98,18 +98,20 @@ impl OnDisk {
             Diagnostic::new(Code::NotABundle, message)
                 .help("name a directory that `palisade render` wrote")
         };
-        let directory = Directory::open(place)?;
+        let directory = BundleDirectory::open(place)?;
         let text = match directory.read(INDEX_FILE)? {
-            Content::File(text) => text,
-            Content::Missing => return Err(not_a_bundle(format!("there is no `{INDEX_FILE}`"))),
-            Content::Other(what) => {
+            FileContent::File(text) => text,
+            FileContent::Missing => {
+                return Err(not_a_bundle(format!("there is no `{INDEX_FILE}`")));
+            }
+            FileContent::Other(what) => {
                 return Err(not_a_bundle(format!(
                     "`{INDEX_FILE}`: it is {what}, and no file"
                 )));
             }
         };
         let bad_index = |error: serde_json::Error| not_a_bundle(format!("`{INDEX_FILE}`: {error}"));
-        let AnyFormat {
+        let IndexFormat {
             format_version: format,
         } = serde_json::from_slice(&text).map_err(bad_index)?;
         if format != FORMAT_VERSION {
@@ -121,7 +123,7 @@ impl OnDisk {
                         install the version that rendered it";
             return Err(Diagnostic::new(Code::BundleFormat, message).help(help));
         }
-        let listed: Listed = serde_json::from_slice(&text).map_err(bad_index)?;
+        let listed: ParsedIndex = serde_json::from_slice(&text).map_err(bad_index)?;
         match listed.stray() {
             None => Ok(Self {
                 entries: directory.entries()?,
@@ -183,7 +185,7 @@ impl OnDisk {
 
     /// The index of the bundle that has this node only.
     pub fn index_of(&self, node: &str) -> String {
-        let files: BTreeMap<&String, &Entry> = self.files_of(node).collect();
+        let files: BTreeMap<&String, &IndexEntry> = self.files_of(node).collect();
         let mut index = self.listed.rest.clone();
         index.extend([
             ("nodes".to_owned(), json!([node])),
@@ -234,7 +236,7 @@ impl OnDisk {
     }
 
     /// The files of a node that the index lists.
-    fn files_of(&self, node: &str) -> impl Iterator<Item = (&String, &Entry)> {
+    fn files_of(&self, node: &str) -> impl Iterator<Item = (&String, &IndexEntry)> {
         let folder = format!("{NODES}/{node}/");
         self.listed
             .files
@@ -245,9 +247,9 @@ impl OnDisk {
     /// The bytes of a file, if there are any, and what is wrong with it.
     fn bytes(&self, path: &str) -> Result<(Option<Vec<u8>>, Option<FileProblemKind>), Diagnostic> {
         let bytes = match self.directory.read(path)? {
-            Content::File(bytes) => bytes,
-            Content::Missing => return Ok((None, Some(FileProblemKind::Missing))),
-            Content::Other(_) => return Ok((None, Some(FileProblemKind::NotAFile))),
+            FileContent::File(bytes) => bytes,
+            FileContent::Missing => return Ok((None, Some(FileProblemKind::Missing))),
+            FileContent::Other(_) => return Ok((None, Some(FileProblemKind::NotAFile))),
         };
         let length = bytes.len() as u64;
         let kind = match self.listed.files.get(path) {
@@ -264,7 +266,7 @@ impl OnDisk {
     }
 }
 
-impl Listed {
+impl ParsedIndex {
     /// Returns the first node or path that no bundle has.
     fn stray(&self) -> Option<&str> {
         let names = self.nodes.iter().filter(|name| !path::is_node_name(name));

@@ -4,18 +4,21 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::path::BundlePath;
-use super::{Comparison, Counts, INDEX_FILE, NodePart, Owned, Provenance, Writer, clear};
+use super::{
+    BundleComparison, BundleFiles, BundleWriter, INDEX_FILE, NodePart, Provenance, ScriptCounts,
+    clear,
+};
 use crate::diagnostic::Code;
-use crate::render::{SCRIPT_FILES, Scripts};
+use crate::render::{NodeScripts, SCRIPT_FILES};
 
 fn part(node: &str, sets: &str) -> NodePart {
-    let scripts = Scripts {
+    let scripts = NodeScripts {
         sets: sets.to_owned(),
         filter_v4: "four\n".to_owned(),
         filter_v6: "six\n".to_owned(),
         early: Vec::new(),
     };
-    let table = Counts::Table {
+    let table = ScriptCounts::Table {
         chains: 0,
         rules: 0,
     };
@@ -23,7 +26,7 @@ fn part(node: &str, sets: &str) -> NodePart {
         node: node.to_owned(),
         scripts,
         counts: vec![
-            Counts::Sets {
+            ScriptCounts::Sets {
                 sets: 0,
                 members: 0,
             },
@@ -42,7 +45,8 @@ fn provenance() -> Provenance {
 }
 
 fn write(place: &Path, parts: &[NodePart]) -> Result<(), String> {
-    let mut writer = Writer::new(place, provenance()).map_err(|diagnostic| diagnostic.message)?;
+    let mut writer =
+        BundleWriter::new(place, provenance()).map_err(|diagnostic| diagnostic.message)?;
     parts
         .iter()
         .try_for_each(|part| writer.add(part))
@@ -53,7 +57,7 @@ fn write(place: &Path, parts: &[NodePart]) -> Result<(), String> {
 }
 
 fn compare(place: &Path, parts: &[NodePart]) -> String {
-    let mut comparison = Comparison::new(place, provenance()).unwrap();
+    let mut comparison = BundleComparison::new(place, provenance()).unwrap();
     parts.iter().for_each(|part| comparison.add(part).unwrap());
     comparison.finish().unwrap().as_str().to_owned()
 }
@@ -123,7 +127,7 @@ fn what_comes_meanwhile_is_kept() {
     let home = tempfile::tempdir().unwrap();
     let place = home.path().join("bundle");
     write(&place, &[part("a", "old\n")]).unwrap();
-    let mut writer = Writer::new(&place, provenance()).unwrap();
+    let mut writer = BundleWriter::new(&place, provenance()).unwrap();
     writer.add(&part("a", "new\n")).unwrap();
     fs::write(place.join("nodes/a/letter"), "dear").unwrap();
     let refused = writer.finish().unwrap_err().message;
@@ -137,7 +141,7 @@ fn what_comes_meanwhile_is_kept() {
     );
 
     fs::remove_file(place.join("nodes/a/letter")).unwrap();
-    let owned = Owned::listed(&place).unwrap();
+    let owned = BundleFiles::listed(&place).unwrap();
     let draft = tempfile::tempdir_in(home.path()).unwrap();
     let old = draft.path().join("old");
     fs::rename(&place, &old).unwrap();
@@ -147,7 +151,7 @@ fn what_comes_meanwhile_is_kept() {
         owned.remove_from(&old).unwrap(),
         ["letter", "nodes/a/letter"].map(Path::new)
     );
-    let left = clear(draft, &Owned::default()).unwrap();
+    let left = clear(draft, &BundleFiles::default()).unwrap();
     assert_eq!(left.entries, [Path::new("old")]);
     assert_eq!(left.diagnostic().code, Code::EntriesKept);
     assert!(!old.join(INDEX_FILE).exists() && !old.join("nodes/a/sets.ipset").exists());
@@ -196,7 +200,7 @@ fn only_scripts_of_nodes_have_paths_in_a_bundle() {
 #[test]
 fn a_bundle_that_is_not_finished_leaves_nothing() {
     let home = tempfile::tempdir().unwrap();
-    let mut writer = Writer::new(&home.path().join("bundle"), provenance()).unwrap();
+    let mut writer = BundleWriter::new(&home.path().join("bundle"), provenance()).unwrap();
     writer.add(&part("a", "x\n")).unwrap();
     drop(writer);
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);

@@ -22,7 +22,7 @@ use crate::bundle::{FORMAT_VERSION, INDEX_FILE, read_file};
 
 /// The paths in a directory that are a bundle's.
 #[derive(Debug, Default)]
-pub struct Owned {
+pub struct BundleFiles {
     files: BTreeSet<PathBuf>,
     /// All directories on the way to them.
     directories: BTreeSet<PathBuf>,
@@ -39,7 +39,7 @@ struct FileList<'text> {
     files: std::collections::BTreeMap<String, &'text RawValue>,
 }
 
-impl Owned {
+impl BundleFiles {
     /// Returns the index and the files that it lists. Without an index, returns nothing.
     ///
     /// # Errors

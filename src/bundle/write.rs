@@ -8,26 +8,28 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 use tempfile::TempDir;
 
-use crate::bundle::{FileEntry, INDEX_FILE, Index, NodePart, Owned, Provenance, io_error};
+use crate::bundle::{
+    BundleFiles, BundleIndex, FileEntry, INDEX_FILE, NodePart, Provenance, io_error,
+};
 use crate::diagnostic::{Code, Diagnostic};
 
-/// A bundle that is being written. Dropped before [`Writer::finish`], it leaves nothing behind.
+/// A bundle that is being written. Dropped before [`BundleWriter::finish`], it leaves nothing behind.
 #[derive(Debug)]
-pub struct Writer {
+pub struct BundleWriter {
     place: PathBuf,
-    owner: Owner,
+    owner: DirectoryOwner,
     directory: TempDir,
     // dropped behind `directory`, which stands in one of them
-    _parents: Parents,
-    index: Index,
+    _parents: CreatedParents,
+    index: BundleIndex,
 }
 
 /// Directories that were made on the way to the place, innermost first. When dropped, those that
 /// are empty go again.
 #[derive(Debug)]
-struct Parents(Vec<PathBuf>);
+struct CreatedParents(Vec<PathBuf>);
 
-impl Parents {
+impl CreatedParents {
     fn make(directory: &Path) -> io::Result<Self> {
         let missing = directory
             .ancestors()
@@ -37,7 +39,7 @@ impl Parents {
     }
 }
 
-impl Drop for Parents {
+impl Drop for CreatedParents {
     fn drop(&mut self) {
         for directory in &self.0 {
             // one that holds the bundle is not empty and stays
@@ -48,7 +50,7 @@ impl Drop for Parents {
 
 /// What a bundle that was replaced has left: entries that are no part of it, which came meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Left {
+pub struct LeftoverEntries {
     /// Where they are now.
     pub place: PathBuf,
     /// Their paths there.
@@ -57,24 +59,24 @@ pub struct Left {
 
 /// Whose the directory is that a bundle replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Owner {
+enum DirectoryOwner {
     /// The user's: only what its index lists is a bundle's.
     User,
     /// Palisade's own.
     Palisade,
 }
 
-impl Owner {
+impl DirectoryOwner {
     /// What may be removed from the directory.
-    fn owned(self, place: &Path) -> io::Result<Owned> {
+    fn owned(self, place: &Path) -> io::Result<BundleFiles> {
         match self {
-            Owner::User => Owned::listed(place),
-            Owner::Palisade => Ok(Owned::of_our_own(place)),
+            DirectoryOwner::User => BundleFiles::listed(place),
+            DirectoryOwner::Palisade => Ok(BundleFiles::of_our_own(place)),
         }
     }
 }
 
-impl Writer {
+impl BundleWriter {
     /// Starts a bundle that is to stand at `place`, where nothing may be now, or a directory with
     /// nothing in it but a bundle: its index and files that the index lists. `provenance` says what
     /// it is made of.
@@ -82,25 +84,29 @@ impl Writer {
     /// # Errors
     /// When something else is there, a symbolic link for one, or nothing can be written beside it.
     pub fn new(place: &Path, provenance: Provenance) -> Result<Self, Diagnostic> {
-        Self::of(place, provenance, Owner::User)
+        Self::with_owner(place, provenance, DirectoryOwner::User)
     }
 
     /// The same where palisade alone keeps bundles: one with a damaged index may be there, too.
     ///
     /// # Errors
-    /// As those of [`Writer::new`].
+    /// As those of [`BundleWriter::new`].
     pub fn of_our_own(place: &Path, provenance: Provenance) -> Result<Self, Diagnostic> {
-        Self::of(place, provenance, Owner::Palisade)
+        Self::with_owner(place, provenance, DirectoryOwner::Palisade)
     }
 
-    fn of(place: &Path, provenance: Provenance, owner: Owner) -> Result<Self, Diagnostic> {
+    fn with_owner(
+        place: &Path,
+        provenance: Provenance,
+        owner: DirectoryOwner,
+    ) -> Result<Self, Diagnostic> {
         let place = without_link(place);
         check_place(&place, owner)?;
         let parent = match place.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let parents = Parents::make(parent).map_err(|error| unwritable(parent, &error))?;
+        let parents = CreatedParents::make(parent).map_err(|error| unwritable(parent, &error))?;
         let directory = tempfile::Builder::new()
             .prefix(".palisade-")
             .tempdir_in(parent)
@@ -111,7 +117,7 @@ impl Writer {
             owner,
             directory,
             _parents: parents,
-            index: Index::new(provenance),
+            index: BundleIndex::new(provenance),
         })
     }
 
@@ -122,7 +128,9 @@ impl Writer {
     pub fn add(&mut self, part: &NodePart) -> Result<(), Diagnostic> {
         for (path, text, counts) in part.files() {
             self.write(&path, text)?;
-            self.index.files.insert(path, FileEntry::of(text, counts));
+            self.index
+                .files
+                .insert(path, FileEntry::for_text(text, counts));
         }
         self.index
             .extensions
@@ -137,7 +145,7 @@ impl Writer {
     /// # Errors
     /// When that fails, or something else came into the place before that step; what was there is
     /// there still.
-    pub fn finish(mut self) -> Result<Option<Left>, Diagnostic> {
+    pub fn finish(mut self) -> Result<Option<LeftoverEntries>, Diagnostic> {
         self.index.nodes.sort_unstable();
         self.write(INDEX_FILE, &self.index.to_json())?;
         sync(self.directory.path()).map_err(|error| unwritable(&self.place, &error))?;
@@ -186,7 +194,7 @@ fn give(draft: &Path, place: &Path) -> io::Result<()> {
 }
 
 /// Removes what was a bundle at the path of a draft that was exchanged for it; what is left.
-pub fn clear(draft: TempDir, owned: &Owned) -> Option<Left> {
+pub fn clear(draft: TempDir, owned: &BundleFiles) -> Option<LeftoverEntries> {
     let place = draft.keep();
     let entries = match owned.remove_from(&place) {
         Ok(entries) if entries.is_empty() => return None,
@@ -194,7 +202,7 @@ pub fn clear(draft: TempDir, owned: &Owned) -> Option<Left> {
         // a link, for one, that took the directory's place in the last moment
         Err(_) => Vec::new(),
     };
-    Some(Left { place, entries })
+    Some(LeftoverEntries { place, entries })
 }
 
 /// The same place by a path that a link at its end does not lead away from: without a slash behind
@@ -211,7 +219,7 @@ fn without_link(place: &Path) -> PathBuf {
 const NAMED: usize = 5;
 
 /// Only a bundle, an empty directory or nothing may be replaced; what may be removed of it.
-fn check_place(place: &Path, owner: Owner) -> Result<Owned, Diagnostic> {
+fn check_place(place: &Path, owner: DirectoryOwner) -> Result<BundleFiles, Diagnostic> {
     let refused = |problem: String| {
         let message = format!("`{}` {problem}", place.display());
         Diagnostic::new(Code::NotABundle, message)
@@ -269,7 +277,7 @@ pub fn named(entries: &[PathBuf]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-impl Left {
+impl LeftoverEntries {
     /// That it was kept, and where.
     pub fn diagnostic(&self) -> Diagnostic {
         let what = if self.entries.is_empty() {

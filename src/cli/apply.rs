@@ -6,14 +6,14 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use crate::apply::{self, Look, Node, Outcome, Wanted};
-use crate::cli::Status;
-use crate::cli::config::{self, Allowed};
-use crate::cli::node::{self, Asked, Beside, Options};
-use crate::cli::report::Report;
-use crate::output::{Json, Printed};
-use crate::plan::Step;
-use crate::runner::Call;
+use crate::apply::{self, ApplyOutcome, ApplyTarget, Inspection, TargetBundle};
+use crate::cli::ExitStatus;
+use crate::cli::config::{self, ExtensionArguments};
+use crate::cli::node::{self, ApplyNotes, BundleArguments, NodeArguments};
+use crate::cli::report::OutputStreams;
+use crate::output::{BufferedOutput, JsonWriter};
+use crate::plan::PlanStep;
+use crate::runner::ToolCall;
 
 /// Bring this node's kernel to what a bundle says
 ///
@@ -56,18 +56,22 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with = "dry_run")]
     cut_denied: bool,
     #[command(flatten)]
-    extensions: Allowed,
+    extensions: ExtensionArguments,
     #[command(flatten)]
-    options: Options,
+    options: NodeArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
+pub(super) fn run(
+    arguments: &Arguments,
+    config: Option<&Path>,
+    report: &mut OutputStreams,
+) -> ExitStatus {
     let mut processes = arguments.options.processes();
     let extensions = match config::extensions(&arguments.extensions, config) {
         Ok(extensions) => extensions,
         Err(diagnostic) => return report.diagnostic(diagnostic),
     };
-    let asked = Asked {
+    let asked = BundleArguments {
         node: arguments.node.as_deref(),
         takes_staged: arguments.staged,
         extensions: &extensions,
@@ -76,16 +80,16 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
         Ok(wanted) => wanted,
         Err(diagnostic) => return report.diagnostic(diagnostic),
     };
-    let settings = apply::Settings {
+    let settings = apply::ApplySettings {
         takes_over: arguments.take_over,
         ..arguments.options.settings()
     };
-    let mut node = Node {
+    let mut node = ApplyTarget {
         runner: &mut processes,
         settings,
     };
     if arguments.dry_run {
-        return match apply::look(&mut node, &wanted) {
+        return match apply::inspect(&mut node, &wanted) {
             Ok(look) => show(&look, &wanted, report),
             Err(error) => node::fail(&error, &processes, report),
         };
@@ -102,32 +106,32 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     match outcome {
         Ok(mut outcome) => {
             outcome.look = None; // ending connections takes memory of its own
-            tell(&outcome, (&wanted, &why), arguments, report)
+            report_outcome(&outcome, (&wanted, &why), arguments, report)
         }
         Err(error) => node::fail(&error, &processes, report),
     }
 }
 
 /// Ends denied connections, where that is asked for, and tells of all of it.
-fn tell(
-    outcome: &Outcome,
-    (wanted, why): (&Wanted, &str),
+fn report_outcome(
+    outcome: &ApplyOutcome,
+    (wanted, why): (&TargetBundle, &str),
     arguments: &Arguments,
-    report: &mut Report,
-) -> Status {
+    report: &mut OutputStreams,
+) -> ExitStatus {
     let cut = arguments
         .cut_denied
-        .then(|| node::cut(wanted, &mut arguments.options.processes()))
+        .then(|| node::clean_up_conntrack(wanted, &mut arguments.options.processes()))
         .transpose();
     let (cut, problem) = match cut {
         Ok(cut) => (cut, None),
         Err(problem) => (None, Some(problem)),
     };
-    let status = node::tell(
+    let status = node::report_outcome(
         outcome,
         (
             &format!("node {}{why}", wanted.node),
-            &Beside {
+            &ApplyNotes {
                 waits: arguments.confirm,
                 cut,
             },
@@ -138,12 +142,12 @@ fn tell(
         None => status,
         Some(problem) => {
             report.failure(&problem);
-            Status::Refused
+            ExitStatus::Refused
         }
     }
 }
 
-fn show(look: &Look, wanted: &Wanted, report: &mut Report) -> Status {
+fn show(look: &Inspection, wanted: &TargetBundle, report: &mut OutputStreams) -> ExitStatus {
     let text = match report.is_json() {
         true => {
             let differences: Vec<String> = look
@@ -152,16 +156,16 @@ fn show(look: &Look, wanted: &Wanted, report: &mut Report) -> Status {
                 .iter()
                 .map(ToString::to_string)
                 .collect();
-            let call = |call: &Call| json!({"call": call.to_string(), "input": call.input});
-            let step = |step: &Step| json!({"about": step.about, "calls": step.calls.iter().map(call).collect::<Vec<_>>()});
+            let call = |call: &ToolCall| json!({"call": call.to_string(), "input": call.input});
+            let step = |step: &PlanStep| json!({"about": step.about, "calls": step.calls.iter().map(call).collect::<Vec<_>>()});
             let steps: Vec<_> = look.plan.steps.iter().map(step).collect();
-            let value = json!({"node": wanted.node, "backend": look.tools.backend.word(), "differences": differences, "steps": steps});
-            Printed::of(|out| Json::on(out).pretty(&value))
+            let value = json!({"node": wanted.node, "backend": look.tools.backend.label(), "differences": differences, "steps": steps});
+            BufferedOutput::capture(|out| JsonWriter::on(out).pretty(&value))
         }
-        false => Printed::of(|out| look.plan.text(out)),
+        false => BufferedOutput::capture(|out| look.plan.text(out)),
     };
     match report.data(&text) {
-        Ok(()) => Status::Clean,
+        Ok(()) => ExitStatus::Clean,
         Err(diagnostic) => report.diagnostic(diagnostic),
     }
 }

@@ -7,7 +7,7 @@ use crate::diagnostic::{Code, Diagnostic};
 
 /// A program that builds manifests from a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Builder {
+pub(super) enum ManifestBuilder {
     /// `kubectl kustomize`, which reads patches and generators beside manifests.
     Kustomize,
     /// `helm template`, which reads templates.
@@ -16,14 +16,14 @@ pub(super) enum Builder {
 
 /// The files that make a directory one to build, by the exact names that the programs look for
 /// (`konfig.RecognizedKustomizationFileNames` of kustomize, `chartutil.ChartfileName` of Helm).
-const MARKS: [(&str, Builder); 4] = [
-    ("kustomization.yaml", Builder::Kustomize),
-    ("kustomization.yml", Builder::Kustomize),
-    ("Kustomization", Builder::Kustomize),
-    ("Chart.yaml", Builder::Helm),
+const MARKS: [(&str, ManifestBuilder); 4] = [
+    ("kustomization.yaml", ManifestBuilder::Kustomize),
+    ("kustomization.yml", ManifestBuilder::Kustomize),
+    ("Kustomization", ManifestBuilder::Kustomize),
+    ("Chart.yaml", ManifestBuilder::Helm),
 ];
 
-impl Builder {
+impl ManifestBuilder {
     /// Returns the builder of the directory that a file is in, or `None` if the file marks none.
     pub(super) fn of_file(path: &Path) -> Option<Self> {
         let name = path.file_name()?;
@@ -37,22 +37,24 @@ impl Builder {
     ///
     /// A chart has its subcharts below it, and `helm template` builds them with it.
     pub(super) fn has_roots_below(self) -> bool {
-        self == Builder::Kustomize
+        self == ManifestBuilder::Kustomize
     }
 
     /// Returns the command that builds a directory and checks the result.
     fn command(self, directory: &str) -> String {
         let directory = shell_word(directory);
         match self {
-            Builder::Kustomize => format!("kubectl kustomize {directory} | palisade check -"),
-            Builder::Helm => format!("helm template {directory} | palisade check -"),
+            ManifestBuilder::Kustomize => {
+                format!("kubectl kustomize {directory} | palisade check -")
+            }
+            ManifestBuilder::Helm => format!("helm template {directory} | palisade check -"),
         }
     }
 
     fn subject(self) -> &'static str {
         match self {
-            Builder::Kustomize => "a kustomization",
-            Builder::Helm => "a Helm chart",
+            ManifestBuilder::Kustomize => "a kustomization",
+            ManifestBuilder::Helm => "a Helm chart",
         }
     }
 
@@ -96,10 +98,10 @@ impl Builder {
 /// part of that chart and left out.
 pub(super) fn among<'path>(
     files: impl Iterator<Item = &'path str>,
-) -> BTreeMap<&'path str, Builder> {
-    let mut roots: BTreeMap<&str, Builder> = BTreeMap::new();
+) -> BTreeMap<&'path str, ManifestBuilder> {
+    let mut roots: BTreeMap<&str, ManifestBuilder> = BTreeMap::new();
     for file in files {
-        let Some(builder) = Builder::of_file(Path::new(file)) else {
+        let Some(builder) = ManifestBuilder::of_file(Path::new(file)) else {
             continue;
         };
         let directory = file.rsplit_once('/').map_or("", |(directory, _)| directory);
@@ -121,7 +123,7 @@ pub(super) fn among<'path>(
 }
 
 /// Returns whether a file lies in a root or anywhere below it.
-pub(super) fn holds(roots: &BTreeMap<&str, Builder>, file: &str) -> bool {
+pub(super) fn holds(roots: &BTreeMap<&str, ManifestBuilder>, file: &str) -> bool {
     ancestors(file)
         .skip(1)
         .any(|above| roots.contains_key(above))
@@ -186,10 +188,10 @@ mod tests {
         ];
         let roots = among(files.into_iter());
         let expected = [
-            ("a", Builder::Kustomize),
-            ("a/b/c", Builder::Kustomize),
-            ("both", Builder::Kustomize),
-            ("chart", Builder::Helm),
+            ("a", ManifestBuilder::Kustomize),
+            ("a/b/c", ManifestBuilder::Kustomize),
+            ("both", ManifestBuilder::Kustomize),
+            ("chart", ManifestBuilder::Helm),
         ];
         assert_eq!(roots, expected.into_iter().collect());
 

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::report::Report;
-use crate::cli::{Status, config, input};
+use crate::cli::report::OutputStreams;
+use crate::cli::{ExitStatus, config, input};
 use crate::diagnostic::{Diagnostics, MOST};
 use crate::{lint, resolve};
 
@@ -26,7 +26,11 @@ pub(super) struct Arguments {
     staged: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
+pub(super) fn run(
+    arguments: &Arguments,
+    config: Option<&Path>,
+    report: &mut OutputStreams,
+) -> ExitStatus {
     let levels = match config::lints(&arguments.allow, config) {
         Ok(levels) => levels,
         Err(diagnostic) => return report.diagnostic(diagnostic),
@@ -38,8 +42,8 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
         let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
         lint::all(&resolved, &levels, &mut found);
     }
-    if report.diagnostics(&found, &files) != Status::Clean {
-        return Status::Invalid;
+    if report.diagnostics(&found, &files) != ExitStatus::Clean {
+        return ExitStatus::Invalid;
     }
     let policies = input.policies.policies().count();
     let tiers = input.policies.tiers.len();
@@ -49,7 +53,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
         "valid: {policies} policies in {tiers} tiers, {endpoints} endpoints on {nodes} nodes"
     ));
     match found.lint_count() {
-        0 => Status::Clean,
+        0 => ExitStatus::Clean,
         findings => {
             let word = if findings == 1 { "finding" } else { "findings" };
             let shown = if findings > MOST {
@@ -60,7 +64,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
             report.remark(&format!(
                 "{findings} {word} of lints{shown}; `--allow LINT` leaves a lint out"
             ));
-            Status::Differs
+            ExitStatus::Differs
         }
     }
 }

@@ -3,14 +3,14 @@
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use crate::cli::report::Report;
-use crate::cli::{Arguments, Status};
+use crate::cli::report::OutputStreams;
+use crate::cli::{Arguments, ExitStatus};
 
 /// Print a script that completes this program's arguments
 ///
 /// For bash: `palisade completions bash > /usr/share/bash-completion/completions/palisade`.
 #[derive(Debug, Args)]
-pub(super) struct Completions {
+pub(super) struct CompletionsArguments {
     /// The shell
     #[arg(value_name = "SHELL")]
     shell: Shell,
@@ -20,9 +20,12 @@ pub(super) struct Completions {
 ///
 /// One page with all commands: `palisade man > /usr/share/man/man1/palisade.1`.
 #[derive(Debug, Args)]
-pub(super) struct Man {}
+pub(super) struct ManArguments {}
 
-pub(super) fn completions(arguments: &Completions, report: &mut Report) -> Status {
+pub(super) fn completions(
+    arguments: &CompletionsArguments,
+    report: &mut OutputStreams,
+) -> ExitStatus {
     let mut script = Vec::new();
     clap_complete::generate(
         arguments.shell,
@@ -33,7 +36,7 @@ pub(super) fn completions(arguments: &Completions, report: &mut Report) -> Statu
     report.data_by(|_, out| out.without_input(&script))
 }
 
-pub(super) fn man(report: &mut Report) -> Status {
+pub(super) fn man(report: &mut OutputStreams) -> ExitStatus {
     let mut page = Vec::new();
     // a vector takes everything that is written to it
     let _ = write_page(&mut page);

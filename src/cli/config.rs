@@ -11,31 +11,31 @@ use serde::Deserialize;
 use crate::bundle::read_file;
 use crate::cli::input;
 use crate::diagnostic::{Code, Diagnostic, nearest};
-use crate::lint::{self, LINTS, Level, LintLevels};
+use crate::lint::{self, LINTS, LintLevel, LintLevels};
 use crate::options::{
-    Encapsulated, EndpointToHost, Extension, Extensions, FailsafeList, Failsafes, HookPosition,
-    InterfacePattern, Options, SourceValidation, UnknownEndpoint, Words,
+    ChoiceWords, CompileOptions, Encapsulated, EndpointToHost, ExtensionName, ExtensionSet,
+    FailsafeList, FailsafePorts, HookPosition, InterfacePattern, SourceValidation, UnknownEndpoint,
 };
-use crate::render::{TEMPLATES, Templates};
+use crate::render::{TEMPLATES, TemplateSet};
 
 /// Flags about what is rendered.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What is rendered")]
-pub(super) struct Choices {
+pub(super) struct RenderArguments {
     /// What becomes of traffic from endpoints to their node that egress policy allows [default:
     /// accept]
-    #[arg(long, value_name = "VERDICT", env = "PALISADE_ENDPOINT_TO_HOST", hide_env_values = true, value_parser = words::<EndpointToHost>())]
+    #[arg(long, value_name = "VERDICT", env = "PALISADE_ENDPOINT_TO_HOST", hide_env_values = true, value_parser = choice_parser::<EndpointToHost>())]
     endpoint_to_host: Option<EndpointToHost>,
     /// What becomes of traffic of addresses in a node's pod ranges that no endpoint has [default:
     /// drop]
-    #[arg(long, value_name = "VERDICT", env = "PALISADE_UNKNOWN_ENDPOINT", hide_env_values = true, value_parser = words::<UnknownEndpoint>())]
+    #[arg(long, value_name = "VERDICT", env = "PALISADE_UNKNOWN_ENDPOINT", hide_env_values = true, value_parser = choice_parser::<UnknownEndpoint>())]
     unknown_endpoint: Option<UnknownEndpoint>,
     /// Where our jumps stand in FORWARD, INPUT and OUTPUT [default: head]
-    #[arg(long, value_name = "PLACE", env = "PALISADE_HOOK_POSITION", hide_env_values = true, value_parser = words::<HookPosition>())]
+    #[arg(long, value_name = "PLACE", env = "PALISADE_HOOK_POSITION", hide_env_values = true, value_parser = choice_parser::<HookPosition>())]
     hook_position: Option<HookPosition>,
     /// What becomes of VXLAN and IPIP packets of endpoints: `policed` treats them as any other
     /// [default: policed]
-    #[arg(long, value_name = "VERDICT", env = "PALISADE_ENCAPSULATED", hide_env_values = true, value_parser = words::<Encapsulated>())]
+    #[arg(long, value_name = "VERDICT", env = "PALISADE_ENCAPSULATED", hide_env_values = true, value_parser = choice_parser::<Encapsulated>())]
     encapsulated: Option<Encapsulated>,
     /// Ports of a node that stay open at its host endpoints, as `22,udp:68,tcp:10.0.0.0/8:9100`, or
     /// `none` [default: Calico's]
@@ -57,7 +57,7 @@ pub(super) struct Choices {
     failsafe_outbound: Option<FailsafeList>,
     /// How the sources of packets are validated, so that no pod sends with another's address
     /// [default: strict]
-    #[arg(long, value_name = "MODE", env = "PALISADE_SOURCE_VALIDATION", hide_env_values = true, value_parser = words::<SourceValidation>())]
+    #[arg(long, value_name = "MODE", env = "PALISADE_SOURCE_VALIDATION", hide_env_values = true, value_parser = choice_parser::<SourceValidation>())]
     source_validation: Option<SourceValidation>,
     /// Interfaces of pods, as `cali+`: their packets are always validated strictly (repeatable)
     #[arg(
@@ -77,19 +77,19 @@ pub(super) struct Choices {
     )]
     templates: Option<PathBuf>,
     #[command(flatten)]
-    extensions: Allowed,
+    extensions: ExtensionArguments,
 }
 
-impl Choices {
+impl RenderArguments {
     /// What is allowed of scripts.
-    pub(super) fn extensions(&self) -> &Allowed {
+    pub(super) fn extensions(&self) -> &ExtensionArguments {
         &self.extensions
     }
 }
 
 /// Matches and targets of a user's templates.
 #[derive(Debug, Args)]
-pub(super) struct Allowed {
+pub(super) struct ExtensionArguments {
     /// Take scripts of which templates added matches or targets by this name, such as `tcp` or
     /// `REJECT`, to rules that drop, reject or log (may be repeated)
     #[arg(
@@ -99,13 +99,13 @@ pub(super) struct Allowed {
         hide_env_values = true,
         value_delimiter = ','
     )]
-    extensions: Vec<Extension>,
+    extensions: Vec<ExtensionName>,
 }
 
 /// The configuration file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct File {
+struct ConfigFile {
     endpoint_to_host: Option<String>,
     unknown_endpoint: Option<String>,
     hook_position: Option<String>,
@@ -120,7 +120,7 @@ struct File {
 }
 
 /// A parser of the words of a choice.
-fn words<Choice: Words + Send + Sync>() -> impl TypedValueParser<Value = Choice> {
+fn choice_parser<Choice: ChoiceWords + Send + Sync>() -> impl TypedValueParser<Value = Choice> {
     let names = Choice::WORDS.iter().map(|row| row.0);
     PossibleValuesParser::new(names).try_map(|word| Choice::from_word(&word).ok_or("unknown word"))
 }
@@ -128,16 +128,16 @@ fn words<Choice: Words + Send + Sync>() -> impl TypedValueParser<Value = Choice>
 /// Options and templates from flags and variables (clap reads both) and, where those are silent,
 /// the file.
 pub(super) fn load(
-    choices: &Choices,
+    choices: &RenderArguments,
     path: Option<&Path>,
-) -> Result<(Options, Templates), Diagnostic> {
+) -> Result<(CompileOptions, TemplateSet), Diagnostic> {
     let file = path.map(read).transpose()?.unwrap_or_default();
     let name = path
         .map(|path| path.display().to_string())
         .unwrap_or_default();
     stated_levels(&file, &name)?;
-    let calico = Failsafes::default();
-    let failsafes = Failsafes {
+    let calico = FailsafePorts::default();
+    let failsafes = FailsafePorts {
         inbound: ports(
             choices.failsafe_inbound.as_ref(),
             file.failsafe_inbound.as_deref(),
@@ -151,7 +151,7 @@ pub(super) fn load(
         )?
         .unwrap_or(calico.outbound),
     };
-    let options = Options {
+    let options = CompileOptions {
         failsafes,
         source_validation: choose(
             choices.source_validation,
@@ -191,11 +191,14 @@ pub(super) fn load(
         .map(|directory| read_templates(directory))
         .transpose()?
         .unwrap_or_default();
-    Ok((options, Templates::new(&replaced)?))
+    Ok((options, TemplateSet::new(&replaced)?))
 }
 
 /// The extensions that flags, the variable or the file allow, for commands that read scripts only.
-pub(super) fn extensions(allowed: &Allowed, path: Option<&Path>) -> Result<Extensions, Diagnostic> {
+pub(super) fn extensions(
+    allowed: &ExtensionArguments,
+    path: Option<&Path>,
+) -> Result<ExtensionSet, Diagnostic> {
     let file = path.map(read).transpose()?.unwrap_or_default();
     let name = path
         .map(|path| path.display().to_string())
@@ -203,7 +206,11 @@ pub(super) fn extensions(allowed: &Allowed, path: Option<&Path>) -> Result<Exten
     chosen(allowed, &file, &name)
 }
 
-fn chosen(allowed: &Allowed, file: &File, path: &str) -> Result<Extensions, Diagnostic> {
+fn chosen(
+    allowed: &ExtensionArguments,
+    file: &ConfigFile,
+    path: &str,
+) -> Result<ExtensionSet, Diagnostic> {
     if !allowed.extensions.is_empty() {
         return Ok(allowed.extensions.iter().cloned().collect());
     }
@@ -214,7 +221,7 @@ fn chosen(allowed: &Allowed, file: &File, path: &str) -> Result<Extensions, Diag
             format!("`{path}`: `allowExtensions`: {what}"),
         )
     };
-    read.collect::<Result<Extensions, String>>()
+    read.collect::<Result<ExtensionSet, String>>()
         .map_err(invalid)
 }
 
@@ -226,18 +233,18 @@ pub(super) fn lints(allowed: &[String], path: Option<&Path>) -> Result<LintLevel
         .unwrap_or_default();
     let mut levels = stated_levels(&file, &name)?;
     for name in allowed {
-        levels.set(lint_of(name, "--allow")?, Level::Allow);
+        levels.set(lint_of(name, "--allow")?, LintLevel::Allow);
     }
     Ok(levels)
 }
 
-fn stated_levels(file: &File, path: &str) -> Result<LintLevels, Diagnostic> {
+fn stated_levels(file: &ConfigFile, path: &str) -> Result<LintLevels, Diagnostic> {
     let mut levels = LintLevels::default();
     for (name, word) in &file.lints {
         let code = lint_of(name, path)?;
         let level = match word.as_str() {
-            "allow" => Level::Allow,
-            "deny" => Level::Deny,
+            "allow" => LintLevel::Allow,
+            "deny" => LintLevel::Deny,
             _ => {
                 let message = format!("`{path}`: `{word}` is no level of the lint `{name}`");
                 return Err(
@@ -271,7 +278,7 @@ fn lint_of(name: &str, place: &str) -> Result<Code, Diagnostic> {
     })
 }
 
-fn choose<Choice: Words + Default>(
+fn choose<Choice: ChoiceWords + Default>(
     flag: Option<Choice>,
     key: &str,
     word: Option<&str>,
@@ -332,7 +339,7 @@ fn ports(
     }
 }
 
-fn read(path: &Path) -> Result<File, Diagnostic> {
+fn read(path: &Path) -> Result<ConfigFile, Diagnostic> {
     let invalid = |what: &dyn std::fmt::Display| {
         let message = format!(
             "cannot use the configuration file `{}`: {what}",

@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use crate::apply::{self, Confirmed, Node};
-use crate::cli::Status;
-use crate::cli::node::{self, Options};
-use crate::cli::report::{self, Report};
+use crate::apply::{self, ApplyTarget, ConfirmOutcome};
+use crate::cli::ExitStatus;
+use crate::cli::node::{self, NodeArguments};
+use crate::cli::report::{self, OutputStreams};
 
 /// Keep an apply that waits to be confirmed
 ///
@@ -21,12 +21,12 @@ pub(super) struct Arguments {
     #[arg(long, hide = true, conflicts_with = "undo")]
     guard: bool,
     #[command(flatten)]
-    options: Options,
+    options: NodeArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
+pub(super) fn run(arguments: &Arguments, report: &mut OutputStreams) -> ExitStatus {
     let mut processes = arguments.options.processes();
-    let mut node = Node {
+    let mut node = ApplyTarget {
         runner: &mut processes,
         settings: arguments.options.settings(),
     };
@@ -35,21 +35,21 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
         (false, true) => match apply::undo(&mut node) {
             Ok(Some(_)) => (
                 "taken back: the policy before is in force again",
-                Status::Clean,
+                ExitStatus::Clean,
             ),
-            Ok(None) => ("nothing waits to be confirmed", Status::Differs),
+            Ok(None) => ("nothing waits to be confirmed", ExitStatus::Differs),
             Err(error) => return node::fail(&error, &processes, report),
         },
         (false, false) => match apply::confirm(&mut node) {
-            Ok(Confirmed::Kept) => ("kept", Status::Clean),
-            Ok(Confirmed::Nothing) => (
+            Ok(ConfirmOutcome::Kept) => ("kept", ExitStatus::Clean),
+            Ok(ConfirmOutcome::Nothing) => (
                 "nothing waits to be confirmed: nothing was applied with --confirm, or it was \
                  taken back",
-                Status::Differs,
+                ExitStatus::Differs,
             ),
-            Ok(Confirmed::TooLate(_)) => (
+            Ok(ConfirmOutcome::TooLate(_)) => (
                 "too late: the policy before is in force again",
-                Status::Differs,
+                ExitStatus::Differs,
             ),
             Err(error) => return node::fail(&error, &processes, report),
         },
@@ -59,11 +59,11 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
 }
 
 /// In a session of its own, so that no terminal takes it along.
-fn guard(node: &mut Node<'_>, report: &mut Report) -> Status {
+fn guard(node: &mut ApplyTarget<'_>, report: &mut OutputStreams) -> ExitStatus {
     // whoever leads a session is alone already
     let _ = rustix::process::setsid();
     match apply::guard(node, report::ready) {
-        Ok(()) => Status::Clean,
+        Ok(()) => ExitStatus::Clean,
         Err(error) => node::fail(&error, node.runner, report),
     }
 }

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::report::Report;
-use crate::cli::{Format, Status, emptiness, input};
-use crate::connectivity::{self, Asked, Connectivity, peers};
+use crate::cli::report::OutputStreams;
+use crate::cli::{ExitStatus, OutputFormat, emptiness, input};
+use crate::connectivity::{self, Connectivity, ConnectivityQuery, peers};
 use crate::diagnostic::Diagnostics;
-use crate::output::Sink;
-use crate::packet::endpoint_pattern::Subject;
-use crate::packet_space::What;
+use crate::output::OutputSink;
+use crate::packet::endpoint_pattern::EndpointPattern;
+use crate::packet_space::TrafficPattern;
 use crate::{report, resolve};
 
 /// List who can talk to whom on what
@@ -28,16 +28,16 @@ pub(super) struct Arguments {
     /// Only from these: NAMESPACE/POD, NAMESPACE/KIND/NAME, NAMESPACE/sa:NAME (all that run as a
     /// service account), an address or a CIDR (may be repeated)
     #[arg(long, value_name = "WHO")]
-    from: Vec<Subject>,
+    from: Vec<EndpointPattern>,
     /// Only to these, written alike (may be repeated)
     #[arg(long, value_name = "WHO")]
-    to: Vec<Subject>,
+    to: Vec<EndpointPattern>,
     /// Only by this: tcp/443, udp/8000-8100, tcp, icmp/8, icmp/8/0, proto/47, any (may be repeated)
     #[arg(long, value_name = "WHAT")]
-    port: Vec<What>,
+    port: Vec<TrafficPattern>,
     /// What makes pods one peer
     #[arg(long, value_name = "WHAT", default_value = "workload")]
-    by: By,
+    by: GroupBy,
     /// Also where there is no endpoint in the input
     #[arg(long)]
     allow_no_endpoints: bool,
@@ -48,14 +48,14 @@ pub(super) struct Arguments {
 
 /// What makes endpoints one peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum By {
+enum GroupBy {
     /// Their owner, their service account, and the policy they have
     Workload,
     /// Their service account: what one of them may do, the peer may do
     ServiceAccount,
 }
 
-pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
+pub(super) fn run(arguments: &Arguments, report: &mut OutputStreams) -> ExitStatus {
     let mut found = Diagnostics::default();
     let files = input::read(&arguments.paths, &mut found);
     let input = crate::read(&files, input::staging(arguments.staged), &mut found);
@@ -67,37 +67,38 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
         return report.diagnostics(&found, &files);
     }
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-    let answer = connectivity::of(&resolved, &arguments.asked());
+    let answer = connectivity::list(&resolved, &arguments.asked());
     let answer = answer.map_err(|diagnostic| found.push(diagnostic)).ok();
     let status = report.diagnostics(&found, &files);
     match answer {
-        Some(answer) if status == Status::Clean => {
+        Some(answer) if status == ExitStatus::Clean => {
             report.data_by(|format, out| write(&answer, format, out))
         }
         Some(_) | None => status,
     }
 }
 
-fn write(answer: &Connectivity, format: Format, out: &mut Sink<'_>) {
+fn write(answer: &Connectivity, format: OutputFormat, out: &mut OutputSink<'_>) {
     match format {
         // a command without a format never gets here with it
-        Format::Text | Format::Sarif | Format::Junit | Format::Prometheus => {
-            report::connectivity::text(answer, out)
-        }
-        Format::Json => report::connectivity::json(answer, out),
-        Format::Csv => report::connectivity::csv(answer, out),
-        Format::Md => report::connectivity::markdown(answer, out),
-        Format::Dot => report::connectivity::dot(answer, out),
+        OutputFormat::Text
+        | OutputFormat::Sarif
+        | OutputFormat::Junit
+        | OutputFormat::Prometheus => report::connectivity::text(answer, out),
+        OutputFormat::Json => report::connectivity::json(answer, out),
+        OutputFormat::Csv => report::connectivity::csv(answer, out),
+        OutputFormat::Md => report::connectivity::markdown(answer, out),
+        OutputFormat::Dot => report::connectivity::dot(answer, out),
     }
 }
 
 impl Arguments {
-    fn asked(&self) -> Asked {
+    fn asked(&self) -> ConnectivityQuery {
         let by = match self.by {
-            By::Workload => peers::By::Workload,
-            By::ServiceAccount => peers::By::ServiceAccount,
+            GroupBy::Workload => peers::PeerGrouping::Workload,
+            GroupBy::ServiceAccount => peers::PeerGrouping::ServiceAccount,
         };
-        Asked {
+        ConnectivityQuery {
             by,
             from: self.from.clone(),
             to: self.to.clone(),

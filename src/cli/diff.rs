@@ -7,20 +7,20 @@ use clap::{Args, ValueEnum};
 
 use crate::Input;
 use crate::bundle::{NodePart, ScriptChange};
-use crate::cli::config::{self, Choices};
-use crate::cli::git::Revision;
-use crate::cli::report::Report;
-use crate::cli::{Format, Status, emptiness, input};
+use crate::cli::config::{self, RenderArguments};
+use crate::cli::git::GitRevision;
+use crate::cli::report::OutputStreams;
+use crate::cli::{ExitStatus, OutputFormat, emptiness, input};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::diff::{self, Both};
-use crate::inventory::Edit;
-use crate::options::Options;
-use crate::output::Printed;
-use crate::render::Templates;
+use crate::diff::{self, OldNew};
+use crate::inventory::LabelEdit;
+use crate::options::CompileOptions;
+use crate::output::BufferedOutput;
+use crate::render::TemplateSet;
 use crate::report::diff as answers;
-use crate::report::diff::Comparison;
-use crate::resolve::{self, Resolved};
-use crate::source::Files;
+use crate::report::diff::DiffReport;
+use crate::resolve::{self, ResolvedPolicy};
+use crate::source::SourceFiles;
 
 /// What connections are gained and lost between two states, and by which rules?
 ///
@@ -44,10 +44,10 @@ pub(super) struct Arguments {
     /// Change a label in NEW: sa:NAMESPACE/NAME:KEY=VALUE, pod:NAMESPACE/NAME:KEY=VALUE,
     /// ns:NAME:KEY=VALUE; KEY- in place of KEY=VALUE removes one (may be repeated)
     #[arg(long = "set-label", id = "labels", value_name = "LABEL")]
-    labels: Vec<Edit>,
+    labels: Vec<LabelEdit>,
     /// Compile both and list the nodes whose scripts change: `auto` with at most 20 nodes
     #[arg(long, value_name = "WHEN", default_value = "auto")]
-    nodes: When,
+    nodes: ExitCondition,
     /// Also where there is no endpoint in the input
     #[arg(long)]
     allow_no_endpoints: bool,
@@ -55,12 +55,12 @@ pub(super) struct Arguments {
     #[arg(long)]
     staged: bool,
     #[command(flatten)]
-    choices: Choices,
+    choices: RenderArguments,
 }
 
 /// When something is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum When {
+enum ExitCondition {
     Auto,
     Always,
     Never,
@@ -70,13 +70,17 @@ enum When {
 const MOST_NODES: usize = 20;
 
 /// A state as it was read.
-struct Side {
-    files: Files,
+struct DiffSide {
+    files: SourceFiles,
     input: Input,
     found: Diagnostics,
 }
 
-pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
+pub(super) fn run(
+    arguments: &Arguments,
+    config: Option<&Path>,
+    report: &mut OutputStreams,
+) -> ExitStatus {
     let (options, templates) = match config::load(&arguments.choices, config) {
         Ok(loaded) => loaded,
         Err(diagnostic) => return report.diagnostic(diagnostic),
@@ -85,7 +89,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     let mut sides = thread::scope(|scope| {
         let other = scope.spawn(|| arguments.read(new, &arguments.labels));
         let own = arguments.read(&arguments.old, &[]);
-        other.join().map(|other| Both {
+        other.join().map(|other| OldNew {
             old: own,
             new: other,
         })
@@ -101,34 +105,34 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     if is_refused {
         return refuse(sides, report);
     }
-    let told = arguments.tell(sides, &names, (&options, &templates), report);
+    let told = arguments.report_diff(sides, &names, (&options, &templates), report);
     let status = report.diagnostics(&sides.new.found, &sides.new.files);
     match told {
         Err(diagnostic) => report.diagnostic(diagnostic),
-        Ok(Some((text, answered))) if status == Status::Clean => report.answer(&text, answered),
+        Ok(Some((text, answered))) if status == ExitStatus::Clean => report.answer(&text, answered),
         Ok(Some(_)) => status,
         Ok(None) => refuse(sides, report),
     }
 }
 
 /// Prints what is wrong with either side; what is only to be known of OLD is left out.
-fn refuse(sides: &Both<Side>, report: &mut Report) -> Status {
+fn refuse(sides: &OldNew<DiffSide>, report: &mut OutputStreams) -> ExitStatus {
     for side in [&sides.old, &sides.new] {
         if side.found.has_errors() {
             report.diagnostics(&side.found, &side.files);
         }
     }
-    Status::Invalid
+    ExitStatus::Invalid
 }
 
 impl Arguments {
-    fn read(&self, path: &Path, labels: &[Edit]) -> Side {
+    fn read(&self, path: &Path, labels: &[LabelEdit]) -> DiffSide {
         let mut found = Diagnostics::default();
-        let files = match Revision::of(path) {
+        let files = match GitRevision::parse(path) {
             Some(Ok(revision)) => revision.read(&self.with, &mut found),
             Some(Err(diagnostic)) => {
                 found.push(diagnostic);
-                Files::default()
+                SourceFiles::default()
             }
             None => {
                 let paths: Vec<PathBuf> = std::iter::once(path)
@@ -153,7 +157,7 @@ impl Arguments {
             );
         }
         emptiness::note_unpoliced(&input, &mut found);
-        Side {
+        DiffSide {
             files,
             input,
             found,
@@ -161,13 +165,13 @@ impl Arguments {
     }
 
     /// The answer as text, and the status it gives; none where a side is refused.
-    fn tell(
+    fn report_diff(
         &self,
-        sides: &mut Both<Side>,
+        sides: &mut OldNew<DiffSide>,
         [old, new]: &[String; 2],
-        choices: (&Options, &Templates),
-        report: &mut Report,
-    ) -> Result<Option<(Printed, Status)>, Diagnostic> {
+        choices: (&CompileOptions, &TemplateSet),
+        report: &mut OutputStreams,
+    ) -> Result<Option<(BufferedOutput, ExitStatus)>, Diagnostic> {
         let before = resolve::selectors(
             &sides.old.input.policies,
             &sides.old.input.inventory,
@@ -191,27 +195,33 @@ impl Arguments {
         }
         let mut difference = diff::between(&before, &after, choices.0);
         let is_equal = difference.is_empty();
-        let files = Both {
+        let files = OldNew {
             old: &sides.old.files,
             new: &sides.new.files,
         };
-        let comparison =
-            Comparison::new(&mut difference, files, Both { old, new }, nodes.as_deref());
+        let comparison = DiffReport::new(
+            &mut difference,
+            files,
+            OldNew { old, new },
+            nodes.as_deref(),
+        );
         let format = report.format();
-        let text = Printed::of(|out| match format {
+        let text = BufferedOutput::capture(|out| match format {
             // a command without a format never gets here with it
-            Format::Text | Format::Csv | Format::Dot | Format::Junit | Format::Prometheus => {
-                answers::text(&comparison, out)
-            }
-            Format::Json => answers::json(&comparison, out),
-            Format::Md => answers::markdown(&comparison, out),
-            Format::Sarif => answers::sarif(&comparison, out),
+            OutputFormat::Text
+            | OutputFormat::Csv
+            | OutputFormat::Dot
+            | OutputFormat::Junit
+            | OutputFormat::Prometheus => answers::text(&comparison, out),
+            OutputFormat::Json => answers::json(&comparison, out),
+            OutputFormat::Md => answers::markdown(&comparison, out),
+            OutputFormat::Sarif => answers::sarif(&comparison, out),
         });
         if is_equal {
             report.remark("equal: no connection is gained or lost");
         }
         if nodes.is_none()
-            && self.nodes == When::Auto
+            && self.nodes == ExitCondition::Auto
             && !before.inventory.nodes.is_empty()
             && !after.inventory.nodes.is_empty()
         {
@@ -223,21 +233,21 @@ impl Arguments {
         Ok(Some((
             text,
             if is_equal {
-                Status::Clean
+                ExitStatus::Clean
             } else {
-                Status::Differs
+                ExitStatus::Differs
             },
         )))
     }
 
-    fn wants_nodes(&self, states: [&Resolved<'_>; 2]) -> bool {
-        let count = |state: &Resolved<'_>| state.inventory.nodes.len();
+    fn wants_nodes(&self, states: [&ResolvedPolicy<'_>; 2]) -> bool {
+        let count = |state: &ResolvedPolicy<'_>| state.inventory.nodes.len();
         match self.nodes {
-            When::Auto => states
+            ExitCondition::Auto => states
                 .iter()
                 .all(|state| (1..=MOST_NODES).contains(&count(state))),
-            When::Always => true,
-            When::Never => false,
+            ExitCondition::Always => true,
+            ExitCondition::Never => false,
         }
     }
 }
@@ -245,8 +255,8 @@ impl Arguments {
 /// The nodes whose scripts change, by name. One node's scripts of each state are in memory at a
 /// time.
 fn changed_nodes(
-    [old, new]: [&Resolved<'_>; 2],
-    (options, templates): (&Options, &Templates),
+    [old, new]: [&ResolvedPolicy<'_>; 2],
+    (options, templates): (&CompileOptions, &TemplateSet),
     [before, after]: [&mut Diagnostics; 2],
 ) -> Result<Vec<ScriptChange>, Diagnostic> {
     let mut names: Vec<&str> = [old, new]
@@ -256,7 +266,7 @@ fn changed_nodes(
         .collect();
     names.sort_unstable();
     names.dedup();
-    let compile = |state: &Resolved<'_>,
+    let compile = |state: &ResolvedPolicy<'_>,
                    name: &str,
                    found: &mut Diagnostics|
      -> Result<Option<NodePart>, Diagnostic> {

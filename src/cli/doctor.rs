@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use crate::cli::Status;
-use crate::cli::node::Options;
-use crate::cli::report::Report;
+use crate::cli::ExitStatus;
+use crate::cli::node::NodeArguments;
+use crate::cli::report::OutputStreams;
 use crate::doctor;
 
 /// Say what this node lacks to enforce policy, and what to do about it
@@ -17,10 +17,10 @@ use crate::doctor;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    options: Options,
+    options: NodeArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
+pub(super) fn run(arguments: &Arguments, report: &mut OutputStreams) -> ExitStatus {
     let found = doctor::examine(
         &mut arguments.options.processes(),
         arguments.options.settings().backend,
@@ -33,8 +33,8 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
             found.text(out)
         }
     });
-    if told == Status::Clean && !found.is_fit() {
-        Status::Differs
+    if told == ExitStatus::Clean && !found.is_fit() {
+        ExitStatus::Differs
     } else {
         told
     }

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use clap::Args;
 
-use crate::cli::Status;
-use crate::cli::ask::{self, Asked};
-use crate::cli::report::Report;
-use crate::report::eval::Detail;
+use crate::cli::ExitStatus;
+use crate::cli::ask::{self, QueryArguments};
+use crate::cli::report::OutputStreams;
+use crate::report::eval::DetailLevel;
 
 /// Is a connection allowed?
 ///
@@ -19,9 +19,13 @@ use crate::report::eval::Detail;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    asked: Asked,
+    asked: QueryArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
-    ask::run(&arguments.asked, (config, Detail::Verdict), report)
+pub(super) fn run(
+    arguments: &Arguments,
+    config: Option<&Path>,
+    report: &mut OutputStreams,
+) -> ExitStatus {
+    ask::run(&arguments.asked, (config, DetailLevel::Verdict), report)
 }

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use clap::Args;
 
-use crate::cli::Status;
-use crate::cli::ask::{self, Asked};
-use crate::cli::report::Report;
-use crate::report::eval::Detail;
+use crate::cli::ExitStatus;
+use crate::cli::ask::{self, QueryArguments};
+use crate::cli::report::OutputStreams;
+use crate::report::eval::DetailLevel;
 
 /// Why is a connection allowed or denied?
 ///
@@ -19,17 +19,21 @@ use crate::report::eval::Detail;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    asked: Asked,
+    asked: QueryArguments,
     /// Also say why the other rules do not match
     #[arg(short, long)]
     verbose: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
+pub(super) fn run(
+    arguments: &Arguments,
+    config: Option<&Path>,
+    report: &mut OutputStreams,
+) -> ExitStatus {
     let detail = if arguments.verbose {
-        Detail::Rules
+        DetailLevel::Rules
     } else {
-        Detail::Way
+        DetailLevel::Way
     };
     ask::run(&arguments.asked, (config, detail), report)
 }

@@ -4,31 +4,31 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::cli::build_roots::{self, Builder};
+use crate::cli::build_roots::{self, ManifestBuilder};
 use crate::cli::input;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::runner::programs;
-use crate::source::Files;
+use crate::source::SourceFiles;
 
 /// What a path in a revision begins with.
 const PREFIX: &str = "git:";
 
 /// A path in a revision: `git:REV:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Revision {
+pub(super) struct GitRevision {
     revision: String,
     path: String,
 }
 
 /// An object of a repository that is to be read: what git calls it, and its path.
-struct Wanted {
+struct GitObjectRequest {
     object: String,
     path: String,
 }
 
-impl Revision {
+impl GitRevision {
     /// What a path means, where it is in a revision.
-    pub(super) fn of(path: &Path) -> Option<Result<Self, Diagnostic>> {
+    pub(super) fn parse(path: &Path) -> Option<Result<Self, Diagnostic>> {
         let text = path.to_str()?.strip_prefix(PREFIX)?;
         let Some((revision, path)) = text.split_once(':') else {
             let message = format!("`{PREFIX}{text}` names no path in a revision");
@@ -47,7 +47,7 @@ impl Revision {
 
     /// Reads a file, or all manifests of a directory but hidden ones; and paths of the file system
     /// beside it.
-    pub(super) fn read(&self, beside: &[PathBuf], found: &mut Diagnostics) -> Files {
+    pub(super) fn read(&self, beside: &[PathBuf], found: &mut Diagnostics) -> SourceFiles {
         let mut files = input::read(beside, found);
         if let Err(diagnostic) = self.add_to(&mut files, found) {
             found.push(diagnostic);
@@ -55,7 +55,7 @@ impl Revision {
         files
     }
 
-    fn add_to(&self, files: &mut Files, found: &mut Diagnostics) -> Result<(), Diagnostic> {
+    fn add_to(&self, files: &mut SourceFiles, found: &mut Diagnostics) -> Result<(), Diagnostic> {
         if !git(["rev-parse", "--git-dir"])?.is_done {
             let message = "the working directory is in no git repository".to_owned();
             return Err(Diagnostic::new(Code::NotARepository, message)
@@ -70,8 +70,8 @@ impl Revision {
         ])?;
         let commit = commit.line().ok_or_else(|| unknown(&self.revision))?;
         let wanted = self.wanted(&commit, found)?;
-        let mut reader = Reader::start().map_err(|error| not_started(&error))?;
-        for Wanted { object, path } in wanted {
+        let mut reader = GitObjectReader::start().map_err(|error| not_started(&error))?;
+        for GitObjectRequest { object, path } in wanted {
             let name = format!("{PREFIX}{}:{path}", self.revision);
             let bytes = reader.read(&object);
             let is_in_directory = path != self.path;
@@ -83,11 +83,15 @@ impl Revision {
     }
 
     /// The objects to read, in the order of their paths.
-    fn wanted(&self, commit: &str, found: &mut Diagnostics) -> Result<Vec<Wanted>, Diagnostic> {
+    fn wanted(
+        &self,
+        commit: &str,
+        found: &mut Diagnostics,
+    ) -> Result<Vec<GitObjectRequest>, Diagnostic> {
         let object = format!("{commit}:{}", self.path);
         let kind = git(["cat-file", "-t", &object])?.line();
         match kind.as_deref() {
-            Some("blob") if let Some(builder) = Builder::of_file(Path::new(&self.path)) => {
+            Some("blob") if let Some(builder) = ManifestBuilder::of_file(Path::new(&self.path)) => {
                 let directory = self
                     .path
                     .rsplit_once('/')
@@ -95,7 +99,7 @@ impl Revision {
                 return Err(self.refusal(builder, directory));
             }
             Some("blob") => {
-                return Ok(vec![Wanted {
+                return Ok(vec![GitObjectRequest {
                     object,
                     path: self.path.clone(),
                 }]);
@@ -134,7 +138,7 @@ impl Revision {
             match mode {
                 "100644" | "100755" if !is_manifest => {}
                 "100644" | "100755" => {
-                    wanted.extend(about.split(' ').nth(2).map(|object| Wanted {
+                    wanted.extend(about.split(' ').nth(2).map(|object| GitObjectRequest {
                         object: object.to_owned(),
                         path,
                     }))
@@ -161,7 +165,7 @@ impl Revision {
     }
 
     /// Returns the error for a directory that a program builds manifests from.
-    fn refusal(&self, builder: Builder, directory: &str) -> Diagnostic {
+    fn refusal(&self, builder: ManifestBuilder, directory: &str) -> Diagnostic {
         let name = format!("{PREFIX}{}:{directory}", self.revision);
         builder.refusal_in_revision(&name, directory)
     }
@@ -194,12 +198,12 @@ fn not_followed(path: &str) -> Diagnostic {
 }
 
 /// What git printed, and whether it found what it was asked for.
-struct Told {
+struct GitOutput {
     text: String,
     is_done: bool,
 }
 
-impl Told {
+impl GitOutput {
     /// The first line, where git found what it was asked for.
     fn line(&self) -> Option<String> {
         self.text
@@ -238,7 +242,7 @@ fn command() -> io::Result<Command> {
     Ok(command)
 }
 
-fn git<const COUNT: usize>(arguments: [&str; COUNT]) -> Result<Told, Diagnostic> {
+fn git<const COUNT: usize>(arguments: [&str; COUNT]) -> Result<GitOutput, Diagnostic> {
     let run = |mut command: Command| {
         command
             .args(arguments)
@@ -247,7 +251,7 @@ fn git<const COUNT: usize>(arguments: [&str; COUNT]) -> Result<Told, Diagnostic>
             .output()
     };
     match command().and_then(run) {
-        Ok(output) => Ok(Told {
+        Ok(output) => Ok(GitOutput {
             text: String::from_utf8_lossy(&output.stdout).into_owned(),
             is_done: output.status.success(),
         }),
@@ -261,11 +265,11 @@ fn not_started(error: &io::Error) -> Diagnostic {
 }
 
 /// A git process that gives the contents of objects, one after another.
-struct Reader {
+struct GitObjectReader {
     child: Child,
 }
 
-impl Reader {
+impl GitObjectReader {
     fn start() -> io::Result<Self> {
         let mut command = command()?;
         command
@@ -303,7 +307,7 @@ impl Reader {
     }
 }
 
-impl Drop for Reader {
+impl Drop for GitObjectReader {
     fn drop(&mut self) {
         // it ends when its input does
         drop(self.child.stdin.take());

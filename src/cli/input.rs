@@ -11,10 +11,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::bundle::INDEX_FILE;
-use crate::cli::build_roots::Builder;
+use crate::cli::build_roots::ManifestBuilder;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::policy::Staging;
-use crate::source::{FileId, Files};
+use crate::policy::StagedPolicies;
+use crate::source::{FileId, SourceFiles};
 
 /// Endings of files that are read from directories.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -33,33 +33,37 @@ const MOST_OF_DEVICE: u64 = 16 << 20;
 /// may stand for policy that is missing. So may a directory without any manifest: it is perhaps not
 /// mounted, or cloned by half. A directory that a program builds manifests from is not read, nor is
 /// what lies below it (decision 33).
-pub(super) fn read(paths: &[PathBuf], found: &mut Diagnostics) -> Files {
-    let mut files = Files::default();
-    read_into(&mut files, (paths, &mut Seen::default()), found);
+pub(super) fn read(paths: &[PathBuf], found: &mut Diagnostics) -> SourceFiles {
+    let mut files = SourceFiles::default();
+    read_into(&mut files, (paths, &mut VisitedPaths::default()), found);
     files
 }
 
 /// As [`read`], but for one file or directory that lies below a path.
-pub(super) fn read_but(paths: &[PathBuf], other: &Path, found: &mut Diagnostics) -> Files {
-    let mut files = Files::default();
-    let mut seen = Seen {
+pub(super) fn read_but(paths: &[PathBuf], other: &Path, found: &mut Diagnostics) -> SourceFiles {
+    let mut files = SourceFiles::default();
+    let mut seen = VisitedPaths {
         other: fs::canonicalize(other).ok(),
-        ..Seen::default()
+        ..VisitedPaths::default()
     };
     read_into(&mut files, (paths, &mut seen), found);
     files
 }
 
 /// As [`read`], to files that there are; gives the new ones.
-pub(super) fn add_to(files: &mut Files, path: &Path, found: &mut Diagnostics) -> Vec<FileId> {
+pub(super) fn add_to(files: &mut SourceFiles, path: &Path, found: &mut Diagnostics) -> Vec<FileId> {
     let before = files.iter().count();
-    read_into(files, (&[path.to_owned()], &mut Seen::default()), found);
+    read_into(
+        files,
+        (&[path.to_owned()], &mut VisitedPaths::default()),
+        found,
+    );
     files.iter().skip(before).map(|(id, _)| id).collect()
 }
 
 /// What was read, and what is not to be read.
 #[derive(Default)]
-struct Seen {
+struct VisitedPaths {
     /// By their real paths, and whether there is a manifest below.
     directories: BTreeMap<PathBuf, bool>,
     /// Passed over below directories.
@@ -70,7 +74,11 @@ struct Seen {
     in_build_roots: BTreeSet<PathBuf>,
 }
 
-fn read_into(files: &mut Files, (paths, seen): (&[PathBuf], &mut Seen), found: &mut Diagnostics) {
+fn read_into(
+    files: &mut SourceFiles,
+    (paths, seen): (&[PathBuf], &mut VisitedPaths),
+    found: &mut Diagnostics,
+) {
     for path in paths {
         match path.as_os_str() == STDIN {
             true => add(files, "<stdin>", read_stdin(), found),
@@ -80,10 +88,10 @@ fn read_into(files: &mut Files, (paths, seen): (&[PathBuf], &mut Seen), found: &
 }
 
 /// What `--staged` asks for.
-pub(super) fn staging(in_force: bool) -> Staging {
+pub(super) fn staging(in_force: bool) -> StagedPolicies {
     match in_force {
-        true => Staging::InForce,
-        false => Staging::Proposed,
+        true => StagedPolicies::InForce,
+        false => StagedPolicies::Proposed,
     }
 }
 
@@ -112,9 +120,9 @@ fn read_open(file: &File) -> io::Result<Vec<u8>> {
 }
 
 /// What a user names.
-fn visit(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diagnostics) {
+fn visit(path: &Path, files: &mut SourceFiles, seen: &mut VisitedPaths, found: &mut Diagnostics) {
     match path.is_dir() {
-        false if let Some(builder) = Builder::of_file(path) => {
+        false if let Some(builder) = ManifestBuilder::of_file(path) => {
             found.push(builder.refusal(path.parent().unwrap_or(Path::new(""))));
         }
         false => add(files, &path.display().to_string(), read_named(path), found),
@@ -127,8 +135,8 @@ fn visit(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diagnostic
 /// once. Whether there is any, or was a problem.
 fn visit_directory(
     path: &Path,
-    files: &mut Files,
-    seen: &mut Seen,
+    files: &mut SourceFiles,
+    seen: &mut VisitedPaths,
     found: &mut Diagnostics,
 ) -> bool {
     let listed = fs::canonicalize(path).and_then(|real| list(path).map(|entries| (real, entries)));
@@ -169,10 +177,10 @@ fn visit_directory(
 }
 
 /// Returns the builder of a directory with these entries, if it is one to build.
-fn builder(entries: &[PathBuf]) -> Option<Builder> {
+fn builder(entries: &[PathBuf]) -> Option<ManifestBuilder> {
     let marks = entries
         .iter()
-        .filter_map(|entry| Builder::of_file(entry).map(|builder| (builder, entry)));
+        .filter_map(|entry| ManifestBuilder::of_file(entry).map(|builder| (builder, entry)));
     marks
         .filter(|(_, entry)| !entry.is_dir())
         .map(|(builder, _)| builder)
@@ -182,8 +190,8 @@ fn builder(entries: &[PathBuf]) -> Option<Builder> {
 /// Looks below a directory that is to be built for further ones, and reads no file.
 fn visit_build_root(
     entries: &[PathBuf],
-    files: &mut Files,
-    seen: &mut Seen,
+    files: &mut SourceFiles,
+    seen: &mut VisitedPaths,
     found: &mut Diagnostics,
 ) {
     let was_in_build_root = std::mem::replace(&mut seen.is_in_build_root, true);
@@ -240,7 +248,12 @@ fn hidden_manifests(directory: &Path) -> Option<Diagnostic> {
 }
 
 /// Whether it is a manifest, holds one, or was a problem.
-fn visit_entry(path: &Path, files: &mut Files, seen: &mut Seen, found: &mut Diagnostics) -> bool {
+fn visit_entry(
+    path: &Path,
+    files: &mut SourceFiles,
+    seen: &mut VisitedPaths,
+    found: &mut Diagnostics,
+) -> bool {
     if seen.other.is_some() && fs::canonicalize(path).ok() == seen.other {
         return true;
     }
@@ -278,7 +291,7 @@ fn is_hidden(path: &Path) -> bool {
 pub(super) fn is_bundle_index(path: &Path, bytes: &io::Result<Vec<u8>>) -> bool {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Fields {
+    struct IndexFields {
         format_version: Option<IgnoredAny>,
         api_version: Option<IgnoredAny>,
         kind: Option<IgnoredAny>,
@@ -290,7 +303,7 @@ pub(super) fn is_bundle_index(path: &Path, bytes: &io::Result<Vec<u8>>) -> bool 
     let fields = bytes
         .as_ref()
         .ok()
-        .and_then(|bytes| serde_json::from_slice::<Fields>(bytes).ok());
+        .and_then(|bytes| serde_json::from_slice::<IndexFields>(bytes).ok());
     fields.is_some_and(|fields| {
         fields.format_version.is_some() && fields.api_version.is_none() && fields.kind.is_none()
     })
@@ -319,7 +332,7 @@ pub(super) fn without_manifest(name: &str) -> Diagnostic {
 
 /// Takes a text in.
 pub(super) fn add(
-    files: &mut Files,
+    files: &mut SourceFiles,
     name: &str,
     bytes: io::Result<Vec<u8>>,
     found: &mut Diagnostics,

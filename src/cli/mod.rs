@@ -1,7 +1,7 @@
 //! The command line: arguments, commands, and what they print.
 //!
 //! In: arguments, the environment, files, standard input. Out: data on standard output, everything
-//! else on standard error, and an exit [`Status`]. One file a command; each reads, calls the
+//! else on standard error, and an exit [`ExitStatus`]. One file a command; each reads, calls the
 //! compile, and prints.
 #![expect(
     clippy::disallowed_methods,
@@ -38,12 +38,12 @@ mod verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cli::report::Report;
+use crate::cli::report::OutputStreams;
 use crate::diagnostic::{Code, Diagnostic};
 
 /// What the program returns to the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum ExitStatus {
     /// Done, and nothing to say against it: 0.
     Clean,
     /// Done, with a difference, a finding or a "no": 1.
@@ -56,14 +56,14 @@ pub enum Status {
     Busy,
 }
 
-impl From<Status> for std::process::ExitCode {
-    fn from(status: Status) -> Self {
+impl From<ExitStatus> for std::process::ExitCode {
+    fn from(status: ExitStatus) -> Self {
         Self::from(match status {
-            Status::Clean => 0,
-            Status::Differs => 1,
-            Status::Invalid => 2,
-            Status::Refused => 3,
-            Status::Busy => 4,
+            ExitStatus::Clean => 0,
+            ExitStatus::Differs => 1,
+            ExitStatus::Invalid => 2,
+            ExitStatus::Refused => 3,
+            ExitStatus::Busy => 4,
         })
     }
 }
@@ -78,15 +78,15 @@ impl From<Status> for std::process::ExitCode {
 )]
 struct Arguments {
     #[command(flatten)]
-    global: Global,
+    global: GlobalArguments,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 /// Options of every command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
-struct Global {
+struct GlobalArguments {
     /// Configuration file (YAML: endpointToHost, unknownEndpoint, hookPosition, encapsulated,
     /// sourceValidation, podInterface, failsafeInbound, failsafeOutbound, templates,
     /// allowExtensions, lints, with the values of the flags of these names); flags and PALISADE_*
@@ -109,7 +109,7 @@ struct Global {
         env = "PALISADE_FORMAT",
         hide_env_values = true
     )]
-    format: Format,
+    format: OutputFormat,
     /// When to use colour; NO_COLOR is heeded
     #[arg(
         long,
@@ -119,7 +119,7 @@ struct Global {
         env = "PALISADE_COLOR",
         hide_env_values = true
     )]
-    color: Color,
+    color: ColorChoice,
     /// Print errors only
     #[arg(short, long, global = true)]
     quiet: bool,
@@ -127,7 +127,7 @@ struct Global {
 
 /// How data and problems are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum OutputFormat {
     /// For people
     Text,
     /// JSON; of problems one object a line, for the first 1,000 errors
@@ -148,7 +148,7 @@ enum Format {
 
 /// When colour is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Color {
+enum ColorChoice {
     /// On a terminal
     Auto,
     /// Also into files and pipes
@@ -159,7 +159,7 @@ enum Color {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     Check(check::Arguments),
     Render(render::Arguments),
     Eval(eval::Arguments),
@@ -175,83 +175,98 @@ enum Command {
     Uninstall(uninstall::Arguments),
     Status(status::Arguments),
     Doctor(doctor::Arguments),
-    Completions(completions::Completions),
-    Man(completions::Man),
+    Completions(completions::CompletionsArguments),
+    Man(completions::ManArguments),
 }
 
-impl Command {
+impl CliCommand {
     /// Whether it writes files.
     fn writes(&self) -> bool {
-        matches!(self, Command::Render(_))
+        matches!(self, CliCommand::Render(_))
     }
 
     /// The formats that it has.
-    fn formats(&self) -> &'static [Format] {
+    fn formats(&self) -> &'static [OutputFormat] {
         match self {
-            Command::Check(_)
-            | Command::Render(_)
-            | Command::Eval(_)
-            | Command::Explain(_)
-            | Command::Verify(_)
-            | Command::Selector(_) => &[Format::Text, Format::Json],
-            Command::Apply(_)
-            | Command::Confirm(_)
-            | Command::Reconcile(_)
-            | Command::Uninstall(_)
-            | Command::Doctor(_) => &[Format::Text, Format::Json],
-            Command::Status(_) => &[Format::Text, Format::Json, Format::Prometheus],
-            Command::Connectivity(_) => &[
-                Format::Text,
-                Format::Json,
-                Format::Csv,
-                Format::Md,
-                Format::Dot,
+            CliCommand::Check(_)
+            | CliCommand::Render(_)
+            | CliCommand::Eval(_)
+            | CliCommand::Explain(_)
+            | CliCommand::Verify(_)
+            | CliCommand::Selector(_) => &[OutputFormat::Text, OutputFormat::Json],
+            CliCommand::Apply(_)
+            | CliCommand::Confirm(_)
+            | CliCommand::Reconcile(_)
+            | CliCommand::Uninstall(_)
+            | CliCommand::Doctor(_) => &[OutputFormat::Text, OutputFormat::Json],
+            CliCommand::Status(_) => &[
+                OutputFormat::Text,
+                OutputFormat::Json,
+                OutputFormat::Prometheus,
             ],
-            Command::Diff(_) => &[Format::Text, Format::Json, Format::Md, Format::Sarif],
-            Command::Test(_) => &[Format::Text, Format::Json, Format::Junit],
-            Command::Completions(_) | Command::Man(_) => &[Format::Text],
+            CliCommand::Connectivity(_) => &[
+                OutputFormat::Text,
+                OutputFormat::Json,
+                OutputFormat::Csv,
+                OutputFormat::Md,
+                OutputFormat::Dot,
+            ],
+            CliCommand::Diff(_) => &[
+                OutputFormat::Text,
+                OutputFormat::Json,
+                OutputFormat::Md,
+                OutputFormat::Sarif,
+            ],
+            CliCommand::Test(_) => &[OutputFormat::Text, OutputFormat::Json, OutputFormat::Junit],
+            CliCommand::Completions(_) | CliCommand::Man(_) => &[OutputFormat::Text],
         }
     }
 }
 
 /// Runs the program with the arguments of this process.
-pub fn run() -> Status {
+pub fn run() -> ExitStatus {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return report::usage(&error),
     };
-    let mut report = Report::new(&arguments.global, arguments.command.writes());
+    let mut report = OutputStreams::new(&arguments.global, arguments.command.writes());
     let formats = arguments.command.formats();
     if !formats.contains(&arguments.global.format) {
         return report.diagnostic(unknown_format(arguments.global.format, formats));
     }
     match arguments.command {
-        Command::Check(own) => check::run(&own, arguments.global.config.as_deref(), &mut report),
-        Command::Render(own) => render::run(&own, arguments.global.config.as_deref(), &mut report),
-        Command::Eval(own) => eval::run(&own, arguments.global.config.as_deref(), &mut report),
-        Command::Explain(own) => {
+        CliCommand::Check(own) => check::run(&own, arguments.global.config.as_deref(), &mut report),
+        CliCommand::Render(own) => {
+            render::run(&own, arguments.global.config.as_deref(), &mut report)
+        }
+        CliCommand::Eval(own) => eval::run(&own, arguments.global.config.as_deref(), &mut report),
+        CliCommand::Explain(own) => {
             explain::run(&own, arguments.global.config.as_deref(), &mut report)
         }
-        Command::Connectivity(own) => connectivity::run(&own, &mut report),
-        Command::Diff(own) => diff::run(&own, arguments.global.config.as_deref(), &mut report),
-        Command::Test(own) => test::run(&own, &mut report),
-        Command::Verify(own) => verify::run(&own, arguments.global.config.as_deref(), &mut report),
-        Command::Selector(own) => selector::run(&own, &mut report),
-        Command::Apply(own) => apply::run(&own, arguments.global.config.as_deref(), &mut report),
-        Command::Confirm(own) => confirm::run(&own, &mut report),
-        Command::Reconcile(own) => {
+        CliCommand::Connectivity(own) => connectivity::run(&own, &mut report),
+        CliCommand::Diff(own) => diff::run(&own, arguments.global.config.as_deref(), &mut report),
+        CliCommand::Test(own) => test::run(&own, &mut report),
+        CliCommand::Verify(own) => {
+            verify::run(&own, arguments.global.config.as_deref(), &mut report)
+        }
+        CliCommand::Selector(own) => selector::run(&own, &mut report),
+        CliCommand::Apply(own) => apply::run(&own, arguments.global.config.as_deref(), &mut report),
+        CliCommand::Confirm(own) => confirm::run(&own, &mut report),
+        CliCommand::Reconcile(own) => {
             reconcile::run(&own, arguments.global.config.as_deref(), &mut report)
         }
-        Command::Uninstall(own) => uninstall::run(&own, &mut report),
-        Command::Status(own) => status::run(&own, arguments.global.config.as_deref(), &mut report),
-        Command::Doctor(own) => doctor::run(&own, &mut report),
-        Command::Completions(own) => completions::completions(&own, &mut report),
-        Command::Man(_) => completions::man(&mut report),
+        CliCommand::Uninstall(own) => uninstall::run(&own, &mut report),
+        CliCommand::Status(own) => {
+            status::run(&own, arguments.global.config.as_deref(), &mut report)
+        }
+        CliCommand::Doctor(own) => doctor::run(&own, &mut report),
+        CliCommand::Completions(own) => completions::completions(&own, &mut report),
+        CliCommand::Man(_) => completions::man(&mut report),
     }
 }
 
-fn unknown_format(format: Format, formats: &[Format]) -> Diagnostic {
-    let word = |format: &Format| {
+fn unknown_format(format: OutputFormat, formats: &[OutputFormat]) -> Diagnostic {
+    let word = |format: &OutputFormat| {
         format
             .to_possible_value()
             .map(|value| value.get_name().to_owned())

@@ -7,24 +7,26 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use crate::apply::{self, Error, GOOD, Kind, Known, Named, Outcome, Wanted};
-use crate::bundle::OnDisk;
-use crate::cli::Status;
-use crate::cli::report::Report;
-use crate::conntrack::{self, Cut};
+use crate::apply::{
+    self, ApplyError, ApplyOutcome, ErrorKind, GOOD, NodeNameHints, NodeNameSource, TargetBundle,
+};
+use crate::bundle::BundleOnDisk;
+use crate::cli::ExitStatus;
+use crate::cli::report::OutputStreams;
+use crate::conntrack::{self, ConntrackCleanup};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::netfilter::Kernel;
-use crate::observe::{self, Problem};
-use crate::options::Extensions;
-use crate::output::{Json, Printed, Sink, Terminal};
+use crate::netfilter::NodeKernel;
+use crate::observe::{self, KernelProblem};
+use crate::options::ExtensionSet;
+use crate::output::{BufferedOutput, JsonWriter, OutputSink, TerminalWriter};
 use crate::ruleset::TableId;
-use crate::runner::{Call, Failure, Keep, Processes, Runner, Settings};
-use crate::status::{self, Places};
+use crate::runner::{ProcessRunner, ProcessSettings, Retention, Runner, RunnerFailure, ToolCall};
+use crate::status::{self, PolicyPlaces};
 
 /// How this node is worked on.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of this node")]
-pub(super) struct Options {
+pub(super) struct NodeArguments {
     /// The build of iptables; auto is the one that was used last here, else the one that `iptables`
     /// is
     #[arg(
@@ -34,7 +36,7 @@ pub(super) struct Options {
         env = "PALISADE_BACKEND",
         hide_env_values = true
     )]
-    backend: Backend,
+    backend: BackendChoice,
     /// How long to wait for another apply, and for the xtables lock
     #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "PALISADE_LOCK_WAIT", hide_env_values = true,
         value_parser = clap::value_parser!(u32).range(1..=3600))]
@@ -65,7 +67,7 @@ pub(super) struct Options {
 
 /// Builds of iptables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Backend {
+enum BackendChoice {
     /// Found out
     Auto,
     /// iptables-legacy: the xtables of the kernel
@@ -74,11 +76,11 @@ enum Backend {
     Nft,
 }
 
-impl Options {
+impl NodeArguments {
     /// What runs processes and keeps files.
-    pub(super) fn processes(&self) -> Processes {
+    pub(super) fn processes(&self) -> ProcessRunner {
         let limit = Duration::from_secs(u64::from(self.timeout) + u64::from(self.lock_wait));
-        Processes::new(Settings {
+        ProcessRunner::new(ProcessSettings {
             run_directory: self.run_dir.clone(),
             state_directory: self.state_dir.clone(),
             limit,
@@ -86,13 +88,13 @@ impl Options {
     }
 
     /// How the node is worked on.
-    pub(super) fn settings(&self) -> apply::Settings {
+    pub(super) fn settings(&self) -> apply::ApplySettings {
         let backend = match self.backend {
-            Backend::Auto => None,
-            Backend::Legacy => Some(observe::Backend::Legacy),
-            Backend::Nft => Some(observe::Backend::Nft),
+            BackendChoice::Auto => None,
+            BackendChoice::Legacy => Some(observe::IptablesBackend::Legacy),
+            BackendChoice::Nft => Some(observe::IptablesBackend::Nft),
         };
-        apply::Settings {
+        apply::ApplySettings {
             backend,
             wait: Duration::from_secs(u64::from(self.lock_wait)),
             takes_over: false,
@@ -100,7 +102,7 @@ impl Options {
     }
 
     /// The process that takes back what nobody confirms.
-    pub(super) fn guard(&self) -> Call {
+    pub(super) fn guard(&self) -> ToolCall {
         let path = |path: &Path| path.display().to_string();
         let backend = self
             .backend
@@ -115,7 +117,7 @@ impl Options {
             ("--state-dir", path(&self.state_dir)),
         ];
         // whoever starts it is another program than this one
-        let mut call = Call::of(
+        let mut call = ToolCall::new(
             &format!("/proc/{}/exe", std::process::id()),
             &["confirm", "--guard"],
         );
@@ -129,22 +131,22 @@ impl Options {
 }
 
 /// What is asked of a bundle.
-pub(super) struct Asked<'run> {
+pub(super) struct BundleArguments<'run> {
     /// The node that the user says it is.
     pub(super) node: Option<&'run str>,
     /// Whether staged policies may be in force in it.
     pub(super) takes_staged: bool,
     /// The extensions that its scripts may have.
-    pub(super) extensions: &'run Extensions,
+    pub(super) extensions: &'run ExtensionSet,
 }
 
 /// Opens a bundle and takes this node's part; says on what ground it is this node's.
 pub(super) fn wanted(
     place: &Path,
-    asked: &Asked<'_>,
+    asked: &BundleArguments<'_>,
     runner: &mut dyn Runner,
-) -> Result<(Wanted, String), Diagnostic> {
-    let bundle = OnDisk::open(place)?;
+) -> Result<(TargetBundle, String), Diagnostic> {
+    let bundle = BundleOnDisk::open(place)?;
     let is_good = is_good(place, runner);
     if bundle.is_staged() && !asked.takes_staged && !is_good {
         let message = format!(
@@ -154,31 +156,31 @@ pub(super) fn wanted(
         return Err(Diagnostic::new(Code::BundleStaged, message)
             .help("render it without --staged, or apply the proposal with --staged"));
     }
-    let every = Extensions::every();
+    let every = ExtensionSet::every();
     let allowed = if is_good { &every } else { asked.extensions };
     let asked = name(asked.node);
     let (host, last) = (
         apply::host_name(runner).unwrap_or_default(),
         apply::last_node(runner),
     );
-    let known = Known {
+    let known = NodeNameHints {
         asked: asked.as_deref(),
         host: host.as_deref(),
         last: last.as_deref(),
     };
     let (node, named) = apply::node_of(&bundle, known)?;
     let why = match named {
-        Named::Asked => "",
-        Named::Host => " (the host's name)",
-        Named::Last => " (applied here last)",
+        NodeNameSource::Asked => "",
+        NodeNameSource::Host => " (the host's name)",
+        NodeNameSource::Last => " (applied here last)",
     };
-    Ok((Wanted::read(&bundle, &node, allowed)?, why.to_owned()))
+    Ok((TargetBundle::read(&bundle, &node, allowed)?, why.to_owned()))
 }
 
 /// Whether that is where the last good bundle is: whoever applied it said all there is to say of
 /// it.
 fn is_good(place: &Path, runner: &dyn Runner) -> bool {
-    let good = runner.place(Keep::Always, GOOD).canonicalize();
+    let good = runner.place(Retention::Always, GOOD).canonicalize();
     good.is_ok_and(|good| place.canonicalize().is_ok_and(|place| place == good))
 }
 
@@ -195,33 +197,40 @@ pub(super) fn name(asked: Option<&str>) -> Option<String> {
 }
 
 /// Tells of an error; its status is the caller's.
-pub(super) fn fail(error: &Error, runner: &dyn Runner, report: &mut Report) -> Status {
+pub(super) fn fail(
+    error: &ApplyError,
+    runner: &dyn Runner,
+    report: &mut OutputStreams,
+) -> ExitStatus {
     report.failure(&error.diagnostic(runner));
     match error.kind() {
-        Kind::Bad => Status::Invalid,
-        Kind::Refused => Status::Refused,
-        Kind::Busy => Status::Busy,
+        ErrorKind::Bad => ExitStatus::Invalid,
+        ErrorKind::Refused => ExitStatus::Refused,
+        ErrorKind::Busy => ExitStatus::Busy,
     }
 }
 
 /// What there is to tell beside an apply's outcome.
 #[derive(Debug, Default)]
-pub(super) struct Beside {
+pub(super) struct ApplyNotes {
     /// Within how many seconds it must be confirmed.
     pub(super) waits: Option<u32>,
     /// What became of known connections.
-    pub(super) cut: Option<Cut>,
+    pub(super) cut: Option<ConntrackCleanup>,
 }
 
 /// Ends known connections that a bundle in force denies.
-pub(super) fn cut(wanted: &Wanted, runner: &mut dyn Runner) -> Result<Cut, Diagnostic> {
+pub(super) fn clean_up_conntrack(
+    wanted: &TargetBundle,
+    runner: &mut dyn Runner,
+) -> Result<ConntrackCleanup, Diagnostic> {
     let checked = wanted.checked().map_err(|refused| {
         let message = format!("known connections that are denied now were not ended: {refused}");
         Diagnostic::new(Code::BundleDamaged, message).help("policy is in force all the same")
     })?;
-    let kernel = Kernel::load(&checked);
+    let kernel = NodeKernel::load(&checked);
     conntrack::cut_denied(runner, &kernel).map_err(|problem| {
-        let is_missing = matches!(problem, Problem::NoAnswer(Failure::NotFound(_)));
+        let is_missing = matches!(problem, KernelProblem::NoAnswer(RunnerFailure::NotFound(_)));
         let (code, help) = match is_missing {
             true => (
                 Code::ToolMissing,
@@ -241,7 +250,7 @@ pub(super) fn cut(wanted: &Wanted, runner: &mut dyn Runner) -> Result<Cut, Diagn
 }
 
 /// `known connections: 7; 2 are denied now, and were ended`.
-pub(super) fn words_of_cut(cut: &Cut) -> String {
+pub(super) fn words_of_cut(cut: &ConntrackCleanup) -> String {
     let unread = match cut.unread {
         0 => String::new(),
         unread => format!("; {unread} not understood, and left alone"),
@@ -261,8 +270,12 @@ pub(super) fn words_of_cut(cut: &Cut) -> String {
 }
 
 /// What a look at the node says of a bundle.
-pub(super) fn status(wanted: &Wanted, look: &apply::Look, places: &Places) -> status::Status {
-    status::Status::of(&status::Look {
+pub(super) fn status(
+    wanted: &TargetBundle,
+    look: &apply::Inspection,
+    places: &PolicyPlaces,
+) -> status::EnforcementStatus {
+    status::EnforcementStatus::new(&status::NodeInspection {
         node: &wanted.node,
         digest: &wanted.scripts,
         backend: look.tools.backend,
@@ -277,11 +290,11 @@ pub(super) fn status(wanted: &Wanted, look: &apply::Look, places: &Places) -> st
 }
 
 /// Tells what an apply did: `node n1: done in 3 calls: 4 chains written`.
-pub(super) fn tell(
-    outcome: &Outcome,
-    (name, beside): (&str, &Beside),
-    report: &mut Report,
-) -> Status {
+pub(super) fn report_outcome(
+    outcome: &ApplyOutcome,
+    (name, beside): (&str, &ApplyNotes),
+    report: &mut OutputStreams,
+) -> ExitStatus {
     if outcome.took_back {
         report.remark("an apply that nobody confirmed in time was taken back first");
     }
@@ -296,18 +309,23 @@ pub(super) fn tell(
             "not done yet, and tried again with the next apply: {left}"
         ));
     }
-    let text = Printed::of(|out| match report.is_json() {
+    let text = BufferedOutput::capture(|out| match report.is_json() {
         true => json(outcome, beside, out),
-        false => words(outcome, name, beside, &mut Terminal::on(out)),
+        false => write_outcome(outcome, name, beside, &mut TerminalWriter::on(out)),
     });
     match report.data(&text) {
-        Ok(()) => Status::Clean,
+        Ok(()) => ExitStatus::Clean,
         Err(diagnostic) => report.diagnostic(diagnostic),
     }
 }
 
-fn words(outcome: &Outcome, name: &str, beside: &Beside, out: &mut Terminal<'_, '_>) {
-    let build = outcome.backend.word();
+fn write_outcome(
+    outcome: &ApplyOutcome,
+    name: &str,
+    beside: &ApplyNotes,
+    out: &mut TerminalWriter<'_, '_>,
+) {
+    let build = outcome.backend.label();
     let done = match outcome.calls {
         0 if outcome.node.is_empty() => "nothing was there to remove".to_owned(),
         0 => "in sync, nothing was written".to_owned(),
@@ -329,10 +347,10 @@ fn words(outcome: &Outcome, name: &str, beside: &Beside, out: &mut Terminal<'_, 
     }
 }
 
-fn json(outcome: &Outcome, beside: &Beside, out: &mut Sink<'_>) {
+fn json(outcome: &ApplyOutcome, beside: &ApplyNotes, out: &mut OutputSink<'_>) {
     let value = json!({
         "node": outcome.node,
-        "backend": outcome.backend.word(),
+        "backend": outcome.backend.label(),
         "inSync": outcome.is_in_sync(),
         "calls": outcome.calls,
         "rounds": outcome.rounds,
@@ -343,5 +361,5 @@ fn json(outcome: &Outcome, beside: &Beside, out: &mut Sink<'_>) {
         "confirmWithin": beside.waits.filter(|_| outcome.rounds > 0),
         "connections": beside.cut.as_ref().map(|cut| json!({"known": cut.known, "ended": cut.ended, "notUnderstood": cut.unread})),
     });
-    Json::on(out).pretty(&value);
+    JsonWriter::on(out).pretty(&value);
 }

@@ -1,35 +1,35 @@
 //! The proof that one node's scripts do what policies say.
 
 use crate::inventory::NodeId;
-use crate::options::Options;
-use crate::report::verify::Verified;
+use crate::options::CompileOptions;
+use crate::report::verify::NodeReport;
 use crate::ruleset::CheckedScripts;
 use crate::semantics::evaluate::Evaluator;
 use crate::verify;
 
 /// A node whose scripts are verified.
-pub(super) struct Rendered<'run, 'resolved, 'input> {
+pub(super) struct RenderedNode<'run, 'resolved, 'input> {
     pub(super) evaluator: &'run Evaluator<'resolved, 'input>,
     pub(super) node: NodeId,
-    pub(super) options: &'run Options,
+    pub(super) options: &'run CompileOptions,
     pub(super) name: &'run str,
 }
 
-impl<'input> Rendered<'_, '_, 'input> {
+impl<'input> RenderedNode<'_, '_, 'input> {
     /// Verifies scripts, which are given by their names in a bundle. `problems` are what is wrong
     /// with their files.
     pub(super) fn verified<'text>(
         &self,
         files: impl Iterator<Item = (&'text str, &'text str)>,
         mut problems: Vec<String>,
-    ) -> Verified<'input> {
+    ) -> NodeReport<'input> {
         let files: Vec<(&str, &str)> = files.collect();
         let name = self.name.to_owned();
         if files.is_empty() {
             if problems.is_empty() {
                 problems.push("the bundle has no scripts for it".to_owned());
             }
-            return Verified {
+            return NodeReport {
                 node: name,
                 verification: None,
                 problems,
@@ -44,7 +44,7 @@ impl<'input> Rendered<'_, '_, 'input> {
         let extensions = extensions
             .map(|(name, rules)| (name.to_owned(), rules))
             .collect();
-        Verified {
+        NodeReport {
             node: name,
             verification: Some(verification),
             problems,

@@ -4,20 +4,20 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::bundle::{Comparison, NodePart, Provenance, Writer};
-use crate::cli::config::{self, Choices};
+use crate::bundle::{BundleComparison, BundleWriter, NodePart, Provenance};
+use crate::cli::config::{self, RenderArguments};
 use crate::cli::nodes::nodes;
-use crate::cli::proof::Rendered;
-use crate::cli::report::Report;
-use crate::cli::{Status, emptiness, input};
+use crate::cli::proof::RenderedNode;
+use crate::cli::report::OutputStreams;
+use crate::cli::{ExitStatus, emptiness, input};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::NodeId;
-use crate::options::Options;
-use crate::output::Printed;
-use crate::render::Templates;
-use crate::resolve::{self, Resolved};
+use crate::options::CompileOptions;
+use crate::output::BufferedOutput;
+use crate::render::TemplateSet;
+use crate::resolve::{self, ResolvedPolicy};
 use crate::semantics::evaluate::Evaluator;
-use crate::source::Files;
+use crate::source::SourceFiles;
 
 /// Compile policies to a bundle of scripts for every node
 ///
@@ -53,24 +53,24 @@ pub(super) struct Arguments {
     #[arg(long)]
     staged: bool,
     #[command(flatten)]
-    choices: Choices,
+    choices: RenderArguments,
 }
 
 /// Where rendered nodes go.
-enum Sink {
-    Write(Writer),
-    Compare(Comparison),
+enum RenderTarget {
+    Write(BundleWriter),
+    Compare(BundleComparison),
 }
 
-impl Sink {
+impl RenderTarget {
     fn new(arguments: &Arguments, digest: String) -> Result<Self, Diagnostic> {
         let provenance = Provenance {
             inputs: digest,
             staged: arguments.staged,
         };
         match arguments.check {
-            true => Comparison::new(&arguments.out, provenance).map(Self::Compare),
-            false => Writer::new(&arguments.out, provenance).map(Self::Write),
+            true => BundleComparison::new(&arguments.out, provenance).map(Self::Compare),
+            false => BundleWriter::new(&arguments.out, provenance).map(Self::Write),
         }
     }
 
@@ -82,14 +82,14 @@ impl Sink {
     }
 
     /// Completes the work; gives the differences found, none when the bundle was written.
-    fn finish(self, found: &mut Diagnostics) -> Result<Printed, Diagnostic> {
+    fn finish(self, found: &mut Diagnostics) -> Result<BufferedOutput, Diagnostic> {
         match self {
             Self::Write(writer) => {
                 let left = writer.finish()?;
                 if let Some(left) = left {
                     found.push(left.diagnostic());
                 }
-                Ok(Printed::default())
+                Ok(BufferedOutput::default())
             }
             Self::Compare(comparison) => comparison.finish(),
         }
@@ -97,23 +97,23 @@ impl Sink {
 }
 
 /// Proves what is rendered.
-struct Judge<'run, 'resolved, 'input> {
+struct Verifier<'run, 'resolved, 'input> {
     evaluator: Evaluator<'resolved, 'input>,
-    files: &'run Files,
+    files: &'run SourceFiles,
     /// What was compared, a line a node.
     proofs: &'run mut Vec<String>,
 }
 
-impl Judge<'_, '_, '_> {
+impl Verifier<'_, '_, '_> {
     /// A difference is a mistake of ours or of a template, and nothing is written.
     fn prove(
         &mut self,
         part: &NodePart,
         node: NodeId,
-        options: &Options,
+        options: &CompileOptions,
     ) -> Result<(), Diagnostic> {
         let name = &part.node;
-        let rendered = Rendered {
+        let rendered = RenderedNode {
             evaluator: &self.evaluator,
             node,
             options,
@@ -133,7 +133,11 @@ impl Judge<'_, '_, '_> {
     }
 }
 
-pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
+pub(super) fn run(
+    arguments: &Arguments,
+    config: Option<&Path>,
+    report: &mut OutputStreams,
+) -> ExitStatus {
     let (options, templates) = match config::load(&arguments.choices, config) {
         Ok(loaded) => loaded,
         Err(diagnostic) => return report.diagnostic(diagnostic),
@@ -150,12 +154,12 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     }
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
     let mut proofs = Vec::new();
-    let mut judge = arguments.verify.then(|| Judge {
-        evaluator: Evaluator::of(&resolved),
+    let mut judge = arguments.verify.then(|| Verifier {
+        evaluator: Evaluator::new(&resolved),
         files: &files,
         proofs: &mut proofs,
     });
-    let rendered = Sink::new(arguments, input.digest).and_then(|sink| {
+    let rendered = RenderTarget::new(arguments, input.digest).and_then(|sink| {
         render(
             (&resolved, &nodes),
             (&options, &templates),
@@ -168,22 +172,22 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
         .unwrap_or_default();
     let status = report.diagnostics(&found, &files);
     proofs.iter().for_each(|proof| report.remark(proof));
-    if status != Status::Clean || difference.is_empty() {
+    if status != ExitStatus::Clean || difference.is_empty() {
         return status;
     }
-    report.answer(&difference, Status::Differs)
+    report.answer(&difference, ExitStatus::Differs)
 }
 
 /// Renders the nodes one after another, so that one is in memory at a time.
 fn render(
-    (resolved, nodes): (&Resolved<'_>, &[NodeId]),
-    (options, templates): (&Options, &Templates),
-    (mut sink, mut judge): (Sink, Option<&mut Judge<'_, '_, '_>>),
+    (resolved, nodes): (&ResolvedPolicy<'_>, &[NodeId]),
+    (options, templates): (&CompileOptions, &TemplateSet),
+    (mut sink, mut judge): (RenderTarget, Option<&mut Verifier<'_, '_, '_>>),
     found: &mut Diagnostics,
-) -> Result<Printed, Diagnostic> {
+) -> Result<BufferedOutput, Diagnostic> {
     for node in nodes {
         let Some(part) = crate::compile(resolved, *node, options, templates, found)? else {
-            return Ok(Printed::default());
+            return Ok(BufferedOutput::default());
         };
         if let Some(judge) = &mut judge {
             judge.prove(&part, *node, options)?;

@@ -4,22 +4,22 @@ use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::Status;
-use crate::cli::report::Report;
+use crate::cli::ExitStatus;
+use crate::cli::report::OutputStreams;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::output::Terminal;
+use crate::output::TerminalWriter;
 use crate::selector::{self, Expr};
-use crate::source::Files;
+use crate::source::SourceFiles;
 
 /// Try the selector language
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: SelectorCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum SelectorCommand {
     /// Does a selector match these labels?
     ///
     /// Exit status: 0 it does, 1 it does not, 2 it does not parse.
@@ -49,18 +49,18 @@ fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
-pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
+pub(super) fn run(arguments: &Arguments, report: &mut OutputStreams) -> ExitStatus {
     match &arguments.command {
-        Command::Match { selector, labels } => with(selector, report, |expr, _| {
+        SelectorCommand::Match { selector, labels } => with(selector, report, |expr, _| {
             let labels: BTreeMap<String, String> = labels.iter().cloned().collect();
             if expr.matches(&labels) {
-                Status::Clean
+                ExitStatus::Clean
             } else {
-                Status::Differs
+                ExitStatus::Differs
             }
         }),
-        Command::Format { selector } => with(selector, report, |expr, report| {
-            report.data_by(|_, out| Terminal::on(out).line(expr))
+        SelectorCommand::Format { selector } => with(selector, report, |expr, report| {
+            report.data_by(|_, out| TerminalWriter::on(out).line(expr))
         }),
     }
 }
@@ -68,14 +68,14 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
 /// Parses a selector and goes on with it, or points at what is wrong.
 fn with(
     text: &str,
-    report: &mut Report,
-    go_on: impl FnOnce(&Expr, &mut Report) -> Status,
-) -> Status {
+    report: &mut OutputStreams,
+    go_on: impl FnOnce(&Expr, &mut OutputStreams) -> ExitStatus,
+) -> ExitStatus {
     let error = match selector::parse(text) {
         Ok(expr) => return go_on(&expr, report),
         Err(error) => error,
     };
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     let mut found = Diagnostics::default();
     let mut diagnostic =
         Diagnostic::new(Code::SelectorSyntax, error.message).maybe_help(error.help);

@@ -4,19 +4,19 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::apply::{self, Node};
-use crate::cli::config::{self, Allowed};
-use crate::cli::node::{self, Asked, Options};
-use crate::cli::report::Report;
-use crate::cli::{Format, Status, input};
+use crate::apply::{self, ApplyTarget};
+use crate::cli::config::{self, ExtensionArguments};
+use crate::cli::node::{self, BundleArguments, NodeArguments};
+use crate::cli::report::OutputStreams;
+use crate::cli::{ExitStatus, OutputFormat, input};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::metrics::Metrics;
+use crate::metrics::MetricFamilies;
 use crate::net::Direction;
-use crate::output::Sink;
+use crate::output::OutputSink;
 use crate::policy::{PolicyKey, PolicySet, Rule};
 use crate::runner::Runner;
-use crate::source::Files;
-use crate::status::{self, Places};
+use crate::source::SourceFiles;
+use crate::status::{self, PolicyPlaces};
 
 /// Say whether this node's kernel holds what its bundle says, and how often each policy rule took a
 /// packet
@@ -50,12 +50,16 @@ pub(super) struct Arguments {
     #[arg(long)]
     staged: bool,
     #[command(flatten)]
-    extensions: Allowed,
+    extensions: ExtensionArguments,
     #[command(flatten)]
-    options: Options,
+    options: NodeArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
+pub(super) fn run(
+    arguments: &Arguments,
+    config: Option<&Path>,
+    report: &mut OutputStreams,
+) -> ExitStatus {
     let mut found = Diagnostics::default();
     let (places, files) = places(arguments, &mut found);
     if found.has_errors() {
@@ -73,7 +77,7 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
         Ok(extensions) => extensions,
         Err(diagnostic) => return report.diagnostic(diagnostic),
     };
-    let asked = Asked {
+    let asked = BundleArguments {
         node: arguments.node.as_deref(),
         takes_staged: true,
         extensions: &extensions,
@@ -82,25 +86,28 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
         Ok((wanted, _)) => wanted,
         Err(diagnostic) => return report.diagnostic(diagnostic),
     };
-    let mut node = Node {
+    let mut node = ApplyTarget {
         runner: &mut processes,
         settings: arguments.options.settings(),
     };
-    let look = match apply::look(&mut node, &wanted) {
+    let look = match apply::inspect(&mut node, &wanted) {
         Ok(look) => look,
         Err(error) => return node::fail(&error, &processes, report),
     };
     let status = node::status(&wanted, &look, &places);
     let told = report.data_by(|format, out| print(&status, format, out));
-    if told == Status::Clean && !status.is_in_sync() {
-        Status::Differs
+    if told == ExitStatus::Clean && !status.is_in_sync() {
+        ExitStatus::Differs
     } else {
         told
     }
 }
 
 /// Where the bundle is that was applied last; says it where that may be taken back.
-fn last_applied(runner: &mut dyn Runner, report: &mut Report) -> Result<PathBuf, Status> {
+fn last_applied(
+    runner: &mut dyn Runner,
+    report: &mut OutputStreams,
+) -> Result<PathBuf, ExitStatus> {
     match apply::last_applied(runner) {
         Err(error) => Err(node::fail(&error, runner, report)),
         Ok(None) => {
@@ -124,32 +131,35 @@ fn last_applied(runner: &mut dyn Runner, report: &mut Report) -> Result<PathBuf,
     }
 }
 
-fn print(status: &status::Status, format: Format, out: &mut Sink<'_>) {
+fn print(status: &status::EnforcementStatus, format: OutputFormat, out: &mut OutputSink<'_>) {
     match format {
-        Format::Json => status.json(out),
-        Format::Prometheus => {
-            let mut metrics = Metrics::default();
+        OutputFormat::Json => status.json(out),
+        OutputFormat::Prometheus => {
+            let mut metrics = MetricFamilies::default();
             status.measure(&mut metrics);
             metrics.text(out);
         }
-        Format::Text | Format::Csv | Format::Md | Format::Dot | Format::Sarif | Format::Junit => {
-            status.text(out)
-        }
+        OutputFormat::Text
+        | OutputFormat::Csv
+        | OutputFormat::Md
+        | OutputFormat::Dot
+        | OutputFormat::Sarif
+        | OutputFormat::Junit => status.text(out),
     }
 }
 
 /// Where each rule of the policies stands; nothing where no policies are given.
-fn places(arguments: &Arguments, found: &mut Diagnostics) -> (Places, Files) {
+fn places(arguments: &Arguments, found: &mut Diagnostics) -> (PolicyPlaces, SourceFiles) {
     if arguments.policies.is_empty() {
-        return (Places::new(), Files::default());
+        return (PolicyPlaces::new(), SourceFiles::default());
     }
     let files = input::read(&arguments.policies, found);
     let input = crate::read(&files, input::staging(arguments.staged), found);
     (places_of(&input.policies, &files), files)
 }
 
-fn places_of(policies: &PolicySet, files: &Files) -> Places {
-    let mut places = Places::new();
+fn places_of(policies: &PolicySet, files: &SourceFiles) -> PolicyPlaces {
+    let mut places = PolicyPlaces::new();
     let mut add = |key: &PolicyKey, direction: Direction, rules: &[Rule]| {
         for rule in rules {
             let place = format!(

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::assertions::{self, Coverage};
-use crate::cli::report::Report;
-use crate::cli::{Format, Status, input};
+use crate::cli::report::OutputStreams;
+use crate::cli::{ExitStatus, OutputFormat, input};
 use crate::diagnostic::Diagnostics;
-use crate::output::Printed;
-use crate::report::assertions::{Tested, json, junit, text};
+use crate::output::BufferedOutput;
+use crate::report::assertions::{TestedAssertions, json, junit, text};
 use crate::resolve;
 
 /// Do assertions about connections hold?
@@ -44,7 +44,7 @@ pub(super) struct Arguments {
     staged: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
+pub(super) fn run(arguments: &Arguments, report: &mut OutputStreams) -> ExitStatus {
     let mut found = Diagnostics::default();
     let mut files = input::read_but(&arguments.paths, &arguments.assertions, &mut found);
     let input = crate::read(&files, input::staging(arguments.staged), &mut found);
@@ -59,26 +59,26 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
         .map_err(|diagnostic| found.push(diagnostic))
         .ok();
     let status = report.diagnostics(&found, &files);
-    let Some(proof) = proof.filter(|_| status == Status::Clean) else {
+    let Some(proof) = proof.filter(|_| status == ExitStatus::Clean) else {
         return status;
     };
-    let tested = Tested {
+    let tested = TestedAssertions {
         assertions: &assertions,
         proof: &proof,
         resolved: &resolved,
         files: &files,
     };
     let format = report.format();
-    let told = Printed::of(|out| match format {
+    let told = BufferedOutput::capture(|out| match format {
         // a command without a format never gets here with it
-        Format::Text
-        | Format::Csv
-        | Format::Md
-        | Format::Dot
-        | Format::Sarif
-        | Format::Prometheus => text(&tested, out),
-        Format::Json => json(&tested, out),
-        Format::Junit => junit(&tested, out),
+        OutputFormat::Text
+        | OutputFormat::Csv
+        | OutputFormat::Md
+        | OutputFormat::Dot
+        | OutputFormat::Sarif
+        | OutputFormat::Prometheus => text(&tested, out),
+        OutputFormat::Json => json(&tested, out),
+        OutputFormat::Junit => junit(&tested, out),
     });
     match report.data(&told) {
         Ok(()) => arguments.judge(&tested, report),
@@ -87,22 +87,22 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
 }
 
 impl Arguments {
-    fn judge(&self, tested: &Tested<'_, '_>, report: &mut Report) -> Status {
+    fn judge(&self, tested: &TestedAssertions<'_, '_>, report: &mut OutputStreams) -> ExitStatus {
         let mut status = if tested.failed() > 0 {
-            Status::Differs
+            ExitStatus::Differs
         } else {
-            Status::Clean
+            ExitStatus::Clean
         };
         if tested.assertions.is_empty() && self.require_tests {
             report.remark(&format!(
                 "there is no assertion in `{}`, and `--require-tests` wants one",
                 self.assertions.display()
             ));
-            status = Status::Differs;
+            status = ExitStatus::Differs;
         }
         if tested.resolved.policies.policies().next().is_none() {
             report.remark("there is no policy in the input, so that no assertion proves anything");
-            status = Status::Differs;
+            status = ExitStatus::Differs;
         }
         let percent = tested.proof.coverage.as_ref().map(Coverage::percent);
         if let Some((percent, least)) = percent
@@ -112,7 +112,7 @@ impl Arguments {
             report.remark(&format!(
                 "assertions touch {percent}% of the rules, and `--min-coverage` wants {least}%"
             ));
-            status = Status::Differs;
+            status = ExitStatus::Differs;
         }
         status
     }

@@ -1,14 +1,14 @@
-use super::trace::Tracer;
+use super::trace::ScriptTracer;
 use crate::diagnostic::{Code, Diagnostics};
-use crate::explain::query::Question;
-use crate::options::Options;
+use crate::explain::query::Query;
+use crate::options::CompileOptions;
 use crate::packet::Verdict;
-use crate::policy::Staging;
-use crate::render::Templates;
-use crate::report::eval::Detail;
+use crate::policy::StagedPolicies;
+use crate::render::TemplateSet;
+use crate::report::eval::DetailLevel;
 use crate::semantics::evaluate::Evaluator;
-use crate::semantics::path::Router;
-use crate::source::Files;
+use crate::semantics::path::FlowRouter;
+use crate::source::SourceFiles;
 use crate::{explain, resolve};
 
 const CLUSTER: &str = "
@@ -26,33 +26,35 @@ spec: {selector: app == 'server', ingress: [{action: Allow, source: {nets: [192.
 
 #[test]
 fn where_scripts_and_policy_disagree_there_is_no_answer() {
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     files.add("a.yaml", CLUSTER.to_owned()).unwrap();
     let mut found = Diagnostics::default();
-    let input = crate::read(&files, Staging::Proposed, &mut found);
+    let input = crate::read(&files, StagedPolicies::Proposed, &mut found);
     assert!(!found.has_errors(), "{:?}", found.sorted());
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-    let evaluator = Evaluator::of(&resolved);
+    let evaluator = Evaluator::new(&resolved);
     let [from, to] = ["192.0.2.1", "one/server"].map(|text| text.parse().unwrap());
-    let question = Question {
+    let question = Query {
         from,
         to,
         traffic: "tcp/80".parse().unwrap(),
         source_port: None,
     };
-    let tracer = Tracer {
-        options: Options::default(),
-        templates: Templates::new(&[]).unwrap(),
+    let tracer = ScriptTracer {
+        options: CompileOptions::default(),
+        templates: TemplateSet::new(&[]).unwrap(),
     };
     let cases = question.cases(&evaluator, &tracer.options).unwrap();
     let mut groups = explain::answer_on_nodes(
         &evaluator,
-        &mut Router::of(&evaluator, &tracer.options),
+        &mut FlowRouter::new(&evaluator, &tracer.options),
         &cases,
     );
-    assert!(tracer.trace(&resolved, &groups, Detail::Way).is_ok());
+    assert!(tracer.trace(&resolved, &groups, DetailLevel::Way).is_ok());
     groups[0].stops[0].stop.expected.verdict = Verdict::Drop;
-    let refused = tracer.trace(&resolved, &groups, Detail::Way).unwrap_err();
+    let refused = tracer
+        .trace(&resolved, &groups, DetailLevel::Way)
+        .unwrap_err();
     assert_eq!(refused.code, Code::InternalError);
     assert!(refused.help.unwrap().contains("report it"));
 }

@@ -3,36 +3,36 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::explain::Group;
+use crate::explain::ExplainedGroup;
 use crate::inventory::NodeId;
 use crate::net::Family;
-use crate::netfilter::{Kernel, Run, Script, TableName};
-use crate::options::Options;
+use crate::netfilter::{NodeKernel, PacketTrace, ScriptFile, TableName};
+use crate::options::CompileOptions;
 use crate::packet::Verdict;
-use crate::render::Templates;
-use crate::report::eval::{Detail, Step, Trace, Traced};
-use crate::resolve::Resolved;
+use crate::render::TemplateSet;
+use crate::report::eval::{DetailLevel, ScriptTrace, TraceStep, TracedScripts};
+use crate::resolve::ResolvedPolicy;
 use crate::ruleset::CheckedScripts;
-use crate::semantics::path::Stop;
+use crate::semantics::path::NodeHop;
 
 /// Compiles the nodes that a packet comes past, and sends it through their scripts.
-pub(super) struct Tracer {
-    pub(super) options: Options,
-    pub(super) templates: Templates,
+pub(super) struct ScriptTracer {
+    pub(super) options: CompileOptions,
+    pub(super) templates: TemplateSet,
 }
 
 /// The kernels of nodes, or why there is none.
-type Kernels = BTreeMap<NodeId, Result<Kernel, String>>;
+type NodeKernels = BTreeMap<NodeId, Result<NodeKernel, String>>;
 
-impl Tracer {
-    /// What becomes of the first case of every group; of [`Detail::Verdict`] no script is asked.
+impl ScriptTracer {
+    /// What becomes of the first case of every group; of [`DetailLevel::Verdict`] no script is asked.
     pub(super) fn trace(
         &self,
-        resolved: &Resolved<'_>,
-        groups: &[Group<'_>],
-        detail: Detail,
-    ) -> Result<Vec<Traced>, Diagnostic> {
-        let mut kernels = Kernels::new();
+        resolved: &ResolvedPolicy<'_>,
+        groups: &[ExplainedGroup<'_>],
+        detail: DetailLevel,
+    ) -> Result<Vec<TracedScripts>, Diagnostic> {
+        let mut kernels = NodeKernels::new();
         groups
             .iter()
             .map(|group| self.group(resolved, group, detail, &mut kernels))
@@ -41,12 +41,12 @@ impl Tracer {
 
     fn group(
         &self,
-        resolved: &Resolved<'_>,
-        group: &Group<'_>,
-        detail: Detail,
-        kernels: &mut Kernels,
-    ) -> Result<Traced, Diagnostic> {
-        let mut traced = Traced {
+        resolved: &ResolvedPolicy<'_>,
+        group: &ExplainedGroup<'_>,
+        detail: DetailLevel,
+        kernels: &mut NodeKernels,
+    ) -> Result<TracedScripts, Diagnostic> {
+        let mut traced = TracedScripts {
             traces: Vec::new(),
             notes: Vec::new(),
         };
@@ -61,7 +61,7 @@ impl Tracer {
                     .to_owned(),
             );
         }
-        if detail == Detail::Verdict {
+        if detail == DetailLevel::Verdict {
             return Ok(traced);
         }
         if is_open {
@@ -91,7 +91,7 @@ impl Tracer {
     }
 
     /// The kernel of a node with our scripts loaded.
-    fn kernel(&self, resolved: &Resolved<'_>, node: NodeId) -> Result<Kernel, String> {
+    fn kernel(&self, resolved: &ResolvedPolicy<'_>, node: NodeId) -> Result<NodeKernel, String> {
         let name = &resolved.inventory.node(node).name;
         let mut found = Diagnostics::default();
         let untraced = |why: &str| format!("the scripts of node {name} are not traced: {why}");
@@ -107,12 +107,12 @@ impl Tracer {
         };
         let checked = CheckedScripts::read(part.scripts.files(), &self.options.extensions);
         let checked = checked.map_err(|refused| untraced(&refused.to_string()))?;
-        Ok(Kernel::load(&checked))
+        Ok(NodeKernel::load(&checked))
     }
 }
 
 /// The way through one node's scripts, which must end as the node owes to the packet.
-fn on_node(name: &str, stop: &Stop<'_>, kernel: &Kernel) -> Result<Trace, Diagnostic> {
+fn on_node(name: &str, stop: &NodeHop<'_>, kernel: &NodeKernel) -> Result<ScriptTrace, Diagnostic> {
     let run = kernel.run(&stop.packet);
     match run.verdict == stop.expected.verdict && run.is_untracked == stop.expected.is_untracked {
         true => Ok(trace(name, stop.packet.flow.family(), &run)),
@@ -120,9 +120,9 @@ fn on_node(name: &str, stop: &Stop<'_>, kernel: &Kernel) -> Result<Trace, Diagno
     }
 }
 
-fn trace(node: &str, family: Family, run: &Run<'_>) -> Trace {
-    let path = |table| format!("nodes/{node}/{}", Script::Table(table, family));
-    let steps = run.passed.iter().map(|passed| Step {
+fn trace(node: &str, family: Family, run: &PacketTrace<'_>) -> ScriptTrace {
+    let path = |table| format!("nodes/{node}/{}", ScriptFile::Table(table, family));
+    let steps = run.passed.iter().map(|passed| TraceStep {
         script: path(passed.table),
         chain: passed.chain.to_owned(),
         number: passed.number,
@@ -135,7 +135,7 @@ fn trace(node: &str, family: Family, run: &Run<'_>) -> Trace {
             .last()
             .map_or(TableName::Filter, |last| last.table),
     );
-    Trace {
+    ScriptTrace {
         script,
         verdict: run.verdict.to_string(),
         steps: steps.collect(),
@@ -143,7 +143,7 @@ fn trace(node: &str, family: Family, run: &Run<'_>) -> Trace {
     }
 }
 
-fn disagreement(node: &str, run: &Run<'_>, expected: Verdict) -> Diagnostic {
+fn disagreement(node: &str, run: &PacketTrace<'_>, expected: Verdict) -> Diagnostic {
     let passed: Vec<String> = run.passed.iter().map(ToString::to_string).collect();
     let message = format!(
         "policy wants this {expected}, and on node {node} it is {}; the rules it passed: {}",

@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use crate::apply::{self, Node};
-use crate::cli::Status;
-use crate::cli::node::{self, Beside, Options};
-use crate::cli::report::Report;
+use crate::apply::{self, ApplyTarget};
+use crate::cli::ExitStatus;
+use crate::cli::node::{self, ApplyNotes, NodeArguments};
+use crate::cli::report::OutputStreams;
 
 /// Remove every chain, rule and set of ours from this node's kernel, and the bundle that was kept;
 /// nothing decides packets then
@@ -18,19 +18,19 @@ use crate::cli::report::Report;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    options: Options,
+    options: NodeArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Status {
+pub(super) fn run(arguments: &Arguments, report: &mut OutputStreams) -> ExitStatus {
     let mut processes = arguments.options.processes();
-    let mut node = Node {
+    let mut node = ApplyTarget {
         runner: &mut processes,
         settings: arguments.options.settings(),
     };
     match apply::uninstall(&mut node) {
-        Ok(outcome) => node::tell(
+        Ok(outcome) => node::report_outcome(
             &outcome,
-            ("nothing of ours is left", &Beside::default()),
+            ("nothing of ours is left", &ApplyNotes::default()),
             report,
         ),
         Err(error) => node::fail(&error, &processes, report),

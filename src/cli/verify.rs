@@ -4,20 +4,20 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::bundle::OnDisk;
-use crate::cli::config::{self, Choices};
+use crate::bundle::BundleOnDisk;
+use crate::cli::config::{self, RenderArguments};
 use crate::cli::nodes::nodes;
-use crate::cli::proof::Rendered;
-use crate::cli::report::Report;
-use crate::cli::{Status, input};
+use crate::cli::proof::RenderedNode;
+use crate::cli::report::OutputStreams;
+use crate::cli::{ExitStatus, input};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::inventory::{Inventory, NodeId};
-use crate::options::Options;
-use crate::output::Printed;
-use crate::report::verify::{Strays, Verified};
+use crate::options::CompileOptions;
+use crate::output::BufferedOutput;
+use crate::report::verify::{BundleProblems, NodeReport};
 use crate::resolve;
 use crate::semantics::evaluate::Evaluator;
-use crate::source::Files;
+use crate::source::SourceFiles;
 
 /// Prove that a bundle's scripts decide every packet as the policies do
 ///
@@ -42,12 +42,16 @@ pub(super) struct Arguments {
     #[arg(long)]
     staged: bool,
     #[command(flatten)]
-    choices: Choices,
+    choices: RenderArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
+pub(super) fn run(
+    arguments: &Arguments,
+    config: Option<&Path>,
+    report: &mut OutputStreams,
+) -> ExitStatus {
     let loaded = config::load(&arguments.choices, config)
-        .and_then(|(options, _)| Ok((options, OnDisk::open(&arguments.bundle)?)));
+        .and_then(|(options, _)| Ok((options, BundleOnDisk::open(&arguments.bundle)?)));
     let (options, bundle) = match loaded {
         Ok(loaded) => loaded,
         Err(diagnostic) => return report.diagnostic(diagnostic),
@@ -60,8 +64,8 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
         return report.diagnostics(&found, &files);
     }
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-    let evaluator = Evaluator::of(&resolved);
-    let all = Asked {
+    let evaluator = Evaluator::new(&resolved);
+    let all = VerifyContext {
         evaluator: &evaluator,
         options: &options,
         bundle: &bundle,
@@ -81,42 +85,51 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
         }
     }
     match report.diagnostics(&found, &files) {
-        Status::Clean if !is_proven => Status::Differs,
-        status @ (Status::Clean
-        | Status::Differs
-        | Status::Invalid
-        | Status::Refused
-        | Status::Busy) => status,
+        ExitStatus::Clean if !is_proven => ExitStatus::Differs,
+        status @ (ExitStatus::Clean
+        | ExitStatus::Differs
+        | ExitStatus::Invalid
+        | ExitStatus::Refused
+        | ExitStatus::Busy) => status,
     }
 }
 
 /// What nodes are verified by.
-struct Asked<'run, 'resolved, 'input> {
+struct VerifyContext<'run, 'resolved, 'input> {
     evaluator: &'run Evaluator<'resolved, 'input>,
-    options: &'run Options,
-    bundle: &'run OnDisk,
-    files: &'run Files,
+    options: &'run CompileOptions,
+    bundle: &'run BundleOnDisk,
+    files: &'run SourceFiles,
 }
 
-impl Asked<'_, '_, '_> {
+impl VerifyContext<'_, '_, '_> {
     /// Verifies one node and says what is found.
-    fn node(&self, node: NodeId, name: &str, report: &mut Report) -> Result<bool, Diagnostic> {
+    fn node(
+        &self,
+        node: NodeId,
+        name: &str,
+        report: &mut OutputStreams,
+    ) -> Result<bool, Diagnostic> {
         let texts = self.bundle.node(name)?;
         let problems = texts.problems.iter().map(ToString::to_string).collect();
-        let rendered = Rendered {
+        let rendered = RenderedNode {
             evaluator: self.evaluator,
             node,
             options: self.options,
             name,
         };
         let verified = rendered.verified(texts.files(), problems);
-        self.tell(&verified, report)?;
+        self.report(&verified, report)?;
         Ok(verified.is_proven())
     }
 
     /// Says what the bundle holds beside the nodes of the inventory. Returns whether that is
     /// nothing.
-    fn others(&self, inventory: &Inventory, report: &mut Report) -> Result<bool, Diagnostic> {
+    fn others(
+        &self,
+        inventory: &Inventory,
+        report: &mut OutputStreams,
+    ) -> Result<bool, Diagnostic> {
         let is_other = |name: &&str| inventory.find_node(name).is_none();
         let others: Vec<&str> = self
             .bundle
@@ -134,8 +147,8 @@ impl Asked<'_, '_, '_> {
                     .iter()
                     .map(ToString::to_string),
             );
-            self.tell(
-                &Verified {
+            self.report(
+                &NodeReport {
                     node: (*name).to_owned(),
                     verification: None,
                     problems,
@@ -145,7 +158,7 @@ impl Asked<'_, '_, '_> {
             )?;
         }
 
-        let strays = Strays {
+        let strays = BundleProblems {
             problems: self
                 .bundle
                 .strays()
@@ -154,7 +167,7 @@ impl Asked<'_, '_, '_> {
                 .collect(),
         };
         if !strays.problems.is_empty() {
-            let text = Printed::of(|out| {
+            let text = BufferedOutput::capture(|out| {
                 if report.is_json() {
                     strays.json(out)
                 } else {
@@ -166,8 +179,12 @@ impl Asked<'_, '_, '_> {
         Ok(others.is_empty() && strays.problems.is_empty())
     }
 
-    fn tell(&self, verified: &Verified<'_>, report: &mut Report) -> Result<(), Diagnostic> {
-        let text = Printed::of(|out| match report.is_json() {
+    fn report(
+        &self,
+        verified: &NodeReport<'_>,
+        report: &mut OutputStreams,
+    ) -> Result<(), Diagnostic> {
+        let text = BufferedOutput::capture(|out| match report.is_json() {
             true => verified.json(self.files, out),
             false => verified.text(self.files, out),
         });

@@ -1,10 +1,10 @@
 //! Who can talk to whom on what.
 //!
-//! In: [`Resolved`] policy, and what of it is [`Asked`] for. Out: [`Connectivity`]: for every two
+//! In: [`ResolvedPolicy`] policy, and what of it is [`ConnectivityQuery`] for. Out: [`Connectivity`]: for every two
 //! peers but two outside, all that may go from one to the other, where that is something.
 //!
 //! Cost: the pairs with traffic, and for every different sender the classes that its policy does
-//! not close; see [`Rows`].
+//! not close; see [`ReachabilityRows`].
 
 pub mod peers;
 pub mod port_list;
@@ -13,64 +13,70 @@ use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
-use crate::connectivity::peers::{By, Peer, Peers};
+use crate::connectivity::peers::{ConnectivityPeer, PeerGrouping, PeerList};
 use crate::diagnostic::Diagnostic;
 use crate::inventory::Inventory;
 use crate::net::{Cidr, Direction, Family, Side};
-use crate::packet::endpoint_pattern::{Members, Subject};
-use crate::packet_space::{Class, ClassId, Cuts, Range, Rows, Space, Traffic, TrafficId, What};
-use crate::resolve::Resolved;
+use crate::packet::endpoint_pattern::{EndpointPattern, PatternMembers};
+use crate::packet_space::{
+    AddressRange, ClusterSpace, EndpointClassId, HeaderClass, HeaderSetId, HeaderSpace,
+    PartitionBuilder, ReachabilityRows, TrafficPattern,
+};
+use crate::resolve::ResolvedPolicy;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct ConnectivityQuery {
     /// What makes endpoints one peer.
-    pub by: By,
+    pub by: PeerGrouping,
     /// Senders; none are all.
-    pub from: Vec<Subject>,
+    pub from: Vec<EndpointPattern>,
     /// Receivers; none are all.
-    pub to: Vec<Subject>,
+    pub to: Vec<EndpointPattern>,
     /// What is sent; none is everything.
-    pub what: Vec<What>,
+    pub what: Vec<TrafficPattern>,
 }
 
 /// All that was asked for.
 #[derive(Debug)]
 pub struct Connectivity {
     /// Everyone who was asked about as sender, in order.
-    pub senders: Vec<Peer>,
+    pub senders: Vec<ConnectivityPeer>,
     /// Everyone who was asked about as receiver, in order.
-    pub receivers: Vec<Peer>,
+    pub receivers: Vec<ConnectivityPeer>,
     /// What may go, by sender and receiver.
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<PeerConnection>,
     /// What the pairs' traffic is of.
-    pub traffic: Traffic,
+    pub traffic: HeaderSpace,
     /// All traffic that listings have: without port 0, which is reserved.
-    pub everything: TrafficId,
+    pub everything: HeaderSetId,
 }
 
 /// What may go from one peer to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pair {
+pub struct PeerConnection {
     /// Position among the senders.
     pub from: u32,
     /// Position among the receivers.
     pub to: u32,
     /// Not nothing.
-    pub traffic: TrafficId,
+    pub traffic: HeaderSetId,
 }
 
 /// Decides about all pairs that are asked for.
 ///
 /// # Errors
 /// When somebody is asked for who is not in the input.
-pub fn of(resolved: &Resolved<'_>, asked: &Asked) -> Result<Connectivity, Diagnostic> {
-    let mut cuts = Cuts::default();
+pub fn list(
+    resolved: &ResolvedPolicy<'_>,
+    asked: &ConnectivityQuery,
+) -> Result<Connectivity, Diagnostic> {
+    let mut cuts = PartitionBuilder::default();
     cuts.of_policy(resolved);
-    asked.what.iter().for_each(|what| what.cut(&mut cuts));
-    let mut traffic = Traffic::of(&cuts);
-    let space = Space::of(resolved, &mut traffic);
-    let peers = Peers::of(resolved.inventory, &space, asked.by);
+    asked.what.iter().for_each(|what| what.add_cuts(&mut cuts));
+    let mut traffic = HeaderSpace::of(&cuts);
+    let space = ClusterSpace::new(resolved, &mut traffic);
+    let peers = PeerList::group(resolved.inventory, &space, asked.by);
     let senders = chosen(&peers, &asked.from, resolved.inventory)?;
     let receivers = chosen(&peers, &asked.to, resolved.inventory)?;
     let everything = traffic.select(is_listed);
@@ -86,21 +92,21 @@ pub fn of(resolved: &Resolved<'_>, asked: &Asked) -> Result<Connectivity, Diagno
 }
 
 /// Everyone whom a sender reaches, by position among the receivers.
-type Reached = Vec<(u32, TrafficId)>;
+type ReachedPeers = Vec<(u32, HeaderSetId)>;
 /// Where a peer can be, and whether that is outside.
-type At<'peers> = (bool, &'peers [(Family, ClassId)]);
+type PeerLocation<'peers> = (bool, &'peers [(Family, EndpointClassId)]);
 
 /// What goes from each sender to each receiver, where that is something of what is wanted. Senders
 /// in the same classes reach the same.
 fn pairs(
-    space: &Space<'_>,
-    (senders, receivers): (&[Peer], &[Peer]),
-    wanted: TrafficId,
-    traffic: &mut Traffic,
-) -> Vec<Pair> {
-    let mut reach = Reach::of(space, receivers, wanted);
-    let mut known: FxHashMap<At<'_>, Rc<Reached>> = FxHashMap::default();
-    let mut alike: FxHashMap<At<'_>, usize> = FxHashMap::default();
+    space: &ClusterSpace<'_>,
+    (senders, receivers): (&[ConnectivityPeer], &[ConnectivityPeer]),
+    wanted: HeaderSetId,
+    traffic: &mut HeaderSpace,
+) -> Vec<PeerConnection> {
+    let mut reach = ReachFinder::new(space, receivers, wanted);
+    let mut known: FxHashMap<PeerLocation<'_>, Rc<ReachedPeers>> = FxHashMap::default();
+    let mut alike: FxHashMap<PeerLocation<'_>, usize> = FxHashMap::default();
     senders.iter().for_each(|sender| {
         *alike
             .entry((sender.is_outside(), sender.classes()))
@@ -112,7 +118,7 @@ fn pairs(
         let reached = known
             .get(&key)
             .map_or_else(|| Rc::new(reach.of_sender(sender, traffic)), Rc::clone);
-        pairs.extend(reached.iter().map(|(to, traffic)| Pair {
+        pairs.extend(reached.iter().map(|(to, traffic)| PeerConnection {
             from,
             to: *to,
             traffic: *traffic,
@@ -125,19 +131,23 @@ fn pairs(
 }
 
 /// Finds whom senders reach.
-struct Reach<'space, 'input> {
-    rows: Rows<'space, 'input>,
+struct ReachFinder<'space, 'input> {
+    rows: ReachabilityRows<'space, 'input>,
     /// Positions of the receivers in each class.
     here: Vec<Vec<u32>>,
     is_outside: Vec<bool>,
-    wanted: TrafficId,
+    wanted: HeaderSetId,
     /// What each receiver gets, and who gets something.
-    got: Vec<TrafficId>,
+    got: Vec<HeaderSetId>,
     reached: Vec<u32>,
 }
 
-impl<'space, 'input> Reach<'space, 'input> {
-    fn of(space: &'space Space<'input>, receivers: &[Peer], wanted: TrafficId) -> Self {
+impl<'space, 'input> ReachFinder<'space, 'input> {
+    fn new(
+        space: &'space ClusterSpace<'input>,
+        receivers: &[ConnectivityPeer],
+        wanted: HeaderSetId,
+    ) -> Self {
         let mut here: Vec<Vec<u32>> = space.places.classes().map(|_| Vec::new()).collect();
         for (to, receiver) in (0u32..).zip(receivers) {
             for (_, class) in receiver.classes() {
@@ -147,16 +157,16 @@ impl<'space, 'input> Reach<'space, 'input> {
             }
         }
         Self {
-            rows: Rows::of(space, Direction::Egress),
+            rows: ReachabilityRows::new(space, Direction::Egress),
             here,
-            is_outside: receivers.iter().map(Peer::is_outside).collect(),
+            is_outside: receivers.iter().map(ConnectivityPeer::is_outside).collect(),
             wanted,
-            got: vec![Traffic::NONE; receivers.len()],
+            got: vec![HeaderSpace::NONE; receivers.len()],
             reached: Vec::new(),
         }
     }
 
-    fn of_sender(&mut self, sender: &Peer, traffic: &mut Traffic) -> Reached {
+    fn of_sender(&mut self, sender: &ConnectivityPeer, traffic: &mut HeaderSpace) -> ReachedPeers {
         for (_, class) in sender.classes() {
             let row = self.rows.with(*class, traffic);
             self.add(&row, traffic);
@@ -169,7 +179,7 @@ impl<'space, 'input> Reach<'space, 'input> {
             let Some(got) = self.got.get_mut(to as usize) else {
                 continue;
             };
-            let got = std::mem::replace(got, Traffic::NONE);
+            let got = std::mem::replace(got, HeaderSpace::NONE);
             if !(is_outside
                 && self
                     .is_outside
@@ -185,8 +195,8 @@ impl<'space, 'input> Reach<'space, 'input> {
     }
 
     /// Traffic is mostly that of the last class, so that what is wanted of it is mostly known.
-    fn add(&mut self, row: &[(ClassId, TrafficId)], traffic: &mut Traffic) {
-        let mut last = (Traffic::NONE, Traffic::NONE);
+    fn add(&mut self, row: &[(EndpointClassId, HeaderSetId)], traffic: &mut HeaderSpace) {
+        let mut last = (HeaderSpace::NONE, HeaderSpace::NONE);
         for (far, passing) in row {
             if *passing != last.0 {
                 last = (*passing, traffic.and(*passing, self.wanted));
@@ -195,15 +205,15 @@ impl<'space, 'input> Reach<'space, 'input> {
         }
     }
 
-    fn add_class(&mut self, far: ClassId, passing: TrafficId, traffic: &mut Traffic) {
-        if passing == Traffic::NONE {
+    fn add_class(&mut self, far: EndpointClassId, passing: HeaderSetId, traffic: &mut HeaderSpace) {
+        if passing == HeaderSpace::NONE {
             return;
         }
         for to in self.here.get(far.index()).map_or(&[][..], Vec::as_slice) {
             let Some(got) = self.got.get_mut(*to as usize) else {
                 continue;
             };
-            if *got == Traffic::NONE {
+            if *got == HeaderSpace::NONE {
                 self.reached.push(*to);
             }
             *got = traffic.or(*got, passing);
@@ -212,17 +222,21 @@ impl<'space, 'input> Reach<'space, 'input> {
 }
 
 /// Whether nobody listens at port 0 of either side.
-fn is_listed(class: &Class) -> bool {
+fn is_listed(class: &HeaderClass) -> bool {
     [Side::Source, Side::Destination]
         .into_iter()
         .all(|side| class.port(side) != Some((0, 0)))
 }
 
-fn wanted(what: &[What], everything: TrafficId, traffic: &mut Traffic) -> TrafficId {
+fn wanted(
+    what: &[TrafficPattern],
+    everything: HeaderSetId,
+    traffic: &mut HeaderSpace,
+) -> HeaderSetId {
     if what.is_empty() {
         return everything;
     }
-    let mut all = Traffic::NONE;
+    let mut all = HeaderSpace::NONE;
     for what in what {
         let one = what.traffic(traffic);
         all = traffic.or(all, one);
@@ -232,17 +246,17 @@ fn wanted(what: &[What], everything: TrafficId, traffic: &mut Traffic) -> Traffi
 
 /// The peers of subjects, in order; all where there is no subject.
 fn chosen(
-    peers: &Peers,
-    subjects: &[Subject],
+    peers: &PeerList,
+    subjects: &[EndpointPattern],
     inventory: &Inventory,
-) -> Result<Vec<Peer>, Diagnostic> {
+) -> Result<Vec<ConnectivityPeer>, Diagnostic> {
     if subjects.is_empty() {
         return Ok(peers.all().to_vec());
     }
     let meant = subjects
         .iter()
         .map(|subject| subject.resolve(inventory))
-        .collect::<Result<Vec<Members>, Diagnostic>>()?;
+        .collect::<Result<Vec<PatternMembers>, Diagnostic>>()?;
     let mut chosen = Vec::new();
     for peer in peers.all() {
         match peer.is_outside() {
@@ -256,7 +270,7 @@ fn chosen(
                 meant
                     .iter()
                     .filter_map(prefix)
-                    .filter_map(|prefix| peer.within(Range::of(prefix))),
+                    .filter_map(|prefix| peer.within(AddressRange::from_prefix(prefix))),
             ),
         }
     }
@@ -264,18 +278,18 @@ fn chosen(
     Ok(chosen)
 }
 
-fn prefix(meant: &Members) -> Option<Cidr> {
+fn prefix(meant: &PatternMembers) -> Option<Cidr> {
     match meant {
-        Members::Addresses(cidr) => Some(*cidr),
-        Members::Endpoints(_) => None,
+        PatternMembers::Addresses(cidr) => Some(*cidr),
+        PatternMembers::Endpoints(_) => None,
     }
 }
 
 /// Whether one of a peer's endpoints is meant.
-fn is_meant(peer: &Peer, meant: &Members, inventory: &Inventory) -> bool {
+fn is_meant(peer: &ConnectivityPeer, meant: &PatternMembers, inventory: &Inventory) -> bool {
     peer.endpoints.iter().any(|id| match meant {
-        Members::Endpoints(ids) => ids.binary_search(id).is_ok(),
-        Members::Addresses(cidr) => inventory
+        PatternMembers::Endpoints(ids) => ids.binary_search(id).is_ok(),
+        PatternMembers::Addresses(cidr) => inventory
             .endpoint(*id)
             .addresses
             .iter()

@@ -4,9 +4,9 @@
 
 use std::net::IpAddr;
 
-use crate::conntrack::{Connection, Ends};
+use crate::conntrack::{ConnectionTuple, TrackedConnection};
 use crate::net::Protocol;
-use crate::runner::Request;
+use crate::runner::NetfilterRequest;
 
 /// `NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE`.
 const DELETE: u16 = 1 << 8 | 2;
@@ -33,8 +33,8 @@ const ICMPV6: [u16; 3] = [7, 8, 9];
 
 /// The request that deletes this entry and no other one. Without a tuple the kernel would delete
 /// all of them.
-pub(super) fn request(connection: &Connection) -> Request {
-    let Connection {
+pub(super) fn request(connection: &TrackedConnection) -> NetfilterRequest {
+    let TrackedConnection {
         protocol,
         replies,
         zone,
@@ -53,10 +53,10 @@ pub(super) fn request(connection: &Connection) -> Request {
         body.extend(part(ZONE, &zone.to_be_bytes()));
     }
     body.extend(part(IDENTIFIER, &identifier.to_be_bytes()));
-    Request { kind: DELETE, body }
+    NetfilterRequest { kind: DELETE, body }
 }
 
-fn addresses(ends: &Ends, [source, destination]: [u16; 2]) -> Vec<u8> {
+fn addresses(ends: &ConnectionTuple, [source, destination]: [u16; 2]) -> Vec<u8> {
     let octets = |address: IpAddr| match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
@@ -69,7 +69,7 @@ fn addresses(ends: &Ends, [source, destination]: [u16; 2]) -> Vec<u8> {
 }
 
 /// What stands above the addresses: the protocol, and its ports, keys or message.
-fn above(protocol: Protocol, ends: &Ends) -> Vec<u8> {
+fn above(protocol: Protocol, ends: &ConnectionTuple) -> Vec<u8> {
     let mut parts = part(NUMBER, &[protocol.number()]);
     if let Some(pair) = ends.ports.or(ends.keys) {
         let [source, destination] = PORTS;

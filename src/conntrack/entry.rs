@@ -3,17 +3,17 @@
 use std::net::IpAddr;
 
 use crate::net::{Family, Protocol};
-use crate::packet::{Flow, Message, Original, PortPair};
+use crate::packet::{Flow, IcmpMessage, PortPair, PreDnatDestination};
 
 /// A known connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Connection {
+pub struct TrackedConnection {
     /// Its protocol.
     pub protocol: Protocol,
     /// What its first packet carried, before any translation.
-    pub sent: Ends,
+    pub sent: ConnectionTuple,
     /// What replies carry, before theirs.
-    pub replies: Ends,
+    pub replies: ConnectionTuple,
     /// The zone; 0 where there is none.
     pub zone: u16,
     /// The kernel's identifier of the entry, made of its first packet and of the place where it
@@ -23,7 +23,7 @@ pub struct Connection {
 
 /// Who sends to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ends {
+pub struct ConnectionTuple {
     /// The sender.
     pub source: IpAddr,
     /// The receiver.
@@ -31,12 +31,12 @@ pub struct Ends {
     /// The ports, of a protocol that has them.
     pub ports: Option<PortPair>,
     /// The message, of ICMP and ICMPv6, and its identifier.
-    pub message: Option<(Message, u16)>,
+    pub message: Option<(IcmpMessage, u16)>,
     /// The keys, of GRE, which no policy speaks of.
     pub keys: Option<PortPair>,
 }
 
-impl Connection {
+impl TrackedConnection {
     /// The entries of a listing, and how many lines of it were not understood.
     pub fn read_all(text: &str) -> (Vec<Self>, usize) {
         let read: Vec<Option<Self>> = text
@@ -66,8 +66,8 @@ impl Connection {
             .nth(1)?
             .0;
         let (sent, replies) = (
-            Ends::read(pairs.get(..second)?, protocol)?,
-            Ends::read(pairs.get(second..)?, protocol)?,
+            ConnectionTuple::read(pairs.get(..second)?, protocol)?,
+            ConnectionTuple::read(pairs.get(second..)?, protocol)?,
         );
         let zone = match pairs.iter().find(|pair| pair.0.starts_with("zone")) {
             Some(pair) if pair.0 == "zone" => pair.1.parse().ok()?,
@@ -119,9 +119,9 @@ impl Connection {
     }
 
     /// Where it was sent to, where that was translated.
-    pub fn original(&self) -> Option<Original> {
+    pub fn original(&self) -> Option<PreDnatDestination> {
         let flow = self.flow();
-        let original = Original {
+        let original = PreDnatDestination {
             address: self.sent.destination,
             port: self.sent.ports.map(|ports| ports.destination),
         };
@@ -131,7 +131,7 @@ impl Connection {
     }
 }
 
-impl Ends {
+impl ConnectionTuple {
     fn read(pairs: &[(&str, &str)], protocol: Protocol) -> Option<Self> {
         let value = |key: &str| pairs.iter().find(|pair| pair.0 == key).map(|pair| pair.1);
         let ports = match (value("sport"), value("dport")) {
@@ -144,7 +144,7 @@ impl Ends {
         };
         let message = match (value("type"), value("code"), value("id")) {
             (Some(kind), Some(code), Some(id)) => Some((
-                Message {
+                IcmpMessage {
                     kind: kind.parse().ok()?,
                     code: code.parse().ok()?,
                 },

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::conntrack::{Connection, refused};
-use crate::netfilter::Kernel;
-use crate::observe::{Problem, ask};
+use crate::conntrack::{TrackedConnection, refused};
+use crate::netfilter::NodeKernel;
+use crate::observe::{KernelProblem, ask};
 use crate::packet::{Flow, Hook};
-use crate::runner::{Call, Runner};
+use crate::runner::{Runner, ToolCall};
 
 /// What is known of the node's interfaces.
 #[derive(Debug, Default)]
-pub(super) struct Interfaces {
+pub(super) struct NodeInterfaces {
     /// The node's own addresses.
     pub(super) own: BTreeSet<IpAddr>,
     /// Those that scripts name, and one that they do not.
@@ -20,15 +20,18 @@ pub(super) struct Interfaces {
     pub(super) towards: BTreeMap<IpAddr, String>,
 }
 
-impl Interfaces {
+impl NodeInterfaces {
     /// Asks the kernel for what matters to these connections: routes only where scripts name
     /// interfaces.
     pub(super) fn ask(
         runner: &mut dyn Runner,
-        kernel: &Kernel,
-        known: &[Connection],
-    ) -> Result<Self, Problem> {
-        let own = addresses(&ask(runner, &Call::of("ip", &["-o", "address", "show"]))?);
+        kernel: &NodeKernel,
+        known: &[TrackedConnection],
+    ) -> Result<Self, KernelProblem> {
+        let own = addresses(&ask(
+            runner,
+            &ToolCall::new("ip", &["-o", "address", "show"]),
+        )?);
         let any = any(kernel);
         let towards = match any.as_slice() {
             [_] => BTreeMap::new(),
@@ -78,7 +81,7 @@ impl Interfaces {
 }
 
 /// The interfaces that scripts name, and one that they do not.
-pub(super) fn any(kernel: &Kernel) -> Vec<String> {
+pub(super) fn any(kernel: &NodeKernel) -> Vec<String> {
     let mut any: Vec<String> = kernel.interfaces().into_iter().map(str::to_owned).collect();
     any.extend(
         (0..)
@@ -89,10 +92,10 @@ pub(super) fn any(kernel: &Kernel) -> Vec<String> {
 }
 
 /// Ends of connections that are not the node's own.
-fn others(known: &[Connection], own: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
+fn others(known: &[TrackedConnection], own: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
     let ends = known
         .iter()
-        .map(Connection::flow)
+        .map(TrackedConnection::flow)
         .flat_map(|flow| [flow.source, flow.destination]);
     ends.filter(|address| !own.contains(address)).collect()
 }
@@ -102,12 +105,12 @@ fn others(known: &[Connection], own: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
 fn towards(
     runner: &mut dyn Runner,
     others: &BTreeSet<IpAddr>,
-) -> Result<BTreeMap<IpAddr, String>, Problem> {
+) -> Result<BTreeMap<IpAddr, String>, KernelProblem> {
     let mut choices = BTreeSet::new();
     for family in ["-4", "-6"] {
         let routes = ask(
             runner,
-            &Call::of("ip", &["-o", family, "route", "show", "table", "all"]),
+            &ToolCall::new("ip", &["-o", family, "route", "show", "table", "all"]),
         )?;
         choices.extend(choices_of(&routes));
     }
@@ -115,8 +118,8 @@ fn towards(
         .iter()
         .map(|address| format!("route get {address}\n"))
         .collect();
-    let call = Call::of("ip", &["-o", "-force", "-batch", "-"]).with_input(questions);
-    let answers = runner.run(&call).map_err(Problem::NoAnswer)?;
+    let call = ToolCall::new("ip", &["-o", "-force", "-batch", "-"]).with_input(questions);
+    let answers = runner.run(&call).map_err(KernelProblem::NoAnswer)?;
     // it fails where one address has no route, and tells of the others all the same
     if answers.status.is_none() {
         return Err(refused(&call, "it was killed by a signal"));
@@ -133,7 +136,7 @@ fn towards(
 
 /// Where a packet goes next.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Hop {
+pub(super) struct RouteHop {
     /// The router; empty where the receiver is reached without one.
     pub(super) router: String,
     /// The interface.
@@ -142,13 +145,13 @@ pub(super) struct Hop {
 
 /// `10.0.0.9 via 10.0.0.1 dev eth0 src 10.0.0.2 uid 0`; another first word tells of another kind of
 /// route.
-pub(super) fn route(line: &str) -> Option<(IpAddr, Hop)> {
+pub(super) fn route(line: &str) -> Option<(IpAddr, RouteHop)> {
     Some((line.split_whitespace().next()?.parse().ok()?, hop(line)?))
 }
 
 /// The hops of routes that have several: `default proto static \ nexthop via 10.0.0.1 dev eth0
 /// weight 1 \ nexthop …`.
-pub(super) fn choices_of(routes: &str) -> BTreeSet<Hop> {
+pub(super) fn choices_of(routes: &str) -> BTreeSet<RouteHop> {
     routes
         .lines()
         .flat_map(|line| line.split("nexthop ").skip(1))
@@ -157,12 +160,12 @@ pub(super) fn choices_of(routes: &str) -> BTreeSet<Hop> {
 }
 
 /// `… via 10.0.0.1 dev eth0 …`.
-fn hop(text: &str) -> Option<Hop> {
+fn hop(text: &str) -> Option<RouteHop> {
     let (before, behind) = text.split_once("dev ")?;
     let router = before
         .split_once("via ")
         .map_or("", |(_, router)| router.trim());
-    Some(Hop {
+    Some(RouteHop {
         router: router.to_owned(),
         interface: behind.split_whitespace().next()?.to_owned(),
     })

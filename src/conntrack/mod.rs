@@ -5,7 +5,7 @@
 //! entries of such connections are deleted from the kernel's table, and only those: their next
 //! packet is a new one again, which policy denies.
 //!
-//! In: the scripts in force, as a [`Kernel`], and a [`Runner`]. Out: how many connections there
+//! In: the scripts in force, as a [`NodeKernel`], and a [`Runner`]. Out: how many connections there
 //! were, and which were cut. Entries are deleted one by one over netlink, each by its identifier
 //! (`conntrack` itself walks through the whole table for each). An entry that is not understood
 //! stays, and so does one whose interface matters and is not known, if it is allowed over any.
@@ -23,26 +23,26 @@ mod deletion;
 mod entry;
 mod interfaces;
 
-pub use entry::{Connection, Ends};
+pub use entry::{ConnectionTuple, TrackedConnection};
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
-use interfaces::Interfaces;
+use interfaces::NodeInterfaces;
 
 use crate::net::{Family, State};
-use crate::netfilter::Kernel;
-use crate::observe::Problem;
+use crate::netfilter::NodeKernel;
+use crate::observe::KernelProblem;
 use crate::packet::{Packet, ReversePath, Verdict};
-use crate::runner::{Answer, Call, Failure, Request, Runner};
+use crate::runner::{NetfilterRequest, ProcessOutput, Runner, RunnerFailure, ToolCall};
 
 /// What became of the known connections.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Cut {
+pub struct ConntrackCleanup {
     /// How many there were.
     pub known: usize,
     /// Those that are denied.
-    pub denied: Vec<Connection>,
+    pub denied: Vec<TrackedConnection>,
     /// How many were deleted; others ended by themselves before it came to them.
     pub ended: usize,
     /// How many entries were not understood, and stay.
@@ -56,10 +56,13 @@ const COUNT: (&str, &str) = ("conntrack v", " flow entries have been ");
 ///
 /// # Errors
 /// When there is no `conntrack`, it refuses, or what it says is not whole.
-pub fn cut_denied(runner: &mut dyn Runner, kernel: &Kernel) -> Result<Cut, Problem> {
-    let (known, unread) = look(runner)?;
-    let interfaces = Interfaces::ask(runner, kernel, &known)?;
-    let mut cut = Cut {
+pub fn cut_denied(
+    runner: &mut dyn Runner,
+    kernel: &NodeKernel,
+) -> Result<ConntrackCleanup, KernelProblem> {
+    let (known, unread) = list_connections(runner)?;
+    let interfaces = NodeInterfaces::ask(runner, kernel, &known)?;
+    let mut cut = ConntrackCleanup {
         known: known.len() + unread,
         denied: denied(kernel, known, &interfaces),
         ended: 0,
@@ -71,7 +74,7 @@ pub fn cut_denied(runner: &mut dyn Runner, kernel: &Kernel) -> Result<Cut, Probl
         return Ok(cut);
     }
     // each has ended by itself, unless it is listed still
-    let listed = BTreeSet::from_iter(look(runner)?.0);
+    let listed = BTreeSet::from_iter(list_connections(runner)?.0);
     match unknown
         .iter()
         .filter(|connection| listed.contains(connection))
@@ -86,18 +89,23 @@ pub fn cut_denied(runner: &mut dyn Runner, kernel: &Kernel) -> Result<Cut, Probl
 }
 
 /// What is known now, and how many entries were not understood.
-fn look(runner: &mut dyn Runner) -> Result<(Vec<Connection>, usize), Problem> {
+fn list_connections(
+    runner: &mut dyn Runner,
+) -> Result<(Vec<TrackedConnection>, usize), KernelProblem> {
     let [v4, v6] = Family::BOTH.map(list);
-    let (mut known, unread) = Connection::read_all(&listing(runner, &v4)?);
-    let (others, unread_others) = Connection::read_all(&listing(runner, &v6)?);
+    let (mut known, unread) = TrackedConnection::read_all(&listing(runner, &v4)?);
+    let (others, unread_others) = TrackedConnection::read_all(&listing(runner, &v6)?);
     known.extend(others);
     Ok((known, unread + unread_others))
 }
 
 /// Deletes entries; gives those that the kernel did not know.
-fn delete(runner: &mut dyn Runner, connections: &[Connection]) -> Result<Vec<Connection>, Problem> {
-    let requests: Vec<Request> = connections.iter().map(deletion::request).collect();
-    let answers = runner.ask(&requests).map_err(Problem::NoAnswer)?;
+fn delete(
+    runner: &mut dyn Runner,
+    connections: &[TrackedConnection],
+) -> Result<Vec<TrackedConnection>, KernelProblem> {
+    let requests: Vec<NetfilterRequest> = connections.iter().map(deletion::request).collect();
+    let answers = runner.ask(&requests).map_err(KernelProblem::NoAnswer)?;
     let of_kind = |is_unknown: bool| {
         let refused = connections
             .iter()
@@ -111,15 +119,19 @@ fn delete(runner: &mut dyn Runner, connections: &[Connection]) -> Result<Vec<Con
     }
 }
 
-fn not_deleted(count: usize, why: &str) -> Problem {
-    Problem::NoAnswer(Failure::Other(format!(
+fn not_deleted(count: usize, why: &str) -> KernelProblem {
+    KernelProblem::NoAnswer(RunnerFailure::Other(format!(
         "{count} of their entries cannot be deleted: {why}"
     )))
 }
 
 /// The connections that scripts deny if they began now.
-fn denied(kernel: &Kernel, known: Vec<Connection>, interfaces: &Interfaces) -> Vec<Connection> {
-    let is_denied = |connection: &Connection| {
+fn denied(
+    kernel: &NodeKernel,
+    known: Vec<TrackedConnection>,
+    interfaces: &NodeInterfaces,
+) -> Vec<TrackedConnection> {
+    let is_denied = |connection: &TrackedConnection| {
         let flow = connection.flow();
         let hooks = interfaces.hooks(&flow);
         !hooks.is_empty()
@@ -137,20 +149,20 @@ fn denied(kernel: &Kernel, known: Vec<Connection>, interfaces: &Interfaces) -> V
     known.into_iter().filter(is_denied).collect()
 }
 
-fn list(family: Family) -> Call {
+fn list(family: Family) -> ToolCall {
     let word = match family {
         Family::V4 => "ipv4",
         Family::V6 => "ipv6",
     };
-    Call::of(
+    ToolCall::new(
         "conntrack",
         &["--dump", "--output", "extended,id", "--family", word],
     )
 }
 
 /// A listing with as many lines as `conntrack` says that it showed.
-fn listing(runner: &mut dyn Runner, call: &Call) -> Result<String, Problem> {
-    let answer = runner.run(call).map_err(Problem::NoAnswer)?;
+fn listing(runner: &mut dyn Runner, call: &ToolCall) -> Result<String, KernelProblem> {
+    let answer = runner.run(call).map_err(KernelProblem::NoAnswer)?;
     if let Some(problem) = said_wrong(call, &answer) {
         return Err(problem);
     }
@@ -174,7 +186,7 @@ fn listing(runner: &mut dyn Runner, call: &Call) -> Result<String, Problem> {
 }
 
 /// What is wrong with an answer: its status, or an error on standard error.
-fn said_wrong(call: &Call, answer: &Answer) -> Option<Problem> {
+fn said_wrong(call: &ToolCall, answer: &ProcessOutput) -> Option<KernelProblem> {
     let is_count = |line: &&str| line.starts_with(COUNT.0) && line.contains(COUNT.1);
     let said: Vec<&str> = answer
         .errors
@@ -191,8 +203,8 @@ fn said_wrong(call: &Call, answer: &Answer) -> Option<Problem> {
     (!problem.is_empty()).then(|| refused(call, &problem))
 }
 
-fn refused(call: &Call, said: &str) -> Problem {
-    Problem::Refused {
+fn refused(call: &ToolCall, said: &str) -> KernelProblem {
+    KernelProblem::Refused {
         call: call.to_string(),
         said: said.to_owned(),
     }

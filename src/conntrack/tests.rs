@@ -3,11 +3,13 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::conntrack::interfaces::{Hop, Interfaces, addresses, any, choices_of, route};
-use crate::conntrack::{Connection, Cut, cut_denied, deletion, denied};
-use crate::netfilter::Kernel;
-use crate::ruleset::Holdings;
-use crate::runner::{Answer, Call, Failure, Folder, Keep, Lock, Request, Runner};
+use crate::conntrack::interfaces::{NodeInterfaces, RouteHop, addresses, any, choices_of, route};
+use crate::conntrack::{ConntrackCleanup, TrackedConnection, cut_denied, deletion, denied};
+use crate::netfilter::NodeKernel;
+use crate::ruleset::KernelContents;
+use crate::runner::{
+    FileTree, NetfilterRequest, NodeLock, ProcessOutput, Retention, Runner, RunnerFailure, ToolCall,
+};
 
 /// `10.0.1.1` is an endpoint that may send to `10.0.2.1` only.
 const SETS: &str = "create pal-local4 hash:net family inet hashsize 1024 maxelem 65536\nadd \
@@ -78,24 +80,24 @@ const KNOWN: [(&str, bool); 9] = [
     clippy::disallowed_methods,
     reason = "a part of a bundle is a kernel that is modelled"
 )]
-fn kernel() -> Kernel {
+fn kernel() -> NodeKernel {
     let files = [
         ("sets.ipset", SETS),
         ("filter.v4.rules", V4),
         ("filter.v6.rules", V6),
     ];
-    Kernel::of_holdings(&Holdings::of_kernel(files).expect("it loads"))
+    NodeKernel::of_holdings(&KernelContents::of_kernel(files).expect("it loads"))
 }
 
 #[test]
 fn only_what_is_denied_is_cut() {
-    let interfaces = Interfaces {
+    let interfaces = NodeInterfaces {
         own: BTreeSet::from(["10.0.0.1".parse().unwrap()]),
         any: any(&kernel()),
-        ..Interfaces::default()
+        ..NodeInterfaces::default()
     };
     for (line, is_cut) in KNOWN {
-        let (known, unread) = Connection::read_all(line);
+        let (known, unread) = TrackedConnection::read_all(line);
         assert_eq!((known.len(), unread), (1, 0), "{line}");
         assert_eq!(
             !denied(&kernel(), known, &interfaces).is_empty(),
@@ -121,7 +123,7 @@ fn what_is_not_understood_stays() {
          type=0 code=0 id=77 mark=0 use=1",
         "garbage",
     ] {
-        assert_eq!(Connection::read_all(line), (vec![], 1), "{line}");
+        assert_eq!(TrackedConnection::read_all(line), (vec![], 1), "{line}");
     }
 }
 
@@ -130,7 +132,7 @@ fn what_is_not_understood_stays() {
 #[test]
 fn an_entry_is_deleted_by_its_replies_and_its_identifier() {
     let [udp, icmp] =
-        [2, 3].map(|at: usize| deletion::request(&Connection::read_all(KNOWN[at].0).0[0]));
+        [2, 3].map(|at: usize| deletion::request(&TrackedConnection::read_all(KNOWN[at].0).0[0]));
     let word = |number: u16| number.to_ne_bytes();
     let part = |length: u16, kind: u16, value: &[u8]| [&word(length), &word(kind), value].concat();
     let addresses = [
@@ -157,7 +159,7 @@ fn an_entry_is_deleted_by_its_replies_and_its_identifier() {
     ];
     assert_eq!(
         udp,
-        Request {
+        NetfilterRequest {
             kind: 0x102,
             body: body.concat()
         }
@@ -179,7 +181,7 @@ fn an_entry_is_deleted_by_its_replies_and_its_identifier() {
     ];
     assert_eq!(
         icmp,
-        Request {
+        NetfilterRequest {
             kind: 0x102,
             body: body.concat()
         }
@@ -200,7 +202,7 @@ fn addresses_of_the_node() {
 
 #[test]
 fn interfaces_that_lead_to_an_address() {
-    let hop = |router: &str, interface: &str| Hop {
+    let hop = |router: &str, interface: &str| RouteHop {
         router: router.to_owned(),
         interface: interface.to_owned(),
     };
@@ -245,7 +247,7 @@ fn interfaces_that_lead_to_an_address() {
 /// A kernel's table of connections, and what is wrong with it.
 struct Fake {
     known: Vec<&'static str>,
-    asked: Vec<Call>,
+    asked: Vec<ToolCall>,
     /// What a process answers.
     status: i32,
     /// What the kernel answers to the first deletion, and whether the entry is gone then.
@@ -262,12 +264,11 @@ impl Fake {
         }
     }
 
-    fn delete(&mut self, request: &Request) -> io::Result<()> {
+    fn delete(&mut self, request: &NetfilterRequest) -> io::Result<()> {
         let first = self.first.take();
-        let at = self
-            .known
-            .iter()
-            .position(|line| deletion::request(&Connection::read_all(line).0[0]) == *request);
+        let at = self.known.iter().position(|line| {
+            deletion::request(&TrackedConnection::read_all(line).0[0]) == *request
+        });
         if first.is_none_or(|(_, is_gone)| is_gone) {
             self.known.remove(at.expect("it is known"));
         }
@@ -276,7 +277,7 @@ impl Fake {
 }
 
 impl Runner for Fake {
-    fn run(&mut self, call: &Call) -> Result<Answer, Failure> {
+    fn run(&mut self, call: &ToolCall) -> Result<ProcessOutput, RunnerFailure> {
         self.asked.push(call.clone());
         let shown = |lines: &[&str]| {
             (
@@ -295,41 +296,46 @@ impl Runner for Fake {
             Some("ipv6") => shown(&[]),
             _ => ("2: eth0    inet 10.0.0.1/24 \n".to_owned(), String::new()),
         };
-        Ok(Answer {
+        Ok(ProcessOutput {
             status: Some(self.status),
             output,
             errors,
         })
     }
 
-    fn ask(&mut self, requests: &[Request]) -> Result<Vec<io::Result<()>>, Failure> {
+    fn ask(&mut self, requests: &[NetfilterRequest]) -> Result<Vec<io::Result<()>>, RunnerFailure> {
         Ok(requests
             .iter()
             .map(|request| self.delete(request))
             .collect())
     }
 
-    fn start(&mut self, call: &Call) -> Result<(), Failure> {
+    fn start(&mut self, call: &ToolCall) -> Result<(), RunnerFailure> {
         self.run(call).map(drop)
     }
 
-    fn lock(&mut self, _: Duration) -> Result<Option<Lock>, Failure> {
+    fn lock(&mut self, _: Duration) -> Result<Option<NodeLock>, RunnerFailure> {
         Ok(None)
     }
 
-    fn read(&mut self, _: Keep, _: &str) -> Result<Option<Vec<u8>>, Failure> {
+    fn read(&mut self, _: Retention, _: &str) -> Result<Option<Vec<u8>>, RunnerFailure> {
         Ok(None)
     }
 
-    fn write_folder(&mut self, _: Keep, _: &str, _: Option<&Folder>) -> Result<(), Failure> {
+    fn write_folder(
+        &mut self,
+        _: Retention,
+        _: &str,
+        _: Option<&FileTree>,
+    ) -> Result<(), RunnerFailure> {
         Ok(())
     }
 
-    fn place(&self, _: Keep, name: &str) -> PathBuf {
+    fn place(&self, _: Retention, name: &str) -> PathBuf {
         PathBuf::from(name)
     }
 
-    fn write(&mut self, _: Keep, _: &str, _: Option<&[u8]>) -> Result<(), Failure> {
+    fn write(&mut self, _: Retention, _: &str, _: Option<&[u8]>) -> Result<(), RunnerFailure> {
         Ok(())
     }
 }
@@ -337,7 +343,7 @@ impl Runner for Fake {
 #[test]
 fn all_denied_ones_go() {
     let mut fake = Fake::new();
-    let Cut {
+    let ConntrackCleanup {
         known,
         denied,
         ended,
@@ -353,7 +359,7 @@ fn one_that_ends_by_itself_is_not_counted() {
         first: Some((io::ErrorKind::NotFound, true)),
         ..Fake::new()
     };
-    let Cut {
+    let ConntrackCleanup {
         known,
         denied,
         ended,

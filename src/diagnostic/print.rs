@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::diagnostic::{Diagnostic, Label, Severity};
 use crate::output::{JsonText, is_steering, visible};
-use crate::source::{Files, Position, Span};
+use crate::source::{LineColumn, SourceFiles, Span};
 
 /// Bytes shown at most on either side of a label's start.
 const LONGEST_EXCERPT: usize = 500;
@@ -17,7 +17,7 @@ const LONGEST_EXCERPT: usize = 500;
 ///
 /// Every part is [`visible`] before the renderer lays it out, since lines and styles cannot be told
 /// from the input's afterwards.
-pub fn human(diagnostic: &Diagnostic, files: &Files, colour: bool) -> String {
+pub fn human(diagnostic: &Diagnostic, files: &SourceFiles, colour: bool) -> String {
     let level = match diagnostic.severity() {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -27,7 +27,7 @@ pub fn human(diagnostic: &Diagnostic, files: &Files, colour: bool) -> String {
     let title = level
         .primary_title(visible(&diagnostic.message))
         .id(diagnostic.code.name());
-    let excerpts: Vec<(Excerpt<'_>, AnnotationKind, Cow<'_, str>)> =
+    let excerpts: Vec<(SourceExcerpt<'_>, AnnotationKind, Cow<'_, str>)> =
         (diagnostic.labels.iter().enumerate())
             .map(|(index, label)| {
                 let kind = if index == 0 {
@@ -60,7 +60,7 @@ pub fn human(diagnostic: &Diagnostic, files: &Files, colour: bool) -> String {
 }
 
 /// The line a label starts on, made visible; offsets count from its start.
-struct Excerpt<'file> {
+struct SourceExcerpt<'file> {
     path: Cow<'file, str>,
     text: Cow<'file, str>,
     line: usize,
@@ -70,7 +70,7 @@ struct Excerpt<'file> {
 
 /// Cuts a label's line out (of a very long one, the neighbourhood), so that printing costs the line
 /// and not the file.
-fn excerpt<'file>(files: &'file Files, label: &Label) -> Excerpt<'file> {
+fn excerpt<'file>(files: &'file SourceFiles, label: &Label) -> SourceExcerpt<'file> {
     let file = files.get(label.span.file);
     let text = file.text.as_str();
     let boundary = |at: usize| text.floor_char_boundary(at.min(text.len()));
@@ -88,7 +88,7 @@ fn excerpt<'file>(files: &'file Files, label: &Label) -> Excerpt<'file> {
     let line = file.line(line_start);
     let shown = |to: usize| shown_source(part(line_start, to));
     let (text, start, end) = (shown(line_end), shown(start).len(), shown(end).len());
-    Excerpt {
+    SourceExcerpt {
         path: visible(&file.name),
         text,
         line,
@@ -131,8 +131,8 @@ fn picture(letter: char) -> char {
 
 /// One diagnostic as a JSON object on one line: `{"code", "severity", "message", "help", "labels":
 /// [{"file", "line", "column", "end_line", "end_column", "message"}]}`.
-pub fn json(diagnostic: &Diagnostic, files: &Files) -> JsonText {
-    let view = View {
+pub fn json(diagnostic: &Diagnostic, files: &SourceFiles) -> JsonText {
+    let view = ReportLayout {
         code: diagnostic.code.name(),
         severity: match diagnostic.severity() {
             Severity::Error => "error",
@@ -148,11 +148,11 @@ pub fn json(diagnostic: &Diagnostic, files: &Files) -> JsonText {
             .map(|label| label_view(files, label))
             .collect(),
     };
-    JsonText::of(&view)
+    JsonText::serialize(&view)
 }
 
 #[derive(Serialize)]
-struct View<'diagnostic> {
+struct ReportLayout<'diagnostic> {
     code: &'static str,
     severity: &'static str,
     message: &'diagnostic str,
@@ -171,10 +171,10 @@ struct LabelView<'diagnostic> {
 }
 
 fn label_view<'diagnostic>(
-    files: &'diagnostic Files,
+    files: &'diagnostic SourceFiles,
     label: &'diagnostic Label,
 ) -> LabelView<'diagnostic> {
-    let Position { line, column } = files.position(label.span);
+    let LineColumn { line, column } = files.position(label.span);
     let end = files.position(Span {
         start: label.span.end,
         ..label.span

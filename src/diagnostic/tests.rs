@@ -1,5 +1,5 @@
 use super::{Code, Diagnostic, nearest, print};
-use crate::source::Files;
+use crate::source::SourceFiles;
 
 #[test]
 fn code_names_are_kebab_case_and_unique() {
@@ -32,7 +32,7 @@ fn the_nearest_name_is_near() {
 
 #[test]
 fn people_see_the_line_and_a_caret() {
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     let file = files
         .add(
             "dir/a.yaml",
@@ -57,7 +57,7 @@ fn text_of_the_user_cannot_steer_the_terminal() {
         "there is no tier `\u{1b}[31m\n\u{202e}x`",
     )
     .help("add `\u{1b}[2J`");
-    let printed = print::human(&diagnostic, &Files::default(), false);
+    let printed = print::human(&diagnostic, &SourceFiles::default(), false);
     assert_eq!(
         printed,
         r"error[unknown-tier]: there is no tier `\u{1b}[31m\n\u{202e}x`
@@ -68,7 +68,7 @@ fn text_of_the_user_cannot_steer_the_terminal() {
 
 #[test]
 fn text_of_a_file_cannot_steer_the_terminal() {
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     let text = "\tone\u{1b}: \u{9b}\u{202e}two\u{7f}".to_owned();
     let file = files.add("a\n::error::\u{1b}.yaml", text).unwrap();
     let diagnostic = Diagnostic::at(Code::WrongType, file.span(12..15), "x");
@@ -80,7 +80,7 @@ fn text_of_a_file_cannot_steer_the_terminal() {
 
 #[test]
 fn machines_see_line_and_column() {
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     let file = files.add("a.yaml", "one: 1\ntwo: 2".to_owned()).unwrap();
     let diagnostic = Diagnostic::at(Code::WrongType, file.span(12..13), "expected a string");
     let printed = print::json(&diagnostic, &files);

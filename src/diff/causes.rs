@@ -3,17 +3,20 @@
 use indexmap::IndexSet;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::diff::{Both, Known, State};
+use crate::diff::{DecidedState, DiffState, OldNew};
 use crate::inventory::EndpointId;
 use crate::net::Direction;
-use crate::packet_space::{Cause, ClassId, Decided, ListId, Traffic, TrafficId, ViewId};
-use crate::policy::{List, PolicyKey, Tier};
-use crate::resolve::Place;
+use crate::packet_space::{
+    DecidedTraffic, DecisionCause, EndpointClassId, HeaderSetId, HeaderSpace, HostListId,
+    PolicyProfileId,
+};
+use crate::policy::{PolicyKey, PolicyListKind, Tier};
+use crate::resolve::PolicyPosition;
 use crate::source::Span;
 
 /// What decides in one state. Places are in the files of that state.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Decider<'input> {
+pub enum DecidingRule<'input> {
     /// A rule.
     Rule {
         /// The policy or profile it stands in.
@@ -46,22 +49,22 @@ pub enum Decider<'input> {
 
 /// Why some traffic became allowed or denied in one direction.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Reason<'input> {
+pub struct ChangeReason<'input> {
     /// The direction: egress policy of the sender, or ingress policy of the receiver.
     pub direction: Direction,
     /// What decided.
-    pub old: Decider<'input>,
+    pub old: DecidingRule<'input>,
     /// What decides.
-    pub new: Decider<'input>,
+    pub new: DecidingRule<'input>,
 }
 
 /// A number for each decider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct DeciderId(usize);
 
-/// A [`Reason`] in numbers.
+/// A [`ChangeReason`] in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Turn {
+pub(super) struct TurnIds {
     direction: Direction,
     old: DeciderId,
     new: DeciderId,
@@ -69,46 +72,46 @@ pub(super) struct Turn {
 
 /// Traffic that turned from denied to allowed or back in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Turned {
-    pub(super) traffic: TrafficId,
-    pub(super) turn: Turn,
+pub(super) struct TurnedTraffic {
+    pub(super) traffic: HeaderSetId,
+    pub(super) turn: TurnIds,
 }
 
 /// Whose policies speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Speaker {
+pub(super) enum PolicySpeaker {
     /// Those of endpoints, or of no one outside.
-    Class(ClassId),
+    Class(EndpointClassId),
     /// Those of host endpoints.
-    List(ListId),
+    List(HostListId),
 }
 
 /// What speaks about traffic in one state, and for whom.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Near {
-    pub(super) view: ViewId,
-    pub(super) speaker: Speaker,
+pub(super) struct LocalSide {
+    pub(super) view: PolicyProfileId,
+    pub(super) speaker: PolicySpeaker,
 }
 
 /// All deciders that came up.
 #[derive(Debug, Default)]
-pub(super) struct Deciders<'input> {
-    all: IndexSet<Decider<'input>, FxBuildHasher>,
+pub(super) struct DeciderTable<'input> {
+    all: IndexSet<DecidingRule<'input>, FxBuildHasher>,
     /// Those that are no rule, by who speaks.
-    silent: FxHashMap<(State, Speaker, Direction, Option<&'input str>), DeciderId>,
+    silent: FxHashMap<(DiffState, PolicySpeaker, Direction, Option<&'input str>), DeciderId>,
     /// Policies that speak about somebody.
-    speaking: IndexSet<Vec<Place>, FxBuildHasher>,
+    speaking: IndexSet<Vec<PolicyPosition>, FxBuildHasher>,
 }
 
-impl<'input> Deciders<'input> {
+impl<'input> DeciderTable<'input> {
     /// What turned in a direction, in parts of one reason each.
     pub(super) fn turned(
         &mut self,
-        both: Both<Known<'_, 'input>>,
-        (near, far): (Both<Near>, Both<ClassId>),
+        both: OldNew<DecidedState<'_, 'input>>,
+        (near, far): (OldNew<LocalSide>, OldNew<EndpointClassId>),
         direction: Direction,
-        traffic: &mut Traffic,
-    ) -> Vec<Turned> {
+        traffic: &mut HeaderSpace,
+    ) -> Vec<TurnedTraffic> {
         let before = both
             .old
             .space
@@ -119,7 +122,7 @@ impl<'input> Deciders<'input> {
             .space
             .relation
             .causes(near.new.view, far.new, traffic);
-        let mut turned: Vec<Turned> = Vec::new();
+        let mut turned: Vec<TurnedTraffic> = Vec::new();
         for old in &before {
             let others = after.iter().filter(|new| new.is_allowed != old.is_allowed);
             let common: Vec<_> = others
@@ -127,13 +130,13 @@ impl<'input> Deciders<'input> {
                 .collect();
             for (new, common) in common
                 .into_iter()
-                .filter(|(_, common)| *common != Traffic::NONE)
+                .filter(|(_, common)| *common != HeaderSpace::NONE)
             {
-                let old = self.id(both.old, (State::Old, near.old.speaker, direction), old);
-                let new = self.id(both.new, (State::New, near.new.speaker, direction), new);
-                turned.push(Turned {
+                let old = self.id(both.old, (DiffState::Old, near.old.speaker, direction), old);
+                let new = self.id(both.new, (DiffState::New, near.new.speaker, direction), new);
+                turned.push(TurnedTraffic {
                     traffic: common,
-                    turn: Turn {
+                    turn: TurnIds {
                         direction,
                         old,
                         new,
@@ -147,11 +150,11 @@ impl<'input> Deciders<'input> {
     /// A number for the policies that speak about classes in a direction, in each state.
     pub(super) fn speaking(
         &mut self,
-        both: Both<Known<'_, 'input>>,
-        classes: Both<ClassId>,
+        both: OldNew<DecidedState<'_, 'input>>,
+        classes: OldNew<EndpointClassId>,
         direction: Direction,
-    ) -> Both<usize> {
-        let mut number = |known: Known<'_, 'input>, class: ClassId| {
+    ) -> OldNew<usize> {
+        let mut number = |known: DecidedState<'_, 'input>, class: EndpointClassId| {
             let owner = known
                 .space
                 .places
@@ -163,21 +166,21 @@ impl<'input> Deciders<'input> {
                 )
                 .0
         };
-        Both {
+        OldNew {
             old: number(both.old, classes.old),
             new: number(both.new, classes.new),
         }
     }
 
     /// A turn in full.
-    pub(super) fn reason(&self, turn: Turn) -> Reason<'input> {
+    pub(super) fn reason(&self, turn: TurnIds) -> ChangeReason<'input> {
         let get = |id: DeciderId| {
             self.all
                 .get_index(id.0)
                 .cloned()
-                .unwrap_or(Decider::NoPolicy)
+                .unwrap_or(DecidingRule::NoPolicy)
         };
-        Reason {
+        ChangeReason {
             direction: turn.direction,
             old: get(turn.old),
             new: get(turn.new),
@@ -186,24 +189,24 @@ impl<'input> Deciders<'input> {
 
     fn id(
         &mut self,
-        known: Known<'_, 'input>,
-        near: (State, Speaker, Direction),
-        decided: &Decided<'input>,
+        known: DecidedState<'_, 'input>,
+        near: (DiffState, PolicySpeaker, Direction),
+        decided: &DecidedTraffic<'input>,
     ) -> DeciderId {
         let (state, speaker, direction) = near;
         let tier = match decided.cause {
-            Cause::Rule(rule) => {
+            DecisionCause::Rule(rule) => {
                 let rule_of = rule.rule;
                 let is_allowed = decided.is_allowed;
-                return self.add(Decider::Rule {
+                return self.add(DecidingRule::Rule {
                     key: rule.key,
                     number: rule_of.number,
                     span: rule_of.span,
                     is_allowed,
                 });
             }
-            Cause::Tier(tier) => Some(tier),
-            Cause::Profiles => None,
+            DecisionCause::Tier(tier) => Some(tier),
+            DecisionCause::Profiles => None,
         };
         let key = (
             state,
@@ -224,18 +227,18 @@ impl<'input> Deciders<'input> {
         id
     }
 
-    fn add(&mut self, decider: Decider<'input>) -> DeciderId {
+    fn add(&mut self, decider: DecidingRule<'input>) -> DeciderId {
         DeciderId(self.all.insert_full(decider).0)
     }
 }
 
 /// What decides where no rule does: the end of a tier, or of all.
 fn silent<'input>(
-    known: Known<'_, 'input>,
-    (speaker, direction): (Speaker, Direction),
+    known: DecidedState<'_, 'input>,
+    (speaker, direction): (PolicySpeaker, Direction),
     tier: Option<&'input Tier>,
     is_allowed: bool,
-) -> Decider<'input> {
+) -> DecidingRule<'input> {
     let owner = |class| {
         known
             .space
@@ -244,37 +247,41 @@ fn silent<'input>(
             .and_then(|class| class.owner)
     };
     let list = match speaker {
-        Speaker::Class(_) => None,
-        Speaker::List(list) => known.space.relation.list(list),
+        PolicySpeaker::Class(_) => None,
+        PolicySpeaker::List(list) => known.space.relation.list(list),
     };
     let places = match speaker {
-        Speaker::Class(class) => {
+        PolicySpeaker::Class(class) => {
             owner(class).map_or_else(Vec::new, |owner| of_endpoint(known, owner, direction))
         }
-        Speaker::List(_) => list.map_or_else(Vec::new, |list| list.policies.clone()),
+        PolicySpeaker::List(_) => list.map_or_else(Vec::new, |list| list.policies.clone()),
     };
     match (tier, list) {
-        (Some(tier), _) => Decider::Isolated {
+        (Some(tier), _) => DecidingRule::Isolated {
             tier: &tier.name,
             policies: in_tier(known, tier, &places),
         },
-        (None, Some(list)) if !list.has_host && is_allowed => Decider::NoHost,
-        (None, Some(list)) if !is_allowed && list.is_let_through => Decider::NotLetThrough,
-        (None, _) if !is_allowed => Decider::Profiles,
-        (None, _) if places.is_empty() => Decider::NoPolicy,
-        (None, _) => Decider::PassedOn,
+        (None, Some(list)) if !list.has_host && is_allowed => DecidingRule::NoHost,
+        (None, Some(list)) if !is_allowed && list.is_let_through => DecidingRule::NotLetThrough,
+        (None, _) if !is_allowed => DecidingRule::Profiles,
+        (None, _) if places.is_empty() => DecidingRule::NoPolicy,
+        (None, _) => DecidingRule::PassedOn,
     }
 }
 
 /// The policies that speak about an endpoint in a direction, in the order of evaluation.
-fn of_endpoint(known: Known<'_, '_>, owner: EndpointId, direction: Direction) -> Vec<Place> {
+fn of_endpoint(
+    known: DecidedState<'_, '_>,
+    owner: EndpointId,
+    direction: Direction,
+) -> Vec<PolicyPosition> {
     let applied = known
         .resolved
         .applied_to(owner)
         .iter()
         .flat_map(|selector| known.resolved.policies_of(*selector))
         .copied();
-    let policy = |place: &Place| {
+    let policy = |place: &PolicyPosition| {
         known
             .resolved
             .policies
@@ -282,22 +289,23 @@ fn of_endpoint(known: Known<'_, '_>, owner: EndpointId, direction: Direction) ->
             .get(place.tier)
             .and_then(|tier| tier.policies.get(place.policy))
     };
-    let speaks = |place: &Place| {
-        policy(place)
-            .is_some_and(|policy| policy.is_on(List::Normal) && policy.rules(direction).is_some())
+    let speaks = |place: &PolicyPosition| {
+        policy(place).is_some_and(|policy| {
+            policy.is_on(PolicyListKind::Normal) && policy.rules(direction).is_some()
+        })
     };
-    let mut places: Vec<Place> = applied.filter(speaks).collect();
+    let mut places: Vec<PolicyPosition> = applied.filter(speaks).collect();
     places.sort_unstable();
     places
 }
 
 /// Those of some policies that are in a tier.
 fn in_tier<'input>(
-    known: Known<'_, 'input>,
+    known: DecidedState<'_, 'input>,
     tier: &'input Tier,
-    places: &[Place],
+    places: &[PolicyPosition],
 ) -> Vec<(&'input PolicyKey, Span)> {
-    let is_it = |place: &&Place| {
+    let is_it = |place: &&PolicyPosition| {
         known
             .resolved
             .policies
@@ -312,31 +320,33 @@ fn in_tier<'input>(
     policies.map(|policy| (&policy.key, policy.span)).collect()
 }
 
-impl<'input> Decider<'input> {
+impl<'input> DecidingRule<'input> {
     /// Whether it allows.
     pub fn is_allowed(&self) -> bool {
         match self {
-            Decider::Rule { is_allowed, .. } => *is_allowed,
-            Decider::NoPolicy | Decider::PassedOn | Decider::NoHost => true,
-            Decider::Isolated { .. } | Decider::Profiles | Decider::NotLetThrough => false,
+            DecidingRule::Rule { is_allowed, .. } => *is_allowed,
+            DecidingRule::NoPolicy | DecidingRule::PassedOn | DecidingRule::NoHost => true,
+            DecidingRule::Isolated { .. }
+            | DecidingRule::Profiles
+            | DecidingRule::NotLetThrough => false,
         }
     }
 
     /// The policies that decide, with the number of the rule where one does, and where that stands.
     pub fn places(&self) -> Vec<(&'input PolicyKey, Option<usize>, Span)> {
         match self {
-            Decider::Rule {
+            DecidingRule::Rule {
                 key, number, span, ..
             } => vec![(key, Some(*number), *span)],
-            Decider::Isolated { policies, .. } => policies
+            DecidingRule::Isolated { policies, .. } => policies
                 .iter()
                 .map(|(key, span)| (*key, None, *span))
                 .collect(),
-            Decider::NoPolicy
-            | Decider::PassedOn
-            | Decider::Profiles
-            | Decider::NoHost
-            | Decider::NotLetThrough => Vec::new(),
+            DecidingRule::NoPolicy
+            | DecidingRule::PassedOn
+            | DecidingRule::Profiles
+            | DecidingRule::NoHost
+            | DecidingRule::NotLetThrough => Vec::new(),
         }
     }
 }

@@ -7,18 +7,18 @@
 use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
 
-use crate::diff::causes::{Deciders, Near, Turned};
-use crate::diff::matched_peers::Joint;
-use crate::diff::{Both, Known, State};
+use crate::diff::causes::{DeciderTable, LocalSide, TurnedTraffic};
+use crate::diff::matched_peers::MatchedPeers;
+use crate::diff::{DecidedState, DiffState, OldNew};
 use crate::net::Direction;
-use crate::packet_space::{ClassId, Traffic, TrafficId, ViewId};
+use crate::packet_space::{EndpointClassId, HeaderSetId, HeaderSpace, PolicyProfileId};
 
 /// What a view says with a class, then and now.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Cell {
-    pub(super) seen: Both<TrafficId>,
+pub(super) struct DiffCell {
+    pub(super) seen: OldNew<HeaderSetId>,
     /// What turned, in parts of one reason each.
-    pub(super) turned: Vec<Turned>,
+    pub(super) turned: Vec<TurnedTraffic>,
 }
 
 /// A number for each cell. Equal cells have equal numbers.
@@ -27,7 +27,7 @@ pub(super) struct CellId(u32);
 
 /// A view of both states, cell by cell.
 #[derive(Debug, Default)]
-pub(super) struct Row {
+pub(super) struct DiffRow {
     /// With most classes.
     pub(super) by_default: CellId,
     /// With these, in order, by position among the joint classes.
@@ -36,11 +36,11 @@ pub(super) struct Row {
 
 /// All cells that came up.
 #[derive(Debug)]
-pub(super) struct Cells<'work, 'input> {
-    pub(super) both: Both<Known<'work, 'input>>,
-    pub(super) joint: &'work Joint<'input>,
-    pub(super) deciders: Deciders<'input>,
-    all: IndexSet<Cell, FxBuildHasher>,
+pub(super) struct DiffCellTable<'work, 'input> {
+    pub(super) both: OldNew<DecidedState<'work, 'input>>,
+    pub(super) joint: &'work MatchedPeers<'input>,
+    pub(super) deciders: DeciderTable<'input>,
+    all: IndexSet<DiffCell, FxBuildHasher>,
 }
 
 impl Default for CellId {
@@ -49,7 +49,7 @@ impl Default for CellId {
     }
 }
 
-impl Row {
+impl DiffRow {
     /// The cell with a class.
     pub(super) fn at(&self, far: usize) -> CellId {
         let found = self.named.binary_search_by_key(&far, |row| row.0).ok();
@@ -59,18 +59,21 @@ impl Row {
     }
 }
 
-impl<'work, 'input> Cells<'work, 'input> {
-    pub(super) fn of(both: Both<Known<'work, 'input>>, joint: &'work Joint<'input>) -> Self {
+impl<'work, 'input> DiffCellTable<'work, 'input> {
+    pub(super) fn new(
+        both: OldNew<DecidedState<'work, 'input>>,
+        joint: &'work MatchedPeers<'input>,
+    ) -> Self {
         Self {
             both,
             joint,
-            deciders: Deciders::default(),
+            deciders: DeciderTable::default(),
             all: IndexSet::default(),
         }
     }
 
     /// A cell.
-    pub(super) fn get(&self, id: CellId) -> Option<&Cell> {
+    pub(super) fn get(&self, id: CellId) -> Option<&DiffCell> {
         self.all.get_index(id.0 as usize)
     }
 
@@ -81,7 +84,7 @@ impl<'work, 'input> Cells<'work, 'input> {
     }
 
     /// Whether a view says something else than before with any class.
-    pub(super) fn is_touched(&self, views: Both<ViewId>) -> bool {
+    pub(super) fn is_touched(&self, views: OldNew<PolicyProfileId>) -> bool {
         let [old, new] = [self.both.old, self.both.new].map(|known| &known.space.relation);
         let differs = |index: &usize| {
             let far = self.joint.classes.get(*index).map(|class| class.classes);
@@ -90,12 +93,12 @@ impl<'work, 'input> Cells<'work, 'input> {
         let before = || {
             old.exceptions(views.old)
                 .iter()
-                .flat_map(|row| self.joint.within(State::Old, row.0))
+                .flat_map(|row| self.joint.within(DiffState::Old, row.0))
         };
         let after = || {
             new.exceptions(views.new)
                 .iter()
-                .flat_map(|row| self.joint.within(State::New, row.0))
+                .flat_map(|row| self.joint.within(DiffState::New, row.0))
         };
         old.seen_by_default(views.old) != new.seen_by_default(views.new)
             || before().any(differs)
@@ -105,10 +108,10 @@ impl<'work, 'input> Cells<'work, 'input> {
     /// What some say with one class.
     pub(super) fn between(
         &mut self,
-        near: Both<Near>,
+        near: OldNew<LocalSide>,
         far: usize,
         direction: Direction,
-        traffic: &mut Traffic,
+        traffic: &mut HeaderSpace,
     ) -> CellId {
         let far = self.joint.classes.get(far).map(|class| class.classes);
         far.map_or_else(CellId::default, |far| {
@@ -119,16 +122,16 @@ impl<'work, 'input> Cells<'work, 'input> {
     /// All that some say in a direction.
     pub(super) fn row(
         &mut self,
-        near: Both<Near>,
+        near: OldNew<LocalSide>,
         direction: Direction,
-        traffic: &mut Traffic,
-    ) -> Row {
-        let nowhere = Both {
-            old: ClassId::NOWHERE,
-            new: ClassId::NOWHERE,
+        traffic: &mut HeaderSpace,
+    ) -> DiffRow {
+        let nowhere = OldNew {
+            old: EndpointClassId::NOWHERE,
+            new: EndpointClassId::NOWHERE,
         };
         let by_default = self.cell(near, nowhere, direction, traffic);
-        let views = Both {
+        let views = OldNew {
             old: near.old.view,
             new: near.new.view,
         };
@@ -137,7 +140,7 @@ impl<'work, 'input> Cells<'work, 'input> {
         } else {
             self.excepted(views)
         };
-        let mut row = Row {
+        let mut row = DiffRow {
             by_default,
             named: Vec::new(),
         };
@@ -154,13 +157,13 @@ impl<'work, 'input> Cells<'work, 'input> {
 
     fn cell(
         &mut self,
-        near: Both<Near>,
-        far: Both<ClassId>,
+        near: OldNew<LocalSide>,
+        far: OldNew<EndpointClassId>,
         direction: Direction,
-        traffic: &mut Traffic,
+        traffic: &mut HeaderSpace,
     ) -> CellId {
         let [old, new] = [self.both.old, self.both.new].map(|known| &known.space.relation);
-        let seen = Both {
+        let seen = OldNew {
             old: old.seen(near.old.view, far.old),
             new: new.seen(near.new.view, far.new),
         };
@@ -170,12 +173,12 @@ impl<'work, 'input> Cells<'work, 'input> {
                 .deciders
                 .turned(self.both, (near, far), direction, traffic),
         };
-        let (index, _) = self.all.insert_full(Cell { seen, turned });
+        let (index, _) = self.all.insert_full(DiffCell { seen, turned });
         CellId(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
     /// The joint classes that the rules of a view name, in order.
-    fn named(&self, views: Both<ViewId>) -> Vec<usize> {
+    fn named(&self, views: OldNew<PolicyProfileId>) -> Vec<usize> {
         self.within(
             self.both.old.space.relation.named(views.old),
             self.both.new.space.relation.named(views.new),
@@ -183,8 +186,8 @@ impl<'work, 'input> Cells<'work, 'input> {
     }
 
     /// The joint classes with which a view says something else than by default, in order.
-    fn excepted(&self, views: Both<ViewId>) -> Vec<usize> {
-        let excepted = |known: Known<'_, '_>, view| {
+    fn excepted(&self, views: OldNew<PolicyProfileId>) -> Vec<usize> {
+        let excepted = |known: DecidedState<'_, '_>, view| {
             known
                 .space
                 .relation
@@ -199,13 +202,13 @@ impl<'work, 'input> Cells<'work, 'input> {
         )
     }
 
-    fn within(&self, old: Vec<ClassId>, new: Vec<ClassId>) -> Vec<usize> {
+    fn within(&self, old: Vec<EndpointClassId>, new: Vec<EndpointClassId>) -> Vec<usize> {
         let before = old
             .into_iter()
-            .flat_map(|class| self.joint.within(State::Old, class));
+            .flat_map(|class| self.joint.within(DiffState::Old, class));
         let after = new
             .into_iter()
-            .flat_map(|class| self.joint.within(State::New, class));
+            .flat_map(|class| self.joint.within(DiffState::New, class));
         let mut within: Vec<usize> = before.chain(after).copied().collect();
         within.sort_unstable();
         within.dedup();

@@ -3,40 +3,40 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::diff::causes::{Deciders, Turn, Turned};
-use crate::diff::cells::{CellId, Cells};
-use crate::diff::matched_peers::{Class, Joint, Spot};
-use crate::diff::pairs::{Group, Groups, Walk};
-use crate::diff::{Both, Known, PeerId, Reason, State};
+use crate::diff::causes::{DeciderTable, TurnIds, TurnedTraffic};
+use crate::diff::cells::{CellId, DiffCellTable};
+use crate::diff::matched_peers::{JointClass, MatchedPeers, PeerPlacement};
+use crate::diff::pairs::{PairGroup, PairGroups, PairWalk};
+use crate::diff::{ChangeReason, DecidedState, DiffState, OldNew, PeerId};
 use crate::inventory::Endpoint;
 use crate::net::{Direction, Family, Protocol, Side};
-use crate::packet::{Message, PortPair};
-use crate::packet_space::{self, ListWay, Traffic, TrafficId};
+use crate::packet::{IcmpMessage, PortPair};
+use crate::packet_space::{self, HeaderSetId, HeaderSpace, HostListStage};
 use crate::policy::HostEndpoint;
 
 /// What may pass otherwise between some.
 #[derive(Debug)]
-pub struct Change<'input> {
+pub struct ConnectionChange<'input> {
     /// All that might pass.
-    pub before: TrafficId,
+    pub before: HeaderSetId,
     /// All that may pass.
-    pub after: TrafficId,
+    pub after: HeaderSetId,
     /// What may pass now and might not, in parts of one cause each.
-    pub gained: Vec<Portion<'input>>,
+    pub gained: Vec<CausedTraffic<'input>>,
     /// What might pass and may not now, in parts of one cause each.
-    pub lost: Vec<Portion<'input>>,
+    pub lost: Vec<CausedTraffic<'input>>,
     /// The list of host endpoints that says so, where it is one; these are the near ends of the
     /// blocks then.
-    pub host: Option<AtHost>,
+    pub host: Option<HostEndpointEnd>,
     /// Between whom.
-    pub blocks: Vec<Block>,
+    pub blocks: Vec<PeerBlock>,
 }
 
 /// A list of host endpoints.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AtHost {
+pub struct HostEndpointEnd {
     /// The list, and what becomes of packets there.
-    pub way: ListWay,
+    pub way: HostListStage,
     /// The direction: ingress has the host endpoint for its destination.
     pub direction: Direction,
     /// The addresses at the node, or behind it, where it is so; none where it is so with all.
@@ -45,18 +45,18 @@ pub struct AtHost {
 
 /// Traffic that one cause lets through or stops.
 #[derive(Debug)]
-pub struct Portion<'input> {
+pub struct CausedTraffic<'input> {
     /// The traffic.
-    pub traffic: TrafficId,
+    pub traffic: HeaderSetId,
     /// Why: one reason for each direction in which the verdict turned.
-    pub reasons: Vec<Reason<'input>>,
+    pub reasons: Vec<ChangeReason<'input>>,
     /// One packet of it.
-    pub witness: Witness<'input>,
+    pub witness: ChangeWitness<'input>,
 }
 
 /// Each of some with each of others. What a single endpoint says to itself is not meant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Block {
+pub struct PeerBlock {
     /// Senders, in order.
     pub from: Vec<PeerId>,
     /// Receivers, in order.
@@ -67,24 +67,24 @@ pub struct Block {
 
 /// A packet that shows a change. Its ends are those of the state that allows it.
 #[derive(Debug, Clone)]
-pub struct Witness<'input> {
+pub struct ChangeWitness<'input> {
     /// The family.
     pub family: Family,
     /// The sender.
-    pub from: End<'input>,
+    pub from: WitnessEnd<'input>,
     /// The receiver.
-    pub to: End<'input>,
+    pub to: WitnessEnd<'input>,
     /// The protocol.
     pub protocol: Protocol,
     /// The ports, of a protocol that has them.
     pub ports: Option<PortPair>,
     /// The message, of ICMP and ICMPv6.
-    pub message: Option<Message>,
+    pub message: Option<IcmpMessage>,
 }
 
 /// An end of a witness.
 #[derive(Debug, Clone, Copy)]
-pub struct End<'input> {
+pub struct WitnessEnd<'input> {
     /// The endpoint; none outside.
     pub endpoint: Option<&'input Endpoint>,
     /// The host endpoint that is met there.
@@ -94,12 +94,12 @@ pub struct End<'input> {
 }
 
 /// What makes changes one: before, after, and the parts with their turns.
-pub(super) type Key = (TrafficId, TrafficId, Vec<Part>);
+pub(super) type ChangeKey = (HeaderSetId, HeaderSetId, Vec<TurnedPart>);
 /// What turned, in which state it passes, and why.
-pub(super) type Part = (State, TrafficId, Vec<Turn>);
+pub(super) type TurnedPart = (DiffState, HeaderSetId, Vec<TurnIds>);
 
 /// One side of a block.
-pub(super) struct Sides {
+pub(super) struct BlockSides {
     pub(super) endpoints: Vec<PeerId>,
     pub(super) outside: Vec<PeerId>,
 }
@@ -107,7 +107,7 @@ pub(super) struct Sides {
 /// Blocks in the making. Those between endpoints are of one family or both; addresses outside say
 /// their family themselves.
 #[derive(Default)]
-pub(super) struct Blocks {
+pub(super) struct BlockBuilder {
     between: BTreeMap<(Vec<PeerId>, Vec<PeerId>), BTreeSet<Family>>,
     /// By the receivers.
     from_outside: BTreeMap<Vec<PeerId>, (BTreeSet<PeerId>, BTreeSet<Family>)>,
@@ -115,8 +115,8 @@ pub(super) struct Blocks {
     to_outside: BTreeMap<Vec<PeerId>, (BTreeSet<PeerId>, BTreeSet<Family>)>,
 }
 
-impl Blocks {
-    pub(super) fn add(&mut self, from: Sides, to: Sides, family: Family) {
+impl BlockBuilder {
+    pub(super) fn add(&mut self, from: BlockSides, to: BlockSides, family: Family) {
         if !from.outside.is_empty() && !to.endpoints.is_empty() {
             let known = self.from_outside.entry(to.endpoints.clone()).or_default();
             known.0.extend(from.outside);
@@ -135,18 +135,21 @@ impl Blocks {
         }
     }
 
-    pub(super) fn finish(self) -> Vec<Block> {
+    pub(super) fn finish(self) -> Vec<PeerBlock> {
         let listed = |peers: BTreeSet<PeerId>| peers.into_iter().collect();
         let families = |families: BTreeSet<Family>| families.into_iter().collect();
-        let between = self.between.into_iter().map(|((from, to), known)| Block {
-            from,
-            to,
-            families: families(known),
-        });
+        let between = self
+            .between
+            .into_iter()
+            .map(|((from, to), known)| PeerBlock {
+                from,
+                to,
+                families: families(known),
+            });
         let entering = self
             .from_outside
             .into_iter()
-            .map(|(to, (from, known))| Block {
+            .map(|(to, (from, known))| PeerBlock {
                 from: listed(from),
                 to,
                 families: families(known),
@@ -154,7 +157,7 @@ impl Blocks {
         let leaving = self
             .to_outside
             .into_iter()
-            .map(|(from, (to, known))| Block {
+            .map(|(from, (to, known))| PeerBlock {
                 from,
                 to: listed(to),
                 families: families(known),
@@ -164,34 +167,36 @@ impl Blocks {
 }
 
 /// Makes changes of what is found.
-pub(super) struct Teller<'work, 'input> {
-    pub(super) both: Both<Known<'work, 'input>>,
-    pub(super) joint: &'work Joint<'input>,
-    pub(super) deciders: &'work Deciders<'input>,
+pub(super) struct ChangeBuilder<'work, 'input> {
+    pub(super) both: OldNew<DecidedState<'work, 'input>>,
+    pub(super) joint: &'work MatchedPeers<'input>,
+    pub(super) deciders: &'work DeciderTable<'input>,
 }
 
 /// All changes between endpoints and outside.
 pub(super) fn all<'input>(
-    cells: &mut Cells<'_, 'input>,
-    traffic: &mut Traffic,
-) -> Vec<Change<'input>> {
+    cells: &mut DiffCellTable<'_, 'input>,
+    traffic: &mut HeaderSpace,
+) -> Vec<ConnectionChange<'input>> {
     let counted = counted(traffic);
-    let find =
-        |cells: &Cells<'_, 'input>, pair, traffic: &mut Traffic| key(cells, pair, counted, traffic);
-    let groups = Walk::new(cells, traffic, find).groups();
-    let teller = Teller {
+    let find = |cells: &DiffCellTable<'_, 'input>, pair, traffic: &mut HeaderSpace| {
+        key(cells, pair, counted, traffic)
+    };
+    let groups = PairWalk::new(cells, traffic, find).groups();
+    let teller = ChangeBuilder {
         both: cells.both,
         joint: cells.joint,
         deciders: &cells.deciders,
     };
-    let change =
-        |(key, group): (&Key, &Group)| teller.change_of_group(key, (group, &groups), traffic);
+    let change = |(key, group): (&ChangeKey, &PairGroup)| {
+        teller.change_of_group(key, (group, &groups), traffic)
+    };
     groups.all.iter().filter_map(change).collect()
 }
 
 /// What counts: port 0 is reserved, and nobody listens there.
-pub(super) fn counted(traffic: &mut Traffic) -> TrafficId {
-    let is_zero = |class: &packet_space::Class| {
+pub(super) fn counted(traffic: &mut HeaderSpace) -> HeaderSetId {
+    let is_zero = |class: &packet_space::HeaderClass| {
         [Side::Source, Side::Destination]
             .into_iter()
             .any(|side| class.port(side) == Some((0, 0)))
@@ -201,11 +206,11 @@ pub(super) fn counted(traffic: &mut Traffic) -> TrafficId {
 
 /// What changes between a sender and a receiver; none where that is nothing.
 fn key(
-    cells: &Cells<'_, '_>,
+    cells: &DiffCellTable<'_, '_>,
     (leaving, entering): (CellId, CellId),
-    counted: TrafficId,
-    traffic: &mut Traffic,
-) -> Option<Key> {
+    counted: HeaderSetId,
+    traffic: &mut HeaderSpace,
+) -> Option<ChangeKey> {
     let (leaving, entering) = (cells.get(leaving)?, cells.get(entering)?);
     let before = traffic.and(leaving.seen.old, entering.seen.old);
     let after = traffic.and(leaving.seen.new, entering.seen.new);
@@ -220,22 +225,22 @@ fn key(
 
 /// What was gained and lost, by the directions in which the verdict turned, and by what turned it.
 pub(super) fn parts(
-    (before, after): (TrafficId, TrafficId),
-    turned: &[&[Turned]],
-    traffic: &mut Traffic,
-) -> Vec<Part> {
+    (before, after): (HeaderSetId, HeaderSetId),
+    turned: &[&[TurnedTraffic]],
+    traffic: &mut HeaderSpace,
+) -> Vec<TurnedPart> {
     let mut parts = Vec::new();
     for (state, all) in [
-        (State::New, traffic.less(after, before)),
-        (State::Old, traffic.less(before, after)),
+        (DiffState::New, traffic.less(after, before)),
+        (DiffState::Old, traffic.less(before, after)),
     ] {
-        let mut own = if all == Traffic::NONE {
+        let mut own = if all == HeaderSpace::NONE {
             Vec::new()
         } else {
             vec![(all, Vec::new())]
         };
         for turned in turned {
-            own = cut(own, turned, traffic);
+            own = split_by_turn(own, turned, traffic);
         }
         parts.extend(
             own.into_iter()
@@ -246,14 +251,14 @@ pub(super) fn parts(
 }
 
 /// Cuts parts further by what turned in one more direction.
-fn cut(
-    parts: Vec<(TrafficId, Vec<Turn>)>,
-    turned: &[Turned],
-    traffic: &mut Traffic,
-) -> Vec<(TrafficId, Vec<Turn>)> {
-    let mut cut: BTreeMap<Vec<Turn>, TrafficId> = BTreeMap::new();
-    let mut add = |turns: Vec<Turn>, part: TrafficId, traffic: &mut Traffic| {
-        let known = cut.entry(turns).or_insert(Traffic::NONE);
+fn split_by_turn(
+    parts: Vec<(HeaderSetId, Vec<TurnIds>)>,
+    turned: &[TurnedTraffic],
+    traffic: &mut HeaderSpace,
+) -> Vec<(HeaderSetId, Vec<TurnIds>)> {
+    let mut cut: BTreeMap<Vec<TurnIds>, HeaderSetId> = BTreeMap::new();
+    let mut add = |turns: Vec<TurnIds>, part: HeaderSetId, traffic: &mut HeaderSpace| {
+        let known = cut.entry(turns).or_insert(HeaderSpace::NONE);
         *known = traffic.or(*known, part);
     };
     for (mut rest, turns) in parts {
@@ -269,21 +274,21 @@ fn cut(
         add(turns, rest, traffic);
     }
     cut.into_iter()
-        .filter(|(_, part)| *part != Traffic::NONE)
+        .filter(|(_, part)| *part != HeaderSpace::NONE)
         .map(|(turns, part)| (part, turns))
         .collect()
 }
 
-impl<'input> Teller<'_, 'input> {
+impl<'input> ChangeBuilder<'_, 'input> {
     fn change_of_group(
         &self,
-        key: &Key,
-        (group, groups): (&Group, &Groups<Key>),
-        traffic: &Traffic,
-    ) -> Option<Change<'input>> {
+        key: &ChangeKey,
+        (group, groups): (&PairGroup, &PairGroups<ChangeKey>),
+        traffic: &HeaderSpace,
+    ) -> Option<ConnectionChange<'input>> {
         let (from, to) = group.first;
         let (source, destination) = (self.joint.classes.get(from)?, self.joint.classes.get(to)?);
-        let end = |class: &Class, state| self.end(class.example, state);
+        let end = |class: &JointClass, state| self.end(class.example, state);
         let ends = |state| (source.family, end(source, state), end(destination, state));
         self.change(key, (ends, self.blocks(group, groups)), traffic)
     }
@@ -291,14 +296,14 @@ impl<'input> Teller<'_, 'input> {
     /// A change in full, of what passes between some in a state.
     pub(super) fn change(
         &self,
-        (before, after, parts): &Key,
+        (before, after, parts): &ChangeKey,
         (ends, blocks): (
-            impl Fn(State) -> (Family, End<'input>, End<'input>),
-            Vec<Block>,
+            impl Fn(DiffState) -> (Family, WitnessEnd<'input>, WitnessEnd<'input>),
+            Vec<PeerBlock>,
         ),
-        traffic: &Traffic,
-    ) -> Option<Change<'input>> {
-        let mut change = Change {
+        traffic: &HeaderSpace,
+    ) -> Option<ConnectionChange<'input>> {
+        let mut change = ConnectionChange {
             before: *before,
             after: *after,
             gained: Vec::new(),
@@ -311,14 +316,14 @@ impl<'input> Teller<'_, 'input> {
                 .iter()
                 .map(|turn| self.deciders.reason(*turn))
                 .collect();
-            let portion = Portion {
+            let portion = CausedTraffic {
                 traffic: *part,
                 reasons,
                 witness: witness(ends(*state), *part, traffic)?,
             };
             match state {
-                State::New => change.gained.push(portion),
-                State::Old => change.lost.push(portion),
+                DiffState::New => change.gained.push(portion),
+                DiffState::Old => change.lost.push(portion),
             }
         }
         change
@@ -331,9 +336,9 @@ impl<'input> Teller<'_, 'input> {
     }
 
     /// A place of a class as the end of a witness.
-    pub(super) fn end(&self, spot: Both<Spot>, state: State) -> End<'input> {
-        let (spot, inventory) = (spot.of(state), self.both.of(state).resolved.inventory);
-        End {
+    pub(super) fn end(&self, spot: OldNew<PeerPlacement>, state: DiffState) -> WitnessEnd<'input> {
+        let (spot, inventory) = (spot.get(state), self.both.get(state).resolved.inventory);
+        WitnessEnd {
             endpoint: spot.endpoint.map(|id| inventory.endpoint(id)),
             host: None,
             address: spot.address,
@@ -341,8 +346,8 @@ impl<'input> Teller<'_, 'input> {
     }
 
     /// Pairs of classes as few blocks of peers.
-    fn blocks(&self, group: &Group, groups: &Groups<Key>) -> Vec<Block> {
-        let mut blocks = Blocks::default();
+    fn blocks(&self, group: &PairGroup, groups: &PairGroups<ChangeKey>) -> Vec<PeerBlock> {
+        let mut blocks = BlockBuilder::default();
         for (list, from) in &group.senders {
             let family = from
                 .first()
@@ -360,15 +365,15 @@ impl<'input> Teller<'_, 'input> {
     }
 
     /// The peers of some classes: endpoints, and addresses outside.
-    pub(super) fn sides(&self, classes: &[usize]) -> Sides {
+    pub(super) fn sides(&self, classes: &[usize]) -> BlockSides {
         let is_outside = |id: &PeerId| {
             self.joint
                 .peers
                 .get(id.index())
-                .is_some_and(super::Peer::is_outside)
+                .is_some_and(super::MatchedPeer::is_outside)
         };
         let (outside, endpoints) = self.peers(classes).into_iter().partition(is_outside);
-        Sides { endpoints, outside }
+        BlockSides { endpoints, outside }
     }
 
     pub(super) fn peers(&self, classes: &[usize]) -> Vec<PeerId> {
@@ -385,10 +390,10 @@ impl<'input> Teller<'_, 'input> {
 
 /// A packet of some traffic, of a protocol that the family has where there is any.
 fn witness<'input>(
-    (family, from, to): (Family, End<'input>, End<'input>),
-    part: TrafficId,
-    traffic: &Traffic,
-) -> Option<Witness<'input>> {
+    (family, from, to): (Family, WitnessEnd<'input>, WitnessEnd<'input>),
+    part: HeaderSetId,
+    traffic: &HeaderSpace,
+) -> Option<ChangeWitness<'input>> {
     let foreign = match family {
         Family::V4 => Protocol::ICMPV6,
         Family::V6 => Protocol::ICMP,
@@ -396,7 +401,7 @@ fn witness<'input>(
     let examples = || {
         traffic
             .classes(part)
-            .filter_map(packet_space::Class::example)
+            .filter_map(packet_space::HeaderClass::example)
     };
     let mut own = examples().filter(|(protocol, ..)| *protocol != foreign);
     // a class of senders' ports may have been cut below those that senders use
@@ -404,7 +409,7 @@ fn witness<'input>(
         .filter(|(protocol, ..)| *protocol != foreign)
         .find(|(_, ports, _)| ports.is_none_or(packet_space::is_usual));
     let (protocol, ports, message) = usual.or_else(|| own.next()).or_else(|| examples().next())?;
-    Some(Witness {
+    Some(ChangeWitness {
         family,
         from,
         to,

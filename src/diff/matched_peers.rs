@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
-use crate::diff::{Both, Known, State};
+use crate::diff::{DecidedState, DiffState, OldNew};
 use crate::inventory::{Endpoint, EndpointId, EndpointKind, Inventory};
 use crate::net::Family;
-use crate::packet_space::{ClassId, Place, Range};
+use crate::packet_space::{AddressRange, EndpointClassId, EndpointLocation};
 
 /// Position in [`Difference::peers`](super::Difference::peers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,16 +19,16 @@ pub struct PeerId(u32);
 
 /// Someone who sends and receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer<'input> {
+pub struct MatchedPeer<'input> {
     /// Who it is.
-    pub identity: Identity<'input>,
+    pub identity: MatchedIdentity<'input>,
     /// Its endpoints in each state, as they are numbered there.
     pub(super) endpoints: [Vec<EndpointId>; 2],
 }
 
 /// Who a peer is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Identity<'input> {
+pub enum MatchedIdentity<'input> {
     /// An endpoint, or all that have an owner.
     Endpoints {
         /// The namespace.
@@ -39,7 +39,7 @@ pub enum Identity<'input> {
         name: &'input str,
     },
     /// Addresses that no endpoint has, in order.
-    Outside(Vec<Range>),
+    Outside(Vec<AddressRange>),
     /// A host endpoint.
     Host {
         /// The node.
@@ -51,38 +51,39 @@ pub enum Identity<'input> {
 
 /// Places that are in one class in the old state and in one class in the new state.
 #[derive(Debug)]
-pub(super) struct Class {
+pub(super) struct JointClass {
     pub(super) family: Family,
-    pub(super) classes: Both<ClassId>,
+    pub(super) classes: OldNew<EndpointClassId>,
     /// Who has places in it, in order.
     pub(super) peers: Vec<PeerId>,
     /// One of its places.
-    pub(super) example: Both<Spot>,
+    pub(super) example: OldNew<PeerPlacement>,
     /// One on another node than that one, where there is any, so that each is elsewhere than one of
     /// them.
-    pub(super) elsewhere: Option<Both<Spot>>,
+    pub(super) elsewhere: Option<OldNew<PeerPlacement>>,
 }
 
 /// A place, and who has it.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Spot {
+pub(super) struct PeerPlacement {
     pub(super) endpoint: Option<EndpointId>,
     pub(super) address: Option<IpAddr>,
 }
 
 /// Everyone, and the classes of those who are in both.
 #[derive(Debug, Default)]
-pub(super) struct Joint<'input> {
-    pub(super) peers: Vec<Peer<'input>>,
-    pub(super) classes: Vec<Class>,
+pub(super) struct MatchedPeers<'input> {
+    pub(super) peers: Vec<MatchedPeer<'input>>,
+    pub(super) classes: Vec<JointClass>,
     /// For every peer that is in one state only, that state.
-    pub(super) sole: BTreeMap<PeerId, State>,
+    pub(super) sole: BTreeMap<PeerId, DiffState>,
     /// The classes here of each class there.
-    within: Both<Vec<Vec<usize>>>,
+    within: OldNew<Vec<Vec<usize>>>,
 }
 
 /// Classes by what makes one.
-type Made = IndexMap<(Family, ClassId, ClassId), Class, FxBuildHasher>;
+type JointClassBuilder =
+    IndexMap<(Family, EndpointClassId, EndpointClassId), JointClass, FxBuildHasher>;
 
 impl PeerId {
     /// The peer at a position.
@@ -96,42 +97,43 @@ impl PeerId {
     }
 }
 
-impl Peer<'_> {
+impl MatchedPeer<'_> {
     /// Whether these are addresses outside.
     pub fn is_outside(&self) -> bool {
-        matches!(self.identity, Identity::Outside(_))
+        matches!(self.identity, MatchedIdentity::Outside(_))
     }
 
     /// Whether it is one endpoint, whose traffic to itself is nobody's business.
     pub fn is_single(&self) -> bool {
         matches!(
             self.identity,
-            Identity::Endpoints {
+            MatchedIdentity::Endpoints {
                 kind: "Pod" | "WorkloadEndpoint",
                 ..
             }
         )
     }
 
-    pub(super) fn endpoints(&self, state: State) -> &[EndpointId] {
+    pub(super) fn endpoints(&self, state: DiffState) -> &[EndpointId] {
         let [old, new] = &self.endpoints;
         match state {
-            State::Old => old,
-            State::New => new,
+            DiffState::Old => old,
+            DiffState::New => new,
         }
     }
 }
 
-impl<'input> Joint<'input> {
-    pub(super) fn of(both: Both<Known<'_, 'input>>) -> Self {
+impl<'input> MatchedPeers<'input> {
+    pub(super) fn new(both: OldNew<DecidedState<'_, 'input>>) -> Self {
         let mut joint = Self::default();
-        let mut made = Made::default();
+        let mut made = JointClassBuilder::default();
         joint.add_endpoints(both, &mut made);
         joint.add_outside(both, &mut made);
         joint.classes = made.into_values().collect();
-        let within =
-            |known: Known<'_, '_>| known.space.places.classes().map(|_| Vec::new()).collect();
-        joint.within = Both {
+        let within = |known: DecidedState<'_, '_>| {
+            known.space.places.classes().map(|_| Vec::new()).collect()
+        };
+        joint.within = OldNew {
             old: within(both.old),
             new: within(both.new),
         };
@@ -153,9 +155,9 @@ impl<'input> Joint<'input> {
     }
 
     /// The classes here of a class of a state, in order.
-    pub(super) fn within(&self, state: State, class: ClassId) -> &[usize] {
+    pub(super) fn within(&self, state: DiffState, class: EndpointClassId) -> &[usize] {
         self.within
-            .of(state)
+            .get(state)
             .get(class.index())
             .map_or(&[], Vec::as_slice)
     }
@@ -172,9 +174,9 @@ impl<'input> Joint<'input> {
     }
 
     /// The class of an address that is no endpoint's in either state.
-    pub(super) fn at(&self, both: Both<Known<'_, '_>>, address: IpAddr) -> Option<usize> {
+    pub(super) fn at(&self, both: OldNew<DecidedState<'_, '_>>, address: IpAddr) -> Option<usize> {
         let [old, new] = [both.old, both.new].map(|known| known.space.places.at(address, None));
-        let within = self.within(State::Old, old?).iter();
+        let within = self.within(DiffState::Old, old?).iter();
         within.copied().find(|index| {
             self.classes
                 .get(*index)
@@ -182,16 +184,23 @@ impl<'input> Joint<'input> {
         })
     }
 
-    fn add_endpoints(&mut self, both: Both<Known<'_, 'input>>, made: &mut Made) {
-        let mut named: BTreeMap<Identity<'input>, [Vec<EndpointId>; 2]> = BTreeMap::new();
+    fn add_endpoints(
+        &mut self,
+        both: OldNew<DecidedState<'_, 'input>>,
+        made: &mut JointClassBuilder,
+    ) {
+        let mut named: BTreeMap<MatchedIdentity<'input>, [Vec<EndpointId>; 2]> = BTreeMap::new();
         let inventories: [&'input Inventory; 2] =
             [both.old.resolved.inventory, both.new.resolved.inventory];
-        for (inventory, state) in inventories.into_iter().zip([State::Old, State::New]) {
+        for (inventory, state) in inventories
+            .into_iter()
+            .zip([DiffState::Old, DiffState::New])
+        {
             for (id, endpoint) in inventory.endpoints_with_ids() {
                 let [old, new] = named.entry(identity(endpoint)).or_default();
                 match state {
-                    State::Old => old.push(id),
-                    State::New => new.push(id),
+                    DiffState::Old => old.push(id),
+                    DiffState::New => new.push(id),
                 }
             }
         }
@@ -199,13 +208,13 @@ impl<'input> Joint<'input> {
             let id = PeerId::at(self.peers.len());
             let [old, new] = &endpoints;
             match (old.is_empty(), new.is_empty()) {
-                (true, _) => drop(self.sole.insert(id, State::New)),
-                (false, true) => drop(self.sole.insert(id, State::Old)),
+                (true, _) => drop(self.sole.insert(id, DiffState::New)),
+                (false, true) => drop(self.sole.insert(id, DiffState::Old)),
                 (false, false) => counterparts(both, old, new)
                     .into_iter()
                     .for_each(|pair| add_pair(both, (id, pair), made)),
             }
-            self.peers.push(Peer {
+            self.peers.push(MatchedPeer {
                 identity,
                 endpoints,
             });
@@ -213,12 +222,17 @@ impl<'input> Joint<'input> {
     }
 
     /// The addresses that no endpoint has in either state, by the classes that they are in.
-    fn add_outside(&mut self, both: Both<Known<'_, 'input>>, made: &mut Made) {
+    fn add_outside(
+        &mut self,
+        both: OldNew<DecidedState<'_, 'input>>,
+        made: &mut JointClassBuilder,
+    ) {
         let old = outside(both.old);
-        let mut ranges: BTreeMap<(Family, ClassId, ClassId), Vec<Range>> = BTreeMap::new();
+        let mut ranges: BTreeMap<(Family, EndpointClassId, EndpointClassId), Vec<AddressRange>> =
+            BTreeMap::new();
         let mut from = 0;
         for (range, class) in outside(both.new) {
-            let ends_before = |(other, _): &(Range, ClassId)| {
+            let ends_before = |(other, _): &(AddressRange, EndpointClassId)| {
                 (other.family, other.last) < (range.family, range.first)
             };
             from += old
@@ -229,7 +243,7 @@ impl<'input> Joint<'input> {
             for (other, known) in reached
                 .take_while(|(other, _)| (other.family, other.first) <= (range.family, range.last))
             {
-                let common = Range {
+                let common = AddressRange {
                     first: range.first.max(other.first),
                     last: range.last.min(other.last),
                     ..range
@@ -243,31 +257,31 @@ impl<'input> Joint<'input> {
         let mut sorted: Vec<_> = ranges.into_iter().collect();
         sorted.sort_by(|left, right| left.1.cmp(&right.1));
         for ((family, old, new), ranges) in sorted {
-            let spot = Spot {
+            let spot = PeerPlacement {
                 endpoint: None,
-                address: ranges.first().map(Range::first_address),
+                address: ranges.first().map(AddressRange::first_address),
             };
             let peers = vec![PeerId::at(self.peers.len())];
-            let class = Class {
+            let class = JointClass {
                 family,
-                classes: Both { old, new },
+                classes: OldNew { old, new },
                 peers,
-                example: Both {
+                example: OldNew {
                     old: spot,
                     new: spot,
                 },
                 elsewhere: None,
             };
             made.insert((family, old, new), class);
-            self.peers.push(Peer {
-                identity: Identity::Outside(ranges),
+            self.peers.push(MatchedPeer {
+                identity: MatchedIdentity::Outside(ranges),
                 endpoints: [Vec::new(), Vec::new()],
             });
         }
     }
 }
 
-fn identity(endpoint: &Endpoint) -> Identity<'_> {
+fn identity(endpoint: &Endpoint) -> MatchedIdentity<'_> {
     let own: (&str, &str) = match endpoint.kind {
         EndpointKind::Pod => ("Pod", &endpoint.name),
         EndpointKind::WorkloadEndpoint => ("WorkloadEndpoint", &endpoint.name),
@@ -279,7 +293,7 @@ fn identity(endpoint: &Endpoint) -> Identity<'_> {
         .last()
         .filter(|owner| &*owner.kind != "Node");
     let (kind, name) = owner.map_or(own, |owner| (&owner.kind, &owner.name));
-    Identity::Endpoints {
+    MatchedIdentity::Endpoints {
         namespace: &endpoint.namespace,
         kind,
         name,
@@ -289,7 +303,7 @@ fn identity(endpoint: &Endpoint) -> Identity<'_> {
 /// For every endpoint of a peer those of the other state that it is to be compared with: the one of
 /// its name; else one with its labels; else all.
 fn counterparts(
-    both: Both<Known<'_, '_>>,
+    both: OldNew<DecidedState<'_, '_>>,
     old: &[EndpointId],
     new: &[EndpointId],
 ) -> Vec<(EndpointId, EndpointId)> {
@@ -297,14 +311,14 @@ fn counterparts(
     let by_name: FxHashMap<(&str, &str), EndpointId> = old
         .iter()
         .map(|id| (before.endpoint(*id), *id))
-        .map(|(endpoint, id)| ((endpoint.kind.word(), &*endpoint.name), id))
+        .map(|(endpoint, id)| ((endpoint.kind.label(), &*endpoint.name), id))
         .collect();
     let mut pairs = Vec::new();
     let mut found: FxHashSet<EndpointId> = FxHashSet::default();
     let mut others = Vec::new();
     for id in new {
         let endpoint = after.endpoint(*id);
-        match by_name.get(&(endpoint.kind.word(), &*endpoint.name)) {
+        match by_name.get(&(endpoint.kind.label(), &*endpoint.name)) {
             Some(same) => {
                 found.insert(*same);
                 pairs.push((*same, *id));
@@ -360,9 +374,9 @@ fn by_labels<'inventory>(
 
 /// The places of two endpoints that correspond: of one address, else of one family.
 fn add_pair(
-    both: Both<Known<'_, '_>>,
+    both: OldNew<DecidedState<'_, '_>>,
     (peer, (old, new)): (PeerId, (EndpointId, EndpointId)),
-    made: &mut Made,
+    made: &mut JointClassBuilder,
 ) {
     let before = both.old.space.places.of_endpoint(old);
     for place in both.new.space.places.of_endpoint(new) {
@@ -373,27 +387,27 @@ fn add_pair(
         else {
             continue;
         };
-        let spot = |endpoint: EndpointId, place: &Place| Spot {
+        let spot = |endpoint: EndpointId, place: &EndpointLocation| PeerPlacement {
             endpoint: Some(endpoint),
             address: place.address,
         };
         let class = made
             .entry((place.family, other.class, place.class))
-            .or_insert_with(|| Class {
+            .or_insert_with(|| JointClass {
                 family: place.family,
-                classes: Both {
+                classes: OldNew {
                     old: other.class,
                     new: place.class,
                 },
                 peers: Vec::new(),
-                example: Both {
+                example: OldNew {
                     old: spot(old, other),
                     new: spot(new, place),
                 },
                 elsewhere: None,
             });
         if class.elsewhere.is_none() {
-            let own = Both {
+            let own = OldNew {
                 old: spot(old, other),
                 new: spot(new, place),
             };
@@ -408,10 +422,10 @@ fn add_pair(
 
 /// The nodes of a place in each state; none where it is on no known one.
 pub(super) fn nodes<'known>(
-    both: Both<Known<'known, '_>>,
-    spot: &Both<Spot>,
+    both: OldNew<DecidedState<'known, '_>>,
+    spot: &OldNew<PeerPlacement>,
 ) -> [Option<&'known str>; 2] {
-    let name = |known: Known<'known, '_>, spot: &Spot| {
+    let name = |known: DecidedState<'known, '_>, spot: &PeerPlacement| {
         let inventory = known.resolved.inventory;
         spot.endpoint
             .and_then(|id| inventory.endpoint(id).node)
@@ -421,9 +435,9 @@ pub(super) fn nodes<'known>(
 }
 
 /// The ranges outside of a state with their classes, in order.
-fn outside(known: Known<'_, '_>) -> Vec<(Range, ClassId)> {
+fn outside(known: DecidedState<'_, '_>) -> Vec<(AddressRange, EndpointClassId)> {
     let classes = known.space.places.classes();
-    let mut ranges: Vec<(Range, ClassId)> = classes
+    let mut ranges: Vec<(AddressRange, EndpointClassId)> = classes
         .flat_map(|(id, class)| class.outside.iter().map(move |range| (*range, id)))
         .collect();
     ranges.sort_unstable();

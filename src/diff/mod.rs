@@ -1,7 +1,7 @@
 //! What two states of a cluster allow otherwise, over the whole packet space, and which rules are
 //! the cause.
 //!
-//! In: [`Resolved`] policy, old and new. Out: [`Difference`]: changes of what may pass between
+//! In: [`ResolvedPolicy`] policy, old and new. Out: [`ConnectionDiff`]: changes of what may pass between
 //! those who are in both, each with a witness packet and the rules that decide about it then and
 //! now, those at host endpoints among them; endpoints that are new or gone, apart from them.
 //! Absent: words, and nodes' scripts.
@@ -21,24 +21,26 @@ mod matched_peers;
 mod pairs;
 mod unmatched_peers;
 
-pub use causes::{Decider, Reason};
-pub use changes::{AtHost, Block, Change, End, Portion, Witness};
-pub use matched_peers::{Identity, Peer, PeerId};
-pub use unmatched_peers::{Connections, Sole};
+pub use causes::{ChangeReason, DecidingRule};
+pub use changes::{
+    CausedTraffic, ChangeWitness, ConnectionChange, HostEndpointEnd, PeerBlock, WitnessEnd,
+};
+pub use matched_peers::{MatchedIdentity, MatchedPeer, PeerId};
+pub use unmatched_peers::{UnmatchedConnections, UnmatchedPeers};
 
 use std::net::IpAddr;
 
 use crate::connectivity::peers;
-use crate::diff::cells::Cells;
-use crate::diff::host_endpoints::Exempt;
-use crate::options::Options;
-use crate::packet_space::{Cuts, Range, Space, Traffic};
-use crate::policy::List;
-use crate::resolve::Resolved;
+use crate::diff::cells::DiffCellTable;
+use crate::diff::host_endpoints::BypassTraffic;
+use crate::options::CompileOptions;
+use crate::packet_space::{AddressRange, ClusterSpace, HeaderSpace, PartitionBuilder};
+use crate::policy::PolicyListKind;
+use crate::resolve::ResolvedPolicy;
 
 /// One of the two states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
+pub enum DiffState {
     /// Before.
     Old,
     /// After.
@@ -47,7 +49,7 @@ pub enum State {
 
 /// Something of both states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Both<T> {
+pub struct OldNew<T> {
     /// Before.
     pub old: T,
     /// After.
@@ -56,69 +58,69 @@ pub struct Both<T> {
 
 /// All that differs.
 #[derive(Debug)]
-pub struct Difference<'input> {
+pub struct ConnectionDiff<'input> {
     /// What the sets of packets below are of.
-    pub traffic: Traffic,
+    pub traffic: HeaderSpace,
     /// Everyone in either state, in order; see [`PeerId`].
-    pub peers: Vec<Peer<'input>>,
+    pub peers: Vec<MatchedPeer<'input>>,
     /// What may pass otherwise, between those who are in both; those that gain something first.
-    pub changes: Vec<Change<'input>>,
+    pub changes: Vec<ConnectionChange<'input>>,
     /// Endpoints that are in one state only, in order.
-    pub sole: Both<Vec<Sole>>,
+    pub sole: OldNew<Vec<UnmatchedPeers>>,
     /// The addresses of all endpoints of either state, in order.
     taken: Vec<IpAddr>,
 }
 
-impl<T> Both<T> {
+impl<T> OldNew<T> {
     /// The one of a state.
-    pub fn of(&self, state: State) -> &T {
+    pub fn get(&self, state: DiffState) -> &T {
         match state {
-            State::Old => &self.old,
-            State::New => &self.new,
+            DiffState::Old => &self.old,
+            DiffState::New => &self.new,
         }
     }
 }
 
 /// A state with its space.
 #[derive(Debug, Clone, Copy)]
-struct Known<'known, 'input> {
-    resolved: &'known Resolved<'input>,
-    space: &'known Space<'input>,
+struct DecidedState<'known, 'input> {
+    resolved: &'known ResolvedPolicy<'input>,
+    space: &'known ClusterSpace<'input>,
 }
 
 /// Everything that differs between two states, whose nodes have these options.
 pub fn between<'input>(
-    old: &Resolved<'input>,
-    new: &Resolved<'input>,
-    options: &Options,
-) -> Difference<'input> {
+    old: &ResolvedPolicy<'input>,
+    new: &ResolvedPolicy<'input>,
+    options: &CompileOptions,
+) -> ConnectionDiff<'input> {
     let states = [old, new];
     let has_hosts = states
         .iter()
         .any(|state| state.host_endpoints_with_ids().next().is_some());
-    let exempt = Exempt::of(&options.failsafes);
-    let mut cuts = Cuts::default();
+    let exempt = BypassTraffic::from_failsafes(&options.failsafes);
+    let mut cuts = PartitionBuilder::default();
     states.iter().for_each(|state| cuts.of_policy(state));
     if has_hosts {
-        exempt.cut(states.iter().any(|state| has_untracked(state)), &mut cuts);
+        exempt.add_cuts(states.iter().any(|state| has_untracked(state)), &mut cuts);
     }
-    let mut traffic = Traffic::of(&cuts);
+    let mut traffic = HeaderSpace::of(&cuts);
     let [then, now] = states.map(|state| match has_hosts {
-        true => Space::with_hosts(state, exempt.prefixes(), &mut traffic),
-        false => Space::of(state, &mut traffic),
+        true => ClusterSpace::with_hosts(state, exempt.prefixes(), &mut traffic),
+        false => ClusterSpace::new(state, &mut traffic),
     });
-    let both = Both {
-        old: Known {
+    let both = OldNew {
+        old: DecidedState {
             resolved: old,
             space: &then,
         },
-        new: Known {
+        new: DecidedState {
             resolved: new,
             space: &now,
         },
     };
-    let joint = matched_peers::Joint::of(both);
-    let mut cells = Cells::of(both, &joint);
+    let joint = matched_peers::MatchedPeers::new(both);
+    let mut cells = DiffCellTable::new(both, &joint);
     let mut changes = changes::all(&mut cells, &mut traffic);
     let (of_hosts, hosts) = if has_hosts {
         host_endpoints::all(&mut cells, exempt, &mut traffic)
@@ -133,12 +135,12 @@ pub fn between<'input>(
             change.blocks.first().cloned(),
         )
     });
-    let sole = Both {
-        old: unmatched_peers::all(both.old, &joint, State::Old, &mut traffic),
-        new: unmatched_peers::all(both.new, &joint, State::New, &mut traffic),
+    let sole = OldNew {
+        old: unmatched_peers::all(both.old, &joint, DiffState::Old, &mut traffic),
+        new: unmatched_peers::all(both.new, &joint, DiffState::New, &mut traffic),
     };
     let peers = joint.peers.into_iter().chain(hosts).collect();
-    Difference {
+    ConnectionDiff {
         traffic,
         peers,
         changes,
@@ -147,43 +149,44 @@ pub fn between<'input>(
     }
 }
 
-fn has_untracked(state: &Resolved<'_>) -> bool {
+fn has_untracked(state: &ResolvedPolicy<'_>) -> bool {
     state
         .policies
         .policies()
-        .any(|(_, policy)| policy.is_on(List::Untracked))
+        .any(|(_, policy)| policy.is_on(PolicyListKind::Untracked))
 }
 
-impl Difference<'_> {
+impl ConnectionDiff<'_> {
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.sole.old.is_empty() && self.sole.new.is_empty()
     }
 
     /// The peer of an id.
-    pub fn peer(&self, id: PeerId) -> Option<&Peer<'_>> {
+    pub fn peer(&self, id: PeerId) -> Option<&MatchedPeer<'_>> {
         self.peers.get(id.index())
     }
 
     /// The addresses outside that some peers are, as few ranges: those of endpoints that lie among
     /// them are left in.
-    pub fn ranges(&self, peers: &[PeerId]) -> Vec<Range> {
+    pub fn ranges(&self, peers: &[PeerId]) -> Vec<AddressRange> {
         let outside = peers
             .iter()
             .filter_map(|id| self.peer(*id))
             .filter_map(|peer| match &peer.identity {
-                Identity::Outside(ranges) => Some(ranges),
-                Identity::Endpoints { .. } | Identity::Host { .. } => None,
+                MatchedIdentity::Outside(ranges) => Some(ranges),
+                MatchedIdentity::Endpoints { .. } | MatchedIdentity::Host { .. } => None,
             });
-        let mut ranges: Vec<Range> = outside.flatten().copied().collect();
+        let mut ranges: Vec<AddressRange> = outside.flatten().copied().collect();
         ranges.sort_unstable();
         peers::around(&ranges, &self.taken)
     }
 
     /// How many pairs of peers a block has.
-    pub fn pairs(&self, block: &Block) -> usize {
+    pub fn pairs(&self, block: &PeerBlock) -> usize {
         let is_itself = |id: &&PeerId| {
-            block.to.binary_search(id).is_ok() && self.peer(**id).is_some_and(Peer::is_single)
+            block.to.binary_search(id).is_ok()
+                && self.peer(**id).is_some_and(MatchedPeer::is_single)
         };
         block.from.len() * block.to.len() - block.from.iter().filter(is_itself).count()
     }

@@ -9,94 +9,94 @@ use std::collections::BTreeMap;
 use indexmap::{IndexMap, IndexSet};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::diff::Both;
-use crate::diff::causes::{Near, Speaker};
-use crate::diff::cells::{CellId, Cells, Row};
+use crate::diff::OldNew;
+use crate::diff::causes::{LocalSide, PolicySpeaker};
+use crate::diff::cells::{CellId, DiffCellTable, DiffRow};
 use crate::net::{Direction, Family};
-use crate::packet_space::{Traffic, ViewId};
+use crate::packet_space::{HeaderSpace, PolicyProfileId};
 
 /// Positions of two joint classes: sender, receiver.
-pub(super) type Pair = (usize, usize);
+pub(super) type ClassPairId = (usize, usize);
 
 /// Pairs that fare alike, and what they have in common.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(super) struct PairGroup {
     /// The first of them.
-    pub(super) first: Pair,
+    pub(super) first: ClassPairId,
     /// Senders by receivers; all in order.
-    pub(super) senders: BTreeMap<ListId, Vec<usize>>,
+    pub(super) senders: BTreeMap<ReceiverListId, Vec<usize>>,
 }
 
 /// Position of a list of receivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct ListId(usize);
+pub(super) struct ReceiverListId(usize);
 
 /// All pairs, by what makes them one group.
 #[derive(Debug)]
-pub(super) struct Groups<Key> {
-    pub(super) all: IndexMap<Key, Group, FxBuildHasher>,
+pub(super) struct PairGroups<Key> {
+    pub(super) all: IndexMap<Key, PairGroup, FxBuildHasher>,
     lists: IndexSet<Vec<usize>, FxBuildHasher>,
 }
 
 /// Classes that say the same in a direction.
 #[derive(Debug)]
-struct Alike {
-    near: Both<Near>,
+struct AlikeClasses {
+    near: OldNew<LocalSide>,
     family: Family,
     members: Vec<usize>,
     is_touched: bool,
     /// What they say; made when it is asked for.
-    row: Option<Row>,
+    row: Option<DiffRow>,
 }
 
 /// What makes classes alike.
-type AlikeKey = (Family, Both<ViewId>, Both<usize>);
+type AlikeKey = (Family, OldNew<PolicyProfileId>, OldNew<usize>);
 
 /// All classes in one direction.
 #[derive(Debug)]
-struct Side {
+struct ClassesOfDirection {
     direction: Direction,
-    all: Vec<Alike>,
+    all: Vec<AlikeClasses>,
     /// For every class, its position there.
     of_class: Vec<usize>,
 }
 
 /// Goes through the pairs.
-pub(super) struct Walk<'walk, 'work, 'input, Key, Find> {
-    pub(super) cells: &'walk mut Cells<'work, 'input>,
-    pub(super) traffic: &'walk mut Traffic,
+pub(super) struct PairWalk<'walk, 'work, 'input, Key, Find> {
+    pub(super) cells: &'walk mut DiffCellTable<'work, 'input>,
+    pub(super) traffic: &'walk mut HeaderSpace,
     /// What makes a group of what sender and receiver say; none where nothing changes.
     pub(super) find: Find,
-    groups: Groups<Key>,
+    groups: PairGroups<Key>,
     known: FxHashMap<(CellId, CellId), Option<usize>>,
 }
 
-impl<Key> Groups<Key> {
+impl<Key> PairGroups<Key> {
     /// The receivers of a list.
-    pub(super) fn receivers(&self, list: ListId) -> &[usize] {
+    pub(super) fn receivers(&self, list: ReceiverListId) -> &[usize] {
         self.lists.get_index(list.0).map_or(&[], Vec::as_slice)
     }
 }
 
-impl Side {
-    fn of(cells: &mut Cells<'_, '_>, direction: Direction) -> Self {
+impl ClassesOfDirection {
+    fn new(cells: &mut DiffCellTable<'_, '_>, direction: Direction) -> Self {
         let mut side = Self {
             direction,
             all: Vec::new(),
             of_class: Vec::new(),
         };
         let mut known: FxHashMap<AlikeKey, usize> = FxHashMap::default();
-        let mut touched: FxHashMap<Both<ViewId>, bool> = FxHashMap::default();
+        let mut touched: FxHashMap<OldNew<PolicyProfileId>, bool> = FxHashMap::default();
         for (index, class) in cells.joint.classes.iter().enumerate() {
-            let near = |known: crate::diff::Known<'_, '_>, class| Near {
+            let near = |known: crate::diff::DecidedState<'_, '_>, class| LocalSide {
                 view: known.space.relation.view(class, direction),
-                speaker: Speaker::Class(class),
+                speaker: PolicySpeaker::Class(class),
             };
-            let near = Both {
+            let near = OldNew {
                 old: near(cells.both.old, class.classes.old),
                 new: near(cells.both.new, class.classes.new),
             };
-            let views = Both {
+            let views = OldNew {
                 old: near.old.view,
                 new: near.new.view,
             };
@@ -109,7 +109,7 @@ impl Side {
                     let is_touched = *touched
                         .entry(views)
                         .or_insert_with(|| cells.is_touched(views));
-                    side.all.push(Alike {
+                    side.all.push(AlikeClasses {
                         near,
                         family: class.family,
                         members: Vec::new(),
@@ -127,7 +127,12 @@ impl Side {
         side
     }
 
-    fn make(&mut self, position: usize, cells: &mut Cells<'_, '_>, traffic: &mut Traffic) {
+    fn make(
+        &mut self,
+        position: usize,
+        cells: &mut DiffCellTable<'_, '_>,
+        traffic: &mut HeaderSpace,
+    ) {
         let Some(alike) = self
             .all
             .get_mut(position)
@@ -138,18 +143,18 @@ impl Side {
         alike.row = Some(cells.row(alike.near, self.direction, traffic));
     }
 
-    fn row(&self, position: usize) -> Option<&Row> {
+    fn row(&self, position: usize) -> Option<&DiffRow> {
         self.all.get(position).and_then(|alike| alike.row.as_ref())
     }
 
-    fn at(&self, class: usize) -> Option<&Alike> {
+    fn at(&self, class: usize) -> Option<&AlikeClasses> {
         self.of_class
             .get(class)
             .and_then(|position| self.all.get(*position))
     }
 
     /// The pairs of which it names the other class, and says something else of it than before.
-    fn named_pairs(&self, cells: &Cells<'_, '_>) -> Vec<Pair> {
+    fn named_pairs(&self, cells: &DiffCellTable<'_, '_>) -> Vec<ClassPairId> {
         let mut pairs = Vec::new();
         for alike in self.all.iter().filter(|alike| alike.is_touched) {
             let differing = alike
@@ -189,7 +194,7 @@ impl Side {
     }
 
     /// What all say with a class that these rows name.
-    fn entering(&self, named: &[(usize, CellId)]) -> impl Iterator<Item = (&Alike, CellId)> {
+    fn entering(&self, named: &[(usize, CellId)]) -> impl Iterator<Item = (&AlikeClasses, CellId)> {
         let mut named = named.iter().peekable();
         self.all.iter().enumerate().map(move |(position, alike)| {
             let by_default = || {
@@ -209,7 +214,11 @@ impl Side {
     }
 
     /// Makes the rows that differ; gives whether any differs with most classes.
-    fn make_touched(&mut self, cells: &mut Cells<'_, '_>, traffic: &mut Traffic) -> bool {
+    fn make_touched(
+        &mut self,
+        cells: &mut DiffCellTable<'_, '_>,
+        traffic: &mut HeaderSpace,
+    ) -> bool {
         let mut is_wide = false;
         for position in 0..self.all.len() {
             if self.all.get(position).is_some_and(|alike| alike.is_touched) {
@@ -223,16 +232,17 @@ impl Side {
     }
 }
 
-impl<'walk, 'work, 'input, Key: std::hash::Hash + Eq, Find> Walk<'walk, 'work, 'input, Key, Find>
+impl<'walk, 'work, 'input, Key: std::hash::Hash + Eq, Find>
+    PairWalk<'walk, 'work, 'input, Key, Find>
 where
-    Find: FnMut(&Cells<'work, 'input>, (CellId, CellId), &mut Traffic) -> Option<Key>,
+    Find: FnMut(&DiffCellTable<'work, 'input>, (CellId, CellId), &mut HeaderSpace) -> Option<Key>,
 {
     pub(super) fn new(
-        cells: &'walk mut Cells<'work, 'input>,
-        traffic: &'walk mut Traffic,
+        cells: &'walk mut DiffCellTable<'work, 'input>,
+        traffic: &'walk mut HeaderSpace,
         find: Find,
     ) -> Self {
-        let groups = Groups {
+        let groups = PairGroups {
             all: IndexMap::default(),
             lists: IndexSet::default(),
         };
@@ -246,9 +256,9 @@ where
     }
 
     /// All groups.
-    pub(super) fn groups(mut self) -> Groups<Key> {
+    pub(super) fn groups(mut self) -> PairGroups<Key> {
         let [mut senders, mut receivers] = [Direction::Egress, Direction::Ingress]
-            .map(|direction| Side::of(self.cells, direction));
+            .map(|direction| ClassesOfDirection::new(self.cells, direction));
         let is_wide =
             [&mut senders, &mut receivers].map(|side| side.make_touched(self.cells, self.traffic));
         if is_wide.contains(&true) {
@@ -260,8 +270,8 @@ where
     }
 
     /// Only pairs of which one side names the other.
-    fn named_pairs(&mut self, senders: &Side, receivers: &Side) {
-        let mut pairs: Vec<Pair> = [senders, receivers]
+    fn named_pairs(&mut self, senders: &ClassesOfDirection, receivers: &ClassesOfDirection) {
+        let mut pairs: Vec<ClassPairId> = [senders, receivers]
             .into_iter()
             .flat_map(|side| side.named_pairs(self.cells))
             .collect();
@@ -284,8 +294,8 @@ where
 
     fn group_of_named(
         &mut self,
-        (from, to): Pair,
-        (senders, receivers): (&Side, &Side),
+        (from, to): ClassPairId,
+        (senders, receivers): (&ClassesOfDirection, &ClassesOfDirection),
     ) -> Option<usize> {
         let (sender, receiver) = (senders.at(from)?, receivers.at(to)?);
         let leaving = self
@@ -297,7 +307,7 @@ where
         self.group((leaving, entering), (from, to))
     }
 
-    fn all_pairs(&mut self, senders: &mut Side, receivers: &mut Side) {
+    fn all_pairs(&mut self, senders: &mut ClassesOfDirection, receivers: &mut ClassesOfDirection) {
         (0..receivers.all.len())
             .for_each(|position| receivers.make(position, self.cells, self.traffic));
         let naming = receivers.naming();
@@ -328,8 +338,8 @@ where
     /// One sender, with what the receivers say.
     fn with_receivers<'side>(
         &mut self,
-        (from, alike): (usize, &Alike),
-        entering: impl Iterator<Item = (&'side Alike, CellId)>,
+        (from, alike): (usize, &AlikeClasses),
+        entering: impl Iterator<Item = (&'side AlikeClasses, CellId)>,
         leaving: &[CellId],
     ) {
         let mut found: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -345,7 +355,7 @@ where
     /// A sender and receivers that say the same.
     fn between(
         &mut self,
-        (from, receiver): (usize, &Alike),
+        (from, receiver): (usize, &AlikeClasses),
         (leaving, entering): (&[CellId], CellId),
         found: &mut BTreeMap<usize, Vec<usize>>,
     ) {
@@ -369,7 +379,7 @@ where
     }
 
     /// The group of a pair; none where nothing changes.
-    fn group(&mut self, cells: (CellId, CellId), pair: Pair) -> Option<usize> {
+    fn group(&mut self, cells: (CellId, CellId), pair: ClassPairId) -> Option<usize> {
         if let Some(known) = self.known.get(&cells) {
             return *known;
         }
@@ -377,7 +387,7 @@ where
         let group = key.map(|key| {
             let entry = self.groups.all.entry(key);
             let index = entry.index();
-            entry.or_insert_with(|| Group {
+            entry.or_insert_with(|| PairGroup {
                 first: pair,
                 senders: BTreeMap::new(),
             });
@@ -391,7 +401,7 @@ where
     fn keep(&mut self, from: usize, found: BTreeMap<usize, Vec<usize>>) {
         for (group, to) in found {
             let first = to.first().map(|to| (from, *to));
-            let list = ListId(self.groups.lists.insert_full(to).0);
+            let list = ReceiverListId(self.groups.lists.insert_full(to).0);
             if let Some((_, group)) = self.groups.all.get_index_mut(group) {
                 group.first = first.map_or(group.first, |first| first.min(group.first));
                 group.senders.entry(list).or_default().push(from);

@@ -1,42 +1,42 @@
 //! Endpoints that are in one state only, and what they may do there.
 //!
-//! Cost: for each of them that policy tells apart, those with whom it may speak; see [`Rows`].
+//! Cost: for each of them that policy tells apart, those with whom it may speak; see [`ReachabilityRows`].
 
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::diff::matched_peers::Joint;
-use crate::diff::{Known, PeerId, State};
+use crate::diff::matched_peers::MatchedPeers;
+use crate::diff::{DecidedState, DiffState, PeerId};
 use crate::net::Direction;
-use crate::packet_space::{ClassId, Rows, Traffic, TrafficId};
+use crate::packet_space::{EndpointClassId, HeaderSetId, HeaderSpace, ReachabilityRows};
 
 /// Endpoints that are in one state only, and speak there with the same.
 #[derive(Debug, Clone)]
-pub struct Sole {
+pub struct UnmatchedPeers {
     /// Who, in order.
     pub peers: Vec<PeerId>,
     /// With whom they may speak in that state.
-    pub connections: Connections,
+    pub connections: UnmatchedConnections,
 }
 
 /// What may pass from and to some.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Connections {
+pub struct UnmatchedConnections {
     /// What they may send, and to whom.
-    pub to: Vec<(TrafficId, Vec<PeerId>)>,
+    pub to: Vec<(HeaderSetId, Vec<PeerId>)>,
     /// What they may get, and from whom.
-    pub from: Vec<(TrafficId, Vec<PeerId>)>,
+    pub from: Vec<(HeaderSetId, Vec<PeerId>)>,
 }
 
 /// All that are in a state only, in order.
 pub(super) fn all(
-    known: Known<'_, '_>,
-    joint: &Joint<'_>,
-    state: State,
-    traffic: &mut Traffic,
-) -> Vec<Sole> {
+    known: DecidedState<'_, '_>,
+    joint: &MatchedPeers<'_>,
+    state: DiffState,
+    traffic: &mut HeaderSpace,
+) -> Vec<UnmatchedPeers> {
     let alone: Vec<PeerId> = joint
         .sole
         .iter()
@@ -46,29 +46,30 @@ pub(super) fn all(
     if alone.is_empty() {
         return Vec::new();
     }
-    let [mut sent, mut got] = [Direction::Egress, Direction::Ingress].map(|direction| Reach {
-        rows: Rows::of(known.space, direction),
-        here: everyone(known, joint, state),
-        passing: vec![Traffic::NONE; joint.peers.len()],
-    });
-    let mut by_classes: BTreeMap<Vec<ClassId>, Vec<PeerId>> = BTreeMap::new();
+    let [mut sent, mut got] =
+        [Direction::Egress, Direction::Ingress].map(|direction| UnmatchedReach {
+            rows: ReachabilityRows::new(known.space, direction),
+            here: everyone(known, joint, state),
+            passing: vec![HeaderSpace::NONE; joint.peers.len()],
+        });
+    let mut by_classes: BTreeMap<Vec<EndpointClassId>, Vec<PeerId>> = BTreeMap::new();
     for peer in alone {
         by_classes
             .entry(classes(known, joint, (peer, state)))
             .or_default()
             .push(peer);
     }
-    let mut alike: IndexMap<Connections, Vec<PeerId>, FxBuildHasher> = IndexMap::default();
+    let mut alike: IndexMap<UnmatchedConnections, Vec<PeerId>, FxBuildHasher> = IndexMap::default();
     for (classes, peers) in by_classes {
-        let connections = Connections {
-            to: sent.of(&classes, traffic),
-            from: got.of(&classes, traffic),
+        let connections = UnmatchedConnections {
+            to: sent.reach_from(&classes, traffic),
+            from: got.reach_from(&classes, traffic),
         };
         alike.entry(connections).or_default().extend(peers);
     }
-    let mut sole: Vec<Sole> = alike
+    let mut sole: Vec<UnmatchedPeers> = alike
         .into_iter()
-        .map(|(connections, peers)| Sole { peers, connections })
+        .map(|(connections, peers)| UnmatchedPeers { peers, connections })
         .collect();
     sole.iter_mut().for_each(|sole| sole.peers.sort_unstable());
     sole.sort_by(|left, right| left.peers.cmp(&right.peers));
@@ -77,10 +78,10 @@ pub(super) fn all(
 
 /// The classes of a peer, in order.
 fn classes(
-    known: Known<'_, '_>,
-    joint: &Joint<'_>,
-    (peer, state): (PeerId, State),
-) -> Vec<ClassId> {
+    known: DecidedState<'_, '_>,
+    joint: &MatchedPeers<'_>,
+    (peer, state): (PeerId, DiffState),
+) -> Vec<EndpointClassId> {
     let endpoints = joint
         .peers
         .get(peer.index())
@@ -88,7 +89,7 @@ fn classes(
     let places = endpoints
         .iter()
         .flat_map(|id| known.space.places.of_endpoint(*id));
-    let mut classes: Vec<ClassId> = places.map(|place| place.class).collect();
+    let mut classes: Vec<EndpointClassId> = places.map(|place| place.class).collect();
     classes.sort_unstable();
     classes.dedup();
     classes
@@ -96,11 +97,11 @@ fn classes(
 
 /// Everyone in a state by class.
 fn everyone(
-    known: Known<'_, '_>,
-    joint: &Joint<'_>,
-    state: State,
-) -> FxHashMap<ClassId, Vec<PeerId>> {
-    let mut everyone: FxHashMap<ClassId, Vec<PeerId>> = FxHashMap::default();
+    known: DecidedState<'_, '_>,
+    joint: &MatchedPeers<'_>,
+    state: DiffState,
+) -> FxHashMap<EndpointClassId, Vec<PeerId>> {
+    let mut everyone: FxHashMap<EndpointClassId, Vec<PeerId>> = FxHashMap::default();
     for peer in (0..joint.peers.len()).map(PeerId::at) {
         for class in classes(known, joint, (peer, state)) {
             everyone.entry(class).or_default().push(peer);
@@ -125,15 +126,19 @@ fn everyone(
 }
 
 /// Finds with whom some speak in a direction.
-struct Reach<'known, 'input> {
-    rows: Rows<'known, 'input>,
-    here: FxHashMap<ClassId, Vec<PeerId>>,
+struct UnmatchedReach<'known, 'input> {
+    rows: ReachabilityRows<'known, 'input>,
+    here: FxHashMap<EndpointClassId, Vec<PeerId>>,
     /// What passes with each peer.
-    passing: Vec<TrafficId>,
+    passing: Vec<HeaderSetId>,
 }
 
-impl Reach<'_, '_> {
-    fn of(&mut self, classes: &[ClassId], traffic: &mut Traffic) -> Vec<(TrafficId, Vec<PeerId>)> {
+impl UnmatchedReach<'_, '_> {
+    fn reach_from(
+        &mut self,
+        classes: &[EndpointClassId],
+        traffic: &mut HeaderSpace,
+    ) -> Vec<(HeaderSetId, Vec<PeerId>)> {
         let mut reached: Vec<PeerId> = Vec::new();
         for class in classes {
             let row = self.rows.with(*class, traffic);
@@ -141,33 +146,33 @@ impl Reach<'_, '_> {
                 .for_each(|row| self.add(row, &mut reached, traffic));
         }
         reached.sort_unstable();
-        let mut groups: BTreeMap<TrafficId, Vec<PeerId>> = BTreeMap::new();
+        let mut groups: BTreeMap<HeaderSetId, Vec<PeerId>> = BTreeMap::new();
         for peer in reached {
             let passing = self
                 .passing
                 .get_mut(peer.index())
-                .map(|known| std::mem::replace(known, Traffic::NONE));
+                .map(|known| std::mem::replace(known, HeaderSpace::NONE));
             groups
-                .entry(passing.unwrap_or(Traffic::NONE))
+                .entry(passing.unwrap_or(HeaderSpace::NONE))
                 .or_default()
                 .push(peer);
         }
-        let mut groups: Vec<(TrafficId, Vec<PeerId>)> = groups.into_iter().collect();
+        let mut groups: Vec<(HeaderSetId, Vec<PeerId>)> = groups.into_iter().collect();
         groups.sort_by(|left, right| left.1.cmp(&right.1));
         groups
     }
 
     fn add(
         &mut self,
-        (far, own): (ClassId, TrafficId),
+        (far, own): (EndpointClassId, HeaderSetId),
         reached: &mut Vec<PeerId>,
-        traffic: &mut Traffic,
+        traffic: &mut HeaderSpace,
     ) {
         for peer in self.here.get(&far).map_or(&[][..], Vec::as_slice) {
             let Some(known) = self.passing.get_mut(peer.index()) else {
                 continue;
             };
-            reached.extend((*known == Traffic::NONE).then_some(*peer));
+            reached.extend((*known == HeaderSpace::NONE).then_some(*peer));
             *known = traffic.or(*known, own);
         }
     }

@@ -1,8 +1,8 @@
 //! What the kernel can do, tried in a network namespace that goes away with the process.
 
-use crate::doctor::{Finding, Grade, Node};
+use crate::doctor::{CheckContext, FindingGrade, NodeFinding};
 use crate::net::Family;
-use crate::runner::Call;
+use crate::runner::ToolCall;
 
 /// Types of sets: what they are, and how one is made.
 const SET_TYPES: [(&str, &str); 5] = [
@@ -29,55 +29,55 @@ const SET_TYPES: [(&str, &str); 5] = [
 ];
 
 /// What rules of ours use: the kernel's module, the table, a rule, and what its lack means.
-const EXTENSIONS: [(&str, &str, &str, Grade); 9] = [
+const EXTENSIONS: [(&str, &str, &str, FindingGrade); 9] = [
     (
         "xt_set",
         "filter",
         "-m set --match-set pal-doctor src -j DROP",
-        Grade::Missing,
+        FindingGrade::Missing,
     ),
     (
         "xt_conntrack",
         "filter",
         "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-        Grade::Missing,
+        FindingGrade::Missing,
     ),
     (
         "xt_comment",
         "filter",
         "-m comment --comment doctor -j RETURN",
-        Grade::Missing,
+        FindingGrade::Missing,
     ),
     (
         "xt_multiport",
         "filter",
         "-p tcp -m multiport --dports 1,2:3 -j DROP",
-        Grade::Missing,
+        FindingGrade::Missing,
     ),
     (
         "xt_limit",
         "filter",
         "-m limit --limit 10/second --limit-burst 20 -j RETURN",
-        Grade::Missing,
+        FindingGrade::Missing,
     ),
     (
         "xt_LOG",
         "filter",
         "-j LOG --log-prefix doctor --log-level 5",
-        Grade::Missing,
+        FindingGrade::Missing,
     ),
     (
         "ipt_rpfilter",
         "raw",
         "-m rpfilter --loose --validmark --invert -j DROP",
-        Grade::Missing,
+        FindingGrade::Missing,
     ),
-    ("xt_CT", "raw", "-j CT --notrack", Grade::Warning),
+    ("xt_CT", "raw", "-j CT --notrack", FindingGrade::Warning),
     (
         "iptable_security",
         "security",
         "-m comment --comment guard -j RETURN",
-        Grade::Warning,
+        FindingGrade::Warning,
     ),
 ];
 
@@ -86,23 +86,25 @@ pub(super) const TRY_RULES: &str =
     r#"ipset create pal-doctor hash:net family "$1" && exec "$2" -w 5"#;
 
 /// Set types.
-pub(super) fn sets(node: &mut Node<'_>) -> Vec<Finding> {
-    if let Err(said) = apart(node) {
+pub(super) fn sets(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
+    if let Err(said) = in_namespace(node) {
         let advice = "run `palisade doctor` once as root with CAP_SYS_ADMIN, on the host, to have \
                       set types and modules tried";
-        return vec![Finding::warning(
+        return vec![NodeFinding::warning(
             "kernel",
             format!("not tried: no network namespace can be made: {said}"),
             advice,
         )];
     }
     let mut attempt = |lines: &str| {
-        node.ask(&Call::of("unshare", &["--net", "ipset", "restore"]).with_input(lines.to_owned()))
-            .err()
+        node.ask(
+            &ToolCall::new("unshare", &["--net", "ipset", "restore"]).with_input(lines.to_owned()),
+        )
+        .err()
     };
     let all: String = SET_TYPES.iter().map(|(_, line)| *line).collect();
     if attempt(&all).is_none() {
-        return vec![Finding::good(
+        return vec![NodeFinding::good(
             "set types",
             "hash:net, hash:ip,port, bitmap:port",
         )];
@@ -113,13 +115,13 @@ pub(super) fn sets(node: &mut Node<'_>) -> Vec<Finding> {
     let advice = "load the modules `ip_set_hash_net`, `ip_set_hash_ipport` and \
                   `ip_set_bitmap_port`, or use a kernel that has them";
     failed
-        .map(|(what, said)| Finding::missing(*what, said, advice))
+        .map(|(what, said)| NodeFinding::missing(*what, said, advice))
         .collect()
 }
 
 /// Matches and targets, in the build that palisade takes.
-pub(super) fn rules(node: &mut Node<'_>) -> Vec<Finding> {
-    match apart(node) {
+pub(super) fn rules(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
+    match in_namespace(node) {
         Ok(()) => Family::BOTH
             .into_iter()
             .flat_map(|family| rules_of(node, family))
@@ -128,13 +130,13 @@ pub(super) fn rules(node: &mut Node<'_>) -> Vec<Finding> {
     }
 }
 
-fn rules_of(node: &mut Node<'_>, family: Family) -> Vec<Finding> {
+fn rules_of(node: &mut CheckContext<'_>, family: Family) -> Vec<NodeFinding> {
     let everything: Vec<_> = EXTENSIONS.iter().collect();
     if attempt(node, family, &everything).is_none() {
         let modules = EXTENSIONS
             .map(|(module, ..)| module_of(module, family))
             .join(", ");
-        return vec![Finding::good(format!("rules, {family}"), modules)];
+        return vec![NodeFinding::good(format!("rules, {family}"), modules)];
     }
     let mut findings = Vec::new();
     for row in &EXTENSIONS {
@@ -144,17 +146,17 @@ fn rules_of(node: &mut Node<'_>, family: Family) -> Vec<Finding> {
             continue;
         };
         let advice = match grade {
-            Grade::Good | Grade::Missing if row.0 == "ipt_rpfilter" => {
+            FindingGrade::Good | FindingGrade::Missing if row.0 == "ipt_rpfilter" => {
                 format!("`modprobe {module}`, or render with `--source-validation off`")
             }
-            Grade::Good | Grade::Missing => {
+            FindingGrade::Good | FindingGrade::Missing => {
                 format!("`modprobe {module}`, or use a kernel that has it")
             }
-            Grade::Warning => format!(
+            FindingGrade::Warning => format!(
                 "`modprobe {module}`, if untracked or pre-DNAT policy of host endpoints is used"
             ),
         };
-        findings.push(Finding {
+        findings.push(NodeFinding {
             what: format!("{module}, {family}"),
             grade,
             found: said,
@@ -164,7 +166,7 @@ fn rules_of(node: &mut Node<'_>, family: Family) -> Vec<Finding> {
     if findings.is_empty() {
         let advice =
             "each of them loads alone; see whether a module comes too late: load them at boot";
-        findings.push(Finding::warning(
+        findings.push(NodeFinding::warning(
             format!("rules, {family}"),
             "all together did not load",
             advice,
@@ -184,22 +186,22 @@ fn module_of(module: &str, family: Family) -> String {
 }
 
 /// Whether a network namespace can be made; an error is why not.
-fn apart(node: &mut Node<'_>) -> Result<(), String> {
-    node.ask(&Call::of("unshare", &["--net", "true"]))
+fn in_namespace(node: &mut CheckContext<'_>) -> Result<(), String> {
+    node.ask(&ToolCall::new("unshare", &["--net", "true"]))
         .map(|_| ())
 }
 
 /// Commits rules; gives what is said against it.
 fn attempt(
-    node: &mut Node<'_>,
+    node: &mut CheckContext<'_>,
     family: Family,
-    rows: &[&(&str, &str, &str, Grade)],
+    rows: &[&(&str, &str, &str, FindingGrade)],
 ) -> Option<String> {
     let (tool, word) = match family {
         Family::V4 => ("iptables", "inet"),
         Family::V6 => ("ip6tables", "inet6"),
     };
-    let program = format!("{tool}-{}-restore", node.backend.word());
+    let program = format!("{tool}-{}-restore", node.backend.label());
     let mut input = String::new();
     for table in ["filter", "raw", "security"] {
         let rules: Vec<String> = rows
@@ -214,7 +216,7 @@ fn attempt(
             ));
         }
     }
-    let call = Call::of(
+    let call = ToolCall::new(
         "unshare",
         &["--net", "sh", "-c", TRY_RULES, "sh", word, &program],
     )

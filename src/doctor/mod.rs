@@ -1,6 +1,6 @@
 //! What a node has and lacks of all that palisade needs.
 //!
-//! In: a [`Runner`]. Out: [`Finding`]s, check by check, with what to do about each. Nothing of the
+//! In: a [`Runner`]. Out: [`NodeFinding`]s, check by check, with what to do about each. Nothing of the
 //! node is changed: what must be tried is tried in a network namespace of its own, and where none
 //! can be made, that is said. A row of `CHECKS` is a check.
 //!
@@ -15,17 +15,17 @@ mod tools;
 
 use serde_json::{Value, json};
 
-use crate::observe::Backend;
-use crate::output::{Json, Sink, Terminal};
-use crate::runner::{Call, Keep, Runner};
+use crate::observe::IptablesBackend;
+use crate::output::{JsonWriter, OutputSink, TerminalWriter};
+use crate::runner::{Retention, Runner, ToolCall};
 
 /// What was found of one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct NodeFinding {
     /// The thing.
     pub what: String,
     /// How it is.
-    pub grade: Grade,
+    pub grade: FindingGrade,
     /// What is there.
     pub found: String,
     /// What to do about it; nothing where all is well.
@@ -34,7 +34,7 @@ pub struct Finding {
 
 /// How a thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Grade {
+pub enum FindingGrade {
     /// As it should be.
     Good,
     /// It works, or may not concern this node; somebody should know.
@@ -47,15 +47,15 @@ pub enum Grade {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Examination {
     /// In the order of the checks.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<NodeFinding>,
 }
 
 /// Looks at something; it may find several things.
-type Check = fn(&mut Node<'_>) -> Vec<Finding>;
+type NodeCheck = fn(&mut CheckContext<'_>) -> Vec<NodeFinding>;
 
 /// All checks, in the order in which they are told. A later one may rest on what an earlier one saw
 /// to be there.
-const CHECKS: [Check; 15] = [
+const CHECKS: [NodeCheck; 15] = [
     tools::ipset,
     tools::build,
     tools::programs,
@@ -75,26 +75,26 @@ const CHECKS: [Check; 15] = [
 
 /// Runs all checks. Without a build the one that `iptables` is counts, as for `apply --backend
 /// auto`.
-pub fn examine(runner: &mut dyn Runner, backend: Option<Backend>) -> Examination {
+pub fn examine(runner: &mut dyn Runner, backend: Option<IptablesBackend>) -> Examination {
     let backend = backend
         .or_else(|| tools::build_of(runner, "iptables"))
-        .unwrap_or(Backend::Nft);
-    let mut node = Node { runner, backend };
+        .unwrap_or(IptablesBackend::Nft);
+    let mut node = CheckContext { runner, backend };
     Examination {
         findings: CHECKS.iter().flat_map(|check| check(&mut node)).collect(),
     }
 }
 
 /// What checks ask.
-struct Node<'run> {
+struct CheckContext<'run> {
     runner: &'run mut dyn Runner,
     /// The build of iptables that palisade is to work with.
-    backend: Backend,
+    backend: IptablesBackend,
 }
 
-impl Node<'_> {
+impl CheckContext<'_> {
     /// What a call prints; an error is what it said instead, on one line.
-    fn ask(&mut self, call: &Call) -> Result<String, String> {
+    fn ask(&mut self, call: &ToolCall) -> Result<String, String> {
         let answer = self
             .runner
             .run(call)
@@ -114,16 +114,16 @@ impl Node<'_> {
 
     /// A file below `/proc`; none where it is not there or cannot be read.
     fn file(&mut self, path: &str) -> Option<String> {
-        let content = self.runner.read(Keep::Kernel, path).ok()??;
+        let content = self.runner.read(Retention::Kernel, path).ok()??;
         Some(String::from_utf8_lossy(&content).into_owned())
     }
 }
 
-impl Finding {
+impl NodeFinding {
     fn good(what: impl Into<String>, found: impl Into<String>) -> Self {
         Self {
             what: what.into(),
-            grade: Grade::Good,
+            grade: FindingGrade::Good,
             found: found.into(),
             advice: String::new(),
         }
@@ -136,7 +136,7 @@ impl Finding {
     ) -> Self {
         Self {
             what: what.into(),
-            grade: Grade::Warning,
+            grade: FindingGrade::Warning,
             found: found.into(),
             advice: advice.into(),
         }
@@ -149,20 +149,20 @@ impl Finding {
     ) -> Self {
         Self {
             what: what.into(),
-            grade: Grade::Missing,
+            grade: FindingGrade::Missing,
             found: found.into(),
             advice: advice.into(),
         }
     }
 }
 
-impl Grade {
+impl FindingGrade {
     /// In a word, as JSON has it.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
-            Grade::Good => "ok",
-            Grade::Warning => "warning",
-            Grade::Missing => "missing",
+            FindingGrade::Good => "ok",
+            FindingGrade::Warning => "warning",
+            FindingGrade::Missing => "missing",
         }
     }
 }
@@ -170,53 +170,56 @@ impl Grade {
 impl Examination {
     /// Whether nothing is missing.
     pub fn is_fit(&self) -> bool {
-        self.count(Grade::Missing) == 0
+        self.count(FindingGrade::Missing) == 0
     }
 
     /// For machines: `{"fit", "findings": [{"what", "grade": "ok"|"warning"|"missing", "found",
     /// "advice"}]}`, on one line.
-    pub fn json(&self, out: &mut Sink<'_>) {
-        let finding = |finding: &Finding| {
-            let Finding {
+    pub fn json(&self, out: &mut OutputSink<'_>) {
+        let finding = |finding: &NodeFinding| {
+            let NodeFinding {
                 what,
                 grade,
                 found,
                 advice,
             } = finding;
-            json!({ "what": what, "grade": grade.word(), "found": found, "advice": advice })
+            json!({ "what": what, "grade": grade.label(), "found": found, "advice": advice })
         };
         let view = json!({ "fit": self.is_fit(), "findings": self.findings.iter().map(finding).collect::<Vec<Value>>() });
-        Json::on(out).line(&view);
+        JsonWriter::on(out).line(&view);
     }
 
     /// For people: a line a finding, what to do below it, and how much is missing at the end.
-    pub fn text(&self, out: &mut Sink<'_>) {
-        let mut out = Terminal::on(out);
+    pub fn text(&self, out: &mut OutputSink<'_>) {
+        let mut out = TerminalWriter::on(out);
         let widths = self
             .findings
             .iter()
             .map(|finding| finding.what.chars().count());
         let width = widths.max().unwrap_or_default();
-        for Finding {
+        for NodeFinding {
             what,
             grade,
             found,
             advice,
         } in &self.findings
         {
-            out.line(format_args!("{:<8} {what:<width$}  {found}", grade.word()));
+            out.line(format_args!("{:<8} {what:<width$}  {found}", grade.label()));
             if !advice.is_empty() {
                 out.line(format_args!("{:<8} {:<width$}  to do: {advice}", "", ""));
             }
         }
-        let (missing, warnings) = (self.count(Grade::Missing), self.count(Grade::Warning));
+        let (missing, warnings) = (
+            self.count(FindingGrade::Missing),
+            self.count(FindingGrade::Warning),
+        );
         match missing {
             0 => out.line(format_args!("nothing is missing; warnings: {warnings}")),
             _ => out.line(format_args!("missing: {missing}; warnings: {warnings}")),
         }
     }
 
-    fn count(&self, grade: Grade) -> usize {
+    fn count(&self, grade: FindingGrade) -> usize {
         self.findings
             .iter()
             .filter(|finding| finding.grade == grade)

@@ -1,8 +1,8 @@
 //! What this process may do here.
 
-use crate::doctor::{Finding, Node};
-use crate::observe::Backend;
-use crate::runner::Keep;
+use crate::doctor::{CheckContext, NodeFinding};
+use crate::observe::IptablesBackend;
+use crate::runner::Retention;
 
 /// Capabilities: their bit (linux/capability.h), name, and what for.
 const CAPABILITIES: [(u32, &str, &str); 2] = [
@@ -17,25 +17,25 @@ const LOCK: &str = "/run/xtables.lock";
 const CONTAINER_ROOTS: [&str; 3] = ["overlay", "fuse-overlayfs", "aufs"];
 
 /// What the programs that are run may do.
-pub(super) fn capabilities(node: &mut Node<'_>) -> Vec<Finding> {
+pub(super) fn capabilities(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     const WHAT: &str = "capabilities";
     let status = node.file("self/status").unwrap_or_default();
     let effective = status
         .lines()
         .find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
     let Some(effective) = effective else {
-        return vec![Finding::warning(
+        return vec![NodeFinding::warning(
             WHAT,
             "/proc/self/status does not tell",
             "mount /proc",
         )];
     };
     let lacks = |(bit, ..): &&(u32, &str, &str)| effective >> bit & 1 == 0;
-    let lacking: Vec<Finding> = CAPABILITIES
+    let lacking: Vec<NodeFinding> = CAPABILITIES
         .iter()
         .filter(lacks)
         .map(|(_, name, why)| {
-            Finding::missing(
+            NodeFinding::missing(
                 *name,
                 "not given",
                 format!("run as root with {name}: {why}"),
@@ -43,7 +43,7 @@ pub(super) fn capabilities(node: &mut Node<'_>) -> Vec<Finding> {
         })
         .collect();
     match lacking.is_empty() {
-        true => vec![Finding::good(
+        true => vec![NodeFinding::good(
             WHAT,
             CAPABILITIES.map(|(_, name, _)| name).join(", "),
         )],
@@ -52,7 +52,7 @@ pub(super) fn capabilities(node: &mut Node<'_>) -> Vec<Finding> {
 }
 
 /// Whether the lock is the one that the host's programs take (projectcalico/calicoctl#1655).
-pub(super) fn lock(node: &mut Node<'_>) -> Vec<Finding> {
+pub(super) fn lock(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     let mounts = node.file("self/mountinfo").unwrap_or_default();
     let mounted: Vec<(&str, &str)> = mounts.lines().filter_map(mount).collect();
     let is_container = mounted
@@ -62,17 +62,17 @@ pub(super) fn lock(node: &mut Node<'_>) -> Vec<Finding> {
         *place == LOCK || (*place == "/run" && !CONTAINER_ROOTS.contains(kind))
     });
     let finding = match (is_container, is_shared, node.backend) {
-        (false, _, _) => Finding::good(LOCK, "the host's"),
-        (true, true, _) => Finding::good(LOCK, "mounted into this container"),
-        (true, false, Backend::Nft) => {
+        (false, _, _) => NodeFinding::good(LOCK, "the host's"),
+        (true, true, _) => NodeFinding::good(LOCK, "mounted into this container"),
+        (true, false, IptablesBackend::Nft) => {
             let advice = "iptables-nft takes no lock; mount the host's file if a node may switch \
                           to iptables-legacy";
-            Finding::warning(LOCK, "this container's own", advice)
+            NodeFinding::warning(LOCK, "this container's own", advice)
         }
-        (true, false, Backend::Legacy) => {
+        (true, false, IptablesBackend::Legacy) => {
             let advice = "mount the host's file (hostPath, type FileOrCreate), else writes of \
                           others and ours undo each other";
-            Finding::missing(LOCK, "this container's own", advice)
+            NodeFinding::missing(LOCK, "this container's own", advice)
         }
     };
     vec![finding]
@@ -85,15 +85,15 @@ fn mount(line: &str) -> Option<(&str, &str)> {
 }
 
 /// Our own directories.
-pub(super) fn directories(node: &mut Node<'_>) -> Vec<Finding> {
+pub(super) fn directories(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     let places = [
         (
-            Keep::UntilBoot,
+            Retention::UntilBoot,
             "run directory",
             "`--run-dir` or PALISADE_RUN_DIR names another one",
         ),
         (
-            Keep::Always,
+            Retention::Always,
             "state directory",
             "`--state-dir` or PALISADE_STATE_DIR names another one",
         ),
@@ -101,8 +101,8 @@ pub(super) fn directories(node: &mut Node<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (keep, what, advice) in places {
         findings.push(match node.runner.try_to_keep(keep) {
-            Ok(()) => Finding::good(what, "can be written"),
-            Err(failure) => Finding::missing(what, failure.to_string(), advice),
+            Ok(()) => NodeFinding::good(what, "can be written"),
+            Err(failure) => NodeFinding::missing(what, failure.to_string(), advice),
         });
     }
     findings

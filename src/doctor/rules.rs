@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::doctor::{Finding, Node};
-use crate::observe::{Backend, nft_chains};
+use crate::doctor::{CheckContext, NodeFinding};
+use crate::observe::{IptablesBackend, nft_chains};
 use crate::ruleset::{PREFIX, TableKind, is_ours, lines};
-use crate::runner::Call;
+use crate::runner::ToolCall;
 
 /// Whose chains begin how.
 const OWNERS: [(&str, &str); 14] = [
@@ -29,22 +29,22 @@ const OWNERS: [(&str, &str); 14] = [
 const ENFORCERS: [&str; 4] = ["Calico", "Cilium", "kube-router", "Weave"];
 
 /// What stands in one build.
-struct Standing {
-    build: Backend,
+struct BackendRules {
+    build: IptablesBackend,
     /// How many; none where they cannot be listed.
     rules: Option<usize>,
     owners: BTreeSet<&'static str>,
 }
 
 /// The rules of each build, and what is wrong with their being there.
-pub(super) fn by_build(node: &mut Node<'_>) -> Vec<Finding> {
+pub(super) fn by_build(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     let mut findings = Vec::new();
     let mut standing = Vec::new();
-    for build in [Backend::Legacy, Backend::Nft] {
-        match look(node, build) {
+    for build in [IptablesBackend::Legacy, IptablesBackend::Nft] {
+        match inspect(node, build) {
             Ok(found) => standing.push(found),
             Err(said) if build == node.backend => {
-                findings.push(Finding::missing(
+                findings.push(NodeFinding::missing(
                     what(build),
                     said,
                     "without a look at the rules nothing can be compared",
@@ -56,9 +56,9 @@ pub(super) fn by_build(node: &mut Node<'_>) -> Vec<Finding> {
                     let advice = format!(
                         "install iptables-{}-save to see what stands there: rules of both builds \
                          are in force",
-                        build.word()
+                        build.label()
                     );
-                    findings.push(Finding::warning(what(build), said, advice));
+                    findings.push(NodeFinding::warning(what(build), said, advice));
                 }
             },
         }
@@ -74,8 +74,8 @@ pub(super) fn by_build(node: &mut Node<'_>) -> Vec<Finding> {
     findings
 }
 
-fn judge(chosen: Backend, is_mixed: bool, found: &Standing) -> Finding {
-    let Standing {
+fn judge(chosen: IptablesBackend, is_mixed: bool, found: &BackendRules) -> NodeFinding {
+    let BackendRules {
         build,
         rules,
         owners,
@@ -93,36 +93,36 @@ fn judge(chosen: Backend, is_mixed: bool, found: &Standing) -> Finding {
     if *build != chosen && owners.contains("palisade") {
         let advice = format!(
             "both would be in force: run `palisade uninstall --backend {}` first",
-            build.word()
+            build.label()
         );
-        return Finding::missing(what(*build), words, advice);
+        return NodeFinding::missing(what(*build), words, advice);
     }
     if ENFORCERS.iter().any(|name| owners.contains(name)) {
         let advice = "two engines would enforce policy, and what either denies is denied: remove \
                       the other one's policy or chains";
-        return Finding::warning(what(*build), words, advice);
+        return NodeFinding::warning(what(*build), words, advice);
     }
     if is_mixed && *build != chosen {
         let advice = "a packet meets the rules of both builds, and palisade's stand in the other \
                       one: move these to it if they are policy";
-        return Finding::warning(what(*build), words, advice);
+        return NodeFinding::warning(what(*build), words, advice);
     }
-    Finding::good(what(*build), words)
+    NodeFinding::good(what(*build), words)
 }
 
-fn what(build: Backend) -> String {
-    format!("rules in iptables-{}", build.word())
+fn what(build: IptablesBackend) -> String {
+    format!("rules in iptables-{}", build.label())
 }
 
 /// What chains of nf_tables say by their names, where iptables-nft is not installed; none where
 /// nobody says even that, or nothing is there.
-fn names_only(node: &mut Node<'_>, build: Backend) -> Option<Standing> {
+fn names_only(node: &mut CheckContext<'_>, build: IptablesBackend) -> Option<BackendRules> {
     let chains = match build {
-        Backend::Nft => nft_chains(node.runner)?,
-        Backend::Legacy => return None,
+        IptablesBackend::Nft => nft_chains(node.runner)?,
+        IptablesBackend::Legacy => return None,
     };
     let rules = if chains.is_empty() { Some(0) } else { None };
-    Some(Standing {
+    Some(BackendRules {
         build,
         rules,
         owners: chains.iter().filter_map(|chain| owner(chain)).collect(),
@@ -131,26 +131,29 @@ fn names_only(node: &mut Node<'_>, build: Backend) -> Option<Standing> {
 
 /// Counts the rules of a build in both families. Where the kernel has no legacy table the programs
 /// are not asked: nothing is there.
-fn look(node: &mut Node<'_>, build: Backend) -> Result<Standing, String> {
+fn inspect(node: &mut CheckContext<'_>, build: IptablesBackend) -> Result<BackendRules, String> {
     let (mut rules, mut owners) = (0, BTreeSet::new());
     for (tool, tables) in [
         ("iptables", "net/ip_tables_names"),
         ("ip6tables", "net/ip6_tables_names"),
     ] {
-        if build == Backend::Legacy
+        if build == IptablesBackend::Legacy
             && node
                 .file(tables)
                 .is_none_or(|names| names.trim().is_empty())
         {
             continue;
         }
-        let text = node.ask(&Call::of(&format!("{tool}-{}-save", build.word()), &[]))?;
+        let text = node.ask(&ToolCall::new(
+            &format!("{tool}-{}-save", build.label()),
+            &[],
+        ))?;
         rules += lines(&text)
             .filter(|(_, line)| line.starts_with("-A "))
             .count();
         owners.extend(lines(&text).filter_map(|(_, line)| owner(line.strip_prefix(':')?)));
     }
-    Ok(Standing {
+    Ok(BackendRules {
         build,
         rules: Some(rules),
         owners,
@@ -159,17 +162,19 @@ fn look(node: &mut Node<'_>, build: Backend) -> Result<Standing, String> {
 
 /// Whether the kernel asks the tables that ours are in: of one that is dormant it asks nothing, and
 /// iptables-nft does not show that. Only `nft` tells.
-pub(super) fn dormant(node: &mut Node<'_>) -> Vec<Finding> {
+pub(super) fn dormant(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     const WHAT: &str = "dormant tables";
-    if node.backend != Backend::Nft || node.ask(&Call::of("nft", &["--version"])).is_err() {
+    if node.backend != IptablesBackend::Nft
+        || node.ask(&ToolCall::new("nft", &["--version"])).is_err()
+    {
         return Vec::new();
     }
     let tables = ["ip", "ip6"]
         .into_iter()
-        .flat_map(|family| TableKind::ALL.map(|kind| (family, kind.word())));
+        .flat_map(|family| TableKind::ALL.map(|kind| (family, kind.label())));
     let is_dormant = |(family, table): &(&str, &str)| {
         let text = node
-            .ask(&Call::of(
+            .ask(&ToolCall::new(
                 "nft",
                 &["--terse", "list", "table", family, table],
             ))
@@ -182,13 +187,13 @@ pub(super) fn dormant(node: &mut Node<'_>) -> Vec<Finding> {
         .map(|(family, table)| format!("{family} {table}"))
         .collect();
     match names.as_slice() {
-        [] => vec![Finding::good(WHAT, "none")],
+        [] => vec![NodeFinding::good(WHAT, "none")],
         [first, ..] => {
             let advice = format!(
                 "no rule in it is in force: wake it with `nft add table {first}`, and find out \
                  who put it to sleep"
             );
-            vec![Finding::missing(WHAT, names.join(", "), advice)]
+            vec![NodeFinding::missing(WHAT, names.join(", "), advice)]
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::doctor::{Finding, Node};
-use crate::observe::Backend;
+use crate::doctor::{CheckContext, NodeFinding};
+use crate::observe::IptablesBackend;
 use crate::plan::base;
-use crate::runner::Call;
+use crate::runner::ToolCall;
 
 /// The sets of this node's endpoints.
 const ENDPOINTS: [&str; 2] = ["pal-local4", "pal-local6"];
@@ -20,7 +20,7 @@ const LOOSE: &str = "if replies may leave by another interface than requests com
 
 /// What was last applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+enum ValidationMode {
     Strict,
     Loose { has_interfaces: bool },
     Log,
@@ -28,11 +28,14 @@ enum Mode {
 }
 
 /// All that is to be said of where packets come from.
-pub(super) fn sources(node: &mut Node<'_>) -> Vec<Finding> {
+pub(super) fn sources(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     let mode = mode(node);
     let mut findings = Vec::new();
-    findings.extend(mode.map(Mode::finding));
-    if !matches!(mode, Some(Mode::Loose { .. } | Mode::Off)) {
+    findings.extend(mode.map(ValidationMode::finding));
+    if !matches!(
+        mode,
+        Some(ValidationMode::Loose { .. } | ValidationMode::Off)
+    ) {
         findings.push(uplinks(node));
     }
     findings.push(behind_bridges(node));
@@ -40,17 +43,17 @@ pub(super) fn sources(node: &mut Node<'_>) -> Vec<Finding> {
 }
 
 /// How sources are validated now; `None` if no policy of ours is there.
-fn mode(node: &mut Node<'_>) -> Option<Mode> {
-    let build = node.backend.word();
-    let is_there = node.backend == Backend::Nft
+fn mode(node: &mut CheckContext<'_>) -> Option<ValidationMode> {
+    let build = node.backend.label();
+    let is_there = node.backend == IptablesBackend::Nft
         || node
             .file("net/ip_tables_names")
             .is_some_and(|names| names.contains("filter"));
     if !is_there {
         return None;
     }
-    let table = |node: &mut Node<'_>, table: &str| {
-        let call = Call::of(&format!("iptables-{build}-save"), &["-t", table]);
+    let table = |node: &mut CheckContext<'_>, table: &str| {
+        let call = ToolCall::new(&format!("iptables-{build}-save"), &["-t", table]);
         node.ask(&call).unwrap_or_default()
     };
     if !table(node, "filter").contains(":pal-FORWARD ") {
@@ -61,65 +64,69 @@ fn mode(node: &mut Node<'_>) -> Option<Mode> {
     let of = |chain: &'static str| raw.lines().filter(move |line| line.starts_with(chain));
     let checks = || of("-A pal-validate-source ");
     Some(if checks().next().is_none() {
-        Mode::Off
+        ValidationMode::Off
     } else if !of("-A pal-spoofed ").any(|line| line.ends_with("-j DROP")) {
-        Mode::Log
+        ValidationMode::Log
     } else if checks().any(|line| line.contains(" --loose ")) {
-        Mode::Loose {
+        ValidationMode::Loose {
             has_interfaces: checks().any(|line| line.contains(" -i ")),
         }
     } else {
-        Mode::Strict
+        ValidationMode::Strict
     })
 }
 
-impl Mode {
-    fn finding(self) -> Finding {
+impl ValidationMode {
+    fn finding(self) -> NodeFinding {
         const WHAT: &str = "source validation";
         match self {
-            Mode::Strict => Finding::good(WHAT, "strict"),
-            Mode::Loose {
+            ValidationMode::Strict => NodeFinding::good(WHAT, "strict"),
+            ValidationMode::Loose {
                 has_interfaces: true,
-            } => Finding::good(WHAT, "loose, and strict on the pods' interfaces"),
-            Mode::Loose {
+            } => NodeFinding::good(WHAT, "loose, and strict on the pods' interfaces"),
+            ValidationMode::Loose {
                 has_interfaces: false,
             } => {
                 let found = "loose: a pod here can send with the address of a pod of another node";
-                Finding::warning(
+                NodeFinding::warning(
                     WHAT,
                     found,
                     "name the pods' interfaces with `--pod-interface`, as `cali+`",
                 )
             }
-            Mode::Log => {
+            ValidationMode::Log => {
                 let found = "log: packets with an address of another pod are counted, and pass";
-                Finding::warning(
+                NodeFinding::warning(
                     WHAT,
                     found,
                     "when `palisade status` counts no packets that should pass, render without it",
                 )
             }
-            Mode::Off => {
+            ValidationMode::Off => {
                 let found = "off: whoever sends with a pod's address is that pod to every rule";
-                Finding::warning(WHAT, found, "render without `--source-validation off`")
+                NodeFinding::warning(WHAT, found, "render without `--source-validation off`")
             }
         }
     }
 }
 
 /// Whether a packet of another node may come by another way than its answer goes.
-fn uplinks(node: &mut Node<'_>) -> Finding {
+fn uplinks(node: &mut CheckContext<'_>) -> NodeFinding {
     const WHAT: &str = "uplinks";
     let mut uplinks = BTreeSet::new();
     for family in ["-4", "-6"] {
-        let routes = node.ask(&Call::of(
+        let routes = node.ask(&ToolCall::new(
             "ip",
             &["-o", family, "route", "show", "table", "all"],
         ));
         let routes = match routes {
             Ok(routes) => routes,
             Err(said) => {
-                return Finding::warning(WHAT, said, "install iproute2 to have routes looked at");
+                return NodeFinding::warning(
+                    WHAT,
+                    said,
+                    "install iproute2 to have routes looked at",
+                );
             }
         };
         let defaults = routes.lines().filter(|line| line.starts_with("default "));
@@ -127,20 +134,20 @@ fn uplinks(node: &mut Node<'_>) -> Finding {
     }
     if uplinks.len() > 1 {
         let names = uplinks.into_iter().collect::<Vec<_>>().join(", ");
-        return Finding::warning(WHAT, format!("default routes by {names}"), LOOSE);
+        return NodeFinding::warning(WHAT, format!("default routes by {names}"), LOOSE);
     }
 
     let filter = node
         .file("sys/net/ipv4/conf/all/rp_filter")
         .unwrap_or_default();
     if filter.trim() == "2" {
-        return Finding::warning(
+        return NodeFinding::warning(
             WHAT,
             "rp_filter is 2: the kernel lets asymmetric routes pass",
             LOOSE,
         );
     }
-    Finding::good(
+    NodeFinding::good(
         WHAT,
         uplinks
             .into_iter()
@@ -150,9 +157,12 @@ fn uplinks(node: &mut Node<'_>) -> Finding {
 }
 
 /// Whether several endpoints of this node are behind one bridge, which is one interface to rules.
-fn behind_bridges(node: &mut Node<'_>) -> Finding {
+fn behind_bridges(node: &mut CheckContext<'_>) -> NodeFinding {
     const WHAT: &str = "pods' interfaces";
-    let bridges = node.ask(&Call::of("ip", &["-o", "link", "show", "type", "bridge"]));
+    let bridges = node.ask(&ToolCall::new(
+        "ip",
+        &["-o", "link", "show", "type", "bridge"],
+    ));
     let bridges: BTreeSet<String> = match &bridges {
         Ok(links) => links
             .lines()
@@ -160,7 +170,7 @@ fn behind_bridges(node: &mut Node<'_>) -> Finding {
             .map(str::to_owned)
             .collect(),
         Err(said) => {
-            return Finding::warning(
+            return NodeFinding::warning(
                 WHAT,
                 said.clone(),
                 "install iproute2 to have bridges looked at",
@@ -168,7 +178,7 @@ fn behind_bridges(node: &mut Node<'_>) -> Finding {
         }
     };
     let Some(interfaces) = interfaces_of_endpoints(node) else {
-        return Finding::good(WHAT, "not known: no pod of this node is");
+        return NodeFinding::good(WHAT, "not known: no pod of this node is");
     };
 
     let shared: Vec<&str> = interfaces
@@ -176,7 +186,7 @@ fn behind_bridges(node: &mut Node<'_>) -> Finding {
         .map(String::as_str)
         .collect();
     match shared.as_slice() {
-        [] => Finding::good(WHAT, "no bridge"),
+        [] => NodeFinding::good(WHAT, "no bridge"),
         names => {
             let found = format!(
                 "{}: pods on one bridge can send with each other's addresses",
@@ -185,21 +195,21 @@ fn behind_bridges(node: &mut Node<'_>) -> Finding {
             let advice = "give each pod an interface of its own (a routed CNI, as Calico or the \
                           `ptp` plugin), or let each port of the bridge send with its pod's \
                           address only (`nft` family `bridge`, or `ebtables`)";
-            Finding::warning(WHAT, found, advice)
+            NodeFinding::warning(WHAT, found, advice)
         }
     }
 }
 
 /// The interfaces by which this node's endpoints are reached; `None` if none is known.
-fn interfaces_of_endpoints(node: &mut Node<'_>) -> Option<BTreeSet<String>> {
-    let names = node.ask(&Call::of("ipset", &["list", "-n"])).ok()?;
+fn interfaces_of_endpoints(node: &mut CheckContext<'_>) -> Option<BTreeSet<String>> {
+    let names = node.ask(&ToolCall::new("ipset", &["list", "-n"])).ok()?;
     let mut questions = String::new();
     for name in names
         .lines()
         .filter(|name| ENDPOINTS.contains(&base(name).as_str()))
     {
         let set = node
-            .ask(&Call::of("ipset", &["list", name]))
+            .ask(&ToolCall::new("ipset", &["list", name]))
             .unwrap_or_default();
         let members = set.lines().skip_while(|line| *line != "Members:").skip(1);
         members
@@ -209,7 +219,7 @@ fn interfaces_of_endpoints(node: &mut Node<'_>) -> Option<BTreeSet<String>> {
     if questions.is_empty() {
         return None;
     }
-    let call = Call::of("ip", &["-o", "-force", "-batch", "-"]).with_input(questions);
+    let call = ToolCall::new("ip", &["-o", "-force", "-batch", "-"]).with_input(questions);
     let answer = node.runner.run(&call).ok()?; // its status tells of addresses without a route, too
     Some(
         answer

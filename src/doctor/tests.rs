@@ -2,10 +2,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Examination, Grade, examine};
-use crate::observe::Backend;
-use crate::output::Printed;
-use crate::runner::{Answer, Call, Failure, Folder, Keep, Lock, Runner};
+use super::{Examination, FindingGrade, examine};
+use crate::observe::IptablesBackend;
+use crate::output::BufferedOutput;
+use crate::runner::{
+    FileTree, NodeLock, ProcessOutput, Retention, Runner, RunnerFailure, ToolCall,
+};
 
 /// A node on which nothing is missing: what calls print, and files below /proc.
 const SAID: [(&str, &str); 19] = [
@@ -105,7 +107,7 @@ struct Table {
     files: BTreeMap<String, String>,
     /// Lines of input for which a call fails.
     refused: Vec<&'static str>,
-    unwritable: Option<Keep>,
+    unwritable: Option<Retention>,
 }
 
 impl Table {
@@ -137,25 +139,25 @@ impl Table {
 }
 
 impl Runner for Table {
-    fn run(&mut self, call: &Call) -> Result<Answer, Failure> {
+    fn run(&mut self, call: &ToolCall) -> Result<ProcessOutput, RunnerFailure> {
         let refused = self.refused.iter().find(|line| call.input.contains(**line));
         let said = self
             .said
             .get(&call.to_string())
             .cloned()
-            .ok_or_else(|| Failure::NotFound(call.program.clone()))?;
+            .ok_or_else(|| RunnerFailure::NotFound(call.program.clone()))?;
         Ok(match (said, refused) {
-            (Ok(output), None) => Answer {
+            (Ok(output), None) => ProcessOutput {
                 status: Some(0),
                 output,
                 errors: String::new(),
             },
-            (Ok(_), Some(line)) => Answer {
+            (Ok(_), Some(line)) => ProcessOutput {
                 status: Some(1),
                 output: String::new(),
                 errors: format!("\nno `{line}`\n"),
             },
-            (Err(errors), _) => Answer {
+            (Err(errors), _) => ProcessOutput {
                 status: Some(1),
                 output: String::new(),
                 errors,
@@ -163,55 +165,62 @@ impl Runner for Table {
         })
     }
 
-    fn start(&mut self, call: &Call) -> Result<(), Failure> {
+    fn start(&mut self, call: &ToolCall) -> Result<(), RunnerFailure> {
         panic!("started {call}")
     }
 
-    fn lock(&mut self, _: Duration) -> Result<Option<Lock>, Failure> {
+    fn lock(&mut self, _: Duration) -> Result<Option<NodeLock>, RunnerFailure> {
         panic!("locked")
     }
 
-    fn read(&mut self, file: Keep, name: &str) -> Result<Option<Vec<u8>>, Failure> {
-        assert_eq!(file, Keep::Kernel);
+    fn read(&mut self, file: Retention, name: &str) -> Result<Option<Vec<u8>>, RunnerFailure> {
+        assert_eq!(file, Retention::Kernel);
         Ok(self.files.get(name).map(|text| text.clone().into_bytes()))
     }
 
-    fn write(&mut self, _: Keep, name: &str, _: Option<&[u8]>) -> Result<(), Failure> {
+    fn write(&mut self, _: Retention, name: &str, _: Option<&[u8]>) -> Result<(), RunnerFailure> {
         panic!("wrote {name}")
     }
 
-    fn try_to_keep(&mut self, file: Keep) -> Result<(), Failure> {
+    fn try_to_keep(&mut self, file: Retention) -> Result<(), RunnerFailure> {
         if self.unwritable == Some(file) {
-            Err(Failure::Other("no room".to_owned()))
+            Err(RunnerFailure::Other("no room".to_owned()))
         } else {
             Ok(())
         }
     }
 
-    fn write_folder(&mut self, _: Keep, name: &str, _: Option<&Folder>) -> Result<(), Failure> {
+    fn write_folder(
+        &mut self,
+        _: Retention,
+        name: &str,
+        _: Option<&FileTree>,
+    ) -> Result<(), RunnerFailure> {
         panic!("wrote {name}")
     }
 
-    fn place(&self, _: Keep, name: &str) -> PathBuf {
+    fn place(&self, _: Retention, name: &str) -> PathBuf {
         PathBuf::from(name)
     }
 }
 
 /// What is not well, as `grade what: found`.
 fn text(examination: &Examination) -> String {
-    Printed::of(|out| examination.text(out)).as_str().to_owned()
+    BufferedOutput::capture(|out| examination.text(out))
+        .as_str()
+        .to_owned()
 }
 
 fn complaints(examination: &Examination) -> Vec<String> {
     let complaints = examination
         .findings
         .iter()
-        .filter(|finding| finding.grade != Grade::Good);
+        .filter(|finding| finding.grade != FindingGrade::Good);
     complaints
         .map(|finding| {
             format!(
                 "{} {}: {}",
-                finding.grade.word(),
+                finding.grade.label(),
                 finding.what,
                 finding.found
             )
@@ -467,11 +476,11 @@ const CASES: [(Harm, &[&str]); 32] = [
         &["warning /run/xtables.lock: this container's own"],
     ),
     (
-        |node| node.unwritable = Some(Keep::UntilBoot),
+        |node| node.unwritable = Some(Retention::UntilBoot),
         &["missing run directory: no room"],
     ),
     (
-        |node| node.unwritable = Some(Keep::Always),
+        |node| node.unwritable = Some(Retention::Always),
         &["missing state directory: no room"],
     ),
     (
@@ -542,7 +551,7 @@ fn the_legacy_build_needs_the_lock_of_the_host() {
     let mut node = Table::healthy();
     file(&mut node, "self/mountinfo", Some(CONTAINER));
     let found = |node: &mut Table| {
-        let examination = examine(node, Some(Backend::Legacy));
+        let examination = examine(node, Some(IptablesBackend::Legacy));
         complaints(&examination)
             .into_iter()
             .find(|complaint| complaint.contains("xtables.lock"))
@@ -613,7 +622,7 @@ fn chains_of_a_build_that_is_not_installed_are_seen_by_name() {
         if let Some(chains) = chains {
             says(&mut node, "nft list chains", Ok(chains));
         }
-        let complaints = complaints(&examine(&mut node, Some(Backend::Legacy)));
+        let complaints = complaints(&examine(&mut node, Some(IptablesBackend::Legacy)));
         complaints
             .into_iter()
             .find(|complaint| complaint.contains("rules in iptables-nft"))

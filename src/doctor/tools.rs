@@ -1,35 +1,44 @@
 //! The programs that palisade runs.
 
-use crate::doctor::{Finding, Node};
-use crate::observe::Backend;
-use crate::runner::{Call, Runner};
+use crate::doctor::{CheckContext, NodeFinding};
+use crate::observe::IptablesBackend;
+use crate::runner::{Runner, ToolCall};
 
 /// What a program of iptables' prints behind its version, by build.
-const BUILDS: [(Backend, &str); 2] = [(Backend::Legacy, "(legacy)"), (Backend::Nft, "(nf_tables)")];
+const BUILDS: [(IptablesBackend, &str); 2] = [
+    (IptablesBackend::Legacy, "(legacy)"),
+    (IptablesBackend::Nft, "(nf_tables)"),
+];
 
 /// `ipset`, and whether it and the kernel speak one protocol.
-pub(super) fn ipset(node: &mut Node<'_>) -> Vec<Finding> {
+pub(super) fn ipset(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     const WHAT: &str = "ipset";
-    let version = match node.ask(&Call::of("ipset", &["--version"])) {
+    let version = match node.ask(&ToolCall::new("ipset", &["--version"])) {
         Ok(version) => version.lines().next().unwrap_or_default().trim().to_owned(),
         Err(said) if said.contains("not permitted") => {
-            return vec![Finding::missing(
+            return vec![NodeFinding::missing(
                 WHAT,
                 said,
                 "run as root with CAP_NET_ADMIN",
             )];
         }
-        Err(said) => return vec![Finding::missing(WHAT, said, "install the package `ipset`")],
+        Err(said) => {
+            return vec![NodeFinding::missing(
+                WHAT,
+                said,
+                "install the package `ipset`",
+            )];
+        }
     };
-    match node.ask(&Call::of("ipset", &["list", "-n"])) {
-        Ok(names) => vec![Finding::good(
+    match node.ask(&ToolCall::new("ipset", &["list", "-n"])) {
+        Ok(names) => vec![NodeFinding::good(
             WHAT,
             format!("{version}; sets in the kernel: {}", names.lines().count()),
         )],
         Err(said) => {
             let advice = "run as root with CAP_NET_ADMIN, on a kernel with `ip_set`, with an \
                           ipset as new as the one that made the sets";
-            vec![Finding::missing(
+            vec![NodeFinding::missing(
                 WHAT,
                 format!("{version}; it cannot list sets: {said}"),
                 advice,
@@ -39,31 +48,36 @@ pub(super) fn ipset(node: &mut Node<'_>) -> Vec<Finding> {
 }
 
 /// Which build `iptables` and `ip6tables` are.
-pub(super) fn build(node: &mut Node<'_>) -> Vec<Finding> {
+pub(super) fn build(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     const WHAT: &str = "build of iptables";
     let chosen = node.backend;
     let builds = ["iptables", "ip6tables"].map(|program| (program, build_of(node.runner, program)));
     let words = builds
-        .map(|(program, build)| format!("{program}: {}", build.map_or("none", Backend::word)))
+        .map(|(program, build)| {
+            format!(
+                "{program}: {}",
+                build.map_or("none", IptablesBackend::label)
+            )
+        })
         .join(", ");
-    let found = format!("{words}; palisade takes {}", chosen.word());
+    let found = format!("{words}; palisade takes {}", chosen.label());
     match builds
         .iter()
         .any(|(_, build)| build.is_some_and(|build| build != chosen))
     {
-        false => vec![Finding::good(WHAT, found)],
+        false => vec![NodeFinding::good(WHAT, found)],
         true => {
             let advice = "use one build on the whole node: `update-alternatives --config \
                           iptables` (and ip6tables), or `--backend`";
-            vec![Finding::warning(WHAT, found, advice)]
+            vec![NodeFinding::warning(WHAT, found, advice)]
         }
     }
 }
 
 /// The build that a program is.
-pub(super) fn build_of(runner: &mut dyn Runner, program: &str) -> Option<Backend> {
+pub(super) fn build_of(runner: &mut dyn Runner, program: &str) -> Option<IptablesBackend> {
     let answer = runner
-        .run(&Call::of(program, &["-V"]))
+        .run(&ToolCall::new(program, &["-V"]))
         .ok()
         .filter(|answer| answer.status == Some(0))?;
     BUILDS
@@ -73,15 +87,15 @@ pub(super) fn build_of(runner: &mut dyn Runner, program: &str) -> Option<Backend
 }
 
 /// The programs of the build that palisade takes.
-pub(super) fn programs(node: &mut Node<'_>) -> Vec<Finding> {
+pub(super) fn programs(node: &mut CheckContext<'_>) -> Vec<NodeFinding> {
     let mut findings = Vec::new();
     let mut versions = Vec::new();
     for tool in ["iptables", "ip6tables"] {
         for verb in ["save", "restore"] {
-            let program = format!("{tool}-{}-{verb}", node.backend.word());
-            match node.ask(&Call::of(&program, &["-V"])) {
+            let program = format!("{tool}-{}-{verb}", node.backend.label());
+            match node.ask(&ToolCall::new(&program, &["-V"])) {
                 Ok(said) => versions.push(version(&said)),
-                Err(said) => findings.push(Finding::missing(
+                Err(said) => findings.push(NodeFinding::missing(
                     program,
                     said,
                     "install the package `iptables`, 1.8 or later",
@@ -90,11 +104,11 @@ pub(super) fn programs(node: &mut Node<'_>) -> Vec<Finding> {
         }
     }
     versions.dedup();
-    let what = format!("iptables-{} programs", node.backend.word());
+    let what = format!("iptables-{} programs", node.backend.label());
     match versions.as_slice() {
         [] => {}
-        [version] => findings.push(Finding::good(what, version.clone())),
-        several => findings.push(Finding::warning(
+        [version] => findings.push(NodeFinding::good(what, version.clone())),
+        several => findings.push(NodeFinding::warning(
             what,
             several.join(", "),
             "install one version of all of them",

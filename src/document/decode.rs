@@ -1,5 +1,5 @@
 //! Typed reading of a tree, for the kinds of which only a few fields are used: a serde deserializer
-//! over [`Node`].
+//! over [`YamlNode`].
 //!
 //! Wrong types are told in the same words as by [`Fields`](crate::document::Fields), at the
 //! innermost value.
@@ -13,12 +13,12 @@ use serde::de::{
 
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::document::fields::{listed, wrong_type};
-use crate::document::{Entry, Node, Scalar, Value};
+use crate::document::{NodeScalar, NodeValue, YamlEntry, YamlNode};
 use crate::source::Span;
 
 /// Reads a value of any type from a tree.
-pub(super) fn decode<T: DeserializeOwned>(node: &Node) -> Result<T, Diagnostic> {
-    T::deserialize(Reader(node)).map_err(|error| error.diagnostic(node.span))
+pub(super) fn decode<T: DeserializeOwned>(node: &YamlNode) -> Result<T, Diagnostic> {
+    T::deserialize(NodeDeserializer(node)).map_err(|error| error.diagnostic(node.span))
 }
 
 /// A reading error; the innermost value that knows of it gives the place.
@@ -40,7 +40,7 @@ impl Error {
         }
     }
 
-    fn wrong_type(node: &Node, expected: &str) -> Self {
+    fn wrong_type(node: &YamlNode, expected: &str) -> Self {
         let Diagnostic {
             code,
             message,
@@ -99,20 +99,20 @@ impl de::Error for Error {
 
 /// A node as a source of values.
 #[derive(Clone, Copy)]
-struct Reader<'node>(&'node Node);
+struct NodeDeserializer<'node>(&'node YamlNode);
 
-impl<'node> Reader<'node> {
+impl<'node> NodeDeserializer<'node> {
     fn text(self) -> Result<&'node str, Error> {
         match &self.0.value {
-            Value::Scalar(Scalar::Text(text)) => Ok(&text.value),
-            Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
+            NodeValue::Scalar(NodeScalar::Text(text)) => Ok(&text.value),
+            NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => {
                 Err(Error::wrong_type(self.0, "a string"))
             }
         }
     }
 
     fn number<T: std::str::FromStr>(self, expected: &str, range: &str) -> Result<T, Error> {
-        let Value::Scalar(Scalar::Number(number)) = &self.0.value else {
+        let NodeValue::Scalar(NodeScalar::Number(number)) = &self.0.value else {
             return Err(Error::wrong_type(self.0, expected));
         };
         let invalid = || {
@@ -137,13 +137,15 @@ impl<'node> Reader<'node> {
 
     fn visit_any<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.0.value {
-            Value::Scalar(Scalar::Null) => visitor.visit_unit(),
-            Value::Scalar(Scalar::Bool(value)) => visitor.visit_bool(*value),
-            Value::Scalar(Scalar::Number(number)) => Self::visit_number(number, visitor),
-            Value::Scalar(Scalar::Text(text)) => visitor.visit_str(&text.value),
-            Value::Scalar(Scalar::Ambiguous(_)) => Err(Error::wrong_type(self.0, "a string")),
-            Value::List(items) => visitor.visit_seq(Items(items.iter())),
-            Value::Map(entries) => visitor.visit_map(Pairs {
+            NodeValue::Scalar(NodeScalar::Null) => visitor.visit_unit(),
+            NodeValue::Scalar(NodeScalar::Bool(value)) => visitor.visit_bool(*value),
+            NodeValue::Scalar(NodeScalar::Number(number)) => Self::visit_number(number, visitor),
+            NodeValue::Scalar(NodeScalar::Text(text)) => visitor.visit_str(&text.value),
+            NodeValue::Scalar(NodeScalar::Ambiguous(_)) => {
+                Err(Error::wrong_type(self.0, "a string"))
+            }
+            NodeValue::List(items) => visitor.visit_seq(ItemAccess(items.iter())),
+            NodeValue::Map(entries) => visitor.visit_map(PairAccess {
                 entries: entries.iter(),
                 value: None,
             }),
@@ -171,7 +173,7 @@ macro_rules! whole_numbers {
     };
 }
 
-impl<'de> de::Deserializer<'de> for Reader<'_> {
+impl<'de> de::Deserializer<'de> for NodeDeserializer<'_> {
     type Error = Error;
 
     whole_numbers! {
@@ -192,8 +194,8 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.0.value {
-            Value::Scalar(Scalar::Bool(value)) => visitor.visit_bool(*value),
-            Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
+            NodeValue::Scalar(NodeScalar::Bool(value)) => visitor.visit_bool(*value),
+            NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => {
                 Err(Error::wrong_type(self.0, "a boolean"))
             }
         }
@@ -236,15 +238,17 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.0.value {
-            Value::List(_) => self.deserialize_any(visitor),
-            Value::Scalar(_) | Value::Map(_) => Err(Error::wrong_type(self.0, "a list")),
+            NodeValue::List(_) => self.deserialize_any(visitor),
+            NodeValue::Scalar(_) | NodeValue::Map(_) => Err(Error::wrong_type(self.0, "a list")),
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.0.value {
-            Value::Map(_) => self.deserialize_any(visitor),
-            Value::Scalar(_) | Value::List(_) => Err(Error::wrong_type(self.0, "a mapping")),
+            NodeValue::Map(_) => self.deserialize_any(visitor),
+            NodeValue::Scalar(_) | NodeValue::List(_) => {
+                Err(Error::wrong_type(self.0, "a mapping"))
+            }
         }
     }
 
@@ -278,9 +282,9 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 }
 
-struct Items<'node>(std::slice::Iter<'node, Node>);
+struct ItemAccess<'node>(std::slice::Iter<'node, YamlNode>);
 
-impl<'de> SeqAccess<'de> for Items<'_> {
+impl<'de> SeqAccess<'de> for ItemAccess<'_> {
     type Error = Error;
 
     fn next_element_seed<Seed: DeserializeSeed<'de>>(
@@ -290,26 +294,26 @@ impl<'de> SeqAccess<'de> for Items<'_> {
         self.0
             .next()
             .map(|node| {
-                seed.deserialize(Reader(node))
+                seed.deserialize(NodeDeserializer(node))
                     .map_err(|error| error.within(node.span))
             })
             .transpose()
     }
 }
 
-struct Pairs<'node> {
-    entries: std::slice::Iter<'node, Entry>,
-    value: Option<&'node Node>,
+struct PairAccess<'node> {
+    entries: std::slice::Iter<'node, YamlEntry>,
+    value: Option<&'node YamlNode>,
 }
 
-impl<'de> MapAccess<'de> for Pairs<'_> {
+impl<'de> MapAccess<'de> for PairAccess<'_> {
     type Error = Error;
 
     fn next_key_seed<Seed: DeserializeSeed<'de>>(
         &mut self,
         seed: Seed,
     ) -> Result<Option<Seed::Value>, Error> {
-        let Some(Entry { key, value }) = self.entries.next() else {
+        let Some(YamlEntry { key, value }) = self.entries.next() else {
             return Ok(None);
         };
         self.value = Some(value);
@@ -327,7 +331,7 @@ impl<'de> MapAccess<'de> for Pairs<'_> {
             .value
             .take()
             .ok_or_else(|| Error::new(Code::MissingField, "a value is missing".to_owned()))?;
-        seed.deserialize(Reader(node))
+        seed.deserialize(NodeDeserializer(node))
             .map_err(|error| error.within(node.span))
     }
 }

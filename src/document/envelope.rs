@@ -1,46 +1,48 @@
 //! The outermost fields of an object, which tell what it is, without looking into the others.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
-use crate::document::input::Input;
-use crate::document::object::Body;
-use crate::document::{Entry, Kind, Node, Object, Scalar, Value, json, pairs};
-use crate::source::{Span, Text};
+use crate::document::input::SourceText;
+use crate::document::object::ObjectBody;
+use crate::document::{
+    ManifestObject, NodeScalar, NodeValue, ObjectKind, YamlEntry, YamlNode, json, pairs,
+};
+use crate::source::{Span, SpannedString};
 
 /// An object or list, opened.
 #[derive(Debug)]
-pub(super) struct Envelope<'text> {
-    pub(super) input: Input<'text>,
+pub(super) struct ObjectEnvelope<'text> {
+    pub(super) input: SourceText<'text>,
     pub(super) span: Span,
-    contents: Contents<'text>,
+    contents: EnvelopeContents<'text>,
 }
 
 #[derive(Debug)]
-enum Contents<'text> {
-    Tree(Vec<Entry>),
-    Json(&'text str, Vec<(Text, &'text str)>),
+enum EnvelopeContents<'text> {
+    Tree(Vec<YamlEntry>),
+    Json(&'text str, Vec<(SpannedString, &'text str)>),
 }
 
 /// The fields of a list.
 const LIST_FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "items"];
 
-impl<'text> Envelope<'text> {
+impl<'text> ObjectEnvelope<'text> {
     /// Opens a mapping; anything else is reported as no object.
     pub(super) fn open(
-        input: Input<'text>,
-        body: Body<'text>,
+        input: SourceText<'text>,
+        body: ObjectBody<'text>,
         found: &mut Diagnostics,
     ) -> Option<Self> {
         let span = body.span(input);
         let contents = match body {
-            Body::Tree(Node {
-                value: Value::Map(entries),
+            ObjectBody::Tree(YamlNode {
+                value: NodeValue::Map(entries),
                 ..
-            }) => Ok(Contents::Tree(entries)),
-            Body::Tree(node) => Err(not_an_object(&node, input)),
-            Body::Json(text) if text.starts_with('{') => {
-                json_fields(input, text, found).map(|fields| Contents::Json(text, fields))
+            }) => Ok(EnvelopeContents::Tree(entries)),
+            ObjectBody::Tree(node) => Err(not_an_object(&node, input)),
+            ObjectBody::Json(text) if text.starts_with('{') => {
+                json_fields(input, text, found).map(|fields| EnvelopeContents::Json(text, fields))
             }
-            Body::Json(text) => Err(not_an_object(&json_stub(text, span), input)),
+            ObjectBody::Json(text) => Err(not_an_object(&json_stub(text, span), input)),
         };
         let contents = contents.map_err(|problem| found.push(problem)).ok()?;
         Some(Self {
@@ -51,13 +53,13 @@ impl<'text> Envelope<'text> {
     }
 
     /// The tree of a field that is small.
-    pub(super) fn field(&self, name: &str, found: &mut Diagnostics) -> Option<Node> {
+    pub(super) fn field(&self, name: &str, found: &mut Diagnostics) -> Option<YamlNode> {
         match &self.contents {
-            Contents::Tree(entries) => entries
+            EnvelopeContents::Tree(entries) => entries
                 .iter()
                 .find(|entry| entry.key.value == name)
                 .map(|entry| entry.value.clone()),
-            Contents::Json(_, fields) => {
+            EnvelopeContents::Json(_, fields) => {
                 json_field(fields, name).and_then(|value| json::tree(self.input, value, found))
             }
         }
@@ -66,28 +68,28 @@ impl<'text> Envelope<'text> {
     /// Whether there is a field `items` that is a list, or null as Go writes an empty list.
     pub(super) fn has_items(&self) -> bool {
         match &self.contents {
-            Contents::Tree(entries) => tree_items(entries)
-                .is_some_and(|node| node.is_null() || matches!(node.value, Value::List(_))),
-            Contents::Json(_, fields) => json_field(fields, "items")
+            EnvelopeContents::Tree(entries) => tree_items(entries)
+                .is_some_and(|node| node.is_null() || matches!(node.value, NodeValue::List(_))),
+            EnvelopeContents::Json(_, fields) => json_field(fields, "items")
                 .is_some_and(|items| items.starts_with('[') || items == "null"),
         }
     }
 
     /// The items of a list.
-    pub(super) fn items(self, found: &mut Diagnostics) -> Vec<Body<'text>> {
+    pub(super) fn items(self, found: &mut Diagnostics) -> Vec<ObjectBody<'text>> {
         match self.contents {
-            Contents::Tree(entries) => {
+            EnvelopeContents::Tree(entries) => {
                 let items = entries
                     .into_iter()
                     .find(|entry| entry.key.value == "items")
                     .map(|entry| entry.value.value);
-                if let Some(Value::List(items)) = items {
-                    items.into_iter().map(Body::Tree).collect()
+                if let Some(NodeValue::List(items)) = items {
+                    items.into_iter().map(ObjectBody::Tree).collect()
                 } else {
                     Vec::new()
                 }
             }
-            Contents::Json(_, fields) => json_items(self.input, &fields, found),
+            EnvelopeContents::Json(_, fields) => json_items(self.input, &fields, found),
         }
     }
 
@@ -110,40 +112,40 @@ impl<'text> Envelope<'text> {
         }
     }
 
-    fn keys(&self) -> Box<dyn Iterator<Item = &Text> + '_> {
+    fn keys(&self) -> Box<dyn Iterator<Item = &SpannedString> + '_> {
         match &self.contents {
-            Contents::Tree(entries) => Box::new(entries.iter().map(|entry| &entry.key)),
-            Contents::Json(_, fields) => Box::new(fields.iter().map(|(key, _)| key)),
+            EnvelopeContents::Tree(entries) => Box::new(entries.iter().map(|entry| &entry.key)),
+            EnvelopeContents::Json(_, fields) => Box::new(fields.iter().map(|(key, _)| key)),
         }
     }
 
     /// Where it starts.
     pub(super) fn start(&self) -> Span {
-        self.input.letter(self.span.range().start)
+        self.input.character_at(self.span.range().start)
     }
 
     /// The object; `shared` is the text to name as its source in place of its own.
     pub(super) fn into_object(
         self,
-        kind: Kind,
+        kind: ObjectKind,
         internal: bool,
         place: Span,
         shared: Option<&'text str>,
-    ) -> Object<'text> {
+    ) -> ManifestObject<'text> {
         let Self {
             input,
             span,
             contents,
         } = self;
         let body = match contents {
-            Contents::Tree(entries) => Body::Tree(Node {
+            EnvelopeContents::Tree(entries) => ObjectBody::Tree(YamlNode {
                 span,
-                value: Value::Map(entries),
+                value: NodeValue::Map(entries),
             }),
-            Contents::Json(text, _) => Body::Json(text),
+            EnvelopeContents::Json(text, _) => ObjectBody::Json(text),
         };
         let source = shared.unwrap_or_else(|| input.slice(span));
-        Object {
+        ManifestObject {
             kind,
             internal,
             span,
@@ -155,7 +157,7 @@ impl<'text> Envelope<'text> {
     }
 }
 
-fn tree_items(entries: &[Entry]) -> Option<&Node> {
+fn tree_items(entries: &[YamlEntry]) -> Option<&YamlNode> {
     entries
         .iter()
         .find(|entry| entry.key.value == "items")
@@ -163,10 +165,10 @@ fn tree_items(entries: &[Entry]) -> Option<&Node> {
 }
 
 fn json_fields<'text>(
-    input: Input<'text>,
+    input: SourceText<'text>,
     text: &'text str,
     found: &mut Diagnostics,
-) -> Result<Vec<(Text, &'text str)>, Diagnostic> {
+) -> Result<Vec<(SpannedString, &'text str)>, Diagnostic> {
     let members = json::members(input, text)?.into_iter();
     let fields: Result<Vec<_>, _> = members
         .map(|member| Ok((json::string(input, member.key)?, member.value)))
@@ -176,7 +178,7 @@ fn json_fields<'text>(
     Ok(fields)
 }
 
-fn json_field<'text>(fields: &[(Text, &'text str)], name: &str) -> Option<&'text str> {
+fn json_field<'text>(fields: &[(SpannedString, &'text str)], name: &str) -> Option<&'text str> {
     fields
         .iter()
         .find(|(key, _)| key.value == name)
@@ -184,37 +186,41 @@ fn json_field<'text>(fields: &[(Text, &'text str)], name: &str) -> Option<&'text
 }
 
 fn json_items<'text>(
-    input: Input<'text>,
-    fields: &[(Text, &'text str)],
+    input: SourceText<'text>,
+    fields: &[(SpannedString, &'text str)],
     found: &mut Diagnostics,
-) -> Vec<Body<'text>> {
+) -> Vec<ObjectBody<'text>> {
     let Some(items) = json_field(fields, "items").filter(|items| *items != "null") else {
         return Vec::new();
     };
     let elements = json::elements(input, items)
         .map_err(|problem| found.push(problem))
         .unwrap_or_default();
-    elements.into_iter().map(Body::Json).collect()
+    elements.into_iter().map(ObjectBody::Json).collect()
 }
 
 /// A node of the right type, for a message.
-fn json_stub(text: &str, span: Span) -> Node {
+fn json_stub(text: &str, span: Span) -> YamlNode {
     let value = match text.as_bytes().first() {
-        Some(b'[') => Value::List(Vec::new()),
-        Some(b'"') => Value::Scalar(Scalar::Text(Text::new(String::new(), span, text))),
-        Some(b't' | b'f') => Value::Scalar(Scalar::Bool(true)),
-        Some(b'n') => Value::Scalar(Scalar::Null),
-        _ => Value::Scalar(Scalar::Number(String::new())),
+        Some(b'[') => NodeValue::List(Vec::new()),
+        Some(b'"') => NodeValue::Scalar(NodeScalar::Text(SpannedString::new(
+            String::new(),
+            span,
+            text,
+        ))),
+        Some(b't' | b'f') => NodeValue::Scalar(NodeScalar::Bool(true)),
+        Some(b'n') => NodeValue::Scalar(NodeScalar::Null),
+        _ => NodeValue::Scalar(NodeScalar::Number(String::new())),
     };
-    Node { span, value }
+    YamlNode { span, value }
 }
 
-fn not_an_object(node: &Node, input: Input<'_>) -> Diagnostic {
+fn not_an_object(node: &YamlNode, input: SourceText<'_>) -> Diagnostic {
     let help = match node.value {
-        Value::List(_) => Some(
+        NodeValue::List(_) => Some(
             "give the objects one by one, or as the `items` of an object of kind `List`".to_owned(),
         ),
-        Value::Scalar(_) | Value::Map(_) => input.template_help(node.span.range().start),
+        NodeValue::Scalar(_) | NodeValue::Map(_) => input.template_help(node.span.range().start),
     };
     Diagnostic::at(
         Code::NotAnObject,

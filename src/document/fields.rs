@@ -4,30 +4,30 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
-use crate::document::{Entry, Node, Scalar, Value};
-use crate::source::{Span, Spanned, Text};
+use crate::document::{NodeScalar, NodeValue, YamlEntry, YamlNode};
+use crate::source::{Span, Spanned, SpannedString};
 
-/// The fields of one mapping, asked for one by one. [`Fields::finish`] reports those that nobody
+/// The fields of one mapping, asked for one by one. [`MappingFields::finish`] reports those that nobody
 /// asked for.
 #[must_use = "call `finish`, or unknown fields go unseen"]
 #[derive(Debug)]
-pub struct Fields<'node> {
+pub struct MappingFields<'node> {
     /// The place of the whole mapping.
     pub span: Span,
-    entries: &'node [Entry],
+    entries: &'node [YamlEntry],
     asked: Vec<&'static str>,
 }
 
-impl<'node> Fields<'node> {
+impl<'node> MappingFields<'node> {
     /// The fields of a mapping; anything else is reported as a wrong type.
-    pub fn of(node: &'node Node, found: &mut Diagnostics) -> Option<Self> {
+    pub fn from_node(node: &'node YamlNode, found: &mut Diagnostics) -> Option<Self> {
         match &node.value {
-            Value::Map(entries) => Some(Self {
+            NodeValue::Map(entries) => Some(Self {
                 span: node.span,
                 entries,
                 asked: Vec::new(),
             }),
-            Value::List(_) | Value::Scalar(_) => {
+            NodeValue::List(_) | NodeValue::Scalar(_) => {
                 found.push(wrong_type(node, "a mapping"));
                 None
             }
@@ -35,7 +35,7 @@ impl<'node> Fields<'node> {
     }
 
     /// A field's value; an absent or null field gives none.
-    pub fn get(&mut self, name: &'static str) -> Option<&'node Node> {
+    pub fn get(&mut self, name: &'static str) -> Option<&'node YamlNode> {
         if !self.asked.contains(&name) {
             self.asked.push(name);
         }
@@ -44,7 +44,11 @@ impl<'node> Fields<'node> {
     }
 
     /// A field that must be there.
-    pub fn require(&mut self, name: &'static str, found: &mut Diagnostics) -> Option<&'node Node> {
+    pub fn require(
+        &mut self,
+        name: &'static str,
+        found: &mut Diagnostics,
+    ) -> Option<&'node YamlNode> {
         let value = self.get(name);
         if value.is_none() {
             found.push(Diagnostic::at(
@@ -57,7 +61,7 @@ impl<'node> Fields<'node> {
     }
 
     /// A field that holds a string.
-    pub fn text(&mut self, name: &'static str, found: &mut Diagnostics) -> Option<Text> {
+    pub fn text(&mut self, name: &'static str, found: &mut Diagnostics) -> Option<SpannedString> {
         self.get(name).and_then(|node| node.text(found))
     }
 
@@ -66,20 +70,20 @@ impl<'node> Fields<'node> {
         &mut self,
         name: &'static str,
         found: &mut Diagnostics,
-        item: impl FnMut(&'node Node, &mut Diagnostics) -> Option<Item>,
+        item: impl FnMut(&'node YamlNode, &mut Diagnostics) -> Option<Item>,
     ) -> Vec<Item> {
         self.get(name)
             .map(|node| node.list(found, item))
             .unwrap_or_default()
     }
 
-    /// As [`Fields::list`]; one of more than `most` items is reported.
+    /// As [`MappingFields::list`]; one of more than `most` items is reported.
     pub fn list_up_to<Item>(
         &mut self,
         name: &'static str,
         most: usize,
         found: &mut Diagnostics,
-        item: impl FnMut(&'node Node, &mut Diagnostics) -> Option<Item>,
+        item: impl FnMut(&'node YamlNode, &mut Diagnostics) -> Option<Item>,
     ) -> Vec<Item> {
         let Some(node) = self.get(name) else {
             return Vec::new();
@@ -95,8 +99,8 @@ impl<'node> Fields<'node> {
     /// Reports every string that a field's list has twice, for lists that are sets to Kubernetes.
     pub fn distinct(&mut self, name: &'static str, found: &mut Diagnostics) {
         let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
-        for item in self.get(name).and_then(Node::items).unwrap_or_default() {
-            let Value::Scalar(Scalar::Text(text)) = &item.value else {
+        for item in self.get(name).and_then(YamlNode::items).unwrap_or_default() {
+            let NodeValue::Scalar(NodeScalar::Text(text)) = &item.value else {
                 continue;
             };
             match seen.get(text.value.as_str()) {
@@ -142,7 +146,7 @@ impl<'node> Fields<'node> {
 
     /// Reports every field that was not asked for, with the nearest name that was.
     pub fn finish(self, found: &mut Diagnostics) {
-        for Entry { key, .. } in self.entries {
+        for YamlEntry { key, .. } in self.entries {
             if self.asked.contains(&key.value.as_str()) {
                 continue;
             }
@@ -164,29 +168,31 @@ pub(super) fn listed(names: &[&str]) -> String {
 }
 
 /// A value of another type than the place takes.
-pub(super) fn wrong_type(node: &Node, expected: &str) -> Diagnostic {
+pub(super) fn wrong_type(node: &YamlNode, expected: &str) -> Diagnostic {
     let diagnostic = Diagnostic::at(
         Code::WrongType,
         node.span,
         format!("expected {expected}, found {}", node.type_name()),
     );
     let help = match (expected, &node.value) {
-        ("a string", Value::Scalar(_)) => Some("put it in quotes"),
-        ("a boolean", Value::Scalar(Scalar::Ambiguous(_))) => Some("write `true` or `false`"),
-        (_, Value::Scalar(Scalar::Ambiguous(_))) => {
+        ("a string", NodeValue::Scalar(_)) => Some("put it in quotes"),
+        ("a boolean", NodeValue::Scalar(NodeScalar::Ambiguous(_))) => {
+            Some("write `true` or `false`")
+        }
+        (_, NodeValue::Scalar(NodeScalar::Ambiguous(_))) => {
             Some("write it as a decimal number, or in quotes if it is text")
         }
-        (_, Value::Scalar(_) | Value::List(_) | Value::Map(_)) => None,
+        (_, NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_)) => None,
     };
     diagnostic.maybe_help(help.map(str::to_owned))
 }
 
-impl Node {
+impl YamlNode {
     /// The string that stands here; anything else is reported.
-    pub fn text(&self, found: &mut Diagnostics) -> Option<Text> {
+    pub fn text(&self, found: &mut Diagnostics) -> Option<SpannedString> {
         match &self.value {
-            Value::Scalar(Scalar::Text(text)) => Some(text.clone()),
-            Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
+            NodeValue::Scalar(NodeScalar::Text(text)) => Some(text.clone()),
+            NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => {
                 found.push(wrong_type(self, "a string"));
                 None
             }
@@ -197,11 +203,11 @@ impl Node {
     pub fn list<'node, Item>(
         &'node self,
         found: &mut Diagnostics,
-        mut item: impl FnMut(&'node Node, &mut Diagnostics) -> Option<Item>,
+        mut item: impl FnMut(&'node YamlNode, &mut Diagnostics) -> Option<Item>,
     ) -> Vec<Item> {
         match &self.value {
-            Value::List(items) => items.iter().filter_map(|node| item(node, found)).collect(),
-            Value::Scalar(_) | Value::Map(_) => {
+            NodeValue::List(items) => items.iter().filter_map(|node| item(node, found)).collect(),
+            NodeValue::Scalar(_) | NodeValue::Map(_) => {
                 found.push(wrong_type(self, "a list"));
                 Vec::new()
             }
@@ -211,8 +217,8 @@ impl Node {
     /// The boolean that stands here.
     pub fn boolean(&self, found: &mut Diagnostics) -> Option<Spanned<bool>> {
         match &self.value {
-            Value::Scalar(Scalar::Bool(value)) => Some(Spanned::new(*value, self.span)),
-            Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
+            NodeValue::Scalar(NodeScalar::Bool(value)) => Some(Spanned::new(*value, self.span)),
+            NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => {
                 found.push(wrong_type(self, "a boolean"));
                 None
             }
@@ -249,8 +255,8 @@ impl Node {
 
     fn number(&self, expected: &str, found: &mut Diagnostics) -> Option<&str> {
         match &self.value {
-            Value::Scalar(Scalar::Number(number)) => Some(number),
-            Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
+            NodeValue::Scalar(NodeScalar::Number(number)) => Some(number),
+            NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => {
                 found.push(wrong_type(self, expected));
                 None
             }

@@ -10,12 +10,12 @@ const LONGEST_LINE: usize = 1_000;
 
 /// A file's whole text, against which all places are told.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Input<'text> {
+pub(super) struct SourceText<'text> {
     pub(super) file: FileId,
     pub(super) text: &'text str,
 }
 
-impl<'text> Input<'text> {
+impl<'text> SourceText<'text> {
     /// The place of a part of the text, by its address: `part` is a slice of `text`.
     pub(super) fn place(self, part: &str) -> Range<usize> {
         let start = part
@@ -36,7 +36,7 @@ impl<'text> Input<'text> {
     }
 
     /// The span of the letter at an offset, which is moved back to where a letter starts.
-    pub(super) fn letter(self, offset: usize) -> Span {
+    pub(super) fn character_at(self, offset: usize) -> Span {
         let start = self.text.floor_char_boundary(offset);
         let length = self
             .text

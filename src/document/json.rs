@@ -6,10 +6,10 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::input::Input;
-use crate::document::pairs::Pairs;
-use crate::document::{DEEPEST, Node, Scalar, Value, too_deep};
-use crate::source::Text;
+use crate::document::input::SourceText;
+use crate::document::pairs::MappingPairs;
+use crate::document::{DEEPEST, NodeScalar, NodeValue, YamlNode, too_deep};
+use crate::source::SpannedString;
 
 /// The values that stand one after another in a file's text; ends at the first error.
 pub(super) fn values(text: &str) -> impl Iterator<Item = Result<&str, serde_json::Error>> {
@@ -19,24 +19,24 @@ pub(super) fn values(text: &str) -> impl Iterator<Item = Result<&str, serde_json
 
 /// One pair of an object, both sides as written.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Member<'text> {
+pub(super) struct JsonMember<'text> {
     pub(super) key: &'text str,
     pub(super) value: &'text str,
 }
 
 /// The pairs of an object.
 pub(super) fn members<'text>(
-    input: Input<'text>,
+    input: SourceText<'text>,
     text: &'text str,
-) -> Result<Vec<Member<'text>>, Diagnostic> {
+) -> Result<Vec<JsonMember<'text>>, Diagnostic> {
     serde_json::from_str(text)
-        .map(|Members(members)| members)
+        .map(|JsonMembers(members)| members)
         .map_err(|error| syntax(input, text, &error))
 }
 
 /// The items of a list.
 pub(super) fn elements<'text>(
-    input: Input<'text>,
+    input: SourceText<'text>,
     text: &'text str,
 ) -> Result<Vec<&'text str>, Diagnostic> {
     let elements: Result<Vec<&RawValue>, _> = serde_json::from_str(text);
@@ -45,9 +45,11 @@ pub(super) fn elements<'text>(
 }
 
 /// The tree of a value.
-pub(super) fn tree(input: Input<'_>, text: &str, found: &mut Diagnostics) -> Option<Node> {
+pub(super) fn tree(input: SourceText<'_>, text: &str, found: &mut Diagnostics) -> Option<YamlNode> {
     if let Some(offset) = first_too_deep(text) {
-        found.push(too_deep(input.letter(input.place(text).start + offset)));
+        found.push(too_deep(
+            input.character_at(input.place(text).start + offset),
+        ));
         return None;
     }
     node(input, text, found)
@@ -72,52 +74,64 @@ fn first_too_deep(text: &str) -> Option<usize> {
     })
 }
 
-fn node(input: Input<'_>, text: &str, found: &mut Diagnostics) -> Result<Node, Diagnostic> {
+fn node(
+    input: SourceText<'_>,
+    text: &str,
+    found: &mut Diagnostics,
+) -> Result<YamlNode, Diagnostic> {
     let value = match text.as_bytes().first() {
-        Some(b'{') => Value::Map(pairs(input, text, found)?.finish(found)),
-        Some(b'[') => Value::List(items(input, text, found)?),
-        _ => Value::Scalar(scalar(input, text)?),
+        Some(b'{') => NodeValue::Map(pairs(input, text, found)?.finish(found)),
+        Some(b'[') => NodeValue::List(items(input, text, found)?),
+        _ => NodeValue::Scalar(scalar(input, text)?),
     };
-    Ok(Node {
+    Ok(YamlNode {
         span: input.span(text),
         value,
     })
 }
 
-fn pairs(input: Input<'_>, text: &str, found: &mut Diagnostics) -> Result<Pairs, Diagnostic> {
-    let mut pairs = Pairs::default();
-    for Member { key, value } in members(input, text)? {
+fn pairs(
+    input: SourceText<'_>,
+    text: &str,
+    found: &mut Diagnostics,
+) -> Result<MappingPairs, Diagnostic> {
+    let mut pairs = MappingPairs::default();
+    for JsonMember { key, value } in members(input, text)? {
         pairs.push(string(input, key)?, node(input, value, found)?);
     }
     Ok(pairs)
 }
 
-fn items(input: Input<'_>, text: &str, found: &mut Diagnostics) -> Result<Vec<Node>, Diagnostic> {
+fn items(
+    input: SourceText<'_>,
+    text: &str,
+    found: &mut Diagnostics,
+) -> Result<Vec<YamlNode>, Diagnostic> {
     elements(input, text)?
         .into_iter()
         .map(|element| node(input, element, found))
         .collect()
 }
 
-fn scalar(input: Input<'_>, text: &str) -> Result<Scalar, Diagnostic> {
+fn scalar(input: SourceText<'_>, text: &str) -> Result<NodeScalar, Diagnostic> {
     Ok(match text {
-        "null" => Scalar::Null,
-        "true" => Scalar::Bool(true),
-        "false" => Scalar::Bool(false),
-        quoted if quoted.starts_with('"') => Scalar::Text(string(input, quoted)?),
-        number => Scalar::Number(number.to_owned()),
+        "null" => NodeScalar::Null,
+        "true" => NodeScalar::Bool(true),
+        "false" => NodeScalar::Bool(false),
+        quoted if quoted.starts_with('"') => NodeScalar::Text(string(input, quoted)?),
+        number => NodeScalar::Number(number.to_owned()),
     })
 }
 
 /// The string that a quoted text means.
-pub(super) fn string(input: Input<'_>, quoted: &str) -> Result<Text, Diagnostic> {
+pub(super) fn string(input: SourceText<'_>, quoted: &str) -> Result<SpannedString, Diagnostic> {
     let value: String =
         serde_json::from_str(quoted).map_err(|error| syntax(input, quoted, &error))?;
-    Ok(Text::new(value, input.span(quoted), quoted))
+    Ok(SpannedString::new(value, input.span(quoted), quoted))
 }
 
 /// A reader's error about `text` as a diagnostic at its place in the file.
-pub(super) fn syntax(input: Input<'_>, text: &str, error: &serde_json::Error) -> Diagnostic {
+pub(super) fn syntax(input: SourceText<'_>, text: &str, error: &serde_json::Error) -> Diagnostic {
     let offset = input.place(text).start + offset_of(text, error.line(), error.column());
     let told = error.to_string();
     let message = told
@@ -127,7 +141,7 @@ pub(super) fn syntax(input: Input<'_>, text: &str, error: &serde_json::Error) ->
         .iter()
         .find(|(told, _, _)| *told == message)
         .map_or((message, None), |row| (row.1, Some(row.2.to_owned())));
-    let span = input.letter(offset.min(input.text.trim_end().len()));
+    let span = input.character_at(offset.min(input.text.trim_end().len()));
     Diagnostic::at(Code::JsonSyntax, span, message)
         .maybe_help(help)
         .maybe_help(input.template_help(offset))
@@ -177,9 +191,9 @@ fn offset_of(text: &str, line: usize, column: usize) -> usize {
     (line_start + column.saturating_sub(1)).min(text.len())
 }
 
-struct Members<'text>(Vec<Member<'text>>);
+struct JsonMembers<'text>(Vec<JsonMember<'text>>);
 
-impl<'text> Deserialize<'text> for Members<'text> {
+impl<'text> Deserialize<'text> for JsonMembers<'text> {
     fn deserialize<Source: Deserializer<'text>>(source: Source) -> Result<Self, Source::Error> {
         source.deserialize_map(MembersVisitor)
     }
@@ -188,7 +202,7 @@ impl<'text> Deserialize<'text> for Members<'text> {
 struct MembersVisitor;
 
 impl<'text> Visitor<'text> for MembersVisitor {
-    type Value = Members<'text>;
+    type Value = JsonMembers<'text>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("an object")
@@ -197,11 +211,11 @@ impl<'text> Visitor<'text> for MembersVisitor {
     fn visit_map<Map: MapAccess<'text>>(self, mut map: Map) -> Result<Self::Value, Map::Error> {
         let mut members = Vec::new();
         while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-            members.push(Member {
+            members.push(JsonMember {
                 key: key.get(),
                 value: value.get(),
             });
         }
-        Ok(Members(members))
+        Ok(JsonMembers(members))
     }
 }

@@ -4,9 +4,9 @@ use crate::diagnostic::nearest;
 
 /// What becomes of the objects of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum KindRole {
     /// They are read.
-    Read(Kind),
+    Read(ObjectKind),
     /// Policy that is not compiled yet: refused.
     Refused,
     /// Nothing that Palisade enforces: skipped and counted.
@@ -15,7 +15,7 @@ pub enum Role {
 
 /// The kinds that are read, by who reads them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum ObjectKind {
     /// Policy, read strictly by the `manifest` room.
     Manifest(ManifestKind),
     /// The cluster as it is, read by the `inventory` room.
@@ -90,25 +90,25 @@ pub enum InventoryKind {
 
 /// Why an object is refused for its kind.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) culprit: Culprit,
+pub(super) struct KindRefusal {
+    pub(super) culprit: RefusalField,
     pub(super) message: String,
     pub(super) help: Option<String>,
 }
 
 /// Which of the two is to be mended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Culprit {
+pub(super) enum RefusalField {
     ApiVersion,
     Kind,
 }
 
-impl Kind {
+impl ObjectKind {
     /// Its name in manifests.
     pub fn name(self) -> &'static str {
         KINDS
             .iter()
-            .find(|row| row.role == Role::Read(self))
+            .find(|row| row.role == KindRole::Read(self))
             .map_or("", |row| row.name)
     }
 }
@@ -116,7 +116,7 @@ impl Kind {
 impl InventoryKind {
     /// Its name in manifests.
     pub fn name(self) -> &'static str {
-        Kind::Inventory(self).name()
+        ObjectKind::Inventory(self).name()
     }
 }
 
@@ -130,7 +130,7 @@ pub struct KindRow {
     /// Name of the kind.
     pub name: &'static str,
     /// What becomes of it.
-    pub role: Role,
+    pub role: KindRole,
 }
 
 const CALICO: &str = "projectcalico.org";
@@ -148,7 +148,7 @@ const fn manifest(
         group,
         versions,
         name,
-        role: Role::Read(Kind::Manifest(kind)),
+        role: KindRole::Read(ObjectKind::Manifest(kind)),
     }
 }
 
@@ -162,7 +162,7 @@ const fn inventory(
         group,
         versions,
         name,
-        role: Role::Read(Kind::Inventory(kind)),
+        role: KindRole::Read(ObjectKind::Inventory(kind)),
     }
 }
 
@@ -175,7 +175,7 @@ const fn refused(
         group,
         versions,
         name,
-        role: Role::Refused,
+        role: KindRole::Refused,
     }
 }
 
@@ -184,7 +184,7 @@ const fn skipped(group: &'static str, name: &'static str) -> KindRow {
         group,
         versions: &[],
         name,
-        role: Role::Skipped,
+        role: KindRole::Skipped,
     }
 }
 
@@ -372,7 +372,7 @@ const NOT_ENFORCED: &str = "Palisade refuses policy that it does not enforce";
 
 impl KindRow {
     fn is_policy(&self) -> bool {
-        matches!(self.role, Role::Read(Kind::Manifest(_)))
+        matches!(self.role, KindRole::Read(ObjectKind::Manifest(_)))
     }
 
     /// Whether the group is Calico's internal one.
@@ -409,12 +409,12 @@ pub(super) fn judge(
     group: &str,
     version: &str,
     name: &str,
-) -> Result<Option<&'static KindRow>, Refusal> {
+) -> Result<Option<&'static KindRow>, KindRefusal> {
     match row(group, name) {
-        Some(row) if row.role == Role::Refused => Err(refuse_kind(group, name)),
+        Some(row) if row.role == KindRole::Refused => Err(refuse_kind(group, name)),
         Some(row) if row.reads(version) => Ok(Some(row)),
-        Some(row) => Err(Refusal {
-            culprit: Culprit::ApiVersion,
+        Some(row) => Err(KindRefusal {
+            culprit: RefusalField::ApiVersion,
             message: format!("version `{version}` of `{name}` is not supported"),
             help: Some(format!("supported: {}", row.api_versions())),
         }),
@@ -426,27 +426,27 @@ pub(super) fn judge(
 }
 
 /// Refuses a kind of a group, naming the groups in which it is read.
-fn refuse_kind(group: &str, name: &str) -> Refusal {
+fn refuse_kind(group: &str, name: &str) -> KindRefusal {
     let rows = KINDS
         .iter()
         .filter(|row| row.name == name && row.is_policy() && !row.is_internal());
     let elsewhere: Vec<String> = rows.map(KindRow::api_versions).collect();
     let message = format!("`{name}` of the API group `{group}` is not supported");
     let (culprit, help) = match elsewhere.as_slice() {
-        [] => (Culprit::Kind, NOT_ENFORCED.to_owned()),
+        [] => (RefusalField::Kind, NOT_ENFORCED.to_owned()),
         _ => (
-            Culprit::ApiVersion,
+            RefusalField::ApiVersion,
             format!("supported: {}", elsewhere.join(", ")),
         ),
     };
-    Refusal {
+    KindRefusal {
         culprit,
         message,
         help: Some(help),
     }
 }
 
-fn refuse_name(group: &str, name: &str) -> Refusal {
+fn refuse_name(group: &str, name: &str) -> KindRefusal {
     let meant = nearest_in(group, name).map(|name| format!("did you mean `{name}`?"));
     let group = if group.is_empty() {
         "core API group".to_owned()
@@ -454,8 +454,8 @@ fn refuse_name(group: &str, name: &str) -> Refusal {
         format!("API group `{group}`")
     };
     let message = format!("the {group} has no kind `{name}` that Palisade knows");
-    Refusal {
-        culprit: Culprit::Kind,
+    KindRefusal {
+        culprit: RefusalField::Kind,
         message,
         help: meant.or_else(|| Some(NOT_ENFORCED.to_owned())),
     }
@@ -473,15 +473,15 @@ fn nearest_in(group: &str, name: &str) -> Option<&'static str> {
 
 /// A kind all but like one that is read, such as `Pods`: skipping it would leave a hole in the
 /// inventory.
-fn misspelt(group: &str, name: &str) -> Option<Refusal> {
+fn misspelt(group: &str, name: &str) -> Option<KindRefusal> {
     nearest_in(group, name).map(|_| refuse_name(group, name))
 }
 
 /// A kind that has the name of a network policy or network set, in a group that has none: the group
 /// is misspelt, or another engine's. Names like `Tier` or `Profile` are too common to go by.
-fn foreign_policy(group: &str, name: &str) -> Option<Refusal> {
+fn foreign_policy(group: &str, name: &str) -> Option<KindRefusal> {
     let known = KINDS
         .iter()
-        .any(|row| row.name == name && (row.is_policy() || row.role == Role::Refused));
+        .any(|row| row.name == name && (row.is_policy() || row.role == KindRole::Refused));
     (known && name.contains("Network")).then(|| refuse_kind(group, name))
 }

@@ -1,39 +1,39 @@
 //! The tree.
 
-use crate::source::{Span, Text};
+use crate::source::{Span, SpannedString};
 
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
+pub struct YamlNode {
     /// The value as written, with quotes, brackets or indented lines.
     pub span: Span,
     /// What it is.
-    pub value: Value,
+    pub value: NodeValue,
 }
 
 /// What a document is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum NodeValue {
     /// A string, number, boolean or null.
-    Scalar(Scalar),
+    Scalar(NodeScalar),
     /// A sequence.
-    List(Vec<Node>),
+    List(Vec<YamlNode>),
     /// A mapping, in the order written, every key once.
-    Map(Vec<Entry>),
+    Map(Vec<YamlEntry>),
 }
 
 /// One pair of a mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct YamlEntry {
     /// The key.
-    pub key: Text,
+    pub key: SpannedString,
     /// The value.
-    pub value: Node,
+    pub value: YamlNode,
 }
 
 /// A scalar by the types Kubernetes knows (those of JSON).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scalar {
+pub enum NodeScalar {
     /// Nothing: an empty value, `null` or `~`.
     Null,
     /// `true` or `false`.
@@ -41,50 +41,52 @@ pub enum Scalar {
     /// An unquoted number, as written.
     Number(String),
     /// A string: quoted, a block, or unquoted text that is nothing else.
-    Text(Text),
+    Text(SpannedString),
     /// An unquoted word that YAML readers take for different things: a boolean or text (`yes`,
     /// `off`, `y` …), one number, another or text (`0123`, `0x1f`, `1_000`, `80:50`, `.inf` …).
     /// Fits no type, so that it is refused wherever it is read.
     Ambiguous(String),
 }
 
-impl Node {
+impl YamlNode {
     /// Whether nothing stands here; Kubernetes takes that for an absent field.
     pub fn is_null(&self) -> bool {
-        self.value == Value::Scalar(Scalar::Null)
+        self.value == NodeValue::Scalar(NodeScalar::Null)
     }
 
     /// The type in words, for messages.
     pub fn type_name(&self) -> &'static str {
         match &self.value {
-            Value::Scalar(Scalar::Null) => "nothing",
-            Value::Scalar(Scalar::Bool(_)) => "a boolean",
-            Value::Scalar(Scalar::Number(_)) => "a number",
-            Value::Scalar(Scalar::Text(_)) => "a string",
-            Value::Scalar(Scalar::Ambiguous(_)) => "a word that YAML readers disagree about",
-            Value::List(_) => "a list",
-            Value::Map(_) => "a mapping",
+            NodeValue::Scalar(NodeScalar::Null) => "nothing",
+            NodeValue::Scalar(NodeScalar::Bool(_)) => "a boolean",
+            NodeValue::Scalar(NodeScalar::Number(_)) => "a number",
+            NodeValue::Scalar(NodeScalar::Text(_)) => "a string",
+            NodeValue::Scalar(NodeScalar::Ambiguous(_)) => {
+                "a word that YAML readers disagree about"
+            }
+            NodeValue::List(_) => "a list",
+            NodeValue::Map(_) => "a mapping",
         }
     }
 
     /// The entries of a mapping.
-    pub fn entries(&self) -> Option<&[Entry]> {
+    pub fn entries(&self) -> Option<&[YamlEntry]> {
         match &self.value {
-            Value::Map(entries) => Some(entries),
-            Value::List(_) | Value::Scalar(_) => None,
+            NodeValue::Map(entries) => Some(entries),
+            NodeValue::List(_) | NodeValue::Scalar(_) => None,
         }
     }
 
     /// The items of a list.
-    pub fn items(&self) -> Option<&[Node]> {
+    pub fn items(&self) -> Option<&[YamlNode]> {
         match &self.value {
-            Value::List(items) => Some(items),
-            Value::Map(_) | Value::Scalar(_) => None,
+            NodeValue::List(items) => Some(items),
+            NodeValue::Map(_) | NodeValue::Scalar(_) => None,
         }
     }
 
     /// The value of a key of a mapping.
-    pub fn get(&self, key: &str) -> Option<&Node> {
+    pub fn get(&self, key: &str) -> Option<&YamlNode> {
         self.entries()?
             .iter()
             .find(|entry| entry.key.value == key)

@@ -5,15 +5,15 @@ use std::borrow::Cow;
 use serde::de::DeserializeOwned;
 
 use crate::diagnostic::Diagnostics;
-use crate::document::input::Input;
-use crate::document::{Kind, Node, decode, json};
+use crate::document::input::SourceText;
+use crate::document::{ObjectKind, YamlNode, decode, json};
 use crate::source::Span;
 
 /// One object of the input, lists taken apart.
 #[derive(Debug)]
-pub struct Object<'text> {
+pub struct ManifestObject<'text> {
     /// What it is.
-    pub kind: Kind,
+    pub kind: ObjectKind,
     /// Whether it is of Calico's internal API group, `crd.projectcalico.org`.
     pub internal: bool,
     /// The whole object.
@@ -22,21 +22,21 @@ pub struct Object<'text> {
     /// may reach out of it. An item of a typed list need not name its kind.
     pub source: &'text str,
     pub(super) place: Span,
-    pub(super) body: Body<'text>,
-    pub(super) input: Input<'text>,
+    pub(super) body: ObjectBody<'text>,
+    pub(super) input: SourceText<'text>,
 }
 
 /// What an object is read from.
 #[derive(Debug)]
-pub(super) enum Body<'text> {
+pub(super) enum ObjectBody<'text> {
     /// The tree of YAML.
-    Tree(Node),
+    Tree(YamlNode),
     /// The text of a JSON value.
     Json(&'text str),
 }
 
-impl Body<'_> {
-    pub(super) fn span(&self, input: Input<'_>) -> Span {
+impl ObjectBody<'_> {
+    pub(super) fn span(&self, input: SourceText<'_>) -> Span {
         match self {
             Self::Tree(node) => node.span,
             Self::Json(text) => input.span(text),
@@ -44,7 +44,7 @@ impl Body<'_> {
     }
 }
 
-impl Object<'_> {
+impl ManifestObject<'_> {
     /// The place to point at when the object as a whole is meant: the value of `kind`, or the
     /// object where its list names it.
     pub fn place(&self) -> Span {
@@ -52,20 +52,20 @@ impl Object<'_> {
     }
 
     /// The tree, for readers that must see every field.
-    pub fn tree(&self, found: &mut Diagnostics) -> Option<Cow<'_, Node>> {
+    pub fn tree(&self, found: &mut Diagnostics) -> Option<Cow<'_, YamlNode>> {
         match &self.body {
-            Body::Tree(node) => Some(Cow::Borrowed(node)),
-            Body::Json(text) => json::tree(self.input, text, found).map(Cow::Owned),
+            ObjectBody::Tree(node) => Some(Cow::Borrowed(node)),
+            ObjectBody::Json(text) => json::tree(self.input, text, found).map(Cow::Owned),
         }
     }
 
     /// The few fields that `T` has; all others are passed over.
     pub fn decode<T: DeserializeOwned>(&self, found: &mut Diagnostics) -> Option<T> {
         match &self.body {
-            Body::Tree(node) => decode::decode(node)
+            ObjectBody::Tree(node) => decode::decode(node)
                 .map_err(|problem| found.push(problem))
                 .ok(),
-            Body::Json(text) => self.decode_json(text, found),
+            ObjectBody::Json(text) => self.decode_json(text, found),
         }
     }
 

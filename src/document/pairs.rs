@@ -4,32 +4,32 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::fields::wrong_type;
-use crate::document::{Entry, Node, Value};
-use crate::source::{Span, Text};
+use crate::document::{NodeValue, YamlEntry, YamlNode};
+use crate::source::{Span, SpannedString};
 
 /// The pairs of one mapping in the order written, not checked yet.
 #[derive(Debug, Default)]
-pub(super) struct Pairs {
-    entries: Vec<Entry>,
-    merges: Vec<Merge>,
+pub(super) struct MappingPairs {
+    entries: Vec<YamlEntry>,
+    merges: Vec<MergeKey>,
 }
 
 /// A `<<` key.
 #[derive(Debug)]
-struct Merge {
+struct MergeKey {
     key: Span,
-    value: Node,
+    value: YamlNode,
     /// How many entries stood before it.
     before: usize,
 }
 
-impl Pairs {
-    pub(super) fn push(&mut self, key: Text, value: Node) {
-        self.entries.push(Entry { key, value });
+impl MappingPairs {
+    pub(super) fn push(&mut self, key: SpannedString, value: YamlNode) {
+        self.entries.push(YamlEntry { key, value });
     }
 
-    pub(super) fn merge(&mut self, key: Span, value: Node) {
-        self.merges.push(Merge {
+    pub(super) fn merge(&mut self, key: Span, value: YamlNode) {
+        self.merges.push(MergeKey {
             key,
             value,
             before: self.entries.len(),
@@ -50,7 +50,7 @@ impl Pairs {
     }
 
     /// The mapping, every key once.
-    pub(super) fn finish(self, found: &mut Diagnostics) -> Vec<Entry> {
+    pub(super) fn finish(self, found: &mut Diagnostics) -> Vec<YamlEntry> {
         let Self { entries, merges } = self;
         if let [first, second, ..] = merges.as_slice() {
             found.push(
@@ -65,7 +65,7 @@ impl Pairs {
 }
 
 /// The entries without repeated keys, which are reported.
-fn unique(entries: Vec<Entry>, found: &mut Diagnostics) -> Vec<Entry> {
+fn unique(entries: Vec<YamlEntry>, found: &mut Diagnostics) -> Vec<YamlEntry> {
     let repeated = repeated(entries.iter().map(|entry| &entry.key), found);
     if repeated.is_empty() {
         return entries;
@@ -80,7 +80,7 @@ fn unique(entries: Vec<Entry>, found: &mut Diagnostics) -> Vec<Entry> {
 
 /// Reports keys that stand more than once, and gives the indices of all but the first of each.
 pub(super) fn repeated<'key>(
-    keys: impl Iterator<Item = &'key Text>,
+    keys: impl Iterator<Item = &'key SpannedString>,
     found: &mut Diagnostics,
 ) -> BTreeSet<usize> {
     let mut order: Vec<(&str, usize, Span)> = keys
@@ -108,7 +108,7 @@ fn duplicate(key: &str, first: Span, second: Span) -> Diagnostic {
 }
 
 /// Where the mapping itself first has each key; nothing where there is nothing to merge.
-fn first_places(entries: &[Entry], merges: &[Merge]) -> BTreeMap<String, (usize, Span)> {
+fn first_places(entries: &[YamlEntry], merges: &[MergeKey]) -> BTreeMap<String, (usize, Span)> {
     let mut places = BTreeMap::new();
     if merges.is_empty() {
         return places;
@@ -126,26 +126,26 @@ fn first_places(entries: &[Entry], merges: &[Merge]) -> BTreeMap<String, (usize,
 /// go-yaml v2, and so `kubectl`, lets the merged value win where the own key stands before `<<`.
 /// Other readers don't, so that is refused.
 fn merge_into(
-    entries: &mut Vec<Entry>,
+    entries: &mut Vec<YamlEntry>,
     explicit: &BTreeMap<String, (usize, Span)>,
-    merges: Vec<Merge>,
+    merges: Vec<MergeKey>,
     found: &mut Diagnostics,
 ) {
     let mut merged = BTreeSet::new();
-    for Merge {
+    for MergeKey {
         key: merge_key,
         value,
         before,
     } in merges
     {
-        for Entry { key, value } in sources(value, found).into_iter().flatten() {
+        for YamlEntry { key, value } in sources(value, found).into_iter().flatten() {
             if let Some((_, own)) = explicit
                 .get(&key.value)
                 .filter(|(index, _)| *index < before)
             {
                 found.push(before_merge(&key.value, *own, merge_key));
             } else if !explicit.contains_key(&key.value) && merged.insert(key.value.clone()) {
-                entries.push(Entry { key, value });
+                entries.push(YamlEntry { key, value });
             }
         }
     }
@@ -165,24 +165,24 @@ fn before_merge(key: &str, own: Span, merge: Span) -> Diagnostic {
 }
 
 /// The mappings that a `<<` brings in.
-fn sources(value: Node, found: &mut Diagnostics) -> Vec<Vec<Entry>> {
+fn sources(value: YamlNode, found: &mut Diagnostics) -> Vec<Vec<YamlEntry>> {
     match value.value {
-        Value::Map(entries) => vec![entries],
-        Value::List(items) => items
+        NodeValue::Map(entries) => vec![entries],
+        NodeValue::List(items) => items
             .into_iter()
             .filter_map(|item| source(item, found))
             .collect(),
-        Value::Scalar(_) => {
+        NodeValue::Scalar(_) => {
             found.push(wrong_type(&value, "a mapping or a list of mappings"));
             Vec::new()
         }
     }
 }
 
-fn source(item: Node, found: &mut Diagnostics) -> Option<Vec<Entry>> {
+fn source(item: YamlNode, found: &mut Diagnostics) -> Option<Vec<YamlEntry>> {
     match item.value {
-        Value::Map(entries) => Some(entries),
-        Value::List(_) | Value::Scalar(_) => {
+        NodeValue::Map(entries) => Some(entries),
+        NodeValue::List(_) | NodeValue::Scalar(_) => {
             found.push(wrong_type(&item, "a mapping"));
             None
         }

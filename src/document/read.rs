@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, MOST};
-use crate::document::envelope::Envelope;
-use crate::document::input::Input;
-use crate::document::kind::{self, Culprit, Refusal};
-use crate::document::object::Body;
-use crate::document::yaml::{self, Document};
-use crate::document::{KindRow, Node, Object, Role, Scalar, Value, json, too_deep};
-use crate::source::{File, FileId, Files, Spanned};
+use crate::document::envelope::ObjectEnvelope;
+use crate::document::input::SourceText;
+use crate::document::kind::{self, KindRefusal, RefusalField};
+use crate::document::object::ObjectBody;
+use crate::document::yaml::{self, YamlDocument};
+use crate::document::{
+    KindRole, KindRow, ManifestObject, NodeScalar, NodeValue, YamlNode, json, too_deep,
+};
+use crate::source::{FileId, SourceFile, SourceFiles, Spanned};
 
 /// How many lists an object may lie in.
 const DEEPEST_LIST: usize = 8;
@@ -19,11 +21,11 @@ const DEEPEST_LIST: usize = 8;
 /// Policy that is not compiled is refused; objects that say nothing about policy are counted in one
 /// note.
 pub fn for_each<'text>(
-    files: &'text Files,
+    files: &'text SourceFiles,
     found: &mut Diagnostics,
-    visit: &mut dyn FnMut(Object<'text>, &mut Diagnostics),
+    visit: &mut dyn FnMut(ManifestObject<'text>, &mut Diagnostics),
 ) {
-    let mut reader = Reader {
+    let mut reader = ObjectReader {
         found,
         visit,
         skipped: BTreeMap::new(),
@@ -37,15 +39,15 @@ pub fn for_each<'text>(
 
 /// Calls `visit` for the tree of every document of some files, whatever it is.
 pub fn trees(
-    files: &Files,
+    files: &SourceFiles,
     own: &[FileId],
     found: &mut Diagnostics,
-    visit: &mut dyn FnMut(&Node, &mut Diagnostics),
+    visit: &mut dyn FnMut(&YamlNode, &mut Diagnostics),
 ) {
     for id in own {
         let (input, text, format) = open(*id, files.get(*id));
         match format {
-            Format::Json(values) => {
+            FileFormat::Json(values) => {
                 for value in values {
                     let tree = value
                         .map_err(|problem| found.push(problem))
@@ -54,7 +56,7 @@ pub fn trees(
                     tree.iter().for_each(|root| visit(root, found));
                 }
             }
-            Format::Yaml => {
+            FileFormat::Yaml => {
                 for part in yaml::parts(text) {
                     yaml::read(input, part, found)
                         .iter()
@@ -66,7 +68,7 @@ pub fn trees(
 }
 
 /// How a whole file is read.
-enum Format<'text> {
+enum FileFormat<'text> {
     /// As JSON: the values one after another, up to the first error.
     Json(JsonValues<'text>),
     /// As YAML.
@@ -79,8 +81,8 @@ type JsonValues<'text> = Box<dyn Iterator<Item = Result<&'text str, Diagnostic>>
 const SHORTEST_OBJECT: &str = r#"{"apiVersion":"a","kind":"b"}"#;
 
 /// Returns a file's text without its byte order mark, and decides how it is read.
-fn open(id: FileId, file: &File) -> (Input<'_>, &str, Format<'_>) {
-    let input = Input {
+fn open(id: FileId, file: &SourceFile) -> (SourceText<'_>, &str, FileFormat<'_>) {
+    let input = SourceText {
         file: id,
         text: &file.text,
     };
@@ -96,14 +98,14 @@ fn open(id: FileId, file: &File) -> (Input<'_>, &str, Format<'_>) {
 ///
 /// Cost: JSON is read once; 16 bytes a value are kept, which [`SHORTEST_OBJECT`] keeps below the
 /// size of the text.
-fn format<'text>(input: Input<'text>, name: &str, text: &'text str) -> Format<'text> {
+fn format<'text>(input: SourceText<'text>, name: &str, text: &'text str) -> FileFormat<'text> {
     let mut rest = json::values(text);
     let problem = move |error| json::syntax(input, text, &error);
     if name.ends_with(".json") {
-        return Format::Json(Box::new(rest.map(move |value| value.map_err(problem))));
+        return FileFormat::Json(Box::new(rest.map(move |value| value.map_err(problem))));
     }
     if !text.trim_start().starts_with(['{', '[']) {
-        return Format::Yaml;
+        return FileFormat::Yaml;
     }
 
     let (mut values, mut no_objects) = (Vec::new(), 0);
@@ -119,11 +121,11 @@ fn format<'text>(input: Input<'text>, name: &str, text: &'text str) -> Format<'t
                 values.push(Err(error));
                 break;
             }
-            Some(Err(_)) => return Format::Yaml,
+            Some(Err(_)) => return FileFormat::Yaml,
             None => break,
         }
     }
-    Format::Json(Box::new(
+    FileFormat::Json(Box::new(
         values
             .into_iter()
             .chain(rest)
@@ -139,9 +141,9 @@ fn is_no_yaml(text: &str, error: &serde_json::Error) -> bool {
     error.is_eof() || yaml::parts(text).any(|part| part.len() > yaml::LONGEST_DOCUMENT)
 }
 
-struct Reader<'text, 'run> {
+struct ObjectReader<'text, 'run> {
     found: &'run mut Diagnostics,
-    visit: &'run mut dyn FnMut(Object<'text>, &mut Diagnostics),
+    visit: &'run mut dyn FnMut(ManifestObject<'text>, &mut Diagnostics),
     /// How many objects of each kind were skipped.
     skipped: BTreeMap<String, usize>,
     /// How many objects and lists were seen so far.
@@ -149,9 +151,9 @@ struct Reader<'text, 'run> {
 }
 
 /// A value of which is to be found out what it is.
-struct Candidate<'text> {
-    input: Input<'text>,
-    body: Body<'text>,
+struct ObjectCandidate<'text> {
+    input: SourceText<'text>,
+    body: ObjectBody<'text>,
     /// The text that it shares with others, where aliases may reach out of its own.
     shared: Option<&'text str>,
     /// How many lists it lies in.
@@ -160,18 +162,18 @@ struct Candidate<'text> {
 
 /// What an object says it is, and where.
 #[derive(Clone)]
-struct Header {
+struct ObjectHeader {
     api_version: Spanned<String>,
     kind: Spanned<String>,
 }
 
-impl<'text> Reader<'text, '_> {
-    fn file(&mut self, id: FileId, file: &'text File) {
+impl<'text> ObjectReader<'text, '_> {
+    fn file(&mut self, id: FileId, file: &'text SourceFile) {
         let (objects, errors) = (self.objects, self.found.error_count());
         let (input, text, format) = open(id, file);
         match format {
-            Format::Json(values) => self.json(input, values),
-            Format::Yaml => self.yaml(input, text),
+            FileFormat::Json(values) => self.json(input, values),
+            FileFormat::Yaml => self.yaml(input, text),
         }
         if self.objects == objects && self.found.error_count() == errors {
             let help = "an empty file can be a failed command's output; leave it out if nothing \
@@ -193,16 +195,16 @@ impl<'text> Reader<'text, '_> {
         self.found.error_count() > MOST
     }
 
-    fn json(&mut self, input: Input<'text>, values: JsonValues<'text>) {
+    fn json(&mut self, input: SourceText<'text>, values: JsonValues<'text>) {
         for value in values {
             if self.gave_up() {
                 return;
             }
             match value {
                 Ok(value) => self.candidate(
-                    Candidate {
+                    ObjectCandidate {
                         input,
-                        body: Body::Json(value),
+                        body: ObjectBody::Json(value),
                         shared: None,
                         depth: 0,
                     },
@@ -213,17 +215,17 @@ impl<'text> Reader<'text, '_> {
         }
     }
 
-    fn yaml(&mut self, input: Input<'text>, text: &'text str) {
+    fn yaml(&mut self, input: SourceText<'text>, text: &'text str) {
         for part in yaml::parts(text) {
             if self.gave_up() {
                 return;
             }
-            for Document { root, has_aliases } in yaml::read(input, part, self.found) {
+            for YamlDocument { root, has_aliases } in yaml::read(input, part, self.found) {
                 let shared = has_aliases.then_some(part.trim());
                 self.candidate(
-                    Candidate {
+                    ObjectCandidate {
                         input,
-                        body: Body::Tree(root),
+                        body: ObjectBody::Tree(root),
                         shared,
                         depth: 0,
                     },
@@ -233,14 +235,14 @@ impl<'text> Reader<'text, '_> {
         }
     }
 
-    fn candidate(&mut self, candidate: Candidate<'text>, list: Option<&Header>) {
-        let Candidate {
+    fn candidate(&mut self, candidate: ObjectCandidate<'text>, list: Option<&ObjectHeader>) {
+        let ObjectCandidate {
             input,
             body,
             shared,
             depth,
         } = candidate;
-        let Some(envelope) = Envelope::open(input, body, self.found) else {
+        let Some(envelope) = ObjectEnvelope::open(input, body, self.found) else {
             return;
         };
         let Some(header) = header(&envelope, list, self.found) else {
@@ -251,7 +253,7 @@ impl<'text> Reader<'text, '_> {
             Some(_) if depth == DEEPEST_LIST => self.found.push(too_deep(header.kind.span)),
             Some(item_kind) => {
                 let kind = Spanned::new(item_kind, header.kind.span);
-                self.list(envelope, &Header { kind, ..header }, shared, depth);
+                self.list(envelope, &ObjectHeader { kind, ..header }, shared, depth);
             }
             None => self.object(envelope, &header, shared),
         }
@@ -260,8 +262,8 @@ impl<'text> Reader<'text, '_> {
     /// Takes a list apart; `header` has the kind of items that name none.
     fn list(
         &mut self,
-        envelope: Envelope<'text>,
-        header: &Header,
+        envelope: ObjectEnvelope<'text>,
+        header: &ObjectHeader,
         shared: Option<&'text str>,
         depth: usize,
     ) {
@@ -272,7 +274,7 @@ impl<'text> Reader<'text, '_> {
                 return;
             }
             self.candidate(
-                Candidate {
+                ObjectCandidate {
                     input,
                     body,
                     shared,
@@ -283,7 +285,7 @@ impl<'text> Reader<'text, '_> {
         }
     }
 
-    fn check_list(&mut self, envelope: &Envelope<'text>, header: &Header) {
+    fn check_list(&mut self, envelope: &ObjectEnvelope<'text>, header: &ObjectHeader) {
         envelope.check_list_fields(self.found);
         if !envelope.has_items() {
             self.found.push(Diagnostic::at(
@@ -305,8 +307,13 @@ impl<'text> Reader<'text, '_> {
         }
     }
 
-    fn object(&mut self, envelope: Envelope<'text>, header: &Header, shared: Option<&'text str>) {
-        let Header {
+    fn object(
+        &mut self,
+        envelope: ObjectEnvelope<'text>,
+        header: &ObjectHeader,
+        shared: Option<&'text str>,
+    ) {
+        let ObjectHeader {
             api_version,
             kind: name,
         } = header;
@@ -319,7 +326,7 @@ impl<'text> Reader<'text, '_> {
         match kind::judge(group, version, &name.value) {
             Ok(Some(
                 row @ KindRow {
-                    role: Role::Read(kind),
+                    role: KindRole::Read(kind),
                     ..
                 },
             )) => {
@@ -331,15 +338,15 @@ impl<'text> Reader<'text, '_> {
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal, header: &Header) {
-        let Refusal {
+    fn refuse(&mut self, refusal: KindRefusal, header: &ObjectHeader) {
+        let KindRefusal {
             culprit,
             message,
             help,
         } = refusal;
         let place = match culprit {
-            Culprit::ApiVersion => header.api_version.span,
-            Culprit::Kind => header.kind.span,
+            RefusalField::ApiVersion => header.api_version.span,
+            RefusalField::Kind => header.kind.span,
         };
         self.found
             .push(Diagnostic::at(Code::UnsupportedKind, place, message).maybe_help(help));
@@ -365,10 +372,10 @@ impl<'text> Reader<'text, '_> {
 
 /// What an object says it is, or what its list says where it says nothing.
 fn header(
-    envelope: &Envelope<'_>,
-    list: Option<&Header>,
+    envelope: &ObjectEnvelope<'_>,
+    list: Option<&ObjectHeader>,
     found: &mut Diagnostics,
-) -> Option<Header> {
+) -> Option<ObjectHeader> {
     let start = envelope.start();
     let mut said = |name, inherited: Option<&Spanned<String>>| match envelope.field(name, found) {
         Some(node) => node
@@ -385,7 +392,7 @@ fn header(
         |said: &Option<Spanned<String>>| said.as_ref().is_some_and(|said| said.value.is_empty());
     let missing = match (missing(&api_version), missing(&kind)) {
         (false, false) => {
-            return Some(Header {
+            return Some(ObjectHeader {
                 api_version: api_version?,
                 kind: kind?,
             });
@@ -414,7 +421,7 @@ fn group_and_version(api_version: &str) -> Option<(&str, &str)> {
 }
 
 /// For a list, the kind of items that do not name theirs (empty in a `List` of anything).
-fn list_item_kind(header: &Header, envelope: &Envelope<'_>) -> Option<String> {
+fn list_item_kind(header: &ObjectHeader, envelope: &ObjectEnvelope<'_>) -> Option<String> {
     let item_kind = header.kind.value.strip_suffix("List")?;
     let group = group_and_version(&header.api_version.value).map(|(group, _)| group);
     let must_be_list =
@@ -422,10 +429,10 @@ fn list_item_kind(header: &Header, envelope: &Envelope<'_>) -> Option<String> {
     (must_be_list || envelope.has_items()).then(|| item_kind.to_owned())
 }
 
-fn is_blank(node: &Node) -> bool {
+fn is_blank(node: &YamlNode) -> bool {
     match &node.value {
-        Value::Scalar(Scalar::Null) => true,
-        Value::Scalar(Scalar::Text(text)) => text.value.is_empty(),
-        Value::Scalar(_) | Value::List(_) | Value::Map(_) => false,
+        NodeValue::Scalar(NodeScalar::Null) => true,
+        NodeValue::Scalar(NodeScalar::Text(text)) => text.value.is_empty(),
+        NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => false,
     }
 }

@@ -6,7 +6,7 @@
 
 /// The types of unquoted scalars.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Plain {
+pub(super) enum PlainScalar {
     Null,
     Bool(bool),
     Number,
@@ -15,36 +15,38 @@ pub(super) enum Plain {
 }
 
 /// Words that are not text. YAML knows three spellings of each: `word`, `Word` and `WORD`.
-const WORDS: &[(&[&str], Plain)] = &[
-    (&["", "~", "null", "Null", "NULL"], Plain::Null),
-    (&["true", "True", "TRUE"], Plain::Bool(true)),
-    (&["false", "False", "FALSE"], Plain::Bool(false)),
+const WORDS: &[(&[&str], PlainScalar)] = &[
+    (&["", "~", "null", "Null", "NULL"], PlainScalar::Null),
+    (&["true", "True", "TRUE"], PlainScalar::Bool(true)),
+    (&["false", "False", "FALSE"], PlainScalar::Bool(false)),
     (
         &["y", "Y", "yes", "Yes", "YES", "on", "On", "ON"],
-        Plain::Ambiguous,
+        PlainScalar::Ambiguous,
     ),
     (
         &["n", "N", "no", "No", "NO", "off", "Off", "OFF"],
-        Plain::Ambiguous,
+        PlainScalar::Ambiguous,
     ),
     (
         &[
             ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF",
         ],
-        Plain::Ambiguous,
+        PlainScalar::Ambiguous,
     ),
-    (&[".nan", ".NaN", ".NAN"], Plain::Ambiguous),
+    (&[".nan", ".NaN", ".NAN"], PlainScalar::Ambiguous),
 ];
 
 /// Letters of the longest word.
 const LONGEST_WORD: usize = 5;
 
 /// The type of an unquoted scalar.
-pub(super) fn resolve(value: &str) -> Plain {
-    word(value).or_else(|| number(value)).unwrap_or(Plain::Text)
+pub(super) fn resolve(value: &str) -> PlainScalar {
+    parse_word(value)
+        .or_else(|| number(value))
+        .unwrap_or(PlainScalar::Text)
 }
 
-fn word(value: &str) -> Option<Plain> {
+fn parse_word(value: &str) -> Option<PlainScalar> {
     if value.len() > LONGEST_WORD {
         return None;
     }
@@ -55,21 +57,21 @@ fn word(value: &str) -> Option<Plain> {
 }
 
 /// Number or ambiguous, when some reader takes the value for a number.
-fn number(value: &str) -> Option<Plain> {
+fn number(value: &str) -> Option<PlainScalar> {
     if !value.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) {
         return None;
     }
     let digits = value.strip_prefix(['+', '-']).unwrap_or(value);
     if is_decimal(digits) {
         return Some(if has_leading_zero(digits) {
-            Plain::Ambiguous
+            PlainScalar::Ambiguous
         } else {
-            Plain::Number
+            PlainScalar::Number
         });
     }
     let joined = digits.replace('_', "");
     let is_doubtful = is_decimal(&joined) || is_based(&joined) || is_base_60(&joined);
-    is_doubtful.then_some(Plain::Ambiguous)
+    is_doubtful.then_some(PlainScalar::Ambiguous)
 }
 
 /// go-yaml's decimal numbers: `(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.

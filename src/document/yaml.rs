@@ -8,11 +8,11 @@ use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, S
 use rustc_hash::FxHashMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::input::Input;
-use crate::document::pairs::Pairs;
-use crate::document::scalar::{self, Plain};
-use crate::document::{DEEPEST, Node, Scalar, Value, too_deep};
-use crate::source::{Span, Text};
+use crate::document::input::SourceText;
+use crate::document::pairs::MappingPairs;
+use crate::document::scalar::{self, PlainScalar};
+use crate::document::{DEEPEST, NodeScalar, NodeValue, YamlNode, too_deep};
+use crate::source::{Span, SpannedString};
 
 /// Bytes of the longest YAML document that is read; its tree takes several times that.
 pub(super) const LONGEST_DOCUMENT: usize = 64 << 20;
@@ -29,8 +29,8 @@ const ALIAS_BUDGET: usize = 100_000;
 const LETTERS_PER_NODE: usize = 64;
 
 /// One document's tree.
-pub(super) struct Document {
-    pub(super) root: Node,
+pub(super) struct YamlDocument {
+    pub(super) root: YamlNode,
     /// Whether a part of the tree is the copy of another part.
     pub(super) has_aliases: bool,
 }
@@ -60,17 +60,21 @@ fn next_marker(text: &str) -> usize {
 }
 
 /// The documents of one part of a stream that are not null; the first syntax error ends it.
-pub(super) fn read(input: Input<'_>, part: &str, found: &mut Diagnostics) -> Vec<Document> {
+pub(super) fn read(
+    input: SourceText<'_>,
+    part: &str,
+    found: &mut Diagnostics,
+) -> Vec<YamlDocument> {
     if part.len() > LONGEST_DOCUMENT {
         found.push(too_large(input, part));
         return Vec::new();
     }
     let mut documents = Vec::new();
-    let mut builder = Builder::new(input, part, found);
+    let mut builder = TreeBuilder::new(input, part, found);
     loop {
         match builder.document() {
             Ok(Some(root)) if root.is_null() => {}
-            Ok(Some(root)) => documents.push(Document {
+            Ok(Some(root)) => documents.push(YamlDocument {
                 root,
                 has_aliases: builder.has_aliases,
             }),
@@ -95,9 +99,9 @@ fn too_many(span: Span) -> Diagnostic {
 const SPLIT: &str = "split it at `---`, or give the inventory as JSON (`kubectl get -o json`), \
                      which is read at any size";
 
-fn too_large(input: Input<'_>, part: &str) -> Diagnostic {
+fn too_large(input: SourceText<'_>, part: &str) -> Diagnostic {
     let megabytes = LONGEST_DOCUMENT >> 20;
-    let start = input.letter(input.place(part).start);
+    let start = input.character_at(input.place(part).start);
     Diagnostic::at(
         Code::TooLarge,
         start,
@@ -107,12 +111,12 @@ fn too_large(input: Input<'_>, part: &str) -> Diagnostic {
 }
 
 /// Builds trees from the parser's events.
-struct Builder<'text, 'found> {
+struct TreeBuilder<'text, 'found> {
     parser: Parser<'text, StrInput<'text>>,
-    input: Input<'text>,
+    input: SourceText<'text>,
     /// Where in the file the parser's offset 0 is.
     base: usize,
-    anchors: FxHashMap<usize, Anchor>,
+    anchors: FxHashMap<usize, AnchoredNode>,
     /// Values that the document may still have.
     room: usize,
     budget: usize,
@@ -121,16 +125,16 @@ struct Builder<'text, 'found> {
 }
 
 /// What an alias stands for.
-struct Anchor {
-    node: Node,
+struct AnchoredNode {
+    node: YamlNode,
     weight: usize,
     height: usize,
 }
 
-type Step<T> = Result<T, Diagnostic>;
+type TreeResult<T> = Result<T, Diagnostic>;
 
-impl<'text, 'found> Builder<'text, 'found> {
-    fn new(input: Input<'text>, part: &'text str, found: &'found mut Diagnostics) -> Self {
+impl<'text, 'found> TreeBuilder<'text, 'found> {
+    fn new(input: SourceText<'text>, part: &'text str, found: &'found mut Diagnostics) -> Self {
         let parser = Parser::new_from_str_with_options(part, options());
         let base = input.place(part).start;
         Self {
@@ -146,7 +150,7 @@ impl<'text, 'found> Builder<'text, 'found> {
     }
 
     /// The next document's root; none at the end.
-    fn document(&mut self) -> Step<Option<Node>> {
+    fn document(&mut self) -> TreeResult<Option<YamlNode>> {
         self.anchors.clear();
         self.room = MOST_VALUES;
         self.budget = ALIAS_BUDGET;
@@ -160,7 +164,7 @@ impl<'text, 'found> Builder<'text, 'found> {
         }
     }
 
-    fn next(&mut self) -> Step<(Event<'text>, Span)> {
+    fn next(&mut self) -> TreeResult<(Event<'text>, Span)> {
         match self.parser.next_event() {
             Some(Ok((event, span))) => {
                 let range = span.byte_range().unwrap_or_default();
@@ -177,7 +181,7 @@ impl<'text, 'found> Builder<'text, 'found> {
             .span(self.base + range.start..self.base + range.end)
     }
 
-    fn node(&mut self, event: Event<'text>, span: Span, depth: usize) -> Step<Node> {
+    fn node(&mut self, event: Event<'text>, span: Span, depth: usize) -> TreeResult<YamlNode> {
         self.room = self.room.checked_sub(1).ok_or_else(|| too_many(span))?;
         let (node, anchor) = match event {
             Event::Scalar(value, style, anchor, tag) => {
@@ -213,7 +217,13 @@ impl<'text, 'found> Builder<'text, 'found> {
         Ok(node)
     }
 
-    fn scalar(&self, value: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Step<Node> {
+    fn scalar(
+        &self,
+        value: &str,
+        style: ScalarStyle,
+        tag: Option<&Tag>,
+        span: Span,
+    ) -> TreeResult<YamlNode> {
         let span = self.trimmed(span);
         let source = self.input.slice(span);
         let value = if source.is_empty() && style == ScalarStyle::Plain {
@@ -221,7 +231,7 @@ impl<'text, 'found> Builder<'text, 'found> {
         } else {
             value
         };
-        let text = || Scalar::Text(Text::new(value.to_owned(), span, source));
+        let text = || NodeScalar::Text(SpannedString::new(value.to_owned(), span, source));
         let scalar = match (style, tag) {
             (ScalarStyle::Plain, None) => plain(value, text),
             (_, None) => text(),
@@ -231,9 +241,9 @@ impl<'text, 'found> Builder<'text, 'found> {
             }
             (_, Some(tag)) => return Err(refused_tag(tag, span)),
         };
-        Ok(Node {
+        Ok(YamlNode {
             span,
-            value: Value::Scalar(scalar),
+            value: NodeValue::Scalar(scalar),
         })
     }
 
@@ -248,17 +258,20 @@ impl<'text, 'found> Builder<'text, 'found> {
         self.input.file.span(start..start + source.len())
     }
 
-    fn list(&mut self, tag: Option<&Tag>, start: Span, depth: usize) -> Step<Node> {
+    fn list(&mut self, tag: Option<&Tag>, start: Span, depth: usize) -> TreeResult<YamlNode> {
         self.enter(tag, "seq", start, depth)?;
         let mut items = Vec::new();
         loop {
             match self.next()? {
                 (Event::SequenceEnd, end) => {
-                    let span =
-                        collection(start, items.last().map(|item: &Node| item.span.end), end);
-                    return Ok(Node {
+                    let span = collection(
+                        start,
+                        items.last().map(|item: &YamlNode| item.span.end),
+                        end,
+                    );
+                    return Ok(YamlNode {
                         span,
-                        value: Value::List(items),
+                        value: NodeValue::List(items),
                     });
                 }
                 (event, span) => items.push(self.node(event, span, depth + 1)?),
@@ -266,16 +279,16 @@ impl<'text, 'found> Builder<'text, 'found> {
         }
     }
 
-    fn mapping(&mut self, tag: Option<&Tag>, start: Span, depth: usize) -> Step<Node> {
+    fn mapping(&mut self, tag: Option<&Tag>, start: Span, depth: usize) -> TreeResult<YamlNode> {
         self.enter(tag, "map", start, depth)?;
-        let mut pairs = Pairs::default();
+        let mut pairs = MappingPairs::default();
         loop {
             match self.next()? {
                 (Event::MappingEnd, end) => {
                     let span = collection(start, pairs.end(), end);
-                    return Ok(Node {
+                    return Ok(YamlNode {
                         span,
-                        value: Value::Map(pairs.finish(self.found)),
+                        value: NodeValue::Map(pairs.finish(self.found)),
                     });
                 }
                 (Event::Scalar(key, ScalarStyle::Plain, _, None), span) if key == "<<" => {
@@ -289,47 +302,56 @@ impl<'text, 'found> Builder<'text, 'found> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Step<Node> {
+    fn value(&mut self, depth: usize) -> TreeResult<YamlNode> {
         let (event, span) = self.next()?;
         self.node(event, span, depth + 1)
     }
 
-    fn key(&mut self, event: Event<'text>, span: Span, depth: usize) -> Step<Text> {
+    fn key(&mut self, event: Event<'text>, span: Span, depth: usize) -> TreeResult<SpannedString> {
         let node = self.node(event, span, depth + 1)?;
         match node.value {
-            Value::Scalar(Scalar::Text(text)) => Ok(text),
-            Value::Scalar(Scalar::Number(number)) if is_whole(&number) => {
-                Ok(Text::new(number.clone(), node.span, &number))
+            NodeValue::Scalar(NodeScalar::Text(text)) => Ok(text),
+            NodeValue::Scalar(NodeScalar::Number(number)) if is_whole(&number) => {
+                Ok(SpannedString::new(number.clone(), node.span, &number))
             }
-            Value::Scalar(_) | Value::List(_) | Value::Map(_) => Err(self.refused_key(&node)),
+            NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => {
+                Err(self.refused_key(&node))
+            }
         }
     }
 
-    fn refused_key(&self, key: &Node) -> Diagnostic {
+    fn refused_key(&self, key: &YamlNode) -> Diagnostic {
         let template = self.input.template_help(key.span.range().start);
-        let quotes = matches!(&key.value, Value::Scalar(scalar) if *scalar != Scalar::Null)
+        let quotes = matches!(&key.value, NodeValue::Scalar(scalar) if *scalar != NodeScalar::Null)
             .then(|| "put it in quotes".to_owned());
         let message = format!("expected a string as the key, found {}", key.type_name());
         Diagnostic::at(Code::WrongType, key.span, message).maybe_help(template.or(quotes))
     }
 
     /// Checks what can be checked at the start of a list or mapping.
-    fn enter(&self, tag: Option<&Tag>, type_tag: &str, start: Span, depth: usize) -> Step<()> {
+    fn enter(
+        &self,
+        tag: Option<&Tag>,
+        type_tag: &str,
+        start: Span,
+        depth: usize,
+    ) -> TreeResult<()> {
         match tag {
-            _ if depth >= DEEPEST => Err(too_deep(self.input.letter(start.range().start))),
-            Some(tag) if !tag.is_yaml_core_schema_tag(type_tag) => {
-                Err(refused_tag(tag, self.input.letter(start.range().start)))
-            }
+            _ if depth >= DEEPEST => Err(too_deep(self.input.character_at(start.range().start))),
+            Some(tag) if !tag.is_yaml_core_schema_tag(type_tag) => Err(refused_tag(
+                tag,
+                self.input.character_at(start.range().start),
+            )),
             _ => Ok(()),
         }
     }
 
-    fn remember(&mut self, anchor: usize, node: &Node) -> Step<()> {
-        let Measure { weight, height } = measure(node);
+    fn remember(&mut self, anchor: usize, node: &YamlNode) -> TreeResult<()> {
+        let ExpansionLimit { weight, height } = measure(node);
         self.spend(weight, node.span)?;
         self.anchors.insert(
             anchor,
-            Anchor {
+            AnchoredNode {
                 node: node.clone(),
                 weight,
                 height,
@@ -338,9 +360,9 @@ impl<'text, 'found> Builder<'text, 'found> {
         Ok(())
     }
 
-    fn alias(&mut self, anchor: usize, span: Span, depth: usize) -> Step<Node> {
+    fn alias(&mut self, anchor: usize, span: Span, depth: usize) -> TreeResult<YamlNode> {
         self.has_aliases = true;
-        let Some(Anchor { weight, height, .. }) = self.anchors.get(&anchor) else {
+        let Some(AnchoredNode { weight, height, .. }) = self.anchors.get(&anchor) else {
             return Err(Diagnostic::at(
                 Code::AliasExpansion,
                 span,
@@ -357,7 +379,7 @@ impl<'text, 'found> Builder<'text, 'found> {
             .ok_or_else(|| unknown_alias("", span))
     }
 
-    fn spend(&mut self, weight: usize, span: Span) -> Step<()> {
+    fn spend(&mut self, weight: usize, span: Span) -> TreeResult<()> {
         let message =
             format!("anchors and aliases repeat more than {ALIAS_BUDGET} values in this document");
         let spent = Diagnostic::at(Code::AliasExpansion, span, message)
@@ -391,26 +413,26 @@ fn collection(start: Span, last: Option<u32>, end: Span) -> Span {
     }
 }
 
-fn plain(value: &str, text: impl FnOnce() -> Scalar) -> Scalar {
+fn plain(value: &str, text: impl FnOnce() -> NodeScalar) -> NodeScalar {
     match scalar::resolve(value) {
-        Plain::Null => Scalar::Null,
-        Plain::Bool(value) => Scalar::Bool(value),
-        Plain::Number => Scalar::Number(value.to_owned()),
-        Plain::Ambiguous => Scalar::Ambiguous(value.to_owned()),
-        Plain::Text => text(),
+        PlainScalar::Null => NodeScalar::Null,
+        PlainScalar::Bool(value) => NodeScalar::Bool(value),
+        PlainScalar::Number => NodeScalar::Number(value.to_owned()),
+        PlainScalar::Ambiguous => NodeScalar::Ambiguous(value.to_owned()),
+        PlainScalar::Text => text(),
     }
 }
 
 /// The scalar, when it is what the tag says that it is.
-fn fitting(scalar: Scalar, tag: &Tag) -> Option<Scalar> {
+fn fitting(scalar: NodeScalar, tag: &Tag) -> Option<NodeScalar> {
     let fits = match &scalar {
-        Scalar::Null => tag.is_yaml_core_schema_tag("null"),
-        Scalar::Bool(_) => tag.is_yaml_core_schema_tag("bool"),
-        Scalar::Number(number) => {
+        NodeScalar::Null => tag.is_yaml_core_schema_tag("null"),
+        NodeScalar::Bool(_) => tag.is_yaml_core_schema_tag("bool"),
+        NodeScalar::Number(number) => {
             tag.is_yaml_core_schema_tag("float")
                 || (tag.is_yaml_core_schema_tag("int") && are_digits(number))
         }
-        Scalar::Text(_) | Scalar::Ambiguous(_) => false,
+        NodeScalar::Text(_) | NodeScalar::Ambiguous(_) => false,
     };
     fits.then_some(scalar)
 }
@@ -430,29 +452,31 @@ fn is_whole(number: &str) -> bool {
         .is_ok_and(|value| value.to_string() == number)
 }
 
-struct Measure {
+struct ExpansionLimit {
     weight: usize,
     height: usize,
 }
 
-fn measure(node: &Node) -> Measure {
+fn measure(node: &YamlNode) -> ExpansionLimit {
     match &node.value {
-        Value::Scalar(Scalar::Text(text)) => Measure {
+        NodeValue::Scalar(NodeScalar::Text(text)) => ExpansionLimit {
             weight: letters(text),
             height: 0,
         },
-        Value::Scalar(Scalar::Number(text) | Scalar::Ambiguous(text)) => Measure {
-            weight: 1 + text.len() / LETTERS_PER_NODE,
-            height: 0,
-        },
-        Value::Scalar(Scalar::Null | Scalar::Bool(_)) => Measure {
+        NodeValue::Scalar(NodeScalar::Number(text) | NodeScalar::Ambiguous(text)) => {
+            ExpansionLimit {
+                weight: 1 + text.len() / LETTERS_PER_NODE,
+                height: 0,
+            }
+        }
+        NodeValue::Scalar(NodeScalar::Null | NodeScalar::Bool(_)) => ExpansionLimit {
             weight: 1,
             height: 0,
         },
-        Value::List(items) => sum(items.iter().map(measure)),
-        Value::Map(entries) => sum(entries.iter().map(|entry| {
-            let Measure { weight, height } = measure(&entry.value);
-            Measure {
+        NodeValue::List(items) => sum(items.iter().map(measure)),
+        NodeValue::Map(entries) => sum(entries.iter().map(|entry| {
+            let ExpansionLimit { weight, height } = measure(&entry.value);
+            ExpansionLimit {
                 weight: weight + letters(&entry.key),
                 height,
             }
@@ -460,17 +484,17 @@ fn measure(node: &Node) -> Measure {
     }
 }
 
-fn letters(text: &Text) -> usize {
+fn letters(text: &SpannedString) -> usize {
     1 + text.value.len() / LETTERS_PER_NODE
 }
 
-fn sum(parts: impl Iterator<Item = Measure>) -> Measure {
+fn sum(parts: impl Iterator<Item = ExpansionLimit>) -> ExpansionLimit {
     parts.fold(
-        Measure {
+        ExpansionLimit {
             weight: 1,
             height: 1,
         },
-        |whole, part| Measure {
+        |whole, part| ExpansionLimit {
             weight: whole.weight + part.weight,
             height: whole.height.max(part.height + 1),
         },
@@ -540,9 +564,9 @@ const ADVICE: &[(ErrorKind, &str, &str)] = &[
 ];
 
 /// The parser's error, with its place in the file.
-fn syntax(input: Input<'_>, base: usize, error: &ScanError) -> Diagnostic {
+fn syntax(input: SourceText<'_>, base: usize, error: &ScanError) -> Diagnostic {
     let offset = base + error.marker().byte_offset().unwrap_or_default();
-    let span = input.letter(offset.min(input.text.trim_end().len()));
+    let span = input.character_at(offset.min(input.text.trim_end().len()));
     if *error.kind() == ErrorKind::RecursionLimitExceeded {
         return too_deep(span);
     }

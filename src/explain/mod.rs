@@ -2,7 +2,7 @@
 //! asked, why those that do not match do not, and what would have to be otherwise for a denied flow
 //! to be allowed.
 //!
-//! The ways told here are made from the [`Decision`] and hold every rule that it came past, so that
+//! The ways told here are made from the [`PolicyDecision`] and hold every rule that it came past, so that
 //! the two cannot disagree.
 //!
 //! Cost: the decisions; then for each group of cases that go the same way one explanation.
@@ -11,112 +11,113 @@ pub mod query;
 
 use std::collections::BTreeMap;
 
-use crate::explain::query::Case;
-use crate::inventory::{EndpointId, NodeId, ProfileName, Profiles, profile_name};
+use crate::explain::query::QueryCase;
+use crate::inventory::{EndpointId, NodeId, ProfileList, ProfileName, profile_name};
 use crate::name::reserved::{NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX};
 use crate::net::{Direction, Side};
 use crate::packet::{Conversation, Verdict};
 use crate::policy::{
-    Action, Domain, Families, IcmpMatch, List, Nets, Policy, PolicyKey, PortList, Ports,
-    ProtocolMatch, Rule, Selected, SelectorId, Tier,
+    Action, AddressCondition, IcmpMatch, PeerSelection, Policy, PolicyKey, PolicyListKind,
+    PortCondition, PortList, ProtocolMatch, Rule, RuleFamilies, SelectorDomain, SelectorId, Tier,
 };
-use crate::selector::{Expr, Labels, Test};
+use crate::selector::{Expr, LabelTest, Labels};
 use crate::semantics::evaluate::{
-    Decision, Evaluator, Outcome, Passage, PolicyPassed, TierEnd, TierPassed, Whose,
+    EvaluatedPolicy, EvaluatedTier, Evaluator, ListOutcome, ListTrace, PolicyDecision,
+    PolicySubject, TierEnd,
 };
-use crate::semantics::node::Cause;
-use crate::semantics::path::{Assumed, Router, Stop};
+use crate::semantics::node::VerdictCause;
+use crate::semantics::path::{AssumedInterface, FlowRouter, NodeHop};
 use crate::semantics::rule_match::side_of;
-use crate::semantics::{Part, SidePart};
+use crate::semantics::{RulePart, SidePart};
 
 /// Cases that go the same way, and why.
 #[derive(Debug, Clone)]
-pub struct Group<'input> {
+pub struct ExplainedGroup<'input> {
     /// The cases, in order; one at least.
-    pub cases: Vec<Case>,
+    pub cases: Vec<QueryCase>,
     /// Whether they are allowed: by policy at both ends and, where nodes were asked, by every node
     /// on the way.
     pub is_allowed: bool,
     /// Egress policy of the senders; none where they are no known endpoints, or where a node lets
     /// them pass without.
-    pub egress: Option<Way<'input>>,
+    pub egress: Option<PolicyTrace<'input>>,
     /// Ingress policy of the receivers; none where they are no known endpoints, or where a node
     /// lets them pass without.
-    pub ingress: Option<Way<'input>>,
+    pub ingress: Option<PolicyTrace<'input>>,
     /// The nodes on the way of the first case, and what they owe to it; none where nodes were not
     /// asked.
-    pub stops: Vec<StopWay<'input>>,
+    pub stops: Vec<NodeTrace<'input>>,
 }
 
 /// A node on the way.
 #[derive(Debug, Clone)]
-pub struct StopWay<'input> {
+pub struct NodeTrace<'input> {
     /// The node, and what it owes to the packet.
-    pub stop: Stop<'input>,
+    pub stop: NodeHop<'input>,
     /// The lists of its host endpoints that were asked, in order.
-    pub hosts: Vec<Way<'input>>,
+    pub hosts: Vec<PolicyTrace<'input>>,
 }
 
 /// The way through the policies of one end, told of the first case of a group.
 #[derive(Debug, Clone)]
-pub struct Way<'input> {
+pub struct PolicyTrace<'input> {
     /// Whose policies these are.
-    pub whose: Whose,
+    pub whose: PolicySubject,
     /// The list; of an endpoint always the normal one.
-    pub list: List,
+    pub list: PolicyListKind,
     /// The direction.
     pub direction: Direction,
     /// What is said of it.
-    pub outcome: Outcome,
+    pub outcome: ListOutcome,
     /// The tiers on the way.
-    pub tiers: Vec<TierWay<'input>>,
+    pub tiers: Vec<TierTrace<'input>>,
     /// What profiles say, where no tier of the normal list decides; none for a pod, whose first
     /// profile allows everything.
-    pub profiles: Vec<ProfileWay<'input>>,
+    pub profiles: Vec<ProfileTrace<'input>>,
     /// What would have to be otherwise, nearest first; none where this end allows it.
     pub near: Vec<NearMiss<'input>>,
 }
 
 /// A tier on the way.
 #[derive(Debug, Clone)]
-pub struct TierWay<'input> {
+pub struct TierTrace<'input> {
     /// The tier.
     pub tier: &'input Tier,
     /// The policies that were asked, in order.
-    pub policies: Vec<PolicyWay<'input>>,
+    pub policies: Vec<PolicyRulesTrace<'input>>,
     /// How it ends.
     pub end: TierEnd,
 }
 
 /// A policy on the way.
 #[derive(Debug, Clone)]
-pub struct PolicyWay<'input> {
+pub struct PolicyRulesTrace<'input> {
     /// The policy.
     pub policy: &'input Policy,
     /// The rules that were asked, in order.
-    pub rules: Vec<RuleWay<'input>>,
+    pub rules: Vec<RuleTrace<'input>>,
 }
 
 /// A profile on the way.
 #[derive(Debug, Clone)]
-pub struct ProfileWay<'input> {
+pub struct ProfileTrace<'input> {
     /// Its name, as the endpoint lists it.
     pub name: &'input str,
     /// What identifies it; none for one that Calico makes, or that is not in the input.
     pub key: Option<&'input PolicyKey>,
     /// The rules that were asked, in order.
-    pub rules: Vec<RuleWay<'input>>,
+    pub rules: Vec<RuleTrace<'input>>,
     /// What it says; none where the next one is asked.
     pub end: Option<TierEnd>,
 }
 
 /// A rule that was asked.
 #[derive(Debug, Clone)]
-pub struct RuleWay<'input> {
+pub struct RuleTrace<'input> {
     /// The rule.
     pub rule: &'input Rule,
     /// Its parts that do not hold; none in a rule that matches.
-    pub misses: Vec<Part>,
+    pub misses: Vec<RulePart>,
 }
 
 /// A rule that would allow the flow, were it not for one of its parts.
@@ -127,29 +128,29 @@ pub struct NearMiss<'input> {
     /// The rule.
     pub rule: &'input Rule,
     /// The part that does not hold.
-    pub part: Part,
+    pub part: RulePart,
     /// Labels that would make it hold, where labels would.
-    pub labels: Vec<Term<'input>>,
+    pub labels: Vec<NearMissTerm<'input>>,
 }
 
 /// A label that would have to be otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Term<'input> {
+pub struct NearMissTerm<'input> {
     /// Whose label it is.
     pub endpoint: EndpointId,
     /// Who has it.
-    pub bearer: Bearer,
+    pub bearer: LabelOwner,
     /// The label's name there.
     pub label: &'input str,
     /// The test.
-    pub test: &'input Test,
+    pub test: &'input LabelTest,
     /// Whether the test would have to hold, or to fail.
     pub holds: bool,
 }
 
 /// Who a label is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Bearer {
+pub enum LabelOwner {
     /// The endpoint itself.
     Endpoint,
     /// Its namespace.
@@ -164,45 +165,48 @@ const MOST_NEAR: usize = 5;
 const MOST_LABELS: usize = 3;
 
 /// A node that has a say of its own, and what it says.
-type StopKey<'input> = (
+type NodeKey<'input> = (
     NodeId,
     Verdict,
-    Cause,
+    VerdictCause,
     bool,
-    Option<Assumed>,
-    Vec<(Whose, List, Direction, WayKey<'input>)>,
+    Option<AssumedInterface>,
+    Vec<(PolicySubject, PolicyListKind, Direction, TraceKey<'input>)>,
 );
 /// A way without what differs between endpoints.
-type WayKey<'input> = (bool, Vec<(&'input str, Vec<PolicyMark<'input>>, TierEnd)>);
+type TraceKey<'input> = (bool, Vec<(&'input str, Vec<PolicyMark<'input>>, TierEnd)>);
 /// A policy and where its rules stand that match.
 type PolicyMark<'input> = (&'input PolicyKey, Vec<(usize, usize)>);
 
 /// Decides about every case, and explains each way that is gone once; what is denied first,
 /// then in the order of the cases. Nodes have no say.
-pub fn answer<'input>(evaluator: &Evaluator<'_, 'input>, cases: &[Case]) -> Vec<Group<'input>> {
+pub fn answer<'input>(
+    evaluator: &Evaluator<'_, 'input>,
+    cases: &[QueryCase],
+) -> Vec<ExplainedGroup<'input>> {
     grouped(evaluator, cases, |_| Vec::new())
 }
 
 /// As [`answer`], with all that the nodes on the way have to say.
 pub fn answer_on_nodes<'input>(
     evaluator: &Evaluator<'_, 'input>,
-    router: &mut Router<'_, '_, 'input>,
-    cases: &[Case],
-) -> Vec<Group<'input>> {
+    router: &mut FlowRouter<'_, '_, 'input>,
+    cases: &[QueryCase],
+) -> Vec<ExplainedGroup<'input>> {
     grouped(evaluator, cases, |case| router.stops(&case.flow))
 }
 
 /// Cases that go one way, with what decides about the first.
-type Found<'input> = (Decision<'input>, Vec<Stop<'input>>, Vec<Case>);
+type MatchingCases<'input> = (PolicyDecision<'input>, Vec<NodeHop<'input>>, Vec<QueryCase>);
 
 fn grouped<'input>(
     evaluator: &Evaluator<'_, 'input>,
-    cases: &[Case],
-    mut stops: impl FnMut(&Case) -> Vec<Stop<'input>>,
-) -> Vec<Group<'input>> {
-    let mut places: BTreeMap<([Option<WayKey<'input>>; 2], Vec<StopKey<'input>>), usize> =
+    cases: &[QueryCase],
+    mut stops: impl FnMut(&QueryCase) -> Vec<NodeHop<'input>>,
+) -> Vec<ExplainedGroup<'input>> {
+    let mut places: BTreeMap<([Option<TraceKey<'input>>; 2], Vec<NodeKey<'input>>), usize> =
         BTreeMap::new();
-    let mut found: Vec<Found<'input>> = Vec::new();
+    let mut found: Vec<MatchingCases<'input>> = Vec::new();
     for case in cases {
         let stops = stops(case);
         let decision = asked(evaluator.judge(&case.flow), &stops);
@@ -218,28 +222,31 @@ fn grouped<'input>(
     let groups = found
         .into_iter()
         .filter_map(|found| group(evaluator, found));
-    let (allowed, mut groups): (Vec<Group<'input>>, Vec<Group<'input>>) =
+    let (allowed, mut groups): (Vec<ExplainedGroup<'input>>, Vec<ExplainedGroup<'input>>) =
         groups.partition(|group| group.is_allowed);
     groups.extend(allowed);
     groups
 }
 
 /// A decision without the policy that a node lets the packet pass without.
-fn asked<'input>(decision: Decision<'input>, stops: &[Stop<'input>]) -> Decision<'input> {
-    let is_taken = |stop: &Stop<'_>, direction| {
-        let is_asked = |passage: &Passage<'_>| {
-            matches!(passage.whose, Whose::Endpoint(_)) && passage.direction == direction
+fn asked<'input>(
+    decision: PolicyDecision<'input>,
+    stops: &[NodeHop<'input>],
+) -> PolicyDecision<'input> {
+    let is_taken = |stop: &NodeHop<'_>, direction| {
+        let is_asked = |passage: &ListTrace<'_>| {
+            matches!(passage.whose, PolicySubject::Endpoint(_)) && passage.direction == direction
         };
         stop.expected.verdict != Verdict::Drop && !stop.expected.passages.iter().any(is_asked)
     };
-    let asked = |passage: Option<Passage<'input>>| {
+    let asked = |passage: Option<ListTrace<'input>>| {
         passage.filter(|passage| {
             !stops
                 .iter()
                 .any(|stop| stop.is_at(passage.whose) && is_taken(stop, passage.direction))
         })
     };
-    Decision {
+    PolicyDecision {
         egress: asked(decision.egress),
         ingress: asked(decision.ingress),
     }
@@ -247,11 +254,11 @@ fn asked<'input>(decision: Decision<'input>, stops: &[Stop<'input>]) -> Decision
 
 fn group<'input>(
     evaluator: &Evaluator<'_, 'input>,
-    (decision, stops, cases): Found<'input>,
-) -> Option<Group<'input>> {
+    (decision, stops, cases): MatchingCases<'input>,
+) -> Option<ExplainedGroup<'input>> {
     let flow = &cases.first()?.flow;
-    let way = |passage: &Passage<'input>| {
-        Teller {
+    let way = |passage: &ListTrace<'input>| {
+        Explainer {
             evaluator,
             flow,
             direction: passage.direction,
@@ -267,14 +274,14 @@ fn group<'input>(
             .expected
             .passages
             .iter()
-            .filter(|passage| matches!(passage.whose, Whose::HostEndpoint(_)));
-        StopWay {
+            .filter(|passage| matches!(passage.whose, PolicySubject::HostEndpoint(_)));
+        NodeTrace {
             hosts: of_hosts.map(way).collect(),
             stop,
         }
     });
     let stops = stops.collect();
-    Some(Group {
+    Some(ExplainedGroup {
         is_allowed,
         egress: decision.egress.as_ref().map(way),
         ingress: decision.ingress.as_ref().map(way),
@@ -284,12 +291,12 @@ fn group<'input>(
 }
 
 /// What tells a stop from others; none where nothing but policy of endpoints speaks there.
-fn stop_key<'input>(stop: &Stop<'input>) -> Option<StopKey<'input>> {
+fn stop_key<'input>(stop: &NodeHop<'input>) -> Option<NodeKey<'input>> {
     let expected = &stop.expected;
     let of_hosts = expected
         .passages
         .iter()
-        .filter(|passage| matches!(passage.whose, Whose::HostEndpoint(_)));
+        .filter(|passage| matches!(passage.whose, PolicySubject::HostEndpoint(_)));
     let hosts: Vec<_> = of_hosts
         .map(|passage| {
             (
@@ -302,7 +309,7 @@ fn stop_key<'input>(stop: &Stop<'input>) -> Option<StopKey<'input>> {
         .collect();
     let is_silent = hosts.is_empty()
         && stop.assumed.is_none()
-        && matches!(expected.cause, Cause::Policy | Cause::Nothing)
+        && matches!(expected.cause, VerdictCause::Policy | VerdictCause::Nothing)
         && !stop.is_probe;
     (!is_silent).then(|| {
         (
@@ -316,9 +323,9 @@ fn stop_key<'input>(stop: &Stop<'input>) -> Option<StopKey<'input>> {
     })
 }
 
-fn way_key<'input>(passage: &Passage<'input>) -> WayKey<'input> {
+fn way_key<'input>(passage: &ListTrace<'input>) -> TraceKey<'input> {
     let place = |rule: &&Rule| (rule.number, rule.span.range().start);
-    let policy = |passed: &PolicyPassed<'input>| {
+    let policy = |passed: &EvaluatedPolicy<'input>| {
         (&passed.policy.key, passed.rules.iter().map(place).collect())
     };
     let tiers = passage.tiers.iter().map(|passed| {
@@ -331,9 +338,9 @@ fn way_key<'input>(passage: &Passage<'input>) -> WayKey<'input> {
     (passage.is_allowed(), tiers.collect())
 }
 
-impl Group<'_> {
+impl ExplainedGroup<'_> {
     /// The ways of both ends, and between them those of host endpoints.
-    pub fn ways(&self) -> impl Iterator<Item = &Way<'_>> {
+    pub fn ways(&self) -> impl Iterator<Item = &PolicyTrace<'_>> {
         self.egress
             .iter()
             .chain(self.stops.iter().flat_map(|stop| &stop.hosts))
@@ -341,14 +348,14 @@ impl Group<'_> {
     }
 }
 
-impl<'input> Way<'input> {
+impl<'input> PolicyTrace<'input> {
     /// Whether the flow may pass.
     pub fn is_allowed(&self) -> bool {
-        self.outcome != Outcome::Denied
+        self.outcome != ListOutcome::Denied
     }
 
     /// Every rule that was asked, with whose it is, in order.
-    pub fn rules(&self) -> impl Iterator<Item = (&'input PolicyKey, &RuleWay<'input>)> {
+    pub fn rules(&self) -> impl Iterator<Item = (&'input PolicyKey, &RuleTrace<'input>)> {
         let of_policies = self.tiers.iter().flat_map(|tier| &tier.policies);
         let of_policies = of_policies.flat_map(|passed| {
             passed
@@ -367,9 +374,9 @@ impl<'input> Way<'input> {
     /// The rules that match or do not for nothing but these parts.
     pub fn depends_on(
         &self,
-        parts: &[Part],
+        parts: &[RulePart],
     ) -> impl Iterator<Item = (&'input PolicyKey, &'input Rule)> {
-        let alone = |asked: &RuleWay<'_>| asked.misses.iter().all(|part| parts.contains(part));
+        let alone = |asked: &RuleTrace<'_>| asked.misses.iter().all(|part| parts.contains(part));
         let asks = |rule: &Rule| parts.iter().any(|part| is_said(*part, rule));
         self.rules()
             .filter(move |(_, asked)| alone(asked) && asks(asked.rule))
@@ -378,20 +385,20 @@ impl<'input> Way<'input> {
 }
 
 /// Whether a rule says anything in a part.
-fn is_said(part: Part, rule: &Rule) -> bool {
+fn is_said(part: RulePart, rule: &Rule) -> bool {
     match part {
-        Part::Family => rule.families != Families::Both,
-        Part::Protocol => rule.protocol != ProtocolMatch::Any,
-        Part::Icmp => rule.icmp != IcmpMatch::Any,
-        Part::Of(side, part) => {
+        RulePart::Family => rule.families != RuleFamilies::Both,
+        RulePart::Protocol => rule.protocol != ProtocolMatch::Any,
+        RulePart::Icmp => rule.icmp != IcmpMatch::Any,
+        RulePart::Of(side, part) => {
             let peer = side_of(rule, side);
             match part {
-                SidePart::Selected => peer.selected != Selected::Anyone,
+                SidePart::Selected => peer.selected != PeerSelection::Anyone,
                 SidePart::NotSelected => peer.not_selected.is_some(),
-                SidePart::Nets => peer.nets != Nets::Any,
+                SidePart::Nets => peer.nets != AddressCondition::Any,
                 SidePart::NotNets => !peer.not_nets.is_empty(),
                 SidePart::Service => peer.service.is_some(),
-                SidePart::Ports => peer.ports != Ports::Any,
+                SidePart::Ports => peer.ports != PortCondition::Any,
                 SidePart::NotPorts => !peer.not_ports.is_empty(),
             }
         }
@@ -399,14 +406,14 @@ fn is_said(part: Part, rule: &Rule) -> bool {
 }
 
 /// A rule that says nothing in a part.
-fn without(part: Part, rule: &Rule) -> Rule {
+fn without(part: RulePart, rule: &Rule) -> Rule {
     let mut rule = rule.clone();
-    let Part::Of(side, part) = part else {
+    let RulePart::Of(side, part) = part else {
         match part {
-            Part::Family => rule.families = Families::Both,
-            Part::Protocol => rule.protocol = ProtocolMatch::Any,
-            Part::Icmp => rule.icmp = IcmpMatch::Any,
-            Part::Of(..) => {}
+            RulePart::Family => rule.families = RuleFamilies::Both,
+            RulePart::Protocol => rule.protocol = ProtocolMatch::Any,
+            RulePart::Icmp => rule.icmp = IcmpMatch::Any,
+            RulePart::Of(..) => {}
         }
         return rule;
     };
@@ -415,33 +422,33 @@ fn without(part: Part, rule: &Rule) -> Rule {
         Side::Destination => &mut rule.destination,
     };
     match part {
-        SidePart::Selected => peer.selected = Selected::Anyone,
+        SidePart::Selected => peer.selected = PeerSelection::Anyone,
         SidePart::NotSelected => peer.not_selected = None,
-        SidePart::Nets => peer.nets = Nets::Any,
+        SidePart::Nets => peer.nets = AddressCondition::Any,
         SidePart::NotNets => peer.not_nets.clear(),
         SidePart::Service => peer.service = None,
-        SidePart::Ports => peer.ports = Ports::Any,
+        SidePart::Ports => peer.ports = PortCondition::Any,
         SidePart::NotPorts => peer.not_ports = PortList::default(),
     }
     rule
 }
 
 /// Tells the ways of one flow in one direction.
-struct Teller<'teller, 'resolved, 'input> {
+struct Explainer<'teller, 'resolved, 'input> {
     evaluator: &'teller Evaluator<'resolved, 'input>,
     flow: &'teller Conversation,
     direction: Direction,
 }
 
-impl<'input> Teller<'_, '_, 'input> {
-    fn way(&self, passage: &Passage<'input>) -> Way<'input> {
-        let tiers: Vec<TierWay<'input>> = passage
+impl<'input> Explainer<'_, '_, 'input> {
+    fn way(&self, passage: &ListTrace<'input>) -> PolicyTrace<'input> {
+        let tiers: Vec<TierTrace<'input>> = passage
             .tiers
             .iter()
             .map(|passed| self.tier(passed))
             .collect();
-        let is_open =
-            tiers.last().is_none_or(|last| last.end.goes_on()) && passage.list == List::Normal;
+        let is_open = tiers.last().is_none_or(|last| last.end.goes_on())
+            && passage.list == PolicyListKind::Normal;
         let profiles = if is_open {
             self.profiles(passage.whose)
         } else {
@@ -453,7 +460,7 @@ impl<'input> Teller<'_, '_, 'input> {
             passage.direction,
             passage.outcome(),
         );
-        let mut way = Way {
+        let mut way = PolicyTrace {
             whose,
             list,
             direction,
@@ -468,15 +475,15 @@ impl<'input> Teller<'_, '_, 'input> {
         way
     }
 
-    fn tier(&self, passed: &TierPassed<'input>) -> TierWay<'input> {
+    fn tier(&self, passed: &EvaluatedTier<'input>) -> TierTrace<'input> {
         let policies = passed.policies.iter().map(|passed| {
             let rules = passed.policy.rules(self.direction).unwrap_or_default();
-            PolicyWay {
+            PolicyRulesTrace {
                 policy: passed.policy,
                 rules: self.asked(rules, &passed.rules),
             }
         });
-        TierWay {
+        TierTrace {
             tier: passed.tier,
             policies: policies.collect(),
             end: passed.end,
@@ -485,7 +492,7 @@ impl<'input> Teller<'_, '_, 'input> {
 
     /// The rules of a list that were asked: all up to the one that ends the tier, of those that
     /// match.
-    fn asked(&self, rules: &'input [Rule], matching: &[&'input Rule]) -> Vec<RuleWay<'input>> {
+    fn asked(&self, rules: &'input [Rule], matching: &[&'input Rule]) -> Vec<RuleTrace<'input>> {
         let last = matching.last().filter(|last| last.action != Action::Log);
         let end = last.and_then(|last| rules.iter().position(|rule| std::ptr::eq(rule, *last)));
         let asked = rules
@@ -493,36 +500,36 @@ impl<'input> Teller<'_, '_, 'input> {
             .unwrap_or_default();
         asked
             .iter()
-            .map(|rule| RuleWay {
+            .map(|rule| RuleTrace {
                 rule,
                 misses: self.misses(rule),
             })
             .collect()
     }
 
-    fn misses(&self, rule: &Rule) -> Vec<Part> {
-        Part::ALL
+    fn misses(&self, rule: &Rule) -> Vec<RulePart> {
+        RulePart::ALL
             .into_iter()
             .filter(|part| !self.evaluator.matcher.holds(*part, rule, self.flow))
             .collect()
     }
 
     /// The listed profiles up to the one that decides, as the evaluator asks them.
-    fn profiles(&self, whose: Whose) -> Vec<ProfileWay<'input>> {
+    fn profiles(&self, whose: PolicySubject) -> Vec<ProfileTrace<'input>> {
         let resolved = self.evaluator.matcher.resolved;
         let listed = match whose {
-            Whose::Endpoint(id) => &resolved.inventory.endpoint(id).profiles,
-            Whose::HostEndpoint(id) => match resolved.host_endpoint(id) {
+            PolicySubject::Endpoint(id) => &resolved.inventory.endpoint(id).profiles,
+            PolicySubject::HostEndpoint(id) => match resolved.host_endpoint(id) {
                 Some(host) => &host.profiles,
                 None => return Vec::new(),
             },
         };
-        if *listed == Profiles::OfPod {
+        if *listed == ProfileList::OfPod {
             return Vec::new();
         }
         let mut ways = Vec::new();
         for name in listed.names() {
-            let of_calico = |end| ProfileWay {
+            let of_calico = |end| ProfileTrace {
                 name,
                 key: None,
                 rules: Vec::new(),
@@ -538,7 +545,7 @@ impl<'input> Teller<'_, '_, 'input> {
                     Some(profile) => {
                         let rules = profile.rules(self.direction);
                         let (matching, end) = self.evaluator.rules(rules, self.flow);
-                        ProfileWay {
+                        ProfileTrace {
                             name,
                             key: Some(&profile.key),
                             rules: self.asked(rules, &matching),
@@ -557,13 +564,13 @@ impl<'input> Teller<'_, '_, 'input> {
     }
 
     /// Rules that allow, that were asked, and that would match without one of their parts.
-    fn near_misses(&self, way: &Way<'input>) -> Vec<NearMiss<'input>> {
+    fn near_misses(&self, way: &PolicyTrace<'input>) -> Vec<NearMiss<'input>> {
         let mut near = Vec::new();
         for (key, asked) in way
             .rules()
             .filter(|(_, asked)| asked.rule.action == Action::Allow)
         {
-            let alone = |part: &&Part| {
+            let alone = |part: &&RulePart| {
                 self.evaluator
                     .matcher
                     .matches(&without(**part, asked.rule), self.flow)
@@ -581,18 +588,18 @@ impl<'input> Teller<'_, '_, 'input> {
         &self,
         key: &'input PolicyKey,
         rule: &'input Rule,
-        part: Part,
+        part: RulePart,
     ) -> Vec<NearMiss<'input>> {
         let (selector, side, wanted) = match part {
-            Part::Of(side, SidePart::Selected) => match side_of(rule, side).selected {
-                Selected::By(selector) => (Some(selector), side, true),
-                Selected::Anyone => (None, side, true),
+            RulePart::Of(side, SidePart::Selected) => match side_of(rule, side).selected {
+                PeerSelection::By(selector) => (Some(selector), side, true),
+                PeerSelection::Anyone => (None, side, true),
             },
-            Part::Of(side, SidePart::NotSelected) => {
+            RulePart::Of(side, SidePart::NotSelected) => {
                 (side_of(rule, side).not_selected, side, false)
             }
-            Part::Of(side, _) => (None, side, true),
-            Part::Family | Part::Protocol | Part::Icmp => (None, Side::Source, true),
+            RulePart::Of(side, _) => (None, side, true),
+            RulePart::Family | RulePart::Protocol | RulePart::Icmp => (None, Side::Source, true),
         };
         let owner = self.flow.party(side).owner;
         let near = |labels| NearMiss {
@@ -618,7 +625,7 @@ impl<'input> Teller<'_, '_, 'input> {
             .policies
             .selectors
             .domain(selector)
-            == Domain::Endpoints
+            == SelectorDomain::Endpoints
     }
 
     /// Every few labels that would bring an endpoint under a selector or out of it.
@@ -627,13 +634,13 @@ impl<'input> Teller<'_, '_, 'input> {
         selector: SelectorId,
         endpoint: EndpointId,
         wanted: bool,
-    ) -> Vec<Vec<Term<'input>>> {
+    ) -> Vec<Vec<NearMissTerm<'input>>> {
         let resolved = self.evaluator.matcher.resolved;
         let inventory = resolved.inventory;
         let labels = inventory.labels(inventory.endpoint(endpoint));
-        let term = |(name, test, holds): Wish<'input>| {
+        let term = |(name, test, holds): NearMissLabel<'input>| {
             let (bearer, label) = bearer(name);
-            Term {
+            NearMissTerm {
                 endpoint,
                 bearer,
                 label,
@@ -665,7 +672,7 @@ fn alternatives(expr: &Expr, wanted: bool) -> Vec<&Expr> {
 }
 
 /// Label, test, and whether it would have to hold.
-type Wish<'expr> = (&'expr str, &'expr Test, bool);
+type NearMissLabel<'expr> = (&'expr str, &'expr LabelTest, bool);
 
 /// The fewest tests whose answers must change for a selector to give the answer that is wanted;
 /// none where that cannot be.
@@ -673,7 +680,7 @@ fn repair<'expr>(
     expr: &'expr Expr,
     wanted: bool,
     labels: &impl Labels,
-) -> Option<Vec<Wish<'expr>>> {
+) -> Option<Vec<NearMissLabel<'expr>>> {
     match expr {
         Expr::All | Expr::Global => wanted.then(Vec::new),
         Expr::Label { name, test } if test.holds(labels.get(name)) == wanted => Some(Vec::new()),
@@ -692,7 +699,7 @@ fn every<'expr>(
     parts: &'expr [Expr],
     wanted: bool,
     labels: &impl Labels,
-) -> Option<Vec<Wish<'expr>>> {
+) -> Option<Vec<NearMissLabel<'expr>>> {
     let mut wishes = Vec::new();
     for part in parts {
         let more = repair(part, wanted, labels)?;
@@ -706,13 +713,13 @@ fn every<'expr>(
 }
 
 /// Who has a label, and its name there.
-fn bearer(name: &str) -> (Bearer, &str) {
+fn bearer(name: &str) -> (LabelOwner, &str) {
     match (
         name.strip_prefix(NAMESPACE_PREFIX),
         name.strip_prefix(SERVICE_ACCOUNT_PREFIX),
     ) {
-        (Some(own), _) => (Bearer::Namespace, own),
-        (None, Some(own)) => (Bearer::ServiceAccount, own),
-        (None, None) => (Bearer::Endpoint, name),
+        (Some(own), _) => (LabelOwner::Namespace, own),
+        (None, Some(own)) => (LabelOwner::ServiceAccount, own),
+        (None, None) => (LabelOwner::Endpoint, name),
     }
 }

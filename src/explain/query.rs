@@ -8,32 +8,32 @@ use std::str::FromStr;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::inventory::{EndpointId, EndpointKind, Inventory};
 use crate::net::{Cidr, Direction, Family, Protocol, Side};
-use crate::options::Options;
-use crate::packet::endpoint_pattern::{Members, Subject};
-use crate::packet::{Conversation, Message, Party, PortPair};
-use crate::packet_space::What;
-use crate::packet_space::traffic_pattern::Kind;
-use crate::policy::{Nets, Rule};
-use crate::resolve::Resolved;
+use crate::options::CompileOptions;
+use crate::packet::endpoint_pattern::{EndpointPattern, PatternMembers};
+use crate::packet::{Conversation, IcmpMessage, Party, PortPair};
+use crate::packet_space::TrafficPattern;
+use crate::packet_space::traffic_pattern::PatternKind;
+use crate::policy::{AddressCondition, Rule};
+use crate::resolve::ResolvedPolicy;
 use crate::semantics::evaluate::Evaluator;
 use crate::semantics::rule_match::side_of;
 
 /// May someone send this to someone else?
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct Query {
     /// The senders.
-    pub from: Subject,
+    pub from: EndpointPattern,
     /// The receivers.
-    pub to: Subject,
+    pub to: EndpointPattern,
     /// What is sent.
-    pub traffic: Traffic,
+    pub traffic: QueryTraffic,
     /// The port it is sent from; none leaves the choice to us.
     pub source_port: Option<u16>,
 }
 
 /// What is sent: `tcp/443`, `icmp`, `icmp/8/0`, `proto/47`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Traffic {
+pub struct QueryTraffic {
     /// The protocol.
     pub protocol: Protocol,
     /// The port it is sent to, of a protocol that has ports.
@@ -44,18 +44,18 @@ pub struct Traffic {
 
 /// One pair that a question stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Case {
+pub struct QueryCase {
     /// The sender.
-    pub from: End,
+    pub from: QueryEnd,
     /// The receiver.
-    pub to: End,
+    pub to: QueryEnd,
     /// A flow between them; what policy says of it holds for every flow of the case.
     pub flow: Conversation,
 }
 
 /// An end of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum End {
+pub enum QueryEnd {
     /// An endpoint, at one of its addresses where it has any.
     Endpoint(EndpointId, Option<IpAddr>),
     /// Addresses of no endpoint that nothing in the input tells apart.
@@ -72,23 +72,23 @@ const MOST_CASES: usize = 200_000;
 const ECHO_V4: u8 = 8;
 const ECHO_V6: u8 = 128;
 
-impl FromStr for Traffic {
+impl FromStr for QueryTraffic {
     type Err = String;
 
-    /// [`What`] that is one packet: one port, where the protocol has ports.
+    /// [`TrafficPattern`] that is one packet: one port, where the protocol has ports.
     fn from_str(text: &str) -> Result<Self, String> {
-        let what: What = text.parse()?;
+        let what: TrafficPattern = text.parse()?;
         let (protocol, port, message) = match what.kind() {
-            Kind::Any => return Err("`any` is no one packet; write `tcp/443`".to_owned()),
-            Kind::Protocol(protocol) if protocol.has_ports() => {
+            PatternKind::Any => return Err("`any` is no one packet; write `tcp/443`".to_owned()),
+            PatternKind::Protocol(protocol) if protocol.has_ports() => {
                 return Err(format!("which port? write `{}/443`", protocol.keyword()));
             }
-            Kind::Ports(_, range) if range.first() != range.last() => {
+            PatternKind::Ports(_, range) if range.first() != range.last() => {
                 return Err(format!("`{text}` is several ports; write one"));
             }
-            Kind::Protocol(protocol) => (protocol, None, (None, None)),
-            Kind::Ports(protocol, range) => (protocol, Some(range.first()), (None, None)),
-            Kind::Messages(protocol, icmp) => (protocol, None, (Some(icmp.kind), icmp.code)),
+            PatternKind::Protocol(protocol) => (protocol, None, (None, None)),
+            PatternKind::Ports(protocol, range) => (protocol, Some(range.first()), (None, None)),
+            PatternKind::Messages(protocol, icmp) => (protocol, None, (Some(icmp.kind), icmp.code)),
         };
         Ok(Self {
             protocol,
@@ -98,7 +98,7 @@ impl FromStr for Traffic {
     }
 }
 
-impl Traffic {
+impl QueryTraffic {
     /// The families it can be of.
     pub fn families(self) -> &'static [Family] {
         match self.protocol {
@@ -111,14 +111,14 @@ impl Traffic {
     }
 
     /// The control message: what is not given is an echo request, or code 0.
-    pub fn icmp(self) -> Option<Message> {
+    pub fn icmp(self) -> Option<IcmpMessage> {
         let echo = match self.protocol {
             Protocol::ICMP => ECHO_V4,
             Protocol::ICMPV6 => ECHO_V6,
             _ => return None,
         };
         let (kind, code) = self.message;
-        Some(Message {
+        Some(IcmpMessage {
             kind: kind.unwrap_or(echo),
             code: code.unwrap_or(0),
         })
@@ -130,7 +130,7 @@ impl Traffic {
     }
 }
 
-impl fmt::Display for Traffic {
+impl fmt::Display for QueryTraffic {
     /// `TCP port 443`, `ICMP type 8 code 0`, `protocol 47`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.protocol.to_string();
@@ -140,13 +140,13 @@ impl fmt::Display for Traffic {
         }
         match (self.port, self.icmp()) {
             (Some(port), _) => write!(out, " port {port}"),
-            (None, Some(Message { kind, code })) => write!(out, " type {kind} code {code}"),
+            (None, Some(IcmpMessage { kind, code })) => write!(out, " type {kind} code {code}"),
             (None, None) => Ok(()),
         }
     }
 }
 
-impl Question {
+impl Query {
     /// The ports of the flows.
     pub fn ports(&self) -> Option<PortPair> {
         let source = self.source_port.unwrap_or(SOURCE_PORT);
@@ -165,8 +165,8 @@ impl Question {
     pub fn cases(
         &self,
         evaluator: &Evaluator<'_, '_>,
-        options: &Options,
-    ) -> Result<Vec<Case>, Diagnostic> {
+        options: &CompileOptions,
+    ) -> Result<Vec<QueryCase>, Diagnostic> {
         let resolved = evaluator.matcher.resolved;
         let [from, to] = [&self.from, &self.to].map(|subject| subject.resolve(resolved.inventory));
         let (from, to) = (from?, to?);
@@ -197,8 +197,8 @@ impl Question {
         }
     }
 
-    fn case(&self, from: End, to: End, family: Family) -> Case {
-        let Traffic { protocol, .. } = self.traffic;
+    fn case(&self, from: QueryEnd, to: QueryEnd, family: Family) -> QueryCase {
+        let QueryTraffic { protocol, .. } = self.traffic;
         let flow = Conversation {
             source: from.party(),
             destination: to.party(),
@@ -207,7 +207,7 @@ impl Question {
             ports: self.ports(),
             icmp: self.traffic.icmp(),
         };
-        Case { from, to, flow }
+        QueryCase { from, to, flow }
     }
 
     fn no_packet(&self) -> Diagnostic {
@@ -227,7 +227,7 @@ impl Question {
     }
 }
 
-fn is_with_itself(case: &Case, inventory: &Inventory) -> bool {
+fn is_with_itself(case: &QueryCase, inventory: &Inventory) -> bool {
     is_itself(
         [case.flow.source.owner, case.flow.destination.owner],
         inventory,
@@ -245,15 +245,15 @@ pub(crate) fn is_itself(ends: [Option<EndpointId>; 2], inventory: &Inventory) ->
     }
 }
 
-impl End {
+impl QueryEnd {
     /// Who stands here; of several addresses the first.
     pub fn party(self) -> Party {
         match self {
-            End::Endpoint(id, address) => Party {
+            QueryEnd::Endpoint(id, address) => Party {
                 owner: Some(id),
                 address,
             },
-            End::Addresses(cidr) => Party {
+            QueryEnd::Addresses(cidr) => Party {
                 owner: None,
                 address: Some(cidr.address()),
             },
@@ -263,17 +263,17 @@ impl End {
 
 /// The ends of a family that members stand for.
 fn ends(
-    members: &Members,
+    members: &PatternMembers,
     family: Family,
-    (evaluator, options): (&Evaluator<'_, '_>, &Options),
-) -> Vec<End> {
+    (evaluator, options): (&Evaluator<'_, '_>, &CompileOptions),
+) -> Vec<QueryEnd> {
     match members {
-        Members::Endpoints(ids) => ids
+        PatternMembers::Endpoints(ids) => ids
             .iter()
             .flat_map(|id| places(*id, family, evaluator.matcher.resolved.inventory))
             .collect(),
-        Members::Addresses(cidr) if cidr.family() != family => Vec::new(),
-        Members::Addresses(cidr) => {
+        PatternMembers::Addresses(cidr) if cidr.family() != family => Vec::new(),
+        PatternMembers::Addresses(cidr) => {
             let mut pieces = Vec::new();
             split(
                 *cidr,
@@ -288,8 +288,8 @@ fn ends(
                     .filter(|_| piece == Cidr::host(piece.address()))
             };
             let end = |piece: Cidr| {
-                owner(piece).map_or(End::Addresses(piece), |id| {
-                    End::Endpoint(id, Some(piece.address()))
+                owner(piece).map_or(QueryEnd::Addresses(piece), |id| {
+                    QueryEnd::Endpoint(id, Some(piece.address()))
                 })
             };
             pieces.into_iter().map(end).collect()
@@ -298,21 +298,21 @@ fn ends(
 }
 
 /// The addresses of a family that an endpoint has; itself where it has none of any.
-fn places(id: EndpointId, family: Family, inventory: &Inventory) -> Vec<End> {
+fn places(id: EndpointId, family: Family, inventory: &Inventory) -> Vec<QueryEnd> {
     let addresses = &inventory.endpoint(id).addresses;
     if addresses.is_empty() {
-        return vec![End::Endpoint(id, None)];
+        return vec![QueryEnd::Endpoint(id, None)];
     }
     let of_family = addresses
         .iter()
         .filter(|address| Cidr::host(**address).family() == family);
     of_family
-        .map(|address| End::Endpoint(id, Some(*address)))
+        .map(|address| QueryEnd::Endpoint(id, Some(*address)))
         .collect()
 }
 
 /// Every prefix inside of another one that anything in the input tells from the rest of it.
-fn cuts(within: Cidr, resolved: &Resolved<'_>, options: &Options) -> Vec<Cidr> {
+fn cuts(within: Cidr, resolved: &ResolvedPolicy<'_>, options: &CompileOptions) -> Vec<Cidr> {
     let policies = resolved.policies;
     let of_policies = policies.policies().flat_map(|(_, policy)| {
         Direction::BOTH
@@ -334,7 +334,7 @@ fn cuts(within: Cidr, resolved: &Resolved<'_>, options: &Options) -> Vec<Cidr> {
         .flat_map(|host| &host.addresses);
     let failsafes = Direction::BOTH
         .into_iter()
-        .flat_map(|direction| options.failsafes.of(direction));
+        .flat_map(|direction| options.failsafes.in_direction(direction));
     let failsafes = failsafes
         .filter(|_| !policies.host_endpoints.is_empty())
         .filter_map(|failsafe| failsafe.net);
@@ -375,8 +375,8 @@ fn nets(rule: &Rule) -> impl Iterator<Item = Cidr> {
     Side::BOTH.into_iter().flat_map(|side| {
         let peer = side_of(rule, side);
         let wanted = match &peer.nets {
-            Nets::Any => &[][..],
-            Nets::In(nets) => nets,
+            AddressCondition::Any => &[][..],
+            AddressCondition::In(nets) => nets,
         };
         wanted.iter().chain(&peer.not_nets).copied()
     })

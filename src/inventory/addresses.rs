@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use crate::diagnostic::Code;
-use crate::inventory::check::Check;
+use crate::inventory::check::MetadataCheck;
 
 /// An address that a pod or node can have. An IPv4 address in IPv6 notation is refused: it would
 /// stand in the sets of the wrong family.
-pub(super) fn address(owner: &str, text: &str, check: &mut Check<'_>) -> Option<IpAddr> {
+pub(super) fn address(owner: &str, text: &str, check: &mut MetadataCheck<'_>) -> Option<IpAddr> {
     let address = text
         .parse()
         .ok()

@@ -5,64 +5,64 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use serde::de::DeserializeOwned;
 
 use crate::diagnostic::{Code, Diagnostics};
-use crate::document::{InventoryKind, Kind, Object};
+use crate::document::{InventoryKind, ManifestObject, ObjectKind};
 use crate::inventory::{
-    Service, Strings, addresses,
-    check::Check,
+    ServiceBackends, StringTable, addresses,
+    check::MetadataCheck,
     labels::{self, LabelList},
     manifests,
-    objects::{Key, Objects},
-    pods::{self, Pod},
-    services::{self, Slice},
+    objects::{ObjectKey, ObjectTable},
+    pods::{self, PodFields},
+    services::{self, SliceBackends},
     workloads,
 };
-use crate::name::Form;
+use crate::name::NameForm;
 use crate::net::{Cidr, CidrError};
 use crate::source::Span;
 
 /// An inventory in the making.
 #[derive(Debug)]
-pub struct Builder {
-    pub(super) strings: Strings,
-    pub(super) namespaces: Objects<LabelList>,
-    pub(super) service_accounts: Objects<LabelList>,
-    pub(super) nodes: Objects<GivenNode>,
+pub struct InventoryBuilder {
+    pub(super) strings: StringTable,
+    pub(super) namespaces: ObjectTable<LabelList>,
+    pub(super) service_accounts: ObjectTable<LabelList>,
+    pub(super) nodes: ObjectTable<InputNode>,
     pub(super) named_nodes: Vec<Arc<str>>,
-    pub(super) pods: Objects<Pod>,
-    pub(super) slices: Objects<Slice>,
-    pub(super) backends: Objects<Service>,
-    pub(super) workloads: workloads::Given,
+    pub(super) pods: ObjectTable<PodFields>,
+    pub(super) slices: ObjectTable<SliceBackends>,
+    pub(super) backends: ObjectTable<ServiceBackends>,
+    pub(super) workloads: workloads::InputWorkloads,
 }
 
-impl Default for Builder {
+impl Default for InventoryBuilder {
     fn default() -> Self {
         Self {
-            strings: Strings::default(),
-            namespaces: Objects::of("namespace"),
-            service_accounts: Objects::of("service account"),
-            nodes: Objects::of("node"),
+            strings: StringTable::default(),
+            namespaces: ObjectTable::new("namespace"),
+            service_accounts: ObjectTable::new("service account"),
+            nodes: ObjectTable::new("node"),
             named_nodes: Vec::new(),
-            pods: Objects::of("pod"),
-            slices: Objects::of("endpoint slice"),
-            backends: Objects::of("Endpoints object"),
+            pods: ObjectTable::new("pod"),
+            slices: ObjectTable::new("endpoint slice"),
+            backends: ObjectTable::new("Endpoints object"),
             workloads: BTreeMap::new(),
         }
     }
 }
 
-impl Builder {
+impl InventoryBuilder {
     /// Takes an object in. Objects of other kinds are none of the inventory's business and pass by.
-    pub fn take(&mut self, object: &Object<'_>, found: &mut Diagnostics) {
-        let Kind::Inventory(kind) = object.kind else {
+    pub fn ingest(&mut self, object: &ManifestObject<'_>, found: &mut Diagnostics) {
+        let ObjectKind::Inventory(kind) = object.kind else {
             return;
         };
         match kind {
-            InventoryKind::Namespace => self.take_as(Self::namespace, object, found),
-            InventoryKind::ServiceAccount => self.take_as(Self::service_account, object, found),
-            InventoryKind::Node => self.take_as(Self::node, object, found),
-            InventoryKind::Pod => self.take_as(Self::pod, object, found),
-            InventoryKind::EndpointSlice => self.take_as(Self::endpoint_slice, object, found),
-            InventoryKind::Endpoints => self.take_as(Self::endpoints, object, found),
+            InventoryKind::Namespace => self.ingest_as(Self::namespace, object, found),
+            InventoryKind::ServiceAccount => self.ingest_as(Self::service_account, object, found),
+            InventoryKind::Node => self.ingest_as(Self::node, object, found),
+            InventoryKind::Pod => self.ingest_as(Self::pod, object, found),
+            InventoryKind::EndpointSlice => self.ingest_as(Self::endpoint_slice, object, found),
+            InventoryKind::Endpoints => self.ingest_as(Self::endpoints, object, found),
             InventoryKind::Deployment
             | InventoryKind::StatefulSet
             | InventoryKind::DaemonSet
@@ -80,10 +80,10 @@ impl Builder {
         self.named_nodes.push(Arc::from(name));
     }
 
-    fn take_as<T: DeserializeOwned>(
+    fn ingest_as<T: DeserializeOwned>(
         &mut self,
         take: fn(&mut Self, T, Span, &mut Diagnostics),
-        object: &Object<'_>,
+        object: &ManifestObject<'_>,
         found: &mut Diagnostics,
     ) {
         if let Some(decoded) = object.decode(found) {
@@ -93,39 +93,44 @@ impl Builder {
 
     pub(super) fn namespace(
         &mut self,
-        namespace: manifests::Labelled,
+        namespace: manifests::LabelledManifest,
         span: Span,
         found: &mut Diagnostics,
     ) {
         let metadata = namespace.metadata.unwrap_or_default();
-        let mut check = Check::of(self.namespaces.kind, &metadata, span, found);
-        let key = self.cluster_key(&metadata, Form::DnsLabel, &mut check);
+        let mut check = MetadataCheck::new(self.namespaces.kind, &metadata, span, found);
+        let key = self.cluster_key(&metadata, NameForm::DnsLabel, &mut check);
         let read = self.key_and_labels(key, metadata, labels::from_namespace, &mut check);
         self.namespaces.add(read, span, found);
     }
 
     pub(super) fn service_account(
         &mut self,
-        account: manifests::Labelled,
+        account: manifests::LabelledManifest,
         span: Span,
         found: &mut Diagnostics,
     ) {
         let metadata = account.metadata.unwrap_or_default();
-        let mut check = Check::of(self.service_accounts.kind, &metadata, span, found);
+        let mut check = MetadataCheck::new(self.service_accounts.kind, &metadata, span, found);
         let key = self.namespaced_key(&metadata, &mut check);
         let read = self.key_and_labels(key, metadata, labels::from_service_account, &mut check);
         self.service_accounts.add(read, span, found);
     }
 
-    pub(super) fn node(&mut self, node: manifests::Node, span: Span, found: &mut Diagnostics) {
+    pub(super) fn node(
+        &mut self,
+        node: manifests::NodeManifest,
+        span: Span,
+        found: &mut Diagnostics,
+    ) {
         let metadata = node.metadata.unwrap_or_default();
-        let mut check = Check::of(self.nodes.kind, &metadata, span, found);
-        let key = self.cluster_key(&metadata, Form::DnsSubdomain, &mut check);
+        let mut check = MetadataCheck::new(self.nodes.kind, &metadata, span, found);
+        let key = self.cluster_key(&metadata, NameForm::DnsSubdomain, &mut check);
         let pod_ranges = pod_ranges(node.spec.unwrap_or_default(), &mut check);
         let addresses = node_addresses(node.status.unwrap_or_default(), &mut check);
         let labels = check.own_labels(metadata.labels);
         let given = pod_ranges.zip(addresses).zip(labels);
-        let given = given.map(|((pod_ranges, addresses), labels)| GivenNode {
+        let given = given.map(|((pod_ranges, addresses), labels)| InputNode {
             pod_ranges,
             addresses,
             labels,
@@ -133,9 +138,14 @@ impl Builder {
         self.nodes.add(key.zip(given), span, found);
     }
 
-    pub(super) fn pod(&mut self, mut pod: manifests::Pod, span: Span, found: &mut Diagnostics) {
+    pub(super) fn pod(
+        &mut self,
+        mut pod: manifests::PodManifest,
+        span: Span,
+        found: &mut Diagnostics,
+    ) {
         let metadata = pod.metadata.take().unwrap_or_default();
-        let mut check = Check::of(self.pods.kind, &metadata, span, found);
+        let mut check = MetadataCheck::new(self.pods.kind, &metadata, span, found);
         let key = self.namespaced_key(&metadata, &mut check);
         let hash = metadata.labels.get(pods::TEMPLATE_HASH).cloned();
         let is_leaving = metadata.deletion.is_some();
@@ -149,7 +159,7 @@ impl Builder {
                     .and_then(|owner| pods::deployment(owner, hash.as_deref(), &mut self.strings));
                 Some((
                     key,
-                    Pod {
+                    PodFields {
                         owner,
                         workload,
                         is_leaving,
@@ -160,22 +170,27 @@ impl Builder {
         self.pods.add(read, span, found);
     }
 
-    fn workload(&mut self, kind: InventoryKind, object: &Object<'_>, found: &mut Diagnostics) {
-        let Some(decoded) = object.decode::<manifests::Workload>(found) else {
+    fn workload(
+        &mut self,
+        kind: InventoryKind,
+        object: &ManifestObject<'_>,
+        found: &mut Diagnostics,
+    ) {
+        let Some(decoded) = object.decode::<manifests::WorkloadManifest>(found) else {
             return;
         };
         let metadata = decoded.metadata.unwrap_or_default();
         let name = kind.name();
-        let mut check = Check::of(name, &metadata, object.place(), found);
+        let mut check = MetadataCheck::new(name, &metadata, object.place(), found);
         let key = self.namespaced_key(&metadata, &mut check);
         let read = key.and_then(|key| {
             let made = workloads::read(&key, decoded.spec, &mut self.strings, &mut check)?;
             let owner = pods::owner(metadata.owners, &mut self.strings);
-            Some((key, workloads::Workload { made, owner }))
+            Some((key, workloads::WorkloadSource { made, owner }))
         });
         self.workloads
             .entry(kind)
-            .or_insert_with(|| Objects::of(name))
+            .or_insert_with(|| ObjectTable::new(name))
             .add(read, object.place(), found);
     }
 
@@ -186,7 +201,7 @@ impl Builder {
         found: &mut Diagnostics,
     ) {
         let metadata = slice.metadata.take().unwrap_or_default();
-        let mut check = Check::of(self.slices.kind, &metadata, span, found);
+        let mut check = MetadataCheck::new(self.slices.kind, &metadata, span, found);
         let key = self.namespaced_key(&metadata, &mut check);
         let read = services::read_slice(slice, &metadata.labels, &mut check);
         self.slices.add(key.zip(read), span, found);
@@ -194,12 +209,12 @@ impl Builder {
 
     fn endpoints(
         &mut self,
-        mut endpoints: manifests::Endpoints,
+        mut endpoints: manifests::EndpointsManifest,
         span: Span,
         found: &mut Diagnostics,
     ) {
         let metadata = endpoints.metadata.take().unwrap_or_default();
-        let mut check = Check::of(self.backends.kind, &metadata, span, found);
+        let mut check = MetadataCheck::new(self.backends.kind, &metadata, span, found);
         let key = self.namespaced_key(&metadata, &mut check);
         let read = services::read_endpoints(endpoints, &mut check);
         self.backends.add(key.zip(read), span, found);
@@ -208,11 +223,11 @@ impl Builder {
     /// An object that gives labels to others.
     fn key_and_labels(
         &mut self,
-        key: Option<Key>,
-        metadata: manifests::Metadata,
+        key: Option<ObjectKey>,
+        metadata: manifests::ObjectMetadata,
         given: fn(&str, BTreeMap<String, String>) -> BTreeMap<String, String>,
-        check: &mut Check<'_>,
-    ) -> Option<(Key, LabelList)> {
+        check: &mut MetadataCheck<'_>,
+    ) -> Option<(ObjectKey, LabelList)> {
         let (key, own) = key.zip(check.own_labels(metadata.labels))?;
         let labels = self.strings.intern_labels(&given(&key.name, own));
         Some((key, labels))
@@ -220,12 +235,12 @@ impl Builder {
 
     fn cluster_key(
         &mut self,
-        metadata: &manifests::Metadata,
-        form: Form,
-        check: &mut Check<'_>,
-    ) -> Option<Key> {
+        metadata: &manifests::ObjectMetadata,
+        form: NameForm,
+        check: &mut MetadataCheck<'_>,
+    ) -> Option<ObjectKey> {
         let name = check.own_name(metadata, form)?;
-        Some(Key {
+        Some(ObjectKey {
             namespace: self.strings.share(""),
             name: self.strings.share(name),
         })
@@ -233,17 +248,17 @@ impl Builder {
 
     fn namespaced_key(
         &mut self,
-        metadata: &manifests::Metadata,
-        check: &mut Check<'_>,
-    ) -> Option<Key> {
-        let name = check.own_name(metadata, Form::DnsSubdomain)?;
+        metadata: &manifests::ObjectMetadata,
+        check: &mut MetadataCheck<'_>,
+    ) -> Option<ObjectKey> {
+        let name = check.own_name(metadata, NameForm::DnsSubdomain)?;
         let namespace = metadata
             .namespace
             .as_deref()
             .filter(|namespace| !namespace.is_empty())
             .unwrap_or("default");
-        check.name("namespace", namespace, Form::DnsLabel)?;
-        Some(Key {
+        check.name("namespace", namespace, NameForm::DnsLabel)?;
+        Some(ObjectKey {
             namespace: self.strings.share(namespace),
             name: Arc::from(name),
         })
@@ -252,7 +267,7 @@ impl Builder {
 
 /// What counts of a Node object.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct GivenNode {
+pub(super) struct InputNode {
     pub(super) pod_ranges: Vec<Cidr>,
     pub(super) addresses: Vec<IpAddr>,
     pub(super) labels: BTreeMap<String, String>,
@@ -262,7 +277,10 @@ pub(super) struct GivenNode {
 const ADDRESS_KINDS: [&str; 2] = ["InternalIP", "ExternalIP"];
 
 /// A node's own addresses.
-fn node_addresses(status: manifests::NodeStatus, check: &mut Check<'_>) -> Option<Vec<IpAddr>> {
+fn node_addresses(
+    status: manifests::NodeStatus,
+    check: &mut MetadataCheck<'_>,
+) -> Option<Vec<IpAddr>> {
     let listed = status.addresses.unwrap_or_default();
     let known = listed.iter().filter(|entry| {
         entry
@@ -280,7 +298,7 @@ fn node_addresses(status: manifests::NodeStatus, check: &mut Check<'_>) -> Optio
 }
 
 /// `podCIDRs`, else `podCIDR`.
-fn pod_ranges(spec: manifests::NodeSpec, check: &mut Check<'_>) -> Option<Vec<Cidr>> {
+fn pod_ranges(spec: manifests::NodeSpec, check: &mut MetadataCheck<'_>) -> Option<Vec<Cidr>> {
     let listed = spec.pod_cidrs.unwrap_or_default();
     let texts = if listed.is_empty() {
         Vec::from_iter(spec.pod_cidr)
@@ -297,7 +315,7 @@ fn pod_ranges(spec: manifests::NodeSpec, check: &mut Check<'_>) -> Option<Vec<Ci
 }
 
 /// A pod range; host bits are dropped, since the API server allows them.
-fn pod_range(text: &str, check: &mut Check<'_>) -> Option<Cidr> {
+fn pod_range(text: &str, check: &mut MetadataCheck<'_>) -> Option<Cidr> {
     match Cidr::parse_strict(text) {
         Ok(range) | Err(CidrError::HostBits(range)) if !range.is_everything() => Some(range),
         Ok(_) | Err(_) => {

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::inventory::{Endpoint, Inventory, Node, Owner, Parent, Profiles, Service};
+use crate::inventory::{
+    ClusterNode, Endpoint, Inventory, LabelSource, PodOwner, ProfileList, ServiceBackends,
+};
 
 impl Inventory {
     /// All of it, a line for each object, in no order.
@@ -30,7 +32,7 @@ impl Inventory {
         let of_accounts = service_accounts
             .iter()
             .flat_map(move |(namespace, accounts)| {
-                let line = move |(name, parent): (&Arc<str>, &Parent)| {
+                let line = move |(name, parent): (&Arc<str>, &LabelSource)| {
                     self.parent_line("serviceAccount", &format!("{namespace}/{name}"), parent)
                 };
                 accounts.iter().map(line)
@@ -40,7 +42,7 @@ impl Inventory {
             .iter()
             .map(|endpoint| self.endpoint_line(endpoint));
         let of_services = services.iter().map(|(key, service)| {
-            let Service { addresses, ports } = service;
+            let ServiceBackends { addresses, ports } = service;
             let ports: Vec<Value> = ports
                 .iter()
                 .map(|(address, protocol, port)| json!([address, protocol.number(), port]))
@@ -61,8 +63,8 @@ impl Inventory {
 
     /// A namespace or service account. One that is only referenced is as good as one without
     /// labels.
-    fn parent_line(&self, what: &str, name: &str, parent: &Parent) -> Value {
-        let Parent { span: _, labels } = parent;
+    fn parent_line(&self, what: &str, name: &str, parent: &LabelSource) -> Value {
+        let LabelSource { span: _, labels } = parent;
         json!({ what: name, "labels": self.texts(labels) })
     }
 
@@ -83,13 +85,13 @@ impl Inventory {
             labels,
             inherited: _,
         } = endpoint;
-        let owner_text = |owner: &Owner| {
-            let Owner { kind, name } = owner;
+        let owner_text = |owner: &PodOwner| {
+            let PodOwner { kind, name } = owner;
             format!("{kind}/{name}")
         };
         let profiles = match profiles {
-            Profiles::OfPod => None,
-            Profiles::Listed(_) => Some(profiles.names().collect::<Vec<_>>()),
+            ProfileList::OfPod => None,
+            ProfileList::Listed(_) => Some(profiles.names().collect::<Vec<_>>()),
         };
         json!({
             "endpoint": format!("{namespace}/{}/{name}", kind.manifest_word()),
@@ -105,8 +107,8 @@ impl Inventory {
     }
 }
 
-fn node_line(node: &Node) -> Value {
-    let Node {
+fn node_line(node: &ClusterNode) -> Value {
+    let ClusterNode {
         name,
         pod_ranges,
         addresses,

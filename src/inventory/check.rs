@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::TextSize;
 use crate::inventory::manifests;
-use crate::name::{Form, LARGEST_ANNOTATIONS};
+use crate::name::{LARGEST_ANNOTATIONS, NameForm};
 use crate::source::Span;
 
 /// The object that is being checked, for messages.
-pub(super) struct Check<'found> {
+pub(super) struct MetadataCheck<'found> {
     kind: &'static str,
     name: String,
     span: Span,
@@ -18,12 +18,12 @@ pub(super) struct Check<'found> {
     found: &'found mut Diagnostics,
 }
 
-impl<'found> Check<'found> {
+impl<'found> MetadataCheck<'found> {
     /// Begins with what an API server checks of every object: labels, annotations and owners. Their
     /// text is printed, and some of it names endpoints, so no reader may leave that out.
-    pub(super) fn of(
+    pub(super) fn new(
         kind: &'static str,
-        metadata: &manifests::Metadata,
+        metadata: &manifests::ObjectMetadata,
         span: Span,
         found: &'found mut Diagnostics,
     ) -> Self {
@@ -61,7 +61,7 @@ impl<'found> Check<'found> {
     }
 
     /// Whether a text has a form; `what` names the thing, as in `label key`.
-    pub(super) fn form(&mut self, form: Form, text: &str, code: Code, what: &str) -> bool {
+    pub(super) fn form(&mut self, form: NameForm, text: &str, code: Code, what: &str) -> bool {
         let fits = form.fits(text);
         if !fits {
             let problem = self.problem(
@@ -77,8 +77,8 @@ impl<'found> Check<'found> {
     /// The object's own name.
     pub(super) fn own_name<'metadata>(
         &mut self,
-        metadata: &'metadata manifests::Metadata,
-        form: Form,
+        metadata: &'metadata manifests::ObjectMetadata,
+        form: NameForm,
     ) -> Option<&'metadata str> {
         let name = metadata.name.as_deref().filter(|name| !name.is_empty());
         if name.is_none() {
@@ -89,7 +89,7 @@ impl<'found> Check<'found> {
     }
 
     /// Whether a name has the shape that it must have.
-    pub(super) fn name(&mut self, kind: &str, name: &str, form: Form) -> Option<()> {
+    pub(super) fn name(&mut self, kind: &str, name: &str, form: NameForm) -> Option<()> {
         self.form(form, name, Code::InvalidName, &format!("{kind} name"))
             .then_some(())
     }
@@ -105,12 +105,12 @@ impl<'found> Check<'found> {
     /// The labels of what the object makes, with its metadata checked.
     pub(super) fn template_labels(
         &mut self,
-        metadata: manifests::Metadata,
+        metadata: manifests::ObjectMetadata,
     ) -> Option<BTreeMap<String, String>> {
         self.metadata(&metadata).then_some(metadata.labels)
     }
 
-    fn metadata(&mut self, metadata: &manifests::Metadata) -> bool {
+    fn metadata(&mut self, metadata: &manifests::ObjectMetadata) -> bool {
         let mut all_allowed = true;
         for (key, value) in &metadata.labels {
             all_allowed &= self.label(key, value);
@@ -147,8 +147,13 @@ impl<'found> Check<'found> {
     }
 
     fn label(&mut self, key: &str, value: &str) -> bool {
-        let key_allowed = self.form(Form::LabelKey, key, Code::InvalidLabel, "label key");
-        self.form(Form::LabelValue, value, Code::InvalidLabel, "label value") && key_allowed
+        let key_allowed = self.form(NameForm::LabelKey, key, Code::InvalidLabel, "label key");
+        self.form(
+            NameForm::LabelValue,
+            value,
+            Code::InvalidLabel,
+            "label value",
+        ) && key_allowed
     }
 
     /// Keys have the form of label keys, in any case of letters; values may be anything.
@@ -157,7 +162,7 @@ impl<'found> Check<'found> {
         for key in annotations.keys() {
             let key = key.to_ascii_lowercase();
             all_allowed &= self.form(
-                Form::LabelKey,
+                NameForm::LabelKey,
                 &key,
                 Code::InvalidLabel,
                 "key of an annotation",
@@ -181,9 +186,13 @@ impl<'found> Check<'found> {
     /// reference is of a file that no server made, and names no owner. `uid` says nothing here.
     fn owner(&mut self, owner: &manifests::OwnerReference) -> bool {
         let fields = [
-            (Form::ApiVersion, &owner.api_version, "version of an owner"),
-            (Form::Kind, &owner.kind, "kind of an owner"),
-            (Form::OwnerName, &owner.name, "name of an owner"),
+            (
+                NameForm::ApiVersion,
+                &owner.api_version,
+                "version of an owner",
+            ),
+            (NameForm::Kind, &owner.kind, "kind of an owner"),
+            (NameForm::OwnerName, &owner.name, "name of an owner"),
         ];
         let mut all_allowed = true;
         for (form, text, what) in fields {

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::inventory::labels::LabelList;
-use crate::inventory::{Inventory, Strings};
-use crate::name::Form;
+use crate::inventory::{Inventory, StringTable};
+use crate::name::NameForm;
 use crate::name::reserved::{
     METADATA_NAME, NAME, NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR, SERVICE_ACCOUNT,
     SERVICE_ACCOUNT_PREFIX,
@@ -16,9 +16,9 @@ use crate::name::reserved::{
 /// A label set or removed: `sa:ns/name:key=value`, `pod:ns/name:key=value`, `ns:name:key=value`,
 /// and `key-` to remove one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Edit {
+pub struct LabelEdit {
     /// Whose label.
-    pub target: Target,
+    pub target: LabelTarget,
     /// The label.
     pub key: String,
     /// Its value; none removes it.
@@ -27,7 +27,7 @@ pub struct Edit {
 
 /// Who has labels of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub enum LabelTarget {
     /// A namespace.
     Namespace(String),
     /// A service account.
@@ -61,7 +61,7 @@ const GIVEN: [&str; 5] = [
     METADATA_NAME,
 ];
 
-impl FromStr for Edit {
+impl FromStr for LabelEdit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -75,16 +75,16 @@ impl FromStr for Edit {
             (None, Some(key)) => (key, None),
             (None, None) => return Err(FORMS.to_owned()),
         };
-        if !Form::LabelKey.fits(key) {
+        if !NameForm::LabelKey.fits(key) {
             return Err(format!(
                 "`{key}` is no label key, which is {}",
-                Form::LabelKey.description()
+                NameForm::LabelKey.description()
             ));
         }
-        if let Some(value) = value.filter(|value| !Form::LabelValue.fits(value)) {
+        if let Some(value) = value.filter(|value| !NameForm::LabelValue.fits(value)) {
             return Err(format!(
                 "`{value}` is no label value, which is {}",
-                Form::LabelValue.description()
+                NameForm::LabelValue.description()
             ));
         }
         if GIVEN.contains(&key)
@@ -103,23 +103,23 @@ impl FromStr for Edit {
     }
 }
 
-fn target(sort: &str, name: &str) -> Option<Target> {
+fn target(sort: &str, name: &str) -> Option<LabelTarget> {
     let parts: Vec<String> = name.split('/').map(str::to_owned).collect();
     if parts.iter().any(String::is_empty) {
         return None;
     }
     match (sort, parts.as_slice()) {
-        ("ns", [name]) => Some(Target::Namespace(name.clone())),
-        ("sa", [namespace, name]) => Some(Target::ServiceAccount {
+        ("ns", [name]) => Some(LabelTarget::Namespace(name.clone())),
+        ("sa", [namespace, name]) => Some(LabelTarget::ServiceAccount {
             namespace: namespace.clone(),
             name: name.clone(),
         }),
-        ("pod", [namespace, name]) => Some(Target::Endpoint {
+        ("pod", [namespace, name]) => Some(LabelTarget::Endpoint {
             namespace: namespace.clone(),
             kind: None,
             name: name.clone(),
         }),
-        ("pod", [namespace, kind, name]) => Some(Target::Endpoint {
+        ("pod", [namespace, kind, name]) => Some(LabelTarget::Endpoint {
             namespace: namespace.clone(),
             kind: Some(kind.clone()),
             name: name.clone(),
@@ -133,7 +133,7 @@ impl Inventory {
     ///
     /// # Errors
     /// When nobody has the name, or nothing is there to remove.
-    pub fn edit(&mut self, edit: &Edit) -> Result<(), Diagnostic> {
+    pub fn edit(&mut self, edit: &LabelEdit) -> Result<(), Diagnostic> {
         let Self {
             namespaces,
             service_accounts,
@@ -142,11 +142,11 @@ impl Inventory {
             ..
         } = self;
         let (prefix, lists): (&str, Vec<&mut LabelList>) = match &edit.target {
-            Target::Namespace(name) => {
+            LabelTarget::Namespace(name) => {
                 let found = namespaces.get_mut(&**name).map(|parent| &mut parent.labels);
                 (NAMESPACE_PREFIX, found.into_iter().collect())
             }
-            Target::ServiceAccount { namespace, name } => {
+            LabelTarget::ServiceAccount { namespace, name } => {
                 let found = service_accounts
                     .get_mut(&**namespace)
                     .and_then(|accounts| accounts.get_mut(&**name));
@@ -155,7 +155,7 @@ impl Inventory {
                     found.map(|parent| &mut parent.labels).into_iter().collect(),
                 )
             }
-            Target::Endpoint {
+            LabelTarget::Endpoint {
                 namespace,
                 kind,
                 name,
@@ -195,14 +195,14 @@ impl Inventory {
         Ok(())
     }
 
-    fn unknown_target(&self, target: &Target) -> Diagnostic {
+    fn unknown_target(&self, target: &LabelTarget) -> Diagnostic {
         let known: Vec<String> = match target {
-            Target::Namespace(_) => self
+            LabelTarget::Namespace(_) => self
                 .namespaces
                 .keys()
-                .map(|name| Target::Namespace(name.to_string()).notation())
+                .map(|name| LabelTarget::Namespace(name.to_string()).notation())
                 .collect(),
-            Target::ServiceAccount { .. } => {
+            LabelTarget::ServiceAccount { .. } => {
                 let accounts = self.service_accounts.iter();
                 let named = accounts.flat_map(|(namespace, accounts)| {
                     accounts
@@ -210,10 +210,12 @@ impl Inventory {
                         .map(move |name| (namespace.to_string(), name.to_string()))
                 });
                 named
-                    .map(|(namespace, name)| Target::ServiceAccount { namespace, name }.notation())
+                    .map(|(namespace, name)| {
+                        LabelTarget::ServiceAccount { namespace, name }.notation()
+                    })
                     .collect()
             }
-            Target::Endpoint { .. } => self
+            LabelTarget::Endpoint { .. } => self
                 .endpoints
                 .iter()
                 .map(|endpoint| format!("pod:{}", endpoint.notation()))
@@ -229,7 +231,7 @@ impl Inventory {
     }
 }
 
-fn texts(labels: &LabelList, strings: &Strings) -> BTreeMap<String, String> {
+fn texts(labels: &LabelList, strings: &StringTable) -> BTreeMap<String, String> {
     let text = |symbol| strings.get(symbol).to_owned();
     labels
         .iter()
@@ -237,18 +239,18 @@ fn texts(labels: &LabelList, strings: &Strings) -> BTreeMap<String, String> {
         .collect()
 }
 
-impl Target {
+impl LabelTarget {
     /// As it is written.
     pub fn notation(&self) -> String {
         match self {
-            Target::Namespace(name) => format!("ns:{name}"),
-            Target::ServiceAccount { namespace, name } => format!("sa:{namespace}/{name}"),
-            Target::Endpoint {
+            LabelTarget::Namespace(name) => format!("ns:{name}"),
+            LabelTarget::ServiceAccount { namespace, name } => format!("sa:{namespace}/{name}"),
+            LabelTarget::Endpoint {
                 namespace,
                 kind: None,
                 name,
             } => format!("pod:{namespace}/{name}"),
-            Target::Endpoint {
+            LabelTarget::Endpoint {
                 namespace,
                 kind: Some(kind),
                 name,
@@ -257,20 +259,20 @@ impl Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for LabelTarget {
     /// In words.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Namespace(name) => write!(out, "namespace `{name}`"),
-            Target::ServiceAccount { namespace, name } => {
+            LabelTarget::Namespace(name) => write!(out, "namespace `{name}`"),
+            LabelTarget::ServiceAccount { namespace, name } => {
                 write!(out, "service account `{namespace}/{name}`")
             }
-            Target::Endpoint {
+            LabelTarget::Endpoint {
                 namespace,
                 kind: None,
                 name,
             } => write!(out, "pod `{namespace}/{name}`"),
-            Target::Endpoint {
+            LabelTarget::Endpoint {
                 namespace,
                 kind: Some(kind),
                 name,

@@ -10,27 +10,28 @@ use rustc_hash::FxHashMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::{
-    Builder, Endpoint, Inventory, Node, NodeId, Parent, ProfileName, Strings,
-    builder::GivenNode,
+    ClusterNode, Endpoint, Inventory, InventoryBuilder, LabelSource, NodeId, ProfileName,
+    StringTable,
+    builder::InputNode,
     labels::{self, LabelList},
     leaving,
-    objects::{Key, Objects},
-    pods::{Given, Place, Pod, Unaddressed},
+    objects::{ObjectKey, ObjectTable},
+    pods::{InputEndpoint, PodFields, PodLocation, UnaddressedReason},
     profile_name, services, workload_endpoints, workloads,
 };
 use crate::manifest::{HostEndpoint, Manifest};
-use crate::source::{Span, Spanned, Text};
+use crate::source::{Span, Spanned, SpannedString};
 
-type Namespaces = BTreeMap<Arc<str>, Parent>;
-type ServiceAccounts = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Parent>>;
+type NamespaceTable = BTreeMap<Arc<str>, LabelSource>;
+type ServiceAccountTable = BTreeMap<Arc<str>, BTreeMap<Arc<str>, LabelSource>>;
 
-impl Builder {
+impl InventoryBuilder {
     /// The inventory of what was taken in, and of the endpoints of the manifest. Nodes, namespaces
     /// and service accounts that endpoints name are in it even where the input lacks them.
     pub fn finish(mut self, manifest: &Manifest, found: &mut Diagnostics) -> Inventory {
         workloads::tell_pods(&self.workloads, &mut self.pods);
         let mut strings = self.strings;
-        let mut given: Vec<Given> = self.pods.known.into_iter().collect();
+        let mut given: Vec<InputEndpoint> = self.pods.known.into_iter().collect();
         given.extend(workload_endpoints::read(
             &manifest.workload_endpoints,
             &mut strings,
@@ -43,7 +44,7 @@ impl Builder {
         refuse_shared_addresses(&endpoints, found);
         let mut namespaces = namespaces(self.namespaces);
         let mut service_accounts = service_accounts(self.service_accounts);
-        let members = Members {
+        let members = NamespaceMembers {
             endpoints: &endpoints,
             hosts: &manifest.host_endpoints,
         };
@@ -67,7 +68,8 @@ impl Builder {
 
 /// The labels that Profile objects give.
 fn profile_labels(manifest: &Manifest) -> BTreeMap<String, BTreeMap<String, String>> {
-    let text = |(key, value): &(Text, Text)| (key.value.clone(), value.value.clone());
+    let text =
+        |(key, value): &(SpannedString, SpannedString)| (key.value.clone(), value.value.clone());
     manifest
         .profiles
         .iter()
@@ -81,7 +83,11 @@ fn profile_labels(manifest: &Manifest) -> BTreeMap<String, BTreeMap<String, Stri
 }
 
 /// Nodes of the input, nodes that endpoints are on, and others that are named, by name.
-fn nodes(given: Objects<GivenNode>, named: Vec<Arc<str>>, endpoints: &[Given]) -> Vec<Node> {
+fn nodes(
+    given: ObjectTable<InputNode>,
+    named: Vec<Arc<str>>,
+    endpoints: &[InputEndpoint],
+) -> Vec<ClusterNode> {
     let mut names: BTreeSet<Arc<str>> = given
         .known
         .keys()
@@ -92,7 +98,7 @@ fn nodes(given: Objects<GivenNode>, named: Vec<Arc<str>>, endpoints: &[Given]) -
         let node = endpoint.value.place.node();
         names.extend(node.filter(|node| !names.contains(*node)).map(Arc::clone));
     }
-    let mut given: BTreeMap<Arc<str>, Spanned<GivenNode>> = given
+    let mut given: BTreeMap<Arc<str>, Spanned<InputNode>> = given
         .known
         .into_iter()
         .map(|(key, node)| (key.name, node))
@@ -102,12 +108,12 @@ fn nodes(given: Objects<GivenNode>, named: Vec<Arc<str>>, endpoints: &[Given]) -
             .remove(&name)
             .map(|node| (node.value, node.span))
             .unzip();
-        let GivenNode {
+        let InputNode {
             pod_ranges,
             addresses,
             labels,
         } = node.unwrap_or_default();
-        Node {
+        ClusterNode {
             name,
             pod_ranges,
             addresses,
@@ -119,13 +125,17 @@ fn nodes(given: Objects<GivenNode>, named: Vec<Arc<str>>, endpoints: &[Given]) -
 }
 
 /// The endpoints; of those without an address, how many and why.
-fn endpoints(given: Vec<Given>, nodes: &[Node], found: &mut Diagnostics) -> Vec<Endpoint> {
-    let mut skipped: BTreeMap<&str, BTreeMap<Unaddressed, usize>> = BTreeMap::new();
+fn endpoints(
+    given: Vec<InputEndpoint>,
+    nodes: &[ClusterNode],
+    found: &mut Diagnostics,
+) -> Vec<Endpoint> {
+    let mut skipped: BTreeMap<&str, BTreeMap<UnaddressedReason, usize>> = BTreeMap::new();
     let mut endpoints = Vec::with_capacity(given.len());
     for (key, given) in given {
-        if let Place::Open(reason) | Place::Nowhere(reason) = given.value.place {
+        if let PodLocation::Open(reason) | PodLocation::Nowhere(reason) = given.value.place {
             *skipped
-                .entry(given.value.kind.word())
+                .entry(given.value.kind.label())
                 .or_default()
                 .entry(reason)
                 .or_default() += 1;
@@ -142,10 +152,10 @@ fn endpoints(given: Vec<Given>, nodes: &[Node], found: &mut Diagnostics) -> Vec<
     endpoints
 }
 
-fn endpoint(key: Key, pod: Spanned<Pod>, nodes: &[Node]) -> Option<Endpoint> {
+fn endpoint(key: ObjectKey, pod: Spanned<PodFields>, nodes: &[ClusterNode]) -> Option<Endpoint> {
     let Spanned {
         value:
-            Pod {
+            PodFields {
                 kind,
                 place,
                 service_account,
@@ -159,17 +169,17 @@ fn endpoint(key: Key, pod: Spanned<Pod>, nodes: &[Node]) -> Option<Endpoint> {
         span,
     } = pod;
     let (node, addresses) = match place {
-        Place::Addressed { node, addresses } => (
+        PodLocation::Addressed { node, addresses } => (
             nodes
                 .binary_search_by(|known| known.name.cmp(&node))
                 .ok()
                 .map(NodeId::at),
             addresses,
         ),
-        Place::Open(_) | Place::Template => (None, Box::default()),
-        Place::Nowhere(_) => return None,
+        PodLocation::Open(_) | PodLocation::Template => (None, Box::default()),
+        PodLocation::Nowhere(_) => return None,
     };
-    let Key { namespace, name } = key;
+    let ObjectKey { namespace, name } = key;
     let inherited = Box::default();
     Some(Endpoint {
         kind,
@@ -188,10 +198,10 @@ fn endpoint(key: Key, pod: Spanned<Pod>, nodes: &[Node]) -> Option<Endpoint> {
     })
 }
 
-fn note_skipped(kind: &str, skipped: &BTreeMap<Unaddressed, usize>, found: &mut Diagnostics) {
+fn note_skipped(kind: &str, skipped: &BTreeMap<UnaddressedReason, usize>, found: &mut Diagnostics) {
     let reasons: Vec<String> = skipped
         .iter()
-        .map(|(reason, count)| format!("{count} {}", reason.words()))
+        .map(|(reason, count)| format!("{count} {}", reason.description()))
         .collect();
     let message = match skipped.values().sum() {
         0 => return,
@@ -215,7 +225,7 @@ fn refuse_shared_addresses(endpoints: &[Endpoint], found: &mut Diagnostics) {
             let Some(first) = holders.insert(*address, endpoint) else {
                 continue;
             };
-            let (kind, other) = (first.kind.word(), endpoint.kind.word());
+            let (kind, other) = (first.kind.label(), endpoint.kind.label());
             let holders = match kind == other {
                 true => format!("{kind}s `{first}` and `{endpoint}`"),
                 false => format!("{kind} `{first}` and the {other} `{endpoint}`"),
@@ -231,32 +241,32 @@ fn refuse_shared_addresses(endpoints: &[Endpoint], found: &mut Diagnostics) {
     }
 }
 
-fn namespaces(given: Objects<LabelList>) -> Namespaces {
+fn namespaces(given: ObjectTable<LabelList>) -> NamespaceTable {
     given
         .known
         .into_iter()
-        .map(|(key, labels)| (key.name, Parent::given(labels)))
+        .map(|(key, labels)| (key.name, LabelSource::given(labels)))
         .collect()
 }
 
-fn service_accounts(given: Objects<LabelList>) -> ServiceAccounts {
-    let mut accounts = ServiceAccounts::new();
+fn service_accounts(given: ObjectTable<LabelList>) -> ServiceAccountTable {
+    let mut accounts = ServiceAccountTable::new();
     for (key, labels) in given.known {
         accounts
             .entry(key.namespace)
             .or_default()
-            .insert(key.name, Parent::given(labels));
+            .insert(key.name, LabelSource::given(labels));
     }
     accounts
 }
 
 /// Who may be in a namespace, or have its profile.
-struct Members<'all> {
+struct NamespaceMembers<'all> {
     endpoints: &'all [Endpoint],
     hosts: &'all [HostEndpoint],
 }
 
-impl Members<'_> {
+impl NamespaceMembers<'_> {
     /// What the names of profiles stand for, with where and in whose list they are.
     fn profiles(&self) -> impl Iterator<Item = (ProfileName<'_>, Span, &str)> {
         let of_endpoints = self.endpoints.iter().flat_map(|endpoint| {
@@ -278,9 +288,9 @@ impl Members<'_> {
 }
 
 fn add_namespaces(
-    namespaces: &mut Namespaces,
-    members: &Members<'_>,
-    strings: &mut Strings,
+    namespaces: &mut NamespaceTable,
+    members: &NamespaceMembers<'_>,
+    strings: &mut StringTable,
     found: &mut Diagnostics,
 ) {
     let mut add = |name: &str, span: Span, why: String| {
@@ -288,7 +298,7 @@ fn add_namespaces(
             return;
         }
         let labels = strings.intern_labels(&labels::from_namespace(name, BTreeMap::new()));
-        namespaces.insert(strings.share(name), Parent { span: None, labels });
+        namespaces.insert(strings.share(name), LabelSource { span: None, labels });
         let message = format!("the namespace `{name}` is not in the input, so it has no labels");
         found.push(Diagnostic::new(Code::UnknownNamespace, message).label(span, why));
     };
@@ -307,9 +317,9 @@ fn add_namespaces(
 }
 
 fn add_service_accounts(
-    accounts: &mut ServiceAccounts,
-    members: &Members<'_>,
-    strings: &mut Strings,
+    accounts: &mut ServiceAccountTable,
+    members: &NamespaceMembers<'_>,
+    strings: &mut StringTable,
     found: &mut Diagnostics,
 ) {
     let mut add = |namespace: &str, name: &str, span: Span, why: String| {
@@ -323,7 +333,7 @@ fn add_service_accounts(
         accounts
             .entry(strings.share(namespace))
             .or_default()
-            .insert(strings.share(name), Parent { span: None, labels });
+            .insert(strings.share(name), LabelSource { span: None, labels });
         let message = format!(
             "the service account `{namespace}/{name}` is not in the input, so it has no labels"
         );
@@ -346,7 +356,7 @@ fn add_service_accounts(
     }
 }
 
-impl Parent {
+impl LabelSource {
     fn given(labels: Spanned<LabelList>) -> Self {
         Self {
             span: Some(labels.span),

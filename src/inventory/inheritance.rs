@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::inventory::labels::LabelList;
-use crate::inventory::{Inventory, ProfileName, Profiles, profile_name};
+use crate::inventory::{Inventory, ProfileList, ProfileName, profile_name};
 
 impl Inventory {
     /// The labels of a host endpoint as selectors see them: its own, then those of its profiles.
     pub fn host_endpoint_labels(
         &self,
         own: &[(String, String)],
-        profiles: &Profiles,
+        profiles: &ProfileList,
     ) -> BTreeMap<String, String> {
         let mut effective = self.inherited_labels(profiles);
         effective.extend(own.iter().cloned());
@@ -22,21 +22,21 @@ impl Inventory {
         let mut endpoints = std::mem::take(&mut self.endpoints);
         for endpoint in endpoints
             .iter_mut()
-            .filter(|endpoint| endpoint.profiles != Profiles::OfPod)
+            .filter(|endpoint| endpoint.profiles != ProfileList::OfPod)
         {
             endpoint.inherited = self.inherited(&endpoint.profiles);
         }
         self.endpoints = endpoints;
     }
 
-    fn inherited(&mut self, profiles: &Profiles) -> LabelList {
+    fn inherited(&mut self, profiles: &ProfileList) -> LabelList {
         let labels = self.inherited_labels(profiles);
         self.strings.intern_labels(&labels)
     }
 
     /// What an endpoint with these profiles inherits: of every label the value of the first profile
     /// that has it.
-    fn inherited_labels(&self, profiles: &Profiles) -> BTreeMap<String, String> {
+    fn inherited_labels(&self, profiles: &ProfileList) -> BTreeMap<String, String> {
         let mut labels: BTreeMap<String, String> = BTreeMap::new();
         for name in profiles.names() {
             let of_profile = match profile_name(name) {

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::inventory::{Strings, Symbol};
+use crate::inventory::{StringTable, Symbol};
 use crate::name::reserved::{
     METADATA_NAME, NAME, NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR, SERVICE_ACCOUNT,
     SERVICE_ACCOUNT_PREFIX,
@@ -22,7 +22,7 @@ pub(super) type LabelList = Box<[(Symbol, Symbol)]>;
 /// value.
 #[derive(Debug, Clone, Copy)]
 pub struct EndpointLabels<'inventory> {
-    pub(super) strings: &'inventory Strings,
+    pub(super) strings: &'inventory StringTable,
     /// Own, namespace, service account.
     pub(super) layers: [&'inventory [(Symbol, Symbol)]; 3],
 }
@@ -134,7 +134,7 @@ fn inherited(
         .collect()
 }
 
-impl Strings {
+impl StringTable {
     pub(super) fn intern_labels(&mut self, labels: &BTreeMap<String, String>) -> LabelList {
         labels
             .iter()

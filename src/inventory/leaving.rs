@@ -8,10 +8,10 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::inventory::pods::{Given, Place, Unaddressed};
+use crate::inventory::pods::{InputEndpoint, PodLocation, UnaddressedReason};
 
 /// Takes addresses that others have too from pods that are being deleted, with a note for each.
-pub(super) fn give_up_shared(given: &mut [Given], found: &mut Diagnostics) {
+pub(super) fn give_up_shared(given: &mut [InputEndpoint], found: &mut Diagnostics) {
     let leaving = given.iter().filter(|(_, pod)| pod.value.is_leaving);
     let mut holders: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
     holders.extend(leaving.flat_map(|given| {
@@ -49,23 +49,23 @@ pub(super) fn give_up_shared(given: &mut [Given], found: &mut Diagnostics) {
                 found.push(note(from, to, address));
             }
             if let Some((_, pod)) = given.get_mut(*index) {
-                take(&mut pod.value.place, address);
+                remove_address(&mut pod.value.place, address);
             }
         }
     }
 }
 
 /// The addresses of an endpoint.
-fn addresses((_, pod): &Given) -> &[IpAddr] {
+fn addresses((_, pod): &InputEndpoint) -> &[IpAddr] {
     match &pod.value.place {
-        Place::Addressed { addresses, .. } => addresses,
-        Place::Open(_) | Place::Nowhere(_) | Place::Template => &[],
+        PodLocation::Addressed { addresses, .. } => addresses,
+        PodLocation::Open(_) | PodLocation::Nowhere(_) | PodLocation::Template => &[],
     }
 }
 
 /// Takes an address from a place; one that has no other is none for packets.
-fn take(place: &mut Place, address: IpAddr) {
-    let Place::Addressed { addresses, .. } = place else {
+fn remove_address(place: &mut PodLocation, address: IpAddr) {
+    let PodLocation::Addressed { addresses, .. } = place else {
         return;
     };
     *addresses = addresses
@@ -74,12 +74,16 @@ fn take(place: &mut Place, address: IpAddr) {
         .filter(|own| *own != address)
         .collect();
     if addresses.is_empty() {
-        *place = Place::Open(Unaddressed::Leaving);
+        *place = PodLocation::Open(UnaddressedReason::Leaving);
     }
 }
 
-fn note((from, leaving): &Given, (to, heir): &Given, address: IpAddr) -> Diagnostic {
-    let kind = heir.value.kind.word();
+fn note(
+    (from, leaving): &InputEndpoint,
+    (to, heir): &InputEndpoint,
+    address: IpAddr,
+) -> Diagnostic {
+    let kind = heir.value.kind.label();
     let message = match heir.value.is_leaving {
         false => format!(
             "the pod `{from}` is being deleted, and gives its address `{address}` up to the \

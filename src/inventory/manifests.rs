@@ -8,13 +8,13 @@ use crate::document::{TextSize, unique_keys};
 
 /// A namespace or a service account.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Labelled {
-    pub(super) metadata: Option<Metadata>,
+pub(super) struct LabelledManifest {
+    pub(super) metadata: Option<ObjectMetadata>,
 }
 
 /// What every object has.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Metadata {
+pub(super) struct ObjectMetadata {
     pub(super) name: Option<String>,
     pub(super) namespace: Option<String>,
     #[serde(default, deserialize_with = "unique_keys")]
@@ -39,8 +39,8 @@ pub(super) struct OwnerReference {
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Node {
-    pub(super) metadata: Option<Metadata>,
+pub(super) struct NodeManifest {
+    pub(super) metadata: Option<ObjectMetadata>,
     pub(super) spec: Option<NodeSpec>,
     pub(super) status: Option<NodeStatus>,
 }
@@ -66,16 +66,16 @@ pub(super) struct NodeSpec {
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Pod {
-    pub(super) metadata: Option<Metadata>,
+pub(super) struct PodManifest {
+    pub(super) metadata: Option<ObjectMetadata>,
     pub(super) spec: Option<PodSpec>,
     pub(super) status: Option<PodStatus>,
 }
 
 /// Anything that makes pods.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Workload {
-    pub(super) metadata: Option<Metadata>,
+pub(super) struct WorkloadManifest {
+    pub(super) metadata: Option<ObjectMetadata>,
     pub(super) spec: Option<WorkloadSpec>,
 }
 
@@ -100,7 +100,7 @@ pub(super) struct JobSpec {
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct PodTemplate {
-    pub(super) metadata: Option<Metadata>,
+    pub(super) metadata: Option<ObjectMetadata>,
     pub(super) spec: Option<PodSpec>,
 }
 
@@ -112,12 +112,12 @@ pub(super) struct PodSpec {
     pub(super) service_account_name: Option<String>,
     /// The name of `serviceAccountName` before Kubernetes 1.0; still read by the API server.
     pub(super) service_account: Option<String>,
-    pub(super) containers: Option<Vec<Container>>,
-    pub(super) init_containers: Option<Vec<Container>>,
+    pub(super) containers: Option<Vec<ContainerManifest>>,
+    pub(super) init_containers: Option<Vec<ContainerManifest>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Container {
+pub(super) struct ContainerManifest {
     pub(super) ports: Option<Vec<ContainerPort>>,
 }
 
@@ -146,10 +146,10 @@ pub(super) struct PodIp {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EndpointSlice {
-    pub(super) metadata: Option<Metadata>,
+    pub(super) metadata: Option<ObjectMetadata>,
     pub(super) address_type: Option<String>,
     pub(super) endpoints: Option<Vec<SliceEndpoint>>,
-    pub(super) ports: Option<Vec<EndpointPort>>,
+    pub(super) ports: Option<Vec<EndpointPortManifest>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -158,8 +158,8 @@ pub(super) struct SliceEndpoint {
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Endpoints {
-    pub(super) metadata: Option<Metadata>,
+pub(super) struct EndpointsManifest {
+    pub(super) metadata: Option<ObjectMetadata>,
     pub(super) subsets: Option<Vec<EndpointSubset>>,
 }
 
@@ -168,11 +168,11 @@ pub(super) struct Endpoints {
 pub(super) struct EndpointSubset {
     pub(super) addresses: Option<Vec<PodIp>>,
     pub(super) not_ready_addresses: Option<Vec<PodIp>>,
-    pub(super) ports: Option<Vec<EndpointPort>>,
+    pub(super) ports: Option<Vec<EndpointPortManifest>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct EndpointPort {
+pub(super) struct EndpointPortManifest {
     pub(super) port: Option<i64>,
     pub(super) protocol: Option<String>,
 }

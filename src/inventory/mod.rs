@@ -1,7 +1,7 @@
 //! The cluster as it is: nodes, namespaces, service accounts, and endpoints, which are pods,
 //! workload endpoints, and the pods that workloads will make.
 //!
-//! In: decoded objects, one after another, through [`Builder::take`], and the endpoints of the
+//! In: decoded objects, one after another, through [`InventoryBuilder::take`], and the endpoints of the
 //! manifest. Out: [`Inventory`], sorted, with the labels that selectors see. Names, labels,
 //! addresses and ports are checked here, once. Absent: policy, selectors, and pods that no packet
 //! will ever be sent to (finished) or that have their node's address (host-networked).
@@ -28,15 +28,16 @@ mod strings;
 mod workload_endpoints;
 mod workloads;
 
-pub use builder::Builder;
-pub use edit::{Edit, Target};
+pub use builder::InventoryBuilder;
+pub use edit::{LabelEdit, LabelTarget};
 pub use labels::EndpointLabels;
 pub use model::{
-    Endpoint, EndpointId, EndpointKind, Inventory, NamedPort, Node, NodeId, Owner, Parent,
+    ClusterNode, Endpoint, EndpointId, EndpointKind, Inventory, LabelSource, NamedPort, NodeId,
+    PodOwner,
 };
-pub use profiles::{ProfileName, Profiles, profile_name};
-pub use services::{Service, ServiceKey};
-pub use strings::{Strings, Symbol};
+pub use profiles::{ProfileList, ProfileName, profile_name};
+pub use services::{ServiceBackends, ServiceKey};
+pub use strings::{StringTable, Symbol};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::inventory::{
-    EndpointLabels, Profiles, Service, ServiceKey, Strings,
+    EndpointLabels, ProfileList, ServiceBackends, ServiceKey, StringTable,
     labels::{self, LabelList},
 };
 use crate::net::{Cidr, Protocol};
@@ -18,24 +18,24 @@ use crate::source::{FileId, Span};
 #[derive(Debug, Default)]
 pub struct Inventory {
     /// Namespaces by name: those of the input, and those that endpoints are in.
-    pub namespaces: BTreeMap<Arc<str>, Parent>,
+    pub namespaces: BTreeMap<Arc<str>, LabelSource>,
     /// Service accounts by namespace and name: those of the input, and those that endpoints run as.
-    pub service_accounts: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Parent>>,
+    pub service_accounts: BTreeMap<Arc<str>, BTreeMap<Arc<str>, LabelSource>>,
     /// Nodes by name: those of the input, and those that endpoints run on or host endpoints are of.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<ClusterNode>,
     /// Pods, workload endpoints and workloads, by namespace, name and kind. No two share an
     /// address. Those without an address have policy, and no part in scripts.
     pub endpoints: Vec<Endpoint>,
     /// Services of which the input names backends, by namespace and name.
-    pub services: BTreeMap<ServiceKey, Service>,
+    pub services: BTreeMap<ServiceKey, ServiceBackends>,
     /// Labels that Profile objects give, by name.
     pub(super) profiles: BTreeMap<String, BTreeMap<String, String>>,
-    pub(super) strings: Strings,
+    pub(super) strings: StringTable,
 }
 
 /// A namespace or service account: something that endpoints inherit labels from.
 #[derive(Debug)]
-pub struct Parent {
+pub struct LabelSource {
     /// Where it stands; none when it is only referenced.
     pub span: Option<Span>,
     /// As its members see them, prefix included.
@@ -44,7 +44,7 @@ pub struct Parent {
 
 /// A machine that endpoints run on.
 #[derive(Debug)]
-pub struct Node {
+pub struct ClusterNode {
     /// The name.
     pub name: Arc<str>,
     /// Where its pods have their addresses, in order; empty when the input does not say.
@@ -76,12 +76,12 @@ pub struct Endpoint {
     /// Its named ports, in order, once.
     pub ports: Box<[NamedPort]>,
     /// Its profiles.
-    pub profiles: Profiles,
+    pub profiles: ProfileList,
     /// What made it and keeps it; none for a workload endpoint.
-    pub owner: Option<Owner>,
+    pub owner: Option<PodOwner>,
     /// What made its owner, where that is certain: the Deployment of a ReplicaSet, the CronJob of a
     /// Job.
-    pub workload: Option<Owner>,
+    pub workload: Option<PodOwner>,
     /// Where it stands.
     pub span: Span,
     /// Its own; see [`Inventory::labels`] for those that count.
@@ -103,7 +103,7 @@ pub enum EndpointKind {
 
 /// The controller of a pod: a ReplicaSet, a Job, a Node for a static pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner {
+pub struct PodOwner {
     /// Its kind, as in manifests.
     pub kind: Arc<str>,
     /// Its name; it is in the pod's namespace.
@@ -138,7 +138,7 @@ static NO_ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| Endpoint {
     service_account: None,
     addresses: Box::default(),
     ports: Box::default(),
-    profiles: Profiles::OfPod,
+    profiles: ProfileList::OfPod,
     owner: None,
     workload: None,
     span: FileId::default().span(0..0),
@@ -147,7 +147,7 @@ static NO_ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| Endpoint {
 });
 
 /// What an id of another inventory stands for.
-static NO_NODE: LazyLock<Node> = LazyLock::new(|| Node {
+static NO_NODE: LazyLock<ClusterNode> = LazyLock::new(|| ClusterNode {
     name: Arc::default(),
     pod_ranges: Vec::new(),
     addresses: Vec::new(),
@@ -162,7 +162,7 @@ impl Inventory {
     }
 
     /// The node of an id of this inventory.
-    pub fn node(&self, id: NodeId) -> &Node {
+    pub fn node(&self, id: NodeId) -> &ClusterNode {
         self.nodes.get(id.index()).unwrap_or(&NO_NODE)
     }
 
@@ -180,12 +180,12 @@ impl Inventory {
     }
 
     /// All nodes with their ids, by name.
-    pub fn nodes_with_ids(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+    pub fn nodes_with_ids(&self) -> impl Iterator<Item = (NodeId, &ClusterNode)> {
         (0u32..).map(NodeId).zip(&self.nodes)
     }
 
     /// The strings behind the symbols of labels.
-    pub fn strings(&self) -> &Strings {
+    pub fn strings(&self) -> &StringTable {
         &self.strings
     }
 
@@ -194,7 +194,7 @@ impl Inventory {
         &'inventory self,
         endpoint: &'inventory Endpoint,
     ) -> EndpointLabels<'inventory> {
-        if endpoint.profiles != Profiles::OfPod {
+        if endpoint.profiles != ProfileList::OfPod {
             return EndpointLabels {
                 strings: &self.strings,
                 layers: [&endpoint.labels, &endpoint.inherited, &[]],
@@ -218,8 +218,9 @@ impl Inventory {
             .get(namespace)
             .and_then(|accounts| accounts.get(account));
         let namespace = self.namespaces.get(namespace);
-        let inherited =
-            |parent: Option<&'inventory Parent>| parent.map_or(&[][..], |parent| &parent.labels);
+        let inherited = |parent: Option<&'inventory LabelSource>| {
+            parent.map_or(&[][..], |parent| &parent.labels)
+        };
         EndpointLabels {
             strings: &self.strings,
             layers: [own, inherited(namespace), inherited(account)],
@@ -298,7 +299,7 @@ impl Endpoint {
     }
 
     /// What made it, from the nearest on.
-    pub fn owners(&self) -> impl Iterator<Item = &Owner> {
+    pub fn owners(&self) -> impl Iterator<Item = &PodOwner> {
         self.owner.iter().chain(&self.workload)
     }
 
@@ -336,7 +337,7 @@ impl EndpointKind {
     }
 
     /// What it is, for messages.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             EndpointKind::Pod => "pod",
             EndpointKind::WorkloadEndpoint => "workload endpoint",
@@ -383,7 +384,7 @@ impl fmt::Display for Inventory {
 }
 
 impl Inventory {
-    fn write_labels(&self, out: &mut fmt::Formatter<'_>, parent: &Parent) -> fmt::Result {
+    fn write_labels(&self, out: &mut fmt::Formatter<'_>, parent: &LabelSource) -> fmt::Result {
         let labels = parent
             .labels
             .iter()
@@ -403,7 +404,7 @@ impl Inventory {
         writeln!(
             out,
             "{} {endpoint} on {node} as {account}",
-            endpoint.kind.word()
+            endpoint.kind.label()
         )?;
         write_list(out, "addresses", endpoint.addresses.iter())?;
         write_list(out, "ports", endpoint.ports.iter())?;

@@ -11,20 +11,20 @@ use crate::source::{Span, Spanned};
 
 /// The objects of one kind.
 #[derive(Debug)]
-pub(super) struct Objects<T> {
+pub(super) struct ObjectTable<T> {
     pub(super) kind: &'static str,
-    pub(super) known: BTreeMap<Key, Spanned<T>>,
+    pub(super) known: BTreeMap<ObjectKey, Spanned<T>>,
 }
 
 /// Namespace and name; the namespace is empty for what has none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
+pub(super) struct ObjectKey {
     pub(super) namespace: Arc<str>,
     pub(super) name: Arc<str>,
 }
 
-impl<T: PartialEq> Objects<T> {
-    pub(super) fn of(kind: &'static str) -> Self {
+impl<T: PartialEq> ObjectTable<T> {
+    pub(super) fn new(kind: &'static str) -> Self {
         Self {
             kind,
             known: BTreeMap::new(),
@@ -33,7 +33,12 @@ impl<T: PartialEq> Objects<T> {
 
     /// Adds an object that was read without complaint. The same again is welcome; another of the
     /// same name is not.
-    pub(super) fn add(&mut self, read: Option<(Key, T)>, span: Span, found: &mut Diagnostics) {
+    pub(super) fn add(
+        &mut self,
+        read: Option<(ObjectKey, T)>,
+        span: Span,
+        found: &mut Diagnostics,
+    ) {
         let Some((key, value)) = read else { return };
         match self.known.entry(key) {
             Entry::Vacant(free) => {
@@ -55,7 +60,7 @@ impl<T: PartialEq> Objects<T> {
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for ObjectKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.namespace.is_empty() {
             true => out.write_str(&self.name),

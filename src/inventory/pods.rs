@@ -4,55 +4,55 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use crate::diagnostic::Code;
 use crate::inventory::{
-    EndpointKind, NamedPort, Owner, Profiles, Strings,
+    EndpointKind, NamedPort, PodOwner, ProfileList, StringTable,
     addresses::address,
-    check::Check,
+    check::MetadataCheck,
     labels::{self, LabelList},
     manifests,
-    objects::Key,
+    objects::ObjectKey,
 };
-use crate::name::Form;
+use crate::name::NameForm;
 use crate::net::Protocol;
 use crate::source::Spanned;
 
 /// What counts of a pod, or of another endpoint. Two pods that are equal here are one, however else
 /// they differ.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Pod {
+pub(super) struct PodFields {
     pub(super) kind: EndpointKind,
-    pub(super) place: Place,
+    pub(super) place: PodLocation,
     pub(super) service_account: Option<Arc<str>>,
     pub(super) ports: Box<[NamedPort]>,
-    pub(super) profiles: Profiles,
-    pub(super) owner: Option<Owner>,
+    pub(super) profiles: ProfileList,
+    pub(super) owner: Option<PodOwner>,
     /// What made the owner, where that is certain.
-    pub(super) workload: Option<Owner>,
+    pub(super) workload: Option<PodOwner>,
     pub(super) labels: LabelList,
     /// Whether it is being deleted.
     pub(super) is_leaving: bool,
 }
 
 /// A pod or another endpoint, by namespace and name.
-pub(super) type Given = (Key, Spanned<Pod>);
+pub(super) type InputEndpoint = (ObjectKey, Spanned<PodFields>);
 
 /// Where packets for a pod go.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum PodLocation {
     Addressed {
         node: Arc<str>,
         addresses: Box<[IpAddr]>,
     },
     /// Nobody knows yet.
-    Open(Unaddressed),
+    Open(UnaddressedReason),
     /// Nowhere, or to its node.
-    Nowhere(Unaddressed),
+    Nowhere(UnaddressedReason),
     /// Wherever the pods of this template will be.
     Template,
 }
 
 /// Why a pod is no addressable endpoint; the first reason that holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Unaddressed {
+pub(super) enum UnaddressedReason {
     Finished,
     HostNetwork,
     Unscheduled,
@@ -60,24 +60,24 @@ pub(super) enum Unaddressed {
     Leaving,
 }
 
-impl Place {
+impl PodLocation {
     /// The node of an addressable pod.
     pub(super) fn node(&self) -> Option<&Arc<str>> {
         match self {
-            Place::Addressed { node, .. } => Some(node),
-            Place::Open(_) | Place::Nowhere(_) | Place::Template => None,
+            PodLocation::Addressed { node, .. } => Some(node),
+            PodLocation::Open(_) | PodLocation::Nowhere(_) | PodLocation::Template => None,
         }
     }
 }
 
-impl Unaddressed {
-    pub(super) fn words(self) -> &'static str {
+impl UnaddressedReason {
+    pub(super) fn description(self) -> &'static str {
         match self {
-            Unaddressed::Finished => "finished",
-            Unaddressed::HostNetwork => "on the host's network",
-            Unaddressed::Unscheduled => "not scheduled",
-            Unaddressed::NoAddress => "without an address",
-            Unaddressed::Leaving => "being deleted, with an address that another one has",
+            UnaddressedReason::Finished => "finished",
+            UnaddressedReason::HostNetwork => "on the host's network",
+            UnaddressedReason::Unscheduled => "not scheduled",
+            UnaddressedReason::NoAddress => "without an address",
+            UnaddressedReason::Leaving => "being deleted, with an address that another one has",
         }
     }
 }
@@ -87,27 +87,27 @@ const FINISHED: [&str; 3] = ["Succeeded", "Failed", "Completed"];
 
 /// Checks a pod; one that is wrong anywhere is reported and gives none.
 pub(super) fn read(
-    key: &Key,
+    key: &ObjectKey,
     own: BTreeMap<String, String>,
-    mut pod: manifests::Pod,
-    strings: &mut Strings,
-    check: &mut Check<'_>,
-) -> Option<Pod> {
+    mut pod: manifests::PodManifest,
+    strings: &mut StringTable,
+    check: &mut MetadataCheck<'_>,
+) -> Option<PodFields> {
     let mut spec = pod.spec.take().unwrap_or_default();
     let template = template(key, own, &mut spec, strings, check);
     let place = place(spec, pod.status.unwrap_or_default(), strings, check);
-    let Template {
+    let TemplateFields {
         service_account,
         ports,
         labels,
     } = template?;
     let service_account = Some(service_account);
-    Some(Pod {
+    Some(PodFields {
         kind: EndpointKind::Pod,
         place: place?,
         service_account,
         ports,
-        profiles: Profiles::OfPod,
+        profiles: ProfileList::OfPod,
         owner: None,
         workload: None,
         labels,
@@ -118,13 +118,13 @@ pub(super) fn read(
 /// The controller among the owners of a pod.
 pub(super) fn owner(
     owners: Option<Vec<manifests::OwnerReference>>,
-    strings: &mut Strings,
-) -> Option<Owner> {
+    strings: &mut StringTable,
+) -> Option<PodOwner> {
     let controller = owners
         .into_iter()
         .flatten()
         .find(|owner| owner.controller == Some(true))?;
-    Some(Owner {
+    Some(PodOwner {
         kind: strings.share(&controller.kind?),
         name: strings.share(&controller.name?),
     })
@@ -137,17 +137,17 @@ pub(super) const TEMPLATE_HASH: &str = "pod-template-hash";
 /// The Deployment of a ReplicaSet whose name is a Deployment's and the hash of the template behind
 /// it, as the Deployment's controller names them.
 pub(super) fn deployment(
-    owner: &Owner,
+    owner: &PodOwner,
     hash: Option<&str>,
-    strings: &mut Strings,
-) -> Option<Owner> {
+    strings: &mut StringTable,
+) -> Option<PodOwner> {
     let hash = hash.filter(|hash| !hash.is_empty() && &*owner.kind == "ReplicaSet")?;
     let name = owner
         .name
         .strip_suffix(hash)?
         .strip_suffix('-')
         .filter(|name| !name.is_empty())?;
-    Some(Owner {
+    Some(PodOwner {
         kind: strings.share("Deployment"),
         name: strings.share(name),
     })
@@ -155,7 +155,7 @@ pub(super) fn deployment(
 
 /// What pods of one template have in common.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Template {
+pub(super) struct TemplateFields {
     pub(super) service_account: Arc<str>,
     pub(super) ports: Box<[NamedPort]>,
     pub(super) labels: LabelList,
@@ -163,19 +163,19 @@ pub(super) struct Template {
 
 /// Checks the part of a pod that does not depend on where it runs.
 pub(super) fn template(
-    key: &Key,
+    key: &ObjectKey,
     own: BTreeMap<String, String>,
     spec: &mut manifests::PodSpec,
-    strings: &mut Strings,
-    check: &mut Check<'_>,
-) -> Option<Template> {
+    strings: &mut StringTable,
+    check: &mut MetadataCheck<'_>,
+) -> Option<TemplateFields> {
     let account =
         given(spec.service_account_name.take()).or_else(|| given(spec.service_account.take()));
     let account = account.unwrap_or_else(|| "default".to_owned());
     let ports = named_ports(spec, strings, check);
-    check.name("service account", &account, Form::DnsSubdomain)?;
+    check.name("service account", &account, NameForm::DnsSubdomain)?;
     let labels = labels::of_pod(own, &key.namespace, &account);
-    Some(Template {
+    Some(TemplateFields {
         service_account: strings.share(&account),
         ports: ports?,
         labels: strings.intern_labels(&labels),
@@ -190,27 +190,27 @@ fn given(text: Option<String>) -> Option<String> {
 fn place(
     spec: manifests::PodSpec,
     status: manifests::PodStatus,
-    strings: &mut Strings,
-    check: &mut Check<'_>,
-) -> Option<Place> {
+    strings: &mut StringTable,
+    check: &mut MetadataCheck<'_>,
+) -> Option<PodLocation> {
     if status
         .phase
         .as_deref()
         .is_some_and(|phase| FINISHED.contains(&phase))
     {
-        return Some(Place::Nowhere(Unaddressed::Finished));
+        return Some(PodLocation::Nowhere(UnaddressedReason::Finished));
     }
     if spec.host_network == Some(true) {
-        return Some(Place::Nowhere(Unaddressed::HostNetwork));
+        return Some(PodLocation::Nowhere(UnaddressedReason::HostNetwork));
     }
     let Some(node) = given(spec.node_name) else {
-        return Some(Place::Open(Unaddressed::Unscheduled));
+        return Some(PodLocation::Open(UnaddressedReason::Unscheduled));
     };
-    check.name("node", &node, Form::DnsSubdomain)?;
+    check.name("node", &node, NameForm::DnsSubdomain)?;
     let addresses = addresses(status, check)?;
     match addresses.is_empty() {
-        true => Some(Place::Open(Unaddressed::NoAddress)),
-        false => Some(Place::Addressed {
+        true => Some(PodLocation::Open(UnaddressedReason::NoAddress)),
+        false => Some(PodLocation::Addressed {
             node: strings.share(&node),
             addresses,
         }),
@@ -218,7 +218,7 @@ fn place(
 }
 
 /// `podIPs`, else `podIP`.
-fn addresses(status: manifests::PodStatus, check: &mut Check<'_>) -> Option<Box<[IpAddr]>> {
+fn addresses(status: manifests::PodStatus, check: &mut MetadataCheck<'_>) -> Option<Box<[IpAddr]>> {
     let mut texts: Vec<String> = status
         .pod_ips
         .into_iter()
@@ -241,8 +241,8 @@ fn addresses(status: manifests::PodStatus, check: &mut Check<'_>) -> Option<Box<
 /// The ports that have a name, of containers and init containers.
 fn named_ports(
     spec: &manifests::PodSpec,
-    strings: &mut Strings,
-    check: &mut Check<'_>,
+    strings: &mut StringTable,
+    check: &mut MetadataCheck<'_>,
 ) -> Option<Box<[NamedPort]>> {
     let containers = spec
         .containers
@@ -260,11 +260,11 @@ fn named_ports(
 
 fn named_port(
     port: &manifests::ContainerPort,
-    strings: &mut Strings,
-    check: &mut Check<'_>,
+    strings: &mut StringTable,
+    check: &mut MetadataCheck<'_>,
 ) -> Option<NamedPort> {
     let name = port.name.as_deref().unwrap_or_default();
-    if !check.form(Form::PortName, name, Code::InvalidPort, "port name") {
+    if !check.form(NameForm::PortName, name, Code::InvalidPort, "port name") {
         return None;
     }
     let number = port
@@ -284,7 +284,7 @@ fn named_port(
     })
 }
 
-fn protocol(text: Option<&str>, check: &mut Check<'_>) -> Option<Protocol> {
+fn protocol(text: Option<&str>, check: &mut MetadataCheck<'_>) -> Option<Protocol> {
     let name = text.filter(|name| !name.is_empty()).unwrap_or("TCP");
     let protocol = Protocol::from_name(name).filter(|protocol| protocol.has_ports());
     if protocol.is_none() {

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use crate::source::Text;
+use crate::source::SpannedString;
 
 /// The profiles of an endpoint, first asked first.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Profiles {
+pub enum ProfileList {
     /// Its namespace's and its service account's, as every pod has them. The first allows
     /// everything.
     OfPod,
@@ -43,10 +43,10 @@ pub fn profile_name(name: &str) -> ProfileName<'_> {
     }
 }
 
-impl Profiles {
+impl ProfileList {
     /// Those of an endpoint that lists them.
-    pub fn named(names: &[Text]) -> Self {
-        Profiles::Listed(
+    pub fn named(names: &[SpannedString]) -> Self {
+        ProfileList::Listed(
             names
                 .iter()
                 .map(|name| Arc::from(name.value.as_str()))
@@ -57,8 +57,8 @@ impl Profiles {
     /// The names that are listed.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let listed = match self {
-            Profiles::OfPod => &[][..],
-            Profiles::Listed(names) => names,
+            ProfileList::OfPod => &[][..],
+            ProfileList::Listed(names) => names,
         };
         listed.iter().map(|name| &**name)
     }

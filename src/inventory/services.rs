@@ -1,5 +1,5 @@
 //! Services: who answers for them. Backends come from `EndpointSlice`s or, for a service that has
-//! none in the input, from its `Endpoints`. Readiness does not count (reference §6.2), and cluster
+//! none in the input, from its `EndpointsManifest`. Readiness does not count (reference §6.2), and cluster
 //! addresses never do: by the time a packet meets policy it bears a backend's.
 
 use std::collections::BTreeMap;
@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::diagnostic::Code;
-use crate::inventory::check::Check;
-use crate::inventory::objects::{Key, Objects};
+use crate::inventory::check::MetadataCheck;
+use crate::inventory::objects::{ObjectKey, ObjectTable};
 use crate::inventory::{addresses, manifests};
 use crate::net::Protocol;
 
@@ -24,7 +24,7 @@ pub struct ServiceKey {
 
 /// Who answers for a service.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Service {
+pub struct ServiceBackends {
     /// Addresses of all backends, in order, once.
     pub addresses: Vec<IpAddr>,
     /// Address, protocol and port of all backends, in order, once.
@@ -35,7 +35,7 @@ pub struct Service {
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// The service that a slice belongs to and its backends; none for a slice of no service.
-pub(super) type Slice = Option<(String, Service)>;
+pub(super) type SliceBackends = Option<(String, ServiceBackends)>;
 
 impl fmt::Display for ServiceKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,13 +47,13 @@ impl fmt::Display for ServiceKey {
 pub(super) fn read_slice(
     slice: manifests::EndpointSlice,
     labels: &BTreeMap<String, String>,
-    check: &mut Check<'_>,
-) -> Option<Slice> {
+    check: &mut MetadataCheck<'_>,
+) -> Option<SliceBackends> {
     let Some(service) = labels.get(SERVICE_NAME).filter(|name| !name.is_empty()) else {
         return Some(None);
     };
     if slice.address_type.as_deref() == Some("FQDN") {
-        return Some(Some((service.clone(), Service::default())));
+        return Some(Some((service.clone(), ServiceBackends::default())));
     }
     let texts: Vec<String> = slice
         .endpoints
@@ -65,12 +65,12 @@ pub(super) fn read_slice(
     Some(Some((service.clone(), backends)))
 }
 
-/// What `Endpoints` say.
+/// What `EndpointsManifest` say.
 pub(super) fn read_endpoints(
-    endpoints: manifests::Endpoints,
-    check: &mut Check<'_>,
-) -> Option<Service> {
-    let mut service = Service::default();
+    endpoints: manifests::EndpointsManifest,
+    check: &mut MetadataCheck<'_>,
+) -> Option<ServiceBackends> {
+    let mut service = ServiceBackends::default();
     for subset in endpoints.subsets.unwrap_or_default() {
         let addresses = subset
             .addresses
@@ -86,9 +86,9 @@ pub(super) fn read_endpoints(
 /// Every address with every port.
 fn backends(
     texts: &[String],
-    ports: &[manifests::EndpointPort],
-    check: &mut Check<'_>,
-) -> Option<Service> {
+    ports: &[manifests::EndpointPortManifest],
+    check: &mut MetadataCheck<'_>,
+) -> Option<ServiceBackends> {
     let addresses = texts
         .iter()
         .map(|text| addresses::address("service", text, check))
@@ -103,11 +103,11 @@ fn backends(
             .iter()
             .map(move |address| (*address, protocol, port))
     });
-    let mut service = Service {
+    let mut service = ServiceBackends {
         ports: all.collect(),
         addresses: Vec::new(),
     };
-    service.extend(Service {
+    service.extend(ServiceBackends {
         addresses,
         ports: Vec::new(),
     });
@@ -120,8 +120,8 @@ fn backends(
     reason = "outer: whether it is valid; inner: whether it is there"
 )]
 fn port_of(
-    port: &manifests::EndpointPort,
-    check: &mut Check<'_>,
+    port: &manifests::EndpointPortManifest,
+    check: &mut MetadataCheck<'_>,
 ) -> Option<Option<(Protocol, u16)>> {
     let protocol = match port.protocol.as_deref() {
         None | Some("") => Protocol::TCP,
@@ -146,8 +146,8 @@ fn port_of(
     Some(Some((protocol, valid?)))
 }
 
-impl Service {
-    fn extend(&mut self, other: Service) {
+impl ServiceBackends {
+    fn extend(&mut self, other: ServiceBackends) {
         self.addresses.extend(other.addresses);
         self.addresses.sort_unstable();
         self.addresses.dedup();
@@ -157,12 +157,12 @@ impl Service {
     }
 }
 
-/// All services. Slices of one service count together; `Endpoints` count where there is no slice.
+/// All services. Slices of one service count together; `EndpointsManifest` count where there is no slice.
 pub(super) fn services(
-    slices: Objects<Slice>,
-    endpoints: Objects<Service>,
-) -> BTreeMap<ServiceKey, Service> {
-    let mut services: BTreeMap<ServiceKey, Service> = BTreeMap::new();
+    slices: ObjectTable<SliceBackends>,
+    endpoints: ObjectTable<ServiceBackends>,
+) -> BTreeMap<ServiceKey, ServiceBackends> {
+    let mut services: BTreeMap<ServiceKey, ServiceBackends> = BTreeMap::new();
     for (key, slice) in slices.known {
         let Some((name, backends)) = slice.value else {
             continue;
@@ -175,7 +175,7 @@ pub(super) fn services(
             .or_default()
             .extend(backends);
     }
-    for (Key { namespace, name }, backends) in endpoints.known {
+    for (ObjectKey { namespace, name }, backends) in endpoints.known {
         let text = |shared: Arc<str>| shared.to_string();
         services
             .entry(ServiceKey {

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
 
-/// A string of [`Strings`]: equal symbols are equal strings. Numbers follow the order of input, so
+/// A string of [`StringTable`]: equal symbols are equal strings. Numbers follow the order of input, so
 /// sort by text, not by symbol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Symbol(u32);
 
 /// The strings of one inventory.
 #[derive(Debug, Default)]
-pub struct Strings {
+pub struct StringTable {
     known: IndexSet<Arc<str>, FxBuildHasher>,
 }
 
-impl Strings {
+impl StringTable {
     /// The text of a symbol of this collection.
     pub fn get(&self, symbol: Symbol) -> &str {
         self.known

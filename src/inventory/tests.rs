@@ -2,25 +2,25 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Builder, Edit, EndpointKind, Inventory};
+use super::{EndpointKind, Inventory, InventoryBuilder, LabelEdit};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::document;
 use crate::manifest::Manifest;
 use crate::selector::Labels;
-use crate::source::Files;
+use crate::source::SourceFiles;
 
 /// The inventory of objects, read as one JSON list.
 pub(crate) fn read(objects: &[Value]) -> (Inventory, Vec<Diagnostic>) {
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     files
         .add(
             "cluster.json",
             json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string(),
         )
         .unwrap();
-    let (mut builder, mut found) = (Builder::default(), Diagnostics::default());
+    let (mut builder, mut found) = (InventoryBuilder::default(), Diagnostics::default());
     document::for_each(&files, &mut found, &mut |object, found| {
-        builder.take(&object, found)
+        builder.ingest(&object, found)
     });
     let inventory = builder.finish(&Manifest::default(), &mut found);
     (inventory, found.sorted().into_iter().cloned().collect())
@@ -685,7 +685,7 @@ fn edits_are_read_and_applied() {
         "ns:one:team=x",
         "ns:one:team-",
     ] {
-        assert!(text.parse::<Edit>().is_ok(), "{text}");
+        assert!(text.parse::<LabelEdit>().is_ok(), "{text}");
     }
     for text in [
         "",
@@ -700,7 +700,7 @@ fn edits_are_read_and_applied() {
         "pod:one/a:pcns.a=b",
         "ns:one:kubernetes.io/metadata.name=b",
     ] {
-        assert!(text.parse::<Edit>().is_err(), "{text}");
+        assert!(text.parse::<LabelEdit>().is_err(), "{text}");
     }
 }
 

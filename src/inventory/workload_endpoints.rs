@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::{
-    EndpointKind, NamedPort, Profiles, Strings,
+    EndpointKind, NamedPort, ProfileList, StringTable,
     addresses::is_nobodys,
     labels,
-    objects::Key,
-    pods::{Place, Pod, Unaddressed},
+    objects::ObjectKey,
+    pods::{PodFields, PodLocation, UnaddressedReason},
 };
 use crate::manifest::WorkloadEndpoint;
 use crate::net::Cidr;
-use crate::source::{Spanned, Text};
+use crate::source::{Spanned, SpannedString};
 
 /// The endpoints, checked; one that is wrong is reported and left out.
 pub(super) fn read(
     written: &[WorkloadEndpoint],
-    strings: &mut Strings,
+    strings: &mut StringTable,
     found: &mut Diagnostics,
-) -> Vec<(Key, Spanned<Pod>)> {
+) -> Vec<(ObjectKey, Spanned<PodFields>)> {
     written
         .iter()
         .filter_map(|written| endpoint(written, strings, found))
@@ -28,9 +28,9 @@ pub(super) fn read(
 
 fn endpoint(
     written: &WorkloadEndpoint,
-    strings: &mut Strings,
+    strings: &mut StringTable,
     found: &mut Diagnostics,
-) -> Option<(Key, Spanned<Pod>)> {
+) -> Option<(ObjectKey, Spanned<PodFields>)> {
     let WorkloadEndpoint { metadata, .. } = written;
     let addresses: Vec<_> = written
         .networks
@@ -66,8 +66,8 @@ fn endpoint(
     ports.sort_unstable();
     ports.dedup();
     let place = match addresses.is_empty() {
-        true => Place::Open(Unaddressed::NoAddress),
-        false => Place::Addressed {
+        true => PodLocation::Open(UnaddressedReason::NoAddress),
+        false => PodLocation::Addressed {
             node: strings.share(&written.node.value),
             addresses: addresses.into_boxed_slice(),
         },
@@ -77,18 +77,18 @@ fn endpoint(
         .iter()
         .map(|profile| strings.share(&profile.value))
         .collect();
-    let pod = Pod {
+    let pod = PodFields {
         kind: EndpointKind::WorkloadEndpoint,
         place,
         service_account: account.map(|account| strings.share(account)),
         ports: ports.into_boxed_slice(),
-        profiles: Profiles::Listed(profiles),
+        profiles: ProfileList::Listed(profiles),
         owner: None,
         workload: None,
         labels: strings.intern_labels(&labels),
         is_leaving: false,
     };
-    let key = Key {
+    let key = ObjectKey {
         namespace: strings.share(namespace),
         name: Arc::from(metadata.name.value.as_str()),
     };
@@ -96,7 +96,7 @@ fn endpoint(
 }
 
 /// The address of a network, which must be one.
-fn address(text: &Text, found: &mut Diagnostics) -> Option<std::net::IpAddr> {
+fn address(text: &SpannedString, found: &mut Diagnostics) -> Option<std::net::IpAddr> {
     let network = Cidr::parse_strict(&text.value)
         .ok()
         .filter(|network| *network == Cidr::host(network.address()));

@@ -5,39 +5,39 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::document::InventoryKind;
 use crate::inventory::{
-    EndpointKind, Owner, Profiles, Strings,
-    check::Check,
+    EndpointKind, PodOwner, ProfileList, StringTable,
+    check::MetadataCheck,
     manifests,
-    objects::{Key, Objects},
-    pods::{self, Place, Pod, Template},
+    objects::{ObjectKey, ObjectTable},
+    pods::{self, PodFields, PodLocation, TemplateFields},
 };
 use crate::source::Spanned;
 
 /// Workloads of every kind.
-pub(super) type Given = BTreeMap<InventoryKind, Objects<Workload>>;
+pub(super) type InputWorkloads = BTreeMap<InventoryKind, ObjectTable<WorkloadSource>>;
 
 /// A workload and what made it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Workload {
-    pub(super) made: Read,
-    pub(super) owner: Option<Owner>,
+pub(super) struct WorkloadSource {
+    pub(super) made: WorkloadFields,
+    pub(super) owner: Option<PodOwner>,
 }
 
 /// What counts of a workload.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Read {
-    Pods(Template),
+pub(super) enum WorkloadFields {
+    Pods(TemplateFields),
     /// Its pods have the addresses of their nodes, and are no endpoints.
     OnHosts,
 }
 
 /// Checks a workload; one that is wrong anywhere is reported and gives none.
 pub(super) fn read(
-    key: &Key,
+    key: &ObjectKey,
     spec: Option<manifests::WorkloadSpec>,
-    strings: &mut Strings,
-    check: &mut Check<'_>,
-) -> Option<Read> {
+    strings: &mut StringTable,
+    check: &mut MetadataCheck<'_>,
+) -> Option<WorkloadFields> {
     let spec = spec.unwrap_or_default();
     let of_jobs = spec
         .job_template
@@ -52,22 +52,25 @@ pub(super) fn read(
     let on_hosts = spec.host_network == Some(true);
     let template = pods::template(key, own?, &mut spec, strings, check)?;
     Some(if on_hosts {
-        Read::OnHosts
+        WorkloadFields::OnHosts
     } else {
-        Read::Pods(template)
+        WorkloadFields::Pods(template)
     })
 }
 
 /// The workloads whose pods are endpoints, as one endpoint each; and a note that none of them has
 /// an address.
-pub(super) fn endpoints(given: Given, found: &mut Diagnostics) -> Vec<(Key, Spanned<Pod>)> {
+pub(super) fn endpoints(
+    given: InputWorkloads,
+    found: &mut Diagnostics,
+) -> Vec<(ObjectKey, Spanned<PodFields>)> {
     let mut endpoints = Vec::new();
     let mut on_hosts = 0;
     for (kind, objects) in given {
         for (key, Spanned { value, span }) in objects.known {
             match value.made {
-                Read::OnHosts => on_hosts += 1,
-                Read::Pods(template) => {
+                WorkloadFields::OnHosts => on_hosts += 1,
+                WorkloadFields::Pods(template) => {
                     endpoints.push((key, Spanned::new(endpoint(kind.name(), template), span)))
                 }
             }
@@ -78,7 +81,7 @@ pub(super) fn endpoints(given: Given, found: &mut Diagnostics) -> Vec<(Key, Span
 }
 
 /// Tells pods what made their owners, where these are in the input and say so.
-pub(super) fn tell_pods(given: &Given, pods: &mut Objects<Pod>) {
+pub(super) fn tell_pods(given: &InputWorkloads, pods: &mut ObjectTable<PodFields>) {
     for (key, pod) in &mut pods.known {
         let Some(owner) = &pod.value.owner else {
             continue;
@@ -87,7 +90,7 @@ pub(super) fn tell_pods(given: &Given, pods: &mut Objects<Pod>) {
             .iter()
             .find(|(kind, _)| kind.name() == &*owner.kind)
             .map(|(_, objects)| objects);
-        let own = Key {
+        let own = ObjectKey {
             namespace: Arc::clone(&key.namespace),
             name: Arc::clone(&owner.name),
         };
@@ -98,18 +101,18 @@ pub(super) fn tell_pods(given: &Given, pods: &mut Objects<Pod>) {
     }
 }
 
-fn endpoint(kind: &'static str, template: Template) -> Pod {
-    let Template {
+fn endpoint(kind: &'static str, template: TemplateFields) -> PodFields {
+    let TemplateFields {
         service_account,
         ports,
         labels,
     } = template;
-    Pod {
+    PodFields {
         kind: EndpointKind::Workload(kind),
-        place: Place::Template,
+        place: PodLocation::Template,
         service_account: Some(service_account),
         ports,
-        profiles: Profiles::OfPod,
+        profiles: ProfileList::OfPod,
         owner: None,
         workload: None,
         labels,

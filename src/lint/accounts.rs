@@ -6,22 +6,22 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::inventory::Endpoint;
-use crate::lint::{Findings, Use, uses_of};
+use crate::lint::{LintFindings, SelectorUse, uses_of};
 use crate::name::reserved::{NAME, NAMESPACE_PREFIX, SERVICE_ACCOUNT, SERVICE_ACCOUNT_PREFIX};
 use crate::policy::{Policy, SelectorId};
-use crate::resolve::Resolved;
-use crate::selector::{Expr, Test};
+use crate::resolve::ResolvedPolicy;
+use crate::selector::{Expr, LabelTest};
 
 /// The service account of pods that name none.
 const DEFAULT: &str = "default";
 
-pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) {
+pub(super) fn lint(resolved: &ResolvedPolicy<'_>, findings: &mut LintFindings<'_>) {
     let mut nameless = nameless(resolved);
-    let asked: Vec<Asked> = resolved
+    let asked: Vec<AccountQuery> = resolved
         .policies
         .selectors
         .iter()
-        .map(|(_, _, expr)| Asked::of(expr))
+        .map(|(_, _, expr)| AccountQuery::from_expr(expr))
         .collect();
     let asked = |id: SelectorId| asked.get(id.index()).copied().unwrap_or_default();
     for (_, policy) in resolved.policies.policies() {
@@ -44,10 +44,10 @@ pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) {
 }
 
 /// Pods that run as `default`: the first of each namespace, and how many there are.
-type Nameless<'input> = BTreeMap<&'input Arc<str>, (&'input Endpoint, usize)>;
+type DefaultAccountPods<'input> = BTreeMap<&'input Arc<str>, (&'input Endpoint, usize)>;
 
-fn nameless<'input>(resolved: &Resolved<'input>) -> Nameless<'input> {
-    let mut nameless = Nameless::new();
+fn nameless<'input>(resolved: &ResolvedPolicy<'input>) -> DefaultAccountPods<'input> {
+    let mut nameless = DefaultAccountPods::new();
     for endpoint in resolved
         .inventory
         .endpoints
@@ -63,7 +63,11 @@ fn nameless<'input>(resolved: &Resolved<'input>) -> Nameless<'input> {
 }
 
 /// Once for each namespace: pods without an account of their own, where rules tell accounts apart.
-fn beside(policy: &Policy, place: &Use<'_>, nameless: &mut Nameless<'_>) -> Option<Diagnostic> {
+fn beside(
+    policy: &Policy,
+    place: &SelectorUse<'_>,
+    nameless: &mut DefaultAccountPods<'_>,
+) -> Option<Diagnostic> {
     let namespace: Arc<str> = policy.key.namespace.as_deref()?.into();
     let (example, count) = nameless.remove(&namespace)?;
     let pods = match count {
@@ -85,14 +89,14 @@ fn beside(policy: &Policy, place: &Use<'_>, nameless: &mut Nameless<'_>) -> Opti
 
 /// What a selector asks of service accounts.
 #[derive(Debug, Clone, Copy, Default)]
-struct Asked {
+struct AccountQuery {
     by_account: bool,
     by_namespace: bool,
     by_default_name: bool,
 }
 
-impl Asked {
-    fn of(expr: &Expr) -> Self {
+impl AccountQuery {
+    fn from_expr(expr: &Expr) -> Self {
         let mut asked = Self::default();
         expr.for_each_leaf(&mut |leaf| {
             let Expr::Label { name, test } = leaf else {
@@ -108,15 +112,15 @@ impl Asked {
     }
 }
 
-fn names_default(test: &Test) -> bool {
+fn names_default(test: &LabelTest) -> bool {
     match test {
-        Test::Equals(value) => value == DEFAULT,
-        Test::In(values) => values.contains(DEFAULT),
-        Test::Present
-        | Test::NotEquals(_)
-        | Test::NotIn(_)
-        | Test::Contains(_)
-        | Test::StartsWith(_)
-        | Test::EndsWith(_) => false,
+        LabelTest::Equals(value) => value == DEFAULT,
+        LabelTest::In(values) => values.contains(DEFAULT),
+        LabelTest::Present
+        | LabelTest::NotEquals(_)
+        | LabelTest::NotIn(_)
+        | LabelTest::Contains(_)
+        | LabelTest::StartsWith(_)
+        | LabelTest::EndsWith(_) => false,
     }
 }

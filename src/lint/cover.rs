@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::net::{Cidr, PortRange};
 use crate::policy::{
-    Families, IcmpMatch, Nets, Peer, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId,
-    Selectors,
+    AddressCondition, IcmpMatch, PeerSelection, PortCondition, PortList, ProtocolMatch, Rule,
+    RuleFamilies, RulePeer, SelectorId, SelectorTable,
 };
 use crate::selector;
 
@@ -13,14 +13,14 @@ use crate::selector;
 const MOST_PAIRS: usize = 10_000;
 
 /// Compares rules, and remembers what it proved about selectors.
-pub(super) struct Cover<'input> {
-    selectors: &'input Selectors,
+pub(super) struct RuleCover<'input> {
+    selectors: &'input SelectorTable,
     /// Of a narrow and a wide selector, whether the one implies the other.
     implied: BTreeMap<(SelectorId, SelectorId), bool>,
 }
 
-impl<'input> Cover<'input> {
-    pub(super) fn of(selectors: &'input Selectors) -> Self {
+impl<'input> RuleCover<'input> {
+    pub(super) fn new(selectors: &'input SelectorTable) -> Self {
         Self {
             selectors,
             implied: BTreeMap::new(),
@@ -30,7 +30,7 @@ impl<'input> Cover<'input> {
     /// Whether it is proven that `wide` matches all that `narrow` matches.
     pub(super) fn covers(&mut self, wide: &Rule, narrow: &Rule) -> bool {
         !wide.http
-            && (wide.families == Families::Both || wide.families == narrow.families)
+            && (wide.families == RuleFamilies::Both || wide.families == narrow.families)
             && covers_protocol(wide.protocol, narrow.protocol)
             && covers_icmp(wide.icmp, narrow.icmp)
             && covers_address(&wide.source, &narrow.source)
@@ -40,11 +40,11 @@ impl<'input> Cover<'input> {
     }
 
     /// The part about who has the address.
-    fn covers_members(&mut self, wide: &Peer, narrow: &Peer) -> bool {
+    fn covers_members(&mut self, wide: &RulePeer, narrow: &RulePeer) -> bool {
         let selected = match (wide.selected, narrow.selected) {
-            (Selected::Anyone, _) => true,
-            (Selected::By(wide), Selected::By(narrow)) => self.implies(narrow, wide),
-            (Selected::By(_), Selected::Anyone) => false,
+            (PeerSelection::Anyone, _) => true,
+            (PeerSelection::By(wide), PeerSelection::By(narrow)) => self.implies(narrow, wide),
+            (PeerSelection::By(_), PeerSelection::Anyone) => false,
         };
         selected
             && match (wide.not_selected, narrow.not_selected) {
@@ -83,27 +83,29 @@ fn covers_icmp(wide: IcmpMatch, narrow: IcmpMatch) -> bool {
 }
 
 /// The parts about prefixes, service and ports.
-fn covers_address(wide: &Peer, narrow: &Peer) -> bool {
+fn covers_address(wide: &RulePeer, narrow: &RulePeer) -> bool {
     let service = wide.service.is_none() || wide.service == narrow.service;
     service && covers_nets(wide, narrow) && covers_ports(wide, narrow)
 }
 
-fn covers_nets(wide: &Peer, narrow: &Peer) -> bool {
+fn covers_nets(wide: &RulePeer, narrow: &RulePeer) -> bool {
     let within = |nets: &[Cidr], net: Cidr| nets.iter().any(|outer| outer.contains(net));
     let disjoint = |left: Cidr, right: Cidr| !left.contains(right) && !right.contains(left);
     let included = match (&wide.nets, &narrow.nets) {
-        (Nets::Any, _) => true,
-        (Nets::In(wide), Nets::In(narrow))
+        (AddressCondition::Any, _) => true,
+        (AddressCondition::In(wide), AddressCondition::In(narrow))
             if wide.len().saturating_mul(narrow.len()) > MOST_PAIRS =>
         {
             wide == narrow
         }
-        (Nets::In(wide), Nets::In(narrow)) => narrow.iter().all(|net| within(wide, *net)),
-        (Nets::In(_), Nets::Any) => false,
+        (AddressCondition::In(wide), AddressCondition::In(narrow)) => {
+            narrow.iter().all(|net| within(wide, *net))
+        }
+        (AddressCondition::In(_), AddressCondition::Any) => false,
     };
     let spared = |excluded: Cidr| match &narrow.nets {
-        Nets::In(nets) => nets.iter().all(|net| disjoint(*net, excluded)),
-        Nets::Any => false,
+        AddressCondition::In(nets) => nets.iter().all(|net| disjoint(*net, excluded)),
+        AddressCondition::Any => false,
     };
     let few = wide.not_nets.len().saturating_mul(narrow.not_nets.len()) <= MOST_PAIRS;
     included
@@ -114,11 +116,11 @@ fn covers_nets(wide: &Peer, narrow: &Peer) -> bool {
             .all(|excluded| within(&narrow.not_nets, *excluded) || spared(*excluded))
 }
 
-fn covers_ports(wide: &Peer, narrow: &Peer) -> bool {
+fn covers_ports(wide: &RulePeer, narrow: &RulePeer) -> bool {
     let included = match (&wide.ports, &narrow.ports) {
-        (Ports::Any, _) => true,
-        (Ports::In(wide), Ports::In(narrow)) => holds(wide, narrow),
-        (Ports::In(_), Ports::Any) => false,
+        (PortCondition::Any, _) => true,
+        (PortCondition::In(wide), PortCondition::In(narrow)) => holds(wide, narrow),
+        (PortCondition::In(_), PortCondition::Any) => false,
     };
     // whose ports of a name are excluded may depend on who is selected, and one address may belong
     // to several

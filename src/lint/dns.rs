@@ -4,40 +4,44 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::inventory::Endpoint;
-use crate::lint::Findings;
+use crate::lint::LintFindings;
 use crate::net::Protocol;
 use crate::policy::{
-    Action, DefaultAction, List, Policy, Ports, ProtocolMatch, Rule, SelectorId, Tier,
+    Action, DefaultAction, Policy, PolicyListKind, PortCondition, ProtocolMatch, Rule, SelectorId,
+    Tier,
 };
-use crate::resolve::Resolved;
+use crate::resolve::ResolvedPolicy;
 
 /// Where DNS servers listen.
 const DNS: u16 = 53;
 
 /// A policy that speaks about egress, and its place in the order of evaluation.
 #[derive(Clone, Copy)]
-struct Egress<'input> {
+struct EgressPolicy<'input> {
     order: usize,
     tier: &'input Tier,
     policy: &'input Policy,
 }
 
-pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) {
-    let mut policies: BTreeMap<SelectorId, Vec<Egress<'_>>> = BTreeMap::new();
+pub(super) fn lint(resolved: &ResolvedPolicy<'_>, findings: &mut LintFindings<'_>) {
+    let mut policies: BTreeMap<SelectorId, Vec<EgressPolicy<'_>>> = BTreeMap::new();
     for (order, (tier, policy)) in resolved
         .policies
         .policies()
         .enumerate()
-        .filter(|(_, (_, policy))| policy.egress.is_some() && policy.is_on(List::Normal))
+        .filter(|(_, (_, policy))| policy.egress.is_some() && policy.is_on(PolicyListKind::Normal))
     {
-        policies.entry(policy.applies_to).or_default().push(Egress {
-            order,
-            tier,
-            policy,
-        });
+        policies
+            .entry(policy.applies_to)
+            .or_default()
+            .push(EgressPolicy {
+                order,
+                tier,
+                policy,
+            });
     }
     for (selectors, (first, count)) in classes(resolved) {
-        let mut applied: Vec<Egress<'_>> = selectors
+        let mut applied: Vec<EgressPolicy<'_>> = selectors
             .iter()
             .filter_map(|id| policies.get(id))
             .flatten()
@@ -52,7 +56,7 @@ pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) {
 
 /// Endpoints that agree on all policies: one of them, and how many there are.
 fn classes<'run>(
-    resolved: &'run Resolved<'_>,
+    resolved: &'run ResolvedPolicy<'_>,
 ) -> BTreeMap<&'run [SelectorId], (&'run Endpoint, usize)> {
     let mut classes = BTreeMap::new();
     for (id, endpoint) in resolved.inventory.endpoints_with_ids() {
@@ -66,7 +70,7 @@ fn classes<'run>(
 
 /// The first policy of the tier in which all questions to DNS servers end; none when some may get
 /// through.
-fn deaf<'input>(applied: &[Egress<'input>]) -> Option<&'input Policy> {
+fn deaf<'input>(applied: &[EgressPolicy<'input>]) -> Option<&'input Policy> {
     for tier in applied.chunk_by(|left, right| left.tier.name == right.tier.name) {
         let mut rules = tier
             .iter()
@@ -94,8 +98,8 @@ fn may_ask(rule: &Rule) -> bool {
         ProtocolMatch::IsNot(protocol) => protocol != Protocol::UDP,
     };
     let is_dns = match &rule.destination.ports {
-        Ports::Any => true,
-        Ports::In(ports) => {
+        PortCondition::Any => true,
+        PortCondition::In(ports) => {
             !ports.names.is_empty()
                 || ports
                     .numbers

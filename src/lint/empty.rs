@@ -3,20 +3,24 @@
 use std::collections::BTreeSet;
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::lint::known::Known;
-use crate::lint::{Explained, Findings, Use, rules, uses_of};
+use crate::lint::known::LabelIndex;
+use crate::lint::{ExplainedSelectors, LintFindings, SelectorUse, rules, uses_of};
 use crate::net::Direction;
-use crate::policy::{Action, Peer, Policy, Selected, SelectorId};
-use crate::resolve::Resolved;
+use crate::policy::{Action, PeerSelection, Policy, RulePeer, SelectorId};
+use crate::resolve::ResolvedPolicy;
 
 /// Rules by direction and number.
-type Numbers = BTreeSet<(Direction, usize)>;
+type RuleNumbers = BTreeSet<(Direction, usize)>;
 
-pub(super) fn lint(resolved: &Resolved<'_>, explained: &Explained, findings: &mut Findings<'_>) {
+pub(super) fn lint(
+    resolved: &ResolvedPolicy<'_>,
+    explained: &ExplainedSelectors,
+    findings: &mut LintFindings<'_>,
+) {
     if resolved.inventory.endpoints.is_empty() {
         return;
     }
-    let known = Known::of(resolved.inventory);
+    let known = LabelIndex::new(resolved.inventory);
     for (_, policy) in resolved.policies.policies() {
         let live = live(resolved, policy);
         for place in uses_of(policy).filter(|place| !explained.contains(&place.id)) {
@@ -32,10 +36,10 @@ pub(super) fn lint(resolved: &Resolved<'_>, explained: &Explained, findings: &mu
 
 /// The finding about one selector, if it selects nobody.
 fn nobody(
-    resolved: &Resolved<'_>,
+    resolved: &ResolvedPolicy<'_>,
     policy: &Policy,
-    place: &Use<'_>,
-    live: &Numbers,
+    place: &SelectorUse<'_>,
+    live: &RuleNumbers,
 ) -> Option<Diagnostic> {
     let Some((direction, rule)) = place.rule else {
         let message = format!("`{}` applies to no pod of the inventory", policy.key);
@@ -58,18 +62,18 @@ fn nobody(
     (!selects_somebody(resolved, place.id)).then(|| Diagnostic::at(code, place.place, message))
 }
 
-fn selects_somebody(resolved: &Resolved<'_>, id: SelectorId) -> bool {
+fn selects_somebody(resolved: &ResolvedPolicy<'_>, id: SelectorId) -> bool {
     let members = resolved.members(id);
     !members.is_empty() || !members.nodes.is_empty()
 }
 
 /// The rules that can match somebody today. One Kubernetes rule is several of ours, and does if one
 /// of them does.
-fn live(resolved: &Resolved<'_>, policy: &Policy) -> Numbers {
-    let is_live = |peer: &Peer| {
+fn live(resolved: &ResolvedPolicy<'_>, policy: &Policy) -> RuleNumbers {
+    let is_live = |peer: &RulePeer| {
         let selects = match peer.selected {
-            Selected::By(id) => selects_somebody(resolved, id),
-            Selected::Anyone => true,
+            PeerSelection::By(id) => selects_somebody(resolved, id),
+            PeerSelection::Anyone => true,
         };
         selects && has_backends(resolved, peer)
     };
@@ -79,7 +83,7 @@ fn live(resolved: &Resolved<'_>, policy: &Policy) -> Numbers {
         .collect()
 }
 
-fn has_backends(resolved: &Resolved<'_>, peer: &Peer) -> bool {
+fn has_backends(resolved: &ResolvedPolicy<'_>, peer: &RulePeer) -> bool {
     let Some(service) = &peer.service else {
         return true;
     };
@@ -91,7 +95,11 @@ fn has_backends(resolved: &Resolved<'_>, peer: &Peer) -> bool {
 }
 
 /// `empty-peer`, of services.
-fn without_backends(resolved: &Resolved<'_>, policy: &Policy, findings: &mut Findings<'_>) {
+fn without_backends(
+    resolved: &ResolvedPolicy<'_>,
+    policy: &Policy,
+    findings: &mut LintFindings<'_>,
+) {
     for (_, rule) in rules(policy).filter(|(_, rule)| rule.action == Action::Allow) {
         for (peer, place) in [
             (&rule.source, rule.places.source),

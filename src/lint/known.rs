@@ -9,16 +9,16 @@ use rustc_hash::FxHashSet;
 use crate::diagnostic::nearest;
 use crate::inventory::{EndpointLabels, Inventory};
 use crate::name::reserved::{NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX};
-use crate::selector::{Expr, Test};
+use crate::selector::{Expr, LabelTest};
 
 /// The labels of endpoints and workloads with all of their values, counted when first asked for.
-pub(super) struct Known<'input> {
+pub(super) struct LabelIndex<'input> {
     inventory: &'input Inventory,
     values: OnceCell<BTreeMap<&'input str, BTreeSet<&'input str>>>,
 }
 
-impl<'input> Known<'input> {
-    pub(super) fn of(inventory: &'input Inventory) -> Self {
+impl<'input> LabelIndex<'input> {
+    pub(super) fn new(inventory: &'input Inventory) -> Self {
         Self {
             inventory,
             values: OnceCell::new(),
@@ -35,14 +35,15 @@ impl<'input> Known<'input> {
         }
     }
 
-    fn missing(&self, name: &str, test: &Test) -> Option<String> {
+    fn missing(&self, name: &str, test: &LabelTest) -> Option<String> {
         let wanted: Vec<&str> = match test {
-            Test::Equals(value) => vec![value],
-            Test::In(values) => values.iter().map(String::as_str).collect(),
-            Test::Present | Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => {
-                Vec::new()
-            }
-            Test::NotEquals(_) | Test::NotIn(_) => return None,
+            LabelTest::Equals(value) => vec![value],
+            LabelTest::In(values) => values.iter().map(String::as_str).collect(),
+            LabelTest::Present
+            | LabelTest::Contains(_)
+            | LabelTest::StartsWith(_)
+            | LabelTest::EndsWith(_) => Vec::new(),
+            LabelTest::NotEquals(_) | LabelTest::NotIn(_) => return None,
         };
         let all = self.values();
         let (owner, own) = owner(name);

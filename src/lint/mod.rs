@@ -1,7 +1,7 @@
 //! What is valid and questionable: policy that does something else than its author may think, or
 //! nothing.
 //!
-//! In: [`Resolved`] policy, and which lints are on. Out: findings, each with a code, a place in the
+//! In: [`ResolvedPolicy`] policy, and which lints are on. Out: findings, each with a code, a place in the
 //! user's file and advice. Absent: refusing anything, and changing anything; a render does not come
 //! here.
 //!
@@ -23,13 +23,13 @@ use rustc_hash::FxHashSet;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::net::Direction;
-use crate::policy::{Policy, Rule, Selected, SelectorId};
-use crate::resolve::Resolved;
+use crate::policy::{PeerSelection, Policy, Rule, SelectorId};
+use crate::resolve::ResolvedPolicy;
 use crate::source::Span;
 
 /// Whether a lint's findings are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
+pub enum LintLevel {
     /// No.
     Allow,
     /// Yes.
@@ -37,41 +37,41 @@ pub enum Level {
 }
 
 /// Every lint, and its level where nobody says otherwise.
-pub const LINTS: &[(Code, Level)] = &[
-    (Code::SelectorContradiction, Level::Deny),
-    (Code::SelectorMatchesNothing, Level::Deny),
-    (Code::ReservedLabel, Level::Deny),
-    (Code::EmptyPeer, Level::Deny),
-    (Code::ShadowedRule, Level::Deny),
-    (Code::UnusedRules, Level::Deny),
-    (Code::LogOnly, Level::Deny),
-    (Code::PassOnly, Level::Deny),
-    (Code::NoDns, Level::Deny),
-    (Code::NotSelectorAlone, Level::Deny),
-    (Code::HttpWithoutMesh, Level::Deny),
-    (Code::DefaultServiceAccount, Level::Deny),
-    (Code::NoPolicies, Level::Deny),
+pub const LINTS: &[(Code, LintLevel)] = &[
+    (Code::SelectorContradiction, LintLevel::Deny),
+    (Code::SelectorMatchesNothing, LintLevel::Deny),
+    (Code::ReservedLabel, LintLevel::Deny),
+    (Code::EmptyPeer, LintLevel::Deny),
+    (Code::ShadowedRule, LintLevel::Deny),
+    (Code::UnusedRules, LintLevel::Deny),
+    (Code::LogOnly, LintLevel::Deny),
+    (Code::PassOnly, LintLevel::Deny),
+    (Code::NoDns, LintLevel::Deny),
+    (Code::NotSelectorAlone, LintLevel::Deny),
+    (Code::HttpWithoutMesh, LintLevel::Deny),
+    (Code::DefaultServiceAccount, LintLevel::Deny),
+    (Code::NoPolicies, LintLevel::Deny),
 ];
 
 /// The level of every lint.
 #[derive(Debug, Clone, Default)]
 pub struct LintLevels {
-    stated: BTreeMap<Code, Level>,
+    stated: BTreeMap<Code, LintLevel>,
 }
 
 impl LintLevels {
     /// States the level of a lint.
-    pub fn set(&mut self, code: Code, level: Level) {
+    pub fn set(&mut self, code: Code, level: LintLevel) {
         self.stated.insert(code, level);
     }
 
     /// The level of a lint: as stated, else its own.
-    pub fn of(&self, code: Code) -> Level {
+    pub fn level(&self, code: Code) -> LintLevel {
         let own = || {
             LINTS
                 .iter()
                 .find(|row| row.0 == code)
-                .map_or(Level::Allow, |row| row.1)
+                .map_or(LintLevel::Allow, |row| row.1)
         };
         self.stated.get(&code).copied().unwrap_or_else(own)
     }
@@ -86,8 +86,8 @@ pub fn by_name(name: &str) -> Option<Code> {
 }
 
 /// Looks for everything that the lints which are on have something against.
-pub fn all(resolved: &Resolved<'_>, levels: &LintLevels, found: &mut Diagnostics) {
-    if levels.of(Code::HttpWithoutMesh) == Level::Deny {
+pub fn all(resolved: &ResolvedPolicy<'_>, levels: &LintLevels, found: &mut Diagnostics) {
+    if levels.level(Code::HttpWithoutMesh) == LintLevel::Deny {
         // the note says it already; here it counts
         found.recode(Code::HttpNotEnforced, Code::HttpWithoutMesh);
     }
@@ -97,7 +97,7 @@ pub fn all(resolved: &Resolved<'_>, levels: &LintLevels, found: &mut Diagnostics
     if has_policies && !has_endpoints {
         found.push(no_endpoints());
     }
-    let mut findings = Findings {
+    let mut findings = LintFindings {
         levels,
         has_endpoints,
         found,
@@ -130,7 +130,7 @@ fn no_policies() -> Diagnostic {
 }
 
 /// Where findings go: once for each place, and only of lints that are on.
-struct Findings<'run> {
+struct LintFindings<'run> {
     levels: &'run LintLevels,
     /// Whether there is an endpoint that anything could be about.
     has_endpoints: bool,
@@ -138,7 +138,7 @@ struct Findings<'run> {
     told: FxHashSet<(Code, Span)>,
 }
 
-impl Findings<'_> {
+impl LintFindings<'_> {
     fn push(&mut self, finding: Diagnostic) {
         let is_new = finding
             .labels
@@ -146,7 +146,7 @@ impl Findings<'_> {
             .is_none_or(|label| self.told.insert((finding.code, label.span)));
         let is_about_today = ABOUT_TODAY.contains(&finding.code);
         if is_new
-            && self.levels.of(finding.code) == Level::Deny
+            && self.levels.level(finding.code) == LintLevel::Deny
             && (self.has_endpoints || !is_about_today)
         {
             self.found.push(finding);
@@ -155,7 +155,7 @@ impl Findings<'_> {
 
     /// Tells a finding that says more than a note, of this code and place, has said.
     fn push_for(&mut self, (note, place): (Code, Span), finding: Diagnostic) {
-        if self.levels.of(finding.code) == Level::Deny {
+        if self.levels.level(finding.code) == LintLevel::Deny {
             self.found.withdraw(note, place);
         }
         self.push(finding);
@@ -163,10 +163,10 @@ impl Findings<'_> {
 }
 
 /// Selectors about which something was said that explains why they select nobody.
-type Explained = BTreeSet<SelectorId>;
+type ExplainedSelectors = BTreeSet<SelectorId>;
 
 /// A selector at work: whom a policy applies to, or whom one side of a rule selects.
-struct Use<'input> {
+struct SelectorUse<'input> {
     id: SelectorId,
     place: Span,
     /// None where the selector is the policy's own.
@@ -174,7 +174,7 @@ struct Use<'input> {
 }
 
 /// Every selector at work, in the order of evaluation.
-fn uses<'input>(resolved: &Resolved<'input>) -> impl Iterator<Item = Use<'input>> {
+fn uses<'input>(resolved: &ResolvedPolicy<'input>) -> impl Iterator<Item = SelectorUse<'input>> {
     resolved
         .policies
         .policies()
@@ -182,8 +182,8 @@ fn uses<'input>(resolved: &Resolved<'input>) -> impl Iterator<Item = Use<'input>
 }
 
 /// The selectors of one policy.
-fn uses_of(policy: &Policy) -> impl Iterator<Item = Use<'_>> {
-    let own = Use {
+fn uses_of(policy: &Policy) -> impl Iterator<Item = SelectorUse<'_>> {
+    let own = SelectorUse {
         id: policy.applies_to,
         place: policy.selector,
         rule: None,
@@ -196,12 +196,12 @@ fn uses_of(policy: &Policy) -> impl Iterator<Item = Use<'_>> {
         sides
             .into_iter()
             .filter_map(move |(peer, place)| match peer.selected {
-                Selected::By(id) => Some(Use {
+                PeerSelection::By(id) => Some(SelectorUse {
                     id,
                     place,
                     rule: Some((direction, rule)),
                 }),
-                Selected::Anyone => None,
+                PeerSelection::Anyone => None,
             })
     });
     std::iter::once(own).chain(of_rules)

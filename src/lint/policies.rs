@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::inventory::Profiles;
-use crate::lint::Findings;
+use crate::inventory::ProfileList;
+use crate::lint::LintFindings;
 use crate::net::Direction;
-use crate::policy::{Action, DefaultAction, List, Policy, SelectorId, Tier};
-use crate::resolve::Resolved;
+use crate::policy::{Action, DefaultAction, Policy, PolicyListKind, SelectorId, Tier};
+use crate::resolve::ResolvedPolicy;
 
-pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) {
+pub(super) fn lint(resolved: &ResolvedPolicy<'_>, findings: &mut LintFindings<'_>) {
     for (_, policy) in resolved.policies.policies() {
         unused(policy)
             .into_iter()
@@ -59,16 +59,16 @@ fn unused(policy: &Policy) -> Option<Diagnostic> {
 /// Whether an endpoint that the policy applies to is denied what no policy of the tier speaks
 /// about.
 fn isolates(policy: &Policy, direction: Direction) -> bool {
-    policy.is_on(List::Normal) && policy.rules(direction).is_some()
+    policy.is_on(PolicyListKind::Normal) && policy.rules(direction).is_some()
 }
 
 /// `log-only` and `pass-only`, in a tier that ends in a deny. Policies whose endpoints all have
 /// others beside them are left alone.
 fn powerless(
-    resolved: &Resolved<'_>,
+    resolved: &ResolvedPolicy<'_>,
     (tier, is_last): (&Tier, bool),
     direction: Direction,
-    findings: &mut Findings<'_>,
+    findings: &mut LintFindings<'_>,
 ) {
     let only = |policy: &Policy, actions: &[Action]| {
         let rules = policy.rules(direction).unwrap_or_default();
@@ -108,7 +108,7 @@ fn powerless(
 }
 
 /// Whether some endpoint has the policy and none that others select.
-fn is_alone(resolved: &Resolved<'_>, policy: &Policy, others: &BTreeSet<SelectorId>) -> bool {
+fn is_alone(resolved: &ResolvedPolicy<'_>, policy: &Policy, others: &BTreeSet<SelectorId>) -> bool {
     let endpoints = &resolved.members(policy.applies_to).endpoints;
     let has_others = |selectors: &[SelectorId]| selectors.iter().any(|id| others.contains(id));
     let alone = endpoints.is_empty()
@@ -120,9 +120,9 @@ fn is_alone(resolved: &Resolved<'_>, policy: &Policy, others: &BTreeSet<Selector
 
 /// Whether some endpoint has profiles behind the last tier that may deny, or is a host's, whose
 /// profiles are its own.
-fn has_profiles(resolved: &Resolved<'_>, policy: &Policy) -> bool {
+fn has_profiles(resolved: &ResolvedPolicy<'_>, policy: &Policy) -> bool {
     let members = resolved.members(policy.applies_to);
-    let has_own = |profiles: &Profiles| *profiles != Profiles::OfPod;
+    let has_own = |profiles: &ProfileList| *profiles != ProfileList::OfPod;
     !members.host_endpoints.is_empty()
         || members
             .endpoints

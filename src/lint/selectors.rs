@@ -1,18 +1,21 @@
 //! Selectors as written: those that nothing can match, and fields that are easily misread.
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::lint::{Explained, Findings, uses};
+use crate::lint::{ExplainedSelectors, LintFindings, uses};
 use crate::name::reserved::{
     METADATA_NAME, NAME, NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR, SERVICE_ACCOUNT,
     SERVICE_ACCOUNT_PREFIX,
 };
-use crate::policy::{Field, WrittenSelector};
-use crate::resolve::Resolved;
-use crate::selector::{self, Expr, Test};
+use crate::policy::{SelectorField, WrittenSelector};
+use crate::resolve::ResolvedPolicy;
+use crate::selector::{self, Expr, LabelTest};
 
 /// Gives the selectors of which is said why they select nobody.
-pub(super) fn lint(resolved: &Resolved<'_>, findings: &mut Findings<'_>) -> Explained {
-    let mut explained = Explained::new();
+pub(super) fn lint(
+    resolved: &ResolvedPolicy<'_>,
+    findings: &mut LintFindings<'_>,
+) -> ExplainedSelectors {
+    let mut explained = ExplainedSelectors::new();
     for written in resolved.policies.selectors.written() {
         let contradiction = contradiction(written);
         let reserved = misplaced(written);
@@ -44,24 +47,30 @@ fn contradiction(written: &WrittenSelector) -> Option<Diagnostic> {
 /// for a namespace or a service account (reference §3.2, §3.4): `!all()` matches who has none.
 fn is_contradictory(written: &WrittenSelector) -> bool {
     match written.field {
-        Field::Selector | Field::NamespaceSelector | Field::ServiceAccountSelector => {
-            let unknown = Expr::label("", Test::Present);
+        SelectorField::Selector
+        | SelectorField::NamespaceSelector
+        | SelectorField::ServiceAccountSelector => {
+            let unknown = Expr::label("", LabelTest::Present);
             selector::contradicts(&written.expr.clone().replacing_all(&unknown))
         }
-        Field::NotSelector
-        | Field::NotSelectorAlone
-        | Field::PodSelector
-        | Field::KubernetesNamespaceSelector => selector::contradicts(&written.expr),
+        SelectorField::NotSelector
+        | SelectorField::NotSelectorAlone
+        | SelectorField::PodSelector
+        | SelectorField::KubernetesNamespaceSelector => selector::contradicts(&written.expr),
     }
 }
 
 /// `selector-contradiction`, between fields, or a field and the namespace that the policy is in.
-fn together(resolved: &Resolved<'_>, explained: &mut Explained, findings: &mut Findings<'_>) {
+fn together(
+    resolved: &ResolvedPolicy<'_>,
+    explained: &mut ExplainedSelectors,
+    findings: &mut LintFindings<'_>,
+) {
     let selectors = &resolved.policies.selectors;
     let contradictory = selectors
         .iter()
         .filter(|(id, _, expr)| !explained.contains(id) && selector::contradicts(expr));
-    let contradictory: Explained = contradictory.map(|(id, _, _)| id).collect();
+    let contradictory: ExplainedSelectors = contradictory.map(|(id, _, _)| id).collect();
     for place in uses(resolved).filter(|place| contradictory.contains(&place.id)) {
         let message = format!(
             "what is asked here can never hold together: `{}`",
@@ -83,15 +92,17 @@ fn misplaced(written: &WrittenSelector) -> Option<Diagnostic> {
         .filter_map(|name| Some((name, right_place(written.field, name)?)));
     advice.next().map(|(name, help)| {
         let (field, nobody) = match written.field {
-            Field::Selector => ("`selector`", "no endpoint has it"),
-            Field::NotSelector | Field::NotSelectorAlone => ("`notSelector`", "no endpoint has it"),
-            Field::NamespaceSelector => ("`namespaceSelector`", "no namespace has it"),
-            Field::ServiceAccountSelector => (
+            SelectorField::Selector => ("`selector`", "no endpoint has it"),
+            SelectorField::NotSelector | SelectorField::NotSelectorAlone => {
+                ("`notSelector`", "no endpoint has it")
+            }
+            SelectorField::NamespaceSelector => ("`namespaceSelector`", "no namespace has it"),
+            SelectorField::ServiceAccountSelector => (
                 "a selector of service accounts",
                 "no service account has it",
             ),
-            Field::PodSelector => ("`podSelector`", "in Kubernetes no pod has it"),
-            Field::KubernetesNamespaceSelector => {
+            SelectorField::PodSelector => ("`podSelector`", "in Kubernetes no pod has it"),
+            SelectorField::KubernetesNamespaceSelector => {
                 ("`namespaceSelector`", "in Kubernetes no namespace has it")
             }
         };
@@ -101,28 +112,37 @@ fn misplaced(written: &WrittenSelector) -> Option<Diagnostic> {
 }
 
 /// What to write in place of a label that nothing has in this field; none where it is in its place.
-fn right_place(field: Field, name: &str) -> Option<String> {
+fn right_place(field: SelectorField, name: &str) -> Option<String> {
     let inherited = name
         .strip_prefix(NAMESPACE_PREFIX)
         .or_else(|| name.strip_prefix(SERVICE_ACCOUNT_PREFIX));
     match (field, name) {
-        (Field::Selector | Field::NotSelector | Field::NotSelectorAlone, NAME) => Some(format!(
+        (
+            SelectorField::Selector | SelectorField::NotSelector | SelectorField::NotSelectorAlone,
+            NAME,
+        ) => Some(format!(
             "`{NAME}` belongs in `namespaceSelector`, or in the selector of service accounts; in \
              `{}` write `{NAMESPACE}` or `{SERVICE_ACCOUNT}`",
-            if field == Field::Selector {
+            if field == SelectorField::Selector {
                 "selector"
             } else {
                 "notSelector"
             },
         )),
-        (Field::Selector | Field::NotSelector | Field::NotSelectorAlone, METADATA_NAME) => {
-            Some(format!(
-                "it is a label of namespaces: write it in `namespaceSelector`, or write \
+        (
+            SelectorField::Selector | SelectorField::NotSelector | SelectorField::NotSelectorAlone,
+            METADATA_NAME,
+        ) => Some(format!(
+            "it is a label of namespaces: write it in `namespaceSelector`, or write \
                  `{NAMESPACE}` here"
-            ))
-        }
-        (Field::Selector | Field::NotSelector | Field::NotSelectorAlone, _) => None,
-        (Field::NamespaceSelector | Field::ServiceAccountSelector, _) if inherited.is_some() => {
+        )),
+        (
+            SelectorField::Selector | SelectorField::NotSelector | SelectorField::NotSelectorAlone,
+            _,
+        ) => None,
+        (SelectorField::NamespaceSelector | SelectorField::ServiceAccountSelector, _)
+            if inherited.is_some() =>
+        {
             let own = if name.starts_with(NAMESPACE_PREFIX) {
                 "`namespaceSelector`"
             } else {
@@ -133,23 +153,26 @@ fn right_place(field: Field, name: &str) -> Option<String> {
                 inherited.unwrap_or_default()
             ))
         }
-        (Field::NamespaceSelector, NAMESPACE) => {
+        (SelectorField::NamespaceSelector, NAMESPACE) => {
             Some(format!("the name of a namespace is `{NAME}` here"))
         }
-        (Field::NamespaceSelector, SERVICE_ACCOUNT) => {
+        (SelectorField::NamespaceSelector, SERVICE_ACCOUNT) => {
             Some("write the name in `serviceAccounts` or `serviceAccountSelector`".to_owned())
         }
-        (Field::ServiceAccountSelector, SERVICE_ACCOUNT) => {
+        (SelectorField::ServiceAccountSelector, SERVICE_ACCOUNT) => {
             Some(format!("the name of a service account is `{NAME}` here"))
         }
-        (Field::ServiceAccountSelector, NAMESPACE | METADATA_NAME) => Some(format!(
+        (SelectorField::ServiceAccountSelector, NAMESPACE | METADATA_NAME) => Some(format!(
             "write `{NAME}` in `namespaceSelector`: that is where the namespace is asked for"
         )),
-        (Field::NamespaceSelector | Field::ServiceAccountSelector, ORCHESTRATOR) => Some(format!(
+        (
+            SelectorField::NamespaceSelector | SelectorField::ServiceAccountSelector,
+            ORCHESTRATOR,
+        ) => Some(format!(
             "only endpoints have `{ORCHESTRATOR}`: write it in `selector`"
         )),
-        (Field::NamespaceSelector | Field::ServiceAccountSelector, _) => None,
-        (Field::PodSelector | Field::KubernetesNamespaceSelector, _) => {
+        (SelectorField::NamespaceSelector | SelectorField::ServiceAccountSelector, _) => None,
+        (SelectorField::PodSelector | SelectorField::KubernetesNamespaceSelector, _) => {
             right_place_in_kubernetes(field, name)
         }
     }
@@ -157,9 +180,9 @@ fn right_place(field: Field, name: &str) -> Option<String> {
 
 /// The same in a selector of Kubernetes, to which Calico's labels are none of its own, though
 /// Calico would go by some.
-fn right_place_in_kubernetes(field: Field, name: &str) -> Option<String> {
+fn right_place_in_kubernetes(field: SelectorField, name: &str) -> Option<String> {
     match name {
-        METADATA_NAME if field == Field::KubernetesNamespaceSelector => None,
+        METADATA_NAME if field == SelectorField::KubernetesNamespaceSelector => None,
         NAME | NAMESPACE | METADATA_NAME => Some(format!(
             "the name of a namespace is `{METADATA_NAME}` in `namespaceSelector`"
         )),
@@ -177,7 +200,7 @@ fn right_place_in_kubernetes(field: Field, name: &str) -> Option<String> {
 
 /// `not-selector-alone`
 fn alone(written: &WrittenSelector) -> Option<Diagnostic> {
-    (written.field == Field::NotSelectorAlone).then(|| {
+    (written.field == SelectorField::NotSelectorAlone).then(|| {
         let message =
             "`notSelector` alone selects in the policy's own namespace, and nobody outside of it";
         let help = "say who is meant beside it: `selector: all()` for this namespace, \

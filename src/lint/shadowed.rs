@@ -1,19 +1,23 @@
 //! `shadowed-rule`: rules that decide nothing, whoever is in the cluster.
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::lint::cover::Cover;
-use crate::lint::{Explained, Findings};
+use crate::lint::cover::RuleCover;
+use crate::lint::{ExplainedSelectors, LintFindings};
 use crate::net::Direction;
-use crate::policy::{Action, Rule, Selected};
-use crate::resolve::Resolved;
+use crate::policy::{Action, PeerSelection, Rule};
+use crate::resolve::ResolvedPolicy;
 
 /// Rules of one policy and direction that later ones are compared with. It keeps the cost linear in
 /// long policies.
 const COMPARED: usize = 200;
 
-pub(super) fn lint(resolved: &Resolved<'_>, explained: &Explained, findings: &mut Findings<'_>) {
+pub(super) fn lint(
+    resolved: &ResolvedPolicy<'_>,
+    explained: &ExplainedSelectors,
+    findings: &mut LintFindings<'_>,
+) {
     for (_, policy) in resolved.policies.policies() {
-        let mut cover = Cover::of(&resolved.policies.selectors);
+        let mut cover = RuleCover::new(&resolved.policies.selectors);
         for direction in Direction::BOTH {
             let rules = policy.rules(direction).unwrap_or_default();
             // one Kubernetes rule is several of ours, with one number
@@ -31,11 +35,11 @@ pub(super) fn lint(resolved: &Resolved<'_>, explained: &Explained, findings: &mu
 }
 
 /// Whether another lint has spoken about whom a rule selects.
-fn is_explained(rule: &Rule, explained: &Explained) -> bool {
+fn is_explained(rule: &Rule, explained: &ExplainedSelectors) -> bool {
     let sides = [&rule.source, &rule.destination];
     sides
         .into_iter()
-        .any(|peer| matches!(peer.selected, Selected::By(id) if explained.contains(&id)))
+        .any(|peer| matches!(peer.selected, PeerSelection::By(id) if explained.contains(&id)))
 }
 
 /// The first of the rules before a written rule that together leave nothing to it, and the rule
@@ -43,7 +47,7 @@ fn is_explained(rule: &Rule, explained: &Explained) -> bool {
 fn shadow<'input>(
     written: &'input [Rule],
     rules: &'input [Rule],
-    cover: &mut Cover<'input>,
+    cover: &mut RuleCover<'input>,
 ) -> Option<(&'input Rule, &'input Rule)> {
     let narrow = written.first()?;
     let earlier = || {

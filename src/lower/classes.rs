@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::inventory::{EndpointId, NodeId};
 use crate::net::Direction;
-use crate::policy::{List, Policy};
-use crate::resolve::Resolved;
+use crate::policy::{Policy, PolicyListKind};
+use crate::resolve::ResolvedPolicy;
 
 /// Endpoints of one node to which the same policies of one tier apply in one direction.
-pub(super) struct Class<'input> {
+pub(super) struct EndpointPolicyClass<'input> {
     /// The policies, first evaluated first; never empty.
     pub(super) policies: Vec<&'input Policy>,
     /// The endpoints, by id.
@@ -22,15 +22,16 @@ pub(super) struct Class<'input> {
 pub(super) fn of_tier<'input>(
     tier: usize,
     direction: Direction,
-    resolved: &Resolved<'input>,
+    resolved: &ResolvedPolicy<'input>,
     node: NodeId,
-) -> Vec<Class<'input>> {
+) -> Vec<EndpointPolicyClass<'input>> {
     let policies = resolved
         .policies
         .tiers
         .get(tier)
         .map_or(&[][..], |tier| &tier.policies);
-    let speaks = |policy: &Policy| policy.is_on(List::Normal) && policy.rules(direction).is_some();
+    let speaks =
+        |policy: &Policy| policy.is_on(PolicyListKind::Normal) && policy.rules(direction).is_some();
     let mut classes: BTreeMap<Vec<usize>, Vec<EndpointId>> = BTreeMap::new();
     for endpoint in resolved.endpoints_on(node) {
         let places = resolved
@@ -55,7 +56,7 @@ pub(super) fn of_tier<'input>(
     };
     classes
         .into_iter()
-        .map(|(positions, endpoints)| Class {
+        .map(|(positions, endpoints)| EndpointPolicyClass {
             policies: chosen(positions),
             endpoints,
         })

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::limits;
-use crate::lower::program::{Chain, ChainName, Program, Table, Target};
+use crate::lower::program::{ChainName, Program, ProgramChain, ProgramTable, RuleTarget};
 
 /// Reports tables that nf_tables would not load: it counts gotos like jumps. Only policy of host
 /// endpoints over many tiers gets there, in which every tier is one deeper.
 pub(super) fn check(program: &Program, node: &str, found: &mut Diagnostics) {
     for table in [&program.v4, &program.v6].into_iter().chain(&program.early) {
-        let depth = of(table);
+        let depth = depth(table);
         if depth > limits::DEPTH {
-            let table = format!("{} table of {}", table.kind.word(), table.family);
+            let table = format!("{} table of {}", table.kind.label(), table.family);
             let message = format!(
                 "the chains of the {table} on node `{node}` nest {depth} deep, more than {}",
                 limits::DEPTH
@@ -24,8 +24,8 @@ pub(super) fn check(program: &Program, node: &str, found: &mut Diagnostics) {
 }
 
 /// The deepest nesting of a table. Our chains have no cycles.
-fn of(table: &Table) -> usize {
-    let chains: BTreeMap<&ChainName, &Chain> = table
+fn depth(table: &ProgramTable) -> usize {
+    let chains: BTreeMap<&ChainName, &ProgramChain> = table
         .chains
         .iter()
         .map(|chain| (&chain.name, chain))
@@ -42,7 +42,7 @@ fn of(table: &Table) -> usize {
 /// One for the chain, and the deepest of those it leads to.
 fn below<'table>(
     name: &'table ChainName,
-    chains: &BTreeMap<&'table ChainName, &'table Chain>,
+    chains: &BTreeMap<&'table ChainName, &'table ProgramChain>,
     known: &mut BTreeMap<&'table ChainName, usize>,
 ) -> usize {
     if let Some(depth) = known.get(name) {
@@ -50,8 +50,12 @@ fn below<'table>(
     }
     let rules = chains.get(name).map_or(&[][..], |chain| &chain.rules);
     let next = rules.iter().filter_map(|rule| match &rule.target {
-        Target::Jump(chain) | Target::Goto(chain) => Some(chain),
-        Target::Accept | Target::Drop | Target::Return | Target::NoTrack | Target::Log(_) => None,
+        RuleTarget::Jump(chain) | RuleTarget::Goto(chain) => Some(chain),
+        RuleTarget::Accept
+        | RuleTarget::Drop
+        | RuleTarget::Return
+        | RuleTarget::NoTrack
+        | RuleTarget::Log(_) => None,
     });
     let deepest = next
         .map(|chain| below(chain, chains, known))

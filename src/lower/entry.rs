@@ -3,14 +3,14 @@
 
 use crate::diagnostic::Diagnostics;
 use crate::lower::names::{fixed_chain, fixed_set, log_prefix};
-use crate::lower::policy_chains::{Asked, Tiers, Way, addresses};
+use crate::lower::policy_chains::{DestinationKind, DirectionContext, TierChains, addresses};
 use crate::lower::program::{
-    Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, TableKind,
-    Target,
+    ChainHook, ChainName, NetMember, ProgramChain, ProgramRule, ProgramTable, RuleMatch,
+    RuleTarget, Sense, SetMembers, SetName, Side, TableKind,
 };
 use crate::lower::rules::{NEIGHBOUR_MESSAGES, rule, tracked};
-use crate::lower::sets::{Reach, digit};
-use crate::lower::{Lowering, hosts, tiers};
+use crate::lower::sets::{SetReach, family_suffix};
+use crate::lower::{NodeLowering, hosts, tiers};
 use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
 use crate::options::{Encapsulated, EndpointToHost, HookPosition, UnknownEndpoint};
 use crate::policy::Icmp;
@@ -22,7 +22,7 @@ const VXLAN_PORT: u16 = 4789;
 const IPIP: u8 = 4;
 
 /// The fixed chains.
-struct Fixed {
+struct FixedChains {
     forward: ChainName,
     input: ChainName,
     output: ChainName,
@@ -36,11 +36,11 @@ struct Fixed {
 
 /// Our filter table of one family.
 pub(super) fn table(
-    lowering: &mut Lowering<'_, '_>,
+    lowering: &mut NodeLowering<'_, '_>,
     family: Family,
     found: &mut Diagnostics,
-) -> Table {
-    let fixed = Fixed {
+) -> ProgramTable {
+    let fixed = FixedChains {
         forward: fixed_chain("FORWARD"),
         input: fixed_chain("INPUT"),
         output: fixed_chain("OUTPUT"),
@@ -49,19 +49,23 @@ pub(super) fn table(
         to: fixed_chain("to-endpoint"),
         unknown: fixed_chain("unknown"),
         local: local_set(lowering, family),
-        known: fixed_set(&format!("known{}", digit(family))),
+        known: fixed_set(&format!("known{}", family_suffix(family))),
     };
-    let onward = Target::Goto(fixed.allowed.clone());
-    let way = |direction, allowed| Way {
+    let onward = RuleTarget::Goto(fixed.allowed.clone());
+    let way = |direction, allowed| DirectionContext {
         direction,
         family,
         allowed,
-        passed: &Target::Return,
-        asked: Asked::OfPacket,
-        near: Reach::Node,
+        passed: &RuleTarget::Return,
+        asked: DestinationKind::OfPacket,
+        near: SetReach::Node,
     };
     let egress = tiers::chains(lowering, &way(Direction::Egress, &onward), found);
-    let ingress = tiers::chains(lowering, &way(Direction::Ingress, &Target::Accept), found);
+    let ingress = tiers::chains(
+        lowering,
+        &way(Direction::Ingress, &RuleTarget::Accept),
+        found,
+    );
     let ranges = pod_ranges(lowering, family);
     let guarded = !ranges.is_empty();
     if guarded {
@@ -84,7 +88,7 @@ pub(super) fn table(
     chains.extend([allowed(&fixed), to_endpoint(&fixed, &ingress)]);
     chains.extend(ingress.chains);
     chains.extend(guarded.then(|| unknown(&fixed)));
-    Table {
+    ProgramTable {
         kind: TableKind::Filter,
         family,
         chains,
@@ -93,13 +97,13 @@ pub(super) fn table(
 }
 
 /// The set of every address of the node's endpoints.
-fn local_set(lowering: &mut Lowering<'_, '_>, family: Family) -> SetName {
+fn local_set(lowering: &mut NodeLowering<'_, '_>, family: Family) -> SetName {
     let members = addresses(
         lowering,
         lowering.resolved.endpoints_on(lowering.node),
         family,
     );
-    let name = fixed_set(&format!("local{}", digit(family)));
+    let name = fixed_set(&format!("local{}", family_suffix(family)));
     lowering
         .sets
         .add(name, || "all endpoints of this node".to_owned(), || members)
@@ -108,18 +112,23 @@ fn local_set(lowering: &mut Lowering<'_, '_>, family: Family) -> SetName {
 /// The set of the addresses in the node's pod ranges that some endpoint has. It may run on another
 /// node: address management that does not go by the nodes' ranges (Calico's own) lends addresses
 /// out.
-fn add_known_set(lowering: &mut Lowering<'_, '_>, fixed: &Fixed, ranges: &[Cidr], family: Family) {
+fn add_known_set(
+    lowering: &mut NodeLowering<'_, '_>,
+    fixed: &FixedChains,
+    ranges: &[Cidr],
+    family: Family,
+) {
     let resolved = lowering.resolved;
     let members = || {
         let known = ranges
             .iter()
             .flat_map(|range| resolved.endpoint_addresses_in(*range));
-        let mut members: Vec<Member> = known
-            .map(|address| Member::of(Cidr::host(*address)))
+        let mut members: Vec<NetMember> = known
+            .map(|address| NetMember::from_prefix(Cidr::host(*address)))
             .collect();
         members.sort_unstable();
         members.dedup();
-        Members::Addresses(family, members)
+        SetMembers::Addresses(family, members)
     };
     lowering.sets.add(
         fixed.known.clone(),
@@ -129,7 +138,7 @@ fn add_known_set(lowering: &mut Lowering<'_, '_>, fixed: &Fixed, ranges: &[Cidr]
 }
 
 /// The node's pod ranges of a family, where traffic of unknown endpoints is to be dropped.
-fn pod_ranges(lowering: &Lowering<'_, '_>, family: Family) -> Vec<Cidr> {
+fn pod_ranges(lowering: &NodeLowering<'_, '_>, family: Family) -> Vec<Cidr> {
     let ranges = &lowering.resolved.inventory.node(lowering.node).pod_ranges;
     match lowering.options.unknown_endpoint {
         UnknownEndpoint::Accept => Vec::new(),
@@ -143,14 +152,14 @@ fn pod_ranges(lowering: &Lowering<'_, '_>, family: Family) -> Vec<Cidr> {
 
 /// Forwarded packets: past the host's endpoints, then those from an endpoint, then those to one;
 /// others are not ours and go back to the kernel's chain.
-fn forward(fixed: &Fixed, ranges: &[Cidr], host: Vec<Rule>) -> Chain {
+fn forward(fixed: &FixedChains, ranges: &[Cidr], host: Vec<ProgramRule>) -> ProgramChain {
     let mut rules = Vec::new();
     for (side, word) in [(Side::Source, "from"), (Side::Destination, "to")] {
         let about = format!("{word} an address in a pod range of this node that no endpoint has");
         let unknown = |range: &Cidr| {
             rule(
                 unknown_matches(fixed, side, *range),
-                Target::Goto(fixed.unknown.clone()),
+                RuleTarget::Goto(fixed.unknown.clone()),
                 &about,
             )
         };
@@ -159,36 +168,41 @@ fn forward(fixed: &Fixed, ranges: &[Cidr], host: Vec<Rule>) -> Chain {
     rules.extend(host);
     rules.push(rule(
         vec![local(fixed, Side::Source)],
-        Target::Goto(fixed.from.clone()),
+        RuleTarget::Goto(fixed.from.clone()),
         "from an endpoint of this node",
     ));
     rules.push(rule(
         vec![local(fixed, Side::Destination)],
-        Target::Goto(fixed.to.clone()),
+        RuleTarget::Goto(fixed.to.clone()),
         "to an endpoint of this node",
     ));
-    Chain {
+    ProgramChain {
         name: fixed.forward.clone(),
         about: "forwarded packets".to_owned(),
         rules,
     }
 }
 
-fn local(fixed: &Fixed, side: Side) -> Match {
-    Match::Member(Sense::Is, side, fixed.local.clone())
+fn local(fixed: &FixedChains, side: Side) -> RuleMatch {
+    RuleMatch::Member(Sense::Is, side, fixed.local.clone())
 }
 
-fn unknown_matches(fixed: &Fixed, side: Side, range: Cidr) -> Vec<Match> {
+fn unknown_matches(fixed: &FixedChains, side: Side, range: Cidr) -> Vec<RuleMatch> {
     vec![
-        Match::Address(Sense::Is, side, range),
-        Match::Member(Sense::IsNot, side, fixed.known.clone()),
+        RuleMatch::Address(Sense::Is, side, range),
+        RuleMatch::Member(Sense::IsNot, side, fixed.known.clone()),
     ]
 }
 
 /// Packets to the node itself: egress policy of the endpoint that sends them. The node's own
 /// packets to itself may bear an address of the pod range (a bridge's), but they come over the
 /// loopback interface.
-fn input(fixed: &Fixed, ranges: &[Cidr], to_host: EndpointToHost, family: Family) -> Chain {
+fn input(
+    fixed: &FixedChains,
+    ranges: &[Cidr],
+    to_host: EndpointToHost,
+    family: Family,
+) -> ProgramChain {
     let mut rules = Vec::new();
     if family == Family::V6 {
         rules.extend(NEIGHBOUR_MESSAGES.map(|(kind, about)| neighbour(fixed, kind, about)));
@@ -198,60 +212,64 @@ fn input(fixed: &Fixed, ranges: &[Cidr], to_host: EndpointToHost, family: Family
         EndpointToHost::Accept => {
             rules.push(rule(
                 vec![from_local()],
-                Target::Goto(fixed.from.clone()),
+                RuleTarget::Goto(fixed.from.clone()),
                 "from an endpoint of this node to the node",
             ));
         }
         EndpointToHost::Drop => {
             rules.push(rule(
-                vec![from_local(), Match::Reply],
-                Target::Accept,
+                vec![from_local(), RuleMatch::Reply],
+                RuleTarget::Accept,
                 "replies of an endpoint to the node",
             ));
             rules.push(rule(
                 vec![from_local()],
-                Target::Drop,
+                RuleTarget::Drop,
                 "from an endpoint of this node to the node",
             ));
         }
     }
     let about = "from an address in a pod range of this node that no endpoint has";
     for range in ranges {
-        let matches = std::iter::once(Match::NotLoopback)
+        let matches = std::iter::once(RuleMatch::NotLoopback)
             .chain(unknown_matches(fixed, Side::Source, *range))
             .collect();
-        rules.push(rule(matches, Target::Goto(fixed.unknown.clone()), about));
+        rules.push(rule(
+            matches,
+            RuleTarget::Goto(fixed.unknown.clone()),
+            about,
+        ));
     }
-    Chain {
+    ProgramChain {
         name: fixed.input.clone(),
         about: "packets to the node".to_owned(),
         rules,
     }
 }
 
-fn neighbour(fixed: &Fixed, kind: u8, about: &str) -> Rule {
-    let icmp = Match::Icmp(Sense::Is, Icmp { kind, code: None });
+fn neighbour(fixed: &FixedChains, kind: u8, about: &str) -> ProgramRule {
+    let icmp = RuleMatch::Icmp(Sense::Is, Icmp { kind, code: None });
     rule(
         vec![
-            Match::Protocol(Sense::Is, Protocol::ICMPV6),
+            RuleMatch::Protocol(Sense::Is, Protocol::ICMPV6),
             icmp,
             local(fixed, Side::Source),
         ],
-        Target::Accept,
+        RuleTarget::Accept,
         about,
     )
 }
 
 /// Packets of the node itself: those to its endpoints (probes) are not policed, and nothing else is
 /// ours.
-fn output(fixed: &Fixed) -> Chain {
+fn output(fixed: &FixedChains) -> ProgramChain {
     let about = "from the node to its endpoints: not policed";
     let rules = vec![rule(
         vec![local(fixed, Side::Destination)],
-        Target::Return,
+        RuleTarget::Return,
         about,
     )];
-    Chain {
+    ProgramChain {
         name: fixed.output.clone(),
         about: "packets of the node".to_owned(),
         rules,
@@ -259,7 +277,11 @@ fn output(fixed: &Fixed) -> Chain {
 }
 
 /// From an endpoint of this node: egress policy, tier by tier. Never returns.
-fn from_endpoint(fixed: &Fixed, egress: &Tiers, encapsulated: Encapsulated) -> Chain {
+fn from_endpoint(
+    fixed: &FixedChains,
+    egress: &TierChains,
+    encapsulated: Encapsulated,
+) -> ProgramChain {
     let mut rules = Vec::from(tracked());
     if encapsulated == Encapsulated::Drop {
         rules.extend(drop_encapsulated());
@@ -267,52 +289,52 @@ fn from_endpoint(fixed: &Fixed, egress: &Tiers, encapsulated: Encapsulated) -> C
     rules.extend(jumps(egress));
     rules.push(rule(
         Vec::new(),
-        Target::Goto(fixed.allowed.clone()),
+        RuleTarget::Goto(fixed.allowed.clone()),
         "no egress policy decided: allowed",
     ));
-    Chain {
+    ProgramChain {
         name: fixed.from.clone(),
         about: "from an endpoint of this node: egress policy".to_owned(),
         rules,
     }
 }
 
-fn drop_encapsulated() -> [Rule; 2] {
+fn drop_encapsulated() -> [ProgramRule; 2] {
     let port = PortRange::new(VXLAN_PORT, VXLAN_PORT).into_iter().collect();
     let vxlan = vec![
-        Match::Protocol(Sense::Is, Protocol::UDP),
-        Match::Ports(Sense::Is, Side::Destination, port),
+        RuleMatch::Protocol(Sense::Is, Protocol::UDP),
+        RuleMatch::Ports(Sense::Is, Side::Destination, port),
     ];
-    let ipip = Protocol::from_number(IPIP).map(|protocol| Match::Protocol(Sense::Is, protocol));
+    let ipip = Protocol::from_number(IPIP).map(|protocol| RuleMatch::Protocol(Sense::Is, protocol));
     [
-        rule(vxlan, Target::Drop, "VXLAN of an endpoint"),
+        rule(vxlan, RuleTarget::Drop, "VXLAN of an endpoint"),
         rule(
             ipip.into_iter().collect(),
-            Target::Drop,
+            RuleTarget::Drop,
             "IPIP of an endpoint",
         ),
     ]
 }
 
-fn jumps(tiers: &Tiers) -> impl Iterator<Item = Rule> {
+fn jumps(tiers: &TierChains) -> impl Iterator<Item = ProgramRule> {
     tiers
         .entries
         .iter()
-        .map(|(chain, about)| rule(Vec::new(), Target::Jump(chain.clone()), about))
+        .map(|(chain, about)| rule(Vec::new(), RuleTarget::Jump(chain.clone()), about))
 }
 
 /// Behind egress policy that allows: to an endpoint of this node its ingress policy decides. Never
 /// returns.
-fn allowed(fixed: &Fixed) -> Chain {
+fn allowed(fixed: &FixedChains) -> ProgramChain {
     let rules = vec![
         rule(
             vec![local(fixed, Side::Destination)],
-            Target::Goto(fixed.to.clone()),
+            RuleTarget::Goto(fixed.to.clone()),
             "to an endpoint of this node",
         ),
-        rule(Vec::new(), Target::Accept, "to anyone else"),
+        rule(Vec::new(), RuleTarget::Accept, "to anyone else"),
     ];
-    Chain {
+    ProgramChain {
         name: fixed.allowed.clone(),
         about: "allowed by egress policy".to_owned(),
         rules,
@@ -320,15 +342,15 @@ fn allowed(fixed: &Fixed) -> Chain {
 }
 
 /// To an endpoint of this node: ingress policy, tier by tier. Never returns.
-fn to_endpoint(fixed: &Fixed, ingress: &Tiers) -> Chain {
+fn to_endpoint(fixed: &FixedChains, ingress: &TierChains) -> ProgramChain {
     let mut rules = Vec::from(tracked());
     rules.extend(jumps(ingress));
     rules.push(rule(
         Vec::new(),
-        Target::Accept,
+        RuleTarget::Accept,
         "no ingress policy decided: allowed",
     ));
-    Chain {
+    ProgramChain {
         name: fixed.to.clone(),
         about: "to an endpoint of this node: ingress policy".to_owned(),
         rules,
@@ -336,27 +358,27 @@ fn to_endpoint(fixed: &Fixed, ingress: &Tiers) -> Chain {
 }
 
 /// Addresses that an endpoint may get tomorrow: closed until it is known.
-fn unknown(fixed: &Fixed) -> Chain {
-    let log = Target::Log(log_prefix("unknown", None));
+fn unknown(fixed: &FixedChains) -> ProgramChain {
+    let log = RuleTarget::Log(log_prefix("unknown", None));
     let rules = vec![
-        rule(vec![Match::Rarely], log, "unknown endpoint"),
-        rule(Vec::new(), Target::Drop, "unknown endpoint"),
+        rule(vec![RuleMatch::Rarely], log, "unknown endpoint"),
+        rule(Vec::new(), RuleTarget::Drop, "unknown endpoint"),
     ];
-    Chain {
+    ProgramChain {
         name: fixed.unknown.clone(),
         about: "of an address in a pod range of this node that no endpoint has".to_owned(),
         rules,
     }
 }
 
-fn hooks(fixed: Fixed, position: HookPosition) -> Vec<Hook> {
+fn hooks(fixed: FixedChains, position: HookPosition) -> Vec<ChainHook> {
     let ours = [
         ("FORWARD", fixed.forward),
         ("INPUT", fixed.input),
         ("OUTPUT", fixed.output),
     ];
     ours.into_iter()
-        .map(|(kernel_chain, chain)| Hook {
+        .map(|(kernel_chain, chain)| ChainHook {
             kernel_chain,
             chain,
             position,

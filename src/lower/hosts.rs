@@ -14,51 +14,51 @@
 use std::collections::BTreeSet;
 
 use crate::diagnostic::Diagnostics;
-use crate::lower::names::{Identity, fixed_chain};
-use crate::lower::policy_chains::{Asked, Rules, Way, rules_of};
+use crate::lower::names::{NameSource, fixed_chain};
+use crate::lower::policy_chains::{DestinationKind, DirectionContext, DirectionRules, rules_of};
 use crate::lower::program::{
-    Chain, ChainName, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Table, TableKind,
-    Target,
+    ChainHook, ChainName, NetMember, ProgramChain, ProgramRule, ProgramTable, RuleMatch,
+    RuleTarget, Sense, SetMembers, SetName, Side, TableKind,
 };
 use crate::lower::rules::{NEIGHBOUR_MESSAGES, rule, tracked};
-use crate::lower::sets::{Reach, digit};
-use crate::lower::{Lowering, profiles};
+use crate::lower::sets::{SetReach, family_suffix};
+use crate::lower::{NodeLowering, profiles};
 use crate::net::{Cidr, Direction, Family, Protocol};
-use crate::options::Failsafe;
-use crate::policy::{Action, DefaultAction, HostEndpoint, HostPlace, Icmp, List, Tier};
-use crate::resolve::{AskedAgain, HostEndpointId, HostsOnNode, Listed};
+use crate::options::FailsafePort;
+use crate::policy::{Action, DefaultAction, HostEndpoint, HostPlace, Icmp, PolicyListKind, Tier};
+use crate::resolve::{HostEndpointId, HostsOnNode, ListedTier, RecheckedTier};
 
 /// What the filter table has for host endpoints.
 #[derive(Default)]
-pub(super) struct Filter {
+pub(super) struct HostFilterChains {
     /// For forwarded packets, before those of pods are sought out.
-    pub(super) forward: Vec<Rule>,
+    pub(super) forward: Vec<ProgramRule>,
     /// For packets to the host, behind those of pods.
-    pub(super) input: Vec<Rule>,
+    pub(super) input: Vec<ProgramRule>,
     /// For packets of the host, behind those to pods.
-    pub(super) output: Vec<Rule>,
+    pub(super) output: Vec<ProgramRule>,
     /// All chains.
-    pub(super) chains: Vec<Chain>,
+    pub(super) chains: Vec<ProgramChain>,
 }
 
 /// The host endpoints' part of the filter table of a family; empty on a node without any.
 pub(super) fn filter(
-    lowering: &mut Lowering<'_, '_>,
+    lowering: &mut NodeLowering<'_, '_>,
     family: Family,
     found: &mut Diagnostics,
-) -> Filter {
+) -> HostFilterChains {
     let hosts = lowering.resolved.hosts_on(lowering.node);
     if hosts.all().next().is_none() {
-        return Filter::default();
+        return HostFilterChains::default();
     }
-    let mut work = Work::new(lowering, TableKind::Filter, family, found);
+    let mut work = HostChainBuilder::new(lowering, TableKind::Filter, family, found);
     let forward = Direction::BOTH
         .into_iter()
         .filter_map(|direction| work.forward(&hosts, direction))
         .collect();
-    let input = work.dispatch(&hosts, Direction::Ingress, Work::normal);
-    let output = work.dispatch(&hosts, Direction::Egress, Work::normal);
-    Filter {
+    let input = work.dispatch(&hosts, Direction::Ingress, HostChainBuilder::normal);
+    let output = work.dispatch(&hosts, Direction::Egress, HostChainBuilder::normal);
+    HostFilterChains {
         forward,
         input,
         output,
@@ -67,9 +67,12 @@ pub(super) fn filter(
 }
 
 /// The raw and mangle tables, where untracked and pre-DNAT policy asks for them.
-pub(super) fn early_tables(lowering: &mut Lowering<'_, '_>, found: &mut Diagnostics) -> Vec<Table> {
+pub(super) fn early_tables(
+    lowering: &mut NodeLowering<'_, '_>,
+    found: &mut Diagnostics,
+) -> Vec<ProgramTable> {
     let hosts = lowering.resolved.hosts_on(lowering.node);
-    let raw: Vec<Table> = Family::BOTH
+    let raw: Vec<ProgramTable> = Family::BOTH
         .into_iter()
         .filter_map(|family| early(lowering, &hosts, (TableKind::Raw, family), found))
         .collect();
@@ -81,28 +84,28 @@ pub(super) fn early_tables(lowering: &mut Lowering<'_, '_>, found: &mut Diagnost
 
 /// A table before the filter table; none when no host endpoint has policy there.
 fn early(
-    lowering: &mut Lowering<'_, '_>,
+    lowering: &mut NodeLowering<'_, '_>,
     hosts: &HostsOnNode,
     (kind, family): (TableKind, Family),
     found: &mut Diagnostics,
-) -> Option<Table> {
+) -> Option<ProgramTable> {
     let position = lowering.options.hook_position;
-    let mut work = Work::new(lowering, kind, family, found);
+    let mut work = HostChainBuilder::new(lowering, kind, family, found);
     let mut entries = Vec::new();
     let mut hooks = Vec::new();
     for (direction, kernel_chain, about) in [
         (Direction::Ingress, "PREROUTING", "packets that arrive"),
         (Direction::Egress, "OUTPUT", "packets of the node"),
     ] {
-        let rules = work.dispatch(hosts, direction, Work::before);
+        let rules = work.dispatch(hosts, direction, HostChainBuilder::before);
         if !rules.is_empty() {
             let chain = fixed_chain(kernel_chain);
-            entries.push(Chain {
+            entries.push(ProgramChain {
                 name: chain.clone(),
                 about: about.to_owned(),
                 rules,
             });
-            hooks.push(Hook {
+            hooks.push(ChainHook {
                 kernel_chain,
                 chain,
                 position,
@@ -110,7 +113,7 @@ fn early(
         }
     }
     let chains = work.finish();
-    (!hooks.is_empty()).then(|| Table {
+    (!hooks.is_empty()).then(|| ProgramTable {
         kind,
         family,
         chains: entries.into_iter().chain(chains).collect(),
@@ -119,56 +122,60 @@ fn early(
 }
 
 /// A table's chains of host endpoints in the making.
-struct Work<'work, 'run, 'input> {
-    lowering: &'work mut Lowering<'run, 'input>,
+struct HostChainBuilder<'work, 'run, 'input> {
+    lowering: &'work mut NodeLowering<'run, 'input>,
     table: TableKind,
     family: Family,
     found: &'work mut Diagnostics,
-    chains: Vec<Chain>,
+    chains: Vec<ProgramChain>,
     known: BTreeSet<ChainName>,
 }
 
 /// How a list is turned into chains.
-struct ListWay {
-    list: List,
+struct HostListKind {
+    list: PolicyListKind,
     direction: Direction,
     /// Short word for what the list is for here, in the names of its chains.
     sort: &'static str,
     /// The same for readers.
     scope: &'static str,
-    allowed: Target,
+    allowed: RuleTarget,
 }
 
 /// A tier with what is asked of its policies.
-struct Step<'input> {
+struct HostTierStep<'input> {
     tier: &'input Tier,
-    policies: Vec<Rules<'input>>,
+    policies: Vec<DirectionRules<'input>>,
 }
 
 /// Where a packet goes on that is not decided yet, and why, in words.
 #[derive(Clone)]
-struct Onward {
-    target: Target,
+struct NextTarget {
+    target: RuleTarget,
     about: &'static str,
 }
 
 /// Where a list begins, with what is asked again before it.
-struct Begin {
+struct ListStart {
     /// What pre-DNAT policy was not asked about: connections to failsafe ports go past it.
-    original_failsafes: Vec<Rule>,
+    original_failsafes: Vec<ProgramRule>,
     /// For packets that begin a connection.
-    tracked: Onward,
+    tracked: NextTarget,
     /// For packets without a connection, behind untracked policy.
-    without_connection: Onward,
+    without_connection: NextTarget,
 }
 
 /// Makes the chain of a host endpoint for a direction and gives what leads there.
-type ChainOf<'work, 'run, 'input> =
-    fn(&mut Work<'work, 'run, 'input>, HostEndpointId, &HostEndpoint, Direction) -> Target;
+type HostChainId<'work, 'run, 'input> = fn(
+    &mut HostChainBuilder<'work, 'run, 'input>,
+    HostEndpointId,
+    &HostEndpoint,
+    Direction,
+) -> RuleTarget;
 
-impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
+impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
     fn new(
-        lowering: &'work mut Lowering<'run, 'input>,
+        lowering: &'work mut NodeLowering<'run, 'input>,
         table: TableKind,
         family: Family,
         found: &'work mut Diagnostics,
@@ -183,14 +190,14 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         }
     }
 
-    fn finish(self) -> Vec<Chain> {
+    fn finish(self) -> Vec<ProgramChain> {
         self.chains
     }
 
     /// The jump past the forward policy of a direction; none where no host endpoint has any.
-    fn forward(&mut self, hosts: &HostsOnNode, direction: Direction) -> Option<Rule> {
+    fn forward(&mut self, hosts: &HostsOnNode, direction: Direction) -> Option<ProgramRule> {
         let at = self.chains.len();
-        let rules = self.dispatch(hosts, direction, Work::forwarded);
+        let rules = self.dispatch(hosts, direction, HostChainBuilder::forwarded);
         let (word, about) = match direction {
             Direction::Ingress => (
                 "forward-in",
@@ -205,7 +212,7 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         (!rules.is_empty()).then(|| {
             self.chains.insert(
                 at,
-                Chain {
+                ProgramChain {
                     name: name.clone(),
                     about: about.to_owned(),
                     rules,
@@ -213,7 +220,7 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
             );
             rule(
                 Vec::new(),
-                Target::Jump(name),
+                RuleTarget::Jump(name),
                 &format!("forward policy of host endpoints: {direction}"),
             )
         })
@@ -225,8 +232,8 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         &mut self,
         hosts: &HostsOnNode,
         direction: Direction,
-        chain_of: ChainOf<'work, 'run, 'input>,
-    ) -> Vec<Rule> {
+        chain_of: HostChainId<'work, 'run, 'input>,
+    ) -> Vec<ProgramRule> {
         let resolved = self.lowering.resolved;
         let mut rules = Vec::new();
         for id in hosts.all() {
@@ -242,25 +249,25 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
                 &host.to_string(),
             ));
         }
-        match rules.iter().all(|rule| rule.target == Target::Return) {
+        match rules.iter().all(|rule| rule.target == RuleTarget::Return) {
             true => Vec::new(),
             false => rules,
         }
     }
 
     /// The packets of a host endpoint; none where it has no address of the family to tell them by.
-    fn place(&mut self, host: &HostEndpoint, direction: Direction) -> Option<Vec<Match>> {
+    fn place(&mut self, host: &HostEndpoint, direction: Direction) -> Option<Vec<RuleMatch>> {
         match (&host.place, direction) {
             (HostPlace::Interface(name), Direction::Ingress) => {
-                Some(vec![Match::Arrives(name.clone())])
+                Some(vec![RuleMatch::Arrives(name.clone())])
             }
             (HostPlace::Interface(name), Direction::Egress) => {
-                Some(vec![Match::Leaves(name.clone())])
+                Some(vec![RuleMatch::Leaves(name.clone())])
             }
             (HostPlace::Everywhere, _) => Some(Vec::new()),
             (HostPlace::Addresses, _) => self
                 .address_set(host)
-                .map(|set| vec![Match::Member(Sense::Is, near(direction), set)]),
+                .map(|set| vec![RuleMatch::Member(Sense::Is, local_side(direction), set)]),
         }
     }
 
@@ -271,14 +278,14 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
             .copied()
             .map(Cidr::host)
             .filter(|address| address.family() == self.family);
-        let members: Vec<Member> = hosts.map(Member::of).collect();
+        let members: Vec<NetMember> = hosts.map(NetMember::from_prefix).collect();
         if members.is_empty() {
             return None;
         }
         let content = host.to_string();
-        let sort = format!("h{}", digit(self.family));
+        let sort = format!("h{}", family_suffix(self.family));
         let name = self.lowering.names.set(
-            Identity {
+            NameSource {
                 sort: &sort,
                 word: &host.name,
                 content: &content,
@@ -288,37 +295,42 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         Some(self.lowering.sets.add(
             name,
             || format!("addresses of {content}"),
-            || Members::Addresses(self.family, members),
+            || SetMembers::Addresses(self.family, members),
         ))
     }
 
     /// Packets from and to the host itself. Never returns.
-    fn normal(&mut self, id: HostEndpointId, host: &HostEndpoint, direction: Direction) -> Target {
+    fn normal(
+        &mut self,
+        id: HostEndpointId,
+        host: &HostEndpoint,
+        direction: Direction,
+    ) -> RuleTarget {
         let at = self.chains.len();
         let (sort, untracked_sort) = match direction {
             Direction::Ingress => ("hi", "hui"),
             Direction::Egress => ("he", "hue"),
         };
-        let way = ListWay {
-            list: List::Normal,
+        let way = HostListKind {
+            list: PolicyListKind::Normal,
             direction,
             sort,
             scope: "normal",
-            allowed: Target::Accept,
+            allowed: RuleTarget::Accept,
         };
         let (end, profiles) = self.profiles(host, direction);
         let first = self.tiers(id, &way, end.clone());
         let asks_profiles = first.target == end.target || self.leads_to(&end.target);
         let begin = match direction {
-            Direction::Ingress => self.pre_dnat_again(id, ("hdn", Target::Accept), first),
-            Direction::Egress => Begin::at(first),
+            Direction::Ingress => self.pre_dnat_again(id, ("hdn", RuleTarget::Accept), first),
+            Direction::Egress => ListStart::at(first),
         };
         let mut rules = Vec::from(tracked());
         rules.push(self.failsafe(direction));
         rules.extend(self.without_connection(
             id,
             direction,
-            (untracked_sort, Target::Accept),
+            (untracked_sort, RuleTarget::Accept),
             &begin,
         ));
         rules.extend(begin.original_failsafes);
@@ -331,27 +343,31 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     }
 
     /// What decides behind the normal tiers, and its chains.
-    fn profiles(&mut self, host: &HostEndpoint, direction: Direction) -> (Onward, Vec<Chain>) {
-        let (allowed, passed) = (&Target::Accept, &Target::Return);
-        let way = Way {
+    fn profiles(
+        &mut self,
+        host: &HostEndpoint,
+        direction: Direction,
+    ) -> (NextTarget, Vec<ProgramChain>) {
+        let (allowed, passed) = (&RuleTarget::Accept, &RuleTarget::Return);
+        let way = DirectionContext {
             direction,
             family: self.family,
             allowed,
             passed,
-            asked: Asked::OfPacket,
-            near: Reach::Cluster,
+            asked: DestinationKind::OfPacket,
+            near: SetReach::Cluster,
         };
         let (target, chains) = profiles::of_host(self.lowering, &host.profiles, &way, self.found);
         let about = match target {
-            Target::Accept => "no policy is left, and a profile allows",
-            Target::Drop => "no policy is left, and no profile allows",
-            Target::Goto(_)
-            | Target::Jump(_)
-            | Target::Return
-            | Target::NoTrack
-            | Target::Log(_) => "no policy is left, on to the profiles",
+            RuleTarget::Accept => "no policy is left, and a profile allows",
+            RuleTarget::Drop => "no policy is left, and no profile allows",
+            RuleTarget::Goto(_)
+            | RuleTarget::Jump(_)
+            | RuleTarget::Return
+            | RuleTarget::NoTrack
+            | RuleTarget::Log(_) => "no policy is left, on to the profiles",
         };
-        (Onward { target, about }, chains)
+        (NextTarget { target, about }, chains)
     }
 
     /// Packets that the host forwards. What is allowed or not decided goes on.
@@ -360,27 +376,27 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         id: HostEndpointId,
         host: &HostEndpoint,
         direction: Direction,
-    ) -> Target {
+    ) -> RuleTarget {
         let at = self.chains.len();
         let sort = match direction {
             Direction::Ingress => "hfi",
             Direction::Egress => "hfe",
         };
-        let way = ListWay {
-            list: List::Forward,
+        let way = HostListKind {
+            list: PolicyListKind::Forward,
             direction,
             sort,
             scope: "forward",
-            allowed: Target::Return,
+            allowed: RuleTarget::Return,
         };
-        let first = self.tiers(id, &way, Onward::RETURN);
-        if first.target == Target::Return {
-            return Target::Return;
+        let first = self.tiers(id, &way, NextTarget::RETURN);
+        if first.target == RuleTarget::Return {
+            return RuleTarget::Return;
         }
         let [known, invalid] = tracked();
         let mut rules = vec![
-            Rule {
-                target: Target::Return,
+            ProgramRule {
+                target: RuleTarget::Return,
                 ..known
             },
             invalid,
@@ -400,10 +416,10 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     /// Forwarded packets that begin a connection or have none, to the tiers of which `first` is the
     /// first, by way of what is asked again. What early policy was not asked about, it has not let
     /// through, so that this goes past it.
-    fn arrived(&mut self, id: HostEndpointId, first: &Onward) -> Vec<Rule> {
-        let begin = self.pre_dnat_again(id, ("hdf", Target::Return), first.clone());
+    fn arrived(&mut self, id: HostEndpointId, first: &NextTarget) -> Vec<ProgramRule> {
+        let begin = self.pre_dnat_again(id, ("hdf", RuleTarget::Return), first.clone());
         let without_connection =
-            self.without_connection(id, Direction::Ingress, ("huf", Target::Return), &begin);
+            self.without_connection(id, Direction::Ingress, ("huf", RuleTarget::Return), &begin);
         let mut rules = Vec::new();
         if begin.tracked.target != first.target || !without_connection.is_empty() {
             rules.extend(self.neighbours(&first.target));
@@ -428,46 +444,54 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
 
     /// Packets before they are tracked, or before their destination is translated. What is allowed
     /// or not decided goes on.
-    fn before(&mut self, id: HostEndpointId, host: &HostEndpoint, direction: Direction) -> Target {
+    fn before(
+        &mut self,
+        id: HostEndpointId,
+        host: &HostEndpoint,
+        direction: Direction,
+    ) -> RuleTarget {
         let at = self.chains.len();
         let untracked = fixed_chain("untracked");
         let (list, sort, scope, allowed) = match (self.table, direction) {
             (TableKind::Raw, Direction::Ingress) => (
-                List::Untracked,
+                PolicyListKind::Untracked,
                 "hui",
                 "untracked",
-                Target::Goto(untracked.clone()),
+                RuleTarget::Goto(untracked.clone()),
             ),
             (TableKind::Raw, Direction::Egress) => (
-                List::Untracked,
+                PolicyListKind::Untracked,
                 "hue",
                 "untracked",
-                Target::Goto(untracked.clone()),
+                RuleTarget::Goto(untracked.clone()),
             ),
-            (TableKind::Mangle | TableKind::Filter, _) => {
-                (List::PreDnat, "hdi", "pre-DNAT", Target::Return)
-            }
+            (TableKind::Mangle | TableKind::Filter, _) => (
+                PolicyListKind::PreDnat,
+                "hdi",
+                "pre-DNAT",
+                RuleTarget::Return,
+            ),
         };
         let first = self.tiers(
             id,
-            &ListWay {
+            &HostListKind {
                 list,
                 direction,
                 sort,
                 scope,
                 allowed,
             },
-            Onward::RETURN,
+            NextTarget::RETURN,
         );
-        if first.target == Target::Return {
-            return Target::Return;
+        if first.target == RuleTarget::Return {
+            return RuleTarget::Return;
         }
         let mut rules = Vec::new();
-        if list == List::PreDnat {
+        if list == PolicyListKind::PreDnat {
             let [known, invalid] = tracked();
             rules.extend([
-                Rule {
-                    target: Target::Return,
+                ProgramRule {
+                    target: RuleTarget::Return,
                     ..known
                 },
                 invalid,
@@ -475,21 +499,21 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         }
         // of these chains a return is one to the kernel's chain, where others' rules are still
         // asked; ACCEPT would skip those
-        rules.extend(self.unasked(direction, &Target::Return));
-        if list == List::PreDnat {
+        rules.extend(self.unasked(direction, &RuleTarget::Return));
+        if list == PolicyListKind::PreDnat {
             rules.extend(self.without_connection(
                 id,
                 direction,
-                ("hud", Target::Return),
-                &Begin::at(first.clone()),
+                ("hud", RuleTarget::Return),
+                &ListStart::at(first.clone()),
             ));
-        } else if self.leads_to(&Target::Goto(untracked.clone())) {
+        } else if self.leads_to(&RuleTarget::Goto(untracked.clone())) {
             let rules = vec![rule(
                 Vec::new(),
-                Target::NoTrack,
+                RuleTarget::NoTrack,
                 "no connection is made of it",
             )];
-            self.add(Chain {
+            self.add(ProgramChain {
                 name: untracked,
                 about: "allowed by untracked policy".to_owned(),
                 rules,
@@ -505,7 +529,7 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     }
 
     /// Whether a rule of these chains has a target.
-    fn leads_to(&self, target: &Target) -> bool {
+    fn leads_to(&self, target: &RuleTarget) -> bool {
         self.chains
             .iter()
             .flat_map(|chain| &chain.rules)
@@ -520,12 +544,12 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         &mut self,
         id: HostEndpointId,
         direction: Direction,
-        (sort, allowed): (&'static str, Target),
-        begin: &Begin,
-    ) -> Vec<Rule> {
+        (sort, allowed): (&'static str, RuleTarget),
+        begin: &ListStart,
+    ) -> Vec<ProgramRule> {
         let next = &begin.without_connection;
-        let way = ListWay {
-            list: List::Untracked,
+        let way = HostListKind {
+            list: PolicyListKind::Untracked,
             direction,
             sort,
             scope: "untracked, again",
@@ -546,7 +570,7 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
             } else {
                 "untracked policy decides what no connection is made of"
             };
-            rules.push(rule(vec![Match::Untracked], first, about));
+            rules.push(rule(vec![RuleMatch::Untracked], first, about));
         }
         rules
     }
@@ -556,26 +580,26 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     fn pre_dnat_again(
         &mut self,
         id: HostEndpointId,
-        (sort, allowed): (&'static str, Target),
-        next: Onward,
-    ) -> Begin {
+        (sort, allowed): (&'static str, RuleTarget),
+        next: NextTarget,
+    ) -> ListStart {
         let asked = self.lowering.resolved.asked_again(id);
         if asked.is_empty() || next.target == allowed {
-            return Begin::at(next);
+            return ListStart::at(next);
         }
         let failsafes = self
             .lowering
             .options
             .failsafes
-            .of(Direction::Ingress)
+            .in_direction(Direction::Ingress)
             .iter();
         let of_family =
             failsafes.filter(|port| port.net.is_none_or(|net| net.family() == self.family));
         let original_failsafes = of_family
             .map(|port| never_asked(port, next.target.clone()))
             .collect();
-        let way = |scope| ListWay {
-            list: List::PreDnat,
+        let way = |scope| HostListKind {
+            list: PolicyListKind::PreDnat,
             direction: Direction::Ingress,
             sort,
             scope,
@@ -583,12 +607,12 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         };
         let steps: Vec<_> = asked
             .into_iter()
-            .map(|AskedAgain { tier, policies }| {
-                let policies = policies.into_iter().map(|(policy, rules)| Rules {
+            .map(|RecheckedTier { tier, policies }| {
+                let policies = policies.into_iter().map(|(policy, rules)| DirectionRules {
                     key: &policy.key,
                     rules,
                 });
-                Step {
+                HostTierStep {
                     tier,
                     policies: policies.collect(),
                 }
@@ -597,20 +621,20 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         let tracked = self.steps(
             &steps,
             &way("pre-DNAT, again"),
-            Asked::OfOriginal,
+            DestinationKind::OfOriginal,
             next.clone(),
         );
         let without_connection = self.steps(
             &steps,
             &way("pre-DNAT, again, untranslated"),
-            Asked::OfPacket,
+            DestinationKind::OfPacket,
             next,
         );
-        let [tracked, without_connection] = [tracked, without_connection].map(|first| Onward {
+        let [tracked, without_connection] = [tracked, without_connection].map(|first| NextTarget {
             about: "what pre-DNAT policy allowed needs no other",
             ..first
         });
-        Begin {
+        ListStart {
             original_failsafes,
             tracked,
             without_connection,
@@ -619,30 +643,30 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
 
     /// The chains of a list, one for each tier, from where the packet goes on to `end`; gives where
     /// it begins.
-    fn tiers(&mut self, id: HostEndpointId, way: &ListWay, end: Onward) -> Onward {
+    fn tiers(&mut self, id: HostEndpointId, way: &HostListKind, end: NextTarget) -> NextTarget {
         let listed = self.lowering.resolved.listed(id, way.list, way.direction);
         let steps: Vec<_> = listed
             .into_iter()
-            .map(|Listed { tier, policies }| {
+            .map(|ListedTier { tier, policies }| {
                 let policies = policies
                     .into_iter()
-                    .map(|policy| Rules::of(policy, way.direction));
-                Step {
+                    .map(|policy| DirectionRules::new(policy, way.direction));
+                HostTierStep {
                     tier,
                     policies: policies.collect(),
                 }
             })
             .collect();
-        self.steps(&steps, way, Asked::OfPacket, end)
+        self.steps(&steps, way, DestinationKind::OfPacket, end)
     }
 
     fn steps(
         &mut self,
-        steps: &[Step<'input>],
-        way: &ListWay,
-        asked: Asked,
-        end: Onward,
-    ) -> Onward {
+        steps: &[HostTierStep<'input>],
+        way: &HostListKind,
+        asked: DestinationKind,
+        end: NextTarget,
+    ) -> NextTarget {
         let last = steps
             .iter()
             .position(|step| self.is_last(step, way))
@@ -651,8 +675,8 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         let mut chains = Vec::new();
         for step in steps.iter().take(last + 1).rev() {
             let chain = self.tier(step, way, asked, &next);
-            next = Onward {
-                target: Target::Goto(chain.name.clone()),
+            next = NextTarget {
+                target: RuleTarget::Goto(chain.name.clone()),
                 about: "on to the next tier",
             };
             chains.push(chain);
@@ -662,7 +686,7 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     }
 
     /// Whether no packet gets past a tier, so that chains of later ones would lead nowhere.
-    fn is_last(&self, step: &Step<'_>, way: &ListWay) -> bool {
+    fn is_last(&self, step: &HostTierStep<'_>, way: &HostListKind) -> bool {
         let mut rules = step.policies.iter().flat_map(|policy| policy.rules);
         denies_by_default(step.tier, way)
             && !rules.any(|rule| rule.action == Action::Pass && rule.applies_to(self.family))
@@ -670,12 +694,12 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
 
     fn tier(
         &mut self,
-        Step { tier, policies }: &Step<'input>,
-        way: &ListWay,
-        asked: Asked,
-        next: &Onward,
-    ) -> Chain {
-        let ListWay {
+        HostTierStep { tier, policies }: &HostTierStep<'input>,
+        way: &HostListKind,
+        asked: DestinationKind,
+        next: &NextTarget,
+    ) -> ProgramChain {
+        let HostListKind {
             direction, scope, ..
         } = *way;
         let name = &tier.name;
@@ -690,7 +714,7 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         );
         let sort = format!("t{}", way.sort);
         let chain = self.lowering.names.chain(
-            Identity {
+            NameSource {
                 sort: &sort,
                 word: name,
                 content: &content,
@@ -698,13 +722,13 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
             self.found,
         );
         let (allowed, passed) = (&way.allowed, &next.target);
-        let lowered = Way {
+        let lowered = DirectionContext {
             direction,
             family: self.family,
             allowed,
             passed,
             asked,
-            near: Reach::Cluster,
+            near: SetReach::Cluster,
         };
         let mut rules = Vec::new();
         for policy in policies {
@@ -713,17 +737,17 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         match (denies_by_default(tier, way), &next.target) {
             (true, _) => rules.push(rule(
                 Vec::new(),
-                Target::Drop,
+                RuleTarget::Drop,
                 &format!("end of tier {name}: no rule matched"),
             )),
-            (false, Target::Return) => {}
+            (false, RuleTarget::Return) => {}
             (false, target) => rules.push(rule(
                 Vec::new(),
                 target.clone(),
                 &format!("end of tier {name}: {}", next.about),
             )),
         }
-        Chain {
+        ProgramChain {
             name: chain,
             about: format!("{scope} {direction} of tier {name} for host endpoints with: {keys}"),
             rules,
@@ -732,7 +756,7 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
 
     /// The jump to the failsafe ports of a direction, whose chain is made when it is first asked
     /// for.
-    fn failsafe(&mut self, direction: Direction) -> Rule {
+    fn failsafe(&mut self, direction: Direction) -> ProgramRule {
         let (name, about) = match direction {
             Direction::Ingress => (fixed_chain("failsafe-in"), "failsafe ports of the node"),
             Direction::Egress => (
@@ -740,18 +764,18 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
                 "failsafe ports that the node may reach",
             ),
         };
-        let rules = self.unasked(direction, &Target::Accept);
-        self.add(Chain {
+        let rules = self.unasked(direction, &RuleTarget::Accept);
+        self.add(ProgramChain {
             name: name.clone(),
             about: about.to_owned(),
             rules,
         });
-        rule(Vec::new(), Target::Jump(name), about)
+        rule(Vec::new(), RuleTarget::Jump(name), about)
     }
 
     /// The rules for what passes whatever policy says: messages between neighbours, and the
     /// failsafe ports of a direction.
-    fn unasked(&self, direction: Direction, passes: &Target) -> Vec<Rule> {
+    fn unasked(&self, direction: Direction, passes: &RuleTarget) -> Vec<ProgramRule> {
         let mut rules = self.neighbours(passes);
         rules.extend(self.failsafes(direction, passes));
         if self.table == TableKind::Raw {
@@ -762,7 +786,7 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     }
 
     /// A rule for each message between neighbours.
-    fn neighbours(&self, passes: &Target) -> Vec<Rule> {
+    fn neighbours(&self, passes: &RuleTarget) -> Vec<ProgramRule> {
         match self.family {
             Family::V4 => Vec::new(),
             Family::V6 => NEIGHBOUR_MESSAGES
@@ -772,24 +796,30 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
     }
 
     /// A rule for each failsafe port of a direction.
-    fn failsafes(&self, direction: Direction, passes: &Target) -> Vec<Rule> {
-        let ports = self.lowering.options.failsafes.of(direction);
+    fn failsafes(&self, direction: Direction, passes: &RuleTarget) -> Vec<ProgramRule> {
+        let ports = self.lowering.options.failsafes.in_direction(direction);
         self.open(ports, (Side::Destination, far(direction)), passes)
     }
 
     /// A rule for the replies of each failsafe port of the other direction, which are packets of
     /// this one.
-    fn failsafe_replies(&self, direction: Direction, passes: &Target) -> Vec<Rule> {
+    fn failsafe_replies(&self, direction: Direction, passes: &RuleTarget) -> Vec<ProgramRule> {
         let failsafes = &self.lowering.options.failsafes;
         let ports = match direction {
-            Direction::Ingress => failsafes.of(Direction::Egress),
-            Direction::Egress => failsafes.of(Direction::Ingress),
+            Direction::Ingress => failsafes.in_direction(Direction::Egress),
+            Direction::Egress => failsafes.in_direction(Direction::Ingress),
         };
         self.open(ports, (Side::Source, far(direction)), passes)
     }
 
-    fn open(&self, ports: &[Failsafe], (side, far): (Side, Side), passes: &Target) -> Vec<Rule> {
-        let of_family = |port: &&Failsafe| port.net.is_none_or(|net| net.family() == self.family);
+    fn open(
+        &self,
+        ports: &[FailsafePort],
+        (side, far): (Side, Side),
+        passes: &RuleTarget,
+    ) -> Vec<ProgramRule> {
+        let of_family =
+            |port: &&FailsafePort| port.net.is_none_or(|net| net.family() == self.family);
         ports
             .iter()
             .filter(of_family)
@@ -803,11 +833,11 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         at: usize,
         host: &HostEndpoint,
         (sort, about): (&str, String),
-        rules: Vec<Rule>,
-    ) -> Target {
+        rules: Vec<ProgramRule>,
+    ) -> RuleTarget {
         let content = host.to_string();
         let name = self.lowering.names.chain(
-            Identity {
+            NameSource {
                 sort,
                 word: &host.name,
                 content: &content,
@@ -816,18 +846,18 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
         );
         self.chains.insert(
             at,
-            Chain {
+            ProgramChain {
                 name: name.clone(),
                 about,
                 rules,
             },
         );
-        Target::Goto(name)
+        RuleTarget::Goto(name)
     }
 
     /// Adds a chain unless it is there: host endpoints with the same policies share those of their
     /// tiers.
-    fn add(&mut self, chain: Chain) {
+    fn add(&mut self, chain: ProgramChain) {
         if self.known.insert(chain.name.clone()) {
             self.chains.push(chain);
         }
@@ -836,13 +866,14 @@ impl<'work, 'run, 'input> Work<'work, 'run, 'input> {
 
 /// Whether a tier ends a packet's way where none of its rules does: never before connections or
 /// before DNAT (reference §4.2).
-fn denies_by_default(tier: &Tier, way: &ListWay) -> bool {
-    matches!(way.list, List::Normal | List::Forward) && tier.default_action == DefaultAction::Deny
+fn denies_by_default(tier: &Tier, way: &HostListKind) -> bool {
+    matches!(way.list, PolicyListKind::Normal | PolicyListKind::Forward)
+        && tier.default_action == DefaultAction::Deny
 }
 
-impl Begin {
+impl ListStart {
     /// At the list itself.
-    fn at(first: Onward) -> Self {
+    fn at(first: NextTarget) -> Self {
         Self {
             original_failsafes: Vec::new(),
             tracked: first.clone(),
@@ -851,16 +882,16 @@ impl Begin {
     }
 }
 
-impl Onward {
+impl NextTarget {
     /// Back to the chain that jumped to all of this.
-    const RETURN: Onward = Onward {
-        target: Target::Return,
+    const RETURN: NextTarget = NextTarget {
+        target: RuleTarget::Return,
         about: "on",
     };
 }
 
 /// The host's own side.
-fn near(direction: Direction) -> Side {
+fn local_side(direction: Direction) -> Side {
     match direction {
         Direction::Ingress => Side::Destination,
         Direction::Egress => Side::Source,
@@ -878,13 +909,13 @@ fn far(direction: Direction) -> Side {
 /// The rule, for packets without a connection only, which go past policy that was not asked early
 /// either.
 fn of_no_connection(
-    Rule {
+    ProgramRule {
         mut matches,
         target,
         about,
-    }: Rule,
-) -> Rule {
-    matches.push(Match::Untracked);
+    }: ProgramRule,
+) -> ProgramRule {
+    matches.push(RuleMatch::Untracked);
     rule(
         matches,
         target,
@@ -893,19 +924,19 @@ fn of_no_connection(
 }
 
 /// Without these no address of a neighbour is known, and no failsafe port can be reached.
-fn neighbour(kind: u8, about: &str, passes: &Target) -> Rule {
-    let icmp = Match::Icmp(Sense::Is, Icmp { kind, code: None });
+fn neighbour(kind: u8, about: &str, passes: &RuleTarget) -> ProgramRule {
+    let icmp = RuleMatch::Icmp(Sense::Is, Icmp { kind, code: None });
     rule(
-        vec![Match::Protocol(Sense::Is, Protocol::ICMPV6), icmp],
+        vec![RuleMatch::Protocol(Sense::Is, Protocol::ICMPV6), icmp],
         passes.clone(),
         about,
     )
 }
 
-fn open(port: &Failsafe, side: Side, far: Side, passes: &Target) -> Rule {
-    let mut matches = vec![Match::Protocol(Sense::Is, port.protocol)];
-    matches.extend(port.net.map(|net| Match::Address(Sense::Is, far, net)));
-    matches.push(Match::Ports(Sense::Is, side, vec![port.port]));
+fn open(port: &FailsafePort, side: Side, far: Side, passes: &RuleTarget) -> ProgramRule {
+    let mut matches = vec![RuleMatch::Protocol(Sense::Is, port.protocol)];
+    matches.extend(port.net.map(|net| RuleMatch::Address(Sense::Is, far, net)));
+    matches.push(RuleMatch::Ports(Sense::Is, side, vec![port.port]));
     let reply = if side == Side::Source {
         "reply of "
     } else {
@@ -915,13 +946,13 @@ fn open(port: &Failsafe, side: Side, far: Side, passes: &Target) -> Rule {
 }
 
 /// Past pre-DNAT policy, which was not asked about a connection to a failsafe port.
-fn never_asked(port: &Failsafe, next: Target) -> Rule {
-    let mut matches = vec![Match::Protocol(Sense::Is, port.protocol)];
+fn never_asked(port: &FailsafePort, next: RuleTarget) -> ProgramRule {
+    let mut matches = vec![RuleMatch::Protocol(Sense::Is, port.protocol)];
     matches.extend(
         port.net
-            .map(|net| Match::Address(Sense::Is, Side::Source, net)),
+            .map(|net| RuleMatch::Address(Sense::Is, Side::Source, net)),
     );
-    matches.push(Match::OriginalPort(Sense::Is, port.port));
+    matches.push(RuleMatch::OriginalPort(Sense::Is, port.port));
     rule(
         matches,
         next,

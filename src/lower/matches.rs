@@ -4,27 +4,30 @@
 use crate::diagnostic::Diagnostics;
 use crate::inventory::ServiceKey;
 use crate::limits;
-use crate::lower::names::Names;
-use crate::lower::program::{Match, Sense, Side};
-use crate::lower::sets::{NamedPorts, Reach, Sets};
+use crate::lower::names::KernelNames;
+use crate::lower::program::{RuleMatch, Sense, Side};
+use crate::lower::sets::{NamedPortQuery, SetBuilder, SetReach};
 use crate::net::{Direction, Family, PortRange, Protocol};
-use crate::policy::{IcmpMatch, Nets, Peer, PortList, Ports, ProtocolMatch, Rule, Selected};
+use crate::policy::{
+    AddressCondition, IcmpMatch, PeerSelection, PortCondition, PortList, ProtocolMatch, Rule,
+    RulePeer,
+};
 use crate::resolve::OriginalDestination;
 
 /// What lowering a rule needs beside the rule.
-pub(super) struct Context<'run, 'input> {
-    pub(super) sets: &'run mut Sets<'input>,
-    pub(super) names: &'run mut Names,
+pub(super) struct RuleContext<'run, 'input> {
+    pub(super) sets: &'run mut SetBuilder<'input>,
+    pub(super) names: &'run mut KernelNames,
     pub(super) found: &'run mut Diagnostics,
     pub(super) family: Family,
     pub(super) direction: Direction,
     /// Whose addresses can stand on the side that the policy applies to.
-    pub(super) near: Reach,
+    pub(super) near: SetReach,
 }
 
 /// The conditions of a rule, one list for every iptables rule it becomes; none when it cannot match
 /// in this family.
-pub(super) fn of_rule(rule: &Rule, context: &mut Context<'_, '_>) -> Vec<Vec<Match>> {
+pub(super) fn of_rule(rule: &Rule, context: &mut RuleContext<'_, '_>) -> Vec<Vec<RuleMatch>> {
     if !rule.applies_to(context.family) {
         return Vec::new();
     }
@@ -48,8 +51,8 @@ pub(super) fn of_rule(rule: &Rule, context: &mut Context<'_, '_>) -> Vec<Vec<Mat
 pub(super) fn of_original(
     rule: &Rule,
     destinations: &[OriginalDestination],
-    context: &mut Context<'_, '_>,
-) -> Vec<Vec<Match>> {
+    context: &mut RuleContext<'_, '_>,
+) -> Vec<Vec<RuleMatch>> {
     let source = of_peer(Side::Source, &rule.source, exactly(rule.protocol), context);
     let mut alternatives = Vec::new();
     for destination in destinations {
@@ -75,18 +78,18 @@ fn original(
         not_ports,
         protocol: _,
     }: &OriginalDestination,
-) -> Vec<Match> {
-    let mut matches = Vec::from_iter(net.map(|net| Match::OriginalAddress(Sense::Is, net)));
+) -> Vec<RuleMatch> {
+    let mut matches = Vec::from_iter(net.map(|net| RuleMatch::OriginalAddress(Sense::Is, net)));
     matches.extend(
         not_nets
             .iter()
-            .map(|net| Match::OriginalAddress(Sense::IsNot, *net)),
+            .map(|net| RuleMatch::OriginalAddress(Sense::IsNot, *net)),
     );
-    matches.extend(ports.map(|ports| Match::OriginalPort(Sense::Is, ports)));
+    matches.extend(ports.map(|ports| RuleMatch::OriginalPort(Sense::Is, ports)));
     matches.extend(
         not_ports
             .iter()
-            .map(|ports| Match::OriginalPort(Sense::IsNot, *ports)),
+            .map(|ports| RuleMatch::OriginalPort(Sense::IsNot, *ports)),
     );
     matches
 }
@@ -100,7 +103,7 @@ fn exactly(condition: ProtocolMatch) -> Option<Protocol> {
 }
 
 /// Every pair joined: (a or b) and (c or d).
-fn product(left: &[Vec<Match>], right: &[Vec<Match>]) -> Vec<Vec<Match>> {
+fn product(left: &[Vec<RuleMatch>], right: &[Vec<RuleMatch>]) -> Vec<Vec<RuleMatch>> {
     left.iter()
         .flat_map(|left| {
             right
@@ -110,19 +113,19 @@ fn product(left: &[Vec<Match>], right: &[Vec<Match>]) -> Vec<Vec<Match>> {
         .collect()
 }
 
-fn protocol(condition: ProtocolMatch) -> Vec<Match> {
+fn protocol(condition: ProtocolMatch) -> Vec<RuleMatch> {
     match condition {
         ProtocolMatch::Any => Vec::new(),
-        ProtocolMatch::Is(protocol) => vec![Match::Protocol(Sense::Is, protocol)],
-        ProtocolMatch::IsNot(protocol) => vec![Match::Protocol(Sense::IsNot, protocol)],
+        ProtocolMatch::Is(protocol) => vec![RuleMatch::Protocol(Sense::Is, protocol)],
+        ProtocolMatch::IsNot(protocol) => vec![RuleMatch::Protocol(Sense::IsNot, protocol)],
     }
 }
 
-fn icmp(condition: IcmpMatch) -> Option<Match> {
+fn icmp(condition: IcmpMatch) -> Option<RuleMatch> {
     match condition {
         IcmpMatch::Any => None,
-        IcmpMatch::Is(icmp) => Some(Match::Icmp(Sense::Is, icmp)),
-        IcmpMatch::IsNot(icmp) => Some(Match::Icmp(Sense::IsNot, icmp)),
+        IcmpMatch::Is(icmp) => Some(RuleMatch::Icmp(Sense::Is, icmp)),
+        IcmpMatch::IsNot(icmp) => Some(RuleMatch::Icmp(Sense::IsNot, icmp)),
     }
 }
 
@@ -130,22 +133,21 @@ fn icmp(condition: IcmpMatch) -> Option<Match> {
 /// number or by name.
 fn of_peer(
     side: Side,
-    peer: &Peer,
+    peer: &RulePeer,
     protocol: Option<Protocol>,
-    context: &mut Context<'_, '_>,
-) -> Vec<Vec<Match>> {
+    context: &mut RuleContext<'_, '_>,
+) -> Vec<Vec<RuleMatch>> {
     let mut common = Vec::new();
-    let only_names =
-        matches!(&peer.ports, Ports::In(list) if list.numbers.is_empty() && !list.names.is_empty());
-    if let (Selected::By(selector), false) = (peer.selected, only_names) {
-        common.push(Match::Member(
+    let only_names = matches!(&peer.ports, PortCondition::In(list) if list.numbers.is_empty() && !list.names.is_empty());
+    if let (PeerSelection::By(selector), false) = (peer.selected, only_names) {
+        common.push(RuleMatch::Member(
             Sense::Is,
             side,
             selection(selector, side, context),
         ));
     }
     if let Some(selector) = peer.not_selected {
-        common.push(Match::Member(
+        common.push(RuleMatch::Member(
             Sense::IsNot,
             side,
             selection(selector, side, context),
@@ -168,7 +170,7 @@ fn of_peer(
 fn selection(
     selector: crate::policy::SelectorId,
     side: Side,
-    context: &mut Context<'_, '_>,
+    context: &mut RuleContext<'_, '_>,
 ) -> crate::lower::program::SetName {
     let reach = reach(side, context);
     context.sets.selection(
@@ -181,7 +183,7 @@ fn selection(
 
 /// A backend of a service: a sender by its address, a receiver by address, protocol and port
 /// (reference §6.2).
-fn backend(side: Side, service: &ServiceKey, context: &mut Context<'_, '_>) -> Match {
+fn backend(side: Side, service: &ServiceKey, context: &mut RuleContext<'_, '_>) -> RuleMatch {
     match side {
         Side::Source => {
             let set = context.sets.service_addresses(
@@ -189,30 +191,30 @@ fn backend(side: Side, service: &ServiceKey, context: &mut Context<'_, '_>) -> M
                 context.family,
                 (context.names, context.found),
             );
-            Match::Member(Sense::Is, side, set)
+            RuleMatch::Member(Sense::Is, side, set)
         }
         Side::Destination => {
             let set =
                 context
                     .sets
                     .service_ports(service, context.family, (context.names, context.found));
-            Match::Service(Sense::Is, side, set)
+            RuleMatch::Service(Sense::Is, side, set)
         }
     }
 }
 
 /// Whose addresses a set for a side is to hold.
-fn reach(side: Side, context: &Context<'_, '_>) -> Reach {
+fn reach(side: Side, context: &RuleContext<'_, '_>) -> SetReach {
     match (side, context.direction) {
         (Side::Destination, Direction::Ingress) | (Side::Source, Direction::Egress) => context.near,
         (Side::Source, Direction::Ingress) | (Side::Destination, Direction::Egress) => {
-            Reach::Cluster
+            SetReach::Cluster
         }
     }
 }
 
 /// Prefixes: one stands in the rule itself, more and exceptions stand in a set.
-fn addresses(side: Side, peer: &Peer, context: &mut Context<'_, '_>) -> Option<Match> {
+fn addresses(side: Side, peer: &RulePeer, context: &mut RuleContext<'_, '_>) -> Option<RuleMatch> {
     let family = context.family;
     let of_family = |nets: &[crate::net::Cidr]| {
         nets.iter()
@@ -222,24 +224,24 @@ fn addresses(side: Side, peer: &Peer, context: &mut Context<'_, '_>) -> Option<M
     };
     let except = of_family(&peer.not_nets);
     let nets = match &peer.nets {
-        Nets::Any => Vec::new(),
-        Nets::In(nets) => of_family(nets),
+        AddressCondition::Any => Vec::new(),
+        AddressCondition::In(nets) => of_family(nets),
     };
     match (&peer.nets, nets.as_slice(), except.as_slice()) {
-        (Nets::Any, _, []) => None,
-        (Nets::Any, _, [only]) => Some(Match::Address(Sense::IsNot, side, *only)),
-        (Nets::Any, _, except) => {
+        (AddressCondition::Any, _, []) => None,
+        (AddressCondition::Any, _, [only]) => Some(RuleMatch::Address(Sense::IsNot, side, *only)),
+        (AddressCondition::Any, _, except) => {
             let set = context
                 .sets
                 .prefixes(family, except, &[], (context.names, context.found));
-            Some(Match::Member(Sense::IsNot, side, set))
+            Some(RuleMatch::Member(Sense::IsNot, side, set))
         }
-        (Nets::In(_), [only], []) => Some(Match::Address(Sense::Is, side, *only)),
-        (Nets::In(_), nets, except) => {
+        (AddressCondition::In(_), [only], []) => Some(RuleMatch::Address(Sense::Is, side, *only)),
+        (AddressCondition::In(_), nets, except) => {
             let set = context
                 .sets
                 .prefixes(family, nets, except, (context.names, context.found));
-            Some(Match::Member(Sense::Is, side, set))
+            Some(RuleMatch::Member(Sense::Is, side, set))
         }
     }
 }
@@ -247,11 +249,11 @@ fn addresses(side: Side, peer: &Peer, context: &mut Context<'_, '_>) -> Option<M
 /// The alternatives of a positive port list.
 fn ports(
     side: Side,
-    peer: &Peer,
+    peer: &RulePeer,
     protocol: Option<Protocol>,
-    context: &mut Context<'_, '_>,
-) -> Vec<Option<Match>> {
-    let Ports::In(list) = &peer.ports else {
+    context: &mut RuleContext<'_, '_>,
+) -> Vec<Option<RuleMatch>> {
+    let PortCondition::In(list) = &peer.ports else {
         return vec![None];
     };
     let by_number = numbers(Sense::Is, side, (&list.numbers, protocol), context);
@@ -263,10 +265,10 @@ fn ports(
 /// The conditions of an exclusion: neither by number nor by name.
 fn excluded_ports(
     side: Side,
-    peer: &Peer,
+    peer: &RulePeer,
     protocol: Option<Protocol>,
-    context: &mut Context<'_, '_>,
-) -> Vec<Match> {
+    context: &mut RuleContext<'_, '_>,
+) -> Vec<RuleMatch> {
     let PortList {
         numbers: excluded,
         names,
@@ -285,15 +287,15 @@ fn numbers(
     sense: Sense,
     side: Side,
     (ranges, protocol): (&[PortRange], Option<Protocol>),
-    context: &mut Context<'_, '_>,
-) -> Vec<Match> {
+    context: &mut RuleContext<'_, '_>,
+) -> Vec<RuleMatch> {
     let slots: usize = ranges.iter().map(|range| range.slots()).sum();
     match (slots <= limits::MULTIPORT_SLOTS, protocol) {
         (true, _) | (false, Some(Protocol::SCTP)) => lists(ranges)
             .into_iter()
-            .map(|list| Match::Ports(sense, side, list))
+            .map(|list| RuleMatch::Ports(sense, side, list))
             .collect(),
-        (false, _) => vec![Match::PortMember(
+        (false, _) => vec![RuleMatch::PortMember(
             sense,
             side,
             context.sets.ports(ranges, (context.names, context.found)),
@@ -323,17 +325,17 @@ fn lists(ranges: &[PortRange]) -> Vec<Vec<PortRange>> {
 fn named(
     sense: Sense,
     side: Side,
-    peer: &Peer,
+    peer: &RulePeer,
     (names, protocol): (&[String], Option<Protocol>),
-    context: &mut Context<'_, '_>,
-) -> Match {
-    let wanted = NamedPorts {
+    context: &mut RuleContext<'_, '_>,
+) -> RuleMatch {
+    let wanted = NamedPortQuery {
         names,
         protocol,
         selected: peer.selected,
         reach: reach(side, context),
     };
-    Match::Service(
+    RuleMatch::Service(
         sense,
         side,
         context

@@ -1,6 +1,6 @@
 //! Addresses and rules to chains and sets: what one node's kernel is to hold.
 //!
-//! In: a [`Resolved`] and a node. Out: a [`Program`] of values. Control flow is chains, goto and
+//! In: a [`ResolvedPolicy`] and a node. Out: a [`Program`] of values. Control flow is chains, goto and
 //! return only; no packet is marked. `ARCHITECTURE.md` draws a packet's way through them and says
 //! why it is this one. Absent: text, and how it gets into a kernel.
 //!
@@ -23,35 +23,36 @@ mod validation;
 
 pub use names::PREFIX;
 pub use program::{
-    Chain, ChainName, Hook, LogPrefix, Match, Member, Members, Program, Rule, Sense, Service, Set,
-    SetName, Side, Strictness, Table, TableKind, Target,
+    ChainHook, ChainName, LogPrefix, NetMember, Program, ProgramChain, ProgramRule, ProgramSet,
+    ProgramTable, RuleMatch, RuleTarget, Sense, ServiceMember, SetMembers, SetName, Side,
+    Strictness, TableKind,
 };
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::NodeId;
 use crate::limits;
-use crate::lower::names::Names;
-use crate::lower::sets::Sets;
+use crate::lower::names::KernelNames;
+use crate::lower::sets::SetBuilder;
 use crate::net::Family;
-use crate::options::Options;
-use crate::resolve::Resolved;
+use crate::options::CompileOptions;
+use crate::resolve::ResolvedPolicy;
 
 /// The program of one node.
 ///
 /// Cost: the node's endpoints and the policies that apply to each, the rules of those policies, and
 /// the members of the sets that those rules name; n log n in each.
 pub fn to_chains(
-    resolved: &Resolved<'_>,
+    resolved: &ResolvedPolicy<'_>,
     node: NodeId,
-    options: &Options,
+    options: &CompileOptions,
     found: &mut Diagnostics,
 ) -> Program {
-    let mut lowering = Lowering {
+    let mut lowering = NodeLowering {
         resolved,
         node,
         options,
-        sets: Sets::new(resolved, node),
-        names: Names::default(),
+        sets: SetBuilder::new(resolved, node),
+        names: KernelNames::default(),
     };
     let [v4, v6] = Family::BOTH.map(|family| entry::table(&mut lowering, family, found));
     let early = hosts::early_tables(&mut lowering, found);
@@ -100,12 +101,12 @@ fn report_large_sets(program: &Program, found: &mut Diagnostics) {
 }
 
 /// What every step of lowering one node knows and adds to.
-struct Lowering<'run, 'input> {
-    resolved: &'run Resolved<'input>,
+struct NodeLowering<'run, 'input> {
+    resolved: &'run ResolvedPolicy<'input>,
     node: NodeId,
-    options: &'run Options,
-    sets: Sets<'run>,
-    names: Names,
+    options: &'run CompileOptions,
+    sets: SetBuilder<'run>,
+    names: KernelNames,
 }
 
 #[cfg(test)]

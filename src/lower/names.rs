@@ -21,14 +21,14 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// Gives names out and sees to it that no two things get the same one.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct KernelNames {
     /// The content behind each.
     pub(super) given: BTreeMap<String, String>,
 }
 
 /// What a name is made of.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Identity<'text> {
+pub(super) struct NameSource<'text> {
     /// Short word for the sort of thing, as in `pal-<sort>-…`.
     pub(super) sort: &'text str,
     /// What it is, for readers; only a few letters are taken.
@@ -37,19 +37,24 @@ pub(super) struct Identity<'text> {
     pub(super) content: &'text str,
 }
 
-impl Names {
+impl KernelNames {
     /// The name of a chain.
-    pub(super) fn chain(&mut self, identity: Identity<'_>, found: &mut Diagnostics) -> ChainName {
+    pub(super) fn chain(&mut self, identity: NameSource<'_>, found: &mut Diagnostics) -> ChainName {
         ChainName(self.name(identity, limits::CHAIN_NAME, found))
     }
 
     /// The name of a set.
-    pub(super) fn set(&mut self, identity: Identity<'_>, found: &mut Diagnostics) -> SetName {
+    pub(super) fn set(&mut self, identity: NameSource<'_>, found: &mut Diagnostics) -> SetName {
         SetName(self.name(identity, limits::SET_NAME, found))
     }
 
-    fn name(&mut self, identity: Identity<'_>, longest: usize, found: &mut Diagnostics) -> String {
-        let Identity {
+    fn name(
+        &mut self,
+        identity: NameSource<'_>,
+        longest: usize,
+        found: &mut Diagnostics,
+    ) -> String {
+        let NameSource {
             sort,
             word,
             content,

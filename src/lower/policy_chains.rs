@@ -3,42 +3,43 @@
 
 use crate::diagnostic::Diagnostics;
 use crate::inventory::EndpointId;
-use crate::lower::Lowering;
-use crate::lower::matches::{self, Context};
-use crate::lower::names::{self, Identity};
+use crate::lower::NodeLowering;
+use crate::lower::matches::{self, RuleContext};
+use crate::lower::names::{self, NameSource};
 use crate::lower::program::{
-    Chain, ChainName, Match, Member, Members, Rule, SetName, Side, Target,
+    ChainName, NetMember, ProgramChain, ProgramRule, RuleMatch, RuleTarget, SetMembers, SetName,
+    Side,
 };
-use crate::lower::sets::{Reach, digit};
+use crate::lower::sets::{SetReach, family_suffix};
 use crate::net::{Cidr, Direction, Family};
 use crate::policy::{self, Action, Policy, PolicyKey};
 
 /// Chains of one direction: those to jump to, tier after tier, and all of them.
-pub(super) struct Tiers {
+pub(super) struct TierChains {
     /// The chain of every tier that has something to say here, in order, then that of profiles;
     /// with what it is.
     pub(super) entries: Vec<(ChainName, String)>,
     /// All chains, tiers first, then their classes, then policies.
-    pub(super) chains: Vec<Chain>,
+    pub(super) chains: Vec<ProgramChain>,
 }
 
 /// One direction of one family.
-pub(super) struct Way<'allow> {
+pub(super) struct DirectionContext<'allow> {
     pub(super) direction: Direction,
     pub(super) family: Family,
     /// Where a packet goes that policy of this direction allows.
-    pub(super) allowed: &'allow Target,
+    pub(super) allowed: &'allow RuleTarget,
     /// Where a packet goes that is passed to the next tier.
-    pub(super) passed: &'allow Target,
+    pub(super) passed: &'allow RuleTarget,
     /// Which destinations the rules are asked of.
-    pub(super) asked: Asked,
+    pub(super) asked: DestinationKind,
     /// Whose addresses can stand on the side that the policies apply to.
-    pub(super) near: Reach,
+    pub(super) near: SetReach,
 }
 
 /// Which destination of a packet a rule is asked of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum DestinationKind {
     /// The one that it bears.
     OfPacket,
     /// The one that it had before it was translated, of rules that were asked of it then.
@@ -47,13 +48,13 @@ pub(super) enum Asked {
 
 /// The rules of a direction, and whose they are.
 #[derive(Clone, Copy)]
-pub(super) struct Rules<'input> {
+pub(super) struct DirectionRules<'input> {
     pub(super) key: &'input PolicyKey,
     pub(super) rules: &'input [policy::Rule],
 }
 
-impl<'input> Rules<'input> {
-    pub(super) fn of(policy: &'input Policy, direction: Direction) -> Self {
+impl<'input> DirectionRules<'input> {
+    pub(super) fn new(policy: &'input Policy, direction: Direction) -> Self {
         Self {
             key: &policy.key,
             rules: policy.rules(direction).unwrap_or_default(),
@@ -61,7 +62,7 @@ impl<'input> Rules<'input> {
     }
 }
 
-impl Way<'_> {
+impl DirectionContext<'_> {
     /// The side of a packet on which the endpoint stands.
     pub(super) fn side(&self) -> Side {
         match self.direction {
@@ -72,7 +73,7 @@ impl Way<'_> {
 }
 
 /// `e` or `i`, the first letter of sorts of chains and sets of a direction.
-pub(super) fn letter(direction: Direction) -> char {
+pub(super) fn direction_prefix(direction: Direction) -> char {
     match direction {
         Direction::Ingress => 'i',
         Direction::Egress => 'e',
@@ -81,15 +82,19 @@ pub(super) fn letter(direction: Direction) -> char {
 
 /// The set of a class's addresses.
 pub(super) fn class_set(
-    lowering: &mut Lowering<'_, '_>,
+    lowering: &mut NodeLowering<'_, '_>,
     endpoints: &[EndpointId],
-    way: &Way<'_>,
+    way: &DirectionContext<'_>,
     (content, word): (&str, &str),
     found: &mut Diagnostics,
 ) -> SetName {
-    let sort = format!("{}{}", letter(way.direction), digit(way.family));
+    let sort = format!(
+        "{}{}",
+        direction_prefix(way.direction),
+        family_suffix(way.family)
+    );
     let name = lowering.names.set(
-        Identity {
+        NameSource {
             sort: &sort,
             word,
             content,
@@ -106,10 +111,10 @@ pub(super) fn class_set(
 
 /// Addresses of endpoints in one family.
 pub(super) fn addresses(
-    lowering: &Lowering<'_, '_>,
+    lowering: &NodeLowering<'_, '_>,
     endpoints: &[EndpointId],
     family: Family,
-) -> Members {
+) -> SetMembers {
     let inventory = lowering.resolved.inventory;
     let hosts = endpoints.iter().flat_map(|endpoint| {
         inventory
@@ -119,27 +124,27 @@ pub(super) fn addresses(
             .copied()
             .map(Cidr::host)
     });
-    let mut members: Vec<Member> = hosts
+    let mut members: Vec<NetMember> = hosts
         .filter(|host| host.family() == family)
-        .map(Member::of)
+        .map(NetMember::from_prefix)
         .collect();
     members.sort_unstable();
-    Members::Addresses(family, members)
+    SetMembers::Addresses(family, members)
 }
 
 fn rules_name(
-    lowering: &mut Lowering<'_, '_>,
+    lowering: &mut NodeLowering<'_, '_>,
     key: &PolicyKey,
-    way: &Way<'_>,
+    way: &DirectionContext<'_>,
     found: &mut Diagnostics,
 ) -> ChainName {
-    let letter = letter(way.direction);
+    let letter = direction_prefix(way.direction);
     let sort = match way.near {
-        Reach::Node => format!("{letter}p"),
-        Reach::Cluster => format!("h{letter}p"),
+        SetReach::Node => format!("{letter}p"),
+        SetReach::Cluster => format!("h{letter}p"),
     };
     lowering.names.chain(
-        Identity {
+        NameSource {
             sort: &sort,
             word: &key.name,
             content: &key.to_string(),
@@ -150,13 +155,13 @@ fn rules_name(
 
 /// The rule that jumps to the chain of a policy or profile.
 pub(super) fn jump(
-    lowering: &mut Lowering<'_, '_>,
+    lowering: &mut NodeLowering<'_, '_>,
     key: &PolicyKey,
-    way: &Way<'_>,
+    way: &DirectionContext<'_>,
     found: &mut Diagnostics,
-) -> Rule {
-    let target = Target::Jump(rules_name(lowering, key, way, found));
-    Rule {
+) -> ProgramRule {
+    let target = RuleTarget::Jump(rules_name(lowering, key, way, found));
+    ProgramRule {
         matches: Vec::new(),
         target,
         about: key.to_string(),
@@ -165,14 +170,14 @@ pub(super) fn jump(
 
 /// The chain of a policy or profile.
 pub(super) fn rules_chain(
-    lowering: &mut Lowering<'_, '_>,
-    rules: Rules<'_>,
-    way: &Way<'_>,
+    lowering: &mut NodeLowering<'_, '_>,
+    rules: DirectionRules<'_>,
+    way: &DirectionContext<'_>,
     found: &mut Diagnostics,
-) -> Chain {
+) -> ProgramChain {
     let name = rules_name(lowering, rules.key, way, found);
     let about = format!("{} of {}", way.direction, rules.key);
-    Chain {
+    ProgramChain {
         name,
         about,
         rules: rules_of(lowering, rules, way, found),
@@ -182,17 +187,17 @@ pub(super) fn rules_chain(
 /// The rules of a policy or profile, in order. Those that only log have done so when they are asked
 /// again.
 pub(super) fn rules_of(
-    lowering: &mut Lowering<'_, '_>,
-    Rules { key, rules }: Rules<'_>,
-    way: &Way<'_>,
+    lowering: &mut NodeLowering<'_, '_>,
+    DirectionRules { key, rules }: DirectionRules<'_>,
+    way: &DirectionContext<'_>,
     found: &mut Diagnostics,
-) -> Vec<Rule> {
+) -> Vec<ProgramRule> {
     let mut lowered = Vec::new();
     for rule in rules
         .iter()
-        .filter(|rule| way.asked == Asked::OfPacket || rule.action != Action::Log)
+        .filter(|rule| way.asked == DestinationKind::OfPacket || rule.action != Action::Log)
     {
-        let mut context = Context {
+        let mut context = RuleContext {
             sets: &mut lowering.sets,
             names: &mut lowering.names,
             found,
@@ -202,8 +207,8 @@ pub(super) fn rules_of(
         };
         let about = format!("{key} {} rule {}", way.direction, rule.number);
         let alternatives = match way.asked {
-            Asked::OfPacket => matches::of_rule(rule, &mut context),
-            Asked::OfOriginal => {
+            DestinationKind::OfPacket => matches::of_rule(rule, &mut context),
+            DestinationKind::OfOriginal => {
                 let destinations = lowering
                     .resolved
                     .original_destinations(rule, way.family)
@@ -213,9 +218,9 @@ pub(super) fn rules_of(
         };
         for mut matches in alternatives {
             if rule.action == Action::Log {
-                matches.push(Match::Rarely);
+                matches.push(RuleMatch::Rarely);
             }
-            lowered.push(Rule {
+            lowered.push(ProgramRule {
                 matches,
                 target: target(key, rule, way),
                 about: about.clone(),
@@ -225,11 +230,11 @@ pub(super) fn rules_of(
     lowered
 }
 
-fn target(key: &PolicyKey, rule: &policy::Rule, way: &Way<'_>) -> Target {
+fn target(key: &PolicyKey, rule: &policy::Rule, way: &DirectionContext<'_>) -> RuleTarget {
     match rule.action {
         Action::Allow => way.allowed.clone(),
-        Action::Deny => Target::Drop,
+        Action::Deny => RuleTarget::Drop,
         Action::Pass => way.passed.clone(),
-        Action::Log => Target::Log(names::log_prefix(&key.name, Some(rule.number))),
+        Action::Log => RuleTarget::Log(names::log_prefix(&key.name, Some(rule.number))),
     }
 }

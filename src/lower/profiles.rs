@@ -10,47 +10,49 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::Diagnostics;
-use crate::inventory::{EndpointId, ProfileName, Profiles, profile_name};
-use crate::lower::Lowering;
-use crate::lower::names::Identity;
-use crate::lower::policy_chains::{Rules, Tiers, Way, class_set, jump, letter, rules_chain};
-use crate::lower::program::{Chain, Match, Rule, Sense, Target};
+use crate::inventory::{EndpointId, ProfileList, ProfileName, profile_name};
+use crate::lower::NodeLowering;
+use crate::lower::names::NameSource;
+use crate::lower::policy_chains::{
+    DirectionContext, DirectionRules, TierChains, class_set, direction_prefix, jump, rules_chain,
+};
+use crate::lower::program::{ProgramChain, ProgramRule, RuleMatch, RuleTarget, Sense};
 use crate::policy::{PolicySet, Profile};
 
 /// What an endpoint's profiles come to in a direction.
-struct Outcome<'input> {
+struct ProfileOutcome<'input> {
     /// Those that have rules, in order.
     asked: Vec<&'input Profile>,
     /// What becomes of a packet that none of them decides.
-    rest: Rest,
+    rest: RemainingProfiles,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rest {
+enum RemainingProfiles {
     Allowed,
     Dropped,
 }
 
 /// Endpoints with the same profiles.
-struct Class<'input> {
-    outcome: Outcome<'input>,
+struct ProfileClass<'input> {
+    outcome: ProfileOutcome<'input>,
     endpoints: Vec<EndpointId>,
 }
 
 /// Adds the chains of profiles behind those of the tiers.
 pub(super) fn add(
-    lowering: &mut Lowering<'_, '_>,
-    tiers: &mut Tiers,
-    way: &Way<'_>,
+    lowering: &mut NodeLowering<'_, '_>,
+    tiers: &mut TierChains,
+    way: &DirectionContext<'_>,
     found: &mut Diagnostics,
 ) {
     let classes = classes(lowering, way);
     if classes.is_empty() {
         return;
     }
-    let sort = format!("{}t", letter(way.direction));
+    let sort = format!("{}t", direction_prefix(way.direction));
     let entry = lowering.names.chain(
-        Identity {
+        NameSource {
             sort: &sort,
             word: "profiles",
             content: "profiles, behind all tiers",
@@ -71,7 +73,7 @@ pub(super) fn add(
             .iter()
             .filter(|profile| shared.insert(&profile.key))
         {
-            let rules = Rules {
+            let rules = DirectionRules {
                 key: &profile.key,
                 rules: profile.rules(way.direction),
             };
@@ -82,7 +84,7 @@ pub(super) fn add(
         "{} of profiles: each endpoint to the chain of its class",
         way.direction
     );
-    tiers.chains.push(Chain {
+    tiers.chains.push(ProgramChain {
         name: entry,
         about,
         rules: dispatch,
@@ -92,11 +94,11 @@ pub(super) fn add(
 
 /// The classes of the node's endpoints, by what they are.
 fn classes<'input>(
-    lowering: &Lowering<'_, 'input>,
-    way: &Way<'_>,
-) -> BTreeMap<String, Class<'input>> {
+    lowering: &NodeLowering<'_, 'input>,
+    way: &DirectionContext<'_>,
+) -> BTreeMap<String, ProfileClass<'input>> {
     let resolved = lowering.resolved;
-    let mut classes: BTreeMap<String, Class<'input>> = BTreeMap::new();
+    let mut classes: BTreeMap<String, ProfileClass<'input>> = BTreeMap::new();
     for id in resolved.endpoints_on(lowering.node) {
         let Some(outcome) = outcome(
             &resolved.inventory.endpoint(*id).profiles,
@@ -105,10 +107,12 @@ fn classes<'input>(
         ) else {
             continue;
         };
-        let class = classes.entry(content(&outcome)).or_insert_with(|| Class {
-            outcome,
-            endpoints: Vec::new(),
-        });
+        let class = classes
+            .entry(content(&outcome))
+            .or_insert_with(|| ProfileClass {
+                outcome,
+                endpoints: Vec::new(),
+            });
         class.endpoints.push(*id);
     }
     classes
@@ -116,28 +120,28 @@ fn classes<'input>(
 
 /// Where the profiles of a host endpoint begin, and their chains.
 pub(super) fn of_host(
-    lowering: &mut Lowering<'_, '_>,
-    profiles: &Profiles,
-    way: &Way<'_>,
+    lowering: &mut NodeLowering<'_, '_>,
+    profiles: &ProfileList,
+    way: &DirectionContext<'_>,
     found: &mut Diagnostics,
-) -> (Target, Vec<Chain>) {
+) -> (RuleTarget, Vec<ProgramChain>) {
     let Some(outcome) = outcome(profiles, lowering.resolved.policies, way) else {
         return (way.allowed.clone(), Vec::new());
     };
     if outcome.asked.is_empty() {
-        return (Target::Drop, Vec::new());
+        return (RuleTarget::Drop, Vec::new());
     }
     let about = format!(
         "{} of host endpoints with {}",
         way.direction,
         content(&outcome)
     );
-    let sort = format!("h{}p", letter(way.direction));
+    let sort = format!("h{}p", direction_prefix(way.direction));
     let first = chain(lowering, (&sort, about), &outcome, way, found);
-    let entry = Target::Goto(first.name.clone());
+    let entry = RuleTarget::Goto(first.name.clone());
     let mut chains = vec![first];
     for profile in outcome.asked {
-        let rules = Rules {
+        let rules = DirectionRules {
             key: &profile.key,
             rules: profile.rules(way.direction),
         };
@@ -148,19 +152,19 @@ pub(super) fn of_host(
 
 /// What profiles come to; none where everything is allowed.
 fn outcome<'input>(
-    profiles: &Profiles,
+    profiles: &ProfileList,
     policies: &'input PolicySet,
-    way: &Way<'_>,
-) -> Option<Outcome<'input>> {
-    if *profiles == Profiles::OfPod {
+    way: &DirectionContext<'_>,
+) -> Option<ProfileOutcome<'input>> {
+    if *profiles == ProfileList::OfPod {
         return None;
     }
     let mut asked = Vec::new();
-    let mut rest = Rest::Dropped;
+    let mut rest = RemainingProfiles::Dropped;
     for name in profiles.names() {
         match profile_name(name) {
             ProfileName::Namespace(_) | ProfileName::AllowAll => {
-                rest = Rest::Allowed;
+                rest = RemainingProfiles::Allowed;
                 break;
             }
             ProfileName::ServiceAccount(..) => {}
@@ -172,19 +176,20 @@ fn outcome<'input>(
             },
         }
     }
-    (rest == Rest::Dropped || !asked.is_empty()).then_some(Outcome { asked, rest })
+    (rest == RemainingProfiles::Dropped || !asked.is_empty())
+        .then_some(ProfileOutcome { asked, rest })
 }
 
 /// All that makes a class what it is.
-fn content(outcome: &Outcome<'_>) -> String {
+fn content(outcome: &ProfileOutcome<'_>) -> String {
     let names = outcome
         .asked
         .iter()
         .map(|profile| profile.key.name.as_str());
     let rest = match outcome.rest {
-        Rest::Allowed => "one that allows everything",
-        Rest::Dropped if outcome.asked.is_empty() => "none that allows",
-        Rest::Dropped => "none else that allows",
+        RemainingProfiles::Allowed => "one that allows everything",
+        RemainingProfiles::Dropped if outcome.asked.is_empty() => "none that allows",
+        RemainingProfiles::Dropped => "none else that allows",
     };
     format!(
         "profiles: {}",
@@ -194,34 +199,34 @@ fn content(outcome: &Outcome<'_>) -> String {
 
 /// The chain of a class, and the rule that sends its endpoints there.
 fn class_chain(
-    lowering: &mut Lowering<'_, '_>,
+    lowering: &mut NodeLowering<'_, '_>,
     content: &str,
-    class: &Class<'_>,
-    way: &Way<'_>,
+    class: &ProfileClass<'_>,
+    way: &DirectionContext<'_>,
     found: &mut Diagnostics,
-) -> (Rule, Chain) {
+) -> (ProgramRule, ProgramChain) {
     let about = format!("{} of endpoints with {content}", way.direction);
-    let sort = letter(way.direction).to_string();
+    let sort = direction_prefix(way.direction).to_string();
     let chain = chain(lowering, (&sort, about), &class.outcome, way, found);
     let set = class_set(
         lowering,
         &class.endpoints,
         way,
-        (content, word(&class.outcome)),
+        (content, label(&class.outcome)),
         found,
     );
-    let matches = vec![Match::Member(Sense::Is, way.side(), set)];
+    let matches = vec![RuleMatch::Member(Sense::Is, way.side(), set)];
     (
-        Rule {
+        ProgramRule {
             matches,
-            target: Target::Goto(chain.name.clone()),
+            target: RuleTarget::Goto(chain.name.clone()),
             about: content.to_owned(),
         },
         chain,
     )
 }
 
-fn word<'outcome>(outcome: &Outcome<'outcome>) -> &'outcome str {
+fn label<'outcome>(outcome: &ProfileOutcome<'outcome>) -> &'outcome str {
     outcome
         .asked
         .first()
@@ -230,32 +235,32 @@ fn word<'outcome>(outcome: &Outcome<'outcome>) -> &'outcome str {
 
 /// The chain that asks profiles in order.
 fn chain(
-    lowering: &mut Lowering<'_, '_>,
+    lowering: &mut NodeLowering<'_, '_>,
     (sort, about): (&str, String),
-    outcome: &Outcome<'_>,
-    way: &Way<'_>,
+    outcome: &ProfileOutcome<'_>,
+    way: &DirectionContext<'_>,
     found: &mut Diagnostics,
-) -> Chain {
+) -> ProgramChain {
     let name = lowering.names.chain(
-        Identity {
+        NameSource {
             sort,
-            word: word(outcome),
+            word: label(outcome),
             content: &content(outcome),
         },
         found,
     );
-    let mut rules: Vec<Rule> = Vec::new();
+    let mut rules: Vec<ProgramRule> = Vec::new();
     for profile in &outcome.asked {
         rules.push(jump(lowering, &profile.key, way, found));
     }
     let (target, end) = match outcome.rest {
-        Rest::Allowed => (way.allowed.clone(), "a profile that allows everything"),
-        Rest::Dropped => (Target::Drop, "end of profiles: none allows"),
+        RemainingProfiles::Allowed => (way.allowed.clone(), "a profile that allows everything"),
+        RemainingProfiles::Dropped => (RuleTarget::Drop, "end of profiles: none allows"),
     };
-    rules.push(Rule {
+    rules.push(ProgramRule {
         matches: Vec::new(),
         target,
         about: end.to_owned(),
     });
-    Chain { name, about, rules }
+    ProgramChain { name, about, rules }
 }

@@ -11,27 +11,27 @@ use crate::policy::Icmp;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     /// Sets of both families, by name. Rules name no other.
-    pub sets: Vec<Set>,
+    pub sets: Vec<ProgramSet>,
     /// The filter table of IPv4.
-    pub v4: Table,
+    pub v4: ProgramTable,
     /// The filter table of IPv6.
-    pub v6: Table,
+    pub v6: ProgramTable,
     /// Tables that packets meet before the filter table, IPv4 first; only those that source
     /// validation and policy of host endpoints ask for.
-    pub early: Vec<Table>,
+    pub early: Vec<ProgramTable>,
 }
 
 /// Our part of a table of one family.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
+pub struct ProgramTable {
     /// Which table.
     pub kind: TableKind,
     /// The family.
     pub family: Family,
     /// Our chains, in the order a packet meets them. Rules jump to no other.
-    pub chains: Vec<Chain>,
+    pub chains: Vec<ProgramChain>,
     /// The jumps from the kernel's chains into ours.
-    pub hooks: Vec<Hook>,
+    pub hooks: Vec<ChainHook>,
 }
 
 /// The kernel's tables that we have chains in.
@@ -47,7 +47,7 @@ pub enum TableKind {
 
 /// A jump from one of the kernel's chains to the head of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hook {
+pub struct ChainHook {
     /// `FORWARD`, `INPUT`, `OUTPUT` or `PREROUTING`.
     pub kernel_chain: &'static str,
     /// Ours.
@@ -58,29 +58,29 @@ pub struct Hook {
 
 /// A chain of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chain {
+pub struct ProgramChain {
     /// The name.
     pub name: ChainName,
     /// What it is, for the comment line above it.
     pub about: String,
     /// The rules in order.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<ProgramRule>,
 }
 
 /// One rule of a chain: a packet that all matches fit goes to the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
+pub struct ProgramRule {
     /// The conditions; every packet fits when there are none.
-    pub matches: Vec<Match>,
+    pub matches: Vec<RuleMatch>,
     /// What becomes of the packet.
-    pub target: Target,
+    pub target: RuleTarget,
     /// Where the rule comes from, for its comment.
     pub about: String,
 }
 
 /// A condition on a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Match {
+pub enum RuleMatch {
     /// The protocol.
     Protocol(Sense, Protocol),
     /// An address in one prefix.
@@ -149,7 +149,7 @@ pub enum Side {
 
 /// What becomes of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub enum RuleTarget {
     /// Accepted, finally.
     Accept,
     /// Dropped, finally.
@@ -168,29 +168,29 @@ pub enum Target {
 
 /// A set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Set {
+pub struct ProgramSet {
     /// The name.
     pub name: SetName,
     /// What it is, for the comment line above it.
     pub about: String,
     /// Type and members.
-    pub members: Members,
+    pub members: SetMembers,
 }
 
 /// Type and members of a set, in numeric order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Members {
+pub enum SetMembers {
     /// `hash:net` of one family.
-    Addresses(Family, Vec<Member>),
+    Addresses(Family, Vec<NetMember>),
     /// `hash:ip,port` of one family.
-    Services(Family, Vec<Service>),
+    Services(Family, Vec<ServiceMember>),
     /// `bitmap:port`.
     Ports(Vec<PortRange>),
 }
 
 /// A member of a `hash:net` set. The longest prefix that holds an address decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Member {
+pub struct NetMember {
     /// The prefix; never a whole family, which such a set cannot hold.
     pub net: Cidr,
     /// Whether its addresses are in the set or, as an exception, not.
@@ -199,7 +199,7 @@ pub struct Member {
 
 /// A member of a `hash:ip,port` set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Service {
+pub struct ServiceMember {
     /// The address.
     pub address: IpAddr,
     /// The protocol.
@@ -222,7 +222,7 @@ pub struct LogPrefix(pub(super) String);
 
 impl TableKind {
     /// The kernel's name for it.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             TableKind::Raw => "raw",
             TableKind::Mangle => "mangle",
@@ -233,7 +233,7 @@ impl TableKind {
 
 impl Program {
     /// The table of a family.
-    pub fn table(&self, family: Family) -> &Table {
+    pub fn table(&self, family: Family) -> &ProgramTable {
         match family {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
@@ -246,7 +246,7 @@ impl Program {
     pub fn rules_naming<'program>(
         &'program self,
         set: &'program SetName,
-    ) -> impl Iterator<Item = &'program Rule> {
+    ) -> impl Iterator<Item = &'program ProgramRule> {
         let early = self.early.iter().flat_map(|table| &table.chains);
         let chains = self.v4.chains.iter().chain(&self.v6.chains).chain(early);
         chains.flat_map(|chain| &chain.rules).filter(move |rule| {
@@ -257,36 +257,39 @@ impl Program {
     }
 }
 
-impl Match {
+impl RuleMatch {
     /// The set that the condition looks into.
     pub fn set(&self) -> Option<&SetName> {
         match self {
-            Match::Member(_, _, set) | Match::Service(_, _, set) | Match::PortMember(_, _, set) => {
-                Some(set)
-            }
-            Match::Protocol(..) | Match::Address(..) | Match::Ports(..) | Match::Icmp(..) => None,
-            Match::Reply
-            | Match::Invalid
-            | Match::Untracked
-            | Match::OriginalAddress(..)
-            | Match::OriginalPort(..)
-            | Match::Arrives(_)
-            | Match::ArrivesLike(_)
-            | Match::Spoofed(_)
-            | Match::Leaves(_)
-            | Match::NotLoopback
-            | Match::Rarely => None,
+            RuleMatch::Member(_, _, set)
+            | RuleMatch::Service(_, _, set)
+            | RuleMatch::PortMember(_, _, set) => Some(set),
+            RuleMatch::Protocol(..)
+            | RuleMatch::Address(..)
+            | RuleMatch::Ports(..)
+            | RuleMatch::Icmp(..) => None,
+            RuleMatch::Reply
+            | RuleMatch::Invalid
+            | RuleMatch::Untracked
+            | RuleMatch::OriginalAddress(..)
+            | RuleMatch::OriginalPort(..)
+            | RuleMatch::Arrives(_)
+            | RuleMatch::ArrivesLike(_)
+            | RuleMatch::Spoofed(_)
+            | RuleMatch::Leaves(_)
+            | RuleMatch::NotLoopback
+            | RuleMatch::Rarely => None,
         }
     }
 }
 
-impl Members {
+impl SetMembers {
     /// How many elements the kernel will hold.
     pub fn len(&self) -> usize {
         match self {
-            Members::Addresses(_, members) => members.len(),
-            Members::Services(_, services) => services.len(),
-            Members::Ports(ranges) => ranges
+            SetMembers::Addresses(_, members) => members.len(),
+            SetMembers::Services(_, services) => services.len(),
+            SetMembers::Ports(ranges) => ranges
                 .iter()
                 .map(|range| usize::from(range.last() - range.first()) + 1)
                 .sum(),
@@ -299,9 +302,9 @@ impl Members {
     }
 }
 
-impl Member {
+impl NetMember {
     /// A prefix whose addresses are in the set.
-    pub fn of(net: Cidr) -> Self {
+    pub fn from_prefix(net: Cidr) -> Self {
         Self {
             net,
             sense: Sense::Is,

@@ -1,6 +1,6 @@
 //! Rules that the chains of endpoints and those of host endpoints both have.
 
-use crate::lower::program::{Match, Rule, Target};
+use crate::lower::program::{ProgramRule, RuleMatch, RuleTarget};
 
 /// ICMPv6 messages that IPv6 does not work without between a host and its neighbours: multicast
 /// listener query, report and done (RFC 2710), router solicitation, neighbour solicitation and
@@ -15,8 +15,8 @@ pub(super) const NEIGHBOUR_MESSAGES: [(u8, &str); 7] = [
     (143, "multicast listener report, version 2"),
 ];
 
-pub(super) fn rule(matches: Vec<Match>, target: Target, about: &str) -> Rule {
-    Rule {
+pub(super) fn rule(matches: Vec<RuleMatch>, target: RuleTarget, about: &str) -> ProgramRule {
+    ProgramRule {
         matches,
         target,
         about: about.to_owned(),
@@ -24,12 +24,16 @@ pub(super) fn rule(matches: Vec<Match>, target: Target, about: &str) -> Rule {
 }
 
 /// What every connection-tracked side begins with.
-pub(super) fn tracked() -> [Rule; 2] {
+pub(super) fn tracked() -> [ProgramRule; 2] {
     [
-        rule(vec![Match::Reply], Target::Accept, "known connections"),
         rule(
-            vec![Match::Invalid],
-            Target::Drop,
+            vec![RuleMatch::Reply],
+            RuleTarget::Accept,
+            "known connections",
+        ),
+        rule(
+            vec![RuleMatch::Invalid],
+            RuleTarget::Drop,
             "packets that no connection explains",
         ),
     ]

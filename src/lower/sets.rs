@@ -4,22 +4,22 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::Diagnostics;
 use crate::inventory::{NodeId, ServiceKey};
-use crate::lower::names::{Identity, Names};
-use crate::lower::program::{Member, Members, Sense, Service, Set, SetName};
+use crate::lower::names::{KernelNames, NameSource};
+use crate::lower::program::{NetMember, ProgramSet, Sense, ServiceMember, SetMembers, SetName};
 use crate::net::{Cidr, Family, PortRange, Protocol};
-use crate::policy::{Selected, SelectorId};
-use crate::resolve::{self, Resolved};
+use crate::policy::{PeerSelection, SelectorId};
+use crate::resolve::{self, ResolvedPolicy};
 
 /// The sets that a node's rules name so far.
-pub(super) struct Sets<'input> {
-    resolved: &'input Resolved<'input>,
+pub(super) struct SetBuilder<'input> {
+    resolved: &'input ResolvedPolicy<'input>,
     node: NodeId,
-    sets: BTreeMap<SetName, Set>,
+    sets: BTreeMap<SetName, ProgramSet>,
 }
 
 /// Whose addresses a selection is to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(super) enum SetReach {
     /// Everyone's: for the other side of a rule.
     Cluster,
     /// Those of this node's endpoints, and of network sets: for the side of a rule that the policy
@@ -27,24 +27,24 @@ pub(super) enum Reach {
     Node,
 }
 
-impl Reach {
-    fn letter(self) -> char {
+impl SetReach {
+    fn prefix(self) -> char {
         match self {
-            Reach::Cluster => 's',
-            Reach::Node => 'o',
+            SetReach::Cluster => 's',
+            SetReach::Node => 'o',
         }
     }
 
     fn remark(self) -> &'static str {
         match self {
-            Reach::Cluster => "",
-            Reach::Node => ", of this node",
+            SetReach::Cluster => "",
+            SetReach::Node => ", of this node",
         }
     }
 }
 
-impl<'input> Sets<'input> {
-    pub(super) fn new(resolved: &'input Resolved<'input>, node: NodeId) -> Self {
+impl<'input> SetBuilder<'input> {
+    pub(super) fn new(resolved: &'input ResolvedPolicy<'input>, node: NodeId) -> Self {
         Self {
             resolved,
             node,
@@ -53,7 +53,7 @@ impl<'input> Sets<'input> {
     }
 
     /// All sets, by name.
-    pub(super) fn finish(self) -> Vec<Set> {
+    pub(super) fn finish(self) -> Vec<ProgramSet> {
         self.sets.into_values().collect()
     }
 
@@ -62,9 +62,9 @@ impl<'input> Sets<'input> {
         &mut self,
         name: SetName,
         about: impl FnOnce() -> String,
-        members: impl FnOnce() -> Members,
+        members: impl FnOnce() -> SetMembers,
     ) -> SetName {
-        self.sets.entry(name.clone()).or_insert_with(|| Set {
+        self.sets.entry(name.clone()).or_insert_with(|| ProgramSet {
             name: name.clone(),
             about: about(),
             members: members(),
@@ -76,14 +76,14 @@ impl<'input> Sets<'input> {
     pub(super) fn selection(
         &mut self,
         selector: SelectorId,
-        reach: Reach,
+        reach: SetReach,
         family: Family,
-        (names, found): (&mut Names, &mut Diagnostics),
+        (names, found): (&mut KernelNames, &mut Diagnostics),
     ) -> SetName {
         let text = self.resolved.policies.selectors.describe(selector);
-        let sort = format!("{}{}", reach.letter(), digit(family));
+        let sort = format!("{}{}", reach.prefix(), family_suffix(family));
         let name = names.set(
-            Identity {
+            NameSource {
                 sort: &sort,
                 word: &informative(&text),
                 content: &text,
@@ -92,8 +92,8 @@ impl<'input> Sets<'input> {
         );
         let (resolved, node) = (self.resolved, self.node);
         let members = || match reach {
-            Reach::Cluster => addresses(family, resolved.addresses(selector, family)),
-            Reach::Node => addresses(family, &resolved.local_addresses(selector, family, node)),
+            SetReach::Cluster => addresses(family, resolved.addresses(selector, family)),
+            SetReach::Node => addresses(family, &resolved.local_addresses(selector, family, node)),
         };
         self.add(name, || format!("{text}{}", reach.remark()), members)
     }
@@ -104,7 +104,7 @@ impl<'input> Sets<'input> {
         family: Family,
         nets: &[Cidr],
         except: &[Cidr],
-        (names, found): (&mut Names, &mut Diagnostics),
+        (names, found): (&mut KernelNames, &mut Diagnostics),
     ) -> SetName {
         let list = |nets: &[Cidr]| {
             nets.iter()
@@ -116,9 +116,9 @@ impl<'input> Sets<'input> {
             [] => list(nets),
             _ => format!("{} except {}", list(nets), list(except)),
         };
-        let sort = format!("c{}", digit(family));
+        let sort = format!("c{}", family_suffix(family));
         let name = names.set(
-            Identity {
+            NameSource {
                 sort: &sort,
                 word: &about,
                 content: &about,
@@ -128,7 +128,7 @@ impl<'input> Sets<'input> {
         self.add(
             name,
             || format!("prefixes {about}"),
-            || Members::Addresses(family, with_exceptions(nets, except)),
+            || SetMembers::Addresses(family, with_exceptions(nets, except)),
         )
     }
 
@@ -137,12 +137,12 @@ impl<'input> Sets<'input> {
         &mut self,
         key: &ServiceKey,
         family: Family,
-        (names, found): (&mut Names, &mut Diagnostics),
+        (names, found): (&mut KernelNames, &mut Diagnostics),
     ) -> SetName {
         let content = format!("backends of service {key}");
-        let sort = format!("b{}", digit(family));
+        let sort = format!("b{}", family_suffix(family));
         let name = names.set(
-            Identity {
+            NameSource {
                 sort: &sort,
                 word: &key.name,
                 content: &content,
@@ -161,13 +161,13 @@ impl<'input> Sets<'input> {
                 .copied()
                 .map(Cidr::host)
                 .filter(|host| host.family() == family)
-                .map(Member::of)
+                .map(NetMember::from_prefix)
                 .collect()
         };
         self.add(
             name,
             || content.clone(),
-            || Members::Addresses(family, members()),
+            || SetMembers::Addresses(family, members()),
         )
     }
 
@@ -176,12 +176,12 @@ impl<'input> Sets<'input> {
         &mut self,
         key: &ServiceKey,
         family: Family,
-        (names, found): (&mut Names, &mut Diagnostics),
+        (names, found): (&mut KernelNames, &mut Diagnostics),
     ) -> SetName {
         let content = format!("backends of service {key}, with ports");
-        let sort = format!("bp{}", digit(family));
+        let sort = format!("bp{}", family_suffix(family));
         let name = names.set(
-            Identity {
+            NameSource {
                 sort: &sort,
                 word: &key.name,
                 content: &content,
@@ -199,7 +199,7 @@ impl<'input> Sets<'input> {
             .filter(|(address, ..)| Cidr::host(*address).family() == family);
         let members = || {
             of_family
-                .map(|(address, protocol, port)| Service {
+                .map(|(address, protocol, port)| ServiceMember {
                     address: *address,
                     protocol: *protocol,
                     port: *port,
@@ -209,7 +209,7 @@ impl<'input> Sets<'input> {
         self.add(
             name,
             || content.clone(),
-            || Members::Services(family, members()),
+            || SetMembers::Services(family, members()),
         )
     }
 
@@ -217,7 +217,7 @@ impl<'input> Sets<'input> {
     pub(super) fn ports(
         &mut self,
         ranges: &[PortRange],
-        (names, found): (&mut Names, &mut Diagnostics),
+        (names, found): (&mut KernelNames, &mut Diagnostics),
     ) -> SetName {
         let list = ranges
             .iter()
@@ -225,7 +225,7 @@ impl<'input> Sets<'input> {
             .collect::<Vec<_>>()
             .join(",");
         let name = names.set(
-            Identity {
+            NameSource {
                 sort: "p",
                 word: &list,
                 content: &list,
@@ -235,7 +235,7 @@ impl<'input> Sets<'input> {
         self.add(
             name,
             || format!("ports {list}"),
-            || Members::Ports(ranges.to_vec()),
+            || SetMembers::Ports(ranges.to_vec()),
         )
     }
 
@@ -243,13 +243,13 @@ impl<'input> Sets<'input> {
     /// rule's, where it has one.
     pub(super) fn named_ports(
         &mut self,
-        wanted: &NamedPorts<'_>,
+        wanted: &NamedPortQuery<'_>,
         family: Family,
-        (names, found): (&mut Names, &mut Diagnostics),
+        (names, found): (&mut KernelNames, &mut Diagnostics),
     ) -> SetName {
         let whom = match wanted.selected {
-            Selected::Anyone => "all()".to_owned(),
-            Selected::By(selector) => self.resolved.policies.selectors.describe(selector),
+            PeerSelection::Anyone => "all()".to_owned(),
+            PeerSelection::By(selector) => self.resolved.policies.selectors.describe(selector),
         };
         let protocol = wanted.protocol.map_or_else(
             || "any protocol".to_owned(),
@@ -257,9 +257,9 @@ impl<'input> Sets<'input> {
         );
         let ports = wanted.names.join(",");
         let content = format!("port {ports} ({protocol}) of {whom}");
-        let sort = format!("{}p{}", wanted.reach.letter(), digit(family));
+        let sort = format!("{}p{}", wanted.reach.prefix(), family_suffix(family));
         let name = names.set(
-            Identity {
+            NameSource {
                 sort: &sort,
                 word: &ports,
                 content: &content,
@@ -277,29 +277,29 @@ impl<'input> Sets<'input> {
 
 /// Whose ports by which names.
 #[derive(Clone, Copy)]
-pub(super) struct NamedPorts<'rule> {
+pub(super) struct NamedPortQuery<'rule> {
     pub(super) names: &'rule [String],
     pub(super) protocol: Option<Protocol>,
-    pub(super) selected: Selected,
-    pub(super) reach: Reach,
+    pub(super) selected: PeerSelection,
+    pub(super) reach: SetReach,
 }
 
-/// The members that [`Sets::named_ports`] holds.
+/// The members that [`SetBuilder::named_ports`] holds.
 fn services(
-    resolved: &Resolved<'_>,
+    resolved: &ResolvedPolicy<'_>,
     node: NodeId,
-    wanted: &NamedPorts<'_>,
+    wanted: &NamedPortQuery<'_>,
     family: Family,
-) -> Members {
-    let NamedPorts {
+) -> SetMembers {
+    let NamedPortQuery {
         names,
         protocol,
         selected,
         reach,
     } = *wanted;
-    let node = (reach == Reach::Node).then_some(node);
+    let node = (reach == SetReach::Node).then_some(node);
     let members = resolved.named_ports(
-        &resolve::NamedPorts {
+        &resolve::ResolvedPorts {
             names,
             protocol,
             selected,
@@ -307,11 +307,11 @@ fn services(
         },
         family,
     );
-    Members::Services(
+    SetMembers::Services(
         family,
         members
             .into_iter()
-            .map(|(address, protocol, port)| Service {
+            .map(|(address, protocol, port)| ServiceMember {
                 address,
                 protocol,
                 port,
@@ -321,14 +321,17 @@ fn services(
 }
 
 /// Plain members.
-fn addresses(family: Family, nets: &[Cidr]) -> Members {
-    Members::Addresses(family, nets.iter().copied().map(Member::of).collect())
+fn addresses(family: Family, nets: &[Cidr]) -> SetMembers {
+    SetMembers::Addresses(
+        family,
+        nets.iter().copied().map(NetMember::from_prefix).collect(),
+    )
 }
 
 /// Members for "in one of `nets` and in none of `except`". The longest prefix decides in the
 /// kernel, so that a prefix inside an exception must go, and an exception outside all prefixes may.
 /// `/0` is two halves, which is all such a set can hold.
-pub(super) fn with_exceptions(nets: &[Cidr], except: &[Cidr]) -> Vec<Member> {
+pub(super) fn with_exceptions(nets: &[Cidr], except: &[Cidr]) -> Vec<NetMember> {
     let halved = |nets: &[Cidr]| {
         nets.iter()
             .copied()
@@ -342,14 +345,14 @@ pub(super) fn with_exceptions(nets: &[Cidr], except: &[Cidr]) -> Vec<Member> {
         .iter()
         .copied()
         .filter(|exception| kept.iter().any(|net| net.contains(*exception)));
-    let exceptions = needed.map(|net| Member {
+    let exceptions = needed.map(|net| NetMember {
         net,
         sense: Sense::IsNot,
     });
-    let mut members: Vec<Member> = kept
+    let mut members: Vec<NetMember> = kept
         .iter()
         .copied()
-        .map(Member::of)
+        .map(NetMember::from_prefix)
         .chain(exceptions)
         .collect();
     members.sort_unstable();
@@ -366,7 +369,7 @@ fn without_whole_family(net: Cidr) -> Vec<Cidr> {
 }
 
 /// `4` or `6`.
-pub(super) fn digit(family: Family) -> char {
+pub(super) fn family_suffix(family: Family) -> char {
     match family {
         Family::V4 => '4',
         Family::V6 => '6',

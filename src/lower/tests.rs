@@ -1,4 +1,4 @@
-use super::names::{Identity, Names, log_prefix};
+use super::names::{KernelNames, NameSource, log_prefix};
 use super::program::Sense;
 use super::sets::with_exceptions;
 use crate::diagnostic::{Code, Diagnostics};
@@ -93,18 +93,18 @@ fn exceptions_agree_with_the_longest_prefix_rule_of_the_kernel() {
 
 #[test]
 fn names_fit_the_kernel_and_depend_on_content_alone() {
-    let mut names = Names::default();
+    let mut names = KernelNames::default();
     let mut found = Diagnostics::default();
     let word = "A very long policy name, with \"quotes\"\nand lines";
-    let identity = Identity {
+    let identity = NameSource {
         sort: "ep",
         word,
         content: "x",
     };
     let chain = names.chain(identity, &mut found);
-    assert_eq!(chain, Names::default().chain(identity, &mut found));
+    assert_eq!(chain, KernelNames::default().chain(identity, &mut found));
     let other = names.chain(
-        Identity {
+        NameSource {
             content: "y",
             ..identity
         },
@@ -145,9 +145,9 @@ fn log_prefixes_fit_and_hold_no_quote() {
 }
 #[test]
 fn two_things_with_one_name_are_refused() {
-    let mut names = Names::default();
+    let mut names = KernelNames::default();
     let mut found = Diagnostics::default();
-    let identity = Identity {
+    let identity = NameSource {
         sort: "e",
         word: "web",
         content: "app == \"web\"",

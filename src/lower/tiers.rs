@@ -9,24 +9,25 @@
 use std::collections::BTreeSet;
 
 use crate::diagnostic::Diagnostics;
-use crate::lower::classes::{self, Class};
-use crate::lower::names::Identity;
+use crate::lower::classes::{self, EndpointPolicyClass};
+use crate::lower::names::NameSource;
 use crate::lower::policy_chains::{
-    Rules, Tiers, Way, class_set, jump, letter, rules_chain, rules_of,
+    DirectionContext, DirectionRules, TierChains, class_set, direction_prefix, jump, rules_chain,
+    rules_of,
 };
-use crate::lower::program::{Chain, ChainName, Match, Rule, Sense, Target};
-use crate::lower::{Lowering, profiles};
+use crate::lower::program::{ChainName, ProgramChain, ProgramRule, RuleMatch, RuleTarget, Sense};
+use crate::lower::{NodeLowering, profiles};
 use crate::net::Direction;
 use crate::policy::{Action, DefaultAction, Policy, Tier};
 
 /// The chains of all tiers for one direction and family.
 pub(super) fn chains(
-    lowering: &mut Lowering<'_, '_>,
-    way: &Way<'_>,
+    lowering: &mut NodeLowering<'_, '_>,
+    way: &DirectionContext<'_>,
     found: &mut Diagnostics,
-) -> Tiers {
+) -> TierChains {
     let resolved = lowering.resolved;
-    let mut tiers = Tiers {
+    let mut tiers = TierChains {
         entries: Vec::new(),
         chains: Vec::new(),
     };
@@ -54,17 +55,20 @@ pub(super) fn chains(
                 .copied()
                 .filter(|policy| shared.insert(&policy.key))
                 .collect();
-            below.extend(
-                new.into_iter().map(|policy| {
-                    rules_chain(lowering, Rules::of(policy, way.direction), way, found)
-                }),
-            );
+            below.extend(new.into_iter().map(|policy| {
+                rules_chain(
+                    lowering,
+                    DirectionRules::new(policy, way.direction),
+                    way,
+                    found,
+                )
+            }));
         }
         let about = format!(
             "{} of tier {}: each endpoint to the chain of its class",
             way.direction, tier.name
         );
-        tiers.chains.push(Chain {
+        tiers.chains.push(ProgramChain {
             name: entry,
             about,
             rules: dispatch,
@@ -82,14 +86,14 @@ fn has_own_chain(policy: &Policy, direction: Direction) -> bool {
 }
 
 fn tier_name(
-    lowering: &mut Lowering<'_, '_>,
+    lowering: &mut NodeLowering<'_, '_>,
     tier: &Tier,
-    way: &Way<'_>,
+    way: &DirectionContext<'_>,
     found: &mut Diagnostics,
 ) -> ChainName {
-    let sort = format!("{}t", letter(way.direction));
+    let sort = format!("{}t", direction_prefix(way.direction));
     lowering.names.chain(
-        Identity {
+        NameSource {
             sort: &sort,
             word: &tier.name,
             content: &tier.name,
@@ -100,12 +104,12 @@ fn tier_name(
 
 /// The chain of a class, and the rule that sends its endpoints there.
 fn class_chain(
-    lowering: &mut Lowering<'_, '_>,
+    lowering: &mut NodeLowering<'_, '_>,
     tier: &Tier,
-    class: &Class<'_>,
-    way: &Way<'_>,
+    class: &EndpointPolicyClass<'_>,
+    way: &DirectionContext<'_>,
     found: &mut Diagnostics,
-) -> (Rule, Chain) {
+) -> (ProgramRule, ProgramChain) {
     let keys: Vec<String> = class
         .policies
         .iter()
@@ -117,9 +121,9 @@ fn class_chain(
         .first()
         .map_or("", |policy| policy.key.name.as_str());
     let content = format!("tier {}: {list}", tier.name);
-    let sort = letter(way.direction).to_string();
+    let sort = direction_prefix(way.direction).to_string();
     let name = lowering.names.chain(
-        Identity {
+        NameSource {
             sort: &sort,
             word,
             content: &content,
@@ -133,7 +137,7 @@ fn class_chain(
             true => rules.push(jump(lowering, &policy.key, way, found)),
             false => rules.extend(rules_of(
                 lowering,
-                Rules::of(policy, way.direction),
+                DirectionRules::new(policy, way.direction),
                 way,
                 found,
             )),
@@ -144,20 +148,20 @@ fn class_chain(
         "{} of tier {} for endpoints with: {list}",
         way.direction, tier.name
     );
-    let dispatch = Rule {
-        matches: vec![Match::Member(Sense::Is, way.side(), set)],
-        target: Target::Goto(name.clone()),
+    let dispatch = ProgramRule {
+        matches: vec![RuleMatch::Member(Sense::Is, way.side(), set)],
+        target: RuleTarget::Goto(name.clone()),
         about: list,
     };
-    (dispatch, Chain { name, about, rules })
+    (dispatch, ProgramChain { name, about, rules })
 }
 
 /// What a class's chain ends with: a drop, or nothing, which is a return to the next tier.
-fn end_of_tier(tier: &Tier) -> Option<Rule> {
+fn end_of_tier(tier: &Tier) -> Option<ProgramRule> {
     match tier.default_action {
-        DefaultAction::Deny => Some(Rule {
+        DefaultAction::Deny => Some(ProgramRule {
             matches: Vec::new(),
-            target: Target::Drop,
+            target: RuleTarget::Drop,
             about: format!("end of tier {}: no rule matched", tier.name),
         }),
         DefaultAction::Pass => None,

@@ -14,25 +14,28 @@
 //! The rules are the same whoever the pods are, so that a pod or a node that comes or goes changes
 //! members of sets only.
 
-use crate::lower::Lowering;
+use crate::lower::NodeLowering;
 use crate::lower::names::{fixed_chain, fixed_set, log_prefix};
 use crate::lower::program::{
-    Chain, Hook, Match, Member, Members, Rule, Sense, SetName, Side, Strictness, Table, TableKind,
-    Target,
+    ChainHook, NetMember, ProgramChain, ProgramRule, ProgramTable, RuleMatch, RuleTarget, Sense,
+    SetMembers, SetName, Side, Strictness, TableKind,
 };
 use crate::lower::rules::rule;
-use crate::lower::sets::digit;
+use crate::lower::sets::family_suffix;
 use crate::net::Family;
 use crate::options::SourceValidation;
 
 /// The tables before the filter table, given those of host endpoints: source validation comes
 /// before all else in the raw table, which is made where there is none.
-pub(super) fn before(lowering: &mut Lowering<'_, '_>, early: Vec<Table>) -> Vec<Table> {
+pub(super) fn before(
+    lowering: &mut NodeLowering<'_, '_>,
+    early: Vec<ProgramTable>,
+) -> Vec<ProgramTable> {
     let mode = lowering.options.source_validation;
     if mode == SourceValidation::Off {
         return early;
     }
-    let (raw, others): (Vec<Table>, Vec<Table>) = early
+    let (raw, others): (Vec<ProgramTable>, Vec<ProgramTable>) = early
         .into_iter()
         .partition(|table| table.kind == TableKind::Raw);
     let mut raw = raw.into_iter().peekable();
@@ -40,7 +43,7 @@ pub(super) fn before(lowering: &mut Lowering<'_, '_>, early: Vec<Table>) -> Vec<
     let mut tables = Vec::new();
     for family in Family::BOTH {
         let table = raw.next_if(|table| table.family == family);
-        let table = table.unwrap_or(Table {
+        let table = table.unwrap_or(ProgramTable {
             kind: TableKind::Raw,
             family,
             chains: Vec::new(),
@@ -53,7 +56,11 @@ pub(super) fn before(lowering: &mut Lowering<'_, '_>, early: Vec<Table>) -> Vec<
 }
 
 /// A raw table with source validation at the head of what arrives.
-fn validated(lowering: &mut Lowering<'_, '_>, mut table: Table, mode: SourceValidation) -> Table {
+fn validated(
+    lowering: &mut NodeLowering<'_, '_>,
+    mut table: ProgramTable,
+    mode: SourceValidation,
+) -> ProgramTable {
     let [prerouting, validate, spoofed] =
         ["PREROUTING", "validate-source", "spoofed"].map(fixed_chain);
     if table
@@ -64,7 +71,7 @@ fn validated(lowering: &mut Lowering<'_, '_>, mut table: Table, mode: SourceVali
         let about = "packets that arrive".to_owned();
         table.chains.insert(
             0,
-            Chain {
+            ProgramChain {
                 name: prerouting.clone(),
                 about,
                 rules: Vec::new(),
@@ -73,7 +80,7 @@ fn validated(lowering: &mut Lowering<'_, '_>, mut table: Table, mode: SourceVali
         let position = lowering.options.hook_position;
         table.hooks.insert(
             0,
-            Hook {
+            ChainHook {
                 kernel_chain: "PREROUTING",
                 chain: prerouting,
                 position,
@@ -81,18 +88,18 @@ fn validated(lowering: &mut Lowering<'_, '_>, mut table: Table, mode: SourceVali
         );
     }
 
-    let elsewhere = vec![Match::Spoofed(Strictness::Strict)];
+    let elsewhere = vec![RuleMatch::Spoofed(Strictness::Strict)];
     let about = "source validation: the route back leads elsewhere";
-    let entry = rule(elsewhere, Target::Jump(validate.clone()), about);
+    let entry = rule(elsewhere, RuleTarget::Jump(validate.clone()), about);
     if let Some(first) = table.chains.first_mut() {
         first.rules.insert(0, entry);
     }
     let rules = checks(lowering, table.family, mode)
         .into_iter()
-        .map(|(matches, about)| rule(matches, Target::Goto(spoofed.clone()), about));
+        .map(|(matches, about)| rule(matches, RuleTarget::Goto(spoofed.clone()), about));
     let about = "packets that arrive where the route back does not lead: whether they claim a \
                  pod's address";
-    let validation = Chain {
+    let validation = ProgramChain {
         name: validate,
         about: about.to_owned(),
         rules: rules.collect(),
@@ -103,7 +110,7 @@ fn validated(lowering: &mut Lowering<'_, '_>, mut table: Table, mode: SourceVali
             "a pod's address that is elsewhere"
         }
     };
-    let spoofed = Chain {
+    let spoofed = ProgramChain {
         name: spoofed,
         about: about.to_owned(),
         rules: verdict(mode),
@@ -115,26 +122,26 @@ fn validated(lowering: &mut Lowering<'_, '_>, mut table: Table, mode: SourceVali
 /// What is asked of a packet whose route back leads elsewhere, with words about it: each question
 /// leads to the same verdict.
 fn checks(
-    lowering: &mut Lowering<'_, '_>,
+    lowering: &mut NodeLowering<'_, '_>,
     family: Family,
     mode: SourceValidation,
-) -> Vec<(Vec<Match>, &'static str)> {
+) -> Vec<(Vec<RuleMatch>, &'static str)> {
     let interfaces = lowering.options.pod_interfaces.iter();
-    let mut checks: Vec<(Vec<Match>, &str)> = interfaces
+    let mut checks: Vec<(Vec<RuleMatch>, &str)> = interfaces
         .map(|pattern| {
             (
-                vec![Match::ArrivesLike(pattern.clone())],
+                vec![RuleMatch::ArrivesLike(pattern.clone())],
                 "from an interface of pods",
             )
         })
         .collect();
 
-    let everywhere = Match::Member(Sense::Is, Side::Source, cluster_set(lowering, family));
+    let everywhere = RuleMatch::Member(Sense::Is, Side::Source, cluster_set(lowering, family));
     match mode {
         SourceValidation::Loose => {
-            let here = Match::Member(Sense::Is, Side::Source, node_set(lowering, family));
+            let here = RuleMatch::Member(Sense::Is, Side::Source, node_set(lowering, family));
             checks.push((vec![here], "address of a pod of this node"));
-            let loose = Match::Spoofed(Strictness::Loose);
+            let loose = RuleMatch::Spoofed(Strictness::Loose);
             checks.push((
                 vec![everywhere, loose],
                 "address of a pod, without a route back",
@@ -147,22 +154,29 @@ fn checks(
     checks
 }
 
-fn verdict(mode: SourceValidation) -> Vec<Rule> {
-    let log = Target::Log(log_prefix("spoofed", None));
-    let logged = rule(vec![Match::Rarely], log, "source validation");
+fn verdict(mode: SourceValidation) -> Vec<ProgramRule> {
+    let log = RuleTarget::Log(log_prefix("spoofed", None));
+    let logged = rule(vec![RuleMatch::Rarely], log, "source validation");
     match mode {
         SourceValidation::Strict | SourceValidation::Loose => {
-            vec![logged, rule(Vec::new(), Target::Drop, "source validation")]
+            vec![
+                logged,
+                rule(Vec::new(), RuleTarget::Drop, "source validation"),
+            ]
         }
         SourceValidation::Log | SourceValidation::Off => {
-            let counted = rule(Vec::new(), Target::Return, "source validation: only logged");
+            let counted = rule(
+                Vec::new(),
+                RuleTarget::Return,
+                "source validation: only logged",
+            );
             vec![logged, counted]
         }
     }
 }
 
 /// The set of the addresses that are pods' anywhere in the cluster.
-fn cluster_set(lowering: &mut Lowering<'_, '_>, family: Family) -> SetName {
+fn cluster_set(lowering: &mut NodeLowering<'_, '_>, family: Family) -> SetName {
     let resolved = lowering.resolved;
     let about = || "pods of all nodes: their pod ranges, and endpoints outside of these".to_owned();
     let members = || {
@@ -170,28 +184,28 @@ fn cluster_set(lowering: &mut Lowering<'_, '_>, family: Family) -> SetName {
             .pod_sources(family)
             .iter()
             .copied()
-            .map(Member::of)
+            .map(NetMember::from_prefix)
             .collect()
     };
-    let name = fixed_set(&format!("pods{}", digit(family)));
+    let name = fixed_set(&format!("pods{}", family_suffix(family)));
     lowering
         .sets
-        .add(name, about, || Members::Addresses(family, members()))
+        .add(name, about, || SetMembers::Addresses(family, members()))
 }
 
 /// The set of the addresses that are pods' on this node.
-fn node_set(lowering: &mut Lowering<'_, '_>, family: Family) -> SetName {
+fn node_set(lowering: &mut NodeLowering<'_, '_>, family: Family) -> SetName {
     let (resolved, node) = (lowering.resolved, lowering.node);
     let about = || "pods of this node: its pod ranges, and endpoints outside of these".to_owned();
     let members = || {
         resolved
             .pod_sources_of(node, family)
             .into_iter()
-            .map(Member::of)
+            .map(NetMember::from_prefix)
             .collect()
     };
-    let name = fixed_set(&format!("here{}", digit(family)));
+    let name = fixed_set(&format!("here{}", family_suffix(family)));
     lowering
         .sets
-        .add(name, about, || Members::Addresses(family, members()))
+        .add(name, about, || SetMembers::Addresses(family, members()))
 }

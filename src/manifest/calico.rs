@@ -1,14 +1,14 @@
 //! Calico's kinds, field by field (API of `projectcalico.org/v3`).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Fields, ManifestKind, Node, Scalar, Value};
+use crate::document::{ManifestKind, MappingFields, NodeScalar, NodeValue, YamlNode};
 use crate::manifest::text_fields::absent_if_empty;
 use crate::manifest::{
-    Action, DefaultAction, Entity, Icmp, Metadata, NetworkSet, Policy, Port, Profile, Rule,
-    ServiceAccounts, ServiceRef, Tier, WrittenProtocol, http, metadata, stand_in,
+    Action, DefaultAction, Icmp, Metadata, NetworkSet, Policy, Profile, Rule, RuleSide,
+    ServiceAccounts, ServiceRef, Tier, WrittenPort, WrittenProtocol, http, metadata, stand_in,
 };
 use crate::net::{Direction, Family, Protocol};
-use crate::source::{Spanned, Text};
+use crate::source::{Spanned, SpannedString};
 
 const ACTIONS: [(&str, Action); 4] = [
     ("Allow", Action::Allow),
@@ -38,7 +38,7 @@ const LONGEST_SELECTOR: usize = 1_024;
 
 /// A `NetworkPolicy` or `GlobalNetworkPolicy` from its spec, or the staged twin of one.
 pub(super) fn policy(
-    mut spec: Fields<'_>,
+    mut spec: MappingFields<'_>,
     metadata: Metadata,
     kind: ManifestKind,
     found: &mut Diagnostics,
@@ -88,11 +88,11 @@ pub(super) fn policy(
 
 /// The directions of a policy. An empty list would say that there are none, and is an absent one to
 /// Calico's own tools.
-fn types(spec: &mut Fields<'_>, found: &mut Diagnostics) -> Vec<Spanned<Direction>> {
+fn types(spec: &mut MappingFields<'_>, found: &mut Diagnostics) -> Vec<Spanned<Direction>> {
     spec.distinct("types", found);
     if let Some(node) = spec
         .get("types")
-        .filter(|node| node.items().is_some_and(<[Node]>::is_empty))
+        .filter(|node| node.items().is_some_and(<[YamlNode]>::is_empty))
     {
         let help = "leave `types` out, and it is what the rules are for";
         found.push(
@@ -105,7 +105,11 @@ fn types(spec: &mut Fields<'_>, found: &mut Diagnostics) -> Vec<Spanned<Directio
 }
 
 /// A `Profile`.
-pub(super) fn profile(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<Profile> {
+pub(super) fn profile(
+    tree: &YamlNode,
+    metadata: Metadata,
+    found: &mut Diagnostics,
+) -> Option<Profile> {
     let mut spec = metadata::spec(tree, found)?;
     let ingress = spec.list_up_to("ingress", MOST_RULES, found, rule);
     let egress = spec.list_up_to("egress", MOST_RULES, found, rule);
@@ -123,8 +127,8 @@ pub(super) fn profile(tree: &Node, metadata: Metadata, found: &mut Diagnostics) 
 }
 
 /// A `Tier`.
-pub(super) fn tier(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> Option<Tier> {
-    let mut object = Fields::of(tree, found)?;
+pub(super) fn tier(tree: &YamlNode, metadata: Metadata, found: &mut Diagnostics) -> Option<Tier> {
+    let mut object = MappingFields::from_node(tree, found)?;
     object.ignore(&["apiVersion", "kind", "metadata", "status"]);
     let spec = object.get("spec");
     object.finish(found);
@@ -135,7 +139,7 @@ pub(super) fn tier(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> 
             default_action: None,
         });
     };
-    let mut spec = Fields::of(spec, found)?;
+    let mut spec = MappingFields::from_node(spec, found)?;
     let order = spec.get("order").and_then(|node| node.float(found));
     let default_action = spec
         .get("defaultAction")
@@ -150,28 +154,28 @@ pub(super) fn tier(tree: &Node, metadata: Metadata, found: &mut Diagnostics) -> 
 
 /// A `NetworkSet` or `GlobalNetworkSet`.
 pub(super) fn network_set(
-    tree: &Node,
+    tree: &YamlNode,
     metadata: Metadata,
     found: &mut Diagnostics,
 ) -> Option<NetworkSet> {
     let mut spec = metadata::spec(tree, found)?;
     spec.distinct("nets", found);
-    let nets = spec.list("nets", found, Node::text);
+    let nets = spec.list("nets", found, YamlNode::text);
     spec.refuse(&["allowedEgressDomains"], found);
     spec.finish(found);
     Some(NetworkSet { metadata, nets })
 }
 
 fn boolean(
-    fields: &mut Fields<'_>,
+    fields: &mut MappingFields<'_>,
     name: &'static str,
     found: &mut Diagnostics,
 ) -> Option<Spanned<bool>> {
     fields.get(name).and_then(|node| node.boolean(found))
 }
 
-fn rule(node: &Node, found: &mut Diagnostics) -> Option<Rule> {
-    let mut fields = Fields::of(node, found)?;
+fn rule(node: &YamlNode, found: &mut Diagnostics) -> Option<Rule> {
+    let mut fields = MappingFields::from_node(node, found)?;
     let action = fields
         .require("action", found)
         .and_then(|node| node.choice(&ACTIONS, found));
@@ -214,10 +218,10 @@ fn rule(node: &Node, found: &mut Diagnostics) -> Option<Rule> {
 }
 
 /// `metadata.annotations` of a rule are remarks for people, with the limits of an object's.
-fn rule_metadata(fields: &mut Fields<'_>, found: &mut Diagnostics) {
+fn rule_metadata(fields: &mut MappingFields<'_>, found: &mut Diagnostics) {
     let Some(mut metadata) = fields
         .get("metadata")
-        .and_then(|node| Fields::of(node, found))
+        .and_then(|node| MappingFields::from_node(node, found))
     else {
         return;
     };
@@ -227,14 +231,14 @@ fn rule_metadata(fields: &mut Fields<'_>, found: &mut Diagnostics) {
     metadata.finish(found);
 }
 
-fn entity(node: &Node, found: &mut Diagnostics) -> Option<Entity> {
-    let mut fields = Fields::of(node, found)?;
+fn entity(node: &YamlNode, found: &mut Diagnostics) -> Option<RuleSide> {
+    let mut fields = MappingFields::from_node(node, found)?;
     ["nets", "notNets"]
         .into_iter()
         .for_each(|name| fields.distinct(name, found));
-    let entity = Entity {
-        nets: fields.list_up_to("nets", MOST_NETS, found, Node::text),
-        not_nets: fields.list_up_to("notNets", MOST_NETS, found, Node::text),
+    let entity = RuleSide {
+        nets: fields.list_up_to("nets", MOST_NETS, found, YamlNode::text),
+        not_nets: fields.list_up_to("notNets", MOST_NETS, found, YamlNode::text),
         selector: selector(&mut fields, "selector", found),
         not_selector: selector(&mut fields, "notSelector", found),
         namespace_selector: selector(&mut fields, "namespaceSelector", found),
@@ -252,18 +256,18 @@ fn entity(node: &Node, found: &mut Diagnostics) -> Option<Entity> {
     Some(entity)
 }
 
-fn service_accounts(node: &Node, found: &mut Diagnostics) -> Option<ServiceAccounts> {
-    let mut fields = Fields::of(node, found)?;
+fn service_accounts(node: &YamlNode, found: &mut Diagnostics) -> Option<ServiceAccounts> {
+    let mut fields = MappingFields::from_node(node, found)?;
     fields.distinct("names", found);
-    let names = fields.list("names", found, Node::text);
+    let names = fields.list("names", found, YamlNode::text);
     // the one selector of which Calico limits no length
     let selector = absent_if_empty(fields.text("selector", found));
     fields.finish(found);
     Some(ServiceAccounts { names, selector })
 }
 
-fn services(node: &Node, found: &mut Diagnostics) -> Option<ServiceRef> {
-    let mut fields = Fields::of(node, found)?;
+fn services(node: &YamlNode, found: &mut Diagnostics) -> Option<ServiceRef> {
+    let mut fields = MappingFields::from_node(node, found)?;
     let name = fields
         .require("name", found)
         .and_then(|node| node.text(found));
@@ -280,7 +284,11 @@ fn services(node: &Node, found: &mut Diagnostics) -> Option<ServiceRef> {
 
 /// A selector's text. An empty one is an absent one (Calico's web interface writes `''`). One of
 /// blanks is not: it means `all()`, which on a rule's side are known addresses only.
-fn selector(fields: &mut Fields<'_>, name: &'static str, found: &mut Diagnostics) -> Option<Text> {
+fn selector(
+    fields: &mut MappingFields<'_>,
+    name: &'static str,
+    found: &mut Diagnostics,
+) -> Option<SpannedString> {
     let text = absent_if_empty(fields.text(name, found));
     if let Some(text) = text
         .as_ref()
@@ -295,7 +303,7 @@ fn selector(fields: &mut Fields<'_>, name: &'static str, found: &mut Diagnostics
     text
 }
 
-fn family(node: &Node, found: &mut Diagnostics) -> Option<Spanned<Family>> {
+fn family(node: &YamlNode, found: &mut Diagnostics) -> Option<Spanned<Family>> {
     let version = node.integer(4, 6, found)?;
     let family = match version.value {
         4 => Family::V4,
@@ -315,8 +323,8 @@ fn family(node: &Node, found: &mut Diagnostics) -> Option<Spanned<Family>> {
     Some(Spanned::new(family, node.span))
 }
 
-fn icmp(node: &Node, found: &mut Diagnostics) -> Option<Spanned<Icmp>> {
-    let mut fields = Fields::of(node, found)?;
+fn icmp(node: &YamlNode, found: &mut Diagnostics) -> Option<Spanned<Icmp>> {
+    let mut fields = MappingFields::from_node(node, found)?;
     let kind = fields
         .get("type")
         .and_then(|node| node.integer(0, 254, found));
@@ -351,12 +359,12 @@ fn icmp(node: &Node, found: &mut Diagnostics) -> Option<Spanned<Icmp>> {
 
 /// A protocol by Calico's name, exact case, or by number from 1 to 255, also as a string of digits.
 pub(super) fn written_protocol(
-    node: &Node,
+    node: &YamlNode,
     found: &mut Diagnostics,
 ) -> Option<Spanned<WrittenProtocol>> {
     let written = match &node.value {
-        Value::Scalar(Scalar::Number(number)) => number.clone(),
-        Value::Scalar(_) | Value::List(_) | Value::Map(_) => node.text(found)?.value,
+        NodeValue::Scalar(NodeScalar::Number(number)) => number.clone(),
+        NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => node.text(found)?.value,
     };
     let by_name = Protocol::from_name(&written).map(WrittenProtocol::Name);
     let is_number = written.bytes().all(|byte| byte.is_ascii_digit());
@@ -375,7 +383,7 @@ pub(super) fn written_protocol(
     Some(Spanned::new(protocol?, node.span))
 }
 
-fn bad_protocol(node: &Node, written: &str) -> Diagnostic {
+fn bad_protocol(node: &YamlNode, written: &str) -> Diagnostic {
     let same_letters = Protocol::names().find(|name| name.eq_ignore_ascii_case(written));
     let names: Vec<&str> = Protocol::names().collect();
     let help = match same_letters {
@@ -395,9 +403,9 @@ fn bad_protocol(node: &Node, written: &str) -> Diagnostic {
 
 /// A port as a number or a string; what it says is for `policy` to check. `8e1` is a number, and
 /// must not pass for a name.
-pub(super) fn port(node: &Node, found: &mut Diagnostics) -> Option<Port> {
+pub(super) fn port(node: &YamlNode, found: &mut Diagnostics) -> Option<WrittenPort> {
     let text = match &node.value {
-        Value::Scalar(Scalar::Number(number))
+        NodeValue::Scalar(NodeScalar::Number(number))
             if !number.bytes().all(|byte| byte.is_ascii_digit()) =>
         {
             found.push(
@@ -410,10 +418,10 @@ pub(super) fn port(node: &Node, found: &mut Diagnostics) -> Option<Port> {
             );
             return None;
         }
-        Value::Scalar(Scalar::Number(number)) => number.clone(),
-        Value::Scalar(_) | Value::List(_) | Value::Map(_) => node.text(found)?.value,
+        NodeValue::Scalar(NodeScalar::Number(number)) => number.clone(),
+        NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => node.text(found)?.value,
     };
-    Some(Port {
+    Some(WrittenPort {
         text,
         span: node.span,
     })

@@ -3,10 +3,10 @@
 //! (`v1alpha1`).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Fields, Node};
+use crate::document::{MappingFields, YamlNode};
 use crate::manifest::{
     Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule,
-    Metadata, Port, kubernetes, metadata,
+    Metadata, WrittenPort, kubernetes, metadata,
 };
 use crate::name::reserved::BASELINE_NAME;
 use crate::net::Protocol;
@@ -36,31 +36,31 @@ const LONGEST_RULE_NAME: usize = 100;
 
 /// What the three kinds have differently.
 #[derive(Clone, Copy)]
-struct Dialect {
+struct KindDialect {
     actions: &'static [(&'static str, Action)],
     ports: &'static str,
     /// Rules that a direction may have, and peers and ports that a rule may have.
     longest_list: usize,
 }
 
-const CLUSTER: Dialect = Dialect {
+const CLUSTER: KindDialect = KindDialect {
     actions: &CLUSTER_ACTIONS,
     ports: "protocols",
     longest_list: 25,
 };
-const ADMIN: Dialect = Dialect {
+const ADMIN: KindDialect = KindDialect {
     actions: &ADMIN_ACTIONS,
     ports: "ports",
     longest_list: 100,
 };
-const BASELINE: Dialect = Dialect {
+const BASELINE: KindDialect = KindDialect {
     actions: &BASELINE_ACTIONS,
     ..ADMIN
 };
 
 /// A `ClusterNetworkPolicy`, which names its tier.
 pub(super) fn policy(
-    tree: &Node,
+    tree: &YamlNode,
     metadata: Metadata,
     found: &mut Diagnostics,
 ) -> Option<ClusterPolicy> {
@@ -79,7 +79,7 @@ pub(super) fn policy(
 
 /// An `AdminNetworkPolicy`.
 pub(super) fn admin(
-    tree: &Node,
+    tree: &YamlNode,
     metadata: Metadata,
     found: &mut Diagnostics,
 ) -> Option<ClusterPolicy> {
@@ -94,7 +94,7 @@ pub(super) fn admin(
 
 /// A `BaselineAdminNetworkPolicy`, of which there is one.
 pub(super) fn baseline(
-    tree: &Node,
+    tree: &YamlNode,
     metadata: Metadata,
     found: &mut Diagnostics,
 ) -> Option<ClusterPolicy> {
@@ -112,8 +112,8 @@ pub(super) fn baseline(
 
 /// What the kinds share: subject and rules.
 fn body(
-    mut spec: Fields<'_>,
-    dialect: Dialect,
+    mut spec: MappingFields<'_>,
+    dialect: KindDialect,
     metadata: Metadata,
     found: &mut Diagnostics,
 ) -> ClusterPolicy {
@@ -134,17 +134,17 @@ fn body(
     }
 }
 
-fn priority(spec: &mut Fields<'_>, found: &mut Diagnostics) -> Option<i64> {
+fn priority(spec: &mut MappingFields<'_>, found: &mut Diagnostics) -> Option<i64> {
     let node = spec.require("priority", found)?;
     node.integer(0, 1000, found).map(|priority| priority.value)
 }
 
 /// The rules of a direction; `peers` is the name of the field that lists the other side.
 fn rules(
-    spec: &mut Fields<'_>,
+    spec: &mut MappingFields<'_>,
     name: &'static str,
     peers: &'static str,
-    dialect: Dialect,
+    dialect: KindDialect,
     found: &mut Diagnostics,
 ) -> Vec<ClusterRule> {
     spec.list_up_to(name, dialect.longest_list, found, |node, found| {
@@ -154,8 +154,8 @@ fn rules(
 
 /// A list that says something: an empty one would name nobody, where an absent one may name
 /// everybody.
-fn check_filled(list: &Node, found: &mut Diagnostics) {
-    if list.items().is_some_and(<[Node]>::is_empty) {
+fn check_filled(list: &YamlNode, found: &mut Diagnostics) {
+    if list.items().is_some_and(<[YamlNode]>::is_empty) {
         found.push(Diagnostic::at(
             Code::InvalidValue,
             list.span,
@@ -165,12 +165,12 @@ fn check_filled(list: &Node, found: &mut Diagnostics) {
 }
 
 fn rule(
-    node: &Node,
+    node: &YamlNode,
     peers: &'static str,
-    dialect: Dialect,
+    dialect: KindDialect,
     found: &mut Diagnostics,
 ) -> Option<ClusterRule> {
-    let mut fields = Fields::of(node, found)?;
+    let mut fields = MappingFields::from_node(node, found)?;
     check_name(&mut fields, found);
     let action = fields
         .require("action", found)
@@ -206,7 +206,7 @@ fn rule(
 
 /// A rule's name says nothing to us, but an object with one that is too long never gets into a
 /// cluster.
-fn check_name(fields: &mut Fields<'_>, found: &mut Diagnostics) {
+fn check_name(fields: &mut MappingFields<'_>, found: &mut Diagnostics) {
     let Some(name) = fields.text("name", found) else {
         return;
     };
@@ -219,7 +219,7 @@ fn check_name(fields: &mut Fields<'_>, found: &mut Diagnostics) {
 }
 
 /// The pods a policy applies to.
-fn subject(node: &Node, found: &mut Diagnostics) -> Option<ClusterPods> {
+fn subject(node: &YamlNode, found: &mut Diagnostics) -> Option<ClusterPods> {
     match peer(node, false, found)? {
         ClusterPeer::Pods(pods) => Some(pods),
         ClusterPeer::Networks(_) | ClusterPeer::Nodes(_) => None,
@@ -227,8 +227,8 @@ fn subject(node: &Node, found: &mut Diagnostics) -> Option<ClusterPods> {
 }
 
 /// A peer; only a receiver may be a prefix or a node.
-fn peer(node: &Node, is_receiver: bool, found: &mut Diagnostics) -> Option<ClusterPeer> {
-    let mut fields = Fields::of(node, found)?;
+fn peer(node: &YamlNode, is_receiver: bool, found: &mut Diagnostics) -> Option<ClusterPeer> {
+    let mut fields = MappingFields::from_node(node, found)?;
     let errors = found.error_count();
     let mut peers: Vec<ClusterPeer> = Vec::new();
     if let Some(node) = fields.get("namespaces") {
@@ -248,7 +248,7 @@ fn peer(node: &Node, is_receiver: bool, found: &mut Diagnostics) -> Option<Clust
             .get("networks")
             .into_iter()
             .for_each(|node| check_filled(node, found));
-        let networks = fields.list_up_to("networks", MOST_NETWORKS, found, Node::text);
+        let networks = fields.list_up_to("networks", MOST_NETWORKS, found, YamlNode::text);
         peers.extend(
             fields
                 .get("networks")
@@ -280,8 +280,8 @@ fn peer(node: &Node, is_receiver: bool, found: &mut Diagnostics) -> Option<Clust
     peers.pop()
 }
 
-fn namespaced_pods(node: &Node, found: &mut Diagnostics) -> Option<ClusterPods> {
-    let mut fields = Fields::of(node, found)?;
+fn namespaced_pods(node: &YamlNode, found: &mut Diagnostics) -> Option<ClusterPods> {
+    let mut fields = MappingFields::from_node(node, found)?;
     let [namespaces, pods] = ["namespaceSelector", "podSelector"].map(|name| {
         fields
             .require(name, found)
@@ -296,8 +296,8 @@ fn namespaced_pods(node: &Node, found: &mut Diagnostics) -> Option<ClusterPods> 
 }
 
 /// `portNumber`, `portRange` or `namedPort` of `v1alpha1`.
-fn admin_port(node: &Node, found: &mut Diagnostics) -> Option<ClusterPort> {
-    let mut fields = Fields::of(node, found)?;
+fn admin_port(node: &YamlNode, found: &mut Diagnostics) -> Option<ClusterPort> {
+    let mut fields = MappingFields::from_node(node, found)?;
     let stated = [
         fields.get("portNumber"),
         fields.get("portRange"),
@@ -321,7 +321,7 @@ fn admin_port(node: &Node, found: &mut Diagnostics) -> Option<ClusterPort> {
 /// What was read, when one field is there; each has been looked at before that is asked.
 fn only_one<const FIELDS: usize>(
     read: [Option<Option<ClusterPort>>; FIELDS],
-    node: &Node,
+    node: &YamlNode,
     choices: &str,
     found: &mut Diagnostics,
 ) -> Option<ClusterPort> {
@@ -338,12 +338,12 @@ fn only_one<const FIELDS: usize>(
 
 /// Protocol and first and last port of `v1alpha1`.
 fn ports(
-    node: &Node,
+    node: &YamlNode,
     first: &'static str,
     last: &'static str,
     found: &mut Diagnostics,
 ) -> Option<ClusterPort> {
-    let mut fields = Fields::of(node, found)?;
+    let mut fields = MappingFields::from_node(node, found)?;
     let protocol = kubernetes::protocol(&mut fields, found);
     let port = range(&mut fields, first, last, found);
     fields.finish(found);
@@ -355,11 +355,11 @@ fn ports(
 
 /// The ports from one number to another, or one port where the two are one field.
 fn range(
-    fields: &mut Fields<'_>,
+    fields: &mut MappingFields<'_>,
     first: &'static str,
     last: &'static str,
     found: &mut Diagnostics,
-) -> Option<Port> {
+) -> Option<WrittenPort> {
     let from = fields
         .require(first, found)
         .and_then(|node| node.integer(1, 65535, found));
@@ -372,19 +372,19 @@ fn range(
     Some(range_text(from?, to?, fields.span))
 }
 
-fn range_text(from: Spanned<i64>, to: Spanned<i64>, span: Span) -> Port {
-    Port {
+fn range_text(from: Spanned<i64>, to: Spanned<i64>, span: Span) -> WrittenPort {
+    WrittenPort {
         text: format!("{}:{}", from.value, to.value),
         span,
     }
 }
 
 /// A port by name, of any protocol (Calico's conversion, reference §5.4).
-fn named_port(node: &Node, found: &mut Diagnostics) -> Option<ClusterPort> {
+fn named_port(node: &YamlNode, found: &mut Diagnostics) -> Option<ClusterPort> {
     let name = node.text(found)?;
     Some(ClusterPort {
         protocol: None,
-        port: Some(Port {
+        port: Some(WrittenPort {
             text: name.value,
             span: name.span,
         }),
@@ -392,8 +392,8 @@ fn named_port(node: &Node, found: &mut Diagnostics) -> Option<ClusterPort> {
 }
 
 /// `tcp`, `udp`, `sctp` or `destinationNamedPort` of `v1alpha2`.
-fn cluster_port(node: &Node, found: &mut Diagnostics) -> Option<ClusterPort> {
-    let mut fields = Fields::of(node, found)?;
+fn cluster_port(node: &YamlNode, found: &mut Diagnostics) -> Option<ClusterPort> {
+    let mut fields = MappingFields::from_node(node, found)?;
     let by_protocol = [
         ("tcp", Protocol::TCP),
         ("udp", Protocol::UDP),
@@ -418,10 +418,10 @@ fn cluster_port(node: &Node, found: &mut Diagnostics) -> Option<ClusterPort> {
 
 fn destination_port(
     protocol: Protocol,
-    node: &Node,
+    node: &YamlNode,
     found: &mut Diagnostics,
 ) -> Option<ClusterPort> {
-    let mut fields = Fields::of(node, found)?;
+    let mut fields = MappingFields::from_node(node, found)?;
     let destination = fields.get("destinationPort");
     fields.finish(found);
     let Some(destination) = destination else {
@@ -430,12 +430,12 @@ fn destination_port(
             port: None,
         });
     };
-    let mut fields = Fields::of(destination, found)?;
+    let mut fields = MappingFields::from_node(destination, found)?;
     let (number, range_node) = (fields.get("number"), fields.get("range"));
     fields.finish(found);
     let number = number.map(|node| port_number(node, destination, found));
     let range = range_node.map(|node| port_range(node, found));
-    let with_protocol = |port: Option<Port>| {
+    let with_protocol = |port: Option<WrittenPort>| {
         port.map(|port| ClusterPort {
             protocol: Some(protocol),
             port: Some(port),
@@ -449,13 +449,13 @@ fn destination_port(
     )
 }
 
-fn port_number(node: &Node, place: &Node, found: &mut Diagnostics) -> Option<Port> {
+fn port_number(node: &YamlNode, place: &YamlNode, found: &mut Diagnostics) -> Option<WrittenPort> {
     let number = node.integer(1, 65535, found)?;
     Some(range_text(number, number, place.span))
 }
 
-fn port_range(node: &Node, found: &mut Diagnostics) -> Option<Port> {
-    let mut fields = Fields::of(node, found)?;
+fn port_range(node: &YamlNode, found: &mut Diagnostics) -> Option<WrittenPort> {
+    let mut fields = MappingFields::from_node(node, found)?;
     let port = range(&mut fields, "start", "end", found);
     fields.finish(found);
     // `v1alpha1` takes a range of one port

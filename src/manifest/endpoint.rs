@@ -3,27 +3,27 @@
 use std::net::IpAddr;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Fields, Node};
+use crate::document::{MappingFields, YamlNode};
 use crate::manifest::text_fields::absent_if_empty;
 use crate::manifest::{EndpointPort, Metadata, WorkloadEndpoint, calico, metadata, stand_in};
-use crate::name::Form;
+use crate::name::NameForm;
 use crate::net::{Cidr, Family, Protocol};
-use crate::source::{Span, Text};
+use crate::source::{Span, SpannedString};
 
 /// Characters of an interface's name (Linux `IFNAMSIZ`).
 const LONGEST_INTERFACE: usize = 15;
 
 /// Fields of which an endpoint's name is made, beside its node and orchestrator.
-struct Parts {
-    workload: Option<Text>,
-    endpoint: Option<Text>,
-    pod: Option<Text>,
-    container: Option<Text>,
+struct NameParts {
+    workload: Option<SpannedString>,
+    endpoint: Option<SpannedString>,
+    pod: Option<SpannedString>,
+    container: Option<SpannedString>,
 }
 
 /// A `WorkloadEndpoint`.
 pub(super) fn workload(
-    tree: &Node,
+    tree: &YamlNode,
     metadata: Metadata,
     found: &mut Diagnostics,
 ) -> Option<WorkloadEndpoint> {
@@ -36,8 +36,8 @@ pub(super) fn workload(
         .require("node", found)
         .and_then(|node| node.text(found));
     let service_account = absent_if_empty(spec.text("serviceAccountName", found));
-    let networks = spec.list("ipNetworks", found, Node::text);
-    let profiles = spec.list("profiles", found, Node::text);
+    let networks = spec.list("ipNetworks", found, YamlNode::text);
+    let profiles = spec.list("profiles", found, YamlNode::text);
     let ports = spec.list("ports", found, port);
     let parts = parts(&mut spec, found);
     check_connection(&mut spec, found);
@@ -72,18 +72,18 @@ pub(super) fn workload(
 
 /// Checks names that are there, and gives whether all of them fit.
 fn check_names<'text>(
-    names: impl IntoIterator<Item = (Option<&'text Text>, &'static str)>,
+    names: impl IntoIterator<Item = (Option<&'text SpannedString>, &'static str)>,
     found: &mut Diagnostics,
 ) -> bool {
     let stated = names
         .into_iter()
         .filter_map(|(name, what)| Some((name?, what)));
     stated.fold(true, |fits, (name, what)| {
-        Form::DnsSubdomain.check_text(name, what, found) && fits
+        NameForm::DnsSubdomain.check_text(name, what, found) && fits
     })
 }
 
-fn parts(spec: &mut Fields<'_>, found: &mut Diagnostics) -> Parts {
+fn parts(spec: &mut MappingFields<'_>, found: &mut Diagnostics) -> NameParts {
     let mut text = |name| absent_if_empty(spec.text(name, found));
     let (workload, endpoint, pod, container) = (
         text("workload"),
@@ -104,7 +104,7 @@ fn parts(spec: &mut Fields<'_>, found: &mut Diagnostics) -> Parts {
         let help = "a container ID is made of A-Z, a-z, 0-9 and `-`, and has no `-` at the ends";
         found.push(Diagnostic::at(Code::InvalidName, id.span, message).help(help));
     }
-    Parts {
+    NameParts {
         workload,
         endpoint,
         pod,
@@ -122,9 +122,9 @@ fn is_container(id: &str) -> bool {
 /// The name says what the fields say: node, orchestrator, what it runs, and its endpoint, each with
 /// `-` doubled (Calico, `WorkloadEndpointIdentifiers`).
 fn check_own_name(
-    name: &Text,
-    [node, orchestrator]: [&Text; 2],
-    parts: &Parts,
+    name: &SpannedString,
+    [node, orchestrator]: [&SpannedString; 2],
+    parts: &NameParts,
     place: Span,
     found: &mut Diagnostics,
 ) {
@@ -160,7 +160,7 @@ fn check_own_name(
 }
 
 /// What the endpoint is connected with: nothing of this says whom a packet is from.
-fn check_connection(spec: &mut Fields<'_>, found: &mut Diagnostics) {
+fn check_connection(spec: &mut MappingFields<'_>, found: &mut Diagnostics) {
     if let Some(interface) = spec.text("interfaceName", found) {
         check_interface(&interface, found);
     }
@@ -205,8 +205,8 @@ fn is_mac(text: &str) -> bool {
     clippy::option_option,
     reason = "outer: whether it is valid; inner: whether it has a name"
 )]
-fn port(node: &Node, found: &mut Diagnostics) -> Option<Option<EndpointPort>> {
-    let mut fields = Fields::of(node, found)?;
+fn port(node: &YamlNode, found: &mut Diagnostics) -> Option<Option<EndpointPort>> {
+    let mut fields = MappingFields::from_node(node, found)?;
     let host_port = fields
         .get("hostPort")
         .and_then(|node| node.integer(0, 65535, found))
@@ -234,12 +234,14 @@ fn port(node: &Node, found: &mut Diagnostics) -> Option<Option<EndpointPort>> {
     fields.finish(found);
     if let Some(name) = name
         .as_ref()
-        .filter(|name| !Form::PortName.fits(&name.value))
+        .filter(|name| !NameForm::PortName.fits(&name.value))
     {
         let message = format!("`{}` is no valid port name", name.value.escape_debug());
         found.push(
-            Diagnostic::at(Code::InvalidPort, name.span, message)
-                .help(format!("a port name is {}", Form::PortName.description())),
+            Diagnostic::at(Code::InvalidPort, name.span, message).help(format!(
+                "a port name is {}",
+                NameForm::PortName.description()
+            )),
         );
     }
     let (protocol, number) = (protocol?, u16::try_from(number?.value).ok()?);
@@ -250,7 +252,7 @@ fn port(node: &Node, found: &mut Diagnostics) -> Option<Option<EndpointPort>> {
     }))
 }
 
-fn port_protocol(node: &Node, found: &mut Diagnostics) -> Option<Protocol> {
+fn port_protocol(node: &YamlNode, found: &mut Diagnostics) -> Option<Protocol> {
     let protocol = calico::written_protocol(node, found)?.value.protocol();
     if !protocol.has_ports() {
         let message = format!("{protocol} has no ports");
@@ -267,7 +269,7 @@ fn is_network(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || Cidr::parse_strict(text).is_ok()
 }
 
-fn check_interface(name: &Text, found: &mut Diagnostics) {
+fn check_interface(name: &SpannedString, found: &mut Diagnostics) {
     let fits = |letter: char| letter.is_ascii_alphanumeric() || "_.-".contains(letter);
     if name.value.is_empty()
         || name.value.len() > LONGEST_INTERFACE

@@ -1,7 +1,7 @@
 //! Calico's `HostEndpoint`, field by field (API of `projectcalico.org/v3`).
 
 use crate::diagnostic::Diagnostics;
-use crate::document::{Fields, Node};
+use crate::document::{MappingFields, YamlNode};
 use crate::manifest::text_fields::absent_if_empty;
 use crate::manifest::{
     HostEndpoint, HostPort, Metadata, WrittenProtocol, calico, metadata, stand_in,
@@ -11,7 +11,7 @@ use crate::source::Spanned;
 
 /// A `HostEndpoint`.
 pub(super) fn endpoint(
-    tree: &Node,
+    tree: &YamlNode,
     metadata: Metadata,
     found: &mut Diagnostics,
 ) -> Option<HostEndpoint> {
@@ -23,8 +23,8 @@ pub(super) fn endpoint(
     ["expectedIPs", "profiles"]
         .into_iter()
         .for_each(|name| spec.distinct(name, found));
-    let expected_ips = spec.list("expectedIPs", found, Node::text);
-    let profiles = spec.list("profiles", found, Node::text);
+    let expected_ips = spec.list("expectedIPs", found, YamlNode::text);
+    let profiles = spec.list("profiles", found, YamlNode::text);
     let ports = spec.list("ports", found, port);
     let node = node.unwrap_or_else(|| stand_in(spec.span));
     spec.finish(found);
@@ -38,8 +38,8 @@ pub(super) fn endpoint(
     })
 }
 
-fn port(node: &Node, found: &mut Diagnostics) -> Option<HostPort> {
-    let mut fields = Fields::of(node, found)?;
+fn port(node: &YamlNode, found: &mut Diagnostics) -> Option<HostPort> {
+    let mut fields = MappingFields::from_node(node, found)?;
     let name = fields
         .require("name", found)
         .and_then(|node| node.text(found));

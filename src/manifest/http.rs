@@ -2,7 +2,7 @@
 //! then only its place counts.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Fields, Node};
+use crate::document::{MappingFields, YamlNode};
 use crate::manifest::text_fields::absent_if_empty;
 
 /// Methods, and paths, that one rule may list.
@@ -11,12 +11,12 @@ const LONGEST_LIST: usize = 20;
 const LONGEST_PATH: usize = 1_024;
 
 /// Checks the field.
-pub(super) fn check(node: &Node, found: &mut Diagnostics) {
-    let Some(mut fields) = Fields::of(node, found) else {
+pub(super) fn check(node: &YamlNode, found: &mut Diagnostics) {
+    let Some(mut fields) = MappingFields::from_node(node, found) else {
         return;
     };
     fields.distinct("methods", found);
-    fields.list_up_to("methods", LONGEST_LIST, found, Node::text);
+    fields.list_up_to("methods", LONGEST_LIST, found, YamlNode::text);
     fields.list_up_to("paths", LONGEST_LIST, found, |node, found| {
         path(node, found).then_some(())
     });
@@ -24,8 +24,8 @@ pub(super) fn check(node: &Node, found: &mut Diagnostics) {
 }
 
 /// Exactly one of `exact` and `prefix`, an absolute path without query, fragment or blank.
-fn path(node: &Node, found: &mut Diagnostics) -> bool {
-    let Some(mut fields) = Fields::of(node, found) else {
+fn path(node: &YamlNode, found: &mut Diagnostics) -> bool {
+    let Some(mut fields) = MappingFields::from_node(node, found) else {
         return false;
     };
     let errors = found.error_count();

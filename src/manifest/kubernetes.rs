@@ -1,14 +1,14 @@
 //! Kubernetes' `NetworkPolicy`, field by field (API of `networking.k8s.io/v1`).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Fields, Node, Scalar, Value};
+use crate::document::{MappingFields, NodeScalar, NodeValue, YamlNode};
 use crate::manifest::{
-    KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Metadata,
-    Operator, Port, Requirement, calico, metadata,
+    KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector,
+    LabelOperator, LabelRequirement, Metadata, WrittenPort, calico, metadata,
 };
-use crate::name::Form;
+use crate::name::NameForm;
 use crate::net::Protocol;
-use crate::source::Text;
+use crate::source::SpannedString;
 
 pub(super) const PROTOCOLS: [(&str, Protocol); 3] = [
     ("TCP", Protocol::TCP),
@@ -16,17 +16,17 @@ pub(super) const PROTOCOLS: [(&str, Protocol); 3] = [
     ("SCTP", Protocol::SCTP),
 ];
 
-const OPERATORS: [(&str, Operator); 4] = [
-    ("In", Operator::In),
-    ("NotIn", Operator::NotIn),
-    ("Exists", Operator::Exists),
-    ("DoesNotExist", Operator::DoesNotExist),
+const OPERATORS: [(&str, LabelOperator); 4] = [
+    ("In", LabelOperator::In),
+    ("NotIn", LabelOperator::NotIn),
+    ("Exists", LabelOperator::Exists),
+    ("DoesNotExist", LabelOperator::DoesNotExist),
 ];
 
 /// A `NetworkPolicy` from its spec. An absent `podSelector` is the empty one, which selects every
 /// pod (API server default).
 pub(super) fn policy(
-    mut spec: Fields<'_>,
+    mut spec: MappingFields<'_>,
     metadata: Metadata,
     found: &mut Diagnostics,
 ) -> KubernetesPolicy {
@@ -54,7 +54,7 @@ pub(super) fn policy(
 
 /// A rule; `peers` is the name of the field that lists the other side. An empty rule (`{}` or
 /// nothing) allows everything.
-fn rule(node: &Node, peers: &'static str, found: &mut Diagnostics) -> Option<KubernetesRule> {
+fn rule(node: &YamlNode, peers: &'static str, found: &mut Diagnostics) -> Option<KubernetesRule> {
     if node.is_null() {
         let message = "this rule is null, and so allows everything";
         let help = "write `{}` if that is meant; the API server takes both alike";
@@ -65,7 +65,7 @@ fn rule(node: &Node, peers: &'static str, found: &mut Diagnostics) -> Option<Kub
             ports: Vec::new(),
         });
     }
-    let mut fields = Fields::of(node, found)?;
+    let mut fields = MappingFields::from_node(node, found)?;
     let peers = fields.list(peers, found, peer);
     let ports = fields.list("ports", found, port);
     fields.finish(found);
@@ -76,8 +76,8 @@ fn rule(node: &Node, peers: &'static str, found: &mut Diagnostics) -> Option<Kub
     })
 }
 
-fn peer(node: &Node, found: &mut Diagnostics) -> Option<KubernetesPeer> {
-    let mut fields = Fields::of(node, found)?;
+fn peer(node: &YamlNode, found: &mut Diagnostics) -> Option<KubernetesPeer> {
+    let mut fields = MappingFields::from_node(node, found)?;
     let (block, pods, namespaces) = (
         fields.get("ipBlock"),
         fields.get("podSelector"),
@@ -110,18 +110,18 @@ fn peer(node: &Node, found: &mut Diagnostics) -> Option<KubernetesPeer> {
     }
 }
 
-fn ip_block(node: &Node, found: &mut Diagnostics) -> Option<KubernetesPeer> {
-    let mut fields = Fields::of(node, found)?;
+fn ip_block(node: &YamlNode, found: &mut Diagnostics) -> Option<KubernetesPeer> {
+    let mut fields = MappingFields::from_node(node, found)?;
     let cidr = fields
         .require("cidr", found)
         .and_then(|node| node.text(found));
-    let except = fields.list("except", found, Node::text);
+    let except = fields.list("except", found, YamlNode::text);
     fields.finish(found);
     Some(KubernetesPeer::Block { cidr, except })
 }
 
-fn port(node: &Node, found: &mut Diagnostics) -> Option<KubernetesPort> {
-    let mut fields = Fields::of(node, found)?;
+fn port(node: &YamlNode, found: &mut Diagnostics) -> Option<KubernetesPort> {
+    let mut fields = MappingFields::from_node(node, found)?;
     let protocol = protocol(&mut fields, found);
     let stated = fields.get("port");
     let port = stated.and_then(|node| number_or_name(node, found));
@@ -140,9 +140,9 @@ fn port(node: &Node, found: &mut Diagnostics) -> Option<KubernetesPort> {
 
 /// A port's number or name. A string is a name, which has a letter in it (API server,
 /// `IsValidPortName`): `"80"` is refused there, and so here.
-fn number_or_name(node: &Node, found: &mut Diagnostics) -> Option<Port> {
+fn number_or_name(node: &YamlNode, found: &mut Diagnostics) -> Option<WrittenPort> {
     let port = calico::port(node, found)?;
-    let is_string = matches!(node.value, Value::Scalar(Scalar::Text(_)));
+    let is_string = matches!(node.value, NodeValue::Scalar(NodeScalar::Text(_)));
     if is_string && !port.text.is_empty() && port.text.bytes().all(|byte| byte.is_ascii_digit()) {
         let message = format!(
             "`{0}` is a string, and the name of a port needs a letter",
@@ -156,7 +156,7 @@ fn number_or_name(node: &Node, found: &mut Diagnostics) -> Option<Port> {
 }
 
 /// A protocol by Kubernetes' name; TCP where none is stated.
-pub(super) fn protocol(fields: &mut Fields<'_>, found: &mut Diagnostics) -> Protocol {
+pub(super) fn protocol(fields: &mut MappingFields<'_>, found: &mut Diagnostics) -> Protocol {
     let stated = fields
         .get("protocol")
         .and_then(|node| node.choice(&PROTOCOLS, found));
@@ -164,8 +164,8 @@ pub(super) fn protocol(fields: &mut Fields<'_>, found: &mut Diagnostics) -> Prot
 }
 
 /// A label selector. Requirements that are wrong are reported and left out.
-pub(super) fn selector(node: &Node, found: &mut Diagnostics) -> KubernetesSelector {
-    let Some(mut fields) = Fields::of(node, found) else {
+pub(super) fn selector(node: &YamlNode, found: &mut Diagnostics) -> KubernetesSelector {
+    let Some(mut fields) = MappingFields::from_node(node, found) else {
         return KubernetesSelector::default();
     };
     let mut labels = fields
@@ -173,11 +173,11 @@ pub(super) fn selector(node: &Node, found: &mut Diagnostics) -> KubernetesSelect
         .map(|node| metadata::labels(node, found))
         .unwrap_or_default();
     labels.sort_by(|left, right| left.0.value.cmp(&right.0.value));
-    let mut requirements: Vec<Requirement> = labels
+    let mut requirements: Vec<LabelRequirement> = labels
         .into_iter()
-        .map(|(key, value)| Requirement {
+        .map(|(key, value)| LabelRequirement {
             key,
-            operator: Operator::In,
+            operator: LabelOperator::In,
             values: vec![value],
         })
         .collect();
@@ -186,8 +186,8 @@ pub(super) fn selector(node: &Node, found: &mut Diagnostics) -> KubernetesSelect
     KubernetesSelector { requirements }
 }
 
-fn requirement(node: &Node, found: &mut Diagnostics) -> Option<Requirement> {
-    let mut fields = Fields::of(node, found)?;
+fn requirement(node: &YamlNode, found: &mut Diagnostics) -> Option<LabelRequirement> {
+    let mut fields = MappingFields::from_node(node, found)?;
     let key = fields
         .require("key", found)
         .and_then(|node| node.text(found));
@@ -196,17 +196,17 @@ fn requirement(node: &Node, found: &mut Diagnostics) -> Option<Requirement> {
         .and_then(|node| node.choice(&OPERATORS, found));
     let is_empty = fields
         .get("values")
-        .map_or(Some(true), |node| node.items().map(<[Node]>::is_empty));
-    let values: Vec<Text> = fields.list("values", found, Node::text);
+        .map_or(Some(true), |node| node.items().map(<[YamlNode]>::is_empty));
+    let values: Vec<SpannedString> = fields.list("values", found, YamlNode::text);
     fields.finish(found);
     if let Some(key) = &key {
-        Form::LabelKey.check_text(key, "label key", found);
+        NameForm::LabelKey.check_text(key, "label key", found);
     }
     for value in &values {
-        Form::LabelValue.check_text(value, "label value", found);
+        NameForm::LabelValue.check_text(value, "label value", found);
     }
     let operator = operator?;
-    let wants_values = matches!(operator.value, Operator::In | Operator::NotIn);
+    let wants_values = matches!(operator.value, LabelOperator::In | LabelOperator::NotIn);
     if is_empty == Some(wants_values) {
         let message = if wants_values {
             "`In` and `NotIn` need `values`"
@@ -219,7 +219,7 @@ fn requirement(node: &Node, found: &mut Diagnostics) -> Option<Requirement> {
             message,
         ));
     }
-    Some(Requirement {
+    Some(LabelRequirement {
         key: key?,
         operator: operator.value,
         values,

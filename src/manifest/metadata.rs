@@ -1,11 +1,11 @@
 //! `metadata` of policy objects, and the fields every object has.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Fields, ManifestKind, Node};
+use crate::document::{ManifestKind, MappingFields, YamlNode};
 use crate::manifest::{Metadata, stand_in};
 use crate::name::reserved::BASELINE_NAME;
-use crate::name::{Form, LARGEST_ANNOTATIONS};
-use crate::source::{Span, Spanned, Text};
+use crate::name::{LARGEST_ANNOTATIONS, NameForm};
+use crate::source::{Span, Spanned, SpannedString};
 
 /// Fields that an API server adds; they say nothing about policy.
 const SERVER_FIELDS: [&str; 8] = [
@@ -41,11 +41,15 @@ const DEFAULT_NAMESPACE: &str = "default";
 
 /// Reads and checks `metadata`. One that does not say who the object is gives a stand-in, so that
 /// the rest gets looked at.
-pub(super) fn read(tree: &Node, kind: ManifestKind, found: &mut Diagnostics) -> Option<Metadata> {
-    let mut object = Fields::of(tree, found)?;
+pub(super) fn read(
+    tree: &YamlNode,
+    kind: ManifestKind,
+    found: &mut Diagnostics,
+) -> Option<Metadata> {
+    let mut object = MappingFields::from_node(tree, found)?;
     let metadata = object
         .require("metadata", found)
-        .and_then(|node| Fields::of(node, found));
+        .and_then(|node| MappingFields::from_node(node, found));
     Some(match metadata {
         Some(fields) => of_fields(fields, kind, found),
         None => Metadata {
@@ -56,7 +60,11 @@ pub(super) fn read(tree: &Node, kind: ManifestKind, found: &mut Diagnostics) -> 
     })
 }
 
-fn of_fields(mut fields: Fields<'_>, kind: ManifestKind, found: &mut Diagnostics) -> Metadata {
+fn of_fields(
+    mut fields: MappingFields<'_>,
+    kind: ManifestKind,
+    found: &mut Diagnostics,
+) -> Metadata {
     let place = fields.span;
     let name = fields
         .require("name", found)
@@ -86,7 +94,7 @@ fn of_fields(mut fields: Fields<'_>, kind: ManifestKind, found: &mut Diagnostics
 }
 
 /// The name of an object that has none, which has been reported.
-fn nameless(kind: ManifestKind, place: Span) -> Text {
+fn nameless(kind: ManifestKind, place: Span) -> SpannedString {
     let mut name = stand_in(place);
     if kind == ManifestKind::BaselineAdminNetworkPolicy {
         BASELINE_NAME.clone_into(&mut name.value);
@@ -99,33 +107,36 @@ fn default_namespace(kind: ManifestKind, place: Span) -> Option<Spanned<String>>
 }
 
 /// The fields of an object beside `metadata`: its `spec`, and none but the ones every object has.
-pub(super) fn spec<'node>(tree: &'node Node, found: &mut Diagnostics) -> Option<Fields<'node>> {
-    let mut object = Fields::of(tree, found)?;
+pub(super) fn spec<'node>(
+    tree: &'node YamlNode,
+    found: &mut Diagnostics,
+) -> Option<MappingFields<'node>> {
+    let mut object = MappingFields::from_node(tree, found)?;
     object.ignore(&["apiVersion", "kind", "metadata", "status"]);
     let spec = object.require("spec", found);
     object.finish(found);
-    Fields::of(spec?, found)
+    MappingFields::from_node(spec?, found)
 }
 
 /// The form of a kind's names, as Calico v3 and Kubernetes validate them.
-fn form(kind: ManifestKind) -> Form {
+fn form(kind: ManifestKind) -> NameForm {
     match kind {
-        ManifestKind::NetworkPolicy | ManifestKind::StagedNetworkPolicy => Form::PolicyName,
+        ManifestKind::NetworkPolicy | ManifestKind::StagedNetworkPolicy => NameForm::PolicyName,
         ManifestKind::GlobalNetworkPolicy | ManifestKind::StagedGlobalNetworkPolicy => {
-            Form::GlobalPolicyName
+            NameForm::GlobalPolicyName
         }
-        ManifestKind::Tier => Form::DnsLabel,
+        ManifestKind::Tier => NameForm::DnsLabel,
         ManifestKind::NetworkSet
         | ManifestKind::GlobalNetworkSet
         | ManifestKind::HostEndpoint
         | ManifestKind::Profile
-        | ManifestKind::WorkloadEndpoint => Form::DnsSubdomain,
+        | ManifestKind::WorkloadEndpoint => NameForm::DnsSubdomain,
         ManifestKind::KubernetesNetworkPolicy | ManifestKind::StagedKubernetesNetworkPolicy => {
-            Form::DnsSubdomain
+            NameForm::DnsSubdomain
         }
         ManifestKind::ClusterNetworkPolicy
         | ManifestKind::AdminNetworkPolicy
-        | ManifestKind::BaselineAdminNetworkPolicy => Form::DnsSubdomain,
+        | ManifestKind::BaselineAdminNetworkPolicy => NameForm::DnsSubdomain,
     }
 }
 
@@ -151,7 +162,7 @@ fn is_namespaced(kind: ManifestKind) -> bool {
 /// The namespace of a namespaced kind; a cluster-wide kind has none, and the field is unknown
 /// there.
 fn namespace(
-    fields: &mut Fields<'_>,
+    fields: &mut MappingFields<'_>,
     kind: ManifestKind,
     found: &mut Diagnostics,
 ) -> Option<Spanned<String>> {
@@ -168,24 +179,27 @@ fn namespace(
     let Some(namespace) = stated else {
         return default_namespace(kind, fields.span);
     };
-    Form::DnsLabel.check_text(&namespace, "namespace", found);
+    NameForm::DnsLabel.check_text(&namespace, "namespace", found);
     Some(Spanned::new(namespace.value, namespace.span))
 }
 
 /// Checked labels.
-pub(super) fn labels(node: &Node, found: &mut Diagnostics) -> Vec<(Text, Text)> {
+pub(super) fn labels(
+    node: &YamlNode,
+    found: &mut Diagnostics,
+) -> Vec<(SpannedString, SpannedString)> {
     string_map(node, found)
         .into_iter()
         .filter(|(key, value)| {
-            let key_fits = Form::LabelKey.check_text(key, "label key", found);
-            Form::LabelValue.check_text(value, "label value", found) && key_fits
+            let key_fits = NameForm::LabelKey.check_text(key, "label key", found);
+            NameForm::LabelValue.check_text(value, "label value", found) && key_fits
         })
         .collect()
 }
 
 /// Annotations say nothing about policy, but an object with wrong ones never gets into a cluster
 /// (reference §2.6).
-pub(super) fn check_annotations(node: &Node, found: &mut Diagnostics) {
+pub(super) fn check_annotations(node: &YamlNode, found: &mut Diagnostics) {
     let annotations = string_map(node, found);
     let size: usize = annotations
         .iter()
@@ -197,7 +211,7 @@ pub(super) fn check_annotations(node: &Node, found: &mut Diagnostics) {
         found.push(Diagnostic::at(Code::TooLong, node.span, message));
     }
     for (key, _) in &annotations {
-        Form::LabelKey.check(
+        NameForm::LabelKey.check(
             &key.value.to_lowercase(),
             key.span,
             "key of an annotation",
@@ -208,9 +222,9 @@ pub(super) fn check_annotations(node: &Node, found: &mut Diagnostics) {
 
 /// Owners say nothing about policy, but an object with wrong ones never gets into a cluster. `uid`
 /// is not looked at, since files may lack it.
-fn check_owners(node: &Node, found: &mut Diagnostics) {
+fn check_owners(node: &YamlNode, found: &mut Diagnostics) {
     let controllers = node.list(found, |item, found| {
-        let mut owner = Fields::of(item, found)?;
+        let mut owner = MappingFields::from_node(item, found)?;
         let place = item.span;
         for (field, form, what) in OWNER_FIELDS {
             let text = owner
@@ -236,15 +250,18 @@ fn check_owners(node: &Node, found: &mut Diagnostics) {
 }
 
 /// The fields of an owner reference that name the owner.
-const OWNER_FIELDS: [(&str, Form, &str); 3] = [
-    ("apiVersion", Form::ApiVersion, "version of an owner"),
-    ("kind", Form::Kind, "kind of an owner"),
-    ("name", Form::OwnerName, "name of an owner"),
+const OWNER_FIELDS: [(&str, NameForm, &str); 3] = [
+    ("apiVersion", NameForm::ApiVersion, "version of an owner"),
+    ("kind", NameForm::Kind, "kind of an owner"),
+    ("name", NameForm::OwnerName, "name of an owner"),
 ];
 
 /// A mapping from strings to strings.
-pub(super) fn string_map(node: &Node, found: &mut Diagnostics) -> Vec<(Text, Text)> {
-    if Fields::of(node, found).is_none() {
+pub(super) fn string_map(
+    node: &YamlNode,
+    found: &mut Diagnostics,
+) -> Vec<(SpannedString, SpannedString)> {
+    if MappingFields::from_node(node, found).is_none() {
         return Vec::new();
     }
     let entries = node.entries().unwrap_or_default();

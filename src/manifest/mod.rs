@@ -1,7 +1,7 @@
 //! Policy objects as they were written: every field that we compile, with its place, and nothing
 //! decided.
 //!
-//! In: [`Object`]s of policy kinds. Out: a [`Manifest`]. Unknown fields, wrong types and words
+//! In: [`ManifestObject`]s of policy kinds. Out: a [`Manifest`]. Unknown fields, wrong types and words
 //! outside their list are errors here; fields that the language has and we do not compile yet are
 //! refused by name. Absent: defaults, selectors' meaning, which fields go together (that is
 //! `policy`).
@@ -21,33 +21,34 @@ mod text_fields;
 
 pub use model::{
     Action, ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule,
-    DefaultAction, EndpointPort, Entity, HostEndpoint, HostPort, Icmp, KubernetesPeer,
-    KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector, Manifest, Metadata,
-    NetworkSet, Operator, Policy, Port, Profile, Requirement, Rule, ServiceAccounts, ServiceRef,
-    Staged, StagedAction, StagedPolicy, Tier, WorkloadEndpoint, WrittenProtocol,
+    DefaultAction, EndpointPort, HostEndpoint, HostPort, Icmp, KubernetesPeer, KubernetesPolicy,
+    KubernetesPort, KubernetesRule, KubernetesSelector, LabelOperator, LabelRequirement, Manifest,
+    Metadata, NetworkSet, Policy, Profile, Rule, RuleSide, ServiceAccounts, ServiceRef,
+    StagedAction, StagedManifest, StagedPolicy, Tier, WorkloadEndpoint, WrittenPort,
+    WrittenProtocol,
 };
 
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Kind, ManifestKind, Node, Object, Scalar, Value};
-use crate::source::{Span, Text};
+use crate::document::{ManifestKind, ManifestObject, NodeScalar, NodeValue, ObjectKind, YamlNode};
+use crate::source::{Span, SpannedString};
 
 /// Takes policy objects in, one after another. An object given twice counts once when both say the
 /// same.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub struct ManifestReader {
     manifest: Manifest,
-    seen: BTreeMap<Identity, (Span, [u8; 32])>,
+    seen: BTreeMap<ObjectIdentity, (Span, [u8; 32])>,
 }
 
 /// What makes two objects one.
-type Identity = (ManifestKind, Option<String>, String);
+type ObjectIdentity = (ManifestKind, Option<String>, String);
 
-impl Reader {
+impl ManifestReader {
     /// Reads one object of a policy kind; others are left alone.
-    pub fn take(&mut self, object: &Object<'_>, found: &mut Diagnostics) {
-        let Kind::Manifest(kind) = object.kind else {
+    pub fn ingest(&mut self, object: &ManifestObject<'_>, found: &mut Diagnostics) {
+        let ObjectKind::Manifest(kind) = object.kind else {
             return;
         };
         let Some(tree) = object.tree(found) else {
@@ -60,7 +61,7 @@ impl Reader {
             found.push(internal_api(&metadata));
         }
         let sight = self.sight(kind, &metadata, &tree, found);
-        if sight == Sight::Same {
+        if sight == NameUse::Same {
             return;
         }
         let manifest = &mut self.manifest;
@@ -84,7 +85,7 @@ impl Reader {
                 // beside the other one, it would have its addresses
                 manifest
                     .workload_endpoints
-                    .extend(endpoint.filter(|_| sight == Sight::First));
+                    .extend(endpoint.filter(|_| sight == NameUse::First));
             }
             ManifestKind::Tier => manifest.tiers.extend(calico::tier(&tree, metadata, found)),
             ManifestKind::NetworkSet | ManifestKind::GlobalNetworkSet => manifest
@@ -121,11 +122,11 @@ impl Reader {
         &mut self,
         kind: ManifestKind,
         metadata: &Metadata,
-        tree: &Node,
+        tree: &YamlNode,
         found: &mut Diagnostics,
-    ) -> Sight {
+    ) -> NameUse {
         if !is_named(tree) {
-            return Sight::First;
+            return NameUse::First;
         }
         let (digest, tier) = (tree.digest(&metadata::SILENT_FIELDS), tier_of(tree));
         let is_calico_policy = matches!(
@@ -151,10 +152,10 @@ impl Reader {
         let here = metadata.name.span;
         let Some((first, known)) = self.seen.get(&identity) else {
             self.seen.insert(identity, (here, digest));
-            return Sight::First;
+            return NameUse::First;
         };
         if *known == digest {
-            return Sight::Same;
+            return NameUse::Same;
         }
         let message = format!("`{}` is defined twice, differently", metadata.name.value);
         found.push(
@@ -163,13 +164,13 @@ impl Reader {
                 .label(*first, "first here")
                 .help("remove one of the two, or give it another name"),
         );
-        Sight::Different
+        NameUse::Different
     }
 }
 
 /// What has been seen of an object's name.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sight {
+enum NameUse {
     First,
     /// An object that says the same.
     Same,
@@ -181,21 +182,21 @@ enum Sight {
 /// What stands for a word that is missing or no word, which has been reported: it fits wherever a
 /// name does, so that nothing more is said about it, while everything beside it gets looked at. The
 /// compile is refused.
-fn stand_in(place: Span) -> Text {
-    Text::new("x".to_owned(), place, "")
+fn stand_in(place: Span) -> SpannedString {
+    SpannedString::new("x".to_owned(), place, "")
 }
 
-fn is_named(tree: &Node) -> bool {
+fn is_named(tree: &YamlNode) -> bool {
     tree.get("metadata")
         .and_then(|metadata| metadata.get("name"))
-        .is_some_and(|name| matches!(name.value, Value::Scalar(Scalar::Text(_))))
+        .is_some_and(|name| matches!(name.value, NodeValue::Scalar(NodeScalar::Text(_))))
 }
 
 /// The tier that an object names.
-fn tier_of(tree: &Node) -> Option<&str> {
+fn tier_of(tree: &YamlNode) -> Option<&str> {
     match &tree.get("spec")?.get("tier")?.value {
-        Value::Scalar(Scalar::Text(text)) => Some(text.value.as_str()),
-        Value::Scalar(_) | Value::List(_) | Value::Map(_) => None,
+        NodeValue::Scalar(NodeScalar::Text(text)) => Some(text.value.as_str()),
+        NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::net::{Direction, Family, Protocol};
-use crate::source::{Span, Spanned, Text};
+use crate::source::{Span, Spanned, SpannedString};
 
 /// All policy of one compile, as written.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub struct Manifest {
     /// Endpoints that say themselves what they are.
     pub workload_endpoints: Vec<WorkloadEndpoint>,
     /// Proposed policies.
-    pub staged: Vec<Staged>,
+    pub staged: Vec<StagedManifest>,
     /// Tiers.
     pub tiers: Vec<Tier>,
     /// Network sets, namespaced and global.
@@ -32,12 +32,12 @@ pub struct Manifest {
 #[derive(Debug)]
 pub struct Metadata {
     /// The name as written.
-    pub name: Text,
+    pub name: SpannedString,
     /// The namespace of an object of a namespaced kind (`default` where none is written); none for
     /// a cluster-wide kind.
     pub namespace: Option<Spanned<String>>,
     /// Labels.
-    pub labels: Vec<(Text, Text)>,
+    pub labels: Vec<(SpannedString, SpannedString)>,
 }
 
 /// A Calico `NetworkPolicy` or `GlobalNetworkPolicy`.
@@ -46,15 +46,15 @@ pub struct Policy {
     /// Name and, for a namespaced policy, namespace.
     pub metadata: Metadata,
     /// The tier's name.
-    pub tier: Option<Text>,
+    pub tier: Option<SpannedString>,
     /// Position in the tier.
     pub order: Option<Spanned<f64>>,
     /// Labels of the endpoints it applies to.
-    pub selector: Option<Text>,
+    pub selector: Option<SpannedString>,
     /// Labels of their namespaces; only in a global policy.
-    pub namespace_selector: Option<Text>,
+    pub namespace_selector: Option<SpannedString>,
     /// Labels of their service accounts.
-    pub service_account_selector: Option<Text>,
+    pub service_account_selector: Option<SpannedString>,
     /// Directions.
     pub types: Vec<Spanned<Direction>>,
     /// Ingress rules.
@@ -71,7 +71,7 @@ pub struct Policy {
 
 /// A policy that is proposed, and not in force.
 #[derive(Debug)]
-pub struct Staged {
+pub struct StagedManifest {
     /// What is proposed.
     pub action: StagedAction,
     /// The policy; one that proposes to delete another has that one's name and no contents.
@@ -123,9 +123,9 @@ pub struct Rule {
     /// Where its HTTP conditions stand.
     pub http: Option<Span>,
     /// The sender.
-    pub source: Entity,
+    pub source: RuleSide,
     /// The receiver.
-    pub destination: Entity,
+    pub destination: RuleSide,
 }
 
 /// A protocol and how it was written: Calico ties the names `ICMP` and `ICMPv6` to their families,
@@ -171,34 +171,34 @@ pub struct Icmp {
 
 /// One side of a Calico rule.
 #[derive(Debug, Default)]
-pub struct Entity {
+pub struct RuleSide {
     /// Prefixes.
-    pub nets: Vec<Text>,
+    pub nets: Vec<SpannedString>,
     /// Excluded prefixes.
-    pub not_nets: Vec<Text>,
+    pub not_nets: Vec<SpannedString>,
     /// Labels of endpoints and network sets.
-    pub selector: Option<Text>,
+    pub selector: Option<SpannedString>,
     /// Labels of those that are excluded.
-    pub not_selector: Option<Text>,
+    pub not_selector: Option<SpannedString>,
     /// Labels of their namespaces.
-    pub namespace_selector: Option<Text>,
+    pub namespace_selector: Option<SpannedString>,
     /// Their service accounts.
     pub service_accounts: Option<ServiceAccounts>,
     /// A service whose backends are meant.
     pub services: Option<ServiceRef>,
     /// Ports; none where the field is absent or empty.
-    pub ports: Vec<Port>,
+    pub ports: Vec<WrittenPort>,
     /// Excluded ports.
-    pub not_ports: Vec<Port>,
+    pub not_ports: Vec<WrittenPort>,
 }
 
 /// Service accounts by name and by label; both must hold where both are there.
 #[derive(Debug)]
 pub struct ServiceAccounts {
     /// Names; any when empty.
-    pub names: Vec<Text>,
+    pub names: Vec<SpannedString>,
     /// Labels of the service account.
-    pub selector: Option<Text>,
+    pub selector: Option<SpannedString>,
 }
 
 /// A service by name.
@@ -207,14 +207,14 @@ pub struct ServiceRef {
     /// The whole field.
     pub span: Span,
     /// The name.
-    pub name: Text,
+    pub name: SpannedString,
     /// The namespace; the policy's own when absent.
-    pub namespace: Option<Text>,
+    pub namespace: Option<SpannedString>,
 }
 
 /// A port as written.
 #[derive(Debug)]
-pub struct Port {
+pub struct WrittenPort {
     /// `80`, `80:90` or `http`.
     pub text: String,
     /// Where.
@@ -231,7 +231,7 @@ pub struct Profile {
     /// Egress rules.
     pub egress: Vec<Rule>,
     /// Labels that its endpoints inherit.
-    pub labels: Vec<(Text, Text)>,
+    pub labels: Vec<(SpannedString, SpannedString)>,
 }
 
 /// A Calico `WorkloadEndpoint`.
@@ -240,15 +240,15 @@ pub struct WorkloadEndpoint {
     /// Name, namespace, labels.
     pub metadata: Metadata,
     /// Who runs it.
-    pub orchestrator: Text,
+    pub orchestrator: SpannedString,
     /// Where it runs.
-    pub node: Text,
+    pub node: SpannedString,
     /// What it runs as, where it says so.
-    pub service_account: Option<Text>,
+    pub service_account: Option<SpannedString>,
     /// Its addresses, each as a prefix of full length.
-    pub networks: Vec<Text>,
+    pub networks: Vec<SpannedString>,
     /// The names of its profiles, first asked first.
-    pub profiles: Vec<Text>,
+    pub profiles: Vec<SpannedString>,
     /// Its named ports.
     pub ports: Vec<EndpointPort>,
 }
@@ -257,7 +257,7 @@ pub struct WorkloadEndpoint {
 #[derive(Debug)]
 pub struct EndpointPort {
     /// The name.
-    pub name: Text,
+    pub name: SpannedString,
     /// A protocol that has ports.
     pub protocol: Protocol,
     /// The number, from 1.
@@ -281,7 +281,7 @@ pub struct NetworkSet {
     /// Name, namespace, labels.
     pub metadata: Metadata,
     /// Addresses and prefixes.
-    pub nets: Vec<Text>,
+    pub nets: Vec<SpannedString>,
 }
 
 /// A `HostEndpoint`.
@@ -290,13 +290,13 @@ pub struct HostEndpoint {
     /// Name and labels.
     pub metadata: Metadata,
     /// The node's name.
-    pub node: Text,
+    pub node: SpannedString,
     /// The interface's name, or `*`.
-    pub interface: Option<Text>,
+    pub interface: Option<SpannedString>,
     /// Addresses of the interface.
-    pub expected_ips: Vec<Text>,
+    pub expected_ips: Vec<SpannedString>,
     /// Profiles.
-    pub profiles: Vec<Text>,
+    pub profiles: Vec<SpannedString>,
     /// Named ports.
     pub ports: Vec<HostPort>,
 }
@@ -305,7 +305,7 @@ pub struct HostEndpoint {
 #[derive(Debug)]
 pub struct HostPort {
     /// The name.
-    pub name: Text,
+    pub name: SpannedString,
     /// The protocol.
     pub protocol: Spanned<WrittenProtocol>,
     /// The number.
@@ -351,9 +351,9 @@ pub enum KubernetesPeer {
     /// A prefix and the prefixes in it that are left out.
     Block {
         /// The prefix; none where it is missing, which has been reported.
-        cidr: Option<Text>,
+        cidr: Option<SpannedString>,
         /// What is left out.
-        except: Vec<Text>,
+        except: Vec<SpannedString>,
     },
 }
 
@@ -365,7 +365,7 @@ pub struct KubernetesPort {
     /// Protocol; TCP when absent.
     pub protocol: Protocol,
     /// Number or name; every port when absent.
-    pub port: Option<Port>,
+    pub port: Option<WrittenPort>,
     /// Last port of a range that begins with `port`.
     pub end_port: Option<Spanned<i64>>,
 }
@@ -428,7 +428,7 @@ pub enum ClusterPeer {
     /// Pods.
     Pods(ClusterPods),
     /// Prefixes.
-    Networks(Vec<Text>),
+    Networks(Vec<SpannedString>),
     /// Nodes by their labels.
     Nodes(KubernetesSelector),
 }
@@ -439,30 +439,30 @@ pub struct ClusterPort {
     /// The protocol; any for a port by name.
     pub protocol: Option<Protocol>,
     /// Number, range or name; every port of the protocol when absent.
-    pub port: Option<Port>,
+    pub port: Option<WrittenPort>,
 }
 
 /// A Kubernetes label selector: all requirements must hold.
 #[derive(Debug, Default)]
 pub struct KubernetesSelector {
     /// `matchLabels` first, by key, then `matchExpressions` as written.
-    pub requirements: Vec<Requirement>,
+    pub requirements: Vec<LabelRequirement>,
 }
 
 /// One requirement of a label selector.
 #[derive(Debug)]
-pub struct Requirement {
+pub struct LabelRequirement {
     /// The label.
-    pub key: Text,
+    pub key: SpannedString,
     /// The comparison.
-    pub operator: Operator,
+    pub operator: LabelOperator,
     /// What it compares with; empty for `Exists` and `DoesNotExist`.
-    pub values: Vec<Text>,
+    pub values: Vec<SpannedString>,
 }
 
 /// Comparisons of label selectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operator {
+pub enum LabelOperator {
     /// The value is one of the list.
     In,
     /// The label is absent, or its value is none of the list.

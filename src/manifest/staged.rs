@@ -1,8 +1,10 @@
 //! Staged kinds: the spec of the kind that they propose, and what is proposed.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::document::{Entry, Fields, ManifestKind, Node, Scalar, Value};
-use crate::manifest::{Metadata, Staged, StagedAction, StagedPolicy, calico, kubernetes, metadata};
+use crate::document::{ManifestKind, MappingFields, NodeScalar, NodeValue, YamlEntry, YamlNode};
+use crate::manifest::{
+    Metadata, StagedAction, StagedManifest, StagedPolicy, calico, kubernetes, metadata,
+};
 
 const STAGED_ACTION: &str = "stagedAction";
 
@@ -16,11 +18,11 @@ const ACTIONS: [(&str, StagedAction); 4] = [
 /// A policy of a staged kind. Its spec is read whatever is proposed, so that it has no mistakes on
 /// the day it is enforced.
 pub(super) fn policy(
-    tree: &Node,
+    tree: &YamlNode,
     metadata: Metadata,
     kind: ManifestKind,
     found: &mut Diagnostics,
-) -> Option<Staged> {
+) -> Option<StagedManifest> {
     let mut spec = metadata::spec(tree, found)?;
     let stated = spec
         .get(STAGED_ACTION)
@@ -30,11 +32,11 @@ pub(super) fn policy(
         refuse_contents(tree, kind, found);
     }
     let policy = read(spec, metadata, kind, found);
-    Some(Staged { action, policy })
+    Some(StagedManifest { action, policy })
 }
 
 fn read(
-    mut spec: Fields<'_>,
+    mut spec: MappingFields<'_>,
     metadata: Metadata,
     kind: ManifestKind,
     found: &mut Diagnostics,
@@ -47,13 +49,16 @@ fn read(
 }
 
 /// What is to be deleted has no contents but the tier it is in (reference §2.5).
-fn refuse_contents(tree: &Node, kind: ManifestKind, found: &mut Diagnostics) {
-    let entries = tree.get("spec").and_then(Node::entries).unwrap_or_default();
+fn refuse_contents(tree: &YamlNode, kind: ManifestKind, found: &mut Diagnostics) {
+    let entries = tree
+        .get("spec")
+        .and_then(YamlNode::entries)
+        .unwrap_or_default();
     let may_stay = |name: &str| {
         name == STAGED_ACTION
             || name == "tier" && kind != ManifestKind::StagedKubernetesNetworkPolicy
     };
-    for Entry { key, .. } in entries
+    for YamlEntry { key, .. } in entries
         .iter()
         .filter(|entry| !may_stay(&entry.key.value) && !is_empty(&entry.value))
     {
@@ -69,11 +74,11 @@ fn refuse_contents(tree: &Node, kind: ManifestKind, found: &mut Diagnostics) {
 }
 
 /// What an API server writes for a field that is not there.
-fn is_empty(node: &Node) -> bool {
+fn is_empty(node: &YamlNode) -> bool {
     match &node.value {
-        Value::Scalar(Scalar::Text(text)) => text.value.is_empty(),
-        Value::Map(entries) => entries.is_empty(),
-        Value::Scalar(Scalar::Bool(value)) => !value,
-        Value::Scalar(_) | Value::List(_) => node.is_null(),
+        NodeValue::Scalar(NodeScalar::Text(text)) => text.value.is_empty(),
+        NodeValue::Map(entries) => entries.is_empty(),
+        NodeValue::Scalar(NodeScalar::Bool(value)) => !value,
+        NodeValue::Scalar(_) | NodeValue::List(_) => node.is_null(),
     }
 }

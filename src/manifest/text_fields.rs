@@ -1,8 +1,8 @@
 //! Fields that hold a text.
 
-use crate::source::Text;
+use crate::source::SpannedString;
 
 /// The text of a field; an empty one is none, as in Calico.
-pub(super) fn absent_if_empty(text: Option<Text>) -> Option<Text> {
+pub(super) fn absent_if_empty(text: Option<SpannedString>) -> Option<SpannedString> {
     text.filter(|text| !text.value.is_empty())
 }

@@ -1,6 +1,6 @@
 //! Measurements to the text that Prometheus and the textfile collector of node_exporter read.
 //!
-//! In: [`Metrics`], filled family by family. Out: the classic text format, version 0.0.4. Not
+//! In: [`MetricFamilies`], filled family by family. Out: the classic text format, version 0.0.4. Not
 //! OpenMetrics: its info type makes the textfile collector drop the whole file (measured with
 //! node_exporter 1.5.0). Absent: files, time, and what is measured.
 //!
@@ -18,26 +18,26 @@
 
 use std::fmt;
 
-use crate::output::{Sink, Terminal, visible};
+use crate::output::{OutputSink, TerminalWriter, visible};
 
 /// Families of samples, in the order in which they were begun.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Metrics {
-    families: Vec<Family>,
+pub struct MetricFamilies {
+    families: Vec<MetricFamily>,
 }
 
 /// Samples of one name.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Family {
+pub struct MetricFamily {
     name: &'static str,
     help: &'static str,
-    kind: Kind,
-    samples: Vec<(Vec<(&'static str, String)>, Value)>,
+    kind: MetricKind,
+    samples: Vec<(Vec<(&'static str, String)>, MetricValue)>,
 }
 
 /// What a sample says.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value {
+pub enum MetricValue {
     /// A count; all 64 bits of it are printed.
     Whole(u64),
     /// A measure.
@@ -45,32 +45,37 @@ pub enum Value {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum MetricKind {
     Counter,
     Gauge,
 }
 
-impl Metrics {
+impl MetricFamilies {
     /// Begins a family of what only grows (until the kernel or the rule begins anew); its name ends
     /// in `_total`.
-    pub fn counter(&mut self, name: &'static str, help: &'static str) -> &mut Family {
-        self.family(name, help, Kind::Counter)
+    pub fn counter(&mut self, name: &'static str, help: &'static str) -> &mut MetricFamily {
+        self.family(name, help, MetricKind::Counter)
     }
 
     /// Begins a family of what goes up and down.
-    pub fn gauge(&mut self, name: &'static str, help: &'static str) -> &mut Family {
-        self.family(name, help, Kind::Gauge)
+    pub fn gauge(&mut self, name: &'static str, help: &'static str) -> &mut MetricFamily {
+        self.family(name, help, MetricKind::Gauge)
     }
 
     /// The family of a name, whose samples must stand together.
-    fn family(&mut self, name: &'static str, help: &'static str, kind: Kind) -> &mut Family {
+    fn family(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        kind: MetricKind,
+    ) -> &mut MetricFamily {
         let at = self
             .families
             .iter()
             .position(|family| family.name == name)
             .unwrap_or(self.families.len());
         if at == self.families.len() {
-            self.families.push(Family {
+            self.families.push(MetricFamily {
                 name,
                 help,
                 kind,
@@ -83,9 +88,9 @@ impl Metrics {
     }
 }
 
-impl Family {
+impl MetricFamily {
     /// Adds a sample. No two of a family may have the same labels.
-    pub fn add(&mut self, labels: &[(&'static str, &str)], value: impl Into<Value>) {
+    pub fn add(&mut self, labels: &[(&'static str, &str)], value: impl Into<MetricValue>) {
         let labels = labels
             .iter()
             .map(|(name, text)| (*name, (*text).to_owned()))
@@ -94,38 +99,38 @@ impl Family {
     }
 }
 
-impl From<u64> for Value {
+impl From<u64> for MetricValue {
     fn from(count: u64) -> Self {
-        Value::Whole(count)
+        MetricValue::Whole(count)
     }
 }
 
-impl From<usize> for Value {
+impl From<usize> for MetricValue {
     fn from(count: usize) -> Self {
-        Value::Whole(u64::try_from(count).unwrap_or(u64::MAX))
+        MetricValue::Whole(u64::try_from(count).unwrap_or(u64::MAX))
     }
 }
 
-impl From<bool> for Value {
+impl From<bool> for MetricValue {
     fn from(holds: bool) -> Self {
-        Value::Whole(u64::from(holds))
+        MetricValue::Whole(u64::from(holds))
     }
 }
 
-impl From<f64> for Value {
+impl From<f64> for MetricValue {
     fn from(measure: f64) -> Self {
-        Value::Real(measure)
+        MetricValue::Real(measure)
     }
 }
 
-impl Metrics {
+impl MetricFamilies {
     /// Prints the text.
-    pub fn text(&self, out: &mut Sink<'_>) {
-        Terminal::on(out).rendered(self.to_string().trim_end(), false);
+    pub fn text(&self, out: &mut OutputSink<'_>) {
+        TerminalWriter::on(out).rendered(self.to_string().trim_end(), false);
     }
 }
 
-impl fmt::Display for Metrics {
+impl fmt::Display for MetricFamilies {
     /// The text. A family without samples is left out. A control character in a label is written
     /// out, since people look at metrics, too.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -136,11 +141,11 @@ impl fmt::Display for Metrics {
     }
 }
 
-impl fmt::Display for Family {
+impl fmt::Display for MetricFamily {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
         };
         writeln!(
             out,
@@ -165,15 +170,15 @@ impl fmt::Display for Family {
     }
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for MetricValue {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Whole(count) => count.fmt(out),
-            Value::Real(measure) if measure.is_nan() => out.write_str("NaN"),
-            Value::Real(measure) if measure.is_infinite() => {
+            MetricValue::Whole(count) => count.fmt(out),
+            MetricValue::Real(measure) if measure.is_nan() => out.write_str("NaN"),
+            MetricValue::Real(measure) if measure.is_infinite() => {
                 out.write_str(if *measure > 0.0 { "+Inf" } else { "-Inf" })
             }
-            Value::Real(measure) => measure.fmt(out),
+            MetricValue::Real(measure) => measure.fmt(out),
         }
     }
 }

@@ -1,8 +1,8 @@
-use super::{Metrics, Value};
+use super::{MetricFamilies, MetricValue};
 
 #[test]
 fn families_stand_together_with_help_and_type() {
-    let mut metrics = Metrics::default();
+    let mut metrics = MetricFamilies::default();
     metrics.gauge("a", "First.").add(&[], true);
     metrics
         .counter("b_total", "Second.")
@@ -17,7 +17,7 @@ fn families_stand_together_with_help_and_type() {
 
 #[test]
 fn no_text_ends_a_label_or_a_line() {
-    let mut metrics = Metrics::default();
+    let mut metrics = MetricFamilies::default();
     metrics
         .gauge("a", "One\nline, \"one\" \\.")
         .add(&[("x", "a\\b\"} 1\nb 2")], false);
@@ -29,6 +29,6 @@ fn no_text_ends_a_label_or_a_line() {
 #[test]
 fn numbers_that_are_none_have_names() {
     let words = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e21]
-        .map(|number| Value::Real(number).to_string());
+        .map(|number| MetricValue::Real(number).to_string());
     assert_eq!(words, ["NaN", "+Inf", "-Inf", "1000000000000000000000"]);
 }

@@ -7,14 +7,14 @@
 pub mod reserved;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::source::{Span, Text};
+use crate::source::{Span, SpannedString};
 
 /// Bytes of all annotations of an object together.
 pub const LARGEST_ANNOTATIONS: usize = 256 * 1_024;
 
 /// A form of name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum NameForm {
     /// RFC 1123 label: namespaces, tiers.
     DnsLabel,
     /// RFC 1123 subdomain: most objects.
@@ -41,40 +41,40 @@ pub enum Form {
     OwnerName,
 }
 
-impl Form {
+impl NameForm {
     /// The form in words.
     pub fn description(self) -> &'static str {
         match self {
-            Form::DnsLabel => {
+            NameForm::DnsLabel => {
                 "up to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit"
             }
-            Form::DnsSubdomain => {
+            NameForm::DnsSubdomain => {
                 "up to 253 of a-z, 0-9, `-` and `.`, every part beginning and ending with a letter \
                  or digit"
             }
-            Form::PolicyName | Form::GlobalPolicyName => {
+            NameForm::PolicyName | NameForm::GlobalPolicyName => {
                 "up to 253 of a-z, 0-9 and `-`, beginning and ending with a letter or digit, or \
                  two such words with a `.` between them"
             }
-            Form::LabelKey => {
+            NameForm::LabelKey => {
                 "up to 63 of A-Z, a-z, 0-9, `-`, `_` and `.`, after an optional subdomain and `/`"
             }
-            Form::LabelValue => {
+            NameForm::LabelValue => {
                 "up to 63 of A-Z, a-z, 0-9, `-`, `_` and `.`, beginning and ending with a letter \
                  or digit, or nothing"
             }
-            Form::ApiVersion => {
+            NameForm::ApiVersion => {
                 "a version such as `v1`, or `GROUP/VERSION` with a subdomain as the group"
             }
-            Form::Kind => {
+            NameForm::Kind => {
                 "up to 63 of A-Z, a-z, 0-9 and `-`, beginning with a letter and ending with a \
                  letter or digit"
             }
-            Form::OwnerName => {
+            NameForm::OwnerName => {
                 "up to 253 of A-Z, a-z, 0-9, `-`, `_`, `.` and `:`, beginning and ending with a \
                  letter or digit"
             }
-            Form::PortName => {
+            NameForm::PortName => {
                 "up to 15 of a-z, 0-9 and `-`, with a letter, no `--`, no `-` at the ends"
             }
         }
@@ -83,16 +83,16 @@ impl Form {
     /// Whether a text has the form.
     pub fn fits(self, text: &str) -> bool {
         match self {
-            Form::DnsLabel => is_dns_label(text),
-            Form::DnsSubdomain => is_subdomain(text),
-            Form::PolicyName => is_policy_name(text),
-            Form::GlobalPolicyName => is_global_policy_name(text),
-            Form::LabelKey => is_label_key(text),
-            Form::LabelValue => text.is_empty() || is_label_word(text),
-            Form::PortName => is_port_name(text),
-            Form::ApiVersion => is_api_version(text),
-            Form::Kind => is_kind(text),
-            Form::OwnerName => {
+            NameForm::DnsLabel => is_dns_label(text),
+            NameForm::DnsSubdomain => is_subdomain(text),
+            NameForm::PolicyName => is_policy_name(text),
+            NameForm::GlobalPolicyName => is_global_policy_name(text),
+            NameForm::LabelKey => is_label_key(text),
+            NameForm::LabelValue => text.is_empty() || is_label_word(text),
+            NameForm::PortName => is_port_name(text),
+            NameForm::ApiVersion => is_api_version(text),
+            NameForm::Kind => is_kind(text),
+            NameForm::OwnerName => {
                 text.len() <= 253 && is_bounded(text, u8::is_ascii_alphanumeric, b"-_.:")
             }
         }
@@ -103,7 +103,7 @@ impl Form {
     pub fn check(self, text: &str, span: Span, what: &str, found: &mut Diagnostics) -> bool {
         let fits = self.fits(text);
         if !fits {
-            let code = if matches!(self, Form::LabelKey | Form::LabelValue) {
+            let code = if matches!(self, NameForm::LabelKey | NameForm::LabelValue) {
                 Code::InvalidLabel
             } else {
                 Code::InvalidName
@@ -117,8 +117,8 @@ impl Form {
         fits
     }
 
-    /// [`Form::check`] for a text that knows its place.
-    pub fn check_text(self, text: &Text, what: &str, found: &mut Diagnostics) -> bool {
+    /// [`NameForm::check`] for a text that knows its place.
+    pub fn check_text(self, text: &SpannedString, what: &str, found: &mut Diagnostics) -> bool {
         self.check(&text.value, text.span, what, found)
     }
 }

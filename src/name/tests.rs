@@ -1,4 +1,4 @@
-use super::Form;
+use super::NameForm;
 
 #[test]
 fn forms_accept_and_refuse() {
@@ -6,7 +6,7 @@ fn forms_accept_and_refuse() {
     let endless = "a".repeat(254);
     let cases = [
         (
-            Form::DnsLabel,
+            NameForm::DnsLabel,
             vec!["a", "prod-engineering", "1a"],
             vec![
                 "",
@@ -21,12 +21,12 @@ fn forms_accept_and_refuse() {
             ],
         ),
         (
-            Form::DnsSubdomain,
+            NameForm::DnsSubdomain,
             vec!["a", "a.b-c.d"],
             vec!["", ".a", "a..b", "a.-b", "a_b", "a\"b"],
         ),
         (
-            Form::PolicyName,
+            NameForm::PolicyName,
             vec!["allow-web", "default.allow-web", "knp.default.a.b.c"],
             vec![
                 "a.b.c",
@@ -40,22 +40,22 @@ fn forms_accept_and_refuse() {
             ],
         ),
         (
-            Form::GlobalPolicyName,
+            NameForm::GlobalPolicyName,
             vec!["allow-web", "default.allow-web", long.as_str()],
             vec!["a.b.c", "knp.default.a", "", "-a", endless.as_str()],
         ),
         (
-            Form::LabelKey,
+            NameForm::LabelKey,
             vec!["app", "app.kubernetes.io/name", "A_b.c"],
             vec!["", "/a", "a/", "a/b/c", "a b", "é"],
         ),
         (
-            Form::LabelValue,
+            NameForm::LabelValue,
             vec!["", "v1.2_x", "A"],
             vec!["-a", "a b", "a\"", long.as_str()],
         ),
         (
-            Form::PortName,
+            NameForm::PortName,
             vec!["http", "http-8080", "a"],
             vec![
                 "",
@@ -67,12 +67,12 @@ fn forms_accept_and_refuse() {
             ],
         ),
         (
-            Form::ApiVersion,
+            NameForm::ApiVersion,
             vec!["v1", "apps/v1", "batch.x-k8s.io/v1beta1"],
             vec!["", "/v1", "apps/", "V1", "1", "a/b/c", "v1\n", "@a/v1"],
         ),
         (
-            Form::Kind,
+            NameForm::Kind,
             vec!["Pod", "ReplicaSet", "x-Y9"],
             vec![
                 "",
@@ -86,7 +86,7 @@ fn forms_accept_and_refuse() {
             ],
         ),
         (
-            Form::OwnerName,
+            NameForm::OwnerName,
             vec!["web-1", "n1.example", "system:node", "Role_x"],
             vec![
                 "",
@@ -113,17 +113,17 @@ fn forms_accept_and_refuse() {
 /// it is.
 #[test]
 fn no_form_takes_a_character_that_steers() {
-    const GOOD: [(Form, &str); 10] = [
-        (Form::DnsLabel, "prod"),
-        (Form::DnsSubdomain, "a.prod"),
-        (Form::PolicyName, "knp.default.a"),
-        (Form::GlobalPolicyName, "a.prod"),
-        (Form::LabelKey, "example.com/app"),
-        (Form::LabelValue, "v1.2"),
-        (Form::PortName, "http"),
-        (Form::ApiVersion, "apps/v1"),
-        (Form::Kind, "Pod"),
-        (Form::OwnerName, "web-1"),
+    const GOOD: [(NameForm, &str); 10] = [
+        (NameForm::DnsLabel, "prod"),
+        (NameForm::DnsSubdomain, "a.prod"),
+        (NameForm::PolicyName, "knp.default.a"),
+        (NameForm::GlobalPolicyName, "a.prod"),
+        (NameForm::LabelKey, "example.com/app"),
+        (NameForm::LabelValue, "v1.2"),
+        (NameForm::PortName, "http"),
+        (NameForm::ApiVersion, "apps/v1"),
+        (NameForm::Kind, "Pod"),
+        (NameForm::OwnerName, "web-1"),
     ];
     let is_known = |letter: &char| letter.is_ascii_alphanumeric() || "-_./:".contains(*letter);
     let others = ('\0'..='\u{3000}').chain(['\u{feff}', '\u{ff1d}', '\u{e0041}', '\u{fffe}']);

@@ -20,7 +20,7 @@ impl SetSize {
 
     /// The size for so many members. The set has room for twice as many, so that it need not be
     /// made anew when some are added.
-    pub fn of(members: usize) -> Self {
+    pub fn for_members(members: usize) -> Self {
         let elements = members.checked_next_power_of_two().unwrap_or(usize::MAX);
         let elements = u32::try_from(elements).unwrap_or(u32::MAX);
         Self {

@@ -4,15 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::net::{Cidr, Family, PortRange, Protocol, Side, State};
-use crate::netfilter::model::{Condition, Interface, Rule, Table};
-use crate::netfilter::sets::{Nets, Set, Sets};
-use crate::netfilter::{Kernel, TableName, Tables, Target};
-use crate::packet_space::Cuts;
+use crate::netfilter::model::{InterfaceMatch, LoadedTable, Rule, RuleCondition};
+use crate::netfilter::sets::{LoadedSet, LoadedSets, PrefixSet};
+use crate::netfilter::{CheckedTarget, FamilyTables, NodeKernel, TableName};
+use crate::packet_space::PartitionBuilder;
 use crate::policy::ProtocolMatch;
 
 /// A rule of one of the kernel's chains that stands at the wrong end of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Misplaced {
+pub struct MisplacedRule {
     /// The table.
     pub table: TableName,
     /// Its family.
@@ -23,9 +23,9 @@ pub struct Misplaced {
     pub line: usize,
 }
 
-impl Kernel {
+impl NodeKernel {
     /// Adds what rules and sets tell apart in what packets carry.
-    pub fn cut(&self, cuts: &mut Cuts) {
+    pub fn add_cuts(&self, cuts: &mut PartitionBuilder) {
         for (family, rule) in self.rules() {
             let protocols: Vec<Protocol> = rule
                 .conditions
@@ -35,9 +35,9 @@ impl Kernel {
             protocols
                 .iter()
                 .for_each(|protocol| cuts.protocol(*protocol));
-            rule.conditions
-                .iter()
-                .for_each(|(_, condition)| cut(condition, (family, &protocols), &self.sets, cuts));
+            rule.conditions.iter().for_each(|(_, condition)| {
+                add_condition_cuts(condition, (family, &protocols), &self.sets, cuts)
+            });
         }
     }
 
@@ -47,8 +47,8 @@ impl Kernel {
         let named: BTreeSet<&str> = self.rules().flat_map(|(_, rule)| set_names(rule)).collect();
         for set in named.into_iter().filter_map(|name| self.sets.get(name)) {
             match set {
-                Set::Nets(nets) => lists.extend(by_decision(nets)),
-                Set::Services(members) => {
+                LoadedSet::Nets(nets) => lists.extend(by_decision(nets)),
+                LoadedSet::Services(members) => {
                     let mut rows: BTreeMap<(Protocol, u16), Vec<Cidr>> = BTreeMap::new();
                     members.iter().for_each(|row| {
                         rows.entry((row.1, row.2))
@@ -57,7 +57,7 @@ impl Kernel {
                     });
                     lists.extend(rows.into_values());
                 }
-                Set::Ports(_) => {}
+                LoadedSet::Ports(_) => {}
             }
         }
         let asked: BTreeSet<Cidr> = self.rules().flat_map(|(_, rule)| addresses(rule)).collect();
@@ -81,10 +81,10 @@ impl Kernel {
     fn interface_conditions(&self) -> impl Iterator<Item = (&str, bool)> {
         let conditions = self.rules().flat_map(|(_, rule)| &rule.conditions);
         conditions.filter_map(|(_, condition)| {
-            if let Condition::Leaves(name) = condition {
+            if let RuleCondition::Leaves(name) = condition {
                 return Some((name.as_str(), false));
             }
-            let Condition::Arrives(Interface { stem, is_open }) = condition else {
+            let RuleCondition::Arrives(InterfaceMatch { stem, is_open }) = condition else {
                 return None;
             };
             Some((stem.as_str(), *is_open))
@@ -93,7 +93,8 @@ impl Kernel {
 
     /// Whether a rule asks where the route back to a packet's source leads.
     pub(crate) fn asks_reverse_paths(&self) -> bool {
-        let asks = |condition: &Condition| matches!(condition, Condition::ReversePath { .. });
+        let asks =
+            |condition: &RuleCondition| matches!(condition, RuleCondition::ReversePath { .. });
         self.rules()
             .any(|(_, rule)| rule.conditions.iter().any(|(_, condition)| asks(condition)))
     }
@@ -102,13 +103,13 @@ impl Kernel {
     /// rules that ask for that, and before the filter table to those that ask for a destination or
     /// keep packets from connection tracking.
     pub fn asks_before_dnat(&self) -> bool {
-        let asks_original = |condition: &Condition| matches!(condition, Condition::Connection(asked) if asked.address.is_some() || asked.port.is_some());
-        let depends = |table: &Table, rule: &Rule| {
+        let asks_original = |condition: &RuleCondition| matches!(condition, RuleCondition::Connection(asked) if asked.address.is_some() || asked.port.is_some());
+        let depends = |table: &LoadedTable, rule: &Rule| {
             let conditions = || rule.conditions.iter().map(|(_, condition)| condition);
             let is_early = table.name != TableName::Filter;
             conditions().any(asks_original)
                 || is_early
-                    && (rule.target == Target::NoTrack || conditions().any(asks_destination))
+                    && (rule.target == CheckedTarget::NoTrack || conditions().any(asks_destination))
         };
         self.all_tables().any(|(_, table)| {
             table
@@ -120,13 +121,13 @@ impl Kernel {
     }
 
     /// Rules that are not put to the end of the kernel's chains that is meant.
-    pub fn misplaced(&self, at_head: bool) -> Vec<Misplaced> {
+    pub fn misplaced(&self, at_head: bool) -> Vec<MisplacedRule> {
         let mut misplaced = Vec::new();
         for (family, table) in self.all_tables() {
             for chain in table.name.built_in() {
                 let rules = table.chain(chain).map_or(&[][..], |(_, rules)| rules);
                 let wrong = rules.iter().filter(|rule| rule.is_at_head != at_head);
-                misplaced.extend(wrong.map(|rule| Misplaced {
+                misplaced.extend(wrong.map(|rule| MisplacedRule {
                     table: table.name,
                     family,
                     chain: (*chain).to_owned(),
@@ -137,7 +138,7 @@ impl Kernel {
         misplaced
     }
 
-    fn all_tables(&self) -> impl Iterator<Item = (Family, &Table)> {
+    fn all_tables(&self) -> impl Iterator<Item = (Family, &LoadedTable)> {
         let of_v4 = self.v4.all().map(|table| (Family::V4, table));
         of_v4.chain(self.v6.all().map(|table| (Family::V6, table)))
     }
@@ -153,14 +154,14 @@ impl Kernel {
     }
 }
 
-impl Tables {
-    fn all(&self) -> impl Iterator<Item = &Table> {
+impl FamilyTables {
+    fn all(&self) -> impl Iterator<Item = &LoadedTable> {
         self.raw.iter().chain(&self.mangle).chain([&self.filter])
     }
 }
 
 /// The longest prefix decides: with exceptions, prefixes of each length are a list of their own.
-fn by_decision(nets: &Nets) -> Vec<Vec<Cidr>> {
+fn by_decision(nets: &PrefixSet) -> Vec<Vec<Cidr>> {
     let mut lists: BTreeMap<Option<(u8, bool)>, Vec<Cidr>> = BTreeMap::new();
     let has_exceptions = nets.members.values().any(|is_exception| *is_exception);
     for (net, is_exception) in &nets.members {
@@ -173,22 +174,24 @@ fn by_decision(nets: &Nets) -> Vec<Vec<Cidr>> {
 }
 
 /// Whether a condition is about the destination of a packet.
-fn asks_destination(condition: &Condition) -> bool {
+fn asks_destination(condition: &RuleCondition) -> bool {
     match condition {
-        Condition::Address(side, _) | Condition::Ports(side, _) => *side == Side::Destination,
-        Condition::Set(_, sides) => sides.contains(&Side::Destination),
-        Condition::Protocol(_)
-        | Condition::Arrives(_)
-        | Condition::Leaves(_)
-        | Condition::ReversePath { .. }
-        | Condition::Icmp(_)
-        | Condition::Connection(_)
-        | Condition::Limit => false,
+        RuleCondition::Address(side, _) | RuleCondition::Ports(side, _) => {
+            *side == Side::Destination
+        }
+        RuleCondition::Set(_, sides) => sides.contains(&Side::Destination),
+        RuleCondition::Protocol(_)
+        | RuleCondition::Arrives(_)
+        | RuleCondition::Leaves(_)
+        | RuleCondition::ReversePath { .. }
+        | RuleCondition::Icmp(_)
+        | RuleCondition::Connection(_)
+        | RuleCondition::Limit => false,
     }
 }
 
-fn protocol(condition: &Condition) -> Option<Protocol> {
-    if let Condition::Protocol(protocol) = condition {
+fn protocol(condition: &RuleCondition) -> Option<Protocol> {
+    if let RuleCondition::Protocol(protocol) = condition {
         Some(*protocol)
     } else {
         None
@@ -197,7 +200,7 @@ fn protocol(condition: &Condition) -> Option<Protocol> {
 
 fn set_names(rule: &Rule) -> impl Iterator<Item = &str> {
     rule.conditions.iter().filter_map(|(_, condition)| {
-        if let Condition::Set(name, _) = condition {
+        if let RuleCondition::Set(name, _) = condition {
             Some(name.as_str())
         } else {
             None
@@ -209,24 +212,24 @@ fn addresses(rule: &Rule) -> impl Iterator<Item = Cidr> + '_ {
     rule.conditions
         .iter()
         .filter_map(|(_, condition)| match condition {
-            Condition::Address(_, net) => Some(*net),
-            Condition::Connection(asked) => asked.address.map(|(_, net)| net),
-            Condition::Protocol(_)
-            | Condition::Arrives(_)
-            | Condition::Leaves(_)
-            | Condition::ReversePath { .. }
-            | Condition::Set(..)
-            | Condition::Ports(..)
-            | Condition::Icmp(_)
-            | Condition::Limit => None,
+            RuleCondition::Address(_, net) => Some(*net),
+            RuleCondition::Connection(asked) => asked.address.map(|(_, net)| net),
+            RuleCondition::Protocol(_)
+            | RuleCondition::Arrives(_)
+            | RuleCondition::Leaves(_)
+            | RuleCondition::ReversePath { .. }
+            | RuleCondition::Set(..)
+            | RuleCondition::Ports(..)
+            | RuleCondition::Icmp(_)
+            | RuleCondition::Limit => None,
         })
 }
 
-fn cut(
-    condition: &Condition,
+fn add_condition_cuts(
+    condition: &RuleCondition,
     (family, protocols): (Family, &[Protocol]),
-    sets: &Sets,
-    cuts: &mut Cuts,
+    sets: &LoadedSets,
+    cuts: &mut PartitionBuilder,
 ) {
     let mut ports = |side: Side, range: PortRange| {
         protocols
@@ -234,36 +237,36 @@ fn cut(
             .for_each(|protocol| cuts.ports(*protocol, side, range))
     };
     match condition {
-        Condition::Ports(side, ranges) => ranges.iter().for_each(|range| ports(*side, *range)),
-        Condition::Connection(asked) => asked
+        RuleCondition::Ports(side, ranges) => ranges.iter().for_each(|range| ports(*side, *range)),
+        RuleCondition::Connection(asked) => asked
             .port
             .iter()
             .for_each(|(_, range)| ports(Side::Destination, *range)),
-        Condition::Icmp(icmp) => cuts.message(control(family), *icmp),
-        Condition::Set(name, sides) => cut_by_set(
+        RuleCondition::Icmp(icmp) => cuts.message(control(family), *icmp),
+        RuleCondition::Set(name, sides) => cut_by_set(
             sets.get(name),
             sides.last().copied().unwrap_or(Side::Source),
             cuts,
         ),
-        Condition::Protocol(_)
-        | Condition::Address(..)
-        | Condition::Arrives(_)
-        | Condition::Leaves(_)
-        | Condition::ReversePath { .. }
-        | Condition::Limit => {}
+        RuleCondition::Protocol(_)
+        | RuleCondition::Address(..)
+        | RuleCondition::Arrives(_)
+        | RuleCondition::Leaves(_)
+        | RuleCondition::ReversePath { .. }
+        | RuleCondition::Limit => {}
     }
 }
 
-fn cut_by_set(set: Option<&Set>, side: Side, cuts: &mut Cuts) {
+fn cut_by_set(set: Option<&LoadedSet>, side: Side, cuts: &mut PartitionBuilder) {
     match set {
-        Some(Set::Ports(ranges)) => {
+        Some(LoadedSet::Ports(ranges)) => {
             for protocol in [Protocol::TCP, Protocol::UDP] {
                 ranges
                     .iter()
                     .for_each(|range| cuts.ports_of(ProtocolMatch::Is(protocol), side, *range));
             }
         }
-        Some(Set::Services(members)) => {
+        Some(LoadedSet::Services(members)) => {
             let rows: BTreeSet<(Protocol, u16)> =
                 members.iter().map(|row| (row.1, row.2)).collect();
             for (protocol, port) in rows {
@@ -275,7 +278,7 @@ fn cut_by_set(set: Option<&Set>, side: Side, cuts: &mut Cuts) {
                     .for_each(|range| cuts.ports(protocol, side, range));
             }
         }
-        Some(Set::Nets(_)) | None => {}
+        Some(LoadedSet::Nets(_)) | None => {}
     }
 }
 

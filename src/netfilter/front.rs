@@ -9,9 +9,9 @@
 //! whenever their number has doubled; while they are few, whenever it grows.
 
 use crate::net::Side;
-use crate::netfilter::graph::{Columns, Step};
-use crate::netfilter::residual::Way;
-use crate::packet_space::{Block, Members, merged};
+use crate::netfilter::graph::{AnswerColumns, SymbolicRule};
+use crate::netfilter::residual::ChainState;
+use crate::packet_space::{LocationSet, PairBlock, merged};
 
 /// Up to so many blocks, looking at each is cheaper than an index.
 const FEW: usize = 64;
@@ -21,13 +21,13 @@ const MOST_PER_BLOCK: usize = 8;
 
 /// Blocks at a rule, each in a slot.
 #[derive(Debug)]
-pub(super) struct Front {
-    slots: Vec<Option<(Block, Way)>>,
+pub(super) struct BlockFront {
+    slots: Vec<Option<(PairBlock, ChainState)>>,
     /// How many slots are taken.
     open: usize,
     /// How many blocks there were when they were joined last.
     joined: usize,
-    index: Option<Index>,
+    index: Option<SlotIndex>,
     /// How many blocks there were when an index of a side was too large.
     too_large: [usize; 2],
 }
@@ -35,14 +35,14 @@ pub(super) struct Front {
 /// For each place, the slots of the blocks that have it at a side. Slots of blocks that had it
 /// stay.
 #[derive(Debug)]
-struct Index {
+struct SlotIndex {
     side: Side,
     by_place: Vec<Vec<usize>>,
 }
 
-impl Front {
+impl BlockFront {
     /// Returns a front of these blocks.
-    pub(super) fn of(blocks: Vec<(Block, Way)>) -> Self {
+    pub(super) fn new(blocks: Vec<(PairBlock, ChainState)>) -> Self {
         let open = blocks.len();
         let slots = blocks.into_iter().map(Some).collect();
         Self {
@@ -58,9 +58,9 @@ impl Front {
     /// while an index knows it.
     pub(super) fn take_met(
         &mut self,
-        step: &Step,
-        columns: &Columns,
-    ) -> Vec<(Option<usize>, (Block, Way))> {
+        step: &SymbolicRule,
+        columns: &AnswerColumns,
+    ) -> Vec<(Option<usize>, (PairBlock, ChainState))> {
         if let Some(slots) = self.indexed(step, columns) {
             let taken = slots
                 .into_iter()
@@ -79,7 +79,7 @@ impl Front {
     }
 
     /// Puts back the parts of a block that was taken out of a slot.
-    pub(super) fn put(&mut self, slot: Option<usize>, mut parts: Vec<(Block, Way)>) {
+    pub(super) fn put(&mut self, slot: Option<usize>, mut parts: Vec<(PairBlock, ChainState)>) {
         self.open += parts.len();
         let indexed = slot
             .and_then(|slot| self.slots.get_mut(slot))
@@ -101,7 +101,10 @@ impl Front {
     /// Joins blocks of which the same is known, where there are so many more that it may be worth
     /// it. All of them are brought to the same rule before. Returns those of which no packets are
     /// left there.
-    pub(super) fn tidy(&mut self, mut bring: impl FnMut(&mut Way)) -> Vec<(Block, Way)> {
+    pub(super) fn tidy(
+        &mut self,
+        mut bring: impl FnMut(&mut ChainState),
+    ) -> Vec<(PairBlock, ChainState)> {
         let least = if self.open <= FEW {
             self.joined
         } else {
@@ -111,7 +114,7 @@ impl Front {
             return Vec::new();
         }
 
-        let mut blocks: Vec<(Block, Way)> = std::mem::take(&mut self.slots)
+        let mut blocks: Vec<(PairBlock, ChainState)> = std::mem::take(&mut self.slots)
             .into_iter()
             .flatten()
             .collect();
@@ -119,19 +122,19 @@ impl Front {
         let (done, open): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|(_, way)| way.is_done());
         *self = Self {
             too_large: self.too_large,
-            ..Self::of(merged(open))
+            ..Self::new(merged(open))
         };
         done
     }
 
     /// Returns all blocks.
-    pub(super) fn into_blocks(self) -> impl Iterator<Item = (Block, Way)> {
+    pub(super) fn into_blocks(self) -> impl Iterator<Item = (PairBlock, ChainState)> {
         self.slots.into_iter().flatten()
     }
 
     /// Returns the slots of the blocks that a rule may do something to, or `None` where all blocks
     /// are to be looked at.
-    fn indexed(&mut self, step: &Step, columns: &Columns) -> Option<Vec<usize>> {
+    fn indexed(&mut self, step: &SymbolicRule, columns: &AnswerColumns) -> Option<Vec<usize>> {
         if self.open <= FEW {
             return None;
         }
@@ -150,7 +153,7 @@ impl Front {
 
     /// Returns the slots of the blocks that hold one of these places at a side, or `None` where
     /// looking at all blocks is cheaper.
-    fn holding(&mut self, side: Side, column: &Members) -> Option<Vec<usize>> {
+    fn holding(&mut self, side: Side, column: &LocationSet) -> Option<Vec<usize>> {
         if column.len() >= self.open || !self.is_indexed(side) {
             return None;
         }
@@ -204,7 +207,7 @@ impl Front {
             return false;
         }
 
-        let mut index = Index {
+        let mut index = SlotIndex {
             side,
             by_place: vec![Vec::new(); places],
         };
@@ -214,8 +217,8 @@ impl Front {
     }
 }
 
-impl Index {
-    fn add(&mut self, slot: usize, block: &Block) {
+impl SlotIndex {
+    fn add(&mut self, slot: usize, block: &PairBlock) {
         for place in block.end(self.side).iter() {
             self.by_place
                 .get_mut(place)

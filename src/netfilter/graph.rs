@@ -1,65 +1,65 @@
 //! Chains made ready for walks: rules whose conditions on what a packet carries are sets of traffic,
-//! and whose questions about addresses are numbers of [`Columns`].
+//! and whose questions about addresses are numbers of [`AnswerColumns`].
 
 use std::collections::BTreeMap;
 
 use crate::net::{Side, State};
 use crate::netfilter::leads_back;
-use crate::netfilter::model::Interface;
+use crate::netfilter::model::InterfaceMatch;
 use crate::packet::{Hook, ReversePath};
-use crate::packet_space::{Block, Members, Traffic, TrafficId};
+use crate::packet_space::{HeaderSetId, HeaderSpace, LocationSet, PairBlock};
 
 /// What rules say of all places, by question.
 #[derive(Debug)]
-pub(crate) struct Columns {
-    pub(super) nets: Vec<Members>,
-    pub(super) services: Vec<Vec<(TrafficId, Members)>>,
+pub(crate) struct AnswerColumns {
+    pub(super) nets: Vec<LocationSet>,
+    pub(super) services: Vec<Vec<(HeaderSetId, LocationSet)>>,
     /// The places at which there is any traffic of these.
-    pub(super) served: Vec<Members>,
+    pub(super) served: Vec<LocationSet>,
     /// What connections have, that were made to a place and to the port that the packet is for.
-    pub(super) origins: Vec<Vec<(TrafficId, Members)>>,
+    pub(super) origins: Vec<Vec<(HeaderSetId, LocationSet)>>,
 }
 
 /// Where packets are met, and what rules say of all places.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct At<'at> {
-    pub(crate) columns: &'at Columns,
+pub(crate) struct HookContext<'at> {
+    pub(crate) columns: &'at AnswerColumns,
     pub(crate) hook: &'at Hook,
     pub(crate) state: State,
     pub(crate) reverse_path: ReversePath,
     /// What their connections' original destinations satisfy; none where those are the destinations
     /// that they have.
-    pub(crate) origins: Option<&'at [TrafficId]>,
+    pub(crate) origins: Option<&'at [HeaderSetId]>,
 }
 
 /// A table's chains by number.
 #[derive(Debug)]
-pub(super) struct Graph {
-    pub(super) chains: Vec<Vec<Step>>,
+pub(super) struct ChainGraph {
+    pub(super) chains: Vec<Vec<SymbolicRule>>,
     pub(super) built_in: BTreeMap<&'static str, usize>,
 }
 
 /// States, and whether they are excluded.
-type States = (bool, Vec<State>);
+type StateMatch = (bool, Vec<State>);
 
 /// A rule.
 #[derive(Debug)]
-pub(super) struct Step {
-    pub(super) traffic: TrafficId,
+pub(super) struct SymbolicRule {
+    pub(super) traffic: HeaderSetId,
     /// Questions about addresses: whether the answer must be no, the side, and the number.
     pub(super) nets: Vec<(bool, Side, usize)>,
     pub(super) services: Vec<(bool, Side, usize)>,
-    pub(super) arrives: Vec<(bool, Interface)>,
+    pub(super) arrives: Vec<(bool, InterfaceMatch)>,
     /// Wanted routes back: whether there must be none, and whether any interface will do.
     pub(super) reverse_paths: Vec<(bool, bool)>,
     pub(super) leaves: Vec<(bool, String)>,
     /// Wanted states, and the number of what is asked of the original destination.
-    pub(super) connections: Vec<(Option<States>, Option<usize>)>,
-    pub(super) act: Act,
+    pub(super) connections: Vec<(Option<StateMatch>, Option<usize>)>,
+    pub(super) act: RuleAction,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Act {
+pub(super) enum RuleAction {
     Accept,
     Drop,
     Return,
@@ -72,23 +72,23 @@ pub(super) enum Act {
 /// What a rule does to a block: pairs that it leaves alone, and those of which it takes some
 /// traffic.
 #[derive(Debug, Default)]
-pub(super) struct Pieces {
-    pub(super) missed: Vec<Block>,
-    pub(super) hit: Vec<(Block, TrafficId)>,
+pub(super) struct BlockSplit {
+    pub(super) missed: Vec<PairBlock>,
+    pub(super) hit: Vec<(PairBlock, HeaderSetId)>,
 }
 
-impl Step {
+impl SymbolicRule {
     /// Splits a block by what the rule takes of it.
     pub(super) fn apply(
         &self,
-        at: &At<'_>,
-        block: Block,
-        here: TrafficId,
-        traffic: &mut Traffic,
-    ) -> Pieces {
+        at: &HookContext<'_>,
+        block: PairBlock,
+        here: HeaderSetId,
+        traffic: &mut HeaderSpace,
+    ) -> BlockSplit {
         let carried = self.carried(at, here, traffic);
-        let mut pieces = Pieces::default();
-        let mut inside = Some(block.clone()).filter(|_| carried != Traffic::NONE);
+        let mut pieces = BlockSplit::default();
+        let mut inside = Some(block.clone()).filter(|_| carried != HeaderSpace::NONE);
         for (negated, side, number) in &self.nets {
             let Some((part, column)) = inside.zip(at.columns.nets.get(*number)) else {
                 inside = None;
@@ -100,7 +100,7 @@ impl Step {
             inside = yes;
         }
         let Some(inside) = inside else {
-            return Pieces {
+            return BlockSplit {
                 missed: vec![block],
                 hit: Vec::new(),
             };
@@ -139,15 +139,20 @@ impl Step {
     }
 
     /// What of some traffic meets all conditions but those on addresses.
-    pub(super) fn carried(&self, at: &At<'_>, here: TrafficId, traffic: &mut Traffic) -> TrafficId {
-        let arrives = |(negated, asked): &(bool, Interface)| {
+    pub(super) fn carried(
+        &self,
+        at: &HookContext<'_>,
+        here: HeaderSetId,
+        traffic: &mut HeaderSpace,
+    ) -> HeaderSetId {
+        let arrives = |(negated, asked): &(bool, InterfaceMatch)| {
             at.hook.arrives().is_some_and(|name| asked.is(name)) != *negated
         };
         let leaves =
             |(negated, asked): &(bool, String)| (at.hook.leaves() == Some(asked)) != *negated;
         let leads_back =
             |(negated, is_loose): &(bool, bool)| leads_back(at.reverse_path, *is_loose) != *negated;
-        let is_in = |states: &Option<States>| match states {
+        let is_in = |states: &Option<StateMatch>| match states {
             Some((negated, states)) => states.contains(&at.state) != *negated,
             None => !matches!(at.state, State::Untracked | State::Invalid),
         };
@@ -158,21 +163,21 @@ impl Step {
         if matches {
             traffic.and(here, self.traffic)
         } else {
-            Traffic::NONE
+            HeaderSpace::NONE
         }
     }
 }
 
-impl Pieces {
+impl BlockSplit {
     /// Splits what is hit by the sets of traffic that places have; a place is in just one.
     fn refine(
         &mut self,
         side: Side,
-        groups: &[(TrafficId, Members)],
+        groups: &[(HeaderSetId, LocationSet)],
         negated: bool,
-        traffic: &mut Traffic,
+        traffic: &mut HeaderSpace,
     ) {
-        let parts = |(block, hit): (Block, TrafficId)| {
+        let parts = |(block, hit): (PairBlock, HeaderSetId)| {
             groups
                 .iter()
                 .filter_map(move |(own, places)| Some((block.split(side, places).0?, hit, *own)))
@@ -188,14 +193,14 @@ impl Pieces {
         }
     }
 
-    fn put(&mut self, part: Block, hit: TrafficId) {
+    fn put(&mut self, part: PairBlock, hit: HeaderSetId) {
         match hit {
-            Traffic::NONE => self.missed.push(part),
+            HeaderSpace::NONE => self.missed.push(part),
             hit => self.hit.push((part, hit)),
         }
     }
 
-    fn ask_origin(&mut self, at: &At<'_>, number: usize, traffic: &mut Traffic) {
+    fn ask_origin(&mut self, at: &HookContext<'_>, number: usize, traffic: &mut HeaderSpace) {
         let Some(origins) = at.origins else {
             return self.refine(
                 Side::Destination,
@@ -207,7 +212,7 @@ impl Pieces {
                 traffic,
             );
         };
-        let own = origins.get(number).copied().unwrap_or(Traffic::NONE);
+        let own = origins.get(number).copied().unwrap_or(HeaderSpace::NONE);
         for (block, hit) in std::mem::take(&mut self.hit) {
             self.put(block, traffic.and(hit, own));
         }

@@ -1,7 +1,7 @@
 //! The kernel's part, played on checked scripts: a packet runs through the built-in chains on its
 //! way with jump, goto and return as in the kernel.
 //!
-//! In: [`CheckedScripts`], and packets. Out: a [`Kernel`] and what it does with a packet, rule by
+//! In: [`CheckedScripts`], and packets. Out: a [`NodeKernel`] and what it does with a packet, rule by
 //! rule. Absent: the rooms that write scripts, and text.
 
 mod atoms;
@@ -14,42 +14,42 @@ mod residual;
 mod sequence;
 mod trace;
 
-pub use atoms::Misplaced;
-pub(crate) use graph::{At, Columns};
-pub(crate) use residual::Out;
-pub(crate) use symbolic::{Marks, Symbolic};
-pub(crate) use trace::Early;
+pub use atoms::MisplacedRule;
+pub(crate) use graph::{AnswerColumns, HookContext};
+pub(crate) use residual::TableOutcome;
+pub(crate) use symbolic::{AddressAnswers, SymbolicTables};
+pub(crate) use trace::EarlyOutcome;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::net::{Family, State};
 use crate::packet::{Flow, Hook, Packet, ReversePath, Verdict};
-pub use crate::ruleset::Target;
-use crate::ruleset::{CheckedScripts, Holdings, TableId, TableKind};
+pub use crate::ruleset::CheckedTarget;
+use crate::ruleset::{CheckedScripts, KernelContents, TableId, TableKind};
 
-use model::{Condition, Connection, Rule, Table};
-use sets::Sets;
+use model::{ConntrackMatch, LoadedTable, Rule, RuleCondition};
+use sets::LoadedSets;
 
 /// One node's kernel with the scripts loaded.
 #[derive(Debug)]
-pub struct Kernel {
-    sets: Sets,
-    v4: Tables,
-    v6: Tables,
+pub struct NodeKernel {
+    sets: LoadedSets,
+    v4: FamilyTables,
+    v6: FamilyTables,
 }
 
 /// The tables of a family.
 #[derive(Debug)]
-struct Tables {
-    raw: Option<Table>,
-    mangle: Option<Table>,
-    filter: Table,
+struct FamilyTables {
+    raw: Option<LoadedTable>,
+    mangle: Option<LoadedTable>,
+    filter: LoadedTable,
 }
 
 /// A script of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Script {
+pub enum ScriptFile {
     /// The sets.
     Sets,
     /// A table of a family.
@@ -69,18 +69,18 @@ pub enum TableName {
 
 /// What becomes of a packet, and why.
 #[derive(Debug, Clone)]
-pub struct Run<'kernel> {
+pub struct PacketTrace<'kernel> {
     /// What becomes of it.
     pub verdict: Verdict,
     /// Whether it is kept from connection tracking.
     pub is_untracked: bool,
     /// The rules that matched, in order.
-    pub passed: Vec<Passed<'kernel>>,
+    pub passed: Vec<MatchedRule<'kernel>>,
 }
 
 /// A rule that matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Passed<'kernel> {
+pub struct MatchedRule<'kernel> {
     /// The table.
     pub table: TableName,
     /// The chain it stands in.
@@ -92,40 +92,40 @@ pub struct Passed<'kernel> {
     /// Its comment; may be empty.
     pub comment: &'kernel str,
     /// What it does.
-    pub target: &'kernel Target,
+    pub target: &'kernel CheckedTarget,
 }
 
 /// A packet in a table.
-struct Seen<'packet> {
+struct PacketInTable<'packet> {
     table: TableName,
     packet: &'packet Packet,
     flow: Flow,
     state: State,
 }
 
-impl Kernel {
+impl NodeKernel {
     /// Loads a bundle's scripts.
     pub fn load(scripts: &CheckedScripts) -> Self {
         Self::of_holdings(scripts.holdings())
     }
 
     /// Loads what some kernel holds.
-    pub fn of_holdings(holdings: &Holdings) -> Self {
-        let [v4, v6] = Family::BOTH.map(|family| Tables::of(holdings, family));
+    pub fn of_holdings(holdings: &KernelContents) -> Self {
+        let [v4, v6] = Family::BOTH.map(|family| FamilyTables::from_contents(holdings, family));
         Self {
-            sets: Sets::of(holdings.sets()),
+            sets: LoadedSets::from_parsed(holdings.sets()),
             v4,
             v6,
         }
     }
 
     /// What becomes of a packet, through all tables on its way.
-    pub fn run(&self, packet: &Packet) -> Run<'_> {
+    pub fn run(&self, packet: &Packet) -> PacketTrace<'_> {
         let tables = match packet.flow.family() {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
         };
-        let mut run = Run {
+        let mut run = PacketTrace {
             verdict: Verdict::Undecided,
             is_untracked: packet.state == State::Untracked,
             passed: Vec::new(),
@@ -146,7 +146,7 @@ impl Kernel {
             let verdict = self.walk(
                 table,
                 chain,
-                &Seen {
+                &PacketInTable {
                     table: *name,
                     packet,
                     flow,
@@ -171,17 +171,17 @@ impl Kernel {
     /// chain up. Loading has seen to it that chains do not nest deep.
     fn walk<'kernel>(
         &'kernel self,
-        table: &'kernel Table,
+        table: &'kernel LoadedTable,
         chain: &str,
-        seen: &Seen<'_>,
-        run: &mut Run<'kernel>,
+        seen: &PacketInTable<'_>,
+        run: &mut PacketTrace<'kernel>,
     ) -> Option<Verdict> {
         let (chain, rules) = table.chain(chain)?;
         for (number, rule) in (1..)
             .zip(rules)
             .filter(|(_, rule)| self.matches(rule, seen))
         {
-            run.passed.push(Passed {
+            run.passed.push(MatchedRule {
                 table: seen.table,
                 chain,
                 number,
@@ -190,16 +190,16 @@ impl Kernel {
                 target: &rule.target,
             });
             let verdict = match &rule.target {
-                Target::Accept => Some(Verdict::Accept),
-                Target::Drop => Some(Verdict::Drop),
-                Target::Return => return None,
-                Target::Log => None,
-                Target::NoTrack => {
+                CheckedTarget::Accept => Some(Verdict::Accept),
+                CheckedTarget::Drop => Some(Verdict::Drop),
+                CheckedTarget::Return => return None,
+                CheckedTarget::Log => None,
+                CheckedTarget::NoTrack => {
                     run.is_untracked = true;
                     None
                 }
-                Target::Goto(other) => return self.walk(table, other, seen, run),
-                Target::Jump(other) => self.walk(table, other, seen, run),
+                CheckedTarget::Goto(other) => return self.walk(table, other, seen, run),
+                CheckedTarget::Jump(other) => self.walk(table, other, seen, run),
             };
             if verdict.is_some() {
                 return verdict;
@@ -208,35 +208,37 @@ impl Kernel {
         None
     }
 
-    fn matches(&self, rule: &Rule, seen: &Seen<'_>) -> bool {
+    fn matches(&self, rule: &Rule, seen: &PacketInTable<'_>) -> bool {
         rule.conditions
             .iter()
             .all(|(is_negated, condition)| self.holds(condition, seen) != *is_negated)
     }
 
-    fn holds(&self, condition: &Condition, seen: &Seen<'_>) -> bool {
+    fn holds(&self, condition: &RuleCondition, seen: &PacketInTable<'_>) -> bool {
         let flow = &seen.flow;
         match condition {
-            Condition::Protocol(protocol) => flow.protocol == *protocol,
-            Condition::Address(side, net) => net.holds(flow.address(*side)),
-            Condition::Arrives(interface) => seen
+            RuleCondition::Protocol(protocol) => flow.protocol == *protocol,
+            RuleCondition::Address(side, net) => net.holds(flow.address(*side)),
+            RuleCondition::Arrives(interface) => seen
                 .packet
                 .hook
                 .arrives()
                 .is_some_and(|name| interface.is(name)),
-            Condition::ReversePath { is_loose } => leads_back(seen.packet.reverse_path, *is_loose),
-            Condition::Leaves(interface) => seen.packet.hook.leaves() == Some(interface),
-            Condition::Set(name, sides) => {
+            RuleCondition::ReversePath { is_loose } => {
+                leads_back(seen.packet.reverse_path, *is_loose)
+            }
+            RuleCondition::Leaves(interface) => seen.packet.hook.leaves() == Some(interface),
+            RuleCondition::Set(name, sides) => {
                 self.sets.get(name).is_some_and(|set| set.has(sides, flow))
             }
-            Condition::Ports(side, ranges) => flow
+            RuleCondition::Ports(side, ranges) => flow
                 .port(*side)
                 .is_some_and(|port| ranges.iter().any(|range| range.holds(port))),
-            Condition::Icmp(icmp) => flow.icmp.is_some_and(|found| {
+            RuleCondition::Icmp(icmp) => flow.icmp.is_some_and(|found| {
                 found.kind == icmp.kind && icmp.code.is_none_or(|code| code == found.code)
             }),
-            Condition::Connection(connection) => connection.holds(seen),
-            Condition::Limit => true,
+            RuleCondition::Connection(connection) => connection.holds(seen),
+            RuleCondition::Limit => true,
         }
     }
 }
@@ -251,11 +253,11 @@ fn leads_back(reverse_path: ReversePath, is_loose: bool) -> bool {
     }
 }
 
-impl Connection {
+impl ConntrackMatch {
     /// As `conntrack_mt` in net/netfilter/xt_conntrack.c: a packet without a connection is only
     /// asked its state, and matches nothing that asks no state, negated or not. We take the packet
     /// for one of the connection's original direction.
-    fn holds(&self, seen: &Seen<'_>) -> bool {
+    fn holds(&self, seen: &PacketInTable<'_>) -> bool {
         let is = |(is_negated, holds): (bool, bool)| holds != is_negated;
         let state = self
             .states
@@ -276,8 +278,8 @@ impl Connection {
     }
 }
 
-impl Tables {
-    fn of(holdings: &Holdings, family: Family) -> Self {
+impl FamilyTables {
+    fn from_contents(holdings: &KernelContents, family: Family) -> Self {
         let table = |name: TableName| {
             let id = TableId {
                 family,
@@ -286,9 +288,9 @@ impl Tables {
             holdings
                 .tables()
                 .get(&id)
-                .map(|checked| Table::of(name, checked))
+                .map(|checked| LoadedTable::from_checked(name, checked))
         };
-        let empty = || Table {
+        let empty = || LoadedTable {
             name: TableName::Filter,
             chains: BTreeMap::new(),
         };
@@ -299,7 +301,7 @@ impl Tables {
         }
     }
 
-    fn get(&self, name: TableName) -> Option<&Table> {
+    fn get(&self, name: TableName) -> Option<&LoadedTable> {
         match name {
             TableName::Raw => self.raw.as_ref(),
             TableName::Mangle => self.mangle.as_ref(),
@@ -327,7 +329,7 @@ fn way(hook: &Hook) -> &'static [(TableName, &'static str)] {
 
 impl TableName {
     /// The name that scripts begin with.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             TableName::Raw => "raw",
             TableName::Mangle => "mangle",
@@ -353,24 +355,24 @@ impl TableName {
     }
 }
 
-impl fmt::Display for Script {
+impl fmt::Display for ScriptFile {
     /// Its name in a bundle: `filter.v4.rules`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Script::Sets => out.write_str("sets.ipset"),
-            Script::Table(table, Family::V4) => write!(out, "{}.v4.rules", table.word()),
-            Script::Table(table, Family::V6) => write!(out, "{}.v6.rules", table.word()),
+            ScriptFile::Sets => out.write_str("sets.ipset"),
+            ScriptFile::Table(table, Family::V4) => write!(out, "{}.v4.rules", table.label()),
+            ScriptFile::Table(table, Family::V6) => write!(out, "{}.v6.rules", table.label()),
         }
     }
 }
 
-impl fmt::Display for Passed<'_> {
+impl fmt::Display for MatchedRule<'_> {
     /// `filter FORWARD: the comment: goto pal-x`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
             "{} {}: {}: {}",
-            self.table.word(),
+            self.table.label(),
             self.chain,
             self.comment,
             self.target

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 
 use crate::netfilter::TableName;
 use crate::ruleset::CheckedTable;
-pub(super) use crate::ruleset::{CheckedRule as Rule, Condition, Connection, Interface};
+pub(super) use crate::ruleset::{
+    CheckedRule as Rule, ConntrackMatch, InterfaceMatch, RuleCondition,
+};
 
 /// A table of a family.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct LoadedTable {
     pub(super) name: TableName,
     pub(super) chains: BTreeMap<String, Vec<Rule>>,
 }
 
-impl Table {
+impl LoadedTable {
     /// The table of a script, without rules that can only drop or observe by an extension.
-    pub(super) fn of(name: TableName, checked: &CheckedTable) -> Self {
+    pub(super) fn from_checked(name: TableName, checked: &CheckedTable) -> Self {
         let built_in = checked.built_in.keys().copied();
         let names = built_in.chain(checked.chains.keys().map(String::as_str));
         let chain = |chain: &str| {

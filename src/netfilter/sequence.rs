@@ -3,17 +3,17 @@
 
 use std::ops::Range;
 
-use crate::netfilter::graph::{Act, At, Step};
-use crate::netfilter::residual::Way;
-use crate::packet_space::{Cascade, Taken, Traffic, TrafficId};
+use crate::netfilter::graph::{HookContext, RuleAction, SymbolicRule};
+use crate::netfilter::residual::ChainState;
+use crate::packet_space::{CascadeRule, HeaderSetId, HeaderSpace, RuleCascade};
 
 /// What the rules of a chain do at a hook to packets in a state.
-pub(super) struct Sequence {
-    pub(super) effects: Vec<Effect>,
+pub(super) struct RuleSequence {
+    pub(super) effects: Vec<RuleEffect>,
     /// Positions of the rules that apply to all blocks without a look at each block, in order.
     positions: Vec<usize>,
     /// What these do.
-    rules: Cascade<5>,
+    rules: RuleCascade<5>,
     /// The chain that rules go to. The packets of all these rules go through it together, after the
     /// other packets of this chain: the outcome for one packet does not depend on other packets.
     pub(super) goto: Option<usize>,
@@ -21,7 +21,7 @@ pub(super) struct Sequence {
 
 /// How a rule is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(super) enum RuleEffect {
     /// It does nothing here.
     Nothing,
     /// It is about all blocks alike.
@@ -40,10 +40,14 @@ const BACK: usize = 2;
 const UNTRACKED: usize = 3;
 const GONE: usize = 4;
 
-impl Sequence {
-    pub(super) fn of(steps: &[Step], at: &At<'_>, traffic: &mut Traffic) -> Self {
+impl RuleSequence {
+    pub(super) fn new(
+        steps: &[SymbolicRule],
+        at: &HookContext<'_>,
+        traffic: &mut HeaderSpace,
+    ) -> Self {
         let goto = steps.iter().find_map(|step| {
-            if let Act::Goto(chain) = step.act {
+            if let RuleAction::Goto(chain) = step.act {
                 Some(chain)
             } else {
                 None
@@ -52,41 +56,46 @@ impl Sequence {
         let mut sequence = Self {
             effects: Vec::new(),
             positions: Vec::new(),
-            rules: Cascade::of(Vec::new()),
+            rules: RuleCascade::new(Vec::new()),
             goto,
         };
         let mut rules = Vec::new();
         for (position, step) in steps.iter().enumerate() {
-            let carried = step.carried(at, Traffic::ALL, traffic);
+            let carried = step.carried(at, HeaderSpace::ALL, traffic);
             let taken = step.taken(carried, goto);
             let effect = match taken {
-                _ if carried == Traffic::NONE => Effect::Nothing,
-                Some(rule) if rule == Taken::NOTHING => Effect::Nothing,
-                Some(_) if step.asks_nothing() => Effect::Alike,
-                Some(_) if step.excludes_only() => Effect::AlikeButFew,
-                Some(_) | None => Effect::Each,
+                _ if carried == HeaderSpace::NONE => RuleEffect::Nothing,
+                Some(rule) if rule == CascadeRule::NOTHING => RuleEffect::Nothing,
+                Some(_) if step.asks_nothing() => RuleEffect::Alike,
+                Some(_) if step.excludes_only() => RuleEffect::AlikeButFew,
+                Some(_) | None => RuleEffect::Each,
             };
             sequence.effects.push(effect);
-            if let (Effect::Alike | Effect::AlikeButFew, Some(rule)) = (effect, taken) {
+            if let (RuleEffect::Alike | RuleEffect::AlikeButFew, Some(rule)) = (effect, taken) {
                 sequence.positions.push(position);
                 rules.push(rule);
             }
         }
         Self {
-            rules: Cascade::of(rules),
+            rules: RuleCascade::new(rules),
             ..sequence
         }
     }
 
     /// Goes through the rules before a position that are about all blocks alike.
-    pub(super) fn pass(&mut self, position: usize, way: &mut Way, traffic: &mut Traffic) {
+    pub(super) fn pass(
+        &mut self,
+        position: usize,
+        way: &mut ChainState,
+        traffic: &mut HeaderSpace,
+    ) {
         let number = |position: usize| self.positions.partition_point(|known| *known < position);
         let rules: Range<usize> = number(way.next)..number(position);
         way.next = position;
         if rules.is_empty() {
             return;
         }
-        let Way {
+        let ChainState {
             back, gone, out, ..
         } = *way;
         let mut sinks = [out.accepted, out.dropped, back, out.untracked, gone];
@@ -101,24 +110,26 @@ impl Sequence {
     }
 }
 
-impl Step {
+impl SymbolicRule {
     /// Returns the effect of the rule on packets, without its conditions on addresses, or `None` if
     /// the effect depends on more than the headers of packets.
-    fn taken(&self, carried: TrafficId, goto: Option<usize>) -> Option<Taken<5>> {
+    fn taken(&self, carried: HeaderSetId, goto: Option<usize>) -> Option<CascadeRule<5>> {
         if self.asks_origin() {
             return None;
         }
         match self.act {
-            Act::Accept => Some(Taken::into_sink(ACCEPTED, carried)),
-            Act::Drop => Some(Taken::into_sink(DROPPED, carried)),
-            Act::Return => Some(Taken::into_sink(BACK, carried)),
-            Act::Log => Some(Taken::NOTHING),
-            Act::NoTrack => Some(Taken {
-                off: Traffic::NONE,
-                ..Taken::into_sink(UNTRACKED, carried)
+            RuleAction::Accept => Some(CascadeRule::into_sink(ACCEPTED, carried)),
+            RuleAction::Drop => Some(CascadeRule::into_sink(DROPPED, carried)),
+            RuleAction::Return => Some(CascadeRule::into_sink(BACK, carried)),
+            RuleAction::Log => Some(CascadeRule::NOTHING),
+            RuleAction::NoTrack => Some(CascadeRule {
+                off: HeaderSpace::NONE,
+                ..CascadeRule::into_sink(UNTRACKED, carried)
             }),
-            Act::Goto(other) if goto == Some(other) => Some(Taken::into_sink(GONE, carried)),
-            Act::Jump(_) | Act::Goto(_) => None,
+            RuleAction::Goto(other) if goto == Some(other) => {
+                Some(CascadeRule::into_sink(GONE, carried))
+            }
+            RuleAction::Jump(_) | RuleAction::Goto(_) => None,
         }
     }
 }

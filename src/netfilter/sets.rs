@@ -5,19 +5,19 @@ use std::net::IpAddr;
 
 use crate::net::{Cidr, PortRange, Protocol, Side};
 use crate::packet::Flow;
-use crate::ruleset::{self, Member, SetKind};
+use crate::ruleset::{self, ParsedMember, SetKind};
 
 /// All sets of a node by name.
 #[derive(Debug, Default)]
-pub(super) struct Sets {
-    pub(super) by_name: BTreeMap<String, Set>,
+pub(super) struct LoadedSets {
+    pub(super) by_name: BTreeMap<String, LoadedSet>,
 }
 
 /// A set.
 #[derive(Debug)]
-pub(super) enum Set {
+pub(super) enum LoadedSet {
     /// `hash:net`.
-    Nets(Nets),
+    Nets(PrefixSet),
     /// `hash:ip,port`: address, protocol, port.
     Services(BTreeSet<(IpAddr, Protocol, u16)>),
     /// `bitmap:port`.
@@ -26,33 +26,37 @@ pub(super) enum Set {
 
 /// Prefixes, and whether each is an exception (`nomatch`).
 #[derive(Debug)]
-pub(super) struct Nets {
+pub(super) struct PrefixSet {
     pub(super) members: BTreeMap<Cidr, bool>,
     /// The lengths that occur.
     lengths: BTreeSet<u8>,
 }
 
-impl Sets {
+impl LoadedSets {
     /// The sets of a script.
-    pub(super) fn of(sets: &ruleset::Sets) -> Self {
-        let known = |(name, set): (&String, &ruleset::Set)| Some((name.clone(), Set::of(set)?));
+    pub(super) fn from_parsed(sets: &ruleset::ParsedSets) -> Self {
+        let known = |(name, set): (&String, &ruleset::ParsedSet)| {
+            Some((name.clone(), LoadedSet::from_parsed(set)?))
+        };
         Self {
             by_name: sets.iter().filter_map(known).collect(),
         }
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Set> {
+    pub(super) fn get(&self, name: &str) -> Option<&LoadedSet> {
         self.by_name.get(name)
     }
 }
 
-impl Set {
+impl LoadedSet {
     /// A set with its members; none where it is of a type that palisade does not make.
-    fn of(set: &ruleset::Set) -> Option<Self> {
+    fn from_parsed(set: &ruleset::ParsedSet) -> Option<Self> {
         Some(match set.kind? {
-            SetKind::Nets(_) => Set::Nets(Nets::of(&set.members)),
-            SetKind::Services(_) => Set::Services(set.members.iter().filter_map(service).collect()),
-            SetKind::Ports => Set::Ports(ranges(&set.members)),
+            SetKind::Nets(_) => LoadedSet::Nets(PrefixSet::from_members(&set.members)),
+            SetKind::Services(_) => {
+                LoadedSet::Services(set.members.iter().filter_map(service).collect())
+            }
+            SetKind::Ports => LoadedSet::Ports(ranges(&set.members)),
         })
     }
 
@@ -63,12 +67,12 @@ impl Set {
         };
         let port = sides.last().and_then(|side| flow.port(*side));
         match self {
-            Set::Nets(nets) => nets.has(flow.address(side)),
-            Set::Services(members) => port
+            LoadedSet::Nets(nets) => nets.has(flow.address(side)),
+            LoadedSet::Services(members) => port
                 .is_some_and(|port| members.contains(&(flow.address(side), flow.protocol, port))),
             // `ip_set_get_ip_port` in net/netfilter/ipset/ip_set_bitmap_port.c knows no other
             // protocol
-            Set::Ports(ranges) => {
+            LoadedSet::Ports(ranges) => {
                 let has_ports = [Protocol::TCP, Protocol::UDP].contains(&flow.protocol);
                 has_ports && port.is_some_and(|port| ranges.iter().any(|range| range.holds(port)))
             }
@@ -76,7 +80,7 @@ impl Set {
     }
 }
 
-impl Nets {
+impl PrefixSet {
     /// The longest prefix that holds the address decides.
     pub(super) fn has(&self, address: IpAddr) -> bool {
         let mut around = self
@@ -87,10 +91,10 @@ impl Nets {
         around.next().is_some_and(|is_exception| !is_exception)
     }
 
-    fn of(members: &[Member]) -> Self {
-        let net = |member: &Member| match *member {
-            Member::Net(net, is_exception) => Some((net, is_exception)),
-            Member::Service(..) | Member::Port(_) => None,
+    fn from_members(members: &[ParsedMember]) -> Self {
+        let net = |member: &ParsedMember| match *member {
+            ParsedMember::Net(net, is_exception) => Some((net, is_exception)),
+            ParsedMember::Service(..) | ParsedMember::Port(_) => None,
         };
         let members: BTreeMap<Cidr, bool> = members.iter().filter_map(net).collect();
         Self {
@@ -100,18 +104,18 @@ impl Nets {
     }
 }
 
-fn service(member: &Member) -> Option<(IpAddr, Protocol, u16)> {
+fn service(member: &ParsedMember) -> Option<(IpAddr, Protocol, u16)> {
     match *member {
-        Member::Service(address, protocol, port) => Some((address, protocol, port)),
-        Member::Net(..) | Member::Port(_) => None,
+        ParsedMember::Service(address, protocol, port) => Some((address, protocol, port)),
+        ParsedMember::Net(..) | ParsedMember::Port(_) => None,
     }
 }
 
 /// The fewest ranges that hold some ports, which are sorted.
-fn ranges(members: &[Member]) -> Vec<PortRange> {
-    let port = |member: &Member| match *member {
-        Member::Port(port) => Some(port),
-        Member::Net(..) | Member::Service(..) => None,
+fn ranges(members: &[ParsedMember]) -> Vec<PortRange> {
+    let port = |member: &ParsedMember| match *member {
+        ParsedMember::Port(port) => Some(port),
+        ParsedMember::Net(..) | ParsedMember::Service(..) => None,
     };
     let ports: Vec<u16> = members.iter().filter_map(port).collect();
     let runs = ports.chunk_by(|before, next| before.checked_add(1) == Some(*next));

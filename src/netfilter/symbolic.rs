@@ -1,8 +1,8 @@
 //! Scripts made ready for sets of packets: conditions on what a packet carries are sets of traffic,
 //! those on addresses are questions with numbers.
 //!
-//! In: a [`Kernel`], and the [`Traffic`] that its [`cut`](Kernel::cut) made. Out: a [`Symbolic`],
-//! which tells what all rules say of an address ([`Marks`]). The [`Columns`] of the addresses of
+//! In: a [`NodeKernel`], and the [`HeaderSpace`] that its [`cut`](NodeKernel::cut) made. Out: a [`SymbolicTables`],
+//! which tells what all rules say of an address ([`AddressAnswers`]). The [`AnswerColumns`] of the addresses of
 //! all places are what `walk` goes through chains with.
 //!
 //! Cost: a rule's conditions, once; an address, a look-up for each length of prefix that sets have.
@@ -15,25 +15,25 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::net::{Cidr, Family, PortRange, Protocol, Side};
 use crate::netfilter::atoms::control;
-use crate::netfilter::graph::{Act, Columns, Graph, Step};
-use crate::netfilter::model::{Condition, Connection, Rule, Table};
-use crate::netfilter::sets::{Nets, Set};
-use crate::netfilter::{Kernel, Target};
-use crate::packet_space::{Members, Traffic, TrafficId};
+use crate::netfilter::graph::{AnswerColumns, ChainGraph, RuleAction, SymbolicRule};
+use crate::netfilter::model::{ConntrackMatch, LoadedTable, Rule, RuleCondition};
+use crate::netfilter::sets::{LoadedSet, PrefixSet};
+use crate::netfilter::{CheckedTarget, NodeKernel};
+use crate::packet_space::{HeaderSetId, HeaderSpace, LocationSet};
 use crate::policy::{IcmpMatch, ProtocolMatch};
 
 /// The tables of a family, for walks with sets of packets.
 #[derive(Debug)]
-pub(crate) struct Symbolic<'kernel> {
-    pub(super) raw: Option<Graph>,
-    pub(super) mangle: Option<Graph>,
-    pub(super) filter: Graph,
-    asked: Asked<'kernel>,
+pub(crate) struct SymbolicTables<'kernel> {
+    pub(super) raw: Option<ChainGraph>,
+    pub(super) mangle: Option<ChainGraph>,
+    pub(super) filter: ChainGraph,
+    asked: AddressQuestions<'kernel>,
 }
 
 /// What rules ask of addresses.
 #[derive(Debug, Default)]
-struct Asked<'kernel> {
+struct AddressQuestions<'kernel> {
     /// How many questions are answered by prefixes.
     nets: usize,
     /// The questions that a prefix answers, and whether it is an exception there. The longest
@@ -45,41 +45,41 @@ struct Asked<'kernel> {
     by_net: FxHashMap<Cidr, usize>,
     /// The sets with services that have an address, by number, in order, and the traffic that each
     /// has there.
-    services_at: FxHashMap<IpAddr, Vec<(usize, TrafficId)>>,
+    services_at: FxHashMap<IpAddr, Vec<(usize, HeaderSetId)>>,
     /// The sets with services by number, with the side of the port.
     service_sets: IndexSet<(&'kernel str, Side), FxBuildHasher>,
-    origins: Vec<&'kernel Connection>,
+    origins: Vec<&'kernel ConntrackMatch>,
 }
 
 /// What all rules say of an address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Marks {
+pub(crate) struct AddressAnswers {
     /// The questions that it is an answer to, in order.
     nets: Vec<usize>,
     /// The sets with services that have it, in order, and the traffic that each has there.
-    services: Box<[(usize, TrafficId)]>,
+    services: Box<[(usize, HeaderSetId)]>,
     /// Which of those connections were made to it, as far as the address goes, that rules ask for
     /// the original destination.
     pub(crate) sent: Box<[bool]>,
 }
 
-impl Kernel {
+impl NodeKernel {
     /// Makes a family's tables ready for walks.
-    pub(crate) fn symbolic(&self, family: Family, traffic: &mut Traffic) -> Symbolic<'_> {
+    pub(crate) fn symbolic(&self, family: Family, traffic: &mut HeaderSpace) -> SymbolicTables<'_> {
         let tables = match family {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
         };
-        let mut maker = Maker {
+        let mut maker = SymbolicBuilder {
             kernel: self,
             family,
-            asked: Asked::default(),
+            asked: AddressQuestions::default(),
             traffic,
         };
         let raw = tables.raw.as_ref().map(|table| maker.graph(table));
         let mangle = tables.mangle.as_ref().map(|table| maker.graph(table));
         let filter = maker.graph(&tables.filter);
-        Symbolic {
+        SymbolicTables {
             raw,
             mangle,
             filter,
@@ -88,9 +88,9 @@ impl Kernel {
     }
 }
 
-impl Symbolic<'_> {
+impl SymbolicTables<'_> {
     /// What all rules say of an address.
-    pub(crate) fn marks(&self, address: IpAddr) -> Marks {
+    pub(crate) fn marks(&self, address: IpAddr) -> AddressAnswers {
         let asked = &self.asked;
         let around = asked
             .lengths
@@ -111,12 +111,12 @@ impl Symbolic<'_> {
             .get(&address)
             .map_or(&[][..], Vec::as_slice)
             .into();
-        let holds = |connection: &&Connection| {
+        let holds = |connection: &&ConntrackMatch| {
             connection
                 .address
                 .is_none_or(|(negated, net)| net.holds(address) != negated)
         };
-        Marks {
+        AddressAnswers {
             nets,
             services,
             sent: asked.origins.iter().map(holds).collect(),
@@ -124,7 +124,11 @@ impl Symbolic<'_> {
     }
 
     /// What rules say of places, which are numbered in this order.
-    pub(crate) fn columns(&self, places: &[&Marks], traffic: &mut Traffic) -> Columns {
+    pub(crate) fn columns(
+        &self,
+        places: &[&AddressAnswers],
+        traffic: &mut HeaderSpace,
+    ) -> AnswerColumns {
         let mut nets: Vec<Vec<usize>> = vec![Vec::new(); self.asked.nets];
         for (number, marks) in places.iter().enumerate() {
             for question in &marks.nets {
@@ -133,7 +137,7 @@ impl Symbolic<'_> {
                     .for_each(|places| places.push(number));
             }
         }
-        let mut services: Vec<BTreeMap<TrafficId, Vec<usize>>> =
+        let mut services: Vec<BTreeMap<HeaderSetId, Vec<usize>>> =
             vec![BTreeMap::new(); self.asked.service_sets.len()];
         for (number, marks) in places.iter().enumerate() {
             for (question, traffic) in &marks.services {
@@ -144,34 +148,36 @@ impl Symbolic<'_> {
             }
         }
         let served = services.iter().map(|rows| {
-            Members::these(
+            LocationSet::these(
                 places.len(),
                 &rows.values().flatten().copied().collect::<Vec<_>>(),
             )
         });
-        let served: Vec<Members> = served.collect();
+        let served: Vec<LocationSet> = served.collect();
         let services = services.iter().zip(&served).map(|(rows, served)| {
-            let rest = Members::of(places.len(), |number| !served.holds(number));
+            let rest = LocationSet::filter(places.len(), |number| !served.holds(number));
             let rows = rows
                 .iter()
-                .map(|(traffic, numbers)| (*traffic, Members::these(places.len(), numbers)));
-            let rest = Some((Traffic::NONE, rest)).filter(|(_, rest)| rest.len() > 0);
+                .map(|(traffic, numbers)| (*traffic, LocationSet::these(places.len(), numbers)));
+            let rest = Some((HeaderSpace::NONE, rest)).filter(|(_, rest)| rest.len() > 0);
             rest.into_iter().chain(rows).collect()
         });
         let services: Vec<_> = services.collect();
         let untranslated = self.origins(None, traffic);
         let origins = untranslated.iter().enumerate().map(|(question, own)| {
-            let is_sent = |marks: &&Marks| marks.sent.get(question).is_some_and(|is| *is);
-            by_traffic(
-                places
-                    .iter()
-                    .map(|marks| if is_sent(marks) { *own } else { Traffic::NONE }),
-            )
+            let is_sent = |marks: &&AddressAnswers| marks.sent.get(question).is_some_and(|is| *is);
+            by_traffic(places.iter().map(|marks| {
+                if is_sent(marks) {
+                    *own
+                } else {
+                    HeaderSpace::NONE
+                }
+            }))
         });
-        Columns {
+        AnswerColumns {
             nets: nets
                 .iter()
-                .map(|numbers| Members::these(places.len(), numbers))
+                .map(|numbers| LocationSet::these(places.len(), numbers))
                 .collect(),
             services,
             served,
@@ -181,7 +187,11 @@ impl Symbolic<'_> {
 
     /// Of packets whose connections were made to this port, or to the one that they are for, those
     /// that have what each rule asks of the original destination's port.
-    pub(crate) fn origins(&self, port: Option<u16>, traffic: &mut Traffic) -> Box<[TrafficId]> {
+    pub(crate) fn origins(
+        &self,
+        port: Option<u16>,
+        traffic: &mut HeaderSpace,
+    ) -> Box<[HeaderSetId]> {
         self.asked
             .origins
             .iter()
@@ -196,37 +206,37 @@ impl Symbolic<'_> {
 }
 
 /// The places of each set of traffic.
-fn by_traffic(rows: impl ExactSizeIterator<Item = TrafficId>) -> Vec<(TrafficId, Members)> {
+fn by_traffic(rows: impl ExactSizeIterator<Item = HeaderSetId>) -> Vec<(HeaderSetId, LocationSet)> {
     let count = rows.len();
-    let mut numbers: BTreeMap<TrafficId, Vec<usize>> = BTreeMap::new();
+    let mut numbers: BTreeMap<HeaderSetId, Vec<usize>> = BTreeMap::new();
     rows.enumerate()
         .for_each(|(number, traffic)| numbers.entry(traffic).or_default().push(number));
     numbers
         .into_iter()
-        .map(|(traffic, numbers)| (traffic, Members::these(count, &numbers)))
+        .map(|(traffic, numbers)| (traffic, LocationSet::these(count, &numbers)))
         .collect()
 }
 
-impl Connection {
+impl ConntrackMatch {
     /// Of packets whose connections were made to this port, those that it is true of.
-    fn origin(&self, port: Option<u16>, traffic: &mut Traffic) -> TrafficId {
+    fn origin(&self, port: Option<u16>, traffic: &mut HeaderSpace) -> HeaderSetId {
         let Some((negated, range)) = self.port else {
-            return Traffic::ALL;
+            return HeaderSpace::ALL;
         };
         let holds = |own: (u16, u16)| range.holds(port.unwrap_or(own.0));
         traffic.select(|class| class.port(Side::Destination).is_some_and(holds) != negated)
     }
 }
 
-struct Maker<'work, 'kernel> {
-    kernel: &'kernel Kernel,
+struct SymbolicBuilder<'work, 'kernel> {
+    kernel: &'kernel NodeKernel,
     family: Family,
-    asked: Asked<'kernel>,
-    traffic: &'work mut Traffic,
+    asked: AddressQuestions<'kernel>,
+    traffic: &'work mut HeaderSpace,
 }
 
-impl<'kernel> Maker<'_, 'kernel> {
-    fn graph(&mut self, table: &'kernel Table) -> Graph {
+impl<'kernel> SymbolicBuilder<'_, 'kernel> {
+    fn graph(&mut self, table: &'kernel LoadedTable) -> ChainGraph {
         let numbers: FxHashMap<&str, usize> = table
             .chains
             .keys()
@@ -239,7 +249,7 @@ impl<'kernel> Maker<'_, 'kernel> {
             .map(|rules| rules.iter().map(|rule| self.step(rule, &numbers)).collect())
             .collect();
         let built_in = ["PREROUTING", "FORWARD", "INPUT", "OUTPUT"].into_iter();
-        Graph {
+        ChainGraph {
             chains,
             built_in: built_in
                 .filter_map(|name| Some((name, *numbers.get(name)?)))
@@ -247,20 +257,20 @@ impl<'kernel> Maker<'_, 'kernel> {
         }
     }
 
-    fn step(&mut self, rule: &'kernel Rule, numbers: &FxHashMap<&str, usize>) -> Step {
+    fn step(&mut self, rule: &'kernel Rule, numbers: &FxHashMap<&str, usize>) -> SymbolicRule {
         let number = |name: &String| numbers.get(name.as_str()).copied().unwrap_or(usize::MAX);
         let act = match &rule.target {
-            Target::Accept => Act::Accept,
-            Target::Drop => Act::Drop,
-            Target::Return => Act::Return,
-            Target::Log => Act::Log,
-            Target::NoTrack => Act::NoTrack,
-            Target::Jump(chain) => Act::Jump(number(chain)),
-            Target::Goto(chain) => Act::Goto(number(chain)),
+            CheckedTarget::Accept => RuleAction::Accept,
+            CheckedTarget::Drop => RuleAction::Drop,
+            CheckedTarget::Return => RuleAction::Return,
+            CheckedTarget::Log => RuleAction::Log,
+            CheckedTarget::NoTrack => RuleAction::NoTrack,
+            CheckedTarget::Jump(chain) => RuleAction::Jump(number(chain)),
+            CheckedTarget::Goto(chain) => RuleAction::Goto(number(chain)),
         };
         let (nets, services, arrives, reverse_paths, leaves, connections) = Default::default();
-        let mut step = Step {
-            traffic: Traffic::ALL,
+        let mut step = SymbolicRule {
+            traffic: HeaderSpace::ALL,
             nets,
             services,
             arrives,
@@ -275,43 +285,52 @@ impl<'kernel> Maker<'_, 'kernel> {
         step
     }
 
-    fn condition(&mut self, negated: bool, condition: &'kernel Condition, step: &mut Step) {
+    fn condition(
+        &mut self,
+        negated: bool,
+        condition: &'kernel RuleCondition,
+        step: &mut SymbolicRule,
+    ) {
         match condition {
-            Condition::Protocol(protocol) => {
+            RuleCondition::Protocol(protocol) => {
                 let own = self
                     .traffic
                     .of_rule(ProtocolMatch::Is(*protocol), IcmpMatch::Any);
                 self.carried(negated, own, step);
             }
-            Condition::Icmp(icmp) => {
+            RuleCondition::Icmp(icmp) => {
                 let own = self.traffic.of_rule(
                     ProtocolMatch::Is(control(self.family)),
                     IcmpMatch::Is(*icmp),
                 );
                 self.carried(negated, own, step);
             }
-            Condition::Ports(side, ranges) => {
+            RuleCondition::Ports(side, ranges) => {
                 let own = self.traffic.with_ports(*side, ranges);
                 self.carried(negated, own, step);
             }
-            Condition::Address(side, net) => step.nets.push((negated, *side, self.within(*net))),
-            Condition::Arrives(name) => step.arrives.push((negated, name.clone())),
-            Condition::ReversePath { is_loose } => step.reverse_paths.push((negated, *is_loose)),
-            Condition::Leaves(name) => step.leaves.push((negated, name.clone())),
-            Condition::Set(name, sides) => self.set(negated, name, sides, step),
-            Condition::Connection(asked) => {
+            RuleCondition::Address(side, net) => {
+                step.nets.push((negated, *side, self.within(*net)))
+            }
+            RuleCondition::Arrives(name) => step.arrives.push((negated, name.clone())),
+            RuleCondition::ReversePath { is_loose } => {
+                step.reverse_paths.push((negated, *is_loose))
+            }
+            RuleCondition::Leaves(name) => step.leaves.push((negated, name.clone())),
+            RuleCondition::Set(name, sides) => self.set(negated, name, sides, step),
+            RuleCondition::Connection(asked) => {
                 let origin = (asked.address.is_some() || asked.port.is_some()).then(|| {
                     self.asked.origins.push(asked);
                     self.asked.origins.len() - 1
                 });
                 step.connections.push((asked.states.clone(), origin));
             }
-            Condition::Limit => {}
+            RuleCondition::Limit => {}
         }
     }
 
     /// A condition on what packets carry.
-    fn carried(&mut self, negated: bool, own: TrafficId, step: &mut Step) {
+    fn carried(&mut self, negated: bool, own: HeaderSetId, step: &mut SymbolicRule) {
         step.traffic = if negated {
             self.traffic.less(step.traffic, own)
         } else {
@@ -319,19 +338,20 @@ impl<'kernel> Maker<'_, 'kernel> {
         };
     }
 
-    fn set(&mut self, negated: bool, name: &'kernel str, sides: &[Side], step: &mut Step) {
+    fn set(&mut self, negated: bool, name: &'kernel str, sides: &[Side], step: &mut SymbolicRule) {
         let (Some(near), Some(last)) = (sides.first().copied(), sides.last().copied()) else {
             return;
         };
         match self.kernel.sets.get(name) {
-            Some(Set::Nets(nets)) => step
-                .nets
-                .push((negated, near, self.member(name, Some(nets)))),
-            Some(Set::Ports(ranges)) => {
+            Some(LoadedSet::Nets(nets)) => {
+                step.nets
+                    .push((negated, near, self.member(name, Some(nets))))
+            }
+            Some(LoadedSet::Ports(ranges)) => {
                 let own = self.bitmap(last, ranges);
                 self.carried(negated, own, step);
             }
-            Some(Set::Services(members)) => {
+            Some(LoadedSet::Services(members)) => {
                 step.services
                     .push((negated, near, self.services(name, members, last)));
             }
@@ -364,7 +384,7 @@ impl<'kernel> Maker<'_, 'kernel> {
         &mut self,
         members: &BTreeSet<(IpAddr, Protocol, u16)>,
         side: Side,
-    ) -> BTreeMap<IpAddr, TrafficId> {
+    ) -> BTreeMap<IpAddr, HeaderSetId> {
         let services: BTreeSet<(Protocol, u16)> =
             members.iter().map(|row| (row.1, row.2)).collect();
         let traffic: BTreeMap<_, _> = services
@@ -381,15 +401,15 @@ impl<'kernel> Maker<'_, 'kernel> {
             let own = traffic
                 .get(&(*protocol, *port))
                 .copied()
-                .unwrap_or(Traffic::NONE);
-            let all = rows.entry(*address).or_insert(Traffic::NONE);
+                .unwrap_or(HeaderSpace::NONE);
+            let all = rows.entry(*address).or_insert(HeaderSpace::NONE);
             *all = self.traffic.or(*all, own);
         }
         rows
     }
 
     /// The kernel looks for ports of TCP and UDP only.
-    fn bitmap(&mut self, side: Side, ranges: &[PortRange]) -> TrafficId {
+    fn bitmap(&mut self, side: Side, ranges: &[PortRange]) -> HeaderSetId {
         let [tcp, udp] = [Protocol::TCP, Protocol::UDP].map(|protocol| {
             self.traffic
                 .of_rule(ProtocolMatch::Is(protocol), IcmpMatch::Any)
@@ -399,7 +419,7 @@ impl<'kernel> Maker<'_, 'kernel> {
         self.traffic.and(known, ports)
     }
 
-    fn member(&mut self, name: &'kernel str, nets: Option<&'kernel Nets>) -> usize {
+    fn member(&mut self, name: &'kernel str, nets: Option<&'kernel PrefixSet>) -> usize {
         let next = self.asked.nets;
         let number = *self.asked.by_set.entry(name).or_insert(next);
         if number == next {

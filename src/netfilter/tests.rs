@@ -1,11 +1,11 @@
 use crate::net::{Protocol, State};
-use crate::netfilter::Kernel;
-use crate::packet::{Flow, Hook, Original, Packet, PortPair, ReversePath, Verdict};
-use crate::ruleset::Holdings;
+use crate::netfilter::NodeKernel;
+use crate::packet::{Flow, Hook, Packet, PortPair, PreDnatDestination, ReversePath, Verdict};
+use crate::ruleset::KernelContents;
 
 const NOTHING: &str = "*filter\nCOMMIT\n";
 
-fn load(sets: &str, rules: &str) -> Result<Kernel, String> {
+fn load(sets: &str, rules: &str) -> Result<NodeKernel, String> {
     let filter = format!("*filter\n{rules}COMMIT\n");
     load_all(sets, &[("filter.v4.rules", &filter)])
 }
@@ -14,14 +14,14 @@ fn load(sets: &str, rules: &str) -> Result<Kernel, String> {
     clippy::disallowed_methods,
     reason = "a part of a bundle is a kernel that is modelled"
 )]
-fn load_all(sets: &str, tables: &[(&str, &str)]) -> Result<Kernel, String> {
+fn load_all(sets: &str, tables: &[(&str, &str)]) -> Result<NodeKernel, String> {
     let always = [("sets.ipset", sets), ("filter.v6.rules", NOTHING)];
     let files = always.into_iter().chain(tables.iter().copied());
-    let holdings = Holdings::of_kernel(files).map_err(|refused| refused.to_string())?;
-    Ok(Kernel::of_holdings(&holdings))
+    let holdings = KernelContents::of_kernel(files).map_err(|refused| refused.to_string())?;
+    Ok(NodeKernel::of_holdings(&holdings))
 }
 
-fn forwarded(kernel: &Kernel, destination: &str, port: u16) -> (Verdict, Vec<usize>) {
+fn forwarded(kernel: &NodeKernel, destination: &str, port: u16) -> (Verdict, Vec<usize>) {
     let flow = Flow {
         source: "10.0.0.1".parse().unwrap(),
         destination: destination.parse().unwrap(),
@@ -121,7 +121,7 @@ fn ways(raw: &str, mangle: &str, filter: &str, state: State) -> Vec<(Verdict, bo
         };
         Packet {
             flow,
-            original: Some(Original {
+            original: Some(PreDnatDestination {
                 address: "192.0.2.1".parse().unwrap(),
                 port: Some(443),
             }),

@@ -1,6 +1,6 @@
 //! Scripts walked through with all packets between all places at once.
 //!
-//! In: a [`Symbolic`], [`Columns`], a [`Block`] of pairs of places. Out: what becomes of all
+//! In: a [`SymbolicTables`], [`AnswerColumns`], a [`PairBlock`] of pairs of places. Out: what becomes of all
 //! traffic between them, in blocks of pairs with which the scripts do the same. A rule that asks
 //! about an address splits a block in those that have what it asks and those that have not; blocks
 //! that are at the same rule with the same fates so far become one again, since nothing before that
@@ -8,7 +8,7 @@
 //! does the same with them.
 //!
 //! Cost: a rule that asks about few addresses, or about all but few, costs the blocks that hold one
-//! of them ([`Front`]). Rules that ask about no address are joined ([`Cascade`]), and a block goes
+//! of them ([`BlockFront`]). Rules that ask about no address are joined ([`Cascade`]), and a block goes
 //! through all that stand between two others at once, for a logarithm of their number. There are as
 //! many blocks as outcomes, not as pairs. What grows with the square of the rules is what is known
 //! of `n` blocks, each with a set of its own of `n` classes of traffic: a bit for each of both.
@@ -16,47 +16,47 @@
 use rustc_hash::FxHashMap;
 
 use crate::net::State;
-use crate::netfilter::Symbolic;
-use crate::netfilter::front::Front;
-use crate::netfilter::graph::{Act, At, Graph, Step};
-use crate::netfilter::residual::{Out, Way};
-use crate::netfilter::sequence::{Effect, Sequence};
+use crate::netfilter::SymbolicTables;
+use crate::netfilter::front::BlockFront;
+use crate::netfilter::graph::{ChainGraph, HookContext, RuleAction, SymbolicRule};
+use crate::netfilter::residual::{ChainState, TableOutcome};
+use crate::netfilter::sequence::{RuleEffect, RuleSequence};
 use crate::packet::Hook;
-use crate::packet_space::{Block, Traffic, TrafficId, merged};
+use crate::packet_space::{HeaderSetId, HeaderSpace, PairBlock, merged};
 
 /// Outcome for packets before the filter table. Bundles have no ACCEPT there (`ruleset::checked`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Early {
-    pub(crate) dropped: TrafficId,
-    /// As [`Out::unclear`].
-    pub(crate) unclear: TrafficId,
-    pub(crate) untracked: TrafficId,
+pub(crate) struct EarlyOutcome {
+    pub(crate) dropped: HeaderSetId,
+    /// As [`TableOutcome::unclear`].
+    pub(crate) unclear: HeaderSetId,
+    pub(crate) untracked: HeaderSetId,
 }
 
 /// Packets that a rule sends through another chain, and what is known of the others of their block.
-struct Sent {
-    block: Block,
-    hit: TrafficId,
-    others: Way,
+struct ChainCall {
+    block: PairBlock,
+    hit: HeaderSetId,
+    others: ChainState,
 }
 
 /// A table that is walked through at a hook in a state.
-struct Walker<'walk> {
-    graph: &'walk Graph,
-    at: &'walk At<'walk>,
-    traffic: &'walk mut Traffic,
+struct TableWalker<'walk> {
+    graph: &'walk ChainGraph,
+    at: &'walk HookContext<'walk>,
+    traffic: &'walk mut HeaderSpace,
     /// By chain, once it was walked through.
-    sequences: FxHashMap<usize, Sequence>,
+    sequences: FxHashMap<usize, RuleSequence>,
 }
 
-impl Symbolic<'_> {
+impl SymbolicTables<'_> {
     /// What becomes of all traffic before the filter table.
     pub(crate) fn early(
         &self,
-        at: &At<'_>,
-        block: Block,
-        traffic: &mut Traffic,
-    ) -> Vec<(Block, Early)> {
+        at: &HookContext<'_>,
+        block: PairBlock,
+        traffic: &mut HeaderSpace,
+    ) -> Vec<(PairBlock, EarlyOutcome)> {
         let chain = match at.hook {
             Hook::Forward { .. } | Hook::Input { .. } => "PREROUTING",
             Hook::Output { .. } => "OUTPUT",
@@ -66,27 +66,27 @@ impl Symbolic<'_> {
             self.raw.as_ref(),
             chain,
             at,
-            (block, Traffic::ALL, Out::NONE),
+            (block, HeaderSpace::ALL, TableOutcome::NONE),
             traffic,
         ) {
             let untracked = if at.state == State::Untracked {
-                Traffic::ALL
+                HeaderSpace::ALL
             } else {
                 raw.untracked
             };
-            let tracked = traffic.less(Traffic::ALL, untracked);
+            let tracked = traffic.less(HeaderSpace::ALL, untracked);
             let mut blocks = vec![(
                 block,
-                Out {
+                TableOutcome {
                     dropped: raw.dropped,
                     unclear: raw.unclear,
-                    ..Out::NONE
+                    ..TableOutcome::NONE
                 },
             )];
             for (state, here) in [(at.state, tracked), (State::Untracked, untracked)] {
                 let here = traffic.less(here, raw.dropped);
-                let at = At { state, ..*at };
-                let on = |(block, out): (Block, Out)| {
+                let at = HookContext { state, ..*at };
+                let on = |(block, out): (PairBlock, TableOutcome)| {
                     run(
                         self.mangle.as_ref(),
                         chain,
@@ -100,7 +100,7 @@ impl Symbolic<'_> {
             all.extend(blocks.into_iter().map(|(block, out)| {
                 (
                     block,
-                    Early {
+                    EarlyOutcome {
                         dropped: out.dropped,
                         unclear: out.unclear,
                         untracked,
@@ -114,10 +114,10 @@ impl Symbolic<'_> {
     /// What the filter table does with some traffic, beside what is known.
     pub(crate) fn filter(
         &self,
-        at: &At<'_>,
-        (block, here, known): (Block, TrafficId, Out),
-        traffic: &mut Traffic,
-    ) -> Vec<(Block, Out)> {
+        at: &HookContext<'_>,
+        (block, here, known): (PairBlock, HeaderSetId, TableOutcome),
+        traffic: &mut HeaderSpace,
+    ) -> Vec<(PairBlock, TableOutcome)> {
         let chain = match at.hook {
             Hook::Forward { .. } => "FORWARD",
             Hook::Input { .. } => "INPUT",
@@ -128,25 +128,25 @@ impl Symbolic<'_> {
 }
 
 fn run(
-    graph: Option<&Graph>,
+    graph: Option<&ChainGraph>,
     chain: &str,
-    at: &At<'_>,
-    (block, here, known): (Block, TrafficId, Out),
-    traffic: &mut Traffic,
-) -> Vec<(Block, Out)> {
+    at: &HookContext<'_>,
+    (block, here, known): (PairBlock, HeaderSetId, TableOutcome),
+    traffic: &mut HeaderSpace,
+) -> Vec<(PairBlock, TableOutcome)> {
     let first = graph
         .and_then(|graph| Some((graph, *graph.built_in.get(chain)?)))
-        .filter(|_| here != Traffic::NONE);
+        .filter(|_| here != HeaderSpace::NONE);
     let Some((graph, first)) = first else {
         return vec![(block, known)];
     };
-    let mut walker = Walker {
+    let mut walker = TableWalker {
         graph,
         at,
         traffic,
         sequences: FxHashMap::default(),
     };
-    let blocks = walker.walk(first, vec![(block, Way::new(here, known))]);
+    let blocks = walker.walk(first, vec![(block, ChainState::new(here, known))]);
     merged(
         blocks
             .into_iter()
@@ -155,22 +155,26 @@ fn run(
     )
 }
 
-impl Walker<'_> {
+impl TableWalker<'_> {
     /// Goes through a chain with some traffic between pairs that no two blocks have both; what
     /// comes back from it is what `back` says then.
-    fn walk(&mut self, chain: usize, blocks: Vec<(Block, Way)>) -> Vec<(Block, Way)> {
+    fn walk(
+        &mut self,
+        chain: usize,
+        blocks: Vec<(PairBlock, ChainState)>,
+    ) -> Vec<(PairBlock, ChainState)> {
         let graph = self.graph;
         let steps = graph.chains.get(chain).map_or(&[][..], Vec::as_slice);
         let mut sequence = self
             .sequences
             .remove(&chain)
-            .unwrap_or_else(|| Sequence::of(steps, self.at, self.traffic));
-        let mut front = Front::of(blocks);
+            .unwrap_or_else(|| RuleSequence::new(steps, self.at, self.traffic));
+        let mut front = BlockFront::new(blocks);
         let mut ended = Vec::new();
         for (position, step) in steps.iter().enumerate() {
             if matches!(
                 sequence.effects.get(position),
-                Some(Effect::Nothing | Effect::Alike)
+                Some(RuleEffect::Nothing | RuleEffect::Alike)
             ) {
                 continue;
             }
@@ -193,8 +197,8 @@ impl Walker<'_> {
             let back = self.traffic.or(way.back, way.here);
             ended.push((
                 block,
-                Way {
-                    here: Traffic::NONE,
+                ChainState {
+                    here: HeaderSpace::NONE,
                     back,
                     ..way
                 },
@@ -216,25 +220,29 @@ impl Walker<'_> {
 
     /// Goes on to the chain that rules go to, with what they send there. The order of blocks stays
     /// as it is.
-    fn go_on(&mut self, goto: usize, blocks: Vec<(Block, Way)>) -> Vec<(Block, Way)> {
+    fn go_on(
+        &mut self,
+        goto: usize,
+        blocks: Vec<(PairBlock, ChainState)>,
+    ) -> Vec<(PairBlock, ChainState)> {
         let (mut all, mut sent, mut senders) = (Vec::new(), Vec::new(), Vec::new());
         for (number, (block, way)) in blocks.into_iter().enumerate() {
             match way.gone {
-                Traffic::NONE => all.push((number, (block, way))),
+                HeaderSpace::NONE => all.push((number, (block, way))),
                 hit => {
                     senders.push(number);
-                    sent.push(Sent {
+                    sent.push(ChainCall {
                         block,
                         hit,
-                        others: Way {
-                            gone: Traffic::NONE,
+                        others: ChainState {
+                            gone: HeaderSpace::NONE,
                             ..way
                         },
                     });
                 }
             }
         }
-        for (number, block, way) in self.send(Act::Goto(goto), sent) {
+        for (number, block, way) in self.send(RuleAction::Goto(goto), sent) {
             let sender = senders
                 .get(number)
                 .expect("each block that is sent has a sender");
@@ -247,16 +255,16 @@ impl Walker<'_> {
     /// Applies a rule to the blocks that reach it. Returns the outcome for each block.
     fn pass<Slot>(
         &mut self,
-        step: &Step,
+        step: &SymbolicRule,
         goto: Option<usize>,
-        met: Vec<(Slot, (Block, Way))>,
-    ) -> Vec<(Slot, Vec<(Block, Way)>)> {
+        met: Vec<(Slot, (PairBlock, ChainState))>,
+    ) -> Vec<(Slot, Vec<(PairBlock, ChainState)>)> {
         let (mut all, mut sent, mut senders) =
             (Vec::with_capacity(met.len()), Vec::new(), Vec::new());
         for (number, (slot, (block, way))) in met.into_iter().enumerate() {
             let pieces = step.apply(self.at, block, way.here, self.traffic);
             let missed = pieces.missed.into_iter().map(|block| (block, way));
-            let hit = pieces.hit.into_iter().map(|(block, hit)| Sent {
+            let hit = pieces.hit.into_iter().map(|(block, hit)| ChainCall {
                 block,
                 hit,
                 others: self.others(step, hit, way),
@@ -266,10 +274,10 @@ impl Walker<'_> {
                 senders.resize(sent.len(), number);
                 all.push((slot, missed.collect()));
             } else {
-                let hit: Vec<Sent> = hit.collect();
-                let hit = hit
-                    .into_iter()
-                    .map(|Sent { block, hit, others }| (block, self.act(step.act, hit, others)));
+                let hit: Vec<ChainCall> = hit.collect();
+                let hit = hit.into_iter().map(|ChainCall { block, hit, others }| {
+                    (block, self.act(step.act, hit, others))
+                });
                 all.push((slot, missed.chain(hit).collect::<Vec<_>>()));
             }
         }
@@ -283,8 +291,8 @@ impl Walker<'_> {
     }
 
     /// What is known of a block but for what a rule hits there.
-    fn others(&mut self, step: &Step, hit: TrafficId, way: Way) -> Way {
-        let mut others = Way {
+    fn others(&mut self, step: &SymbolicRule, hit: HeaderSetId, way: ChainState) -> ChainState {
+        let mut others = ChainState {
             here: self.traffic.less(way.here, hit),
             ..way
         };
@@ -296,8 +304,12 @@ impl Walker<'_> {
 
     /// Sends blocks through another chain together. Returns the outcomes, each with the number of
     /// its block.
-    fn send(&mut self, act: Act, sent: Vec<Sent>) -> Vec<(usize, Block, Way)> {
-        let (Act::Jump(chain) | Act::Goto(chain)) = act else {
+    fn send(
+        &mut self,
+        act: RuleAction,
+        sent: Vec<ChainCall>,
+    ) -> Vec<(usize, PairBlock, ChainState)> {
+        let (RuleAction::Jump(chain) | RuleAction::Goto(chain)) = act else {
             return Vec::new();
         };
         if sent.is_empty() {
@@ -309,7 +321,7 @@ impl Walker<'_> {
         );
         for (
             caller,
-            Sent {
+            ChainCall {
                 block,
                 hit,
                 others: own,
@@ -318,9 +330,9 @@ impl Walker<'_> {
         {
             blocks.push((
                 block,
-                Way {
+                ChainState {
                     caller,
-                    ..Way::new(hit, own.out)
+                    ..ChainState::new(hit, own.out)
                 },
             ));
             others.push(own);
@@ -330,11 +342,11 @@ impl Walker<'_> {
             let others = others
                 .get(inner.caller)
                 .expect("a chain gives back what came to it");
-            let mut way = Way {
+            let mut way = ChainState {
                 out: inner.out,
                 ..*others
             };
-            let to = if matches!(act, Act::Jump(_)) {
+            let to = if matches!(act, RuleAction::Jump(_)) {
                 &mut way.here
             } else {
                 &mut way.back
@@ -346,30 +358,34 @@ impl Walker<'_> {
     }
 
     /// Does to what a rule hits what it says. `way` is of what the rule leaves alone.
-    fn act(&mut self, act: Act, hit: TrafficId, mut way: Way) -> Way {
+    fn act(&mut self, act: RuleAction, hit: HeaderSetId, mut way: ChainState) -> ChainState {
         let traffic = &mut *self.traffic;
         match act {
-            Act::Accept => way.out.accepted = traffic.or(way.out.accepted, hit),
-            Act::Drop => way.out.dropped = traffic.or(way.out.dropped, hit),
-            Act::Return => way.back = traffic.or(way.back, hit),
-            Act::Log => way.here = traffic.or(way.here, hit),
-            Act::NoTrack => {
+            RuleAction::Accept => way.out.accepted = traffic.or(way.out.accepted, hit),
+            RuleAction::Drop => way.out.dropped = traffic.or(way.out.dropped, hit),
+            RuleAction::Return => way.back = traffic.or(way.back, hit),
+            RuleAction::Log => way.here = traffic.or(way.here, hit),
+            RuleAction::NoTrack => {
                 way.out.untracked = traffic.or(way.out.untracked, hit);
                 way.here = traffic.or(way.here, hit);
             }
-            Act::Jump(_) | Act::Goto(_) => way.gone = traffic.or(way.gone, hit),
+            RuleAction::Jump(_) | RuleAction::Goto(_) => way.gone = traffic.or(way.gone, hit),
         }
         way
     }
 }
 
-impl Step {
+impl SymbolicRule {
     /// Whether it sends packets through another chain at once.
     fn sends(&self, goto: Option<usize>) -> bool {
         match self.act {
-            Act::Jump(_) => true,
-            Act::Goto(chain) => goto != Some(chain),
-            Act::Accept | Act::Drop | Act::Return | Act::Log | Act::NoTrack => false,
+            RuleAction::Jump(_) => true,
+            RuleAction::Goto(chain) => goto != Some(chain),
+            RuleAction::Accept
+            | RuleAction::Drop
+            | RuleAction::Return
+            | RuleAction::Log
+            | RuleAction::NoTrack => false,
         }
     }
 }
@@ -389,9 +405,9 @@ mod tests {
 
     use super::*;
     use crate::net::{PortRange, Protocol, Side};
-    use crate::netfilter::Columns;
+    use crate::netfilter::AnswerColumns;
     use crate::packet::ReversePath;
-    use crate::packet_space::{Cuts, Members};
+    use crate::packet_space::{LocationSet, PartitionBuilder};
 
     /// So many that blocks are found by an index.
     const PLACES: usize = 150;
@@ -412,22 +428,22 @@ mod tests {
     }
 
     /// Mostly of few places, so that the index finds them, now and then of many.
-    fn column(dice: &mut Dice) -> Members {
+    fn column(dice: &mut Dice) -> LocationSet {
         let count = if dice.below(8) == 0 {
             PLACES / 2
         } else {
             1 + dice.below(3)
         };
         let places: Vec<usize> = (0..count).map(|_| dice.below(PLACES)).collect();
-        Members::these(PLACES, &places)
+        LocationSet::these(PLACES, &places)
     }
 
     /// `alike` of hundred ask about no address.
     fn step(
         dice: &mut Dice,
-        (columns, sets): (usize, &[TrafficId]),
+        (columns, sets): (usize, &[HeaderSetId]),
         (most, alike): (Side, usize),
-    ) -> Step {
+    ) -> SymbolicRule {
         let other = if most == Side::Source {
             Side::Destination
         } else {
@@ -444,47 +460,50 @@ mod tests {
             Vec::new()
         };
         let act = [
-            Act::Accept,
-            Act::Drop,
-            Act::Return,
-            Act::Log,
-            Act::Accept,
-            Act::NoTrack,
-            Act::Goto(1),
-            Act::Goto(2),
-            Act::Jump(2),
+            RuleAction::Accept,
+            RuleAction::Drop,
+            RuleAction::Return,
+            RuleAction::Log,
+            RuleAction::Accept,
+            RuleAction::NoTrack,
+            RuleAction::Goto(1),
+            RuleAction::Goto(2),
+            RuleAction::Jump(2),
         ];
         let (arrives, reverse_paths, leaves, connections) = Default::default();
         let is_alike = dice.below(100) < alike;
-        Step {
+        SymbolicRule {
             traffic: sets
                 .get(dice.below(sets.len()))
                 .copied()
-                .unwrap_or(Traffic::ALL),
+                .unwrap_or(HeaderSpace::ALL),
             nets: if is_alike { Vec::new() } else { nets },
             services: if is_alike { Vec::new() } else { services },
             arrives,
             reverse_paths,
             leaves,
             connections,
-            act: act.get(dice.below(act.len())).copied().unwrap_or(Act::Log),
+            act: act
+                .get(dice.below(act.len()))
+                .copied()
+                .unwrap_or(RuleAction::Log),
         }
     }
 
     /// What a step hits with one pair of places.
     fn hit(
-        step: &Step,
-        (columns, pair): (&Columns, [usize; 2]),
-        here: TrafficId,
-        traffic: &mut Traffic,
-    ) -> TrafficId {
+        step: &SymbolicRule,
+        (columns, pair): (&AnswerColumns, [usize; 2]),
+        here: HeaderSetId,
+        traffic: &mut HeaderSpace,
+    ) -> HeaderSetId {
         let at = |side: Side| pair[usize::from(side == Side::Destination)];
         if step
             .nets
             .iter()
             .any(|(negated, side, number)| columns.nets[*number].holds(at(*side)) == *negated)
         {
-            return Traffic::NONE;
+            return HeaderSpace::NONE;
         }
         let mut hit = traffic.and(here, step.traffic);
         for (negated, side, number) in &step.services {
@@ -493,7 +512,7 @@ mod tests {
                 .find(|(_, places)| places.holds(at(*side)))
                 .expect("a group");
             let own = if *negated {
-                traffic.less(Traffic::ALL, *own)
+                traffic.less(HeaderSpace::ALL, *own)
             } else {
                 *own
             };
@@ -504,91 +523,100 @@ mod tests {
 
     /// Goes through a chain, step by step, with one pair of places.
     fn alone(
-        graph: &Graph,
+        graph: &ChainGraph,
         chain: usize,
-        at: (&Columns, [usize; 2]),
-        (here, out): (TrafficId, Out),
-        traffic: &mut Traffic,
-    ) -> Way {
-        let mut way = Way::new(here, out);
+        at: (&AnswerColumns, [usize; 2]),
+        (here, out): (HeaderSetId, TableOutcome),
+        traffic: &mut HeaderSpace,
+    ) -> ChainState {
+        let mut way = ChainState::new(here, out);
         for step in &graph.chains[chain] {
             let hit = hit(step, at, way.here, traffic);
             let rest = traffic.less(way.here, hit);
-            let mut back = Traffic::NONE;
-            if let Act::Jump(other) | Act::Goto(other) = step.act {
+            let mut back = HeaderSpace::NONE;
+            if let RuleAction::Jump(other) | RuleAction::Goto(other) = step.act {
                 let inner = alone(graph, other, at, (hit, way.out), traffic);
                 (way.out, back) = (inner.out, inner.back);
             }
             match step.act {
-                Act::Accept => way.out.accepted = traffic.or(way.out.accepted, hit),
-                Act::Drop => way.out.dropped = traffic.or(way.out.dropped, hit),
-                Act::Return => way.back = traffic.or(way.back, hit),
-                Act::Goto(_) => way.back = traffic.or(way.back, back),
-                Act::NoTrack => way.out.untracked = traffic.or(way.out.untracked, hit),
-                Act::Jump(_) | Act::Log => {}
+                RuleAction::Accept => way.out.accepted = traffic.or(way.out.accepted, hit),
+                RuleAction::Drop => way.out.dropped = traffic.or(way.out.dropped, hit),
+                RuleAction::Return => way.back = traffic.or(way.back, hit),
+                RuleAction::Goto(_) => way.back = traffic.or(way.back, back),
+                RuleAction::NoTrack => way.out.untracked = traffic.or(way.out.untracked, hit),
+                RuleAction::Jump(_) | RuleAction::Log => {}
             }
             way.here = match step.act {
-                Act::NoTrack | Act::Log => way.here,
-                Act::Jump(_) => traffic.or(rest, back),
-                Act::Accept | Act::Drop | Act::Return | Act::Goto(_) => rest,
+                RuleAction::NoTrack | RuleAction::Log => way.here,
+                RuleAction::Jump(_) => traffic.or(rest, back),
+                RuleAction::Accept
+                | RuleAction::Drop
+                | RuleAction::Return
+                | RuleAction::Goto(_) => rest,
             };
         }
-        Way {
+        ChainState {
             back: traffic.or(way.back, way.here),
-            here: Traffic::NONE,
+            here: HeaderSpace::NONE,
             ..way
         }
     }
 
     /// What each place has of the services of a set: mostly nothing.
-    fn service(dice: &mut Dice, sets: &[TrafficId]) -> (Vec<(TrafficId, Members)>, Members) {
+    fn service(
+        dice: &mut Dice,
+        sets: &[HeaderSetId],
+    ) -> (Vec<(HeaderSetId, LocationSet)>, LocationSet) {
         let served: Vec<usize> = (0..1 + dice.below(3)).map(|_| dice.below(PLACES)).collect();
         let own = sets[dice.below(sets.len())];
-        let rest = Members::of(PLACES, |place| !served.contains(&place));
-        let served = Members::these(PLACES, &served);
-        (vec![(Traffic::NONE, rest), (own, served.clone())], served)
+        let rest = LocationSet::filter(PLACES, |place| !served.contains(&place));
+        let served = LocationSet::these(PLACES, &served);
+        (
+            vec![(HeaderSpace::NONE, rest), (own, served.clone())],
+            served,
+        )
     }
 
     /// Walks through random chains with all pairs, and with some one by one; `alike` of hundred
     /// rules ask about no address.
     fn check(seed: u64, alike: usize) -> usize {
         let mut dice = Dice(seed);
-        let mut cuts = Cuts::default();
+        let mut cuts = PartitionBuilder::default();
         let ports: Vec<PortRange> = (1..90)
             .filter_map(|port| PortRange::new(port * 10, port * 10))
             .collect();
         ports
             .iter()
             .for_each(|port| cuts.ports(Protocol::TCP, Side::Destination, *port));
-        let mut traffic = Traffic::of(&cuts);
-        let sets: Vec<TrafficId> = ports
+        let mut traffic = HeaderSpace::of(&cuts);
+        let sets: Vec<HeaderSetId> = ports
             .iter()
             .map(|port| traffic.with_ports(Side::Destination, &[*port]))
             .collect();
-        let nets: Vec<Members> = (0..STEPS).map(|_| column(&mut dice)).collect();
+        let nets: Vec<LocationSet> = (0..STEPS).map(|_| column(&mut dice)).collect();
         let (services, served) = (0..SERVICES).map(|_| service(&mut dice, &sets)).unzip();
-        let columns = Columns {
+        let columns = AnswerColumns {
             nets,
             services,
             served,
             origins: Vec::new(),
         };
         let most = Side::BOTH[dice.below(2)];
-        let mut chain = |count: usize| -> Vec<Step> {
+        let mut chain = |count: usize| -> Vec<SymbolicRule> {
             (0..count)
                 .map(|_| step(&mut dice, (STEPS, &sets), (most, alike)))
                 .collect()
         };
         let mut chains = vec![chain(STEPS), chain(6), chain(6)];
         chains[1..].iter_mut().for_each(|steps| {
-            steps.retain(|step| !matches!(step.act, Act::Jump(_) | Act::Goto(_)))
+            steps.retain(|step| !matches!(step.act, RuleAction::Jump(_) | RuleAction::Goto(_)))
         });
-        let graph = Graph {
+        let graph = ChainGraph {
             chains,
             built_in: BTreeMap::new(),
         };
-        let all = Members::of(PLACES, |_| true);
-        let block = Block {
+        let all = LocationSet::filter(PLACES, |_| true);
+        let block = PairBlock {
             sources: all.clone(),
             destinations: all,
         };
@@ -596,25 +624,28 @@ mod tests {
             arrives: "eth0".to_owned(),
         };
         let reverse_path = ReversePath::Arriving;
-        let at = At {
+        let at = HookContext {
             columns: &columns,
             hook: &hook,
             state: State::New,
             reverse_path,
             origins: None,
         };
-        let mut walker = Walker {
+        let mut walker = TableWalker {
             graph: &graph,
             at: &at,
             traffic: &mut traffic,
             sequences: FxHashMap::default(),
         };
 
-        let blocks = walker.walk(0, vec![(block, Way::new(Traffic::ALL, Out::NONE))]);
+        let blocks = walker.walk(
+            0,
+            vec![(block, ChainState::new(HeaderSpace::ALL, TableOutcome::NONE))],
+        );
 
         let pairs: usize = blocks.iter().map(|(block, _)| block.pairs()).sum();
         assert_eq!(pairs, PLACES * PLACES, "blocks share a pair, or lack one");
-        let every = |(block, way): &(Block, Way)| -> Vec<(usize, usize, Way)> {
+        let every = |(block, way): &(PairBlock, ChainState)| -> Vec<(usize, usize, ChainState)> {
             block
                 .each()
                 .step_by(19)
@@ -626,7 +657,7 @@ mod tests {
                 &graph,
                 0,
                 (&columns, [source, destination]),
-                (Traffic::ALL, Out::NONE),
+                (HeaderSpace::ALL, TableOutcome::NONE),
                 &mut traffic,
             );
             assert_eq!(way, expected, "seed {seed}, from {source} to {destination}");

@@ -1,7 +1,7 @@
 //! What a tool said: its output, or why that is not to be relied on.
 
-use crate::observe::Problem;
-use crate::runner::{Answer, Call, Failure, Runner};
+use crate::observe::KernelProblem;
+use crate::runner::{ProcessOutput, Runner, RunnerFailure, ToolCall};
 
 /// Lines on standard error that are no errors begin with this.
 const REMARK: &str = "# Warning";
@@ -23,12 +23,12 @@ const MOST_SAID: usize = 2_000;
 ///
 /// # Errors
 /// When there is no answer, its exit status is not 0, or it has an error on standard error.
-pub fn ask(runner: &mut dyn Runner, call: &Call) -> Result<String, Problem> {
+pub fn ask(runner: &mut dyn Runner, call: &ToolCall) -> Result<String, KernelProblem> {
     answered(call, runner.run(call))
 }
 
 /// Runs calls that do not depend on each other, all at once, as [`ask`] does; what each printed.
-pub fn ask_all(runner: &mut dyn Runner, calls: &[Call]) -> Vec<Result<String, Problem>> {
+pub fn ask_all(runner: &mut dyn Runner, calls: &[ToolCall]) -> Vec<Result<String, KernelProblem>> {
     calls
         .iter()
         .zip(runner.run_all(calls))
@@ -37,8 +37,11 @@ pub fn ask_all(runner: &mut dyn Runner, calls: &[Call]) -> Vec<Result<String, Pr
 }
 
 /// What a call printed, of its answer.
-fn answered(call: &Call, answer: Result<Answer, Failure>) -> Result<String, Problem> {
-    let answer = answer.map_err(Problem::NoAnswer)?;
+fn answered(
+    call: &ToolCall,
+    answer: Result<ProcessOutput, RunnerFailure>,
+) -> Result<String, KernelProblem> {
+    let answer = answer.map_err(KernelProblem::NoAnswer)?;
     let mut said: Vec<&str> = answer
         .errors
         .lines()
@@ -63,18 +66,18 @@ fn answered(call: &Call, answer: Result<Answer, Failure>) -> Result<String, Prob
 }
 
 /// What a call printed is not to be relied on.
-pub(super) fn refused(call: &Call, said: &str) -> Problem {
+pub(super) fn refused(call: &ToolCall, said: &str) -> KernelProblem {
     let said = said
         .chars()
         .map(|letter| if letter.is_control() { ' ' } else { letter })
         .take(MOST_SAID)
         .collect();
-    Problem::Refused {
+    KernelProblem::Refused {
         call: call.to_string(),
         said,
     }
 }
 
-fn busy() -> Problem {
-    Problem::Busy("the xtables lock".to_owned())
+fn busy() -> KernelProblem {
+    KernelProblem::Busy("the xtables lock".to_owned())
 }

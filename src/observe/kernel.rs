@@ -1,13 +1,13 @@
 //! Listing.
 
 use crate::net::Family;
-use crate::observe::{Observed, Problem, Tools, answer, ask, ask_all};
-use crate::ruleset::{Set, Sets, Table, TableKind, is_ours, lines};
-use crate::runner::{Call, Failure, Runner};
+use crate::observe::{KernelProblem, ObservedKernel, ToolSettings, answer, ask, ask_all};
+use crate::ruleset::{ParsedSet, ParsedSets, ParsedTable, TableKind, is_ours, lines};
+use crate::runner::{Runner, RunnerFailure, ToolCall};
 
 /// Which tables are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub enum TableScope {
     /// The filter tables. On a node whose other tables are large (kube-proxy's nat), that is much
     /// less to print.
     Filter,
@@ -25,7 +25,11 @@ const MUST_BE_READ: [TableKind; 3] = [TableKind::Raw, TableKind::Mangle, TableKi
 ///
 /// # Errors
 /// When a tool refuses, or its answer is not whole.
-pub fn kernel(runner: &mut dyn Runner, tools: Tools, scope: Scope) -> Result<Observed, Problem> {
+pub fn kernel(
+    runner: &mut dyn Runner,
+    tools: ToolSettings,
+    scope: TableScope,
+) -> Result<ObservedKernel, KernelProblem> {
     let calls = [
         tools.sets_save(),
         save(tools, Family::V4, scope),
@@ -34,7 +38,7 @@ pub fn kernel(runner: &mut dyn Runner, tools: Tools, scope: Scope) -> Result<Obs
     let mut answers = calls.iter().zip(ask_all(runner, &calls));
     let mut seen = match answers.next() {
         Some((call, sets_answer)) => sets(runner, call, sets_answer)?,
-        None => Observed::default(),
+        None => ObservedKernel::default(),
     };
     for (family, (call, answer)) in Family::BOTH.into_iter().zip(answers) {
         read_tables(family, (call, answer?), &mut seen)?;
@@ -45,29 +49,29 @@ pub fn kernel(runner: &mut dyn Runner, tools: Tools, scope: Scope) -> Result<Obs
 /// Lists a family's tables.
 pub(super) fn tables(
     runner: &mut dyn Runner,
-    tools: Tools,
-    (family, scope): (Family, Scope),
-    mut seen: Observed,
-) -> Result<Observed, Problem> {
+    tools: ToolSettings,
+    (family, scope): (Family, TableScope),
+    mut seen: ObservedKernel,
+) -> Result<ObservedKernel, KernelProblem> {
     let call = save(tools, family, scope);
     let text = ask(runner, &call)?;
     read_tables(family, (&call, text), &mut seen)?;
     Ok(seen)
 }
 
-fn save(tools: Tools, family: Family, scope: Scope) -> Call {
+fn save(tools: ToolSettings, family: Family, scope: TableScope) -> ToolCall {
     let only = match scope {
-        Scope::Filter => Some(TableKind::Filter),
-        Scope::All => None,
+        TableScope::Filter => Some(TableKind::Filter),
+        TableScope::All => None,
     };
     tools.save(family, only)
 }
 
 fn read_tables(
     family: Family,
-    (call, text): (&Call, String),
-    seen: &mut Observed,
-) -> Result<(), Problem> {
+    (call, text): (&ToolCall, String),
+    seen: &mut ObservedKernel,
+) -> Result<(), KernelProblem> {
     let text = whole(call, text)?;
     if let Some(line) = lines(&text)
         .map(|(_, line)| line)
@@ -75,7 +79,7 @@ fn read_tables(
     {
         return Err(answer::refused(call, line));
     }
-    let tables = Table::read(&text, family)
+    let tables = ParsedTable::read(&text, family)
         .map_err(|error| answer::refused(call, &format!("its output is not whole: {error}")))?;
     seen.tables.extend(tables);
     Ok(())
@@ -86,35 +90,37 @@ fn is_unreadable(line: &str) -> bool {
     let table = line
         .strip_prefix("# Table `")
         .and_then(|rest| rest.split_once(UNREADABLE));
-    table.is_some_and(|(name, _)| MUST_BE_READ.iter().any(|kind| kind.word() == name))
+    table.is_some_and(|(name, _)| MUST_BE_READ.iter().any(|kind| kind.label() == name))
 }
 
 /// Our sets, of what the tool listed: all at once, or one by one where it says that it cannot. What
 /// it says to have listed has to be whole.
 fn sets(
     runner: &mut dyn Runner,
-    call: &Call,
-    answer: Result<String, Problem>,
-) -> Result<Observed, Problem> {
+    call: &ToolCall,
+    answer: Result<String, KernelProblem>,
+) -> Result<ObservedKernel, KernelProblem> {
     let problem = match answer {
         Ok(text) => {
-            return read_sets(call, text).map(|sets| Observed {
+            return read_sets(call, text).map(|sets| ObservedKernel {
                 sets,
-                ..Observed::default()
+                ..ObservedKernel::default()
             });
         }
-        Err(problem @ Problem::Refused { .. }) => problem,
+        Err(problem @ KernelProblem::Refused { .. }) => problem,
         Err(problem) => return Err(problem),
     };
     // where not even the names can be had, the first problem says more
-    let names = ask(runner, &Call::of("ipset", &["list", "-n"])).map_err(|_| problem)?;
-    let mut seen = Observed::default();
+    let names = ask(runner, &ToolCall::new("ipset", &["list", "-n"])).map_err(|_| problem)?;
+    let mut seen = ObservedKernel::default();
     for name in names.lines().filter(|name| is_ours(name)) {
-        let call = Call::of("ipset", &["save", name]);
+        let call = ToolCall::new("ipset", &["save", name]);
         match ask(runner, &call).and_then(|text| read_sets(&call, text)) {
             Ok(set) => seen.sets.extend(set),
-            Err(Problem::NoAnswer(failure @ (Failure::TimedOut(..) | Failure::Stuck(..)))) => {
-                return Err(Problem::NoAnswer(failure));
+            Err(KernelProblem::NoAnswer(
+                failure @ (RunnerFailure::TimedOut(..) | RunnerFailure::Stuck(..)),
+            )) => {
+                return Err(KernelProblem::NoAnswer(failure));
             }
             Err(_) => drop(seen.unlisted.insert(name.to_owned())),
         }
@@ -122,14 +128,14 @@ fn sets(
     Ok(seen)
 }
 
-fn read_sets(call: &Call, text: String) -> Result<Sets, Problem> {
+fn read_sets(call: &ToolCall, text: String) -> Result<ParsedSets, KernelProblem> {
     let text = whole(call, text)?;
-    Set::read(&text)
+    ParsedSet::read(&text)
         .map_err(|error| answer::refused(call, &format!("its output is not whole: {error}")))
 }
 
 /// Text that does not end with its line was cut.
-fn whole(call: &Call, text: String) -> Result<String, Problem> {
+fn whole(call: &ToolCall, text: String) -> Result<String, KernelProblem> {
     match text.is_empty() || text.ends_with('\n') {
         true => Ok(text),
         false => Err(answer::refused(

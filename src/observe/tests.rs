@@ -2,13 +2,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Backend, Observed, Problem, Scope, Tools, ask, backend, kernel, refuse_other};
-use crate::runner::{Answer, Call, Failure, Folder, Keep, Lock, Runner};
+use super::{
+    IptablesBackend, KernelProblem, ObservedKernel, TableScope, ToolSettings, ask, backend, kernel,
+    refuse_other,
+};
+use crate::runner::{
+    FileTree, NodeLock, ProcessOutput, Retention, Runner, RunnerFailure, ToolCall,
+};
 
 /// A node that says what a table says.
 #[derive(Default)]
 struct Scripted {
-    answers: BTreeMap<String, Answer>,
+    answers: BTreeMap<String, ProcessOutput>,
     files: BTreeMap<String, String>,
     asked: Vec<String>,
 }
@@ -19,7 +24,7 @@ impl Scripted {
         let row = |(call, status, output, errors): &(&str, i32, &str, &str)| {
             (
                 (*call).to_owned(),
-                Answer {
+                ProcessOutput {
                     status: Some(*status),
                     output: (*output).to_owned(),
                     errors: (*errors).to_owned(),
@@ -34,41 +39,46 @@ impl Scripted {
 }
 
 impl Runner for Scripted {
-    fn run(&mut self, call: &Call) -> Result<Answer, Failure> {
+    fn run(&mut self, call: &ToolCall) -> Result<ProcessOutput, RunnerFailure> {
         self.asked.push(call.to_string());
         self.answers
             .get(&call.to_string())
             .cloned()
-            .ok_or_else(|| Failure::NotFound(call.program.clone()))
+            .ok_or_else(|| RunnerFailure::NotFound(call.program.clone()))
     }
 
-    fn start(&mut self, _: &Call) -> Result<(), Failure> {
+    fn start(&mut self, _: &ToolCall) -> Result<(), RunnerFailure> {
         Ok(())
     }
 
-    fn lock(&mut self, _: Duration) -> Result<Option<Lock>, Failure> {
-        Ok(Some(Lock::none()))
+    fn lock(&mut self, _: Duration) -> Result<Option<NodeLock>, RunnerFailure> {
+        Ok(Some(NodeLock::none()))
     }
 
-    fn read(&mut self, _: Keep, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+    fn read(&mut self, _: Retention, name: &str) -> Result<Option<Vec<u8>>, RunnerFailure> {
         Ok(self.files.get(name).map(|text| text.clone().into_bytes()))
     }
 
-    fn write(&mut self, _: Keep, _: &str, _: Option<&[u8]>) -> Result<(), Failure> {
+    fn write(&mut self, _: Retention, _: &str, _: Option<&[u8]>) -> Result<(), RunnerFailure> {
         panic!("looking writes nothing")
     }
 
-    fn write_folder(&mut self, _: Keep, _: &str, _: Option<&Folder>) -> Result<(), Failure> {
+    fn write_folder(
+        &mut self,
+        _: Retention,
+        _: &str,
+        _: Option<&FileTree>,
+    ) -> Result<(), RunnerFailure> {
         panic!("looking writes nothing")
     }
 
-    fn place(&self, _: Keep, name: &str) -> PathBuf {
+    fn place(&self, _: Retention, name: &str) -> PathBuf {
         name.into()
     }
 }
 
-const NFT: Tools = Tools {
-    backend: Backend::Nft,
+const NFT: ToolSettings = ToolSettings {
+    backend: IptablesBackend::Nft,
     lock_wait: 5,
 };
 const SET: &str =
@@ -77,7 +87,7 @@ const TABLE: &str = "*filter\n:pal-FORWARD - [0:0]\n[1:2] -A pal-FORWARD -j DROP
 const EMPTY: &str = "*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n";
 
 /// What is seen where one answer is otherwise than it is to be.
-fn seen_with(row: (&str, i32, &str, &str)) -> Result<Observed, Problem> {
+fn seen_with(row: (&str, i32, &str, &str)) -> Result<ObservedKernel, KernelProblem> {
     let good = [
         ("ipset save", 0, SET, ""),
         ("ipset list -n", 0, "pal-a\nother\n", ""),
@@ -95,7 +105,7 @@ fn seen_with(row: (&str, i32, &str, &str)) -> Result<Observed, Problem> {
         .filter(|good| good.0 != row.0)
         .chain([row])
         .collect();
-    kernel(&mut Scripted::of(&rows), NFT, Scope::Filter)
+    kernel(&mut Scripted::of(&rows), NFT, TableScope::Filter)
 }
 
 #[test]
@@ -144,8 +154,8 @@ fn answers_that_are_not_whole_are_never_nothing() {
         );
     }
     assert!(matches!(
-        kernel(&mut Scripted::default(), NFT, Scope::All),
-        Err(Problem::NoAnswer(Failure::NotFound(_)))
+        kernel(&mut Scripted::default(), NFT, TableScope::All),
+        Err(KernelProblem::NoAnswer(RunnerFailure::NotFound(_)))
     ));
 }
 
@@ -165,10 +175,10 @@ fn a_table_that_cannot_be_printed_is_an_error_where_ours_may_stand_in_it() {
             ("iptables-nft-save -c", 0, &text, ""),
             ("ip6tables-nft-save -c", 0, "", ""),
         ];
-        let seen = kernel(&mut Scripted::of(&rows), NFT, Scope::All);
+        let seen = kernel(&mut Scripted::of(&rows), NFT, TableScope::All);
         assert_eq!(seen.is_err(), is_ours, "{table}: {seen:?}");
-        let tools = Tools {
-            backend: Backend::Legacy,
+        let tools = ToolSettings {
+            backend: IptablesBackend::Legacy,
             ..NFT
         };
         let other = refuse_other(
@@ -198,7 +208,7 @@ fn a_set_that_cannot_be_listed_does_not_hide_the_others() {
         ("iptables-nft-save -c", 0, "", ""),
         ("ip6tables-nft-save -c", 0, "", ""),
     ];
-    let seen = kernel(&mut Scripted::of(&rows), NFT, Scope::All).unwrap();
+    let seen = kernel(&mut Scripted::of(&rows), NFT, TableScope::All).unwrap();
     assert_eq!(seen.sets.keys().collect::<Vec<_>>(), ["pal-a"]);
     assert_eq!(seen.unlisted.iter().collect::<Vec<_>>(), ["pal-b"]);
     let refused = [
@@ -210,7 +220,7 @@ fn a_set_that_cannot_be_listed_does_not_hide_the_others() {
         ),
         ("ipset list -n", 1, "", "the same\n"),
     ];
-    let problem = kernel(&mut Scripted::of(&refused), NFT, Scope::All).unwrap_err();
+    let problem = kernel(&mut Scripted::of(&refused), NFT, TableScope::All).unwrap_err();
     assert_eq!(
         problem.to_string(),
         "`ipset save` failed: Kernel error received: Operation not permitted; exit status 1"
@@ -222,19 +232,19 @@ fn which_build_it_is() {
     for (rows, expected) in [
         (
             vec![("iptables -V", 0, "iptables v1.8.9 (nf_tables)\n", "")],
-            Some(Backend::Nft),
+            Some(IptablesBackend::Nft),
         ),
         (
             vec![("iptables -V", 0, "iptables v1.8.9 (legacy)\n", "")],
-            Some(Backend::Legacy),
+            Some(IptablesBackend::Legacy),
         ),
         (
             vec![("iptables -V", 0, "iptables v1.6.1\n", "")],
-            Some(Backend::Legacy),
+            Some(IptablesBackend::Legacy),
         ),
         (
             vec![("iptables-legacy -V", 0, "", "")],
-            Some(Backend::Legacy),
+            Some(IptablesBackend::Legacy),
         ),
         (vec![], None),
         (vec![("iptables -V", 127, "", "")], None),
@@ -269,8 +279,8 @@ fn chains_of_ours_in_the_other_build_are_found() {
             "nothing is asked where there is nothing"
         );
     }
-    let tools = Tools {
-        backend: Backend::Legacy,
+    let tools = ToolSettings {
+        backend: IptablesBackend::Legacy,
         ..NFT
     };
     let refused = |row| {
@@ -310,7 +320,7 @@ fn chains_of_ours_in_the_other_build_are_found() {
     assert_eq!(by_nft("FORWARD"), Ok(()));
     assert_eq!(
         by_nft("pal-FORWARD"),
-        Err(Problem::OtherBackend(Backend::Nft)),
+        Err(KernelProblem::OtherBackend(IptablesBackend::Nft)),
         "where iptables-nft is not installed, nft tells"
     );
 }
@@ -331,14 +341,14 @@ fn a_lock_that_is_held_is_told_from_one_that_cannot_be_had() {
         ("iptables-nft-restore", 4, refused, false),
         ("ip6tables-nft-restore", 4, "", false),
     ] {
-        let call = Call::of(program, &["--noflush"]);
+        let call = ToolCall::new(program, &["--noflush"]);
         let problem = ask(
             &mut Scripted::of(&[(&call.to_string(), status, "", words)]),
             &call,
         )
         .unwrap_err();
         assert_eq!(
-            matches!(problem, Problem::Busy(_)),
+            matches!(problem, KernelProblem::Busy(_)),
             is_busy,
             "{program}: {problem}"
         );

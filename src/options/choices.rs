@@ -1,10 +1,10 @@
 //! What the user may choose about the chains around the policy.
 
-use crate::options::{Extensions, Failsafes, InterfacePattern};
+use crate::options::{ExtensionSet, FailsafePorts, InterfacePattern};
 
 /// Choices about traffic that policy does not speak about.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Options {
+pub struct CompileOptions {
     /// What becomes of traffic from endpoints to their node that egress policy allows.
     pub endpoint_to_host: EndpointToHost,
     /// What becomes of traffic of addresses in the node's pod ranges that no endpoint has.
@@ -14,14 +14,14 @@ pub struct Options {
     /// Whether endpoints may send encapsulated traffic (VXLAN, IPIP).
     pub encapsulated: Encapsulated,
     /// Ports that host endpoints keep open.
-    pub failsafes: Failsafes,
+    pub failsafes: FailsafePorts,
     /// How sources of packets are validated.
     pub source_validation: SourceValidation,
     /// Interfaces whose packets are always validated strictly, unless validation is off. Sorted,
     /// each once.
     pub pod_interfaces: Vec<InterfacePattern>,
     /// Matches and targets that scripts may have beside palisade's own.
-    pub extensions: Extensions,
+    pub extensions: ExtensionSet,
 }
 
 /// What becomes of traffic from endpoints to their node that egress policy allows.
@@ -82,7 +82,7 @@ pub enum SourceValidation {
 }
 
 /// The words of a choice, as users write them in flags, variables and the configuration file.
-pub trait Words: Copy + Sized + 'static {
+pub trait ChoiceWords: Copy + Sized + 'static {
     /// Every choice with its word.
     const WORDS: &'static [(&'static str, Self)];
 
@@ -95,26 +95,26 @@ pub trait Words: Copy + Sized + 'static {
     }
 }
 
-impl Words for EndpointToHost {
+impl ChoiceWords for EndpointToHost {
     const WORDS: &'static [(&'static str, Self)] =
         &[("accept", Self::Accept), ("drop", Self::Drop)];
 }
 
-impl Words for UnknownEndpoint {
+impl ChoiceWords for UnknownEndpoint {
     const WORDS: &'static [(&'static str, Self)] =
         &[("accept", Self::Accept), ("drop", Self::Drop)];
 }
 
-impl Words for HookPosition {
+impl ChoiceWords for HookPosition {
     const WORDS: &'static [(&'static str, Self)] = &[("head", Self::Head), ("tail", Self::Tail)];
 }
 
-impl Words for Encapsulated {
+impl ChoiceWords for Encapsulated {
     const WORDS: &'static [(&'static str, Self)] =
         &[("policed", Self::Policed), ("drop", Self::Drop)];
 }
 
-impl Words for SourceValidation {
+impl ChoiceWords for SourceValidation {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("strict", Self::Strict),
         ("loose", Self::Loose),

@@ -8,15 +8,15 @@ use crate::options::known_extensions::{KnownExtension, MATCHES, TARGETS};
 
 /// Names of matches and targets that scripts may have beside palisade's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Extensions {
-    names: BTreeSet<Extension>,
+pub struct ExtensionSet {
+    names: BTreeSet<ExtensionName>,
     /// Whether any name is one of them that may be allowed.
     has_every: bool,
 }
 
 /// The name of a match, such as `tcp`, or of a target, such as `NFLOG`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Extension(String);
+pub struct ExtensionName(String);
 
 /// Matches whose options palisade reads itself.
 const OWN_MATCHES: [&str; 7] = [
@@ -32,7 +32,7 @@ const OWN_MATCHES: [&str; 7] = [
 /// `XT_EXTENSION_MAXNAMELEN` 29 less the end mark (linux/netfilter/x_tables.h).
 const LONGEST_NAME: usize = 28;
 
-impl Extensions {
+impl ExtensionSet {
     /// All that may be allowed: for scripts that were accepted on this node before.
     pub fn every() -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Extensions {
     /// Whether scripts may have a match or a target.
     pub fn has(&self, name: &str) -> bool {
         let is_named = self.names.iter().any(|own| own.0 == name);
-        is_named || self.has_every && name.parse::<Extension>().is_ok()
+        is_named || self.has_every && name.parse::<ExtensionName>().is_ok()
     }
 
     /// Whether there are none.
@@ -58,8 +58,8 @@ impl Extensions {
     }
 }
 
-impl FromIterator<Extension> for Extensions {
-    fn from_iter<Names: IntoIterator<Item = Extension>>(names: Names) -> Self {
+impl FromIterator<ExtensionName> for ExtensionSet {
+    fn from_iter<Names: IntoIterator<Item = ExtensionName>>(names: Names) -> Self {
         Self {
             names: names.into_iter().collect(),
             has_every: false,
@@ -67,7 +67,7 @@ impl FromIterator<Extension> for Extensions {
     }
 }
 
-impl FromStr for Extension {
+impl FromStr for ExtensionName {
     type Err = String;
 
     /// Reads a name.
@@ -110,7 +110,7 @@ impl FromStr for Extension {
     }
 }
 
-impl fmt::Display for Extension {
+impl fmt::Display for ExtensionName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.0)
     }

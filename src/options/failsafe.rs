@@ -7,7 +7,7 @@ use crate::net::{Cidr, CidrError, Direction, PortRange, Protocol};
 
 /// Ports that stay open at host endpoints, whatever policy says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failsafes {
+pub struct FailsafePorts {
     /// Ports of the node.
     pub inbound: FailsafeList,
     /// Ports that the node may reach.
@@ -16,11 +16,11 @@ pub struct Failsafes {
 
 /// Failsafe ports of one direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailsafeList(pub(super) Vec<Failsafe>);
+pub struct FailsafeList(pub(super) Vec<FailsafePort>);
 
 /// One failsafe port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Failsafe {
+pub struct FailsafePort {
     /// TCP or UDP.
     pub protocol: Protocol,
     /// The other side's addresses; none for any.
@@ -36,7 +36,7 @@ const INBOUND: &str =
 const OUTBOUND: &str =
     "udp:53, udp:67, tcp:179, tcp:2379, tcp:2380, tcp:5473, tcp:6443, tcp:6666, tcp:6667";
 
-impl Default for Failsafes {
+impl Default for FailsafePorts {
     fn default() -> Self {
         let list = |text: &str| text.parse().unwrap_or(FailsafeList(Vec::new()));
         Self {
@@ -46,9 +46,9 @@ impl Default for Failsafes {
     }
 }
 
-impl Failsafes {
+impl FailsafePorts {
     /// The ports of a direction.
-    pub fn of(&self, direction: Direction) -> &[Failsafe] {
+    pub fn in_direction(&self, direction: Direction) -> &[FailsafePort] {
         match direction {
             Direction::Ingress => &self.inbound.0,
             Direction::Egress => &self.outbound.0,
@@ -75,7 +75,7 @@ impl std::str::FromStr for FailsafeList {
     }
 }
 
-fn failsafe(item: &str) -> Result<Failsafe, String> {
+fn failsafe(item: &str) -> Result<FailsafePort, String> {
     let wrong = || {
         format!(
             "`{item}` is no failsafe port: write `22`, `udp:68`, `tcp:10.0.0.0/8:22` or \
@@ -83,7 +83,7 @@ fn failsafe(item: &str) -> Result<Failsafe, String> {
         )
     };
     let Some((protocol, rest)) = item.split_once(':') else {
-        return Ok(Failsafe {
+        return Ok(FailsafePort {
             protocol: Protocol::TCP,
             net: None,
             port: port(item).ok_or_else(wrong)?,
@@ -95,7 +95,7 @@ fn failsafe(item: &str) -> Result<Failsafe, String> {
         _ => return Err(wrong()),
     };
     let Some((prefix, number)) = rest.rsplit_once(':') else {
-        return Ok(Failsafe {
+        return Ok(FailsafePort {
             protocol,
             net: None,
             port: port(rest).ok_or_else(wrong)?,
@@ -105,7 +105,7 @@ fn failsafe(item: &str) -> Result<Failsafe, String> {
         .strip_prefix('[')
         .and_then(|prefix| prefix.strip_suffix(']'));
     let net = net(bare.unwrap_or(prefix)).filter(|net| bare.is_some() || net.address().is_ipv4());
-    Ok(Failsafe {
+    Ok(FailsafePort {
         protocol,
         net: Some(net.ok_or_else(wrong)?),
         port: port(number).ok_or_else(wrong)?,
@@ -129,7 +129,7 @@ fn net(text: &str) -> Option<Cidr> {
     }
 }
 
-impl fmt::Display for Failsafe {
+impl fmt::Display for FailsafePort {
     /// `tcp:22`, `tcp:10.0.0.0/8:22` or `tcp:[2001:db8::/32]:22`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let net = match self.net {

@@ -10,10 +10,11 @@ mod interface;
 mod known_extensions;
 
 pub use choices::{
-    Encapsulated, EndpointToHost, HookPosition, Options, SourceValidation, UnknownEndpoint, Words,
+    ChoiceWords, CompileOptions, Encapsulated, EndpointToHost, HookPosition, SourceValidation,
+    UnknownEndpoint,
 };
-pub use extensions::{Extension, Extensions};
-pub use failsafe::{Failsafe, FailsafeList, Failsafes};
+pub use extensions::{ExtensionName, ExtensionSet};
+pub use failsafe::{FailsafeList, FailsafePort, FailsafePorts};
 pub use interface::InterfacePattern;
 pub use known_extensions::{ExtensionOption, KnownExtension};
 

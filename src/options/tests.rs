@@ -1,4 +1,4 @@
-use super::{FailsafeList, Failsafes, InterfacePattern};
+use super::{FailsafeList, FailsafePorts, InterfacePattern};
 
 #[test]
 fn failsafe_ports_are_written_as_in_calico() {
@@ -39,7 +39,7 @@ fn failsafe_ports_are_written_as_in_calico() {
         assert!(text.parse::<FailsafeList>().is_err(), "{text}");
     }
     assert_eq!(
-        Failsafes::default().inbound.0.len() + Failsafes::default().outbound.0.len(),
+        FailsafePorts::default().inbound.0.len() + FailsafePorts::default().outbound.0.len(),
         18
     );
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::output::Sink;
+use crate::output::OutputSink;
 use crate::output::visible::{shown, without_commands};
 
 /// What a cell begins with that a spreadsheet takes for a formula, in the widths that it knows. Tab
@@ -13,15 +13,15 @@ const FORMULA: [char; 8] = [
 
 /// Writes records. A cell is one line of text; one that a spreadsheet would compute begins with
 /// `'`, which makes it text there.
-pub struct Csv<'sink, 'out>(csv::Writer<Bytes<'sink, 'out>>);
+pub struct CsvWriter<'sink, 'out>(csv::Writer<CsvBytes<'sink, 'out>>);
 
 /// What the writer of the `csv` crate writes to.
-struct Bytes<'sink, 'out>(&'sink mut Sink<'out>);
+struct CsvBytes<'sink, 'out>(&'sink mut OutputSink<'out>);
 
-impl<'sink, 'out> Csv<'sink, 'out> {
+impl<'sink, 'out> CsvWriter<'sink, 'out> {
     /// CSV on a sink, with the heads of its columns.
-    pub fn on(sink: &'sink mut Sink<'out>, heads: &[&'static str]) -> Self {
-        let mut csv = Self(csv::Writer::from_writer(Bytes(sink)));
+    pub fn on(sink: &'sink mut OutputSink<'out>, heads: &[&'static str]) -> Self {
+        let mut csv = Self(csv::Writer::from_writer(CsvBytes(sink)));
         csv.record(heads.iter());
         csv
     }
@@ -47,7 +47,7 @@ fn escaped(cell: &str) -> String {
     }
 }
 
-impl Write for Bytes<'_, '_> {
+impl Write for CsvBytes<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.raw(bytes);
         Ok(bytes.len())

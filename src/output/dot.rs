@@ -2,15 +2,15 @@
 
 use std::fmt::Display;
 
-use crate::output::Sink;
+use crate::output::OutputSink;
 use crate::output::visible::{shown, without_commands};
 
 /// Writes a graph.
-pub struct Dot<'sink, 'out>(&'sink mut Sink<'out>);
+pub struct DotWriter<'sink, 'out>(&'sink mut OutputSink<'out>);
 
-impl<'sink, 'out> Dot<'sink, 'out> {
+impl<'sink, 'out> DotWriter<'sink, 'out> {
     /// DOT on a sink.
-    pub fn on(sink: &'sink mut Sink<'out>) -> Self {
+    pub fn on(sink: &'sink mut OutputSink<'out>) -> Self {
         Self(sink)
     }
 

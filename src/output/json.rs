@@ -2,28 +2,28 @@
 
 use serde::Serialize;
 
-use crate::output::{Sink, is_steering};
+use crate::output::{OutputSink, is_steering};
 
 /// Writes JSON.
 ///
 /// RFC 8259 lets every character but quotes, backslashes and those below U+0020 stand in a string
 /// as it is. What steers a terminal is written as `\uXXXX` all the same, since output for machines
 /// is looked at, too; a parser reads back the same text.
-pub struct Json<'sink, 'out>(&'sink mut Sink<'out>);
+pub struct JsonWriter<'sink, 'out>(&'sink mut OutputSink<'out>);
 
 /// A value as JSON, with all escapes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JsonText(String);
 
-impl<'sink, 'out> Json<'sink, 'out> {
+impl<'sink, 'out> JsonWriter<'sink, 'out> {
     /// JSON on a sink.
-    pub fn on(sink: &'sink mut Sink<'out>) -> Self {
+    pub fn on(sink: &'sink mut OutputSink<'out>) -> Self {
         Self(sink)
     }
 
     /// Writes a value on a line of its own.
     pub fn line(&mut self, value: &impl Serialize) {
-        self.text(&JsonText::of(value));
+        self.text(&JsonText::serialize(value));
         self.literal("\n");
     }
 
@@ -53,7 +53,7 @@ impl<'sink, 'out> Json<'sink, 'out> {
 
 impl JsonText {
     /// A value on one line.
-    pub fn of(value: &impl Serialize) -> Self {
+    pub fn serialize(value: &impl Serialize) -> Self {
         // no value of ours has keys that are not text, or a serialiser that fails
         Self(escaped(&serde_json::to_string(value).unwrap_or_default()))
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::output::Sink;
+use crate::output::OutputSink;
 use crate::output::visible::{shown, without_commands};
 
 /// Marks that a word may have and still be plain text to Markdown and to a forge. `_` is one, too,
@@ -18,11 +18,11 @@ const LINKS: [&str; 2] = ["www.", "gh-"];
 /// becomes a code span. A backslash or an entity would not do: forges look for mentions and
 /// references in the rendered text, where both are gone, but not in code. Text never stands inside
 /// of HTML.
-pub struct Markdown<'sink, 'out>(&'sink mut Sink<'out>);
+pub struct MarkdownWriter<'sink, 'out>(&'sink mut OutputSink<'out>);
 
-impl<'sink, 'out> Markdown<'sink, 'out> {
+impl<'sink, 'out> MarkdownWriter<'sink, 'out> {
     /// Markdown on a sink.
-    pub fn on(sink: &'sink mut Sink<'out>) -> Self {
+    pub fn on(sink: &'sink mut OutputSink<'out>) -> Self {
         Self(sink)
     }
 
@@ -67,11 +67,11 @@ impl<'sink, 'out> Markdown<'sink, 'out> {
 }
 
 fn escaped(text: &str) -> String {
-    let words: Vec<String> = text.split(' ').map(word).collect();
+    let words: Vec<String> = text.split(' ').map(escape_word).collect();
     words.join(" ")
 }
 
-fn word(word: &str) -> String {
+fn escape_word(word: &str) -> String {
     match is_plain(word) {
         true => word.replace('_', "\\_"),
         false => code(word),

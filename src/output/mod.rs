@@ -4,7 +4,7 @@
 //! names, answers of tools, comments of scripts. Out: bytes of a terminal, JSON, CSV, Markdown, DOT
 //! or XML.
 //!
-//! A [`Sink`] is the only thing that standard output and standard error accept, and only the media
+//! A [`OutputSink`] is the only thing that standard output and standard error accept, and only the media
 //! of this room write to one. Their methods take `&'static str` for what is structure (line ends,
 //! commas, braces), and escape everything else. So a caller cannot forget to escape: text that was
 //! put together at run time has no other way out. No type marks text as "from the input", because
@@ -13,12 +13,12 @@
 //!
 //! | medium | a control, invisible or bidirectional character | and |
 //! |---|---|---|
-//! | [`Terminal`] | `\u{1b}` | no line begins with `::`, `##[` is broken up |
-//! | [`Json`] | `\u001b`, which parsers read back | `##` is `#\u0023` |
-//! | [`Csv`] | `\u{1b}` | a cell that a spreadsheet would compute begins with `'` |
-//! | [`Markdown`] | `\u{1b}` | a word with marks of Markdown or of a forge is a code span |
-//! | [`Dot`] | `\u{1b}` | quotes, backslashes and entities |
-//! | [`Xml`] | `\u{1b}` | as `quick-xml` escapes |
+//! | [`TerminalWriter`] | `\u{1b}` | no line begins with `::`, `##[` is broken up |
+//! | [`JsonWriter`] | `\u001b`, which parsers read back | `##` is `#\u0023` |
+//! | [`CsvWriter`] | `\u{1b}` | a cell that a spreadsheet would compute begins with `'` |
+//! | [`MarkdownWriter`] | `\u{1b}` | a word with marks of Markdown or of a forge is a code span |
+//! | [`DotWriter`] | `\u{1b}` | quotes, backslashes and entities |
+//! | [`XmlWriter`] | `\u{1b}` | as `quick-xml` escapes |
 //!
 //! Absent: what is said, and which medium is asked for.
 
@@ -31,14 +31,14 @@ mod terminal;
 mod visible;
 mod xml;
 
-pub use csv::Csv;
-pub use dot::Dot;
-pub use json::{Json, JsonText};
-pub use markdown::Markdown;
-pub use sink::{Printed, Sink};
-pub use terminal::Terminal;
+pub use csv::CsvWriter;
+pub use dot::DotWriter;
+pub use json::{JsonText, JsonWriter};
+pub use markdown::MarkdownWriter;
+pub use sink::{BufferedOutput, OutputSink};
+pub use terminal::TerminalWriter;
 pub use visible::{is_steering, visible};
-pub use xml::{Attributes, Xml};
+pub use xml::{XmlAttributes, XmlWriter};
 
 #[cfg(test)]
 mod tests;

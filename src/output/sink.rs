@@ -7,17 +7,17 @@ use crate::output::is_steering;
 
 /// A stream that only the media of this room write to.
 ///
-/// The first error ends it: nothing more is written, and [`Sink::finish`] gives the error.
-pub struct Sink<'out> {
+/// The first error ends it: nothing more is written, and [`OutputSink::finish`] gives the error.
+pub struct OutputSink<'out> {
     out: &'out mut dyn Write,
     error: Option<io::Error>,
 }
 
 /// Text that was printed to memory, for a stream that is opened later.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Printed(String);
+pub struct BufferedOutput(String);
 
-impl<'out> Sink<'out> {
+impl<'out> OutputSink<'out> {
     /// A sink that writes to a stream.
     pub fn on(out: &'out mut dyn Write) -> Self {
         Self { out, error: None }
@@ -37,7 +37,7 @@ impl<'out> Sink<'out> {
     }
 
     /// Writes text that was printed before.
-    pub fn printed(&mut self, text: &Printed) {
+    pub fn printed(&mut self, text: &BufferedOutput) {
         self.raw(text.0.as_bytes());
     }
 
@@ -78,18 +78,18 @@ fn written_out(part: &str) -> String {
     }
 }
 
-impl Printed {
+impl BufferedOutput {
     /// What a function prints.
-    pub fn of(print: impl FnOnce(&mut Sink<'_>)) -> Self {
+    pub fn capture(print: impl FnOnce(&mut OutputSink<'_>)) -> Self {
         let mut printed = Self::default();
         printed.add(print);
         printed
     }
 
     /// Adds what a function prints.
-    pub fn add(&mut self, print: impl FnOnce(&mut Sink<'_>)) {
+    pub fn add(&mut self, print: impl FnOnce(&mut OutputSink<'_>)) {
         let mut bytes = Vec::new();
-        print(&mut Sink::on(&mut bytes));
+        print(&mut OutputSink::on(&mut bytes));
         self.0.push_str(&String::from_utf8_lossy(&bytes));
     }
 

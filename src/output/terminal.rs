@@ -2,23 +2,23 @@
 
 use std::fmt::{self, Display, Write};
 
-use crate::output::Sink;
-use crate::output::visible::{Visible, without_commands};
+use crate::output::OutputSink;
+use crate::output::visible::{VisibleWriter, without_commands};
 
 /// What a line of a deeper level begins with.
 const INDENT: &str = "  ";
 
 /// Writes lines. Text keeps to its line: what would end the line, steer the terminal or command a
 /// build service is written out.
-pub struct Terminal<'sink, 'out> {
-    sink: &'sink mut Sink<'out>,
+pub struct TerminalWriter<'sink, 'out> {
+    sink: &'sink mut OutputSink<'out>,
     /// The line so far.
     line: String,
 }
 
-impl<'sink, 'out> Terminal<'sink, 'out> {
+impl<'sink, 'out> TerminalWriter<'sink, 'out> {
     /// A terminal on a sink.
-    pub fn on(sink: &'sink mut Sink<'out>) -> Self {
+    pub fn on(sink: &'sink mut OutputSink<'out>) -> Self {
         Self {
             sink,
             line: String::new(),
@@ -38,7 +38,7 @@ impl<'sink, 'out> Terminal<'sink, 'out> {
     /// Writes text on the current line.
     pub fn text(&mut self, text: impl Display) {
         // writing to a text does not fail
-        let _ = write!(Visible(&mut self.line), "{text}");
+        let _ = write!(VisibleWriter(&mut self.line), "{text}");
     }
 
     /// Writes text and ends the line.
@@ -57,7 +57,7 @@ impl<'sink, 'out> Terminal<'sink, 'out> {
     /// the sequences that set colours (`ESC [ … m`) stay.
     ///
     /// The renderer's newlines are ends of lines here, so a part that still holds one could begin a
-    /// line of its own. Use [`Terminal::line`] wherever possible.
+    /// line of its own. Use [`TerminalWriter::line`] wherever possible.
     pub fn rendered(&mut self, text: &str, is_styled: bool) {
         for line in text.split('\n') {
             match is_styled {
@@ -72,16 +72,16 @@ impl<'sink, 'out> Terminal<'sink, 'out> {
         let mut rest = line;
         let mut shown = String::new();
         let mut plain = String::new();
-        while let Some(style) = Style::first_in(rest) {
+        while let Some(style) = StyleSequence::first_in(rest) {
             let (before, after) = rest.split_at(style.start);
             let (sequence, behind) = after.split_at(style.length);
-            let _ = write!(Visible(&mut plain), "{before}");
-            let _ = write!(Visible(&mut shown), "{before}");
+            let _ = write!(VisibleWriter(&mut plain), "{before}");
+            let _ = write!(VisibleWriter(&mut shown), "{before}");
             shown.push_str(sequence);
             rest = behind;
         }
-        let _ = write!(Visible(&mut plain), "{rest}");
-        let _ = write!(Visible(&mut shown), "{rest}");
+        let _ = write!(VisibleWriter(&mut plain), "{rest}");
+        let _ = write!(VisibleWriter(&mut shown), "{rest}");
         // a line that could be a command loses its colours
         match without_commands(&plain) == plain.as_str() {
             true => {
@@ -105,7 +105,7 @@ impl<'sink, 'out> Terminal<'sink, 'out> {
     }
 }
 
-impl Drop for Terminal<'_, '_> {
+impl Drop for TerminalWriter<'_, '_> {
     /// Writes a line that was not ended.
     fn drop(&mut self) {
         if !self.line.is_empty() {
@@ -114,7 +114,7 @@ impl Drop for Terminal<'_, '_> {
     }
 }
 
-impl fmt::Debug for Terminal<'_, '_> {
+impl fmt::Debug for TerminalWriter<'_, '_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Terminal")
             .field("line", &self.line)
@@ -123,12 +123,12 @@ impl fmt::Debug for Terminal<'_, '_> {
 }
 
 /// Where a sequence that sets a colour is.
-struct Style {
+struct StyleSequence {
     start: usize,
     length: usize,
 }
 
-impl Style {
+impl StyleSequence {
     const BEGIN: &str = "\u{1b}[";
 
     fn first_in(text: &str) -> Option<Self> {

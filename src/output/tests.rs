@@ -3,7 +3,10 @@ use quick_xml::events::Event;
 use quick_xml::events::attributes::Attribute;
 
 use super::visible::without_commands;
-use super::{Csv, Dot, Json, Markdown, Printed, Sink, Terminal, Xml, is_steering, visible};
+use super::{
+    BufferedOutput, CsvWriter, DotWriter, JsonWriter, MarkdownWriter, OutputSink, TerminalWriter,
+    XmlWriter, is_steering, visible,
+};
 
 /// Texts that steer something.
 const HOSTILE: [&str; 27] = [
@@ -36,8 +39,8 @@ const HOSTILE: [&str; 27] = [
     "\u{fffe}\u{ffff}\u{fdd0}\u{1b}]8;;http://evil\u{1b}\\link",
 ];
 
-fn printed(print: impl FnOnce(&mut Sink<'_>)) -> String {
-    Printed::of(print).as_str().to_owned()
+fn printed(print: impl FnOnce(&mut OutputSink<'_>)) -> String {
+    BufferedOutput::capture(print).as_str().to_owned()
 }
 
 /// Lines of which none steers a terminal or a build service.
@@ -68,22 +71,24 @@ fn letters_that_steer_are_written_out() {
 #[test]
 fn a_line_of_a_terminal_is_one_line() {
     for text in HOSTILE {
-        let once = printed(|out| Terminal::on(out).line(text));
+        let once = printed(|out| TerminalWriter::on(out).line(text));
         assert_eq!(once.matches('\n').count(), 1, "{once:?}");
         assert_harmless(&once);
 
-        let indented = printed(|out| Terminal::on(out).indented(2, text));
+        let indented = printed(|out| TerminalWriter::on(out).indented(2, text));
         assert!(indented.starts_with("    "), "{indented:?}");
         assert_harmless(&indented);
 
         let joined = printed(|out| {
-            let mut out = Terminal::on(out);
+            let mut out = TerminalWriter::on(out);
             out.text(text.get(..1).unwrap_or_default());
             out.text(text.get(1..).unwrap_or_default());
         });
         assert_harmless(&joined);
-        assert_harmless(&printed(|out| Terminal::on(out).rendered(text, false)));
-        let styled = printed(|out| Terminal::on(out).rendered(text, true));
+        assert_harmless(&printed(|out| {
+            TerminalWriter::on(out).rendered(text, false)
+        }));
+        let styled = printed(|out| TerminalWriter::on(out).rendered(text, true));
         assert!(!styled.contains('\u{1b}'), "{styled:?}");
     }
 }
@@ -91,7 +96,7 @@ fn a_line_of_a_terminal_is_one_line() {
 #[test]
 fn literals_have_lines_and_addresses_stay() {
     let text = printed(|out| {
-        let mut out = Terminal::on(out);
+        let mut out = TerminalWriter::on(out);
         out.literal("a\n\n  b\nc ");
         out.line(1);
         out.line("::/0 to ::1");
@@ -109,18 +114,20 @@ fn literals_have_lines_and_addresses_stay() {
 fn colours_of_a_renderer_stay() {
     let styled = "\u{1b}[1m\u{1b}[38;5;9merror\u{1b}[0m: x";
     assert_eq!(
-        printed(|out| Terminal::on(out).rendered(styled, true)),
+        printed(|out| TerminalWriter::on(out).rendered(styled, true)),
         format!("{styled}\n")
     );
     let hidden = "\u{1b}[8m::error::x\u{1b}[0m";
-    assert_harmless(&printed(|out| Terminal::on(out).rendered(hidden, true)));
+    assert_harmless(&printed(|out| {
+        TerminalWriter::on(out).rendered(hidden, true)
+    }));
 }
 
 #[test]
 fn json_is_read_back() {
     for text in HOSTILE {
-        let line = printed(|out| Json::on(out).line(&text));
-        let pretty = printed(|out| Json::on(out).pretty(&text));
+        let line = printed(|out| JsonWriter::on(out).line(&text));
+        let pretty = printed(|out| JsonWriter::on(out).pretty(&text));
         for json in [line, pretty] {
             assert_harmless(&json);
             assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
@@ -132,7 +139,7 @@ fn json_is_read_back() {
 fn csv_has_its_columns_and_no_formula() {
     for text in HOSTILE {
         let csv = printed(|out| {
-            let mut table = Csv::on(out, &["a", "b", "c"]);
+            let mut table = CsvWriter::on(out, &["a", "b", "c"]);
             table.record([text, "x", text].into_iter());
         });
         assert_harmless(&csv);
@@ -153,7 +160,7 @@ fn csv_has_its_columns_and_no_formula() {
 #[test]
 fn markdown_has_no_marks_outside_of_code() {
     for text in HOSTILE {
-        let row = printed(|out| Markdown::on(out).row(&[text, "x", text]));
+        let row = printed(|out| MarkdownWriter::on(out).row(&[text, "x", text]));
         assert_harmless(&row);
         assert_eq!(row.matches('\n').count(), 1, "{row:?}");
         assert_eq!(row.matches('|').count(), 4, "{row:?}");
@@ -169,7 +176,7 @@ fn markdown_has_no_marks_outside_of_code() {
         }
     }
     let plain = "shop/Deployment/web_1 (10.0.0.1) → outside 0.0.0.0/0: \"TCP\" 80,443; p.yaml:12 -";
-    let shown = printed(|out| Markdown::on(out).text(plain));
+    let shown = printed(|out| MarkdownWriter::on(out).text(plain));
     assert_eq!(shown, plain.replace('_', "\\_").replace(" -", " `-`"));
 }
 
@@ -200,7 +207,7 @@ fn without_code(text: &str) -> String {
 #[test]
 fn dot_is_read_back() {
     for text in HOSTILE {
-        let quoted = printed(|out| Dot::on(out).quoted(text));
+        let quoted = printed(|out| DotWriter::on(out).quoted(text));
         assert_harmless(&quoted);
         let inside = quoted.strip_prefix('"').unwrap().strip_suffix('"').unwrap();
         let mut letters = inside.chars();
@@ -217,7 +224,7 @@ fn dot_is_read_back() {
     }
 }
 
-fn document(xml: &mut Xml, text: &str) {
+fn document(xml: &mut XmlWriter, text: &str) {
     let lines = [text.to_owned(), "second".to_owned()];
     xml.element("a", &[("name", text)], |xml| {
         xml.lines("b", &[("name", text)], &lines)
@@ -227,7 +234,7 @@ fn document(xml: &mut Xml, text: &str) {
 #[test]
 fn xml_is_read_back() {
     for text in HOSTILE {
-        let xml = printed(|out| Xml::document(out, |xml| document(xml, text)));
+        let xml = printed(|out| XmlWriter::document(out, |xml| document(xml, text)));
         assert_harmless(&xml);
         let mut reader = quick_xml::Reader::from_str(&xml);
         let mut values = Vec::new();

@@ -77,9 +77,9 @@ fn push_visible(shown: &mut String, text: &str) {
 }
 
 /// Appends what is formatted to a text, as [`visible`] shows it.
-pub(super) struct Visible<'text>(pub(super) &'text mut String);
+pub(super) struct VisibleWriter<'text>(pub(super) &'text mut String);
 
-impl fmt::Write for Visible<'_> {
+impl fmt::Write for VisibleWriter<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         match text.contains(is_steering) {
             true => push_visible(self.0, text),
@@ -93,7 +93,7 @@ impl fmt::Write for Visible<'_> {
 pub(super) fn shown(text: impl fmt::Display) -> String {
     let mut out = String::new();
     // writing to a text does not fail
-    let _ = fmt::Write::write_fmt(&mut Visible(&mut out), format_args!("{text}"));
+    let _ = fmt::Write::write_fmt(&mut VisibleWriter(&mut out), format_args!("{text}"));
     out
 }
 

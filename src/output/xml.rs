@@ -3,21 +3,21 @@
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
-use crate::output::Sink;
+use crate::output::OutputSink;
 use crate::output::visible::{shown, without_commands};
 
 /// Writes a document. Text holds no character that XML 1.0 cannot have (section 2.2), because
 /// all of these are written out.
-pub struct Xml {
+pub struct XmlWriter {
     writer: Writer<Vec<u8>>,
 }
 
 /// Names and values of an element's attributes.
-pub type Attributes<'text> = [(&'static str, &'text str)];
+pub type XmlAttributes<'text> = [(&'static str, &'text str)];
 
-impl Xml {
+impl XmlWriter {
     /// Writes a document to a sink: the declaration, and what a function adds.
-    pub fn document(sink: &mut Sink<'_>, content: impl FnOnce(&mut Self)) {
+    pub fn document(sink: &mut OutputSink<'_>, content: impl FnOnce(&mut Self)) {
         let mut xml = Self {
             writer: Writer::new_with_indent(Vec::new(), b' ', 2),
         };
@@ -31,7 +31,7 @@ impl Xml {
     pub fn element(
         &mut self,
         name: &'static str,
-        attributes: &Attributes<'_>,
+        attributes: &XmlAttributes<'_>,
         content: impl FnOnce(&mut Self),
     ) {
         self.event(Event::Start(start(name, attributes)));
@@ -40,12 +40,12 @@ impl Xml {
     }
 
     /// Writes an element without content.
-    pub fn empty(&mut self, name: &'static str, attributes: &Attributes<'_>) {
+    pub fn empty(&mut self, name: &'static str, attributes: &XmlAttributes<'_>) {
         self.event(Event::Empty(start(name, attributes)));
     }
 
     /// Writes an element that holds lines of text.
-    pub fn lines(&mut self, name: &'static str, attributes: &Attributes<'_>, lines: &[String]) {
+    pub fn lines(&mut self, name: &'static str, attributes: &XmlAttributes<'_>, lines: &[String]) {
         let lines: Vec<String> = lines.iter().map(|line| escaped(line)).collect();
         self.event(Event::Start(start(name, attributes)));
         self.event(Event::Text(BytesText::new(&lines.join("\n"))));
@@ -58,7 +58,7 @@ impl Xml {
     }
 }
 
-fn start<'element>(name: &'static str, attributes: &Attributes<'_>) -> BytesStart<'element> {
+fn start<'element>(name: &'static str, attributes: &XmlAttributes<'_>) -> BytesStart<'element> {
     let mut start = BytesStart::new(name);
     for (name, value) in attributes {
         start.push_attribute((*name, escaped(value).as_str()));

@@ -10,7 +10,7 @@ use crate::net::{Cidr, CidrError};
 
 /// Someone in a question: `ns/pod`, `ns/Kind/name`, `ns/sa:name`, an address or a CIDR.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Subject {
+pub enum EndpointPattern {
     /// A pod or workload endpoint; or, by its kind, any endpoint, or all pods of an owner.
     Endpoint {
         /// The namespace.
@@ -33,7 +33,7 @@ pub enum Subject {
 
 /// Who a subject stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Members {
+pub enum PatternMembers {
     /// Endpoints, in order; one at least.
     Endpoints(Vec<EndpointId>),
     /// Addresses.
@@ -44,7 +44,7 @@ pub enum Members {
 const FORMS: &str =
     "expected `namespace/pod`, `namespace/Kind/name`, `namespace/sa:name`, an address or a CIDR";
 
-impl FromStr for Subject {
+impl FromStr for EndpointPattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -93,14 +93,14 @@ fn addresses(text: &str) -> Option<Result<Cidr, String>> {
     }
 }
 
-impl Subject {
+impl EndpointPattern {
     /// Who is meant.
     ///
     /// # Errors
     /// When nobody is; names who may have been.
-    pub fn resolve(&self, inventory: &Inventory) -> Result<Members, Diagnostic> {
+    pub fn resolve(&self, inventory: &Inventory) -> Result<PatternMembers, Diagnostic> {
         if let Self::Addresses(cidr) = self {
-            return Ok(Members::Addresses(*cidr));
+            return Ok(PatternMembers::Addresses(*cidr));
         }
         let meant = inventory
             .endpoints_with_ids()
@@ -109,7 +109,7 @@ impl Subject {
         if meant.is_empty() {
             Err(self.unknown(inventory))
         } else {
-            Ok(Members::Endpoints(meant))
+            Ok(PatternMembers::Endpoints(meant))
         }
     }
 
@@ -190,7 +190,7 @@ fn notations(endpoint: &Endpoint) -> impl Iterator<Item = String> {
         .chain(account)
 }
 
-impl fmt::Display for Subject {
+impl fmt::Display for EndpointPattern {
     /// As it is written.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

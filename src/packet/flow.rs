@@ -17,7 +17,7 @@ pub struct Flow {
     /// The ports, of a protocol that has them.
     pub ports: Option<PortPair>,
     /// The message, of ICMP and ICMPv6.
-    pub icmp: Option<Message>,
+    pub icmp: Option<IcmpMessage>,
 }
 
 /// A flow between parties, of which endpoints may have no address yet.
@@ -34,7 +34,7 @@ pub struct Conversation {
     /// The ports, of a protocol that has them.
     pub ports: Option<PortPair>,
     /// The message, of ICMP and ICMPv6.
-    pub icmp: Option<Message>,
+    pub icmp: Option<IcmpMessage>,
 }
 
 /// Who stands at an end of a conversation. Without an address it lies in no prefix, not even in
@@ -58,7 +58,7 @@ pub struct PortPair {
 
 /// A control message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Message {
+pub struct IcmpMessage {
     /// The type.
     pub kind: u8,
     /// The code.

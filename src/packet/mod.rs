@@ -11,6 +11,6 @@ pub mod endpoint_pattern;
 )]
 mod packet;
 
-pub use flow::{Conversation, Flow, Message, Party, PortPair};
+pub use flow::{Conversation, Flow, IcmpMessage, Party, PortPair};
 pub(crate) use packet::LOOPBACK;
-pub use packet::{Hook, Original, Packet, ReversePath, Verdict};
+pub use packet::{Hook, Packet, PreDnatDestination, ReversePath, Verdict};

@@ -14,7 +14,7 @@ pub struct Packet {
     /// The destination that was sent to; none where it is not translated. A packet that policy
     /// keeps from connection tracking is not, so that it must be one that gets to the same hook
     /// without.
-    pub original: Option<Original>,
+    pub original: Option<PreDnatDestination>,
     /// Where the node sees it.
     pub hook: Hook,
     /// What connection tracking says, unless policy keeps the packet from it.
@@ -41,7 +41,7 @@ pub enum ReversePath {
 
 /// A destination before it is translated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Original {
+pub struct PreDnatDestination {
     /// The address, of the same family.
     pub address: IpAddr,
     /// The port, of a protocol that has ports.

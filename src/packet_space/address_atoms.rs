@@ -10,17 +10,17 @@ use rustc_hash::FxBuildHasher;
 
 use crate::net::{Cidr, Family};
 
-/// A list of prefixes of one [`Addresses`].
+/// A list of prefixes of one [`AddressAtoms`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct ListId(u32);
+pub(super) struct PrefixListId(u32);
 
 /// The lists that hold an address. Equal sets have equal ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct ListsId(u32);
+pub(super) struct PrefixListsId(u32);
 
 /// Addresses from the first to the last, of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Range {
+pub struct AddressRange {
     /// The family.
     pub family: Family,
     /// Bits of the first address.
@@ -31,23 +31,23 @@ pub struct Range {
 
 /// Both families in ranges, and the lists that hold each.
 #[derive(Debug)]
-pub(super) struct Addresses {
-    sets: IndexSet<Vec<ListId>, FxBuildHasher>,
+pub(super) struct AddressAtoms {
+    sets: IndexSet<Vec<PrefixListId>, FxBuildHasher>,
     /// In order, without gaps.
-    ranges: Vec<(Range, ListsId)>,
+    ranges: Vec<(AddressRange, PrefixListsId)>,
 }
 
-/// Lists of prefixes, from which [`Addresses`] are made.
+/// Lists of prefixes, from which [`AddressAtoms`] are made.
 #[derive(Debug, Default)]
-pub(super) struct Lists {
-    prefixes: Vec<(Cidr, ListId)>,
+pub(super) struct PrefixLists {
+    prefixes: Vec<(Cidr, PrefixListId)>,
     count: u32,
 }
 
-impl Lists {
+impl PrefixLists {
     /// Takes a list in.
-    pub(super) fn add(&mut self, prefixes: impl IntoIterator<Item = Cidr>) -> ListId {
-        let id = ListId(self.count);
+    pub(super) fn add(&mut self, prefixes: impl IntoIterator<Item = Cidr>) -> PrefixListId {
+        let id = PrefixListId(self.count);
         self.count += 1;
         self.prefixes
             .extend(prefixes.into_iter().map(|prefix| (prefix, id)));
@@ -55,14 +55,14 @@ impl Lists {
     }
 }
 
-impl ListsId {
+impl PrefixListsId {
     /// In no list.
-    pub(super) const NONE: ListsId = ListsId(0);
+    pub(super) const NONE: PrefixListsId = PrefixListsId(0);
 }
 
-impl Addresses {
+impl AddressAtoms {
     /// Cuts both families at the edges of all prefixes.
-    pub(super) fn of(mut lists: Lists) -> Self {
+    pub(super) fn from_lists(mut lists: PrefixLists) -> Self {
         lists.prefixes.sort_unstable();
         lists.prefixes.dedup();
         let mut addresses = Self {
@@ -75,7 +75,7 @@ impl Addresses {
                 .prefixes
                 .iter()
                 .filter(|(prefix, _)| prefix.family() == family);
-            let mut sweep = Sweep {
+            let mut sweep = PrefixSweep {
                 addresses: &mut addresses,
                 family,
                 open: Vec::new(),
@@ -89,55 +89,58 @@ impl Addresses {
 
     /// The ranges with the lists that hold them, in order; together they are all addresses of both
     /// families.
-    pub(super) fn ranges(&self) -> &[(Range, ListsId)] {
+    pub(super) fn ranges(&self) -> &[(AddressRange, PrefixListsId)] {
         &self.ranges
     }
 
     /// The lists that hold an address.
-    pub(super) fn around(&self, address: IpAddr) -> ListsId {
-        let at = Range::at(address);
+    pub(super) fn around(&self, address: IpAddr) -> PrefixListsId {
+        let at = AddressRange::at(address);
         let after = self
             .ranges
             .partition_point(|(range, _)| (range.family, range.first) <= (at.family, at.first));
         self.ranges
             .get(after.wrapping_sub(1))
-            .map_or(ListsId::NONE, |(_, lists)| *lists)
+            .map_or(PrefixListsId::NONE, |(_, lists)| *lists)
     }
 
     /// Whether a list is among these.
-    pub(super) fn holds(&self, lists: ListsId, list: ListId) -> bool {
+    pub(super) fn holds(&self, lists: PrefixListsId, list: PrefixListId) -> bool {
         self.lists(lists).binary_search(&list).is_ok()
     }
 
     /// The lists of an id, in order.
-    pub(super) fn lists(&self, lists: ListsId) -> &[ListId] {
+    pub(super) fn lists(&self, lists: PrefixListsId) -> &[PrefixListId] {
         self.sets
             .get_index(lists.0 as usize)
             .map_or(&[], Vec::as_slice)
     }
 
-    fn intern(&mut self, lists: Vec<ListId>) -> ListsId {
+    fn intern(&mut self, lists: Vec<PrefixListId>) -> PrefixListsId {
         let (index, _) = self.sets.insert_full(lists);
-        ListsId(u32::try_from(index).unwrap_or(u32::MAX))
+        PrefixListsId(u32::try_from(index).unwrap_or(u32::MAX))
     }
 }
 
 /// Goes through the prefixes of a family in numeric order, shorter first, and knows those that hold
 /// the place it is at.
-struct Sweep<'addresses> {
-    addresses: &'addresses mut Addresses,
+struct PrefixSweep<'addresses> {
+    addresses: &'addresses mut AddressAtoms,
     family: Family,
     /// Prefixes around the place, outermost first, with the lists of each and of all around it.
-    open: Vec<(Range, ListsId)>,
+    open: Vec<(AddressRange, PrefixListsId)>,
     /// The first address that is in no range yet; none behind the last.
     next: Option<u128>,
 }
 
-impl Sweep<'_> {
-    fn begin(&mut self, prefix: Cidr, list: ListId) {
-        let range = Range::of(prefix);
+impl PrefixSweep<'_> {
+    fn begin(&mut self, prefix: Cidr, list: PrefixListId) {
+        let range = AddressRange::from_prefix(prefix);
         self.close_before(range.first);
-        let around = self.open.last().map_or(ListsId::NONE, |(_, lists)| *lists);
+        let around = self
+            .open
+            .last()
+            .map_or(PrefixListsId::NONE, |(_, lists)| *lists);
         let mut lists = self.addresses.lists(around).to_vec();
         if let Err(place) = lists.binary_search(&list) {
             lists.insert(place, list);
@@ -161,17 +164,17 @@ impl Sweep<'_> {
         while let Some((range, lists)) = self.open.pop() {
             self.fill(Some(range.last), lists);
         }
-        self.fill(Some(last_of(self.family)), ListsId::NONE);
+        self.fill(Some(last_of(self.family)), PrefixListsId::NONE);
     }
 
     /// Everything up to this address that is in no range yet.
-    fn fill(&mut self, last: Option<u128>, lists: ListsId) {
+    fn fill(&mut self, last: Option<u128>, lists: PrefixListsId) {
         let (Some(first), Some(last)) = (self.next, last) else {
             return;
         };
         if first <= last {
             self.addresses.ranges.push((
-                Range {
+                AddressRange {
                     family: self.family,
                     first,
                     last,
@@ -190,7 +193,7 @@ fn last_of(family: Family) -> u128 {
     }
 }
 
-impl Range {
+impl AddressRange {
     /// One address.
     pub fn at(address: IpAddr) -> Self {
         let (family, bits) = match address {
@@ -205,7 +208,7 @@ impl Range {
     }
 
     /// The addresses of a prefix.
-    pub fn of(prefix: Cidr) -> Self {
+    pub fn from_prefix(prefix: Cidr) -> Self {
         let first = Self::at(prefix.address());
         let width: u32 = match first.family {
             Family::V4 => 32,
@@ -241,7 +244,7 @@ impl Range {
     pub fn without<'ranges>(
         self,
         addresses: &'ranges [IpAddr],
-    ) -> impl Iterator<Item = Range> + 'ranges {
+    ) -> impl Iterator<Item = AddressRange> + 'ranges {
         let bits = |address: &IpAddr| Self::at(*address).first;
         let inside = move |address: &&IpAddr| {
             Self::at(**address).family == self.family
@@ -259,7 +262,7 @@ impl Range {
             .map(move |gone| bits(gone).checked_sub(1))
             .chain([Some(self.last)]);
         firsts.zip(lasts).filter_map(move |pair| match pair {
-            (Some(first), Some(last)) if first <= last => Some(Range {
+            (Some(first), Some(last)) if first <= last => Some(AddressRange {
                 first,
                 last,
                 ..self

@@ -1,7 +1,7 @@
 //! Rules that are asked one after another, gone through many at a time.
 //!
 //! A rule that is about all places alike takes some traffic off its way. What several such rules in
-//! a row take is again of that form, so that a row of any length is applied at once: [`Cascade`]
+//! a row take is again of that form, so that a row of any length is applied at once: [`RuleCascade`]
 //! joins rules by twos, fours and so on, when first asked.
 //!
 //! Cost: each joint is made once, of two others. To go through any range of `n` rules takes at most
@@ -12,35 +12,35 @@ use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 
-use crate::packet_space::header_space::{Traffic, TrafficId};
+use crate::packet_space::header_space::{HeaderSetId, HeaderSpace};
 
 /// What a rule, or several in a row, do to traffic that gets to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Taken<const SINKS: usize> {
+pub(crate) struct CascadeRule<const SINKS: usize> {
     /// What goes no further.
-    pub(crate) off: TrafficId,
+    pub(crate) off: HeaderSetId,
     /// What gets to each sink. It need not be off the way.
-    pub(crate) to: [TrafficId; SINKS],
+    pub(crate) to: [HeaderSetId; SINKS],
 }
 
 /// Rules in a row.
 #[derive(Debug)]
-pub(crate) struct Cascade<const SINKS: usize> {
-    rules: Vec<Taken<SINKS>>,
+pub(crate) struct RuleCascade<const SINKS: usize> {
+    rules: Vec<CascadeRule<SINKS>>,
     /// By level and number: two to the power of the level many rules, from as many times the
     /// number.
-    joints: FxHashMap<(u32, usize), Taken<SINKS>>,
+    joints: FxHashMap<(u32, usize), CascadeRule<SINKS>>,
 }
 
-impl<const SINKS: usize> Taken<SINKS> {
+impl<const SINKS: usize> CascadeRule<SINKS> {
     /// A rule that does nothing.
     pub(crate) const NOTHING: Self = Self {
-        off: Traffic::NONE,
-        to: [Traffic::NONE; SINKS],
+        off: HeaderSpace::NONE,
+        to: [HeaderSpace::NONE; SINKS],
     };
 
     /// A rule that takes traffic off its way into a sink.
-    pub(crate) fn into_sink(sink: usize, taken: TrafficId) -> Self {
+    pub(crate) fn into_sink(sink: usize, taken: HeaderSetId) -> Self {
         let mut rule = Self {
             off: taken,
             ..Self::NOTHING
@@ -50,7 +50,7 @@ impl<const SINKS: usize> Taken<SINKS> {
     }
 
     /// What this and then another one do.
-    fn then(self, next: Self, traffic: &mut Traffic) -> Self {
+    fn then(self, next: Self, traffic: &mut HeaderSpace) -> Self {
         let mut all = self;
         for (to, later) in all.to.iter_mut().zip(next.to) {
             let later = traffic.less(later, self.off);
@@ -63,10 +63,10 @@ impl<const SINKS: usize> Taken<SINKS> {
     /// Applies it to some traffic. Returns what is left of it.
     fn apply(
         &self,
-        here: TrafficId,
-        sinks: &mut [TrafficId; SINKS],
-        traffic: &mut Traffic,
-    ) -> TrafficId {
+        here: HeaderSetId,
+        sinks: &mut [HeaderSetId; SINKS],
+        traffic: &mut HeaderSpace,
+    ) -> HeaderSetId {
         for (sink, to) in sinks.iter_mut().zip(self.to) {
             let taken = traffic.and(here, to);
             *sink = traffic.or(*sink, taken);
@@ -75,9 +75,9 @@ impl<const SINKS: usize> Taken<SINKS> {
     }
 }
 
-impl<const SINKS: usize> Cascade<SINKS> {
+impl<const SINKS: usize> RuleCascade<SINKS> {
     /// These rules, in order.
-    pub(crate) fn of(rules: Vec<Taken<SINKS>>) -> Self {
+    pub(crate) fn new(rules: Vec<CascadeRule<SINKS>>) -> Self {
         Self {
             rules,
             joints: FxHashMap::default(),
@@ -89,11 +89,11 @@ impl<const SINKS: usize> Cascade<SINKS> {
     pub(crate) fn pass(
         &mut self,
         range: Range<usize>,
-        here: TrafficId,
-        sinks: &mut [TrafficId; SINKS],
-        traffic: &mut Traffic,
-    ) -> TrafficId {
-        if here == Traffic::NONE || range.is_empty() {
+        here: HeaderSetId,
+        sinks: &mut [HeaderSetId; SINKS],
+        traffic: &mut HeaderSpace,
+    ) -> HeaderSetId {
+        if here == HeaderSpace::NONE || range.is_empty() {
             return here;
         }
         let rows = self.rows(range, traffic);
@@ -104,7 +104,7 @@ impl<const SINKS: usize> Cascade<SINKS> {
     }
 
     /// The fewest joints that together are a range, in order.
-    fn rows(&mut self, range: Range<usize>, traffic: &mut Traffic) -> Vec<Taken<SINKS>> {
+    fn rows(&mut self, range: Range<usize>, traffic: &mut HeaderSpace) -> Vec<CascadeRule<SINKS>> {
         let mut rows = Vec::new();
         let (mut next, end) = (range.start, range.end.min(self.rules.len()));
         while next < end {
@@ -115,9 +115,18 @@ impl<const SINKS: usize> Cascade<SINKS> {
         rows
     }
 
-    fn joint(&mut self, level: u32, number: usize, traffic: &mut Traffic) -> Taken<SINKS> {
+    fn joint(
+        &mut self,
+        level: u32,
+        number: usize,
+        traffic: &mut HeaderSpace,
+    ) -> CascadeRule<SINKS> {
         let Some(below) = level.checked_sub(1) else {
-            return self.rules.get(number).copied().unwrap_or(Taken::NOTHING);
+            return self
+                .rules
+                .get(number)
+                .copied()
+                .unwrap_or(CascadeRule::NOTHING);
         };
         if let Some(known) = self.joints.get(&(level, number)) {
             return *known;
@@ -134,7 +143,7 @@ impl<const SINKS: usize> Cascade<SINKS> {
 mod tests {
     use super::*;
     use crate::net::{PortRange, Protocol, Side};
-    use crate::packet_space::Cuts;
+    use crate::packet_space::PartitionBuilder;
 
     /// Random numbers by a linear congruence (Knuth's MMIX).
     struct Dice(u64);
@@ -150,23 +159,23 @@ mod tests {
     }
 
     /// Some ports, now and then everything.
-    fn set(dice: &mut Dice, ports: &[PortRange], traffic: &mut Traffic) -> TrafficId {
+    fn set(dice: &mut Dice, ports: &[PortRange], traffic: &mut HeaderSpace) -> HeaderSetId {
         let chosen: Vec<PortRange> = ports
             .iter()
             .filter(|_| dice.below(9) == 0)
             .copied()
             .collect();
         match dice.below(20) {
-            0 => Traffic::ALL,
+            0 => HeaderSpace::ALL,
             _ => traffic.with_ports(Side::Destination, &chosen),
         }
     }
 
-    fn rule(dice: &mut Dice, ports: &[PortRange], traffic: &mut Traffic) -> Taken<3> {
-        let rule = Taken::into_sink(dice.below(3), set(dice, ports, traffic));
+    fn rule(dice: &mut Dice, ports: &[PortRange], traffic: &mut HeaderSpace) -> CascadeRule<3> {
+        let rule = CascadeRule::into_sink(dice.below(3), set(dice, ports, traffic));
         match dice.below(5) {
-            0 => Taken {
-                off: Traffic::NONE,
+            0 => CascadeRule {
+                off: HeaderSpace::NONE,
                 ..rule
             },
             _ => rule,
@@ -175,24 +184,24 @@ mod tests {
 
     fn check(seed: u64) {
         let mut dice = Dice(seed);
-        let mut cuts = Cuts::default();
+        let mut cuts = PartitionBuilder::default();
         let ports: Vec<PortRange> = (1..70)
             .filter_map(|port| PortRange::new(port * 10, port * 10))
             .collect();
         ports
             .iter()
             .for_each(|port| cuts.ports(Protocol::TCP, Side::Destination, *port));
-        let mut traffic = Traffic::of(&cuts);
+        let mut traffic = HeaderSpace::of(&cuts);
         let count = 1 + dice.below(60);
-        let rules: Vec<Taken<3>> = (0..count)
+        let rules: Vec<CascadeRule<3>> = (0..count)
             .map(|_| rule(&mut dice, &ports, &mut traffic))
             .collect();
-        let mut cascade = Cascade::of(rules.clone());
+        let mut cascade = RuleCascade::new(rules.clone());
         for _ in 0..40 {
             let start = dice.below(count + 1);
             let end = start + dice.below(count + 1 - start);
             let here = set(&mut dice, &ports, &mut traffic);
-            let sinks: [TrafficId; 3] =
+            let sinks: [HeaderSetId; 3] =
                 std::array::from_fn(|_| set(&mut dice, &ports, &mut traffic));
 
             let mut found = sinks;

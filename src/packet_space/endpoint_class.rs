@@ -1,6 +1,6 @@
 //! Who can be at an end of a flow, in classes that no rule can tell apart.
 //!
-//! In: [`Resolved`]. Out: [`Places`]: every endpoint's addresses and all addresses outside, each in
+//! In: [`ResolvedPolicy`]. Out: [`EndpointClasses`]: every endpoint's addresses and all addresses outside, each in
 //! a class. Two places of a class have the same policies and match the same rules, whatever is at
 //! the other end.
 //!
@@ -11,23 +11,26 @@ use std::net::IpAddr;
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::inventory::{Endpoint, EndpointId, Inventory, NamedPort, Profiles, ServiceKey};
+use crate::inventory::{Endpoint, EndpointId, Inventory, NamedPort, ProfileList, ServiceKey};
 use crate::net::{Cidr, Family, PortRange, Protocol, Side};
-use crate::packet_space::address_atoms::{Addresses, ListId, Lists, ListsId, Range};
-use crate::policy::{
-    IcmpMatch, Nets, Peer, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId,
+use crate::packet_space::address_atoms::{
+    AddressAtoms, AddressRange, PrefixListId, PrefixLists, PrefixListsId,
 };
-use crate::resolve::{HostEndpointId, Resolved};
+use crate::policy::{
+    AddressCondition, IcmpMatch, PeerSelection, PortCondition, PortList, ProtocolMatch, Rule,
+    RulePeer, SelectorId,
+};
+use crate::resolve::{HostEndpointId, ResolvedPolicy};
 
-use crate::packet_space::header_space::Cuts;
+use crate::packet_space::header_space::PartitionBuilder;
 
 /// A class of places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClassId(pub(super) u32);
+pub struct EndpointClassId(pub(super) u32);
 
 /// Places that no rule tells apart.
 #[derive(Debug, Clone)]
-pub struct PlaceClass {
+pub struct EndpointClass {
     /// The family of their addresses; for endpoints without one, the family that they would have.
     pub family: Family,
     /// One of the endpoints; none where they are addresses outside.
@@ -35,67 +38,67 @@ pub struct PlaceClass {
     /// One of the addresses; none where nobody knows it yet.
     pub address: Option<IpAddr>,
     /// The addresses outside; empty where they are endpoints.
-    pub outside: Vec<Range>,
-    pub(super) lists: ListsId,
+    pub outside: Vec<AddressRange>,
+    pub(super) lists: PrefixListsId,
 }
 
 /// An address of an endpoint, or, of one without any, the family that it could have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct EndpointLocation {
     /// The family.
     pub family: Family,
     /// The address; none where nobody knows it yet.
     pub address: Option<IpAddr>,
     /// The class it is in.
-    pub class: ClassId,
+    pub class: EndpointClassId,
 }
 
 /// All places of a cluster.
 #[derive(Debug)]
-pub struct Places<'input> {
-    pub(super) classes: Vec<PlaceClass>,
-    of_endpoint: Vec<Vec<Place>>,
-    pub(super) known: Known<'input>,
-    pub(super) addresses: Addresses,
+pub struct EndpointClasses<'input> {
+    pub(super) classes: Vec<EndpointClass>,
+    of_endpoint: Vec<Vec<EndpointLocation>>,
+    pub(super) known: KnownPrefixes<'input>,
+    pub(super) addresses: AddressAtoms,
     /// The classes in a list of prefixes, in order.
-    by_list: FxHashMap<ListId, Vec<ClassId>>,
+    by_list: FxHashMap<PrefixListId, Vec<EndpointClassId>>,
     /// The classes of endpoints with a port of a name, in order.
-    by_port: FxHashMap<&'input str, Vec<ClassId>>,
+    by_port: FxHashMap<&'input str, Vec<EndpointClassId>>,
 }
 
 /// The lists of prefixes that rules speak of, by what they stand for there.
 #[derive(Debug, Default)]
-pub(super) struct Known<'input> {
+pub(super) struct KnownPrefixes<'input> {
     /// Nets of rules, by their content.
-    pub(super) nets: FxHashMap<&'input [Cidr], ListId>,
+    pub(super) nets: FxHashMap<&'input [Cidr], PrefixListId>,
     /// What a selector holds besides endpoints: network sets, nodes, host endpoints.
-    pub(super) selected: FxHashMap<SelectorId, ListId>,
+    pub(super) selected: FxHashMap<SelectorId, PrefixListId>,
     /// The backends of a service.
-    pub(super) backends: FxHashMap<&'input ServiceKey, ListId>,
+    pub(super) backends: FxHashMap<&'input ServiceKey, PrefixListId>,
     /// Host endpoints with a port of a name that rules speak of.
-    pub(super) hosts: Vec<(HostEndpointId, ListId)>,
+    pub(super) hosts: Vec<(HostEndpointId, PrefixListId)>,
     /// The backends of a service with one protocol and port.
-    pub(super) answers: FxHashMap<&'input ServiceKey, Vec<(Protocol, u16, ListId)>>,
+    pub(super) answers: FxHashMap<&'input ServiceKey, Vec<(Protocol, u16, PrefixListId)>>,
 }
 
 /// What tells classes of endpoints apart.
 #[derive(PartialEq, Eq, Hash)]
-struct Key<'input> {
+struct EndpointClassKey<'input> {
     family: Family,
     /// Which selectors select it.
     selection: u32,
-    profiles: &'input Profiles,
+    profiles: &'input ProfileList,
     /// Its ports with names that rules speak of.
     ports: Vec<&'input NamedPort>,
-    lists: ListsId,
+    lists: PrefixListsId,
 }
 
 /// The numbers that endpoints give the names of ports.
 pub(super) type PortNumbers<'input> = FxHashMap<&'input str, BTreeSet<(Protocol, u16)>>;
 
-impl ClassId {
+impl EndpointClassId {
     /// Nobody's: stands for all classes that something does not name.
-    pub const NOWHERE: ClassId = ClassId(u32::MAX);
+    pub const NOWHERE: EndpointClassId = EndpointClassId(u32::MAX);
 
     /// Position among the classes.
     pub fn index(self) -> usize {
@@ -105,7 +108,7 @@ impl ClassId {
 
 /// Every rule of policies and profiles.
 pub(super) fn rules<'input>(
-    resolved: &Resolved<'input>,
+    resolved: &ResolvedPolicy<'input>,
 ) -> impl Iterator<Item = &'input Rule> + use<'input> {
     let policies = resolved.policies;
     let of_policies = policies
@@ -120,7 +123,7 @@ pub(super) fn rules<'input>(
 }
 
 /// The numbers of all named ports.
-pub(super) fn port_numbers<'input>(resolved: &Resolved<'input>) -> PortNumbers<'input> {
+pub(super) fn port_numbers<'input>(resolved: &ResolvedPolicy<'input>) -> PortNumbers<'input> {
     let mut numbers = PortNumbers::default();
     let of_endpoints = resolved
         .inventory
@@ -143,7 +146,12 @@ pub(super) fn port_numbers<'input>(resolved: &Resolved<'input>) -> PortNumbers<'
 }
 
 /// Adds what a rule tells apart.
-pub(super) fn cut(rule: &Rule, inventory: &Inventory, named: &PortNumbers<'_>, cuts: &mut Cuts) {
+pub(super) fn add_rule_cuts(
+    rule: &Rule,
+    inventory: &Inventory,
+    named: &PortNumbers<'_>,
+    cuts: &mut PartitionBuilder,
+) {
     if let ProtocolMatch::Is(protocol) | ProtocolMatch::IsNot(protocol) = rule.protocol {
         cuts.protocol(protocol);
         if let IcmpMatch::Is(icmp) | IcmpMatch::IsNot(icmp) = rule.icmp {
@@ -181,22 +189,22 @@ pub(super) fn cut(rule: &Rule, inventory: &Inventory, named: &PortNumbers<'_>, c
     }
 }
 
-fn cut_port(protocol: Protocol, side: Side, port: u16, cuts: &mut Cuts) {
+fn cut_port(protocol: Protocol, side: Side, port: u16, cuts: &mut PartitionBuilder) {
     PortRange::new(port, port)
         .into_iter()
         .for_each(|range| cuts.ports(protocol, side, range));
 }
 
-fn port_lists(peer: &Peer) -> impl Iterator<Item = &PortList> {
+fn port_lists(peer: &RulePeer) -> impl Iterator<Item = &PortList> {
     let wanted = match &peer.ports {
-        Ports::Any => None,
-        Ports::In(list) => Some(list),
+        PortCondition::Any => None,
+        PortCondition::In(list) => Some(list),
     };
     wanted.into_iter().chain([&peer.not_ports])
 }
 
 /// The names of ports that rules speak of.
-fn port_names<'input>(resolved: &Resolved<'input>) -> BTreeSet<&'input str> {
+fn port_names<'input>(resolved: &ResolvedPolicy<'input>) -> BTreeSet<&'input str> {
     let lists = rules(resolved)
         .flat_map(|rule| [&rule.source, &rule.destination])
         .flat_map(port_lists);
@@ -205,20 +213,20 @@ fn port_names<'input>(resolved: &Resolved<'input>) -> BTreeSet<&'input str> {
         .collect()
 }
 
-impl<'input> Places<'input> {
+impl<'input> EndpointClasses<'input> {
     /// Puts all places into classes.
-    pub(super) fn of(resolved: &Resolved<'input>) -> Self {
+    pub(super) fn new(resolved: &ResolvedPolicy<'input>) -> Self {
         Self::told_apart(resolved, Vec::new())
     }
 
     /// The same, in classes that these lists of prefixes do not tell apart either.
-    pub fn told_apart(resolved: &Resolved<'input>, others: Vec<Vec<Cidr>>) -> Self {
-        let mut lists = Lists::default();
+    pub fn told_apart(resolved: &ResolvedPolicy<'input>, others: Vec<Vec<Cidr>>) -> Self {
+        let mut lists = PrefixLists::default();
         for prefixes in others {
             lists.add(prefixes);
         }
-        let known = Known::of(resolved, &mut lists);
-        let addresses = Addresses::of(lists);
+        let known = KnownPrefixes::collect(resolved, &mut lists);
+        let addresses = AddressAtoms::from_lists(lists);
         let mut places = Self {
             classes: Vec::new(),
             of_endpoint: Vec::new(),
@@ -234,25 +242,25 @@ impl<'input> Places<'input> {
     }
 
     /// Every class with its id.
-    pub fn classes(&self) -> impl Iterator<Item = (ClassId, &PlaceClass)> {
-        (0u32..).map(ClassId).zip(&self.classes)
+    pub fn classes(&self) -> impl Iterator<Item = (EndpointClassId, &EndpointClass)> {
+        (0u32..).map(EndpointClassId).zip(&self.classes)
     }
 
     /// A class.
-    pub fn class(&self, id: ClassId) -> Option<&PlaceClass> {
+    pub fn class(&self, id: EndpointClassId) -> Option<&EndpointClass> {
         self.classes.get(id.0 as usize)
     }
 
     /// The places of an endpoint: its addresses, in order, or, of one without any, one in each
     /// family.
-    pub fn of_endpoint(&self, endpoint: EndpointId) -> &[Place] {
+    pub fn of_endpoint(&self, endpoint: EndpointId) -> &[EndpointLocation] {
         self.of_endpoint
             .get(endpoint.index())
             .map_or(&[], Vec::as_slice)
     }
 
     /// The class of an address, whoever has it.
-    pub fn at(&self, address: IpAddr, owner: Option<EndpointId>) -> Option<ClassId> {
+    pub fn at(&self, address: IpAddr, owner: Option<EndpointId>) -> Option<EndpointClassId> {
         if let Some(owner) = owner {
             return self
                 .of_endpoint(owner)
@@ -260,8 +268,8 @@ impl<'input> Places<'input> {
                 .find(|place| place.address == Some(address))
                 .map(|place| place.class);
         }
-        let at = Range::at(address);
-        let holds = |range: &Range| {
+        let at = AddressRange::at(address);
+        let holds = |range: &AddressRange| {
             range.family == at.family && (range.first..=range.last).contains(&at.first)
         };
         self.classes()
@@ -270,37 +278,39 @@ impl<'input> Places<'input> {
     }
 
     /// The classes of addresses in a list.
-    pub(super) fn in_list(&self, list: ListId) -> &[ClassId] {
+    pub(super) fn in_list(&self, list: PrefixListId) -> &[EndpointClassId] {
         self.by_list.get(&list).map_or(&[], Vec::as_slice)
     }
 
     /// The classes of endpoints that have a port of this name.
-    pub(super) fn with_port(&self, name: &str) -> &[ClassId] {
+    pub(super) fn with_port(&self, name: &str) -> &[EndpointClassId] {
         self.by_port.get(name).map_or(&[], Vec::as_slice)
     }
 
-    fn add_endpoints(&mut self, resolved: &Resolved<'input>) {
+    fn add_endpoints(&mut self, resolved: &ResolvedPolicy<'input>) {
         let inventory: &'input Inventory = resolved.inventory;
         let selections = selections(resolved);
         let names = port_names(resolved);
-        let mut ids: FxHashMap<Key<'input>, ClassId> = FxHashMap::default();
+        let mut ids: FxHashMap<EndpointClassKey<'input>, EndpointClassId> = FxHashMap::default();
         for (id, endpoint) in inventory.endpoints_with_ids() {
             let selection = selections.get(id.index()).copied().unwrap_or_default();
             let places = ends(endpoint).map(|(family, address)| {
-                let lists = address.map_or(ListsId::NONE, |address| self.addresses.around(address));
+                let lists = address.map_or(PrefixListsId::NONE, |address| {
+                    self.addresses.around(address)
+                });
                 let ports = endpoint
                     .ports
                     .iter()
                     .filter(|port| names.contains(&*port.name))
                     .collect();
-                let key = Key {
+                let key = EndpointClassKey {
                     family,
                     selection,
                     profiles: &endpoint.profiles,
                     ports,
                     lists,
                 };
-                let new = || PlaceClass {
+                let new = || EndpointClass {
                     family,
                     owner: Some(id),
                     address,
@@ -310,7 +320,7 @@ impl<'input> Places<'input> {
                 let class = *ids
                     .entry(key)
                     .or_insert_with(|| add(&mut self.classes, new()));
-                Place {
+                EndpointLocation {
                     family,
                     address,
                     class,
@@ -328,7 +338,7 @@ impl<'input> Places<'input> {
             .flat_map(|endpoint| endpoint.addresses.iter().copied())
             .collect();
         taken.sort_unstable();
-        let mut ids: FxHashMap<(Family, ListsId), ClassId> = FxHashMap::default();
+        let mut ids: FxHashMap<(Family, PrefixListsId), EndpointClassId> = FxHashMap::default();
         for (range, lists) in self.addresses.ranges() {
             let from = taken.partition_point(|address| *address < range.first_address());
             let inside = taken.get(from..).unwrap_or_default();
@@ -337,7 +347,7 @@ impl<'input> Places<'input> {
                 .unwrap_or_default();
             for free in range.without(inside) {
                 let address = Some(free.first_address());
-                let new = || PlaceClass {
+                let new = || EndpointClass {
                     family: range.family,
                     owner: None,
                     address,
@@ -356,7 +366,7 @@ impl<'input> Places<'input> {
     }
 
     fn index(&mut self, inventory: &'input Inventory) {
-        for (id, class) in (0u32..).map(ClassId).zip(&self.classes) {
+        for (id, class) in (0u32..).map(EndpointClassId).zip(&self.classes) {
             for list in self.addresses.lists(class.lists) {
                 self.by_list.entry(*list).or_default().push(id);
             }
@@ -372,8 +382,8 @@ impl<'input> Places<'input> {
     }
 }
 
-impl<'input> Known<'input> {
-    fn of(resolved: &Resolved<'input>, lists: &mut Lists) -> Self {
+impl<'input> KnownPrefixes<'input> {
+    fn collect(resolved: &ResolvedPolicy<'input>, lists: &mut PrefixLists) -> Self {
         let mut known = Self::default();
         for rule in rules(resolved) {
             known.side(&rule.source, resolved, lists);
@@ -391,10 +401,15 @@ impl<'input> Known<'input> {
         known
     }
 
-    fn side(&mut self, peer: &'input Peer, resolved: &Resolved<'input>, lists: &mut Lists) {
+    fn side(
+        &mut self,
+        peer: &'input RulePeer,
+        resolved: &ResolvedPolicy<'input>,
+        lists: &mut PrefixLists,
+    ) {
         let wanted = match &peer.nets {
-            Nets::Any => None,
-            Nets::In(nets) => Some(nets.as_slice()),
+            AddressCondition::Any => None,
+            AddressCondition::In(nets) => Some(nets.as_slice()),
         };
         for nets in wanted
             .into_iter()
@@ -405,8 +420,8 @@ impl<'input> Known<'input> {
                 .or_insert_with(|| lists.add(nets.iter().copied()));
         }
         let selected = match peer.selected {
-            Selected::Anyone => None,
-            Selected::By(selector) => Some(selector),
+            PeerSelection::Anyone => None,
+            PeerSelection::By(selector) => Some(selector),
         };
         for selector in selected.into_iter().chain(peer.not_selected) {
             self.selected
@@ -444,7 +459,7 @@ impl<'input> Known<'input> {
 
 /// The prefixes of network sets and the addresses of nodes and host endpoints that a selector
 /// selects.
-fn beside_endpoints(selector: SelectorId, resolved: &Resolved<'_>) -> Vec<Cidr> {
+fn beside_endpoints(selector: SelectorId, resolved: &ResolvedPolicy<'_>) -> Vec<Cidr> {
     let members = resolved.members(selector);
     let sets = members
         .network_sets
@@ -483,7 +498,7 @@ fn ends(endpoint: &Endpoint) -> impl Iterator<Item = (Family, Option<IpAddr>)> {
 }
 
 /// For every endpoint a number; those with one number are selected by the same selectors.
-fn selections(resolved: &Resolved<'_>) -> Vec<u32> {
+fn selections(resolved: &ResolvedPolicy<'_>) -> Vec<u32> {
     let mut numbers = vec![0u32; resolved.inventory.endpoints.len()];
     let mut next = 1;
     for (selector, _, _) in resolved.policies.selectors.iter() {
@@ -502,9 +517,9 @@ fn selections(resolved: &Resolved<'_>) -> Vec<u32> {
 }
 
 /// Adds a class; gives its id.
-fn add(classes: &mut Vec<PlaceClass>, class: PlaceClass) -> ClassId {
+fn add(classes: &mut Vec<EndpointClass>, class: EndpointClass) -> EndpointClassId {
     classes.push(class);
-    ClassId(number(classes.len() - 1))
+    EndpointClassId(number(classes.len() - 1))
 }
 
 fn number(index: usize) -> u32 {

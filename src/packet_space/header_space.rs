@@ -1,7 +1,7 @@
 //! What packets carry, cut into classes that no rule can tell apart, and sets of such classes.
 //!
-//! In: the [`Cuts`] that rules make. Out: [`Traffic`], which knows every class and every set of
-//! classes that was asked for. A set is a number ([`TrafficId`]); equal sets have equal numbers, so
+//! In: the [`PartitionBuilder`] that rules make. Out: [`HeaderSpace`], which knows every class and every set of
+//! classes that was asked for. A set is a number ([`HeaderSetId`]); equal sets have equal numbers, so
 //! that to compare two answers is to compare numbers.
 //!
 //! Cost: a set takes a bit a class, once; an operation costs that, or a look-up when it was made
@@ -13,13 +13,13 @@ use indexmap::IndexSet;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use crate::net::{PortRange, Protocol, Side};
-use crate::packet::{Message, PortPair};
-use crate::packet_space::cascade::Taken;
+use crate::packet::{IcmpMessage, PortPair};
+use crate::packet_space::cascade::CascadeRule;
 use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
 
 /// What rules distinguish.
 #[derive(Debug, Default, Clone)]
-pub struct Cuts {
+pub struct PartitionBuilder {
     /// For each protocol with ports and each side, the first ports of the classes.
     ports: BTreeMap<(Protocol, Side), BTreeSet<u16>>,
     /// Types and codes of each protocol of control messages.
@@ -29,7 +29,7 @@ pub struct Cuts {
 
 /// Packets that no rule tells apart by what they carry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Class {
+pub enum HeaderClass {
     /// Of a protocol with ports: those with both ports in these ranges, which hold both of their
     /// ends.
     Ports {
@@ -50,25 +50,25 @@ pub enum Class {
         /// The code; none stands for all that no rule names with this type.
         code: Option<u8>,
         /// One of them.
-        example: Message,
+        example: IcmpMessage,
     },
     /// Of these protocols, in order: one that a rule names, or all that none does.
     Protocols(Vec<Protocol>),
 }
 
-/// A set of classes of one [`Traffic`]. Equal sets have equal ids.
+/// A set of classes of one [`HeaderSpace`]. Equal sets have equal ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TrafficId(u32);
+pub struct HeaderSetId(u32);
 
 /// All classes, and the sets of them that were asked for.
 #[derive(Debug)]
-pub struct Traffic {
-    classes: Vec<Class>,
+pub struct HeaderSpace {
+    classes: Vec<HeaderClass>,
     sets: IndexSet<Box<[u64]>, FxBuildHasher>,
-    made: FxHashMap<(Operation, TrafficId, TrafficId), TrafficId>,
-    of_rules: FxHashMap<(ProtocolMatch, IcmpMatch), TrafficId>,
+    made: FxHashMap<(SetOperation, HeaderSetId, HeaderSetId), HeaderSetId>,
+    of_rules: FxHashMap<(ProtocolMatch, IcmpMatch), HeaderSetId>,
     /// By the side of the port.
-    of_ports: [FxHashMap<Box<[PortRange]>, TrafficId>; 2],
+    of_ports: [FxHashMap<Box<[PortRange]>, HeaderSetId>; 2],
     /// The classes that have a port of the sender, by the first of their ports.
     sources: BTreeMap<u16, Vec<usize>>,
     /// The same, of the receiver.
@@ -79,7 +79,7 @@ pub struct Traffic {
 
 /// How two sets become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Operation {
+enum SetOperation {
     And,
     Or,
     Less,
@@ -89,7 +89,7 @@ enum Operation {
 const WITH_PORTS: [Protocol; 3] = [Protocol::TCP, Protocol::UDP, Protocol::SCTP];
 const WITH_MESSAGES: [Protocol; 2] = [Protocol::ICMP, Protocol::ICMPV6];
 
-impl Cuts {
+impl PartitionBuilder {
     /// Ports of a protocol at a side are told from those around them.
     pub fn ports(&mut self, protocol: Protocol, side: Side, range: PortRange) {
         let firsts = self.ports.entry((protocol, side)).or_default();
@@ -138,14 +138,14 @@ impl Cuts {
     }
 }
 
-impl Traffic {
+impl HeaderSpace {
     /// No packet.
-    pub const NONE: TrafficId = TrafficId(0);
+    pub const NONE: HeaderSetId = HeaderSetId(0);
     /// Every packet.
-    pub const ALL: TrafficId = TrafficId(1);
+    pub const ALL: HeaderSetId = HeaderSetId(1);
 
     /// The classes that these cuts leave.
-    pub fn of(cuts: &Cuts) -> Self {
+    pub fn of(cuts: &PartitionBuilder) -> Self {
         let mut classes = Vec::new();
         let udplite = Some(Protocol::UDPLITE).filter(|other| cuts.has_ports(*other));
         let cut_by_ports: Vec<Protocol> = WITH_PORTS.into_iter().chain(udplite).collect();
@@ -166,7 +166,7 @@ impl Traffic {
         classes.extend(
             named
                 .into_iter()
-                .map(|protocol| Class::Protocols(vec![protocol])),
+                .map(|protocol| HeaderClass::Protocols(vec![protocol])),
         );
         // no rule names protocol 0, so that it is there even where rules name all others
         let unnamed = if unnamed.is_empty() {
@@ -174,7 +174,7 @@ impl Traffic {
         } else {
             unnamed
         };
-        classes.push(Class::Protocols(unnamed));
+        classes.push(HeaderClass::Protocols(unnamed));
         let (made, of_rules, of_ports) = Default::default();
         let [sources, destinations] = Side::BOTH.map(|side| by_first_port(&classes, side));
         let messages = by_type(&classes);
@@ -194,7 +194,7 @@ impl Traffic {
     }
 
     /// The set of all classes that pass a test.
-    pub fn select(&mut self, test: impl Fn(&Class) -> bool) -> TrafficId {
+    pub fn select(&mut self, test: impl Fn(&HeaderClass) -> bool) -> HeaderSetId {
         let mut words = vec![0u64; self.classes.len().div_ceil(64)].into_boxed_slice();
         for (chunk, word) in self.classes.chunks(64).zip(&mut words) {
             *word = chunk
@@ -206,7 +206,7 @@ impl Traffic {
     }
 
     /// What a condition on protocol and control message lets through.
-    pub fn of_rule(&mut self, protocol: ProtocolMatch, icmp: IcmpMatch) -> TrafficId {
+    pub fn of_rule(&mut self, protocol: ProtocolMatch, icmp: IcmpMatch) -> HeaderSetId {
         if let Some(known) = self.of_rules.get(&(protocol, icmp)) {
             return *known;
         }
@@ -233,7 +233,7 @@ impl Traffic {
 
     /// Control messages of a type, and of a code where one is given, of every protocol that has
     /// them.
-    fn of_message(&mut self, icmp: Icmp) -> TrafficId {
+    fn of_message(&mut self, icmp: Icmp) -> HeaderSetId {
         let mut words = vec![0u64; self.classes.len().div_ceil(64)].into_boxed_slice();
         for (code, position) in self.messages.get(&icmp.kind).into_iter().flatten() {
             if icmp.code.is_none() || *code == icmp.code {
@@ -244,12 +244,12 @@ impl Traffic {
     }
 
     /// Packets whose port at a side is one of these; of protocols that have ports.
-    pub fn with_ports(&mut self, side: Side, ranges: &[PortRange]) -> TrafficId {
-        let known = |[source, destination]: &[FxHashMap<Box<[PortRange]>, TrafficId>; 2]| match side
-        {
-            Side::Source => source.get(ranges).copied(),
-            Side::Destination => destination.get(ranges).copied(),
-        };
+    pub fn with_ports(&mut self, side: Side, ranges: &[PortRange]) -> HeaderSetId {
+        let known =
+            |[source, destination]: &[FxHashMap<Box<[PortRange]>, HeaderSetId>; 2]| match side {
+                Side::Source => source.get(ranges).copied(),
+                Side::Destination => destination.get(ranges).copied(),
+            };
         if let Some(known) = known(&self.of_ports) {
             return known;
         }
@@ -263,7 +263,7 @@ impl Traffic {
     }
 
     /// The set of the classes whose port at a side is one of these.
-    fn of_ports_at(&mut self, side: Side, ranges: &[PortRange]) -> TrafficId {
+    fn of_ports_at(&mut self, side: Side, ranges: &[PortRange]) -> HeaderSetId {
         let by_port = match side {
             Side::Source => &self.sources,
             Side::Destination => &self.destinations,
@@ -278,7 +278,7 @@ impl Traffic {
     }
 
     /// Packets of a protocol to or from a port.
-    pub fn with_port(&mut self, protocol: Protocol, side: Side, port: u16) -> TrafficId {
+    pub fn with_port(&mut self, protocol: Protocol, side: Side, port: u16) -> HeaderSetId {
         let of_protocol = self.of_rule(ProtocolMatch::Is(protocol), IcmpMatch::Any);
         let of_port = match PortRange::new(port, port) {
             Some(range) => self.with_ports(side, &[range]),
@@ -288,32 +288,32 @@ impl Traffic {
     }
 
     /// Packets of both sets.
-    pub fn and(&mut self, left: TrafficId, right: TrafficId) -> TrafficId {
+    pub fn and(&mut self, left: HeaderSetId, right: HeaderSetId) -> HeaderSetId {
         match (left, right) {
             (Self::NONE, _) | (_, Self::NONE) => Self::NONE,
             (Self::ALL, other) | (other, Self::ALL) => other,
             (left, right) if left == right => left,
-            (left, right) => self.combine(Operation::And, left.min(right), left.max(right)),
+            (left, right) => self.combine(SetOperation::And, left.min(right), left.max(right)),
         }
     }
 
     /// Packets of one of the sets, or of both.
-    pub fn or(&mut self, left: TrafficId, right: TrafficId) -> TrafficId {
+    pub fn or(&mut self, left: HeaderSetId, right: HeaderSetId) -> HeaderSetId {
         match (left, right) {
             (Self::ALL, _) | (_, Self::ALL) => Self::ALL,
             (Self::NONE, other) | (other, Self::NONE) => other,
             (left, right) if left == right => left,
-            (left, right) => self.combine(Operation::Or, left.min(right), left.max(right)),
+            (left, right) => self.combine(SetOperation::Or, left.min(right), left.max(right)),
         }
     }
 
     /// Packets of the first set that are not in the second.
-    pub fn less(&mut self, left: TrafficId, right: TrafficId) -> TrafficId {
+    pub fn less(&mut self, left: HeaderSetId, right: HeaderSetId) -> HeaderSetId {
         match (left, right) {
             (Self::NONE, _) | (_, Self::ALL) => Self::NONE,
             (left, Self::NONE) => left,
             (left, right) if left == right => Self::NONE,
-            (left, right) => self.combine(Operation::Less, left, right),
+            (left, right) => self.combine(SetOperation::Less, left, right),
         }
     }
 
@@ -324,10 +324,10 @@ impl Traffic {
     /// each rule.
     pub(super) fn cascade<const SINKS: usize>(
         &mut self,
-        rules: &[Taken<SINKS>],
-        here: TrafficId,
-        sinks: &mut [TrafficId; SINKS],
-    ) -> TrafficId {
+        rules: &[CascadeRule<SINKS>],
+        here: HeaderSetId,
+        sinks: &mut [HeaderSetId; SINKS],
+    ) -> HeaderSetId {
         let mut left: Box<[u64]> = self.words(here).into();
         let mut filled: [Option<Box<[u64]>>; SINKS] = [const { None }; SINKS];
         for rule in rules {
@@ -351,7 +351,7 @@ impl Traffic {
     }
 
     /// The classes of a set, a bit for each.
-    fn words(&self, id: TrafficId) -> &[u64] {
+    fn words(&self, id: HeaderSetId) -> &[u64] {
         self.sets
             .get_index(id.0 as usize)
             .map_or(&[], |words| words)
@@ -359,26 +359,26 @@ impl Traffic {
 
     /// The packets that would be in a set if they were for this port; of protocols without ports,
     /// those that are.
-    pub fn redirected(&mut self, set: TrafficId, port: u16) -> TrafficId {
+    pub fn redirected(&mut self, set: HeaderSetId, port: u16) -> HeaderSetId {
         if matches!(set, Self::NONE | Self::ALL) {
             return set;
         }
-        let within = |class: &Class| {
+        let within = |class: &HeaderClass| {
             class
                 .port(Side::Destination)
                 .is_none_or(|(first, last)| (first..=last).contains(&port))
         };
-        let targets: FxHashSet<Class> = self
+        let targets: FxHashSet<HeaderClass> = self
             .classes(set)
             .filter(|class| within(class))
-            .map(Class::but_for_receiver)
+            .map(HeaderClass::but_for_receiver)
             .collect();
         self.select(|class| targets.contains(&class.but_for_receiver()))
     }
 
     /// The classes of a set, in order: TCP, UDP, SCTP by ports, then control messages, then other
     /// protocols.
-    pub fn classes(&self, id: TrafficId) -> impl Iterator<Item = &Class> {
+    pub fn classes(&self, id: HeaderSetId) -> impl Iterator<Item = &HeaderClass> {
         let words = self.words(id);
         let numbered = self
             .classes
@@ -398,25 +398,27 @@ impl Traffic {
     /// no rule tells it apart.
     pub fn holds(
         &self,
-        id: TrafficId,
+        id: HeaderSetId,
         protocol: Protocol,
         ports: Option<PortPair>,
-        message: Option<Message>,
+        message: Option<IcmpMessage>,
     ) -> bool {
         self.classes(id)
             .any(|class| class.holds(protocol, ports, message, self))
     }
 
     /// Whether a rule names a control message's type; and the code, with it.
-    fn names(&self, protocol: Protocol, message: Message) -> (bool, bool) {
+    fn names(&self, protocol: Protocol, message: IcmpMessage) -> (bool, bool) {
         let of_kind = self.classes.iter().filter_map(|class| match class {
-            Class::Message {
+            HeaderClass::Message {
                 protocol: own,
                 kind,
                 code,
                 ..
             } if (*own, *kind) == (protocol, Some(message.kind)) => Some(*code),
-            Class::Message { .. } | Class::Ports { .. } | Class::Protocols(_) => None,
+            HeaderClass::Message { .. } | HeaderClass::Ports { .. } | HeaderClass::Protocols(_) => {
+                None
+            }
         });
         of_kind.fold((false, false), |(_, code_named), code| {
             (true, code_named || code == Some(message.code))
@@ -433,15 +435,20 @@ impl Traffic {
         self.classes.is_empty()
     }
 
-    fn combine(&mut self, operation: Operation, left: TrafficId, right: TrafficId) -> TrafficId {
+    fn combine(
+        &mut self,
+        operation: SetOperation,
+        left: HeaderSetId,
+        right: HeaderSetId,
+    ) -> HeaderSetId {
         if let Some(known) = self.made.get(&(operation, left, right)) {
             return *known;
         }
         let pairs = self.words(left).iter().zip(self.words(right));
         let combined = pairs.map(|(left, right)| match operation {
-            Operation::And => left & right,
-            Operation::Or => left | right,
-            Operation::Less => left & !right,
+            SetOperation::And => left & right,
+            SetOperation::Or => left | right,
+            SetOperation::Less => left & !right,
         });
         let combined = combined.collect();
         let id = self.intern(combined);
@@ -449,32 +456,34 @@ impl Traffic {
         id
     }
 
-    fn intern(&mut self, words: Box<[u64]>) -> TrafficId {
+    fn intern(&mut self, words: Box<[u64]>) -> HeaderSetId {
         let (index, _) = self.sets.insert_full(words);
-        TrafficId(u32::try_from(index).unwrap_or(u32::MAX))
+        HeaderSetId(u32::try_from(index).unwrap_or(u32::MAX))
     }
 }
 
-impl Class {
+impl HeaderClass {
     /// The protocol; of several, the first.
     pub fn protocol(&self) -> Option<Protocol> {
         match self {
-            Class::Ports { protocol, .. } | Class::Message { protocol, .. } => Some(*protocol),
-            Class::Protocols(protocols) => protocols.first().copied(),
+            HeaderClass::Ports { protocol, .. } | HeaderClass::Message { protocol, .. } => {
+                Some(*protocol)
+            }
+            HeaderClass::Protocols(protocols) => protocols.first().copied(),
         }
     }
 
     /// The class with the receiver's port left open.
-    fn but_for_receiver(&self) -> Class {
+    fn but_for_receiver(&self) -> HeaderClass {
         match self {
-            Class::Ports {
+            HeaderClass::Ports {
                 protocol, source, ..
-            } => Class::Ports {
+            } => HeaderClass::Ports {
                 protocol: *protocol,
                 source: *source,
                 destination: (0, u16::MAX),
             },
-            Class::Message { .. } | Class::Protocols(_) => self.clone(),
+            HeaderClass::Message { .. } | HeaderClass::Protocols(_) => self.clone(),
         }
     }
 
@@ -483,13 +492,13 @@ impl Class {
     /// last.
     pub(crate) fn strangeness(&self) -> u8 {
         match self {
-            Class::Ports { source: (_, 0), .. }
-            | Class::Ports {
+            HeaderClass::Ports { source: (_, 0), .. }
+            | HeaderClass::Ports {
                 destination: (_, 0),
                 ..
             } => 5,
-            Class::Message { .. } | Class::Protocols(_) => 4,
-            Class::Ports {
+            HeaderClass::Message { .. } | HeaderClass::Protocols(_) => 4,
+            HeaderClass::Ports {
                 source,
                 destination,
                 ..
@@ -498,10 +507,10 @@ impl Class {
     }
 
     /// What one packet of the class carries: protocol, ports, message.
-    pub fn example(&self) -> Option<(Protocol, Option<PortPair>, Option<Message>)> {
+    pub fn example(&self) -> Option<(Protocol, Option<PortPair>, Option<IcmpMessage>)> {
         let protocol = self.protocol()?;
         Some(match self {
-            Class::Ports {
+            HeaderClass::Ports {
                 source,
                 destination,
                 ..
@@ -512,17 +521,17 @@ impl Class {
                 };
                 (protocol, Some(ports), None)
             }
-            Class::Message { example, .. } => (protocol, None, Some(*example)),
-            Class::Protocols(_) => (protocol, None, None),
+            HeaderClass::Message { example, .. } => (protocol, None, Some(*example)),
+            HeaderClass::Protocols(_) => (protocol, None, None),
         })
     }
 
     /// First and last port at a side.
     pub fn port(&self, side: Side) -> Option<(u16, u16)> {
         match (self, side) {
-            (Class::Ports { source, .. }, Side::Source) => Some(*source),
-            (Class::Ports { destination, .. }, Side::Destination) => Some(*destination),
-            (Class::Message { .. } | Class::Protocols(_), _) => None,
+            (HeaderClass::Ports { source, .. }, Side::Source) => Some(*source),
+            (HeaderClass::Ports { destination, .. }, Side::Destination) => Some(*destination),
+            (HeaderClass::Message { .. } | HeaderClass::Protocols(_), _) => None,
         }
     }
 
@@ -530,12 +539,12 @@ impl Class {
         &self,
         protocol: Protocol,
         ports: Option<PortPair>,
-        message: Option<Message>,
-        traffic: &Traffic,
+        message: Option<IcmpMessage>,
+        traffic: &HeaderSpace,
     ) -> bool {
         let within = |(first, last): (u16, u16), port: u16| (first..=last).contains(&port);
         match self {
-            Class::Ports {
+            HeaderClass::Ports {
                 protocol: own,
                 source,
                 destination,
@@ -545,20 +554,20 @@ impl Class {
                         within(*source, ports.source) && within(*destination, ports.destination)
                     })
             }
-            Class::Message {
+            HeaderClass::Message {
                 protocol: own,
                 kind,
                 code,
                 ..
             } => {
-                let is_message = |message: Message| {
+                let is_message = |message: IcmpMessage| {
                     let (kind_named, code_named) = traffic.names(protocol, message);
                     *kind == kind_named.then_some(message.kind)
                         && *code == code_named.then_some(message.code)
                 };
                 *own == protocol && message.is_none_or(is_message)
             }
-            Class::Protocols(own) => own.contains(&protocol),
+            HeaderClass::Protocols(own) => own.contains(&protocol),
         }
     }
 
@@ -605,7 +614,7 @@ fn holds(wanted: ProtocolMatch, protocol: Protocol) -> bool {
 }
 
 /// The positions of the classes that have ports at a side, by the first of them.
-fn by_first_port(classes: &[Class], side: Side) -> BTreeMap<u16, Vec<usize>> {
+fn by_first_port(classes: &[HeaderClass], side: Side) -> BTreeMap<u16, Vec<usize>> {
     let mut by_port: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
     for (position, class) in classes.iter().enumerate() {
         if let Some((first, _)) = class.port(side) {
@@ -616,10 +625,10 @@ fn by_first_port(classes: &[Class], side: Side) -> BTreeMap<u16, Vec<usize>> {
 }
 
 /// The positions and codes of the classes of control messages that have a type, by the type.
-fn by_type(classes: &[Class]) -> FxHashMap<u8, Vec<(Option<u8>, usize)>> {
+fn by_type(classes: &[HeaderClass]) -> FxHashMap<u8, Vec<(Option<u8>, usize)>> {
     let mut by_type: FxHashMap<u8, Vec<(Option<u8>, usize)>> = FxHashMap::default();
     for (position, class) in classes.iter().enumerate() {
-        if let Class::Message {
+        if let HeaderClass::Message {
             kind: Some(kind),
             code,
             ..
@@ -639,7 +648,7 @@ fn mark(words: &mut [u64], position: usize) {
 
 /// Port 0 is in no range of a rule, and so in a class of its own where a rule asks for any port at
 /// all.
-fn port_classes(protocol: Protocol, cuts: &Cuts, classes: &mut Vec<Class>) {
+fn port_classes(protocol: Protocol, cuts: &PartitionBuilder, classes: &mut Vec<HeaderClass>) {
     let ranges = |side| {
         let firsts = cuts
             .ports
@@ -661,7 +670,7 @@ fn port_classes(protocol: Protocol, cuts: &Cuts, classes: &mut Vec<Class>) {
         cuts.ports.contains_key(&(protocol, Side::Source)),
     ) {
         for destination in ranges(Side::Destination) {
-            classes.push(Class::Ports {
+            classes.push(HeaderClass::Ports {
                 protocol,
                 source,
                 destination,
@@ -675,11 +684,11 @@ fn merged_below_one(ranges: Vec<(u16, u16)>, is_cut: bool) -> Vec<(u16, u16)> {
     if is_cut { ranges } else { vec![(0, u16::MAX)] }
 }
 
-fn message_classes(protocol: Protocol, cuts: &Cuts, classes: &mut Vec<Class>) {
+fn message_classes(protocol: Protocol, cuts: &PartitionBuilder, classes: &mut Vec<HeaderClass>) {
     let nothing = BTreeMap::new();
     let named = cuts.messages.get(&protocol).unwrap_or(&nothing);
-    let mut push = |kind, code, example: Option<Message>| {
-        classes.extend(example.map(|example| Class::Message {
+    let mut push = |kind, code, example: Option<IcmpMessage>| {
+        classes.extend(example.map(|example| HeaderClass::Message {
             protocol,
             kind,
             code,
@@ -691,7 +700,7 @@ fn message_classes(protocol: Protocol, cuts: &Cuts, classes: &mut Vec<Class>) {
             push(
                 Some(*kind),
                 Some(*code),
-                Some(Message {
+                Some(IcmpMessage {
                     kind: *kind,
                     code: *code,
                 }),
@@ -701,9 +710,9 @@ fn message_classes(protocol: Protocol, cuts: &Cuts, classes: &mut Vec<Class>) {
         push(
             Some(*kind),
             None,
-            other.map(|code| Message { kind: *kind, code }),
+            other.map(|code| IcmpMessage { kind: *kind, code }),
         );
     }
     let other = (0..=u8::MAX).find(|kind| !named.contains_key(kind));
-    push(None, None, other.map(|kind| Message { kind, code: 0 }));
+    push(None, None, other.map(|kind| IcmpMessage { kind, code: 0 }));
 }

@@ -1,6 +1,6 @@
 //! Pairs of places, many at once.
 //!
-//! Places are numbers here. A [`Block`] is all pairs of a source out of one set and a destination
+//! Places are numbers here. A [`PairBlock`] is all pairs of a source out of one set and a destination
 //! out of another; a question about one end splits it in two, and blocks of which the same is known
 //! become one again.
 //!
@@ -16,23 +16,23 @@ use crate::net::Side;
 
 /// Some of the places, by number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Members(Rc<[u64]>);
+pub(crate) struct LocationSet(Rc<[u64]>);
 
 /// All pairs of one of these sources and one of these destinations. Neither end is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Block {
+pub(crate) struct PairBlock {
     /// Where packets come from.
-    pub(crate) sources: Members,
+    pub(crate) sources: LocationSet,
     /// Where they go to.
-    pub(crate) destinations: Members,
+    pub(crate) destinations: LocationSet,
 }
 
 /// What of a block is so, and what is not.
-pub(crate) type Halves<Part> = (Option<Part>, Option<Part>);
+pub(crate) type BlockHalves<Part> = (Option<Part>, Option<Part>);
 
-impl Members {
+impl LocationSet {
     /// Those of so many places that pass a test.
-    pub(crate) fn of(count: usize, test: impl Fn(usize) -> bool) -> Self {
+    pub(crate) fn filter(count: usize, test: impl Fn(usize) -> bool) -> Self {
         let mut words = vec![0u64; count.div_ceil(64)];
         (0..count)
             .filter(|number| test(*number))
@@ -77,7 +77,7 @@ impl Members {
     }
 
     /// Those that are in another set, and those that are not.
-    pub(crate) fn split(&self, by: &Self) -> Halves<Self> {
+    pub(crate) fn split(&self, by: &Self) -> BlockHalves<Self> {
         let pairs = || self.0.iter().zip(by.0.iter());
         let (some_in, some_out) = (
             pairs().any(|(own, other)| own & other != 0),
@@ -107,14 +107,14 @@ impl Members {
     }
 }
 
-impl Block {
+impl PairBlock {
     /// How many pairs there are.
     pub(crate) fn pairs(&self) -> usize {
         self.sources.len() * self.destinations.len()
     }
 
     /// The places at a side.
-    pub(crate) fn end(&self, side: Side) -> &Members {
+    pub(crate) fn end(&self, side: Side) -> &LocationSet {
         match side {
             Side::Source => &self.sources,
             Side::Destination => &self.destinations,
@@ -131,12 +131,12 @@ impl Block {
     }
 
     /// The pairs whose end at a side is in a set, and the others.
-    pub(crate) fn split(&self, side: Side, by: &Members) -> Halves<Self> {
+    pub(crate) fn split(&self, side: Side, by: &LocationSet) -> BlockHalves<Self> {
         let halves = match side {
             Side::Source => self.sources.split(by),
             Side::Destination => self.destinations.split(by),
         };
-        let with = |end: Members| match side {
+        let with = |end: LocationSet| match side {
             Side::Source => Self {
                 sources: end,
                 destinations: self.destinations.clone(),
@@ -150,7 +150,7 @@ impl Block {
     }
 
     /// The pairs between these ends; none where there are none.
-    pub(crate) fn within(&self, sources: &Members, destinations: &Members) -> Option<Self> {
+    pub(crate) fn within(&self, sources: &LocationSet, destinations: &LocationSet) -> Option<Self> {
         Some(Self {
             sources: self.sources.split(sources).0?,
             destinations: self.destinations.split(destinations).0?,
@@ -160,15 +160,16 @@ impl Block {
 
 /// Makes blocks one of which the same is known, where together they are one. They must have no pair
 /// in common.
-pub(crate) fn merged<Known: Eq + Hash>(blocks: Vec<(Block, Known)>) -> Vec<(Block, Known)> {
+pub(crate) fn merged<Known: Eq + Hash>(blocks: Vec<(PairBlock, Known)>) -> Vec<(PairBlock, Known)> {
     if blocks.len() < 2 {
         return blocks;
     }
-    let mut by_source: IndexMap<(Members, Known), Members, FxBuildHasher> = IndexMap::default();
+    let mut by_source: IndexMap<(LocationSet, Known), LocationSet, FxBuildHasher> =
+        IndexMap::default();
     for (block, known) in blocks {
         join(&mut by_source, (block.sources, known), block.destinations);
     }
-    let mut by_destination: IndexMap<(Members, Known), Members, FxBuildHasher> =
+    let mut by_destination: IndexMap<(LocationSet, Known), LocationSet, FxBuildHasher> =
         IndexMap::default();
     for ((sources, known), destinations) in by_source {
         join(&mut by_destination, (destinations, known), sources);
@@ -177,7 +178,7 @@ pub(crate) fn merged<Known: Eq + Hash>(blocks: Vec<(Block, Known)>) -> Vec<(Bloc
         .into_iter()
         .map(|((destinations, known), sources)| {
             (
-                Block {
+                PairBlock {
                     sources,
                     destinations,
                 },
@@ -187,7 +188,11 @@ pub(crate) fn merged<Known: Eq + Hash>(blocks: Vec<(Block, Known)>) -> Vec<(Bloc
         .collect()
 }
 
-fn join<Key: Eq + Hash>(ends: &mut IndexMap<Key, Members, FxBuildHasher>, key: Key, end: Members) {
+fn join<Key: Eq + Hash>(
+    ends: &mut IndexMap<Key, LocationSet, FxBuildHasher>,
+    key: Key,
+    end: LocationSet,
+) {
     ends.entry(key)
         .and_modify(|known| *known = known.with(&end))
         .or_insert(end);

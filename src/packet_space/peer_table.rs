@@ -7,10 +7,12 @@ use rustc_hash::FxBuildHasher;
 
 use crate::inventory::NamedPort;
 use crate::net::{Protocol, Side};
-use crate::packet_space::endpoint_class::{ClassId, PlaceClass, Places};
-use crate::packet_space::header_space::{Traffic, TrafficId};
-use crate::policy::{Nets, Peer, PortList, Ports, ProtocolMatch, Selected, SelectorId};
-use crate::resolve::{HostEndpointId, Resolved};
+use crate::packet_space::endpoint_class::{EndpointClass, EndpointClassId, EndpointClasses};
+use crate::packet_space::header_space::{HeaderSetId, HeaderSpace};
+use crate::policy::{
+    AddressCondition, PeerSelection, PortCondition, PortList, ProtocolMatch, RulePeer, SelectorId,
+};
+use crate::resolve::{HostEndpointId, ResolvedPolicy};
 
 /// A side of a rule. Rules that ask the same share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,31 +22,31 @@ pub(crate) struct SideId(u32);
 #[derive(Debug, Clone)]
 pub(crate) struct SideTable {
     /// At every class that is not listed.
-    pub(crate) default: TrafficId,
+    pub(crate) default: HeaderSetId,
     /// At these, in order.
-    pub(crate) listed: Vec<(ClassId, TrafficId)>,
+    pub(crate) listed: Vec<(EndpointClassId, HeaderSetId)>,
 }
 
 /// A side as it is asked; with what the rule says of the protocol, where ports have names.
-type Asked<'input> = (Side, &'input Peer, ProtocolMatch);
+type SideQuery<'input> = (Side, &'input RulePeer, ProtocolMatch);
 
 /// All sides of all rules.
 #[derive(Debug, Default)]
-pub(crate) struct Sides<'input> {
-    asked: IndexSet<Asked<'input>, FxBuildHasher>,
+pub(crate) struct PeerTable<'input> {
+    asked: IndexSet<SideQuery<'input>, FxBuildHasher>,
     tables: Vec<SideTable>,
 }
 
 /// What sides are made from.
-pub(crate) struct Workshop<'work, 'input> {
-    pub(crate) resolved: &'work Resolved<'input>,
-    pub(crate) places: &'work Places<'input>,
-    pub(crate) traffic: &'work mut Traffic,
+pub(crate) struct SideContext<'work, 'input> {
+    pub(crate) resolved: &'work ResolvedPolicy<'input>,
+    pub(crate) places: &'work EndpointClasses<'input>,
+    pub(crate) traffic: &'work mut HeaderSpace,
 }
 
 impl SideTable {
     /// What the side lets through at a class of places.
-    pub(crate) fn at(&self, class: ClassId) -> TrafficId {
+    pub(crate) fn at(&self, class: EndpointClassId) -> HeaderSetId {
         let found = self.listed.binary_search_by_key(&class, |row| row.0).ok();
         found
             .and_then(|at| self.listed.get(at))
@@ -52,17 +54,17 @@ impl SideTable {
     }
 }
 
-impl<'input> Sides<'input> {
+impl<'input> PeerTable<'input> {
     /// The id of a side, new or known.
     pub(crate) fn add(
         &mut self,
         side: Side,
-        peer: &'input Peer,
+        peer: &'input RulePeer,
         protocol: ProtocolMatch,
-        work: &mut Workshop<'_, 'input>,
+        work: &mut SideContext<'_, 'input>,
     ) -> SideId {
         let has_names = !peer.not_ports.names.is_empty()
-            || matches!(&peer.ports, Ports::In(list) if !list.names.is_empty());
+            || matches!(&peer.ports, PortCondition::In(list) if !list.names.is_empty());
         let asked = (
             side,
             peer,
@@ -85,10 +87,10 @@ impl<'input> Sides<'input> {
     }
 }
 
-impl<'work> Workshop<'work, '_> {
-    fn table(&mut self, side: Side, peer: &Peer, protocol: ProtocolMatch) -> SideTable {
+impl<'work> SideContext<'work, '_> {
+    fn table(&mut self, side: Side, peer: &RulePeer, protocol: ProtocolMatch) -> SideTable {
         let (default, mut touched) = match self.positive(peer) {
-            Some(classes) => (Traffic::NONE, classes),
+            Some(classes) => (HeaderSpace::NONE, classes),
             None => (
                 self.ports(side, peer, protocol, None),
                 self.exceptions(peer),
@@ -107,11 +109,11 @@ impl<'work> Workshop<'work, '_> {
 
     /// The classes among which those are that the side wants; none where it wants no one in
     /// particular.
-    fn positive(&self, peer: &Peer) -> Option<Vec<ClassId>> {
-        if let Selected::By(selector) = peer.selected {
+    fn positive(&self, peer: &RulePeer) -> Option<Vec<EndpointClassId>> {
+        if let PeerSelection::By(selector) = peer.selected {
             return Some(self.selected(selector));
         }
-        if let Nets::In(nets) = &peer.nets {
+        if let AddressCondition::In(nets) = &peer.nets {
             let list = self.places.known.nets.get(nets.as_slice());
             return Some(list.map_or_else(Vec::new, |list| self.places.in_list(*list).to_vec()));
         }
@@ -126,7 +128,7 @@ impl<'work> Workshop<'work, '_> {
     }
 
     /// The classes at which a side that wants no one in particular may differ from everywhere else.
-    fn exceptions(&self, peer: &Peer) -> Vec<ClassId> {
+    fn exceptions(&self, peer: &RulePeer) -> Vec<EndpointClassId> {
         let mut classes = peer
             .not_selected
             .map_or_else(Vec::new, |selector| self.selected(selector));
@@ -134,8 +136,8 @@ impl<'work> Workshop<'work, '_> {
             classes.extend(self.places.in_list(*list));
         }
         let wanted = match &peer.ports {
-            Ports::Any => &[][..],
-            Ports::In(list) => &list.names,
+            PortCondition::Any => &[][..],
+            PortCondition::In(list) => &list.names,
         };
         for name in wanted.iter().chain(&peer.not_ports.names) {
             classes.extend(self.places.with_port(name));
@@ -151,9 +153,9 @@ impl<'work> Workshop<'work, '_> {
     }
 
     /// The classes that a selector selects.
-    fn selected(&self, selector: SelectorId) -> Vec<ClassId> {
+    fn selected(&self, selector: SelectorId) -> Vec<EndpointClassId> {
         let endpoints = &self.resolved.members(selector).endpoints;
-        let mut classes: Vec<ClassId> = endpoints
+        let mut classes: Vec<EndpointClassId> = endpoints
             .iter()
             .flat_map(|id| self.places.of_endpoint(*id))
             .map(|place| place.class)
@@ -168,13 +170,13 @@ impl<'work> Workshop<'work, '_> {
     fn at(
         &mut self,
         side: Side,
-        peer: &Peer,
+        peer: &RulePeer,
         protocol: ProtocolMatch,
-        id: ClassId,
-    ) -> Option<TrafficId> {
+        id: EndpointClassId,
+    ) -> Option<HeaderSetId> {
         let class = self.places.class(id)?;
         if !self.wants(peer, class) {
-            return Some(Traffic::NONE);
+            return Some(HeaderSpace::NONE);
         }
         let ports = self.ports(side, peer, protocol, Some(class));
         let Some(key) = &peer.service else {
@@ -184,9 +186,9 @@ impl<'work> Workshop<'work, '_> {
             Side::Source => {
                 let list = self.places.known.backends.get(key)?;
                 if self.places.addresses.holds(class.lists, *list) {
-                    Traffic::ALL
+                    HeaderSpace::ALL
                 } else {
-                    Traffic::NONE
+                    HeaderSpace::NONE
                 }
             }
             Side::Destination => {
@@ -197,7 +199,7 @@ impl<'work> Workshop<'work, '_> {
                     .get(key)?
                     .iter()
                     .filter(|row| self.places.addresses.holds(class.lists, row.2));
-                let mut all = Traffic::NONE;
+                let mut all = HeaderSpace::NONE;
                 for (protocol, port, _) in rows {
                     let one = self.traffic.with_port(*protocol, side, *port);
                     all = self.traffic.or(all, one);
@@ -209,7 +211,7 @@ impl<'work> Workshop<'work, '_> {
     }
 
     /// Whether the side means a class, but for ports and services.
-    fn wants(&self, peer: &Peer, class: &PlaceClass) -> bool {
+    fn wants(&self, peer: &RulePeer, class: &EndpointClass) -> bool {
         let in_nets = |nets: &[crate::net::Cidr]| {
             self.places
                 .known
@@ -218,12 +220,12 @@ impl<'work> Workshop<'work, '_> {
                 .is_some_and(|list| self.places.addresses.holds(class.lists, *list))
         };
         let is_selected = match peer.selected {
-            Selected::Anyone => true,
-            Selected::By(selector) => self.selects(selector, class),
+            PeerSelection::Anyone => true,
+            PeerSelection::By(selector) => self.selects(selector, class),
         };
         let is_in = match &peer.nets {
-            Nets::Any => true,
-            Nets::In(nets) => in_nets(nets),
+            AddressCondition::Any => true,
+            AddressCondition::In(nets) => in_nets(nets),
         };
         is_selected
             && is_in
@@ -233,7 +235,7 @@ impl<'work> Workshop<'work, '_> {
                 .is_some_and(|selector| self.selects(selector, class))
     }
 
-    fn selects(&self, selector: SelectorId, class: &PlaceClass) -> bool {
+    fn selects(&self, selector: SelectorId, class: &EndpointClass) -> bool {
         let by_label = class.owner.is_some_and(|owner| {
             self.resolved
                 .members(selector)
@@ -254,13 +256,13 @@ impl<'work> Workshop<'work, '_> {
     fn ports(
         &mut self,
         side: Side,
-        peer: &Peer,
+        peer: &RulePeer,
         protocol: ProtocolMatch,
-        class: Option<&PlaceClass>,
-    ) -> TrafficId {
+        class: Option<&EndpointClass>,
+    ) -> HeaderSetId {
         let wanted = match &peer.ports {
-            Ports::Any => Traffic::ALL,
-            Ports::In(list) => self.listed(side, (peer, list), protocol, class),
+            PortCondition::Any => HeaderSpace::ALL,
+            PortCondition::In(list) => self.listed(side, (peer, list), protocol, class),
         };
         let unwanted = self.listed(side, (peer, &peer.not_ports), protocol, class);
         self.traffic.less(wanted, unwanted)
@@ -270,13 +272,13 @@ impl<'work> Workshop<'work, '_> {
     /// selects them.
     fn named_ports(
         &self,
-        selected: Selected,
-        class: &PlaceClass,
+        selected: PeerSelection,
+        class: &EndpointClass,
     ) -> impl Iterator<Item = &'work NamedPort> + use<'work> {
         let resolved = self.resolved;
         let members = match selected {
-            Selected::Anyone => None,
-            Selected::By(selector) => Some(resolved.members(selector)),
+            PeerSelection::Anyone => None,
+            PeerSelection::By(selector) => Some(resolved.members(selector)),
         };
         let owner = class
             .owner
@@ -304,12 +306,12 @@ impl<'work> Workshop<'work, '_> {
     fn listed(
         &mut self,
         side: Side,
-        (peer, list): (&Peer, &PortList),
+        (peer, list): (&RulePeer, &PortList),
         protocol: ProtocolMatch,
-        class: Option<&PlaceClass>,
-    ) -> TrafficId {
+        class: Option<&EndpointClass>,
+    ) -> HeaderSetId {
         let mut all = if list.numbers.is_empty() {
-            Traffic::NONE
+            HeaderSpace::NONE
         } else {
             self.traffic.with_ports(side, &list.numbers)
         };
@@ -328,7 +330,7 @@ impl<'work> Workshop<'work, '_> {
 }
 
 /// Whether a host endpoint has a port of this name.
-fn has_port(resolved: &Resolved<'_>, host: HostEndpointId, name: &str) -> bool {
+fn has_port(resolved: &ResolvedPolicy<'_>, host: HostEndpointId, name: &str) -> bool {
     resolved
         .host_endpoint(host)
         .is_some_and(|host| host.ports.iter().any(|port| *port.name == *name))

@@ -1,6 +1,6 @@
 //! With whom a class of places may speak, for all of them at once.
 //!
-//! In: a [`Space`], and the direction that is looked into. Out: [`Rows`], which gives for a class
+//! In: a [`ClusterSpace`], and the direction that is looked into. Out: [`ReachabilityRows`], which gives for a class
 //! everyone with whom anything may pass.
 //!
 //! Cost: once, the exceptions of all views; then a row costs what it names, and the classes that an
@@ -12,51 +12,54 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 use crate::net::{Direction, Family};
-use crate::packet_space::{ClassId, Relation, Space, Traffic, TrafficId, ViewId};
+use crate::packet_space::{
+    ClusterSpace, EndpointClassId, HeaderSetId, HeaderSpace, PolicyProfileId, ReachabilityMatrix,
+};
 
 /// What may pass between a class and each other class, class by class.
 #[derive(Debug)]
-pub struct Rows<'space, 'input> {
-    relation: &'space Relation<'input>,
+pub struct ReachabilityRows<'space, 'input> {
+    relation: &'space ReachabilityMatrix<'input>,
     /// The direction of the class that is asked about.
     direction: Direction,
     families: Vec<Family>,
     /// Classes of a family by their view in the other direction.
-    others: Vec<Others>,
+    others: Vec<ClassesByProfile>,
     /// Those in each family whose view allows something by default, in order.
     open: [Vec<usize>; 2],
     /// Of others, those whose view speaks about a class, in order.
-    naming: FxHashMap<ClassId, Vec<(usize, TrafficId)>>,
+    naming: FxHashMap<EndpointClassId, Vec<(usize, HeaderSetId)>>,
     /// What the class that is asked about allows with each other one.
-    near: Vec<TrafficId>,
+    near: Vec<HeaderSetId>,
     /// The view that is written there.
-    filled: Option<ViewId>,
+    filled: Option<PolicyProfileId>,
 }
 
 /// Classes with one view.
 #[derive(Debug)]
-struct Others {
-    classes: Vec<ClassId>,
-    by_default: TrafficId,
+struct ClassesByProfile {
+    classes: Vec<EndpointClassId>,
+    by_default: HeaderSetId,
 }
 
-impl<'space, 'input> Rows<'space, 'input> {
+impl<'space, 'input> ReachabilityRows<'space, 'input> {
     /// Rows of what classes may send (egress) or get (ingress).
-    pub fn of(space: &'space Space<'input>, direction: Direction) -> Self {
+    pub fn new(space: &'space ClusterSpace<'input>, direction: Direction) -> Self {
         let (relation, other) = (&space.relation, direction.opposite());
         let families: Vec<Family> = space
             .places
             .classes()
             .map(|(_, class)| class.family)
             .collect();
-        let mut by_view: BTreeMap<(Family, ViewId), Vec<ClassId>> = BTreeMap::new();
+        let mut by_view: BTreeMap<(Family, PolicyProfileId), Vec<EndpointClassId>> =
+            BTreeMap::new();
         for (id, class) in space.places.classes() {
             by_view
                 .entry((class.family, relation.view(id, other)))
                 .or_default()
                 .push(id);
         }
-        let near = vec![Traffic::NONE; families.len()];
+        let near = vec![HeaderSpace::NONE; families.len()];
         let (others, open, naming) = (Vec::new(), [Vec::new(), Vec::new()], FxHashMap::default());
         let mut rows = Self {
             relation,
@@ -74,10 +77,10 @@ impl<'space, 'input> Rows<'space, 'input> {
         rows
     }
 
-    fn add_others(&mut self, family: Family, view: ViewId, classes: Vec<ClassId>) {
+    fn add_others(&mut self, family: Family, view: PolicyProfileId, classes: Vec<EndpointClassId>) {
         let position = self.others.len();
         let by_default = self.relation.seen_by_default(view);
-        if by_default != Traffic::NONE {
+        if by_default != HeaderSpace::NONE {
             let [v4, v6] = &mut self.open;
             match family {
                 Family::V4 => v4.push(position),
@@ -92,21 +95,25 @@ impl<'space, 'input> Rows<'space, 'input> {
                     .push((position, *seen));
             }
         }
-        self.others.push(Others {
+        self.others.push(ClassesByProfile {
             classes,
             by_default,
         });
     }
 
     /// Everyone with whom anything may pass, and what.
-    pub fn with(&mut self, class: ClassId, traffic: &mut Traffic) -> Vec<(ClassId, TrafficId)> {
+    pub fn with(
+        &mut self,
+        class: EndpointClassId,
+        traffic: &mut HeaderSpace,
+    ) -> Vec<(EndpointClassId, HeaderSetId)> {
         let mut row = Vec::new();
         let Some(family) = self.families.get(class.index()).copied() else {
             return row;
         };
         let view = self.relation.view(class, self.direction);
-        if self.relation.seen_by_default(view) == Traffic::NONE {
-            let is_far = |far: &ClassId| self.families.get(far.index()) == Some(&family);
+        if self.relation.seen_by_default(view) == HeaderSpace::NONE {
+            let is_far = |far: &EndpointClassId| self.families.get(far.index()) == Some(&family);
             for (far, near) in self
                 .relation
                 .exceptions(view)
@@ -124,11 +131,11 @@ impl<'space, 'input> Rows<'space, 'input> {
                 self.add(others, seen, traffic, &mut row);
             }
         }
-        row.retain(|(_, passing)| *passing != Traffic::NONE);
+        row.retain(|(_, passing)| *passing != HeaderSpace::NONE);
         row
     }
 
-    fn fill(&mut self, view: ViewId) {
+    fn fill(&mut self, view: PolicyProfileId) {
         if self.filled.replace(view) == Some(view) {
             return;
         }
@@ -142,7 +149,11 @@ impl<'space, 'input> Rows<'space, 'input> {
     }
 
     /// The others that allow anything with a class, and what.
-    fn allowing(&self, class: ClassId, family: Family) -> Vec<(&Others, TrafficId)> {
+    fn allowing(
+        &self,
+        class: EndpointClassId,
+        family: Family,
+    ) -> Vec<(&ClassesByProfile, HeaderSetId)> {
         let naming = self.naming.get(&class).map_or(&[][..], Vec::as_slice);
         let [v4, v6] = &self.open;
         let open = match family {
@@ -161,7 +172,7 @@ impl<'space, 'input> Rows<'space, 'input> {
                 );
             }
         }
-        let named = naming.iter().filter(|row| row.1 != Traffic::NONE);
+        let named = naming.iter().filter(|row| row.1 != HeaderSpace::NONE);
         allowing.extend(
             named.filter_map(|(position, seen)| Some((self.others.get(*position)?, *seen))),
         );
@@ -171,14 +182,18 @@ impl<'space, 'input> Rows<'space, 'input> {
     /// Most classes of a view are seen alike, so that the last answer is mostly the next.
     fn add(
         &self,
-        others: &Others,
-        seen: TrafficId,
-        traffic: &mut Traffic,
-        row: &mut Vec<(ClassId, TrafficId)>,
+        others: &ClassesByProfile,
+        seen: HeaderSetId,
+        traffic: &mut HeaderSpace,
+        row: &mut Vec<(EndpointClassId, HeaderSetId)>,
     ) {
-        let mut last = (Traffic::NONE, Traffic::NONE);
+        let mut last = (HeaderSpace::NONE, HeaderSpace::NONE);
         for far in &others.classes {
-            let near = self.near.get(far.index()).copied().unwrap_or(Traffic::NONE);
+            let near = self
+                .near
+                .get(far.index())
+                .copied()
+                .unwrap_or(HeaderSpace::NONE);
             if near != last.0 {
                 last = (near, traffic.and(near, seen));
             }

@@ -1,8 +1,10 @@
 use std::net::IpAddr;
 
 use crate::net::{Cidr, Family, PortRange, Protocol, Side};
-use crate::packet_space::address_atoms::{Addresses, Lists};
-use crate::packet_space::{Block, Class, Cuts, Members, Range, Traffic, merged};
+use crate::packet_space::address_atoms::{AddressAtoms, PrefixLists};
+use crate::packet_space::{
+    AddressRange, HeaderClass, HeaderSpace, LocationSet, PairBlock, PartitionBuilder, merged,
+};
 use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
 
 fn prefix(text: &str) -> Cidr {
@@ -11,7 +13,7 @@ fn prefix(text: &str) -> Cidr {
 
 #[test]
 fn ranges_are_cut_at_the_edges_of_prefixes_and_know_the_lists_that_hold_them() {
-    let mut lists = Lists::default();
+    let mut lists = PrefixLists::default();
     let wide = lists.add([prefix("10.0.0.0/8"), prefix("0.0.0.0/0")]);
     let narrow = lists.add([
         prefix("10.1.0.0/16"),
@@ -19,7 +21,7 @@ fn ranges_are_cut_at_the_edges_of_prefixes_and_know_the_lists_that_hold_them() {
         prefix("::/0"),
         prefix("255.255.255.255/32"),
     ]);
-    let addresses = Addresses::of(lists);
+    let addresses = AddressAtoms::from_lists(lists);
     let shown: Vec<String> = addresses
         .ranges()
         .iter()
@@ -61,7 +63,7 @@ fn ranges_are_cut_at_the_edges_of_prefixes_and_know_the_lists_that_hold_them() {
 
 #[test]
 fn a_range_without_addresses_is_the_ranges_between_them() {
-    let range = Range::of(prefix("10.0.0.0/29"));
+    let range = AddressRange::from_prefix(prefix("10.0.0.0/29"));
     let gone: Vec<IpAddr> = [
         "9.0.0.1", "10.0.0.0", "10.0.0.3", "10.0.0.4", "10.0.0.7", "10.0.0.8",
     ]
@@ -77,11 +79,11 @@ fn a_range_without_addresses_is_the_ranges_between_them() {
 
 #[test]
 fn prefixes_of_a_range_are_the_fewest() {
-    let range = |first: &str, last: &str| Range {
-        last: Range::at(last.parse().unwrap()).first,
-        ..Range::at(first.parse().unwrap())
+    let range = |first: &str, last: &str| AddressRange {
+        last: AddressRange::at(last.parse().unwrap()).first,
+        ..AddressRange::at(first.parse().unwrap())
     };
-    let texts = |range: Range| {
+    let texts = |range: AddressRange| {
         range
             .prefixes()
             .iter()
@@ -124,7 +126,7 @@ fn prefixes_of_a_range_are_the_fewest() {
 
 #[test]
 fn every_class_is_found_again_by_its_example_and_by_nothing_else() {
-    let mut cuts = Cuts::default();
+    let mut cuts = PartitionBuilder::default();
     cuts.ports(
         Protocol::TCP,
         Side::Destination,
@@ -151,11 +153,11 @@ fn every_class_is_found_again_by_its_example_and_by_nothing_else() {
         },
     );
     cuts.protocol(Protocol::from_number(47).unwrap());
-    let mut traffic = Traffic::of(&cuts);
-    let classes: Vec<Class> = traffic.classes(Traffic::ALL).cloned().collect();
+    let mut traffic = HeaderSpace::of(&cuts);
+    let classes: Vec<HeaderClass> = traffic.classes(HeaderSpace::ALL).cloned().collect();
     for class in &classes {
         let own = traffic.select(|other| other == class);
-        let rest = traffic.less(Traffic::ALL, own);
+        let rest = traffic.less(HeaderSpace::ALL, own);
         let (protocol, ports, message) = class.example().unwrap();
         assert!(traffic.holds(own, protocol, ports, message), "{class:?}");
         assert!(!traffic.holds(rest, protocol, ports, message), "{class:?}");
@@ -164,18 +166,18 @@ fn every_class_is_found_again_by_its_example_and_by_nothing_else() {
 
 #[test]
 fn sets_that_are_equal_are_one() {
-    let mut cuts = Cuts::default();
+    let mut cuts = PartitionBuilder::default();
     cuts.ports_of(
         ProtocolMatch::IsNot(Protocol::UDP),
         Side::Destination,
         PortRange::new(80, 80).unwrap(),
     );
-    let mut traffic = Traffic::of(&cuts);
+    let mut traffic = HeaderSpace::of(&cuts);
     let tcp = traffic.of_rule(ProtocolMatch::Is(Protocol::TCP), IcmpMatch::Any);
     let rest = traffic.of_rule(ProtocolMatch::IsNot(Protocol::TCP), IcmpMatch::Any);
-    assert_eq!(traffic.less(Traffic::ALL, tcp), rest);
-    assert_eq!(traffic.or(tcp, rest), Traffic::ALL);
-    assert_eq!(traffic.and(tcp, rest), Traffic::NONE);
+    assert_eq!(traffic.less(HeaderSpace::ALL, tcp), rest);
+    assert_eq!(traffic.or(tcp, rest), HeaderSpace::ALL);
+    assert_eq!(traffic.and(tcp, rest), HeaderSpace::NONE);
     let web = traffic.with_ports(Side::Destination, &[PortRange::new(80, 80).unwrap()]);
     let web_by_tcp = traffic.with_port(Protocol::TCP, Side::Destination, 80);
     assert_eq!(traffic.and(web, tcp), web_by_tcp);
@@ -190,29 +192,29 @@ fn sets_that_are_equal_are_one() {
 /// beside each other; and three.
 #[test]
 fn blocks_of_which_the_same_is_known_become_one_and_no_pair_is_lost() {
-    let any = Members::of(70, |_| true);
+    let any = LocationSet::filter(70, |_| true);
     let (even, third) = (
-        Members::of(70, |number| number % 2 == 0),
-        Members::of(70, |number| number % 3 == 0),
+        LocationSet::filter(70, |number| number % 2 == 0),
+        LocationSet::filter(70, |number| number % 3 == 0),
     );
-    let all = Block {
+    let all = PairBlock {
         sources: any.clone(),
         destinations: any.clone(),
     };
-    let halves = |block: &Block, side, by: &Members| {
+    let halves = |block: &PairBlock, side, by: &LocationSet| {
         let (within, without) = block.split(side, by);
         [within.unwrap(), without.unwrap()]
     };
-    let quarters: Vec<Block> = halves(&all, Side::Source, &even)
+    let quarters: Vec<PairBlock> = halves(&all, Side::Source, &even)
         .iter()
         .flat_map(|half| halves(half, Side::Destination, &third))
         .collect();
     assert_eq!(
-        quarters.iter().map(Block::pairs).collect::<Vec<_>>(),
+        quarters.iter().map(PairBlock::pairs).collect::<Vec<_>>(),
         [35 * 24, 35 * 46, 35 * 24, 35 * 46]
     );
     let known = |known: [u8; 4]| merged(quarters.iter().cloned().zip(known).collect());
-    let pairs = |blocks: Vec<(Block, u8)>| -> Vec<(usize, u8)> {
+    let pairs = |blocks: Vec<(PairBlock, u8)>| -> Vec<(usize, u8)> {
         blocks
             .iter()
             .map(|(block, known)| (block.pairs(), *known))
@@ -236,16 +238,16 @@ fn blocks_of_which_the_same_is_known_become_one_and_no_pair_is_lost() {
 
 #[test]
 fn packets_that_are_shown_have_ports_that_people_know() {
-    let mut cuts = Cuts::default();
+    let mut cuts = PartitionBuilder::default();
     cuts.ports(
         Protocol::TCP,
         Side::Destination,
         PortRange::new(100, 999).unwrap(),
     );
     cuts.ports(Protocol::TCP, Side::Source, PortRange::new(20, 20).unwrap());
-    let traffic = Traffic::of(&cuts);
+    let traffic = HeaderSpace::of(&cuts);
     let mut shown: Vec<(u8, u16, u16)> = traffic
-        .classes(Traffic::ALL)
+        .classes(HeaderSpace::ALL)
         .filter(|class| class.protocol() == Some(Protocol::TCP))
         .map(|class| (class.strangeness(), class.example().unwrap().1.unwrap()))
         .map(|(strangeness, ports)| (strangeness, ports.source, ports.destination))
@@ -269,7 +271,7 @@ fn every_class_has_a_packet() {
     let messages =
         || (0..=u8::MAX).flat_map(|kind| [None, Some(kind)].map(|code| Icmp { kind, code }));
     for left_out in [None, Some(1), Some(17), Some(99), Some(255)] {
-        let mut cuts = Cuts::default();
+        let mut cuts = PartitionBuilder::default();
         let named = protocols
             .iter()
             .filter(|protocol| Some(protocol.number()) != left_out);
@@ -280,19 +282,19 @@ fn every_class_has_a_packet() {
                 .for_each(|icmp| cuts.message(protocol, icmp));
         }
 
-        let mut traffic = Traffic::of(&cuts);
+        let mut traffic = HeaderSpace::of(&cuts);
         let shown: Vec<_> = traffic
-            .classes(Traffic::ALL)
+            .classes(HeaderSpace::ALL)
             .map(|class| class.example())
             .collect();
         assert!(shown.iter().all(Option::is_some), "{left_out:?}");
         let named = protocols
             .iter()
             .filter(|protocol| Some(protocol.number()) != left_out);
-        let rest = named.fold(Traffic::ALL, |rest, protocol| {
+        let rest = named.fold(HeaderSpace::ALL, |rest, protocol| {
             let own = traffic.of_rule(ProtocolMatch::Is(*protocol), IcmpMatch::Any);
             traffic.less(rest, own)
         });
-        assert_ne!(rest, Traffic::NONE, "{left_out:?}");
+        assert_ne!(rest, HeaderSpace::NONE, "{left_out:?}");
     }
 }

@@ -3,20 +3,20 @@
 use std::str::FromStr;
 
 use crate::net::{Family, PortRange, Protocol, Side};
-use crate::packet_space::{Cuts, Traffic, TrafficId};
+use crate::packet_space::{HeaderSetId, HeaderSpace, PartitionBuilder};
 use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
 
 /// Some traffic: `any`, `tcp`, `tcp/443`, `tcp/8000-8100`, `icmp`, `icmp/8`, `icmp/8/0`,
 /// `proto/47`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct What {
+pub struct TrafficPattern {
     words: String,
-    kind: Kind,
+    kind: PatternKind,
 }
 
 /// What such words mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum PatternKind {
     Any,
     Protocol(Protocol),
     Ports(Protocol, PortRange),
@@ -27,7 +27,7 @@ pub(crate) enum Kind {
 const FORMS: &str = "expected `any`, `tcp`, `tcp/443`, `udp/8000-8100`, `icmp`, `icmp/8`, \
                      `icmp/8/0`, `icmpv6/…` or `proto/47`";
 
-impl FromStr for What {
+impl FromStr for TrafficPattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -38,15 +38,15 @@ impl FromStr for What {
     }
 }
 
-fn kind(text: &str) -> Result<Kind, String> {
+fn kind(text: &str) -> Result<PatternKind, String> {
     let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
     if text == "any" {
-        return Ok(Kind::Any);
+        return Ok(PatternKind::Any);
     }
     if let Some(number) = text.strip_prefix("proto/") {
         let protocol = number.parse().ok().and_then(Protocol::from_number);
         return protocol
-            .map(Kind::Protocol)
+            .map(PatternKind::Protocol)
             .ok_or_else(|| format!("`{number}` is no protocol number from 1 to 255"));
     }
     let (word, rest) = text
@@ -61,11 +61,13 @@ fn kind(text: &str) -> Result<Kind, String> {
     let protocol =
         Protocol::from_keyword(word).ok_or_else(|| format!("`{text}` is no traffic; {FORMS}"))?;
     match rest {
-        None => Ok(Kind::Protocol(protocol)),
+        None => Ok(PatternKind::Protocol(protocol)),
         Some(rest) if is_control(protocol) => {
-            message(rest).map(|icmp| Kind::Messages(protocol, icmp))
+            message(rest).map(|icmp| PatternKind::Messages(protocol, icmp))
         }
-        Some(rest) if protocol.has_ports() => ports(rest).map(|range| Kind::Ports(protocol, range)),
+        Some(rest) if protocol.has_ports() => {
+            ports(rest).map(|range| PatternKind::Ports(protocol, range))
+        }
         Some(_) => Err(format!(
             "{protocol} has no ports that policy can name; {FORMS}"
         )),
@@ -102,47 +104,48 @@ fn message(text: &str) -> Result<Icmp, String> {
     })
 }
 
-impl What {
+impl TrafficPattern {
     /// As it was written.
-    pub fn words(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.words
     }
 
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> PatternKind {
         self.kind
     }
 
     /// Tells it from all other traffic.
-    pub(crate) fn cut(&self, cuts: &mut Cuts) {
+    pub(crate) fn add_cuts(&self, cuts: &mut PartitionBuilder) {
         match self.kind {
-            Kind::Any => {}
-            Kind::Protocol(protocol) => cuts.protocol(protocol),
-            Kind::Ports(protocol, range) => cuts.ports(protocol, Side::Destination, range),
-            Kind::Messages(protocol, icmp) => cuts.message(protocol, icmp),
+            PatternKind::Any => {}
+            PatternKind::Protocol(protocol) => cuts.protocol(protocol),
+            PatternKind::Ports(protocol, range) => cuts.ports(protocol, Side::Destination, range),
+            PatternKind::Messages(protocol, icmp) => cuts.message(protocol, icmp),
         }
     }
 
     /// All of it that goes between addresses of a family. Control messages go in their own.
-    pub(crate) fn between(&self, family: Family, traffic: &mut Traffic) -> TrafficId {
+    pub(crate) fn between(&self, family: Family, traffic: &mut HeaderSpace) -> HeaderSetId {
         match self.kind {
-            Kind::Protocol(protocol) | Kind::Messages(protocol, _)
+            PatternKind::Protocol(protocol) | PatternKind::Messages(protocol, _)
                 if is_control_of_other(protocol, family) =>
             {
-                Traffic::NONE
+                HeaderSpace::NONE
             }
-            Kind::Any | Kind::Protocol(_) | Kind::Ports(..) | Kind::Messages(..) => {
-                self.traffic(traffic)
-            }
+            PatternKind::Any
+            | PatternKind::Protocol(_)
+            | PatternKind::Ports(..)
+            | PatternKind::Messages(..) => self.traffic(traffic),
         }
     }
 
     /// All of it.
-    pub(crate) fn traffic(&self, traffic: &mut Traffic) -> TrafficId {
+    pub(crate) fn traffic(&self, traffic: &mut HeaderSpace) -> HeaderSetId {
         let (protocol, icmp, range) = match self.kind {
-            Kind::Any => return Traffic::ALL,
-            Kind::Protocol(protocol) => (protocol, IcmpMatch::Any, None),
-            Kind::Ports(protocol, range) => (protocol, IcmpMatch::Any, Some(range)),
-            Kind::Messages(protocol, icmp) => (protocol, IcmpMatch::Is(icmp), None),
+            PatternKind::Any => return HeaderSpace::ALL,
+            PatternKind::Protocol(protocol) => (protocol, IcmpMatch::Any, None),
+            PatternKind::Ports(protocol, range) => (protocol, IcmpMatch::Any, Some(range)),
+            PatternKind::Messages(protocol, icmp) => (protocol, IcmpMatch::Is(icmp), None),
         };
         let all = traffic.of_rule(ProtocolMatch::Is(protocol), icmp);
         match range {

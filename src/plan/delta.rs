@@ -4,28 +4,28 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::net::{Cidr, Family};
-use crate::plan::set_references::{Effect, Looks, Side};
-use crate::ruleset::{Member, Set};
+use crate::plan::set_references::{LookupSide, MemberEffect, SetReferences};
+use crate::ruleset::{ParsedMember, ParsedSet};
 
 /// What is to come and to go; both sorted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Delta {
-    pub(super) missing: Vec<Member>,
-    pub(super) extra: Vec<Member>,
+pub(super) struct MemberDelta {
+    pub(super) missing: Vec<ParsedMember>,
+    pub(super) extra: Vec<ParsedMember>,
 }
 
 /// A line that changes a set which rules look into.
 #[derive(Debug, Clone, Copy)]
-struct Operation {
+struct MemberEdit {
     /// The addresses that it is about; none where it is about ports.
     net: Option<Cidr>,
-    effect: Effect,
-    side: Option<Side>,
+    effect: MemberEffect,
+    side: Option<LookupSide>,
 }
 
-impl Delta {
+impl MemberDelta {
     /// Both lists are sorted; linear.
-    pub(super) fn between(wanted: &[Member], found: &[Member]) -> Self {
+    pub(super) fn between(wanted: &[ParsedMember], found: &[ParsedMember]) -> Self {
         let mut delta = Self::default();
         let (mut wanted, mut found) = (wanted.iter().peekable(), found.iter().peekable());
         loop {
@@ -54,7 +54,7 @@ impl Delta {
     /// member that stays.
     ///
     /// Cost: linear.
-    pub(super) fn ends_a_length(&self, found: &[Member]) -> bool {
+    pub(super) fn ends_a_length(&self, found: &[ParsedMember]) -> bool {
         let (there, gone) = (lengths(found), lengths(&self.extra));
         let widest = there.keys().next();
         gone.iter()
@@ -66,7 +66,9 @@ impl Delta {
     pub(super) fn write(&self, slot: &str, out: &mut String) {
         for run in runs(&self.extra) {
             match run {
-                [Member::Net(net, true)] => line("del", slot, &[Member::Net(*net, false)], out),
+                [ParsedMember::Net(net, true)] => {
+                    line("del", slot, &[ParsedMember::Net(*net, false)], out)
+                }
                 run => line("del", slot, run, out),
             }
         }
@@ -75,10 +77,10 @@ impl Delta {
 }
 
 /// How many prefixes there are of each length.
-fn lengths(members: &[Member]) -> BTreeMap<u8, usize> {
+fn lengths(members: &[ParsedMember]) -> BTreeMap<u8, usize> {
     let mut lengths = BTreeMap::new();
     for member in members {
-        if let Member::Net(net, _) = member {
+        if let ParsedMember::Net(net, _) = member {
             *lengths.entry(net.prefix()).or_default() += 1;
         }
     }
@@ -86,17 +88,17 @@ fn lengths(members: &[Member]) -> BTreeMap<u8, usize> {
 }
 
 /// The lines that fill a set.
-pub(super) fn add(members: &[Member], slot: &str, out: &mut String) {
+pub(super) fn add(members: &[ParsedMember], slot: &str, out: &mut String) {
     runs(members).for_each(|run| line("add", slot, run, out));
 }
 
 /// Members by lines: ports that follow each other are one.
-fn runs(members: &[Member]) -> impl Iterator<Item = &[Member]> {
-    let follows = |left: &Member, right: &Member| matches!((left, right), (Member::Port(left), Member::Port(right)) if left + 1 == *right);
+fn runs(members: &[ParsedMember]) -> impl Iterator<Item = &[ParsedMember]> {
+    let follows = |left: &ParsedMember, right: &ParsedMember| matches!((left, right), (ParsedMember::Port(left), ParsedMember::Port(right)) if left + 1 == *right);
     members.chunk_by(follows)
 }
 
-fn line(verb: &str, slot: &str, run: &[Member], out: &mut String) {
+fn line(verb: &str, slot: &str, run: &[ParsedMember], out: &mut String) {
     let _ = match run {
         [first, .., last] => writeln!(out, "{verb} {slot} {first}-{last}"),
         [only] => writeln!(out, "{verb} {slot} {only}"),
@@ -105,7 +107,7 @@ fn line(verb: &str, slot: &str, run: &[Member], out: &mut String) {
 }
 
 /// Whether a set can have so many members.
-pub(super) fn is_roomy(set: &Set, members: usize) -> bool {
+pub(super) fn is_roomy(set: &ParsedSet, members: usize) -> bool {
     set.maxelem == 0 || usize::try_from(set.maxelem).is_ok_and(|most| members <= most)
 }
 
@@ -115,8 +117,12 @@ pub(super) fn is_roomy(set: &Set, members: usize) -> bool {
 /// sees a line when one of its addresses lies in the member, on a side that rules ask about.
 ///
 /// Cost: a sort of the members that change.
-pub(super) fn is_hitless(changes: &[(&str, &Delta)], family: Family, looks: &Looks<'_>) -> bool {
-    let mut operations: Vec<Operation> = changes
+pub(super) fn is_hitless(
+    changes: &[(&str, &MemberDelta)],
+    family: Family,
+    looks: &SetReferences<'_>,
+) -> bool {
+    let mut operations: Vec<MemberEdit> = changes
         .iter()
         .flat_map(|(slot, delta)| operations(slot, delta, family, looks))
         .collect();
@@ -132,7 +138,7 @@ pub(super) fn is_hitless(changes: &[(&str, &Delta)], family: Family, looks: &Loo
         return false;
     }
     operations.sort_unstable_by_key(|operation| operation.net);
-    let holds = |outer: &Operation, inner: &Operation| {
+    let holds = |outer: &MemberEdit, inner: &MemberEdit| {
         outer
             .net
             .zip(inner.net)
@@ -153,28 +159,30 @@ pub(super) fn is_hitless(changes: &[(&str, &Delta)], family: Family, looks: &Loo
     true
 }
 
-fn is_monotone(operations: &[Operation]) -> bool {
-    [Effect::Opens, Effect::Closes].iter().any(|effect| {
-        operations
-            .iter()
-            .all(|operation| operation.effect == *effect)
-    })
+fn is_monotone(operations: &[MemberEdit]) -> bool {
+    [MemberEffect::Opens, MemberEffect::Closes]
+        .iter()
+        .any(|effect| {
+            operations
+                .iter()
+                .all(|operation| operation.effect == *effect)
+        })
 }
 
 /// The lines of a delta, as a family sees them; none where they change nothing there.
 fn operations<'delta>(
     slot: &str,
-    delta: &'delta Delta,
+    delta: &'delta MemberDelta,
     family: Family,
-    looks: &Looks<'_>,
-) -> impl Iterator<Item = Operation> + use<'delta> {
+    looks: &SetReferences<'_>,
+) -> impl Iterator<Item = MemberEdit> + use<'delta> {
     let view = looks
         .view(slot, family)
-        .filter(|view| view.effect() != Effect::None);
+        .filter(|view| view.effect() != MemberEffect::None);
     view.into_iter().flat_map(move |view| {
-        let operation = move |member: &Member, effect: Effect| {
-            let is_exception = matches!(member, Member::Net(_, true));
-            Operation {
+        let operation = move |member: &ParsedMember, effect: MemberEffect| {
+            let is_exception = matches!(member, ParsedMember::Net(_, true));
+            MemberEdit {
                 net: member.net(),
                 effect: if is_exception {
                     effect.reverse()

@@ -3,29 +3,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ruleset::{
-    CheckedRule, CheckedScripts, CheckedTable, Holdings, Hook, Place, Rule, Sets, Table, TableId,
+    CheckedRule, CheckedScripts, CheckedTable, HookRule, KernelContents, ParsedSets, ParsedTable,
+    RulePosition, RuleText, TableId,
 };
 
 /// What the kernel is to hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Desired {
+pub struct DesiredKernel {
     /// Sets, by their own names.
-    pub sets: Sets,
+    pub sets: ParsedSets,
     /// Our part of each table. A table that is not here is to hold nothing of ours.
-    pub tables: BTreeMap<TableId, Table>,
+    pub tables: BTreeMap<TableId, ParsedTable>,
     /// Sets by their names in the kernel that stay as they are: rules look into them, and they
     /// cannot be made anew, since `ipset` cannot list them or they are of a type that palisade does
     /// not make. No bundle has any.
     pub untouched: BTreeSet<String>,
 }
 
-impl Desired {
+impl DesiredKernel {
     /// Takes a node's scripts apart.
-    pub fn of(scripts: CheckedScripts) -> Self {
+    pub fn from_scripts(scripts: CheckedScripts) -> Self {
         Self::of_holdings(scripts.into_holdings())
     }
 
-    pub(crate) fn of_holdings(holdings: Holdings) -> Self {
+    pub(crate) fn of_holdings(holdings: KernelContents) -> Self {
         let (sets, tables) = holdings.into_parts();
         let tables = tables
             .iter()
@@ -39,16 +40,16 @@ impl Desired {
     }
 }
 
-fn table_of(checked: &CheckedTable) -> Table {
+fn table_of(checked: &CheckedTable) -> ParsedTable {
     let rules = |rules: &Vec<CheckedRule>| rules.iter().map(rule_of).collect();
     let chains = checked
         .chains
         .iter()
         .map(|(name, own)| (name.clone(), rules(own)))
         .collect();
-    let mut table = Table {
+    let mut table = ParsedTable {
         chains,
-        ..Table::default()
+        ..ParsedTable::default()
     };
     for (chain, rules) in checked
         .built_in
@@ -58,11 +59,11 @@ fn table_of(checked: &CheckedTable) -> Table {
         table.lengths.insert((*chain).to_owned(), rules.len());
         for (number, rule) in (1..).zip(rules) {
             let place = if rule.is_at_head {
-                Place::Head
+                RulePosition::Head
             } else {
-                Place::Number(number)
+                RulePosition::Number(number)
             };
-            let hook = Hook {
+            let hook = HookRule {
                 from: (*chain).to_owned(),
                 rule: rule_of(rule),
                 place,
@@ -73,6 +74,6 @@ fn table_of(checked: &CheckedTable) -> Table {
     table
 }
 
-fn rule_of(rule: &CheckedRule) -> Rule {
-    Rule::of(&rule.text)
+fn rule_of(rule: &CheckedRule) -> RuleText {
+    RuleText::new(&rule.text)
 }

@@ -2,24 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use crate::observe::Observed;
-use crate::plan::delta::Delta;
-use crate::plan::set_references::Looks;
+use crate::observe::ObservedKernel;
+use crate::plan::delta::MemberDelta;
+use crate::plan::set_references::SetReferences;
 use crate::plan::slots::{base, is_copy, slots};
-use crate::plan::tables::{Change, Comparison, Hooks};
-use crate::plan::targets::{Target, Targets, Way, can_be_filled};
-use crate::plan::{Difference, HookProblem};
-use crate::ruleset::{Place, Rule, Set, TableId};
+use crate::plan::tables::{HookJumps, TableChange, TableComparison};
+use crate::plan::targets::{FillStrategy, SetTarget, SetTargets, can_be_filled};
+use crate::plan::{HookProblem, KernelDifference};
+use crate::ruleset::{ParsedSet, RulePosition, RuleText, TableId};
 
 /// Of the members that differ, so many are named.
 const NAMED: usize = 5;
 
 /// All differences: sets, then tables.
-pub(super) fn of(
-    comparison: &Comparison<'_>,
-    (targets, looks): (&Targets<'_>, &Looks<'_>),
-    changes: &[Change<'_>],
-) -> Vec<Difference> {
+pub(super) fn differences(
+    comparison: &TableComparison<'_>,
+    (targets, looks): (&SetTargets<'_>, &SetReferences<'_>),
+    changes: &[TableChange<'_>],
+) -> Vec<KernelDifference> {
     let mut found = Vec::new();
     let copied: BTreeSet<String> = looks
         .sets()
@@ -28,7 +28,7 @@ pub(super) fn of(
         .collect();
     for (name, target) in &targets.sets {
         let is_as_ever =
-            target.way == Way::Stands && target.slot == *name && !copied.contains(*name);
+            target.way == FillStrategy::Stands && target.slot == *name && !copied.contains(*name);
         found.extend(if is_as_ever {
             None
         } else {
@@ -40,7 +40,7 @@ pub(super) fn of(
     let unused = unused(targets, comparison.observed, looks)
         .into_iter()
         .filter(|slot| !is_live(slot));
-    found.extend(unused.map(|slot| Difference::ExtraSet(slot.to_owned())));
+    found.extend(unused.map(|slot| KernelDifference::ExtraSet(slot.to_owned())));
     changes
         .iter()
         .for_each(|change| of_table(change, comparison, &mut found));
@@ -49,9 +49,9 @@ pub(super) fn of(
 
 /// Sets of ours that no rule will look into, and that others leave alone.
 pub(super) fn unused<'all>(
-    targets: &Targets<'_>,
-    observed: &'all Observed,
-    looks: &Looks<'_>,
+    targets: &SetTargets<'_>,
+    observed: &'all ObservedKernel,
+    looks: &SetReferences<'_>,
 ) -> Vec<&'all str> {
     let all: BTreeSet<&str> = observed
         .sets
@@ -76,18 +76,18 @@ pub(super) fn counted(count: usize, what: &str) -> String {
 /// A set is told apart from the copy that rules look into, else from the first that there is.
 fn of_set(
     name: &str,
-    target: &Target<'_>,
-    observed: &Observed,
-    looks: &Looks<'_>,
-) -> Option<Difference> {
+    target: &SetTarget<'_>,
+    observed: &ObservedKernel,
+    looks: &SetReferences<'_>,
+) -> Option<KernelDifference> {
     let looked: Vec<String> = slots(name).filter(|slot| looks.has(slot)).collect();
-    if target.way == Way::Stands {
+    if target.way == FillStrategy::Stands {
         let other = looked.into_iter().find(|slot| *slot != target.slot)?;
         let found = observed.sets.get(&other).filter(|found| {
             can_be_filled(found, target.set) && found.members != target.set.members
         });
         return Some(found.map_or_else(
-            || Difference::SetSplit(name.to_owned()),
+            || KernelDifference::SetSplit(name.to_owned()),
             |found| of_members(name, target.set, found),
         ));
     }
@@ -96,19 +96,19 @@ fn of_set(
         .chain(slots(name))
         .find(|slot| observed.sets.contains_key(slot) || observed.unlisted.contains(slot));
     let Some(slot) = found else {
-        return Some(Difference::NoSet(name.to_owned()));
+        return Some(KernelDifference::NoSet(name.to_owned()));
     };
     let Some(found) = observed.sets.get(&slot) else {
-        return Some(Difference::SetUnlisted(name.to_owned()));
+        return Some(KernelDifference::SetUnlisted(name.to_owned()));
     };
     if !can_be_filled(found, target.set) {
-        return Some(Difference::SetKind(name.to_owned()));
+        return Some(KernelDifference::SetKind(name.to_owned()));
     }
     Some(of_members(name, target.set, found))
 }
 
-fn of_members(name: &str, wanted: &Set, found: &Set) -> Difference {
-    let Delta { missing, extra } = Delta::between(&wanted.members, &found.members);
+fn of_members(name: &str, wanted: &ParsedSet, found: &ParsedSet) -> KernelDifference {
+    let MemberDelta { missing, extra } = MemberDelta::between(&wanted.members, &found.members);
     let [missing, extra] = [missing, extra].map(|members| {
         (
             members
@@ -119,20 +119,24 @@ fn of_members(name: &str, wanted: &Set, found: &Set) -> Difference {
             members.len(),
         )
     });
-    Difference::Members {
+    KernelDifference::Members {
         set: name.to_owned(),
         missing,
         extra,
     }
 }
 
-fn of_table(change: &Change<'_>, comparison: &Comparison<'_>, out: &mut Vec<Difference>) {
+fn of_table(
+    change: &TableChange<'_>,
+    comparison: &TableComparison<'_>,
+    out: &mut Vec<KernelDifference>,
+) {
     let (wanted, found) = comparison.tables(change.id);
     for name in change.chains.iter().map(|(name, _)| *name) {
         match (wanted.chains.get(name), found.chains.get(name)) {
-            (Some(_), None) => out.push(Difference::NoChain(change.id, name.to_owned())),
+            (Some(_), None) => out.push(KernelDifference::NoChain(change.id, name.to_owned())),
             (Some(wanted), Some(found)) => of_chain((change.id, name), wanted, found, out),
-            (None, _) => out.push(Difference::ExtraChain(change.id, name.to_owned())),
+            (None, _) => out.push(KernelDifference::ExtraChain(change.id, name.to_owned())),
         }
     }
     let is_named = |name: &&&str| !change.chains.iter().any(|(other, _)| other == *name);
@@ -141,9 +145,9 @@ fn of_table(change: &Change<'_>, comparison: &Comparison<'_>, out: &mut Vec<Diff
             .unwanted
             .iter()
             .filter(is_named)
-            .map(|name| Difference::ExtraChain(change.id, (*name).to_owned())),
+            .map(|name| KernelDifference::ExtraChain(change.id, (*name).to_owned())),
     );
-    out.extend(change.hooks.iter().map(|hooks| Difference::Hook {
+    out.extend(change.hooks.iter().map(|hooks| KernelDifference::Hook {
         table: change.id,
         chain: hooks.chain.to_owned(),
         problem: problem(hooks),
@@ -155,17 +159,17 @@ fn of_table(change: &Change<'_>, comparison: &Comparison<'_>, out: &mut Vec<Diff
 /// is missing or too many is one difference.
 fn of_chain(
     (id, name): (TableId, &str),
-    wanted: &[Rule],
-    found: &[Rule],
-    out: &mut Vec<Difference>,
+    wanted: &[RuleText],
+    found: &[RuleText],
+    out: &mut Vec<KernelDifference>,
 ) {
     let [left, right] = [wanted, found].map(|rules| {
         rules
             .iter()
             .map(|rule| rule.with_sets(base))
-            .collect::<Vec<Rule>>()
+            .collect::<Vec<RuleText>>()
     });
-    let is_same = |pair: &(&Rule, &Rule)| pair.0.does_same(pair.1);
+    let is_same = |pair: &(&RuleText, &RuleText)| pair.0.does_same(pair.1);
     let before = left.iter().zip(&right).take_while(is_same).count();
     let [left, right] = [&left, &right].map(|rules| rules.get(before..).unwrap_or_default());
     let behind = left
@@ -178,10 +182,10 @@ fn of_chain(
         [left, right].map(|rules| rules.get(..rules.len() - behind).unwrap_or_default());
     for at in 0..left.len().max(right.len()) {
         let [wanted, found] = [left.get(at), right.get(at)];
-        if wanted.map(Rule::words) != found.map(Rule::words) {
+        if wanted.map(RuleText::split_words) != found.map(RuleText::split_words) {
             let [wanted, found] =
                 [wanted, found].map(|rule| rule.map(|rule| rule.text().to_owned()));
-            out.push(Difference::Rule {
+            out.push(KernelDifference::Rule {
                 table: id,
                 chain: name.to_owned(),
                 number: before + at + 1,
@@ -192,14 +196,14 @@ fn of_chain(
     }
 }
 
-fn problem(hooks: &Hooks<'_>) -> HookProblem {
+fn problem(hooks: &HookJumps<'_>) -> HookProblem {
     match (hooks.wanted.as_slice(), hooks.found.as_slice()) {
         ([], _) => HookProblem::Extra,
         (_, []) => HookProblem::Missing,
         ([_], [_, _, ..]) => HookProblem::Repeated(hooks.found.len()),
         (_, [first, ..]) if !hooks.is_placed() => HookProblem::Moved(match first.place {
-            Place::Head => 1,
-            Place::Number(number) | Place::At(number) => number,
+            RulePosition::Head => 1,
+            RulePosition::Number(number) | RulePosition::At(number) => number,
         }),
         (_, [_, ..]) => HookProblem::Changed,
     }

@@ -1,17 +1,17 @@
 //! The scripts that bring sets to their members.
 
-use crate::observe::Observed;
-use crate::plan::delta::{Delta, add};
+use crate::observe::ObservedKernel;
+use crate::plan::delta::{MemberDelta, add};
 use crate::plan::differences::counted;
-use crate::plan::targets::{Target, Targets, Way, can_be_filled};
-use crate::ruleset::Set;
+use crate::plan::targets::{FillStrategy, SetTarget, SetTargets, can_be_filled};
+use crate::ruleset::ParsedSet;
 
 /// Bytes from which on it is worth another process to fill sets by two at once.
 const WORTH_TWO: usize = 1 << 20;
 
 /// Lines for `ipset restore`, and how many sets they are about.
 #[derive(Debug, Default)]
-pub(super) struct Script {
+pub(super) struct FillScript {
     /// What nobody sees, by set.
     hidden: Vec<String>,
     /// How many of these only rules of others see.
@@ -28,28 +28,28 @@ pub(super) struct Script {
     exposed: usize,
 }
 
-impl Script {
-    pub(super) fn of(targets: &Targets<'_>, observed: &Observed) -> Self {
+impl FillScript {
+    pub(super) fn new(targets: &SetTargets<'_>, observed: &ObservedKernel) -> Self {
         let mut script = Self::default();
         for target in targets.sets.values() {
             script.hide(target, observed);
         }
-        for Target { slot, way, .. } in targets.sets.values() {
+        for SetTarget { slot, way, .. } in targets.sets.values() {
             match way {
-                Way::Stands | Way::Fresh | Way::Lent => {}
-                Way::InPlace(delta) => {
+                FillStrategy::Stands | FillStrategy::Fresh | FillStrategy::Lent => {}
+                FillStrategy::InPlace(delta) => {
                     delta.write(slot, &mut script.visible);
                     script.changed += 1;
                 }
-                Way::Gate { delta, .. } => {
+                FillStrategy::Gate { delta, .. } => {
                     add(&delta.missing, slot, &mut script.visible);
                     script.gates += usize::from(!delta.missing.is_empty());
                 }
-                Way::Exposed(delta) => {
+                FillStrategy::Exposed(delta) => {
                     delta.write(slot, &mut script.visible);
                     script.exposed += 1;
                 }
-                Way::Swap(copy) => {
+                FillStrategy::Swap(copy) => {
                     script.visible.push_str(&format!("swap {slot} {copy}\n"));
                     script.swapped += 1;
                 }
@@ -85,16 +85,19 @@ impl Script {
             .collect()
     }
 
-    fn hide(&mut self, target: &Target<'_>, observed: &Observed) {
+    fn hide(&mut self, target: &SetTarget<'_>, observed: &ObservedKernel) {
         match &target.way {
-            Way::Stands | Way::InPlace(_) | Way::Exposed(_) | Way::Gate { copy: None, .. } => {}
-            Way::Fresh => self.hidden.push(fill(target.set, &target.slot, observed)),
-            Way::Lent => {
+            FillStrategy::Stands
+            | FillStrategy::InPlace(_)
+            | FillStrategy::Exposed(_)
+            | FillStrategy::Gate { copy: None, .. } => {}
+            FillStrategy::Fresh => self.hidden.push(fill(target.set, &target.slot, observed)),
+            FillStrategy::Lent => {
                 self.hidden.push(fill(target.set, &target.slot, observed));
                 self.lent += 1;
             }
-            Way::Swap(copy)
-            | Way::Gate {
+            FillStrategy::Swap(copy)
+            | FillStrategy::Gate {
                 copy: Some(copy), ..
             } => {
                 self.hidden.push(fill(target.set, copy, observed));
@@ -104,27 +107,27 @@ impl Script {
 }
 
 /// The lines that take out of gates what they are to lose, and how many gates these are.
-pub(super) fn shrink(targets: &Targets<'_>) -> (String, usize) {
+pub(super) fn shrink(targets: &SetTargets<'_>) -> (String, usize) {
     let (mut text, mut count) = (String::new(), 0);
-    for Target { slot, way, .. } in targets.sets.values() {
+    for SetTarget { slot, way, .. } in targets.sets.values() {
         match way {
-            Way::Gate {
+            FillStrategy::Gate {
                 copy: Some(copy), ..
             } => text.push_str(&format!("swap {slot} {copy}\n")),
-            Way::Gate { delta, copy: None } if !delta.extra.is_empty() => {
-                let delta = Delta {
+            FillStrategy::Gate { delta, copy: None } if !delta.extra.is_empty() => {
+                let delta = MemberDelta {
                     missing: Vec::new(),
                     extra: delta.extra.clone(),
                 };
                 delta.write(slot, &mut text);
             }
-            Way::Gate { .. }
-            | Way::Stands
-            | Way::Fresh
-            | Way::Lent
-            | Way::InPlace(_)
-            | Way::Swap(_)
-            | Way::Exposed(_) => continue,
+            FillStrategy::Gate { .. }
+            | FillStrategy::Stands
+            | FillStrategy::Fresh
+            | FillStrategy::Lent
+            | FillStrategy::InPlace(_)
+            | FillStrategy::Swap(_)
+            | FillStrategy::Exposed(_) => continue,
         }
         count += 1;
     }
@@ -132,11 +135,11 @@ pub(super) fn shrink(targets: &Targets<'_>) -> (String, usize) {
 }
 
 /// The lines that fill a set in which nobody looks.
-fn fill(set: &Set, slot: &str, observed: &Observed) -> String {
+fn fill(set: &ParsedSet, slot: &str, observed: &ObservedKernel) -> String {
     let mut text = String::new();
     let found = observed.sets.get(slot);
     if let Some(found) = found.filter(|found| can_be_filled(found, set)) {
-        let delta = Delta::between(&set.members, &found.members);
+        let delta = MemberDelta::between(&set.members, &found.members);
         if delta.len() <= set.members.len() {
             delta.write(slot, &mut text);
             return text;

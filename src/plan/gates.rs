@@ -16,9 +16,9 @@
 use std::collections::BTreeSet;
 
 use crate::net::Family;
-use crate::plan::tables::Comparison;
-use crate::plan::targets::Targets;
-use crate::ruleset::{Leads, Rule, Table, TableId, TableKind};
+use crate::plan::tables::TableComparison;
+use crate::plan::targets::SetTargets;
+use crate::ruleset::{ParsedTable, RuleJump, RuleText, TableId, TableKind};
 
 /// Our chains on the way there: the first begins with a jump to the second, of packets whose route
 /// back is wrong.
@@ -28,9 +28,9 @@ const WAY: [&str; 2] = ["pal-PREROUTING", "pal-validate-source"];
 const SPOOFED: &str = "pal-spoofed";
 
 /// The names in the kernel of sets that only source validation looks into, where its rules stay.
-pub(super) fn of<'all>(
-    comparison: &Comparison<'all>,
-    targets: &Targets<'_>,
+pub(super) fn gate_sets<'all>(
+    comparison: &TableComparison<'all>,
+    targets: &SetTargets<'_>,
 ) -> BTreeSet<&'all str> {
     let families = Family::BOTH.into_iter();
     let raw = families.map(|family| TableId {
@@ -44,7 +44,7 @@ pub(super) fn of<'all>(
         for (chain, rules) in &table.chains {
             let [_, validate] = WAY;
             let is_gate = standing.contains(id) && chain == validate;
-            let sets = rules.iter().flat_map(Rule::sets);
+            let sets = rules.iter().flat_map(RuleText::sets);
             if is_gate {
                 asked.extend(sets)
             } else {
@@ -58,7 +58,7 @@ pub(super) fn of<'all>(
 }
 
 /// Whether a raw table begins with source validation, and no rule of that is written.
-fn stays(id: TableId, comparison: &Comparison<'_>, targets: &Targets<'_>) -> bool {
+fn stays(id: TableId, comparison: &TableComparison<'_>, targets: &SetTargets<'_>) -> bool {
     let (wanted, found) = comparison.tables(id);
     if ![wanted, found].into_iter().all(is_validating) {
         return false;
@@ -70,16 +70,21 @@ fn stays(id: TableId, comparison: &Comparison<'_>, targets: &Targets<'_>) -> boo
 }
 
 /// Whether packets come by source validation before all else of ours, and meet nothing else there.
-fn is_validating(table: &Table) -> bool {
+fn is_validating(table: &ParsedTable) -> bool {
     let [prerouting, validate] = WAY;
     let rules = |name: &str| table.chains.get(name).map_or(&[][..], Vec::as_slice);
-    let goes = |rule: &Rule| rule.leads() == Some(Leads::Goto(SPOOFED));
-    let ends = |rule: &Rule| matches!(rule.leads(), Some(Leads::Jump("LOG" | "DROP" | "RETURN")));
-    let is_first = rules(prerouting)
-        .first()
-        .is_some_and(|rule| rule.leads() == Some(Leads::Jump(validate)) && rule.sets().is_empty());
+    let goes = |rule: &RuleText| rule.leads() == Some(RuleJump::Goto(SPOOFED));
+    let ends = |rule: &RuleText| {
+        matches!(
+            rule.leads(),
+            Some(RuleJump::Jump("LOG" | "DROP" | "RETURN"))
+        )
+    };
+    let is_first = rules(prerouting).first().is_some_and(|rule| {
+        rule.leads() == Some(RuleJump::Jump(validate)) && rule.sets().is_empty()
+    });
 
-    let is_plain = |rule: &Rule| rule.looks().iter().all(|look| !look.is_negated);
+    let is_plain = |rule: &RuleText| rule.looks().iter().all(|look| !look.is_negated);
 
     is_first
         && rules(validate)

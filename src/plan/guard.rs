@@ -7,15 +7,15 @@
 use std::collections::BTreeMap;
 
 use crate::net::Family;
-use crate::observe::Observed;
-use crate::plan::Desired;
-use crate::plan::tables::{Comparison, are_equal, copied};
-use crate::plan::targets::{Moved, Targets};
-use crate::ruleset::{Rule, Table, TableId, TableKind};
+use crate::observe::ObservedKernel;
+use crate::plan::DesiredKernel;
+use crate::plan::tables::{TableComparison, are_equal, copied};
+use crate::plan::targets::{SetTargets, SlotNames};
+use crate::ruleset::{ParsedTable, RuleText, TableId, TableKind};
 
 /// Transactions that put it up and take it away.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(super) struct TransitionGuard {
     /// Puts it up; empty where it stands already.
     pub(super) on: String,
     /// Takes it away: nothing comes by its chains any more.
@@ -28,45 +28,49 @@ pub(super) struct Guard {
     pub(super) is_replaced: bool,
 }
 
-impl Guard {
+impl TransitionGuard {
     /// The guard of a family, for what is to be.
-    pub(super) fn of(family: Family, comparison: &Comparison<'_>, targets: &Targets<'_>) -> Self {
+    pub(super) fn new(
+        family: Family,
+        comparison: &TableComparison<'_>,
+        targets: &SetTargets<'_>,
+    ) -> Self {
         let [id, filter] =
             [TableKind::Security, TableKind::Filter].map(|kind| TableId { family, kind });
         let (_, left) = comparison.tables(id);
         let copy = copied(comparison.tables(filter).0, &targets.moved());
-        let desired = Desired {
+        let desired = DesiredKernel {
             tables: BTreeMap::from([(id, copy)]),
-            ..Desired::default()
+            ..DesiredKernel::default()
         };
-        let put = Comparison {
+        let put = TableComparison {
             desired: &desired,
             observed: comparison.observed,
             memory: None,
         };
-        let change = put.change(id, &Moved::new());
+        let change = put.change(id, &SlotNames::new());
         let (mut on, mut off, mut removal) = (String::new(), String::new(), String::new());
         if change.is_commit() {
             change.write(&mut on);
         }
         let is_replaced =
             !on.is_empty() && !left.hooks.is_empty() && !is_part(left, comparison.tables(filter).1);
-        let observed = Observed {
+        let observed = ObservedKernel {
             tables: BTreeMap::from([(id, behind(&put, id))]),
-            ..Observed::default()
+            ..ObservedKernel::default()
         };
         // a state that is brought back may have had a guard
         let before = copied(comparison.tables(id).0, &targets.moved());
-        let before = Desired {
+        let before = DesiredKernel {
             tables: BTreeMap::from([(id, before)]),
-            ..Desired::default()
+            ..DesiredKernel::default()
         };
-        let taken = Comparison {
+        let taken = TableComparison {
             desired: &before,
             observed: &observed,
             memory: None,
         }
-        .change(id, &Moved::new());
+        .change(id, &SlotNames::new());
         taken.write(&mut off);
         taken.remove(&mut removal);
         Self {
@@ -80,7 +84,7 @@ impl Guard {
 }
 
 /// The table when it is put up: chains that were left there have no rules then.
-fn behind(put: &Comparison<'_>, id: TableId) -> Table {
+fn behind(put: &TableComparison<'_>, id: TableId) -> ParsedTable {
     let (copy, left) = put.tables(id);
     let mut table = copy.clone();
     for name in left.chains.keys() {
@@ -95,7 +99,7 @@ fn behind(put: &Comparison<'_>, id: TableId) -> Table {
 }
 
 /// Whether all that a table does another one does, too.
-fn is_part(table: &Table, of: &Table) -> bool {
+fn is_part(table: &ParsedTable, of: &ParsedTable) -> bool {
     let mut chains = table.chains.iter();
     let mut hooks = table.hooks.iter();
     chains.all(|(name, own)| {
@@ -109,6 +113,6 @@ fn is_part(table: &Table, of: &Table) -> bool {
     })
 }
 
-fn each(rules: &[Rule]) -> Vec<&Rule> {
+fn each(rules: &[RuleText]) -> Vec<&RuleText> {
     rules.iter().collect()
 }

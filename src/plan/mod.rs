@@ -1,6 +1,6 @@
 //! What the kernel is to hold and what it holds, to the calls that bring it there.
 //!
-//! In: a [`Desired`] state, what was [`Observed`], and the [`Memory`] of how the tools printed what
+//! In: a [`DesiredKernel`] state, what was [`ObservedKernel`], and the [`PrintCache`] of how the tools printed what
 //! we wrote. Out: a [`Plan`], a value that can be printed, or run by `apply`. Absent: processes,
 //! files, time.
 //!
@@ -25,49 +25,49 @@ mod tables;
 mod target_planner;
 mod targets;
 
-pub use desired::Desired;
-pub use memory::{Memory, Printed};
+pub use desired::DesiredKernel;
+pub use memory::{PrintCache, PrintedDigest};
 pub use remember::{remember, remember_and_plan};
 pub use slots::{base, slots};
 
 use std::collections::BTreeSet;
 
 use crate::net::Family;
-use crate::observe::{Backend, Observed, Tools};
+use crate::observe::{IptablesBackend, ObservedKernel, ToolSettings};
 use crate::ruleset::TableId;
-use crate::runner::Call;
+use crate::runner::ToolCall;
 
-use fill::Script;
-use order::Order;
-use set_references::Looks;
-use tables::Comparison;
-use targets::Targets;
+use fill::FillScript;
+use order::FamilyOrder;
+use set_references::SetReferences;
+use tables::TableComparison;
+use targets::SetTargets;
 
 /// Steps in their order, and what they are for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     /// What differs now; nothing where the kernel is in sync.
-    pub differences: Vec<Difference>,
+    pub differences: Vec<KernelDifference>,
     /// What is done about it, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<PlanStep>,
     /// Chains that are written, ours and those of the kernel whose jumps are.
     written: BTreeSet<(TableId, String)>,
 }
 
 /// One step of a plan, which ends before the next begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct PlanStep {
     /// What it does, for people.
     pub about: String,
     /// How it is done: calls that do not depend on each other, and run at once.
-    pub calls: Vec<Call>,
+    pub calls: Vec<ToolCall>,
     /// What becomes of the plan when a call fails.
-    pub weight: Weight,
+    pub weight: StepWeight,
 }
 
 /// How much a step matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Weight {
+pub enum StepWeight {
     /// The plan ends where it fails.
     Must,
     /// It removes what is no longer used; where it fails it is tried again with the next plan.
@@ -76,7 +76,7 @@ pub enum Weight {
 
 /// How the kernel differs from what it is to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Difference {
+pub enum KernelDifference {
     /// A set is missing.
     NoSet(String),
     /// A set is of another type, or too small.
@@ -148,19 +148,25 @@ const MOST_REMOVALS: usize = 64;
 /// there.
 ///
 /// Cost: linear in sets and rules, and a sort of the members that change where several do.
-pub fn between(desired: &Desired, observed: &Observed, memory: &Memory, tools: &Tools) -> Plan {
+pub fn between(
+    desired: &DesiredKernel,
+    observed: &ObservedKernel,
+    memory: &PrintCache,
+    tools: &ToolSettings,
+) -> Plan {
     let memory = Some(memory).filter(|memory| memory.is_about(tools.backend));
-    let comparison = Comparison {
+    let comparison = TableComparison {
         desired,
         observed,
         memory,
     };
-    let looks = Looks::of(&observed.tables);
-    let targets = Targets::choose(&comparison, &looks);
+    let looks = SetReferences::collect(&observed.tables);
+    let targets = SetTargets::choose(&comparison, &looks);
     let changes = comparison.changes(&targets);
     let mut steps = Vec::new();
     steps.extend(fill(&targets, observed, tools));
-    let orders = Family::BOTH.map(|family| Order::of(family, &changes, (&comparison, &targets)));
+    let orders =
+        Family::BOTH.map(|family| FamilyOrder::new(family, &changes, (&comparison, &targets)));
     steps.extend(by_family(
         tools,
         orders.iter().filter_map(|order| commit(order, tools)),
@@ -182,15 +188,20 @@ pub fn between(desired: &Desired, observed: &Observed, memory: &Memory, tools: &
         names.map(|name| (change.id, name.to_owned()))
     });
     Plan {
-        differences: differences::of(&comparison, (&targets, &looks), &changes),
+        differences: differences::differences(&comparison, (&targets, &looks), &changes),
         steps,
         written: chains.collect(),
     }
 }
 
 /// The plan that takes everything of ours out of a kernel.
-pub fn removal(observed: &Observed, tools: &Tools) -> Plan {
-    between(&Desired::default(), observed, &Memory::default(), tools)
+pub fn removal(observed: &ObservedKernel, tools: &ToolSettings) -> Plan {
+    between(
+        &DesiredKernel::default(),
+        observed,
+        &PrintCache::default(),
+        tools,
+    )
 }
 
 impl Plan {
@@ -198,7 +209,7 @@ impl Plan {
     pub fn is_in_force(&self) -> bool {
         self.steps
             .iter()
-            .all(|step| step.weight == Weight::BestEffort)
+            .all(|step| step.weight == StepWeight::BestEffort)
     }
 
     /// Whether a chain's rules, or the jumps from one of the kernel's, are written.
@@ -207,14 +218,18 @@ impl Plan {
     }
 }
 
-fn fill(targets: &Targets<'_>, observed: &Observed, tools: &Tools) -> Vec<Step> {
+fn fill(
+    targets: &SetTargets<'_>,
+    observed: &ObservedKernel,
+    tools: &ToolSettings,
+) -> Vec<PlanStep> {
     let call = |text: String| tools.sets_restore().with_input(text);
-    let step = |(about, texts): (String, Vec<String>)| Step {
+    let step = |(about, texts): (String, Vec<String>)| PlanStep {
         about,
         calls: texts.into_iter().map(call).collect(),
-        weight: Weight::Must,
+        weight: StepWeight::Must,
     };
-    Script::of(targets, observed)
+    FillScript::new(targets, observed)
         .parts()
         .into_iter()
         .map(step)
@@ -222,53 +237,56 @@ fn fill(targets: &Targets<'_>, observed: &Observed, tools: &Tools) -> Vec<Step> 
 }
 
 /// Takes out of gates what they are to lose, behind all that they may not lose it before.
-fn shrink(targets: &Targets<'_>, tools: &Tools) -> Option<Step> {
+fn shrink(targets: &SetTargets<'_>, tools: &ToolSettings) -> Option<PlanStep> {
     let (input, count) = fill::shrink(targets);
     let sets = differences::counted(count, "set");
     let about = format!("take out of {sets} of source validation what is to go");
     let calls = vec![tools.sets_restore().with_input(input)];
-    (count > 0).then_some(Step {
+    (count > 0).then_some(PlanStep {
         about,
         calls,
-        weight: Weight::Must,
+        weight: StepWeight::Must,
     })
 }
 
 /// The steps of both families: at once where nothing keeps one waiting for the other, as the lock
 /// of the legacy build does.
-fn by_family(tools: &Tools, steps: impl Iterator<Item = Step>) -> Vec<Step> {
+fn by_family(tools: &ToolSettings, steps: impl Iterator<Item = PlanStep>) -> Vec<PlanStep> {
     match tools.backend {
-        Backend::Legacy => steps.collect(),
-        Backend::Nft => steps.reduce(Step::beside).into_iter().collect(),
+        IptablesBackend::Legacy => steps.collect(),
+        IptablesBackend::Nft => steps.reduce(PlanStep::beside).into_iter().collect(),
     }
 }
 
-fn commit(order: &Order<'_>, tools: &Tools) -> Option<Step> {
+fn commit(order: &FamilyOrder<'_>, tools: &ToolSettings) -> Option<PlanStep> {
     let input = order.write();
     let calls = |input: String| vec![tools.restore(order.family).with_input(input)];
-    (!input.is_empty()).then(|| Step {
+    (!input.is_empty()).then(|| PlanStep {
         about: order.to_string(),
         calls: calls(input),
-        weight: Weight::Must,
+        weight: StepWeight::Must,
     })
 }
 
-fn remove_chains(order: &Order<'_>, tools: &Tools) -> Option<Step> {
+fn remove_chains(order: &FamilyOrder<'_>, tools: &ToolSettings) -> Option<PlanStep> {
     let (input, count) = order.remove();
     let about = format!(
         "{}: remove chains that nobody wants ({count})",
         order.family
     );
-    (count > 0).then(|| Step {
+    (count > 0).then(|| PlanStep {
         about,
         calls: vec![tools.restore(order.family).with_input(input)],
-        weight: Weight::BestEffort,
+        weight: StepWeight::BestEffort,
     })
 }
 
 /// Removes sets that no rule looks into any more, those among them that were swapped out: one by
 /// one, so that one which the kernel keeps does not keep others back.
-fn remove_sets(targets: &Targets<'_>, (observed, looks): (&Observed, &Looks<'_>)) -> Vec<Step> {
+fn remove_sets(
+    targets: &SetTargets<'_>,
+    (observed, looks): (&ObservedKernel, &SetReferences<'_>),
+) -> Vec<PlanStep> {
     let mut unused: BTreeSet<&str> = differences::unused(targets, observed, looks)
         .into_iter()
         .collect();
@@ -277,26 +295,26 @@ fn remove_sets(targets: &Targets<'_>, (observed, looks): (&Observed, &Looks<'_>)
     let size = unused.len().div_ceil(MOST_REMOVALS).max(1);
     let step = |names: &[&str]| {
         let call = match names {
-            [only] => Call::of("ipset", &["destroy", only]),
-            many => Call::of("ipset", &["restore"]).with_input(
+            [only] => ToolCall::new("ipset", &["destroy", only]),
+            many => ToolCall::new("ipset", &["restore"]).with_input(
                 many.iter()
                     .map(|name| format!("destroy {name}\n"))
                     .collect(),
             ),
         };
-        Step {
+        PlanStep {
             about: format!(
                 "remove {} that no rule looks into",
                 differences::counted(names.len(), "set")
             ),
             calls: vec![call],
-            weight: Weight::BestEffort,
+            weight: StepWeight::BestEffort,
         }
     };
     unused.chunks(size).map(step).collect()
 }
 
-impl Step {
+impl PlanStep {
     /// Both as one.
     fn beside(mut self, other: Self) -> Self {
         self.about = format!("{}; {}", self.about, other.about);

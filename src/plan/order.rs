@@ -4,7 +4,7 @@
 //! A packet passes where every table lets it. So nothing is opened while the tables that were are
 //! all in force, or those that will be, whatever else is; and nothing is lost while there are no
 //! others than these. A table that is new comes first, then, and one that we leave goes last. Of
-//! those between there may be one, or the filter table and another one with a [`Guard`] around
+//! those between there may be one, or the filter table and another one with a [`TransitionGuard`] around
 //! both: the tables that were are in force until the other one is written, and from then on those
 //! that will be.
 //!
@@ -15,23 +15,23 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::net::Family;
-use crate::plan::guard::Guard;
-use crate::plan::tables::{Change, Comparison, Stage};
-use crate::plan::targets::Targets;
-use crate::ruleset::{Leads, Table, TableId, TableKind};
+use crate::plan::guard::TransitionGuard;
+use crate::plan::tables::{TableChange, TableComparison, TableStage};
+use crate::plan::targets::SetTargets;
+use crate::ruleset::{ParsedTable, RuleJump, TableId, TableKind};
 
 /// The tables of a family in the order in which they are written.
 #[derive(Debug)]
-pub(super) struct Order<'all> {
+pub(super) struct FamilyOrder<'all> {
     pub(super) family: Family,
-    changes: Vec<&'all Change<'all>>,
-    guard: Option<Guard>,
-    breaches: Vec<Breach>,
+    changes: Vec<&'all TableChange<'all>>,
+    guard: Option<TransitionGuard>,
+    breaches: Vec<TransitionBreach>,
 }
 
 /// What packets may meet on the way that neither was nor will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Breach {
+enum TransitionBreach {
     /// The raw and the mangle table both change.
     Mixed,
     /// A plan was killed on its way to another state.
@@ -40,32 +40,34 @@ enum Breach {
     Lost,
 }
 
-impl Breach {
+impl TransitionBreach {
     /// For people.
-    fn words(self) -> &'static str {
+    fn description(self) -> &'static str {
         match self {
-            Breach::Mixed => {
+            TransitionBreach::Mixed => {
                 "a packet may pass between the raw table of one policy and the mangle table of the \
                  other"
             }
-            Breach::Replaced => {
+            TransitionBreach::Replaced => {
                 "a packet may pass that the plan before, which was killed, denied already"
             }
-            Breach::Lost => "a packet that is tracked from now on, or no longer, may be lost",
+            TransitionBreach::Lost => {
+                "a packet that is tracked from now on, or no longer, may be lost"
+            }
         }
     }
 }
 
 /// How the raw and the mangle table of a family change, where they do.
-struct Early {
-    raw: Option<Stage>,
-    mangle: Option<Stage>,
+struct EarlyTables {
+    raw: Option<TableStage>,
+    mangle: Option<TableStage>,
     /// Whether it changes who is tracked while policy is in force.
     moves_tracking: bool,
 }
 
-impl Early {
-    fn of(family: Family, changes: &[&Change<'_>], comparison: &Comparison<'_>) -> Self {
+impl EarlyTables {
+    fn new(family: Family, changes: &[&TableChange<'_>], comparison: &TableComparison<'_>) -> Self {
         let stage = |kind: TableKind| {
             changes
                 .iter()
@@ -92,12 +94,13 @@ impl Early {
 
     /// Whether no order is right.
     fn is_mixed(&self) -> bool {
-        self.mangle == Some(Stage::Other) && (self.raw == Some(Stage::Other) || self.moves_tracking)
+        self.mangle == Some(TableStage::Other)
+            && (self.raw == Some(TableStage::Other) || self.moves_tracking)
     }
 
-    fn stage(&self, change: &Change<'_>) -> Stage {
+    fn stage(&self, change: &TableChange<'_>) -> TableStage {
         match change.id.kind {
-            TableKind::Raw if self.moves_tracking && !self.is_mixed() => Stage::Other,
+            TableKind::Raw if self.moves_tracking && !self.is_mixed() => TableStage::Other,
             TableKind::Raw | TableKind::Mangle | TableKind::Filter | TableKind::Security => {
                 change.stage
             }
@@ -105,18 +108,18 @@ impl Early {
     }
 }
 
-impl<'all> Order<'all> {
+impl<'all> FamilyOrder<'all> {
     /// Of what is to be done, in all families.
-    pub(super) fn of(
+    pub(super) fn new(
         family: Family,
-        changes: &'all [Change<'all>],
-        (comparison, targets): (&Comparison<'_>, &Targets<'_>),
+        changes: &'all [TableChange<'all>],
+        (comparison, targets): (&TableComparison<'_>, &SetTargets<'_>),
     ) -> Self {
-        let mut changes: Vec<&Change<'_>> = changes
+        let mut changes: Vec<&TableChange<'_>> = changes
             .iter()
             .filter(|change| change.id.family == family)
             .collect();
-        let early = Early::of(family, &changes, comparison);
+        let early = EarlyTables::new(family, &changes, comparison);
         changes.sort_by_key(|change| {
             let stage = early.stage(change);
             (stage, place(change.id.kind, stage))
@@ -126,18 +129,21 @@ impl<'all> Order<'all> {
             .filter(|change| change.is_commit() && change.id.kind != TableKind::Security);
         let between = written
             .clone()
-            .filter(|change| early.stage(change) == Stage::Other)
+            .filter(|change| early.stage(change) == TableStage::Other)
             .map(|change| change.id.kind);
         let is_guarded = between.clone().count() > 1
             && between.into_iter().any(|kind| kind == TableKind::Filter);
-        let guard = is_guarded.then(|| Guard::of(family, comparison, targets));
+        let guard = is_guarded.then(|| TransitionGuard::new(family, comparison, targets));
         let breaches = [
-            (Breach::Mixed, early.is_mixed()),
+            (TransitionBreach::Mixed, early.is_mixed()),
             (
-                Breach::Replaced,
+                TransitionBreach::Replaced,
                 guard.as_ref().is_some_and(|guard| guard.is_replaced),
             ),
-            (Breach::Lost, early.moves_tracking && written.count() > 1),
+            (
+                TransitionBreach::Lost,
+                early.moves_tracking && written.count() > 1,
+            ),
         ];
         let breaches = breaches
             .into_iter()
@@ -175,12 +181,12 @@ impl<'all> Order<'all> {
         (out, count)
     }
 
-    fn commits(&self) -> impl Iterator<Item = &Change<'all>> {
+    fn commits(&self) -> impl Iterator<Item = &TableChange<'all>> {
         self.own().filter(|change| change.is_commit())
     }
 
     /// The tables that are not the guard's.
-    fn own(&self) -> impl Iterator<Item = &Change<'all>> {
+    fn own(&self) -> impl Iterator<Item = &TableChange<'all>> {
         self.changes
             .iter()
             .copied()
@@ -189,7 +195,7 @@ impl<'all> Order<'all> {
 }
 
 /// `IPv4: write mangle: 1 chain; filter: 2 chains`, and what may happen meanwhile.
-impl fmt::Display for Order<'_> {
+impl fmt::Display for FamilyOrder<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let guarded = |words: &str| {
             self.guard
@@ -202,19 +208,24 @@ impl fmt::Display for Order<'_> {
         parts.extend(guarded("security: nothing"));
         write!(out, "{}: write {}", self.family, parts.join("; "))?;
         self.breaches.iter().try_for_each(|breach| {
-            write!(out, "; meanwhile, in {}, {}", self.family, breach.words())
+            write!(
+                out,
+                "; meanwhile, in {}, {}",
+                self.family,
+                breach.description()
+            )
         })
     }
 }
 
 /// Where a table comes among those of its stage: as packets meet them; of those that are left, the
 /// last one first, so that none is asked about packets that the raw table has just let go.
-fn place(kind: TableKind, stage: Stage) -> usize {
+fn place(kind: TableKind, stage: TableStage) -> usize {
     let place = TableKind::ALL
         .iter()
         .position(|other| *other == kind)
         .unwrap_or_default();
-    if stage == Stage::Left {
+    if stage == TableStage::Left {
         TableKind::ALL.len() - place
     } else {
         place
@@ -222,15 +233,15 @@ fn place(kind: TableKind, stage: Stage) -> usize {
 }
 
 /// Whether packets come by chains of ours.
-fn is_in_force(tables: &BTreeMap<TableId, Table>, family: Family) -> bool {
+fn is_in_force(tables: &BTreeMap<TableId, ParsedTable>, family: Family) -> bool {
     tables
         .iter()
         .any(|(id, table)| id.family == family && !table.hooks.is_empty())
 }
 
-fn keeps_from_tracking(raw: &Table) -> bool {
+fn keeps_from_tracking(raw: &ParsedTable) -> bool {
     raw.chains
         .values()
         .flatten()
-        .any(|rule| rule.leads() == Some(Leads::Jump("CT")))
+        .any(|rule| rule.leads() == Some(RuleJump::Jump("CT")))
 }

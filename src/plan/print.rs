@@ -2,20 +2,20 @@
 
 use std::fmt;
 
-use crate::output::{Printed, Sink, Terminal};
-use crate::plan::{Difference, HookProblem, Plan, Step, Weight};
+use crate::output::{BufferedOutput, OutputSink, TerminalWriter};
+use crate::plan::{HookProblem, KernelDifference, Plan, PlanStep, StepWeight};
 
 impl Plan {
     /// What differs, and each step with its calls and what they read, indented. A call is one that
     /// can be typed.
-    pub fn text(&self, out: &mut Sink<'_>) {
-        let mut out = Terminal::on(out);
+    pub fn text(&self, out: &mut OutputSink<'_>) {
+        let mut out = TerminalWriter::on(out);
         if self.differences.is_empty() {
             out.literal("in sync\n");
         }
         self.differences
             .iter()
-            .flat_map(Difference::lines)
+            .flat_map(KernelDifference::lines)
             .for_each(|line| out.line(line));
         for (number, step) in (1..).zip(&self.steps) {
             out.text(format_args!("step {number}: "));
@@ -27,15 +27,15 @@ impl Plan {
 impl fmt::Display for Plan {
     /// As [`Plan::text`] prints it.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(Printed::of(|out| self.text(out)).as_str())
+        out.write_str(BufferedOutput::capture(|out| self.text(out)).as_str())
     }
 }
 
-impl Step {
-    fn text(&self, out: &mut Terminal<'_, '_>) {
+impl PlanStep {
+    fn text(&self, out: &mut TerminalWriter<'_, '_>) {
         let weight = match self.weight {
-            Weight::Must => "",
-            Weight::BestEffort => " (tried again later where it fails)",
+            StepWeight::Must => "",
+            StepWeight::BestEffort => " (tried again later where it fails)",
         };
         out.line(format_args!("{}{weight}", self.about));
         for call in &self.calls {
@@ -47,10 +47,10 @@ impl Step {
     }
 }
 
-impl Difference {
+impl KernelDifference {
     /// What differs, line by line.
     pub fn lines(&self) -> Vec<String> {
-        let Difference::Rule {
+        let KernelDifference::Rule {
             table,
             chain,
             number,
@@ -70,17 +70,19 @@ impl Difference {
     }
 }
 
-impl fmt::Display for Difference {
+impl fmt::Display for KernelDifference {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Difference::NoSet(set) => write!(out, "set {set}: missing"),
-            Difference::SetKind(set) => write!(out, "set {set}: of another type, or too small"),
-            Difference::SetUnlisted(set) => write!(out, "set {set}: ipset cannot list it"),
-            Difference::SetSplit(set) => write!(
+            KernelDifference::NoSet(set) => write!(out, "set {set}: missing"),
+            KernelDifference::SetKind(set) => {
+                write!(out, "set {set}: of another type, or too small")
+            }
+            KernelDifference::SetUnlisted(set) => write!(out, "set {set}: ipset cannot list it"),
+            KernelDifference::SetSplit(set) => write!(
                 out,
                 "set {set}: rules look into a copy that is not the one to stay"
             ),
-            Difference::Members {
+            KernelDifference::Members {
                 set,
                 missing,
                 extra,
@@ -94,13 +96,15 @@ impl fmt::Display for Difference {
                 })?;
                 members(out, "too many", extra)
             }
-            Difference::ExtraSet(set) => write!(out, "set {set}: nobody wants it"),
-            Difference::NoChain(table, chain) => write!(out, "{table}, chain {chain}: missing"),
-            Difference::ExtraChain(table, chain) => {
+            KernelDifference::ExtraSet(set) => write!(out, "set {set}: nobody wants it"),
+            KernelDifference::NoChain(table, chain) => {
+                write!(out, "{table}, chain {chain}: missing")
+            }
+            KernelDifference::ExtraChain(table, chain) => {
                 write!(out, "{table}, chain {chain}: nobody wants it")
             }
-            Difference::Rule { .. } => out.write_str(&self.lines().join("\n")),
-            Difference::Hook {
+            KernelDifference::Rule { .. } => out.write_str(&self.lines().join("\n")),
+            KernelDifference::Hook {
                 table,
                 chain,
                 problem,

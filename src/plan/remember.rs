@@ -2,34 +2,39 @@
 
 use std::collections::BTreeMap;
 
-use crate::observe::{Observed, Tools};
+use crate::observe::{ObservedKernel, ToolSettings};
 use crate::plan::memory::{has, put};
-use crate::plan::set_references::Looks;
-use crate::plan::tables::Comparison;
-use crate::plan::targets::Targets;
-use crate::plan::{Desired, Memory, Plan, between};
-use crate::ruleset::Rule;
+use crate::plan::set_references::SetReferences;
+use crate::plan::tables::TableComparison;
+use crate::plan::targets::SetTargets;
+use crate::plan::{DesiredKernel, Plan, PrintCache, between};
+use crate::ruleset::RuleText;
 
 /// What to keep in mind when a plan has run and what it did is read back.
 ///
 /// In: the previous memory, with whatever is new in its other fields. A chain that is right by its
 /// words needs no memory. One that is not, and that the plan wrote, is taken for what the tools
-/// make of ours where its rules are as many and say the same ([`Rule::is_printed_as`]); it is
+/// make of ours where its rules are as many and say the same ([`RuleText::is_printed_as`]); it is
 /// remembered, so that any change to it will be seen. Anything else keeps what is known of it. So a
 /// plan between the same states, with this memory, is in sync, or else somebody has changed what we
 /// wrote.
 ///
 /// Cost: linear in the rules.
-pub fn remember(desired: &Desired, observed: &Observed, plan: &Plan, previous: Memory) -> Memory {
-    let comparison = Comparison {
+pub fn remember(
+    desired: &DesiredKernel,
+    observed: &ObservedKernel,
+    plan: &Plan,
+    previous: PrintCache,
+) -> PrintCache {
+    let comparison = TableComparison {
         desired,
         observed,
         memory: None,
     };
-    let looks = Looks::of(&observed.tables);
-    let targets = Targets::choose(&comparison, &looks);
-    let mut memory = Memory {
-        version: Memory::VERSION,
+    let looks = SetReferences::collect(&observed.tables);
+    let targets = SetTargets::choose(&comparison, &looks);
+    let mut memory = PrintCache {
+        version: PrintCache::VERSION,
         ..previous
     };
     let (chains, hooks) = (
@@ -42,7 +47,7 @@ pub fn remember(desired: &Desired, observed: &Observed, plan: &Plan, previous: M
             let Some(read) = found.chains.get(*name) else {
                 continue;
             };
-            let (wrote, read): (Vec<&Rule>, Vec<&Rule>) = (
+            let (wrote, read): (Vec<&RuleText>, Vec<&RuleText>) = (
                 wrote.iter().map(AsRef::as_ref).collect(),
                 read.iter().collect(),
             );
@@ -65,13 +70,13 @@ pub fn remember(desired: &Desired, observed: &Observed, plan: &Plan, previous: M
 /// What to keep in mind when a plan has run, and the plan from there: [`remember`] and then
 /// [`between`], in one comparison where the tools print nothing in their own way.
 pub fn remember_and_plan(
-    desired: &Desired,
-    observed: &Observed,
-    (ran, previous): (&Plan, Memory),
-    tools: &Tools,
-) -> (Memory, Plan) {
-    let nothing = Memory {
-        version: Memory::VERSION,
+    desired: &DesiredKernel,
+    observed: &ObservedKernel,
+    (ran, previous): (&Plan, PrintCache),
+    tools: &ToolSettings,
+) -> (PrintCache, Plan) {
+    let nothing = PrintCache {
+        version: PrintCache::VERSION,
         chains: BTreeMap::new(),
         hooks: BTreeMap::new(),
         ..previous.clone()
@@ -87,7 +92,7 @@ pub fn remember_and_plan(
 
 /// Whether rules that were read back say the same as those that were written, printed in the tools'
 /// own way.
-fn are_alike(wrote: &[&Rule], read: &[&Rule]) -> bool {
+fn are_alike(wrote: &[&RuleText], read: &[&RuleText]) -> bool {
     wrote.len() == read.len()
         && wrote
             .iter()

@@ -4,19 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::observe::Observed;
-use crate::plan::Desired;
-use crate::plan::set_references::Looks;
+use crate::observe::ObservedKernel;
+use crate::plan::DesiredKernel;
+use crate::plan::set_references::SetReferences;
 use crate::plan::slots::base;
-use crate::ruleset::{Hook, PREFIX, Place, Rule, Sets, Table, TableId, is_ours};
+use crate::ruleset::{
+    HookRule, PREFIX, ParsedSets, ParsedTable, RulePosition, RuleText, TableId, is_ours,
+};
 
 /// Hexadecimal digits of the name of a second set of one name; it stays within 31 characters.
 const DIGITS: usize = 16;
 
 /// Names in the kernel, and the names under which a plan is to keep these sets.
-type Names<'observed> = BTreeMap<&'observed str, String>;
+type RestoreNames<'observed> = BTreeMap<&'observed str, String>;
 
-impl Desired {
+impl DesiredKernel {
     /// The state that was observed, for a plan that brings it back.
     ///
     /// Sets have their own names again, so that the planner is free to choose where each is filled.
@@ -25,8 +27,8 @@ impl Desired {
     /// packet: of such copies the first is kept.
     ///
     /// Cost: linear in the rules and sets.
-    pub fn of_kernel(observed: &Observed) -> Self {
-        let looks = Looks::of(&observed.tables);
+    pub fn of_kernel(observed: &ObservedKernel) -> Self {
+        let looks = SetReferences::collect(&observed.tables);
         let is_unmakeable = |slot: &str| {
             observed.sets.get(slot).is_none_or(|set| set.kind.is_none()) && is_ours(slot)
         };
@@ -50,23 +52,23 @@ impl Desired {
 
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
-        self.sets.is_empty() && self.tables.values().all(Table::is_empty)
+        self.sets.is_empty() && self.tables.values().all(ParsedTable::is_empty)
     }
 }
 
 /// The sets under the names that they are to have, and these names.
 fn named<'observed>(
-    observed: &'observed Observed,
-    looks: &Looks<'_>,
+    observed: &'observed ObservedKernel,
+    looks: &SetReferences<'_>,
     untouched: &BTreeSet<String>,
-) -> (Sets, Names<'observed>) {
-    let (mut sets, mut names) = (Sets::new(), Names::new());
+) -> (ParsedSets, RestoreNames<'observed>) {
+    let (mut sets, mut names) = (ParsedSets::new(), RestoreNames::new());
     let makeable = observed.sets.iter().filter(|(_, set)| set.kind.is_some());
     let (live, idle): (Vec<_>, Vec<_>) = makeable.partition(|(slot, _)| looks.has(slot));
     for (slot, set) in live {
         let own = base(slot);
         let is_taken = untouched.contains(&own) || sets.get(&own).is_some_and(|other| other != set);
-        let name = if is_taken { apart(slot) } else { own };
+        let name = if is_taken { restored_name(slot) } else { own };
         sets.insert(name.clone(), set.clone());
         names.insert(slot, name);
     }
@@ -80,16 +82,16 @@ fn named<'observed>(
 }
 
 /// A name for a copy whose own name is another set's.
-fn apart(slot: &str) -> String {
+fn restored_name(slot: &str) -> String {
     let digest = Sha256::digest(slot.as_bytes());
     let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{PREFIX}kept-{}", digits.get(..DIGITS).unwrap_or_default())
 }
 
 /// Our part of a table, with the sets' own names, and each jump at its number.
-fn renamed(id: TableId, table: &Table, names: &Names<'_>) -> Table {
+fn renamed(id: TableId, table: &ParsedTable, names: &RestoreNames<'_>) -> ParsedTable {
     let name = |slot: &str| names.get(slot).cloned().unwrap_or_else(|| slot.to_owned());
-    let rule = |rule: &Rule| rule.with_sets(name);
+    let rule = |rule: &RuleText| rule.with_sets(name);
     let chains = table.chains.iter();
     let chains = chains.map(|(chain, rules)| (chain.clone(), rules.iter().map(rule).collect()));
     let own = table
@@ -98,18 +100,18 @@ fn renamed(id: TableId, table: &Table, names: &Names<'_>) -> Table {
         .filter(|hook| id.kind.built_in().contains(&hook.from.as_str()));
     let hooks = own.map(|hook| {
         let number = match hook.place {
-            Place::Head => 1,
-            Place::Number(number) | Place::At(number) => number,
+            RulePosition::Head => 1,
+            RulePosition::Number(number) | RulePosition::At(number) => number,
         };
-        Hook {
+        HookRule {
             from: hook.from.clone(),
             rule: rule(&hook.rule),
-            place: Place::At(number),
+            place: RulePosition::At(number),
         }
     });
-    Table {
+    ParsedTable {
         chains: chains.collect(),
         hooks: hooks.collect(),
-        ..Table::default()
+        ..ParsedTable::default()
     }
 }

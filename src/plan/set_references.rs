@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::net::Family;
-use crate::ruleset::{Leads, Look, Rule, Table, TableId, TableKind};
+use crate::ruleset::{ParsedTable, RuleJump, RuleText, SetMatch, TableId, TableKind};
 
 /// Which rules look into sets, by the sets' names in the kernel.
 #[derive(Debug, Default)]
-pub(super) struct Looks<'tables> {
-    by_set: BTreeMap<&'tables str, BTreeMap<Family, View>>,
+pub(super) struct SetReferences<'tables> {
+    by_set: BTreeMap<&'tables str, BTreeMap<Family, ReferenceUse>>,
     others: BTreeSet<&'tables str>,
 }
 
 /// How the rules of a family look into a set.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct View {
+pub(super) struct ReferenceUse {
     sources: bool,
     destinations: bool,
     opening: bool,
@@ -24,14 +24,14 @@ pub(super) struct View {
 
 /// Which side of a packet a set is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
+pub(super) enum LookupSide {
     Source,
     Destination,
 }
 
 /// What becomes of packets that a set comes to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(super) enum MemberEffect {
     /// Nothing.
     None,
     /// They are accepted.
@@ -46,9 +46,9 @@ pub(super) enum Effect {
 /// so that leading there is as good as accepting.
 const ALLOWED: &str = "pal-allowed";
 
-impl<'tables> Looks<'tables> {
+impl<'tables> SetReferences<'tables> {
     /// Of all rules of tables.
-    pub(super) fn of(tables: &'tables BTreeMap<TableId, Table>) -> Self {
+    pub(super) fn collect(tables: &'tables BTreeMap<TableId, ParsedTable>) -> Self {
         let mut looks = Self::default();
         for (id, table) in tables {
             let rules = table
@@ -56,7 +56,7 @@ impl<'tables> Looks<'tables> {
                 .values()
                 .flatten()
                 .chain(table.hooks.iter().map(|hook| &hook.rule));
-            rules.for_each(|rule| looks.take(*id, rule));
+            rules.for_each(|rule| looks.add_rule(*id, rule));
             looks
                 .others
                 .extend(table.sets_of_others.iter().map(String::as_str));
@@ -64,7 +64,7 @@ impl<'tables> Looks<'tables> {
         looks
     }
 
-    fn take(&mut self, id: TableId, rule: &'tables Rule) {
+    fn add_rule(&mut self, id: TableId, rule: &'tables RuleText) {
         for look in rule.looks() {
             let view = self
                 .by_set
@@ -72,7 +72,7 @@ impl<'tables> Looks<'tables> {
                 .or_default()
                 .entry(id.family)
                 .or_default();
-            view.take(effect(id.kind, rule, look), look);
+            view.add(effect(id.kind, rule, look), look);
         }
     }
 
@@ -86,7 +86,7 @@ impl<'tables> Looks<'tables> {
     }
 
     /// How rules of a family look into a set; none where none does.
-    pub(super) fn view(&self, set: &str, family: Family) -> Option<View> {
+    pub(super) fn view(&self, set: &str, family: Family) -> Option<ReferenceUse> {
         self.by_set.get(set)?.get(&family).copied()
     }
 
@@ -106,60 +106,62 @@ impl<'tables> Looks<'tables> {
     }
 }
 
-impl View {
-    fn take(&mut self, effect: Effect, look: Look<'_>) {
+impl ReferenceUse {
+    fn add(&mut self, effect: MemberEffect, look: SetMatch<'_>) {
         match look.sides.split(',').next() {
             Some("src") => self.sources = true,
             Some("dst") => self.destinations = true,
             Some(_) | None => (self.sources, self.destinations) = (true, true),
         }
         match effect {
-            Effect::None => {}
-            Effect::Opens => self.opening = true,
-            Effect::Closes => self.closing = true,
-            Effect::Unclear => self.unclear = true,
+            MemberEffect::None => {}
+            MemberEffect::Opens => self.opening = true,
+            MemberEffect::Closes => self.closing = true,
+            MemberEffect::Unclear => self.unclear = true,
         }
     }
 
     /// The one side that is asked about; none where both are.
-    pub(super) fn side(self) -> Option<Side> {
+    pub(super) fn side(self) -> Option<LookupSide> {
         match (self.sources, self.destinations) {
-            (true, false) => Some(Side::Source),
-            (false, true) => Some(Side::Destination),
+            (true, false) => Some(LookupSide::Source),
+            (false, true) => Some(LookupSide::Destination),
             (true, true) | (false, false) => None,
         }
     }
 
     /// What a new member does.
-    pub(super) fn effect(self) -> Effect {
+    pub(super) fn effect(self) -> MemberEffect {
         match (self.opening, self.closing, self.unclear) {
-            (false, false, false) => Effect::None,
-            (true, false, false) => Effect::Opens,
-            (false, true, false) => Effect::Closes,
-            _ => Effect::Unclear,
+            (false, false, false) => MemberEffect::None,
+            (true, false, false) => MemberEffect::Opens,
+            (false, true, false) => MemberEffect::Closes,
+            _ => MemberEffect::Unclear,
         }
     }
 }
 
-impl Effect {
+impl MemberEffect {
     /// That of the contrary.
     pub(super) fn reverse(self) -> Self {
         match self {
-            Effect::Opens => Effect::Closes,
-            Effect::Closes => Effect::Opens,
-            Effect::None | Effect::Unclear => self,
+            MemberEffect::Opens => MemberEffect::Closes,
+            MemberEffect::Closes => MemberEffect::Opens,
+            MemberEffect::None | MemberEffect::Unclear => self,
         }
     }
 }
 
 /// What a rule does with packets that come into a set. Accepting is final in the filter table
 /// alone.
-fn effect(table: TableKind, rule: &Rule, look: Look<'_>) -> Effect {
+fn effect(table: TableKind, rule: &RuleText, look: SetMatch<'_>) -> MemberEffect {
     let effect = match (rule.leads(), table) {
-        (Some(Leads::Jump("ACCEPT") | Leads::Goto(ALLOWED)), TableKind::Filter) => Effect::Opens,
-        (Some(Leads::Jump("DROP")), _) => Effect::Closes,
-        (Some(Leads::Jump("LOG")), _) => Effect::None,
-        (Some(Leads::Jump(_) | Leads::Goto(_)) | None, _) => Effect::Unclear,
+        (Some(RuleJump::Jump("ACCEPT") | RuleJump::Goto(ALLOWED)), TableKind::Filter) => {
+            MemberEffect::Opens
+        }
+        (Some(RuleJump::Jump("DROP")), _) => MemberEffect::Closes,
+        (Some(RuleJump::Jump("LOG")), _) => MemberEffect::None,
+        (Some(RuleJump::Jump(_) | RuleJump::Goto(_)) | None, _) => MemberEffect::Unclear,
     };
     if look.is_negated {
         effect.reverse()

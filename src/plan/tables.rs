@@ -5,27 +5,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::net::Family;
-use crate::observe::Observed;
-use crate::plan::targets::{Moved, Targets};
-use crate::plan::{Desired, Memory};
-use crate::ruleset::{Hook, Place, Rule, Table, TableId, TableKind, is_ours};
+use crate::observe::ObservedKernel;
+use crate::plan::targets::{SetTargets, SlotNames};
+use crate::plan::{DesiredKernel, PrintCache};
+use crate::ruleset::{HookRule, ParsedTable, RulePosition, RuleText, TableId, TableKind, is_ours};
 
 /// What is to be written in a table.
 #[derive(Debug)]
-pub(super) struct Change<'all> {
+pub(super) struct TableChange<'all> {
     pub(super) id: TableId,
     /// Chains and their rules, which may be none.
-    pub(super) chains: Vec<(&'all str, Vec<Cow<'all, Rule>>)>,
+    pub(super) chains: Vec<(&'all str, Vec<Cow<'all, RuleText>>)>,
     /// The kernel's chains whose jumps into ours are written again.
-    pub(super) hooks: Vec<Hooks<'all>>,
+    pub(super) hooks: Vec<HookJumps<'all>>,
     /// Chains that nobody wants; when all else is written, nothing leads there.
     pub(super) unwanted: Vec<&'all str>,
-    pub(super) stage: Stage,
+    pub(super) stage: TableStage,
 }
 
 /// What becomes of packets in a table that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
+pub(super) enum TableStage {
     /// None came by our chains until now.
     New,
     /// They meet other rules than until now.
@@ -36,32 +36,32 @@ pub(super) enum Stage {
 
 /// The jumps from one of the kernel's chains into ours.
 #[derive(Debug)]
-pub(super) struct Hooks<'all> {
+pub(super) struct HookJumps<'all> {
     pub(super) chain: &'all str,
-    pub(super) wanted: Vec<(Place, Cow<'all, Rule>)>,
-    pub(super) found: Vec<&'all Hook>,
+    pub(super) wanted: Vec<(RulePosition, Cow<'all, RuleText>)>,
+    pub(super) found: Vec<&'all HookRule>,
     /// How many rules the chain has.
     length: usize,
 }
 
 /// What tables are compared by.
-pub(super) struct Comparison<'all> {
-    pub(super) desired: &'all Desired,
-    pub(super) observed: &'all Observed,
+pub(super) struct TableComparison<'all> {
+    pub(super) desired: &'all DesiredKernel,
+    pub(super) observed: &'all ObservedKernel,
     /// Memory of what the tools print, where it is about this build of them.
-    pub(super) memory: Option<&'all Memory>,
+    pub(super) memory: Option<&'all PrintCache>,
 }
 
-static NOTHING: Table = Table {
+static NOTHING: ParsedTable = ParsedTable {
     chains: BTreeMap::new(),
     hooks: Vec::new(),
     lengths: BTreeMap::new(),
     sets_of_others: BTreeSet::new(),
 };
 
-impl<'all> Comparison<'all> {
+impl<'all> TableComparison<'all> {
     /// All tables that something is to be done in, as packets meet them.
-    pub(super) fn changes(&self, targets: &Targets<'_>) -> Vec<Change<'all>> {
+    pub(super) fn changes(&self, targets: &SetTargets<'_>) -> Vec<TableChange<'all>> {
         let moved = targets.moved();
         let ids: BTreeSet<TableId> = self
             .desired
@@ -77,7 +77,7 @@ impl<'all> Comparison<'all> {
     }
 
     /// The families in which a table is to be written.
-    pub(super) fn committing(&self, targets: &Targets<'_>) -> BTreeSet<Family> {
+    pub(super) fn committing(&self, targets: &SetTargets<'_>) -> BTreeSet<Family> {
         self.changes(targets)
             .iter()
             .filter(|change| change.is_commit())
@@ -86,7 +86,7 @@ impl<'all> Comparison<'all> {
     }
 
     /// A table as it is to be, and as it is.
-    pub(super) fn tables(&self, id: TableId) -> (&'all Table, &'all Table) {
+    pub(super) fn tables(&self, id: TableId) -> (&'all ParsedTable, &'all ParsedTable) {
         (
             self.desired.tables.get(&id).unwrap_or(&NOTHING),
             self.observed.tables.get(&id).unwrap_or(&NOTHING),
@@ -94,7 +94,7 @@ impl<'all> Comparison<'all> {
     }
 
     /// What is to be done in a table, where sets have other names than their own; maybe nothing.
-    pub(super) fn change(&self, id: TableId, moved: &Moved<'_>) -> Change<'all> {
+    pub(super) fn change(&self, id: TableId, moved: &SlotNames<'_>) -> TableChange<'all> {
         let (wanted, found) = self.tables(id);
         let is_unwanted = |name: &&'all str| !wanted.chains.contains_key(*name);
         let mut chains: Vec<_> = wanted
@@ -102,7 +102,7 @@ impl<'all> Comparison<'all> {
             .iter()
             .filter_map(|(name, rules)| self.chain(id, (name, rules), moved))
             .collect();
-        let is_left = |(name, rules): &(&'all String, &Vec<Rule>)| {
+        let is_left = |(name, rules): &(&'all String, &Vec<RuleText>)| {
             !wanted.chains.contains_key(*name) && !rules.is_empty()
         };
         chains.extend(
@@ -123,11 +123,11 @@ impl<'all> Comparison<'all> {
             .filter_map(|chain| self.hooks(id, chain, moved))
             .collect();
         let stage = match (found.hooks.is_empty(), wanted.hooks.is_empty()) {
-            (true, _) => Stage::New,
-            (false, true) => Stage::Left,
-            (false, false) => Stage::Other,
+            (true, _) => TableStage::New,
+            (false, true) => TableStage::Left,
+            (false, false) => TableStage::Other,
         };
-        Change {
+        TableChange {
             id,
             chains,
             hooks,
@@ -140,13 +140,14 @@ impl<'all> Comparison<'all> {
     fn chain(
         &self,
         id: TableId,
-        (name, rules): (&'all str, &'all [Rule]),
-        moved: &Moved<'_>,
-    ) -> Option<(&'all str, Vec<Cow<'all, Rule>>)> {
-        let rules: Vec<Cow<'all, Rule>> = rules.iter().map(|rule| rendered(rule, moved)).collect();
+        (name, rules): (&'all str, &'all [RuleText]),
+        moved: &SlotNames<'_>,
+    ) -> Option<(&'all str, Vec<Cow<'all, RuleText>>)> {
+        let rules: Vec<Cow<'all, RuleText>> =
+            rules.iter().map(|rule| rendered(rule, moved)).collect();
         let found = self.tables(id).1.chains.get(name);
         let is_right = found.is_some_and(|found| {
-            let (wrote, read): (Vec<&Rule>, Vec<&Rule>) = (
+            let (wrote, read): (Vec<&RuleText>, Vec<&RuleText>) = (
                 rules.iter().map(Cow::as_ref).collect(),
                 found.iter().collect(),
             );
@@ -159,7 +160,12 @@ impl<'all> Comparison<'all> {
     }
 
     /// The jumps from a chain that is not ours, where they are to be written.
-    fn hooks(&self, id: TableId, chain: &'all str, moved: &Moved<'_>) -> Option<Hooks<'all>> {
+    fn hooks(
+        &self,
+        id: TableId,
+        chain: &'all str,
+        moved: &SlotNames<'_>,
+    ) -> Option<HookJumps<'all>> {
         let (wanted, found) = self.tables(id);
         let length = found.lengths.get(chain).copied().unwrap_or_default();
         let found = found
@@ -171,7 +177,7 @@ impl<'all> Comparison<'all> {
         let wanted = of_chain
             .map(|hook| (hook.place, rendered(&hook.rule, moved)))
             .collect();
-        let hooks = Hooks {
+        let hooks = HookJumps {
             chain,
             wanted,
             found,
@@ -187,21 +193,21 @@ impl<'all> Comparison<'all> {
     }
 }
 
-impl Hooks<'_> {
+impl HookJumps<'_> {
     /// The wanted jumps, in the order in which they are to stand.
-    pub(super) fn wrote(&self) -> Vec<&Rule> {
+    pub(super) fn wrote(&self) -> Vec<&RuleText> {
         self.standing().into_iter().map(|(_, rule)| rule).collect()
     }
 
     /// The jumps that there are.
-    pub(super) fn read(&self) -> Vec<&Rule> {
+    pub(super) fn read(&self) -> Vec<&RuleText> {
         self.found.iter().map(|hook| &hook.rule).collect()
     }
 
     /// The lines that take away the jumps that there are. One with a newline, which restore cannot
     /// read, goes by its number, the last first.
     fn removals(&self) -> impl Iterator<Item = String> {
-        let (by_number, by_text): (Vec<&Hook>, Vec<&Hook>) = self
+        let (by_number, by_text): (Vec<&HookRule>, Vec<&HookRule>) = self
             .found
             .iter()
             .partition(|hook| hook.rule.text().contains('\n'));
@@ -226,7 +232,7 @@ impl Hooks<'_> {
 
     /// The wanted jumps in the order in which they are to stand, and at which number if there are
     /// no others.
-    fn standing(&self) -> Vec<(usize, &Rule)> {
+    fn standing(&self) -> Vec<(usize, &RuleText)> {
         let exact = self.exact();
         if !exact.is_empty() {
             return exact;
@@ -234,7 +240,7 @@ impl Hooks<'_> {
         let (mut heads, tails): (Vec<_>, Vec<_>) = self
             .wanted
             .iter()
-            .partition(|(place, _)| *place == Place::Head);
+            .partition(|(place, _)| *place == RulePosition::Head);
         heads.reverse(); // each was put before those that were there
         let tails = ((self.length + 1).saturating_sub(tails.len())..).zip(tails);
         (1..)
@@ -245,13 +251,13 @@ impl Hooks<'_> {
     }
 }
 
-impl Hooks<'_> {
+impl HookJumps<'_> {
     /// The jumps that are to stand at a number, each at it, or at the end where the chain is
     /// shorter.
-    fn exact(&self) -> Vec<(usize, &Rule)> {
-        let mut exact: Vec<(usize, &Rule)> = Vec::new();
+    fn exact(&self) -> Vec<(usize, &RuleText)> {
+        let mut exact: Vec<(usize, &RuleText)> = Vec::new();
         for (place, rule) in &self.wanted {
-            exact.extend(if let Place::At(number) = place {
+            exact.extend(if let RulePosition::At(number) = place {
                 Some((*number, rule.as_ref()))
             } else {
                 None
@@ -268,7 +274,7 @@ impl Hooks<'_> {
     }
 }
 
-impl Change<'_> {
+impl TableChange<'_> {
     /// Whether rules are to be written, not only removed for good.
     pub(super) fn is_commit(&self) -> bool {
         !self.chains.is_empty() || !self.hooks.is_empty()
@@ -277,7 +283,7 @@ impl Change<'_> {
     /// One transaction that writes everything that differs. A chain that is declared is emptied,
     /// unseen, before it gets its rules.
     pub(super) fn write(&self, out: &mut String) {
-        let mut lines = vec![format!("*{}", self.id.kind.word())];
+        let mut lines = vec![format!("*{}", self.id.kind.label())];
         lines.extend(
             self.chains
                 .iter()
@@ -295,9 +301,9 @@ impl Change<'_> {
         }
         for hooks in &self.hooks {
             lines.extend(hooks.wanted.iter().filter_map(|(place, rule)| match place {
-                Place::Head => Some(format!("-I {} 1 {}", hooks.chain, rule.text())),
-                Place::Number(_) => Some(format!("-A {} {}", hooks.chain, rule.text())),
-                Place::At(_) => None,
+                RulePosition::Head => Some(format!("-I {} 1 {}", hooks.chain, rule.text())),
+                RulePosition::Number(_) => Some(format!("-A {} {}", hooks.chain, rule.text())),
+                RulePosition::At(_) => None,
             }));
             let exact = hooks.exact().into_iter();
             lines.extend(
@@ -310,7 +316,7 @@ impl Change<'_> {
 
     /// One transaction that removes chains which are empty, and which nothing leads to.
     pub(super) fn remove(&self, out: &mut String) {
-        push_line(out, &format!("*{}", self.id.kind.word()));
+        push_line(out, &format!("*{}", self.id.kind.label()));
         self.unwanted
             .iter()
             .for_each(|name| push_line(out, &format!("-X {name}")));
@@ -319,9 +325,9 @@ impl Change<'_> {
 }
 
 /// `filter: 3 chains, jumps from FORWARD and INPUT`.
-impl fmt::Display for Change<'_> {
+impl fmt::Display for TableChange<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.id.kind.word())?;
+        out.write_str(self.id.kind.label())?;
         let mut parts = Vec::new();
         let (empty, full): (Vec<_>, Vec<_>) =
             self.chains.iter().partition(|(_, rules)| rules.is_empty());
@@ -345,26 +351,26 @@ impl fmt::Display for Change<'_> {
 
 /// Our part of a table with the names that its sets have in the kernel, for the end of the kernel's
 /// chains.
-pub(super) fn copied(table: &Table, moved: &Moved<'_>) -> Table {
-    let owned = |rule: &Rule| rendered(rule, moved).into_owned();
+pub(super) fn copied(table: &ParsedTable, moved: &SlotNames<'_>) -> ParsedTable {
+    let owned = |rule: &RuleText| rendered(rule, moved).into_owned();
     let chains = table
         .chains
         .iter()
         .map(|(name, rules)| (name.clone(), rules.iter().map(owned).collect()));
-    let hooks = table.hooks.iter().map(|hook| Hook {
+    let hooks = table.hooks.iter().map(|hook| HookRule {
         from: hook.from.clone(),
         rule: owned(&hook.rule),
-        place: Place::Number(1),
+        place: RulePosition::Number(1),
     });
-    Table {
+    ParsedTable {
         chains: chains.collect(),
         hooks: hooks.collect(),
-        ..Table::default()
+        ..ParsedTable::default()
     }
 }
 
 /// A rule with the names that its sets have in the kernel, given those that are not their own.
-fn rendered<'rule>(rule: &'rule Rule, moved: &Moved<'_>) -> Cow<'rule, Rule> {
+fn rendered<'rule>(rule: &'rule RuleText, moved: &SlotNames<'_>) -> Cow<'rule, RuleText> {
     match moved.is_empty() || !rule.sets().iter().any(|set| moved.contains_key(set)) {
         true => Cow::Borrowed(rule),
         false => {
@@ -374,7 +380,7 @@ fn rendered<'rule>(rule: &'rule Rule, moved: &Moved<'_>) -> Cow<'rule, Rule> {
 }
 
 /// Whether rules do the same, one by one.
-pub(super) fn are_equal(left: &[&Rule], right: &[&Rule]) -> bool {
+pub(super) fn are_equal(left: &[&RuleText], right: &[&RuleText]) -> bool {
     left.len() == right.len()
         && left
             .iter()
@@ -383,16 +389,16 @@ pub(super) fn are_equal(left: &[&Rule], right: &[&Rule]) -> bool {
 }
 
 /// Where a jump stands.
-pub(super) fn number(place: Place) -> usize {
+pub(super) fn number(place: RulePosition) -> usize {
     match place {
-        Place::Head => 1,
-        Place::Number(number) | Place::At(number) => number,
+        RulePosition::Head => 1,
+        RulePosition::Number(number) | RulePosition::At(number) => number,
     }
 }
 
 /// The chains from which jumps into ours are ours: those of the kernel. What others' chains do is
 /// theirs.
-pub(super) fn hooked_from(kind: TableKind, wanted: &Table) -> BTreeSet<&str> {
+pub(super) fn hooked_from(kind: TableKind, wanted: &ParsedTable) -> BTreeSet<&str> {
     wanted
         .hooks
         .iter()
@@ -402,7 +408,7 @@ pub(super) fn hooked_from(kind: TableKind, wanted: &Table) -> BTreeSet<&str> {
 }
 
 /// Whether a chain that is not ours leads to one of ours, which can then not be removed.
-fn is_held(found: &Table, kind: TableKind, name: &str) -> bool {
+fn is_held(found: &ParsedTable, kind: TableKind, name: &str) -> bool {
     let of_others = found
         .hooks
         .iter()

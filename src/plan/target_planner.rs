@@ -3,64 +3,67 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::net::Family;
-use crate::observe::Observed;
-use crate::plan::delta::{Delta, is_hitless, is_roomy};
-use crate::plan::set_references::Looks;
+use crate::observe::ObservedKernel;
+use crate::plan::delta::{MemberDelta, is_hitless, is_roomy};
+use crate::plan::set_references::SetReferences;
 use crate::plan::slots::slots;
-use crate::plan::tables::Comparison;
-use crate::plan::targets::{Target, Targets, Way, can_be_filled};
-use crate::plan::{Desired, gates};
-use crate::ruleset::{Member, Set};
+use crate::plan::tables::TableComparison;
+use crate::plan::targets::{FillStrategy, SetTarget, SetTargets, can_be_filled};
+use crate::plan::{DesiredKernel, gates};
+use crate::ruleset::{ParsedMember, ParsedSet};
 
 /// A set that may be changed while rules look into it.
 #[derive(Debug)]
-struct Change {
+struct InPlaceChange {
     slot: String,
-    delta: Delta,
+    delta: MemberDelta,
 }
 
-type Changes<'desired> = BTreeMap<&'desired str, Change>;
+type InPlaceChanges<'desired> = BTreeMap<&'desired str, InPlaceChange>;
 
 /// How a set is changed while rules look into it.
-enum How {
+enum ChangeKind {
     Lines,
     Swap(String),
 }
 
-struct Chooser<'all, 'desired> {
-    desired: &'desired Desired,
-    observed: &'all Observed,
-    looks: &'all Looks<'all>,
-    wanted_looks: Looks<'desired>,
-    targets: Targets<'desired>,
-    changes: Changes<'desired>,
+struct TargetPlanner<'all, 'desired> {
+    desired: &'desired DesiredKernel,
+    observed: &'all ObservedKernel,
+    looks: &'all SetReferences<'all>,
+    wanted_looks: SetReferences<'desired>,
+    targets: SetTargets<'desired>,
+    changes: InPlaceChanges<'desired>,
     /// How many of the changes a family sees.
     seen: BTreeMap<Family, usize>,
 }
 
-impl<'desired> Targets<'desired> {
+impl<'desired> SetTargets<'desired> {
     /// Chooses.
     ///
     /// A set with the right members stays. One that rules look into is changed in place where that
     /// can be seen by nobody as something between old and new ([`is_hitless`]); else it is filled
     /// anew beside, and the rules that look into it are written again: their commit is the switch,
     /// for all sets of the family at once.
-    pub(super) fn choose(comparison: &Comparison<'desired>, looks: &Looks<'_>) -> Self {
-        let Comparison {
+    pub(super) fn choose(
+        comparison: &TableComparison<'desired>,
+        looks: &SetReferences<'_>,
+    ) -> Self {
+        let TableComparison {
             desired, observed, ..
         } = *comparison;
         let targets = Self {
             untouched: Some(&desired.untouched),
             ..Self::default()
         };
-        let wanted_looks = Looks::default();
-        let mut chooser = Chooser {
+        let wanted_looks = SetReferences::default();
+        let mut chooser = TargetPlanner {
             desired,
             observed,
             looks,
             wanted_looks,
             targets,
-            changes: Changes::new(),
+            changes: InPlaceChanges::new(),
             seen: BTreeMap::new(),
         };
         desired
@@ -68,47 +71,47 @@ impl<'desired> Targets<'desired> {
             .iter()
             .for_each(|(name, set)| chooser.begin(name, set));
         if !chooser.changes.is_empty() {
-            chooser.open_and_close(&gates::of(comparison, &chooser.targets));
+            chooser.open_and_close(&gates::gate_sets(comparison, &chooser.targets));
         }
         if chooser.changes.is_empty() {
             return chooser.targets; // no rule looks into what is filled, but for gates
         }
-        chooser.wanted_looks = Looks::of(&desired.tables);
+        chooser.wanted_looks = SetReferences::collect(&desired.tables);
         let committing = comparison.committing(&chooser.targets);
         chooser.settle(committing);
         chooser.targets
     }
 }
 
-impl<'desired> Chooser<'_, 'desired> {
+impl<'desired> TargetPlanner<'_, 'desired> {
     /// A first choice, without a look at rules that differ.
-    fn begin(&mut self, name: &'desired str, set: &'desired Set) {
+    fn begin(&mut self, name: &'desired str, set: &'desired ParsedSet) {
         let (slot, way) = match (self.standing(name, set), self.live(name, set)) {
-            (Some(slot), _) => (slot, Way::Stands),
+            (Some(slot), _) => (slot, FillStrategy::Stands),
             (None, Some((slot, found))) => {
-                let delta = Delta::between(&set.members, &found.members);
+                let delta = MemberDelta::between(&set.members, &found.members);
                 self.looks
                     .families(&slot)
                     .into_iter()
                     .for_each(|family| *self.seen.entry(family).or_default() += 1);
                 self.changes.insert(
                     name,
-                    Change {
+                    InPlaceChange {
                         slot: slot.clone(),
                         delta,
                     },
                 );
-                (slot, Way::Fresh)
+                (slot, FillStrategy::Fresh)
             }
             (None, None) => self.fresh(name, set),
         };
-        self.targets.sets.insert(name, Target { set, slot, way });
+        self.targets.sets.insert(name, SetTarget { set, slot, way });
     }
 
     /// Takes gates out of what must change at once with others, where they have room for what comes
     /// beside what is to go.
     fn open_and_close(&mut self, gates: &BTreeSet<&str>) {
-        let is_gate = |change: &Change| gates.contains(change.slot.as_str());
+        let is_gate = |change: &InPlaceChange| gates.contains(change.slot.as_str());
         let names = self
             .changes
             .iter()
@@ -131,11 +134,12 @@ impl<'desired> Chooser<'_, 'desired> {
 
     /// How a gate changes, and the families that see it; `None` if it cannot hold what comes beside
     /// what is to go.
-    fn gate(&self, name: &str) -> Option<(Way, BTreeSet<Family>)> {
-        let (Change { slot, delta }, set) = (self.changes.get(name)?, self.desired.sets.get(name)?);
+    fn gate(&self, name: &str) -> Option<(FillStrategy, BTreeSet<Family>)> {
+        let (InPlaceChange { slot, delta }, set) =
+            (self.changes.get(name)?, self.desired.sets.get(name)?);
         let found = self.observed.sets.get(slot)?;
         let most = set.members.len() + delta.extra.len();
-        let is_plain = |member: &Member| !matches!(member, Member::Net(_, true));
+        let is_plain = |member: &ParsedMember| !matches!(member, ParsedMember::Net(_, true));
         if !is_roomy(found, most) || !delta.missing.iter().chain(&delta.extra).all(is_plain) {
             return None;
         }
@@ -146,7 +150,7 @@ impl<'desired> Chooser<'_, 'desired> {
             true => Some(self.free(name, set)?),
             false => None,
         };
-        let way = Way::Gate {
+        let way = FillStrategy::Gate {
             delta: delta.clone(),
             copy,
         };
@@ -154,7 +158,7 @@ impl<'desired> Chooser<'_, 'desired> {
     }
 
     /// A copy with the right members: the one that rules look into, else the first.
-    fn standing(&self, name: &str, set: &Set) -> Option<String> {
+    fn standing(&self, name: &str, set: &ParsedSet) -> Option<String> {
         let is_right = |slot: &String| {
             let found = self.observed.sets.get(slot);
             found.is_some_and(|found| {
@@ -168,7 +172,7 @@ impl<'desired> Chooser<'_, 'desired> {
     }
 
     /// The one copy that all rules look into, if it may have the members.
-    fn live(&self, name: &str, set: &Set) -> Option<(String, &Set)> {
+    fn live(&self, name: &str, set: &ParsedSet) -> Option<(String, &ParsedSet)> {
         let mut looked = slots(name).filter(|slot| self.looks.has(slot));
         let (slot, None) = (looked.next()?, looked.next()) else {
             return None;
@@ -179,7 +183,7 @@ impl<'desired> Chooser<'_, 'desired> {
 
     /// A name that no rule looks into: of a set that may have the members, else of none, else of
     /// one that must go first.
-    fn free(&self, name: &str, set: &Set) -> Option<String> {
+    fn free(&self, name: &str, set: &ParsedSet) -> Option<String> {
         let is_free = |slot: &String| {
             let is_looked_into = self.looks.has(slot) || self.looks.is_of_others(slot);
             let is_fixed =
@@ -197,9 +201,9 @@ impl<'desired> Chooser<'_, 'desired> {
 
     /// Where a set is filled anew: under a name that no rule looks into, else under one that rules
     /// of others look into and ours do not, else before everybody's eyes.
-    fn fresh(&self, name: &str, set: &Set) -> (String, Way) {
-        let free = self.free(name, set).map(|slot| (slot, Way::Fresh));
-        if let Some(found) = free.or_else(|| Some((self.lent(name, set)?, Way::Lent))) {
+    fn fresh(&self, name: &str, set: &ParsedSet) -> (String, FillStrategy) {
+        let free = self.free(name, set).map(|slot| (slot, FillStrategy::Fresh));
+        if let Some(found) = free.or_else(|| Some((self.lent(name, set)?, FillStrategy::Lent))) {
             return found;
         }
         let mut there = slots(name).filter_map(|slot| {
@@ -214,14 +218,14 @@ impl<'desired> Chooser<'_, 'desired> {
         match there.next() {
             Some((found, slot)) => (
                 slot,
-                Way::Exposed(Delta::between(&set.members, &found.members)),
+                FillStrategy::Exposed(MemberDelta::between(&set.members, &found.members)),
             ),
-            None => (name.to_owned(), Way::Fresh), // which the kernel refuses
+            None => (name.to_owned(), FillStrategy::Fresh), // which the kernel refuses
         }
     }
 
     /// A name of a set that may have the members, and which only rules of others look into.
-    fn lent(&self, name: &str, set: &Set) -> Option<String> {
+    fn lent(&self, name: &str, set: &ParsedSet) -> Option<String> {
         let can_be_filled = |slot: &String| {
             self.observed
                 .sets
@@ -251,7 +255,7 @@ impl<'desired> Chooser<'_, 'desired> {
                 None => {}
             }
         }
-        let hows: Vec<(&str, How)> = self
+        let hows: Vec<(&str, ChangeKind)> = self
             .changes
             .keys()
             .filter_map(|name| Some((*name, self.in_place(name)?)))
@@ -263,8 +267,8 @@ impl<'desired> Chooser<'_, 'desired> {
                 continue;
             };
             target.way = match how {
-                How::Lines => Way::InPlace(change.delta),
-                How::Swap(copy) => Way::Swap(copy),
+                ChangeKind::Lines => FillStrategy::InPlace(change.delta),
+                ChangeKind::Swap(copy) => FillStrategy::Swap(copy),
             };
         }
     }
@@ -302,7 +306,7 @@ impl<'desired> Chooser<'_, 'desired> {
         {
             return true; // `in_place` has seen to it
         }
-        let changes: Vec<(&str, &Delta)> = seen
+        let changes: Vec<(&str, &MemberDelta)> = seen
             .iter()
             .filter_map(|name| self.changes.get(name))
             .map(|change| (change.slot.as_str(), &change.delta))
@@ -312,8 +316,9 @@ impl<'desired> Chooser<'_, 'desired> {
 
     /// How one set may be changed in place: by its lines or, where it is the only one that its
     /// families see changing, by a swap, whichever is safe and shorter.
-    fn in_place(&self, name: &str) -> Option<How> {
-        let (Change { slot, delta }, set) = (self.changes.get(name)?, self.desired.sets.get(name)?);
+    fn in_place(&self, name: &str) -> Option<ChangeKind> {
+        let (InPlaceChange { slot, delta }, set) =
+            (self.changes.get(name)?, self.desired.sets.get(name)?);
         let found = self.observed.sets.get(slot)?;
         let is_alone = self.is_alone(name);
         let families = self.families(name);
@@ -328,8 +333,8 @@ impl<'desired> Chooser<'_, 'desired> {
             .free(name, set)
             .filter(|_| is_alone && (!by_lines || delta.len() > set.members.len().max(1)));
         match copy {
-            Some(copy) => Some(How::Swap(copy)),
-            None => by_lines.then_some(How::Lines),
+            Some(copy) => Some(ChangeKind::Swap(copy)),
+            None => by_lines.then_some(ChangeKind::Lines),
         }
     }
 

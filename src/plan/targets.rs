@@ -2,35 +2,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::plan::delta::{Delta, is_roomy};
+use crate::plan::delta::{MemberDelta, is_roomy};
 use crate::plan::slots::base;
-use crate::ruleset::Set;
+use crate::ruleset::ParsedSet;
 
 /// What becomes of each set, by its own name.
 #[derive(Debug, Default)]
-pub(super) struct Targets<'desired> {
-    pub(super) sets: BTreeMap<&'desired str, Target<'desired>>,
+pub(super) struct SetTargets<'desired> {
+    pub(super) sets: BTreeMap<&'desired str, SetTarget<'desired>>,
     /// Names in the kernel that stay as they are.
     pub(super) untouched: Option<&'desired BTreeSet<String>>,
 }
 
 /// Names in the kernel by the sets' own.
-pub(super) type Moved<'targets> = BTreeMap<&'targets str, &'targets str>;
+pub(super) type SlotNames<'targets> = BTreeMap<&'targets str, &'targets str>;
 
 /// What becomes of a set.
 #[derive(Debug)]
-pub(super) struct Target<'desired> {
+pub(super) struct SetTarget<'desired> {
     /// What it is to hold.
-    pub(super) set: &'desired Set,
+    pub(super) set: &'desired ParsedSet,
     /// The name that rules are to look into.
     pub(super) slot: String,
     /// How it gets there.
-    pub(super) way: Way,
+    pub(super) way: FillStrategy,
 }
 
 /// How a set gets its members.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum FillStrategy {
     /// It has them.
     Stands,
     /// It gets them where nobody looks yet.
@@ -38,42 +38,42 @@ pub(super) enum Way {
     /// It gets them where only rules of others look.
     Lent,
     /// Line by line, while rules look into it.
-    InPlace(Delta),
+    InPlace(MemberDelta),
     /// By a swap with a copy, while rules look into it.
     Swap(String),
     /// It is a gate: it gains members before all other changes and loses members behind them.
     Gate {
         /// What it gains and loses.
-        delta: Delta,
+        delta: MemberDelta,
         /// The copy that it is swapped with to lose members, where lines would not do.
         copy: Option<String>,
     },
     /// Line by line, while rules look into it and packets may see it half, since all its names are
     /// taken.
-    Exposed(Delta),
+    Exposed(MemberDelta),
 }
 
-impl Way {
+impl FillStrategy {
     /// The name under which the set stood that a swap put away.
     pub(super) fn copy(&self) -> Option<&str> {
         match self {
-            Way::Swap(copy)
-            | Way::Gate {
+            FillStrategy::Swap(copy)
+            | FillStrategy::Gate {
                 copy: Some(copy), ..
             } => Some(copy),
-            Way::Gate { copy: None, .. }
-            | Way::Stands
-            | Way::Fresh
-            | Way::Lent
-            | Way::InPlace(_)
-            | Way::Exposed(_) => None,
+            FillStrategy::Gate { copy: None, .. }
+            | FillStrategy::Stands
+            | FillStrategy::Fresh
+            | FillStrategy::Lent
+            | FillStrategy::InPlace(_)
+            | FillStrategy::Exposed(_) => None,
         }
     }
 }
 
-impl<'desired> Targets<'desired> {
+impl<'desired> SetTargets<'desired> {
     /// The names that rules are to look into, by the sets' own names, where they are others.
-    pub(super) fn moved(&self) -> Moved<'_> {
+    pub(super) fn moved(&self) -> SlotNames<'_> {
         self.sets
             .iter()
             .filter(|(name, target)| target.slot != **name)
@@ -95,6 +95,6 @@ impl<'desired> Targets<'desired> {
 }
 
 /// Whether a set may be filled with the members of another.
-pub(super) fn can_be_filled(found: &Set, wanted: &Set) -> bool {
+pub(super) fn can_be_filled(found: &ParsedSet, wanted: &ParsedSet) -> bool {
     wanted.is_like(found) && is_roomy(found, wanted.members.len())
 }

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
 use crate::net::Family;
-use crate::plan::delta::{Delta, is_hitless};
-use crate::plan::set_references::Looks;
-use crate::ruleset::{Member, Table};
+use crate::plan::delta::{MemberDelta, is_hitless};
+use crate::plan::set_references::SetReferences;
+use crate::ruleset::{ParsedMember, ParsedTable};
 
 /// Rules, lines for the sets that they look into, and whether these may be seen one by one.
 const IN_PLACE: [(&[&str], &[&str], bool); 13] = [
@@ -79,14 +79,15 @@ fn lines_that_packets_may_see_one_by_one() {
             "*filter\n:pal-x - [0:0]\n{}COMMIT\n",
             rules.iter().map(rule).collect::<String>()
         );
-        let tables = Table::read(&text, Family::V4).unwrap();
-        let mut deltas: BTreeMap<String, Delta> = BTreeMap::new();
+        let tables = ParsedTable::read(&text, Family::V4).unwrap();
+        let mut deltas: BTreeMap<String, MemberDelta> = BTreeMap::new();
         for line in lines {
             let (set, word) = line[1..].split_once(' ').unwrap();
             let (net, is_exception) = word
                 .split_once(' ')
                 .map_or((word, false), |(net, _)| (net, true));
-            let member = Member::Net(crate::net::Cidr::parse_lenient(net).unwrap(), is_exception);
+            let member =
+                ParsedMember::Net(crate::net::Cidr::parse_lenient(net).unwrap(), is_exception);
             let delta = deltas.entry(format!("pal-{set}")).or_default();
             if line.starts_with('+') {
                 &mut delta.missing
@@ -95,12 +96,12 @@ fn lines_that_packets_may_see_one_by_one() {
             }
             .push(member);
         }
-        let changes: Vec<(&str, &Delta)> = deltas
+        let changes: Vec<(&str, &MemberDelta)> = deltas
             .iter()
             .map(|(set, delta)| (set.as_str(), delta))
             .collect();
         assert_eq!(
-            is_hitless(&changes, Family::V4, &Looks::of(&tables)),
+            is_hitless(&changes, Family::V4, &SetReferences::collect(&tables)),
             expected,
             "{rules:?} {lines:?}"
         );
@@ -130,13 +131,13 @@ fn the_last_of_a_length_does_not_go_in_place() {
     let members = |words: &[&str]| {
         words
             .iter()
-            .map(|word| Member::Net(crate::net::Cidr::parse_lenient(word).unwrap(), false))
+            .map(|word| ParsedMember::Net(crate::net::Cidr::parse_lenient(word).unwrap(), false))
             .collect()
     };
     for (found, gone, expected) in LENGTHS {
-        let found: Vec<Member> = members(found);
+        let found: Vec<ParsedMember> = members(found);
         assert_eq!(
-            Delta {
+            MemberDelta {
                 missing: Vec::new(),
                 extra: members(gone)
             }

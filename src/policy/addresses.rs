@@ -5,10 +5,10 @@ use crate::manifest;
 use crate::name::reserved;
 use crate::net::{Cidr, CidrError};
 use crate::policy::NetworkSet;
-use crate::source::{Spanned, Text};
+use crate::source::{Spanned, SpannedString};
 
 /// Prefixes of a rule: with a length, without host bits.
-pub(super) fn prefixes(written: &[Text], found: &mut Diagnostics) -> Vec<Spanned<Cidr>> {
+pub(super) fn prefixes(written: &[SpannedString], found: &mut Diagnostics) -> Vec<Spanned<Cidr>> {
     written
         .iter()
         .filter_map(|text| prefix(text, found))
@@ -16,7 +16,7 @@ pub(super) fn prefixes(written: &[Text], found: &mut Diagnostics) -> Vec<Spanned
 }
 
 /// One prefix of a rule.
-pub(super) fn prefix(text: &Text, found: &mut Diagnostics) -> Option<Spanned<Cidr>> {
+pub(super) fn prefix(text: &SpannedString, found: &mut Diagnostics) -> Option<Spanned<Cidr>> {
     match Cidr::parse_strict(&text.value) {
         Ok(cidr) => Some(Spanned::new(cidr, text.span)),
         Err(error) => {
@@ -26,7 +26,7 @@ pub(super) fn prefix(text: &Text, found: &mut Diagnostics) -> Option<Spanned<Cid
     }
 }
 
-fn bad_prefix(text: &Text, error: CidrError) -> Diagnostic {
+fn bad_prefix(text: &SpannedString, error: CidrError) -> Diagnostic {
     let written = text.value.escape_debug();
     let (message, help) = match error {
         CidrError::Malformed => (

@@ -1,13 +1,14 @@
 //! Calico policies, checked.
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::manifest::{self, Action, Entity, WrittenProtocol};
+use crate::manifest::{self, Action, RuleSide, WrittenProtocol};
 use crate::net::{Cidr, Direction, Family, Protocol};
-use crate::policy::order::{DEFAULT_TIER, Placed};
+use crate::policy::order::{DEFAULT_TIER, TieredPolicy};
 use crate::policy::scope::{self, PeerClause};
 use crate::policy::{
-    Families, Field, IcmpMatch, Nets, Peer, Places, Policy, PolicyKey, PolicyKind, Ports,
-    ProtocolMatch, Rule, Selected, Selectors, Stage, addresses, ports, services,
+    AddressCondition, HostStage, IcmpMatch, PeerSelection, Policy, PolicyKey, PolicyKind,
+    PortCondition, ProtocolMatch, Rule, RuleFamilies, RulePeer, SelectorField, SelectorTable,
+    SidePositions, addresses, ports, services,
 };
 use crate::source::{Span, Spanned};
 
@@ -15,9 +16,9 @@ use crate::source::{Span, Spanned};
 /// its mistakes are told at once; the compile is refused.
 pub(super) fn policy(
     written: &manifest::Policy,
-    selectors: &mut Selectors,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
-) -> Placed {
+) -> TieredPolicy {
     let metadata = &written.metadata;
     let first = selectors.written().len();
     let applies_to = applies_to(written, selectors, found);
@@ -59,11 +60,11 @@ pub(super) fn policy(
         Some(tier) => Spanned::new(tier.value.clone(), tier.span),
         None => Spanned::new(DEFAULT_TIER.to_owned(), metadata.name.span),
     };
-    Placed { tier, policy }
+    TieredPolicy { tier, policy }
 }
 
 /// What of a host endpoint's traffic the policy is for (reference §2.3).
-fn stage(written: &manifest::Policy, found: &mut Diagnostics) -> Stage {
+fn stage(written: &manifest::Policy, found: &mut Diagnostics) -> HostStage {
     let stated =
         |field: &Option<Spanned<bool>>| field.filter(|field| field.value).map(|field| field.span);
     let (untracked, pre_dnat) = (stated(&written.do_not_track), stated(&written.pre_dnat));
@@ -85,8 +86,8 @@ fn stage(written: &manifest::Policy, found: &mut Diagnostics) -> Stage {
     }
     let forwards = stated(&written.apply_on_forward).is_some();
     match (untracked, pre_dnat) {
-        (None, None) if forwards => Stage::Forwarded,
-        (None, None) => Stage::Normal,
+        (None, None) if forwards => HostStage::Forwarded,
+        (None, None) => HostStage::Normal,
         (Some(span), _) | (None, Some(span)) => {
             if !forwards {
                 let message = "`doNotTrack` and `preDNAT` need `applyOnForward: true`";
@@ -96,9 +97,9 @@ fn stage(written: &manifest::Policy, found: &mut Diagnostics) -> Stage {
                 );
             }
             if untracked.is_some() {
-                Stage::Untracked
+                HostStage::Untracked
             } else {
-                Stage::PreDnat
+                HostStage::PreDnat
             }
         }
     }
@@ -129,18 +130,21 @@ pub(super) fn key(written: &manifest::Policy) -> PolicyKey {
 /// The clause of the endpoints a policy applies to.
 fn applies_to(
     written: &manifest::Policy,
-    selectors: &mut Selectors,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
 ) -> crate::selector::Expr {
     let mut parse = |text: &Option<_>, field| {
         text.as_ref()
             .and_then(|text| scope::parse(text, field, selectors, found))
     };
-    let selector = parse(&written.selector, Field::Selector);
-    let namespaces = parse(&written.namespace_selector, Field::NamespaceSelector);
+    let selector = parse(&written.selector, SelectorField::Selector);
+    let namespaces = parse(
+        &written.namespace_selector,
+        SelectorField::NamespaceSelector,
+    );
     let service_accounts = parse(
         &written.service_account_selector,
-        Field::ServiceAccountSelector,
+        SelectorField::ServiceAccountSelector,
     );
     match &written.metadata.namespace {
         Some(namespace) => scope::namespaced_policy(selector, service_accounts, &namespace.value),
@@ -169,7 +173,7 @@ pub(super) fn rules(
     written: &[manifest::Rule],
     direction: Direction,
     namespace: Option<&str>,
-    selectors: &mut Selectors,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
 ) -> Vec<Rule> {
     for rule in written {
@@ -187,7 +191,7 @@ fn rule(
     number: usize,
     written: &manifest::Rule,
     namespace: Option<&str>,
-    selectors: &mut Selectors,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
 ) -> Rule {
     let protocol = protocol(written, found);
@@ -206,7 +210,7 @@ fn rule(
         source,
         destination,
         http: written.http.is_some(),
-        places: Places {
+        places: SidePositions {
             source: place(&written.source).unwrap_or(written.span),
             destination: place(&written.destination).unwrap_or(written.span),
         },
@@ -214,7 +218,7 @@ fn rule(
 }
 
 /// Where one side of a rule says who is meant.
-fn place(entity: &Entity) -> Option<Span> {
+fn place(entity: &RuleSide) -> Option<Span> {
     let accounts = entity.service_accounts.as_ref();
     let names = accounts.and_then(|accounts| accounts.names.first());
     let labels = accounts.and_then(|accounts| accounts.selector.as_ref());
@@ -236,11 +240,11 @@ fn place(entity: &Entity) -> Option<Span> {
 
 /// One checked side of a rule.
 fn peer(
-    entity: &Entity,
+    entity: &RuleSide,
     namespace: Option<&str>,
-    selectors: &mut Selectors,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
-) -> Peer {
+) -> RulePeer {
     let first = selectors.written().len();
     let PeerClause {
         selected,
@@ -259,13 +263,13 @@ fn peer(
     if let Some(clause) = selected.or(not_selected) {
         selectors.join(own, clause);
     }
-    Peer {
-        selected: selected.map_or(Selected::Anyone, Selected::By),
+    RulePeer {
+        selected: selected.map_or(PeerSelection::Anyone, PeerSelection::By),
         not_selected,
         nets: if entity.nets.is_empty() {
-            Nets::Any
+            AddressCondition::Any
         } else {
-            Nets::In(nets)
+            AddressCondition::In(nets)
         },
         not_nets: plain(not_nets),
         service: entity
@@ -273,9 +277,9 @@ fn peer(
             .as_ref()
             .and_then(|service| services::key(service, entity, namespace, found)),
         ports: if entity.ports.is_empty() {
-            Ports::Any
+            PortCondition::Any
         } else {
-            Ports::In(port_list)
+            PortCondition::In(port_list)
         },
         not_ports: ports::list(&entity.not_ports, found),
     }
@@ -340,8 +344,12 @@ fn check_ports(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Di
 
 /// A rule of IPv6 must not let packets through because ip6tables does not see an extension header
 /// as their protocol. A rule that allows by such a number matches less than it says, which is safe.
-fn check_extension_headers(written: &manifest::Rule, families: Families, found: &mut Diagnostics) {
-    if families == Families::Only(Family::V4) {
+fn check_extension_headers(
+    written: &manifest::Rule,
+    families: RuleFamilies,
+    found: &mut Diagnostics,
+) {
+    if families == RuleFamilies::Only(Family::V4) {
         return;
     }
     let is_extension =
@@ -363,11 +371,11 @@ fn check_extension_headers(written: &manifest::Rule, families: Families, found: 
              this rule would let packets through"
         );
         let help = match families {
-            Families::Only(Family::V6) => {
+            RuleFamilies::Only(Family::V6) => {
                 "leave this rule out; IPv6 packets are decided by the protocol after their \
                  extension headers"
             }
-            Families::Only(Family::V4) | Families::Both => {
+            RuleFamilies::Only(Family::V4) | RuleFamilies::Both => {
                 "write `ipVersion: 4` in this rule; IPv6 packets are decided by the protocol after \
                  their extension headers"
             }
@@ -429,17 +437,17 @@ fn icmp(written: &manifest::Rule, protocol: ProtocolMatch, found: &mut Diagnosti
 /// The families a rule applies to: those of its addresses, its protocol and its `ipVersion`, which
 /// must agree. A list of addresses, also of excluded ones, without any of a family takes the rule
 /// out of that family (decision 18).
-fn families(written: &manifest::Rule, found: &mut Diagnostics) -> Families {
-    let mut families = Families::Both;
+fn families(written: &manifest::Rule, found: &mut Diagnostics) -> RuleFamilies {
+    let mut families = RuleFamilies::Both;
     let mut narrow = |family: Family, span: Span| match families {
-        Families::Only(other) if other != family => {
+        RuleFamilies::Only(other) if other != family => {
             let message = format!("this is {family}, and the rest of the rule is {other}");
             found.push(
                 Diagnostic::at(Code::MixedFamilies, span, message)
                     .help("write one rule per family"),
             );
         }
-        Families::Only(_) | Families::Both => families = Families::Only(family),
+        RuleFamilies::Only(_) | RuleFamilies::Both => families = RuleFamilies::Only(family),
     };
     if let Some(version) = written.ip_version {
         narrow(version.value, version.span);

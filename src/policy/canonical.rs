@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::policy::{
-    HostEndpoint, HostPlace, Nets, NetworkSet, Peer, Policy, PolicySet, PortList, Ports, Profile,
-    Rule, Selected, SelectorId, Selectors, Tier,
+    AddressCondition, HostEndpoint, HostPlace, NetworkSet, PeerSelection, Policy, PolicySet,
+    PortCondition, PortList, Profile, Rule, RulePeer, SelectorId, SelectorTable, Tier,
 };
 
 impl PolicySet {
@@ -43,7 +43,7 @@ impl PolicySet {
 
 fn tier_lines<'tier>(
     tier: &'tier Tier,
-    selectors: &'tier Selectors,
+    selectors: &'tier SelectorTable,
 ) -> impl Iterator<Item = Value> + 'tier {
     let Tier {
         name,
@@ -63,7 +63,7 @@ fn tier_lines<'tier>(
     std::iter::once(own).chain(policies)
 }
 
-fn policy_line(policy: &Policy, selectors: &Selectors) -> Map<String, Value> {
+fn policy_line(policy: &Policy, selectors: &SelectorTable) -> Map<String, Value> {
     let Policy {
         key,
         order,
@@ -92,7 +92,7 @@ fn policy_line(policy: &Policy, selectors: &Selectors) -> Map<String, Value> {
     line
 }
 
-fn profile_line(name: &str, profile: &Profile, selectors: &Selectors) -> Value {
+fn profile_line(name: &str, profile: &Profile, selectors: &SelectorTable) -> Value {
     let Profile {
         key,
         ingress,
@@ -106,14 +106,14 @@ fn profile_line(name: &str, profile: &Profile, selectors: &Selectors) -> Value {
     })
 }
 
-fn rules_value(rules: &[Rule], selectors: &Selectors) -> Value {
+fn rules_value(rules: &[Rule], selectors: &SelectorTable) -> Value {
     rules
         .iter()
         .map(|rule| rule_value(rule, selectors))
         .collect()
 }
 
-fn rule_value(rule: &Rule, selectors: &Selectors) -> Value {
+fn rule_value(rule: &Rule, selectors: &SelectorTable) -> Value {
     let Rule {
         number,
         span: _,
@@ -138,8 +138,8 @@ fn rule_value(rule: &Rule, selectors: &Selectors) -> Value {
     })
 }
 
-fn peer_value(peer: &Peer, selectors: &Selectors) -> Value {
-    let Peer {
+fn peer_value(peer: &RulePeer, selectors: &SelectorTable) -> Value {
+    let RulePeer {
         selected,
         not_selected,
         nets,
@@ -150,16 +150,18 @@ fn peer_value(peer: &Peer, selectors: &Selectors) -> Value {
     } = peer;
     let selector = |id: &SelectorId| selectors.describe(*id);
     let selected = match selected {
-        Selected::Anyone => None,
-        Selected::By(id) => Some(selector(id)),
+        PeerSelection::Anyone => None,
+        PeerSelection::By(id) => Some(selector(id)),
     };
     let nets = match nets {
-        Nets::Any => None,
-        Nets::In(nets) => Some(nets.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        AddressCondition::Any => None,
+        AddressCondition::In(nets) => {
+            Some(nets.iter().map(ToString::to_string).collect::<Vec<_>>())
+        }
     };
     let ports = match ports {
-        Ports::Any => None,
-        Ports::In(ports) => Some(ports_value(ports)),
+        PortCondition::Any => None,
+        PortCondition::In(ports) => Some(ports_value(ports)),
     };
     json!({
         "selected": selected,

@@ -6,13 +6,14 @@ use crate::manifest::{
     ClusterPeer, ClusterPods, ClusterPolicy, ClusterPort, ClusterRank, ClusterRule,
 };
 use crate::net::{Cidr, Direction, Family};
-use crate::policy::kubernetes::{self, Side};
+use crate::policy::kubernetes::{self, FamilyPeer};
 use crate::policy::order::{
-    ADMIN_TIER, BASELINE_TIER, KUBE_ADMIN_TIER, KUBE_BASELINE_TIER, Placed,
+    ADMIN_TIER, BASELINE_TIER, KUBE_ADMIN_TIER, KUBE_BASELINE_TIER, TieredPolicy,
 };
 use crate::policy::{
-    Families, Field, Peer, Policy, PolicyKey, PolicyKind, PortList, Ports, ProtocolMatch, Rule,
-    Selected, Selectors, Stage, addresses, ports, scope,
+    HostStage, PeerSelection, Policy, PolicyKey, PolicyKind, PortCondition, PortList,
+    ProtocolMatch, Rule, RuleFamilies, RulePeer, SelectorField, SelectorTable, addresses, ports,
+    scope,
 };
 use crate::selector::Expr;
 use crate::source::Spanned;
@@ -20,9 +21,9 @@ use crate::source::Spanned;
 /// A checked policy.
 pub(super) fn policy(
     written: &ClusterPolicy,
-    selectors: &mut Selectors,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
-) -> Placed {
+) -> TieredPolicy {
     let name = &written.metadata.name;
     let (kind, tier) = match written.rank {
         ClusterRank::Admin => (PolicyKind::ClusterNetworkPolicy, KUBE_ADMIN_TIER),
@@ -67,12 +68,12 @@ pub(super) fn policy(
         applies_to,
         ingress,
         egress,
-        stage: Stage::Normal,
+        stage: HostStage::Normal,
         span: name.span,
         selector,
         unused: None,
     };
-    Placed {
+    TieredPolicy {
         tier: Spanned::new(tier.to_owned(), name.span),
         policy,
     }
@@ -94,12 +95,12 @@ fn convert(
     number: usize,
     written: &ClusterRule,
     direction: Direction,
-    selectors: &mut Selectors,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
 ) -> Vec<Rule> {
     check_names(written, found);
     let sides = sides(&written.peers, selectors, found);
-    let matches: Vec<(ProtocolMatch, Ports)> = protocols(&written.ports, found);
+    let matches: Vec<(ProtocolMatch, PortCondition)> = protocols(&written.ports, found);
     let stem = kubernetes::stem(number, written.span, written.action);
     kubernetes::product(&stem, direction, &sides, &matches)
 }
@@ -126,7 +127,11 @@ fn check_names(written: &ClusterRule, found: &mut Diagnostics) {
 
 /// The other side: all label peers together, all nodes together, all prefixes of one family
 /// together.
-fn sides(peers: &[ClusterPeer], selectors: &mut Selectors, found: &mut Diagnostics) -> Vec<Side> {
+fn sides(
+    peers: &[ClusterPeer],
+    selectors: &mut SelectorTable,
+    found: &mut Diagnostics,
+) -> Vec<FamilyPeer> {
     let mut clauses = Vec::new();
     let mut nodes = Vec::new();
     let mut networks: Vec<Cidr> = Vec::new();
@@ -150,11 +155,11 @@ fn sides(peers: &[ClusterPeer], selectors: &mut Selectors, found: &mut Diagnosti
         .into_iter()
         .for_each(|id| selectors.join(first..selectors.written().len(), id));
     let by_node = (!nodes.is_empty()).then(|| selectors.intern_nodes(Expr::or(nodes)));
-    let selected = by_label.into_iter().chain(by_node).map(|id| Peer {
-        selected: Selected::By(id),
-        ..Peer::anyone()
+    let selected = by_label.into_iter().chain(by_node).map(|id| RulePeer {
+        selected: PeerSelection::By(id),
+        ..RulePeer::anyone()
     });
-    let mut sides: Vec<Side> = selected.map(|peer| (Families::Both, peer)).collect();
+    let mut sides: Vec<FamilyPeer> = selected.map(|peer| (RuleFamilies::Both, peer)).collect();
     for family in Family::BOTH {
         let of_family: Vec<Cidr> = networks
             .iter()
@@ -169,16 +174,16 @@ fn sides(peers: &[ClusterPeer], selectors: &mut Selectors, found: &mut Diagnosti
 }
 
 /// Keeps the selectors of pods as written.
-fn write(written: &ClusterPods, selectors: &mut Selectors) {
+fn write(written: &ClusterPods, selectors: &mut SelectorTable) {
     kubernetes::write(
         &written.namespaces,
-        Field::KubernetesNamespaceSelector,
+        SelectorField::KubernetesNamespaceSelector,
         selectors,
     );
     written
         .pods
         .iter()
-        .for_each(|pods| kubernetes::write(pods, Field::PodSelector, selectors));
+        .for_each(|pods| kubernetes::write(pods, SelectorField::PodSelector, selectors));
 }
 
 /// Returns the clause of one peer. Whole namespaces include the network sets in them (reference
@@ -192,7 +197,10 @@ fn peer_clause(peer: &ClusterPods) -> Expr {
 }
 
 /// Protocols with their ports, as the rules of a Kubernetes policy have them.
-fn protocols(written: &[ClusterPort], found: &mut Diagnostics) -> Vec<(ProtocolMatch, Ports)> {
+fn protocols(
+    written: &[ClusterPort],
+    found: &mut Diagnostics,
+) -> Vec<(ProtocolMatch, PortCondition)> {
     let mut lists = kubernetes::ProtocolLists::default();
     let mut names: Vec<PortList> = Vec::new();
     for entry in written {
@@ -205,10 +213,14 @@ fn protocols(written: &[ClusterPort], found: &mut Diagnostics) -> Vec<(ProtocolM
             (None, ports) => names.extend(ports),
         }
     }
-    let by_name =
-        (!names.is_empty()).then(|| (ProtocolMatch::Any, Ports::In(kubernetes::join(names))));
+    let by_name = (!names.is_empty()).then(|| {
+        (
+            ProtocolMatch::Any,
+            PortCondition::In(kubernetes::join(names)),
+        )
+    });
     match written.is_empty() {
-        true => vec![(ProtocolMatch::Any, Ports::Any)],
+        true => vec![(ProtocolMatch::Any, PortCondition::Any)],
         false => lists.finish().into_iter().chain(by_name).collect(),
     }
 }

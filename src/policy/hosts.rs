@@ -3,11 +3,11 @@
 use std::{net::IpAddr, sync::Arc};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::inventory::{NamedPort, Profiles};
+use crate::inventory::{NamedPort, ProfileList};
 use crate::manifest::{self, HostPort};
-use crate::name::{Form, reserved};
+use crate::name::{NameForm, reserved};
 use crate::policy::{HostEndpoint, HostPlace};
-use crate::source::Text;
+use crate::source::SpannedString;
 
 /// The interface name that stands for every interface.
 const EVERY_INTERFACE: &str = "*";
@@ -31,7 +31,7 @@ pub(super) fn endpoints(
 fn endpoint(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option<HostEndpoint> {
     let name = &written.metadata.name;
     refuse_namespace(written, found);
-    let node_fits = Form::DnsSubdomain.check_text(&written.node, "node name", found);
+    let node_fits = NameForm::DnsSubdomain.check_text(&written.node, "node name", found);
     let place = place(written, found);
     let labels = written
         .metadata
@@ -49,7 +49,7 @@ fn endpoint(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option
         addresses,
         ports,
         labels: labels.collect(),
-        profiles: Profiles::named(&written.profiles),
+        profiles: ProfileList::named(&written.profiles),
         span: name.span,
     };
     node_fits.then_some(endpoint)
@@ -111,7 +111,7 @@ fn place(written: &manifest::HostEndpoint, found: &mut Diagnostics) -> Option<Ho
     Some(HostPlace::Interface(interface.value.clone()))
 }
 
-fn addresses(written: &[Text], found: &mut Diagnostics) -> Vec<IpAddr> {
+fn addresses(written: &[SpannedString], found: &mut Diagnostics) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = written
         .iter()
         .filter_map(|text| address(text, found))
@@ -123,7 +123,7 @@ fn addresses(written: &[Text], found: &mut Diagnostics) -> Vec<IpAddr> {
 
 /// An address that a host can have. An IPv4 address in IPv6 notation is refused: it would stand in
 /// the sets of the wrong family.
-fn address(text: &Text, found: &mut Diagnostics) -> Option<IpAddr> {
+fn address(text: &SpannedString, found: &mut Diagnostics) -> Option<IpAddr> {
     let in_other_notation =
         |address: &IpAddr| matches!(address, IpAddr::V6(inner) if inner.to_ipv4_mapped().is_some());
     let nobodys = |address: &IpAddr| {
@@ -165,7 +165,7 @@ fn port(
     }: &HostPort,
     found: &mut Diagnostics,
 ) -> Option<NamedPort> {
-    let fits = Form::PortName.check_text(name, "port name", found);
+    let fits = NameForm::PortName.check_text(name, "port name", found);
     let written = protocol.value.protocol();
     if !written.has_ports() {
         let message = format!("{written} has no ports");

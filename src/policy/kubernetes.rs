@@ -9,18 +9,19 @@ use std::collections::BTreeMap;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::manifest::{
     Action, KubernetesPeer, KubernetesPolicy, KubernetesPort, KubernetesRule, KubernetesSelector,
-    Operator, Port,
+    LabelOperator, WrittenPort,
 };
 use crate::name::reserved;
 use crate::net::{Cidr, Direction, Family, Protocol};
 use crate::policy::calico::plain;
-use crate::policy::order::{DEFAULT_TIER, Placed};
+use crate::policy::order::{DEFAULT_TIER, TieredPolicy};
 use crate::policy::{
-    Families, Field, IcmpMatch, Nets, Peer, Places, Policy, PolicyKey, PolicyKind, PortList, Ports,
-    ProtocolMatch, Rule, Selected, Selectors, Stage, addresses, ports, scope,
+    AddressCondition, HostStage, IcmpMatch, PeerSelection, Policy, PolicyKey, PolicyKind,
+    PortCondition, PortList, ProtocolMatch, Rule, RuleFamilies, RulePeer, SelectorField,
+    SelectorTable, SidePositions, addresses, ports, scope,
 };
-use crate::selector::{Expr, Test};
-use crate::source::{Span, Spanned, Text};
+use crate::selector::{Expr, LabelTest};
+use crate::source::{Span, Spanned, SpannedString};
 
 /// Order of every Kubernetes policy in tier `default`.
 const ORDER: f64 = 1_000.0;
@@ -28,13 +29,13 @@ const ORDER: f64 = 1_000.0;
 /// A checked policy.
 pub(super) fn policy(
     written: &KubernetesPolicy,
-    selectors: &mut Selectors,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
-) -> Placed {
+) -> TieredPolicy {
     let key = key(written);
     let namespace = key.namespace.clone().unwrap_or_default();
     let first = selectors.written().len();
-    write(&written.pod_selector, Field::PodSelector, selectors);
+    write(&written.pod_selector, SelectorField::PodSelector, selectors);
     let applies_to = selectors.intern(scope::namespaced_policy(
         Some(pods(&written.pod_selector)),
         None,
@@ -63,12 +64,12 @@ pub(super) fn policy(
         applies_to,
         ingress,
         egress,
-        stage: Stage::Normal,
+        stage: HostStage::Normal,
         span: written.metadata.name.span,
         selector,
         unused,
     };
-    Placed {
+    TieredPolicy {
         tier: Spanned::new(DEFAULT_TIER.to_owned(), written.metadata.name.span),
         policy,
     }
@@ -109,7 +110,7 @@ pub(super) fn place(selector: &KubernetesSelector) -> Option<Span> {
 }
 
 /// The other side of a rule, and the families it has addresses of.
-pub(super) type Side = (Families, Peer);
+pub(super) type FamilyPeer = (RuleFamilies, RulePeer);
 
 /// The rules that one Kubernetes rule becomes.
 fn convert(
@@ -117,7 +118,7 @@ fn convert(
     written: &KubernetesRule,
     direction: Direction,
     namespace: &str,
-    (selectors, found): (&mut Selectors, &mut Diagnostics),
+    (selectors, found): (&mut SelectorTable, &mut Diagnostics),
 ) -> Vec<Rule> {
     let sides = others(&written.peers, namespace, selectors, found);
     product(
@@ -134,13 +135,13 @@ pub(super) fn stem(number: usize, span: Span, action: Action) -> Rule {
         number,
         span,
         action,
-        families: Families::Both,
+        families: RuleFamilies::Both,
         protocol: ProtocolMatch::Any,
         icmp: IcmpMatch::Any,
-        source: Peer::anyone(),
-        destination: Peer::anyone(),
+        source: RulePeer::anyone(),
+        destination: RulePeer::anyone(),
         http: false,
-        places: Places {
+        places: SidePositions {
             source: span,
             destination: span,
         },
@@ -151,25 +152,26 @@ pub(super) fn stem(number: usize, span: Span, action: Action) -> Rule {
 pub(super) fn product(
     stem: &Rule,
     direction: Direction,
-    sides: &[Side],
-    protocols: &[(ProtocolMatch, Ports)],
+    sides: &[FamilyPeer],
+    protocols: &[(ProtocolMatch, PortCondition)],
 ) -> Vec<Rule> {
     let pairs = protocols
         .iter()
         .flat_map(|protocol| sides.iter().map(move |side| (protocol, side)));
-    let rule = |((protocol, ports), (families, other)): (&(ProtocolMatch, Ports), &Side)| {
-        let mut rule = Rule {
-            families: *families,
-            protocol: *protocol,
-            ..stem.clone()
+    let rule =
+        |((protocol, ports), (families, other)): (&(ProtocolMatch, PortCondition), &FamilyPeer)| {
+            let mut rule = Rule {
+                families: *families,
+                protocol: *protocol,
+                ..stem.clone()
+            };
+            match direction {
+                Direction::Ingress => rule.source = other.clone(),
+                Direction::Egress => rule.destination = other.clone(),
+            }
+            rule.destination.ports = ports.clone();
+            rule
         };
-        match direction {
-            Direction::Ingress => rule.source = other.clone(),
-            Direction::Egress => rule.destination = other.clone(),
-        }
-        rule.destination.ports = ports.clone();
-        rule
-    };
     pairs.map(rule).collect()
 }
 
@@ -177,11 +179,11 @@ pub(super) fn product(
 fn others(
     peers: &[KubernetesPeer],
     namespace: &str,
-    selectors: &mut Selectors,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
-) -> Vec<Side> {
+) -> Vec<FamilyPeer> {
     if peers.is_empty() {
-        return vec![(Families::Both, Peer::anyone())];
+        return vec![(RuleFamilies::Both, RulePeer::anyone())];
     }
     let mut clauses: Vec<Expr> = Vec::new();
     let mut blocks: BTreeMap<Family, Vec<Cidr>> = BTreeMap::new();
@@ -191,9 +193,13 @@ fn others(
         match peer {
             KubernetesPeer::Pods { pods, namespaces } => {
                 pods.iter()
-                    .for_each(|pods| write(pods, Field::PodSelector, selectors));
+                    .for_each(|pods| write(pods, SelectorField::PodSelector, selectors));
                 namespaces.iter().for_each(|namespaces| {
-                    write(namespaces, Field::KubernetesNamespaceSelector, selectors)
+                    write(
+                        namespaces,
+                        SelectorField::KubernetesNamespaceSelector,
+                        selectors,
+                    )
                 });
                 clauses.push(peer_clause(pods.as_ref(), namespaces.as_ref(), namespace));
             }
@@ -212,10 +218,10 @@ fn others(
         others.insert(
             0,
             (
-                Families::Both,
-                Peer {
-                    selected: Selected::By(clause),
-                    ..Peer::anyone()
+                RuleFamilies::Both,
+                RulePeer {
+                    selected: PeerSelection::By(clause),
+                    ..RulePeer::anyone()
                 },
             ),
         );
@@ -228,23 +234,23 @@ fn others(
     others
 }
 
-pub(super) fn block_peer(family: Family, mut nets: Vec<Cidr>, not_nets: Vec<Cidr>) -> Side {
+pub(super) fn block_peer(family: Family, mut nets: Vec<Cidr>, not_nets: Vec<Cidr>) -> FamilyPeer {
     nets.sort_unstable();
     nets.dedup();
     (
-        Families::Only(family),
-        Peer {
-            nets: Nets::In(nets),
+        RuleFamilies::Only(family),
+        RulePeer {
+            nets: AddressCondition::In(nets),
             not_nets,
-            ..Peer::anyone()
+            ..RulePeer::anyone()
         },
     )
 }
 
 /// A checked block; exceptions must lie in it (Kubernetes API, `IPBlock.except`).
 fn block(
-    cidr: Option<&Text>,
-    except: &[Text],
+    cidr: Option<&SpannedString>,
+    except: &[SpannedString],
     found: &mut Diagnostics,
 ) -> Option<(Cidr, Vec<Cidr>)> {
     let cidr = cidr.and_then(|cidr| addresses::prefix(cidr, found));
@@ -276,7 +282,11 @@ fn block(
 }
 
 /// Keeps a label selector as written.
-pub(super) fn write(selector: &KubernetesSelector, field: Field, selectors: &mut Selectors) {
+pub(super) fn write(
+    selector: &KubernetesSelector,
+    field: SelectorField,
+    selectors: &mut SelectorTable,
+) {
     for (requirement, expr) in selector.requirements.iter().zip(requirements(selector)) {
         selectors.write(field, requirement.key.span, expr);
     }
@@ -284,7 +294,7 @@ pub(super) fn write(selector: &KubernetesSelector, field: Field, selectors: &mut
 
 /// The clause of every pod, and of nothing but pods.
 pub(super) fn any_pod() -> Expr {
-    Expr::label(reserved::ORCHESTRATOR, Test::Equals("k8s".to_owned()))
+    Expr::label(reserved::ORCHESTRATOR, LabelTest::Equals("k8s".to_owned()))
 }
 
 /// The clause of a label selector over pods: only pods, never network sets or host endpoints.
@@ -328,11 +338,11 @@ fn requirements(selector: &KubernetesSelector) -> impl Iterator<Item = Expr> {
         };
         let key = requirement.key.value.clone();
         match (requirement.operator, requirement.values.as_slice()) {
-            (Operator::In, [only]) => Expr::label(key, Test::Equals(only.value.clone())),
-            (Operator::In, _) => Expr::label(key, Test::In(values())),
-            (Operator::NotIn, _) => Expr::label(key, Test::NotIn(values())),
-            (Operator::Exists, _) => Expr::label(key, Test::Present),
-            (Operator::DoesNotExist, _) => Expr::label(key, Test::Present).not(),
+            (LabelOperator::In, [only]) => Expr::label(key, LabelTest::Equals(only.value.clone())),
+            (LabelOperator::In, _) => Expr::label(key, LabelTest::In(values())),
+            (LabelOperator::NotIn, _) => Expr::label(key, LabelTest::NotIn(values())),
+            (LabelOperator::Exists, _) => Expr::label(key, LabelTest::Present),
+            (LabelOperator::DoesNotExist, _) => Expr::label(key, LabelTest::Present).not(),
         }
     })
 }
@@ -355,12 +365,12 @@ impl ProtocolLists {
     }
 
     /// Protocols in the order of their numbers, each with its ports.
-    pub(super) fn finish(self) -> Vec<(ProtocolMatch, Ports)> {
+    pub(super) fn finish(self) -> Vec<(ProtocolMatch, PortCondition)> {
         let ports = |protocol, lists| {
             if self.unlimited.contains(&protocol) {
-                Ports::Any
+                PortCondition::Any
             } else {
-                Ports::In(join(lists))
+                PortCondition::In(join(lists))
             }
         };
         self.limited
@@ -371,9 +381,12 @@ impl ProtocolLists {
 }
 
 /// The protocols of a rule with their ports; an empty list means any protocol.
-fn protocols(written: &[KubernetesPort], found: &mut Diagnostics) -> Vec<(ProtocolMatch, Ports)> {
+fn protocols(
+    written: &[KubernetesPort],
+    found: &mut Diagnostics,
+) -> Vec<(ProtocolMatch, PortCondition)> {
     if written.is_empty() {
-        return vec![(ProtocolMatch::Any, Ports::Any)];
+        return vec![(ProtocolMatch::Any, PortCondition::Any)];
     }
     let mut lists = ProtocolLists::default();
     for entry in written {
@@ -402,7 +415,7 @@ fn check_no_end(entry: &KubernetesPort, found: &mut Diagnostics) {
 }
 
 /// The port, range or port name of one entry.
-fn port_list(entry: &KubernetesPort, port: &Port, found: &mut Diagnostics) -> PortList {
+fn port_list(entry: &KubernetesPort, port: &WrittenPort, found: &mut Diagnostics) -> PortList {
     let Some(end) = entry.end_port else {
         return ports::list(std::slice::from_ref(port), found);
     };
@@ -422,7 +435,7 @@ fn port_list(entry: &KubernetesPort, port: &Port, found: &mut Diagnostics) -> Po
         ));
         return PortList::default();
     }
-    let range = Port {
+    let range = WrittenPort {
         text: format!("{}:{}", port.text, end.value),
         span: entry.span,
     };

@@ -24,11 +24,12 @@ mod staged;
 
 pub use crate::manifest::{Action, DefaultAction, Icmp};
 pub use model::{
-    Domain, Families, Field, HostEndpoint, HostPlace, IcmpMatch, List, NamedAccount, Nets,
-    NetworkSet, Peer, Places, Policy, PolicyKey, PolicyKind, PolicySet, PortList, Ports, Profile,
-    ProtocolMatch, Rule, Selected, SelectorId, Selectors, Stage, Tier, WrittenSelector,
+    AddressCondition, HostEndpoint, HostPlace, HostStage, IcmpMatch, NamedAccount, NetworkSet,
+    PeerSelection, Policy, PolicyKey, PolicyKind, PolicyListKind, PolicySet, PortCondition,
+    PortList, Profile, ProtocolMatch, Rule, RuleFamilies, RulePeer, SelectorDomain, SelectorField,
+    SelectorId, SelectorTable, SidePositions, Tier, WrittenSelector,
 };
-pub use staged::Staging;
+pub use staged::StagedPolicies;
 
 use crate::diagnostic::Diagnostics;
 use crate::manifest::Manifest;
@@ -39,8 +40,8 @@ use crate::manifest::Manifest;
 /// Cost: linear in the number of rules, and n log n in tiers and policies for their order.
 ///
 /// `staging` decides whether staged policies count; behind this room nobody knows of them.
-pub fn check(manifest: Manifest, staging: Staging, found: &mut Diagnostics) -> PolicySet {
-    let mut selectors = Selectors::default();
+pub fn check(manifest: Manifest, staging: StagedPolicies, found: &mut Diagnostics) -> PolicySet {
+    let mut selectors = SelectorTable::default();
     let mut placed = Vec::new();
     for policy in &manifest.policies {
         placed.push(calico::policy(policy, &mut selectors, found));

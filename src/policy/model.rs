@@ -8,11 +8,11 @@ use std::ops::Range;
 
 use indexmap::IndexSet;
 
-use crate::inventory::{NamedPort, Profiles, ServiceKey};
+use crate::inventory::{NamedPort, ProfileList, ServiceKey};
 use crate::manifest::{Action, DefaultAction, Icmp};
 use crate::net::{Cidr, Direction, Family, PortRange, Protocol};
 use crate::selector::Expr;
-use crate::source::{Span, Text};
+use crate::source::{Span, SpannedString};
 
 /// All policy of one compile, in the order of evaluation.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub struct PolicySet {
     /// What is asked behind the tiers, of the endpoints that name it; by name.
     pub profiles: BTreeMap<String, Profile>,
     /// Every selector of a policy, once; rules name them by [`SelectorId`].
-    pub selectors: Selectors,
+    pub selectors: SelectorTable,
     /// Named address lists, which rule peers may select by label.
     pub network_sets: Vec<NetworkSet>,
     /// Interfaces of nodes that policies apply to, by name.
@@ -57,7 +57,7 @@ pub struct Policy {
     /// Egress rules in order; none when the policy says nothing about egress.
     pub egress: Option<Vec<Rule>>,
     /// What of a host endpoint's traffic it is for. Only its normal list is for pods.
-    pub stage: Stage,
+    pub stage: HostStage,
     /// Where its name stands.
     pub span: Span,
     /// Where the selector stands that says whom it applies to; the name where none is written.
@@ -68,7 +68,7 @@ pub struct Policy {
 
 /// What of a host endpoint's traffic a policy is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Stage {
+pub enum HostStage {
     /// Traffic from and to the host itself.
     #[default]
     Normal,
@@ -83,7 +83,7 @@ pub enum Stage {
 /// A list of policies of an endpoint, for one sort of traffic (reference §4.2). Pods have the
 /// normal one only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum List {
+pub enum PolicyListKind {
     /// Traffic from and to the endpoint.
     Normal,
     /// Traffic that the host forwards.
@@ -111,7 +111,7 @@ pub struct HostEndpoint {
     /// Its labels.
     pub labels: Vec<(String, String)>,
     /// Its profiles, which decide behind the tiers of its normal list.
-    pub profiles: Profiles,
+    pub profiles: ProfileList,
     /// Where its name stands.
     pub span: Span,
 }
@@ -180,24 +180,24 @@ pub struct Rule {
     /// What becomes of a packet that matches.
     pub action: Action,
     /// Families the rule applies to.
-    pub families: Families,
+    pub families: RuleFamilies,
     /// The protocol.
     pub protocol: ProtocolMatch,
     /// ICMP type and code.
     pub icmp: IcmpMatch,
     /// The sender.
-    pub source: Peer,
+    pub source: RulePeer,
     /// The receiver.
-    pub destination: Peer,
+    pub destination: RulePeer,
     /// Whether a mesh is to narrow it further, which iptables cannot.
     pub http: bool,
     /// Where its sides say who is meant.
-    pub places: Places,
+    pub places: SidePositions,
 }
 
 /// Where the sides of a rule say who is meant; the whole rule where they do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Places {
+pub struct SidePositions {
     /// The sender.
     pub source: Span,
     /// The receiver.
@@ -206,7 +206,7 @@ pub struct Places {
 
 /// Families a rule applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Families {
+pub enum RuleFamilies {
     /// IPv4 and IPv6.
     Both,
     /// One of them.
@@ -238,26 +238,26 @@ pub enum IcmpMatch {
 
 /// One side of a rule. It matches an address and port when every part does.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Peer {
+pub struct RulePeer {
     /// Known endpoints and network sets that the address must belong to.
-    pub selected: Selected,
+    pub selected: PeerSelection,
     /// Known endpoints and network sets that the address must not belong to.
     pub not_selected: Option<SelectorId>,
     /// Prefixes that the address must be in.
-    pub nets: Nets,
+    pub nets: AddressCondition,
     /// Prefixes that the address must not be in.
     pub not_nets: Vec<Cidr>,
     /// A service that the address, and for a receiver the port too, must be a backend of.
     pub service: Option<ServiceKey>,
     /// Ports.
-    pub ports: Ports,
+    pub ports: PortCondition,
     /// Ports that are excluded.
     pub not_ports: PortList,
 }
 
 /// A condition on who has an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Selected {
+pub enum PeerSelection {
     /// Anyone, known or not.
     Anyone,
     /// Members of a selection.
@@ -266,7 +266,7 @@ pub enum Selected {
 
 /// A condition on an address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Nets {
+pub enum AddressCondition {
     /// Any address.
     Any,
     /// An address in one of these prefixes.
@@ -275,7 +275,7 @@ pub enum Nets {
 
 /// A condition on a port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Ports {
+pub enum PortCondition {
     /// Any port, and packets without ports.
     Any,
     /// One of these.
@@ -306,14 +306,14 @@ pub struct NetworkSet {
     pub span: Span,
 }
 
-/// A selector of [`Selectors`].
+/// A selector of [`SelectorTable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SelectorId(u32);
 
 /// Selectors, every distinct one once.
 #[derive(Debug, Default)]
-pub struct Selectors {
-    exprs: IndexSet<(Domain, Expr), rustc_hash::FxBuildHasher>,
+pub struct SelectorTable {
+    exprs: IndexSet<(SelectorDomain, Expr), rustc_hash::FxBuildHasher>,
     written: Vec<WrittenSelector>,
     accounts: Vec<NamedAccount>,
 }
@@ -324,7 +324,7 @@ pub struct NamedAccount {
     /// The namespace it is in; none where those of every namespace are meant.
     pub namespace: Option<String>,
     /// The name.
-    pub name: Text,
+    pub name: SpannedString,
 }
 
 /// A selector as it stands in a field, before it is scoped; of a Kubernetes label selector, one
@@ -332,7 +332,7 @@ pub struct NamedAccount {
 #[derive(Debug)]
 pub struct WrittenSelector {
     /// The field.
-    pub field: Field,
+    pub field: SelectorField,
     /// Where.
     pub span: Span,
     /// What is written.
@@ -343,7 +343,7 @@ pub struct WrittenSelector {
 
 /// Fields that hold selectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Field {
+pub enum SelectorField {
     /// `selector`
     Selector,
     /// `notSelector`
@@ -363,7 +363,7 @@ pub enum Field {
 
 /// What a selector chooses from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Domain {
+pub enum SelectorDomain {
     /// Endpoints and network sets, by the labels Calico sees on them.
     Endpoints,
     /// Nodes, by the labels of their Node objects.
@@ -382,14 +382,14 @@ impl PolicySet {
     }
 }
 
-impl List {
+impl PolicyListKind {
     /// The list in words, as in "normal policy".
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
-            List::Normal => "normal",
-            List::Forward => "forward",
-            List::Untracked => "untracked",
-            List::PreDnat => "pre-DNAT",
+            PolicyListKind::Normal => "normal",
+            PolicyListKind::Forward => "forward",
+            PolicyListKind::Untracked => "untracked",
+            PolicyListKind::PreDnat => "pre-DNAT",
         }
     }
 }
@@ -402,12 +402,14 @@ impl Policy {
     }
 
     /// Whether the policy is on a list.
-    pub fn is_on(&self, list: List) -> bool {
+    pub fn is_on(&self, list: PolicyListKind) -> bool {
         match list {
-            List::Normal => matches!(self.stage, Stage::Normal | Stage::Forwarded),
-            List::Forward => self.stage == Stage::Forwarded,
-            List::Untracked => self.stage == Stage::Untracked,
-            List::PreDnat => self.stage == Stage::PreDnat,
+            PolicyListKind::Normal => {
+                matches!(self.stage, HostStage::Normal | HostStage::Forwarded)
+            }
+            PolicyListKind::Forward => self.stage == HostStage::Forwarded,
+            PolicyListKind::Untracked => self.stage == HostStage::Untracked,
+            PolicyListKind::PreDnat => self.stage == HostStage::PreDnat,
         }
     }
 
@@ -434,22 +436,22 @@ impl Rule {
     /// Whether the rule applies to a family.
     pub fn applies_to(&self, family: Family) -> bool {
         match self.families {
-            Families::Both => true,
-            Families::Only(only) => only == family,
+            RuleFamilies::Both => true,
+            RuleFamilies::Only(only) => only == family,
         }
     }
 }
 
-impl Peer {
+impl RulePeer {
     /// The side that matches everything.
     pub fn anyone() -> Self {
         Self {
-            selected: Selected::Anyone,
+            selected: PeerSelection::Anyone,
             not_selected: None,
-            nets: Nets::Any,
+            nets: AddressCondition::Any,
             not_nets: Vec::new(),
             service: None,
-            ports: Ports::Any,
+            ports: PortCondition::Any,
             not_ports: PortList::default(),
         }
     }
@@ -462,18 +464,18 @@ impl PortList {
     }
 }
 
-impl Selectors {
+impl SelectorTable {
     /// The id of a selector over endpoints and network sets, new or known.
     pub fn intern(&mut self, expr: Expr) -> SelectorId {
-        self.intern_in(Domain::Endpoints, expr)
+        self.intern_in(SelectorDomain::Endpoints, expr)
     }
 
     /// The id of a selector over nodes, new or known.
     pub fn intern_nodes(&mut self, expr: Expr) -> SelectorId {
-        self.intern_in(Domain::Nodes, expr)
+        self.intern_in(SelectorDomain::Nodes, expr)
     }
 
-    fn intern_in(&mut self, domain: Domain, expr: Expr) -> SelectorId {
+    fn intern_in(&mut self, domain: SelectorDomain, expr: Expr) -> SelectorId {
         let (index, _) = self.exprs.insert_full((domain, expr));
         SelectorId(u32::try_from(index).unwrap_or(u32::MAX))
     }
@@ -484,7 +486,7 @@ impl Selectors {
     }
 
     /// Keeps a selector as written.
-    pub(super) fn write(&mut self, field: Field, span: Span, expr: Expr) {
+    pub(super) fn write(&mut self, field: SelectorField, span: Span, expr: Expr) {
         self.written.push(WrittenSelector {
             field,
             span,
@@ -499,14 +501,14 @@ impl Selectors {
     }
 
     /// Keeps a service account that a rule names.
-    pub(super) fn name_account(&mut self, namespace: Option<&str>, name: &Text) {
+    pub(super) fn name_account(&mut self, namespace: Option<&str>, name: &SpannedString) {
         self.accounts.push(NamedAccount {
             namespace: namespace.map(str::to_owned),
             name: name.clone(),
         });
     }
 
-    /// Says what the written selectors of a range of [`Selectors::written`] became.
+    /// Says what the written selectors of a range of [`SelectorTable::written`] became.
     pub(super) fn join(&mut self, range: Range<usize>, id: SelectorId) {
         self.written
             .get_mut(range)
@@ -523,23 +525,23 @@ impl Selectors {
     }
 
     /// What a selector chooses from.
-    pub fn domain(&self, id: SelectorId) -> Domain {
+    pub fn domain(&self, id: SelectorId) -> SelectorDomain {
         self.exprs
             .get_index(id.index())
-            .map_or(Domain::Endpoints, |(domain, _)| *domain)
+            .map_or(SelectorDomain::Endpoints, |(domain, _)| *domain)
     }
 
     /// A selector in words: its canonical text, and what it chooses from where that is not
     /// endpoints.
     pub fn describe(&self, id: SelectorId) -> String {
         match self.domain(id) {
-            Domain::Endpoints => self.get(id).to_string(),
-            Domain::Nodes => format!("nodes: {}", self.get(id)),
+            SelectorDomain::Endpoints => self.get(id).to_string(),
+            SelectorDomain::Nodes => format!("nodes: {}", self.get(id)),
         }
     }
 
     /// All selectors with their ids.
-    pub fn iter(&self) -> impl Iterator<Item = (SelectorId, Domain, &Expr)> {
+    pub fn iter(&self) -> impl Iterator<Item = (SelectorId, SelectorDomain, &Expr)> {
         (0u32..)
             .map(SelectorId)
             .zip(&self.exprs)
@@ -558,7 +560,7 @@ impl Selectors {
 }
 
 impl SelectorId {
-    /// Position in tables that run parallel to [`Selectors`].
+    /// Position in tables that run parallel to [`SelectorTable`].
     pub fn index(self) -> usize {
         self.0 as usize
     }

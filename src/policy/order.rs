@@ -33,33 +33,33 @@ const BUILT_IN: [(&str, f64, DefaultAction); 5] = [
 ];
 
 /// A policy and the tier it names.
-pub(super) struct Placed {
+pub(super) struct TieredPolicy {
     pub(super) tier: Spanned<String>,
     pub(super) policy: Policy,
 }
 
 /// Policies by whether they count.
-pub(super) struct Sorted {
-    pub(super) in_force: Vec<Placed>,
-    pub(super) left_out: Vec<Placed>,
+pub(super) struct SortedPolicies {
+    pub(super) in_force: Vec<TieredPolicy>,
+    pub(super) left_out: Vec<TieredPolicy>,
 }
 
 /// Tiers with their policies, everything in the order of evaluation; tiers without policies left
 /// out. Policies that do not count must be in a tier too.
 pub(super) fn tiers(
     written: &[manifest::Tier],
-    policies: Sorted,
+    policies: SortedPolicies,
     found: &mut Diagnostics,
 ) -> Vec<Tier> {
     let mut tiers = known_tiers(written, found);
-    for Placed { tier: name, .. } in policies
+    for TieredPolicy { tier: name, .. } in policies
         .left_out
         .iter()
         .filter(|placed| !tiers.contains_key(&placed.tier.value))
     {
         found.push(unknown_tier(name, tiers.keys()));
     }
-    for Placed { tier: name, policy } in policies.in_force {
+    for TieredPolicy { tier: name, policy } in policies.in_force {
         match tiers.get_mut(&name.value) {
             Some(tier) => tier.policies.push(policy),
             None => found.push(unknown_tier(&name, tiers.keys())),
@@ -187,23 +187,23 @@ fn sort_policies(policies: &mut [Policy]) {
             key.namespace.as_deref().unwrap_or_default(),
             key.kind.calico_name()
         );
-        (Order(policy.order), tie)
+        (PolicyOrder(policy.order), tie)
     });
 }
 
 /// A policy's order, made comparable.
 #[derive(PartialEq)]
-struct Order(Option<f64>);
+struct PolicyOrder(Option<f64>);
 
-impl Eq for Order {}
+impl Eq for PolicyOrder {}
 
-impl PartialOrd for Order {
+impl PartialOrd for PolicyOrder {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Order {
+impl Ord for PolicyOrder {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         let rank = |order: &Self| order.0.map_or(f64::INFINITY, |order| order + 0.0);
         rank(self).total_cmp(&rank(other))

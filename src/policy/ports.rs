@@ -1,25 +1,25 @@
 //! Ports as written to checked ports (reference §2.2, §6.1).
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::manifest::Port;
-use crate::name::Form;
+use crate::manifest::WrittenPort;
+use crate::name::NameForm;
 use crate::net::{PortRange, merge_ranges};
 use crate::policy::PortList;
 
 /// What one written port stands for.
-enum Parsed {
+enum ParsedPort {
     Numbers(PortRange),
     Name(String),
 }
 
 /// The checked ports of a list.
-pub(super) fn list(ports: &[Port], found: &mut Diagnostics) -> PortList {
+pub(super) fn list(ports: &[WrittenPort], found: &mut Diagnostics) -> PortList {
     let mut numbers = Vec::new();
     let mut names = Vec::new();
     for port in ports {
         match parse(port, found) {
-            Some(Parsed::Numbers(range)) => numbers.push(range),
-            Some(Parsed::Name(name)) => names.push(name),
+            Some(ParsedPort::Numbers(range)) => numbers.push(range),
+            Some(ParsedPort::Name(name)) => names.push(name),
             None => {}
         }
     }
@@ -32,7 +32,7 @@ pub(super) fn list(ports: &[Port], found: &mut Diagnostics) -> PortList {
 }
 
 /// Whether a port is written by number, or as a range of numbers; a name may begin with a digit.
-pub(super) fn is_numeric(port: &Port) -> bool {
+pub(super) fn is_numeric(port: &WrittenPort) -> bool {
     let (first, last) = port
         .text
         .split_once(':')
@@ -43,7 +43,7 @@ pub(super) fn is_numeric(port: &Port) -> bool {
 }
 
 /// `80`, `80:90`, or an RFC 6335 service name.
-fn parse(port: &Port, found: &mut Diagnostics) -> Option<Parsed> {
+fn parse(port: &WrittenPort, found: &mut Diagnostics) -> Option<ParsedPort> {
     let (first, last) = port
         .text
         .split_once(':')
@@ -54,10 +54,10 @@ fn parse(port: &Port, found: &mut Diagnostics) -> Option<Parsed> {
             .ok()
             .zip(last.parse().ok())
             .and_then(|(first, last)| PortRange::new(first, last))
-            .map(Parsed::Numbers),
-        false => Form::PortName
+            .map(ParsedPort::Numbers),
+        false => NameForm::PortName
             .fits(&port.text)
-            .then(|| Parsed::Name(port.text.clone())),
+            .then(|| ParsedPort::Name(port.text.clone())),
     };
     if parsed.is_none() {
         found.push(bad_port(port));
@@ -65,13 +65,13 @@ fn parse(port: &Port, found: &mut Diagnostics) -> Option<Parsed> {
     parsed
 }
 
-fn bad_port(port: &Port) -> Diagnostic {
+fn bad_port(port: &WrittenPort) -> Diagnostic {
     let range = |separator| {
         port.text
             .split_once(separator)
             .and_then(|(first, last)| first.parse::<u16>().ok().zip(last.parse::<u16>().ok()))
     };
-    let meant = Some(port.text.to_ascii_lowercase()).filter(|lower| Form::PortName.fits(lower));
+    let meant = Some(port.text.to_ascii_lowercase()).filter(|lower| NameForm::PortName.fits(lower));
     let help = match (range(':').or_else(|| range('-')), meant) {
         (Some((first, last)), _) if first.min(last) > 0 => format!(
             "a range is written `{}:{}`",
@@ -82,7 +82,7 @@ fn bad_port(port: &Port) -> Diagnostic {
         (None, Some(meant)) => format!("did you mean `{meant}`?"),
         _ => format!(
             "write a number from 1 to 65535, a range `80:90`, or a port name: {}",
-            Form::PortName.description()
+            NameForm::PortName.description()
         ),
     };
     Diagnostic::at(

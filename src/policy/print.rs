@@ -4,8 +4,9 @@ use std::fmt::{Display, Formatter, Result};
 
 use crate::net::{Cidr, Direction};
 use crate::policy::{
-    DefaultAction, Families, HostPlace, IcmpMatch, Nets, Peer, Policy, PolicySet, PortList, Ports,
-    ProtocolMatch, Rule, Selected, Selectors, Stage, Tier,
+    AddressCondition, DefaultAction, HostPlace, HostStage, IcmpMatch, PeerSelection, Policy,
+    PolicySet, PortCondition, PortList, ProtocolMatch, Rule, RuleFamilies, RulePeer, SelectorTable,
+    Tier,
 };
 
 impl Display for PolicySet {
@@ -52,15 +53,15 @@ impl Display for PolicySet {
     }
 }
 
-fn write_policy(out: &mut Formatter<'_>, policy: &Policy, selectors: &Selectors) -> Result {
+fn write_policy(out: &mut Formatter<'_>, policy: &Policy, selectors: &SelectorTable) -> Result {
     let order = policy
         .order
         .map_or_else(|| "last".to_owned(), |order| format!("order {order}"));
     let stage = match policy.stage {
-        Stage::Normal => "",
-        Stage::Forwarded => "forwarded traffic too, ",
-        Stage::Untracked => "untracked, ",
-        Stage::PreDnat => "before DNAT, ",
+        HostStage::Normal => "",
+        HostStage::Forwarded => "forwarded traffic too, ",
+        HostStage::Untracked => "untracked, ",
+        HostStage::PreDnat => "before DNAT, ",
     };
     writeln!(
         out,
@@ -89,9 +90,9 @@ fn write_policy(out: &mut Formatter<'_>, policy: &Policy, selectors: &Selectors)
 
 impl Rule {
     /// The rule in words, but for its number and place.
-    pub fn describe(&self, selectors: &Selectors) -> String {
+    pub fn describe(&self, selectors: &SelectorTable) -> String {
         let mut words = vec![self.action.to_string()];
-        if let Families::Only(family) = self.families {
+        if let RuleFamilies::Only(family) = self.families {
             words.push(family.to_string());
         }
         words.extend(match self.protocol {
@@ -110,15 +111,15 @@ impl Rule {
     }
 }
 
-fn peer_text(peer: &Peer, selectors: &Selectors) -> String {
+fn peer_text(peer: &RulePeer, selectors: &SelectorTable) -> String {
     let mut parts = Vec::new();
-    if let Selected::By(selector) = peer.selected {
+    if let PeerSelection::By(selector) = peer.selected {
         parts.push(selectors.describe(selector));
     }
     if let Some(selector) = peer.not_selected {
         parts.push(format!("not {}", selectors.describe(selector)));
     }
-    if let Nets::In(nets) = &peer.nets {
+    if let AddressCondition::In(nets) = &peer.nets {
         parts.push(format!("in {}", prefixes(nets)));
     }
     if !peer.not_nets.is_empty() {
@@ -127,7 +128,7 @@ fn peer_text(peer: &Peer, selectors: &Selectors) -> String {
     if let Some(service) = &peer.service {
         parts.push(format!("service {service}"));
     }
-    if let Ports::In(ports) = &peer.ports {
+    if let PortCondition::In(ports) = &peer.ports {
         parts.push(format!("ports {}", port_text(ports)));
     }
     if !peer.not_ports.is_empty() {

@@ -8,12 +8,12 @@ use crate::inventory::{ProfileName, profile_name};
 use crate::manifest;
 use crate::name::reserved;
 use crate::net::Direction;
-use crate::policy::{PolicyKey, PolicyKind, Profile, Selectors, calico};
+use crate::policy::{PolicyKey, PolicyKind, Profile, SelectorTable, calico};
 
 /// Profiles by name.
 pub(super) fn profiles(
     written: &[manifest::Profile],
-    selectors: &mut Selectors,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
 ) -> BTreeMap<String, Profile> {
     written
@@ -29,7 +29,7 @@ pub(super) fn profiles(
 
 fn profile(
     written: &manifest::Profile,
-    selectors: &mut Selectors,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
 ) -> Profile {
     let name = &written.metadata.name;

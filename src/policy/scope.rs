@@ -4,21 +4,21 @@
 use std::collections::BTreeSet;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::manifest::{Entity, ServiceAccounts};
-use crate::name::Form;
+use crate::manifest::{RuleSide, ServiceAccounts};
+use crate::name::NameForm;
 use crate::name::reserved::{NAMESPACE, NAMESPACE_PREFIX, SERVICE_ACCOUNT, SERVICE_ACCOUNT_PREFIX};
-use crate::policy::{Field, Selectors};
-use crate::selector::{self, Expr, Test};
-use crate::source::Text;
+use crate::policy::{SelectorField, SelectorTable};
+use crate::selector::{self, Expr, LabelTest};
+use crate::source::SpannedString;
 
 /// The clause "in this namespace".
 pub(super) fn in_namespace(namespace: &str) -> Expr {
-    Expr::label(NAMESPACE, Test::Equals(namespace.to_owned()))
+    Expr::label(NAMESPACE, LabelTest::Equals(namespace.to_owned()))
 }
 
 /// The clause "in some namespace".
 fn namespaced() -> Expr {
-    Expr::label(NAMESPACE, Test::Present)
+    Expr::label(NAMESPACE, LabelTest::Present)
 }
 
 /// Labels of a namespace, `all()` and `global()` as a rule's `namespaceSelector` means them.
@@ -47,9 +47,9 @@ pub(super) fn of_kubernetes_namespaces(selector: Expr) -> Expr {
 /// Parses a selector in which `global()` has no meaning. None when it is wrong, which refuses the
 /// compile.
 pub(super) fn parse(
-    text: &Text,
-    field: Field,
-    selectors: &mut Selectors,
+    text: &SpannedString,
+    field: SelectorField,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
 ) -> Option<Expr> {
     let expr = parse_any(text, field, selectors, found)?;
@@ -66,11 +66,11 @@ pub(super) fn parse(
 
 /// Parses a rule's `namespaceSelector`, which may be `global()` and nothing else.
 fn parse_namespace_selector(
-    text: &Text,
-    selectors: &mut Selectors,
+    text: &SpannedString,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
 ) -> Option<Expr> {
-    let expr = parse_any(text, Field::NamespaceSelector, selectors, found)?;
+    let expr = parse_any(text, SelectorField::NamespaceSelector, selectors, found)?;
     if expr.mentions_global() && expr != Expr::Global {
         let message = "`global()` must stand alone";
         found.push(
@@ -83,9 +83,9 @@ fn parse_namespace_selector(
 }
 
 fn parse_any(
-    text: &Text,
-    field: Field,
-    selectors: &mut Selectors,
+    text: &SpannedString,
+    field: SelectorField,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
 ) -> Option<Expr> {
     match selector::parse(&text.value) {
@@ -136,7 +136,7 @@ pub(super) fn global_policy(
             .collect();
     }
     if let Some(service_accounts) = service_accounts {
-        let has_account = Expr::label(SERVICE_ACCOUNT, Test::Present);
+        let has_account = Expr::label(SERVICE_ACCOUNT, LabelTest::Present);
         parts.push(service_accounts.prefixed(SERVICE_ACCOUNT_PREFIX));
         parts = parts
             .into_iter()
@@ -155,9 +155,9 @@ pub(super) struct PeerClause {
 /// The clause of one side of a rule (reference §3.2). `namespace` is the policy's, none for a
 /// global policy.
 pub(super) fn peer(
-    entity: &Entity,
+    entity: &RuleSide,
     namespace: Option<&str>,
-    selectors: &mut Selectors,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
 ) -> PeerClause {
     let namespaces = entity
@@ -172,13 +172,13 @@ pub(super) fn peer(
     let labels = entity
         .selector
         .as_ref()
-        .and_then(|text| parse(text, Field::Selector, selectors, found));
+        .and_then(|text| parse(text, SelectorField::Selector, selectors, found));
     let is_alone =
         namespace.is_some() && namespaces.is_none() && accounts.is_none() && labels.is_none();
     let not_field = if is_alone {
-        Field::NotSelectorAlone
+        SelectorField::NotSelectorAlone
     } else {
-        Field::NotSelector
+        SelectorField::NotSelector
     };
     let not_selected = entity
         .not_selector
@@ -214,23 +214,27 @@ pub(super) fn peer(
 fn service_accounts(
     accounts: &ServiceAccounts,
     namespace: Option<&str>,
-    selectors: &mut Selectors,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
 ) -> Option<Expr> {
     let valid = accounts
         .names
         .iter()
-        .filter(|name| Form::DnsSubdomain.check_text(name, "service account name", found));
+        .filter(|name| NameForm::DnsSubdomain.check_text(name, "service account name", found));
     let names: BTreeSet<String> = valid
         .inspect(|name| selectors.name_account(namespace, name))
         .map(|name| name.value.clone())
         .collect();
-    let labels = accounts
-        .selector
-        .as_ref()
-        .and_then(|text| parse(text, Field::ServiceAccountSelector, selectors, found));
+    let labels = accounts.selector.as_ref().and_then(|text| {
+        parse(
+            text,
+            SelectorField::ServiceAccountSelector,
+            selectors,
+            found,
+        )
+    });
     let labels = labels.map(|expr| expr.prefixed(SERVICE_ACCOUNT_PREFIX));
-    let named = (!names.is_empty()).then(|| Expr::label(SERVICE_ACCOUNT, Test::In(names)));
+    let named = (!names.is_empty()).then(|| Expr::label(SERVICE_ACCOUNT, LabelTest::In(names)));
     let parts: Vec<Expr> = labels.into_iter().chain(named).collect();
     (!parts.is_empty()).then(|| Expr::and(parts))
 }

@@ -3,24 +3,24 @@
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::ServiceKey;
-use crate::manifest::{self, Entity, ServiceRef};
-use crate::name::Form;
+use crate::manifest::{self, RuleSide, ServiceRef};
+use crate::name::NameForm;
 use crate::net::Direction;
 
 /// The service of one side of a rule. Without a namespace it is the policy's own, which a global
 /// policy does not have.
 pub(super) fn key(
     service: &ServiceRef,
-    entity: &Entity,
+    entity: &RuleSide,
     namespace: Option<&str>,
     found: &mut Diagnostics,
 ) -> Option<ServiceKey> {
     check_company(service, entity, found);
-    Form::DnsSubdomain.check_text(&service.name, "service name", found);
+    NameForm::DnsSubdomain.check_text(&service.name, "service name", found);
     let stated = service
         .namespace
         .as_ref()
-        .filter(|namespace| Form::DnsLabel.check_text(namespace, "namespace", found));
+        .filter(|namespace| NameForm::DnsLabel.check_text(namespace, "namespace", found));
     let Some(namespace) = stated
         .map(|namespace| namespace.value.as_str())
         .or(namespace)
@@ -39,7 +39,7 @@ pub(super) fn key(
 }
 
 /// A service says who is meant, so nothing else on its side may.
-fn check_company(service: &ServiceRef, entity: &Entity, found: &mut Diagnostics) {
+fn check_company(service: &ServiceRef, entity: &RuleSide, found: &mut Diagnostics) {
     let others = [
         ("selector", entity.selector.is_some()),
         ("notSelector", entity.not_selector.is_some()),

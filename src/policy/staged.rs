@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::manifest::{Staged, StagedAction, StagedPolicy};
-use crate::policy::order::{Placed, Sorted};
-use crate::policy::{PolicyKey, Selectors, calico, kubernetes};
+use crate::manifest::{StagedAction, StagedManifest, StagedPolicy};
+use crate::policy::order::{SortedPolicies, TieredPolicy};
+use crate::policy::{PolicyKey, SelectorTable, calico, kubernetes};
 use crate::source::Span;
 
 /// What becomes of staged policies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Staging {
+pub enum StagedPolicies {
     /// Nothing, as in a cluster.
     #[default]
     Proposed,
@@ -21,30 +21,30 @@ pub enum Staging {
 
 /// Adds staged policies to the enforced ones. Each is checked, whatever it proposes.
 pub(super) fn add(
-    staged: &[Staged],
-    staging: Staging,
-    enforced: Vec<Placed>,
-    selectors: &mut Selectors,
+    staged: &[StagedManifest],
+    staging: StagedPolicies,
+    enforced: Vec<TieredPolicy>,
+    selectors: &mut SelectorTable,
     found: &mut Diagnostics,
-) -> Sorted {
-    let mut sorted = Sorted {
+) -> SortedPolicies {
+    let mut sorted = SortedPolicies {
         in_force: enforced,
         left_out: Vec::new(),
     };
-    let mut unused = Selectors::default();
+    let mut unused = SelectorTable::default();
     let mut gone: BTreeMap<PolicyKey, Span> = BTreeMap::new();
     let mut set = Vec::new();
-    for Staged { action, policy } in staged {
+    for StagedManifest { action, policy } in staged {
         match (staging, action) {
-            (Staging::InForce, StagedAction::Set | StagedAction::Learn) => {
+            (StagedPolicies::InForce, StagedAction::Set | StagedAction::Learn) => {
                 set.push(check(policy, selectors, found))
             }
-            (Staging::InForce, StagedAction::Delete) => {
+            (StagedPolicies::InForce, StagedAction::Delete) => {
                 let deleted = check(policy, &mut unused, found);
                 gone.insert(deleted.policy.key.clone(), deleted.policy.span);
                 sorted.left_out.push(deleted);
             }
-            (Staging::InForce, StagedAction::Ignore) | (Staging::Proposed, _) => {
+            (StagedPolicies::InForce, StagedAction::Ignore) | (StagedPolicies::Proposed, _) => {
                 sorted.left_out.push(check(policy, &mut unused, found))
             }
         }
@@ -54,7 +54,7 @@ pub(super) fn add(
         set.iter()
             .map(|placed| (placed.policy.key.clone(), placed.policy.span)),
     );
-    let (replaced, kept): (Vec<Placed>, Vec<Placed>) = sorted
+    let (replaced, kept): (Vec<TieredPolicy>, Vec<TieredPolicy>) = sorted
         .in_force
         .into_iter()
         .partition(|placed| gone.contains_key(&placed.policy.key));
@@ -65,7 +65,11 @@ pub(super) fn add(
     sorted
 }
 
-fn check(policy: &StagedPolicy, selectors: &mut Selectors, found: &mut Diagnostics) -> Placed {
+fn check(
+    policy: &StagedPolicy,
+    selectors: &mut SelectorTable,
+    found: &mut Diagnostics,
+) -> TieredPolicy {
     match policy {
         StagedPolicy::Calico(policy) => calico::policy(policy, selectors, found),
         StagedPolicy::Kubernetes(policy) => kubernetes::policy(policy, selectors, found),
@@ -73,7 +77,11 @@ fn check(policy: &StagedPolicy, selectors: &mut Selectors, found: &mut Diagnosti
 }
 
 /// A proposal to delete what is not there may have the wrong name.
-fn note_absent(gone: &BTreeMap<PolicyKey, Span>, enforced: &[Placed], found: &mut Diagnostics) {
+fn note_absent(
+    gone: &BTreeMap<PolicyKey, Span>,
+    enforced: &[TieredPolicy],
+    found: &mut Diagnostics,
+) {
     for (key, span) in gone
         .iter()
         .filter(|(key, _)| !enforced.iter().any(|placed| placed.policy.key == **key))
@@ -87,11 +95,11 @@ fn note_absent(gone: &BTreeMap<PolicyKey, Span>, enforced: &[Placed], found: &mu
 }
 
 /// Says how many staged policies are not in force.
-fn note_proposed(staged: &[Staged], staging: Staging, found: &mut Diagnostics) {
+fn note_proposed(staged: &[StagedManifest], staging: StagedPolicies, found: &mut Diagnostics) {
     let message = match (staging, staged.len()) {
-        (Staging::InForce, _) | (Staging::Proposed, 0) => return,
-        (Staging::Proposed, 1) => "1 staged policy is not in force".to_owned(),
-        (Staging::Proposed, many) => format!("{many} staged policies are not in force"),
+        (StagedPolicies::InForce, _) | (StagedPolicies::Proposed, 0) => return,
+        (StagedPolicies::Proposed, 1) => "1 staged policy is not in force".to_owned(),
+        (StagedPolicies::Proposed, many) => format!("{many} staged policies are not in force"),
     };
     found.push(
         Diagnostic::new(Code::StagedPolicies, message).help("`--staged` compiles as if they were"),

@@ -1,19 +1,19 @@
-use super::{Staging, check};
+use super::{StagedPolicies, check};
 use crate::diagnostic::Diagnostics;
 use crate::document;
-use crate::manifest::Reader;
-use crate::source::Files;
+use crate::manifest::ManifestReader;
+use crate::source::SourceFiles;
 
 /// What a manifest means, printed; or the codes of what is wrong with it.
 fn meaning(yaml: &str) -> String {
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     files.add("a.yaml", yaml.to_owned()).unwrap();
     let mut found = Diagnostics::default();
-    let mut reader = Reader::default();
+    let mut reader = ManifestReader::default();
     document::for_each(&files, &mut found, &mut |object, found| {
-        reader.take(&object, found)
+        reader.ingest(&object, found)
     });
-    let policies = check(reader.finish(), Staging::Proposed, &mut found);
+    let policies = check(reader.finish(), StagedPolicies::Proposed, &mut found);
     match found.has_errors() {
         true => found
             .sorted()

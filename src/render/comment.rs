@@ -6,7 +6,7 @@ use crate::limits;
 /// backslash or end of line can end the comment. Cut to what the kernel takes.
 pub(super) fn rule_comment(text: &str) -> String {
     let safe = |letter: char| letter.is_ascii_alphanumeric() || " -_./:,()=@+".contains(letter);
-    cut(text, limits::COMMENT, RULE_TAIL)
+    truncate(text, limits::COMMENT, RULE_TAIL)
         .chars()
         .map(|letter| if safe(letter) { letter } else { '_' })
         .collect()
@@ -17,7 +17,7 @@ pub(super) fn rule_comment(text: &str) -> String {
 /// line.
 pub(super) fn comment_line(text: &str) -> String {
     let safe = |letter: char| letter == ' ' || letter.is_ascii_graphic();
-    cut(text, limits::COMMENT_LINE, 0)
+    truncate(text, limits::COMMENT_LINE, 0)
         .chars()
         .map(|letter| if safe(letter) { letter } else { '?' })
         .collect()
@@ -28,7 +28,7 @@ const RULE_TAIL: usize = 24;
 
 /// A text that is not longer; one that is cut has `...` where letters are missing, and its last
 /// `tail` letters behind that. Counts characters, every one of which becomes one byte.
-fn cut(text: &str, longest: usize, tail: usize) -> String {
+fn truncate(text: &str, longest: usize, tail: usize) -> String {
     const ELLIPSIS: &str = "...";
     let length = text.chars().count();
     match length <= longest {

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::fmt::Write;
 
 use crate::lower::{
-    Chain, Match, Member, Members, Rule, Sense, Service, Set, Side, Strictness, Table, Target,
+    NetMember, ProgramChain, ProgramRule, ProgramSet, ProgramTable, RuleMatch, RuleTarget, Sense,
+    ServiceMember, SetMembers, Side, Strictness,
 };
 use crate::net::{Family, PortRange, SetSize};
 use crate::options::HookPosition;
@@ -21,8 +22,8 @@ const SMALL: usize = 99;
 /// Large sets come first, by their order of magnitude, since ipset(8) looks the set of every line
 /// up in a list of those that came before: with the largest last, thousands of sets of a million
 /// members take it minutes.
-pub(super) fn sets(sets: &[Set]) -> String {
-    let mut sorted: Vec<&Set> = sets.iter().collect();
+pub(super) fn sets(sets: &[ProgramSet]) -> String {
+    let mut sorted: Vec<&ProgramSet> = sets.iter().collect();
     sorted.sort_by_key(|set| Reverse(set.members.len().max(SMALL).ilog10()));
     let mut out = String::new();
     for (index, set) in sorted.into_iter().enumerate() {
@@ -37,14 +38,16 @@ pub(super) fn sets(sets: &[Set]) -> String {
 }
 
 /// Type, family and size of a set.
-fn header(members: &Members) -> String {
-    let size = SetSize::of(members.len());
+fn header(members: &SetMembers) -> String {
+    let size = SetSize::for_members(members.len());
     match members {
-        Members::Addresses(family, _) => format!("hash:net family {} {size}", family_word(*family)),
-        Members::Services(family, _) => {
+        SetMembers::Addresses(family, _) => {
+            format!("hash:net family {} {size}", family_word(*family))
+        }
+        SetMembers::Services(family, _) => {
             format!("hash:ip,port family {} {size}", family_word(*family))
         }
-        Members::Ports(_) => "bitmap:port range 0-65535".to_owned(),
+        SetMembers::Ports(_) => "bitmap:port range 0-65535".to_owned(),
     }
 }
 
@@ -55,10 +58,10 @@ fn family_word(family: Family) -> &'static str {
     }
 }
 
-fn add_members(out: &mut String, set: &Set) {
+fn add_members(out: &mut String, set: &ProgramSet) {
     let name = &set.name;
     match &set.members {
-        Members::Addresses(_, members) => members.iter().for_each(|Member { net, sense }| {
+        SetMembers::Addresses(_, members) => members.iter().for_each(|NetMember { net, sense }| {
             let exception = if *sense == Sense::IsNot {
                 " nomatch"
             } else {
@@ -66,8 +69,8 @@ fn add_members(out: &mut String, set: &Set) {
             };
             let _ = writeln!(out, "add {name} {net}{exception}");
         }),
-        Members::Services(_, services) => services.iter().for_each(
-            |Service {
+        SetMembers::Services(_, services) => services.iter().for_each(
+            |ServiceMember {
                  address,
                  protocol,
                  port,
@@ -75,14 +78,14 @@ fn add_members(out: &mut String, set: &Set) {
                 let _ = writeln!(out, "add {name} {address},{}:{port}", protocol.keyword());
             },
         ),
-        Members::Ports(ranges) => ranges.iter().for_each(|range| {
+        SetMembers::Ports(ranges) => ranges.iter().for_each(|range| {
             let _ = writeln!(out, "add {name} {}", range.to_string().replace(':', "-"));
         }),
     }
 }
 
 /// A line for every chain, which makes it anew, empty, when the table is committed.
-pub(super) fn declarations(table: &Table) -> String {
+pub(super) fn declarations(table: &ProgramTable) -> String {
     let mut out = String::new();
     for chain in &table.chains {
         let _ = writeln!(out, ":{} - [0:0]", chain.name);
@@ -91,9 +94,9 @@ pub(super) fn declarations(table: &Table) -> String {
 }
 
 /// All chains: a comment and their rules.
-pub(super) fn rules(table: &Table) -> String {
+pub(super) fn rules(table: &ProgramTable) -> String {
     let mut out = String::new();
-    for (index, Chain { name, about, rules }) in table.chains.iter().enumerate() {
+    for (index, ProgramChain { name, about, rules }) in table.chains.iter().enumerate() {
         if index > 0 {
             out.push('\n');
         }
@@ -107,7 +110,7 @@ pub(super) fn rules(table: &Table) -> String {
 }
 
 /// The jumps from the kernel's chains into ours.
-pub(super) fn hooks(table: &Table) -> String {
+pub(super) fn hooks(table: &ProgramTable) -> String {
     let mut out = String::new();
     for hook in &table.hooks {
         let how = match hook.position {
@@ -125,11 +128,11 @@ pub(super) fn hooks(table: &Table) -> String {
 
 fn write_rule(
     out: &mut String,
-    Rule {
+    ProgramRule {
         matches,
         target,
         about,
-    }: &Rule,
+    }: &ProgramRule,
     family: Family,
 ) {
     matches
@@ -137,22 +140,22 @@ fn write_rule(
         .for_each(|condition| write_match(out, condition, family));
     let _ = write!(out, " -m comment --comment \"{}\"", rule_comment(about));
     let _ = match target {
-        Target::Accept => writeln!(out, " -j ACCEPT"),
-        Target::Drop => writeln!(out, " -j DROP"),
-        Target::Return => writeln!(out, " -j RETURN"),
-        Target::Jump(chain) => writeln!(out, " -j {chain}"),
-        Target::Goto(chain) => writeln!(out, " -g {chain}"),
-        Target::NoTrack => writeln!(out, " -j CT --notrack"),
-        Target::Log(prefix) => writeln!(out, " -j LOG --log-prefix \"{prefix}\" --log-level 5"),
+        RuleTarget::Accept => writeln!(out, " -j ACCEPT"),
+        RuleTarget::Drop => writeln!(out, " -j DROP"),
+        RuleTarget::Return => writeln!(out, " -j RETURN"),
+        RuleTarget::Jump(chain) => writeln!(out, " -j {chain}"),
+        RuleTarget::Goto(chain) => writeln!(out, " -g {chain}"),
+        RuleTarget::NoTrack => writeln!(out, " -j CT --notrack"),
+        RuleTarget::Log(prefix) => writeln!(out, " -j LOG --log-prefix \"{prefix}\" --log-level 5"),
     };
 }
 
-fn write_match(out: &mut String, condition: &Match, family: Family) {
+fn write_match(out: &mut String, condition: &RuleMatch, family: Family) {
     let _ = match condition {
-        Match::Protocol(sense, protocol) => {
+        RuleMatch::Protocol(sense, protocol) => {
             write!(out, "{} -p {}", not(*sense), protocol.keyword())
         }
-        Match::Address(sense, side, net) => write!(
+        RuleMatch::Address(sense, side, net) => write!(
             out,
             "{} {} {}/{}",
             not(*sense),
@@ -160,7 +163,7 @@ fn write_match(out: &mut String, condition: &Match, family: Family) {
             net.address(),
             net.prefix()
         ),
-        Match::Member(sense, side, set) | Match::PortMember(sense, side, set) => {
+        RuleMatch::Member(sense, side, set) | RuleMatch::PortMember(sense, side, set) => {
             write!(
                 out,
                 " -m set{} --match-set {set} {}",
@@ -168,7 +171,7 @@ fn write_match(out: &mut String, condition: &Match, family: Family) {
                 set_word(*side)
             )
         }
-        Match::Service(sense, side, set) => {
+        RuleMatch::Service(sense, side, set) => {
             let word = set_word(*side);
             write!(
                 out,
@@ -176,7 +179,7 @@ fn write_match(out: &mut String, condition: &Match, family: Family) {
                 not(*sense)
             )
         }
-        Match::Ports(sense, side, ranges) => {
+        RuleMatch::Ports(sense, side, ranges) => {
             write!(
                 out,
                 " -m multiport{} {} {}",
@@ -185,11 +188,11 @@ fn write_match(out: &mut String, condition: &Match, family: Family) {
                 list(ranges)
             )
         }
-        Match::Icmp(sense, icmp) => write_icmp(out, *sense, *icmp, family),
-        Match::Reply => write!(out, " -m conntrack --ctstate RELATED,ESTABLISHED"),
-        Match::Invalid => write!(out, " -m conntrack --ctstate INVALID"),
-        Match::Untracked => write!(out, " -m conntrack --ctstate UNTRACKED"),
-        Match::OriginalAddress(sense, net) => {
+        RuleMatch::Icmp(sense, icmp) => write_icmp(out, *sense, *icmp, family),
+        RuleMatch::Reply => write!(out, " -m conntrack --ctstate RELATED,ESTABLISHED"),
+        RuleMatch::Invalid => write!(out, " -m conntrack --ctstate INVALID"),
+        RuleMatch::Untracked => write!(out, " -m conntrack --ctstate UNTRACKED"),
+        RuleMatch::OriginalAddress(sense, net) => {
             write!(
                 out,
                 " -m conntrack{} --ctorigdst {}/{}",
@@ -198,19 +201,19 @@ fn write_match(out: &mut String, condition: &Match, family: Family) {
                 net.prefix()
             )
         }
-        Match::OriginalPort(sense, ports) => {
+        RuleMatch::OriginalPort(sense, ports) => {
             write!(out, " -m conntrack{} --ctorigdstport {ports}", not(*sense))
         }
-        Match::Arrives(interface) => write!(out, " -i {interface}"),
-        Match::ArrivesLike(pattern) => write!(out, " -i {pattern}"),
+        RuleMatch::Arrives(interface) => write!(out, " -i {interface}"),
+        RuleMatch::ArrivesLike(pattern) => write!(out, " -i {pattern}"),
         // with the packet's mark, by which its replies may be routed; no pod can set one
-        Match::Spoofed(Strictness::Strict) => write!(out, " -m rpfilter --validmark --invert"),
-        Match::Spoofed(Strictness::Loose) => {
+        RuleMatch::Spoofed(Strictness::Strict) => write!(out, " -m rpfilter --validmark --invert"),
+        RuleMatch::Spoofed(Strictness::Loose) => {
             write!(out, " -m rpfilter --loose --validmark --invert")
         }
-        Match::Leaves(interface) => write!(out, " -o {interface}"),
-        Match::NotLoopback => write!(out, " ! -i lo"),
-        Match::Rarely => write!(out, " -m limit --limit 10/second --limit-burst 20"),
+        RuleMatch::Leaves(interface) => write!(out, " -o {interface}"),
+        RuleMatch::NotLoopback => write!(out, " ! -i lo"),
+        RuleMatch::Rarely => write!(out, " -m limit --limit 10/second --limit-burst 20"),
     };
 }
 

@@ -1,6 +1,6 @@
 //! A node's program to the text of its scripts.
 //!
-//! In: a [`Program`] and [`Templates`]. Out: [`Scripts`], texts that the stock tools load.
+//! In: a [`Program`] and [`TemplateSet`]. Out: [`NodeScripts`], texts that the stock tools load.
 //! Templates own the layout; rules and members are written by typed code ([`lines`](self)) and put
 //! where a template has their slot, so that a million lines cost what writing them costs. Absent:
 //! files.
@@ -14,15 +14,15 @@ mod comment;
 mod lines;
 mod template;
 
-pub use template::{TEMPLATES, TemplateSource, Templates};
+pub use template::{TEMPLATES, TemplateSet, TemplateSource};
 
 use crate::diagnostic::Diagnostic;
-use crate::lower::{Program, Table, TableKind};
+use crate::lower::{Program, ProgramTable, TableKind};
 use crate::net::Family;
 
 /// The scripts of one node, in the order they are loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scripts {
+pub struct NodeScripts {
     /// For `ipset restore`: sets of both families.
     pub sets: String,
     /// For `iptables-restore --noflush`.
@@ -33,7 +33,7 @@ pub struct Scripts {
     pub early: Vec<(&'static str, String)>,
 }
 
-impl Scripts {
+impl NodeScripts {
     /// File names and texts, in the order they are loaded.
     pub fn files(&self) -> Vec<(&'static str, &str)> {
         let always = [
@@ -54,8 +54,8 @@ impl Scripts {
 ///
 /// # Errors
 /// When a template of the user's does not render.
-pub fn to_text(program: &Program, templates: &Templates) -> Result<Scripts, Diagnostic> {
-    Ok(Scripts {
+pub fn to_text(program: &Program, templates: &TemplateSet) -> Result<NodeScripts, Diagnostic> {
+    Ok(NodeScripts {
         sets: templates.sets(&lines::sets(&program.sets))?,
         filter_v4: text(program.table(Family::V4), templates)?,
         filter_v6: text(program.table(Family::V6), templates)?,
@@ -67,7 +67,7 @@ pub fn to_text(program: &Program, templates: &Templates) -> Result<Scripts, Diag
     })
 }
 
-fn text(table: &Table, templates: &Templates) -> Result<String, Diagnostic> {
+fn text(table: &ProgramTable, templates: &TemplateSet) -> Result<String, Diagnostic> {
     let parts = [
         lines::declarations(table),
         lines::rules(table),
@@ -88,7 +88,7 @@ pub const SCRIPT_FILES: [&str; 7] = [
 ];
 
 /// The name of a table's script.
-fn file(table: &Table) -> &'static str {
+fn file(table: &ProgramTable) -> &'static str {
     match (table.kind, table.family) {
         (TableKind::Raw, Family::V4) => "raw.v4.rules",
         (TableKind::Raw, Family::V6) => "raw.v6.rules",

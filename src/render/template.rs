@@ -38,7 +38,7 @@ const EARLY: &str = "early.rules.hbs";
 
 /// Parsed templates.
 #[derive(Debug)]
-pub struct Templates {
+pub struct TemplateSet {
     registry: Handlebars<'static>,
 }
 
@@ -66,7 +66,7 @@ struct TableView {
 /// no manifest text gets here.
 const MARKS: [&str; 3] = ["\u{1}1\u{1}\n", "\u{1}2\u{1}\n", "\u{1}3\u{1}\n"];
 
-impl Templates {
+impl TemplateSet {
     /// Parses templates; `replaced` holds file names and texts that stand in for those of this
     /// binary.
     ///
@@ -145,7 +145,7 @@ impl Templates {
             Family::V4 => ("iptables-restore", "v4.rules"),
             Family::V6 => ("ip6tables-restore", "v6.rules"),
         };
-        let (family, table) = (family.to_string(), kind.word());
+        let (family, table) = (family.to_string(), kind.label());
         let file = format!("{table}.{ending}");
         let view = TableView {
             prefix: PREFIX,

@@ -1,5 +1,5 @@
 use super::comment::{comment_line, rule_comment};
-use super::{TEMPLATES, Templates};
+use super::{TEMPLATES, TemplateSet};
 use crate::limits;
 
 const HOSTILE: [&str; 5] = [
@@ -53,7 +53,7 @@ fn comments_are_printable_ascii_whatever_character_is_in_the_text() {
 /// What is said of a template that replaces one of ours.
 fn refusal(file: &str, text: &str) -> String {
     let replaced = [(file.to_owned(), text.to_owned())];
-    Templates::new(&replaced)
+    TemplateSet::new(&replaced)
         .err()
         .map(|diagnostic| diagnostic.message)
         .unwrap_or_default()
@@ -88,7 +88,7 @@ fn templates_that_leave_something_out_are_refused() {
 
 #[test]
 fn our_own_templates_render() {
-    assert!(Templates::new(&[]).is_ok());
+    assert!(TemplateSet::new(&[]).is_ok());
     assert!(
         TEMPLATES
             .iter()

@@ -7,7 +7,7 @@ use crate::policy::SelectorId;
 
 /// Endpoints in classes: all of one class are selected by the same selectors.
 #[derive(Debug)]
-pub(super) struct Applied {
+pub(super) struct PolicyClasses {
     /// The class of every endpoint.
     classes: Vec<u32>,
     /// The selectors of every class, in order.
@@ -16,15 +16,15 @@ pub(super) struct Applied {
 
 /// How a class came to be: a selector took these endpoints out of another class. Class 0, of which
 /// they all come, has no row.
-struct Split {
+struct ClassSplit {
     from: u32,
     by: SelectorId,
 }
 
-impl Applied {
+impl PolicyClasses {
     /// Starts with one class and splits it by one selector after the other. Costs the members of
     /// all of them together.
-    pub(super) fn of<'members>(
+    pub(super) fn new<'members>(
         members: impl Iterator<Item = (SelectorId, &'members [EndpointId])>,
         endpoints: usize,
     ) -> Self {
@@ -59,7 +59,7 @@ impl Applied {
 /// Moves the members of every class into a new class of their own.
 fn split(
     classes: &mut [u32],
-    splits: &mut Vec<Split>,
+    splits: &mut Vec<ClassSplit>,
     selector: SelectorId,
     members: &[EndpointId],
 ) {
@@ -69,7 +69,7 @@ fn split(
             continue;
         };
         *class = *new.entry(*class).or_insert_with(|| {
-            splits.push(Split {
+            splits.push(ClassSplit {
                 from: *class,
                 by: selector,
             });
@@ -79,7 +79,7 @@ fn split(
 }
 
 /// The selectors that made a class, first one first.
-fn history(class: u32, splits: &[Split]) -> Vec<SelectorId> {
+fn history(class: u32, splits: &[ClassSplit]) -> Vec<SelectorId> {
     let split = |class: u32| splits.get((class as usize).checked_sub(1)?);
     let mut selectors: Vec<SelectorId> =
         std::iter::successors(split(class), |last| split(last.from))

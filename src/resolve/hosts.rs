@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::{NodeId, ProfileName, profile_name};
 use crate::net::{Direction, Family};
-use crate::policy::{Action, HostEndpoint, HostPlace, List, Policy, Rule, Tier};
-use crate::resolve::{HostEndpointId, Resolved};
+use crate::policy::{Action, HostEndpoint, HostPlace, Policy, PolicyListKind, Rule, Tier};
+use crate::resolve::{HostEndpointId, ResolvedPolicy};
 
 /// The host endpoints of a node, those that another one comes before left out. A packet is that
 /// one's whose interface it passes, else that one's whose address it has, else the last one's.
@@ -22,7 +22,7 @@ pub struct HostsOnNode {
 
 /// A tier with those of its policies that are on a list of an endpoint, in order; one at least.
 #[derive(Debug, Clone)]
-pub struct Listed<'input> {
+pub struct ListedTier<'input> {
     /// The tier.
     pub tier: &'input Tier,
     /// The policies.
@@ -32,7 +32,7 @@ pub struct Listed<'input> {
 /// A tier with those of its pre-DNAT policies, and of their rules, that say what is allowed: none
 /// behind the last Allow.
 #[derive(Debug, Clone)]
-pub struct AskedAgain<'input> {
+pub struct RecheckedTier<'input> {
     /// The tier.
     pub tier: &'input Tier,
     /// The policies with their rules; one at least.
@@ -50,7 +50,7 @@ impl HostsOnNode {
     }
 }
 
-impl<'input> Resolved<'input> {
+impl<'input> ResolvedPolicy<'input> {
     /// The host endpoints of a node. Of several for one place the first by name counts (reference
     /// §7.5).
     pub fn hosts_on(&self, node: NodeId) -> HostsOnNode {
@@ -78,9 +78,9 @@ impl<'input> Resolved<'input> {
     pub fn listed(
         &self,
         host: HostEndpointId,
-        list: List,
+        list: PolicyListKind,
         direction: Direction,
-    ) -> Vec<Listed<'input>> {
+    ) -> Vec<ListedTier<'input>> {
         let applies = |policy: &Policy| {
             self.members(policy.applies_to)
                 .host_endpoints
@@ -92,7 +92,7 @@ impl<'input> Resolved<'input> {
                 .policies
                 .iter()
                 .filter(|policy| policy.is_on(list) && policy.rules(direction).is_some());
-            Listed {
+            ListedTier {
                 tier,
                 policies: policies.filter(|policy| applies(policy)).collect(),
             }
@@ -104,10 +104,10 @@ impl<'input> Resolved<'input> {
 
     /// What pre-DNAT policy of a host endpoint allows, to be asked again behind DNAT: nothing else
     /// may deny it there. Empty where it allows nothing.
-    pub fn asked_again(&self, host: HostEndpointId) -> Vec<AskedAgain<'input>> {
+    pub fn asked_again(&self, host: HostEndpointId) -> Vec<RecheckedTier<'input>> {
         let mut tiers = Vec::new();
         for listed in self
-            .listed(host, List::PreDnat, Direction::Ingress)
+            .listed(host, PolicyListKind::PreDnat, Direction::Ingress)
             .into_iter()
             .rev()
         {
@@ -125,7 +125,7 @@ impl<'input> Resolved<'input> {
                 policies.extend((!rules.is_empty()).then_some((policy, rules)));
             }
             policies.reverse();
-            tiers.extend((!policies.is_empty()).then_some(AskedAgain {
+            tiers.extend((!policies.is_empty()).then_some(RecheckedTier {
                 tier: listed.tier,
                 policies,
             }));
@@ -135,7 +135,7 @@ impl<'input> Resolved<'input> {
     }
 
     /// The first policy on a list of a host endpoint, in any direction.
-    fn first_on(&self, host: HostEndpointId, list: List) -> Option<&'input Policy> {
+    fn first_on(&self, host: HostEndpointId, list: PolicyListKind) -> Option<&'input Policy> {
         let lists = Direction::BOTH
             .into_iter()
             .flat_map(|direction| self.listed(host, list, direction));
@@ -144,11 +144,15 @@ impl<'input> Resolved<'input> {
 }
 
 /// Lists for packets that do not bear the host's own addresses, or do not bear them yet.
-const BEYOND_THE_HOST: [List; 3] = [List::Forward, List::Untracked, List::PreDnat];
+const BEYOND_THE_HOST: [PolicyListKind; 3] = [
+    PolicyListKind::Forward,
+    PolicyListKind::Untracked,
+    PolicyListKind::PreDnat,
+];
 
 /// Refuses lists that the kernel cannot be told as they are meant, and warns of host endpoints that
 /// no packet meets.
-pub(super) fn check(resolved: &Resolved<'_>, found: &mut Diagnostics) {
+pub(super) fn check(resolved: &ResolvedPolicy<'_>, found: &mut Diagnostics) {
     for (node, _) in resolved.inventory.nodes_with_ids() {
         let hosts = resolved.hosts_on(node);
         warn_of_shadowed(resolved, &hosts, node, found);
@@ -166,7 +170,7 @@ pub(super) fn check(resolved: &Resolved<'_>, found: &mut Diagnostics) {
 }
 
 fn warn_of_shadowed(
-    resolved: &Resolved<'_>,
+    resolved: &ResolvedPolicy<'_>,
     hosts: &HostsOnNode,
     node: NodeId,
     found: &mut Diagnostics,
@@ -190,7 +194,7 @@ fn warn_of_shadowed(
 }
 
 /// What is forwarded bears none of the host's addresses, so that nothing tells whose it is.
-fn refuse_by_address(resolved: &Resolved<'_>, id: HostEndpointId, found: &mut Diagnostics) {
+fn refuse_by_address(resolved: &ResolvedPolicy<'_>, id: HostEndpointId, found: &mut Diagnostics) {
     let Some(host) = resolved.host_endpoint(id) else {
         return;
     };
@@ -208,7 +212,7 @@ fn refuse_by_address(resolved: &Resolved<'_>, id: HostEndpointId, found: &mut Di
 }
 
 fn refuse_everywhere(
-    resolved: &Resolved<'_>,
+    resolved: &ResolvedPolicy<'_>,
     hosts: &HostsOnNode,
     id: HostEndpointId,
     found: &mut Diagnostics,
@@ -216,7 +220,7 @@ fn refuse_everywhere(
     let Some(host) = resolved.host_endpoint(id) else {
         return;
     };
-    if let Some(policy) = resolved.first_on(id, List::Untracked) {
+    if let Some(policy) = resolved.first_on(id, PolicyListKind::Untracked) {
         let message = format!(
             "`{}` is of every interface, for which there is no untracked policy such as {}",
             host.name, policy.key
@@ -226,7 +230,7 @@ fn refuse_everywhere(
                 .help("name the interfaces (Calico ignores such a policy)"),
         );
     }
-    let beyond = [List::Forward, List::PreDnat]
+    let beyond = [PolicyListKind::Forward, PolicyListKind::PreDnat]
         .into_iter()
         .filter_map(|list| resolved.first_on(id, list))
         .next();
@@ -250,7 +254,7 @@ fn refuse_everywhere(
 /// In Calico, what pre-DNAT policy allows meets no further ingress policy of the host endpoint,
 /// which takes a mark on the packet. We set none, and ask again behind DNAT, in the terms that
 /// connection tracking knows.
-fn refuse_pre_dnat(resolved: &Resolved<'_>, id: HostEndpointId, found: &mut Diagnostics) {
+fn refuse_pre_dnat(resolved: &ResolvedPolicy<'_>, id: HostEndpointId, found: &mut Diagnostics) {
     let Some(host) = resolved.host_endpoint(id) else {
         return;
     };
@@ -289,7 +293,11 @@ fn with_rules<'rule>(
 }
 
 /// Whether anything behind DNAT may deny what arrives at a host endpoint.
-fn may_deny_ingress(resolved: &Resolved<'_>, id: HostEndpointId, host: &HostEndpoint) -> bool {
+fn may_deny_ingress(
+    resolved: &ResolvedPolicy<'_>,
+    id: HostEndpointId,
+    host: &HostEndpoint,
+) -> bool {
     let has_policy = |list| !resolved.listed(id, list, Direction::Ingress).is_empty();
     let says_nothing = |name: &ProfileName<'_>| match name {
         ProfileName::ServiceAccount(..) => true,
@@ -309,7 +317,7 @@ fn may_deny_ingress(resolved: &Resolved<'_>, id: HostEndpointId, host: &HostEndp
         first,
         Some(ProfileName::AllowAll | ProfileName::Namespace(_))
     );
-    has_policy(List::Normal) || has_policy(List::Forward) || !allows
+    has_policy(PolicyListKind::Normal) || has_policy(PolicyListKind::Forward) || !allows
 }
 
 fn refusal(host: &HostEndpoint, policy: &Policy, message: String) -> Diagnostic {

@@ -12,27 +12,27 @@ use rustc_hash::FxBuildHasher;
 use crate::inventory::Symbol;
 use crate::resolve::{
     lists::{difference, intersection, union},
-    universe::Universe,
+    universe::SelectorUniverse,
 };
-use crate::selector::{Expr, Test};
+use crate::selector::{Expr, LabelTest};
 
 /// Label, value, who has it.
-pub(super) struct Index<'universe> {
-    universe: &'universe Universe<'universe>,
-    keys: BTreeMap<&'universe str, Key<'universe>>,
+pub(super) struct LabelValueIndex<'universe> {
+    universe: &'universe SelectorUniverse<'universe>,
+    keys: BTreeMap<&'universe str, LabelColumn<'universe>>,
 }
 
 /// One label name.
 #[derive(Default)]
-struct Key<'universe> {
+struct LabelColumn<'universe> {
     values: BTreeMap<&'universe str, Vec<u32>>,
     /// How many have it.
     count: usize,
     present: OnceLock<Vec<u32>>,
 }
 
-impl<'universe> Index<'universe> {
-    pub(super) fn of(universe: &'universe Universe<'universe>) -> Self {
+impl<'universe> LabelValueIndex<'universe> {
+    pub(super) fn new(universe: &'universe SelectorUniverse<'universe>) -> Self {
         let mut index = Self {
             universe,
             keys: BTreeMap::new(),
@@ -105,17 +105,17 @@ impl<'universe> Index<'universe> {
     fn select_label<'list>(
         &'list self,
         name: &str,
-        test: &Test,
+        test: &LabelTest,
         within: &'list [u32],
     ) -> Cow<'list, [u32]> {
         let without = |ids: Cow<'list, [u32]>| Cow::Owned(difference(within, &ids));
         match test {
-            Test::Present => self.both(self.having(name), within),
-            Test::Equals(value) => self.both(self.holders(name, value), within),
-            Test::In(values) => self.in_any(name, values, within),
-            Test::NotEquals(value) => without(Cow::Borrowed(self.holders(name, value))),
-            Test::NotIn(values) => without(self.in_any(name, values, within)),
-            Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => {
+            LabelTest::Present => self.both(self.having(name), within),
+            LabelTest::Equals(value) => self.both(self.holders(name, value), within),
+            LabelTest::In(values) => self.in_any(name, values, within),
+            LabelTest::NotEquals(value) => without(Cow::Borrowed(self.holders(name, value))),
+            LabelTest::NotIn(values) => without(self.in_any(name, values, within)),
+            LabelTest::Contains(_) | LabelTest::StartsWith(_) | LabelTest::EndsWith(_) => {
                 Cow::Owned(self.with_value_like(name, test, within))
             }
         }
@@ -142,7 +142,7 @@ impl<'universe> Index<'universe> {
     }
 
     /// Tests every value of the label, or every member of `within`, whichever are fewer.
-    fn with_value_like(&self, name: &str, test: &Test, within: &[u32]) -> Vec<u32> {
+    fn with_value_like(&self, name: &str, test: &LabelTest, within: &[u32]) -> Vec<u32> {
         let Some(key) = self.keys.get(name) else {
             return Vec::new();
         };
@@ -187,17 +187,18 @@ impl<'universe> Index<'universe> {
         }
     }
 
-    fn estimate_label(&self, name: &str, test: &Test) -> usize {
+    fn estimate_label(&self, name: &str, test: &LabelTest) -> usize {
         match test {
-            Test::Equals(value) => self.holders(name, value).len(),
-            Test::In(values) => values
+            LabelTest::Equals(value) => self.holders(name, value).len(),
+            LabelTest::In(values) => values
                 .iter()
                 .map(|value| self.holders(name, value).len())
                 .sum(),
-            Test::Present | Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => {
-                self.keys.get(name).map_or(0, |key| key.count)
-            }
-            Test::NotEquals(_) | Test::NotIn(_) => self.universe.ids.len(),
+            LabelTest::Present
+            | LabelTest::Contains(_)
+            | LabelTest::StartsWith(_)
+            | LabelTest::EndsWith(_) => self.keys.get(name).map_or(0, |key| key.count),
+            LabelTest::NotEquals(_) | LabelTest::NotIn(_) => self.universe.ids.len(),
         }
     }
 }

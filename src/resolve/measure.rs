@@ -3,16 +3,16 @@
 
 use std::{fmt::Write as _, time::Instant};
 
-use super::index::Index;
+use super::index::LabelValueIndex;
 use super::selectors;
-use super::universe::Universe;
+use super::universe::SelectorUniverse;
 use crate::diagnostic::Diagnostics;
-use crate::inventory::{Builder, Inventory};
+use crate::inventory::{Inventory, InventoryBuilder};
 use crate::net::Family;
 use crate::policy::{
-    DefaultAction, Policy, PolicyKey, PolicyKind, PolicySet, SelectorId, Stage, Tier,
+    DefaultAction, HostStage, Policy, PolicyKey, PolicyKind, PolicySet, SelectorId, Tier,
 };
-use crate::source::{FileId, Files};
+use crate::source::{FileId, SourceFiles};
 use crate::{document, selector};
 
 const PODS: usize = 150_000;
@@ -113,7 +113,7 @@ fn policies() -> PolicySet {
         applies_to,
         ingress: None,
         egress: None,
-        stage: Stage::Normal,
+        stage: HostStage::Normal,
         span,
         selector: span,
         unused: None,
@@ -129,12 +129,12 @@ fn policies() -> PolicySet {
 }
 
 fn inventory(found: &mut Diagnostics) -> Inventory {
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     files.add("cluster.json", cluster()).unwrap();
     let started = Instant::now();
-    let mut builder = Builder::default();
+    let mut builder = InventoryBuilder::default();
     document::for_each(&files, found, &mut |object, found| {
-        builder.take(&object, found)
+        builder.ingest(&object, found)
     });
     report("read and take", started);
     let started = Instant::now();
@@ -152,8 +152,8 @@ fn measure() {
     report("text dropped", Instant::now());
     let policies = policies();
     let started = Instant::now();
-    let universe = Universe::of(&policies, &inventory);
-    let index = Index::of(&universe);
+    let universe = SelectorUniverse::new(&policies, &inventory);
+    let index = LabelValueIndex::new(&universe);
     report("index alone", started);
     let started = Instant::now();
     let selected: usize = policies

@@ -1,6 +1,6 @@
 //! Selectors become endpoints, network sets and addresses.
 //!
-//! In: the [`PolicySet`] and the [`Inventory`]. Out: [`Resolved`], which knows who every selector
+//! In: the [`PolicySet`] and the [`Inventory`]. Out: [`ResolvedPolicy`], which knows who every selector
 //! selects and which policies apply to whom. Absent: changing policy, chains, kernel names. Later
 //! rooms ask for members; they never look at a label.
 //!
@@ -19,41 +19,43 @@ mod ports;
 mod sources;
 mod universe;
 
-pub use hosts::{AskedAgain, HostsOnNode, Listed};
-pub use model::{HostEndpointId, NetworkSetId, Place, Resolved, Selection};
-pub use original::{OriginalDestination, Unaskable};
-pub use ports::NamedPorts;
+pub use hosts::{HostsOnNode, ListedTier, RecheckedTier};
+pub use model::{HostEndpointId, NetworkSetId, PolicyPosition, ResolvedPolicy, SelectedEndpoints};
+pub use original::{OriginalDestination, UnaskableReason};
+pub use ports::ResolvedPorts;
 
 use std::collections::BTreeSet;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::inventory::{Inventory, ProfileName, profile_name};
-use crate::policy::{Domain, PolicySet};
+use crate::policy::{PolicySet, SelectorDomain};
 
-use index::Index;
-use universe::Universe;
+use index::LabelValueIndex;
+use universe::SelectorUniverse;
 
 /// Evaluates every selector of the policies, once.
 pub fn selectors<'input>(
     policies: &'input PolicySet,
     inventory: &'input Inventory,
     found: &mut Diagnostics,
-) -> Resolved<'input> {
+) -> ResolvedPolicy<'input> {
     note_unknown_namespaces(policies, inventory, found);
     note_unknown_services(policies, inventory, found);
     note_unknown_accounts(policies, inventory, found);
     note_unknown_profiles(policies, inventory, found);
-    let universe = Universe::of(policies, inventory);
-    let index = Index::of(&universe);
+    let universe = SelectorUniverse::new(policies, inventory);
+    let index = LabelValueIndex::new(&universe);
     let selections = policies
         .selectors
         .iter()
         .map(|(_, domain, expr)| match domain {
-            Domain::Endpoints => Selection::of(&index.evaluate(expr), policies, inventory),
-            Domain::Nodes => Selection::of_nodes(expr, inventory),
+            SelectorDomain::Endpoints => {
+                SelectedEndpoints::from_ids(&index.evaluate(expr), policies, inventory)
+            }
+            SelectorDomain::Nodes => SelectedEndpoints::of_nodes(expr, inventory),
         });
     let selections = selections.collect();
-    let resolved = Resolved::new(policies, inventory, selections);
+    let resolved = ResolvedPolicy::new(policies, inventory, selections);
     hosts::check(&resolved, found);
     resolved
 }

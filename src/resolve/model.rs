@@ -4,23 +4,23 @@ use std::{fmt, net::IpAddr, sync::OnceLock};
 
 use crate::inventory::{EndpointId, Inventory, NodeId};
 use crate::net::{Cidr, Family};
-use crate::policy::{HostEndpoint, List, NetworkSet, PolicySet, SelectorId};
-use crate::resolve::applied::Applied;
+use crate::policy::{HostEndpoint, NetworkSet, PolicyListKind, PolicySet, SelectorId};
+use crate::resolve::applied::PolicyClasses;
 use crate::selector::Expr;
 
 /// Policies, the cluster, and who is meant by whom.
 #[derive(Debug)]
-pub struct Resolved<'input> {
+pub struct ResolvedPolicy<'input> {
     /// The policies.
     pub policies: &'input PolicySet,
     /// The cluster.
     pub inventory: &'input Inventory,
-    selections: Vec<Selection>,
+    selections: Vec<SelectedEndpoints>,
     /// IPv4 and IPv6, made when asked for.
     addresses: Vec<[OnceLock<Vec<Cidr>>; 2]>,
     /// For every selector, the policies that apply to those it selects.
-    places: Vec<Vec<Place>>,
-    applied: Applied,
+    places: Vec<Vec<PolicyPosition>>,
+    applied: PolicyClasses,
     on_node: Vec<Vec<EndpointId>>,
     /// Every endpoint's, in order; made when asked for.
     endpoint_addresses: OnceLock<Vec<IpAddr>>,
@@ -30,7 +30,7 @@ pub struct Resolved<'input> {
 
 /// Where a policy stands in a [`PolicySet`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct PolicyPosition {
     /// Position of the tier among the tiers.
     pub tier: usize,
     /// Position of the policy in the tier.
@@ -39,7 +39,7 @@ pub struct Place {
 
 /// Who a selector selects.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct SelectedEndpoints {
     /// Endpoints, in order.
     pub endpoints: Vec<EndpointId>,
     /// Network sets, in order.
@@ -59,18 +59,18 @@ pub struct NetworkSetId(u32);
 pub struct HostEndpointId(u32);
 
 /// Who an id of another policy set selects.
-static NOBODY: Selection = Selection {
+static NOBODY: SelectedEndpoints = SelectedEndpoints {
     endpoints: Vec::new(),
     network_sets: Vec::new(),
     host_endpoints: Vec::new(),
     nodes: Vec::new(),
 };
 
-impl<'input> Resolved<'input> {
+impl<'input> ResolvedPolicy<'input> {
     pub(super) fn new(
         policies: &'input PolicySet,
         inventory: &'input Inventory,
-        selections: Vec<Selection>,
+        selections: Vec<SelectedEndpoints>,
     ) -> Self {
         let addresses = selections.iter().map(|_| Default::default()).collect();
         let places = by_selector(policies);
@@ -78,7 +78,7 @@ impl<'input> Resolved<'input> {
         let members = all
             .filter(|(_, places)| !places.is_empty())
             .map(|(((id, ..), selection), _)| (id, selection.endpoints.as_slice()));
-        let applied = Applied::of(members, inventory.endpoints.len());
+        let applied = PolicyClasses::new(members, inventory.endpoints.len());
         let on_node = by_node(inventory);
         let (endpoint_addresses, pod_sources) = Default::default();
         Self {
@@ -95,7 +95,7 @@ impl<'input> Resolved<'input> {
     }
 
     /// Who a selector of the policies selects.
-    pub fn members(&self, id: SelectorId) -> &Selection {
+    pub fn members(&self, id: SelectorId) -> &SelectedEndpoints {
         self.selections.get(id.index()).unwrap_or(&NOBODY)
     }
 
@@ -106,7 +106,7 @@ impl<'input> Resolved<'input> {
     }
 
     /// The policies that apply to the endpoints of this very selector, in the order of evaluation.
-    pub fn policies_of(&self, selector: SelectorId) -> &[Place] {
+    pub fn policies_of(&self, selector: SelectorId) -> &[PolicyPosition] {
         self.places.get(selector.index()).map_or(&[], Vec::as_slice)
     }
 
@@ -154,7 +154,7 @@ impl<'input> Resolved<'input> {
         })
     }
 
-    /// As [`Resolved::addresses`], with the endpoints of one node only, and no host endpoints.
+    /// As [`ResolvedPolicy::addresses`], with the endpoints of one node only, and no host endpoints.
     /// Network sets count everywhere.
     pub fn local_addresses(&self, id: SelectorId, family: Family, node: NodeId) -> Vec<Cidr> {
         let selection = self.members(id);
@@ -190,7 +190,7 @@ impl<'input> Resolved<'input> {
     fn collect(
         &self,
         family: Family,
-        selection: &Selection,
+        selection: &SelectedEndpoints,
         endpoints: &[EndpointId],
         hosts: &[HostEndpointId],
     ) -> Vec<Cidr> {
@@ -256,12 +256,13 @@ fn common(left: &[EndpointId], right: &[EndpointId]) -> Vec<EndpointId> {
         .collect()
 }
 
-fn by_selector(policies: &PolicySet) -> Vec<Vec<Place>> {
-    let mut places: Vec<Vec<Place>> = policies.selectors.iter().map(|_| Vec::new()).collect();
+fn by_selector(policies: &PolicySet) -> Vec<Vec<PolicyPosition>> {
+    let mut places: Vec<Vec<PolicyPosition>> =
+        policies.selectors.iter().map(|_| Vec::new()).collect();
     for (tier, row) in policies.tiers.iter().enumerate() {
         for (policy, row) in row.policies.iter().enumerate() {
             if let Some(places) = places.get_mut(row.applies_to.index()) {
-                places.push(Place { tier, policy });
+                places.push(PolicyPosition { tier, policy });
             }
         }
     }
@@ -278,7 +279,7 @@ fn by_node(inventory: &Inventory) -> Vec<Vec<EndpointId>> {
     on_node
 }
 
-impl Selection {
+impl SelectedEndpoints {
     /// The nodes whose labels fit. Costs all nodes.
     pub(super) fn of_nodes(expr: &Expr, inventory: &Inventory) -> Self {
         let nodes = inventory
@@ -292,7 +293,7 @@ impl Selection {
 
     /// The members behind numbers that count endpoints first, network sets after them, and then
     /// host endpoints.
-    pub(super) fn of(ids: &[u32], policies: &PolicySet, inventory: &Inventory) -> Self {
+    pub(super) fn from_ids(ids: &[u32], policies: &PolicySet, inventory: &Inventory) -> Self {
         let first_set = inventory.endpoints.len();
         let first_host = first_set + policies.network_sets.len();
         let (endpoints, others) =
@@ -332,7 +333,7 @@ impl HostEndpointId {
     }
 }
 
-impl fmt::Display for Resolved<'_> {
+impl fmt::Display for ResolvedPolicy<'_> {
     /// Every selector with its members, in the order of the selectors' text; then every endpoint
     /// with its policies, in the order of evaluation.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -353,14 +354,18 @@ impl fmt::Display for Resolved<'_> {
     }
 }
 
-impl Resolved<'_> {
-    fn write_members(&self, out: &mut fmt::Formatter<'_>, selection: &Selection) -> fmt::Result {
+impl ResolvedPolicy<'_> {
+    fn write_members(
+        &self,
+        out: &mut fmt::Formatter<'_>,
+        selection: &SelectedEndpoints,
+    ) -> fmt::Result {
         for id in &selection.endpoints {
             let endpoint = self.inventory.endpoint(*id);
             writeln!(
                 out,
                 "  {} {endpoint}: {}",
-                endpoint.kind.word(),
+                endpoint.kind.label(),
                 listed(endpoint.addresses.iter())
             )?;
         }
@@ -404,10 +409,11 @@ impl Resolved<'_> {
         let node = endpoint
             .node
             .map_or("no node", |node| &self.inventory.node(node).name);
-        writeln!(out, "{} {endpoint} on {node}", endpoint.kind.word())?;
+        writeln!(out, "{} {endpoint} on {node}", endpoint.kind.label())?;
         let applied = self.applied_to(id);
         let policies = self.policies.policies().filter(|(_, policy)| {
-            policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok()
+            policy.is_on(PolicyListKind::Normal)
+                && applied.binary_search(&policy.applies_to).is_ok()
         });
         for (tier, policy) in policies {
             writeln!(out, "  {}: {}", tier.name, policy.key)?;

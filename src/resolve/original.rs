@@ -5,8 +5,11 @@
 use std::fmt;
 
 use crate::net::{Cidr, Family, PortRange, Protocol};
-use crate::policy::{Nets, Peer, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId};
-use crate::resolve::{NamedPorts, Resolved};
+use crate::policy::{
+    AddressCondition, PeerSelection, PortCondition, PortList, ProtocolMatch, Rule, RulePeer,
+    SelectorId,
+};
+use crate::resolve::{ResolvedPolicy, ResolvedPorts};
 
 /// Rules of iptables that a policy rule may take for its destinations.
 const ALTERNATIVES: usize = 32;
@@ -32,7 +35,7 @@ pub struct OriginalDestination {
 
 /// Why a rule cannot be asked of original destinations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unaskable {
+pub enum UnaskableReason {
     /// More alternatives than we make rules of.
     Alternatives(usize),
     /// More exceptions than go into one rule.
@@ -43,28 +46,28 @@ pub enum Unaskable {
     Service,
 }
 
-impl fmt::Display for Unaskable {
+impl fmt::Display for UnaskableReason {
     /// As the end of "… cannot be asked behind DNAT: it ".
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unaskable::Alternatives(count) => {
+            UnaskableReason::Alternatives(count) => {
                 write!(
                     out,
                     "has {count} pairs of prefix and port range as destination, more than \
                      {ALTERNATIVES}"
                 )
             }
-            Unaskable::Exceptions(count) => write!(
+            UnaskableReason::Exceptions(count) => write!(
                 out,
                 "excludes {count} prefixes and port ranges, more than {EXCEPTIONS}"
             ),
-            Unaskable::NamedExceptions => write!(out, "excludes ports by name"),
-            Unaskable::Service => write!(out, "names a service as destination"),
+            UnaskableReason::NamedExceptions => write!(out, "excludes ports by name"),
+            UnaskableReason::Service => write!(out, "names a service as destination"),
         }
     }
 }
 
-impl Resolved<'_> {
+impl ResolvedPolicy<'_> {
     /// The original destinations of a family that fit a rule: one of these; none where the rule
     /// cannot match in the family.
     ///
@@ -74,16 +77,16 @@ impl Resolved<'_> {
         &self,
         rule: &Rule,
         family: Family,
-    ) -> Result<Vec<OriginalDestination>, Unaskable> {
+    ) -> Result<Vec<OriginalDestination>, UnaskableReason> {
         let peer = &rule.destination;
         if !rule.applies_to(family) {
             return Ok(Vec::new());
         }
         if peer.service.is_some() {
-            return Err(Unaskable::Service);
+            return Err(UnaskableReason::Service);
         }
         if !peer.not_ports.names.is_empty() {
-            return Err(Unaskable::NamedExceptions);
+            return Err(UnaskableReason::NamedExceptions);
         }
         let not_nets = self.excluded(peer, family);
         let mut alternatives = Vec::new();
@@ -113,8 +116,8 @@ impl Resolved<'_> {
             .max()
             .unwrap_or_default();
         match (alternatives.len(), exceptions) {
-            (count, _) if count > ALTERNATIVES => Err(Unaskable::Alternatives(count)),
-            (_, count) if count > EXCEPTIONS => Err(Unaskable::Exceptions(count)),
+            (count, _) if count > ALTERNATIVES => Err(UnaskableReason::Alternatives(count)),
+            (_, count) if count > EXCEPTIONS => Err(UnaskableReason::Exceptions(count)),
             _ => Ok(alternatives),
         }
     }
@@ -127,7 +130,7 @@ impl Resolved<'_> {
     ) -> Vec<(Option<Cidr>, Option<PortRange>, Option<Protocol>)> {
         let peer = &rule.destination;
         let nets = self.nets(peer, family);
-        let Ports::In(PortList { numbers, names }) = &peer.ports else {
+        let PortCondition::In(PortList { numbers, names }) = &peer.ports else {
             return nets.into_iter().map(|net| (net, None, None)).collect();
         };
         let mut pairs: Vec<_> = nets
@@ -138,7 +141,7 @@ impl Resolved<'_> {
             ProtocolMatch::Is(protocol) => Some(protocol),
             ProtocolMatch::Any | ProtocolMatch::IsNot(_) => None,
         };
-        let named = NamedPorts {
+        let named = ResolvedPorts {
             names,
             protocol,
             selected: peer.selected,
@@ -160,14 +163,14 @@ impl Resolved<'_> {
     }
 
     /// The prefixes that the positive parts of a side leave; one that is none where they leave all.
-    fn nets(&self, peer: &Peer, family: Family) -> Vec<Option<Cidr>> {
+    fn nets(&self, peer: &RulePeer, family: Family) -> Vec<Option<Cidr>> {
         let written = match &peer.nets {
-            Nets::Any => None,
-            Nets::In(nets) => Some(of_family(nets, family)),
+            AddressCondition::Any => None,
+            AddressCondition::In(nets) => Some(of_family(nets, family)),
         };
         let selected = match peer.selected {
-            Selected::Anyone => None,
-            Selected::By(selector) => Some(self.addresses(selector, family).to_vec()),
+            PeerSelection::Anyone => None,
+            PeerSelection::By(selector) => Some(self.addresses(selector, family).to_vec()),
         };
         match (written, selected) {
             (None, None) => vec![None],
@@ -181,7 +184,7 @@ impl Resolved<'_> {
         }
     }
 
-    fn excluded(&self, peer: &Peer, family: Family) -> Vec<Cidr> {
+    fn excluded(&self, peer: &RulePeer, family: Family) -> Vec<Cidr> {
         let of_selector = |selector: SelectorId| self.addresses(selector, family);
         let selected = peer.not_selected.map(of_selector).unwrap_or_default();
         widest(

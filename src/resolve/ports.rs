@@ -4,45 +4,49 @@ use std::net::IpAddr;
 
 use crate::inventory::{NamedPort, NodeId};
 use crate::net::{Cidr, Family, Protocol};
-use crate::policy::Selected;
-use crate::resolve::Resolved;
+use crate::policy::PeerSelection;
+use crate::resolve::ResolvedPolicy;
 
 /// Ports by name of endpoints that a selector selects.
 #[derive(Debug, Clone, Copy)]
-pub struct NamedPorts<'rule> {
+pub struct ResolvedPorts<'rule> {
     /// The names.
     pub names: &'rule [String],
     /// The rule's protocol; none for any.
     pub protocol: Option<Protocol>,
     /// Whose ports.
-    pub selected: Selected,
+    pub selected: PeerSelection,
     /// Only pods of this node; without it pods of all nodes, and host endpoints.
     pub node: Option<NodeId>,
 }
 
-impl Resolved<'_> {
+impl ResolvedPolicy<'_> {
     /// The addresses of a family with the protocols and ports that endpoints give the names to; in
     /// order, each once.
     pub fn named_ports(
         &self,
-        wanted: &NamedPorts<'_>,
+        wanted: &ResolvedPorts<'_>,
         family: Family,
     ) -> Vec<(IpAddr, Protocol, u16)> {
         let inventory = self.inventory;
         let endpoints: Vec<_> = match (wanted.selected, wanted.node) {
-            (Selected::By(selector), node) => {
+            (PeerSelection::By(selector), node) => {
                 let selected = self.members(selector).endpoints.iter().copied();
                 selected
                     .filter(|id| node.is_none_or(|node| inventory.endpoint(*id).node == Some(node)))
                     .collect()
             }
-            (Selected::Anyone, Some(node)) => self.endpoints_on(node).to_vec(),
-            (Selected::Anyone, None) => inventory.endpoints_with_ids().map(|(id, _)| id).collect(),
+            (PeerSelection::Anyone, Some(node)) => self.endpoints_on(node).to_vec(),
+            (PeerSelection::Anyone, None) => {
+                inventory.endpoints_with_ids().map(|(id, _)| id).collect()
+            }
         };
         let hosts: Vec<_> = match (wanted.selected, wanted.node) {
             (_, Some(_)) => Vec::new(),
-            (Selected::By(selector), None) => self.members(selector).host_endpoints.clone(),
-            (Selected::Anyone, None) => self.host_endpoints_with_ids().map(|(id, _)| id).collect(),
+            (PeerSelection::By(selector), None) => self.members(selector).host_endpoints.clone(),
+            (PeerSelection::Anyone, None) => {
+                self.host_endpoints_with_ids().map(|(id, _)| id).collect()
+            }
         };
         let of_pods = endpoints
             .into_iter()
@@ -67,7 +71,7 @@ impl Resolved<'_> {
     }
 }
 
-impl NamedPorts<'_> {
+impl ResolvedPorts<'_> {
     fn fits(&self, port: &NamedPort) -> bool {
         self.names.iter().any(|name| *name == *port.name)
             && self.protocol.is_none_or(|wanted| wanted == port.protocol)

@@ -10,9 +10,9 @@ use std::net::IpAddr;
 
 use crate::inventory::NodeId;
 use crate::net::{Cidr, Family, merge_prefixes};
-use crate::resolve::Resolved;
+use crate::resolve::ResolvedPolicy;
 
-impl Resolved<'_> {
+impl ResolvedPolicy<'_> {
     /// The sources that are pods' in the whole cluster: the pod ranges of all nodes, merged, and
     /// the endpoints outside of them. In order, each once, and never a whole family.
     pub fn pod_sources(&self, family: Family) -> &[Cidr] {

@@ -4,7 +4,7 @@ use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
 use super::{
-    Resolved,
+    ResolvedPolicy,
     lists::{difference, intersection, union},
     selectors,
 };
@@ -15,9 +15,10 @@ use crate::inventory::{
 };
 use crate::net::{Cidr, Family};
 use crate::policy::{
-    DefaultAction, NetworkSet, Policy, PolicyKey, PolicyKind, PolicySet, SelectorId, Stage, Tier,
+    DefaultAction, HostStage, NetworkSet, Policy, PolicyKey, PolicyKind, PolicySet, SelectorId,
+    Tier,
 };
-use crate::selector::{self, Expr, Test};
+use crate::selector::{self, Expr, LabelTest};
 use crate::source::FileId;
 
 fn network_set(
@@ -78,7 +79,7 @@ fn policy(name: &str, applies_to: SelectorId) -> Policy {
         applies_to,
         ingress: None,
         egress: None,
-        stage: Stage::Normal,
+        stage: HostStage::Normal,
         span,
         selector: span,
         unused: None,
@@ -86,7 +87,7 @@ fn policy(name: &str, applies_to: SelectorId) -> Policy {
 }
 
 /// The names of everybody that a selector selects.
-fn names(resolved: &Resolved<'_>, id: SelectorId) -> Vec<String> {
+fn names(resolved: &ResolvedPolicy<'_>, id: SelectorId) -> Vec<String> {
     let selection = resolved.members(id);
     let endpoints = selection
         .endpoints
@@ -421,18 +422,18 @@ fn each_with_a_label_of_its_own(
     pods
 }
 
-fn tests() -> impl Strategy<Value = Test> {
+fn tests() -> impl Strategy<Value = LabelTest> {
     let value = || prop::sample::select(&ASKED_VALUES[..]).prop_map(str::to_owned);
     let values = || prop::collection::btree_set(value(), 0..4);
     prop_oneof![
-        Just(Test::Present),
-        value().prop_map(Test::Equals),
-        value().prop_map(Test::NotEquals),
-        values().prop_map(Test::In),
-        values().prop_map(Test::NotIn),
-        value().prop_map(Test::Contains),
-        value().prop_map(Test::StartsWith),
-        value().prop_map(Test::EndsWith),
+        Just(LabelTest::Present),
+        value().prop_map(LabelTest::Equals),
+        value().prop_map(LabelTest::NotEquals),
+        values().prop_map(LabelTest::In),
+        values().prop_map(LabelTest::NotIn),
+        value().prop_map(LabelTest::Contains),
+        value().prop_map(LabelTest::StartsWith),
+        value().prop_map(LabelTest::EndsWith),
     ]
 }
 

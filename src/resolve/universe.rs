@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use crate::inventory::{EndpointId, Inventory};
 use crate::policy::PolicySet;
-use crate::selector::{Labels, Test};
+use crate::selector::{LabelTest, Labels};
 
 /// Endpoints, network sets and host endpoints with the labels that count.
-pub(super) struct Universe<'input> {
+pub(super) struct SelectorUniverse<'input> {
     pub(super) inventory: &'input Inventory,
     /// Effective labels of the network sets, then those of the host endpoints, in the order of the
     /// policy set.
@@ -17,8 +17,8 @@ pub(super) struct Universe<'input> {
     pub(super) ids: Vec<u32>,
 }
 
-impl<'input> Universe<'input> {
-    pub(super) fn of(policies: &PolicySet, inventory: &'input Inventory) -> Self {
+impl<'input> SelectorUniverse<'input> {
+    pub(super) fn new(policies: &PolicySet, inventory: &'input Inventory) -> Self {
         let labels = policies
             .network_sets
             .iter()
@@ -42,7 +42,7 @@ impl<'input> Universe<'input> {
     }
 
     /// Whether a label of one of them passes a test.
-    pub(super) fn passes(&self, id: u32, name: &str, test: &Test) -> bool {
+    pub(super) fn passes(&self, id: u32, name: &str, test: &LabelTest) -> bool {
         match (id as usize).checked_sub(self.first_set()) {
             Some(set) => test.holds(
                 self.sets

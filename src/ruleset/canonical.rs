@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use crate::net::{Cidr, Protocol};
-use crate::ruleset::Rule;
+use crate::ruleset::RuleText;
 use crate::ruleset::rule::TEXT_OPTIONS;
 
 /// One thing that a rule says: an option and its value, in one form of all that mean the same.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Saying {
+struct RuleOption {
     option: String,
     is_negated: bool,
     value: String,
@@ -16,7 +16,7 @@ struct Saying {
 
 /// How values of an option are printed otherwise than they were written.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sort {
+enum OptionForm {
     /// Never.
     Plain,
     /// With or without the length of the prefix, or as a mask.
@@ -35,25 +35,25 @@ enum Sort {
 
 /// What a rule of ours may say. Values of other options, which only templates of a user's own can
 /// have, are not looked at.
-const OPTIONS: [(&str, Sort); 18] = [
-    ("-s", Sort::Address),
-    ("-d", Sort::Address),
-    ("--ctorigdst", Sort::Address),
-    ("-p", Sort::Protocol),
-    ("--sports", Sort::Ports),
-    ("--dports", Sort::Ports),
-    ("--ctorigdstport", Sort::Ports),
-    ("--ctstate", Sort::List),
-    ("--icmp-type", Sort::Icmp),
-    ("--icmpv6-type", Sort::Icmp),
-    ("--limit", Sort::Rate),
-    ("--limit-burst", Sort::Plain),
-    ("--match-set", Sort::Plain),
-    ("-i", Sort::Plain),
-    ("-o", Sort::Plain),
-    ("-j", Sort::Plain),
-    ("-g", Sort::Plain),
-    ("--comment", Sort::Plain),
+const OPTIONS: [(&str, OptionForm); 18] = [
+    ("-s", OptionForm::Address),
+    ("-d", OptionForm::Address),
+    ("--ctorigdst", OptionForm::Address),
+    ("-p", OptionForm::Protocol),
+    ("--sports", OptionForm::Ports),
+    ("--dports", OptionForm::Ports),
+    ("--ctorigdstport", OptionForm::Ports),
+    ("--ctstate", OptionForm::List),
+    ("--icmp-type", OptionForm::Icmp),
+    ("--icmpv6-type", OptionForm::Icmp),
+    ("--limit", OptionForm::Rate),
+    ("--limit-burst", OptionForm::Plain),
+    ("--match-set", OptionForm::Plain),
+    ("-i", OptionForm::Plain),
+    ("-o", OptionForm::Plain),
+    ("-j", OptionForm::Plain),
+    ("-g", OptionForm::Plain),
+    ("--comment", OptionForm::Plain),
 ];
 
 /// Options by their other names.
@@ -139,11 +139,11 @@ const PROTOCOL_NAMES: [(&str, &str); 20] = [
 const UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3_600), ("d", DAY)];
 const DAY: u64 = 86_400;
 
-impl Rule {
+impl RuleText {
     /// Whether a rule that was read back can be this one, which was written, in the tools' own way
     /// of printing: it says all that this one says, and nothing more.
-    pub fn is_printed_as(&self, read: &Rule) -> bool {
-        let [wrote, read] = [self, read].map(Rule::sayings);
+    pub fn is_printed_as(&self, read: &RuleText) -> bool {
+        let [wrote, read] = [self, read].map(RuleText::sayings);
         wrote.len() == read.len()
             && wrote
                 .iter()
@@ -152,8 +152,8 @@ impl Rule {
     }
 
     /// All that it says, in one order.
-    fn sayings(&self) -> Vec<Saying> {
-        let words = self.words();
+    fn sayings(&self) -> Vec<RuleOption> {
+        let words = self.split_words();
         let mut words = words.iter().map(Cow::as_ref).peekable();
         let (mut sayings, mut is_negated, mut is_behind_target) = (Vec::new(), false, false);
         while let Some(word) = words.next() {
@@ -177,7 +177,7 @@ impl Rule {
             {
                 values.push(value);
             }
-            let saying = Saying::of((option, sort), is_negated, &values.join(" "));
+            let saying = RuleOption::new((option, sort), is_negated, &values.join(" "));
             sayings.extend(saying.filter(|_| sort.is_some() || !is_behind_target));
             is_behind_target |= option == "-j" && values != [TARGET_WITH_OPTIONS];
             is_negated = false;
@@ -187,9 +187,13 @@ impl Rule {
     }
 }
 
-impl Saying {
+impl RuleOption {
     /// Of an option; none where it says nothing.
-    fn of((option, sort): (&str, Option<Sort>), is_negated: bool, value: &str) -> Option<Self> {
+    fn new(
+        (option, sort): (&str, Option<OptionForm>),
+        is_negated: bool,
+        value: &str,
+    ) -> Option<Self> {
         let value = match (sort, option) {
             (Some(sort), _) => sort.level(value),
             (None, "-m") => value.to_owned(),
@@ -204,9 +208,9 @@ impl Saying {
         })
     }
 
-    fn is_printed_as(&self, read: &Saying) -> bool {
+    fn is_printed_as(&self, read: &RuleOption) -> bool {
         let has_name =
-            |saying: &Saying| saying.value.contains(|letter: char| letter.is_alphabetic());
+            |saying: &RuleOption| saying.value.contains(|letter: char| letter.is_alphabetic());
         self == read
             || (&self.option, self.is_negated) == (&read.option, read.is_negated)
                 && match self.option.as_str() {
@@ -222,21 +226,25 @@ impl Saying {
     }
 }
 
-impl Sort {
+impl OptionForm {
     /// The one form of a value.
     fn level(self, value: &str) -> String {
         match self {
-            Sort::Plain | Sort::Icmp => value.to_owned(),
-            Sort::Address => {
+            OptionForm::Plain | OptionForm::Icmp => value.to_owned(),
+            OptionForm::Address => {
                 Cidr::parse_lenient(value).map_or_else(|| value.to_owned(), |net| net.to_string())
             }
-            Sort::Ports => sorted(value.split(',').map(|ports| match ports.split_once(':') {
-                Some((first, last)) if first == last => first,
-                Some(_) | None => ports,
-            })),
-            Sort::List => sorted(value.split(',')),
-            Sort::Protocol => protocol(value),
-            Sort::Rate => rate(value).map_or_else(|| value.to_owned(), |rate| rate.to_string()),
+            OptionForm::Ports => {
+                sorted(value.split(',').map(|ports| match ports.split_once(':') {
+                    Some((first, last)) if first == last => first,
+                    Some(_) | None => ports,
+                }))
+            }
+            OptionForm::List => sorted(value.split(',')),
+            OptionForm::Protocol => protocol(value),
+            OptionForm::Rate => {
+                rate(value).map_or_else(|| value.to_owned(), |rate| rate.to_string())
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ pub enum SetKind {
 
 /// A member of a set. Its order is the one that scripts list members in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Member {
+pub enum ParsedMember {
     /// Of `hash:net`: a prefix, and whether it is an exception (`nomatch`).
     Net(Cidr, bool),
     /// Of `hash:ip,port`.
@@ -39,16 +39,16 @@ impl SetKind {
 
     /// Takes the members that one `add` line means: a range of ports is as many as it has. None
     /// where the line is not for this type.
-    pub(super) fn take(
+    pub(super) fn parse_member(
         self,
         word: &str,
         is_exception: bool,
-        members: &mut Vec<Member>,
+        members: &mut Vec<ParsedMember>,
     ) -> Option<()> {
         match word.split_once('-') {
             Some((first, last)) if self == SetKind::Ports && !is_exception => {
                 let ports = first.parse::<u16>().ok()?..=last.parse::<u16>().ok()?;
-                members.extend(ports.map(Member::Port));
+                members.extend(ports.map(ParsedMember::Port));
             }
             Some(_) | None => members.push(self.member(word, is_exception)?),
         }
@@ -56,20 +56,20 @@ impl SetKind {
     }
 
     /// The one member that a word means; none where it is not for this type.
-    pub(super) fn member(self, word: &str, is_exception: bool) -> Option<Member> {
+    pub(super) fn member(self, word: &str, is_exception: bool) -> Option<ParsedMember> {
         match self {
             SetKind::Nets(family) => {
                 let net = net(word).filter(|net| net.family() == family)?;
-                Some(Member::Net(net, is_exception))
+                Some(ParsedMember::Net(net, is_exception))
             }
             SetKind::Services(_) | SetKind::Ports if is_exception => None,
             SetKind::Services(family) => service(word, family),
-            SetKind::Ports => word.parse().ok().map(Member::Port),
+            SetKind::Ports => word.parse().ok().map(ParsedMember::Port),
         }
     }
 
     /// The type as `create` takes it.
-    pub(super) fn words(self) -> &'static str {
+    pub(super) fn type_name(self) -> &'static str {
         match self {
             SetKind::Nets(Family::V4) => "hash:net family inet",
             SetKind::Nets(Family::V6) => "hash:net family inet6",
@@ -80,27 +80,27 @@ impl SetKind {
     }
 }
 
-impl Member {
+impl ParsedMember {
     /// The prefix that the member stands for; none for ports, which stand for all addresses.
     pub fn net(self) -> Option<Cidr> {
         match self {
-            Member::Net(net, _) => Some(net),
-            Member::Service(address, ..) => Some(Cidr::host(address)),
-            Member::Port(_) => None,
+            ParsedMember::Net(net, _) => Some(net),
+            ParsedMember::Service(address, ..) => Some(Cidr::host(address)),
+            ParsedMember::Port(_) => None,
         }
     }
 }
 
 /// As `add` takes it behind the name of the set.
-impl fmt::Display for Member {
+impl fmt::Display for ParsedMember {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Member::Net(net, false) => write!(out, "{net}"),
-            Member::Net(net, true) => write!(out, "{net} nomatch"),
-            Member::Service(address, protocol, port) => {
+            ParsedMember::Net(net, false) => write!(out, "{net}"),
+            ParsedMember::Net(net, true) => write!(out, "{net} nomatch"),
+            ParsedMember::Service(address, protocol, port) => {
                 write!(out, "{address},{}:{port}", protocol.keyword())
             }
-            Member::Port(port) => write!(out, "{port}"),
+            ParsedMember::Port(port) => write!(out, "{port}"),
         }
     }
 }
@@ -115,12 +115,12 @@ fn net(word: &str) -> Option<Cidr> {
 
 /// `10.0.0.1,tcp:80`. ipset prints `ipv6-icmp` and the like by names of its own, none of which
 /// palisade writes.
-fn service(word: &str, family: Family) -> Option<Member> {
+fn service(word: &str, family: Family) -> Option<ParsedMember> {
     let (address, service) = word.split_once(',')?;
     let (protocol, port) = service.split_once(':')?;
     let address: IpAddr = address.parse().ok()?;
     let is_of_family = address.is_ipv4() == (family == Family::V4);
-    let member = Member::Service(
+    let member = ParsedMember::Service(
         address,
         Protocol::from_keyword(protocol)?,
         port.parse().ok()?,

@@ -1,7 +1,7 @@
 //! Scripts by their parts: sets and members, tables, chains, rules and hooks.
 //!
 //! In: the text that `ipset restore` and `iptables-restore` take, whether palisade wrote it or
-//! `ipset save` and `iptables-save` did. Out: [`Sets`] and [`Table`]s, which can be compared and
+//! `ipset save` and `iptables-save` did. Out: [`ParsedSets`] and [`ParsedTable`]s, which can be compared and
 //! written again. What is not ours is kept apart: a name is ours when it begins with [`PREFIX`].
 //! Absent: what rules mean, files, and the kernel.
 //!
@@ -19,14 +19,16 @@ mod sets;
 mod tables;
 
 pub use checked::{
-    CheckedRule, CheckedScripts, CheckedTable, Condition, Connection, Holdings, Interface,
-    SETS_FILE, ScriptError, Target,
+    CheckedRule, CheckedScripts, CheckedTable, CheckedTarget, ConntrackMatch, InterfaceMatch,
+    KernelContents, RuleCondition, SETS_FILE, ScriptError,
 };
 pub use lines::lines;
-pub use member::{Member, SetKind};
-pub use rule::{Counters, Leads, Look, Rule};
-pub use sets::{Set, SetError, Sets};
-pub use tables::{Hook, KernelChain, Place, Table, TableError, TableId, TableKind};
+pub use member::{ParsedMember, SetKind};
+pub use rule::{RuleCounters, RuleJump, RuleText, SetMatch};
+pub use sets::{ParsedSet, ParsedSets, SetError};
+pub use tables::{
+    HookRule, KernelChain, ParsedTable, RulePosition, TableError, TableId, TableKind,
+};
 
 /// What every name of ours begins with.
 pub const PREFIX: &str = "pal-";

@@ -5,18 +5,18 @@ use std::borrow::Cow;
 /// A rule: all that stands behind `-A chain` or `-I chain 1`.
 ///
 /// Equality is that of the text. The tools print a rule otherwise than it was written, in ways that
-/// [`Rule::words`] levels for all that palisade writes; what else they do to it, only its writer's
+/// [`RuleText::words`] levels for all that palisade writes; what else they do to it, only its writer's
 /// memory can tell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Rule {
+pub struct RuleText {
     text: String,
     /// How often it matched, where the text says so (`iptables-save -c`).
-    pub counters: Option<Counters>,
+    pub counters: Option<RuleCounters>,
 }
 
 /// How often a rule matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
+pub struct RuleCounters {
     /// Packets.
     pub packets: u64,
     /// Bytes, IP headers included.
@@ -25,7 +25,7 @@ pub struct Counters {
 
 /// Where a rule sends packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leads<'rule> {
+pub enum RuleJump<'rule> {
     /// `-j`: to a chain, or to a target such as ACCEPT.
     Jump(&'rule str),
     /// `-g`.
@@ -34,7 +34,7 @@ pub enum Leads<'rule> {
 
 /// A rule's question to a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look<'rule> {
+pub struct SetMatch<'rule> {
     /// The set.
     pub set: &'rule str,
     /// Whether the rule is for packets that are not in it.
@@ -43,11 +43,11 @@ pub struct Look<'rule> {
     pub sides: &'rule str,
 }
 
-impl<'rule> Leads<'rule> {
+impl<'rule> RuleJump<'rule> {
     /// The chain, or the target.
     pub fn chain(self) -> &'rule str {
         match self {
-            Leads::Jump(chain) | Leads::Goto(chain) => chain,
+            RuleJump::Jump(chain) | RuleJump::Goto(chain) => chain,
         }
     }
 }
@@ -70,9 +70,9 @@ pub(super) const TEXT_OPTIONS: [&str; 3] = ["--comment", "--log-prefix", "--nflo
 /// Options whose value is an address; the tools print the length of the prefix always.
 const ADDRESS_OPTIONS: [&str; 3] = ["-s", "-d", "--ctorigdst"];
 
-impl Rule {
+impl RuleText {
     /// A rule of its text.
-    pub fn of(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         Self {
             text: text.to_owned(),
             counters: None,
@@ -86,7 +86,7 @@ impl Rule {
 
     /// The words, without quotes, each as the tools print it, those first that may stand in any
     /// order. Two rules with the same words do the same.
-    pub fn words(&self) -> Vec<Cow<'_, str>> {
+    pub fn split_words(&self) -> Vec<Cow<'_, str>> {
         let (mut first, mut rest) = (Vec::new(), Vec::new());
         let mut words = self.each_word();
         while let Some(word) = words.next() {
@@ -106,10 +106,10 @@ impl Rule {
     }
 
     /// Whether the words are the same. Most often the texts are, and then no word is looked at.
-    pub fn does_same(&self, other: &Rule) -> bool {
+    pub fn does_same(&self, other: &RuleText) -> bool {
         self.text == other.text
             || self.each_word().eq(other.each_word())
-            || self.words() == other.words()
+            || self.split_words() == other.split_words()
     }
 
     /// The sets that it looks into.
@@ -121,7 +121,7 @@ impl Rule {
     }
 
     /// What it asks of sets.
-    pub fn looks(&self) -> Vec<Look<'_>> {
+    pub fn looks(&self) -> Vec<SetMatch<'_>> {
         if !self.has_sets() {
             return Vec::new();
         }
@@ -132,7 +132,7 @@ impl Rule {
                 .unwrap_or_default()
         };
         let options = (0..places.len()).filter(|at| word(Some(*at)) == MATCH_SET);
-        let look = |at: usize| Look {
+        let look = |at: usize| SetMatch {
             set: word(at.checked_add(1)),
             is_negated: word(at.checked_sub(1)) == "!",
             sides: word(at.checked_add(2)),
@@ -166,13 +166,13 @@ impl Rule {
     }
 
     /// Where it sends packets.
-    pub fn leads(&self) -> Option<Leads<'_>> {
+    pub fn leads(&self) -> Option<RuleJump<'_>> {
         let (mut leads, mut option) = (None, "");
         for (from, to) in places(&self.text) {
             let word = self.text.get(from..to).unwrap_or_default();
             match option {
-                "-j" => leads = Some(Leads::Jump(word)),
-                "-g" => leads = Some(Leads::Goto(word)),
+                "-j" => leads = Some(RuleJump::Jump(word)),
+                "-g" => leads = Some(RuleJump::Goto(word)),
                 _ => {}
             }
             option = word;

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::net::{Family, SetSize};
-use crate::ruleset::{Member, SetKind, is_ours};
+use crate::ruleset::{ParsedMember, SetKind, is_ours};
 
 /// Our sets, by name.
-pub type Sets = BTreeMap<String, Set>;
+pub type ParsedSets = BTreeMap<String, ParsedSet>;
 
 /// A set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Set {
+pub struct ParsedSet {
     /// Its type and family; none where it is of a type that palisade does not make, or has options
     /// that it does not give.
     pub kind: Option<SetKind>,
@@ -20,7 +20,7 @@ pub struct Set {
     /// The most members it takes; 0 for types that take all there can be.
     pub maxelem: u32,
     /// Its members, sorted, each once.
-    pub members: Vec<Member>,
+    pub members: Vec<ParsedMember>,
 }
 
 /// A line that is none of a script for ipset.
@@ -35,7 +35,7 @@ pub struct SetError {
 /// Options of `create` that newer versions of ipset print and that say nothing about the members.
 const IGNORED_OPTIONS: [&str; 2] = ["bucketsize", "initval"];
 
-impl Set {
+impl ParsedSet {
     /// The size that it is created in.
     pub fn size(&self) -> SetSize {
         SetSize {
@@ -49,13 +49,13 @@ impl Set {
     /// # Errors
     /// The first line that is not one of `create` or `add`, or that has a member its set cannot
     /// have.
-    pub fn read(text: &str) -> Result<Sets, SetError> {
-        let mut reader = Reader::default();
+    pub fn read(text: &str) -> Result<ParsedSets, SetError> {
+        let mut reader = SetReader::default();
         for (number, line) in (1..)
             .zip(text.lines())
             .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         {
-            reader.take(line).map_err(|problem| SetError {
+            reader.read_line(line).map_err(|problem| SetError {
                 line: number,
                 problem,
             })?;
@@ -70,7 +70,7 @@ impl Set {
 
     /// Whether the other can take this one's members and be asked the same way. The kernel's `swap`
     /// asks for no more.
-    pub fn is_like(&self, other: &Set) -> bool {
+    pub fn is_like(&self, other: &ParsedSet) -> bool {
         self.kind.is_some() && self.kind == other.kind
     }
 
@@ -78,10 +78,10 @@ impl Set {
     pub fn create_line(&self, name: &str) -> String {
         match self.kind {
             None => String::new(),
-            Some(SetKind::Ports) => format!("create {name} {}\n", SetKind::Ports.words()),
+            Some(SetKind::Ports) => format!("create {name} {}\n", SetKind::Ports.type_name()),
             Some(kind) => format!(
                 "create {name} {} hashsize {} maxelem {}\n",
-                kind.words(),
+                kind.type_name(),
                 self.hashsize,
                 self.maxelem
             ),
@@ -91,14 +91,14 @@ impl Set {
 
 /// Sets as far as they were read.
 #[derive(Default)]
-struct Reader<'text> {
-    sets: Sets,
+struct SetReader<'text> {
+    sets: ParsedSets,
     /// The set that the last line was about, which the next one is mostly about too.
-    last: Option<(&'text str, Set)>,
+    last: Option<(&'text str, ParsedSet)>,
 }
 
-impl<'text> Reader<'text> {
-    fn take(&mut self, line: &'text str) -> Result<(), String> {
+impl<'text> SetReader<'text> {
+    fn read_line(&mut self, line: &'text str) -> Result<(), String> {
         let unknown = || format!("unknown line `{line}`");
         let (verb, rest) = line.split_once(' ').ok_or_else(unknown)?;
         let (name, rest) = rest.split_once(' ').ok_or_else(unknown)?;
@@ -119,7 +119,7 @@ impl<'text> Reader<'text> {
                 let (word, is_exception) = rest
                     .strip_suffix(" nomatch")
                     .map_or((rest, false), |word| (word, true));
-                kind.take(word, is_exception, &mut set.members)
+                kind.parse_member(word, is_exception, &mut set.members)
                     .ok_or_else(|| format!("bad member `{rest}` of `{name}`"))
             }
             _ => Err(unknown()),
@@ -127,7 +127,7 @@ impl<'text> Reader<'text> {
     }
 
     /// The set of a name, if there is one.
-    fn turn_to(&mut self, name: &'text str) -> Option<&mut Set> {
+    fn turn_to(&mut self, name: &'text str) -> Option<&mut ParsedSet> {
         if self.last.as_ref().is_none_or(|(last, _)| *last != name) {
             self.put_back();
             self.last = self.sets.remove(name).map(|set| (name, set));
@@ -140,15 +140,15 @@ impl<'text> Reader<'text> {
             .extend(self.last.take().map(|(name, set)| (name.to_owned(), set)));
     }
 
-    fn finish(mut self) -> Sets {
+    fn finish(mut self) -> ParsedSets {
         self.put_back();
         self.sets
     }
 }
 
 /// What `create` makes: of no kind of ours where anything in the line is unknown.
-fn create(words: &str) -> Set {
-    let mut set = Set {
+fn create(words: &str) -> ParsedSet {
+    let mut set = ParsedSet {
         kind: None,
         hashsize: 0,
         maxelem: 0,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::net::Family;
-use crate::ruleset::{Counters, Leads, Rule, is_ours, lines};
+use crate::ruleset::{RuleCounters, RuleJump, RuleText, is_ours, lines};
 
 /// A table of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,11 +31,11 @@ pub enum TableKind {
 
 /// Our part of a table, and what others have to do with it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Table {
+pub struct ParsedTable {
     /// Our chains and their rules, in order.
-    pub chains: BTreeMap<String, Vec<Rule>>,
+    pub chains: BTreeMap<String, Vec<RuleText>>,
     /// The jumps into our chains, in order.
-    pub hooks: Vec<Hook>,
+    pub hooks: Vec<HookRule>,
     /// Chains that are not ours: how many rules each has.
     pub lengths: BTreeMap<String, usize>,
     /// Sets that rules of others look into.
@@ -44,18 +44,18 @@ pub struct Table {
 
 /// A rule in a chain that is not ours which leads into one of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hook {
+pub struct HookRule {
     /// The chain: `FORWARD`, or any of somebody else's.
     pub from: String,
     /// The rule.
-    pub rule: Rule,
+    pub rule: RuleText,
     /// Where it stands, or is to stand.
-    pub place: Place,
+    pub place: RulePosition,
 }
 
 /// Where a rule stands in a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum RulePosition {
     /// Before all others: `-I chain 1`.
     Head,
     /// At this number, from 1: `-A` in what the kernel has. In a script of ours it stands for the
@@ -90,7 +90,7 @@ impl TableKind {
     pub const OF_BUNDLES: [TableKind; 3] = [TableKind::Raw, TableKind::Mangle, TableKind::Filter];
 
     /// The kernel's name for it.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             TableKind::Raw => "raw",
             TableKind::Mangle => "mangle",
@@ -109,7 +109,7 @@ impl TableKind {
     }
 
     fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.word() == word)
+        Self::ALL.into_iter().find(|kind| kind.label() == word)
     }
 }
 
@@ -129,20 +129,20 @@ impl TableId {
             Family::V4 => "v4",
             Family::V6 => "v6",
         };
-        format!("{}.{family}.rules", self.kind.word())
+        format!("{}.{family}.rules", self.kind.label())
     }
 }
 
-impl Table {
+impl ParsedTable {
     /// Reads tables of a family that palisade has chains in; others in the text are left out.
     ///
     /// # Errors
     /// A line that is unknown, or a table that does not end in `COMMIT`.
-    pub fn read(text: &str, family: Family) -> Result<BTreeMap<TableId, Table>, TableError> {
-        let mut reader = Reader {
+    pub fn read(text: &str, family: Family) -> Result<BTreeMap<TableId, ParsedTable>, TableError> {
+        let mut reader = TableReader {
             family,
             tables: BTreeMap::new(),
-            open: Open::Nothing,
+            open: OpenTable::Nothing,
         };
         let mut last = 0;
         for (number, line) in lines(text) {
@@ -153,8 +153,8 @@ impl Table {
             })?;
         }
         match reader.open {
-            Open::Nothing => Ok(reader.tables),
-            Open::Ours(_) | Open::Others => Err(TableError {
+            OpenTable::Nothing => Ok(reader.tables),
+            OpenTable::Ours(_) | OpenTable::Others => Err(TableError {
                 line: last,
                 problem: "the table does not end in `COMMIT`".to_owned(),
             }),
@@ -169,27 +169,27 @@ impl Table {
 
 /// What the lines belong to.
 #[derive(Debug, Clone, Copy)]
-enum Open {
+enum OpenTable {
     Nothing,
     Ours(TableKind),
     Others,
 }
 
-struct Reader {
+struct TableReader {
     family: Family,
-    tables: BTreeMap<TableId, Table>,
-    open: Open,
+    tables: BTreeMap<TableId, ParsedTable>,
+    open: OpenTable,
 }
 
-impl Reader {
+impl TableReader {
     fn line(&mut self, line: &str) -> Result<(), String> {
         if line.is_empty() || line.starts_with('#') {
             return Ok(());
         }
         match (line.strip_prefix('*'), self.open) {
-            (Some(word), Open::Nothing) => {
-                self.open = TableKind::from_word(word).map_or(Open::Others, Open::Ours);
-                if let Open::Ours(kind) = self.open {
+            (Some(word), OpenTable::Nothing) => {
+                self.open = TableKind::from_word(word).map_or(OpenTable::Others, OpenTable::Ours);
+                if let OpenTable::Ours(kind) = self.open {
                     self.tables
                         .entry(TableId {
                             family: self.family,
@@ -199,12 +199,12 @@ impl Reader {
                 }
                 Ok(())
             }
-            (None, Open::Others) if line != "COMMIT" => Ok(()),
-            (None, Open::Ours(_) | Open::Others) if line == "COMMIT" => {
-                self.open = Open::Nothing;
+            (None, OpenTable::Others) if line != "COMMIT" => Ok(()),
+            (None, OpenTable::Ours(_) | OpenTable::Others) if line == "COMMIT" => {
+                self.open = OpenTable::Nothing;
                 Ok(())
             }
-            (None, Open::Ours(kind)) => self
+            (None, OpenTable::Ours(kind)) => self
                 .tables
                 .entry(TableId {
                     family: self.family,
@@ -212,14 +212,15 @@ impl Reader {
                 })
                 .or_default()
                 .take(line),
-            (Some(_), Open::Ours(_) | Open::Others) | (None, Open::Nothing | Open::Others) => {
+            (Some(_), OpenTable::Ours(_) | OpenTable::Others)
+            | (None, OpenTable::Nothing | OpenTable::Others) => {
                 Err(format!("unknown line `{line}`"))
             }
         }
     }
 }
 
-impl Table {
+impl ParsedTable {
     fn take(&mut self, line: &str) -> Result<(), String> {
         let unknown = || format!("unknown line `{line}`");
         if let Some(declared) = line.strip_prefix(':') {
@@ -237,7 +238,7 @@ impl Table {
             ("-I", Some(text)) => (true, text),
             _ => return Err(unknown()),
         };
-        let mut rule = Rule::of(text);
+        let mut rule = RuleText::new(text);
         rule.counters = counters;
         match self.chains.get_mut(chain) {
             Some(rules) if is_ours(chain) => rules.push(rule),
@@ -248,18 +249,18 @@ impl Table {
     }
 
     /// A rule in a chain that is not ours.
-    fn foreign(&mut self, chain: &str, rule: Rule, is_at_head: bool) {
+    fn foreign(&mut self, chain: &str, rule: RuleText, is_at_head: bool) {
         let length = self.lengths.entry(chain.to_owned()).or_default();
         *length += 1;
-        let leads_to_us = rule.leads().map(Leads::chain).is_some_and(is_ours);
+        let leads_to_us = rule.leads().map(RuleJump::chain).is_some_and(is_ours);
         match leads_to_us {
             true => {
                 let place = if is_at_head {
-                    Place::Head
+                    RulePosition::Head
                 } else {
-                    Place::Number(*length)
+                    RulePosition::Number(*length)
                 };
-                self.hooks.push(Hook {
+                self.hooks.push(HookRule {
                     from: chain.to_owned(),
                     rule,
                     place,
@@ -273,14 +274,14 @@ impl Table {
 }
 
 /// `[12:3456] -A …` or `-A …`.
-fn counted(line: &str) -> Option<(Option<Counters>, &str)> {
+fn counted(line: &str) -> Option<(Option<RuleCounters>, &str)> {
     let Some(inner) = line.strip_prefix('[') else {
         return Some((None, line));
     };
     let (counters, rest) = inner.split_once("] ")?;
     let (packets, bytes) = counters.split_once(':')?;
     Some((
-        Some(Counters {
+        Some(RuleCounters {
             packets: packets.parse().ok()?,
             bytes: bytes.parse().ok()?,
         }),
@@ -300,6 +301,6 @@ impl fmt::Display for TableError {
 impl fmt::Display for TableId {
     /// `filter table of IPv4`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} table of {}", self.kind.word(), self.family)
+        write!(out, "{} table of {}", self.kind.label(), self.family)
     }
 }

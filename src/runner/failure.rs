@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
+pub enum RunnerFailure {
     /// There is no such program.
     NotFound(String),
     /// It did not end in time, and was killed with all of its children.
@@ -19,30 +19,30 @@ pub enum Failure {
     Other(String),
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for RunnerFailure {}
 
-impl fmt::Display for Failure {
+impl fmt::Display for RunnerFailure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::NotFound(program) => write!(out, "there is no program `{program}`"),
-            Failure::TimedOut(call, after) => write!(
+            RunnerFailure::NotFound(program) => write!(out, "there is no program `{program}`"),
+            RunnerFailure::TimedOut(call, after) => write!(
                 out,
                 "`{call}` did not end within {} s and was killed",
                 after.as_secs()
             ),
-            Failure::Stuck(call, after) => {
+            RunnerFailure::Stuck(call, after) => {
                 write!(
                     out,
                     "`{call}` did not end within {} s and could not be killed",
                     after.as_secs()
                 )
             }
-            Failure::Other(problem) => out.write_str(problem),
+            RunnerFailure::Other(problem) => out.write_str(problem),
         }
     }
 }
 
 /// What the system said when something was done to a file.
-pub(super) fn failure(doing: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::Other(format!("cannot {doing} `{}`: {error}", path.display()))
+pub(super) fn failure(doing: &str, path: &Path, error: &io::Error) -> RunnerFailure {
+    RunnerFailure::Other(format!("cannot {doing} `{}`: {error}", path.display()))
 }

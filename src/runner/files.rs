@@ -7,13 +7,13 @@ use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::bundle::{Owned, clear, named, read_below, read_file};
+use crate::bundle::{BundleFiles, clear, named, read_below, read_file};
 use crate::runner::failure::failure;
 use crate::runner::own::{self, sync};
-use crate::runner::{Failure, Folder, Sort};
+use crate::runner::{EntryType, FileTree, RunnerFailure};
 
 /// Reads a file of the kernel's, below `/proc`.
-pub(super) fn read_of_kernel(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+pub(super) fn read_of_kernel(path: &Path) -> Result<Option<Vec<u8>>, RunnerFailure> {
     match read_file(path) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -22,14 +22,14 @@ pub(super) fn read_of_kernel(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
 }
 
 /// Reads a file by its path in a directory of ours, of which no link is followed.
-pub(super) fn read(directory: &Path, path: &str) -> Result<Option<Vec<u8>>, Failure> {
-    read_below(directory, path).map_err(|problem| Failure::Other(problem.message))
+pub(super) fn read(directory: &Path, path: &str) -> Result<Option<Vec<u8>>, RunnerFailure> {
+    read_below(directory, path).map_err(|problem| RunnerFailure::Other(problem.message))
 }
 
 /// Writes beside the place and renames.
-pub(super) fn write(directory: &Path, name: &str, content: &[u8]) -> Result<(), Failure> {
+pub(super) fn write(directory: &Path, name: &str, content: &[u8]) -> Result<(), RunnerFailure> {
     let path = directory.join(name);
-    own::check_entry(&path, Sort::File)?;
+    own::check_entry(&path, EntryType::File)?;
     own::prepare(directory)?;
     let written = tempfile::Builder::new()
         .prefix(".palisade-")
@@ -44,9 +44,13 @@ pub(super) fn write(directory: &Path, name: &str, content: &[u8]) -> Result<(), 
 }
 
 /// Writes beside the place and renames, in exchange for what is there.
-pub(super) fn write_folder(directory: &Path, name: &str, files: &Folder) -> Result<(), Failure> {
+pub(super) fn write_folder(
+    directory: &Path,
+    name: &str,
+    files: &FileTree,
+) -> Result<(), RunnerFailure> {
     let path = directory.join(name);
-    let is_there = own::check_entry(&path, Sort::Folder)?;
+    let is_there = own::check_entry(&path, EntryType::Folder)?;
     own::prepare(directory)?;
     let written = tempfile::Builder::new()
         .prefix(".palisade-")
@@ -57,7 +61,7 @@ pub(super) fn write_folder(directory: &Path, name: &str, files: &Folder) -> Resu
                 .iter()
                 .try_for_each(|(name, content)| write_below(draft.path(), name, content))?;
             sync(draft.path())?;
-            let owned = Owned::of_our_own(&path);
+            let owned = BundleFiles::of_our_own(&path);
             let flags = if is_there {
                 RenameFlags::EXCHANGE
             } else {
@@ -86,9 +90,9 @@ fn write_below(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
 }
 
 /// Removes a file; one that is not there is gone already.
-pub(super) fn remove(directory: &Path, name: &str) -> Result<(), Failure> {
+pub(super) fn remove(directory: &Path, name: &str) -> Result<(), RunnerFailure> {
     let path = directory.join(name);
-    if !own::check_entry(&path, Sort::File)? {
+    if !own::check_entry(&path, EntryType::File)? {
         return Ok(());
     }
     own::check(directory)?;
@@ -99,18 +103,18 @@ pub(super) fn remove(directory: &Path, name: &str) -> Result<(), Failure> {
 }
 
 /// Removes a folder that is a bundle; one that is not there is gone already.
-pub(super) fn remove_folder(directory: &Path, name: &str) -> Result<(), Failure> {
+pub(super) fn remove_folder(directory: &Path, name: &str) -> Result<(), RunnerFailure> {
     let path = directory.join(name);
-    if !own::check_entry(&path, Sort::Folder)? {
+    if !own::check_entry(&path, EntryType::Folder)? {
         return Ok(());
     }
     own::check(directory)?;
-    let left = Owned::of_our_own(&path)
+    let left = BundleFiles::of_our_own(&path)
         .remove_from(&path)
         .map_err(|error| failure("remove", &path, &error))?;
     if !left.is_empty() {
         let what = named(&left);
-        return Err(Failure::Other(format!(
+        return Err(RunnerFailure::Other(format!(
             "cannot remove `{}`: palisade did not write {what}",
             path.display()
         )));

@@ -10,7 +10,7 @@ use std::{io, thread};
 use rustix::fs::OFlags;
 
 use crate::runner::failure::failure;
-use crate::runner::{Failure, Sort, own};
+use crate::runner::{EntryType, RunnerFailure, own};
 
 /// The lock's file, which is kept until the next boot.
 pub const LOCK_FILE: &str = "lock";
@@ -20,17 +20,17 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Nobody else changes this node while this is there.
 #[derive(Debug)]
-pub struct Lock {
+pub struct NodeLock {
     _file: Option<Arc<File>>,
 }
 
-impl Lock {
+impl NodeLock {
     /// A lock of nothing, for runners that are alone.
     pub fn none() -> Self {
         Self { _file: None }
     }
 
-    pub(super) fn of(file: Arc<File>) -> Self {
+    pub(super) fn new(file: Arc<File>) -> Self {
         Self { _file: Some(file) }
     }
 }
@@ -40,9 +40,9 @@ const MODE: u32 = 0o600;
 
 /// Locks the file in a directory of ours. It is never unlocked, only closed, so that a child that
 /// has it open holds the lock on.
-pub(super) fn take(directory: &Path, wait: Duration) -> Result<Option<File>, Failure> {
+pub(super) fn acquire(directory: &Path, wait: Duration) -> Result<Option<File>, RunnerFailure> {
     let path = directory.join(LOCK_FILE);
-    own::check_entry(&path, Sort::File)?;
+    own::check_entry(&path, EntryType::File)?;
     own::prepare(directory)?;
     let locked = wait_for(&path, || open(&path), File::try_lock, wait);
     locked.map_err(|error| failure("lock", &path, &error))
@@ -50,12 +50,12 @@ pub(super) fn take(directory: &Path, wait: Duration) -> Result<Option<File>, Fai
 
 /// Locks the file with all others who only look. Where there is none, nobody has changed this node
 /// since it booted.
-pub(super) fn share(directory: &Path, wait: Duration) -> Result<Option<Lock>, Failure> {
+pub(super) fn share(directory: &Path, wait: Duration) -> Result<Option<NodeLock>, RunnerFailure> {
     let path = directory.join(LOCK_FILE);
-    own::check_entry(&path, Sort::File)?;
+    own::check_entry(&path, EntryType::File)?;
     match wait_for(&path, || open_to_look(&path), File::try_lock_shared, wait) {
-        Ok(file) => Ok(file.map(|file| Lock::of(Arc::new(file)))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Lock::none())),
+        Ok(file) => Ok(file.map(|file| NodeLock::new(Arc::new(file)))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(NodeLock::none())),
         Err(error) => Err(failure("lock", &path, &error)),
     }
 }

@@ -1,8 +1,8 @@
 //! The node's world: everything that is done to it goes through one [`Runner`].
 //!
-//! In: [`Call`]s, each one process with its input, [`Request`]s to the kernel, and files of our
+//! In: [`ToolCall`]s, each one process with its input, [`NetfilterRequest`]s to the kernel, and files of our
 //! own. Out: what they answered, as it is. Absent: what calls and requests mean. The real one is
-//! [`Processes`]; tests put faults before, into and behind each call.
+//! [`ProcessRunner`]; tests put faults before, into and behind each call.
 #![expect(
     clippy::disallowed_methods,
     reason = "this room runs processes and keeps files"
@@ -19,9 +19,9 @@ pub mod programs;
 #[cfg(test)]
 mod tests;
 
-pub use failure::Failure;
-pub use lock::{LOCK_FILE, Lock};
-pub use processes::{Processes, Settings};
+pub use failure::RunnerFailure;
+pub use lock::{LOCK_FILE, NodeLock};
+pub use processes::{ProcessRunner, ProcessSettings};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ use std::{fmt, io};
 
 /// A process to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
+pub struct ToolCall {
     /// The program: a name to be looked for in the directories of [`programs::PATH`], or an
     /// absolute path.
     pub program: String,
@@ -42,7 +42,7 @@ pub struct Call {
 
 /// A request to the kernel's netfilter, over netlink.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct NetfilterRequest {
     /// The subsystem and its message: `NFNL_SUBSYS_… << 8 | …`.
     pub kind: u16,
     /// What stands behind the header of netlink.
@@ -51,7 +51,7 @@ pub struct Request {
 
 /// What a process said.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Answer {
+pub struct ProcessOutput {
     /// Its exit status; none where a signal ended it.
     pub status: Option<i32>,
     /// Standard output; bytes that are no UTF-8 are replaced.
@@ -66,11 +66,11 @@ pub trait Runner {
     ///
     /// # Errors
     /// When it cannot be started, or does not end in time. An exit status is no error here.
-    fn run(&mut self, call: &Call) -> Result<Answer, Failure>;
+    fn run(&mut self, call: &ToolCall) -> Result<ProcessOutput, RunnerFailure>;
 
     /// Runs processes that do not depend on each other, as [`Runner::run`] does; the answers in the
     /// order of the calls. The real one runs them at once.
-    fn run_all(&mut self, calls: &[Call]) -> Vec<Result<Answer, Failure>> {
+    fn run_all(&mut self, calls: &[ToolCall]) -> Vec<Result<ProcessOutput, RunnerFailure>> {
         calls.iter().map(|call| self.run(call)).collect()
     }
 
@@ -79,15 +79,20 @@ pub trait Runner {
     ///
     /// # Errors
     /// When the kernel cannot be asked, or does not answer.
-    fn ask(&mut self, _requests: &[Request]) -> Result<Vec<io::Result<()>>, Failure> {
-        Err(Failure::Other("there is no kernel to be asked".to_owned()))
+    fn ask(
+        &mut self,
+        _requests: &[NetfilterRequest],
+    ) -> Result<Vec<io::Result<()>>, RunnerFailure> {
+        Err(RunnerFailure::Other(
+            "there is no kernel to be asked".to_owned(),
+        ))
     }
 
     /// Starts a process that outlives this one, and waits until it has written a first line.
     ///
     /// # Errors
     /// When it cannot be started, or ends without a line.
-    fn start(&mut self, call: &Call) -> Result<(), Failure>;
+    fn start(&mut self, call: &ToolCall) -> Result<(), RunnerFailure>;
 
     /// Waits until nobody else changes this node; none where somebody still does after that long.
     ///
@@ -96,7 +101,7 @@ pub trait Runner {
     ///
     /// # Errors
     /// When there can be no lock.
-    fn lock(&mut self, wait: Duration) -> Result<Option<Lock>, Failure>;
+    fn lock(&mut self, wait: Duration) -> Result<Option<NodeLock>, RunnerFailure>;
 
     /// Waits until nobody changes this node, and keeps others from it, but not from looking too;
     /// none where somebody still does after that long. Nothing is written. A runner that is alone
@@ -104,21 +109,26 @@ pub trait Runner {
     ///
     /// # Errors
     /// When the lock cannot be looked at.
-    fn lock_to_look(&mut self, _wait: Duration) -> Result<Option<Lock>, Failure> {
-        Ok(Some(Lock::none()))
+    fn lock_to_look(&mut self, _wait: Duration) -> Result<Option<NodeLock>, RunnerFailure> {
+        Ok(Some(NodeLock::none()))
     }
 
     /// Reads a file; none where there is none.
     ///
     /// # Errors
     /// When there is one and it cannot be read.
-    fn read(&mut self, file: Keep, name: &str) -> Result<Option<Vec<u8>>, Failure>;
+    fn read(&mut self, file: Retention, name: &str) -> Result<Option<Vec<u8>>, RunnerFailure>;
 
     /// Writes a file, whole or not at all; none removes it.
     ///
     /// # Errors
     /// When it cannot be written; what was there is there still.
-    fn write(&mut self, file: Keep, name: &str, content: Option<&[u8]>) -> Result<(), Failure>;
+    fn write(
+        &mut self,
+        file: Retention,
+        name: &str,
+        content: Option<&[u8]>,
+    ) -> Result<(), RunnerFailure>;
 
     /// Writes a folder in place of the one that is there, whole or not at all; none removes it.
     ///
@@ -126,17 +136,22 @@ pub trait Runner {
     /// When it cannot be written; what was there is there still.
     fn write_folder(
         &mut self,
-        folder: Keep,
+        folder: Retention,
         name: &str,
-        files: Option<&Folder>,
-    ) -> Result<(), Failure>;
+        files: Option<&FileTree>,
+    ) -> Result<(), RunnerFailure>;
 
     /// Whether a file or folder of ours may be written at a name: nothing that palisade did not
     /// write is there. Changes nothing. A runner that keeps nothing has nothing against it.
     ///
     /// # Errors
     /// When it may not, with what stands there.
-    fn check(&mut self, _keep: Keep, _name: &str, _sort: Sort) -> Result<(), Failure> {
+    fn check(
+        &mut self,
+        _keep: Retention,
+        _name: &str,
+        _sort: EntryType,
+    ) -> Result<(), RunnerFailure> {
         Ok(())
     }
 
@@ -144,20 +159,20 @@ pub trait Runner {
     ///
     /// # Errors
     /// When they cannot.
-    fn try_to_keep(&mut self, _keep: Keep) -> Result<(), Failure> {
+    fn try_to_keep(&mut self, _keep: Retention) -> Result<(), RunnerFailure> {
         Ok(())
     }
 
     /// Where a file or folder stands.
-    fn place(&self, keep: Keep, name: &str) -> PathBuf;
+    fn place(&self, keep: Retention, name: &str) -> PathBuf;
 }
 
 /// Files by their paths in a folder.
-pub type Folder = BTreeMap<String, Vec<u8>>;
+pub type FileTree = BTreeMap<String, Vec<u8>>;
 
 /// What is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
+pub enum EntryType {
     /// A file.
     File,
     /// A directory with a bundle in it.
@@ -166,7 +181,7 @@ pub enum Sort {
 
 /// How long a file is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
+pub enum Retention {
     /// As long as the kernel runs, like its tables: in `/run/palisade`.
     UntilBoot,
     /// Beyond a boot: in `/var/lib/palisade`.
@@ -175,9 +190,9 @@ pub enum Keep {
     Kernel,
 }
 
-impl Call {
+impl ToolCall {
     /// A call without input.
-    pub fn of(program: &str, arguments: &[&str]) -> Self {
+    pub fn new(program: &str, arguments: &[&str]) -> Self {
         Self {
             program: program.to_owned(),
             arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
@@ -192,7 +207,7 @@ impl Call {
     }
 }
 
-impl fmt::Display for Call {
+impl fmt::Display for ToolCall {
     /// `ipset restore`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.program)?;

@@ -7,7 +7,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
 };
 
-use crate::runner::Request;
+use crate::runner::NetfilterRequest;
 
 /// `NLM_F_REQUEST | NLM_F_ACK`.
 const FLAGS: u16 = 0x1 | 0x4;
@@ -23,7 +23,7 @@ const HEADER: usize = 16;
 const MOST_OF_ANSWER: usize = 4096;
 
 /// Makes requests one after another; what the kernel says of each.
-pub(super) fn ask(requests: &[Request]) -> io::Result<Vec<io::Result<()>>> {
+pub(super) fn ask(requests: &[NetfilterRequest]) -> io::Result<Vec<io::Result<()>>> {
     // netfilter answers before `send` returns
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(
@@ -38,7 +38,11 @@ pub(super) fn ask(requests: &[Request]) -> io::Result<Vec<io::Result<()>>> {
         .collect()
 }
 
-fn ask_one(socket: &OwnedFd, number: u32, request: &Request) -> io::Result<io::Result<()>> {
+fn ask_one(
+    socket: &OwnedFd,
+    number: u32,
+    request: &NetfilterRequest,
+) -> io::Result<io::Result<()>> {
     send(
         socket.as_fd(),
         &message(number, request)?,
@@ -58,7 +62,7 @@ fn ask_one(socket: &OwnedFd, number: u32, request: &Request) -> io::Result<io::R
 }
 
 /// A request with its header.
-fn message(number: u32, request: &Request) -> io::Result<Vec<u8>> {
+fn message(number: u32, request: &NetfilterRequest) -> io::Result<Vec<u8>> {
     let length = u32::try_from(HEADER + request.body.len()).map_err(io::Error::other)?;
     let sender = 0_u32;
     let mut message = Vec::with_capacity(HEADER + request.body.len());

@@ -20,9 +20,9 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use crate::bundle::{Owned, named};
+use crate::bundle::{BundleFiles, named};
 use crate::runner::failure::failure;
-use crate::runner::{Failure, Sort};
+use crate::runner::{EntryType, RunnerFailure};
 
 /// The directories that no user needs to name.
 pub(super) const RUN_DIRECTORY: &str = "/run/palisade";
@@ -41,7 +41,7 @@ const MOST_LINKS: usize = 40;
 const UNMAPPED: u32 = 65_534;
 
 /// Fails unless palisade may write to `directory` or make it, and what is in it is palisade's.
-pub(super) fn check(directory: &Path) -> Result<(), Failure> {
+pub(super) fn check(directory: &Path) -> Result<(), RunnerFailure> {
     check_way(directory)?;
     is_own(directory)
         .map_err(|error| failure("look into", directory, &error))?
@@ -52,12 +52,12 @@ pub(super) fn check(directory: &Path) -> Result<(), Failure> {
                  or one that it made",
                 directory.display()
             );
-            Err(Failure::Other(problem))
+            Err(RunnerFailure::Other(problem))
         })
 }
 
 /// Makes `directory`, unless it is there, and marks it as palisade's own.
-pub(super) fn prepare(directory: &Path) -> Result<(), Failure> {
+pub(super) fn prepare(directory: &Path) -> Result<(), RunnerFailure> {
     check(directory)?;
     DirBuilder::new()
         .recursive(true)
@@ -96,41 +96,41 @@ pub(super) fn release(directory: &Path) -> io::Result<()> {
 
 /// Whether something of palisade's stands at `path`. Anything else there is an error, a symbolic
 /// link for one.
-pub(super) fn check_entry(path: &Path, sort: Sort) -> Result<bool, Failure> {
+pub(super) fn check_entry(path: &Path, sort: EntryType) -> Result<bool, RunnerFailure> {
     let about = match fs::symlink_metadata(path) {
         Ok(about) => about,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failure("look at", path, &error)),
     };
     match sort {
-        Sort::File if about.is_file() => Ok(true),
-        Sort::File => Err(Failure::Other(format!(
+        EntryType::File if about.is_file() => Ok(true),
+        EntryType::File => Err(RunnerFailure::Other(format!(
             "`{}`: it is {}, and no file of palisade's",
             path.display(),
-            words(&about)
+            type_name(&about)
         ))),
-        Sort::Folder if about.is_dir() => {
-            let foreign = Owned::of_our_own(path)
+        EntryType::Folder if about.is_dir() => {
+            let foreign = BundleFiles::of_our_own(path)
                 .foreign_in(path)
                 .map_err(|error| failure("look into", path, &error))?;
             match foreign.is_empty() {
                 true => Ok(true),
-                false => Err(Failure::Other(format!(
+                false => Err(RunnerFailure::Other(format!(
                     "`{}` holds what palisade did not write: {}",
                     path.display(),
                     named(&foreign)
                 ))),
             }
         }
-        Sort::Folder => Err(Failure::Other(format!(
+        EntryType::Folder => Err(RunnerFailure::Other(format!(
             "`{}`: it is {}, and no directory of palisade's",
             path.display(),
-            words(&about)
+            type_name(&about)
         ))),
     }
 }
 
-fn words(about: &Metadata) -> &'static str {
+fn type_name(about: &Metadata) -> &'static str {
     let kind = about.file_type();
     match () {
         () if kind.is_file() => "a file",
@@ -186,7 +186,7 @@ fn is_marked(directory: &Path) -> io::Result<bool> {
 ///
 /// Who could write there could exchange what is applied at the next boot, or have files elsewhere
 /// changed.
-pub(super) fn check_way(directory: &Path) -> Result<(), Failure> {
+pub(super) fn check_way(directory: &Path) -> Result<(), RunnerFailure> {
     let absolute =
         std::path::absolute(directory).map_err(|error| failure("look at", directory, &error))?;
     let mut rest: VecDeque<OsString> = absolute
@@ -234,7 +234,7 @@ fn step(at: &Path, name: &OsStr) -> PathBuf {
     }
 }
 
-fn check_directory(path: &Path, about: &Metadata, is_above: bool) -> Result<(), Failure> {
+fn check_directory(path: &Path, about: &Metadata, is_above: bool) -> Result<(), RunnerFailure> {
     let mode = about.mode() & 0o7777;
     let is_sticky = is_above && mode & 0o1000 != 0;
     match () {
@@ -254,8 +254,8 @@ fn check_directory(path: &Path, about: &Metadata, is_above: bool) -> Result<(), 
     }
 }
 
-fn refused(path: &Path, problem: &str) -> Failure {
-    Failure::Other(format!(
+fn refused(path: &Path, problem: &str) -> RunnerFailure {
+    RunnerFailure::Other(format!(
         "`{}` {problem}; nothing is kept in such a directory, nor below it",
         path.display()
     ))
@@ -276,7 +276,7 @@ fn is_in_user_namespace() -> bool {
 
 /// Tries whether a file can be made in `directory`, or where that would be made. Nothing is left
 /// there.
-pub(super) fn try_to_keep(directory: &Path) -> Result<(), Failure> {
+pub(super) fn try_to_keep(directory: &Path) -> Result<(), RunnerFailure> {
     check(directory)?;
     let absolute =
         std::path::absolute(directory).map_err(|error| failure("look at", directory, &error))?;

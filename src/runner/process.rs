@@ -17,7 +17,7 @@ use rustix::fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use crate::runner::{Answer, Call, Failure, programs};
+use crate::runner::{ProcessOutput, RunnerFailure, ToolCall, programs};
 
 /// How long a killed process may take to be gone; one that the kernel is busy with is left to init.
 const LAST_RESPECTS: Duration = Duration::from_secs(2);
@@ -29,27 +29,33 @@ const CHUNK: usize = 1 << 16;
 const MOST_OUTPUT: usize = 1 << 30;
 
 /// Runs a process to its end, which is when it and all who have its output open are gone.
-pub(super) fn run(call: &Call, limit: Duration, lock: Option<&File>) -> Result<Answer, Failure> {
-    Running::of(call, lock)?.finish(limit)
+pub(super) fn run(
+    call: &ToolCall,
+    limit: Duration,
+    lock: Option<&File>,
+) -> Result<ProcessOutput, RunnerFailure> {
+    RunningProcess::spawn(call, lock)?.finish(limit)
 }
 
 /// Runs processes at once, each as [`run`] does.
 pub(super) fn run_all(
-    calls: &[Call],
+    calls: &[ToolCall],
     limit: Duration,
     lock: Option<&File>,
-) -> Vec<Result<Answer, Failure>> {
+) -> Vec<Result<ProcessOutput, RunnerFailure>> {
     // one after another, since each opens and closes the lock to children
-    let running: Vec<Result<Running<'_>, Failure>> =
-        calls.iter().map(|call| Running::of(call, lock)).collect();
+    let running: Vec<Result<RunningProcess<'_>, RunnerFailure>> = calls
+        .iter()
+        .map(|call| RunningProcess::spawn(call, lock))
+        .collect();
     thread::scope(|scope| {
-        let finish = |running: Result<Running<'_>, Failure>| running?.finish(limit);
+        let finish = |running: Result<RunningProcess<'_>, RunnerFailure>| running?.finish(limit);
         let threads: Vec<_> = running
             .into_iter()
             .map(|running| scope.spawn(move || finish(running)))
             .collect();
         let died = |_| {
-            Err(Failure::Other(
+            Err(RunnerFailure::Other(
                 "a thread that reads a tool's output died".to_owned(),
             ))
         };
@@ -61,14 +67,14 @@ pub(super) fn run_all(
 }
 
 /// A process that was started.
-struct Running<'call> {
-    call: &'call Call,
+struct RunningProcess<'call> {
+    call: &'call ToolCall,
     child: Child,
     start: Instant,
 }
 
-impl<'call> Running<'call> {
-    fn of(call: &'call Call, lock: Option<&File>) -> Result<Self, Failure> {
+impl<'call> RunningProcess<'call> {
+    fn spawn(call: &'call ToolCall, lock: Option<&File>) -> Result<Self, RunnerFailure> {
         let input = memory(&call.input).map_err(|error| broken(call, &error))?;
         let mut command = command(call)?;
         command
@@ -86,8 +92,8 @@ impl<'call> Running<'call> {
             .map_err(|error| not_started(call, &error))
     }
 
-    fn finish(mut self, limit: Duration) -> Result<Answer, Failure> {
-        let watched = Watched::of(&mut self.child).and_then(|mut watched| {
+    fn finish(mut self, limit: Duration) -> Result<ProcessOutput, RunnerFailure> {
+        let watched = WatchedProcess::new(&mut self.child).and_then(|mut watched| {
             let is_over = watched.watch(self.start, limit)?;
             Ok(is_over.then_some(watched.pipes))
         });
@@ -97,56 +103,56 @@ impl<'call> Running<'call> {
                     .child
                     .wait()
                     .map_err(|error| broken(self.call, &error))?;
-                Ok(Answer {
+                Ok(ProcessOutput {
                     status: status.code(),
                     output: text(output.bytes),
                     errors: text(errors.bytes),
                 })
             }
-            Ok(None) => Err(self.end(limit, Failure::TimedOut(self.call.to_string(), limit))),
+            Ok(None) => Err(self.end(limit, RunnerFailure::TimedOut(self.call.to_string(), limit))),
             Err(error) => Err(self.end(limit, broken(self.call, &error))),
         }
     }
 }
 
-impl Running<'_> {
+impl RunningProcess<'_> {
     /// Kills it; the failure, or that it cannot be killed.
-    fn end(&mut self, limit: Duration, failure: Failure) -> Failure {
+    fn end(&mut self, limit: Duration, failure: RunnerFailure) -> RunnerFailure {
         match end(&mut self.child) {
             true => failure,
-            false => Failure::Stuck(self.call.to_string(), limit),
+            false => RunnerFailure::Stuck(self.call.to_string(), limit),
         }
     }
 }
 
 /// Starts a process with nothing of this one's, and waits for its first line. It leads no group, so
 /// that it may begin a session.
-pub(super) fn start(call: &Call, limit: Duration) -> Result<(), Failure> {
+pub(super) fn start(call: &ToolCall, limit: Duration) -> Result<(), RunnerFailure> {
     let child = command(call)?
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn();
     let mut child = child.map_err(|error| not_started(call, &error))?;
-    let mut output = Pipe::of(child.stdout.take()).map_err(|error| broken(call, &error))?;
+    let mut output = PipeReader::new(child.stdout.take()).map_err(|error| broken(call, &error))?;
     let begin = Instant::now();
     while !output.bytes.contains(&b'\n') {
         let left = limit.saturating_sub(begin.elapsed());
         let is_ready = output.fd.as_ref().is_some_and(|fd| {
             wait_for(&mut [PollFd::new(fd, PollFlags::IN)], left).unwrap_or(false)
         });
-        if !is_ready || output.take().is_err() {
+        if !is_ready || output.read_available().is_err() {
             end(&mut child);
-            return Err(Failure::Other(format!("`{call}` did not get ready")));
+            return Err(RunnerFailure::Other(format!("`{call}` did not get ready")));
         }
     }
     Ok(())
 }
 
 /// The library starts a program whose place it knows without a copy of this process's memory map.
-fn command(call: &Call) -> Result<Command, Failure> {
+fn command(call: &ToolCall) -> Result<Command, RunnerFailure> {
     let place = programs::find(&call.program);
-    let place = place.ok_or_else(|| Failure::NotFound(call.program.clone()))?;
+    let place = place.ok_or_else(|| RunnerFailure::NotFound(call.program.clone()))?;
     let mut command = programs::command(&place);
     command.args(&call.arguments);
     Ok(command)
@@ -171,25 +177,25 @@ fn memory(text: &str) -> io::Result<File> {
 }
 
 /// A process and what it says.
-struct Watched {
+struct WatchedProcess {
     process: OwnedFd,
     has_ended: bool,
-    pipes: [Pipe; 2],
+    pipes: [PipeReader; 2],
 }
 
 /// The reading end of a pipe, until nobody has the other one.
-struct Pipe {
+struct PipeReader {
     fd: Option<File>,
     bytes: Vec<u8>,
     /// What is read at once.
     chunk: Vec<u8>,
 }
 
-impl Watched {
-    fn of(child: &mut Child) -> io::Result<Self> {
+impl WatchedProcess {
+    fn new(child: &mut Child) -> io::Result<Self> {
         let pipes = [
-            Pipe::of(child.stdout.take())?,
-            Pipe::of(child.stderr.take())?,
+            PipeReader::new(child.stdout.take())?,
+            PipeReader::new(child.stderr.take())?,
         ];
         Ok(Self {
             process: pidfd_open(Pid::from_child(child), PidfdFlags::empty())?,
@@ -218,14 +224,16 @@ impl Watched {
                     .last()
                     .is_some_and(|event| !event.revents().is_empty());
             self.has_ended |= is_process_done;
-            self.pipes.iter_mut().try_for_each(Pipe::take)?;
+            self.pipes
+                .iter_mut()
+                .try_for_each(PipeReader::read_available)?;
         }
         Ok(true)
     }
 }
 
-impl Pipe {
-    fn of(end: Option<impl Into<OwnedFd>>) -> io::Result<Self> {
+impl PipeReader {
+    fn new(end: Option<impl Into<OwnedFd>>) -> io::Result<Self> {
         let fd = end.map(|end| File::from(end.into()));
         fd.as_ref()
             .map_or(Ok(()), |fd| fcntl_setfl(fd, OFlags::NONBLOCK))?;
@@ -237,7 +245,7 @@ impl Pipe {
     }
 
     /// Takes a chunk of what is there now.
-    fn take(&mut self) -> io::Result<()> {
+    fn read_available(&mut self) -> io::Result<()> {
         let Some(fd) = &mut self.fd else {
             return Ok(());
         };
@@ -296,13 +304,13 @@ fn text(bytes: Vec<u8>) -> String {
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-fn not_started(call: &Call, error: &io::Error) -> Failure {
+fn not_started(call: &ToolCall, error: &io::Error) -> RunnerFailure {
     match error.kind() == io::ErrorKind::NotFound {
-        true => Failure::NotFound(call.program.clone()),
+        true => RunnerFailure::NotFound(call.program.clone()),
         false => broken(call, error),
     }
 }
 
-fn broken(call: &Call, error: &io::Error) -> Failure {
-    Failure::Other(format!("cannot run `{call}`: {error}"))
+fn broken(call: &ToolCall, error: &io::Error) -> RunnerFailure {
+    RunnerFailure::Other(format!("cannot run `{call}`: {error}"))
 }

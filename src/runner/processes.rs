@@ -7,20 +7,20 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::runner::{
-    Answer, Call, Failure, Folder, Keep, Lock, Request, Runner, Sort, files, lock, netlink, own,
-    process,
+    EntryType, FileTree, NetfilterRequest, NodeLock, ProcessOutput, Retention, Runner,
+    RunnerFailure, ToolCall, files, lock, netlink, own, process,
 };
 
 /// Runs processes, each in a process group of its own, and keeps files in two directories.
 #[derive(Debug)]
-pub struct Processes {
-    settings: Settings,
+pub struct ProcessRunner {
+    settings: ProcessSettings,
     lock: Weak<File>,
 }
 
 /// Where files are kept, and how long a process may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct ProcessSettings {
     /// For what is kept as long as the kernel runs.
     pub run_directory: PathBuf,
     /// For what is kept beyond a boot.
@@ -29,7 +29,7 @@ pub struct Settings {
     pub limit: Duration,
 }
 
-impl Default for Settings {
+impl Default for ProcessSettings {
     fn default() -> Self {
         Self {
             run_directory: own::RUN_DIRECTORY.into(),
@@ -39,9 +39,9 @@ impl Default for Settings {
     }
 }
 
-impl Processes {
+impl ProcessRunner {
     /// Runs processes with these settings. No directory is made before something is kept in it.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: ProcessSettings) -> Self {
         Self {
             settings,
             lock: Weak::new(),
@@ -49,11 +49,15 @@ impl Processes {
     }
 
     /// The directory of ours in which something is kept.
-    fn directory(&self, keep: Keep) -> Result<&Path, Failure> {
+    fn directory(&self, keep: Retention) -> Result<&Path, RunnerFailure> {
         let directory = match keep {
-            Keep::UntilBoot => &self.settings.run_directory,
-            Keep::Always => &self.settings.state_directory,
-            Keep::Kernel => return Err(Failure::Other("nothing is kept below `/proc`".to_owned())),
+            Retention::UntilBoot => &self.settings.run_directory,
+            Retention::Always => &self.settings.state_directory,
+            Retention::Kernel => {
+                return Err(RunnerFailure::Other(
+                    "nothing is kept below `/proc`".to_owned(),
+                ));
+            }
         };
         own::check_way(directory).map(|()| directory.as_path())
     }
@@ -62,26 +66,26 @@ impl Processes {
     ///
     /// # Errors
     /// If something that palisade did not write is there, or the directory is not ours.
-    pub fn place_for_folder(&self, keep: Keep, name: &str) -> Result<PathBuf, Failure> {
+    pub fn place_for_folder(&self, keep: Retention, name: &str) -> Result<PathBuf, RunnerFailure> {
         let directory = self.directory(keep)?;
         let path = directory.join(name);
-        own::check_entry(&path, Sort::Folder)?;
+        own::check_entry(&path, EntryType::Folder)?;
         own::prepare(directory).map(|()| path)
     }
 
     /// The lock that is held; an error where it was removed, since somebody else may have a new one
     /// by now.
-    fn held(&self) -> Result<Option<Arc<File>>, Failure> {
+    fn held(&self) -> Result<Option<Arc<File>>, RunnerFailure> {
         let (held, path) = (
             self.lock.upgrade(),
-            self.place(Keep::UntilBoot, lock::LOCK_FILE),
+            self.place(Retention::UntilBoot, lock::LOCK_FILE),
         );
         match held
             .as_ref()
             .is_none_or(|file| lock::stands_at(file, &path).unwrap_or(false))
         {
             true => Ok(held),
-            false => Err(Failure::Other(format!(
+            false => Err(RunnerFailure::Other(format!(
                 "`{}` was removed meanwhile, and somebody else may be changing this node",
                 path.display()
             ))),
@@ -89,45 +93,50 @@ impl Processes {
     }
 }
 
-impl Runner for Processes {
-    fn run(&mut self, call: &Call) -> Result<Answer, Failure> {
+impl Runner for ProcessRunner {
+    fn run(&mut self, call: &ToolCall) -> Result<ProcessOutput, RunnerFailure> {
         process::run(call, self.settings.limit, self.held()?.as_deref())
     }
 
-    fn run_all(&mut self, calls: &[Call]) -> Vec<Result<Answer, Failure>> {
+    fn run_all(&mut self, calls: &[ToolCall]) -> Vec<Result<ProcessOutput, RunnerFailure>> {
         match self.held() {
             Ok(held) => process::run_all(calls, self.settings.limit, held.as_deref()),
             Err(failure) => calls.iter().map(|_| Err(failure.clone())).collect(),
         }
     }
 
-    fn ask(&mut self, requests: &[Request]) -> Result<Vec<io::Result<()>>, Failure> {
+    fn ask(&mut self, requests: &[NetfilterRequest]) -> Result<Vec<io::Result<()>>, RunnerFailure> {
         netlink::ask(requests)
-            .map_err(|error| Failure::Other(format!("netfilter cannot be asked: {error}")))
+            .map_err(|error| RunnerFailure::Other(format!("netfilter cannot be asked: {error}")))
     }
 
-    fn start(&mut self, call: &Call) -> Result<(), Failure> {
+    fn start(&mut self, call: &ToolCall) -> Result<(), RunnerFailure> {
         process::start(call, self.settings.limit)
     }
 
-    fn lock(&mut self, wait: Duration) -> Result<Option<Lock>, Failure> {
-        let file = lock::take(self.directory(Keep::UntilBoot)?, wait)?.map(Arc::new);
+    fn lock(&mut self, wait: Duration) -> Result<Option<NodeLock>, RunnerFailure> {
+        let file = lock::acquire(self.directory(Retention::UntilBoot)?, wait)?.map(Arc::new);
         self.lock = file.as_ref().map(Arc::downgrade).unwrap_or_default();
-        Ok(file.map(Lock::of))
+        Ok(file.map(NodeLock::new))
     }
 
-    fn lock_to_look(&mut self, wait: Duration) -> Result<Option<Lock>, Failure> {
-        lock::share(self.directory(Keep::UntilBoot)?, wait)
+    fn lock_to_look(&mut self, wait: Duration) -> Result<Option<NodeLock>, RunnerFailure> {
+        lock::share(self.directory(Retention::UntilBoot)?, wait)
     }
 
-    fn read(&mut self, file: Keep, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+    fn read(&mut self, file: Retention, name: &str) -> Result<Option<Vec<u8>>, RunnerFailure> {
         match file {
-            Keep::Kernel => files::read_of_kernel(&self.place(file, name)),
-            Keep::UntilBoot | Keep::Always => files::read(self.directory(file)?, name),
+            Retention::Kernel => files::read_of_kernel(&self.place(file, name)),
+            Retention::UntilBoot | Retention::Always => files::read(self.directory(file)?, name),
         }
     }
 
-    fn write(&mut self, file: Keep, name: &str, content: Option<&[u8]>) -> Result<(), Failure> {
+    fn write(
+        &mut self,
+        file: Retention,
+        name: &str,
+        content: Option<&[u8]>,
+    ) -> Result<(), RunnerFailure> {
         let directory = self.directory(file)?;
         match content {
             Some(content) => files::write(directory, name, content),
@@ -137,10 +146,10 @@ impl Runner for Processes {
 
     fn write_folder(
         &mut self,
-        folder: Keep,
+        folder: Retention,
         name: &str,
-        files: Option<&Folder>,
-    ) -> Result<(), Failure> {
+        files: Option<&FileTree>,
+    ) -> Result<(), RunnerFailure> {
         let directory = self.directory(folder)?;
         match files {
             Some(files) => files::write_folder(directory, name, files),
@@ -148,21 +157,21 @@ impl Runner for Processes {
         }
     }
 
-    fn check(&mut self, keep: Keep, name: &str, sort: Sort) -> Result<(), Failure> {
+    fn check(&mut self, keep: Retention, name: &str, sort: EntryType) -> Result<(), RunnerFailure> {
         let directory = self.directory(keep)?;
         own::check_entry(&directory.join(name), sort)?;
         own::check(directory)
     }
 
-    fn try_to_keep(&mut self, keep: Keep) -> Result<(), Failure> {
+    fn try_to_keep(&mut self, keep: Retention) -> Result<(), RunnerFailure> {
         own::try_to_keep(self.directory(keep)?)
     }
 
-    fn place(&self, keep: Keep, name: &str) -> PathBuf {
+    fn place(&self, keep: Retention, name: &str) -> PathBuf {
         match keep {
-            Keep::UntilBoot => self.settings.run_directory.join(name),
-            Keep::Always => self.settings.state_directory.join(name),
-            Keep::Kernel => PathBuf::from("/proc").join(name),
+            Retention::UntilBoot => self.settings.run_directory.join(name),
+            Retention::Always => self.settings.state_directory.join(name),
+            Retention::Kernel => PathBuf::from("/proc").join(name),
         }
     }
 }

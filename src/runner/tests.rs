@@ -8,22 +8,24 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 
 use super::netlink::error_of;
-use super::{Answer, Call, Failure, Keep, Processes, Runner, Settings};
+use super::{
+    ProcessOutput, ProcessRunner, ProcessSettings, Retention, Runner, RunnerFailure, ToolCall,
+};
 
-fn processes(home: &Path, limit: Duration) -> Processes {
-    Processes::new(Settings {
+fn processes(home: &Path, limit: Duration) -> ProcessRunner {
+    ProcessRunner::new(ProcessSettings {
         run_directory: home.join("run"),
         state_directory: home.join("state"),
         limit,
     })
 }
 
-fn sh(script: &str) -> Call {
-    Call::of("sh", &["-c", script])
+fn sh(script: &str) -> ToolCall {
+    ToolCall::new("sh", &["-c", script])
 }
 
-fn answer(status: i32, output: &str, errors: &str) -> Answer {
-    Answer {
+fn answer(status: i32, output: &str, errors: &str) -> ProcessOutput {
+    ProcessOutput {
         status: Some(status),
         output: output.to_owned(),
         errors: errors.to_owned(),
@@ -36,12 +38,12 @@ fn processes_that_wait_for_each_other_run_at_once() {
     let pipe = home.path().join("pipe").display().to_string();
     let mut runner = processes(home.path(), LONG);
     assert_eq!(
-        runner.run(&Call::of("mkfifo", &[&pipe])),
+        runner.run(&ToolCall::new("mkfifo", &[&pipe])),
         Ok(answer(0, "", ""))
     );
     let calls = [
         sh(&format!("read word < {pipe}; echo got $word")),
-        Call::of("no-such-tool", &[]),
+        ToolCall::new("no-such-tool", &[]),
         sh(&format!("echo word > {pipe}; exit 3")),
     ];
     let answers = runner.run_all(&calls);
@@ -49,7 +51,7 @@ fn processes_that_wait_for_each_other_run_at_once() {
         answers,
         [
             Ok(answer(0, "got word\n", "")),
-            Err(Failure::NotFound("no-such-tool".to_owned())),
+            Err(RunnerFailure::NotFound("no-such-tool".to_owned())),
             Ok(answer(3, "", ""))
         ]
     );
@@ -65,7 +67,7 @@ fn what_a_process_says_is_told_as_it_is() {
         ("echo half; exit 4", "", answer(4, "half\n", "")),
         ("exec true", "nobody reads this", answer(0, "", "")),
         ("printf '\\377x'", "", answer(0, "\u{fffd}x", "")),
-        ("kill -9 $$", "", Answer::default()),
+        ("kill -9 $$", "", ProcessOutput::default()),
         ("exec 1>&- 2>&-; sleep 0.1; exit 3", "", answer(3, "", "")),
         (
             "(sleep 0.1; echo late) & echo early",
@@ -117,10 +119,10 @@ fn a_process_that_does_not_end_is_killed_with_its_children() {
     ] {
         let reader = open(&pipe, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
         let script = format!("exec 9> \"$0\"; {script}");
-        let call = Call::of("sh", &["-c", &script, &pipe.display().to_string()]);
+        let call = ToolCall::new("sh", &["-c", &script, &pipe.display().to_string()]);
         assert_eq!(
             runner.run(&call),
-            Err(Failure::TimedOut(call.to_string(), limit)),
+            Err(RunnerFailure::TimedOut(call.to_string(), limit)),
             "{script}"
         );
         // one that was killed before it opened the pipe: somebody must have had it
@@ -136,7 +138,7 @@ fn a_program_that_is_not_there() {
     let home = tempfile::tempdir().unwrap();
     let mut runner = processes(home.path(), LONG);
     let missing = runner
-        .run(&Call::of("palisade-no-such-program", &[]))
+        .run(&ToolCall::new("palisade-no-such-program", &[]))
         .unwrap_err();
     assert_eq!(
         missing.to_string(),
@@ -145,10 +147,10 @@ fn a_program_that_is_not_there() {
     let file = home.path().join("text");
     fs::write(&file, "no program").unwrap();
     let refused = runner
-        .run(&Call::of(&file.display().to_string(), &[]))
+        .run(&ToolCall::new(&file.display().to_string(), &[]))
         .unwrap_err();
     assert!(
-        matches!(&refused, Failure::Other(problem) if problem.contains("Permission denied")),
+        matches!(&refused, RunnerFailure::Other(problem) if problem.contains("Permission denied")),
         "{refused}"
     );
     assert!(
@@ -162,25 +164,32 @@ fn a_program_that_is_not_there() {
 fn files_are_whole_or_not_there() {
     let home = tempfile::tempdir().unwrap();
     let mut runner = processes(home.path(), LONG);
-    assert_eq!(runner.read(Keep::Always, "note"), Ok(None));
-    runner.write(Keep::Always, "note", Some(b"one")).unwrap();
-    runner.write(Keep::Always, "note", Some(b"two")).unwrap();
-    assert_eq!(runner.read(Keep::Always, "note"), Ok(Some(b"two".to_vec())));
+    assert_eq!(runner.read(Retention::Always, "note"), Ok(None));
+    runner
+        .write(Retention::Always, "note", Some(b"one"))
+        .unwrap();
+    runner
+        .write(Retention::Always, "note", Some(b"two"))
+        .unwrap();
+    assert_eq!(
+        runner.read(Retention::Always, "note"),
+        Ok(Some(b"two".to_vec()))
+    );
     for round in 0..2 {
         let files = [
             ("palisade.json".to_owned(), vec![round]),
             (format!("nodes/{round}/sets.ipset"), vec![round]),
         ];
         runner
-            .write_folder(Keep::Always, "good", Some(&files.into()))
+            .write_folder(Retention::Always, "good", Some(&files.into()))
             .unwrap();
     }
     assert_eq!(
-        runner.read(Keep::Always, "good/palisade.json"),
+        runner.read(Retention::Always, "good/palisade.json"),
         Ok(Some(vec![1]))
     );
     assert_eq!(
-        runner.read(Keep::Always, "good/nodes/0/sets.ipset"),
+        runner.read(Retention::Always, "good/nodes/0/sets.ipset"),
         Ok(None),
         "what was there before is gone"
     );
@@ -189,11 +198,15 @@ fn files_are_whole_or_not_there() {
         3,
         "nothing is left beside them and the mark"
     );
-    runner.write(Keep::Always, "note", None).unwrap();
-    runner.write_folder(Keep::Always, "good", None).unwrap();
-    runner.write_folder(Keep::Always, "good", None).unwrap();
+    runner.write(Retention::Always, "note", None).unwrap();
+    runner
+        .write_folder(Retention::Always, "good", None)
+        .unwrap();
+    runner
+        .write_folder(Retention::Always, "good", None)
+        .unwrap();
     assert_eq!(fs::read_dir(home.path().join("state")).unwrap().count(), 0);
-    assert!(runner.write(Keep::Always, "", Some(b"")).is_err());
+    assert!(runner.write(Retention::Always, "", Some(b"")).is_err());
 }
 
 /// Long enough to be an error where it is waited for in vain.
@@ -210,7 +223,7 @@ fn one_at_a_time_and_a_process_of_a_killed_one_counts() {
     // moment
     let held = other.lock(LONG).unwrap().expect("it was let go");
     let pipe = home.path().join("pipe");
-    let child = Call::of(
+    let child = ToolCall::new(
         "sh",
         &[
             "-c",

@@ -9,11 +9,11 @@ use crate::selector::{
 };
 
 /// The bytes of the text that do not fit; empty at its end.
-pub(super) type Found = Range<usize>;
+pub(super) type UnexpectedText = Range<usize>;
 
 /// A place in the grammar: what may follow there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum GrammarPosition {
     /// An operand.
     Condition,
     /// The label of `has(`.
@@ -46,24 +46,26 @@ const QUOTES: &str = r#"values stand in straight quotes: `"value"` or `'value'`"
 /// What the message calls the end of the text.
 const END: &str = "the end";
 
-impl Place {
+impl GrammarPosition {
     /// Says that what was found does not fit here, for the person who wrote the text.
-    pub(super) fn refuses(self, text: &str, range: Found) -> SyntaxError {
+    pub(super) fn refuses(self, text: &str, range: UnexpectedText) -> SyntaxError {
         let found = text.get(range.clone()).unwrap_or_default();
         let (expected, help) = match self {
-            Place::Operator => return behind_label(text, range, found),
-            Place::Condition => ("a condition", CONDITION),
-            Place::Label => ("a label", "`has(app)` tests that the label `app` exists"),
-            Place::Set => ("a set", "write the values in braces: `{\"one\", \"two\"}`"),
-            Place::CommaOrEndOfSet => ("`,` or `}`", "write the set as `{\"one\", \"two\"}`"),
-            Place::ValueOrEndOfSet => ("a quoted value or `}`", QUOTES),
-            Place::Value => ("a quoted value", QUOTES),
-            Place::InGroup => ("`&&`, `||` or `)`", CLOSING),
-            Place::BehindCondition => {
+            GrammarPosition::Operator => return behind_label(text, range, found),
+            GrammarPosition::Condition => ("a condition", CONDITION),
+            GrammarPosition::Label => ("a label", "`has(app)` tests that the label `app` exists"),
+            GrammarPosition::Set => ("a set", "write the values in braces: `{\"one\", \"two\"}`"),
+            GrammarPosition::CommaOrEndOfSet => {
+                ("`,` or `}`", "write the set as `{\"one\", \"two\"}`")
+            }
+            GrammarPosition::ValueOrEndOfSet => ("a quoted value or `}`", QUOTES),
+            GrammarPosition::Value => ("a quoted value", QUOTES),
+            GrammarPosition::InGroup => ("`&&`, `||` or `)`", CLOSING),
+            GrammarPosition::BehindCondition => {
                 ("`&&`, `||` or the end", "join conditions with `&&` or `||`")
             }
-            Place::Close => ("`)`", CLOSING),
-            Place::End => (END, "the selector is complete before this"),
+            GrammarPosition::Close => ("`)`", CLOSING),
+            GrammarPosition::End => (END, "the selector is complete before this"),
         };
         let message = format!("expected {expected}, found {}", name_of(found));
         SyntaxError::new(range, message, help)

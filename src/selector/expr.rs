@@ -20,7 +20,7 @@ pub enum Expr {
         /// The label's name.
         name: String,
         /// What is asked of it.
-        test: Test,
+        test: LabelTest,
     },
     /// `!operand`
     Not(Box<Expr>),
@@ -32,7 +32,7 @@ pub enum Expr {
 
 /// A question about a label. Values compare byte by byte.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Test {
+pub enum LabelTest {
     /// `has(name)`: the label exists, whatever its value.
     Present,
     /// `name == "value"`
@@ -63,25 +63,25 @@ impl Labels for BTreeMap<String, String> {
     }
 }
 
-impl Test {
+impl LabelTest {
     /// The answer for a label's value, or for a missing label.
     pub fn holds(&self, value: Option<&str>) -> bool {
         match self {
-            Test::Present => value.is_some(),
-            Test::Equals(wanted) => value == Some(wanted),
-            Test::NotEquals(unwanted) => value != Some(unwanted),
-            Test::In(wanted) => value.is_some_and(|value| wanted.contains(value)),
-            Test::NotIn(unwanted) => !value.is_some_and(|value| unwanted.contains(value)),
-            Test::Contains(part) => value.is_some_and(|value| value.contains(part)),
-            Test::StartsWith(start) => value.is_some_and(|value| value.starts_with(start)),
-            Test::EndsWith(end) => value.is_some_and(|value| value.ends_with(end)),
+            LabelTest::Present => value.is_some(),
+            LabelTest::Equals(wanted) => value == Some(wanted),
+            LabelTest::NotEquals(unwanted) => value != Some(unwanted),
+            LabelTest::In(wanted) => value.is_some_and(|value| wanted.contains(value)),
+            LabelTest::NotIn(unwanted) => !value.is_some_and(|value| unwanted.contains(value)),
+            LabelTest::Contains(part) => value.is_some_and(|value| value.contains(part)),
+            LabelTest::StartsWith(start) => value.is_some_and(|value| value.starts_with(start)),
+            LabelTest::EndsWith(end) => value.is_some_and(|value| value.ends_with(end)),
         }
     }
 }
 
 impl Expr {
     /// A test of one label. The name is taken as it is.
-    pub fn label(name: impl Into<String>, test: Test) -> Expr {
+    pub fn label(name: impl Into<String>, test: LabelTest) -> Expr {
         Expr::Label {
             name: name.into(),
             test,

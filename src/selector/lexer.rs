@@ -42,7 +42,7 @@ pub(super) enum Token<'text> {
 }
 
 /// An operator in words.
-pub(super) struct Operator {
+pub(super) struct WordOperator {
     /// Its words, with any number of blanks between them.
     pub(super) words: &'static [&'static str],
     /// How it is used, for help.
@@ -51,28 +51,28 @@ pub(super) struct Operator {
 }
 
 /// The operators in words. None is the beginning of another.
-pub(super) const OPERATORS: [Operator; 5] = [
-    Operator {
+pub(super) const OPERATORS: [WordOperator; 5] = [
+    WordOperator {
         words: &["contains"],
         usage: r#"contains "value""#,
         token: Token::Contains,
     },
-    Operator {
+    WordOperator {
         words: &["starts", "with"],
         usage: r#"starts with "value""#,
         token: Token::StartsWith,
     },
-    Operator {
+    WordOperator {
         words: &["ends", "with"],
         usage: r#"ends with "value""#,
         token: Token::EndsWith,
     },
-    Operator {
+    WordOperator {
         words: &["not", "in"],
         usage: r#"not in {"value"}"#,
         token: Token::NotIn,
     },
-    Operator {
+    WordOperator {
         words: &["in"],
         usage: r#"in {"value"}"#,
         token: Token::In,
@@ -178,7 +178,7 @@ impl<'text> Lexer<'text> {
     }
 
     fn label(&self) -> Result<(Token<'text>, usize), SyntaxError> {
-        let name = word(self.rest());
+        let name = leading_word(self.rest());
         match name.len() {
             0 => Ok(other(self.rest())),
             1..=LONGEST_LABEL => Ok((Token::Label(name), name.len())),
@@ -258,7 +258,7 @@ fn length_of(words: &[&str], text: &str) -> Option<usize> {
     } else {
         rest
     };
-    word(neighbour)
+    leading_word(neighbour)
         .is_empty()
         .then_some(text.len() - rest.len())
 }
@@ -266,11 +266,11 @@ fn length_of(words: &[&str], text: &str) -> Option<usize> {
 /// A word, or else one character, that has no meaning.
 fn other(text: &str) -> (Token<'static>, usize) {
     let character = text.chars().next().map_or(0, char::len_utf8);
-    (Token::Other, word(text).len().max(character))
+    (Token::Other, leading_word(text).len().max(character))
 }
 
 /// The label at the front of the text.
-fn word(text: &str) -> &str {
+fn leading_word(text: &str) -> &str {
     let end = text.find(|character| !is_label_character(character));
     end.and_then(|end| text.get(..end)).unwrap_or(text)
 }

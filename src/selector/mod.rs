@@ -17,7 +17,7 @@ mod print;
 mod satisfy;
 
 pub use error::SyntaxError;
-pub use expr::{Expr, Labels, Test};
+pub use expr::{Expr, LabelTest, Labels};
 pub use satisfy::{contradicts, implies};
 
 /// How deep parentheses may nest, as written and as printed, and how many `!` may follow each

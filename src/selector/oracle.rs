@@ -3,17 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use super::{Expr, Test};
+use super::{Expr, LabelTest};
 
 /// An operator's words and the test it makes of a value.
-type ValueOperator = (&'static [&'static str], fn(String) -> Test);
+type ValueOperator = (&'static [&'static str], fn(String) -> LabelTest);
 
 const VALUE_OPERATORS: [ValueOperator; 5] = [
-    (&["=="], Test::Equals),
-    (&["!="], Test::NotEquals),
-    (&["contains"], Test::Contains),
-    (&["starts", "with"], Test::StartsWith),
-    (&["ends", "with"], Test::EndsWith),
+    (&["=="], LabelTest::Equals),
+    (&["!="], LabelTest::NotEquals),
+    (&["contains"], LabelTest::Contains),
+    (&["starts", "with"], LabelTest::StartsWith),
+    (&["ends", "with"], LabelTest::EndsWith),
 ];
 
 /// The tree of a text, if it is a selector.
@@ -72,7 +72,7 @@ fn operand(text: &str) -> Option<(Expr, &str)> {
     if let Some(rest) = text.strip_prefix("has(") {
         let (name, rest) = label(trim(rest))?;
         return Some((
-            Expr::label(name, Test::Present),
+            Expr::label(name, LabelTest::Present),
             trim(rest).strip_prefix(')')?,
         ));
     }
@@ -95,7 +95,7 @@ fn is_label(c: char) -> bool {
     matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '.' | '/' | '-')
 }
 
-fn test(text: &str) -> Option<(Test, &str)> {
+fn test(text: &str) -> Option<(LabelTest, &str)> {
     for (words, make) in VALUE_OPERATORS {
         if let Some(rest) = words_at(words, text) {
             let (value, rest) = string(trim(rest))?;
@@ -104,10 +104,10 @@ fn test(text: &str) -> Option<(Test, &str)> {
     }
     if let Some(rest) = words_at(&["not", "in"], text) {
         let (values, rest) = set(trim(rest))?;
-        return Some((Test::NotIn(values.into_iter().collect()), rest));
+        return Some((LabelTest::NotIn(values.into_iter().collect()), rest));
     }
     let (values, rest) = set(trim(words_at(&["in"], text)?))?;
-    Some((Test::In(values.into_iter().collect()), rest))
+    Some((LabelTest::In(values.into_iter().collect()), rest))
 }
 
 fn words_at<'text>(words: &[&str], text: &'text str) -> Option<&'text str> {
@@ -144,22 +144,24 @@ pub(super) fn matches(expr: &Expr, labels: &BTreeMap<String, String>) -> bool {
         Expr::And(parts) => parts.iter().filter(|part| !matches(part, labels)).count() == 0,
         Expr::Or(parts) => parts.iter().filter(|part| matches(part, labels)).count() > 0,
         Expr::Label { name, test } => match labels.iter().find(|(key, _)| *key == name) {
-            None => matches!(test, Test::NotEquals(_) | Test::NotIn(_)),
+            None => matches!(test, LabelTest::NotEquals(_) | LabelTest::NotIn(_)),
             Some((_, value)) => holds(test, value.as_bytes()),
         },
     }
 }
 
-fn holds(test: &Test, value: &[u8]) -> bool {
+fn holds(test: &LabelTest, value: &[u8]) -> bool {
     let within = |part: &String, at: usize| value.get(at..at + part.len()) == Some(part.as_bytes());
     match test {
-        Test::Present => true,
-        Test::Equals(wanted) => wanted.len() == value.len() && within(wanted, 0),
-        Test::NotEquals(unwanted) => unwanted.len() != value.len() || !within(unwanted, 0),
-        Test::In(wanted) => wanted.iter().any(|wanted| wanted.as_bytes() == value),
-        Test::NotIn(unwanted) => unwanted.iter().all(|unwanted| unwanted.as_bytes() != value),
-        Test::Contains(part) => (0..=value.len()).any(|at| within(part, at)),
-        Test::StartsWith(start) => within(start, 0),
-        Test::EndsWith(end) => value.len() >= end.len() && within(end, value.len() - end.len()),
+        LabelTest::Present => true,
+        LabelTest::Equals(wanted) => wanted.len() == value.len() && within(wanted, 0),
+        LabelTest::NotEquals(unwanted) => unwanted.len() != value.len() || !within(unwanted, 0),
+        LabelTest::In(wanted) => wanted.iter().any(|wanted| wanted.as_bytes() == value),
+        LabelTest::NotIn(unwanted) => unwanted.iter().all(|unwanted| unwanted.as_bytes() != value),
+        LabelTest::Contains(part) => (0..=value.len()).any(|at| within(part, at)),
+        LabelTest::StartsWith(start) => within(start, 0),
+        LabelTest::EndsWith(end) => {
+            value.len() >= end.len() && within(end, value.len() - end.len())
+        }
     }
 }

@@ -16,8 +16,8 @@ use std::collections::BTreeSet;
 use std::mem;
 
 use crate::selector::{
-    Expr, SyntaxError, Test,
-    expected::{Found, Place},
+    Expr, LabelTest, SyntaxError,
+    expected::{GrammarPosition, UnexpectedText},
     lexer::{Lexer, Token},
 };
 
@@ -43,11 +43,11 @@ struct Parser<'text> {
 }
 
 /// A token and its place in the text.
-type Next<'text> = (Option<Token<'text>>, Found);
+type SpannedToken<'text> = (Option<Token<'text>>, UnexpectedText);
 
 /// A group that is not closed yet: `a && b || c && !`.
 #[derive(Default)]
-struct Group {
+struct OpenGroup {
     /// What stood before each `||`.
     alternatives: Vec<Expr>,
     /// The operands since the last `||`.
@@ -56,7 +56,7 @@ struct Group {
     negations: usize,
 }
 
-impl Group {
+impl OpenGroup {
     /// Adds an operand, negated as often as a `!` stood before it.
     fn add(&mut self, operand: Expr) {
         let negations = mem::take(&mut self.negations);
@@ -84,8 +84,8 @@ impl<'text> Parser<'text> {
             return Ok(Expr::All);
         }
 
-        let mut outer: Vec<Group> = Vec::new();
-        let mut group = Group::default();
+        let mut outer: Vec<OpenGroup> = Vec::new();
+        let mut group = OpenGroup::default();
         loop {
             let first = self.before_operand(next, &mut group, &mut outer)?;
             group.add(self.operand(first)?);
@@ -99,10 +99,10 @@ impl<'text> Parser<'text> {
     /// Reads `!` and `(` from a token on. Returns the first token of an operand.
     fn before_operand(
         &mut self,
-        mut next: Next<'text>,
-        group: &mut Group,
-        outer: &mut Vec<Group>,
-    ) -> Result<Next<'text>, SyntaxError> {
+        mut next: SpannedToken<'text>,
+        group: &mut OpenGroup,
+        outer: &mut Vec<OpenGroup>,
+    ) -> Result<SpannedToken<'text>, SyntaxError> {
         loop {
             match next.0 {
                 Some(Token::Not) => group.negations += 1,
@@ -116,8 +116,8 @@ impl<'text> Parser<'text> {
     /// Reads up to the next operand, and closes groups on the way. Returns whether the text ends.
     fn behind_operand(
         &mut self,
-        group: &mut Group,
-        outer: &mut Vec<Group>,
+        group: &mut OpenGroup,
+        outer: &mut Vec<OpenGroup>,
     ) -> Result<bool, SyntaxError> {
         loop {
             let (token, found) = self.next()?;
@@ -136,58 +136,62 @@ impl<'text> Parser<'text> {
                     group.or();
                     return Ok(false);
                 }
-                (None, Some(_)) => return Err(self.expected(Place::Close, found)),
-                (Some(Token::Close), None) => return Err(self.expected(Place::End, found)),
-                (Some(_), Some(_)) => return Err(self.expected(Place::InGroup, found)),
-                (Some(_), None) => return Err(self.expected(Place::BehindCondition, found)),
+                (None, Some(_)) => return Err(self.expected(GrammarPosition::Close, found)),
+                (Some(Token::Close), None) => {
+                    return Err(self.expected(GrammarPosition::End, found));
+                }
+                (Some(_), Some(_)) => return Err(self.expected(GrammarPosition::InGroup, found)),
+                (Some(_), None) => {
+                    return Err(self.expected(GrammarPosition::BehindCondition, found));
+                }
             }
         }
     }
 
     /// Reads an operand but for its first token, which is no parenthesis.
-    fn operand(&mut self, (first, found): Next<'text>) -> Result<Expr, SyntaxError> {
+    fn operand(&mut self, (first, found): SpannedToken<'text>) -> Result<Expr, SyntaxError> {
         match first {
             Some(Token::Has) => {
                 let (name, found) = self.next()?;
                 let Some(Token::Label(name)) = name else {
-                    return Err(self.expected(Place::Label, found));
+                    return Err(self.expected(GrammarPosition::Label, found));
                 };
                 self.close()?;
-                Ok(Expr::label(name, Test::Present))
+                Ok(Expr::label(name, LabelTest::Present))
             }
             Some(Token::All) => self.close().map(|()| Expr::All),
             Some(Token::Global) => self.close().map(|()| Expr::Global),
             Some(Token::Label(name)) => Ok(Expr::label(name, self.test()?)),
-            _ => Err(self.expected(Place::Condition, found)),
+            _ => Err(self.expected(GrammarPosition::Condition, found)),
         }
     }
 
     /// Reads an operator and what it compares with.
-    fn test(&mut self) -> Result<Test, SyntaxError> {
+    fn test(&mut self) -> Result<LabelTest, SyntaxError> {
         let (operator, found) = self.next()?;
         match operator {
-            Some(Token::Equals) => self.value().map(Test::Equals),
-            Some(Token::NotEquals) => self.value().map(Test::NotEquals),
-            Some(Token::Contains) => self.value().map(Test::Contains),
-            Some(Token::StartsWith) => self.value().map(Test::StartsWith),
-            Some(Token::EndsWith) => self.value().map(Test::EndsWith),
-            Some(Token::In) => self.set().map(Test::In),
-            Some(Token::NotIn) => self.set().map(Test::NotIn),
-            _ => Err(self.expected(Place::Operator, found)),
+            Some(Token::Equals) => self.value().map(LabelTest::Equals),
+            Some(Token::NotEquals) => self.value().map(LabelTest::NotEquals),
+            Some(Token::Contains) => self.value().map(LabelTest::Contains),
+            Some(Token::StartsWith) => self.value().map(LabelTest::StartsWith),
+            Some(Token::EndsWith) => self.value().map(LabelTest::EndsWith),
+            Some(Token::In) => self.set().map(LabelTest::In),
+            Some(Token::NotIn) => self.set().map(LabelTest::NotIn),
+            _ => Err(self.expected(GrammarPosition::Operator, found)),
         }
     }
 
     fn value(&mut self) -> Result<String, SyntaxError> {
         match self.next()? {
             (Some(Token::String(value)), _) => Ok(value.to_owned()),
-            (_, found) => Err(self.expected(Place::Value, found)),
+            (_, found) => Err(self.expected(GrammarPosition::Value, found)),
         }
     }
 
     fn set(&mut self) -> Result<BTreeSet<String>, SyntaxError> {
         let (opening, found) = self.next()?;
         if opening != Some(Token::OpenSet) {
-            return Err(self.expected(Place::Set, found));
+            return Err(self.expected(GrammarPosition::Set, found));
         }
 
         let mut values = BTreeSet::new();
@@ -195,12 +199,12 @@ impl<'text> Parser<'text> {
             match self.next()? {
                 (Some(Token::CloseSet), _) => return Ok(values),
                 (Some(Token::String(value)), _) => values.insert(value.to_owned()),
-                (_, found) => return Err(self.expected(Place::ValueOrEndOfSet, found)),
+                (_, found) => return Err(self.expected(GrammarPosition::ValueOrEndOfSet, found)),
             };
             match self.next()? {
                 (Some(Token::CloseSet), _) => return Ok(values),
                 (Some(Token::Comma), _) => {}
-                (_, found) => return Err(self.expected(Place::CommaOrEndOfSet, found)),
+                (_, found) => return Err(self.expected(GrammarPosition::CommaOrEndOfSet, found)),
             }
         }
     }
@@ -209,12 +213,12 @@ impl<'text> Parser<'text> {
     fn close(&mut self) -> Result<(), SyntaxError> {
         match self.next()? {
             (Some(Token::Close), _) => Ok(()),
-            (_, found) => Err(self.expected(Place::Close, found)),
+            (_, found) => Err(self.expected(GrammarPosition::Close, found)),
         }
     }
 
     /// Reads a token. At the end there is none, at an empty place behind the last one.
-    fn next(&mut self) -> Result<Next<'text>, SyntaxError> {
+    fn next(&mut self) -> Result<SpannedToken<'text>, SyntaxError> {
         let Some((start, token, end)) = self.lexer.next().transpose()? else {
             return Ok((None, self.end..self.end));
         };
@@ -222,7 +226,7 @@ impl<'text> Parser<'text> {
         Ok((Some(token), start..end))
     }
 
-    fn expected(&self, place: Place, found: Found) -> SyntaxError {
+    fn expected(&self, place: GrammarPosition, found: UnexpectedText) -> SyntaxError {
         place.refuses(self.text, found)
     }
 }

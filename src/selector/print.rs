@@ -5,7 +5,7 @@ use std::{
     fmt::{self, Display},
 };
 
-use crate::selector::{Expr, Test};
+use crate::selector::{Expr, LabelTest};
 
 impl Display for Expr {
     /// Canonical form: one blank round operators; every `&&` and `||` group in parentheses, the
@@ -39,23 +39,23 @@ fn write_group(parts: &[Expr], separator: &str, out: &mut fmt::Formatter<'_>) ->
     out.write_str(")")
 }
 
-fn write_test(name: &str, test: &Test, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_test(name: &str, test: &LabelTest, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     match test {
-        Test::Present => write!(out, "has({name})"),
-        Test::Equals(value) => write!(out, "{name} == {}", Quoted(value)),
-        Test::NotEquals(value) => write!(out, "{name} != {}", Quoted(value)),
-        Test::In(values) => write!(out, "{name} in {}", Braced(values)),
-        Test::NotIn(values) => write!(out, "{name} not in {}", Braced(values)),
-        Test::Contains(part) => write!(out, "{name} contains {}", Quoted(part)),
-        Test::StartsWith(start) => write!(out, "{name} starts with {}", Quoted(start)),
-        Test::EndsWith(end) => write!(out, "{name} ends with {}", Quoted(end)),
+        LabelTest::Present => write!(out, "has({name})"),
+        LabelTest::Equals(value) => write!(out, "{name} == {}", QuotedValue(value)),
+        LabelTest::NotEquals(value) => write!(out, "{name} != {}", QuotedValue(value)),
+        LabelTest::In(values) => write!(out, "{name} in {}", BracedSet(values)),
+        LabelTest::NotIn(values) => write!(out, "{name} not in {}", BracedSet(values)),
+        LabelTest::Contains(part) => write!(out, "{name} contains {}", QuotedValue(part)),
+        LabelTest::StartsWith(start) => write!(out, "{name} starts with {}", QuotedValue(start)),
+        LabelTest::EndsWith(end) => write!(out, "{name} ends with {}", QuotedValue(end)),
     }
 }
 
 /// A value in the quotes it can stand in.
-struct Quoted<'value>(&'value str);
+struct QuotedValue<'value>(&'value str);
 
-impl Display for Quoted<'_> {
+impl Display for QuotedValue<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quote = if self.0.contains('"') { '\'' } else { '"' };
         write!(out, "{quote}{}{quote}", self.0)
@@ -63,14 +63,14 @@ impl Display for Quoted<'_> {
 }
 
 /// A set in braces.
-struct Braced<'values>(&'values BTreeSet<String>);
+struct BracedSet<'values>(&'values BTreeSet<String>);
 
-impl Display for Braced<'_> {
+impl Display for BracedSet<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("{")?;
         for (index, value) in self.0.iter().enumerate() {
             out.write_str(if index == 0 { "" } else { ", " })?;
-            Quoted(value).fmt(out)?;
+            QuotedValue(value).fmt(out)?;
         }
         out.write_str("}")
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::selector::{Expr, Test};
+use crate::selector::{Expr, LabelTest};
 
 /// Steps of one proof. A selector that takes more is left unproven; those that people write take a
 /// few dozen.
@@ -21,29 +21,29 @@ pub fn implies(narrow: &Expr, wide: &Expr) -> bool {
 }
 
 /// A selector and whether it must hold or must not.
-type Claim<'expr> = (&'expr Expr, bool);
+type SelectorClaim<'expr> = (&'expr Expr, bool);
 
-fn refutes(claims: Vec<Claim<'_>>) -> bool {
+fn refutes(claims: Vec<SelectorClaim<'_>>) -> bool {
     let mut budget = BUDGET;
-    Branch {
+    NormalFormBranch {
         claims,
-        ..Branch::default()
+        ..NormalFormBranch::default()
     }
     .closes(&mut budget)
 }
 
 /// What is assumed on the way to one leaf of the disjunctive normal form.
 #[derive(Clone, Default)]
-struct Branch<'expr> {
+struct NormalFormBranch<'expr> {
     /// Not taken apart yet.
-    claims: Vec<Claim<'expr>>,
+    claims: Vec<SelectorClaim<'expr>>,
     /// Alternatives, one of each of which must hold; taken apart last.
     choices: Vec<(&'expr [Expr], bool)>,
     /// What is asked of every label.
-    labels: BTreeMap<&'expr str, Vec<(&'expr Test, bool)>>,
+    labels: BTreeMap<&'expr str, Vec<(&'expr LabelTest, bool)>>,
 }
 
-impl<'expr> Branch<'expr> {
+impl<'expr> NormalFormBranch<'expr> {
     /// Whether no labels fit, proven within the budget.
     fn closes(mut self, budget: &mut usize) -> bool {
         while let Some((expr, holds)) = self.claims.pop() {
@@ -89,7 +89,7 @@ impl<'expr> Branch<'expr> {
 }
 
 /// Whether a label can have a value, or be missing, so that every test has its answer.
-fn is_possible(asked: &[(&Test, bool)]) -> bool {
+fn is_possible(asked: &[(&LabelTest, bool)]) -> bool {
     let fits = |value: Option<&str>| {
         asked
             .iter()
@@ -99,8 +99,10 @@ fn is_possible(asked: &[(&Test, bool)]) -> bool {
         return true;
     }
     let listed = asked.iter().find_map(|(test, holds)| match (test, holds) {
-        (Test::Equals(value), true) | (Test::NotEquals(value), false) => Some(vec![value.as_str()]),
-        (Test::In(values), true) | (Test::NotIn(values), false) => {
+        (LabelTest::Equals(value), true) | (LabelTest::NotEquals(value), false) => {
+            Some(vec![value.as_str()])
+        }
+        (LabelTest::In(values), true) | (LabelTest::NotIn(values), false) => {
             Some(values.iter().map(String::as_str).collect())
         }
         _ => None,
@@ -115,27 +117,30 @@ fn is_possible(asked: &[(&Test, bool)]) -> bool {
 /// the longest start that is asked for, ends with the longest end, and has every part that is asked
 /// for between them, with a letter around each that no test knows. Such a text equals no value of a
 /// list, and what it holds beside the parts breaks no test.
-fn fits_some_long_text(asked: &[(&Test, bool)]) -> bool {
+fn fits_some_long_text(asked: &[(&LabelTest, bool)]) -> bool {
     let (mut start, mut end, mut parts) = ("", "", Vec::new());
     for (test, _) in asked.iter().filter(|(_, holds)| *holds) {
         match test {
-            Test::StartsWith(text) if text.len() > start.len() => start = text,
-            Test::EndsWith(text) if text.len() > end.len() => end = text,
-            Test::Contains(text) => parts.push(text.as_str()),
-            Test::StartsWith(_) | Test::EndsWith(_) | Test::Present => {}
-            Test::Equals(_) | Test::NotEquals(_) | Test::In(_) | Test::NotIn(_) => {}
+            LabelTest::StartsWith(text) if text.len() > start.len() => start = text,
+            LabelTest::EndsWith(text) if text.len() > end.len() => end = text,
+            LabelTest::Contains(text) => parts.push(text.as_str()),
+            LabelTest::StartsWith(_) | LabelTest::EndsWith(_) | LabelTest::Present => {}
+            LabelTest::Equals(_)
+            | LabelTest::NotEquals(_)
+            | LabelTest::In(_)
+            | LabelTest::NotIn(_) => {}
         }
     }
     asked.iter().all(|(test, holds)| match (test, holds) {
-        (Test::StartsWith(text), true) => start.starts_with(text.as_str()),
-        (Test::EndsWith(text), true) => end.ends_with(text.as_str()),
-        (Test::StartsWith(text), false) => !start.starts_with(text.as_str()),
-        (Test::EndsWith(text), false) => !end.ends_with(text.as_str()),
-        (Test::Contains(text), false) => ![start, end]
+        (LabelTest::StartsWith(text), true) => start.starts_with(text.as_str()),
+        (LabelTest::EndsWith(text), true) => end.ends_with(text.as_str()),
+        (LabelTest::StartsWith(text), false) => !start.starts_with(text.as_str()),
+        (LabelTest::EndsWith(text), false) => !end.ends_with(text.as_str()),
+        (LabelTest::Contains(text), false) => ![start, end]
             .iter()
             .chain(&parts)
             .any(|part| part.contains(text.as_str())),
-        (Test::Present, holds) => *holds,
+        (LabelTest::Present, holds) => *holds,
         // a list that must not have it never does, and one that must would have been searched
         _ => true,
     })

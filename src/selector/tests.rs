@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::{Expr, Labels, MAX_DEPTH, Test, contradicts, implies, oracle, parse};
+use super::{Expr, LabelTest, Labels, MAX_DEPTH, contradicts, implies, oracle, parse};
 
 fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs
@@ -510,7 +510,7 @@ fn long_labels() {
 
 #[test]
 fn constructors() {
-    let has = |name: &str| Expr::label(name, Test::Present);
+    let has = |name: &str| Expr::label(name, LabelTest::Present);
     let cases = [
         (Expr::and(vec![]), "all()"),
         (Expr::or(vec![]), "!all()"),
@@ -523,7 +523,7 @@ fn constructors() {
         (has("a").not(), "!has(a)"),
         (has("a").not().not(), "has(a)"),
         (
-            Expr::label("a", Test::Equals("'\"".to_owned())),
+            Expr::label("a", LabelTest::Equals("'\"".to_owned())),
             "a == ''\"'",
         ),
     ];
@@ -728,7 +728,7 @@ const PIECES: [&str; 43] = [
     "%",
 ];
 
-fn any_test() -> impl Strategy<Value = Test> {
+fn any_test() -> impl Strategy<Value = LabelTest> {
     let value = || {
         prop_oneof![
             select(&VALUES[..]).prop_map(str::to_owned),
@@ -738,14 +738,14 @@ fn any_test() -> impl Strategy<Value = Test> {
     };
     let values = || proptest::collection::btree_set(value(), 0..4);
     prop_oneof![
-        Just(Test::Present),
-        value().prop_map(Test::Equals),
-        value().prop_map(Test::NotEquals),
-        values().prop_map(Test::In),
-        values().prop_map(Test::NotIn),
-        value().prop_map(Test::Contains),
-        value().prop_map(Test::StartsWith),
-        value().prop_map(Test::EndsWith),
+        Just(LabelTest::Present),
+        value().prop_map(LabelTest::Equals),
+        value().prop_map(LabelTest::NotEquals),
+        values().prop_map(LabelTest::In),
+        values().prop_map(LabelTest::NotIn),
+        value().prop_map(LabelTest::Contains),
+        value().prop_map(LabelTest::StartsWith),
+        value().prop_map(LabelTest::EndsWith),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! The meaning of checked policy: a flow's way through tiers, policies and rules (reference §4),
 //! without a chain.
 //!
-//! In: [`Resolved`] and a [`Flow`]. Out: a [`Decision`] that names every tier, policy and rule
+//! In: [`ResolvedPolicy`] and a [`Flow`]. Out: a [`PolicyDecision`] that names every tier, policy and rule
 //! passed. Absent: nodes, hooks and connection tracking; what a node does before policy, and which
 //! host endpoint a packet meets, is [`node`](super::node)'s.
 //!
@@ -9,48 +9,48 @@
 
 use std::net::IpAddr;
 
-use crate::inventory::{EndpointId, ProfileName, Profiles, profile_name};
+use crate::inventory::{EndpointId, ProfileList, ProfileName, profile_name};
 use crate::net::{Direction, Side};
 use crate::packet::{Conversation, Flow};
-use crate::policy::{Action, DefaultAction, List, Policy, Rule, Tier};
-use crate::resolve::{HostEndpointId, Resolved};
-use crate::semantics::rule_match::Matcher;
+use crate::policy::{Action, DefaultAction, Policy, PolicyListKind, Rule, Tier};
+use crate::resolve::{HostEndpointId, ResolvedPolicy};
+use crate::semantics::rule_match::RuleMatcher;
 
 /// Decides about the flows of one cluster.
 #[derive(Debug)]
 pub struct Evaluator<'resolved, 'input> {
-    pub(crate) matcher: Matcher<'resolved, 'input>,
+    pub(crate) matcher: RuleMatcher<'resolved, 'input>,
 }
 
 /// What policy says of a flow, at both ends of it.
 #[derive(Debug, Clone)]
-pub struct Decision<'input> {
+pub struct PolicyDecision<'input> {
     /// Egress policy of the sender; none where the sender is no known endpoint.
-    pub egress: Option<Passage<'input>>,
+    pub egress: Option<ListTrace<'input>>,
     /// Ingress policy of the receiver; none where the receiver is no known endpoint.
-    pub ingress: Option<Passage<'input>>,
+    pub ingress: Option<ListTrace<'input>>,
 }
 
 /// A flow's way through one list of the policies of one endpoint in one direction.
 #[derive(Debug, Clone)]
-pub struct Passage<'input> {
+pub struct ListTrace<'input> {
     /// Whose policies these are.
-    pub whose: Whose,
+    pub whose: PolicySubject,
     /// The direction.
     pub direction: Direction,
     /// The list; of an endpoint always the normal one.
-    pub list: List,
+    pub list: PolicyListKind,
     /// The tiers that have a policy on the list in this direction, in order, up to the one that
     /// decides.
-    pub tiers: Vec<TierPassed<'input>>,
+    pub tiers: Vec<EvaluatedTier<'input>>,
     /// What is said where no tier decides. On the normal list the profiles say it; for a pod, whose
     /// first profile allows everything, they always allow.
-    pub rest: Outcome,
+    pub rest: ListOutcome,
 }
 
 /// Who has policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Whose {
+pub enum PolicySubject {
     /// A pod, or another workload.
     Endpoint(EndpointId),
     /// An interface of a node.
@@ -59,7 +59,7 @@ pub enum Whose {
 
 /// What a list says of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
+pub enum ListOutcome {
     /// It may pass.
     Allowed,
     /// It may not.
@@ -70,18 +70,18 @@ pub enum Outcome {
 
 /// A tier on the way.
 #[derive(Debug, Clone)]
-pub struct TierPassed<'input> {
+pub struct EvaluatedTier<'input> {
     /// The tier.
     pub tier: &'input Tier,
     /// Its policies that apply, in order, up to the one that ends the tier.
-    pub policies: Vec<PolicyPassed<'input>>,
+    pub policies: Vec<EvaluatedPolicy<'input>>,
     /// How the tier ends.
     pub end: TierEnd,
 }
 
 /// A policy on the way.
 #[derive(Debug, Clone)]
-pub struct PolicyPassed<'input> {
+pub struct EvaluatedPolicy<'input> {
     /// The policy.
     pub policy: &'input Policy,
     /// Its rules that match, in order, up to the one that ends the tier: those before it only log.
@@ -103,22 +103,22 @@ pub enum TierEnd {
     PassedByDefault,
 }
 
-impl Decision<'_> {
+impl PolicyDecision<'_> {
     /// Whether both ends allow it.
     pub fn is_allowed(&self) -> bool {
         [&self.egress, &self.ingress]
             .into_iter()
             .flatten()
-            .all(Passage::is_allowed)
+            .all(ListTrace::is_allowed)
     }
 }
 
-impl Passage<'_> {
+impl ListTrace<'_> {
     /// What the tiers decide, and else the rest.
-    pub fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> ListOutcome {
         match self.tiers.last().map(|last| last.end) {
-            Some(TierEnd::Allowed) => Outcome::Allowed,
-            Some(TierEnd::Denied | TierEnd::DeniedByDefault) => Outcome::Denied,
+            Some(TierEnd::Allowed) => ListOutcome::Allowed,
+            Some(TierEnd::Denied | TierEnd::DeniedByDefault) => ListOutcome::Denied,
             None | Some(TierEnd::Passed | TierEnd::PassedByDefault) => self.rest,
         }
     }
@@ -126,8 +126,8 @@ impl Passage<'_> {
     /// Whether the flow may pass.
     pub fn is_allowed(&self) -> bool {
         match self.outcome() {
-            Outcome::Allowed | Outcome::Undecided => true,
-            Outcome::Denied => false,
+            ListOutcome::Allowed | ListOutcome::Undecided => true,
+            ListOutcome::Denied => false,
         }
     }
 }
@@ -151,37 +151,39 @@ impl TierEnd {
     }
 
     /// Before connections and before DNAT, every tier passes on (reference §4.2).
-    fn by_default(tier: &Tier, list: List) -> Self {
+    fn by_default(tier: &Tier, list: PolicyListKind) -> Self {
         match (list, tier.default_action) {
-            (List::Normal | List::Forward, DefaultAction::Deny) => TierEnd::DeniedByDefault,
-            (List::Normal | List::Forward, DefaultAction::Pass)
-            | (List::Untracked | List::PreDnat, _) => TierEnd::PassedByDefault,
+            (PolicyListKind::Normal | PolicyListKind::Forward, DefaultAction::Deny) => {
+                TierEnd::DeniedByDefault
+            }
+            (PolicyListKind::Normal | PolicyListKind::Forward, DefaultAction::Pass)
+            | (PolicyListKind::Untracked | PolicyListKind::PreDnat, _) => TierEnd::PassedByDefault,
         }
     }
 }
 
 impl<'resolved, 'input> Evaluator<'resolved, 'input> {
     /// Learns whose every address is.
-    pub fn of(resolved: &'resolved Resolved<'input>) -> Self {
+    pub fn new(resolved: &'resolved ResolvedPolicy<'input>) -> Self {
         Self {
-            matcher: Matcher::of(resolved),
+            matcher: RuleMatcher::new(resolved),
         }
     }
 
     /// What policy says of a flow.
-    pub fn decide(&self, flow: &Flow) -> Decision<'input> {
+    pub fn decide(&self, flow: &Flow) -> PolicyDecision<'input> {
         self.judge(&self.matcher.conversation(flow))
     }
 
     /// What policy says of a flow of which an end may have no address.
-    pub fn judge(&self, flow: &Conversation) -> Decision<'input> {
-        Decision {
+    pub fn judge(&self, flow: &Conversation) -> PolicyDecision<'input> {
+        PolicyDecision {
             egress: self.passage(Direction::Egress, flow),
             ingress: self.passage(Direction::Ingress, flow),
         }
     }
 
-    fn passage(&self, direction: Direction, flow: &Conversation) -> Option<Passage<'input>> {
+    fn passage(&self, direction: Direction, flow: &Conversation) -> Option<ListTrace<'input>> {
         let own_side = match direction {
             Direction::Ingress => Side::Destination,
             Direction::Egress => Side::Source,
@@ -192,7 +194,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
     }
 
     /// The policy that this decides by.
-    pub fn resolved(&self) -> &'resolved Resolved<'input> {
+    pub fn resolved(&self) -> &'resolved ResolvedPolicy<'input> {
         self.matcher.resolved
     }
 
@@ -207,7 +209,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         endpoint: EndpointId,
         direction: Direction,
         flow: &Flow,
-    ) -> Passage<'input> {
+    ) -> ListTrace<'input> {
         self.endpoint(endpoint, direction, &self.matcher.conversation(flow))
     }
 
@@ -216,10 +218,11 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         endpoint: EndpointId,
         direction: Direction,
         flow: &Conversation,
-    ) -> Passage<'input> {
+    ) -> ListTrace<'input> {
         let applied = self.resolved().applied_to(endpoint);
         let applies = |policy: &&'input Policy| {
-            policy.is_on(List::Normal) && applied.binary_search(&policy.applies_to).is_ok()
+            policy.is_on(PolicyListKind::Normal)
+                && applied.binary_search(&policy.applies_to).is_ok()
         };
         let tiers = self.resolved().policies.tiers.iter();
         let tiers = tiers.map(|tier| {
@@ -236,11 +239,11 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
             direction,
             flow,
         );
-        let tiers = self.tiers(tiers, (List::Normal, direction), flow);
-        Passage {
-            whose: Whose::Endpoint(endpoint),
+        let tiers = self.tiers(tiers, (PolicyListKind::Normal, direction), flow);
+        ListTrace {
+            whose: PolicySubject::Endpoint(endpoint),
             direction,
-            list: List::Normal,
+            list: PolicyListKind::Normal,
             tiers,
             rest,
         }
@@ -250,10 +253,10 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
     pub fn of_host(
         &self,
         id: HostEndpointId,
-        list: List,
+        list: PolicyListKind,
         direction: Direction,
         flow: &Flow,
-    ) -> Passage<'input> {
+    ) -> ListTrace<'input> {
         let flow = &self.matcher.conversation(flow);
         let listed = self
             .resolved()
@@ -261,12 +264,14 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
             .into_iter()
             .map(|listed| (listed.tier, listed.policies));
         let rest = match (list, self.resolved().host_endpoint(id)) {
-            (List::Normal, Some(host)) => self.profiles(&host.profiles, direction, flow),
-            (List::Normal, None) => Outcome::Denied,
-            (List::Forward | List::Untracked | List::PreDnat, _) => Outcome::Undecided,
+            (PolicyListKind::Normal, Some(host)) => self.profiles(&host.profiles, direction, flow),
+            (PolicyListKind::Normal, None) => ListOutcome::Denied,
+            (PolicyListKind::Forward | PolicyListKind::Untracked | PolicyListKind::PreDnat, _) => {
+                ListOutcome::Undecided
+            }
         };
-        Passage {
-            whose: Whose::HostEndpoint(id),
+        ListTrace {
+            whose: PolicySubject::HostEndpoint(id),
             direction,
             list,
             tiers: self.tiers(listed, (list, direction), flow),
@@ -278,10 +283,10 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
     fn tiers(
         &self,
         tiers: impl Iterator<Item = (&'input Tier, Vec<&'input Policy>)>,
-        (list, direction): (List, Direction),
+        (list, direction): (PolicyListKind, Direction),
         flow: &Conversation,
-    ) -> Vec<TierPassed<'input>> {
-        let mut passed: Vec<TierPassed<'input>> = Vec::new();
+    ) -> Vec<EvaluatedTier<'input>> {
+        let mut passed: Vec<EvaluatedTier<'input>> = Vec::new();
         for (tier, policies) in tiers {
             passed.extend(self.tier(tier, &policies, (list, direction), flow));
             if passed.last().is_some_and(|last| !last.end.goes_on()) {
@@ -293,9 +298,14 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
 
     /// What profiles say, asked in order: the first verdict counts, Pass is none, and what no
     /// profile decides is denied (reference §4.3.6). A profile that is not in the input denies.
-    fn profiles(&self, profiles: &Profiles, direction: Direction, flow: &Conversation) -> Outcome {
-        if *profiles == Profiles::OfPod {
-            return Outcome::Allowed;
+    fn profiles(
+        &self,
+        profiles: &ProfileList,
+        direction: Direction,
+        flow: &Conversation,
+    ) -> ListOutcome {
+        if *profiles == ProfileList::OfPod {
+            return ListOutcome::Allowed;
         }
         for name in profiles.names() {
             let verdict = match profile_name(name) {
@@ -307,12 +317,12 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
                 },
             };
             match verdict {
-                Some(TierEnd::Allowed) => return Outcome::Allowed,
-                Some(TierEnd::Denied | TierEnd::DeniedByDefault) => return Outcome::Denied,
+                Some(TierEnd::Allowed) => return ListOutcome::Allowed,
+                Some(TierEnd::Denied | TierEnd::DeniedByDefault) => return ListOutcome::Denied,
                 None | Some(TierEnd::Passed | TierEnd::PassedByDefault) => {}
             }
         }
-        Outcome::Denied
+        ListOutcome::Denied
     }
 
     /// A tier's part of the way; none where it has nothing to say.
@@ -320,10 +330,10 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         &self,
         tier: &'input Tier,
         policies: &[&'input Policy],
-        (list, direction): (List, Direction),
+        (list, direction): (PolicyListKind, Direction),
         flow: &Conversation,
-    ) -> Option<TierPassed<'input>> {
-        let mut passed = TierPassed {
+    ) -> Option<EvaluatedTier<'input>> {
+        let mut passed = EvaluatedTier {
             tier,
             policies: Vec::new(),
             end: TierEnd::by_default(tier, list),
@@ -333,9 +343,9 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
                 continue;
             };
             let (rules, end) = self.rules(rules, flow);
-            passed.policies.push(PolicyPassed { policy, rules });
+            passed.policies.push(EvaluatedPolicy { policy, rules });
             if let Some(end) = end {
-                return Some(TierPassed { end, ..passed });
+                return Some(EvaluatedTier { end, ..passed });
             }
         }
         (!passed.policies.is_empty()).then_some(passed)

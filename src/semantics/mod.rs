@@ -12,8 +12,8 @@ pub mod path;
 pub(crate) mod rule_match;
 pub(crate) mod source_validation;
 
-pub use rule_match::{Part, SidePart};
-pub use source_validation::Forged;
+pub use rule_match::{RulePart, SidePart};
+pub use source_validation::ForgedSource;
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! What a node owes a packet: policy, options and the place where the packet is met, without a
 //! chain.
 //!
-//! In: an [`Evaluator`] of resolved policy, a node, the [`Options`] of the compile, and a
-//! [`Packet`]. Out: what ought to become of it ([`Expected`]), with the passages through policy
+//! In: an [`Evaluator`] of resolved policy, a node, the [`CompileOptions`] of the compile, and a
+//! [`Packet`]. Out: what ought to become of it ([`ExpectedVerdict`]), with the passages through policy
 //! that say so. Absent: `lower` and any other idea of chains, so that the answer can judge what
 //! [`netfilter`](super::netfilter) finds scripts to do.
 //!
@@ -24,42 +24,42 @@
 use crate::inventory::{EndpointId, NodeId};
 use crate::net::{Direction, Family, Protocol, Side, State};
 use crate::options::{
-    Encapsulated, EndpointToHost, Failsafe, Options, SourceValidation, UnknownEndpoint,
+    CompileOptions, Encapsulated, EndpointToHost, FailsafePort, SourceValidation, UnknownEndpoint,
 };
 use crate::packet::{Flow, Hook, LOOPBACK, Packet, ReversePath, Verdict};
-use crate::policy::List;
-use crate::resolve::{HostEndpointId, HostsOnNode, Resolved};
-use crate::semantics::Forged;
-use crate::semantics::evaluate::{Evaluator, Outcome, Passage};
-use crate::semantics::source_validation::{self, Claim, Validation};
+use crate::policy::PolicyListKind;
+use crate::resolve::{HostEndpointId, HostsOnNode, ResolvedPolicy};
+use crate::semantics::ForgedSource;
+use crate::semantics::evaluate::{Evaluator, ListOutcome, ListTrace};
+use crate::semantics::source_validation::{self, SourceClaim, SourceValidator};
 
 /// One node, and what it owes to packets.
 #[derive(Debug)]
-pub struct Node<'eval, 'resolved, 'input> {
+pub struct NodeSemantics<'eval, 'resolved, 'input> {
     evaluator: &'eval Evaluator<'resolved, 'input>,
     node: NodeId,
-    options: &'eval Options,
+    options: &'eval CompileOptions,
     hosts: HostsOnNode,
-    validation: Validation,
+    validation: SourceValidator,
 }
 
 /// What ought to become of a packet, and why.
 #[derive(Debug, Clone)]
-pub struct Expected<'input> {
+pub struct ExpectedVerdict<'input> {
     /// What becomes of it.
     pub verdict: Verdict,
     /// Whether it is kept from connection tracking.
     pub is_untracked: bool,
     /// What decides.
-    pub cause: Cause,
+    pub cause: VerdictCause,
     /// The lists of policy that were asked and had something to say, in order; the last one decides
     /// where policy does.
-    pub passages: Vec<Passage<'input>>,
+    pub passages: Vec<ListTrace<'input>>,
 }
 
 /// What decides about a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
+pub enum VerdictCause {
     /// Policy or, behind it, profiles.
     Policy,
     /// Its conversation is known (decision 14).
@@ -91,26 +91,26 @@ pub(crate) const VXLAN_PORT: u16 = 4789;
 pub(crate) const IPIP: u8 = 4;
 
 /// A verdict, and what it comes from.
-type Fate = (Verdict, Cause);
+type VerdictReason = (Verdict, VerdictCause);
 
 /// A packet on its way, and what has been said of it.
-struct Journey<'way, 'eval, 'resolved, 'input> {
-    node: &'way Node<'eval, 'resolved, 'input>,
+struct NodeWalk<'way, 'eval, 'resolved, 'input> {
+    node: &'way NodeSemantics<'eval, 'resolved, 'input>,
     packet: &'way Packet,
     state: State,
     /// Whether untracked or pre-DNAT policy has allowed it.
     is_let_through: bool,
-    passages: Vec<Passage<'input>>,
+    passages: Vec<ListTrace<'input>>,
 }
 
-impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
+impl<'eval, 'resolved, 'input> NodeSemantics<'eval, 'resolved, 'input> {
     /// A node of the cluster that the evaluator knows.
-    pub fn of(
+    pub fn new(
         evaluator: &'eval Evaluator<'resolved, 'input>,
         node: NodeId,
-        options: &'eval Options,
+        options: &'eval CompileOptions,
     ) -> Self {
-        let validation = Validation::of(evaluator.resolved(), node);
+        let validation = SourceValidator::new(evaluator.resolved(), node);
         Self {
             evaluator,
             node,
@@ -121,8 +121,8 @@ impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
     }
 
     /// What ought to become of a packet.
-    pub fn expect(&self, packet: &Packet) -> Expected<'input> {
-        let mut journey = Journey {
+    pub fn expect(&self, packet: &Packet) -> ExpectedVerdict<'input> {
+        let mut journey = NodeWalk {
             node: self,
             packet,
             state: packet.state,
@@ -140,8 +140,8 @@ impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
                 .untracked(leaves, Direction::Egress)
                 .or_else(|| journey.emitted(leaves)),
         };
-        let (verdict, cause) = fate.unwrap_or((Verdict::Undecided, Cause::Nothing));
-        Expected {
+        let (verdict, cause) = fate.unwrap_or((Verdict::Undecided, VerdictCause::Nothing));
+        ExpectedVerdict {
             verdict,
             is_untracked: journey.state == State::Untracked,
             cause,
@@ -152,42 +152,47 @@ impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
     /// What would become of a packet with this source that came by another interface than the one
     /// to which the route back leads; `None` if the source is no pod's, or the packet does not
     /// arrive.
-    pub(crate) fn forged(&self, packet: &Packet) -> Option<Forged> {
+    pub(crate) fn forged(&self, packet: &Packet) -> Option<ForgedSource> {
         let arrives = packet.hook.arrives().filter(|name| *name != LOOPBACK)?;
         let claim = self.claim(&packet.flow);
         let is_dropped = |path| source_validation::drops(self.options, claim, arrives, path);
-        if claim == Claim::Nobody {
+        if claim == SourceClaim::Nobody {
             return None;
         }
         Some(match self.options.source_validation {
-            SourceValidation::Off => Forged::Passed,
-            SourceValidation::Log => Forged::Logged,
+            SourceValidation::Off => ForgedSource::Passed,
+            SourceValidation::Log => ForgedSource::Logged,
             SourceValidation::Strict | SourceValidation::Loose => {
                 let is_strict = is_dropped(ReversePath::Elsewhere);
                 if is_strict {
-                    Forged::Dropped
+                    ForgedSource::Dropped
                 } else {
-                    Forged::DroppedWithoutRoute
+                    ForgedSource::DroppedWithoutRoute
                 }
             }
         })
     }
 
     /// Whose the source of a flow is.
-    fn claim(&self, flow: &Flow) -> Claim {
+    fn claim(&self, flow: &Flow) -> SourceClaim {
         let owner = self.evaluator.owner(flow.source);
         let is_here = owner.map(|_| self.local(flow, Side::Source).is_some());
         self.validation.claim(flow.source, is_here)
     }
 
-    fn resolved(&self) -> &'resolved Resolved<'input> {
+    fn resolved(&self) -> &'resolved ResolvedPolicy<'input> {
         self.evaluator.resolved()
     }
 
     /// Returns the host endpoint that a flow meets at an interface: the interface's own, else the
     /// one that has the node's address, else that of every interface. The last one governs
     /// interfaces of pods too (decision 36).
-    fn met(&self, interface: &str, direction: Direction, flow: &Flow) -> Option<HostEndpointId> {
+    fn matching_host_endpoint(
+        &self,
+        interface: &str,
+        direction: Direction,
+        flow: &Flow,
+    ) -> Option<HostEndpointId> {
         let near = match direction {
             Direction::Ingress => Side::Destination,
             Direction::Egress => Side::Source,
@@ -231,7 +236,7 @@ impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
             Direction::Ingress => (Side::Source, Direction::Egress),
             Direction::Egress => (Side::Destination, Direction::Ingress),
         };
-        let is = |failsafe: &Failsafe, side: Side| {
+        let is = |failsafe: &FailsafePort, side: Side| {
             failsafe.protocol == flow.protocol
                 && failsafe.net.is_none_or(|net| net.holds(flow.address(far)))
                 && flow
@@ -240,55 +245,59 @@ impl<'eval, 'resolved, 'input> Node<'eval, 'resolved, 'input> {
         };
         let failsafes = &self.options.failsafes;
         failsafes
-            .of(direction)
+            .in_direction(direction)
             .iter()
             .any(|failsafe| is(failsafe, Side::Destination))
             || with_replies
                 && failsafes
-                    .of(other)
+                    .in_direction(other)
                     .iter()
                     .any(|failsafe| is(failsafe, Side::Source))
     }
 }
 
-impl<'input> Journey<'_, '_, '_, 'input> {
+impl<'input> NodeWalk<'_, '_, '_, 'input> {
     /// The flow as it is behind the translation of destinations.
     fn flow(&self) -> Flow {
         self.packet.filtered(self.state)
     }
 
     /// What an arriving packet meets before it is known where it goes.
-    fn arriving(&mut self, arrives: &str) -> Option<Fate> {
+    fn arriving(&mut self, arrives: &str) -> Option<VerdictReason> {
         let claim = self.node.claim(&self.packet.flow);
         if source_validation::drops(self.node.options, claim, arrives, self.packet.reverse_path) {
-            return Some((Verdict::Drop, Cause::SpoofedSource));
+            return Some((Verdict::Drop, VerdictCause::SpoofedSource));
         }
         self.untracked(arrives, Direction::Ingress)
             .or_else(|| self.before_dnat(arrives))
     }
 
     /// Untracked policy, which every packet meets, known connection or not.
-    fn untracked(&mut self, interface: &str, direction: Direction) -> Option<Fate> {
+    fn untracked(&mut self, interface: &str, direction: Direction) -> Option<VerdictReason> {
         let flow = self.packet.sent();
-        let host = self.node.met(interface, direction, &flow)?;
-        if !self.has(host, List::Untracked, direction)
+        let host = self
+            .node
+            .matching_host_endpoint(interface, direction, &flow)?;
+        if !self.has(host, PolicyListKind::Untracked, direction)
             || is_neighbour(&flow)
             || self.node.is_failsafe(&flow, direction, true)
         {
             return None;
         }
-        match self.ask(host, List::Untracked, direction, &flow) {
-            Outcome::Denied => return Some((Verdict::Drop, Cause::Policy)),
-            Outcome::Allowed => (self.state, self.is_let_through) = (State::Untracked, true),
-            Outcome::Undecided => {}
+        match self.ask(host, PolicyListKind::Untracked, direction, &flow) {
+            ListOutcome::Denied => return Some((Verdict::Drop, VerdictCause::Policy)),
+            ListOutcome::Allowed => (self.state, self.is_let_through) = (State::Untracked, true),
+            ListOutcome::Undecided => {}
         }
         None
     }
 
-    fn before_dnat(&mut self, arrives: &str) -> Option<Fate> {
+    fn before_dnat(&mut self, arrives: &str) -> Option<VerdictReason> {
         let flow = self.packet.sent();
-        let host = self.node.met(arrives, Direction::Ingress, &flow)?;
-        if self.is_let_through || !self.has(host, List::PreDnat, Direction::Ingress) {
+        let host = self
+            .node
+            .matching_host_endpoint(arrives, Direction::Ingress, &flow)?;
+        if self.is_let_through || !self.has(host, PolicyListKind::PreDnat, Direction::Ingress) {
             return None;
         }
         match self.tracked() {
@@ -301,21 +310,21 @@ impl<'input> Journey<'_, '_, '_, 'input> {
             }
             None => {}
         }
-        match self.ask(host, List::PreDnat, Direction::Ingress, &flow) {
-            Outcome::Denied => return Some((Verdict::Drop, Cause::Policy)),
-            Outcome::Allowed => self.is_let_through = true,
-            Outcome::Undecided => {}
+        match self.ask(host, PolicyListKind::PreDnat, Direction::Ingress, &flow) {
+            ListOutcome::Denied => return Some((Verdict::Drop, VerdictCause::Policy)),
+            ListOutcome::Allowed => self.is_let_through = true,
+            ListOutcome::Undecided => {}
         }
         None
     }
 
-    fn forwarded(&mut self, arrives: &str, leaves: &str) -> Option<Fate> {
+    fn forwarded(&mut self, arrives: &str, leaves: &str) -> Option<VerdictReason> {
         let flow = self.flow();
         if [Side::Source, Side::Destination]
             .iter()
             .any(|side| self.node.is_unknown(&flow, *side))
         {
-            return Some((Verdict::Drop, Cause::UnknownEndpoint));
+            return Some((Verdict::Drop, VerdictCause::UnknownEndpoint));
         }
         let at_hosts = self
             .passing(arrives, Direction::Ingress)
@@ -324,25 +333,27 @@ impl<'input> Journey<'_, '_, '_, 'input> {
     }
 
     /// Forward policy in a direction: it denies, or the packet goes on.
-    fn passing(&mut self, interface: &str, direction: Direction) -> Option<Fate> {
+    fn passing(&mut self, interface: &str, direction: Direction) -> Option<VerdictReason> {
         let flow = self.flow();
-        let host = self.node.met(interface, direction, &flow)?;
+        let host = self
+            .node
+            .matching_host_endpoint(interface, direction, &flow)?;
         let is_let_through = self.is_let_through && direction == Direction::Ingress;
-        if is_let_through || !self.has(host, List::Forward, direction) {
+        if is_let_through || !self.has(host, PolicyListKind::Forward, direction) {
             return None;
         }
         match self.tracked() {
             Some((Verdict::Drop, cause)) => Some((Verdict::Drop, cause)),
             Some(_) => None,
             None => {
-                let outcome = self.ask(host, List::Forward, direction, &flow);
-                (outcome == Outcome::Denied).then_some((Verdict::Drop, Cause::Policy))
+                let outcome = self.ask(host, PolicyListKind::Forward, direction, &flow);
+                (outcome == ListOutcome::Denied).then_some((Verdict::Drop, VerdictCause::Policy))
             }
         }
     }
 
     /// Policy of the endpoints of this node at both ends.
-    fn between_endpoints(&mut self, flow: &Flow) -> Option<Fate> {
+    fn between_endpoints(&mut self, flow: &Flow) -> Option<VerdictReason> {
         let sender = self.node.local(flow, Side::Source);
         let receiver = self.node.local(flow, Side::Destination);
         if sender.is_none() && receiver.is_none() {
@@ -367,15 +378,15 @@ impl<'input> Journey<'_, '_, '_, 'input> {
                     } else {
                         Verdict::Accept
                     },
-                    Cause::Policy,
+                    VerdictCause::Policy,
                 ))
             })
     }
 
     /// What keeps a packet of an endpoint from leaving it.
-    fn leaving(&mut self, sender: EndpointId, flow: &Flow) -> Option<Fate> {
+    fn leaving(&mut self, sender: EndpointId, flow: &Flow) -> Option<VerdictReason> {
         if self.node.options.encapsulated == Encapsulated::Drop && is_encapsulated(flow) {
-            return Some((Verdict::Drop, Cause::Encapsulated));
+            return Some((Verdict::Drop, VerdictCause::Encapsulated));
         }
         let egress = self
             .node
@@ -383,36 +394,36 @@ impl<'input> Journey<'_, '_, '_, 'input> {
             .of_endpoint(sender, Direction::Egress, flow);
         let denied = !egress.is_allowed();
         self.passages.push(egress);
-        denied.then_some((Verdict::Drop, Cause::Policy))
+        denied.then_some((Verdict::Drop, VerdictCause::Policy))
     }
 
-    fn received(&mut self, arrives: &str) -> Option<Fate> {
+    fn received(&mut self, arrives: &str) -> Option<VerdictReason> {
         let flow = self.flow();
         if let Some(sender) = self.node.local(&flow, Side::Source) {
             return Some(self.received_from_endpoint(sender, &flow));
         }
         if arrives != LOOPBACK && self.node.is_unknown(&flow, Side::Source) {
-            return Some((Verdict::Drop, Cause::UnknownEndpoint));
+            return Some((Verdict::Drop, VerdictCause::UnknownEndpoint));
         }
         self.at_host(arrives, Direction::Ingress)
     }
 
-    fn received_from_endpoint(&mut self, sender: EndpointId, flow: &Flow) -> Fate {
+    fn received_from_endpoint(&mut self, sender: EndpointId, flow: &Flow) -> VerdictReason {
         if is_neighbour(flow) {
-            return (Verdict::Accept, Cause::Neighbour);
+            return (Verdict::Accept, VerdictCause::Neighbour);
         }
         match (self.tracked(), self.node.options.endpoint_to_host) {
             (Some((Verdict::Accept, cause)), _) => (Verdict::Accept, cause),
-            (_, EndpointToHost::Drop) => (Verdict::Drop, Cause::EndpointToHost),
+            (_, EndpointToHost::Drop) => (Verdict::Drop, VerdictCause::EndpointToHost),
             (Some(fate), EndpointToHost::Accept) => fate,
             (None, EndpointToHost::Accept) => self
                 .leaving(sender, flow)
-                .unwrap_or((Verdict::Accept, Cause::Policy)),
+                .unwrap_or((Verdict::Accept, VerdictCause::Policy)),
         }
     }
 
     /// The node's packets to its endpoints are not policed (decision 15).
-    fn emitted(&mut self, leaves: &str) -> Option<Fate> {
+    fn emitted(&mut self, leaves: &str) -> Option<VerdictReason> {
         match self.node.local(&self.flow(), Side::Destination) {
             Some(_) => None,
             None => self.at_host(leaves, Direction::Egress),
@@ -420,44 +431,49 @@ impl<'input> Journey<'_, '_, '_, 'input> {
     }
 
     /// Normal policy of the host endpoint that the packet meets.
-    fn at_host(&mut self, interface: &str, direction: Direction) -> Option<Fate> {
+    fn at_host(&mut self, interface: &str, direction: Direction) -> Option<VerdictReason> {
         let flow = self.flow();
-        let host = self.node.met(interface, direction, &flow)?;
+        let host = self
+            .node
+            .matching_host_endpoint(interface, direction, &flow)?;
         let tracked = self.tracked();
         if tracked.is_some() {
             return tracked;
         }
         if is_neighbour(&flow) {
-            return Some((Verdict::Accept, Cause::Neighbour));
+            return Some((Verdict::Accept, VerdictCause::Neighbour));
         }
         if self.node.is_failsafe(&flow, direction, false) {
-            return Some((Verdict::Accept, Cause::Failsafe));
+            return Some((Verdict::Accept, VerdictCause::Failsafe));
         }
         if self.is_let_through {
-            return Some((Verdict::Accept, Cause::Policy));
+            return Some((Verdict::Accept, VerdictCause::Policy));
         }
-        let denied = self.ask(host, List::Normal, direction, &flow) == Outcome::Denied;
+        let denied =
+            self.ask(host, PolicyListKind::Normal, direction, &flow) == ListOutcome::Denied;
         Some((
             if denied {
                 Verdict::Drop
             } else {
                 Verdict::Accept
             },
-            Cause::Policy,
+            VerdictCause::Policy,
         ))
     }
 
     /// What connection tracking says by itself (decision 14).
-    fn tracked(&self) -> Option<Fate> {
+    fn tracked(&self) -> Option<VerdictReason> {
         match self.state {
-            State::Established | State::Related => Some((Verdict::Accept, Cause::KnownConnection)),
-            State::Invalid => Some((Verdict::Drop, Cause::NoConnection)),
+            State::Established | State::Related => {
+                Some((Verdict::Accept, VerdictCause::KnownConnection))
+            }
+            State::Invalid => Some((Verdict::Drop, VerdictCause::NoConnection)),
             State::New | State::Untracked => None,
         }
     }
 
     /// Whether a host endpoint has policy on a list.
-    fn has(&self, host: HostEndpointId, list: List, direction: Direction) -> bool {
+    fn has(&self, host: HostEndpointId, list: PolicyListKind, direction: Direction) -> bool {
         !self
             .node
             .resolved()
@@ -468,10 +484,10 @@ impl<'input> Journey<'_, '_, '_, 'input> {
     fn ask(
         &mut self,
         host: HostEndpointId,
-        list: List,
+        list: PolicyListKind,
         direction: Direction,
         flow: &Flow,
-    ) -> Outcome {
+    ) -> ListOutcome {
         let passage = self.node.evaluator.of_host(host, list, direction, flow);
         let outcome = passage.outcome();
         self.passages.push(passage);

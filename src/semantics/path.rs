@@ -1,6 +1,6 @@
 //! The way of a flow's first packet past nodes, and what each of them owes it.
 //!
-//! In: an [`Evaluator`], the [`Options`] of the compile, and a flow. Out: its [`Stop`]s in order:
+//! In: an [`Evaluator`], the [`CompileOptions`] of the compile, and a flow. Out: its [`NodeHop`]s in order:
 //! the node of the sender, then that of the receiver. An address is an endpoint's, else a node's
 //! (its own, or one of its host endpoints'), else one of the node in whose pod range it lies, else
 //! outside. Absent: routes, translation of addresses, and nodes in between, which the input does
@@ -9,7 +9,7 @@
 //! No input tells either by which interface a packet comes to a node or goes from it, and host
 //! endpoints are of interfaces. It is taken to be that of the host endpoint that has the packet's
 //! own address there, else that of the one that has an address of the node. Where there is none, or
-//! several, it is the interface at which the most is denied. [`Assumed`] says so wherever another
+//! several, it is the interface at which the most is denied. [`AssumedInterface`] says so wherever another
 //! interface would make a difference.
 //!
 //! Cost: once all addresses of nodes and host endpoints, then for a flow a few questions to two
@@ -22,60 +22,60 @@ use rustc_hash::FxHashMap;
 
 use crate::inventory::{EndpointId, NodeId};
 use crate::net::{Cidr, Direction, Side, State};
-use crate::options::Options;
+use crate::options::CompileOptions;
 use crate::packet::{Conversation, Flow, Hook, LOOPBACK, Packet, Party, ReversePath, Verdict};
 use crate::resolve::HostsOnNode;
-use crate::semantics::Forged;
-use crate::semantics::evaluate::{Evaluator, Whose};
-use crate::semantics::node::{Cause, Expected, Node};
+use crate::semantics::ForgedSource;
+use crate::semantics::evaluate::{Evaluator, PolicySubject};
+use crate::semantics::node::{ExpectedVerdict, NodeSemantics, VerdictCause};
 
 /// Leads flows past nodes.
 #[derive(Debug)]
-pub struct Router<'eval, 'resolved, 'input> {
+pub struct FlowRouter<'eval, 'resolved, 'input> {
     evaluator: &'eval Evaluator<'resolved, 'input>,
-    options: &'eval Options,
+    options: &'eval CompileOptions,
     of_nodes: FxHashMap<IpAddr, NodeId>,
     ranges: Vec<(Cidr, NodeId)>,
-    known: BTreeMap<NodeId, Known<'eval, 'resolved, 'input>>,
+    known: BTreeMap<NodeId, NodeContext<'eval, 'resolved, 'input>>,
 }
 
 /// A node on the way.
 #[derive(Debug, Clone)]
-pub struct Stop<'input> {
+pub struct NodeHop<'input> {
     /// The node.
     pub node: NodeId,
     /// The packet as it sees it.
     pub packet: Packet,
     /// What it owes to it.
-    pub expected: Expected<'input>,
+    pub expected: ExpectedVerdict<'input>,
     /// Whether it is the node's own packet to an endpoint there, which no policy is asked about
     /// (decision 15).
     pub is_probe: bool,
     /// The endpoints there that send it and that get it.
     pub endpoints: [Option<EndpointId>; 2],
     /// What is assumed of the interface to the network, where another one would make a difference.
-    pub assumed: Option<Assumed>,
+    pub assumed: Option<AssumedInterface>,
     /// What becomes of a packet with this source that arrives there by a wrong interface; `None` if
     /// the source is no pod's, or the packet does not arrive.
-    pub forged: Option<Forged>,
+    pub forged: Option<ForgedSource>,
 }
 
 /// An interface that nothing in the input tells.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Assumed {
+pub struct AssumedInterface {
     /// The interface that is taken; none is one that no host endpoint names.
     pub interface: Option<String>,
     /// Whether the packet goes out by it, or comes in.
     pub direction: Direction,
     /// Why this one.
-    pub because: Because,
+    pub because: AssumptionReason,
     /// The others by which the packet would fare otherwise, and whether they would let it pass.
     pub others: Vec<(Option<String>, bool)>,
 }
 
 /// Why an interface is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Because {
+pub enum AssumptionReason {
     /// Its host endpoint has the packet's address on this node.
     HasPacketsAddress,
     /// Its host endpoint has an address of the node.
@@ -86,14 +86,14 @@ pub enum Because {
 
 /// A node with its host endpoints.
 #[derive(Debug)]
-struct Known<'eval, 'resolved, 'input> {
-    node: Node<'eval, 'resolved, 'input>,
+struct NodeContext<'eval, 'resolved, 'input> {
+    node: NodeSemantics<'eval, 'resolved, 'input>,
     hosts: HostsOnNode,
 }
 
 /// Where an address is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum AddressLocation {
     Endpoint(NodeId),
     Host(NodeId),
     Outside,
@@ -101,7 +101,7 @@ enum Place {
 
 /// What a packet passes between a node and an end of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Link {
+enum PathSegment {
     Endpoint,
     Network,
     Loopback,
@@ -109,15 +109,18 @@ enum Link {
 
 /// [`Hook`] before interfaces have names.
 #[derive(Debug, Clone, Copy)]
-enum Course {
-    Forward(Link, Link),
-    Input(Link),
-    Output(Link),
+enum HookPath {
+    Forward(PathSegment, PathSegment),
+    Input(PathSegment),
+    Output(PathSegment),
 }
 
-impl<'eval, 'resolved, 'input> Router<'eval, 'resolved, 'input> {
+impl<'eval, 'resolved, 'input> FlowRouter<'eval, 'resolved, 'input> {
     /// Learns where all addresses are.
-    pub fn of(evaluator: &'eval Evaluator<'resolved, 'input>, options: &'eval Options) -> Self {
+    pub fn new(
+        evaluator: &'eval Evaluator<'resolved, 'input>,
+        options: &'eval CompileOptions,
+    ) -> Self {
         let resolved = evaluator.resolved();
         let inventory = resolved.inventory;
         let nodes = || inventory.nodes_with_ids();
@@ -143,31 +146,36 @@ impl<'eval, 'resolved, 'input> Router<'eval, 'resolved, 'input> {
     }
 
     /// The options that nodes are owed to by.
-    pub fn options(&self) -> &'eval Options {
+    pub fn options(&self) -> &'eval CompileOptions {
         self.options
     }
 
     /// The nodes that a flow comes past; none where an end has no address, or where no end is
     /// known.
-    pub fn stops(&mut self, conversation: &Conversation) -> Vec<Stop<'input>> {
+    pub fn stops(&mut self, conversation: &Conversation) -> Vec<NodeHop<'input>> {
         let Some(flow) = conversation.flow() else {
             return Vec::new();
         };
         let [from, to] = Side::BOTH.map(|side| self.place(conversation.party(side)));
         let courses = match (from, to) {
-            (Place::Endpoint(node), Place::Endpoint(other)) if node == other => {
-                vec![(node, Course::Forward(Link::Endpoint, Link::Endpoint))]
+            (AddressLocation::Endpoint(node), AddressLocation::Endpoint(other))
+                if node == other =>
+            {
+                vec![(
+                    node,
+                    HookPath::Forward(PathSegment::Endpoint, PathSegment::Endpoint),
+                )]
             }
-            (Place::Endpoint(node), Place::Host(other)) if node == other => {
-                vec![(node, Course::Input(Link::Endpoint))]
+            (AddressLocation::Endpoint(node), AddressLocation::Host(other)) if node == other => {
+                vec![(node, HookPath::Input(PathSegment::Endpoint))]
             }
-            (Place::Host(node), Place::Endpoint(other)) if node == other => {
-                vec![(node, Course::Output(Link::Endpoint))]
+            (AddressLocation::Host(node), AddressLocation::Endpoint(other)) if node == other => {
+                vec![(node, HookPath::Output(PathSegment::Endpoint))]
             }
-            (Place::Host(node), Place::Host(other)) if node == other => {
+            (AddressLocation::Host(node), AddressLocation::Host(other)) if node == other => {
                 vec![
-                    (node, Course::Output(Link::Loopback)),
-                    (node, Course::Input(Link::Loopback)),
+                    (node, HookPath::Output(PathSegment::Loopback)),
+                    (node, HookPath::Input(PathSegment::Loopback)),
                 ]
             }
             (from, to) => sending(from).into_iter().chain(receiving(to)).collect(),
@@ -178,7 +186,7 @@ impl<'eval, 'resolved, 'input> Router<'eval, 'resolved, 'input> {
             .collect()
     }
 
-    fn place(&self, party: Party) -> Place {
+    fn place(&self, party: Party) -> AddressLocation {
         if let Some(owner) = party.owner {
             return self
                 .evaluator
@@ -186,24 +194,26 @@ impl<'eval, 'resolved, 'input> Router<'eval, 'resolved, 'input> {
                 .inventory
                 .endpoint(owner)
                 .node
-                .map_or(Place::Outside, Place::Endpoint);
+                .map_or(AddressLocation::Outside, AddressLocation::Endpoint);
         }
         let Some(address) = party.address else {
-            return Place::Outside;
+            return AddressLocation::Outside;
         };
         match self.of_nodes.get(&address) {
-            Some(node) => Place::Host(*node),
+            Some(node) => AddressLocation::Host(*node),
             None => {
                 let around = self.ranges.iter().find(|(range, _)| range.holds(address));
-                around.map_or(Place::Outside, |(_, node)| Place::Endpoint(*node))
+                around.map_or(AddressLocation::Outside, |(_, node)| {
+                    AddressLocation::Endpoint(*node)
+                })
             }
         }
     }
 
-    fn stop(&mut self, id: NodeId, course: Course, flow: &Flow) -> Stop<'input> {
+    fn stop(&mut self, id: NodeId, course: HookPath, flow: &Flow) -> NodeHop<'input> {
         let (evaluator, options) = (self.evaluator, self.options);
-        let known = self.known.entry(id).or_insert_with(|| Known {
-            node: Node::of(evaluator, id, options),
+        let known = self.known.entry(id).or_insert_with(|| NodeContext {
+            node: NodeSemantics::new(evaluator, id, options),
             hosts: evaluator.resolved().hosts_on(id),
         });
         let inventory = evaluator.resolved().inventory;
@@ -213,10 +223,10 @@ impl<'eval, 'resolved, 'input> Router<'eval, 'resolved, 'input> {
         let endpoints = Side::BOTH.map(|side| evaluator.owner(flow.address(side)).filter(here));
         let [_, receiver] = endpoints;
         let is_probe = matches!(packet.hook, Hook::Output { .. })
-            && expected.cause == Cause::Nothing
+            && expected.cause == VerdictCause::Nothing
             && receiver.is_some();
         let forged = known.node.forged(&packet);
-        Stop {
+        NodeHop {
             node: id,
             packet,
             expected,
@@ -228,80 +238,86 @@ impl<'eval, 'resolved, 'input> Router<'eval, 'resolved, 'input> {
     }
 }
 
-impl Stop<'_> {
+impl NodeHop<'_> {
     /// Whether an endpoint that sends or gets the packet is on this node.
-    pub(crate) fn is_at(&self, whose: Whose) -> bool {
+    pub(crate) fn is_at(&self, whose: PolicySubject) -> bool {
         self.endpoints
             .iter()
             .flatten()
-            .any(|id| Whose::Endpoint(*id) == whose)
+            .any(|id| PolicySubject::Endpoint(*id) == whose)
     }
 }
 
-fn sending(from: Place) -> Option<(NodeId, Course)> {
+fn sending(from: AddressLocation) -> Option<(NodeId, HookPath)> {
     match from {
-        Place::Endpoint(node) => Some((node, Course::Forward(Link::Endpoint, Link::Network))),
-        Place::Host(node) => Some((node, Course::Output(Link::Network))),
-        Place::Outside => None,
+        AddressLocation::Endpoint(node) => Some((
+            node,
+            HookPath::Forward(PathSegment::Endpoint, PathSegment::Network),
+        )),
+        AddressLocation::Host(node) => Some((node, HookPath::Output(PathSegment::Network))),
+        AddressLocation::Outside => None,
     }
 }
 
-fn receiving(to: Place) -> Option<(NodeId, Course)> {
+fn receiving(to: AddressLocation) -> Option<(NodeId, HookPath)> {
     match to {
-        Place::Endpoint(node) => Some((node, Course::Forward(Link::Network, Link::Endpoint))),
-        Place::Host(node) => Some((node, Course::Input(Link::Network))),
-        Place::Outside => None,
+        AddressLocation::Endpoint(node) => Some((
+            node,
+            HookPath::Forward(PathSegment::Network, PathSegment::Endpoint),
+        )),
+        AddressLocation::Host(node) => Some((node, HookPath::Input(PathSegment::Network))),
+        AddressLocation::Outside => None,
     }
 }
 
-impl Course {
+impl HookPath {
     /// The way in which a packet passes the interface to the network, where it does.
     fn on_network(self) -> Option<Direction> {
         match self {
-            Course::Forward(Link::Network, _) | Course::Input(Link::Network) => {
+            HookPath::Forward(PathSegment::Network, _) | HookPath::Input(PathSegment::Network) => {
                 Some(Direction::Ingress)
             }
-            Course::Forward(_, Link::Network) | Course::Output(Link::Network) => {
+            HookPath::Forward(_, PathSegment::Network) | HookPath::Output(PathSegment::Network) => {
                 Some(Direction::Egress)
             }
-            Course::Forward(..) | Course::Input(_) | Course::Output(_) => None,
+            HookPath::Forward(..) | HookPath::Input(_) | HookPath::Output(_) => None,
         }
     }
 
     /// The address that the node itself has of a flow.
     fn own_address(self, flow: &Flow) -> Option<IpAddr> {
         match self {
-            Course::Forward(..) => None,
-            Course::Input(_) => Some(flow.destination),
-            Course::Output(_) => Some(flow.source),
+            HookPath::Forward(..) => None,
+            HookPath::Input(_) => Some(flow.destination),
+            HookPath::Output(_) => Some(flow.source),
         }
     }
 
-    fn hook(self, name: impl Fn(Link) -> String) -> Hook {
+    fn hook(self, name: impl Fn(PathSegment) -> String) -> Hook {
         match self {
-            Course::Forward(arrives, leaves) => Hook::Forward {
+            HookPath::Forward(arrives, leaves) => Hook::Forward {
                 arrives: name(arrives),
                 leaves: name(leaves),
             },
-            Course::Input(arrives) => Hook::Input {
+            HookPath::Input(arrives) => Hook::Input {
                 arrives: name(arrives),
             },
-            Course::Output(leaves) => Hook::Output {
+            HookPath::Output(leaves) => Hook::Output {
                 leaves: name(leaves),
             },
         }
     }
 }
 
-impl<'input> Known<'_, '_, 'input> {
+impl<'input> NodeContext<'_, '_, 'input> {
     /// What is owed at the interface that is taken.
     fn decide(
         &self,
-        course: Course,
+        course: HookPath,
         flow: &Flow,
         own: &[IpAddr],
         evaluator: &Evaluator<'_, 'input>,
-    ) -> (Option<Assumed>, Packet, Expected<'input>) {
+    ) -> (Option<AssumedInterface>, Packet, ExpectedVerdict<'input>) {
         let packet = |uplink: Option<&str>| Packet {
             flow: *flow,
             original: None,
@@ -325,14 +341,15 @@ impl<'input> Known<'_, '_, 'input> {
         let all = self
             .uplinks()
             .map(|uplink| (uplink.map(str::to_owned), expect(uplink)));
-        let fate =
-            |expected: &Expected<'_>| (expected.verdict == Verdict::Drop, expected.is_untracked);
+        let fate = |expected: &ExpectedVerdict<'_>| {
+            (expected.verdict == Verdict::Drop, expected.is_untracked)
+        };
         let differing = all.filter(|(_, other)| fate(other) != fate(&expected));
         let others: Vec<(Option<String>, bool)> = differing
             .map(|(uplink, other)| (uplink, other.verdict != Verdict::Drop))
             .collect();
-        let is_open = !others.is_empty() && because != Because::HasPacketsAddress;
-        let assumed = is_open.then(|| Assumed {
+        let is_open = !others.is_empty() && because != AssumptionReason::HasPacketsAddress;
+        let assumed = is_open.then(|| AssumedInterface {
             interface: interface.map(str::to_owned),
             direction,
             because,
@@ -356,7 +373,7 @@ impl<'input> Known<'_, '_, 'input> {
         packets: Option<IpAddr>,
         own: &[IpAddr],
         evaluator: &Evaluator<'_, 'input>,
-    ) -> (Vec<Option<&str>>, Because) {
+    ) -> (Vec<Option<&str>>, AssumptionReason) {
         let with = |wanted: &[IpAddr]| -> Vec<Option<&str>> {
             let has = |id| {
                 evaluator
@@ -374,14 +391,14 @@ impl<'input> Known<'_, '_, 'input> {
         let of_packet: Vec<Option<&str>> =
             packets.map(|address| with(&[address])).unwrap_or_default();
         match (of_packet.len(), with(own)) {
-            (1, _) => (of_packet, Because::HasPacketsAddress),
-            (_, of_node) if of_node.len() == 1 => (of_node, Because::HasNodesAddress),
-            (_, _) => (self.uplinks().collect(), Because::Strictest),
+            (1, _) => (of_packet, AssumptionReason::HasPacketsAddress),
+            (_, of_node) if of_node.len() == 1 => (of_node, AssumptionReason::HasNodesAddress),
+            (_, _) => (self.uplinks().collect(), AssumptionReason::Strictest),
         }
     }
 
     /// A name for an interface; those that nobody names get one that nobody has.
-    fn interface(&self, link: Link, uplink: Option<&str>) -> String {
+    fn interface(&self, link: PathSegment, uplink: Option<&str>) -> String {
         let unnamed = |word: &str| {
             let mut name = word.to_owned();
             while self.hosts.interfaces.contains_key(&name) {
@@ -390,10 +407,10 @@ impl<'input> Known<'_, '_, 'input> {
             name
         };
         match (link, uplink) {
-            (Link::Loopback, _) => LOOPBACK.to_owned(),
-            (Link::Network, Some(name)) => name.to_owned(),
-            (Link::Network, None) => unnamed("network"),
-            (Link::Endpoint, _) => unnamed("pod"),
+            (PathSegment::Loopback, _) => LOOPBACK.to_owned(),
+            (PathSegment::Network, Some(name)) => name.to_owned(),
+            (PathSegment::Network, None) => unnamed("network"),
+            (PathSegment::Endpoint, _) => unnamed("pod"),
         }
     }
 }

@@ -6,16 +6,17 @@ use rustc_hash::FxHashMap;
 
 use crate::inventory::{EndpointId, ServiceKey};
 use crate::net::{Cidr, Family, Protocol, Side};
-use crate::packet::{Conversation, Flow, Message, Party};
+use crate::packet::{Conversation, Flow, IcmpMessage, Party};
 use crate::policy::{
-    Icmp, IcmpMatch, Nets, Peer, PortList, Ports, ProtocolMatch, Rule, Selected, SelectorId,
+    AddressCondition, Icmp, IcmpMatch, PeerSelection, PortCondition, PortList, ProtocolMatch, Rule,
+    RulePeer, SelectorId,
 };
-use crate::resolve::{HostEndpointId, Resolved, Selection};
+use crate::resolve::{HostEndpointId, ResolvedPolicy, SelectedEndpoints};
 
 /// Answers for the rules of some resolved policy.
 #[derive(Debug)]
-pub(crate) struct Matcher<'resolved, 'input> {
-    pub(crate) resolved: &'resolved Resolved<'input>,
+pub(crate) struct RuleMatcher<'resolved, 'input> {
+    pub(crate) resolved: &'resolved ResolvedPolicy<'input>,
     /// Whose an address is.
     owners: FxHashMap<IpAddr, EndpointId>,
     /// The same for host endpoints, several of which may have one.
@@ -24,7 +25,7 @@ pub(crate) struct Matcher<'resolved, 'input> {
 
 /// A part of a rule. The rule matches where all of its parts hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
+pub enum RulePart {
     /// The family.
     Family,
     /// The protocol.
@@ -35,7 +36,7 @@ pub enum Part {
     Of(Side, SidePart),
 }
 
-/// A part of a side of a rule, as in [`Peer`].
+/// A part of a side of a rule, as in [`RulePeer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SidePart {
     /// Who must be there.
@@ -54,39 +55,39 @@ pub enum SidePart {
     NotPorts,
 }
 
-impl Part {
+impl RulePart {
     /// All parts; those that cost least first.
-    pub const ALL: [Part; 17] = [
-        Part::Family,
-        Part::Protocol,
-        Part::Icmp,
-        Part::Of(Side::Source, SidePart::Selected),
-        Part::Of(Side::Source, SidePart::NotSelected),
-        Part::Of(Side::Source, SidePart::Nets),
-        Part::Of(Side::Source, SidePart::NotNets),
-        Part::Of(Side::Source, SidePart::Service),
-        Part::Of(Side::Source, SidePart::Ports),
-        Part::Of(Side::Source, SidePart::NotPorts),
-        Part::Of(Side::Destination, SidePart::Selected),
-        Part::Of(Side::Destination, SidePart::NotSelected),
-        Part::Of(Side::Destination, SidePart::Nets),
-        Part::Of(Side::Destination, SidePart::NotNets),
-        Part::Of(Side::Destination, SidePart::Service),
-        Part::Of(Side::Destination, SidePart::Ports),
-        Part::Of(Side::Destination, SidePart::NotPorts),
+    pub const ALL: [RulePart; 17] = [
+        RulePart::Family,
+        RulePart::Protocol,
+        RulePart::Icmp,
+        RulePart::Of(Side::Source, SidePart::Selected),
+        RulePart::Of(Side::Source, SidePart::NotSelected),
+        RulePart::Of(Side::Source, SidePart::Nets),
+        RulePart::Of(Side::Source, SidePart::NotNets),
+        RulePart::Of(Side::Source, SidePart::Service),
+        RulePart::Of(Side::Source, SidePart::Ports),
+        RulePart::Of(Side::Source, SidePart::NotPorts),
+        RulePart::Of(Side::Destination, SidePart::Selected),
+        RulePart::Of(Side::Destination, SidePart::NotSelected),
+        RulePart::Of(Side::Destination, SidePart::Nets),
+        RulePart::Of(Side::Destination, SidePart::NotNets),
+        RulePart::Of(Side::Destination, SidePart::Service),
+        RulePart::Of(Side::Destination, SidePart::Ports),
+        RulePart::Of(Side::Destination, SidePart::NotPorts),
     ];
 }
 
 /// One side of a flow as one rule sees it.
-struct View<'view> {
+struct FlowSide<'view> {
     side: Side,
-    peer: &'view Peer,
+    peer: &'view RulePeer,
     protocol: ProtocolMatch,
     flow: &'view Conversation,
 }
 
-impl<'resolved, 'input> Matcher<'resolved, 'input> {
-    pub(crate) fn of(resolved: &'resolved Resolved<'input>) -> Self {
+impl<'resolved, 'input> RuleMatcher<'resolved, 'input> {
+    pub(crate) fn new(resolved: &'resolved ResolvedPolicy<'input>) -> Self {
         let endpoints = || resolved.inventory.endpoints_with_ids();
         let mut owners: FxHashMap<IpAddr, EndpointId> = FxHashMap::default();
         // room for all at once: growing took more time than all else of a question
@@ -135,18 +136,20 @@ impl<'resolved, 'input> Matcher<'resolved, 'input> {
 
     /// Whether every part of a rule matches.
     pub(crate) fn matches(&self, rule: &Rule, flow: &Conversation) -> bool {
-        Part::ALL.iter().all(|part| self.holds(*part, rule, flow))
+        RulePart::ALL
+            .iter()
+            .all(|part| self.holds(*part, rule, flow))
     }
 
     /// Whether a part of a rule matches.
-    pub(crate) fn holds(&self, part: Part, rule: &Rule, flow: &Conversation) -> bool {
+    pub(crate) fn holds(&self, part: RulePart, rule: &Rule, flow: &Conversation) -> bool {
         match part {
-            Part::Family => rule.applies_to(flow.family),
-            Part::Protocol => is_protocol(rule.protocol, flow.protocol),
-            Part::Icmp => is_message(rule.icmp, flow.icmp),
-            Part::Of(side, part) => self.side_holds(
+            RulePart::Family => rule.applies_to(flow.family),
+            RulePart::Protocol => is_protocol(rule.protocol, flow.protocol),
+            RulePart::Icmp => is_message(rule.icmp, flow.icmp),
+            RulePart::Of(side, part) => self.side_holds(
                 part,
-                &View {
+                &FlowSide {
                     side,
                     peer: side_of(rule, side),
                     protocol: rule.protocol,
@@ -156,7 +159,7 @@ impl<'resolved, 'input> Matcher<'resolved, 'input> {
         }
     }
 
-    fn side_holds(&self, part: SidePart, view: &View<'_>) -> bool {
+    fn side_holds(&self, part: SidePart, view: &FlowSide<'_>) -> bool {
         let (peer, party) = (view.peer, view.flow.party(view.side));
         match part {
             SidePart::Selected => self.is_selected(peer.selected, party),
@@ -177,10 +180,10 @@ impl<'resolved, 'input> Matcher<'resolved, 'input> {
         }
     }
 
-    fn is_selected(&self, selected: Selected, party: Party) -> bool {
+    fn is_selected(&self, selected: PeerSelection, party: Party) -> bool {
         match selected {
-            Selected::Anyone => true,
-            Selected::By(selector) => self.has_member(selector, party),
+            PeerSelection::Anyone => true,
+            PeerSelection::By(selector) => self.has_member(selector, party),
         }
     }
 
@@ -213,7 +216,7 @@ impl<'resolved, 'input> Matcher<'resolved, 'input> {
     }
 
     /// A sender by its address, a receiver by its port too (reference §6.2).
-    fn is_backend(&self, service: &ServiceKey, view: &View<'_>) -> bool {
+    fn is_backend(&self, service: &ServiceKey, view: &FlowSide<'_>) -> bool {
         let Some(service) = self.resolved.inventory.services.get(service) else {
             return false;
         };
@@ -230,14 +233,14 @@ impl<'resolved, 'input> Matcher<'resolved, 'input> {
         }
     }
 
-    fn has_port(&self, ports: &Ports, view: &View<'_>) -> bool {
+    fn has_port(&self, ports: &PortCondition, view: &FlowSide<'_>) -> bool {
         match ports {
-            Ports::Any => true,
-            Ports::In(list) => self.in_list(list, view),
+            PortCondition::Any => true,
+            PortCondition::In(list) => self.in_list(list, view),
         }
     }
 
-    fn in_list(&self, list: &PortList, view: &View<'_>) -> bool {
+    fn in_list(&self, list: &PortList, view: &FlowSide<'_>) -> bool {
         let Some(port) = view.flow.port(view.side) else {
             return false;
         };
@@ -250,7 +253,7 @@ impl<'resolved, 'input> Matcher<'resolved, 'input> {
 
     /// Whether an endpoint or host endpoint here gives the port this name. It must be one that the
     /// side selects, also where the port is excluded (reference §6.1).
-    fn is_named(&self, name: &str, port: u16, view: &View<'_>) -> bool {
+    fn is_named(&self, name: &str, port: u16, view: &FlowSide<'_>) -> bool {
         let resolved = self.resolved;
         let party = view.flow.party(view.side);
         let selected = view.peer.selected;
@@ -283,10 +286,10 @@ impl<'resolved, 'input> Matcher<'resolved, 'input> {
         })
     }
 
-    fn selects(&self, selected: Selected, has: impl Fn(&Selection) -> bool) -> bool {
+    fn selects(&self, selected: PeerSelection, has: impl Fn(&SelectedEndpoints) -> bool) -> bool {
         match selected {
-            Selected::Anyone => true,
-            Selected::By(selector) => has(self.resolved.members(selector)),
+            PeerSelection::Anyone => true,
+            PeerSelection::By(selector) => has(self.resolved.members(selector)),
         }
     }
 }
@@ -299,7 +302,7 @@ fn is_protocol(wanted: ProtocolMatch, protocol: Protocol) -> bool {
     }
 }
 
-fn is_message(wanted: IcmpMatch, message: Option<Message>) -> bool {
+fn is_message(wanted: IcmpMatch, message: Option<IcmpMessage>) -> bool {
     let is = |icmp: Icmp| {
         message.is_some_and(|message| {
             message.kind == icmp.kind && icmp.code.is_none_or(|code| code == message.code)
@@ -312,17 +315,17 @@ fn is_message(wanted: IcmpMatch, message: Option<Message>) -> bool {
     }
 }
 
-fn is_in(nets: &Nets, party: Party) -> bool {
+fn is_in(nets: &AddressCondition, party: Party) -> bool {
     match nets {
-        Nets::Any => true,
-        Nets::In(nets) => party
+        AddressCondition::Any => true,
+        AddressCondition::In(nets) => party
             .address
             .is_some_and(|address| nets.iter().any(|net| net.holds(address))),
     }
 }
 
 /// A side of a rule.
-pub(crate) fn side_of(rule: &Rule, side: Side) -> &Peer {
+pub(crate) fn side_of(rule: &Rule, side: Side) -> &RulePeer {
     match side {
         Side::Source => &rule.source,
         Side::Destination => &rule.destination,

@@ -13,13 +13,13 @@ use rustc_hash::FxHashSet;
 
 use crate::inventory::NodeId;
 use crate::net::Cidr;
-use crate::options::{Options, SourceValidation};
+use crate::options::{CompileOptions, SourceValidation};
 use crate::packet::ReversePath;
-use crate::resolve::Resolved;
+use crate::resolve::ResolvedPolicy;
 
 /// Whose the source address of a packet is, as source validation sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Claim {
+pub(crate) enum SourceClaim {
     /// No pod's.
     Nobody,
     /// A pod's of another node.
@@ -31,7 +31,7 @@ pub(crate) enum Claim {
 /// What a node does to packets that claim a pod's address and come by another interface than the
 /// route back to that address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Forged {
+pub enum ForgedSource {
     /// It drops them.
     Dropped,
     /// It drops them only if it has no route back at all.
@@ -44,7 +44,7 @@ pub enum Forged {
 
 /// Who may have an address, whether or not an endpoint has it today.
 #[derive(Debug)]
-pub(crate) struct Validation {
+pub(crate) struct SourceValidator {
     /// The pod ranges of all nodes.
     ranges: FxHashSet<Cidr>,
     /// The lengths of these prefixes.
@@ -53,9 +53,9 @@ pub(crate) struct Validation {
     own: Vec<Cidr>,
 }
 
-impl Validation {
+impl SourceValidator {
     /// What a node validates.
-    pub(crate) fn of(resolved: &Resolved<'_>, node: NodeId) -> Self {
+    pub(crate) fn new(resolved: &ResolvedPolicy<'_>, node: NodeId) -> Self {
         let nodes = resolved.inventory.nodes.iter();
         let ranges: FxHashSet<Cidr> = nodes
             .flat_map(|node| node.pod_ranges.iter().copied())
@@ -70,7 +70,7 @@ impl Validation {
 
     /// Whose an address is. `owner` says whether the endpoint that has it is on this node; `None`
     /// if no endpoint has it.
-    pub(crate) fn claim(&self, address: IpAddr, owner: Option<bool>) -> Claim {
+    pub(crate) fn claim(&self, address: IpAddr, owner: Option<bool>) -> SourceClaim {
         let is_in_a_range = || {
             let mut around = self
                 .lengths
@@ -79,19 +79,19 @@ impl Validation {
             around.any(|net| self.ranges.contains(&net))
         };
         if owner == Some(true) || self.own.iter().any(|range| range.holds(address)) {
-            Claim::OwnPod
+            SourceClaim::OwnPod
         } else if owner.is_some() || is_in_a_range() {
-            Claim::Pod
+            SourceClaim::Pod
         } else {
-            Claim::Nobody
+            SourceClaim::Nobody
         }
     }
 }
 
 /// Whether a packet is dropped for its source.
 pub(crate) fn drops(
-    options: &Options,
-    claim: Claim,
+    options: &CompileOptions,
+    claim: SourceClaim,
     arrives: &str,
     reverse_path: ReversePath,
 ) -> bool {
@@ -104,8 +104,12 @@ pub(crate) fn drops(
         (SourceValidation::Log | SourceValidation::Off, ..) | (_, _, ReversePath::Arriving) => {
             false
         }
-        (_, Claim::Nobody, _) => is_of_a_pod,
-        (SourceValidation::Loose, Claim::Pod, ReversePath::Elsewhere) => is_of_a_pod,
-        (SourceValidation::Strict | SourceValidation::Loose, Claim::Pod | Claim::OwnPod, _) => true,
+        (_, SourceClaim::Nobody, _) => is_of_a_pod,
+        (SourceValidation::Loose, SourceClaim::Pod, ReversePath::Elsewhere) => is_of_a_pod,
+        (
+            SourceValidation::Strict | SourceValidation::Loose,
+            SourceClaim::Pod | SourceClaim::OwnPod,
+            _,
+        ) => true,
     }
 }

@@ -1,13 +1,13 @@
 use crate::diagnostic::Diagnostics;
-use crate::explain::query::{self, Traffic};
+use crate::explain::query::{self, QueryTraffic};
 use crate::net::{Cidr, Protocol, State};
-use crate::options::Options;
-use crate::packet::endpoint_pattern::Subject;
-use crate::packet::{Flow, Hook, Original, Packet, PortPair, ReversePath};
+use crate::options::CompileOptions;
+use crate::packet::endpoint_pattern::EndpointPattern;
+use crate::packet::{Flow, Hook, Packet, PortPair, PreDnatDestination, ReversePath};
 use crate::resolve;
-use crate::semantics::evaluate::{Evaluator, Passage};
-use crate::semantics::node::{Expected, Node};
-use crate::source::Files;
+use crate::semantics::evaluate::{Evaluator, ListTrace};
+use crate::semantics::node::{ExpectedVerdict, NodeSemantics};
+use crate::source::SourceFiles;
 
 /// Two pods, `client` on 10.0.0.1 and `server` on 10.0.0.2 with a port named `web`, and policies.
 const CLUSTER: &str = "
@@ -71,13 +71,13 @@ fn ways(source: &str, destination: &str, port: u16) -> String {
 }
 
 fn asked<Answer>(cluster: &str, ask: impl FnOnce(&Evaluator<'_, '_>) -> Answer) -> Answer {
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     files.add("a.yaml", cluster.to_owned()).unwrap();
     let mut found = Diagnostics::default();
-    let input = crate::read(&files, crate::policy::Staging::Proposed, &mut found);
+    let input = crate::read(&files, crate::policy::StagedPolicies::Proposed, &mut found);
     assert!(!found.has_errors(), "{:?}", found.sorted());
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-    ask(&Evaluator::of(&resolved))
+    ask(&Evaluator::new(&resolved))
 }
 
 fn flow(source: &str, destination: &str, port: u16) -> Flow {
@@ -93,7 +93,7 @@ fn flow(source: &str, destination: &str, port: u16) -> Flow {
     }
 }
 
-fn way(passage: &Passage<'_>) -> String {
+fn way(passage: &ListTrace<'_>) -> String {
     let mut words = String::new();
     for passed in &passage.tiers {
         for policy in &passed.policies {
@@ -270,10 +270,10 @@ fn a_node_owes_a_packet_what_the_policies_of_its_way_say() {
     ];
     asked(&format!("{CLUSTER}{HOSTS}"), |evaluator| {
         let id = evaluator.resolved().inventory.find_node("b").unwrap();
-        let options = Options::default();
-        let node = Node::of(evaluator, id, &options);
+        let options = CompileOptions::default();
+        let node = NodeSemantics::new(evaluator, id, &options);
         for (hook, (source, destination, port), sent_to, expected) in rows {
-            let original = sent_to.map(|port| Original {
+            let original = sent_to.map(|port| PreDnatDestination {
                 address: "192.0.2.2".parse().unwrap(),
                 port: Some(port),
             });
@@ -289,7 +289,7 @@ fn a_node_owes_a_packet_what_the_policies_of_its_way_say() {
     });
 }
 
-fn words(expected: &Expected<'_>) -> String {
+fn words(expected: &ExpectedVerdict<'_>) -> String {
     let passages = expected.passages.iter().map(|passage| {
         let ends = passage
             .tiers
@@ -350,7 +350,7 @@ fn traffic_is_written_in_many_ways() {
         ("icmp/3/", "`` is no ICMP type or code from 0 to 255"),
     ] {
         let found = text
-            .parse::<Traffic>()
+            .parse::<QueryTraffic>()
             .map_or_else(|problem| problem, |traffic| traffic.to_string());
         assert_eq!(found, expected, "{text}");
     }
@@ -364,7 +364,7 @@ fn traffic_is_written_in_many_ways() {
         "tcp/443/1",
         "proto/tcp/443/2",
     ] {
-        assert!(text.parse::<Traffic>().is_err(), "{text}");
+        assert!(text.parse::<QueryTraffic>().is_err(), "{text}");
     }
 }
 
@@ -380,7 +380,7 @@ fn subjects_print_as_they_are_written() {
         "::/0",
         "fd00::1",
     ] {
-        assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
+        assert_eq!(text.parse::<EndpointPattern>().unwrap().to_string(), text);
     }
     for text in [
         "",
@@ -392,7 +392,7 @@ fn subjects_print_as_they_are_written() {
         "10.0.0.1/8",
         "fd00::1/64",
     ] {
-        assert!(text.parse::<Subject>().is_err(), "{text}");
+        assert!(text.parse::<EndpointPattern>().is_err(), "{text}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where a thing came from: input files, byte spans inside them, and values that remember their
 //! span.
 //!
-//! In: a file's name and text, as the edges read them. Out: [`Files`], which every diagnostic is
+//! In: a file's name and text, as the edges read them. Out: [`SourceFiles`], which every diagnostic is
 //! printed against. Absent: reading from disk (the `cli` room does that) and any idea of YAML.
 
 use std::ops::Range;
@@ -10,13 +10,13 @@ use std::sync::OnceLock;
 /// All input of one run, by [`FileId`]. Texts stay in memory until the run ends, so that any
 /// diagnostic can show its line.
 #[derive(Debug, Default)]
-pub struct Files {
-    files: Vec<File>,
+pub struct SourceFiles {
+    files: Vec<SourceFile>,
 }
 
 /// One input: what to call it in messages, and its text.
 #[derive(Debug)]
-pub struct File {
+pub struct SourceFile {
     /// The path as the user wrote it, or `<stdin>`.
     pub name: String,
     /// The whole text, UTF-8.
@@ -28,7 +28,7 @@ pub struct File {
 /// Bytes between two counts of lines: what finding a line costs at most, once they are counted.
 const BLOCK: usize = 1 << 16;
 
-/// Index of a file in [`Files`].
+/// Index of a file in [`SourceFiles`].
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(u32);
 
@@ -55,7 +55,7 @@ pub struct Spanned<T> {
 /// A string scalar: its value, its place, and, where the file shows the value letter by letter,
 /// where those letters start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text {
+pub struct SpannedString {
     /// The value after unquoting and unfolding.
     pub value: String,
     /// The whole scalar as written, quotes included.
@@ -67,14 +67,14 @@ pub struct Text {
 
 /// A 1-based place in a file; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
+pub struct LineColumn {
     /// Line, from 1.
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
 }
 
-impl Files {
+impl SourceFiles {
     /// Takes a file in and gives its id.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl Files {
     pub fn add(&mut self, name: impl Into<String>, text: String) -> Result<FileId, usize> {
         u32::try_from(text.len()).map_err(|_| text.len())?;
         let id = FileId(u32::try_from(self.files.len()).map_err(|_| self.files.len())?);
-        self.files.push(File {
+        self.files.push(SourceFile {
             name: name.into(),
             text,
             line_ends: OnceLock::new(),
@@ -91,12 +91,12 @@ impl Files {
     }
 
     /// The file behind an id of this collection.
-    pub fn get(&self, id: FileId) -> &File {
+    pub fn get(&self, id: FileId) -> &SourceFile {
         self.files.get(id.0 as usize).unwrap_or(&NO_FILE)
     }
 
     /// All files with their ids, in the order they came.
-    pub fn iter(&self) -> impl Iterator<Item = (FileId, &File)> {
+    pub fn iter(&self) -> impl Iterator<Item = (FileId, &SourceFile)> {
         (0u32..).map(FileId).zip(&self.files)
     }
 
@@ -110,24 +110,24 @@ impl Files {
 
     /// Line and column of a span's start. Costs the line up to there, and the first time a scan of
     /// the file.
-    pub fn position(&self, span: Span) -> Position {
+    pub fn position(&self, span: Span) -> LineColumn {
         let file = self.get(span.file);
         let before = file.text.get(..span.start as usize).unwrap_or(&file.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line = file.line(before.len());
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
-        Position { line, column }
+        LineColumn { line, column }
     }
 }
 
 /// What an id of another collection shows.
-static NO_FILE: File = File {
+static NO_FILE: SourceFile = SourceFile {
     name: String::new(),
     text: String::new(),
     line_ends: OnceLock::new(),
 };
 
-impl File {
+impl SourceFile {
     /// The line, from 1, that the byte at an offset is in.
     pub fn line(&self, offset: usize) -> usize {
         let bytes = self.text.as_bytes();
@@ -157,7 +157,7 @@ fn count_line_ends(bytes: &[u8]) -> usize {
 }
 
 impl FileId {
-    /// The span of this file's bytes in `range`. Offsets beyond 4 GiB are cut, which [`Files::add`]
+    /// The span of this file's bytes in `range`. Offsets beyond 4 GiB are cut, which [`SourceFiles::add`]
     /// rules out.
     pub fn span(self, range: Range<usize>) -> Span {
         let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
@@ -183,7 +183,7 @@ impl<T> Spanned<T> {
     }
 }
 
-impl Text {
+impl SpannedString {
     /// Joins a scalar's value, its place, and the source it was read from, which tells whether
     /// inner offsets can be trusted.
     ///

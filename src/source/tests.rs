@@ -1,11 +1,11 @@
-use crate::source::{Files, Position, Text};
+use crate::source::{LineColumn, SourceFiles, SpannedString};
 
-fn scalar(source: &str, value: &str) -> (Files, Text) {
-    let mut files = Files::default();
+fn scalar(source: &str, value: &str) -> (SourceFiles, SpannedString) {
+    let mut files = SourceFiles::default();
     let text = format!("key: {source}\n");
     let file = files.add("a.yaml", text).unwrap();
     let span = file.span(5..5 + source.len());
-    let text = Text::new(value.to_owned(), span, source);
+    let text = SpannedString::new(value.to_owned(), span, source);
     (files, text)
 }
 
@@ -35,10 +35,10 @@ fn inner_offsets_fall_back_to_the_whole_scalar() {
 
 #[test]
 fn columns_count_characters() {
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     let file = files.add("a", "x\nüé: y\n".to_owned()).unwrap();
     assert_eq!(
         files.position(file.span(8..9)),
-        Position { line: 2, column: 5 }
+        LineColumn { line: 2, column: 5 }
     );
 }

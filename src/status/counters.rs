@@ -3,31 +3,31 @@
 use std::collections::BTreeMap;
 
 use crate::net::Direction;
-use crate::ruleset::{Counters, Leads, Rule, TableKind};
-use crate::status::Look;
-use crate::status::layout::{Layout, direction, direction_in};
+use crate::ruleset::{RuleCounters, RuleJump, RuleText, TableKind};
+use crate::status::NodeInspection;
+use crate::status::layout::{TableLayout, direction, direction_in};
 
 /// Where policy rules stand: `policies.yaml:12`, by policy (`NetworkPolicy shop/web`), direction
 /// and number.
-pub type Places = BTreeMap<(String, Direction, usize), String>;
+pub type PolicyPlaces = BTreeMap<(String, Direction, usize), String>;
 
 /// What all rules of one source counted, over chains and families.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Counter {
+pub struct RuleCounter {
     /// The table; policy before connection tracking or translation is asked in others than the
     /// rest, and may be asked again there.
     pub table: TableKind,
     /// What the rules stand for.
-    pub source: Source,
+    pub source: CounterSource,
     /// What they counted.
-    pub counters: Counters,
+    pub counters: RuleCounters,
     /// Where the source stands, as far as somebody knows.
     pub place: Option<String>,
 }
 
 /// What a rule of ours stands for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
+pub enum CounterSource {
     /// A rule of a policy or profile.
     Rule {
         /// The tier; profiles have none.
@@ -69,15 +69,15 @@ const SPOOFED: &str = "pal-spoofed";
 /// Counters of the tables that the scripts have, in the order in which packets meet the rules.
 /// Chains that the scripts do not have are left out, as is what leads to another chain without a
 /// verdict.
-pub(super) fn of(look: &Look<'_>) -> Vec<Counter> {
-    let mut sums = Sums::default();
+pub(super) fn counters(look: &NodeInspection<'_>) -> Vec<RuleCounter> {
+    let mut sums = CounterSums::default();
     for (id, text) in look.scripts {
         let (Some(desired), Some(observed)) =
             (look.desired.tables.get(id), look.observed.tables.get(id))
         else {
             continue;
         };
-        let layout = Layout::read(text, desired);
+        let layout = TableLayout::read(text, desired);
         for (chain, about) in &layout.chains {
             let rules = observed.chains.get(chain).into_iter().flatten();
             let known = rules
@@ -92,20 +92,25 @@ pub(super) fn of(look: &Look<'_>) -> Vec<Counter> {
 
 /// Sums in the making.
 #[derive(Default)]
-struct Sums {
-    found: Vec<Counter>,
+struct CounterSums {
+    found: Vec<RuleCounter>,
     /// Where each stands among them.
-    known: BTreeMap<(TableKind, Source), usize>,
+    known: BTreeMap<(TableKind, CounterSource), usize>,
 }
 
-impl Sums {
-    fn add(&mut self, (table, source): (TableKind, Source), more: Counters, places: &Places) {
+impl CounterSums {
+    fn add(
+        &mut self,
+        (table, source): (TableKind, CounterSource),
+        more: RuleCounters,
+        places: &PolicyPlaces,
+    ) {
         let known = self.known.get(&(table, source.clone())).copied();
         match known.and_then(|at| self.found.get_mut(at)) {
             Some(counter) => add(&mut counter.counters, more),
             None => {
                 self.known.insert((table, source.clone()), self.found.len());
-                self.found.push(Counter {
+                self.found.push(RuleCounter {
                     table,
                     place: place(&source, places),
                     source,
@@ -116,38 +121,47 @@ impl Sums {
     }
 }
 
-fn add(sum: &mut Counters, more: Counters) {
+fn add(sum: &mut RuleCounters, more: RuleCounters) {
     sum.packets = sum.packets.saturating_add(more.packets);
     sum.bytes = sum.bytes.saturating_add(more.bytes);
 }
 
-fn place(source: &Source, places: &Places) -> Option<String> {
+fn place(source: &CounterSource, places: &PolicyPlaces) -> Option<String> {
     match source {
-        Source::Rule {
+        CounterSource::Rule {
             policy,
             direction,
             number,
             ..
         } => places.get(&(policy.clone(), *direction, *number)).cloned(),
-        Source::TierEnd { .. } | Source::Spoofed { .. } | Source::Beside { .. } => None,
+        CounterSource::TierEnd { .. }
+        | CounterSource::Spoofed { .. }
+        | CounterSource::Beside { .. } => None,
     }
 }
 
-fn source(rule: &Rule, (chain, about): (&str, &str), layout: &Layout) -> Option<Source> {
+fn source(
+    rule: &RuleText,
+    (chain, about): (&str, &str),
+    layout: &TableLayout,
+) -> Option<CounterSource> {
     let comment = rule.comment();
     if let Some((policy, direction, number)) = policy_rule(&comment) {
         let policy = own_policy(about, direction).unwrap_or(policy).to_owned();
-        return Some(Source::Rule {
+        return Some(CounterSource::Rule {
             tier: layout.tier(chain).map(str::to_owned),
             policy,
             direction,
             number,
         });
     }
-    let leads = rule.leads().map(|(Leads::Jump(to) | Leads::Goto(to))| to);
+    let leads = rule
+        .leads()
+        .map(|(RuleJump::Jump(to) | RuleJump::Goto(to))| to);
     if chain == SPOOFED {
         let is_dropped = leads == Some("DROP");
-        return (is_dropped || leads == Some("RETURN")).then_some(Source::Spoofed { is_dropped });
+        return (is_dropped || leads == Some("RETURN"))
+            .then_some(CounterSource::Spoofed { is_dropped });
     }
     if !leads.is_some_and(|target| VERDICTS.contains(&target)) {
         return None;
@@ -157,11 +171,11 @@ fn source(rule: &Rule, (chain, about): (&str, &str), layout: &Layout) -> Option<
         layout.tier(chain),
         direction_in(about),
     ) {
-        (true, Some(tier), Some(direction)) => Some(Source::TierEnd {
+        (true, Some(tier), Some(direction)) => Some(CounterSource::TierEnd {
             tier: tier.to_owned(),
             direction,
         }),
-        _ => Some(Source::Beside {
+        _ => Some(CounterSource::Beside {
             chain: chain.to_owned(),
             about: comment,
         }),

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::output::{Json, Sink};
-use crate::plan::{Difference, HookProblem};
-use crate::status::{Counter, Source, Status};
+use crate::output::{JsonWriter, OutputSink};
+use crate::plan::{HookProblem, KernelDifference};
+use crate::status::{CounterSource, EnforcementStatus, RuleCounter};
 
-impl Status {
+impl EnforcementStatus {
     /// On one line: `{"node", "scripts": DIGEST, "backend", "inSync", "differences": [{"what",
     /// "text", …}], "sets", "members", "chains", "rules", "counters": [{"table", "packets",
     /// "bytes", …}]}`.
@@ -17,11 +17,11 @@ impl Status {
     /// (null for profiles), `kind`, `policy`, `direction`, `rule` and `place` (null where nobody
     /// knows); or `tier`, `direction` and `"end": true`; or `spoofed` (`dropped` or `logged`), of
     /// packets whose source is not where they come from; or `chain` and `about`.
-    pub fn json(&self, out: &mut Sink<'_>) {
+    pub fn json(&self, out: &mut OutputSink<'_>) {
         let view = json!({
             "node": self.node,
             "scripts": self.digest,
-            "backend": self.backend.word(),
+            "backend": self.backend.label(),
             "inSync": self.is_in_sync(),
             "differences": self.differences.iter().map(difference).collect::<Vec<Value>>(),
             "sets": self.sizes.sets,
@@ -30,17 +30,17 @@ impl Status {
             "rules": self.sizes.rules(),
             "counters": self.counters.iter().map(counter).collect::<Vec<Value>>(),
         });
-        Json::on(out).line(&view);
+        JsonWriter::on(out).line(&view);
     }
 }
 
-fn difference(difference: &Difference) -> Value {
+fn difference(difference: &KernelDifference) -> Value {
     let mut view = match difference {
-        Difference::NoSet(set) => json!({ "what": "no-set", "set": set }),
-        Difference::SetKind(set) => json!({ "what": "set-kind", "set": set }),
-        Difference::SetUnlisted(set) => json!({ "what": "set-unlisted", "set": set }),
-        Difference::SetSplit(set) => json!({ "what": "set-split", "set": set }),
-        Difference::Members {
+        KernelDifference::NoSet(set) => json!({ "what": "no-set", "set": set }),
+        KernelDifference::SetKind(set) => json!({ "what": "set-kind", "set": set }),
+        KernelDifference::SetUnlisted(set) => json!({ "what": "set-unlisted", "set": set }),
+        KernelDifference::SetSplit(set) => json!({ "what": "set-split", "set": set }),
+        KernelDifference::Members {
             set,
             missing,
             extra,
@@ -48,14 +48,14 @@ fn difference(difference: &Difference) -> Value {
             "what": "members", "set": set,
             "missing": missing.0, "missingCount": missing.1, "extra": extra.0, "extraCount": extra.1,
         }),
-        Difference::ExtraSet(set) => json!({ "what": "extra-set", "set": set }),
-        Difference::NoChain(table, chain) => {
+        KernelDifference::ExtraSet(set) => json!({ "what": "extra-set", "set": set }),
+        KernelDifference::NoChain(table, chain) => {
             json!({ "what": "no-chain", "table": table.file(), "chain": chain })
         }
-        Difference::ExtraChain(table, chain) => {
+        KernelDifference::ExtraChain(table, chain) => {
             json!({ "what": "extra-chain", "table": table.file(), "chain": chain })
         }
-        Difference::Rule {
+        KernelDifference::Rule {
             table,
             chain,
             number,
@@ -64,7 +64,7 @@ fn difference(difference: &Difference) -> Value {
         } => json!({
             "what": "rule", "table": table.file(), "chain": chain, "number": number, "expected": wanted, "actual": found,
         }),
-        Difference::Hook {
+        KernelDifference::Hook {
             table,
             chain,
             problem,
@@ -88,11 +88,11 @@ fn jump(problem: HookProblem) -> &'static str {
     }
 }
 
-fn counter(counter: &Counter) -> Value {
-    let (table, place) = (counter.table.word(), &counter.place);
+fn counter(counter: &RuleCounter) -> Value {
+    let (table, place) = (counter.table.label(), &counter.place);
     let (packets, bytes) = (counter.counters.packets, counter.counters.bytes);
     match &counter.source {
-        Source::Rule {
+        CounterSource::Rule {
             tier,
             policy,
             direction,
@@ -104,14 +104,14 @@ fn counter(counter: &Counter) -> Value {
                 "place": place, "packets": packets, "bytes": bytes,
             })
         }
-        Source::TierEnd { tier, direction } => json!({
+        CounterSource::TierEnd { tier, direction } => json!({
             "table": table, "tier": tier, "direction": direction.to_string(), "end": true, "packets": packets, "bytes": bytes,
         }),
-        Source::Spoofed { is_dropped } => {
+        CounterSource::Spoofed { is_dropped } => {
             let fate = if *is_dropped { "dropped" } else { "logged" };
             json!({ "table": table, "spoofed": fate, "packets": packets, "bytes": bytes })
         }
-        Source::Beside { chain, about } => {
+        CounterSource::Beside { chain, about } => {
             json!({ "table": table, "chain": chain, "about": about, "packets": packets, "bytes": bytes })
         }
     }

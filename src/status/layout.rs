@@ -3,23 +3,23 @@
 use std::collections::BTreeMap;
 
 use crate::net::Direction;
-use crate::ruleset::{Leads, Table};
+use crate::ruleset::{ParsedTable, RuleJump};
 
 /// What stands in the line above a tier's chain, before its name.
 const OF_TIER: &str = " of tier ";
 
 /// The chains of one table.
 #[derive(Debug, Default)]
-pub(super) struct Layout {
+pub(super) struct TableLayout {
     /// In the order of the script: names, and the lines above them.
     pub(super) chains: Vec<(String, String)>,
     /// Tiers, by chain.
     tiers: BTreeMap<String, String>,
 }
 
-impl Layout {
+impl TableLayout {
     /// Reads a script of which the table is known.
-    pub(super) fn read(text: &str, table: &Table) -> Self {
+    pub(super) fn read(text: &str, table: &ParsedTable) -> Self {
         let mut layout = Self::default();
         let mut above = "";
         for line in text.lines() {
@@ -52,11 +52,11 @@ impl Layout {
 }
 
 /// The chains that those of tiers jump into: a policy has one tier.
-fn jumped_to(tiers: &BTreeMap<String, String>, table: &Table) -> Vec<(String, String)> {
+fn jumped_to(tiers: &BTreeMap<String, String>, table: &ParsedTable) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (chain, tier) in tiers {
         for rule in table.chains.get(chain).into_iter().flatten() {
-            if let Some(Leads::Jump(to)) = rule.leads()
+            if let Some(RuleJump::Jump(to)) = rule.leads()
                 && table.chains.contains_key(to)
                 && !tiers.contains_key(to)
             {

@@ -1,8 +1,8 @@
 //! What a node's kernel holds beside what its bundle says, and how often each policy rule took a
 //! packet.
 //!
-//! In: the scripts, what was [`Observed`], and the [`Difference`]s that a plan found. Out: a
-//! [`Status`], as text, JSON and Prometheus metrics. Absent: the kernel, and any repair.
+//! In: the scripts, what was [`ObservedKernel`], and the [`KernelDifference`]s that a plan found. Out: a
+//! [`EnforcementStatus`], as text, JSON and Prometheus metrics. Absent: the kernel, and any repair.
 //!
 //! Policy is asked about the packets that begin a connection; those behind them are `known
 //! connections`. So a rule's count is of connections, and of attempts where it denies. Counts of a
@@ -16,55 +16,55 @@ mod layout;
 mod prometheus;
 mod text;
 
-pub use counters::{Counter, Places, Source};
+pub use counters::{CounterSource, PolicyPlaces, RuleCounter};
 
 use std::collections::BTreeMap;
 
-use crate::observe::{Backend, Observed};
-use crate::plan::{Desired, Difference};
+use crate::observe::{IptablesBackend, ObservedKernel};
+use crate::plan::{DesiredKernel, KernelDifference};
 use crate::ruleset::TableId;
 
 /// What a look at a node brought.
 #[derive(Debug, Clone, Copy)]
-pub struct Look<'look> {
+pub struct NodeInspection<'look> {
     /// The node.
     pub node: &'look str,
     /// What tells its scripts from others.
     pub digest: &'look str,
     /// The build of iptables that was asked.
-    pub backend: Backend,
+    pub backend: IptablesBackend,
     /// The scripts, taken apart.
-    pub desired: &'look Desired,
+    pub desired: &'look DesiredKernel,
     /// The texts of the tables' scripts.
     pub scripts: &'look BTreeMap<TableId, &'look str>,
     /// What the kernel holds.
-    pub observed: &'look Observed,
+    pub observed: &'look ObservedKernel,
     /// How it differs.
-    pub differences: &'look [Difference],
+    pub differences: &'look [KernelDifference],
     /// Where policy rules stand, as far as somebody knows.
-    pub places: &'look Places,
+    pub places: &'look PolicyPlaces,
 }
 
 /// A node's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
+pub struct EnforcementStatus {
     /// The node.
     pub node: String,
     /// What tells its scripts from others.
     pub digest: String,
     /// The build of iptables that was asked.
-    pub backend: Backend,
+    pub backend: IptablesBackend,
     /// How the kernel differs from the scripts; nothing where it is in sync.
-    pub differences: Vec<Difference>,
+    pub differences: Vec<KernelDifference>,
     /// What of ours the kernel holds.
-    pub sizes: Sizes,
+    pub sizes: StateSizes,
     /// Packets by policy rule, in the order in which packets meet them.
-    pub counters: Vec<Counter>,
+    pub counters: Vec<RuleCounter>,
 }
 
 /// How much of ours there is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Sizes {
+pub struct StateSizes {
     /// Sets.
     pub sets: usize,
     /// Members of all sets.
@@ -73,16 +73,16 @@ pub struct Sizes {
     pub tables: BTreeMap<TableId, (usize, usize)>,
 }
 
-impl Status {
+impl EnforcementStatus {
     /// What a look says.
-    pub fn of(look: &Look<'_>) -> Self {
+    pub fn new(look: &NodeInspection<'_>) -> Self {
         Self {
             node: look.node.to_owned(),
             digest: look.digest.to_owned(),
             backend: look.backend,
             differences: look.differences.to_vec(),
-            sizes: Sizes::of(look.observed),
-            counters: counters::of(look),
+            sizes: StateSizes::new(look.observed),
+            counters: counters::counters(look),
         }
     }
 
@@ -92,8 +92,8 @@ impl Status {
     }
 }
 
-impl Sizes {
-    fn of(observed: &Observed) -> Self {
+impl StateSizes {
+    fn new(observed: &ObservedKernel) -> Self {
         let tables = observed
             .tables
             .iter()

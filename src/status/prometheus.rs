@@ -1,14 +1,14 @@
 //! A status as metrics.
 
-use crate::metrics::Metrics;
+use crate::metrics::MetricFamilies;
 use crate::net::Family;
-use crate::ruleset::Counters;
-use crate::status::{Counter, Source, Status};
+use crate::ruleset::RuleCounters;
+use crate::status::{CounterSource, EnforcementStatus, RuleCounter};
 
 /// Families of counters of one kind of source: names and help, of packets and of bytes.
-type Names = [(&'static str, &'static str); 2];
+type MetricNames = [(&'static str, &'static str); 2];
 
-const RULES: Names = [
+const RULES: MetricNames = [
     (
         "palisade_rule_packets_total",
         "Packets that a policy rule took; those of known connections are not asked about.",
@@ -18,7 +18,7 @@ const RULES: Names = [
         "Bytes of the packets that a policy rule took.",
     ),
 ];
-const TIER_ENDS: Names = [
+const TIER_ENDS: MetricNames = [
     (
         "palisade_tier_end_packets_total",
         "Packets that no rule of a tier took, and that its end decided.",
@@ -28,7 +28,7 @@ const TIER_ENDS: Names = [
         "Bytes of the packets that the end of a tier decided.",
     ),
 ];
-const SPOOFED: Names = [
+const SPOOFED: MetricNames = [
     (
         "palisade_spoofed_packets_total",
         "Packets with a source that is not where they come from, by what was done about them.",
@@ -38,7 +38,7 @@ const SPOOFED: Names = [
         "Bytes of the packets with such a source.",
     ),
 ];
-const BESIDE: Names = [
+const BESIDE: MetricNames = [
     (
         "palisade_beside_packets_total",
         "Packets that a verdict around policy took, such as known connections.",
@@ -49,9 +49,9 @@ const BESIDE: Names = [
     ),
 ];
 
-impl Status {
+impl EnforcementStatus {
     /// Adds what is known to metrics.
-    pub fn measure(&self, metrics: &mut Metrics) {
+    pub fn measure(&self, metrics: &mut MetricFamilies) {
         metrics
             .gauge(
                 "palisade_in_sync",
@@ -67,7 +67,7 @@ impl Status {
         let labels = [
             ("node", self.node.as_str()),
             ("digest", self.digest.as_str()),
-            ("backend", self.backend.word()),
+            ("backend", self.backend.label()),
         ];
         metrics
             .gauge(
@@ -82,7 +82,7 @@ impl Status {
             .gauge("palisade_set_members", "Members of all sets of ours.")
             .add(&[], self.sizes.members);
         for (id, (chains, rules)) in &self.sizes.tables {
-            let labels = [("table", id.kind.word()), ("family", family(id.family))];
+            let labels = [("table", id.kind.label()), ("family", family(id.family))];
             metrics
                 .gauge("palisade_chains", "Chains of ours in the kernel.")
                 .add(&labels, *chains);
@@ -96,11 +96,11 @@ impl Status {
     }
 }
 
-fn count(counter: &Counter, metrics: &mut Metrics) {
-    let table = ("table", counter.table.word());
+fn count(counter: &RuleCounter, metrics: &mut MetricFamilies) {
+    let table = ("table", counter.table.label());
     let counters = counter.counters;
     match &counter.source {
-        Source::Rule {
+        CounterSource::Rule {
             tier,
             policy,
             direction,
@@ -119,7 +119,7 @@ fn count(counter: &Counter, metrics: &mut Metrics) {
             ];
             add(RULES, &labels, counters, metrics);
         }
-        Source::TierEnd { tier, direction } => {
+        CounterSource::TierEnd { tier, direction } => {
             add(
                 TIER_ENDS,
                 &[table, ("tier", tier), ("direction", &direction.to_string())],
@@ -127,11 +127,11 @@ fn count(counter: &Counter, metrics: &mut Metrics) {
                 metrics,
             );
         }
-        Source::Spoofed { is_dropped } => {
+        CounterSource::Spoofed { is_dropped } => {
             let action = if *is_dropped { "dropped" } else { "logged" };
             add(SPOOFED, &[table, ("action", action)], counters, metrics);
         }
-        Source::Beside { chain, about } => add(
+        CounterSource::Beside { chain, about } => add(
             BESIDE,
             &[table, ("chain", chain), ("about", about)],
             counters,
@@ -141,10 +141,10 @@ fn count(counter: &Counter, metrics: &mut Metrics) {
 }
 
 fn add(
-    [packets, bytes]: Names,
+    [packets, bytes]: MetricNames,
     labels: &[(&'static str, &str)],
-    counters: Counters,
-    metrics: &mut Metrics,
+    counters: RuleCounters,
+    metrics: &mut MetricFamilies,
 ) {
     metrics
         .counter(packets.0, packets.1)

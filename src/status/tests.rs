@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 
-use super::{Look, Places, Source, Status};
-use crate::metrics::Metrics;
+use super::{CounterSource, EnforcementStatus, NodeInspection, PolicyPlaces};
+use crate::metrics::MetricFamilies;
 use crate::net::{Direction, Family};
-use crate::observe::{Backend, Observed};
-use crate::output::Printed;
-use crate::plan::{Desired, Difference};
-use crate::ruleset::{Set, Table, TableId, TableKind};
+use crate::observe::{IptablesBackend, ObservedKernel};
+use crate::output::BufferedOutput;
+use crate::plan::{DesiredKernel, KernelDifference};
+use crate::ruleset::{ParsedSet, ParsedTable, TableId, TableKind};
 
 const SETS: &str = "create pal-i4-web hash:net family inet hashsize 1024 maxelem 65536\nadd \
                     pal-i4-web 10.0.0.1\nadd pal-i4-web 10.0.0.2\n";
@@ -56,33 +56,37 @@ fn saved(script: &str) -> String {
 }
 
 /// The status where the kernel holds a script in both families.
-fn status(held: &str, differences: &[Difference], places: &Places) -> Status {
+fn status(
+    held: &str,
+    differences: &[KernelDifference],
+    places: &PolicyPlaces,
+) -> EnforcementStatus {
     let ids = Family::BOTH.map(|family| TableId {
         family,
         kind: TableKind::Filter,
     });
-    let sets = Set::read(SETS).unwrap();
+    let sets = ParsedSet::read(SETS).unwrap();
     let mut tables = BTreeMap::new();
     ids.iter()
-        .for_each(|id| tables.extend(Table::read(SCRIPT, id.family).unwrap()));
-    let desired = Desired {
+        .for_each(|id| tables.extend(ParsedTable::read(SCRIPT, id.family).unwrap()));
+    let desired = DesiredKernel {
         sets,
         tables,
-        ..Desired::default()
+        ..DesiredKernel::default()
     };
-    let mut observed = Observed {
-        sets: Set::read(SETS).unwrap(),
-        ..Observed::default()
+    let mut observed = ObservedKernel {
+        sets: ParsedSet::read(SETS).unwrap(),
+        ..ObservedKernel::default()
     };
     ids.iter().for_each(|id| {
         observed
             .tables
-            .extend(Table::read(&saved(held), id.family).unwrap())
+            .extend(ParsedTable::read(&saved(held), id.family).unwrap())
     });
-    Status::of(&Look {
+    EnforcementStatus::new(&NodeInspection {
         node: "n1",
         digest: "0123",
-        backend: Backend::Nft,
+        backend: IptablesBackend::Nft,
         desired: &desired,
         scripts: &BTreeMap::from(ids.map(|id| (id, SCRIPT))),
         observed: &observed,
@@ -92,17 +96,17 @@ fn status(held: &str, differences: &[Difference], places: &Places) -> Status {
 }
 
 /// Line numbers of the script, summed over both families.
-fn packets(status: &Status) -> Vec<(String, u64)> {
-    let word = |source: &Source| match source {
-        Source::Rule {
+fn packets(status: &EnforcementStatus) -> Vec<(String, u64)> {
+    let word = |source: &CounterSource| match source {
+        CounterSource::Rule {
             tier,
             policy,
             direction,
             number,
         } => format!("{tier:?} {policy} {direction} {number}"),
-        Source::TierEnd { tier, direction } => format!("end of {tier} {direction}"),
-        Source::Spoofed { is_dropped } => format!("spoofed, dropped: {is_dropped}"),
-        Source::Beside { chain, about } => format!("{chain}: {about}"),
+        CounterSource::TierEnd { tier, direction } => format!("end of {tier} {direction}"),
+        CounterSource::Spoofed { is_dropped } => format!("spoofed, dropped: {is_dropped}"),
+        CounterSource::Beside { chain, about } => format!("{chain}: {about}"),
     };
     status
         .counters
@@ -128,7 +132,10 @@ fn packets_are_summed_by_rule_of_policy() {
         (format!("{long} 1"), 2 * (21 + 22)),
         (format!("{long} 2"), 2 * 23),
     ];
-    assert_eq!(packets(&status(SCRIPT, &[], &Places::new())), expected);
+    assert_eq!(
+        packets(&status(SCRIPT, &[], &PolicyPlaces::new())),
+        expected
+    );
 }
 
 #[test]
@@ -144,7 +151,7 @@ fn what_is_not_of_the_scripts_counts_for_no_policy() {
              ACCEPT\n# hooks",
         )
         .replace(":pal-ip-web-1", ":pal-old - [0:0]\n:pal-ip-web-1");
-    let found = packets(&status(&strange, &[], &Places::new()));
+    let found = packets(&status(&strange, &[], &PolicyPlaces::new()));
     let of = |word: &str| {
         found
             .iter()
@@ -165,13 +172,15 @@ fn what_is_not_of_the_scripts_counts_for_no_policy() {
     assert_eq!(of("pal-old"), [0; 0]);
 }
 
-fn text(status: &Status) -> String {
-    Printed::of(|out| status.text(out)).as_str().to_owned()
+fn text(status: &EnforcementStatus) -> String {
+    BufferedOutput::capture(|out| status.text(out))
+        .as_str()
+        .to_owned()
 }
 
 #[test]
 fn people_see_what_differs_and_a_table() {
-    let places = Places::from([(
+    let places = PolicyPlaces::from([(
         (
             "NetworkPolicy shop/passes".to_owned(),
             Direction::Ingress,
@@ -198,7 +207,7 @@ fn people_see_what_differs_and_a_table() {
         "{text}"
     );
 
-    let rule = |number| Difference::Rule {
+    let rule = |number| KernelDifference::Rule {
         table: TableId {
             family: Family::V4,
             kind: TableKind::Filter,
@@ -211,7 +220,7 @@ fn people_see_what_differs_and_a_table() {
     let text = self::text(&status(
         SCRIPT,
         &(1..=52).map(rule).collect::<Vec<_>>(),
-        &Places::new(),
+        &PolicyPlaces::new(),
     ));
     let first = "n1: drift, 52 differences\n  filter table of IPv4, chain pal-ip-web-1, rule 1:\n    \
          expected: -j ACCEPT\n    actual:   no rule\n";
@@ -224,13 +233,14 @@ fn people_see_what_differs_and_a_table() {
 
 #[test]
 fn machines_see_the_same() {
-    let members = Difference::Members {
+    let members = KernelDifference::Members {
         set: "pal-i4-web".to_owned(),
         missing: (vec!["10.0.0.2".to_owned()], 1),
         extra: (vec!["10.0.0.8".to_owned(), "10.0.0.9".to_owned()], 7),
     };
     let view: serde_json::Value = serde_json::from_str(
-        Printed::of(|out| status(SCRIPT, &[members], &Places::new()).json(out)).as_str(),
+        BufferedOutput::capture(|out| status(SCRIPT, &[members], &PolicyPlaces::new()).json(out))
+            .as_str(),
     )
     .unwrap();
     assert_eq!(
@@ -261,11 +271,11 @@ fn machines_see_the_same() {
 
 #[test]
 fn prometheus_sees_the_same() {
-    let mut metrics = Metrics::default();
+    let mut metrics = MetricFamilies::default();
     status(
         SCRIPT,
-        &[Difference::NoSet("pal-s4-x".to_owned())],
-        &Places::new(),
+        &[KernelDifference::NoSet("pal-s4-x".to_owned())],
+        &PolicyPlaces::new(),
     )
     .measure(&mut metrics);
     let text = metrics.to_string();

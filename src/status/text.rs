@@ -1,9 +1,9 @@
 //! A status for people.
 
-use crate::output::{Sink, Terminal};
-use crate::plan::Difference;
+use crate::output::{OutputSink, TerminalWriter};
+use crate::plan::KernelDifference;
 use crate::ruleset::TableKind;
-use crate::status::{Counter, Source, Status};
+use crate::status::{CounterSource, EnforcementStatus, RuleCounter};
 
 /// The most differences that are told; JSON has them all.
 const MOST: usize = 50;
@@ -11,10 +11,10 @@ const MOST: usize = 50;
 /// Heads of the columns.
 const HEADS: [&str; 6] = ["PACKETS", "BYTES", "TIER", "POLICY", "RULE", "PLACE"];
 
-impl Status {
+impl EnforcementStatus {
     /// Whether it is in sync, what differs, and the table of counters.
-    pub fn text(&self, out: &mut Sink<'_>) {
-        let mut out = Terminal::on(out);
+    pub fn text(&self, out: &mut OutputSink<'_>) {
+        let mut out = TerminalWriter::on(out);
         let Self {
             node,
             digest,
@@ -28,7 +28,7 @@ impl Status {
         }
         let shown = self.differences.iter().take(MOST);
         shown
-            .flat_map(Difference::lines)
+            .flat_map(KernelDifference::lines)
             .for_each(|line| out.indented(1, line));
         if let Some(more) = self
             .differences
@@ -44,7 +44,7 @@ impl Status {
 
         let (sets, members) = (sizes.sets, sizes.members);
         let (chains, rules) = (sizes.chains(), sizes.rules());
-        let build = self.backend.word();
+        let build = self.backend.label();
         out.text(format_args!(
             "scripts {digest}, iptables-{build}: {sets} sets, "
         ));
@@ -55,7 +55,7 @@ impl Status {
     }
 }
 
-fn table(counters: &[Counter], out: &mut Terminal<'_, '_>) {
+fn table(counters: &[RuleCounter], out: &mut TerminalWriter<'_, '_>) {
     let rows: Vec<[String; 6]> = counters.iter().map(row).collect();
     if rows.is_empty() {
         return;
@@ -79,7 +79,7 @@ fn table(counters: &[Counter], out: &mut Terminal<'_, '_>) {
     }
 }
 
-fn row(counter: &Counter) -> [String; 6] {
+fn row(counter: &RuleCounter) -> [String; 6] {
     let (packets, bytes) = (
         counter.counters.packets.to_string(),
         counter.counters.bytes.to_string(),
@@ -87,11 +87,11 @@ fn row(counter: &Counter) -> [String; 6] {
     let table = match counter.table {
         TableKind::Filter => String::new(),
         TableKind::Raw | TableKind::Mangle | TableKind::Security => {
-            format!(" ({} table)", counter.table.word())
+            format!(" ({} table)", counter.table.label())
         }
     };
     let (tier, policy, rule) = match &counter.source {
-        Source::Rule {
+        CounterSource::Rule {
             tier,
             policy,
             direction,
@@ -101,12 +101,12 @@ fn row(counter: &Counter) -> [String; 6] {
             policy.as_str(),
             format!("{direction} {number}{table}"),
         ),
-        Source::TierEnd { tier, direction } => (
+        CounterSource::TierEnd { tier, direction } => (
             tier.as_str(),
             "end of the tier",
             format!("{direction}{table}"),
         ),
-        Source::Spoofed { is_dropped } => {
+        CounterSource::Spoofed { is_dropped } => {
             let fate = if *is_dropped {
                 "dropped"
             } else {
@@ -114,7 +114,7 @@ fn row(counter: &Counter) -> [String; 6] {
             };
             ("-", "source validation", format!("spoofed, {fate}{table}"))
         }
-        Source::Beside { chain, about } => ("-", chain.as_str(), format!("{about}{table}")),
+        CounterSource::Beside { chain, about } => ("-", chain.as_str(), format!("{about}{table}")),
     };
     [
         packets,

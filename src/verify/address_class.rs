@@ -8,29 +8,30 @@ use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use crate::inventory::{EndpointId, NodeId};
 use crate::net::{Cidr, Direction, Family};
-use crate::netfilter::{Columns, Kernel, Marks, Symbolic};
-use crate::options::{Options, UnknownEndpoint};
+use crate::netfilter::{AddressAnswers, AnswerColumns, NodeKernel, SymbolicTables};
+use crate::options::{CompileOptions, UnknownEndpoint};
 use crate::packet::Hook;
 use crate::packet_space::{
-    Block, ClassId, Members, PlaceClass, Places, Relation, Traffic, TrafficId, ViewId,
+    EndpointClass, EndpointClassId, EndpointClasses, HeaderSetId, HeaderSpace, LocationSet,
+    PairBlock, PolicyProfileId, ReachabilityMatrix,
 };
-use crate::resolve::Resolved;
-use crate::semantics::source_validation::{Claim, Validation};
-use crate::verify::crossing::{Place, Policy};
-use crate::verify::expected::Owed;
+use crate::resolve::ResolvedPolicy;
+use crate::semantics::source_validation::{SourceClaim, SourceValidator};
+use crate::verify::crossing::{LocationRole, PolicyTraffic};
+use crate::verify::expected::ExpectedVerdicts;
 use crate::verify::host_endpoints;
 
 /// All classes of a family's addresses by number, and what is known of them.
 #[derive(Debug)]
-pub(super) struct Ground {
-    pub(super) places: Vec<Place>,
+pub(super) struct AddressClasses {
+    pub(super) places: Vec<LocationRole>,
     /// What rules say of each.
-    pub(super) columns: Columns,
+    pub(super) columns: AnswerColumns,
     /// Those that duties take for one, but for endpoints' policies.
-    pub(super) kinds: Vec<Kind>,
+    pub(super) kinds: Vec<LocationKind>,
     /// Those that rules take for one where a connection was made to them.
-    pub(super) sent: Vec<(Box<[bool]>, Members)>,
-    policies: Policies,
+    pub(super) sent: Vec<(Box<[bool]>, LocationSet)>,
+    policies: EndpointPolicies,
 }
 
 /// Places that are all endpoints of this node or none, all unknown or none, all claimed by the
@@ -38,55 +39,59 @@ pub(super) struct Ground {
 /// to packets between two places depends on this and on the policies of endpoints of this node
 /// alone.
 #[derive(Debug)]
-pub(super) struct Kind {
-    pub(super) members: Members,
+pub(super) struct LocationKind {
+    pub(super) members: LocationSet,
     /// One of them.
-    pub(super) place: Place,
+    pub(super) place: LocationRole,
 }
 
 /// What the policies of this node's endpoints allow with all places.
 #[derive(Debug)]
-struct Policies {
-    views: Vec<Vec<TrafficId>>,
+struct EndpointPolicies {
+    views: Vec<Vec<HeaderSetId>>,
     /// For each place, the view of egress and of ingress, where it is an endpoint of this node.
     of_places: Vec<Option<[usize; 2]>>,
 }
 
 /// Pairs of two kinds.
 #[derive(Debug)]
-pub(super) struct Part {
-    pub(super) block: Block,
+pub(super) struct KindPair {
+    pub(super) block: PairBlock,
     pub(super) source: usize,
     pub(super) destination: usize,
 }
 
 /// What tells classes apart: an endpoint's class on this node; of others, all that anyone here says
 /// of them.
-type Key = (
-    Option<Place>,
-    (bool, Claim),
-    Marks,
-    Vec<(usize, TrafficId)>,
-    OfHosts,
+type LocationKey = (
+    Option<LocationRole>,
+    (bool, SourceClaim),
+    AddressAnswers,
+    Vec<(usize, HeaderSetId)>,
+    HostEndpointAnswers,
 );
 
 /// What host endpoints' rules let through at an address, and which of their addresses and failsafe
 /// prefixes hold it.
-type OfHosts = (Vec<TrafficId>, Vec<bool>);
+type HostEndpointAnswers = (Vec<HeaderSetId>, Vec<bool>);
 
 type FxIndexMap<Key, Value> = IndexMap<Key, Value, FxBuildHasher>;
 
 /// Whether an endpoint is on a node.
-pub(super) fn is_local(resolved: &Resolved<'_>, node: NodeId, owner: Option<EndpointId>) -> bool {
+pub(super) fn is_local(
+    resolved: &ResolvedPolicy<'_>,
+    node: NodeId,
+    owner: Option<EndpointId>,
+) -> bool {
     owner.is_some_and(|owner| resolved.inventory.endpoint(owner).node == Some(node))
 }
 
 /// Lists of addresses that the node's duties or its scripts tell apart, beyond those of policy.
 pub(super) fn lists(
-    resolved: &Resolved<'_>,
+    resolved: &ResolvedPolicy<'_>,
     node: NodeId,
-    options: &Options,
-    kernel: &Kernel,
+    options: &CompileOptions,
+    kernel: &NodeKernel,
 ) -> Vec<Vec<Cidr>> {
     let inventory = resolved.inventory;
     let addresses = |wanted: &dyn Fn(EndpointId) -> bool| {
@@ -110,7 +115,7 @@ pub(super) fn lists(
     lists.extend(host_endpoints::prefixes(resolved, node));
     let failsafes = Direction::BOTH
         .into_iter()
-        .flat_map(|direction| options.failsafes.of(direction));
+        .flat_map(|direction| options.failsafes.in_direction(direction));
     lists.extend(
         failsafes
             .filter_map(|failsafe| failsafe.net)
@@ -119,23 +124,27 @@ pub(super) fn lists(
     lists
 }
 
-impl Ground {
+impl AddressClasses {
     /// The classes of a family's addresses.
-    pub(super) fn of(
-        (resolved, node, options): (&Resolved<'_>, NodeId, &Options),
-        (places, family): (&Places<'_>, Family),
-        (symbolic, relation, owed): (&Symbolic<'_>, &Relation<'_>, &Owed<'_, '_>),
-        traffic: &mut Traffic,
+    pub(super) fn new(
+        (resolved, node, options): (&ResolvedPolicy<'_>, NodeId, &CompileOptions),
+        (places, family): (&EndpointClasses<'_>, Family),
+        (symbolic, relation, owed): (
+            &SymbolicTables<'_>,
+            &ReachabilityMatrix<'_>,
+            &ExpectedVerdicts<'_, '_>,
+        ),
+        traffic: &mut HeaderSpace,
     ) -> Self {
         let of_family = || places.classes().filter(|(_, class)| class.family == family);
-        let is_local = |class: &PlaceClass| is_local(resolved, node, class.owner);
-        let views: BTreeSet<ViewId> = of_family()
+        let is_local = |class: &EndpointClass| is_local(resolved, node, class.owner);
+        let views: BTreeSet<PolicyProfileId> = of_family()
             .filter(|(_, class)| is_local(class))
             .flat_map(|(id, _)| Direction::BOTH.map(|direction| relation.view(id, direction)))
             .collect();
         let exceptions = exceptions(&views, relation);
-        let validation = Validation::of(resolved, node);
-        let mut known: FxHashSet<Key> = FxHashSet::default();
+        let validation = SourceValidator::new(resolved, node);
+        let mut known: FxHashSet<LocationKey> = FxHashSet::default();
         let (mut spots, mut all_marks) = (Vec::new(), Vec::new());
         for (id, class) in of_family() {
             let Some(address) = class.address else {
@@ -143,7 +152,7 @@ impl Ground {
             };
             let is_unknown = is_unknown((resolved, node, options), class, address);
             let claim = validation.claim(address, class.owner.map(|_| is_local(class)));
-            let place = Place {
+            let place = LocationRole {
                 address,
                 class: id,
                 is_local: is_local(class),
@@ -165,21 +174,21 @@ impl Ground {
                 all_marks.push(marks);
             }
         }
-        let places: Vec<Place> = spots.iter().map(|(place, _)| *place).collect();
+        let places: Vec<LocationRole> = spots.iter().map(|(place, _)| *place).collect();
         Self {
-            columns: symbolic.columns(&all_marks.iter().collect::<Vec<&Marks>>(), traffic),
+            columns: symbolic.columns(&all_marks.iter().collect::<Vec<&AddressAnswers>>(), traffic),
             kinds: kinds(&spots),
             sent: sent(&all_marks),
-            policies: Policies::of(&places, &views, relation),
+            policies: EndpointPolicies::new(&places, &views, relation),
             places,
         }
     }
 
     /// All pairs that a hook sees: none to an endpoint of the node ends at the node itself, and
     /// none from one begins there.
-    pub(super) fn possible(&self, hook: &Hook) -> Option<Block> {
-        let all = |is_there: &dyn Fn(&Place) -> bool| {
-            Members::of(self.places.len(), |number| {
+    pub(super) fn possible(&self, hook: &Hook) -> Option<PairBlock> {
+        let all = |is_there: &dyn Fn(&LocationRole) -> bool| {
+            LocationSet::filter(self.places.len(), |number| {
                 self.places.get(number).is_some_and(is_there)
             })
         };
@@ -189,7 +198,7 @@ impl Ground {
             Hook::Input { .. } => (any.clone(), foreign),
             Hook::Output { .. } => (foreign, any.clone()),
         };
-        Block {
+        PairBlock {
             sources: any.clone(),
             destinations: any,
         }
@@ -197,16 +206,16 @@ impl Ground {
     }
 
     /// A block by the kinds of its ends.
-    pub(super) fn parts(&self, block: &Block) -> Vec<Part> {
-        let ends = |members: &Members| -> Vec<(usize, Members)> {
+    pub(super) fn parts(&self, block: &PairBlock) -> Vec<KindPair> {
+        let ends = |members: &LocationSet| -> Vec<(usize, LocationSet)> {
             let kinds = self.kinds.iter().enumerate();
             kinds
                 .filter_map(|(number, kind)| Some((number, members.split(&kind.members).0?)))
                 .collect()
         };
         let (sources, destinations) = (ends(&block.sources), ends(&block.destinations));
-        let part = |from: &(usize, Members), to: &(usize, Members)| Part {
-            block: Block {
+        let part = |from: &(usize, LocationSet), to: &(usize, LocationSet)| KindPair {
+            block: PairBlock {
                 sources: from.1.clone(),
                 destinations: to.1.clone(),
             },
@@ -220,29 +229,33 @@ impl Ground {
     }
 
     /// What endpoints' policies allow between two places.
-    pub(super) fn policy(&self, source: usize, destination: usize) -> Policy {
-        Policy {
-            leaves: self.policies.says((source, 0), destination),
-            enters: self.policies.says((destination, 1), source),
+    pub(super) fn policy(&self, source: usize, destination: usize) -> PolicyTraffic {
+        PolicyTraffic {
+            leaves: self.policies.allowed((source, 0), destination),
+            enters: self.policies.allowed((destination, 1), source),
         }
     }
 }
 
-impl Policies {
-    fn of(places: &[Place], views: &BTreeSet<ViewId>, relation: &Relation<'_>) -> Self {
+impl EndpointPolicies {
+    fn new(
+        places: &[LocationRole],
+        views: &BTreeSet<PolicyProfileId>,
+        relation: &ReachabilityMatrix<'_>,
+    ) -> Self {
         let number = |class, direction| {
             views
                 .iter()
                 .position(|view| *view == relation.view(class, direction))
         };
-        let of_place = |place: &Place| {
+        let of_place = |place: &LocationRole| {
             let place = Some(place).filter(|place| place.is_local)?;
             Some([
                 number(place.class, Direction::Egress)?,
                 number(place.class, Direction::Ingress)?,
             ])
         };
-        let row = |view: &ViewId| {
+        let row = |view: &PolicyProfileId| {
             places
                 .iter()
                 .map(|far| relation.seen(*view, far.class))
@@ -254,21 +267,22 @@ impl Policies {
         }
     }
 
-    fn says(&self, (near, direction): (usize, usize), far: usize) -> TrafficId {
+    fn allowed(&self, (near, direction): (usize, usize), far: usize) -> HeaderSetId {
         let views = self.of_places.get(near).copied().flatten();
         let row = views.and_then(|views| self.views.get(*views.get(direction)?));
         row.and_then(|row| row.get(far))
             .copied()
-            .unwrap_or(Traffic::NONE)
+            .unwrap_or(HeaderSpace::NONE)
     }
 }
 
 /// For each class, the views that say of it what they do not say of most, with what they say.
 fn exceptions(
-    views: &BTreeSet<ViewId>,
-    relation: &Relation<'_>,
-) -> FxHashMap<ClassId, Vec<(usize, TrafficId)>> {
-    let mut exceptions: FxHashMap<ClassId, Vec<(usize, TrafficId)>> = FxHashMap::default();
+    views: &BTreeSet<PolicyProfileId>,
+    relation: &ReachabilityMatrix<'_>,
+) -> FxHashMap<EndpointClassId, Vec<(usize, HeaderSetId)>> {
+    let mut exceptions: FxHashMap<EndpointClassId, Vec<(usize, HeaderSetId)>> =
+        FxHashMap::default();
     for (number, view) in views.iter().enumerate() {
         relation
             .exceptions(*view)
@@ -283,8 +297,9 @@ fn exceptions(
     exceptions
 }
 
-fn kinds(spots: &[(Place, OfHosts)]) -> Vec<Kind> {
-    let mut kinds: FxIndexMap<(bool, bool, Claim, &OfHosts), Vec<usize>> = IndexMap::default();
+fn kinds(spots: &[(LocationRole, HostEndpointAnswers)]) -> Vec<LocationKind> {
+    let mut kinds: FxIndexMap<(bool, bool, SourceClaim, &HostEndpointAnswers), Vec<usize>> =
+        IndexMap::default();
     for (number, (place, of_hosts)) in spots.iter().enumerate() {
         kinds
             .entry((place.is_local, place.is_unknown, place.claim, of_hosts))
@@ -293,34 +308,34 @@ fn kinds(spots: &[(Place, OfHosts)]) -> Vec<Kind> {
     }
     let kind = |numbers: Vec<usize>| {
         let (place, _) = spots.get(*numbers.first()?)?;
-        Some(Kind {
-            members: Members::these(spots.len(), &numbers),
+        Some(LocationKind {
+            members: LocationSet::these(spots.len(), &numbers),
             place: *place,
         })
     };
     kinds.into_values().filter_map(kind).collect()
 }
 
-fn sent(marks: &[Marks]) -> Vec<(Box<[bool]>, Members)> {
+fn sent(marks: &[AddressAnswers]) -> Vec<(Box<[bool]>, LocationSet)> {
     let mut sent: FxIndexMap<&[bool], Vec<usize>> = IndexMap::default();
     marks
         .iter()
         .enumerate()
         .for_each(|(number, marks)| sent.entry(&marks.sent).or_default().push(number));
     sent.into_iter()
-        .map(|(asked, numbers)| (asked.into(), Members::these(marks.len(), &numbers)))
+        .map(|(asked, numbers)| (asked.into(), LocationSet::these(marks.len(), &numbers)))
         .collect()
 }
 
-fn of_hosts(place: &Place, owed: &Owed<'_, '_>) -> OfHosts {
+fn of_hosts(place: &LocationRole, owed: &ExpectedVerdicts<'_, '_>) -> HostEndpointAnswers {
     let mut said = Vec::new();
     owed.hosts.at(place.class, &mut said);
     (said, held(place.address, owed))
 }
 
 fn is_unknown(
-    (resolved, node, options): (&Resolved<'_>, NodeId, &Options),
-    class: &PlaceClass,
+    (resolved, node, options): (&ResolvedPolicy<'_>, NodeId, &CompileOptions),
+    class: &EndpointClass,
     address: IpAddr,
 ) -> bool {
     let in_range = || {
@@ -335,10 +350,10 @@ fn is_unknown(
 }
 
 /// Which addresses of host endpoints, and which failsafe prefixes, hold an address.
-fn held(address: IpAddr, owed: &Owed<'_, '_>) -> Vec<bool> {
+fn held(address: IpAddr, owed: &ExpectedVerdicts<'_, '_>) -> Vec<bool> {
     let failsafes = Direction::BOTH
         .into_iter()
-        .flat_map(|direction| owed.options.failsafes.of(direction));
+        .flat_map(|direction| owed.options.failsafes.in_direction(direction));
     let nets = failsafes
         .filter_map(|failsafe| failsafe.net)
         .map(|net| net.holds(address));

@@ -1,7 +1,7 @@
 //! What scripts do and what is owed, compared for all packets of a family.
 //!
 //! The scripts are walked through with all pairs of places at once, and give blocks of pairs with
-//! which they do the same. A block is split by the [kinds](Kind) of its ends; the pairs of such a
+//! which they do the same. A block is split by the [kinds](LocationKind) of its ends; the pairs of such a
 //! part are owed the same, but for what the policies of this node's endpoints say, so that one
 //! comparison is for all of them. Where those policies are asked, each pair is looked up, and
 //! compared once for each pair of answers.
@@ -12,48 +12,48 @@
 use rustc_hash::FxHashMap;
 
 use crate::net::State;
-use crate::netfilter::{At, Early, Out, Symbolic};
-use crate::packet::{Hook, Original, ReversePath};
-use crate::packet_space::{Block, Members, Traffic, TrafficId, merged};
-use crate::verify::address_class::{Ground, Kind, Part};
-use crate::verify::crossing::{Between, Policy};
-use crate::verify::expected::{EarlyOwed, Fates, Owed, Portion};
-use crate::verify::witness::{self, Collector};
+use crate::netfilter::{EarlyOutcome, HookContext, SymbolicTables, TableOutcome};
+use crate::packet::{Hook, PreDnatDestination, ReversePath};
+use crate::packet_space::{HeaderSetId, HeaderSpace, LocationSet, PairBlock, merged};
+use crate::verify::address_class::{AddressClasses, KindPair, LocationKind};
+use crate::verify::crossing::{Crossing, PolicyTraffic};
+use crate::verify::expected::{EarlyExpected, ExpectedPortion, ExpectedVerdicts, VerdictSets};
+use crate::verify::witness::{self, WitnessCollector};
 
 /// A family's comparison.
-pub(super) struct Comparison<'run, 'eval, 'resolved, 'input> {
-    pub(super) symbolic: &'run Symbolic<'run>,
-    pub(super) owed: &'run Owed<'run, 'input>,
-    pub(super) ground: &'run Ground,
-    pub(super) traffic: &'run mut Traffic,
-    pub(super) collector: &'run mut Collector<'eval, 'eval, 'resolved, 'input>,
+pub(super) struct FamilyComparison<'run, 'eval, 'resolved, 'input> {
+    pub(super) symbolic: &'run SymbolicTables<'run>,
+    pub(super) owed: &'run ExpectedVerdicts<'run, 'input>,
+    pub(super) ground: &'run AddressClasses,
+    pub(super) traffic: &'run mut HeaderSpace,
+    pub(super) collector: &'run mut WitnessCollector<'eval, 'eval, 'resolved, 'input>,
     pub(super) pairs: usize,
 }
 
 /// Packets before the filter table, on both ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Before {
-    pub(super) found: Early,
-    pub(super) owed: EarlyOwed,
+pub(super) struct EarlyComparison {
+    pub(super) found: EarlyOutcome,
+    pub(super) owed: EarlyExpected,
 }
 
 /// Packets that get to the filter table with the same behind them.
-pub(super) struct Case<'case> {
+pub(super) struct FilterCase<'case> {
     pub(super) hook: &'case Hook,
     pub(super) state: State,
     pub(super) reverse_path: ReversePath,
-    pub(super) portions: Vec<Portion>,
+    pub(super) portions: Vec<ExpectedPortion>,
     /// What is owed before.
-    pub(super) owed: Fates,
+    pub(super) owed: VerdictSets,
     /// Packets that are kept from connection tracking on one way only.
-    pub(super) kept: TrafficId,
+    pub(super) kept: HeaderSetId,
     /// Where they were sent to, by their source; nothing, where that is where they go.
-    pub(super) originals: &'case [(Members, Original)],
+    pub(super) originals: &'case [(LocationSet, PreDnatDestination)],
     /// What was asked: kinds of source and destination, and what policy says between them.
-    pub(super) known: FxHashMap<(usize, usize, Policy), Fates>,
+    pub(super) known: FxHashMap<(usize, usize, PolicyTraffic), VerdictSets>,
 }
 
-impl Comparison<'_, '_, '_, '_> {
+impl FamilyComparison<'_, '_, '_, '_> {
     /// All packets of a hook in a state whose destination is not translated.
     pub(super) fn hook(&mut self, hook: &Hook, state: State) {
         let Some(possible) = self.ground.possible(hook) else {
@@ -89,9 +89,9 @@ impl Comparison<'_, '_, '_, '_> {
         &mut self,
         hook: &Hook,
         (state, reverse_path): (State, ReversePath),
-        block: Block,
-    ) -> Vec<(Block, Before)> {
-        let at = At {
+        block: PairBlock,
+    ) -> Vec<(PairBlock, EarlyComparison)> {
+        let at = HookContext {
             columns: &self.ground.columns,
             hook,
             state,
@@ -99,17 +99,17 @@ impl Comparison<'_, '_, '_, '_> {
             origins: None,
         };
         let untracked = if state == State::Untracked {
-            Traffic::ALL
+            HeaderSpace::ALL
         } else {
-            Traffic::NONE
+            HeaderSpace::NONE
         };
         let found = match self.symbolic.has_early() {
             true => self.symbolic.early(&at, block, self.traffic),
             false => vec![(
                 block,
-                Early {
-                    dropped: Traffic::NONE,
-                    unclear: Traffic::NONE,
+                EarlyOutcome {
+                    dropped: HeaderSpace::NONE,
+                    unclear: HeaderSpace::NONE,
                     untracked,
                 },
             )],
@@ -123,7 +123,8 @@ impl Comparison<'_, '_, '_, '_> {
         });
         let mut all = Vec::new();
         for (part, found) in parts {
-            let Some(between) = self.between(hook, (part.source, part.destination), Policy::NONE)
+            let Some(between) =
+                self.between(hook, (part.source, part.destination), PolicyTraffic::NONE)
             else {
                 continue;
             };
@@ -131,9 +132,9 @@ impl Comparison<'_, '_, '_, '_> {
                 .owed
                 .early(&between, (state, reverse_path), self.traffic);
             if state == State::Untracked {
-                owed.untracked = Traffic::ALL;
+                owed.untracked = HeaderSpace::ALL;
             }
-            all.push((part.block, Before { found, owed }));
+            all.push((part.block, EarlyComparison { found, owed }));
         }
         merged(all)
     }
@@ -142,30 +143,30 @@ impl Comparison<'_, '_, '_, '_> {
     fn tables(
         &mut self,
         (hook, state, reverse_path): (&Hook, State, ReversePath),
-        block: Block,
-        before: &Before,
+        block: PairBlock,
+        before: &EarlyComparison,
     ) {
-        let at = At {
+        let at = HookContext {
             columns: &self.ground.columns,
             hook,
             state,
             reverse_path,
             origins: None,
         };
-        let on = self.traffic.less(Traffic::ALL, before.found.dropped);
+        let on = self.traffic.less(HeaderSpace::ALL, before.found.dropped);
         let untracked = self.traffic.and(on, before.found.untracked);
         let tracked = self.traffic.less(on, untracked);
         let mut blocks = vec![(
             block,
-            Out {
+            TableOutcome {
                 dropped: before.found.dropped,
                 unclear: before.found.unclear,
-                ..Out::NONE
+                ..TableOutcome::NONE
             },
         )];
         for (at, here) in [
             (
-                At {
+                HookContext {
                     state: State::Untracked,
                     ..at
                 },
@@ -176,14 +177,14 @@ impl Comparison<'_, '_, '_, '_> {
             let on = |(block, out)| self.symbolic.filter(&at, (block, here, out), self.traffic);
             blocks = blocks.into_iter().flat_map(on).collect();
         }
-        let mut case = Case {
+        let mut case = FilterCase {
             hook,
             state,
             reverse_path,
             portions: before.owed.portions(state, self.traffic),
-            owed: Fates {
+            owed: VerdictSets {
                 dropped: before.owed.dropped,
-                ..Fates::NONE
+                ..VerdictSets::NONE
             },
             kept: self.differs(before.owed.untracked, before.found.untracked),
             originals: &[],
@@ -195,7 +196,12 @@ impl Comparison<'_, '_, '_, '_> {
     }
 
     /// Compares what was found for a block with what is owed.
-    pub(super) fn judge(&mut self, case: &mut Case<'_>, block: &Block, found: Out) {
+    pub(super) fn judge(
+        &mut self,
+        case: &mut FilterCase<'_>,
+        block: &PairBlock,
+        found: TableOutcome,
+    ) {
         self.pairs += block.pairs();
         for part in self.ground.parts(block) {
             let Some((source, destination)) = part.block.each().next() else {
@@ -212,8 +218,8 @@ impl Comparison<'_, '_, '_, '_> {
     }
 
     /// The same, pair by pair, for those that policy decides about.
-    fn judge_each(&mut self, case: &mut Case<'_>, part: &Part, found: Out) {
-        let mut known: FxHashMap<Policy, TrafficId> = FxHashMap::default();
+    fn judge_each(&mut self, case: &mut FilterCase<'_>, part: &KindPair, found: TableOutcome) {
+        let mut known: FxHashMap<PolicyTraffic, HeaderSetId> = FxHashMap::default();
         let count = self.ground.places.len();
         for (source, destination) in part.block.each() {
             let policy = self.ground.policy(source, destination);
@@ -226,13 +232,13 @@ impl Comparison<'_, '_, '_, '_> {
                         .or_insert(self.differing(case, fates, found))
                 }
             };
-            if differing != Traffic::NONE {
+            if differing != HeaderSpace::NONE {
                 let [sources, destinations] =
-                    [source, destination].map(|number| Members::these(count, &[number]));
+                    [source, destination].map(|number| LocationSet::these(count, &[number]));
                 self.note(
                     case,
                     differing,
-                    &Block {
+                    &PairBlock {
                         sources,
                         destinations,
                     },
@@ -242,7 +248,12 @@ impl Comparison<'_, '_, '_, '_> {
     }
 
     /// What is owed to packets between two kinds of places.
-    fn fates(&mut self, case: &mut Case<'_>, part: &Part, policy: Policy) -> Fates {
+    fn fates(
+        &mut self,
+        case: &mut FilterCase<'_>,
+        part: &KindPair,
+        policy: PolicyTraffic,
+    ) -> VerdictSets {
         let key = (part.source, part.destination, policy);
         if let Some(known) = case.known.get(&key) {
             return *known;
@@ -261,10 +272,15 @@ impl Comparison<'_, '_, '_, '_> {
         &self,
         hook: &'hook Hook,
         (source, destination): (usize, usize),
-        policy: Policy,
-    ) -> Option<Between<'hook>> {
-        let place = |kind: usize| self.ground.kinds.get(kind).map(|kind: &Kind| kind.place);
-        Some(Between {
+        policy: PolicyTraffic,
+    ) -> Option<Crossing<'hook>> {
+        let place = |kind: usize| {
+            self.ground
+                .kinds
+                .get(kind)
+                .map(|kind: &LocationKind| kind.place)
+        };
+        Some(Crossing {
             source: place(source)?,
             destination: place(destination)?,
             hook,
@@ -272,7 +288,12 @@ impl Comparison<'_, '_, '_, '_> {
         })
     }
 
-    fn differing(&mut self, case: &Case<'_>, owed: Fates, found: Out) -> TrafficId {
+    fn differing(
+        &mut self,
+        case: &FilterCase<'_>,
+        owed: VerdictSets,
+        found: TableOutcome,
+    ) -> HeaderSetId {
         let accepted = self.differs(owed.accepted, found.accepted);
         let dropped = self.differs(owed.dropped, found.dropped);
         // of what is dropped nobody needs to know more
@@ -282,9 +303,9 @@ impl Comparison<'_, '_, '_, '_> {
         self.traffic.or(differing, kept)
     }
 
-    fn differs(&mut self, left: TrafficId, right: TrafficId) -> TrafficId {
+    fn differs(&mut self, left: HeaderSetId, right: HeaderSetId) -> HeaderSetId {
         if left == right {
-            return Traffic::NONE;
+            return HeaderSpace::NONE;
         }
         let (one, other) = (
             self.traffic.less(left, right),
@@ -294,8 +315,8 @@ impl Comparison<'_, '_, '_, '_> {
     }
 
     /// Takes note of a block of pairs with which something differs.
-    fn note(&mut self, case: &Case<'_>, differing: TrafficId, block: &Block) {
-        if differing == Traffic::NONE {
+    fn note(&mut self, case: &FilterCase<'_>, differing: HeaderSetId, block: &PairBlock) {
+        if differing == HeaderSpace::NONE {
             return;
         }
         self.collector.count(block.pairs());
@@ -317,11 +338,11 @@ impl Comparison<'_, '_, '_, '_> {
                 .places
                 .get(source)
                 .zip(self.ground.places.get(destination));
-            let between = places.map(|(from, to)| Between {
+            let between = places.map(|(from, to)| Crossing {
                 source: *from,
                 destination: *to,
                 hook: case.hook,
-                policy: Policy::NONE,
+                policy: PolicyTraffic::NONE,
             });
             let packet = between.zip(class).and_then(|(between, class)| {
                 witness::packet(&between, original, (case.state, case.reverse_path), class)

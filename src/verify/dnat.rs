@@ -11,27 +11,27 @@ use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::net::State;
-use crate::netfilter::{At, Early, Out};
-use crate::packet::{Hook, Original, ReversePath};
-use crate::packet_space::{Block, Members, Traffic, TrafficId};
-use crate::verify::compare::{Before, Case, Comparison};
-use crate::verify::expected::{EarlyOwed, Fates, Portion};
+use crate::netfilter::{EarlyOutcome, HookContext, TableOutcome};
+use crate::packet::{Hook, PreDnatDestination, ReversePath};
+use crate::packet_space::{HeaderSetId, HeaderSpace, LocationSet, PairBlock};
+use crate::verify::compare::{EarlyComparison, FamilyComparison, FilterCase};
+use crate::verify::expected::{EarlyExpected, ExpectedPortion, VerdictSets};
 
 /// Ports that a connection can be made to, one of each kind, or none for the port that the packet
 /// is for, with what rules that ask for the original destination take.
-pub(super) type Ports = Vec<(Option<u16>, Box<[TrafficId]>)>;
+pub(super) type DnatPorts = Vec<(Option<u16>, Box<[HeaderSetId]>)>;
 
 /// Sets of packets that would be in another set if they were for a port.
-pub(super) type Redirected = FxHashMap<(TrafficId, u16), TrafficId>;
+pub(super) type RedirectedSets = FxHashMap<(HeaderSetId, u16), HeaderSetId>;
 
 /// What tells kinds of destinations before translation apart: what is behind the packets, and what
 /// rules are answered that ask for the original destination.
-type Kind = (Before, Box<[TrafficId]>);
+type DnatKind = (EarlyComparison, Box<[HeaderSetId]>);
 
 /// The kinds, each with the sources for which there is such a destination, and with which.
-type Kinds = IndexMap<Kind, Vec<(Members, Original)>, FxBuildHasher>;
+type DnatKinds = IndexMap<DnatKind, Vec<(LocationSet, PreDnatDestination)>, FxBuildHasher>;
 
-impl Comparison<'_, '_, '_, '_> {
+impl FamilyComparison<'_, '_, '_, '_> {
     /// All packets of a hook that begin a connection and whose destination is translated. Those
     /// that are kept from connection tracking are not, so that they are among those of
     /// [`Self::hook`]; and so is, with their destination for its own, whatever is decided before
@@ -39,7 +39,7 @@ impl Comparison<'_, '_, '_, '_> {
     pub(super) fn translated(
         &mut self,
         hook: &Hook,
-        (ports, redirected): (&Ports, &mut Redirected),
+        (ports, redirected): (&DnatPorts, &mut RedirectedSets),
     ) {
         let Some(possible) = self.ground.possible(hook) else {
             return;
@@ -51,7 +51,7 @@ impl Comparison<'_, '_, '_, '_> {
                 .map(|row| row.0.clone())
                 .reduce(|all, some| all.with(&some));
             let destinations = possible.destinations.clone();
-            let block = sources.map(|sources| Block {
+            let block = sources.map(|sources| PairBlock {
                 sources,
                 destinations,
             });
@@ -65,18 +65,18 @@ impl Comparison<'_, '_, '_, '_> {
     fn kinds(
         &mut self,
         hook: &Hook,
-        sources: &Members,
-        (ports, redirected): (&Ports, &mut Redirected),
-    ) -> Kinds {
-        let mut kinds = Kinds::default();
-        let anywhere = Members::of(self.ground.places.len(), |_| true);
-        let all = Block {
+        sources: &LocationSet,
+        (ports, redirected): (&DnatPorts, &mut RedirectedSets),
+    ) -> DnatKinds {
+        let mut kinds = DnatKinds::default();
+        let anywhere = LocationSet::filter(self.ground.places.len(), |_| true);
+        let all = PairBlock {
             sources: sources.clone(),
             destinations: anywhere,
         };
         let ground = self.ground;
-        let sent = |(block, before): (Block, Before)| {
-            let to = move |(is_sent, places): &'_ (Box<[bool]>, Members)| {
+        let sent = |(block, before): (PairBlock, EarlyComparison)| {
+            let to = move |(is_sent, places): &'_ (Box<[bool]>, LocationSet)| {
                 let first = block.destinations.split(places).0?.iter().next()?;
                 Some((
                     block.sources.clone(),
@@ -95,14 +95,14 @@ impl Comparison<'_, '_, '_, '_> {
             sent.flat_map(|sent| ports.iter().map(move |port| (sent.clone(), port)))
         {
             let before = self.redirect(&before, *port, redirected);
-            let answer = |(is_sent, answer): (&bool, &TrafficId)| {
-                if *is_sent { *answer } else { Traffic::NONE }
+            let answer = |(is_sent, answer): (&bool, &HeaderSetId)| {
+                if *is_sent { *answer } else { HeaderSpace::NONE }
             };
             let asked = is_sent.iter().zip(answers).map(answer).collect();
             add(
                 kinds.entry((before, asked)).or_default(),
                 &sources,
-                Original {
+                PreDnatDestination {
                     address,
                     port: *port,
                 },
@@ -114,24 +114,24 @@ impl Comparison<'_, '_, '_, '_> {
     /// The same, for packets that were sent to this port and are for others now.
     fn redirect(
         &mut self,
-        before: &Before,
+        before: &EarlyComparison,
         port: Option<u16>,
-        redirected: &mut Redirected,
-    ) -> Before {
+        redirected: &mut RedirectedSets,
+    ) -> EarlyComparison {
         let Some(port) = port else { return *before };
-        let mut of = |set: TrafficId| {
+        let mut of = |set: HeaderSetId| {
             *redirected
                 .entry((set, port))
                 .or_insert_with(|| self.traffic.redirected(set, port))
         };
-        let Before { found, owed } = before;
-        Before {
-            found: Early {
+        let EarlyComparison { found, owed } = before;
+        EarlyComparison {
+            found: EarlyOutcome {
                 dropped: of(found.dropped),
-                unclear: Traffic::NONE,
+                unclear: HeaderSpace::NONE,
                 untracked: of(found.untracked),
             },
-            owed: EarlyOwed {
+            owed: EarlyExpected {
                 dropped: of(owed.dropped),
                 untracked: of(owed.untracked),
                 let_through: of(owed.let_through),
@@ -143,8 +143,12 @@ impl Comparison<'_, '_, '_, '_> {
     fn behind(
         &mut self,
         hook: &Hook,
-        (before, asked, originals): (&Before, &[TrafficId], &[(Members, Original)]),
-        block: Block,
+        (before, asked, originals): (
+            &EarlyComparison,
+            &[HeaderSetId],
+            &[(LocationSet, PreDnatDestination)],
+        ),
+        block: PairBlock,
     ) {
         let gone = [
             before.found.dropped,
@@ -154,13 +158,15 @@ impl Comparison<'_, '_, '_, '_> {
         ];
         let gone = gone
             .into_iter()
-            .fold(Traffic::NONE, |all, set| self.traffic.or(all, set));
-        let on = self.traffic.less(Traffic::ALL, gone);
+            .fold(HeaderSpace::NONE, |all, set| self.traffic.or(all, set));
+        let on = self.traffic.less(HeaderSpace::ALL, gone);
         let mut portions = before.owed.portions(State::New, self.traffic);
         portions
             .iter_mut()
-            .for_each(|portion: &mut Portion| portion.here = self.traffic.and(portion.here, on));
-        let at = At {
+            .for_each(|portion: &mut ExpectedPortion| {
+                portion.here = self.traffic.and(portion.here, on)
+            });
+        let at = HookContext {
             columns: &self.ground.columns,
             hook,
             state: State::New,
@@ -169,9 +175,9 @@ impl Comparison<'_, '_, '_, '_> {
         };
         let found = self
             .symbolic
-            .filter(&at, (block, on, Out::NONE), self.traffic);
-        let (owed, kept) = (Fates::NONE, Traffic::NONE);
-        let mut case = Case {
+            .filter(&at, (block, on, TableOutcome::NONE), self.traffic);
+        let (owed, kept) = (VerdictSets::NONE, HeaderSpace::NONE);
+        let mut case = FilterCase {
             hook,
             state: State::New,
             reverse_path: ReversePath::Arriving,
@@ -188,7 +194,11 @@ impl Comparison<'_, '_, '_, '_> {
 }
 
 /// Adds a destination for those sources that have none yet.
-fn add(originals: &mut Vec<(Members, Original)>, sources: &Members, original: Original) {
+fn add(
+    originals: &mut Vec<(LocationSet, PreDnatDestination)>,
+    sources: &LocationSet,
+    original: PreDnatDestination,
+) {
     let mut new = Some(sources.clone());
     for (known, _) in originals.iter() {
         new = new.and_then(|new| new.split(known).1);

@@ -1,8 +1,8 @@
 //! What a node owes to sets of packets: what [`node`](crate::semantics::node) says of one, for all
 //! that goes between two places.
 //!
-//! In: resolved policy, options, a node. Out: [`Owed`]. What policies of endpoints say is given;
-//! those of host endpoints are asked by way of [`Hosts`]. Absent: the scripts. `tests` holds it
+//! In: resolved policy, options, a node. Out: [`ExpectedVerdicts`]. What policies of endpoints say is given;
+//! those of host endpoints are asked by way of [`NodeHostEndpoints`]. Absent: the scripts. `tests` holds it
 //! against `Node::expect`.
 
 use std::cell::RefCell;
@@ -11,56 +11,58 @@ use std::net::IpAddr;
 use rustc_hash::FxHashMap;
 
 use crate::net::{Direction, Family, PortRange, Protocol, Side, State};
-use crate::options::{Encapsulated, EndpointToHost, Failsafe, Options};
+use crate::options::{CompileOptions, Encapsulated, EndpointToHost, FailsafePort};
 use crate::packet::{Hook, LOOPBACK, ReversePath, Verdict};
-use crate::packet_space::{Class, ClassId, Cuts, Traffic, TrafficId};
-use crate::policy::{Icmp, IcmpMatch, List, ProtocolMatch};
+use crate::packet_space::{
+    EndpointClassId, HeaderClass, HeaderSetId, HeaderSpace, PartitionBuilder,
+};
+use crate::policy::{Icmp, IcmpMatch, PolicyListKind, ProtocolMatch};
 use crate::resolve::HostEndpointId;
 use crate::semantics::node::{IPIP, NEIGHBOUR_MESSAGES, VXLAN_PORT};
 use crate::semantics::source_validation;
-use crate::verify::crossing::Between;
-use crate::verify::host_endpoints::Hosts;
+use crate::verify::crossing::Crossing;
+use crate::verify::host_endpoints::NodeHostEndpoints;
 
 /// A node's duties.
 #[derive(Debug)]
-pub(super) struct Owed<'run, 'input> {
-    pub(super) options: &'run Options,
-    pub(super) hosts: &'run Hosts<'input>,
-    pub(super) neighbours: TrafficId,
-    pub(super) encapsulated: TrafficId,
+pub(super) struct ExpectedVerdicts<'run, 'input> {
+    pub(super) options: &'run CompileOptions,
+    pub(super) hosts: &'run NodeHostEndpoints<'input>,
+    pub(super) neighbours: HeaderSetId,
+    pub(super) encapsulated: HeaderSetId,
     /// Failsafe ports, by the class at the far end, the direction, and whether replies count.
-    pub(super) failsafes: RefCell<FxHashMap<(ClassId, Direction, bool), TrafficId>>,
+    pub(super) failsafes: RefCell<FxHashMap<(EndpointClassId, Direction, bool), HeaderSetId>>,
 }
 
 /// What ought to become of packets before the filter table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct EarlyOwed {
-    pub(super) dropped: TrafficId,
-    pub(super) untracked: TrafficId,
+pub(super) struct EarlyExpected {
+    pub(super) dropped: HeaderSetId,
+    pub(super) untracked: HeaderSetId,
     /// What untracked or pre-DNAT policy allows.
-    pub(super) let_through: TrafficId,
+    pub(super) let_through: HeaderSetId,
 }
 
 /// Packets of one kind on their way.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Portion {
-    pub(super) here: TrafficId,
+pub(super) struct ExpectedPortion {
+    pub(super) here: HeaderSetId,
     pub(super) state: State,
     pub(super) is_let_through: bool,
 }
 
 /// What becomes of packets; the rest is undecided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fates {
-    pub(super) accepted: TrafficId,
-    pub(super) dropped: TrafficId,
+pub(super) struct VerdictSets {
+    pub(super) accepted: HeaderSetId,
+    pub(super) dropped: HeaderSetId,
     /// Whether endpoints' policies were asked. If not, it is the same whatever they say.
     pub(super) is_by_policy: bool,
 }
 
 /// Adds what options and the protocols of neighbours tell apart; failsafe ports are ports of host
 /// endpoints.
-pub(super) fn cut(options: &Options, has_hosts: bool, cuts: &mut Cuts) {
+pub(super) fn add_cuts(options: &CompileOptions, has_hosts: bool, cuts: &mut PartitionBuilder) {
     NEIGHBOUR_MESSAGES.iter().for_each(|kind| {
         cuts.message(
             Protocol::ICMPV6,
@@ -79,7 +81,7 @@ pub(super) fn cut(options: &Options, has_hosts: bool, cuts: &mut Cuts) {
     for failsafe in Direction::BOTH
         .into_iter()
         .filter(|_| has_hosts)
-        .flat_map(|direction| options.failsafes.of(direction))
+        .flat_map(|direction| options.failsafes.in_direction(direction))
     {
         [Side::Source, Side::Destination]
             .into_iter()
@@ -88,21 +90,23 @@ pub(super) fn cut(options: &Options, has_hosts: bool, cuts: &mut Cuts) {
 }
 
 /// Messages between neighbours in IPv6.
-pub(super) fn neighbours(traffic: &mut Traffic) -> TrafficId {
-    NEIGHBOUR_MESSAGES.iter().fold(Traffic::NONE, |all, kind| {
-        let own = traffic.of_rule(
-            ProtocolMatch::Is(Protocol::ICMPV6),
-            IcmpMatch::Is(Icmp {
-                kind: *kind,
-                code: None,
-            }),
-        );
-        traffic.or(all, own)
-    })
+pub(super) fn neighbours(traffic: &mut HeaderSpace) -> HeaderSetId {
+    NEIGHBOUR_MESSAGES
+        .iter()
+        .fold(HeaderSpace::NONE, |all, kind| {
+            let own = traffic.of_rule(
+                ProtocolMatch::Is(Protocol::ICMPV6),
+                IcmpMatch::Is(Icmp {
+                    kind: *kind,
+                    code: None,
+                }),
+            );
+            traffic.or(all, own)
+        })
 }
 
 /// What is encapsulated.
-pub(super) fn encapsulated(traffic: &mut Traffic) -> TrafficId {
+pub(super) fn encapsulated(traffic: &mut HeaderSpace) -> HeaderSetId {
     let vxlan = traffic.with_port(Protocol::UDP, Side::Destination, VXLAN_PORT);
     let ipip = traffic.select(|class| {
         Protocol::from_number(IPIP).is_some() && class.protocol() == Protocol::from_number(IPIP)
@@ -111,14 +115,14 @@ pub(super) fn encapsulated(traffic: &mut Traffic) -> TrafficId {
 }
 
 /// Sets of packets that are being decided.
-struct Way<'way> {
-    traffic: &'way mut Traffic,
-    open: TrafficId,
-    fates: &'way mut Fates,
+struct PendingPackets<'way> {
+    traffic: &'way mut HeaderSpace,
+    open: HeaderSetId,
+    fates: &'way mut VerdictSets,
 }
 
-impl Way<'_> {
-    fn decide(&mut self, set: TrafficId, verdict: Verdict) {
+impl PendingPackets<'_> {
+    fn decide(&mut self, set: HeaderSetId, verdict: Verdict) {
         let set = self.traffic.and(self.open, set);
         self.open = self.traffic.less(self.open, set);
         match verdict {
@@ -129,40 +133,40 @@ impl Way<'_> {
     }
 
     fn decide_rest(&mut self, verdict: Verdict) {
-        self.decide(Traffic::ALL, verdict);
+        self.decide(HeaderSpace::ALL, verdict);
     }
 }
 
-impl Fates {
-    pub(super) const NONE: Fates = Fates {
-        accepted: Traffic::NONE,
-        dropped: Traffic::NONE,
+impl VerdictSets {
+    pub(super) const NONE: VerdictSets = VerdictSets {
+        accepted: HeaderSpace::NONE,
+        dropped: HeaderSpace::NONE,
         is_by_policy: false,
     };
 }
 
-impl EarlyOwed {
-    const NONE: EarlyOwed = EarlyOwed {
-        dropped: Traffic::NONE,
-        untracked: Traffic::NONE,
-        let_through: Traffic::NONE,
+impl EarlyExpected {
+    const NONE: EarlyExpected = EarlyExpected {
+        dropped: HeaderSpace::NONE,
+        untracked: HeaderSpace::NONE,
+        let_through: HeaderSpace::NONE,
     };
 
     /// What goes on to the filter table, by what is known of it. `state` is what connection
     /// tracking would say.
-    pub(super) fn portions(&self, state: State, traffic: &mut Traffic) -> Vec<Portion> {
-        let on = traffic.less(Traffic::ALL, self.dropped);
+    pub(super) fn portions(&self, state: State, traffic: &mut HeaderSpace) -> Vec<ExpectedPortion> {
+        let on = traffic.less(HeaderSpace::ALL, self.dropped);
         let untracked = traffic.and(on, self.untracked);
         let tracked = traffic.less(on, untracked);
         let mut portions = Vec::new();
         for (state, here) in [(State::Untracked, untracked), (state, tracked)] {
             let through = traffic.and(here, self.let_through);
-            portions.push(Portion {
+            portions.push(ExpectedPortion {
                 here: through,
                 state,
                 is_let_through: true,
             });
-            portions.push(Portion {
+            portions.push(ExpectedPortion {
                 here: traffic.less(here, through),
                 state,
                 is_let_through: false,
@@ -170,27 +174,27 @@ impl EarlyOwed {
         }
         portions
             .into_iter()
-            .filter(|portion| portion.here != Traffic::NONE)
+            .filter(|portion| portion.here != HeaderSpace::NONE)
             .collect()
     }
 }
 
-impl Owed<'_, '_> {
+impl ExpectedVerdicts<'_, '_> {
     /// What ought to become of packets before the filter table; `between` has the destination that
     /// they are sent to.
     pub(super) fn early(
         &self,
-        between: &Between<'_>,
+        between: &Crossing<'_>,
         (state, reverse_path): (State, ReversePath),
-        traffic: &mut Traffic,
-    ) -> EarlyOwed {
-        let mut early = EarlyOwed::NONE;
+        traffic: &mut HeaderSpace,
+    ) -> EarlyExpected {
+        let mut early = EarlyExpected::NONE;
         let is_spoofed = |arrives| {
             source_validation::drops(self.options, between.source.claim, arrives, reverse_path)
         };
         if between.hook.arrives().is_some_and(is_spoofed) {
-            return EarlyOwed {
-                dropped: Traffic::ALL,
+            return EarlyExpected {
+                dropped: HeaderSpace::ALL,
                 ..early
             };
         }
@@ -200,19 +204,26 @@ impl Owed<'_, '_> {
             }
             Hook::Output { leaves } => (leaves, Direction::Egress),
         };
-        let Some(host) = self.hosts.met(interface, direction, between) else {
+        let Some(host) = self
+            .hosts
+            .matching_host_endpoint(interface, direction, between)
+        else {
             return early;
         };
-        if self.hosts.has(host, List::Untracked, direction) {
+        if self.hosts.has(host, PolicyListKind::Untracked, direction) {
             let asked = self.unguarded(between, direction, true, traffic);
-            let said = self
-                .hosts
-                .ask((host, List::Untracked, direction), between, traffic);
+            let said = self.hosts.ask(
+                (host, PolicyListKind::Untracked, direction),
+                between,
+                traffic,
+            );
             early.dropped = traffic.and(said.denied, asked);
             early.untracked = traffic.and(said.allowed, asked);
             early.let_through = early.untracked;
         }
-        if direction == Direction::Ingress && self.hosts.has(host, List::PreDnat, direction) {
+        if direction == Direction::Ingress
+            && self.hosts.has(host, PolicyListKind::PreDnat, direction)
+        {
             self.before_dnat(between, state, &mut early, (host, traffic));
         }
         early
@@ -220,22 +231,24 @@ impl Owed<'_, '_> {
 
     fn before_dnat(
         &self,
-        between: &Between<'_>,
+        between: &Crossing<'_>,
         state: State,
-        early: &mut EarlyOwed,
-        (host, traffic): (HostEndpointId, &mut Traffic),
+        early: &mut EarlyExpected,
+        (host, traffic): (HostEndpointId, &mut HeaderSpace),
     ) {
         let decided = traffic.or(early.dropped, early.let_through);
-        let rest = traffic.less(Traffic::ALL, decided);
+        let rest = traffic.less(HeaderSpace::ALL, decided);
         match tracked(state) {
             Some(Verdict::Drop) => early.dropped = traffic.or(early.dropped, rest),
             Some(Verdict::Accept | Verdict::Undecided) => {}
             None => {
                 let asked = self.unguarded(between, Direction::Ingress, false, traffic);
                 let asked = traffic.and(asked, rest);
-                let said =
-                    self.hosts
-                        .ask((host, List::PreDnat, Direction::Ingress), between, traffic);
+                let said = self.hosts.ask(
+                    (host, PolicyListKind::PreDnat, Direction::Ingress),
+                    between,
+                    traffic,
+                );
                 let denied = traffic.and(said.denied, asked);
                 let allowed = traffic.and(said.allowed, asked);
                 early.dropped = traffic.or(early.dropped, denied);
@@ -247,31 +260,31 @@ impl Owed<'_, '_> {
     /// All but neighbours' messages and failsafe ports.
     fn unguarded(
         &self,
-        between: &Between<'_>,
+        between: &Crossing<'_>,
         direction: Direction,
         with_replies: bool,
-        traffic: &mut Traffic,
-    ) -> TrafficId {
+        traffic: &mut HeaderSpace,
+    ) -> HeaderSetId {
         let neighbours = self.neighbours(between);
         let failsafe = self.failsafe(between, direction, with_replies, traffic);
         let guarded = traffic.or(neighbours, failsafe);
-        traffic.less(Traffic::ALL, guarded)
+        traffic.less(HeaderSpace::ALL, guarded)
     }
 
-    fn neighbours(&self, between: &Between<'_>) -> TrafficId {
+    fn neighbours(&self, between: &Crossing<'_>) -> HeaderSetId {
         match between.family() {
-            Family::V4 => Traffic::NONE,
+            Family::V4 => HeaderSpace::NONE,
             Family::V6 => self.neighbours,
         }
     }
 
     fn failsafe(
         &self,
-        between: &Between<'_>,
+        between: &Crossing<'_>,
         direction: Direction,
         with_replies: bool,
-        traffic: &mut Traffic,
-    ) -> TrafficId {
+        traffic: &mut HeaderSpace,
+    ) -> HeaderSetId {
         let far = match direction {
             Direction::Ingress => between.source,
             Direction::Egress => between.destination,
@@ -290,23 +303,23 @@ impl Owed<'_, '_> {
         far: IpAddr,
         direction: Direction,
         with_replies: bool,
-        traffic: &mut Traffic,
-    ) -> TrafficId {
+        traffic: &mut HeaderSpace,
+    ) -> HeaderSetId {
         let other = match direction {
             Direction::Ingress => Direction::Egress,
             Direction::Egress => Direction::Ingress,
         };
-        let mut all = Traffic::NONE;
+        let mut all = HeaderSpace::NONE;
         let own = self
             .options
             .failsafes
-            .of(direction)
+            .in_direction(direction)
             .iter()
             .map(|failsafe| (failsafe, Side::Destination));
         let replies = self
             .options
             .failsafes
-            .of(other)
+            .in_direction(other)
             .iter()
             .filter(|_| with_replies)
             .map(|failsafe| (failsafe, Side::Source));
@@ -323,12 +336,12 @@ impl Owed<'_, '_> {
     /// What ought to become of some packets in the filter table.
     pub(super) fn late(
         &self,
-        between: &Between<'_>,
-        portion: Portion,
-        traffic: &mut Traffic,
-        fates: &mut Fates,
+        between: &Crossing<'_>,
+        portion: ExpectedPortion,
+        traffic: &mut HeaderSpace,
+        fates: &mut VerdictSets,
     ) {
-        let mut way = Way {
+        let mut way = PendingPackets {
             traffic,
             open: portion.here,
             fates,
@@ -348,9 +361,9 @@ impl Owed<'_, '_> {
     fn forwarded(
         &self,
         (arrives, leaves): (&str, &str),
-        between: &Between<'_>,
-        portion: Portion,
-        way: &mut Way<'_>,
+        between: &Crossing<'_>,
+        portion: ExpectedPortion,
+        way: &mut PendingPackets<'_>,
     ) {
         if between.source.is_unknown || between.destination.is_unknown {
             return way.decide_rest(Verdict::Drop);
@@ -379,39 +392,50 @@ impl Owed<'_, '_> {
     fn passing(
         &self,
         (interface, direction): (&str, Direction),
-        between: &Between<'_>,
+        between: &Crossing<'_>,
         state: State,
-        way: &mut Way<'_>,
+        way: &mut PendingPackets<'_>,
     ) {
-        let Some(host) = self.hosts.met(interface, direction, between) else {
+        let Some(host) = self
+            .hosts
+            .matching_host_endpoint(interface, direction, between)
+        else {
             return;
         };
-        if !self.hosts.has(host, List::Forward, direction) {
+        if !self.hosts.has(host, PolicyListKind::Forward, direction) {
             return;
         }
         match tracked(state) {
             Some(Verdict::Drop) => way.decide_rest(Verdict::Drop),
             Some(Verdict::Accept | Verdict::Undecided) => {}
             None => {
-                let said = self
-                    .hosts
-                    .ask((host, List::Forward, direction), between, way.traffic);
+                let said = self.hosts.ask(
+                    (host, PolicyListKind::Forward, direction),
+                    between,
+                    way.traffic,
+                );
                 way.decide(said.denied, Verdict::Drop);
             }
         }
     }
 
     /// Drops what may not leave an endpoint.
-    fn leaving(&self, between: &Between<'_>, way: &mut Way<'_>) {
+    fn leaving(&self, between: &Crossing<'_>, way: &mut PendingPackets<'_>) {
         if self.options.encapsulated == Encapsulated::Drop {
             way.decide(self.encapsulated, Verdict::Drop);
         }
         way.fates.is_by_policy = true;
-        let denied = way.traffic.less(Traffic::ALL, between.policy.leaves);
+        let denied = way.traffic.less(HeaderSpace::ALL, between.policy.leaves);
         way.decide(denied, Verdict::Drop);
     }
 
-    fn to_node(&self, arrives: &str, between: &Between<'_>, portion: Portion, way: &mut Way<'_>) {
+    fn to_node(
+        &self,
+        arrives: &str,
+        between: &Crossing<'_>,
+        portion: ExpectedPortion,
+        way: &mut PendingPackets<'_>,
+    ) {
         if !between.source.is_local {
             if arrives != LOOPBACK && between.source.is_unknown {
                 return way.decide_rest(Verdict::Drop);
@@ -435,11 +459,14 @@ impl Owed<'_, '_> {
     fn at_host(
         &self,
         (interface, direction): (&str, Direction),
-        between: &Between<'_>,
-        portion: Portion,
-        way: &mut Way<'_>,
+        between: &Crossing<'_>,
+        portion: ExpectedPortion,
+        way: &mut PendingPackets<'_>,
     ) {
-        let Some(host) = self.hosts.met(interface, direction, between) else {
+        let Some(host) = self
+            .hosts
+            .matching_host_endpoint(interface, direction, between)
+        else {
             return;
         };
         if let Some(verdict) = tracked(portion.state) {
@@ -451,9 +478,11 @@ impl Owed<'_, '_> {
         if portion.is_let_through {
             return way.decide_rest(Verdict::Accept);
         }
-        let said = self
-            .hosts
-            .ask((host, List::Normal, direction), between, way.traffic);
+        let said = self.hosts.ask(
+            (host, PolicyListKind::Normal, direction),
+            between,
+            way.traffic,
+        );
         way.decide(said.denied, Verdict::Drop);
         way.decide_rest(Verdict::Accept);
     }
@@ -468,7 +497,7 @@ pub(super) fn tracked(state: State) -> Option<Verdict> {
     }
 }
 
-fn is_of(failsafe: &Failsafe, side: Side, class: &Class) -> bool {
+fn is_of(failsafe: &FailsafePort, side: Side, class: &HeaderClass) -> bool {
     class.protocol() == Some(failsafe.protocol)
         && class
             .port(side)

@@ -3,42 +3,44 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use crate::inventory::{NodeId, ProfileName, Profiles, profile_name};
+use crate::inventory::{NodeId, ProfileList, ProfileName, profile_name};
 use crate::net::{Cidr, Direction, Family, Side};
-use crate::packet_space::{ClassId, SideId, Sides, Traffic, TrafficId, Workshop};
-use crate::policy::{Action, DefaultAction, HostEndpoint, List, Rule};
-use crate::resolve::{HostEndpointId, HostsOnNode, Resolved};
-use crate::verify::crossing::Between;
+use crate::packet_space::{
+    EndpointClassId, HeaderSetId, HeaderSpace, PeerTable, SideContext, SideId,
+};
+use crate::policy::{Action, DefaultAction, HostEndpoint, PolicyListKind, Rule};
+use crate::resolve::{HostEndpointId, HostsOnNode, ResolvedPolicy};
+use crate::verify::crossing::Crossing;
 
 /// The host endpoints of a node with what their lists say.
 #[derive(Debug)]
-pub(super) struct Hosts<'input> {
+pub(super) struct NodeHostEndpoints<'input> {
     on_node: HostsOnNode,
     known: BTreeMap<HostEndpointId, &'input HostEndpoint>,
-    sides: Sides<'input>,
-    lists: BTreeMap<Asked, Vec<Step<'input>>>,
+    sides: PeerTable<'input>,
+    lists: BTreeMap<HostListQuery, Vec<HostListStep<'input>>>,
     /// What was asked before, between two classes of addresses.
-    said: RefCell<BTreeMap<(Asked, ClassId, ClassId), Said>>,
+    said: RefCell<BTreeMap<(HostListQuery, EndpointClassId, EndpointClassId), HostListVerdict>>,
 }
 
 /// A list of a host endpoint.
-pub(super) type Asked = (HostEndpointId, List, Direction);
+pub(super) type HostListQuery = (HostEndpointId, PolicyListKind, Direction);
 
 /// What a list says; of the rest it says nothing.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Said {
-    pub(super) allowed: TrafficId,
-    pub(super) denied: TrafficId,
+pub(super) struct HostListVerdict {
+    pub(super) allowed: HeaderSetId,
+    pub(super) denied: HeaderSetId,
 }
 
 /// A step on the way through a list.
 #[derive(Debug)]
-enum Step<'input> {
+enum HostListStep<'input> {
     Rule {
         rule: &'input Rule,
         source: SideId,
         destination: SideId,
-        traffic: TrafficId,
+        traffic: HeaderSetId,
     },
     /// The end of a tier or profile; what is left is denied, or goes on with what was passed.
     End { denies: bool },
@@ -46,8 +48,8 @@ enum Step<'input> {
     Allow,
 }
 
-impl<'input> Hosts<'input> {
-    pub(super) fn of(node: NodeId, work: &mut Workshop<'_, 'input>) -> Self {
+impl<'input> NodeHostEndpoints<'input> {
+    pub(super) fn new(node: NodeId, work: &mut SideContext<'_, 'input>) -> Self {
         let resolved = work.resolved;
         let on_node = resolved.hosts_on(node);
         let known = on_node
@@ -57,12 +59,17 @@ impl<'input> Hosts<'input> {
         let mut hosts = Self {
             on_node,
             known,
-            sides: Sides::default(),
+            sides: PeerTable::default(),
             lists: BTreeMap::new(),
             said: RefCell::default(),
         };
         let ids: Vec<HostEndpointId> = hosts.on_node.all().collect();
-        let lists = [List::Normal, List::Forward, List::Untracked, List::PreDnat];
+        let lists = [
+            PolicyListKind::Normal,
+            PolicyListKind::Forward,
+            PolicyListKind::Untracked,
+            PolicyListKind::PreDnat,
+        ];
         let asked = |id| {
             lists
                 .into_iter()
@@ -91,21 +98,26 @@ impl<'input> Hosts<'input> {
     }
 
     /// Whether one has policy on a list.
-    pub(super) fn has(&self, host: HostEndpointId, list: List, direction: Direction) -> bool {
+    pub(super) fn has(
+        &self,
+        host: HostEndpointId,
+        list: PolicyListKind,
+        direction: Direction,
+    ) -> bool {
         self.lists.contains_key(&(host, list, direction))
     }
 
     /// Whether any has policy on a list.
-    pub(super) fn have(&self, wanted: List) -> bool {
+    pub(super) fn have(&self, wanted: PolicyListKind) -> bool {
         self.lists.keys().any(|(_, list, _)| *list == wanted)
     }
 
     /// The one that packets meet at an interface.
-    pub(super) fn met(
+    pub(super) fn matching_host_endpoint(
         &self,
         interface: &str,
         direction: Direction,
-        between: &Between<'_>,
+        between: &Crossing<'_>,
     ) -> Option<HostEndpointId> {
         let near = match direction {
             Direction::Ingress => between.destination,
@@ -122,7 +134,12 @@ impl<'input> Hosts<'input> {
     }
 
     /// What a list says of all packets between two places.
-    pub(super) fn ask(&self, asked: Asked, between: &Between<'_>, traffic: &mut Traffic) -> Said {
+    pub(super) fn ask(
+        &self,
+        asked: HostListQuery,
+        between: &Crossing<'_>,
+        traffic: &mut HeaderSpace,
+    ) -> HostListVerdict {
         let known = (asked, between.source.class, between.destination.class);
         if let Some(said) = self.said.borrow().get(&known) {
             return *said;
@@ -132,16 +149,21 @@ impl<'input> Hosts<'input> {
         said
     }
 
-    fn listed(&self, asked: Asked, between: &Between<'_>, traffic: &mut Traffic) -> Said {
-        let mut said = Said {
-            allowed: Traffic::NONE,
-            denied: Traffic::NONE,
+    fn listed(
+        &self,
+        asked: HostListQuery,
+        between: &Crossing<'_>,
+        traffic: &mut HeaderSpace,
+    ) -> HostListVerdict {
+        let mut said = HostListVerdict {
+            allowed: HeaderSpace::NONE,
+            denied: HeaderSpace::NONE,
         };
-        let (mut open, mut passed) = (Traffic::ALL, Traffic::NONE);
+        let (mut open, mut passed) = (HeaderSpace::ALL, HeaderSpace::NONE);
         for step in self.lists.get(&asked).map_or(&[][..], Vec::as_slice) {
             let (fate, taken) = match step {
-                Step::Rule { rule, .. } if rule.action == Action::Log => continue,
-                Step::Rule {
+                HostListStep::Rule { rule, .. } if rule.action == Action::Log => continue,
+                HostListStep::Rule {
                     rule,
                     source,
                     destination,
@@ -156,23 +178,23 @@ impl<'input> Hosts<'input> {
                     };
                     (fate, traffic.and(open, hit))
                 }
-                Step::End { denies: true } => (&mut said.denied, open),
-                Step::End { denies: false } => (&mut passed, open),
-                Step::Allow => (&mut said.allowed, open),
+                HostListStep::End { denies: true } => (&mut said.denied, open),
+                HostListStep::End { denies: false } => (&mut passed, open),
+                HostListStep::Allow => (&mut said.allowed, open),
             };
             *fate = traffic.or(*fate, taken);
             open = traffic.less(open, taken);
-            if let Step::End { .. } = step {
-                open = std::mem::replace(&mut passed, Traffic::NONE);
+            if let HostListStep::End { .. } = step {
+                open = std::mem::replace(&mut passed, HeaderSpace::NONE);
             }
         }
         said
     }
 
     /// What all sides of rules let through at a class of addresses.
-    pub(super) fn at(&self, class: ClassId, said: &mut Vec<TrafficId>) {
+    pub(super) fn at(&self, class: EndpointClassId, said: &mut Vec<HeaderSetId>) {
         for step in self.lists.values().flatten() {
-            if let Step::Rule {
+            if let HostListStep::Rule {
                 source,
                 destination,
                 ..
@@ -188,23 +210,23 @@ impl<'input> Hosts<'input> {
 
     fn matching(
         &self,
-        (rule, own): (&Rule, TrafficId),
+        (rule, own): (&Rule, HeaderSetId),
         (source, destination): (SideId, SideId),
-        between: &Between<'_>,
-        traffic: &mut Traffic,
-    ) -> TrafficId {
+        between: &Crossing<'_>,
+        traffic: &mut HeaderSpace,
+    ) -> HeaderSetId {
         let family = if between.source.address.is_ipv4() {
             Family::V4
         } else {
             Family::V6
         };
         if !rule.applies_to(family) {
-            return Traffic::NONE;
+            return HeaderSpace::NONE;
         }
         let at = |side, class| {
             self.sides
                 .table(side)
-                .map_or(Traffic::NONE, |table| table.at(class))
+                .map_or(HeaderSpace::NONE, |table| table.at(class))
         };
         let sides = traffic.and(
             at(source, between.source.class),
@@ -217,11 +239,11 @@ impl<'input> Hosts<'input> {
     /// policy for.
     fn steps(
         &mut self,
-        (id, list, direction): Asked,
-        work: &mut Workshop<'_, 'input>,
-    ) -> Option<Vec<Step<'input>>> {
+        (id, list, direction): HostListQuery,
+        work: &mut SideContext<'_, 'input>,
+    ) -> Option<Vec<HostListStep<'input>>> {
         let listed = work.resolved.listed(id, list, direction);
-        if listed.is_empty() && list != List::Normal {
+        if listed.is_empty() && list != PolicyListKind::Normal {
             return None;
         }
         let mut steps = Vec::new();
@@ -234,10 +256,10 @@ impl<'input> Hosts<'input> {
                 );
             }
             let denies = tier.tier.default_action == DefaultAction::Deny
-                && matches!(list, List::Normal | List::Forward);
-            steps.push(Step::End { denies });
+                && matches!(list, PolicyListKind::Normal | PolicyListKind::Forward);
+            steps.push(HostListStep::End { denies });
         }
-        if let (List::Normal, Some(host)) = (list, work.resolved.host_endpoint(id)) {
+        if let (PolicyListKind::Normal, Some(host)) = (list, work.resolved.host_endpoint(id)) {
             self.profiles(&host.profiles, direction, &mut steps, work);
         }
         Some(steps)
@@ -245,34 +267,34 @@ impl<'input> Hosts<'input> {
 
     fn profiles(
         &mut self,
-        profiles: &Profiles,
+        profiles: &ProfileList,
         direction: Direction,
-        steps: &mut Vec<Step<'input>>,
-        work: &mut Workshop<'_, 'input>,
+        steps: &mut Vec<HostListStep<'input>>,
+        work: &mut SideContext<'_, 'input>,
     ) {
-        if *profiles == Profiles::OfPod {
-            return steps.push(Step::Allow);
+        if *profiles == ProfileList::OfPod {
+            return steps.push(HostListStep::Allow);
         }
         for name in profiles.names() {
             let profile = match profile_name(name) {
                 ProfileName::ServiceAccount(..) => continue,
                 ProfileName::Namespace(_) | ProfileName::AllowAll => {
-                    return steps.push(Step::Allow);
+                    return steps.push(HostListStep::Allow);
                 }
                 ProfileName::Named(name) => work.resolved.policies.profiles.get(name),
             };
             let Some(profile) = profile else { break };
             self.rules(profile.rules(direction), steps, work);
-            steps.push(Step::End { denies: false });
+            steps.push(HostListStep::End { denies: false });
         }
-        steps.push(Step::End { denies: true });
+        steps.push(HostListStep::End { denies: true });
     }
 
     fn rules(
         &mut self,
         rules: &'input [Rule],
-        steps: &mut Vec<Step<'input>>,
-        work: &mut Workshop<'_, 'input>,
+        steps: &mut Vec<HostListStep<'input>>,
+        work: &mut SideContext<'_, 'input>,
     ) {
         for rule in rules {
             let source = self
@@ -282,7 +304,7 @@ impl<'input> Hosts<'input> {
                 self.sides
                     .add(Side::Destination, &rule.destination, rule.protocol, work);
             let traffic = work.traffic.of_rule(rule.protocol, rule.icmp);
-            steps.push(Step::Rule {
+            steps.push(HostListStep::Rule {
                 rule,
                 source,
                 destination,
@@ -293,7 +315,7 @@ impl<'input> Hosts<'input> {
 }
 
 /// Lists of addresses that matter where packets meet host endpoints.
-pub(super) fn prefixes(resolved: &Resolved<'_>, node: NodeId) -> Vec<Vec<Cidr>> {
+pub(super) fn prefixes(resolved: &ResolvedPolicy<'_>, node: NodeId) -> Vec<Vec<Cidr>> {
     let hosts = resolved.hosts_on(node);
     let known = hosts.all().filter_map(|id| resolved.host_endpoint(id));
     known

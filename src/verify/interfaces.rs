@@ -1,16 +1,16 @@
 //! Interfaces that stand for all that neither rules nor policy tell apart.
 //!
-//! In: the names and the beginnings of names that are asked for. Out: [`Asked::all`], one name for
+//! In: the names and the beginnings of names that are asked for. Out: [`InterfaceQuestions::all`], one name for
 //! each class of names. A class that has a name is never left out: whatever readable names are
 //! taken, [`UNASKED`] is a letter that no script and no input can hold.
 
 use std::collections::BTreeSet;
 
 use crate::limits;
-use crate::netfilter::Kernel;
-use crate::options::Options;
+use crate::netfilter::NodeKernel;
+use crate::options::CompileOptions;
 use crate::packet::LOOPBACK;
-use crate::verify::host_endpoints::Hosts;
+use crate::verify::host_endpoints::NodeHostEndpoints;
 
 /// Readable letters that names are tried with.
 const LETTERS: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -24,16 +24,20 @@ const UNASKED: char = '\u{ff}';
 
 /// What is asked about the names of interfaces.
 #[derive(Debug, Default)]
-pub(super) struct Asked<'run> {
+pub(super) struct InterfaceQuestions<'run> {
     /// Whole names.
     names: BTreeSet<&'run str>,
     /// Beginnings of names.
     stems: BTreeSet<&'run str>,
 }
 
-impl<'run> Asked<'run> {
+impl<'run> InterfaceQuestions<'run> {
     /// Returns what rules, host endpoints and options ask, and the loopback interface.
-    pub(super) fn of(kernel: &'run Kernel, hosts: &'run Hosts<'_>, options: &'run Options) -> Self {
+    pub(super) fn new(
+        kernel: &'run NodeKernel,
+        hosts: &'run NodeHostEndpoints<'_>,
+        options: &'run CompileOptions,
+    ) -> Self {
         let mut asked = Self {
             names: kernel.interfaces(),
             stems: kernel.interface_stems(),
@@ -94,7 +98,7 @@ mod tests {
     use super::*;
 
     /// Which questions a name is an answer to: no rule tells two names with the same answers apart.
-    fn answers(asked: &Asked<'_>, name: &str) -> (Option<String>, Vec<String>) {
+    fn answers(asked: &InterfaceQuestions<'_>, name: &str) -> (Option<String>, Vec<String>) {
         let stems = asked.stems.iter().filter(|stem| name.starts_with(**stem));
         (
             asked.names.get(name).map(|name| (*name).to_owned()),
@@ -103,7 +107,7 @@ mod tests {
     }
 
     /// Asserts that each of some names fares as one of those that are compared.
-    fn check(asked: &Asked<'_>, names: impl IntoIterator<Item = String>) {
+    fn check(asked: &InterfaceQuestions<'_>, names: impl IntoIterator<Item = String>) {
         let all = asked.all();
         let known: BTreeSet<_> = all.iter().map(|name| answers(asked, name)).collect();
         assert!(
@@ -138,7 +142,7 @@ mod tests {
             .map(String::as_str)
             .chain(Some(stem).filter(|stem| !stem.is_empty()));
         let names = Some(stem).filter(|stem| is_whole && !stem.is_empty());
-        let asked = Asked {
+        let asked = InterfaceQuestions {
             names: names.into_iter().chain([LOOPBACK]).collect(),
             stems: stems.collect(),
         };
@@ -172,7 +176,7 @@ mod tests {
     #[test]
     fn names_that_begin_like_no_other_are_compared() {
         let stems: Vec<String> = script_letters().map(String::from).collect();
-        let asked = Asked {
+        let asked = InterfaceQuestions {
             names: BTreeSet::from([LOOPBACK]),
             stems: stems.iter().map(String::as_str).collect(),
         };
@@ -186,7 +190,7 @@ mod tests {
                 .collect(),
         ]
         .concat();
-        let asked = Asked {
+        let asked = InterfaceQuestions {
             names: whole.iter().map(String::as_str).collect(),
             stems: BTreeSet::new(),
         };

@@ -1,12 +1,12 @@
 //! Whether the scripts of a node decide every packet as the policies do: a proof, or packets that
 //! show the contrary.
 //!
-//! In: [`Resolved`](crate::resolve::Resolved) policy, a node, the [`Options`] of the compile, and
-//! the texts of the node's scripts. Out: a [`Proof`], or a list of [`Difference`]s, each with a
+//! In: [`Resolved`](crate::resolve::Resolved) policy, a node, the [`CompileOptions`] of the compile, and
+//! the texts of the node's scripts. Out: a [`ProofStatistics`], or a list of [`VerifyDifference`]s, each with a
 //! packet, what it is owed, and what it gets. Absent: `lower` and `render`.
 //!
 //! Packets are put into classes that neither policy nor scripts tell apart: addresses into
-//! [`Places`], what packets carry into [`Traffic`]. Then, for every hook, kind of interface and
+//! [`EndpointClasses`], what packets carry into [`HeaderSpace`]. Then, for every hook, kind of interface and
 //! state, all traffic between all pairs of classes of addresses goes through the scripts at once
 //! (`netfilter::walk`), which gives blocks of pairs with which they do the same; and each block is
 //! held against policy (`owed`). To compare two outcomes is to compare two numbers.
@@ -37,27 +37,29 @@ use std::cell::RefCell;
 
 use crate::inventory::NodeId;
 use crate::net::{Family, State};
-use crate::netfilter::{Kernel, Misplaced};
-use crate::options::{HookPosition, Options, SourceValidation};
+use crate::netfilter::{MisplacedRule, NodeKernel};
+use crate::options::{CompileOptions, HookPosition, SourceValidation};
 use crate::packet::{Hook, LOOPBACK};
-use crate::packet_space::{Cuts, Places, Relation, Traffic, Workshop};
-use crate::policy::List;
+use crate::packet_space::{
+    EndpointClasses, HeaderSpace, PartitionBuilder, ReachabilityMatrix, SideContext,
+};
+use crate::policy::PolicyListKind;
 use crate::ruleset::{CheckedScripts, ScriptError};
 use crate::semantics::evaluate::Evaluator;
-use crate::semantics::node::Node;
+use crate::semantics::node::NodeSemantics;
 
-use address_class::Ground;
-use compare::Comparison;
-use dnat::{Ports, Redirected};
-use expected::Owed;
-use host_endpoints::Hosts;
-use interfaces::Asked;
-use witness::Collector;
-pub use witness::{RulePassed, Witness};
+use address_class::AddressClasses;
+use compare::FamilyComparison;
+use dnat::{DnatPorts, RedirectedSets};
+use expected::ExpectedVerdicts;
+use host_endpoints::NodeHostEndpoints;
+use interfaces::InterfaceQuestions;
+use witness::WitnessCollector;
+pub use witness::{TracedRule, Witness};
 
 /// What was compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Proof {
+pub struct ProofStatistics {
     /// Classes of addresses, of both families.
     pub places: usize,
     /// Classes of what packets carry.
@@ -68,11 +70,11 @@ pub struct Proof {
 
 /// Why scripts are not what policy wants.
 #[derive(Debug)]
-pub enum Difference<'input> {
+pub enum VerifyDifference<'input> {
     /// They do not load.
     NotLoadable(ScriptError),
     /// A rule stands at the wrong end of a chain of the kernel's.
-    Misplaced(Misplaced),
+    Misplaced(MisplacedRule),
     /// A packet is decided otherwise.
     Packet(Box<Witness<'input>>),
 }
@@ -81,10 +83,10 @@ pub enum Difference<'input> {
 #[derive(Debug)]
 pub struct Verification<'input> {
     /// What was compared.
-    pub proof: Proof,
+    pub proof: ProofStatistics,
     /// What differs; nothing where the scripts are proven. Of packets, one for each pair of a
     /// reason and a rule, at most [`MOST_WITNESSES`].
-    pub differences: Vec<Difference<'input>>,
+    pub differences: Vec<VerifyDifference<'input>>,
     /// In how many comparisons something differs.
     pub differing: usize,
 }
@@ -104,15 +106,15 @@ pub const MOST_WITNESSES: usize = 20;
 pub fn verify<'input>(
     evaluator: &Evaluator<'_, 'input>,
     node: NodeId,
-    options: &Options,
+    options: &CompileOptions,
     scripts: Result<&CheckedScripts, ScriptError>,
 ) -> Verification<'input> {
     match scripts {
-        Ok(scripts) => of_kernel(evaluator, node, options, &Kernel::load(scripts)),
+        Ok(scripts) => of_kernel(evaluator, node, options, &NodeKernel::load(scripts)),
         Err(refused) => {
-            let differences = vec![Difference::NotLoadable(refused)];
+            let differences = vec![VerifyDifference::NotLoadable(refused)];
             Verification {
-                proof: Proof::default(),
+                proof: ProofStatistics::default(),
                 differences,
                 differing: 0,
             }
@@ -124,40 +126,40 @@ pub fn verify<'input>(
 pub fn of_kernel<'input>(
     evaluator: &Evaluator<'_, 'input>,
     node: NodeId,
-    options: &Options,
-    kernel: &Kernel,
+    options: &CompileOptions,
+    kernel: &NodeKernel,
 ) -> Verification<'input> {
     let resolved = evaluator.resolved();
-    let mut cuts = Cuts::default();
+    let mut cuts = PartitionBuilder::default();
     cuts.of_policy(resolved);
-    kernel.cut(&mut cuts);
-    expected::cut(
+    kernel.add_cuts(&mut cuts);
+    expected::add_cuts(
         options,
         resolved.hosts_on(node).all().next().is_some(),
         &mut cuts,
     );
     let ports = cuts.receivers_ports();
-    let mut traffic = Traffic::of(&cuts);
-    let places = Places::told_apart(
+    let mut traffic = HeaderSpace::of(&cuts);
+    let places = EndpointClasses::told_apart(
         resolved,
         address_class::lists(resolved, node, options, kernel),
     );
-    let hosts = Hosts::of(
+    let hosts = NodeHostEndpoints::new(
         node,
-        &mut Workshop {
+        &mut SideContext {
             resolved,
             places: &places,
             traffic: &mut traffic,
         },
     );
-    let relation = Relation::near(resolved, &places, &mut traffic, |class| {
+    let relation = ReachabilityMatrix::local_class(resolved, &places, &mut traffic, |class| {
         address_class::is_local(resolved, node, class.owner)
     });
     let (neighbours, encapsulated) = (
         expected::neighbours(&mut traffic),
         expected::encapsulated(&mut traffic),
     );
-    let owed = Owed {
+    let owed = ExpectedVerdicts {
         options,
         hosts: &hosts,
         neighbours,
@@ -168,28 +170,28 @@ pub fn of_kernel<'input>(
     let differences = kernel
         .misplaced(at_head)
         .into_iter()
-        .map(Difference::Misplaced)
+        .map(VerifyDifference::Misplaced)
         .collect();
-    let proof = Proof {
+    let proof = ProofStatistics {
         traffic: traffic.len(),
-        ..Proof::default()
+        ..ProofStatistics::default()
     };
     let mut verification = Verification {
         proof,
         differences,
         differing: 0,
     };
-    let mut collector = Collector::new(kernel, Node::of(evaluator, node, options));
-    let origins_matter = [List::Untracked, List::PreDnat]
+    let mut collector = WitnessCollector::new(kernel, NodeSemantics::new(evaluator, node, options));
+    let origins_matter = [PolicyListKind::Untracked, PolicyListKind::PreDnat]
         .iter()
         .any(|list| hosts.have(*list))
         || kernel.asks_before_dnat();
-    let hooks = hooks(&Asked::of(kernel, &hosts, options).all());
+    let hooks = hooks(&InterfaceQuestions::new(kernel, &hosts, options).all());
     let reverse_paths_matter =
         kernel.asks_reverse_paths() || options.source_validation != SourceValidation::Off;
     for family in Family::BOTH {
         let symbolic = kernel.symbolic(family, &mut traffic);
-        let ground = Ground::of(
+        let ground = AddressClasses::new(
             (resolved, node, options),
             (&places, family),
             (&symbolic, &relation, &owed),
@@ -197,11 +199,11 @@ pub fn of_kernel<'input>(
         );
         verification.proof.places += ground.places.len();
         let ports = std::iter::once(None).chain(ports.iter().copied().map(Some));
-        let ports: Ports = ports
+        let ports: DnatPorts = ports
             .map(|port| (port, symbolic.origins(port, &mut traffic)))
             .collect();
-        let mut redirected = Redirected::default();
-        let mut comparison = Comparison {
+        let mut redirected = RedirectedSets::default();
+        let mut comparison = FamilyComparison {
             symbolic: &symbolic,
             owed: &owed,
             ground: &ground,
@@ -233,7 +235,7 @@ pub fn of_kernel<'input>(
         collector
             .witnesses
             .into_iter()
-            .map(|witness| Difference::Packet(Box::new(witness))),
+            .map(|witness| VerifyDifference::Packet(Box::new(witness))),
     );
     verification
 }

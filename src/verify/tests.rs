@@ -1,5 +1,5 @@
-//! What is owed to sets of packets is what is owed to each packet in them: [`Owed`] against
-//! [`Node::expect`], on random packets of all golden cases and their host endpoints.
+//! What is owed to sets of packets is what is owed to each packet in them: [`ExpectedVerdicts`] against
+//! [`NodeSemantics::expect`], on random packets of all golden cases and their host endpoints.
 #![expect(
     clippy::disallowed_methods,
     reason = "tests read files, and the seed comes from the environment"
@@ -17,22 +17,27 @@ use std::path::{Path, PathBuf};
 use crate::diagnostic::Diagnostics;
 use crate::inventory::NodeId;
 use crate::net::{Cidr, Direction, Protocol, Side, State};
-use crate::netfilter::Kernel;
+use crate::netfilter::NodeKernel;
 use crate::options::{
-    Encapsulated, EndpointToHost, Failsafes, Options, SourceValidation, UnknownEndpoint,
+    CompileOptions, Encapsulated, EndpointToHost, FailsafePorts, SourceValidation, UnknownEndpoint,
 };
-use crate::packet::{Flow, Hook, Message, Original, Packet, PortPair, ReversePath, Verdict};
-use crate::packet_space::{Class, Cuts, Places, Relation, Traffic, TrafficId, Workshop};
-use crate::policy::Staging;
+use crate::packet::{
+    Flow, Hook, IcmpMessage, Packet, PortPair, PreDnatDestination, ReversePath, Verdict,
+};
+use crate::packet_space::{
+    EndpointClasses, HeaderClass, HeaderSetId, HeaderSpace, PartitionBuilder, ReachabilityMatrix,
+    SideContext,
+};
+use crate::policy::StagedPolicies;
 use crate::resolve;
-use crate::ruleset::Holdings;
+use crate::ruleset::KernelContents;
 use crate::semantics::evaluate::Evaluator;
-use crate::semantics::node::Node;
-use crate::semantics::source_validation::Validation;
-use crate::source::Files;
-use crate::verify::crossing::{Between, Place, Policy};
-use crate::verify::expected::{self, Fates, Owed, Portion};
-use crate::verify::{Hosts, address_class};
+use crate::semantics::node::NodeSemantics;
+use crate::semantics::source_validation::SourceValidator;
+use crate::source::SourceFiles;
+use crate::verify::crossing::{Crossing, LocationRole, PolicyTraffic};
+use crate::verify::expected::{self, ExpectedPortion, ExpectedVerdicts, VerdictSets};
+use crate::verify::{NodeHostEndpoints, address_class};
 
 /// Packets of a node under each choice of options.
 const PACKETS: usize = 100;
@@ -71,9 +76,9 @@ fn a_set_is_owed_what_its_packets_are() {
     for case in cases() {
         let files = inputs(&case);
         let mut found = Diagnostics::default();
-        let input = crate::read(&files, Staging::Proposed, &mut found);
+        let input = crate::read(&files, StagedPolicies::Proposed, &mut found);
         let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-        let evaluator = Evaluator::of(&resolved);
+        let evaluator = Evaluator::new(&resolved);
         for (node, _) in resolved.inventory.nodes_with_ids() {
             for options in choices() {
                 let differing = compare(&evaluator, (node, &options), &mut dice, &mut seen);
@@ -132,8 +137,8 @@ fn cases() -> Vec<PathBuf> {
     cases
 }
 
-fn inputs(case: &Path) -> Files {
-    let mut files = Files::default();
+fn inputs(case: &Path) -> SourceFiles {
+    let mut files = SourceFiles::default();
     for file in [
         "manifest.yaml",
         "policies.yaml",
@@ -147,82 +152,82 @@ fn inputs(case: &Path) -> Files {
     files
 }
 
-fn choices() -> [Options; 3] {
-    let closed = Options {
+fn choices() -> [CompileOptions; 3] {
+    let closed = CompileOptions {
         endpoint_to_host: EndpointToHost::Drop,
         unknown_endpoint: UnknownEndpoint::Accept,
         encapsulated: Encapsulated::Drop,
-        failsafes: Failsafes {
+        failsafes: FailsafePorts {
             inbound: "22,udp:53,tcp:192.0.2.0/24:6443,tcp:[2001:db8::/32]:6443"
                 .parse()
                 .unwrap(),
             outbound: "udp:68,tcp:80".parse().unwrap(),
         },
-        ..Options::default()
+        ..CompileOptions::default()
     };
-    let loose = Options {
+    let loose = CompileOptions {
         source_validation: SourceValidation::Loose,
         pod_interfaces: vec!["cali+".parse().unwrap()],
-        ..Options::default()
+        ..CompileOptions::default()
     };
-    [Options::default(), closed, loose]
+    [CompileOptions::default(), closed, loose]
 }
 
 /// A node, in sets.
 struct World<'run, 'input> {
     evaluator: &'run Evaluator<'run, 'input>,
     node: NodeId,
-    options: &'run Options,
-    places: &'run Places<'input>,
-    relation: &'run Relation<'input>,
-    owed: Owed<'run, 'input>,
-    validation: Validation,
-    traffic: Traffic,
+    options: &'run CompileOptions,
+    places: &'run EndpointClasses<'input>,
+    relation: &'run ReachabilityMatrix<'input>,
+    owed: ExpectedVerdicts<'run, 'input>,
+    validation: SourceValidator,
+    traffic: HeaderSpace,
 }
 
 /// Asks about random packets of a node in both ways; a packet for which the answers differ.
 fn compare(
     evaluator: &Evaluator<'_, '_>,
-    (node, options): (NodeId, &Options),
+    (node, options): (NodeId, &CompileOptions),
     dice: &mut Dice,
     seen: &mut Seen,
 ) -> Option<String> {
     let resolved = evaluator.resolved();
-    let mut cuts = Cuts::default();
+    let mut cuts = PartitionBuilder::default();
     cuts.of_policy(resolved);
-    expected::cut(
+    expected::add_cuts(
         options,
         resolved.hosts_on(node).all().next().is_some(),
         &mut cuts,
     );
-    let mut traffic = Traffic::of(&cuts);
+    let mut traffic = HeaderSpace::of(&cuts);
     let nothing = "*filter\nCOMMIT\n";
     let files = [
         ("sets.ipset", ""),
         ("filter.v4.rules", nothing),
         ("filter.v6.rules", nothing),
     ];
-    let kernel = Kernel::of_holdings(&Holdings::of_kernel(files).unwrap());
-    let places = Places::told_apart(
+    let kernel = NodeKernel::of_holdings(&KernelContents::of_kernel(files).unwrap());
+    let places = EndpointClasses::told_apart(
         resolved,
         address_class::lists(resolved, node, options, &kernel),
     );
-    let hosts = Hosts::of(
+    let hosts = NodeHostEndpoints::new(
         node,
-        &mut Workshop {
+        &mut SideContext {
             resolved,
             places: &places,
             traffic: &mut traffic,
         },
     );
-    let relation = Relation::near(resolved, &places, &mut traffic, |class| {
+    let relation = ReachabilityMatrix::local_class(resolved, &places, &mut traffic, |class| {
         address_class::is_local(resolved, node, class.owner)
     });
     let (neighbours, encapsulated) = (
         expected::neighbours(&mut traffic),
         expected::encapsulated(&mut traffic),
     );
-    let owed = Owed {
+    let owed = ExpectedVerdicts {
         options,
         hosts: &hosts,
         neighbours,
@@ -234,7 +239,7 @@ fn compare(
         .map(str::to_owned)
         .chain(["lo", "cali7", "other0"].map(str::to_owned))
         .collect();
-    let validation = Validation::of(resolved, node);
+    let validation = SourceValidator::new(resolved, node);
     let mut world = World {
         evaluator,
         node,
@@ -245,7 +250,7 @@ fn compare(
         validation,
         traffic,
     };
-    let concrete = Node::of(evaluator, node, options);
+    let concrete = NodeSemantics::new(evaluator, node, options);
     let addresses = addresses(&world);
     for _ in 0..PACKETS {
         let packet = packet(&world, (&addresses, &interfaces), dice);
@@ -300,22 +305,22 @@ fn packet(
         .copied()
         .collect();
     let destination = *dice.one_of(&of_family);
-    let classes: Vec<&Class> = world.traffic.classes(Traffic::ALL).collect();
-    let is_named = |class: &&Class| {
+    let classes: Vec<&HeaderClass> = world.traffic.classes(HeaderSpace::ALL).collect();
+    let is_named = |class: &&HeaderClass| {
         Side::BOTH.iter().any(|side| {
             class
                 .port(*side)
                 .is_some_and(|(first, last)| first == last && first > 0)
         })
     };
-    let named: Vec<&Class> = classes
+    let named: Vec<&HeaderClass> = classes
         .iter()
         .copied()
         .filter(is_named)
         .chain(classes.first().copied())
         .collect();
     let some = *dice.one_of(&[&classes, &named]);
-    let (protocol, ports, message) = carried(dice.one_of::<&Class>(some), dice)?;
+    let (protocol, ports, message) = carried(dice.one_of::<&HeaderClass>(some), dice)?;
     let own = if source.is_ipv4() {
         Protocol::ICMP
     } else {
@@ -352,7 +357,7 @@ fn packet(
         .one_of(&classes)
         .port(Side::Destination)
         .map(|range| dice.within(range));
-    let original = Original {
+    let original = PreDnatDestination {
         address: *dice.one_of(&of_family),
         port: port.filter(|_| ports.is_some()),
     };
@@ -377,11 +382,11 @@ fn packet(
 
 /// What a packet of a class carries.
 fn carried(
-    class: &Class,
+    class: &HeaderClass,
     dice: &mut Dice,
-) -> Option<(Protocol, Option<PortPair>, Option<Message>)> {
+) -> Option<(Protocol, Option<PortPair>, Option<IcmpMessage>)> {
     Some(match class {
-        Class::Ports {
+        HeaderClass::Ports {
             protocol,
             source,
             destination,
@@ -392,9 +397,9 @@ fn carried(
             };
             (*protocol, Some(ports), None)
         }
-        Class::Message { .. } => class.example()?,
-        Class::Protocols(protocols) if protocols.is_empty() => return None,
-        Class::Protocols(protocols) => (*dice.one_of(protocols), None, None),
+        HeaderClass::Message { .. } => class.example()?,
+        HeaderClass::Protocols(protocols) if protocols.is_empty() => return None,
+        HeaderClass::Protocols(protocols) => (*dice.one_of(protocols), None, None),
     })
 }
 
@@ -408,7 +413,7 @@ impl World<'_, '_> {
         }
     }
 
-    fn place(&self, address: IpAddr) -> Place {
+    fn place(&self, address: IpAddr) -> LocationRole {
         let resolved = self.evaluator.resolved();
         let owner = self.evaluator.owner(address);
         let in_range = || {
@@ -419,7 +424,7 @@ impl World<'_, '_> {
                 .iter()
                 .any(|range: &Cidr| range.holds(address))
         };
-        Place {
+        LocationRole {
             address,
             class: self.places.at(address, owner).unwrap(),
             is_local: address_class::is_local(resolved, self.node, owner),
@@ -433,20 +438,20 @@ impl World<'_, '_> {
         }
     }
 
-    fn between<'packet>(&self, flow: &Flow, hook: &'packet Hook) -> Between<'packet> {
+    fn between<'packet>(&self, flow: &Flow, hook: &'packet Hook) -> Crossing<'packet> {
         let (source, destination) = (self.place(flow.source), self.place(flow.destination));
-        let says = |near: Place, direction, far: Place| match near.is_local {
+        let says = |near: LocationRole, direction, far: LocationRole| match near.is_local {
             true => self
                 .relation
                 .seen(self.relation.view(near.class, direction), far.class),
-            false => Traffic::NONE,
+            false => HeaderSpace::NONE,
         };
         let leaves = says(source, Direction::Egress, destination);
-        let policy = Policy {
+        let policy = PolicyTraffic {
             leaves,
             enters: says(destination, Direction::Ingress, source),
         };
-        Between {
+        Crossing {
             source,
             destination,
             hook,
@@ -454,7 +459,7 @@ impl World<'_, '_> {
         }
     }
 
-    fn holds(&self, set: TrafficId, flow: &Flow) -> bool {
+    fn holds(&self, set: HeaderSetId, flow: &Flow) -> bool {
         self.traffic
             .holds(set, flow.protocol, flow.ports, flow.icmp)
     }
@@ -478,12 +483,12 @@ impl World<'_, '_> {
         };
         let flow = packet.filtered(state);
         let between = self.between(&flow, &packet.hook);
-        let portion = Portion {
-            here: Traffic::ALL,
+        let portion = ExpectedPortion {
+            here: HeaderSpace::ALL,
             state,
             is_let_through: self.holds(early.let_through, &sent),
         };
-        let mut fates = Fates::NONE;
+        let mut fates = VerdictSets::NONE;
         self.owed
             .late(&between, portion, &mut self.traffic, &mut fates);
         let verdict = match (
@@ -554,9 +559,9 @@ fn every_state_is_compared_in(case: &str) {
         .join(case);
     let files = inputs(&case);
     let mut found = Diagnostics::default();
-    let input = crate::read(&files, Staging::Proposed, &mut found);
+    let input = crate::read(&files, StagedPolicies::Proposed, &mut found);
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-    let evaluator = Evaluator::of(&resolved);
+    let evaluator = Evaluator::new(&resolved);
     let node = resolved.inventory.find_node("n1").unwrap();
     let names = [
         "sets.ipset",
@@ -581,12 +586,13 @@ fn every_state_is_compared_in(case: &str) {
         };
         let files: Vec<(&str, String)> = names.into_iter().zip(&texts).map(changed).collect();
         let holdings =
-            Holdings::of_kernel(files.iter().map(|(name, text)| (*name, text.as_str()))).unwrap();
+            KernelContents::of_kernel(files.iter().map(|(name, text)| (*name, text.as_str())))
+                .unwrap();
         super::of_kernel(
             &evaluator,
             node,
-            &Options::default(),
-            &Kernel::of_holdings(&holdings),
+            &CompileOptions::default(),
+            &NodeKernel::of_holdings(&holdings),
         )
         .is_proven()
     };

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::net::{Family, Protocol, State};
-use crate::netfilter::{Kernel, TableName, Target};
-use crate::packet::{Flow, Hook, Original, Packet, ReversePath, Verdict};
-use crate::packet_space::Class;
-use crate::semantics::node::{Expected, Node};
+use crate::netfilter::{CheckedTarget, NodeKernel, TableName};
+use crate::packet::{Flow, Hook, Packet, PreDnatDestination, ReversePath, Verdict};
+use crate::packet_space::HeaderClass;
+use crate::semantics::node::{ExpectedVerdict, NodeSemantics};
 use crate::verify::MOST_WITNESSES;
-use crate::verify::crossing::Between;
+use crate::verify::crossing::Crossing;
 
 /// A packet that scripts decide otherwise than policy.
 #[derive(Debug)]
@@ -16,18 +16,18 @@ pub struct Witness<'input> {
     /// The packet.
     pub packet: Packet,
     /// What it is owed, and why.
-    pub owed: Expected<'input>,
+    pub owed: ExpectedVerdict<'input>,
     /// What becomes of it.
     pub verdict: Verdict,
     /// Whether it is kept from connection tracking.
     pub is_untracked: bool,
     /// The rules that it matches, in order.
-    pub passed: Vec<RulePassed>,
+    pub passed: Vec<TracedRule>,
 }
 
 /// A rule that a packet matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RulePassed {
+pub struct TracedRule {
     /// The table.
     pub table: TableName,
     /// The chain.
@@ -37,16 +37,16 @@ pub struct RulePassed {
     /// The comment.
     pub comment: String,
     /// What the rule does.
-    pub target: Target,
+    pub target: CheckedTarget,
 }
 
 /// The last rule that a packet matches.
 type LastRule = Option<(TableName, String, usize)>;
 
 /// Keeps a packet for each pair of what ought to be and what is.
-pub(super) struct Collector<'run, 'eval, 'resolved, 'input> {
-    kernel: &'run Kernel,
-    node: Node<'eval, 'resolved, 'input>,
+pub(super) struct WitnessCollector<'run, 'eval, 'resolved, 'input> {
+    kernel: &'run NodeKernel,
+    node: NodeSemantics<'eval, 'resolved, 'input>,
     seen: BTreeSet<(Verdict, Verdict, LastRule)>,
     tried: usize,
     pub(super) differing: usize,
@@ -56,8 +56,11 @@ pub(super) struct Collector<'run, 'eval, 'resolved, 'input> {
 /// How many packets are looked at.
 const MOST_TRIED: usize = 2_000;
 
-impl<'run, 'eval, 'resolved, 'input> Collector<'run, 'eval, 'resolved, 'input> {
-    pub(super) fn new(kernel: &'run Kernel, node: Node<'eval, 'resolved, 'input>) -> Self {
+impl<'run, 'eval, 'resolved, 'input> WitnessCollector<'run, 'eval, 'resolved, 'input> {
+    pub(super) fn new(
+        kernel: &'run NodeKernel,
+        node: NodeSemantics<'eval, 'resolved, 'input>,
+    ) -> Self {
         Self {
             kernel,
             node,
@@ -89,7 +92,7 @@ impl<'run, 'eval, 'resolved, 'input> Collector<'run, 'eval, 'resolved, 'input> {
             .last()
             .map(|passed| (passed.table, passed.chain.to_owned(), passed.line));
         if self.seen.insert((owed.verdict, run.verdict, last)) {
-            let passed = run.passed.iter().map(|passed| RulePassed {
+            let passed = run.passed.iter().map(|passed| TracedRule {
                 table: passed.table,
                 chain: passed.chain.to_owned(),
                 line: passed.line,
@@ -110,10 +113,10 @@ impl<'run, 'eval, 'resolved, 'input> Collector<'run, 'eval, 'resolved, 'input> {
 
 /// A packet of a class. One of the other family's control protocol has no message.
 pub(super) fn packet(
-    between: &Between<'_>,
-    original: Option<Original>,
+    between: &Crossing<'_>,
+    original: Option<PreDnatDestination>,
     (state, reverse_path): (State, ReversePath),
-    class: &Class,
+    class: &HeaderClass,
 ) -> Option<Packet> {
     let (protocol, ports, message) = class.example()?;
     let own = match between.family() {
@@ -122,7 +125,7 @@ pub(super) fn packet(
     };
     let icmp = message.filter(|_| protocol == own);
     let (source, destination) = (between.source.address, between.destination.address);
-    let original = original.map(|original| Original {
+    let original = original.map(|original| PreDnatDestination {
         port: original.port.filter(|_| ports.is_some()),
         ..original
     });

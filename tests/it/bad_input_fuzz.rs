@@ -15,9 +15,9 @@ use std::sync::OnceLock;
 
 use palisade::bundle::NodePart;
 use palisade::diagnostic::{Diagnostics, print};
-use palisade::options::Options;
-use palisade::render::Templates;
-use palisade::source::Files;
+use palisade::options::CompileOptions;
+use palisade::render::TemplateSet;
+use palisade::source::SourceFiles;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -28,12 +28,16 @@ use crate::palisade::root;
 
 /// What comes of texts: the nodes' scripts, or the errors as people see them.
 fn compile(texts: &[(&str, &str)]) -> Result<Vec<NodePart>, String> {
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     for (name, text) in texts {
         files.add(*name, (*text).to_owned()).expect("a small file");
     }
     let mut found = Diagnostics::default();
-    let input = palisade::read(&files, palisade::policy::Staging::Proposed, &mut found);
+    let input = palisade::read(
+        &files,
+        palisade::policy::StagedPolicies::Proposed,
+        &mut found,
+    );
     let told = |found: &Diagnostics| {
         found
             .sorted()
@@ -47,10 +51,16 @@ fn compile(texts: &[(&str, &str)]) -> Result<Vec<NodePart>, String> {
         return Err(told(&found));
     }
     let resolved = palisade::resolve::selectors(&input.policies, &input.inventory, &mut found);
-    let templates = Templates::new(&[]).expect("built-in templates");
+    let templates = TemplateSet::new(&[]).expect("built-in templates");
     let nodes = input.inventory.nodes_with_ids();
     let parts = nodes.map(|(node, _)| {
-        palisade::compile(&resolved, node, &Options::default(), &templates, &mut found)
+        palisade::compile(
+            &resolved,
+            node,
+            &CompileOptions::default(),
+            &templates,
+            &mut found,
+        )
     });
     let parts: Vec<NodePart> = parts
         .map(|part| part.expect("built-in templates render"))

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::Inventory;
-use palisade::policy::Staging;
-use palisade::source::Files;
+use palisade::policy::StagedPolicies;
+use palisade::source::SourceFiles;
 
 use crate::golden;
 use crate::kernel::{self, Build, Cluster, Host, Node, Probe, Question, Scripts};
@@ -269,14 +269,19 @@ fn ends(cluster: &Cluster) -> Vec<(String, Vec<IpAddr>)> {
 
 /// The inventory as palisade reads it.
 fn inventory(folder: &Path) -> Inventory {
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     for (name, text) in files_below(folder)
         .into_iter()
         .filter(|(name, _)| name.ends_with(".yaml"))
     {
         files.add(name, text).expect("a small file");
     }
-    palisade::read(&files, Staging::Proposed, &mut Diagnostics::default()).inventory
+    palisade::read(
+        &files,
+        StagedPolicies::Proposed,
+        &mut Diagnostics::default(),
+    )
+    .inventory
 }
 
 /// The nodes' own addresses, which palisade does not read.

@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use palisade::runner::{Folder, Keep, Processes, Runner, Settings, Sort};
+use palisade::runner::{EntryType, FileTree, ProcessRunner, ProcessSettings, Retention, Runner};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -375,9 +375,9 @@ fn a_bundle_with_a_link_in_it_is_not_read() {
     assert_eq!(verify().status, 0);
 }
 
-fn processes(home: &Path) -> Processes {
+fn processes(home: &Path) -> ProcessRunner {
     let [run_directory, state_directory] = ["run", "state"].map(|name| home.join(name));
-    Processes::new(Settings {
+    ProcessRunner::new(ProcessSettings {
         run_directory,
         state_directory,
         limit: Duration::from_mins(1),
@@ -386,12 +386,12 @@ fn processes(home: &Path) -> Processes {
 
 #[test]
 fn directories_that_others_may_write_to_are_not_used() {
-    for (keep, name) in [(Keep::UntilBoot, "run"), (Keep::Always, "state")] {
+    for (keep, name) in [(Retention::UntilBoot, "run"), (Retention::Always, "state")] {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join(name);
         let used = |home: &Path| {
             let mut runner = processes(home);
-            let locked = if keep == Keep::UntilBoot {
+            let locked = if keep == Retention::UntilBoot {
                 runner.lock(Duration::ZERO).map(drop)
             } else {
                 Ok(())
@@ -413,8 +413,8 @@ fn directories_that_others_may_write_to_are_not_used() {
             fs::create_dir(&path).unwrap();
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             let (_, none, said) = used(home.path());
-            let is_refused =
-                none || keep == Keep::Always && said.matches("others may write there").count() == 3;
+            let is_refused = none
+                || keep == Retention::Always && said.matches("others may write there").count() == 3;
             assert!(is_refused, "{name}, {mode:o}: {said}");
             assert_eq!(fs::read_dir(&path).unwrap().count(), 0, "{name}, {mode:o}");
             fs::remove_dir(&path).unwrap();
@@ -453,7 +453,7 @@ fn a_link_in_the_lock_s_place_leads_nowhere() {
 }
 
 /// Something that is done to an entry of ours; whether it was refused.
-type Deed = (&'static str, fn(&mut Processes) -> bool);
+type Deed = (&'static str, fn(&mut ProcessRunner) -> bool);
 
 /// Everything that is done to our own files.
 const DEEDS: [Deed; 9] = [
@@ -463,36 +463,42 @@ const DEEDS: [Deed; 9] = [
     }),
     ("run/memory.json", |runner| {
         runner
-            .write(Keep::UntilBoot, "memory.json", Some(b"{}"))
+            .write(Retention::UntilBoot, "memory.json", Some(b"{}"))
             .is_err()
-    }),
-    ("run/memory.json", |runner| {
-        runner.write(Keep::UntilBoot, "memory.json", None).is_err()
-    }),
-    ("run/memory.json", |runner| {
-        runner.read(Keep::UntilBoot, "memory.json").is_err()
     }),
     ("run/memory.json", |runner| {
         runner
-            .check(Keep::UntilBoot, "memory.json", Sort::File)
+            .write(Retention::UntilBoot, "memory.json", None)
+            .is_err()
+    }),
+    ("run/memory.json", |runner| {
+        runner.read(Retention::UntilBoot, "memory.json").is_err()
+    }),
+    ("run/memory.json", |runner| {
+        runner
+            .check(Retention::UntilBoot, "memory.json", EntryType::File)
             .is_err()
     }),
     ("state/good", |runner| {
         runner
-            .write_folder(Keep::Always, "good", Some(&folder()))
+            .write_folder(Retention::Always, "good", Some(&folder()))
             .is_err()
     }),
     ("state/good", |runner| {
-        runner.write_folder(Keep::Always, "good", None).is_err()
+        runner
+            .write_folder(Retention::Always, "good", None)
+            .is_err()
     }),
     ("state/good", |runner| {
-        runner.check(Keep::Always, "good", Sort::Folder).is_err()
-            && runner.place_for_folder(Keep::Always, "good").is_err()
+        runner
+            .check(Retention::Always, "good", EntryType::Folder)
+            .is_err()
+            && runner.place_for_folder(Retention::Always, "good").is_err()
     }),
 ];
 
 /// A bundle's folder of ours.
-fn folder() -> Folder {
+fn folder() -> FileTree {
     [
         ("palisade.json".to_owned(), b"{}".to_vec()),
         ("nodes/n1/sets.ipset".to_owned(), Vec::new()),
@@ -501,14 +507,14 @@ fn folder() -> Folder {
 }
 
 /// A node where palisade keeps files.
-fn kept(home: &Path) -> Processes {
+fn kept(home: &Path) -> ProcessRunner {
     let mut runner = processes(home);
     drop(runner.lock(Duration::ZERO).unwrap().expect("nobody has it"));
     runner
-        .write(Keep::UntilBoot, "memory.json", Some(b"{}"))
+        .write(Retention::UntilBoot, "memory.json", Some(b"{}"))
         .unwrap();
     runner
-        .write_folder(Keep::Always, "good", Some(&folder()))
+        .write_folder(Retention::Always, "good", Some(&folder()))
         .unwrap();
     runner
 }
@@ -558,7 +564,7 @@ fn what_others_put_into_a_folder_of_ours_stays() {
             let before = listing(home.path());
             for files in [Some(folder()), None] {
                 let refused = runner
-                    .write_folder(Keep::Always, "good", files.as_ref())
+                    .write_folder(Retention::Always, "good", files.as_ref())
                     .unwrap_err()
                     .to_string();
                 assert!(
@@ -568,7 +574,9 @@ fn what_others_put_into_a_folder_of_ours_stays() {
             }
             assert!(listing(home.path()) == before, "{sort}: something changed");
             remove(&good.join(place));
-            runner.write_folder(Keep::Always, "good", None).unwrap();
+            runner
+                .write_folder(Retention::Always, "good", None)
+                .unwrap();
             assert_eq!(
                 fs::read_dir(home.path().join("state")).unwrap().count(),
                 0,
@@ -602,25 +610,27 @@ fn a_directory_of_others_is_not_used() {
             let mut runner = processes(home.path());
             let mut refused = [
                 runner.lock(Duration::ZERO).map(drop),
-                runner.write(Keep::UntilBoot, "memory.json", Some(b"{}")),
-                runner.write(Keep::Always, "pending.json", Some(b"{}")),
-                runner.write_folder(Keep::Always, "good", Some(&folder())),
-                runner.place_for_folder(Keep::Always, "compiled").map(drop),
-                runner.check(Keep::Always, "waiting", Sort::Folder),
-                runner.try_to_keep(Keep::UntilBoot),
-                runner.try_to_keep(Keep::Always),
+                runner.write(Retention::UntilBoot, "memory.json", Some(b"{}")),
+                runner.write(Retention::Always, "pending.json", Some(b"{}")),
+                runner.write_folder(Retention::Always, "good", Some(&folder())),
+                runner
+                    .place_for_folder(Retention::Always, "compiled")
+                    .map(drop),
+                runner.check(Retention::Always, "waiting", EntryType::Folder),
+                runner.try_to_keep(Retention::UntilBoot),
+                runner.try_to_keep(Retention::Always),
             ]
             .into_iter();
             assert!(refused.all(|outcome| outcome.is_err()), "{name}, {sort}");
             // what is not there need not be removed
             for (keep, name) in [
-                (Keep::UntilBoot, "memory.json"),
-                (Keep::Always, "pending.json"),
+                (Retention::UntilBoot, "memory.json"),
+                (Retention::Always, "pending.json"),
             ] {
                 let _ = runner.write(keep, name, None);
             }
             for name in ["good", "waiting", "compiled"] {
-                let _ = runner.write_folder(Keep::Always, name, None);
+                let _ = runner.write_folder(Retention::Always, name, None);
             }
             assert!(
                 listing(home.path()) == before,
@@ -636,27 +646,29 @@ fn a_directory_of_others_is_not_used() {
 fn a_directory_of_ours_is_used_with_other_files_in_it() {
     let home = tempfile::tempdir().unwrap();
     let mut runner = processes(home.path());
-    runner.try_to_keep(Keep::Always).unwrap();
+    runner.try_to_keep(Retention::Always).unwrap();
     assert_eq!(
         fs::read_dir(home.path()).unwrap().count(),
         0,
         "a probe made something"
     );
     fs::create_dir_all(home.path().join("state/lost+found")).unwrap();
-    runner.try_to_keep(Keep::Always).unwrap();
+    runner.try_to_keep(Retention::Always).unwrap();
     runner
-        .write(Keep::Always, "pending.json", Some(b"{}"))
+        .write(Retention::Always, "pending.json", Some(b"{}"))
         .unwrap();
     fs::write(home.path().join("state/doctor"), "dear").unwrap();
     let before = listing(home.path());
-    runner.try_to_keep(Keep::Always).unwrap();
+    runner.try_to_keep(Retention::Always).unwrap();
     assert!(listing(home.path()) == before, "a probe changed something");
     runner
-        .write(Keep::Always, "pending.json", Some(b"[]"))
+        .write(Retention::Always, "pending.json", Some(b"[]"))
         .unwrap();
-    runner.write(Keep::Always, "pending.json", None).unwrap();
     runner
-        .write(Keep::Always, "pending.json", Some(b"{}"))
+        .write(Retention::Always, "pending.json", None)
+        .unwrap();
+    runner
+        .write(Retention::Always, "pending.json", Some(b"{}"))
         .unwrap();
     assert_eq!(
         fs::read_to_string(home.path().join("state/doctor")).unwrap(),
@@ -669,17 +681,17 @@ fn a_directory_of_ours_is_used_with_other_files_in_it() {
 fn each_directory_on_the_way_is_ours_alone() {
     let tries = |home: &Path, directory: &str| {
         let directory = home.join(directory);
-        let settings = Settings {
+        let settings = ProcessSettings {
             run_directory: directory.clone(),
             state_directory: directory,
             limit: Duration::from_mins(1),
         };
-        let mut runner = Processes::new(settings);
+        let mut runner = ProcessRunner::new(settings);
         let each = [
             runner.lock(Duration::ZERO).map(drop),
-            runner.write(Keep::Always, "pending.json", Some(b"{}")),
-            runner.read(Keep::Always, "pending.json").map(drop),
-            runner.try_to_keep(Keep::Always),
+            runner.write(Retention::Always, "pending.json", Some(b"{}")),
+            runner.read(Retention::Always, "pending.json").map(drop),
+            runner.try_to_keep(Retention::Always),
         ];
         (
             each.iter().all(Result::is_ok),

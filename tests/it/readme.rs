@@ -3,8 +3,8 @@
 
 use std::fs;
 
-use palisade::document::{KINDS, Kind, Role};
-use palisade::lint::{LINTS, Level};
+use palisade::document::{KINDS, KindRole, ObjectKind};
+use palisade::lint::{LINTS, LintLevel};
 
 use crate::palisade::{root, run};
 
@@ -36,10 +36,10 @@ fn the_table_of_kinds_is_that_of_the_code() {
             format!("{}/", row.group)
         };
         let fate = match row.role {
-            Role::Read(Kind::Manifest(_)) => "compiled",
-            Role::Read(Kind::Inventory(_)) => "inventory",
-            Role::Refused => "refused, not there yet",
-            Role::Skipped => continue,
+            KindRole::Read(ObjectKind::Manifest(_)) => "compiled",
+            KindRole::Read(ObjectKind::Inventory(_)) => "inventory",
+            KindRole::Refused => "refused, not there yet",
+            KindRole::Skipped => continue,
         };
         expected.extend(
             row.versions
@@ -63,7 +63,7 @@ fn the_table_of_lints_is_that_of_the_code() {
         .filter(|line| line.starts_with("| `"))
         .collect();
     let level = |level| {
-        if level == Level::Deny {
+        if level == LintLevel::Deny {
             "deny"
         } else {
             "allow"

@@ -9,18 +9,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use palisade::observe::{Backend, Observed};
-use palisade::options::Extensions;
-use palisade::plan::Desired;
-use palisade::ruleset::{CheckedScripts, Counters, TableId, TableKind};
-use palisade::status::{Look, Places, Source, Status};
+use palisade::observe::{IptablesBackend, ObservedKernel};
+use palisade::options::ExtensionSet;
+use palisade::plan::DesiredKernel;
+use palisade::ruleset::{CheckedScripts, RuleCounters, TableId, TableKind};
+use palisade::status::{CounterSource, EnforcementStatus, NodeInspection, PolicyPlaces};
 
 use crate::kernel;
 use crate::palisade::{files_below, root};
 use crate::tools::command;
 
 /// One packet for every rule of a bundle's node, by source.
-fn counted(texts: &BTreeMap<String, String>, node: &str) -> Status {
+fn counted(texts: &BTreeMap<String, String>, node: &str) -> EnforcementStatus {
     let file = |name: &str| {
         texts
             .get(&format!("nodes/{node}/{name}"))
@@ -30,18 +30,18 @@ fn counted(texts: &BTreeMap<String, String>, node: &str) -> Status {
     let own = texts
         .iter()
         .filter_map(|(path, text)| Some((path.strip_prefix(&folder)?, text.as_str())));
-    let checked = CheckedScripts::read(own, &Extensions::default()).expect("scripts of ours");
-    let desired = Desired::of(checked);
-    let mut observed = Observed {
+    let checked = CheckedScripts::read(own, &ExtensionSet::default()).expect("scripts of ours");
+    let desired = DesiredKernel::from_scripts(checked);
+    let mut observed = ObservedKernel {
         tables: desired.tables.clone(),
-        ..Observed::default()
+        ..ObservedKernel::default()
     };
     let rules = observed
         .tables
         .values_mut()
         .flat_map(|table| table.chains.values_mut().flatten());
     rules.for_each(|rule| {
-        rule.counters = Some(Counters {
+        rule.counters = Some(RuleCounters {
             packets: 1,
             bytes: 40,
         })
@@ -49,8 +49,8 @@ fn counted(texts: &BTreeMap<String, String>, node: &str) -> Status {
     let scripts = TableId::of_bundles()
         .filter_map(|id| Some((id, file(&id.file())?)))
         .collect();
-    let (backend, places) = (Backend::Nft, Places::new());
-    let look = Look {
+    let (backend, places) = (IptablesBackend::Nft, PolicyPlaces::new());
+    let look = NodeInspection {
         node,
         digest: "",
         backend,
@@ -60,7 +60,7 @@ fn counted(texts: &BTreeMap<String, String>, node: &str) -> Status {
         differences: &[],
         places: &places,
     };
-    Status::of(&look)
+    EnforcementStatus::new(&look)
 }
 
 #[test]
@@ -91,11 +91,11 @@ fn every_rule_of_every_golden_bundle_is_known_by_its_policy_and_tier() {
 
 /// How many counters are of rules of policies and of ends of tiers, and how many packets the former
 /// have.
-fn judge(status: &Status, case: &Path) -> (usize, usize, u64) {
+fn judge(status: &EnforcementStatus, case: &Path) -> (usize, usize, u64) {
     let (mut rules, mut ends, mut packets) = (0, 0, 0);
     for counter in &status.counters {
         let is_as_it_should = match &counter.source {
-            Source::Rule {
+            CounterSource::Rule {
                 tier,
                 policy,
                 number,
@@ -105,15 +105,15 @@ fn judge(status: &Status, case: &Path) -> (usize, usize, u64) {
                 rules += 1;
                 tier.is_none() == policy.starts_with("Profile ") && *number > 0
             }
-            Source::TierEnd { .. } => {
+            CounterSource::TierEnd { .. } => {
                 ends += 1;
                 true
             }
-            Source::Spoofed { is_dropped } => {
+            CounterSource::Spoofed { is_dropped } => {
                 counter.table == TableKind::Raw
                     && *is_dropped != case.ends_with("source-validation-log")
             }
-            Source::Beside { about, .. } => {
+            CounterSource::Beside { about, .. } => {
                 let is_rule = about.contains(" rule ") && !about.contains("no rule matched");
                 !is_rule && !about.starts_with("end of tier")
             }
@@ -147,7 +147,7 @@ fn tiers_are_those_of_the_policies() {
         "host-forward",
     ] {
         let place = root().join("golden").join(case);
-        let mut files = palisade::source::Files::default();
+        let mut files = palisade::source::SourceFiles::default();
         for (name, text) in files_below(&place)
             .into_iter()
             .filter(|(name, _)| !name.contains('/') && name.ends_with(".yaml"))
@@ -155,7 +155,11 @@ fn tiers_are_those_of_the_policies() {
             files.add(&name, text).expect("small");
         }
         let mut found = palisade::diagnostic::Diagnostics::default();
-        let input = palisade::read(&files, palisade::policy::Staging::Proposed, &mut found);
+        let input = palisade::read(
+            &files,
+            palisade::policy::StagedPolicies::Proposed,
+            &mut found,
+        );
         let mut tiers = BTreeMap::new();
         for tier in &input.policies.tiers {
             tiers.extend(
@@ -173,7 +177,7 @@ fn tiers_are_those_of_the_policies() {
             .into_iter()
             .flat_map(|node| counted(&texts, node).counters)
         {
-            if let Source::Rule {
+            if let CounterSource::Rule {
                 tier: Some(tier),
                 policy,
                 ..

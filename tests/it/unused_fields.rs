@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 
 use palisade::bundle::NodePart;
 use palisade::diagnostic::Diagnostics;
-use palisade::options::Options;
-use palisade::policy::Staging;
-use palisade::render::Templates;
-use palisade::source::Files;
+use palisade::options::CompileOptions;
+use palisade::policy::StagedPolicies;
+use palisade::render::TemplateSet;
+use palisade::source::SourceFiles;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -250,19 +250,26 @@ fn fields_that_are_not_read_change_no_byte() {
 
 /// The digest of an input and the scripts of its nodes; none where it is refused.
 fn compile(objects: &[Value]) -> Option<(String, Vec<NodePart>)> {
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     files.add("all.json", list.to_string()).ok()?;
     let mut found = Diagnostics::default();
-    let input = palisade::read(&files, Staging::Proposed, &mut found);
+    let input = palisade::read(&files, StagedPolicies::Proposed, &mut found);
     if found.has_errors() {
         return None;
     }
     let resolved = palisade::resolve::selectors(&input.policies, &input.inventory, &mut found);
-    let templates = Templates::new(&[]).unwrap();
+    let templates = TemplateSet::new(&[]).unwrap();
     let nodes = input.inventory.nodes_with_ids();
     let parts = nodes.map(|(node, _)| {
-        palisade::compile(&resolved, node, &Options::default(), &templates, &mut found).unwrap()
+        palisade::compile(
+            &resolved,
+            node,
+            &CompileOptions::default(),
+            &templates,
+            &mut found,
+        )
+        .unwrap()
     });
     let parts: Option<Vec<NodePart>> = parts.collect();
     parts.map(|parts| (input.digest, parts))

@@ -1,11 +1,11 @@
 //! What can be in force where the policy that is wanted is bad, or refused by the kernel.
 
-use crate::apply::{self, Error, Node, Wanted};
+use crate::apply::{self, ApplyError, ApplyTarget, TargetBundle};
 
 /// What is found when another policy than the one that is wanted is looked for.
-pub(super) enum Fallback {
+pub(super) enum FallbackBundle {
     /// The last good bundle. As far as anybody knows, nothing else was written since.
-    Good(Wanted),
+    Good(TargetBundle),
     /// There was no good bundle yet.
     Missing,
     /// The last good bundle is another node's.
@@ -14,16 +14,16 @@ pub(super) enum Fallback {
     /// more.
     Older,
     /// Nobody can say.
-    Unreadable(Error),
+    Unreadable(ApplyError),
 }
 
-impl Fallback {
+impl FallbackBundle {
     /// Looks for it; for this node only, where somebody says which it is.
-    pub(super) fn find(node: &mut Node<'_>, name: Option<&str>) -> Self {
-        Self::look(node, name).unwrap_or_else(Self::Unreadable)
+    pub(super) fn find(node: &mut ApplyTarget<'_>, name: Option<&str>) -> Self {
+        Self::try_find(node, name).unwrap_or_else(Self::Unreadable)
     }
 
-    fn look(node: &mut Node<'_>, name: Option<&str>) -> Result<Self, Error> {
+    fn try_find(node: &mut ApplyTarget<'_>, name: Option<&str>) -> Result<Self, ApplyError> {
         let good = apply::last_good(node.runner)?;
         let is_last = match (apply::last_written(node.runner), &good) {
             (None, _) => true,
@@ -45,7 +45,7 @@ impl Fallback {
     }
 
     /// The last good bundle, if it is to be taken.
-    pub(super) fn good(self) -> Option<Wanted> {
+    pub(super) fn good(self) -> Option<TargetBundle> {
         match self {
             Self::Good(good) => Some(good),
             Self::Missing | Self::OfNode(_) | Self::Older | Self::Unreadable(_) => None,
@@ -53,7 +53,7 @@ impl Fallback {
     }
 
     /// What that means for what is in force.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn description(&self) -> String {
         match self {
             Self::Good(_) => "the last good bundle stays in force".to_owned(),
             Self::Missing => "there is no good bundle yet: the kernel stays as it is".to_owned(),

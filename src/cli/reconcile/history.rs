@@ -1,13 +1,13 @@
 //! What the loop says of itself.
 
-use crate::apply::Outcome;
-use crate::cli::Status;
-use crate::metrics::Metrics;
+use crate::apply::ApplyOutcome;
+use crate::cli::ExitStatus;
+use crate::metrics::MetricFamilies;
 use crate::status;
 
 /// What has happened since the loop began.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct ReconcileStats {
     rounds: [u64; 4],
     repairs: u64,
     calls: u64,
@@ -15,20 +15,20 @@ pub(super) struct Told {
     failures: u64,
     is_bad: bool,
     applies: u64,
-    last: Option<Status>,
+    last: Option<ExitStatus>,
 }
 
-/// How rounds end, in the order of [`Told::rounds`].
+/// How rounds end, in the order of [`ReconcileStats::rounds`].
 const ENDS: [&str; 4] = ["done", "bad", "refused", "busy"];
 
-impl Told {
+impl ReconcileStats {
     /// A round is over.
-    pub(super) fn count(&mut self, status: Status, is_bad: bool) {
+    pub(super) fn count(&mut self, status: ExitStatus, is_bad: bool) {
         let end = match status {
-            Status::Clean | Status::Differs => 0,
-            Status::Invalid => 1,
-            Status::Refused => 2,
-            Status::Busy => 3,
+            ExitStatus::Clean | ExitStatus::Differs => 0,
+            ExitStatus::Invalid => 1,
+            ExitStatus::Refused => 2,
+            ExitStatus::Busy => 3,
         };
         if let Some(count) = self.rounds.get_mut(end) {
             *count += 1;
@@ -39,14 +39,14 @@ impl Told {
     }
 
     /// An apply is done.
-    pub(super) fn apply(&mut self, outcome: &Outcome) {
+    pub(super) fn apply(&mut self, outcome: &ApplyOutcome) {
         self.applies += 1;
         self.calls += u64::try_from(outcome.calls).unwrap_or(u64::MAX);
         self.repairs += u64::from(outcome.rounds > 0);
     }
 
     /// So many connections were ended.
-    pub(super) fn cut(&mut self, connections: usize) {
+    pub(super) fn record_conntrack_cleanup(&mut self, connections: usize) {
         self.cut += u64::try_from(connections).unwrap_or(u64::MAX);
     }
 
@@ -62,23 +62,23 @@ impl Told {
 
     /// Whether the round before found a lock held.
     pub(super) fn is_busy(&self) -> bool {
-        self.last == Some(Status::Busy)
+        self.last == Some(ExitStatus::Busy)
     }
 
     /// The last round, for `systemctl status`.
-    pub(super) fn words(&self) -> &'static str {
+    pub(super) fn description(&self) -> &'static str {
         match (self.last, self.is_bad) {
             (_, true) => "the bundle is bad; the last good one is in force",
-            (Some(Status::Clean | Status::Differs) | None, false) => "in sync",
-            (Some(Status::Invalid), false) => "our files cannot be written",
-            (Some(Status::Refused), false) => "the kernel refuses; trying again",
-            (Some(Status::Busy), false) => "somebody else has the lock; trying again",
+            (Some(ExitStatus::Clean | ExitStatus::Differs) | None, false) => "in sync",
+            (Some(ExitStatus::Invalid), false) => "our files cannot be written",
+            (Some(ExitStatus::Refused), false) => "the kernel refuses; trying again",
+            (Some(ExitStatus::Busy), false) => "somebody else has the lock; trying again",
         }
     }
 
     /// All of it, and how the kernel is, where it could be seen.
-    pub(super) fn metrics(&self, kernel: Option<&status::Status>) -> String {
-        let mut metrics = Metrics::default();
+    pub(super) fn metrics(&self, kernel: Option<&status::EnforcementStatus>) -> String {
+        let mut metrics = MetricFamilies::default();
         let rounds = metrics.counter(
             "palisade_rounds_total",
             "Rounds of the loop, by how they ended.",

@@ -11,19 +11,19 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use crate::agent::{self, Health, Listener, Pace, System, Why};
-use crate::apply::{self, Error, Kind, Node, Wanted};
-use crate::cli::Status;
-use crate::cli::config::Choices;
-use crate::cli::node::{self, Beside, Options};
-use crate::cli::report::Report;
+use crate::agent::{self, LoopTiming, MetricsServer, RoundHealth, RoundReason, SystemEvents};
+use crate::apply::{self, ApplyError, ApplyTarget, ErrorKind, TargetBundle};
+use crate::cli::ExitStatus;
+use crate::cli::config::RenderArguments;
+use crate::cli::node::{self, ApplyNotes, NodeArguments};
+use crate::cli::report::OutputStreams;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::runner::Processes;
-use crate::status::{self, Places};
+use crate::runner::ProcessRunner;
+use crate::status::{self, PolicyPlaces};
 
-use fallback::Fallback;
-use history::Told;
-use source::{Found, Source};
+use fallback::FallbackBundle;
+use history::ReconcileStats;
+use source::{DesiredSource, SourceReading};
 
 /// Keep this node's kernel as a bundle says
 ///
@@ -96,9 +96,9 @@ pub(super) struct Arguments {
     )]
     metrics_listen: Option<SocketAddr>,
     #[command(flatten)]
-    options: Options,
+    options: NodeArguments,
     #[command(flatten)]
-    choices: Choices,
+    choices: RenderArguments,
 }
 
 /// The first wait after a failure.
@@ -107,15 +107,19 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long metrics wait for an apply of somebody else's; they do without the kernel's state then.
 const MEASURE_WAIT: Duration = Duration::from_secs(1);
 
-pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Report) -> Status {
-    let mut keeper = match Keeper::new(arguments, config, report) {
+pub(super) fn run(
+    arguments: &Arguments,
+    config: Option<&Path>,
+    report: &mut OutputStreams,
+) -> ExitStatus {
+    let mut keeper = match Reconciler::new(arguments, config, report) {
         Ok(keeper) => keeper,
         Err(diagnostic) => return report.diagnostic(diagnostic),
     };
     if arguments.once {
-        return keeper.round(Why::Start).1;
+        return keeper.round(RoundReason::Start).1;
     }
-    let mut system = match System::watching(&arguments.inputs()) {
+    let mut system = match SystemEvents::watching(&arguments.inputs()) {
         Ok(system) => system,
         Err(problem) => {
             return keeper
@@ -131,19 +135,19 @@ pub(super) fn run(arguments: &Arguments, config: Option<&Path>, report: &mut Rep
     let interval = Duration::from_secs(u64::from(arguments.interval));
     agent::run(
         &mut system,
-        &Pace {
+        &LoopTiming {
             interval,
             retry: RETRY.min(interval),
         },
         &mut |why| {
             let (health, _) = keeper.round(why);
-            agent::tell_ready(keeper.words());
+            agent::tell_ready(keeper.description());
             health
         },
     );
     agent::tell_stopping();
     keeper.report.remark("told to end; policy stays in place");
-    Status::Clean
+    ExitStatus::Clean
 }
 
 impl Arguments {
@@ -154,12 +158,12 @@ impl Arguments {
 }
 
 /// What goes on from round to round.
-struct Keeper<'run> {
+struct Reconciler<'run> {
     arguments: &'run Arguments,
-    source: Source<'run>,
-    processes: Processes,
+    source: DesiredSource<'run>,
+    processes: ProcessRunner,
     /// What is to be in force, and why it is for this node.
-    wanted: Option<(Wanted, String)>,
+    wanted: Option<(TargetBundle, String)>,
     /// Whether that is the last good bundle, since nothing good was read yet.
     is_fallback: bool,
     /// Whether what was read last is bad.
@@ -167,23 +171,23 @@ struct Keeper<'run> {
     /// Whether connections are to be ended: policy was written, by this process or perhaps by one
     /// before, which was killed or could not end them.
     owes_cut: bool,
-    told: Told,
-    listener: Option<Listener>,
+    told: ReconcileStats,
+    listener: Option<MetricsServer>,
     /// How the apply of this round left the kernel, where it looked last and metrics are wanted.
-    seen: Option<status::Status>,
-    report: &'run mut Report,
+    seen: Option<status::EnforcementStatus>,
+    report: &'run mut OutputStreams,
 }
 
-impl<'run> Keeper<'run> {
+impl<'run> Reconciler<'run> {
     fn new(
         arguments: &'run Arguments,
         config: Option<&'run Path>,
-        report: &'run mut Report,
+        report: &'run mut OutputStreams,
     ) -> Result<Self, Diagnostic> {
         let mut processes = arguments.options.processes();
-        let source = Source::of(arguments, config, &mut processes)?;
+        let source = DesiredSource::from_arguments(arguments, config, &mut processes)?;
         let at = |address: SocketAddr| {
-            Listener::at(address).map_err(|error| {
+            MetricsServer::at(address).map_err(|error| {
                 Diagnostic::new(
                     Code::Unwritable,
                     format!("cannot listen at {address}: {error}"),
@@ -199,7 +203,7 @@ impl<'run> Keeper<'run> {
             is_fallback: false,
             is_bad: false,
             owes_cut: true,
-            told: Told::default(),
+            told: ReconcileStats::default(),
             listener,
             seen: None,
             report,
@@ -207,10 +211,10 @@ impl<'run> Keeper<'run> {
     }
 
     /// Reads what has changed, brings the kernel there, and tells how it went.
-    fn round(&mut self, why: Why) -> (Health, Status) {
+    fn round(&mut self, why: RoundReason) -> (RoundHealth, ExitStatus) {
         self.refresh(why);
         let (health, status) = match self.wanted.take() {
-            None => (Health::Failed, Status::Invalid),
+            None => (RoundHealth::Failed, ExitStatus::Invalid),
             Some((wanted, ground)) => {
                 let done = self.keep(&wanted, &ground);
                 self.wanted = Some((wanted, ground));
@@ -218,8 +222,8 @@ impl<'run> Keeper<'run> {
             }
         };
         // drift from the last good one is looked for as often as from any other
-        let status = if self.is_bad && status == Status::Clean {
-            Status::Invalid
+        let status = if self.is_bad && status == ExitStatus::Clean {
+            ExitStatus::Invalid
         } else {
             status
         };
@@ -230,14 +234,14 @@ impl<'run> Keeper<'run> {
 
     /// Reads what is to be in force, where that may have changed. What is bad is told of, and what
     /// was good before stays.
-    fn refresh(&mut self, why: Why) {
+    fn refresh(&mut self, why: RoundReason) {
         match self.source.read(why, &mut self.processes, self.report) {
-            Found::Same => {}
-            Found::New(wanted, ground) => {
+            SourceReading::Same => {}
+            SourceReading::New(wanted, ground) => {
                 (self.is_bad, self.is_fallback) = (false, false);
                 self.wanted = Some((wanted, ground));
             }
-            Found::Bad => {
+            SourceReading::Bad => {
                 self.is_bad = true;
                 match self.wanted.is_none() || self.is_fallback {
                     true => self.fall_back(),
@@ -251,85 +255,94 @@ impl<'run> Keeper<'run> {
     /// anew, since others apply, too.
     fn fall_back(&mut self) {
         let name = self.source.node();
-        let fallback = Fallback::find(&mut self.node(), name.as_deref());
-        if let Fallback::Unreadable(error) = &fallback {
+        let fallback = FallbackBundle::find(&mut self.node(), name.as_deref());
+        if let FallbackBundle::Unreadable(error) = &fallback {
             self.report.failure(&error.diagnostic(&self.processes));
         }
-        self.report.remark(&fallback.words());
+        self.report.remark(&fallback.description());
         self.wanted = fallback
             .good()
             .map(|good| (good, " (the last good bundle)".to_owned()));
         self.is_fallback = self.wanted.is_some();
     }
 
-    fn node(&mut self) -> Node<'_> {
-        Node {
+    fn node(&mut self) -> ApplyTarget<'_> {
+        ApplyTarget {
             runner: &mut self.processes,
             settings: self.arguments.options.settings(),
         }
     }
 
-    fn keep(&mut self, wanted: &Wanted, ground: &str) -> (Health, Status) {
+    fn keep(&mut self, wanted: &TargetBundle, ground: &str) -> (RoundHealth, ExitStatus) {
         match apply::run(&mut self.node(), wanted) {
             Ok(mut outcome) => {
                 let look = outcome.look.take().filter(|_| self.is_measured());
-                self.seen = look.map(|look| node::status(wanted, &look, &Places::new()));
+                self.seen = look.map(|look| node::status(wanted, &look, &PolicyPlaces::new()));
                 self.owes_cut |= outcome.rounds > 0;
                 self.told.apply(&outcome);
-                let mut status = Status::Clean;
+                let mut status = ExitStatus::Clean;
                 let is_news = !outcome.is_in_sync()
                     || outcome.took_back
                     || outcome.gave_up
                     || self.told.is_first()
                     || (self.told.has_failed() && !self.is_bad);
                 if is_news || self.arguments.once {
-                    status = node::tell(
+                    status = node::report_outcome(
                         &outcome,
-                        (&format!("node {}{ground}", wanted.node), &Beside::default()),
+                        (
+                            &format!("node {}{ground}", wanted.node),
+                            &ApplyNotes::default(),
+                        ),
                         self.report,
                     );
                 }
                 // policy is in force all the same, and is looked after as often
-                let is_cut = !self.owes_cut || !self.arguments.cut_denied || self.cut(wanted);
-                (Health::Good, if is_cut { status } else { Status::Refused })
+                let is_cut =
+                    !self.owes_cut || !self.arguments.cut_denied || self.clean_up_conntrack(wanted);
+                (
+                    RoundHealth::Good,
+                    if is_cut { status } else { ExitStatus::Refused },
+                )
             }
             Err(error) => self.fail(wanted, &error),
         }
     }
 
-    fn fail(&mut self, wanted: &Wanted, error: &Error) -> (Health, Status) {
+    fn fail(&mut self, wanted: &TargetBundle, error: &ApplyError) -> (RoundHealth, ExitStatus) {
         // policy may have been written before, and the next round finds nothing to write
-        self.owes_cut |= !matches!(error, Error::Locked | Error::Waiting(_));
+        self.owes_cut |= !matches!(error, ApplyError::Locked | ApplyError::Waiting(_));
         match error.kind() {
             // that is tried every second, and need not be told each time
-            Kind::Busy if self.told.is_busy() => (Health::Busy, Status::Busy),
-            Kind::Busy => (
-                Health::Busy,
+            ErrorKind::Busy if self.told.is_busy() => (RoundHealth::Busy, ExitStatus::Busy),
+            ErrorKind::Busy => (
+                RoundHealth::Busy,
                 node::fail(error, &self.processes, self.report),
             ),
-            Kind::Bad => (
-                Health::Failed,
+            ErrorKind::Bad => (
+                RoundHealth::Failed,
                 node::fail(error, &self.processes, self.report),
             ),
-            Kind::Refused => {
+            ErrorKind::Refused => {
                 let status = node::fail(error, &self.processes, self.report);
                 // the state before is enforced again, if it could be; it may be another one than
                 // the last good bundle's
                 if matches!(
                     error,
-                    Error::Kernel(_) | Error::RolledBack { .. } | Error::NotRolledBack { .. }
+                    ApplyError::Kernel(_)
+                        | ApplyError::RolledBack { .. }
+                        | ApplyError::NotRolledBack { .. }
                 ) {
                     self.bring_back(wanted, error);
                 }
-                (Health::Failed, status)
+                (RoundHealth::Failed, status)
             }
         }
     }
 
     /// The last good bundle comes back, until the new one is tried again.
-    fn bring_back(&mut self, refused: &Wanted, why: &Error) {
-        let fallback = Fallback::find(&mut self.node(), Some(&refused.node));
-        let words = fallback.words();
+    fn bring_back(&mut self, refused: &TargetBundle, why: &ApplyError) {
+        let fallback = FallbackBundle::find(&mut self.node(), Some(&refused.node));
+        let words = fallback.description();
         let Some(good) = fallback.good() else {
             return self
                 .report
@@ -355,19 +368,19 @@ impl<'run> Keeper<'run> {
     }
 
     /// How things are, for `systemctl status`.
-    fn words(&self) -> &'static str {
+    fn description(&self) -> &'static str {
         match self.wanted {
-            Some(_) => self.told.words(),
+            Some(_) => self.told.description(),
             None => "there is no good bundle that could be put in force",
         }
     }
 
     /// Ends known connections that policy denies now; whether that was possible. Where it was not,
     /// the next round tries again.
-    fn cut(&mut self, wanted: &Wanted) -> bool {
-        match node::cut(wanted, &mut self.processes) {
+    fn clean_up_conntrack(&mut self, wanted: &TargetBundle) -> bool {
+        match node::clean_up_conntrack(wanted, &mut self.processes) {
             Ok(cut) => {
-                self.told.cut(cut.ended);
+                self.told.record_conntrack_cleanup(cut.ended);
                 self.report.remark(&node::words_of_cut(&cut));
                 self.owes_cut = false;
             }
@@ -381,21 +394,21 @@ impl<'run> Keeper<'run> {
     }
 
     /// Looks at the kernel.
-    fn see(&mut self) -> Option<status::Status> {
-        let settings = apply::Settings {
+    fn inspect(&mut self) -> Option<status::EnforcementStatus> {
+        let settings = apply::ApplySettings {
             wait: MEASURE_WAIT,
             ..self.arguments.options.settings()
         };
         let (wanted, _) = self.wanted.as_ref()?;
-        let look = apply::look(
-            &mut Node {
+        let look = apply::inspect(
+            &mut ApplyTarget {
                 runner: &mut self.processes,
                 settings,
             },
             wanted,
         )
         .ok()?;
-        Some(node::status(wanted, &look, &Places::new()))
+        Some(node::status(wanted, &look, &PolicyPlaces::new()))
     }
 
     /// Metrics to whoever wants them; where they cannot be written that is said, and no more.
@@ -403,7 +416,7 @@ impl<'run> Keeper<'run> {
         if !self.is_measured() {
             return;
         }
-        let seen = self.seen.take().or_else(|| self.see());
+        let seen = self.seen.take().or_else(|| self.inspect());
         let text = self.told.metrics(seen.as_ref());
         if let Some(listener) = &self.listener {
             listener.show(&text);

@@ -5,39 +5,39 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::agent::Why;
-use crate::apply::{self, COMPILED, Wanted};
-use crate::bundle::{INDEX_FILE, OnDisk, Provenance, Writer};
-use crate::cli::node::{self, Asked};
+use crate::agent::RoundReason;
+use crate::apply::{self, COMPILED, TargetBundle};
+use crate::bundle::{BundleOnDisk, BundleWriter, INDEX_FILE, Provenance};
+use crate::cli::node::{self, BundleArguments};
 use crate::cli::reconcile::Arguments;
-use crate::cli::report::Report;
-use crate::cli::{Status, config, emptiness, input, nodes};
+use crate::cli::report::OutputStreams;
+use crate::cli::{ExitStatus, config, emptiness, input, nodes};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::render::Templates;
-use crate::runner::{Keep, Processes};
+use crate::render::TemplateSet;
+use crate::runner::{ProcessRunner, Retention};
 use crate::{options, resolve};
 
 /// Where what is to be in force comes from.
-pub(super) struct Source<'run> {
+pub(super) struct DesiredSource<'run> {
     arguments: &'run Arguments,
     /// The extensions that scripts may have.
-    extensions: options::Extensions,
+    extensions: options::ExtensionSet,
     /// How to compile; none for a bundle.
-    compiler: Option<Compiler>,
+    compiler: Option<PolicyCompiler>,
     /// What the files were like when they were read last, and were good.
-    seen: Option<Vec<Trace>>,
+    seen: Option<Vec<FileFingerprint>>,
 }
 
-struct Compiler {
-    options: options::Options,
-    templates: Templates,
+struct PolicyCompiler {
+    options: options::CompileOptions,
+    templates: TemplateSet,
     node: String,
 }
 
 /// What a file was like. Times are in seconds and nanoseconds; the one of its last change in any
 /// way nobody can set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Trace {
+struct FileFingerprint {
     path: PathBuf,
     inode: u64,
     length: u64,
@@ -46,11 +46,11 @@ struct Trace {
 }
 
 /// What reading brought.
-pub(super) enum Found {
+pub(super) enum SourceReading {
     /// Nothing has changed.
     Same,
     /// Something else is to be in force, and why that is for this node.
-    New(Wanted, String),
+    New(TargetBundle, String),
     /// What is there is bad; it was told.
     Bad,
 }
@@ -58,11 +58,11 @@ pub(super) enum Found {
 /// How often files are read that change in the meantime.
 const MOST_READS: usize = 3;
 
-impl<'run> Source<'run> {
-    pub(super) fn of(
+impl<'run> DesiredSource<'run> {
+    pub(super) fn from_arguments(
         arguments: &'run Arguments,
         config: Option<&Path>,
-        processes: &mut Processes,
+        processes: &mut ProcessRunner,
     ) -> Result<Self, Diagnostic> {
         let compiler = match arguments.bundle {
             Some(_) => None,
@@ -72,7 +72,7 @@ impl<'run> Source<'run> {
                 let node = node::name(arguments.node.as_deref())
                     .or(host)
                     .unwrap_or_default();
-                Some(Compiler {
+                Some(PolicyCompiler {
                     options,
                     templates,
                     node,
@@ -100,18 +100,23 @@ impl<'run> Source<'run> {
     /// or inode. What was bad is read again each time: why it was need not be seen in the files.
     pub(super) fn read(
         &mut self,
-        why: Why,
-        processes: &mut Processes,
-        report: &mut Report,
-    ) -> Found {
+        why: RoundReason,
+        processes: &mut ProcessRunner,
+        report: &mut OutputStreams,
+    ) -> SourceReading {
         let now = traces(&self.traced());
         let is_same = self.seen.as_ref() == Some(&now);
-        if is_same && matches!(why, Why::Interval | Why::Changed | Why::Retry) {
-            return Found::Same;
+        if is_same
+            && matches!(
+                why,
+                RoundReason::Interval | RoundReason::Changed | RoundReason::Retry
+            )
+        {
+            return SourceReading::Same;
         }
         let read = match (&self.compiler, &self.arguments.bundle) {
             (None, Some(bundle)) => {
-                let asked = Asked {
+                let asked = BundleArguments {
                     node: self.arguments.node.as_deref(),
                     takes_staged: self.arguments.staged,
                     extensions: &self.extensions,
@@ -128,11 +133,11 @@ impl<'run> Source<'run> {
         match read {
             Ok((seen, (wanted, ground))) => {
                 self.seen = Some(seen);
-                Found::New(wanted, ground)
+                SourceReading::New(wanted, ground)
             }
             Err(()) => {
                 self.seen = None;
-                Found::Bad
+                SourceReading::Bad
             }
         }
     }
@@ -154,11 +159,11 @@ impl<'run> Source<'run> {
     /// checkout may well compile, and lack the policy that denies.
     fn compile_at_rest(
         &self,
-        now: Vec<Trace>,
-        compiler: &Compiler,
-        processes: &mut Processes,
-        report: &mut Report,
-    ) -> Result<(Vec<Trace>, (Wanted, String)), ()> {
+        now: Vec<FileFingerprint>,
+        compiler: &PolicyCompiler,
+        processes: &mut ProcessRunner,
+        report: &mut OutputStreams,
+    ) -> Result<(Vec<FileFingerprint>, (TargetBundle, String)), ()> {
         let traced = self.traced();
         match at_rest(
             now,
@@ -181,10 +186,10 @@ impl<'run> Source<'run> {
     /// Compiles this node's part; what is wrong with the input is told.
     fn compile(
         &self,
-        compiler: &Compiler,
-        processes: &mut Processes,
-        report: &mut Report,
-    ) -> Result<(Wanted, String), ()> {
+        compiler: &PolicyCompiler,
+        processes: &mut ProcessRunner,
+        report: &mut OutputStreams,
+    ) -> Result<(TargetBundle, String), ()> {
         let mut found = Diagnostics::default();
         let files = input::read(&self.arguments.policies, &mut found);
         let input = crate::read(&files, input::staging(self.arguments.staged), &mut found);
@@ -220,7 +225,7 @@ impl<'run> Source<'run> {
             });
         }
         match (report.diagnostics(&found, &files), wanted) {
-            (Status::Clean, Some(wanted)) => Ok((wanted, " (compiled here)".to_owned())),
+            (ExitStatus::Clean, Some(wanted)) => Ok((wanted, " (compiled here)".to_owned())),
             _ => Err(()),
         }
     }
@@ -246,26 +251,26 @@ fn at_rest<State: PartialEq, Read>(
 /// A compiled part as a bundle of our own, read back.
 fn keep(
     part: &crate::bundle::NodePart,
-    (provenance, extensions): (Provenance, &options::Extensions),
-    processes: &Processes,
-) -> Result<Wanted, Diagnostic> {
+    (provenance, extensions): (Provenance, &options::ExtensionSet),
+    processes: &ProcessRunner,
+) -> Result<TargetBundle, Diagnostic> {
     let place = processes
-        .place_for_folder(Keep::Always, COMPILED)
+        .place_for_folder(Retention::Always, COMPILED)
         .map_err(|failure| {
             let help =
                 "name another directory with --state-dir, or move that away; nothing was changed";
             Diagnostic::new(Code::Unwritable, failure.to_string()).help(help)
         })?;
-    let mut writer = Writer::of_our_own(&place, provenance)?;
+    let mut writer = BundleWriter::of_our_own(&place, provenance)?;
     writer.add(part)?;
     // what else came into it was not palisade's, and is kept beside it
     drop(writer.finish()?);
-    Wanted::read(&OnDisk::open(&place)?, &part.node, extensions)
+    TargetBundle::read(&BundleOnDisk::open(&place)?, &part.node, extensions)
 }
 
 /// What all files below the paths are like, links followed and hidden entries passed over, as they
 /// are read. What cannot be seen has no trace, and so differs when it can.
-fn traces(paths: &[PathBuf]) -> Vec<Trace> {
+fn traces(paths: &[PathBuf]) -> Vec<FileFingerprint> {
     let mut open: Vec<PathBuf> = paths.to_vec();
     let mut seen = BTreeSet::new();
     let mut traces = Vec::new();
@@ -274,7 +279,7 @@ fn traces(paths: &[PathBuf]) -> Vec<Trace> {
             continue;
         };
         match about.is_dir() {
-            false => traces.push(Trace::of(path, &about)),
+            false => traces.push(FileFingerprint::new(path, &about)),
             // a link may lead back to where it stands
             true if fs::canonicalize(&path).is_ok_and(|real| seen.insert(real)) => {
                 open.extend(input::list(&path).unwrap_or_default())
@@ -286,8 +291,8 @@ fn traces(paths: &[PathBuf]) -> Vec<Trace> {
     traces
 }
 
-impl Trace {
-    fn of(path: PathBuf, about: &fs::Metadata) -> Self {
+impl FileFingerprint {
+    fn new(path: PathBuf, about: &fs::Metadata) -> Self {
         Self {
             path,
             inode: about.ino(),

@@ -1,6 +1,6 @@
 //! Who there is to talk, as people know them: workloads or service accounts, and addresses outside.
 //!
-//! In: an [`Inventory`] and its [`Space`]. Out: [`Peers`]: every endpoint in one peer, and every
+//! In: an [`Inventory`] and its [`ClusterSpace`]. Out: [`PeerList`]: every endpoint in one peer, and every
 //! address outside in another. Endpoints of one workload that policy tells apart are peers of their
 //! own.
 //!
@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use crate::inventory::{Endpoint, EndpointId, EndpointKind, Inventory};
 use crate::net::Family;
-use crate::packet_space::{ClassId, Range, Space};
+use crate::packet_space::{AddressRange, ClusterSpace, EndpointClassId};
 
 /// What makes endpoints one peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
+pub enum PeerGrouping {
     /// One owner and one service account, as far as policy does not tell them apart.
     Workload,
     /// One service account. Policy may tell them apart: what one of them may do, the peer may do.
@@ -25,7 +25,7 @@ pub enum By {
 
 /// Who a peer is. The same in every cluster that has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Identity {
+pub enum PeerIdentity {
     /// Endpoints of one workload, or all that run as a service account.
     Endpoints {
         /// Their namespace.
@@ -41,48 +41,48 @@ pub enum Identity {
         pods: Vec<Arc<str>>,
     },
     /// Addresses that no endpoint has, of one family and in order.
-    Outside(Vec<Range>),
+    Outside(Vec<AddressRange>),
 }
 
 /// Someone who sends and receives.
 #[derive(Debug, Clone)]
-pub struct Peer {
+pub struct ConnectivityPeer {
     /// Who it is.
-    pub identity: Identity,
+    pub identity: PeerIdentity,
     /// Its endpoints, in order; none where it is outside.
     pub endpoints: Vec<EndpointId>,
     /// Where it can be, in order.
-    classes: Vec<(Family, ClassId)>,
+    classes: Vec<(Family, EndpointClassId)>,
     /// The addresses outside with those of endpoints that lie among them: fewer ranges, for people.
-    around: Vec<Range>,
+    around: Vec<AddressRange>,
 }
 
 /// All peers of a cluster, in order: endpoints by namespace, kind and name, then addresses outside.
 #[derive(Debug)]
-pub struct Peers {
-    peers: Vec<Peer>,
+pub struct PeerList {
+    peers: Vec<ConnectivityPeer>,
 }
 
 /// Namespace, kind, name, service account.
-type Name = (Arc<str>, Arc<str>, Arc<str>, Option<Arc<str>>);
+type PeerName = (Arc<str>, Arc<str>, Arc<str>, Option<Arc<str>>);
 
-impl Peers {
+impl PeerList {
     /// Everyone in a cluster, and everyone outside of it.
-    pub fn of(inventory: &Inventory, space: &Space<'_>, by: By) -> Self {
-        let mut named: BTreeMap<Name, Vec<Peer>> = BTreeMap::new();
+    pub fn group(inventory: &Inventory, space: &ClusterSpace<'_>, by: PeerGrouping) -> Self {
+        let mut named: BTreeMap<PeerName, Vec<ConnectivityPeer>> = BTreeMap::new();
         for (id, endpoint) in inventory.endpoints_with_ids() {
             let name = name(endpoint, by);
             let classes = classes(id, space);
             let alike = named.entry(name.clone()).or_default();
             match alike
                 .iter_mut()
-                .find(|peer| by == By::ServiceAccount || peer.takes(&classes))
+                .find(|peer| by == PeerGrouping::ServiceAccount || peer.takes(&classes))
             {
                 Some(peer) => peer.add(id, &classes),
-                None => alike.push(Peer::new(name, id, classes)),
+                None => alike.push(ConnectivityPeer::new(name, id, classes)),
             }
         }
-        let mut peers: Vec<Peer> = named
+        let mut peers: Vec<ConnectivityPeer> = named
             .into_values()
             .flat_map(|alike| told_apart(alike, inventory))
             .collect();
@@ -92,18 +92,18 @@ impl Peers {
     }
 
     /// All of them, in order.
-    pub fn all(&self) -> &[Peer] {
+    pub fn all(&self) -> &[ConnectivityPeer] {
         &self.peers
     }
 }
 
-impl Peer {
+impl ConnectivityPeer {
     fn new(
-        (namespace, kind, name, service_account): Name,
+        (namespace, kind, name, service_account): PeerName,
         id: EndpointId,
-        classes: Vec<(Family, ClassId)>,
+        classes: Vec<(Family, EndpointClassId)>,
     ) -> Self {
-        let identity = Identity::Endpoints {
+        let identity = PeerIdentity::Endpoints {
             namespace,
             kind,
             name,
@@ -120,25 +120,25 @@ impl Peer {
 
     /// Whether these are addresses outside.
     pub fn is_outside(&self) -> bool {
-        matches!(self.identity, Identity::Outside(_))
+        matches!(self.identity, PeerIdentity::Outside(_))
     }
 
     /// Where it can be, in order.
-    pub fn classes(&self) -> &[(Family, ClassId)] {
+    pub fn classes(&self) -> &[(Family, EndpointClassId)] {
         &self.classes
     }
 
     /// The addresses outside with those of endpoints that lie among them: fewer ranges, for people.
-    pub fn around(&self) -> &[Range] {
+    pub fn around(&self) -> &[AddressRange] {
         &self.around
     }
 
     /// The part of it that some addresses are, where it is outside; none where that is nothing.
-    pub fn within(&self, addresses: Range) -> Option<Self> {
-        let Identity::Outside(ranges) = &self.identity else {
+    pub fn within(&self, addresses: AddressRange) -> Option<Self> {
+        let PeerIdentity::Outside(ranges) = &self.identity else {
             return None;
         };
-        let within = |ranges: &[Range]| {
+        let within = |ranges: &[AddressRange]| {
             ranges
                 .iter()
                 .filter_map(|range| common(*range, addresses))
@@ -146,14 +146,14 @@ impl Peer {
         };
         let ranges = within(ranges);
         (!ranges.is_empty()).then(|| Self {
-            identity: Identity::Outside(ranges),
+            identity: PeerIdentity::Outside(ranges),
             around: within(&self.around),
             ..self.clone()
         })
     }
 
     /// Whether policy tells it from an endpoint in these classes in no family that both have.
-    fn takes(&self, classes: &[(Family, ClassId)]) -> bool {
+    fn takes(&self, classes: &[(Family, EndpointClassId)]) -> bool {
         Family::BOTH.into_iter().all(|family| {
             let mut own = self.classes.iter().filter(|row| row.0 == family).peekable();
             let mut others = classes.iter().filter(|row| row.0 == family).peekable();
@@ -161,7 +161,7 @@ impl Peer {
         })
     }
 
-    fn add(&mut self, id: EndpointId, classes: &[(Family, ClassId)]) {
+    fn add(&mut self, id: EndpointId, classes: &[(Family, EndpointClassId)]) {
         self.endpoints.push(id);
         self.classes.extend_from_slice(classes);
         self.classes.sort_unstable();
@@ -169,10 +169,10 @@ impl Peer {
     }
 }
 
-fn name(endpoint: &Endpoint, by: By) -> Name {
+fn name(endpoint: &Endpoint, by: PeerGrouping) -> PeerName {
     let namespace = Arc::clone(&endpoint.namespace);
     let account = endpoint.service_account.clone();
-    if let (By::ServiceAccount, Some(account)) = (by, &account) {
+    if let (PeerGrouping::ServiceAccount, Some(account)) = (by, &account) {
         return (
             namespace,
             Arc::from("ServiceAccount"),
@@ -192,8 +192,8 @@ fn name(endpoint: &Endpoint, by: By) -> Name {
 }
 
 /// The classes of an endpoint, in order.
-fn classes(id: EndpointId, space: &Space<'_>) -> Vec<(Family, ClassId)> {
-    let mut classes: Vec<(Family, ClassId)> = space
+fn classes(id: EndpointId, space: &ClusterSpace<'_>) -> Vec<(Family, EndpointClassId)> {
+    let mut classes: Vec<(Family, EndpointClassId)> = space
         .places
         .of_endpoint(id)
         .iter()
@@ -205,7 +205,7 @@ fn classes(id: EndpointId, space: &Space<'_>) -> Vec<(Family, ClassId)> {
 }
 
 /// Peers of one name get the names of their endpoints.
-fn told_apart(mut alike: Vec<Peer>, inventory: &Inventory) -> Vec<Peer> {
+fn told_apart(mut alike: Vec<ConnectivityPeer>, inventory: &Inventory) -> Vec<ConnectivityPeer> {
     if alike.len() > 1 {
         for peer in &mut alike {
             let names = peer
@@ -213,7 +213,7 @@ fn told_apart(mut alike: Vec<Peer>, inventory: &Inventory) -> Vec<Peer> {
                 .iter()
                 .map(|id| Arc::clone(&inventory.endpoint(*id).name))
                 .collect();
-            if let Identity::Endpoints { pods, .. } = &mut peer.identity {
+            if let PeerIdentity::Endpoints { pods, .. } = &mut peer.identity {
                 *pods = names;
             }
         }
@@ -222,7 +222,7 @@ fn told_apart(mut alike: Vec<Peer>, inventory: &Inventory) -> Vec<Peer> {
 }
 
 /// The addresses outside, class by class.
-fn outside(inventory: &Inventory, space: &Space<'_>) -> Vec<Peer> {
+fn outside(inventory: &Inventory, space: &ClusterSpace<'_>) -> Vec<ConnectivityPeer> {
     let mut taken: Vec<IpAddr> = inventory
         .endpoints
         .iter()
@@ -233,9 +233,9 @@ fn outside(inventory: &Inventory, space: &Space<'_>) -> Vec<Peer> {
         .places
         .classes()
         .filter(|(_, class)| class.owner.is_none());
-    let mut peers: Vec<Peer> = classes
-        .map(|(id, class)| Peer {
-            identity: Identity::Outside(class.outside.clone()),
+    let mut peers: Vec<ConnectivityPeer> = classes
+        .map(|(id, class)| ConnectivityPeer {
+            identity: PeerIdentity::Outside(class.outside.clone()),
             endpoints: Vec::new(),
             classes: vec![(class.family, id)],
             around: around(&class.outside, &taken),
@@ -246,14 +246,14 @@ fn outside(inventory: &Inventory, space: &Space<'_>) -> Vec<Peer> {
 }
 
 /// Ranges without the gaps between them in which all addresses are endpoints'; both are in order.
-pub(crate) fn around(ranges: &[Range], taken: &[IpAddr]) -> Vec<Range> {
+pub(crate) fn around(ranges: &[AddressRange], taken: &[IpAddr]) -> Vec<AddressRange> {
     let before = |family: Family, bits: u128| {
         taken.partition_point(|address| {
-            let at = Range::at(*address);
+            let at = AddressRange::at(*address);
             (at.family, at.first) < (family, bits)
         })
     };
-    let mut merged: Vec<Range> = Vec::new();
+    let mut merged: Vec<AddressRange> = Vec::new();
     for range in ranges {
         let is_filled = |last: u128| {
             let gap = range.first.saturating_sub(last).saturating_sub(1);
@@ -271,9 +271,9 @@ pub(crate) fn around(ranges: &[Range], taken: &[IpAddr]) -> Vec<Range> {
     merged
 }
 
-fn common(one: Range, other: Range) -> Option<Range> {
+fn common(one: AddressRange, other: AddressRange) -> Option<AddressRange> {
     let (first, last) = (one.first.max(other.first), one.last.min(other.last));
-    (one.family == other.family && first <= last).then_some(Range { first, last, ..one })
+    (one.family == other.family && first <= last).then_some(AddressRange { first, last, ..one })
 }
 
 #[cfg(test)]

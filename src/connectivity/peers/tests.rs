@@ -1,21 +1,21 @@
-use crate::connectivity::peers::{By, Identity, Peers, around, common};
+use crate::connectivity::peers::{PeerGrouping, PeerIdentity, PeerList, around, common};
 use crate::diagnostic::Diagnostics;
-use crate::packet_space::{Cuts, Range, Space, Traffic};
-use crate::policy::Staging;
+use crate::packet_space::{AddressRange, ClusterSpace, HeaderSpace, PartitionBuilder};
+use crate::policy::StagedPolicies;
 use crate::resolve;
-use crate::source::Files;
+use crate::source::SourceFiles;
 
 /// First and last address.
 type Ends = (&'static str, &'static str);
 
-fn range(first: &str, last: &str) -> Range {
-    Range {
-        last: Range::at(last.parse().unwrap()).first,
-        ..Range::at(first.parse().unwrap())
+fn range(first: &str, last: &str) -> AddressRange {
+    AddressRange {
+        last: AddressRange::at(last.parse().unwrap()).first,
+        ..AddressRange::at(first.parse().unwrap())
     }
 }
 
-fn ranges(texts: &[(&str, &str)]) -> Vec<Range> {
+fn ranges(texts: &[(&str, &str)]) -> Vec<AddressRange> {
     texts
         .iter()
         .map(|(first, last)| range(first, last))
@@ -23,19 +23,19 @@ fn ranges(texts: &[(&str, &str)]) -> Vec<Range> {
 }
 
 /// `shop/Deployment/web as web [web-1 web-2]: 2`, or the ranges.
-fn peers(yaml: &str, by: By) -> Vec<String> {
-    let mut files = Files::default();
+fn peers(yaml: &str, by: PeerGrouping) -> Vec<String> {
+    let mut files = SourceFiles::default();
     files.add("all.yaml", yaml.to_owned()).unwrap();
     let mut found = Diagnostics::default();
-    let input = crate::read(&files, Staging::Proposed, &mut found);
+    let input = crate::read(&files, StagedPolicies::Proposed, &mut found);
     assert!(!found.has_errors(), "{found:?}");
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-    let mut cuts = Cuts::default();
+    let mut cuts = PartitionBuilder::default();
     cuts.of_policy(&resolved);
-    let space = Space::of(&resolved, &mut Traffic::of(&cuts));
-    let peers = Peers::of(&input.inventory, &space, by);
-    let text = |identity: &Identity| match identity {
-        Identity::Endpoints {
+    let space = ClusterSpace::new(&resolved, &mut HeaderSpace::of(&cuts));
+    let peers = PeerList::group(&input.inventory, &space, by);
+    let text = |identity: &PeerIdentity| match identity {
+        PeerIdentity::Endpoints {
             namespace,
             kind,
             name,
@@ -49,7 +49,7 @@ fn peers(yaml: &str, by: By) -> Vec<String> {
                 pods.join(" ")
             )
         }
-        Identity::Outside(ranges) => ranges
+        PeerIdentity::Outside(ranges) => ranges
             .iter()
             .map(|range| format!("{}-{}", range.first_address(), range.last_address()))
             .collect::<Vec<_>>()
@@ -91,29 +91,29 @@ fn endpoints_are_one_peer_where_owner_account_and_policy_are_one() {
     let apart = pod("a", OWNED, "10.0.0.1") + &pod("b", LABELLED, "10.0.0.2") + POLICY;
     let alone = pod("a", "", "10.0.0.1") + &pod("b", "", "10.0.0.2");
     let owner = "shop/ReplicaSet/web-5d4f8b7c9 as web";
-    let cases: [(&str, &str, By, &[String]); 5] = [
+    let cases: [(&str, &str, PeerGrouping, &[String]); 5] = [
         (
             "one owner",
             &alike,
-            By::Workload,
+            PeerGrouping::Workload,
             &[format!("{owner} []: 2")],
         ),
         (
             "told apart by policy",
             &apart,
-            By::Workload,
+            PeerGrouping::Workload,
             &[format!("{owner} [a]: 1"), format!("{owner} [b]: 1")],
         ),
         (
             "told apart, and asked by account",
             &apart,
-            By::ServiceAccount,
+            PeerGrouping::ServiceAccount,
             &["shop/ServiceAccount/web as web []: 2".to_owned()],
         ),
         (
             "no owner",
             &alone,
-            By::Workload,
+            PeerGrouping::Workload,
             &[
                 "shop/Pod/a as web []: 1".to_owned(),
                 "shop/Pod/b as web []: 1".to_owned(),
@@ -122,7 +122,7 @@ fn endpoints_are_one_peer_where_owner_account_and_policy_are_one() {
         (
             "no owner, and asked by account",
             &alone,
-            By::ServiceAccount,
+            PeerGrouping::ServiceAccount,
             &["shop/ServiceAccount/web as web []: 2".to_owned()],
         ),
     ];

@@ -1,18 +1,18 @@
 //! Traffic in words that people and other programs know: protocols, ports, types of control
 //! messages.
 //!
-//! In: a [`TrafficId`]. Out: [`Allowed`], for every protocol in it. Port 0 is left out: it is
+//! In: a [`HeaderSetId`]. Out: [`AllowedTraffic`], for every protocol in it. Port 0 is left out: it is
 //! reserved, and nobody listens there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::net::{PortRange, Protocol, Side, merge_ranges};
-use crate::packet_space::{Class, Traffic, TrafficId};
+use crate::packet_space::{HeaderClass, HeaderSetId, HeaderSpace};
 
 /// What may pass of one protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Allowed {
+pub struct AllowedTraffic {
     /// The protocol.
     pub protocol: Protocol,
     /// The ports it may go to, merged; none where the protocol has no ports.
@@ -21,12 +21,12 @@ pub struct Allowed {
     /// ports.
     pub source_ports: Option<Vec<PortRange>>,
     /// The control messages; none where that may be any, or the protocol has no messages.
-    pub types: Option<Vec<Messages>>,
+    pub types: Option<Vec<AllowedMessages>>,
 }
 
 /// Control messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Messages {
+pub enum AllowedMessages {
     /// From the first type to the last, with all codes.
     Types(u8, u8),
     /// Of a type, from the first code to the last.
@@ -34,7 +34,7 @@ pub enum Messages {
 }
 
 /// Type and code of a class of messages; none stands for all that no rule names.
-type Named = (Option<u8>, Option<u8>);
+type MessageName = (Option<u8>, Option<u8>);
 
 /// Protocols in the order of listings; the others are behind them, by number.
 const FIRST: [Protocol; 5] = [
@@ -47,13 +47,13 @@ const FIRST: [Protocol; 5] = [
 
 /// All that a set holds, protocol after protocol. One that only some source ports may come from is
 /// listed once for each set of ports it may go to.
-pub fn describe(id: TrafficId, traffic: &Traffic) -> Vec<Allowed> {
+pub fn describe(id: HeaderSetId, traffic: &HeaderSpace) -> Vec<AllowedTraffic> {
     let mut ports: BTreeMap<Protocol, BTreeMap<PortRange, Vec<PortRange>>> = BTreeMap::new();
-    let mut messages: BTreeMap<Protocol, Vec<Named>> = BTreeMap::new();
+    let mut messages: BTreeMap<Protocol, Vec<MessageName>> = BTreeMap::new();
     let mut others: BTreeSet<Protocol> = BTreeSet::new();
     for class in traffic.classes(id) {
         match class {
-            Class::Ports {
+            HeaderClass::Ports {
                 protocol,
                 source,
                 destination,
@@ -64,13 +64,13 @@ pub fn describe(id: TrafficId, traffic: &Traffic) -> Vec<Allowed> {
                     known.entry(source).or_default().push(destination)
                 });
             }
-            Class::Message {
+            HeaderClass::Message {
                 protocol,
                 kind,
                 code,
                 ..
             } => messages.entry(*protocol).or_default().push((*kind, *code)),
-            Class::Protocols(protocols) => others.extend(protocols),
+            HeaderClass::Protocols(protocols) => others.extend(protocols),
         }
     }
     let mut all = Vec::new();
@@ -87,7 +87,7 @@ pub fn describe(id: TrafficId, traffic: &Traffic) -> Vec<Allowed> {
                 .map(|allowed| with_messages(protocol, &allowed, traffic)),
         );
     }
-    all.extend(others.into_iter().map(|protocol| Allowed {
+    all.extend(others.into_iter().map(|protocol| AllowedTraffic {
         protocol,
         ports: None,
         source_ports: None,
@@ -97,14 +97,14 @@ pub fn describe(id: TrafficId, traffic: &Traffic) -> Vec<Allowed> {
 }
 
 /// Whether a set holds all that can be listed.
-pub fn is_everything(id: TrafficId, traffic: &Traffic) -> bool {
-    let left_out = |class: &Class| {
+pub fn is_everything(id: HeaderSetId, traffic: &HeaderSpace) -> bool {
+    let left_out = |class: &HeaderClass| {
         [Side::Source, Side::Destination]
             .into_iter()
             .any(|side| class.port(side) == Some((0, 0)))
     };
     let count = |id| traffic.classes(id).filter(|class| !left_out(class)).count();
-    count(id) == count(Traffic::ALL)
+    count(id) == count(HeaderSpace::ALL)
 }
 
 /// The ports of a class that are listed.
@@ -112,7 +112,10 @@ fn listed((first, last): (u16, u16)) -> Option<PortRange> {
     PortRange::new(first.max(1), last)
 }
 
-fn with_ports(protocol: Protocol, by_source: BTreeMap<PortRange, Vec<PortRange>>) -> Vec<Allowed> {
+fn with_ports(
+    protocol: Protocol,
+    by_source: BTreeMap<PortRange, Vec<PortRange>>,
+) -> Vec<AllowedTraffic> {
     let mut by_ports: BTreeMap<Vec<PortRange>, Vec<PortRange>> = BTreeMap::new();
     for (source, ports) in by_source {
         by_ports
@@ -123,7 +126,7 @@ fn with_ports(protocol: Protocol, by_source: BTreeMap<PortRange, Vec<PortRange>>
     let every = PortRange::new(1, u16::MAX).into_iter().collect::<Vec<_>>();
     let allowed = |(ports, sources)| {
         let sources = merge_ranges(sources);
-        Allowed {
+        AllowedTraffic {
             protocol,
             ports: Some(ports),
             source_ports: (sources != every).then_some(sources),
@@ -133,10 +136,14 @@ fn with_ports(protocol: Protocol, by_source: BTreeMap<PortRange, Vec<PortRange>>
     by_ports.into_iter().map(allowed).collect()
 }
 
-fn with_messages(protocol: Protocol, allowed: &[Named], traffic: &Traffic) -> Allowed {
+fn with_messages(
+    protocol: Protocol,
+    allowed: &[MessageName],
+    traffic: &HeaderSpace,
+) -> AllowedTraffic {
     let mut named: BTreeMap<u8, BTreeSet<u8>> = BTreeMap::new();
-    for class in traffic.classes(Traffic::ALL) {
-        if let Class::Message {
+    for class in traffic.classes(HeaderSpace::ALL) {
+        if let HeaderClass::Message {
             protocol: own,
             kind: Some(kind),
             code,
@@ -156,24 +163,24 @@ fn with_messages(protocol: Protocol, allowed: &[Named], traffic: &Traffic) -> Al
             runs((0..=u8::MAX).filter(is_allowed))
         }
     };
-    let mut types: Vec<Messages> = Vec::new();
+    let mut types: Vec<AllowedMessages> = Vec::new();
     for kind in 0..=u8::MAX {
         for (first, last) in codes_of(kind) {
             match types.last_mut() {
-                Some(Messages::Types(_, before))
+                Some(AllowedMessages::Types(_, before))
                     if (first, last) == (0, u8::MAX) && before.checked_add(1) == Some(kind) =>
                 {
                     *before = kind
                 }
                 Some(_) | None if (first, last) == (0, u8::MAX) => {
-                    types.push(Messages::Types(kind, kind))
+                    types.push(AllowedMessages::Types(kind, kind))
                 }
-                Some(_) | None => types.push(Messages::Codes(kind, first, last)),
+                Some(_) | None => types.push(AllowedMessages::Codes(kind, first, last)),
             }
         }
     }
-    let types = Some(types).filter(|types| *types != [Messages::Types(0, u8::MAX)]);
-    Allowed {
+    let types = Some(types).filter(|types| *types != [AllowedMessages::Types(0, u8::MAX)]);
+    AllowedTraffic {
         protocol,
         ports: None,
         source_ports: None,
@@ -203,7 +210,7 @@ pub fn ports_text(ports: &[PortRange]) -> String {
 }
 
 /// `8/0,3`.
-pub fn types_text(types: &[Messages]) -> String {
+pub fn types_text(types: &[AllowedMessages]) -> String {
     let texts: Vec<String> = types.iter().map(ToString::to_string).collect();
     texts.join(",")
 }
@@ -225,12 +232,14 @@ fn span<Number: fmt::Display + PartialEq>(first: &Number, last: &Number) -> Stri
     }
 }
 
-impl fmt::Display for Messages {
+impl fmt::Display for AllowedMessages {
     /// `8`, `3-4`, `8/0`, `3/0-4`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Messages::Types(first, last) => out.write_str(&span(first, last)),
-            Messages::Codes(kind, first, last) => write!(out, "{kind}/{}", span(first, last)),
+            AllowedMessages::Types(first, last) => out.write_str(&span(first, last)),
+            AllowedMessages::Codes(kind, first, last) => {
+                write!(out, "{kind}/{}", span(first, last))
+            }
         }
     }
 }

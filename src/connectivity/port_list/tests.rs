@@ -2,11 +2,11 @@ use crate::connectivity::port_list::{
     describe, is_everything, ports_text, protocol_text, types_text,
 };
 use crate::net::{PortRange, Protocol, Side};
-use crate::packet_space::{Cuts, Traffic, TrafficId};
+use crate::packet_space::{HeaderSetId, HeaderSpace, PartitionBuilder};
 use crate::policy::{Icmp, IcmpMatch, ProtocolMatch};
 
 /// `TCP 80,443 from 1000; ICMP 8/0`.
-fn text(id: TrafficId, traffic: &Traffic) -> String {
+fn text(id: HeaderSetId, traffic: &HeaderSpace) -> String {
     let words = describe(id, traffic).into_iter().map(|allowed| {
         let ports = allowed
             .ports
@@ -31,8 +31,8 @@ fn range(first: u16, last: u16) -> PortRange {
 
 #[test]
 fn every_protocol_is_listed_and_port_0_is_not() {
-    let traffic = Traffic::of(&Cuts::default());
-    let words = text(Traffic::ALL, &traffic);
+    let traffic = HeaderSpace::of(&PartitionBuilder::default());
+    let words = text(HeaderSpace::ALL, &traffic);
     assert!(
         words.starts_with("TCP 1-65535; UDP 1-65535; SCTP 1-65535; ICMP; ICMPv6; 2; 3; 4; 5; 7; "),
         "{words}"
@@ -42,16 +42,16 @@ fn every_protocol_is_listed_and_port_0_is_not() {
         "{words}"
     );
     assert_eq!(words.split("; ").count(), 255);
-    assert_eq!(text(Traffic::NONE, &traffic), "");
+    assert_eq!(text(HeaderSpace::NONE, &traffic), "");
 }
 
 #[test]
 fn ports_are_merged_and_told_by_source() {
-    let mut cuts = Cuts::default();
+    let mut cuts = PartitionBuilder::default();
     cuts.ports(Protocol::TCP, Side::Destination, range(80, 80));
     cuts.ports(Protocol::TCP, Side::Destination, range(81, 90));
     cuts.ports(Protocol::TCP, Side::Source, range(1000, 1000));
-    let mut traffic = Traffic::of(&cuts);
+    let mut traffic = HeaderSpace::of(&cuts);
     let ports = traffic.with_ports(Side::Destination, &[range(80, 80), range(81, 90)]);
     let tcp = traffic.of_rule(ProtocolMatch::Is(Protocol::TCP), IcmpMatch::Any);
     let ports = traffic.and(ports, tcp);
@@ -67,14 +67,14 @@ fn ports_are_merged_and_told_by_source() {
     let nothing = traffic.with_port(Protocol::TCP, Side::Destination, 0);
     assert_eq!(text(nothing, &traffic), "");
     assert!(
-        is_everything(traffic.less(Traffic::ALL, nothing), &traffic)
+        is_everything(traffic.less(HeaderSpace::ALL, nothing), &traffic)
             && !is_everything(both, &traffic)
     );
 }
 
 #[test]
 fn types_of_messages() {
-    let mut cuts = Cuts::default();
+    let mut cuts = PartitionBuilder::default();
     let echo = Icmp {
         kind: 8,
         code: None,
@@ -85,9 +85,9 @@ fn types_of_messages() {
     };
     cuts.message(Protocol::ICMP, echo);
     cuts.message(Protocol::ICMP, network);
-    let mut traffic = Traffic::of(&cuts);
+    let mut traffic = HeaderSpace::of(&cuts);
     let icmp = ProtocolMatch::Is(Protocol::ICMP);
-    let of = |icmp_match, traffic: &mut Traffic| traffic.of_rule(icmp, icmp_match);
+    let of = |icmp_match, traffic: &mut HeaderSpace| traffic.of_rule(icmp, icmp_match);
     let (echoes, networks) = (
         of(IcmpMatch::Is(echo), &mut traffic),
         of(IcmpMatch::Is(network), &mut traffic),

@@ -5,20 +5,20 @@ use std::net::IpAddr;
 use rustc_hash::FxHashMap;
 
 use crate::net::{Cidr, Direction, Family, Protocol, Side};
-use crate::options::{Failsafe, Failsafes};
-use crate::packet_space::{Class, Cuts, ListWay, Traffic, TrafficId};
-use crate::policy::{Icmp, IcmpMatch, List, ProtocolMatch};
+use crate::options::{FailsafePort, FailsafePorts};
+use crate::packet_space::{HeaderClass, HeaderSetId, HeaderSpace, HostListStage, PartitionBuilder};
+use crate::policy::{Icmp, IcmpMatch, PolicyListKind, ProtocolMatch};
 use crate::semantics::node::NEIGHBOUR_MESSAGES;
 
 /// Failsafe ports and the messages of neighbours.
 #[derive(Debug)]
-pub(in crate::diff) struct Exempt<'options> {
-    failsafes: &'options Failsafes,
-    known: FxHashMap<(ListWay, Direction, Family, Vec<bool>), TrafficId>,
+pub(in crate::diff) struct BypassTraffic<'options> {
+    failsafes: &'options FailsafePorts,
+    known: FxHashMap<(HostListStage, Direction, Family, Vec<bool>), HeaderSetId>,
 }
 
-impl<'options> Exempt<'options> {
-    pub(in crate::diff) fn of(failsafes: &'options Failsafes) -> Self {
+impl<'options> BypassTraffic<'options> {
+    pub(in crate::diff) fn from_failsafes(failsafes: &'options FailsafePorts) -> Self {
         Self {
             failsafes,
             known: FxHashMap::default(),
@@ -27,7 +27,7 @@ impl<'options> Exempt<'options> {
 
     /// Adds what is told apart; the sender's ports only where policy is asked before replies are
     /// known.
-    pub(in crate::diff) fn cut(&self, has_untracked: bool, cuts: &mut Cuts) {
+    pub(in crate::diff) fn add_cuts(&self, has_untracked: bool, cuts: &mut PartitionBuilder) {
         NEIGHBOUR_MESSAGES.iter().for_each(|kind| {
             cuts.message(
                 Protocol::ICMPV6,
@@ -61,14 +61,14 @@ impl<'options> Exempt<'options> {
     /// What passes a list in a direction, with somebody at the other end.
     pub(super) fn passing(
         &mut self,
-        (way, direction): (ListWay, Direction),
+        (way, direction): (HostListStage, Direction),
         (family, far): (Family, Option<IpAddr>),
-        traffic: &mut Traffic,
-    ) -> TrafficId {
-        if way.list() == List::Forward {
-            return Traffic::NONE;
+        traffic: &mut HeaderSpace,
+    ) -> HeaderSetId {
+        if way.list() == PolicyListKind::Forward {
+            return HeaderSpace::NONE;
         }
-        let is_here = |failsafe: &Failsafe| {
+        let is_here = |failsafe: &FailsafePort| {
             failsafe
                 .net
                 .is_none_or(|net| far.is_some_and(|far| net.holds(far)))
@@ -78,15 +78,15 @@ impl<'options> Exempt<'options> {
         if let Some(known) = self.known.get(&key) {
             return *known;
         }
-        let with_replies = way.list() == List::Untracked;
+        let with_replies = way.list() == PolicyListKind::Untracked;
         let own = self
             .failsafes
-            .of(direction)
+            .in_direction(direction)
             .iter()
             .map(|failsafe| (failsafe, Side::Destination));
         let replies = self
             .failsafes
-            .of(direction.opposite())
+            .in_direction(direction.opposite())
             .iter()
             .filter(|_| with_replies)
             .map(|failsafe| (failsafe, Side::Source));
@@ -99,17 +99,17 @@ impl<'options> Exempt<'options> {
         all
     }
 
-    fn all(&self) -> impl Iterator<Item = &'options Failsafe> {
-        let failsafes: &'options Failsafes = self.failsafes;
+    fn all(&self) -> impl Iterator<Item = &'options FailsafePort> {
+        let failsafes: &'options FailsafePorts = self.failsafes;
         Direction::BOTH
             .into_iter()
-            .flat_map(|direction| failsafes.of(direction))
+            .flat_map(|direction| failsafes.in_direction(direction))
     }
 }
 
-fn neighbours(family: Family, traffic: &mut Traffic) -> TrafficId {
+fn neighbours(family: Family, traffic: &mut HeaderSpace) -> HeaderSetId {
     let kinds = NEIGHBOUR_MESSAGES.iter().filter(|_| family == Family::V6);
-    kinds.fold(Traffic::NONE, |all, kind| {
+    kinds.fold(HeaderSpace::NONE, |all, kind| {
         let own = traffic.of_rule(
             ProtocolMatch::Is(Protocol::ICMPV6),
             IcmpMatch::Is(Icmp {
@@ -121,7 +121,7 @@ fn neighbours(family: Family, traffic: &mut Traffic) -> TrafficId {
     })
 }
 
-fn is_of(failsafe: &Failsafe, side: Side, class: &Class) -> bool {
+fn is_of(failsafe: &FailsafePort, side: Side, class: &HeaderClass) -> bool {
     class.protocol() == Some(failsafe.protocol)
         && class
             .port(side)

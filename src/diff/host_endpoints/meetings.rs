@@ -3,21 +3,21 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::diff::matched_peers::Joint;
-use crate::diff::{Both, Known};
+use crate::diff::matched_peers::MatchedPeers;
+use crate::diff::{DecidedState, OldNew};
 use crate::resolve::{HostEndpointId, HostsOnNode};
 
 /// A place of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Meeting {
+pub(super) struct HostCrossing {
     /// The joint class of the address at the node, where only that is meant.
     pub(super) near: Option<usize>,
     /// Who is met there.
-    pub(super) hosts: Both<Option<HostEndpointId>>,
+    pub(super) hosts: OldNew<Option<HostEndpointId>>,
 }
 
 /// The nodes that have a host endpoint in either state, by name.
-pub(super) fn nodes<'input>(both: Both<Known<'_, 'input>>) -> BTreeSet<&'input str> {
+pub(super) fn nodes<'input>(both: OldNew<DecidedState<'_, 'input>>) -> BTreeSet<&'input str> {
     let [old, new] = [both.old, both.new].map(|known| known.resolved.host_endpoints_with_ids());
     old.chain(new).map(|(_, host)| host.node.as_str()).collect()
 }
@@ -25,11 +25,11 @@ pub(super) fn nodes<'input>(both: Both<Known<'_, 'input>>) -> BTreeSet<&'input s
 /// The places of a node at which somebody is met: each interface that has a host endpoint of its
 /// own, and all others.
 pub(super) fn of_node(
-    both: Both<Known<'_, '_>>,
-    joint: &Joint<'_>,
+    both: OldNew<DecidedState<'_, '_>>,
+    joint: &MatchedPeers<'_>,
     node: &str,
-) -> BTreeSet<Meeting> {
-    let [old, new] = [both.old, both.new].map(|known| Here::of(known, node));
+) -> BTreeSet<HostCrossing> {
+    let [old, new] = [both.old, both.new].map(|known| HostEndpointsOnNode::new(known, node));
     let interfaces = old
         .hosts
         .interfaces
@@ -51,18 +51,18 @@ pub(super) fn of_node(
             .flat_map(|(here, _)| here.addresses.iter().map(|row| row.0))
             .collect();
         for address in addresses {
-            let hosts = Both {
+            let hosts = OldNew {
                 old: then.or_else(|| old.at(address)),
                 new: now.or_else(|| new.at(address)),
             };
-            meetings.insert(Meeting {
+            meetings.insert(HostCrossing {
                 near: joint.at(both, address),
                 hosts,
             });
         }
-        meetings.insert(Meeting {
+        meetings.insert(HostCrossing {
             near: None,
-            hosts: Both {
+            hosts: OldNew {
                 old: then.or(old.hosts.everywhere),
                 new: now.or(new.hosts.everywhere),
             },
@@ -73,14 +73,14 @@ pub(super) fn of_node(
 }
 
 /// A node's host endpoints in one state.
-struct Here {
+struct HostEndpointsOnNode {
     hosts: HostsOnNode,
     /// Those of addresses, in the order in which they are asked.
     addresses: Vec<(IpAddr, HostEndpointId)>,
 }
 
-impl Here {
-    fn of(known: Known<'_, '_>, node: &str) -> Self {
+impl HostEndpointsOnNode {
+    fn new(known: DecidedState<'_, '_>, node: &str) -> Self {
         let resolved = known.resolved;
         let hosts = resolved
             .inventory

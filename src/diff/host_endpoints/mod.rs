@@ -12,7 +12,7 @@
 mod exempt;
 mod meetings;
 
-pub(super) use exempt::Exempt;
+pub(super) use exempt::BypassTraffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -21,25 +21,34 @@ use std::rc::Rc;
 use indexmap::{IndexMap, IndexSet};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::diff::causes::{Near, Speaker};
-use crate::diff::cells::{CellId, Cells};
-use crate::diff::changes::{self, AtHost, Blocks, Change, End, Key, Sides, Teller};
-use crate::diff::matched_peers::{self, Class};
-use crate::diff::{Both, Identity, Known, Peer, PeerId, State};
+use crate::diff::causes::{LocalSide, PolicySpeaker};
+use crate::diff::cells::{CellId, DiffCellTable};
+use crate::diff::changes::{
+    self, BlockBuilder, BlockSides, ChangeBuilder, ChangeKey, ConnectionChange, HostEndpointEnd,
+    WitnessEnd,
+};
+use crate::diff::matched_peers::{self, JointClass};
+use crate::diff::{DecidedState, DiffState, MatchedIdentity, MatchedPeer, OldNew, PeerId};
 use crate::net::{Direction, Family};
-use crate::packet_space::{HostList, ListId, ListWay, Traffic, TrafficId, ViewId};
-use crate::policy::{HostEndpoint, List};
+use crate::packet_space::{
+    HeaderSetId, HeaderSpace, HostList, HostListId, HostListStage, PolicyProfileId,
+};
+use crate::policy::{HostEndpoint, PolicyListKind};
 use crate::resolve::HostEndpointId;
 
-use meetings::Meeting;
+use meetings::HostCrossing;
 
 /// A list in both states, and the joint class of the node's address where only that is meant.
-type Asked = ((ListWay, Direction), Both<ListId>, Option<usize>);
+type ListQuery = (
+    (HostListStage, Direction),
+    OldNew<HostListId>,
+    Option<usize>,
+);
 
 /// What differs at a list, and with whom.
 #[derive(Debug)]
-struct Found {
-    key: Key,
+struct ListDifference {
+    key: ChangeKey,
     family: Family,
     /// The joint classes at the node; none where it is so with all.
     near: Option<Vec<usize>>,
@@ -49,16 +58,16 @@ struct Found {
 
 /// Host endpoints at which the same differs.
 #[derive(Debug)]
-struct Alike {
+struct AlikeHosts {
     /// By who is at the other end.
     hosts: BTreeMap<(Rc<Vec<usize>>, Family), BTreeSet<PeerId>>,
-    seat: Seat,
+    seat: WitnessLocation,
 }
 
 /// Where a witness is met.
 #[derive(Debug, Clone)]
-struct Seat {
-    hosts: Both<Option<HostEndpointId>>,
+struct WitnessLocation {
+    hosts: OldNew<Option<HostEndpointId>>,
     node: String,
     family: Family,
     near: Option<Vec<usize>>,
@@ -66,22 +75,22 @@ struct Seat {
 }
 
 /// Compares host endpoints.
-struct Comparer<'run, 'work, 'input> {
-    cells: &'run mut Cells<'work, 'input>,
-    exempt: Exempt<'run>,
-    traffic: &'run mut Traffic,
-    counted: TrafficId,
-    known: FxHashMap<Asked, Rc<Vec<Found>>>,
+struct HostEndpointComparer<'run, 'work, 'input> {
+    cells: &'run mut DiffCellTable<'work, 'input>,
+    exempt: BypassTraffic<'run>,
+    traffic: &'run mut HeaderSpace,
+    counted: HeaderSetId,
+    known: FxHashMap<ListQuery, Rc<Vec<ListDifference>>>,
     peers: IndexSet<(&'input str, &'input str), FxBuildHasher>,
-    alike: IndexMap<(Key, AtHost), Alike, FxBuildHasher>,
+    alike: IndexMap<(ChangeKey, HostEndpointEnd), AlikeHosts, FxBuildHasher>,
 }
 
 /// All that host endpoints let pass otherwise, and host endpoints as peers behind all others.
 pub(super) fn all<'input>(
-    cells: &mut Cells<'_, 'input>,
-    exempt: Exempt<'_>,
-    traffic: &mut Traffic,
-) -> (Vec<Change<'input>>, Vec<Peer<'input>>) {
+    cells: &mut DiffCellTable<'_, 'input>,
+    exempt: BypassTraffic<'_>,
+    traffic: &mut HeaderSpace,
+) -> (Vec<ConnectionChange<'input>>, Vec<MatchedPeer<'input>>) {
     let (both, joint) = (cells.both, cells.joint);
     let counted = changes::counted(traffic);
     let (known, peers, alike) = (
@@ -89,7 +98,7 @@ pub(super) fn all<'input>(
         IndexSet::default(),
         IndexMap::default(),
     );
-    let mut comparer = Comparer {
+    let mut comparer = HostEndpointComparer {
         cells,
         exempt,
         traffic,
@@ -100,12 +109,12 @@ pub(super) fn all<'input>(
     };
     for node in meetings::nodes(both) {
         for meeting in meetings::of_node(both, joint, node) {
-            ListWay::ALL
+            HostListStage::ALL
                 .into_iter()
                 .for_each(|asked| comparer.compare(node, meeting, asked));
         }
     }
-    let teller = Teller {
+    let teller = ChangeBuilder {
         both,
         joint,
         deciders: &comparer.cells.deciders,
@@ -115,16 +124,22 @@ pub(super) fn all<'input>(
         .iter()
         .filter_map(|((key, at), alike)| change(&teller, (key, at), alike, comparer.traffic))
         .collect();
-    let peer = |(node, name): &(&'input str, &'input str)| Peer {
-        identity: Identity::Host { node, name },
+    let peer = |(node, name): &(&'input str, &'input str)| MatchedPeer {
+        identity: MatchedIdentity::Host { node, name },
         endpoints: Default::default(),
     };
     (changes, comparer.peers.iter().map(peer).collect())
 }
 
-impl<'input> Comparer<'_, '_, 'input> {
-    fn compare(&mut self, node: &str, meeting: Meeting, (way, direction): (ListWay, Direction)) {
-        let list = |known: Known<'_, '_>, host| known.space.relation.list_of(host, way, direction);
+impl<'input> HostEndpointComparer<'_, '_, 'input> {
+    fn compare(
+        &mut self,
+        node: &str,
+        meeting: HostCrossing,
+        (way, direction): (HostListStage, Direction),
+    ) {
+        let list =
+            |known: DecidedState<'_, '_>, host| known.space.relation.list_of(host, way, direction);
         let both = self.cells.both;
         let (Some(old), Some(new)) = (
             list(both.old, meeting.hosts.old),
@@ -132,7 +147,7 @@ impl<'input> Comparer<'_, '_, 'input> {
         ) else {
             return;
         };
-        let asked = ((way, direction), Both { old, new }, meeting.near);
+        let asked = ((way, direction), OldNew { old, new }, meeting.near);
         let found = match self.known.get(&asked) {
             Some(known) => Rc::clone(known),
             None => {
@@ -141,7 +156,7 @@ impl<'input> Comparer<'_, '_, 'input> {
                 found
             }
         };
-        let is_for_others = way.list() == List::Normal;
+        let is_for_others = way.list() == PolicyListKind::Normal;
         for found in found.iter() {
             let is_met = |far: &usize| !is_for_others || !self.is_all_on(*far, node);
             if let Some(far) = found.far.iter().copied().find(is_met) {
@@ -152,7 +167,7 @@ impl<'input> Comparer<'_, '_, 'input> {
 
     /// Whether all places of a class are on a node in both states.
     fn is_all_on(&self, class: usize, node: &str) -> bool {
-        let here = |class: &Class| {
+        let here = |class: &JointClass| {
             matched_peers::nodes(self.cells.both, &class.example) == [Some(node), Some(node)]
                 && class.elsewhere.is_none()
         };
@@ -161,9 +176,9 @@ impl<'input> Comparer<'_, '_, 'input> {
 
     fn add(
         &mut self,
-        at: (&str, Both<Option<HostEndpointId>>),
-        asked: (ListWay, Direction),
-        (found, far): (&Found, usize),
+        at: (&str, OldNew<Option<HostEndpointId>>),
+        asked: (HostListStage, Direction),
+        (found, far): (&ListDifference, usize),
     ) {
         let (node, hosts) = at;
         let Some(host) = host(self.cells.both, hosts) else {
@@ -176,7 +191,7 @@ impl<'input> Comparer<'_, '_, 'input> {
                     .insert_full((host.node.as_str(), host.name.as_str()))
                     .0,
         );
-        let teller = Teller {
+        let teller = ChangeBuilder {
             both: self.cells.both,
             joint: self.cells.joint,
             deciders: &self.cells.deciders,
@@ -187,21 +202,21 @@ impl<'input> Comparer<'_, '_, 'input> {
             .map_or_else(Vec::new, |near| teller.peers(near));
         let key = (
             found.key.clone(),
-            AtHost {
+            HostEndpointEnd {
                 way: asked.0,
                 direction: asked.1,
                 near,
             },
         );
         let (family, near) = (found.family, found.near.clone());
-        let seat = || Seat {
+        let seat = || WitnessLocation {
             hosts,
             node: node.to_owned(),
             family,
             near,
             far,
         };
-        let alike = self.alike.entry(key).or_insert_with(|| Alike {
+        let alike = self.alike.entry(key).or_insert_with(|| AlikeHosts {
             hosts: BTreeMap::new(),
             seat: seat(),
         });
@@ -213,7 +228,7 @@ impl<'input> Comparer<'_, '_, 'input> {
     }
 
     /// What differs at a list.
-    fn find(&mut self, (asked, lists, near): Asked) -> Vec<Found> {
+    fn find(&mut self, (asked, lists, near): ListQuery) -> Vec<ListDifference> {
         let relations =
             [self.cells.both.old, self.cells.both.new].map(|known| &known.space.relation);
         let [old, new] = relations;
@@ -223,7 +238,7 @@ impl<'input> Comparer<'_, '_, 'input> {
         let mut found = Vec::new();
         for family in Family::BOTH {
             let views = self.views((old, new), (family, asked.0.list()), near);
-            let mut alike: BTreeMap<(Key, Vec<usize>), Vec<usize>> = BTreeMap::new();
+            let mut alike: BTreeMap<(ChangeKey, Vec<usize>), Vec<usize>> = BTreeMap::new();
             let all: usize = views.values().map(Vec::len).sum();
             for (views, members) in views {
                 let differing = self.differing(views, lists, (asked, family));
@@ -234,7 +249,7 @@ impl<'input> Comparer<'_, '_, 'input> {
             for ((key, far), mut members) in alike {
                 members.sort_unstable();
                 let near = (members.len() < all || near.is_some()).then_some(members);
-                found.push(Found {
+                found.push(ListDifference {
                     key,
                     family,
                     near,
@@ -249,15 +264,15 @@ impl<'input> Comparer<'_, '_, 'input> {
     fn views(
         &self,
         (old, new): (&HostList, &HostList),
-        (family, list): (Family, List),
+        (family, list): (Family, PolicyListKind),
         near: Option<usize>,
-    ) -> BTreeMap<(ViewId, ViewId), Vec<usize>> {
-        let mut views: BTreeMap<(ViewId, ViewId), Vec<usize>> = BTreeMap::new();
+    ) -> BTreeMap<(PolicyProfileId, PolicyProfileId), Vec<usize>> {
+        let mut views: BTreeMap<(PolicyProfileId, PolicyProfileId), Vec<usize>> = BTreeMap::new();
         for (index, class) in self.cells.joint.classes.iter().enumerate() {
             let is_outside = class.example.new.endpoint.is_none();
             let is_here = class.family == family
                 && near.is_none_or(|near| near == index)
-                && (is_outside || list != List::Normal);
+                && (is_outside || list != PolicyListKind::Normal);
             if is_here {
                 let key = (
                     old.view(Some(class.classes.old), family),
@@ -272,26 +287,27 @@ impl<'input> Comparer<'_, '_, 'input> {
     /// What differs where the node has some addresses, and with whom.
     fn differing(
         &mut self,
-        (old, new): (ViewId, ViewId),
-        lists: Both<ListId>,
-        (asked, family): ((ListWay, Direction), Family),
-    ) -> BTreeMap<Key, Vec<usize>> {
-        let near = Both {
-            old: Near {
+        (old, new): (PolicyProfileId, PolicyProfileId),
+        lists: OldNew<HostListId>,
+        (asked, family): ((HostListStage, Direction), Family),
+    ) -> BTreeMap<ChangeKey, Vec<usize>> {
+        let near = OldNew {
+            old: LocalSide {
                 view: old,
-                speaker: Speaker::List(lists.old),
+                speaker: PolicySpeaker::List(lists.old),
             },
-            new: Near {
+            new: LocalSide {
                 view: new,
-                speaker: Speaker::List(lists.new),
+                speaker: PolicySpeaker::List(lists.new),
             },
         };
-        let mut found: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
-        if !self.exempt.has_prefixes() && !self.cells.is_touched(Both { old, new }) {
+        let mut found: BTreeMap<ChangeKey, Vec<usize>> = BTreeMap::new();
+        if !self.exempt.has_prefixes() && !self.cells.is_touched(OldNew { old, new }) {
             return found;
         }
         let row = self.cells.row(near, asked.1, self.traffic);
-        let mut known: FxHashMap<(CellId, Both<TrafficId>), Option<Key>> = FxHashMap::default();
+        let mut known: FxHashMap<(CellId, OldNew<HeaderSetId>), Option<ChangeKey>> =
+            FxHashMap::default();
         let joint = self.cells.joint;
         for (index, class) in joint
             .classes
@@ -299,7 +315,7 @@ impl<'input> Comparer<'_, '_, 'input> {
             .enumerate()
             .filter(|(_, class)| class.family == family)
         {
-            let exempt = Both {
+            let exempt = OldNew {
                 old: self
                     .exempt
                     .passing(asked, (family, class.example.old.address), self.traffic),
@@ -317,11 +333,16 @@ impl<'input> Comparer<'_, '_, 'input> {
         found
     }
 
-    fn key(&mut self, way: ListWay, cell: CellId, exempt: Both<TrafficId>) -> Option<Key> {
+    fn key(
+        &mut self,
+        way: HostListStage,
+        cell: CellId,
+        exempt: OldNew<HeaderSetId>,
+    ) -> Option<ChangeKey> {
         let cell = self.cells.get(cell)?;
         let mut asked = |seen, exempt| match way {
-            ListWay::Passed(_) => self.traffic.or(seen, exempt),
-            ListWay::LetThrough(_) => self.traffic.less(seen, exempt),
+            HostListStage::Passed(_) => self.traffic.or(seen, exempt),
+            HostListStage::LetThrough(_) => self.traffic.less(seen, exempt),
         };
         let (before, after) = (
             asked(cell.seen.old, exempt.old),
@@ -335,8 +356,8 @@ impl<'input> Comparer<'_, '_, 'input> {
 
 /// The host endpoint that is shown for a place: that of now, else that of then.
 fn host<'input>(
-    both: Both<Known<'_, 'input>>,
-    hosts: Both<Option<HostEndpointId>>,
+    both: OldNew<DecidedState<'_, 'input>>,
+    hosts: OldNew<Option<HostEndpointId>>,
 ) -> Option<&'input HostEndpoint> {
     let [then, now] = [(both.old, hosts.old), (both.new, hosts.new)]
         .map(|(known, id)| known.resolved.host_endpoint(id?));
@@ -344,14 +365,14 @@ fn host<'input>(
 }
 
 fn change<'input>(
-    teller: &Teller<'_, 'input>,
-    (key, at): (&Key, &AtHost),
-    alike: &Alike,
-    traffic: &Traffic,
-) -> Option<Change<'input>> {
-    let mut blocks = Blocks::default();
+    teller: &ChangeBuilder<'_, 'input>,
+    (key, at): (&ChangeKey, &HostEndpointEnd),
+    alike: &AlikeHosts,
+    traffic: &HeaderSpace,
+) -> Option<ConnectionChange<'input>> {
+    let mut blocks = BlockBuilder::default();
     for ((far, family), hosts) in &alike.hosts {
-        let hosts = Sides {
+        let hosts = BlockSides {
             endpoints: hosts.iter().copied().collect(),
             outside: Vec::new(),
         };
@@ -361,10 +382,10 @@ fn change<'input>(
         }
     }
     let seat = &alike.seat;
-    let is_normal = at.way.list() == List::Normal;
-    let ends = |state: State| {
+    let is_normal = at.way.list() == PolicyListKind::Normal;
+    let ends = |state: DiffState| {
         let far = far_end(teller, seat, state, is_normal);
-        let near = End {
+        let near = WitnessEnd {
             endpoint: None,
             host: host(teller.both, seat.hosts),
             address: near_address(teller, seat),
@@ -375,7 +396,7 @@ fn change<'input>(
         }
     };
     let change = teller.change(key, (ends, blocks.finish()), traffic)?;
-    Some(Change {
+    Some(ConnectionChange {
         host: Some(at.clone()),
         ..change
     })
@@ -383,13 +404,13 @@ fn change<'input>(
 
 /// Somebody at the other end, not of the node where that matters.
 fn far_end<'input>(
-    teller: &Teller<'_, 'input>,
-    seat: &Seat,
-    state: State,
+    teller: &ChangeBuilder<'_, 'input>,
+    seat: &WitnessLocation,
+    state: DiffState,
     is_normal: bool,
-) -> End<'input> {
+) -> WitnessEnd<'input> {
     let Some(class) = teller.joint.classes.get(seat.far) else {
-        return End {
+        return WitnessEnd {
             endpoint: None,
             host: None,
             address: None,
@@ -403,7 +424,7 @@ fn far_end<'input>(
 
 /// An address at the node, of its own if there is such a one; none where it may be any, and no own
 /// one is known.
-fn near_address(teller: &Teller<'_, '_>, seat: &Seat) -> Option<IpAddr> {
+fn near_address(teller: &ChangeBuilder<'_, '_>, seat: &WitnessLocation) -> Option<IpAddr> {
     let of_host = host(teller.both, seat.hosts)
         .into_iter()
         .flat_map(|host| host.addresses.iter().copied());

@@ -5,19 +5,19 @@ use serde_json::{Map, Value as Json};
 
 use super::{Sample, one, read};
 use crate::diagnostic::{Code, Diagnostics, print};
-use crate::document::input::Input;
-use crate::document::{Node, Scalar, Value, for_each, yaml};
+use crate::document::input::SourceText;
+use crate::document::{NodeScalar, NodeValue, YamlNode, for_each, yaml};
 
 /// A tree without places.
-pub(super) fn bare(node: &Node) -> Json {
+pub(super) fn bare(node: &YamlNode) -> Json {
     match &node.value {
-        Value::Scalar(Scalar::Null) => Json::Null,
-        Value::Scalar(Scalar::Bool(value)) => Json::Bool(*value),
-        Value::Scalar(Scalar::Number(number)) => exact(number),
-        Value::Scalar(Scalar::Text(text)) => Json::String(text.value.clone()),
-        Value::Scalar(Scalar::Ambiguous(word)) => panic!("{word} was quoted"),
-        Value::List(items) => Json::Array(items.iter().map(bare).collect()),
-        Value::Map(entries) => Json::Object(
+        NodeValue::Scalar(NodeScalar::Null) => Json::Null,
+        NodeValue::Scalar(NodeScalar::Bool(value)) => Json::Bool(*value),
+        NodeValue::Scalar(NodeScalar::Number(number)) => exact(number),
+        NodeValue::Scalar(NodeScalar::Text(text)) => Json::String(text.value.clone()),
+        NodeValue::Scalar(NodeScalar::Ambiguous(word)) => panic!("{word} was quoted"),
+        NodeValue::List(items) => Json::Array(items.iter().map(bare).collect()),
+        NodeValue::Map(entries) => Json::Object(
             entries
                 .iter()
                 .map(|entry| (entry.key.value.clone(), bare(&entry.value)))
@@ -221,25 +221,24 @@ const TOKENS: &[&str] = &[
 ];
 
 /// Whether a tree is what libyaml, of which go-yaml is a translation, makes of the same text.
-fn agrees(node: &Node, other: &serde_yaml::Value) -> bool {
+fn agrees(node: &YamlNode, other: &serde_yaml::Value) -> bool {
     use serde_yaml::Value as Other;
     match (&node.value, other) {
-        (Value::Scalar(Scalar::Ambiguous(_)), _) | (Value::Scalar(Scalar::Null), Other::Null) => {
-            true
-        }
-        (Value::Scalar(Scalar::Bool(value)), Other::Bool(other)) => value == other,
-        (Value::Scalar(Scalar::Number(number)), Other::Number(other)) => {
+        (NodeValue::Scalar(NodeScalar::Ambiguous(_)), _)
+        | (NodeValue::Scalar(NodeScalar::Null), Other::Null) => true,
+        (NodeValue::Scalar(NodeScalar::Bool(value)), Other::Bool(other)) => value == other,
+        (NodeValue::Scalar(NodeScalar::Number(number)), Other::Number(other)) => {
             number.parse::<f64>().ok() == other.as_f64()
         }
-        (Value::Scalar(Scalar::Text(text)), Other::String(other)) => text.value == *other,
-        (Value::List(items), Other::Sequence(others)) => {
+        (NodeValue::Scalar(NodeScalar::Text(text)), Other::String(other)) => text.value == *other,
+        (NodeValue::List(items), Other::Sequence(others)) => {
             items.len() == others.len()
                 && items
                     .iter()
                     .zip(others)
                     .all(|(item, other)| agrees(item, other))
         }
-        (Value::Map(entries), Other::Mapping(others)) => {
+        (NodeValue::Map(entries), Other::Mapping(others)) => {
             let named = |name: &str| {
                 others.iter().find(|(key, _)| {
                     key.as_str() == Some(name) || serde_yaml::to_string(key).unwrap().trim() == name
@@ -324,7 +323,7 @@ proptest! {
     fn what_libyaml_reads_too_it_reads_the_same(tokens in prop::collection::vec(prop::sample::select(TOKENS), 1..14)) {
         let text = format!("k: {}\n", tokens.concat());
         let files = one("a.yaml", &text);
-        let input = Input { file: files.iter().next().unwrap().0, text: &text };
+        let input = SourceText { file: files.iter().next().unwrap().0, text: &text };
         let mut found = Diagnostics::default();
         let documents = yaml::read(input, &text, &mut found);
         if let (false, [document], Ok(other)) = (found.has_errors(), documents.as_slice(), serde_yaml::from_str(&text)) {

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::{one, read};
 use crate::diagnostic::{Diagnostics, MOST};
-use crate::document::{Node, Scalar, Value, trees};
-use crate::source::Files;
+use crate::document::{NodeScalar, NodeValue, YamlNode, trees};
+use crate::source::SourceFiles;
 
 /// A file: its name, its text, and the names of its pods or `code:line` of its errors.
 ///
@@ -75,7 +75,7 @@ fn written(text: &str) -> String {
 }
 
 /// Returns the code and the line of every error.
-fn errors(files: &Files, found: &Diagnostics) -> Vec<String> {
+fn errors(files: &SourceFiles, found: &Diagnostics) -> Vec<String> {
     let place = |label: &crate::diagnostic::Label| files.position(label.span).line;
     found
         .sorted()
@@ -155,11 +155,11 @@ fn text_that_is_too_large_for_yaml_keeps_the_error_of_json() {
     assert_eq!(errors(&files, &found), ["json-syntax:2"]);
 }
 
-fn has_ambiguous(node: &Node) -> bool {
+fn has_ambiguous(node: &YamlNode) -> bool {
     match &node.value {
-        Value::Scalar(scalar) => matches!(scalar, Scalar::Ambiguous(_)),
-        Value::List(items) => items.iter().any(has_ambiguous),
-        Value::Map(entries) => entries.iter().any(|entry| has_ambiguous(&entry.value)),
+        NodeValue::Scalar(scalar) => matches!(scalar, NodeScalar::Ambiguous(_)),
+        NodeValue::List(items) => items.iter().any(has_ambiguous),
+        NodeValue::Map(entries) => entries.iter().any(|entry| has_ambiguous(&entry.value)),
     }
 }
 

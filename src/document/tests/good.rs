@@ -4,9 +4,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::{name_of, one, read, told};
 use crate::diagnostic::{Code, Diagnostics};
-use crate::document::scalar::{Plain, resolve};
-use crate::document::{Kind, ManifestKind, Node, Scalar, Value, for_each};
-use crate::source::Files;
+use crate::document::scalar::{PlainScalar, resolve};
+use crate::document::{ManifestKind, NodeScalar, NodeValue, ObjectKind, YamlNode, for_each};
+use crate::source::SourceFiles;
 
 /// Names of the objects of a file that must have no diagnostic.
 fn names(file: &str, text: &str) -> Vec<String> {
@@ -80,7 +80,7 @@ fn both_groups_of_calico_are_one_kind() {
     });
     assert_eq!(
         seen,
-        [true, false].map(|internal| (Kind::Manifest(ManifestKind::Tier), internal))
+        [true, false].map(|internal| (ObjectKind::Manifest(ManifestKind::Tier), internal))
     );
 }
 
@@ -103,12 +103,12 @@ fn sources_hold_all_that_an_object_is_made_of() {
 }
 
 /// Every value's text, as its span shows it.
-fn shown(files: &Files, node: &Node, lines: &mut Vec<String>) {
+fn shown(files: &SourceFiles, node: &YamlNode, lines: &mut Vec<String>) {
     lines.push(files.slice(node.span).to_owned());
     match &node.value {
-        Value::Scalar(_) => {}
-        Value::List(items) => items.iter().for_each(|item| shown(files, item, lines)),
-        Value::Map(entries) => entries.iter().for_each(|entry| {
+        NodeValue::Scalar(_) => {}
+        NodeValue::List(items) => items.iter().for_each(|item| shown(files, item, lines)),
+        NodeValue::Map(entries) => entries.iter().for_each(|entry| {
             lines.push(format!("{}:", files.slice(entry.key.span)));
             shown(files, &entry.value, lines);
         }),
@@ -116,7 +116,7 @@ fn shown(files: &Files, node: &Node, lines: &mut Vec<String>) {
 }
 
 /// The tree of the field `spec` of the only object.
-fn spec(files: &Files) -> Node {
+fn spec(files: &SourceFiles) -> YamlNode {
     let mut spec = None;
     let mut found = Diagnostics::default();
     for_each(files, &mut found, &mut |object, found| {
@@ -188,12 +188,12 @@ fn spans_show_what_was_written() {
 
 #[test]
 fn plain_scalars_are_what_kubectl_reads_or_ambiguous() {
-    let cases: [(Plain, &[&str]); 6] = [
-        (Plain::Null, &["", "~", "null", "Null", "NULL"]),
-        (Plain::Bool(true), &["true", "True", "TRUE"]),
-        (Plain::Bool(false), &["false", "False", "FALSE"]),
+    let cases: [(PlainScalar, &[&str]); 6] = [
+        (PlainScalar::Null, &["", "~", "null", "Null", "NULL"]),
+        (PlainScalar::Bool(true), &["true", "True", "TRUE"]),
+        (PlainScalar::Bool(false), &["false", "False", "FALSE"]),
         (
-            Plain::Number,
+            PlainScalar::Number,
             &[
                 "0",
                 "-0",
@@ -211,7 +211,7 @@ fn plain_scalars_are_what_kubectl_reads_or_ambiguous() {
             ],
         ),
         (
-            Plain::Ambiguous,
+            PlainScalar::Ambiguous,
             &[
                 "y", "N", "yes", "Yes", "NO", "on", "Off", "0123", "-0123", "089", "00", "0x1f",
                 "0X1F", "0o17", "0b11", "-0b1", "1_000", "80_", "0_1", "1_0.5", "80:50",
@@ -219,7 +219,7 @@ fn plain_scalars_are_what_kubectl_reads_or_ambiguous() {
             ],
         ),
         (
-            Plain::Text,
+            PlainScalar::Text,
             &[
                 "yEs",
                 "nULL",
@@ -263,7 +263,7 @@ fn aliases_and_merge_keys_are_resolved() {
     let text = "apiVersion: v1\nkind: Pod\nspec:\n  base: &base {a: 1, b: 2}\n  other: &other {b: \
                 3, c: 4}\n  all:\n    <<: [*base, *other]\n    a: 0\n  list: [*base, &x y, *x]\n";
     let spec = spec(&one("a.yaml", text));
-    let all: Vec<(&str, &Value)> = spec
+    let all: Vec<(&str, &NodeValue)> = spec
         .get("all")
         .unwrap()
         .entries()
@@ -271,7 +271,7 @@ fn aliases_and_merge_keys_are_resolved() {
         .iter()
         .map(|entry| (entry.key.value.as_str(), &entry.value.value))
         .collect();
-    let number = |text: &str| Value::Scalar(Scalar::Number(text.to_owned()));
+    let number = |text: &str| NodeValue::Scalar(NodeScalar::Number(text.to_owned()));
     assert_eq!(
         all,
         [
@@ -280,7 +280,7 @@ fn aliases_and_merge_keys_are_resolved() {
             ("c", &number("4"))
         ]
     );
-    let Value::List(list) = &spec.get("list").unwrap().value else {
+    let NodeValue::List(list) = &spec.get("list").unwrap().value else {
         panic!("no list")
     };
     assert_eq!(list.first(), spec.get("base"));
@@ -312,7 +312,7 @@ fn tags_and_quotes_make_strings_and_whole_numbers_can_be_keys() {
     );
     assert_eq!(
         value("c").value,
-        Value::Scalar(Scalar::Number("80".to_owned()))
+        NodeValue::Scalar(NodeScalar::Number("80".to_owned()))
     );
     assert!(value("e").is_null());
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::diagnostic::{Diagnostics, print};
-use crate::document::{Kind, Node, for_each, null_as_default, unique_keys};
-use crate::source::Files;
+use crate::document::{ObjectKind, YamlNode, for_each, null_as_default, unique_keys};
+use crate::source::SourceFiles;
 
 /// What the `inventory` room would read of an object.
 #[derive(Debug, Default, PartialEq, Deserialize)]
@@ -47,19 +47,19 @@ enum Phase {
 }
 
 /// One file with this text.
-fn one(name: &str, text: &str) -> Files {
-    let mut files = Files::default();
+fn one(name: &str, text: &str) -> SourceFiles {
+    let mut files = SourceFiles::default();
     files.add(name, text.to_owned()).unwrap();
     files
 }
 
 /// Reads every object the way its kind is read; gives kinds, names and sources.
-fn read(files: &Files, found: &mut Diagnostics) -> Vec<(Kind, String, String)> {
+fn read(files: &SourceFiles, found: &mut Diagnostics) -> Vec<(ObjectKind, String, String)> {
     let mut objects = Vec::new();
     for_each(files, found, &mut |object, found| {
         let name = match object.kind {
-            Kind::Manifest(_) => object.tree(found).and_then(|node| name_of(&node)),
-            Kind::Inventory(_) => object
+            ObjectKind::Manifest(_) => object.tree(found).and_then(|node| name_of(&node)),
+            ObjectKind::Inventory(_) => object
                 .decode(found)
                 .map(|sample: Sample| sample.metadata.name),
         };
@@ -72,7 +72,7 @@ fn read(files: &Files, found: &mut Diagnostics) -> Vec<(Kind, String, String)> {
     objects
 }
 
-fn name_of(node: &Node) -> Option<String> {
+fn name_of(node: &YamlNode) -> Option<String> {
     node.get("metadata")?
         .get("name")?
         .text(&mut Diagnostics::default())

@@ -11,83 +11,115 @@ use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
 
-use crate::inventory::Profiles;
+use crate::inventory::ProfileList;
 use crate::net::{Direction, Family};
-use crate::packet_space::endpoint_class::ClassId;
-use crate::packet_space::reachability::{Maker, Near, Relation, Step, ViewId, number};
-use crate::policy::{DefaultAction, List, Policy};
-use crate::resolve::{HostEndpointId, Place};
+use crate::packet_space::endpoint_class::EndpointClassId;
+use crate::packet_space::reachability::{
+    LocalClass, PolicyProfileId, ProfileStep, ReachabilityMatrix, RelationBuilder, number,
+};
+use crate::policy::{DefaultAction, Policy, PolicyListKind};
+use crate::resolve::{HostEndpointId, PolicyPosition};
 
 /// What becomes of packets at a list of host endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ListWay {
+pub enum HostListStage {
     /// They are not denied.
-    Passed(List),
+    Passed(PolicyListKind),
     /// A rule allows them, so that no list behind is asked.
-    LetThrough(List),
+    LetThrough(PolicyListKind),
 }
 
 /// A list in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListId(u32);
+pub struct HostListId(u32);
 
 /// What a list says.
 #[derive(Debug)]
 pub struct HostList {
     /// Its policies, in the order of evaluation.
-    pub policies: Vec<Place>,
+    pub policies: Vec<PolicyPosition>,
     /// Whether there is a host endpoint at all; where there is none, all passes.
     pub has_host: bool,
     /// Whether it says what is let through, and not what passes.
     pub is_let_through: bool,
     /// The view of most addresses of the node, by family.
-    by_default: [ViewId; 2],
+    by_default: [PolicyProfileId; 2],
     /// Those of the others, in order.
-    named: Vec<(ClassId, ViewId)>,
+    named: Vec<(EndpointClassId, PolicyProfileId)>,
 }
 
 /// What lists are one by.
-type Key<'input> = (
+type HostListKey<'input> = (
     bool,
-    (ListWay, Direction),
-    Vec<Place>,
-    Option<&'input Profiles>,
+    (HostListStage, Direction),
+    Vec<PolicyPosition>,
+    Option<&'input ProfileList>,
 );
 
 /// All lists.
 #[derive(Debug, Default)]
-pub(super) struct Lists<'input> {
-    of_host: FxHashMap<(Option<HostEndpointId>, ListWay, Direction), ListId>,
-    known: FxHashMap<Key<'input>, ListId>,
+pub(super) struct HostLists<'input> {
+    of_host: FxHashMap<(Option<HostEndpointId>, HostListStage, Direction), HostListId>,
+    known: FxHashMap<HostListKey<'input>, HostListId>,
     all: Vec<HostList>,
 }
 
-impl ListWay {
+impl HostListStage {
     /// All of them with their directions.
-    pub const ALL: [(ListWay, Direction); 10] = [
-        (ListWay::Passed(List::Normal), Direction::Ingress),
-        (ListWay::Passed(List::Normal), Direction::Egress),
-        (ListWay::Passed(List::Forward), Direction::Ingress),
-        (ListWay::Passed(List::Forward), Direction::Egress),
-        (ListWay::Passed(List::Untracked), Direction::Ingress),
-        (ListWay::Passed(List::Untracked), Direction::Egress),
-        (ListWay::LetThrough(List::Untracked), Direction::Ingress),
-        (ListWay::LetThrough(List::Untracked), Direction::Egress),
-        (ListWay::Passed(List::PreDnat), Direction::Ingress),
-        (ListWay::LetThrough(List::PreDnat), Direction::Ingress),
+    pub const ALL: [(HostListStage, Direction); 10] = [
+        (
+            HostListStage::Passed(PolicyListKind::Normal),
+            Direction::Ingress,
+        ),
+        (
+            HostListStage::Passed(PolicyListKind::Normal),
+            Direction::Egress,
+        ),
+        (
+            HostListStage::Passed(PolicyListKind::Forward),
+            Direction::Ingress,
+        ),
+        (
+            HostListStage::Passed(PolicyListKind::Forward),
+            Direction::Egress,
+        ),
+        (
+            HostListStage::Passed(PolicyListKind::Untracked),
+            Direction::Ingress,
+        ),
+        (
+            HostListStage::Passed(PolicyListKind::Untracked),
+            Direction::Egress,
+        ),
+        (
+            HostListStage::LetThrough(PolicyListKind::Untracked),
+            Direction::Ingress,
+        ),
+        (
+            HostListStage::LetThrough(PolicyListKind::Untracked),
+            Direction::Egress,
+        ),
+        (
+            HostListStage::Passed(PolicyListKind::PreDnat),
+            Direction::Ingress,
+        ),
+        (
+            HostListStage::LetThrough(PolicyListKind::PreDnat),
+            Direction::Ingress,
+        ),
     ];
 
     /// The list.
-    pub fn list(self) -> List {
+    pub fn list(self) -> PolicyListKind {
         match self {
-            ListWay::Passed(list) | ListWay::LetThrough(list) => list,
+            HostListStage::Passed(list) | HostListStage::LetThrough(list) => list,
         }
     }
 }
 
 impl HostList {
     /// The view of a class of addresses at the node; none is any that no rule names.
-    pub fn view(&self, near: Option<ClassId>, family: Family) -> ViewId {
+    pub fn view(&self, near: Option<EndpointClassId>, family: Family) -> PolicyProfileId {
         let named = near.and_then(|near| self.named.binary_search_by_key(&near, |row| row.0).ok());
         let [v4, v6] = self.by_default;
         let by_default = match family {
@@ -100,38 +132,38 @@ impl HostList {
     }
 
     /// The classes of addresses at the node that have a view of their own, in order.
-    pub fn named(&self) -> impl Iterator<Item = ClassId> {
+    pub fn named(&self) -> impl Iterator<Item = EndpointClassId> {
         self.named.iter().map(|row| row.0)
     }
 }
 
-impl Relation<'_> {
+impl ReachabilityMatrix<'_> {
     /// The list of a host endpoint, or where there is none. Only of a relation [with
     /// hosts](Self::with_hosts).
     pub fn list_of(
         &self,
         host: Option<HostEndpointId>,
-        way: ListWay,
+        way: HostListStage,
         direction: Direction,
-    ) -> Option<ListId> {
+    ) -> Option<HostListId> {
         self.hosts.of_host.get(&(host, way, direction)).copied()
     }
 
     /// A list.
-    pub fn list(&self, id: ListId) -> Option<&HostList> {
+    pub fn list(&self, id: HostListId) -> Option<&HostList> {
         self.hosts.all.get(id.0 as usize)
     }
 }
 
-impl<'input> Maker<'_, 'input> {
+impl<'input> RelationBuilder<'_, 'input> {
     /// Makes the lists of all host endpoints, and those of none.
     pub(super) fn add_hosts(&mut self) {
         let resolved = self.work.resolved;
-        let mut applied: FxHashMap<HostEndpointId, Vec<(Place, &'input Policy)>> =
+        let mut applied: FxHashMap<HostEndpointId, Vec<(PolicyPosition, &'input Policy)>> =
             FxHashMap::default();
         for (tier_at, tier) in resolved.policies.tiers.iter().enumerate() {
             for (policy_at, policy) in tier.policies.iter().enumerate() {
-                let place = Place {
+                let place = PolicyPosition {
                     tier: tier_at,
                     policy: policy_at,
                 };
@@ -141,7 +173,7 @@ impl<'input> Maker<'_, 'input> {
                     .for_each(|host| applied.entry(*host).or_default().push((place, policy)));
             }
         }
-        for (way, direction) in ListWay::ALL {
+        for (way, direction) in HostListStage::ALL {
             self.add_list(None, (way, direction), &[]);
             for (id, _) in resolved.host_endpoints_with_ids() {
                 self.add_list(
@@ -156,19 +188,19 @@ impl<'input> Maker<'_, 'input> {
     fn add_list(
         &mut self,
         host: Option<HostEndpointId>,
-        (way, direction): (ListWay, Direction),
-        applied: &[(Place, &'input Policy)],
+        (way, direction): (HostListStage, Direction),
+        applied: &[(PolicyPosition, &'input Policy)],
     ) {
         let resolved = self.work.resolved;
         let speaking = applied
             .iter()
             .filter(|(_, policy)| policy.is_on(way.list()) && policy.rules(direction).is_some());
-        let policies: Vec<(Place, &'input Policy)> = speaking.copied().collect();
+        let policies: Vec<(PolicyPosition, &'input Policy)> = speaking.copied().collect();
         let profiles = host
-            .filter(|_| way.list() == List::Normal)
+            .filter(|_| way.list() == PolicyListKind::Normal)
             .and_then(|id| resolved.host_endpoint(id))
             .map(|host| &host.profiles);
-        let key: Key<'input> = (
+        let key: HostListKey<'input> = (
             host.is_some(),
             (way, direction),
             policies.iter().map(|row| row.0).collect(),
@@ -178,7 +210,7 @@ impl<'input> Maker<'_, 'input> {
             Some(known) => *known,
             None => {
                 let list = self.list((way, direction), (&policies, profiles), host.is_some());
-                let id = ListId(number(self.relation.hosts.all.len()));
+                let id = HostListId(number(self.relation.hosts.all.len()));
                 self.relation.hosts.all.push(list);
                 self.relation.hosts.known.insert(key, id);
                 id
@@ -192,20 +224,23 @@ impl<'input> Maker<'_, 'input> {
 
     fn list(
         &mut self,
-        asked: (ListWay, Direction),
-        (policies, profiles): (&[(Place, &'input Policy)], Option<&'input Profiles>),
+        asked: (HostListStage, Direction),
+        (policies, profiles): (
+            &[(PolicyPosition, &'input Policy)],
+            Option<&'input ProfileList>,
+        ),
         has_host: bool,
     ) -> HostList {
         let direction = asked.1;
-        let steps = |maker: &mut Self, near: Near| {
+        let steps = |maker: &mut Self, near: LocalClass| {
             let steps = maker.steps_of_list(asked.0, (policies, profiles), near);
-            ViewId(number(maker.relation.steps.insert_full(steps).0))
+            PolicyProfileId(number(maker.relation.steps.insert_full(steps).0))
         };
         let by_default = Family::BOTH.map(|family| {
             steps(
                 self,
-                Near {
-                    id: ClassId::NOWHERE,
+                LocalClass {
+                    id: EndpointClassId::NOWHERE,
                     family,
                     direction,
                 },
@@ -220,7 +255,7 @@ impl<'input> Maker<'_, 'input> {
                 id,
                 steps(
                     self,
-                    Near {
+                    LocalClass {
                         id,
                         family,
                         direction,
@@ -228,7 +263,7 @@ impl<'input> Maker<'_, 'input> {
                 ),
             ));
         }
-        let is_let_through = matches!(asked.0, ListWay::LetThrough(_));
+        let is_let_through = matches!(asked.0, HostListStage::LetThrough(_));
         HostList {
             policies: policies.iter().map(|row| row.0).collect(),
             has_host,
@@ -242,15 +277,18 @@ impl<'input> Maker<'_, 'input> {
     fn near_classes(
         &self,
         direction: Direction,
-        (policies, profiles): (&[(Place, &'input Policy)], Option<&'input Profiles>),
-    ) -> BTreeSet<ClassId> {
+        (policies, profiles): (
+            &[(PolicyPosition, &'input Policy)],
+            Option<&'input ProfileList>,
+        ),
+    ) -> BTreeSet<EndpointClassId> {
         let resolved = self.work.resolved;
         let of_policies = policies
             .iter()
             .map(|(_, policy)| (&policy.key, policy.rules(direction).map_or(0, <[_]>::len)));
         let profiles = profiles
             .into_iter()
-            .flat_map(Profiles::names)
+            .flat_map(ProfileList::names)
             .filter_map(|name| resolved.policies.profiles.get(name));
         let of_profiles = profiles.map(|profile| (&profile.key, profile.rules(direction).len()));
         let mut named = BTreeSet::new();
@@ -278,10 +316,13 @@ impl<'input> Maker<'_, 'input> {
 
     fn steps_of_list(
         &mut self,
-        way: ListWay,
-        (policies, profiles): (&[(Place, &'input Policy)], Option<&'input Profiles>),
-        near: Near,
-    ) -> Vec<Step> {
+        way: HostListStage,
+        (policies, profiles): (
+            &[(PolicyPosition, &'input Policy)],
+            Option<&'input ProfileList>,
+        ),
+        near: LocalClass,
+    ) -> Vec<ProfileStep> {
         let (mut steps, mut last) = (Vec::new(), None);
         for (place, policy) in policies {
             if let Some(before) = last
@@ -300,17 +341,19 @@ impl<'input> Maker<'_, 'input> {
         steps.extend(last.and_then(|tier| self.end_on_list(tier, way.list())));
         match (profiles, way) {
             (Some(profiles), _) => self.add_rules_of(profiles, near, &mut steps),
-            (None, ListWay::Passed(_)) => steps.push(Step::End { is_allowed: true }),
-            (None, ListWay::LetThrough(_)) => steps.push(Step::End { is_allowed: false }),
+            (None, HostListStage::Passed(_)) => steps.push(ProfileStep::End { is_allowed: true }),
+            (None, HostListStage::LetThrough(_)) => {
+                steps.push(ProfileStep::End { is_allowed: false })
+            }
         }
         steps
     }
 
     /// Before connections and before DNAT, every tier passes on (reference §4.2).
-    fn end_on_list(&self, tier: usize, list: List) -> Option<Step> {
+    fn end_on_list(&self, tier: usize, list: PolicyListKind) -> Option<ProfileStep> {
         match list {
-            List::Normal | List::Forward => self.end_of_tier(tier),
-            List::Untracked | List::PreDnat => Some(Step::Tier {
+            PolicyListKind::Normal | PolicyListKind::Forward => self.end_of_tier(tier),
+            PolicyListKind::Untracked | PolicyListKind::PreDnat => Some(ProfileStep::Tier {
                 tier: number(tier),
                 default: DefaultAction::Pass,
             }),

@@ -1,6 +1,6 @@
 //! Who may talk to whom on what.
 //!
-//! In: [`Resolved`], its [`Places`], and [`Traffic`]. Out: [`Relation`], which answers for every
+//! In: [`ResolvedPolicy`], its [`EndpointClasses`], and [`HeaderSpace`]. Out: [`ReachabilityMatrix`], which answers for every
 //! pair of classes of places. What an endpoint's policies say in one direction is a *view*; classes
 //! with the same policies share one. A view knows what it allows with every class at the other end:
 //! one answer for most, and those of the classes that its rules name.
@@ -10,29 +10,29 @@
 
 mod host_endpoints;
 
-pub use host_endpoints::{HostList, ListId, ListWay};
+pub use host_endpoints::{HostList, HostListId, HostListStage};
 
 use std::ops::Range;
 
 use indexmap::IndexSet;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::inventory::{EndpointId, Inventory, ProfileName, Profiles, profile_name};
+use crate::inventory::{EndpointId, Inventory, ProfileList, ProfileName, profile_name};
 use crate::net::{Direction, Family, Side};
-use crate::packet_space::cascade::{Cascade, Taken};
-use crate::packet_space::endpoint_class::{ClassId, PlaceClass, Places};
-use crate::packet_space::header_space::{Traffic, TrafficId};
-use crate::packet_space::peer_table::{SideId, Sides, Workshop};
-use crate::policy::{Action, DefaultAction, List, PolicyKey, Rule, Tier};
-use crate::resolve::Resolved;
+use crate::packet_space::cascade::{CascadeRule, RuleCascade};
+use crate::packet_space::endpoint_class::{EndpointClass, EndpointClassId, EndpointClasses};
+use crate::packet_space::header_space::{HeaderSetId, HeaderSpace};
+use crate::packet_space::peer_table::{PeerTable, SideContext, SideId};
+use crate::policy::{Action, DefaultAction, PolicyKey, PolicyListKind, Rule, Tier};
+use crate::resolve::ResolvedPolicy;
 
 /// What policy says in one direction, with every class at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ViewId(u32);
+pub struct PolicyProfileId(u32);
 
 /// A rule with the policy or profile it stands in.
 #[derive(Debug, Clone, Copy)]
-pub struct RuleOf<'input> {
+pub struct RuleId<'input> {
     /// The tier; none for a profile.
     pub tier: Option<&'input Tier>,
     /// The policy or profile.
@@ -45,9 +45,9 @@ pub struct RuleOf<'input> {
 
 /// What decides about some traffic.
 #[derive(Debug, Clone, Copy)]
-pub enum Cause<'input> {
+pub enum DecisionCause<'input> {
     /// A rule.
-    Rule(RuleOf<'input>),
+    Rule(RuleId<'input>),
     /// The end of a tier that denies what no rule of its policies decided.
     Tier(&'input Tier),
     /// The end of the profiles.
@@ -56,43 +56,43 @@ pub enum Cause<'input> {
 
 /// Traffic with what decides about it.
 #[derive(Debug, Clone, Copy)]
-pub struct Decided<'input> {
+pub struct DecidedTraffic<'input> {
     /// The traffic; not empty.
-    pub traffic: TrafficId,
+    pub traffic: HeaderSetId,
     /// What decides.
-    pub cause: Cause<'input>,
+    pub cause: DecisionCause<'input>,
     /// Whether it is allowed.
     pub is_allowed: bool,
 }
 
 /// Answers for all pairs of classes of places.
 #[derive(Debug)]
-pub struct Relation<'input> {
-    rules: Vec<RuleOf<'input>>,
+pub struct ReachabilityMatrix<'input> {
+    rules: Vec<RuleId<'input>>,
     tiers: Vec<&'input Tier>,
-    sides: Sides<'input>,
-    steps: IndexSet<Vec<Step>, FxBuildHasher>,
-    views: Vec<View>,
-    egress: Vec<ViewId>,
-    ingress: Vec<ViewId>,
-    hosts: host_endpoints::Lists<'input>,
+    sides: PeerTable<'input>,
+    steps: IndexSet<Vec<ProfileStep>, FxBuildHasher>,
+    views: Vec<PolicyProfile>,
+    egress: Vec<PolicyProfileId>,
+    ingress: Vec<PolicyProfileId>,
+    hosts: host_endpoints::HostLists<'input>,
 }
 
 /// What a view allows.
 #[derive(Debug)]
-struct View {
-    default: TrafficId,
-    listed: Vec<(ClassId, TrafficId)>,
+struct PolicyProfile {
+    default: HeaderSetId,
+    listed: Vec<(EndpointClassId, HeaderSetId)>,
 }
 
 /// A step on the way through the policies of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Step {
+enum ProfileStep {
     /// A rule, with the traffic that its own conditions and its near side leave.
     Rule {
         rule: u32,
         far: SideId,
-        traffic: TrafficId,
+        traffic: HeaderSetId,
         action: Action,
     },
     /// The end of a tier.
@@ -104,75 +104,79 @@ enum Step {
 }
 
 /// Traffic on its way through the steps.
-struct Way {
+struct Residual {
     /// What no rule of the tier has decided yet.
-    open: TrafficId,
+    open: HeaderSetId,
     /// What a rule of the tier passes on.
-    passed: TrafficId,
-    allowed: TrafficId,
+    passed: HeaderSetId,
+    allowed: HeaderSetId,
 }
 
 /// What is known of all rules while views are made.
-struct Maker<'work, 'input> {
-    work: Workshop<'work, 'input>,
-    relation: Relation<'input>,
+struct RelationBuilder<'work, 'input> {
+    work: SideContext<'work, 'input>,
+    relation: ReachabilityMatrix<'input>,
     /// For every rule, what it takes without looking at anyone, and its sides.
-    prepared: Vec<Prepared>,
+    prepared: Vec<PreparedRule>,
     /// Where the rules of a policy or profile begin among all rules.
     firsts: FxHashMap<(&'input PolicyKey, Direction), u32>,
 }
 
 /// A rule before anyone is looked at.
 #[derive(Debug, Clone, Copy)]
-struct Prepared {
+struct PreparedRule {
     source: SideId,
     destination: SideId,
-    traffic: TrafficId,
+    traffic: HeaderSetId,
 }
 
-impl<'input> Relation<'input> {
+impl<'input> ReachabilityMatrix<'input> {
     /// Decides every pair.
-    pub fn of(resolved: &Resolved<'input>, places: &Places<'input>, traffic: &mut Traffic) -> Self {
-        Self::near(resolved, places, traffic, |_| true)
+    pub fn new(
+        resolved: &ResolvedPolicy<'input>,
+        places: &EndpointClasses<'input>,
+        traffic: &mut HeaderSpace,
+    ) -> Self {
+        Self::local_class(resolved, places, traffic, |_| true)
     }
 
     /// The same, and what the lists of host endpoints say.
     pub fn with_hosts(
-        resolved: &Resolved<'input>,
-        places: &Places<'input>,
-        traffic: &mut Traffic,
+        resolved: &ResolvedPolicy<'input>,
+        places: &EndpointClasses<'input>,
+        traffic: &mut HeaderSpace,
     ) -> Self {
         Self::made(resolved, (places, true), traffic, |_| true)
     }
 
     /// Decides by the policies of some classes of places; the others allow everything.
-    pub fn near(
-        resolved: &Resolved<'input>,
-        places: &Places<'input>,
-        traffic: &mut Traffic,
-        is_near: impl Fn(&PlaceClass) -> bool,
+    pub fn local_class(
+        resolved: &ResolvedPolicy<'input>,
+        places: &EndpointClasses<'input>,
+        traffic: &mut HeaderSpace,
+        is_near: impl Fn(&EndpointClass) -> bool,
     ) -> Self {
         Self::made(resolved, (places, false), traffic, is_near)
     }
 
     fn made(
-        resolved: &Resolved<'input>,
-        (places, of_hosts): (&Places<'input>, bool),
-        traffic: &mut Traffic,
-        is_near: impl Fn(&PlaceClass) -> bool,
+        resolved: &ResolvedPolicy<'input>,
+        (places, of_hosts): (&EndpointClasses<'input>, bool),
+        traffic: &mut HeaderSpace,
+        is_near: impl Fn(&EndpointClass) -> bool,
     ) -> Self {
         let relation = Self {
             rules: Vec::new(),
             tiers: resolved.policies.tiers.iter().collect(),
-            sides: Sides::default(),
+            sides: PeerTable::default(),
             steps: IndexSet::default(),
             views: Vec::new(),
             egress: Vec::new(),
             ingress: Vec::new(),
-            hosts: host_endpoints::Lists::default(),
+            hosts: host_endpoints::HostLists::default(),
         };
-        let mut maker = Maker {
-            work: Workshop {
+        let mut maker = RelationBuilder {
+            work: SideContext {
                 resolved,
                 places,
                 traffic,
@@ -201,17 +205,17 @@ impl<'input> Relation<'input> {
     /// What may go from one class of places to another of the same family.
     pub fn allowed(
         &self,
-        source: ClassId,
-        destination: ClassId,
-        traffic: &mut Traffic,
-    ) -> TrafficId {
+        source: EndpointClassId,
+        destination: EndpointClassId,
+        traffic: &mut HeaderSpace,
+    ) -> HeaderSetId {
         let leaves = self.seen(self.view(source, Direction::Egress), destination);
         let enters = self.seen(self.view(destination, Direction::Ingress), source);
         traffic.and(leaves, enters)
     }
 
     /// The view of a class of places.
-    pub fn view(&self, class: ClassId, direction: Direction) -> ViewId {
+    pub fn view(&self, class: EndpointClassId, direction: Direction) -> PolicyProfileId {
         let views = match direction {
             Direction::Egress => &self.egress,
             Direction::Ingress => &self.ingress,
@@ -219,13 +223,13 @@ impl<'input> Relation<'input> {
         views
             .get(class.0 as usize)
             .copied()
-            .unwrap_or(ViewId(u32::MAX))
+            .unwrap_or(PolicyProfileId(u32::MAX))
     }
 
     /// What a view allows with a class at the other end; nothing, for a view of another relation.
-    pub fn seen(&self, view: ViewId, far: ClassId) -> TrafficId {
+    pub fn seen(&self, view: PolicyProfileId, far: EndpointClassId) -> HeaderSetId {
         let Some(view) = self.views.get(view.0 as usize) else {
-            return Traffic::NONE;
+            return HeaderSpace::NONE;
         };
         let found = view.listed.binary_search_by_key(&far, |row| row.0).ok();
         found
@@ -234,15 +238,15 @@ impl<'input> Relation<'input> {
     }
 
     /// What a view allows with most classes at the other end.
-    pub fn seen_by_default(&self, view: ViewId) -> TrafficId {
+    pub fn seen_by_default(&self, view: PolicyProfileId) -> HeaderSetId {
         self.views
             .get(view.0 as usize)
-            .map_or(Traffic::NONE, |view| view.default)
+            .map_or(HeaderSpace::NONE, |view| view.default)
     }
 
     /// The classes at the other end with which a view allows something else than by default, in
     /// order.
-    pub fn exceptions(&self, view: ViewId) -> &[(ClassId, TrafficId)] {
+    pub fn exceptions(&self, view: PolicyProfileId) -> &[(EndpointClassId, HeaderSetId)] {
         self.views
             .get(view.0 as usize)
             .map_or(&[], |view| &view.listed)
@@ -252,29 +256,31 @@ impl<'input> Relation<'input> {
     /// all of them is everything.
     pub fn causes(
         &self,
-        view: ViewId,
-        far: ClassId,
-        traffic: &mut Traffic,
-    ) -> Vec<Decided<'input>> {
+        view: PolicyProfileId,
+        far: EndpointClassId,
+        traffic: &mut HeaderSpace,
+    ) -> Vec<DecidedTraffic<'input>> {
         let mut decided = Vec::new();
         let Some(steps) = self.steps.get_index(view.0 as usize) else {
             return decided;
         };
-        let mut way = Way::new();
+        let mut way = Residual::new();
         for step in steps {
             let here = match step {
-                Step::Rule { far: side, .. } => self
+                ProfileStep::Rule { far: side, .. } => self
                     .sides
                     .table(*side)
-                    .map_or(Traffic::NONE, |table| table.at(far)),
-                Step::Tier { .. } | Step::Profile | Step::End { .. } => Traffic::ALL,
+                    .map_or(HeaderSpace::NONE, |table| table.at(far)),
+                ProfileStep::Tier { .. } | ProfileStep::Profile | ProfileStep::End { .. } => {
+                    HeaderSpace::ALL
+                }
             };
-            let taken = way.take(*step, here, traffic);
+            let taken = way.subtract(*step, here, traffic);
             let Some((cause, is_allowed)) = self.cause(*step) else {
                 continue;
             };
-            if taken != Traffic::NONE {
-                decided.push(Decided {
+            if taken != HeaderSpace::NONE {
+                decided.push(DecidedTraffic {
                     traffic: taken,
                     cause,
                     is_allowed,
@@ -286,13 +292,13 @@ impl<'input> Relation<'input> {
 
     /// The classes at the other end that any rule of a view names, in order; with all others it
     /// says the same, and by the same rules.
-    pub fn named(&self, view: ViewId) -> Vec<ClassId> {
+    pub fn named(&self, view: PolicyProfileId) -> Vec<EndpointClassId> {
         let steps = self.steps.get_index(view.0 as usize).into_iter().flatten();
         let tables = steps.filter_map(|step| match step {
-            Step::Rule { far, .. } => self.sides.table(*far),
-            Step::Tier { .. } | Step::Profile | Step::End { .. } => None,
+            ProfileStep::Rule { far, .. } => self.sides.table(*far),
+            ProfileStep::Tier { .. } | ProfileStep::Profile | ProfileStep::End { .. } => None,
         });
-        let mut named: Vec<ClassId> = tables
+        let mut named: Vec<EndpointClassId> = tables
             .flat_map(|table| table.listed.iter().map(|row| row.0))
             .collect();
         named.sort_unstable();
@@ -301,30 +307,30 @@ impl<'input> Relation<'input> {
     }
 
     /// What rules take, in a view with a class at the other end: each that takes anything, by its
-    /// position in [`Relation::rules`]. A rule that passes packets on takes them too, one that logs
+    /// position in [`ReachabilityMatrix::rules`]. A rule that passes packets on takes them too, one that logs
     /// does not.
     pub fn taken(
         &self,
-        view: ViewId,
-        far: ClassId,
-        traffic: &mut Traffic,
-    ) -> Vec<(usize, TrafficId)> {
+        view: PolicyProfileId,
+        far: EndpointClassId,
+        traffic: &mut HeaderSpace,
+    ) -> Vec<(usize, HeaderSetId)> {
         let mut all = Vec::new();
-        let mut way = Way::new();
+        let mut way = Residual::new();
         for step in self.steps.get_index(view.0 as usize).into_iter().flatten() {
-            let Step::Rule {
+            let ProfileStep::Rule {
                 rule, far: side, ..
             } = step
             else {
-                way.take(*step, Traffic::ALL, traffic);
+                way.subtract(*step, HeaderSpace::ALL, traffic);
                 continue;
             };
             let here = self
                 .sides
                 .table(*side)
-                .map_or(Traffic::NONE, |table| table.at(far));
-            let taken = way.take(*step, here, traffic);
-            if taken != Traffic::NONE {
+                .map_or(HeaderSpace::NONE, |table| table.at(far));
+            let taken = way.subtract(*step, here, traffic);
+            if taken != HeaderSpace::NONE {
                 all.push((*rule as usize, taken));
             }
         }
@@ -332,58 +338,63 @@ impl<'input> Relation<'input> {
     }
 
     /// Every rule of the policies, in the order of evaluation, then those of profiles.
-    pub fn rules(&self) -> &[RuleOf<'input>] {
+    pub fn rules(&self) -> &[RuleId<'input>] {
         &self.rules
     }
 
     /// What a step is, and whether it allows what it decides; none where it decides nothing.
-    fn cause(&self, step: Step) -> Option<(Cause<'input>, bool)> {
+    fn cause(&self, step: ProfileStep) -> Option<(DecisionCause<'input>, bool)> {
         match step {
-            Step::Rule {
+            ProfileStep::Rule {
                 rule,
                 action: Action::Allow,
                 ..
-            } => Some((Cause::Rule(*self.rules.get(rule as usize)?), true)),
-            Step::Rule {
+            } => Some((DecisionCause::Rule(*self.rules.get(rule as usize)?), true)),
+            ProfileStep::Rule {
                 rule,
                 action: Action::Deny,
                 ..
-            } => Some((Cause::Rule(*self.rules.get(rule as usize)?), false)),
-            Step::Rule {
+            } => Some((DecisionCause::Rule(*self.rules.get(rule as usize)?), false)),
+            ProfileStep::Rule {
                 action: Action::Pass | Action::Log,
                 ..
             }
-            | Step::Tier {
+            | ProfileStep::Tier {
                 default: DefaultAction::Pass,
                 ..
             }
-            | Step::Profile => None,
-            Step::Tier {
+            | ProfileStep::Profile => None,
+            ProfileStep::Tier {
                 tier,
                 default: DefaultAction::Deny,
-            } => Some((Cause::Tier(self.tiers.get(tier as usize)?), false)),
-            Step::End { is_allowed } => Some((Cause::Profiles, is_allowed)),
+            } => Some((DecisionCause::Tier(self.tiers.get(tier as usize)?), false)),
+            ProfileStep::End { is_allowed } => Some((DecisionCause::Profiles, is_allowed)),
         }
     }
 }
 
-impl Way {
+impl Residual {
     fn new() -> Self {
         Self {
-            open: Traffic::ALL,
-            passed: Traffic::NONE,
-            allowed: Traffic::NONE,
+            open: HeaderSpace::ALL,
+            passed: HeaderSpace::NONE,
+            allowed: HeaderSpace::NONE,
         }
     }
 
     /// Goes a step on; gives what it takes off the way.
-    fn take(&mut self, step: Step, here: TrafficId, traffic: &mut Traffic) -> TrafficId {
+    fn subtract(
+        &mut self,
+        step: ProfileStep,
+        here: HeaderSetId,
+        traffic: &mut HeaderSpace,
+    ) -> HeaderSetId {
         match step {
-            Step::Rule {
+            ProfileStep::Rule {
                 action: Action::Log,
                 ..
-            } => Traffic::NONE,
-            Step::Rule {
+            } => HeaderSpace::NONE,
+            ProfileStep::Rule {
                 traffic: wanted,
                 action,
                 ..
@@ -398,24 +409,24 @@ impl Way {
                 }
                 taken
             }
-            Step::Tier {
+            ProfileStep::Tier {
                 default: DefaultAction::Deny,
                 ..
             } => {
-                let passed = std::mem::replace(&mut self.passed, Traffic::NONE);
+                let passed = std::mem::replace(&mut self.passed, HeaderSpace::NONE);
                 std::mem::replace(&mut self.open, passed)
             }
-            Step::Tier {
+            ProfileStep::Tier {
                 default: DefaultAction::Pass,
                 ..
             }
-            | Step::Profile => {
-                let passed = std::mem::replace(&mut self.passed, Traffic::NONE);
+            | ProfileStep::Profile => {
+                let passed = std::mem::replace(&mut self.passed, HeaderSpace::NONE);
                 self.open = traffic.or(self.open, passed);
-                Traffic::NONE
+                HeaderSpace::NONE
             }
-            Step::End { is_allowed } => {
-                let rest = std::mem::replace(&mut self.open, Traffic::NONE);
+            ProfileStep::End { is_allowed } => {
+                let rest = std::mem::replace(&mut self.open, HeaderSpace::NONE);
                 if is_allowed {
                     self.allowed = traffic.or(self.allowed, rest);
                 }
@@ -425,7 +436,7 @@ impl Way {
     }
 }
 
-impl<'input> Maker<'_, 'input> {
+impl<'input> RelationBuilder<'_, 'input> {
     fn number_rules(&mut self) {
         let policies = self.work.resolved.policies;
         for (tier, policy) in policies.policies() {
@@ -466,12 +477,12 @@ impl<'input> Maker<'_, 'input> {
                 &mut self.work,
             );
             let traffic = self.work.traffic.of_rule(rule.protocol, rule.icmp);
-            self.prepared.push(Prepared {
+            self.prepared.push(PreparedRule {
                 source,
                 destination,
                 traffic,
             });
-            self.relation.rules.push(RuleOf {
+            self.relation.rules.push(RuleId {
                 tier,
                 key,
                 direction,
@@ -481,32 +492,36 @@ impl<'input> Maker<'_, 'input> {
     }
 
     /// The view of a class, new or known.
-    fn view(&mut self, (id, class): (ClassId, &PlaceClass), direction: Direction) -> ViewId {
+    fn view(
+        &mut self,
+        (id, class): (EndpointClassId, &EndpointClass),
+        direction: Direction,
+    ) -> PolicyProfileId {
         let steps = match class.owner {
-            None => vec![Step::End { is_allowed: true }],
+            None => vec![ProfileStep::End { is_allowed: true }],
             Some(owner) => self.steps(
                 owner,
-                Near {
+                LocalClass {
                     id,
                     family: class.family,
                     direction,
                 },
             ),
         };
-        ViewId(number(self.relation.steps.insert_full(steps).0))
+        PolicyProfileId(number(self.relation.steps.insert_full(steps).0))
     }
 
     /// The view of those without policies.
-    fn open_view(&mut self) -> ViewId {
-        ViewId(number(
+    fn open_view(&mut self) -> PolicyProfileId {
+        PolicyProfileId(number(
             self.relation
                 .steps
-                .insert_full(vec![Step::End { is_allowed: true }])
+                .insert_full(vec![ProfileStep::End { is_allowed: true }])
                 .0,
         ))
     }
 
-    fn steps(&mut self, owner: EndpointId, near: Near) -> Vec<Step> {
+    fn steps(&mut self, owner: EndpointId, near: LocalClass) -> Vec<ProfileStep> {
         let resolved = self.work.resolved;
         let mut places: Vec<_> = resolved
             .applied_to(owner)
@@ -523,7 +538,7 @@ impl<'input> Maker<'_, 'input> {
             let Some(policy) = tier
                 .policies
                 .get(place.policy)
-                .filter(|policy| policy.is_on(List::Normal))
+                .filter(|policy| policy.is_on(PolicyListKind::Normal))
             else {
                 continue;
             };
@@ -543,7 +558,7 @@ impl<'input> Maker<'_, 'input> {
         steps
     }
 
-    fn end_of_tier(&self, position: usize) -> Option<Step> {
+    fn end_of_tier(&self, position: usize) -> Option<ProfileStep> {
         let default = self
             .work
             .resolved
@@ -551,7 +566,7 @@ impl<'input> Maker<'_, 'input> {
             .tiers
             .get(position)?
             .default_action;
-        Some(Step::Tier {
+        Some(ProfileStep::Tier {
             tier: number(position),
             default,
         })
@@ -559,31 +574,36 @@ impl<'input> Maker<'_, 'input> {
 
     /// Behind the tiers, profile after profile: what one passes or does not decide is for the next
     /// (reference §4.3.6).
-    fn add_profiles(&mut self, owner: EndpointId, near: Near, steps: &mut Vec<Step>) {
+    fn add_profiles(&mut self, owner: EndpointId, near: LocalClass, steps: &mut Vec<ProfileStep>) {
         let inventory: &'input Inventory = self.work.resolved.inventory;
         self.add_rules_of(&inventory.endpoint(owner).profiles, near, steps);
     }
 
-    fn add_rules_of(&mut self, profiles: &'input Profiles, near: Near, steps: &mut Vec<Step>) {
+    fn add_rules_of(
+        &mut self,
+        profiles: &'input ProfileList,
+        near: LocalClass,
+        steps: &mut Vec<ProfileStep>,
+    ) {
         let resolved = self.work.resolved;
-        if *profiles == Profiles::OfPod {
-            steps.push(Step::End { is_allowed: true });
+        if *profiles == ProfileList::OfPod {
+            steps.push(ProfileStep::End { is_allowed: true });
             return;
         }
         for name in profiles.names().map(profile_name) {
             let profile = match name {
                 ProfileName::ServiceAccount(..) => continue,
                 ProfileName::Namespace(_) | ProfileName::AllowAll => {
-                    steps.push(Step::End { is_allowed: true });
+                    steps.push(ProfileStep::End { is_allowed: true });
                     return;
                 }
                 ProfileName::Named(name) => resolved.policies.profiles.get(name),
             };
             let Some(profile) = profile else { break };
             self.add_rules(&profile.key, profile.rules(near.direction), near, steps);
-            steps.push(Step::Profile);
+            steps.push(ProfileStep::Profile);
         }
-        steps.push(Step::End { is_allowed: false });
+        steps.push(ProfileStep::End { is_allowed: false });
     }
 
     /// The rules that can match where the near side is this class.
@@ -591,8 +611,8 @@ impl<'input> Maker<'_, 'input> {
         &mut self,
         key: &'input PolicyKey,
         rules: &'input [Rule],
-        near: Near,
-        steps: &mut Vec<Step>,
+        near: LocalClass,
+        steps: &mut Vec<ProfileStep>,
     ) {
         let first = self
             .firsts
@@ -614,10 +634,10 @@ impl<'input> Maker<'_, 'input> {
                 .relation
                 .sides
                 .table(own)
-                .map_or(Traffic::NONE, |table| table.at(near.id));
+                .map_or(HeaderSpace::NONE, |table| table.at(near.id));
             let traffic = self.work.traffic.and(prepared.traffic, own);
-            if traffic != Traffic::NONE {
-                steps.push(Step::Rule {
+            if traffic != HeaderSpace::NONE {
+                steps.push(ProfileStep::Rule {
                     rule: number,
                     far,
                     traffic,
@@ -634,12 +654,13 @@ impl<'input> Maker<'_, 'input> {
         self.relation.steps = steps;
     }
 
-    fn decide_view(&mut self, steps: &[Step]) -> View {
-        let mut common = Common::default();
-        let mut touched: FxHashMap<ClassId, Vec<(usize, TrafficId)>> = FxHashMap::default();
+    fn decide_view(&mut self, steps: &[ProfileStep]) -> PolicyProfile {
+        let mut common = CommonSteps::default();
+        let mut touched: FxHashMap<EndpointClassId, Vec<(usize, HeaderSetId)>> =
+            FxHashMap::default();
         let mut rules = Vec::new();
         for (position, step) in steps.iter().enumerate() {
-            let Step::Rule {
+            let ProfileStep::Rule {
                 far,
                 traffic: wanted,
                 action,
@@ -663,15 +684,16 @@ impl<'input> Maker<'_, 'input> {
                     .push((position, *traffic))
             });
         }
-        common.rules = Cascade::of(rules);
+        common.rules = RuleCascade::new(rules);
 
         let default = common.walk(steps, &[], self.work.traffic);
         let rows = touched
             .iter()
             .map(|(class, own)| (*class, common.walk(steps, own, self.work.traffic)));
-        let mut listed: Vec<(ClassId, TrafficId)> = rows.filter(|row| row.1 != default).collect();
+        let mut listed: Vec<(EndpointClassId, HeaderSetId)> =
+            rows.filter(|row| row.1 != default).collect();
         listed.sort_unstable();
-        View { default, listed }
+        PolicyProfile { default, listed }
     }
 }
 
@@ -680,61 +702,61 @@ const ALLOWED: usize = 0;
 const PASSED: usize = 1;
 
 /// Returns the effect of a rule on the traffic that it matches, or `None` if it has none.
-fn taken(action: Action, wanted: TrafficId) -> Option<Taken<2>> {
+fn taken(action: Action, wanted: HeaderSetId) -> Option<CascadeRule<2>> {
     match action {
-        _ if wanted == Traffic::NONE => None,
+        _ if wanted == HeaderSpace::NONE => None,
         Action::Log => None,
-        Action::Allow => Some(Taken::into_sink(ALLOWED, wanted)),
-        Action::Pass => Some(Taken::into_sink(PASSED, wanted)),
-        Action::Deny => Some(Taken {
+        Action::Allow => Some(CascadeRule::into_sink(ALLOWED, wanted)),
+        Action::Pass => Some(CascadeRule::into_sink(PASSED, wanted)),
+        Action::Deny => Some(CascadeRule {
             off: wanted,
-            ..Taken::NOTHING
+            ..CascadeRule::NOTHING
         }),
     }
 }
 
 /// The steps of a view as most classes at the other end meet them.
 ///
-/// A class that rules name meets the steps between these all at once ([`Cascade`]). So a view costs
+/// A class that rules name meets the steps between these all at once ([`RuleCascade`]). So a view costs
 /// the rows of its rules' tables, and not its classes times its rules.
-struct Common {
+struct CommonSteps {
     /// Where the rules stand that are about most classes, in order.
     positions: Vec<usize>,
     /// What these do there.
-    rules: Cascade<2>,
+    rules: RuleCascade<2>,
     /// Where the steps stand that are no rules, in order.
     ends: Vec<usize>,
 }
 
-impl Default for Common {
+impl Default for CommonSteps {
     fn default() -> Self {
         Self {
             positions: Vec::new(),
-            rules: Cascade::of(Vec::new()),
+            rules: RuleCascade::new(Vec::new()),
             ends: Vec::new(),
         }
     }
 }
 
-impl Common {
+impl CommonSteps {
     /// What all steps allow with a class for which rules at some positions, in order, do something
     /// else than for most.
     fn walk(
         &mut self,
-        steps: &[Step],
-        own: &[(usize, TrafficId)],
-        traffic: &mut Traffic,
-    ) -> TrafficId {
-        let ends: Vec<(usize, TrafficId)> = self
+        steps: &[ProfileStep],
+        own: &[(usize, HeaderSetId)],
+        traffic: &mut HeaderSpace,
+    ) -> HeaderSetId {
+        let ends: Vec<(usize, HeaderSetId)> = self
             .ends
             .iter()
-            .map(|position| (*position, Traffic::ALL))
+            .map(|position| (*position, HeaderSpace::ALL))
             .collect();
-        let (mut way, mut next) = (Way::new(), 0);
+        let (mut way, mut next) = (Residual::new(), 0);
         for (position, here) in merged(&ends, own) {
             self.pass(next..position, &mut way, traffic);
             if let Some(step) = steps.get(position) {
-                way.take(*step, here, traffic);
+                way.subtract(*step, here, traffic);
             }
             next = position + 1;
         }
@@ -743,7 +765,7 @@ impl Common {
     }
 
     /// Goes through the rules at these positions.
-    fn pass(&mut self, range: Range<usize>, way: &mut Way, traffic: &mut Traffic) {
+    fn pass(&mut self, range: Range<usize>, way: &mut Residual, traffic: &mut HeaderSpace) {
         let number = |position: usize| self.positions.partition_point(|known| *known < position);
         let rules = number(range.start)..number(range.end);
         let mut sinks = [way.allowed, way.passed];
@@ -754,17 +776,17 @@ impl Common {
 
 /// The class whose policies are asked.
 #[derive(Debug, Clone, Copy)]
-struct Near {
-    id: ClassId,
+struct LocalClass {
+    id: EndpointClassId,
     family: Family,
     direction: Direction,
 }
 
 /// Positions of both lists, in order; where both have one, the second's counts.
 fn merged<'rows>(
-    always: &'rows [(usize, TrafficId)],
-    own: &'rows [(usize, TrafficId)],
-) -> impl Iterator<Item = (usize, TrafficId)> + use<'rows> {
+    always: &'rows [(usize, HeaderSetId)],
+    own: &'rows [(usize, HeaderSetId)],
+) -> impl Iterator<Item = (usize, HeaderSetId)> + use<'rows> {
     let (mut always, mut own) = (
         always.iter().copied().peekable(),
         own.iter().copied().peekable(),

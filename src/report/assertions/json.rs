@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use crate::assertions::{Assertion, Expected, Verdict};
-use crate::explain::Group;
-use crate::explain::query::End;
+use crate::assertions::{Assertion, AssertionVerdict, ExpectedOutcome};
+use crate::explain::ExplainedGroup;
+use crate::explain::query::QueryEnd;
 use crate::net::Direction;
-use crate::output::{Json, Sink};
-use crate::packet_space::RuleOf;
-use crate::report::assertions::Tested;
+use crate::output::{JsonWriter, OutputSink};
+use crate::packet_space::RuleId;
+use crate::report::assertions::TestedAssertions;
 use crate::report::eval::IcmpView;
 
 /// What was found, as one JSON object on one line.
@@ -20,9 +20,9 @@ use crate::report::eval::IcmpView;
 /// {"rules": NUMBER, "touched": NUMBER, "percent": NUMBER, "untouched": [{"policy", "direction",
 /// "rule", "file", "line"}]}}`. PARTY is `{"endpoint"?, "address"?}`; `egress` and `ingress` say
 /// what decides there.
-pub fn json(tested: &Tested<'_, '_>, out: &mut Sink<'_>) {
+pub fn json(tested: &TestedAssertions<'_, '_>, out: &mut OutputSink<'_>) {
     let coverage = tested.proof.coverage.as_ref();
-    let view = View {
+    let view = AssertionJson {
         assertions: tested
             .found()
             .map(|(assertion, verdict)| assertion_view(tested, assertion, verdict))
@@ -39,11 +39,11 @@ pub fn json(tested: &Tested<'_, '_>, out: &mut Sink<'_>) {
                 .collect(),
         }),
     };
-    Json::on(out).line(&view);
+    JsonWriter::on(out).line(&view);
 }
 
 #[derive(Serialize)]
-struct View<'tested> {
+struct AssertionJson<'tested> {
     assertions: Vec<AssertionView<'tested>>,
     passed: usize,
     failed: usize,
@@ -70,8 +70,8 @@ struct AssertionView<'tested> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CounterExampleView {
-    from: PartyView,
-    to: PartyView,
+    from: AssertionPartyView,
+    to: AssertionPartyView,
     family: String,
     protocol: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,7 +85,7 @@ struct CounterExampleView {
 }
 
 #[derive(Serialize)]
-struct PartyView {
+struct AssertionPartyView {
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,11 +97,11 @@ struct CoverageView<'tested> {
     rules: usize,
     touched: usize,
     percent: usize,
-    untouched: Vec<RuleView<'tested>>,
+    untouched: Vec<AssertionRuleView<'tested>>,
 }
 
 #[derive(Serialize)]
-struct RuleView<'tested> {
+struct AssertionRuleView<'tested> {
     policy: String,
     direction: String,
     rule: usize,
@@ -110,14 +110,14 @@ struct RuleView<'tested> {
 }
 
 fn assertion_view<'tested, 'input>(
-    tested: &Tested<'tested, 'input>,
+    tested: &TestedAssertions<'tested, 'input>,
     assertion: &'tested Assertion,
-    verdict: &Verdict<'input>,
+    verdict: &AssertionVerdict<'input>,
 ) -> AssertionView<'tested> {
     let (word, counter_example) = match verdict {
-        Verdict::Holds => ("holds", None),
-        Verdict::Empty(_) => ("empty", None),
-        Verdict::Fails(group) => ("fails", counter_example(tested, group)),
+        AssertionVerdict::Holds => ("holds", None),
+        AssertionVerdict::Empty(_) => ("empty", None),
+        AssertionVerdict::Fails(group) => ("fails", counter_example(tested, group)),
     };
     AssertionView {
         description: assertion.description.as_deref(),
@@ -125,8 +125,8 @@ fn assertion_view<'tested, 'input>(
         file: tested.file(assertion.span),
         line: tested.line(assertion.span),
         expected: match assertion.expected {
-            Expected::Allowed => "allowed",
-            Expected::Denied => "denied",
+            ExpectedOutcome::Allowed => "allowed",
+            ExpectedOutcome::Denied => "denied",
         },
         passed: verdict.is_passed(assertion),
         verdict: word,
@@ -136,16 +136,16 @@ fn assertion_view<'tested, 'input>(
 }
 
 fn counter_example<'input>(
-    tested: &Tested<'_, 'input>,
-    group: &Group<'input>,
+    tested: &TestedAssertions<'_, 'input>,
+    group: &ExplainedGroup<'input>,
 ) -> Option<CounterExampleView> {
     let case = group.cases.first()?;
-    let party = |end: End| match end {
-        End::Endpoint(id, address) => PartyView {
+    let party = |end: QueryEnd| match end {
+        QueryEnd::Endpoint(id, address) => AssertionPartyView {
             endpoint: Some(tested.resolved.inventory.endpoint(id).notation()),
             address: address.map(|address| address.to_string()),
         },
-        End::Addresses(cidr) => PartyView {
+        QueryEnd::Addresses(cidr) => AssertionPartyView {
             endpoint: None,
             address: Some(cidr.address().to_string()),
         },
@@ -164,14 +164,17 @@ fn counter_example<'input>(
         protocol: case.flow.protocol.to_string(),
         port: case.flow.ports.map(|ports| ports.destination),
         source_port: case.flow.ports.map(|ports| ports.source),
-        icmp: case.flow.icmp.map(IcmpView::of),
+        icmp: case.flow.icmp.map(IcmpView::new),
         egress: reason(Direction::Egress),
         ingress: reason(Direction::Ingress),
     })
 }
 
-fn rule_view<'tested>(tested: &Tested<'tested, '_>, of: &RuleOf<'_>) -> RuleView<'tested> {
-    RuleView {
+fn rule_view<'tested>(
+    tested: &TestedAssertions<'tested, '_>,
+    of: &RuleId<'_>,
+) -> AssertionRuleView<'tested> {
+    AssertionRuleView {
         policy: of.key.to_string(),
         direction: of.direction.to_string(),
         rule: of.rule.number,

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use crate::assertions::{Assertion, Verdict};
-use crate::output::{Sink, Xml};
-use crate::report::assertions::Tested;
+use crate::assertions::{Assertion, AssertionVerdict};
+use crate::output::{OutputSink, XmlWriter};
+use crate::report::assertions::TestedAssertions;
 use crate::report::assertions::text::details;
 use crate::source::FileId;
 
 /// Assertions with their verdicts.
-type Found<'tested, 'input> = Vec<(&'tested Assertion, &'tested Verdict<'input>)>;
+type FailedAssertions<'tested, 'input> =
+    Vec<(&'tested Assertion, &'tested AssertionVerdict<'input>)>;
 
 /// What was found, as an XML document.
-pub fn junit(tested: &Tested<'_, '_>, out: &mut Sink<'_>) {
-    let mut suites: BTreeMap<FileId, Found<'_, '_>> = BTreeMap::new();
+pub fn junit(tested: &TestedAssertions<'_, '_>, out: &mut OutputSink<'_>) {
+    let mut suites: BTreeMap<FileId, FailedAssertions<'_, '_>> = BTreeMap::new();
     tested
         .found()
         .for_each(|row| suites.entry(row.0.span.file).or_default().push(row));
@@ -27,7 +28,7 @@ pub fn junit(tested: &Tested<'_, '_>, out: &mut Sink<'_>) {
         ("tests", &tests),
         ("failures", &failures),
     ];
-    Xml::document(out, |xml| {
+    XmlWriter::document(out, |xml| {
         xml.element("testsuites", &attributes, |xml| {
             suites
                 .values()
@@ -37,11 +38,11 @@ pub fn junit(tested: &Tested<'_, '_>, out: &mut Sink<'_>) {
 }
 
 fn suite<'tested, 'input>(
-    tested: &Tested<'tested, 'input>,
-    suite: &Found<'tested, 'input>,
-    xml: &mut Xml,
+    tested: &TestedAssertions<'tested, 'input>,
+    suite: &FailedAssertions<'tested, 'input>,
+    xml: &mut XmlWriter,
 ) {
-    let is_failed = |row: &&(&Assertion, &Verdict<'_>)| !row.1.is_passed(row.0);
+    let is_failed = |row: &&(&Assertion, &AssertionVerdict<'_>)| !row.1.is_passed(row.0);
     let failures = suite.iter().filter(is_failed).count().to_string();
     let name = suite
         .first()
@@ -63,10 +64,10 @@ fn suite<'tested, 'input>(
 }
 
 fn case<'input>(
-    tested: &Tested<'_, 'input>,
+    tested: &TestedAssertions<'_, 'input>,
     assertion: &Assertion,
-    verdict: &Verdict<'input>,
-    xml: &mut Xml,
+    verdict: &AssertionVerdict<'input>,
+    xml: &mut XmlWriter,
 ) {
     let (file, line) = (
         tested.file(assertion.span),
@@ -94,9 +95,9 @@ fn case<'input>(
     });
 }
 
-fn kind(verdict: &Verdict<'_>) -> &'static str {
+fn kind(verdict: &AssertionVerdict<'_>) -> &'static str {
     match verdict {
-        Verdict::Holds | Verdict::Fails(_) => "counter-example",
-        Verdict::Empty(_) => "empty",
+        AssertionVerdict::Holds | AssertionVerdict::Fails(_) => "counter-example",
+        AssertionVerdict::Empty(_) => "empty",
     }
 }

@@ -8,30 +8,30 @@ pub use json::json;
 pub use junit::junit;
 pub use text::text;
 
-use crate::assertions::{Assertion, Expected, Proof, Verdict};
-use crate::explain::query::{Case, End, Question, SOURCE_PORT, Traffic};
-use crate::explain::{Group, Way};
+use crate::assertions::{Assertion, AssertionReport, AssertionVerdict, ExpectedOutcome};
+use crate::explain::query::{Query, QueryCase, QueryEnd, QueryTraffic, SOURCE_PORT};
+use crate::explain::{ExplainedGroup, PolicyTrace};
 use crate::net::{Cidr, Direction};
-use crate::packet::endpoint_pattern::Subject;
-use crate::packet_space::RuleOf;
-use crate::report::eval::{Answer, pairs, stranger};
-use crate::resolve::Resolved;
-use crate::source::{Files, Span};
+use crate::packet::endpoint_pattern::EndpointPattern;
+use crate::packet_space::RuleId;
+use crate::report::eval::{QueryReport, pairs, stranger};
+use crate::resolve::ResolvedPolicy;
+use crate::source::{SourceFiles, Span};
 
 /// Assertions and what was found of them.
 #[derive(Debug, Clone, Copy)]
-pub struct Tested<'tested, 'input> {
+pub struct TestedAssertions<'tested, 'input> {
     /// The assertions.
     pub assertions: &'tested [Assertion],
     /// A verdict for each.
-    pub proof: &'tested Proof<'input>,
+    pub proof: &'tested AssertionReport<'input>,
     /// What they are about.
-    pub resolved: &'tested Resolved<'input>,
+    pub resolved: &'tested ResolvedPolicy<'input>,
     /// Where they and the policies were read.
-    pub files: &'tested Files,
+    pub files: &'tested SourceFiles,
 }
 
-impl<'tested, 'input> Tested<'tested, 'input> {
+impl<'tested, 'input> TestedAssertions<'tested, 'input> {
     /// How many assertions have failed.
     pub fn failed(&self) -> usize {
         self.found()
@@ -39,7 +39,9 @@ impl<'tested, 'input> Tested<'tested, 'input> {
             .count()
     }
 
-    fn found(&self) -> impl Iterator<Item = (&'tested Assertion, &'tested Verdict<'input>)> {
+    fn found(
+        &self,
+    ) -> impl Iterator<Item = (&'tested Assertion, &'tested AssertionVerdict<'input>)> {
         self.assertions.iter().zip(&self.proof.verdicts)
     }
 
@@ -52,7 +54,7 @@ impl<'tested, 'input> Tested<'tested, 'input> {
     }
 
     /// `ingress rule 2 of NetworkPolicy shop/web`.
-    fn rule(rule: &RuleOf<'_>) -> String {
+    fn rule(rule: &RuleId<'_>) -> String {
         format!(
             "{} rule {} of {}",
             rule.direction, rule.rule.number, rule.key
@@ -60,14 +62,14 @@ impl<'tested, 'input> Tested<'tested, 'input> {
     }
 
     /// What is wrong, in one line; none where the assertion holds.
-    fn message(&self, assertion: &Assertion, verdict: &Verdict<'input>) -> Option<String> {
+    fn message(&self, assertion: &Assertion, verdict: &AssertionVerdict<'input>) -> Option<String> {
         match verdict {
-            Verdict::Holds => None,
-            Verdict::Empty(reasons) => Some(reasons.join("; ")),
-            Verdict::Fails(group) => {
+            AssertionVerdict::Holds => None,
+            AssertionVerdict::Empty(reasons) => Some(reasons.join("; ")),
+            AssertionVerdict::Fails(group) => {
                 let (wanted, found) = match assertion.expected {
-                    Expected::Allowed => ("allowed", "denied"),
-                    Expected::Denied => ("denied", "allowed"),
+                    ExpectedOutcome::Allowed => ("allowed", "denied"),
+                    ExpectedOutcome::Denied => ("denied", "allowed"),
                 };
                 Some(format!(
                     "should be {wanted}, and is {found}: {}",
@@ -78,10 +80,10 @@ impl<'tested, 'input> Tested<'tested, 'input> {
     }
 
     /// `shop/web (10.0.0.1) to shop/db (10.0.0.2), TCP port 5432`.
-    fn packet(&self, group: &Group<'_>) -> String {
+    fn packet(&self, group: &ExplainedGroup<'_>) -> String {
         let ends = pairs(group)
             .iter()
-            .map(|pair| pair.words(self.resolved.inventory))
+            .map(|pair| pair.text(self.resolved.inventory))
             .collect::<Vec<_>>()
             .join(" and ");
         let what = group.cases.first().map(what).unwrap_or_default();
@@ -89,19 +91,19 @@ impl<'tested, 'input> Tested<'tested, 'input> {
     }
 
     /// What decides at each end.
-    fn reasons(&self, group: &Group<'input>) -> Vec<(Direction, String)> {
+    fn reasons(&self, group: &ExplainedGroup<'input>) -> Vec<(Direction, String)> {
         let Some(question) = group.cases.first().and_then(|case| self.question(case)) else {
             return Vec::new();
         };
         let groups = std::slice::from_ref(group);
-        let answer = Answer {
+        let answer = QueryReport {
             question: &question,
             groups,
             traced: &[],
             resolved: self.resolved,
             files: self.files,
         };
-        let reason = |direction, way: &Option<Way<'input>>| {
+        let reason = |direction, way: &Option<PolicyTrace<'input>>| {
             (
                 direction,
                 way.as_ref()
@@ -115,23 +117,27 @@ impl<'tested, 'input> Tested<'tested, 'input> {
     }
 
     /// The question that is about this packet.
-    fn question(&self, case: &Case) -> Option<Question> {
-        let subject = |end: End| match end {
-            End::Endpoint(_, Some(address)) => Some(Subject::Addresses(Cidr::host(address))),
-            End::Endpoint(id, None) => self.resolved.inventory.endpoint(id).notation().parse().ok(),
-            End::Addresses(cidr) => Some(Subject::Addresses(cidr)),
+    fn question(&self, case: &QueryCase) -> Option<Query> {
+        let subject = |end: QueryEnd| match end {
+            QueryEnd::Endpoint(_, Some(address)) => {
+                Some(EndpointPattern::Addresses(Cidr::host(address)))
+            }
+            QueryEnd::Endpoint(id, None) => {
+                self.resolved.inventory.endpoint(id).notation().parse().ok()
+            }
+            QueryEnd::Addresses(cidr) => Some(EndpointPattern::Addresses(cidr)),
         };
         let ports = case.flow.ports;
         let message = (
             case.flow.icmp.map(|message| message.kind),
             case.flow.icmp.map(|message| message.code),
         );
-        let traffic = Traffic {
+        let traffic = QueryTraffic {
             protocol: case.flow.protocol,
             port: ports.map(|ports| ports.destination),
             message,
         };
-        Some(Question {
+        Some(Query {
             from: subject(case.from)?,
             to: subject(case.to)?,
             traffic,
@@ -141,7 +147,7 @@ impl<'tested, 'input> Tested<'tested, 'input> {
 }
 
 /// `TCP port 443`, `TCP port 443 from port 53`, `ICMP type 8 code 0`, `protocol 47`.
-fn what(case: &Case) -> String {
+fn what(case: &QueryCase) -> String {
     let flow = &case.flow;
     let name = flow.protocol.to_string();
     let name = if name.parse::<u8>().is_ok() {

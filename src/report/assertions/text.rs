@@ -1,12 +1,12 @@
 //! For people: a line for each assertion, and behind a failed one what is wrong.
 
-use crate::assertions::{Assertion, Coverage, Verdict};
-use crate::output::{Sink, Terminal};
-use crate::packet_space::RuleOf;
-use crate::report::assertions::Tested;
+use crate::assertions::{Assertion, AssertionVerdict, Coverage};
+use crate::output::{OutputSink, TerminalWriter};
+use crate::packet_space::RuleId;
+use crate::report::assertions::TestedAssertions;
 
 /// What was found, line by line.
-pub fn text(tested: &Tested<'_, '_>, out: &mut Sink<'_>) {
+pub fn text(tested: &TestedAssertions<'_, '_>, out: &mut OutputSink<'_>) {
     let mut lines = Vec::new();
     for (assertion, verdict) in tested.found() {
         let word = if verdict.is_passed(assertion) {
@@ -36,18 +36,18 @@ pub fn text(tested: &Tested<'_, '_>, out: &mut Sink<'_>) {
     if let Some(coverage) = &tested.proof.coverage {
         add_coverage(tested, coverage, &mut lines);
     }
-    let mut out = Terminal::on(out);
+    let mut out = TerminalWriter::on(out);
     lines.iter().for_each(|line| out.line(line));
 }
 
 /// What is wrong, and what decides about the counter-example.
 pub(super) fn details(
-    tested: &Tested<'_, '_>,
+    tested: &TestedAssertions<'_, '_>,
     assertion: &Assertion,
-    verdict: &Verdict<'_>,
+    verdict: &AssertionVerdict<'_>,
 ) -> Vec<String> {
     let mut lines: Vec<String> = tested.message(assertion, verdict).into_iter().collect();
-    if let Verdict::Fails(group) = verdict {
+    if let AssertionVerdict::Fails(group) = verdict {
         lines.extend(
             tested
                 .reasons(group)
@@ -58,13 +58,17 @@ pub(super) fn details(
     lines
 }
 
-fn add_coverage(tested: &Tested<'_, '_>, coverage: &Coverage<'_>, lines: &mut Vec<String>) {
+fn add_coverage(
+    tested: &TestedAssertions<'_, '_>,
+    coverage: &Coverage<'_>,
+    lines: &mut Vec<String>,
+) {
     let (touched, all) = (coverage.touched(), coverage.rules.len());
     lines.push(format!(
         "coverage: {}%, {touched} of {all} rules",
         coverage.percent()
     ));
-    let place = |rule: &RuleOf<'_>| {
+    let place = |rule: &RuleId<'_>| {
         format!(
             "{}:{}",
             tested.file(rule.rule.span),
@@ -74,7 +78,7 @@ fn add_coverage(tested: &Tested<'_, '_>, coverage: &Coverage<'_>, lines: &mut Ve
     lines.extend(coverage.untouched().map(|rule| {
         format!(
             "  no assertion touches {} ({})",
-            Tested::rule(rule),
+            TestedAssertions::rule(rule),
             place(rule)
         )
     }));

@@ -3,25 +3,25 @@
 use serde::Serialize;
 
 use crate::connectivity::Connectivity;
-use crate::connectivity::peers::{Identity, Peer};
-use crate::connectivity::port_list::{self, Allowed};
-use crate::output::{Csv, Json, JsonText, Sink};
+use crate::connectivity::peers::{ConnectivityPeer, PeerIdentity};
+use crate::connectivity::port_list::{self, AllowedTraffic};
+use crate::output::{CsvWriter, JsonText, JsonWriter, OutputSink};
 use crate::report::connectivity::each_traffic;
 
 /// A list of `{"from": PEER, "to": PEER, "allowed": [ALLOWED]}`, a line each. PEER is
 /// `{"namespace", "kind", "name", "serviceAccount"?, "pods"?}` or `{"cidrs": […]}`; `pods` only
 /// where another peer is called alike. ALLOWED is `{"protocol", "ports"?, "types"?,
 /// "sourcePorts"?}`.
-pub fn json(answer: &Connectivity, out: &mut Sink<'_>) {
-    let view = |peer: &Peer| JsonText::of(&PeerView::of(peer));
+pub fn json(answer: &Connectivity, out: &mut OutputSink<'_>) {
+    let view = |peer: &ConnectivityPeer| JsonText::serialize(&PeerView::new(peer));
     let senders: Vec<JsonText> = answer.senders.iter().map(view).collect();
     let receivers: Vec<JsonText> = answer.receivers.iter().map(view).collect();
     let allowed = each_traffic(answer, |id| {
         let views = port_list::describe(id, &answer.traffic);
-        JsonText::of(&views.iter().map(AllowedView::of).collect::<Vec<_>>())
+        JsonText::serialize(&views.iter().map(AllowedView::new).collect::<Vec<_>>())
     });
 
-    let mut out = Json::on(out);
+    let mut out = JsonWriter::on(out);
     out.literal("[");
     let mut before = "\n";
     for pair in &answer.pairs {
@@ -76,9 +76,9 @@ enum PeerView<'answer> {
 }
 
 impl<'answer> PeerView<'answer> {
-    fn of(peer: &'answer Peer) -> Self {
+    fn new(peer: &'answer ConnectivityPeer) -> Self {
         match &peer.identity {
-            Identity::Endpoints {
+            PeerIdentity::Endpoints {
                 namespace,
                 kind,
                 name,
@@ -91,7 +91,7 @@ impl<'answer> PeerView<'answer> {
                 service_account: service_account.as_deref(),
                 pods: pods.iter().map(|pod| &**pod).collect(),
             },
-            Identity::Outside(ranges) => {
+            PeerIdentity::Outside(ranges) => {
                 let prefixes = ranges.iter().flat_map(|range| range.prefixes());
                 Self::Outside {
                     cidrs: prefixes
@@ -116,7 +116,7 @@ struct AllowedView {
 }
 
 impl AllowedView {
-    fn of(allowed: &Allowed) -> Self {
+    fn new(allowed: &AllowedTraffic) -> Self {
         Self {
             protocol: port_list::protocol_text(allowed.protocol),
             ports: allowed.ports.as_deref().map(port_list::ports_text),
@@ -147,15 +147,15 @@ const COLUMNS: [&str; 16] = [
 
 /// What [`json`] says, as a table: a row for each pair and protocol. Several pods or prefixes have
 /// spaces between them.
-pub fn csv(answer: &Connectivity, out: &mut Sink<'_>) {
+pub fn csv(answer: &Connectivity, out: &mut OutputSink<'_>) {
     let senders: Vec<[String; 6]> = answer.senders.iter().map(peer_cells).collect();
     let receivers: Vec<[String; 6]> = answer.receivers.iter().map(peer_cells).collect();
     let allowed = each_traffic(answer, |id| {
         let views = port_list::describe(id, &answer.traffic);
-        views.iter().map(AllowedView::of).collect::<Vec<_>>()
+        views.iter().map(AllowedView::new).collect::<Vec<_>>()
     });
 
-    let mut table = Csv::on(out, &COLUMNS);
+    let mut table = CsvWriter::on(out, &COLUMNS);
     for pair in &answer.pairs {
         let (from, to) = (
             senders.get(pair.from as usize),
@@ -179,9 +179,9 @@ pub fn csv(answer: &Connectivity, out: &mut Sink<'_>) {
     }
 }
 
-fn peer_cells(peer: &Peer) -> [String; 6] {
+fn peer_cells(peer: &ConnectivityPeer) -> [String; 6] {
     let text = |text: &str| text.to_owned();
-    match PeerView::of(peer) {
+    match PeerView::new(peer) {
         PeerView::Endpoints {
             namespace,
             kind,

@@ -13,13 +13,13 @@ pub use text::{dot, markdown, text};
 use std::collections::BTreeMap;
 
 use crate::connectivity::Connectivity;
-use crate::packet_space::TrafficId;
+use crate::packet_space::HeaderSetId;
 
 /// For every traffic of the pairs, once, what a function makes of it.
 fn each_traffic<Words>(
     answer: &Connectivity,
-    words: impl Fn(TrafficId) -> Words,
-) -> BTreeMap<TrafficId, Words> {
+    words: impl Fn(HeaderSetId) -> Words,
+) -> BTreeMap<HeaderSetId, Words> {
     let mut made = BTreeMap::new();
     for pair in &answer.pairs {
         made.entry(pair.traffic)

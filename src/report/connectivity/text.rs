@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use crate::connectivity::peers::{Identity, Peer};
-use crate::connectivity::port_list::{self, Allowed};
-use crate::connectivity::{Connectivity, Pair};
+use crate::connectivity::peers::{ConnectivityPeer, PeerIdentity};
+use crate::connectivity::port_list::{self, AllowedTraffic};
+use crate::connectivity::{Connectivity, PeerConnection};
 use crate::net::{PortRange, Protocol};
-use crate::output::{Dot, Markdown, Sink, Terminal};
-use crate::packet_space::TrafficId;
+use crate::output::{DotWriter, MarkdownWriter, OutputSink, TerminalWriter};
+use crate::packet_space::HeaderSetId;
 use crate::report::connectivity::each_traffic;
 
 /// What is said where nothing is allowed.
@@ -18,25 +18,25 @@ const NOTHING: &str = "no connection is allowed\n";
 const SHOWN: usize = 4;
 
 /// Texts of peers and of what is allowed.
-struct Words {
+struct PeerTexts {
     senders: Vec<String>,
     receivers: Vec<String>,
-    allowed: BTreeMap<TrafficId, String>,
+    allowed: BTreeMap<HeaderSetId, String>,
 }
 
 /// A paragraph for each sender, with a line for each receiver.
-pub fn text(answer: &Connectivity, out: &mut Sink<'_>) {
+pub fn text(answer: &Connectivity, out: &mut OutputSink<'_>) {
     if answer.pairs.is_empty() {
-        return Terminal::on(out).literal(NOTHING);
+        return TerminalWriter::on(out).literal(NOTHING);
     }
 
-    let words = Words::of(answer);
+    let words = PeerTexts::new(answer);
     let paragraphs = answer.pairs.chunk_by(|left, right| left.from == right.from);
     for (number, pairs) in paragraphs.enumerate() {
         if out.is_closed() {
             return;
         }
-        let mut out = Terminal::on(out);
+        let mut out = TerminalWriter::on(out);
         out.literal(if number > 0 { "\n" } else { "" });
 
         let from = pairs.first().map_or(0, |pair| pair.from as usize);
@@ -58,13 +58,13 @@ pub fn text(answer: &Connectivity, out: &mut Sink<'_>) {
 }
 
 /// A table with a row for each pair.
-pub fn markdown(answer: &Connectivity, out: &mut Sink<'_>) {
-    let mut out = Markdown::on(out);
+pub fn markdown(answer: &Connectivity, out: &mut OutputSink<'_>) {
+    let mut out = MarkdownWriter::on(out);
     if answer.pairs.is_empty() {
         return out.literal(NOTHING);
     }
 
-    let words = Words::of(answer);
+    let words = PeerTexts::new(answer);
     out.literal("| from | to | allowed |\n|---|---|---|\n");
     for pair in &answer.pairs {
         if out.is_closed() {
@@ -79,9 +79,9 @@ pub fn markdown(answer: &Connectivity, out: &mut Sink<'_>) {
 }
 
 /// A graph for Graphviz: a node for each peer, an edge for each pair.
-pub fn dot(answer: &Connectivity, out: &mut Sink<'_>) {
-    let words = Words::of(answer);
-    let mut out = Dot::on(out);
+pub fn dot(answer: &Connectivity, out: &mut OutputSink<'_>) {
+    let words = PeerTexts::new(answer);
+    let mut out = DotWriter::on(out);
     out.literal("digraph connectivity {\n  rankdir=LR;\n  node [shape=box];\n");
 
     let senders = answer.senders.iter().zip(&words.senders);
@@ -118,8 +118,8 @@ pub fn dot(answer: &Connectivity, out: &mut Sink<'_>) {
     out.literal("}\n");
 }
 
-impl Words {
-    fn of(answer: &Connectivity) -> Self {
+impl PeerTexts {
+    fn new(answer: &Connectivity) -> Self {
         let say = |id| {
             if id == answer.everything {
                 "all".to_owned()
@@ -134,31 +134,31 @@ impl Words {
         }
     }
 
-    fn sender(&self, pair: &Pair) -> &str {
+    fn sender(&self, pair: &PeerConnection) -> &str {
         self.senders
             .get(pair.from as usize)
             .map_or("", String::as_str)
     }
 
-    fn receiver(&self, pair: &Pair) -> &str {
+    fn receiver(&self, pair: &PeerConnection) -> &str {
         self.receivers
             .get(pair.to as usize)
             .map_or("", String::as_str)
     }
 
-    fn allowed(&self, pair: &Pair) -> &str {
+    fn allowed(&self, pair: &PeerConnection) -> &str {
         self.allowed.get(&pair.traffic).map_or("", String::as_str)
     }
 }
 
 /// The names of peers; with what they run as where only that tells them apart.
-fn names(peers: &[Peer]) -> Vec<String> {
+fn names(peers: &[ConnectivityPeer]) -> Vec<String> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     peers
         .iter()
         .for_each(|peer| *seen.entry(name(peer)).or_default() += 1);
     let is_shared = |name: &String| seen.get(name).is_some_and(|count| *count > 1);
-    let unique = |peer: &Peer| {
+    let unique = |peer: &ConnectivityPeer| {
         Some(name(peer))
             .filter(|name| !is_shared(name))
             .unwrap_or_else(|| name(peer) + &account(peer))
@@ -167,9 +167,9 @@ fn names(peers: &[Peer]) -> Vec<String> {
 }
 
 /// As questions write it, where they can.
-fn name(peer: &Peer) -> String {
+fn name(peer: &ConnectivityPeer) -> String {
     match &peer.identity {
-        Identity::Endpoints {
+        PeerIdentity::Endpoints {
             namespace,
             kind,
             name,
@@ -188,7 +188,7 @@ fn name(peer: &Peer) -> String {
                 format!("{own} (pods {})", first(&pods))
             }
         }
-        Identity::Outside(_) => {
+        PeerIdentity::Outside(_) => {
             let prefixes = peer.around().iter().flat_map(|range| range.prefixes());
             let prefixes: Vec<String> = prefixes
                 .map(|prefix| format!("{}/{}", prefix.address(), prefix.prefix()))
@@ -199,16 +199,16 @@ fn name(peer: &Peer) -> String {
 }
 
 /// What a peer runs as, where its name does not say.
-fn account(peer: &Peer) -> String {
+fn account(peer: &ConnectivityPeer) -> String {
     match &peer.identity {
-        Identity::Endpoints {
+        PeerIdentity::Endpoints {
             kind,
             service_account: Some(account),
             ..
         } if **kind != *"ServiceAccount" => {
             format!(" (service account {account})")
         }
-        Identity::Endpoints { .. } | Identity::Outside(_) => String::new(),
+        PeerIdentity::Endpoints { .. } | PeerIdentity::Outside(_) => String::new(),
     }
 }
 
@@ -223,7 +223,7 @@ fn first(all: &[String]) -> String {
 }
 
 /// `TCP 80,443; UDP; ICMP 8; protocols 47,50-51`.
-fn summary(allowed: &[Allowed]) -> String {
+fn summary(allowed: &[AllowedTraffic]) -> String {
     let (mut words, mut numbers) = (Vec::new(), Vec::new());
     for one in allowed {
         match one.protocol.has_ports() || [Protocol::ICMP, Protocol::ICMPV6].contains(&one.protocol)
@@ -248,7 +248,7 @@ fn runs(numbers: &[PortRange]) -> String {
     port_list::ports_text(&crate::net::merge_ranges(numbers.to_vec()))
 }
 
-fn of_protocol(allowed: &Allowed) -> String {
+fn of_protocol(allowed: &AllowedTraffic) -> String {
     let mut words = allowed.protocol.to_string();
     let every: Vec<PortRange> = PortRange::new(1, u16::MAX).into_iter().collect();
     let ports = allowed

@@ -2,12 +2,15 @@
 
 use serde::Serialize;
 
-use crate::bundle::{Count, ScriptChange};
+use crate::bundle::{LineCount, ScriptChange};
 use crate::connectivity::port_list::{self, ports_text, protocol_text, types_text};
-use crate::diff::{Block, Change, Decider, End, Identity, PeerId, Portion, Reason, Sole, State};
-use crate::output::{Json, Sink};
-use crate::packet_space::{ListWay, TrafficId};
-use crate::report::diff::{Comparison, Counts};
+use crate::diff::{
+    CausedTraffic, ChangeReason, ConnectionChange, DecidingRule, DiffState, MatchedIdentity,
+    PeerBlock, PeerId, UnmatchedPeers, WitnessEnd,
+};
+use crate::output::{JsonWriter, OutputSink};
+use crate::packet_space::{HeaderSetId, HostListStage};
+use crate::report::diff::{DiffReport, PairCounts};
 
 /// The difference as one JSON object on one line.
 ///
@@ -30,11 +33,12 @@ use crate::report::diff::{Comparison, Counts};
 /// outside; an end of a witness may have `hostEndpoint`. ALONE is those who speak with the same,
 /// `{"endpoints": [PEER], "connections": {"from": [{"peers": [PEER], "traffic": TRAFFIC}], "to":
 /// […]}}`.
-pub fn json(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
+pub fn json(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
     let difference = comparison.difference;
-    let Counts { gained, lost } = comparison.counts();
-    let alone = |soles: &[Sole]| soles.iter().map(|sole| comparison.alone(sole)).collect();
-    let view = View {
+    let PairCounts { gained, lost } = comparison.counts();
+    let alone =
+        |soles: &[UnmatchedPeers]| soles.iter().map(|sole| comparison.alone(sole)).collect();
+    let view = DiffView {
         equal: difference.is_empty(),
         old: comparison.names.old,
         new: comparison.names.new,
@@ -51,21 +55,21 @@ pub fn json(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
             .nodes
             .map(|nodes| nodes.iter().map(node).collect()),
     };
-    Json::on(out).line(&view);
+    JsonWriter::on(out).line(&view);
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct View<'view> {
+struct DiffView<'view> {
     equal: bool,
     old: &'view str,
     new: &'view str,
     gained: usize,
     lost: usize,
     changes: Vec<ChangeView<'view>>,
-    new_endpoints: Vec<Alone<'view>>,
-    gone_endpoints: Vec<Alone<'view>>,
-    nodes: Option<Vec<Node<'view>>>,
+    new_endpoints: Vec<UnmatchedView<'view>>,
+    gone_endpoints: Vec<UnmatchedView<'view>>,
+    nodes: Option<Vec<DiffNodeView<'view>>>,
 }
 
 #[derive(Serialize)]
@@ -76,30 +80,30 @@ struct ChangeView<'view> {
     gained: Vec<PortionView<'view>>,
     lost: Vec<PortionView<'view>>,
     #[serde(rename = "hostEndpoint", skip_serializing_if = "Option::is_none")]
-    host: Option<HostView<'view>>,
-    between: Vec<Between<'view>>,
+    host: Option<DiffHostView<'view>>,
+    between: Vec<BetweenView<'view>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct HostView<'view> {
+struct DiffHostView<'view> {
     list: &'view str,
     direction: String,
     allowed_at_once: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    at: Vec<Peer<'view>>,
+    at: Vec<DiffPeerView<'view>>,
 }
 
 #[derive(Serialize)]
-struct Between<'view> {
-    from: Vec<Peer<'view>>,
-    to: Vec<Peer<'view>>,
+struct BetweenView<'view> {
+    from: Vec<DiffPeerView<'view>>,
+    to: Vec<DiffPeerView<'view>>,
     families: Vec<String>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Peer<'view> {
+enum DiffPeerView<'view> {
     Endpoints {
         namespace: &'view str,
         kind: &'view str,
@@ -182,11 +186,11 @@ struct ReasonView {
 struct DeciderView {
     allowed: bool,
     text: String,
-    policies: Vec<PolicyView>,
+    policies: Vec<DiffPolicyView>,
 }
 
 #[derive(Serialize)]
-struct PolicyView {
+struct DiffPolicyView {
     policy: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<usize>,
@@ -195,25 +199,25 @@ struct PolicyView {
 }
 
 #[derive(Serialize)]
-struct Alone<'view> {
-    endpoints: Vec<Peer<'view>>,
+struct UnmatchedView<'view> {
+    endpoints: Vec<DiffPeerView<'view>>,
     connections: ConnectionsView<'view>,
 }
 
 #[derive(Serialize)]
 struct ConnectionsView<'view> {
-    from: Vec<With<'view>>,
-    to: Vec<With<'view>>,
+    from: Vec<CounterpartView<'view>>,
+    to: Vec<CounterpartView<'view>>,
 }
 
 #[derive(Serialize)]
-struct With<'view> {
-    peers: Vec<Peer<'view>>,
+struct CounterpartView<'view> {
+    peers: Vec<DiffPeerView<'view>>,
     traffic: TrafficView<'view>,
 }
 
 #[derive(Serialize)]
-struct Node<'view> {
+struct DiffNodeView<'view> {
     node: &'view str,
     rules: CountView,
     chains: CountView,
@@ -227,14 +231,14 @@ struct CountView {
     removed: usize,
 }
 
-fn node(change: &ScriptChange) -> Node<'_> {
-    let count = |count: Count| CountView {
+fn node(change: &ScriptChange) -> DiffNodeView<'_> {
+    let count = |count: LineCount| CountView {
         added: count.added,
         removed: count.removed,
     };
     let [rules, chains, sets, members] =
         [change.rules, change.chains, change.sets, change.members].map(count);
-    Node {
+    DiffNodeView {
         node: &change.node,
         rules,
         chains,
@@ -243,9 +247,9 @@ fn node(change: &ScriptChange) -> Node<'_> {
     }
 }
 
-impl Comparison<'_, '_> {
-    fn change<'view>(&'view self, change: &'view Change<'_>) -> ChangeView<'view> {
-        let is_nothing = |id: TrafficId| id == crate::packet_space::Traffic::NONE;
+impl DiffReport<'_, '_> {
+    fn change<'view>(&'view self, change: &'view ConnectionChange<'_>) -> ChangeView<'view> {
+        let is_nothing = |id: HeaderSetId| id == crate::packet_space::HeaderSpace::NONE;
         let kind = match (is_nothing(change.before), is_nothing(change.after)) {
             (true, _) => "added",
             (false, true) => "removed",
@@ -265,10 +269,10 @@ impl Comparison<'_, '_> {
                 .iter()
                 .map(|portion| self.portion(portion))
                 .collect(),
-            host: change.host.as_ref().map(|at| HostView {
-                list: at.way.list().word(),
+            host: change.host.as_ref().map(|at| DiffHostView {
+                list: at.way.list().label(),
                 direction: at.direction.to_string(),
-                allowed_at_once: matches!(at.way, ListWay::LetThrough(_)),
+                allowed_at_once: matches!(at.way, HostListStage::LetThrough(_)),
                 at: self.peer_views(&at.near),
             }),
             between: change
@@ -279,43 +283,43 @@ impl Comparison<'_, '_> {
         }
     }
 
-    fn between(&self, block: &Block) -> Between<'_> {
+    fn between(&self, block: &PeerBlock) -> BetweenView<'_> {
         let families = block.families.iter().map(ToString::to_string).collect();
-        Between {
+        BetweenView {
             from: self.peer_views(&block.from),
             to: self.peer_views(&block.to),
             families,
         }
     }
 
-    fn peer_views(&self, peers: &[PeerId]) -> Vec<Peer<'_>> {
+    fn peer_views(&self, peers: &[PeerId]) -> Vec<DiffPeerView<'_>> {
         let known = peers.iter().filter_map(|id| self.difference.peer(*id));
         let endpoints = known.filter_map(|peer| match &peer.identity {
-            Identity::Endpoints {
+            MatchedIdentity::Endpoints {
                 namespace,
                 kind,
                 name,
-            } => Some(Peer::Endpoints {
+            } => Some(DiffPeerView::Endpoints {
                 namespace,
                 kind,
                 name,
             }),
-            Identity::Host { node, name } => Some(Peer::Host {
+            MatchedIdentity::Host { node, name } => Some(DiffPeerView::Host {
                 kind: "HostEndpoint",
                 node,
                 name,
             }),
-            Identity::Outside(_) => None,
+            MatchedIdentity::Outside(_) => None,
         });
         let outside = self.difference.ranges(peers).into_iter();
-        let outside = outside.map(|range| Peer::Outside {
+        let outside = outside.map(|range| DiffPeerView::Outside {
             from: range.first_address().to_string(),
             to: range.last_address().to_string(),
         });
         endpoints.chain(outside).collect()
     }
 
-    fn traffic_view(&self, id: TrafficId) -> TrafficView<'_> {
+    fn traffic_view(&self, id: HeaderSetId) -> TrafficView<'_> {
         let everything = port_list::is_everything(id, &self.difference.traffic);
         let protocols = (!everything).then(|| {
             let protocols = port_list::describe(id, &self.difference.traffic)
@@ -335,9 +339,9 @@ impl Comparison<'_, '_> {
         }
     }
 
-    fn portion<'view>(&'view self, portion: &'view Portion<'_>) -> PortionView<'view> {
+    fn portion<'view>(&'view self, portion: &'view CausedTraffic<'_>) -> PortionView<'view> {
         let witness = &portion.witness;
-        let end = |end: &End<'_>| EndView {
+        let end = |end: &WitnessEnd<'_>| EndView {
             endpoint: end.endpoint.map(crate::inventory::Endpoint::notation),
             host_endpoint: end.host.map(|host| host.name.clone()),
             address: end.address.map(|address| address.to_string()),
@@ -364,8 +368,8 @@ impl Comparison<'_, '_> {
         }
     }
 
-    fn reason(&self, reason: &Reason<'_>) -> ReasonView {
-        let view = |state: State, decider: &Decider<'_>| DeciderView {
+    fn reason(&self, reason: &ChangeReason<'_>) -> ReasonView {
+        let view = |state: DiffState, decider: &DecidingRule<'_>| DeciderView {
             allowed: decider.is_allowed(),
             text: self.decider(state, reason.direction, decider),
             policies: decider
@@ -376,18 +380,18 @@ impl Comparison<'_, '_> {
         };
         ReasonView {
             direction: reason.direction.to_string(),
-            old: view(State::Old, &reason.old),
-            new: view(State::New, &reason.new),
+            old: view(DiffState::Old, &reason.old),
+            new: view(DiffState::New, &reason.new),
         }
     }
 
     fn policy(
         &self,
-        state: State,
+        state: DiffState,
         (policy, rule, span): (String, Option<usize>, crate::source::Span),
-    ) -> PolicyView {
-        let files = self.files.of(state);
-        PolicyView {
+    ) -> DiffPolicyView {
+        let files = self.files.get(state);
+        DiffPolicyView {
             policy,
             rule,
             file: files.get(span.file).name.clone(),
@@ -395,9 +399,9 @@ impl Comparison<'_, '_> {
         }
     }
 
-    fn alone(&self, sole: &Sole) -> Alone<'_> {
-        let with = |rows: &[(TrafficId, Vec<PeerId>)]| {
-            let rows = rows.iter().map(|(traffic, peers)| With {
+    fn alone(&self, sole: &UnmatchedPeers) -> UnmatchedView<'_> {
+        let with = |rows: &[(HeaderSetId, Vec<PeerId>)]| {
+            let rows = rows.iter().map(|(traffic, peers)| CounterpartView {
                 peers: self.peer_views(peers),
                 traffic: self.traffic_view(*traffic),
             });
@@ -407,7 +411,7 @@ impl Comparison<'_, '_> {
             from: with(&sole.connections.from),
             to: with(&sole.connections.to),
         };
-        Alone {
+        UnmatchedView {
             endpoints: self.peer_views(&sole.peers),
             connections,
         }

@@ -1,8 +1,8 @@
 //! A difference as a comment on a pull request.
 
-use crate::diff::{Change, Portion, Sole, State};
-use crate::output::{Markdown, Sink};
-use crate::report::diff::Comparison;
+use crate::diff::{CausedTraffic, ConnectionChange, DiffState, UnmatchedPeers};
+use crate::output::{MarkdownWriter, OutputSink};
+use crate::report::diff::DiffReport;
 
 /// Names in a cell.
 const MOST: usize = 5;
@@ -10,9 +10,9 @@ const MOST: usize = 5;
 const MOST_ROWS: usize = 50;
 
 /// A summary, tables of what is gained and lost, and details to unfold.
-pub fn markdown(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
+pub fn markdown(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
     let difference = comparison.difference;
-    let mut out = Markdown::on(out);
+    let mut out = MarkdownWriter::on(out);
     out.literal("### Network policy\n\n");
     if difference.is_empty() {
         out.literal("No connection is gained or lost.\n");
@@ -40,43 +40,48 @@ pub fn markdown(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
 
 /// What a table is about.
 #[derive(Clone, Copy)]
-struct Direction {
-    state: State,
+struct TableDirection {
+    state: DiffState,
     /// The heading, and the heads of the columns.
     head: &'static str,
     /// What happened to a connection.
     word: &'static str,
 }
 
-const GAINED: Direction = Direction {
-    state: State::New,
+const GAINED: TableDirection = TableDirection {
+    state: DiffState::New,
     head: "\n#### Gained\n\n| from → to | gained | why |\n|---|---|---|\n",
     word: "gained",
 };
-const LOST: Direction = Direction {
-    state: State::Old,
+const LOST: TableDirection = TableDirection {
+    state: DiffState::Old,
     head: "\n#### Lost\n\n| from → to | lost | why |\n|---|---|---|\n",
     word: "lost",
 };
 
-fn of<'change, 'input>(
-    change: &'change Change<'input>,
-    state: State,
-) -> &'change [Portion<'input>] {
+fn in_direction<'change, 'input>(
+    change: &'change ConnectionChange<'input>,
+    state: DiffState,
+) -> &'change [CausedTraffic<'input>] {
     match state {
-        State::New => &change.gained,
-        State::Old => &change.lost,
+        DiffState::New => &change.gained,
+        DiffState::Old => &change.lost,
     }
 }
 
-fn table(comparison: &Comparison<'_, '_>, direction: Direction, out: &mut Markdown<'_, '_>) {
+fn table(
+    comparison: &DiffReport<'_, '_>,
+    direction: TableDirection,
+    out: &mut MarkdownWriter<'_, '_>,
+) {
     let changes = &comparison.difference.changes;
     let portions = |change| {
-        of(change, direction.state)
+        in_direction(change, direction.state)
             .iter()
             .map(move |portion| (change, portion))
     };
-    let rows: Vec<(&Change<'_>, &Portion<'_>)> = changes.iter().flat_map(portions).collect();
+    let rows: Vec<(&ConnectionChange<'_>, &CausedTraffic<'_>)> =
+        changes.iter().flat_map(portions).collect();
     if rows.is_empty() {
         return;
     }
@@ -98,7 +103,7 @@ fn table(comparison: &Comparison<'_, '_>, direction: Direction, out: &mut Markdo
     more(rows.len(), out);
 }
 
-fn more(rows: usize, out: &mut Markdown<'_, '_>) {
+fn more(rows: usize, out: &mut MarkdownWriter<'_, '_>) {
     if rows > MOST_ROWS {
         out.literal("\n");
         out.number(rows - MOST_ROWS);
@@ -106,7 +111,7 @@ fn more(rows: usize, out: &mut Markdown<'_, '_>) {
     }
 }
 
-fn details(comparison: &Comparison<'_, '_>, out: &mut Markdown<'_, '_>) {
+fn details(comparison: &DiffReport<'_, '_>, out: &mut MarkdownWriter<'_, '_>) {
     let changes = &comparison.difference.changes;
     if changes.is_empty() {
         return;
@@ -115,7 +120,7 @@ fn details(comparison: &Comparison<'_, '_>, out: &mut Markdown<'_, '_>) {
     out.literal("\n<details><summary>Witness packets</summary>\n\n");
     for change in changes.iter().take(MOST_ROWS) {
         for direction in [GAINED, LOST] {
-            for portion in of(change, direction.state) {
+            for portion in in_direction(change, direction.state) {
                 out.literal("- ");
                 out.literal(direction.word);
                 out.literal(": ");
@@ -129,9 +134,9 @@ fn details(comparison: &Comparison<'_, '_>, out: &mut Markdown<'_, '_>) {
 }
 
 fn soles(
-    comparison: &Comparison<'_, '_>,
-    (title, soles): (&'static str, &[Sole]),
-    out: &mut Markdown<'_, '_>,
+    comparison: &DiffReport<'_, '_>,
+    (title, soles): (&'static str, &[UnmatchedPeers]),
+    out: &mut MarkdownWriter<'_, '_>,
 ) {
     if soles.is_empty() {
         return;
@@ -163,7 +168,7 @@ fn soles(
     out.literal("\n</details>\n");
 }
 
-fn nodes(comparison: &Comparison<'_, '_>, out: &mut Markdown<'_, '_>) {
+fn nodes(comparison: &DiffReport<'_, '_>, out: &mut MarkdownWriter<'_, '_>) {
     let nodes = comparison.nodes.unwrap_or_default();
     if nodes.is_empty() {
         return;

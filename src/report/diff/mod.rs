@@ -17,41 +17,41 @@ use rustc_hash::FxHashMap;
 
 use crate::bundle::ScriptChange;
 use crate::connectivity::port_list;
-use crate::diff::{Both, Change, Difference, Sole};
+use crate::diff::{ConnectionChange, ConnectionDiff, OldNew, UnmatchedPeers};
 use crate::net::Family;
-use crate::packet_space::{Traffic, TrafficId};
-use crate::source::Files;
+use crate::packet_space::{HeaderSetId, HeaderSpace};
+use crate::source::SourceFiles;
 
 /// A difference, and what is needed to tell it.
 #[derive(Debug)]
-pub struct Comparison<'compared, 'input> {
-    difference: &'compared Difference<'input>,
-    files: Both<&'compared Files>,
-    names: Both<&'compared str>,
+pub struct DiffReport<'compared, 'input> {
+    difference: &'compared ConnectionDiff<'input>,
+    files: OldNew<&'compared SourceFiles>,
+    names: OldNew<&'compared str>,
     nodes: Option<&'compared [ScriptChange]>,
     /// Traffic in words.
-    words: FxHashMap<TrafficId, String>,
+    words: FxHashMap<HeaderSetId, String>,
     /// Whether endpoints change in both families, so that one is worth a word.
     has_both_families: bool,
 }
 
 /// How many pairs of peers gain and lose something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Counts {
+struct PairCounts {
     gained: usize,
     lost: usize,
 }
 
-impl<'compared, 'input> Comparison<'compared, 'input> {
+impl<'compared, 'input> DiffReport<'compared, 'input> {
     /// Joins a difference with the files and names of both states, and with the nodes whose scripts
     /// change; none where nobody asked.
     pub fn new(
-        difference: &'compared mut Difference<'input>,
-        files: Both<&'compared Files>,
-        names: Both<&'compared str>,
+        difference: &'compared mut ConnectionDiff<'input>,
+        files: OldNew<&'compared SourceFiles>,
+        names: OldNew<&'compared str>,
         nodes: Option<&'compared [ScriptChange]>,
     ) -> Self {
-        let words = words(difference);
+        let words = traffic_texts(difference);
         let blocks = difference.changes.iter().flat_map(|change| &change.blocks);
         let families: BTreeSet<Family> = blocks
             .flat_map(|block| block.families.iter().copied())
@@ -66,8 +66,8 @@ impl<'compared, 'input> Comparison<'compared, 'input> {
         }
     }
 
-    fn counts(&self) -> Counts {
-        let pairs = |change: &Change<'_>| {
+    fn counts(&self) -> PairCounts {
+        let pairs = |change: &ConnectionChange<'_>| {
             change
                 .blocks
                 .iter()
@@ -77,7 +77,7 @@ impl<'compared, 'input> Comparison<'compared, 'input> {
         self.difference
             .changes
             .iter()
-            .fold(Counts::default(), |sum, change| Counts {
+            .fold(PairCounts::default(), |sum, change| PairCounts {
                 gained: sum.gained
                     + if change.gained.is_empty() {
                         0
@@ -94,13 +94,13 @@ impl<'compared, 'input> Comparison<'compared, 'input> {
     }
 
     /// Traffic in words.
-    fn traffic(&self, id: TrafficId) -> &str {
+    fn traffic(&self, id: HeaderSetId) -> &str {
         self.words.get(&id).map_or("nothing", String::as_str)
     }
 
     /// `3 connections gained, 1 lost; 1 new endpoint`.
     fn summary(&self) -> String {
-        let Counts { gained, lost } = self.counts();
+        let PairCounts { gained, lost } = self.counts();
         let several = |count: usize, one: &str, many: &str| {
             format!("{count} {}", if count == 1 { one } else { many })
         };
@@ -108,7 +108,8 @@ impl<'compared, 'input> Comparison<'compared, 'input> {
             "{} gained, {lost} lost",
             several(gained, "connection", "connections")
         )];
-        let count = |soles: &[Sole]| soles.iter().map(|sole| sole.peers.len()).sum::<usize>();
+        let count =
+            |soles: &[UnmatchedPeers]| soles.iter().map(|sole| sole.peers.len()).sum::<usize>();
         let (gone, new) = (
             count(&self.difference.sole.old),
             count(&self.difference.sole.new),
@@ -130,7 +131,7 @@ impl<'compared, 'input> Comparison<'compared, 'input> {
 }
 
 /// Every set of packets that a difference names, in words.
-fn words(difference: &mut Difference<'_>) -> FxHashMap<TrafficId, String> {
+fn traffic_texts(difference: &mut ConnectionDiff<'_>) -> FxHashMap<HeaderSetId, String> {
     let mut ids = Vec::new();
     for change in &difference.changes {
         ids.extend([change.before, change.after]);
@@ -159,14 +160,14 @@ fn words(difference: &mut Difference<'_>) -> FxHashMap<TrafficId, String> {
 }
 
 /// `TCP 80,443; UDP`, or what is left out of everything where that is less.
-fn in_words(id: TrafficId, traffic: &mut Traffic) -> String {
-    if id == Traffic::NONE {
+fn in_words(id: HeaderSetId, traffic: &mut HeaderSpace) -> String {
+    if id == HeaderSpace::NONE {
         return "nothing".to_owned();
     }
     if port_list::is_everything(id, traffic) {
         return "everything".to_owned();
     }
-    let rest = traffic.less(Traffic::ALL, id);
+    let rest = traffic.less(HeaderSpace::ALL, id);
     let (own, rest) = (phrases::listed(id, traffic), phrases::listed(rest, traffic));
     match own.len() > rest.len() {
         true => format!("everything but {}", rest.join("; ")),

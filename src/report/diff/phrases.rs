@@ -2,21 +2,22 @@
 
 use std::net::IpAddr;
 
-use crate::connectivity::port_list::{self, Allowed, ports_text, protocol_text, types_text};
+use crate::connectivity::port_list::{self, AllowedTraffic, ports_text, protocol_text, types_text};
 use crate::diff::{
-    AtHost, Block, Change, Decider, End, Identity, Peer, PeerId, Reason, State, Witness,
+    ChangeReason, ChangeWitness, ConnectionChange, DecidingRule, DiffState, HostEndpointEnd,
+    MatchedIdentity, MatchedPeer, PeerBlock, PeerId, WitnessEnd,
 };
 use crate::net::{Direction, Family};
-use crate::packet_space::{ListWay, Range, Traffic, TrafficId};
-use crate::policy::{HostEndpoint, List};
-use crate::report::diff::Comparison;
+use crate::packet_space::{AddressRange, HeaderSetId, HeaderSpace, HostListStage};
+use crate::policy::{HostEndpoint, PolicyListKind};
+use crate::report::diff::DiffReport;
 use crate::source::Span;
 
 /// Protocols without ports or messages that are written one by one.
 const MOST_PROTOCOLS: usize = 4;
 
 /// What a set holds, protocol after protocol.
-pub(super) fn listed(id: TrafficId, traffic: &Traffic) -> Vec<String> {
+pub(super) fn listed(id: HeaderSetId, traffic: &HeaderSpace) -> Vec<String> {
     let mut texts = Vec::new();
     let mut others = Vec::new();
     for allowed in port_list::describe(id, traffic) {
@@ -39,7 +40,7 @@ pub(super) fn listed(id: TrafficId, traffic: &Traffic) -> Vec<String> {
     texts
 }
 
-fn protocol(allowed: &Allowed) -> String {
+fn protocol(allowed: &AllowedTraffic) -> String {
     let ports = allowed
         .ports
         .as_deref()
@@ -59,10 +60,10 @@ fn protocol(allowed: &Allowed) -> String {
     format!("{}{ports}{from}{types}", protocol_text(allowed.protocol))
 }
 
-impl<'input> Comparison<'_, 'input> {
+impl<'input> DiffReport<'_, 'input> {
     /// `policies.yaml:12`, in the files of a state.
-    pub(super) fn place(&self, state: State, span: Span) -> String {
-        let files = self.files.of(state);
+    pub(super) fn place(&self, state: DiffState, span: Span) -> String {
+        let files = self.files.get(state);
         format!(
             "{}:{}",
             files.get(span.file).name,
@@ -91,7 +92,7 @@ impl<'input> Comparison<'_, 'input> {
     }
 
     /// The lines of a change's blocks: `a → b, c`; at most so many.
-    pub(super) fn pairs(&self, change: &Change<'_>, most: usize) -> Vec<String> {
+    pub(super) fn pairs(&self, change: &ConnectionChange<'_>, most: usize) -> Vec<String> {
         let host = change.host.as_ref();
         let mut lines: Vec<String> = change
             .blocks
@@ -109,7 +110,7 @@ impl<'input> Comparison<'_, 'input> {
         lines
     }
 
-    fn pair(&self, block: &Block, host: Option<&AtHost>, most: usize) -> String {
+    fn pair(&self, block: &PeerBlock, host: Option<&HostEndpointEnd>, most: usize) -> String {
         let families = match block.families.as_slice() {
             [family] if self.has_both_families && !self.has_outside(block) => {
                 format!(" ({family})")
@@ -132,13 +133,16 @@ impl<'input> Comparison<'_, 'input> {
 
     /// What is said behind the names of host endpoints: which list, and for which addresses behind
     /// them.
-    fn at_host(&self, at: &AtHost, most: usize) -> String {
+    fn at_host(&self, at: &HostEndpointEnd, most: usize) -> String {
         let list = match at.way {
-            ListWay::Passed(List::Normal) | ListWay::LetThrough(List::Normal | List::Forward) => {
+            HostListStage::Passed(PolicyListKind::Normal)
+            | HostListStage::LetThrough(PolicyListKind::Normal | PolicyListKind::Forward) => {
                 String::new()
             }
-            ListWay::Passed(list) => format!(" ({} policy)", list.word()),
-            ListWay::LetThrough(list) => format!(" (allowed at once by {} policy)", list.word()),
+            HostListStage::Passed(list) => format!(" ({} policy)", list.label()),
+            HostListStage::LetThrough(list) => {
+                format!(" (allowed at once by {} policy)", list.label())
+            }
         };
         let near = if at.near.is_empty() {
             String::new()
@@ -148,19 +152,19 @@ impl<'input> Comparison<'_, 'input> {
         format!("{list}{near}")
     }
 
-    fn has_outside(&self, block: &Block) -> bool {
+    fn has_outside(&self, block: &PeerBlock) -> bool {
         block
             .from
             .iter()
             .chain(&block.to)
             .filter_map(|id| self.difference.peer(*id))
-            .any(Peer::is_outside)
+            .any(MatchedPeer::is_outside)
     }
 
     /// Why some traffic turned, a line for each: what decided, and what decides.
-    pub(super) fn reasons(&self, reason: &Reason<'input>) -> [String; 2] {
-        let then = self.decider(State::Old, reason.direction, &reason.old);
-        let now = self.decider(State::New, reason.direction, &reason.new);
+    pub(super) fn reasons(&self, reason: &ChangeReason<'input>) -> [String; 2] {
+        let then = self.decider(DiffState::Old, reason.direction, &reason.old);
+        let now = self.decider(DiffState::New, reason.direction, &reason.new);
         [
             format!("{}: was {then}", reason.direction),
             format!("{}: now {now}", reason.direction),
@@ -170,12 +174,12 @@ impl<'input> Comparison<'_, 'input> {
     /// `denied: isolated by …`.
     pub(super) fn decider(
         &self,
-        state: State,
+        state: DiffState,
         direction: Direction,
-        decider: &Decider<'input>,
+        decider: &DecidingRule<'input>,
     ) -> String {
         match decider {
-            Decider::Rule {
+            DecidingRule::Rule {
                 key,
                 number,
                 span,
@@ -187,7 +191,7 @@ impl<'input> Comparison<'_, 'input> {
                     self.place(state, *span)
                 )
             }
-            Decider::Isolated { tier, policies } => {
+            DecidingRule::Isolated { tier, policies } => {
                 let policies: Vec<String> = policies
                     .iter()
                     .map(|(key, span)| format!("{key} ({})", self.place(state, *span)))
@@ -197,19 +201,19 @@ impl<'input> Comparison<'_, 'input> {
                     policies.join(" and ")
                 )
             }
-            Decider::NoPolicy => format!("allowed: no {direction} policy applies"),
-            Decider::PassedOn => "allowed: every tier passes on".to_owned(),
-            Decider::Profiles => "denied: no profile allows".to_owned(),
-            Decider::NoHost => "allowed: no host endpoint is there".to_owned(),
-            Decider::NotLetThrough => {
+            DecidingRule::NoPolicy => format!("allowed: no {direction} policy applies"),
+            DecidingRule::PassedOn => "allowed: every tier passes on".to_owned(),
+            DecidingRule::Profiles => "denied: no profile allows".to_owned(),
+            DecidingRule::NoHost => "allowed: no host endpoint is there".to_owned(),
+            DecidingRule::NotLetThrough => {
                 "not let through: no rule allows, so that what comes behind is asked".to_owned()
             }
         }
     }
 
     /// `TCP from shop/web (10.0.0.1) port 49152 to shop/db (10.0.0.2) port 5432`.
-    pub(super) fn witness(&self, witness: &Witness<'input>) -> String {
-        let end = |end: &End<'input>| match (end.endpoint, end.address) {
+    pub(super) fn witness(&self, witness: &ChangeWitness<'input>) -> String {
+        let end = |end: &WitnessEnd<'input>| match (end.endpoint, end.address) {
             (None, address) if end.host.is_some() => at_host(end.host, address),
             (Some(endpoint), Some(address)) => format!("{} ({address})", endpoint.notation()),
             (Some(endpoint), None) => endpoint.notation(),
@@ -248,20 +252,20 @@ fn at_host(host: Option<&HostEndpoint>, address: Option<IpAddr>) -> String {
 }
 
 /// `shop/db`, `shop/Deployment/db`, `HostEndpoint n1-eth0`.
-fn name(peer: &Peer<'_>) -> String {
+fn name(peer: &MatchedPeer<'_>) -> String {
     match &peer.identity {
-        Identity::Endpoints {
+        MatchedIdentity::Endpoints {
             namespace,
             kind: "Pod",
             name,
         } => format!("{namespace}/{name}"),
-        Identity::Endpoints {
+        MatchedIdentity::Endpoints {
             namespace,
             kind,
             name,
         } => format!("{namespace}/{kind}/{name}"),
-        Identity::Host { name, .. } => format!("HostEndpoint {name}"),
-        Identity::Outside(ranges) => ranges
+        MatchedIdentity::Host { name, .. } => format!("HostEndpoint {name}"),
+        MatchedIdentity::Outside(ranges) => ranges
             .iter()
             .copied()
             .map(range)
@@ -271,7 +275,7 @@ fn name(peer: &Peer<'_>) -> String {
 }
 
 /// A prefix, where it is one; else `first-last`.
-pub(super) fn range(range: Range) -> String {
+pub(super) fn range(range: AddressRange) -> String {
     let last = match range.family {
         Family::V4 => u32::MAX.into(),
         Family::V6 => u128::MAX,

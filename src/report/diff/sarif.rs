@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::diff::{Change, Portion, State};
-use crate::output::{Json, Sink, visible};
-use crate::report::diff::Comparison;
+use crate::diff::{CausedTraffic, ConnectionChange, DiffState};
+use crate::output::{JsonWriter, OutputSink, visible};
+use crate::report::diff::DiffReport;
 use crate::source::Span;
 
 /// Rules of results: id, what it means, level.
@@ -31,17 +31,20 @@ const RULES: [(&str, &str, &str); 3] = [
 const MOST: usize = 5;
 
 /// What results are one by: rule and place.
-type Key = (usize, Option<(State, Span)>);
+type ResultKey = (usize, Option<(DiffState, Span)>);
 
 /// One run with a result for each rule or policy that is the cause of something. The place is in
 /// the new state where that allows what is gained or denies what is lost by a rule or policy, else
 /// in the old state.
-pub fn sarif(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
-    let mut results: BTreeMap<Key, Vec<String>> = BTreeMap::new();
+pub fn sarif(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
+    let mut results: BTreeMap<ResultKey, Vec<String>> = BTreeMap::new();
     for change in &comparison.difference.changes {
-        let gained = change.gained.iter().map(|portion| (State::New, portion));
+        let gained = change
+            .gained
+            .iter()
+            .map(|portion| (DiffState::New, portion));
         for (state, portion) in
-            gained.chain(change.lost.iter().map(|portion| (State::Old, portion)))
+            gained.chain(change.lost.iter().map(|portion| (DiffState::Old, portion)))
         {
             let rule = rule(change, state);
             let message = message(comparison, change, (state, portion));
@@ -63,32 +66,32 @@ pub fn sarif(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
     let run =
         json!({"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results});
     let log = json!({"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]});
-    Json::on(out).pretty(&log);
+    JsonWriter::on(out).pretty(&log);
 }
 
 /// Position in [`RULES`].
-fn rule(change: &Change<'_>, state: State) -> usize {
+fn rule(change: &ConnectionChange<'_>, state: DiffState) -> usize {
     match (change.gained.is_empty() || change.lost.is_empty(), state) {
         (false, _) => 2,
-        (true, State::New) => 0,
-        (true, State::Old) => 1,
+        (true, DiffState::New) => 0,
+        (true, DiffState::Old) => 1,
     }
 }
 
 /// Where the causes stand; nowhere, once, where no policy is one.
-fn places(portion: &Portion<'_>) -> Vec<Option<(State, Span)>> {
+fn places(portion: &CausedTraffic<'_>) -> Vec<Option<(DiffState, Span)>> {
     let mut places = Vec::new();
     for reason in &portion.reasons {
         let now = reason
             .new
             .places()
             .into_iter()
-            .map(|(.., span)| (State::New, span));
+            .map(|(.., span)| (DiffState::New, span));
         let then = reason
             .old
             .places()
             .into_iter()
-            .map(|(.., span)| (State::Old, span));
+            .map(|(.., span)| (DiffState::Old, span));
         let now: Vec<_> = now.collect();
         places.extend(if now.is_empty() { then.collect() } else { now });
     }
@@ -102,13 +105,13 @@ fn places(portion: &Portion<'_>) -> Vec<Option<(State, Span)>> {
 }
 
 fn message(
-    comparison: &Comparison<'_, '_>,
-    change: &Change<'_>,
-    (state, portion): (State, &Portion<'_>),
+    comparison: &DiffReport<'_, '_>,
+    change: &ConnectionChange<'_>,
+    (state, portion): (DiffState, &CausedTraffic<'_>),
 ) -> String {
     let word = match state {
-        State::New => "gained",
-        State::Old => "lost",
+        DiffState::New => "gained",
+        DiffState::Old => "lost",
     };
     let pairs = comparison.pairs(change, MOST).join("; ");
     let reasons: Vec<String> = portion
@@ -124,7 +127,7 @@ fn message(
     )
 }
 
-fn result(comparison: &Comparison<'_, '_>, (rule, place): Key, lines: &[String]) -> Value {
+fn result(comparison: &DiffReport<'_, '_>, (rule, place): ResultKey, lines: &[String]) -> Value {
     let (id, _, level) = RULES.get(rule).copied().unwrap_or_default();
     let more = lines.len().saturating_sub(MOST);
     let mut text = lines
@@ -143,8 +146,8 @@ fn result(comparison: &Comparison<'_, '_>, (rule, place): Key, lines: &[String])
     json!({"ruleId": id, "ruleIndex": rule, "level": level, "message": {"text": text}, "locations": locations})
 }
 
-fn location(comparison: &Comparison<'_, '_>, state: State, span: Span) -> Value {
-    let files = comparison.files.of(state);
+fn location(comparison: &DiffReport<'_, '_>, state: DiffState, span: Span) -> Value {
+    let files = comparison.files.get(state);
     let start = files.position(span);
     let name = &files.get(span.file).name;
     json!({"physicalLocation": {

@@ -1,8 +1,8 @@
 //! A difference for people.
 
-use crate::diff::{Change, Portion, Sole, State};
-use crate::output::{Sink, Terminal};
-use crate::report::diff::Comparison;
+use crate::diff::{CausedTraffic, ConnectionChange, DiffState, UnmatchedPeers};
+use crate::output::{OutputSink, TerminalWriter};
+use crate::report::diff::DiffReport;
 
 /// Names in a line, and lines of one thing, that are written out.
 const MOST: usize = 8;
@@ -11,16 +11,16 @@ const MOST_SOLE: usize = 200;
 
 /// What is gained first, then what is lost, then the rest. Empty where nothing differs and no
 /// script changes.
-pub fn text(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
+pub fn text(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
     let difference = comparison.difference;
-    let mut out = Terminal::on(out);
+    let mut out = TerminalWriter::on(out);
     if difference.is_empty() && comparison.nodes.is_none_or(<[_]>::is_empty) {
         return;
     }
     let (old, new) = (comparison.names.old, comparison.names.new);
     out.line(format_args!("{old} → {new}: {}", comparison.summary()));
-    portions(comparison, ("gained", State::New), &mut out);
-    portions(comparison, ("lost", State::Old), &mut out);
+    portions(comparison, ("gained", DiffState::New), &mut out);
+    portions(comparison, ("lost", DiffState::Old), &mut out);
     soles(
         comparison,
         ("new endpoints", &difference.sole.new),
@@ -39,13 +39,13 @@ pub fn text(comparison: &Comparison<'_, '_>, out: &mut Sink<'_>) {
 }
 
 fn portions(
-    comparison: &Comparison<'_, '_>,
-    (title, state): (&str, State),
-    out: &mut Terminal<'_, '_>,
+    comparison: &DiffReport<'_, '_>,
+    (title, state): (&str, DiffState),
+    out: &mut TerminalWriter<'_, '_>,
 ) {
-    let (sign, of): (char, fn(&Change<'_>) -> usize) = match state {
-        State::New => ('+', |change| change.gained.len()),
-        State::Old => ('-', |change| change.lost.len()),
+    let (sign, of): (char, fn(&ConnectionChange<'_>) -> usize) = match state {
+        DiffState::New => ('+', |change| change.gained.len()),
+        DiffState::Old => ('-', |change| change.lost.len()),
     };
     let changes: Vec<_> = comparison
         .difference
@@ -68,8 +68,8 @@ fn portions(
         );
         out.indented(2, format_args!("before: {before}; now: {after}"));
         let portions = match state {
-            State::New => &change.gained,
-            State::Old => &change.lost,
+            DiffState::New => &change.gained,
+            DiffState::Old => &change.lost,
         };
         portions
             .iter()
@@ -78,9 +78,9 @@ fn portions(
 }
 
 fn write_portion(
-    comparison: &Comparison<'_, '_>,
-    (title, portion): (&str, &Portion<'_>),
-    out: &mut Terminal<'_, '_>,
+    comparison: &DiffReport<'_, '_>,
+    (title, portion): (&str, &CausedTraffic<'_>),
+    out: &mut TerminalWriter<'_, '_>,
 ) {
     out.indented(
         2,
@@ -100,9 +100,9 @@ fn write_portion(
 }
 
 fn soles(
-    comparison: &Comparison<'_, '_>,
-    (title, soles): (&str, &[Sole]),
-    out: &mut Terminal<'_, '_>,
+    comparison: &DiffReport<'_, '_>,
+    (title, soles): (&str, &[UnmatchedPeers]),
+    out: &mut TerminalWriter<'_, '_>,
 ) {
     if !soles.is_empty() {
         out.literal("\n");

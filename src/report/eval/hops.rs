@@ -1,19 +1,23 @@
 //! What nodes make of a packet, in words.
 
-use crate::explain::{Group, StopWay, Way};
+use crate::explain::{ExplainedGroup, NodeTrace, PolicyTrace};
 use crate::inventory::NodeId;
 use crate::net::{Direction, Side};
 use crate::packet::{Flow, Hook};
-use crate::policy::List;
+use crate::policy::PolicyListKind;
 use crate::report::eval::phrases::{listed, stranger};
-use crate::report::eval::{Answer, Detail};
-use crate::semantics::Forged;
-use crate::semantics::node::Cause;
-use crate::semantics::path::{Assumed, Because, Stop};
+use crate::report::eval::{DetailLevel, QueryReport};
+use crate::semantics::ForgedSource;
+use crate::semantics::node::VerdictCause;
+use crate::semantics::path::{AssumedInterface, AssumptionReason, NodeHop};
 
-impl<'input> Answer<'_, 'input> {
+impl<'input> QueryReport<'_, 'input> {
     /// What decides at an end of a group's cases; none where a node's line tells it.
-    pub(super) fn end(&self, group: &Group<'input>, direction: Direction) -> Option<String> {
+    pub(super) fn end(
+        &self,
+        group: &ExplainedGroup<'input>,
+        direction: Direction,
+    ) -> Option<String> {
         let (way, side) = match direction {
             Direction::Egress => (&group.egress, Side::Source),
             Direction::Ingress => (&group.ingress, Side::Destination),
@@ -35,7 +39,7 @@ impl<'input> Answer<'_, 'input> {
         else {
             return Some(stranger(direction));
         };
-        let is_told = at_end.stop.expected.cause == Cause::Failsafe
+        let is_told = at_end.stop.expected.cause == VerdictCause::Failsafe
             || at_end.hosts.iter().any(|way| way.direction == direction);
         let role = if direction == Direction::Egress {
             "sender"
@@ -51,7 +55,7 @@ impl<'input> Answer<'_, 'input> {
     }
 
     /// `forward ingress of HostEndpoint n1-eth0: denied by …`.
-    pub(super) fn host_line(&self, way: &Way<'input>) -> String {
+    pub(super) fn host_line(&self, way: &PolicyTrace<'input>) -> String {
         let list = list_word(way.list).map_or_else(String::new, |word| format!("{word} "));
         format!(
             "{list}{} of {}: {}",
@@ -62,34 +66,34 @@ impl<'input> Answer<'_, 'input> {
     }
 
     /// What a node does without policy, where it does something.
-    pub(super) fn doing(&self, stop: &Stop<'_>) -> Option<String> {
+    pub(super) fn doing(&self, stop: &NodeHop<'_>) -> Option<String> {
         let flow = &stop.packet.flow;
         let does = match stop.expected.cause {
-            Cause::Nothing if stop.is_probe => {
+            VerdictCause::Nothing if stop.is_probe => {
                 "does not police what it sends to its own endpoints (probes)".to_owned()
             }
-            Cause::Policy | Cause::Nothing => return None,
-            Cause::KnownConnection => "lets known connections pass".to_owned(),
-            Cause::NoConnection => "drops what belongs to no connection".to_owned(),
-            Cause::Neighbour => {
+            VerdictCause::Policy | VerdictCause::Nothing => return None,
+            VerdictCause::KnownConnection => "lets known connections pass".to_owned(),
+            VerdictCause::NoConnection => "drops what belongs to no connection".to_owned(),
+            VerdictCause::Neighbour => {
                 "lets messages between neighbours in IPv6 pass before policy".to_owned()
             }
-            Cause::Failsafe => {
+            VerdictCause::Failsafe => {
                 "keeps this port open whatever policy says: it is a failsafe port".to_owned()
             }
-            Cause::SpoofedSource => {
+            VerdictCause::SpoofedSource => {
                 "drops packets that claim this source elsewhere than where it is".to_owned()
             }
-            Cause::UnknownEndpoint => {
+            VerdictCause::UnknownEndpoint => {
                 format!(
                     "drops packets of addresses in its pod range{} that no endpoint has",
                     self.range(stop.node, flow)
                 )
             }
-            Cause::Encapsulated => {
+            VerdictCause::Encapsulated => {
                 "drops encapsulated packets of endpoints (`--encapsulated drop`)".to_owned()
             }
-            Cause::EndpointToHost => {
+            VerdictCause::EndpointToHost => {
                 "drops what its endpoints send to it (`--endpoint-to-host drop`)".to_owned()
             }
         };
@@ -106,7 +110,7 @@ impl<'input> Answer<'_, 'input> {
 
     /// What was taken for granted of a packet's way past a node, and what else is to be known of
     /// it.
-    pub(super) fn beside(&self, way: &StopWay<'input>) -> Vec<String> {
+    pub(super) fn beside(&self, way: &NodeTrace<'input>) -> Vec<String> {
         let node = self.node(way.stop.node);
         let mut beside: Vec<String> = way
             .stop
@@ -114,7 +118,11 @@ impl<'input> Answer<'_, 'input> {
             .iter()
             .map(|assumed| format!("assumed: {}", assumed_words(assumed, node)))
             .collect();
-        if way.hosts.iter().any(|way| way.list == List::PreDnat) {
+        if way
+            .hosts
+            .iter()
+            .any(|way| way.list == PolicyListKind::PreDnat)
+        {
             beside.push(format!(
                 "assumed: nothing translates its destination on node {node} (a NodePort, a \
                  service's address)"
@@ -136,22 +144,22 @@ impl<'input> Answer<'_, 'input> {
 
 /// What a node does to others that send with the same source. That it stops them goes without
 /// saying where only the verdict is asked for.
-pub(super) fn forged_words(stop: &Stop<'_>, detail: Detail) -> Option<&'static str> {
+pub(super) fn forged_words(stop: &NodeHop<'_>, detail: DetailLevel) -> Option<&'static str> {
     Some(match stop.forged? {
-        Forged::Dropped if detail == Detail::Verdict => return None,
-        Forged::Dropped => {
+        ForgedSource::Dropped if detail == DetailLevel::Verdict => return None,
+        ForgedSource::Dropped => {
             "assumed: it comes by the interface that the route back to its sender leads to; by any \
              other, source validation drops it"
         }
-        Forged::DroppedWithoutRoute => {
+        ForgedSource::DroppedWithoutRoute => {
             "note: the node of the receiver takes packets with this source from any interface \
              (`--source-validation loose`): a pod there could send them"
         }
-        Forged::Logged => {
+        ForgedSource::Logged => {
             "note: packets with this source that come by a wrong interface are only logged \
              (`--source-validation log`): whoever can send them is taken for this sender"
         }
-        Forged::Passed => {
+        ForgedSource::Passed => {
             "note: packets with this source may come by any interface (`--source-validation off`): \
              whoever can send them is taken for this sender"
         }
@@ -167,24 +175,24 @@ fn is_end(hook: &Hook, direction: Direction) -> bool {
 }
 
 /// What a list is called before the direction; the normal one has no name.
-pub(super) fn list_word(list: List) -> Option<&'static str> {
+pub(super) fn list_word(list: PolicyListKind) -> Option<&'static str> {
     match list {
-        List::Normal => None,
-        List::Forward => Some("forward"),
-        List::Untracked => Some("untracked"),
-        List::PreDnat => Some("pre-DNAT"),
+        PolicyListKind::Normal => None,
+        PolicyListKind::Forward => Some("forward"),
+        PolicyListKind::Untracked => Some("untracked"),
+        PolicyListKind::PreDnat => Some("pre-DNAT"),
     }
 }
 
-fn assumed_words(assumed: &Assumed, node: &str) -> String {
+fn assumed_words(assumed: &AssumedInterface, node: &str) -> String {
     let way = match assumed.direction {
         Direction::Ingress => format!("it comes to node {node} by"),
         Direction::Egress => format!("it leaves node {node} by"),
     };
     let because = match assumed.because {
-        Because::HasPacketsAddress => ", whose host endpoint has its address",
-        Because::HasNodesAddress => ", whose host endpoint has the node's address",
-        Because::Strictest => "; the input does not tell, and none lets less pass",
+        AssumptionReason::HasPacketsAddress => ", whose host endpoint has its address",
+        AssumptionReason::HasNodesAddress => ", whose host endpoint has the node's address",
+        AssumptionReason::Strictest => "; the input does not tell, and none lets less pass",
     };
     let by = |interfaces: Vec<&Option<String>>| {
         listed(

@@ -2,14 +2,16 @@
 
 use serde::Serialize;
 
-use crate::explain::{Group, NearMiss, PolicyWay, RuleWay, StopWay, TierWay, Way};
-use crate::output::{Json, Sink};
-use crate::packet::{Hook, Message};
+use crate::explain::{
+    ExplainedGroup, NearMiss, NodeTrace, PolicyRulesTrace, PolicyTrace, RuleTrace, TierTrace,
+};
+use crate::output::{JsonWriter, OutputSink};
+use crate::packet::{Hook, IcmpMessage};
 use crate::report::eval::hops::{forged_words, list_word};
-use crate::report::eval::pairs::{Pair, Party, pairs};
+use crate::report::eval::pairs::{PartyGroup, PartyPair, pairs};
 use crate::report::eval::text::notes;
-use crate::report::eval::{Answer, Detail, Step, Trace, Traced};
-use crate::semantics::evaluate::{Outcome, TierEnd, Whose};
+use crate::report::eval::{DetailLevel, QueryReport, ScriptTrace, TraceStep, TracedScripts};
+use crate::semantics::evaluate::{ListOutcome, PolicySubject, TierEnd};
 use crate::source::Span;
 
 /// The answer as one JSON object on one line.
@@ -26,17 +28,17 @@ use crate::source::Span;
 /// `"tiers": [{"tier", "end", "policies": [{"policy", "file", "line", "rules": [RULE]}]}],
 /// "profiles": [{"profile", "rules": [RULE]}], "nearMisses": [{"policy", "rule", "file", "line",
 /// "wouldMatchIf"}]`. RULE is `{"number", "file", "line", "action", "matches", "misses": […]}`.
-pub fn json(answer: &Answer<'_, '_>, detail: Detail, out: &mut Sink<'_>) {
+pub fn json(answer: &QueryReport<'_, '_>, detail: DetailLevel, out: &mut OutputSink<'_>) {
     let question = answer.question;
     let ports = question.ports();
-    let view = View {
-        verdict: answer.verdict().word(),
+    let view = EvalView {
+        verdict: answer.verdict().label(),
         from: question.from.to_string(),
         to: question.to.to_string(),
         protocol: question.traffic.protocol.to_string(),
         port: ports.map(|ports| ports.destination),
         source_port: ports.map(|ports| ports.source),
-        icmp: question.traffic.icmp().map(IcmpView::of),
+        icmp: question.traffic.icmp().map(IcmpView::new),
         notes: notes(answer),
         groups: answer
             .groups
@@ -45,12 +47,12 @@ pub fn json(answer: &Answer<'_, '_>, detail: Detail, out: &mut Sink<'_>) {
             .map(|(index, group)| group_view(answer, (group, answer.traced.get(index)), detail))
             .collect(),
     };
-    Json::on(out).line(&view);
+    JsonWriter::on(out).line(&view);
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct View {
+struct EvalView {
     verdict: &'static str,
     from: String,
     to: String,
@@ -74,7 +76,7 @@ pub(in crate::report) struct IcmpView {
 }
 
 impl IcmpView {
-    pub(in crate::report) fn of(message: Message) -> Self {
+    pub(in crate::report) fn new(message: IcmpMessage) -> Self {
         Self {
             kind: message.kind,
             code: message.code,
@@ -86,8 +88,8 @@ impl IcmpView {
 struct GroupView {
     verdict: &'static str,
     pairs: Vec<PairView>,
-    egress: Option<WayView>,
-    ingress: Option<WayView>,
+    egress: Option<TraceView>,
+    ingress: Option<TraceView>,
     nodes: Vec<NodeView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scripts: Option<Vec<ScriptView>>,
@@ -103,29 +105,29 @@ struct NodeView {
     verdict: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     because: Option<String>,
-    host_endpoints: Vec<HostView>,
+    host_endpoints: Vec<EvalHostView>,
     beside: Vec<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct HostView {
+struct EvalHostView {
     host_endpoint: String,
     list: &'static str,
     direction: String,
     #[serde(flatten)]
-    way: WayView,
+    way: TraceView,
 }
 
 #[derive(Serialize)]
 struct PairView {
-    from: PartyView,
-    to: PartyView,
+    from: EvalPartyView,
+    to: EvalPartyView,
     families: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct PartyView {
+struct EvalPartyView {
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<String>,
     addresses: Vec<String>,
@@ -133,16 +135,16 @@ struct PartyView {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct WayView {
+struct TraceView {
     verdict: &'static str,
     reason: String,
     #[serde(flatten)]
-    told: Option<ToldView>,
+    told: Option<OutcomeView>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ToldView {
+struct OutcomeView {
     tiers: Vec<TierView>,
     profiles: Vec<ProfileView>,
     near_misses: Vec<NearMissView>,
@@ -152,19 +154,19 @@ struct ToldView {
 struct TierView {
     tier: String,
     end: &'static str,
-    policies: Vec<PolicyView>,
+    policies: Vec<EvalPolicyView>,
 }
 
 #[derive(Serialize)]
-struct PolicyView {
+struct EvalPolicyView {
     policy: String,
     #[serde(flatten)]
-    place: PlaceView,
-    rules: Vec<RuleView>,
+    place: PositionView,
+    rules: Vec<EvalRuleView>,
 }
 
 #[derive(Serialize)]
-struct PlaceView {
+struct PositionView {
     file: String,
     line: usize,
 }
@@ -172,14 +174,14 @@ struct PlaceView {
 #[derive(Serialize)]
 struct ProfileView {
     profile: String,
-    rules: Vec<RuleView>,
+    rules: Vec<EvalRuleView>,
 }
 
 #[derive(Serialize)]
-struct RuleView {
+struct EvalRuleView {
     number: usize,
     #[serde(flatten)]
-    place: PlaceView,
+    place: PositionView,
     action: String,
     matches: bool,
     misses: Vec<String>,
@@ -191,7 +193,7 @@ struct NearMissView {
     policy: String,
     rule: usize,
     #[serde(flatten)]
-    place: PlaceView,
+    place: PositionView,
     would_match_if: String,
 }
 
@@ -217,20 +219,20 @@ fn verdict(is_allowed: bool) -> &'static str {
     if is_allowed { "allowed" } else { "denied" }
 }
 
-fn said(outcome: Outcome) -> &'static str {
+fn said(outcome: ListOutcome) -> &'static str {
     match outcome {
-        Outcome::Allowed => "allowed",
-        Outcome::Denied => "denied",
-        Outcome::Undecided => "goes on",
+        ListOutcome::Allowed => "allowed",
+        ListOutcome::Denied => "denied",
+        ListOutcome::Undecided => "goes on",
     }
 }
 
 fn group_view(
-    answer: &Answer<'_, '_>,
-    (group, traced): (&Group<'_>, Option<&Traced>),
-    detail: Detail,
+    answer: &QueryReport<'_, '_>,
+    (group, traced): (&ExplainedGroup<'_>, Option<&TracedScripts>),
+    detail: DetailLevel,
 ) -> GroupView {
-    let way = |way: &Option<Way<'_>>| way.as_ref().map(|way| way_view(answer, way, detail));
+    let way = |way: &Option<PolicyTrace<'_>>| way.as_ref().map(|way| way_view(answer, way, detail));
     GroupView {
         verdict: verdict(group.is_allowed),
         pairs: pairs(group)
@@ -245,15 +247,15 @@ fn group_view(
             .map(|stop| node_view(answer, stop, detail))
             .collect(),
         scripts: traced
-            .filter(|_| detail != Detail::Verdict)
+            .filter(|_| detail != DetailLevel::Verdict)
             .map(script_views),
         notes: traced.map(|traced| traced.notes.clone()),
     }
 }
 
-fn node_view(answer: &Answer<'_, '_>, way: &StopWay<'_>, detail: Detail) -> NodeView {
-    let StopWay { stop, hosts } = way;
-    let host = |way: &Way<'_>| HostView {
+fn node_view(answer: &QueryReport<'_, '_>, way: &NodeTrace<'_>, detail: DetailLevel) -> NodeView {
+    let NodeTrace { stop, hosts } = way;
+    let host = |way: &PolicyTrace<'_>| EvalHostView {
         host_endpoint: host_name(answer, way.whose),
         list: list_word(way.list).unwrap_or("normal"),
         direction: way.direction.to_string(),
@@ -277,19 +279,19 @@ fn node_view(answer: &Answer<'_, '_>, way: &StopWay<'_>, detail: Detail) -> Node
     }
 }
 
-fn host_name(answer: &Answer<'_, '_>, whose: Whose) -> String {
+fn host_name(answer: &QueryReport<'_, '_>, whose: PolicySubject) -> String {
     match whose {
-        Whose::HostEndpoint(id) => answer
+        PolicySubject::HostEndpoint(id) => answer
             .resolved
             .host_endpoint(id)
             .map(|host| host.name.clone())
             .unwrap_or_default(),
-        Whose::Endpoint(_) => String::new(),
+        PolicySubject::Endpoint(_) => String::new(),
     }
 }
 
-fn pair_view(answer: &Answer<'_, '_>, pair: &Pair) -> PairView {
-    let party = |party: &Party| PartyView {
+fn pair_view(answer: &QueryReport<'_, '_>, pair: &PartyPair) -> PairView {
+    let party = |party: &PartyGroup| EvalPartyView {
         endpoint: party
             .endpoint
             .map(|id| answer.resolved.inventory.endpoint(id).notation()),
@@ -302,8 +304,8 @@ fn pair_view(answer: &Answer<'_, '_>, pair: &Pair) -> PairView {
     }
 }
 
-fn way_view(answer: &Answer<'_, '_>, way: &Way<'_>, detail: Detail) -> WayView {
-    let told = (detail != Detail::Verdict).then(|| ToldView {
+fn way_view(answer: &QueryReport<'_, '_>, way: &PolicyTrace<'_>, detail: DetailLevel) -> TraceView {
+    let told = (detail != DetailLevel::Verdict).then(|| OutcomeView {
         tiers: tier_views(answer, way),
         profiles: way
             .profiles
@@ -315,20 +317,20 @@ fn way_view(answer: &Answer<'_, '_>, way: &Way<'_>, detail: Detail) -> WayView {
             .collect(),
         near_misses: near_miss_views(answer, way),
     });
-    WayView {
+    TraceView {
         verdict: said(way.outcome),
         reason: answer.reason(way),
         told,
     }
 }
 
-fn tier_views(answer: &Answer<'_, '_>, way: &Way<'_>) -> Vec<TierView> {
-    let policy = |passed: &PolicyWay<'_>| PolicyView {
+fn tier_views(answer: &QueryReport<'_, '_>, way: &PolicyTrace<'_>) -> Vec<TierView> {
+    let policy = |passed: &PolicyRulesTrace<'_>| EvalPolicyView {
         policy: passed.policy.key.to_string(),
         place: place(answer, passed.policy.span),
         rules: rule_views(answer, &passed.rules),
     };
-    let tier = |tier: &TierWay<'_>| TierView {
+    let tier = |tier: &TierTrace<'_>| TierView {
         tier: tier.tier.name.clone(),
         end: match tier.end {
             TierEnd::Allowed => "allowed",
@@ -342,8 +344,8 @@ fn tier_views(answer: &Answer<'_, '_>, way: &Way<'_>) -> Vec<TierView> {
     way.tiers.iter().map(tier).collect()
 }
 
-fn rule_views(answer: &Answer<'_, '_>, rules: &[RuleWay<'_>]) -> Vec<RuleView> {
-    let view = |asked: &RuleWay<'_>| RuleView {
+fn rule_views(answer: &QueryReport<'_, '_>, rules: &[RuleTrace<'_>]) -> Vec<EvalRuleView> {
+    let view = |asked: &RuleTrace<'_>| EvalRuleView {
         number: asked.rule.number,
         place: place(answer, asked.rule.span),
         action: asked.rule.action.to_string(),
@@ -357,7 +359,7 @@ fn rule_views(answer: &Answer<'_, '_>, rules: &[RuleWay<'_>]) -> Vec<RuleView> {
     rules.iter().map(view).collect()
 }
 
-fn near_miss_views(answer: &Answer<'_, '_>, way: &Way<'_>) -> Vec<NearMissView> {
+fn near_miss_views(answer: &QueryReport<'_, '_>, way: &PolicyTrace<'_>) -> Vec<NearMissView> {
     let view = |near: &NearMiss<'_>| NearMissView {
         policy: near.key.to_string(),
         rule: near.rule.number,
@@ -367,8 +369,8 @@ fn near_miss_views(answer: &Answer<'_, '_>, way: &Way<'_>) -> Vec<NearMissView> 
     way.near.iter().map(view).collect()
 }
 
-fn script_views(traced: &Traced) -> Vec<ScriptView> {
-    let view = |trace: &Trace| ScriptView {
+fn script_views(traced: &TracedScripts) -> Vec<ScriptView> {
+    let view = |trace: &ScriptTrace| ScriptView {
         node: trace.node.clone(),
         script: trace.script.clone(),
         verdict: trace.verdict.clone(),
@@ -377,8 +379,8 @@ fn script_views(traced: &Traced) -> Vec<ScriptView> {
     traced.traces.iter().map(view).collect()
 }
 
-fn step_view(step: &Step) -> StepView {
-    let Step {
+fn step_view(step: &TraceStep) -> StepView {
+    let TraceStep {
         script,
         chain,
         number,
@@ -396,8 +398,8 @@ fn step_view(step: &Step) -> StepView {
     }
 }
 
-fn place(answer: &Answer<'_, '_>, span: Span) -> PlaceView {
-    PlaceView {
+fn place(answer: &QueryReport<'_, '_>, span: Span) -> PositionView {
+    PositionView {
         file: answer.files.get(span.file).name.clone(),
         line: answer.files.position(span).line,
     }

@@ -1,8 +1,8 @@
 //! What becomes of a connection, and why: the answer of `eval` and of `explain`.
 //!
-//! In: a [`Question`], the [`Group`]s of its cases, and the rules of scripts that a packet passed
-//! ([`Traced`]). Out: text for people, JSON for machines. A word printed here for a verdict is the
-//! verdict of a [`Group`].
+//! In: a [`Query`], the [`ExplainedGroup`]s of its cases, and the rules of scripts that a packet passed
+//! ([`TracedScripts`]). Out: text for people, JSON for machines. A word printed here for a verdict is the
+//! verdict of a [`ExplainedGroup`].
 
 mod json;
 mod pairs;
@@ -16,38 +16,38 @@ pub(super) use pairs::pairs;
 pub(super) use phrases::stranger;
 pub use text::{text, verdict_line};
 
-use crate::explain::Group;
-use crate::explain::query::Question;
-use crate::resolve::Resolved;
-use crate::source::Files;
+use crate::explain::ExplainedGroup;
+use crate::explain::query::Query;
+use crate::resolve::ResolvedPolicy;
+use crate::source::SourceFiles;
 
 /// What was asked and what was found.
 #[derive(Debug, Clone, Copy)]
-pub struct Answer<'answer, 'input> {
+pub struct QueryReport<'answer, 'input> {
     /// The question.
-    pub question: &'answer Question,
+    pub question: &'answer Query,
     /// The groups of its cases; one at least.
-    pub groups: &'answer [Group<'input>],
+    pub groups: &'answer [ExplainedGroup<'input>],
     /// What the scripts do with the first case of each group; none where nobody asked.
-    pub traced: &'answer [Traced],
+    pub traced: &'answer [TracedScripts],
     /// What the groups speak of.
-    pub resolved: &'answer Resolved<'input>,
+    pub resolved: &'answer ResolvedPolicy<'input>,
     /// Where the policies were read.
-    pub files: &'answer Files,
+    pub files: &'answer SourceFiles,
 }
 
 /// What scripts do with a packet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Traced {
+pub struct TracedScripts {
     /// Its way on each node that polices it.
-    pub traces: Vec<Trace>,
+    pub traces: Vec<ScriptTrace>,
     /// What is to be known beside.
     pub notes: Vec<String>,
 }
 
 /// A packet's way through a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trace {
+pub struct ScriptTrace {
     /// The node.
     pub node: String,
     /// The script that decides, by its path in the bundle.
@@ -55,12 +55,12 @@ pub struct Trace {
     /// What becomes of the packet.
     pub verdict: String,
     /// The rules that it matched, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<TraceStep>,
 }
 
 /// A rule of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct TraceStep {
     /// Its script, by its path in the bundle.
     pub script: String,
     /// Its chain.
@@ -77,7 +77,7 @@ pub struct Step {
 
 /// How much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Detail {
+pub enum DetailLevel {
     /// The verdict and what decides.
     Verdict,
     /// All that was passed on the way, near misses, and scripts.
@@ -88,7 +88,7 @@ pub enum Detail {
 
 /// What becomes of all cases of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
+pub enum QueryVerdict {
     /// All are allowed.
     Allowed,
     /// None is allowed.
@@ -97,25 +97,25 @@ pub enum Verdict {
     Mixed,
 }
 
-impl Answer<'_, '_> {
+impl QueryReport<'_, '_> {
     /// What becomes of the cases.
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> QueryVerdict {
         let allowed = self.groups.iter().filter(|group| group.is_allowed).count();
         match allowed {
-            0 => Verdict::Denied,
-            all if all == self.groups.len() => Verdict::Allowed,
-            _ => Verdict::Mixed,
+            0 => QueryVerdict::Denied,
+            all if all == self.groups.len() => QueryVerdict::Allowed,
+            _ => QueryVerdict::Mixed,
         }
     }
 }
 
-impl Verdict {
+impl QueryVerdict {
     /// In words.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
-            Verdict::Allowed => "allowed",
-            Verdict::Denied => "denied",
-            Verdict::Mixed => "denied for some",
+            QueryVerdict::Allowed => "allowed",
+            QueryVerdict::Denied => "denied",
+            QueryVerdict::Mixed => "denied for some",
         }
     }
 }

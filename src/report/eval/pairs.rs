@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::explain::Group;
-use crate::explain::query::{Case, End, joined};
+use crate::explain::ExplainedGroup;
+use crate::explain::query::{QueryCase, QueryEnd, joined};
 use crate::inventory::{EndpointId, Inventory};
 use crate::net::{Cidr, Family};
 
@@ -12,41 +12,41 @@ const MOST_PREFIXES: usize = 8;
 
 /// Senders and receivers of which every one may be put together with every other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::report) struct Pair {
-    pub(super) from: Party,
-    pub(super) to: Party,
+pub(in crate::report) struct PartyPair {
+    pub(super) from: PartyGroup,
+    pub(super) to: PartyGroup,
     /// The families of the cases.
     pub(super) families: BTreeSet<Family>,
 }
 
 /// An endpoint with addresses of its, or other addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Party {
+pub(super) struct PartyGroup {
     pub(super) endpoint: Option<EndpointId>,
     pub(super) addresses: Vec<Cidr>,
 }
 
 /// What keeps cases apart: the endpoints, and between addresses outside the sender's, since not all
 /// of them need to be allowed to reach all receivers.
-type Key = (Option<EndpointId>, Option<EndpointId>, Option<Cidr>);
+type CaseKey = (Option<EndpointId>, Option<EndpointId>, Option<Cidr>);
 
 /// The pairs of a group, in order.
-pub(in crate::report) fn pairs(group: &Group<'_>) -> Vec<Pair> {
-    let mut found: BTreeMap<Key, Vec<Case>> = BTreeMap::new();
+pub(in crate::report) fn pairs(group: &ExplainedGroup<'_>) -> Vec<PartyPair> {
+    let mut found: BTreeMap<CaseKey, Vec<QueryCase>> = BTreeMap::new();
     for case in &group.cases {
         found.entry(key(case)).or_default().push(*case);
     }
-    let party = |cases: &[Case], end: fn(&Case) -> End| {
+    let party = |cases: &[QueryCase], end: fn(&QueryCase) -> QueryEnd| {
         let addresses: BTreeSet<Cidr> = cases
             .iter()
             .filter_map(|case| addresses(end(case)))
             .collect();
-        Party {
+        PartyGroup {
             endpoint: cases.first().and_then(|case| endpoint(end(case))),
             addresses: joined(addresses.into_iter().collect()),
         }
     };
-    let pair = |cases: Vec<Case>| Pair {
+    let pair = |cases: Vec<QueryCase>| PartyPair {
         from: party(&cases, |case| case.from),
         to: party(&cases, |case| case.to),
         families: cases.iter().map(|case| case.flow.family).collect(),
@@ -54,30 +54,30 @@ pub(in crate::report) fn pairs(group: &Group<'_>) -> Vec<Pair> {
     found.into_values().map(pair).collect()
 }
 
-fn key(case: &Case) -> Key {
+fn key(case: &QueryCase) -> CaseKey {
     match (case.from, case.to) {
-        (End::Addresses(from), End::Addresses(_)) => (None, None, Some(from)),
+        (QueryEnd::Addresses(from), QueryEnd::Addresses(_)) => (None, None, Some(from)),
         (from, to) => (endpoint(from), endpoint(to), None),
     }
 }
 
-fn endpoint(end: End) -> Option<EndpointId> {
+fn endpoint(end: QueryEnd) -> Option<EndpointId> {
     match end {
-        End::Endpoint(id, _) => Some(id),
-        End::Addresses(_) => None,
+        QueryEnd::Endpoint(id, _) => Some(id),
+        QueryEnd::Addresses(_) => None,
     }
 }
 
-fn addresses(end: End) -> Option<Cidr> {
+fn addresses(end: QueryEnd) -> Option<Cidr> {
     match end {
-        End::Endpoint(_, address) => address.map(Cidr::host),
-        End::Addresses(cidr) => Some(cidr),
+        QueryEnd::Endpoint(_, address) => address.map(Cidr::host),
+        QueryEnd::Addresses(cidr) => Some(cidr),
     }
 }
 
-impl Pair {
+impl PartyPair {
     /// `shop/web (10.0.0.1) to 192.0.2.0/24`.
-    pub(in crate::report) fn words(&self, inventory: &Inventory) -> String {
+    pub(in crate::report) fn text(&self, inventory: &Inventory) -> String {
         let is_open = self.from.addresses.is_empty() && self.to.addresses.is_empty();
         let families: Vec<String> = self.families.iter().map(ToString::to_string).collect();
         let families = if is_open {
@@ -87,14 +87,14 @@ impl Pair {
         };
         format!(
             "{} to {}{families}",
-            self.from.words(inventory),
-            self.to.words(inventory)
+            self.from.text(inventory),
+            self.to.text(inventory)
         )
     }
 }
 
-impl Party {
-    fn words(&self, inventory: &Inventory) -> String {
+impl PartyGroup {
+    fn text(&self, inventory: &Inventory) -> String {
         let shown: Vec<String> = self
             .addresses
             .iter()

@@ -2,24 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use crate::explain::{Bearer, NearMiss, ProfileWay, RuleWay, Term, Way};
-use crate::inventory::Profiles;
+use crate::explain::{LabelOwner, NearMiss, NearMissTerm, PolicyTrace, ProfileTrace, RuleTrace};
+use crate::inventory::ProfileList;
 use crate::name::reserved::{METADATA_NAME, NAME, NAMESPACE, SERVICE_ACCOUNT};
 use crate::net::{Cidr, Direction, Side};
 use crate::policy::{
-    Action, Families, Icmp, IcmpMatch, Nets, Peer, Policy, PolicyKey, PortList, Ports,
-    ProtocolMatch, Rule, Selected, SelectorId,
+    Action, AddressCondition, Icmp, IcmpMatch, PeerSelection, Policy, PolicyKey, PortCondition,
+    PortList, ProtocolMatch, Rule, RuleFamilies, RulePeer, SelectorId,
 };
-use crate::report::eval::Answer;
-use crate::selector::{Expr, Test};
-use crate::semantics::evaluate::{Outcome, TierEnd, Whose};
-use crate::semantics::{Part, SidePart};
+use crate::report::eval::QueryReport;
+use crate::selector::{Expr, LabelTest};
+use crate::semantics::evaluate::{ListOutcome, PolicySubject, TierEnd};
+use crate::semantics::{RulePart, SidePart};
 use crate::source::Span;
 
 /// Prefixes that are written out.
 const MOST_NETS: usize = 4;
 
-impl<'input> Answer<'_, 'input> {
+impl<'input> QueryReport<'_, 'input> {
     /// `policies.yaml:12`.
     pub(super) fn place(&self, span: Span) -> String {
         format!(
@@ -43,7 +43,7 @@ impl<'input> Answer<'_, 'input> {
     }
 
     /// What decides at an end.
-    pub(in crate::report) fn reason(&self, way: &Way<'input>) -> String {
+    pub(in crate::report) fn reason(&self, way: &PolicyTrace<'input>) -> String {
         let Some(last) = way.tiers.last() else {
             return self.reason_of_profiles(way);
         };
@@ -67,7 +67,7 @@ impl<'input> Answer<'_, 'input> {
                     .policies
                     .iter()
                     .flat_map(|passed| &passed.rules)
-                    .any(RuleWay::is_match);
+                    .any(RuleTrace::is_match);
                 let matched = if is_logged {
                     "no rule matched but such as only log"
                 } else {
@@ -83,13 +83,13 @@ impl<'input> Answer<'_, 'input> {
         }
     }
 
-    fn reason_of_profiles(&self, way: &Way<'input>) -> String {
+    fn reason_of_profiles(&self, way: &PolicyTrace<'input>) -> String {
         let before = if way.tiers.is_empty() {
             "no policy applies"
         } else {
             "every tier passes on"
         };
-        if way.outcome == Outcome::Undecided {
+        if way.outcome == ListOutcome::Undecided {
             return format!("goes on: {before}");
         }
         if self.has_profiles_of_pod(way.whose) {
@@ -124,18 +124,20 @@ impl<'input> Answer<'_, 'input> {
         )
     }
 
-    fn has_profiles_of_pod(&self, whose: Whose) -> bool {
+    fn has_profiles_of_pod(&self, whose: PolicySubject) -> bool {
         match whose {
-            Whose::Endpoint(id) => self.resolved.inventory.endpoint(id).profiles == Profiles::OfPod,
-            Whose::HostEndpoint(_) => false,
+            PolicySubject::Endpoint(id) => {
+                self.resolved.inventory.endpoint(id).profiles == ProfileList::OfPod
+            }
+            PolicySubject::HostEndpoint(_) => false,
         }
     }
 
     /// `shop/web`, `HostEndpoint n1-eth0`.
-    pub(super) fn whose(&self, whose: Whose) -> String {
+    pub(super) fn whose(&self, whose: PolicySubject) -> String {
         match whose {
-            Whose::Endpoint(id) => self.resolved.inventory.endpoint(id).notation(),
-            Whose::HostEndpoint(id) => self
+            PolicySubject::Endpoint(id) => self.resolved.inventory.endpoint(id).notation(),
+            PolicySubject::HostEndpoint(id) => self
                 .resolved
                 .host_endpoint(id)
                 .map(ToString::to_string)
@@ -143,7 +145,7 @@ impl<'input> Answer<'_, 'input> {
         }
     }
 
-    fn decision_of(&self, profile: &ProfileWay<'input>, direction: Direction) -> String {
+    fn decision_of(&self, profile: &ProfileTrace<'input>, direction: Direction) -> String {
         match (profile.key.zip(profile.rules.last()), profile.end) {
             (Some((key, asked)), Some(end)) => {
                 let verb = if end == TierEnd::Allowed {
@@ -159,36 +161,38 @@ impl<'input> Answer<'_, 'input> {
     }
 
     /// Why a part of a rule does not hold.
-    pub(super) fn miss(&self, part: Part, rule: &Rule) -> String {
+    pub(super) fn miss(&self, part: RulePart, rule: &Rule) -> String {
         match part {
-            Part::Family => format!("it is for {} only", family(rule)),
-            Part::Protocol => match rule.protocol {
+            RulePart::Family => format!("it is for {} only", family(rule)),
+            RulePart::Protocol => match rule.protocol {
                 ProtocolMatch::Is(protocol) => format!("the protocol is not {protocol}"),
                 ProtocolMatch::IsNot(protocol) => {
                     format!("the protocol is {protocol}, which it leaves out")
                 }
                 ProtocolMatch::Any => String::new(),
             },
-            Part::Icmp => match rule.icmp {
+            RulePart::Icmp => match rule.icmp {
                 IcmpMatch::Is(icmp) => format!("the message is not {}", message(icmp)),
                 IcmpMatch::IsNot(icmp) => {
                     format!("the message is {}, which it leaves out", message(icmp))
                 }
                 IcmpMatch::Any => String::new(),
             },
-            Part::Of(side, part) => format!(
+            RulePart::Of(side, part) => format!(
                 "the {} {}",
-                word(side),
+                side_name(side),
                 self.side_miss(part, peer(rule, side))
             ),
         }
     }
 
-    fn side_miss(&self, part: SidePart, peer: &Peer) -> String {
+    fn side_miss(&self, part: SidePart, peer: &RulePeer) -> String {
         match part {
             SidePart::Selected => match peer.selected {
-                Selected::By(selector) => format!("is not selected by {}", self.selector(selector)),
-                Selected::Anyone => String::new(),
+                PeerSelection::By(selector) => {
+                    format!("is not selected by {}", self.selector(selector))
+                }
+                PeerSelection::Anyone => String::new(),
             },
             SidePart::NotSelected => {
                 let selector = peer
@@ -233,33 +237,33 @@ impl<'input> Answer<'_, 'input> {
             return terms.collect::<Vec<_>>().join(" and ");
         }
         match near.part {
-            Part::Family => format!("it were {}", family(rule)),
-            Part::Protocol => match rule.protocol {
+            RulePart::Family => format!("it were {}", family(rule)),
+            RulePart::Protocol => match rule.protocol {
                 ProtocolMatch::Is(protocol) => format!("the protocol were {protocol}"),
                 ProtocolMatch::IsNot(protocol) => format!("the protocol were not {protocol}"),
                 ProtocolMatch::Any => String::new(),
             },
-            Part::Icmp => match rule.icmp {
+            RulePart::Icmp => match rule.icmp {
                 IcmpMatch::Is(icmp) => format!("the message were {}", message(icmp)),
                 IcmpMatch::IsNot(icmp) => format!("the message were not {}", message(icmp)),
                 IcmpMatch::Any => String::new(),
             },
-            Part::Of(side, part) => format!(
+            RulePart::Of(side, part) => format!(
                 "the {} {}",
-                word(side),
+                side_name(side),
                 self.side_wish(part, peer(rule, side))
             ),
         }
     }
 
-    fn side_wish(&self, part: SidePart, peer: &Peer) -> String {
+    fn side_wish(&self, part: SidePart, peer: &RulePeer) -> String {
         match part {
             SidePart::Selected => match peer.selected {
-                Selected::By(selector) => format!(
+                PeerSelection::By(selector) => format!(
                     "were an endpoint or in a network set that {} selects",
                     self.selector(selector)
                 ),
-                Selected::Anyone => String::new(),
+                PeerSelection::Anyone => String::new(),
             },
             SidePart::NotSelected => {
                 format!(
@@ -277,18 +281,18 @@ impl<'input> Answer<'_, 'input> {
         }
     }
 
-    fn term(&self, term: &Term<'_>) -> String {
+    fn term(&self, term: &NearMissTerm<'_>) -> String {
         let endpoint = self.resolved.inventory.endpoint(term.endpoint);
-        let own = format!("{} `{endpoint}`", endpoint.kind.word());
+        let own = format!("{} `{endpoint}`", endpoint.kind.label());
         let places_in_namespace = match term.bearer {
-            Bearer::Endpoint => term.label == NAMESPACE,
-            Bearer::Namespace => [NAME, METADATA_NAME].contains(&term.label),
-            Bearer::ServiceAccount => false,
+            LabelOwner::Endpoint => term.label == NAMESPACE,
+            LabelOwner::Namespace => [NAME, METADATA_NAME].contains(&term.label),
+            LabelOwner::ServiceAccount => false,
         };
         let runs_as = match term.bearer {
-            Bearer::Endpoint => term.label == SERVICE_ACCOUNT,
-            Bearer::ServiceAccount => term.label == NAME,
-            Bearer::Namespace => false,
+            LabelOwner::Endpoint => term.label == SERVICE_ACCOUNT,
+            LabelOwner::ServiceAccount => term.label == NAME,
+            LabelOwner::Namespace => false,
         };
         if let Some((values, holds)) = names(term) {
             let not = if holds { "" } else { "not " };
@@ -304,15 +308,17 @@ impl<'input> Answer<'_, 'input> {
         }
         let account = endpoint.service_account.as_deref().unwrap_or_default();
         let bearer = match term.bearer {
-            Bearer::Endpoint => own,
-            Bearer::Namespace => format!("namespace `{}`", endpoint.namespace),
-            Bearer::ServiceAccount => format!("service account `{}/{account}`", endpoint.namespace),
+            LabelOwner::Endpoint => own,
+            LabelOwner::Namespace => format!("namespace `{}`", endpoint.namespace),
+            LabelOwner::ServiceAccount => {
+                format!("service account `{}/{account}`", endpoint.namespace)
+            }
         };
         format!("the {bearer} {}", label_words(term))
     }
 }
 
-impl RuleWay<'_> {
+impl RuleTrace<'_> {
     /// Whether the rule matches.
     pub(super) fn is_match(&self) -> bool {
         self.misses.is_empty()
@@ -320,46 +326,51 @@ impl RuleWay<'_> {
 }
 
 /// The values that a test compares with, and whether the label would have to be one of them.
-fn names(term: &Term<'_>) -> Option<(String, bool)> {
+fn names(term: &NearMissTerm<'_>) -> Option<(String, bool)> {
     let quoted = |value: &String| format!("`{value}`");
     match term.test {
-        Test::Equals(value) => Some((quoted(value), term.holds)),
-        Test::NotEquals(value) => Some((quoted(value), !term.holds)),
-        Test::In(values) => Some((
+        LabelTest::Equals(value) => Some((quoted(value), term.holds)),
+        LabelTest::NotEquals(value) => Some((quoted(value), !term.holds)),
+        LabelTest::In(values) => Some((
             listed(&values.iter().map(quoted).collect::<Vec<_>>(), "or"),
             term.holds,
         )),
-        Test::NotIn(values) => Some((
+        LabelTest::NotIn(values) => Some((
             listed(&values.iter().map(quoted).collect::<Vec<_>>(), "or"),
             !term.holds,
         )),
-        Test::Present | Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => None,
+        LabelTest::Present
+        | LabelTest::Contains(_)
+        | LabelTest::StartsWith(_)
+        | LabelTest::EndsWith(_) => None,
     }
 }
 
-fn label_words(term: &Term<'_>) -> String {
+fn label_words(term: &NearMissTerm<'_>) -> String {
     let label = term.label;
     let is_had = match term.test {
-        Test::NotEquals(_) | Test::NotIn(_) => !term.holds,
-        Test::Present
-        | Test::Equals(_)
-        | Test::In(_)
-        | Test::Contains(_)
-        | Test::StartsWith(_)
-        | Test::EndsWith(_) => term.holds,
+        LabelTest::NotEquals(_) | LabelTest::NotIn(_) => !term.holds,
+        LabelTest::Present
+        | LabelTest::Equals(_)
+        | LabelTest::In(_)
+        | LabelTest::Contains(_)
+        | LabelTest::StartsWith(_)
+        | LabelTest::EndsWith(_) => term.holds,
     };
     let had = if is_had { "had" } else { "did not have" };
     match term.test {
-        Test::Present => format!("{had} the label {label}"),
-        Test::Equals(value) | Test::NotEquals(value) => format!("{had} the label {label}={value}"),
-        Test::In(values) | Test::NotIn(values) => {
+        LabelTest::Present => format!("{had} the label {label}"),
+        LabelTest::Equals(value) | LabelTest::NotEquals(value) => {
+            format!("{had} the label {label}={value}")
+        }
+        LabelTest::In(values) | LabelTest::NotIn(values) => {
             let values: Vec<String> = values
                 .iter()
                 .map(|value| format!("{label}={value}"))
                 .collect();
             format!("{had} the label {}", listed(&values, "or"))
         }
-        Test::Contains(_) | Test::StartsWith(_) | Test::EndsWith(_) => {
+        LabelTest::Contains(_) | LabelTest::StartsWith(_) | LabelTest::EndsWith(_) => {
             format!(
                 "{had} a label so that `{}`",
                 Expr::label(label, term.test.clone())
@@ -385,14 +396,14 @@ pub(super) fn listed(items: &[String], joint: &str) -> String {
     }
 }
 
-fn peer(rule: &Rule, side: Side) -> &Peer {
+fn peer(rule: &Rule, side: Side) -> &RulePeer {
     match side {
         Side::Source => &rule.source,
         Side::Destination => &rule.destination,
     }
 }
 
-fn word(side: Side) -> &'static str {
+fn side_name(side: Side) -> &'static str {
     match side {
         Side::Source => "source",
         Side::Destination => "destination",
@@ -401,8 +412,8 @@ fn word(side: Side) -> &'static str {
 
 fn family(rule: &Rule) -> String {
     match rule.families {
-        Families::Both => String::new(),
-        Families::Only(family) => family.to_string(),
+        RuleFamilies::Both => String::new(),
+        RuleFamilies::Only(family) => family.to_string(),
     }
 }
 
@@ -413,10 +424,10 @@ fn message(icmp: Icmp) -> String {
     }
 }
 
-fn wanted_nets(peer: &Peer) -> String {
+fn wanted_nets(peer: &RulePeer) -> String {
     match &peer.nets {
-        Nets::Any => String::new(),
-        Nets::In(nets) => prefixes(nets),
+        AddressCondition::Any => String::new(),
+        AddressCondition::In(nets) => prefixes(nets),
     }
 }
 
@@ -432,17 +443,17 @@ fn prefixes(nets: &[Cidr]) -> String {
     }
 }
 
-fn service(peer: &Peer) -> String {
+fn service(peer: &RulePeer) -> String {
     peer.service
         .as_ref()
         .map(|service| format!("the service `{service}`"))
         .unwrap_or_default()
 }
 
-fn wanted_ports(peer: &Peer) -> String {
+fn wanted_ports(peer: &RulePeer) -> String {
     match &peer.ports {
-        Ports::Any => String::new(),
-        Ports::In(list) => ports(list),
+        PortCondition::Any => String::new(),
+        PortCondition::In(list) => ports(list),
     }
 }
 

@@ -2,34 +2,36 @@
 
 use std::collections::BTreeSet;
 
-use crate::explain::query::{Case, SOURCE_PORT};
-use crate::explain::{Group, PolicyWay, ProfileWay, RuleWay, TierWay, Way};
+use crate::explain::query::{QueryCase, SOURCE_PORT};
+use crate::explain::{
+    ExplainedGroup, PolicyRulesTrace, PolicyTrace, ProfileTrace, RuleTrace, TierTrace,
+};
 use crate::net::{Direction, Side};
-use crate::output::{Sink, Terminal};
+use crate::output::{OutputSink, TerminalWriter};
 use crate::policy::Rule;
 use crate::report::eval::hops::forged_words;
 use crate::report::eval::pairs::pairs;
 use crate::report::eval::phrases::action;
-use crate::report::eval::{Answer, Detail, Trace, Traced, Verdict};
-use crate::semantics::evaluate::{TierEnd, Whose};
-use crate::semantics::{Part, SidePart};
+use crate::report::eval::{DetailLevel, QueryReport, QueryVerdict, ScriptTrace, TracedScripts};
+use crate::semantics::evaluate::{PolicySubject, TierEnd};
+use crate::semantics::{RulePart, SidePart};
 
 /// Groups that are told, and pairs of one.
 const MOST_GROUPS: usize = 20;
 const MOST_PAIRS: usize = 10;
 
 /// The first line of every answer: `denied: shop/web to shop/db, TCP port 5432`.
-pub fn verdict_line(answer: &Answer<'_, '_>) -> String {
+pub fn verdict_line(answer: &QueryReport<'_, '_>) -> String {
     let question = answer.question;
     let count: usize = answer.groups.iter().map(|group| pairs(group).len()).sum();
-    let of = if count > 1 && answer.verdict() != Verdict::Mixed {
+    let of = if count > 1 && answer.verdict() != QueryVerdict::Mixed {
         format!(" (all {count} pairs)")
     } else {
         String::new()
     };
     format!(
         "{}: {} to {}, {}{of}",
-        answer.verdict().word(),
+        answer.verdict().label(),
         question.from,
         question.to,
         question.traffic
@@ -37,19 +39,19 @@ pub fn verdict_line(answer: &Answer<'_, '_>) -> String {
 }
 
 /// The answer, line by line.
-pub fn text(answer: &Answer<'_, '_>, detail: Detail, out: &mut Sink<'_>) {
-    let mut lines = Lines {
-        out: Terminal::on(out),
+pub fn text(answer: &QueryReport<'_, '_>, detail: DetailLevel, out: &mut OutputSink<'_>) {
+    let mut lines = LineSink {
+        out: TerminalWriter::on(out),
     };
     lines.add(0, &verdict_line(answer));
     notes(answer).iter().for_each(|note| lines.add(1, note));
-    let is_brief = detail == Detail::Verdict;
+    let is_brief = detail == DetailLevel::Verdict;
     match answer.groups {
         [only] if is_brief => {
             reasons(answer, only, 1, &mut lines);
             add_notes(answer.traced, 1, &mut lines);
         }
-        several if is_brief && answer.verdict() != Verdict::Mixed => {
+        several if is_brief && answer.verdict() != QueryVerdict::Mixed => {
             lines.add(
                 1,
                 &format!("in {} ways, which `palisade explain` tells", several.len()),
@@ -66,7 +68,7 @@ pub fn text(answer: &Answer<'_, '_>, detail: Detail, out: &mut Sink<'_>) {
             }),
     }
     let rest = answer.groups.len().saturating_sub(MOST_GROUPS);
-    if rest > 0 && !(is_brief && answer.verdict() != Verdict::Mixed) {
+    if rest > 0 && !(is_brief && answer.verdict() != QueryVerdict::Mixed) {
         lines.add(
             0,
             &format!("and {rest} groups more, which `--format json` lists"),
@@ -75,11 +77,11 @@ pub fn text(answer: &Answer<'_, '_>, detail: Detail, out: &mut Sink<'_>) {
 }
 
 /// What the question left open, where a rule asks for it.
-pub(super) fn notes(answer: &Answer<'_, '_>) -> Vec<String> {
+pub(super) fn notes(answer: &QueryReport<'_, '_>) -> Vec<String> {
     let mut notes = Vec::new();
     let question = answer.question;
-    let ways = || answer.groups.iter().flat_map(Group::ways);
-    let teller = |parts: &[Part], what: &str| {
+    let ways = || answer.groups.iter().flat_map(ExplainedGroup::ways);
+    let teller = |parts: &[RulePart], what: &str| {
         let rule = ways().find_map(|way| {
             way.depends_on(parts)
                 .next()
@@ -88,7 +90,8 @@ pub(super) fn notes(answer: &Answer<'_, '_>) -> Vec<String> {
         rule.map_or_else(String::new, |rule| format!("; {rule} tells {what} apart"))
     };
     if question.source_port.is_none() && question.traffic.port.is_some() {
-        let parts = [SidePart::Ports, SidePart::NotPorts].map(|part| Part::Of(Side::Source, part));
+        let parts =
+            [SidePart::Ports, SidePart::NotPorts].map(|part| RulePart::Of(Side::Source, part));
         let told = teller(&parts, "source ports");
         if !told.is_empty() {
             notes.push(format!(
@@ -98,7 +101,7 @@ pub(super) fn notes(answer: &Answer<'_, '_>) -> Vec<String> {
         }
     }
     if question.traffic.leaves_message_open() {
-        let told = teller(&[Part::Icmp], "messages");
+        let told = teller(&[RulePart::Icmp], "messages");
         if !told.is_empty() {
             notes.push(format!(
                 "{} is our choice{told}: `--port icmp/TYPE/CODE` asks about another",
@@ -110,21 +113,21 @@ pub(super) fn notes(answer: &Answer<'_, '_>) -> Vec<String> {
 }
 
 /// Where lines go.
-struct Lines<'sink, 'out> {
-    out: Terminal<'sink, 'out>,
+struct LineSink<'sink, 'out> {
+    out: TerminalWriter<'sink, 'out>,
 }
 
-impl Lines<'_, '_> {
+impl LineSink<'_, '_> {
     fn add(&mut self, depth: usize, line: &str) {
         self.out.indented(depth, line);
     }
 }
 
 fn add_group(
-    answer: &Answer<'_, '_>,
-    (group, traced): (&Group<'_>, Option<&Traced>),
-    detail: Detail,
-    lines: &mut Lines<'_, '_>,
+    answer: &QueryReport<'_, '_>,
+    (group, traced): (&ExplainedGroup<'_>, Option<&TracedScripts>),
+    detail: DetailLevel,
+    lines: &mut LineSink<'_, '_>,
 ) {
     lines.out.literal("\n");
     let depth = usize::from(answer.groups.len() > 1);
@@ -139,7 +142,7 @@ fn add_group(
         );
     }
     add_pairs(answer, group, depth, lines);
-    if detail == Detail::Verdict {
+    if detail == DetailLevel::Verdict {
         reasons(answer, group, depth + 1, lines);
         return add_notes(
             traced.map(std::slice::from_ref).unwrap_or_default(),
@@ -171,10 +174,15 @@ fn add_group(
     }
 }
 
-fn add_pairs(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut Lines<'_, '_>) {
+fn add_pairs(
+    answer: &QueryReport<'_, '_>,
+    group: &ExplainedGroup<'_>,
+    depth: usize,
+    lines: &mut LineSink<'_, '_>,
+) {
     let pairs = pairs(group);
     for pair in pairs.iter().take(MOST_PAIRS) {
-        lines.add(depth, &pair.words(answer.resolved.inventory));
+        lines.add(depth, &pair.text(answer.resolved.inventory));
     }
     if let Some(more) = pairs.len().checked_sub(MOST_PAIRS).filter(|more| *more > 0) {
         lines.add(depth, &format!("and {more} more pairs"));
@@ -182,7 +190,12 @@ fn add_pairs(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &m
 }
 
 /// What decides, an end or a host endpoint a line.
-fn reasons(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut Lines<'_, '_>) {
+fn reasons(
+    answer: &QueryReport<'_, '_>,
+    group: &ExplainedGroup<'_>,
+    depth: usize,
+    lines: &mut LineSink<'_, '_>,
+) {
     let end = |direction| {
         answer
             .end(group, direction)
@@ -203,15 +216,15 @@ fn reasons(answer: &Answer<'_, '_>, group: &Group<'_>, depth: usize, lines: &mut
     end(Direction::Ingress)
         .iter()
         .for_each(|line| lines.add(depth, line));
-    add_beside(answer, group, Detail::Verdict, (depth, lines));
+    add_beside(answer, group, DetailLevel::Verdict, (depth, lines));
 }
 
 /// What is assumed, and what else is to be known.
 fn add_beside(
-    answer: &Answer<'_, '_>,
-    group: &Group<'_>,
-    detail: Detail,
-    (depth, lines): (usize, &mut Lines<'_, '_>),
+    answer: &QueryReport<'_, '_>,
+    group: &ExplainedGroup<'_>,
+    detail: DetailLevel,
+    (depth, lines): (usize, &mut LineSink<'_, '_>),
 ) {
     group
         .stops
@@ -229,10 +242,10 @@ fn add_beside(
 
 /// Policy of the endpoint at an end.
 fn add_end(
-    answer: &Answer<'_, '_>,
-    (group, direction): (&Group<'_>, Direction),
-    detail: Detail,
-    (depth, lines): (usize, &mut Lines<'_, '_>),
+    answer: &QueryReport<'_, '_>,
+    (group, direction): (&ExplainedGroup<'_>, Direction),
+    detail: DetailLevel,
+    (depth, lines): (usize, &mut LineSink<'_, '_>),
 ) {
     let way = match direction {
         Direction::Egress => &group.egress,
@@ -244,14 +257,14 @@ fn add_end(
     let Some(way) = way else {
         return lines.add(depth, &format!("{direction}: {reason}"));
     };
-    let end = |case: &Case| match direction {
+    let end = |case: &QueryCase| match direction {
         Direction::Egress => case.flow.source.owner,
         Direction::Ingress => case.flow.destination.owner,
     };
     let is_alone = group
         .cases
         .iter()
-        .all(|case| end(case).map(Whose::Endpoint) == Some(way.whose));
+        .all(|case| end(case).map(PolicySubject::Endpoint) == Some(way.whose));
     let whose = if is_alone {
         format!(" of {}", answer.whose(way.whose))
     } else {
@@ -263,10 +276,10 @@ fn add_end(
 
 /// The tiers and profiles of a way.
 fn add_lists(
-    answer: &Answer<'_, '_>,
-    way: &Way<'_>,
-    detail: Detail,
-    (depth, lines): (usize, &mut Lines<'_, '_>),
+    answer: &QueryReport<'_, '_>,
+    way: &PolicyTrace<'_>,
+    detail: DetailLevel,
+    (depth, lines): (usize, &mut LineSink<'_, '_>),
 ) {
     way.tiers
         .iter()
@@ -277,10 +290,10 @@ fn add_lists(
 }
 
 fn add_tier(
-    answer: &Answer<'_, '_>,
-    (direction, tier): (Direction, &TierWay<'_>),
-    detail: Detail,
-    (depth, lines): (usize, &mut Lines<'_, '_>),
+    answer: &QueryReport<'_, '_>,
+    (direction, tier): (Direction, &TierTrace<'_>),
+    detail: DetailLevel,
+    (depth, lines): (usize, &mut LineSink<'_, '_>),
 ) {
     let end = match tier.end {
         TierEnd::Allowed => "a rule allows",
@@ -290,13 +303,13 @@ fn add_tier(
         TierEnd::PassedByDefault => "no rule decides, and the tier passes on",
     };
     lines.add(depth, &format!("tier {}: {end}", tier.tier.name));
-    for PolicyWay { policy, rules } in &tier.policies {
+    for PolicyRulesTrace { policy, rules } in &tier.policies {
         let applies = answer
             .resolved
             .policies
             .selectors
             .describe(policy.applies_to);
-        let applies = if detail == Detail::Rules {
+        let applies = if detail == DetailLevel::Rules {
             format!(", applies to `{applies}`")
         } else {
             String::new()
@@ -310,10 +323,10 @@ fn add_tier(
 }
 
 fn add_profile(
-    answer: &Answer<'_, '_>,
-    (direction, profile): (Direction, &ProfileWay<'_>),
-    detail: Detail,
-    (depth, lines): (usize, &mut Lines<'_, '_>),
+    answer: &QueryReport<'_, '_>,
+    (direction, profile): (Direction, &ProfileTrace<'_>),
+    detail: DetailLevel,
+    (depth, lines): (usize, &mut LineSink<'_, '_>),
 ) {
     let end = match (profile.end, profile.key) {
         (Some(TierEnd::Allowed), _) => "allows",
@@ -335,10 +348,10 @@ fn add_profile(
 }
 
 fn add_rules(
-    answer: &Answer<'_, '_>,
-    (direction, rules): (Direction, &[RuleWay<'_>]),
-    detail: Detail,
-    (depth, lines): (usize, &mut Lines<'_, '_>),
+    answer: &QueryReport<'_, '_>,
+    (direction, rules): (Direction, &[RuleTrace<'_>]),
+    detail: DetailLevel,
+    (depth, lines): (usize, &mut LineSink<'_, '_>),
 ) {
     let head = |rule: &Rule| {
         format!(
@@ -357,7 +370,7 @@ fn add_rules(
                     action(asked.rule.action)
                 ),
             ),
-            false if detail == Detail::Rules => {
+            false if detail == DetailLevel::Rules => {
                 let misses: Vec<String> = asked
                     .misses
                     .iter()
@@ -373,7 +386,7 @@ fn add_rules(
     }
     if rules.is_empty() {
         lines.add(depth, &format!("it has no {direction} rule"));
-    } else if !rules.iter().any(RuleWay::is_match) && detail != Detail::Rules {
+    } else if !rules.iter().any(RuleTrace::is_match) && detail != DetailLevel::Rules {
         let count = if rules.len() == 1 {
             "its rule does not match".to_owned()
         } else {
@@ -384,10 +397,10 @@ fn add_rules(
 }
 
 fn add_near_misses(
-    answer: &Answer<'_, '_>,
-    group: &Group<'_>,
+    answer: &QueryReport<'_, '_>,
+    group: &ExplainedGroup<'_>,
     depth: usize,
-    lines: &mut Lines<'_, '_>,
+    lines: &mut LineSink<'_, '_>,
 ) {
     let mut near: Vec<String> = Vec::new();
     for way in group.ways() {
@@ -410,8 +423,12 @@ fn add_near_misses(
     near.iter().for_each(|words| lines.add(depth + 1, words));
 }
 
-fn add_traced((traced, of_first): (&Traced, &str), depth: usize, lines: &mut Lines<'_, '_>) {
-    for Trace {
+fn add_traced(
+    (traced, of_first): (&TracedScripts, &str),
+    depth: usize,
+    lines: &mut LineSink<'_, '_>,
+) {
+    for ScriptTrace {
         node,
         script,
         verdict,
@@ -451,7 +468,7 @@ fn add_traced((traced, of_first): (&Traced, &str), depth: usize, lines: &mut Lin
 }
 
 /// The notes of groups, each once.
-fn add_notes(traced: &[Traced], depth: usize, lines: &mut Lines<'_, '_>) {
+fn add_notes(traced: &[TracedScripts], depth: usize, lines: &mut LineSink<'_, '_>) {
     let notes: BTreeSet<&String> = traced.iter().flat_map(|traced| &traced.notes).collect();
     notes
         .into_iter()

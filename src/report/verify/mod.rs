@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::net::State;
-use crate::netfilter::{Misplaced, Script};
-use crate::output::{Json, Sink, Terminal};
+use crate::netfilter::{MisplacedRule, ScriptFile};
+use crate::output::{JsonWriter, OutputSink, TerminalWriter};
 use crate::packet::{Hook, Packet, ReversePath, Verdict};
 use crate::ruleset::ScriptError;
-use crate::semantics::evaluate::{Passage, TierEnd};
-use crate::semantics::node::{Cause, Expected};
-use crate::source::Files;
-use crate::verify::{Difference, RulePassed, Verification, Witness};
+use crate::semantics::evaluate::{ListTrace, TierEnd};
+use crate::semantics::node::{ExpectedVerdict, VerdictCause};
+use crate::source::SourceFiles;
+use crate::verify::{TracedRule, Verification, VerifyDifference, Witness};
 
 /// What was found of one node's scripts.
 #[derive(Debug)]
-pub struct Verified<'input> {
+pub struct NodeReport<'input> {
     /// The node.
     pub node: String,
     /// What was compared; none where there was nothing to compare.
@@ -28,7 +28,7 @@ pub struct Verified<'input> {
     pub extensions: Vec<(String, usize)>,
 }
 
-impl Verified<'_> {
+impl NodeReport<'_> {
     /// Whether the scripts are what policy wants.
     pub fn is_proven(&self) -> bool {
         self.problems.is_empty()
@@ -39,13 +39,13 @@ impl Verified<'_> {
     }
 
     /// The answer for people: `n1: proven: 34 classes of addresses, …`, or what differs.
-    pub fn text(&self, files: &Files, out: &mut Sink<'_>) {
-        let mut out = Terminal::on(out);
+    pub fn text(&self, files: &SourceFiles, out: &mut OutputSink<'_>) {
+        let mut out = TerminalWriter::on(out);
         self.lines(files).iter().for_each(|line| out.line(line));
     }
 
     /// The answer for people, line by line.
-    pub fn lines(&self, files: &Files) -> Vec<String> {
+    pub fn lines(&self, files: &SourceFiles) -> Vec<String> {
         let proof = self
             .verification
             .as_ref()
@@ -113,7 +113,7 @@ impl Verified<'_> {
     /// "problems": […], "differences": [{"packet", "owed": {"verdict", "because"}, "found":
     /// {"verdict", "rules": [{"script", "chain", "line", "action", "comment"}]}} or {"problem"}]}`,
     /// on one line.
-    pub fn json(&self, files: &Files, out: &mut Sink<'_>) {
+    pub fn json(&self, files: &SourceFiles, out: &mut OutputSink<'_>) {
         let proof = self
             .verification
             .as_ref()
@@ -134,21 +134,21 @@ impl Verified<'_> {
             "extensions": self.extensions.iter().cloned().collect::<BTreeMap<String, usize>>(),
             "differences": differences.map(|difference| difference_json(difference, files)).collect::<Vec<Value>>(),
         });
-        Json::on(out).line(&view);
+        JsonWriter::on(out).line(&view);
     }
 }
 
 /// What is wrong with a bundle beside its nodes' scripts.
 #[derive(Debug)]
-pub struct Strays {
+pub struct BundleProblems {
     /// What, in words.
     pub problems: Vec<String>,
 }
 
-impl Strays {
+impl BundleProblems {
     /// The answer for people.
-    pub fn text(&self, out: &mut Sink<'_>) {
-        let mut out = Terminal::on(out);
+    pub fn text(&self, out: &mut OutputSink<'_>) {
+        let mut out = TerminalWriter::on(out);
         out.line("the bundle: differs");
         self.problems
             .iter()
@@ -156,19 +156,20 @@ impl Strays {
     }
 
     /// The answer for machines: `{"node": null, "proven": false, "problems": […]}`, on one line.
-    pub fn json(&self, out: &mut Sink<'_>) {
-        Json::on(out).line(&json!({ "node": null, "proven": false, "problems": self.problems }));
+    pub fn json(&self, out: &mut OutputSink<'_>) {
+        JsonWriter::on(out)
+            .line(&json!({ "node": null, "proven": false, "problems": self.problems }));
     }
 }
 
-fn difference_json(difference: &Difference<'_>, files: &Files) -> Value {
+fn difference_json(difference: &VerifyDifference<'_>, files: &SourceFiles) -> Value {
     match difference {
-        Difference::NotLoadable(refused) => json!({ "problem": not_loadable(refused) }),
-        Difference::Misplaced(misplaced) => json!({ "problem": misplaced_words(misplaced) }),
-        Difference::Packet(witness) => {
+        VerifyDifference::NotLoadable(refused) => json!({ "problem": not_loadable(refused) }),
+        VerifyDifference::Misplaced(misplaced) => json!({ "problem": misplaced_words(misplaced) }),
+        VerifyDifference::Packet(witness) => {
             let family = witness.packet.flow.family();
-            let rule = |rule: &RulePassed| {
-                let script = Script::Table(rule.table, family).to_string();
+            let rule = |rule: &TracedRule| {
+                let script = ScriptFile::Table(rule.table, family).to_string();
                 let action = rule.target.to_string();
                 json!({ "script": script, "chain": rule.chain, "line": rule.line, "action": action, "comment": rule.comment })
             };
@@ -184,11 +185,11 @@ fn difference_json(difference: &Difference<'_>, files: &Files) -> Value {
     }
 }
 
-fn difference_lines(difference: &Difference<'_>, files: &Files) -> Vec<String> {
+fn difference_lines(difference: &VerifyDifference<'_>, files: &SourceFiles) -> Vec<String> {
     match difference {
-        Difference::NotLoadable(refused) => vec![format!("  {}", not_loadable(refused))],
-        Difference::Misplaced(misplaced) => vec![format!("  {}", misplaced_words(misplaced))],
-        Difference::Packet(witness) => witness_lines(witness, files),
+        VerifyDifference::NotLoadable(refused) => vec![format!("  {}", not_loadable(refused))],
+        VerifyDifference::Misplaced(misplaced) => vec![format!("  {}", misplaced_words(misplaced))],
+        VerifyDifference::Packet(witness) => witness_lines(witness, files),
     }
 }
 
@@ -196,21 +197,21 @@ fn not_loadable(refused: &ScriptError) -> String {
     format!("the scripts do not load: {refused}")
 }
 
-fn misplaced_words(misplaced: &Misplaced) -> String {
-    let Misplaced {
+fn misplaced_words(misplaced: &MisplacedRule) -> String {
+    let MisplacedRule {
         table,
         family,
         chain,
         line,
     } = misplaced;
-    let script = Script::Table(*table, *family);
+    let script = ScriptFile::Table(*table, *family);
     format!(
         "{script}, line {line}: the rule stands at the other end of {chain} than `hookPosition` \
          says"
     )
 }
 
-fn witness_lines(witness: &Witness<'_>, files: &Files) -> Vec<String> {
+fn witness_lines(witness: &Witness<'_>, files: &SourceFiles) -> Vec<String> {
     let owed = fate(witness.owed.verdict, witness.owed.is_untracked);
     let mut lines = vec![
         format!("  {}", packet_words(&witness.packet)),
@@ -221,7 +222,7 @@ fn witness_lines(witness: &Witness<'_>, files: &Files) -> Vec<String> {
         ),
     ];
     let family = witness.packet.flow.family();
-    for RulePassed {
+    for TracedRule {
         table,
         chain,
         line,
@@ -229,7 +230,7 @@ fn witness_lines(witness: &Witness<'_>, files: &Files) -> Vec<String> {
         target,
     } in &witness.passed
     {
-        let script = Script::Table(*table, family);
+        let script = ScriptFile::Table(*table, family);
         lines.push(format!(
             "      {script}, line {line}, {chain}: {target} ({comment})"
         ));
@@ -288,26 +289,28 @@ fn fate(verdict: Verdict, is_untracked: bool) -> String {
     format!("{verdict}{kept}")
 }
 
-fn because(owed: &Expected<'_>, files: &Files) -> String {
+fn because(owed: &ExpectedVerdict<'_>, files: &SourceFiles) -> String {
     match owed.cause {
-        Cause::Policy => owed
+        VerdictCause::Policy => owed
             .passages
             .last()
             .map_or_else(|| "policy".to_owned(), |passage| decider(passage, files)),
-        Cause::KnownConnection => "known connections go on".to_owned(),
-        Cause::NoConnection => "it belongs to no connection".to_owned(),
-        Cause::Neighbour => "neighbours must find each other".to_owned(),
-        Cause::Failsafe => "it is for a failsafe port".to_owned(),
-        Cause::SpoofedSource => "its source is a pod's, which is elsewhere".to_owned(),
-        Cause::UnknownEndpoint => "no endpoint has that address of the node's pod range".to_owned(),
-        Cause::Encapsulated => "endpoints may not send what is encapsulated".to_owned(),
-        Cause::EndpointToHost => "endpoints may not send to their node".to_owned(),
-        Cause::Nothing => "no policy is about it".to_owned(),
+        VerdictCause::KnownConnection => "known connections go on".to_owned(),
+        VerdictCause::NoConnection => "it belongs to no connection".to_owned(),
+        VerdictCause::Neighbour => "neighbours must find each other".to_owned(),
+        VerdictCause::Failsafe => "it is for a failsafe port".to_owned(),
+        VerdictCause::SpoofedSource => "its source is a pod's, which is elsewhere".to_owned(),
+        VerdictCause::UnknownEndpoint => {
+            "no endpoint has that address of the node's pod range".to_owned()
+        }
+        VerdictCause::Encapsulated => "endpoints may not send what is encapsulated".to_owned(),
+        VerdictCause::EndpointToHost => "endpoints may not send to their node".to_owned(),
+        VerdictCause::Nothing => "no policy is about it".to_owned(),
     }
 }
 
 /// The rule that decides, with its place, or what decides in its absence.
-fn decider(passage: &Passage<'_>, files: &Files) -> String {
+fn decider(passage: &ListTrace<'_>, files: &SourceFiles) -> String {
     let direction = passage.direction;
     let Some(last) = passage.tiers.last() else {
         return format!("no {direction} policy applies");

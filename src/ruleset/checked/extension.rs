@@ -7,10 +7,10 @@
 //! judged as one without.
 
 use crate::options::{ExtensionOption, KnownExtension};
-use crate::ruleset::checked::model::Target;
-use crate::ruleset::checked::reader::Reader;
-use crate::ruleset::checked::words::Word;
-use crate::ruleset::checked::{Read, ensure};
+use crate::ruleset::checked::model::CheckedTarget;
+use crate::ruleset::checked::reader::RuleReader;
+use crate::ruleset::checked::words::ScriptWord;
+use crate::ruleset::checked::{ReadResult, ensure};
 use crate::ruleset::{PREFIX, TableId, TableKind};
 
 /// The option whose value names a table that all rules of the kernel share, ours and others'
@@ -18,12 +18,16 @@ use crate::ruleset::{PREFIX, TableId, TableKind};
 const SHARED_NAME: &str = "hashlimit-name";
 
 /// Reads the options of a match.
-pub(super) fn read_match(reader: &mut Reader<'_, '_>, name: &str) -> Read<()> {
+pub(super) fn read_match(reader: &mut RuleReader<'_, '_>, name: &str) -> ReadResult<()> {
     options(reader, name)
 }
 
 /// Reads the options of a target.
-pub(super) fn read_target(reader: &mut Reader<'_, '_>, name: &str, id: TableId) -> Read<Target> {
+pub(super) fn read_target(
+    reader: &mut RuleReader<'_, '_>,
+    name: &str,
+    id: TableId,
+) -> ReadResult<CheckedTarget> {
     options(reader, name)?;
     let is_here = match name {
         "REJECT" => id.kind == TableKind::Filter,
@@ -31,18 +35,18 @@ pub(super) fn read_target(reader: &mut Reader<'_, '_>, name: &str, id: TableId) 
         _ => true,
     };
     ensure(is_here, || {
-        format!("{name} in the {} table", id.kind.word())
+        format!("{name} in the {} table", id.kind.label())
     })?;
 
     Ok(if name == "REJECT" {
-        Target::Drop
+        CheckedTarget::Drop
     } else {
-        Target::Log
+        CheckedTarget::Log
     })
 }
 
 /// Options of one extension with their values, each at most once.
-fn options(reader: &mut Reader<'_, '_>, name: &str) -> Read<()> {
+fn options(reader: &mut RuleReader<'_, '_>, name: &str) -> ReadResult<()> {
     let known = KnownExtension::find(name);
     let known = known.ok_or_else(|| format!("unknown extension `{name}`"))?;
     let family = reader.family();
@@ -84,17 +88,17 @@ fn options(reader: &mut Reader<'_, '_>, name: &str) -> Read<()> {
 }
 
 /// The values of an option.
-fn values(reader: &mut Reader<'_, '_>, option: &ExtensionOption) -> Read<()> {
+fn values(reader: &mut RuleReader<'_, '_>, option: &ExtensionOption) -> ReadResult<()> {
     let bad = || format!("bad value of `--{}`", option.name);
     let (values, rest) = reader
         .words
         .split_at_checked(option.values)
         .ok_or_else(bad)?;
-    let is_value = |word: &Word<'_>| !word.text.starts_with(['-', '!']);
+    let is_value = |word: &ScriptWord<'_>| !word.text.starts_with(['-', '!']);
     ensure(values.iter().all(is_value), bad)?;
     if option.name == SHARED_NAME {
         let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        let is_own = |word: &Word<'_>| {
+        let is_own = |word: &ScriptWord<'_>| {
             let own = word.text.strip_prefix(PREFIX);
             own.is_some_and(|own| !own.is_empty() && own.bytes().all(is_letter))
         };

@@ -1,7 +1,7 @@
 //! The strict grammar of a bundle's scripts, which `render`, `verify`, `apply`, `reconcile` and
 //! `status` all pass.
 //!
-//! In: the texts of one node's scripts by file name, and the [`Extensions`] that are allowed. Out:
+//! In: the texts of one node's scripts by file name, and the [`ExtensionSet`] that are allowed. Out:
 //! [`CheckedScripts`], which nothing else makes; or the first line that no version of palisade
 //! writes. What is accepted means to the stock tools what it means here: every byte is printable
 //! ASCII, every line is one that the tools read whole, and every word is written in the one form
@@ -21,23 +21,23 @@ mod structure;
 mod table;
 mod words;
 
-pub use model::{CheckedRule, Condition, Connection, Interface, Target};
+pub use model::{CheckedRule, CheckedTarget, ConntrackMatch, InterfaceMatch, RuleCondition};
 pub use table::CheckedTable;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::options::Extensions;
-use crate::ruleset::{Sets, TableId, TableKind};
+use crate::options::ExtensionSet;
+use crate::ruleset::{ParsedSets, TableId, TableKind};
 
 /// The scripts of one node of a bundle, as the stock tools read them.
 #[derive(Debug, Clone)]
-pub struct CheckedScripts(Holdings);
+pub struct CheckedScripts(KernelContents);
 
 /// What scripts put into a kernel.
 #[derive(Debug, Clone)]
-pub struct Holdings {
-    sets: Sets,
+pub struct KernelContents {
+    sets: ParsedSets,
     tables: BTreeMap<TableId, CheckedTable>,
 }
 
@@ -56,16 +56,16 @@ pub struct ScriptError {
 pub const SETS_FILE: &str = "sets.ipset";
 
 /// What reading a part of a script yields, or what is wrong with it.
-type Read<T> = Result<T, String>;
+type ReadResult<T> = Result<T, String>;
 
 /// What is wrong with a script, and in which line.
 type ReadScript<T> = Result<T, (Option<usize>, String)>;
 
 /// How much is asked of scripts.
 #[derive(Debug, Clone, Copy)]
-enum Level<'run> {
+enum CheckLevel<'run> {
     /// All that a bundle has.
-    Bundle(&'run Extensions),
+    Bundle(&'run ExtensionSet),
     /// Any part of what a kernel holds of palisade's.
     Kernel,
 }
@@ -78,21 +78,21 @@ impl CheckedScripts {
     /// that is none.
     pub fn read<'text>(
         files: impl IntoIterator<Item = (&'text str, &'text str)>,
-        allowed: &Extensions,
+        allowed: &ExtensionSet,
     ) -> Result<Self, ScriptError> {
-        let holdings = Holdings::read(files, Level::Bundle(allowed))?;
+        let holdings = KernelContents::read(files, CheckLevel::Bundle(allowed))?;
         structure::check(&holdings)?;
 
         Ok(Self(holdings))
     }
 
     /// What they put into a kernel.
-    pub fn holdings(&self) -> &Holdings {
+    pub fn holdings(&self) -> &KernelContents {
         &self.0
     }
 
     /// As [`holdings`](Self::holdings), given away.
-    pub fn into_holdings(self) -> Holdings {
+    pub fn into_holdings(self) -> KernelContents {
         self.0
     }
 
@@ -112,7 +112,7 @@ impl CheckedScripts {
     }
 }
 
-impl Holdings {
+impl KernelContents {
     /// Reads what some kernel holds, which need not be all of a bundle: sets under other names
     /// and in any order of members, no jump from a chain of the kernel, rules at either end.
     /// For models of kernels in tests; a bundle is read by [`CheckedScripts::read`].
@@ -122,12 +122,12 @@ impl Holdings {
     pub fn of_kernel<'text>(
         files: impl IntoIterator<Item = (&'text str, &'text str)>,
     ) -> Result<Self, ScriptError> {
-        Self::read(files, Level::Kernel)
+        Self::read(files, CheckLevel::Kernel)
     }
 
     fn read<'text>(
         files: impl IntoIterator<Item = (&'text str, &'text str)>,
-        level: Level<'_>,
+        level: CheckLevel<'_>,
     ) -> Result<Self, ScriptError> {
         let files: BTreeMap<&str, &str> = files.into_iter().collect();
         if let Some(other) = files.keys().find(|file| !is_script(file)) {
@@ -140,7 +140,8 @@ impl Holdings {
                 .copied()
                 .ok_or_else(|| ScriptError::whole(file, "it is missing"))
         };
-        let sets = sets::read(required(SETS_FILE)?, level).map_err(ScriptError::of(SETS_FILE))?;
+        let sets =
+            sets::read(required(SETS_FILE)?, level).map_err(ScriptError::in_file(SETS_FILE))?;
         let mut tables = BTreeMap::new();
         for id in TableId::of_bundles() {
             let file = id.file();
@@ -151,7 +152,7 @@ impl Holdings {
                 }
             };
             let Some(text) = text else { continue };
-            let table = table::read(text, id, &sets, level).map_err(ScriptError::of(&file))?;
+            let table = table::read(text, id, &sets, level).map_err(ScriptError::in_file(&file))?;
             tables.insert(id, table);
         }
 
@@ -159,7 +160,7 @@ impl Holdings {
     }
 
     /// The sets by name; members in the order in which scripts list them.
-    pub fn sets(&self) -> &Sets {
+    pub fn sets(&self) -> &ParsedSets {
         &self.sets
     }
 
@@ -169,7 +170,7 @@ impl Holdings {
     }
 
     /// Sets and tables, given away.
-    pub fn into_parts(self) -> (Sets, BTreeMap<TableId, CheckedTable>) {
+    pub fn into_parts(self) -> (ParsedSets, BTreeMap<TableId, CheckedTable>) {
         (self.sets, self.tables)
     }
 }
@@ -183,7 +184,7 @@ impl ScriptError {
         }
     }
 
-    fn of(file: &str) -> impl Fn((Option<usize>, String)) -> Self {
+    fn in_file(file: &str) -> impl Fn((Option<usize>, String)) -> Self {
         move |(line, problem)| Self {
             file: file.to_owned(),
             line,
@@ -197,7 +198,7 @@ fn is_script(file: &str) -> bool {
     file == SETS_FILE || TableId::of_bundles().any(|id| id.file() == file)
 }
 
-fn ensure(holds: bool, problem: impl FnOnce() -> String) -> Read<()> {
+fn ensure(holds: bool, problem: impl FnOnce() -> String) -> ReadResult<()> {
     if holds { Ok(()) } else { Err(problem()) }
 }
 

@@ -14,9 +14,9 @@ pub struct CheckedRule {
     pub text: String,
     /// Conditions that must all hold, and whether each is negated. Those of extensions are not
     /// among them.
-    pub conditions: Vec<(bool, Condition)>,
+    pub conditions: Vec<(bool, RuleCondition)>,
     /// What it does.
-    pub target: Target,
+    pub target: CheckedTarget,
     /// Its comment; may be empty.
     pub comment: String,
     /// Whether it is put before all rules of its chain that are there.
@@ -27,13 +27,13 @@ pub struct CheckedRule {
 
 /// A condition of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Condition {
+pub enum RuleCondition {
     /// The protocol.
     Protocol(Protocol),
     /// An address in a prefix.
     Address(Side, Cidr),
     /// The interface that the packet comes in by.
-    Arrives(Interface),
+    Arrives(InterfaceMatch),
     /// The route back to the packet's source leads out of the interface that it comes in by.
     ReversePath {
         /// Whether it may lead out of any other interface, too.
@@ -48,15 +48,15 @@ pub enum Condition {
     /// A control message.
     Icmp(Icmp),
     /// What connection tracking knows.
-    Connection(Connection),
+    Connection(ConntrackMatch),
     /// A limit on how often; taken as never reached, and so only where the target is
-    /// [`Target::Log`].
+    /// [`CheckedTarget::Log`].
     Limit,
 }
 
 /// An interface, or all whose names begin alike (`cali+`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interface {
+pub struct InterfaceMatch {
     /// The name, or what the names begin with.
     pub stem: String,
     /// Whether names may go on behind it.
@@ -65,7 +65,7 @@ pub struct Interface {
 
 /// What one `-m conntrack` asks, and whether each is negated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Connection {
+pub struct ConntrackMatch {
     /// States.
     pub states: Option<(bool, Vec<State>)>,
     /// The destination that the connection was made to, before it was translated.
@@ -76,7 +76,7 @@ pub struct Connection {
 
 /// What a rule does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub enum CheckedTarget {
     /// The packet is accepted.
     Accept,
     /// The packet is dropped.
@@ -100,7 +100,7 @@ impl CheckedRule {
     }
 }
 
-impl Interface {
+impl InterfaceMatch {
     /// Whether this is one of them.
     pub fn is(&self, name: &str) -> bool {
         if self.is_open {
@@ -111,16 +111,16 @@ impl Interface {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for CheckedTarget {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Target::Accept => out.write_str("accept"),
-            Target::Drop => out.write_str("drop"),
-            Target::Return => out.write_str("return"),
-            Target::Log => out.write_str("log"),
-            Target::NoTrack => out.write_str("no tracking"),
-            Target::Jump(chain) => write!(out, "jump {chain}"),
-            Target::Goto(chain) => write!(out, "goto {chain}"),
+            CheckedTarget::Accept => out.write_str("accept"),
+            CheckedTarget::Drop => out.write_str("drop"),
+            CheckedTarget::Return => out.write_str("return"),
+            CheckedTarget::Log => out.write_str("log"),
+            CheckedTarget::NoTrack => out.write_str("no tracking"),
+            CheckedTarget::Jump(chain) => write!(out, "jump {chain}"),
+            CheckedTarget::Goto(chain) => write!(out, "goto {chain}"),
         }
     }
 }

@@ -1,45 +1,45 @@
 //! The words of a rule, one after another.
 
 use crate::net::{Family, Protocol};
-use crate::ruleset::checked::model::Condition;
-use crate::ruleset::checked::words::Word;
-use crate::ruleset::checked::{Level, Read, ensure};
-use crate::ruleset::{Sets, TableId};
+use crate::ruleset::checked::model::RuleCondition;
+use crate::ruleset::checked::words::ScriptWord;
+use crate::ruleset::checked::{CheckLevel, ReadResult, ensure};
+use crate::ruleset::{ParsedSets, TableId};
 
 /// Where a rule stands, and what it may name.
 #[derive(Clone, Copy)]
-pub(super) struct Context<'run> {
+pub(super) struct RulePlace<'run> {
     pub(super) id: TableId,
-    pub(super) sets: &'run Sets,
-    pub(super) level: Level<'run>,
+    pub(super) sets: &'run ParsedSets,
+    pub(super) level: CheckLevel<'run>,
 }
 
 /// The words of a rule that are not read yet, and what was read.
-pub(super) struct Reader<'run, 'line> {
-    pub(super) words: &'run [Word<'line>],
-    pub(super) context: Context<'run>,
-    pub(super) conditions: Vec<(bool, Condition)>,
+pub(super) struct RuleReader<'run, 'line> {
+    pub(super) words: &'run [ScriptWord<'line>],
+    pub(super) context: RulePlace<'run>,
+    pub(super) conditions: Vec<(bool, RuleCondition)>,
     pub(super) comment: Option<String>,
     /// General options that were read: each may stand there once.
     pub(super) known: Vec<&'static str>,
     pub(super) extensions: Vec<String>,
 }
 
-impl<'run, 'line> Reader<'run, 'line> {
-    pub(super) fn next(&mut self) -> Read<Word<'line>> {
+impl<'run, 'line> RuleReader<'run, 'line> {
+    pub(super) fn next(&mut self) -> ReadResult<ScriptWord<'line>> {
         let (first, rest) = self.words.split_first().ok_or("a word is missing")?;
         self.words = rest;
         Ok(*first)
     }
 
-    pub(super) fn next_bare(&mut self) -> Read<&'line str> {
+    pub(super) fn next_bare(&mut self) -> ReadResult<&'line str> {
         let word = self.next()?;
         word.bare()
             .ok_or_else(|| format!("quotes around `{}`", word.text))
     }
 
     /// A text, which is in quotes in bundles; tools print it without where it needs none.
-    pub(super) fn next_quoted(&mut self, most: usize) -> Read<&'line str> {
+    pub(super) fn next_quoted(&mut self, most: usize) -> ReadResult<&'line str> {
         let word = self.next()?;
         ensure(self.is_text(word), || {
             format!("no quotes around `{}`", word.text)
@@ -50,8 +50,8 @@ impl<'run, 'line> Reader<'run, 'line> {
         Ok(word.text)
     }
 
-    pub(super) fn is_text(&self, word: Word<'_>) -> bool {
-        word.is_quoted || matches!(self.context.level, Level::Kernel)
+    pub(super) fn is_text(&self, word: ScriptWord<'_>) -> bool {
+        word.is_quoted || matches!(self.context.level, CheckLevel::Kernel)
     }
 
     /// The next word, if it is bare.
@@ -68,7 +68,7 @@ impl<'run, 'line> Reader<'run, 'line> {
         is_there
     }
 
-    pub(super) fn expect(&mut self, wanted: &str) -> Read<()> {
+    pub(super) fn expect(&mut self, wanted: &str) -> ReadResult<()> {
         let word = self.next_bare()?;
         ensure(word == wanted, || {
             format!("`{word}` in the place of `{wanted}`")
@@ -82,12 +82,12 @@ impl<'run, 'line> Reader<'run, 'line> {
 
     /// Whether the user allows an extension.
     pub(super) fn is_allowed(&self, name: &str) -> bool {
-        matches!(self.context.level, Level::Bundle(allowed) if allowed.has(name))
+        matches!(self.context.level, CheckLevel::Bundle(allowed) if allowed.has(name))
     }
 
     /// Whether the rule is for one of these protocols.
     pub(super) fn has_protocol(&self, wanted: &[Protocol]) -> bool {
-        let is_wanted = |condition: &Condition| matches!(condition, Condition::Protocol(protocol) if wanted.contains(protocol));
+        let is_wanted = |condition: &RuleCondition| matches!(condition, RuleCondition::Protocol(protocol) if wanted.contains(protocol));
         self.conditions
             .iter()
             .any(|(is_negated, condition)| !is_negated && is_wanted(condition))

@@ -6,10 +6,12 @@
 use crate::limits;
 use crate::net::{Cidr, Family, PortRange, Protocol, Side, State};
 use crate::policy::Icmp;
-use crate::ruleset::checked::model::{CheckedRule, Condition, Connection, Interface, Target};
-use crate::ruleset::checked::reader::{Context, Reader};
-use crate::ruleset::checked::words::Word;
-use crate::ruleset::checked::{Level, Read, ensure, extension};
+use crate::ruleset::checked::model::{
+    CheckedRule, CheckedTarget, ConntrackMatch, InterfaceMatch, RuleCondition,
+};
+use crate::ruleset::checked::reader::{RulePlace, RuleReader};
+use crate::ruleset::checked::words::ScriptWord;
+use crate::ruleset::checked::{CheckLevel, ReadResult, ensure, extension};
 use crate::ruleset::{PREFIX, SetKind, TableKind};
 
 /// Protocols that have ports, for `multiport`.
@@ -41,8 +43,12 @@ const LIMIT: [&str; 4] = ["--limit", "10/second", "--limit-burst", "20"];
 const ANY_ICMP: u8 = 255;
 
 /// Reads what stands behind `-A chain` in a line.
-pub(super) fn read(text: &str, words: &[Word<'_>], context: Context<'_>) -> Read<CheckedRule> {
-    let mut reader = Reader {
+pub(super) fn read(
+    text: &str,
+    words: &[ScriptWord<'_>],
+    context: RulePlace<'_>,
+) -> ReadResult<CheckedRule> {
+    let mut reader = RuleReader {
         words,
         context,
         conditions: Vec::new(),
@@ -67,8 +73,8 @@ pub(super) fn read(text: &str, words: &[Word<'_>], context: Context<'_>) -> Read
     })
 }
 
-impl<'run, 'line> Reader<'run, 'line> {
-    fn read(&mut self) -> Read<Target> {
+impl<'run, 'line> RuleReader<'run, 'line> {
+    fn read(&mut self) -> ReadResult<CheckedTarget> {
         while !self.words.is_empty() {
             let is_negated = self.skip("!");
             match self.next_bare()? {
@@ -77,12 +83,12 @@ impl<'run, 'line> Reader<'run, 'line> {
                 }
                 "-m" => self.extension()?,
                 "-j" => return self.jump(),
-                "-g" => return self.chain().map(Target::Goto),
+                "-g" => return self.chain().map(CheckedTarget::Goto),
                 option => {
                     let condition = self.general(option)?;
                     // legacy iptables takes it for any address, and nft refuses it
                     let is_all =
-                        matches!(condition, Condition::Address(_, net) if net.is_everything());
+                        matches!(condition, RuleCondition::Address(_, net) if net.is_everything());
                     let is_met = !is_negated || !is_all;
                     ensure(is_met, || format!("`! {option}` of all addresses"))?;
                     self.conditions.push((is_negated, condition));
@@ -93,7 +99,7 @@ impl<'run, 'line> Reader<'run, 'line> {
     }
 
     /// An option that needs no extension.
-    fn general(&mut self, option: &str) -> Read<Condition> {
+    fn general(&mut self, option: &str) -> ReadResult<RuleCondition> {
         let known = ["-p", "-s", "-d", "-i", "-o"]
             .into_iter()
             .find(|known| *known == option);
@@ -105,31 +111,31 @@ impl<'run, 'line> Reader<'run, 'line> {
             "-p" => self.protocol(),
             "-s" => self
                 .address()
-                .map(|net| Condition::Address(Side::Source, net)),
+                .map(|net| RuleCondition::Address(Side::Source, net)),
             "-d" => self
                 .address()
-                .map(|net| Condition::Address(Side::Destination, net)),
-            "-i" => self.interfaces().map(Condition::Arrives),
-            _ => self.interface().map(Condition::Leaves),
+                .map(|net| RuleCondition::Address(Side::Destination, net)),
+            "-i" => self.interfaces().map(RuleCondition::Arrives),
+            _ => self.interface().map(RuleCondition::Leaves),
         }
     }
 
-    fn protocol(&mut self) -> Read<Condition> {
+    fn protocol(&mut self) -> ReadResult<RuleCondition> {
         let word = self.next_bare()?;
         let protocol = Protocol::from_keyword(word).filter(|known| known.keyword() == word);
         protocol
-            .map(Condition::Protocol)
+            .map(RuleCondition::Protocol)
             .ok_or_else(|| format!("unknown protocol `{word}`"))
     }
 
-    fn address(&mut self) -> Read<Cidr> {
+    fn address(&mut self) -> ReadResult<Cidr> {
         let word = self.next_bare()?;
         let net = prefix(word).filter(|net| net.family() == self.context.id.family);
         net.ok_or_else(|| format!("bad address `{word}`"))
     }
 
     /// An interface, or the beginning of names with `+` at its end.
-    fn interfaces(&mut self) -> Read<Interface> {
+    fn interfaces(&mut self) -> ReadResult<InterfaceMatch> {
         let word = self.next_bare()?;
         let (stem, is_open) = word
             .strip_suffix('+')
@@ -138,13 +144,13 @@ impl<'run, 'line> Reader<'run, 'line> {
         ensure(is_short && is_interface(stem), || {
             format!("bad interface `{word}`")
         })?;
-        Ok(Interface {
+        Ok(InterfaceMatch {
             stem: stem.to_owned(),
             is_open,
         })
     }
 
-    fn interface(&mut self) -> Read<String> {
+    fn interface(&mut self) -> ReadResult<String> {
         let name = self.next_bare()?;
         let is_short = name.len() <= limits::INTERFACE;
         ensure(is_short && is_interface(name), || {
@@ -154,7 +160,7 @@ impl<'run, 'line> Reader<'run, 'line> {
     }
 
     /// What stands behind `-m`.
-    fn extension(&mut self) -> Read<()> {
+    fn extension(&mut self) -> ReadResult<()> {
         let name = self.next_bare()?;
         match name {
             "comment" => self.comment(),
@@ -165,7 +171,7 @@ impl<'run, 'line> Reader<'run, 'line> {
             "rpfilter" => self.reverse_path(),
             "limit" if self.is_own_limit() => {
                 self.words = self.words.get(LIMIT.len()..).unwrap_or_default();
-                self.conditions.push((false, Condition::Limit));
+                self.conditions.push((false, RuleCondition::Limit));
                 Ok(())
             }
             name if self.is_allowed(name) => extension::read_match(self, name),
@@ -178,7 +184,7 @@ impl<'run, 'line> Reader<'run, 'line> {
         words.eq(LIMIT.map(Some))
     }
 
-    fn comment(&mut self) -> Read<()> {
+    fn comment(&mut self) -> ReadResult<()> {
         self.expect("--comment")?;
         ensure(self.comment.is_none(), || "two comments".to_owned())?;
         self.comment = Some(self.next_quoted(limits::COMMENT)?.to_owned());
@@ -186,21 +192,24 @@ impl<'run, 'line> Reader<'run, 'line> {
     }
 
     /// A condition behind an optional `!`.
-    fn negatable(&mut self, condition: fn(&mut Self) -> Read<Condition>) -> Read<()> {
+    fn negatable(
+        &mut self,
+        condition: fn(&mut Self) -> ReadResult<RuleCondition>,
+    ) -> ReadResult<()> {
         let is_negated = self.skip("!");
         let condition = condition(self)?;
         self.conditions.push((is_negated, condition));
         Ok(())
     }
 
-    fn set(&mut self) -> Read<Condition> {
+    fn set(&mut self) -> ReadResult<RuleCondition> {
         self.expect("--match-set")?;
         let name = self.next_bare()?;
         let sides = self
             .next_bare()?
             .split(',')
             .map(side)
-            .collect::<Read<Vec<Side>>>()?;
+            .collect::<ReadResult<Vec<Side>>>()?;
         let set = self
             .context
             .sets
@@ -214,10 +223,10 @@ impl<'run, 'line> Reader<'run, 'line> {
             None => false,
         };
         ensure(fits, || format!("`{name}` does not fit here"))?;
-        Ok(Condition::Set(name.to_owned(), sides))
+        Ok(RuleCondition::Set(name.to_owned(), sides))
     }
 
-    fn ports(&mut self) -> Read<Condition> {
+    fn ports(&mut self) -> ReadResult<RuleCondition> {
         let side = match self.next_bare()? {
             "--sports" => Side::Source,
             "--dports" => Side::Destination,
@@ -236,7 +245,7 @@ impl<'run, 'line> Reader<'run, 'line> {
         ensure(slots <= limits::MULTIPORT_SLOTS, || {
             format!("too many ports: `{words}`")
         })?;
-        Ok(Condition::Ports(side, ranges))
+        Ok(RuleCondition::Ports(side, ranges))
     }
 
     /// The name of the match on control messages, which each family has its own of.
@@ -247,7 +256,7 @@ impl<'run, 'line> Reader<'run, 'line> {
         }
     }
 
-    fn icmp(&mut self) -> Read<Condition> {
+    fn icmp(&mut self) -> ReadResult<RuleCondition> {
         let (option, protocol) = match self.context.id.family {
             Family::V4 => ("--icmp-type", Protocol::ICMP),
             Family::V6 => ("--icmpv6-type", Protocol::ICMPV6),
@@ -271,16 +280,17 @@ impl<'run, 'line> Reader<'run, 'line> {
             code: code.map(number).transpose()?,
         };
         ensure(icmp.kind != ANY_ICMP, || format!("bad ICMP type `{word}`"))?;
-        Ok(Condition::Icmp(icmp))
+        Ok(RuleCondition::Icmp(icmp))
     }
 
     /// The options of `rpfilter`. The mark of a packet is an input of the route, and not of what
     /// we know of it, so that `--validmark` says nothing more.
-    fn reverse_path(&mut self) -> Read<()> {
+    fn reverse_path(&mut self) -> ReadResult<()> {
         // `rpfilter_check` in net/ipv4/netfilter/ipt_rpfilter.c
         let is_early = self.context.id.kind != TableKind::Filter;
         ensure(is_early, || "rpfilter in the filter table".to_owned())?;
-        let is_known = |row: &(bool, Condition)| matches!(row.1, Condition::ReversePath { .. });
+        let is_known =
+            |row: &(bool, RuleCondition)| matches!(row.1, RuleCondition::ReversePath { .. });
         ensure(!self.conditions.iter().any(is_known), || {
             "rpfilter twice".to_owned()
         })?;
@@ -288,17 +298,17 @@ impl<'run, 'line> Reader<'run, 'line> {
         let _ = self.skip("--validmark");
         let is_negated = self.skip("--invert");
         self.conditions
-            .push((is_negated, Condition::ReversePath { is_loose }));
+            .push((is_negated, RuleCondition::ReversePath { is_loose }));
         Ok(())
     }
 
     /// The options of one `conntrack`, which is a condition even without any.
-    fn connection(&mut self) -> Read<()> {
+    fn connection(&mut self) -> ReadResult<()> {
         let is_tracked = self.context.id.kind != TableKind::Raw;
         ensure(is_tracked, || {
             "conntrack, in the table before connections are tracked".to_owned()
         })?;
-        let (mut connection, mut last) = (Connection::default(), None);
+        let (mut connection, mut last) = (ConntrackMatch::default(), None);
         loop {
             let is_behind_mark = self.peek() == Some("!");
             let option = self
@@ -318,15 +328,19 @@ impl<'run, 'line> Reader<'run, 'line> {
             last = place.max(last);
             self.option_of_connection(&mut connection, is_negated)?;
         }
-        ensure(connection != Connection::default(), || {
+        ensure(connection != ConntrackMatch::default(), || {
             "conntrack without an option".to_owned()
         })?;
         self.conditions
-            .push((false, Condition::Connection(connection)));
+            .push((false, RuleCondition::Connection(connection)));
         Ok(())
     }
 
-    fn option_of_connection(&mut self, connection: &mut Connection, is_negated: bool) -> Read<()> {
+    fn option_of_connection(
+        &mut self,
+        connection: &mut ConntrackMatch,
+        is_negated: bool,
+    ) -> ReadResult<()> {
         match self.next_bare()? {
             "--ctstate" if connection.states.is_none() => {
                 let word = self.next_bare()?;
@@ -361,14 +375,14 @@ impl<'run, 'line> Reader<'run, 'line> {
         Ok(())
     }
 
-    fn jump(&mut self) -> Read<Target> {
+    fn jump(&mut self) -> ReadResult<CheckedTarget> {
         match self.peek() {
             Some("ACCEPT") => self.accept(),
-            Some("DROP") => self.simple(Target::Drop),
-            Some("RETURN") => self.simple(Target::Return),
+            Some("DROP") => self.simple(CheckedTarget::Drop),
+            Some("RETURN") => self.simple(CheckedTarget::Return),
             Some("LOG") if self.is_own_log() => {
                 self.words = &[];
-                Ok(Target::Log)
+                Ok(CheckedTarget::Log)
             }
             Some("CT") => {
                 self.expect("CT")?;
@@ -376,14 +390,14 @@ impl<'run, 'line> Reader<'run, 'line> {
                 ensure(is_known, || {
                     "CT, but for `--notrack` in the raw table".to_owned()
                 })?;
-                Ok(Target::NoTrack)
+                Ok(CheckedTarget::NoTrack)
             }
             Some(name) if self.is_allowed(name) => {
                 self.words = self.words.get(1..).unwrap_or_default();
                 extension::read_target(self, name, self.context.id)
             }
             Some(name) if !name.starts_with(PREFIX) => Err(format!("unknown target `{name}`")),
-            Some(_) | None => self.chain().map(Target::Jump),
+            Some(_) | None => self.chain().map(CheckedTarget::Jump),
         }
     }
 
@@ -391,20 +405,20 @@ impl<'run, 'line> Reader<'run, 'line> {
     /// packet from the rules that others have behind ours. RETURN, from a chain that a goto led to,
     /// says the same of the packet and skips nobody. A kernel may hold an ACCEPT that somebody
     /// wrote there.
-    fn accept(&mut self) -> Read<Target> {
+    fn accept(&mut self) -> ReadResult<CheckedTarget> {
         let kind = self.context.id.kind;
         let is_verdict = !matches!(kind, TableKind::Raw | TableKind::Mangle)
-            || matches!(self.context.level, Level::Kernel);
+            || matches!(self.context.level, CheckLevel::Kernel);
         ensure(is_verdict, || {
             format!(
                 "ACCEPT in the {} table, where it would skip the rules of others",
-                kind.word()
+                kind.label()
             )
         })?;
-        self.simple(Target::Accept)
+        self.simple(CheckedTarget::Accept)
     }
 
-    fn simple(&mut self, target: Target) -> Read<Target> {
+    fn simple(&mut self, target: CheckedTarget) -> ReadResult<CheckedTarget> {
         self.next().map(|_| target)
     }
 
@@ -418,7 +432,7 @@ impl<'run, 'line> Reader<'run, 'line> {
         is_short && options == ["--log-prefix", "--log-level", "5"].map(Some)
     }
 
-    fn chain(&mut self) -> Read<String> {
+    fn chain(&mut self) -> ReadResult<String> {
         let name = self.next_bare()?;
         ensure(name.starts_with(PREFIX), || {
             format!("`{name}` is no chain of palisade's")
@@ -428,19 +442,23 @@ impl<'run, 'line> Reader<'run, 'line> {
 
     /// A rule with an extension drops or observes. One without may be limited only where it logs:
     /// what is above the limit would be a verdict less.
-    fn check_extensions(&self, target: &Target) -> Read<()> {
+    fn check_extensions(&self, target: &CheckedTarget) -> ReadResult<()> {
         if self.extensions.is_empty() {
-            let is_limited = self.conditions.iter().any(|row| row.1 == Condition::Limit);
-            let is_sound = !is_limited || *target == Target::Log;
+            let is_limited = self
+                .conditions
+                .iter()
+                .any(|row| row.1 == RuleCondition::Limit);
+            let is_sound = !is_limited || *target == CheckedTarget::Log;
             return ensure(is_sound, || {
                 "a limit on a rule that does not log".to_owned()
             });
         }
 
         let names = self.extensions.join("`, `");
-        ensure(matches!(target, Target::Drop | Target::Log), || {
-            format!("a rule with `{names}` may drop, reject or log, and nothing else")
-        })
+        ensure(
+            matches!(target, CheckedTarget::Drop | CheckedTarget::Log),
+            || format!("a rule with `{names}` may drop, reject or log, and nothing else"),
+        )
     }
 }
 
@@ -459,7 +477,7 @@ fn is_interface(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('-') && name.bytes().all(is_known)
 }
 
-fn side(word: &str) -> Read<Side> {
+fn side(word: &str) -> ReadResult<Side> {
     match word {
         "src" => Ok(Side::Source),
         "dst" => Ok(Side::Destination),

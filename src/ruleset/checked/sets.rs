@@ -4,24 +4,24 @@ use std::collections::BTreeMap;
 
 use crate::limits;
 use crate::net::SetSize;
-use crate::ruleset::checked::{Level, Read, ReadScript, ensure, lines};
-use crate::ruleset::{Member, PREFIX, Set, SetKind, Sets};
+use crate::ruleset::checked::{CheckLevel, ReadResult, ReadScript, ensure, lines};
+use crate::ruleset::{PREFIX, ParsedMember, ParsedSet, ParsedSets, SetKind};
 
 /// Sets as far as they were read.
-struct Reader<'text> {
-    level: Level<'text>,
-    done: Sets,
+struct CheckedSetReader<'text> {
+    level: CheckLevel<'text>,
+    done: ParsedSets,
     /// The set that is being filled.
-    open: Option<Open<'text>>,
+    open: Option<OpenSet<'text>>,
     /// Members of all sets.
     total: usize,
 }
 
 /// A set that is being filled.
-struct Open<'text> {
+struct OpenSet<'text> {
     name: &'text str,
     kind: SetKind,
-    set: Set,
+    set: ParsedSet,
     /// The line of its `create`.
     line: usize,
 }
@@ -31,8 +31,8 @@ struct Open<'text> {
 /// # Errors
 /// Any line that is not `create` or `add` in the form that palisade writes; members that are not
 /// in order, each once and, of ports, in as few ranges as there can be.
-pub(super) fn read<'text>(text: &'text str, level: Level<'text>) -> ReadScript<Sets> {
-    let mut reader = Reader {
+pub(super) fn read<'text>(text: &'text str, level: CheckLevel<'text>) -> ReadScript<ParsedSets> {
+    let mut reader = CheckedSetReader {
         level,
         done: BTreeMap::new(),
         open: None,
@@ -46,7 +46,7 @@ pub(super) fn read<'text>(text: &'text str, level: Level<'text>) -> ReadScript<S
     Ok(reader.done)
 }
 
-impl<'text> Reader<'text> {
+impl<'text> CheckedSetReader<'text> {
     fn line(&mut self, number: usize, line: &'text str) -> ReadScript<()> {
         let at = |problem: String| (Some(number), problem);
         let unknown = || at(format!("unknown line `{line}`"));
@@ -56,7 +56,7 @@ impl<'text> Reader<'text> {
             "create" => {
                 self.close()?;
                 let (kind, set) = self.create(name, rest).map_err(at)?;
-                self.open = Some(Open {
+                self.open = Some(OpenSet {
                     name,
                     kind,
                     set,
@@ -69,7 +69,7 @@ impl<'text> Reader<'text> {
         }
     }
 
-    fn create(&self, name: &str, words: &str) -> Read<(SetKind, Set)> {
+    fn create(&self, name: &str, words: &str) -> ReadResult<(SetKind, ParsedSet)> {
         ensure(self.is_name(name), || {
             format!("bad name of a set: `{name}`")
         })?;
@@ -83,14 +83,14 @@ impl<'text> Reader<'text> {
     /// in a copy's name.
     fn is_name(&self, name: &str) -> bool {
         let is_known = |byte: u8| match self.level {
-            Level::Bundle(_) => byte.is_ascii_alphanumeric() || byte == b'-',
-            Level::Kernel => byte.is_ascii_graphic(),
+            CheckLevel::Bundle(_) => byte.is_ascii_alphanumeric() || byte == b'-',
+            CheckLevel::Kernel => byte.is_ascii_graphic(),
         };
         let own = name.strip_prefix(PREFIX).unwrap_or_default();
         !own.is_empty() && name.len() <= limits::SET_NAME && own.bytes().all(is_known)
     }
 
-    fn add(&mut self, name: &str, word: &str) -> Read<()> {
+    fn add(&mut self, name: &str, word: &str) -> ReadResult<()> {
         let level = self.level;
         let open = self.open.as_mut().filter(|open| open.name == name);
         let open = open.ok_or_else(|| format!("a member of `{name}`, not behind its `create`"))?;
@@ -98,8 +98,8 @@ impl<'text> Reader<'text> {
         let bad = || format!("bad member `{word}` of `{name}`");
         let (first, last) = open.kind.read(word).ok_or_else(bad)?;
         let is_in_order = match (open.set.members.last(), level) {
-            (None, _) | (Some(_), Level::Kernel) => true,
-            (Some(before), Level::Bundle(_)) => before.is_before(first),
+            (None, _) | (Some(_), CheckLevel::Kernel) => true,
+            (Some(before), CheckLevel::Bundle(_)) => before.is_before(first),
         };
         ensure(is_in_order, || {
             format!("`{word}` of `{name}` is out of order, or there twice")
@@ -121,7 +121,7 @@ impl<'text> Reader<'text> {
     /// Ends the set that is being filled. A bundle's set is created in the size that its members
     /// need: the kernel takes memory for it at once.
     fn close(&mut self) -> ReadScript<()> {
-        let Some(Open {
+        let Some(OpenSet {
             name,
             kind,
             mut set,
@@ -131,16 +131,16 @@ impl<'text> Reader<'text> {
             return Ok(());
         };
         match self.level {
-            Level::Bundle(_) if kind != SetKind::Ports => {
-                let (is, needed) = (set.size(), SetSize::of(set.members.len()));
+            CheckLevel::Bundle(_) if kind != SetKind::Ports => {
+                let (is, needed) = (set.size(), SetSize::for_members(set.members.len()));
                 let problem = || {
                     let count = set.members.len();
                     format!("`{name}` has `{is}`, and `{needed}` is the size for {count} members")
                 };
                 ensure(is == needed, problem).map_err(|problem| (Some(line), problem))?;
             }
-            Level::Bundle(_) => {}
-            Level::Kernel => {
+            CheckLevel::Bundle(_) => {}
+            CheckLevel::Kernel => {
                 set.members.sort_unstable();
                 set.members.dedup();
             }
@@ -151,14 +151,14 @@ impl<'text> Reader<'text> {
 }
 
 /// Type and size of a set, without members.
-fn header(words: &str) -> Read<(SetKind, Set)> {
+fn header(words: &str) -> ReadResult<(SetKind, ParsedSet)> {
     let unknown = || format!("unknown set: {words}");
     let is = |kind: &SetKind| {
-        let rest = words.strip_prefix(kind.words());
+        let rest = words.strip_prefix(kind.type_name());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
     };
     let kind = SetKind::ALL.into_iter().find(is).ok_or_else(unknown)?;
-    let mut set = Set {
+    let mut set = ParsedSet {
         kind: Some(kind),
         hashsize: 0,
         maxelem: 0,
@@ -186,7 +186,7 @@ fn header(words: &str) -> Read<(SetKind, Set)> {
 impl SetKind {
     /// Reads what `add` says of a member, in the one form in which palisade writes it; a range of
     /// ports is its first member and its last port, and so is a single one.
-    fn read(self, word: &str) -> Option<(Member, u16)> {
+    fn read(self, word: &str) -> Option<(ParsedMember, u16)> {
         let (first, last) = match word.split_once('-') {
             Some((first, last)) if self == SetKind::Ports => (first, Some(last)),
             Some(_) | None => (word, None),
@@ -211,29 +211,29 @@ impl SetKind {
     }
 }
 
-impl Member {
+impl ParsedMember {
     /// Whether a set takes it, and means the same: no whole family, no port 0, and no protocol
     /// whose members have another form (ipset 7.17, `ipset_parse_proto_port` in lib/parse.c).
     fn can_be_held(self) -> bool {
         match self {
-            Member::Net(net, _) => !net.is_everything(),
-            Member::Service(_, protocol, _) => protocol.has_ports(),
-            Member::Port(port) => port != 0,
+            ParsedMember::Net(net, _) => !net.is_everything(),
+            ParsedMember::Service(_, protocol, _) => protocol.has_ports(),
+            ParsedMember::Port(port) => port != 0,
         }
     }
 
     fn port_or_zero(self) -> u16 {
         match self {
-            Member::Port(port) => port,
-            Member::Net(..) | Member::Service(..) => 0,
+            ParsedMember::Port(port) => port,
+            ParsedMember::Net(..) | ParsedMember::Service(..) => 0,
         }
     }
 
     /// The members from this one to the port; itself alone where it is no port.
-    fn up_to(self, last: u16) -> impl Iterator<Item = Member> {
+    fn up_to(self, last: u16) -> impl Iterator<Item = ParsedMember> {
         let ports = match self {
-            Member::Port(first) => Some((first..=last).map(Member::Port)),
-            Member::Net(..) | Member::Service(..) => None,
+            ParsedMember::Port(first) => Some((first..=last).map(ParsedMember::Port)),
+            ParsedMember::Net(..) | ParsedMember::Service(..) => None,
         };
         let alone = ports.is_none().then_some(self);
         ports.into_iter().flatten().chain(alone)
@@ -241,10 +241,12 @@ impl Member {
 
     /// Whether another member may be listed right behind this one: a prefix, an address with a
     /// port, each once; ports that do not touch, which would be one range.
-    fn is_before(self, next: Member) -> bool {
+    fn is_before(self, next: ParsedMember) -> bool {
         match (self, next) {
-            (Member::Net(before, _), Member::Net(next, _)) => before < next,
-            (Member::Port(before), Member::Port(next)) => next > before.saturating_add(1),
+            (ParsedMember::Net(before, _), ParsedMember::Net(next, _)) => before < next,
+            (ParsedMember::Port(before), ParsedMember::Port(next)) => {
+                next > before.saturating_add(1)
+            }
             (before, next) => before < next,
         }
     }

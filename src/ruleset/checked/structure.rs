@@ -5,65 +5,68 @@
 
 use crate::net::{Family, Side};
 use crate::ruleset::checked::{
-    CheckedRule, CheckedTable, Condition, Holdings, ScriptError, Target,
+    CheckedRule, CheckedTable, CheckedTarget, KernelContents, RuleCondition, ScriptError,
 };
 use crate::ruleset::{KernelChain, PREFIX, TableId, TableKind};
 
 /// A rule that a chain must have: asked of all packets, or of those of which a side is an endpoint
 /// of the node.
-struct Needed {
+struct RequiredRule {
     chain: &'static str,
     side: Option<Side>,
-    targets: &'static [Lead],
+    targets: &'static [RequiredTarget],
 }
 
 /// Where a needed rule leads.
-enum Lead {
+enum RequiredTarget {
     Goto(&'static str),
-    Verdict(Target),
+    Verdict(CheckedTarget),
 }
 
 /// The fixed rules of a filter table, by chains without their prefix.
-const NEEDED: [Needed; 8] = [
-    Needed {
+const NEEDED: [RequiredRule; 8] = [
+    RequiredRule {
         chain: "FORWARD",
         side: FROM,
-        targets: &[Lead::Goto("from-endpoint")],
+        targets: &[RequiredTarget::Goto("from-endpoint")],
     },
-    Needed {
+    RequiredRule {
         chain: "FORWARD",
         side: TO,
-        targets: &[Lead::Goto("to-endpoint")],
+        targets: &[RequiredTarget::Goto("to-endpoint")],
     },
-    Needed {
+    RequiredRule {
         chain: "INPUT",
         side: FROM,
-        targets: &[Lead::Goto("from-endpoint"), Lead::Verdict(Target::Drop)],
+        targets: &[
+            RequiredTarget::Goto("from-endpoint"),
+            RequiredTarget::Verdict(CheckedTarget::Drop),
+        ],
     },
-    Needed {
+    RequiredRule {
         chain: "OUTPUT",
         side: TO,
-        targets: &[Lead::Verdict(Target::Return)],
+        targets: &[RequiredTarget::Verdict(CheckedTarget::Return)],
     },
-    Needed {
+    RequiredRule {
         chain: "from-endpoint",
         side: None,
-        targets: &[Lead::Goto("allowed")],
+        targets: &[RequiredTarget::Goto("allowed")],
     },
-    Needed {
+    RequiredRule {
         chain: "allowed",
         side: TO,
-        targets: &[Lead::Goto("to-endpoint")],
+        targets: &[RequiredTarget::Goto("to-endpoint")],
     },
-    Needed {
+    RequiredRule {
         chain: "allowed",
         side: None,
-        targets: &[Lead::Verdict(Target::Accept)],
+        targets: &[RequiredTarget::Verdict(CheckedTarget::Accept)],
     },
-    Needed {
+    RequiredRule {
         chain: "to-endpoint",
         side: None,
-        targets: &[Lead::Verdict(Target::Accept)],
+        targets: &[RequiredTarget::Verdict(CheckedTarget::Accept)],
     },
 ];
 
@@ -74,7 +77,7 @@ const TO: Option<Side> = Some(Side::Destination);
 ///
 /// # Errors
 /// A jump or a rule that is missing.
-pub(super) fn check(holdings: &Holdings) -> Result<(), ScriptError> {
+pub(super) fn check(holdings: &KernelContents) -> Result<(), ScriptError> {
     for (id, table) in &holdings.tables {
         let checked = match id.kind {
             TableKind::Filter => check_filter(*id, table),
@@ -124,7 +127,7 @@ fn missing_hook(chain: KernelChain) -> String {
     format!("the jump from {chain} to `pal-{chain}` is missing")
 }
 
-impl Needed {
+impl RequiredRule {
     fn check(&self, table: &CheckedTable, local: &str) -> Result<(), String> {
         let name = format!("{PREFIX}{}", self.chain);
         let rules = table.chains.get(&name).map_or(&[][..], Vec::as_slice);
@@ -136,20 +139,25 @@ impl Needed {
         let met = rules.iter().take(end + 1);
         match met.into_iter().any(|rule| self.is(rule, local)) {
             true => Ok(()),
-            false => Err(format!("`{name}` does not lead {} on", self.words(local))),
+            false => Err(format!(
+                "`{name}` does not lead {} on",
+                self.description(local)
+            )),
         }
     }
 
     fn is(&self, rule: &CheckedRule, local: &str) -> bool {
         let is_asked = match (self.side, rule.conditions.as_slice()) {
             (None, []) => true,
-            (Some(side), [(false, Condition::Set(set, sides))]) => set == local && *sides == [side],
+            (Some(side), [(false, RuleCondition::Set(set, sides))]) => {
+                set == local && *sides == [side]
+            }
             _ => false,
         };
         is_asked && !rule.is_extension() && self.targets.iter().any(|lead| lead.is(&rule.target))
     }
 
-    fn words(&self, local: &str) -> String {
+    fn description(&self, local: &str) -> String {
         match self.side {
             None => "all packets".to_owned(),
             Some(Side::Source) => format!("packets from `{local}`"),
@@ -158,20 +166,25 @@ impl Needed {
     }
 }
 
-impl Lead {
-    fn is(&self, target: &Target) -> bool {
+impl RequiredTarget {
+    fn is(&self, target: &CheckedTarget) -> bool {
         match (self, target) {
-            (Lead::Goto(chain), Target::Goto(to)) => to.strip_prefix(PREFIX) == Some(chain),
-            (Lead::Verdict(wanted), target) => wanted == target,
-            (Lead::Goto(_), _) => false,
+            (RequiredTarget::Goto(chain), CheckedTarget::Goto(to)) => {
+                to.strip_prefix(PREFIX) == Some(chain)
+            }
+            (RequiredTarget::Verdict(wanted), target) => wanted == target,
+            (RequiredTarget::Goto(_), _) => false,
         }
     }
 }
 
 fn takes_everything(rule: &CheckedRule) -> bool {
     let is_final = match rule.target {
-        Target::Accept | Target::Drop | Target::Return | Target::Goto(_) => true,
-        Target::Jump(_) | Target::Log | Target::NoTrack => false,
+        CheckedTarget::Accept
+        | CheckedTarget::Drop
+        | CheckedTarget::Return
+        | CheckedTarget::Goto(_) => true,
+        CheckedTarget::Jump(_) | CheckedTarget::Log | CheckedTarget::NoTrack => false,
     };
     is_final && rule.conditions.is_empty() && !rule.is_extension()
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::limits;
-use crate::ruleset::checked::model::{CheckedRule, Condition, Target};
-use crate::ruleset::checked::reader::Context;
+use crate::ruleset::checked::model::{CheckedRule, CheckedTarget, RuleCondition};
+use crate::ruleset::checked::reader::RulePlace;
 use crate::ruleset::checked::rule;
-use crate::ruleset::checked::words::{Word, words};
-use crate::ruleset::checked::{Level, Read, ReadScript, ensure, lines};
-use crate::ruleset::{KernelChain, PREFIX, Sets, TableId};
+use crate::ruleset::checked::words::{ScriptWord, split_words};
+use crate::ruleset::checked::{CheckLevel, ReadResult, ReadScript, ensure, lines};
+use crate::ruleset::{KernelChain, PREFIX, ParsedSets, TableId};
 
 /// Our part of a table.
 #[derive(Debug, Clone)]
@@ -22,10 +22,10 @@ pub struct CheckedTable {
 /// The comment of the jumps from the kernel's chains.
 const HOOK_COMMENT: &str = "palisade";
 
-struct Reader<'run> {
+struct CheckedTableReader<'run> {
     id: TableId,
-    sets: &'run Sets,
-    level: Level<'run>,
+    sets: &'run ParsedSets,
+    level: CheckLevel<'run>,
     table: CheckedTable,
     /// Whether a rule was read: chains are declared before all rules.
     has_rules: bool,
@@ -39,8 +39,8 @@ struct Reader<'run> {
 pub(super) fn read(
     text: &str,
     id: TableId,
-    sets: &Sets,
-    level: Level<'_>,
+    sets: &ParsedSets,
+    level: CheckLevel<'_>,
 ) -> ReadScript<CheckedTable> {
     let built_in = id
         .kind
@@ -52,7 +52,7 @@ pub(super) fn read(
         chains: BTreeMap::new(),
         built_in,
     };
-    let mut reader = Reader {
+    let mut reader = CheckedTableReader {
         id,
         sets,
         level,
@@ -60,7 +60,7 @@ pub(super) fn read(
         has_rules: false,
     };
     let mut lines = lines::lines(text, limits::IPTABLES_LINE)?;
-    let head = format!("*{}", id.kind.word());
+    let head = format!("*{}", id.kind.label());
     if lines.next().is_none_or(|(_, line)| line != head) {
         return Err((None, format!("it does not begin with `{head}`")));
     }
@@ -86,13 +86,13 @@ pub(super) fn read(
     Ok(reader.table)
 }
 
-impl Reader<'_> {
-    fn line(&mut self, number: usize, line: &str) -> Read<()> {
+impl CheckedTableReader<'_> {
+    fn line(&mut self, number: usize, line: &str) -> ReadResult<()> {
         if let Some(declared) = line.strip_prefix(':') {
             return self.declare(declared);
         }
         self.has_rules = true;
-        let words = words(line)?;
+        let words = split_words(line)?;
         let unknown = || format!("unknown line `{line}`");
         let is_at_head = match words.first().ok_or_else(unknown)?.bare() {
             Some("-A") => false,
@@ -106,7 +106,7 @@ impl Reader<'_> {
         let begin = if is_at_head { 3 } else { 2 };
         ensure(is_at_head == line.starts_with("-I"), unknown)?;
 
-        let context = Context {
+        let context = RulePlace {
             id: self.id,
             sets: self.sets,
             level: self.level,
@@ -122,7 +122,7 @@ impl Reader<'_> {
         self.put(chain, rule)
     }
 
-    fn declare(&mut self, declared: &str) -> Read<()> {
+    fn declare(&mut self, declared: &str) -> ReadResult<()> {
         ensure(!self.has_rules, || {
             "a chain that is declared behind rules".to_owned()
         })?;
@@ -140,7 +140,7 @@ impl Reader<'_> {
         ensure(is_new, || format!("`{name}` is declared twice"))
     }
 
-    fn put(&mut self, chain: &str, rule: CheckedRule) -> Read<()> {
+    fn put(&mut self, chain: &str, rule: CheckedRule) -> ReadResult<()> {
         if let Some(rules) = self.table.chains.get_mut(chain) {
             ensure(!rule.is_at_head, || format!("`-I` into `{chain}`"))?;
             rules.push(rule);
@@ -148,7 +148,7 @@ impl Reader<'_> {
         }
         let rules = self.table.built_in.get_mut(chain);
         let rules = rules.ok_or_else(|| format!("there is no chain `{chain}`"))?;
-        if matches!(self.level, Level::Bundle(_)) {
+        if matches!(self.level, CheckLevel::Bundle(_)) {
             ensure(rule.is_hook_of(chain), || {
                 format!("a rule in `{chain}`, where bundles have the jump to `pal-{chain}` alone")
             })?;
@@ -162,8 +162,7 @@ impl Reader<'_> {
 impl CheckedRule {
     /// Whether it is the jump from one of the kernel's chains that bundles have.
     fn is_hook_of(&self, chain: &str) -> bool {
-        let leads =
-            matches!(&self.target, Target::Jump(to) if to.strip_prefix(PREFIX) == Some(chain));
+        let leads = matches!(&self.target, CheckedTarget::Jump(to) if to.strip_prefix(PREFIX) == Some(chain));
         leads && self.conditions.is_empty() && self.comment == HOOK_COMMENT && !self.is_extension()
     }
 }
@@ -179,7 +178,7 @@ impl CheckedTable {
 
     /// What the tools check when they commit: targets exist, nothing loops, nesting is not too
     /// deep. And what we ask: every chain is used.
-    fn check_jumps(&self) -> Read<()> {
+    fn check_jumps(&self) -> ReadResult<()> {
         let mut used = BTreeMap::new();
         for chain in self.built_in.keys() {
             self.descend(chain, 0, &mut used)?;
@@ -198,13 +197,14 @@ impl CheckedTable {
 
     /// The kernel has no `rpfilter` but below PREROUTING (`rpfilter_mt_reg` in
     /// net/ipv4/netfilter/ipt_rpfilter.c): the packet must have arrived on an interface.
-    fn check_reverse_paths(&self) -> Read<()> {
+    fn check_reverse_paths(&self) -> ReadResult<()> {
         let mut used = BTreeMap::new();
         for chain in self.built_in.keys().filter(|chain| **chain != "PREROUTING") {
             self.descend(chain, 0, &mut used)?;
         }
 
-        let is_asked = |row: &(bool, Condition)| matches!(row.1, Condition::ReversePath { .. });
+        let is_asked =
+            |row: &(bool, RuleCondition)| matches!(row.1, RuleCondition::ReversePath { .. });
         let asks = |rule: &&CheckedRule| rule.conditions.iter().any(is_asked);
         let has_asking =
             |name: &&&str| self.chain(name).is_some_and(|rules| rules.iter().any(asks));
@@ -222,7 +222,7 @@ impl CheckedTable {
         chain: &'table str,
         depth: usize,
         used: &mut BTreeMap<&'table str, usize>,
-    ) -> Read<()> {
+    ) -> ReadResult<()> {
         ensure(depth <= limits::DEPTH, || {
             format!("`{chain}` is nested too deep")
         })?;
@@ -234,10 +234,14 @@ impl CheckedTable {
         let rules = self.chains.get(chain).or_else(|| self.built_in.get(chain));
         for rule in rules.ok_or_else(|| format!("there is no chain `{chain}`"))? {
             match &rule.target {
-                Target::Jump(other) | Target::Goto(other) => {
+                CheckedTarget::Jump(other) | CheckedTarget::Goto(other) => {
                     self.descend(other, depth + 1, used)?
                 }
-                Target::Accept | Target::Drop | Target::Return | Target::Log | Target::NoTrack => {}
+                CheckedTarget::Accept
+                | CheckedTarget::Drop
+                | CheckedTarget::Return
+                | CheckedTarget::Log
+                | CheckedTarget::NoTrack => {}
             }
         }
         Ok(())
@@ -251,7 +255,7 @@ fn is_chain_name(name: &str) -> bool {
     !own.is_empty() && name.len() <= limits::CHAIN_NAME && own.bytes().all(is_known)
 }
 
-impl<'line> Word<'line> {
+impl<'line> ScriptWord<'line> {
     /// The word, if it is not in quotes.
     pub(super) fn bare(self) -> Option<&'line str> {
         (!self.is_quoted).then_some(self.text)

@@ -1,6 +1,6 @@
 use crate::limits;
 use crate::net::{Family, SetSize};
-use crate::options::{Extensions, KnownExtension};
+use crate::options::{ExtensionSet, KnownExtension};
 use crate::ruleset::checked::{CheckedScripts, ScriptError};
 use std::net::Ipv4Addr;
 
@@ -50,7 +50,7 @@ COMMIT
 const RULE: &str =
     r#"-A pal-from-endpoint -p tcp -m multiport --dports 80 -m comment --comment "rule" -j DROP"#;
 
-fn allowed(names: &[&str]) -> Extensions {
+fn allowed(names: &[&str]) -> ExtensionSet {
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
@@ -58,7 +58,7 @@ fn read_all(
     sets: &str,
     filter: &str,
     raw: Option<&str>,
-    allowed: &Extensions,
+    allowed: &ExtensionSet,
 ) -> Result<CheckedScripts, ScriptError> {
     let v6 = FILTER.replace("pal-local4", "pal-local6");
     let files = [
@@ -71,7 +71,7 @@ fn read_all(
 }
 
 fn refusal(sets: &str, filter: &str) -> String {
-    let refused = read_all(sets, filter, None, &Extensions::default());
+    let refused = read_all(sets, filter, None, &ExtensionSet::default());
     refused.expect_err(&format!("{sets}{filter}")).to_string()
 }
 
@@ -96,12 +96,12 @@ fn rule_of(family: &str, conditions: &str) -> Result<CheckedScripts, ScriptError
         ("filter.v4.rules", &v4),
         ("filter.v6.rules", &v6),
     ];
-    CheckedScripts::read(files, &Extensions::every())
+    CheckedScripts::read(files, &ExtensionSet::every())
 }
 
 #[test]
 fn what_palisade_writes_is_read() {
-    let read = read_all(SETS, FILTER, None, &Extensions::default()).unwrap();
+    let read = read_all(SETS, FILTER, None, &ExtensionSet::default()).unwrap();
     let members: Vec<usize> = read
         .holdings()
         .sets()
@@ -139,7 +139,7 @@ fn lines_are_as_long_as_the_tools_read() {
         let sets = format!("{SETS}{}", comment(limits::IPSET_LINE));
         let filter = format!("{}{FILTER}", comment(limits::IPTABLES_LINE));
         for (sets, filter) in [(&*sets, FILTER), (SETS, &*filter)] {
-            let read = read_all(sets, filter, None, &Extensions::default());
+            let read = read_all(sets, filter, None, &ExtensionSet::default());
             assert_eq!(read.is_ok(), is_read, "{extra}: {read:?}");
         }
     }
@@ -358,7 +358,7 @@ fn members_have_one_form_and_order() {
 #[test]
 fn sets_have_the_size_that_their_members_need() {
     for members in [0, 1, 1024, 1025, 2048, 40_000] {
-        let size = SetSize::of(members);
+        let size = SetSize::for_members(members);
         let script = |size: SetSize| {
             let create = format!("create pal-c4-z hash:net family inet {size}\n");
             let number = |n: usize| u32::try_from(n).unwrap() + 0x0b00_0000;
@@ -367,7 +367,7 @@ fn sets_have_the_size_that_their_members_need() {
             format!("{SETS}{create}{}", adds.collect::<String>())
         };
         let read = |size: SetSize| {
-            read_all(&script(size), FILTER, None, &Extensions::default()).map(|_| ())
+            read_all(&script(size), FILTER, None, &ExtensionSet::default()).map(|_| ())
         };
         read(size).unwrap();
 
@@ -435,7 +435,7 @@ fn fixed_chains_lead_into_policy() {
         SETS,
         &FILTER.replace(other, drop),
         None,
-        &Extensions::default(),
+        &ExtensionSet::default(),
     )
     .unwrap();
 }
@@ -444,7 +444,7 @@ fn fixed_chains_lead_into_policy() {
 fn early_tables_have_jumps_of_their_own() {
     let raw = "*raw\n:pal-PREROUTING - [0:0]\n-A pal-PREROUTING -j CT --notrack\n-I PREROUTING 1 \
                -m comment --comment \"palisade\" -j pal-PREROUTING\nCOMMIT\n";
-    let read = |raw: &str| read_all(SETS, FILTER, Some(raw), &Extensions::default());
+    let read = |raw: &str| read_all(SETS, FILTER, Some(raw), &ExtensionSet::default());
     read(raw).unwrap();
     for (from, to) in [
         (
@@ -494,7 +494,7 @@ fn early_tables_accept_nothing() {
                     ("filter.v6.rules", &v6),
                     (&file, &table),
                 ];
-                CheckedScripts::read(files, &Extensions::every())
+                CheckedScripts::read(files, &ExtensionSet::every())
                     .map(drop)
                     .map_err(|refused| refused.to_string())
             };
@@ -513,12 +513,13 @@ fn early_tables_accept_nothing() {
 #[test]
 fn other_files_are_refused() {
     let files = [("sets.ipset", SETS), ("nat.v4.rules", "*nat\nCOMMIT\n")];
-    let refused = CheckedScripts::read(files, &Extensions::default()).unwrap_err();
+    let refused = CheckedScripts::read(files, &ExtensionSet::default()).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "nat.v4.rules: it is no script of a bundle"
     );
-    let refused = CheckedScripts::read([("sets.ipset", SETS)], &Extensions::default()).unwrap_err();
+    let refused =
+        CheckedScripts::read([("sets.ipset", SETS)], &ExtensionSet::default()).unwrap_err();
     assert_eq!(refused.to_string(), "filter.v4.rules: it is missing");
 }
 
@@ -723,10 +724,13 @@ fn what_could_widen_is_never_allowed() {
         "--jump",
         "a\n",
     ] {
-        assert!(name.parse::<crate::options::Extension>().is_err(), "{name}");
-        assert!(!Extensions::every().has(name), "{name}");
+        assert!(
+            name.parse::<crate::options::ExtensionName>().is_err(),
+            "{name}"
+        );
+        assert!(!ExtensionSet::every().has(name), "{name}");
     }
     for name in ["tcp", "mark", "addrtype", "REJECT", "NFLOG", "LOG", "limit"] {
-        assert!(Extensions::every().has(name), "{name}");
+        assert!(ExtensionSet::every().has(name), "{name}");
     }
 }

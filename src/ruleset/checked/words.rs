@@ -5,11 +5,11 @@
 //! from its first letter to its last; one space parts two words.
 
 use crate::limits;
-use crate::ruleset::checked::{Read, ensure};
+use crate::ruleset::checked::{ReadResult, ensure};
 
 /// A word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Word<'line> {
+pub(super) struct ScriptWord<'line> {
     /// Without quotes.
     pub(super) text: &'line str,
     /// Whether it was in quotes.
@@ -23,7 +23,7 @@ const BARE: &[u8] = b"._:/,+=@%!~^-";
 const NOT_IN_QUOTES: [char; 3] = ['"', '\\', '\''];
 
 /// Splits a line.
-pub(super) fn words(line: &str) -> Read<Vec<Word<'_>>> {
+pub(super) fn split_words(line: &str) -> ReadResult<Vec<ScriptWord<'_>>> {
     let mut words = Vec::new();
     let mut rest = line;
     loop {
@@ -40,7 +40,7 @@ pub(super) fn words(line: &str) -> Read<Vec<Word<'_>>> {
 }
 
 /// The first word, and what stands behind the space that ends it.
-fn first(text: &str) -> Read<(Word<'_>, Option<&str>)> {
+fn first(text: &str) -> ReadResult<(ScriptWord<'_>, Option<&str>)> {
     match text.strip_prefix('"') {
         Some(inner) => {
             let (word, behind) = inner.split_once('"').ok_or("a quote is left open")?;
@@ -53,7 +53,7 @@ fn first(text: &str) -> Read<(Word<'_>, Option<&str>)> {
                 Some(behind) => Some(behind),
             };
             Ok((
-                Word {
+                ScriptWord {
                     text: word,
                     is_quoted: true,
                 },
@@ -70,7 +70,7 @@ fn first(text: &str) -> Read<(Word<'_>, Option<&str>)> {
             ensure(word.bytes().all(is_bare), || format!("bad word `{word}`"))?;
             check_length(word)?;
             Ok((
-                Word {
+                ScriptWord {
                     text: word,
                     is_quoted: false,
                 },
@@ -80,7 +80,7 @@ fn first(text: &str) -> Read<(Word<'_>, Option<&str>)> {
     }
 }
 
-fn check_length(word: &str) -> Read<()> {
+fn check_length(word: &str) -> ReadResult<()> {
     ensure(word.len() <= limits::IPTABLES_WORD, || {
         "a word is too long".to_owned()
     })

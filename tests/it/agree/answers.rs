@@ -5,18 +5,18 @@
 use std::fs;
 
 use palisade::diagnostic::Diagnostics;
-use palisade::explain::query::{End, Question, Traffic};
-use palisade::explain::{self, Group, Way};
+use palisade::explain::query::{Query, QueryEnd, QueryTraffic};
+use palisade::explain::{self, ExplainedGroup, PolicyTrace};
 use palisade::net::Cidr;
-use palisade::options::Options;
-use palisade::output::Printed;
-use palisade::packet::endpoint_pattern::Subject;
+use palisade::options::CompileOptions;
+use palisade::output::BufferedOutput;
+use palisade::packet::endpoint_pattern::EndpointPattern;
 use palisade::packet::{Flow, PortPair};
-use palisade::policy::Staging;
-use palisade::report::eval::{self, Answer, Detail, Verdict};
+use palisade::policy::StagedPolicies;
+use palisade::report::eval::{self, DetailLevel, QueryReport, QueryVerdict};
 use palisade::resolve;
-use palisade::semantics::evaluate::{Evaluator, PolicyPassed};
-use palisade::source::Files;
+use palisade::semantics::evaluate::{EvaluatedPolicy, Evaluator};
+use palisade::source::SourceFiles;
 
 use super::random::{self, Aim, Dice};
 use super::{SEEDS, STRIDE, manifests, read};
@@ -35,36 +35,37 @@ fn answers_are_the_evaluators() {
         let mut dice = Dice(seed);
         let world = random::world(&mut dice);
         let aim = Aim::at(&world);
-        let input = read(manifests::yaml(&world), Staging::Proposed).expect("palisade takes this");
+        let input =
+            read(manifests::yaml(&world), StagedPolicies::Proposed).expect("palisade takes this");
         let resolved = resolve::selectors(
             &input.policies,
             &input.inventory,
             &mut Diagnostics::default(),
         );
-        let evaluator = Evaluator::of(&resolved);
+        let evaluator = Evaluator::new(&resolved);
         for _ in 0..PACKETS {
             let flow = aim.packet(&mut dice, &world).flow();
             let question = question(&flow, Cidr::host(flow.source));
-            let Ok(cases) = question.cases(&evaluator, &Options::default()) else {
+            let Ok(cases) = question.cases(&evaluator, &CompileOptions::default()) else {
                 continue;
             };
             let groups = explain::answer(&evaluator, &cases);
-            let answer = Answer {
+            let answer = QueryReport {
                 question: &question,
                 groups: &groups,
                 traced: &[],
                 resolved: &resolved,
-                files: &Files::default(),
+                files: &SourceFiles::default(),
             };
             let expected = evaluator.decide(&flow);
             assert_eq!(
-                answer.verdict() == Verdict::Allowed,
+                answer.verdict() == QueryVerdict::Allowed,
                 expected.is_allowed(),
                 "seed {seed}, {flow:?}"
             );
-            let [brief, long, full] = [Detail::Verdict, Detail::Way, Detail::Rules]
-                .map(|detail| Printed::of(|out| eval::text(&answer, detail, out)));
-            let [brief, long, full] = [&brief, &long, &full].map(Printed::as_str);
+            let [brief, long, full] = [DetailLevel::Verdict, DetailLevel::Way, DetailLevel::Rules]
+                .map(|detail| BufferedOutput::capture(|out| eval::text(&answer, detail, out)));
+            let [brief, long, full] = [&brief, &long, &full].map(BufferedOutput::as_str);
             let first = eval::verdict_line(&answer);
             assert!(
                 [&brief, &long, &full]
@@ -148,7 +149,7 @@ fn whole_prefixes(evaluator: &Evaluator<'_, '_>, flow: &Flow) {
         return;
     };
     let question = question(flow, around);
-    let Ok(cases) = question.cases(evaluator, &Options::default()) else {
+    let Ok(cases) = question.cases(evaluator, &CompileOptions::default()) else {
         return;
     };
     let groups = explain::answer(evaluator, &cases);
@@ -158,7 +159,8 @@ fn whole_prefixes(evaluator: &Evaluator<'_, '_>, flow: &Flow) {
             source: random_in(around, &mut dice),
             ..*flow
         };
-        let holds = |group: &&Group<'_>| group.cases.iter().any(|case| is_in(case.from, &flow));
+        let holds =
+            |group: &&ExplainedGroup<'_>| group.cases.iter().any(|case| is_in(case.from, &flow));
         // a pod's packets to itself are no case
         let Some(group) = groups.iter().find(holds) else {
             continue;
@@ -171,10 +173,10 @@ fn whole_prefixes(evaluator: &Evaluator<'_, '_>, flow: &Flow) {
     }
 }
 
-fn is_in(end: End, flow: &Flow) -> bool {
+fn is_in(end: QueryEnd, flow: &Flow) -> bool {
     match end {
-        End::Endpoint(_, address) => address == Some(flow.source),
-        End::Addresses(cidr) => cidr.holds(flow.source),
+        QueryEnd::Endpoint(_, address) => address == Some(flow.source),
+        QueryEnd::Addresses(cidr) => cidr.holds(flow.source),
     }
 }
 
@@ -186,36 +188,36 @@ fn random_in(cidr: Cidr, dice: &mut Dice) -> std::net::IpAddr {
     piece.address()
 }
 
-fn question(flow: &Flow, from: Cidr) -> Question {
+fn question(flow: &Flow, from: Cidr) -> Query {
     let message = (
         flow.icmp.map(|message| message.kind),
         flow.icmp.map(|message| message.code),
     );
-    let traffic = Traffic {
+    let traffic = QueryTraffic {
         protocol: flow.protocol,
         port: flow.ports.map(|ports| ports.destination),
         message,
     };
     let source_port = flow.ports.map(|PortPair { source, .. }| source);
-    Question {
-        from: Subject::Addresses(from),
-        to: Subject::Addresses(Cidr::host(flow.destination)),
+    Query {
+        from: EndpointPattern::Addresses(from),
+        to: EndpointPattern::Addresses(Cidr::host(flow.destination)),
         traffic,
         source_port,
     }
 }
 
-fn numbers<'passed>(passed: &'passed PolicyPassed<'_>) -> impl Iterator<Item = usize> + 'passed {
+fn numbers<'passed>(passed: &'passed EvaluatedPolicy<'_>) -> impl Iterator<Item = usize> + 'passed {
     passed.rules.iter().map(|rule| rule.number)
 }
 
 /// The numbers of the rules of policies that match, as an explanation tells them.
-fn matching(group: &Group<'_>) -> Vec<usize> {
+fn matching(group: &ExplainedGroup<'_>) -> Vec<usize> {
     let tiers = group
         .egress
         .iter()
         .chain(&group.ingress)
-        .flat_map(|way: &Way<'_>| &way.tiers);
+        .flat_map(|way: &PolicyTrace<'_>| &way.tiers);
     let rules = tiers
         .flat_map(|tier| &tier.policies)
         .flat_map(|policy| &policy.rules);

@@ -5,14 +5,14 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use palisade::assertions::{self, Coverage, Verdict};
+use palisade::assertions::{self, AssertionVerdict, Coverage};
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::{Endpoint, Inventory};
 use palisade::net::{Cidr, Protocol};
 use palisade::packet::Flow;
-use palisade::policy::{Action, Staging};
+use palisade::policy::{Action, StagedPolicies};
 use palisade::semantics::evaluate::Evaluator;
-use palisade::source::Files;
+use palisade::source::SourceFiles;
 use palisade::{resolve, selector};
 
 use super::packet::Packet;
@@ -83,7 +83,7 @@ fn assertions_hold_for_every_packet_or_have_a_counter_example() {
 
 /// How many hold, fail, and are empty, and how many packets those that hold cover.
 fn compare(dice: &mut Dice, world: &World, packets: &[Packet]) -> Result<[usize; 4], String> {
-    let input = read(manifests::yaml(world), Staging::Proposed)?;
+    let input = read(manifests::yaml(world), StagedPolicies::Proposed)?;
     let inventory = &input.inventory;
     let resolved = resolve::selectors(&input.policies, inventory, &mut Diagnostics::default());
     let flows: Vec<Flow> = packets.iter().map(Packet::flow).collect();
@@ -93,7 +93,7 @@ fn compare(dice: &mut Dice, world: &World, packets: &[Packet]) -> Result<[usize;
     let assertions = parse(&written)?;
     let proof =
         assertions::prove(&resolved, &assertions, true).map_err(|problem| problem.message)?;
-    let evaluator = Evaluator::of(&resolved);
+    let evaluator = Evaluator::new(&resolved);
     let mut seen = [0; 4];
     for (assertion, verdict) in written.iter().zip(&proof.verdicts) {
         let speaks_against =
@@ -106,14 +106,14 @@ fn compare(dice: &mut Dice, world: &World, packets: &[Packet]) -> Result<[usize;
             .iter()
             .try_for_each(|flow| is_touched(&evaluator, flow, proof.coverage.as_ref()))?;
         match verdict {
-            Verdict::Holds => {
+            AssertionVerdict::Holds => {
                 seen[0] += 1;
                 seen[3] += covered.len();
                 if let Some(flow) = covered.iter().find(|flow| speaks_against(flow)) {
                     return Err(format!("{assertion:?}\nis said to hold, against {flow:?}"));
                 }
             }
-            Verdict::Empty(_) => {
+            AssertionVerdict::Empty(_) => {
                 seen[2] += 1;
                 if let Some(flow) = covered.iter().find(|flow| speaks_against(flow)) {
                     return Err(format!(
@@ -121,7 +121,7 @@ fn compare(dice: &mut Dice, world: &World, packets: &[Packet]) -> Result<[usize;
                     ));
                 }
             }
-            Verdict::Fails(group) => {
+            AssertionVerdict::Fails(group) => {
                 seen[1] += 1;
                 let case = group.cases.first().ok_or("no case")?;
                 let Some(flow) = case.flow.flow() else {
@@ -185,7 +185,7 @@ fn parse(written: &[Assertion]) -> Result<Vec<assertions::Assertion>, String> {
         )
         .map_err(|error| error.to_string())?;
     }
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     let file = files
         .add("assertions.yaml", text.clone())
         .map_err(|_| "too long")?;

@@ -1,7 +1,7 @@
 //! Disagreements that were found once, as small as they get.
 
 use crate::palisade::files_below;
-use palisade::options::{Extensions, Options};
+use palisade::options::{CompileOptions, ExtensionSet};
 use palisade::ruleset::CheckedScripts;
 
 use super::compile_yaml;
@@ -39,7 +39,7 @@ fn on_first_node(policies: &str, destination: &str, (protocol, port): (u8, u16))
     let kernels = compile_yaml(
         format!("{CLUSTER}---\n{policies}"),
         &["a"],
-        &Options::default(),
+        &CompileOptions::default(),
     );
     let packet = Packet {
         node: 0,
@@ -170,7 +170,7 @@ fn every_golden_bundle_loads() {
             let files = texts
                 .iter()
                 .map(|(name, text)| (name.as_str(), text.as_str()));
-            let checked = CheckedScripts::read(files, &Extensions::default());
+            let checked = CheckedScripts::read(files, &ExtensionSet::default());
             assert!(
                 checked.is_ok(),
                 "{}: {}",

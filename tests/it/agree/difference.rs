@@ -4,11 +4,11 @@
 use std::net::IpAddr;
 
 use palisade::diagnostic::Diagnostics;
-use palisade::diff::{self, Block, Difference, Identity, PeerId, Portion};
+use palisade::diff::{self, CausedTraffic, ConnectionDiff, MatchedIdentity, PeerBlock, PeerId};
 use palisade::inventory::{Endpoint, EndpointKind};
-use palisade::options::Options;
+use palisade::options::CompileOptions;
 use palisade::packet::Flow;
-use palisade::policy::Staging;
+use palisade::policy::StagedPolicies;
 use palisade::semantics::evaluate::Evaluator;
 use palisade::{Input, resolve};
 
@@ -71,7 +71,7 @@ fn a_world_written_in_another_order_is_equal() {
             .collect();
         documents.reverse();
         let [old, new] = [yaml.clone(), documents.join("---\n")]
-            .map(|yaml| read(yaml, Staging::Proposed).expect("valid"));
+            .map(|yaml| read(yaml, StagedPolicies::Proposed).expect("valid"));
         let states = [&old, &new].map(|input| {
             resolve::selectors(
                 &input.policies,
@@ -80,19 +80,19 @@ fn a_world_written_in_another_order_is_equal() {
             )
         });
         let [before, after] = &states;
-        let difference = diff::between(before, after, &Options::default());
+        let difference = diff::between(before, after, &CompileOptions::default());
         assert!(difference.is_empty(), "seed {seed}: {difference:?}\n{yaml}");
     }
 }
 
 /// How many packets turned, and how many witnesses there are.
 fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize), String> {
-    let old = read(manifests::yaml(old), Staging::Proposed)?;
-    let new = read(manifests::yaml(new), Staging::Proposed)?;
+    let old = read(manifests::yaml(old), StagedPolicies::Proposed)?;
+    let new = read(manifests::yaml(new), StagedPolicies::Proposed)?;
     let before = resolve::selectors(&old.policies, &old.inventory, &mut Diagnostics::default());
     let after = resolve::selectors(&new.policies, &new.inventory, &mut Diagnostics::default());
-    let difference = diff::between(&before, &after, &Options::default());
-    let (then, now) = (Evaluator::of(&before), Evaluator::of(&after));
+    let difference = diff::between(&before, &after, &CompileOptions::default());
+    let (then, now) = (Evaluator::new(&before), Evaluator::new(&after));
     let verdicts = |flow: &Flow| {
         (
             then.decide(flow).is_allowed(),
@@ -118,7 +118,7 @@ fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize
             continue;
         }
         turned += 1;
-        let is_between = |block: &Block| {
+        let is_between = |block: &PeerBlock| {
             block.from.contains(&from)
                 && block.to.contains(&to)
                 && block.families.contains(&flow.family())
@@ -140,7 +140,7 @@ fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize
     Ok((turned, witnesses(&difference, verdicts)?))
 }
 
-fn holds(difference: &Difference<'_>, portion: &Portion<'_>, flow: &Flow) -> bool {
+fn holds(difference: &ConnectionDiff<'_>, portion: &CausedTraffic<'_>, flow: &Flow) -> bool {
     difference
         .traffic
         .holds(portion.traffic, flow.protocol, flow.ports, flow.icmp)
@@ -149,7 +149,7 @@ fn holds(difference: &Difference<'_>, portion: &Portion<'_>, flow: &Flow) -> boo
 /// Counts the witnesses with addresses, all of which must turn as they say, and all reasons with
 /// them.
 fn witnesses(
-    difference: &Difference<'_>,
+    difference: &ConnectionDiff<'_>,
     verdicts: impl Fn(&Flow) -> (bool, bool),
 ) -> Result<usize, String> {
     let mut shown = 0;
@@ -165,7 +165,7 @@ fn witnesses(
             .chain(change.lost.iter().map(|portion| (portion, (true, false))))
         {
             let witness = &portion.witness;
-            let is_right = |reason: &diff::Reason<'_>| {
+            let is_right = |reason: &diff::ChangeReason<'_>| {
                 (reason.old.is_allowed(), reason.new.is_allowed()) == expected
             };
             if portion.reasons.is_empty() || !portion.reasons.iter().all(is_right) {
@@ -196,7 +196,7 @@ fn witnesses(
 
 /// Who has an address in both states; none where somebody has it in one only.
 pub(super) fn peer(
-    difference: &Difference<'_>,
+    difference: &ConnectionDiff<'_>,
     inputs: [&Input; 2],
     address: IpAddr,
 ) -> Option<PeerId> {
@@ -211,9 +211,9 @@ pub(super) fn peer(
     if old != new {
         return None;
     }
-    let is_it = |identity: &Identity<'_>| match (identity, &old) {
+    let is_it = |identity: &MatchedIdentity<'_>| match (identity, &old) {
         (
-            Identity::Endpoints {
+            MatchedIdentity::Endpoints {
                 namespace,
                 kind,
                 name,
@@ -227,13 +227,13 @@ pub(super) fn peer(
                     (*name).to_owned(),
                 )
         }
-        (Identity::Outside(ranges), None) => ranges.iter().any(|range| {
+        (MatchedIdentity::Outside(ranges), None) => ranges.iter().any(|range| {
             range.first_address().is_ipv4() == address.is_ipv4()
                 && (range.first_address()..=range.last_address()).contains(&address)
         }),
-        (Identity::Host { .. }, _)
-        | (Identity::Endpoints { .. }, None)
-        | (Identity::Outside(_), Some(_)) => false,
+        (MatchedIdentity::Host { .. }, _)
+        | (MatchedIdentity::Endpoints { .. }, None)
+        | (MatchedIdentity::Outside(_), Some(_)) => false,
     };
     difference
         .peers

@@ -3,16 +3,19 @@
 //! list that is named.
 
 use palisade::diagnostic::Diagnostics;
-use palisade::diff::{self, AtHost, Change, Difference, End, Identity, PeerId, State, Witness};
+use palisade::diff::{
+    self, ChangeWitness, ConnectionChange, ConnectionDiff, DiffState, HostEndpointEnd,
+    MatchedIdentity, PeerId, WitnessEnd,
+};
 use palisade::net::{Direction, Family};
-use palisade::options::Options;
+use palisade::options::CompileOptions;
 use palisade::packet;
 use palisade::packet::{Flow, Hook};
-use palisade::packet_space::ListWay;
-use palisade::policy::Staging;
-use palisade::resolve::{self, HostEndpointId, Resolved};
-use palisade::semantics::evaluate::{Evaluator, Outcome};
-use palisade::semantics::node::Node;
+use palisade::packet_space::HostListStage;
+use palisade::policy::StagedPolicies;
+use palisade::resolve::{self, HostEndpointId, ResolvedPolicy};
+use palisade::semantics::evaluate::{Evaluator, ListOutcome};
+use palisade::semantics::node::NodeSemantics;
 
 use super::difference::peer;
 use super::packet::{Packet, State as Known};
@@ -66,13 +69,13 @@ fn a_node_owes_something_else_where_a_host_endpoint_differs() {
 fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize), String> {
     let (options, names) = (options(old), node_names(old));
     let [old, new] = [
-        read(manifests::yaml(old), Staging::Proposed)?,
-        read(manifests::yaml(new), Staging::Proposed)?,
+        read(manifests::yaml(old), StagedPolicies::Proposed)?,
+        read(manifests::yaml(new), StagedPolicies::Proposed)?,
     ];
     let before = resolve::selectors(&old.policies, &old.inventory, &mut Diagnostics::default());
     let after = resolve::selectors(&new.policies, &new.inventory, &mut Diagnostics::default());
     let difference = diff::between(&before, &after, &options);
-    let states = [Evaluator::of(&before), Evaluator::of(&after)];
+    let states = [Evaluator::new(&before), Evaluator::new(&after)];
     let mut turned = 0;
     for packet in packets
         .iter()
@@ -107,12 +110,12 @@ fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize
 /// Whether a packet fares otherwise, and no policy of an endpoint is the cause.
 fn turns(
     states: &[Evaluator<'_, '_>; 2],
-    (node, options): (&str, &Options),
+    (node, options): (&str, &CompileOptions),
     packet: &packet::Packet,
 ) -> bool {
     let fate = |evaluator: &Evaluator<'_, '_>| {
         let node = evaluator.resolved().inventory.find_node(node)?;
-        let owed = Node::of(evaluator, node, options).expect(packet);
+        let owed = NodeSemantics::new(evaluator, node, options).expect(packet);
         Some((
             owed.verdict == packet::Verdict::Drop,
             owed.is_untracked && owed.verdict != packet::Verdict::Drop,
@@ -134,7 +137,7 @@ fn turns(
 /// Whether the address at the node is an endpoint's, which no packet from or to the node itself
 /// has.
 fn is_of_an_endpoint(
-    difference: &Difference<'_>,
+    difference: &ConnectionDiff<'_>,
     packet: &Packet,
     (from, to): (PeerId, PeerId),
 ) -> bool {
@@ -148,15 +151,15 @@ fn is_of_an_endpoint(
 
 /// Whether a change is of a host endpoint of the node, and has a packet.
 fn tells(
-    difference: &Difference<'_>,
-    change: &Change<'_>,
+    difference: &ConnectionDiff<'_>,
+    change: &ConnectionChange<'_>,
     (node, flow): (&str, &Flow),
     (from, to): (PeerId, PeerId),
 ) -> bool {
     let Some(at) = &change.host else { return false };
     let is_of_node = |id: &PeerId| {
         difference.peer(*id).is_some_and(
-            |peer| matches!(&peer.identity, Identity::Host { node: own, .. } if *own == node),
+            |peer| matches!(&peer.identity, MatchedIdentity::Host { node: own, .. } if *own == node),
         )
     };
     let near = match at.direction {
@@ -185,20 +188,25 @@ fn tells(
 /// Counts the witnesses at host endpoints that are at the same place in both states, all of which
 /// must turn.
 fn witnesses(
-    difference: &Difference<'_>,
+    difference: &ConnectionDiff<'_>,
     states: &[Evaluator<'_, '_>; 2],
 ) -> Result<usize, String> {
     let mut shown = 0;
     for change in &difference.changes {
         let Some(at) = &change.host else { continue };
-        let gained = change.gained.iter().map(|portion| (State::New, portion));
+        let gained = change
+            .gained
+            .iter()
+            .map(|portion| (DiffState::New, portion));
         for (state, portion) in
-            gained.chain(change.lost.iter().map(|portion| (State::Old, portion)))
+            gained.chain(change.lost.iter().map(|portion| (DiffState::Old, portion)))
         {
             let Some(passes) = verdicts(states, at, &portion.witness) else {
                 continue;
             };
-            if passes != [state == State::Old, state == State::New] || portion.reasons.is_empty() {
+            if passes != [state == DiffState::Old, state == DiffState::New]
+                || portion.reasons.is_empty()
+            {
                 return Err(format!("passes {passes:?}: {at:?} {portion:?}"));
             }
             shown += 1;
@@ -211,8 +219,8 @@ fn witnesses(
 /// no address. Where the address of the host endpoint may be any, one that nobody speaks of is.
 fn verdicts(
     states: &[Evaluator<'_, '_>; 2],
-    at: &AtHost,
-    witness: &Witness<'_>,
+    at: &HostEndpointEnd,
+    witness: &ChangeWitness<'_>,
 ) -> Option<[bool; 2]> {
     let any = |family| {
         if family == Family::V4 {
@@ -223,7 +231,7 @@ fn verdicts(
         .parse()
         .ok()
     };
-    let address = |end: &End<'_>| {
+    let address = |end: &WitnessEnd<'_>| {
         end.address
             .or_else(|| end.host.and_then(|_| any(witness.family)))
     };
@@ -237,7 +245,7 @@ fn verdicts(
     };
     let host = witness.from.host.or(witness.to.host)?;
     let [old, new] = states;
-    let met = |resolved: &Resolved<'_>| -> Option<HostEndpointId> {
+    let met = |resolved: &ResolvedPolicy<'_>| -> Option<HostEndpointId> {
         let same = |own: &palisade::policy::HostEndpoint| {
             (&own.node, &own.name, &own.place) == (&host.node, &host.name, &host.place)
         };
@@ -254,8 +262,8 @@ fn verdicts(
             .of_host(id, at.way.list(), at.direction, &flow)
             .outcome();
         match at.way {
-            ListWay::Passed(_) => outcome != Outcome::Denied,
-            ListWay::LetThrough(_) => outcome == Outcome::Allowed,
+            HostListStage::Passed(_) => outcome != ListOutcome::Denied,
+            HostListStage::LetThrough(_) => outcome == ListOutcome::Allowed,
         }
     };
     Some([passes(old, ids[0]), passes(new, ids[1])])

@@ -8,10 +8,12 @@ use palisade::Input;
 use palisade::diagnostic::{Code, Diagnostics};
 use palisade::lint::{self, LintLevels};
 use palisade::net::Direction;
-use palisade::policy::{Field, Policy, Rule, Selected, SelectorId, Staging, Tier};
-use palisade::resolve::{self, Resolved};
+use palisade::policy::{
+    PeerSelection, Policy, Rule, SelectorField, SelectorId, StagedPolicies, Tier,
+};
+use palisade::resolve::{self, ResolvedPolicy};
 use palisade::selector::{self, Expr};
-use palisade::semantics::evaluate::{Evaluator, Passage};
+use palisade::semantics::evaluate::{Evaluator, ListTrace};
 use palisade::source::Span;
 
 use super::packet::Packet;
@@ -74,7 +76,7 @@ fn what_lints_say_is_so() {
 /// Holds what lints find in a world against packets; gives how much that was, or the first finding
 /// that is wrong.
 fn judge(dice: &mut Dice, world: &World) -> Result<Told, String> {
-    let mut input = read(manifests::yaml(world), Staging::Proposed)?;
+    let mut input = read(manifests::yaml(world), StagedPolicies::Proposed)?;
     let aim = Aim::at(world);
     let packets: Vec<Packet> = (0..PACKETS).map(|_| aim.packet(dice, world)).collect();
     let (claims, contradictions) = findings(dice, world, &input)?;
@@ -126,7 +128,7 @@ fn findings(dice: &mut Dice, world: &World, input: &Input) -> Result<(Vec<Claim>
 }
 
 /// The rule that a finding is about.
-fn claim(resolved: &Resolved<'_>, code: Code, place: Span) -> Option<Claim> {
+fn claim(resolved: &ResolvedPolicy<'_>, code: Code, place: Span) -> Option<Claim> {
     let is_at = |rule: &&Rule| match code == Code::ShadowedRule {
         true => rule.span == place,
         false => [rule.places.source, rule.places.destination].contains(&place),
@@ -148,7 +150,7 @@ fn claim(resolved: &Resolved<'_>, code: Code, place: Span) -> Option<Claim> {
 /// A selector that can never match matches nobody here, and no labels that come to mind.
 fn contradicts(
     (dice, world): (&mut Dice, &World),
-    resolved: &Resolved<'_>,
+    resolved: &ResolvedPolicy<'_>,
     place: Span,
 ) -> Result<(), String> {
     let written = resolved
@@ -176,7 +178,12 @@ fn contradicts(
     {
         return Err(format!("`{}` matches after all", wrong.expr));
     }
-    let is_negative = |field| matches!(field, Field::NotSelector | Field::NotSelectorAlone);
+    let is_negative = |field| {
+        matches!(
+            field,
+            SelectorField::NotSelector | SelectorField::NotSelectorAlone
+        )
+    };
     let whole = written
         .iter()
         .filter(|written| !is_negative(written.field))
@@ -196,7 +203,7 @@ fn contradicts(
 
 /// What is asked at a place, by a policy or by a side of a rule, and can never hold together.
 fn contradictory_at<'resolved>(
-    resolved: &'resolved Resolved<'_>,
+    resolved: &'resolved ResolvedPolicy<'_>,
     place: Span,
 ) -> impl Iterator<Item = SelectorId> + 'resolved {
     resolved.policies.policies().flat_map(move |(_, policy)| {
@@ -212,8 +219,8 @@ fn contradictory_at<'resolved>(
         let of_rules = sides
             .filter(move |side| side.0 == place)
             .filter_map(|(_, selected)| match selected {
-                Selected::By(id) => Some(id),
-                Selected::Anyone => None,
+                PeerSelection::By(id) => Some(id),
+                PeerSelection::Anyone => None,
             });
         let all = (policy.selector == place)
             .then_some(policy.applies_to)
@@ -267,14 +274,14 @@ fn verdicts(input: &Input, packets: &[Packet]) -> Vec<[Option<bool>; 2]> {
         &input.inventory,
         &mut Diagnostics::default(),
     );
-    let evaluator = Evaluator::of(&resolved);
+    let evaluator = Evaluator::new(&resolved);
     let decisions = packets
         .iter()
         .map(|packet| evaluator.decide(&packet.flow()));
     decisions
         .map(|decision| {
             [decision.egress, decision.ingress]
-                .map(|passage| passage.as_ref().map(Passage::is_allowed))
+                .map(|passage| passage.as_ref().map(ListTrace::is_allowed))
         })
         .collect()
 }
@@ -365,7 +372,7 @@ fn matching<'packets>(
         &input.inventory,
         &mut Diagnostics::default(),
     );
-    let evaluator = Evaluator::of(&resolved);
+    let evaluator = Evaluator::new(&resolved);
     let numbers = |packet: &Packet| {
         let decision = evaluator.decide(&packet.flow());
         let tiers = [decision.egress, decision.ingress]

@@ -28,18 +28,18 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use palisade::diagnostic::Diagnostics;
-use palisade::netfilter::Kernel;
+use palisade::netfilter::NodeKernel;
 use palisade::options::{
-    Encapsulated, EndpointToHost, Extensions, FailsafeList, Failsafes, Options, SourceValidation,
-    UnknownEndpoint,
+    CompileOptions, Encapsulated, EndpointToHost, ExtensionSet, FailsafeList, FailsafePorts,
+    SourceValidation, UnknownEndpoint,
 };
-use palisade::policy::Staging;
-use palisade::render::{self, Scripts, Templates};
-use palisade::resolve::{self, Resolved};
+use palisade::policy::StagedPolicies;
+use palisade::render::{self, NodeScripts, TemplateSet};
+use palisade::resolve::{self, ResolvedPolicy};
 use palisade::ruleset::CheckedScripts;
-use palisade::semantics::evaluate::{Evaluator, Passage};
-use palisade::semantics::node::Node;
-use palisade::source::Files;
+use palisade::semantics::evaluate::{Evaluator, ListTrace};
+use palisade::semantics::node::NodeSemantics;
+use palisade::source::SourceFiles;
 use palisade::{Input, lower};
 
 use meaning::Cluster;
@@ -120,11 +120,11 @@ fn seeds(worlds: u64) -> impl Iterator<Item = u64> {
 
 /// Compiles a world and asks about every packet; gives the verdicts, or the first disagreement.
 fn compare(world: &World, packets: &[Packet]) -> Result<Vec<Fate>, String> {
-    let mut verdicts = compare_staging(world, (world, Staging::Proposed), packets)?;
+    let mut verdicts = compare_staging(world, (world, StagedPolicies::Proposed), packets)?;
     if !world.staged.is_empty() {
         let found = compare_staging(
             world,
-            (&meaning::with_staged(world), Staging::InForce),
+            (&meaning::with_staged(world), StagedPolicies::InForce),
             packets,
         );
         verdicts
@@ -137,7 +137,7 @@ fn compare(world: &World, packets: &[Packet]) -> Result<Vec<Fate>, String> {
 /// stand.
 fn compare_staging(
     written: &World,
-    (world, staging): (&World, Staging),
+    (world, staging): (&World, StagedPolicies),
     packets: &[Packet],
 ) -> Result<Vec<Fate>, String> {
     let input = read(manifests::yaml(written), staging)?;
@@ -147,13 +147,13 @@ fn compare_staging(
     let options = options(world);
     let names = node_names(world);
     let kernels = kernels(&scripts(&resolved, &names, &options)?)?;
-    let (cluster, evaluator) = (Cluster::of(world), Evaluator::of(&resolved));
+    let (cluster, evaluator) = (Cluster::of(world), Evaluator::new(&resolved));
     let ids = names
         .iter()
         .map(|name| resolved.inventory.find_node(name).ok_or("the node is gone"));
     let nodes = ids
-        .map(|id| id.map(|id| Node::of(&evaluator, id, &options)))
-        .collect::<Result<Vec<Node<'_, '_, '_>>, _>>()?;
+        .map(|id| id.map(|id| NodeSemantics::new(&evaluator, id, &options)))
+        .collect::<Result<Vec<NodeSemantics<'_, '_, '_>>, _>>()?;
     let mut verdicts = Vec::with_capacity(packets.len());
     for packet in packets {
         compare_policy(&cluster, &evaluator, packet)?;
@@ -204,7 +204,7 @@ fn compare_policy(
     let expected = cluster.policy(packet);
     let decision = evaluator.decide(&packet.flow());
     let found = [&decision.egress, &decision.ingress]
-        .map(|passage| passage.as_ref().map(Passage::is_allowed));
+        .map(|passage| passage.as_ref().map(ListTrace::is_allowed));
     let words: Vec<String> = [&decision.egress, &decision.ingress]
         .into_iter()
         .flatten()
@@ -221,7 +221,7 @@ fn compare_policy(
 }
 
 /// The tiers of a way with their policies and the numbers of the rules that match.
-fn way<'passage>(passage: &'passage Passage<'_>) -> impl Iterator<Item = String> + 'passage {
+fn way<'passage>(passage: &'passage ListTrace<'_>) -> impl Iterator<Item = String> + 'passage {
     passage.tiers.iter().map(|passed| {
         let policies = passed.policies.iter().map(|policy| {
             let numbers: Vec<usize> = policy.rules.iter().map(|rule| rule.number).collect();
@@ -243,8 +243,8 @@ fn node_names(world: &World) -> Vec<&str> {
 }
 
 /// Manifests as palisade reads them.
-fn read(yaml: String, staging: Staging) -> Result<Input, String> {
-    let mut files = Files::default();
+fn read(yaml: String, staging: StagedPolicies) -> Result<Input, String> {
+    let mut files = SourceFiles::default();
     files.add("world.yaml", yaml).map_err(|_| "too long")?;
     let mut found = Diagnostics::default();
     let input = palisade::read(&files, staging, &mut found);
@@ -254,12 +254,12 @@ fn read(yaml: String, staging: Staging) -> Result<Input, String> {
 
 /// What palisade renders for nodes.
 fn scripts(
-    resolved: &Resolved<'_>,
+    resolved: &ResolvedPolicy<'_>,
     nodes: &[&str],
-    options: &Options,
-) -> Result<Vec<Scripts>, String> {
+    options: &CompileOptions,
+) -> Result<Vec<NodeScripts>, String> {
     let mut found = Diagnostics::default();
-    let templates = Templates::new(&[]).map_err(|problem| problem.message)?;
+    let templates = TemplateSet::new(&[]).map_err(|problem| problem.message)?;
     let script = |node: &&str| {
         let id = resolved
             .inventory
@@ -272,10 +272,10 @@ fn scripts(
     nodes.iter().map(script).collect()
 }
 
-fn kernels(scripts: &[Scripts]) -> Result<Vec<Kernel>, String> {
-    let load = |scripts: &Scripts| {
-        CheckedScripts::read(scripts.files(), &Extensions::default())
-            .map(|checked| Kernel::load(&checked))
+fn kernels(scripts: &[NodeScripts]) -> Result<Vec<NodeKernel>, String> {
+    let load = |scripts: &NodeScripts| {
+        CheckedScripts::read(scripts.files(), &ExtensionSet::default())
+            .map(|checked| NodeKernel::load(&checked))
     };
     scripts
         .iter()
@@ -284,8 +284,8 @@ fn kernels(scripts: &[Scripts]) -> Result<Vec<Kernel>, String> {
 }
 
 /// What palisade renders for each node of a world.
-pub(crate) fn compiled(world: &World) -> Result<Vec<Scripts>, String> {
-    let input = read(manifests::yaml(world), Staging::Proposed)?;
+pub(crate) fn compiled(world: &World) -> Result<Vec<NodeScripts>, String> {
+    let input = read(manifests::yaml(world), StagedPolicies::Proposed)?;
     let resolved = resolve::selectors(
         &input.policies,
         &input.inventory,
@@ -294,8 +294,12 @@ pub(crate) fn compiled(world: &World) -> Result<Vec<Scripts>, String> {
     scripts(&resolved, &node_names(world), &options(world))
 }
 
-fn compile_yaml(yaml: String, nodes: &[&str], options: &Options) -> Result<Vec<Kernel>, String> {
-    let input = read(yaml, Staging::Proposed)?;
+fn compile_yaml(
+    yaml: String,
+    nodes: &[&str],
+    options: &CompileOptions,
+) -> Result<Vec<NodeKernel>, String> {
+    let input = read(yaml, StagedPolicies::Proposed)?;
     let resolved = resolve::selectors(
         &input.policies,
         &input.inventory,
@@ -304,12 +308,12 @@ fn compile_yaml(yaml: String, nodes: &[&str], options: &Options) -> Result<Vec<K
     kernels(&scripts(&resolved, nodes, options)?)
 }
 
-fn options(world: &World) -> Options {
+fn options(world: &World) -> CompileOptions {
     let [inbound, outbound] =
         [&world.choices.inbound, &world.choices.outbound].map(|list| failsafes(list));
-    let mut options = Options {
-        failsafes: Failsafes { inbound, outbound },
-        ..Options::default()
+    let mut options = CompileOptions {
+        failsafes: FailsafePorts { inbound, outbound },
+        ..CompileOptions::default()
     };
     if world.choices.host_closed {
         options.endpoint_to_host = EndpointToHost::Drop;

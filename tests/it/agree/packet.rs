@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use palisade::net::Protocol;
-use palisade::packet::{Flow, Message, PortPair};
+use palisade::packet::{Flow, IcmpMessage, PortPair};
 use palisade::{net, packet};
 
 #[derive(Debug, Clone)]
@@ -82,7 +82,7 @@ impl Packet {
                 source,
                 destination,
             }),
-            icmp: self.icmp.map(|(kind, code)| Message { kind, code }),
+            icmp: self.icmp.map(|(kind, code)| IcmpMessage { kind, code }),
         }
     }
 
@@ -103,7 +103,7 @@ impl Packet {
         };
         let original = self
             .original
-            .map(|(address, port)| packet::Original { address, port });
+            .map(|(address, port)| packet::PreDnatDestination { address, port });
         let reverse_path = match self.route_back {
             RouteBack::Same => packet::ReversePath::Arriving,
             RouteBack::Other => packet::ReversePath::Elsewhere,

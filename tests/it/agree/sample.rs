@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use palisade::diagnostic::Diagnostics;
-use palisade::policy::Staging;
+use palisade::policy::StagedPolicies;
 use palisade::resolve;
 
 use super::meaning::Cluster as Meaning;
@@ -210,7 +210,7 @@ impl Plan {
 }
 
 /// As the stock tools load them: tables of a family behind each other.
-fn loaded(scripts: palisade::render::Scripts) -> Scripts {
+fn loaded(scripts: palisade::render::NodeScripts) -> Scripts {
     let early = |family: &str| {
         scripts
             .early
@@ -247,7 +247,8 @@ fn address(text: &str) -> IpAddr {
 }
 
 fn cluster(world: &World, places: &[(Host, Place)]) -> Cluster {
-    let input = read(manifests::yaml(world), Staging::Proposed).expect("palisade takes this");
+    let input =
+        read(manifests::yaml(world), StagedPolicies::Proposed).expect("palisade takes this");
     let resolved = resolve::selectors(
         &input.policies,
         &input.inventory,

@@ -2,8 +2,8 @@
 
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::EndpointId;
-use palisade::packet_space::{Cuts, Space, Traffic};
-use palisade::policy::Staging;
+use palisade::packet_space::{ClusterSpace, HeaderSpace, PartitionBuilder};
+use palisade::policy::StagedPolicies;
 use palisade::resolve;
 use palisade::semantics::evaluate::Evaluator;
 
@@ -42,17 +42,17 @@ fn the_space_says_of_every_packet_what_the_evaluator_says() {
 }
 
 fn compare(world: &World, packets: &[Packet]) -> Result<Vec<bool>, String> {
-    let input = read(manifests::yaml(world), Staging::Proposed)?;
+    let input = read(manifests::yaml(world), StagedPolicies::Proposed)?;
     let resolved = resolve::selectors(
         &input.policies,
         &input.inventory,
         &mut Diagnostics::default(),
     );
-    let mut cuts = Cuts::default();
+    let mut cuts = PartitionBuilder::default();
     cuts.of_policy(&resolved);
-    let mut traffic = Traffic::of(&cuts);
-    let space = Space::of(&resolved, &mut traffic);
-    let evaluator = Evaluator::of(&resolved);
+    let mut traffic = HeaderSpace::of(&cuts);
+    let space = ClusterSpace::new(&resolved, &mut traffic);
+    let evaluator = Evaluator::new(&resolved);
     let owner = |address| -> Option<EndpointId> {
         let mut endpoints = input.inventory.endpoints_with_ids();
         endpoints

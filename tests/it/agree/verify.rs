@@ -2,10 +2,10 @@
 
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::NodeId;
-use palisade::policy::Staging;
+use palisade::policy::StagedPolicies;
 use palisade::resolve;
 use palisade::semantics::evaluate::Evaluator;
-use palisade::verify::{self, Difference};
+use palisade::verify::{self, VerifyDifference};
 
 use super::random::{self, Dice};
 use super::world::World;
@@ -30,13 +30,13 @@ fn what_is_rendered_is_proven() {
 
 fn prove(world: &World) -> Result<(), String> {
     let options = options(world);
-    let input = read(manifests::yaml(world), Staging::Proposed)?;
+    let input = read(manifests::yaml(world), StagedPolicies::Proposed)?;
     let resolved = resolve::selectors(
         &input.policies,
         &input.inventory,
         &mut Diagnostics::default(),
     );
-    let evaluator = Evaluator::of(&resolved);
+    let evaluator = Evaluator::new(&resolved);
     let names = node_names(world);
     let kernels = kernels(&scripts(&resolved, &names, &options)?)?;
     for (name, kernel) in names.iter().zip(&kernels) {
@@ -58,11 +58,11 @@ fn prove(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-fn shown(difference: &Difference<'_>) -> String {
+fn shown(difference: &VerifyDifference<'_>) -> String {
     match difference {
-        Difference::NotLoadable(refused) => refused.to_string(),
-        Difference::Misplaced(misplaced) => format!("{misplaced:?}"),
-        Difference::Packet(witness) => {
+        VerifyDifference::NotLoadable(refused) => refused.to_string(),
+        VerifyDifference::Misplaced(misplaced) => format!("{misplaced:?}"),
+        VerifyDifference::Packet(witness) => {
             let lines: Vec<String> = witness
                 .passed
                 .iter()

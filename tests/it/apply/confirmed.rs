@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use palisade::apply::{self, Confirmed, Error, Node};
+use palisade::apply::{self, ApplyError, ApplyTarget, ConfirmOutcome};
 use palisade::diagnostic::Code;
-use palisade::runner::Call;
+use palisade::runner::ToolCall;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::faulty::{Fault, Faulty};
@@ -109,20 +109,20 @@ pub(super) fn taken_back_without_the_guard(world: &World) {
     let_time_pass();
     world.holds(MOVED);
     let mut processes = world.processes();
-    let mut node = Node {
+    let mut node = ApplyTarget {
         runner: &mut processes,
         settings: world.settings(),
     };
     assert_eq!(apply::waits(&mut node), Ok(Some(Duration::ZERO)));
     assert!(matches!(
         apply::confirm(&mut node),
-        Ok(Confirmed::TooLate(_))
+        Ok(ConfirmOutcome::TooLate(_))
     ));
     world.holds(BEFORE);
 
     // the node boots: another boot's clock says nothing, and what was confirmed last is what comes
     // up
-    let idle = Call::of("sh", &["-c", "echo ready"]);
+    let idle = ToolCall::new("sh", &["-c", "echo ready"]);
     apply::run_to_be_confirmed(&mut node, &wanted(MOVED), Duration::from_hours(1), &idle).unwrap();
     let text = fs::read_to_string(PENDING).unwrap();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
@@ -135,11 +135,11 @@ pub(super) fn taken_back_without_the_guard(world: &World) {
 }
 
 pub(super) fn taken_back_when_it_goes_wrong(world: &World) {
-    let idle = Call::of("sh", &["-c", "echo ready"]);
+    let idle = ToolCall::new("sh", &["-c", "echo ready"]);
     let limit = Duration::from_hours(1);
-    let run = |runner: &mut Faulty, case: &str, guard: &Call| {
+    let run = |runner: &mut Faulty, case: &str, guard: &ToolCall| {
         apply::run_to_be_confirmed(
-            &mut Node {
+            &mut ApplyTarget {
                 runner,
                 settings: world.settings(),
             },
@@ -151,28 +151,28 @@ pub(super) fn taken_back_when_it_goes_wrong(world: &World) {
     world.apply(BEFORE).unwrap();
     let before = world.print();
     // a guard that does not stand: nothing is begun
-    let gone = Call::of("sh", &["-c", "exit 1"]);
+    let gone = ToolCall::new("sh", &["-c", "exit 1"]);
     let error = run(
         &mut Faulty::new(world.processes(), Fault::None, 0),
         MOVED,
         &gone,
     )
     .unwrap_err();
-    assert!(matches!(error, Error::Files(_)), "{error:?}");
+    assert!(matches!(error, ApplyError::Files(_)), "{error:?}");
     assert_eq!((world.print(), is_settled()), (before, true));
     let mut taken_back = 0;
     for at in 3..11 {
         let mut faulty = Faulty::new(world.processes(), Fault::FailsWithZero, at);
         match run(&mut faulty, MOVED, &idle) {
-            Err(error @ Error::TakenBack(_)) => {
+            Err(error @ ApplyError::TakenBack(_)) => {
                 assert_eq!(error.diagnostic(&world.processes()).code, Code::RolledBack);
                 taken_back += 1;
             }
             // before the first write
-            Err(Error::Kernel(_)) => {}
+            Err(ApplyError::Kernel(_)) => {}
             // sets can be listed in a second way, and what cannot be removed does not matter
             Ok(_) => drop(
-                apply::undo(&mut Node {
+                apply::undo(&mut ApplyTarget {
                     runner: &mut faulty,
                     settings: world.settings(),
                 })
@@ -194,7 +194,7 @@ pub(super) fn taken_back_when_it_goes_wrong(world: &World) {
     .unwrap_err();
     assert_eq!(
         (error.diagnostic(&world.processes()).code, error),
-        (Code::NoWayBack, Error::NoWayBack)
+        (Code::NoWayBack, ApplyError::NoWayBack)
     );
     world.holds(BEFORE);
 }

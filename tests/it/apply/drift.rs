@@ -54,10 +54,11 @@ pub(super) fn every_line_that_is_deleted_comes_back(world: &World) {
     assert_eq!(world.others(), others);
 }
 
-pub(super) fn number(place: palisade::ruleset::Place) -> usize {
+pub(super) fn number(place: palisade::ruleset::RulePosition) -> usize {
     match place {
-        palisade::ruleset::Place::Head => 1,
-        palisade::ruleset::Place::Number(number) | palisade::ruleset::Place::At(number) => number,
+        palisade::ruleset::RulePosition::Head => 1,
+        palisade::ruleset::RulePosition::Number(number)
+        | palisade::ruleset::RulePosition::At(number) => number,
     }
 }
 

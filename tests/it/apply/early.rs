@@ -1,8 +1,8 @@
 //! What others do in the raw and mangle tables: found line by line, told exactly, and mended.
 
-use palisade::apply::{self, Node};
+use palisade::apply::{self, ApplyTarget};
 use palisade::net::Family;
-use palisade::ruleset::{Rule, Table, TableId, TableKind};
+use palisade::ruleset::{ParsedTable, RuleText, TableId, TableKind};
 
 use super::drift::number;
 use super::world::{BEFORE, HOST, World, bundle, wanted};
@@ -56,15 +56,15 @@ pub(super) fn every_line_of_raw_and_mangle_is_told_and_mended(world: &World) {
 }
 
 /// Each rule of each chain.
-fn deleted(id: TableId, table: &Table) -> Vec<Damage> {
-    let stride = |rule: &Rule| {
+fn deleted(id: TableId, table: &ParsedTable) -> Vec<Damage> {
+    let stride = |rule: &RuleText| {
         if id.family == Family::V4 && !rule.text().contains("failsafe") {
             1
         } else {
             STRIDE
         }
     };
-    let of_chain = |(chain, rules): (&String, &Vec<Rule>)| {
+    let of_chain = |(chain, rules): (&String, &Vec<RuleText>)| {
         let numbers = (1..)
             .zip(rules)
             .filter(|(number, rule)| number % stride(rule) == 0)
@@ -80,7 +80,7 @@ fn deleted(id: TableId, table: &Table) -> Vec<Damage> {
 }
 
 /// A rule at the head and one at the end of each chain.
-fn inserted(id: TableId, table: &Table) -> Vec<Damage> {
+fn inserted(id: TableId, table: &ParsedTable) -> Vec<Damage> {
     let source = if id.family == Family::V4 {
         "10.9.9.9/32"
     } else {
@@ -100,8 +100,8 @@ fn inserted(id: TableId, table: &Table) -> Vec<Damage> {
 }
 
 /// The jumps: gone, behind another rule, and twice.
-fn moved(id: TableId, table: &Table) -> Vec<Damage> {
-    let of_hook = |hook: &palisade::ruleset::Hook| {
+fn moved(id: TableId, table: &ParsedTable) -> Vec<Damage> {
+    let of_hook = |hook: &palisade::ruleset::HookRule| {
         let (chain, place) = (&hook.from, number(hook.place));
         let told = |problem: &str| format!("{id}, jump from {chain}: {problem}");
         let other = format!("{chain} -m comment --comment theirs -j ACCEPT");
@@ -135,7 +135,7 @@ fn moved(id: TableId, table: &Table) -> Vec<Damage> {
 /// Does it, and sees it told as the one difference, and mended.
 fn tries(world: &World, (case, id): (&str, TableId), damage: &Damage, is_shown: bool) {
     let iptables = |line: &str| {
-        let words: Vec<&str> = ["-t", id.kind.word()]
+        let words: Vec<&str> = ["-t", id.kind.label()]
             .into_iter()
             .chain(line.split(' '))
             .collect();
@@ -144,8 +144,8 @@ fn tries(world: &World, (case, id): (&str, TableId), damage: &Damage, is_shown: 
     damage.deeds.iter().for_each(|deed| iptables(deed));
     let about = format!("{case}, {:?}", damage.deeds);
     let mut runner = world.processes();
-    let look = apply::look(
-        &mut Node {
+    let look = apply::inspect(
+        &mut ApplyTarget {
             runner: &mut runner,
             settings: world.settings(),
         },

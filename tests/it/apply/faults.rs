@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::time::Duration;
 
-use palisade::apply::{self, Enforced, Error};
+use palisade::apply::{self, ApplyError, EnforcedState};
 use palisade::diagnostic::Code;
 use palisade::net::Family;
-use palisade::observe::Backend;
-use palisade::ruleset::Rule;
-use palisade::runner::{Answer, Call, Failure, Folder, Keep, Lock, Processes, Runner};
+use palisade::observe::IptablesBackend;
+use palisade::ruleset::RuleText;
+use palisade::runner::{
+    FileTree, NodeLock, ProcessOutput, ProcessRunner, Retention, Runner, RunnerFailure, ToolCall,
+};
 
 use super::faulty::{Fault, Faulty};
 use super::world::{BEFORE, HOST, MOVED, OTHER, World, bundle, is_between, verdicts_of, wanted};
@@ -122,7 +124,7 @@ pub(super) fn a_lock_that_is_held(world: &World) {
     );
     assert_eq!(world.print(), before);
     // the nft build has no such lock
-    if world.build == Backend::Legacy {
+    if world.build == IptablesBackend::Legacy {
         held(
             "/run/xtables.lock",
             "the xtables lock is held by somebody else",
@@ -142,41 +144,45 @@ pub(super) fn a_lock_that_is_held(world: &World) {
 macro_rules! runs_otherwise {
     ($runner:ty, $run:expr) => {
         impl Runner for $runner {
-            fn run(&mut self, call: &Call) -> Result<Answer, Failure> {
+            fn run(&mut self, call: &ToolCall) -> Result<ProcessOutput, RunnerFailure> {
                 $run(self, call)
             }
 
-            fn start(&mut self, call: &Call) -> Result<(), Failure> {
+            fn start(&mut self, call: &ToolCall) -> Result<(), RunnerFailure> {
                 self.0.start(call)
             }
 
-            fn lock(&mut self, wait: Duration) -> Result<Option<Lock>, Failure> {
+            fn lock(&mut self, wait: Duration) -> Result<Option<NodeLock>, RunnerFailure> {
                 self.0.lock(wait)
             }
 
-            fn read(&mut self, file: Keep, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+            fn read(
+                &mut self,
+                file: Retention,
+                name: &str,
+            ) -> Result<Option<Vec<u8>>, RunnerFailure> {
                 self.0.read(file, name)
             }
 
             fn write(
                 &mut self,
-                file: Keep,
+                file: Retention,
                 name: &str,
                 content: Option<&[u8]>,
-            ) -> Result<(), Failure> {
+            ) -> Result<(), RunnerFailure> {
                 self.0.write(file, name, content)
             }
 
             fn write_folder(
                 &mut self,
-                folder: Keep,
+                folder: Retention,
                 name: &str,
-                files: Option<&Folder>,
-            ) -> Result<(), Failure> {
+                files: Option<&FileTree>,
+            ) -> Result<(), RunnerFailure> {
                 self.0.write_folder(folder, name, files)
             }
 
-            fn place(&self, keep: Keep, name: &str) -> std::path::PathBuf {
+            fn place(&self, keep: Retention, name: &str) -> std::path::PathBuf {
                 self.0.place(keep, name)
             }
         }
@@ -184,9 +190,9 @@ macro_rules! runs_otherwise {
 }
 
 /// An `ipset` that is too old for one set.
-struct Old(Processes, &'static str);
+struct Old(ProcessRunner, &'static str);
 
-runs_otherwise!(Old, |old: &mut Old, call: &Call| {
+runs_otherwise!(Old, |old: &mut Old, call: &ToolCall| {
     let answer = old.0.run(call)?;
     let lists_it = call.program == "ipset"
         && call.arguments[0] == "save"
@@ -194,7 +200,7 @@ runs_otherwise!(Old, |old: &mut Old, call: &Call| {
     let errors = "ipset v7.1: Kernel and userspace incompatible: settype hash:net with revision 9 \
                   not supported by userspace.\n";
     Ok(if lists_it {
-        Answer {
+        ProcessOutput {
             status: Some(1),
             output: String::new(),
             errors: errors.to_owned(),
@@ -205,17 +211,17 @@ runs_otherwise!(Old, |old: &mut Old, call: &Call| {
 });
 
 /// A node without `ipset`.
-struct Bare(Processes);
+struct Bare(ProcessRunner);
 
-runs_otherwise!(Bare, |bare: &mut Bare, call: &Call| {
+runs_otherwise!(Bare, |bare: &mut Bare, call: &ToolCall| {
     if call.program == "ipset" {
-        Err(Failure::NotFound(call.program.clone()))
+        Err(RunnerFailure::NotFound(call.program.clone()))
     } else {
         bare.0.run(call)
     }
 });
 
-runs_otherwise!(Rival<'_>, |rival: &mut Rival<'_>, call: &Call| {
+runs_otherwise!(Rival<'_>, |rival: &mut Rival<'_>, call: &ToolCall| {
     let answer = rival.0.run(call)?;
     if call.program == rival.1.iptables(Family::V4, "-restore") {
         // the chain may have no such rule where the state before comes back
@@ -263,7 +269,7 @@ pub(super) fn no_room_for_our_files(world: &World) {
                 "--node",
                 "n1",
                 "--backend",
-                world.build.word(),
+                world.build.label(),
             ])
             .args(words)
             .output()
@@ -309,14 +315,15 @@ pub(super) fn no_room_for_our_files(world: &World) {
 struct Rival<'world>(Faulty, &'world World, &'world [&'world str]);
 
 /// Fails unless no apply settles while a rival does this.
-fn never_settles(world: &World, deed: &[&str]) -> Error {
+fn never_settles(world: &World, deed: &[&str]) -> ApplyError {
     let mut rival = Rival(Faulty::new(world.processes(), Fault::None, 0), world, deed);
     let error = world.apply_by(&mut rival, BEFORE).unwrap_err();
-    let (Error::NotRolledBack { why, .. } | Error::RolledBack { why, .. }) = &error else {
+    let (ApplyError::NotRolledBack { why, .. } | ApplyError::RolledBack { why, .. }) = &error
+    else {
         panic!("{deed:?}: {error:?}")
     };
     assert!(
-        matches!(&**why, Error::NotSettled(differences) if !differences.is_empty()),
+        matches!(&**why, ApplyError::NotSettled(differences) if !differences.is_empty()),
         "{deed:?}: {error:?}"
     );
     assert_eq!(error.diagnostic(&world.processes()).code, Code::NotSettled);
@@ -329,7 +336,7 @@ pub(super) fn others_who_do_not_give_in(world: &World) {
     // nor does the way back settle: it writes the same chain
     let error = never_settles(world, &["-I", "pal-FORWARD", "1", "-j", "ACCEPT"]);
     assert!(
-        matches!(&error, Error::NotRolledBack { then: Some(then), .. } if matches!(**then, Error::NotSettled(_))),
+        matches!(&error, ApplyError::NotRolledBack { then: Some(then), .. } if matches!(**then, ApplyError::NotSettled(_))),
         "{error:?}"
     );
     let message = error.diagnostic(&world.processes()).message;
@@ -367,8 +374,8 @@ pub(super) fn rules_that_were_widened_are_never_ours(world: &World) {
         assert!(
             matches!(
                 error,
-                Error::RolledBack {
-                    enforced: Enforced::Before,
+                ApplyError::RolledBack {
+                    enforced: EnforcedState::Before,
                     ..
                 }
             ),
@@ -408,7 +415,7 @@ pub(super) fn no_rule_of_ours_is_refused(world: &World) {
     }
     println!(
         "{}: {applied} bundles with {} sorts of rules",
-        world.build.word(),
+        world.build.label(),
         shapes.len()
     );
     assert!(
@@ -419,8 +426,8 @@ pub(super) fn no_rule_of_ours_is_refused(world: &World) {
 }
 
 /// A rule without names of its own: its options, and values that tools may print otherwise.
-fn shape(rule: &Rule) -> String {
-    let words = rule.words();
+fn shape(rule: &RuleText) -> String {
+    let words = rule.split_words();
     let is_name = |word: &str| word.starts_with("pal-") || word.contains(' ');
     let comment = rule.comment();
     words

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use palisade::runner::{Answer, Call, Failure, Folder, Keep, Lock, Processes, Runner};
+use palisade::runner::{
+    FileTree, NodeLock, ProcessOutput, ProcessRunner, Retention, Runner, RunnerFailure, ToolCall,
+};
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub(super) enum Fault {
 
 /// Runs processes, but for one.
 pub(super) struct Faulty {
-    inner: Processes,
+    inner: ProcessRunner,
     fault: Fault,
     /// The number of the call that it is about.
     at: usize,
@@ -51,7 +53,7 @@ pub(super) struct Faulty {
 }
 
 impl Faulty {
-    pub(super) fn new(inner: Processes, fault: Fault, at: usize) -> Self {
+    pub(super) fn new(inner: ProcessRunner, fault: Fault, at: usize) -> Self {
         Self {
             inner,
             fault,
@@ -72,22 +74,22 @@ impl Faulty {
         self.calls.len() > self.at
     }
 
-    fn killed(&mut self) -> Failure {
+    fn killed(&mut self) -> RunnerFailure {
         self.is_dead = true;
-        Failure::Other("killed".to_owned())
+        RunnerFailure::Other("killed".to_owned())
     }
 
-    fn alive(&self) -> Result<(), Failure> {
+    fn alive(&self) -> Result<(), RunnerFailure> {
         if self.is_dead {
-            Err(Failure::Other("killed".to_owned()))
+            Err(RunnerFailure::Other("killed".to_owned()))
         } else {
             Ok(())
         }
     }
 
-    fn go_wrong(&mut self, call: &Call) -> Result<Answer, Failure> {
+    fn go_wrong(&mut self, call: &ToolCall) -> Result<ProcessOutput, RunnerFailure> {
         let answer = |status: i32, output: &str, errors: &str| {
-            Ok(Answer {
+            Ok(ProcessOutput {
                 status: Some(status),
                 output: output.to_owned(),
                 errors: errors.to_owned(),
@@ -115,7 +117,7 @@ impl Faulty {
             }
             Fault::Fails => answer(1, "", "no reason\n"),
             Fault::FailsWithZero => answer(0, "", "Error: bad file descriptor\n"),
-            Fault::Garbage => self.inner.run(call).map(|answer| Answer {
+            Fault::Garbage => self.inner.run(call).map(|answer| ProcessOutput {
                 output: "\u{1}garbage".to_owned(),
                 ..answer
             }),
@@ -144,7 +146,7 @@ impl Faulty {
 impl Faulty {
     /// Runs a call with the first half of its input: of its lines, or of its tables, which are
     /// committed whole or not at all.
-    fn run_half(&mut self, call: &Call) -> Result<Answer, Failure> {
+    fn run_half(&mut self, call: &ToolCall) -> Result<ProcessOutput, RunnerFailure> {
         let end = if call.program == "ipset" {
             "\n"
         } else {
@@ -156,12 +158,12 @@ impl Faulty {
     }
 }
 
-fn hung(call: &Call) -> Failure {
-    Failure::TimedOut(call.to_string(), Duration::from_secs(1))
+fn hung(call: &ToolCall) -> RunnerFailure {
+    RunnerFailure::TimedOut(call.to_string(), Duration::from_secs(1))
 }
 
 impl Runner for Faulty {
-    fn run(&mut self, call: &Call) -> Result<Answer, Failure> {
+    fn run(&mut self, call: &ToolCall) -> Result<ProcessOutput, RunnerFailure> {
         self.alive()?;
         self.calls.push(call.to_string());
         let number = self.calls.len();
@@ -176,36 +178,41 @@ impl Runner for Faulty {
         }
     }
 
-    fn start(&mut self, call: &Call) -> Result<(), Failure> {
+    fn start(&mut self, call: &ToolCall) -> Result<(), RunnerFailure> {
         self.alive()?;
         self.inner.start(call)
     }
 
-    fn lock(&mut self, wait: Duration) -> Result<Option<Lock>, Failure> {
+    fn lock(&mut self, wait: Duration) -> Result<Option<NodeLock>, RunnerFailure> {
         self.inner.lock(wait)
     }
 
-    fn read(&mut self, file: Keep, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+    fn read(&mut self, file: Retention, name: &str) -> Result<Option<Vec<u8>>, RunnerFailure> {
         self.alive()?;
         self.inner.read(file, name)
     }
 
-    fn write(&mut self, file: Keep, name: &str, content: Option<&[u8]>) -> Result<(), Failure> {
+    fn write(
+        &mut self,
+        file: Retention,
+        name: &str,
+        content: Option<&[u8]>,
+    ) -> Result<(), RunnerFailure> {
         self.alive()?;
         self.inner.write(file, name, content)
     }
 
     fn write_folder(
         &mut self,
-        folder: Keep,
+        folder: Retention,
         name: &str,
-        files: Option<&Folder>,
-    ) -> Result<(), Failure> {
+        files: Option<&FileTree>,
+    ) -> Result<(), RunnerFailure> {
         self.alive()?;
         self.inner.write_folder(folder, name, files)
     }
 
-    fn place(&self, keep: Keep, name: &str) -> PathBuf {
+    fn place(&self, keep: Retention, name: &str) -> PathBuf {
         self.inner.place(keep, name)
     }
 }

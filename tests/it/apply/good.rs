@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use palisade::apply::{self, Confirmed, Error, Node, Wanted};
-use palisade::bundle::OnDisk;
-use palisade::options::Extensions;
-use palisade::runner::Call;
+use palisade::apply::{self, ApplyError, ApplyTarget, ConfirmOutcome, TargetBundle};
+use palisade::bundle::BundleOnDisk;
+use palisade::options::ExtensionSet;
+use palisade::runner::ToolCall;
 
 use super::confirmed::PENDING;
 use super::world::{BEFORE, MOVED, OTHER, World, bundle, wanted};
@@ -58,11 +58,11 @@ pub(super) fn a_damaged_one_is_no_way_back_and_is_mended(world: &World) {
 }
 
 pub(super) fn a_damaged_one_wedges_nothing(world: &World) {
-    let idle = Call::of("echo", &["ready"]);
+    let idle = ToolCall::new("echo", &["ready"]);
     for script in DAMAGES {
         world.apply(BEFORE).unwrap();
         let (mut processes, settings) = (world.processes(), world.settings());
-        let mut node = Node {
+        let mut node = ApplyTarget {
             runner: &mut processes,
             settings,
         };
@@ -102,7 +102,11 @@ pub(super) fn a_damaged_one_wedges_nothing(world: &World) {
         apply::run_to_be_confirmed(&mut node, &wanted(MOVED), Duration::from_hours(1), &idle)
             .unwrap();
         damage(world, script);
-        assert_eq!(apply::confirm(&mut node), Ok(Confirmed::Kept), "{script}");
+        assert_eq!(
+            apply::confirm(&mut node),
+            Ok(ConfirmOutcome::Kept),
+            "{script}"
+        );
         assert!(
             matches!(apply::last_good(node.runner), Ok(Some(good)) if good.scripts == wanted(MOVED).scripts),
             "{script}"
@@ -111,7 +115,7 @@ pub(super) fn a_damaged_one_wedges_nothing(world: &World) {
     damage(world, DAMAGES[0]);
     assert!(matches!(
         apply::last_good(&mut world.processes()),
-        Err(Error::Good(_))
+        Err(ApplyError::Good(_))
     ));
 }
 
@@ -159,10 +163,10 @@ pub(super) fn a_bundle_of_another_node_is_refused(world: &World) {
         (0, "node n1, "),
     );
 
-    let second = Wanted::read(
-        &OnDisk::open(Path::new(&bundle(MOVED))).unwrap(),
+    let second = TargetBundle::read(
+        &BundleOnDisk::open(Path::new(&bundle(MOVED))).unwrap(),
         "n2",
-        &Extensions::default(),
+        &ExtensionSet::default(),
     )
     .unwrap();
     for (name, content) in second.folder() {

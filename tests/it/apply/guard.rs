@@ -4,7 +4,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use palisade::net::Family;
-use palisade::plan::{self, Memory, Plan};
+use palisade::plan::{self, Plan, PrintCache};
 use palisade::ruleset::{TableId, TableKind};
 
 use super::world::{HOST, World, wanted};
@@ -119,7 +119,7 @@ fn plan(world: &World, case: &str) -> Plan {
     plan::between(
         &wanted(case).desired,
         &world.observe(),
-        &Memory::default(),
+        &PrintCache::default(),
         &world.tools(),
     )
 }

@@ -204,7 +204,7 @@ pub(super) fn directories_of_others_are_not_used(world: &World) {
             let mut command = tools::command(env!("CARGO_BIN_EXE_palisade"));
             command.args(&words).args([
                 "--backend",
-                world.build.word(),
+                world.build.label(),
                 "--timeout",
                 "600",
                 "--lock-wait",

@@ -2,9 +2,9 @@
 
 use std::net::UdpSocket;
 
-use palisade::apply::{self, Node, Settings};
+use palisade::apply::{self, ApplySettings, ApplyTarget};
 use palisade::net::Family;
-use palisade::observe::Backend;
+use palisade::observe::IptablesBackend;
 
 use super::faulty::{Fault, Faulty};
 use super::world::{BEFORE, HOST, MOVED, OTHER, World, bundle};
@@ -65,7 +65,7 @@ pub(super) fn first_apply_then_nothing(world: &World) {
             0,
             format!(
                 "node n1 (the host's name), iptables-{}: in sync, nothing was written\n",
-                world.build.word()
+                world.build.label()
             )
         )
     );
@@ -115,7 +115,7 @@ pub(super) fn the_other_build_is_refused_or_taken_over(world: &World) {
     let before = (world.print(), other.print());
     let (status, said) = world.palisade(&["apply", &bundle(BEFORE)]);
     assert_eq!(status, 3, "{said}");
-    let word = other.build.word();
+    let word = other.build.label();
     assert!(
         said.contains(&format!(
             "error[other-backend]: iptables-{word} holds chains of ours"
@@ -128,11 +128,11 @@ pub(super) fn the_other_build_is_refused_or_taken_over(world: &World) {
         "nothing was changed"
     );
     let mut processes = world.processes();
-    let settings = Settings {
+    let settings = ApplySettings {
         takes_over: true,
         ..world.settings()
     };
-    let mut node = Node {
+    let mut node = ApplyTarget {
         runner: &mut processes,
         settings,
     };
@@ -147,12 +147,12 @@ pub(super) fn the_other_build_is_refused_or_taken_over(world: &World) {
         "the other build is rid of ours"
     );
     // what was used last is found again
-    let found = Settings {
+    let found = ApplySettings {
         backend: None,
         ..world.settings()
     };
     let outcome = apply::run(
-        &mut Node {
+        &mut ApplyTarget {
             runner: &mut world.processes(),
             settings: found,
         },
@@ -163,5 +163,5 @@ pub(super) fn the_other_build_is_refused_or_taken_over(world: &World) {
         outcome.is_in_sync() && outcome.backend == world.build,
         "{outcome:?}"
     );
-    assert!(Backend::BOTH.contains(&outcome.backend));
+    assert!(IptablesBackend::BOTH.contains(&outcome.backend));
 }

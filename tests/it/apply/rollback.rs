@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use palisade::apply::{self, Enforced, Error, Node, Outcome, Settings};
+use palisade::apply::{self, ApplyError, ApplyOutcome, ApplySettings, ApplyTarget, EnforcedState};
 use palisade::net::Family;
-use palisade::observe::Observed;
+use palisade::observe::ObservedKernel;
 use palisade::plan::base;
-use palisade::ruleset::Rule;
-use palisade::runner::{Answer, Call, Failure, Folder, Keep, Lock, Processes, Runner};
+use palisade::ruleset::RuleText;
+use palisade::runner::{
+    FileTree, NodeLock, ProcessOutput, ProcessRunner, Retention, Runner, RunnerFailure, ToolCall,
+};
 
 use super::drift::number;
 use super::faulty::{Fault, Faulty};
@@ -36,14 +38,14 @@ const FIRST: usize = 3;
 const LAST: usize = 8;
 
 /// What a kernel holds of ours, without the names that copies of sets have there.
-fn meaning(observed: &Observed) -> Vec<String> {
+fn meaning(observed: &ObservedKernel) -> Vec<String> {
     let members = |slot: &str| {
         observed.sets.get(slot).map_or_else(
             || "unlisted".to_owned(),
             |set| format!("{:?} {:?}", set.kind, set.members),
         )
     };
-    let plain = |rule: &Rule| {
+    let plain = |rule: &RuleText| {
         let rule = rule.with_sets(|slot| format!("{}:{}", base(slot), members(slot)));
         rule.text().to_owned()
     };
@@ -113,16 +115,16 @@ fn fails(
             ends.done += 1;
             assert_eq!(world.verdicts(), verdicts_of(Some(to)), "{about}");
         }
-        Err(Error::RolledBack { why, enforced }) => {
+        Err(ApplyError::RolledBack { why, enforced }) => {
             ends.rolled_back += 1;
             is_back(&about);
             says_what_is_enforced(from, &enforced, &about);
             assert!(
-                matches!(*why, Error::Kernel(_) | Error::NotSettled(_)),
+                matches!(*why, ApplyError::Kernel(_) | ApplyError::NotSettled(_)),
                 "{about}"
             );
         }
-        Err(Error::NotRolledBack { .. }) => {
+        Err(ApplyError::NotRolledBack { .. }) => {
             ends.not_rolled_back += 1;
             let states = [verdicts_of(from), verdicts_of(Some(to))];
             is_between(&world.verdicts(), [&states[0], &states[1]], &about);
@@ -134,10 +136,10 @@ fn fails(
     }
 }
 
-fn says_what_is_enforced(from: Option<&str>, enforced: &Enforced, about: &str) {
+fn says_what_is_enforced(from: Option<&str>, enforced: &EnforcedState, about: &str) {
     let expected = match from {
-        None => Enforced::Nothing,
-        Some(case) => Enforced::Bundle {
+        None => EnforcedState::Nothing,
+        Some(case) => EnforcedState::Bundle {
             node: "n1".to_owned(),
             scripts: wanted(case).scripts,
         },
@@ -189,7 +191,7 @@ pub(super) fn what_fails_is_taken_back(world: &World) {
     }
     println!(
         "{}: once: {once:?}, several times: {lasting:?}",
-        world.build.word()
+        world.build.label()
     );
     assert!(
         once.rolled_back > 30 && lasting.rolled_back > 9,
@@ -261,11 +263,11 @@ pub(super) fn a_state_that_drifted_comes_back_as_it_was(world: &World) {
             let about = format!("{about}, to {to}, {fault:?} at {at}: {outcome:?}");
             assert_eq!(world.others_of_both(), others, "{about}");
             if let Err(error) = outcome {
-                let is_back = matches!(error, Error::RolledBack { .. });
+                let is_back = matches!(error, ApplyError::RolledBack { .. });
                 rolled_back += usize::from(is_back);
                 let wrote = faulty.calls.iter().any(|call| call.contains("restore"));
                 assert!(
-                    is_back || !wrote && matches!(error, Error::Kernel(_)),
+                    is_back || !wrote && matches!(error, ApplyError::Kernel(_)),
                     "{about}"
                 );
                 assert_eq!(meaning(&world.observe()), meaning(&before), "{about}");
@@ -280,7 +282,7 @@ pub(super) fn a_state_that_drifted_comes_back_as_it_was(world: &World) {
             );
         }
     }
-    println!("{}: {rolled_back} states came back", world.build.word());
+    println!("{}: {rolled_back} states came back", world.build.label());
     assert!(rolled_back > 20, "{rolled_back}");
 }
 
@@ -313,7 +315,7 @@ pub(super) fn a_state_between_two_comes_back(world: &World) {
 }
 
 /// The rules with the members of the sets that they look into, whatever the sets' names are.
-fn in_force(observed: &Observed) -> BTreeMap<String, Vec<String>> {
+fn in_force(observed: &ObservedKernel) -> BTreeMap<String, Vec<String>> {
     let members = |slot: &str| {
         observed
             .sets
@@ -347,12 +349,12 @@ pub(super) fn a_take_over_that_fails_leaves_both(world: &World) {
         other.apply(BEFORE).unwrap();
         let (before, others) = (other.observe(), world.others_of_both());
         let mut faulty = Faulty::new(world.processes(), Fault::FailsBehind, at);
-        let settings = Settings {
+        let settings = ApplySettings {
             takes_over: true,
             ..world.settings()
         };
         let outcome = apply::run(
-            &mut Node {
+            &mut ApplyTarget {
                 runner: &mut faulty,
                 settings,
             },
@@ -360,9 +362,9 @@ pub(super) fn a_take_over_that_fails_leaves_both(world: &World) {
         );
         let about = format!("failed at {at}, {:?}: {outcome:?}", faulty.calls.last());
         assert_eq!(world.others_of_both(), others, "{about}");
-        if let Err(Error::RolledBack { enforced, .. }) = &outcome {
+        if let Err(ApplyError::RolledBack { enforced, .. }) = &outcome {
             assert_eq!(meaning(&other.observe()), meaning(&before), "{about}");
-            let is_both = *enforced == Enforced::Both(other.build);
+            let is_both = *enforced == EnforcedState::Both(other.build);
             assert_eq!(is_both, world.is_held(BEFORE), "{about}");
             both += usize::from(is_both);
         }
@@ -372,13 +374,13 @@ pub(super) fn a_take_over_that_fails_leaves_both(world: &World) {
 
 /// Somebody who puts a rule into a chain of ours behind each of the first writes of it.
 struct Rival<'world> {
-    inner: Processes,
+    inner: ProcessRunner,
     world: &'world World,
     left: usize,
 }
 
 impl Runner for Rival<'_> {
-    fn run(&mut self, call: &Call) -> Result<Answer, Failure> {
+    fn run(&mut self, call: &ToolCall) -> Result<ProcessOutput, RunnerFailure> {
         let answer = self.inner.run(call)?;
         if call.program == self.world.iptables(Family::V4, "-restore") && self.left > 0 {
             self.left -= 1;
@@ -387,32 +389,37 @@ impl Runner for Rival<'_> {
         Ok(answer)
     }
 
-    fn start(&mut self, call: &Call) -> Result<(), Failure> {
+    fn start(&mut self, call: &ToolCall) -> Result<(), RunnerFailure> {
         self.inner.start(call)
     }
 
-    fn lock(&mut self, wait: std::time::Duration) -> Result<Option<Lock>, Failure> {
+    fn lock(&mut self, wait: std::time::Duration) -> Result<Option<NodeLock>, RunnerFailure> {
         self.inner.lock(wait)
     }
 
-    fn read(&mut self, file: Keep, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+    fn read(&mut self, file: Retention, name: &str) -> Result<Option<Vec<u8>>, RunnerFailure> {
         self.inner.read(file, name)
     }
 
-    fn write(&mut self, file: Keep, name: &str, content: Option<&[u8]>) -> Result<(), Failure> {
+    fn write(
+        &mut self,
+        file: Retention,
+        name: &str,
+        content: Option<&[u8]>,
+    ) -> Result<(), RunnerFailure> {
         self.inner.write(file, name, content)
     }
 
     fn write_folder(
         &mut self,
-        folder: Keep,
+        folder: Retention,
         name: &str,
-        files: Option<&Folder>,
-    ) -> Result<(), Failure> {
+        files: Option<&FileTree>,
+    ) -> Result<(), RunnerFailure> {
         self.inner.write_folder(folder, name, files)
     }
 
-    fn place(&self, keep: Keep, name: &str) -> std::path::PathBuf {
+    fn place(&self, keep: Retention, name: &str) -> std::path::PathBuf {
         self.inner.place(keep, name)
     }
 }
@@ -429,13 +436,13 @@ pub(super) fn a_rival_who_gives_in(world: &World) {
                 world,
                 left,
             };
-            let outcome: Result<Outcome, Error> = world.apply_by(&mut rival, to);
+            let outcome: Result<ApplyOutcome, ApplyError> = world.apply_by(&mut rival, to);
             let about = format!("{from:?} to {to}, a rival of {left}: {outcome:?}");
             assert_eq!(world.others_of_both(), others, "{about}");
             match outcome {
                 Ok(_) => world.holds(to),
-                Err(Error::RolledBack { why, enforced }) => {
-                    assert!(matches!(*why, Error::NotSettled(_)), "{about}");
+                Err(ApplyError::RolledBack { why, enforced }) => {
+                    assert!(matches!(*why, ApplyError::NotSettled(_)), "{about}");
                     says_what_is_enforced(from, &enforced, &about);
                     assert_eq!(meaning(&world.observe()), meaning(&before), "{about}");
                 }

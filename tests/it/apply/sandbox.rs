@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use palisade::observe::Backend;
+use palisade::observe::IptablesBackend;
 
 use super::world::World;
 use crate::kernel::skipped;
@@ -38,7 +38,7 @@ pub(crate) fn run(case: &str) {
     if skipped() {
         return;
     }
-    Backend::BOTH
+    IptablesBackend::BOTH
         .into_iter()
         .for_each(|build| run_with(case, build));
 }
@@ -49,13 +49,13 @@ pub(crate) fn run_at_once(case: &str) {
         return;
     }
     std::thread::scope(|scope| {
-        Backend::BOTH
+        IptablesBackend::BOTH
             .into_iter()
             .for_each(|build| drop(scope.spawn(move || run_with(case, build))));
     });
 }
 
-fn run_with(case: &str, build: Backend) {
+fn run_with(case: &str, build: IptablesBackend) {
     let itself = std::env::current_exe().expect("the test binary has a path");
     let output = command("unshare")
         .args([
@@ -70,7 +70,7 @@ fn run_with(case: &str, build: Backend) {
         ])
         .arg(itself)
         .args([CHILD, "--exact", "--ignored", "--nocapture"])
-        .envs([(CASE, case), (BUILD, build.word())])
+        .envs([(CASE, case), (BUILD, build.label())])
         .stdin(Stdio::null())
         .output()
         .expect("`unshare` starts");
@@ -79,11 +79,11 @@ fn run_with(case: &str, build: Backend) {
     assert!(
         output.status.success(),
         "{case}, {}:\n{stderr}\n{stdout}",
-        build.word()
+        build.label()
     );
     stdout
         .lines()
-        .filter(|line| line.starts_with(build.word()))
+        .filter(|line| line.starts_with(build.label()))
         .for_each(|line| println!("{line}"));
     assert!(stdout.contains("1 passed"), "{case} was not run:\n{stdout}");
 }
@@ -97,7 +97,7 @@ fn child() {
     };
     let build = std::env::var(BUILD)
         .ok()
-        .and_then(|word| Backend::from_word(&word))
+        .and_then(|word| IptablesBackend::from_word(&word))
         .expect("a build");
     let mut cases = super::CASES
         .iter()

@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use palisade::apply::{self, Node};
+use palisade::apply::{self, ApplyTarget};
 use palisade::net::Family;
-use palisade::runner::Call;
+use palisade::runner::ToolCall;
 
 use super::confirmed::until;
 use super::world::{BEFORE, OTHER, World, bundle, wanted};
@@ -18,10 +18,10 @@ pub(super) fn what_waits_is_told(world: &World) {
     );
     world.apply(BEFORE).unwrap();
     // a guard that does nothing
-    let guard = Call::of("echo", &["ready"]);
+    let guard = ToolCall::new("echo", &["ready"]);
     let (mut processes, settings) = (world.processes(), world.settings());
     apply::run_to_be_confirmed(
-        &mut Node {
+        &mut ApplyTarget {
             runner: &mut processes,
             settings,
         },

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use palisade::apply::{self, Error, Node, Outcome, Settings, Wanted};
-use palisade::bundle::OnDisk;
+use palisade::apply::{self, ApplyError, ApplyOutcome, ApplySettings, ApplyTarget, TargetBundle};
+use palisade::bundle::BundleOnDisk;
 use palisade::net::{Family, Protocol, State};
-use palisade::netfilter::Kernel;
-use palisade::observe::{self, Backend, Observed, Scope, Tools};
-use palisade::options::Extensions;
+use palisade::netfilter::NodeKernel;
+use palisade::observe::{self, IptablesBackend, ObservedKernel, TableScope, ToolSettings};
+use palisade::options::ExtensionSet;
 use palisade::packet::{Flow, Hook, Packet, PortPair, ReversePath, Verdict};
-use palisade::plan::{self, Desired, Memory};
-use palisade::ruleset::{Holdings, Leads, Member, Place, Rule, Table, TableId, TableKind};
-use palisade::runner::{Processes, Runner, Settings as Places};
+use palisade::plan::{self, DesiredKernel, PrintCache};
+use palisade::ruleset::{
+    KernelContents, ParsedMember, ParsedTable, RuleJump, RulePosition, RuleText, TableId, TableKind,
+};
+use palisade::runner::{ProcessRunner, ProcessSettings as Places, Runner};
 
 use crate::palisade::{HANG, root};
 use crate::tools;
@@ -37,12 +39,12 @@ const SETS_OF_OTHERS: &str = "create KUBE-LOOP hash:ip,port,ip family inet\nadd 
 
 /// A node.
 pub(crate) struct World {
-    pub(crate) build: Backend,
+    pub(crate) build: IptablesBackend,
 }
 
 impl World {
     /// A node where others have rules.
-    pub(crate) fn new(build: Backend) -> Self {
+    pub(crate) fn new(build: IptablesBackend) -> Self {
         let world = Self { build };
         world.tool("ipset", &["restore"], SETS_OF_OTHERS);
         for family in Family::BOTH {
@@ -69,17 +71,17 @@ impl World {
     }
 
     /// What runs processes and keeps files below `/run`.
-    pub(crate) fn processes(&self) -> Processes {
+    pub(crate) fn processes(&self) -> ProcessRunner {
         let [run_directory, state_directory] = ["/run/p/run", "/run/p/state"].map(PathBuf::from);
-        Processes::new(Places {
+        ProcessRunner::new(Places {
             run_directory,
             state_directory,
             limit: HANG,
         })
     }
 
-    pub(crate) fn settings(&self) -> Settings {
-        Settings {
+    pub(crate) fn settings(&self) -> ApplySettings {
+        ApplySettings {
             backend: Some(self.build),
             wait: HANG,
             takes_over: false,
@@ -87,14 +89,18 @@ impl World {
     }
 
     /// Applies a golden case's bundle.
-    pub(crate) fn apply(&self, case: &str) -> Result<Outcome, Error> {
+    pub(crate) fn apply(&self, case: &str) -> Result<ApplyOutcome, ApplyError> {
         self.apply_by(&mut self.processes(), case)
     }
 
     /// The same, where every effect goes through somebody.
-    pub(crate) fn apply_by(&self, runner: &mut dyn Runner, case: &str) -> Result<Outcome, Error> {
+    pub(crate) fn apply_by(
+        &self,
+        runner: &mut dyn Runner,
+        case: &str,
+    ) -> Result<ApplyOutcome, ApplyError> {
         apply::run(
-            &mut Node {
+            &mut ApplyTarget {
                 runner,
                 settings: self.settings(),
             },
@@ -103,13 +109,13 @@ impl World {
     }
 
     /// What the kernel has of ours.
-    pub(crate) fn observe(&self) -> Observed {
-        observe::kernel(&mut self.processes(), self.tools(), Scope::All)
+    pub(crate) fn observe(&self) -> ObservedKernel {
+        observe::kernel(&mut self.processes(), self.tools(), TableScope::All)
             .expect("the kernel can be seen")
     }
 
-    pub(crate) fn tools(&self) -> Tools {
-        Tools {
+    pub(crate) fn tools(&self) -> ToolSettings {
+        ToolSettings {
             backend: self.build,
             lock_wait: 600,
         }
@@ -124,11 +130,11 @@ impl World {
 
     /// Whether the kernel holds that now; it may be in between.
     pub(crate) fn is_held(&self, case: &str) -> bool {
-        let seen = observe::kernel(&mut self.processes(), self.tools(), Scope::All);
+        let seen = observe::kernel(&mut self.processes(), self.tools(), TableScope::All);
         seen.is_ok_and(|seen| self.plan(case, &seen).steps.is_empty())
     }
 
-    fn plan(&self, case: &str, seen: &Observed) -> plan::Plan {
+    fn plan(&self, case: &str, seen: &ObservedKernel) -> plan::Plan {
         plan::between(&wanted(case).desired, seen, &memory(), &self.tools())
     }
 
@@ -188,7 +194,7 @@ impl World {
         } else {
             "ip6tables"
         };
-        format!("{tool}-{}{ending}", self.build.word())
+        format!("{tool}-{}{ending}", self.build.label())
     }
 
     /// Runs a tool, which must go well.
@@ -244,7 +250,7 @@ impl World {
     /// It waits for locks and tools as long as a test does, unless the words name another limit.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = tools::command(env!("CARGO_BIN_EXE_palisade"));
-        command.args(words).args(["--backend", self.build.word()]);
+        command.args(words).args(["--backend", self.build.label()]);
         command.args(["--run-dir", "/run/p/run", "--state-dir", "/run/p/state"]);
         for limit in ["--timeout", "--lock-wait"]
             .iter()
@@ -263,9 +269,9 @@ impl World {
 }
 
 /// What apply keeps in mind.
-fn memory() -> Memory {
+fn memory() -> PrintCache {
     let Ok(text) = std::fs::read_to_string("/run/p/run/memory.json") else {
-        return Memory::default();
+        return PrintCache::default();
     };
     let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     serde_json::from_value(value["memory"].clone()).expect("a memory")
@@ -282,19 +288,19 @@ pub(crate) fn bundle(case: &str) -> String {
 }
 
 /// The first node of a golden case.
-pub(crate) fn wanted(case: &str) -> Wanted {
-    let bundle = OnDisk::open(&PathBuf::from(bundle(case))).expect("a bundle");
+pub(crate) fn wanted(case: &str) -> TargetBundle {
+    let bundle = BundleOnDisk::open(&PathBuf::from(bundle(case))).expect("a bundle");
     let node = bundle.nodes().next().expect("a node").to_owned();
-    Wanted::read(&bundle, &node, &Extensions::default()).expect("scripts")
+    TargetBundle::read(&bundle, &node, &ExtensionSet::default()).expect("scripts")
 }
 
 /// Verdicts of some packets by a bundle; of none where it is empty.
 pub(crate) fn verdicts_of(case: Option<&str>) -> BTreeMap<String, Verdict> {
-    let desired = case.map_or_else(Desired::default, |case| wanted(case).desired);
-    verdicts(&kernel_of(&Observed {
+    let desired = case.map_or_else(DesiredKernel::default, |case| wanted(case).desired);
+    verdicts(&kernel_of(&ObservedKernel {
         sets: desired.sets,
         tables: desired.tables,
-        ..Observed::default()
+        ..ObservedKernel::default()
     }))
 }
 
@@ -314,13 +320,13 @@ pub(crate) fn is_between(
     }
 }
 
-pub(crate) fn kernel_of(observed: &Observed) -> Kernel {
+pub(crate) fn kernel_of(observed: &ObservedKernel) -> NodeKernel {
     let mut sets = String::new();
     for (name, set) in &observed.sets {
         sets.push_str(&set.create_line(name));
         set.members
             .iter()
-            .for_each(|member: &Member| sets.push_str(&format!("add {name} {member}\n")));
+            .for_each(|member: &ParsedMember| sets.push_str(&format!("add {name} {member}\n")));
     }
     let table = |family, kind| {
         observed
@@ -351,20 +357,20 @@ pub(crate) fn kernel_of(observed: &Observed) -> Kernel {
         let early = texts[at].iter().zip(names).take(2);
         files.extend(early.filter_map(|(text, name)| Some((name, text.as_deref()?))));
     }
-    let holdings = Holdings::of_kernel(files);
-    Kernel::of_holdings(
+    let holdings = KernelContents::of_kernel(files);
+    NodeKernel::of_holdings(
         &holdings.unwrap_or_else(|error| panic!("{error:?}\n{sets}\n{}", filters.concat())),
     )
 }
 
-fn text(table: &Table, kind: TableKind) -> String {
-    let mut text = format!("*{}\n", kind.word());
+fn text(table: &ParsedTable, kind: TableKind) -> String {
+    let mut text = format!("*{}\n", kind.label());
     let chains = reachable(table);
     chains
         .iter()
         .for_each(|(name, _)| text.push_str(&format!(":{name} - [0:0]\n")));
     for hook in &table.hooks {
-        let verb = if hook.place == Place::Head || hook.place == Place::Number(1) {
+        let verb = if hook.place == RulePosition::Head || hook.place == RulePosition::Number(1) {
             "-I"
         } else {
             "-A"
@@ -388,9 +394,9 @@ fn text(table: &Table, kind: TableKind) -> String {
 }
 
 /// Chains that packets get to: the interpreter refuses others.
-fn reachable(table: &Table) -> Vec<(&String, &Vec<Rule>)> {
-    let name = |rule: &Rule| match rule.leads() {
-        Some(Leads::Jump(to) | Leads::Goto(to)) => Some(to.to_owned()),
+fn reachable(table: &ParsedTable) -> Vec<(&String, &Vec<RuleText>)> {
+    let name = |rule: &RuleText| match rule.leads() {
+        Some(RuleJump::Jump(to) | RuleJump::Goto(to)) => Some(to.to_owned()),
         None => None,
     };
     let mut open: Vec<String> = table
@@ -422,7 +428,7 @@ const ADDRESSES: [&str; 9] = [
     "2001:db8::9",
 ];
 
-fn verdicts(kernel: &Kernel) -> BTreeMap<String, Verdict> {
+fn verdicts(kernel: &NodeKernel) -> BTreeMap<String, Verdict> {
     let mut verdicts = BTreeMap::new();
     let addresses =
         ADDRESSES.map(|address| address.parse::<std::net::IpAddr>().expect("an address"));

@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use palisade::connectivity::peers::{By, Identity, Peer};
-use palisade::connectivity::port_list::{self, Allowed};
-use palisade::connectivity::{self, Asked};
+use palisade::connectivity::peers::{ConnectivityPeer, PeerGrouping, PeerIdentity};
+use palisade::connectivity::port_list::{self, AllowedTraffic};
+use palisade::connectivity::{self, ConnectivityQuery};
 use palisade::diagnostic::Diagnostics;
 use palisade::net::{Family, PortRange, Protocol};
-use palisade::policy::Staging;
+use palisade::policy::StagedPolicies;
 use palisade::resolve;
-use palisade::source::Files;
+use palisade::source::SourceFiles;
 
 use super::peers::Cluster;
 use super::{Connections, Range};
@@ -19,12 +19,12 @@ const PROTOCOLS: [Protocol; 3] = [Protocol::SCTP, Protocol::TCP, Protocol::UDP];
 
 /// Asks about everything; an error is what palisade says of the manifests.
 pub(super) fn connections(cluster: &Cluster) -> Result<Connections, String> {
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     files
         .add("case.json", cluster.manifest())
         .map_err(|_| "too long")?;
     let mut found = Diagnostics::default();
-    let input = palisade::read(&files, Staging::Proposed, &mut found);
+    let input = palisade::read(&files, StagedPolicies::Proposed, &mut found);
     let messages: Vec<&str> = found
         .sorted()
         .iter()
@@ -34,13 +34,13 @@ pub(super) fn connections(cluster: &Cluster) -> Result<Connections, String> {
         return Err(format!("refused: {}", messages.join("; ")));
     }
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-    let asked = Asked {
-        by: By::Workload,
+    let asked = ConnectivityQuery {
+        by: PeerGrouping::Workload,
         from: Vec::new(),
         to: Vec::new(),
         what: Vec::new(),
     };
-    let answer = connectivity::of(&resolved, &asked).map_err(|diagnostic| diagnostic.message)?;
+    let answer = connectivity::list(&resolved, &asked).map_err(|diagnostic| diagnostic.message)?;
     let mut connections = Connections::default();
     for pair in &answer.pairs {
         let from = answer.senders.get(pair.from as usize).ok_or("no sender")?;
@@ -56,7 +56,12 @@ pub(super) fn connections(cluster: &Cluster) -> Result<Connections, String> {
     Ok(connections)
 }
 
-fn add(from: &Peer, to: &Peer, what: String, connections: &mut Connections) {
+fn add(
+    from: &ConnectivityPeer,
+    to: &ConnectivityPeer,
+    what: String,
+    connections: &mut Connections,
+) {
     match (name(from), name(to)) {
         (Some(from), Some(to)) if from == to => {}
         (Some(from), Some(to)) => drop(connections.pods.insert((from, to, what))),
@@ -69,23 +74,23 @@ fn add(from: &Peer, to: &Peer, what: String, connections: &mut Connections) {
 }
 
 /// `namespace/owner[Kind]`.
-fn name(peer: &Peer) -> Option<String> {
+fn name(peer: &ConnectivityPeer) -> Option<String> {
     match &peer.identity {
-        Identity::Endpoints {
+        PeerIdentity::Endpoints {
             namespace,
             kind,
             name,
             ..
         } => Some(format!("{namespace}/{name}[{kind}]")),
-        Identity::Outside(_) => None,
+        PeerIdentity::Outside(_) => None,
     }
 }
 
 /// The IPv4 addresses outside; the other tool knows no others.
-fn ranges(peer: &Peer) -> impl Iterator<Item = Range> {
+fn ranges(peer: &ConnectivityPeer) -> impl Iterator<Item = Range> {
     let ranges = match &peer.identity {
-        Identity::Outside(ranges) => ranges.as_slice(),
-        Identity::Endpoints { .. } => &[],
+        PeerIdentity::Outside(ranges) => ranges.as_slice(),
+        PeerIdentity::Endpoints { .. } => &[],
     };
     let bits = |address| match address {
         IpAddr::V4(address) => address.to_bits(),
@@ -96,7 +101,7 @@ fn ranges(peer: &Peer) -> impl Iterator<Item = Range> {
 }
 
 /// What the other tool says of TCP, UDP and SCTP; none where nothing of them is allowed.
-fn what(allowed: &[Allowed]) -> Option<String> {
+fn what(allowed: &[AllowedTraffic]) -> Option<String> {
     let every: Vec<PortRange> = PortRange::new(1, u16::MAX).into_iter().collect();
     let of = |protocol: Protocol| {
         allowed

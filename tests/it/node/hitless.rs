@@ -16,11 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use palisade::net::{Cidr, Family};
-use palisade::observe::{Backend, Tools};
-use palisade::options::Extensions;
-use palisade::plan::{self, Desired, Memory};
-use palisade::render::Scripts;
-use palisade::ruleset::{CheckedScripts, Member, Rule, SetKind};
+use palisade::observe::{IptablesBackend, ToolSettings};
+use palisade::options::ExtensionSet;
+use palisade::plan::{self, DesiredKernel, PrintCache};
+use palisade::render::NodeScripts;
+use palisade::ruleset::{CheckedScripts, ParsedMember, RuleText, SetKind};
 
 use super::judge::{Counts, Pair, Said, Watch, check, converge, packets};
 use super::model::{TABLES, World};
@@ -82,8 +82,8 @@ fn a_pod_range_that_comes_or_goes_writes_no_table() {
             false,
         )
     };
-    let tools = Tools {
-        backend: Backend::Legacy,
+    let tools = ToolSettings {
+        backend: IptablesBackend::Legacy,
         lock_wait: 5,
     };
     let mut kernel = World::new(false);
@@ -91,7 +91,7 @@ fn a_pod_range_that_comes_or_goes_writes_no_table() {
         let plan = plan::between(
             &desired_of(nodes),
             &kernel.observed(),
-            &Memory::default(),
+            &PrintCache::default(),
             &tools,
         );
         let inputs: String = plan
@@ -170,22 +170,22 @@ impl Pair {
             new = with_other_members(&old, dice);
         }
         let is_nft = dice.chance(50);
-        let tools = Tools {
+        let tools = ToolSettings {
             backend: if is_nft {
-                Backend::Nft
+                IptablesBackend::Nft
             } else {
-                Backend::Legacy
+                IptablesBackend::Legacy
             },
             lock_wait: 5,
         };
         let mut start = with_others(World::new(is_nft));
-        let mut memory = Memory::default();
+        let mut memory = PrintCache::default();
         if dice.chance(92) {
             memory = converge(&mut start, &old, &tools)?;
             disturb(&mut start, dice);
         }
         if dice.chance(10) {
-            memory = Memory::default();
+            memory = PrintCache::default();
         }
         let mut goal = with_others(World::new(is_nft));
         converge(&mut goal, &new, &tools)?;
@@ -208,7 +208,7 @@ fn check_pair(seed: u64, counts: &mut Counts) -> Result<(), String> {
 }
 
 /// What a node is to hold; by chance the jumps stand at the end of the kernel's chains.
-fn desired(scripts: &Scripts, is_at_end: bool) -> Desired {
+fn desired(scripts: &NodeScripts, is_at_end: bool) -> DesiredKernel {
     let files: BTreeMap<String, String> = scripts
         .files()
         .into_iter()
@@ -226,17 +226,19 @@ fn desired(scripts: &Scripts, is_at_end: bool) -> Desired {
     let files = files
         .iter()
         .map(|(name, text)| (name.as_str(), text.as_str()));
-    Desired::of(CheckedScripts::read(files, &Extensions::default()).expect("palisade wrote it"))
+    DesiredKernel::from_scripts(
+        CheckedScripts::read(files, &ExtensionSet::default()).expect("palisade wrote it"),
+    )
 }
 
 /// The same rules with other members in a few sets, often the same in all of them.
-fn with_other_members(old: &Desired, dice: &mut Dice) -> Desired {
+fn with_other_members(old: &DesiredKernel, dice: &mut Dice) -> DesiredKernel {
     let mut new = old.clone();
     let looked: BTreeSet<String> = old
         .tables
         .values()
         .flat_map(|table| table.chains.values().flatten())
-        .flat_map(Rule::sets)
+        .flat_map(RuleText::sets)
         .map(str::to_owned)
         .collect();
     let names: Vec<String> = looked
@@ -252,15 +254,15 @@ fn with_other_members(old: &Desired, dice: &mut Dice) -> Desired {
         let set = new.sets.get_mut(&name).expect("a set");
         let kept = dice.pick(&[40, 90, 100]);
         set.members.retain(|_| dice.chance(kept));
-        let more: Vec<Member> = match set.kind {
+        let more: Vec<ParsedMember> = match set.kind {
             Some(SetKind::Nets(family)) => nets(family, &some, dice),
-            Some(SetKind::Ports) => vec![Member::Port(80), Member::Port(443)],
+            Some(SetKind::Ports) => vec![ParsedMember::Port(80), ParsedMember::Port(443)],
             Some(SetKind::Services(_)) | None => Vec::new(),
         };
         set.members.extend(more);
         set.members.sort_unstable();
         set.members.dedup();
-        set.members.dedup_by(|left, right| matches!((left, right), (Member::Net(left, _), Member::Net(right, _)) if left == right));
+        set.members.dedup_by(|left, right| matches!((left, right), (ParsedMember::Net(left, _), ParsedMember::Net(right, _)) if left == right));
     }
     new
 }
@@ -281,13 +283,14 @@ const NETS: [&str; 12] = [
     "2001:db8:8000::/33",
 ];
 
-fn nets(family: Family, some: &[String], dice: &mut Dice) -> Vec<Member> {
+fn nets(family: Family, some: &[String], dice: &mut Dice) -> Vec<ParsedMember> {
     let nets = some
         .iter()
         .filter_map(|text| Cidr::parse_lenient(text))
         .filter(|net| net.family() == family);
     let is_exception = dice.chance(15);
-    nets.map(|net| Member::Net(net, is_exception)).collect()
+    nets.map(|net| ParsedMember::Net(net, is_exception))
+        .collect()
 }
 
 /// A kernel in which others have rules of their own.

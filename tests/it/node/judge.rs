@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use palisade::net::{Family, Protocol, State};
-use palisade::netfilter::Kernel;
-use palisade::observe::Tools;
-use palisade::packet::{Flow, Hook, Original, Packet, ReversePath, Verdict};
-use palisade::packet_space::{Class, Cuts, Range, Traffic};
-use palisade::plan::{self, Desired, Memory, Plan};
+use palisade::netfilter::NodeKernel;
+use palisade::observe::ToolSettings;
+use palisade::packet::{Flow, Hook, Packet, PreDnatDestination, ReversePath, Verdict};
+use palisade::packet_space::{AddressRange, HeaderClass, HeaderSpace, PartitionBuilder};
+use palisade::plan::{self, DesiredKernel, Plan, PrintCache};
 
 use super::model::{Loaded, World, WorldTexts};
 use crate::agree::random::Dice;
@@ -81,10 +81,10 @@ pub(super) struct Watch<'all> {
 /// A kernel, and what is to become of it.
 pub(super) struct Pair {
     pub(super) start: World,
-    pub(super) memory: Memory,
+    pub(super) memory: PrintCache,
     pub(super) goal: World,
-    pub(super) new: Desired,
-    pub(super) tools: Tools,
+    pub(super) new: DesiredKernel,
+    pub(super) tools: ToolSettings,
 }
 
 impl Pair {
@@ -288,10 +288,10 @@ fn lines(text: &str) -> Vec<String> {
 /// Runs a plan, and says what is to be remembered of it.
 pub(super) fn converge(
     world: &mut World,
-    desired: &Desired,
-    tools: &Tools,
-) -> Result<Memory, String> {
-    let plan = plan::between(desired, &world.observed(), &Memory::default(), tools);
+    desired: &DesiredKernel,
+    tools: &ToolSettings,
+) -> Result<PrintCache, String> {
+    let plan = plan::between(desired, &world.observed(), &PrintCache::default(), tools);
     plan.steps
         .iter()
         .try_for_each(|step| world.step(step, &mut |_| {}))
@@ -299,20 +299,20 @@ pub(super) fn converge(
     Ok(remembered(
         desired,
         world,
-        (&plan, &Memory::default()),
+        (&plan, &PrintCache::default()),
         tools,
     ))
 }
 
 fn remembered(
-    desired: &Desired,
+    desired: &DesiredKernel,
     world: &World,
-    (plan, previous): (&Plan, &Memory),
-    tools: &Tools,
-) -> Memory {
-    let previous = Memory {
-        version: Memory::VERSION,
-        backend: tools.backend.word().to_owned(),
+    (plan, previous): (&Plan, &PrintCache),
+    tools: &ToolSettings,
+) -> PrintCache {
+    let previous = PrintCache {
+        version: PrintCache::VERSION,
+        backend: tools.backend.label().to_owned(),
         ..previous.clone()
     };
     plan::remember(desired, &world.observed(), plan, previous)
@@ -346,13 +346,13 @@ fn count(plan: &Plan, counts: &mut Counts) {
 /// Packets that both kernels decide alike, and how: random ones of the kinds that either tells
 /// apart.
 pub(super) fn packets(ends: &[Loaded; 2], dice: &mut Dice) -> Vec<Decided> {
-    let mut cuts = Cuts::default();
-    let kernels: Vec<&Kernel> = ends.iter().flat_map(Loaded::kernels).collect();
-    kernels.iter().for_each(|kernel| kernel.cut(&mut cuts));
-    let traffic = Traffic::of(&cuts);
+    let mut cuts = PartitionBuilder::default();
+    let kernels: Vec<&NodeKernel> = ends.iter().flat_map(Loaded::kernels).collect();
+    kernels.iter().for_each(|kernel| kernel.add_cuts(&mut cuts));
+    let traffic = HeaderSpace::of(&cuts);
     let examples: Vec<_> = traffic
-        .classes(Traffic::ALL)
-        .filter_map(Class::example)
+        .classes(HeaderSpace::ALL)
+        .filter_map(HeaderClass::example)
         .collect();
     let addresses = Family::BOTH.map(|family| addresses(&kernels, family));
     let mut interfaces: Vec<String> = kernels
@@ -383,7 +383,7 @@ pub(super) fn packets(ends: &[Loaded; 2], dice: &mut Dice) -> Vec<Decided> {
             2 => Hook::Input { arrives },
             _ => Hook::Output { leaves },
         };
-        let original = dice.chance(12).then(|| Original {
+        let original = dice.chance(12).then(|| PreDnatDestination {
             address: dice.pick(&addresses),
             port: ports.map(|ports| ports.destination),
         });
@@ -420,7 +420,7 @@ pub(super) fn packets(ends: &[Loaded; 2], dice: &mut Dice) -> Vec<Decided> {
 }
 
 /// One address of each kind that the kernels tell apart.
-fn addresses(kernels: &[&Kernel], family: Family) -> Vec<IpAddr> {
+fn addresses(kernels: &[&NodeKernel], family: Family) -> Vec<IpAddr> {
     let lists: Vec<_> = kernels
         .iter()
         .flat_map(|kernel| kernel.prefixes())
@@ -433,8 +433,8 @@ fn addresses(kernels: &[&Kernel], family: Family) -> Vec<IpAddr> {
     let nets = lists.iter().flatten().filter(|net| net.family() == family);
     let ends = nets.flat_map(|net| {
         [
-            Range::of(*net).first_address(),
-            Range::of(*net).last_address(),
+            AddressRange::from_prefix(*net).first_address(),
+            AddressRange::from_prefix(*net).last_address(),
         ]
     });
     let all = ends.chain([outside.parse().expect("an address")]);

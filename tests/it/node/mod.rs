@@ -10,25 +10,25 @@ mod small;
 use std::collections::BTreeMap;
 
 use palisade::net::Family;
-use palisade::plan::Desired;
-use palisade::ruleset::{Set, Table};
+use palisade::plan::DesiredKernel;
+use palisade::ruleset::{ParsedSet, ParsedTable};
 
 /// What small scripts want, which are no bundle: each has a few chains and sets only. `text` gives
 /// a script by its file name.
-fn desired_of<'text>(text: impl Fn(&str) -> Option<&'text str>) -> Desired {
-    let sets = Set::read(text("sets.ipset").expect("a script")).expect("sets");
+fn desired_of<'text>(text: impl Fn(&str) -> Option<&'text str>) -> DesiredKernel {
+    let sets = ParsedSet::read(text("sets.ipset").expect("a script")).expect("sets");
     let mut tables = BTreeMap::new();
     for (family, word) in [(Family::V4, "v4"), (Family::V6, "v6")] {
         for kind in ["raw", "mangle", "filter"] {
             let Some(text) = text(&format!("{kind}.{word}.rules")) else {
                 continue;
             };
-            tables.extend(Table::read(text, family).expect("a table"));
+            tables.extend(ParsedTable::read(text, family).expect("a table"));
         }
     }
-    Desired {
+    DesiredKernel {
         sets,
         tables,
-        ..Desired::default()
+        ..DesiredKernel::default()
     }
 }

@@ -1,17 +1,17 @@
 //! A kernel's sets and tables, changed by calls of the tools, one instant after the other. It
-//! shares nothing with the planner but the [`Call`]: it reads their input word by word, and does
+//! shares nothing with the planner but the [`ToolCall`]: it reads their input word by word, and does
 //! what `ipset restore` and `iptables-restore --noflush` do.
 #![expect(clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use palisade::net::Family;
-use palisade::netfilter::Kernel;
-use palisade::observe::Observed;
+use palisade::netfilter::NodeKernel;
+use palisade::observe::ObservedKernel;
 use palisade::packet::{Packet, Verdict};
-use palisade::plan::Step;
-use palisade::ruleset::{Holdings, Set, Table};
-use palisade::runner::Call;
+use palisade::plan::PlanStep;
+use palisade::ruleset::{KernelContents, ParsedSet, ParsedTable};
+use palisade::runner::ToolCall;
 
 /// Tables, in the order in which packets meet them, and their built-in chains.
 pub(super) const TABLES: [(&str, &[&str]); 4] = [
@@ -71,8 +71,8 @@ pub(super) struct WorldTexts {
 /// [`WorldTexts`], loaded. The interpreter knows no security tables: it takes them for filter
 /// tables of another kernel, which is asked about the same packet.
 pub(super) struct Loaded {
-    kernel: Kernel,
-    behind: Option<Kernel>,
+    kernel: NodeKernel,
+    behind: Option<NodeKernel>,
 }
 
 impl World {
@@ -98,12 +98,20 @@ impl World {
 
     /// Runs a step, call by call, since those of a step do not depend on each other; `seen` is
     /// shown every state that packets can meet.
-    pub(super) fn step(&mut self, step: &Step, seen: &mut dyn FnMut(&World)) -> Result<(), String> {
+    pub(super) fn step(
+        &mut self,
+        step: &PlanStep,
+        seen: &mut dyn FnMut(&World),
+    ) -> Result<(), String> {
         step.calls.iter().try_for_each(|call| self.run(call, seen))
     }
 
     /// Runs a call, likewise.
-    pub(super) fn run(&mut self, call: &Call, seen: &mut dyn FnMut(&World)) -> Result<(), String> {
+    pub(super) fn run(
+        &mut self,
+        call: &ToolCall,
+        seen: &mut dyn FnMut(&World),
+    ) -> Result<(), String> {
         let words: Vec<&str> = call.arguments.iter().map(String::as_str).collect();
         match (call.program.as_str(), words.as_slice()) {
             ("ipset", ["-exist", "restore"]) => self.sets_restore(&call.input, true, seen),
@@ -322,14 +330,14 @@ impl World {
     }
 
     /// What the tools list.
-    pub(super) fn observed(&self) -> Observed {
+    pub(super) fn observed(&self) -> ObservedKernel {
         let mut tables = BTreeMap::new();
         for family in Family::BOTH {
             let text: String = TABLES
                 .iter()
                 .map(|(name, _)| self.saved(family, name))
                 .collect();
-            tables.extend(Table::read(&text, family).expect("tables are printed well"));
+            tables.extend(ParsedTable::read(&text, family).expect("tables are printed well"));
         }
         let listed = |name: &&String| !self.unlisted.contains(*name);
         let text: String = self
@@ -338,8 +346,8 @@ impl World {
             .filter(|(name, _)| listed(name))
             .map(|(name, set)| set.saved(name))
             .collect();
-        Observed {
-            sets: Set::read(&text).expect("sets are printed well"),
+        ObservedKernel {
+            sets: ParsedSet::read(&text).expect("sets are printed well"),
             unlisted: self.unlisted.clone(),
             tables,
         }
@@ -455,8 +463,8 @@ impl WorldTexts {
                 .into_iter()
                 .chain(v4)
                 .chain(v6);
-            let holdings = Holdings::of_kernel(files);
-            Kernel::of_holdings(
+            let holdings = KernelContents::of_kernel(files);
+            NodeKernel::of_holdings(
                 &holdings.unwrap_or_else(|problem| panic!("{problem}\n{}", self.whole())),
             )
         };
@@ -492,7 +500,7 @@ impl Loaded {
     }
 
     /// The interpreter's kernels that stand behind each other.
-    pub(super) fn kernels(&self) -> impl Iterator<Item = &Kernel> {
+    pub(super) fn kernels(&self) -> impl Iterator<Item = &NodeKernel> {
         [&self.kernel].into_iter().chain(&self.behind)
     }
 }

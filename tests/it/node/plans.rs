@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::{env, fs};
 
 use palisade::net::Family;
-use palisade::observe::{Backend, Tools};
-use palisade::plan::{self, Desired, Memory, Plan};
+use palisade::observe::{IptablesBackend, ToolSettings};
+use palisade::plan::{self, DesiredKernel, Plan, PrintCache};
 
 use super::desired_of;
 use super::model::{Members, World};
@@ -35,8 +35,8 @@ const FILTER: &str = r#"*filter
 COMMIT
 "#;
 
-const TOOLS: Tools = Tools {
-    backend: Backend::Nft,
+const TOOLS: ToolSettings = ToolSettings {
+    backend: IptablesBackend::Nft,
     lock_wait: 5,
 };
 
@@ -443,15 +443,15 @@ fn what_the_tools_print_in_their_own_way_is_remembered() {
     );
     let desired = desired(SETS, &limited);
     let mut world = World::new(true);
-    let plan = plan::between(&desired, &world.observed(), &Memory::default(), &TOOLS);
+    let plan = plan::between(&desired, &world.observed(), &PrintCache::default(), &TOOLS);
     plan.steps
         .iter()
         .for_each(|step| world.step(step, &mut |_| {}).expect("it runs"));
-    let previous = Memory {
-        version: Memory::VERSION,
+    let previous = PrintCache {
+        version: PrintCache::VERSION,
         backend: "nft".to_owned(),
         node: "n1".to_owned(),
-        ..Memory::default()
+        ..PrintCache::default()
     };
     assert!(!plan::between(&desired, &world.observed(), &previous, &TOOLS).is_in_force());
     let memory = plan::remember(&desired, &world.observed(), &plan, previous.clone());
@@ -476,8 +476,8 @@ fn what_the_tools_print_in_their_own_way_is_remembered() {
         plan::remember(&desired, &world.observed(), &now, memory.clone()),
         memory
     );
-    let other = Tools {
-        backend: Backend::Legacy,
+    let other = ToolSettings {
+        backend: IptablesBackend::Legacy,
         ..TOOLS
     };
     assert!(
@@ -494,7 +494,7 @@ fn what_the_tools_print_in_their_own_way_is_remembered() {
     assert_eq!(plan.differences.len(), 1, "{plan}");
 }
 
-fn desired(sets: &str, filter: &str) -> Desired {
+fn desired(sets: &str, filter: &str) -> DesiredKernel {
     let text = |name: &str| match name {
         "sets.ipset" => Some(sets),
         "filter.v4.rules" => Some(filter),
@@ -508,7 +508,7 @@ fn in_sync() -> World {
     let plan = plan::between(
         &desired(SETS, FILTER),
         &world.observed(),
-        &Memory::default(),
+        &PrintCache::default(),
         &TOOLS,
     );
     plan.steps
@@ -534,8 +534,8 @@ fn several_tables() -> (World, Plan) {
         };
         desired_of(text)
     };
-    let plan = |desired: &Desired, world: &World| {
-        plan::between(desired, &world.observed(), &Memory::default(), &TOOLS)
+    let plan = |desired: &DesiredKernel, world: &World| {
+        plan::between(desired, &world.observed(), &PrintCache::default(), &TOOLS)
     };
     let mut world = World::new(true);
     let first = plan(&scripts(&mangle(80), FILTER), &world);
@@ -558,13 +558,13 @@ impl Case {
                 .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
         };
         let desired = desired(&replaced(SETS), &replaced(FILTER));
-        let plan = plan::between(&desired, &world.observed(), &Memory::default(), &TOOLS);
+        let plan = plan::between(&desired, &world.observed(), &PrintCache::default(), &TOOLS);
         let mut end = world.clone();
         plan.steps.iter().for_each(|step| {
             end.step(step, &mut |_| {})
                 .unwrap_or_else(|problem| panic!("{}: {problem}", self.name))
         });
-        let again = plan::between(&desired, &end.observed(), &Memory::default(), &TOOLS);
+        let again = plan::between(&desired, &end.observed(), &PrintCache::default(), &TOOLS);
         assert_eq!(again, Plan::default(), "{}: {again}", self.name);
         (world, plan)
     }
@@ -599,11 +599,11 @@ fn what_is_remembered_is_what_the_next_plan_needs() {
     let limited = FILTER.replace(end, &format!("-m limit --limit 7/minute {end}"));
     for (filter, chains) in [(FILTER.to_owned(), 0), (limited, 1)] {
         let desired = desired(SETS, &filter);
-        let previous = Memory {
-            version: Memory::VERSION,
+        let previous = PrintCache {
+            version: PrintCache::VERSION,
             backend: "nft".to_owned(),
             node: "n1".to_owned(),
-            ..Memory::default()
+            ..PrintCache::default()
         };
         let mut world = World::new(true);
         let ran = plan::between(&desired, &world.observed(), &previous, &TOOLS);

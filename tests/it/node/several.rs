@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 
 use super::desired_of;
-use palisade::observe::{Backend, Tools};
-use palisade::plan::{self, Desired, Memory, Plan, Weight};
+use palisade::observe::{IptablesBackend, ToolSettings};
+use palisade::plan::{self, DesiredKernel, Plan, PrintCache, StepWeight};
 
 use super::judge::{Counts, Pair, Said, Watch, check, converge, packets};
 use super::model::World;
@@ -27,8 +27,8 @@ const NETS: [&str; 5] = [
     "10.2.0.0/16",
 ];
 const SETS: usize = 2;
-const TOOLS: Tools = Tools {
-    backend: Backend::Nft,
+const TOOLS: ToolSettings = ToolSettings {
+    backend: IptablesBackend::Nft,
     lock_wait: 5,
 };
 
@@ -110,7 +110,7 @@ impl Small {
         changed
     }
 
-    fn desired(&self) -> Desired {
+    fn desired(&self) -> DesiredKernel {
         let create = |at: usize| {
             format!("create pal-s4-{at} hash:net family inet hashsize 1024 maxelem 65536\n")
         };
@@ -203,8 +203,8 @@ fn text(name: &str, chains: &BTreeMap<&'static str, Vec<String>>) -> String {
 }
 
 /// A kernel in which a plan to some state was killed at some instant.
-fn killed(mut world: World, other: &Desired, dice: &mut Dice) -> World {
-    let plan = plan::between(other, &world.observed(), &Memory::default(), &TOOLS);
+fn killed(mut world: World, other: &DesiredKernel, dice: &mut Dice) -> World {
+    let plan = plan::between(other, &world.observed(), &PrintCache::default(), &TOOLS);
     let mut states = vec![world.clone()];
     let mut note = |state: &World| states.extend((!state.is_fleeting).then(|| state.clone()));
     plan.steps
@@ -300,7 +300,10 @@ fn breaks_the_law(pair: &Pair, plan: &Plan, dice: &mut Dice) -> bool {
         problem: None,
     };
     let mut world = pair.start.clone();
-    let steps = plan.steps.iter().filter(|step| step.weight == Weight::Must);
+    let steps = plan
+        .steps
+        .iter()
+        .filter(|step| step.weight == StepWeight::Must);
     steps.for_each(|step| {
         world
             .step(step, &mut |state| watch.look(state))

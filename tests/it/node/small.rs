@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired_of;
-use palisade::observe::{Backend, Tools};
-use palisade::plan::Desired;
+use palisade::observe::{IptablesBackend, ToolSettings};
+use palisade::plan::DesiredKernel;
 
 use super::judge::{Counts, Pair, Said, Watch, check, converge, packets};
 use super::model::World;
@@ -37,8 +37,8 @@ fn changes_in_place_keep_the_law() {
             set.extend((set.len() == count).then(|| net.to_owned()));
         }
         let new = small(&members, &table);
-        let tools = Tools {
-            backend: Backend::Nft,
+        let tools = ToolSettings {
+            backend: IptablesBackend::Nft,
             lock_wait: 5,
         };
         let (mut start, mut goal) = (World::new(true), World::new(true));
@@ -75,7 +75,7 @@ const SMALL_NETS: [&str; 7] = [
     "10.2.0.0/16",
 ];
 
-fn small(sets: &[Vec<String>], table: &str) -> Desired {
+fn small(sets: &[Vec<String>], table: &str) -> DesiredKernel {
     let text: String = (0..)
         .zip(sets)
         .map(|(index, members)| {
@@ -140,8 +140,8 @@ fn the_race_of_lengths_is_found_out() {
     let members = |words: &[&str]| [words.iter().map(|word| (*word).to_owned()).collect()];
     let [old, new] = [&["10.1.0.0/16", "10.1.1.1"][..], &["10.1.0.0/16"]]
         .map(|words| small(&members(words), table));
-    let tools = Tools {
-        backend: Backend::Nft,
+    let tools = ToolSettings {
+        backend: IptablesBackend::Nft,
         lock_wait: 5,
     };
     let (mut start, mut goal) = (World::new(true), World::new(true));

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use palisade::apply::Wanted;
-use palisade::bundle::OnDisk;
-use palisade::options::Extensions;
+use palisade::apply::TargetBundle;
+use palisade::bundle::BundleOnDisk;
+use palisade::options::ExtensionSet;
 use palisade::ruleset::CheckedScripts;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -36,7 +36,7 @@ fn every_line_with_a_bad_byte_is_refused() {
             let files = texts
                 .iter()
                 .map(|(own, old)| (own.as_str(), text(own, old.as_str())));
-            let read = CheckedScripts::read(files, &Extensions::every());
+            let read = CheckedScripts::read(files, &ExtensionSet::every());
             assert!(read.is_err(), "{} {name}: {mutant:?}", folder.display());
             tried += 1;
         }
@@ -87,8 +87,8 @@ fn a_bundle_on_disk_with_a_bad_byte_is_refused() {
             let mut mutant = text.clone();
             mutant.insert(dice.below(text.len()), bad);
             write_bundle(place.path(), &files, name, &mutant);
-            let opened = OnDisk::open(place.path()).unwrap();
-            let read = Wanted::read(&opened, "n1", &Extensions::default());
+            let opened = BundleOnDisk::open(place.path()).unwrap();
+            let read = TargetBundle::read(&opened, "n1", &ExtensionSet::default());
             let refused = read.err().unwrap_or_else(|| panic!("{bad:?} in {name}"));
             assert!(
                 refused.message.contains("cannot be applied"),

@@ -7,15 +7,15 @@ use std::{fmt, fs};
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::NodeId;
 use palisade::net::Family;
-use palisade::netfilter::Kernel;
-use palisade::observe::Observed;
-use palisade::options::{Extensions, Options};
-use palisade::plan::{self, Desired, Memory, Plan};
-use palisade::policy::Staging;
-use palisade::render::{self, Templates};
+use palisade::netfilter::NodeKernel;
+use palisade::observe::ObservedKernel;
+use palisade::options::{CompileOptions, ExtensionSet};
+use palisade::plan::{self, DesiredKernel, Plan, PrintCache};
+use palisade::policy::StagedPolicies;
+use palisade::render::{self, TemplateSet};
 use palisade::ruleset::CheckedScripts;
 use palisade::semantics::evaluate::Evaluator;
-use palisade::source::Files;
+use palisade::source::SourceFiles;
 use palisade::{lower, resolve, verify};
 
 use super::mutate;
@@ -69,14 +69,14 @@ struct Counts {
 struct Subject<'run> {
     evaluator: &'run Evaluator<'run, 'run>,
     node: NodeId,
-    options: &'run Options,
+    options: &'run CompileOptions,
     scripts: &'run Scripts,
     world: &'run World,
     /// The listing with the original loaded, and with nothing of palisade's.
     original: String,
     before: String,
     /// What the kernel holds without anything of palisade's.
-    empty: &'run Observed,
+    empty: &'run ObservedKernel,
 }
 
 pub(super) fn mutants_that_are_proven_load_as_they_are_read(world: &World) {
@@ -87,10 +87,10 @@ pub(super) fn mutants_that_are_proven_load_as_they_are_read(world: &World) {
     let mut counts = Counts::default();
     let mut problems = Vec::new();
     for (number, case) in (0..).zip(CASES) {
-        let seed = 1_000 * number + u64::from(world.build.word() == "nft");
+        let seed = 1_000 * number + u64::from(world.build.label() == "nft");
         problems.extend(of_case(case, world, (share, seed), &mut counts));
     }
-    println!("{}: {counts}", world.build.word());
+    println!("{}: {counts}", world.build.label());
     let shown: Vec<String> = problems.iter().take(10).cloned().collect();
     assert!(
         problems.is_empty(),
@@ -114,14 +114,14 @@ fn of_case(
     counts: &mut Counts,
 ) -> Vec<String> {
     let files = inputs(case);
-    let options = Options::default();
+    let options = CompileOptions::default();
     let mut found = Diagnostics::default();
-    let input = palisade::read(&files, Staging::Proposed, &mut found);
+    let input = palisade::read(&files, StagedPolicies::Proposed, &mut found);
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-    let evaluator = Evaluator::of(&resolved);
+    let evaluator = Evaluator::new(&resolved);
     let node = resolved.inventory.find_node(NODE).expect("the node");
     let program = lower::to_chains(&resolved, node, &options, &mut found);
-    let templates = Templates::new(&[]).expect("templates");
+    let templates = TemplateSet::new(&[]).expect("templates");
     let rendered = render::to_text(&program, &templates).expect("scripts");
     let files = rendered.files().into_iter();
     let scripts: Scripts = files.map(|(name, text)| (name, text.to_owned())).collect();
@@ -161,11 +161,11 @@ impl Subject<'_> {
         }
         counts.mutants += 1;
         let files = scripts.iter().map(|(name, text)| (*name, text.as_str()));
-        let Ok(checked) = CheckedScripts::read(files, &Extensions::default()) else {
+        let Ok(checked) = CheckedScripts::read(files, &ExtensionSet::default()) else {
             counts.refused += 1;
             return None;
         };
-        if !self.is_proven(&Kernel::load(&checked)) {
+        if !self.is_proven(&NodeKernel::load(&checked)) {
             counts.differing += 1;
             return None;
         }
@@ -179,7 +179,7 @@ impl Subject<'_> {
         ))
     }
 
-    fn is_proven(&self, kernel: &Kernel) -> bool {
+    fn is_proven(&self, kernel: &NodeKernel) -> bool {
         let found = verify::of_kernel(self.evaluator, self.node, self.options, kernel);
         found.is_proven()
     }
@@ -205,7 +205,7 @@ impl Subject<'_> {
             ));
         }
         let observed = self.world.observe();
-        let plan = self.plan_after_load(&Desired::of(checked), &observed);
+        let plan = self.plan_after_load(&DesiredKernel::from_scripts(checked), &observed);
         if !plan.differences.is_empty() {
             return Err(format!(
                 "the kernel holds something else than what was read:\n{plan}"
@@ -224,13 +224,13 @@ impl Subject<'_> {
 
     /// What is left to do on a node that has just written what is desired. The node remembers rules
     /// that the tools print in another way, and so does this.
-    fn plan_after_load(&self, desired: &Desired, observed: &Observed) -> Plan {
+    fn plan_after_load(&self, desired: &DesiredKernel, observed: &ObservedKernel) -> Plan {
         let tools = self.world.tools();
-        let backend = self.world.build.word().to_owned();
-        let nothing = Memory {
-            version: Memory::VERSION,
+        let backend = self.world.build.label().to_owned();
+        let nothing = PrintCache {
+            version: PrintCache::VERSION,
             backend,
-            ..Memory::default()
+            ..PrintCache::default()
         };
         let ran = plan::between(desired, self.empty, &nothing, &tools);
         plan::remember_and_plan(desired, observed, (&ran, nothing), &tools).1
@@ -348,8 +348,8 @@ fn first_change(old: &str, new: &str) -> String {
 }
 
 /// The input files of a case.
-fn inputs(case: &str) -> Files {
-    let mut files = Files::default();
+fn inputs(case: &str) -> SourceFiles {
+    let mut files = SourceFiles::default();
     for file in ["manifest.yaml", "policies.yaml", "inventory.yaml"] {
         if let Ok(text) = fs::read_to_string(root().join("golden").join(case).join(file)) {
             files.add(file, text).expect("short");

@@ -19,16 +19,17 @@ use std::path::Path;
 use palisade::diagnostic::Diagnostics;
 use palisade::inventory::NodeId;
 use palisade::net::{Cidr, Family, PortRange};
-use palisade::netfilter::Kernel;
+use palisade::netfilter::NodeKernel;
 use palisade::options::{
-    Encapsulated, EndpointToHost, Extensions, Failsafes, HookPosition, Options, SourceValidation,
+    CompileOptions, Encapsulated, EndpointToHost, ExtensionSet, FailsafePorts, HookPosition,
+    SourceValidation,
 };
-use palisade::policy::Staging;
-use palisade::render::{self, Templates};
-use palisade::ruleset::{CheckedScripts, Holdings};
+use palisade::policy::StagedPolicies;
+use palisade::render::{self, TemplateSet};
+use palisade::ruleset::{CheckedScripts, KernelContents};
 use palisade::semantics::evaluate::Evaluator;
-use palisade::source::Files;
-use palisade::verify::{self, Difference};
+use palisade::source::SourceFiles;
+use palisade::verify::{self, VerifyDifference};
 use palisade::{lower, resolve};
 
 use crate::line_diff::line_diff;
@@ -55,8 +56,8 @@ struct Counts {
 }
 
 /// The failsafe ports of the mutated host endpoints: the default list says the same nine times.
-fn failsafes() -> Failsafes {
-    Failsafes {
+fn failsafes() -> FailsafePorts {
+    FailsafePorts {
         inbound: "22".parse().expect("a port"),
         outbound: "udp:53".parse().expect("a port"),
     }
@@ -78,55 +79,55 @@ macro_rules! mutants {
 }
 
 mutants! {
-    two_families: "dual-stack", "n1", Options::default();
-    classes_and_tiers: "request-all-three", "n1", Options::default();
-    rules_that_pass: "pass-rules-stand-in-the-class", "n1", Options::default();
-    tiers_that_pass: "tier-with-default-action-pass", "n1", Options::default();
-    profiles: "profiles", "n1", Options::default();
-    services: "services", "n1", Options::default();
-    ports_by_name: "named-and-numeric-ports", "n1", Options::default();
-    ports_by_name_excluded: "named-ports-excluded", "n1", Options::default();
-    ports_in_a_set: "ports-more-than-multiport-takes", "n1", Options::default();
-    ports: "ports", "n1", Options::default();
-    all_addresses: "nets-everything", "n1", Options::default();
-    exceptions: "nets-with-exceptions", "n1", Options::default();
-    what_is_excluded: "not-nets", "n1", Options::default();
-    control_messages: "icmp", "n1", Options::default();
-    one_family: "ip-version", "n1", Options::default();
-    logs: "log-only", "n1", Options::default();
-    unknown_addresses: "unknown-endpoint-drop", "n1", Options::default();
-    sources: "unknown-endpoint-drop", "n1", Options {
+    two_families: "dual-stack", "n1", CompileOptions::default();
+    classes_and_tiers: "request-all-three", "n1", CompileOptions::default();
+    rules_that_pass: "pass-rules-stand-in-the-class", "n1", CompileOptions::default();
+    tiers_that_pass: "tier-with-default-action-pass", "n1", CompileOptions::default();
+    profiles: "profiles", "n1", CompileOptions::default();
+    services: "services", "n1", CompileOptions::default();
+    ports_by_name: "named-and-numeric-ports", "n1", CompileOptions::default();
+    ports_by_name_excluded: "named-ports-excluded", "n1", CompileOptions::default();
+    ports_in_a_set: "ports-more-than-multiport-takes", "n1", CompileOptions::default();
+    ports: "ports", "n1", CompileOptions::default();
+    all_addresses: "nets-everything", "n1", CompileOptions::default();
+    exceptions: "nets-with-exceptions", "n1", CompileOptions::default();
+    what_is_excluded: "not-nets", "n1", CompileOptions::default();
+    control_messages: "icmp", "n1", CompileOptions::default();
+    one_family: "ip-version", "n1", CompileOptions::default();
+    logs: "log-only", "n1", CompileOptions::default();
+    unknown_addresses: "unknown-endpoint-drop", "n1", CompileOptions::default();
+    sources: "unknown-endpoint-drop", "n1", CompileOptions {
         source_validation: SourceValidation::Loose,
         pod_interfaces: vec!["cali+".parse().expect("a pattern")],
-        ..Options::default()
+        ..CompileOptions::default()
     };
-    sources_logged: "several-nodes", "n1", Options { source_validation: SourceValidation::Log, ..Options::default() };
-    sources_trusted: "several-nodes", "n1", Options { source_validation: SourceValidation::Off, ..Options::default() };
-    encapsulated: "encapsulated-drop", "n1", Options { encapsulated: Encapsulated::Drop, ..Options::default() };
-    closed_node: "endpoint-to-host-drop", "n1", Options { endpoint_to_host: EndpointToHost::Drop, ..Options::default() };
-    behind_other_rules: "hook-position-tail", "n1", Options { hook_position: HookPosition::Tail, ..Options::default() };
-    host_failsafes: "host-failsafes", "n1", Options {
-        failsafes: Failsafes { inbound: "22,udp:68,tcp:192.0.2.0/24:6443,tcp:[2001:db8::/32]:6443".parse().expect("ports"), outbound: "none".parse().expect("none") },
-        ..Options::default()
+    sources_logged: "several-nodes", "n1", CompileOptions { source_validation: SourceValidation::Log, ..CompileOptions::default() };
+    sources_trusted: "several-nodes", "n1", CompileOptions { source_validation: SourceValidation::Off, ..CompileOptions::default() };
+    encapsulated: "encapsulated-drop", "n1", CompileOptions { encapsulated: Encapsulated::Drop, ..CompileOptions::default() };
+    closed_node: "endpoint-to-host-drop", "n1", CompileOptions { endpoint_to_host: EndpointToHost::Drop, ..CompileOptions::default() };
+    behind_other_rules: "hook-position-tail", "n1", CompileOptions { hook_position: HookPosition::Tail, ..CompileOptions::default() };
+    host_failsafes: "host-failsafes", "n1", CompileOptions {
+        failsafes: FailsafePorts { inbound: "22,udp:68,tcp:192.0.2.0/24:6443,tcp:[2001:db8::/32]:6443".parse().expect("ports"), outbound: "none".parse().expect("none") },
+        ..CompileOptions::default()
     };
-    host_profiles: "host-profiles", "n1", Options { failsafes: failsafes(), ..Options::default() };
-    host_forward: "host-forward", "n1", Options { failsafes: failsafes(), ..Options::default() };
-    host_untracked: "host-untracked", "n1", Options { failsafes: failsafes(), ..Options::default() };
-    host_pre_dnat: "host-pre-dnat", "n1", Options { failsafes: failsafes(), ..Options::default() };
-    host_asked_again: "host-pre-dnat-cluster-only", "n1", Options { failsafes: failsafes(), ..Options::default() };
-    host_original_address: "host-pre-dnat-original-address", "n1", Options { failsafes: failsafes(), ..Options::default() };
+    host_profiles: "host-profiles", "n1", CompileOptions { failsafes: failsafes(), ..CompileOptions::default() };
+    host_forward: "host-forward", "n1", CompileOptions { failsafes: failsafes(), ..CompileOptions::default() };
+    host_untracked: "host-untracked", "n1", CompileOptions { failsafes: failsafes(), ..CompileOptions::default() };
+    host_pre_dnat: "host-pre-dnat", "n1", CompileOptions { failsafes: failsafes(), ..CompileOptions::default() };
+    host_asked_again: "host-pre-dnat-cluster-only", "n1", CompileOptions { failsafes: failsafes(), ..CompileOptions::default() };
+    host_original_address: "host-pre-dnat-original-address", "n1", CompileOptions { failsafes: failsafes(), ..CompileOptions::default() };
 }
 
-fn check(case: &str, node: &str, options: &Options) {
+fn check(case: &str, node: &str, options: &CompileOptions) {
     let files = inputs(&root().join("golden").join(case));
     let mut found = Diagnostics::default();
-    let input = palisade::read(&files, Staging::Proposed, &mut found);
+    let input = palisade::read(&files, StagedPolicies::Proposed, &mut found);
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
-    let evaluator = Evaluator::of(&resolved);
+    let evaluator = Evaluator::new(&resolved);
     let id = resolved.inventory.find_node(node).expect("the node");
     let program = lower::to_chains(&resolved, id, options, &mut found);
     let scripts = scripts(
-        &render::to_text(&program, &Templates::new(&[]).expect("templates")).expect("scripts"),
+        &render::to_text(&program, &TemplateSet::new(&[]).expect("templates")).expect("scripts"),
     );
     let original = load(&scripts).expect("it loads");
     assert!(
@@ -203,18 +204,18 @@ fn mutants(scripts: &[Script]) -> impl Iterator<Item = Mutant> + '_ {
 struct Judge<'run> {
     evaluator: &'run Evaluator<'run, 'run>,
     node: NodeId,
-    options: &'run Options,
+    options: &'run CompileOptions,
     scripts: &'run [Script],
     oracle: &'run Oracle<'run>,
 }
 
 /// Why a difference counts, and whether it is such a one.
-type Reason = (&'static str, fn(&Difference<'_>) -> bool);
+type Reason = (&'static str, fn(&VerifyDifference<'_>) -> bool);
 
 /// Differences that `verify` finds although no verdict changes, and why they count.
 const REASONS: [Reason; 1] = [(
     "a jump stands at the other end of the kernel's chain, before or behind rules of others",
-    |difference| matches!(difference, Difference::Misplaced(_)),
+    |difference| matches!(difference, VerifyDifference::Misplaced(_)),
 )];
 
 impl Judge<'_> {
@@ -288,8 +289,8 @@ impl Judge<'_> {
 
 /// Whether a difference counts only because a rule asks a packet of a known connection for its
 /// original destination: `verify` does not model replies, and proves no such rule.
-fn is_of_unknown_direction(difference: &Difference<'_>) -> bool {
-    let Difference::Packet(witness) = difference else {
+fn is_of_unknown_direction(difference: &VerifyDifference<'_>) -> bool {
+    let VerifyDifference::Packet(witness) = difference else {
         return false;
     };
     let is_known = matches!(
@@ -321,8 +322,8 @@ fn hash(lines: &[String]) -> u64 {
 }
 
 /// The input files of a case.
-fn inputs(case: &Path) -> Files {
-    let mut files = Files::default();
+fn inputs(case: &Path) -> SourceFiles {
+    let mut files = SourceFiles::default();
     for file in ["manifest.yaml", "policies.yaml", "inventory.yaml"] {
         if let Ok(text) = fs::read_to_string(case.join(file)) {
             files.add(file, text).expect("short");
@@ -332,7 +333,7 @@ fn inputs(case: &Path) -> Files {
 }
 
 /// The scripts of a node without comments.
-fn scripts(rendered: &render::Scripts) -> Vec<Script> {
+fn scripts(rendered: &render::NodeScripts) -> Vec<Script> {
     let all = [
         ("sets.ipset", &rendered.sets),
         ("filter.v4.rules", &rendered.filter_v4),
@@ -355,20 +356,20 @@ fn scripts(rendered: &render::Scripts) -> Vec<Script> {
 }
 
 /// The kernel with a bundle's scripts, which are read as `verify` and `apply` read them.
-fn load(scripts: &[Script]) -> Result<Kernel, String> {
+fn load(scripts: &[Script]) -> Result<NodeKernel, String> {
     let texts = texts(scripts);
-    let checked = CheckedScripts::read(files(&texts), &Extensions::default());
+    let checked = CheckedScripts::read(files(&texts), &ExtensionSet::default());
     checked
-        .map(|checked| Kernel::load(&checked))
+        .map(|checked| NodeKernel::load(&checked))
         .map_err(|refused| refused.to_string())
 }
 
 /// The kernel with a part of scripts.
-fn load_part(scripts: &[Script]) -> Result<Kernel, String> {
+fn load_part(scripts: &[Script]) -> Result<NodeKernel, String> {
     let texts = texts(scripts);
-    let holdings = Holdings::of_kernel(files(&texts));
+    let holdings = KernelContents::of_kernel(files(&texts));
     holdings
-        .map(|holdings| Kernel::of_holdings(&holdings))
+        .map(|holdings| NodeKernel::of_holdings(&holdings))
         .map_err(|refused| refused.to_string())
 }
 
@@ -410,7 +411,7 @@ fn load_alone(scripts: &[Script], own: usize) -> Result<(), String> {
 }
 
 /// The tables before the filter table alone, where it matters to them where packets are sent to.
-fn early(scripts: &[Script]) -> Option<Kernel> {
+fn early(scripts: &[Script]) -> Option<NodeKernel> {
     let mut scripts = scripts.to_vec();
     for script in scripts
         .iter_mut()
@@ -419,7 +420,7 @@ fn early(scripts: &[Script]) -> Option<Kernel> {
         script.lines = ["*filter", "COMMIT"].map(str::to_owned).to_vec();
     }
     let early = (scripts.len() > 3).then(|| load_part(&scripts).expect("it loads"));
-    early.filter(Kernel::asks_before_dnat)
+    early.filter(NodeKernel::asks_before_dnat)
 }
 
 /// What a family's scripts ask about original destinations.

@@ -18,9 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use palisade::net::{Cidr, Family, PortRange, Protocol, State};
-use palisade::netfilter::{Kernel, Run, TableName, Target};
-use palisade::packet::{Flow, Hook, Message, Original, Packet, PortPair, ReversePath, Verdict};
-use palisade::packet_space::{Class, Cuts, Range, Traffic};
+use palisade::netfilter::{CheckedTarget, NodeKernel, PacketTrace, TableName};
+use palisade::packet::{
+    Flow, Hook, IcmpMessage, Packet, PortPair, PreDnatDestination, ReversePath, Verdict,
+};
+use palisade::packet_space::{AddressRange, HeaderClass, HeaderSpace, PartitionBuilder};
 
 /// A chain of a script.
 pub(super) type ChainKey = (&'static str, String);
@@ -29,7 +31,7 @@ pub(super) type ChainKey = (&'static str, String);
 pub(super) type Changed = Vec<(ChainKey, usize)>;
 
 /// What packets carry.
-type Carried = (Protocol, Option<PortPair>, Option<Message>);
+type Carried = (Protocol, Option<PortPair>, Option<IcmpMessage>);
 
 /// What scripts ask about original destinations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +48,7 @@ struct Known {
     carried: u32,
     hook: u32,
     state: State,
-    original: Option<Original>,
+    original: Option<PreDnatDestination>,
     fate: Fate,
 }
 
@@ -55,15 +57,15 @@ type Fate = (Verdict, bool);
 
 /// The original, and what becomes of packets in it.
 pub(super) struct Oracle<'kernel> {
-    original: &'kernel Kernel,
+    original: &'kernel NodeKernel,
     locals: Vec<Cidr>,
     /// Tables before the filter table alone, where there are any.
-    early: Option<&'kernel Kernel>,
+    early: Option<&'kernel NodeKernel>,
     asked: BTreeMap<Family, Asked>,
-    cuts: Cuts,
+    cuts: PartitionBuilder,
     addresses: Vec<IpAddr>,
     lists: Vec<Vec<Cidr>>,
-    carried: Vec<(Class, Carried)>,
+    carried: Vec<(HeaderClass, Carried)>,
     interfaces: BTreeSet<String>,
     hooks: Vec<Met>,
     packets: Vec<Known>,
@@ -84,7 +86,7 @@ struct Split {
     carried: Vec<Vec<Carried>>,
     hooks: Vec<Vec<Met>>,
     /// Other original destinations, where the mutant asks about them in another way.
-    originals: Option<Vec<Original>>,
+    originals: Option<Vec<PreDnatDestination>>,
 }
 
 /// A name that nobody gives an interface.
@@ -92,13 +94,13 @@ const OTHER: &str = "other0";
 
 impl<'kernel> Oracle<'kernel> {
     pub(super) fn of(
-        original: &'kernel Kernel,
-        early: Option<&'kernel Kernel>,
+        original: &'kernel NodeKernel,
+        early: Option<&'kernel NodeKernel>,
         locals: Vec<Cidr>,
         asked: BTreeMap<Family, Asked>,
     ) -> Self {
-        let mut cuts = Cuts::default();
-        original.cut(&mut cuts);
+        let mut cuts = PartitionBuilder::default();
+        original.add_cuts(&mut cuts);
         let lists = [original.prefixes(), vec![locals.clone()]].concat();
         let interfaces: BTreeSet<String> = named(original)
             .into_iter()
@@ -194,7 +196,7 @@ impl<'kernel> Oracle<'kernel> {
         self.note(known, &packet, &run);
     }
 
-    fn note(&mut self, known: Known, packet: &Packet, run: &Run<'_>) {
+    fn note(&mut self, known: Known, packet: &Packet, run: &PacketTrace<'_>) {
         let number = self.packets.len();
         self.packets.push(Known {
             fate: fate(run),
@@ -267,7 +269,7 @@ impl<'kernel> Oracle<'kernel> {
     /// is new.
     pub(super) fn differs(
         &self,
-        mutant: &Kernel,
+        mutant: &NodeKernel,
         changed: &Changed,
         asked: (Family, &Asked),
         asks_anew: bool,
@@ -288,7 +290,7 @@ impl<'kernel> Oracle<'kernel> {
             .find_map(|known| self.differs_in(mutant, known, &split))
     }
 
-    fn differs_in(&self, mutant: &Kernel, known: &Known, split: &Split) -> Option<Packet> {
+    fn differs_in(&self, mutant: &NodeKernel, known: &Known, split: &Split) -> Option<Packet> {
         let own = (known.state, known.original);
         let others = split
             .originals
@@ -296,7 +298,8 @@ impl<'kernel> Oracle<'kernel> {
             .flatten()
             .filter(|_| known.state == State::New)
             .map(|original| (State::New, Some(*original)));
-        let of_state: Vec<(State, Option<Original>)> = std::iter::once(own).chain(others).collect();
+        let of_state: Vec<(State, Option<PreDnatDestination>)> =
+            std::iter::once(own).chain(others).collect();
         let [sources, destinations] =
             [known.source, known.destination].map(|number| &split.addresses[number as usize]);
         let pairs = sources.iter().flat_map(|source| {
@@ -318,9 +321,9 @@ impl<'kernel> Oracle<'kernel> {
 
     fn is_otherwise(
         &self,
-        mutant: &Kernel,
+        mutant: &NodeKernel,
         packet: &Packet,
-        (known, own): (&Known, (State, Option<Original>)),
+        (known, own): (&Known, (State, Option<PreDnatDestination>)),
     ) -> bool {
         let run = mutant.run(packet);
         if (packet.state, packet.original) == own {
@@ -341,7 +344,7 @@ impl<'kernel> Oracle<'kernel> {
         }
     }
 
-    fn split(&self, mutant: &Kernel, (family, asked): (Family, &Asked)) -> Split {
+    fn split(&self, mutant: &NodeKernel, (family, asked): (Family, &Asked)) -> Split {
         let prefixes = mutant.prefixes();
         let is_known = prefixes.iter().all(|list| self.lists.contains(list));
         let addresses = if is_known {
@@ -350,7 +353,7 @@ impl<'kernel> Oracle<'kernel> {
             self.split_addresses(prefixes)
         };
         let mut cuts = self.cuts.clone();
-        mutant.cut(&mut cuts);
+        mutant.add_cuts(&mut cuts);
         let finer = carried(&cuts);
         let carried = match finer.len() == self.carried.len() {
             true => self.carried.iter().map(|own| vec![own.1]).collect(),
@@ -401,7 +404,7 @@ impl<'kernel> Oracle<'kernel> {
         split
     }
 
-    fn split_carried(&self, finer: &[(Class, Carried)]) -> Vec<Vec<Carried>> {
+    fn split_carried(&self, finer: &[(HeaderClass, Carried)]) -> Vec<Vec<Carried>> {
         let mut split = vec![Vec::new(); self.carried.len()];
         for (class, carried) in finer {
             let number = self
@@ -430,14 +433,14 @@ impl Asked {
 }
 
 /// Original destinations: one for each class that early tables or rules tell apart.
-fn originals(early: Option<&Kernel>, asked: &Asked, family: Family) -> Vec<Original> {
+fn originals(early: Option<&NodeKernel>, asked: &Asked, family: Family) -> Vec<PreDnatDestination> {
     let Some(early) = early else {
         return Vec::new();
     };
     let mut lists = early.prefixes();
     lists.extend(asked.nets.iter().map(|net| vec![*net]));
-    let mut cuts = Cuts::default();
-    early.cut(&mut cuts);
+    let mut cuts = PartitionBuilder::default();
+    early.add_cuts(&mut cuts);
     asked
         .ports
         .iter()
@@ -454,7 +457,7 @@ fn originals(early: Option<&Kernel>, asked: &Asked, family: Family) -> Vec<Origi
         .filter(|address| address.is_ipv4() == (family == Family::V4));
     addresses
         .flat_map(|address| {
-            ports.iter().map(move |port| Original {
+            ports.iter().map(move |port| PreDnatDestination {
                 address,
                 port: *port,
             })
@@ -466,7 +469,7 @@ fn packet(
     (source, destination): (IpAddr, IpAddr),
     carried: Carried,
     Met { hook, reverse_path }: Met,
-    (state, original): (State, Option<Original>),
+    (state, original): (State, Option<PreDnatDestination>),
 ) -> Option<Packet> {
     let (protocol, ports, message) = carried;
     let is_own = |protocol| {
@@ -477,7 +480,7 @@ fn packet(
         }
     };
     let icmp = message.filter(|_| is_own(protocol));
-    let original = original.map(|original| Original {
+    let original = original.map(|original| PreDnatDestination {
         port: original.port.filter(|_| ports.is_some()),
         ..original
     });
@@ -496,7 +499,7 @@ fn packet(
     })
 }
 
-fn fate(run: &Run<'_>) -> Fate {
+fn fate(run: &PacketTrace<'_>) -> Fate {
     (
         run.verdict,
         run.is_untracked && run.verdict != Verdict::Drop,
@@ -504,7 +507,7 @@ fn fate(run: &Run<'_>) -> Fate {
 }
 
 /// Whether a packet does not come to the translation of destinations, or passes it by.
-fn is_decided_early(run: &Run<'_>) -> bool {
+fn is_decided_early(run: &PacketTrace<'_>) -> bool {
     let is_dropped = run.verdict == Verdict::Drop
         && run
             .passed
@@ -514,7 +517,7 @@ fn is_decided_early(run: &Run<'_>) -> bool {
 }
 
 /// The chains that a packet comes to, and the last rule in each that is looked at.
-fn visited(packet: &Packet, run: &Run<'_>) -> BTreeMap<ChainKey, usize> {
+fn visited(packet: &Packet, run: &PacketTrace<'_>) -> BTreeMap<ChainKey, usize> {
     let script = |table: TableName| match (packet.flow.family(), table) {
         (Family::V4, TableName::Raw) => "raw.v4.rules",
         (Family::V4, TableName::Mangle) => "mangle.v4.rules",
@@ -549,11 +552,11 @@ fn visited(packet: &Packet, run: &Run<'_>) -> BTreeMap<ChainKey, usize> {
     }
     for passed in run.passed.iter().filter(|passed| is_compared(passed.table)) {
         let ends = match passed.target {
-            Target::Accept | Target::Drop | Target::Return => true,
-            Target::Log | Target::NoTrack => false,
-            Target::Jump(other) | Target::Goto(other) => {
+            CheckedTarget::Accept | CheckedTarget::Drop | CheckedTarget::Return => true,
+            CheckedTarget::Log | CheckedTarget::NoTrack => false,
+            CheckedTarget::Jump(other) | CheckedTarget::Goto(other) => {
                 visited.insert((script(passed.table), other.clone()), usize::MAX);
-                matches!(passed.target, Target::Goto(_))
+                matches!(passed.target, CheckedTarget::Goto(_))
             }
         };
         if ends {
@@ -571,8 +574,12 @@ fn kinds(lists: &[Vec<Cidr>]) -> Vec<IpAddr> {
     let mut edges: Vec<IpAddr> = ["192.0.2.77", "2001:db8::77", "0.0.0.0", "::"]
         .map(|text| text.parse().expect("an address"))
         .to_vec();
-    for range in lists.iter().flatten().map(|net| Range::of(*net)) {
-        let behind = range.last.checked_add(1).map(|first| Range {
+    for range in lists
+        .iter()
+        .flatten()
+        .map(|net| AddressRange::from_prefix(*net))
+    {
+        let behind = range.last.checked_add(1).map(|first| AddressRange {
             first,
             last: first,
             ..range
@@ -595,24 +602,24 @@ fn kind(address: IpAddr, lists: &[Vec<Cidr>]) -> Vec<bool> {
 }
 
 /// A packet of every class that cuts leave.
-fn carried(cuts: &Cuts) -> Vec<(Class, Carried)> {
-    let traffic = Traffic::of(cuts);
+fn carried(cuts: &PartitionBuilder) -> Vec<(HeaderClass, Carried)> {
+    let traffic = HeaderSpace::of(cuts);
     traffic
-        .classes(Traffic::ALL)
+        .classes(HeaderSpace::ALL)
         .filter_map(|class| Some((class.clone(), class.example()?)))
         .collect()
 }
 
 /// Whether a class holds a finer one.
-fn holds(class: &Class, finer: &Class, (protocol, ports, message): &Carried) -> bool {
+fn holds(class: &HeaderClass, finer: &HeaderClass, (protocol, ports, message): &Carried) -> bool {
     match (class, finer) {
         (
-            Class::Ports {
+            HeaderClass::Ports {
                 protocol: own,
                 source,
                 destination,
             },
-            Class::Ports { .. },
+            HeaderClass::Ports { .. },
         ) => {
             let within = |(first, last): (u16, u16), port: u16| (first..=last).contains(&port);
             own == protocol
@@ -621,13 +628,13 @@ fn holds(class: &Class, finer: &Class, (protocol, ports, message): &Carried) -> 
                 })
         }
         (
-            Class::Message {
+            HeaderClass::Message {
                 protocol: own,
                 kind,
                 code,
                 ..
             },
-            Class::Message {
+            HeaderClass::Message {
                 kind: finer,
                 code: code_finer,
                 ..
@@ -638,8 +645,8 @@ fn holds(class: &Class, finer: &Class, (protocol, ports, message): &Carried) -> 
                 && (kind.is_none() || kind == finer)
                 && (code.is_none() || code == code_finer)
         }
-        (Class::Protocols(own), _) => own.contains(protocol),
-        (Class::Ports { .. } | Class::Message { .. }, _) => false,
+        (HeaderClass::Protocols(own), _) => own.contains(protocol),
+        (HeaderClass::Ports { .. } | HeaderClass::Message { .. }, _) => false,
     }
 }
 
@@ -653,7 +660,7 @@ fn pairs(addresses: &[IpAddr]) -> Vec<(usize, usize)> {
 }
 
 /// The interfaces that a kernel's rules speak of, and of those that begin alike, one.
-fn named(kernel: &Kernel) -> BTreeSet<String> {
+fn named(kernel: &NodeKernel) -> BTreeSet<String> {
     let under = kernel
         .interface_stems()
         .into_iter()

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use palisade::apply::Wanted;
-use palisade::bundle::OnDisk;
+use palisade::apply::TargetBundle;
+use palisade::bundle::BundleOnDisk;
 use palisade::net::{Protocol, State};
-use palisade::observe::Observed;
-use palisade::options::Extensions;
+use palisade::observe::ObservedKernel;
+use palisade::options::ExtensionSet;
 use palisade::packet::{Flow, Hook, Packet, PortPair, ReversePath, Verdict};
 
 use super::traffic::Pair;
@@ -82,7 +82,7 @@ fn address(prefix: &str, number: usize) -> IpAddr {
 }
 
 /// Renders versions with the program, and reads the bundles back.
-pub(super) fn render(versions: &[u32]) -> Vec<Wanted> {
+pub(super) fn render(versions: &[u32]) -> Vec<TargetBundle> {
     let render = |version: &u32| {
         let place = PathBuf::from(format!("/run/p/version-{version}"));
         std::fs::create_dir_all(&place).expect("a folder");
@@ -99,10 +99,10 @@ pub(super) fn render(versions: &[u32]) -> Vec<Wanted> {
             "{}",
             String::from_utf8_lossy(&output.stderr)
         );
-        Wanted::read(
-            &OnDisk::open(&place.join("bundle")).expect("a bundle"),
+        TargetBundle::read(
+            &BundleOnDisk::open(&place.join("bundle")).expect("a bundle"),
             "n1",
-            &Extensions::default(),
+            &ExtensionSet::default(),
         )
         .expect("scripts")
     };
@@ -110,12 +110,12 @@ pub(super) fn render(versions: &[u32]) -> Vec<Wanted> {
 }
 
 /// Whether a bundle lets each pair pass; the kernel's own chains accept.
-pub(super) fn allowed(wanted: &Wanted, pairs: &[Pair]) -> Vec<bool> {
-    let Wanted { desired, .. } = wanted;
-    let kernel = kernel_of(&Observed {
+pub(super) fn allowed(wanted: &TargetBundle, pairs: &[Pair]) -> Vec<bool> {
+    let TargetBundle { desired, .. } = wanted;
+    let kernel = kernel_of(&ObservedKernel {
         sets: desired.sets.clone(),
         tables: desired.tables.clone(),
-        ..Observed::default()
+        ..ObservedKernel::default()
     });
     let packet = |pair: &Pair| {
         let ports = Some(PortPair {

@@ -12,7 +12,7 @@ mod traffic;
 
 use std::collections::BTreeMap;
 
-use palisade::apply::{self, Node, Wanted};
+use palisade::apply::{self, ApplyTarget, TargetBundle};
 use palisade::net::Family;
 
 use super::world::World;
@@ -83,7 +83,7 @@ pub(super) fn nothing_is_lost_or_leaked_at_a_high_rate(world: &World) {
     let judged = judge(&bundles, &pairs, &went);
     println!(
         "{}: {} applies, {ways:?}, {judged:?}, {} without room",
-        world.build.word(),
+        world.build.label(),
         bundles.len() - 1,
         went.drops
     );
@@ -162,13 +162,13 @@ pub(super) fn flush_and_load_is_found_out(world: &World) {
     let judged = judge(&bundles, &pairs, &went);
     println!(
         "{}: {judged:?}, {} without room",
-        world.build.word(),
+        world.build.label(),
         went.drops
     );
     assert!(judged.lost > 0 && judged.leaked > 0, "{judged:?}");
 }
 
-fn flush_and_load(world: &World, family: Family, wanted: &Wanted, between: &dyn Fn()) {
+fn flush_and_load(world: &World, family: Family, wanted: &TargetBundle, between: &dyn Fn()) {
     let file = if family == Family::V4 {
         "filter.v4.rules"
     } else {
@@ -212,10 +212,10 @@ fn versions() -> Vec<u32> {
     std::iter::once(0).chain(changes).collect()
 }
 
-fn apply(world: &World, wanted: &Wanted) {
+fn apply(world: &World, wanted: &TargetBundle) {
     let mut runner = world.processes();
     apply::run(
-        &mut Node {
+        &mut ApplyTarget {
             runner: &mut runner,
             settings: world.settings(),
         },
@@ -225,10 +225,10 @@ fn apply(world: &World, wanted: &Wanted) {
 }
 
 /// Counts by which ways the next apply goes; whether a swap is among them.
-fn look(world: &World, wanted: &Wanted, ways: &mut BTreeMap<&'static str, usize>) -> bool {
+fn look(world: &World, wanted: &TargetBundle, ways: &mut BTreeMap<&'static str, usize>) -> bool {
     let mut runner = world.processes();
-    let look = apply::look(
-        &mut Node {
+    let look = apply::inspect(
+        &mut ApplyTarget {
             runner: &mut runner,
             settings: world.settings(),
         },
@@ -270,7 +270,7 @@ fn meddle(world: &World, deeds: &[&str]) {
     }
 }
 
-fn judge(bundles: &[Wanted], pairs: &[Pair], went: &Went) -> Judged {
+fn judge(bundles: &[TargetBundle], pairs: &[Pair], went: &Went) -> Judged {
     let allowed: Vec<Vec<bool>> = bundles
         .iter()
         .map(|wanted| cluster::allowed(wanted, pairs))
