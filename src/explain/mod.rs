@@ -723,3 +723,6 @@ fn bearer(name: &str) -> (LabelOwner, &str) {
         (None, None) => (LabelOwner::Endpoint, name),
     }
 }
+
+#[cfg(test)]
+mod tests;
