@@ -3,7 +3,7 @@
 //! In: an assertions file, and [`Resolved`](crate::resolve::Resolved) policy. Out: for each
 //! [`Assertion`] whether it holds for every packet that it covers, or a packet for which it does
 //! not and why; and which rules no assertion touches. All packets are decided, by their classes in
-//! [`space`](crate::packet_space); none is drawn. Absent: nodes, host endpoints' own policy,
+//! [`packet_space`](crate::packet_space); none is drawn. Absent: nodes, host endpoints' own policy,
 //! words.
 //!
 //! Cost: for each assertion the pairs of classes that it covers.

@@ -7,7 +7,8 @@ use clap::Args;
 use crate::cli::report::OutputStreams;
 use crate::cli::{ExitStatus, config, input};
 use crate::diagnostic::{Diagnostics, MOST};
-use crate::{lint, resolve};
+use crate::lint;
+use crate::resolve;
 
 /// Parse, validate and lint policies and inventory
 ///

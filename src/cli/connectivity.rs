@@ -11,7 +11,8 @@ use crate::diagnostic::Diagnostics;
 use crate::output::OutputSink;
 use crate::packet::endpoint_pattern::EndpointPattern;
 use crate::packet_space::TrafficPattern;
-use crate::{report, resolve};
+use crate::report;
+use crate::resolve;
 
 /// List who can talk to whom on what
 ///

@@ -9,7 +9,8 @@ use crate::report::eval::DetailLevel;
 use crate::semantics::evaluate::Evaluator;
 use crate::semantics::path::FlowRouter;
 use crate::source::SourceFiles;
-use crate::{explain, resolve};
+use crate::explain;
+use crate::resolve;
 
 const CLUSTER: &str = "
 apiVersion: v1

@@ -1,7 +1,8 @@
 //! What the user may choose about the traffic around policy.
 //!
 //! Values only: `cli` fills them in from flags, variables and the configuration file, `lower`
-//! writes rules by them, and `analysis` reads the same ones to say what those rules ought to do.
+//! writes rules by them, and `semantics` and `verify` read the same ones to say what those
+//! rules ought to do.
 
 mod choices;
 mod extensions;

@@ -13,7 +13,8 @@ use crate::policy::{
     DefaultAction, HostStage, Policy, PolicyKey, PolicyKind, PolicySet, SelectorId, Tier,
 };
 use crate::source::{FileId, SourceFiles};
-use crate::{document, selector};
+use crate::document;
+use crate::selector;
 
 const PODS: usize = 150_000;
 const NAMESPACES: usize = 5_000;

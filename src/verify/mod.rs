@@ -8,8 +8,8 @@
 //! Packets are put into classes that neither policy nor scripts tell apart: addresses into
 //! [`EndpointClasses`], what packets carry into [`HeaderSpace`]. Then, for every hook, kind of interface and
 //! state, all traffic between all pairs of classes of addresses goes through the scripts at once
-//! (`netfilter::walk`), which gives blocks of pairs with which they do the same; and each block is
-//! held against policy (`owed`). To compare two outcomes is to compare two numbers.
+//! (`netfilter::trace`), which gives blocks of pairs with which they do the same; and each block is
+//! held against policy (`expected`). To compare two outcomes is to compare two numbers.
 //!
 //! Cost: a rule costs the blocks of pairs that hold an address it asks about. Rules that ask about
 //! none are gone through together, for a logarithm of their number a block. So rules of a policy

@@ -11,6 +11,7 @@ mod connectivity;
 mod deploy;
 mod diff;
 mod enforced;
+mod file_graph;
 mod golden;
 mod hosts;
 mod hostile;

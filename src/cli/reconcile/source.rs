@@ -15,7 +15,8 @@ use crate::cli::{ExitStatus, config, emptiness, input, nodes};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::render::TemplateSet;
 use crate::runner::{ProcessRunner, Retention};
-use crate::{options, resolve};
+use crate::options;
+use crate::resolve;
 
 /// Where what is to be in force comes from.
 pub(super) struct DesiredSource<'run> {

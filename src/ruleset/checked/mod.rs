@@ -7,7 +7,7 @@
 //! ASCII, every line is one that the tools read whole, and every word is written in the one form
 //! that palisade writes.
 //!
-//! Absent: what rules do with packets (`analysis`), and how a kernel gets there (`plan`).
+//! Absent: what rules do with packets (`netfilter`), and how a kernel gets there (`plan`).
 //!
 //! Cost: linear in the text.
 

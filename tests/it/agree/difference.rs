@@ -1,4 +1,4 @@
-//! What `analysis::diff` says of two worlds is what the evaluator says of each: no packet whose
+//! What `palisade::diff` says of two worlds is what the evaluator says of each: no packet whose
 //! verdict turns is left out, and every witness turns.
 
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! What `analysis::diff` says of host endpoints: no packet that a node drops in one state only, or
+//! What `palisade::diff` says of host endpoints: no packet that a node drops in one state only, or
 //! tracks in one only, for the sake of a host endpoint is left out, and every witness turns in the
 //! list that is named.
 

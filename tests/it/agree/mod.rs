@@ -1,6 +1,6 @@
 //! Policies mean the same three times: an evaluator written from the reference, which shares no
 //! code with palisade ([`meaning`]), palisade's own idea of what a node owes a packet, and its
-//! interpreter of the rendered scripts, which shares none with the compile (`palisade::analysis`),
+//! interpreter of the rendered scripts, which shares none with the compile (`palisade::netfilter`),
 //! agree on every packet. Worlds and packets are random from fixed seeds, and from one more in
 //! `PALISADE_SEED`; nothing depends on the clock.
 #![expect(
