@@ -1,5 +1,5 @@
-//! The rules of a chain at one hook and in one state, of which those that are about all blocks alike
-//! are joined.
+//! The rules of a chain at one hook and in one state. Those that are about all blocks alike are
+//! joined.
 
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
-//! The nouns of every question: packets and flows, hooks, verdicts, and the endpoints that are asked
-//! about.
+//! The nouns of every question: packets and flows, hooks, verdicts, and the endpoints that are
+//! asked about.
 //!
-//! Absent: what becomes of a packet. That is for `semantics` to say of policy, and for `netfilter` to
-//! say of scripts.
+//! Absent: what becomes of a packet. That is for `semantics` to say of policy, and for `netfilter`
+//! to say of scripts.
 
 mod flow;
 pub mod endpoint_pattern;

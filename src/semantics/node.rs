@@ -4,7 +4,7 @@
 //! In: an [`Evaluator`] of resolved policy, a node, the [`CompileOptions`] of the compile, and a
 //! [`Packet`]. Out: what ought to become of it ([`ExpectedVerdict`]), with the passages through policy
 //! that say so. Absent: `lower` and any other idea of chains, so that the answer can judge what
-//! [`netfilter`](super::netfilter) finds scripts to do.
+//! `netfilter` finds scripts to do.
 //!
 //! A packet goes through the stages of its hook (reference §7.4); the first that decides ends it:
 //!

@@ -1,8 +1,8 @@
 //! Which files of `src` name which others.
 //!
 //! In: the texts of the files. Out: a [`FileGraph`]. A path leads to the file that defines its
-//! item, through imports and re-exports. Comments and test modules do not count. `lib.rs`, `main.rs`
-//! and each `mod.rs` are left out: they name their parts to say what there is.
+//! item, through imports and re-exports. Comments and test modules do not count. `lib.rs`,
+//! `main.rs` and each `mod.rs` are left out: they name their parts to say what there is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
