@@ -1,35 +1,31 @@
-//! The README says what the code does.
-#![expect(clippy::disallowed_methods, reason = "tests read files")]
+//! The README and the tables of the book say what the code does.
 
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 
 use palisade::document::{KINDS, KindRole, ObjectKind};
 use palisade::lint::{LINTS, LintLevel};
 
+use crate::documents::{pages, read, section};
 use crate::palisade::{root, run};
 
-fn readme() -> String {
-    fs::read_to_string(root().join("README.md")).expect("README.md")
+/// The rows of a table whose first cell is code.
+fn rows(section: &str) -> Vec<&str> {
+    section
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect()
 }
 
 #[test]
 fn the_table_of_kinds_is_that_of_the_code() {
-    let readme = readme();
-    let table = readme
-        .split("## Kinds")
-        .nth(1)
-        .and_then(|rest| rest.split("Calico's kinds are also read").next())
-        .expect("the table");
-    let written: Vec<&str> = table
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .collect();
+    let page = read("docs/policies.md");
+    let written = rows(section(&page, "## Kinds"));
     // the internal group reads like the public one, and the old one is refused for what it is
-    let rows = KINDS
+    let kinds = KINDS
         .iter()
         .filter(|row| !["crd.projectcalico.org", "extensions"].contains(&row.group));
     let mut expected = Vec::new();
-    for row in rows {
+    for row in kinds {
         let group = if row.group.is_empty() {
             String::new()
         } else {
@@ -52,16 +48,8 @@ fn the_table_of_kinds_is_that_of_the_code() {
 
 #[test]
 fn the_table_of_lints_is_that_of_the_code() {
-    let readme = readme();
-    let table = readme
-        .split("## Lints")
-        .nth(1)
-        .and_then(|rest| rest.split("\n## ").next())
-        .expect("the table");
-    let written: Vec<&str> = table
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .collect();
+    let page = read("docs/policies.md");
+    let written = rows(section(&page, "## Lints"));
     let level = |level| {
         if level == LintLevel::Deny {
             "deny"
@@ -77,7 +65,7 @@ fn the_table_of_lints_is_that_of_the_code() {
 
 #[test]
 fn the_main_job_of_the_readme_works() {
-    assert!(readme().contains("render examples/service-accounts --out /tmp/bundle"));
+    assert!(read("README.md").contains("render examples/service-accounts --out /tmp/bundle"));
     let place = tempfile::tempdir().expect("a directory");
     let out = place.path().join("bundle").display().to_string();
     let outcome = run(
@@ -87,23 +75,183 @@ fn the_main_job_of_the_readme_works() {
     assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
 }
 
+/// A row of the table of commands.
+struct CommandRow {
+    /// The command and its subcommand, such as `selector match`.
+    command: String,
+    /// The cell about exit statuses.
+    statuses: String,
+    /// The formats that it has.
+    formats: Vec<String>,
+}
+
+/// The table of commands in `docs/commands.md`.
+fn commands() -> Vec<CommandRow> {
+    let page = read("docs/commands.md");
+    let table = rows(section(&page, "## Exit statuses and formats"));
+    let table = table
+        .into_iter()
+        .filter(|row| row.starts_with("| `palisade "));
+    table.map(command_row).collect()
+}
+
+fn command_row(row: &str) -> CommandRow {
+    let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+    let [command, _, statuses, formats] = cells
+        .try_into()
+        .map_err(|_| row)
+        .expect("a row of four cells");
+    let line = command.split('`').nth(1).expect("a command");
+    let is_name = |word: &&str| word.chars().all(|letter| letter.is_ascii_lowercase());
+    let words: Vec<&str> = line.split(' ').skip(1).take_while(is_name).collect();
+    CommandRow {
+        command: words.join(" "),
+        statuses: statuses.to_owned(),
+        formats: formats.split(", ").map(str::to_owned).collect(),
+    }
+}
+
+/// The numbers of one digit in a text.
+fn digits(text: &str) -> BTreeSet<&str> {
+    let is_digit =
+        |word: &&str| word.len() == 1 && word.starts_with(|it: char| it.is_ascii_digit());
+    text.split(|letter: char| !letter.is_alphanumeric())
+        .filter(is_digit)
+        .collect()
+}
+
 #[test]
-fn every_command_and_option_of_the_readme_is_there() {
-    let help = [
-        "check",
-        "render",
-        "eval",
-        "explain",
-        "connectivity",
-        "diff",
-        "selector",
-    ]
-    .map(|command| run(&root(), &[command, "--help"]).stdout)
-    .concat();
+fn the_exit_statuses_of_the_table_are_those_of_the_help() {
+    let table = commands();
+    let mut written: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for row in &table {
+        let statuses = written.entry(&row.command).or_default();
+        statuses.extend(digits(&row.statuses));
+    }
+    for row in &table {
+        let other = row.statuses.split("as `").nth(1);
+        let other = other.and_then(|rest| rest.split('`').next());
+        if let Some(other) = other {
+            let more = written.get(other).expect("a command").clone();
+            written.entry(&row.command).or_default().extend(more);
+        }
+    }
+
+    for (command, statuses) in written {
+        let mut words: Vec<&str> = command.split(' ').collect();
+        words.push("--help");
+        let help = run(&root(), &words).stdout;
+        let Some((_, rest)) = help.split_once("\nExit status") else {
+            assert!(["completions", "man"].contains(&command), "{help}");
+            continue;
+        };
+        let paragraph = rest.split("\n\n").next().unwrap_or_default();
+        assert_eq!(statuses, digits(paragraph), "{command}: {paragraph}");
+    }
+}
+
+#[test]
+fn every_command_is_in_the_table_and_the_reverse() {
+    let help = run(&root(), &["--help"]).stdout;
+    let (_, listed) = help.split_once("Commands:\n").expect("commands");
+    let (listed, _) = listed.split_once("\n\n").expect("an end");
+    let name = |line: &str| {
+        let name = line.strip_prefix("  ")?.split(' ').next()?;
+        (!name.is_empty() && name != "help").then(|| name.to_owned())
+    };
+    let mut listed: Vec<String> = listed.lines().filter_map(name).collect();
+    let table = commands();
+    let first = |words: &str| words.split(' ').next().unwrap_or_default().to_owned();
+    let mut written: Vec<String> = table.iter().map(|row| first(&row.command)).collect();
+    listed.sort_unstable();
+    written.sort_unstable();
+    written.dedup();
+    assert_eq!(written, listed);
+}
+
+/// A command refuses a format that it does not have before it does anything else.
+#[test]
+fn the_formats_of_each_command_are_those_of_the_table() {
+    let arguments = |command: &str| -> &[&str] {
+        match command {
+            "check" | "connectivity" => &["no/such/path"],
+            "render" => &["no/such/path", "--out", "no/such/place"],
+            "eval" | "explain" => &[
+                "no/such/path",
+                "--from",
+                "a/b",
+                "--to",
+                "a/b",
+                "--port",
+                "tcp/1",
+            ],
+            "diff" | "test" => &["no/such/path", "no/such/path"],
+            "verify" => &["no/such/path", "--bundle", "no/such/bundle"],
+            "selector match" | "selector format" => &["all()"],
+            "apply" | "reconcile" | "status" => &["no/such/bundle"],
+            "completions" => &["bash"],
+            "confirm" | "uninstall" | "doctor" | "man" => &[],
+            other => panic!("{other}: which arguments does it need?"),
+        }
+    };
+    let formats = [
+        "text",
+        "json",
+        "csv",
+        "md",
+        "dot",
+        "sarif",
+        "junit",
+        "prometheus",
+    ];
+    for row in commands() {
+        let (command, written) = (row.command, row.formats);
+        let is_of_a_node = [
+            "apply",
+            "confirm",
+            "doctor",
+            "reconcile",
+            "status",
+            "uninstall",
+        ]
+        .contains(&command.as_str());
+        for format in formats {
+            // only what is refused is run, since anything else would act on this machine
+            if is_of_a_node && written.iter().any(|has| has == format) {
+                continue;
+            }
+            let mut words: Vec<&str> = command.split(' ').collect();
+            words.extend(arguments(&command));
+            words.extend(["--format", format]);
+            let outcome = run(&root(), &words);
+            let is_refused = outcome.stderr.contains("has no format");
+            assert_eq!(
+                is_refused,
+                !written.iter().any(|has| has == format),
+                "{words:?}: {}",
+                outcome.stderr
+            );
+        }
+    }
+}
+
+#[test]
+fn every_option_of_the_pages_is_there() {
+    let help = commands()
+        .into_iter()
+        .map(|row| {
+            let mut words: Vec<&str> = row.command.split(' ').collect();
+            words.push("--help");
+            run(&root(), &words).stdout
+        })
+        .collect::<Vec<String>>()
+        .concat();
+    let written = pages().into_values().collect::<Vec<String>>().concat();
     for option in [
         "--out",
         "--node",
         "--check",
+        "--verify",
         "--allow",
         "--staged",
         "--templates",
@@ -113,6 +261,10 @@ fn every_command_and_option_of_the_readme_is_there() {
         "--encapsulated",
         "--failsafe-inbound",
         "--failsafe-outbound",
+        "--source-validation",
+        "--pod-interface",
+        "--allow-extension",
+        "--allow-no-endpoints",
         "--by",
         "--from",
         "--to",
@@ -121,9 +273,28 @@ fn every_command_and_option_of_the_readme_is_there() {
         "--set-label",
         "--with",
         "--nodes",
+        "--require-tests",
+        "--coverage",
+        "--min-coverage",
+        "--bundle",
+        "--dry-run",
+        "--confirm",
+        "--undo",
+        "--cut-denied",
+        "--take-over",
+        "--backend",
+        "--lock-wait",
+        "--timeout",
+        "--run-dir",
+        "--state-dir",
+        "--interval",
+        "--once",
+        "--policies",
+        "--metrics-file",
+        "--metrics-listen",
     ] {
         assert!(
-            readme().contains(option) && help.contains(option),
+            written.contains(option) && help.contains(option),
             "{option}"
         );
     }

@@ -17,9 +17,9 @@ const TRANSCRIPT: &str = "transcript.txt";
 /// The idea of a case, in one sentence.
 const ABOUT: &str = "about.md";
 /// What a command line begins with.
-const PROMPT: &str = "$ ";
+pub(crate) const PROMPT: &str = "$ ";
 /// The program, and tools that a user would change files with.
-const PROGRAM: &str = "palisade";
+pub(crate) const PROGRAM: &str = "palisade";
 const TOOLS: [&str; 2] = ["sed", "rm"];
 
 /// All cases, in the order of their names.
@@ -136,7 +136,7 @@ fn ended(text: &str) -> String {
 }
 
 /// The words of a command line; single quotes hold one together.
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     for (index, part) in line.split('\'').enumerate() {
         let is_quoted = index % 2 == 1;
