@@ -1,4 +1,5 @@
-//! The documents say what is there: links, the book's summary, the map of rooms, and JSON forms.
+//! The documents say what is there: links, the book's summary, the map of rooms, JSON forms, and
+//! the numbers by which code cites `docs/semantics.md`.
 #![expect(clippy::disallowed_methods, reason = "tests read files")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,8 @@ const BESIDE_THE_BOOK: [&str; 10] = [
 const NOT_YET: [&str; 3] = ["docs/cli.md", "docs/diagnostics.md", "docs/lints.md"];
 /// The book's table of contents.
 const SUMMARY: &str = "docs/SUMMARY.md";
+/// What code cites.
+const SEMANTICS: &str = "docs/semantics.md";
 
 /// The text of a file of the repository.
 pub(crate) fn read(path: &str) -> String {
@@ -230,6 +233,118 @@ pub(crate) fn section<'text>(text: &'text str, heading: &str) -> &'text str {
     let depth = heading.chars().take_while(|letter| *letter == '#').count();
     let ends = (1..=depth).filter_map(|depth| rest.find(&format!("\n{} ", "#".repeat(depth))));
     &rest[..ends.min().unwrap_or(rest.len())]
+}
+
+/// The numbers of `docs/semantics.md`: `4` and `4.3` of headings, `4.3.6` of items of a list.
+fn numbers() -> BTreeSet<String> {
+    let text = read(SEMANTICS);
+    let mut numbers = BTreeSet::new();
+    let mut current = String::new();
+    for line in prose(&text) {
+        let (heading, is_heading) = match line.split_once(' ') {
+            Some(("##" | "###", rest)) => (rest, true),
+            _ => (line, false),
+        };
+        let word = heading.split(' ').next().unwrap_or_default();
+        let number = word.trim_end_matches('.');
+        let is_number =
+            !number.is_empty() && number.split('.').all(|part| part.parse::<u32>().is_ok());
+        if is_heading && is_number {
+            current = number.to_owned();
+            assert!(numbers.insert(current.clone()), "§{current} exists twice");
+        } else if is_number && word.ends_with('.') {
+            numbers.insert(format!("{current}.{number}"));
+        }
+    }
+    numbers
+}
+
+/// The numbers after each `§`, with what is before it.
+fn cited(text: &str) -> Vec<(String, String)> {
+    let mut cited = Vec::new();
+    let mut before = String::new();
+    let mut parts = text.split('§');
+    before.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let is_number = |letter: &char| letter.is_ascii_digit() || *letter == '.';
+        let number: String = part.chars().take_while(is_number).collect();
+        let rest = &part[number.len()..];
+        cited.push((before.clone(), number.trim_end_matches('.').to_owned()));
+        before = rest.to_owned();
+    }
+    cited
+}
+
+/// A text in one line, without the marks of comments at line ends.
+fn unwrapped(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        let line = line.trim();
+        let comment = ["//!", "///", "//"]
+            .iter()
+            .find_map(|mark| line.strip_prefix(mark));
+        comment.unwrap_or(line).trim()
+    });
+    lines.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_citation_resolves() {
+    let numbers = numbers();
+    assert!(numbers.contains("4.3.6"), "{numbers:?}");
+    let mut wrong = Vec::new();
+    for (path, text) in pages() {
+        let unknown = cited(&text)
+            .into_iter()
+            .filter(|(_, number)| !numbers.contains(number));
+        wrong.extend(unknown.map(|(_, number)| format!("{path}: no §{number} in {SEMANTICS}")));
+    }
+
+    for folder in ["src", "tests", "benches"] {
+        for (path, text) in files_below(&root().join(folder)) {
+            if path.ends_with(".rs") && path != "it/documents.rs" {
+                let problems = citations(&unwrapped(&text), &numbers);
+                wrong.extend(
+                    problems
+                        .into_iter()
+                        .map(|problem| format!("{folder}/{path}: {problem}")),
+                );
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What is wrong with the citations in a file of code: each is `semantics §1.2`, perhaps with more
+/// numbers: `semantics §1.2, §3`, `semantics §1 to §3`.
+fn citations(text: &str, numbers: &BTreeSet<String>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (before, number) in cited(text) {
+        let is_citation = before.to_lowercase().ends_with("semantics ");
+        let continues = [", ", " and ", " to "].contains(&before.as_str());
+        if !is_citation && !continues {
+            wrong.push(format!("§{number} does not say `semantics`"));
+        }
+        if !numbers.contains(&number) {
+            wrong.push(format!("no §{number} in {SEMANTICS}"));
+        }
+    }
+
+    let lower = text.to_lowercase();
+    for old in ["decision ", "decisions "] {
+        let numbered = lower
+            .split(old)
+            .skip(1)
+            .any(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit()));
+        if numbered {
+            wrong.push(format!("`{old}N` is cited as `semantics §9.N`"));
+        }
+    }
+    for old in ["calico-reference", "decisions.md"] {
+        if lower.contains(old) {
+            wrong.push(format!("`{old}` is not in this repository"));
+        }
+    }
+    wrong
 }
 
 /// Which section of `docs/json.md` has the form of a command.
