@@ -1,10 +1,10 @@
 //! `palisade completions` and `palisade man`: what the arguments are, for shells and for `man`.
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
 use crate::cli::report::OutputStreams;
-use crate::cli::{Arguments, ExitStatus};
+use crate::cli::{ExitStatus, format, program};
 
 /// Print a script that completes this program's arguments
 ///
@@ -22,17 +22,9 @@ pub(super) struct CompletionsArguments {
 #[derive(Debug, Args)]
 pub(super) struct ManArguments {}
 
-pub(super) fn completions(
-    arguments: &CompletionsArguments,
-    report: &mut OutputStreams,
-) -> ExitStatus {
+pub(super) fn completions(arguments: &CompletionsArguments, report: &mut OutputStreams) -> ExitStatus {
     let mut script = Vec::new();
-    clap_complete::generate(
-        arguments.shell,
-        &mut Arguments::command(),
-        "palisade",
-        &mut script,
-    );
+    clap_complete::generate(arguments.shell, &mut program(), "palisade", &mut script);
     report.data_by(|_, out| out.without_input(&script))
 }
 
@@ -44,7 +36,7 @@ pub(super) fn man(report: &mut OutputStreams) -> ExitStatus {
 }
 
 fn write_page(out: &mut dyn std::io::Write) -> std::io::Result<()> {
-    let mut program = Arguments::command();
+    let mut program = program();
     program.build();
     clap_mangen::Man::new(program.clone()).render(out)?;
     let commands = program
@@ -55,12 +47,12 @@ fn write_page(out: &mut dyn std::io::Write) -> std::io::Result<()> {
         .try_for_each(|command| section(command, out))
 }
 
-/// A command's part of the page: its heading, how it is called, what it is for, and its own
-/// options.
+/// A command's part of the page: its heading, how it is called, what it is for, its own options and
+/// its formats.
 fn section(command: clap::Command, out: &mut dyn std::io::Write) -> std::io::Result<()> {
     let name = command.get_name().to_uppercase();
     let command = command.mut_args(|argument| {
-        if argument.is_global_set() {
+        if argument.is_global_set() && argument.get_id() != format::ID {
             argument.hide(true)
         } else {
             argument

@@ -20,6 +20,7 @@ mod diff;
 mod doctor;
 mod eval;
 mod explain;
+mod format;
 mod git;
 mod input;
 mod emptiness;
@@ -36,10 +37,10 @@ mod trace;
 mod uninstall;
 mod verify;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::cli::format::OutputFormat;
 use crate::cli::report::OutputStreams;
-use crate::diagnostic::{Code, Diagnostic};
 
 /// What the program returns to the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,9 +84,12 @@ struct Arguments {
     command: CliCommand,
 }
 
+/// The heading of [`GlobalArguments`] in help.
+const GLOBAL_HEADING: &str = "Options of every command";
+
 /// Options of every command.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Options of every command")]
+#[command(next_help_heading = GLOBAL_HEADING)]
 struct GlobalArguments {
     /// Configuration file (YAML: endpointToHost, unknownEndpoint, hookPosition, encapsulated,
     /// sourceValidation, podInterface, failsafeInbound, failsafeOutbound, templates,
@@ -99,15 +103,15 @@ struct GlobalArguments {
         hide_env_values = true
     )]
     config: Option<std::path::PathBuf>,
-    /// How data is printed to standard output, where a command has this format for it; problems, on
-    /// standard error, are JSON with `json` and text with all others
+    /// How data is printed on standard output; the help of a command lists its formats
     #[arg(
         long,
         global = true,
         value_name = "FORMAT",
-        default_value = "text",
+        default_value = format::DEFAULT,
         env = "PALISADE_FORMAT",
-        hide_env_values = true
+        hide_env_values = true,
+        hide_possible_values = true
     )]
     format: OutputFormat,
     /// When to use colour; NO_COLOR is heeded
@@ -123,27 +127,6 @@ struct GlobalArguments {
     /// Print errors only
     #[arg(short, long, global = true)]
     quiet: bool,
-}
-
-/// How data and problems are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum OutputFormat {
-    /// For people
-    Text,
-    /// JSON; of problems one object a line, for the first 1,000 errors
-    Json,
-    /// Comma-separated values
-    Csv,
-    /// Markdown
-    Md,
-    /// A graph for Graphviz
-    Dot,
-    /// SARIF 2.1.0, for code scanning
-    Sarif,
-    /// JUnit's XML
-    Junit,
-    /// Metrics for Prometheus
-    Prometheus,
 }
 
 /// When colour is used.
@@ -184,61 +167,41 @@ impl CliCommand {
     fn writes(&self) -> bool {
         matches!(self, CliCommand::Render(_))
     }
+}
 
-    /// The formats that it has.
-    fn formats(&self) -> &'static [OutputFormat] {
-        match self {
-            CliCommand::Check(_)
-            | CliCommand::Render(_)
-            | CliCommand::Eval(_)
-            | CliCommand::Explain(_)
-            | CliCommand::Verify(_)
-            | CliCommand::Selector(_) => &[OutputFormat::Text, OutputFormat::Json],
-            CliCommand::Apply(_)
-            | CliCommand::Confirm(_)
-            | CliCommand::Reconcile(_)
-            | CliCommand::Uninstall(_)
-            | CliCommand::Doctor(_) => &[OutputFormat::Text, OutputFormat::Json],
-            CliCommand::Status(_) => &[
-                OutputFormat::Text,
-                OutputFormat::Json,
-                OutputFormat::Prometheus,
-            ],
-            CliCommand::Connectivity(_) => &[
-                OutputFormat::Text,
-                OutputFormat::Json,
-                OutputFormat::Csv,
-                OutputFormat::Md,
-                OutputFormat::Dot,
-            ],
-            CliCommand::Diff(_) => &[
-                OutputFormat::Text,
-                OutputFormat::Json,
-                OutputFormat::Md,
-                OutputFormat::Sarif,
-            ],
-            CliCommand::Test(_) => &[OutputFormat::Text, OutputFormat::Json, OutputFormat::Junit],
-            CliCommand::Completions(_) | CliCommand::Man(_) => &[OutputFormat::Text],
-        }
+/// The program as clap knows it.
+fn program() -> clap::Command {
+    format::with_formats(Arguments::command())
+}
+
+/// The arguments of this process.
+///
+/// # Errors
+/// If they are refused, or ask for help or the version.
+fn parse() -> Result<Arguments, clap::Error> {
+    let mut program = program();
+    let matches = program.try_get_matches_from_mut(std::env::args_os())?;
+    let arguments =
+        Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut program))?;
+    let command = matches
+        .subcommand_name()
+        .and_then(|name| program.find_subcommand(name));
+    if let Some(command) = command {
+        format::check(arguments.global.format, command)?;
     }
+    Ok(arguments)
 }
 
 /// Runs the program with the arguments of this process.
 pub fn run() -> ExitStatus {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match parse() {
         Ok(arguments) => arguments,
         Err(error) => return report::usage(&error),
     };
     let mut report = OutputStreams::new(&arguments.global, arguments.command.writes());
-    let formats = arguments.command.formats();
-    if !formats.contains(&arguments.global.format) {
-        return report.diagnostic(unknown_format(arguments.global.format, formats));
-    }
     match arguments.command {
         CliCommand::Check(own) => check::run(&own, arguments.global.config.as_deref(), &mut report),
-        CliCommand::Render(own) => {
-            render::run(&own, arguments.global.config.as_deref(), &mut report)
-        }
+        CliCommand::Render(own) => render::run(&own, arguments.global.config.as_deref(), &mut report),
         CliCommand::Eval(own) => eval::run(&own, arguments.global.config.as_deref(), &mut report),
         CliCommand::Explain(own) => {
             explain::run(&own, arguments.global.config.as_deref(), &mut report)
@@ -246,9 +209,7 @@ pub fn run() -> ExitStatus {
         CliCommand::Connectivity(own) => connectivity::run(&own, &mut report),
         CliCommand::Diff(own) => diff::run(&own, arguments.global.config.as_deref(), &mut report),
         CliCommand::Test(own) => test::run(&own, &mut report),
-        CliCommand::Verify(own) => {
-            verify::run(&own, arguments.global.config.as_deref(), &mut report)
-        }
+        CliCommand::Verify(own) => verify::run(&own, arguments.global.config.as_deref(), &mut report),
         CliCommand::Selector(own) => selector::run(&own, &mut report),
         CliCommand::Apply(own) => apply::run(&own, arguments.global.config.as_deref(), &mut report),
         CliCommand::Confirm(own) => confirm::run(&own, &mut report),
@@ -256,30 +217,11 @@ pub fn run() -> ExitStatus {
             reconcile::run(&own, arguments.global.config.as_deref(), &mut report)
         }
         CliCommand::Uninstall(own) => uninstall::run(&own, &mut report),
-        CliCommand::Status(own) => {
-            status::run(&own, arguments.global.config.as_deref(), &mut report)
-        }
+        CliCommand::Status(own) => status::run(&own, arguments.global.config.as_deref(), &mut report),
         CliCommand::Doctor(own) => doctor::run(&own, &mut report),
         CliCommand::Completions(own) => completions::completions(&own, &mut report),
         CliCommand::Man(_) => completions::man(&mut report),
     }
-}
-
-fn unknown_format(format: OutputFormat, formats: &[OutputFormat]) -> Diagnostic {
-    let word = |format: &OutputFormat| {
-        format
-            .to_possible_value()
-            .map(|value| value.get_name().to_owned())
-            .unwrap_or_default()
-    };
-    let known = formats
-        .iter()
-        .map(|format| format!("`{}`", word(format)))
-        .collect::<Vec<_>>()
-        .join(" and ");
-    let message = format!("this command has no format `{}`", word(&format));
-    Diagnostic::new(Code::InvalidConfig, message)
-        .help(format!("`--format` and PALISADE_FORMAT take {known} here"))
 }
 
 #[cfg(test)]

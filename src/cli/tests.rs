@@ -1,3 +1,5 @@
+use super::format::FORMATS;
+use super::program;
 use super::trace::ScriptTracer;
 use crate::diagnostic::{Code, Diagnostics};
 use crate::explain::query::Query;
@@ -58,4 +60,20 @@ fn where_scripts_and_policy_disagree_there_is_no_answer() {
         .unwrap_err();
     assert_eq!(refused.code, Code::InternalError);
     assert!(refused.help.unwrap().contains("report it"));
+}
+
+#[test]
+fn every_command_has_its_row_of_formats() {
+    let program = program();
+    let commands: Vec<&str> = program
+        .get_subcommands()
+        .map(|command| command.get_name())
+        .collect();
+    let rows: Vec<&str> = FORMATS.iter().map(|row| row.command).collect();
+    assert_eq!(rows, commands);
+}
+
+#[test]
+fn arguments_are_sound() {
+    program().debug_assert();
 }

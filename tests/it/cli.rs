@@ -414,3 +414,81 @@ fn standard_input_is_one_more_file() {
     is_refusal(&outcome, "standard input");
     assert!(outcome.stderr.contains("<stdin>:"), "{}", outcome.stderr);
 }
+
+#[test]
+fn a_command_takes_its_own_formats() {
+    let place = Place::new();
+    let cases = [
+        ("check", "text, json"),
+        ("selector format", "text, json"),
+        ("status", "text, json, prometheus"),
+        ("connectivity", "text, json, csv, md, dot"),
+        ("diff", "text, json, md, sarif"),
+        ("test", "text, json, junit"),
+        ("man", "text"),
+    ];
+    for (command, formats) in cases {
+        let help = shell(place.path(), &format!("$P {command} -h")).stdout;
+        let shown = format!("[default: text] [possible values: {formats}]");
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains(&shown), "{command}: {help}");
+        let other = if formats.contains("dot") {
+            "sarif"
+        } else {
+            "dot"
+        };
+        for line in [
+            format!("$P {command} --format {other}"),
+            format!("$P --format {other} {command} has(a)"),
+            format!("PALISADE_FORMAT={other} $P {command} has(a)"),
+        ] {
+            let line = line.replace(
+                "has(a)",
+                if command.starts_with("selector") {
+                    "'has(a)'"
+                } else {
+                    ""
+                },
+            );
+            let outcome = shell(place.path(), &line);
+            is_refusal(&outcome, &line);
+        }
+    }
+    // a format stands before the command or after it, or in the variable, and the last place wins
+    for line in [
+        "$P check nothing --format json",
+        "$P --format json check nothing",
+        "PALISADE_FORMAT=json $P check nothing",
+        "PALISADE_FORMAT=text $P --format json check nothing",
+        "$P --format text check nothing --format json",
+        "PALISADE_FORMAT=csv $P check nothing --format json",
+    ] {
+        let said = shell(place.path(), line).stderr;
+        assert!(
+            said.starts_with("{\"code\":\"unreadable\""),
+            "{line}: {said}"
+        );
+    }
+    let refusal = |line: &str| shell(place.path(), line).stderr;
+    let after = refusal("$P check nothing --format dot");
+    assert!(
+        after.contains("invalid value 'dot' for '--format <FORMAT>'")
+            && after.contains("[possible values: text, json]"),
+        "{after}"
+    );
+    assert_eq!(refusal("$P --format dot check nothing"), after);
+    assert_eq!(refusal("PALISADE_FORMAT=dot $P check nothing"), after);
+}
+
+#[test]
+fn completions_have_the_formats_of_each_command() {
+    let place = Place::new();
+    let script = shell(place.path(), "$P completions bash").stdout;
+    for words in [
+        "\"text json\"",
+        "\"text json csv md dot\"",
+        "\"text json md sarif\"",
+    ] {
+        assert!(script.contains(words), "{words}");
+    }
+}

@@ -293,7 +293,7 @@ fn formats_of_other_commands_stay() {
     let place = repository();
     let outcome = run(place.path(), &["check", "deploy", "--format", "md"]);
     assert!(
-        outcome.status == 2 && outcome.stderr.contains("has no format `md`"),
+        outcome.status == 2 && outcome.stderr.contains("[possible values: text, json]"),
         "{}",
         outcome.stderr
     );
