@@ -1,4 +1,6 @@
-//! The table of codes.
+//! The table of codes. The entry of a code, which `palisade help CODE` prints and from which
+//! `docs/diagnostics.md` and `docs/lints.md` are made, is the file `entries/CODE.md`: a code
+//! without one does not compile.
 
 use std::fmt;
 
@@ -30,6 +32,19 @@ macro_rules! codes {
             /// One line about it.
             pub fn description(self) -> &'static str {
                 match self { $(Code::$variant => $description,)* }
+            }
+
+            /// What it means, an example, and how to fix it: Markdown in three parts, of which the
+            /// second begins with a line `Example:` and the third with a line `Fix:`.
+            pub fn entry(self) -> &'static str {
+                match self {
+                    $(Code::$variant => include_str!(concat!("entries/", $name, ".md")),)*
+                }
+            }
+
+            /// The code with this name, or `None` if there is none.
+            pub fn by_name(name: &str) -> Option<Code> {
+                Code::ALL.iter().copied().find(|code| code.name() == name)
             }
         }
     };

@@ -25,6 +25,18 @@ pub enum Severity {
     Note,
 }
 
+impl Severity {
+    /// The word before the code.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Lint => "lint",
+            Severity::Note => "note",
+        }
+    }
+}
+
 /// One problem, with everything a person needs to mend it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {

@@ -134,12 +134,7 @@ fn picture(letter: char) -> char {
 pub fn json(diagnostic: &Diagnostic, files: &SourceFiles) -> JsonText {
     let view = ReportLayout {
         code: diagnostic.code.name(),
-        severity: match diagnostic.severity() {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-            Severity::Lint => "lint",
-            Severity::Note => "note",
-        },
+        severity: diagnostic.severity().name(),
         message: &diagnostic.message,
         help: diagnostic.help.as_deref(),
         labels: diagnostic

@@ -13,6 +13,7 @@ mod diff;
 mod documents;
 mod enforced;
 mod file_graph;
+mod entries;
 mod golden;
 mod hosts;
 mod hostile;
