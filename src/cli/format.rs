@@ -57,8 +57,12 @@ pub(super) const FORMATS: &[CommandFormats] = {
         row("doctor", &[Text, Json]),
         row("completions", &[Text]),
         row("man", &[Text]),
+        row(HELP, &[Text]),
     ]
 };
+
+/// The command that is indifferent to the variable, since help is needed when something is wrong.
+const HELP: &str = "help";
 
 /// The name of the argument, which is also that of the program's own, so that clap puts a command's
 /// in its place.
@@ -89,6 +93,7 @@ pub(super) fn with_formats(program: Command) -> Command {
 /// What clap says of the same format after the command, if the command does not have it.
 pub(super) fn check(format: OutputFormat, command: &Command) -> Result<(), clap::Error> {
     let row = FORMATS.iter().find(|row| row.command == command.get_name());
+    let row = row.filter(|row| row.command != HELP);
     let (Some(row), Some(word)) = (row, format.to_possible_value()) else {
         return Ok(());
     };
@@ -109,6 +114,7 @@ fn argument(row: &CommandFormats) -> Arg {
         .help_heading(super::GLOBAL_HEADING)
         .display_order(DISPLAY_ORDER)
         .default_value(DEFAULT)
+        .hide(row.command == HELP)
         .value_parser(parser(row.formats))
 }
 

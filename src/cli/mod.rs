@@ -22,6 +22,7 @@ mod eval;
 mod explain;
 mod format;
 mod git;
+mod help;
 mod input;
 mod emptiness;
 mod node;
@@ -75,6 +76,7 @@ impl From<ExitStatus> for std::process::ExitCode {
     name = "palisade",
     version,
     arg_required_else_help = true,
+    disable_help_subcommand = true,
     max_term_width = 100
 )]
 struct Arguments {
@@ -160,6 +162,7 @@ enum CliCommand {
     Doctor(doctor::Arguments),
     Completions(completions::CompletionsArguments),
     Man(completions::ManArguments),
+    Help(help::Arguments),
 }
 
 impl CliCommand {
@@ -171,7 +174,11 @@ impl CliCommand {
 
 /// The program as clap knows it.
 fn program() -> clap::Command {
-    format::with_formats(Arguments::command())
+    // the program's own `help` knows codes too; below `selector`, clap's stays
+    let with_help = |selector: clap::Command| {
+        selector.defer(|selector| selector.disable_help_subcommand(false))
+    };
+    format::with_formats(Arguments::command().mut_subcommand("selector", with_help))
 }
 
 /// The arguments of this process.
@@ -221,6 +228,7 @@ pub fn run() -> ExitStatus {
         CliCommand::Doctor(own) => doctor::run(&own, &mut report),
         CliCommand::Completions(own) => completions::completions(&own, &mut report),
         CliCommand::Man(_) => completions::man(&mut report),
+        CliCommand::Help(own) => help::run(&own, &mut report),
     }
 }
 

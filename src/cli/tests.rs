@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::format::FORMATS;
 use super::program;
 use super::trace::ScriptTracer;
@@ -63,7 +65,7 @@ fn where_scripts_and_policy_disagree_there_is_no_answer() {
 }
 
 #[test]
-fn every_command_has_its_row_of_formats() {
+fn every_command_has_its_row_of_formats_and_no_code_has_its_name() {
     let program = program();
     let commands: Vec<&str> = program
         .get_subcommands()
@@ -71,6 +73,8 @@ fn every_command_has_its_row_of_formats() {
         .collect();
     let rows: Vec<&str> = FORMATS.iter().map(|row| row.command).collect();
     assert_eq!(rows, commands);
+    let codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.name()).collect();
+    assert!(commands.iter().all(|command| !codes.contains(command)));
 }
 
 #[test]

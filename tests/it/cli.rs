@@ -416,6 +416,66 @@ fn standard_input_is_one_more_file() {
 }
 
 #[test]
+fn help_is_of_a_command_or_of_a_code() {
+    let place = Place::new();
+    for command in ["", "render", "selector", "selector match", "help"] {
+        let help = shell(place.path(), &format!("$P help {command}"));
+        let flag = shell(place.path(), &format!("$P {command} --help"));
+        assert_eq!(help, flag, "{command}");
+        assert_eq!((help.status, help.stderr.as_str()), (0, ""), "{command}");
+    }
+    let entry = shell(place.path(), "$P help unknown-tier");
+    assert_eq!((entry.status, entry.stderr.as_str()), (0, ""));
+    assert!(
+        entry
+            .stdout
+            .starts_with("error[unknown-tier]: a policy names a tier")
+            && entry.stdout.contains("\n\nExample:\n")
+            && entry.stdout.contains("\n    kind: GlobalNetworkPolicy\n")
+            && entry.stdout.contains("\n\nFix: "),
+        "{}",
+        entry.stdout
+    );
+    let lint = shell(place.path(), "$P help no-dns").stdout;
+    assert!(lint.starts_with("lint[no-dns]: "), "{lint}");
+    // whatever the format is of other commands
+    for line in [
+        "PALISADE_FORMAT=junit $P help render",
+        "PALISADE_FORMAT=junit $P help no-dns",
+        "$P --format csv help no-dns",
+    ] {
+        assert_eq!(shell(place.path(), line).status, 0, "{line}");
+    }
+}
+
+#[test]
+fn help_of_nothing_suggests_the_nearest() {
+    let place = Place::new();
+    for (line, suggestion) in [
+        ("help unkown-tier", "did you mean `unknown-tier`?"),
+        ("help rendr", "did you mean `render`?"),
+        (
+            "help selector formt",
+            "there is no command and no code `formt`",
+        ),
+        (
+            "help unknown-tier no-dns",
+            "there is no command and no code `unknown-tier`",
+        ),
+        ("help xyzzy", "`palisade help` lists the commands"),
+        ("help \"\"", "there is no command and no code ``"),
+    ] {
+        let outcome = shell(place.path(), &format!("$P {line}"));
+        is_refusal(&outcome, line);
+        assert!(
+            outcome.stderr.contains(suggestion),
+            "{line}: {}",
+            outcome.stderr
+        );
+    }
+}
+
+#[test]
 fn a_command_takes_its_own_formats() {
     let place = Place::new();
     let cases = [
@@ -481,13 +541,15 @@ fn a_command_takes_its_own_formats() {
 }
 
 #[test]
-fn completions_have_the_formats_of_each_command() {
+fn completions_have_the_formats_of_each_command_and_all_codes() {
     let place = Place::new();
     let script = shell(place.path(), "$P completions bash").stdout;
     for words in [
         "\"text json\"",
         "\"text json csv md dot\"",
         "\"text json md sarif\"",
+        " unknown-tier ",
+        " no-dns ",
     ] {
         assert!(script.contains(words), "{words}");
     }

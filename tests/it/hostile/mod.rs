@@ -251,6 +251,7 @@ fn refuse_words(place: &Place, text: &str) {
         .concat(),
         vec!["connectivity", "with", "--port", text],
         vec!["check", "with", "--format", text],
+        vec!["help", text],
         vec!["apply", "with", "--confirm", text],
         vec!["selector", text, "all()"],
         vec![text],
