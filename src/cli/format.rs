@@ -36,7 +36,7 @@ const fn row(command: &'static str, formats: &'static [OutputFormat]) -> Command
     CommandFormats { command, formats }
 }
 
-/// Every command with its formats. Help, completion and parsing follow it.
+/// Every command with its formats. Help, completion, parsing and `docs/cli.md` follow it.
 pub(super) const FORMATS: &[CommandFormats] = {
     use OutputFormat::{Csv, Dot, Json, Junit, Md, Prometheus, Sarif, Text};
     &[

@@ -233,4 +233,6 @@ pub fn run() -> ExitStatus {
 }
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
