@@ -53,13 +53,13 @@ pub(super) fn compile(case: &Case, directory: &Path) -> io::Result<()> {
         },
     )
     .map_err(failure)?;
-    let output = render_nodes(&resolved, &nodes, writer, (&mut stages, &mut found))?;
+    let output = render_nodes(&resolved, &nodes, writer, &mut stages, &mut found)?;
     refuse(&found, &files)?;
     let input = (
         files.iter().map(|(_, file)| file.text.len()).sum(),
         resolved.policies.selectors.len(),
     );
-    io::stdout().write_all(table(case, input, &stages, &output).as_bytes())
+    io::stdout().write_all(table(case, input.0, input.1, &stages, &output).as_bytes())
 }
 
 fn texts(directory: &Path) -> io::Result<SourceFiles> {
@@ -122,7 +122,8 @@ fn render_nodes(
     resolved: &ResolvedPolicy<'_>,
     nodes: &[NodeId],
     mut writer: BundleWriter,
-    (stages, found): (&mut Stages, &mut Diagnostics),
+    stages: &mut Stages,
+    found: &mut Diagnostics,
 ) -> io::Result<Output> {
     let (options, templates) = (
         CompileOptions::default(),
@@ -278,12 +279,7 @@ fn peak_kilobytes() -> usize {
         .unwrap_or_default()
 }
 
-fn table(
-    case: &Case,
-    (bytes, selectors): (usize, usize),
-    stages: &Stages,
-    output: &Output,
-) -> String {
+fn table(case: &Case, bytes: usize, selectors: usize, stages: &Stages, output: &Output) -> String {
     let mut text = format!(
         "### {}\n\n{} (seed {}).\n\n",
         case.name, case.about, case.shape.seed

@@ -29,22 +29,21 @@ pub(super) fn write(shape: &Shape, out: &mut impl Write) -> io::Result<()> {
             policies,
             rules,
             peers,
-        } => mixed(shape, policies, (rules, peers), out),
+        } => mixed(shape, policies, rules, peers, out),
         Policies::Passing {
             policies,
             rules,
             scopes,
             below,
         } => {
-            passing(shape, (policies, rules, scopes), out)?;
-            mixed(shape, below, (4, SMALL_PEERS), out)
+            passing(shape, policies, rules, scopes, out)?;
+            mixed(shape, below, 4, SMALL_PEERS, out)
         }
         Policies::ThreePerNamespace => {
             (0..shape.namespaces).try_for_each(|namespace| three(namespace, out))
         }
-        Policies::Same { policies } => (0..policies).try_for_each(|number| {
-            pair("ns-0", &format!("same-{number}"), ("app-0", "app-0"), out)
-        }),
+        Policies::Same { policies } => (0..policies)
+            .try_for_each(|number| pair("ns-0", &format!("same-{number}"), "app-0", "app-0", out)),
     }
 }
 
@@ -102,7 +101,8 @@ fn rule(action: &str, is_ingress: bool, peer: &str, port: usize) -> String {
 fn mixed(
     shape: &Shape,
     policies: usize,
-    (rules, peers): (usize, Peers),
+    rules: usize,
+    peers: Peers,
     out: &mut impl Write,
 ) -> io::Result<()> {
     let mut random = Random::new(shape.seed ^ 1);
@@ -129,9 +129,9 @@ fn mixed(
     for number in 3..policies {
         let namespace = number % shape.namespaces;
         match number % 10 {
-            0 => global(number, shape, (rules, peers), &mut random, out)?,
+            0 => global(number, shape, rules, peers, &mut random, out)?,
             1 => kubernetes(&format!("ns-{namespace}"), number, shape, &mut random, out)?,
-            _ => namespaced(namespace, number, shape, (rules, peers), (&mut random, out))?,
+            _ => namespaced(namespace, number, shape, rules, peers, &mut random, out)?,
         }
     }
     Ok(())
@@ -140,7 +140,8 @@ fn mixed(
 fn global(
     number: usize,
     shape: &Shape,
-    (rules, peers): (usize, Peers),
+    rules: usize,
+    peers: Peers,
     random: &mut Random,
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -171,8 +172,10 @@ fn namespaced(
     namespace: usize,
     number: usize,
     shape: &Shape,
-    (rules, peers): (usize, Peers),
-    (random, out): (&mut Random, &mut impl Write),
+    rules: usize,
+    peers: Peers,
+    random: &mut Random,
+    out: &mut impl Write,
 ) -> io::Result<()> {
     let applies = match number % 2 {
         0 => format!(
@@ -214,7 +217,7 @@ fn kubernetes(
 ) -> io::Result<()> {
     let apps = [random.below(shape.apps), random.below(shape.apps)].map(|app| format!("app-{app}"));
     let [to, from] = &apps;
-    pair(namespace, &format!("pair-{number}"), (to, from), out)
+    pair(namespace, &format!("pair-{number}"), to, from, out)
 }
 
 fn port(random: &mut Random) -> usize {
@@ -287,7 +290,9 @@ fn prefix(random: &mut Random) -> String {
 /// The tier of a large deployment: nearly all rules pass, and nearly a quarter of them name a set.
 fn passing(
     shape: &Shape,
-    (policies, rules, scopes): (usize, usize, Scopes),
+    policies: usize,
+    rules: usize,
+    scopes: Scopes,
     out: &mut impl Write,
 ) -> io::Result<()> {
     let mut random = Random::new(shape.seed ^ 2);
@@ -384,17 +389,12 @@ fn three(namespace: usize, out: &mut impl Write) -> io::Result<()> {
         out,
         "spec:\n  podSelector: {{}}\n  policyTypes:\n    - Ingress\n"
     )?;
-    pair(&name, "first", ("app-0", "app-1"), out)?;
-    pair(&name, "second", ("app-2", "app-3"), out)
+    pair(&name, "first", "app-0", "app-1", out)?;
+    pair(&name, "second", "app-2", "app-3", out)
 }
 
 /// A Kubernetes policy that lets one app talk to another.
-fn pair(
-    namespace: &str,
-    name: &str,
-    (to, from): (&str, &str),
-    out: &mut impl Write,
-) -> io::Result<()> {
+fn pair(namespace: &str, name: &str, to: &str, from: &str, out: &mut impl Write) -> io::Result<()> {
     let metadata = format!("metadata:\n  name: {name}\n  namespace: {namespace}\n");
     write!(
         out,

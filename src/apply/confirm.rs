@@ -61,7 +61,7 @@ pub fn run_to_be_confirmed(
     let took_back = settle(node)?;
     let mut has_begun = false;
     let mut first = |node: &mut ApplyTarget<'_>, observed: &ObservedKernel| {
-        begin(node, (wanted, observed), limit, guard).inspect_err(|_| drop(forget(node.runner)))?;
+        begin(node, wanted, observed, limit, guard).inspect_err(|_| drop(forget(node.runner)))?;
         has_begun = true;
         Ok(())
     };
@@ -169,7 +169,8 @@ pub(super) fn settle(node: &mut ApplyTarget<'_>) -> Result<bool, ApplyError> {
 /// Before the kernel is touched.
 fn begin(
     node: &mut ApplyTarget<'_>,
-    (wanted, observed): (&TargetBundle, &ObservedKernel),
+    wanted: &TargetBundle,
+    observed: &ObservedKernel,
     limit: Duration,
     guard: &ToolCall,
 ) -> Result<(), ApplyError> {

@@ -109,7 +109,8 @@ impl ConvergenceGoal<'_> {
     pub(super) fn remember(
         &self,
         node: &mut ApplyTarget<'_>,
-        (last, memory): (Option<&AppliedState>, PrintCache),
+        last: Option<&AppliedState>,
+        memory: PrintCache,
         observed: &ObservedKernel,
         outcome: &mut ApplyOutcome,
     ) {

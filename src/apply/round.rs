@@ -45,7 +45,7 @@ pub(super) fn converge_with(
         let observed = goal.observe(node, tools, scope)?;
         let mut plan;
         (memory, plan) = match written.take() {
-            Some(ran) => remember_and_plan(goal.desired, &observed, (&ran, memory), &tools),
+            Some(ran) => remember_and_plan(goal.desired, &observed, &ran, memory, &tools),
             None => {
                 let plan = between(goal.desired, &observed, &memory, &tools);
                 (memory, plan)
@@ -53,17 +53,12 @@ pub(super) fn converge_with(
         };
         if round == 0 {
             outcome.counts = DifferenceCounts::from_differences(&plan.differences);
-            prepare(
-                node,
-                (tools, goal),
-                (&observed, &plan, last.as_ref()),
-                start,
-            )?;
+            prepare(node, tools, goal, &observed, &plan, last.as_ref(), start)?;
         }
         if plan.is_in_force() {
             outcome.rounds = round;
             remove(node, &plan, &mut outcome);
-            goal.remember(node, (last.as_ref(), memory), &observed, &mut outcome);
+            goal.remember(node, last.as_ref(), memory, &observed, &mut outcome);
             outcome.look = plan.steps.is_empty().then(|| {
                 Box::new(Inspection {
                     tools,
@@ -119,8 +114,11 @@ fn write(node: &mut ApplyTarget<'_>, plan: &mut Plan) -> Result<usize, ApplyErro
 /// What is to be done before the first write.
 fn prepare(
     node: &mut ApplyTarget<'_>,
-    (tools, goal): (ToolSettings, ConvergenceGoal<'_>),
-    (observed, plan, last): (&ObservedKernel, &Plan, Option<&AppliedState>),
+    tools: ToolSettings,
+    goal: ConvergenceGoal<'_>,
+    observed: &ObservedKernel,
+    plan: &Plan,
+    last: Option<&AppliedState>,
     start: &mut RunStart<'_>,
 ) -> Result<(), ApplyError> {
     if plan.steps.is_empty() {

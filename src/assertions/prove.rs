@@ -115,7 +115,7 @@ impl<'input> AssertionProver<'_, 'input> {
             .map(|family| (family, self.sent(&assertion.what, family)))
             .into_iter();
         let sent = sent.filter(|(_, sent)| *sent != HeaderSpace::NONE);
-        for ends in sent.flat_map(|(family, sent)| pairs(&from, &to, (family, sent))) {
+        for ends in sent.flat_map(|(family, sent)| pairs(&from, &to, family, sent)) {
             let Some(pair) = self.pair(&ends) else {
                 continue;
             };
@@ -230,7 +230,8 @@ impl<'input> AssertionProver<'_, 'input> {
 fn pairs<'spots>(
     from: &'spots EndpointAddresses,
     to: &'spots EndpointAddresses,
-    (family, sent): (Family, HeaderSetId),
+    family: Family,
+    sent: HeaderSetId,
 ) -> impl Iterator<Item = ClassPair<'spots>> {
     let of_family = move |spots: &'spots EndpointAddresses| {
         spots.iter().filter(move |((own, _), _)| *own == family)

@@ -106,7 +106,7 @@ pub(super) fn run(
     match outcome {
         Ok(mut outcome) => {
             outcome.look = None; // ending connections takes memory of its own
-            report_outcome(&outcome, (&wanted, &why), arguments, report)
+            report_outcome(&outcome, &wanted, &why, arguments, report)
         }
         Err(error) => node::fail(&error, &processes, report),
     }
@@ -115,7 +115,8 @@ pub(super) fn run(
 /// Ends denied connections, where that is asked for, and tells of all of it.
 fn report_outcome(
     outcome: &ApplyOutcome,
-    (wanted, why): (&TargetBundle, &str),
+    wanted: &TargetBundle,
+    why: &str,
     arguments: &Arguments,
     report: &mut OutputStreams,
 ) -> ExitStatus {
@@ -129,13 +130,11 @@ fn report_outcome(
     };
     let status = node::report_outcome(
         outcome,
-        (
-            &format!("node {}{why}", wanted.node),
-            &ApplyNotes {
-                waits: arguments.confirm,
-                cut,
-            },
-        ),
+        &format!("node {}{why}", wanted.node),
+        &ApplyNotes {
+            waits: arguments.confirm,
+            cut,
+        },
         report,
     );
     match problem {

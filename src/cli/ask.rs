@@ -55,7 +55,8 @@ pub(super) struct QueryArguments {
 /// Reads, answers and prints.
 pub(super) fn run(
     asked: &QueryArguments,
-    (config, detail): (Option<&Path>, DetailLevel),
+    config: Option<&Path>,
+    detail: DetailLevel,
     report: &mut OutputStreams,
 ) -> ExitStatus {
     let tracer = match config::load(&asked.choices, config) {
@@ -78,7 +79,7 @@ pub(super) fn run(
     let resolved = resolve::selectors(&input.policies, &input.inventory, &mut found);
     let told = match found.has_errors() {
         true => None,
-        false => report_answer(asked, (&resolved, &files), (detail, &tracer), report)
+        false => report_answer(asked, &resolved, &files, detail, &tracer, report)
             .map_err(|diagnostic| found.push(diagnostic))
             .ok(),
     };
@@ -92,8 +93,10 @@ pub(super) fn run(
 /// The answer as text, and the status it gives.
 fn report_answer(
     asked: &QueryArguments,
-    (resolved, files): (&ResolvedPolicy<'_>, &SourceFiles),
-    (detail, tracer): (DetailLevel, &ScriptTracer),
+    resolved: &ResolvedPolicy<'_>,
+    files: &SourceFiles,
+    detail: DetailLevel,
+    tracer: &ScriptTracer,
     report: &OutputStreams,
 ) -> Result<(BufferedOutput, ExitStatus), Diagnostic> {
     let question = asked.question()?;

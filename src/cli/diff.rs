@@ -185,7 +185,8 @@ impl Arguments {
         let nodes = match self.wants_nodes([&before, &after]) {
             true => Some(changed_nodes(
                 [&before, &after],
-                choices,
+                choices.0,
+                choices.1,
                 [&mut sides.old.found, &mut sides.new.found],
             )?),
             false => None,
@@ -256,7 +257,8 @@ impl Arguments {
 /// time.
 fn changed_nodes(
     [old, new]: [&ResolvedPolicy<'_>; 2],
-    (options, templates): (&CompileOptions, &TemplateSet),
+    options: &CompileOptions,
+    templates: &TemplateSet,
     [before, after]: [&mut Diagnostics; 2],
 ) -> Result<Vec<ScriptChange>, Diagnostic> {
     let mut names: Vec<&str> = [old, new]

@@ -27,5 +27,5 @@ pub(super) fn run(
     config: Option<&Path>,
     report: &mut OutputStreams,
 ) -> ExitStatus {
-    ask::run(&arguments.asked, (config, DetailLevel::Verdict), report)
+    ask::run(&arguments.asked, config, DetailLevel::Verdict, report)
 }

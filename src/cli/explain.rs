@@ -35,5 +35,5 @@ pub(super) fn run(
     } else {
         DetailLevel::Way
     };
-    ask::run(&arguments.asked, (config, detail), report)
+    ask::run(&arguments.asked, config, detail, report)
 }

@@ -35,7 +35,7 @@ const MOST_OF_DEVICE: u64 = 16 << 20;
 /// what lies below it (decision 33).
 pub(super) fn read(paths: &[PathBuf], found: &mut Diagnostics) -> SourceFiles {
     let mut files = SourceFiles::default();
-    read_into(&mut files, (paths, &mut VisitedPaths::default()), found);
+    read_into(&mut files, paths, &mut VisitedPaths::default(), found);
     files
 }
 
@@ -46,7 +46,7 @@ pub(super) fn read_but(paths: &[PathBuf], other: &Path, found: &mut Diagnostics)
         other: fs::canonicalize(other).ok(),
         ..VisitedPaths::default()
     };
-    read_into(&mut files, (paths, &mut seen), found);
+    read_into(&mut files, paths, &mut seen, found);
     files
 }
 
@@ -55,7 +55,8 @@ pub(super) fn add_to(files: &mut SourceFiles, path: &Path, found: &mut Diagnosti
     let before = files.iter().count();
     read_into(
         files,
-        (&[path.to_owned()], &mut VisitedPaths::default()),
+        &[path.to_owned()],
+        &mut VisitedPaths::default(),
         found,
     );
     files.iter().skip(before).map(|(id, _)| id).collect()
@@ -76,7 +77,8 @@ struct VisitedPaths {
 
 fn read_into(
     files: &mut SourceFiles,
-    (paths, seen): (&[PathBuf], &mut VisitedPaths),
+    paths: &[PathBuf],
+    seen: &mut VisitedPaths,
     found: &mut Diagnostics,
 ) {
     for path in paths {

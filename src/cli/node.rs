@@ -292,7 +292,8 @@ pub(super) fn status(
 /// Tells what an apply did: `node n1: done in 3 calls: 4 chains written`.
 pub(super) fn report_outcome(
     outcome: &ApplyOutcome,
-    (name, beside): (&str, &ApplyNotes),
+    name: &str,
+    beside: &ApplyNotes,
     report: &mut OutputStreams,
 ) -> ExitStatus {
     if outcome.took_back {

@@ -161,9 +161,12 @@ pub(super) fn run(
     });
     let rendered = RenderTarget::new(arguments, input.digest).and_then(|sink| {
         render(
-            (&resolved, &nodes),
-            (&options, &templates),
-            (sink, judge.as_mut()),
+            &resolved,
+            &nodes,
+            &options,
+            &templates,
+            sink,
+            judge.as_mut(),
             &mut found,
         )
     });
@@ -180,9 +183,12 @@ pub(super) fn run(
 
 /// Renders the nodes one after another, so that one is in memory at a time.
 fn render(
-    (resolved, nodes): (&ResolvedPolicy<'_>, &[NodeId]),
-    (options, templates): (&CompileOptions, &TemplateSet),
-    (mut sink, mut judge): (RenderTarget, Option<&mut Verifier<'_, '_, '_>>),
+    resolved: &ResolvedPolicy<'_>,
+    nodes: &[NodeId],
+    options: &CompileOptions,
+    templates: &TemplateSet,
+    mut sink: RenderTarget,
+    mut judge: Option<&mut Verifier<'_, '_, '_>>,
     found: &mut Diagnostics,
 ) -> Result<BufferedOutput, Diagnostic> {
     for node in nodes {

@@ -30,7 +30,8 @@ pub(super) fn run(arguments: &Arguments, report: &mut OutputStreams) -> ExitStat
     match apply::uninstall(&mut node) {
         Ok(outcome) => node::report_outcome(
             &outcome,
-            ("nothing of ours is left", &ApplyNotes::default()),
+            "nothing of ours is left",
+            &ApplyNotes::default(),
             report,
         ),
         Err(error) => node::fail(&error, &processes, report),

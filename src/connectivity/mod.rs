@@ -81,7 +81,7 @@ pub fn list(
     let receivers = chosen(&peers, &asked.to, resolved.inventory)?;
     let everything = traffic.select(is_listed);
     let wanted = wanted(&asked.what, everything, &mut traffic);
-    let pairs = pairs(&space, (&senders, &receivers), wanted, &mut traffic);
+    let pairs = pairs(&space, &senders, &receivers, wanted, &mut traffic);
     Ok(Connectivity {
         senders,
         receivers,
@@ -100,7 +100,8 @@ type PeerLocation<'peers> = (bool, &'peers [(Family, EndpointClassId)]);
 /// in the same classes reach the same.
 fn pairs(
     space: &ClusterSpace<'_>,
-    (senders, receivers): (&[ConnectivityPeer], &[ConnectivityPeer]),
+    senders: &[ConnectivityPeer],
+    receivers: &[ConnectivityPeer],
     wanted: HeaderSetId,
     traffic: &mut HeaderSpace,
 ) -> Vec<PeerConnection> {

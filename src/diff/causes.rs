@@ -108,7 +108,8 @@ impl<'input> DeciderTable<'input> {
     pub(super) fn turned(
         &mut self,
         both: OldNew<DecidedState<'_, 'input>>,
-        (near, far): (OldNew<LocalSide>, OldNew<EndpointClassId>),
+        near: OldNew<LocalSide>,
+        far: OldNew<EndpointClassId>,
         direction: Direction,
         traffic: &mut HeaderSpace,
     ) -> Vec<TurnedTraffic> {
@@ -217,12 +218,7 @@ impl<'input> DeciderTable<'input> {
         if let Some(known) = self.silent.get(&key) {
             return *known;
         }
-        let id = self.add(silent(
-            known,
-            (speaker, direction),
-            tier,
-            decided.is_allowed,
-        ));
+        let id = self.add(silent(known, speaker, direction, tier, decided.is_allowed));
         self.silent.insert(key, id);
         id
     }
@@ -235,7 +231,8 @@ impl<'input> DeciderTable<'input> {
 /// What decides where no rule does: the end of a tier, or of all.
 fn silent<'input>(
     known: DecidedState<'_, 'input>,
-    (speaker, direction): (PolicySpeaker, Direction),
+    speaker: PolicySpeaker,
+    direction: Direction,
     tier: Option<&'input Tier>,
     is_allowed: bool,
 ) -> DecidingRule<'input> {

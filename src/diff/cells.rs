@@ -171,7 +171,7 @@ impl<'work, 'input> DiffCellTable<'work, 'input> {
             true => Vec::new(),
             false => self
                 .deciders
-                .turned(self.both, (near, far), direction, traffic),
+                .turned(self.both, near, far, direction, traffic),
         };
         let (index, _) = self.all.insert_full(DiffCell { seen, turned });
         CellId(u32::try_from(index).unwrap_or(u32::MAX))

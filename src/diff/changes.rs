@@ -179,8 +179,10 @@ pub(super) fn all<'input>(
     traffic: &mut HeaderSpace,
 ) -> Vec<ConnectionChange<'input>> {
     let counted = counted(traffic);
-    let find = |cells: &DiffCellTable<'_, 'input>, pair, traffic: &mut HeaderSpace| {
-        key(cells, pair, counted, traffic)
+    let find = |cells: &DiffCellTable<'_, 'input>,
+                (leaving, entering): (CellId, CellId),
+                traffic: &mut HeaderSpace| {
+        key(cells, leaving, entering, counted, traffic)
     };
     let groups = PairWalk::new(cells, traffic, find).groups();
     let teller = ChangeBuilder {
@@ -189,7 +191,7 @@ pub(super) fn all<'input>(
         deciders: &cells.deciders,
     };
     let change = |(key, group): (&ChangeKey, &PairGroup)| {
-        teller.change_of_group(key, (group, &groups), traffic)
+        teller.change_of_group(key, group, &groups, traffic)
     };
     groups.all.iter().filter_map(change).collect()
 }
@@ -207,7 +209,8 @@ pub(super) fn counted(traffic: &mut HeaderSpace) -> HeaderSetId {
 /// What changes between a sender and a receiver; none where that is nothing.
 fn key(
     cells: &DiffCellTable<'_, '_>,
-    (leaving, entering): (CellId, CellId),
+    leaving: CellId,
+    entering: CellId,
     counted: HeaderSetId,
     traffic: &mut HeaderSpace,
 ) -> Option<ChangeKey> {
@@ -215,17 +218,14 @@ fn key(
     let before = traffic.and(leaving.seen.old, entering.seen.old);
     let after = traffic.and(leaving.seen.new, entering.seen.new);
     let [before, after] = [before, after].map(|all| traffic.and(all, counted));
-    let parts = parts(
-        (before, after),
-        &[&leaving.turned, &entering.turned],
-        traffic,
-    );
+    let parts = parts(before, after, &[&leaving.turned, &entering.turned], traffic);
     (before != after).then_some((before, after, parts))
 }
 
 /// What was gained and lost, by the directions in which the verdict turned, and by what turned it.
 pub(super) fn parts(
-    (before, after): (HeaderSetId, HeaderSetId),
+    before: HeaderSetId,
+    after: HeaderSetId,
     turned: &[&[TurnedTraffic]],
     traffic: &mut HeaderSpace,
 ) -> Vec<TurnedPart> {
@@ -283,24 +283,23 @@ impl<'input> ChangeBuilder<'_, 'input> {
     fn change_of_group(
         &self,
         key: &ChangeKey,
-        (group, groups): (&PairGroup, &PairGroups<ChangeKey>),
+        group: &PairGroup,
+        groups: &PairGroups<ChangeKey>,
         traffic: &HeaderSpace,
     ) -> Option<ConnectionChange<'input>> {
         let (from, to) = group.first;
         let (source, destination) = (self.joint.classes.get(from)?, self.joint.classes.get(to)?);
         let end = |class: &JointClass, state| self.end(class.example, state);
         let ends = |state| (source.family, end(source, state), end(destination, state));
-        self.change(key, (ends, self.blocks(group, groups)), traffic)
+        self.change(key, ends, self.blocks(group, groups), traffic)
     }
 
     /// A change in full, of what passes between some in a state.
     pub(super) fn change(
         &self,
         (before, after, parts): &ChangeKey,
-        (ends, blocks): (
-            impl Fn(DiffState) -> (Family, WitnessEnd<'input>, WitnessEnd<'input>),
-            Vec<PeerBlock>,
-        ),
+        ends: impl Fn(DiffState) -> (Family, WitnessEnd<'input>, WitnessEnd<'input>),
+        blocks: Vec<PeerBlock>,
         traffic: &HeaderSpace,
     ) -> Option<ConnectionChange<'input>> {
         let mut change = ConnectionChange {

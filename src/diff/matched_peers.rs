@@ -212,7 +212,7 @@ impl<'input> MatchedPeers<'input> {
                 (false, true) => drop(self.sole.insert(id, DiffState::Old)),
                 (false, false) => counterparts(both, old, new)
                     .into_iter()
-                    .for_each(|pair| add_pair(both, (id, pair), made)),
+                    .for_each(|pair| add_pair(both, id, pair.0, pair.1, made)),
             }
             self.peers.push(MatchedPeer {
                 identity,
@@ -375,7 +375,9 @@ fn by_labels<'inventory>(
 /// The places of two endpoints that correspond: of one address, else of one family.
 fn add_pair(
     both: OldNew<DecidedState<'_, '_>>,
-    (peer, (old, new)): (PeerId, (EndpointId, EndpointId)),
+    peer: PeerId,
+    old: EndpointId,
+    new: EndpointId,
     made: &mut JointClassBuilder,
 ) {
     let before = both.old.space.places.of_endpoint(old);

@@ -282,7 +282,7 @@ where
         for of_sender in pairs.chunk_by(|left, right| left.0 == right.0) {
             let mut found: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
             for pair in of_sender {
-                let group = self.group_of_named(*pair, (senders, receivers));
+                let group = self.group_of_named(*pair, senders, receivers);
                 group
                     .into_iter()
                     .for_each(|group| found.entry(group).or_default().push(pair.1));
@@ -295,7 +295,8 @@ where
     fn group_of_named(
         &mut self,
         (from, to): ClassPairId,
-        (senders, receivers): (&ClassesOfDirection, &ClassesOfDirection),
+        senders: &ClassesOfDirection,
+        receivers: &ClassesOfDirection,
     ) -> Option<usize> {
         let (sender, receiver) = (senders.at(from)?, receivers.at(to)?);
         let leaving = self
@@ -330,7 +331,7 @@ where
             });
             for from in &alike.members {
                 let named = naming.get(from).map_or(&[][..], Vec::as_slice);
-                self.with_receivers((*from, alike), receivers.entering(named), &leaving);
+                self.with_receivers(*from, alike, receivers.entering(named), &leaving);
             }
         }
     }
@@ -338,14 +339,15 @@ where
     /// One sender, with what the receivers say.
     fn with_receivers<'side>(
         &mut self,
-        (from, alike): (usize, &AlikeClasses),
+        from: usize,
+        alike: &AlikeClasses,
         entering: impl Iterator<Item = (&'side AlikeClasses, CellId)>,
         leaving: &[CellId],
     ) {
         let mut found: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (receiver, cell) in entering.filter(|(receiver, _)| receiver.family == alike.family) {
             if alike.is_touched || self.cells.differs(cell) {
-                self.between((from, receiver), (leaving, cell), &mut found);
+                self.between(from, receiver, leaving, cell, &mut found);
             }
         }
         found.values_mut().for_each(|receivers| receivers.sort());
@@ -355,8 +357,10 @@ where
     /// A sender and receivers that say the same.
     fn between(
         &mut self,
-        (from, receiver): (usize, &AlikeClasses),
-        (leaving, entering): (&[CellId], CellId),
+        from: usize,
+        receiver: &AlikeClasses,
+        leaving: &[CellId],
+        entering: CellId,
         found: &mut BTreeMap<usize, Vec<usize>>,
     ) {
         let mut last: Option<(CellId, Option<usize>)> = None;

@@ -55,7 +55,7 @@ pub(super) fn all(
     let mut by_classes: BTreeMap<Vec<EndpointClassId>, Vec<PeerId>> = BTreeMap::new();
     for peer in alone {
         by_classes
-            .entry(classes(known, joint, (peer, state)))
+            .entry(classes(known, joint, peer, state))
             .or_default()
             .push(peer);
     }
@@ -80,7 +80,8 @@ pub(super) fn all(
 fn classes(
     known: DecidedState<'_, '_>,
     joint: &MatchedPeers<'_>,
-    (peer, state): (PeerId, DiffState),
+    peer: PeerId,
+    state: DiffState,
 ) -> Vec<EndpointClassId> {
     let endpoints = joint
         .peers
@@ -103,7 +104,7 @@ fn everyone(
 ) -> FxHashMap<EndpointClassId, Vec<PeerId>> {
     let mut everyone: FxHashMap<EndpointClassId, Vec<PeerId>> = FxHashMap::default();
     for peer in (0..joint.peers.len()).map(PeerId::at) {
-        for class in classes(known, joint, (peer, state)) {
+        for class in classes(known, joint, peer, state) {
             everyone.entry(class).or_default().push(peer);
         }
     }
@@ -143,7 +144,7 @@ impl UnmatchedReach<'_, '_> {
         for class in classes {
             let row = self.rows.with(*class, traffic);
             row.into_iter()
-                .for_each(|row| self.add(row, &mut reached, traffic));
+                .for_each(|row| self.add(row.0, row.1, &mut reached, traffic));
         }
         reached.sort_unstable();
         let mut groups: BTreeMap<HeaderSetId, Vec<PeerId>> = BTreeMap::new();
@@ -164,7 +165,8 @@ impl UnmatchedReach<'_, '_> {
 
     fn add(
         &mut self,
-        (far, own): (EndpointClassId, HeaderSetId),
+        far: EndpointClassId,
+        own: HeaderSetId,
         reached: &mut Vec<PeerId>,
         traffic: &mut HeaderSpace,
     ) {

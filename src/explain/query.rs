@@ -172,8 +172,7 @@ impl Query {
         let (from, to) = (from?, to?);
         let mut cases = Vec::new();
         for family in self.traffic.families() {
-            let [from, to] =
-                [&from, &to].map(|members| ends(members, *family, (evaluator, options)));
+            let [from, to] = [&from, &to].map(|members| ends(members, *family, evaluator, options));
             if cases.len() + from.len().saturating_mul(to.len()) > MOST_CASES {
                 let message = format!(
                     "that is {} pairs to decide about, and {MOST_CASES} are the most",
@@ -265,7 +264,8 @@ impl QueryEnd {
 fn ends(
     members: &PatternMembers,
     family: Family,
-    (evaluator, options): (&Evaluator<'_, '_>, &CompileOptions),
+    evaluator: &Evaluator<'_, '_>,
+    options: &CompileOptions,
 ) -> Vec<QueryEnd> {
     match members {
         PatternMembers::Endpoints(ids) => ids

@@ -27,7 +27,7 @@ pub(super) fn lint(
             if let Some(finding) = nobody(resolved, policy, &place, &live) {
                 let finding =
                     finding.maybe_help(known.advice(resolved.policies.selectors.get(place.id)));
-                findings.push_for((Code::UnknownServiceAccount, place.place), finding);
+                findings.push_for(Code::UnknownServiceAccount, place.place, finding);
             }
         }
         without_backends(resolved, policy, findings);
@@ -118,7 +118,7 @@ fn without_backends(
             );
             let finding = Diagnostic::at(Code::EmptyPeer, place, message)
                 .help("add its EndpointSlices to the input, or mend its name");
-            findings.push_for((Code::UnknownService, rule.span), finding);
+            findings.push_for(Code::UnknownService, rule.span, finding);
         }
     }
 }

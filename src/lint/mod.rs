@@ -154,7 +154,7 @@ impl LintFindings<'_> {
     }
 
     /// Tells a finding that says more than a note, of this code and place, has said.
-    fn push_for(&mut self, (note, place): (Code, Span), finding: Diagnostic) {
+    fn push_for(&mut self, note: Code, place: Span, finding: Diagnostic) {
         if self.levels.level(finding.code) == LintLevel::Deny {
             self.found.withdraw(note, place);
         }

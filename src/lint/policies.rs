@@ -29,7 +29,8 @@ pub(super) fn lint(resolved: &ResolvedPolicy<'_>, findings: &mut LintFindings<'_
         {
             powerless(
                 resolved,
-                (tier, Some(&tier.name) == last),
+                tier,
+                Some(&tier.name) == last,
                 direction,
                 findings,
             );
@@ -66,7 +67,8 @@ fn isolates(policy: &Policy, direction: Direction) -> bool {
 /// others beside them are left alone.
 fn powerless(
     resolved: &ResolvedPolicy<'_>,
-    (tier, is_last): (&Tier, bool),
+    tier: &Tier,
+    is_last: bool,
     direction: Direction,
     findings: &mut LintFindings<'_>,
 ) {

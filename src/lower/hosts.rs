@@ -74,11 +74,11 @@ pub(super) fn early_tables(
     let hosts = lowering.resolved.hosts_on(lowering.node);
     let raw: Vec<ProgramTable> = Family::BOTH
         .into_iter()
-        .filter_map(|family| early(lowering, &hosts, (TableKind::Raw, family), found))
+        .filter_map(|family| early(lowering, &hosts, TableKind::Raw, family, found))
         .collect();
     let mangle = Family::BOTH
         .into_iter()
-        .filter_map(|family| early(lowering, &hosts, (TableKind::Mangle, family), found));
+        .filter_map(|family| early(lowering, &hosts, TableKind::Mangle, family, found));
     raw.into_iter().chain(mangle).collect()
 }
 
@@ -86,7 +86,8 @@ pub(super) fn early_tables(
 fn early(
     lowering: &mut NodeLowering<'_, '_>,
     hosts: &HostsOnNode,
-    (kind, family): (TableKind, Family),
+    kind: TableKind,
+    family: Family,
     found: &mut Diagnostics,
 ) -> Option<ProgramTable> {
     let position = lowering.options.hook_position;
@@ -322,7 +323,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         let first = self.tiers(id, &way, end.clone());
         let asks_profiles = first.target == end.target || self.leads_to(&end.target);
         let begin = match direction {
-            Direction::Ingress => self.pre_dnat_again(id, ("hdn", RuleTarget::Accept), first),
+            Direction::Ingress => self.pre_dnat_again(id, "hdn", RuleTarget::Accept, first),
             Direction::Egress => ListStart::at(first),
         };
         let mut rules = Vec::from(tracked());
@@ -330,7 +331,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         rules.extend(self.without_connection(
             id,
             direction,
-            (untracked_sort, RuleTarget::Accept),
+            untracked_sort,
+            RuleTarget::Accept,
             &begin,
         ));
         rules.extend(begin.original_failsafes);
@@ -339,7 +341,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             .into_iter()
             .filter(|_| asks_profiles)
             .for_each(|chain| self.add(chain));
-        self.chain(at, host, (sort, format!("{direction} of {host}")), rules)
+        self.chain(at, host, sort, format!("{direction} of {host}"), rules)
     }
 
     /// What decides behind the normal tiers, and its chains.
@@ -408,7 +410,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         self.chain(
             at,
             host,
-            (sort, format!("forwarded packets, {direction} of {host}")),
+            sort,
+            format!("forwarded packets, {direction} of {host}"),
             rules,
         )
     }
@@ -417,9 +420,9 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
     /// first, by way of what is asked again. What early policy was not asked about, it has not let
     /// through, so that this goes past it.
     fn arrived(&mut self, id: HostEndpointId, first: &NextTarget) -> Vec<ProgramRule> {
-        let begin = self.pre_dnat_again(id, ("hdf", RuleTarget::Return), first.clone());
+        let begin = self.pre_dnat_again(id, "hdf", RuleTarget::Return, first.clone());
         let without_connection =
-            self.without_connection(id, Direction::Ingress, ("huf", RuleTarget::Return), &begin);
+            self.without_connection(id, Direction::Ingress, "huf", RuleTarget::Return, &begin);
         let mut rules = Vec::new();
         if begin.tracked.target != first.target || !without_connection.is_empty() {
             rules.extend(self.neighbours(&first.target));
@@ -504,7 +507,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             rules.extend(self.without_connection(
                 id,
                 direction,
-                ("hud", RuleTarget::Return),
+                "hud",
+                RuleTarget::Return,
                 &ListStart::at(first.clone()),
             ));
         } else if self.leads_to(&RuleTarget::Goto(untracked.clone())) {
@@ -523,7 +527,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         self.chain(
             at,
             host,
-            (sort, format!("{scope} policy, {direction} of {host}")),
+            sort,
+            format!("{scope} policy, {direction} of {host}"),
             rules,
         )
     }
@@ -544,7 +549,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         &mut self,
         id: HostEndpointId,
         direction: Direction,
-        (sort, allowed): (&'static str, RuleTarget),
+        sort: &'static str,
+        allowed: RuleTarget,
         begin: &ListStart,
     ) -> Vec<ProgramRule> {
         let next = &begin.without_connection;
@@ -580,7 +586,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
     fn pre_dnat_again(
         &mut self,
         id: HostEndpointId,
-        (sort, allowed): (&'static str, RuleTarget),
+        sort: &'static str,
+        allowed: RuleTarget,
         next: NextTarget,
     ) -> ListStart {
         let asked = self.lowering.resolved.asked_again(id);
@@ -798,7 +805,7 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
     /// A rule for each failsafe port of a direction.
     fn failsafes(&self, direction: Direction, passes: &RuleTarget) -> Vec<ProgramRule> {
         let ports = self.lowering.options.failsafes.in_direction(direction);
-        self.open(ports, (Side::Destination, far(direction)), passes)
+        self.open(ports, Side::Destination, far(direction), passes)
     }
 
     /// A rule for the replies of each failsafe port of the other direction, which are packets of
@@ -809,13 +816,14 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
             Direction::Ingress => failsafes.in_direction(Direction::Egress),
             Direction::Egress => failsafes.in_direction(Direction::Ingress),
         };
-        self.open(ports, (Side::Source, far(direction)), passes)
+        self.open(ports, Side::Source, far(direction), passes)
     }
 
     fn open(
         &self,
         ports: &[FailsafePort],
-        (side, far): (Side, Side),
+        side: Side,
+        far: Side,
         passes: &RuleTarget,
     ) -> Vec<ProgramRule> {
         let of_family =
@@ -832,7 +840,8 @@ impl<'work, 'run, 'input> HostChainBuilder<'work, 'run, 'input> {
         &mut self,
         at: usize,
         host: &HostEndpoint,
-        (sort, about): (&str, String),
+        sort: &str,
+        about: String,
         rules: Vec<ProgramRule>,
     ) -> RuleTarget {
         let content = host.to_string();

@@ -177,7 +177,8 @@ fn selection(
         selector,
         reach,
         context.family,
-        (context.names, context.found),
+        context.names,
+        context.found,
     )
 }
 
@@ -189,7 +190,8 @@ fn backend(side: Side, service: &ServiceKey, context: &mut RuleContext<'_, '_>) 
             let set = context.sets.service_addresses(
                 service,
                 context.family,
-                (context.names, context.found),
+                context.names,
+                context.found,
             );
             RuleMatch::Member(Sense::Is, side, set)
         }
@@ -197,7 +199,7 @@ fn backend(side: Side, service: &ServiceKey, context: &mut RuleContext<'_, '_>) 
             let set =
                 context
                     .sets
-                    .service_ports(service, context.family, (context.names, context.found));
+                    .service_ports(service, context.family, context.names, context.found);
             RuleMatch::Service(Sense::Is, side, set)
         }
     }
@@ -233,14 +235,14 @@ fn addresses(side: Side, peer: &RulePeer, context: &mut RuleContext<'_, '_>) -> 
         (AddressCondition::Any, _, except) => {
             let set = context
                 .sets
-                .prefixes(family, except, &[], (context.names, context.found));
+                .prefixes(family, except, &[], context.names, context.found);
             Some(RuleMatch::Member(Sense::IsNot, side, set))
         }
         (AddressCondition::In(_), [only], []) => Some(RuleMatch::Address(Sense::Is, side, *only)),
         (AddressCondition::In(_), nets, except) => {
             let set = context
                 .sets
-                .prefixes(family, nets, except, (context.names, context.found));
+                .prefixes(family, nets, except, context.names, context.found);
             Some(RuleMatch::Member(Sense::Is, side, set))
         }
     }
@@ -256,9 +258,9 @@ fn ports(
     let PortCondition::In(list) = &peer.ports else {
         return vec![None];
     };
-    let by_number = numbers(Sense::Is, side, (&list.numbers, protocol), context);
+    let by_number = numbers(Sense::Is, side, &list.numbers, protocol, context);
     let by_name = (!list.names.is_empty())
-        .then(|| named(Sense::Is, side, peer, (&list.names, protocol), context));
+        .then(|| named(Sense::Is, side, peer, &list.names, protocol, context));
     by_number.into_iter().chain(by_name).map(Some).collect()
 }
 
@@ -273,9 +275,9 @@ fn excluded_ports(
         numbers: excluded,
         names,
     } = &peer.not_ports;
-    let by_number = numbers(Sense::IsNot, side, (excluded, protocol), context);
+    let by_number = numbers(Sense::IsNot, side, excluded, protocol, context);
     let by_name =
-        (!names.is_empty()).then(|| named(Sense::IsNot, side, peer, (names, protocol), context));
+        (!names.is_empty()).then(|| named(Sense::IsNot, side, peer, names, protocol, context));
     by_number.into_iter().chain(by_name).collect()
 }
 
@@ -286,7 +288,8 @@ fn excluded_ports(
 fn numbers(
     sense: Sense,
     side: Side,
-    (ranges, protocol): (&[PortRange], Option<Protocol>),
+    ranges: &[PortRange],
+    protocol: Option<Protocol>,
     context: &mut RuleContext<'_, '_>,
 ) -> Vec<RuleMatch> {
     let slots: usize = ranges.iter().map(|range| range.slots()).sum();
@@ -298,7 +301,7 @@ fn numbers(
         (false, _) => vec![RuleMatch::PortMember(
             sense,
             side,
-            context.sets.ports(ranges, (context.names, context.found)),
+            context.sets.ports(ranges, context.names, context.found),
         )],
     }
 }
@@ -326,7 +329,8 @@ fn named(
     sense: Sense,
     side: Side,
     peer: &RulePeer,
-    (names, protocol): (&[String], Option<Protocol>),
+    names: &[String],
+    protocol: Option<Protocol>,
     context: &mut RuleContext<'_, '_>,
 ) -> RuleMatch {
     let wanted = NamedPortQuery {
@@ -340,6 +344,6 @@ fn named(
         side,
         context
             .sets
-            .named_ports(&wanted, context.family, (context.names, context.found)),
+            .named_ports(&wanted, context.family, context.names, context.found),
     )
 }

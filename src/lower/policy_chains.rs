@@ -85,7 +85,8 @@ pub(super) fn class_set(
     lowering: &mut NodeLowering<'_, '_>,
     endpoints: &[EndpointId],
     way: &DirectionContext<'_>,
-    (content, word): (&str, &str),
+    content: &str,
+    word: &str,
     found: &mut Diagnostics,
 ) -> SetName {
     let sort = format!(

@@ -137,7 +137,7 @@ pub(super) fn of_host(
         content(&outcome)
     );
     let sort = format!("h{}p", direction_prefix(way.direction));
-    let first = chain(lowering, (&sort, about), &outcome, way, found);
+    let first = chain(lowering, &sort, about, &outcome, way, found);
     let entry = RuleTarget::Goto(first.name.clone());
     let mut chains = vec![first];
     for profile in outcome.asked {
@@ -207,12 +207,13 @@ fn class_chain(
 ) -> (ProgramRule, ProgramChain) {
     let about = format!("{} of endpoints with {content}", way.direction);
     let sort = direction_prefix(way.direction).to_string();
-    let chain = chain(lowering, (&sort, about), &class.outcome, way, found);
+    let chain = chain(lowering, &sort, about, &class.outcome, way, found);
     let set = class_set(
         lowering,
         &class.endpoints,
         way,
-        (content, label(&class.outcome)),
+        content,
+        label(&class.outcome),
         found,
     );
     let matches = vec![RuleMatch::Member(Sense::Is, way.side(), set)];
@@ -236,7 +237,8 @@ fn label<'outcome>(outcome: &ProfileOutcome<'outcome>) -> &'outcome str {
 /// The chain that asks profiles in order.
 fn chain(
     lowering: &mut NodeLowering<'_, '_>,
-    (sort, about): (&str, String),
+    sort: &str,
+    about: String,
     outcome: &ProfileOutcome<'_>,
     way: &DirectionContext<'_>,
     found: &mut Diagnostics,

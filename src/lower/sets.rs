@@ -78,7 +78,8 @@ impl<'input> SetBuilder<'input> {
         selector: SelectorId,
         reach: SetReach,
         family: Family,
-        (names, found): (&mut KernelNames, &mut Diagnostics),
+        names: &mut KernelNames,
+        found: &mut Diagnostics,
     ) -> SetName {
         let text = self.resolved.policies.selectors.describe(selector);
         let sort = format!("{}{}", reach.prefix(), family_suffix(family));
@@ -104,7 +105,8 @@ impl<'input> SetBuilder<'input> {
         family: Family,
         nets: &[Cidr],
         except: &[Cidr],
-        (names, found): (&mut KernelNames, &mut Diagnostics),
+        names: &mut KernelNames,
+        found: &mut Diagnostics,
     ) -> SetName {
         let list = |nets: &[Cidr]| {
             nets.iter()
@@ -137,7 +139,8 @@ impl<'input> SetBuilder<'input> {
         &mut self,
         key: &ServiceKey,
         family: Family,
-        (names, found): (&mut KernelNames, &mut Diagnostics),
+        names: &mut KernelNames,
+        found: &mut Diagnostics,
     ) -> SetName {
         let content = format!("backends of service {key}");
         let sort = format!("b{}", family_suffix(family));
@@ -176,7 +179,8 @@ impl<'input> SetBuilder<'input> {
         &mut self,
         key: &ServiceKey,
         family: Family,
-        (names, found): (&mut KernelNames, &mut Diagnostics),
+        names: &mut KernelNames,
+        found: &mut Diagnostics,
     ) -> SetName {
         let content = format!("backends of service {key}, with ports");
         let sort = format!("bp{}", family_suffix(family));
@@ -217,7 +221,8 @@ impl<'input> SetBuilder<'input> {
     pub(super) fn ports(
         &mut self,
         ranges: &[PortRange],
-        (names, found): (&mut KernelNames, &mut Diagnostics),
+        names: &mut KernelNames,
+        found: &mut Diagnostics,
     ) -> SetName {
         let list = ranges
             .iter()
@@ -245,7 +250,8 @@ impl<'input> SetBuilder<'input> {
         &mut self,
         wanted: &NamedPortQuery<'_>,
         family: Family,
-        (names, found): (&mut KernelNames, &mut Diagnostics),
+        names: &mut KernelNames,
+        found: &mut Diagnostics,
     ) -> SetName {
         let whom = match wanted.selected {
             PeerSelection::Anyone => "all()".to_owned(),

@@ -130,7 +130,7 @@ fn class_chain(
         },
         found,
     );
-    let set = class_set(lowering, &class.endpoints, way, (&content, word), found);
+    let set = class_set(lowering, &class.endpoints, way, &content, word, found);
     let mut rules = Vec::new();
     for policy in &class.policies {
         match has_own_chain(policy, way.direction) {

@@ -36,7 +36,7 @@ impl NodeKernel {
                 .iter()
                 .for_each(|protocol| cuts.protocol(*protocol));
             rule.conditions.iter().for_each(|(_, condition)| {
-                add_condition_cuts(condition, (family, &protocols), &self.sets, cuts)
+                add_condition_cuts(condition, family, &protocols, &self.sets, cuts)
             });
         }
     }
@@ -227,7 +227,8 @@ fn addresses(rule: &Rule) -> impl Iterator<Item = Cidr> + '_ {
 
 fn add_condition_cuts(
     condition: &RuleCondition,
-    (family, protocols): (Family, &[Protocol]),
+    family: Family,
+    protocols: &[Protocol],
     sets: &LoadedSets,
     cuts: &mut PartitionBuilder,
 ) {

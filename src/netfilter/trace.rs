@@ -66,7 +66,9 @@ impl SymbolicTables<'_> {
             self.raw.as_ref(),
             chain,
             at,
-            (block, HeaderSpace::ALL, TableOutcome::NONE),
+            block,
+            HeaderSpace::ALL,
+            TableOutcome::NONE,
             traffic,
         ) {
             let untracked = if at.state == State::Untracked {
@@ -87,13 +89,7 @@ impl SymbolicTables<'_> {
                 let here = traffic.less(here, raw.dropped);
                 let at = HookContext { state, ..*at };
                 let on = |(block, out): (PairBlock, TableOutcome)| {
-                    run(
-                        self.mangle.as_ref(),
-                        chain,
-                        &at,
-                        (block, here, out),
-                        traffic,
-                    )
+                    run(self.mangle.as_ref(), chain, &at, block, here, out, traffic)
                 };
                 blocks = blocks.into_iter().flat_map(on).collect();
             }
@@ -115,7 +111,9 @@ impl SymbolicTables<'_> {
     pub(crate) fn filter(
         &self,
         at: &HookContext<'_>,
-        (block, here, known): (PairBlock, HeaderSetId, TableOutcome),
+        block: PairBlock,
+        here: HeaderSetId,
+        known: TableOutcome,
         traffic: &mut HeaderSpace,
     ) -> Vec<(PairBlock, TableOutcome)> {
         let chain = match at.hook {
@@ -123,7 +121,7 @@ impl SymbolicTables<'_> {
             Hook::Input { .. } => "INPUT",
             Hook::Output { .. } => "OUTPUT",
         };
-        run(Some(&self.filter), chain, at, (block, here, known), traffic)
+        run(Some(&self.filter), chain, at, block, here, known, traffic)
     }
 }
 
@@ -131,7 +129,9 @@ fn run(
     graph: Option<&ChainGraph>,
     chain: &str,
     at: &HookContext<'_>,
-    (block, here, known): (PairBlock, HeaderSetId, TableOutcome),
+    block: PairBlock,
+    here: HeaderSetId,
+    known: TableOutcome,
     traffic: &mut HeaderSpace,
 ) -> Vec<(PairBlock, TableOutcome)> {
     let first = graph
@@ -441,8 +441,10 @@ mod tests {
     /// `alike` of hundred ask about no address.
     fn step(
         dice: &mut Dice,
-        (columns, sets): (usize, &[HeaderSetId]),
-        (most, alike): (Side, usize),
+        columns: usize,
+        sets: &[HeaderSetId],
+        most: Side,
+        alike: usize,
     ) -> SymbolicRule {
         let other = if most == Side::Source {
             Side::Destination
@@ -493,7 +495,8 @@ mod tests {
     /// What a step hits with one pair of places.
     fn hit(
         step: &SymbolicRule,
-        (columns, pair): (&AnswerColumns, [usize; 2]),
+        columns: &AnswerColumns,
+        pair: [usize; 2],
         here: HeaderSetId,
         traffic: &mut HeaderSpace,
     ) -> HeaderSetId {
@@ -526,16 +529,17 @@ mod tests {
         graph: &ChainGraph,
         chain: usize,
         at: (&AnswerColumns, [usize; 2]),
-        (here, out): (HeaderSetId, TableOutcome),
+        here: HeaderSetId,
+        out: TableOutcome,
         traffic: &mut HeaderSpace,
     ) -> ChainState {
         let mut way = ChainState::new(here, out);
         for step in &graph.chains[chain] {
-            let hit = hit(step, at, way.here, traffic);
+            let hit = hit(step, at.0, at.1, way.here, traffic);
             let rest = traffic.less(way.here, hit);
             let mut back = HeaderSpace::NONE;
             if let RuleAction::Jump(other) | RuleAction::Goto(other) = step.act {
-                let inner = alone(graph, other, at, (hit, way.out), traffic);
+                let inner = alone(graph, other, at, hit, way.out, traffic);
                 (way.out, back) = (inner.out, inner.back);
             }
             match step.act {
@@ -604,7 +608,7 @@ mod tests {
         let most = Side::BOTH[dice.below(2)];
         let mut chain = |count: usize| -> Vec<SymbolicRule> {
             (0..count)
-                .map(|_| step(&mut dice, (STEPS, &sets), (most, alike)))
+                .map(|_| step(&mut dice, STEPS, &sets, most, alike))
                 .collect()
         };
         let mut chains = vec![chain(STEPS), chain(6), chain(6)];
@@ -657,7 +661,8 @@ mod tests {
                 &graph,
                 0,
                 (&columns, [source, destination]),
-                (HeaderSpace::ALL, TableOutcome::NONE),
+                HeaderSpace::ALL,
+                TableOutcome::NONE,
                 &mut traffic,
             );
             assert_eq!(way, expected, "seed {seed}, from {source} to {destination}");

@@ -52,7 +52,7 @@ pub fn refuse_other(runner: &mut dyn Runner, tools: ToolSettings) -> Result<(), 
     match Family::BOTH
         .into_iter()
         .try_fold(ObservedKernel::default(), |seen, family| {
-            kernel::tables(runner, tools, (family, TableScope::All), seen)
+            kernel::tables(runner, tools, family, TableScope::All, seen)
         }) {
         Ok(seen) if seen.tables.values().all(|table| table.is_empty()) => Ok(()),
         Ok(_) => Err(KernelProblem::OtherBackend(other)),

@@ -41,7 +41,7 @@ pub fn kernel(
         None => ObservedKernel::default(),
     };
     for (family, (call, answer)) in Family::BOTH.into_iter().zip(answers) {
-        read_tables(family, (call, answer?), &mut seen)?;
+        read_tables(family, call, answer?, &mut seen)?;
     }
     Ok(seen)
 }
@@ -50,12 +50,13 @@ pub fn kernel(
 pub(super) fn tables(
     runner: &mut dyn Runner,
     tools: ToolSettings,
-    (family, scope): (Family, TableScope),
+    family: Family,
+    scope: TableScope,
     mut seen: ObservedKernel,
 ) -> Result<ObservedKernel, KernelProblem> {
     let call = save(tools, family, scope);
     let text = ask(runner, &call)?;
-    read_tables(family, (&call, text), &mut seen)?;
+    read_tables(family, &call, text, &mut seen)?;
     Ok(seen)
 }
 
@@ -69,7 +70,8 @@ fn save(tools: ToolSettings, family: Family, scope: TableScope) -> ToolCall {
 
 fn read_tables(
     family: Family,
-    (call, text): (&ToolCall, String),
+    call: &ToolCall,
+    text: String,
     seen: &mut ObservedKernel,
 ) -> Result<(), KernelProblem> {
     let text = whole(call, text)?;

@@ -502,7 +502,10 @@ impl HeaderClass {
                 source,
                 destination,
                 ..
-            } => u8::from(source.1 < EPHEMERAL) * 2 + u8::from(well_known(*destination).is_none()),
+            } => {
+                u8::from(source.1 < EPHEMERAL) * 2
+                    + u8::from(well_known(destination.0, destination.1).is_none())
+            }
         }
     }
 
@@ -516,7 +519,7 @@ impl HeaderClass {
                 ..
             } => {
                 let ports = PortPair {
-                    source: usual(*source),
+                    source: usual(source.0, source.1),
                     destination: expected(*destination),
                 };
                 (protocol, Some(ports), None)
@@ -582,18 +585,18 @@ const EPHEMERAL: u16 = 32_768;
 
 /// A port that people expect a sender to have, where the class leaves the choice (RFC 6335, section
 /// 6: from 49152).
-fn usual((first, last): (u16, u16)) -> u16 {
+fn usual(first: u16, last: u16) -> u16 {
     DYNAMIC.clamp(first, last)
 }
 
 /// A port that people expect a receiver to have: one that everyone knows, else the first that is
 /// not 0.
 fn expected(range: (u16, u16)) -> u16 {
-    well_known(range).unwrap_or(range.0.max(1).min(range.1))
+    well_known(range.0, range.1).unwrap_or(range.0.max(1).min(range.1))
 }
 
 /// A port in a range that everyone knows: HTTPS, HTTP, DNS, PostgreSQL.
-fn well_known((first, last): (u16, u16)) -> Option<u16> {
+fn well_known(first: u16, last: u16) -> Option<u16> {
     [443, 80, 53, 5432]
         .into_iter()
         .find(|port| (first..=last).contains(port))

@@ -262,9 +262,9 @@ impl<'work> SideContext<'work, '_> {
     ) -> HeaderSetId {
         let wanted = match &peer.ports {
             PortCondition::Any => HeaderSpace::ALL,
-            PortCondition::In(list) => self.listed(side, (peer, list), protocol, class),
+            PortCondition::In(list) => self.listed(side, peer, list, protocol, class),
         };
-        let unwanted = self.listed(side, (peer, &peer.not_ports), protocol, class);
+        let unwanted = self.listed(side, peer, &peer.not_ports, protocol, class);
         self.traffic.less(wanted, unwanted)
     }
 
@@ -306,7 +306,8 @@ impl<'work> SideContext<'work, '_> {
     fn listed(
         &mut self,
         side: Side,
-        (peer, list): (&RulePeer, &PortList),
+        peer: &RulePeer,
+        list: &PortList,
         protocol: ProtocolMatch,
         class: Option<&EndpointClass>,
     ) -> HeaderSetId {

@@ -17,7 +17,8 @@ const NAMED: usize = 5;
 /// All differences: sets, then tables.
 pub(super) fn differences(
     comparison: &TableComparison<'_>,
-    (targets, looks): (&SetTargets<'_>, &SetReferences<'_>),
+    targets: &SetTargets<'_>,
+    looks: &SetReferences<'_>,
     changes: &[TableChange<'_>],
 ) -> Vec<KernelDifference> {
     let mut found = Vec::new();
@@ -135,7 +136,7 @@ fn of_table(
     for name in change.chains.iter().map(|(name, _)| *name) {
         match (wanted.chains.get(name), found.chains.get(name)) {
             (Some(_), None) => out.push(KernelDifference::NoChain(change.id, name.to_owned())),
-            (Some(wanted), Some(found)) => of_chain((change.id, name), wanted, found, out),
+            (Some(wanted), Some(found)) => of_chain(change.id, name, wanted, found, out),
             (None, _) => out.push(KernelDifference::ExtraChain(change.id, name.to_owned())),
         }
     }
@@ -158,7 +159,8 @@ fn of_table(
 /// differences tell. Rules at both ends that are as they are to be are left out, so that one which
 /// is missing or too many is one difference.
 fn of_chain(
-    (id, name): (TableId, &str),
+    id: TableId,
+    name: &str,
     wanted: &[RuleText],
     found: &[RuleText],
     out: &mut Vec<KernelDifference>,

@@ -55,7 +55,7 @@ impl PrintCache {
         wrote: &[&RuleText],
         read: &[&RuleText],
     ) -> bool {
-        has(&self.chains, (id, name), wrote, read)
+        has(&self.chains, id, name, wrote, read)
     }
 
     /// The same of jumps from one of the kernel's chains.
@@ -66,7 +66,7 @@ impl PrintCache {
         wrote: &[&RuleText],
         read: &[&RuleText],
     ) -> bool {
-        has(&self.hooks, (id, name), wrote, read)
+        has(&self.hooks, id, name, wrote, read)
     }
 }
 
@@ -74,7 +74,8 @@ pub(super) type PrintedChains = BTreeMap<String, BTreeMap<String, PrintedDigest>
 
 pub(super) fn has(
     kept: &PrintedChains,
-    (id, name): (TableId, &str),
+    id: TableId,
+    name: &str,
     wrote: &[&RuleText],
     read: &[&RuleText],
 ) -> bool {
@@ -84,7 +85,8 @@ pub(super) fn has(
 
 pub(super) fn put(
     kept: &mut PrintedChains,
-    (id, name): (TableId, &str),
+    id: TableId,
+    name: &str,
     wrote: &[&RuleText],
     read: &[&RuleText],
 ) {

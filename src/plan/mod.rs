@@ -166,7 +166,7 @@ pub fn between(
     let mut steps = Vec::new();
     steps.extend(fill(&targets, observed, tools));
     let orders =
-        Family::BOTH.map(|family| FamilyOrder::new(family, &changes, (&comparison, &targets)));
+        Family::BOTH.map(|family| FamilyOrder::new(family, &changes, &comparison, &targets));
     steps.extend(by_family(
         tools,
         orders.iter().filter_map(|order| commit(order, tools)),
@@ -178,7 +178,7 @@ pub fn between(
             .iter()
             .filter_map(|order| remove_chains(order, tools)),
     ));
-    steps.extend(remove_sets(&targets, (observed, &looks)));
+    steps.extend(remove_sets(&targets, observed, &looks));
     let chains = changes.iter().flat_map(|change| {
         let names = change
             .chains
@@ -188,7 +188,7 @@ pub fn between(
         names.map(|name| (change.id, name.to_owned()))
     });
     Plan {
-        differences: differences::differences(&comparison, (&targets, &looks), &changes),
+        differences: differences::differences(&comparison, &targets, &looks, &changes),
         steps,
         written: chains.collect(),
     }
@@ -285,7 +285,8 @@ fn remove_chains(order: &FamilyOrder<'_>, tools: &ToolSettings) -> Option<PlanSt
 /// one, so that one which the kernel keeps does not keep others back.
 fn remove_sets(
     targets: &SetTargets<'_>,
-    (observed, looks): (&ObservedKernel, &SetReferences<'_>),
+    observed: &ObservedKernel,
+    looks: &SetReferences<'_>,
 ) -> Vec<PlanStep> {
     let mut unused: BTreeSet<&str> = differences::unused(targets, observed, looks)
         .into_iter()

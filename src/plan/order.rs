@@ -113,7 +113,8 @@ impl<'all> FamilyOrder<'all> {
     pub(super) fn new(
         family: Family,
         changes: &'all [TableChange<'all>],
-        (comparison, targets): (&TableComparison<'_>, &SetTargets<'_>),
+        comparison: &TableComparison<'_>,
+        targets: &SetTargets<'_>,
     ) -> Self {
         let mut changes: Vec<&TableChange<'_>> = changes
             .iter()

@@ -51,16 +51,16 @@ pub fn remember(
                 wrote.iter().map(AsRef::as_ref).collect(),
                 read.iter().collect(),
             );
-            let is_known = has(&chains, (change.id, name), &wrote, &read);
+            let is_known = has(&chains, change.id, name, &wrote, &read);
             if is_known || plan.has_written(change.id, name) && are_alike(&wrote, &read) {
-                put(&mut memory.chains, (change.id, name), &wrote, &read);
+                put(&mut memory.chains, change.id, name, &wrote, &read);
             }
         }
         for hook in change.hooks.iter().filter(|hook| hook.is_placed()) {
             let (wrote, read) = (hook.wrote(), hook.read());
-            let is_known = has(&hooks, (change.id, hook.chain), &wrote, &read);
+            let is_known = has(&hooks, change.id, hook.chain, &wrote, &read);
             if is_known || plan.has_written(change.id, hook.chain) && are_alike(&wrote, &read) {
-                put(&mut memory.hooks, (change.id, hook.chain), &wrote, &read);
+                put(&mut memory.hooks, change.id, hook.chain, &wrote, &read);
             }
         }
     }
@@ -72,7 +72,8 @@ pub fn remember(
 pub fn remember_and_plan(
     desired: &DesiredKernel,
     observed: &ObservedKernel,
-    (ran, previous): (&Plan, PrintCache),
+    ran: &Plan,
+    previous: PrintCache,
     tools: &ToolSettings,
 ) -> (PrintCache, Plan) {
     let nothing = PrintCache {

@@ -100,7 +100,7 @@ impl<'all> TableComparison<'all> {
         let mut chains: Vec<_> = wanted
             .chains
             .iter()
-            .filter_map(|(name, rules)| self.chain(id, (name, rules), moved))
+            .filter_map(|(name, rules)| self.chain(id, name, rules, moved))
             .collect();
         let is_left = |(name, rules): &(&'all String, &Vec<RuleText>)| {
             !wanted.chains.contains_key(*name) && !rules.is_empty()
@@ -140,7 +140,8 @@ impl<'all> TableComparison<'all> {
     fn chain(
         &self,
         id: TableId,
-        (name, rules): (&'all str, &'all [RuleText]),
+        name: &'all str,
+        rules: &'all [RuleText],
         moved: &SlotNames<'_>,
     ) -> Option<(&'all str, Vec<Cow<'all, RuleText>>)> {
         let rules: Vec<Cow<'all, RuleText>> =

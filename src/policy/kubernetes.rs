@@ -47,7 +47,7 @@ pub(super) fn policy(
         let converted: Vec<Rule> = (1..)
             .zip(written)
             .flat_map(|(number, rule)| {
-                convert(number, rule, direction, &namespace, (selectors, found))
+                convert(number, rule, direction, &namespace, selectors, found)
             })
             .collect();
         directions.contains(&direction).then_some(converted)
@@ -118,7 +118,8 @@ fn convert(
     written: &KubernetesRule,
     direction: Direction,
     namespace: &str,
-    (selectors, found): (&mut SelectorTable, &mut Diagnostics),
+    selectors: &mut SelectorTable,
+    found: &mut Diagnostics,
 ) -> Vec<Rule> {
     let sides = others(&written.peers, namespace, selectors, found);
     product(

@@ -90,7 +90,7 @@ fn known_tiers(written: &[manifest::Tier], found: &mut Diagnostics) -> BTreeMap<
     for written in written {
         let name = &written.metadata.name.value;
         if let Some(fixed) = BUILT_IN.iter().find(|row| row.0 == name) {
-            check_fixed(written, *fixed, found);
+            check_fixed(written, fixed.0, fixed.1, fixed.2, found);
             continue;
         }
         let order = written.order.map_or(UNSTATED_ORDER, |order| order.value);
@@ -117,7 +117,9 @@ fn tier(name: &str, order: f64, default_action: DefaultAction) -> Tier {
 /// with.
 fn check_fixed(
     written: &manifest::Tier,
-    (name, order, default_action): (&str, f64, DefaultAction),
+    name: &str,
+    order: f64,
+    default_action: DefaultAction,
     found: &mut Diagnostics,
 ) {
     let unstated_differs = [

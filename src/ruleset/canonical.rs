@@ -177,7 +177,7 @@ impl RuleText {
             {
                 values.push(value);
             }
-            let saying = RuleOption::new((option, sort), is_negated, &values.join(" "));
+            let saying = RuleOption::new(option, sort, is_negated, &values.join(" "));
             sayings.extend(saying.filter(|_| sort.is_some() || !is_behind_target));
             is_behind_target |= option == "-j" && values != [TARGET_WITH_OPTIONS];
             is_negated = false;
@@ -189,11 +189,7 @@ impl RuleText {
 
 impl RuleOption {
     /// Of an option; none where it says nothing.
-    fn new(
-        (option, sort): (&str, Option<OptionForm>),
-        is_negated: bool,
-        value: &str,
-    ) -> Option<Self> {
+    fn new(option: &str, sort: Option<OptionForm>, is_negated: bool, value: &str) -> Option<Self> {
         let value = match (sort, option) {
             (Some(sort), _) => sort.level(value),
             (None, "-m") => value.to_owned(),

@@ -239,7 +239,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
             direction,
             flow,
         );
-        let tiers = self.tiers(tiers, (PolicyListKind::Normal, direction), flow);
+        let tiers = self.tiers(tiers, PolicyListKind::Normal, direction, flow);
         ListTrace {
             whose: PolicySubject::Endpoint(endpoint),
             direction,
@@ -274,7 +274,7 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
             whose: PolicySubject::HostEndpoint(id),
             direction,
             list,
-            tiers: self.tiers(listed, (list, direction), flow),
+            tiers: self.tiers(listed, list, direction, flow),
             rest,
         }
     }
@@ -283,12 +283,13 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
     fn tiers(
         &self,
         tiers: impl Iterator<Item = (&'input Tier, Vec<&'input Policy>)>,
-        (list, direction): (PolicyListKind, Direction),
+        list: PolicyListKind,
+        direction: Direction,
         flow: &Conversation,
     ) -> Vec<EvaluatedTier<'input>> {
         let mut passed: Vec<EvaluatedTier<'input>> = Vec::new();
         for (tier, policies) in tiers {
-            passed.extend(self.tier(tier, &policies, (list, direction), flow));
+            passed.extend(self.tier(tier, &policies, list, direction, flow));
             if passed.last().is_some_and(|last| !last.end.goes_on()) {
                 break;
             }
@@ -330,7 +331,8 @@ impl<'resolved, 'input> Evaluator<'resolved, 'input> {
         &self,
         tier: &'input Tier,
         policies: &[&'input Policy],
-        (list, direction): (PolicyListKind, Direction),
+        list: PolicyListKind,
+        direction: Direction,
         flow: &Conversation,
     ) -> Option<EvaluatedTier<'input>> {
         let mut passed = EvaluatedTier {

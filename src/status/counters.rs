@@ -81,9 +81,9 @@ pub(super) fn counters(look: &NodeInspection<'_>) -> Vec<RuleCounter> {
         for (chain, about) in &layout.chains {
             let rules = observed.chains.get(chain).into_iter().flatten();
             let known = rules
-                .filter_map(|rule| Some((source(rule, (chain, about), &layout)?, rule.counters)));
+                .filter_map(|rule| Some((source(rule, chain, about, &layout)?, rule.counters)));
             known.for_each(|(source, counters)| {
-                sums.add((id.kind, source), counters.unwrap_or_default(), look.places)
+                sums.add(id.kind, source, counters.unwrap_or_default(), look.places)
             });
         }
     }
@@ -101,7 +101,8 @@ struct CounterSums {
 impl CounterSums {
     fn add(
         &mut self,
-        (table, source): (TableKind, CounterSource),
+        table: TableKind,
+        source: CounterSource,
         more: RuleCounters,
         places: &PolicyPlaces,
     ) {
@@ -142,7 +143,8 @@ fn place(source: &CounterSource, places: &PolicyPlaces) -> Option<String> {
 
 fn source(
     rule: &RuleText,
-    (chain, about): (&str, &str),
+    chain: &str,
+    about: &str,
     layout: &TableLayout,
 ) -> Option<CounterSource> {
     let comment = rule.comment();

@@ -127,8 +127,11 @@ pub(super) fn lists(
 impl AddressClasses {
     /// The classes of a family's addresses.
     pub(super) fn new(
-        (resolved, node, options): (&ResolvedPolicy<'_>, NodeId, &CompileOptions),
-        (places, family): (&EndpointClasses<'_>, Family),
+        resolved: &ResolvedPolicy<'_>,
+        node: NodeId,
+        options: &CompileOptions,
+        places: &EndpointClasses<'_>,
+        family: Family,
         (symbolic, relation, owed): (
             &SymbolicTables<'_>,
             &ReachabilityMatrix<'_>,
@@ -150,7 +153,7 @@ impl AddressClasses {
             let Some(address) = class.address else {
                 continue;
             };
-            let is_unknown = is_unknown((resolved, node, options), class, address);
+            let is_unknown = is_unknown(resolved, node, options, class, address);
             let claim = validation.claim(address, class.owner.map(|_| is_local(class)));
             let place = LocationRole {
                 address,
@@ -231,8 +234,8 @@ impl AddressClasses {
     /// What endpoints' policies allow between two places.
     pub(super) fn policy(&self, source: usize, destination: usize) -> PolicyTraffic {
         PolicyTraffic {
-            leaves: self.policies.allowed((source, 0), destination),
-            enters: self.policies.allowed((destination, 1), source),
+            leaves: self.policies.allowed(source, 0, destination),
+            enters: self.policies.allowed(destination, 1, source),
         }
     }
 }
@@ -267,7 +270,7 @@ impl EndpointPolicies {
         }
     }
 
-    fn allowed(&self, (near, direction): (usize, usize), far: usize) -> HeaderSetId {
+    fn allowed(&self, near: usize, direction: usize, far: usize) -> HeaderSetId {
         let views = self.of_places.get(near).copied().flatten();
         let row = views.and_then(|views| self.views.get(*views.get(direction)?));
         row.and_then(|row| row.get(far))
@@ -334,7 +337,9 @@ fn of_hosts(place: &LocationRole, owed: &ExpectedVerdicts<'_, '_>) -> HostEndpoi
 }
 
 fn is_unknown(
-    (resolved, node, options): (&ResolvedPolicy<'_>, NodeId, &CompileOptions),
+    resolved: &ResolvedPolicy<'_>,
+    node: NodeId,
+    options: &CompileOptions,
     class: &EndpointClass,
     address: IpAddr,
 ) -> bool {

@@ -59,8 +59,8 @@ impl FamilyComparison<'_, '_, '_, '_> {
         let Some(possible) = self.ground.possible(hook) else {
             return;
         };
-        for (block, before) in self.before(hook, (state, ReversePath::Arriving), possible) {
-            self.tables((hook, state, ReversePath::Arriving), block, &before);
+        for (block, before) in self.before(hook, state, ReversePath::Arriving, possible) {
+            self.tables(hook, state, ReversePath::Arriving, block, &before);
         }
     }
 
@@ -73,13 +73,13 @@ impl FamilyComparison<'_, '_, '_, '_> {
         let Some(possible) = self.ground.possible(hook) else {
             return;
         };
-        let arriving = self.before(hook, (state, ReversePath::Arriving), possible.clone());
+        let arriving = self.before(hook, state, ReversePath::Arriving, possible.clone());
         for reverse_path in [ReversePath::Elsewhere, ReversePath::Nowhere] {
-            for (block, before) in self.before(hook, (state, reverse_path), possible.clone()) {
+            for (block, before) in self.before(hook, state, reverse_path, possible.clone()) {
                 let others = arriving.iter().filter(|(_, other)| *other != before);
                 let parts = others
                     .filter_map(|(other, _)| block.within(&other.sources, &other.destinations));
-                parts.for_each(|part| self.tables((hook, state, reverse_path), part, &before));
+                parts.for_each(|part| self.tables(hook, state, reverse_path, part, &before));
             }
         }
     }
@@ -88,7 +88,8 @@ impl FamilyComparison<'_, '_, '_, '_> {
     pub(super) fn before(
         &mut self,
         hook: &Hook,
-        (state, reverse_path): (State, ReversePath),
+        state: State,
+        reverse_path: ReversePath,
         block: PairBlock,
     ) -> Vec<(PairBlock, EarlyComparison)> {
         let at = HookContext {
@@ -124,13 +125,11 @@ impl FamilyComparison<'_, '_, '_, '_> {
         let mut all = Vec::new();
         for (part, found) in parts {
             let Some(between) =
-                self.between(hook, (part.source, part.destination), PolicyTraffic::NONE)
+                self.between(hook, part.source, part.destination, PolicyTraffic::NONE)
             else {
                 continue;
             };
-            let mut owed = self
-                .owed
-                .early(&between, (state, reverse_path), self.traffic);
+            let mut owed = self.owed.early(&between, state, reverse_path, self.traffic);
             if state == State::Untracked {
                 owed.untracked = HeaderSpace::ALL;
             }
@@ -142,7 +141,9 @@ impl FamilyComparison<'_, '_, '_, '_> {
     /// Packets through the filter table, behind the others.
     fn tables(
         &mut self,
-        (hook, state, reverse_path): (&Hook, State, ReversePath),
+        hook: &Hook,
+        state: State,
+        reverse_path: ReversePath,
         block: PairBlock,
         before: &EarlyComparison,
     ) {
@@ -174,7 +175,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
             ),
             (at, tracked),
         ] {
-            let on = |(block, out)| self.symbolic.filter(&at, (block, here, out), self.traffic);
+            let on = |(block, out)| self.symbolic.filter(&at, block, here, out, self.traffic);
             blocks = blocks.into_iter().flat_map(on).collect();
         }
         let mut case = FilterCase {
@@ -259,7 +260,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
             return *known;
         }
         let mut fates = case.owed;
-        if let Some(between) = self.between(case.hook, (part.source, part.destination), policy) {
+        if let Some(between) = self.between(case.hook, part.source, part.destination, policy) {
             for portion in &case.portions {
                 self.owed.late(&between, *portion, self.traffic, &mut fates);
             }
@@ -271,7 +272,8 @@ impl FamilyComparison<'_, '_, '_, '_> {
     fn between<'hook>(
         &self,
         hook: &'hook Hook,
-        (source, destination): (usize, usize),
+        source: usize,
+        destination: usize,
         policy: PolicyTraffic,
     ) -> Option<Crossing<'hook>> {
         let place = |kind: usize| {
@@ -345,7 +347,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
                 policy: PolicyTraffic::NONE,
             });
             let packet = between.zip(class).and_then(|(between, class)| {
-                witness::packet(&between, original, (case.state, case.reverse_path), class)
+                witness::packet(&between, original, case.state, case.reverse_path, class)
             });
             self.collector.add(packet);
         }

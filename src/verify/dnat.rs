@@ -39,13 +39,13 @@ impl FamilyComparison<'_, '_, '_, '_> {
     pub(super) fn translated(
         &mut self,
         hook: &Hook,
-        (ports, redirected): (&DnatPorts, &mut RedirectedSets),
+        ports: &DnatPorts,
+        redirected: &mut RedirectedSets,
     ) {
         let Some(possible) = self.ground.possible(hook) else {
             return;
         };
-        for ((before, asked), originals) in self.kinds(hook, &possible.sources, (ports, redirected))
-        {
+        for ((before, asked), originals) in self.kinds(hook, &possible.sources, ports, redirected) {
             let sources = originals
                 .iter()
                 .map(|row| row.0.clone())
@@ -57,7 +57,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
             });
             block
                 .into_iter()
-                .for_each(|block| self.behind(hook, (&before, &asked, &originals), block));
+                .for_each(|block| self.behind(hook, &before, &asked, &originals, block));
         }
     }
 
@@ -66,7 +66,8 @@ impl FamilyComparison<'_, '_, '_, '_> {
         &mut self,
         hook: &Hook,
         sources: &LocationSet,
-        (ports, redirected): (&DnatPorts, &mut RedirectedSets),
+        ports: &DnatPorts,
+        redirected: &mut RedirectedSets,
     ) -> DnatKinds {
         let mut kinds = DnatKinds::default();
         let anywhere = LocationSet::filter(self.ground.places.len(), |_| true);
@@ -88,7 +89,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
             ground.sent.iter().filter_map(to).collect::<Vec<_>>()
         };
         let sent = self
-            .before(hook, (State::New, ReversePath::Arriving), all)
+            .before(hook, State::New, ReversePath::Arriving, all)
             .into_iter()
             .flat_map(sent);
         for ((sources, before, is_sent, address), (port, answers)) in
@@ -143,11 +144,9 @@ impl FamilyComparison<'_, '_, '_, '_> {
     fn behind(
         &mut self,
         hook: &Hook,
-        (before, asked, originals): (
-            &EarlyComparison,
-            &[HeaderSetId],
-            &[(LocationSet, PreDnatDestination)],
-        ),
+        before: &EarlyComparison,
+        asked: &[HeaderSetId],
+        originals: &[(LocationSet, PreDnatDestination)],
         block: PairBlock,
     ) {
         let gone = [
@@ -175,7 +174,7 @@ impl FamilyComparison<'_, '_, '_, '_> {
         };
         let found = self
             .symbolic
-            .filter(&at, (block, on, TableOutcome::NONE), self.traffic);
+            .filter(&at, block, on, TableOutcome::NONE, self.traffic);
         let (owed, kept) = (VerdictSets::NONE, HeaderSpace::NONE);
         let mut case = FilterCase {
             hook,

@@ -185,7 +185,8 @@ impl ExpectedVerdicts<'_, '_> {
     pub(super) fn early(
         &self,
         between: &Crossing<'_>,
-        (state, reverse_path): (State, ReversePath),
+        state: State,
+        reverse_path: ReversePath,
         traffic: &mut HeaderSpace,
     ) -> EarlyExpected {
         let mut early = EarlyExpected::NONE;
@@ -224,7 +225,7 @@ impl ExpectedVerdicts<'_, '_> {
         if direction == Direction::Ingress
             && self.hosts.has(host, PolicyListKind::PreDnat, direction)
         {
-            self.before_dnat(between, state, &mut early, (host, traffic));
+            self.before_dnat(between, state, &mut early, host, traffic);
         }
         early
     }
@@ -234,7 +235,8 @@ impl ExpectedVerdicts<'_, '_> {
         between: &Crossing<'_>,
         state: State,
         early: &mut EarlyExpected,
-        (host, traffic): (HostEndpointId, &mut HeaderSpace),
+        host: HostEndpointId,
+        traffic: &mut HeaderSpace,
     ) {
         let decided = traffic.or(early.dropped, early.let_through);
         let rest = traffic.less(HeaderSpace::ALL, decided);
@@ -348,19 +350,20 @@ impl ExpectedVerdicts<'_, '_> {
         };
         match between.hook {
             Hook::Forward { arrives, leaves } => {
-                self.forwarded((arrives, leaves), between, portion, &mut way)
+                self.forwarded(arrives, leaves, between, portion, &mut way)
             }
             Hook::Input { arrives } => self.to_node(arrives, between, portion, &mut way),
             Hook::Output { .. } if between.destination.is_local => {}
             Hook::Output { leaves } => {
-                self.at_host((leaves, Direction::Egress), between, portion, &mut way)
+                self.at_host(leaves, Direction::Egress, between, portion, &mut way)
             }
         }
     }
 
     fn forwarded(
         &self,
-        (arrives, leaves): (&str, &str),
+        arrives: &str,
+        leaves: &str,
         between: &Crossing<'_>,
         portion: ExpectedPortion,
         way: &mut PendingPackets<'_>,
@@ -369,9 +372,9 @@ impl ExpectedVerdicts<'_, '_> {
             return way.decide_rest(Verdict::Drop);
         }
         if !portion.is_let_through {
-            self.passing((arrives, Direction::Ingress), between, portion.state, way);
+            self.passing(arrives, Direction::Ingress, between, portion.state, way);
         }
-        self.passing((leaves, Direction::Egress), between, portion.state, way);
+        self.passing(leaves, Direction::Egress, between, portion.state, way);
         if !between.source.is_local && !between.destination.is_local {
             return;
         }
@@ -391,7 +394,8 @@ impl ExpectedVerdicts<'_, '_> {
 
     fn passing(
         &self,
-        (interface, direction): (&str, Direction),
+        interface: &str,
+        direction: Direction,
         between: &Crossing<'_>,
         state: State,
         way: &mut PendingPackets<'_>,
@@ -440,7 +444,7 @@ impl ExpectedVerdicts<'_, '_> {
             if arrives != LOOPBACK && between.source.is_unknown {
                 return way.decide_rest(Verdict::Drop);
             }
-            return self.at_host((arrives, Direction::Ingress), between, portion, way);
+            return self.at_host(arrives, Direction::Ingress, between, portion, way);
         }
         way.decide(self.neighbours(between), Verdict::Accept);
         match (tracked(portion.state), self.options.endpoint_to_host) {
@@ -458,7 +462,8 @@ impl ExpectedVerdicts<'_, '_> {
 
     fn at_host(
         &self,
-        (interface, direction): (&str, Direction),
+        interface: &str,
+        direction: Direction,
         between: &Crossing<'_>,
         portion: ExpectedPortion,
         way: &mut PendingPackets<'_>,

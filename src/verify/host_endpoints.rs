@@ -169,8 +169,7 @@ impl<'input> NodeHostEndpoints<'input> {
                     destination,
                     traffic: own,
                 } => {
-                    let hit =
-                        self.matching((rule, *own), (*source, *destination), between, traffic);
+                    let hit = self.matching(rule, *own, *source, *destination, between, traffic);
                     let fate = match rule.action {
                         Action::Allow => &mut said.allowed,
                         Action::Deny => &mut said.denied,
@@ -210,8 +209,10 @@ impl<'input> NodeHostEndpoints<'input> {
 
     fn matching(
         &self,
-        (rule, own): (&Rule, HeaderSetId),
-        (source, destination): (SideId, SideId),
+        rule: &Rule,
+        own: HeaderSetId,
+        source: SideId,
+        destination: SideId,
         between: &Crossing<'_>,
         traffic: &mut HeaderSpace,
     ) -> HeaderSetId {

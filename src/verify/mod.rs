@@ -192,8 +192,11 @@ pub fn of_kernel<'input>(
     for family in Family::BOTH {
         let symbolic = kernel.symbolic(family, &mut traffic);
         let ground = AddressClasses::new(
-            (resolved, node, options),
-            (&places, family),
+            resolved,
+            node,
+            options,
+            &places,
+            family,
             (&symbolic, &relation, &owed),
             &mut traffic,
         );
@@ -225,7 +228,7 @@ pub fn of_kernel<'input>(
                     .for_each(|state| comparison.spoofed(hook, *state));
             }
             if origins_matter {
-                comparison.translated(hook, (&ports, &mut redirected));
+                comparison.translated(hook, &ports, &mut redirected);
             }
         }
         verification.proof.pairs += comparison.pairs;

@@ -59,7 +59,7 @@ impl Dice {
         all.get(number).unwrap()
     }
 
-    fn within(&mut self, (first, last): (u16, u16)) -> u16 {
+    fn within(&mut self, first: u16, last: u16) -> u16 {
         let inside = first + u16::try_from(self.next() % (u64::from(last - first) + 1)).unwrap();
         *self.one_of(&[first, last, inside])
     }
@@ -81,7 +81,7 @@ fn a_set_is_owed_what_its_packets_are() {
         let evaluator = Evaluator::new(&resolved);
         for (node, _) in resolved.inventory.nodes_with_ids() {
             for options in choices() {
-                let differing = compare(&evaluator, (node, &options), &mut dice, &mut seen);
+                let differing = compare(&evaluator, node, &options, &mut dice, &mut seen);
                 assert!(
                     differing.is_none(),
                     "PALISADE_SEED={seed} {}: {}",
@@ -188,7 +188,8 @@ struct World<'run, 'input> {
 /// Asks about random packets of a node in both ways; a packet for which the answers differ.
 fn compare(
     evaluator: &Evaluator<'_, '_>,
-    (node, options): (NodeId, &CompileOptions),
+    node: NodeId,
+    options: &CompileOptions,
     dice: &mut Dice,
     seen: &mut Seen,
 ) -> Option<String> {
@@ -253,7 +254,7 @@ fn compare(
     let concrete = NodeSemantics::new(evaluator, node, options);
     let addresses = addresses(&world);
     for _ in 0..PACKETS {
-        let packet = packet(&world, (&addresses, &interfaces), dice);
+        let packet = packet(&world, &addresses, &interfaces, dice);
         let Some(packet) = packet.filter(|packet| world.is_possible(packet)) else {
             continue;
         };
@@ -295,7 +296,8 @@ fn addresses(world: &World<'_, '_>) -> Vec<IpAddr> {
 
 fn packet(
     world: &World<'_, '_>,
-    (addresses, interfaces): (&[IpAddr], &[String]),
+    addresses: &[IpAddr],
+    interfaces: &[String],
     dice: &mut Dice,
 ) -> Option<Packet> {
     let source = *dice.one_of(addresses);
@@ -356,7 +358,7 @@ fn packet(
     let port = dice
         .one_of(&classes)
         .port(Side::Destination)
-        .map(|range| dice.within(range));
+        .map(|range| dice.within(range.0, range.1));
     let original = PreDnatDestination {
         address: *dice.one_of(&of_family),
         port: port.filter(|_| ports.is_some()),
@@ -392,8 +394,8 @@ fn carried(
             destination,
         } => {
             let ports = PortPair {
-                source: dice.within(*source),
-                destination: dice.within(*destination),
+                source: dice.within(source.0, source.1),
+                destination: dice.within(destination.0, destination.1),
             };
             (*protocol, Some(ports), None)
         }
@@ -470,7 +472,8 @@ impl World<'_, '_> {
         let between = self.between(&sent, &packet.hook);
         let early = self.owed.early(
             &between,
-            (packet.state, packet.reverse_path),
+            packet.state,
+            packet.reverse_path,
             &mut self.traffic,
         );
         if self.holds(early.dropped, &sent) {

@@ -115,7 +115,8 @@ impl<'run, 'eval, 'resolved, 'input> WitnessCollector<'run, 'eval, 'resolved, 'i
 pub(super) fn packet(
     between: &Crossing<'_>,
     original: Option<PreDnatDestination>,
-    (state, reverse_path): (State, ReversePath),
+    state: State,
+    reverse_path: ReversePath,
     class: &HeaderClass,
 ) -> Option<Packet> {
     let (protocol, ports, message) = class.example()?;

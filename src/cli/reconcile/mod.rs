@@ -289,10 +289,8 @@ impl<'run> Reconciler<'run> {
                 if is_news || self.arguments.once {
                     status = node::report_outcome(
                         &outcome,
-                        (
-                            &format!("node {}{ground}", wanted.node),
-                            &ApplyNotes::default(),
-                        ),
+                        &format!("node {}{ground}", wanted.node),
+                        &ApplyNotes::default(),
                         self.report,
                     );
                 }

@@ -217,7 +217,7 @@ impl<'run> DesiredSource<'run> {
                 &mut found,
             );
             let kept = part.and_then(|part| {
-                part.map(|part| keep(&part, (provenance, &compiler.options.extensions), processes))
+                part.map(|part| keep(&part, provenance, &compiler.options.extensions, processes))
                     .transpose()
             });
             wanted = kept.unwrap_or_else(|bad| {
@@ -252,7 +252,8 @@ fn at_rest<State: PartialEq, Read>(
 /// A compiled part as a bundle of our own, read back.
 fn keep(
     part: &crate::bundle::NodePart,
-    (provenance, extensions): (Provenance, &options::ExtensionSet),
+    provenance: Provenance,
+    extensions: &options::ExtensionSet,
     processes: &ProcessRunner,
 ) -> Result<TargetBundle, Diagnostic> {
     let place = processes

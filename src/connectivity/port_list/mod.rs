@@ -58,7 +58,7 @@ pub fn describe(id: HeaderSetId, traffic: &HeaderSpace) -> Vec<AllowedTraffic> {
                 source,
                 destination,
             } => {
-                let pair = listed(*source).zip(listed(*destination));
+                let pair = listed(source.0, source.1).zip(listed(destination.0, destination.1));
                 let known = ports.entry(*protocol).or_default();
                 pair.into_iter().for_each(|(source, destination)| {
                     known.entry(source).or_default().push(destination)
@@ -108,7 +108,7 @@ pub fn is_everything(id: HeaderSetId, traffic: &HeaderSpace) -> bool {
 }
 
 /// The ports of a class that are listed.
-fn listed((first, last): (u16, u16)) -> Option<PortRange> {
+fn listed(first: u16, last: u16) -> Option<PortRange> {
     PortRange::new(first.max(1), last)
 }
 

@@ -61,8 +61,10 @@ impl<'options> BypassTraffic<'options> {
     /// What passes a list in a direction, with somebody at the other end.
     pub(super) fn passing(
         &mut self,
-        (way, direction): (HostListStage, Direction),
-        (family, far): (Family, Option<IpAddr>),
+        way: HostListStage,
+        direction: Direction,
+        family: Family,
+        far: Option<IpAddr>,
         traffic: &mut HeaderSpace,
     ) -> HeaderSetId {
         if way.list() == PolicyListKind::Forward {

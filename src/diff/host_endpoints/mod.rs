@@ -111,7 +111,7 @@ pub(super) fn all<'input>(
         for meeting in meetings::of_node(both, joint, node) {
             HostListStage::ALL
                 .into_iter()
-                .for_each(|asked| comparer.compare(node, meeting, asked));
+                .for_each(|asked| comparer.compare(node, meeting, asked.0, asked.1));
         }
     }
     let teller = ChangeBuilder {
@@ -122,7 +122,7 @@ pub(super) fn all<'input>(
     let changes = comparer
         .alike
         .iter()
-        .filter_map(|((key, at), alike)| change(&teller, (key, at), alike, comparer.traffic))
+        .filter_map(|((key, at), alike)| change(&teller, key, at, alike, comparer.traffic))
         .collect();
     let peer = |(node, name): &(&'input str, &'input str)| MatchedPeer {
         identity: MatchedIdentity::Host { node, name },
@@ -136,7 +136,8 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
         &mut self,
         node: &str,
         meeting: HostCrossing,
-        (way, direction): (HostListStage, Direction),
+        way: HostListStage,
+        direction: Direction,
     ) {
         let list =
             |known: DecidedState<'_, '_>, host| known.space.relation.list_of(host, way, direction);
@@ -160,7 +161,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
         for found in found.iter() {
             let is_met = |far: &usize| !is_for_others || !self.is_all_on(*far, node);
             if let Some(far) = found.far.iter().copied().find(is_met) {
-                self.add((node, meeting.hosts), (way, direction), (found, far));
+                self.add((node, meeting.hosts), (way, direction), found, far);
             }
         }
     }
@@ -178,7 +179,8 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
         &mut self,
         at: (&str, OldNew<Option<HostEndpointId>>),
         asked: (HostListStage, Direction),
-        (found, far): (&ListDifference, usize),
+        found: &ListDifference,
+        far: usize,
     ) {
         let (node, hosts) = at;
         let Some(host) = host(self.cells.both, hosts) else {
@@ -237,11 +239,11 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
         };
         let mut found = Vec::new();
         for family in Family::BOTH {
-            let views = self.views((old, new), (family, asked.0.list()), near);
+            let views = self.views(old, new, family, asked.0.list(), near);
             let mut alike: BTreeMap<(ChangeKey, Vec<usize>), Vec<usize>> = BTreeMap::new();
             let all: usize = views.values().map(Vec::len).sum();
             for (views, members) in views {
-                let differing = self.differing(views, lists, (asked, family));
+                let differing = self.differing(views.0, views.1, lists, asked, family);
                 differing
                     .into_iter()
                     .for_each(|found| alike.entry(found).or_default().extend(&members));
@@ -263,8 +265,10 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
     /// The views of the joint classes that may be at the node, each with its classes.
     fn views(
         &self,
-        (old, new): (&HostList, &HostList),
-        (family, list): (Family, PolicyListKind),
+        old: &HostList,
+        new: &HostList,
+        family: Family,
+        list: PolicyListKind,
         near: Option<usize>,
     ) -> BTreeMap<(PolicyProfileId, PolicyProfileId), Vec<usize>> {
         let mut views: BTreeMap<(PolicyProfileId, PolicyProfileId), Vec<usize>> = BTreeMap::new();
@@ -287,9 +291,11 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
     /// What differs where the node has some addresses, and with whom.
     fn differing(
         &mut self,
-        (old, new): (PolicyProfileId, PolicyProfileId),
+        old: PolicyProfileId,
+        new: PolicyProfileId,
         lists: OldNew<HostListId>,
-        (asked, family): ((HostListStage, Direction), Family),
+        asked: (HostListStage, Direction),
+        family: Family,
     ) -> BTreeMap<ChangeKey, Vec<usize>> {
         let near = OldNew {
             old: LocalSide {
@@ -316,12 +322,20 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
             .filter(|(_, class)| class.family == family)
         {
             let exempt = OldNew {
-                old: self
-                    .exempt
-                    .passing(asked, (family, class.example.old.address), self.traffic),
-                new: self
-                    .exempt
-                    .passing(asked, (family, class.example.new.address), self.traffic),
+                old: self.exempt.passing(
+                    asked.0,
+                    asked.1,
+                    family,
+                    class.example.old.address,
+                    self.traffic,
+                ),
+                new: self.exempt.passing(
+                    asked.0,
+                    asked.1,
+                    family,
+                    class.example.new.address,
+                    self.traffic,
+                ),
             };
             let cell = row.at(index);
             let key = known
@@ -349,7 +363,7 @@ impl<'input> HostEndpointComparer<'_, '_, 'input> {
             asked(cell.seen.new, exempt.new),
         );
         let [before, after] = [before, after].map(|all| self.traffic.and(all, self.counted));
-        let parts = changes::parts((before, after), &[&cell.turned], self.traffic);
+        let parts = changes::parts(before, after, &[&cell.turned], self.traffic);
         (before != after).then_some((before, after, parts))
     }
 }
@@ -366,7 +380,8 @@ fn host<'input>(
 
 fn change<'input>(
     teller: &ChangeBuilder<'_, 'input>,
-    (key, at): (&ChangeKey, &HostEndpointEnd),
+    key: &ChangeKey,
+    at: &HostEndpointEnd,
     alike: &AlikeHosts,
     traffic: &HeaderSpace,
 ) -> Option<ConnectionChange<'input>> {
@@ -395,7 +410,7 @@ fn change<'input>(
             Direction::Egress => (seat.family, near, far),
         }
     };
-    let change = teller.change(key, (ends, blocks.finish()), traffic)?;
+    let change = teller.change(key, ends, blocks.finish(), traffic)?;
     Some(ConnectionChange {
         host: Some(at.clone()),
         ..change

@@ -174,11 +174,12 @@ impl<'input> RelationBuilder<'_, 'input> {
             }
         }
         for (way, direction) in HostListStage::ALL {
-            self.add_list(None, (way, direction), &[]);
+            self.add_list(None, way, direction, &[]);
             for (id, _) in resolved.host_endpoints_with_ids() {
                 self.add_list(
                     Some(id),
-                    (way, direction),
+                    way,
+                    direction,
                     applied.get(&id).map_or(&[], Vec::as_slice),
                 );
             }
@@ -188,7 +189,8 @@ impl<'input> RelationBuilder<'_, 'input> {
     fn add_list(
         &mut self,
         host: Option<HostEndpointId>,
-        (way, direction): (HostListStage, Direction),
+        way: HostListStage,
+        direction: Direction,
         applied: &[(PolicyPosition, &'input Policy)],
     ) {
         let resolved = self.work.resolved;
@@ -209,7 +211,7 @@ impl<'input> RelationBuilder<'_, 'input> {
         let id = match self.relation.hosts.known.get(&key) {
             Some(known) => *known,
             None => {
-                let list = self.list((way, direction), (&policies, profiles), host.is_some());
+                let list = self.list((way, direction), &policies, profiles, host.is_some());
                 let id = HostListId(number(self.relation.hosts.all.len()));
                 self.relation.hosts.all.push(list);
                 self.relation.hosts.known.insert(key, id);
@@ -225,15 +227,13 @@ impl<'input> RelationBuilder<'_, 'input> {
     fn list(
         &mut self,
         asked: (HostListStage, Direction),
-        (policies, profiles): (
-            &[(PolicyPosition, &'input Policy)],
-            Option<&'input ProfileList>,
-        ),
+        policies: &[(PolicyPosition, &'input Policy)],
+        profiles: Option<&'input ProfileList>,
         has_host: bool,
     ) -> HostList {
         let direction = asked.1;
         let steps = |maker: &mut Self, near: LocalClass| {
-            let steps = maker.steps_of_list(asked.0, (policies, profiles), near);
+            let steps = maker.steps_of_list(asked.0, policies, profiles, near);
             PolicyProfileId(number(maker.relation.steps.insert_full(steps).0))
         };
         let by_default = Family::BOTH.map(|family| {
@@ -247,7 +247,7 @@ impl<'input> RelationBuilder<'_, 'input> {
             )
         });
         let mut named = Vec::new();
-        for id in self.near_classes(direction, (policies, profiles)) {
+        for id in self.near_classes(direction, policies, profiles) {
             let Some(family) = self.work.places.class(id).map(|class| class.family) else {
                 continue;
             };
@@ -277,10 +277,8 @@ impl<'input> RelationBuilder<'_, 'input> {
     fn near_classes(
         &self,
         direction: Direction,
-        (policies, profiles): (
-            &[(PolicyPosition, &'input Policy)],
-            Option<&'input ProfileList>,
-        ),
+        policies: &[(PolicyPosition, &'input Policy)],
+        profiles: Option<&'input ProfileList>,
     ) -> BTreeSet<EndpointClassId> {
         let resolved = self.work.resolved;
         let of_policies = policies
@@ -317,10 +315,8 @@ impl<'input> RelationBuilder<'_, 'input> {
     fn steps_of_list(
         &mut self,
         way: HostListStage,
-        (policies, profiles): (
-            &[(PolicyPosition, &'input Policy)],
-            Option<&'input ProfileList>,
-        ),
+        policies: &[(PolicyPosition, &'input Policy)],
+        profiles: Option<&'input ProfileList>,
         near: LocalClass,
     ) -> Vec<ProfileStep> {
         let (mut steps, mut last) = (Vec::new(), None);

@@ -146,7 +146,7 @@ impl<'input> ReachabilityMatrix<'input> {
         places: &EndpointClasses<'input>,
         traffic: &mut HeaderSpace,
     ) -> Self {
-        Self::made(resolved, (places, true), traffic, |_| true)
+        Self::made(resolved, places, true, traffic, |_| true)
     }
 
     /// Decides by the policies of some classes of places; the others allow everything.
@@ -156,12 +156,13 @@ impl<'input> ReachabilityMatrix<'input> {
         traffic: &mut HeaderSpace,
         is_near: impl Fn(&EndpointClass) -> bool,
     ) -> Self {
-        Self::made(resolved, (places, false), traffic, is_near)
+        Self::made(resolved, places, false, traffic, is_near)
     }
 
     fn made(
         resolved: &ResolvedPolicy<'input>,
-        (places, of_hosts): (&EndpointClasses<'input>, bool),
+        places: &EndpointClasses<'input>,
+        of_hosts: bool,
         traffic: &mut HeaderSpace,
         is_near: impl Fn(&EndpointClass) -> bool,
     ) -> Self {
@@ -192,7 +193,7 @@ impl<'input> ReachabilityMatrix<'input> {
         for (id, class) in places.classes() {
             let [egress, ingress] =
                 [Direction::Egress, Direction::Ingress].map(|direction| match is_near(class) {
-                    true => maker.view((id, class), direction),
+                    true => maker.view(id, class, direction),
                     false => maker.open_view(),
                 });
             maker.relation.egress.push(egress);
@@ -494,7 +495,8 @@ impl<'input> RelationBuilder<'_, 'input> {
     /// The view of a class, new or known.
     fn view(
         &mut self,
-        (id, class): (EndpointClassId, &EndpointClass),
+        id: EndpointClassId,
+        class: &EndpointClass,
         direction: Direction,
     ) -> PolicyProfileId {
         let steps = match class.owner {

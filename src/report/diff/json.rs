@@ -375,7 +375,7 @@ impl DiffReport<'_, '_> {
             policies: decider
                 .places()
                 .into_iter()
-                .map(|(key, rule, span)| self.policy(state, (key.to_string(), rule, span)))
+                .map(|(key, rule, span)| self.policy(state, key.to_string(), rule, span))
                 .collect(),
         };
         ReasonView {
@@ -388,7 +388,9 @@ impl DiffReport<'_, '_> {
     fn policy(
         &self,
         state: DiffState,
-        (policy, rule, span): (String, Option<usize>, crate::source::Span),
+        policy: String,
+        rule: Option<usize>,
+        span: crate::source::Span,
     ) -> DiffPolicyView {
         let files = self.files.get(state);
         DiffPolicyView {

@@ -25,16 +25,8 @@ pub fn markdown(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
     table(comparison, GAINED, &mut out);
     table(comparison, LOST, &mut out);
     details(comparison, &mut out);
-    soles(
-        comparison,
-        ("New endpoints", &difference.sole.new),
-        &mut out,
-    );
-    soles(
-        comparison,
-        ("Endpoints gone", &difference.sole.old),
-        &mut out,
-    );
+    soles(comparison, "New endpoints", &difference.sole.new, &mut out);
+    soles(comparison, "Endpoints gone", &difference.sole.old, &mut out);
     nodes(comparison, &mut out);
 }
 
@@ -135,7 +127,8 @@ fn details(comparison: &DiffReport<'_, '_>, out: &mut MarkdownWriter<'_, '_>) {
 
 fn soles(
     comparison: &DiffReport<'_, '_>,
-    (title, soles): (&'static str, &[UnmatchedPeers]),
+    title: &'static str,
+    soles: &[UnmatchedPeers],
     out: &mut MarkdownWriter<'_, '_>,
 ) {
     if soles.is_empty() {

@@ -47,7 +47,7 @@ pub fn sarif(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
             gained.chain(change.lost.iter().map(|portion| (DiffState::Old, portion)))
         {
             let rule = rule(change, state);
-            let message = message(comparison, change, (state, portion));
+            let message = message(comparison, change, state, portion);
             for place in places(portion) {
                 results
                     .entry((rule, place))
@@ -107,7 +107,8 @@ fn places(portion: &CausedTraffic<'_>) -> Vec<Option<(DiffState, Span)>> {
 fn message(
     comparison: &DiffReport<'_, '_>,
     change: &ConnectionChange<'_>,
-    (state, portion): (DiffState, &CausedTraffic<'_>),
+    state: DiffState,
+    portion: &CausedTraffic<'_>,
 ) -> String {
     let word = match state {
         DiffState::New => "gained",

@@ -19,18 +19,10 @@ pub fn text(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
     }
     let (old, new) = (comparison.names.old, comparison.names.new);
     out.line(format_args!("{old} → {new}: {}", comparison.summary()));
-    portions(comparison, ("gained", DiffState::New), &mut out);
-    portions(comparison, ("lost", DiffState::Old), &mut out);
-    soles(
-        comparison,
-        ("new endpoints", &difference.sole.new),
-        &mut out,
-    );
-    soles(
-        comparison,
-        ("endpoints gone", &difference.sole.old),
-        &mut out,
-    );
+    portions(comparison, "gained", DiffState::New, &mut out);
+    portions(comparison, "lost", DiffState::Old, &mut out);
+    soles(comparison, "new endpoints", &difference.sole.new, &mut out);
+    soles(comparison, "endpoints gone", &difference.sole.old, &mut out);
     let nodes = comparison.nodes.unwrap_or_default();
     if !nodes.is_empty() {
         out.literal("\nnodes whose scripts change:\n");
@@ -40,7 +32,8 @@ pub fn text(comparison: &DiffReport<'_, '_>, out: &mut OutputSink<'_>) {
 
 fn portions(
     comparison: &DiffReport<'_, '_>,
-    (title, state): (&str, DiffState),
+    title: &str,
+    state: DiffState,
     out: &mut TerminalWriter<'_, '_>,
 ) {
     let (sign, of): (char, fn(&ConnectionChange<'_>) -> usize) = match state {
@@ -73,13 +66,14 @@ fn portions(
         };
         portions
             .iter()
-            .for_each(|portion| write_portion(comparison, (title, portion), out));
+            .for_each(|portion| write_portion(comparison, title, portion, out));
     }
 }
 
 fn write_portion(
     comparison: &DiffReport<'_, '_>,
-    (title, portion): (&str, &CausedTraffic<'_>),
+    title: &str,
+    portion: &CausedTraffic<'_>,
     out: &mut TerminalWriter<'_, '_>,
 ) {
     out.indented(
@@ -101,7 +95,8 @@ fn write_portion(
 
 fn soles(
     comparison: &DiffReport<'_, '_>,
-    (title, soles): (&str, &[UnmatchedPeers]),
+    title: &str,
+    soles: &[UnmatchedPeers],
     out: &mut TerminalWriter<'_, '_>,
 ) {
     if !soles.is_empty() {

@@ -44,7 +44,7 @@ pub fn json(answer: &QueryReport<'_, '_>, detail: DetailLevel, out: &mut OutputS
             .groups
             .iter()
             .enumerate()
-            .map(|(index, group)| group_view(answer, (group, answer.traced.get(index)), detail))
+            .map(|(index, group)| group_view(answer, group, answer.traced.get(index), detail))
             .collect(),
     };
     JsonWriter::on(out).line(&view);
@@ -229,7 +229,8 @@ fn said(outcome: ListOutcome) -> &'static str {
 
 fn group_view(
     answer: &QueryReport<'_, '_>,
-    (group, traced): (&ExplainedGroup<'_>, Option<&TracedScripts>),
+    group: &ExplainedGroup<'_>,
+    traced: Option<&TracedScripts>,
     detail: DetailLevel,
 ) -> GroupView {
     let way = |way: &Option<PolicyTrace<'_>>| way.as_ref().map(|way| way_view(answer, way, detail));

@@ -64,7 +64,7 @@ pub fn text(answer: &QueryReport<'_, '_>, detail: DetailLevel, out: &mut OutputS
             .enumerate()
             .for_each(|(index, group)| {
                 let traced = answer.traced.get(index);
-                add_group(answer, (group, traced), detail, &mut lines);
+                add_group(answer, group, traced, detail, &mut lines);
             }),
     }
     let rest = answer.groups.len().saturating_sub(MOST_GROUPS);
@@ -125,7 +125,8 @@ impl LineSink<'_, '_> {
 
 fn add_group(
     answer: &QueryReport<'_, '_>,
-    (group, traced): (&ExplainedGroup<'_>, Option<&TracedScripts>),
+    group: &ExplainedGroup<'_>,
+    traced: Option<&TracedScripts>,
     detail: DetailLevel,
     lines: &mut LineSink<'_, '_>,
 ) {
@@ -150,19 +151,19 @@ fn add_group(
             lines,
         );
     }
-    add_end(answer, (group, Direction::Egress), detail, (depth, lines));
+    add_end(answer, group, Direction::Egress, detail, depth, lines);
     for way in &group.stops {
         for host in &way.hosts {
             lines.add(depth, &answer.host_line(host));
-            add_lists(answer, host, detail, (depth + 1, lines));
+            add_lists(answer, host, detail, depth + 1, lines);
         }
         answer
             .doing(&way.stop)
             .iter()
             .for_each(|line| lines.add(depth, line));
     }
-    add_end(answer, (group, Direction::Ingress), detail, (depth, lines));
-    add_beside(answer, group, detail, (depth, lines));
+    add_end(answer, group, Direction::Ingress, detail, depth, lines);
+    add_beside(answer, group, detail, depth, lines);
     add_near_misses(answer, group, depth, lines);
     if let Some(traced) = traced {
         let of_first = if group.cases.len() > 1 {
@@ -170,7 +171,7 @@ fn add_group(
         } else {
             ""
         };
-        add_traced((traced, of_first), depth, lines);
+        add_traced(traced, of_first, depth, lines);
     }
 }
 
@@ -216,7 +217,7 @@ fn reasons(
     end(Direction::Ingress)
         .iter()
         .for_each(|line| lines.add(depth, line));
-    add_beside(answer, group, DetailLevel::Verdict, (depth, lines));
+    add_beside(answer, group, DetailLevel::Verdict, depth, lines);
 }
 
 /// What is assumed, and what else is to be known.
@@ -224,7 +225,8 @@ fn add_beside(
     answer: &QueryReport<'_, '_>,
     group: &ExplainedGroup<'_>,
     detail: DetailLevel,
-    (depth, lines): (usize, &mut LineSink<'_, '_>),
+    depth: usize,
+    lines: &mut LineSink<'_, '_>,
 ) {
     group
         .stops
@@ -243,9 +245,11 @@ fn add_beside(
 /// Policy of the endpoint at an end.
 fn add_end(
     answer: &QueryReport<'_, '_>,
-    (group, direction): (&ExplainedGroup<'_>, Direction),
+    group: &ExplainedGroup<'_>,
+    direction: Direction,
     detail: DetailLevel,
-    (depth, lines): (usize, &mut LineSink<'_, '_>),
+    depth: usize,
+    lines: &mut LineSink<'_, '_>,
 ) {
     let way = match direction {
         Direction::Egress => &group.egress,
@@ -271,7 +275,7 @@ fn add_end(
         String::new()
     };
     lines.add(depth, &format!("{direction}{whose}: {reason}"));
-    add_lists(answer, way, detail, (depth + 1, lines));
+    add_lists(answer, way, detail, depth + 1, lines);
 }
 
 /// The tiers and profiles of a way.
@@ -279,21 +283,24 @@ fn add_lists(
     answer: &QueryReport<'_, '_>,
     way: &PolicyTrace<'_>,
     detail: DetailLevel,
-    (depth, lines): (usize, &mut LineSink<'_, '_>),
+    depth: usize,
+    lines: &mut LineSink<'_, '_>,
 ) {
     way.tiers
         .iter()
-        .for_each(|tier| add_tier(answer, (way.direction, tier), detail, (depth, lines)));
+        .for_each(|tier| add_tier(answer, way.direction, tier, detail, depth, lines));
     way.profiles
         .iter()
-        .for_each(|profile| add_profile(answer, (way.direction, profile), detail, (depth, lines)));
+        .for_each(|profile| add_profile(answer, way.direction, profile, detail, depth, lines));
 }
 
 fn add_tier(
     answer: &QueryReport<'_, '_>,
-    (direction, tier): (Direction, &TierTrace<'_>),
+    direction: Direction,
+    tier: &TierTrace<'_>,
     detail: DetailLevel,
-    (depth, lines): (usize, &mut LineSink<'_, '_>),
+    depth: usize,
+    lines: &mut LineSink<'_, '_>,
 ) {
     let end = match tier.end {
         TierEnd::Allowed => "a rule allows",
@@ -318,15 +325,17 @@ fn add_tier(
             depth + 1,
             &format!("{} ({}){applies}", policy.key, answer.place(policy.span)),
         );
-        add_rules(answer, (direction, rules), detail, (depth + 2, lines));
+        add_rules(answer, direction, rules, detail, depth + 2, lines);
     }
 }
 
 fn add_profile(
     answer: &QueryReport<'_, '_>,
-    (direction, profile): (Direction, &ProfileTrace<'_>),
+    direction: Direction,
+    profile: &ProfileTrace<'_>,
     detail: DetailLevel,
-    (depth, lines): (usize, &mut LineSink<'_, '_>),
+    depth: usize,
+    lines: &mut LineSink<'_, '_>,
 ) {
     let end = match (profile.end, profile.key) {
         (Some(TierEnd::Allowed), _) => "allows",
@@ -338,20 +347,17 @@ fn add_profile(
     };
     lines.add(depth, &format!("profile {}: {end}", profile.name));
     if profile.key.is_some() {
-        add_rules(
-            answer,
-            (direction, &profile.rules),
-            detail,
-            (depth + 1, lines),
-        );
+        add_rules(answer, direction, &profile.rules, detail, depth + 1, lines);
     }
 }
 
 fn add_rules(
     answer: &QueryReport<'_, '_>,
-    (direction, rules): (Direction, &[RuleTrace<'_>]),
+    direction: Direction,
+    rules: &[RuleTrace<'_>],
     detail: DetailLevel,
-    (depth, lines): (usize, &mut LineSink<'_, '_>),
+    depth: usize,
+    lines: &mut LineSink<'_, '_>,
 ) {
     let head = |rule: &Rule| {
         format!(
@@ -423,11 +429,7 @@ fn add_near_misses(
     near.iter().for_each(|words| lines.add(depth + 1, words));
 }
 
-fn add_traced(
-    (traced, of_first): (&TracedScripts, &str),
-    depth: usize,
-    lines: &mut LineSink<'_, '_>,
-) {
+fn add_traced(traced: &TracedScripts, of_first: &str, depth: usize, lines: &mut LineSink<'_, '_>) {
     for ScriptTrace {
         node,
         script,

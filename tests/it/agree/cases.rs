@@ -35,7 +35,7 @@ status: {podIP: 10.1.1.3}
 ";
 
 /// What becomes on node `a` of a new packet of `client`.
-fn on_first_node(policies: &str, destination: &str, (protocol, port): (u8, u16)) -> Verdict {
+fn on_first_node(policies: &str, destination: &str, protocol: u8, port: u16) -> Verdict {
     let kernels = compile_yaml(
         format!("{CLUSTER}---\n{policies}"),
         &["a"],
@@ -73,8 +73,8 @@ fn global_policy(rules: &str) -> String {
 
 #[test]
 fn an_endpoint_of_another_node_is_known_in_this_nodes_pod_range() {
-    assert_eq!(on_first_node("", "10.1.1.3", (6, 80)), Verdict::Accept);
-    assert_eq!(on_first_node("", "10.1.1.4", (6, 80)), Verdict::Drop);
+    assert_eq!(on_first_node("", "10.1.1.3", 6, 80), Verdict::Accept);
+    assert_eq!(on_first_node("", "10.1.1.4", 6, 80), Verdict::Drop);
 }
 
 /// A network set that holds the server's address, denied but for what has the server's label: the
@@ -86,7 +86,7 @@ fn not_selector_excludes_by_label_and_not_by_address() {
     let set = "---\napiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {name: x, \
                labels: {zone: x}}\nspec: {nets: [10.1.1.0/24]}\n";
     assert_eq!(
-        on_first_node(&(global_policy(rule) + set), "10.1.1.3", (6, 80)),
+        on_first_node(&(global_policy(rule) + set), "10.1.1.3", 6, 80),
         Verdict::Drop
     );
 }
@@ -106,7 +106,7 @@ fn long_lists_of_sctp_ports_match() {
         let policy = global_policy(&rule);
         for (port, expected) in [(100, listed), (130, listed), (101, other), (132, other)] {
             assert_eq!(
-                on_first_node(&policy, "10.1.1.3", (132, port)),
+                on_first_node(&policy, "10.1.1.3", 132, port),
                 expected,
                 "{field} {port}"
             );
@@ -125,10 +125,10 @@ fn ties_of_kinds_go_by_calicos_names() {
                    subject: {namespaces: {}}, egress: [{action: Deny, to: [{networks: \
                    [0.0.0.0/0]}]}]}\n";
     assert_eq!(
-        on_first_node(&(calico + cluster), "10.1.1.3", (6, 80)),
+        on_first_node(&(calico + cluster), "10.1.1.3", 6, 80),
         Verdict::Accept
     );
-    assert_eq!(on_first_node(cluster, "10.1.1.3", (6, 80)), Verdict::Drop);
+    assert_eq!(on_first_node(cluster, "10.1.1.3", 6, 80), Verdict::Drop);
 }
 
 /// A network set in the peer's namespace lists the address of a pod in another one, whose port has
@@ -149,11 +149,11 @@ fn a_port_by_name_is_one_of_a_pod_that_the_peer_selects() {
                   {podIP: 10.1.2.9}\n---\napiVersion: projectcalico.org/v3\nkind: \
                   NetworkSet\nmetadata: {name: set, namespace: two}\nspec: {nets: [10.1.2.0/24]}\n";
     assert_eq!(
-        on_first_node(&(policy("one") + others), "10.1.2.9", (6, 80)),
+        on_first_node(&(policy("one") + others), "10.1.2.9", 6, 80),
         Verdict::Drop
     );
     assert_eq!(
-        on_first_node(&(policy("two") + others), "10.1.2.9", (6, 80)),
+        on_first_node(&(policy("two") + others), "10.1.2.9", 6, 80),
         Verdict::Accept
     );
 }

@@ -87,8 +87,8 @@ fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize
         let [Some(from), Some(to)] = ends else {
             continue;
         };
-        if !turns(&states, (name, &options), &packet.seen())
-            || is_of_an_endpoint(&difference, packet, (from, to))
+        if !turns(&states, name, &options, &packet.seen())
+            || is_of_an_endpoint(&difference, packet, from, to)
         {
             continue;
         }
@@ -96,7 +96,7 @@ fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize
         if !difference
             .changes
             .iter()
-            .any(|change| tells(&difference, change, (name, &packet.flow()), (from, to)))
+            .any(|change| tells(&difference, change, name, &packet.flow(), from, to))
         {
             return Err(format!(
                 "{packet:?}\nthe node owes it something else, and the difference says \
@@ -110,7 +110,8 @@ fn compare(old: &World, new: &World, packets: &[Packet]) -> Result<(usize, usize
 /// Whether a packet fares otherwise, and no policy of an endpoint is the cause.
 fn turns(
     states: &[Evaluator<'_, '_>; 2],
-    (node, options): (&str, &CompileOptions),
+    node: &str,
+    options: &CompileOptions,
     packet: &packet::Packet,
 ) -> bool {
     let fate = |evaluator: &Evaluator<'_, '_>| {
@@ -139,7 +140,8 @@ fn turns(
 fn is_of_an_endpoint(
     difference: &ConnectionDiff<'_>,
     packet: &Packet,
-    (from, to): (PeerId, PeerId),
+    from: PeerId,
+    to: PeerId,
 ) -> bool {
     let near = match packet.seen().hook {
         Hook::Forward { .. } => return false,
@@ -153,8 +155,10 @@ fn is_of_an_endpoint(
 fn tells(
     difference: &ConnectionDiff<'_>,
     change: &ConnectionChange<'_>,
-    (node, flow): (&str, &Flow),
-    (from, to): (PeerId, PeerId),
+    node: &str,
+    flow: &Flow,
+    from: PeerId,
+    to: PeerId,
 ) -> bool {
     let Some(at) = &change.host else { return false };
     let is_of_node = |id: &PeerId| {

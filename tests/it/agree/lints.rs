@@ -123,7 +123,7 @@ fn findings(dice: &mut Dice, world: &World, input: &Input) -> Result<(Vec<Claim>
     let contradictions = places(Code::SelectorContradiction);
     contradictions
         .iter()
-        .try_for_each(|place| contradicts((dice, world), &resolved, *place))?;
+        .try_for_each(|place| contradicts(dice, world, &resolved, *place))?;
     Ok((claims, contradictions.len()))
 }
 
@@ -149,7 +149,8 @@ fn claim(resolved: &ResolvedPolicy<'_>, code: Code, place: Span) -> Option<Claim
 
 /// A selector that can never match matches nobody here, and no labels that come to mind.
 fn contradicts(
-    (dice, world): (&mut Dice, &World),
+    dice: &mut Dice,
+    world: &World,
     resolved: &ResolvedPolicy<'_>,
     place: Span,
 ) -> Result<(), String> {

@@ -15,7 +15,7 @@ use super::world::{
 pub(crate) fn yaml(world: &World) -> String {
     let mut out = Out::default();
     for node in &world.nodes {
-        out.object(("v1", "Node"), None, &node.name, &node.labels);
+        out.object("v1", "Node", None, &node.name, &node.labels);
         out.line(0, "spec:");
         out.texts(1, "podCIDRs", node.ranges.iter().map(net));
         out.line(0, "status:");
@@ -28,10 +28,10 @@ pub(crate) fn yaml(world: &World) -> String {
         );
     }
     for (name, labels) in &world.namespaces {
-        out.object(("v1", "Namespace"), None, name, labels);
+        out.object("v1", "Namespace", None, name, labels);
     }
     for ((namespace, name), labels) in &world.accounts {
-        out.object(("v1", "ServiceAccount"), Some(namespace), name, labels);
+        out.object("v1", "ServiceAccount", Some(namespace), name, labels);
     }
     for pod in &world.pods {
         match &pod.workload {
@@ -74,7 +74,8 @@ impl Out {
 
     fn object(
         &mut self,
-        (version, kind): (&str, &str),
+        version: &str,
+        kind: &str,
         namespace: Option<&str>,
         name: &str,
         labels: &Labels,
@@ -107,7 +108,7 @@ impl Out {
     }
 
     fn pod(&mut self, pod: &Pod) {
-        self.object(("v1", "Pod"), Some(&pod.namespace), &pod.name, &pod.labels);
+        self.object("v1", "Pod", Some(&pod.namespace), &pod.name, &pod.labels);
         self.line(0, "spec:");
         if let Some(node) = pod.node {
             self.line(1, format!("nodeName: node-{node}"));
@@ -156,7 +157,8 @@ impl Out {
             "GlobalNetworkSet"
         };
         self.object(
-            ("projectcalico.org/v3", kind),
+            "projectcalico.org/v3",
+            kind,
             set.namespace.as_deref(),
             &set.name,
             &set.labels,
@@ -188,7 +190,8 @@ impl Out {
         match backends.slice {
             true => {
                 self.object(
-                    ("discovery.k8s.io/v1", "EndpointSlice"),
+                    "discovery.k8s.io/v1",
+                    "EndpointSlice",
                     Some(&service.namespace),
                     &format!("slice-{index}"),
                     &named,
@@ -210,7 +213,8 @@ impl Out {
             }
             false => {
                 self.object(
-                    ("v1", "Endpoints"),
+                    "v1",
+                    "Endpoints",
                     Some(&service.namespace),
                     &service.name,
                     &Labels::new(),
@@ -236,7 +240,8 @@ impl Out {
 
     fn tier(&mut self, tier: &Tier) {
         self.object(
-            ("projectcalico.org/v3", "Tier"),
+            "projectcalico.org/v3",
+            "Tier",
             None,
             &tier.name,
             &Labels::new(),
@@ -258,17 +263,18 @@ impl Out {
             "GlobalNetworkPolicy"
         };
         self.object(
-            ("projectcalico.org/v3", kind),
+            "projectcalico.org/v3",
+            kind,
             policy.namespace.as_deref(),
             &policy.name,
             &Labels::new(),
         );
         self.line(0, "spec:");
-        self.calico_spec(policy, (self.text.len(), false));
+        self.calico_spec(policy, self.text.len(), false);
     }
 
     /// The fields behind `begun`; of a policy to delete only the tier.
-    fn calico_spec(&mut self, policy: &CalicoPolicy, (begun, delete): (usize, bool)) {
+    fn calico_spec(&mut self, policy: &CalicoPolicy, begun: usize, delete: bool) {
         if let Some(tier) = &policy.tier {
             self.line(1, format!("tier: {tier}"));
         }
@@ -386,7 +392,8 @@ impl Out {
 
     fn kubernetes(&mut self, policy: &KubernetesPolicy) {
         self.object(
-            ("networking.k8s.io/v1", "NetworkPolicy"),
+            "networking.k8s.io/v1",
+            "NetworkPolicy",
             Some(&policy.namespace),
             &policy.name,
             &Labels::new(),
@@ -433,7 +440,8 @@ impl Out {
             .map(|part| part.replace('-', "--"))
             .join("-");
         self.object(
-            ("projectcalico.org/v3", "WorkloadEndpoint"),
+            "projectcalico.org/v3",
+            "WorkloadEndpoint",
             Some(&pod.namespace),
             &name,
             &pod.labels,
@@ -466,7 +474,8 @@ impl Out {
 
     fn host(&mut self, host: &Host) {
         self.object(
-            ("projectcalico.org/v3", "HostEndpoint"),
+            "projectcalico.org/v3",
+            "HostEndpoint",
             None,
             &host.name,
             &host.labels,
@@ -499,7 +508,8 @@ impl Out {
 
     fn profile(&mut self, profile: &Profile) {
         self.object(
-            ("projectcalico.org/v3", "Profile"),
+            "projectcalico.org/v3",
+            "Profile",
             None,
             &profile.name,
             &Labels::new(),
@@ -531,7 +541,8 @@ impl Out {
             Policy::Cluster(_) => unreachable!("there is no such kind"),
         };
         self.object(
-            ("projectcalico.org/v3", kind),
+            "projectcalico.org/v3",
+            kind,
             namespace,
             name,
             &Labels::new(),
@@ -549,7 +560,7 @@ impl Out {
         }
         let delete = staged.action == StagedAction::Delete;
         match &staged.policy {
-            Policy::Calico(policy) => self.calico_spec(policy, (begun, delete)),
+            Policy::Calico(policy) => self.calico_spec(policy, begun, delete),
             Policy::Kubernetes(policy) if !delete => self.kubernetes_spec(policy),
             Policy::Kubernetes(_) | Policy::Cluster(_) => {}
         }
@@ -563,7 +574,8 @@ impl Out {
             Rank::OldBaseline => ("v1alpha1", "BaselineAdminNetworkPolicy", None),
         };
         self.object(
-            (&format!("policy.networking.k8s.io/{version}"), kind),
+            &format!("policy.networking.k8s.io/{version}"),
+            kind,
             None,
             &policy.name,
             &Labels::new(),

@@ -647,14 +647,18 @@ impl<'world> Cluster<'world> {
             && rule
                 .not_protocol
                 .is_none_or(|protocol| protocol.number != packet.protocol)
-            && rule
-                .icmp
-                .is_none_or(|icmp| packet.icmp.is_some_and(|found| is_icmp(icmp, found)))
-            && rule
-                .not_icmp
-                .is_none_or(|icmp| !packet.icmp.is_some_and(|found| is_icmp(icmp, found)))
+            && rule.icmp.is_none_or(|icmp| {
+                packet
+                    .icmp
+                    .is_some_and(|found| is_icmp(icmp.0, icmp.1, found))
+            })
+            && rule.not_icmp.is_none_or(|icmp| {
+                !packet
+                    .icmp
+                    .is_some_and(|found| is_icmp(icmp.0, icmp.1, found))
+            })
             && sides.into_iter().all(|(entity, address, port)| {
-                self.entity_matches(entity, namespace, (address, port), (rule, packet))
+                self.entity_matches(entity, namespace, address, port, rule, packet)
             })
     }
 
@@ -662,8 +666,10 @@ impl<'world> Cluster<'world> {
         &self,
         entity: &Entity,
         namespace: Option<&str>,
-        (address, port): (IpAddr, Option<u16>),
-        (rule, packet): (&Rule, &Packet),
+        address: IpAddr,
+        port: Option<u16>,
+        rule: &Rule,
+        packet: &Packet,
     ) -> bool {
         let positive = |member: &Member<'_>| is_selected(entity, namespace, &member.labels);
         let excluded = |member: &Member<'_>| {
@@ -697,9 +703,9 @@ impl<'world> Cluster<'world> {
                         .filter(has)
                         .filter(|member| !asks || positive(member) && !excluded(member));
                     let protocol = rule.protocol.map(|protocol| protocol.number);
-                    candidates.into_iter().any(|member| {
-                        has_port(member.ports, name, protocol, (packet.protocol, port))
-                    })
+                    candidates
+                        .into_iter()
+                        .any(|member| has_port(member.ports, name, protocol, packet.protocol, port))
                 }
             })
         };
@@ -767,7 +773,7 @@ impl<'world> Cluster<'world> {
                         || peers.into_iter().any(|peer| matches!(peer, ClusterPeer::Pods(pods) if is_cluster_peer(pods, member)))
                 };
                 self.at(packet.destination).any(|member| {
-                    selects(member) && has_port(member.ports, name, None, (packet.protocol, port))
+                    selects(member) && has_port(member.ports, name, None, packet.protocol, port)
                 })
             }
         };
@@ -820,7 +826,7 @@ impl<'world> Cluster<'world> {
                     port.is_some_and(|port| (*first..=*last).contains(&port))
                 }
                 Some(Port::Name(name)) => self.at(packet.destination).any(|member| {
-                    has_port(member.ports, name, Some(protocol), (packet.protocol, port))
+                    has_port(member.ports, name, Some(protocol), packet.protocol, port)
                 }),
             }
     }
@@ -1185,7 +1191,7 @@ fn in_family(rule: &Rule, v4: bool) -> bool {
             .all(|list| list.is_empty() || list.iter().any(|net| net.address.is_ipv4() == v4))
 }
 
-fn is_icmp((kind, code): (u8, Option<u8>), found: (u8, u8)) -> bool {
+fn is_icmp(kind: u8, code: Option<u8>, found: (u8, u8)) -> bool {
     kind == found.0 && code.is_none_or(|code| code == found.1)
 }
 
@@ -1195,7 +1201,8 @@ fn has_port(
     ports: &[NamedPort],
     name: &str,
     wanted: Option<u8>,
-    (protocol, number): (u8, Option<u16>),
+    protocol: u8,
+    number: Option<u16>,
 ) -> bool {
     ports.iter().any(|port| {
         port.name == name

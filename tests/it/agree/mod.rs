@@ -120,11 +120,12 @@ fn seeds(worlds: u64) -> impl Iterator<Item = u64> {
 
 /// Compiles a world and asks about every packet; gives the verdicts, or the first disagreement.
 fn compare(world: &World, packets: &[Packet]) -> Result<Vec<Fate>, String> {
-    let mut verdicts = compare_staging(world, (world, StagedPolicies::Proposed), packets)?;
+    let mut verdicts = compare_staging(world, world, StagedPolicies::Proposed, packets)?;
     if !world.staged.is_empty() {
         let found = compare_staging(
             world,
-            (&meaning::with_staged(world), StagedPolicies::InForce),
+            &meaning::with_staged(world),
+            StagedPolicies::InForce,
             packets,
         );
         verdicts
@@ -137,7 +138,8 @@ fn compare(world: &World, packets: &[Packet]) -> Result<Vec<Fate>, String> {
 /// stand.
 fn compare_staging(
     written: &World,
-    (world, staging): (&World, StagedPolicies),
+    world: &World,
+    staging: StagedPolicies,
     packets: &[Packet],
 ) -> Result<Vec<Fate>, String> {
     let input = read(manifests::yaml(written), staging)?;
@@ -429,13 +431,13 @@ pub(crate) fn parts_less(world: &World) -> Vec<World> {
             // the last one stays: a list that becomes empty changes the directions
             (0..count)
                 .filter(|_| count > 1)
-                .for_each(|rule| without(&|less| cut_rule(less, index, (ingress, rule))));
+                .for_each(|rule| without(&|less| cut_rule(less, index, ingress, rule)));
         }
     }
     all
 }
 
-fn cut_rule(world: &mut World, policy: usize, (ingress, rule): (bool, usize)) {
+fn cut_rule(world: &mut World, policy: usize, ingress: bool, rule: usize) {
     match world.policies.get_mut(policy) {
         Some(Policy::Calico(policy)) if ingress => drop(policy.ingress.remove(rule)),
         Some(Policy::Calico(policy)) => drop(policy.egress.remove(rule)),

@@ -415,7 +415,7 @@ fn profile(dice: &mut Dice, name: &str) -> Profile {
 
 /// A rule that is broad often enough to be the one that decides.
 pub(super) fn profile_rule(dice: &mut Dice, way: Way) -> Rule {
-    let rule = rule(dice, (true, false), way);
+    let rule = rule(dice, true, false, way);
     if dice.chance(60) {
         return rule;
     }
@@ -621,8 +621,8 @@ pub(super) fn calico(
         accounts: dice.maybe(30, |dice| selector(dice, 1)),
         types: types(dice),
         stage: Stage::Plain,
-        ingress: dice.some(0, 4, |dice| rule(dice, (passing, namespaced), Way::Ingress)),
-        egress: dice.some(0, 4, |dice| rule(dice, (passing, namespaced), Way::Egress)),
+        ingress: dice.some(0, 4, |dice| rule(dice, passing, namespaced, Way::Ingress)),
+        egress: dice.some(0, 4, |dice| rule(dice, passing, namespaced, Way::Egress)),
     }
 }
 
@@ -681,7 +681,7 @@ pub(crate) fn peer_selector(dice: &mut Dice) -> Selector {
 
 /// A rule that palisade takes: ports behind protocols that have them, ICMP types behind ICMP, one
 /// family.
-fn rule(dice: &mut Dice, (passing, namespaced): (bool, bool), way: Way) -> Rule {
+fn rule(dice: &mut Dice, passing: bool, namespaced: bool, way: Way) -> Rule {
     let action = match dice.below(10) {
         0..=4 => Action::Allow,
         5 | 6 => Action::Deny,

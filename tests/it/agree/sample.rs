@@ -187,14 +187,13 @@ impl Plan {
         if from.name == host.name {
             return None;
         }
-        let packet =
-            |hop: &Hop, state: State| packet(hop, state, (source, to), (probe, source_port));
+        let packet = |hop: &Hop, state: State| packet(hop, state, source, to, probe, source_port);
         let passes = |packet: &Packet| meaning.verdict(packet).0 != Verdict::Drop;
         let (here, there) = (self.settled(&from, here), self.settled(&host, there));
-        let there_and_back = way(here, there)
+        let there_and_back = way(here.0, here.1, there.0, there.1)
             .iter()
             .all(|hop| passes(&packet(hop, State::New)))
-            && way(there, here)
+            && way(there.0, there.1, here.0, here.1)
                 .iter()
                 .all(|hop| passes(&reply(&packet(hop, State::Established))));
         Some((
@@ -282,7 +281,7 @@ fn cluster(world: &World, places: &[(Host, Place)]) -> Cluster {
 }
 
 /// The nodes that see a packet.
-fn way((from, from_link): (Place, &'static str), (to, to_link): (Place, &'static str)) -> Vec<Hop> {
+fn way(from: Place, from_link: &'static str, to: Place, to_link: &'static str) -> Vec<Hop> {
     let forward = |node, arrives, leaves| Hop {
         node,
         hook: Hook::Forward,
@@ -329,8 +328,10 @@ fn way((from, from_link): (Place, &'static str), (to, to_link): (Place, &'static
 fn packet(
     hop: &Hop,
     state: State,
-    (source, destination): (IpAddr, IpAddr),
-    (probe, source_port): (Probe, Option<u16>),
+    source: IpAddr,
+    destination: IpAddr,
+    probe: Probe,
+    source_port: Option<u16>,
 ) -> Packet {
     let echo = if source.is_ipv4() { (1, 8) } else { (58, 128) };
     let (protocol, port) = match probe {

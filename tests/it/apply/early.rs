@@ -41,7 +41,7 @@ pub(super) fn every_line_of_raw_and_mangle_is_told_and_mended(world: &World) {
                 .collect::<Vec<Damage>>();
             assert!(damages.len() > 8, "{id}: {}", damages.len());
             for damage in damages {
-                tries(world, (case, *id), &damage, tried % SHOWN == 0);
+                tries(world, case, *id, &damage, tried % SHOWN == 0);
                 tried += 1;
             }
         }
@@ -133,7 +133,7 @@ fn moved(id: TableId, table: &ParsedTable) -> Vec<Damage> {
 }
 
 /// Does it, and sees it told as the one difference, and mended.
-fn tries(world: &World, (case, id): (&str, TableId), damage: &Damage, is_shown: bool) {
+fn tries(world: &World, case: &str, id: TableId, damage: &Damage, is_shown: bool) {
     let iptables = |line: &str| {
         let words: Vec<&str> = ["-t", id.kind.label()]
             .into_iter()

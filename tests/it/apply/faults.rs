@@ -24,11 +24,7 @@ const LAST: usize = 10;
 
 /// Tries a fault at each call of an apply, from one state to another: in between, and when it is
 /// applied again.
-fn at_each_call(
-    world: &World,
-    (from, to): (&str, &str),
-    (faults, first): (&[Fault], usize),
-) -> usize {
+fn at_each_call(world: &World, from: &str, to: &str, faults: &[Fault], first: usize) -> usize {
     let states = [from, to].map(|case| verdicts_of(Some(case)));
     let others = world.others();
     let mut tried = 0;
@@ -73,8 +69,8 @@ fn at_each_call(
 
 pub(super) fn killed_anywhere_the_next_apply_goes_on(world: &World) {
     let kills = [Fault::KilledBefore, Fault::KilledWithin];
-    let tried = at_each_call(world, (BEFORE, MOVED), (&kills, LOOKS))
-        + at_each_call(world, (OTHER, BEFORE), (&[Fault::KilledBehind], LOOKS));
+    let tried = at_each_call(world, BEFORE, MOVED, &kills, LOOKS)
+        + at_each_call(world, OTHER, BEFORE, &[Fault::KilledBehind], LOOKS);
     assert!(tried > 20, "{tried}");
     // the tables of host endpoints are seen again though nothing says that they were written
     for at in 4..8 {
@@ -89,13 +85,11 @@ pub(super) fn killed_anywhere_the_next_apply_goes_on(world: &World) {
 pub(super) fn tools_that_fail(world: &World) {
     let tried = at_each_call(
         world,
-        (BEFORE, MOVED),
-        (&[Fault::FailsWithZero, Fault::Garbage], 0),
-    ) + at_each_call(
-        world,
-        (MOVED, OTHER),
-        (&[Fault::Fails, Fault::Hangs], LOOKS),
-    );
+        BEFORE,
+        MOVED,
+        &[Fault::FailsWithZero, Fault::Garbage],
+        0,
+    ) + at_each_call(world, MOVED, OTHER, &[Fault::Fails, Fault::Hangs], LOOKS);
     assert!(tried > 30, "{tried}");
 }
 

@@ -27,7 +27,7 @@ fn damage(world: &World, script: &str) {
 }
 
 /// Runs the program, which must end with this status and say these words.
-fn run(world: &World, words: &[&str], (expected, says): (i32, &str)) {
+fn run(world: &World, words: &[&str], expected: i32, says: &str) {
     let (status, said) = world.palisade(words);
     assert!(
         status == expected && said.contains(says),
@@ -43,16 +43,18 @@ pub(super) fn a_damaged_one_is_no_way_back_and_is_mended(world: &World) {
         run(
             world,
             &["apply", &bundle(MOVED), "--confirm", "60"],
-            (2, "the last good bundle cannot be brought back: "),
+            2,
+            "the last good bundle cannot be brought back: ",
         );
         world.holds(BEFORE);
         assert!(!Path::new(PENDING).exists(), "{script}");
         run(
             world,
             &["apply", &before],
-            (0, "in sync, nothing was written"),
+            0,
+            "in sync, nothing was written",
         );
-        run(world, &["apply", GOOD], (0, "in sync, nothing was written"));
+        run(world, &["apply", GOOD], 0, "in sync, nothing was written");
         fs::remove_dir_all("/run/p/run").unwrap();
     }
 }
@@ -83,21 +85,20 @@ pub(super) fn a_damaged_one_wedges_nothing(world: &World) {
             run(
                 world,
                 words,
-                (2, "the last good bundle cannot be brought back: "),
+                2,
+                "the last good bundle cannot be brought back: ",
             );
             world.holds(MOVED);
         }
         run(
             world,
             &["apply", &bundle(OTHER)],
-            (
-                0,
-                "could not be taken back, since the last good bundle was damaged",
-            ),
+            0,
+            "could not be taken back, since the last good bundle was damaged",
         );
         world.holds(OTHER);
         assert!(!Path::new(PENDING).exists(), "{script}");
-        run(world, &["apply", GOOD], (0, "in sync, nothing was written"));
+        run(world, &["apply", GOOD], 0, "in sync, nothing was written");
         // what is confirmed in time needs no way back
         apply::run_to_be_confirmed(&mut node, &wanted(MOVED), Duration::from_hours(1), &idle)
             .unwrap();
@@ -127,22 +128,14 @@ pub(super) fn a_staged_one_is_applied_at_boot(world: &World) {
         index.replacen('{', "{\"staged\": true,", 1),
     )
     .unwrap();
-    run(world, &["apply", "/run/staged"], (2, "it is a proposal"));
-    run(
-        world,
-        &["apply", "/run/staged", "--staged"],
-        (0, "done in "),
-    );
+    run(world, &["apply", "/run/staged"], 2, "it is a proposal");
+    run(world, &["apply", "/run/staged", "--staged"], 0, "done in ");
     fs::remove_dir_all("/run/p/run").unwrap();
     std::os::unix::fs::symlink("/run/p", "/run/link").unwrap();
     for place in [GOOD, "/run/p/state/good/", "/run/link/state/../state/good"] {
-        run(
-            world,
-            &["apply", place],
-            (0, "in sync, nothing was written"),
-        );
+        run(world, &["apply", place], 0, "in sync, nothing was written");
     }
-    run(world, &["apply", "/run/staged"], (2, "it is a proposal"));
+    run(world, &["apply", "/run/staged"], 2, "it is a proposal");
 }
 
 pub(super) fn a_bundle_of_another_node_is_refused(world: &World) {
@@ -151,16 +144,15 @@ pub(super) fn a_bundle_of_another_node_is_refused(world: &World) {
     run(
         world,
         &["apply", &bundle(BEFORE)],
-        (
-            2,
-            "is for node `n1`, and nothing says that this host, `n7`, is that node\n",
-        ),
+        2,
+        "is for node `n1`, and nothing says that this host, `n7`, is that node\n",
     );
     assert_eq!(world.print(), empty);
     run(
         world,
         &["apply", &bundle(BEFORE), "--node", "n1"],
-        (0, "node n1, "),
+        0,
+        "node n1, ",
     );
 
     let second = TargetBundle::read(
@@ -181,39 +173,37 @@ pub(super) fn a_bundle_of_another_node_is_refused(world: &World) {
         run(
             world,
             &["apply", "/run/second"],
-            (
-                2,
-                "`n7`, is that node; policy of node `n1` was applied here last\n",
-            ),
+            2,
+            "`n7`, is that node; policy of node `n1` was applied here last\n",
         );
         run(
             world,
             &["apply", &bundle(MOVED)],
-            (2, "the bundle has nothing for this host, `n7`"),
+            2,
+            "the bundle has nothing for this host, `n7`",
         );
         world.holds(BEFORE);
-        run(
-            world,
-            &["apply", GOOD],
-            (0, "node n1 (applied here last), "),
-        );
+        run(world, &["apply", GOOD], 0, "node n1 (applied here last), ");
         run(
             world,
             &["apply", &bundle(BEFORE)],
-            (0, "node n1 (applied here last), "),
+            0,
+            "node n1 (applied here last), ",
         );
-        run(world, &["status"], (0, "n1: in sync"));
+        run(world, &["status"], 0, "n1: in sync");
     }
     run(
         world,
         &["apply", "/run/second", "--node", "n2"],
-        (0, "node n2, "),
+        0,
+        "node n2, ",
     );
     run(
         world,
         &["apply", &bundle(BEFORE)],
-        (2, "policy of node `n2` was applied here last"),
+        2,
+        "policy of node `n2` was applied here last",
     );
-    run(world, &["uninstall"], (0, ""));
-    run(world, &["apply", "/run/second"], (2, "is that node\n"));
+    run(world, &["uninstall"], 0, "");
+    run(world, &["apply", "/run/second"], 2, "is that node\n");
 }

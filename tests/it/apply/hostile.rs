@@ -100,11 +100,11 @@ fn sweep(world: &World, bundles: &[String]) -> usize {
         .filter(|command| command.reads == Reads::Node);
     let formats = all_formats();
     let runs = commands.flat_map(|command| formats.iter().map(move |format| (command, format)));
-    runs.map(|(command, format)| run_all(world, (command, format), bundles))
+    runs.map(|(command, format)| run_all(world, command, format, bundles))
         .sum()
 }
 
-fn run_all(world: &World, (command, format): (&Command, &str), bundles: &[String]) -> usize {
+fn run_all(world: &World, command: &Command, format: &str, bundles: &[String]) -> usize {
     let is_known = command.formats.contains(&format);
     let own = ["--format", format];
     let mut lines: Vec<Vec<&str>> = match command.name {

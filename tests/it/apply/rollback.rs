@@ -100,7 +100,8 @@ struct Ends {
 /// Applies with a fault, and looks at what it left.
 fn fails(
     world: &World,
-    (from, to): (Option<&str>, &str),
+    from: Option<&str>,
+    to: &str,
     faulty: &mut Faulty,
     about: &str,
     ends: &mut Ends,
@@ -181,7 +182,7 @@ pub(super) fn what_fails_is_taken_back(world: &World) {
         let mut faulty = Faulty::new(world.processes(), fault, at).lasting(more);
         let about = format!("{from:?} to {to}, {fault:?} at {at}, and {more} more");
         let ends = if more == 0 { &mut once } else { &mut lasting };
-        fails(world, (from, to), &mut faulty, &about, ends);
+        fails(world, from, to, &mut faulty, &about, ends);
         if more > 0 {
             world
                 .apply(to)

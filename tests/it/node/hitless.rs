@@ -297,11 +297,13 @@ fn nets(family: Family, some: &[String], dice: &mut Dice) -> Vec<ParsedMember> {
 fn with_others(mut world: World) -> World {
     for family in Family::BOTH {
         world.insert(
-            (family, "filter", "FORWARD"),
+            family,
+            "filter",
+            "FORWARD",
             0,
             "-m comment --comment \"docker's\" -j ACCEPT",
         );
-        world.insert((family, "filter", "INPUT"), 0, "-i lo -j ACCEPT");
+        world.insert(family, "filter", "INPUT", 0, "-i lo -j ACCEPT");
     }
     world
 }

@@ -103,8 +103,11 @@ pub(super) fn check(pair: &Pair, dice: &mut Dice, counts: &mut Counts) -> Result
     let first = Said::of(&plan);
     let end = watched(
         &pair.start,
-        (&plan, first),
-        (&packets, counts, &mut known),
+        &plan,
+        first,
+        &packets,
+        counts,
+        &mut known,
         &mut |state| states.extend((!state.is_fleeting).then(|| state.clone())),
     )?;
     in_sync(&end, pair, &plan)?;
@@ -115,7 +118,7 @@ pub(super) fn check(pair: &Pair, dice: &mut Dice, counts: &mut Counts) -> Result
         count(&plan, counts);
         let again = (&packets[..], &mut *counts, &mut known);
         let said = Said::of(&plan).or(first); // it begins with what the first one did
-        let end = watched(killed, (&plan, said), again, &mut |_| {})
+        let end = watched(killed, &plan, said, again.0, again.1, again.2, &mut |_| {})
             .map_err(|problem| format!("killed before: {problem}"))?;
         in_sync(&end, pair, &plan).map_err(|problem| format!("killed before: {problem}"))?;
     }
@@ -125,8 +128,11 @@ pub(super) fn check(pair: &Pair, dice: &mut Dice, counts: &mut Counts) -> Result
 /// Runs a plan and judges every state on the way.
 fn watched(
     start: &World,
-    (plan, said): (&Plan, Said),
-    (packets, counts, known): (&[Decided], &mut Counts, &mut Known),
+    plan: &Plan,
+    said: Said,
+    packets: &[Decided],
+    counts: &mut Counts,
+    known: &mut Known,
     then: &mut dyn FnMut(&World),
 ) -> Result<World, String> {
     let mut watch = Watch {
@@ -240,7 +246,7 @@ impl Said {
 /// The end: nothing differs, and every packet fares as new says.
 fn in_sync(end: &World, pair: &Pair, plan: &Plan) -> Result<(), String> {
     let observed = end.observed();
-    let memory = remembered(&pair.new, end, (plan, &pair.memory), &pair.tools);
+    let memory = remembered(&pair.new, end, plan, &pair.memory, &pair.tools);
     let again = plan::between(&pair.new, &observed, &memory, &pair.tools);
     if !again.steps.is_empty() || !again.differences.is_empty() {
         return Err(format!("not in sync behind\n{plan}\nbut\n{again}"));
@@ -299,7 +305,8 @@ pub(super) fn converge(
     Ok(remembered(
         desired,
         world,
-        (&plan, &PrintCache::default()),
+        &plan,
+        &PrintCache::default(),
         tools,
     ))
 }
@@ -307,7 +314,8 @@ pub(super) fn converge(
 fn remembered(
     desired: &DesiredKernel,
     world: &World,
-    (plan, previous): (&Plan, &PrintCache),
+    plan: &Plan,
+    previous: &PrintCache,
     tools: &ToolSettings,
 ) -> PrintCache {
     let previous = PrintCache {

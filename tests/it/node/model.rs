@@ -200,8 +200,8 @@ impl World {
                     }
                 }
             }
-            ["add", name, member] => self.add(name, member, (false, exist)),
-            ["add", name, member, "nomatch"] => self.add(name, member, (true, exist)),
+            ["add", name, member] => self.add(name, member, false, exist),
+            ["add", name, member, "nomatch"] => self.add(name, member, true, exist),
             ["del", name, member] => {
                 let set = self.sets.get_mut(*name).ok_or("no such set")?;
                 for member in set.each(member)? {
@@ -236,7 +236,8 @@ impl World {
         &mut self,
         name: &str,
         member: &str,
-        (is_exception, exist): (bool, bool),
+        is_exception: bool,
+        exist: bool,
     ) -> Result<(), String> {
         let set = self.sets.get_mut(name).ok_or("no such set")?;
         for member in set.each(member)? {
@@ -302,7 +303,7 @@ impl World {
                 seen(self);
             } else {
                 let (_, before, chains) = open.as_mut().ok_or("no open table")?;
-                table_line(line, (self.is_nft, before), chains)
+                table_line(line, self.is_nft, before, chains)
                     .map_err(|problem| format!("`{line}`: {problem}"))?;
             }
         }
@@ -420,7 +421,9 @@ impl World {
     /// Puts a rule into a chain, as others do.
     pub(super) fn insert(
         &mut self,
-        (family, table, chain): (Family, &'static str, &str),
+        family: Family,
+        table: &'static str,
+        chain: &str,
         at: usize,
         rule: &str,
     ) {
@@ -567,7 +570,8 @@ fn length(member: &str) -> u8 {
 
 fn table_line(
     line: &str,
-    (is_nft, before): (bool, &Chains),
+    is_nft: bool,
+    before: &Chains,
     chains: &mut Chains,
 ) -> Result<(), String> {
     if let Some(declared) = line.strip_prefix(':') {

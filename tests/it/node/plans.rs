@@ -168,9 +168,7 @@ const CASES: [Case; 26] = [
         name: "hook-moved",
         about: "Somebody put a rule before our jump.",
         wanted: NOTHING,
-        happened: |world| {
-            world.insert((Family::V4, "filter", "FORWARD"), 0, "-i docker0 -j ACCEPT")
-        },
+        happened: |world| world.insert(Family::V4, "filter", "FORWARD", 0, "-i docker0 -j ACCEPT"),
     },
     Case {
         name: "hook-repeated",
@@ -178,7 +176,9 @@ const CASES: [Case; 26] = [
         wanted: NOTHING,
         happened: |world| {
             world.insert(
-                (Family::V4, "filter", "FORWARD"),
+                Family::V4,
+                "filter",
+                "FORWARD",
                 9,
                 r#"-m comment --comment "palisade" -j pal-FORWARD"#,
             )
@@ -190,7 +190,9 @@ const CASES: [Case; 26] = [
         wanted: NOTHING,
         happened: |world| {
             world.insert(
-                (Family::V4, "filter", "pal-i-web"),
+                Family::V4,
+                "filter",
+                "pal-i-web",
                 0,
                 "-s 10.66.0.0/16 -j ACCEPT",
             )
@@ -288,7 +290,9 @@ const CASES: [Case; 26] = [
                 .members
                 .remove("10.0.1.1");
             world.insert(
-                (Family::V4, "filter", "pal-FORWARD"),
+                Family::V4,
+                "filter",
+                "pal-FORWARD",
                 0,
                 "-m set --match-set pal-s4-web src -j RETURN",
             );
@@ -341,7 +345,9 @@ fn copies(world: &mut World, count: usize, chain: &str) {
     for slot in plan::slots("pal-s4-web").take(count) {
         world.sets.insert(slot.clone(), copy.clone());
         world.insert(
-            (Family::V4, "filter", chain),
+            Family::V4,
+            "filter",
+            chain,
             usize::MAX,
             &format!("-m set --match-set {slot} src -j RETURN"),
         );
@@ -615,7 +621,8 @@ fn what_is_remembered_is_what_the_next_plan_needs() {
             let (memory, next) = plan::remember_and_plan(
                 &desired,
                 &world.observed(),
-                (&ran, previous.clone()),
+                &ran,
+                previous.clone(),
                 &TOOLS,
             );
             let expected = plan::remember(&desired, &world.observed(), &ran, previous.clone());

@@ -119,7 +119,9 @@ fn mutants() -> Vec<Mutant> {
 fn add(
     mutants: &mut Vec<Mutant>,
     about: String,
-    (verified, named, is_read_by_n1): (i32, &str, bool),
+    verified: i32,
+    named: &str,
+    is_read_by_n1: bool,
     make: impl Fn(&Path) + 'static,
 ) {
     mutants.push(Mutant {
@@ -138,7 +140,9 @@ fn of_node(node: &'static str, mutants: &mut Vec<Mutant>) {
         add(
             mutants,
             format!("{node}: {about}"),
-            expected,
+            expected.0,
+            expected.1,
+            expected.2,
             move |place| make(place, node),
         );
     };
@@ -181,7 +185,7 @@ fn of_node(node: &'static str, mutants: &mut Vec<Mutant>) {
 
     let mut more = |about: &str, make: fn(&Path, [&str; 2])| {
         let about = format!("n9, like {node}: {about}");
-        self::add(mutants, about, (1, "n9", false), move |place| {
+        self::add(mutants, about, 1, "n9", false, move |place| {
             make(place, [node, "n9"])
         });
     };
@@ -208,12 +212,14 @@ fn of_path(path: &str, mutants: &mut Vec<Mutant>) {
         path,
         is_index || path.starts_with("nodes/n1/"),
     );
-    let mut add = |about: &str, expected, make: fn(&Path, &Path)| {
+    let mut add = |about: &str, expected: (i32, &str, bool), make: fn(&Path, &Path)| {
         let own = PathBuf::from(path);
         add(
             mutants,
             format!("{path}: {about}"),
-            expected,
+            expected.0,
+            expected.1,
+            expected.2,
             move |place| make(&place.join(&own), place),
         );
     };
@@ -262,7 +268,9 @@ fn of_folder(folder: &Path, mutants: &mut Vec<Mutant>) {
         add(
             mutants,
             format!("{named}: in a directory"),
-            (expected.0, &named, expected.1),
+            expected.0,
+            &named,
+            expected.1,
             move |place| make(&place.join(&own), place),
         );
     };

@@ -88,7 +88,7 @@ pub(super) fn mutants_that_are_proven_load_as_they_are_read(world: &World) {
     let mut problems = Vec::new();
     for (number, case) in (0..).zip(CASES) {
         let seed = 1_000 * number + u64::from(world.build.label() == "nft");
-        problems.extend(of_case(case, world, (share, seed), &mut counts));
+        problems.extend(of_case(case, world, share, seed, &mut counts));
     }
     println!("{}: {counts}", world.build.label());
     let shown: Vec<String> = problems.iter().take(10).cloned().collect();
@@ -107,12 +107,7 @@ pub(super) fn mutants_that_are_proven_load_as_they_are_read(world: &World) {
     assert!(has_all.iter().all(|count| *count > 0), "{counts}");
 }
 
-fn of_case(
-    case: &str,
-    world: &World,
-    (share, seed): (usize, u64),
-    counts: &mut Counts,
-) -> Vec<String> {
+fn of_case(case: &str, world: &World, share: usize, seed: u64, counts: &mut Counts) -> Vec<String> {
     let files = inputs(case);
     let options = CompileOptions::default();
     let mut found = Diagnostics::default();
@@ -233,7 +228,7 @@ impl Subject<'_> {
             ..PrintCache::default()
         };
         let ran = plan::between(desired, self.empty, &nothing, &tools);
-        plan::remember_and_plan(desired, observed, (&ran, nothing), &tools).1
+        plan::remember_and_plan(desired, observed, &ran, nothing, &tools).1
     }
 }
 

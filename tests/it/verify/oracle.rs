@@ -249,10 +249,12 @@ impl<'kernel> Oracle<'kernel> {
             [known.source, known.destination].map(|number| self.addresses[number as usize]);
         let carried = self.carried[known.carried as usize].1;
         packet(
-            (source, destination),
+            source,
+            destination,
             carried,
             self.hooks[known.hook as usize].clone(),
-            (known.state, known.original),
+            known.state,
+            known.original,
         )
     }
 
@@ -275,7 +277,7 @@ impl<'kernel> Oracle<'kernel> {
         asks_anew: bool,
     ) -> Option<Packet> {
         let split = if asks_anew {
-            self.split(mutant, asked)
+            self.split(mutant, asked.0, asked.1)
         } else {
             self.same()
         };
@@ -312,18 +314,19 @@ impl<'kernel> Oracle<'kernel> {
         let hooks = &split.hooks[known.hook as usize];
         let met = flows.flat_map(|flow| hooks.iter().map(move |hook| (flow, hook)));
         let mut packets = met.flat_map(|((pair, carried), hook)| {
-            of_state
-                .iter()
-                .filter_map(move |state| packet(pair, carried, hook.clone(), *state))
+            of_state.iter().filter_map(move |state| {
+                packet(pair.0, pair.1, carried, hook.clone(), state.0, state.1)
+            })
         });
-        packets.find(|packet| self.is_otherwise(mutant, packet, (known, own)))
+        packets.find(|packet| self.is_otherwise(mutant, packet, known, own))
     }
 
     fn is_otherwise(
         &self,
         mutant: &NodeKernel,
         packet: &Packet,
-        (known, own): (&Known, (State, Option<PreDnatDestination>)),
+        known: &Known,
+        own: (State, Option<PreDnatDestination>),
     ) -> bool {
         let run = mutant.run(packet);
         if (packet.state, packet.original) == own {
@@ -344,7 +347,7 @@ impl<'kernel> Oracle<'kernel> {
         }
     }
 
-    fn split(&self, mutant: &NodeKernel, (family, asked): (Family, &Asked)) -> Split {
+    fn split(&self, mutant: &NodeKernel, family: Family, asked: &Asked) -> Split {
         let prefixes = mutant.prefixes();
         let is_known = prefixes.iter().all(|list| self.lists.contains(list));
         let addresses = if is_known {
@@ -466,10 +469,12 @@ fn originals(early: Option<&NodeKernel>, asked: &Asked, family: Family) -> Vec<P
 }
 
 fn packet(
-    (source, destination): (IpAddr, IpAddr),
+    source: IpAddr,
+    destination: IpAddr,
     carried: Carried,
     Met { hook, reverse_path }: Met,
-    (state, original): (State, Option<PreDnatDestination>),
+    state: State,
+    original: Option<PreDnatDestination>,
 ) -> Option<Packet> {
     let (protocol, ports, message) = carried;
     let is_own = |protocol| {

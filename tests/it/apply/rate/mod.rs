@@ -283,7 +283,8 @@ fn judge(bundles: &[TargetBundle], pairs: &[Pair], went: &Went) -> Judged {
             let passes: Vec<bool> = around.iter().map(|bundle| bundle[at]).collect();
             judged.take(
                 passes.as_slice(),
-                (sent, received),
+                sent,
+                received,
                 &format!("{pair:?} in apply {number}"),
             );
         }
@@ -292,7 +293,7 @@ fn judge(bundles: &[TargetBundle], pairs: &[Pair], went: &Went) -> Judged {
 }
 
 impl Judged {
-    fn take(&mut self, passes: &[bool], (sent, received): (u64, u64), about: &str) {
+    fn take(&mut self, passes: &[bool], sent: u64, received: u64, about: &str) {
         let wrong = if passes.iter().all(|passes| *passes) {
             self.allowed += sent;
             self.lost += sent.abs_diff(received);
